@@ -1,0 +1,30 @@
+# Where the pieces go: a CMake package (find_package(lenet)), and the files of the Python package.
+include(CMakePackageConfigHelpers)
+
+set(_plugins lenet_paddle)
+if(TARGET lenet_python_stubs)
+  list(APPEND _plugins lenet_python_stubs)
+endif()
+
+if(LENET_BUILD_PYTHON)
+  set_target_properties(lenet PROPERTIES INSTALL_RPATH "$ORIGIN")
+  install(TARGETS lenet lenet_paddle _core DESTINATION . COMPONENT python)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/mnist_sample DESTINATION . COMPONENT python)
+  return()
+endif()
+
+install(TARGETS lenet EXPORT lenet LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+# Beside liblenet.so, where it looks for them.
+install(TARGETS ${_plugins} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/include/lenet DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+if(LENET_BUILD_APPS)
+  file(RELATIVE_PATH _from_bin /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})
+  set_target_properties(lenet_infer_test PROPERTIES INSTALL_RPATH "$ORIGIN/${_from_bin}")
+  install(TARGETS lenet_infer_test RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+
+set(_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/lenet)
+install(EXPORT lenet NAMESPACE lenet:: DESTINATION ${_package_dir} FILE lenet-config.cmake)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/lenet-config-version.cmake
+                                 COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/lenet-config-version.cmake DESTINATION ${_package_dir})

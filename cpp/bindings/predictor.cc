@@ -1,0 +1,125 @@
+#include "lenet/predictor.h"
+
+#include <pybind11/stl.h>
+
+#include <mutex>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "arrays.h"
+#include "register.h"
+
+namespace py = pybind11;
+
+namespace lenet::bindings {
+namespace {
+
+struct Layer {
+  std::string op_type;
+  std::string name;
+  Tensor output;
+};
+
+/// A predictor that several Python threads may hold: they take turns.
+class SharedPredictor {
+ public:
+  explicit SharedPredictor(const Config& config) : predictor_(config) {}
+  explicit SharedPredictor(Predictor predictor) : predictor_(std::move(predictor)) {}
+
+  Tensor run(const TensorView& input) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return predictor_.run(input);
+  }
+
+  std::unique_ptr<SharedPredictor> clone() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return std::make_unique<SharedPredictor>(predictor_.clone());
+  }
+
+  std::vector<Layer> run_layers(const TensorView& input) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!recording_) {
+      predictor_.set_layer_callback(
+          [this](const std::string& op_type, const std::string& name, const TensorView& output) {
+            if (layers_ == nullptr) return;
+            const float* end = output.data + element_count(output.shape);
+            layers_->push_back({op_type, name, {{output.data, end}, output.shape}});
+          });
+      recording_ = true;
+    }
+    std::vector<Layer> layers;
+    layers_ = &layers;
+    try {
+      predictor_.run(input);
+    } catch (...) {
+      layers_ = nullptr;
+      throw;
+    }
+    layers_ = nullptr;
+    return layers;
+  }
+
+  const Predictor& get() const { return predictor_; }
+
+ private:
+  std::mutex mutex_;
+  Predictor predictor_;
+  bool recording_ = false;
+  std::vector<Layer>* layers_ = nullptr;
+};
+
+}  // namespace
+
+void register_predictor(py::module_& module) {
+  py::class_<TensorSpec>(module, "TensorSpec")
+      .def_readonly("name", &TensorSpec::name)
+      .def_property_readonly("shape",
+                             [](const TensorSpec& spec) { return py::tuple(py::cast(spec.shape)); })
+      .def_readonly("dtype", &TensorSpec::dtype)
+      .def("__repr__", [](const TensorSpec& spec) {
+        return "TensorSpec(name='" + spec.name + "', shape=" + to_string(spec.shape) + ", dtype='" +
+               spec.dtype + "')";
+      });
+
+  using Release = py::call_guard<py::gil_scoped_release>;
+  py::class_<SharedPredictor>(module, "Predictor")
+      .def(py::init<const Config&>(), py::arg("config"), Release())
+      .def(
+          "run",
+          [](SharedPredictor& self, const FloatArray& images) {
+            const TensorView view = view_of(images);
+            Tensor output;
+            {
+              const py::gil_scoped_release release;
+              output = self.run(view);
+            }
+            return to_numpy(std::move(output));
+          },
+          py::arg("images").noconvert())
+      .def(
+          "run_layers",
+          [](SharedPredictor& self, const FloatArray& images) {
+            const TensorView view = view_of(images);
+            std::vector<Layer> layers;
+            {
+              const py::gil_scoped_release release;
+              layers = self.run_layers(view);
+            }
+            std::vector<std::tuple<std::string, std::string, FloatArray>> result;
+            for (Layer& layer : layers) {
+              result.emplace_back(layer.op_type, layer.name, to_numpy(std::move(layer.output)));
+            }
+            return result;
+          },
+          py::arg("images").noconvert())
+      .def("clone", &SharedPredictor::clone, Release())
+      .def_property_readonly("input_spec",
+                             [](const SharedPredictor& self) { return self.get().input_spec(); })
+      .def_property_readonly("output_spec",
+                             [](const SharedPredictor& self) { return self.get().output_spec(); })
+      .def_property_readonly("config",
+                             [](const SharedPredictor& self) { return self.get().config(); });
+}
+
+}  // namespace lenet::bindings

@@ -1,0 +1,32 @@
+#include "lenet/predictor_pool.h"
+
+#include "arrays.h"
+#include "register.h"
+
+namespace py = pybind11;
+
+namespace lenet::bindings {
+
+void register_predictor_pool(py::module_& module) {
+  using Release = py::call_guard<py::gil_scoped_release>;
+  py::class_<PredictorPool>(module, "PredictorPool")
+      .def(py::init<const Config&, std::size_t>(), py::arg("config"), py::arg("size"), Release())
+      .def(
+          "run",
+          [](PredictorPool& self, const FloatArray& images) {
+            const TensorView view = view_of(images);
+            Tensor output;
+            {
+              const py::gil_scoped_release release;
+              output = self.run(view);
+            }
+            return to_numpy(std::move(output));
+          },
+          py::arg("images").noconvert())
+      .def("__len__", &PredictorPool::size)
+      .def_property_readonly("input_spec", &PredictorPool::input_spec)
+      .def_property_readonly("output_spec", &PredictorPool::output_spec)
+      .def_property_readonly("config", &PredictorPool::config);
+}
+
+}  // namespace lenet::bindings

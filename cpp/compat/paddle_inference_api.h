@@ -1,0 +1,150 @@
+/// \file
+/// Declarations of the part of the Paddle Inference C++ API that lenet uses, for the library inside
+/// the `paddlepaddle` wheel, which exports the API but ships no headers for it.
+///
+/// Written from the facts of the public interface (PaddlePaddle/Paddle, paddle/fluid/inference/api:
+/// paddle_inference_api.h, paddle_analysis_config.h, paddle_tensor.h); names, signatures and object
+/// sizes must match the library, and cmake/probe_paddle_abi.cc measures that they do. A build
+/// against the official archive uses the archive's own headers instead of this file.
+///
+/// Nothing here is constructed or destroyed by inlined code whose layout could differ between
+/// Paddle versions: `AnalysisConfig` is opaque, a `Predictor` is always disposed of by the library.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace phi {
+
+/// Of the operator library's element types, the one that an output hook reads.
+enum class DataType { FLOAT32 = 10 };
+
+}  // namespace phi
+
+namespace paddle {
+
+/// The operator library's tensor, seen only by reference in an output hook.
+class Tensor {
+ public:
+  bool initialized() const;
+  phi::DataType dtype() const;
+  std::vector<std::int64_t> shape() const;
+  template <typename T>
+  const T* data() const;
+
+ private:
+  Tensor() = delete;
+};
+
+/// Opaque: Paddle 3.1 to 3.3 use 1,632 bytes of it; only library symbols touch them.
+struct AnalysisConfig {
+ public:
+  enum class Precision { kFloat32 = 0, kInt8, kHalf, kBf16 };
+
+  AnalysisConfig();
+  AnalysisConfig(const AnalysisConfig& other);
+  AnalysisConfig& operator=(const AnalysisConfig&) = delete;
+  ~AnalysisConfig();
+
+  void SetModel(const std::string& model_dir);
+  void SetModel(const std::string& program_file, const std::string& params_file);
+  void DisableGpu();
+  void DisableGlogInfo();
+  void EnableONEDNN();
+  void DisableONEDNN();
+  void SetOnednnCacheCapacity(int capacity);
+  void EnableOpenVINOEngine(Precision precision);
+  void SetOptimCacheDir(const std::string& directory);
+  void SetCpuMathLibraryNumThreads(int threads);
+  void SwitchIrOptim(int on = true);
+  void EnableMemoryOptim(bool on = true);
+  void EnableNewExecutor(bool on = true);
+  void EnableNewIR(bool on = true);
+
+ private:
+  static constexpr std::size_t kReservedBytes = 8192;
+  alignas(std::max_align_t) unsigned char storage_[kReservedBytes];
+};
+
+}  // namespace paddle
+
+namespace paddle_infer {
+
+using Config = paddle::AnalysisConfig;
+using PrecisionType = Config::Precision;
+
+enum DataType { FLOAT32, INT64, INT32, UINT8, INT8, FLOAT16, BOOL, FLOAT64, BFLOAT16 };
+
+enum class PlaceType { kUNK = -1, kCPU, kGPU, kXPU, kNPU, kIPU, kCUSTOM };
+
+/// A handle to an input or output. The members only give the object its size and its destructor.
+class Tensor {
+ public:
+  void Reshape(const std::vector<int>& shape);
+  template <typename T>
+  void CopyFromCpu(const T* data);
+  template <typename T>
+  void CopyToCpu(T* data) const;
+  std::vector<int> shape() const;
+  const std::string& name() const;
+  DataType type() const;
+
+ private:
+  Tensor() = delete;
+
+  std::string name_;
+  mutable void* tensor_;
+  DataType dtype_;
+  bool input_or_output_;
+  void* scope_;
+  const void* device_contexts_;
+  PlaceType place_;
+  int device_;
+  std::string device_type_;
+};
+
+static_assert(sizeof(void*) != 8 || sizeof(Tensor) == 104, "see the layout facts above");
+
+extern template void Tensor::CopyFromCpu<float>(const float*);
+extern template void Tensor::CopyToCpu<float>(float*) const;
+
+using OutputTensorHookFunc = std::function<void(const std::string& op_type, const std::string& name,
+                                                const paddle::Tensor& tensor)>;
+
+class Predictor {
+ public:
+  Predictor() = delete;
+  /// Does nothing: `predictor_` is not ours to destroy. Whoever gets a `unique_ptr` from Clone()
+  /// hands its pointer to `std::shared_ptr`, whose control block is the library's (below).
+  ~Predictor() {}
+
+  std::vector<std::string> GetInputNames();
+  std::vector<std::string> GetOutputNames();
+  std::map<std::string, std::vector<std::int64_t>> GetInputTensorShape();
+  std::map<std::string, std::vector<std::int64_t>> GetOutputTensorShape();
+  std::map<std::string, DataType> GetInputTypes();
+  std::map<std::string, DataType> GetOutputTypes();
+  std::unique_ptr<Tensor> GetInputHandle(const std::string& name);
+  std::unique_ptr<Tensor> GetOutputHandle(const std::string& name);
+  bool Run();
+  std::unique_ptr<Predictor> Clone(void* stream = nullptr);
+  void RegisterOutputHook(const OutputTensorHookFunc& hook);
+  std::uint64_t TryShrinkMemory();
+
+ private:
+  void* predictor_;
+};
+
+std::shared_ptr<Predictor> CreatePredictor(const Config& config);
+std::string GetVersion();
+
+}  // namespace paddle_infer
+
+// `std::shared_ptr<Predictor>(pointer)` then refers to the library's instantiation of the control
+// block, so that `delete` runs the library's destructor and not the empty one above.
+extern template class std::_Sp_counted_ptr<paddle_infer::Predictor*, __gnu_cxx::_S_atomic>;

@@ -1,0 +1,46 @@
+/// \file
+/// What to load and how to run it. The options are named alike here, in Python and on the command
+/// line (`--model_file`, `model_file=`).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace lenet {
+
+/// How the paddle engine executes the network.
+enum class Accelerator {
+  Auto,      ///< OpenVINO for a .pdmodel, oneDNN otherwise (docs: README, "Options")
+  Plain,     ///< Paddle's own CPU kernels
+  OneDnn,    ///< oneDNN kernels
+  OpenVino,  ///< the OpenVINO runtime in the Paddle library; .pdmodel only
+};
+
+const char* to_string(Accelerator accelerator) noexcept;
+
+/// \throws Error BadInput naming the accepted values.
+Accelerator parse_accelerator(std::string_view name);
+
+struct Config {
+  /// The program: `NAME.pdmodel` or `NAME.json` (or `__model__` beside one file per variable).
+  std::string model_file;
+  /// Its parameters, `NAME.pdiparams`. Empty: the file of that name beside `model_file`.
+  std::string params_file;
+  /// Instead of the two above: a folder that holds an exported model (a .pdmodel is preferred to a
+  /// .json) or the legacy layout (`__model__` and one file per variable).
+  std::string model_dir;
+
+  std::string engine = "paddle";
+  Accelerator accelerator = Accelerator::Auto;
+  std::string precision = "fp32";  ///< of the arithmetic; only fp32 so far
+  int threads = 1;                 ///< CPU threads of one run, >= 1
+  bool ir_optim = true;            ///< let the engine rewrite the graph (fusions)
+  bool memory_optim = false;       ///< let intermediate results share memory; .pdmodel only
+  bool check_finite = true;  ///< refuse NaN and infinity (relu and max-pool would swallow them)
+  bool check_hashes = true;  ///< compare with SHA256SUMS when the model's folder has one
+  /// Larger batches are cut into pieces of this many images, which bounds the memory of a run.
+  std::int64_t max_batch_size = 1024;
+};
+
+}  // namespace lenet

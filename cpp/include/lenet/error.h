@@ -1,0 +1,37 @@
+/// \file
+/// The one error type of the library and its codes. The same names are used by the Python module
+/// (`lenet_cpp.FileNotFound`, ...) and by the programs (exit codes).
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace lenet {
+
+/// What went wrong. The values are the exit codes of the command line programs (2 is a usage
+/// error).
+enum class ErrorCode {
+  FileNotFound = 3,     ///< a file or folder that was named does not exist or cannot be read
+  BadModel = 4,         ///< the model is damaged, incomplete, or not the one its checksums describe
+  BadInput = 5,         ///< the data handed over has the wrong type, shape or values
+  Unsupported = 6,      ///< not available in this build, or not for this model
+  VersionMismatch = 7,  ///< the Paddle library found is not one that this build was made for
+  BackendFailure = 8,   ///< the inference backend failed while loading or running
+};
+
+/// "FileNotFound", "BadModel", ... A string literal, never null.
+const char* to_string(ErrorCode code) noexcept;
+
+/// Thrown by every function of the library that can fail. `what()` is one line, names the file or
+/// option concerned, and says what to do about it.
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+
+  ErrorCode code() const noexcept { return code_; }
+
+ private:
+  ErrorCode code_;
+};
+
+}  // namespace lenet

@@ -1,0 +1,19 @@
+/// \file
+/// Which Paddle Inference library the paddle engine uses.
+#pragma once
+
+#include <string>
+
+namespace lenet {
+
+/// Names the Paddle Inference library file (the wheel's `paddle/base/libpaddle.so`, or the
+/// archive's `libpaddle_inference.so`) to load before the engine. Without it, the environment
+/// variable `LENET_PADDLE_LIBRARY` is used, then the place known when lenet was built (RPATH).
+/// Has no effect once the engine is loaded. Thread-safe.
+void set_paddle_library(const std::string& path);
+
+/// The file name that the engine refers to its library by: "libpaddle.so" when lenet was built
+/// against the wheel, "libpaddle_inference.so" against the archive.
+const char* paddle_library_name() noexcept;
+
+}  // namespace lenet

@@ -1,0 +1,73 @@
+/// \file
+/// Runs an exported image classifier.
+///
+///     #include <lenet/predictor.h>
+///
+///     lenet::Config config;
+///     config.model_file = "inference_model/lenet/lenet.pdmodel";
+///     lenet::Predictor predictor(config);
+///     std::vector<float> pixels(2 * 28 * 28);  // two images in [0, 1]
+///     lenet::Tensor logits = predictor.run({pixels.data(), {2, 1, 28, 28}});  // shape [2, 10]
+///
+/// Thread-safety: a Predictor is used by one thread at a time. Give each thread a `clone()` (the
+/// weights are shared) or use a `PredictorPool`. Different predictors are independent.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "lenet/config.h"
+#include "lenet/error.h"
+#include "lenet/tensor.h"
+
+namespace lenet {
+
+class Engine;
+
+/// Called with each operator's output while the network runs: operator type, variable name, values
+/// (valid during the call only).
+using LayerCallback =
+    std::function<void(const std::string& op_type, const std::string& name, const TensorView&)>;
+
+class Predictor {
+ public:
+  /// Checks the model's files, loads the engine and the model.
+  /// \throws Error FileNotFound, BadModel, BadInput (an option), Unsupported (engine, accelerator
+  /// or
+  ///   format), VersionMismatch (the Paddle library), BackendFailure.
+  explicit Predictor(const Config& config);
+  ~Predictor();
+  Predictor(Predictor&&) noexcept;
+  Predictor& operator=(Predictor&&) noexcept;
+
+  /// \param input float32, the shape of `input_spec()` with any batch size; 0 gives 0 rows.
+  /// \returns the model's first output, float32; for a classifier the logits [N, classes].
+  /// \throws Error BadInput (shape, or a value that is not finite), BackendFailure. The predictor
+  ///   can be used again after either.
+  Tensor run(const TensorView& input);
+
+  /// As above; reuses the memory of `output`.
+  void run(const TensorView& input, Tensor& output);
+
+  /// A predictor of the same model that shares its weights.
+  Predictor clone() const;
+
+  /// Sets the function that sees every operator's output; needs `ir_optim = false` to see all of
+  /// them and Accelerator::Plain to see them unfused. Cannot be unset.
+  /// \throws Error Unsupported when the engine has no such hook.
+  void set_layer_callback(LayerCallback callback);
+
+  const TensorSpec& input_spec() const noexcept;
+  const TensorSpec& output_spec() const noexcept;
+  /// The configuration in force: files resolved, `accelerator` never Auto.
+  const Config& config() const noexcept;
+
+ private:
+  Predictor(std::unique_ptr<Engine> engine, const Predictor& origin);
+
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lenet

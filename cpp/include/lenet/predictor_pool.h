@@ -1,0 +1,38 @@
+/// \file
+/// Predictors of one model for several threads.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "lenet/predictor.h"
+
+namespace lenet {
+
+/// Owns `size` predictors that share their weights and lends each to one caller at a time.
+///
+/// Thread-safety: `run` and `size` may be called from any number of threads at once; a call waits
+/// while all predictors are busy. Destroy the pool after the last call has returned.
+class PredictorPool {
+ public:
+  /// \param size how many predictors, >= 1; more threads than that wait for their turn.
+  /// \throws Error as `Predictor` does; BadInput when `size` is 0.
+  PredictorPool(const Config& config, std::size_t size);
+  ~PredictorPool();
+  PredictorPool(PredictorPool&&) noexcept;
+  PredictorPool& operator=(PredictorPool&&) noexcept;
+
+  /// Runs on a predictor that is free. Arguments and errors as `Predictor::run`.
+  Tensor run(const TensorView& input);
+
+  std::size_t size() const noexcept;
+  const TensorSpec& input_spec() const noexcept;
+  const TensorSpec& output_spec() const noexcept;
+  const Config& config() const noexcept;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lenet

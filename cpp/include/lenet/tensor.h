@@ -1,0 +1,43 @@
+/// \file
+/// Shapes and arrays that go into and come out of a predictor. All are row-major (C order).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lenet {
+
+/// Dimensions, outermost first; for images [N, channels, height, width].
+using Shape = std::vector<std::int64_t>;
+
+/// What a model declares about an input or output. A dimension of -1 (the batch) is free.
+struct TensorSpec {
+  std::string name;
+  Shape shape;
+  std::string dtype;  ///< "float32"; the NumPy name of the element type
+};
+
+/// float32 values owned by somebody else; the caller keeps them alive and unchanged meanwhile.
+struct TensorView {
+  const float* data = nullptr;
+  Shape shape;
+};
+
+/// float32 values with their shape.
+struct Tensor {
+  std::vector<float> data;
+  Shape shape;
+
+  TensorView view() const { return {data.data(), shape}; }
+};
+
+/// The number of elements of a shape without free dimensions.
+/// \throws Error BadInput when a dimension is negative or the product does not fit.
+std::size_t element_count(const Shape& shape);
+
+/// "[2, 1, 28, 28]"; a free dimension prints as N.
+std::string to_string(const Shape& shape);
+
+}  // namespace lenet

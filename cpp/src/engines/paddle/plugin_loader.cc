@@ -1,0 +1,136 @@
+#include <dlfcn.h>
+#include <link.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <tuple>
+
+#include "engines/paddle/plugin.h"
+#include "lenet/error.h"
+#include "lenet/paddle_library.h"
+#include "lenet/version.h"
+
+namespace lenet {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kPluginFile = "liblenet_paddle.so";
+constexpr const char* kPythonStubsFile = "liblenet_python_stubs.so";
+constexpr const char* kLibraryVariable = "LENET_PADDLE_LIBRARY";
+constexpr const char* kWheelLibrary = "libpaddle.so";
+constexpr const char* kRemedy = "; run ./run.sh, install paddlepaddle" LENET_PADDLE_RANGE
+                                ", or set LENET_PADDLE_LIBRARY to the library file";
+
+std::mutex mutex;
+std::string library_path;            // guarded by mutex
+std::optional<PaddlePlugin> plugin;  // guarded by mutex
+
+fs::path own_folder() {
+  Dl_info info = {};
+  dladdr(reinterpret_cast<const void*>(&own_folder), &info);
+  return fs::path(info.dli_fname == nullptr ? "" : info.dli_fname).parent_path();
+}
+
+std::string last_dl_error() {
+  const char* message = dlerror();
+  return message == nullptr ? "unknown reason" : message;
+}
+
+[[noreturn]] void fail_to_load(const std::string& message) {
+  ErrorCode code = ErrorCode::BackendFailure;
+  if (message.find("cannot open shared object file") != std::string::npos) {
+    code = ErrorCode::FileNotFound;
+  } else if (message.find("undefined symbol") != std::string::npos) {
+    code = ErrorCode::VersionMismatch;
+  }
+  throw Error(code, "cannot load the Paddle Inference library: " + message + kRemedy);
+}
+
+void* open_library(const std::string& path, int flags) {
+  void* handle = dlopen(path.c_str(), flags);
+  if (handle == nullptr) fail_to_load(last_dl_error());
+  return handle;
+}
+
+/// The wheel's library refers to about 226 symbols of the Python interpreter. In a program without
+/// one they are given by stubs that nothing calls.
+void provide_python_symbols(const fs::path& folder) {
+  if (dlsym(RTLD_DEFAULT, "Py_IsInitialized") != nullptr) return;
+  const fs::path stubs = folder / kPythonStubsFile;
+  std::error_code failed;
+  if (fs::exists(stubs, failed)) open_library(stubs.string(), RTLD_NOW | RTLD_GLOBAL);
+}
+
+/// The archive's library and the wheel's define the same symbols and crash in one process.
+void refuse_second_paddle() {
+  if (std::string_view(LENET_PADDLE_SONAME) == kWheelLibrary) return;
+  const auto is_wheel_library = [](dl_phdr_info* info, std::size_t, void*) {
+    const std::string_view name(info->dlpi_name == nullptr ? "" : info->dlpi_name);
+    const auto slash = name.rfind('/');
+    return static_cast<int>(name.substr(slash + 1) == kWheelLibrary && slash != name.npos);
+  };
+  if (dl_iterate_phdr(is_wheel_library, nullptr) != 0) {
+    throw Error(
+        ErrorCode::Unsupported,
+        "this build of lenet uses the Paddle Inference archive, and this process has loaded "
+        "the paddle Python package; the two libraries crash together. Use one process for "
+        "each, or a build of lenet against the wheel");
+  }
+}
+
+std::tuple<int, int> parse_version(const std::string& text) {
+  int major = 0;
+  int minor = 0;
+  if (std::sscanf(text.c_str(), "%d.%d", &major, &minor) != 2) return {0, 0};
+  return {major, minor};
+}
+
+void require_supported(const std::string& version) {
+  const auto found = parse_version(version);
+  if (found >= parse_version(LENET_PADDLE_MIN) && found < parse_version(LENET_PADDLE_END)) return;
+  throw Error(ErrorCode::VersionMismatch,
+              "Paddle " + version + " was found, this build supports " LENET_PADDLE_RANGE +
+                  std::string(kRemedy));
+}
+
+PaddlePlugin open_plugin() {
+  const fs::path folder = own_folder();
+  refuse_second_paddle();
+  provide_python_symbols(folder);
+  const char* variable = std::getenv(kLibraryVariable);
+  const std::string chosen = variable != nullptr && *variable != '\0' ? variable : library_path;
+  // Once the library is in the process, the plug-in's reference to its soname resolves to it.
+  if (!chosen.empty()) open_library(chosen, RTLD_LAZY | RTLD_LOCAL);
+  void* handle = open_library((folder / kPluginFile).string(), RTLD_NOW | RTLD_LOCAL);
+  const auto version = reinterpret_cast<LenetPaddleVersion>(dlsym(handle, kPaddleVersionSymbol));
+  const auto create = reinterpret_cast<LenetPaddleCreate>(dlsym(handle, kPaddleCreateSymbol));
+  if (version == nullptr || create == nullptr) fail_to_load(last_dl_error());
+  PaddlePlugin opened{create, version()};
+  require_supported(opened.version);
+  return opened;
+}
+
+}  // namespace
+
+const PaddlePlugin& load_paddle_plugin() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (!plugin) plugin = open_plugin();
+  return *plugin;
+}
+
+void set_paddle_library(const std::string& path) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  library_path = path;
+}
+
+const char* paddle_library_name() noexcept { return LENET_PADDLE_SONAME; }
+
+std::string paddle_version() { return load_paddle_plugin().version; }
+
+const char* version() noexcept { return LENET_VERSION; }
+
+}  // namespace lenet

@@ -1,0 +1,34 @@
+/// \file
+/// Finds the files of a model and checks them before an engine sees them.
+#pragma once
+
+#include <string>
+
+#include "lenet/config.h"
+
+namespace lenet {
+
+enum class ModelFormat {
+  Pdmodel,   ///< program as protocol buffer, parameters in one file
+  Json,      ///< program as PIR JSON, parameters in one file
+  Separate,  ///< `__model__` and one file per variable, in one folder
+};
+
+struct ModelFiles {
+  ModelFormat format = ModelFormat::Pdmodel;
+  std::string program;
+  std::string params;     ///< empty for Separate
+  std::string directory;  ///< where SHA256SUMS would be
+};
+
+/// Resolves `model_file`, `params_file` and `model_dir` of a configuration.
+/// \throws Error FileNotFound, BadInput (both ways of naming a model, or none), BadModel (a folder
+///   without a model, or with several).
+ModelFiles find_model_files(const Config& config);
+
+/// Checks that the files are whole and belong together: structure of the program, structure of the
+/// parameter file, the same parameters in both, and SHA256SUMS beside them when `check_hashes`.
+/// \throws Error FileNotFound, BadModel.
+void check_model_files(const ModelFiles& files, bool check_hashes);
+
+}  // namespace lenet

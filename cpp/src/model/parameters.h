@@ -1,0 +1,39 @@
+/// \file
+/// What a model's program says of its parameters, and what its parameter file holds. Paddle itself
+/// does not compare the two: parameters of another model, or a file cut short, give wrong answers
+/// without an error.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lenet/tensor.h"
+
+namespace lenet {
+
+struct ParameterSpec {
+  std::string name;  ///< empty when it comes from a parameter file, which holds no names
+  int dtype = 0;     ///< VarType.Type of Paddle's framework.proto (5: float32)
+  Shape shape;
+};
+
+/// The parameters that a `.pdmodel` (a ProgramDesc protocol buffer, Paddle's framework.proto)
+/// loads, sorted by name, which is their order in a combined parameter file. \throws Error BadModel
+/// naming `path` when the structure is broken.
+std::vector<ParameterSpec> read_pdmodel_parameters(std::string_view bytes, const std::string& path);
+
+/// The same of a `.json` (PIR) program.
+std::vector<ParameterSpec> read_json_parameters(std::string_view bytes, const std::string& path);
+
+/// The tensors of a `.pdiparams` file (a sequence of records as written by Paddle's
+/// SerializeToStream, paddle/fluid/framework/lod_tensor.cc), or of a one-variable file.
+/// \throws Error BadModel when a record is damaged or cut short.
+std::vector<ParameterSpec> read_parameter_records(std::string_view bytes, const std::string& path);
+
+/// \throws Error BadModel when count, type or shape differ, naming the first that does.
+void require_same_parameters(const std::vector<ParameterSpec>& expected,
+                             const std::vector<ParameterSpec>& found, const std::string& path);
+
+}  // namespace lenet

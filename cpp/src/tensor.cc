@@ -1,0 +1,33 @@
+#include "lenet/tensor.h"
+
+#include <limits>
+
+#include "lenet/error.h"
+
+namespace lenet {
+
+std::size_t element_count(const Shape& shape) {
+  std::size_t count = 1;
+  for (const std::int64_t dimension : shape) {
+    if (dimension < 0) {
+      throw Error(ErrorCode::BadInput, "negative dimension in shape " + to_string(shape));
+    }
+    const auto size = static_cast<std::size_t>(dimension);
+    if (size != 0 && count > std::numeric_limits<std::size_t>::max() / sizeof(float) / size) {
+      throw Error(ErrorCode::BadInput, "shape " + to_string(shape) + " is too large");
+    }
+    count *= size;
+  }
+  return count;
+}
+
+std::string to_string(const Shape& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    text += i == 0 ? "" : ", ";
+    text += shape[i] == -1 ? "N" : std::to_string(shape[i]);
+  }
+  return text + "]";
+}
+
+}  // namespace lenet

@@ -1,0 +1,56 @@
+/// \file
+/// What several test files share.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lenet/error.h"
+#include "lenet/tensor.h"
+
+namespace lenet::tests {
+
+inline const std::string kModelDir = LENET_TEST_MODEL_DIR;
+
+/// A folder that is removed with everything in it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder();
+
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+  const std::string& path() const { return path_; }
+  std::vector<std::string> names() const;  ///< of the files in it, sorted
+
+ private:
+  std::string path_;
+};
+
+/// \returns `path`
+std::string write_file(const std::string& path, std::string_view contents);
+
+/// Expects an Error of that code, of one line, whose message holds `text`.
+void check_error(ErrorCode code, std::string_view text, const std::function<void()>& action);
+
+/// The bytes of a number as it lies in memory (little-endian).
+template <typename T>
+std::string bytes_of(T value) {
+  return std::string(reinterpret_cast<const char*>(&value), sizeof(value));
+}
+
+/// A protocol buffer varint.
+std::string varint(std::uint64_t value);
+
+/// A record of a .pdiparams file: float32 unless `dtype` says otherwise.
+std::string parameter_record(const Shape& shape, std::string_view values, int dtype = 5);
+
+/// Values that look random and are the same each time, in [0, 1).
+Tensor random_images(std::int64_t count);
+
+}  // namespace lenet::tests

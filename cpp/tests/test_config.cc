@@ -1,0 +1,60 @@
+#include <limits>
+
+#include "lenet/config.h"
+#include "lenet/paddle_library.h"
+#include "lenet/version.h"
+#include "support.h"
+
+namespace lenet::tests {
+
+TEST_CASE("accelerator names go there and back") {
+  for (const auto value :
+       {Accelerator::Auto, Accelerator::Plain, Accelerator::OneDnn, Accelerator::OpenVino}) {
+    CHECK(parse_accelerator(to_string(value)) == value);
+  }
+  CHECK(parse_accelerator("openvino") == Accelerator::OpenVino);
+  CHECK(to_string(static_cast<Accelerator>(99)) == std::string("?"));
+  for (const char* wrong : {"", "OneDNN", "plain ", "cuda"}) {
+    check_error(ErrorCode::BadInput, "auto, plain, onednn, openvino",
+                [&] { parse_accelerator(wrong); });
+  }
+}
+
+TEST_CASE("error codes have the names and exit codes that users are told") {
+  const std::pair<ErrorCode, std::pair<int, const char*>> codes[] = {
+      {ErrorCode::FileNotFound, {3, "FileNotFound"}},
+      {ErrorCode::BadModel, {4, "BadModel"}},
+      {ErrorCode::BadInput, {5, "BadInput"}},
+      {ErrorCode::Unsupported, {6, "Unsupported"}},
+      {ErrorCode::VersionMismatch, {7, "VersionMismatch"}},
+      {ErrorCode::BackendFailure, {8, "BackendFailure"}},
+  };
+  for (const auto& [code, expected] : codes) {
+    CHECK(static_cast<int>(code) == expected.first);
+    CHECK(to_string(code) == std::string(expected.second));
+  }
+  CHECK(to_string(static_cast<ErrorCode>(0)) != nullptr);
+  const Error error(ErrorCode::BadModel, "why");
+  CHECK(error.code() == ErrorCode::BadModel);
+  CHECK(error.what() == std::string("why"));
+}
+
+TEST_CASE("shapes") {
+  CHECK(to_string(Shape{}) == "[]");
+  CHECK(to_string(Shape{-1, 1, 28, 28}) == "[N, 1, 28, 28]");
+  CHECK(element_count({}) == 1);
+  CHECK(element_count({2, 3, 4}) == 24);
+  CHECK(element_count({0, 10}) == 0);
+  check_error(ErrorCode::BadInput, "negative", [] { element_count({2, -1}); });
+  constexpr auto kHuge = std::numeric_limits<std::int64_t>::max();
+  check_error(ErrorCode::BadInput, "too large", [] { element_count({kHuge}); });
+  check_error(ErrorCode::BadInput, "too large", [] { element_count({1LL << 32, 1LL << 32}); });
+}
+
+TEST_CASE("versions are numbers with dots") {
+  const std::string own = version();
+  CHECK(own.find_first_not_of("0123456789.") == std::string::npos);
+  CHECK(std::string(paddle_library_name()).find("libpaddle") == 0);
+}
+
+}  // namespace lenet::tests

@@ -1,0 +1,252 @@
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+
+#include "io/file.h"
+#include "lenet/image_io.h"
+#include "support.h"
+
+namespace lenet::tests {
+namespace fs = std::filesystem;
+namespace {
+
+std::string npy(const std::string& header, std::string_view values, int major = 1) {
+  std::string text = header + "\n";
+  const std::string length = major == 1 ? bytes_of(static_cast<std::uint16_t>(text.size()))
+                                        : bytes_of(static_cast<std::uint32_t>(text.size()));
+  return std::string("\x93NUMPY") + static_cast<char>(major) + '\0' + length + text +
+         std::string(values);
+}
+
+std::string header(const std::string& dtype, const std::string& shape,
+                   const std::string& order = "False") {
+  return "{'descr': '" + dtype + "', 'fortran_order': " + order + ", 'shape': (" + shape + "), }";
+}
+
+std::string floats(const std::vector<float>& values) {
+  std::string bytes;
+  for (const float value : values) bytes += bytes_of(value);
+  return bytes;
+}
+
+std::string idx(const std::vector<std::uint32_t>& dimensions, std::string_view values,
+                char type = '\x08') {
+  std::string bytes = {'\0', '\0', type, static_cast<char>(dimensions.size())};
+  for (const auto dimension : dimensions) {
+    for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(dimension >> shift);
+  }
+  return bytes + std::string(values);
+}
+
+const std::string kPixels("\x00\x01\x80\xff\x33\x66", 6);
+const std::vector<float> kScaled = {0.0F / 255, 1.0F / 255, 128.0F / 255, 1.0F, 0.2F, 102.0F / 255};
+
+/// What a file with this content reads as.
+class Reader {
+ public:
+  Tensor images(std::string_view contents) const {
+    return read_images(write_file(folder_ / "file", contents));
+  }
+  std::vector<std::int64_t> labels(std::string_view contents) const {
+    return read_labels(write_file(folder_ / "file", contents));
+  }
+  /// Errors name the file.
+  void refuses(std::string_view contents, std::string_view text) const {
+    check_error(ErrorCode::BadInput, text, [&] { images(contents); });
+    check_error(ErrorCode::BadInput, folder_ / "file", [&] { images(contents); });
+  }
+  void refuses_labels(std::string_view contents, std::string_view text) const {
+    check_error(ErrorCode::BadInput, text, [&] { labels(contents); });
+    check_error(ErrorCode::BadInput, folder_ / "file", [&] { labels(contents); });
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+}  // namespace
+
+TEST_CASE("8-bit pixels are scaled, whatever kind of file they come in") {
+  const Reader reader;
+  for (const auto& contents :
+       {npy(header("|u1", "2, 3"), kPixels), npy(header("|u1", "2, 3"), kPixels, 2),
+        npy(header("|u1", "2, 3"), kPixels, 3), idx({2, 3}, kPixels), "P5\n3 2\n255\n" + kPixels,
+        "P5 # a comment\n# and\n3\t2 # one\n 255 " + kPixels}) {
+    const Tensor images = reader.images(contents);
+    CHECK(images.shape == Shape{1, 1, 2, 3});
+    REQUIRE(images.data.size() == kScaled.size());
+    for (std::size_t i = 0; i < kScaled.size(); ++i) {
+      CHECK(images.data[i] == doctest::Approx(kScaled[i]).epsilon(1e-7));
+    }
+  }
+}
+
+TEST_CASE("float32 is taken as it is") {
+  const Reader reader;
+  const std::vector<float> values = {-1.5F, 0.0F, 1e30F, 3.25F};
+  CHECK(reader.images(npy(header("<f4", "2, 2"), floats(values))).data == values);
+}
+
+TEST_CASE("two to four dimensions") {
+  const Reader reader;
+  CHECK(reader.images(npy(header("|u1", "6, 1, 1"), kPixels)).shape == Shape{6, 1, 1, 1});
+  CHECK(reader.images(npy(header("|u1", "1, 3, 2, 1"), kPixels)).shape == Shape{1, 3, 2, 1});
+  CHECK(reader.images(idx({3, 2, 1}, kPixels)).shape == Shape{3, 1, 2, 1});
+  CHECK(reader.images(npy(header("<f4", "0, 28, 28"), "")).shape == Shape{0, 1, 28, 28});
+  reader.refuses(npy(header("|u1", "6,"), kPixels), "two, three or four dimensions");
+  reader.refuses(npy(header("|u1", ""), "a"), "two, three or four dimensions");
+  reader.refuses(npy(header("|u1", "1, 1, 1, 2, 3"), kPixels), "two, three or four dimensions");
+  reader.refuses(idx({6}, kPixels), "two, three or four dimensions");
+}
+
+TEST_CASE("a file cut short anywhere is refused") {
+  const Reader reader;
+  for (const auto& whole :
+       {npy(header("|u1", "2, 3"), kPixels), npy(header("|u1", "2, 3"), kPixels, 2),
+        idx({2, 3}, kPixels), "P5\n3 2\n255\n" + kPixels}) {
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+      CAPTURE(size);
+      reader.refuses(whole.substr(0, size), "");
+    }
+    reader.refuses(whole + "x", "damaged");
+  }
+}
+
+TEST_CASE("sizes that do not fit into memory are refused, not tried") {
+  const Reader reader;
+  for (const char* shape :
+       {"9223372036854775807, 1", "4294967296, 4294967296", "2305843009213693952, 1",
+        "4611686018427387904, 4", "1152921504606846976, 16", "99999999999999999999, 1", "-1, 6"}) {
+    for (const char* dtype : {"|u1", "<f4", "<i8"}) {
+      CAPTURE(shape);
+      CAPTURE(dtype);
+      reader.refuses(npy(header(dtype, shape), kPixels), "");
+      reader.refuses(npy(header(dtype, shape), ""), "");
+    }
+  }
+  reader.refuses_labels(npy(header("<i8", "2305843009213693952,"), ""), "");
+  reader.refuses(idx({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, kPixels), "");
+  reader.refuses("P5\n9223372036854775807 9223372036854775807\n255\n" + kPixels, "");
+  reader.refuses(npy(header("|u1", "6, 1"), kPixels, 1).substr(0, 8) + "\xff\xff", "header");
+}
+
+TEST_CASE("what cannot be read says why") {
+  const Reader reader;
+  reader.refuses(npy(header("<f4", "2, 2", "True"), floats({1, 2, 3, 4})), "Fortran order");
+  reader.refuses(npy(header("<f4", "2, 2", "Maybe"), floats({1, 2, 3, 4})), "fortran_order");
+  for (const char* dtype : {">f4", "<f8", "<f2", "|i1", "|b1", ">i4", "<c8", "|O", "<U3", ""}) {
+    CAPTURE(dtype);
+    reader.refuses(npy(header(dtype, "2, 2"), floats({1, 2, 3, 4})), "element type");
+  }
+  reader.refuses(
+      npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1, 1), }", floats({1})),
+      "element type");
+  reader.refuses(npy(header("<i4", "2, 2"), floats({1, 2, 3, 4})), "images are uint8 or float32");
+  reader.refuses(npy(header("|u1", "2, 3"), kPixels, 4), "version");
+  reader.refuses(npy(header("|u1", "2, x"), kPixels), "shape");
+  reader.refuses(npy("{}", kPixels), "descr");
+  reader.refuses(idx({2, 3}, kPixels, '\x0d'), "unsigned bytes");
+  reader.refuses("P5\n3 2\n65535\n" + kPixels, "65535");
+  reader.refuses("P2\n3 2\n255\n0 1 2 3 4 5\n", "neither");
+  reader.refuses("\x1f\x8b\x08", "gunzip");
+  reader.refuses("", "empty");
+  check_error(ErrorCode::FileNotFound, "No such file", [] { read_images("/nowhere/at/all"); });
+  check_error(ErrorCode::FileNotFound, "folder", [] { read_images("/"); });
+}
+
+TEST_CASE("labels") {
+  const Reader reader;
+  const std::vector<std::int64_t> expected = {7, 2, 255};
+  CHECK(reader.labels(idx({3}, "\x07\x02\xff")) == expected);
+  CHECK(reader.labels(npy(header("|u1", "3,"), "\x07\x02\xff")) == expected);
+  CHECK(
+      reader.labels(npy(header("<i4", "3,"), bytes_of<std::int32_t>(7) + bytes_of<std::int32_t>(2) +
+                                                 bytes_of<std::int32_t>(255))) == expected);
+  CHECK(reader.labels(
+            npy(header("<i8", "3,", "True"), bytes_of<std::int64_t>(7) + bytes_of<std::int64_t>(2) +
+                                                 bytes_of<std::int64_t>(255))) == expected);
+  CHECK(reader.labels(npy(header("<i8", "1,"), bytes_of<std::int64_t>(-5))) ==
+        std::vector<std::int64_t>{-5});
+  reader.refuses_labels(npy(header("<f4", "1,"), floats({1})), "labels are uint8, int32 or int64");
+  reader.refuses_labels(idx({3, 1}, "\x07\x02\xff"), "one dimension");
+}
+
+TEST_CASE("what is written is read back, and is aligned as the format wants") {
+  const TemporaryFolder folder;
+  const Tensor images = random_images(3);
+  write_npy(folder / "a.npy", images);
+  const Tensor back = read_images(folder / "a.npy");
+  CHECK(back.shape == images.shape);
+  CHECK(back.data == images.data);
+  const std::string contents = read_file(folder / "a.npy");
+  CHECK((contents.size() - images.data.size() * sizeof(float)) % 64 == 0);
+  CHECK(folder.names() == std::vector<std::string>{"a.npy"});
+
+  write_npy(folder / "empty.npy", {{}, {0, 1, 28, 28}});
+  CHECK(read_images(folder / "empty.npy").shape == Shape{0, 1, 28, 28});
+}
+
+TEST_CASE("a written file has the permissions that any new file has") {
+  const TemporaryFolder folder;
+  const mode_t before = umask(027);
+  write_npy(folder / "a.npy", random_images(1));
+  umask(before);
+  struct stat status = {};
+  REQUIRE(stat((folder / "a.npy").c_str(), &status) == 0);
+  CHECK((status.st_mode & 0777) == 0640);
+}
+
+TEST_CASE("a write that fails leaves what was there, and nothing else") {
+  const TemporaryFolder folder;
+  const std::string path = write_file(folder / "a.npy", "before");
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before = {};
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  rlimit small = before;
+  small.rlim_cur = 1000;
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  check_error(ErrorCode::BackendFailure, "File too large",
+              [&] { write_npy(path, random_images(1)); });
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &before) == 0);
+  std::signal(SIGXFSZ, SIG_DFL);
+  CHECK(read_file(path) == "before");
+  CHECK(folder.names() == std::vector<std::string>{"a.npy"});
+}
+
+TEST_CASE("places that cannot be written to") {
+  const TemporaryFolder folder;
+  const Tensor images = random_images(1);
+  check_error(ErrorCode::FileNotFound, "missing/a.npy",
+              [&] { write_npy(folder / "missing/a.npy", images); });
+  write_file(folder / "file", "");
+  check_error(ErrorCode::FileNotFound, "file/a.npy",
+              [&] { write_npy(folder / "file/a.npy", images); });
+  fs::create_directory(folder / "folder");
+  check_error(ErrorCode::FileNotFound, "folder", [&] { write_npy(folder / "folder", images); });
+  CHECK(folder.names() == std::vector<std::string>{"file", "folder"});
+}
+
+TEST_CASE("a device is written to, not replaced, and a link stays a link") {
+  const TemporaryFolder folder;
+  const Tensor images = random_images(1);
+  // Through links of our own: a fault here must not replace the machine's devices.
+  fs::create_symlink("/dev/null", folder / "null");
+  write_npy(folder / "null", images);
+  CHECK(fs::is_character_file(folder / "null"));
+  fs::create_symlink("/dev/full", folder / "full");
+  check_error(ErrorCode::BackendFailure, "No space", [&] { write_npy(folder / "full", images); });
+
+  write_file(folder / "target", "before");
+  fs::create_symlink("target", folder / "link");
+  write_npy(folder / "link", images);
+  CHECK(fs::is_symlink(folder / "link"));
+  CHECK(read_images(folder / "target").data == images.data);
+  fs::create_symlink("not yet", folder / "dangling");
+  write_npy(folder / "dangling", images);
+  CHECK(read_images(folder / "dangling").data == images.data);
+}
+
+}  // namespace lenet::tests

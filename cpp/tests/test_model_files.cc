@@ -1,0 +1,231 @@
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "io/file.h"
+#include "model/model_files.h"
+#include "model/sha256.h"
+#include "support.h"
+
+namespace lenet::tests {
+namespace fs = std::filesystem;
+namespace {
+
+/// A copy of the bundled model that a test may damage.
+class Model {
+ public:
+  Model() {
+    for (const char* name : {"lenet.pdmodel", "lenet.json", "lenet.pdiparams", "SHA256SUMS"}) {
+      fs::copy_file(fs::path(kModelDir) / name, folder_ / name);
+    }
+  }
+
+  std::string operator/(const std::string& name) const { return folder_ / name; }
+  const std::string& folder() const { return folder_.path(); }
+
+  void replace_byte(const std::string& name, std::size_t at) const {
+    std::string contents = read_file(*this / name);
+    contents.at(at) = static_cast<char>(contents.at(at) ^ 1);
+    write_file(*this / name, contents);
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+Config by_dir(const std::string& folder) {
+  Config config;
+  config.model_dir = folder;
+  return config;
+}
+
+Config by_files(const std::string& program, const std::string& params = "") {
+  Config config;
+  config.model_file = program;
+  config.params_file = params;
+  return config;
+}
+
+void check(const Config& config) {
+  check_model_files(find_model_files(config), config.check_hashes);
+}
+
+constexpr std::size_t kInLastWeights = 247000;
+
+}  // namespace
+
+TEST_CASE("a folder: .pdmodel before .json, __model__ before both") {
+  const Model model;
+  ModelFiles files = find_model_files(by_dir(model.folder()));
+  CHECK(files.format == ModelFormat::Pdmodel);
+  CHECK(files.program == model / "lenet.pdmodel");
+  CHECK(files.params == model / "lenet.pdiparams");
+  CHECK(files.directory == model.folder());
+  check(by_dir(model.folder()));
+
+  fs::remove(model / "lenet.pdmodel");
+  files = find_model_files(by_dir(model.folder()));
+  CHECK(files.format == ModelFormat::Json);
+  CHECK(files.program == model / "lenet.json");
+  check(by_dir(model.folder()));
+
+  write_file(model / "__model__", "");
+  files = find_model_files(by_dir(model.folder()));
+  CHECK(files.format == ModelFormat::Separate);
+  CHECK(files.program == model / "__model__");
+  CHECK(files.params.empty());
+}
+
+TEST_CASE("folders without one model") {
+  const Model model;
+  check_error(ErrorCode::FileNotFound, "not a folder",
+              [&] { find_model_files(by_dir(model / "missing")); });
+  check_error(ErrorCode::FileNotFound, "not a folder",
+              [&] { find_model_files(by_dir(model / "lenet.json")); });
+  const TemporaryFolder empty;
+  check_error(ErrorCode::BadModel, "holds no model",
+              [&] { find_model_files(by_dir(empty.path())); });
+  fs::copy_file(model / "lenet.pdmodel", model / "other.pdmodel");
+  CHECK(find_model_files(by_dir(model.folder())).program == model / "lenet.pdmodel");
+  fs::copy_file(model / "lenet.pdiparams", model / "other.pdiparams");
+  check_error(ErrorCode::BadModel, "several models",
+              [&] { find_model_files(by_dir(model.folder())); });
+}
+
+TEST_CASE("ways of naming a model") {
+  const Model model;
+  check(by_files(model / "lenet.pdmodel"));
+  CHECK(find_model_files(by_files("a/b.json")).params == "a/b.pdiparams");
+  CHECK(find_model_files(by_files("b.pdmodel")).directory == ".");
+  CHECK(find_model_files(by_files("a/b.pdmodel", "c/d")).params == "c/d");
+  CHECK(find_model_files(by_files("a/__model__")).format == ModelFormat::Separate);
+  CHECK(find_model_files(by_files("a/__model__", "a/__params__")).format == ModelFormat::Pdmodel);
+  check_error(ErrorCode::BadInput, "no model named", [] { find_model_files({}); });
+  check_error(ErrorCode::BadInput, "no model named", [] { find_model_files(by_files("", "p")); });
+  Config both = by_dir(model.folder());
+  both.model_file = model / "lenet.pdmodel";
+  check_error(ErrorCode::BadInput, "not by both", [&] { find_model_files(both); });
+  both = by_dir(model.folder());
+  both.params_file = model / "lenet.pdiparams";
+  check_error(ErrorCode::BadInput, "not by both", [&] { find_model_files(both); });
+}
+
+TEST_CASE("files that are missing or no files") {
+  const Model model;
+  check_error(ErrorCode::FileNotFound, "nothing.pdmodel",
+              [&] { check(by_files(model / "nothing.pdmodel")); });
+  check_error(ErrorCode::FileNotFound, "folder", [&] { check(by_files(model.folder())); });
+  fs::remove(model / "lenet.pdiparams");
+  for (const char* program : {"lenet.pdmodel", "lenet.json"}) {
+    check_error(ErrorCode::FileNotFound, "lenet.pdiparams",
+                [&] { check(by_files(model / program)); });
+  }
+}
+
+TEST_CASE("formats under each other's names") {
+  const Model model;
+  fs::rename(model / "lenet.json", model / "swap");
+  fs::rename(model / "lenet.pdmodel", model / "lenet.json");
+  fs::rename(model / "swap", model / "lenet.pdmodel");
+  check_error(ErrorCode::BadModel, "lenet.pdmodel",
+              [&] { check(by_files(model / "lenet.pdmodel")); });
+  check_error(ErrorCode::BadModel, "lenet.json", [&] { check(by_files(model / "lenet.json")); });
+  check_error(ErrorCode::BadModel, "lenet.json",
+              [&] { check(by_files(kModelDir + "/lenet.pdmodel", model / "lenet.json")); });
+}
+
+TEST_CASE("SHA256SUMS sees one changed bit") {
+  for (const char* name : {"lenet.pdiparams", "lenet.pdmodel", "lenet.json"}) {
+    CAPTURE(name);
+    const Model model;
+    const bool params = std::string(name) == "lenet.pdiparams";
+    // In the values of a weight; in the name of an operator of a program.
+    if (params) {
+      model.replace_byte(name, kInLastWeights);
+    } else {
+      std::string text = read_file(model / name);
+      const auto at = text.find("relu");
+      REQUIRE(at != std::string::npos);
+      write_file(model / name, text.replace(at, 4, "tanh"));
+    }
+    const std::string program = params ? "lenet.pdmodel" : name;
+    Config config = by_files(model / program);
+    check_error(ErrorCode::BadModel, std::string(name) + "' has SHA-256", [&] { check(config); });
+    config.check_hashes = false;
+    if (params) check(config);
+  }
+}
+
+TEST_CASE("the hashes beside a file hold however its path is written") {
+  const Model model;
+  model.replace_byte("lenet.pdiparams", kInLastWeights);
+  for (const std::string& params :
+       {model / "./lenet.pdiparams", model.folder() + "//lenet.pdiparams",
+        model.folder() + "/../" + fs::path(model.folder()).filename().string() +
+            "/lenet.pdiparams"}) {
+    CAPTURE(params);
+    check_error(ErrorCode::BadModel, "has SHA-256",
+                [&] { check(by_files(model / "lenet.pdmodel", params)); });
+  }
+  // Another model's program: the parameters still are what the list beside them says, or not.
+  check_error(ErrorCode::BadModel, "has SHA-256",
+              [&] { check(by_files(kModelDir + "/lenet.pdmodel", model / "lenet.pdiparams")); });
+}
+
+TEST_CASE("kinds of SHA256SUMS") {
+  const Model model;
+  const std::string good = sha256_hex(read_file(model / "lenet.pdiparams"));
+  const Config config = by_files(model / "lenet.pdmodel");
+  write_file(model / "SHA256SUMS", good + " *lenet.pdiparams\n");
+  check(config);
+  std::string upper = good;
+  for (char& digit : upper) digit = static_cast<char>(std::toupper(digit));
+  write_file(model / "SHA256SUMS", "\n" + upper + "  lenet.pdiparams");
+  check(config);
+  write_file(model / "SHA256SUMS", std::string(64, '0') + "  another file\n");
+  check(config);
+  for (const char* text : {"nonsense\n", "0123  lenet.pdiparams\n"}) {
+    write_file(model / "SHA256SUMS", text);
+    check_error(ErrorCode::BadModel, "not a list", [&] { check(config); });
+  }
+  fs::remove(model / "SHA256SUMS");
+  check(config);
+}
+
+TEST_CASE("one file per variable") {
+  // Of a program with one variable w of shape [2]: a var (name, type) and an operator.
+  const auto field = [](int number, const std::string& bytes) {
+    return static_cast<char>(number << 3 | 2) + varint(bytes.size()) + bytes;
+  };
+  const auto program = [&](const std::string& name) {
+    const std::string desc = "\x08\x05\x10\x02";
+    const std::string type = "\x08\x07" + field(3, field(1, desc));
+    const std::string variable = field(1, name) + field(2, type) + "\x18\x01";
+    return field(1, field(3, variable) + field(4, field(3, "relu")));
+  };
+  const TemporaryFolder folder;
+  write_file(folder / "__model__", program("w"));
+  check_error(ErrorCode::FileNotFound, "/w'", [&] { check(by_dir(folder.path())); });
+  write_file(folder / "w", parameter_record({2}, std::string(8, 'v')));
+  check(by_dir(folder.path()));
+  write_file(folder / "w", parameter_record({3}, std::string(12, 'v')));
+  check_error(ErrorCode::BadModel, "'w' of shape [2]", [&] { check(by_dir(folder.path())); });
+  write_file(folder / "w", parameter_record({2}, std::string(7, 'v')));
+  check_error(ErrorCode::BadModel, "damaged", [&] { check(by_dir(folder.path())); });
+  write_file(folder / "w", parameter_record({2}, std::string(8, 'v')));
+  write_file(folder / "SHA256SUMS", std::string(64, '0') + "  w\n");
+  check_error(ErrorCode::BadModel, "has SHA-256", [&] { check(by_dir(folder.path())); });
+  for (const char* name : {"../w", "/w", "w\n", "w\xff"}) {
+    write_file(folder / "__model__", program(name));
+    check_error(ErrorCode::BadModel, "no file of its folder",
+                [&] { check(by_dir(folder.path())); });
+  }
+}
+
+TEST_CASE("reading never waits for a writer") {
+  const TemporaryFolder folder;
+  REQUIRE(mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  check_error(ErrorCode::FileNotFound, "not a regular file", [&] { read_file(folder / "pipe"); });
+}
+
+}  // namespace lenet::tests

@@ -1,0 +1,70 @@
+#include "measure.h"
+#include "options.h"
+#include "support.h"
+
+namespace lenet::tests {
+namespace {
+
+apps::Options parse(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "lenet_infer_test");
+  std::vector<char*> argv;
+  for (auto& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  return apps::parse_options(static_cast<int>(arguments.size()), argv.data());
+}
+
+void check_usage(const std::string& text, const std::vector<std::string>& arguments) {
+  CAPTURE(arguments.back());
+  CHECK_THROWS_WITH_AS(parse(arguments), doctest::Contains(text.c_str()), apps::UsageError);
+}
+
+}  // namespace
+
+TEST_CASE("values follow an equals sign or a space") {
+  for (const auto& arguments :
+       {std::vector<std::string>{"--model_file=m", "--params_file=p", "--threads=3"},
+        std::vector<std::string>{"--model_file", "m", "--params_file", "p", "--threads", "3"}}) {
+    const apps::Options options = parse(arguments);
+    CHECK(options.config.model_file == "m");
+    CHECK(options.config.params_file == "p");
+    CHECK(options.config.threads == 3);
+  }
+}
+
+TEST_CASE("booleans: alone, with a value, and before another flag") {
+  CHECK(parse({"--model_dir=d"}).config.ir_optim);
+  CHECK_FALSE(parse({"--model_dir=d", "--ir_optim=false"}).config.ir_optim);
+  CHECK_FALSE(parse({"--ir_optim", "0", "--model_dir=d"}).config.ir_optim);
+  CHECK(parse({"--memory_optim", "--model_dir", "d"}).config.memory_optim);
+  CHECK(parse({"--memory_optim", "true", "--model_dir", "d"}).config.memory_optim);
+  check_usage("expected true or false", {"--model_dir=d", "--ir_optim=maybe"});
+}
+
+TEST_CASE("wrong usage says what is wrong") {
+  check_usage("name a model", {});
+  check_usage("unknown option --nonsense", {"--model_dir=d", "--nonsense"});
+  check_usage("unknown option -x", {"--model_dir=d", "-x"});
+  check_usage("unexpected argument 'stray'", {"--model_dir=d", "stray"});
+  check_usage("--input needs a value", {"--model_dir=d", "--input"});
+  check_usage("instead", {"--model_dir=d", "--model_file=m"});
+  check_usage("instead", {"--model_dir=d", "--params_file=p"});
+  check_usage("--labels needs", {"--model_dir=d", "--labels=l"});
+  check_usage("unknown accelerator 'cuda'", {"--model_dir=d", "--accelerator=cuda"});
+  check_usage("expected text or json", {"--model_dir=d", "--format=xml"});
+  for (const char* number : {"0", "-1", "1.5", "x", "", "99999999999999999999"}) {
+    check_usage("--threads is", {"--model_dir=d", std::string("--threads=") + number});
+    check_usage("--batch_size is", {"--model_dir=d", std::string("--batch_size=") + number});
+  }
+  CHECK(parse({"--model_dir=d", "--warmup=0"}).warmup == 0);
+}
+
+TEST_CASE("percentiles by the nearest rank") {
+  const std::vector<double> sorted = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+  CHECK(apps::percentile(sorted, 50) == 5);
+  CHECK(apps::percentile(sorted, 90) == 9);
+  CHECK(apps::percentile(sorted, 99) == 10);
+  CHECK(apps::percentile(sorted, 0) == 1);
+  CHECK(apps::percentile({3}, 50) == 3);
+}
+
+}  // namespace lenet::tests

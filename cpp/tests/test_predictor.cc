@@ -1,0 +1,256 @@
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+#include <thread>
+
+#include "lenet/predictor.h"
+#include "lenet/predictor_pool.h"
+#include "lenet/version.h"
+#include "support.h"
+
+namespace lenet::tests {
+namespace {
+
+Config config_of(const std::string& file = "lenet.pdmodel",
+                 Accelerator accelerator = Accelerator::Plain) {
+  Config config;
+  config.model_file = kModelDir + "/" + file;
+  config.accelerator = accelerator;
+  return config;
+}
+
+struct Way {
+  const char* file;
+  Accelerator accelerator;
+};
+
+const Way kWays[] = {
+    {"lenet.pdmodel", Accelerator::Plain},    {"lenet.pdmodel", Accelerator::OneDnn},
+    {"lenet.pdmodel", Accelerator::OpenVino}, {"lenet.json", Accelerator::Plain},
+    {"lenet.json", Accelerator::OneDnn},
+};
+
+/// The tolerance between two ways of computing (design, section 7).
+void check_close(const Tensor& a, const Tensor& b) {
+  CHECK(a.shape == b.shape);
+  REQUIRE(a.data.size() == b.data.size());
+  float worst = 0;
+  for (std::size_t i = 0; i < a.data.size(); ++i) {
+    worst =
+        std::max(worst, std::fabs(a.data[i] - b.data[i]) / std::max(1.0F, std::fabs(a.data[i])));
+  }
+  CHECK(worst <= 1e-5F);
+}
+
+TensorView image(const Tensor& images, std::int64_t index) {
+  return {images.data.data() + index * 784, {1, 1, 28, 28}};
+}
+
+}  // namespace
+
+TEST_CASE("all formats and accelerators say the same, image by image or together") {
+  const Tensor images = random_images(7);
+  const Tensor reference = Predictor(config_of()).run(images.view());
+  CHECK(reference.shape == Shape{7, 10});
+  for (const Way& way : kWays) {
+    const std::string where = std::string(way.file) + " " + to_string(way.accelerator);
+    CAPTURE(where);
+    Config config = config_of(way.file, way.accelerator);
+    Predictor whole(config);
+    CHECK(whole.config().accelerator == way.accelerator);
+    CHECK(whole.input_spec().name == "x");
+    CHECK(whole.input_spec().shape == Shape{-1, 1, 28, 28});
+    CHECK(whole.input_spec().dtype == "float32");
+    CHECK(whole.output_spec().shape == Shape{-1, 10});
+    check_close(reference, whole.run(images.view()));
+    config.max_batch_size = 3;
+    check_close(reference, Predictor(config).run(images.view()));
+    for (std::int64_t i = 0; i < 7; ++i) {
+      const Tensor one = whole.run(image(images, i));
+      const auto row = reference.data.begin() + i * 10;
+      check_close({{row, row + 10}, {1, 10}}, one);
+    }
+  }
+}
+
+TEST_CASE("Auto stands for one that the configuration in force names") {
+  CHECK(Predictor(config_of("lenet.pdmodel", Accelerator::Auto)).config().accelerator ==
+        Accelerator::OpenVino);
+  CHECK(Predictor(config_of("lenet.json", Accelerator::Auto)).config().accelerator ==
+        Accelerator::OneDnn);
+  CHECK_FALSE(paddle_version().empty());
+}
+
+TEST_CASE("no images give no rows") {
+  Predictor predictor(config_of());
+  const Tensor output = predictor.run({nullptr, {0, 1, 28, 28}});
+  CHECK(output.shape == Shape{0, 10});
+  CHECK(output.data.empty());
+}
+
+TEST_CASE("inputs that do not fit are refused, and the predictor works on") {
+  Predictor predictor(config_of());
+  const Tensor images = random_images(2);
+  const Tensor before = predictor.run(images.view());
+  for (const Shape& shape :
+       {Shape{}, Shape{784}, Shape{28, 28}, Shape{1, 28, 28}, Shape{1, 28, 28, 1},
+        Shape{1, 3, 28, 28}, Shape{1, 1, 27, 28}, Shape{1, 1, 28, 28, 1}, Shape{-1, 1, 28, 28}}) {
+    check_error(ErrorCode::BadInput, "the model expects [N, 1, 28, 28]",
+                [&] { predictor.run({images.data.data(), shape}); });
+  }
+  check_error(ErrorCode::BadInput, "no data", [&] { predictor.run({nullptr, {1, 1, 28, 28}}); });
+  CHECK(predictor.run(images.view()).data == before.data);
+}
+
+TEST_CASE("NaN and infinity are refused wherever they are, unless let through") {
+  Config config = config_of();
+  Predictor predictor(config);
+  Tensor images = random_images(3);
+  const float kInfinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const float value : {nan, -nan, kInfinity, -kInfinity}) {
+    for (const std::size_t at : {std::size_t{0}, images.data.size() / 2, images.data.size() - 1}) {
+      Tensor bad = images;
+      bad.data[at] = value;
+      check_error(ErrorCode::BadInput, "NaN or infinity", [&] { predictor.run(bad.view()); });
+    }
+  }
+  images.data[5] = nan;
+  config.check_finite = false;
+  CHECK(Predictor(config).run(images.view()).shape == Shape{3, 10});
+}
+
+TEST_CASE("the greatest finite values and denormals are values") {
+  Predictor predictor(config_of());
+  for (const float value : {1e30F, -1e30F, 1e-42F, std::numeric_limits<float>::denorm_min()}) {
+    const Tensor images{std::vector<float>(784, value), {1, 1, 28, 28}};
+    CHECK(predictor.run(images.view()).shape == Shape{1, 10});
+  }
+}
+
+TEST_CASE("an output's memory is used again") {
+  Predictor predictor(config_of());
+  const Tensor images = random_images(4);
+  Tensor output;
+  predictor.run(images.view(), output);
+  const float* const place = output.data.data();
+  const Tensor expected = output;
+  predictor.run(images.view(), output);
+  CHECK(output.data.data() == place);
+  CHECK(output.data == expected.data);
+  predictor.run(image(images, 0), output);
+  CHECK(output.shape == Shape{1, 10});
+  CHECK(output.data.size() == 10);
+}
+
+TEST_CASE("options that make no sense") {
+  Config config = config_of();
+  config.threads = 0;
+  check_error(ErrorCode::BadInput, "threads", [&] { Predictor{config}; });
+  config = config_of();
+  config.max_batch_size = 0;
+  check_error(ErrorCode::BadInput, "max_batch_size", [&] { Predictor{config}; });
+  config = config_of();
+  config.precision = "fp8";
+  check_error(ErrorCode::Unsupported, "fp8", [&] { Predictor{config}; });
+  config = config_of();
+  config.engine = "abacus";
+  check_error(ErrorCode::Unsupported, "abacus", [&] { Predictor{config}; });
+  check_error(ErrorCode::Unsupported, "OpenVINO",
+              [] { Predictor{config_of("lenet.json", Accelerator::OpenVino)}; });
+  config = config_of("lenet.json");
+  config.memory_optim = true;
+  check_error(ErrorCode::Unsupported, "memory_optim", [&] { Predictor{config}; });
+  check_error(ErrorCode::BadInput, "at least one", [] { PredictorPool(config_of(), 0); });
+}
+
+TEST_CASE("a clone outlives its origin, and an origin its clones") {
+  const Tensor images = random_images(3);
+  for (const Way& way : kWays) {
+    const std::string where = std::string(way.file) + " " + to_string(way.accelerator);
+    CAPTURE(where);
+    auto origin = std::make_optional<Predictor>(config_of(way.file, way.accelerator));
+    const Tensor expected = origin->run(images.view());
+    { Predictor unused = origin->clone(); }
+    CHECK(origin->run(images.view()).data == expected.data);
+    auto clone = std::make_optional<Predictor>(origin->clone());
+    CHECK(clone->run(images.view()).data == expected.data);
+    Predictor second = clone->clone();
+    clone.reset();
+    CHECK(origin->run(images.view()).data == expected.data);
+    CHECK(second.run(images.view()).data == expected.data);
+    origin.reset();
+    CHECK(second.run(images.view()).data == expected.data);
+    Predictor third = second.clone();
+    CHECK(third.run(images.view()).data == expected.data);
+    CHECK(third.config().model_file == kModelDir + "/" + way.file);
+  }
+}
+
+TEST_CASE("a predictor can be moved") {
+  const Tensor images = random_images(1);
+  Predictor first(config_of());
+  const Tensor expected = first.run(images.view());
+  Predictor second(std::move(first));
+  CHECK(second.run(images.view()).data == expected.data);
+  first = std::move(second);
+  CHECK(first.run(images.view()).data == expected.data);
+}
+
+TEST_CASE("a pool serves more threads than it has predictors") {
+  const Tensor images = random_images(8);
+  for (const Way& way :
+       {Way{"lenet.pdmodel", Accelerator::Plain}, Way{"lenet.json", Accelerator::OneDnn}}) {
+    PredictorPool pool(config_of(way.file, way.accelerator), 2);
+    CHECK(pool.size() == 2);
+    CHECK(pool.input_spec().name == "x");
+    std::vector<Tensor> expected;
+    for (std::int64_t i = 0; i < 8; ++i) expected.push_back(pool.run(image(images, i)));
+    std::atomic<int> wrong{0};
+    std::atomic<int> errors{0};
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+      threads.emplace_back([&, thread] {
+        for (int turn = 0; turn < 20; ++turn) {
+          const auto i = static_cast<std::size_t>(thread + turn) % 8;
+          try {
+            // An error gives its predictor back too.
+            if (turn % 5 == 4) pool.run({images.data.data(), {28, 28}});
+            wrong += pool.run(image(images, static_cast<std::int64_t>(i))).data != expected[i].data;
+          } catch (const Error&) {
+            ++errors;
+          }
+        }
+      });
+    }
+    for (auto& thread : threads) thread.join();
+    CHECK(wrong == 0);
+    CHECK(errors == 16);
+  }
+}
+
+TEST_CASE("the layer callback sees every operator in order") {
+  Config config = config_of();
+  config.ir_optim = false;
+  Predictor predictor(config);
+  std::map<std::string, int> seen;
+  std::vector<float> last;
+  Shape last_shape;
+  predictor.set_layer_callback(
+      [&](const std::string& op_type, const std::string& name, const TensorView& values) {
+        ++seen[op_type];
+        CHECK_FALSE(name.empty());
+        last_shape = values.shape;
+        last.assign(values.data, values.data + element_count(values.shape));
+      });
+  const Tensor images = random_images(2);
+  const Tensor output = predictor.run(images.view());
+  CHECK(seen["conv2d"] == 2);
+  CHECK(seen["pool2d"] == 2);
+  CHECK(last_shape == Shape{2, 10});
+  CHECK(last == output.data);
+}
+
+}  // namespace lenet::tests

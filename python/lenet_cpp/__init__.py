@@ -1,0 +1,57 @@
+"""Runs image classifiers trained in PaddlePaddle through a C++ predictor.
+
+    >>> import numpy as np, lenet_cpp
+    >>> lenet_cpp.predict(np.zeros((2, 1, 28, 28), "float32")).shape
+    (2, 10)
+
+Importing this package imports no ``paddle`` package; the C++ library inside it is loaded when the
+first predictor is made.
+"""
+
+from __future__ import annotations
+
+from lenet_cpp._core import paddle_version as _paddle_version
+from lenet_cpp._core import version as _version
+from lenet_cpp.bundled import Classification, bundled_model_dir, classify, predict
+from lenet_cpp.errors import (
+    BackendFailure,
+    BadInput,
+    BadModel,
+    Error,
+    FileNotFound,
+    Unsupported,
+    VersionMismatch,
+)
+from lenet_cpp.predictor import LayerOutput, Options, Predictor, PredictorPool
+from lenet_cpp.tensor_spec import TensorSpec
+
+__all__ = [
+    "BackendFailure",
+    "BadInput",
+    "BadModel",
+    "Classification",
+    "Error",
+    "FileNotFound",
+    "LayerOutput",
+    "Options",
+    "Predictor",
+    "PredictorPool",
+    "TensorSpec",
+    "Unsupported",
+    "VersionMismatch",
+    "__version__",
+    "bundled_model_dir",
+    "classify",
+    "paddle_version",
+    "predict",
+]
+
+__version__ = _version()
+
+
+def paddle_version() -> str:
+    """Return the version of the Paddle library that predictors run on; loads it if need be."""
+    from lenet_cpp.predictor import use_installed_paddle
+
+    use_installed_paddle()
+    return _paddle_version()

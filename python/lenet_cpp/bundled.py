@@ -1,0 +1,96 @@
+"""The LeNet that comes with the package, trained on MNIST (``bundled/lenet/manifest.json``)."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lenet_cpp.manifest import read_manifest
+from lenet_cpp.predictor import Predictor
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Classification", "bundled_model_dir", "classify", "predict"]
+
+
+class Classification(NamedTuple):
+    """What :func:`classify` found in each of N images."""
+
+    labels: list[str]
+    """The name of the most probable class of each image."""
+    probabilities: NDArray[np.float32]
+    """float32 [N, classes]; each row sums to 1."""
+
+
+def bundled_model_dir() -> Path:
+    """The folder of the model that :func:`predict` uses: .pdmodel, .json, .pdiparams, manifest."""
+    return Path(__file__).with_name("bundled") / "lenet"
+
+
+@cache
+def _origin() -> Predictor:
+    return Predictor(model_dir=bundled_model_dir())
+
+
+class _PerThread(threading.local):
+    """A clone for each thread, so that threads run in parallel."""
+
+    predictor: Predictor | None = None
+
+
+_per_thread = _PerThread()
+_creating = threading.Lock()
+
+
+def _predictor() -> Predictor:
+    predictor = _per_thread.predictor
+    if predictor is None:
+        with _creating:
+            predictor = _origin().clone()
+        _per_thread.predictor = predictor
+    return predictor
+
+
+def predict(images: ArrayLike) -> NDArray[np.float32]:
+    """Return the bundled LeNet's logits for images of digits, computed in C++.
+
+    Thread-safety: may be called from any thread; the threads run in parallel.
+
+    Args:
+        images: White digits on black, as in MNIST: float values from 0 to 1, or uint8 pixels from
+            0 to 255 (divided by 255), of shape [28, 28], [1, 28, 28], [N, 28, 28] or
+            [N, 1, 28, 28].
+
+    Returns:
+        float32 [N, 10], the logit of each digit.
+
+    Raises:
+        lenet_cpp.BadInput: Wrong type or shape, or a value that is not finite.
+        lenet_cpp.Error: The Paddle library could not be loaded or failed.
+    """
+    return _predictor().run(images)
+
+
+def classify(images: ArrayLike) -> Classification:
+    """Return the bundled LeNet's label and class probabilities for images of digits.
+
+    Arguments, errors and thread-safety as :func:`predict`. The probabilities are the softmax of
+    the logits.
+    """
+    logits = predict(images)
+    # Small probabilities may underflow; logits that overflowed give NaN.
+    with np.errstate(under="ignore", invalid="ignore"):
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+        probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    names = _labels()
+    return Classification([names[i] for i in logits.argmax(axis=1)], probabilities)
+
+
+@cache
+def _labels() -> tuple[str, ...]:
+    return tuple(read_manifest(bundled_model_dir()).classes)

@@ -1,0 +1,44 @@
+"""The commands that users type; each module parses arguments and calls the package."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lenet_cpp.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["run_cli"]
+
+
+def run_cli(command: Callable[[], int]) -> int:
+    """Run a command and turn what it raises into one line on stderr and an exit code.
+
+    Args:
+        command: The parsed command, ready to run; returns its own exit code.
+
+    Returns:
+        The command's exit code; the ``exit_code`` of an :class:`lenet_cpp.errors.Error`;
+        130 after Ctrl-C; 141 when the reader of standard output went away; 1 for another
+        failure of the operating system, such as a full disk.
+    """
+    program = Path(sys.argv[0]).name
+    try:
+        return command()
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Python would complain again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Error as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return 1

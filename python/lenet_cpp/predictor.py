@@ -1,0 +1,293 @@
+"""The Python door to the C++ predictor."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypedDict
+
+from lenet_cpp import _core
+from lenet_cpp._arrays import as_batch
+from lenet_cpp.errors import BadInput
+from lenet_cpp.tensor_spec import TensorSpec
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Self, Unpack
+
+__all__ = [
+    "LayerOutput",
+    "Options",
+    "Predictor",
+    "PredictorPool",
+    "use_installed_paddle",
+]
+
+
+class Options(TypedDict, total=False):
+    """How to run a model; named as on the command line and in C++ (``lenet/config.h``)."""
+
+    engine: str
+    """Inference engine; ``"paddle"`` (default)."""
+    accelerator: str
+    """``"auto"`` (default: OpenVINO for a .pdmodel, oneDNN for a .json), ``"plain"``,
+    ``"onednn"`` or ``"openvino"``."""
+    precision: str
+    """Of the arithmetic; ``"fp32"`` (default)."""
+    threads: int
+    """CPU threads of one run, 1 or more; default 1."""
+    ir_optim: bool
+    """Let the engine fuse and rewrite operators; default True."""
+    memory_optim: bool
+    """Let intermediate results share memory, .pdmodel only; default False."""
+    check_finite: bool
+    """Refuse NaN and infinity in the input; default True."""
+    check_hashes: bool
+    """Compare the files with SHA256SUMS beside them when there is one; default True."""
+    max_batch_size: int
+    """Larger batches are cut into pieces of this many images; default 1024."""
+
+
+class LayerOutput(NamedTuple):
+    """What one operator of the network gave."""
+
+    op_type: str
+    name: str
+    values: NDArray[np.float32]
+
+
+def use_installed_paddle() -> None:
+    """Tell C++ where the installed paddlepaddle keeps its library, without importing paddle."""
+    spec = find_spec("paddle")
+    if spec is None or spec.origin is None:
+        return
+    library = Path(spec.origin).parent / "base" / _core.paddle_library_name()
+    if library.is_file():
+        _core.set_paddle_library(str(library))
+
+
+def _config(
+    model_file: str | os.PathLike[str] | None,
+    params_file: str | os.PathLike[str] | None,
+    model_dir: str | os.PathLike[str] | None,
+    options: Options,
+) -> _core.Config:
+    config = _core.Config()
+    named: dict[str, object] = {**options}
+    paths = {"model_file": model_file, "params_file": params_file, "model_dir": model_dir}
+    named |= {name: os.fspath(path) for name, path in paths.items() if path is not None}
+    for name, value in named.items():
+        if name not in Options.__annotations__ and name not in paths:
+            known = ", ".join(Options.__annotations__)
+            raise BadInput(f"unknown option '{name}'; choose among {known}")
+        try:
+            setattr(config, name, value)
+        except TypeError as error:
+            raise BadInput(f"option {name} cannot be {value!r}") from error
+    use_installed_paddle()
+    return config
+
+
+def _spec(spec: _core.TensorSpec) -> TensorSpec:
+    return TensorSpec(spec.name, spec.shape, spec.dtype)
+
+
+class Predictor:
+    """A loaded image classifier.
+
+    Thread-safety: may be shared; calls from several threads then take turns. For parallel runs
+    give each thread a :meth:`clone`, or use :class:`PredictorPool`. The GIL is released meanwhile.
+
+    Example:
+        >>> with Predictor("lenet.pdmodel", "lenet.pdiparams", threads=2) as predictor:
+        ...     logits = predictor.run(images)
+    """
+
+    def __init__(
+        self,
+        model_file: str | os.PathLike[str] | None = None,
+        params_file: str | os.PathLike[str] | None = None,
+        *,
+        model_dir: str | os.PathLike[str] | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Load a model.
+
+        Args:
+            model_file: The program, ``NAME.pdmodel`` or ``NAME.json``.
+            params_file: Its parameters; default ``NAME.pdiparams`` beside the program.
+            model_dir: Instead of both, the folder of an exported model or of ``__model__`` and
+                one file per variable.
+            **options: See :class:`Options`.
+
+        Raises:
+            lenet_cpp.Error: ``FileNotFound``, ``BadModel``, ``BadInput`` (an option),
+                ``Unsupported``, ``VersionMismatch`` or ``BackendFailure``.
+        """
+        self._hold(_core.Predictor(_config(model_file, params_file, model_dir, options)))
+
+    def _hold(self, core: _core.Predictor) -> Self:
+        self._core: _core.Predictor | None = core
+        self._input_spec = _spec(core.input_spec)
+        self._output_spec = _spec(core.output_spec)
+        self._input_shape = self._input_spec.shape
+        return self
+
+    def _alive(self) -> _core.Predictor:
+        if self._core is None:
+            raise BadInput("the predictor is closed")
+        return self._core
+
+    def run(self, images: ArrayLike) -> NDArray[np.float32]:
+        """Return the model's raw outputs, for a classifier its logits.
+
+        Args:
+            images: float16, float32 or float64 values, or uint8 pixels (scaled by 1/255), of
+                shape [N, C, H, W], or [C, H, W] for one image; with one channel also [N, H, W]
+                or [H, W]. Any strides and byte order; C-contiguous float32 is not copied.
+
+        Returns:
+            float32 [N, classes]; N = 0 gives [0, classes].
+
+        Raises:
+            lenet_cpp.BadInput: Wrong type or shape, or a value that is not finite.
+            lenet_cpp.BackendFailure: The engine failed; the predictor can be used again.
+        """
+        core = self._core
+        if core is None:
+            core = self._alive()
+        return core.run(as_batch(images, self._input_shape))
+
+    def run_layers(self, images: ArrayLike) -> list[LayerOutput]:
+        """Return what every operator gave, in the order of execution.
+
+        With the options ``accelerator="plain", ir_optim=False`` these are the operators of the
+        exported program; otherwise those that fusion left. Arguments and errors as :meth:`run`.
+        """
+        layers = self._alive().run_layers(as_batch(images, self._input_shape))
+        return [LayerOutput(*layer) for layer in layers]
+
+    def clone(self) -> Self:
+        """Return a predictor of the same model that shares its weights, for another thread."""
+        core = self._alive().clone()
+        return type(self).__new__(type(self))._hold(core)  # noqa: SLF001 - of this very class
+
+    def close(self) -> None:
+        """Free the model; later runs raise :class:`lenet_cpp.BadInput`. May be called again."""
+        self._core = None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        raise TypeError(
+            "a Predictor cannot be pickled or copied: use clone() for a thread, and load the model"
+            " anew in another process"
+        )
+
+    def __enter__(self) -> Self:
+        """Return the predictor itself."""
+        self._alive()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the predictor."""
+        self.close()
+
+    @property
+    def input_spec(self) -> TensorSpec:
+        """Name, shape and dtype of the input."""
+        return self._input_spec
+
+    @property
+    def output_spec(self) -> TensorSpec:
+        """Name, shape and dtype of the output."""
+        return self._output_spec
+
+    @property
+    def accelerator(self) -> str:
+        """The accelerator in use; what ``"auto"`` chose."""
+        return self._alive().config.accelerator
+
+    @property
+    def model_file(self) -> Path:
+        """The program that was loaded."""
+        return Path(self._alive().config.model_file)
+
+
+class PredictorPool:
+    """Predictors of one model that share their weights, for several threads.
+
+    Thread-safety: :meth:`run` may be called from any number of threads; ``size`` of them run in
+    parallel, the others wait.
+
+    Example:
+        >>> pool = PredictorPool("lenet.pdmodel", size=4)
+        >>> with ThreadPoolExecutor(4) as threads:
+        ...     results = list(threads.map(pool.run, batches))
+    """
+
+    def __init__(
+        self,
+        model_file: str | os.PathLike[str] | None = None,
+        params_file: str | os.PathLike[str] | None = None,
+        *,
+        model_dir: str | os.PathLike[str] | None = None,
+        size: int,
+        **options: Unpack[Options],
+    ) -> None:
+        """Load a model ``size`` times over the same weights.
+
+        Args:
+            model_file: As for :class:`Predictor`.
+            params_file: As for :class:`Predictor`.
+            model_dir: As for :class:`Predictor`.
+            size: How many predictors, 1 or more.
+            **options: See :class:`Options`; ``threads`` counts for each predictor.
+
+        Raises:
+            lenet_cpp.Error: As :class:`Predictor`.
+        """
+        config = _config(model_file, params_file, model_dir, options)
+        try:
+            self._core = _core.PredictorPool(config, size)
+        except TypeError as error:
+            raise BadInput(f"size is {size!r}; expected a whole number, 1 or more") from error
+        self._input_shape = self._core.input_spec.shape
+
+    def run(self, images: ArrayLike) -> NDArray[np.float32]:
+        """Run on a predictor that is free; arguments and result as :meth:`Predictor.run`."""
+        return self._core.run(as_batch(images, self._input_shape))
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        raise TypeError(
+            "a PredictorPool cannot be pickled or copied: share it between threads, and load the"
+            " model anew in another process"
+        )
+
+    def __len__(self) -> int:
+        """Return the number of predictors."""
+        return len(self._core)
+
+    @property
+    def input_spec(self) -> TensorSpec:
+        """Name, shape and dtype of the input."""
+        return _spec(self._core.input_spec)
+
+    @property
+    def output_spec(self) -> TensorSpec:
+        """Name, shape and dtype of the output."""
+        return _spec(self._core.output_spec)
+
+    @property
+    def accelerator(self) -> str:
+        """The accelerator in use; what ``"auto"`` chose."""
+        return self._core.config.accelerator

@@ -1,0 +1,221 @@
+#!/bin/sh
+# From a fresh clone to a trained digit classifier that runs in C++ and agrees with Python.
+set -eu
+LC_ALL=C.UTF-8
+export LC_ALL
+
+usage() {
+    cat <<'END'
+Usage: ./run.sh [--data-dir DIR] [--build-only] [--help]
+
+Trains LeNet on MNIST, exports it, builds the C++ program against the Paddle Inference library,
+runs it on real digits and compares C++ with Python. Steps that are done already are skipped;
+remove a step's result to do it again.
+
+  1 environment  .venv with PaddlePaddle, CMake and Ninja, from the Python package index
+  2 library      third_party/paddle_inference, from the paddlepaddle package in .venv
+  3 package      lenet_cpp, built and installed into .venv
+  4 program      build/lenet_infer_test
+  5 train        checkpoints/lenet/lenet.pdparams and .pdopt
+  6 export       inference_model/lenet/lenet.pdmodel, .json and .pdiparams
+  7 predict      the C++ program on 1,000 test digits
+  8 compare      C++ and Python on the same digits
+
+Options:
+  --data-dir DIR  train on the MNIST files in DIR (default: the whole MNIST when paddle has
+                  downloaded it before, else the sample in data/mnist_sample)
+  --build-only    stop after step 4
+  --help          this text
+
+Environment:
+  LIB_DIR   a Paddle Inference library that you have, laid out as the official archive; the C++
+            program is built against it instead of step 2's
+  PYTHON    the interpreter to make .venv with (default: python3)
+END
+}
+
+data_dir=
+build_only=0
+while [ $# -gt 0 ]; do
+    case $1 in
+        --help | -h) usage; exit 0 ;;
+        --build-only) build_only=1 ;;
+        --data-dir)
+            [ $# -ge 2 ] || { echo "run.sh: --data-dir needs a folder (see --help)" >&2; exit 2; }
+            data_dir=$(cd "$2" 2>/dev/null && pwd) ||
+                { echo "run.sh: --data-dir: '$2' is not a folder" >&2; exit 3; }
+            shift ;;
+        *) echo "run.sh: unknown argument '$1' (see --help)" >&2; exit 2 ;;
+    esac
+    shift
+done
+if [ -n "${LIB_DIR:-}" ]; then
+    LIB_DIR=$(cd "$LIB_DIR" 2>/dev/null && pwd) ||
+        { echo "run.sh: LIB_DIR is not a folder; unset it, or name a paddle_inference folder" >&2; exit 3; }
+fi
+
+cd "$(dirname "$0")"
+venv=.venv
+python=$venv/bin/python
+model=inference_model/lenet
+checkpoint=checkpoints/lenet
+logs=build/logs
+mkdir -p "$logs"
+unset PYTHONPATH PYTHONHOME VIRTUAL_ENV || true
+PATH=$PWD/$venv/bin:$PATH
+export PATH
+
+step() { printf '[%s/8] %s\n' "$1" "$2"; }
+skip() { printf '[%s/8] %s: done already\n' "$1" "$2"; }
+
+# fail NAME REMEDY: one line, which ends the script.
+fail() {
+    reason=$(grep -ahiE 'error|fatal|not found' "$logs/$1.log" 2>/dev/null | tail -1 | cut -c1-200)
+    echo "run.sh: step '$1' failed: ${reason:-see the log}; $2 (log: $logs/$1.log)" >&2
+    exit 1
+}
+
+# quietly NAME REMEDY COMMAND...: the output goes to the step's log.
+quietly() {
+    name=$1 remedy=$2
+    shift 2
+    "$@" >>"$logs/$name.log" 2>&1 || fail "$name" "$remedy"
+}
+
+# A digest of the files below the named paths, to see whether something must be built again.
+digest() {
+    find "$@" -type f ! -name '*.pyc' ! -name '*.so' | sort | xargs sha256sum | sha256sum | cut -c1-64
+}
+
+# 1 environment
+: >"$logs/environment.log"
+if ! "$python" -c '' 2>/dev/null; then
+    step 1 "environment: making $venv"
+    interpreter=${PYTHON:-python3}
+    quietly environment "install Python 3.10 or later, or name one: PYTHON=python3.11 ./run.sh" \
+        "$interpreter" -c 'import sys; assert sys.version_info >= (3, 10), "error: Python %d.%d is too old" % sys.version_info[:2]'
+    quietly environment "install Python's venv module (Debian: apt-get install python3-venv)" \
+        "$interpreter" -m venv --clear "$venv"
+fi
+# The build's requirements are stated in pyproject.toml alone; the package is built without
+# isolation, so that PaddlePaddle is not installed a second time for the build.
+requirements=$("$python" - <<'END'
+import re
+from pathlib import Path
+
+text = Path("pyproject.toml").read_text(encoding="utf-8")
+table = re.search(r"^requires = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE).group(1)
+print("\n".join(re.findall(r'"([^"]+)"', table)))
+END
+)
+wanted=$(printf '%s\n' "$requirements" | sha256sum)
+if [ "$(cat "$venv/lenet-environment" 2>/dev/null)" = "$wanted" ]; then
+    skip 1 environment
+else
+    step 1 "environment: installing PaddlePaddle and the build tools (some 250 MB the first time)"
+    printf '%s\n' "$requirements" >"$venv/lenet-requirements.txt"
+    quietly environment "check the network and pip's package index" \
+        "$python" -m pip install --upgrade "pip>=25.1"
+    quietly environment "check the network and pip's package index" \
+        "$python" -m pip install --requirement "$venv/lenet-requirements.txt" "cmake>=3.22,<5" ninja
+    echo "$wanted" >"$venv/lenet-environment"
+fi
+: >"$logs/compiler.log"
+quietly compiler "install a C++17 compiler (Debian: apt-get install g++)" "${CXX:-c++}" --version
+
+# 2 library
+: >"$logs/library.log"
+if [ -n "${LIB_DIR:-}" ]; then
+    step 2 "library: $LIB_DIR"
+else
+    step 2 "library: third_party/paddle_inference"
+    quietly library "remove .venv and run again" "$python" scripts/fetch_paddle_inference.py
+fi
+
+# 3 package
+: >"$logs/package.log"
+sources=$(digest CMakeLists.txt pyproject.toml cmake cpp python data/mnist_sample scripts/fetch_paddle_inference.py scripts/paddle_library)
+if [ "$(cat "$venv/lenet-package" 2>/dev/null)" = "$sources" ]; then
+    skip 3 package
+else
+    step 3 "package: building lenet_cpp and installing it into $venv"
+    quietly package "see the log" "$python" -m pip install --no-build-isolation .
+    echo "$sources" >"$venv/lenet-package"
+fi
+
+# 4 program
+: >"$logs/program.log"
+step 4 "program: build/lenet_infer_test"
+quietly program "see the log; after moving the folder or changing LIB_DIR remove build/" \
+    cmake -S . -B build -G Ninja -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}" -DPython3_EXECUTABLE="$PWD/$python"
+quietly program "see the log" cmake --build build
+if [ $build_only = 1 ]; then
+    exit 0
+fi
+
+# 5 train
+trained_on=$(cat "$checkpoint/trained-on" 2>/dev/null || true)
+if grep -qs '"complete": true' "$checkpoint/lenet.train.json" && [ "${data_dir:-$trained_on}" = "$trained_on" ]; then
+    skip 5 train
+else
+    step 5 "train: the guide's recipe"
+    resume=
+    [ ! -f "$checkpoint/lenet.train.json" ] || [ "$data_dir" != "$trained_on" ] || resume=--resume
+    mkdir -p "$checkpoint"
+    echo "$data_dir" >"$checkpoint/trained-on"
+    "$python" scripts/train.py --output-dir "$checkpoint" ${data_dir:+--data-dir "$data_dir"} $resume ||
+        { echo "run.sh: step 'train' stopped; run again to continue, or remove $checkpoint to begin anew" >&2; exit 1; }
+fi
+
+# 6 export
+if [ -f "$model/SHA256SUMS" ] && [ -z "$(find "$checkpoint/lenet.pdparams" -newer "$model/SHA256SUMS")" ]; then
+    skip 6 export
+else
+    step 6 "export: $model"
+    "$python" scripts/export_model.py --params "$checkpoint/lenet.pdparams" --output-dir "$model" ||
+        { echo "run.sh: step 'export' failed; remove $model and run again" >&2; exit 1; }
+fi
+
+# 7 predict
+digits=build/digits
+mkdir -p $digits
+for name in t10k-images-idx3-ubyte t10k-labels-idx1-ubyte; do
+    gunzip -c "data/mnist_sample/$name.gz" >"$digits/$name"
+done
+step 7 "predict: 1,000 test digits in C++"
+set -- --model_file="$model/lenet.pdmodel" --params_file="$model/lenet.pdiparams" \
+    --input="$digits/t10k-images-idx3-ubyte" --labels="$digits/t10k-labels-idx1-ubyte" \
+    --batch_size=1 --repeats=2000
+echo "./build/lenet_infer_test $*"
+./build/lenet_infer_test "$@" ||
+    { echo "run.sh: step 'predict' failed; remove build and run again" >&2; exit 1; }
+./build/lenet_infer_test "$@" --format=json >build/predict.json
+
+# 8 compare
+step 8 "compare: C++ and Python"
+"$python" scripts/verify.py --model-dir "$model" --params "$checkpoint/lenet.pdparams" \
+    ${data_dir:+--data-dir "$data_dir"} --report build/verify.json ||
+    { echo "run.sh: step 'compare' failed: C++ and Python differ; scripts/verify.py --layers says where" >&2; exit 1; }
+
+"$python" - <<'END'
+import json
+from pathlib import Path
+
+predict, verify = (json.loads(Path(f"build/{name}.json").read_text()) for name in ("predict", "verify"))
+accuracy = {route: f"{100 * found['fraction']:.2f} %" for route, found in verify["accuracy"].items()}
+images = verify["images"]
+latency = predict["latency"]
+print(f"""
+Done.
+  model     inference_model/lenet/lenet.pdmodel, .json, .pdiparams; trained in checkpoints/lenet
+  program   build/lenet_infer_test, Paddle {predict["paddle_version"]}
+  Python    .venv/bin/python, package lenet_cpp
+  accuracy  C++ {accuracy["C++ program"]}, Python {accuracy["dygraph"]} of {images:,} test digits
+  largest difference between C++ and Python {verify["largest_difference"]:.2g}, {verify["equal_predictions"]:,} equal predictions
+  latency   median {latency["median_ms"]:.3f} ms, p99 {latency["p99_ms"]:.3f} ms a digit ({predict["accelerator"]}, {predict["threads"]} thread)
+
+Next:
+  ./build/lenet_infer_test --model_file=inference_model/lenet/lenet.pdmodel --params_file=inference_model/lenet/lenet.pdiparams
+  .venv/bin/python -c "import numpy as np, lenet_cpp; print(lenet_cpp.predict(np.zeros((2, 1, 28, 28), 'float32')).shape)"
+  ./test.sh""")
+END

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Make third_party/paddle_inference, the library that the C++ build links to; see --help."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -I leaves out
+
+from paddle_library import COMMAND, ROOT, official, wheel
+from paddle_library.failures import INTERRUPTED, NOT_FOUND, Failure, note
+from paddle_library.folder import report
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EPILOG = """\
+examples:
+  fetch_paddle_inference.py                            use the paddlepaddle of this Python (links)
+  fetch_paddle_inference.py --copy --output-dir DIR    the same with real files, about 700 MB
+  fetch_paddle_inference.py --source official --version 3.0.0 --sha256 HASH
+  fetch_paddle_inference.py --archive paddle_inference.tgz     an archive you already have
+  fetch_paddle_inference.py --check                    say what is there and whether it is whole
+
+The folder looks the same from either source: paddle/include/, paddle/lib/libpaddle_inference.so and
+version.txt. With the wheel, include/ holds this project's own declarations (cpp/compat), because
+the wheel has no headers, and version.txt has these keys, one "Key: value" a line:
+  Paddle version, GIT COMMIT ID, WITH_MKL, WITH_ONEDNN, WITH_OPENVINO, WITH_GPU    as in the archive
+  Source: wheel              (an official version.txt has no such line; a source.json is beside it)
+  Layout: links | copy       (links break when the wheel is removed; a copy stands alone)
+
+An interrupted download is kept (.part) and resumed by the same command. Without --sha256 nothing
+but the server vouches for the archive, and its library runs in your programs: give the hash.
+
+exit codes: 0 done, 1 other failure, 2 wrong usage, 3 file not found, 4 bad archive or folder,
+7 unsupported or unexpected version, 8 download failed, 130 interrupted
+"""
+
+
+def size(text: str) -> int:
+    match = re.fullmatch(r"(\d{1,15})([KMGT]?)", text.upper())
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M or 4G")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[match[2]]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="Make the folder paddle_inference that the C++ build links to.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--source", choices=("wheel", "official"), help="default: wheel, unless official is there")
+    add("--output-dir", type=Path, default=ROOT / "third_party/paddle_inference", metavar="DIR")
+    add("--check", action="store_true", help="only say what is there; exit 0 when it is valid")
+    add("--force", action="store_true", help="make it anew even when it is in place")
+    add = parser.add_argument_group("wheel").add_argument
+    add("--site-packages", type=Path, metavar="DIR", help="take paddle from there")
+    add("--copy", action="store_true", help="real files instead of links")
+    add = parser.add_argument_group("official archive").add_argument
+    add("--version", metavar="V", help="Paddle's version, as 3.0.0 or 2.0.0")
+    add("--url", metavar="U", help="http, https or file; default: made from the version")
+    add("--archive", type=Path, metavar="FILE", help="a local archive instead of a download")
+    add("--sha256", metavar="H", help="the hash that the archive must have")
+    add("--cache-dir", type=Path, metavar="DIR", help="default: third_party/.download")
+    add("--timeout", type=float, default=30.0, metavar="S", help="for each answer (default 30 s)")
+    add("--retries", type=int, default=5, metavar="N", help="after a failed attempt (default 5)")
+    add("--max-size", type=size, metavar="SIZE", help="most that may be unpacked (default 4G)")
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    output = Path(os.path.abspath(args.output_dir))  # noqa: PTH100 - a link there stays a link
+    args.output_dir = output.parent.resolve() / output.name
+    if args.archive and args.url:
+        parser.error("--archive and --url exclude each other")
+    if args.archive and args.source is None:
+        args.source = "official"
+    if args.source == "official":
+        if args.copy or args.site_packages:
+            parser.error("--copy and --site-packages belong to --source wheel")
+        if not (args.version or args.url or args.archive):
+            parser.error("--source official needs --version, --url or --archive")
+        if args.version and not re.fullmatch(r"\d+\.\d+\.\d+[-.]?[a-z0-9]*", args.version):
+            parser.error(f"--version {args.version!r} is not a version such as 3.0.0")
+        if args.version and not args.url:
+            args.url = official.published_url(args.version)
+        if args.url and not re.fullmatch(
+            r"(https?://[\w\[][^@/?#\s]*([/?#]|$)|file:///)[!-~]*", args.url, re.ASCII
+        ):
+            parser.error(f"--url {args.url!r} is no http, https or file address")
+    elif args.version or args.url or args.archive or args.sha256:
+        parser.error("--version, --url, --archive and --sha256 belong to --source official")
+    if args.sha256:
+        args.sha256 = args.sha256.lower()
+        if not re.fullmatch(r"[0-9a-f]{64}", args.sha256):
+            parser.error("--sha256 takes 64 hexadecimal digits")
+    if not (0 < args.timeout < 1e6 and args.retries >= 0):
+        parser.error("--timeout must be above 0 and --retries not below 0")
+    return args
+
+
+def run(args: argparse.Namespace) -> None:
+    output: Path = args.output_dir
+    if args.check:
+        report(output)
+    elif args.source == "official":
+        run_official(args)
+    elif args.source is None and not args.force and official.is_recorded(output):
+        report(output, "already in place: ", "; --source wheel replaces it")
+    else:
+        wheel.assemble(output, site_packages=args.site_packages, copy=args.copy, force=args.force)
+
+
+def run_official(args: argparse.Namespace) -> None:
+    request = official.Request(
+        args.output_dir, args.version, args.sha256, args.max_size, args.force
+    )
+    archive: Path | None = args.archive
+    if archive is None and urlsplit(args.url).scheme == "file":
+        archive = Path(unquote(urlsplit(args.url).path))
+    if archive is not None:
+        official.install(archive, str(archive), request)
+    else:
+        cache = args.cache_dir or ROOT / "third_party/.download"
+        official.fetch(args.url, request, cache=cache, timeout=args.timeout, retries=args.retries)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    args = parse(argv)
+    try:
+        run(args)
+    except Failure as error:
+        note(f"{COMMAND}: error: {error}")
+        return error.code
+    except KeyboardInterrupt:
+        note(f"{COMMAND}: interrupted; what was downloaded is kept: the same command resumes it")
+        return INTERRUPTED
+    except OSError as error:
+        note(f"{COMMAND}: error: {error.filename or args.output_dir}: {error.strerror or error}")
+        return NOT_FOUND if isinstance(error, FileNotFoundError) else 1
+    return 0
+
+
+def _on_sigterm(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    sys.exit(main())

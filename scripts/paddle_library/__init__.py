@@ -1,0 +1,10 @@
+"""Makes third_party/paddle_inference, from the installed paddlepaddle or the official archive.
+
+It runs before anything is built or installed, so it needs the standard library only. The command
+is scripts/fetch_paddle_inference.py.
+"""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = "fetch_paddle_inference.py"

@@ -1,0 +1,52 @@
+#!/bin/sh
+# Builds what is needed, then runs linters, C++ tests and Python tests.
+set -eu
+
+usage() {
+    cat <<'END'
+Usage: ./test.sh [PYTEST ARGUMENTS...]
+
+Sets up the environment as ./run.sh does, then checks style and types and runs the C++ and the
+Python tests. Arguments go to pytest, for example: ./test.sh tests/test_parity.py -k onednn
+
+What it needs comes from the Python package index; the C++ tests need the package doctest-dev of
+Debian, which is installed when this runs as root.
+END
+}
+case ${1:-} in --help | -h) usage; exit 0 ;; esac
+
+cd "$(dirname "$0")"
+fail() { echo "test.sh: $1" >&2; exit 1; }
+
+if [ ! -f /usr/include/doctest/doctest.h ] && ! echo '#include <doctest/doctest.h>' | c++ -E -x c++ - >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "installing doctest-dev"
+        (apt-get update && apt-get install --yes --no-install-recommends doctest-dev) >/dev/null 2>&1 ||
+            fail "cannot install doctest-dev: apt-get install doctest-dev"
+    else
+        fail "the C++ tests need doctest: install the package doctest-dev"
+    fi
+fi
+
+./run.sh --build-only
+PATH=$PWD/.venv/bin:$PATH
+export PATH
+unset PYTHONPATH PYTHONHOME || true
+python -m pip install -qq --group lint --group test || fail "cannot install the test tools: check pip's package index"
+
+echo "style"
+ruff check . || fail "ruff check found problems"
+ruff format --check --quiet . || fail "files are not formatted: ruff format ."
+find cpp examples cmake \( -name '*.cc' -o -name '*.h' \) -exec clang-format --dry-run --Werror {} + || fail "files are not formatted: clang-format -i"
+shellcheck run.sh test.sh .ci/run || fail "shellcheck found problems"
+mypy || fail "mypy found problems"
+
+echo "C++ tests"
+if ! { cmake -S . -B build -DLENET_BUILD_TESTS=ON && cmake --build build; } >build/logs/tests.log 2>&1; then
+    tail -20 build/logs/tests.log
+    fail "the C++ tests do not build"
+fi
+ctest --test-dir build --output-on-failure
+
+echo "Python tests"
+python -m pytest "$@"

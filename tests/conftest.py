@@ -1,0 +1,45 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import lenet_cpp
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """The C++ program."""
+    path = ROOT / "build" / "lenet_infer_test"
+    assert path.is_file(), f"{path} is missing: run ./run.sh, or ./test.sh, which builds it"
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_program(program: Path):
+    """Run the C++ program with these arguments, without Python's environment around it."""
+
+    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [str(program), *map(str, arguments)]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, env={}, timeout=120, **options
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def model_dir() -> Path:
+    """The bundled model: lenet.pdmodel, lenet.json, lenet.pdiparams, manifest.json, SHA256SUMS."""
+    return lenet_cpp.bundled_model_dir()

@@ -1,0 +1,133 @@
+"""A small clone to run the fetching script in, and archives, good and bad, to run it on."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+import io
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+SCRIPT = PROJECT / "scripts/fetch_paddle_inference.py"
+PACKAGE = "paddle_library"
+USAGE, NOT_FOUND, BAD_ARCHIVE, VERSION_MISMATCH, DOWNLOAD_FAILED = 2, 3, 4, 7, 8
+
+ELF = b"\x7fELF" + bytes(60)
+TOP = "paddle_inference/"
+VERSION_TXT = b"Paddle version: 3.0.0\nGIT COMMIT ID: 0123456789abcdef\nWITH_GPU: OFF\n"
+NOISE = b"".join(hashlib.sha256(str(i).encode()).digest() for i in range(12_500))  # 400 kB
+
+
+class Clone:
+    """A copy of the script in a repository of its own, so that the real one stays as it is."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self.script = root / "scripts" / SCRIPT.name
+        self.output = root / "third_party/paddle_inference"
+        self.cache = root / "third_party/.download"
+        for folder in (root / "scripts", root / "cpp/compat", root / "third_party"):
+            folder.mkdir(parents=True)
+        shutil.copy(SCRIPT, self.script)
+        shutil.copytree(
+            SCRIPT.parent / PACKAGE,
+            self.script.parent / PACKAGE,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        shutil.copy(PROJECT / "pyproject.toml", root)
+        (root / "cpp/compat/paddle_inference_api.h").write_text("// ours\n")
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        monkeypatch.setattr(sys, "path", sys.path[:])  # where the script puts its folder
+        for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+            monkeypatch.delitem(sys.modules, name)
+        spec = importlib.util.spec_from_file_location("fetch_under_test", self.script)
+        assert spec is not None
+        assert spec.loader is not None
+        self.command: Any = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.command)
+        self.module("download").BACKOFF_SECONDS = 0.01
+
+    def module(self, name: str) -> Any:
+        """A module of the clone's own package."""
+        return sys.modules[f"{PACKAGE}.{name}"]
+
+    def run(self, *arguments: object) -> int:
+        try:
+            return int(self.command.main([str(a) for a in arguments]))
+        except SystemExit as stop:  # argparse
+            return int(stop.code or 0)
+
+    def leftovers(self) -> list[str]:
+        return [p.name for p in (self.root / "third_party").iterdir() if p != self.output]
+
+    def part(self) -> Path:
+        (part,) = self.cache.glob("*.part")
+        return part
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes | str]]:
+    """Every path below ``folder`` with its mode and content or link target."""
+    result: dict[str, tuple[int, bytes | str]] = {}
+    for path in sorted(folder.rglob("*")):
+        content: bytes | str = b""
+        if path.is_symlink():
+            content = str(path.readlink())
+        elif path.is_file():
+            content = path.read_bytes()
+        result[str(path.relative_to(folder))] = (path.lstat().st_mode, content)
+    return result
+
+
+def entry(name: str, data: bytes = b"", **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info, data
+
+
+def symlink(name: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
+    return entry(name, type=tarfile.SYMTYPE, linkname=target)
+
+
+def hardlink(name: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
+    return entry(name, type=tarfile.LNKTYPE, linkname=target)
+
+
+def good_members(top: str = TOP, filler: bytes = b"") -> list[tuple[tarfile.TarInfo, bytes]]:
+    return [
+        entry(f"{top}version.txt", VERSION_TXT),
+        entry(f"{top}paddle/include/paddle_inference_api.h", b"// theirs\n"),
+        entry(f"{top}paddle/lib/libpaddle_inference.so", ELF + filler, mode=0o755),
+    ]
+
+
+def tar_bytes(members: list[tuple[tarfile.TarInfo, bytes]], tar_format: Any) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tar_format) as tar:
+        for info, data in members:
+            # Not addfile(), which would look at info.size: a hostile header may say anything.
+            buffer.write(info.tobuf(tar_format, errors="surrogateescape"))
+            buffer.write(data + bytes(-len(data) % 512))
+            tar.offset = buffer.tell()
+    return buffer.getvalue()
+
+
+def tgz(
+    *extra: tuple[tarfile.TarInfo, bytes],
+    top: str = TOP,
+    filler: bytes = b"",
+    tar_format: Any = tarfile.GNU_FORMAT,
+) -> bytes:
+    return gzip.compress(tar_bytes([*good_members(top, filler), *extra], tar_format), mtime=0)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

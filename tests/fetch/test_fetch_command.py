@@ -1,0 +1,49 @@
+"""The command line of scripts/fetch_paddle_inference.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from paddle_archives import NOT_FOUND, USAGE, Clone, tgz
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--source", "official"],
+        ["--source", "wheel", "--version", "3.0.0"],
+        ["--version", "3.0.0"],
+        ["--sha256", "0" * 64],
+        ["--source", "official", "--version", "../../x"],
+        ["--source", "official", "--version", "3.0.0", "--sha256", "abc"],
+        ["--source", "official", "--version", "3.0.0", "--copy"],
+        ["--source", "official", "--version", "3.0.0", "--max-size", "-1"],
+        ["--source", "official", "--version", "3.0.0", "--timeout", "0"],
+        ["--source", "official", "--url", "ftp://127.0.0.1/x.tgz"],
+        ["--source", "official", "--url", "http://user:secret@127.0.0.1/x.tgz"],
+        ["--source", "official", "--url", "http:///x.tgz"],
+        ["--source", "official", "--url", "http://127.0.0.1/a b.tgz"],
+        ["--archive", "x.tgz", "--url", "http://127.0.0.1/x.tgz"],
+        ["--source", "nowhere"],
+    ],
+)
+def test_wrong_usage(clone: Clone, arguments: list[str]) -> None:
+    assert clone.run(*arguments) == USAGE
+    assert clone.leftovers() == []
+
+
+def test_published_addresses(clone: Clone) -> None:
+    host = "https://paddle-inference-lib.bj.bcebos.com/"
+    published_url = clone.module("official").published_url
+    assert published_url("2.0.0") == host + "2.0.0-cpu-avx-mkl/paddle_inference.tgz"
+    assert (
+        published_url("3.0.0") == host + "3.0.0/cxx_c/Linux/CPU/gcc8.2_avx_mkl/paddle_inference.tgz"
+    )
+
+
+def test_file_address(clone: Clone, tmp_path: Path) -> None:
+    archive = tmp_path / "with space.tgz"
+    archive.write_bytes(tgz())
+    assert clone.run("--source", "official", "--url", archive.as_uri()) == 0
+    assert clone.run("--source", "official", "--url", "file:///none.tgz") == NOT_FOUND

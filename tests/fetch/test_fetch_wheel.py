@@ -1,0 +1,232 @@
+"""scripts/fetch_paddle_inference.py and the paddlepaddle wheel, installed or made up."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from paddle_archives import (
+    BAD_ARCHIVE,
+    ELF,
+    NOT_FOUND,
+    PROJECT,
+    SCRIPT,
+    VERSION_MISMATCH,
+    Clone,
+    tgz,
+)
+
+
+def fake_wheel(site: Path, version: str = "3.2.0", said: str | None = None) -> Path:
+    for name in ("base/libpaddle.so", "libs/libphi.so", "libs/libdnnl.so.3"):
+        (site / "paddle" / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / "paddle" / name).write_bytes(ELF + name.encode())
+    (site / "paddle/__init__.py").write_text("raise RuntimeError('imported')\n")
+    (site / "paddle/version").mkdir(exist_ok=True)
+    (site / "paddle/version/__init__.py").write_text(
+        f"full_version     = '{said or version}'\ncommit           = 'abcdef'\n"
+        "with_mkl         = 'ON'\ncuda_version     = 'False'\n"
+    )
+    info = site / f"paddlepaddle-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: paddlepaddle\nVersion: {version}\n"
+    )
+    return site
+
+
+def test_real_wheel(tmp_path: Path) -> None:
+    """The project's own script with the installed paddlepaddle, which it must not import."""
+    output = tmp_path / "paddle_inference"
+    program = (
+        "import runpy, sys\n"
+        "try:\n"
+        f"    sys.argv = ['fetch', '--output-dir', {str(output)!r}]\n"
+        f"    runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+        "except SystemExit as stop:\n"
+        "    assert stop.code == 0, stop.code\n"
+        "assert not any(name.split('.')[0] in ('paddle', 'numpy') for name in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    spec = importlib.util.find_spec("paddle")
+    assert spec is not None
+    assert spec.origin is not None
+    package = Path(spec.origin).resolve().parent
+    lib, libs = output / "paddle/lib", output / "paddle/libs"
+    assert (lib / "libpaddle.so").resolve() == package / "base/libpaddle.so"
+    assert (lib / "libpaddle_inference.so").readlink() == Path("libpaddle.so")
+    assert (libs / "libphi.so").resolve() == package / "libs/libphi.so"
+    assert (lib / "../libs/libphi.so").is_file()
+    assert all(path.exists() for path in output.rglob("*"))
+    include = output / "paddle/include"
+    headers = {p.relative_to(PROJECT / "cpp/compat") for p in (PROJECT / "cpp/compat").rglob("*.h")}
+    assert {p.relative_to(include) for p in include.rglob("*.h")} == headers
+    assert Path("paddle_inference_api.h") in headers
+    lines = (output / "version.txt").read_text().splitlines()
+    assert f"Paddle version: {importlib.metadata.version('paddlepaddle')}" in lines
+    assert {"Source: wheel", "Layout: links", "WITH_GPU: OFF", "WITH_ONEDNN: ON"} <= set(lines)
+    # The dynamic linker finds the rest through the folder: libs beside lib.
+    load = f"import ctypes; ctypes.CDLL({str(lib / 'libpaddle_inference.so')!r})"
+    load += "; assert '/libphi_core.so' in open('/proc/self/maps').read()"
+    subprocess.run([sys.executable, "-c", load], check=True)
+
+
+def test_links_inside_the_repository_are_relative_and_survive_a_move(
+    clone: Clone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = fake_wheel(clone.root / ".venv/lib/python3/site-packages")
+    (clone.root / "cpp/compat/more").mkdir()
+    (clone.root / "cpp/compat/more/detail.h").write_text("// more\n")
+    assert clone.run("--site-packages", site) == 0
+    links = [p for p in clone.output.rglob("*") if p.is_symlink()]
+    assert len(links) == 5
+    assert all(p.exists() and not p.readlink().is_absolute() for p in links)
+    assert clone.leftovers() == []
+    moved = clone.root.rename(tmp_path / "moved")
+    output = moved / "third_party/paddle_inference"
+    assert all(path.exists() for path in output.rglob("*"))
+    assert (output / "paddle/include/more/detail.h").read_text() == "// more\n"
+    command = [sys.executable, str(moved / "scripts" / SCRIPT.name)]
+    command += ["--site-packages", str(moved / site.relative_to(clone.root))]
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "already in place" in again.stdout
+
+
+def test_links_out_of_the_repository_are_absolute(clone: Clone, tmp_path: Path) -> None:
+    site = fake_wheel(tmp_path / "site")
+    assert clone.run("--site-packages", site) == 0
+    assert (clone.output / "paddle/libs").readlink() == site / "paddle/libs"
+    header = clone.output / "paddle/include/paddle_inference_api.h"
+    assert header.readlink() == Path("../../../../cpp/compat/paddle_inference_api.h")
+    assert header.read_text() == "// ours\n"
+    elsewhere = tmp_path / "elsewhere/paddle_inference"
+    assert clone.run("--site-packages", site, "--output-dir", elsewhere) == 0
+    header = elsewhere / "paddle/include/paddle_inference_api.h"
+    assert header.readlink() == clone.root / "cpp/compat/paddle_inference_api.h"
+
+
+def test_copy_stands_alone(
+    clone: Clone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = fake_wheel(tmp_path / "site")
+    assert clone.run("--site-packages", site, "--copy") == 0
+    before = clone.output.stat().st_ino
+    assert clone.run("--site-packages", site, "--copy") == 0
+    assert clone.output.stat().st_ino == before
+    header = clone.root / "cpp/compat/paddle_inference_api.h"
+    header.write_text("// new\n")  # a changed declaration is copied anew
+    assert clone.run("--site-packages", site, "--copy") == 0
+    assert (clone.output / "paddle/include/paddle_inference_api.h").read_text() == "// new\n"
+    shutil.rmtree(site)
+    shutil.rmtree(clone.root / "cpp")
+    links = [p for p in clone.output.rglob("*") if p.is_symlink()]
+    assert links == [clone.output / "paddle/lib/libpaddle_inference.so"]
+    assert (clone.output / "paddle/lib/libpaddle_inference.so").read_bytes() == (
+        ELF + b"base/libpaddle.so"
+    )
+    assert (clone.output / "paddle/libs/libphi.so").read_bytes() == ELF + b"libs/libphi.so"
+    capsys.readouterr()
+    assert clone.run("--check") == 0
+    assert "Paddle 3.2.0, commit abcdef, wheel (copy)" in capsys.readouterr().out
+
+
+def test_up_to_date_folder_is_left_and_any_other_made_anew(clone: Clone, tmp_path: Path) -> None:
+    def run(site: Path, *more: str) -> bool:
+        before = clone.output.stat().st_ino if clone.output.exists() else 0
+        assert clone.run("--source", "wheel", "--site-packages", site, *more) == 0
+        assert clone.run("--check") == 0
+        return clone.output.stat().st_ino != before
+
+    site = fake_wheel(tmp_path / "site")
+    assert run(site)
+    assert not run(site)
+    assert run(site, "--force")
+    assert run(fake_wheel(tmp_path / "other", "3.3.0"))
+    assert run(site, "--copy")
+    assert run(site)
+    (clone.root / "cpp/compat/new.h").touch()
+    assert run(site)
+    (clone.root / "cpp/compat/new.h").unlink()
+    assert run(site)
+    (clone.output / "version.txt").unlink()
+    assert run(site)
+    archive = tmp_path / "a.tgz"
+    archive.write_bytes(tgz())
+    assert clone.run("--archive", archive) == 0
+    assert run(site)
+    assert clone.leftovers() == []
+
+
+@pytest.mark.parametrize("version", ["2.6.2", "3.0.0", "3.4.0", "3.10.1", "4.0.0", "nonsense"])
+def test_unsupported_wheel(
+    clone: Clone, tmp_path: Path, version: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = fake_wheel(tmp_path / "site", version)
+    assert clone.run("--site-packages", site) == VERSION_MISMATCH
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "pip install" in error
+    assert "paddlepaddle>=3.1,<3.4" in error
+    assert list((clone.root / "third_party").iterdir()) == []
+
+
+@pytest.mark.parametrize("version", ["3.1", "3.1.0", "3.2.2", "3.3.1", "3.3.9rc1"])
+def test_supported_wheel(clone: Clone, tmp_path: Path, version: str) -> None:
+    assert clone.run("--site-packages", fake_wheel(tmp_path / "site", version)) == 0
+
+
+def test_missing_or_damaged_wheel(
+    clone: Clone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert clone.run("--site-packages", empty) == NOT_FOUND
+    assert "pip install" in capsys.readouterr().err
+    assert clone.run("--site-packages", tmp_path / "none") == NOT_FOUND
+    assert clone.run("--site-packages", fake_wheel(tmp_path / "a", said="3.3.0")) == 7
+    site = fake_wheel(tmp_path / "b")
+    (site / "paddle/base/libpaddle.so").unlink()
+    assert clone.run("--site-packages", site) == NOT_FOUND
+    assert list((clone.root / "third_party").iterdir()) == []
+    # the interpreter itself, without any site-packages
+    command = [sys.executable, "-IS", str(clone.script)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == NOT_FOUND
+    assert "not installed for this Python" in result.stderr
+    (clone.root / "cpp/compat/paddle_inference_api.h").unlink()
+    assert clone.run("--site-packages", fake_wheel(tmp_path / "c")) == NOT_FOUND
+
+
+def test_check_notices_what_is_broken(
+    clone: Clone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def check() -> int:
+        code = clone.run("--check")
+        assert capsys.readouterr().err.count("\n") == (code != 0)
+        return code
+
+    site = fake_wheel(tmp_path / "site")
+    assert check() == NOT_FOUND
+    assert clone.run("--site-packages", site) == 0
+    assert check() == 0
+    said = site / "paddle/version/__init__.py"
+    said.write_text(said.read_text().replace("3.2.0", "3.3.0"))  # upgraded behind our back
+    assert check() == VERSION_MISMATCH
+    (site / "paddle/libs/libphi.so").unlink()
+    assert check() == NOT_FOUND
+    (site / "paddle/base/libpaddle.so").write_text("no library")
+    assert check() == BAD_ARCHIVE
+    shutil.rmtree(site)
+    assert check() == NOT_FOUND
+
+
+def test_the_supported_range_is_stated_alike_everywhere() -> None:
+    """The build requirements must name the same range as the dependencies."""
+    text = (PROJECT / "pyproject.toml").read_text()
+    assert set(re.findall(r'"paddlepaddle[<>=~!][^"]*"', text)) == {'"paddlepaddle>=3.1,<3.4"'}

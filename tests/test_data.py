@@ -1,0 +1,382 @@
+"""IDX files, finding MNIST, the embedded sample. About 10 s, most of it two imports of Paddle."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import socket
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lenet_cpp import data
+from lenet_cpp.cli import draw_mnist_sample
+from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
+
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+def idx(shape: tuple[int, ...], content: bytes, *, kind: int = 8) -> bytes:
+    """An IDX file written from the format's definition."""
+    return struct.pack(f">HBB{len(shape)}I", 0, kind, len(shape), *shape) + content
+
+
+def write_set(folder: Path, *, train: int = 20, test: int = 10, **replace: bytes) -> Path:
+    """Four consistent files of zeros; ``replace`` gives another content by position: f0 to f3."""
+    folder.mkdir(exist_ok=True, parents=True)
+    for number, name in enumerate(NAMES):
+        count = train if number < 2 else test
+        shape = (count, 28, 28) if number % 2 == 0 else (count,)
+        content = replace.get(f"f{number}", idx(shape, bytes(int(np.prod(shape)))))
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+# IDX
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_read_idx_follows_the_format(tmp_path: Path, zipped: bool) -> None:
+    content = idx((2, 3, 4), bytes(range(24)))
+    path = tmp_path / "a"  # the name says nothing: the contents do
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    array = data.read_idx(path)
+    assert array.dtype == np.uint8
+    assert array.tolist() == [
+        [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]],
+        [[12, 13, 14, 15], [16, 17, 18, 19], [20, 21, 22, 23]],
+    ]
+
+
+def test_write_idx_follows_the_format(tmp_path: Path) -> None:
+    array = np.arange(600, dtype=np.uint8).reshape(300, 2)[:, ::-1]  # not contiguous
+    data.write_idx(tmp_path / "a", array)
+    data.write_idx(tmp_path / "a.gz", array)
+    expected = idx((300, 2), array.tobytes())
+    assert (tmp_path / "a").read_bytes() == expected
+    assert gzip.decompress((tmp_path / "a.gz").read_bytes()) == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.gz"]
+
+
+def test_gzip_carries_no_time_and_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.arange(100, dtype=np.uint8)
+    data.write_idx(tmp_path / "a.gz", array)
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    data.write_idx(tmp_path / "b.gz", array)
+    content = (tmp_path / "a.gz").read_bytes()
+    assert content == (tmp_path / "b.gz").read_bytes()
+    assert content[3] == 0  # RFC 1952: no flags, so no file name
+    assert content[4:8] == bytes(4)  # and no modification time
+
+
+@pytest.mark.parametrize("array", [np.zeros(3, np.int64), np.uint8(3)[()] * np.ones((), np.uint8)])
+def test_write_idx_refuses_what_it_cannot_hold(tmp_path: Path, array: np.ndarray) -> None:
+    with pytest.raises(BadInput, match="uint8"):
+        data.write_idx(tmp_path / "a", np.asarray(array))
+    assert list(tmp_path.iterdir()) == []
+
+
+GOOD = idx((5, 28, 28), bytes(5 * 784))
+DAMAGE = {
+    "empty": (b"", "not an IDX file"),
+    "text": (b"<html>not found</html>", "not an IDX file"),
+    "element type": (idx((5, 28, 28), bytes(5 * 784), kind=0x0D), "element type 0x0d"),
+    "dimensions": (idx((5,), bytes(5)), "1 dimensions, expected 3"),
+    "no dimension": (idx((), b""), "0 dimensions"),
+    "header": (GOOD[:10], "truncated in its header"),
+    "short by one byte": (GOOD[:-1], "truncated: 3919 of 3920 bytes"),
+    "long by one byte": (GOOD + b"\0", "more data"),
+    "absurd": (idx((1 << 31, 1 << 31, 1 << 31), b""), "absurd"),
+    "gzip cut": (gzip.compress(GOOD)[:-4], "damaged gzip"),
+    "gzip header only": (gzip.compress(GOOD)[:9], "damaged gzip"),
+    "gzip checksum": (gzip.compress(GOOD)[:-8] + bytes(8), "damaged gzip"),
+    "gzip of text": (gzip.compress(b"hello"), "not an IDX file"),
+    "gzip, then text": (gzip.compress(GOOD) + b"hello", "damaged gzip"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_idx_is_named(tmp_path: Path, case: str) -> None:
+    content, message = DAMAGE[case]
+    path = tmp_path / "images.gz"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=message) as caught:
+        data.read_idx(path, dimensions=3)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_flipped_bits_in_a_gzip_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "images.gz"
+    pixels = np.random.default_rng(0).integers(0, 256, 5 * 784, dtype=np.uint8)
+    content = bytearray(gzip.compress(idx((5, 28, 28), pixels.tobytes())))
+    content[2000] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match="damaged gzip"):
+        data.read_idx(path)
+
+
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
+    for path in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(FileNotFound, match=re.escape(str(path))):
+            data.read_idx(path)
+
+
+# A folder of four files
+
+
+def test_reads_a_folder_of_raw_and_gzipped_files(tmp_path: Path) -> None:
+    labels = bytes([3, 1, 4, 1, 5])
+    pixels = bytes(range(256)) * 15 + bytes(80)
+    write_set(tmp_path, train=5, f0=idx((5, 28, 28), pixels), f1=idx((5,), labels))
+    raw = tmp_path / NAMES[0]
+    (tmp_path / f"{NAMES[0]}.gz").write_bytes(gzip.compress(raw.read_bytes()))
+    raw.unlink()
+    mnist = data.load_mnist(tmp_path)
+    assert mnist.kind == "other"
+    assert mnist.train.images.shape == (5, 28, 28)
+    assert mnist.train.images.tobytes() == pixels
+    assert mnist.train.labels.dtype == np.int64
+    assert mnist.train.labels.tolist() == [3, 1, 4, 1, 5]
+    assert len(mnist.test) == 10
+    assert mnist.md5[NAMES[1]] == hashlib.md5(idx((5,), labels)).hexdigest()
+    assert "5 training and 10 test images" in mnist.describe()
+    assert str(tmp_path) in mnist.describe()
+    assert str(tmp_path) not in str(mnist.record())
+
+
+@pytest.mark.parametrize(
+    ("replace", "message"),
+    [
+        ({"f1": idx((19,), bytes(19))}, "20 images but 19 labels"),
+        ({"f2": idx((10, 28, 27), bytes(7560))}, r"images of \[28, 27\]"),
+        ({"f3": idx((10,), bytes(9) + b"\x0a")}, "label 10, expected 0 to 9"),
+        ({"f2": idx((0, 28, 28), b""), "f3": idx((0,), b"")}, "empty"),
+    ],
+)
+def test_files_that_do_not_fit_each_other(
+    tmp_path: Path, replace: dict[str, bytes], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message) as caught:
+        data.load_mnist(write_set(tmp_path, **replace))
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_missing_folder_and_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFound, match="there is no folder"):
+        data.load_mnist(tmp_path / "nothing")
+    write_set(tmp_path)
+    (tmp_path / NAMES[3]).unlink()
+    with pytest.raises(FileNotFound, match=NAMES[3]):
+        data.load_mnist(tmp_path)
+
+
+@pytest.mark.parametrize(("position", "count"), [(1, 60_000), (3, 10_000)])
+def test_size_of_the_full_set_means_its_checksum(tmp_path: Path, position: int, count: int) -> None:
+    labels = idx((count,), bytes(count))
+    write_set(tmp_path, **{f"f{position}": labels})
+    with pytest.raises(BadInput, match=f"MD5 {hashlib.md5(labels).hexdigest()}") as caught:
+        data.load_mnist(tmp_path)
+    assert NAMES[position] in str(caught.value)
+
+
+def test_known_checksums_mean_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_set(tmp_path)
+    sums = {name: hashlib.md5((tmp_path / name).read_bytes()).hexdigest() for name in NAMES}
+    monkeypatch.setattr(data, "IDX_FILES", sums)
+    assert data.load_mnist(tmp_path).kind == "full"
+
+
+# Finding
+
+
+def test_cache_is_used_only_when_complete(tmp_path: Path, home: Path) -> None:
+    assert data.load_mnist().kind == "sample"
+    cache = write_set(home / ".cache" / "paddle" / "dataset" / "mnist", train=7)
+    assert len(data.load_mnist().train) == 7
+    assert len(data.load_mnist(write_set(tmp_path / "given", train=3)).train) == 3
+    (cache / NAMES[2]).unlink()
+    assert data.load_mnist().kind == "sample"
+
+
+def test_download_moves_whole_files_into_the_cache(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = f"""
+import gzip, pathlib, sys, time
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_data
+folder = test_data.write_set(pathlib.Path(sys.argv[1], "mnist"), train=4)
+for path in list(folder.iterdir()):
+    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+"""
+    monkeypatch.setattr(data, "_DOWNLOAD_PROGRAM", program)
+    mnist = data.load_mnist(download=True)
+    assert len(mnist.train) == 4
+    dataset = home / ".cache" / "paddle" / "dataset"
+    assert [path.name for path in dataset.iterdir()] == ["mnist"]
+    assert sorted(path.name for path in (dataset / "mnist").iterdir()) == sorted(
+        f"{name}.gz" for name in NAMES
+    )
+
+
+@pytest.mark.parametrize("network", ["silent", "refused"])
+def test_download_gives_up_on_a_bad_network(
+    home: Path, monkeypatch: pytest.MonkeyPatch, network: str
+) -> None:
+    """Paddle's real loader, behind a proxy that accepts and never answers, or is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if network == "refused":
+            server.close()
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+            monkeypatch.setenv(name.lower(), f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv("no_proxy", "")
+        expected = "stalled for 1 s" if network == "silent" else "failed .*retry limit"
+        with pytest.raises(BackendFailure, match=expected) as caught:
+            data._download(data.paddle_cache_dir(), stall_seconds=1)
+    assert "--data-dir" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list((home / ".cache" / "paddle" / "dataset").iterdir()) == []
+
+
+def test_slow_download_is_not_a_stalled_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = """
+import pathlib, sys, time
+root = pathlib.Path(sys.argv[1])
+(root / "mnist").mkdir()
+(root / "ready").touch()
+with (root / "mnist" / "part").open("wb") as file:
+    for _ in range(8):
+        time.sleep(0.25)
+        file.write(b"x")
+        file.flush()
+sys.exit("came to the end")
+"""
+    monkeypatch.setattr(data, "_DOWNLOAD_PROGRAM", program)
+    with pytest.raises(BackendFailure, match="came to the end"):
+        data._download(data.paddle_cache_dir(), stall_seconds=1)
+
+
+# The sample
+
+# MNIST's own class counts, digits 0 to 9, and what a tenth of them comes to: floor, then one more
+# for the largest remainders (training: 9, 2, 6, 7; test: 9, 6, 7, 1).
+FULL_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
+FULL_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
+SAMPLE_TRAIN = [592, 674, 596, 613, 584, 542, 592, 627, 585, 595]
+SAMPLE_TEST = [98, 114, 103, 101, 98, 89, 96, 103, 97, 101]
+
+
+@pytest.fixture(scope="module")
+def sample() -> data.Mnist:
+    return data.read_mnist_dir(data.sample_dir(), kind="sample")
+
+
+def test_sample_is_stratified(sample: data.Mnist) -> None:
+    assert np.bincount(sample.train.labels).tolist() == SAMPLE_TRAIN
+    assert np.bincount(sample.test.labels).tolist() == SAMPLE_TEST
+    assert (len(sample.train), len(sample.test)) == (6000, 1000)
+
+
+def test_sample_holds_no_image_twice(sample: data.Mnist) -> None:
+    # The full MNIST holds none twice either, so a repeated one was drawn twice or put in both.
+    images = np.concatenate([sample.train.images, sample.test.images])
+    assert len({image.tobytes() for image in images}) == 7000
+
+
+def test_sample_is_the_one_that_its_readme_describes(sample: data.Mnist) -> None:
+    readme = data.sample_dir().parent / "README.md"
+    if not readme.is_file():
+        pytest.skip("data/README.md is in the source tree only, and this is an installed package")
+    text = readme.read_text(encoding="utf-8")
+    sums = dict(re.findall(r"(?m)^ +([0-9a-f]{32})  (\S+)$", text))
+    assert {name: digest for digest, name in sums.items()} == sample.md5
+    assert "CC BY-SA 3.0" in text
+
+
+def test_sample_is_read_alike_by_paddle(sample: data.Mnist) -> None:
+    from paddle.vision.datasets import MNIST
+    from paddle.vision.transforms import ToTensor
+
+    folder = data.sample_dir()
+    theirs = MNIST(
+        image_path=str(folder / f"{NAMES[2]}.gz"),
+        label_path=str(folder / f"{NAMES[3]}.gz"),
+        mode="test",
+        transform=ToTensor(),
+        download=False,
+    )
+    ours = data.to_model_input(sample.test.images)
+    assert ours.dtype == np.float32
+    assert ours.shape == (1000, 1, 28, 28)
+    for number in range(0, 1000, 7):
+        image, label = theirs[number]
+        assert np.array_equal(image.numpy(), ours[number])
+        assert label == sample.test.labels[number]
+
+
+def test_every_pixel_value_is_scaled_as_totensor_does() -> None:
+    from paddle.vision.transforms import ToTensor
+
+    pixels = np.arange(784, dtype=np.uint8).reshape(28, 28)  # all 256 values
+    expected = ToTensor()(pixels).numpy()
+    assert np.array_equal(data.to_model_input(pixels[np.newaxis])[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("full", "count", "expected"),
+    [(FULL_TRAIN, 6000, SAMPLE_TRAIN), (FULL_TEST, 1000, SAMPLE_TEST), ((1, 1, 1), 2, [1, 1, 0])],
+)
+def test_stratified_shares(full: tuple[int, ...], count: int, expected: list[int]) -> None:
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(full)), full))
+    chosen = data.stratified_indices(labels, count, seed=(0, 0))
+    assert np.bincount(labels[chosen], minlength=len(full)).tolist() == expected
+    assert (np.diff(chosen) > 0).all()
+    assert np.array_equal(chosen, data.stratified_indices(labels, count, seed=(0, 0)))
+
+
+def test_drawing_depends_on_the_seed_and_refuses_absurd_counts() -> None:
+    labels = np.repeat(np.arange(10), 50)
+    one, two = (data.stratified_indices(labels, 100, seed=(seed,)) for seed in (1, 2))
+    assert not np.array_equal(one, two)
+    for count in (0, 501):
+        with pytest.raises(BadInput, match=f"cannot draw {count} of 500"):
+            data.stratified_indices(labels, count, seed=(0,))
+
+
+def test_draw_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = bytes(number % 10 for number in range(200))
+    pixels = np.arange(200, dtype=np.uint8).repeat(784).tobytes()  # an image's value is its number
+    full = write_set(tmp_path / "full", train=200, f0=idx((200, 28, 28), pixels), test=100)
+    (full / NAMES[1]).write_bytes(idx((200,), labels))
+    command = [str(full), str(tmp_path / "out"), "--train", "20", "--test", "5"]
+    assert draw_mnist_sample.main(command) == 5
+    assert "does not hold the full MNIST" in capsys.readouterr().err
+    sums = {name: hashlib.md5((full / name).read_bytes()).hexdigest() for name in NAMES}
+    monkeypatch.setattr(data, "IDX_FILES", sums)
+    assert draw_mnist_sample.main(command) == 0
+    assert "20 training and 5 test images" in capsys.readouterr().out
+    drawn = data.read_mnist_dir(tmp_path / "out")
+    assert np.bincount(drawn.train.labels).tolist() == [2] * 10
+    # Each image still has its own label.
+    assert (drawn.train.images[:, 0, 0] % 10 == drawn.train.labels).all()

@@ -1,0 +1,669 @@
+"""Export: both formats, the softmax, the separate layout, and what must not happen to old files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from lenet_cpp import errors, export, manifest
+from lenet_cpp.cli.export_model import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
+    import paddle
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "export_model.py"
+COMBINED = {"lenet.json", "lenet.pdmodel", "lenet.pdiparams", "manifest.json", "SHA256SUMS"}
+VARIABLES = {
+    "conv2d_0.w_0": (6, 1, 5, 5),
+    "conv2d_0.b_0": (6,),
+    "conv2d_1.w_0": (16, 6, 5, 5),
+    "conv2d_1.b_0": (16,),
+    "linear_0.w_0": (400, 120),
+    "linear_0.b_0": (120,),
+    "linear_1.w_0": (120, 84),
+    "linear_1.b_0": (84,),
+    "linear_2.w_0": (84, 10),
+    "linear_2.b_0": (10,),
+}
+
+
+def build() -> Any:
+    from lenet_cpp import models
+
+    return models.build("lenet")
+
+
+def images(batch: int) -> np.ndarray:
+    return np.random.default_rng(batch).random((batch, 1, 28, 28), dtype=np.float32)
+
+
+def infer(model: Path, params: Path | None, x: np.ndarray) -> np.ndarray:
+    """Run a model as a user of paddle.inference would, with its default kernels."""
+    from paddle.inference import Config, create_predictor
+
+    config = Config(str(model)) if params is None else Config(str(model), str(params))
+    config.disable_glog_info()
+    predictor = create_predictor(config)
+    handle = predictor.get_input_handle("x")
+    handle.reshape(x.shape)
+    handle.copy_from_cpu(x)
+    predictor.run()
+    (name,) = predictor.get_output_names()
+    result: np.ndarray = predictor.get_output_handle(name).copy_to_cpu()
+    return result
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def sha256sum_check(folder: Path) -> int:
+    command = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    return subprocess.run(command, cwd=folder, check=False, capture_output=True).returncode
+
+
+def agree(expected: np.ndarray, found: np.ndarray) -> bool:
+    return expected.shape == found.shape and bool(
+        (np.abs(expected - found) <= 1e-5 * np.maximum(1, np.abs(expected))).all()
+    )
+
+
+@pytest.fixture(scope="session")
+def layer() -> Any:
+    paddle.seed(7)
+    net = build()
+    for parameter in net.parameters():  # Paddle starts with biases of zero, which would hide faults
+        noise = np.random.default_rng(parameter.size).normal(0, 0.1, parameter.shape)
+        parameter.set_value(parameter.numpy() + noise.astype("float32"))
+    net.eval()
+    return net
+
+
+@pytest.fixture(scope="session")
+def params(layer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "lenet.pdparams"
+    paddle.save(layer.state_dict(), str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def combined(params: Path, tmp_path_factory: pytest.TempPathFactory) -> export.ExportResult:
+    return export.export_model(params, tmp_path_factory.mktemp("combined") / "lenet")
+
+
+@pytest.fixture(scope="session")
+def softmax(params: Path, tmp_path_factory: pytest.TempPathFactory) -> export.ExportResult:
+    return export.export_model(params, tmp_path_factory.mktemp("softmax"), softmax=True)
+
+
+@pytest.fixture(scope="session")
+def separate(
+    combined: export.ExportResult, tmp_path_factory: pytest.TempPathFactory
+) -> export.ExportResult:
+    return export.write_separate(combined.folder, tmp_path_factory.mktemp("separate"))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("format_", ["json", "pdmodel"])
+def test_exported_model_is_the_layer(
+    layer: Any, combined: export.ExportResult, format_: str, batch: int
+) -> None:
+    x = images(batch)
+    found = infer(
+        combined.folder / f"lenet.{format_}", combined.folder / "lenet.pdiparams", images(batch)
+    )
+    assert found.shape == (batch, 10)
+    assert agree(layer(paddle.to_tensor(x)).numpy(), found)
+
+
+@pytest.mark.parametrize("format_", ["json", "pdmodel"])
+def test_softmax(layer: Any, softmax: export.ExportResult, format_: str) -> None:
+    x = images(3)
+    logits = layer(paddle.to_tensor(x)).numpy().astype("float64")
+    powers = np.exp(logits)
+    found = infer(softmax.folder / f"lenet.{format_}", softmax.folder / "lenet.pdiparams", x)
+    assert agree(powers / powers.sum(axis=1, keepdims=True), found)
+    assert softmax.manifest.softmax is True
+
+
+def test_files(combined: export.ExportResult) -> None:
+    assert {path.name for path in combined.files} == COMBINED
+    assert {path.name for path in combined.folder.iterdir()} == COMBINED
+    assert combined.files[-1].name == "SHA256SUMS"
+    assert sha256sum_check(combined.folder) == 0
+    assert manifest.read_manifest(combined.folder) == combined.manifest
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in combined.files)
+
+
+def test_changed_byte_is_noticed(params: Path, tmp_path: Path) -> None:
+    export.export_model(params, tmp_path, formats=["pdmodel"])
+    with (tmp_path / "lenet.pdiparams").open("r+b") as file:
+        file.seek(100_000)
+        byte = file.read(1)[0]
+        file.seek(100_000)
+        file.write(bytes([byte ^ 1]))
+    assert sha256sum_check(tmp_path) != 0
+    with pytest.raises(errors.BadModel, match=r"lenet\.pdiparams"):
+        manifest.verify_checksums(tmp_path)
+
+
+def test_manifest(combined: export.ExportResult) -> None:
+    written = combined.manifest
+    assert (written.name, written.topology, written.softmax) == ("lenet", "lenet", False)
+    assert set(written.models) == {"lenet.json", "lenet.pdmodel"}
+    for signature in written.models.values():
+        (x,), (y,) = signature.inputs, signature.outputs
+        assert (x.name, x.shape, x.dtype) == ("x", (-1, 1, 28, 28), "float32")
+        assert (y.shape, y.dtype) == ((-1, 10), "float32")
+    assert written.classes == tuple("0123456789")
+    assert written.paddle_version == paddle.__version__
+    assert (written.training, written.data, written.accuracy) == (None, None, None)
+    for name, entry in written.files.items():
+        content = (combined.folder / name).read_bytes()
+        assert (entry.size, entry.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_training_record_is_copied(layer: Any, tmp_path: Path) -> None:
+    from lenet_cpp import checkpoint
+
+    data = {"kind": "sample", "md5": {"train-labels-idx1-ubyte": "0" * 32}}
+    checkpoint.save_checkpoint(
+        tmp_path / "ck",
+        "lenet",
+        parameters=layer.state_dict(),
+        optimizer={"step": np.zeros(1)},
+        record={"recipe": "guide", "epochs": 2, "data": data},
+    )
+    result = export.export_model(
+        tmp_path / "ck" / "lenet", tmp_path / "out", formats=["json"], name="digits"
+    )
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("digits.json", "digits.pdiparams", "manifest.json", "SHA256SUMS")
+    }
+    assert result.manifest.training is not None
+    assert result.manifest.training["recipe"] == "guide"
+    assert result.manifest.data == data
+
+
+def test_parameters_are_the_same_for_both_formats(params: Path, tmp_path: Path) -> None:
+    digests = {
+        hashlib.sha256((folder / "lenet.pdiparams").read_bytes()).hexdigest()
+        for folder in (
+            export.export_model(params, tmp_path / format_, formats=[format_]).folder
+            for format_ in export.FORMATS
+        )
+    }
+    assert len(digests) == 1
+
+
+def test_parameters_that_differ_between_formats_are_refused(
+    params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = export._save
+
+    def save_with_a_fault(*arguments: Any, softmax: bool) -> None:
+        save(*arguments, softmax=softmax)
+        prefix, format_ = arguments[2:]
+        if format_ == "pdmodel":
+            lengthen(prefix.with_name(f"{prefix.name}.pdiparams"))
+
+    monkeypatch.setattr(export, "_save", save_with_a_fault)
+    with pytest.raises(errors.BadModel, match="different"):
+        export.export_model(params, tmp_path / "new" / "lenet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_is_reproducible_and_free_of_local_paths(
+    combined: export.ExportResult, params: Path, tmp_path: Path
+) -> None:
+    for _ in range(7):  # generated names go on counting: 10 would sort before 9
+        build()
+    again = export.export_model(params, tmp_path)
+    for name in ("lenet.pdmodel", "lenet.pdiparams"):
+        assert (tmp_path / name).read_bytes() == (combined.folder / name).read_bytes()
+    for path in again.files:
+        for hint in (b".py", b"site-packages", os.fsencode(Path.cwd())):
+            assert hint not in path.read_bytes()
+
+
+def test_callers_paddle_is_left_alone(params: Path, tmp_path: Path) -> None:
+    def state() -> tuple[Any, ...]:
+        flags = ["FLAGS_enable_pir_api", "FLAGS_enable_pir_in_executor"]
+        return (
+            paddle.in_dynamic_mode(),
+            paddle.get_flags(flags),
+            paddle.static.Program,
+            paddle.get_rng_state()[0].current_seed(),
+            paddle.utils.unique_name.generate("probe").rpartition("_")[0],
+        )
+
+    paddle.seed(11)
+    expected = paddle.rand([4]).numpy()
+    before = state()
+    paddle.seed(11)
+    export.export_model(params, tmp_path / "a")
+    export.write_separate(tmp_path / "a", tmp_path / "b")
+    export.combine_separate(tmp_path / "b", tmp_path / "c")
+    assert state() == before
+    assert (paddle.rand([4]).numpy() == expected).all()
+
+
+def test_static_mode_is_refused(params: Path, tmp_path: Path) -> None:
+    paddle.enable_static()
+    try:
+        with pytest.raises(errors.Unsupported, match="disable_static"):
+            export.export_model(params, tmp_path / "out")
+    finally:
+        paddle.disable_static()
+    assert not (tmp_path / "out").exists()
+
+
+def test_separate_layout(
+    combined: export.ExportResult, separate: export.ExportResult, layer: Any
+) -> None:
+    names = {"__model__", *VARIABLES, "manifest.json", "SHA256SUMS"}
+    assert {path.name for path in separate.folder.iterdir()} == names
+    assert {path.name for path in separate.files} == names
+    assert sha256sum_check(separate.folder) == 0
+    x = images(3)
+    found = infer(separate.folder, None, x)
+    assert np.array_equal(
+        found, infer(combined.folder / "lenet.pdmodel", combined.folder / "lenet.pdiparams", x)
+    )
+    assert agree(layer(paddle.to_tensor(x)).numpy(), found)
+    assert separate.manifest.topology == "lenet"
+    assert set(separate.manifest.models) == {"__model__"}
+
+
+def test_separate_files_hold_the_parameters(separate: export.ExportResult, layer: Any) -> None:
+    values = [value.numpy() for value in layer.state_dict().values()]
+    assert [value.shape for value in values] == list(VARIABLES.values())
+    for name, value in zip(VARIABLES, values, strict=True):
+        stored = (separate.folder / name).read_bytes()
+        assert stored.endswith(value.tobytes())
+        assert 0 < len(stored) - value.nbytes < 64
+
+
+def test_combining_restores_every_byte(
+    combined: export.ExportResult, separate: export.ExportResult, tmp_path: Path
+) -> None:
+    result = export.combine_separate(separate.folder, tmp_path)
+    names = {"lenet.pdmodel", "lenet.pdiparams", "manifest.json", "SHA256SUMS"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    for name in ("lenet.pdmodel", "lenet.pdiparams"):
+        assert (tmp_path / name).read_bytes() == (combined.folder / name).read_bytes()
+    x = images(3)
+    assert np.array_equal(
+        infer(tmp_path / "lenet.pdmodel", tmp_path / "lenet.pdiparams", x),
+        infer(separate.folder, None, x),
+    )
+    assert result.manifest.classes == combined.manifest.classes
+    assert sha256sum_check(tmp_path) == 0
+
+
+def test_a_guides_model_without_manifest(layer: Any, tmp_path: Path) -> None:
+    """What the guide's own commands write is converted and back, with its call stacks and all."""
+    code = (
+        "import paddle, sys; from lenet_cpp import models; net = models.build('lenet');"
+        "s = paddle.static.InputSpec([None, 1, 28, 28], name='x');"
+        "paddle.jit.save(paddle.jit.to_static(net, input_spec=[s]), sys.argv[1])"
+    )
+    source = tmp_path / "inference_model" / "lenet"
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(source)],
+        env=os.environ | {"FLAGS_enable_pir_api": "0"},
+        check=True,
+        capture_output=True,
+    )
+    apart = export.write_separate(source, tmp_path / "apart")
+    assert (apart.manifest.name, apart.manifest.topology, apart.manifest.softmax) == (
+        *("lenet", None),
+        None,
+    )
+    assert apart.manifest.classes == ()
+    export.combine_separate(tmp_path / "apart", tmp_path / "back")
+    for suffix in (".pdmodel", ".pdiparams"):
+        written = (tmp_path / "back" / f"lenet{suffix}").read_bytes()
+        assert written == source.with_suffix(suffix).read_bytes()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\0" * 4)
+
+
+def exchange(path: Path) -> None:
+    path.write_bytes(path.with_name("linear_2.w_0").read_bytes())
+
+
+def scramble(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(300))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("linear_1.b_0", Path.unlink, r"lacks files of variables: linear_1\.b_0"),
+        ("linear_1.b_0", cut, "damaged"),
+        ("linear_1.b_0", lengthen, "damaged"),
+        ("linear_1.b_0", exchange, r"linear_1\.b_0 is \[84, 10\], expected \[84\]"),
+        ("linear_1.b_0", scramble, "damaged"),
+        ("__model__", scramble, "damaged"),
+    ],
+)
+def test_damaged_separate_layouts(
+    separate: export.ExportResult,
+    tmp_path: Path,
+    name: str,
+    damage: Callable[[Path], None],
+    said: str,
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for file, content in contents(separate.folder).items():
+        (source / file).write_bytes(content)
+    damage(source / name)
+    with pytest.raises(errors.BadModel, match=rf"{name}"):  # the checksums say it first
+        export.combine_separate(source, tmp_path / "out")
+    for file in ("SHA256SUMS", "manifest.json"):
+        (source / file).unlink()
+    with pytest.raises(errors.BadModel, match=said):
+        export.combine_separate(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_truncated_combined_parameters(combined: export.ExportResult, tmp_path: Path) -> None:
+    """Paddle itself loads them without a word."""
+    for name in ("lenet.pdmodel", "lenet.pdiparams"):
+        (tmp_path / name).write_bytes((combined.folder / name).read_bytes())
+    cut(tmp_path / "lenet.pdiparams")
+    with pytest.raises(errors.BadModel, match=r"lenet\.pdiparams"):
+        export.write_separate(tmp_path / "lenet.pdmodel", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_crash_of_paddle_is_an_error(
+    separate: export.ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = tmp_path / "path"
+    crash.mkdir()
+    (crash / "paddle.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setattr(sys, "path", [str(crash), *sys.path])
+    with pytest.raises(errors.BadModel, match="SIGSEGV"):
+        export.combine_separate(separate.folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def write_params(path: Path, layer: Any, **changes: Any) -> Path:
+    state = {key: value.numpy() for key, value in layer.state_dict().items()}
+    for key, value in changes.items():
+        state[key.replace("__", ".")] = value
+    paddle.save({key: value for key, value in state.items() if value is not None}, str(path))
+    return path
+
+
+def test_parameters_that_do_not_fit_are_listed(layer: Any, tmp_path: Path) -> None:
+    path = write_params(
+        tmp_path / "lenet.pdparams",
+        layer,
+        conv1__weight=None,
+        linear3__bias=None,
+        linear9__bias=np.zeros(3, "float32"),
+        linear1__weight=np.zeros((120, 400), "float32"),
+    )
+    with pytest.raises(errors.BadModel) as caught:
+        export.export_model(path, tmp_path / "out")
+    for key in ("conv1.weight", "linear3.bias", "linear9.bias", "linear1.weight", str(path)):
+        assert key in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_parameters_that_are_not_finite_are_refused(
+    layer: Any, tmp_path: Path, value: float
+) -> None:
+    bias = np.zeros(10, "float32")
+    bias[4] = value
+    path = write_params(tmp_path / "lenet.pdparams", layer, linear3__bias=bias)
+    with pytest.raises(errors.BadModel, match=r"linear3\.bias is not finite"):
+        export.export_model(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def older(params: Path, tmp_path: Path) -> Path:
+    """An export of other parameters, and a file of the user's."""
+    folder = tmp_path / "older"
+    state = paddle.load(str(params))
+    state["linear3.bias"] = state["linear3.bias"] + 1
+    paddle.save(state, str(tmp_path / "older.pdparams"))
+    export.export_model(tmp_path / "older.pdparams", folder)
+    (folder / "notes.txt").write_text("mine")
+    return folder
+
+
+def test_export_with_other_outputs_is_not_installed(
+    params: Path, older: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(older)
+    run = export.run_model
+
+    def run_with_a_fault(*arguments: Any) -> Any:
+        name, names, outputs = run(*arguments)
+        outputs[1][0][2, 3] += 3e-5
+        return name, names, outputs
+
+    monkeypatch.setattr(export, "run_model", run_with_a_fault)
+    with pytest.raises(errors.BadModel, match="does not compute what the layer computes"):
+        export.export_model(params, older)
+    assert contents(older) == before
+    with pytest.raises(errors.BadModel):
+        export.export_model(params, older.parent / "new" / "folder")
+    assert not (older.parent / "new").exists()
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("moves", [0, 2, 4])
+def test_interrupted_installation_is_undone(
+    params: Path,
+    older: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
+    moves: int,
+) -> None:
+    # Of one format only, so that the new export has a file that the older has not.
+    export.export_model(older.parent / "older", older, name="lenet", formats=["pdmodel"])
+    before = contents(older)
+    replace = Path.replace
+    left = [moves]
+
+    def failing_replace(self: Path, target: Path) -> Path:
+        if self.parent.name.startswith(".export-") and target.parent == older:
+            left[0] -= 1
+            if left[0] == -1:
+                raise failure
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing_replace)
+    with pytest.raises(type(failure)):
+        export.export_model(params, older)
+    monkeypatch.undo()
+    assert left[0] == -1
+    assert contents(older) == before
+    assert sha256sum_check(older) == 0
+
+
+def test_half_of_an_installation_is_noticed(
+    params: Path, older: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a process killed at any moment leaves does not fit the checksums beside it."""
+    replace = Path.replace
+    moved: list[str] = []
+
+    def watched_replace(self: Path, target: Path) -> Path:
+        result = replace(self, target)
+        if target.parent == older:
+            moved.append(target.name)
+            if target.name != "SHA256SUMS":
+                with pytest.raises(errors.BadModel):
+                    manifest.verify_checksums(older)
+        return result
+
+    monkeypatch.setattr(Path, "replace", watched_replace)
+    export.export_model(params, older)
+    assert set(moved) == COMBINED
+    assert moved[-2:] == ["manifest.json", "SHA256SUMS"]
+
+
+def test_replacement_leaves_nothing_stale(params: Path, older: Path, layer: Any) -> None:
+    (older / "lenet.pdiparams.info").write_bytes(b"from jit.save")
+    export.export_model(params, older, formats=["pdmodel"])
+    assert {path.name for path in older.iterdir()} == COMBINED - {"lenet.json"} | {"notes.txt"}
+    assert sha256sum_check(older) == 0
+    x = images(3)
+    found = infer(older / "lenet.pdmodel", older / "lenet.pdiparams", x)
+    assert agree(layer(paddle.to_tensor(x)).numpy(), found)
+
+
+def test_damaged_export_is_replaced(params: Path, older: Path) -> None:
+    (older / "manifest.json").write_text("{")
+    export.export_model(params, older)
+    assert sha256sum_check(older) == 0
+
+
+def test_folders_of_others_are_refused(params: Path, older: Path, tmp_path: Path) -> None:
+    before = contents(older)
+    with pytest.raises(errors.BadInput, match="'lenet'"):
+        export.export_model(params, older, name="digits")
+    assert contents(older) == before
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "manifest.json").write_text('{"name": "an app"}')
+    with pytest.raises(errors.BadInput, match="not ours"):
+        export.export_model(params, foreign)
+    assert list(contents(foreign)) == ["manifest.json"]
+    with pytest.raises(errors.BadInput, match="is a file"):
+        export.export_model(params, older / "notes.txt")
+    with pytest.raises(errors.BadInput, match="another output folder"):
+        export.write_separate(older, older)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a\nb"])
+def test_bad_names(params: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(errors.BadInput, match="plain file name"):
+        export.export_model(params, tmp_path / "out", name=name)
+
+
+@pytest.mark.parametrize("formats", [[], ["onnx"], ["json", "onnx"]])
+def test_bad_formats(params: Path, tmp_path: Path, formats: list[str]) -> None:
+    with pytest.raises(errors.BadInput, match="json, pdmodel"):
+        export.export_model(params, tmp_path / "out", formats=formats)
+
+
+def test_command_from_another_folder(
+    combined: export.ExportResult, params: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "checkpoints" / "lenet" / "lenet.pdparams"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(params.read_bytes())
+    done = subprocess.run(
+        [sys.executable, SCRIPT], cwd=tmp_path, capture_output=True, check=False, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = tmp_path / "inference_model" / "lenet"
+    assert {path.name for path in folder.iterdir()} == COMBINED
+    for name in ("lenet.pdmodel", "lenet.pdiparams"):
+        assert (folder / name).read_bytes() == (combined.folder / name).read_bytes()
+    assert "lenet.pdiparams" in done.stdout
+    assert [path.name for path in tmp_path.rglob(".*")] == []
+
+
+def test_command_flags(
+    softmax: export.ExportResult, params: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apart, back = tmp_path / "apart", tmp_path / "back"
+    stem = str(params.with_suffix(""))
+    arguments = ["--m", "lenet", "--p", stem, "--o", str(apart), "--softmax"]
+    assert main([*arguments, "--format", "separate"]) == 0
+    assert {path.name for path in apart.iterdir()} == {
+        *("__model__", "manifest.json", "SHA256SUMS"),
+        *VARIABLES,
+    }
+    assert main(["--combine", str(apart), "-o", str(back)]) == 0
+    for name in ("lenet.pdmodel", "lenet.pdiparams"):
+        assert (back / name).read_bytes() == (softmax.folder / name).read_bytes()
+    assert json.loads((back / "manifest.json").read_bytes())["softmax"] is True
+    assert main(["-p", stem, "-o", str(tmp_path / "j"), "--no-softmax", "--format", "json"]) == 0
+    assert {path.name for path in (tmp_path / "j").iterdir()} == COMBINED - {"lenet.pdmodel"}
+    assert capsys.readouterr().err == ""
+
+
+def test_command_errors(
+    layer: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bad = write_params(tmp_path / "bad.pdparams", layer, conv1__weight=None)
+    (tmp_path / "file").write_text("")
+    good = write_params(tmp_path / "good.pdparams", layer)
+    for arguments, code, said in (
+        ([], 3, "checkpoints/lenet/lenet.pdparams"),
+        (["-p", "nowhere"], 3, "nowhere.pdparams"),
+        (["-p", str(bad)], 4, "conv1.weight"),
+        (["-p", str(good), "-o", "file"], 5, "file is a file"),
+        (["--combine", "nowhere"], 3, "nowhere/__model__"),
+    ):
+        assert main(arguments) == code
+        output = capsys.readouterr()
+        assert said in output.err
+        assert output.err.count("\n") == 1
+        assert output.out == ""
+    assert {path.name for path in tmp_path.iterdir()} == {"bad.pdparams", "file", "good.pdparams"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-m", "resnet"],
+        ["--format", "onnx"],
+        ["--soft"],
+        ["--combine", "x", "--softmax"],
+        ["--combine", "x", "--format", "json"],
+        ["--combine", "x", "-p", "y"],
+        ["extra"],
+    ],
+)
+def test_command_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_help_needs_no_paddle() -> None:
+    code = (
+        "import sys\nfrom lenet_cpp.cli.export_model import main\n"
+        "try: main(['--help'])\nfinally: sys.stderr.write(str('paddle' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stderr == "False"
+    assert "examples:" in done.stdout

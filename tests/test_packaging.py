@@ -1,0 +1,135 @@
+"""The package as a user installs it: ``pip install .`` and the built wheel, in a fresh environment.
+
+Slow (about two minutes): a new virtual environment gets PaddlePaddle, and so does pip's isolated
+build environment.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+
+pytestmark = pytest.mark.timeout(900)
+
+IMPORT_ORDERS = {
+    "never": "import lenet_cpp",
+    "before": "import paddle; import lenet_cpp",
+    "after": "import lenet_cpp; import paddle",
+}
+
+
+def run(*command: object, cwd: Path) -> str:
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder outside the repository."""
+    return tmp_path_factory.mktemp("elsewhere")
+
+
+@pytest.fixture(scope="module")
+def fresh_python(tmp_path_factory: pytest.TempPathFactory, root: Path, elsewhere: Path) -> Path:
+    """The interpreter of a new environment with the package installed by ``pip install .``."""
+    environment = tmp_path_factory.mktemp("environment") / "venv"
+    run(sys.executable, "-m", "venv", environment, cwd=elsewhere)
+    python = environment / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", root, cwd=elsewhere)
+    return python
+
+
+@pytest.fixture(scope="module")
+def digits(elsewhere: Path) -> Path:
+    path = elsewhere / "digits.npy"
+    np.save(path, np.random.default_rng(0).random((5, 1, 28, 28), dtype=np.float32))
+    return path
+
+
+def predict_with(python: Path, imports: str, digits: Path) -> np.ndarray:
+    output = digits.with_name("logits.npy")
+    code = (
+        f"{imports}; import numpy as np; images = np.load({str(digits)!r});"
+        f"np.save({str(output)!r}, lenet_cpp.predict(images))"
+    )
+    run(python, "-W", "ignore", "-c", code, cwd=digits.parent)
+    return np.load(output)
+
+
+@pytest.mark.parametrize("order", IMPORT_ORDERS)
+def test_pip_install(fresh_python: Path, digits: Path, order: str) -> None:
+    logits = predict_with(fresh_python, IMPORT_ORDERS[order], digits)
+    np.testing.assert_array_equal(logits, lenet_cpp.predict(np.load(digits)))
+
+
+def test_same_command_as_the_issue(fresh_python: Path, elsewhere: Path) -> None:
+    code = (
+        "import numpy as np, lenet_cpp; "
+        "print(lenet_cpp.predict(np.zeros((2,1,28,28),'float32')).shape)"
+    )
+    assert run(fresh_python, "-c", code, cwd=elsewhere) == "(2, 10)\n"
+
+
+def test_wheel(
+    fresh_python: Path, root: Path, elsewhere: Path, digits: Path, tmp_path: Path
+) -> None:
+    run(
+        sys.executable,
+        *("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
+        *("--wheel-dir", tmp_path, root),
+        cwd=elsewhere,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for needed in (
+        "lenet_cpp/py.typed",
+        "lenet_cpp/_core.pyi",
+        "lenet_cpp/bundled/lenet/lenet.pdmodel",
+        "lenet_cpp/bundled/lenet/lenet.json",
+        "lenet_cpp/bundled/lenet/lenet.pdiparams",
+        "lenet_cpp/bundled/lenet/manifest.json",
+        "lenet_cpp/mnist_sample/train-images-idx3-ubyte.gz",
+    ):
+        assert needed in names
+    # The Paddle library comes from the paddlepaddle package, never from inside ours.
+    assert not [name for name in names if "libpaddle" in name or "libdnnl" in name]
+    assert wheel.stat().st_size < 5_000_000
+
+    run(
+        fresh_python,
+        *("-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", wheel),
+        cwd=elsewhere,
+    )
+    logits = predict_with(fresh_python, IMPORT_ORDERS["never"], digits)
+    np.testing.assert_array_equal(logits, lenet_cpp.predict(np.load(digits)))
+
+
+def test_typed_for_users(root: Path, tmp_path: Path) -> None:
+    """mypy --strict accepts correct uses of the public API and refuses wrong ones."""
+    good = tmp_path / "good.py"
+    good.write_text(
+        "import numpy as np\nimport lenet_cpp\n"
+        "from numpy.typing import NDArray\n"
+        "logits: NDArray[np.float32] = lenet_cpp.predict(np.zeros((28, 28)))\n"
+        "p = lenet_cpp.Predictor('m.pdmodel', threads=2, accelerator='onednn')\n"
+        "names: list[str] = lenet_cpp.classify(logits).labels\n"
+    )
+    bad = tmp_path / "bad.py"
+    bad.write_text("import lenet_cpp\nlenet_cpp.Predictor('m.pdmodel', thread=2)\n")
+    command = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={tmp_path}"]
+    run(*command, good, cwd=tmp_path)
+    refused = subprocess.run(
+        [*command, bad], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 1
+    assert 'Unexpected keyword argument "thread"' in refused.stdout

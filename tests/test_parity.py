@@ -1,0 +1,649 @@
+"""Parity: trained network, paddle.inference, C++ program and lenet_cpp give the same answers.
+
+About 40 s on one core.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import struct
+import subprocess
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import sliding_window_view
+
+import lenet_cpp
+from lenet_cpp import export, models, verify
+from lenet_cpp.cli.verify import main
+from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
+    import paddle
+
+pytestmark = pytest.mark.timeout(300)
+
+# In the order of the parameter file, which is that of the generated names:
+# conv2d_0.b_0, conv2d_0.w_0, ..., linear_2.w_0.
+SHAPES = {
+    "conv1.bias": (6,),
+    "conv1.weight": (6, 1, 5, 5),
+    "conv2.bias": (16,),
+    "conv2.weight": (16, 6, 5, 5),
+    "linear1.bias": (120,),
+    "linear1.weight": (400, 120),
+    "linear2.bias": (84,),
+    "linear2.weight": (120, 84),
+    "linear3.bias": (10,),
+    "linear3.weight": (84, 10),
+}
+COMBINATIONS = [
+    ("pdmodel", "plain"),
+    ("pdmodel", "onednn"),
+    ("pdmodel", "openvino"),
+    ("json", "plain"),
+    ("json", "onednn"),
+]
+CASES = [(*combination, batch) for combination in COMBINATIONS for batch in (1, 3, 64, 1000)]
+KINDS = ("digits", "noise", "zeros", "ones", "denormals", "1e30", "1e30 noise")
+
+
+def parameter_offsets(content: bytes) -> dict[str, int]:
+    """Where the values of each parameter begin in a .pdiparams file."""
+    offsets = {}
+    at = 0
+    for name, shape in SHAPES.items():
+        version, levels, tensor_version, header = struct.unpack_from("<IQIi", content, at)
+        assert (version, levels, tensor_version) == (0, 0, 0)
+        offsets[name] = at + struct.calcsize("<IQIi") + header
+        at = offsets[name] + 4 * int(np.prod(shape))
+    assert at == len(content)
+    return offsets
+
+
+@pytest.fixture(scope="module")
+def weights(model_dir: Path) -> dict[str, NDArray[np.float32]]:
+    """The bundled model's parameters, read by the definition of the file format."""
+    content = (model_dir / "lenet.pdiparams").read_bytes()
+    return {
+        name: np.frombuffer(content, "<f4", int(np.prod(SHAPES[name])), offset).reshape(
+            SHAPES[name]
+        )
+        for name, offset in parameter_offsets(content).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def layer(weights: dict[str, NDArray[np.float32]]) -> Any:
+    network = models.build("lenet")
+    assert network.set_state_dict(weights) == ([], [])
+    network.eval()
+    return network
+
+
+@pytest.fixture(scope="module")
+def params(layer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "lenet.pdparams"
+    paddle.save(layer.state_dict(), str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, NDArray[np.float32]]:
+    random = np.random.default_rng(1)
+    noise = random.standard_normal((8, 1, 28, 28), dtype=np.float32)
+    shape = (3, 1, 28, 28)
+    values = {
+        "digits": to_model_input(read_mnist_dir(sample_dir()).test.images),
+        "noise": random.random((32, 1, 28, 28), dtype=np.float32),
+        "zeros": np.zeros(shape, np.float32),
+        "ones": np.ones(shape, np.float32),
+        "denormals": (random.random(shape) * 1e-39).astype(np.float32),
+        "1e30": np.full(shape, 1e30, np.float32),
+        "1e30 noise": noise * np.float32(1e30),
+    }
+    assert tuple(values) == KINDS
+    assert (values["denormals"] > 0).any()
+    return values
+
+
+@pytest.fixture(scope="module")
+def images(inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.concatenate(list(inputs.values()))
+
+
+Run = dict[str, "NDArray[np.float32]"]
+
+
+@pytest.fixture(scope="module")
+def runs(
+    model_dir: Path, program: Path, layer: Any, images: NDArray[np.float32]
+) -> Callable[[str, str, int], Run]:
+    """The outputs of every route for all images, computed once for each case."""
+    found = {model.format: model for model in verify.find_models(model_dir)}
+    done: dict[tuple[str, str, int], Run] = {}
+    references: dict[int, NDArray[np.float32]] = {}
+
+    def run(format_: str, accelerator: str, batch: int) -> Run:
+        key = (format_, accelerator, batch)
+        if batch not in references:
+            references[batch] = verify.run_dygraph(layer, images, batch)
+        if key not in done:
+            case = verify.Case(found[format_], accelerator, batch)
+            done[key] = {
+                "dygraph": references[batch],
+                "lenet_cpp": verify.run_lenet_cpp(case, images),
+                "C++ program": verify.run_program(program, case, images),
+                "paddle.inference": verify.run_paddle_inference(case, images),
+            }
+        return done[key]
+
+    return run
+
+
+def of_kind(
+    kind: str, inputs: dict[str, NDArray[np.float32]], outputs: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    begin = sum(len(inputs[other]) for other in KINDS[: KINDS.index(kind)])
+    return outputs[begin : begin + len(inputs[kind])]
+
+
+@pytest.mark.parametrize(("format_", "accelerator", "batch"), CASES)
+def test_one_engine_with_the_same_options_gives_the_same_bits(
+    runs: Callable[[str, str, int], Run],
+    images: NDArray[np.float32],
+    format_: str,
+    accelerator: str,
+    batch: int,
+) -> None:
+    outputs = runs(format_, accelerator, batch)
+    expected = outputs["paddle.inference"]
+    assert expected.shape == (len(images), 10)
+    assert np.isfinite(expected).all()
+    for route in ("C++ program", "lenet_cpp"):
+        assert outputs[route].dtype == np.float32
+        assert outputs[route].shape == expected.shape
+        assert outputs[route].tobytes() == expected.tobytes(), route
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("format_", "accelerator", "batch"), CASES)
+def test_exported_model_agrees_with_the_trained_network(
+    runs: Callable[[str, str, int], Run],
+    inputs: dict[str, NDArray[np.float32]],
+    format_: str,
+    accelerator: str,
+    batch: int,
+    kind: str,
+) -> None:
+    outputs = runs(format_, accelerator, batch)
+    expected = of_kind(kind, inputs, outputs["dygraph"]).astype(np.float64)
+    found = of_kind(kind, inputs, outputs["lenet_cpp"]).astype(np.float64)
+    scale = np.maximum(1, np.abs(expected))
+    if kind.startswith("1e30"):
+        # Rounding errors are relative to the terms added up, some 1e30, not to what they leave.
+        scale = np.maximum(scale, 1e30)
+    assert (np.abs(found - expected) <= 1e-5 * scale).all()
+    first, second = np.sort(expected, axis=1)[:, :-3:-1].T
+    clear = first - second >= 1e-5 * np.maximum(1, np.abs(first))
+    assert (found.argmax(axis=1) == expected.argmax(axis=1))[clear].all()
+
+
+def test_accelerators_differ(runs: Callable[[str, str, int], Run]) -> None:
+    """Else the switch would have been lost on the way, and the comparisons above say nothing."""
+    for format_, others in (("pdmodel", ("onednn", "openvino")), ("json", ("onednn",))):
+        plain = runs(format_, "plain", 64)["lenet_cpp"]
+        for accelerator in others:
+            assert (runs(format_, accelerator, 64)["lenet_cpp"] != plain).any()
+
+
+def numpy_lenet(
+    weights: dict[str, NDArray[np.float32]], images: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """LeNet from its definition, in double precision."""
+    w = {name: values.astype(np.float64) for name, values in weights.items()}
+
+    def convolve(x: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+        windows = sliding_window_view(x, (5, 5), axis=(2, 3))
+        found = np.einsum("nchwij,ocij->nohw", windows, w[f"{name}.weight"], optimize=True)
+        return found + w[f"{name}.bias"][:, np.newaxis, np.newaxis]
+
+    def pool(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        n, c, height, width = x.shape
+        largest: NDArray[np.float64] = x.reshape(n, c, height // 2, 2, width // 2, 2).max((3, 5))
+        return largest
+
+    x = np.pad(images.astype(np.float64), ((0, 0), (0, 0), (2, 2), (2, 2)))
+    x = np.maximum(pool(np.maximum(convolve(x, "conv1"), 0)), 0)
+    x = pool(convolve(x, "conv2")).reshape(len(images), -1)
+    x = np.maximum(x @ w["linear1.weight"] + w["linear1.bias"], 0)
+    x = np.maximum(x @ w["linear2.weight"] + w["linear2.bias"], 0)
+    result: NDArray[np.float64] = x @ w["linear3.weight"] + w["linear3.bias"]
+    return result
+
+
+@pytest.mark.parametrize(("format_", "accelerator"), COMBINATIONS)
+def test_outputs_are_those_of_the_definition(
+    runs: Callable[[str, str, int], Run],
+    inputs: dict[str, NDArray[np.float32]],
+    weights: dict[str, NDArray[np.float32]],
+    format_: str,
+    accelerator: str,
+) -> None:
+    outputs = runs(format_, accelerator, 64)
+    for kind in ("digits", "noise", "ones"):
+        expected = numpy_lenet(weights, inputs[kind])
+        for route in verify.ROUTES:
+            found = of_kind(kind, inputs, outputs[route])
+            assert (np.abs(found - expected) <= 2e-5 * np.maximum(1, np.abs(expected))).all()
+
+
+@pytest.mark.parametrize(("format_", "accelerator"), COMBINATIONS)
+def test_bundled_model_knows_the_digits(
+    runs: Callable[[str, str, int], Run],
+    inputs: dict[str, NDArray[np.float32]],
+    format_: str,
+    accelerator: str,
+) -> None:
+    labels = read_mnist_dir(sample_dir()).test.labels
+    outputs = runs(format_, accelerator, 1000)
+    for route in ("C++ program", "lenet_cpp"):
+        predicted = of_kind("digits", inputs, outputs[route]).argmax(axis=1)
+        assert (predicted == labels).mean() >= 0.98
+
+
+def test_two_threads_give_the_same_bits_in_every_route(
+    model_dir: Path, program: Path, inputs: dict[str, NDArray[np.float32]]
+) -> None:
+    for model in verify.find_models(model_dir):
+        case = verify.Case(model, "onednn", 64, threads=2)
+        expected = verify.run_paddle_inference(case, inputs["digits"]).tobytes()
+        assert verify.run_lenet_cpp(case, inputs["digits"]).tobytes() == expected
+        assert verify.run_program(program, case, inputs["digits"]).tobytes() == expected
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused_unless_let_through(
+    model_dir: Path,
+    program: Path,
+    run_program: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    value: float,
+) -> None:
+    x = np.random.default_rng(0).random((3, 1, 28, 28), dtype=np.float32)
+    x[1, 0, 14, 14] = value
+    source, output = tmp_path / "x.npy", tmp_path / "y.npy"
+    np.save(source, x)
+
+    done = run_program(f"--model_dir={model_dir}", f"--input={source}", f"--output={output}")
+    assert done.returncode == lenet_cpp.BadInput.exit_code == 5
+    assert re.fullmatch(r"lenet_infer_test: BadInput: .*NaN or infinity.*\n", done.stderr)
+    assert done.stdout == ""
+    assert not output.exists()
+    with lenet_cpp.Predictor(model_dir=model_dir) as predictor:
+        with pytest.raises(lenet_cpp.BadInput, match="NaN or infinity"):
+            predictor.run(x)
+        assert predictor.run(x[:1]).shape == (1, 10)
+    with pytest.raises(lenet_cpp.BadInput, match="NaN or infinity"):
+        lenet_cpp.predict(x)
+
+    for model in verify.find_models(model_dir):
+        case = verify.Case(model, "onednn", 3, check_finite=False)
+        expected = verify.run_paddle_inference(case, x).tobytes()
+        assert verify.run_lenet_cpp(case, x).tobytes() == expected
+        assert verify.run_program(program, case, x).tobytes() == expected
+
+
+def changed_model(model_dir: Path, target: Path, name: str, *, checksums: bool) -> Path:
+    """A copy of the model in which one value of a parameter is 1e-3 larger."""
+    shutil.copytree(model_dir, target)
+    path = target / "lenet.pdiparams"
+    content = bytearray(path.read_bytes())
+    at = parameter_offsets(bytes(content))[name]
+    (value,) = struct.unpack_from("<f", content, at)
+    struct.pack_into("<f", content, at, value + 1e-3)
+    path.write_bytes(content)
+    if checksums:
+        sums = target / "SHA256SUMS"
+        digest = hashlib.sha256(content).hexdigest()
+        text = re.sub(r"^\S+(?=  lenet\.pdiparams$)", digest, sums.read_text(), flags=re.M)
+        sums.write_text(text)
+    return target
+
+
+QUICK = ("--images", "32", "--batch-sizes", "16")
+
+
+def test_one_weight_changed_by_a_thousandth_fails_the_check(
+    model_dir: Path,
+    params: Path,
+    program: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = changed_model(model_dir, tmp_path / "model", "conv2.weight", checksums=True)
+    arguments = [f"--model-dir={folder}", f"--params={params}", f"--program={program}", *QUICK]
+    arguments += ["--data-dir", str(sample_dir())]
+    assert main(arguments) == 1
+    text = capsys.readouterr().out
+    assert text.count("DIFFERS") >= len(COMBINATIONS)
+    assert "The routes DIFFER in 5 of 5 rows" in text
+
+    assert main([*arguments, "--accelerators=plain", "--layers"]) == 1
+    text = capsys.readouterr().out
+    assert "The first layer to depart is conv2 (Conv2D, .pdmodel)." in text
+
+    assert main([*arguments, "--accelerators=plain", "--layers", "--format=json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["agrees"] is False
+    assert found["largest_difference"] > 1e-5
+    assert found["first_departing_layer"] == "conv2"
+
+
+@pytest.mark.parametrize(
+    "name", ["conv1.weight", "conv2.bias", "linear1.weight", "linear2.bias", "linear3.bias"]
+)
+def test_layers_name_the_changed_one(
+    model_dir: Path,
+    params: Path,
+    inputs: dict[str, NDArray[np.float32]],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    folder = changed_model(model_dir, tmp_path / "model", name, checksums=True)
+    layers = verify.compare_layers(folder, inputs["digits"], params=params)
+    order = ["conv1", "max_pool1", "conv2", "max_pool2", "linear1", "linear2", "linear3"]
+    assert [(one.format, one.layer) for one in layers] == [
+        (format_, layer) for format_ in ("pdmodel", "json") for layer in order
+    ]
+    for format_ in ("pdmodel", "json"):
+        departing = [one.layer for one in layers if one.format == format_ and one.departs]
+        assert departing[0] == name.partition(".")[0]
+
+
+def test_no_layer_departs_from_an_unchanged_model(
+    model_dir: Path, params: Path, inputs: dict[str, NDArray[np.float32]]
+) -> None:
+    layers = verify.compare_layers(model_dir, inputs["noise"], params=params)
+    assert len(layers) == 14
+    assert not any(one.departs for one in layers)
+    assert layers[0].shape == (32, 6, 28, 28)
+    assert [one.operator for one in layers[:3]] == ["elementwise_add", "pool2d", "elementwise_add"]
+    assert layers[7].operator.startswith("pd_op.add")
+
+
+def test_changed_file_is_refused_at_every_door(
+    model_dir: Path,
+    params: Path,
+    program: Path,
+    run_program: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = changed_model(model_dir, tmp_path / "model", "conv2.weight", checksums=False)
+    message = "lenet.pdiparams' has SHA-256 .* damaged or replaced"
+    for name in ("lenet.pdmodel", "lenet.json"):
+        with pytest.raises(lenet_cpp.BadModel, match=message):
+            lenet_cpp.Predictor(folder / name)
+        with pytest.raises(lenet_cpp.BadModel, match=message):
+            lenet_cpp.PredictorPool(folder / name, size=2)
+        done = run_program(f"--model_file={folder / name}")
+        assert done.returncode == lenet_cpp.BadModel.exit_code == 4
+        assert re.search(f"^lenet_infer_test: BadModel: .*{message}.*$", done.stderr)
+    arguments = [f"--model-dir={folder}", f"--program={program}", *QUICK]
+    for more in ([], [f"--params={params}", "--layers"]):
+        assert main([*arguments, *more]) == 4
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert re.search(message, captured.err)
+    with lenet_cpp.Predictor(folder / "lenet.json", check_hashes=False) as predictor:
+        assert predictor.run(np.zeros((1, 1, 28, 28), np.float32)).shape == (1, 10)
+
+
+def test_verify_agrees_and_reports_it(
+    model_dir: Path,
+    params: Path,
+    program: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # As after ./run.sh, seen from another folder.
+    shutil.copytree(model_dir, tmp_path / "inference_model" / "lenet")
+    checkpoint = tmp_path / "checkpoints" / "lenet" / "lenet.pdparams"
+    checkpoint.parent.mkdir(parents=True)
+    shutil.copy(params, checkpoint)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    arguments = [f"--program={program}", "--data-dir", str(sample_dir())]
+    arguments += ["--images=50", "--batch-sizes=3,64"]
+    assert main([*arguments, "--format=json"], root=tmp_path) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(elsewhere.iterdir()) == []  # OpenVINO leaves its cache elsewhere
+
+    assert found["agrees"] is True
+    assert found["images"] == found["equal_predictions"] == 50
+    assert 0 < found["largest_difference"] <= 1e-3
+    assert found["reference"] == "dygraph"
+    rows = [(row["format"], row["accelerator"], row["batch_size"]) for row in found["rows"]]
+    assert rows == [(*combination, batch) for combination in COMBINATIONS for batch in (3, 64)]
+    for row in found["rows"]:
+        assert row["verdict"] in {"identical", "within 1e-05"}
+        program_, module, reference = row["comparisons"]
+        assert program_["routes"] == ["paddle.inference", "C++ program"]
+        assert module["routes"] == ["paddle.inference", "lenet_cpp"]
+        assert program_["verdict"] == module["verdict"] == "identical"
+        assert reference["routes"] == ["dygraph", "paddle.inference"]
+        assert reference["largest_difference"] <= found["largest_difference"]
+    assert [(one["format"], one["accelerator"]) for one in found["unavailable"]] == [
+        ("json", "openvino")
+    ]
+    split = read_mnist_dir(sample_dir()).test
+    correct = int((lenet_cpp.predict(split.images[:50]).argmax(axis=1) == split.labels[:50]).sum())
+    assert found["accuracy"] == {
+        route: {"correct": correct, "total": 50, "fraction": correct / 50}
+        for route in ("dygraph", "paddle.inference", "C++ program", "lenet_cpp")
+    }
+
+
+def test_without_the_trained_parameters_the_table_says_so(
+    model_dir: Path, program: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [f"--model-dir={model_dir}", f"--program={program}", *QUICK]
+    arguments += ["--formats=json", "--accelerators=onednn,openvino"]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "dygraph is left out: no trained parameters" in text
+    assert "OpenVINO runs .pdmodel programs only" in text
+    assert "32/32" in text
+    assert re.search(r"^accuracy: paddle\.inference .*, C\+\+ program .*, lenet_cpp ", text, re.M)
+    assert re.search(
+        r"^The routes agree: largest difference \S+, 32 equal predictions\.$", text, re.M
+    )
+
+
+def test_model_with_softmax_is_compared_with_probabilities(
+    params: Path, program: Path, inputs: dict[str, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    export.export_model(params, tmp_path, softmax=True)
+    report = verify.verify(
+        tmp_path, inputs["digits"][:16], program=program, params=params, batch_sizes=(8,)
+    )
+    assert report.agrees
+    assert report.correct == {}
+    layers = verify.compare_layers(tmp_path, inputs["digits"], params=params)
+    assert [one.layer for one in layers if one.format == "json"][-2:] == ["linear3", "softmax"]
+    assert not any(one.departs for one in layers)
+
+
+def wrapper(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_program_that_computes_otherwise_is_found_out(
+    model_dir: Path, program: Path, inputs: dict[str, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    # Within the tolerance, but one engine with the same options has to give the same bits.
+    other = wrapper(tmp_path / "program", f'exec {program} "$@" --accelerator=plain')
+    report = verify.verify(
+        model_dir,
+        inputs["digits"][:64],
+        program=other,
+        formats=["pdmodel"],
+        accelerators=["openvino"],
+        batch_sizes=[64],
+    )
+    assert not report.agrees
+    in_program, in_module, reference = report.rows[0].comparisons
+    assert (in_program.verdict, in_module.verdict) == ("DIFFERS", "identical")
+    assert reference.verdict == "within 1e-05"
+    assert report.rows[0].verdict == "DIFFERS"
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "message"),
+    [
+        ("kill -SEGV $$", lenet_cpp.BackendFailure, "signal 11"),
+        ("echo what happened >&2; exit 7", lenet_cpp.VersionMismatch, "what happened"),
+        ("exit 77", lenet_cpp.BackendFailure, "it said nothing"),
+    ],
+)
+def test_failure_of_the_program_is_reported(
+    model_dir: Path, tmp_path: Path, script: str, error: type[Exception], message: str
+) -> None:
+    case = verify.Case(verify.find_models(model_dir)[0], "plain", 1)
+    program = wrapper(tmp_path / "program", script)
+    with pytest.raises(error, match=message):
+        verify.run_program(program, case, np.zeros((1, 1, 28, 28), np.float32))
+
+
+def test_program_of_another_paddle_is_compared_within_the_tolerance(
+    model_dir: Path, program: Path, inputs: dict[str, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    script = 'case $1 in --version) echo "Paddle Inference 3.0.0";; '
+    script += f'*) exec {program} "$@" --accelerator=plain;; esac'
+    report = verify.verify(
+        model_dir,
+        inputs["digits"][:64],
+        program=wrapper(tmp_path / "program", script),
+        formats=["pdmodel"],
+        accelerators=["openvino"],
+        batch_sizes=[64],
+    )
+    assert report.agrees
+    assert any("C++ program runs on Paddle 3.0.0" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--model-dir=nowhere"], 3, "there is no folder nowhere"),
+        (["--program=nothing"], 3, "cannot run nothing .*run.sh"),
+        (["--params=nothing.pdparams"], 3, "cannot read nothing.pdparams"),
+        (["--batch-sizes=2000"], 5, "from 1 to 1024"),
+        (["--images=99999999"], 5, "test images"),
+        (["--formats=json", "--accelerators=openvino"], 5, "OpenVINO runs .pdmodel"),
+        (["--data-dir=nowhere"], 3, "there is no folder nowhere"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_one_line(
+    model_dir: Path,
+    program: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    status: int,
+    message: str,
+) -> None:
+    assert main([f"--model-dir={model_dir}", f"--program={program}", *QUICK, *arguments]) == status
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.fullmatch(f".*{message}.*\n", captured.err)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--batch-sizes=0", "--batch-sizes=a", "--accelerators=gpu", "--formats=onnx", "--threads=0"],
+)
+def test_wrong_usage(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([argument])
+    assert stop.value.code == 2
+    assert argument.partition("=")[0] in capsys.readouterr().err
+
+
+def test_layers_need_the_trained_parameters(
+    model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([f"--model-dir={model_dir}", "--layers"])
+    assert stop.value.code == 2
+    assert "--params" in capsys.readouterr().err
+
+
+def rows(*values: list[float]) -> NDArray[np.float32]:
+    return np.array(values, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("reference", "found", "within"),
+    [
+        ([0.0, 1.0], [9.9e-6, 1.0], True),
+        ([0.0, 1.0], [1.1e-5, 1.0], False),
+        ([0.5, 3.0], [0.5 + 1.5e-5, 3.0], False),  # absolute below 1
+        ([0.0, 100.0], [0.0, 100.0009], True),  # relative above
+        ([0.0, -100.0], [0.0, -100.0011], False),
+        ([0.0, 1.0], [np.nan, 1.0], False),
+        ([np.nan, 1.0], [np.nan, 1.0], True),
+        ([np.inf, 1.0], [np.inf, 1.0], True),
+        ([np.inf, 1.0], [3e38, 1.0], False),
+        ([np.inf, 1.0], [-np.inf, 1.0], False),
+        ([1.0, 1.000004], [1.000004, 1.0], True),  # another class, but nearly a tie
+        ([0.1, 0.0, 0.1 + 5e-6], [0.1 + 5e-6, 0.0, 0.1], True),
+    ],
+)
+def test_the_rule(reference: list[float], found: list[float], within: bool) -> None:
+    ok = rows([2.0] + [0.0] * (len(reference) - 1))
+    comparison = verify.compare(
+        np.vstack([ok, rows(reference)]), np.vstack([ok, rows(found)]), exact=False
+    )
+    assert comparison.within is within
+    assert comparison.agrees is within
+    assert (comparison.verdict == "DIFFERS") is not within
+
+
+def test_another_class_differs_even_within_the_tolerance_of_large_outputs() -> None:
+    a, b = rows([1000.0, 1000.012]), rows([1000.006, 1000.005])
+    comparison = verify.compare(a, b)
+    assert comparison.largest_difference < 1e-5 * 1000
+    assert comparison.equal_predictions == 0
+    assert not comparison.agrees
+
+
+def test_one_bit_differs_where_bits_have_to_be_the_same() -> None:
+    a = rows([1.0, 2.0])
+    b = a.copy()
+    b[0, 1] = np.nextafter(np.float32(2), np.float32(3))
+    assert verify.compare(a, b, exact=True).verdict == "DIFFERS"
+    assert verify.compare(a, b, exact=False).verdict == "within 1e-05"
+    assert verify.compare(a, a.copy(), exact=True).verdict == "identical"
+    assert not verify.compare(rows([0.0, 1.0]), rows([-0.0, 1.0]), exact=True).agrees
+
+
+def test_outputs_of_other_shapes_are_not_compared() -> None:
+    with pytest.raises(lenet_cpp.BadModel, match="do not run the same model"):
+        verify.compare(rows([1.0, 2.0]), rows([1.0, 2.0, 3.0]))

@@ -1,0 +1,696 @@
+"""lenet_infer_test from outside: what it computes, prints, refuses and needs.
+
+The expected numbers come from LeNet written out in NumPy below, from the definition of its layers,
+on parameters read here from the .pdiparams file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from lenet_cpp.data import Split, read_mnist_dir, sample_dir, write_idx
+from lenet_cpp.export import write_separate
+
+FILE_NOT_FOUND, BAD_MODEL, BAD_INPUT, UNSUPPORTED, VERSION_MISMATCH = 3, 4, 5, 6, 7
+USAGE = 2
+
+Floats = npt.NDArray[np.float32]
+
+
+# LeNet, independently
+
+
+def read_parameters(path: Path) -> dict[tuple[int, ...], Floats]:
+    """The tensors of a .pdiparams file by shape: LeNet has no two of the same shape."""
+    data, at, tensors = path.read_bytes(), 0, {}
+    while at < len(data):
+        version, levels = struct.unpack_from("<IQ", data, at)
+        tensor_version, size = struct.unpack_from("<Ii", data, at + 12)
+        assert (version, levels, tensor_version) == (0, 0, 0)
+        at += 20
+        desc, numbers = data[at : at + size], []
+        at += size
+        position = 0
+        while position < size:  # pairs of a tag and a varint
+            tag, position, value, shift = desc[position], position + 1, 0, 0
+            while desc[position] & 0x80:
+                value |= (desc[position] & 0x7F) << shift
+                position, shift = position + 1, shift + 7
+            value |= desc[position] << shift
+            position += 1
+            numbers.append((tag, value))
+        assert numbers[0] == (0x08, 5), "float32"
+        shape = tuple(value for tag, value in numbers[1:])
+        count = int(np.prod(shape))
+        tensors[shape] = np.frombuffer(data, "<f4", count, at).reshape(shape)
+        at += 4 * count
+    return tensors
+
+
+def convolve(x: npt.NDArray[np.float64], kernel: Floats, bias: Floats) -> npt.NDArray[np.float64]:
+    rows, columns = kernel.shape[2:]
+    windows = np.lib.stride_tricks.sliding_window_view(x, (rows, columns), axis=(2, 3))
+    return np.einsum("nchwrs,ocrs->nohw", windows, kernel) + bias[:, None, None]
+
+
+def pool(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    n, c, h, w = x.shape
+    return x.reshape(n, c, h // 2, 2, w // 2, 2).max(axis=(3, 5))
+
+
+def numpy_lenet(params_file: Path, images: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    p = read_parameters(params_file)
+    assert sum(tensor.size for tensor in p.values()) == 61706
+    x = images.astype(np.float64).reshape(-1, 1, 28, 28)
+    x = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    x = np.maximum(pool(np.maximum(convolve(x, p[6, 1, 5, 5], p[6,]), 0)), 0)
+    x = pool(convolve(x, p[16, 6, 5, 5], p[16,])).reshape(-1, 400)
+    x = np.maximum(x @ p[400, 120] + p[120,], 0)
+    x = np.maximum(x @ p[120, 84] + p[84,], 0)
+    return x @ p[84, 10] + p[10,]
+
+
+def assert_same(actual: npt.ArrayLike, expected: npt.NDArray[Any]) -> None:
+    actual = np.asarray(actual)
+    assert actual.shape == expected.shape
+    assert np.all(np.abs(actual - expected) <= 1e-5 * np.maximum(1, np.abs(expected)))
+
+
+# The program
+
+
+class Output(NamedTuple):
+    classes: list[int]
+    logits: Floats
+
+
+def parse(text: str) -> Output:
+    rows = re.findall(r"^image (\d+): class (\d+), logits (.+)$", text, flags=re.MULTILINE)
+    assert [int(number) for number, _, _ in rows] == list(range(len(rows)))
+    logits = np.array([[float(value) for value in row.split()] for _, _, row in rows], np.float32)
+    return Output([int(number) for _, number, _ in rows], logits)
+
+
+@pytest.fixture(scope="session")
+def run_ok(run_program):
+    """Run the program; it succeeds and says nothing beside its report."""
+
+    def run(*arguments: object, **options: object) -> str:
+        result = run_program(*arguments, **options)
+        assert (result.returncode, result.stderr) == (0, "")
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fails(run_program):
+    """Run the program; it fails with that exit code and one line that holds these words."""
+
+    def run(code: int, words: str, *arguments: object, **options: object) -> None:
+        result = run_program(*arguments, **options)
+        assert (result.returncode, result.stdout) == (code, "")
+        lines = result.stderr.splitlines()
+        assert len(lines) == 1, result.stderr
+        assert lines[0].startswith("lenet_infer_test: ")
+        assert words in lines[0]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def digits() -> Split:
+    return read_mnist_dir(sample_dir()).test
+
+
+@pytest.fixture(scope="session")
+def pixels(digits: Split) -> npt.NDArray[np.uint8]:
+    return digits.images[:7]
+
+
+@pytest.fixture(scope="session")
+def expected(model_dir: Path, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    return numpy_lenet(model_dir / "lenet.pdiparams", pixels / 255)
+
+
+@pytest.fixture(scope="session")
+def images_file(pixels, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "images.npy"
+    np.save(path, pixels)
+    return path
+
+
+@pytest.fixture(scope="session")
+def separate_dir(model_dir: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("separate")
+    write_separate(model_dir, folder)
+    return folder
+
+
+@pytest.fixture
+def model(model_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the model that a test may damage."""
+    return Path(shutil.copytree(model_dir, tmp_path / "model"))
+
+
+# What it computes
+
+
+@pytest.mark.parametrize("program_name", ["lenet.pdmodel", "lenet.json"])
+def test_guides_command(run_ok, model_dir, program_name):
+    text = run_ok(
+        f"--model_file={model_dir / program_name}",
+        f"--params_file={model_dir / 'lenet.pdiparams'}",
+    )
+    assert "zeros" in text
+    assert "[1, 1, 28, 28]" in text
+    classes, logits = parse(text)
+    zeros = numpy_lenet(model_dir / "lenet.pdiparams", np.zeros((1, 28, 28)))
+    assert_same(logits, zeros)
+    assert classes == [zeros.argmax()]
+
+
+@pytest.mark.parametrize("accelerator", ["auto", "plain", "onednn", "openvino"])
+@pytest.mark.parametrize("program_name", ["lenet.pdmodel", "lenet.json"])
+def test_every_way_agrees_with_numpy(
+    run_ok, fails, model_dir, images_file, expected, accelerator, program_name
+):
+    arguments = (
+        f"--model_file={model_dir / program_name}",
+        f"--input={images_file}",
+        f"--accelerator={accelerator}",
+    )
+    if (accelerator, program_name) == ("openvino", "lenet.json"):
+        fails(UNSUPPORTED, "OpenVINO", *arguments)
+        return
+    text = run_ok(*arguments)
+    assert_same(parse(text).logits, expected)
+    chosen = {"lenet.pdmodel": "openvino", "lenet.json": "onednn"}[program_name]
+    assert f"accelerator {chosen if accelerator == 'auto' else accelerator}," in text
+
+
+def test_all_kinds_of_input_say_the_same(run_ok, model_dir, pixels, expected, tmp_path):
+    files = [tmp_path / name for name in ("u8.npy", "f32.npy", "v2.npy", "images-idx3-ubyte")]
+    np.save(files[0], pixels)
+    np.save(files[1], pixels.astype(np.float32)[:, None] / np.float32(255))
+    with files[2].open("wb") as file:
+        np.lib.format.write_array(file, pixels, version=(2, 0))
+    write_idx(files[3], pixels)
+    results = [parse(run_ok("--model_dir", model_dir, "--input", file)).logits for file in files]
+    assert_same(results[0], expected)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+    pgm = tmp_path / "digit.pgm"
+    pgm.write_bytes(b"P5\n# a digit\n28 28\n255\n" + pixels[3].tobytes())
+    result = parse(run_ok("--model_dir", model_dir, "--input", pgm))
+    assert_same(result.logits, expected[3:4])
+
+
+def test_batches_do_not_change_the_answer(run_ok, model_dir, images_file, expected):
+    for size in (1, 2, 7, 100):
+        batch = ("--batch_size", size)
+        result = parse(run_ok("--model_dir", model_dir, "--input", images_file, *batch))
+        assert_same(result.logits, expected)
+    text = run_ok("--model_dir", model_dir, "--batch_size=3")
+    assert "[3, 1, 28, 28]" in text
+    assert len(parse(text).classes) == 3
+
+
+def test_accuracy_is_the_count(run_ok, model_dir, digits, tmp_path):
+    np.save(tmp_path / "images.npy", digits.images)
+    write_idx(tmp_path / "labels-idx1-ubyte", digits.labels.astype(np.uint8))
+    np.save(tmp_path / "labels.npy", digits.labels.astype(np.int64))
+    logits = numpy_lenet(model_dir / "lenet.pdiparams", digits.images / 255)
+    correct = int((logits.argmax(axis=1) == digits.labels).sum())
+    for labels in ("labels-idx1-ubyte", "labels.npy"):
+        text = run_ok(
+            f"--model_dir={model_dir}",
+            f"--input={tmp_path / 'images.npy'}",
+            f"--labels={tmp_path / labels}",
+        )
+        assert f"({correct} of {len(digits.labels)})" in text
+        percent = re.search(r"^accuracy ([\d.]+) %", text, flags=re.MULTILINE)
+        assert percent is not None
+        assert float(percent[1]) == pytest.approx(100 * correct / len(digits.labels), abs=0.005)
+        assert f"and {len(digits.labels) - 10} more" in text
+
+
+def test_output_file_is_what_was_printed(run_ok, model_dir, images_file, expected, tmp_path):
+    path = tmp_path / "logits.npy"
+    arguments = ("--model_dir", model_dir, "--input", images_file, "--output", path)
+    printed = parse(run_ok(*arguments)).logits
+    written = np.load(path)
+    assert written.dtype == np.float32
+    assert written.flags.c_contiguous
+    np.testing.assert_array_equal(written, printed)
+    assert_same(written, expected)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folders_of_both_layouts(run_ok, fails, model_dir, separate_dir, images_file, expected):
+    assert (separate_dir / "__model__").is_file()
+    assert not (separate_dir / "lenet.pdiparams").exists()
+    for folder in (model_dir, separate_dir):
+        for accelerator in ("auto", "plain", "onednn"):
+            arguments = (f"--input={images_file}", f"--accelerator={accelerator}")
+            result = parse(run_ok(f"--model_dir={folder}", *arguments))
+            assert_same(result.logits, expected)
+    fails(UNSUPPORTED, "OpenVINO", f"--model_dir={separate_dir}", "--accelerator=openvino")
+
+
+def test_values_follow_an_equals_sign_or_a_space(run_ok, model_dir, images_file):
+    equals = run_ok(
+        f"--model_dir={model_dir}", f"--input={images_file}", "--accelerator=plain", "--ir_optim=0"
+    )
+    spaces = run_ok(
+        "--model_dir", model_dir, "--input", images_file, "--accelerator", "plain", "--ir_optim", 0
+    )
+    assert "accelerator plain" in equals
+    np.testing.assert_array_equal(parse(equals).logits, parse(spaces).logits)
+
+
+@pytest.mark.parametrize(
+    "flag", ["--ir_optim=false", "--ir_optim", "--memory_optim", "--memory_optim=true"]
+)
+def test_switches_do_not_change_the_answer(run_ok, model_dir, images_file, expected, flag):
+    result = parse(run_ok(flag, f"--model_dir={model_dir}", f"--input={images_file}"))
+    assert_same(result.logits, expected)
+
+
+def test_json_report_says_what_the_text_says(run_ok, model_dir, digits, tmp_path):
+    np.save(tmp_path / "images.npy", digits.images[:12])
+    np.save(tmp_path / "labels.npy", digits.labels[:12].astype(np.uint8))
+    arguments = (
+        f"--model_file={model_dir / 'lenet.json'}",
+        f"--input={tmp_path / 'images.npy'}",
+        f"--labels={tmp_path / 'labels.npy'}",
+        "--repeats=3",
+        "--warmup=0",
+    )
+    text = run_ok(*arguments)
+    report = json.loads(run_ok(*arguments, "--format=json"))
+    outputs = np.array(report["outputs"], np.float32).reshape(report["output_shape"])
+    np.testing.assert_array_equal(outputs[:10], parse(text).logits)
+    assert report["classes"][:10] == parse(text).classes
+    assert report["classes"] == outputs.argmax(axis=1).tolist()
+    assert report["input_shape"] == [12, 1, 28, 28]
+    accuracy = report["accuracy"]
+    assert f"({accuracy['correct']} of {accuracy['total']})" in text
+    assert accuracy["total"] == 12
+    assert report["model_file"] == str(model_dir / "lenet.json")
+    assert report["params_file"] == str(model_dir / "lenet.pdiparams")
+    assert report["accelerator"] == "onednn"
+    assert report["batch_size"] == 12
+    latency = report["latency"]
+    assert 0 < latency["median_ms"] <= latency["p90_ms"] <= latency["p99_ms"]
+    assert latency["images_per_second"] == pytest.approx(1e3 * 12 / latency["median_ms"])
+
+
+def test_latency_line(run_ok, model_dir):
+    text = run_ok(f"--model_dir={model_dir}", "--repeats=20", "--warmup=1")
+    line = re.search(
+        r"^latency median ([\d.]+) ms, p90 ([\d.]+) ms, p99 ([\d.]+) ms, (\d+) images/s$",
+        text,
+        flags=re.MULTILINE,
+    )
+    assert line is not None
+    median, p90, p99, rate = map(float, line.groups())
+    assert 0 < median <= p90 <= p99
+    assert rate > 0
+    assert re.search(r"^load [\d.]+ ms, first run [\d.]+ ms \(batch 1\)$", text, flags=re.MULTILINE)
+
+
+def test_no_images(run_ok, model_dir, tmp_path):
+    np.save(tmp_path / "none.npy", np.zeros((0, 28, 28), np.float32))
+    output = tmp_path / "logits.npy"
+    text = run_ok(
+        f"--model_dir={model_dir}", f"--input={tmp_path / 'none.npy'}", f"--output={output}"
+    )
+    assert "[0, 10]" in text
+    assert np.load(output).shape == (0, 10)
+
+
+# What it prints
+
+
+def test_version(run_ok, root):
+    ours = re.search(r"project\(lenet VERSION ([\d.]+)", (root / "CMakeLists.txt").read_text())
+    cache = (root / "build" / "CMakeCache.txt").read_text()
+    folder = re.search(r"^PADDLE_INFERENCE_DIR:PATH=(.*)$", cache, flags=re.MULTILINE)
+    assert ours is not None
+    assert folder is not None
+    paddle_dir = folder[1] or root / "third_party" / "paddle_inference"
+    paddle = re.search(r"[Vv]ersion: ([\d.]+)", (Path(paddle_dir) / "version.txt").read_text())
+    assert paddle is not None
+    assert run_ok("--version") == f"lenet_infer_test {ours[1]}\nPaddle Inference {paddle[1]}\n"
+
+
+def test_help_names_every_option(run_ok, root):
+    text = run_ok("--help")
+    named = set(re.findall(r"^  --(\w+)", text, flags=re.MULTILINE))
+    # What the issue asks for, and what the parser knows.
+    asked = {
+        "model_file", "params_file", "model_dir", "input", "labels", "output", "batch_size",
+        "threads", "engine", "accelerator", "ir_optim", "memory_optim", "warmup", "repeats",
+        "format", "version", "help",
+    }  # fmt: skip
+    assert asked <= named
+    source = (root / "cpp" / "apps" / "options.cc").read_text()
+    known = set(re.findall(r'(?:_flag\(|add\(\{)"(\w+)"', source))
+    assert known == named
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_report_has_only_our_lines(run_ok, model_dir):
+    for accelerator in ("plain", "onednn", "openvino"):
+        text = run_ok(f"--model_dir={model_dir}", f"--accelerator={accelerator}")
+        starts = [line.split(" ")[0] for line in text.splitlines()]
+        assert starts == ["lenet_infer_test", "model", "input", "output", "image", "load"]
+
+
+# What it needs
+
+
+def dynamic_section(path: Path) -> str:
+    return subprocess.run(
+        ["readelf", "-d", path], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_runs_without_python_path_or_its_own_folder(program, model_dir, tmp_path):
+    result = subprocess.run(
+        [program, f"--model_dir={model_dir}"],
+        env={"PATH": ""},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == [], "the program leaves nothing in the user's folder"
+
+
+def test_no_library_of_ours_needs_python(program):
+    for path in (program, *program.parent.glob("liblenet*.so")):
+        assert "python" not in dynamic_section(path)
+
+
+def test_python_is_not_loaded(program, model_dir, tmp_path):
+    result = subprocess.run(
+        [program, f"--model_dir={model_dir}"],
+        env={"LD_DEBUG": "files", "LD_DEBUG_OUTPUT": str(tmp_path / "log")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout
+    (log,) = tmp_path.iterdir()
+    loaded = set(re.findall(r"calling init: (\S+)", log.read_text()))
+    assert any("libpaddle" in path for path in loaded)
+    assert not [path for path in loaded if "libpython" in path]
+
+
+def copy_program(program: Path, folder: Path) -> Path:
+    for path in (program, *program.parent.glob("liblenet*.so")):
+        shutil.copy(path, folder)
+    return folder / program.name
+
+
+def run_copy(program: Path, model_dir: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [program, f"--model_dir={model_dir}"],
+        env={}, cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_finds_paddle_by_rpath_and_says_so_without(program, model_dir, tmp_path):
+    copy = copy_program(program, tmp_path)
+    assert run_copy(copy, model_dir, Path("/")).returncode == 0
+    plugin = tmp_path / "liblenet_paddle.so"
+    path = re.search(r"\(R(?:UN)?PATH\).*\[(.*)\]", dynamic_section(plugin))
+    assert path is not None
+    content = plugin.read_bytes()
+    assert content.count(path[1].encode() + b"\0") == 1
+    broken = "$ORIGIN".ljust(len(path[1]), "/")
+    plugin.write_bytes(content.replace(path[1].encode() + b"\0", broken.encode() + b"\0"))
+    result = run_copy(copy, model_dir, Path("/"))
+    assert (result.returncode, result.stdout) == (FILE_NOT_FOUND, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert "libpaddle" in result.stderr
+    assert "LENET_PADDLE_LIBRARY" in result.stderr
+    assert "run.sh" in result.stderr
+
+
+def test_a_missing_plug_in_is_a_clear_error(program, model_dir, tmp_path):
+    copy = copy_program(program, tmp_path)
+    (tmp_path / "liblenet_paddle.so").unlink()
+    result = run_copy(copy, model_dir, Path("/"))
+    assert (result.returncode, result.stdout) == (FILE_NOT_FOUND, "")
+    assert "liblenet_paddle.so" in result.stderr
+
+
+def test_a_library_that_is_none_is_a_clear_error(program, model_dir, tmp_path):
+    wrong = tmp_path / "libpaddle.so"
+    wrong.write_bytes(b"no library")
+    for path in (wrong, tmp_path / "missing.so"):
+        result = subprocess.run(
+            [program, f"--model_dir={model_dir}"],
+            env={"LENET_PADDLE_LIBRARY": str(path)}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert result.returncode in {FILE_NOT_FOUND, VERSION_MISMATCH, 8}
+        assert len(result.stderr.splitlines()) == 1
+        assert str(path) in result.stderr
+
+
+# What it refuses: models
+
+
+@pytest.mark.parametrize("program_name", ["lenet.pdmodel", "lenet.json"])
+def test_missing_files(fails, model, program_name):
+    fails(FILE_NOT_FOUND, "nothing", f"--model_file={model / 'nothing.pdmodel'}")
+    fails(FILE_NOT_FOUND, "nowhere", f"--model_dir={model / 'nowhere'}")
+    program = f"--model_file={model / program_name}"
+    fails(FILE_NOT_FOUND, "none.bin", program, f"--params_file={model / 'none.bin'}")
+    (model / "lenet.pdiparams").unlink()
+    fails(FILE_NOT_FOUND, "lenet.pdiparams", program)
+
+
+@pytest.mark.parametrize("program_name", ["lenet.pdmodel", "lenet.json"])
+@pytest.mark.parametrize("short", [1, 247, 247000])
+def test_short_parameters(fails, model, program_name, short):
+    (model / "SHA256SUMS").unlink()  # seen without hashes too
+    params = model / "lenet.pdiparams"
+    params.write_bytes(params.read_bytes()[:-short])
+    fails(BAD_MODEL, str(params), f"--model_file={model / program_name}")
+
+
+@pytest.mark.parametrize("program_name", ["lenet.pdmodel", "lenet.json"])
+def test_one_changed_bit(fails, run_ok, model, program_name):
+    params = model / "lenet.pdiparams"
+    content = bytearray(params.read_bytes())
+    content[-100] ^= 1
+    params.write_bytes(content)
+    fails(BAD_MODEL, "SHA-256", f"--model_file={model / program_name}")
+    run_ok(f"--model_file={model / program_name}", "--check_hashes=false")
+
+
+def test_separate_files_damaged(fails, separate_dir, tmp_path):
+    folder = Path(shutil.copytree(separate_dir, tmp_path / "separate"))
+    variable = max(folder.iterdir(), key=lambda path: path.stat().st_size)
+    content = variable.read_bytes()
+    variable.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    fails(BAD_MODEL, "SHA-256", f"--model_dir={folder}")
+    (folder / "SHA256SUMS").unlink()
+    variable.write_bytes(content[:-1])
+    fails(BAD_MODEL, variable.name, f"--model_dir={folder}")
+    variable.unlink()
+    fails(FILE_NOT_FOUND, variable.name, f"--model_dir={folder}")
+
+
+def record(values: Floats) -> bytes:
+    desc = b"\x08\x05"
+    for size in values.shape:
+        desc += b"\x10" + (bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7]))
+    return struct.pack("<IQIi", 0, 0, 0, len(desc)) + desc + values.astype("<f4").tobytes()
+
+
+@pytest.mark.parametrize("program_name", ["lenet.pdmodel", "lenet.json"])
+def test_parameters_of_another_topology(fails, run_ok, model, program_name):
+    (model / "SHA256SUMS").unlink()
+    params = model / "lenet.pdiparams"
+    tensors = list(read_parameters(params).values())
+    arguments = f"--model_file={model / program_name}"
+    params.write_bytes(b"".join(map(record, tensors)))
+    run_ok(arguments)
+    params.write_bytes(b"".join(map(record, tensors[:-1])))
+    fails(BAD_MODEL, "holds 9 parameters", arguments)
+    params.write_bytes(b"".join(map(record, [*tensors, tensors[0]])))
+    fails(BAD_MODEL, "holds 11 parameters", arguments)
+    transposed = [t.T if t.shape == (400, 120) else t for t in tensors]
+    params.write_bytes(b"".join(map(record, transposed)))
+    fails(BAD_MODEL, "[120, 400]", arguments)
+
+
+def test_formats_under_each_others_names(fails, model):
+    (model / "SHA256SUMS").unlink()
+    program, text = (model / "lenet.pdmodel").read_bytes(), (model / "lenet.json").read_bytes()
+    (model / "lenet.pdmodel").write_bytes(text)
+    (model / "lenet.json").write_bytes(program)
+    for name in ("lenet.pdmodel", "lenet.json"):
+        fails(BAD_MODEL, name, f"--model_file={model / name}")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 4096, np.random.default_rng(5).bytes(4096)], ids=["0", "zero", "any"]
+)
+@pytest.mark.parametrize("name", ["lenet.pdmodel", "lenet.json", "lenet.pdiparams"])
+def test_files_of_something_else(fails, model, name, content):
+    (model / "SHA256SUMS").unlink()
+    (model / name).write_bytes(content)
+    program = "lenet.json" if name == "lenet.json" else "lenet.pdmodel"
+    fails(BAD_MODEL, name, f"--model_file={model / program}")
+
+
+# What it refuses: usage and data
+
+
+@pytest.mark.parametrize(
+    ("words", "arguments"),
+    [
+        ("name a model", []),
+        ("--nonsense", ["--nonsense"]),
+        ("--nonsense=1", ["--model_dir=d", "--nonsense=1"]),
+        ("stray", ["--model_dir=d", "stray"]),
+        ("--input needs a value", ["--model_dir=d", "--input"]),
+        ("--batch_size is '0'", ["--model_dir=d", "--batch_size=0"]),
+        ("--threads is 'many'", ["--model_dir=d", "--threads", "many"]),
+        ("--repeats is '-1'", ["--model_dir=d", "--repeats=-1"]),
+        ("--ir_optim is 'maybe'", ["--model_dir=d", "--ir_optim=maybe"]),
+        ("'cuda'", ["--model_dir=d", "--accelerator=cuda"]),
+        ("'xml'", ["--model_dir=d", "--format=xml"]),
+        ("--labels needs", ["--model_dir=d", "--labels=l"]),
+        ("not beside", ["--model_dir=d", "--model_file=m"]),
+    ],
+)
+def test_usage(fails, words, arguments):
+    fails(USAGE, words, *arguments)
+
+
+def test_options_that_this_build_has_not(fails, model_dir):
+    fails(UNSUPPORTED, "abacus", f"--model_dir={model_dir}", "--engine=abacus")
+    fails(UNSUPPORTED, "int4", f"--model_dir={model_dir}", "--precision=int4")
+    program = f"--model_file={model_dir / 'lenet.json'}"
+    fails(UNSUPPORTED, "memory_optim", program, "--memory_optim")
+
+
+def test_inputs(fails, run_ok, model_dir, pixels, tmp_path):
+    def refused(code: int, words: str, array: npt.NDArray[Any] | bytes) -> None:
+        path = tmp_path / "input"
+        with path.open("wb") as file:
+            if isinstance(array, bytes):
+                file.write(array)
+            else:
+                np.save(file, array)
+        output = tmp_path / "out" / "logits.npy"
+        output.parent.mkdir(exist_ok=True)
+        fails(code, words, f"--model_dir={model_dir}", f"--input={path}", f"--output={output}")
+        assert list(output.parent.iterdir()) == []
+
+    floats = pixels.astype(np.float32) / 255
+    refused(BAD_INPUT, "[7, 1, 14, 56]", floats.reshape(7, 14, 56))
+    refused(BAD_INPUT, "the model expects [N, 1, 28, 28]", np.zeros((1, 3, 28, 28), np.float32))
+    refused(BAD_INPUT, "<f8", floats.astype(np.float64))
+    refused(BAD_INPUT, ">f4", floats.astype(">f4"))
+    refused(BAD_INPUT, "Fortran", np.asfortranarray(floats))
+    refused(BAD_INPUT, "dimensions", floats.reshape(-1))
+    refused(BAD_INPUT, "neither", b"not an image")
+    refused(BAD_INPUT, "empty", b"")
+    refused(BAD_INPUT, "gunzip", b"\x1f\x8b\x08\0")
+    for value in (np.nan, np.inf, -np.inf):
+        bad = floats.copy()
+        bad[6, 27, 27] = value
+        refused(BAD_INPUT, "NaN or infinity", bad)
+    np.save(tmp_path / "bad.npy", bad)
+    run_ok(f"--model_dir={model_dir}", f"--input={tmp_path / 'bad.npy'}", "--check_finite=false")
+    fails(FILE_NOT_FOUND, "none.npy", f"--model_dir={model_dir}", f"--input={tmp_path}/none.npy")
+    fails(FILE_NOT_FOUND, "folder", f"--model_dir={model_dir}", f"--input={tmp_path}")
+
+
+def test_labels(fails, model_dir, images_file, tmp_path):
+    labels = tmp_path / "labels.npy"
+    arguments = (f"--model_dir={model_dir}", f"--input={images_file}", f"--labels={labels}")
+    fails(FILE_NOT_FOUND, "labels.npy", *arguments)
+    for array, words in (
+        (np.zeros(6, np.uint8), "6 labels for 7 images"),
+        (np.zeros(7, np.float32), "<f4"),
+        (np.zeros((7, 1), np.uint8), "one dimension"),
+    ):
+        np.save(labels, array)
+        fails(BAD_INPUT, words, *arguments)
+
+
+# Output that cannot be written
+
+
+def test_output_to_places_that_are_none(fails, model_dir, tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "missing" / "logits.npy", tmp_path / "file" / "logits.npy", tmp_path):
+        fails(FILE_NOT_FOUND, str(path), f"--model_dir={model_dir}", f"--output={path}")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_output_that_does_not_fit(fails, model_dir, tmp_path):
+    images, output = tmp_path / "images.npy", tmp_path / "out" / "logits.npy"
+    np.save(images, np.zeros((500, 28, 28), np.uint8))
+    output.parent.mkdir()
+    output.write_text("before")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    # plain: the other accelerators may write to disk themselves
+    arguments = (f"--model_dir={model_dir}", f"--input={images}", "--accelerator=plain")
+    fails(8, "too large", *arguments, f"--output={output}", preexec_fn=limit)
+    assert output.read_text() == "before"
+    assert list(output.parent.iterdir()) == [output]
+    link = tmp_path / "full"
+    link.symlink_to("/dev/full")
+    fails(8, "No space left", *arguments, f"--output={link}")
+    assert link.is_char_device()
+
+
+def test_full_standard_output(program, model_dir):
+    for argument in (f"--model_dir={model_dir}", "--help", "--version"):
+        with Path("/dev/full").open("w") as full:
+            result = subprocess.run(
+                [program, argument],
+                env={}, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            )  # fmt: skip
+        assert result.returncode == 1
+        assert len(result.stderr.splitlines()) == 1
+        assert "No space left" in result.stderr
+
+
+def test_closed_pipe(program, model_dir):
+    for argument in (f"--model_dir={model_dir}", "--help"):
+        reader, writer = os.pipe()
+        os.close(reader)
+        result = subprocess.run(
+            [program, argument],
+            env={}, stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+        os.close(writer)
+        assert (result.returncode, result.stderr) == (128 + 13, "")

@@ -1,0 +1,101 @@
+"""./run.sh and what the README tells a user to type after it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(900)
+
+FENCE = re.compile(r"^```(?P<language>sh|python)\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE)
+ROOT = Path(__file__).parents[1]
+SNIPPETS = [
+    pytest.param(match["language"], match["text"], id=f"{path.name}-{match['text'].split()[0]}")
+    for path in [ROOT / "README.md"]
+    for match in FENCE.finditer(path.read_text(encoding="utf-8"))
+]
+
+
+def shell(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(root: Path) -> str:
+    """What ./run.sh prints, after every step has been done at least once."""
+    done = shell(["./run.sh"], root)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_summary(finished: str) -> None:
+    summary = finished[finished.index("Done") :]
+    accuracies = [float(text) for text in re.findall(r"([\d.]+) %", summary)]
+    assert len(accuracies) >= 2, summary
+    assert all(accuracy > 95 for accuracy in accuracies)
+    assert "inference_model/lenet" in summary
+    assert "./build/lenet_infer_test" in summary
+    assert re.search(r"largest difference.*\d", summary)
+    assert re.search(r"latency.*[\d.]+ ms", summary)
+
+
+def test_again_skips_finished_steps(finished: str, root: Path, tmp_path: Path) -> None:
+    before = (root / "checkpoints/lenet/lenet.pdparams").stat().st_mtime_ns
+    exported = (root / "inference_model/lenet/lenet.pdmodel").stat().st_mtime_ns
+    done = shell(["sh", str(root / "run.sh")], tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in ("environment", "package", "train", "export"):
+        assert f"{name}: done already" in done.stdout
+    assert (root / "checkpoints/lenet/lenet.pdparams").stat().st_mtime_ns == before
+    assert (root / "inference_model/lenet/lenet.pdmodel").stat().st_mtime_ns == exported
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("language", "text"), SNIPPETS)
+def test_readme_snippet(finished: str, root: Path, language: str, text: str) -> None:
+    interpreter = ["sh", "-eu"] if language == "sh" else [str(root / ".venv/bin/python")]
+    done = subprocess.run(
+        [*interpreter, "-c", text],
+        cwd=root,
+        env={**os.environ, "PATH": f"{root}/.venv/bin:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_help_names_every_step(root: Path) -> None:
+    text = shell(["./run.sh", "--help"], root).stdout
+    for word in ("environment", "library", "train", "export", "LIB_DIR", "--data-dir"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "said"),
+    [
+        (["--nonsense"], {}, 2, "--nonsense"),
+        (["--data-dir"], {}, 2, "--data-dir"),
+        (["--data-dir", "/no/such/folder"], {}, 3, "/no/such/folder"),
+        ([], {"LIB_DIR": "/no/such/folder"}, 3, "LIB_DIR"),
+        (["--build-only"], {"CXX": "/no/such/compiler"}, 1, "compiler"),
+    ],
+)
+def test_failure_is_one_line(
+    root: Path, arguments: list[str], environment: dict[str, str], code: int, said: str
+) -> None:
+    done = subprocess.run(
+        ["./run.sh", *arguments],
+        cwd=root,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
