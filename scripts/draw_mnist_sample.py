@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Draw the embedded MNIST sample from the full data set: stratified, seeded, reproducible."""
 
 import sys

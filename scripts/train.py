@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Train a model on MNIST and leave a checkpoint; see --help."""
 
 import sys

@@ -302,11 +302,8 @@ def test_sample_holds_no_image_twice(sample: data.Mnist) -> None:
     assert len({image.tobytes() for image in images}) == 7000
 
 
-def test_sample_is_the_one_that_its_readme_describes(sample: data.Mnist) -> None:
-    readme = data.sample_dir().parent / "README.md"
-    if not readme.is_file():
-        pytest.skip("data/README.md is in the source tree only, and this is an installed package")
-    text = readme.read_text(encoding="utf-8")
+def test_sample_is_the_one_that_its_readme_describes(sample: data.Mnist, root: Path) -> None:
+    text = (root / "data" / "README.md").read_text(encoding="utf-8")
     sums = dict(re.findall(r"(?m)^ +([0-9a-f]{32})  (\S+)$", text))
     assert {name: digest for digest, name in sums.items()} == sample.md5
     assert "CC BY-SA 3.0" in text

@@ -114,8 +114,7 @@ const std::vector<Flag>& flags() {
          }});
     add(bool_flag("ir_optim", "let the engine fuse and rewrite operators (default: true)",
                   [](Options& o) { return &o.config.ir_optim; }));
-    add(bool_flag("memory_optim",
-                  "let intermediate results share memory; .pdmodel (default: false)",
+    add(bool_flag("memory_optim", "let intermediate results share memory (default: false)",
                   [](Options& o) { return &o.config.memory_optim; }));
 
     add({"repeats", "N", "measure N runs of the first batch: median, p90, p99, images/s",

@@ -145,6 +145,8 @@ std::string GetVersion();
 
 }  // namespace paddle_infer
 
-// `std::shared_ptr<Predictor>(pointer)` then refers to the library's instantiation of the control
-// block, so that `delete` runs the library's destructor and not the empty one above.
-extern template class std::_Sp_counted_ptr<paddle_infer::Predictor*, __gnu_cxx::_S_atomic>;
+// `std::shared_ptr<Predictor>(pointer)` then disposes of its pointer by the library's instantiation
+// of this function, which runs the library's destructor and not the empty one above. A declared
+// specialization is never instantiated or inlined here, whatever the compiler and its options.
+template <>
+void std::_Sp_counted_ptr<paddle_infer::Predictor*, __gnu_cxx::_S_atomic>::_M_dispose() noexcept;

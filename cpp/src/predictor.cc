@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <mutex>
 #include <utility>
 
 #include "engines/engine.h"
@@ -62,8 +61,6 @@ struct Predictor::State {
   std::unique_ptr<Engine> engine;
   TensorSpec input;
   TensorSpec output;
-  // Paddle's Clone() reads the predictor it copies; two threads may clone one predictor.
-  std::mutex cloning;
 };
 
 Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
@@ -134,10 +131,7 @@ void Predictor::run(const TensorView& input, Tensor& output) {
   }
 }
 
-Predictor Predictor::clone() const {
-  const std::lock_guard<std::mutex> lock(state_->cloning);
-  return Predictor(state_->engine->clone(), *this);
-}
+Predictor Predictor::clone() const { return Predictor(state_->engine->clone(), *this); }
 
 void Predictor::set_layer_callback(LayerCallback callback) {
   state_->engine->set_layer_callback(std::move(callback));

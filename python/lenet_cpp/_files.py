@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that replaces it when the block succeeds.
 
     The temporary file is removed when the block raises, so nothing partial is left and what was
-    there before stays.
+    there before stays. A device or pipe, such as ``/dev/null``, is yielded itself.
 
     Args:
         target: The file to write. Its folder is made if it is missing.
@@ -27,18 +27,16 @@ def atomic_path(target: Path) -> Iterator[Path]:
     Yields:
         A path in the same folder, with the same suffix, for the block to write.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
-    )
-    os.close(handle)
-    temporary = Path(name)
+    if target.exists() and not target.is_file() and not target.is_dir():
+        yield target
+        return
+    final = Path(os.path.realpath(target))  # a link stays, and what it leads to is replaced
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".{final.stem}.{secrets.token_hex(6)}{final.suffix}")
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files
-        temporary.replace(target)
+        temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -52,6 +52,7 @@ from lenet_cpp.manifest import (
     verify_checksums,
     write_manifest,
 )
+from lenet_cpp.tolerance import allowed_difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "LEGACY_PROGRAM",
-    "TOLERANCE",
     "ExportResult",
     "combine_separate",
     "export_model",
@@ -71,7 +71,6 @@ __all__ = [
 ]
 
 FORMATS = ("json", "pdmodel")
-TOLERANCE = 1e-5
 INPUT_NAME = "x"
 _CHECK_BATCHES = (1, 3)
 _CHECK_SEED = 20_240_229
@@ -110,7 +109,8 @@ def export_model(
     The batch size of the exported model is free. Whatever export of the same name is in the
     folder is replaced as a whole, and only once the new one was loaded back with
     ``paddle.inference`` and its outputs on random images were found to be those of the layer to
-    within ``1e-5 * max(1, |a|)``. The caller's random state is left as it was.
+    within :func:`lenet_cpp.tolerance.allowed_difference`. The caller's random state is left as it
+    was.
 
     Args:
         params: The ``.pdparams`` file, with or without the suffix. The training record beside it
@@ -396,7 +396,7 @@ def _check_exported(
                 f" where the layer returns {expected.dtype}{list(expected.shape)}"
             )
         difference = np.abs(expected - found)
-        if not (difference <= TOLERANCE * np.maximum(1, np.abs(expected))).all():
+        if not (difference <= allowed_difference(expected)).all():
             raise BadModel(
                 f"{model_path.name} was written but does not compute what the layer computes:"
                 f" outputs differ by {difference.max():g}"

@@ -43,7 +43,7 @@ class Options(TypedDict, total=False):
     ir_optim: bool
     """Let the engine fuse and rewrite operators; default True."""
     memory_optim: bool
-    """Let intermediate results share memory, .pdmodel only; default False."""
+    """Let intermediate results share memory; default False."""
     check_finite: bool
     """Refuse NaN and infinity in the input; default True."""
     check_hashes: bool
@@ -172,7 +172,14 @@ class Predictor:
         return [LayerOutput(*layer) for layer in layers]
 
     def clone(self) -> Self:
-        """Return a predictor of the same model that shares its weights, for another thread."""
+        """Return a predictor of the same model, for another thread.
+
+        It shares the weights, but with OpenVINO, which has the model loaded anew. It may outlive
+        the predictor it came from.
+
+        Raises:
+            lenet_cpp.Error: The predictor is closed; with OpenVINO also as :class:`Predictor`.
+        """
         core = self._alive().clone()
         return type(self).__new__(type(self))._hold(core)  # noqa: SLF001 - of this very class
 

@@ -9,8 +9,8 @@ The routes are
 
 The last three use one engine: with the same options their outputs have to be the same bits. The
 layer's own arithmetic and each accelerator's differ in the order of additions: there every output
-``b`` has to be within ``1e-5 * max(1, |a|)`` of the reference ``a``, and the predicted class the
-same unless the reference's two largest outputs are closer than that.
+has to be within ``1e-5 * max(1, |a|)`` of the reference, with ``|a|`` the largest output of that
+image, and the predicted class the same unless the two largest outputs are closer than that.
 
 Paddle is imported when a check runs, not with this module.
 """
@@ -31,6 +31,7 @@ from lenet_cpp import _core, errors, models
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound
 from lenet_cpp.manifest import has_manifest, read_manifest, sha256_file
 from lenet_cpp.predictor import Predictor
+from lenet_cpp.tolerance import TOLERANCE, allowed_difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +46,6 @@ __all__ = [
     "BATCH_SIZES",
     "FORMATS",
     "ROUTES",
-    "TOLERANCE",
     "Case",
     "Comparison",
     "ExportedModel",
@@ -66,7 +66,6 @@ FORMATS = ("pdmodel", "json")
 ACCELERATORS = ("plain", "onednn", "openvino")
 BATCH_SIZES = (1, 3, 64, 1000)
 ROUTES = ("dygraph", "paddle.inference", "C++ program", "lenet_cpp")
-TOLERANCE = 1e-5
 
 # As paddle_engine.cc has it.
 _ONEDNN_SHAPES = 16
@@ -445,7 +444,7 @@ def _differences(
     with np.errstate(invalid="ignore"):
         difference = np.where(same, 0, np.abs(a - b))
     difference[np.isnan(difference)] = np.inf
-    allowed = np.where(np.isfinite(a), TOLERANCE * np.maximum(1, np.abs(a)), 0)
+    allowed = np.where(np.isfinite(a), allowed_difference(a), 0)
     return difference, difference <= allowed
 
 
@@ -455,9 +454,7 @@ def _near_ties(outputs: NDArray[np.float32]) -> NDArray[np.bool_]:
         return np.zeros(len(outputs), np.bool_)
     top = np.sort(outputs.astype(np.float64), axis=1)[:, -2:]
     with np.errstate(invalid="ignore"):
-        near: NDArray[np.bool_] = top[:, 1] - top[:, 0] < TOLERANCE * np.maximum(
-            1, np.abs(top[:, 1])
-        )
+        near: NDArray[np.bool_] = top[:, 1] - top[:, 0] < allowed_difference(outputs)[:, 0]
     return near
 
 

@@ -36,7 +36,7 @@ struct Config {
   std::string precision = "fp32";  ///< of the arithmetic; only fp32 so far
   int threads = 1;                 ///< CPU threads of one run, >= 1
   bool ir_optim = true;            ///< let the engine rewrite the graph (fusions)
-  bool memory_optim = false;       ///< let intermediate results share memory; .pdmodel only
+  bool memory_optim = false;       ///< let intermediate results share memory
   bool check_finite = true;  ///< refuse NaN and infinity (relu and max-pool would swallow them)
   bool check_hashes = true;  ///< compare with SHA256SUMS when the model's folder has one
   /// Larger batches are cut into pieces of this many images, which bounds the memory of a run.

@@ -22,7 +22,8 @@ Tensor read_images(const std::string& path);
 /// \throws Error FileNotFound, BadInput.
 std::vector<std::int64_t> read_labels(const std::string& path);
 
-/// Writes float32 values as .npy (format 1.0), atomically: a temporary file, then a rename.
+/// Writes float32 values as .npy (format 1.0), atomically: a temporary file, then a rename. A
+/// symbolic link stays and what it leads to is replaced; a device or pipe is written to in place.
 /// \throws Error FileNotFound when the folder is missing or not writable, BackendFailure when the
 ///   disk is full; what `path` held before is then untouched.
 void write_npy(const std::string& path, const Tensor& tensor);

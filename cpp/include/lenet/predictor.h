@@ -50,7 +50,8 @@ class Predictor {
   /// As above; reuses the memory of `output`.
   void run(const TensorView& input, Tensor& output);
 
-  /// A predictor of the same model that shares its weights.
+  /// A predictor of the same model, for another thread; either may outlive the other. They share
+  /// the weights, except with Accelerator::OpenVino, which loads the model anew.
   Predictor clone() const;
 
   /// Sets the function that sees every operator's output; needs `ir_optim = false` to see all of

@@ -11,7 +11,9 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <random>
 #include <string_view>
+#include <utility>
 
 #include "io/byte_reader.h"
 #include "io/file.h"
@@ -209,6 +211,20 @@ void write_in_place(const std::string& path, std::string_view header, std::strin
   if (!written || !closed) fail_to_write(path, "", written ? errno : error);
 }
 
+/// A new file in the folder of `target`, with the permissions that the process gives to new files.
+std::pair<int, std::string> create_beside(const fs::path& target) {
+  constexpr int kAttempts = 100;
+  std::random_device random;
+  std::string path;
+  int file = -1;
+  for (int i = 0; i < kAttempts && file < 0; ++i) {
+    path = (target.parent_path() / (".lenet-" + std::to_string(random()))).string();
+    file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file < 0 && errno != EEXIST) break;
+  }
+  return {file, path};
+}
+
 std::string npy_header(const Shape& shape) {
   std::string text = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
   for (const std::int64_t dimension : shape) text += std::to_string(dimension) + ", ";
@@ -286,13 +302,9 @@ void write_npy(const std::string& path, const Tensor& tensor) {
   for (int links = 0; links < kMaxLinks && fs::is_symlink(target, failed); ++links) {
     target = target.parent_path() / fs::read_symlink(target, failed);
   }
-  std::string temporary = (target.parent_path() / ".lenet-XXXXXX").string();
-  const int file = mkostemp(temporary.data(), O_CLOEXEC);
+  const auto [file, temporary] = create_beside(target);
   if (file < 0) fail_to_write(path, "", errno);
-  const mode_t mask = umask(0);
-  umask(mask);
-  const bool written =
-      write_all(file, header) && write_all(file, values) && fchmod(file, 0666 & ~mask) == 0;
+  const bool written = write_all(file, header) && write_all(file, values);
   const int error = errno;
   const bool closed = close(file) == 0;
   if (!written || !closed) fail_to_write(path, temporary, written ? errno : error);

@@ -7,6 +7,7 @@
 #include "io/byte_reader.h"
 #include "io/printable.h"
 #include "lenet/error.h"
+#include "model/protobuf.h"
 
 namespace lenet {
 namespace {
@@ -35,48 +36,6 @@ int dtype_of_json(const std::string& name) {
   const auto found = types.find(name.substr(name.find('.') + 1));
   return found == types.end() ? -1 : found->second;
 }
-
-/// One field of a protocol buffer message.
-struct Field {
-  std::uint64_t number = 0;
-  std::uint64_t value = 0;      ///< of a varint field
-  std::string_view bytes = {};  ///< of a length-delimited field
-};
-
-class FieldReader {
- public:
-  FieldReader(std::string_view message, const std::string& path) : reader_(message), path_(path) {}
-
-  bool next(Field& field) {
-    if (reader_.at_end()) return false;
-    const std::uint64_t key = reader_.read_varint();
-    field = {key >> 3, 0, {}};
-    switch (key & 7) {
-      case 0:
-        field.value = reader_.read_varint();
-        break;
-      case 1:
-        reader_.take(8);
-        break;
-      case 2:
-        field.bytes = reader_.take(reader_.read_varint());
-        break;
-      case 5:
-        reader_.take(4);
-        break;
-      default:
-        bad_model(path_, "is damaged: it is not a Paddle program");
-    }
-    if (!reader_.ok() || field.number == 0) {
-      bad_model(path_, "is damaged or cut short: it is not a whole Paddle program");
-    }
-    return true;
-  }
-
- private:
-  ByteReader reader_;
-  const std::string& path_;
-};
 
 /// TensorDesc: data_type = 1, dims = 2 (packed or not).
 ParameterSpec read_tensor_desc(std::string_view message, const std::string& path) {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lenet_cpp.cli import run_cli
 from lenet_cpp.models import MODELS
+from lenet_cpp.tolerance import TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,7 +155,7 @@ def _command(options: argparse.Namespace) -> int:
             )
         check = (
             f"outputs differ from the trained model's by at most {result.max_difference:g}"
-            f" (allowed: {export.TOLERANCE:g})"
+            f" (allowed: {TOLERANCE:g})"
         )
     _report(result, check)
     return 0

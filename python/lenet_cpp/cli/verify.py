@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from lenet_cpp._files import write_text
 from lenet_cpp.cli import run_cli
 from lenet_cpp.errors import BadInput
-from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, FORMATS, TOLERANCE
+from lenet_cpp.tolerance import TOLERANCE
+from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +32,9 @@ Run the same images through four routes and compare what comes out:
   C++ program       the exported model, by lenet_infer_test
   lenet_cpp         the exported model, by the Python package over the C++ library
 
-The last three use one engine and have to give the same bits. Between the trained network a and
-the exported model b every output has to be within 1e-05 * max(1, |a|), and the predicted class the
-same unless the two largest outputs are closer than that.
+The last three use one engine and have to give the same bits. Between the trained network and the
+exported model every output has to be within 1e-05 * max(1, |a|), with |a| the largest output of
+that image, and the predicted class the same unless the two largest are closer than that.
 """
 
 _EPILOG = """\
@@ -119,6 +121,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     add("--threads", metavar="N", type=_positive, default=1, help="CPU threads (default: 1)")
     add("--layers", action="store_true", help="also say which layer departs first")
     add("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
+    add("--report", metavar="FILE", type=Path, help="also write the comparison as JSON")
     options = parser.parse_args(argv)
     if options.model_dir is None:
         options.model_dir = root / "inference_model" / "lenet"
@@ -185,8 +188,11 @@ def _command(options: argparse.Namespace) -> int:
         if options.layers
         else None
     )
+    document = json.dumps(_document(report, layers, mnist.describe()), allow_nan=False)
+    if options.report is not None:
+        write_text(options.report, document + "\n")
     if options.format == "json":
-        print(json.dumps(_document(report, layers, mnist.describe()), allow_nan=False))
+        print(document)
     else:
         print(_text(report, layers, f"{count:,} images of the {mnist.describe()}"))
     return 0 if report.agrees else 1

@@ -1,15 +1,21 @@
 #include <paddle_inference_api.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <filesystem>
+#include <fstream>
+#include <mutex>
 #include <sstream>
 #include <utility>
+#include <vector>
 
 #include "engines/paddle/plugin.h"
+#include "io/file.h"
 #include "lenet/error.h"
+#include "model/variable_names.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
@@ -40,6 +46,19 @@ auto guarded(const char* doing, Action&& action) {
     throw Error(ErrorCode::BackendFailure,
                 std::string("Paddle failed while ") + doing + ": " + summary_of(error.what()));
   }
+}
+
+std::string library_version() {
+  // "version: 3.3.1\ncommit: ...\nbranch: ..."
+  std::istringstream words(paddle_infer::GetVersion());
+  std::string key;
+  std::string value;
+  return words >> key >> value && key == "version:" ? value : "unknown";
+}
+
+/// In Paddle 3.1 the queries for element types crash on a .json program.
+bool knows_types(ModelFormat format) {
+  return format != ModelFormat::Json || library_version().compare(0, 4, "3.1.") != 0;
 }
 
 std::string dtype_name(paddle_infer::DataType type) {
@@ -101,11 +120,11 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
   target.SetCpuMathLibraryNumThreads(config.threads);
   target.SwitchIrOptim(config.ir_optim ? 1 : 0);
   if (files.format == ModelFormat::Json) {
+    // Without the new executor, memory optimization of a .json fails while loading.
     target.EnableNewExecutor(true);
     target.EnableNewIR(true);
-  } else {
-    target.EnableMemoryOptim(config.memory_optim);
   }
+  target.EnableMemoryOptim(config.memory_optim);
   switch (config.accelerator) {
     case Accelerator::OneDnn:
       target.EnableONEDNN();
@@ -123,12 +142,102 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
   }
 }
 
+using PaddlePredictor = std::shared_ptr<paddle_infer::Predictor>;
+
+/// A predictor, and the folder whose files it may read again.
+struct Loaded {
+  std::shared_ptr<TemporaryFolder> folder;
+  PaddlePredictor predictor;
+};
+
+void write_file(const std::string& path, const std::string& contents) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(contents.data(), static_cast<std::streamsize>(contents.size()));
+  if (!file.flush()) throw Error(ErrorCode::BackendFailure, "cannot write '" + path + "'");
+}
+
+/// Makes, in `folder`, the model that OpenVINO loads.
+///
+/// Paddle keeps OpenVINO's engines in a table of the process (openvino_subgraph_pass.cc,
+/// OVEngineManager); the keys are hashes of variable names in the order of memory addresses, and an
+/// equal key frees the engine that another predictor still uses. Unique names keep them apart.
+/// OpenVINO also looks for the parameters beside the program, whatever it is told.
+ModelFiles make_openvino_model(const std::string& folder, const ModelFiles& files) {
+  static std::atomic<std::uint64_t> loads{0};
+  ModelFiles made = files;
+  made.program = folder + "/model.pdmodel";
+  made.params = folder + "/model.pdiparams";
+  const std::string suffix = "_lenet" + std::to_string(++loads);
+  write_file(made.program, with_renamed_variables(read_file(files.program), suffix, files.program));
+  fs::create_symlink(fs::absolute(files.params), made.params);
+  return made;
+}
+
+Loaded load(const Config& config, const ModelFiles& files) {
+  return guarded("loading the model", [&] {
+    Loaded loaded;
+    ModelFiles source = files;
+    std::string cache;
+    if (config.accelerator == Accelerator::OpenVino) {
+      loaded.folder = std::make_shared<TemporaryFolder>();
+      source = make_openvino_model(loaded.folder->path(), files);
+      // By default OpenVINO keeps compiled models in ./__cache__: it would litter the user's
+      // folder, and trust what somebody else may have left there.
+      cache = loaded.folder->path();
+    }
+    paddle_infer::Config target;
+    configure(target, config, source, cache);
+    loaded.predictor = paddle_infer::CreatePredictor(target);
+    return loaded;
+  });
+}
+
+/// The predictors of one loaded model. Paddle frees the weights of a .pdmodel with whichever
+/// predictor is destroyed first, so all are kept until the last is no longer used; one that is
+/// given back before serves the next clone.
+class Family {
+ public:
+  Family(const Config& config, const ModelFiles& files)
+      : config_(config), files_(files), all_{load(config, files)} {
+    idle_.reserve(all_.size());
+  }
+
+  const ModelFiles& files() const { return files_; }
+  const PaddlePredictor& first() const { return all_.front().predictor; }
+
+  PaddlePredictor clone(const PaddlePredictor& origin) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!idle_.empty()) {
+      PaddlePredictor predictor = std::move(idle_.back());
+      idle_.pop_back();
+      return predictor;
+    }
+    all_.reserve(all_.size() + 1);
+    idle_.reserve(all_.capacity());
+    // Clones share OpenVINO's one infer request: side by side they would fail, or mix up outputs.
+    all_.push_back(config_.accelerator == Accelerator::OpenVino
+                       ? load(config_, files_)
+                       : Loaded{nullptr, PaddlePredictor(origin->Clone().release())});
+    return all_.back().predictor;
+  }
+
+  void give_back(PaddlePredictor predictor) noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    idle_.push_back(std::move(predictor));  // within the capacity reserved
+  }
+
+ private:
+  const Config config_;
+  const ModelFiles files_;
+  std::mutex mutex_;
+  std::vector<Loaded> all_;            // guarded by mutex_, but for the first
+  std::vector<PaddlePredictor> idle_;  // guarded by mutex_
+};
+
 class PaddleEngine final : public Engine {
  public:
-  PaddleEngine(std::shared_ptr<paddle_infer::Predictor> predictor,
-               std::shared_ptr<TemporaryFolder> cache,
-               std::shared_ptr<paddle_infer::Predictor> root = nullptr)
-      : cache_(std::move(cache)), root_(std::move(root)), predictor_(std::move(predictor)) {
+  PaddleEngine(PaddlePredictor predictor, std::shared_ptr<Family> family)
+      : family_(std::move(family)), predictor_(std::move(predictor)) {
     const auto inputs = predictor_->GetInputNames();
     const auto outputs = predictor_->GetOutputNames();
     if (inputs.size() != 1 || outputs.empty()) {
@@ -137,10 +246,12 @@ class PaddleEngine final : public Engine {
                       std::to_string(outputs.size()) +
                       " outputs; classifiers with one input and at least one output are supported");
     }
-    input_spec_ = {inputs[0], predictor_->GetInputTensorShape().at(inputs[0]),
-                   dtype_name(predictor_->GetInputTypes().at(inputs[0]))};
-    output_spec_ = {outputs[0], predictor_->GetOutputTensorShape().at(outputs[0]),
-                    dtype_name(predictor_->GetOutputTypes().at(outputs[0]))};
+    input_spec_ = {inputs[0], predictor_->GetInputTensorShape().at(inputs[0]), "float32"};
+    output_spec_ = {outputs[0], predictor_->GetOutputTensorShape().at(outputs[0]), "float32"};
+    if (knows_types(family_->files().format)) {
+      input_spec_.dtype = dtype_name(predictor_->GetInputTypes().at(inputs[0]));
+      output_spec_.dtype = dtype_name(predictor_->GetOutputTypes().at(outputs[0]));
+    }
     for (const TensorSpec* spec : {&input_spec_, &output_spec_}) {
       if (spec->dtype != "float32") {
         throw Error(ErrorCode::Unsupported,
@@ -150,6 +261,10 @@ class PaddleEngine final : public Engine {
     }
     input_ = predictor_->GetInputHandle(inputs[0]);
     output_ = predictor_->GetOutputHandle(outputs[0]);
+  }
+
+  ~PaddleEngine() override {
+    if (!has_callback_) family_->give_back(predictor_);
   }
 
   TensorSpec input_spec() const override { return input_spec_; }
@@ -174,13 +289,12 @@ class PaddleEngine final : public Engine {
 
   std::unique_ptr<Engine> clone() const override {
     return guarded("cloning the predictor", [&] {
-      auto predictor = std::shared_ptr<paddle_infer::Predictor>(predictor_->Clone().release());
-      return std::make_unique<PaddleEngine>(std::move(predictor), cache_,
-                                            root_ ? root_ : predictor_);
+      return std::make_unique<PaddleEngine>(family_->clone(predictor_), family_);
     });
   }
 
   void set_layer_callback(LayerCallback callback) override {
+    has_callback_ = true;  // for good: the next user must not get this predictor
     predictor_->RegisterOutputHook([callback = std::move(callback)](const std::string& op_type,
                                                                     const std::string& name,
                                                                     const paddle::Tensor& tensor) {
@@ -190,27 +304,20 @@ class PaddleEngine final : public Engine {
   }
 
  private:
-  std::shared_ptr<TemporaryFolder> cache_;
-  // The predictor that loaded the weights: Paddle frees them with it, clones or not.
-  std::shared_ptr<paddle_infer::Predictor> root_;
-  std::shared_ptr<paddle_infer::Predictor> predictor_;
+  std::shared_ptr<Family> family_;
+  PaddlePredictor predictor_;
   // Destroyed before the predictor, whose scope they point into.
   std::unique_ptr<paddle_infer::Tensor> input_;
   std::unique_ptr<paddle_infer::Tensor> output_;
   TensorSpec input_spec_;
   TensorSpec output_spec_;
   std::vector<int> input_shape_;
+  bool has_callback_ = false;
 };
 
 Engine* create(const Config& config, const ModelFiles& files) {
-  // OpenVINO keeps compiled models on disk, by default in ./__cache__: it would litter the user's
-  // folder, and trust what somebody else may have left there.
-  std::shared_ptr<TemporaryFolder> cache;
-  if (config.accelerator == Accelerator::OpenVino) cache = std::make_shared<TemporaryFolder>();
-  paddle_infer::Config target;
-  configure(target, config, files, cache ? cache->path() : "");
-  return guarded("loading the model",
-                 [&] { return new PaddleEngine(paddle_infer::CreatePredictor(target), cache); });
+  const auto family = std::make_shared<Family>(config, files);
+  return guarded("loading the model", [&] { return new PaddleEngine(family->first(), family); });
 }
 
 }  // namespace
@@ -219,13 +326,7 @@ Engine* create(const Config& config, const ModelFiles& files) {
 extern "C" {
 
 __attribute__((visibility("default"))) const char* lenet_paddle_version() {
-  // "version: 3.3.1\ncommit: ...\nbranch: ..."
-  static const std::string version = [] {
-    std::istringstream words(paddle_infer::GetVersion());
-    std::string key;
-    std::string value;
-    return words >> key >> value && key == "version:" ? value : std::string("unknown");
-  }();
+  static const std::string version = lenet::library_version();
   return version.c_str();
 }
 

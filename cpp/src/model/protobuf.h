@@ -1,0 +1,97 @@
+/// \file
+/// Reading and rewriting the protocol buffer encoding
+/// (https://protobuf.dev/programming-guides/encoding) of Paddle's framework.proto, without its
+/// generated code: the Paddle library has its own protobuf, which a second one would clash with.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "io/byte_reader.h"
+#include "lenet/error.h"
+
+namespace lenet {
+
+/// One field of a message.
+struct Field {
+  std::uint64_t number = 0;
+  std::uint64_t value = 0;        ///< of a varint field
+  std::string_view bytes = {};    ///< of a length-delimited field
+  bool delimited = false;         ///< whether it is length-delimited
+  std::string_view encoded = {};  ///< the whole field as it stands in the message
+};
+
+class FieldReader {
+ public:
+  /// \param path the file that the message is from, for errors; must outlive the reader
+  FieldReader(std::string_view message, const std::string& path)
+      : message_(message), reader_(message), path_(path) {}
+
+  /// Reads the next field; false at the end of the message.
+  /// \throws Error BadModel when the encoding is broken.
+  bool next(Field& field) {
+    if (reader_.at_end()) return false;
+    const std::size_t start = message_.size() - reader_.remaining();
+    const std::uint64_t key = reader_.read_varint();
+    field = {key >> 3, 0, {}, (key & 7) == 2, {}};
+    switch (key & 7) {
+      case 0:
+        field.value = reader_.read_varint();
+        break;
+      case 1:
+        reader_.take(8);
+        break;
+      case 2:
+        field.bytes = reader_.take(reader_.read_varint());
+        break;
+      case 5:
+        reader_.take(4);
+        break;
+      default:
+        fail("is damaged: it is not a Paddle program");
+    }
+    if (!reader_.ok() || field.number == 0) {
+      fail("is damaged or cut short: it is not a whole Paddle program");
+    }
+    field.encoded = message_.substr(start, message_.size() - reader_.remaining() - start);
+    return true;
+  }
+
+ private:
+  [[noreturn]] void fail(const char* problem) const {
+    throw Error(ErrorCode::BadModel, "'" + path_ + "' " + problem);
+  }
+
+  std::string_view message_;
+  ByteReader reader_;
+  const std::string& path_;
+};
+
+inline void append_varint(std::string& message, std::uint64_t value) {
+  for (; value >= 0x80; value >>= 7) message += static_cast<char>((value & 0x7f) | 0x80);
+  message += static_cast<char>(value);
+}
+
+/// The message with some of its length-delimited fields replaced.
+/// \param replace given a Field, returns its new bytes, or nothing to keep it
+template <typename Replace>
+std::string rewrite_fields(std::string_view message, const std::string& path, Replace&& replace) {
+  std::string result;
+  FieldReader fields(message, path);
+  for (Field field; fields.next(field);) {
+    const std::optional<std::string> bytes =
+        field.delimited ? replace(field) : std::optional<std::string>();
+    if (!bytes) {
+      result += field.encoded;
+      continue;
+    }
+    append_varint(result, field.number << 3 | 2);
+    append_varint(result, bytes->size());
+    result += *bytes;
+  }
+  return result;
+}
+
+}  // namespace lenet

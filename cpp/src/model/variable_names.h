@@ -1,0 +1,16 @@
+/// \file
+/// Renaming the variables of a program.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace lenet {
+
+/// A `.pdmodel` whose intermediate variables have `suffix` at the end of their names. Inputs,
+/// outputs and parameters keep theirs, so it computes the same and loads the same parameters.
+/// \throws Error BadModel naming `path` when the structure is broken.
+std::string with_renamed_variables(std::string_view program, const std::string& suffix,
+                                   const std::string& path);
+
+}  // namespace lenet
