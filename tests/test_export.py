@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,7 @@ from lenet_cpp.cli.export_model import main
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
-    import paddle
+import paddle
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "export_model.py"
 COMBINED = {"lenet.json", "lenet.pdmodel", "lenet.pdiparams", "manifest.json", "SHA256SUMS"}
@@ -189,7 +186,7 @@ def test_training_record_is_copied(layer: Any, tmp_path: Path) -> None:
         "lenet",
         parameters=layer.state_dict(),
         optimizer={"step": np.zeros(1)},
-        record={"recipe": "guide", "epochs": 2, "data": data},
+        record={"recipe": "guide", "data": data, "test": {"correct": 979, "count": 1000}},
     )
     result = export.export_model(
         tmp_path / "ck" / "lenet", tmp_path / "out", formats=["json"], name="digits"
@@ -200,6 +197,9 @@ def test_training_record_is_copied(layer: Any, tmp_path: Path) -> None:
     assert result.manifest.training is not None
     assert result.manifest.training["recipe"] == "guide"
     assert result.manifest.data == data
+    assert result.manifest.accuracy is not None
+    assert result.manifest.accuracy.top1 == 0.979
+    assert result.manifest.accuracy.images == 1000
 
 
 def test_parameters_are_the_same_for_both_formats(params: Path, tmp_path: Path) -> None:

@@ -235,21 +235,6 @@ def test_damaged_manifests(folder: Path, content: bytes) -> None:
         m.read_manifest(folder)
 
 
-def test_accuracy_is_set_after_the_fact(folder: Path) -> None:
-    accuracy = m.Accuracy(top1=0.9941, images=10_000, dataset="MNIST test")
-    assert m.set_accuracy(folder, accuracy) == replace(toy(folder), accuracy=accuracy)
-    assert m.read_manifest(folder).accuracy == accuracy
-    assert sha256sum(folder).returncode == 0
-
-
-def test_no_accuracy_for_a_damaged_model(folder: Path) -> None:
-    before = (folder / "manifest.json").read_bytes()
-    (folder / "toy.pdiparams").write_bytes(b"other")
-    with pytest.raises(BadModel, match=r"toy\.pdiparams"):
-        m.set_accuracy(folder, m.Accuracy(0.99, 10, "d"))
-    assert (folder / "manifest.json").read_bytes() == before
-
-
 @pytest.mark.parametrize(
     "change",
     [

@@ -69,6 +69,28 @@ def test_readme_snippet(finished: str, root: Path, language: str, text: str) -> 
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
+def test_lib_dir_is_the_library_of_the_program(finished: str, root: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "my paddle"
+    mine.symlink_to(root / "third_party" / "paddle_inference")
+    plug_in = str(root / "build" / "liblenet_paddle.so")
+    try:
+        done = subprocess.run(
+            ["./run.sh", "--build-only"],
+            cwd=root,
+            env={**os.environ, "LIB_DIR": str(mine)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert str(mine / "paddle" / "lib") in shell(["readelf", "-d", plug_in], root).stdout
+        ran = shell(["build/lenet_infer_test", "--model_dir=inference_model/lenet"], root)
+        assert ran.returncode == 0, ran.stderr
+    finally:
+        shell(["./run.sh", "--build-only"], root)
+    assert str(mine) not in shell(["readelf", "-d", plug_in], root).stdout
+
+
 def test_help_names_every_step(root: Path) -> None:
     text = shell(["./run.sh", "--help"], root).stdout
     for word in ("environment", "library", "train", "export", "LIB_DIR", "--data-dir"):

@@ -42,6 +42,7 @@ from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, U
 from lenet_cpp.manifest import (
     CHECKSUMS_NAME,
     MANIFEST_NAME,
+    Accuracy,
     Manifest,
     ModelSignature,
     TensorSpec,
@@ -171,6 +172,7 @@ def export_model(
             lenet_cpp_version=package_version(),
             training=training,
             data=data,
+            accuracy=_accuracy(params_path, training, data),
         )
         return _finish(staging, output, manifest, difference)
 
@@ -334,6 +336,22 @@ def _reference_outputs(
     with paddle.no_grad():
         outputs = tuple(layer(paddle.to_tensor(x)).numpy() for x in inputs)
     return _Reference(inputs, outputs), record, data
+
+
+def _accuracy(
+    params_path: Path, training: dict[str, Any] | None, data: dict[str, Any] | None
+) -> Accuracy | None:
+    """The accuracy that the training measured; export does not change what the model computes."""
+    test = (training or {}).get("test")
+    if test is None:
+        return None
+    try:
+        top1 = test["correct"] / test["count"]
+        return Accuracy(top1, test["count"], f"MNIST test images ({(data or {})['kind']})")
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise BadModel(
+            f"the training record of {params_path} is damaged: test is {test!r}"
+        ) from error
 
 
 def _save(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,6 @@ __all__ = [
     "package_version",
     "read_checksums",
     "read_manifest",
-    "set_accuracy",
     "sha256_file",
     "verify_checksums",
     "write_manifest",
@@ -107,7 +106,7 @@ class Manifest:
             was none.
         data: What the model was trained on, with checksums, as the training wrote it; None when
             that is not known.
-        accuracy: Measured accuracy; None until it is measured.
+        accuracy: On the test images, as the training record has it; None when there is none.
     """
 
     name: str
@@ -211,28 +210,6 @@ def read_manifest(folder: Path) -> Manifest:
         raise BadModel(f"{path} is not a valid manifest: it is nested too deeply") from error
     except ValueError as error:
         raise BadModel(f"{path} is not a valid manifest: {error}") from error
-
-
-def set_accuracy(folder: Path, accuracy: Accuracy) -> Manifest:
-    """Record a measured accuracy in an exported model's manifest.
-
-    Args:
-        folder: The exported model's folder; its checksums are verified first, so that a figure
-            is never recorded for a damaged model.
-        accuracy: The figure.
-
-    Returns:
-        The manifest as it is now.
-
-    Raises:
-        FileNotFound: There is no ``manifest.json`` or no ``SHA256SUMS``.
-        BadModel: The manifest or a file is damaged.
-        BadInput: The figure is not a fraction of a positive number of images.
-    """
-    verify_checksums(folder)
-    manifest = replace(read_manifest(folder), accuracy=accuracy)
-    write_manifest(folder, manifest)
-    return manifest
 
 
 def read_checksums(folder: Path) -> dict[str, str]:

@@ -97,6 +97,11 @@ class Recipe:
 
 RECIPES = {
     "guide": Recipe(name="guide"),
+    # Chosen by training on the first 50,000 training images and counting on the last 10,000, 40
+    # epochs each, never on the test images: 99.49 % (99.48 % from another seed). Rotation 12,
+    # scale 0.12, shear 0.15, shift 2, elastic 0.7: 99.42 %; the same with elastic 0 or 1: 99.34
+    # and 99.23 %, with shift 1: 99.33 %, with batches of 64 at 2e-3: 99.35 %. Halfway between
+    # the two: 99.44 %; a learning rate of 6e-3: 99.46 %. One count has a standard error of 0.07.
     "best": Recipe(
         name="best",
         batch_size=128,

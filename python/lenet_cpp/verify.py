@@ -119,7 +119,7 @@ class Comparison:
         """``identical``, ``within 1e-05`` or ``DIFFERS``."""
         if self.identical:
             return "identical"
-        return f"within {TOLERANCE:g}" if self.agrees else "DIFFERS"
+        return "within tolerance" if self.agrees else "DIFFERS"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ def run_cli(command: Callable[[], int]) -> int:
         failure of the operating system, such as a full disk.
     """
     program = Path(sys.argv[0]).name
+    # What Paddle says of itself when it is imported is of no use to whoever runs a command.
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
     try:
         return command()
     except KeyboardInterrupt:

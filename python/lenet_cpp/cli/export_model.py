@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,8 +128,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(options: argparse.Namespace) -> int:
-    os.environ.setdefault("GLOG_minloglevel", "2")  # read by Paddle when it is imported
-    warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
     from lenet_cpp import export
 
     name = options.model
