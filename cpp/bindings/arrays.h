@@ -27,4 +27,16 @@ inline FloatArray to_numpy(Tensor tensor) {
   return FloatArray(values.shape, values.data.data(), owner);
 }
 
+/// What `runner.run` gives for the images, computed without the GIL.
+template <typename Runner>
+FloatArray run_without_gil(Runner& runner, const FloatArray& images) {
+  const TensorView view = view_of(images);
+  Tensor output;
+  {
+    const pybind11::gil_scoped_release release;
+    output = runner.run(view);
+  }
+  return to_numpy(std::move(output));
+}
+
 }  // namespace lenet::bindings

@@ -85,18 +85,7 @@ void register_predictor(py::module_& module) {
   using Release = py::call_guard<py::gil_scoped_release>;
   py::class_<SharedPredictor>(module, "Predictor")
       .def(py::init<const Config&>(), py::arg("config"), Release())
-      .def(
-          "run",
-          [](SharedPredictor& self, const FloatArray& images) {
-            const TensorView view = view_of(images);
-            Tensor output;
-            {
-              const py::gil_scoped_release release;
-              output = self.run(view);
-            }
-            return to_numpy(std::move(output));
-          },
-          py::arg("images").noconvert())
+      .def("run", &run_without_gil<SharedPredictor>, py::arg("images").noconvert())
       .def(
           "run_layers",
           [](SharedPredictor& self, const FloatArray& images) {

@@ -11,18 +11,7 @@ void register_predictor_pool(py::module_& module) {
   using Release = py::call_guard<py::gil_scoped_release>;
   py::class_<PredictorPool>(module, "PredictorPool")
       .def(py::init<const Config&, std::size_t>(), py::arg("config"), py::arg("size"), Release())
-      .def(
-          "run",
-          [](PredictorPool& self, const FloatArray& images) {
-            const TensorView view = view_of(images);
-            Tensor output;
-            {
-              const py::gil_scoped_release release;
-              output = self.run(view);
-            }
-            return to_numpy(std::move(output));
-          },
-          py::arg("images").noconvert())
+      .def("run", &run_without_gil<PredictorPool>, py::arg("images").noconvert())
       .def("__len__", &PredictorPool::size)
       .def_property_readonly("input_spec", &PredictorPool::input_spec)
       .def_property_readonly("output_spec", &PredictorPool::output_spec)
