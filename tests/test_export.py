@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from lenet_cpp import errors, export, manifest
+from lenet_cpp import errors, export, manifest, separate_layout
 from lenet_cpp.cli.export_model import main
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def softmax(params: Path, tmp_path_factory: pytest.TempPathFactory) -> export.Ex
 def separate(
     combined: export.ExportResult, tmp_path_factory: pytest.TempPathFactory
 ) -> export.ExportResult:
-    return export.write_separate(combined.folder, tmp_path_factory.mktemp("separate"))
+    return separate_layout.write_separate(combined.folder, tmp_path_factory.mktemp("separate"))
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -259,8 +259,8 @@ def test_callers_paddle_is_left_alone(params: Path, tmp_path: Path) -> None:
     before = state()
     paddle.seed(11)
     export.export_model(params, tmp_path / "a")
-    export.write_separate(tmp_path / "a", tmp_path / "b")
-    export.combine_separate(tmp_path / "b", tmp_path / "c")
+    separate_layout.write_separate(tmp_path / "a", tmp_path / "b")
+    separate_layout.combine_separate(tmp_path / "b", tmp_path / "c")
     assert state() == before
     assert (paddle.rand([4]).numpy() == expected).all()
 
@@ -304,7 +304,7 @@ def test_separate_files_hold_the_parameters(separate: export.ExportResult, layer
 def test_combining_restores_every_byte(
     combined: export.ExportResult, separate: export.ExportResult, tmp_path: Path
 ) -> None:
-    result = export.combine_separate(separate.folder, tmp_path)
+    result = separate_layout.combine_separate(separate.folder, tmp_path)
     names = {"lenet.pdmodel", "lenet.pdiparams", "manifest.json", "SHA256SUMS"}
     assert {path.name for path in tmp_path.iterdir()} == names
     for name in ("lenet.pdmodel", "lenet.pdiparams"):
@@ -332,13 +332,13 @@ def test_a_guides_model_without_manifest(layer: Any, tmp_path: Path) -> None:
         check=True,
         capture_output=True,
     )
-    apart = export.write_separate(source, tmp_path / "apart")
+    apart = separate_layout.write_separate(source, tmp_path / "apart")
     assert (apart.manifest.name, apart.manifest.topology, apart.manifest.softmax) == (
         *("lenet", None),
         None,
     )
     assert apart.manifest.classes == ()
-    export.combine_separate(tmp_path / "apart", tmp_path / "back")
+    separate_layout.combine_separate(tmp_path / "apart", tmp_path / "back")
     for suffix in (".pdmodel", ".pdiparams"):
         written = (tmp_path / "back" / f"lenet{suffix}").read_bytes()
         assert written == source.with_suffix(suffix).read_bytes()
@@ -384,11 +384,11 @@ def test_damaged_separate_layouts(
         (source / file).write_bytes(content)
     damage(source / name)
     with pytest.raises(errors.BadModel, match=rf"{name}"):  # the checksums say it first
-        export.combine_separate(source, tmp_path / "out")
+        separate_layout.combine_separate(source, tmp_path / "out")
     for file in ("SHA256SUMS", "manifest.json"):
         (source / file).unlink()
     with pytest.raises(errors.BadModel, match=said):
-        export.combine_separate(source, tmp_path / "out")
+        separate_layout.combine_separate(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -398,7 +398,7 @@ def test_truncated_combined_parameters(combined: export.ExportResult, tmp_path: 
         (tmp_path / name).write_bytes((combined.folder / name).read_bytes())
     cut(tmp_path / "lenet.pdiparams")
     with pytest.raises(errors.BadModel, match=r"lenet\.pdiparams"):
-        export.write_separate(tmp_path / "lenet.pdmodel", tmp_path / "out")
+        separate_layout.write_separate(tmp_path / "lenet.pdmodel", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -410,7 +410,7 @@ def test_a_crash_of_paddle_is_an_error(
     (crash / "paddle.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
     monkeypatch.setattr(sys, "path", [str(crash), *sys.path])
     with pytest.raises(errors.BadModel, match="SIGSEGV"):
-        export.combine_separate(separate.folder, tmp_path / "out")
+        separate_layout.combine_separate(separate.folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -469,9 +469,9 @@ def test_export_with_other_outputs_is_not_installed(
     run = export.run_model
 
     def run_with_a_fault(*arguments: Any) -> Any:
-        name, names, outputs = run(*arguments)
-        outputs[1][0][2, 3] += 3e-5 * max(1, np.abs(outputs[1][0][2]).max())
-        return name, names, outputs
+        runs = run(*arguments)
+        runs.outputs[1][0][2, 3] += 3e-5 * max(1, np.abs(runs.outputs[1][0][2]).max())
+        return runs
 
     monkeypatch.setattr(export, "run_model", run_with_a_fault)
     with pytest.raises(errors.BadModel, match="does not compute what the layer computes"):
@@ -565,7 +565,7 @@ def test_folders_of_others_are_refused(params: Path, older: Path, tmp_path: Path
     with pytest.raises(errors.BadInput, match="is a file"):
         export.export_model(params, older / "notes.txt")
     with pytest.raises(errors.BadInput, match="another output folder"):
-        export.write_separate(older, older)
+        separate_layout.write_separate(older, older)
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a\nb"])

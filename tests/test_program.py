@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pytest
 
 from lenet_cpp.data import Split, read_mnist_dir, sample_dir, write_idx
-from lenet_cpp.export import write_separate
+from lenet_cpp.separate_layout import write_separate
 
 FILE_NOT_FOUND, BAD_MODEL, BAD_INPUT, UNSUPPORTED, VERSION_MISMATCH = 3, 4, 5, 6, 7
 USAGE = 2

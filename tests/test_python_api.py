@@ -23,10 +23,10 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp import export
 from lenet_cpp._arrays import as_batch
 from lenet_cpp.data import read_mnist_dir, sample_dir
 from lenet_cpp.manifest import read_manifest
+from lenet_cpp.separate_layout import write_separate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -345,11 +345,11 @@ def test_parameters_may_lie_elsewhere(model_dir: Path, tmp_path: Path, accelerat
 
 
 def test_separate_layout(model_dir: Path, tmp_path: Path) -> None:
-    export.write_separate(model_dir, tmp_path / "separate")
+    write_separate(model_dir, tmp_path / "separate")
     for accelerator, used in (("auto", "onednn"), ("plain", "plain"), ("onednn", "onednn")):
         options: dict[str, Any] = {"accelerator": accelerator}
         separate = lenet_cpp.Predictor(model_dir=tmp_path / "separate", **options)
-        assert separate.accelerator == used
+        assert separate.accelerator(3) == used
         combined = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator=used)
         assert same(separate.run(digits(3)), combined.run(digits(3)))
     with pytest.raises(lenet_cpp.Unsupported, match=r"__model__.*OpenVINO runs \.pdmodel"):
@@ -381,13 +381,25 @@ def test_specifications_are_those_of_the_manifest(model_dir: Path) -> None:
         assert len(pool) == 2
 
 
-def test_auto_chooses_an_accelerator(model_dir: Path) -> None:
-    for name, expected in (("lenet.pdmodel", "openvino"), ("lenet.json", "onednn")):
-        auto = lenet_cpp.Predictor(model_dir / name)
-        assert auto.accelerator == expected
-        assert lenet_cpp.PredictorPool(model_dir / name, size=1).accelerator == expected
-        named = lenet_cpp.Predictor(model_dir / name, accelerator=expected)
-        assert same(auto.run(digits(3)), named.run(digits(3)))
+@pytest.mark.parametrize(
+    ("name", "images", "expected"),
+    [
+        ("lenet.pdmodel", 1, "openvino"),
+        ("lenet.pdmodel", 3, "openvino"),
+        ("lenet.json", 1, "plain"),
+        ("lenet.json", 3, "onednn"),
+    ],
+)
+def test_auto_chooses_an_accelerator(
+    model_dir: Path, name: str, images: int, expected: str
+) -> None:
+    auto = lenet_cpp.Predictor(model_dir / name)
+    pool = lenet_cpp.PredictorPool(model_dir / name, size=1)
+    assert auto.accelerator(images) == pool.accelerator(images) == expected
+    named = lenet_cpp.Predictor(model_dir / name, accelerator=expected)
+    assert named.accelerator(images) == expected
+    for predictor in (auto, auto.clone(), pool):
+        assert same(predictor.run(digits(images)), named.run(digits(images)))
 
 
 def test_closed_predictor_says_so(model_dir: Path) -> None:
@@ -399,7 +411,7 @@ def test_closed_predictor_says_so(model_dir: Path) -> None:
         lambda: predictor.run_layers(digits(2)),
         predictor.clone,
         predictor.__enter__,
-        lambda: predictor.accelerator,
+        predictor.accelerator,
     ):
         with pytest.raises(lenet_cpp.BadInput, match="closed"):
             use()

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from lenet_cpp import checkpoint, data, models, training
+from lenet_cpp import checkpoint, data, evaluation, models, recipes, training
 from lenet_cpp.augment import Augmentation, sampling_grid, warp
 from lenet_cpp.cli import train as command
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
-from lenet_cpp.training import Recipe, TrainingConfig
+from lenet_cpp.recipes import Recipe, TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,26 +167,26 @@ def test_registry_data_and_training_import_no_paddle() -> None:
 
 def test_guide_recipe(mnist: data.Mnist) -> None:
     full = replace(mnist, kind="full")
-    config = TrainingConfig(training.recipe_for("guide", full))
+    config = TrainingConfig(recipes.recipe_for("guide", full))
     assert (config.recipe.batch_size, config.recipe.learning_rate) == (64, 1e-3)
     assert (config.recipe.optimizer, config.recipe.schedule) == ("adam", "constant")
     assert config.total_steps(60_000) == 1876  # 2 epochs of 937 batches of 64 and one of 32
-    assert TrainingConfig(training.recipe_for("guide", mnist)).total_steps(6000) == 1876
-    asked = TrainingConfig(training.recipe_for("guide", mnist, epochs=3))
+    assert TrainingConfig(recipes.recipe_for("guide", mnist)).total_steps(6000) == 1876
+    asked = TrainingConfig(recipes.recipe_for("guide", mnist, epochs=3))
     assert asked.total_steps(6000) == 3 * 94
     with pytest.raises(BadInput, match="unknown recipe 'x'; known: guide, best"):
-        training.recipe_for("x", mnist)
+        recipes.recipe_for("x", mnist)
 
 
 def test_cosine_schedule() -> None:
     recipe = Recipe(name="t", learning_rate=8.0, schedule="cosine", warmup_epochs=0.5)
-    rates = [training.learning_rate(recipe, step, total=12, per_epoch=8) for step in range(12)]
+    rates = [recipes.learning_rate(recipe, step, total=12, per_epoch=8) for step in range(12)]
     # Four steps up in fifths of the peak, then (1 + cos(k pi / 8)) / 2 of it.
     assert rates[:5] == pytest.approx([1.6, 3.2, 4.8, 6.4, 8.0])
     assert rates[8] == pytest.approx(4.0)
     assert rates[11] == pytest.approx(8 * 0.0380602337)
     constant = replace(recipe, schedule="constant")
-    assert training.learning_rate(constant, 11, total=12, per_epoch=8) == 8.0
+    assert recipes.learning_rate(constant, 11, total=12, per_epoch=8) == 8.0
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_training_is_the_plain_loop(tmp_path: Path, tiny: data.Mnist) -> None:
 def test_sample_is_learned_and_reported(tmp_path: Path, mnist: data.Mnist) -> None:
     """375 steps of 16 images, one epoch: 92.9 % when this was written."""
     lines: list[str] = []
-    recipe = training.recipe_for("guide", mnist, epochs=1, batch_size=16)
+    recipe = recipes.recipe_for("guide", mnist, epochs=1, batch_size=16)
     result = training.train(TrainingConfig(recipe), mnist, tmp_path, report=lines.append)
     matches = [
         re.fullmatch(r"epoch: 0, batch_id: (\d+), loss: (\d+\.\d{4}), acc: (\d\.\d{4})", line)
@@ -349,7 +349,7 @@ def test_evaluate_leaves_the_mode(mnist: data.Mnist) -> None:
         mode()
         before = layer.training
         part = data.Split(mnist.test.images[:7], mnist.test.labels[:7])
-        assert training.evaluate(layer, part, batch_size=3).count == 7
+        assert evaluation.evaluate(layer, part, batch_size=3).count == 7
         assert layer.training == before
 
 

@@ -87,6 +87,7 @@ Report run(const Options& options) {
   report.input_shape = images.shape;
   const std::int64_t count = images.shape[0];
   report.batch_size = std::min(report.batch_size, std::max<std::int64_t>(count, 1));
+  report.accelerator = predictor->accelerator(report.batch_size);
 
   if (count == 0) report.output = predictor->run(images.view());
   Tensor part;

@@ -27,7 +27,7 @@ std::string format_text(const Report& report) {
   const Config& config = report.config;
   std::string text =
       print("lenet_infer_test %s, Paddle %s: engine %s, accelerator %s, threads %d\n", version(),
-            report.paddle_version.c_str(), config.engine.c_str(), to_string(config.accelerator),
+            report.paddle_version.c_str(), config.engine.c_str(), to_string(report.accelerator),
             config.threads);
   text += "model   " + config.model_file + "\n";
   text += "input   " + report.input + " " + to_string(report.input_shape) + "\n";
@@ -64,7 +64,7 @@ std::string format_json(const Report& report) {
   root["version"] = version();
   root["paddle_version"] = report.paddle_version;
   root["engine"] = report.config.engine;
-  root["accelerator"] = to_string(report.config.accelerator);
+  root["accelerator"] = to_string(report.accelerator);
   root["threads"] = report.config.threads;
   root["model_file"] = report.config.model_file;
   root["params_file"] = report.config.params_file;

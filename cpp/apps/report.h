@@ -21,6 +21,7 @@ struct Accuracy {
 
 struct Report {
   Config config;
+  Accelerator accelerator = Accelerator::Auto;  ///< that ran the batches
   std::string paddle_version;
   std::string input;  ///< the file, or what was used instead
   Shape input_shape;

@@ -103,6 +103,12 @@ void register_predictor(py::module_& module) {
           },
           py::arg("images").noconvert())
       .def("clone", &SharedPredictor::clone, Release())
+      .def(
+          "accelerator",
+          [](const SharedPredictor& self, std::int64_t images) {
+            return std::string(to_string(self.get().accelerator(images)));
+          },
+          py::arg("images"))
       .def_property_readonly("input_spec",
                              [](const SharedPredictor& self) { return self.get().input_spec(); })
       .def_property_readonly("output_spec",

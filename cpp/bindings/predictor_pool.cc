@@ -13,6 +13,12 @@ void register_predictor_pool(py::module_& module) {
       .def(py::init<const Config&, std::size_t>(), py::arg("config"), py::arg("size"), Release())
       .def("run", &run_without_gil<PredictorPool>, py::arg("images").noconvert())
       .def("__len__", &PredictorPool::size)
+      .def(
+          "accelerator",
+          [](const PredictorPool& self, std::int64_t images) {
+            return std::string(to_string(self.accelerator(images)));
+          },
+          py::arg("images"))
       .def_property_readonly("input_spec", &PredictorPool::input_spec)
       .def_property_readonly("output_spec", &PredictorPool::output_spec)
       .def_property_readonly("config", &PredictorPool::config);

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <utility>
 
 #include "engines/engine.h"
+#include "engines/file_stamp.h"
+#include "io/file.h"
 
 namespace lenet {
 namespace {
@@ -58,34 +61,33 @@ void require_finite(const float* values, std::size_t count, const std::string& n
 
 struct Predictor::State {
   Config config;
-  std::unique_ptr<Engine> engine;
+  ModelFiles files;
+  std::string stamp;
   TensorSpec input;
   TensorSpec output;
+  LayerCallback callback;
+  // Auto needs more than one; each is loaded when a run first asks for it.
+  std::map<Accelerator, std::unique_ptr<Engine>> engines;
 };
 
 Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
   require_options(config);
-  const ModelFiles files = find_model_files(config);
-  check_model_files(files, config.check_hashes);
-  state_->config = config;
-  state_->config.model_file = files.program;
-  state_->config.params_file = files.params;
-  state_->config.model_dir.clear();
-  if (config.accelerator == Accelerator::Auto) {
-    state_->config.accelerator = choose_accelerator(files);
-  }
-  state_->engine = create_engine(state_->config, files);
-  state_->input = state_->engine->input_spec();
-  state_->output = state_->engine->output_spec();
+  State& state = *state_;
+  state.files = find_model_files(config);
+  require_file(state.files.program);
+  if (!state.files.params.empty()) require_file(state.files.params);
+  state.stamp = stamp_of(state.files);
+  check_model_files(state.files, config.check_hashes);
+  state.config = config;
+  state.config.model_file = state.files.program;
+  state.config.params_file = state.files.params;
+  state.config.model_dir.clear();
+  const Engine& engine = engine_for(1);
+  state.input = engine.input_spec();
+  state.output = engine.output_spec();
 }
 
-Predictor::Predictor(std::unique_ptr<Engine> engine, const Predictor& origin)
-    : state_(std::make_unique<State>()) {
-  state_->config = origin.state_->config;
-  state_->input = origin.state_->input;
-  state_->output = origin.state_->output;
-  state_->engine = std::move(engine);
-}
+Predictor::Predictor(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Predictor::~Predictor() = default;
 Predictor::Predictor(Predictor&&) noexcept = default;
@@ -113,11 +115,12 @@ void Predictor::run(const TensorView& input, Tensor& output) {
     return;
   }
   const std::size_t image_size = count / static_cast<std::size_t>(images);
+  Engine& engine = engine_for(images);
   TensorView batch{input.data, input.shape};
   for (std::int64_t done = 0; done < images; done += batch.shape[0]) {
     batch.shape[0] = std::min(state_->config.max_batch_size, images - done);
     batch.data = input.data + static_cast<std::size_t>(done) * image_size;
-    Shape shape = state_->engine->run(batch);
+    Shape shape = engine.run(batch);
     if (shape.empty() || shape[0] != batch.shape[0]) {
       throw Error(ErrorCode::BackendFailure, "the model gave an output of shape " +
                                                  to_string(shape) + " for a batch of " +
@@ -127,14 +130,46 @@ void Predictor::run(const TensorView& input, Tensor& output) {
     shape[0] = images;
     output.data.resize(row * static_cast<std::size_t>(images));
     output.shape = std::move(shape);
-    state_->engine->copy_output(output.data.data() + row * static_cast<std::size_t>(done));
+    engine.copy_output(output.data.data() + row * static_cast<std::size_t>(done));
   }
 }
 
-Predictor Predictor::clone() const { return Predictor(state_->engine->clone(), *this); }
+Engine& Predictor::engine_for(std::int64_t images) {
+  State& state = *state_;
+  std::unique_ptr<Engine>& engine = state.engines[accelerator(images)];
+  if (!engine) {
+    require_unchanged(state.files, state.stamp);
+    Config config = state.config;
+    config.accelerator = accelerator(images);
+    engine = create_engine(config, state.files);
+    if (state.callback) engine->set_layer_callback(state.callback);
+  }
+  return *engine;
+}
+
+Accelerator Predictor::accelerator(std::int64_t images) const {
+  if (state_->config.accelerator != Accelerator::Auto) return state_->config.accelerator;
+  return choose_accelerator(state_->files, images);
+}
+
+Predictor Predictor::clone() const {
+  auto state = std::make_unique<State>();
+  state->config = state_->config;
+  state->files = state_->files;
+  state->stamp = state_->stamp;
+  state->input = state_->input;
+  state->output = state_->output;
+  for (const auto& [accelerator, engine] : state_->engines) {
+    if (engine) state->engines[accelerator] = engine->clone();
+  }
+  return Predictor(std::move(state));
+}
 
 void Predictor::set_layer_callback(LayerCallback callback) {
-  state_->engine->set_layer_callback(std::move(callback));
+  state_->callback = callback;
+  for (const auto& [accelerator, engine] : state_->engines) {
+    if (engine) engine->set_layer_callback(callback);
+  }
 }
 
 const TensorSpec& Predictor::input_spec() const noexcept { return state_->input; }

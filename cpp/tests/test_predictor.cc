@@ -1,5 +1,6 @@
 #include <atomic>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <map>
 #include <optional>
@@ -79,12 +80,45 @@ TEST_CASE("all formats and accelerators say the same, image by image or together
   }
 }
 
-TEST_CASE("Auto stands for one that the configuration in force names") {
-  CHECK(Predictor(config_of("lenet.pdmodel", Accelerator::Auto)).config().accelerator ==
-        Accelerator::OpenVino);
-  CHECK(Predictor(config_of("lenet.json", Accelerator::Auto)).config().accelerator ==
-        Accelerator::OneDnn);
+TEST_CASE("Auto chooses for each run") {
+  const struct {
+    const char* file;
+    std::int64_t images;
+    Accelerator chosen;
+  } cases[] = {{"lenet.pdmodel", 1, Accelerator::OpenVino},
+               {"lenet.pdmodel", 64, Accelerator::OpenVino},
+               {"lenet.json", 1, Accelerator::Plain},
+               {"lenet.json", 2, Accelerator::OneDnn}};
+  for (const auto& one : cases) {
+    CAPTURE(one.file);
+    CAPTURE(one.images);
+    const Tensor images = random_images(one.images);
+    Predictor predictor(config_of(one.file, Accelerator::Auto));
+    CHECK(predictor.config().accelerator == Accelerator::Auto);
+    CHECK(predictor.accelerator(one.images) == one.chosen);
+    const Tensor expected = Predictor(config_of(one.file, one.chosen)).run(images.view());
+    CHECK(predictor.run(images.view()).data == expected.data);
+    CHECK(predictor.clone().run(images.view()).data == expected.data);
+  }
   CHECK_FALSE(paddle_version().empty());
+}
+
+TEST_CASE("a model that was replaced is not mixed with the one that was loaded") {
+  namespace fs = std::filesystem;
+  const TemporaryFolder folder;
+  for (const char* name : {"lenet.pdmodel", "lenet.json", "lenet.pdiparams"}) {
+    fs::copy_file(kModelDir + "/" + name, folder / name);
+  }
+  Config config;
+  config.model_file = folder / "lenet.json";
+  Predictor on_json(config);
+  config.model_file = folder / "lenet.pdmodel";
+  const Predictor on_openvino(config);
+  fs::rename(folder / "lenet.pdiparams", folder / "old");  // another file, of the same contents
+  fs::copy_file(folder / "old", folder / "lenet.pdiparams");
+  CHECK_NOTHROW(on_json.run(random_images(1).view()));
+  check_error(ErrorCode::BadModel, "replaced", [&] { on_json.run(random_images(2).view()); });
+  check_error(ErrorCode::BadModel, "replaced", [&] { on_openvino.clone(); });
 }
 
 TEST_CASE("no images give no rows") {

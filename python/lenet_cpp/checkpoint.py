@@ -17,7 +17,6 @@ few types that a state dict is made of.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp.errors import BadModel, FileNotFound
+from lenet_cpp.manifest import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint",
+    "array_specs",
     "check_arrays",
     "load_checkpoint",
     "load_parameters",
@@ -120,6 +121,14 @@ def _value(value: Any) -> Any:
     return value
 
 
+def array_specs(state: Mapping[str, paddle.Tensor]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return the shape and the name of the dtype of each tensor, as :func:`check_arrays` takes."""
+    return {
+        name: (tuple(tensor.shape), str(tensor.dtype).removeprefix("paddle."))
+        for name, tensor in state.items()
+    }
+
+
 def check_arrays(
     path: Path, found: Mapping[str, Any], expected: Mapping[str, tuple[tuple[int, ...], str]]
 ) -> None:
@@ -170,11 +179,7 @@ def load_parameters(layer: paddle.nn.Layer, path: Path) -> None:
     if path.suffix == ".pdparams":
         _recover(path.parent, path.stem)
     state = read_state(path)
-    expected = {
-        name: (tuple(tensor.shape), str(tensor.dtype).removeprefix("paddle."))
-        for name, tensor in layer.state_dict().items()
-    }
-    check_arrays(path, state, expected)
+    check_arrays(path, state, array_specs(layer.state_dict()))
     layer.set_state_dict(state)
 
 
@@ -225,7 +230,7 @@ def save_checkpoint(
             staged = _staged(path)
             paddle.save(dict(state), str(staged))
             _sync(staged)
-            files[path.name] = _sha256(staged)
+            files[path.name] = sha256_file(staged)
         text = json.dumps({"format": RECORD_FORMAT, **record, "files": files}, indent=2) + "\n"
         draft = record_path.with_name(f".{record_path.name}.draft")
         draft.write_text(text, encoding="utf-8")
@@ -326,23 +331,11 @@ def _read_record(path: Path, name: str) -> dict[str, Any]:
 
 
 def _check_hash(path: Path, record: Mapping[str, Any], *, name: str | None = None) -> None:
-    try:
-        digest = _sha256(path)
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
-    if digest != record["files"][name or path.name]:
+    if sha256_file(path) != record["files"][name or path.name]:
         raise BadModel(
             f"{path} is not the file that its training record describes (SHA-256 differs):"
             " restore it, or train again"
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:

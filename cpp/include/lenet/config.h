@@ -11,7 +11,8 @@ namespace lenet {
 
 /// How the paddle engine executes the network.
 enum class Accelerator {
-  Auto,      ///< OpenVINO for a .pdmodel, oneDNN otherwise (docs: README, "Options")
+  Auto,      ///< the fastest by measurement, for each run: OpenVINO for a .pdmodel; otherwise
+             ///< plain for one image on a small model (under 1 MiB), and oneDNN
   Plain,     ///< Paddle's own CPU kernels
   OneDnn,    ///< oneDNN kernels
   OpenVino,  ///< the OpenVINO runtime in the Paddle library; .pdmodel only

@@ -13,6 +13,7 @@
 /// weights are shared) or use a `PredictorPool`. Different predictors are independent.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -61,13 +62,16 @@ class Predictor {
 
   const TensorSpec& input_spec() const noexcept;
   const TensorSpec& output_spec() const noexcept;
-  /// The configuration in force: files resolved, `accelerator` never Auto.
+  /// The configuration in force, with the files resolved.
   const Config& config() const noexcept;
+  /// The accelerator that runs this many images at once; what Auto chooses, never Auto itself.
+  Accelerator accelerator(std::int64_t images = 1) const;
 
  private:
-  Predictor(std::unique_ptr<Engine> engine, const Predictor& origin);
-
   struct State;
+  explicit Predictor(std::unique_ptr<State> state);
+  Engine& engine_for(std::int64_t images);
+
   std::unique_ptr<State> state_;
 };
 

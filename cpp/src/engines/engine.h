@@ -33,7 +33,7 @@ class Engine {
 /// \param config everything resolved: `accelerator` is not Auto.
 std::unique_ptr<Engine> create_engine(const Config& config, const ModelFiles& files);
 
-/// The accelerator that Auto stands for.
-Accelerator choose_accelerator(const ModelFiles& files);
+/// The accelerator that Auto stands for when `images` are run at once.
+Accelerator choose_accelerator(const ModelFiles& files, std::int64_t images);
 
 }  // namespace lenet

@@ -1,3 +1,5 @@
+#include <filesystem>
+
 #include "engines/engine.h"
 #include "engines/paddle/plugin.h"
 #include "lenet/error.h"
@@ -20,10 +22,17 @@ std::unique_ptr<Engine> create_engine(const Config& config, const ModelFiles& fi
               "this build has no engine '" + config.engine + "'; it has: paddle");
 }
 
-Accelerator choose_accelerator(const ModelFiles& files) {
-  // Measured on LeNet, one core, batch 1 / 64: OpenVINO 38 / 820 us, oneDNN 124 / 1260 us, plain
-  // 82 / 4390 us on .pdmodel; oneDNN 117 / 820 us, plain 84 / 4380 us on .json.
-  return files.format == ModelFormat::Pdmodel ? Accelerator::OpenVino : Accelerator::OneDnn;
+Accelerator choose_accelerator(const ModelFiles& files, std::int64_t images) {
+  // Measured on LeNet (250 kB), one core, us a run of 1 / 2 / 64 images (docs/benchmark.md):
+  //   .pdmodel  OpenVINO 38 / 51 / 820   oneDNN 124 / 148 / 1260   plain 82 / 171 / 4390
+  //   .json                              oneDNN 117 / 120 / 820    plain 84 / 181 / 4380
+  if (files.format == ModelFormat::Pdmodel) return Accelerator::OpenVino;
+  // What oneDNN costs to set up outweighs what it saves only where there is little to compute.
+  constexpr std::uintmax_t kSmallModelBytes = 1 << 20;
+  std::error_code failed;
+  const bool small = files.format == ModelFormat::Json &&
+                     std::filesystem::file_size(files.params, failed) < kSmallModelBytes;
+  return small && images == 1 ? Accelerator::Plain : Accelerator::OneDnn;
 }
 
 }  // namespace lenet

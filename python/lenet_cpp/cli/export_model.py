@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(options: argparse.Namespace) -> int:
-    from lenet_cpp import export
+    from lenet_cpp import export, separate_layout
 
     name = options.model
     separate = options.format == "separate"
@@ -136,7 +136,7 @@ def _command(options: argparse.Namespace) -> int:
         f"{name}_separate" if separate else name
     )
     if options.combine is not None:
-        result = export.combine_separate(options.combine, output, name=name)
+        result = separate_layout.combine_separate(options.combine, output, name=name)
         check = f"outputs are those of {options.combine}, bit for bit"
     else:
         params = options.params or Path("checkpoints") / name / f"{name}.pdparams"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from lenet_cpp.data import Mnist
-    from lenet_cpp.training import TrainingConfig
+    from lenet_cpp.recipes import TrainingConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,7 +111,7 @@ class _StopOnSignal:
 
 def _config(options: argparse.Namespace, mnist: Mnist, output_dir: Path) -> TrainingConfig:
     from lenet_cpp.checkpoint import load_record
-    from lenet_cpp.training import TrainingConfig, config_from_record, recipe_for
+    from lenet_cpp.recipes import TrainingConfig, config_from_record, recipe_for
 
     given = {
         "epochs": options.epochs,

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "engines/file_stamp.h"
 #include "engines/paddle/plugin.h"
 #include "io/file.h"
 #include "lenet/error.h"
@@ -120,8 +121,9 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
   target.SetCpuMathLibraryNumThreads(config.threads);
   target.SwitchIrOptim(config.ir_optim ? 1 : 0);
   if (files.format == ModelFormat::Json) {
-    // Without the new executor, memory optimization of a .json fails while loading. That the program
-    // is in the new IR, Paddle 3.3 sees by itself; its documentation asks to say so all the same.
+    // Without the new executor, memory optimization of a .json fails while loading. That the
+    // program is in the new IR, Paddle 3.3 sees by itself; its documentation asks to say so all the
+    // same.
     target.EnableNewExecutor(true);
     target.EnableNewIR(true);
   }
@@ -199,7 +201,7 @@ Loaded load(const Config& config, const ModelFiles& files) {
 class Family {
  public:
   Family(const Config& config, const ModelFiles& files)
-      : config_(config), files_(files), all_{load(config, files)} {
+      : config_(config), files_(files), stamp_(stamp_of(files)), all_{load(config, files)} {
     idle_.reserve(all_.size());
   }
 
@@ -215,10 +217,13 @@ class Family {
     }
     all_.reserve(all_.size() + 1);
     idle_.reserve(all_.capacity());
-    // Clones share OpenVINO's one infer request: side by side they would fail, or mix up outputs.
-    all_.push_back(config_.accelerator == Accelerator::OpenVino
-                       ? load(config_, files_)
-                       : Loaded{nullptr, PaddlePredictor(origin->Clone().release())});
+    if (config_.accelerator == Accelerator::OpenVino) {
+      // Its clones share one infer request: side by side they would fail, or mix up outputs.
+      require_unchanged(files_, stamp_);
+      all_.push_back(load(config_, files_));
+    } else {
+      all_.push_back({nullptr, PaddlePredictor(origin->Clone().release())});
+    }
     return all_.back().predictor;
   }
 
@@ -230,6 +235,7 @@ class Family {
  private:
   const Config config_;
   const ModelFiles files_;
+  const std::string stamp_;
   std::mutex mutex_;
   std::vector<Loaded> all_;            // guarded by mutex_, but for the first
   std::vector<PaddlePredictor> idle_;  // guarded by mutex_

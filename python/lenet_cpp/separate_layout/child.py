@@ -1,8 +1,8 @@
 """Conversion between the combined and the separate layout, run as a child process.
 
-Started by :mod:`lenet_cpp.export` with ``FLAGS_enable_pir_api=0`` in the environment, because
-Paddle reads that when it is imported, because static-graph mode is a state of the whole process,
-and because a damaged program can crash Paddle.
+Started by :mod:`lenet_cpp.separate_layout` with ``FLAGS_enable_pir_api=0`` in the environment,
+because Paddle reads that when it is imported, because static-graph mode is a state of the whole
+process, and because a damaged program can crash Paddle.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp._paddle_run import run_model, signature_of
+from lenet_cpp._paddle_run import last_line, random_batches, run_model, signature_of
 from lenet_cpp.errors import BackendFailure, BadModel, Error, FileNotFound, Unsupported
 from lenet_cpp.manifest import CHECKSUMS_NAME, MANIFEST_NAME
 
@@ -179,24 +179,16 @@ def _check_same_outputs(
     shape: tuple[int, ...], before: tuple[Path, Path | None], after: tuple[Path, Path | None]
 ) -> ModelSignature:
     """Check that two models give bit-identical outputs; return their signature."""
-    batches = (1, 3) if shape[0] < 0 else (shape[0], shape[0])
-    random = np.random.default_rng(20_240_229)
-    inputs = [random.random((batch, *shape[1:]), dtype=np.float32) for batch in batches]
+    inputs = random_batches(shape)
     try:
         expected = run_model(*before, inputs)
     except Exception as error:
-        raise BadModel(f"{before[0]} cannot be run: {_last_line(error)}") from error
+        raise BadModel(f"{before[0]} cannot be run: {last_line(error)}") from error
     try:
         found = run_model(*after, inputs)
     except Exception as error:
-        raise BackendFailure(f"the converted model cannot be run: {_last_line(error)}") from error
-    for ours, theirs in zip(expected[2], found[2], strict=True):
+        raise BackendFailure(f"the converted model cannot be run: {last_line(error)}") from error
+    for ours, theirs in zip(expected.outputs, found.outputs, strict=True):
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(ours, theirs, strict=True)):
             raise BackendFailure("the converted model gives other outputs than the original")
-    input_name, output_names, outputs = found
-    return signature_of(input_name, inputs, output_names, outputs)
-
-
-def _last_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
+    return signature_of(inputs, found)

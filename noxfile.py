@@ -1,0 +1,48 @@
+"""Does one wheel work with every supported PaddlePaddle, on every interpreter there is?
+
+    pip install nox && nox            all that can be run here; docs/compatibility.md has a table
+    nox -s "parity(paddle='3.1.1')"   one version of PaddlePaddle
+
+For each interpreter that is found the wheel is built once, against the newest supported
+PaddlePaddle, and then used with each version below. The C++ program in build/ is the one that
+./run.sh made; it is run with each version's library too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+PADDLES = ["3.1.1", "3.2.2", "3.3.1"]
+TESTS = ["tests/test_parity.py", "-k", "same_bits or trained_network or verify or layers"]
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("paddle", PADDLES)
+def parity(session: nox.Session, paddle: str) -> None:
+    """Run the parity tests with the wheel of this interpreter and one PaddlePaddle."""
+    wheels = Path("build/wheels") / f"python{session.python}"
+    if not list(wheels.glob("*.whl")):
+        session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), ".")
+    (wheel,) = wheels.glob("*.whl")
+    session.install(f"paddlepaddle=={paddle}", "pytest", "pytest-timeout", str(wheel))
+    code = "import paddle; print(paddle.__path__[0])"
+    package = session.run("python", "-W", "ignore", "-c", code, silent=True)
+    library = Path(str(package).splitlines()[-1]) / "base" / "libpaddle.so"
+    session.run(
+        *("build/lenet_infer_test", "--version"),
+        env={"LENET_PADDLE_LIBRARY": str(library)},
+        external=True,
+    )
+    session.run(
+        *("build/lenet_infer_test", f"--model_dir={Path('python/lenet_cpp/bundled/lenet')}"),
+        env={"LENET_PADDLE_LIBRARY": str(library)},
+        external=True,
+    )
+    environment = {"GLOG_minloglevel": "2", "LENET_PADDLE_LIBRARY": str(library)}
+    session.run("pytest", "-q", *TESTS, *session.posargs, env=environment)

@@ -1,0 +1,211 @@
+"""The legacy separate layout: the program as ``__model__`` and one file for each variable.
+
+Models are rewritten from the combined layout (``NAME.pdmodel`` and ``NAME.pdiparams``) to the
+separate one and back, with the same manifest and checksums as in any export.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lenet_cpp import errors
+from lenet_cpp._installation import ExportResult, checked_name, install, staging_folder
+from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound
+from lenet_cpp.manifest import (
+    CHECKSUMS_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    ModelSignature,
+    TensorSpec,
+    describe_files,
+    package_version,
+    read_manifest,
+    verify_checksums,
+)
+from lenet_cpp.separate_layout.child import LEGACY_PROGRAM
+
+__all__ = ["LEGACY_PROGRAM", "combine_separate", "write_separate"]
+
+
+def write_separate(
+    source: str | Path, output_dir: str | Path, *, name: str | None = None
+) -> ExportResult:
+    """Rewrite a combined ``.pdmodel`` model in the separate layout, one file for each variable.
+
+    The work is done in a child process, so that a model which crashes Paddle does not take the
+    caller along and static-graph mode stays out of the caller's Paddle.
+
+    Args:
+        source: The exported model's folder, its ``.pdmodel``, or the path of that without suffix.
+            Checksums beside it are verified first.
+        output_dir: The folder to write; made if missing.
+        name: Name of the model in the manifest; that of the source when None.
+
+    Raises:
+        BadInput: The folder holds another model's export, or the source folder is the output.
+        FileNotFound: The source is missing.
+        BadModel: The source is damaged, or the model written does not give the very same outputs.
+        OSError: The folder cannot be written.
+    """
+    model_path = _combined_model(Path(source))
+    params_path = model_path.with_suffix(".pdiparams")
+    for path in (model_path, params_path):
+        if not path.is_file():
+            raise FileNotFound(f"cannot read {path}: no such file")
+    origin = _origin(model_path.parent, model_path.name)
+    return _convert(
+        "separate",
+        {"model": str(model_path.resolve()), "params": str(params_path.resolve())},
+        origin=origin,
+        source_dir=model_path.parent,
+        output=Path(output_dir),
+        stem=checked_name(name or (origin.name if origin else model_path.stem)),
+    )
+
+
+def combine_separate(
+    source: str | Path, output_dir: str | Path, *, name: str | None = None
+) -> ExportResult:
+    """Rewrite a model in the separate layout as ``NAME.pdmodel`` and ``NAME.pdiparams``.
+
+    The work is done in a child process; see :func:`write_separate`.
+
+    Args:
+        source: The folder with ``__model__`` and one file for each variable. Checksums in it are
+            verified first.
+        output_dir: The folder to write; made if missing.
+        name: Common stem of the files; when None, the name in the source's manifest, and
+            ``model`` without one.
+
+    Raises:
+        BadInput: The folder holds another model's export, or the source folder is the output.
+        FileNotFound: The source is missing.
+        BadModel: A variable is missing, damaged or of the wrong shape or size (all are listed),
+            or the model written does not give the very same outputs.
+        OSError: The folder cannot be written.
+    """
+    folder = Path(source)
+    if not (folder / LEGACY_PROGRAM).is_file():
+        raise FileNotFound(f"cannot read {folder / LEGACY_PROGRAM}: no such file")
+    origin = _origin(folder, LEGACY_PROGRAM)
+    return _convert(
+        "combine",
+        {"folder": str(folder.resolve())},
+        origin=origin,
+        source_dir=folder,
+        output=Path(output_dir),
+        stem=checked_name(name or (origin.name if origin else "model")),
+    )
+
+
+def _combined_model(source: Path) -> Path:
+    if not source.is_dir():
+        if source.suffix in {".pdmodel", ".pdiparams"}:
+            return source.with_suffix(".pdmodel")
+        return source.with_name(source.name + ".pdmodel")
+    found = sorted(source.glob("*.pdmodel"))
+    if len(found) != 1:
+        raise FileNotFound(
+            f"expected one .pdmodel in {source}, found {len(found)}: name the .pdmodel itself, or"
+            " export with format pdmodel first"
+        )
+    return found[0]
+
+
+def _origin(folder: Path, program: str) -> Manifest | None:
+    """Read the manifest that describes ``program``, after verifying the checksums beside it."""
+    if (folder / CHECKSUMS_NAME).exists():
+        verify_checksums(folder)
+    if not (folder / MANIFEST_NAME).exists():
+        return None
+    manifest = read_manifest(folder)
+    return manifest if program in manifest.models else None
+
+
+def _convert(
+    task: str,
+    arguments: dict[str, str],
+    *,
+    origin: Manifest | None,
+    source_dir: Path,
+    output: Path,
+    stem: str,
+) -> ExportResult:
+    """Change the layout of a model in a child process and install the result."""
+    if output.resolve() == source_dir.resolve():
+        raise BadInput(f"{output} holds the model to convert: choose another output folder")
+    with staging_folder(output, stem) as staging:
+        found = _call_child(
+            {"task": task, "output": str(staging.resolve()), "stem": stem, **arguments}
+        )
+        signature = ModelSignature(
+            *(
+                tuple(TensorSpec(t["name"], tuple(t["shape"]), t["dtype"]) for t in found[side])
+                for side in ("inputs", "outputs")
+            )
+        )
+        known = (
+            replace(origin, name=stem)
+            if origin is not None
+            else Manifest(
+                name=stem,
+                topology=None,
+                softmax=None,
+                files={},
+                models={},
+                classes=(),
+                paddle_version=found["paddle_version"],
+            )
+        )
+        manifest = replace(
+            known,
+            files=describe_files(staging, found["files"]),
+            models={found["model"]: signature},
+            paddle_version=found["paddle_version"],
+            lenet_cpp_version=package_version(),
+        )
+        return install(staging, output, manifest, 0.0)
+
+
+def _call_child(request: dict[str, str]) -> dict[str, Any]:
+    """Run :mod:`lenet_cpp.separate_layout.child` in a child process; see its ``main``."""
+    environment = os.environ | {
+        "FLAGS_enable_pir_api": "0",
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONWARNINGS": "ignore",
+        "GLOG_minloglevel": "3",
+    }
+    child = subprocess.run(  # noqa: S603 - our own interpreter and our own code
+        [sys.executable, "-c", "from lenet_cpp.separate_layout.child import main; main()"],
+        input=json.dumps(request),
+        capture_output=True,
+        check=False,
+        env=environment,
+        text=True,
+    )
+    if child.returncode < 0:
+        raise BadModel(
+            f"{request.get('model', request.get('folder'))} is damaged: Paddle crashed on it"
+            f" ({signal.Signals(-child.returncode).name})"
+        )
+    # Paddle may print as well: the answer is the last line.
+    lines = child.stdout.strip().splitlines()
+    try:
+        answer = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        answer = {}
+    if "error" in answer:
+        raise getattr(errors, answer["error"])(answer["message"])
+    if child.returncode or "files" not in answer:
+        reason = child.stderr.strip().splitlines() or ["it said nothing"]
+        raise BackendFailure(f"converting the model failed: {reason[-1]}")
+    found: dict[str, Any] = answer
+    return found

@@ -1,0 +1,178 @@
+"""The network layer by layer: where does the exported model depart first?"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp.errors import BadModel
+from lenet_cpp.predictor import Predictor
+from lenet_cpp.verify.comparison import differences
+from lenet_cpp.verify.files import find_models, load_trained_layer
+from lenet_cpp.verify.routes import run_dygraph
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import paddle
+    from numpy.typing import NDArray
+
+    from lenet_cpp.predictor import LayerOutput
+    from lenet_cpp.verify.files import ExportedModel
+
+__all__ = ["LayerComparison", "compare_layers"]
+
+_LAYER_IMAGES = 64
+# Layer to the operators that exporting may make of it; a bias becomes an addition after it.
+_OPERATORS = {
+    "Conv2D": {"conv2d"},
+    "Linear": {"matmul", "matmul_v2"},
+    "MaxPool2D": {"pool2d"},
+    "Softmax": {"softmax"},
+}
+_ADDITIONS = {"add", "elementwise_add"}
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """One layer of the trained network and the operator that exporting made of it."""
+
+    format: str
+    layer: str
+    kind: str
+    operator: str
+    """The operator's type; empty when it is not known which one it is."""
+    shape: tuple[int, ...]
+    largest_difference: float
+    departs: bool
+
+
+def compare_layers(
+    model_dir: Path,
+    images: NDArray[np.float32],
+    *,
+    params: Path,
+    formats: Sequence[str] | None = None,
+) -> list[LayerComparison]:
+    """Compare the network layer by layer, to see where the exported model departs first.
+
+    The first 64 images go through the trained layers and through the exported program with plain
+    kernels and without graph optimization.
+
+    Args:
+        model_dir: Folder of the exported model.
+        images: float32 [N, channels, height, width], at least one image.
+        params: The ``.pdparams`` that the model was exported from.
+        formats: As for :func:`find_models`.
+
+    Returns:
+        For each format the layers in the order of execution.
+
+    Raises:
+        FileNotFound: A file is missing.
+        BadModel: The model or the parameters are damaged, or do not fit each other.
+    """
+    images = images[:_LAYER_IMAGES]
+    found = find_models(model_dir, formats)
+    layer = load_trained_layer(model_dir, params)
+    layers = _record_layers(layer, images)
+    result = []
+    for model in found:
+        with Predictor(
+            model.program, model.params, accelerator="plain", ir_optim=False
+        ) as predictor:
+            operators = predictor.run_layers(images)
+        result += _match_layers(model, layers, operators)
+    return result
+
+
+@dataclass(frozen=True)
+class _LayerRun:
+    """One call of a layer."""
+
+    name: str
+    kind: str
+    biased: bool
+    output: NDArray[np.float32]
+
+
+def _record_layers(layer: paddle.nn.Layer, images: NDArray[np.float32]) -> list[_LayerRun]:
+    """Run the network and keep what each of its layers returned."""
+    runs: list[_LayerRun] = []
+
+    def recorder(name: str) -> Callable[[Any, Any, Any], None]:
+        def record(sublayer: Any, _inputs: Any, output: Any) -> None:
+            biased = getattr(sublayer, "bias", None) is not None
+            # A copy: an operator that works in place may overwrite it afterwards.
+            values = np.array(output.numpy())
+            runs.append(_LayerRun(name, type(sublayer).__name__, biased, values))
+
+        return record
+
+    hooks = [
+        sublayer.register_forward_post_hook(recorder(name.lstrip(".")))
+        for name, sublayer in layer.named_sublayers()
+        if not sublayer.sublayers()
+    ]
+    try:
+        run_dygraph(layer, images, len(images))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return runs
+
+
+def _operator_kind(op_type: str) -> str:
+    """``pd_op.add_:1`` is the in-place form of ``add``, second in its program."""
+    return re.sub(r"^pd_op\.|_?:\d+$", "", op_type)
+
+
+def _match_layers(
+    model: ExportedModel, layers: Sequence[_LayerRun], operators: Sequence[LayerOutput]
+) -> list[LayerComparison]:
+    """Walk through layers and operators side by side, in the order of execution."""
+    remaining = iter(operators)
+
+    def next_operator(kinds: set[str], layer: _LayerRun) -> LayerOutput:
+        for operator in remaining:
+            if _operator_kind(operator.op_type) in kinds:
+                return operator
+        raise BadModel(
+            f"{model.program} has no operator for the layer {layer.name} ({layer.kind}):"
+            " it is a model of another topology"
+        )
+
+    result = []
+    for layer in layers:
+        kinds = _OPERATORS.get(layer.kind)
+        if kinds is None:
+            shape = layer.output.shape
+            result.append(
+                LayerComparison(model.format, layer.name, layer.kind, "", shape, 0.0, departs=False)
+            )
+            continue
+        operator = next_operator(kinds, layer)
+        if layer.biased:
+            operator = next_operator(_ADDITIONS, layer)
+        if operator.values.shape != layer.output.shape:
+            raise BadModel(
+                f"{model.program}: {operator.op_type} gives {list(operator.values.shape)} where the"
+                f" layer {layer.name} gives {list(layer.output.shape)}"
+            )
+        difference, close = differences(layer.output, operator.values)
+        result.append(
+            LayerComparison(
+                model.format,
+                layer.name,
+                layer.kind,
+                operator.op_type,
+                operator.values.shape,
+                float(difference.max()),
+                departs=not close.all(),
+            )
+        )
+    return result

@@ -1,0 +1,115 @@
+"""What a verification found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp.tolerance import TOLERANCE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lenet_cpp.verify.comparison import Comparison
+    from lenet_cpp.verify.routes import Case
+
+__all__ = ["Report", "Row"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case, compared."""
+
+    case: Case
+    comparisons: tuple[Comparison, ...]
+    equal_predictions: int
+    """The images that every route puts into the same class."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every comparison came out as it has to."""
+        return all(comparison.agrees for comparison in self.comparisons)
+
+    @property
+    def verdict(self) -> str:
+        """The worst of the comparisons' verdicts."""
+        worst = max(self.comparisons, key=lambda one: (not one.agrees, not one.identical))
+        return worst.verdict
+
+
+@dataclass(frozen=True)
+class Report:
+    """What :func:`verify` found."""
+
+    model_dir: Path
+    images: int
+    reference: str
+    """What ``paddle.inference`` is compared with: ``dygraph``, or its own plain kernels when the
+    trained parameters are not at hand."""
+    rows: tuple[Row, ...]
+    unavailable: dict[tuple[str, str], str]
+    """Format and accelerator to why they do not go together."""
+    correct: dict[str, int] = field(default_factory=dict)
+    """Route to correct predictions, the fewest of all rows; empty without labels."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every row agrees."""
+        return all(row.agrees for row in self.rows)
+
+    @property
+    def largest_difference(self) -> float:
+        """Of all comparisons."""
+        return max(one.largest_difference for row in self.rows for one in row.comparisons)
+
+    @property
+    def equal_predictions(self) -> int:
+        """The images put into the same class by every route, the fewest of all rows."""
+        return min(row.equal_predictions for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as values that JSON takes; differences that are not finite as None."""
+        return {
+            "agrees": self.agrees,
+            "images": self.images,
+            "equal_predictions": self.equal_predictions,
+            "largest_difference": _finite(self.largest_difference),
+            "tolerance": TOLERANCE,
+            "reference": self.reference,
+            "accuracy": {
+                route: {"correct": correct, "total": self.images, "fraction": correct / self.images}
+                for route, correct in self.correct.items()
+            },
+            "rows": [
+                {
+                    "format": row.case.model.format,
+                    "accelerator": row.case.accelerator,
+                    "batch_size": row.case.batch_size,
+                    "threads": row.case.threads,
+                    "equal_predictions": row.equal_predictions,
+                    "verdict": row.verdict,
+                    "comparisons": [
+                        {
+                            "routes": [one.first, one.second],
+                            "largest_difference": _finite(one.largest_difference),
+                            "equal_predictions": one.equal_predictions,
+                            "verdict": one.verdict,
+                        }
+                        for one in row.comparisons
+                    ],
+                }
+                for row in self.rows
+            ],
+            "unavailable": [
+                {"format": format_, "accelerator": accelerator, "reason": reason}
+                for (format_, accelerator), reason in self.unavailable.items()
+            ],
+            "notes": list(self.notes),
+        }
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

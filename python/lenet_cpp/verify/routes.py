@@ -1,0 +1,171 @@
+"""The four routes from images to outputs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenet_cpp import errors
+from lenet_cpp._paddle_run import onednn_method, run_config
+from lenet_cpp.errors import BackendFailure, FileNotFound
+from lenet_cpp.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import paddle
+    from numpy.typing import NDArray
+
+    from lenet_cpp.verify.files import ExportedModel
+
+__all__ = [
+    "ACCELERATORS",
+    "ROUTES",
+    "Case",
+    "paddle_version_of",
+    "run_dygraph",
+    "run_lenet_cpp",
+    "run_paddle_inference",
+    "run_program",
+]
+
+ACCELERATORS = ("plain", "onednn", "openvino")
+ROUTES = ("dygraph", "paddle.inference", "C++ program", "lenet_cpp")
+
+# As paddle_engine.cc has it.
+_ONEDNN_SHAPES = 16
+
+
+@dataclass(frozen=True)
+class Case:
+    """How one row of the table is run; the same for every route."""
+
+    model: ExportedModel
+    accelerator: str
+    batch_size: int
+    threads: int = 1
+    check_finite: bool = True
+
+
+def _batches(images: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
+    return (images[begin : begin + size] for begin in range(0, len(images), size))
+
+
+def run_dygraph(
+    layer: paddle.nn.Layer, images: NDArray[np.float32], batch_size: int
+) -> NDArray[np.float32]:
+    """Run the layer itself; float32 [N, ...] in, float32 [N, classes] out."""
+    import paddle
+
+    with paddle.no_grad():
+        return np.concatenate(
+            [layer(paddle.to_tensor(batch)).numpy() for batch in _batches(images, batch_size)]
+        )
+
+
+def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run a model with ``paddle.inference``, configured as ``paddle_engine.cc`` does.
+
+    The files are not checked: Paddle crashes on some damaged ones, so let :class:`Predictor` load
+    the model first.
+    """
+    from paddle.inference import Config, PrecisionType
+
+    with tempfile.TemporaryDirectory(prefix="lenet-") as cache:
+        config = Config(str(case.model.program), str(case.model.params))
+        config.disable_gpu()
+        config.disable_glog_info()
+        config.set_cpu_math_library_num_threads(case.threads)
+        config.switch_ir_optim(True)
+        if case.model.format == "json":
+            config.enable_new_executor(True)
+            config.enable_new_ir(True)
+        else:
+            config.enable_memory_optim(False)
+        if case.accelerator == "onednn":
+            onednn_method(config, "enable_onednn")()
+            onednn_method(config, "set_onednn_cache_capacity")(_ONEDNN_SHAPES)
+        else:
+            onednn_method(config, "disable_onednn")()
+        if case.accelerator == "openvino":
+            config.set_optim_cache_dir(cache)
+            config.enable_openvino_engine(PrecisionType.Float32)
+        runs = run_config(config, _batches(images, case.batch_size))
+    return np.concatenate([outputs[0] for outputs in runs.outputs])
+
+
+def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run a model with :class:`lenet_cpp.Predictor`.
+
+    Raises:
+        lenet_cpp.Error: As the predictor does.
+    """
+    with Predictor(
+        case.model.program,
+        case.model.params,
+        accelerator=case.accelerator,
+        threads=case.threads,
+        check_finite=case.check_finite,
+    ) as predictor:
+        return np.concatenate([predictor.run(batch) for batch in _batches(images, case.batch_size)])
+
+
+def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run a model with the C++ program, in a process of its own.
+
+    Raises:
+        FileNotFound: There is no such program, or it cannot be started.
+        lenet_cpp.Error: What the program reported by its exit code.
+        BackendFailure: The program crashed.
+    """
+    with tempfile.TemporaryDirectory(prefix="lenet-") as name:
+        source, output = Path(name, "images.npy"), Path(name, "outputs.npy")
+        np.save(source, images)
+        _call_program(
+            program,
+            f"--model_file={case.model.program}",
+            f"--params_file={case.model.params}",
+            f"--input={source}",
+            f"--output={output}",
+            f"--accelerator={case.accelerator}",
+            f"--batch_size={case.batch_size}",
+            f"--threads={case.threads}",
+            f"--check_finite={str(case.check_finite).lower()}",
+        )
+        result: NDArray[np.float32] = np.load(output)
+        return result
+
+
+def paddle_version_of(program: Path) -> str:
+    """Return the version of the Paddle that the C++ program runs on; ``unknown`` without one.
+
+    Raises:
+        As :func:`run_program` does.
+    """
+    match = re.search(r"^Paddle Inference (\S+)$", _call_program(program, "--version"), re.M)
+    return match[1] if match else "unknown"
+
+
+def _call_program(program: Path, *arguments: str) -> str:
+    try:
+        child = subprocess.run(  # noqa: S603 - the program that the user asks to verify
+            [program.absolute(), *arguments], capture_output=True, check=False, text=True
+        )
+    except OSError as error:
+        raise FileNotFound(
+            f"cannot run {program} ({error.strerror}): build it with ./run.sh"
+        ) from error
+    if child.returncode == 0:
+        return child.stdout
+    said = child.stderr.strip().splitlines() or ["it said nothing"]
+    if child.returncode < 0:
+        raise BackendFailure(f"{program} was ended by signal {-child.returncode}: {said[-1]}")
+    kinds = (getattr(errors, name) for name in errors.__all__)
+    by_exit_code = {kind.exit_code: kind for kind in kinds}
+    raise by_exit_code.get(child.returncode, BackendFailure)(said[-1])
