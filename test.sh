@@ -38,7 +38,7 @@ echo "style"
 ruff check . || fail "ruff check found problems"
 ruff format --check --quiet . || fail "files are not formatted: ruff format ."
 find cpp examples cmake \( -name '*.cc' -o -name '*.h' \) -exec clang-format --dry-run --Werror {} + || fail "files are not formatted: clang-format -i"
-shellcheck run.sh test.sh .ci/run || fail "shellcheck found problems"
+shellcheck run.sh test.sh .ci/run scripts/fuzz.sh || fail "shellcheck found problems"
 mypy || fail "mypy found problems"
 
 echo "C++ tests"
@@ -47,6 +47,16 @@ if ! { cmake -S . -B build -DLENET_BUILD_TESTS=ON && cmake --build build; } >bui
     fail "the C++ tests do not build"
 fi
 ctest --test-dir build --output-on-failure
+
+for preset in asan-ubsan tsan; do
+    echo "C++ tests, preset $preset"
+    if ! { cmake --preset $preset -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}" && cmake --build --preset $preset; } \
+        >build/logs/$preset.log 2>&1; then
+        tail -20 build/logs/$preset.log
+        fail "the C++ tests do not build with preset $preset"
+    fi
+    ctest --preset $preset
+done
 
 echo "Python tests"
 python -m pytest "$@"

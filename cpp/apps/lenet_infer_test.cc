@@ -5,8 +5,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <new>
 #include <string>
 
+#include "interrupt.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
 #include "lenet/version.h"
@@ -73,16 +75,18 @@ void append(Tensor& all, const Tensor& part) {
 
 Report run(const Options& options) {
   Report report;
+  // First, because it is quickly said that there is something wrong with it.
+  const bool from_file = !options.input.empty();
+  Tensor images;
+  if (from_file) images = read_images(options.input);
   std::optional<Predictor> predictor;
   report.load_ms = 1e3 * seconds_of([&] { predictor.emplace(options.config); });
   report.config = predictor->config();
   report.paddle_version = paddle_version();
   report.output_name = predictor->output_spec().name;
 
-  const bool from_file = !options.input.empty();
   report.batch_size = options.batch_size > 0 ? options.batch_size : (from_file ? kDefaultBatch : 1);
-  const Tensor images =
-      from_file ? read_images(options.input) : zeros(predictor->input_spec(), report.batch_size);
+  if (!from_file) images = zeros(predictor->input_spec(), report.batch_size);
   report.input = from_file ? options.input : "zeros (no --input)";
   report.input_shape = images.shape;
   const std::int64_t count = images.shape[0];
@@ -92,6 +96,7 @@ Report run(const Options& options) {
   if (count == 0) report.output = predictor->run(images.view());
   Tensor part;
   for (std::int64_t done = 0; done < count; done += report.batch_size) {
+    stop_if_interrupted();
     const TensorView batch = slice(images, done, std::min(report.batch_size, count - done));
     const double seconds = seconds_of([&] { predictor->run(batch, part); });
     if (done == 0) report.first_run_ms = 1e3 * seconds;
@@ -101,9 +106,14 @@ Report run(const Options& options) {
   if (!options.labels.empty()) report.accuracy = compare(report.classes, options);
   if (options.repeats > 0 && count > 0) {
     const TensorView batch = slice(images, 0, report.batch_size);
-    report.latency = measure([&] { predictor->run(batch, part); }, options.warmup, options.repeats,
-                             static_cast<double>(report.batch_size));
+    const auto run_batch = [&] {
+      stop_if_interrupted();
+      predictor->run(batch, part);
+    };
+    report.latency =
+        measure(run_batch, options.warmup, options.repeats, static_cast<double>(report.batch_size));
   }
+  stop_if_interrupted();
   if (!options.output.empty()) write_npy(options.output, report.output);
   return report;
 }
@@ -111,10 +121,24 @@ Report run(const Options& options) {
 int print_out(const std::string& text) {
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
   if (written && std::fflush(stdout) == 0) return 0;
-  if (errno == EPIPE) return kExitClosedPipe;
+  const int error = errno;
+  if (error == EPIPE) return kExitClosedPipe;
+  stop_if_interrupted();
   std::fprintf(stderr, "lenet_infer_test: error: cannot write to standard output: %s\n",
-               std::strerror(errno));
+               std::strerror(error));
   return kExitOutput;
+}
+
+int run_with(const Options& options) try {
+  if (options.help) return print_out(help_text());
+  if (options.version) {
+    return print_out(std::string("lenet_infer_test ") + version() + "\nPaddle Inference " +
+                     paddle_version() + "\n");
+  }
+  return print_out(format_report(run(options), options.format));
+} catch (const Error&) {
+  stop_if_interrupted();  // whatever the signal made to fail
+  throw;
 }
 
 int main_of(int argc, char** argv) {
@@ -124,18 +148,20 @@ int main_of(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);
   try {
     const Options options = parse_options(argc, argv);
-    if (options.help) return print_out(help_text());
-    if (options.version) {
-      return print_out(std::string("lenet_infer_test ") + version() + "\nPaddle Inference " +
-                       paddle_version() + "\n");
-    }
-    return print_out(format_report(run(options), options.format));
+    catch_interrupts();
+    return run_with(options);
+  } catch (const Interrupted& interrupted) {
+    end_by(interrupted.signal);
   } catch (const UsageError& error) {
     std::fprintf(stderr, "lenet_infer_test: usage: %s (see --help)\n", error.what());
     return kExitUsage;
   } catch (const Error& error) {
     std::fprintf(stderr, "lenet_infer_test: %s: %s\n", to_string(error.code()), error.what());
     return static_cast<int>(error.code());
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "lenet_infer_test: %s: out of memory\n",
+                 to_string(ErrorCode::BackendFailure));
+    return static_cast<int>(ErrorCode::BackendFailure);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "lenet_infer_test: %s: %s\n", to_string(ErrorCode::BackendFailure),
                  error.what());

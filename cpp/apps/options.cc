@@ -75,6 +75,10 @@ const std::vector<Flag>& flags() {
                   "instead of both: the folder of an exported model, or of __model__ and one file "
                   "per variable",
                   [](Options& o) { return &o.config.model_dir; }));
+    add(bool_flag("check_program",
+                  "refuse programs that could make Paddle fault, and operators that are not known "
+                  "(default: true; false for a trusted model with others)",
+                  [](Options& o) { return &o.config.check_program; }));
     add(bool_flag("check_hashes", "compare the files with SHA256SUMS beside them (default: true)",
                   [](Options& o) { return &o.config.check_hashes; }));
 
@@ -98,7 +102,8 @@ const std::vector<Flag>& flags() {
         "Engine");
     add({"accelerator", "NAME",
          "auto, plain, onednn or openvino (default: auto, the fastest by measurement: openvino for "
-         "a .pdmodel, otherwise plain for one image on a small model, and onednn)",
+         "a "
+         ".pdmodel, otherwise plain for one image on a small model, and onednn)",
          [](Options& o, const std::string& value) {
            try {
              o.config.accelerator = parse_accelerator(value);
@@ -225,7 +230,9 @@ std::string help_text() {
          "\n"
          "Exit code: 0 done; 1 standard output could not be written; 2 wrong usage; 3 "
          "FileNotFound;\n"
-         "4 BadModel; 5 BadInput; 6 Unsupported; 7 VersionMismatch; 8 BackendFailure.\n";
+         "4 BadModel; 5 BadInput; 6 Unsupported; 7 VersionMismatch; 8 BackendFailure.\n"
+         "Ctrl-C, SIGTERM and SIGHUP end it by the signal (130, 143, 129 in a shell) and leave no\n"
+         "half-written file.\n";
 }
 
 }  // namespace lenet::apps

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "lenet/config.h"
+#include "lenet/error.h"
 
 namespace lenet::apps {
 
@@ -25,9 +26,9 @@ struct Options {
 };
 
 /// A command line that cannot be understood; `what()` says which argument and why.
-class UsageError : public std::runtime_error {
+class UsageError : public Error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit UsageError(const std::string& message) : Error(ErrorCode::BadInput, message) {}
 };
 
 /// \throws UsageError

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "lenet/tensor.h"
+#include "python_threads.h"
 
 namespace lenet::bindings {
 
@@ -33,7 +34,7 @@ FloatArray run_without_gil(Runner& runner, const FloatArray& images) {
   const TensorView view = view_of(images);
   Tensor output;
   {
-    const pybind11::gil_scoped_release release;
+    const WithoutGil release;
     output = runner.run(view);
   }
   return to_numpy(std::move(output));

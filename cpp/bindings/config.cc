@@ -26,6 +26,7 @@ void register_config(py::module_& module) {
       .def_readwrite("ir_optim", &Config::ir_optim)
       .def_readwrite("memory_optim", &Config::memory_optim)
       .def_readwrite("check_finite", &Config::check_finite)
+      .def_readwrite("check_program", &Config::check_program)
       .def_readwrite("check_hashes", &Config::check_hashes)
       .def_readwrite("max_batch_size", &Config::max_batch_size);
 }

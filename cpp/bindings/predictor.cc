@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arrays.h"
+#include "python_threads.h"
 #include "register.h"
 
 namespace py = pybind11;
@@ -24,7 +25,9 @@ struct Layer {
 /// A predictor that several Python threads may hold: they take turns.
 class SharedPredictor {
  public:
-  explicit SharedPredictor(const Config& config) : predictor_(config) {}
+  explicit SharedPredictor(const Config& config) : predictor_(config) {
+    note_workers(predictor_.accelerator(), config.threads);
+  }
   explicit SharedPredictor(Predictor predictor) : predictor_(std::move(predictor)) {}
 
   Tensor run(const TensorView& input) {
@@ -32,9 +35,9 @@ class SharedPredictor {
     return predictor_.run(input);
   }
 
-  std::unique_ptr<SharedPredictor> clone() {
+  Held<SharedPredictor> clone() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return std::make_unique<SharedPredictor>(predictor_.clone());
+    return Held<SharedPredictor>(new SharedPredictor(predictor_.clone()));
   }
 
   std::vector<Layer> run_layers(const TensorView& input) {
@@ -82,8 +85,8 @@ void register_predictor(py::module_& module) {
                spec.dtype + "')";
       });
 
-  using Release = py::call_guard<py::gil_scoped_release>;
-  py::class_<SharedPredictor>(module, "Predictor")
+  using Release = py::call_guard<WithoutGil>;
+  py::class_<SharedPredictor, Held<SharedPredictor>>(module, "Predictor")
       .def(py::init<const Config&>(), py::arg("config"), Release())
       .def("run", &run_without_gil<SharedPredictor>, py::arg("images").noconvert())
       .def(
@@ -92,7 +95,7 @@ void register_predictor(py::module_& module) {
             const TensorView view = view_of(images);
             std::vector<Layer> layers;
             {
-              const py::gil_scoped_release release;
+              const WithoutGil release;
               layers = self.run_layers(view);
             }
             std::vector<std::tuple<std::string, std::string, FloatArray>> result;

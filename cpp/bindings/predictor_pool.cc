@@ -1,6 +1,7 @@
 #include "lenet/predictor_pool.h"
 
 #include "arrays.h"
+#include "python_threads.h"
 #include "register.h"
 
 namespace py = pybind11;
@@ -8,9 +9,14 @@ namespace py = pybind11;
 namespace lenet::bindings {
 
 void register_predictor_pool(py::module_& module) {
-  using Release = py::call_guard<py::gil_scoped_release>;
-  py::class_<PredictorPool>(module, "PredictorPool")
-      .def(py::init<const Config&, std::size_t>(), py::arg("config"), py::arg("size"), Release())
+  using Release = py::call_guard<WithoutGil>;
+  py::class_<PredictorPool, Held<PredictorPool>>(module, "PredictorPool")
+      .def(py::init([](const Config& config, std::size_t size) {
+             auto pool = std::make_unique<PredictorPool>(config, size);
+             note_workers(pool->accelerator(), config.threads);
+             return Held<PredictorPool>(pool.release());
+           }),
+           py::arg("config"), py::arg("size"), Release())
       .def("run", &run_without_gil<PredictorPool>, py::arg("images").noconvert())
       .def("__len__", &PredictorPool::size)
       .def(

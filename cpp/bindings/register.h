@@ -10,5 +10,6 @@ void register_errors(pybind11::module_& module);
 void register_config(pybind11::module_& module);
 void register_predictor(pybind11::module_& module);
 void register_predictor_pool(pybind11::module_& module);
+void register_python_threads(pybind11::module_& module);
 
 }  // namespace lenet::bindings

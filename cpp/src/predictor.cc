@@ -77,7 +77,7 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
   require_file(state.files.program);
   if (!state.files.params.empty()) require_file(state.files.params);
   state.stamp = stamp_of(state.files);
-  check_model_files(state.files, config.check_hashes);
+  check_model_files(state.files, config.check_hashes, config.check_program);
   state.config = config;
   state.config.model_file = state.files.program;
   state.config.params_file = state.files.params;

@@ -5,6 +5,7 @@
 #include "io/file.h"
 #include "model/model_files.h"
 #include "model/sha256.h"
+#include "program_builder.h"
 #include "support.h"
 
 namespace lenet::tests {
@@ -47,7 +48,7 @@ Config by_files(const std::string& program, const std::string& params = "") {
 }
 
 void check(const Config& config) {
-  check_model_files(find_model_files(config), config.check_hashes);
+  check_model_files(find_model_files(config), config.check_hashes, config.check_program);
 }
 
 constexpr std::size_t kInLastWeights = 247000;
@@ -193,15 +194,13 @@ TEST_CASE("kinds of SHA256SUMS") {
 }
 
 TEST_CASE("one file per variable") {
-  // Of a program with one variable w of shape [2]: a var (name, type) and an operator.
-  const auto field = [](int number, const std::string& bytes) {
-    return static_cast<char>(number << 3 | 2) + varint(bytes.size()) + bytes;
-  };
-  const auto program = [&](const std::string& name) {
-    const std::string desc = "\x08\x05\x10\x02";
-    const std::string type = "\x08\x07" + field(3, field(1, desc));
-    const std::string variable = field(1, name) + field(2, type) + "\x18\x01";
-    return field(1, field(3, variable) + field(4, field(3, "relu")));
+  const auto program = [](const std::string& name) {
+    return TestProgram{{-1, 2},
+                       {-1, 2},
+                       {tensor_variable(name, {2}, true)},
+                       {make_operator("elementwise_add", {{"X", "x"}, {"Y", name}}, {{"Out", "y"}},
+                                      {int_attribute("axis", -1)})}}
+        .bytes();
   };
   const TemporaryFolder folder;
   write_file(folder / "__model__", program("w"));

@@ -22,6 +22,7 @@ from lenet_cpp.errors import (
     Unsupported,
     VersionMismatch,
 )
+from lenet_cpp.isolated import IsolatedPredictor
 from lenet_cpp.predictor import LayerOutput, Options, Predictor, PredictorPool
 from lenet_cpp.tensor_spec import TensorSpec
 
@@ -32,6 +33,7 @@ __all__ = [
     "Classification",
     "Error",
     "FileNotFound",
+    "IsolatedPredictor",
     "LayerOutput",
     "Options",
     "Predictor",

@@ -24,6 +24,7 @@ class Config:
     ir_optim: bool
     memory_optim: bool
     check_finite: bool
+    check_program: bool
     check_hashes: bool
     max_batch_size: int
     def __init__(self) -> None: ...

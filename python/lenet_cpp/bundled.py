@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import cache
 from pathlib import Path
@@ -45,6 +46,15 @@ class _PerThread(threading.local):
 
 _per_thread = _PerThread()
 _creating = threading.Lock()
+
+
+def _after_fork() -> None:
+    """In the child, the thread that may have held the lock is no more."""
+    global _creating  # noqa: PLW0603
+    _creating = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _predictor() -> Predictor:

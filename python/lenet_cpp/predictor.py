@@ -47,6 +47,9 @@ class Options(TypedDict, total=False):
     """Let intermediate results share memory; default False."""
     check_finite: bool
     """Refuse NaN and infinity in the input; default True."""
+    check_program: bool
+    """Refuse programs that could make Paddle fault, and operators that are not known; default
+    True. False is for a model that you trust and that has others."""
     check_hashes: bool
     """Compare the files with SHA256SUMS beside them when there is one; default True."""
     max_batch_size: int

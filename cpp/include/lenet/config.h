@@ -38,8 +38,10 @@ struct Config {
   int threads = 1;                 ///< CPU threads of one run, >= 1
   bool ir_optim = true;            ///< let the engine rewrite the graph (fusions)
   bool memory_optim = false;       ///< let intermediate results share memory
-  bool check_finite = true;  ///< refuse NaN and infinity (relu and max-pool would swallow them)
-  bool check_hashes = true;  ///< compare with SHA256SUMS when the model's folder has one
+  bool check_finite = true;   ///< refuse NaN and infinity (relu and max-pool would swallow them)
+  bool check_program = true;  ///< refuse programs that could make Paddle fault, and operators
+                              ///< that are not known; false for a trusted model with others
+  bool check_hashes = true;   ///< compare with SHA256SUMS when the model's folder has one
   /// Larger batches are cut into pieces of this many images, which bounds the memory of a run.
   std::int64_t max_batch_size = 1024;
 };

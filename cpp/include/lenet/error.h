@@ -22,11 +22,12 @@ enum class ErrorCode {
 /// "FileNotFound", "BadModel", ... A string literal, never null.
 const char* to_string(ErrorCode code) noexcept;
 
-/// Thrown by every function of the library that can fail. `what()` is one line, names the file or
-/// option concerned, and says what to do about it.
+/// Thrown by every function of the library that can fail. `what()` is one line of UTF-8, whatever
+/// the names in it, names the file or option concerned, and says what to do about it.
 class Error : public std::runtime_error {
  public:
-  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  /// Control characters of `message` and bytes that are no UTF-8 become '?'.
+  Error(ErrorCode code, const std::string& message);
 
   ErrorCode code() const noexcept { return code_; }
 

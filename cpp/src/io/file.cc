@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <exception>
 
 #include "lenet/error.h"
 
@@ -48,7 +49,13 @@ void require_file(const std::string& path) { const FileDescriptor file(path); }
 
 std::string read_file(const std::string& path) {
   const FileDescriptor file(path);
-  std::string contents(file.size(), '\0');
+  std::string contents;
+  try {
+    contents.resize(file.size());
+  } catch (const std::exception&) {  // bad_alloc, or length_error
+    throw Error(ErrorCode::BackendFailure, "not enough memory to read '" + path + "', " +
+                                               std::to_string(file.size()) + " bytes");
+  }
   std::size_t done = 0;
   while (done < contents.size()) {
     const ssize_t count = read(file.value(), contents.data() + done, contents.size() - done);

@@ -8,9 +8,11 @@
 #include <cctype>
 #include <cerrno>
 #include <charconv>
+#include <climits>
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <new>
 #include <random>
 #include <string_view>
 #include <utility>
@@ -186,7 +188,7 @@ std::vector<std::int64_t> widen(const Array& array) {
 [[noreturn]] void fail_to_write(const std::string& path, const std::string& temporary, int error) {
   if (!temporary.empty()) unlink(temporary.c_str());
   const bool place = error == ENOENT || error == EACCES || error == ENOTDIR || error == EROFS ||
-                     error == EISDIR || error == EPERM;
+                     error == EISDIR || error == EPERM || error == ELOOP || error == ENAMETOOLONG;
   throw Error(place ? ErrorCode::FileNotFound : ErrorCode::BackendFailure,
               "cannot write '" + path + "': " + std::strerror(error));
 }
@@ -264,7 +266,12 @@ Tensor read_images(const std::string& path) {
   if (array.dtype != "|u1" && array.dtype != "<f4") {
     bad_file(path, "has element type " + array.dtype + "; images are uint8 or float32");
   }
-  images.data.resize(element_count(array.shape));
+  try {
+    images.data.resize(element_count(array.shape));
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::BackendFailure, "not enough memory for the images of '" + path +
+                                               "', shape " + to_string(array.shape));
+  }
   if (array.dtype == "|u1") {
     std::transform(array.bytes.begin(), array.bytes.end(), images.data.begin(), [](char byte) {
       return static_cast<float>(static_cast<unsigned char>(byte)) / kMaxPixel;
@@ -302,6 +309,8 @@ void write_npy(const std::string& path, const Tensor& tensor) {
   for (int links = 0; links < kMaxLinks && fs::is_symlink(target, failed); ++links) {
     target = target.parent_path() / fs::read_symlink(target, failed);
   }
+  if (fs::is_symlink(target, failed)) fail_to_write(path, "", ELOOP);
+  if (target.filename().native().size() > NAME_MAX) fail_to_write(path, "", ENAMETOOLONG);
   const auto [file, temporary] = create_beside(target);
   if (file < 0) fail_to_write(path, "", errno);
   const bool written = write_all(file, header) && write_all(file, values);

@@ -11,7 +11,10 @@
 #include "io/file.h"
 #include "io/printable.h"
 #include "lenet/error.h"
+#include "model/check_graph.h"
 #include "model/parameters.h"
+#include "model/pir_program.h"
+#include "model/program_desc.h"
 #include "model/sha256.h"
 
 namespace lenet {
@@ -71,7 +74,11 @@ std::map<std::string, std::string> read_hashes(const std::string& path) {
   for (std::string line; std::getline(lines, line);) {
     if (line.empty()) continue;
     constexpr std::size_t kDigits = 64;
-    if (line.size() < kDigits + 3 || line[kDigits] != ' ') {
+    const auto is_digit = [](unsigned char byte) { return std::isxdigit(byte) != 0; };
+    const auto is_control = [](unsigned char byte) { return std::iscntrl(byte) != 0; };
+    if (line.size() < kDigits + 3 || line[kDigits] != ' ' ||
+        !std::all_of(line.begin(), line.begin() + kDigits, is_digit) ||
+        std::any_of(line.begin(), line.end(), is_control)) {
       throw Error(ErrorCode::BadModel, "'" + path + "' is not a list of SHA-256 sums");
     }
     std::string digits = line.substr(0, kDigits);
@@ -116,7 +123,14 @@ class HashCheck {
   std::map<std::string, std::map<std::string, std::string>> by_folder_;
 };
 
-void check_separate(const ModelFiles& files, HashCheck& check_hash) {
+/// After the hashes, whose mismatch says more than what is wrong with the program.
+void check_operators(const ModelFiles& files, const std::string& program) {
+  Graph graph = files.format == ModelFormat::Json ? read_pir_program(program, files.program)
+                                                  : read_program_desc(program, files.program);
+  check_graph(graph, files.program);
+}
+
+void check_separate(const ModelFiles& files, HashCheck& check_hash, bool check_program) {
   const std::string program = read_file(files.program);
   check_hash(files.program, program);
   for (const ParameterSpec& spec : read_pdmodel_parameters(program, files.program)) {
@@ -131,6 +145,7 @@ void check_separate(const ModelFiles& files, HashCheck& check_hash) {
     check_hash(path, contents);
     require_same_parameters({spec}, read_parameter_records(contents, path), path);
   }
+  if (check_program) check_operators(files, program);
 }
 
 }  // namespace
@@ -153,10 +168,10 @@ ModelFiles find_model_files(const Config& config) {
   return combined_files(config.model_file, config.params_file);
 }
 
-void check_model_files(const ModelFiles& files, bool check_hashes) {
+void check_model_files(const ModelFiles& files, bool check_hashes, bool check_program) {
   HashCheck check_hash(check_hashes);
   if (files.format == ModelFormat::Separate) {
-    check_separate(files, check_hash);
+    check_separate(files, check_hash, check_program);
     return;
   }
   const std::string program = read_file(files.program);
@@ -168,6 +183,7 @@ void check_model_files(const ModelFiles& files, bool check_hashes) {
   require_same_parameters(needed, found, files.params);
   check_hash(files.program, program);
   check_hash(files.params, params);
+  if (check_program) check_operators(files, program);
 }
 
 }  // namespace lenet

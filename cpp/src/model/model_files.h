@@ -27,8 +27,10 @@ struct ModelFiles {
 ModelFiles find_model_files(const Config& config);
 
 /// Checks that the files are whole and belong together: structure of the program, structure of the
-/// parameter file, the same parameters in both, and SHA256SUMS beside them when `check_hashes`.
-/// \throws Error FileNotFound, BadModel.
-void check_model_files(const ModelFiles& files, bool check_hashes);
+/// parameter file, the same parameters in both, and SHA256SUMS beside them when `check_hashes`; and
+/// that Paddle runs the program without harm when `check_program` (check_graph.h).
+/// \throws Error FileNotFound, BadModel; Unsupported (an operator that is not known to
+/// check_graph).
+void check_model_files(const ModelFiles& files, bool check_hashes, bool check_program);
 
 }  // namespace lenet

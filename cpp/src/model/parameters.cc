@@ -27,16 +27,6 @@ const std::map<int, std::size_t>& element_sizes() {
 
 constexpr int kVarTypeDenseTensor = 7;
 
-// The types of PIR's JSON that have a counterpart in framework.proto.
-int dtype_of_json(const std::string& name) {
-  static const std::map<std::string, int> types = {
-      {"t_bool", 0}, {"t_i16", 1},  {"t_i32", 2}, {"t_i64", 3},   {"t_f16", 4},  {"t_f32", 5},
-      {"t_f64", 6},  {"t_ui8", 20}, {"t_i8", 21}, {"t_bf16", 22}, {"t_c64", 23}, {"t_c128", 24},
-  };
-  const auto found = types.find(name.substr(name.find('.') + 1));
-  return found == types.end() ? -1 : found->second;
-}
-
 /// TensorDesc: data_type = 1, dims = 2 (packed or not).
 ParameterSpec read_tensor_desc(std::string_view message, const std::string& path) {
   ParameterSpec spec;
@@ -92,6 +82,16 @@ void sort_by_name(std::vector<ParameterSpec>& specs) {
 }
 
 }  // namespace
+
+// The types of PIR's JSON that have a counterpart in framework.proto.
+int dtype_of_json(const std::string& name) {
+  static const std::map<std::string, int> types = {
+      {"t_bool", 0}, {"t_i16", 1},  {"t_i32", 2}, {"t_i64", 3},   {"t_f16", 4},  {"t_f32", 5},
+      {"t_f64", 6},  {"t_ui8", 20}, {"t_i8", 21}, {"t_bf16", 22}, {"t_c64", 23}, {"t_c128", 24},
+  };
+  const auto found = types.find(name.substr(name.find('.') + 1));
+  return found == types.end() ? -1 : found->second;
+}
 
 std::vector<ParameterSpec> read_pdmodel_parameters(std::string_view bytes,
                                                    const std::string& path) {

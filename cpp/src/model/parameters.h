@@ -19,6 +19,9 @@ struct ParameterSpec {
   Shape shape;
 };
 
+/// The VarType.Type of an element type of PIR's JSON such as "0.t_f32"; -1 when it has none.
+int dtype_of_json(const std::string& name);
+
 /// The parameters that a `.pdmodel` (a ProgramDesc protocol buffer, Paddle's framework.proto)
 /// loads, sorted by name, which is their order in a combined parameter file. \throws Error BadModel
 /// naming `path` when the structure is broken.

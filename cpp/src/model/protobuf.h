@@ -17,9 +17,10 @@ namespace lenet {
 /// One field of a message.
 struct Field {
   std::uint64_t number = 0;
-  std::uint64_t value = 0;        ///< of a varint field
+  std::uint64_t value = 0;        ///< of a varint or fixed-width field
   std::string_view bytes = {};    ///< of a length-delimited field
   bool delimited = false;         ///< whether it is length-delimited
+  int wire = 0;                   ///< wire type: 0 varint, 1 64 bits, 2 delimited, 5 32 bits
   std::string_view encoded = {};  ///< the whole field as it stands in the message
 };
 
@@ -35,19 +36,19 @@ class FieldReader {
     if (reader_.at_end()) return false;
     const std::size_t start = message_.size() - reader_.remaining();
     const std::uint64_t key = reader_.read_varint();
-    field = {key >> 3, 0, {}, (key & 7) == 2, {}};
+    field = {key >> 3, 0, {}, (key & 7) == 2, static_cast<int>(key & 7), {}};
     switch (key & 7) {
       case 0:
         field.value = reader_.read_varint();
         break;
       case 1:
-        reader_.take(8);
+        field.value = reader_.read<std::uint64_t>();
         break;
       case 2:
         field.bytes = reader_.take(reader_.read_varint());
         break;
       case 5:
-        reader_.take(4);
+        field.value = reader_.read<std::uint32_t>();
         break;
       default:
         fail("is damaged: it is not a Paddle program");

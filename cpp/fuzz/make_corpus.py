@@ -1,0 +1,174 @@
+"""Writes the seeds of the fuzzers: cpp/fuzz/corpus/<target>/.
+
+Whole files come from those who define the formats (NumPy, Paddle, the MNIST files, sha256sum's
+form); the others are broken in the ways that readers break on. Needs paddlepaddle and numpy; run it
+again after a format changed, and commit what it wrote.
+
+    python cpp/fuzz/make_corpus.py
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+CORPUS = HERE / "corpus"
+
+# Exports a net of one layer in the format that FLAGS_enable_pir_api chooses.
+EXPORT = """
+import sys
+from pathlib import Path
+
+import paddle
+
+paddle.seed(0)
+net = paddle.nn.Sequential(paddle.nn.Linear(2, 3), paddle.nn.ReLU())
+net.eval()
+paddle.jit.save(net, sys.argv[1], input_spec=[paddle.static.InputSpec([None, 2], "float32", "x")])
+path = Path(sys.argv[1] + ".pdmodel")
+if path.exists():
+    paddle.enable_static()
+    program = paddle.static.Program.parse_from_string(path.read_bytes())
+    for op in program.global_block().ops:
+        # Where in which file the operator was made: paths of the machine.
+        if op.has_attr("op_callstack"):
+            op.desc.remove_attr("op_callstack")
+    path.write_bytes(program.desc.serialize_to_string())
+"""
+
+
+def main() -> int:
+    """Write every seed."""
+    _npy()
+    _idx()
+    _pgm()
+    _model_files()
+    _sha256sums()
+    return 0
+
+
+def _write(target: str, name: str, content: bytes) -> None:
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+
+
+def _saved(array: np.ndarray, version: tuple[int, int] = (1, 0)) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, version=version)
+    return file.getvalue()
+
+
+def _header(text: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+def _npy() -> None:
+    pixels = np.arange(12, dtype=np.uint8)
+    _write("npy", "images_uint8", _saved(pixels.reshape(1, 3, 4)))
+    _write("npy", "images_float32", _saved(pixels.astype("<f4").reshape(2, 1, 2, 3)))
+    _write("npy", "image_version_2", _saved(pixels.reshape(3, 4), (2, 0)))
+    _write("npy", "image_version_3", _saved(pixels.reshape(3, 4), (3, 0)))
+    for dtype in ("|u1", "<i4", "<i8"):
+        _write("npy", f"labels_{dtype[1:]}", _saved(pixels[:4].astype(dtype)))
+    _write("npy", "fortran", _saved(np.asfortranarray(pixels.reshape(3, 4))))
+    _write("npy", "big_endian", _saved(pixels.astype(">f4").reshape(3, 4)))
+    _write("npy", "no_images", _saved(np.zeros((0, 1, 28, 28), np.float32)))
+    _write("npy", "scalar", _saved(np.array(1.5, np.float32)))
+    text = b"{'descr': '|u1', 'fortran_order': False, 'shape': (%s), }\n"
+    huge = str(2**62).encode()
+    _write("npy", "huge_shape", _header(text % (huge + b", " + huge)))
+    _write("npy", "zero_and_huge", _header(text % (b"0, " + huge + b", " + huge)))
+    _write("npy", "long_number", _header(text % (b"9" * 40 + b",")))
+    _write("npy", "header_too_long", b"\x93NUMPY\x02\x00\xff\xff\xff\xff{'descr': '|u1'")
+    _write("npy", "no_shape", _header(b"{'descr': '|u1', 'fortran_order': False, }\n"))
+
+
+def _idx() -> None:
+    sample = ROOT / "data" / "mnist_sample"
+    pixels = gzip.decompress((sample / "t10k-images-idx3-ubyte.gz").read_bytes())
+    labels = gzip.decompress((sample / "t10k-labels-idx1-ubyte.gz").read_bytes())
+    _write("idx", "mnist_images", struct.pack(">IIII", 0x803, 1, 28, 28) + pixels[16 : 16 + 784])
+    _write("idx", "mnist_labels", struct.pack(">II", 0x801, 10) + labels[8:18])
+    _write("idx", "one_image", struct.pack(">III", 0x802, 2, 2) + bytes(4))
+    _write("idx", "four_dimensions", struct.pack(">IIIII", 0x804, 1, 1, 2, 2) + bytes(4))
+    _write("idx", "none", struct.pack(">IIII", 0x803, 0, 28, 28))
+    _write("idx", "huge", struct.pack(">IIII", 0x803, *[0xFFFFFFFF] * 3))
+    _write("idx", "cut_in_header", struct.pack(">II", 0x803, 1))
+    _write("idx", "cut_in_values", struct.pack(">II", 0x801, 10) + bytes(9))
+    _write("idx", "float", struct.pack(">II", 0xD01, 1) + bytes(4))
+
+
+def _pgm() -> None:
+    _write("pgm", "image", b"P5\n4 3\n255\n" + bytes(range(12)))
+    _write("pgm", "comments", b"P5 # a\n# b\n4 # c\n3\n255\n" + bytes(range(12)))
+    _write("pgm", "sixteen_bits", b"P5\n2 1\n65535\n" + bytes(4))
+    _write("pgm", "huge", b"P5\n4294967296 4294967296\n255\n")
+    _write("pgm", "long_number", b"P5\n" + b"9" * 40 + b" 1\n255\n")
+    _write("pgm", "negative", b"P5\n-2 -2\n255\n" + bytes(4))
+    _write("pgm", "comment_to_the_end", b"P5\n4 3 # 255")
+    _write("pgm", "no_pixels", b"P5\n1 1\n255")
+
+
+def _model_files() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for format_name, pir in (("old", "0"), ("pir", "1")):
+            subprocess.run(  # noqa: S603
+                [sys.executable, "-W", "ignore", "-c", EXPORT, f"{folder}/{format_name}"],
+                env={**os.environ, "FLAGS_enable_pir_api": pir, "GLOG_v": "-1"},
+                check=True,
+            )
+        program = (Path(folder) / "old.pdmodel").read_bytes()
+        document = (Path(folder) / "pir.json").read_bytes()
+        params = (Path(folder) / "pir.pdiparams").read_bytes()
+    _write("pdmodel", "linear", program)
+    _write("pdmodel", "cut", program[: len(program) // 2])
+    _write("pdmodel", "length_too_long", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x08\x00")
+    _write("pdmodel", "varint_without_end", b"\x08" + b"\xff" * 12)
+    _write("pdmodel", "field_zero", b"\x00\x00")
+    _write("pdmodel", "group", b"\x0b\x0c")
+    _write("json", "linear", document)
+    _write("json", "cut", document[: len(document) // 2])
+    _write("json", "deep", b"[" * 2000)
+    _write("json", "not_pir", b'{"base_code": {"magic": "elf"}}')
+    _write("json", "no_program", b'{"base_code": {"magic": "pir"}}')
+    _write("pdiparams", "linear", params)
+    _write("pdiparams", "cut_in_header", params[:10])
+    _write("pdiparams", "cut_in_values", params[:-1])
+    _write("pdiparams", "many_levels", struct.pack("<IQ", 0, 2**64 - 1) + bytes(64))
+    _write("pdiparams", "negative_length", struct.pack("<IQIi", 0, 0, 0, -1))
+    huge = b"\x08\x05" + b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\x7f" * 2
+    _write("pdiparams", "huge_shape", struct.pack("<IQIi", 0, 0, 0, len(huge)) + huge)
+    zero = b"\x08\x05\x10\x00" + b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\x7f" * 2
+    _write("pdiparams", "zero_and_huge", struct.pack("<IQIi", 0, 0, 0, len(zero)) + zero)
+
+
+def _sha256sums() -> None:
+    line = hashlib.sha256(b"p").hexdigest() + "  __model__\n"
+    _write("sha256sums", "matches", line.encode())
+    upper = line[:64].upper() + " *__model__\n"
+    _write("sha256sums", "binary_upper_case", upper.encode())
+    _write("sha256sums", "another", ("0" * 64 + "  __model__\n").encode())
+    _write("sha256sums", "twice", (line + "0" * 64 + "  __model__\n").encode())
+    _write("sha256sums", "no_line_feed", line.rstrip().encode())
+    _write("sha256sums", "no_name", line[:66].encode())
+    _write("sha256sums", "no_digits", ("g" * 64 + "  __model__\n").encode())
+    _write("sha256sums", "carriage_returns", line.replace("\n", "\r\n").encode())
+    _write("sha256sums", "control_characters", b"\x1b[2J" + b"0" * 60 + b"  __model__\n")
+    _write("sha256sums", "other_bytes", line.encode() + b"\x00\xff\n")
+    _write("sha256sums", "empty", b"")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+#include <string>
+#include <vector>
+
+#include "model/parameters.h"
+#include "model/variable_names.h"
+#include "support.h"
+#include "targets.h"
+#include "whole_model.h"
+
+namespace lenet::fuzz {
+
+void pdmodel(std::string_view bytes) {
+  const std::string path = "model.pdmodel";
+  std::vector<ParameterSpec> specs;
+  const bool accepted = accepts({ErrorCode::BadModel}, [&] {
+    specs = read_pdmodel_parameters(bytes, path);
+    require(specs.size() <= bytes.size(), "no more parameters than bytes");
+  });
+  if (accepted) check_whole_model(ModelFormat::Pdmodel, bytes, specs);
+  std::string renamed;
+  const bool rewritten = accepts({ErrorCode::BadModel},
+                                 [&] { renamed = with_renamed_variables(bytes, "_lenet1", path); });
+  if (!accepted || !rewritten) return;
+  // Parameters keep their names, types and shapes.
+  const auto again = read_pdmodel_parameters(renamed, path);
+  require(again.size() == specs.size(), "renaming keeps the number of parameters");
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    require(again[i].name == specs[i].name, "renaming keeps the parameters' names");
+  }
+}
+
+}  // namespace lenet::fuzz

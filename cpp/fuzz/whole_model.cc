@@ -1,0 +1,54 @@
+#include "whole_model.h"
+
+#include <cstdint>
+#include <string>
+
+#include "model/protobuf.h"
+#include "support.h"
+
+namespace lenet::fuzz {
+namespace {
+
+constexpr int kFloat32 = 5;
+constexpr std::uint64_t kMaxValues = 4096;
+
+/// Whether a record of zeros could be appended.
+bool append_record(const ParameterSpec& spec, std::string& file) {
+  if (spec.dtype != kFloat32) return false;
+  std::uint64_t values = 1;
+  std::string desc = {8, kFloat32};
+  for (const std::int64_t dimension : spec.shape) {
+    if (dimension < 0 || static_cast<std::uint64_t>(dimension) > kMaxValues) return false;
+    values *= static_cast<std::uint64_t>(dimension);
+    if (values > kMaxValues) return false;
+    desc += '\x10';
+    append_varint(desc, static_cast<std::uint64_t>(dimension));
+  }
+  if (desc.size() > 0x7f) return false;
+  // Version (4 bytes), levels (8), version (4), length of the description (4, little-endian).
+  file.append(16, '\0');
+  file += static_cast<char>(desc.size());
+  file.append(3, '\0');
+  file += desc;
+  file.append(values * sizeof(float), '\0');
+  return true;
+}
+
+}  // namespace
+
+void check_whole_model(ModelFormat format, std::string_view program,
+                       const std::vector<ParameterSpec>& specs) {
+  static MemoryFile program_file;
+  static MemoryFile params_file;
+  std::string params;
+  for (const ParameterSpec& spec : specs) {
+    if (!append_record(spec, params)) return;
+  }
+  program_file.write(program);
+  params_file.write(params);
+  accepts({ErrorCode::BadModel, ErrorCode::Unsupported}, [&] {
+    check_model_files({format, program_file.path(), params_file.path(), ""}, false, true);
+  });
+}
+
+}  // namespace lenet::fuzz

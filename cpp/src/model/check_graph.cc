@@ -1,0 +1,254 @@
+#include "model/check_graph.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "io/printable.h"
+#include "model/operators.h"
+
+namespace lenet {
+namespace {
+
+constexpr std::size_t kMaxName = 1024;
+constexpr std::size_t kMaxRank = 9;
+constexpr std::int64_t kMaxDimension = 0x7fffffff;
+
+std::vector<std::string_view> split(std::string_view text, char separator) {
+  std::vector<std::string_view> words;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(separator), text.size());
+    if (end > 0) words.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return words;
+}
+
+/// Takes a mark off the end of a word; says whether it was there.
+bool take_mark(std::string_view& word, char mark) {
+  if (word.empty() || word.back() != mark) return false;
+  word.remove_suffix(1);
+  return true;
+}
+
+AttributeType type_named(std::string_view name) {
+  static const std::map<std::string_view, AttributeType> types = {
+      {"bool", AttributeType::Bool},     {"int", AttributeType::Int},
+      {"long", AttributeType::Long},     {"float", AttributeType::Float},
+      {"double", AttributeType::Double}, {"str", AttributeType::Text},
+      {"bools", AttributeType::Bools},   {"ints", AttributeType::Ints},
+      {"longs", AttributeType::Longs},   {"floats", AttributeType::Floats},
+      {"strs", AttributeType::Texts},    {"dims", AttributeType::Dims},
+      {"dtype", AttributeType::Dtype},   {"place", AttributeType::Place},
+      {"empty", AttributeType::Empty},
+  };
+  return types.at(name);
+}
+
+class Checker {
+ public:
+  Checker(Graph& graph, const std::string& path) : graph_(graph), path_(path) {}
+
+  void check() {
+    if (graph_.operators.size() > kMaxOperators) refuse("has too many operators");
+    for (Value& value : graph_.values) value.defined = value.parameter;
+    for (const Value& value : graph_.values) require_dimensions(value, value.parameter ? 1 : 0);
+    for (std::size_t i = 0; i < graph_.operators.size(); ++i) check_operator(i);
+    if (inputs_ != 1) {
+      throw Error(ErrorCode::Unsupported, "'" + path_ + "' has " + std::to_string(inputs_) +
+                                              " inputs; models with one are supported");
+    }
+    if (fetched_.empty()) refuse("has no output");
+    if (*fetched_.rbegin() != static_cast<std::int64_t>(fetched_.size()) - 1) {
+      refuse("is damaged: the numbers of its outputs");
+    }
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& problem) const { refuse_program(path_, problem); }
+
+  void require_dimensions(const Value& value, std::int64_t least) const {
+    std::int64_t count = 1;
+    bool sane = value.shape.size() <= kMaxRank;
+    for (std::size_t i = 0; sane && i < value.shape.size(); ++i) {
+      const std::int64_t size = value.shape[i];
+      const bool open = size == -1 && !value.parameter;
+      sane = open || (size >= least && size <= kMaxDimension);
+      if (sane && size > 0) {
+        sane = count <= kMaxValuesPerImage / size;
+        count *= size;
+      }
+    }
+    if (!sane) refuse("is damaged: '" + value.name + "' has the shape " + to_string(value.shape));
+  }
+
+  void check_operator(std::size_t at) {
+    Operator& op = graph_.operators[at];
+    const OperatorRule* rule = find_operator(op.type, graph_.pir);
+    if (rule == nullptr) {
+      throw Error(ErrorCode::Unsupported, "'" + path_ + "' has an operator '" + printable(op.type) +
+                                              "', which lenet cannot check; for a model that you "
+                                              "trust set check_program to false");
+    }
+    const std::string where = "operator " + std::to_string(at) + " (" + op.type + ")";
+    const bool feed = op.type == "feed";
+    const bool fetch = op.type == "fetch";
+    op.inputs = bind(where, rule->inputs, op.positional_inputs, std::move(op.inputs));
+    op.outputs = bind(where, rule->outputs, op.positional_outputs, std::move(op.outputs));
+    check_attributes(where, *rule, op);
+    if (!feed) require_given(where, op);
+    Step step(graph_, op, where, path_);
+    if (!fetch) require_free(step, where, op);
+    rule->infer(step);
+    if (!fetch) define(op);
+    work_ += step.work();
+    if (work_ > static_cast<double>(kMaxMultiplyAdds)) refuse("asks for an absurd amount of work");
+    inputs_ += feed || op.type == "1.data" ? 1 : 0;
+    if (fetch || op.type == "1.fetch") {
+      const std::int64_t column = step.integer("col");
+      step.require(column >= 0 && fetched_.insert(column).second, "col");
+    }
+  }
+
+  /// Gives arguments by place their names, and checks that all have as many values as they must.
+  std::map<std::string, Argument> bind(const std::string& where, std::string_view rules,
+                                       const std::vector<Argument>& positional,
+                                       std::map<std::string, Argument> named) const {
+    std::map<std::string, Argument> bound;
+    std::size_t place = 0;
+    for (std::string_view word : split(rules, ' ')) {
+      const bool optional = take_mark(word, '?');
+      const bool list = take_mark(word, '*');
+      const std::string name(word);
+      Argument values;
+      if (graph_.pir) {
+        if (place < positional.size()) values = positional[place];
+        ++place;
+      } else if (auto found = named.find(name); found != named.end()) {
+        values = std::move(found->second);
+        named.erase(found);
+      }
+      const bool enough = optional || !values.empty();
+      if (!enough || (!list && values.size() > 1)) {
+        refuse(where + " is damaged: the argument " + name);
+      }
+      bound.emplace(name, std::move(values));
+    }
+    if (!named.empty() || positional.size() > place) {
+      refuse(where + " is damaged: an argument too many");
+    }
+    return bound;
+  }
+
+  void check_attributes(const std::string& where, const OperatorRule& rule,
+                        const Operator& op) const {
+    std::set<std::string_view> seen;
+    for (const std::string_view rules : {rule.attributes, common_attributes(graph_.pir)}) {
+      for (std::string_view word : split(rules, ' ')) {
+        const bool optional = take_mark(word, '?');
+        const std::size_t colon = word.find(':');
+        const std::string_view name = word.substr(0, colon);
+        if (!seen.insert(name).second) continue;  // an operator's own before the common one
+        const auto found = op.attributes.find(std::string(name));
+        const std::string which = "the attribute " + std::string(name);
+        if (found == op.attributes.end()) {
+          if (!optional) refuse(where + " is damaged: no " + which.substr(4));
+          continue;
+        }
+        bool fits = false;
+        for (const std::string_view type : split(word.substr(colon + 1), '|')) {
+          fits |= found->second.type == type_named(type);
+        }
+        if (!fits) refuse(where + " is damaged: the type of " + which);
+      }
+    }
+    check_common(where, op);
+  }
+
+  void check_common(const std::string& where, const Operator& op) const {
+    const auto text = [&](const char* name) {
+      const auto found = op.attributes.find(name);
+      return found == op.attributes.end() ? std::string()
+                                          : std::get<std::string>(found->second.value);
+    };
+    if (!text("op_device").empty() && text("op_device") != "cpu") {
+      refuse(where + " is damaged: op_device");
+    }
+    for (const char* name : {"mkldnn_data_type", "onednn_data_type"}) {
+      const std::string type = text(name);
+      if (!type.empty() && type != "float32" && type != "int8" && type != "bfloat16") {
+        refuse(where + " is damaged: " + name);
+      }
+    }
+    const auto workspace = op.attributes.find("workspace_size_MB");
+    if (workspace != op.attributes.end()) {
+      constexpr std::int64_t kMostMegabytes = 1 << 14;
+      const auto size = std::get<std::int64_t>(workspace->second.value);
+      if (size < 0 || size > kMostMegabytes) refuse(where + " is damaged: workspace_size_MB");
+    }
+  }
+
+  void require_given(const std::string& where, const Operator& op) const {
+    for (const auto& [name, values] : op.inputs) {
+      for (const std::size_t index : values) {
+        if (!graph_.values[index].defined) {
+          refuse(where + " is damaged: it uses '" + graph_.values[index].name +
+                 "' before anything gave it");
+        }
+      }
+    }
+  }
+
+  /// What an operator gives must be new, but for the statistics of a normalization, which stay.
+  void require_free(const Step& step, const std::string& where, const Operator& op) const {
+    std::set<std::size_t> given;
+    for (const auto& [name, values] : op.outputs) {
+      const std::string kept = name == "MeanOut" ? "Mean" : name == "VarianceOut" ? "Variance" : "";
+      for (const std::size_t index : values) {
+        const Value& value = graph_.values[index];
+        const bool in_place = !kept.empty() && step.count(kept) == 1 && &step.in(kept) == &value;
+        if (!given.insert(index).second || (value.defined && !in_place)) {
+          refuse(where + " is damaged: it overwrites '" + value.name + "'");
+        }
+      }
+    }
+  }
+
+  void define(const Operator& op) {
+    for (const auto& [name, values] : op.outputs) {
+      for (const std::size_t index : values) {
+        Value& value = graph_.values[index];
+        value.defined = true;
+        require_dimensions(value, name == "XShape" ? 0 : 1);
+      }
+    }
+  }
+
+  Graph& graph_;
+  const std::string& path_;
+  int inputs_ = 0;
+  double work_ = 0;
+  std::set<std::int64_t> fetched_;
+};
+
+}  // namespace
+
+void refuse_program(const std::string& path, const std::string& problem) {
+  throw Error(ErrorCode::BadModel, "'" + path + "' " + printable(problem));
+}
+
+void require_name(std::string_view name, const std::string& what, const std::string& path) {
+  const bool sane =
+      !name.empty() && name.size() <= kMaxName &&
+      std::all_of(name.begin(), name.end(), [](char byte) { return byte > ' ' && byte <= '~'; });
+  if (!sane) {
+    refuse_program(
+        path, "is damaged: the name of " + what + " is '" + std::string(name.substr(0, 100)) + "'");
+  }
+}
+
+void check_graph(Graph& graph, const std::string& path) { Checker(graph, path).check(); }
+
+}  // namespace lenet

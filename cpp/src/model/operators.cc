@@ -1,0 +1,850 @@
+#include "model/operators.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <initializer_list>
+#include <limits>
+
+namespace lenet {
+namespace {
+
+constexpr std::int64_t kUnknown = -1;
+constexpr std::int64_t kMaxStep = 1 << 16;  // of strides, dilations, kernels
+
+constexpr int kBool = 0;
+constexpr int kInt32 = 2;
+constexpr int kInt64 = 3;
+constexpr int kUint8 = 20;
+
+/// The first of two names that an operator has: the two formats differ.
+std::string either(const Step& step, const char* one, const char* other) {
+  return step.has_attribute(one) || step.has(one) ? one : other;
+}
+
+bool fits(std::int64_t a, std::int64_t b) { return a == kUnknown || b == kUnknown || a == b; }
+
+std::int64_t product(const Shape& shape, std::size_t from, std::size_t to) {
+  std::int64_t result = 1;
+  for (std::size_t i = from; i < to; ++i) {
+    if (shape[i] == kUnknown) return kUnknown;
+    result *= shape[i];  // every shape's product has been bounded
+  }
+  return result;
+}
+
+double volume(const Shape& shape) {
+  double result = 1;
+  for (const std::int64_t size : shape)
+    result *= static_cast<double>(std::max<std::int64_t>(1, size));
+  return result;
+}
+
+// ---- windows: convolution and pooling
+
+struct Window {
+  Integers kernel;
+  Integers strides;
+  Integers dilations;
+  Integers paddings;
+  std::string algorithm;
+  bool ceil = false;
+};
+
+void require_range(const Step& step, const Integers& values, std::size_t count, std::int64_t least,
+                   std::int64_t most, const char* name) {
+  step.require(values.size() == count, std::string("the number of ") + name);
+  for (const std::int64_t value : values) {
+    step.require(value >= least && value <= most, name);
+  }
+}
+
+/// The size of one spatial dimension of the output.
+std::int64_t windowed(const Step& step, std::int64_t size, const Window& window, std::size_t i) {
+  const std::int64_t extent = window.dilations[i] * (window.kernel[i] - 1) + 1;
+  const std::int64_t stride = window.strides[i];
+  const bool pairs = window.paddings.size() == 4;
+  const std::int64_t before = pairs ? window.paddings[2 * i] : window.paddings[i];
+  const std::int64_t after = pairs ? window.paddings[2 * i + 1] : window.paddings[i];
+  step.require(before <= extent && after <= extent, "a padding wider than the window");
+  if (size == kUnknown) return kUnknown;
+  if (window.algorithm == "SAME") return (size + stride - 1) / stride;
+  const std::int64_t pad = window.algorithm == "VALID" ? 0 : before + after;
+  const std::int64_t room = size + pad - extent + (window.ceil ? stride - 1 : 0);
+  step.require(room >= 0, "a window larger than the image");
+  return room / stride + 1;
+}
+
+void require_window(const Step& step, Window& window) {
+  require_range(step, window.kernel, 2, 1, kMaxStep, "kernel sizes");
+  require_range(step, window.strides, 2, 1, kMaxStep, "strides");
+  require_range(step, window.dilations, 2, 1, kMaxStep, "dilations");
+  require_range(step, window.paddings, window.paddings.size() == 4 ? 4 : 2, 0, kMaxStep,
+                "paddings");
+  window.algorithm = step.text("padding_algorithm");
+  step.require(
+      window.algorithm == "EXPLICIT" || window.algorithm == "SAME" || window.algorithm == "VALID",
+      "padding_algorithm");
+}
+
+/// Whether the channels come last; the layout must be one of the two.
+bool channels_last(const Step& step, const std::string& name) {
+  const std::string& layout = step.text(name);
+  step.require(layout == "NCHW" || layout == "AnyLayout" || layout == "NHWC", name);
+  return layout == "NHWC";
+}
+
+void infer_conv(Step& step) {
+  const Value& input = step.in("Input");
+  const Value& filter = step.in("Filter");
+  step.require(input.shape.size() == 4 && filter.shape.size() == 4, "the rank");
+  step.require(input.dtype == filter.dtype, "the element type");
+  for (const std::int64_t size : filter.shape) step.require(size > 0, "the filter");
+  const bool last = channels_last(step, "data_format");
+  const std::size_t channel = last ? 3 : 1;
+  const std::size_t image = last ? 1 : 2;
+  const std::int64_t channels = input.shape[channel];
+  const std::int64_t groups = step.integer("groups");
+  step.require(groups >= 1 && filter.shape[0] % groups == 0 && channels > 0 &&
+                   channels % groups == 0 && filter.shape[1] == channels / groups,
+               "groups and channels");
+  Window window{{filter.shape[2], filter.shape[3]},
+                step.integers("strides"),
+                step.integers("dilations"),
+                step.integers("paddings"),
+                {}};
+  require_window(step, window);
+  Shape shape = input.shape;
+  shape[channel] = filter.shape[0];
+  for (std::size_t i = 0; i < 2; ++i) {
+    shape[image + i] = windowed(step, input.shape[image + i], window, i);
+  }
+  step.count_work(volume(shape) * volume(filter.shape) / static_cast<double>(filter.shape[0]));
+  step.give("Output", shape, input.dtype);
+}
+
+void infer_pool(Step& step) {
+  const Value& input = step.in("X");
+  step.require(input.shape.size() == 4, "the rank");
+  const bool last = channels_last(step, "data_format");
+  const std::size_t image = last ? 1 : 2;
+  const std::string& kind = step.text("pooling_type");
+  step.require(kind == "max" || kind == "avg", "pooling_type");
+  Window window{
+      step.integers("ksize"), step.integers("strides"), {1, 1}, step.integers("paddings"), {},
+      step.flag("ceil_mode")};
+  Shape shape = input.shape;
+  if (window.kernel.size() == 1) window.kernel.push_back(window.kernel[0]);
+  const bool global = step.flag("global_pooling");
+  if (step.flag("adaptive") || global) {
+    if (global) window.kernel = {1, 1};
+    require_window(step, window);
+    for (std::size_t i = 0; i < 2; ++i) shape[image + i] = window.kernel[i];
+  } else {
+    require_window(step, window);
+    for (std::size_t i = 0; i < 2; ++i) {
+      const bool pairs = window.paddings.size() == 4;
+      for (const std::int64_t pad :
+           {window.paddings[pairs ? 2 * i : i], window.paddings[pairs ? 2 * i + 1 : i]}) {
+        step.require(pad < window.kernel[i], "a padding as wide as the window");
+      }
+      shape[image + i] = windowed(step, input.shape[image + i], window, i);
+    }
+  }
+  // An adaptive or global window covers the image once.
+  step.count_work(volume(shape) * static_cast<double>(window.kernel[0] * window.kernel[1]));
+  step.give("Out", shape, input.dtype);
+}
+
+// ---- algebra
+
+Shape broadcast(const Step& step, const Shape& a, const Shape& b) {
+  Shape shape(std::max(a.size(), b.size()));
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    const std::size_t back = shape.size() - i;
+    const std::int64_t one = back > a.size() ? 1 : a[a.size() - back];
+    const std::int64_t other = back > b.size() ? 1 : b[b.size() - back];
+    step.require(one == 1 || other == 1 || fits(one, other), "shapes that do not match");
+    shape[i] = one == 1 || (one == kUnknown && other > 1) ? other : one;
+  }
+  return shape;
+}
+
+void infer_elementwise(Step& step) {
+  const Value& x = step.in("X");
+  const Value& y = step.in("Y");
+  step.require(x.dtype == y.dtype, "the element type");
+  Shape other = y.shape;
+  const std::int64_t axis = step.has_attribute("axis") ? step.integer("axis") : -1;
+  if (axis != -1) {  // where the dimensions of Y begin in X
+    step.require(axis >= 0 && static_cast<std::size_t>(axis) + other.size() <= x.shape.size(),
+                 "axis");
+    other.resize(x.shape.size() - static_cast<std::size_t>(axis), 1);
+  }
+  step.give("Out", broadcast(step, x.shape, other), x.dtype);
+}
+
+void infer_matmul(Step& step) {
+  const Value& x = step.in("X");
+  const Value& y = step.in("Y");
+  step.require(x.dtype == y.dtype, "the element type");
+  step.require(x.shape.size() >= 2 && y.shape.size() >= 2, "the rank");
+  const auto matrix = [&](const Value& value, const std::string& transposed) {
+    std::array<std::int64_t, 2> sizes = {value.shape[value.shape.size() - 2], value.shape.back()};
+    if (step.flag(transposed)) std::swap(sizes[0], sizes[1]);
+    return sizes;
+  };
+  const auto left = matrix(x, either(step, "trans_x", "transpose_x"));
+  const auto right = matrix(y, either(step, "trans_y", "transpose_y"));
+  step.require(fits(left[1], right[0]), "matrices that do not match");
+  Shape shape = broadcast(step, Shape(x.shape.begin(), x.shape.end() - 2),
+                          Shape(y.shape.begin(), y.shape.end() - 2));
+  shape.push_back(left[0]);
+  shape.push_back(right[1]);
+  step.count_work(volume(shape) * static_cast<double>(std::max(left[1], right[0])));
+  step.give("Out", shape, x.dtype);
+}
+
+void infer_same(Step& step) { step.give_like("Out", step.in("X")); }
+
+void infer_dropout(Step& step) {
+  step.require(step.flag("is_test"), "dropout while not testing");
+  step.require(!step.has("Seed"), "a seed");
+  const std::string& mode = step.text(either(step, "dropout_implementation", "mode"));
+  step.require(mode == "upscale_in_train" || mode == "downgrade_in_infer", "the mode");
+  infer_same(step);
+  step.give("Mask", step.in("X").shape, kUint8);
+}
+
+void infer_scale(Step& step) {
+  step.require(!step.has("ScaleTensor") && !step.has("BiasTensor"), "a scale that is a tensor");
+  infer_same(step);
+}
+
+void infer_clip(Step& step) {
+  step.require(!step.has("Min") && !step.has("Max"), "a bound that is a tensor");
+  infer_same(step);
+}
+
+void infer_softmax(Step& step) {
+  const Value& x = step.in("X");
+  step.axis(step.integer("axis"), x.shape.size());
+  infer_same(step);
+}
+
+void require_vector(const Step& step, const std::string& name, std::int64_t size) {
+  step.require(
+      !step.has(name) || (step.in(name).shape.size() == 1 && fits(step.in(name).shape[0], size)),
+      "the shape of " + name);
+}
+
+void infer_batch_norm(Step& step) {
+  const Value& x = step.in("X");
+  const bool last = channels_last(step, either(step, "data_layout", "data_format"));
+  step.require(x.shape.size() >= 2 && x.shape.size() <= 5, "the rank");
+  const std::int64_t channels = last ? x.shape.back() : x.shape[1];
+  for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) {
+    step.require(step.has(name), name);
+    require_vector(step, name, channels);
+  }
+  step.require(step.flag("is_test") || step.flag("use_global_stats"),
+               "normalization while not testing");
+  step.require(!step.flag("trainable_statistics"), "trainable_statistics");
+  step.give_like("Y", x);
+  step.give("MeanOut", {channels}, step.in("Mean").dtype);
+  step.give("VarianceOut", {channels}, step.in("Variance").dtype);
+  // Of training only; Paddle leaves them undeclared in some programs.
+  for (const char* name : {"SavedMean", "SavedVariance"}) step.give_unused(name, {channels});
+  if (step.outputs("ReserveSpace") > 0) {
+    step.give_unused("ReserveSpace", step.declared("ReserveSpace").shape);
+  }
+}
+
+void infer_layer_norm(Step& step) {
+  const Value& x = step.in("X");
+  const std::int64_t begin = step.integer("begin_norm_axis");
+  step.require(begin >= 1 && static_cast<std::size_t>(begin) < x.shape.size(), "begin_norm_axis");
+  const auto from = static_cast<std::size_t>(begin);
+  const std::int64_t size = product(x.shape, from, x.shape.size());
+  require_vector(step, "Scale", size);
+  require_vector(step, "Bias", size);
+  step.give_like("Y", x);
+  // The format before PIR has the leading dimensions flattened.
+  for (const char* name : {"Mean", "Variance"}) {
+    if (step.outputs(name) == 0) continue;
+    const bool flat = step.declared(name).shape.size() == 1;
+    step.give(
+        name,
+        flat ? Shape{product(x.shape, 0, from)} : Shape(x.shape.begin(), x.shape.begin() + begin),
+        x.dtype);
+  }
+}
+
+// ---- shapes
+
+void give_rearranged(Step& step, const Shape& shape) {
+  step.give("Out", shape, step.in("X").dtype);
+  if (step.outputs("XShape") > 0) step.give_unused("XShape", step.declared("XShape").shape);
+}
+
+void infer_reshape(Step& step) {
+  const Value& x = step.in("X");
+  std::optional<Integers> wanted;
+  if (!step.has("Shape") && !step.has("ShapeTensor")) wanted = step.known_integers("shape");
+  if (!wanted) {  // from other inputs, known when it runs; Paddle then compares the sizes
+    give_rearranged(step, step.declared("Out").shape);
+    return;
+  }
+  Shape shape = *wanted;
+  std::optional<std::size_t> open;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == 0) {
+      step.require(i < x.shape.size(), "shape");
+      shape[i] = x.shape[i];
+    } else if (shape[i] == kUnknown) {
+      step.require(!open, "two open dimensions");
+      open = i;
+    }
+    step.require(shape[i] >= kUnknown && shape[i] <= std::numeric_limits<std::int32_t>::max(),
+                 "shape");
+  }
+  // A free batch dimension is taken for 1: it is the same on both sides, or the open one.
+  const double before = volume(x.shape);
+  const double after = volume(shape);
+  const bool batch = std::count(x.shape.begin(), x.shape.end(), kUnknown) > 0;
+  const auto unknown = std::count(shape.begin(), shape.end(), kUnknown);
+  if (open && unknown == 1 && !batch) shape[*open] = static_cast<std::int64_t>(before / after);
+  if (open && unknown == 2 && batch) {
+    // The batch is kept elsewhere; the open dimension is what is left.
+    step.require(std::fmod(before, after) == 0, "a size that does not match");
+    shape[*open] = static_cast<std::int64_t>(before / after);
+  }
+  const bool settled = std::count(shape.begin(), shape.end(), kUnknown) ==
+                       std::count(x.shape.begin(), x.shape.end(), kUnknown);
+  step.require(!settled || volume(shape) == before, "a size that does not match");
+  give_rearranged(step, shape);
+}
+
+void infer_flatten(Step& step) {
+  const Value& x = step.in("X");
+  step.require(!x.shape.empty(), "the rank");
+  const std::size_t start = step.axis(step.integer("start_axis"), x.shape.size());
+  const std::size_t stop = step.axis(step.integer("stop_axis"), x.shape.size());
+  step.require(start <= stop, "the axes");
+  const auto at = [&](std::size_t i) { return x.shape.begin() + static_cast<std::ptrdiff_t>(i); };
+  Shape shape(x.shape.begin(), at(start));
+  shape.push_back(product(x.shape, start, stop + 1));
+  shape.insert(shape.end(), at(stop + 1), x.shape.end());
+  give_rearranged(step, shape);
+}
+
+void infer_transpose(Step& step) {
+  const Value& x = step.in("X");
+  const Integers order = step.integers(either(step, "perm", "axis"));
+  step.require(order.size() == x.shape.size(), "the axes");
+  Shape shape;
+  std::vector<bool> used(order.size());
+  for (const std::int64_t given : order) {
+    const std::size_t axis = step.axis(given, order.size());
+    step.require(!used[axis], "the axes");
+    used[axis] = true;
+    shape.push_back(x.shape[axis]);
+  }
+  give_rearranged(step, shape);
+}
+
+void infer_squeeze(Step& step) {
+  const Value& x = step.in("X");
+  step.require(!step.has("AxesTensor") && !step.has("AxesTensorList"), "axes that are a tensor");
+  const Integers axes = step.integers("axes");
+  step.require(!axes.empty(), "the axes");
+  Shape shape = x.shape;
+  for (const std::int64_t given : axes) shape[step.axis(given, x.shape.size())] = 0;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    // Paddle leaves dimensions other than 1 as they are.
+    if (shape[i] == 0 && x.shape[i] != 1) shape[i] = x.shape[i];
+  }
+  shape.erase(std::remove(shape.begin(), shape.end(), 0), shape.end());
+  give_rearranged(step, shape);
+}
+
+void infer_unsqueeze(Step& step) {
+  step.require(!step.has("AxesTensor") && !step.has("AxesTensorList"), "axes that are a tensor");
+  Shape shape = step.in("X").shape;
+  for (const std::int64_t given : step.integers("axes")) {
+    const std::size_t axis = step.axis(given, shape.size() + 1);
+    shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis), 1);
+    step.require(shape.size() <= 9, "the rank");
+  }
+  give_rearranged(step, shape);
+}
+
+void infer_concat(Step& step) {
+  step.require(!step.has("AxisTensor"), "an axis that is a tensor");
+  const Value& first = step.in("X");
+  const Integers given = step.integers("axis");
+  step.require(given.size() == 1, "axis");
+  const std::size_t axis = step.axis(given[0], first.shape.size());
+  Shape shape = first.shape;
+  for (std::size_t i = 1; i < step.count("X"); ++i) {
+    const Value& next = step.in("X", i);
+    step.require(next.shape.size() == shape.size() && next.dtype == first.dtype, "the inputs");
+    for (std::size_t k = 0; k < shape.size(); ++k) {
+      if (k == axis) {
+        const bool known = shape[k] != kUnknown && next.shape[k] != kUnknown;
+        shape[k] = known ? shape[k] + next.shape[k] : kUnknown;
+      } else {
+        step.require(fits(shape[k], next.shape[k]), "the inputs");
+        shape[k] = std::max(shape[k], next.shape[k]);
+      }
+    }
+  }
+  step.give("Out", shape, first.dtype);
+}
+
+void infer_stack(Step& step) {
+  const Value& first = step.in("X");
+  for (std::size_t i = 1; i < step.count("X"); ++i) {
+    const Value& next = step.in("X", i);
+    step.require(next.shape.size() == first.shape.size() && next.dtype == first.dtype,
+                 "the inputs");
+    for (std::size_t k = 0; k < first.shape.size(); ++k) {
+      step.require(fits(first.shape[k], next.shape[k]), "the inputs");
+    }
+  }
+  Shape shape = first.shape;
+  const std::size_t axis = step.axis(step.integer("axis"), shape.size() + 1);
+  shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis),
+               static_cast<std::int64_t>(step.count("X")));
+  step.give(either(step, "Y", "Out") == "Y" || step.outputs("Y") > 0 ? "Y" : "Out", shape,
+            first.dtype);
+}
+
+void infer_split(Step& step) {
+  step.require(!step.has("AxisTensor") && !step.has("SectionsTensorList"),
+               "sections that are tensors");
+  const Value& x = step.in("X");
+  const Integers given = step.integers("axis");
+  step.require(given.size() == 1, "axis");
+  const std::size_t axis = step.axis(given[0], x.shape.size());
+  Integers sections = step.integers("sections");
+  const std::size_t parts = step.outputs("Out");
+  const std::int64_t size = x.shape[axis];
+  step.require(size > 0 && parts > 0, "the size");
+  if (sections.empty()) {
+    const auto count = static_cast<std::int64_t>(parts);
+    const bool even = step.integer("num") == count && size % count == 0;
+    step.require(even, "the number of parts");
+    sections.assign(parts, size / count);
+  }
+  std::int64_t left = size;
+  std::optional<std::size_t> open;
+  for (std::size_t i = 0; i < sections.size(); ++i) {
+    if (sections[i] == kUnknown) {
+      step.require(!open, "the sections");
+      open = i;
+      continue;
+    }
+    step.require(sections[i] >= 1 && sections[i] <= left, "the sections");
+    left -= sections[i];
+  }
+  if (open) {
+    sections[*open] = left;
+    left = 0;
+    step.require(sections[*open] >= 1, "the sections");
+  }
+  step.require(left == 0 && sections.size() == parts, "the sections");
+  for (std::size_t i = 0; i < parts; ++i) {
+    Shape shape = x.shape;
+    shape[axis] = sections[i];
+    step.give("Out", shape, x.dtype, i);
+  }
+}
+
+void infer_reduce(Step& step) {
+  const Value& x = step.in("X");
+  step.require(!x.shape.empty(), "the rank");
+  const bool keep = step.flag(either(step, "keep_dim", "keepdim"));
+  const Integers axes = step.integers(either(step, "dim", "axis"));
+  const bool all = axes.empty() || (step.has_attribute("reduce_all") && step.flag("reduce_all"));
+  std::vector<bool> gone(x.shape.size(), all);
+  for (const std::int64_t given : axes) gone[step.axis(given, x.shape.size())] = true;
+  Shape shape;
+  for (std::size_t i = 0; i < gone.size(); ++i) {
+    if (!gone[i]) shape.push_back(x.shape[i]);
+    if (gone[i] && keep) shape.push_back(1);
+  }
+  step.give("Out", shape, x.dtype);
+}
+
+void infer_shape(Step& step) {
+  const std::string name = either(step, "Input", "X");
+  step.give("Out", {static_cast<std::int64_t>(step.in(name).shape.size())},
+            step.declared("Out").dtype);
+  const int dtype = step.declared("Out").dtype;
+  step.require(dtype == kInt32 || dtype == kInt64, "the element type");
+}
+
+/// Of a shape only: `[i]` with constant bounds.
+void infer_slice(Step& step) {
+  const Value& x = step.in(either(step, "Input", "X"));
+  for (const char* name : {"StartsTensor", "EndsTensor", "StartsTensorList", "EndsTensorList"}) {
+    step.require(!step.has(name), "bounds that are tensors");
+  }
+  step.require(x.shape.size() == 1 && x.shape[0] > 0 && (x.dtype == kInt32 || x.dtype == kInt64),
+               "a slice of what is no shape");
+  const Integers axes = step.integers("axes");
+  const Integers starts = step.integers("starts");
+  const Integers ends = step.integers("ends");
+  const Integers decrease = step.integers("decrease_axis");
+  const Integers flags = step.integers("infer_flags");
+  const bool one = axes == Integers{0} && starts.size() == 1 && ends.size() == 1 &&
+                   flags == Integers{1} && (decrease.empty() || decrease == Integers{0});
+  step.require(one, "the bounds");
+  const std::int64_t size = x.shape[0];
+  const auto clamp = [size](std::int64_t at) {
+    return std::clamp<std::int64_t>(at < 0 ? at + size : at, 0, size);
+  };
+  const std::int64_t length = clamp(ends[0]) - clamp(starts[0]);
+  step.require(length >= 1 && (decrease.empty() || length == 1), "the bounds");
+  step.give("Out", decrease.empty() ? Shape{length} : Shape{}, x.dtype);
+}
+
+// ---- constants, inputs and outputs
+
+int dtype_named(const Step& step, const std::string& name) {
+  constexpr std::array<std::pair<const char*, int>, 7> kNames = {{
+      {"bool", kBool},
+      {"int32", kInt32},
+      {"int64", kInt64},
+      {"float16", 4},
+      {"float32", 5},
+      {"float64", 6},
+      {"uint8", kUint8},
+  }};
+  for (const auto& [known, dtype] : kNames) {
+    if (name == known) return dtype;
+  }
+  step.fail("an element type");
+}
+
+constexpr std::size_t kMaxConstants = 64;
+
+void infer_full(Step& step) {
+  const Shape shape = step.integers("shape");
+  for (const std::int64_t size : shape) step.require(size >= 1, "shape");
+  step.require(volume(shape) <= kMaxConstants, "shape");
+  step.give("Out", shape, dtype_named(step, step.text("dtype")));
+  const double value = step.number("value");
+  if (value == std::floor(value) && std::abs(value) < 1e15) {
+    step.give_constant(
+        "Out", Integers(static_cast<std::size_t>(volume(shape)), static_cast<std::int64_t>(value)));
+  }
+}
+
+/// The constant of the format before PIR; its value is not followed.
+void infer_fill_constant(Step& step) {
+  for (const char* name : {"ValueTensor", "ShapeTensor", "ShapeTensorList"}) {
+    step.require(!step.has(name), "a tensor");
+  }
+  const Shape shape = step.integers("shape");
+  for (const std::int64_t size : shape) step.require(size >= 1, "shape");
+  step.require(volume(shape) <= kMaxConstants, "shape");
+  step.give("Out", shape, static_cast<int>(step.integer("dtype")));
+}
+
+void infer_full_int_array(Step& step) {
+  const Integers values = step.integers("value");
+  step.require(values.size() <= kMaxConstants, "value");
+  step.give("Out", {static_cast<std::int64_t>(values.size())},
+            dtype_named(step, step.text("dtype")));
+  step.give_constant("Out", values);
+}
+
+void infer_data(Step& step) {
+  const Value& out = step.declared("Out");
+  step.require(out.shape == step.integers("shape"), "shape");
+  step.require(out.dtype == dtype_named(step, step.text("dtype")), "dtype");
+  step.give("Out", out.shape, out.dtype);
+}
+
+void infer_feed(Step& step) {
+  const Value& out = step.declared("Out");
+  step.require(step.integer("col") == 0, "col");
+  step.give("Out", out.shape, out.dtype);
+}
+
+void infer_nothing(Step& /*step*/) {}
+
+// The attributes are stored as Paddle 3.1 to 3.3 store them; the kernels and passes take that on
+// trust.
+constexpr std::string_view kConvProgram =
+    "strides:ints paddings:ints padding_algorithm:str dilations:ints groups:int data_format:str";
+constexpr std::string_view kPoolProgram =
+    "ksize:ints strides:ints paddings:ints ceil_mode:bool exclusive:bool data_format:str "
+    "pooling_type:str global_pooling:bool adaptive:bool padding_algorithm:str";
+constexpr std::string_view kReduceProgram =
+    "dim:ints keep_dim:bool reduce_all:bool in_dtype:int? out_dtype:int?";
+
+constexpr OperatorRule kProgramOperators[] = {
+    {"feed", "X", "Out", "col:int", infer_feed},
+    {"fetch", "X", "Out", "col:int", infer_nothing},
+    {"conv2d", "Input Filter", "Output", kConvProgram, infer_conv},
+    {"depthwise_conv2d", "Input Filter", "Output", kConvProgram, infer_conv},
+    {"pool2d", "X", "Out", kPoolProgram, infer_pool},
+    {"matmul_v2", "X Y", "Out", "trans_x:bool trans_y:bool", infer_matmul},
+    {"elementwise_add", "X Y", "Out", "axis:int", infer_elementwise},
+    {"elementwise_sub", "X Y", "Out", "axis:int", infer_elementwise},
+    {"elementwise_mul", "X Y", "Out", "axis:int", infer_elementwise},
+    {"elementwise_div", "X Y", "Out", "axis:int", infer_elementwise},
+    {"elementwise_max", "X Y", "Out", "axis:int", infer_elementwise},
+    {"elementwise_min", "X Y", "Out", "axis:int", infer_elementwise},
+    {"batch_norm", "X Scale Bias Mean Variance MomentumTensor?",
+     "Y MeanOut VarianceOut SavedMean SavedVariance ReserveSpace?",
+     "is_test:bool momentum:float epsilon:float data_layout:str use_global_stats:bool "
+     "trainable_statistics:bool",
+     infer_batch_norm},
+    {"layer_norm", "X Scale? Bias?", "Y Mean Variance", "epsilon:float begin_norm_axis:int",
+     infer_layer_norm},
+    {"softmax", "X", "Out", "axis:int", infer_softmax},
+    {"log_softmax", "X", "Out", "axis:int", infer_softmax},
+    {"dropout", "X Seed?", "Out Mask?",
+     "dropout_prob:float is_test:bool dropout_implementation:str fix_seed:bool? seed:int?",
+     infer_dropout},
+    {"scale", "X ScaleTensor? BiasTensor?", "Out", "scale:float bias:float bias_after_scale:bool",
+     infer_scale},
+    {"clip", "X Min? Max?", "Out", "min:float max:float", infer_clip},
+    {"reshape2", "X Shape? ShapeTensor*?", "Out XShape?", "shape:ints", infer_reshape},
+    {"flatten_contiguous_range", "X", "Out XShape?", "start_axis:int stop_axis:int", infer_flatten},
+    {"transpose2", "X", "Out XShape?", "axis:ints", infer_transpose},
+    {"squeeze2", "X", "Out XShape?", "axes:ints", infer_squeeze},
+    {"unsqueeze2", "X AxesTensor? AxesTensorList*?", "Out XShape?", "axes:ints", infer_unsqueeze},
+    {"concat", "X* AxisTensor?", "Out", "axis:int", infer_concat},
+    {"stack", "X*", "Y", "axis:int", infer_stack},
+    {"split", "X AxisTensor? SectionsTensorList*?", "Out*", "axis:int num:int sections:ints",
+     infer_split},
+    {"reduce_mean", "X", "Out", kReduceProgram, infer_reduce},
+    {"reduce_sum", "X", "Out", kReduceProgram, infer_reduce},
+    {"reduce_max", "X", "Out", kReduceProgram, infer_reduce},
+    {"reduce_min", "X", "Out", kReduceProgram, infer_reduce},
+    {"fill_constant", "ValueTensor? ShapeTensor? ShapeTensorList*?", "Out",
+     "shape:longs value:float dtype:int str_value:str? force_cpu:bool? place_type:int?",
+     infer_fill_constant},
+    {"shape", "Input", "Out", "", infer_shape},
+    {"slice", "Input StartsTensor? EndsTensor? StartsTensorList*? EndsTensorList*?", "Out",
+     "axes:ints starts:ints ends:ints infer_flags:ints decrease_axis:ints", infer_slice},
+    {"relu", "X", "Out", "", infer_same},
+    {"relu6", "X", "Out", "threshold:float?", infer_same},
+    {"sigmoid", "X", "Out", "", infer_same},
+    {"tanh", "X", "Out", "", infer_same},
+    {"silu", "X", "Out", "", infer_same},
+    {"swish", "X", "Out", "beta:float?", infer_same},
+    {"mish", "X", "Out", "threshold:float?", infer_same},
+    {"gelu", "X", "Out", "approximate:bool", infer_same},
+    {"elu", "X", "Out", "alpha:float", infer_same},
+    {"leaky_relu", "X", "Out", "alpha:float", infer_same},
+    {"hard_swish", "X", "Out", "threshold:float scale:float offset:float", infer_same},
+    {"hard_sigmoid", "X", "Out", "slope:float offset:float", infer_same},
+    {"softplus", "X", "Out", "beta:float|double threshold:float|double", infer_same},
+    {"exp", "X", "Out", "", infer_same},
+    {"sqrt", "X", "Out", "", infer_same},
+    {"rsqrt", "X", "Out", "", infer_same},
+    {"abs", "X", "Out", "", infer_same},
+    {"square", "X", "Out", "", infer_same},
+};
+
+constexpr std::string_view kConvPir =
+    "strides:ints paddings:ints padding_algorithm:str dilations:ints groups:int data_format:str";
+
+constexpr OperatorRule kPirOperators[] = {
+    {"1.data", "", "Out", "name:str shape:dims dtype:dtype place:place", infer_data},
+    {"1.fetch", "X", "Out", "name:str col:int", infer_same},
+    {"1.full", "", "Out", "shape:dims value:double dtype:dtype place:place", infer_full},
+    {"1.full_int_array", "", "Out", "value:longs dtype:dtype place:place", infer_full_int_array},
+    {"1.conv2d", "Input Filter", "Output", kConvPir, infer_conv},
+    {"1.depthwise_conv2d", "Input Filter", "Output", kConvPir, infer_conv},
+    {"1.pool2d", "X ksize", "Out",
+     "strides:longs paddings:longs ceil_mode:bool exclusive:bool data_format:str pooling_type:str "
+     "global_pooling:bool adaptive:bool padding_algorithm:str",
+     infer_pool},
+    {"1.matmul", "X Y", "Out", "transpose_x:bool transpose_y:bool", infer_matmul},
+    {"1.add", "X Y", "Out", "", infer_elementwise},
+    {"1.subtract", "X Y", "Out", "", infer_elementwise},
+    {"1.multiply", "X Y", "Out", "", infer_elementwise},
+    {"1.divide", "X Y", "Out", "", infer_elementwise},
+    {"1.maximum", "X Y", "Out", "", infer_elementwise},
+    {"1.minimum", "X Y", "Out", "", infer_elementwise},
+    {"1.batch_norm_", "X Mean Variance Scale Bias",
+     "Y MeanOut VarianceOut SavedMean SavedVariance ReserveSpace?",
+     "is_test:bool momentum:float epsilon:float data_format:str use_global_stats:bool "
+     "trainable_statistics:bool",
+     infer_batch_norm},
+    {"1.layer_norm", "X Scale? Bias?", "Y Mean Variance",
+     "epsilon:float|double begin_norm_axis:int", infer_layer_norm},
+    {"1.softmax", "X", "Out", "axis:int", infer_softmax},
+    {"1.log_softmax", "X", "Out", "axis:int", infer_softmax},
+    {"1.dropout", "X Seed? p", "Out Mask?", "is_test:bool mode:str seed:int fix_seed:bool",
+     infer_dropout},
+    {"1.scale", "X scale", "Out", "bias:float|double bias_after_scale:bool", infer_same},
+    {"1.clip", "X min max", "Out", "", infer_same},
+    {"1.reshape", "X shape*", "Out", "", infer_reshape},
+    {"1.flatten", "X", "Out", "start_axis:int stop_axis:int", infer_flatten},
+    {"1.transpose", "X", "Out", "perm:ints", infer_transpose},
+    {"1.squeeze", "X axes", "Out", "", infer_squeeze},
+    {"1.unsqueeze", "X axes", "Out", "", infer_unsqueeze},
+    {"1.concat", "X* axis", "Out", "", infer_concat},
+    {"1.stack", "X*", "Out", "axis:int", infer_stack},
+    {"1.split", "X sections axis", "Out*", "", infer_split},
+    {"1.mean", "X axis", "Out", "keepdim:bool", infer_reduce},
+    {"1.sum", "X axis", "Out", "dtype:dtype keepdim:bool", infer_reduce},
+    {"1.max", "X axis", "Out", "keepdim:bool", infer_reduce},
+    {"1.min", "X axis", "Out", "keepdim:bool", infer_reduce},
+    {"1.shape64", "X", "Out", "", infer_shape},
+    {"1.shape", "X", "Out", "", infer_shape},
+    {"1.slice", "X starts ends", "Out", "axes:longs infer_flags:longs decrease_axis:longs|empty",
+     infer_slice},
+    {"1.relu", "X", "Out", "", infer_same},
+    {"1.relu6", "X", "Out", "", infer_same},
+    {"1.sigmoid", "X", "Out", "", infer_same},
+    {"1.tanh", "X", "Out", "", infer_same},
+    {"1.silu", "X", "Out", "", infer_same},
+    {"1.swish", "X", "Out", "", infer_same},
+    {"1.mish", "X", "Out", "lambda:float", infer_same},
+    {"1.gelu", "X", "Out", "approximate:bool", infer_same},
+    {"1.elu", "X", "Out", "alpha:float", infer_same},
+    {"1.leaky_relu", "X", "Out", "negative_slope:float|double", infer_same},
+    {"1.hardswish", "X", "Out", "", infer_same},
+    {"1.hardsigmoid", "X", "Out", "slope:float offset:float", infer_same},
+    {"1.softplus", "X", "Out", "beta:float|double threshold:float|double", infer_same},
+    {"1.exp", "X", "Out", "", infer_same},
+    {"1.sqrt", "X", "Out", "", infer_same},
+    {"1.rsqrt", "X", "Out", "", infer_same},
+    {"1.abs", "X", "Out", "", infer_same},
+    {"1.square", "X", "Out", "", infer_same},
+};
+
+}  // namespace
+
+const OperatorRule* find_operator(const std::string& type, bool pir) {
+  const auto find = [&](const auto& rules) -> const OperatorRule* {
+    for (const OperatorRule& rule : rules) {
+      if (rule.type == type) return &rule;
+    }
+    return nullptr;
+  };
+  return pir ? find(kPirOperators) : find(kProgramOperators);
+}
+
+std::string_view common_attributes(bool pir) {
+  return pir ? "struct_name:str? op_role:int? chunk_id:int? op_callstack:strs|empty?"
+             : "op_role:int? op_role_var:strs? op_namescope:str? op_callstack:strs? "
+               "op_device:str? with_quant_attr:bool? use_mkldnn:bool? use_onednn:bool? "
+               "use_cudnn:bool? use_quantizer:bool? mkldnn_data_type:str? "
+               "onednn_data_type:str? is_test:bool? use_addto:bool? force_fp32_output:bool? "
+               "exhaustive_search:bool? workspace_size_MB:int? Scale_out:float? Scale_x:float? "
+               "Scale_y:float?";
+}
+
+// ---- Step
+
+std::size_t Step::count(const std::string& name) const {
+  const auto found = op_.inputs.find(name);
+  return found == op_.inputs.end() ? 0 : found->second.size();
+}
+
+std::size_t Step::outputs(const std::string& name) const {
+  const auto found = op_.outputs.find(name);
+  return found == op_.outputs.end() ? 0 : found->second.size();
+}
+
+std::size_t Step::index_of(const std::map<std::string, Argument>& arguments,
+                           const std::string& name, std::size_t index) const {
+  const auto found = arguments.find(name);
+  if (found == arguments.end() || index >= found->second.size()) fail("the argument " + name);
+  return found->second[index];
+}
+
+const Value& Step::in(const std::string& name, std::size_t index) const {
+  return graph_.values[index_of(op_.inputs, name, index)];
+}
+
+const Value& Step::declared(const std::string& name, std::size_t index) const {
+  return graph_.values[index_of(op_.outputs, name, index)];
+}
+
+const Attribute* Step::attribute(const std::string& name) const {
+  const auto found = op_.attributes.find(name);
+  return found == op_.attributes.end() ? nullptr : &found->second;
+}
+
+std::optional<Integers> Step::known_integers(const std::string& name) const {
+  if (const Attribute* found = attribute(name)) {
+    if (const auto* one = std::get_if<std::int64_t>(&found->value)) return Integers{*one};
+    if (const auto* many = std::get_if<Integers>(&found->value)) return *many;
+    fail(name);
+  }
+  if (count(name) != 1) return std::nullopt;  // a list of tensors
+  return in(name).constant;
+}
+
+Integers Step::integers(const std::string& name) const {
+  auto values = known_integers(name);
+  if (!values) fail(name + ", which is not constant");
+  return *values;
+}
+
+std::int64_t Step::integer(const std::string& name) const {
+  const Integers values = integers(name);
+  require(values.size() == 1, name);
+  return values[0];
+}
+
+double Step::number(const std::string& name) const {
+  const Attribute* found = attribute(name);
+  const double* value = found == nullptr ? nullptr : std::get_if<double>(&found->value);
+  if (value == nullptr) fail(name);
+  return *value;
+}
+
+const std::string& Step::text(const std::string& name) const {
+  const Attribute* found = attribute(name);
+  const auto* value = found == nullptr ? nullptr : std::get_if<std::string>(&found->value);
+  if (value == nullptr) fail(name);
+  return *value;
+}
+
+std::size_t Step::axis(std::int64_t given, std::size_t rank) const {
+  const auto size = static_cast<std::int64_t>(rank);
+  require(given >= -size && given < size, "an axis");
+  return static_cast<std::size_t>(given < 0 ? given + size : given);
+}
+
+void Step::give(const std::string& name, const Shape& shape, int dtype, std::size_t index) {
+  if (outputs(name) == 0) return;
+  Value& value = graph_.values[index_of(op_.outputs, name, index)];
+  bool same = value.shape.size() == shape.size() && value.dtype == dtype;
+  for (std::size_t i = 0; same && i < shape.size(); ++i) same = fits(value.shape[i], shape[i]);
+  if (!same) {
+    fail("the shape or type of its output '" + value.name + "': " + to_string(value.shape) +
+         " where it gives " + to_string(shape));
+  }
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] != kUnknown) value.shape[i] = shape[i];
+  }
+}
+
+void Step::give_unused(const std::string& name, const Shape& shape) {
+  if (outputs(name) == 0) return;
+  const Value& value = declared(name);
+  give(name, value.shape.empty() ? Shape() : shape, value.dtype);
+}
+
+void Step::give_constant(const std::string& name, Integers values) {
+  graph_.values[index_of(op_.outputs, name, 0)].constant = std::move(values);
+}
+
+void Step::fail(const std::string& what) const {
+  refuse_program(path_, where_ + " is damaged: " + what);
+}
+
+}  // namespace lenet

@@ -1,0 +1,108 @@
+/// \file
+/// The public C++ API as a program: one call, told by `name=value` arguments, for the table of bad
+/// input (tests/test_bad_input.py). Prints what a caller of the library gets, and exits with 0
+/// after a value and after an error alike; any other end of the process is a fault.
+///
+///     ok SHAPE CRC32-OF-THE-VALUES
+///     labels COUNT
+///     NAME-OF-THE-ERROR MESSAGE
+#include <cstdint>
+#include <cstdio>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "lenet/image_io.h"
+#include "lenet/paddle_library.h"
+#include "lenet/predictor.h"
+#include "lenet/predictor_pool.h"
+
+namespace {
+
+using Arguments = std::map<std::string, std::string>;
+
+lenet::Config config_of(const Arguments& arguments) {
+  lenet::Config config;
+  for (const auto& [name, value] : arguments) {
+    if (name == "model_file") config.model_file = value;
+    if (name == "params_file") config.params_file = value;
+    if (name == "model_dir") config.model_dir = value;
+    if (name == "engine") config.engine = value;
+    if (name == "accelerator") config.accelerator = lenet::parse_accelerator(value);
+    if (name == "precision") config.precision = value;
+    if (name == "threads") config.threads = std::stoi(value);
+    if (name == "check_hashes") config.check_hashes = value != "false";
+    if (name == "check_finite") config.check_finite = value != "false";
+    if (name == "max_batch_size") config.max_batch_size = std::stoll(value);
+  }
+  return config;
+}
+
+/// "2,1,28,28": zeros of that shape; a negative size stands for itself and has no values.
+lenet::Tensor zeros(const std::string& text) {
+  lenet::Tensor tensor;
+  std::istringstream sizes(text);
+  std::int64_t count = 1;
+  for (std::string size; std::getline(sizes, size, ',');) {
+    tensor.shape.push_back(std::stoll(size));
+    count *= tensor.shape.back();
+  }
+  tensor.data.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
+  return tensor;
+}
+
+/// As zlib computes it, so that Python can compare.
+std::uint32_t crc32(const std::vector<float>& values) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
+  std::uint32_t crc = 0xffffffffU;
+  for (std::size_t i = 0; i < values.size() * sizeof(float); ++i) {
+    crc ^= bytes[i];
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ ((crc & 1U) != 0 ? 0xedb88320U : 0U);
+  }
+  return ~crc;
+}
+
+void act(const Arguments& arguments) {
+  const auto given = [&](const char* name) { return arguments.count(name) > 0; };
+  if (given("library")) lenet::set_paddle_library(arguments.at("library"));
+  if (given("labels")) {
+    std::printf("labels %zu\n", lenet::read_labels(arguments.at("labels")).size());
+    return;
+  }
+  const lenet::Config config = config_of(arguments);
+  const lenet::Tensor images = given("input")
+                                   ? lenet::read_images(arguments.at("input"))
+                                   : zeros(given("shape") ? arguments.at("shape") : "1,1,28,28");
+  lenet::Tensor output;
+  if (given("pool")) {
+    lenet::PredictorPool pool(config, std::stoul(arguments.at("pool")));
+    output = pool.run(images.view());
+  } else {
+    lenet::Predictor predictor(config);
+    output = predictor.run(images.view());
+  }
+  if (given("output")) lenet::write_npy(arguments.at("output"), output);
+  std::printf("ok %s %08x\n", lenet::to_string(output.shape).c_str(), crc32(output.data));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Arguments arguments;
+  for (int i = 1; i < argc; ++i) {
+    const std::string text = argv[i];
+    const auto equals = text.find('=');
+    if (equals == std::string::npos) {
+      std::fprintf(stderr, "door: expected name=value, got '%s'\n", argv[i]);
+      return 2;
+    }
+    arguments[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  try {
+    act(arguments);
+  } catch (const lenet::Error& error) {
+    std::printf("%s %s\n", lenet::to_string(error.code()), error.what());
+  }
+  return 0;
+}

@@ -1,0 +1,24 @@
+"""The benchmark: this package beside other ways to run the same network, in one run.
+
+:func:`run_benchmark` measures, :func:`run_memory` watches resident memory; both return what the
+command ``scripts/benchmark.py`` writes as JSON. ``docs/benchmark.md`` says how.
+"""
+
+from __future__ import annotations
+
+from lenet_cpp.benchmark.contenders import BASELINE, CONTENDERS, Contender, choose
+from lenet_cpp.benchmark.measure import BATCH_SIZES, Settings, run_benchmark
+from lenet_cpp.benchmark.memory import MemorySettings, Series, run_memory
+
+__all__ = [
+    "BASELINE",
+    "BATCH_SIZES",
+    "CONTENDERS",
+    "Contender",
+    "MemorySettings",
+    "Series",
+    "Settings",
+    "choose",
+    "run_benchmark",
+    "run_memory",
+]

@@ -1,0 +1,472 @@
+"""The benchmark: every contender in turn, round after round, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lenet_cpp.benchmark import graphs
+from lenet_cpp.benchmark.contenders import BASELINE, PROGRAM, Contender
+from lenet_cpp.benchmark.machine import (
+    describe_machine,
+    folder_size,
+    installed_size,
+    load_average,
+    versions,
+)
+from lenet_cpp.benchmark.sessions import Files, on_processors, open_session
+from lenet_cpp.benchmark.summary import compare_blocks, percentile, summarize
+from lenet_cpp.benchmark.tflite import write_tflite
+from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
+from lenet_cpp.manifest import has_manifest, read_manifest
+from lenet_cpp.verify import compare, find_models
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from lenet_cpp.benchmark.sessions import Session, Start
+    from lenet_cpp.benchmark.summary import Block
+
+__all__ = [
+    "BATCH_SIZES",
+    "Settings",
+    "disagreement",
+    "multiply_add_limit",
+    "python_door",
+    "run_benchmark",
+]
+
+BATCH_SIZES = (1, 8, 64, 1024)
+_LIMIT_SECONDS = 0.03
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure.
+
+    Attributes:
+        model_dir: Folder of the exported LeNet.
+        program: The C++ program; ``multiply_add_limit`` lies beside it.
+        batch_sizes: Images a run.
+        threads: Threads a run; each number is a pass of its own, on as many processors.
+        seconds: Measured time of each contender, batch size and number of threads.
+        rounds: Into how many turns that time is cut.
+        starts: Processes of each contender that are started to time the first result.
+        seed: Of the order of turns.
+    """
+
+    model_dir: Path
+    program: Path
+    batch_sizes: tuple[int, ...] = BATCH_SIZES
+    threads: tuple[int, ...] = (1,)
+    seconds: float = 0.5
+    rounds: int = 5
+    starts: int = 3
+    seed: int = 1
+
+
+def multiply_add_limit(program: Path, threads: int, seconds: float) -> dict[str, Any]:
+    """Measure the machine's single-precision multiply-adds a second.
+
+    Args:
+        program: The C++ program; ``multiply_add_limit`` lies beside it.
+        threads: How many at once.
+        seconds: How long.
+
+    Returns:
+        ``instructions``, ``threads``, ``multiply_adds_per_second``.
+
+    Raises:
+        FileNotFound: It has not been built.
+        BackendFailure: It failed.
+    """
+    path = program.with_name("multiply_add_limit")
+    command = [str(path), f"--threads={threads}", f"--seconds={seconds}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    except FileNotFoundError as error:
+        raise FileNotFound(f"there is no {path}: build it with ./run.sh") from error
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BackendFailure(f"{path} failed: {error}") from error
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+@dataclass
+class _Entrant:
+    """A contender of one pass, and what has been found of it."""
+
+    contender: Contender
+    session: Session
+    blocks: list[Block] = field(default_factory=list)
+
+
+def _images(count: int) -> NDArray[np.float32]:
+    """The test digits of the embedded sample, over and over."""
+    digits = to_model_input(read_mnist_dir(sample_dir()).test.images[:count])
+    repeated = np.resize(digits, (count, *digits.shape[1:]))
+    return np.ascontiguousarray(repeated, np.float32)
+
+
+def _prepare(
+    settings: Settings, contenders: Sequence[Contender], folder: Path
+) -> tuple[Files, dict[str, str], graphs.Weights]:
+    """Write the contenders' inputs; return also why some cannot take part, and the weights."""
+    if has_manifest(settings.model_dir) and read_manifest(settings.model_dir).softmax:
+        raise Unsupported(f"{settings.model_dir} was exported with --softmax; export it without")
+    models = {model.format: model for model in find_models(settings.model_dir)}
+    weights = graphs.read_weights(next(iter(models.values())).params)
+    unavailable: dict[str, str] = {}
+    others: dict[str, Path] = {}
+    for contender in contenders:
+        reason = contender.missing()
+        if reason is None and contender.format not in models:
+            reason = f"{settings.model_dir} has no .{contender.format}"
+        if reason is None and contender.factory == PROGRAM and not settings.program.is_file():
+            reason = f"there is no {settings.program}: build it with ./run.sh"
+        if reason is not None:
+            unavailable[contender.name] = reason
+            continue
+        for kind in contender.files:
+            path = others.setdefault(kind, folder / f"lenet.{kind}")
+            if kind == "weights":
+                path = others[kind] = folder / "weights.npz"
+                arrays: dict[str, Any] = {**weights}
+                np.savez(path, **arrays)
+            elif not path.exists():
+                {"onnx": graphs.write_onnx, "tflite": write_tflite}[kind](weights, path)
+    images = folder / "images.npy"
+    np.save(images, _images(max(settings.batch_sizes)))
+    files = Files(
+        programs={name: model.program.resolve() for name, model in models.items()},
+        params=next(iter(models.values())).params.resolve(),
+        others=others,
+        images=images,
+        folder=folder,
+        program=settings.program.resolve(),
+    )
+    return files, unavailable, weights
+
+
+def _installed_bytes(contender: Contender, files: Files) -> int:
+    if contender.factory == PROGRAM:
+        library = _paddle_libraries()
+        return folder_size([files.program, *files.program.parent.glob("liblenet*.so"), *library])
+    size = installed_size(contender.packages)
+    if contender.group == "lenet_cpp" and "lenet-cpp" not in versions():
+        size += folder_size([Path(__file__).parents[1]])  # used in place
+    return size
+
+
+def _paddle_libraries() -> list[Path]:
+    """What of the paddlepaddle package the program needs."""
+    spec = find_spec("paddle")
+    if spec is None or spec.origin is None:
+        return []
+    paddle = Path(spec.origin).parent
+    return [paddle / "base" / "libpaddle.so", paddle / "libs"]
+
+
+class _Benchmark:
+    def __init__(
+        self,
+        settings: Settings,
+        contenders: Sequence[Contender],
+        folder: Path,
+        *,
+        progress: bool,
+    ) -> None:
+        self._settings = settings
+        self._random = random.Random(settings.seed)  # noqa: S311 - the order of turns
+        self._files, unavailable, weights = _prepare(settings, contenders, folder)
+        images = np.load(self._files.images)
+        self._reference = graphs.reference(weights, images)
+        self._contenders = [one for one in contenders if one.name not in unavailable]
+        self._entries = {
+            one.name: {
+                "name": one.name,
+                "status": "unavailable" if one.name in unavailable else "measured",
+                "reason": unavailable.get(one.name),
+                "installed_bytes": None
+                if one.name in unavailable
+                else _installed_bytes(one, self._files),
+            }
+            for one in contenders
+        }
+        self.limits: list[dict[str, Any]] = []
+        self.starts: list[dict[str, Any]] = []
+        self.cells: list[dict[str, Any]] = []
+        turns = settings.starts + settings.rounds * len(settings.batch_sizes)
+        self._bar = tqdm(
+            total=len(self._contenders) * turns * len(settings.threads),
+            desc="benchmark",
+            unit="turn",
+            disable=None if progress else True,
+        )
+
+    @property
+    def contenders(self) -> list[dict[str, Any]]:
+        return list(self._entries.values())
+
+    def _refuse(self, entrant: _Entrant, reason: str) -> None:
+        entrant.session.close()
+        self._entries[entrant.contender.name] |= {"status": "refused", "reason": reason}
+
+    def run(self) -> None:
+        with self._bar:
+            for threads in self._settings.threads:
+                self._pass(threads)
+
+    def _pass(self, threads: int) -> None:
+        usable = sorted(os.sched_getaffinity(0))
+        # The kernel's own work tends to be on the first.
+        processors = usable[-threads:]
+        samples: list[dict[str, Any]] = []
+        entrants: list[_Entrant] = []
+        try:
+            self._start(threads, processors, entrants)
+            for batch_size in self._settings.batch_sizes:
+                entrants = self._batch(entrants, threads, processors, batch_size, samples)
+        finally:
+            for entrant in entrants:
+                entrant.session.close()
+        rates = [sample["multiply_adds_per_second"] for sample in samples]
+        limit = max(rates)
+        self.limits.append(
+            {
+                "threads": threads,
+                "processors": processors,
+                "instructions": samples[0]["instructions"],
+                "multiply_adds_per_second": limit,
+                "gflops": 2 * limit / 1e9,
+                "lowest_sample_gflops": 2 * min(rates) / 1e9,
+            }
+        )
+        for cell in self.cells:
+            if cell["threads"] == threads:
+                done = cell["images_per_second"] * graphs.MULTIPLY_ADDS
+                cell["share_of_limit"] = done / limit
+
+    def _start(self, threads: int, processors: Sequence[int], entrants: list[_Entrant]) -> None:
+        """Start the contenders; the last process of each goes to ``entrants``."""
+        starts: dict[str, list[Start]] = {}
+        for attempt in range(self._settings.starts):
+            order = [one for one in self._contenders if self._is_in(one)]
+            self._random.shuffle(order)
+            for contender in order:
+                self._bar.set_postfix_str(f"start {contender.name}")
+                try:
+                    session = open_session(contender, self._files, threads, processors)
+                except BackendFailure as error:
+                    self._entries[contender.name] |= {"status": "refused", "reason": str(error)}
+                    continue
+                starts.setdefault(contender.name, []).append(session.start)
+                if attempt == self._settings.starts - 1:
+                    entrants.append(_Entrant(contender, session))
+                else:
+                    session.close()
+                self._bar.update()
+        entrants.sort(key=lambda entrant: self._contenders.index(entrant.contender))
+        for name in (entrant.contender.name for entrant in entrants):
+            found = starts[name]
+            self.starts.append(
+                {
+                    "contender": name,
+                    "threads": threads,
+                    **{
+                        key: percentile([getattr(start, key) for start in found], 50)
+                        for key in ("first_result_ms", "create_ms", "first_run_ms")
+                    },
+                    "samples_ms": [start.first_result_ms for start in found],
+                }
+            )
+
+    def _is_in(self, contender: Contender) -> bool:
+        return self._entries[contender.name]["status"] == "measured"
+
+    def _batch(
+        self,
+        entrants: list[_Entrant],
+        threads: int,
+        processors: Sequence[int],
+        batch_size: int,
+        limits: list[dict[str, Any]],
+    ) -> list[_Entrant]:
+        settings = self._settings
+        first_runs: dict[str, float] = {}
+        warmups: dict[str, Any] = {}
+        for entrant in list(entrants):
+            name = entrant.contender.name
+            self._bar.set_postfix_str(f"{threads} thread(s), batch {batch_size}, check {name}")
+            entrant.blocks = []
+            try:
+                outputs, first_runs[name] = entrant.session.outputs(batch_size)
+                wrong = disagreement(self._reference[:batch_size], outputs, name)
+                if wrong is None:
+                    warmups[name] = entrant.session.warm(batch_size, settings.seconds)
+            except BackendFailure as error:
+                wrong = str(error)
+            if wrong is not None:
+                self._refuse(entrant, wrong)
+                entrants = [one for one in entrants if one is not entrant]
+        for _ in range(settings.rounds):
+            with on_processors(processors):
+                limits.append(multiply_add_limit(self._files.program, threads, _LIMIT_SECONDS))
+            order = list(entrants)
+            self._random.shuffle(order)
+            for entrant in order:
+                self._bar.set_postfix_str(
+                    f"{threads} thread(s), batch {batch_size}, {entrant.contender.name}"
+                )
+                seconds = settings.seconds / settings.rounds
+                entrant.blocks.append(entrant.session.block(batch_size, seconds))
+                self._bar.update()
+        baseline = next((one for one in entrants if one.contender.name == BASELINE), None)
+        for entrant in entrants:
+            name = entrant.contender.name
+            found = summarize(entrant.blocks)
+            ratio = compare_blocks(baseline.blocks, entrant.blocks) if baseline else None
+            self.cells.append(
+                {
+                    "contender": name,
+                    "threads": threads,
+                    "batch_size": batch_size,
+                    "first_run_ms": first_runs[name],
+                    "warmup_runs": warmups[name].runs,
+                    "warmup_stable": warmups[name].stable,
+                    "runs": found.runs,
+                    "median_us": found.median,
+                    "p90_us": found.p90,
+                    "p99_us": found.p99,
+                    "quietest_median_us": found.quietest,
+                    "images_per_second": 1e6 * batch_size / found.median,
+                    "spread_between_turns": found.spread,
+                    "coefficient_of_variation": found.variation,
+                    "outliers": found.outliers,
+                    "peak_rss_bytes": entrant.session.peak_bytes(),
+                    "ratio": asdict(ratio) if ratio else None,
+                }
+            )
+        return entrants
+
+
+def disagreement(
+    expected: NDArray[np.float32], outputs: NDArray[np.float32], name: str
+) -> str | None:
+    """Why a contender's outputs are not those of the network; None when they are.
+
+    Args:
+        expected: float32 [N, 10], from :func:`lenet_cpp.benchmark.graphs.reference`.
+        outputs: What the contender gave for the same images.
+        name: Of the contender.
+    """
+    try:
+        found = compare(expected, np.asarray(outputs), names=("the reference", name))
+    except BadModel as error:
+        return str(error)
+    if found.within:
+        return None
+    return (
+        f"outputs differ by up to {found.largest_difference:.2g},"
+        f" {found.equal_predictions} of {found.images} predictions are equal"
+    )
+
+
+def python_door(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Set lenet_cpp beside the C++ program and ``paddle.inference`` where all ran the same.
+
+    The times are those of each one's quietest turn: a difference of a few microseconds would drown
+    in what other programs do to the machine.
+    """
+    by_key = {
+        (cell["contender"], cell["threads"], cell["batch_size"]): cell["quietest_median_us"]
+        for cell in cells
+    }
+    rows = []
+    for (name, threads, batch_size), ours in by_key.items():
+        group, _, kind = name.partition("/")
+        program = by_key.get((f"program/{kind}", threads, batch_size))
+        inference = by_key.get((f"paddle.inference/{kind}", threads, batch_size))
+        if group != "lenet_cpp" or (program is None and inference is None):
+            continue
+        rows.append(
+            {
+                "kind": kind,
+                "threads": threads,
+                "batch_size": batch_size,
+                "lenet_cpp_us": ours,
+                "program_us": program,
+                "added_us": None if program is None else ours - program,
+                "paddle_inference_us": inference,
+                "times_as_fast": None if inference is None else inference / ours,
+            }
+        )
+    return rows
+
+
+def run_benchmark(
+    settings: Settings, contenders: Sequence[Contender], *, progress: bool = False
+) -> dict[str, Any]:
+    """Measure the contenders side by side.
+
+    Each runs in a process of its own. For each number of threads and each batch size, every
+    contender's outputs are compared with a NumPy computation of the network first; one that
+    departs is refused. Then all take turns, in an order drawn anew for each round, so that a
+    change of the machine's speed hits all alike.
+
+    Args:
+        settings: What to measure.
+        contenders: Who takes part.
+        progress: Whether to show a progress bar on a terminal.
+
+    Returns:
+        What the command writes as JSON; see ``docs/benchmark.md``.
+
+    Raises:
+        FileNotFound: The model, or ``multiply_add_limit``, is missing.
+        BadModel: The model is damaged.
+        BadInput: A setting makes no sense.
+        Unsupported: The model is not the LeNet that the benchmark is of.
+        BackendFailure: A contender that had agreed before failed in its turn.
+    """
+    usable = len(os.sched_getaffinity(0))
+    if not all(1 <= threads <= usable for threads in settings.threads):
+        raise BadInput(f"threads are from 1 to {usable}, the processors that can be used")
+    before = describe_machine()
+    multiply_add_limit(settings.program, 1, 0.01)
+    with tempfile.TemporaryDirectory(prefix="lenet-benchmark-") as folder:
+        benchmark = _Benchmark(settings, contenders, Path(folder), progress=progress)
+        benchmark.run()
+    return {
+        "machine": before | {"load_average_at_the_end": load_average()},
+        "versions": versions(),
+        "settings": {
+            "model_dir": settings.model_dir.name,
+            "batch_sizes": list(settings.batch_sizes),
+            "threads": list(settings.threads),
+            "seconds": settings.seconds,
+            "rounds": settings.rounds,
+            "starts": settings.starts,
+            "seed": settings.seed,
+        },
+        "baseline": BASELINE,
+        "multiply_adds_per_image": graphs.MULTIPLY_ADDS,
+        "multiply_add_limit": benchmark.limits,
+        "contenders": benchmark.contenders,
+        "starts": benchmark.starts,
+        "cells": benchmark.cells,
+        "python_door": python_door(benchmark.cells),
+    }

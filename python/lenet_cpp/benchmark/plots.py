@@ -1,0 +1,154 @@
+"""The results as pictures (PNG); needs matplotlib."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp._files import atomic_path
+from lenet_cpp.errors import Unsupported
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["can_plot", "plot_benchmark", "plot_memory"]
+
+_COLORS = {
+    "dygraph": "tab:gray",
+    "paddle.inference": "tab:blue",
+    "program": "tab:green",
+    "lenet_cpp": "tab:red",
+    "onnxruntime": "tab:purple",
+    "openvino": "tab:orange",
+    "litert": "tab:brown",
+}
+_DPI = 90
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
+
+
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
+    if not can_plot():
+        raise Unsupported("plots need matplotlib: pip install matplotlib")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _save(figure: Any, path: Path) -> Path:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI, format="png")
+    return path
+
+
+def _color(name: str) -> str:
+    return _COLORS.get(name.partition("/")[0], "black")
+
+
+def plot_benchmark(result: dict[str, Any], folder: Path) -> list[Path]:
+    """Draw latency for each number of threads, and the way to the first result.
+
+    Args:
+        result: From :func:`lenet_cpp.benchmark.measure.run_benchmark`.
+        folder: Where to; it is made.
+
+    Returns:
+        The files.
+
+    Raises:
+        Unsupported: matplotlib is not installed.
+    """
+    files = []
+    for threads in result["settings"]["threads"]:
+        cells = [cell for cell in result["cells"] if cell["threads"] == threads]
+        if cells:
+            files.append(_latency(cells, threads, folder / f"latency-{threads}-threads.png"))
+    starts = [
+        one for one in result["starts"] if one["threads"] == min(result["settings"]["threads"])
+    ]
+    if starts:
+        files.append(_first_results(starts, result["contenders"], folder / "first-result.png"))
+    return files
+
+
+def _latency(cells: list[dict[str, Any]], threads: int, path: Path) -> Path:
+    sizes = sorted({cell["batch_size"] for cell in cells})
+    names = list(dict.fromkeys(cell["contender"] for cell in cells))[::-1]
+    figure, axes = _figure(1, len(sizes), 3 + 2.5 * len(sizes), 1.5 + 0.24 * len(names))
+    for axis, size in zip(axes[0], sizes, strict=True):
+        for cell in (one for one in cells if one["batch_size"] == size):
+            y = names.index(cell["contender"])
+            color = _color(cell["contender"])
+            axis.plot([cell["median_us"], cell["p99_us"]], [y, y], color=color, alpha=0.4)
+            axis.plot(cell["p90_us"], y, "|", color=color)
+            axis.plot(cell["median_us"], y, "o", color=color)
+        axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter("")  # less than a decade would be labelled too densely
+        axis.set_title(f"batch {size}", fontsize=10)
+        axis.set_xlabel("microseconds a run")
+        axis.set_yticks(range(len(names)), names if size == sizes[0] else [""] * len(names))
+        axis.set_ylim(-0.7, len(names) - 0.3)
+        axis.grid(axis="both", alpha=0.3)
+    count = "one thread" if threads == 1 else f"{threads} threads"
+    figure.suptitle(f"LeNet, {count}: median (dot), p90 (bar), p99 (end of line)", fontsize=11)
+    return _save(figure, path)
+
+
+def _first_results(
+    starts: list[dict[str, Any]], contenders: list[dict[str, Any]], path: Path
+) -> Path:
+    order = [one["name"] for one in contenders]
+    starts = sorted(starts, key=lambda one: -order.index(one["contender"]))
+    figure, axes = _figure(1, 1, 8, 1.2 + 0.24 * len(starts))
+    axis = axes[0][0]
+    for y, one in enumerate(starts):
+        axis.barh(y, one["first_result_ms"], color=_color(one["contender"]), alpha=0.6)
+        axis.plot(one["samples_ms"], [y] * len(one["samples_ms"]), ".", color="black")
+    axis.set_yticks(range(len(starts)), [one["contender"] for one in starts])
+    axis.set_xlabel("milliseconds from process start to the first logits (dots: each process)")
+    axis.grid(axis="x", alpha=0.3)
+    return _save(figure, path)
+
+
+def plot_memory(result: dict[str, Any], folder: Path) -> list[Path]:
+    """Draw resident memory over runs and over creations.
+
+    Args:
+        result: From :func:`lenet_cpp.benchmark.memory.run_memory`.
+        folder: Where to; it is made.
+
+    Returns:
+        The files.
+
+    Raises:
+        Unsupported: matplotlib is not installed.
+    """
+    files = []
+    labels = {
+        "runs": "runs with batches of 1 to 256 images",
+        "creations": "predictors made, run once and dropped",
+    }
+    for kind, label in labels.items():
+        series = [one for one in result["series"] if one["kind"] == kind]
+        if not series:
+            continue
+        figure, axes = _figure(1, 1, 8, 4.5)
+        axis = axes[0][0]
+        for one in series:
+            done, resident = zip(*one["samples"], strict=True)
+            name = one["contender"] + (f", {one['note']}" if one["note"] else "")
+            megabytes = [value / 1e6 for value in resident]
+            axis.plot(done, megabytes, "--" if one["note"] else "-", label=name)
+        axis.set_xlabel(label)
+        axis.set_ylabel("resident memory, MB")
+        axis.set_ylim(bottom=0)
+        axis.legend(fontsize=8)
+        axis.grid(alpha=0.3)
+        files.append(_save(figure, folder / f"memory-{kind}.png"))
+    return files

@@ -1,0 +1,349 @@
+"""The processes that the contenders run in, and the turns they take."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from lenet_cpp.benchmark.contenders import PROGRAM
+from lenet_cpp.benchmark.summary import Block, block_of
+from lenet_cpp.benchmark.worker import memory
+from lenet_cpp.errors import BackendFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from lenet_cpp.benchmark.contenders import Contender
+    from lenet_cpp.benchmark.engines import Model
+
+__all__ = [
+    "Files",
+    "Session",
+    "Start",
+    "Warmup",
+    "child_environment",
+    "how_it_ended",
+    "on_processors",
+    "open_session",
+]
+
+_WORKER = Path(__file__).with_name("worker.py")
+# Before each turn, to fill the caches that the others have used meanwhile.
+_WARM_AGAIN_SECONDS = 0.01
+_LEAST_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the inputs of the contenders are."""
+
+    programs: dict[str, Path]
+    """Format to program."""
+    params: Path
+    others: dict[str, Path]
+    """``onnx``, ``tflite``, ``weights``."""
+    images: Path
+    """``.npy``, float32 [N, 1, 28, 28]."""
+    folder: Path
+    """For whatever the contenders write."""
+    program: Path
+    """The C++ program."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """From nothing to the first logits, of one image of zeros. Milliseconds."""
+
+    first_result_ms: float
+    """Since the process was asked for, until the logits were there."""
+    create_ms: float
+    """Of these: loading the model."""
+    first_run_ms: float
+    """Of these: the first run."""
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """The runs before the first that counts."""
+
+    runs: int
+    stable: bool | None
+    """Whether the times had settled; None where single times are not known."""
+
+
+class Session(Protocol):
+    """A contender that is ready to run."""
+
+    start: Start
+
+    def outputs(self, batch_size: int) -> tuple[NDArray[np.float32], float]:
+        """Run the first images; return the outputs and the milliseconds of this run."""
+
+    def warm(self, batch_size: int, seconds: float) -> Warmup:
+        """Run until the times are stable."""
+
+    def block(self, batch_size: int, seconds: float) -> Block:
+        """Take a turn of about this many seconds."""
+
+    def peak_bytes(self) -> int | None:
+        """The most resident memory so far; None when not known."""
+
+    def close(self) -> None:
+        """End the process."""
+
+
+@contextmanager
+def on_processors(processors: Sequence[int]) -> Iterator[None]:
+    """Have the processes that are started meanwhile run on these processors only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """Return the environment of a child: no settings of OpenMP or Paddle but the threads."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OMP_", "KMP_", "MKL_", "GOMP_", "FLAGS_"))
+    }
+    return environment | {"OMP_NUM_THREADS": str(threads), "GLOG_minloglevel": "2"}
+
+
+def open_session(
+    contender: Contender, files: Files, threads: int, processors: Sequence[int]
+) -> Session:
+    """Start a contender's process and wait for its first result.
+
+    Raises:
+        BackendFailure: It did not get that far.
+    """
+    kind = _ProgramSession if contender.factory == PROGRAM else _PythonSession
+    return kind(contender, files, threads, processors)
+
+
+def how_it_ended(code: int, said: bytes) -> str:
+    """Say in one line how a child ended that should not have."""
+    lines = said.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    return (f"ended by signal {-code}: " if code < 0 else f"exit code {code}: ") + lines[-1]
+
+
+def _contents(log: IO[bytes]) -> bytes:
+    log.seek(0)
+    return log.read()
+
+
+class _PythonSession:
+    """A contender in a Python process of its own, which is stopped while others have their turn.
+
+    Stopped by a signal: the idle threads of some engines would otherwise look for work in a loop
+    for a while, at the cost of whoever is next.
+    """
+
+    def __init__(
+        self, contender: Contender, files: Files, threads: int, processors: Sequence[int]
+    ) -> None:
+        self._name = contender.name
+        self._folder = files.folder
+        model: Model = {
+            "program": str(files.programs[contender.format]),
+            "params": str(files.params),
+            "accelerator": contender.accelerator,
+            "threads": threads,
+            "cache": tempfile.mkdtemp(dir=files.folder),
+        }
+        others = {kind: str(files.others[kind]) for kind in contender.files}
+        task = {
+            "factory": contender.factory,
+            "model": {**model, **others},
+            "images": str(files.images),
+        }
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - for the life of the session
+        command = [sys.executable, "-W", "ignore", str(_WORKER), json.dumps(task)]
+        with on_processors(processors):
+            started = time.monotonic()
+            self._process = subprocess.Popen(  # noqa: S603 - our own Python and file
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env=child_environment(threads),
+                cwd=files.folder,
+            )
+        try:
+            first = self._answer()
+        except BaseException:
+            self.close()
+            raise
+        self.start = Start(
+            1e3 * (first["done"] - started), first["create_ms"], first["first_run_ms"]
+        )
+        self._process.send_signal(signal.SIGSTOP)
+
+    def _answer(self) -> Any:
+        stdout = self._process.stdout
+        line = stdout.readline() if stdout else b""
+        if not line:
+            code = self._process.wait()
+            raise BackendFailure(f"{self._name}: {how_it_ended(code, _contents(self._log))}")
+        return json.loads(line)
+
+    def _do(self, action: str, **order: object) -> Any:
+        self._process.send_signal(signal.SIGCONT)
+        stdin = self._process.stdin
+        if stdin is not None:
+            with suppress(BrokenPipeError):  # then there is no answer, which says why
+                stdin.write(json.dumps({"do": action, **order}).encode() + b"\n")
+                stdin.flush()
+        answer = self._answer()
+        self._process.send_signal(signal.SIGSTOP)
+        return answer
+
+    def outputs(self, batch_size: int) -> tuple[NDArray[np.float32], float]:
+        file = self._folder / f"{self._process.pid}.npy"
+        answer = self._do("outputs", batch=batch_size, file=str(file))
+        return np.load(file), float(answer["first_run_ms"])
+
+    def warm(self, batch_size: int, seconds: float) -> Warmup:
+        answer = self._do("warm", batch=batch_size, seconds=seconds)
+        return Warmup(answer["runs"], answer["stable"])
+
+    def block(self, batch_size: int, seconds: float) -> Block:
+        times = self._do(
+            "block",
+            batch=batch_size,
+            seconds=seconds,
+            least=_LEAST_RUNS,
+            warmup=min(_WARM_AGAIN_SECONDS, seconds),
+        )
+        return block_of(times)
+
+    def peak_bytes(self) -> int | None:
+        return int(self._do("memory")["peak"])
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._log):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
+
+
+class _ProgramSession:
+    """The C++ program, run anew for each turn, with its own clock and percentiles."""
+
+    def __init__(
+        self, contender: Contender, files: Files, threads: int, processors: Sequence[int]
+    ) -> None:
+        self._name = contender.name
+        self._folder = files.folder
+        self._images = files.images
+        self._processors = processors
+        self._environment = child_environment(threads)
+        self._command = [
+            str(files.program),
+            f"--model_file={files.programs[contender.format]}",
+            f"--params_file={files.params}",
+            f"--accelerator={contender.accelerator}",
+            f"--threads={threads}",
+            "--format=json",
+        ]
+        self._inputs: dict[int, Path] = {}
+        self._run_us: dict[int, float] = {}
+        self._peak = 0
+        report, seconds = self._run()
+        self.start = Start(1e3 * seconds, report["load_ms"], report["first_run_ms"])
+
+    def _run(self, *arguments: str) -> tuple[dict[str, Any], float]:
+        with tempfile.TemporaryFile() as log:
+            with on_processors(self._processors):
+                started = time.monotonic()
+                process = subprocess.Popen(  # noqa: S603 - our own program
+                    [*self._command, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=self._environment,
+                    cwd=self._folder,
+                )
+            try:
+                text = process.stdout.readline() if process.stdout else b""
+                seconds = time.monotonic() - started
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    process.wait()
+                if process.stdout:
+                    process.stdout.close()
+            if process.returncode != 0:
+                how = how_it_ended(process.returncode, _contents(log))
+                raise BackendFailure(f"{self._name}: {how}")
+        self._peak = max(self._peak, 1024 * usage.ru_maxrss)
+        report: dict[str, Any] = json.loads(text)
+        return report, seconds
+
+    def _input(self, batch_size: int) -> list[str]:
+        file = self._inputs.get(batch_size)
+        if file is None:
+            file = self._folder / f"images-{batch_size}.npy"
+            np.save(file, np.load(self._images, mmap_mode="r")[:batch_size])
+            self._inputs[batch_size] = file
+        return [f"--input={file}", f"--batch_size={batch_size}"]
+
+    def outputs(self, batch_size: int) -> tuple[NDArray[np.float32], float]:
+        report, _ = self._run(*self._input(batch_size))
+        outputs = np.array(report["outputs"], np.float32).reshape(report["output_shape"])
+        return outputs, float(report["first_run_ms"])
+
+    def _measure(self, batch_size: int, warmup: int, repeats: int) -> Block:
+        report, _ = self._run(
+            *self._input(batch_size), f"--warmup={warmup}", f"--repeats={repeats}"
+        )
+        latency = report["latency"]
+        values = (1e3 * latency[name] for name in ("median_ms", "p90_ms", "p99_ms"))
+        return Block(repeats, *values)
+
+    def warm(self, batch_size: int, seconds: float) -> Warmup:
+        # It warms itself up in each turn; here it says how long a run takes.
+        self._run_us[batch_size] = self._measure(batch_size, 2, 5).median
+        return Warmup(self._counts(batch_size, seconds)[0], None)
+
+    def _counts(self, batch_size: int, seconds: float) -> tuple[int, int]:
+        """Runs to warm up (10, or the time of two windows of the others) and runs that count."""
+        microseconds = self._run_us[batch_size]
+        warmup = max(
+            10 if microseconds < 1e4 else 2, math.ceil(min(4e4, 1e6 * seconds) / microseconds)
+        )
+        return warmup, max(_LEAST_RUNS, math.ceil(1e6 * seconds / microseconds))
+
+    def block(self, batch_size: int, seconds: float) -> Block:
+        block = self._measure(batch_size, *self._counts(batch_size, seconds))
+        self._run_us[batch_size] = block.median
+        return block
+
+    def peak_bytes(self) -> int | None:
+        # What wait4 reports is no less than what this process had when it made the child.
+        return self._peak if self._peak > memory()["peak"] else None
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,234 @@
+"""``benchmark.py``: how fast is it, and beside what?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp._files import write_text
+from lenet_cpp.benchmark import BATCH_SIZES, CONTENDERS
+from lenet_cpp.cli import run_cli
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_DESCRIPTION = """\
+Run the same LeNet in every way there is, side by side, and print how long each takes.
+
+Each contender is a process of its own, and all take turns within each batch size, in an order that
+is drawn anew for every round: when the machine slows down, it does so for all. What a contender
+answers is compared with a NumPy computation of the network first; one that departs is not timed.
+
+  dygraph           the paddle.nn.Layer, in Python
+  paddle.inference  the exported model, in Python; /pdmodel/plain is what all are compared with
+  program           the exported model, by lenet_infer_test
+  lenet_cpp         the exported model, by this package
+  onnxruntime, openvino, litert
+                    the same weights in other engines, where these are installed (the extra
+                    'bench' of the package)
+"""
+
+_EPILOG = """\
+reading the tables:
+  median, p90, p99  of the times of single runs, from the array of images to the array of logits;
+                    the slowest count, nothing is dropped
+  times as fast     as the baseline: the median, least and most of the rounds
+  of the limit      multiply-adds a second, as a share of what a loop of nothing else reaches here
+  between turns     the largest difference between two turns' medians; above 10 %% the machine was
+                    busy with other things, and small differences mean nothing
+
+examples:
+  %(prog)s
+      everything, in about six minutes
+  %(prog)s --contenders paddle.inference,lenet_cpp --batch-sizes 1 --threads 1 --seconds 2
+      the two, longer
+  %(prog)s --contenders '*/openvino'
+      one accelerator, by every road
+  %(prog)s --memory
+      resident memory over 100,000 runs and 1,000 predictors (about an hour)
+
+exit status: 0 done; 1 a contender was refused; 2 wrong usage; 3 a file is missing; 4 the model is
+damaged; 5 the settings make no sense; 6 not supported; 8 a contender failed; 130 interrupted.
+"""
+
+
+def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments; those of the process when None.
+        root: The repository, for the defaults; the working folder when None.
+
+    Returns:
+        The exit code.
+    """
+    root = Path() if root is None else root
+    parser = argparse.ArgumentParser(
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--model-dir",
+        metavar="DIR",
+        type=Path,
+        help="an exported LeNet (default: inference_model/lenet, or else the bundled one)",
+    )
+    add(
+        "--program",
+        metavar="FILE",
+        type=Path,
+        default=root / "build" / "lenet_infer_test",
+        help="the C++ program, with multiply_add_limit beside it (default: build/lenet_infer_test)",
+    )
+    groups = ",".join(dict.fromkeys(one.group for one in CONTENDERS))
+    add(
+        "--contenders",
+        metavar="NAME,...",
+        type=_names,
+        help=f"groups ({groups}), names, or patterns such as '*/plain'; --list shows all names"
+        " (default: all)",
+    )
+    add("--list", action="store_true", help="show the contenders and what they lack, and end")
+    add(
+        "--batch-sizes",
+        metavar="N,...",
+        type=_numbers,
+        help=f"images a run (default: {','.join(map(str, BATCH_SIZES))})",
+    )
+    add(
+        "--threads",
+        metavar="N,...",
+        type=_threads,
+        help="threads a run, each on a processor of its own; 'all' is as many as there are"
+        " (default: 1,all)",
+    )
+    add(
+        "--seconds",
+        metavar="S",
+        type=_seconds,
+        help="measured time of each contender, batch size and number of threads (default: 0.5)",
+    )
+    add("--seed", metavar="N", type=int, default=1, help="of the order of turns (default: 1)")
+    add("--memory", action="store_true", help="watch resident memory instead of the time")
+    add(
+        "--memory-runs",
+        metavar="N",
+        type=_positive,
+        help="with --memory: runs of one predictor (default: 100000); made are a hundredth of that",
+    )
+    add("--quick", action="store_true", help="few and short turns: to see that it works")
+    add("--json", metavar="FILE", type=Path, help="also write the results as JSON")
+    add(
+        "--plots",
+        metavar="DIR",
+        type=Path,
+        default=root / "build" / "benchmark",
+        help="where the pictures go, if matplotlib is there (default: build/benchmark)",
+    )
+    options = parser.parse_args(argv)
+    if options.memory_runs is not None and not options.memory:
+        parser.error("--memory-runs goes with --memory")
+    if options.memory and (options.batch_sizes or options.threads or options.seconds):
+        parser.error("--memory takes no --batch-sizes, --threads or --seconds")
+    if options.model_dir is None and (root / "inference_model" / "lenet").is_dir():
+        options.model_dir = root / "inference_model" / "lenet"
+    return run_cli(lambda: _command(options))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    # In ascending order: the largest batch decides the peak of memory.
+    return tuple(sorted({_positive(part) for part in text.split(",")}))
+
+
+def _threads(text: str) -> tuple[int, ...]:
+    everything = len(os.sched_getaffinity(0))
+    parts = [everything if part == "all" else _positive(part) for part in text.split(",")]
+    return tuple(dict.fromkeys(parts))
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 3600")
+    return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text.split(",")))
+
+
+def _command(options: argparse.Namespace) -> int:
+    from lenet_cpp import bundled_model_dir
+    from lenet_cpp.benchmark import Settings, choose, run_benchmark
+    from lenet_cpp.benchmark.plots import plot_benchmark
+    from lenet_cpp.benchmark.tables import benchmark_text
+
+    if options.list:
+        for contender in choose(options.contenders):
+            missing = contender.missing()
+            print(contender.name + (f": {missing}" if missing else ""))
+        return 0
+    model_dir = options.model_dir or bundled_model_dir()
+    if options.memory:
+        return _memory(options, model_dir)
+    quick: dict[str, Any] = (
+        {"batch_sizes": (1, 8), "threads": (1,), "seconds": 0.02, "rounds": 2, "starts": 1}
+        if options.quick
+        else {"threads": _threads("1,all")}
+    )
+    named = {
+        name: getattr(options, name)
+        for name in ("batch_sizes", "threads", "seconds")
+        if getattr(options, name) is not None
+    }
+    settings = Settings(
+        model_dir=model_dir, program=options.program, seed=options.seed, **{**quick, **named}
+    )
+    result = run_benchmark(settings, choose(options.contenders), progress=True)
+    print(benchmark_text(result), flush=True)
+    _write(options, result, plot_benchmark)
+    return 1 if any(one["status"] == "refused" for one in result["contenders"]) else 0
+
+
+def _memory(options: argparse.Namespace, model_dir: Path) -> int:
+    from lenet_cpp.benchmark import MemorySettings, choose, run_memory
+    from lenet_cpp.benchmark.memory import SERIES
+    from lenet_cpp.benchmark.plots import plot_memory
+    from lenet_cpp.benchmark.tables import memory_text
+
+    runs = options.memory_runs or (200 if options.quick else 100_000)
+    creations = max(5, runs // 100)
+    names = {contender.name for contender in choose(options.contenders)}
+    series = [one for one in SERIES if one.contender in names]
+    settings = MemorySettings(model_dir, runs, creations, options.seed)
+    result = run_memory(settings, series, progress=True)
+    print(memory_text(result), flush=True)
+    _write(options, result, plot_memory)
+    return 0
+
+
+def _write(options: argparse.Namespace, result: dict[str, Any], plot: Any) -> None:
+    from lenet_cpp.benchmark.plots import can_plot
+
+    if options.json is not None:
+        write_text(options.json, json.dumps(result, allow_nan=False) + "\n")
+        print(f"\nwritten: {options.json}")
+    if can_plot():
+        print("\n" + "\n".join(f"written: {path}" for path in plot(result, options.plots)))
+    else:
+        print("\nno pictures without matplotlib: pip install matplotlib")

@@ -1,0 +1,521 @@
+"""The table of bad input (bad_input_cases.py) through the three doors, and what no table can hold.
+
+Through every door each row gives the typed error of design section 5, in one line that names what
+is wrong, or the right answer; no door aborts, dies of a signal, hangs, prints a traceback or leaves
+a file behind. What must not take the tests down with it runs in processes of its own.
+
+About 80 s on one core.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import bad_input_cases
+import lenet_cpp
+import python_door
+from bad_input_cases import Case, Request
+from python_door import Result
+from test_program import numpy_lenet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SECONDS = 60
+USAGE = 2
+EXIT_CODES = {
+    "FileNotFound": 3, "BadModel": 4, "BadInput": 5, "Unsupported": 6, "VersionMismatch": 7,
+    "BackendFailure": 8,
+}  # fmt: skip
+
+
+# The doors
+
+
+def python(*arguments: object) -> list[str]:
+    return [
+        sys.executable,
+        *(os.fsdecode(a) if isinstance(a, bytes) else str(a) for a in arguments),
+    ]
+
+
+# Prints the greatest resident memory of the command, in KiB, after its errors. Started from the
+# test's own large process, the command would be counted with that process's memory.
+MEASURE = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(done.returncode)
+"""
+
+
+def command_of(case: Case, command: list[str]) -> list[str]:
+    if case.unprivileged and os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may read every file, and setpriv, which takes that away, is missing")
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    if case.peak_mib is not None:
+        command = python("-I", "-S", "-c", MEASURE, *command)
+    for limit, value in (("as", case.address_space), ("fsize", case.file_size)):
+        if value is not None:
+            command = ["prlimit", f"--{limit}={value}", *command]
+    return command
+
+
+def execute(case: Case, folder: Path, command: list[str], **options: Any) -> tuple[int, str, str]:
+    done = subprocess.run(
+        command_of(case, command),
+        env={"TMPDIR": str(folder / "tmp")},
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+        **options,
+    )
+    assert done.returncode >= 0, f"signal {-done.returncode}: {done.stderr!r}"
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def peak(case: Case, errors: str) -> tuple[str, float]:
+    if case.peak_mib is None:
+        return errors, 0
+    *lines, kib = errors.splitlines(keepends=True)
+    return "".join(lines), int(kib) / 1024
+
+
+def saved(case: Case, request: Request, folder: Path) -> Path | None:
+    """The row's array as a file, for the doors that read files."""
+    if case.array is None:
+        return request.input
+    path = folder / "array.npy"
+    np.save(path, case.array(), allow_pickle=True)
+    return path
+
+
+def named(case: Case, request: Request, folder: Path) -> dict[str, Any]:
+    arguments: dict[str, Any] = {**request.model, **request.options}
+    arguments |= {"input": saved(case, request, folder), "labels": request.labels}
+    answer = folder / "answer.npy" if case.answer is not None else None
+    arguments["output"] = request.output or answer
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def take_answer(folder: Path) -> Any:
+    path = folder / "answer.npy"
+    if not path.exists():
+        return None
+    array = np.load(path)
+    path.unlink()
+    return array
+
+
+def text_of(name: str, value: object) -> bytes:
+    return name.encode() + b"=" + os.fsencode(value if isinstance(value, bytes) else str(value))
+
+
+def cpp(case: Case, request: Request, folder: Path, build: Path) -> Result:
+    arguments = named(case, request, folder)
+    if request.labels is not None:
+        arguments = {"labels": request.labels}
+    if request.pool is not None:
+        arguments["pool"] = request.pool
+    command: list[Any] = [str(build / "lenet_door")]
+    command += [text_of(name, value) for name, value in arguments.items()]
+    # A library leaves the signals of its process alone. With the limit on a file's size comes
+    # SIGXFSZ, which Python has already set to be ignored, and hands on like this.
+    code, out, errors = execute(case, folder, command, restore_signals=False)
+    errors, mib = peak(case, errors)
+    assert (code, errors) == (0, "")
+    kind, _, message = out.rstrip("\n").partition(" ")
+    return Result(kind, "" if kind == "ok" else message, take_answer(folder), mib)
+
+
+def program(case: Case, request: Request, folder: Path, build: Path) -> Result:
+    command: list[Any] = [str(build / "lenet_infer_test")]
+    command += [b"--" + text_of(*item) for item in named(case, request, folder).items()]
+    command += request.flags
+    code, out, errors = execute(case, folder, command)
+    errors, mib = peak(case, errors)
+    if code == 0:
+        assert errors == ""
+        assert out.startswith("lenet_infer_test ")
+        return Result("ok", "", take_answer(folder), mib)
+    assert out == ""
+    start, kind, message = errors.removesuffix("\n").split(": ", 2)
+    assert start == "lenet_infer_test"
+    if kind == "usage":
+        assert code == USAGE
+        assert case.usage
+        assert message.endswith("(see --help)")
+        return Result("BadInput", message)
+    assert code == EXIT_CODES[kind]
+    assert not case.usage
+    return Result(kind, message)
+
+
+class PythonDoor:
+    """A process that makes the calls, and another one when it dies."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __call__(self, case: Case, request: Request, _folder: Path, _build: Path) -> Result:
+        if case.unprivileged or case.address_space is not None or case.peak_mib is not None:
+            return self._alone(case, request)
+        if self._pool is None:
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, mp_context=spawn)
+        try:
+            return self._pool.submit(python_door.call, case.name, request).result(SECONDS)
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def _alone(case: Case, request: Request) -> Result:
+        with tempfile.TemporaryDirectory() as place:
+            files = [Path(place, name) for name in ("request", "result")]
+            files[0].write_bytes(pickle.dumps((case.name, request, case.address_space)))
+            command = python(python_door.__file__, *files)
+            if case.unprivileged:
+                command = command_of(case, command)
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=SECONDS, check=False
+            )
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+            result: Result = pickle.loads(files[1].read_bytes())
+            return result
+
+    def close(self) -> None:
+        if self._pool is not None:
+            for process in self._pool._processes.values():
+                process.kill()
+            self._pool.shutdown()
+        self._pool = None
+
+
+@pytest.fixture(scope="module")
+def doors() -> Iterator[dict[str, Callable[..., Result]]]:
+    door = PythonDoor()
+    yield {"cpp": cpp, "program": program, "python": door}
+    door.close()
+
+
+@pytest.fixture
+def folder(model_dir: Path) -> Iterator[Path]:
+    """A folder with a copy of the model, which a test may damage; gone with everything after it."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        (path / "tmp").mkdir()
+        shutil.copytree(model_dir, path / "model")
+        yield path
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    found = {}
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            status = Path(root, name).lstat()
+            size = 0 if name in folders else status.st_size
+            found[os.path.relpath(Path(root, name), folder)] = (status.st_mode, size)
+    found.pop("array.npy", None)
+    return found
+
+
+def close(found: Any, expected: Any) -> bool:
+    scale = np.maximum(1, np.abs(expected).max(axis=1, keepdims=True, initial=0))
+    return found.shape == expected.shape and bool((np.abs(found - expected) <= 1e-5 * scale).all())
+
+
+@pytest.fixture
+def small_disk(folder: Path) -> Iterator[Callable[[], None]]:
+    mounted = []
+
+    def mount() -> None:
+        place = folder / "disk"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(place)]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            pytest.skip("mounting a small file system takes root's privileges")
+        mounted.append(place)
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("case", "door"),
+    list(bad_input_cases.each()),
+    ids=lambda value: value.name if isinstance(value, Case) else value,
+)
+def test_table(
+    doors: dict[str, Callable[..., Result]],
+    root: Path,
+    folder: Path,
+    small_disk: Callable[[], None],
+    case: Case,
+    door: str,
+) -> None:
+    original = folder / "model" / "lenet.pdiparams"
+    weights = Path(shutil.copy(original, folder / "tmp"))
+    if case.small_disk:
+        small_disk()
+    request = case.prepare(folder)
+    if case.keeps is not None:
+        assert request.output is not None
+        request.output.write_bytes(case.keeps)
+    expected = case.answer() if case.answer is not None else None
+    rows = numpy_lenet(weights, expected) if expected is not None else None
+    weights.unlink()
+    before = contents(folder)
+
+    result = doors[door](case, request, folder, root / "build")
+
+    assert result.kind == case.expected(door), result.message
+    if result.kind != "ok":
+        assert case.words in result.message
+        assert result.message.isprintable(), "one line"
+        assert result.message
+        assert len(result.message) < 12_000
+    elif rows is not None:
+        assert close(result.output, np.tile(rows, (case.repeats, 1)))
+    if case.peak_mib is not None:
+        assert 100 < result.peak_mib < case.peak_mib
+    assert contents(folder) == before, "nothing is left, nothing is changed"
+    if case.keeps is not None:
+        assert request.output is not None
+        assert request.output.read_bytes() == case.keeps
+
+
+def test_the_table_covers_every_door_and_error() -> None:
+    for door in bad_input_cases.DOORS:
+        found = {case.expected(door) for case in bad_input_cases.CASES if door in case.doors}
+        assert found >= {"ok", *EXIT_CODES} - {"VersionMismatch"}  # which needs another Paddle
+        assert sum(door in case.doors for case in bad_input_cases.CASES) >= 60
+
+
+def test_a_predictor_of_unhashed_foreign_weights_differs(folder: Path) -> None:
+    """What the table calls "runs as that model": the answers are the other model's."""
+    bad_input_cases.unhashed(folder)
+    x = bad_input_cases.digits(3)
+    own = lenet_cpp.Predictor(model_dir=folder / "model", accelerator="plain").run(x)
+    bad_input_cases.negate_last_weights(folder)
+    other = lenet_cpp.Predictor(model_dir=folder / "model", accelerator="plain").run(x)
+    assert not np.allclose(own, other)
+    expected = numpy_lenet(folder / "model" / "lenet.pdiparams", x)
+    assert close(other, expected)
+
+
+# Signals
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def start(build: Path, folder: Path, *flags: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [build / "lenet_infer_test", f"--model_dir={folder / 'model'}", *flags],
+        env={"TMPDIR": str(folder / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ends_by(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    out, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out, errors) == (-number, "", "")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("seconds", [0.05, 0.8])  # while loading; while running
+def test_a_signal_leaves_nothing(
+    root: Path, folder: Path, number: signal.Signals, seconds: float
+) -> None:
+    output = folder / "logits.npy"
+    output.write_text("before")
+    before = contents(folder)
+    process = start(root / "build", folder, "--repeats=1000000000", f"--output={output}")
+    time.sleep(seconds)
+    process.send_signal(number)
+    ends_by(process, number)
+    assert contents(folder) == before
+    assert output.read_text() == "before"
+
+
+def test_a_signal_ends_a_program_that_waits_for_a_reader(root: Path, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    process = start(root / "build", folder, f"--output={folder / 'pipe'}")
+    time.sleep(0.8)
+    process.send_signal(signal.SIGTERM)
+    ends_by(process, signal.SIGTERM)
+
+
+def test_a_signal_ignored_by_the_caller_stays_ignored(root: Path, folder: Path) -> None:
+    command = [root / "build" / "lenet_infer_test", f"--model_dir={folder / 'model'}"]
+    process = subprocess.Popen(
+        ["nohup", *command, "--repeats=20000"], stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={"PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    time.sleep(0.5)
+    process.send_signal(signal.SIGHUP)
+    out, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
+    assert b"latency" in out
+
+
+def test_ctrl_c_in_python(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys, threading, numpy, lenet_cpp
+predictor = lenet_cpp.Predictor(model_dir=lenet_cpp.bundled_model_dir(), accelerator="plain")
+x = numpy.random.default_rng(0).random((3, 28, 28), dtype=numpy.float32)
+expected = predictor.run(x)
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    while True:
+        predictor.run(x)
+except KeyboardInterrupt:
+    assert (predictor.run(x) == expected).all()
+    print("interrupted")
+"""
+    done = subprocess.run(
+        python("-c", code), capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+# Closed pipes
+
+
+def test_a_reader_that_leaves_early(root: Path, model_dir: Path) -> None:
+    """| head -1, on more output than a pipe holds."""
+    program = root / "build" / "lenet_infer_test"
+    script = f"{program} --model_dir={model_dir} --batch_size=10000 --format=json | head -c 1; "
+    done = subprocess.run(
+        ["bash", "-c", script + 'echo " ${PIPESTATUS[0]}"'],
+        env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("{ 141\n", "")
+
+
+# Another Paddle, or none
+
+
+def compile_library(folder: Path, source: str) -> Path:
+    (folder / "fake.cc").write_text(source)
+    library = folder / "libpaddle.so"
+    subprocess.run(
+        ["c++", "-shared", "-fPIC", "-w", "-Wl,-soname,libpaddle.so", "-o", library,
+         folder / "fake.cc"],
+        check=True,
+    )  # fmt: skip
+    return library
+
+
+VERSION_ONLY = """
+#include <string>
+namespace paddle_infer {
+std::string GetVersion() { return "version: 2.6.2\\ncommit: 0\\nbranch: none"; }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def undefined(root: Path) -> list[str]:
+    """The symbols that our plug-in expects of Paddle."""
+    listing = subprocess.run(
+        ["nm", "-D", "--undefined-only", root / "build" / "liblenet_paddle.so"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    names = [line.split()[-1] for line in listing.splitlines()]
+    return [name for name in names if "paddle" in name and "@" not in name and "lenet" not in name]
+
+
+@pytest.mark.parametrize("complete", [False, True], ids=["without our symbols", "with all"])
+def test_paddle_of_another_version(
+    root: Path, model_dir: Path, tmp_path: Path, undefined: list[str], complete: bool
+) -> None:
+    source, words = VERSION_ONLY, "undefined symbol"
+    if complete:
+        words = "Paddle 2.6.2 was found, this build supports >=3.1,<3.4"
+        missing = [name for name in undefined if "GetVersion" not in name]
+        assert missing
+        source += 'extern "C" {\n' + "".join(f"void {n}() {{}}\n" for n in missing) + "}\n"
+    library = compile_library(tmp_path, source)
+    environment = {**os.environ, "LENET_PADDLE_LIBRARY": str(library)}
+    code = (
+        "import lenet_cpp\n"
+        "try:\n    lenet_cpp.predict([[0.0] * 28] * 28)\n"
+        "except lenet_cpp.Error as error:\n    print(type(error).__name__, error)\n"
+    )
+    for command, result in (
+        ([root / "build" / "lenet_door", f"model_dir={model_dir}"], 0),
+        ([root / "build" / "lenet_infer_test", f"--model_dir={model_dir}"], 7),
+        (python("-c", code), 0),
+    ):
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == result, said
+        assert len(said.splitlines()) == 1
+        assert "VersionMismatch" in said
+        assert words in said
+        assert "install paddlepaddle>=3.1,<3.4" in said
+
+
+def test_no_paddle_in_python(tmp_path: Path) -> None:
+    """An environment with the package and NumPy, and no paddle."""
+    package = Path(lenet_cpp.__file__).parent
+    site = tmp_path / "site"
+    site.mkdir()
+    shutil.copytree(package, site / "lenet_cpp", ignore=shutil.ignore_patterns("__pycache__"))
+    numpy = Path(np.__file__).parent
+    for name in ("numpy", "numpy.libs"):
+        if (numpy.parent / name).exists():
+            (site / name).symlink_to(numpy.parent / name)
+    hide_paddle(site / "lenet_cpp" / "liblenet_paddle.so")
+    code = """
+import lenet_cpp, importlib.util
+assert importlib.util.find_spec("paddle") is None
+for _ in range(2):  # the second try says the same
+    try:
+        lenet_cpp.predict([[0.0] * 28] * 28)
+    except lenet_cpp.FileNotFound as error:
+        print(error)
+"""
+    done = subprocess.run(
+        python("-S", "-c", code), env={"PYTHONPATH": str(site)}, cwd=tmp_path,
+        capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    assert first == second
+    assert "libpaddle.so" in first
+    assert "install paddlepaddle>=3.1,<3.4" in first
+
+
+def hide_paddle(plugin: Path) -> None:
+    """Take folders outside the package from the places where the plug-in looks for Paddle."""
+    dynamic = subprocess.run(
+        ["readelf", "-d", plugin], capture_output=True, text=True, check=True
+    ).stdout
+    (path,) = (line.split("[")[1].rstrip("]") for line in dynamic.splitlines() if "PATH)" in line)
+    content = plugin.read_bytes()
+    hidden = "$ORIGIN".ljust(len(path), "/")
+    assert content.count(path.encode() + b"\0") == 1
+    plugin.unlink()
+    plugin.write_bytes(content.replace(path.encode() + b"\0", hidden.encode() + b"\0"))

@@ -1,0 +1,634 @@
+"""The benchmark: its arithmetic, its refusals, and one quick run of the whole. No test asserts on
+how long anything takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lenet_cpp.benchmark import (
+    BASELINE,
+    CONTENDERS,
+    Contender,
+    MemorySettings,
+    Series,
+    Settings,
+    choose,
+    memory,
+    plots,
+    run_benchmark,
+    run_memory,
+    worker,
+)
+from lenet_cpp.benchmark.graphs import MULTIPLY_ADDS, read_weights, reference
+from lenet_cpp.benchmark.machine import installed_size, package_closure
+from lenet_cpp.benchmark.measure import disagreement, multiply_add_limit, python_door
+from lenet_cpp.benchmark.memory import summarize_series
+from lenet_cpp.benchmark.memory_worker import batch_sizes
+from lenet_cpp.benchmark.summary import Block, block_of, compare_blocks, percentile, summarize
+from lenet_cpp.cli import benchmark as cli
+from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
+from lenet_cpp.verify import Case, find_models, run_paddle_inference
+
+OURS = "lenet_cpp/pdmodel/plain"
+PROGRAM = "program/pdmodel/plain"
+
+
+def quick(model_dir: Path, program: Path, **options) -> Settings:
+    few = {"batch_sizes": (1, 8), "seconds": 0.02, "rounds": 2, "starts": 1}
+    return Settings(model_dir=model_dir, program=program, **{**few, **options})
+
+
+# Statistics
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 99, 100, 101, 1000])
+def test_percentiles_are_numpys(count):
+    values = np.random.default_rng(count).lognormal(size=count)
+    for percent in (1, 25, 50, 90, 99, 100):
+        expected = np.percentile(values, percent, method="inverted_cdf")
+        assert percentile(values, percent) == expected
+
+
+def test_summary_of_known_times():
+    # 1 to 100 us in two turns, by hand: nearest rank.
+    blocks = [
+        block_of([1000 * i for i in range(1, 51)]),
+        block_of([1000 * i for i in range(51, 101)]),
+    ]
+    found = summarize(blocks)
+    assert (found.runs, found.median, found.p90, found.p99) == (100, 50, 90, 99)
+    assert found.quietest == 25
+    assert found.spread == (75 - 25) / 50
+    assert found.variation == pytest.approx(np.sqrt((100**2 - 1) / 12) / 50.5)
+    assert found.outliers == 0
+
+
+def test_outliers_are_counted_and_stay():
+    times = [100_000] * 50 + [110_000] * 49 + [10_000_000]
+    found = summarize([block_of(times)])
+    assert found.outliers == 1
+    assert found.runs == 100
+    assert found.variation > 1
+    assert percentile(np.array(times) / 1e3, 100) == 10_000
+
+
+def test_turns_without_single_times():
+    blocks = [Block(10, median, median + 1, median + 2) for median in (5.0, 3.0, 4.0)]
+    found = summarize(blocks)
+    assert (found.runs, found.median, found.p90, found.p99) == (30, 4, 5, 6)
+    assert (found.variation, found.outliers) == (None, None)
+
+
+def test_ratios_pair_the_turns_of_a_round():
+    # The machine is ten times as slow in the second round; the ratio is 2 in both.
+    baseline = [block_of([100_000]), block_of([1_000_000]), block_of([100_000])]
+    found = [block_of([50_000]), block_of([500_000]), block_of([40_000])]
+    ratio = compare_blocks(baseline, found)
+    assert (ratio.median, ratio.low, ratio.high) == (2, 2, 2.5)
+
+
+def test_what_python_adds():
+    cells = [
+        {"contender": name, "threads": 1, "batch_size": 1, "quietest_median_us": time}
+        for name, time in ((OURS, 50.0), (PROGRAM, 48.5), (BASELINE, 75.0), ("litert", 1.0))
+    ]
+    (row,) = python_door(cells)
+    assert (row["kind"], row["added_us"], row["times_as_fast"]) == ("pdmodel/plain", 1.5, 1.5)
+
+
+# The worker
+
+
+class Clock:
+    """Stands in for the module ``time``; a run takes what the list says."""
+
+    def __init__(self, milliseconds):
+        self.now = 0
+        self.milliseconds = iter(milliseconds)
+
+    def run(self, batch):
+        self.now += int(1e6 * next(self.milliseconds))
+        return batch
+
+    def perf_counter_ns(self):
+        return self.now
+
+    def perf_counter(self):
+        return self.now / 1e9
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "runs", "stable"),
+    [
+        ([50] * 5 + [10] * 5 + [9] * 5 + [8.9] * 5, 20, True),  # 9 to 8.9 is within 5 %
+        ([2] * 100, 20, True),  # ten runs fill a window of 20 ms
+        ([100] * 5 + [50] * 5 + [100] * 5 + [50] * 5, 15, False),  # gives up after a second
+    ],
+)
+def test_warming_up_goes_on_until_times_settle(monkeypatch, milliseconds, runs, stable):
+    clock = Clock(milliseconds)
+    monkeypatch.setattr(worker, "time", clock)
+    result = worker.warm(clock.run, np.zeros((1, 1, 28, 28), np.float32), 1.1)
+    assert (result["runs"], result["stable"]) == (runs, stable)
+
+
+def test_block_times_each_run(monkeypatch):
+    clock = Clock([7, 3, *range(1, 100)])  # 10 ms of warm-up, then 1, 2, ... until 20 ms are over
+    monkeypatch.setattr(worker, "time", clock)
+    images = np.zeros((1, 1, 28, 28), np.float32)
+    times = worker.block(clock.run, images, seconds=0.02, least=3, warmup=0.01)
+    assert times == [1_000_000 * i for i in range(1, 7)]
+    clock = Clock([100] * 10)
+    monkeypatch.setattr(worker, "time", clock)
+    assert len(worker.block(clock.run, images, seconds=0.02, least=3, warmup=0.01)) == 3
+
+
+def test_resident_memory_follows_an_allocation():
+    before = worker.memory()
+    ballast = np.ones(50_000_000, np.uint8)
+    after = worker.memory()
+    assert after["resident"] - before["resident"] == pytest.approx(ballast.nbytes, rel=0.1)
+    assert after["peak"] >= after["resident"]
+
+
+# The model
+
+
+def test_reference_is_the_networks(model_dir):
+    # Against dygraph-free ground: PyTorch-style loops over one image.
+    weights = read_weights(model_dir / "lenet.pdiparams")
+    image = np.random.default_rng(1).random((1, 28, 28))
+
+    def conv(x, weight, bias):
+        size = x.shape[1] - 4
+        out = np.empty((len(weight), size, size))
+        for o, row, column in np.ndindex(out.shape):
+            out[o, row, column] = (
+                x[:, row : row + 5, column : column + 5] * weight[o]
+            ).sum() + bias[o]
+        return out
+
+    def pool(x):
+        return np.maximum.reduce([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])
+
+    x = np.pad(image.astype(np.float32).astype(np.float64), ((0, 0), (2, 2), (2, 2)))
+    x = pool(np.maximum(conv(x, weights["conv1.weight"].astype(float), weights["conv1.bias"]), 0))
+    x = pool(conv(x, weights["conv2.weight"].astype(float), weights["conv2.bias"])).ravel()
+    for name, last in (("linear1", False), ("linear2", False), ("linear3", True)):
+        x = x @ weights[f"{name}.weight"].astype(float) + weights[f"{name}.bias"]
+        x = x if last else np.maximum(x, 0)
+    found = reference(weights, image[None].astype(np.float32))
+    np.testing.assert_allclose(found[0], x, rtol=1e-6)
+
+
+def test_multiply_adds_are_those_of_the_weights(model_dir):
+    weights = read_weights(model_dir / "lenet.pdiparams")
+    positions = {"conv1.weight": 28 * 28, "conv2.weight": 10 * 10}
+    counted = sum(
+        values.size * positions.get(name, 1)
+        for name, values in weights.items()
+        if name.endswith("weight")
+    )
+    assert counted == MULTIPLY_ADDS
+
+
+def test_another_models_parameters_are_refused(tmp_path):
+    description = b"\x08\x05\x10\x03"
+    tensor = struct.pack("<IQIi", 0, 0, 0, len(description)) + description + bytes(12)
+    (tmp_path / "x.pdiparams").write_bytes(tensor)
+    with pytest.raises(Unsupported, match="LeNet with ten classes"):
+        read_weights(tmp_path / "x.pdiparams")
+    (tmp_path / "x.pdiparams").write_bytes(tensor[:-1])
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_weights(tmp_path / "x.pdiparams")
+    with pytest.raises(FileNotFound):
+        read_weights(tmp_path / "missing.pdiparams")
+
+
+def test_other_engines_give_the_same(model_dir, tmp_path):
+    """Those that are installed; the benchmark itself refuses one that departs."""
+    from lenet_cpp.benchmark import engines
+    from lenet_cpp.benchmark.graphs import write_onnx
+    from lenet_cpp.benchmark.tflite import write_tflite
+
+    weights = read_weights(model_dir / "lenet.pdiparams")
+    images = np.random.default_rng(2).random((9, 1, 28, 28), np.float32)
+    model = engines.Model(
+        program=str(model_dir / "lenet.pdmodel"),
+        params=str(model_dir / "lenet.pdiparams"),
+        onnx=str(tmp_path / "lenet.onnx"),
+        tflite=str(tmp_path / "lenet.tflite"),
+        threads=1,
+    )
+    there = [one for one in choose(["onnxruntime", "openvino", "litert"]) if not one.missing()]
+    for contender in there:
+        for kind, write in (("onnx", write_onnx), ("tflite", write_tflite)):
+            if kind in contender.files:
+                write(weights, tmp_path / f"lenet.{kind}")
+        run = getattr(engines, contender.name)(model)
+        for count in (1, 9, 2):
+            wrong = disagreement(reference(weights, images[:count]), run(images[:count]), "it")
+            assert wrong is None, f"{contender.name}: {wrong}"
+
+
+@pytest.mark.parametrize(
+    "kind", ["pdmodel/plain", "pdmodel/onednn", "pdmodel/openvino", "json/onednn"]
+)
+def test_paddle_inference_is_configured_as_verify_does(model_dir, tmp_path, kind):
+    from lenet_cpp.benchmark import engines
+
+    format_, accelerator = kind.split("/")
+    (model,) = find_models(model_dir, [format_])
+    images = np.random.default_rng(3).random((5, 1, 28, 28), np.float32)
+    run = engines.paddle_inference(
+        engines.Model(
+            program=str(model.program),
+            params=str(model.params),
+            accelerator=accelerator,
+            threads=1,
+            cache=str(tmp_path),
+        )
+    )
+    expected = run_paddle_inference(Case(model, accelerator, 5), images)
+    np.testing.assert_array_equal(run(images), expected)
+
+
+# The machine
+
+
+def test_multiply_add_limit_is_plausible(program):
+    found = multiply_add_limit(program, 1, 0.02)
+    assert found["threads"] == 1
+    assert found["instructions"] in {"avx512f", "avx2+fma", "sse2"}
+    # At 1 to 6 GHz: one unit of 4 lanes to two of 16.
+    assert 1e9 < found["multiply_adds_per_second"] < 6e9 * 32
+
+
+def test_multiply_add_limit_is_not_there(tmp_path):
+    with pytest.raises(FileNotFound, match=r"run\.sh"):
+        multiply_add_limit(tmp_path / "lenet_infer_test", 1, 0.01)
+
+
+@pytest.mark.parametrize(
+    "argument", ["--threads=0", "--seconds=-1", "--seconds=x", "--seconds=", "5"]
+)
+def test_multiply_add_limit_refuses(program, argument):
+    done = subprocess.run(
+        [program.with_name("multiply_add_limit"), argument],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage:")
+
+
+def test_installed_size_counts_what_a_package_requires():
+    assert {"paddlepaddle", "numpy", "protobuf"} <= set(package_closure(["paddlepaddle"]))
+    # libpaddle.so alone has hundreds of megabytes.
+    assert installed_size(["paddlepaddle"]) > installed_size(["numpy"]) + 200e6
+    assert installed_size(["no-such-package"]) == 0
+
+
+# Who takes part
+
+
+def test_contenders_are_chosen_by_group_and_pattern():
+    assert [one.name for one in choose(["lenet_cpp/pdmodel/auto", "dygraph"])] == [
+        "dygraph",
+        "lenet_cpp/pdmodel/auto",
+    ]
+    assert {one.group for one in choose(["*/openvino"])} == {
+        "paddle.inference",
+        "program",
+        "lenet_cpp",
+    }
+    assert len(choose(["paddle.inference"])) == 5
+    assert choose(None) == list(CONTENDERS)
+    with pytest.raises(BadInput, match="no contender is called 'onnx'"):
+        choose(["onnx"])
+
+
+def test_one_that_is_not_installed_says_how():
+    absent = Contender("absent", "x.py:run", modules=("no_such_module",))
+    assert absent.missing() == "no_such_module is not installed: pip install no_such_module"
+
+
+# A whole run
+
+
+@pytest.fixture(scope="module")
+def whole(root, model_dir, program, tmp_path_factory):
+    """The command, with three contenders; result and standard output."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    arguments = ["--quick", "--contenders", f"{BASELINE},{OURS},{PROGRAM}"]
+    arguments += ["--model-dir", str(model_dir), "--program", str(program)]
+    arguments += ["--json", str(folder / "result.json"), "--plots", str(folder / "plots")]
+    done = subprocess.run(
+        [sys.executable, root / "scripts" / "benchmark.py", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "result.json").read_text()), done.stdout, folder / "plots"
+
+
+def test_whole_run_has_every_cell(whole):
+    result, _, _ = whole
+    names = {BASELINE, OURS, PROGRAM}
+    assert {one["name"]: one["status"] for one in result["contenders"]} == dict.fromkeys(
+        names, "measured"
+    )
+    cells = {(one["contender"], one["threads"], one["batch_size"]) for one in result["cells"]}
+    assert cells == {(name, 1, size) for name in names for size in (1, 8)}
+    assert {one["contender"] for one in result["starts"]} == names
+    assert {(row["kind"], row["batch_size"]) for row in result["python_door"]} == {
+        ("pdmodel/plain", 1),
+        ("pdmodel/plain", 8),
+    }
+    assert result["machine"]["cpu"]
+    assert result["machine"]["kernel"].startswith("Linux")
+    assert result["versions"]["paddlepaddle"].startswith("3.")
+    assert result["settings"]["batch_sizes"] == [1, 8]
+
+
+def test_whole_run_is_consistent(whole):
+    result, _, _ = whole
+    (limit,) = result["multiply_add_limit"]
+    for cell in result["cells"]:
+        assert (
+            0 < cell["quietest_median_us"] <= cell["median_us"] <= cell["p90_us"] <= cell["p99_us"]
+        )
+        rate = 1e6 * cell["batch_size"] / cell["median_us"]
+        assert cell["images_per_second"] == pytest.approx(rate)
+        share = rate * 416_520 / limit["multiply_adds_per_second"]
+        assert cell["share_of_limit"] == pytest.approx(share)
+        assert 0 < share < 1
+        assert cell["runs"] >= 6  # two turns of three at least
+        assert cell["first_run_ms"] > 0
+        assert cell["ratio"]["low"] <= cell["ratio"]["median"] <= cell["ratio"]["high"]
+        if cell["contender"] == BASELINE:
+            assert set(cell["ratio"].values()) == {1}
+        # Paddle alone has more than 100 MB.
+        assert cell["peak_rss_bytes"] > 100e6
+    for start in result["starts"]:
+        assert start["first_result_ms"] >= start["create_ms"] + start["first_run_ms"]
+    sizes = {one["name"]: one["installed_bytes"] for one in result["contenders"]}
+    assert all(size > 200e6 for size in sizes.values())
+    assert sizes[PROGRAM] < sizes[OURS]
+
+
+def test_whole_run_prints_what_it_wrote(whole):
+    result, text, _ = whole
+    for cell in result["cells"]:
+        assert f"{cell['images_per_second']:,.0f}" in text
+    assert "the multiply-add limit" in text
+    assert "compared with paddle.inference/pdmodel/plain" in text
+
+
+def test_plots_are_pictures(whole):
+    _, _, folder = whole
+    assert {path.name for path in folder.iterdir()} == {"latency-1-threads.png", "first-result.png"}
+    for path in folder.iterdir():
+        check_png(path)
+
+
+def check_png(path: Path) -> None:
+    """Walk through the chunks, with their checksums, and unpack the pixels."""
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    at, kinds, pixels = 8, [], b""
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        checksum = int.from_bytes(data[at + 8 + length : at + 12 + length], "big")
+        assert zlib.crc32(kind + body) == checksum
+        kinds.append(kind)
+        pixels += body if kind == b"IDAT" else b""
+        at += 12 + length
+    width, height = struct.unpack(">II", data[16:24])
+    assert (kinds[0], kinds[-1]) == (b"IHDR", b"IEND")
+    assert len(zlib.decompress(pixels)) == height * (1 + 4 * width)  # RGBA, a filter byte a row
+    assert len(data) < 150_000
+
+
+# What is refused
+
+WRONG = """
+import numpy as np
+
+def wrong(model):
+    return lambda batch: np.ones((len(batch), 10), np.float32)
+
+def late(model):
+    # Right for one image only: the first logits are no proof.
+    from lenet_cpp import Predictor
+    run = Predictor(model["program"], model["params"], accelerator="plain").run
+    return lambda batch: run(batch) * np.float32(1 + 1e-4 * (len(batch) > 1))
+
+def raises(model):
+    raise RuntimeError("it cannot be made")
+
+def dies(model):
+    import os
+    os.abort()
+
+def leaks(model):
+    kept = []
+    def run(batch):
+        kept.append(np.ones(10_000 * len(batch), np.uint8))
+        return batch
+    return run
+"""
+
+
+def test_contenders_that_disagree_or_fail_are_not_timed(model_dir, program, tmp_path):
+    path = tmp_path / "contenders.py"
+    path.write_text(WRONG)
+    made = [Contender(name, f"{path}:{name}") for name in ("wrong", "late", "raises", "dies")]
+    result = run_benchmark(quick(model_dir, program), [*made, *choose([OURS])])
+    found = {one["name"]: (one["status"], one["reason"]) for one in result["contenders"]}
+    assert found[OURS] == ("measured", None)
+    for name, reason in (
+        ("wrong", "outputs differ"),
+        ("late", "outputs differ"),
+        ("raises", "it cannot be made"),
+        ("dies", "signal 6"),
+    ):
+        assert found[name][0] == "refused"
+        assert reason in found[name][1]
+    timed = {(cell["contender"], cell["batch_size"]) for cell in result["cells"]}
+    assert timed == {(OURS, 1), (OURS, 8), ("late", 1)}
+    assert all(cell["ratio"] is None for cell in result["cells"])
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_no_child_is_left(root, model_dir, program, tmp_path, sent, code):
+    """Even of those that are stopped while they wait for their turn."""
+    arguments = ["--threads", "1", "--contenders", f"{OURS},lenet_cpp/json/plain"]
+    arguments += ["--model-dir", model_dir, "--program", program, "--seconds", "600"]
+    process = subprocess.Popen(
+        [sys.executable, root / "scripts" / "benchmark.py", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+
+    def workers():
+        found = {}
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                line = entry.read_bytes()
+                if b"worker.py" in line and str(tmp_path).encode() in line:
+                    state = (entry.parent / "stat").read_text().rpartition(")")[2].split()[0]
+                    found[entry.parent.name] = state
+        return [state for state in found.values() if state != "Z"]
+
+    def wait_until(condition):
+        until = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    wait_until(lambda: len(workers()) == 2 and "T" in workers())
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in said
+    wait_until(lambda: not workers())
+
+
+def test_disagreement_is_by_the_tolerance():
+    expected = np.array([[100.0, 0, 0, 0, 0, 0, 0, 0, 0, 0]], np.float32)
+    assert disagreement(expected, expected + np.float32(0.0005), "it") is None
+    assert "differ by up to 0.002" in disagreement(expected, expected + np.float32(0.002), "it")
+    assert disagreement(expected, expected[:, :9], "it") is not None
+    assert disagreement(expected, expected * np.float32("nan"), "it") is not None
+
+
+def test_settings_that_make_no_sense(model_dir, program):
+    with pytest.raises(BadInput, match="threads are from 1 to"):
+        run_benchmark(quick(model_dir, program, threads=(10_000,)), choose([OURS]))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--batch-sizes", "0"],
+        ["--batch-sizes", "a"],
+        ["--seconds", "0"],
+        ["--threads", "-1"],
+        ["--memory-runs", "5"],
+        ["--memory", "--seconds", "1"],
+    ],
+)
+def test_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for word in ("--contenders", "--memory", "examples:", "above 10 % the machine", "exit status:"):
+        assert word in text
+
+
+def test_command_names_what_is_missing(capsys, tmp_path):
+    assert cli.main(["--contenders", "nobody"], root=tmp_path) == BadInput.exit_code
+    assert "no contender is called 'nobody'" in capsys.readouterr().err
+    assert cli.main(["--contenders", OURS], root=tmp_path) == FileNotFound.exit_code
+    assert "build it with ./run.sh" in capsys.readouterr().err
+    assert cli.main(["--list"], root=tmp_path) == 0
+    assert OURS in capsys.readouterr().out
+
+
+def test_without_matplotlib_the_tables_stay(monkeypatch, capsys, model_dir, tmp_path):
+    monkeypatch.setattr(plots, "find_spec", lambda _: None)
+    arguments = ["--memory", "--quick", "--contenders", OURS, "--model-dir", str(model_dir)]
+    assert cli.main([*arguments, "--memory-runs", "5", "--plots", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert OURS in text
+    assert "no pictures without matplotlib: pip install matplotlib" in text
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(Unsupported, match="pip install matplotlib"):
+        plots.plot_memory({"series": [{"kind": "runs", "samples": []}]}, tmp_path)
+
+
+# Memory
+
+
+def test_growth_is_the_slope_after_the_first_fifth():
+    # 50 MB at once, then 1,000 bytes a run.
+    samples = [(0, 0), *((n, 50_000_000 + 1000 * n) for n in range(100, 1001, 100))]
+    found = summarize_series(samples)
+    assert found["bytes_each"] == pytest.approx(1000)
+    assert found["settled_bytes"] == 50_200_000
+    assert found["last_bytes"] == 51_000_000
+
+
+def test_batch_sizes_are_varied_and_reproducible():
+    sizes = batch_sizes(20_000, 1)
+    assert (sizes.min(), sizes.max()) == (1, 256)
+    assert len(np.unique(sizes)) == 256
+    np.testing.assert_array_equal(sizes[:100], batch_sizes(20_000, 1)[:100])
+    assert (batch_sizes(100, 2) != sizes[:100]).any()
+
+
+def test_memory_command(capsys, model_dir, tmp_path):
+    file = tmp_path / "memory.json"
+    arguments = ["--memory", "--quick", "--contenders", OURS, "--model-dir", str(model_dir)]
+    assert cli.main([*arguments, "--json", str(file), "--plots", str(tmp_path)]) == 0
+    result = json.loads(file.read_text())
+    assert [(one["contender"], one["kind"]) for one in result["series"]] == [
+        (OURS, "runs"),
+        (OURS, "creations"),
+    ]
+    for one, count in zip(result["series"], (200, 5), strict=True):
+        done, resident = zip(*one["samples"], strict=True)
+        assert (done[0], done[-1]) == (0, count)
+        assert list(done) == sorted(set(done))
+        assert min(resident) > 100e6  # Paddle
+    for kind in ("runs", "creations"):
+        check_png(tmp_path / f"memory-{kind}.png")
+    assert OURS in capsys.readouterr().out
+
+
+def test_a_leak_is_seen(model_dir, tmp_path, monkeypatch):
+    """10,000 bytes an image: what stays is what the batch sizes say."""
+    path = tmp_path / "contenders.py"
+    path.write_text(WRONG)
+    monkeypatch.setattr(memory, "CONTENDERS", [Contender("leaks", f"{path}:leaks")])
+    settings = MemorySettings(model_dir, runs=300, creations=5, seed=7)
+    (found,) = run_memory(settings, [Series("leaks", "runs")])["series"]
+    expected = 10_000 * int(batch_sizes(300, 7).sum())
+    assert found["last_bytes"] - found["first_bytes"] == pytest.approx(expected, rel=0.1)
+    assert found["bytes_each"] == pytest.approx(expected / 300, rel=0.3)
+
+
+def test_memory_of_a_child_that_fails(model_dir, tmp_path, monkeypatch):
+    path = tmp_path / "contenders.py"
+    path.write_text(WRONG)
+    monkeypatch.setattr(memory, "CONTENDERS", [Contender("dies", f"{path}:dies")])
+    with pytest.raises(BackendFailure, match="signal 6"):
+        run_memory(MemorySettings(model_dir, 5, 5), [Series("dies", "runs")])

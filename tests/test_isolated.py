@@ -1,0 +1,308 @@
+"""lenet_cpp.IsolatedPredictor: a model in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+from lenet_cpp import isolated
+
+ACCELERATOR = "plain"
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(5).random((5, 1, 28, 28), dtype=np.float32)
+
+
+@pytest.fixture
+def predictor(model_dir):
+    with lenet_cpp.IsolatedPredictor(model_dir=model_dir, accelerator=ACCELERATOR) as made:
+        yield made
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ended (a zombie that nobody waits for counts)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("suffix", ["pdmodel", "json"])
+def test_same_outputs_as_in_this_process(model_dir, images, suffix):
+    program = model_dir / f"lenet.{suffix}"
+    with (
+        lenet_cpp.Predictor(program, accelerator=ACCELERATOR) as here,
+        lenet_cpp.IsolatedPredictor(program, accelerator=ACCELERATOR) as there,
+    ):
+        assert there.input_spec == here.input_spec
+        assert there.output_spec == here.output_spec
+        for count in (1, 5, 0):
+            expected, found = here.run(images[:count]), there.run(images[:count])
+            assert found.dtype == np.float32
+            assert found.shape == expected.shape
+            assert found.tobytes() == expected.tobytes()
+        large = np.repeat(images, 500, axis=0)  # more than a pipe holds, both ways
+        assert np.array_equal(there.run(large), here.run(large))
+        pixels = (images * 255).astype(np.uint8)
+        assert np.array_equal(there.run(pixels), here.run(pixels))
+
+
+def test_typed_errors_pass_and_the_predictor_lives_on(predictor, images):
+    pid = predictor.pid
+    with pytest.raises(lenet_cpp.BadInput, match="expected shape"):
+        predictor.run(images[..., :27])
+    with pytest.raises(lenet_cpp.BadInput, match="NaN or infinity"):
+        predictor.run(np.full_like(images, np.nan))
+    assert predictor.run(images).shape == (5, 10)
+    assert predictor.pid == pid
+
+
+def test_models_that_cannot_be_loaded(model_dir, tmp_path):
+    with pytest.raises(lenet_cpp.FileNotFound, match="nothing"):
+        lenet_cpp.IsolatedPredictor(tmp_path / "nothing.pdmodel")
+    shutil.copytree(model_dir, tmp_path / "model")
+    params = tmp_path / "model" / "lenet.pdiparams"
+    params.write_bytes(params.read_bytes()[:-1])
+    with pytest.raises(lenet_cpp.BadModel, match="pdiparams"):
+        lenet_cpp.IsolatedPredictor(model_dir=tmp_path / "model")
+    with pytest.raises(lenet_cpp.BadInput, match="unknown option 'speed'"):
+        lenet_cpp.IsolatedPredictor(model_dir=model_dir, speed=3)
+    with pytest.raises(lenet_cpp.BadInput, match="cannot be sent"):
+        lenet_cpp.IsolatedPredictor(model_dir=model_dir, threads=object())
+    for wrong in ({"timeout": 0}, {"timeout": float("inf")}, {"memory_limit": 0}):
+        with pytest.raises(lenet_cpp.BadInput, match=next(iter(wrong))):
+            lenet_cpp.IsolatedPredictor(model_dir=model_dir, **wrong)
+
+
+def test_relative_paths_are_of_this_process(model_dir, monkeypatch):
+    monkeypatch.chdir(model_dir)
+    with lenet_cpp.IsolatedPredictor("lenet.pdmodel", accelerator=ACCELERATOR) as predictor:
+        assert predictor.output_spec.shape == (-1, 10)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
+def test_a_crash_in_mid_run_is_an_error_and_the_next_run_starts_anew(predictor, images, sent):
+    expected = predictor.run(images)
+    pid = predictor.pid
+    os.kill(pid, signal.SIGSTOP)  # so that the run is under way when the signal comes
+    threading.Timer(0.2, lambda: (os.kill(pid, sent), os.kill(pid, signal.SIGCONT))).start()
+    with pytest.raises(lenet_cpp.BackendFailure, match=f"was ended by {sent.name} while running"):
+        predictor.run(images)
+    assert gone(pid)
+    assert np.array_equal(predictor.run(images), expected)
+    assert predictor.pid != pid
+
+
+def test_a_run_that_takes_too_long(predictor, images):
+    pid = predictor.pid
+    predictor._timeout = 0.3
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(lenet_cpp.BackendFailure, match=r"ended after 0\.3 s while running"):
+        predictor.run(images)
+    assert gone(pid)
+    predictor._timeout = 60.0
+    assert predictor.run(images).shape == (5, 10)
+
+
+def test_the_time_to_load_is_limited(model_dir):
+    with pytest.raises(lenet_cpp.BackendFailure, match="while loading"):
+        lenet_cpp.IsolatedPredictor(model_dir=model_dir, timeout=0.01)
+
+
+def test_memory_is_limited(model_dir):
+    """A batch whose intermediate results do not fit; the same fits without the limit."""
+    images = np.zeros((16384, 1, 28, 28), np.float32)
+    options = {"model_dir": model_dir, "accelerator": ACCELERATOR, "max_batch_size": 16384}
+    with lenet_cpp.IsolatedPredictor(**options, memory_limit=1500 << 20) as predictor:
+        with pytest.raises(lenet_cpp.BackendFailure):
+            predictor.run(images)
+        assert predictor.run(images[:2]).shape == (2, 10)
+    with lenet_cpp.IsolatedPredictor(**options, memory_limit=16 << 30) as predictor:
+        assert predictor.run(images).shape == (16384, 10)
+
+
+def test_too_little_memory_to_load(model_dir):
+    with pytest.raises(lenet_cpp.BackendFailure):
+        lenet_cpp.IsolatedPredictor(model_dir=model_dir, memory_limit=200 << 20)
+
+
+def test_the_child_has_few_rights_and_no_environment(predictor, monkeypatch):
+    process = Path(f"/proc/{predictor.pid}")
+    limits = {
+        line[:26].strip(): line[26:].split()[:2]
+        for line in (process / "limits").read_text().splitlines()
+    }
+    assert limits["Max address space"] == [str(4 << 30)] * 2
+    assert limits["Max open files"] == ["256"] * 2
+    assert limits["Max core file size"] == ["0", "0"]
+    status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
+    assert status["NoNewPrivs"] == "1"
+    assert os.getsid(predictor.pid) == predictor.pid
+    names = {
+        item.partition(b"=")[0] for item in (process / "environ").read_bytes().split(b"\0") if item
+    }
+    allowed = {b"PYTHONPATH", b"OPENBLAS_NUM_THREADS", b"LENET_PADDLE_LIBRARY", b"LD_LIBRARY_PATH"}
+    assert names <= allowed
+    assert "liblenet_paddle.so" in (process / "maps").read_text()
+
+
+def test_closed(model_dir, images):
+    predictor = lenet_cpp.IsolatedPredictor(model_dir=model_dir, accelerator=ACCELERATOR)
+    pid = predictor.pid
+    predictor.close()
+    predictor.close()
+    assert predictor.pid is None
+    assert gone(pid)
+    with pytest.raises(lenet_cpp.BadInput, match="closed"):
+        predictor.run(images)
+    with pytest.raises(lenet_cpp.BadInput, match="closed"), predictor:
+        pass
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(predictor)
+
+
+def test_dropped_without_close(model_dir):
+    pid = lenet_cpp.IsolatedPredictor(model_dir=model_dir, accelerator=ACCELERATOR).pid
+    assert gone(pid)
+
+
+def test_shared_by_threads_and_outliving_the_one_that_made_it(model_dir, images):
+    made = []
+
+    def make() -> None:
+        made.append(lenet_cpp.IsolatedPredictor(model_dir=model_dir, accelerator=ACCELERATOR))
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    maker.join()
+    predictor = made[0]
+    pid = predictor.pid
+    time.sleep(0.7)  # longer than the child takes to look for its parent
+    expected = predictor.run(images)
+    results: list[np.ndarray] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(predictor.run(images))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    assert all(np.array_equal(result, expected) for result in results)
+    assert predictor.pid == pid
+    predictor.close()
+
+
+def test_the_child_ends_with_its_parent(model_dir):
+    """Killed, the parent cannot tell its child."""
+    code = f"""
+        import time, lenet_cpp
+        made = lenet_cpp.IsolatedPredictor(model_dir={str(model_dir)!r}, accelerator="plain")
+        print(made.pid, flush=True)
+        time.sleep(100)
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    wait_until(lambda: gone(pid))
+
+
+def test_a_busy_child_ends_with_its_parent_too():
+    """In mid-run it reads nothing, so that the end of its input alone would not end it."""
+    code = """
+        import os, sys, time
+        from lenet_cpp._isolated_child import _end_with_parent
+        _end_with_parent(os.getppid(), sys.stdin.buffer)
+        print("busy", flush=True)
+        time.sleep(100)
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout.readline() == "busy\n"
+    child.stdin.close()
+    child.stdout.close()
+    assert child.wait(timeout=30) == -signal.SIGKILL
+
+
+LIARS = {
+    "no message": "out(b'x' * 15); os._exit(0)",
+    "message of any length": "out(struct.pack('<QQ', 1 << 60, 0))",
+    "array of any length": "tell(GOOD); read(); out(struct.pack('<QQ', 2, 1 << 60) + b'{}')",
+    "text that is no JSON": "out(struct.pack('<QQ', 3, 0) + b'{,}')",
+    "deep JSON": "out(struct.pack('<QQ', 60000, 0) + b'[' * 60000)",
+    "no object": "tell([1])",
+    "no specs": "tell({})",
+    "a shape that is none": "tell({**GOOD, 'output': ['y', [-1, 1 << 70], 'float32']})",
+    "an unknown error": "tell({'error': 'SystemExit', 'message': 'x'})",
+    "an array of another size": "tell(GOOD); read(); tell({'shape': [1, 10]}, b'1234')",
+    "open dimensions": "tell(GOOD); read(); tell({'shape': [-1, -1]}, b'1234')",
+    "silence": "time.sleep(100)",
+}
+
+
+@pytest.mark.parametrize("lie", LIARS)
+def test_what_the_child_sends_is_not_trusted(tmp_path, monkeypatch, model_dir, lie):
+    """A child under the control of a hostile model says what it likes."""
+    code = f"""
+        import json, os, struct, time
+        GOOD = {{"input": ["x", [-1, 1, 28, 28], "float32"], "output": ["y", [-1, 10], "float32"]}}
+        def out(data):
+            while data:
+                data = data[os.write(1, data):]
+        def tell(message, array=b""):
+            text = json.dumps(message).encode()
+            out(struct.pack("<QQ", len(text), len(array)) + text + array)
+        def read():
+            head = os.read(0, 16)
+            left = sum(struct.unpack("<QQ", head))
+            while left:
+                left -= len(os.read(0, left))
+        read()
+        {LIARS[lie]}
+        time.sleep(100)
+    """
+    liar = tmp_path / "liar.py"
+    liar.write_text(textwrap.dedent(code))
+    monkeypatch.setattr(
+        isolated._Child,
+        "_popen",
+        lambda *_: subprocess.Popen(
+            [sys.executable, "-I", liar],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        ),
+    )
+    with pytest.raises(lenet_cpp.BackendFailure, match="the child process"):
+        lenet_cpp.IsolatedPredictor(model_dir=model_dir, timeout=3).run(
+            np.zeros((1, 1, 28, 28), np.float32)
+        )

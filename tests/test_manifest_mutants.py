@@ -1,0 +1,70 @@
+"""Damaged manifests: read_manifest and read_checksums end in a typed error or a valid result."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lenet_cpp.errors import BadModel
+from lenet_cpp.manifest import CHECKSUMS_NAME, MANIFEST_NAME, read_checksums, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BUNDLED = Path(__file__).parent.parent / "python" / "lenet_cpp" / "bundled" / "lenet"
+MUTANTS = 2000
+# What JSON, numbers and text break on.
+TOKENS = (
+    b"null", b"true", b"-1", b"0", b"1e999", b"NaN", b"9" * 5000, b"{}", b"[]", b'""', b'"\\ud800"',
+    b"[" * 5000, b"../", b"\x00", b"\xff\xfe", b"\n", b'"files"', b'"format_version"', b"0" * 64,
+)  # fmt: skip
+
+
+def mutate(content: bytes, chance: random.Random) -> bytes:
+    """Change some bytes, take some out, double some, put a token in, or cut the end off."""
+    mutant = bytearray(content)
+    for _ in range(chance.randint(1, 4)):
+        start = chance.randrange(len(mutant) + 1)
+        end = min(len(mutant), start + chance.randint(1, 40))
+        kind = chance.randrange(6)
+        if kind == 0:
+            mutant[start:end] = chance.randbytes(end - start)
+        elif kind == 1:
+            del mutant[start:end]
+        elif kind == 2:
+            mutant[start:start] = mutant[start:end]
+        elif kind == 3:
+            mutant[start:end] = chance.choice(TOKENS)
+        elif kind == 4 and start < len(mutant):
+            mutant[start] ^= 1 << chance.randrange(8)
+        elif kind == 5 and chance.random() < 0.2:
+            del mutant[start:]
+    return bytes(mutant)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"), [(MANIFEST_NAME, read_manifest), (CHECKSUMS_NAME, read_checksums)]
+)
+def test_mutants_are_read_or_refused(
+    tmp_path: Path, name: str, read: Callable[[Path], object]
+) -> None:
+    original = (BUNDLED / name).read_bytes()
+    chance = random.Random(f"{name} 1")
+    refused = 0
+    for number in range(MUTANTS):
+        mutant = mutate(original, chance)
+        (tmp_path / name).write_bytes(mutant)
+        message = ""
+        try:
+            read(tmp_path)
+        except BadModel as error:
+            refused += 1
+            message = str(error)
+        except Exception as error:  # noqa: BLE001  # what must not happen, with what shows it
+            pytest.fail(f"mutant {number}: {error!r}: {mutant!r}")
+        assert message.isprintable(), f"mutant {number}: {message!r}"
+    # Mutations that nobody refuses, or that all are, would test nothing.
+    assert MUTANTS / 4 < refused < MUTANTS

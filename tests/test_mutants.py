@@ -1,0 +1,265 @@
+"""Damaged and hostile models: none may crash the process that loads it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import lenet_cpp
+from lenet_cpp import mutants
+from lenet_cpp.cli.mutate_models import main
+from lenet_cpp.mutants import Mutant, Outcome, Workshop, make_mutant, parse_message, serialize
+
+COUNT = 300
+SEED = 7
+
+
+@pytest.fixture(scope="module")
+def workshop():
+    with Workshop() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def models(model_dir):
+    return {name: mutants.read_model(model_dir, name) for name in mutants.FORMATS}
+
+
+@pytest.mark.parametrize("model_format", mutants.FORMATS)
+def test_no_mutant_kills_the_process(models, workshop, model_format):
+    tally = mutants.survey(
+        models[model_format],
+        model_format,
+        range(COUNT),
+        seed=SEED,
+        accelerators=("plain", "openvino"),
+        workshop=workshop,
+    )
+    killers = [(mutant.name, mutant.changes, outcome) for mutant, outcome in tally.killers]
+    assert not killers
+    assert sum(tally.outcomes.values()) == COUNT
+    # Were the mutants all harmless, or all refused, this would show nothing.
+    assert tally.outcomes["refused"] > COUNT / 2
+    assert tally.outcomes["equal"] > 5
+    assert tally.outcomes["different"] > 5
+    assert (
+        sum(n for (kind, _), n in tally.details.items() if kind == "refused")
+        == (tally.outcomes["refused"])
+    )
+    # Of Paddle's own errors few are left: our checks refuse first.
+    assert tally.details["refused", "BadModel"] > 0.8 * tally.outcomes["refused"]
+
+
+def test_mutants_are_made_the_same_each_time(models):
+    for model_format, files in models.items():
+        made = [make_mutant(files, model_format, 3, index) for index in range(40)]
+        assert made == [make_mutant(files, model_format, 3, index) for index in range(40)]
+        assert len({tuple(mutant.files.items()) for mutant in made}) > 35
+        assert made[0] != make_mutant(files, model_format, 4, 0)
+        kinds = {mutant.changes[0].split(": ")[1] for mutant in made}
+        assert len(kinds) > 8
+
+
+def test_the_separate_layout_is_the_combined_one_cut_up(models):
+    combined, separate = models["pdmodel"], models["separate"]
+    assert b"".join(list(separate.values())[1:]) == combined["lenet.pdiparams"]
+    assert len(separate) == 11
+    assert serialize(parse_message(separate["__model__"], "Program")) == separate["__model__"]
+
+
+def test_a_dead_or_hanging_child_is_seen_and_replaced(models, workshop, monkeypatch):
+    """The instrument itself: a child that dies must not pass for a refusal."""
+    original = models["pdmodel"]
+    good = Mutant("pdmodel", 0, 0, (), original)
+    environment = {"LENET_PADDLE_LIBRARY": "/nonexistent/libpaddle.so"}
+    with Workshop(environment=environment) as broken:
+        assert broken.try_out(good, original, ["plain"]).kind == "killed"
+    with Workshop(timeout=0.01) as hasty:
+        assert hasty.try_out(good, original, ["plain"]).detail == "timeout"
+    assert workshop.try_out(good, original, ["plain"]) == Outcome("equal")
+    workshop._child.kill()
+    workshop._child.wait()
+    outcome = workshop.try_out(good, original, ["plain"])
+    assert (outcome.kind, outcome.detail) == ("killed", "SIGKILL")
+    assert "not when alone" in outcome.message
+    assert workshop.try_out(good, original, ["plain"]) == Outcome("equal")
+
+
+def field(nodes, number, at=0):
+    return [node for node in nodes if node.number == number][at]
+
+
+def in_block(change):
+    def changed(program: bytes) -> bytes:
+        root = parse_message(program, "Program")
+        change(field(root, 1).value)
+        return serialize(root)
+
+    return changed
+
+
+def operator(block, name):
+    ops = [node.value for node in block if node.number == 4]
+    return next(op for op in ops if field(op, 3).value == name)
+
+
+def without_output(block):
+    op = operator(block, b"conv2d")
+    op.remove(field(op, 2))
+
+
+def renamed(block):
+    field(field(operator(block, b"matmul_v2"), 2).value, 2).value = b"linear_0.t-p_0"
+
+
+def undeclared(block):
+    block[:] = [
+        node
+        for node in block
+        if node.number != 3 or field(node.value, 1).value != b"pool2d_0.tmp_0"
+    ]
+
+
+def attribute(name, value, at=0, op=b"conv2d"):
+    def change(block):
+        for item in operator(block, op):
+            if item.number == 4 and field(item.value, 1).value == name:
+                field(item.value, 6, at).value = value
+
+    return change
+
+
+def set_value(number, value):
+    def change(block):
+        field(block, number).value = value
+
+    return change
+
+
+def into_weights(block):
+    """relu writes over the weights that the next run needs."""
+    field(field(operator(block, b"relu"), 2).value, 2).value = b"linear_2.w_0"
+
+
+# Paddle 3.3.1 died of each of these (SIGSEGV while loading): each with words of our refusal.
+KILLERS = {
+    "parent of the block": (in_block(set_value(2, 3003001)), "number of another block"),
+    "an output that is no variable": (in_block(renamed), "no variable of the kind"),
+    "a variable that is not declared": (in_block(undeclared), "no variable of the kind"),
+}
+# These it took without a word, or refused only while it ran; relatives of them killed it.
+SUSPECTS = {
+    "number of the block": (in_block(set_value(1, 127)), "number of another block"),
+    "no output": (in_block(without_output), "the argument Output"),
+    "a name that is no text": (
+        lambda program: program.replace(b"conv2d_0.tmp_0", b"conv2d\xff0.tmp_0"),
+        "the name of a variable",
+    ),
+    "an unknown field": (lambda program: program + b"\x10\x01", "an unknown field in the program"),
+    "a second version": (lambda program: program + b"\x22\x00", "a repeated field in the program"),
+    "a stride of 0": (in_block(attribute(b"strides", 0)), "strides"),
+    "a pool of 0": (in_block(attribute(b"ksize", 0, op=b"pool2d")), "kernel sizes"),
+    "a padding without end": (in_block(attribute(b"paddings", 2**31 - 1)), "paddings"),
+    "a shape without end": (in_block(attribute(b"shape", 2**31 - 1, 0, b"reshape2")), "damaged"),
+    "weights that are overwritten": (in_block(into_weights), "overwrites 'linear_2.w_0'"),
+}
+# Mutants of seed 1 that killed the process (SIGSEGV, or 10 s without an answer), one or two of
+# each reason for which they are refused now.
+KILLER_MUTANTS = {
+    "pdmodel": [
+        *(77, 105, 108, 152, 368, 378, 414, 419, 447, 906, 958, 965, 1046, 1159, 1225, 1276),
+        *(1338, 1404, 1405, 1667, 1713),
+    ],
+    "json": [693],
+    "separate": [50, 56, 235, 288, 396, 739, 883, 1442, 1544, 1801],
+}
+
+
+@pytest.mark.parametrize("model_format", mutants.FORMATS)
+def test_mutants_that_killed_the_process_are_refused(models, tmp_path, model_format):
+    files = models[model_format]
+    for index in KILLER_MUTANTS[model_format]:
+        mutant = make_mutant(files, model_format, 1, index)
+        for name, contents in mutant.files.items():
+            (tmp_path / name).write_bytes(contents)
+        with pytest.raises(lenet_cpp.BadModel, match="is damaged"):
+            lenet_cpp.Predictor(tmp_path / next(iter(files)), check_hashes=False)
+
+
+def refused(folder, name, files, changed, words):
+    for other, contents in files.items():
+        (folder / other).write_bytes(contents)
+    assert changed != files[name]
+    (folder / name).write_bytes(changed)
+    with pytest.raises(lenet_cpp.BadModel, match=words):
+        lenet_cpp.Predictor(folder / name, accelerator="plain", check_hashes=False)
+
+
+@pytest.mark.parametrize("killer", [*KILLERS, *SUSPECTS])
+@pytest.mark.parametrize("model_format", ["pdmodel", "separate"])
+def test_hostile_programs_are_refused(models, tmp_path, killer, model_format):
+    files = models[model_format]
+    name = next(iter(files))
+    change, words = {**KILLERS, **SUSPECTS}[killer]
+    refused(tmp_path, name, files, change(files[name]), words)
+
+
+def without_fetch_name(ops):
+    ops[-1]["A"] = ops[-1]["A"][1:]
+
+
+def later_value(ops):
+    ops[11]["I"][0]["%"] = 34
+
+
+def wrong_storage(ops):
+    strides = next(item for item in ops[11]["A"] if item["N"] == "strides")
+    strides["AT"]["D"][0]["#"] = "0.a_i64"
+
+
+def short_flags(ops):
+    ops[11]["OA"][0]["AT"]["D"] = []
+
+
+def endless(ops):
+    ops[10]["O"][0]["TT"]["D"][1] = [-1, 1, 2**40, 28]
+
+
+# Paddle 3.3.1 died of the first.
+JSON_PROGRAMS = {
+    "no name of the output": (without_fetch_name, "no attribute name"),
+    "a value from later": (later_value, "no operator before"),
+    "another storage of an attribute": (wrong_storage, "damaged"),
+    "too few flags of the outputs": (short_flags, "damaged"),
+    "a shape without end": (endless, "has the shape"),
+}
+
+
+@pytest.mark.parametrize("killer", JSON_PROGRAMS)
+def test_hostile_programs_are_refused_as_json(models, tmp_path, killer):
+    files = models["json"]
+    change, words = JSON_PROGRAMS[killer]
+    root = json.loads(files["lenet.json"])
+    change(root["program"]["regions"][0]["blocks"][0]["ops"])
+    refused(tmp_path, "lenet.json", files, json.dumps(root).encode(), words)
+
+
+def test_the_command(capsys, monkeypatch, tmp_path):
+    arguments = ["--count", "6", "--formats", "json", "--accelerators", "plain", "--seed", "2"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "json" in out
+    assert "killed" in out
+    killed = Outcome("killed", "SIGSEGV", "stack", "plain")
+    monkeypatch.setattr(
+        Workshop,
+        "try_out",
+        lambda _self, mutant, *_: Outcome("equal") if mutant.index != 3 else killed,
+    )
+    assert main([*arguments, "--keep", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "killed by json/2/3" in out
+    assert "SIGSEGV" in out
+    assert (tmp_path / "json-2-3" / "lenet.json").is_file()
+    assert main([*arguments, "--model-dir", str(tmp_path)]) == lenet_cpp.BadInput.exit_code

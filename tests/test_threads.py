@@ -1,0 +1,437 @@
+"""Predictors in many threads, at the end of the interpreter and in child processes.
+
+What may hang or crash runs in a process of its own, with a limit on its time. About 25 s on one
+core.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import queue
+import random
+import subprocess
+import sys
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WAYS = [
+    ("lenet.pdmodel", "plain"),
+    ("lenet.pdmodel", "onednn"),
+    ("lenet.pdmodel", "openvino"),
+    ("lenet.json", "plain"),
+    ("lenet.json", "onednn"),
+]
+SIZES = (1, 2, 3, 7, 16, 33, 64, 0)
+SECONDS = 60
+# Python 3.12 warns of any fork in a process with threads; what comes of it is tested here.
+NO_WARNING = ("-W", "ignore::DeprecationWarning")
+
+
+def digits(count: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).random((count, 1, 28, 28), dtype=np.float32)
+
+
+def same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def child(code: str, *arguments: object, cwd: Path, **options: Any) -> str:
+    """What the program prints; it ends by itself, without a word on standard error."""
+    done = subprocess.run(
+        [sys.executable, *NO_WARNING, "-c", PREAMBLE + code, *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, timeout=SECONDS, check=False, **options,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
+    assert done.stderr == ""
+    return done.stdout
+
+
+PREAMBLE = """
+import gc, os, signal, sys, threading, time
+import numpy as np
+import lenet_cpp
+folder = lenet_cpp.bundled_model_dir()
+x = np.random.default_rng(0).random((40, 1, 28, 28), dtype=np.float32)
+
+def load(name="lenet.pdmodel", accelerator="plain", **options):
+    return lenet_cpp.Predictor(folder / name, accelerator=accelerator, **options)
+
+def in_fork(action, seconds=20):
+    '''What the child gave: its exit code, or less than 0 for a signal.'''
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            signal.alarm(seconds)
+            code = int(action())
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+
+
+# Many threads
+
+
+def test_pools_of_several_models_sizes_and_accelerators(model_dir: Path) -> None:
+    """Each call gives, to the bit, what one thread alone gets."""
+    single = {way: lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1]) for way in WAYS}
+    batches = {(size, seed): digits(size, seed) for size in SIZES for seed in range(2)}
+    jobs = list(itertools.product(WAYS, batches)) * 2
+    expected = {(way, key): single[way].run(batches[key]) for way, key in jobs}
+    assert len({found.tobytes() for found in expected.values()}) > len(batches)
+    random.Random(0).shuffle(jobs)
+    pools = {
+        way: lenet_cpp.PredictorPool(model_dir / way[0], size=2, accelerator=way[1]) for way in WAYS
+    }
+
+    def run(job: tuple[Any, Any]) -> NDArray[np.float32]:
+        way, key = job
+        return pools[way].run(batches[key])
+
+    with ThreadPoolExecutor(6) as threads:
+        for job, found in zip(jobs, threads.map(run, jobs), strict=True):
+            assert same(found, expected[job]), job
+
+
+def test_clones_made_run_and_dropped_by_threads_at_once(model_dir: Path) -> None:
+    """A clone may come from any thread, run in another and be dropped in a third."""
+    x = digits(5)
+    origins = {way: lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1]) for way in WAYS}
+    expected = {way: origin.run(x) for way, origin in origins.items()}
+    made: queue.Queue[Any] = queue.Queue(8)
+    used: queue.Queue[Any] = queue.Queue(8)
+    wrong: list[object] = []
+    count = 40
+
+    def make() -> None:
+        for i in range(count):
+            way = WAYS[i % len(WAYS)]
+            made.put((way, origins[way].clone()))
+
+    def use() -> None:
+        for _ in range(count):
+            way, clone = made.get(timeout=SECONDS)
+            if not same(clone.run(x), expected[way]):
+                wrong.append(way)
+            used.put(clone)
+
+    def drop() -> None:
+        for _ in range(count):
+            used.get(timeout=SECONDS).close()
+
+    threads = [threading.Thread(target=target) for target in (make, use, drop)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+    assert wrong == []
+    assert all(same(origins[way].run(x), expected[way]) for way in WAYS)
+
+
+def test_closing_while_another_thread_runs(model_dir: Path) -> None:
+    """The run that has begun ends well; the next says that the predictor is closed."""
+    x = digits(200)
+    for _ in range(5):
+        predictor = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator="plain")
+        expected = predictor.run(x)
+        runs: list[bool] = []
+        started = threading.Event()
+
+        def work(
+            predictor: lenet_cpp.Predictor = predictor,
+            expected: NDArray[np.float32] = expected,
+            runs: list[bool] = runs,
+            started: threading.Event = started,
+        ) -> str:
+            try:
+                while True:
+                    started.set()
+                    runs.append(same(predictor.run(x), expected))
+            except lenet_cpp.BadInput as error:
+                return str(error)
+
+        with ThreadPoolExecutor(1) as threads:
+            said = threads.submit(work)
+            assert started.wait(SECONDS)
+            while not runs:
+                pass
+            predictor.close()
+            assert said.result(SECONDS) == "the predictor is closed"
+        assert all(runs)
+
+
+def test_exceptions_cross_threads(model_dir: Path) -> None:
+    """Raised in C++ without the GIL, many at once, each in the thread that called."""
+    pool = lenet_cpp.PredictorPool(model_dir=model_dir, size=2)
+    good, bad = digits(2), np.full((1, 28, 28), np.nan, np.float32)
+    expected = pool.run(good)
+    missing = model_dir / "nothing.pdmodel"
+    calls = [
+        (lambda: pool.run(bad), lenet_cpp.BadInput),
+        (lambda: pool.run(good[:, :, 1:]), lenet_cpp.BadInput),
+        (lambda: lenet_cpp.Predictor(missing), lenet_cpp.FileNotFound),
+        (lambda: lenet_cpp.Predictor(model_dir=model_dir, engine="x"), lenet_cpp.Unsupported),
+    ]
+
+    def call(i: int) -> None:
+        action, error = calls[i % len(calls)]
+        with pytest.raises(error) as caught:
+            action()
+        assert type(caught.value) is error
+        assert same(pool.run(good), expected)
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(call, range(60)))
+
+
+# Ownership
+
+
+def test_dropped_in_any_order(model_dir: Path) -> None:
+    """Origins, clones, pools and results, in every order that Python may choose."""
+    x = digits(4)
+    expected = {}
+    for way in WAYS:
+        expected[way] = lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1]).run(x)
+    for way, order in itertools.product(WAYS[:3], itertools.permutations(range(4))):
+        origin = lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1])
+        clone = origin.clone()
+        held: list[Any] = [origin, clone, clone.clone(), clone.run(x)]
+        del origin, clone
+        for number, i in enumerate(order):
+            held[i] = None
+            for left in held:
+                if isinstance(left, lenet_cpp.Predictor) and number == 2:
+                    assert same(left.run(x), expected[way])
+        assert held == [None] * 4
+
+
+def test_in_cycles(model_dir: Path) -> None:
+    class Node:
+        def __init__(self, predictor: lenet_cpp.Predictor) -> None:
+            self.predictor = predictor
+            self.other: Node | None = None
+
+    origin = lenet_cpp.Predictor(model_dir=model_dir)
+    expected = origin.run(digits(2))
+    for _ in range(5):
+        a, b = Node(origin.clone()), Node(origin.clone())
+        a.other, b.other = b, a
+        a.predictor.friend = b  # type: ignore[attr-defined]
+        seen = weakref.ref(a)
+        del a, b
+        gc.collect()
+        assert seen() is None
+        assert same(origin.run(digits(2)), expected)
+
+
+# The end of the interpreter
+
+ENDS = {
+    "in globals": """
+p = load(); c = p.clone(); pool = lenet_cpp.PredictorPool(model_dir=folder, size=2)
+""",
+    "in a module, a class and a cycle": """
+class A: p = load()
+sys.modules["extra"] = type(sys)("extra"); sys.modules["extra"].p = A.p.clone()
+a = []; a.append(a); a.append(A.p.clone())
+""",
+    "in a running thread that is waited for": """
+def work(p=load()):
+    time.sleep(0.3)
+    for _ in range(20): p.run(x)
+threading.Thread(target=work).start()
+""",
+    "in daemon threads that run": """
+def work(p):
+    while True: p.run(x[:8])
+for accelerator in ("plain", "onednn", "openvino"):
+    threading.Thread(target=work, args=(load(accelerator=accelerator),), daemon=True).start()
+time.sleep(0.3)
+""",
+    "in daemon threads that run layers, clone and load": """
+def work(action):
+    while True: action()
+p, pool = load(), lenet_cpp.PredictorPool(model_dir=folder, size=1, accelerator="plain")
+actions = [lambda: p.run_layers(x), p.clone, lambda: pool.run(x), lambda: pool.run(x), load]
+for action in actions:
+    threading.Thread(target=work, args=(action,), daemon=True).start()
+time.sleep(0.3)
+""",
+    "in a daemon thread of predict": """
+def work():
+    while True: lenet_cpp.predict(x)
+threading.Thread(target=work, daemon=True).start()
+time.sleep(0.5)
+""",
+    "in functions called at the end": """
+import atexit
+p = load(); expected = p.run(x)
+atexit.register(lambda: print("at exit", (p.run(x) == expected).all()))
+""",
+    "in a function registered before the import": "p = early.p = load()",
+    "after sys.exit": "p = load(); p.run(x); sys.exit(0)",
+}
+
+
+@pytest.mark.parametrize("where", ENDS)
+def test_predictors_alive_at_the_end(tmp_path: Path, where: str) -> None:
+    before = ""
+    if where == "in a function registered before the import":
+        before = (
+            "import atexit\nclass early: p = None\n"
+            "atexit.register(lambda: print(early.p.run([[0.0] * 28] * 28).shape))\n"
+        )
+    done = subprocess.run(
+        [sys.executable, "-c", before + PREAMBLE + ENDS[where]],
+        cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    said = {
+        "in functions called at the end": "at exit True\n",
+        "in a function registered before the import": "(1, 10)\n",
+    }
+    assert done.stdout == said.get(where, "")
+
+
+# Children
+
+FORK = """
+name, accelerator = sys.argv[1:]
+for threads in (1, 2):
+    p = load(name, accelerator, threads=threads)
+    pool = lenet_cpp.PredictorPool(folder / name, size=2, accelerator=accelerator, threads=threads)
+    expected = p.run(x)
+    pool.run(x)
+
+    def use():
+        assert (p.run(x) == expected).all()
+        assert (pool.run(x) == expected).all()
+        assert (p.clone().run(x) == expected).all()
+        assert (load(name, accelerator, threads=threads).run(x) == expected).all()
+        def nested(): return 0 if (p.run(x) == expected).all() else 1
+        return in_fork(nested)
+
+    def use_in_thread():
+        thread = threading.Thread(target=use)
+        thread.start()
+        thread.join(15)
+        return thread.is_alive()
+
+    def drop():
+        global p, pool
+        del p, pool
+        gc.collect()
+        return 0
+
+    if (accelerator, threads) == ("openvino", 2):
+        # Its worker threads are not in the child, which at times would wait for them for ever.
+        def use():
+            try:
+                p.run(x)
+            except lenet_cpp.Unsupported as error:
+                return 0 if "spawn" in str(error) else 1
+            return 1
+
+    for action in (use, use_in_thread, drop):
+        code = in_fork(action)
+        assert code == 0, (threads, action.__name__, code)
+    assert (p.run(x) == expected).all()
+    assert (pool.run(x) == expected).all()
+"""
+
+
+@pytest.mark.parametrize(("name", "accelerator"), WAYS)
+def test_fork_while_nothing_runs_works(tmp_path: Path, name: str, accelerator: str) -> None:
+    assert child(FORK, name, accelerator, cwd=tmp_path) == ""
+
+
+BUSY_FORK = """
+p, busy = load(), load()
+pool = lenet_cpp.PredictorPool(model_dir=folder, accelerator="plain", size=1)
+def work(action):
+    while True: action()
+for action in (lambda: busy.run(x), lambda: pool.run(x)):
+    threading.Thread(target=work, args=(action,), daemon=True).start()
+
+def refused():
+    actions = (
+        lambda: p.run(x), lambda: busy.run(x), lambda: pool.run(x), lambda: load().run(x),
+        p.clone, lambda: p.run_layers(x), lambda: lenet_cpp.predict(x),
+    )
+    for action in actions:
+        try:
+            action()
+        except lenet_cpp.Unsupported as error:
+            assert "forked" in str(error) and "spawn" in str(error), error
+        else:
+            return 1
+    global pool
+    del pool
+    gc.collect()
+    return 0
+
+time.sleep(0.2)
+found = [in_fork(refused) for _ in range(6)]
+# A fork may fall between two runs: then all works in the child. More often it does not.
+assert set(found) <= {0, 1} and found.count(0) >= 3, found
+"""
+
+
+def test_fork_while_another_thread_runs_is_refused(tmp_path: Path) -> None:
+    """That thread's locks, in Paddle and in ours, are held for ever in the child."""
+    child(BUSY_FORK, cwd=tmp_path)
+
+
+def test_fork_while_predict_loads(tmp_path: Path) -> None:
+    """The bundled model's own lock does not stay held in the child."""
+    code = """
+from lenet_cpp import bundled
+bundled._creating.acquire()
+def use(): return 0 if lenet_cpp.predict(x).shape == (40, 10) else 1
+assert in_fork(use) == 0
+"""
+    child(code, cwd=tmp_path)
+
+
+MULTIPROCESSING = """
+import multiprocessing, sys
+import numpy as np
+import lenet_cpp
+
+def work(seed):
+    x = np.random.default_rng(seed).random((3, 28, 28), dtype=np.float32)
+    return lenet_cpp.predict(x)
+
+if __name__ == "__main__":
+    expected = [work(seed) for seed in range(4)]
+    for method in sys.argv[1:]:
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            found = pool.map(work, range(4))
+        assert all((a == b).all() for a, b in zip(found, expected)), method
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(tmp_path: Path, method: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(MULTIPROCESSING)
+    done = subprocess.run(
+        [sys.executable, *NO_WARNING, script, method],
+        cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
