@@ -174,6 +174,7 @@ def _main() -> None:
     created = time.monotonic()
     run(zeros)
     done = time.monotonic()
+    _die_with_parent()  # before the answer, upon which the parent stops this process
     answer(
         {
             "done": done,
@@ -182,7 +183,6 @@ def _main() -> None:
             "first_run_ms": 1e3 * (done - created),
         }
     )
-    _die_with_parent()
     images = np.load(contender["images"])
     for line in sys.stdin:
         answer(_answer(run, images, json.loads(line)))
