@@ -1,6 +1,6 @@
 #include "interrupt.h"
 
-#include <signal.h>  // NOLINT(modernize-deprecated-headers): sigaction is POSIX
+#include <signal.h>  // sigaction is POSIX: <csignal> has no such promise
 #include <unistd.h>
 
 #include <cstdlib>

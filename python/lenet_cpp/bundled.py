@@ -50,7 +50,7 @@ _creating = threading.Lock()
 
 def _after_fork() -> None:
     """In the child, the thread that may have held the lock is no more."""
-    global _creating  # noqa: PLW0603
+    global _creating  # noqa: PLW0603 - a lock cannot be made anew in place
     _creating = threading.Lock()
 
 

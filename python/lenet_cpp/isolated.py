@@ -54,11 +54,11 @@ class _Gone(Exception):  # noqa: N818 - says what happened, is not shown
     """The child ended, or closed its end."""
 
 
-class _Late(Exception):  # noqa: N818
+class _Late(Exception):  # noqa: N818 - never leaves this module
     """The child took too long."""
 
 
-class _Garbled(Exception):  # noqa: N818
+class _Garbled(Exception):  # noqa: N818 - never leaves this module
     """The child sent what the protocol does not allow."""
 
 

@@ -48,7 +48,10 @@ CHECKSUMS_NAME = "SHA256SUMS"
 _HEX = re.compile(r"[0-9a-f]{64}")
 _CHECKSUM_LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
 _DTYPES = frozenset(
-    "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64".split()  # noqa: SIM905
+    {
+        *("bool", "uint8", "int8", "int16", "int32", "int64"),
+        *("float16", "bfloat16", "float32", "float64"),
+    }
 )
 
 

@@ -137,7 +137,8 @@ class Download:
     def _attempt(self) -> None:
         state, have = self._load_state(), self.part.stat().st_size
         validator = state.get("etag") or state.get("modified")
-        request = urllib.request.Request(self.url, headers={"User-Agent": "lenet_cpp"})  # noqa: S310
+        headers = {"User-Agent": "lenet_cpp"}
+        request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 - scheme checked
         # Without a validator only a known hash can tell whether the rest belongs to the beginning.
         if have and state.get("total") and (validator or self.hash_known):
             request.add_header("Range", f"bytes={have}-")

@@ -8,7 +8,7 @@ import sys
 USAGE, NOT_FOUND, BAD_ARCHIVE, VERSION_MISMATCH, DOWNLOAD_FAILED, INTERRUPTED = 2, 3, 4, 7, 8, 130
 
 
-class Failure(Exception):  # noqa: N818
+class Failure(Exception):  # noqa: N818 - it carries the exit code
     """One line for the user and the exit code that goes with it."""
 
     def __init__(self, code: int, message: str) -> None:

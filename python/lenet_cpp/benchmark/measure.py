@@ -96,7 +96,7 @@ def multiply_add_limit(program: Path, threads: int, seconds: float) -> dict[str,
     path = program.with_name("multiply_add_limit")
     command = [str(path), f"--threads={threads}", f"--seconds={seconds}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own program
     except FileNotFoundError as error:
         raise FileNotFound(f"there is no {path}: build it with ./run.sh") from error
     except (OSError, subprocess.CalledProcessError) as error:

@@ -23,15 +23,15 @@ _STARTED = time.monotonic()
 if __name__ == "__main__":
     del sys.path[0]
 
-import gc  # noqa: E402
-import importlib.util  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import signal  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import TYPE_CHECKING, Any  # noqa: E402
+import gc
+import importlib.util
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np  # noqa: E402
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace) -> int:
     config = _config(options, mnist, output_dir)
 
     # It installs a SIGTERM handler, which ours must replace.
-    import paddle  # noqa: F401
+    import paddle  # noqa: F401 - for what importing it does
 
     stop = _StopOnSignal()
     result = train(
