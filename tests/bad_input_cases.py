@@ -758,12 +758,11 @@ options("accelerator has a line feed", "BadInput", "'on?e'", {"accelerator": "on
 options("engine is abacus", "Unsupported", "'abacus'", {"engine": "abacus"})
 options("precision is int4", "Unsupported", "'int4'", {"precision": "int4"})
 options(
-    "max_batch_size is 0",
+    "max_batch_size is -1",
     "BadInput",
     "max_batch_size",
-    {"max_batch_size": 0},
-    doors=("cpp", "python"),
-    why="the program's flag is --batch_size",
+    {"max_batch_size": -1},
+    usage=True,
 )
 options(
     "an unknown option",

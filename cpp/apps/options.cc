@@ -94,6 +94,11 @@ const std::vector<Flag>& flags() {
          [](Options& o, const std::string& value) {
            o.batch_size = parse_integer<std::int64_t>("batch_size", value, 1);
          }});
+    add({"max_batch_size", "N",
+         "larger batches are cut into pieces of N images (default: 0, which is 64 a thread)",
+         [](Options& o, const std::string& value) {
+           o.config.max_batch_size = parse_integer<std::int64_t>("max_batch_size", value, 0);
+         }});
     add(bool_flag("check_finite", "refuse NaN and infinity in the input (default: true)",
                   [](Options& o) { return &o.config.check_finite; }));
 

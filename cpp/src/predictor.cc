@@ -14,6 +14,7 @@ namespace lenet {
 namespace {
 
 constexpr int kMaxThreads = 1024;
+constexpr std::int64_t kImagesPerThread = 64;
 
 void require_options(const Config& config) {
   if (config.threads < 1 || config.threads > kMaxThreads) {
@@ -24,9 +25,9 @@ void require_options(const Config& config) {
     throw Error(ErrorCode::Unsupported,
                 "precision '" + config.precision + "' is not available; this build has: fp32");
   }
-  if (config.max_batch_size < 1) {
+  if (config.max_batch_size < 0) {
     throw Error(ErrorCode::BadInput, "max_batch_size is " + std::to_string(config.max_batch_size) +
-                                         "; expected 1 or more");
+                                         "; expected 1 or more, or 0 for 64 a thread");
   }
 }
 
@@ -116,9 +117,12 @@ void Predictor::run(const TensorView& input, Tensor& output) {
   }
   const std::size_t image_size = count / static_cast<std::size_t>(images);
   Engine& engine = engine_for(images);
+  const Config& config = state_->config;
+  const std::int64_t most =
+      config.max_batch_size > 0 ? config.max_batch_size : kImagesPerThread * config.threads;
   TensorView batch{input.data, input.shape};
   for (std::int64_t done = 0; done < images; done += batch.shape[0]) {
-    batch.shape[0] = std::min(state_->config.max_batch_size, images - done);
+    batch.shape[0] = std::min(most, images - done);
     batch.data = input.data + static_cast<std::size_t>(done) * image_size;
     Shape shape = engine.run(batch);
     if (shape.empty() || shape[0] != batch.shape[0]) {

@@ -189,6 +189,8 @@ TEST_CASE("kinds of SHA256SUMS") {
     write_file(model / "SHA256SUMS", text);
     check_error(ErrorCode::BadModel, "not a list", [&] { check(config); });
   }
+  write_file(model / "SHA256SUMS", good + "  lenet.pdiparams\n" + good + "  lenet.pdiparams\n");
+  check_error(ErrorCode::BadModel, "twice", [&] { check(config); });
   fs::remove(model / "SHA256SUMS");
   check(config);
 }

@@ -53,7 +53,9 @@ class Options(TypedDict, total=False):
     check_hashes: bool
     """Compare the files with SHA256SUMS beside them when there is one; default True."""
     max_batch_size: int
-    """Larger batches are cut into pieces of this many images; default 1024."""
+    """Larger batches are cut into pieces of this many images, which bounds the memory of a run.
+    Default 0: 64 for each thread; more only drives the intermediate results out of the processor's
+    caches. Another size may change the last bits of an output."""
 
 
 class LayerOutput(NamedTuple):
@@ -93,6 +95,7 @@ def _config(
         except TypeError as error:
             raise BadInput(f"option {name} cannot be {value!r}") from error
     use_installed_paddle()
+    _core.keep_freed_memory()
     return config
 
 

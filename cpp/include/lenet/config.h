@@ -42,8 +42,10 @@ struct Config {
   bool check_program = true;  ///< refuse programs that could make Paddle fault, and operators
                               ///< that are not known; false for a trusted model with others
   bool check_hashes = true;   ///< compare with SHA256SUMS when the model's folder has one
-  /// Larger batches are cut into pieces of this many images, which bounds the memory of a run.
-  std::int64_t max_batch_size = 1024;
+  /// Larger batches are cut into pieces of this many images, which bounds the memory of a run. 0:
+  /// 64 for each thread; more only drives the intermediate results out of the processor's caches
+  /// (docs/benchmark.md). Another size may change the last bits of an output.
+  std::int64_t max_batch_size = 0;
 };
 
 }  // namespace lenet

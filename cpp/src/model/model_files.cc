@@ -84,7 +84,10 @@ std::map<std::string, std::string> read_hashes(const std::string& path) {
     std::string digits = line.substr(0, kDigits);
     std::transform(digits.begin(), digits.end(), digits.begin(),
                    [](unsigned char digit) { return static_cast<char>(std::tolower(digit)); });
-    hashes[line.substr(kDigits + 2)] = std::move(digits);
+    const std::string name = line.substr(kDigits + 2);
+    if (!hashes.emplace(name, std::move(digits)).second) {
+      throw Error(ErrorCode::BadModel, "'" + path + "' lists '" + name + "' twice");
+    }
   }
   return hashes;
 }

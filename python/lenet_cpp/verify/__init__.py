@@ -74,6 +74,7 @@ __all__ = [
 ]
 
 BATCH_SIZES = (1, 3, 64, 1000)
+MAX_BATCH_SIZE = 1024
 
 
 def verify(
@@ -187,10 +188,8 @@ def _check_arguments(
         raise BadInput(
             f"unknown accelerator {unknown[0]!r}; choose among {', '.join(ACCELERATORS)}"
         )
-    # The C++ predictor cuts larger batches, and Paddle then rounds otherwise.
-    most = _core.Config().max_batch_size
-    if not batch_sizes or not all(1 <= size <= most for size in batch_sizes):
-        raise BadInput(f"batch sizes are from 1 to {most}; got {list(batch_sizes)}")
+    if not batch_sizes or not all(1 <= size <= MAX_BATCH_SIZE for size in batch_sizes):
+        raise BadInput(f"batch sizes are from 1 to {MAX_BATCH_SIZE}; got {list(batch_sizes)}")
 
 
 def _same_engine(paddle_version: str, program: Path) -> tuple[dict[str, bool], list[str]]:

@@ -112,6 +112,7 @@ def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32
         accelerator=case.accelerator,
         threads=case.threads,
         check_finite=case.check_finite,
+        max_batch_size=case.batch_size,
     ) as predictor:
         return np.concatenate([predictor.run(batch) for batch in _batches(images, case.batch_size)])
 
@@ -135,6 +136,7 @@ def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> NDArr
             f"--output={output}",
             f"--accelerator={case.accelerator}",
             f"--batch_size={case.batch_size}",
+            f"--max_batch_size={case.batch_size}",
             f"--threads={case.threads}",
             f"--check_finite={str(case.check_finite).lower()}",
         )

@@ -7,7 +7,9 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <mutex>
+#include <optional>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -16,6 +18,7 @@
 #include "engines/paddle/plugin.h"
 #include "io/file.h"
 #include "lenet/error.h"
+#include "model/sha256.h"
 #include "model/variable_names.h"
 
 namespace lenet {
@@ -147,12 +150,6 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
 
 using PaddlePredictor = std::shared_ptr<paddle_infer::Predictor>;
 
-/// A predictor, and the folder whose files it may read again.
-struct Loaded {
-  std::shared_ptr<TemporaryFolder> folder;
-  PaddlePredictor predictor;
-};
-
 void write_file(const std::string& path, const std::string& contents) {
   std::ofstream file(path, std::ios::binary);
   file.write(contents.data(), static_cast<std::streamsize>(contents.size()));
@@ -176,39 +173,32 @@ ModelFiles make_openvino_model(const std::string& folder, const ModelFiles& file
   return made;
 }
 
-Loaded load(const Config& config, const ModelFiles& files) {
+PaddlePredictor load(const Config& config, const ModelFiles& files) {
   return guarded("loading the model", [&] {
-    Loaded loaded;
+    std::optional<TemporaryFolder> folder;
     ModelFiles source = files;
     std::string cache;
     if (config.accelerator == Accelerator::OpenVino) {
-      loaded.folder = std::make_shared<TemporaryFolder>();
-      source = make_openvino_model(loaded.folder->path(), files);
+      folder.emplace();
+      source = make_openvino_model(folder->path(), files);
       // By default OpenVINO keeps compiled models in ./__cache__: it would litter the user's
       // folder, and trust what somebody else may have left there.
-      cache = loaded.folder->path();
+      cache = folder->path();
     }
     paddle_infer::Config target;
     configure(target, config, source, cache);
-    loaded.predictor = paddle_infer::CreatePredictor(target);
-    return loaded;
+    return PaddlePredictor(paddle_infer::CreatePredictor(target));
   });
 }
 
 /// The predictors of one loaded model. Paddle frees the weights of a .pdmodel with whichever
 /// predictor is destroyed first, so all are kept until the last is no longer used; one that is
-/// given back before serves the next clone.
+/// given back before is lent again.
 class Family {
  public:
-  Family(const Config& config, const ModelFiles& files)
-      : config_(config), files_(files), stamp_(stamp_of(files)), all_{load(config, files)} {
-    idle_.reserve(all_.size());
-  }
-
-  const ModelFiles& files() const { return files_; }
-  const PaddlePredictor& first() const { return all_.front().predictor; }
-
-  PaddlePredictor clone(const PaddlePredictor& origin) {
+  /// One that nobody uses, or else a new one of `make()`.
+  template <typename Make>
+  PaddlePredictor lend(Make&& make) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!idle_.empty()) {
       PaddlePredictor predictor = std::move(idle_.back());
@@ -217,14 +207,8 @@ class Family {
     }
     all_.reserve(all_.size() + 1);
     idle_.reserve(all_.capacity());
-    if (config_.accelerator == Accelerator::OpenVino) {
-      // Its clones share one infer request: side by side they would fail, or mix up outputs.
-      require_unchanged(files_, stamp_);
-      all_.push_back(load(config_, files_));
-    } else {
-      all_.push_back({nullptr, PaddlePredictor(origin->Clone().release())});
-    }
-    return all_.back().predictor;
+    all_.push_back(make());
+    return all_.back();
   }
 
   void give_back(PaddlePredictor predictor) noexcept {
@@ -233,18 +217,44 @@ class Family {
   }
 
  private:
-  const Config config_;
-  const ModelFiles files_;
-  const std::string stamp_;
   std::mutex mutex_;
-  std::vector<Loaded> all_;            // guarded by mutex_, but for the first
+  std::vector<PaddlePredictor> all_;   // guarded by mutex_
   std::vector<PaddlePredictor> idle_;  // guarded by mutex_
 };
 
+/// The family of all predictors with these options and a model of these contents, kept for good.
+///
+/// Paddle never frees what OpenVINO compiled (its table of engines lasts as long as the process),
+/// so that making and dropping predictors would add a compiled model each time. Kept, the
+/// predictors are lent again instead.
+std::shared_ptr<Family> openvino_family(const Config& config, const ModelFiles& files) {
+  std::string key = sha256_hex(read_file(files.program)) + sha256_hex(read_file(files.params));
+  for (const int option :
+       {config.threads, static_cast<int>(config.ir_optim), static_cast<int>(config.memory_optim)}) {
+    key += " " + std::to_string(option);
+  }
+  static std::mutex mutex;
+  // Never destroyed: at the end of the process Paddle's own objects go first.
+  static auto& families = *new std::map<std::string, std::shared_ptr<Family>>;
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::shared_ptr<Family>& family = families[key];
+  if (!family) family = std::make_shared<Family>();
+  return family;
+}
+
 class PaddleEngine final : public Engine {
  public:
-  PaddleEngine(PaddlePredictor predictor, std::shared_ptr<Family> family)
-      : family_(std::move(family)), predictor_(std::move(predictor)) {
+  /// \param origin what to clone; null: the model is loaded
+  PaddleEngine(const Config& config, const ModelFiles& files, const std::string& stamp,
+               std::shared_ptr<Family> family, const PaddlePredictor& origin)
+      : config_(config), files_(files), stamp_(stamp), family_(std::move(family)) {
+    predictor_ = family_->lend([&] {
+      if (origin) return PaddlePredictor(origin->Clone().release());
+      require_unchanged(files_, stamp_);
+      PaddlePredictor loaded = load(config_, files_);
+      require_unchanged(files_, stamp_);
+      return loaded;
+    });
     const auto inputs = predictor_->GetInputNames();
     const auto outputs = predictor_->GetOutputNames();
     if (inputs.size() != 1 || outputs.empty()) {
@@ -255,7 +265,7 @@ class PaddleEngine final : public Engine {
     }
     input_spec_ = {inputs[0], predictor_->GetInputTensorShape().at(inputs[0]), "float32"};
     output_spec_ = {outputs[0], predictor_->GetOutputTensorShape().at(outputs[0]), "float32"};
-    if (knows_types(family_->files().format)) {
+    if (knows_types(files_.format)) {
       input_spec_.dtype = dtype_name(predictor_->GetInputTypes().at(inputs[0]));
       output_spec_.dtype = dtype_name(predictor_->GetOutputTypes().at(outputs[0]));
     }
@@ -296,7 +306,10 @@ class PaddleEngine final : public Engine {
 
   std::unique_ptr<Engine> clone() const override {
     return guarded("cloning the predictor", [&] {
-      return std::make_unique<PaddleEngine>(family_->clone(predictor_), family_);
+      // OpenVINO's clones share one infer request: side by side they would fail, or mix up outputs.
+      const bool anew = config_.accelerator == Accelerator::OpenVino;
+      return std::make_unique<PaddleEngine>(config_, files_, stamp_, family_,
+                                            anew ? nullptr : predictor_);
     });
   }
 
@@ -311,6 +324,9 @@ class PaddleEngine final : public Engine {
   }
 
  private:
+  Config config_;
+  ModelFiles files_;
+  std::string stamp_;
   std::shared_ptr<Family> family_;
   PaddlePredictor predictor_;
   // Destroyed before the predictor, whose scope they point into.
@@ -323,8 +339,12 @@ class PaddleEngine final : public Engine {
 };
 
 Engine* create(const Config& config, const ModelFiles& files) {
-  const auto family = std::make_shared<Family>(config, files);
-  return guarded("loading the model", [&] { return new PaddleEngine(family->first(), family); });
+  return guarded("loading the model", [&] {
+    const std::string stamp = stamp_of(files);
+    auto family = config.accelerator == Accelerator::OpenVino ? openvino_family(config, files)
+                                                              : std::make_shared<Family>();
+    return new PaddleEngine(config, files, stamp, std::move(family), nullptr);
+  });
 }
 
 }  // namespace
