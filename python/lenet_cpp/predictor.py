@@ -44,7 +44,8 @@ class Options(TypedDict, total=False):
     ir_optim: bool
     """Let the engine fuse and rewrite operators; default True."""
     memory_optim: bool
-    """Let intermediate results share memory; default False."""
+    """Let intermediate results share memory, or, of a .json, be freed during the run: less memory,
+    more time. Default False."""
     check_finite: bool
     """Refuse NaN and infinity in the input; default True."""
     check_program: bool

@@ -37,7 +37,9 @@ struct Config {
   std::string precision = "fp32";  ///< of the arithmetic; only fp32 so far
   int threads = 1;                 ///< CPU threads of one run, >= 1
   bool ir_optim = true;            ///< let the engine rewrite the graph (fusions)
-  bool memory_optim = false;       ///< let intermediate results share memory
+  /// Let intermediate results share memory, or, of a .json, be freed during the run: less memory,
+  /// more time.
+  bool memory_optim = false;
   bool check_finite = true;   ///< refuse NaN and infinity (relu and max-pool would swallow them)
   bool check_program = true;  ///< refuse programs that could make Paddle fault, and operators
                               ///< that are not known; false for a trusted model with others

@@ -10,6 +10,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -20,6 +21,11 @@
 #include "lenet/error.h"
 #include "model/sha256.h"
 #include "model/variable_names.h"
+
+// A flag of Paddle's (paddle/common/flags.cc), exported by its libcommon.so; null where it is not.
+namespace paddle_flags {
+extern double FLAGS_eager_delete_tensor_gb __attribute__((weak));
+}
 
 namespace lenet {
 namespace fs = std::filesystem;
@@ -242,6 +248,37 @@ std::shared_ptr<Family> openvino_family(const Config& config, const ModelFiles& 
   return family;
 }
 
+/// While it lives, a predictor of a .json that runs for the first time is set up to keep its
+/// intermediate results until the next run, as those of a .pdmodel do.
+///
+/// Otherwise Paddle's new executor hands each of them to another thread to be freed
+/// (InterpreterCoreNoEventGarbageCollector), and waits for it: with oneDNN and one image that takes
+/// longer than the network itself (docs/benchmark.md). The flag is the process's and is read at the
+/// first run only, so it is put back.
+class KeepIntermediateResults {
+ public:
+  KeepIntermediateResults() : lock_(mutex()) {
+    if (flag_ == nullptr) return;
+    before_ = *flag_;
+    *flag_ = -1;
+  }
+  KeepIntermediateResults(const KeepIntermediateResults&) = delete;
+  KeepIntermediateResults& operator=(const KeepIntermediateResults&) = delete;
+  ~KeepIntermediateResults() {
+    if (flag_ != nullptr) *flag_ = before_;
+  }
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex one;
+    return one;
+  }
+
+  std::lock_guard<std::mutex> lock_;
+  double* flag_ = &paddle_flags::FLAGS_eager_delete_tensor_gb;
+  double before_ = 0;
+};
+
 class PaddleEngine final : public Engine {
  public:
   /// \param origin what to clone; null: the model is loaded
@@ -292,9 +329,7 @@ class PaddleEngine final : public Engine {
       input_shape_.assign(input.shape.begin(), input.shape.end());
       input_->Reshape(input_shape_);
       input_->CopyFromCpu(input.data);
-      if (!predictor_->Run()) {
-        throw Error(ErrorCode::BackendFailure, "Paddle could not run the model");
-      }
+      run_network();
       const std::vector<int> shape = output_->shape();
       return Shape(shape.begin(), shape.end());
     });
@@ -315,15 +350,29 @@ class PaddleEngine final : public Engine {
 
   void set_layer_callback(LayerCallback callback) override {
     has_callback_ = true;  // for good: the next user must not get this predictor
-    predictor_->RegisterOutputHook([callback = std::move(callback)](const std::string& op_type,
-                                                                    const std::string& name,
-                                                                    const paddle::Tensor& tensor) {
-      if (!tensor.initialized() || tensor.dtype() != phi::DataType::FLOAT32) return;
-      callback(op_type, name, {tensor.data<float>(), tensor.shape()});
-    });
+    predictor_->RegisterOutputHook(
+        [this, callback = std::move(callback)](const std::string& op_type, const std::string& name,
+                                               const paddle::Tensor& tensor) {
+          // An operator of a .json that works in place is said to give its input too, while that is
+          // kept; there each name is the output of one operator.
+          const bool again = !reported_.insert(name).second;
+          if (again && files_.format == ModelFormat::Json) return;
+          if (!tensor.initialized() || tensor.dtype() != phi::DataType::FLOAT32) return;
+          callback(op_type, name, {tensor.data<float>(), tensor.shape()});
+        });
   }
 
  private:
+  void run_network() {
+    reported_.clear();
+    std::optional<KeepIntermediateResults> keep;
+    if (!has_run_ && files_.format == ModelFormat::Json && !config_.memory_optim) keep.emplace();
+    if (!predictor_->Run()) {
+      throw Error(ErrorCode::BackendFailure, "Paddle could not run the model");
+    }
+    has_run_ = true;
+  }
+
   Config config_;
   ModelFiles files_;
   std::string stamp_;
@@ -335,7 +384,9 @@ class PaddleEngine final : public Engine {
   TensorSpec input_spec_;
   TensorSpec output_spec_;
   std::vector<int> input_shape_;
+  bool has_run_ = false;
   bool has_callback_ = false;
+  std::set<std::string> reported_;  ///< to the callback, in this run
 };
 
 Engine* create(const Config& config, const ModelFiles& files) {
