@@ -10,7 +10,6 @@
 
 #include "interrupt.h"
 #include "lenet/image_io.h"
-#include "lenet/memory.h"
 #include "lenet/predictor.h"
 #include "lenet/version.h"
 #include "measure.h"
@@ -150,7 +149,6 @@ int main_of(int argc, char** argv) {
   try {
     const Options options = parse_options(argc, argv);
     catch_interrupts();
-    keep_freed_memory();
     return run_with(options);
   } catch (const Interrupted& interrupted) {
     end_by(interrupted.signal);

@@ -1,4 +1,3 @@
-#include "lenet/memory.h"
 #include "lenet/paddle_library.h"
 #include "lenet/version.h"
 #include "python_threads.h"
@@ -18,5 +17,4 @@ PYBIND11_MODULE(_core, module) {
              py::call_guard<lenet::bindings::WithoutGil>());
   module.def("set_paddle_library", &lenet::set_paddle_library, py::arg("path"));
   module.def("paddle_library_name", &lenet::paddle_library_name);
-  module.def("keep_freed_memory", &lenet::keep_freed_memory);
 }

@@ -96,7 +96,6 @@ def _config(
         except TypeError as error:
             raise BadInput(f"option {name} cannot be {value!r}") from error
     use_installed_paddle()
-    _core.keep_freed_memory()
     return config
 
 
