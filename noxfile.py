@@ -2,6 +2,7 @@
 
     pip install nox && nox            all that can be run here; docs/compatibility.md has a table
     nox -s "parity(paddle='3.1.1')"   one version of PaddlePaddle
+    nox -s paddleclas                 the same networks as PaddleClas's?
 
 For each interpreter that is found the wheel is built once, against the newest supported
 PaddlePaddle, and then used with each version below. The C++ program in build/ is the one that
@@ -10,6 +11,7 @@ PaddlePaddle, and then used with each version below. The C++ program in build/ i
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import nox
@@ -46,3 +48,20 @@ def parity(session: nox.Session, paddle: str) -> None:
     )
     environment = {"GLOG_minloglevel": "2", "LENET_PADDLE_LIBRARY": str(library)}
     session.run("pytest", "-q", *TESTS, *session.posargs, env=environment)
+
+
+@nox.session(python="3.10")
+def paddleclas(session: nox.Session) -> None:
+    """Compare our ResNet-D family with PaddleClas 2.6.0; docs/models.md has the result.
+
+    Its own environment is this session's: NumPy 1.24 and the last Paddle of version 2. Ours is the
+    interpreter that runs nox, or the one named after ``--``, which needs lenet_cpp installed.
+    """
+    session.install("paddleclas==2.6.0", "paddlepaddle==2.6.2", "setuptools<70")
+    ours = session.posargs[0] if session.posargs else sys.executable
+    folder = session.create_tmp()
+    script = "scripts/compare_paddleclas.py"
+    quiet = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore"}
+    session.run(ours, script, "ours", folder, env=quiet, external=True)
+    session.run("python", script, "theirs", folder, env=quiet)
+    session.run(ours, script, "judge", folder, env=quiet, external=True)

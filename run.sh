@@ -15,7 +15,7 @@ remove a step's result to do it again.
   1 environment  .venv with PaddlePaddle, CMake and Ninja, from the Python package index
   2 library      third_party/paddle_inference, from the paddlepaddle package in .venv
   3 package      lenet_cpp, built and installed into .venv
-  4 program      build/lenet_infer_test
+  4 program      build/lenet_infer_test, build/lenet_classify
   5 train        checkpoints/lenet/lenet.pdparams and .pdopt
   6 export       inference_model/lenet/lenet.pdmodel, .json and .pdiparams
   7 predict      the C++ program on 1,000 test digits
@@ -168,7 +168,8 @@ else
 fi
 
 # 6 export
-if [ -f "$model/SHA256SUMS" ] && [ -z "$(find "$checkpoint/lenet.pdparams" -newer "$model/SHA256SUMS")" ]; then
+if [ -f "$model/SHA256SUMS" ] && [ -f "$model/preprocess.json" ] &&
+    [ -z "$(find "$checkpoint/lenet.pdparams" -newer "$model/SHA256SUMS")" ]; then
     skip 6 export
 else
     step 6 "export: $model"

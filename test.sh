@@ -9,8 +9,8 @@ Usage: ./test.sh [PYTEST ARGUMENTS...]
 Sets up the environment as ./run.sh does, then checks style and types and runs the C++ and the
 Python tests. Arguments go to pytest, for example: ./test.sh tests/test_parity.py -k onednn
 
-What it needs comes from the Python package index; the C++ tests need the package doctest-dev of
-Debian, which is installed when this runs as root.
+What it needs comes from the Python package index; the C++ tests need the packages doctest-dev and
+libstb-dev of Debian, which are installed when this runs as root.
 END
 }
 case ${1:-} in --help | -h) usage; exit 0 ;; esac
@@ -18,13 +18,18 @@ case ${1:-} in --help | -h) usage; exit 0 ;; esac
 cd "$(dirname "$0")"
 fail() { echo "test.sh: $1" >&2; exit 1; }
 
-if [ ! -f /usr/include/doctest/doctest.h ] && ! echo '#include <doctest/doctest.h>' | c++ -E -x c++ - >/dev/null 2>&1; then
+has_header() { echo "#include <$1>" | c++ -E -x c++ - >/dev/null 2>&1; }
+packages=
+has_header doctest/doctest.h || packages="$packages doctest-dev"
+has_header stb/stb_image_resize.h || packages="$packages libstb-dev"
+if [ -n "$packages" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "installing doctest-dev"
-        (apt-get update && apt-get install --yes --no-install-recommends doctest-dev) >/dev/null 2>&1 ||
-            fail "cannot install doctest-dev: apt-get install doctest-dev"
+        echo "installing$packages"
+        # shellcheck disable=SC2086 # several packages
+        (apt-get update && apt-get install --yes --no-install-recommends $packages) >/dev/null 2>&1 ||
+            fail "cannot install them: apt-get install$packages"
     else
-        fail "the C++ tests need doctest: install the package doctest-dev"
+        fail "the C++ tests need Debian's packages:$packages"
     fi
 fi
 

@@ -19,8 +19,9 @@ install(TARGETS ${_plugins} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/include/lenet DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(LENET_BUILD_APPS)
   file(RELATIVE_PATH _from_bin /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})
-  set_target_properties(lenet_infer_test PROPERTIES INSTALL_RPATH "$ORIGIN/${_from_bin}")
-  install(TARGETS lenet_infer_test RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  set_target_properties(lenet_infer_test lenet_classify
+                        PROPERTIES INSTALL_RPATH "$ORIGIN/${_from_bin}")
+  install(TARGETS lenet_infer_test lenet_classify RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 
 set(_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/lenet)

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 import paddle
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "export_model.py"
-COMBINED = {"lenet.json", "lenet.pdmodel", "lenet.pdiparams", "manifest.json", "SHA256SUMS"}
+COMBINED = {
+    *("lenet.json", "lenet.pdmodel", "lenet.pdiparams"),
+    *("preprocess.json", "manifest.json", "SHA256SUMS"),
+}
 VARIABLES = {
     "conv2d_0.w_0": (6, 1, 5, 5),
     "conv2d_0.b_0": (6,),
@@ -192,7 +195,8 @@ def test_training_record_is_copied(layer: Any, tmp_path: Path) -> None:
         tmp_path / "ck" / "lenet", tmp_path / "out", formats=["json"], name="digits"
     )
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        *("digits.json", "digits.pdiparams", "manifest.json", "SHA256SUMS")
+        *("digits.json", "digits.pdiparams"),
+        *("preprocess.json", "manifest.json", "SHA256SUMS"),
     }
     assert result.manifest.training is not None
     assert result.manifest.training["recipe"] == "guide"
@@ -218,9 +222,8 @@ def test_parameters_that_differ_between_formats_are_refused(
 ) -> None:
     save = export._save
 
-    def save_with_a_fault(*arguments: Any, softmax: bool) -> None:
-        save(*arguments, softmax=softmax)
-        prefix, format_ = arguments[2:]
+    def save_with_a_fault(source: Any, prefix: Path, format_: str) -> None:
+        save(source, prefix, format_)
         if format_ == "pdmodel":
             lengthen(prefix.with_name(f"{prefix.name}.pdiparams"))
 
@@ -278,7 +281,7 @@ def test_static_mode_is_refused(params: Path, tmp_path: Path) -> None:
 def test_separate_layout(
     combined: export.ExportResult, separate: export.ExportResult, layer: Any
 ) -> None:
-    names = {"__model__", *VARIABLES, "manifest.json", "SHA256SUMS"}
+    names = {"__model__", *VARIABLES, "preprocess.json", "manifest.json", "SHA256SUMS"}
     assert {path.name for path in separate.folder.iterdir()} == names
     assert {path.name for path in separate.files} == names
     assert sha256sum_check(separate.folder) == 0
@@ -305,7 +308,7 @@ def test_combining_restores_every_byte(
     combined: export.ExportResult, separate: export.ExportResult, tmp_path: Path
 ) -> None:
     result = separate_layout.combine_separate(separate.folder, tmp_path)
-    names = {"lenet.pdmodel", "lenet.pdiparams", "manifest.json", "SHA256SUMS"}
+    names = COMBINED - {"lenet.json"}
     assert {path.name for path in tmp_path.iterdir()} == names
     for name in ("lenet.pdmodel", "lenet.pdiparams"):
         assert (tmp_path / name).read_bytes() == (combined.folder / name).read_bytes()
@@ -606,7 +609,7 @@ def test_command_flags(
     arguments = ["--m", "lenet", "--p", stem, "--o", str(apart), "--softmax"]
     assert main([*arguments, "--format", "separate"]) == 0
     assert {path.name for path in apart.iterdir()} == {
-        *("__model__", "manifest.json", "SHA256SUMS"),
+        *("__model__", "preprocess.json", "manifest.json", "SHA256SUMS"),
         *VARIABLES,
     }
     assert main(["--combine", str(apart), "-o", str(back)]) == 0

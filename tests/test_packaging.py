@@ -98,6 +98,7 @@ def test_wheel(
         "lenet_cpp/bundled/lenet/lenet.json",
         "lenet_cpp/bundled/lenet/lenet.pdiparams",
         "lenet_cpp/bundled/lenet/manifest.json",
+        "lenet_cpp/bundled/lenet/preprocess.json",
         "lenet_cpp/mnist_sample/train-images-idx3-ubyte.gz",
     ):
         assert needed in names

@@ -371,8 +371,9 @@ def test_help_names_every_option(run_ok, root):
         "format", "version", "help",
     }  # fmt: skip
     assert asked <= named
-    source = (root / "cpp" / "apps" / "options.cc").read_text()
-    known = set(re.findall(r'(?:_flag\(|add\(\{)"(\w+)"', source))
+    folder = root / "cpp" / "apps"
+    source = (folder / "options.cc").read_text() + (folder / "shared_flags.cc").read_text()
+    known = set(re.findall(r'line\.(?!heading)\w+\(\s*"(\w+)"', source))
     assert known == named
     assert max(map(len, text.splitlines())) <= 100
 

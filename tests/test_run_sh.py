@@ -9,15 +9,26 @@ from pathlib import Path
 
 import pytest
 
+from snippets import RUN, Snippet, read_snippets, run_snippet
+
 pytestmark = pytest.mark.timeout(900)
 
-FENCE = re.compile(r"^```(?P<language>sh|python)\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE)
 ROOT = Path(__file__).parents[1]
-SNIPPETS = [
-    pytest.param(match["language"], match["text"], id=f"{path.name}-{match['text'].split()[0]}")
-    for path in [ROOT / "README.md"]
-    for match in FENCE.finditer(path.read_text(encoding="utf-8"))
-]
+README = ROOT / "README.md"
+TRANSLATIONS = [ROOT / "README.ko.md", ROOT / "README.zh.md"]
+
+
+def bare(text: str) -> str:
+    """Code without comments, which are translated."""
+    return re.sub(r" *(?:#|//) .*", "", text)
+
+
+# Of blocks that are the same in several languages the first.
+SNIPPETS: dict[str, Snippet] = {}
+for _page in (README, *TRANSLATIONS):
+    for _snippet in read_snippets(_page):
+        if _snippet.language in RUN:
+            SNIPPETS.setdefault(bare(_snippet.text), _snippet)
 
 
 def shell(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -55,18 +66,26 @@ def test_again_skips_finished_steps(finished: str, root: Path, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("language", "text"), SNIPPETS)
-def test_readme_snippet(finished: str, root: Path, language: str, text: str) -> None:
-    interpreter = ["sh", "-eu"] if language == "sh" else [str(root / ".venv/bin/python")]
-    done = subprocess.run(
-        [*interpreter, "-c", text],
-        cwd=root,
-        env={**os.environ, "PATH": f"{root}/.venv/bin:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.mark.parametrize("snippet", list(SNIPPETS.values()), ids=lambda snippet: snippet.place)
+def test_readme_snippet(finished: str, root: Path, snippet: Snippet) -> None:
+    done = run_snippet(snippet, root, root / ".venv")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("page", TRANSLATIONS, ids=lambda page: page.stem)
+def test_translation_keeps_to_the_readme(page: Path) -> None:
+    text, english = page.read_text(encoding="utf-8"), README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    for other in {README, *TRANSLATIONS} - {page}:
+        assert f"]({other.name})" in text
+    # C++ is not run: it is the README's.
+    code = {bare(snippet.text) for snippet in read_snippets(README)}
+    for snippet in read_snippets(page):
+        assert snippet.language in {*RUN, "cpp", "console", "text"}, snippet.place
+        if snippet.language in {"cpp", "console"}:
+            assert bare(snippet.text) in code, snippet.place
+    errors = re.compile(r"^\| (`\w+` \| \d) \|", re.MULTILINE)
+    assert errors.findall(text) == errors.findall(english) != []
 
 
 def test_lib_dir_is_the_library_of_the_program(finished: str, root: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ paddle.seed(1)
 models = {
     "softmax": nn.Sequential(nn.Flatten(), nn.Linear(3072, 10), nn.Softmax()),
     "reshaped": Reshaped(),
-    "prelu": nn.Sequential(nn.Flatten(), nn.Linear(3072, 10), nn.PReLU()),
+    "unfold": nn.Sequential(nn.Unfold(4, strides=4), nn.Flatten(), nn.Linear(3072, 10)),
     "resnet18": paddle.vision.models.resnet18(num_classes=10),
     "mobilenet_v2": paddle.vision.models.mobilenet_v2(scale=0.25, num_classes=10),
 }
@@ -38,7 +38,7 @@ for name, model in models.items():
     spec = [InputSpec([None, 3, 32, 32], "float32", name="x")]
     paddle.jit.save(model, f"{sys.argv[1]}/{name}", input_spec=spec)
 images = np.random.default_rng(3).random((2, 3, 32, 32), dtype=np.float32)
-np.save(f"{sys.argv[1]}/prelu.npy", models["prelu"](paddle.to_tensor(images)).numpy())
+np.save(f"{sys.argv[1]}/unfold.npy", models["unfold"](paddle.to_tensor(images)).numpy())
 """
 
 
@@ -67,9 +67,9 @@ def test_exports_of_paddle_are_accepted(exported, name):
 
 def test_operator_that_is_not_known_needs_a_word_of_trust(exported):
     folder, suffix = exported
-    program = folder / f"prelu.{suffix}"
-    with pytest.raises(lenet_cpp.Unsupported, match=r"prelu.*check_program"):
+    program = folder / f"unfold.{suffix}"
+    with pytest.raises(lenet_cpp.Unsupported, match=r"unfold.*check_program"):
         lenet_cpp.Predictor(program)
     images = np.random.default_rng(3).random((2, 3, 32, 32), dtype=np.float32)
     trusted = lenet_cpp.Predictor(program, accelerator="plain", check_program=False)
-    np.testing.assert_allclose(trusted.run(images), np.load(folder / "prelu.npy"), atol=1e-5)
+    np.testing.assert_allclose(trusted.run(images), np.load(folder / "unfold.npy"), atol=1e-5)

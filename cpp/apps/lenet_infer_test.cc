@@ -1,27 +1,23 @@
 /// \file
 /// The command line program: reads the flags, calls the library, prints what it found.
 #include <algorithm>
-#include <cerrno>
-#include <csignal>
-#include <cstdio>
-#include <cstring>
-#include <new>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "batches.h"
 #include "interrupt.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
 #include "lenet/version.h"
 #include "measure.h"
 #include "options.h"
+#include "program.h"
 #include "report.h"
 
 namespace lenet::apps {
 namespace {
 
-constexpr int kExitOutput = 1;
-constexpr int kExitUsage = 2;
-constexpr int kExitClosedPipe = 128 + SIGPIPE;
 constexpr std::int64_t kDefaultBatch = 64;
 
 /// Images of the batch size asked for, all zero, as the guides begin.
@@ -31,14 +27,6 @@ Tensor zeros(const TensorSpec& spec, std::int64_t batch_size) {
   images.shape[0] = batch_size;
   images.data.resize(element_count(images.shape), 0.0F);
   return images;
-}
-
-TensorView slice(const Tensor& images, std::int64_t begin, std::int64_t count) {
-  TensorView view = images.view();
-  const std::int64_t row = static_cast<std::int64_t>(images.data.size()) / images.shape[0];
-  view.data += begin * row;
-  view.shape[0] = count;
-  return view;
 }
 
 std::vector<std::int64_t> classes_of(const Tensor& output) {
@@ -62,15 +50,6 @@ Accuracy compare(const std::vector<std::int64_t>& classes, const Options& option
   accuracy.total = static_cast<std::int64_t>(labels.size());
   for (std::size_t i = 0; i < labels.size(); ++i) accuracy.correct += labels[i] == classes[i];
   return accuracy;
-}
-
-void append(Tensor& all, const Tensor& part) {
-  if (all.shape.empty()) {
-    all = part;
-    return;
-  }
-  all.data.insert(all.data.end(), part.data.begin(), part.data.end());
-  all.shape[0] += part.shape[0];
 }
 
 Report run(const Options& options) {
@@ -118,58 +97,18 @@ Report run(const Options& options) {
   return report;
 }
 
-int print_out(const std::string& text) {
-  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
-  if (written && std::fflush(stdout) == 0) return 0;
-  const int error = errno;
-  if (error == EPIPE) return kExitClosedPipe;
-  stop_if_interrupted();
-  std::fprintf(stderr, "lenet_infer_test: error: cannot write to standard output: %s\n",
-               std::strerror(error));
-  return kExitOutput;
-}
-
-int run_with(const Options& options) try {
-  if (options.help) return print_out(help_text());
-  if (options.version) {
-    return print_out(std::string("lenet_infer_test ") + version() + "\nPaddle Inference " +
-                     paddle_version() + "\n");
-  }
-  return print_out(format_report(run(options), options.format));
-} catch (const Error&) {
-  stop_if_interrupted();  // whatever the signal made to fail
-  throw;
-}
-
-int main_of(int argc, char** argv) {
-  // A closed pipe (`| head -1`) then shows as a failed write instead of ending the program.
-  std::signal(SIGPIPE, SIG_IGN);
-  // Likewise a file grown beyond the limit on its size (`ulimit -f`).
-  std::signal(SIGXFSZ, SIG_IGN);
-  try {
-    const Options options = parse_options(argc, argv);
-    catch_interrupts();
-    return run_with(options);
-  } catch (const Interrupted& interrupted) {
-    end_by(interrupted.signal);
-  } catch (const UsageError& error) {
-    std::fprintf(stderr, "lenet_infer_test: usage: %s (see --help)\n", error.what());
-    return kExitUsage;
-  } catch (const Error& error) {
-    std::fprintf(stderr, "lenet_infer_test: %s: %s\n", to_string(error.code()), error.what());
-    return static_cast<int>(error.code());
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "lenet_infer_test: %s: out of memory\n",
-                 to_string(ErrorCode::BackendFailure));
-    return static_cast<int>(ErrorCode::BackendFailure);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "lenet_infer_test: %s: %s\n", to_string(ErrorCode::BackendFailure),
-                 error.what());
-    return static_cast<int>(ErrorCode::BackendFailure);
-  }
+std::string work(int argc, char** argv) {
+  const Options options = parse_options(argc, argv);
+  catch_interrupts();
+  if (options.help) return help_text();
+  if (options.version) return version_text("lenet_infer_test");
+  return format_report(run(options), options.format);
 }
 
 }  // namespace
 }  // namespace lenet::apps
 
-int main(int argc, char** argv) { return lenet::apps::main_of(argc, argv); }
+int main(int argc, char** argv) {
+  using namespace lenet::apps;
+  return run_program("lenet_infer_test", [&] { return work(argc, argv); });
+}

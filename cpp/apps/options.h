@@ -2,11 +2,11 @@
 /// The command line of lenet_infer_test.
 #pragma once
 
-#include <stdexcept>
+#include <cstdint>
 #include <string>
 
+#include "command_line.h"
 #include "lenet/config.h"
-#include "lenet/error.h"
 
 namespace lenet::apps {
 
@@ -23,12 +23,6 @@ struct Options {
   Format format = Format::Text;
   bool help = false;
   bool version = false;
-};
-
-/// A command line that cannot be understood; `what()` says which argument and why.
-class UsageError : public Error {
- public:
-  explicit UsageError(const std::string& message) : Error(ErrorCode::BadInput, message) {}
 };
 
 /// \throws UsageError

@@ -1,23 +1,15 @@
 #include "report.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "lenet/version.h"
+#include "print.h"
 
 namespace lenet::apps {
 namespace {
 
 constexpr std::size_t kImagesShown = 10;
-
-template <typename... Values>
-std::string print(const char* format, Values... values) {
-  const int size = std::snprintf(nullptr, 0, format, values...);
-  std::string text(static_cast<std::size_t>(size), '\0');
-  std::snprintf(text.data(), text.size() + 1, format, values...);
-  return text;
-}
 
 double percent(const Accuracy& accuracy) {
   return 100.0 * static_cast<double>(accuracy.correct) / static_cast<double>(accuracy.total);

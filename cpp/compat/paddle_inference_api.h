@@ -65,6 +65,7 @@ struct AnalysisConfig {
   void EnableMemoryOptim(bool on = true);
   void EnableNewExecutor(bool on = true);
   void EnableNewIR(bool on = true);
+  void DeletePass(const std::string& name);
 
  private:
   static constexpr std::size_t kReservedBytes = 8192;

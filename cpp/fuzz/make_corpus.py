@@ -1,8 +1,8 @@
 """Writes the seeds of the fuzzers: cpp/fuzz/corpus/<target>/.
 
 Whole files come from those who define the formats (NumPy, Paddle, the MNIST files, sha256sum's
-form); the others are broken in the ways that readers break on. Needs paddlepaddle and numpy; run it
-again after a format changed, and commit what it wrote.
+form) or write them (Pillow); the others are broken in the ways that readers break on. Needs
+paddlepaddle, numpy and Pillow; run it again after a format changed, and commit what it wrote.
 
     python cpp/fuzz/make_corpus.py
 """
@@ -12,14 +12,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import os
 import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -55,6 +58,8 @@ def main() -> int:
     _pgm()
     _model_files()
     _sha256sums()
+    _photo()
+    _preprocess()
     return 0
 
 
@@ -168,6 +173,99 @@ def _sha256sums() -> None:
     _write("sha256sums", "control_characters", b"\x1b[2J" + b"0" * 60 + b"  __model__\n")
     _write("sha256sums", "other_bytes", line.encode() + b"\x00\xff\n")
     _write("sha256sums", "empty", b"")
+
+
+def _saved_image(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
+
+
+def _png(header: bytes, *chunks: bytes) -> bytes:
+    return b"".join((b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header), *chunks, _chunk(b"IEND", b"")))
+
+
+def _photo() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (11, 13, 4), np.uint8)
+    rgba = Image.fromarray(pixels)
+    rgb = rgba.convert("RGB")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for name, image, options in (
+        ("plain", rgb, {}),
+        ("progressive", rgb, {"progressive": True}),
+        ("subsampled", rgb, {"subsampling": 2, "restart_marker_blocks": 1}),
+        ("grey", rgb.convert("L"), {}),
+        ("cmyk", rgb.convert("CMYK"), {}),
+        ("turned", rgb, {"exif": turned}),
+    ):
+        _write("photo", f"jpeg_{name}", _saved_image(image, "JPEG", **options))
+    plain = _saved_image(rgb, "JPEG")
+    tables = plain.index(b"\xff\xc4")
+    _write(
+        "photo", "jpeg_too_many_codes", plain[: tables + 5] + b"\xff" * 16 + plain[tables + 21 :]
+    )
+    _write("photo", "jpeg_no_tables", plain.replace(b"\xff\xc4", b"\xff\xfe"))
+    _write("photo", "jpeg_no_end", plain[:-2])
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        _write("photo", f"png_{mode}", _saved_image(rgba.convert(mode), "PNG"))
+    _write("photo", "png_palette_alpha", _saved_image(rgba.quantize(16), "PNG"))
+    _write("photo", "png_turned", _saved_image(rgb, "PNG", exif=turned))
+    deep = struct.pack(">IIBBBBB", 2, 2, 16, 0, 0, 0, 0)
+    rows = _chunk(b"IDAT", zlib.compress(bytes(range(10))))
+    _write("photo", "png_16_bits", _png(deep, _chunk(b"tRNS", b"\x02\x03"), rows))
+    interlaced = struct.pack(">IIBBBBB", 2, 2, 8, 0, 0, 0, 1)
+    _write("photo", "png_interlaced", _png(interlaced, _chunk(b"IDAT", zlib.compress(bytes(7)))))
+    # 2 x 2 pixels that unpack to 4 MiB.
+    small = struct.pack(">IIBBBBB", 2, 2, 8, 2, 0, 0, 0)
+    _write("photo", "png_bomb", _png(small, _chunk(b"IDAT", zlib.compress(bytes(2**22), 9))))
+    huge = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
+    _write("photo", "png_huge", _png(huge, _chunk(b"IDAT", zlib.compress(bytes(64)))))
+    for mode in ("1", "L", "P", "RGB", "RGBA"):
+        _write("photo", f"bmp_{mode}", _saved_image(rgba.convert(mode), "BMP"))
+    _write("photo", "bmp_cut", _saved_image(rgb, "BMP")[:-1])
+    _write("photo", "ppm", _saved_image(rgb, "PPM"))
+    _write("photo", "gif", _saved_image(rgb, "GIF"))
+    _write("photo", "npy", _saved(pixels[:, :, :3].copy()))
+    _write("photo", "empty", b"")
+
+
+def _preprocess() -> None:
+    normalize = {"type": "Normalize", "scale": 1 / 255, "mean": [0.5] * 3, "std": [0.25] * 3}
+    last = [normalize, {"type": "ToCHW"}]
+    resize = {"type": "Resize", "short_side": 8, "interpolation": "bicubic"}
+    crop = {"type": "CenterCrop", "size": [6, 5]}
+    grey = [
+        {"type": "Digit", "size": 28, "box": 20},
+        {"type": "Normalize", "scale": 1.0, "mean": [0.0], "std": [255.0]},
+        {"type": "ToCHW"},
+    ]
+    stretch = {"type": "Resize", "size": [9, 4], "interpolation": "nearest"}
+    for name, mode, steps in (
+        ("imagenet", "RGB", [resize, crop, *last]),
+        ("digit", "L", grey),
+        ("stretch", "BGR", [stretch, *last]),
+        ("digit_in_colour", "RGB", [grey[0], *last]),
+        ("wrong_order", "RGB", [normalize, crop, {"type": "ToCHW"}]),
+        ("wrong_channels", "L", last),
+        ("huge", "RGB", [{**resize, "short_side": 2**40}, *last]),
+        ("no_step", "RGB", []),
+    ):
+        document = {"format_version": 1, "mode": mode, "steps": steps}
+        _write("preprocess", name, json.dumps(document).encode())
+    _write("preprocess", "twice", b'{"format_version": 1, "format_version": 1}')
+    _write("preprocess", "number_too_large", b'{"format_version": 1e999}')
+    _write("preprocess", "deep", b"[" * 2000)
+    _write("preprocess", "cut", b'{"format_version": 1, "mode": "RG')
 
 
 if __name__ == "__main__":

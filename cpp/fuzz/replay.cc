@@ -24,6 +24,8 @@ constexpr std::pair<const char*, lenet::fuzz::Target> kTargets[] = {
     {"json", lenet::fuzz::json},
     {"pdiparams", lenet::fuzz::pdiparams},
     {"sha256sums", lenet::fuzz::sha256sums},
+    {"photo", lenet::fuzz::photo},
+    {"preprocess", lenet::fuzz::preprocess},
 };
 
 }  // namespace

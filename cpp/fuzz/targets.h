@@ -18,5 +18,7 @@ void pdmodel(std::string_view bytes);
 void json(std::string_view bytes);
 void pdiparams(std::string_view bytes);
 void sha256sums(std::string_view bytes);
+void photo(std::string_view bytes);
+void preprocess(std::string_view bytes);
 
 }  // namespace lenet::fuzz

@@ -47,7 +47,7 @@ void check_whole_model(ModelFormat format, std::string_view program,
   program_file.write(program);
   params_file.write(params);
   accepts({ErrorCode::BadModel, ErrorCode::Unsupported}, [&] {
-    check_model_files({format, program_file.path(), params_file.path(), ""}, false, true);
+    check_model_files({format, program_file.path(), params_file.path(), "", {}}, false, true);
   });
 }
 

@@ -67,6 +67,7 @@ struct Predictor::State {
   TensorSpec input;
   TensorSpec output;
   LayerCallback callback;
+  bool without_openvino = false;  // set when Auto finds that it cannot load the program
   // Auto needs more than one; each is loaded when a run first asks for it.
   std::map<Accelerator, std::unique_ptr<Engine>> engines;
 };
@@ -79,6 +80,8 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
   if (!state.files.params.empty()) require_file(state.files.params);
   state.stamp = stamp_of(state.files);
   check_model_files(state.files, config.check_hashes, config.check_program);
+  state.files.traits =
+      read_program_traits(state.files.program, state.files.format == ModelFormat::Json);
   state.config = config;
   state.config.model_file = state.files.program;
   state.config.params_file = state.files.params;
@@ -145,7 +148,17 @@ Engine& Predictor::engine_for(std::int64_t images) {
     require_unchanged(state.files, state.stamp);
     Config config = state.config;
     config.accelerator = accelerator(images);
-    engine = create_engine(config, state.files);
+    try {
+      engine = create_engine(config, state.files);
+    } catch (const Error& error) {
+      // OpenVINO does not know every operator that Paddle's own kernels do.
+      const bool other = state.config.accelerator == Accelerator::Auto &&
+                         config.accelerator == Accelerator::OpenVino &&
+                         error.code() == ErrorCode::BackendFailure && !state.without_openvino;
+      if (!other) throw;
+      state.without_openvino = true;
+      return engine_for(images);
+    }
     if (state.callback) engine->set_layer_callback(state.callback);
   }
   return *engine;
@@ -153,13 +166,16 @@ Engine& Predictor::engine_for(std::int64_t images) {
 
 Accelerator Predictor::accelerator(std::int64_t images) const {
   if (state_->config.accelerator != Accelerator::Auto) return state_->config.accelerator;
-  return choose_accelerator(state_->files, images);
+  const Accelerator chosen = choose_accelerator(state_->files, images);
+  const bool refused = chosen == Accelerator::OpenVino && state_->without_openvino;
+  return refused ? Accelerator::OneDnn : chosen;
 }
 
 Predictor Predictor::clone() const {
   auto state = std::make_unique<State>();
   state->config = state_->config;
   state->files = state_->files;
+  state->without_openvino = state_->without_openvino;
   state->stamp = state_->stamp;
   state->input = state_->input;
   state->output = state_->output;

@@ -5,6 +5,7 @@
 ///
 ///     ok SHAPE CRC32-OF-THE-VALUES
 ///     labels COUNT
+///     image SHAPE CRC32-OF-THE-VALUES
 ///     NAME-OF-THE-ERROR MESSAGE
 #include <cstdint>
 #include <cstdio>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "lenet/image_io.h"
+#include "lenet/image_pipeline.h"
 #include "lenet/paddle_library.h"
 #include "lenet/predictor.h"
 #include "lenet/predictor_pool.h"
@@ -68,6 +70,13 @@ void act(const Arguments& arguments) {
   if (given("library")) lenet::set_paddle_library(arguments.at("library"));
   if (given("labels")) {
     std::printf("labels %zu\n", lenet::read_labels(arguments.at("labels")).size());
+    return;
+  }
+  if (given("preprocess")) {
+    const auto pipeline = lenet::ImagePipeline::load(arguments.at("preprocess"));
+    const lenet::Tensor tensor = pipeline(lenet::decode_image(arguments.at("image")));
+    if (given("output")) lenet::write_npy(arguments.at("output"), tensor);
+    std::printf("image %s %08x\n", lenet::to_string(tensor.shape).c_str(), crc32(tensor.data));
     return;
   }
   const lenet::Config config = config_of(arguments);

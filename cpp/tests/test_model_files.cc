@@ -77,6 +77,33 @@ TEST_CASE("a folder: .pdmodel before .json, __model__ before both") {
   CHECK(files.params.empty());
 }
 
+TEST_CASE("the names of the old guides") {
+  const Model model;
+  fs::create_directory(model / "model");  // a folder of that name is none of them
+  CHECK(find_model_files(by_dir(model.folder())).format == ModelFormat::Pdmodel);
+  fs::remove(model / "model");
+  for (const char* program : {"model", "__model__"}) {
+    CAPTURE(program);
+    fs::copy_file(model / "lenet.pdmodel", model / program);
+    ModelFiles files = find_model_files(by_dir(model.folder()));
+    CHECK(files.format == ModelFormat::Separate);
+    CHECK(files.program == model / program);
+    for (const char* params : {"__params__", "params"}) {
+      fs::copy_file(model / "lenet.pdiparams", model / params);
+      for (const Config& config : {by_dir(model.folder()), by_files(model / program)}) {
+        files = find_model_files(config);
+        CHECK(files.format == ModelFormat::Pdmodel);
+        CHECK(files.program == model / program);
+        CHECK(files.params == model / params);
+        check(config);
+      }
+      fs::remove(model / params);
+    }
+    CHECK(find_model_files(by_files(model / program, "p")).params == "p");
+    fs::remove(model / program);
+  }
+}
+
 TEST_CASE("folders without one model") {
   const Model model;
   check_error(ErrorCode::FileNotFound, "not a folder",

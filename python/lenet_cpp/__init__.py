@@ -13,6 +13,7 @@ from __future__ import annotations
 from lenet_cpp._core import paddle_version as _paddle_version
 from lenet_cpp._core import version as _version
 from lenet_cpp.bundled import Classification, bundled_model_dir, classify, predict
+from lenet_cpp.classification import InferenceEngine
 from lenet_cpp.errors import (
     BackendFailure,
     BadInput,
@@ -33,6 +34,7 @@ __all__ = [
     "Classification",
     "Error",
     "FileNotFound",
+    "InferenceEngine",
     "IsolatedPredictor",
     "LayerOutput",
     "Options",

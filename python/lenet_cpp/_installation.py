@@ -56,20 +56,21 @@ def checked_name(name: str) -> str:
 
 
 @contextmanager
-def staging_folder(output: Path, stem: str) -> Iterator[Path]:
+def staging_folder(output: Path, stem: str, topology: str | None = None) -> Iterator[Path]:
     """Yield a temporary folder in the output folder; leave no trace of it when the block raises.
 
     Args:
         output: Where the export will go; made if missing.
         stem: The model's name.
+        topology: Which network it is, when that is known.
 
     Raises:
-        BadInput: The output is a file, holds another model's export, or holds a ``manifest.json``
-            that is nothing of ours.
+        BadInput: The output is a file, holds the export of another model or network, or holds a
+            ``manifest.json`` that is nothing of ours.
     """
     if output.exists() and not output.is_dir():
         raise BadInput(f"{output} is a file: the output has to be a folder")
-    _old_files(output, stem)
+    _old_files(output, stem, topology)
     made = [folder for folder in (output, *output.parents) if not folder.exists()]
     output.mkdir(parents=True, exist_ok=True)
     try:
@@ -82,12 +83,12 @@ def staging_folder(output: Path, stem: str) -> Iterator[Path]:
         raise
 
 
-def _old_files(output: Path, stem: str) -> set[str]:
+def _old_files(output: Path, stem: str, topology: str | None) -> set[str]:
     """Return the names that an export of ``stem`` in this folder may have left there.
 
     Raises:
-        BadInput: The folder holds the export of a model of another name, or a manifest.json that
-            is nothing of ours.
+        BadInput: The folder holds the export of a model of another name or network, or a
+            manifest.json that is nothing of ours.
     """
     names = {f"{stem}{suffix}" for suffix in (".json", ".pdmodel", ".pdiparams")}
     names |= {f"{stem}.pdiparams.info", MANIFEST_NAME, CHECKSUMS_NAME}
@@ -105,6 +106,8 @@ def _old_files(output: Path, stem: str) -> set[str]:
             raise BadInput(
                 f"{output} holds the exported model {old.name!r}: choose another output folder"
             )
+        if None not in {topology, old.topology} and topology != old.topology:
+            raise BadInput(f"{output} holds a model {old.topology}: choose another output folder")
         names |= old.files.keys()
     return names
 
@@ -122,7 +125,8 @@ def install(staging: Path, output: Path, manifest: Manifest, max_difference: flo
     """
     write_manifest(staging, manifest)
     names = [*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME]
-    _move(staging, output, names, stale=_old_files(output, manifest.name) - set(names))
+    stale = _old_files(output, manifest.name, manifest.topology) - set(names)
+    _move(staging, output, names, stale=stale)
     return ExportResult(output, tuple(output / n for n in names), manifest, max_difference)
 
 

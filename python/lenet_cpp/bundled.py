@@ -6,15 +6,20 @@ import os
 import threading
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-import numpy as np
-
+from lenet_cpp.classification import softmax
 from lenet_cpp.manifest import read_manifest
 from lenet_cpp.predictor import Predictor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
+
+    from lenet_cpp.images.pipeline import Pipeline
+    from lenet_cpp.images.reading import ImageSource
 
 __all__ = ["Classification", "bundled_model_dir", "classify", "predict"]
 
@@ -86,19 +91,50 @@ def predict(images: ArrayLike) -> NDArray[np.float32]:
     return _predictor().run(images)
 
 
-def classify(images: ArrayLike) -> Classification:
+def classify(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Classification:
     """Return the bundled LeNet's label and class probabilities for images of digits.
 
-    Arguments, errors and thread-safety as :func:`predict`. The probabilities are the softmax of
-    the logits.
+    A photo of a digit on paper just works: dark ink on light paper or the other way round, uneven
+    light, noise, off-centre, any size (see ``docs/preprocessing.md``).
+
+    Thread-safety: may be called from any thread; the threads run in parallel.
+
+    Args:
+        images: An image file, a Pillow image, or a list or tuple of those, each of one digit; or
+            an array as :func:`predict` takes it, which is used as it is.
+
+    Returns:
+        Labels and probabilities of the N images; the probabilities are the softmax of the logits.
+
+    Raises:
+        lenet_cpp.FileNotFound: An image file does not exist or cannot be read.
+        lenet_cpp.BadInput: As :func:`predict`; or an image is damaged or too large, or has no
+            digit in it; names the file.
+        lenet_cpp.Error: The Paddle library could not be loaded or failed.
     """
-    logits = predict(images)
-    # Small probabilities may underflow; logits that overflowed give NaN.
-    with np.errstate(under="ignore", invalid="ignore"):
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-        probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return _probabilities(predict(_as_arrays(images)))
+
+
+def _as_arrays(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> ArrayLike:
+    from lenet_cpp.images.reading import is_image_source
+
+    if is_image_source(images):
+        return _preprocess().batch([images])
+    if isinstance(images, (list, tuple)) and any(map(is_image_source, images)):
+        return _preprocess().batch(images)
+    return cast("ArrayLike", images)
+
+
+def _probabilities(logits: NDArray[np.float32]) -> Classification:
     names = _labels()
-    return Classification([names[i] for i in logits.argmax(axis=1)], probabilities)
+    return Classification([names[i] for i in logits.argmax(axis=1)], softmax(logits))
+
+
+@cache
+def _preprocess() -> Pipeline:
+    from lenet_cpp.images.pipeline import PREPROCESS_NAME, Pipeline
+
+    return Pipeline.load(bundled_model_dir() / PREPROCESS_NAME)
 
 
 @cache

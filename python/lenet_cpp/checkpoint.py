@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._unpickling import ArrayUnpickler
 from lenet_cpp.errors import BadModel, FileNotFound
 from lenet_cpp.manifest import sha256_file
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint",
+    "StateMismatch",
     "array_specs",
     "check_arrays",
     "load_checkpoint",
@@ -49,34 +50,6 @@ __all__ = [
 RECORD_FORMAT = 1
 # paddle.save adds this table of generated tensor names to a layer's state dict.
 _NAME_TABLE = "StructuredToParameterName@@"
-
-
-class _StateUnpickler(pickle.Unpickler):
-    """Unpickles NumPy arrays and plain containers, and refuses every other global."""
-
-    _ALLOWED = frozenset(
-        {
-            ("builtins", "tuple"),
-            ("__builtin__", "tuple"),
-            ("collections", "OrderedDict"),
-            ("_codecs", "encode"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy.core.multiarray", "scalar"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "scalar"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
-        # NumPy 1 and 2 keep the same functions in modules of different names.
-        if module.startswith(("numpy.core", "numpy._core")):
-            array_module, function = np.zeros(1).__reduce__()[0].__module__, name
-            return super().find_class(array_module, function)
-        return super().find_class(module, name)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -96,7 +69,7 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             # latin1 is what NumPy arrays pickled by Python 2 need; it changes nothing otherwise.
-            state = _StateUnpickler(file, encoding="latin1").load()
+            state = ArrayUnpickler(file, encoding="latin1").load()
     except OSError as error:
         raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
     except MemoryError as error:
@@ -129,6 +102,52 @@ def array_specs(state: Mapping[str, paddle.Tensor]) -> dict[str, tuple[tuple[int
     }
 
 
+class StateMismatch(BadModel):
+    """A state dict does not fit the model it was to be loaded into.
+
+    Attributes:
+        missing: Names that the model has and the state dict has not.
+        unexpected: Names that the state dict has and the model has not.
+        wrong: Name to what is wrong with its array, where both have the name.
+    """
+
+    _SHOWN = 20
+
+    def __init__(
+        self,
+        path: Path,
+        missing: list[str],
+        unexpected: list[str],
+        wrong: Mapping[str, str],
+        hint: str = "",
+    ) -> None:
+        """Describe the differences.
+
+        Args:
+            path: The file that the state dict was read from.
+            missing: See the class.
+            unexpected: See the class.
+            wrong: See the class; the values are whole phrases.
+            hint: A remedy.
+        """
+        self.missing = tuple(missing)
+        self.unexpected = tuple(unexpected)
+        self.wrong = dict(wrong)
+        faults = []
+        if missing:
+            faults.append(f"missing {self._list(missing)}")
+        if unexpected:
+            faults.append(f"unexpected {self._list(unexpected)}")
+        if wrong:
+            faults.append(self._list(list(wrong.values()), "; "))
+        super().__init__(f"{path} does not fit the model: {'; '.join(faults)}{hint}")
+
+    def _list(self, items: list[str], separator: str = ", ") -> str:
+        shown = separator.join(items[: self._SHOWN])
+        more = len(items) - self._SHOWN
+        return f"{shown} and {more} more" if more > 0 else shown
+
+
 def check_arrays(
     path: Path, found: Mapping[str, Any], expected: Mapping[str, tuple[tuple[int, ...], str]]
 ) -> None:
@@ -140,26 +159,29 @@ def check_arrays(
         expected: Name to (shape, dtype name).
 
     Raises:
-        BadModel: Something differs; the message lists every missing name, unexpected name and
-            wrong shape or dtype.
+        StateMismatch: Something differs. The error has every missing name, unexpected name and
+            wrong shape or dtype; its message has the first 20 of each.
     """
-    faults = []
-    if missing := [name for name in expected if name not in found]:
-        faults.append(f"missing {', '.join(missing)}")
-    if unexpected := [name for name in found if name not in expected]:
-        faults.append(f"unexpected {', '.join(unexpected)}")
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    wrong = {}
+    last_sizes = set()
     for name, (shape, dtype) in expected.items():
         if name not in found:
             continue
         value = found[name]
         if not isinstance(value, np.ndarray):
-            faults.append(f"{name} is a {type(value).__name__}, not an array")
+            wrong[name] = f"{name} is a {type(value).__name__}, not an array"
         elif value.shape != shape or value.dtype != np.dtype(dtype):
-            faults.append(
+            wrong[name] = (
                 f"{name} is {value.dtype}{list(value.shape)}, expected {dtype}{list(shape)}"
             )
-    if faults:
-        raise BadModel(f"{path} does not fit the model: {'; '.join(faults)}")
+            same = value.dtype == np.dtype(dtype) and value.shape[:-1] == shape[:-1]
+            last_sizes.add(value.shape[-1] if same and value.shape else None)
+    if missing or unexpected or wrong:
+        classes = last_sizes.pop() if len(last_sizes) == 1 else None
+        hint = "" if classes is None else f" (is it for {classes} classes? see class_dim)"
+        raise StateMismatch(path, missing, unexpected, wrong, hint)
 
 
 def load_parameters(layer: paddle.nn.Layer, path: Path) -> None:
@@ -172,8 +194,9 @@ def load_parameters(layer: paddle.nn.Layer, path: Path) -> None:
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
-        BadModel: The file is damaged, or its names, shapes or dtypes are not the layer's (all
-            differences are listed); the layer is then unchanged.
+        BadModel: The file is damaged.
+        StateMismatch: Its names, shapes or dtypes are not the layer's (all differences are
+            listed). In either case the layer is unchanged.
     """
     path = Path(path)
     if path.suffix == ".pdparams":

@@ -97,7 +97,9 @@ class Manifest:
 
     Attributes:
         name: Common stem of the files.
-        topology: Name in :data:`lenet_cpp.models.MODELS`; None when it is not known.
+        topology: Name in :data:`lenet_cpp.models.MODELS`, or of a model of the user's own; None
+            when it is not known. With ``class_dim`` and ``img_size`` the network can be built
+            again.
         softmax: Whether the output is probabilities instead of logits; None when it is not known.
         files: File name to checksum and size; every file of the model.
         models: Name of each model file (``.pdmodel``, ``.json`` or ``__model__``) to its inputs
@@ -105,8 +107,8 @@ class Manifest:
         classes: The name of each class in output order; empty when they are not known.
         paddle_version: The Paddle that wrote the files.
         lenet_cpp_version: The version of this package that did; None when it was not installed.
-        training: The training record (recipe, figures), as the training wrote it; None when there
-            was none.
+        training: The training record (recipe, figures), as the training wrote it; of random
+            parameters their seed; None when there was none.
         data: What the model was trained on, with checksums, as the training wrote it; None when
             that is not known.
         accuracy: On the test images, as the training record has it; None when there is none.
@@ -123,6 +125,21 @@ class Manifest:
     training: dict[str, Any] | None = field(default=None)
     data: dict[str, Any] | None = field(default=None)
     accuracy: Accuracy | None = None
+
+    @property
+    def class_dim(self) -> int | None:
+        """The number of classes: the length of the first output's rows; None when it varies."""
+        signature = next(iter(self.models.values()))
+        size = signature.outputs[0].shape[-1] if signature.outputs else -1
+        return None if size < 0 else size
+
+    @property
+    def img_size(self) -> int | None:
+        """Height and width of the images; None when they are not square or vary."""
+        signature = next(iter(self.models.values()))
+        sizes = set(signature.inputs[0].shape[-2:]) if signature.inputs else set()
+        size = sizes.pop() if len(sizes) == 1 else -1
+        return None if size < 0 else size
 
 
 def package_version() -> str | None:

@@ -117,7 +117,8 @@ def read_model(model_dir: Path, model_format: str) -> Files:
     if model_format not in FORMATS:
         raise BadInput(f"unknown format '{model_format}'; choose among {', '.join(FORMATS)}")
     suffix = "json" if model_format == "json" else "pdmodel"
-    programs = [path for path in model_dir.glob(f"*.{suffix}") if path.stem != "manifest"]
+    found = model_dir.glob(f"*.{suffix}")
+    programs = [path for path in found if path.with_suffix(".pdiparams").is_file()]
     if len(programs) != 1:
         raise BadInput(f"{model_dir} holds {len(programs)} models NAME.{suffix}; expected one")
     program, params = programs[0], programs[0].with_suffix(".pdiparams")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypedDict, cast
 
 from lenet_cpp import _core
 from lenet_cpp._arrays import as_batch
@@ -233,6 +233,19 @@ class Predictor:
     def model_file(self) -> Path:
         """The program that was loaded."""
         return Path(self._alive().config.model_file)
+
+    @property
+    def params_file(self) -> Path | None:
+        """Its parameters; None in the layout with one file for each variable."""
+        path = self._alive().config.params_file
+        return Path(path) if path else None
+
+    @property
+    def options(self) -> Options:
+        """How it runs: every option, with its value."""
+        config = self._alive().config
+        values = {name: getattr(config, name) for name in Options.__annotations__}
+        return cast("Options", values)
 
 
 class PredictorPool:

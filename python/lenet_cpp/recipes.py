@@ -117,7 +117,9 @@ class TrainingConfig:
         Raises:
             BadInput: A value is out of range.
         """
-        models.get(self.model)
+        shape = models.get(self.model).input_shape
+        if shape != (1, 28, 28):
+            raise BadInput(f"{self.model} takes images of {list(shape)}; MNIST's are [1, 28, 28]")
         recipe = self.recipe
         if (recipe.epochs is None) == (recipe.steps is None):
             raise BadInput("a recipe needs either a number of epochs or a number of steps")

@@ -14,15 +14,18 @@ __all__ = ["TOLERANCE", "allowed_difference"]
 TOLERANCE = 1e-5
 
 
-def allowed_difference(reference: NDArray[Any]) -> NDArray[np.float64]:
+def allowed_difference(
+    reference: NDArray[Any], tolerance: float = TOLERANCE
+) -> NDArray[np.float64]:
     """Return the largest difference that another engine's outputs may have from ``reference``.
 
-    It is 1e-5 * max(1, max |a|), with the largest output of the same image: adding in another
+    It is tolerance * max(1, max |a|), with the largest output of the same image: adding in another
     order changes a sum by an amount that goes with its terms, not with the sum, which may be small
     when large terms cancel (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 3.1).
 
     Args:
         reference: Outputs [N, ...]; values that are not finite do not count.
+        tolerance: 0 or more.
 
     Returns:
         float64 [N, 1, ...], which broadcasts against ``reference``.
@@ -31,4 +34,4 @@ def allowed_difference(reference: NDArray[Any]) -> NDArray[np.float64]:
     magnitude[~np.isfinite(magnitude)] = 0
     axes = tuple(range(1, magnitude.ndim))
     largest: NDArray[np.float64] = magnitude.max(axis=axes, keepdims=True, initial=1)
-    return TOLERANCE * largest
+    return tolerance * largest

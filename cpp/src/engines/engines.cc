@@ -16,6 +16,18 @@ std::unique_ptr<Engine> create_engine(const Config& config, const ModelFiles& fi
               "and fails on one file per variable); use the .pdmodel, or accelerator onednn "
               "or plain");
     }
+    if (config.accelerator == Accelerator::OpenVino && files.traits.openvino_differs) {
+      throw Error(ErrorCode::Unsupported,
+                  "'" + files.program +
+                      "' has a transposed convolution with output_padding, which OpenVINO leaves "
+                      "out; use accelerator onednn or plain");
+    }
+    if (config.accelerator == Accelerator::OneDnn && files.traits.onednn_fails) {
+      throw Error(ErrorCode::Unsupported,
+                  "'" + files.program +
+                      "' has an interpolation that oneDNN cannot run from a .json program; use the "
+                      ".pdmodel, or accelerator plain");
+    }
     return std::unique_ptr<Engine>(load_paddle_plugin().create(config, files));
   }
   throw Error(ErrorCode::Unsupported,
@@ -24,9 +36,12 @@ std::unique_ptr<Engine> create_engine(const Config& config, const ModelFiles& fi
 
 Accelerator choose_accelerator(const ModelFiles& files, std::int64_t images) {
   // Measured on LeNet (250 kB), one core, us a run of 1 / 2 / 64 images (docs/benchmark.md):
-  //   .pdmodel  OpenVINO 38 / 51 / 820   oneDNN 124 / 148 / 1260   plain 82 / 171 / 4390
-  //   .json                              oneDNN 117 / 120 / 820    plain 84 / 181 / 4380
-  if (files.format == ModelFormat::Pdmodel) return Accelerator::OpenVino;
+  //   .pdmodel  OpenVINO 36 / 48 / 770   oneDNN 116 / 142 / 1240   plain 78 / 165 / 4200
+  //   .json                              oneDNN 78 / 91 / 700      plain 62 / 150 / 4150
+  if (files.format == ModelFormat::Pdmodel && !files.traits.openvino_differs) {
+    return Accelerator::OpenVino;
+  }
+  if (files.traits.onednn_fails) return Accelerator::Plain;
   // What oneDNN costs to set up outweighs what it saves only where there is little to compute.
   constexpr std::uintmax_t kSmallModelBytes = 1 << 20;
   std::error_code failed;

@@ -35,14 +35,14 @@ bool take_mark(std::string_view& word, char mark) {
 
 AttributeType type_named(std::string_view name) {
   static const std::map<std::string_view, AttributeType> types = {
-      {"bool", AttributeType::Bool},     {"int", AttributeType::Int},
-      {"long", AttributeType::Long},     {"float", AttributeType::Float},
-      {"double", AttributeType::Double}, {"str", AttributeType::Text},
-      {"bools", AttributeType::Bools},   {"ints", AttributeType::Ints},
-      {"longs", AttributeType::Longs},   {"floats", AttributeType::Floats},
-      {"strs", AttributeType::Texts},    {"dims", AttributeType::Dims},
-      {"dtype", AttributeType::Dtype},   {"place", AttributeType::Place},
-      {"empty", AttributeType::Empty},
+      {"bool", AttributeType::Bool},       {"int", AttributeType::Int},
+      {"long", AttributeType::Long},       {"float", AttributeType::Float},
+      {"double", AttributeType::Double},   {"str", AttributeType::Text},
+      {"bools", AttributeType::Bools},     {"ints", AttributeType::Ints},
+      {"longs", AttributeType::Longs},     {"floats", AttributeType::Floats},
+      {"doubles", AttributeType::Doubles}, {"strs", AttributeType::Texts},
+      {"dims", AttributeType::Dims},       {"dtype", AttributeType::Dtype},
+      {"place", AttributeType::Place},     {"empty", AttributeType::Empty},
   };
   return types.at(name);
 }
@@ -221,7 +221,8 @@ class Checker {
       for (const std::size_t index : values) {
         Value& value = graph_.values[index];
         value.defined = true;
-        require_dimensions(value, name == "XShape" ? 0 : 1);
+        const bool may_be_empty = name == "XShape" || op.type == "1.full_int_array";
+        require_dimensions(value, may_be_empty ? 0 : 1);
       }
     }
   }

@@ -17,6 +17,7 @@
 namespace lenet {
 
 using Integers = std::vector<std::int64_t>;
+using Numbers = std::vector<double>;
 
 /// A tensor.
 struct Value {
@@ -50,7 +51,7 @@ enum class AttributeType {
 
 struct Attribute {
   AttributeType type = AttributeType::Bool;
-  std::variant<std::int64_t, double, std::string, Integers> value;  ///< bool: 0 or 1
+  std::variant<std::int64_t, double, std::string, Integers, Numbers> value;  ///< bool: 0 or 1
 };
 
 /// Values of one argument, by index into Graph::values; none for an optional one left out.

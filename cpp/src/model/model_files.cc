@@ -1,10 +1,8 @@
 #include "model/model_files.h"
 
 #include <algorithm>
-#include <cctype>
+#include <array>
 #include <filesystem>
-#include <map>
-#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -12,18 +10,19 @@
 #include "io/printable.h"
 #include "lenet/error.h"
 #include "model/check_graph.h"
+#include "model/hash_check.h"
 #include "model/parameters.h"
 #include "model/pir_program.h"
 #include "model/program_desc.h"
-#include "model/sha256.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kSeparateProgram = "__model__";
+// What fluid.io.save_inference_model called a program and, in one file, its parameters.
+constexpr std::array<const char*, 2> kOldPrograms = {kSeparateProgram, "model"};
+constexpr std::array<const char*, 2> kOldParams = {"params", "__params__"};
 constexpr const char* kParamsSuffix = ".pdiparams";
-constexpr const char* kHashFile = "SHA256SUMS";
 
 std::string parent_of(const std::string& path) {
   const fs::path parent = fs::path(path).parent_path();
@@ -31,14 +30,31 @@ std::string parent_of(const std::string& path) {
 }
 
 ModelFiles separate_files(const std::string& program) {
-  return {ModelFormat::Separate, program, "", parent_of(program)};
+  return {ModelFormat::Separate, program, "", parent_of(program), {}};
+}
+
+bool has_old_name(const std::string& program) {
+  const std::string name = fs::path(program).filename().string();
+  return std::find(kOldPrograms.begin(), kOldPrograms.end(), name) != kOldPrograms.end();
+}
+
+/// A program of an old name, with its parameters in one file when that is beside it.
+ModelFiles old_files(const std::string& program) {
+  for (const char* name : kOldParams) {
+    std::string params = fs::path(program).replace_filename(name).string();
+    std::error_code failed;
+    if (fs::exists(params, failed)) {
+      return {ModelFormat::Pdmodel, program, std::move(params), parent_of(program), {}};
+    }
+  }
+  return separate_files(program);
 }
 
 ModelFiles combined_files(const std::string& program, std::string params) {
   const fs::path path(program);
   const bool json = path.extension() == ".json";
   if (params.empty()) params = fs::path(path).replace_extension(kParamsSuffix).string();
-  return {json ? ModelFormat::Json : ModelFormat::Pdmodel, program, params, parent_of(program)};
+  return {json ? ModelFormat::Json : ModelFormat::Pdmodel, program, params, parent_of(program), {}};
 }
 
 ModelFiles find_in_folder(const std::string& folder) {
@@ -47,8 +63,10 @@ ModelFiles find_in_folder(const std::string& folder) {
     throw Error(ErrorCode::FileNotFound, "model_dir '" + folder + "' is not a folder");
   }
   const fs::path root(folder);
-  if (fs::exists(root / kSeparateProgram, failed)) {
-    return separate_files((root / kSeparateProgram).string());
+  for (const char* name : kOldPrograms) {
+    const fs::path program = root / name;
+    const bool is_file = fs::exists(program, failed) && !fs::is_directory(program, failed);
+    if (is_file) return old_files(program.string());
   }
   for (const char* suffix : {".pdmodel", ".json"}) {
     std::vector<std::string> programs;
@@ -64,67 +82,9 @@ ModelFiles find_in_folder(const std::string& folder) {
     if (programs.size() == 1) return combined_files(programs[0], "");
   }
   throw Error(ErrorCode::BadModel, "'" + folder + "' holds no model: expected NAME.pdmodel or " +
-                                       "NAME.json with NAME.pdiparams, or " + kSeparateProgram);
+                                       "NAME.json with NAME.pdiparams, or " + kSeparateProgram +
+                                       " or model");
 }
-
-/// SHA256SUMS: "<64 hexadecimal digits>  <name>" a line, as read by sha256sum -c.
-std::map<std::string, std::string> read_hashes(const std::string& path) {
-  std::map<std::string, std::string> hashes;
-  std::istringstream lines(read_file(path));
-  for (std::string line; std::getline(lines, line);) {
-    if (line.empty()) continue;
-    constexpr std::size_t kDigits = 64;
-    const auto is_digit = [](unsigned char byte) { return std::isxdigit(byte) != 0; };
-    const auto is_control = [](unsigned char byte) { return std::iscntrl(byte) != 0; };
-    if (line.size() < kDigits + 3 || line[kDigits] != ' ' ||
-        !std::all_of(line.begin(), line.begin() + kDigits, is_digit) ||
-        std::any_of(line.begin(), line.end(), is_control)) {
-      throw Error(ErrorCode::BadModel, "'" + path + "' is not a list of SHA-256 sums");
-    }
-    std::string digits = line.substr(0, kDigits);
-    std::transform(digits.begin(), digits.end(), digits.begin(),
-                   [](unsigned char digit) { return static_cast<char>(std::tolower(digit)); });
-    const std::string name = line.substr(kDigits + 2);
-    if (!hashes.emplace(name, std::move(digits)).second) {
-      throw Error(ErrorCode::BadModel, "'" + path + "' lists '" + name + "' twice");
-    }
-  }
-  return hashes;
-}
-
-/// Compares files with the SHA256SUMS beside them.
-class HashCheck {
- public:
-  explicit HashCheck(bool enabled) : enabled_(enabled) {}
-
-  void operator()(const std::string& path, const std::string& contents) {
-    if (!enabled_) return;
-    const auto& hashes = hashes_beside(path);
-    const auto found = hashes.find(fs::path(path).filename().string());
-    if (found == hashes.end()) return;
-    const std::string actual = sha256_hex(contents);
-    if (actual != found->second) {
-      throw Error(ErrorCode::BadModel, "'" + path + "' has SHA-256 " + actual + ", but " +
-                                           kHashFile + " beside it says " + found->second +
-                                           "; it was damaged or replaced, export it again");
-    }
-  }
-
- private:
-  const std::map<std::string, std::string>& hashes_beside(const std::string& path) {
-    const std::string folder = parent_of(path);
-    const auto known = by_folder_.find(folder);
-    if (known != by_folder_.end()) return known->second;
-    const fs::path list = fs::path(folder) / kHashFile;
-    std::error_code failed;
-    auto& hashes = by_folder_[folder];
-    if (fs::exists(list, failed)) hashes = read_hashes(list.string());
-    return hashes;
-  }
-
-  bool enabled_;
-  std::map<std::string, std::map<std::string, std::string>> by_folder_;
-};
 
 /// After the hashes, whose mismatch says more than what is wrong with the program.
 void check_operators(const ModelFiles& files, const std::string& program) {
@@ -165,8 +125,8 @@ ModelFiles find_model_files(const Config& config) {
     throw Error(ErrorCode::BadInput,
                 "no model named: give model_file and params_file, or model_dir");
   }
-  if (fs::path(config.model_file).filename() == kSeparateProgram && config.params_file.empty()) {
-    return separate_files(config.model_file);
+  if (has_old_name(config.model_file) && config.params_file.empty()) {
+    return old_files(config.model_file);
   }
   return combined_files(config.model_file, config.params_file);
 }

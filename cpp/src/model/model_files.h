@@ -5,13 +5,17 @@
 #include <string>
 
 #include "lenet/config.h"
+#include "model/program_traits.h"
 
 namespace lenet {
 
+/// Paddle's name of a program with one file per variable; the guides also use `model`.
+constexpr const char* kSeparateProgram = "__model__";
+
 enum class ModelFormat {
-  Pdmodel,   ///< program as protocol buffer, parameters in one file
+  Pdmodel,   ///< program as protocol buffer, parameters in one file; of any names
   Json,      ///< program as PIR JSON, parameters in one file
-  Separate,  ///< `__model__` and one file per variable, in one folder
+  Separate,  ///< `__model__` or `model`, and one file per variable, in one folder
 };
 
 struct ModelFiles {
@@ -19,9 +23,11 @@ struct ModelFiles {
   std::string program;
   std::string params;     ///< empty for Separate
   std::string directory;  ///< where SHA256SUMS would be
+  ProgramTraits traits;   ///< filled in by the predictor
 };
 
-/// Resolves `model_file`, `params_file` and `model_dir` of a configuration.
+/// Resolves `model_file`, `params_file` and `model_dir` of a configuration. Beside a program called
+/// `__model__` or `model`, a file `params` or `__params__` holds all its parameters.
 /// \throws Error FileNotFound, BadInput (both ways of naming a model, or none), BadModel (a folder
 ///   without a model, or with several).
 ModelFiles find_model_files(const Config& config);

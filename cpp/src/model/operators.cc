@@ -3,42 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <initializer_list>
 #include <limits>
+
+#include "model/rule_support.h"
+#include "model/rules.h"
 
 namespace lenet {
 namespace {
-
-constexpr std::int64_t kUnknown = -1;
-constexpr std::int64_t kMaxStep = 1 << 16;  // of strides, dilations, kernels
-
-constexpr int kBool = 0;
-constexpr int kInt32 = 2;
-constexpr int kInt64 = 3;
-constexpr int kUint8 = 20;
-
-/// The first of two names that an operator has: the two formats differ.
-std::string either(const Step& step, const char* one, const char* other) {
-  return step.has_attribute(one) || step.has(one) ? one : other;
-}
-
-bool fits(std::int64_t a, std::int64_t b) { return a == kUnknown || b == kUnknown || a == b; }
-
-std::int64_t product(const Shape& shape, std::size_t from, std::size_t to) {
-  std::int64_t result = 1;
-  for (std::size_t i = from; i < to; ++i) {
-    if (shape[i] == kUnknown) return kUnknown;
-    result *= shape[i];  // every shape's product has been bounded
-  }
-  return result;
-}
-
-double volume(const Shape& shape) {
-  double result = 1;
-  for (const std::int64_t size : shape)
-    result *= static_cast<double>(std::max<std::int64_t>(1, size));
-  return result;
-}
 
 // ---- windows: convolution and pooling
 
@@ -50,14 +21,6 @@ struct Window {
   std::string algorithm;
   bool ceil = false;
 };
-
-void require_range(const Step& step, const Integers& values, std::size_t count, std::int64_t least,
-                   std::int64_t most, const char* name) {
-  step.require(values.size() == count, std::string("the number of ") + name);
-  for (const std::int64_t value : values) {
-    step.require(value >= least && value <= most, name);
-  }
-}
 
 /// The size of one spatial dimension of the output.
 std::int64_t windowed(const Step& step, std::int64_t size, const Window& window, std::size_t i) {
@@ -85,13 +48,6 @@ void require_window(const Step& step, Window& window) {
   step.require(
       window.algorithm == "EXPLICIT" || window.algorithm == "SAME" || window.algorithm == "VALID",
       "padding_algorithm");
-}
-
-/// Whether the channels come last; the layout must be one of the two.
-bool channels_last(const Step& step, const std::string& name) {
-  const std::string& layout = step.text(name);
-  step.require(layout == "NCHW" || layout == "AnyLayout" || layout == "NHWC", name);
-  return layout == "NHWC";
 }
 
 void infer_conv(Step& step) {
@@ -158,18 +114,6 @@ void infer_pool(Step& step) {
 
 // ---- algebra
 
-Shape broadcast(const Step& step, const Shape& a, const Shape& b) {
-  Shape shape(std::max(a.size(), b.size()));
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    const std::size_t back = shape.size() - i;
-    const std::int64_t one = back > a.size() ? 1 : a[a.size() - back];
-    const std::int64_t other = back > b.size() ? 1 : b[b.size() - back];
-    step.require(one == 1 || other == 1 || fits(one, other), "shapes that do not match");
-    shape[i] = one == 1 || (one == kUnknown && other > 1) ? other : one;
-  }
-  return shape;
-}
-
 void infer_elementwise(Step& step) {
   const Value& x = step.in("X");
   const Value& y = step.in("Y");
@@ -232,12 +176,6 @@ void infer_softmax(Step& step) {
   infer_same(step);
 }
 
-void require_vector(const Step& step, const std::string& name, std::int64_t size) {
-  step.require(
-      !step.has(name) || (step.in(name).shape.size() == 1 && fits(step.in(name).shape[0], size)),
-      "the shape of " + name);
-}
-
 void infer_batch_norm(Step& step) {
   const Value& x = step.in("X");
   const bool last = channels_last(step, either(step, "data_layout", "data_format"));
@@ -281,11 +219,6 @@ void infer_layer_norm(Step& step) {
 }
 
 // ---- shapes
-
-void give_rearranged(Step& step, const Shape& shape) {
-  step.give("Out", shape, step.in("X").dtype);
-  if (step.outputs("XShape") > 0) step.give_unused("XShape", step.declared("XShape").shape);
-}
 
 void infer_reshape(Step& step) {
   const Value& x = step.in("X");
@@ -427,7 +360,8 @@ void infer_split(Step& step) {
   const Integers given = step.integers("axis");
   step.require(given.size() == 1, "axis");
   const std::size_t axis = step.axis(given[0], x.shape.size());
-  Integers sections = step.integers("sections");
+  Integers sections;
+  if (step.has_attribute("sections") || step.has("sections")) sections = step.integers("sections");
   const std::size_t parts = step.outputs("Out");
   const std::int64_t size = x.shape[axis];
   step.require(size > 0 && parts > 0, "the size");
@@ -485,48 +419,7 @@ void infer_shape(Step& step) {
   step.require(dtype == kInt32 || dtype == kInt64, "the element type");
 }
 
-/// Of a shape only: `[i]` with constant bounds.
-void infer_slice(Step& step) {
-  const Value& x = step.in(either(step, "Input", "X"));
-  for (const char* name : {"StartsTensor", "EndsTensor", "StartsTensorList", "EndsTensorList"}) {
-    step.require(!step.has(name), "bounds that are tensors");
-  }
-  step.require(x.shape.size() == 1 && x.shape[0] > 0 && (x.dtype == kInt32 || x.dtype == kInt64),
-               "a slice of what is no shape");
-  const Integers axes = step.integers("axes");
-  const Integers starts = step.integers("starts");
-  const Integers ends = step.integers("ends");
-  const Integers decrease = step.integers("decrease_axis");
-  const Integers flags = step.integers("infer_flags");
-  const bool one = axes == Integers{0} && starts.size() == 1 && ends.size() == 1 &&
-                   flags == Integers{1} && (decrease.empty() || decrease == Integers{0});
-  step.require(one, "the bounds");
-  const std::int64_t size = x.shape[0];
-  const auto clamp = [size](std::int64_t at) {
-    return std::clamp<std::int64_t>(at < 0 ? at + size : at, 0, size);
-  };
-  const std::int64_t length = clamp(ends[0]) - clamp(starts[0]);
-  step.require(length >= 1 && (decrease.empty() || length == 1), "the bounds");
-  step.give("Out", decrease.empty() ? Shape{length} : Shape{}, x.dtype);
-}
-
 // ---- constants, inputs and outputs
-
-int dtype_named(const Step& step, const std::string& name) {
-  constexpr std::array<std::pair<const char*, int>, 7> kNames = {{
-      {"bool", kBool},
-      {"int32", kInt32},
-      {"int64", kInt64},
-      {"float16", 4},
-      {"float32", 5},
-      {"float64", 6},
-      {"uint8", kUint8},
-  }};
-  for (const auto& [known, dtype] : kNames) {
-    if (name == known) return dtype;
-  }
-  step.fail("an element type");
-}
 
 constexpr std::size_t kMaxConstants = 64;
 
@@ -554,7 +447,7 @@ void infer_fill_constant(Step& step) {
 }
 
 void infer_full_int_array(Step& step) {
-  const Integers values = step.integers("value");
+  const Integers values = step.integers("value");  // none, for an optional list left out
   step.require(values.size() <= kMaxConstants, "value");
   step.give("Out", {static_cast<std::int64_t>(values.size())},
             dtype_named(step, step.text("dtype")));
@@ -585,6 +478,15 @@ constexpr std::string_view kPoolProgram =
     "pooling_type:str global_pooling:bool adaptive:bool padding_algorithm:str";
 constexpr std::string_view kReduceProgram =
     "dim:ints keep_dim:bool reduce_all:bool in_dtype:int? out_dtype:int?";
+
+constexpr std::string_view kConvTransposeProgram =
+    "strides:ints paddings:ints output_padding:ints output_size:ints padding_algorithm:str "
+    "dilations:ints groups:int data_format:str";
+constexpr std::string_view kInterpolateInputs = "X OutSize? SizeTensor*? Scale?";
+constexpr std::string_view kInterpolateProgram =
+    "data_layout:str out_d:int out_h:int out_w:int scale:floats interp_method:str "
+    "align_corners:bool align_mode:int";
+constexpr std::string_view kCompareProgram = "axis:int force_cpu:bool?";
 
 constexpr OperatorRule kProgramOperators[] = {
     {"feed", "X", "Out", "col:int", infer_feed},
@@ -651,16 +553,86 @@ constexpr OperatorRule kProgramOperators[] = {
     {"rsqrt", "X", "Out", "", infer_same},
     {"abs", "X", "Out", "", infer_same},
     {"square", "X", "Out", "", infer_same},
+    {"conv2d_transpose", "Input Filter Bias?", "Output", kConvTransposeProgram,
+     infer_conv_transpose},
+    {"depthwise_conv2d_transpose", "Input Filter Bias?", "Output", kConvTransposeProgram,
+     infer_conv_transpose},
+    {"max_pool2d_with_index", "X", "Out Mask",
+     "ksize:ints strides:ints paddings:ints global_pooling:bool adaptive:bool ceil_mode:bool?",
+     infer_adaptive_max_pool},
+    {"group_norm", "X Scale? Bias?", "Y Mean Variance", "epsilon:float groups:int data_layout:str",
+     infer_group_norm},
+    {"prelu", "X Alpha", "Out", "mode:str data_format:str", infer_prelu},
+    {"nearest_interp_v2", kInterpolateInputs, "Out", kInterpolateProgram, infer_interpolate},
+    {"bilinear_interp_v2", kInterpolateInputs, "Out", kInterpolateProgram, infer_interpolate},
+    {"bicubic_interp_v2", kInterpolateInputs, "Out", kInterpolateProgram, infer_interpolate},
+    {"pad3d", "X Paddings?", "Out", "paddings:ints mode:str value:float data_format:str",
+     infer_pad},
+    {"pixel_shuffle", "X", "Out", "upscale_factor:int data_format:str", infer_pixel_shuffle},
+    {"pixel_unshuffle", "X", "Out", "downscale_factor:int data_format:str", infer_pixel_unshuffle},
+    {"channel_shuffle", "X", "Out", "groups:int data_format:str", infer_channel_shuffle},
+    {"maxout", "X", "Out", "groups:int axis:int", infer_maxout},
+    {"bmm", "X Y", "Out", "", infer_bmm},
+    {"p_norm", "X", "Out", "porder:float axis:int epsilon:float keepdim:bool asvector:bool",
+     infer_p_norm},
+    {"elementwise_pow", "X Y", "Out", "axis:int", infer_elementwise},
+    {"pow", "X FactorTensor?", "Out", "factor:float", infer_pow},
+    {"greater_than", "X Y", "Out", kCompareProgram, infer_compare},
+    {"greater_equal", "X Y", "Out", kCompareProgram, infer_compare},
+    {"less_than", "X Y", "Out", kCompareProgram, infer_compare},
+    {"less_equal", "X Y", "Out", kCompareProgram, infer_compare},
+    {"equal", "X Y", "Out", kCompareProgram, infer_compare},
+    {"not_equal", "X Y", "Out", kCompareProgram, infer_compare},
+    {"where", "Condition X Y", "Out", "", infer_where},
+    {"cast", "X", "Out", "in_dtype:int out_dtype:int", infer_cast},
+    {"assign", "X", "Out", "", infer_same},
+    {"expand_v2", "X Shape? expand_shapes_tensor*?", "Out", "shape:ints", infer_expand},
+    {"tile", "X RepeatTimes? repeat_times_tensor*?", "Out", "repeat_times:ints", infer_tile},
+    {"flip", "X", "Out", "axis:ints", infer_flip},
+    {"unbind", "X", "Out*", "axis:int", infer_unbind},
+    {"strided_slice",
+     "Input StartsTensor? EndsTensor? StridesTensor? StartsTensorList*? EndsTensorList*? "
+     "StridesTensorList*?",
+     "Out", "axes:ints starts:ints ends:ints strides:ints infer_flags:ints decrease_axis:ints",
+     infer_slice},
+    {"reduce_amax", "X", "Out", kReduceProgram, infer_reduce},
+    {"reduce_amin", "X", "Out", kReduceProgram, infer_reduce},
+    {"logsumexp", "X", "Out", "axis:ints|longs keepdim:bool reduce_all:bool", infer_reduce},
+    {"selu", "X", "Out", "scale:float alpha:float", infer_same},
+    {"celu", "X", "Out", "alpha:float", infer_same},
+    {"brelu", "X", "Out", "t_min:float t_max:float", infer_same},
+    {"softsign", "X", "Out", "", infer_same},
+    {"softshrink", "X", "Out", "lambda:float", infer_same},
+    {"hard_shrink", "X", "Out", "threshold:float", infer_same},
+    {"tanh_shrink", "X", "Out", "", infer_same},
+    {"thresholded_relu", "X", "Out", "threshold:float value:float?", infer_same},
+    {"logsigmoid", "X", "Out", "", infer_same},
+    {"erf", "X", "Out", "", infer_same},
+    {"log", "X", "Out", "", infer_same},
+    {"log1p", "X", "Out", "", infer_same},
+    {"sin", "X", "Out", "", infer_same},
+    {"cos", "X", "Out", "", infer_same},
+    {"floor", "X", "Out", "", infer_same},
+    {"ceil", "X", "Out", "", infer_same},
+    {"reciprocal", "X", "Out", "", infer_same},
 };
 
 constexpr std::string_view kConvPir =
     "strides:ints paddings:ints padding_algorithm:str dilations:ints groups:int data_format:str";
 
+constexpr std::string_view kConvTransposePir =
+    "strides:ints paddings:ints output_padding:ints|empty padding_algorithm:str groups:int "
+    "dilations:ints data_format:str";
+constexpr std::string_view kInterpolatePir =
+    "data_format:str out_d:int out_h:int out_w:int scale:doubles|floats|empty interp_method:str "
+    "align_corners:bool align_mode:int";
+
 constexpr OperatorRule kPirOperators[] = {
     {"1.data", "", "Out", "name:str shape:dims dtype:dtype place:place", infer_data},
     {"1.fetch", "X", "Out", "name:str col:int", infer_same},
     {"1.full", "", "Out", "shape:dims value:double dtype:dtype place:place", infer_full},
-    {"1.full_int_array", "", "Out", "value:longs dtype:dtype place:place", infer_full_int_array},
+    {"1.full_int_array", "", "Out", "value:longs|empty dtype:dtype place:place",
+     infer_full_int_array},
     {"1.conv2d", "Input Filter", "Output", kConvPir, infer_conv},
     {"1.depthwise_conv2d", "Input Filter", "Output", kConvPir, infer_conv},
     {"1.pool2d", "X ksize", "Out",
@@ -721,6 +693,67 @@ constexpr OperatorRule kPirOperators[] = {
     {"1.rsqrt", "X", "Out", "", infer_same},
     {"1.abs", "X", "Out", "", infer_same},
     {"1.square", "X", "Out", "", infer_same},
+    {"1.conv2d_transpose", "Input Filter output_size", "Output", kConvTransposePir,
+     infer_conv_transpose},
+    {"1.depthwise_conv2d_transpose", "Input Filter output_size", "Output", kConvTransposePir,
+     infer_conv_transpose},
+    {"1.max_pool2d_with_index", "X", "Out Mask",
+     "kernel_size:ints strides:ints paddings:ints global_pooling:bool adaptive:bool "
+     "ceil_mode:bool",
+     infer_adaptive_max_pool},
+    {"1.group_norm", "X Scale? Bias?", "Y Mean Variance",
+     "epsilon:float|double groups:int data_format:str", infer_group_norm},
+    {"1.prelu", "X Alpha", "Out", "data_format:str mode:str", infer_prelu},
+    {"1.nearest_interp", kInterpolateInputs, "Out", kInterpolatePir, infer_interpolate},
+    {"1.bilinear_interp", kInterpolateInputs, "Out", kInterpolatePir, infer_interpolate},
+    {"1.bicubic_interp", kInterpolateInputs, "Out", kInterpolatePir, infer_interpolate},
+    {"1.pad3d", "X paddings", "Out", "mode:str pad_value:float|double data_format:str", infer_pad},
+    {"1.pixel_shuffle", "X", "Out", "upscale_factor:int data_format:str", infer_pixel_shuffle},
+    {"1.pixel_unshuffle", "X", "Out", "downscale_factor:int data_format:str",
+     infer_pixel_unshuffle},
+    {"1.channel_shuffle", "X", "Out", "groups:int data_format:str", infer_channel_shuffle},
+    {"1.maxout", "X", "Out", "groups:int axis:int", infer_maxout},
+    {"1.bmm", "X Y", "Out", "", infer_bmm},
+    {"1.p_norm", "X", "Out", "porder:float axis:int epsilon:float keepdim:bool asvector:bool",
+     infer_p_norm},
+    {"1.elementwise_pow", "X Y", "Out", "", infer_elementwise},
+    {"1.pow", "X", "Out", "y:float", infer_same},
+    {"1.greater_than", "X Y", "Out", "", infer_compare},
+    {"1.greater_equal", "X Y", "Out", "", infer_compare},
+    {"1.less_than", "X Y", "Out", "", infer_compare},
+    {"1.less_equal", "X Y", "Out", "", infer_compare},
+    {"1.equal", "X Y", "Out", "", infer_compare},
+    {"1.not_equal", "X Y", "Out", "", infer_compare},
+    {"1.where", "Condition X Y", "Out", "", infer_where},
+    {"1.cast", "X", "Out", "dtype:dtype", infer_cast},
+    {"1.assign", "X", "Out", "", infer_same},
+    {"1.expand", "X shape", "Out", "", infer_expand},
+    {"1.tile", "X repeat_times", "Out", "", infer_tile},
+    {"1.flip", "X", "Out", "axis:ints", infer_flip},
+    {"1.roll", "X shifts", "Out", "axis:longs", infer_roll},
+    {"1.unbind", "X", "Out*", "axis:int", infer_unbind},
+    {"1.split_with_num", "X axis", "Out*", "num:int", infer_split},
+    {"1.strided_slice", "X starts ends strides", "Out", "axes:ints", infer_slice},
+    {"1.amax", "X", "Out", "axis:longs|empty keepdim:bool", infer_reduce},
+    {"1.amin", "X", "Out", "axis:longs|empty keepdim:bool", infer_reduce},
+    {"1.logsumexp", "X", "Out", "axis:ints|longs|empty keepdim:bool reduce_all:bool", infer_reduce},
+    {"1.selu", "X", "Out", "scale:float alpha:float", infer_same},
+    {"1.celu", "X", "Out", "alpha:float", infer_same},
+    {"1.hardtanh", "X", "Out", "t_min:float t_max:float", infer_same},
+    {"1.softsign", "X", "Out", "", infer_same},
+    {"1.softshrink", "X", "Out", "threshold:float", infer_same},
+    {"1.hardshrink", "X", "Out", "threshold:float", infer_same},
+    {"1.tanh_shrink", "X", "Out", "", infer_same},
+    {"1.thresholded_relu", "X", "Out", "threshold:float value:float?", infer_same},
+    {"1.logsigmoid", "X", "Out", "", infer_same},
+    {"1.erf", "X", "Out", "", infer_same},
+    {"1.log", "X", "Out", "", infer_same},
+    {"1.log1p", "X", "Out", "", infer_same},
+    {"1.sin", "X", "Out", "", infer_same},
+    {"1.cos", "X", "Out", "", infer_same},
+    {"1.floor", "X", "Out", "", infer_same},
+    {"1.ceil", "X", "Out", "", infer_same},
+    {"1.reciprocal", "X", "Out", "", infer_same},
 };
 
 }  // namespace
@@ -804,6 +837,16 @@ double Step::number(const std::string& name) const {
   const double* value = found == nullptr ? nullptr : std::get_if<double>(&found->value);
   if (value == nullptr) fail(name);
   return *value;
+}
+
+Numbers Step::numbers(const std::string& name) const {
+  const Attribute* found = attribute(name);
+  if (found == nullptr) fail(name);
+  const auto* values = std::get_if<Numbers>(&found->value);
+  if (values != nullptr) return *values;
+  const auto* none = std::get_if<Integers>(&found->value);
+  if (none == nullptr || !none->empty()) fail(name);
+  return {};
 }
 
 const std::string& Step::text(const std::string& name) const {

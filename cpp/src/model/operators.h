@@ -31,6 +31,8 @@ class Step {
   std::int64_t integer(const std::string& name) const;
   bool flag(const std::string& name) const { return integer(name) != 0; }
   double number(const std::string& name) const;
+  /// Of an array; empty when it has no elements.
+  Numbers numbers(const std::string& name) const;
   const std::string& text(const std::string& name) const;
   /// An axis of a tensor of that rank, counted from the front; a negative one counts from the end.
   std::size_t axis(std::int64_t given, std::size_t rank) const;

@@ -285,6 +285,7 @@ class Reader {
   Attribute read_array(const Json& list) const {
     Attribute array{AttributeType::Empty, Integers()};
     Integers values;
+    Numbers numbers;
     for (const Json& item : list) {
       const Attribute element = read_attribute(item);
       AttributeType type = AttributeType::Empty;
@@ -312,10 +313,16 @@ class Reader {
       }
       require(values.empty() || type == array.type, "the elements of an array");
       array.type = type;
-      const auto* number = std::get_if<std::int64_t>(&element.value);
-      values.push_back(number == nullptr ? 0 : *number);
+      const auto* integer = std::get_if<std::int64_t>(&element.value);
+      values.push_back(integer == nullptr ? 0 : *integer);
+      const auto* number = std::get_if<double>(&element.value);
+      if (number != nullptr) numbers.push_back(*number);
     }
-    array.value = std::move(values);
+    if (numbers.empty()) {
+      array.value = std::move(values);
+    } else {
+      array.value = std::move(numbers);
+    }
     return array;
   }
 

@@ -166,6 +166,12 @@ std::pair<std::string, Attribute> read_attribute(std::string_view bytes, const s
     case AttributeType::Text:
       attribute.value = std::string(single().bytes);
       break;
+    case AttributeType::Floats: {
+      Numbers values;
+      for (const Field& field : fields) values.push_back(as_double(field));
+      attribute.value = std::move(values);
+      break;
+    }
     default: {
       Integers values;
       for (const Field& field : fields) {

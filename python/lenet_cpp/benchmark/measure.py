@@ -128,7 +128,7 @@ def _prepare(
     if has_manifest(settings.model_dir) and read_manifest(settings.model_dir).softmax:
         raise Unsupported(f"{settings.model_dir} was exported with --softmax; export it without")
     models = {model.format: model for model in find_models(settings.model_dir)}
-    weights = graphs.read_weights(next(iter(models.values())).params)
+    weights = graphs.read_weights(next(iter(models.values())).combined_params)
     unavailable: dict[str, str] = {}
     others: dict[str, Path] = {}
     for contender in contenders:
@@ -152,7 +152,7 @@ def _prepare(
     np.save(images, _images(max(settings.batch_sizes)))
     files = Files(
         programs={name: model.program.resolve() for name, model in models.items()},
-        params=next(iter(models.values())).params.resolve(),
+        params=next(iter(models.values())).combined_params.resolve(),
         others=others,
         images=images,
         folder=folder,

@@ -132,7 +132,7 @@ def run_memory(
                 "factory": contender.factory,
                 "model": {
                     "program": str(model.program.resolve()),
-                    "params": str(model.params.resolve()),
+                    "params": str(model.combined_params.resolve()),
                     "accelerator": contender.accelerator,
                     "threads": 1,
                     "onednn_shapes": one.onednn_shapes,

@@ -1,4 +1,4 @@
-"""``export_model.py``: from trained parameters to the files that inference loads."""
+"""``export_model.py``: from a model's parameters to the files that inference loads."""
 
 from __future__ import annotations
 
@@ -7,36 +7,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet_cpp.cli import run_cli
-from lenet_cpp.models import MODELS
+from lenet_cpp.errors import BadInput
+from lenet_cpp.images import PREPROCESS_NAME
+from lenet_cpp.manifest import CHECKSUMS_NAME, MANIFEST_NAME
+from lenet_cpp.models import MODELS, get, resolve
 from lenet_cpp.tolerance import TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lenet_cpp.export import ExportResult
+    from lenet_cpp.models import ModelSpec
 
 __all__ = ["main"]
 
 _DESCRIPTION = """\
-Turn trained parameters (.pdparams) into the files that Paddle Inference loads.
+Turn the parameters of a model (.pdparams) into the files that Paddle Inference loads.
 
-The output folder NAME gets
+The output folder gets, for LeNet under the name lenet, for other models under inference:
   NAME.pdmodel     the program in the format that every Paddle reads
   NAME.json        the same program in Paddle 3's format (PIR)
   NAME.pdiparams   the parameters, for either of the two
+  preprocess.json  how an image becomes the input
   manifest.json    what the model is: inputs, outputs, training, checksums
   SHA256SUMS       checksums; 'sha256sum -c SHA256SUMS' in the folder verifies it
-The input is called x: float32 [N, 1, 28, 28] for lenet, pixels in [0, 1], any N. The output is
-[N, classes]: logits, or probabilities with --softmax.
+The input is called x: float32 [N, 1, 28, 28] for lenet with pixels in [0, 1], [N, 3, S, S] for the
+others with S of --img_size; any N. The output is [N, classes]: logits, or probabilities with
+--softmax.
 
-What was written is loaded back and compared with the trained model before it replaces an older
-export; a failure leaves the older one as it was.
+What was written is loaded back and compared with the layer before it replaces an older export; a
+failure leaves the older one as it was.
 """
 
 _EPILOG = """\
 examples:
   %(prog)s
       checkpoints/lenet/lenet.pdparams to inference_model/lenet, both formats
+  %(prog)s -m ResNet50_vd -p ResNet50_vd_pretrained.pdparams -o resnet50-vd
+      published weights, of PaddleClas; a URL will do too, with --sha256 to be sure
+  %(prog)s -m AlexNet --class_dim 10 --seed 0 -o alexnet
+      random parameters, to try things out
   %(prog)s -p my/lenet.pdparams -o my/export --softmax
       other places, and probabilities as the output
   %(prog)s --format separate -o separate_persistables
@@ -45,9 +55,12 @@ examples:
       and back: lenet.pdmodel and lenet.pdiparams
 
 exit status: 0 done; 2 wrong usage; 3 a file is missing; 4 the parameters or the model are
-damaged, or do not fit; 5 a name or folder cannot be used; 6 not supported; 8 Paddle failed;
-1 anything else, such as a full disk; 130 interrupted.
+damaged, or do not fit; 5 a name, a size or a folder cannot be used; 6 not supported; 8 Paddle
+failed; 1 anything else, such as a full disk; 130 interrupted.
 """
+
+
+_MOST_LINES = 20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,10 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--model",
         dest="model",
         metavar="NAME",
-        choices=sorted(MODELS),
+        type=_model,
         default="lenet",
-        help=f"the model, and the name of the files: {', '.join(sorted(MODELS))}"
-        " (default: %(default)s)",
+        help=f"the model: {', '.join(MODELS)}, in upper or lower case; or FILE.py:SPEC, a ModelSpec"
+        " of your own (default: %(default)s)",
     )
     parser.add_argument(
         "-p",
@@ -82,9 +95,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--params",
         dest="params",
         metavar="PERSISTABLE",
-        type=Path,
-        help="the trained parameters, with or without .pdparams"
-        " (default: checkpoints/NAME/NAME.pdparams)",
+        help="the trained parameters, with or without .pdparams, or their URL"
+        " (default for lenet: checkpoints/lenet/lenet.pdparams)",
+    )
+    parser.add_argument(
+        "--sha256", metavar="HEX", help="what the SHA-256 of the parameter file must be"
+    )
+    parser.add_argument(
+        "--seed",
+        metavar="N",
+        type=int,
+        help="random parameters from this seed instead of trained ones",
+    )
+    parser.add_argument(
+        "--class_dim", metavar="N", type=int, help="the number of classes (default: the model's)"
+    )
+    parser.add_argument(
+        "--img_size",
+        metavar="S",
+        type=int,
+        help="height and width of the images (default: the model's)",
     )
     parser.add_argument(
         "-o",
@@ -93,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         dest="output_dir",
         metavar="DIR",
         type=Path,
-        help="the folder to write (default: inference_model/NAME;"
+        help="the folder to write (default: inference_model/NAME of the model;"
         " inference_model/NAME_separate with --format separate)",
     )
     parser.add_argument(
@@ -118,48 +148,89 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.combine is not None:
         given = {
             "--params": options.params,
+            "--sha256": options.sha256,
+            "--seed": options.seed,
+            "--class_dim": options.class_dim,
+            "--img_size": options.img_size,
             "--softmax": options.softmax,
             "--format": options.format,
         }
         for flag, value in given.items():
             if value is not None:
                 parser.error(f"{flag} does not go with --combine, which converts a finished model")
+    if options.params is not None and options.seed is not None:
+        parser.error("--params and --seed: the parameters are trained ones or random ones")
     return run_cli(lambda: _command(options))
+
+
+def _model(reference: str) -> str:
+    """A name in the registry, or what looks like a file, which the command reads later."""
+    if ":" not in reference:
+        try:
+            get(reference)
+        except BadInput as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+    return reference
 
 
 def _command(options: argparse.Namespace) -> int:
     from lenet_cpp import export, separate_layout
 
-    name = options.model
+    spec = resolve(options.model)
     separate = options.format == "separate"
     output = options.output_dir or Path("inference_model") / (
-        f"{name}_separate" if separate else name
+        f"{spec.name}_separate" if separate else spec.name
     )
     if options.combine is not None:
-        result = separate_layout.combine_separate(options.combine, output, name=name)
+        result = separate_layout.combine_separate(options.combine, output, name=spec.stem)
         check = f"outputs are those of {options.combine}, bit for bit"
     else:
-        params = options.params or Path("checkpoints") / name / f"{name}.pdparams"
+        arguments = {
+            "model": spec,
+            "softmax": bool(options.softmax),
+            "class_dim": options.class_dim,
+            "img_size": options.img_size,
+            "seed": options.seed,
+            "sha256": options.sha256,
+        }
+        params = _params(options, spec)
         if separate:
-            result = export.export_separate(
-                params, output, model=name, softmax=bool(options.softmax)
-            )
+            result = export.export_separate(params, output, **arguments)
         else:
             formats = export.FORMATS if options.format in {None, "both"} else (options.format,)
-            result = export.export_model(
-                params, output, model=name, formats=formats, softmax=bool(options.softmax)
-            )
+            result = export.export_model(params, output, formats=formats, **arguments)
+        whose = "the trained model's" if options.seed is None else "the untrained model's"
         check = (
-            f"outputs differ from the trained model's by at most {result.max_difference:g}"
+            f"outputs differ from {whose} by at most {result.max_difference:g}"
             f" (allowed: {TOLERANCE:g})"
         )
     _report(result, check)
     return 0
 
 
+def _params(options: argparse.Namespace, spec: ModelSpec) -> str | None:
+    """The parameters to export; None with a seed."""
+    params: str | None = options.params
+    if params is not None or options.seed is not None:
+        return params
+    if spec.name == "lenet":
+        return str(Path("checkpoints") / "lenet" / "lenet.pdparams")
+    raise BadInput(
+        f"{spec.name} needs its parameters (-p), or --seed N for random ones, which recognise"
+        " nothing"
+    )
+
+
 def _report(result: ExportResult, check: str) -> None:
     print(f"wrote {result.folder}:")
-    width = max(len(path.name) for path in result.files)
-    for path in result.files:
-        print(f"  {path.name:<{width}}  {path.stat().st_size:>10,} bytes")
+    own = {*result.manifest.models, PREPROCESS_NAME, MANIFEST_NAME, CHECKSUMS_NAME}
+    variables = [path for path in result.files if path.name not in own]
+    lines = [(path.name, path.stat().st_size) for path in result.files if path not in variables]
+    if len(variables) <= _MOST_LINES:
+        lines = [(path.name, path.stat().st_size) for path in result.files]
+    else:  # the separate layout of a large model
+        lines.append((f"{len(variables)} variables", sum(p.stat().st_size for p in variables)))
+    width = max(len(name) for name, _ in lines)
+    for name, size in lines:
+        print(f"  {name:<{width}}  {size:>10,} bytes")
     print(f"checked: {check}")

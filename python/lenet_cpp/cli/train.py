@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--model", default="lenet", choices=sorted(models.MODELS), help="default lenet")
+    digits = [name for name, spec in models.MODELS.items() if spec.input_shape == (1, 28, 28)]
+    add("--model", default="lenet", choices=sorted(digits), help="default lenet")
     add(
         "--recipe",
         choices=("guide", "best"),

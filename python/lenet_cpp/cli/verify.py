@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
@@ -12,26 +15,41 @@ from tabulate import tabulate
 from lenet_cpp._files import write_text
 from lenet_cpp.cli import run_cli
 from lenet_cpp.errors import BadInput
-from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, FORMATS
+from lenet_cpp.models import MODELS
+from lenet_cpp.tolerance import TOLERANCE
+from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, FORMATS, format_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lenet_cpp.models import ModelSpec
     from lenet_cpp.verify import Comparison, LayerComparison, Report
 
 __all__ = ["main"]
 
+_OTHER_BATCH_SIZES = (1, 3)
+_MADE_IMAGES = 3
+_DIGIT_SHAPE = (1, 28, 28)
+
 _DESCRIPTION = """\
 Run the same images through four routes and compare what comes out:
 
-  dygraph           the trained network itself, in Python
+  dygraph           the trained network itself, in Python, on Paddle's training engine
   paddle.inference  the exported model, in Python
   C++ program       the exported model, by lenet_infer_test
   lenet_cpp         the exported model, by the Python package over the C++ library
 
 The last three use one engine and have to give the same bits. Between the trained network and the
-exported model every output has to be within 1e-05 * max(1, |a|), with |a| the largest output of
-that image, and the predicted class the same unless the two largest are closer than that.
+exported model every output has to be within 1e-05 * max(1, |a|) (see --threshold), with |a| the
+largest output of that image, and the predicted class the same unless the two largest are closer
+than that.
+
+Any registered model can be verified, exported or not, and any model that was exported. A model
+that takes no digits is given the images of --image_file, or photo-like ones made from a seed,
+prepared as preprocess.json beside the model says.
 """
 
 _EPILOG = """\
@@ -42,6 +60,10 @@ examples:
       one row of the table
   %(prog)s --layers
       which layer departs first
+  %(prog)s --model ResNet50_vd --reprod-dir records
+      a registered model, and the outputs as reprod_log records them
+  %(prog)s --model-dir resnet50-vd -p ResNet50_vd_pretrained.pdparams -i photos/ -i cat.jpg
+      an exported model with published weights, on images of your own
 
 exit status: 0 the routes agree; 1 they differ; 2 wrong usage; 3 a file is missing; 4 the model or
 the parameters are damaged, or do not fit; 5 the data cannot be used; 6 not supported; 7 another
@@ -68,17 +90,44 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     )
     add = parser.add_argument
     add(
+        "-m",
+        "--model",
+        metavar="NAME",
+        help="a registered model, or FILE.py:SPEC, a ModelSpec of your own (default: the one that"
+        " the model's manifest names, or lenet)",
+    )
+    add(
         "--model-dir",
         metavar="DIR",
         type=Path,
-        help="the exported model (default: inference_model/lenet)",
+        help="the exported model (default: inference_model/NAME; where that does not exist, the"
+        " parameters, or random ones of --seed, are exported to a temporary folder)",
     )
     add(
+        "-p",
         "--params",
         metavar="FILE",
         type=Path,
-        help="the .pdparams it was exported from (default: checkpoints/lenet/lenet.pdparams with"
-        " the default model; otherwise the trained network is left out)",
+        help="the .pdparams it was exported from (default: checkpoints/NAME/NAME.pdparams with"
+        " the default folder, and random ones where a manifest says so; otherwise the trained"
+        " network is left out)",
+    )
+    add("--class_dim", metavar="N", type=_positive, help="classes, of a model not exported yet")
+    add("--img_size", metavar="N", type=_positive, help="image size, of a model not exported yet")
+    add(
+        "--seed",
+        metavar="N",
+        type=int,
+        default=0,
+        help="of random parameters for a model without (default: %(default)s)",
+    )
+    add(
+        "-i",
+        "--image_file",
+        metavar="PATH",
+        action="append",
+        help="an image, a folder, a glob or a list of images in a .txt file; may be repeated"
+        " (default: digits, or made images)",
     )
     add(
         "--program",
@@ -94,13 +143,18 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         help="folder with the four MNIST files in IDX format (default: Paddle's cache when it is"
         " complete, else the embedded sample)",
     )
-    add("--images", metavar="N", type=_positive, help="the first N test images (default: all)")
+    add(
+        "--images",
+        metavar="N",
+        type=_positive,
+        help=f"the first N images (default: all; {_MADE_IMAGES} made ones)",
+    )
     add(
         "--batch-sizes",
         metavar="N,...",
         type=_sizes,
-        default=BATCH_SIZES,
-        help=f"images a run, 1 to 1024 (default: {','.join(map(str, BATCH_SIZES))})",
+        help=f"images a run, 1 to 1024 (default: {_listed(BATCH_SIZES)} for digits, else"
+        f" {_listed(_OTHER_BATCH_SIZES)})",
     )
     add(
         "--accelerators",
@@ -116,18 +170,45 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         help=f"some of {','.join(FORMATS)} (default: those of the exported model)",
     )
     add("--threads", metavar="N", type=_positive, default=1, help="CPU threads (default: 1)")
+    add(
+        "--threshold",
+        metavar="X",
+        type=float,
+        default=TOLERANCE,
+        help="how far outputs may lie apart, for largest outputs of up to 1 (default: %(default)s)",
+    )
     add("--layers", action="store_true", help="also say which layer departs first")
+    add(
+        "--reprod-dir",
+        metavar="DIR",
+        type=Path,
+        help="also write what each route gave as reprod_log does: output_training_engine.npy,"
+        " output_inference_engine.npy, output_cpp_program.npy, output_lenet_cpp.npy and diff.txt;"
+        " without trained parameters the training engine runs the exported model",
+    )
     add("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
     add("--report", metavar="FILE", type=Path, help="also write the comparison as JSON")
     options = parser.parse_args(argv)
-    if options.model_dir is None:
-        options.model_dir = root / "inference_model" / "lenet"
-        trained = root / "checkpoints" / "lenet" / "lenet.pdparams"
-        if options.params is None and trained.is_file():
-            options.params = trained
-    if options.layers and options.params is None:
-        parser.error("--layers needs the trained parameters: --params FILE")
-    return run_cli(lambda: _command(options))
+    if options.image_file and options.data_dir is not None:
+        parser.error("--image_file and --data-dir: the images are your own or digits")
+    _set_defaults(options, root)
+    return run_cli(lambda: _command(options, parser))
+
+
+def _set_defaults(options: argparse.Namespace, root: Path) -> None:
+    """Take the usual folders for a model that was named without them."""
+    if options.model_dir is not None:
+        return
+    name = "lenet" if options.model is None else _known_name(options.model)
+    options.model_dir = root / "inference_model" / name
+    trained = root / "checkpoints" / name / f"{name}.pdparams"
+    if options.params is None and trained.is_file():
+        options.params = trained
+
+
+def _known_name(model: str) -> str:
+    """The registry's spelling of a name; the name itself when there is none of that name."""
+    return next((known for known in MODELS if known.lower() == model.lower()), model)
 
 
 def _positive(text: str) -> int:
@@ -139,6 +220,10 @@ def _positive(text: str) -> int:
 
 def _sizes(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(_positive(part) for part in text.split(",")))
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ",".join(map(str, sizes))
 
 
 class _choices:  # noqa: N801 - argparse names the type in its messages
@@ -155,42 +240,109 @@ class _choices:  # noqa: N801 - argparse names the type in its messages
         return given
 
 
-def _command(options: argparse.Namespace) -> int:
+def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from lenet_cpp import verify
-    from lenet_cpp.data import load_mnist, to_model_input
+    from lenet_cpp.models import resolve
+    from lenet_cpp.verify.files import random_seed
 
-    mnist = load_mnist(options.data_dir)
-    count = len(mnist.test) if options.images is None else options.images
-    if count > len(mnist.test):
-        raise BadInput(f"--images {count}: there are {len(mnist.test)} test images, {mnist.folder}")
-    images = to_model_input(mnist.test.images[:count])
-    report = verify.verify(
-        options.model_dir,
-        images,
-        mnist.test.labels[:count],
-        program=options.program,
-        params=options.params,
-        formats=options.formats,
-        accelerators=options.accelerators,
-        batch_sizes=options.batch_sizes,
-        threads=options.threads,
-        progress=True,
-    )
-    layers = (
-        verify.compare_layers(
-            options.model_dir, images, params=options.params, formats=options.formats
+    spec = None if options.model is None else resolve(options.model)
+    exported: tuple[str, ...] = ()
+    with ExitStack() as stack:
+        if spec is not None and not options.model_dir.is_dir():
+            temporary = Path(stack.enter_context(TemporaryDirectory(prefix="lenet_cpp-")))
+            options.model_dir = _export(options, spec, temporary)
+            parameters = options.params or f"random parameters, seed {options.seed}"
+            exported = (f"{spec.name} was exported for this check only, with {parameters}",)
+        if options.layers and options.params is None and random_seed(options.model_dir) is None:
+            parser.error("--layers needs the trained parameters: --params FILE")
+        images, labels, data = _images(options, spec)
+        report = verify.verify(
+            options.model_dir,
+            images,
+            labels,
+            program=options.program,
+            params=options.params,
+            formats=options.formats,
+            accelerators=options.accelerators,
+            batch_sizes=options.batch_sizes,
+            threads=options.threads,
+            progress=True,
+            spec=spec,
+            tolerance=options.threshold,
+            training_engine=options.reprod_dir is not None,
+            record=options.reprod_dir is not None,
         )
-        if options.layers
-        else None
-    )
-    document = json.dumps(_document(report, layers, mnist.describe()), allow_nan=False)
+        layers = (
+            verify.compare_layers(
+                options.model_dir, images, params=options.params, formats=options.formats, spec=spec
+            )
+            if options.layers
+            else None
+        )
+    report = replace(report, notes=(*exported, *report.notes))
+    written: tuple[Path, ...] = ()
+    if options.reprod_dir is not None:
+        from lenet_cpp.verify.reprod import write_records
+
+        written = write_records(options.reprod_dir, report)
+    document = json.dumps(_document(report, layers, data), allow_nan=False)
     if options.report is not None:
         write_text(options.report, document + "\n")
     if options.format == "json":
         print(document)
     else:
-        print(_text(report, layers, f"{count:,} images of the {mnist.describe()}"))
+        print(_text(report, layers, f"{len(images):,} {data}"))
+        if written:
+            print(f"recorded in {options.reprod_dir}: {', '.join(path.name for path in written)}")
     return 0 if report.agrees else 1
+
+
+def _export(options: argparse.Namespace, spec: ModelSpec, folder: Path) -> Path:
+    """Export a model that has not been exported yet, for this verification only."""
+    from lenet_cpp.export import export_model
+
+    export_model(
+        options.params,
+        folder,
+        model=spec,
+        class_dim=options.class_dim,
+        img_size=options.img_size,
+        seed=options.seed if options.params is None else None,
+    )
+    return folder
+
+
+def _images(
+    options: argparse.Namespace, spec: ModelSpec | None
+) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, str]:
+    """The images, their labels when they are known, and what they are."""
+    from lenet_cpp.classification import InferenceEngine
+    from lenet_cpp.data import load_mnist, to_model_input
+    from lenet_cpp.images import find_images
+    from lenet_cpp.verify.files import find_models
+    from lenet_cpp.verify.images import made_images
+
+    model = find_models(options.model_dir, options.formats)[0]
+    name = None if spec is None else spec.name
+    engine = InferenceEngine("paddle", model_name=name, accelerator="plain")
+    with engine.load_predictor(model.program, model.params):
+        digits = engine.input_shape[1:] == _DIGIT_SHAPE and not options.image_file
+        if options.batch_sizes is None:
+            options.batch_sizes = BATCH_SIZES if digits else _OTHER_BATCH_SIZES
+        if options.image_file:
+            files = find_images(options.image_file)[: options.images]
+            return engine.preprocess(files), None, "image files"
+        if not digits and options.data_dir is not None:
+            raise BadInput(f"--data-dir: {model.program} takes no digits")
+        if not digits:
+            made = made_images(options.images or _MADE_IMAGES)
+            return engine.preprocess(made), None, "made images"
+    mnist = load_mnist(options.data_dir)
+    count = len(mnist.test) if options.images is None else options.images
+    if count > len(mnist.test):
+        raise BadInput(f"--images {count}: there are {len(mnist.test)} test images, {mnist.folder}")
+    images = to_model_input(mnist.test.images[:count])
+    return images, mnist.test.labels[:count], f"images of the {mnist.describe()}"
 
 
 def _document(
@@ -247,7 +399,7 @@ def _table(report: Report) -> str:
     ]
     lines = [
         [
-            f".{row.case.model.format}",
+            row.case.model.label,
             row.case.accelerator,
             row.case.batch_size,
             *map(_cell, row.comparisons),
@@ -257,7 +409,7 @@ def _table(report: Report) -> str:
         for row in report.rows
     ]
     lines += [
-        [f".{format_}", accelerator, "", "-", "-", "-", "-", reason]
+        [format_label(format_), accelerator, "", "-", "-", "-", "-", reason]
         for (format_, accelerator), reason in report.unavailable.items()
     ]
     align = ("left", "left", "right", "left", "left", "left", "right", "left")
@@ -274,7 +426,7 @@ def _layer_table(layers: Sequence[LayerComparison]) -> str:
     header = ["format", "layer", "operator", "shape", "largest difference", "verdict"]
     lines = [
         [
-            f".{layer.format}",
+            format_label(layer.format),
             f"{layer.layer} ({layer.kind})",
             layer.operator or "-",
             list(layer.shape),
@@ -309,4 +461,5 @@ def _verdict(report: Report, layers: Sequence[LayerComparison] | None) -> str:
     first = _first_departing(layers)
     if first is None:
         return said + " No layer of the unoptimized program departs: look at the accelerator."
-    return said + f" The first layer to depart is {first.layer} ({first.kind}, .{first.format})."
+    where = f"{first.layer} ({first.kind}, {format_label(first.format)})"
+    return f"{said} The first layer to depart is {where}."

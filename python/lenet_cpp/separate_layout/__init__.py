@@ -1,13 +1,15 @@
 """The legacy separate layout: the program as ``__model__`` and one file for each variable.
 
 Models are rewritten from the combined layout (``NAME.pdmodel`` and ``NAME.pdiparams``) to the
-separate one and back, with the same manifest and checksums as in any export.
+separate one and back, with the same manifest and checksums as in any export. :func:`rewrite` is
+the general form, which takes and gives any file names and gives PIR as well.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from typing import Any
 from lenet_cpp import errors
 from lenet_cpp._installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound
+from lenet_cpp.images import PREPROCESS_NAME
 from lenet_cpp.manifest import (
     CHECKSUMS_NAME,
     MANIFEST_NAME,
@@ -29,9 +32,12 @@ from lenet_cpp.manifest import (
     read_manifest,
     verify_checksums,
 )
-from lenet_cpp.separate_layout.child import LEGACY_PROGRAM
+from lenet_cpp.separate_layout.links import LEGACY_PROGRAM
 
-__all__ = ["LEGACY_PROGRAM", "combine_separate", "write_separate"]
+__all__ = ["LEGACY_PROGRAM", "combine_separate", "read_origin", "rewrite", "write_separate"]
+
+# What lies beside a model and holds for it in any format.
+_COMPANIONS = (PREPROCESS_NAME,)
 
 
 def write_separate(
@@ -59,15 +65,7 @@ def write_separate(
     for path in (model_path, params_path):
         if not path.is_file():
             raise FileNotFound(f"cannot read {path}: no such file")
-    origin = _origin(model_path.parent, model_path.name)
-    return _convert(
-        "separate",
-        {"model": str(model_path.resolve()), "params": str(params_path.resolve())},
-        origin=origin,
-        source_dir=model_path.parent,
-        output=Path(output_dir),
-        stem=checked_name(name or (origin.name if origin else model_path.stem)),
-    )
+    return rewrite(model_path, params_path, output_dir, (LEGACY_PROGRAM, None), name=name)
 
 
 def combine_separate(
@@ -94,15 +92,87 @@ def combine_separate(
     folder = Path(source)
     if not (folder / LEGACY_PROGRAM).is_file():
         raise FileNotFound(f"cannot read {folder / LEGACY_PROGRAM}: no such file")
-    origin = _origin(folder, LEGACY_PROGRAM)
-    return _convert(
-        "combine",
-        {"folder": str(folder.resolve())},
-        origin=origin,
-        source_dir=folder,
-        output=Path(output_dir),
-        stem=checked_name(name or (origin.name if origin else "model")),
+    return rewrite(
+        folder / LEGACY_PROGRAM, None, output_dir, ("{}.pdmodel", "{}.pdiparams"), name=name
     )
+
+
+def rewrite(
+    program: Path,
+    params: Path | None,
+    output_dir: str | Path,
+    names: tuple[str, str | None],
+    *,
+    name: str | None = None,
+) -> ExportResult:
+    """Rewrite a ProgramDesc model under other names, in another layout, or as PIR.
+
+    The work is done in a child process; see :func:`write_separate`. In the same format the outputs
+    have to stay the same bits, as PIR within the tolerance.
+
+    Args:
+        program: The program; checksums beside it are verified first.
+        params: Its combined parameters; None when each variable has a file beside the program.
+        output_dir: The folder to write; made if missing.
+        names: What to call the program and the combined parameters (None: a file for each
+            variable); ``{}`` stands for the name of the model. A program that ends in ``.json``
+            is written as PIR.
+        name: Name of the model; when None, that in the source's manifest, and without one that
+            of the program.
+
+    Raises:
+        As :func:`combine_separate` does; also Unsupported: Paddle cannot translate the program.
+    """
+    origin = read_origin(program.parent, program.name)
+    if name is None:
+        combined = params is not None and program.suffix == ".pdmodel"
+        name = origin.name if origin else program.stem if combined else "model"
+    stem = checked_name(name)
+    output = Path(output_dir)
+    if output.resolve() == program.parent.resolve():
+        raise BadInput(f"{output} holds the model to convert: choose another output folder")
+    to_program, to_params = (part and part.format(stem) for part in names)
+    topology = None if origin is None else origin.topology
+    with staging_folder(output, stem, topology) as staging:
+        found = _call_child(
+            {
+                "program": str(program.resolve()),
+                "params": None if params is None else str(params.resolve()),
+                "output": str(staging.resolve()),
+                "to_program": to_program,
+                "to_params": to_params,
+            }
+        )
+        signature = ModelSignature(
+            *(
+                tuple(TensorSpec(t["name"], tuple(t["shape"]), t["dtype"]) for t in found[side])
+                for side in ("inputs", "outputs")
+            )
+        )
+        companions = [each for each in _COMPANIONS if (program.parent / each).is_file()]
+        for companion in companions:
+            shutil.copyfile(program.parent / companion, staging / companion)
+        known = (
+            replace(origin, name=stem)
+            if origin is not None
+            else Manifest(
+                name=stem,
+                topology=None,
+                softmax=None,
+                files={},
+                models={},
+                classes=(),
+                paddle_version=found["paddle_version"],
+            )
+        )
+        manifest = replace(
+            known,
+            files=describe_files(staging, [*found["files"], *companions]),
+            models={str(to_program): signature},
+            paddle_version=found["paddle_version"],
+            lenet_cpp_version=package_version(),
+        )
+        return install(staging, output, manifest, found["max_difference"])
 
 
 def _combined_model(source: Path) -> Path:
@@ -119,7 +189,7 @@ def _combined_model(source: Path) -> Path:
     return found[0]
 
 
-def _origin(folder: Path, program: str) -> Manifest | None:
+def read_origin(folder: Path, program: str) -> Manifest | None:
     """Read the manifest that describes ``program``, after verifying the checksums beside it."""
     if (folder / CHECKSUMS_NAME).exists():
         verify_checksums(folder)
@@ -129,52 +199,7 @@ def _origin(folder: Path, program: str) -> Manifest | None:
     return manifest if program in manifest.models else None
 
 
-def _convert(
-    task: str,
-    arguments: dict[str, str],
-    *,
-    origin: Manifest | None,
-    source_dir: Path,
-    output: Path,
-    stem: str,
-) -> ExportResult:
-    """Change the layout of a model in a child process and install the result."""
-    if output.resolve() == source_dir.resolve():
-        raise BadInput(f"{output} holds the model to convert: choose another output folder")
-    with staging_folder(output, stem) as staging:
-        found = _call_child(
-            {"task": task, "output": str(staging.resolve()), "stem": stem, **arguments}
-        )
-        signature = ModelSignature(
-            *(
-                tuple(TensorSpec(t["name"], tuple(t["shape"]), t["dtype"]) for t in found[side])
-                for side in ("inputs", "outputs")
-            )
-        )
-        known = (
-            replace(origin, name=stem)
-            if origin is not None
-            else Manifest(
-                name=stem,
-                topology=None,
-                softmax=None,
-                files={},
-                models={},
-                classes=(),
-                paddle_version=found["paddle_version"],
-            )
-        )
-        manifest = replace(
-            known,
-            files=describe_files(staging, found["files"]),
-            models={found["model"]: signature},
-            paddle_version=found["paddle_version"],
-            lenet_cpp_version=package_version(),
-        )
-        return install(staging, output, manifest, 0.0)
-
-
-def _call_child(request: dict[str, str]) -> dict[str, Any]:
+def _call_child(request: dict[str, str | None]) -> dict[str, Any]:
     """Run :mod:`lenet_cpp.separate_layout.child` in a child process; see its ``main``."""
     environment = os.environ | {
         "FLAGS_enable_pir_api": "0",
@@ -193,7 +218,7 @@ def _call_child(request: dict[str, str]) -> dict[str, Any]:
     )
     if child.returncode < 0:
         raise BadModel(
-            f"{request.get('model', request.get('folder'))} is damaged: Paddle crashed on it"
+            f"{request['program']} is damaged: Paddle crashed on it"
             f" ({signal.Signals(-child.returncode).name})"
         )
     # Paddle may print as well: the answer is the last line.

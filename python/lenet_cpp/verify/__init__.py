@@ -2,15 +2,17 @@
 
 The routes are
 
-* ``dygraph``: the ``paddle.nn.Layer`` with the trained ``.pdparams``, in Python;
+* ``dygraph``: the ``paddle.nn.Layer`` with the trained ``.pdparams``, in Python, on the training
+  engine; or that engine with the exported model, when there are no trained parameters;
 * ``paddle.inference``: the exported model, in Python;
 * ``C++ program``: the exported model, by ``lenet_infer_test`` in a process of its own;
 * ``lenet_cpp``: the exported model, by this package.
 
 The last three use one engine: with the same options their outputs have to be the same bits. The
 layer's own arithmetic and each accelerator's differ in the order of additions: there every output
-has to be within ``1e-5 * max(1, |a|)`` of the reference, with ``|a|`` the largest output of that
-image, and the predicted class the same unless the two largest outputs are closer than that.
+has to be within ``tolerance * max(1, |a|)`` of the reference, by default 1e-5, with ``|a|`` the
+largest output of that image, and the predicted class the same unless the two largest outputs are
+closer than that.
 
 Paddle is imported when a check runs, not with this module.
 """
@@ -25,16 +27,20 @@ from tqdm import tqdm
 from lenet_cpp import _core
 from lenet_cpp.errors import BadInput
 from lenet_cpp.predictor import Predictor
+from lenet_cpp.tolerance import TOLERANCE
 from lenet_cpp.verify.comparison import Comparison, compare
 from lenet_cpp.verify.files import (
     FORMATS,
     ExportedModel,
     find_models,
+    format_label,
+    gives_probabilities,
     load_trained_layer,
     other_checkpoint,
+    random_seed,
 )
 from lenet_cpp.verify.layers import LayerComparison, compare_layers
-from lenet_cpp.verify.report import Report, Row
+from lenet_cpp.verify.report import Recorded, Report, Row
 from lenet_cpp.verify.routes import (
     ACCELERATORS,
     ROUTES,
@@ -44,13 +50,17 @@ from lenet_cpp.verify.routes import (
     run_lenet_cpp,
     run_paddle_inference,
     run_program,
+    run_training_engine,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import paddle
     from numpy.typing import NDArray
+
+    from lenet_cpp.models import ModelSpec
 
 __all__ = [
     "ACCELERATORS",
@@ -61,15 +71,18 @@ __all__ = [
     "Comparison",
     "ExportedModel",
     "LayerComparison",
+    "Recorded",
     "Report",
     "Row",
     "compare",
     "compare_layers",
     "find_models",
+    "format_label",
     "run_dygraph",
     "run_lenet_cpp",
     "run_paddle_inference",
     "run_program",
+    "run_training_engine",
     "verify",
 ]
 
@@ -90,6 +103,10 @@ def verify(
     threads: int = 1,
     check_finite: bool = True,
     progress: bool = False,
+    spec: ModelSpec | None = None,
+    tolerance: float = TOLERANCE,
+    training_engine: bool = False,
+    record: bool = False,
 ) -> Report:
     """Run the same images through every route and compare.
 
@@ -98,14 +115,21 @@ def verify(
         images: float32 [N, channels, height, width], at least one image.
         labels: int64 [N], to measure each route's accuracy; None leaves that out.
         program: The C++ program.
-        params: The ``.pdparams`` that the model was exported from; None leaves dygraph out, and
-            ``paddle.inference`` with plain kernels becomes the reference.
+        params: The ``.pdparams`` that the model was exported from. None leaves dygraph out, unless
+            the manifest says from which seed the parameters were drawn, and ``paddle.inference``
+            with plain kernels becomes the reference.
         formats: As for :func:`find_models`.
         accelerators: Some of :data:`ACCELERATORS`.
         batch_sizes: Images a run, 1 to 1024.
         threads: CPU threads of a run.
         check_finite: Whether the C++ routes refuse NaN and infinity.
         progress: Whether to show a progress bar on a terminal.
+        spec: The network, when no manifest beside the model names it.
+        tolerance: How far outputs may lie apart
+            (:func:`lenet_cpp.tolerance.allowed_difference`).
+        training_engine: Without parameters, let the training engine run the exported model, and
+            take that as the reference.
+        record: Keep the outputs of the row that departs most from what it has to be.
 
     Raises:
         FileNotFound: A file is missing.
@@ -113,7 +137,7 @@ def verify(
         BadInput: An argument; an image that is not finite.
         BackendFailure: A route failed.
     """
-    _check_arguments(images, labels, accelerators, batch_sizes)
+    _check_arguments(images, labels, accelerators, batch_sizes, tolerance)
     found = find_models(model_dir, formats)
     with Predictor(found[0].program, found[0].params, accelerator="plain"):
         pass  # Paddle would crash on a damaged file.
@@ -121,21 +145,14 @@ def verify(
 
     exact, notes = _same_engine(str(paddle.__version__), program)
     layer = None
-    if params is not None:
-        layer = load_trained_layer(model_dir, params)
-    references: dict[int, NDArray[np.float32]] = {}
-    for size in batch_sizes:
-        case = Case(found[0], "plain", size, threads, check_finite)
-        references[size] = (
-            run_paddle_inference(case, images)
-            if layer is None
-            else run_dygraph(layer, images, size)
-        )
-    reference = f"paddle.inference, plain .{found[0].format}" if layer is None else "dygraph"
+    if params is not None or random_seed(model_dir) is not None:
+        layer = load_trained_layer(found[0], params, spec)
+    plain = [Case(found[0], "plain", size, threads, check_finite) for size in batch_sizes]
+    reference, references = _run_reference(plain, images, layer, training_engine=training_engine)
     unavailable = {
         (model.format, "openvino"): "OpenVINO runs .pdmodel programs only"
         for model in found
-        if model.format == "json" and "openvino" in accelerators
+        if not model.takes_openvino and "openvino" in accelerators
     }
     cases = [
         Case(model, accelerator, size, threads, check_finite)
@@ -146,7 +163,9 @@ def verify(
     ]
     if not cases:
         raise BadInput(f"nothing to compare: {'; '.join(unavailable.values())}")
-    rows = []
+    rows: list[Row] = []
+    recorded: Recorded | None = None
+    probabilities = record and gives_probabilities(found[0])
     correct: dict[str, int] = {}
     bar = tqdm(cases, desc="verify", unit="case", disable=None if progress else True)
     for case in bar:
@@ -154,9 +173,12 @@ def verify(
         outputs = {"lenet_cpp": run_lenet_cpp(case, images)}
         outputs["C++ program"] = run_program(program, case, images)
         outputs["paddle.inference"] = run_paddle_inference(case, images)
-        if layer is not None:
-            outputs["dygraph"] = references[case.batch_size]
-        rows.append(_row(case, outputs, (reference, references[case.batch_size]), exact))
+        if reference in ROUTES or training_engine:
+            outputs[reference] = references[case.batch_size]
+        row = _row(case, outputs, (reference, references[case.batch_size]), exact, tolerance)
+        rows.append(row)
+        if record and (recorded is None or _departs_more(row, recorded.row)):
+            recorded = Recorded(row, outputs, probabilities)
         if labels is not None:
             for route, output in outputs.items():
                 right = int((output.argmax(axis=1) == labels).sum())
@@ -169,9 +191,33 @@ def verify(
         reference=reference,
         rows=tuple(rows),
         unavailable=unavailable,
-        correct={route: correct[route] for route in ROUTES if route in correct},
+        correct={route: correct[route] for route in (*ROUTES, reference) if route in correct},
         notes=tuple(notes),
+        tolerance=tolerance,
+        recorded=recorded,
     )
+
+
+def _run_reference(
+    cases: Sequence[Case],
+    images: NDArray[np.float32],
+    layer: paddle.nn.Layer | None,
+    *,
+    training_engine: bool,
+) -> tuple[str, dict[int, NDArray[np.float32]]]:
+    """Run what ``paddle.inference`` is compared with, once for each batch size.
+
+    Returns:
+        What it is, and batch size to outputs.
+    """
+    if layer is not None:
+        return "dygraph", {
+            case.batch_size: run_dygraph(layer, images, case.batch_size) for case in cases
+        }
+    run = run_training_engine if training_engine else run_paddle_inference
+    name = "training engine" if training_engine else "paddle.inference, plain"
+    outputs = {case.batch_size: run(case, images) for case in cases}
+    return f"{name} {cases[0].model.label}", outputs
 
 
 def _check_arguments(
@@ -179,6 +225,7 @@ def _check_arguments(
     labels: NDArray[np.int64] | None,
     accelerators: Sequence[str],
     batch_sizes: Sequence[int],
+    tolerance: float,
 ) -> None:
     if images.dtype != np.float32 or len(images) == 0:
         raise BadInput(f"expected float32 images, at least one; got {images.dtype}[{len(images)}]")
@@ -190,6 +237,8 @@ def _check_arguments(
         )
     if not batch_sizes or not all(1 <= size <= MAX_BATCH_SIZE for size in batch_sizes):
         raise BadInput(f"batch sizes are from 1 to {MAX_BATCH_SIZE}; got {list(batch_sizes)}")
+    if not 0 <= tolerance < np.inf:
+        raise BadInput(f"a threshold is a number from 0; got {tolerance}")
 
 
 def _same_engine(paddle_version: str, program: Path) -> tuple[dict[str, bool], list[str]]:
@@ -213,13 +262,30 @@ def _row(
     outputs: dict[str, NDArray[np.float32]],
     reference: tuple[str, NDArray[np.float32]],
     exact: dict[str, bool],
+    tolerance: float,
 ) -> Row:
     inference = "paddle.inference"
     comparisons = [
-        compare(outputs[inference], outputs[route], names=(inference, route), exact=exact[route])
+        compare(
+            outputs[inference],
+            outputs[route],
+            names=(inference, route),
+            exact=exact[route],
+            tolerance=tolerance,
+        )
         for route in ("C++ program", "lenet_cpp")
     ]
-    comparisons.append(compare(reference[1], outputs[inference], names=(reference[0], inference)))
+    names = (reference[0], inference)
+    comparisons.append(compare(reference[1], outputs[inference], names=names, tolerance=tolerance))
     classes = np.stack([output.argmax(axis=1) for output in outputs.values()])
     same = (classes == classes[0]).all(axis=0)
     return Row(case, tuple(comparisons), int(same.sum()))
+
+
+def _departs_more(row: Row, other: Row) -> bool:
+    """Whether a row is further than another from what it has to be."""
+
+    def key(one: Row) -> tuple[bool, float]:
+        return not one.agrees, max(each.largest_difference for each in one.comparisons)
+
+    return key(row) > key(other)

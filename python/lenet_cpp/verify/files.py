@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lenet_cpp import models
+from lenet_cpp.engines.checked_model import check_model
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.formats.source import OLD_PROGRAMS, old_model
 from lenet_cpp.manifest import has_manifest, read_manifest, sha256_file
+from lenet_cpp.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +18,26 @@ if TYPE_CHECKING:
 
     import paddle
 
-__all__ = ["FORMATS", "ExportedModel", "find_models", "load_trained_layer", "other_checkpoint"]
+    from lenet_cpp.manifest import Manifest
 
-FORMATS = ("pdmodel", "json")
+__all__ = [
+    "FORMATS",
+    "ExportedModel",
+    "find_models",
+    "format_label",
+    "gives_probabilities",
+    "load_trained_layer",
+    "other_checkpoint",
+    "random_seed",
+]
+
+FORMATS = ("pdmodel", "json", "model-params", "separate")
+"""As :data:`lenet_cpp.formats.FORMATS` has them, without those that have no structure."""
+
+
+def format_label(format_: str) -> str:
+    """Write a format as people do: by the suffix, where it has one."""
+    return f".{format_}" if format_ in {"pdmodel", "json"} else format_
 
 
 @dataclass(frozen=True)
@@ -25,9 +45,34 @@ class ExportedModel:
     """One program of an exported model, with its parameters."""
 
     format: str
-    """``pdmodel`` or ``json``."""
+    """One of :data:`FORMATS`."""
     program: Path
-    params: Path
+    params: Path | None
+    """None when each variable has a file of its own."""
+
+    @property
+    def combined_params(self) -> Path:
+        """The parameters, for those who need them in one file.
+
+        Raises:
+            BadModel: Each variable has a file of its own.
+        """
+        if self.params is None:
+            raise BadModel(
+                f"{self.program.parent} has one file for each variable: convert it with"
+                " scripts/convert_model.py --to pdmodel"
+            )
+        return self.params
+
+    @property
+    def label(self) -> str:
+        """See :func:`format_label`."""
+        return format_label(self.format)
+
+    @property
+    def takes_openvino(self) -> bool:
+        """Whether OpenVINO can run it in Paddle, which goes by the suffix."""
+        return self.format == "pdmodel"
 
 
 def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[ExportedModel]:
@@ -49,34 +94,101 @@ def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[E
     for format_ in FORMATS if formats is None else formats:
         if format_ not in FORMATS:
             raise BadInput(f"unknown format {format_!r}; choose among {', '.join(FORMATS)}")
-        programs = [
-            path
-            for path in sorted(model_dir.glob(f"*.{format_}"))
-            if path.with_suffix(".pdiparams").is_file()
-        ]
+        programs = _programs(model_dir, format_)
         if len(programs) > 1:
-            raise BadModel(f"{model_dir} holds several models: {programs[0]} and {programs[1]}")
+            first, second, *_ = (each.program for each in programs)
+            raise BadModel(f"{model_dir} holds several models: {first} and {second}")
         if not programs and formats is not None:
-            raise FileNotFound(f"{model_dir} has no .{format_} with .pdiparams: {remedy}")
-        found += [ExportedModel(format_, path, path.with_suffix(".pdiparams")) for path in programs]
+            raise FileNotFound(f"{model_dir} has no {_DESCRIPTIONS[format_]}: {remedy}")
+        found += programs
     if not found:
         raise FileNotFound(f"{model_dir} has neither .pdmodel nor .json: {remedy}")
     return found
 
 
-def load_trained_layer(model_dir: Path, params: Path) -> paddle.nn.Layer:
-    """The trained network that the folder's model was exported from, softmax included."""
+_DESCRIPTIONS = {
+    "pdmodel": ".pdmodel with .pdiparams",
+    "json": ".json with .pdiparams",
+    "model-params": "model with params",
+    "separate": "__model__",
+}
+
+
+def _programs(model_dir: Path, format_: str) -> list[ExportedModel]:
+    if format_ in {"pdmodel", "json"}:
+        return [
+            ExportedModel(format_, path, path.with_suffix(".pdiparams"))
+            for path in sorted(model_dir.glob(f"*.{format_}"))
+            if path.with_suffix(".pdiparams").is_file()
+        ]
+    programs = [model_dir / name for name in OLD_PROGRAMS if (model_dir / name).is_file()]
+    found = [old_model(program) for program in programs]
+    return [
+        ExportedModel(format_, each.path, each.params) for each in found if each.format == format_
+    ]
+
+
+def load_trained_layer(
+    model: ExportedModel, params: Path | None, spec: models.ModelSpec | None = None
+) -> paddle.nn.Layer:
+    """The network that a model was exported from, softmax included.
+
+    Args:
+        model: The exported model, which has the number of classes and the size of images.
+        params: Its ``.pdparams``; None for one with random parameters (:func:`random_seed`).
+        spec: The network; the one that the manifest beside the model names, and LeNet without
+            one, when None.
+
+    Raises:
+        FileNotFound: There are no such parameters.
+        BadModel: The parameters are damaged or are not those of the network.
+        BadInput: The network is not known, or is not one for such images.
+    """
     import paddle
 
     from lenet_cpp.checkpoint import load_parameters
+    from lenet_cpp.formats.state import build_layer
 
-    manifest = read_manifest(model_dir) if has_manifest(model_dir) else None
-    layer = models.build((manifest and manifest.topology) or "lenet")
-    load_parameters(layer, params)
+    folder = model.program.parent
+    manifest = read_manifest(folder) if has_manifest(folder) else None
+    size, classes = _sizes(model, manifest)
+    if spec is None:
+        spec = models.get((manifest and manifest.topology) or "lenet")
+    if params is None:
+        layer = spec.build(classes, size, seed=random_seed(folder))
+    else:
+        layer = build_layer(spec, classes, size)
+        load_parameters(layer, params)
     layer.eval()
     if manifest and manifest.softmax:
         layer = paddle.nn.Sequential(("", layer), ("softmax", paddle.nn.Softmax()))
     return layer
+
+
+def _sizes(model: ExportedModel, manifest: Manifest | None) -> tuple[int, int]:
+    """The size of images and the number of classes of an exported model."""
+    if manifest is not None and model.program.name in manifest.models:
+        signature = manifest.models[model.program.name]
+        return signature.inputs[0].shape[-1], signature.outputs[0].shape[-1]
+    with Predictor(model.program, model.params, accelerator="plain") as predictor:
+        return predictor.input_spec.shape[-1], predictor.output_spec.shape[-1]
+
+
+def gives_probabilities(model: ExportedModel) -> bool:
+    """Whether a model ends in a softmax."""
+    folder = model.program.parent
+    known = read_manifest(folder).softmax if has_manifest(folder) else None
+    if known is not None:
+        return known
+    return check_model(model.program, model.params).ends_in_softmax()
+
+
+def random_seed(model_dir: Path) -> int | None:
+    """The seed of the parameters when the manifest says that they are random ones, else None."""
+    training = read_manifest(model_dir).training if has_manifest(model_dir) else None
+    random = (training or {}).get("random_parameters")
+    seed = random.get("seed") if isinstance(random, dict) else None
+    return seed if isinstance(seed, int) else None
 
 
 def other_checkpoint(model_dir: Path, params: Path) -> str | None:

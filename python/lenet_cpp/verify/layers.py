@@ -21,19 +21,25 @@ if TYPE_CHECKING:
     import paddle
     from numpy.typing import NDArray
 
+    from lenet_cpp.models import ModelSpec
     from lenet_cpp.predictor import LayerOutput
     from lenet_cpp.verify.files import ExportedModel
 
 __all__ = ["LayerComparison", "compare_layers"]
 
 _LAYER_IMAGES = 64
-# Layer to the operators that exporting may make of it; a bias becomes an addition after it.
+# Layer to the operators that exporting may make of it.
 _OPERATORS = {
     "Conv2D": {"conv2d"},
     "Linear": {"matmul", "matmul_v2"},
+    "BatchNorm2D": {"batch_norm"},
     "MaxPool2D": {"pool2d"},
+    "AvgPool2D": {"pool2d"},
+    "AdaptiveAvgPool2D": {"pool2d"},
     "Softmax": {"softmax"},
 }
+# A bias of these becomes an addition after the operator.
+_BIASED = {"Conv2D", "Linear"}
 _ADDITIONS = {"add", "elementwise_add"}
 
 
@@ -55,8 +61,9 @@ def compare_layers(
     model_dir: Path,
     images: NDArray[np.float32],
     *,
-    params: Path,
+    params: Path | None,
     formats: Sequence[str] | None = None,
+    spec: ModelSpec | None = None,
 ) -> list[LayerComparison]:
     """Compare the network layer by layer, to see where the exported model departs first.
 
@@ -66,8 +73,10 @@ def compare_layers(
     Args:
         model_dir: Folder of the exported model.
         images: float32 [N, channels, height, width], at least one image.
-        params: The ``.pdparams`` that the model was exported from.
+        params: The ``.pdparams`` that the model was exported from; None for a model with seeded
+            random parameters.
         formats: As for :func:`find_models`.
+        spec: As for :func:`load_trained_layer`.
 
     Returns:
         For each format the layers in the order of execution.
@@ -78,7 +87,7 @@ def compare_layers(
     """
     images = images[:_LAYER_IMAGES]
     found = find_models(model_dir, formats)
-    layer = load_trained_layer(model_dir, params)
+    layer = load_trained_layer(found[0], params, spec)
     layers = _record_layers(layer, images)
     result = []
     for model in found:
@@ -106,10 +115,10 @@ def _record_layers(layer: paddle.nn.Layer, images: NDArray[np.float32]) -> list[
 
     def recorder(name: str) -> Callable[[Any, Any, Any], None]:
         def record(sublayer: Any, _inputs: Any, output: Any) -> None:
-            biased = getattr(sublayer, "bias", None) is not None
+            kind = type(sublayer).__name__
+            biased = kind in _BIASED and sublayer.bias is not None
             # A copy: an operator that works in place may overwrite it afterwards.
-            values = np.array(output.numpy())
-            runs.append(_LayerRun(name, type(sublayer).__name__, biased, values))
+            runs.append(_LayerRun(name, kind, biased, np.array(output.numpy())))
 
         return record
 
@@ -139,7 +148,9 @@ def _match_layers(
 
     def next_operator(kinds: set[str], layer: _LayerRun) -> LayerOutput:
         for operator in remaining:
-            if _operator_kind(operator.op_type) in kinds:
+            # Batch normalization also gives its statistics, of one dimension.
+            same_rank = operator.values.ndim == layer.output.ndim
+            if same_rank and _operator_kind(operator.op_type) in kinds:
                 return operator
         raise BadModel(
             f"{model.program} has no operator for the layer {layer.name} ({layer.kind}):"

@@ -12,10 +12,12 @@ from lenet_cpp.tolerance import TOLERANCE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from lenet_cpp.verify.comparison import Comparison
     from lenet_cpp.verify.routes import Case
 
-__all__ = ["Report", "Row"]
+__all__ = ["Recorded", "Report", "Row"]
 
 
 @dataclass(frozen=True)
@@ -40,20 +42,35 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """The outputs of all routes in one row."""
+
+    row: Row
+    outputs: dict[str, NDArray[np.float32]]
+    """Route to its outputs, float32 [N, classes]."""
+    probabilities: bool
+    """Whether the outputs are probabilities; they are logits otherwise."""
+
+
+@dataclass(frozen=True)
 class Report:
     """What :func:`verify` found."""
 
     model_dir: Path
     images: int
     reference: str
-    """What ``paddle.inference`` is compared with: ``dygraph``, or its own plain kernels when the
-    trained parameters are not at hand."""
+    """What ``paddle.inference`` is compared with: ``dygraph``; when the trained parameters are not
+    at hand, the training engine with the exported model, or ``paddle.inference``'s plain kernels.
+    """
     rows: tuple[Row, ...]
     unavailable: dict[tuple[str, str], str]
     """Format and accelerator to why they do not go together."""
     correct: dict[str, int] = field(default_factory=dict)
     """Route to correct predictions, the fewest of all rows; empty without labels."""
     notes: tuple[str, ...] = ()
+    tolerance: float = TOLERANCE
+    recorded: Recorded | None = field(default=None, repr=False)
+    """The outputs of the row that departs most; None when they were not asked for."""
 
     @property
     def agrees(self) -> bool:
@@ -77,7 +94,7 @@ class Report:
             "images": self.images,
             "equal_predictions": self.equal_predictions,
             "largest_difference": _finite(self.largest_difference),
-            "tolerance": TOLERANCE,
+            "tolerance": self.tolerance,
             "reference": self.reference,
             "accuracy": {
                 route: {"correct": correct, "total": self.images, "fraction": correct / self.images}

@@ -1,4 +1,4 @@
-"""The four routes from images to outputs."""
+"""The routes from images to outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenet_cpp import errors
-from lenet_cpp._paddle_run import onednn_method, run_config
+from lenet_cpp._paddle_run import run_config
+from lenet_cpp.engines.checked_model import check_model
+from lenet_cpp.engines.paddle_inference import inference_config
+from lenet_cpp.engines.training import ExecutorEngine
 from lenet_cpp.errors import BackendFailure, FileNotFound
 from lenet_cpp.predictor import Predictor
 
@@ -33,13 +36,11 @@ __all__ = [
     "run_lenet_cpp",
     "run_paddle_inference",
     "run_program",
+    "run_training_engine",
 ]
 
 ACCELERATORS = ("plain", "onednn", "openvino")
 ROUTES = ("dygraph", "paddle.inference", "C++ program", "lenet_cpp")
-
-# As paddle_engine.cc has it.
-_ONEDNN_SHAPES = 16
 
 
 @dataclass(frozen=True)
@@ -75,29 +76,30 @@ def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.
     The files are not checked: Paddle crashes on some damaged ones, so let :class:`Predictor` load
     the model first.
     """
-    from paddle.inference import Config, PrecisionType
-
     with tempfile.TemporaryDirectory(prefix="lenet-") as cache:
-        config = Config(str(case.model.program), str(case.model.params))
-        config.disable_gpu()
-        config.disable_glog_info()
-        config.set_cpu_math_library_num_threads(case.threads)
-        config.switch_ir_optim(True)
-        if case.model.format == "json":
-            config.enable_new_executor(True)
-            config.enable_new_ir(True)
-        else:
-            config.enable_memory_optim(False)
-        if case.accelerator == "onednn":
-            onednn_method(config, "enable_onednn")()
-            onednn_method(config, "set_onednn_cache_capacity")(_ONEDNN_SHAPES)
-        else:
-            onednn_method(config, "disable_onednn")()
-        if case.accelerator == "openvino":
-            config.set_optim_cache_dir(cache)
-            config.enable_openvino_engine(PrecisionType.Float32)
+        config = inference_config(
+            case.model.program,
+            case.model.params,
+            pir=case.model.format == "json",
+            accelerator=case.accelerator,
+            threads=case.threads,
+            cache=cache,
+        )
         runs = run_config(config, _batches(images, case.batch_size))
     return np.concatenate([outputs[0] for outputs in runs.outputs])
+
+
+def run_training_engine(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run a model with Paddle's training engine, ``paddle.static.Executor``.
+
+    Raises:
+        BackendFailure: Paddle could not load or run the model.
+    """
+    engine = ExecutorEngine(check_model(case.model.program, case.model.params))
+    try:
+        return np.concatenate([engine.run(batch) for batch in _batches(images, case.batch_size)])
+    finally:
+        engine.close()
 
 
 def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -131,7 +133,7 @@ def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> NDArr
         _call_program(
             program,
             f"--model_file={case.model.program}",
-            f"--params_file={case.model.params}",
+            *([] if case.model.params is None else [f"--params_file={case.model.params}"]),
             f"--input={source}",
             f"--output={output}",
             f"--accelerator={case.accelerator}",

@@ -141,6 +141,9 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
     case Accelerator::OneDnn:
       target.EnableONEDNN();
       target.SetOnednnCacheCapacity(kOneDnnShapes);
+      if (files.traits.activation_fusing_faults) {
+        target.DeletePass("conv_activation_onednn_fuse_pass");
+      }
       break;
     case Accelerator::OpenVino:
       target.DisableONEDNN();
@@ -179,21 +182,45 @@ ModelFiles make_openvino_model(const std::string& folder, const ModelFiles& file
   return made;
 }
 
+/// Makes, in `folder`, a separate model under the only name that Paddle loads.
+ModelFiles make_separate_model(const std::string& folder, const ModelFiles& files) {
+  const fs::path program = fs::absolute(files.program);
+  for (const auto& entry : fs::directory_iterator(program.parent_path())) {
+    const std::string name = entry.path().filename().string();
+    if (name == kSeparateProgram) continue;
+    fs::create_symlink(entry.path(), folder + "/" + name);
+  }
+  fs::create_symlink(program, folder + "/" + kSeparateProgram);
+  ModelFiles made = files;
+  made.directory = folder;
+  return made;
+}
+
 PaddlePredictor load(const Config& config, const ModelFiles& files) {
   return guarded("loading the model", [&] {
-    std::optional<TemporaryFolder> folder;
+    std::shared_ptr<TemporaryFolder> folder;
     ModelFiles source = files;
     std::string cache;
     if (config.accelerator == Accelerator::OpenVino) {
-      folder.emplace();
+      folder = std::make_shared<TemporaryFolder>();
       source = make_openvino_model(folder->path(), files);
       // By default OpenVINO keeps compiled models in ./__cache__: it would litter the user's
       // folder, and trust what somebody else may have left there.
       cache = folder->path();
+    } else if (files.format == ModelFormat::Separate &&
+               fs::path(files.program).filename() != kSeparateProgram) {
+      folder = std::make_shared<TemporaryFolder>();
+      source = make_separate_model(folder->path(), files);
     }
     paddle_infer::Config target;
     configure(target, config, source, cache);
-    return PaddlePredictor(paddle_infer::CreatePredictor(target));
+    const PaddlePredictor predictor = paddle_infer::CreatePredictor(target);
+    if (files.format != ModelFormat::Separate) return predictor;
+    // When it clones, Paddle reads one file per variable again.
+    const auto kept =
+        std::make_shared<std::pair<std::shared_ptr<TemporaryFolder>, PaddlePredictor>>(folder,
+                                                                                       predictor);
+    return PaddlePredictor(kept, kept->second.get());
   });
 }
 

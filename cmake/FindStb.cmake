@@ -1,0 +1,20 @@
+# stb (Debian: libstb-dev): its headers decode and resize images for decode_image and lenet_classify.
+# LENET_WITH_STB: AUTO (when it is found), ON (required), OFF. Sets LENET_HAS_STB, STB_INCLUDE_DIR.
+set(LENET_WITH_STB AUTO CACHE STRING "Decode JPEG, PNG and BMP, and resize, with stb: AUTO, ON or OFF")
+set_property(CACHE LENET_WITH_STB PROPERTY STRINGS AUTO ON OFF)
+set(LENET_HAS_STB OFF)
+if(LENET_WITH_STB)
+  find_path(STB_INCLUDE_DIR NAMES stb_image.h PATH_SUFFIXES stb)
+  mark_as_advanced(STB_INCLUDE_DIR)
+  if(STB_INCLUDE_DIR AND EXISTS ${STB_INCLUDE_DIR}/stb_image_resize.h)
+    set(LENET_HAS_STB ON)
+  elseif(NOT LENET_WITH_STB STREQUAL "AUTO")
+    message(FATAL_ERROR "stb_image.h and stb_image_resize.h not found: install libstb-dev, set "
+                        "-DSTB_INCLUDE_DIR=FOLDER, or configure with -DLENET_WITH_STB=OFF")
+  endif()
+endif()
+if(LENET_HAS_STB)
+  message(STATUS "stb in ${STB_INCLUDE_DIR}: JPEG, PNG, BMP and resizing")
+else()
+  message(STATUS "Without stb: no JPEG, PNG, BMP or resizing in C++ (Debian: libstb-dev)")
+endif()

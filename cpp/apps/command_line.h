@@ -1,0 +1,68 @@
+/// \file
+/// Flags: what they set, how they are read, how the help shows them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "lenet/error.h"
+
+namespace lenet::apps {
+
+/// A command line that cannot be understood; `what()` says which argument and why.
+class UsageError : public Error {
+ public:
+  explicit UsageError(const std::string& message) : Error(ErrorCode::BadInput, message) {}
+};
+
+/// \throws UsageError naming the flag when `text` is no whole number of at least `least`.
+std::int64_t parse_integer(const std::string& flag, const std::string& text, std::int64_t least,
+                           std::int64_t most);
+
+/// \throws UsageError naming the flag.
+bool parse_bool(const std::string& flag, const std::string& text);
+
+/// The flags of a program. What is referred to when a flag is added is set when it is parsed.
+class CommandLine {
+ public:
+  using Setter = std::function<void(const std::string& value)>;
+
+  /// The flags added after this are shown under it.
+  void heading(const char* text) { heading_ = text; }
+
+  void add(const char* name, const char* argument, const std::string& help, Setter set);
+  void text(const char* name, const char* argument, const char* help, std::string& field);
+  void integer(const char* name, const char* help, std::int64_t& field, std::int64_t least);
+  void integer(const char* name, const char* help, int& field, int least);
+  void boolean(const char* name, const char* help, bool& field);
+  void boolean(const char* name, const char* help, Setter set);
+  /// A flag that takes no value and sets `field` to true.
+  void toggle(const char* name, const char* help, bool& field);
+
+  /// Sets what the flags say; values follow '=' or a space.
+  /// \returns the arguments that are no flags, in order.
+  /// \throws UsageError
+  std::vector<std::string> parse(int argc, char** argv) const;
+
+  /// A line or more for each flag.
+  std::string help() const;
+
+ private:
+  struct Flag {
+    std::string name;
+    std::string argument;  ///< as shown in the help; empty: takes none
+    std::string help;
+    Setter set;
+    bool boolean = false;
+    const char* heading = nullptr;  ///< starts a group in the help
+  };
+
+  void push(Flag flag);
+
+  std::vector<Flag> flags_;
+  const char* heading_ = nullptr;
+};
+
+}  // namespace lenet::apps

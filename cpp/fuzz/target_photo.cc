@@ -1,0 +1,48 @@
+#include <cstdint>
+#include <string>
+
+#include "images/decode.h"
+#include "images/png.h"
+#include "io/byte_reader.h"
+#include "support.h"
+#include "targets.h"
+
+namespace lenet::fuzz {
+namespace {
+
+constexpr std::int64_t kMaxPixels = 128 * 128;
+
+/// A PNG whose checksums fit: a mutation would otherwise lead no further than to them.
+std::string with_checksums(std::string_view bytes) {
+  std::string png(bytes);
+  if (!is_png(bytes)) return png;
+  ByteReader reader(bytes);
+  reader.take(8);
+  while (reader.ok() && !reader.at_end()) {
+    const std::uint32_t length = reader.read_big_endian_32();
+    const std::size_t begin = bytes.size() - reader.remaining();
+    const std::string_view chunk = reader.take(4 + std::uint64_t{length});
+    const std::size_t end = begin + chunk.size();
+    reader.take(4);
+    if (!reader.ok()) break;
+    const std::uint32_t sum = crc32(chunk);
+    for (unsigned i = 0; i < 4; ++i) png[end + i] = static_cast<char>(sum >> (24 - 8 * i));
+  }
+  return png;
+}
+
+}  // namespace
+
+void photo(std::string_view bytes) {
+  const std::string file = with_checksums(bytes);
+  accepts({ErrorCode::BadInput, ErrorCode::Unsupported}, [&] {
+    const Image image = decode_bytes(file, "image", kMaxPixels);
+    require(image.channels == 1 || image.channels == 3, "an image is grey or RGB");
+    require(image.height >= 1 && image.width >= 1, "an image has pixels");
+    require(image.height * image.width <= kMaxPixels, "no more pixels than allowed");
+    const Shape shape = {image.height, image.width, image.channels};
+    require(image.pixels.size() == element_count(shape), "as many values as the shape says");
+  });
+}
+
+}  // namespace lenet::fuzz

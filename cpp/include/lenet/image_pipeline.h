@@ -1,0 +1,70 @@
+/// \file
+/// From an image file to what a model takes: decoding, and the steps of `preprocess.json` beside
+/// the model, with which Python (`lenet_cpp.images.Pipeline`) makes the same tensors.
+///
+///     #include <lenet/image_pipeline.h>
+///
+///     const auto pipeline = lenet::ImagePipeline::load("inference_model/lenet/preprocess.json");
+///     const lenet::Tensor digit = pipeline(lenet::decode_image("photo.jpg"));  // [1, 28, 28]
+///
+/// Thread-safety: everything here may be called from any number of threads at once.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lenet/error.h"
+#include "lenet/tensor.h"
+
+namespace lenet {
+
+/// A decoded image.
+struct Image {
+  std::vector<std::uint8_t> pixels;  ///< [height, width, channels], row-major
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::int64_t channels = 0;  ///< 1: grey; 3: red, green, blue
+};
+
+/// Images of more pixels are refused before they are decoded, as in Python: 256 MiB of RGB.
+constexpr std::int64_t kMaxImagePixels = 89'478'485;
+
+/// Reads one image: PGM, PPM (binary, 8 bits), .npy (uint8, [H, W], [H, W, 1] or [H, W, 3]); and,
+/// where `can_decode_photos()`, JPEG, PNG and BMP. The kind of file is told by its first bytes.
+/// What comes out is upright (EXIF orientation applied), opaque (transparent pixels on white) and
+/// of 8 bits a channel.
+/// \throws Error FileNotFound; BadInput naming the file when it is damaged, cut short, of more than
+///   kMaxImagePixels, or no image; Unsupported when it is an image of another kind.
+Image decode_image(const std::string& path);
+
+/// Whether this library was built with stb (Debian: libstb-dev), which decodes JPEG, PNG and BMP,
+/// and resizes.
+bool can_decode_photos() noexcept;
+
+/// The steps that a model's images go through. A value: copies share the steps, which never change.
+class ImagePipeline {
+ public:
+  /// Reads a `preprocess.json`. docs/preprocessing.md describes it.
+  /// \param check_hashes compare it with SHA256SUMS beside it, if that is there and names it
+  /// \throws Error FileNotFound; BadModel naming the file and what is wrong where (a step, field or
+  ///   version that is not known, steps in an order that makes no sense).
+  static ImagePipeline load(const std::string& path, bool check_hashes = true);
+
+  /// \returns float32 [C, H, W].
+  /// \throws Error BadInput (not an image, or smaller than the crop); Unsupported when it must be
+  ///   resized and the library was built without stb.
+  Tensor operator()(const Image& image) const;
+
+  /// Channels of the result: 1 for mode "L", 3 for "RGB" and "BGR".
+  std::int64_t channels() const noexcept;
+
+ private:
+  struct State;
+  explicit ImagePipeline(std::shared_ptr<const State> state);
+
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace lenet

@@ -1,0 +1,15 @@
+/// \file
+/// The digit of a photo. The docstring of python/lenet_cpp/images/digit.py is the definition, to
+/// whose steps the comments in digit.cc refer; all of it is exact, so that both give the same bits.
+#pragma once
+
+#include "images/steps.h"
+
+namespace lenet {
+
+/// \param image grey
+/// \returns grey, `step.size` x `step.size`, light on dark
+/// \throws Error BadInput when nothing stands out from the background.
+Image find_digit(const Digit& step, const Image& image);
+
+}  // namespace lenet

@@ -1,0 +1,98 @@
+#include "images/steps.h"
+
+#include <algorithm>
+#include <string>
+
+#include "images/digit.h"
+
+namespace lenet {
+namespace {
+
+std::string size_of(std::int64_t height, std::int64_t width) {
+  return std::to_string(width) + " x " + std::to_string(height);
+}
+
+Image apply_step(const Resize& step, const Image& image) {
+  std::int64_t height = step.height;
+  std::int64_t width = step.width;
+  if (step.short_side > 0) {
+    const std::int64_t shorter = std::min(image.height, image.width);
+    const std::int64_t longer = std::max(image.height, image.width);
+    // As Python's int(longer * short_side / shorter): the product is exact, the quotient rounded.
+    const auto scaled = static_cast<std::int64_t>(static_cast<double>(longer * step.short_side) /
+                                                  static_cast<double>(shorter));
+    height = image.height <= image.width ? step.short_side : scaled;
+    width = image.height <= image.width ? scaled : step.short_side;
+  }
+  return resize(image, height, width, step.interpolation);
+}
+
+/// difference / 2, rounded half to even.
+std::int64_t half(std::int64_t difference) {
+  const std::int64_t lower = difference / 2;
+  return difference % 2 == 1 && lower % 2 == 1 ? lower + 1 : lower;
+}
+
+Image apply_step(const CenterCrop& step, const Image& image) {
+  if (image.height < step.height || image.width < step.width) {
+    throw Error(ErrorCode::BadInput, "cannot crop " + size_of(step.height, step.width) +
+                                         " pixels from " + size_of(image.height, image.width) +
+                                         ": resize the image first");
+  }
+  const std::int64_t top = half(image.height - step.height);
+  const std::int64_t left = half(image.width - step.width);
+  Image result{{}, step.height, step.width, image.channels};
+  result.pixels.reserve(static_cast<std::size_t>(step.height * step.width * image.channels));
+  for (std::int64_t row = top; row < top + step.height; ++row) {
+    const auto begin = image.pixels.begin() + (row * image.width + left) * image.channels;
+    result.pixels.insert(result.pixels.end(), begin, begin + step.width * image.channels);
+  }
+  return result;
+}
+
+Image apply_step(const Digit& step, const Image& image) { return find_digit(step, image); }
+
+}  // namespace
+
+std::int64_t channels_of(Mode mode) { return mode == Mode::Grey ? 1 : 3; }
+
+Image to_channels(const Image& image, std::int64_t channels) {
+  if (image.channels == channels) return image;
+  Image result{{}, image.height, image.width, channels};
+  result.pixels.reserve(static_cast<std::size_t>(image.height * image.width * channels));
+  if (channels == 3) {
+    for (const std::uint8_t grey : image.pixels) result.pixels.insert(result.pixels.end(), 3, grey);
+    return result;
+  }
+  for (auto pixel = image.pixels.cbegin(); pixel != image.pixels.cend(); pixel += 3) {
+    const unsigned sum = 19595U * pixel[0] + 38470U * pixel[1] + 7471U * pixel[2] + 32768U;
+    result.pixels.push_back(static_cast<std::uint8_t>(sum >> 16));
+  }
+  return result;
+}
+
+Image run_step(const ImageStep& step, const Image& image) {
+  return std::visit([&](const auto& one) { return apply_step(one, image); }, step);
+}
+
+Tensor normalize_to_chw(const Normalize& normalize, Mode mode, const Image& image) {
+  Tensor tensor;
+  tensor.shape = {image.channels, image.height, image.width};
+  tensor.data.reserve(image.pixels.size());
+  for (std::int64_t channel = 0; channel < image.channels; ++channel) {
+    const std::int64_t source = mode == Mode::Bgr ? image.channels - 1 - channel : channel;
+    const float mean = normalize.mean[static_cast<std::size_t>(channel)];
+    const float std = normalize.std[static_cast<std::size_t>(channel)];
+    for (std::size_t i = static_cast<std::size_t>(source); i < image.pixels.size();
+         i += static_cast<std::size_t>(image.channels)) {
+      // Statements of their own, and -ffp-contract=off: rounded after each, as NumPy does.
+      float value = static_cast<float>(image.pixels[i]) * normalize.scale;
+      value = value - mean;
+      value = value / std;
+      tensor.data.push_back(value);
+    }
+  }
+  return tensor;
+}
+
+}  // namespace lenet

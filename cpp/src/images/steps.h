@@ -1,0 +1,55 @@
+/// \file
+/// The steps of a pipeline: what each does to the pixels, exactly. python/lenet_cpp/images/steps.py
+/// has the same arithmetic.
+#pragma once
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "images/resize.h"
+#include "lenet/image_pipeline.h"
+#include "lenet/tensor.h"
+
+namespace lenet {
+
+enum class Mode { Grey, Rgb, Bgr };
+
+std::int64_t channels_of(Mode mode);
+
+struct Resize {
+  std::int64_t short_side = 0;  ///< 0: `height` and `width` instead
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  Interpolation interpolation = Interpolation::Bilinear;
+};
+
+struct CenterCrop {
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+};
+
+/// The digit of a photo as MNIST would have it.
+struct Digit {
+  std::int64_t size = 0;  ///< height and width of the result
+  std::int64_t box = 0;   ///< the longer side of the digit in it
+};
+
+using ImageStep = std::variant<Resize, CenterCrop, Digit>;
+
+struct Normalize {
+  float scale = 1;
+  std::vector<float> mean;  ///< of each channel
+  std::vector<float> std;   ///< of each channel, above 0
+};
+
+/// Grey to RGB: three times the same. RGB to grey: (19595 R + 38470 G + 7471 B + 32768) >> 16.
+Image to_channels(const Image& image, std::int64_t channels);
+
+/// \throws Error BadInput (smaller than the crop, too large after resizing), Unsupported.
+Image run_step(const ImageStep& step, const Image& image);
+
+/// float32 [channels, height, width]; (pixel * scale - mean) / std, rounded after each operation.
+Tensor normalize_to_chw(const Normalize& normalize, Mode mode, const Image& image);
+
+}  // namespace lenet

@@ -1,0 +1,70 @@
+#include "model/hash_check.h"
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <sstream>
+#include <utility>
+
+#include "io/file.h"
+#include "lenet/error.h"
+#include "model/sha256.h"
+
+namespace lenet {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kHashFile = "SHA256SUMS";
+
+/// SHA256SUMS: "<64 hexadecimal digits>  <name>" a line, as read by sha256sum -c.
+std::map<std::string, std::string> read_hashes(const std::string& path) {
+  std::map<std::string, std::string> hashes;
+  std::istringstream lines(read_file(path));
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty()) continue;
+    constexpr std::size_t kDigits = 64;
+    const auto is_digit = [](unsigned char byte) { return std::isxdigit(byte) != 0; };
+    const auto is_control = [](unsigned char byte) { return std::iscntrl(byte) != 0; };
+    if (line.size() < kDigits + 3 || line[kDigits] != ' ' ||
+        !std::all_of(line.begin(), line.begin() + kDigits, is_digit) ||
+        std::any_of(line.begin(), line.end(), is_control)) {
+      throw Error(ErrorCode::BadModel, "'" + path + "' is not a list of SHA-256 sums");
+    }
+    std::string digits = line.substr(0, kDigits);
+    std::transform(digits.begin(), digits.end(), digits.begin(),
+                   [](unsigned char digit) { return static_cast<char>(std::tolower(digit)); });
+    const std::string name = line.substr(kDigits + 2);
+    if (!hashes.emplace(name, std::move(digits)).second) {
+      throw Error(ErrorCode::BadModel, "'" + path + "' lists '" + name + "' twice");
+    }
+  }
+  return hashes;
+}
+
+}  // namespace
+
+void HashCheck::operator()(const std::string& path, const std::string& contents) {
+  if (!enabled_) return;
+  const auto& hashes = hashes_beside(path);
+  const auto found = hashes.find(fs::path(path).filename().string());
+  if (found == hashes.end()) return;
+  const std::string actual = sha256_hex(contents);
+  if (actual != found->second) {
+    throw Error(ErrorCode::BadModel, "'" + path + "' has SHA-256 " + actual + ", but " + kHashFile +
+                                         " beside it says " + found->second +
+                                         "; it was damaged or replaced, export it again");
+  }
+}
+
+const std::map<std::string, std::string>& HashCheck::hashes_beside(const std::string& path) {
+  const std::string folder = fs::path(path).parent_path().string();
+  const auto known = by_folder_.find(folder);
+  if (known != by_folder_.end()) return known->second;
+  const fs::path list = fs::path(folder) / kHashFile;
+  std::error_code failed;
+  auto& hashes = by_folder_[folder];
+  if (fs::exists(list, failed)) hashes = read_hashes(list.string());
+  return hashes;
+}
+
+}  // namespace lenet

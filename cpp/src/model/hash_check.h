@@ -1,0 +1,27 @@
+/// \file
+/// SHA256SUMS beside the files of a model.
+#pragma once
+
+#include <map>
+#include <string>
+
+namespace lenet {
+
+/// Compares files with the SHA256SUMS beside them; each list is read once.
+class HashCheck {
+ public:
+  /// \param enabled false: nothing is read and everything accepted
+  explicit HashCheck(bool enabled) : enabled_(enabled) {}
+
+  /// A file that no list names is accepted.
+  /// \throws Error BadModel when `contents` are not what the list says, or it is no list.
+  void operator()(const std::string& path, const std::string& contents);
+
+ private:
+  const std::map<std::string, std::string>& hashes_beside(const std::string& path);
+
+  bool enabled_;
+  std::map<std::string, std::map<std::string, std::string>> by_folder_;
+};
+
+}  // namespace lenet

@@ -1,0 +1,24 @@
+/// \file
+/// What a program has that one of Paddle's accelerators gets wrong.
+#pragma once
+
+#include <string>
+
+namespace lenet {
+
+struct ProgramTraits {
+  /// A transposed convolution with output_padding, which OpenVINO's reader of Paddle models leaves
+  /// out: other results without a word.
+  bool openvino_differs = false;
+  /// In PIR, a leaky_relu whose slope is stored as a double, as Paddle exports it: the pass of
+  /// oneDNN that fuses it with a convolution reads it as a float and faults.
+  bool activation_fusing_faults = false;
+  /// In PIR, an interpolation that oneDNN takes and then cannot run: its kernel's arguments have no
+  /// arrays of doubles, as which its scales are stored.
+  bool onednn_fails = false;
+};
+
+/// \returns nothing special for a program that cannot be read, which an engine refuses anyway.
+ProgramTraits read_program_traits(const std::string& program, bool pir);
+
+}  // namespace lenet

@@ -1,0 +1,51 @@
+/// \file
+/// What the rules of operators share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "model/operators.h"
+
+namespace lenet {
+
+inline constexpr std::int64_t kUnknown = -1;
+inline constexpr std::int64_t kMaxStep = 1 << 16;  // of strides, dilations, kernels
+
+inline constexpr int kBool = 0;
+inline constexpr int kInt32 = 2;
+inline constexpr int kInt64 = 3;
+inline constexpr int kUint8 = 20;
+
+/// The first of two names that an operator has: the two formats differ.
+std::string either(const Step& step, const char* one, const char* other);
+
+inline bool fits(std::int64_t a, std::int64_t b) {
+  return a == kUnknown || b == kUnknown || a == b;
+}
+
+/// Of the sizes in [from, to); unknown when one is.
+std::int64_t product(const Shape& shape, std::size_t from, std::size_t to);
+
+/// Of all sizes, an unknown one taken for 1.
+double volume(const Shape& shape);
+
+void require_range(const Step& step, const Integers& values, std::size_t count, std::int64_t least,
+                   std::int64_t most, const char* name);
+
+/// Whether the channels come last; the layout must be one of the two.
+bool channels_last(const Step& step, const std::string& name);
+
+/// The shape of what an elementwise operator gives.
+Shape broadcast(const Step& step, const Shape& a, const Shape& b);
+
+/// An optional argument that must be a vector of that size.
+void require_vector(const Step& step, const std::string& name, std::int64_t size);
+
+/// The output of an operator that moves values but does not change them.
+void give_rearranged(Step& step, const Shape& shape);
+
+/// The number of an element type in framework.proto.
+int dtype_named(const Step& step, const std::string& name);
+
+}  // namespace lenet

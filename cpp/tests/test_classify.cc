@@ -1,0 +1,149 @@
+#include <cmath>
+#include <filesystem>
+
+#include "class_names.h"
+#include "classify_options.h"
+#include "command_line.h"
+#include "image_files.h"
+#include "manifest.h"
+#include "results.h"
+#include "support.h"
+
+namespace lenet::tests {
+namespace fs = std::filesystem;
+namespace {
+
+using Names = std::vector<std::string>;
+
+apps::ClassifyOptions parse(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "lenet_classify");
+  std::vector<char*> argv;
+  for (auto& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  return apps::parse_classify_options(static_cast<int>(arguments.size()), argv.data());
+}
+
+void check_usage(const std::string& text, const std::vector<std::string>& arguments) {
+  CHECK_THROWS_WITH_AS(parse(arguments), doctest::Contains(text.c_str()), apps::UsageError);
+}
+
+}  // namespace
+
+TEST_CASE("images stand among the flags, and after --") {
+  const auto options =
+      parse({"a.png", "--model_dir=d", "--topk", "3", "b", "--format=csv", "--", "--c"});
+  CHECK(options.images == Names{"a.png", "b", "--c"});
+  CHECK(options.topk == 3);
+  CHECK(options.batch_size == 1);
+  CHECK(options.format == apps::ResultFormat::Csv);
+  CHECK_FALSE(options.softmax.has_value());
+  CHECK(parse({"--model_dir=d", "--softmax", "a"}).softmax == true);
+  CHECK(parse({"--model_dir=d", "--softmax", "false", "a"}).softmax == false);
+  CHECK(parse({"--help"}).help);
+}
+
+TEST_CASE("wrong usage of lenet_classify") {
+  check_usage("name a model", {"a.png"});
+  check_usage("name images", {"--model_dir=d"});
+  check_usage("instead", {"--model_dir=d", "--model_file=m", "a"});
+  check_usage("expected text, json or csv", {"--model_dir=d", "--format=xml", "a"});
+  check_usage("--topk is '0'", {"--model_dir=d", "--topk=0", "a"});
+  check_usage("--batch_size is 'x'", {"--model_dir=d", "--batch_size=x", "a"});
+  check_usage("expected true or false", {"--model_dir=d", "--softmax=no", "a"});
+  check_usage("unknown option --input", {"--model_dir=d", "--input=x", "a"});
+}
+
+TEST_CASE("the most probable classes, the lower number first when two are equal") {
+  const std::vector<float> logits = {1, 3, 3, -1};
+  const auto top = apps::top_classes(logits.data(), 4, 3, true);
+  REQUIRE(top.size() == 3);
+  CHECK(top[0].class_id == 1);
+  CHECK(top[1].class_id == 2);
+  CHECK(top[2].class_id == 0);
+  const double sum = 2 + std::exp(-2.0) + std::exp(-4.0);
+  CHECK(top[0].probability == doctest::Approx(1 / sum).epsilon(1e-7));
+  CHECK(top[2].probability == doctest::Approx(std::exp(-2.0) / sum).epsilon(1e-7));
+  CHECK(apps::top_classes(logits.data(), 4, 9, false).size() == 4);
+  CHECK(apps::top_classes(logits.data(), 4, 1, false)[0].probability == 3);
+  const std::vector<float> not_a_number = {NAN, 1, NAN, 2};
+  CHECK(apps::top_classes(not_a_number.data(), 4, 4, false)[1].class_id == 1);
+  CHECK(apps::top_classes(not_a_number.data(), 4, 4, false)[3].class_id == 2);
+  const std::vector<float> large = {1e30F, -1e30F};
+  CHECK(apps::top_classes(large.data(), 2, 1, true)[0].probability == 1);
+}
+
+TEST_CASE("results as text, CSV and JSON") {
+  const std::vector<apps::ImageResult> results = {{"a,\"b\"\n.png", {{1, 0.75F}, {0, 0.25F}}}};
+  const Names names = {"cat", "dog, \"hot\""};
+  using apps::ResultFormat;
+  CHECK(format_results(results, names, ResultFormat::Text) ==
+        "a,\"b\"?.png\n  0.750000  class 1  dog, \"hot\"\n  0.250000  class 0  cat\n");
+  CHECK(format_results(results, {}, ResultFormat::Text) ==
+        "a,\"b\"?.png\n  0.750000  class 1\n  0.250000  class 0\n");
+  CHECK(format_results(results, names, ResultFormat::Csv) ==
+        "file,rank,class_id,label,probability,error\n"
+        "\"a,\"\"b\"\"\n.png\",1,1,\"dog, \"\"hot\"\"\",0.75,\n"
+        "\"a,\"\"b\"\"\n.png\",2,0,cat,0.25,\n");
+  const std::vector<apps::ImageResult> other = {{"\xff.png", {{0, 1}}}};
+  const std::string json = format_results(other, {}, ResultFormat::Json);
+  CHECK(json.find(R"("label": null)") != std::string::npos);
+  CHECK(json.find(R"("class_id": 0)") != std::string::npos);
+}
+
+TEST_CASE("names of classes") {
+  const TemporaryFolder folder;
+  const auto read = [&](std::string_view contents) {
+    return apps::read_class_names(write_file(folder / "labels", contents));
+  };
+  CHECK(read("cat\r\n\n hot dog \nbird") == Names{"cat", "hot dog", "bird"});
+  CHECK(read("\xef\xbb\xbf"
+             "0 cat\n1\thot dog\n") == Names{"cat", "hot dog"});
+  CHECK(read("0 cat\n2 dog\n") == Names{"0 cat", "2 dog"});
+  CHECK(read("0\n1\n2\n") == Names{"0", "1", "2"});
+  check_error(ErrorCode::BadInput, "lists no label", [&] { read(" \n"); });
+  check_error(ErrorCode::BadInput, "UTF-8", [&] { read("\xff\n"); });
+  check_error(ErrorCode::FileNotFound, "nowhere", [] { apps::read_class_names("/nowhere"); });
+}
+
+TEST_CASE("image files of a folder") {
+  const TemporaryFolder folder;
+  for (const char* name : {"b.PNG", "a.jpeg", ".hidden.png", "notes.txt", "c.webp"}) {
+    write_file(folder / name, "");
+  }
+  fs::create_directory(folder / "d.png");
+  CHECK(apps::find_images({folder.path(), folder / "notes.txt"}) ==
+        Names{folder / "a.jpeg", folder / "b.PNG", folder / "c.webp", folder / "notes.txt"});
+  check_error(ErrorCode::FileNotFound, "no image in this folder",
+              [&] { apps::find_images({folder / "d.png"}); });
+  check_error(ErrorCode::FileNotFound, "missing.png",
+              [&] { apps::find_images({folder / "missing.png"}); });
+}
+
+TEST_CASE("the manifest beside a model") {
+  const TemporaryFolder folder;
+  const auto read = [&](const std::string& contents) {
+    write_file(folder / "manifest.json", contents);
+    return apps::read_manifest(folder / "net.json", true);
+  };
+  CHECK(apps::read_manifest(folder / "net.json", true).classes.empty());
+  const std::string whole =
+      R"({"format_version": 1, "softmax": true, "classes": ["a"], "models": {"net.json": {}}})";
+  CHECK(read(whole).softmax == true);
+  CHECK(read(whole).classes == Names{"a"});
+  CHECK_FALSE(apps::read_manifest(folder / "other.json", true).softmax.has_value());
+  const std::string unknown =
+      R"({"format_version": 1, "softmax": null, "classes": [], "models": {"net.json": {}}})";
+  CHECK_FALSE(read(unknown).softmax.has_value());
+  for (const char* damaged : {"", "[]", "{}", R"({"format_version": 2, "models": {}})",
+                              R"({"format_version": 1, "models": {"net.json": {}}})",
+                              R"({"format_version": 1, "softmax": 1, "classes": [],
+                                  "models": {"net.json": {}}})"}) {
+    check_error(ErrorCode::BadModel, "manifest.json' is not a valid manifest",
+                [&] { read(damaged); });
+  }
+  read(whole);
+  write_file(folder / "SHA256SUMS", std::string(64, '0') + "  manifest.json\n");
+  check_error(ErrorCode::BadModel, "SHA-256", [&] { read(whole); });
+}
+
+}  // namespace lenet::tests

@@ -1,0 +1,548 @@
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <numeric>
+#include <thread>
+
+#include "images/decode.h"
+#include "images/exif.h"
+#include "images/jpeg.h"
+#include "images/png.h"
+#include "images/resize.h"
+#include "images/steps.h"
+#include "lenet/image_pipeline.h"
+#include "support.h"
+
+namespace lenet::tests {
+namespace fs = std::filesystem;
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+
+const std::string kSix("\x00\x01\x80\xff\x33\x66", 6);
+
+Image numbered(std::int64_t height, std::int64_t width, std::int64_t channels = 1) {
+  Image image{Bytes(static_cast<std::size_t>(height * width * channels)), height, width, channels};
+  std::iota(image.pixels.begin(), image.pixels.end(), std::uint8_t{0});
+  return image;
+}
+
+/// What a file with this content decodes to.
+class Decoder {
+ public:
+  Image operator()(std::string_view contents) const {
+    return decode_image(write_file(folder_ / "image", contents));
+  }
+  /// Errors name the file.
+  void refuses(std::string_view contents, std::string_view text,
+               ErrorCode code = ErrorCode::BadInput) const {
+    check_error(code, text, [&] { (*this)(contents); });
+    check_error(code, folder_ / "image", [&] { (*this)(contents); });
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+std::string big_endian(std::uint32_t value) {
+  std::string bytes;
+  for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift);
+  return bytes;
+}
+
+std::string chunk(const std::string& type, const std::string& content) {
+  return big_endian(static_cast<std::uint32_t>(content.size())) + type + content +
+         big_endian(crc32(type + content));
+}
+
+/// Deflate's stored blocks: what goes in comes out.
+std::string stored(const std::string& bytes) {
+  std::string result = "\x78\x01";
+  constexpr std::size_t kMost = 65535;
+  for (std::size_t at = 0; at == 0 || at < bytes.size(); at += kMost) {
+    const std::string block = bytes.substr(at, kMost);
+    result += at + kMost >= bytes.size() ? '\x01' : '\x00';
+    result += bytes_of(static_cast<std::uint16_t>(block.size()));
+    result += bytes_of(static_cast<std::uint16_t>(~block.size()));
+    result += block;
+  }
+  return result + std::string(4, '\0');  // stb does not look at the sum
+}
+
+/// A PNG of these rows, each of which begins with its filter, 0.
+std::string png(std::uint32_t height, std::uint32_t width, char depth, char colour,
+                const std::string& rows, const std::string& more = "") {
+  const std::string header =
+      big_endian(width) + big_endian(height) + depth + colour + std::string(3, '\0');
+  return "\x89PNG\r\n\x1a\n" + chunk("IHDR", header) + more + chunk("IDAT", stored(rows)) +
+         chunk("IEND", "");
+}
+
+/// EXIF data with an orientation, in either byte order.
+std::string exif(char orientation, bool little_endian) {
+  const std::string little("II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0", 18);
+  const std::string big("MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01", 18);
+  const std::string end(8, '\0');
+  return little_endian ? little + orientation + end : big + '\0' + orientation + end;
+}
+
+std::string preprocess(const std::string& steps, const std::string& mode = "L") {
+  return R"({"format_version": 1, "mode": ")" + mode + R"(", "steps": [)" + steps + "]}";
+}
+
+const std::string kNormalize = R"({"type": "Normalize", "scale": 1, "mean": [0], "std": [1]})";
+const std::string kToChw = R"({"type": "ToCHW"})";
+const std::string kLast = kNormalize + ", " + kToChw;
+const std::string kLast3 =
+    R"({"type": "Normalize", "scale": 1, "mean": [0, 0, 0], "std": [1, 1, 1]}, )" + kToChw;
+
+/// What a preprocess.json with this content is.
+class Loader {
+ public:
+  ImagePipeline operator()(std::string_view contents) const {
+    return ImagePipeline::load(write_file(folder_ / "preprocess.json", contents));
+  }
+  void refuses(std::string_view contents, std::string_view text) const {
+    CAPTURE(contents);
+    check_error(ErrorCode::BadModel, text, [&] { (*this)(contents); });
+    check_error(ErrorCode::BadModel, folder_ / "preprocess.json", [&] { (*this)(contents); });
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+/// Resizes one row of grey levels by the definition: weights of the filter stretched to the size,
+/// normalized over the pixels that there are.
+Bytes resized_row(const Bytes& row, std::size_t to, double support, double (*filter)(double)) {
+  const double step = static_cast<double>(row.size()) / static_cast<double>(to);
+  const double stretch = std::max(step, 1.0);
+  Bytes result;
+  for (std::size_t i = 0; i < to; ++i) {
+    const double center = (static_cast<double>(i) + 0.5) * step;
+    double sum = 0;
+    double weights = 0;
+    for (std::size_t j = 0; j < row.size(); ++j) {
+      const double distance = std::abs(static_cast<double>(j) + 0.5 - center) / stretch;
+      const double weight = distance < support ? filter(distance) : 0;
+      weights += weight;
+      sum += weight * row[j];
+    }
+    result.push_back(
+        static_cast<std::uint8_t>(std::clamp(std::floor(sum / weights + 0.5), 0.0, 255.0)));
+  }
+  return result;
+}
+
+double triangle(double x) { return 1 - x; }
+double catmull_rom(double x) {
+  return x < 1 ? (1.5 * x - 2.5) * x * x + 1 : ((-0.5 * x + 2.5) * x - 4) * x + 2;
+}
+
+}  // namespace
+
+TEST_CASE("what needs no library: PGM, PPM, .npy") {
+  const Decoder decode;
+  const Image grey = decode("P5\n3 2\n255\n" + kSix);
+  CHECK(grey.height == 2);
+  CHECK(grey.width == 3);
+  CHECK(grey.channels == 1);
+  CHECK(std::string(grey.pixels.begin(), grey.pixels.end()) == kSix);
+  const Image colour = decode("P6 # a comment\n1 2 255\n" + kSix);
+  CHECK(colour.height == 2);
+  CHECK(colour.width == 1);
+  CHECK(colour.channels == 3);
+  CHECK(std::string(colour.pixels.begin(), colour.pixels.end()) == kSix);
+  const auto npy = [](const std::string& dtype, const std::string& shape) {
+    const std::string header =
+        "{'descr': '" + dtype + "', 'fortran_order': False, 'shape': (" + shape + "), }\n";
+    return std::string("\x93NUMPY\x01\x00", 8) +
+           bytes_of(static_cast<std::uint16_t>(header.size())) + header;
+  };
+  CHECK(decode(npy("|u1", "2, 3") + kSix).channels == 1);
+  CHECK(decode(npy("|u1", "6, 1, 1") + kSix).height == 6);
+  CHECK(decode(npy("|u1", "1, 2, 3") + kSix).channels == 3);
+  for (const char* shape : {"6,", "1, 1, 2, 3", "1, 3, 2", "6, 1, 0", "0, 3"}) {
+    CAPTURE(shape);
+    decode.refuses(
+        npy("|u1", shape) + (std::string(shape).find('0') == std::string::npos ? kSix : ""),
+        "an image is uint8");
+  }
+  decode.refuses(npy("<f4", "1, 1") + std::string(4, '\0'), "an image is uint8");
+  decode.refuses("P6\n1 2\n65535\n" + kSix, "65535");
+  decode.refuses("P6\n1 3\n255\n" + kSix, "damaged");
+  decode.refuses("P6\nx", "bad PPM header");
+}
+
+TEST_CASE("what is no image, or one of another kind") {
+  const Decoder decode;
+  decode.refuses("", "empty");
+  for (const std::string text : {"hello", "P", "P8 1 1 255 x", "\x89PNX", "B", "\xff\xd8"}) {
+    decode.refuses(text, "not an image");
+  }
+  for (const std::string& text :
+       {std::string("GIF89a"), std::string("RIFF\0\0\0\0WEBP", 12), std::string("II*\0", 4),
+        std::string("MM\0*", 4), std::string("P3 1 1 255 1 2 3"),
+        std::string("\0\0\0\x18"
+                    "ftypheic",
+                    12)}) {
+    decode.refuses(text, "convert it to PNG", ErrorCode::Unsupported);
+  }
+  check_error(ErrorCode::FileNotFound, "No such file", [] { decode_image("/nowhere/at/all"); });
+  check_error(ErrorCode::FileNotFound, "folder", [] { decode_image("/"); });
+}
+
+TEST_CASE("without stb photos are refused with the remedy") {
+  if (can_decode_photos()) return;
+  const Decoder decode;
+  const std::string rows(2, '\0');
+  decode.refuses(png(1, 1, 8, 0, rows), "libstb-dev", ErrorCode::Unsupported);
+  decode.refuses("\xff\xd8\xff\xe0", "libstb-dev", ErrorCode::Unsupported);
+  decode.refuses("BM", "libstb-dev", ErrorCode::Unsupported);
+  check_error(ErrorCode::Unsupported, "libstb-dev",
+              [] { resize(numbered(4, 4), 2, 2, Interpolation::Bilinear); });
+}
+
+TEST_CASE("PNG: depths, alpha over white, transparent colour") {
+  if (!can_decode_photos()) return;
+  const Decoder decode;
+  const auto pixels = [&](const std::string& file) { return decode(file).pixels; };
+  CHECK(pixels(png(2, 1, 8, 0, std::string("\0\x07\0\xf0", 4))) == Bytes{7, 240});
+  // 16 bits: the high byte.
+  CHECK(pixels(png(1, 2, 16, 0, std::string("\0\x12\xff\xfe\x00", 5))) == Bytes{0x12, 0xfe});
+  // 100 at alpha 51 (a fifth): 100 / 5 + 255 * 4 / 5.
+  const Image half = decode(png(1, 1, 8, 4, std::string("\0\x64\x33", 3)));
+  CHECK(half.channels == 1);
+  CHECK(half.pixels == Bytes{224});
+  const Image colour = decode(png(1, 2, 8, 6, std::string("\0\x64\0\xff\xff\x01\x02\x03\0", 9)));
+  CHECK(colour.channels == 3);
+  CHECK(colour.pixels == Bytes{100, 0, 255, 255, 255, 255});
+  const std::string transparent = chunk("tRNS", std::string("\0\x07", 2));
+  CHECK(pixels(png(1, 2, 8, 0, std::string("\0\x07\x08", 3), transparent)) == Bytes{255, 8});
+}
+
+TEST_CASE("PNG: damaged, cut short, or a bomb") {
+  if (!can_decode_photos()) return;
+  const Decoder decode;
+  const std::string whole = png(2, 3, 8, 0, std::string("\0\1\2\3\0\4\5\6", 8));
+  CHECK(decode(whole).pixels == Bytes{1, 2, 3, 4, 5, 6});
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    CAPTURE(size);
+    check_error(ErrorCode::BadInput, "", [&] { decode(whole.substr(0, size)); });
+  }
+  for (std::size_t at = 8; at < whole.size(); ++at) {
+    CAPTURE(at);
+    std::string flipped = whole;
+    flipped[at] = static_cast<char>(flipped[at] ^ 0x10);
+    check_error(ErrorCode::BadInput, "", [&] { decode(flipped); });
+  }
+  decode.refuses(png(20000, 20000, 8, 2, "\0"), "20000 x 20000 pixels, over the limit");
+  decode.refuses(png(0, 1, 8, 0, ""), "damaged");
+  decode.refuses(png(2, 3, 8, 0, std::string("\0\1\2\3\0\4\5", 7)), "damaged");
+}
+
+TEST_CASE("BMP: from the bottom up, 32 bits without alpha, cut short") {
+  if (!can_decode_photos()) return;
+  const auto bmp = [](std::uint16_t bits, const std::string& rows) {
+    const auto number = [](std::uint32_t value) { return bytes_of(value); };
+    return "BM" + number(0) + number(0) + number(54) + number(40) + number(1) + number(2) +
+           bytes_of<std::uint16_t>(1) + bytes_of(bits) + std::string(24, '\0') + rows;
+  };
+  const Decoder decode;
+  const std::string whole = bmp(24, std::string("\x01\x02\x03\0\x04\x05\x06\0", 8));
+  const Bytes expected = {6, 5, 4, 3, 2, 1};
+  CHECK(decode(whole).pixels == expected);
+  CHECK(decode(bmp(32, std::string("\x01\x02\x03\x07\x04\x05\x06\0", 8))).pixels == expected);
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    CAPTURE(size);
+    check_error(ErrorCode::BadInput, "", [&] { decode(whole.substr(0, size)); });
+  }
+}
+
+TEST_CASE("JPEG: what a decoder is given") {
+  const auto segment = [](char marker, const std::string& content) {
+    const std::size_t length = content.size() + 2;
+    return std::string{'\xff', marker, static_cast<char>(length >> 8),
+                       static_cast<char>(length & 0xff)} +
+           content;
+  };
+  const std::string start = "\xff\xd8";
+  const std::string end = "\xff\xd9";
+  const std::string frame = segment('\xc0', std::string("\x08\0\x02\0\x03\x01\x01\x11\0", 9));
+  // One code of one bit, for 7.
+  const std::string table =
+      segment('\xc4', std::string("\0\x01", 2) + std::string(15, '\0') + '\x07');
+  const std::string scan = segment('\xda', std::string("\x01\x01\0\0\x3f\0", 6)) +
+                           std::string("a\xff\0b\xff\xd0\xff\xff\xd1z", 10);
+  const std::string exif_data = segment('\xe1', std::string("Exif\0\0", 6) + exif('\x06', true));
+  const Jpeg jpeg = read_jpeg(start + segment('\xfe', "comment") + "stray" + exif_data + "\xff" +
+                                  frame + table + scan + end + "more",
+                              "a.jpg");
+  CHECK(jpeg.container.height == 2);
+  CHECK(jpeg.container.width == 3);
+  CHECK(jpeg.container.orientation == 6);
+  CHECK(jpeg.stream ==
+        start + frame + table + scan.substr(0, 14) + std::string("\xff\xd0\xff\xd1z", 5) + end);
+  const auto refuses = [&](const std::string& middle, const std::string& text,
+                           ErrorCode code = ErrorCode::BadInput) {
+    check_error(code, text, [&] { read_jpeg(start + middle + end, "a.jpg"); });
+    check_error(code, "'a.jpg' is a ", [&] { read_jpeg(start + middle + end, "a.jpg"); });
+  };
+  refuses(segment('\xc4', std::string("\0\xff\x02", 3) + std::string(14 + 257, '\0')),
+          "more than 256 codes");
+  refuses(segment('\xc4', std::string("\0\xff\x01", 3) + std::string(14 + 255, '\0')), "cut short");
+  refuses(segment('\xc4', "\x01\x01"), "cut short");
+  refuses(std::string("\xff\xc4\0\x01", 4), "no length");
+  refuses(std::string("\xff\xc4\x01\0", 4), "cut short");
+  refuses(frame + frame, "several frames");
+  refuses(start, "second time");
+  refuses(segment('\xc9', "arithmetic"), "convert it to PNG", ErrorCode::Unsupported);
+  refuses(segment('\xc0', std::string("\x08\0\x02\0\x03\x04", 6)), "CMYK", ErrorCode::Unsupported);
+  check_error(ErrorCode::BadInput, "cut short", [&] { read_jpeg(start + frame + scan, "a.jpg"); });
+}
+
+TEST_CASE("EXIF: where the first row and column are") {
+  // TIFF 6.0: 1 is upright; the others as they come out of the camera, to become 1 2 3 / 4 5 6.
+  const std::vector<std::pair<Image, int>> cases = {
+      {{{1, 2, 3, 4, 5, 6}, 2, 3, 1}, 1}, {{{3, 2, 1, 6, 5, 4}, 2, 3, 1}, 2},
+      {{{6, 5, 4, 3, 2, 1}, 2, 3, 1}, 3}, {{{4, 5, 6, 1, 2, 3}, 2, 3, 1}, 4},
+      {{{1, 4, 2, 5, 3, 6}, 3, 2, 1}, 5}, {{{3, 6, 2, 5, 1, 4}, 3, 2, 1}, 6},
+      {{{6, 3, 5, 2, 4, 1}, 3, 2, 1}, 7}, {{{4, 1, 5, 2, 6, 3}, 3, 2, 1}, 8}};
+  for (const auto& [image, orientation] : cases) {
+    CAPTURE(orientation);
+    for (const bool little_endian : {false, true}) {
+      CHECK(exif_orientation(exif(static_cast<char>(orientation), little_endian)) == orientation);
+    }
+    const Image result = upright(image, orientation);
+    CHECK(result.height == 2);
+    CHECK(result.width == 3);
+    CHECK(result.pixels == Bytes{1, 2, 3, 4, 5, 6});
+  }
+  CHECK(upright(numbered(1, 2, 3), 8).pixels == Bytes{3, 4, 5, 0, 1, 2});
+}
+
+TEST_CASE("EXIF that says nothing leaves an image as it is") {
+  const std::string whole = exif(6, true);
+  for (std::size_t size = 0; size < 20; ++size) CHECK(exif_orientation(whole.substr(0, size)) == 1);
+  CHECK(exif_orientation(exif(0, true)) == 1);
+  CHECK(exif_orientation(exif(9, false)) == 1);
+  CHECK(exif_orientation("XX" + whole.substr(2)) == 1);
+  std::string far = whole;
+  far[7] = '\xff';  // the directory is beyond the end
+  CHECK(exif_orientation(far) == 1);
+  std::string text = whole;
+  text[12] = '\x02';  // the type of a text
+  CHECK(exif_orientation(text) == 1);
+}
+
+TEST_CASE("EXIF of a PNG is applied") {
+  if (!can_decode_photos()) return;
+  const Image image =
+      Decoder()(png(1, 3, 8, 0, std::string("\0\1\2\3", 4), chunk("eXIf", exif('\x06', false))));
+  CHECK(image.height == 3);
+  CHECK(image.width == 1);
+  CHECK(image.pixels == Bytes{1, 2, 3});
+}
+
+TEST_CASE("modes: grey and colour") {
+  const Image colour{{255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 20, 30}, 1, 4, 3};
+  // ITU-R 601-2 luma.
+  CHECK(to_channels(colour, 1).pixels == Bytes{76, 150, 29, 18});
+  CHECK(to_channels(numbered(1, 2), 3).pixels == Bytes{0, 0, 0, 1, 1, 1});
+  const Loader load;
+  CHECK(load(preprocess(kLast3, "RGB"))(colour).data ==
+        std::vector<float>{255, 0, 0, 10, 0, 255, 0, 20, 0, 0, 255, 30});
+  CHECK(load(preprocess(kLast3, "BGR"))(colour).data ==
+        std::vector<float>{0, 0, 255, 30, 0, 255, 0, 20, 255, 0, 0, 10});
+  CHECK(load(preprocess(kLast3, "RGB")).channels() == 3);
+  CHECK(load(preprocess(kLast, "L")).channels() == 1);
+}
+
+TEST_CASE("Normalize rounds after each operation") {
+  const Normalize normalize{0.00392156862745098F, {0.485F}, {0.229F}};
+  const Tensor tensor = normalize_to_chw(normalize, Mode::Grey, numbered(16, 16));
+  CHECK(tensor.shape == Shape{1, 16, 16});
+  for (int pixel = 0; pixel < 256; ++pixel) {
+    volatile float value = static_cast<float>(pixel) * 0.00392156862745098F;
+    value = value - 0.485F;
+    value = value / 0.229F;
+    CHECK(tensor.data[static_cast<std::size_t>(pixel)] == value);
+  }
+}
+
+TEST_CASE("CenterCrop: the middle, half a pixel to even") {
+  const auto top_of = [](std::int64_t height, std::int64_t crop) {
+    return static_cast<int>(run_step(CenterCrop{crop, 1}, numbered(height, 1)).pixels[0]);
+  };
+  CHECK(top_of(10, 4) == 3);
+  CHECK(top_of(5, 4) == 0);   // 0.5
+  CHECK(top_of(7, 4) == 2);   // 1.5
+  CHECK(top_of(9, 4) == 2);   // 2.5
+  CHECK(top_of(11, 4) == 4);  // 3.5
+  CHECK(run_step(CenterCrop{1, 2}, numbered(3, 4, 3)).pixels == Bytes{15, 16, 17, 18, 19, 20});
+  check_error(ErrorCode::BadInput, "cannot crop 2 x 5 pixels from 4 x 4",
+              [] { run_step(CenterCrop{5, 2}, numbered(4, 4)); });
+}
+
+TEST_CASE("Resize: the size that comes out") {
+  const auto size_of = [](std::int64_t short_side, std::int64_t height, std::int64_t width) {
+    const Image image =
+        run_step(Resize{short_side, 0, 0, Interpolation::Nearest}, numbered(height, width));
+    return std::pair(image.height, image.width);
+  };
+  CHECK(size_of(256, 375, 500) == std::pair<std::int64_t, std::int64_t>(256, 341));  // 341.3
+  CHECK(size_of(256, 500, 375) == std::pair<std::int64_t, std::int64_t>(341, 256));
+  CHECK(size_of(2, 3, 8) == std::pair<std::int64_t, std::int64_t>(2, 5));  // 5.3
+  CHECK(size_of(7, 3, 3) == std::pair<std::int64_t, std::int64_t>(7, 7));
+  const Image wide = numbered(1, 200);
+  for (const auto interpolation : {Interpolation::Nearest, Interpolation::Bilinear}) {
+    check_error(ErrorCode::BadInput, "pixels are refused",
+                [&] { run_step(Resize{1'000'000, 0, 0, interpolation}, wide); });
+  }
+}
+
+TEST_CASE("Resize: the values") {
+  CHECK(resize(numbered(1, 6), 1, 3, Interpolation::Nearest).pixels == Bytes{1, 3, 5});
+  CHECK(resize(numbered(2, 2), 4, 2, Interpolation::Nearest).pixels ==
+        Bytes{0, 1, 0, 1, 2, 3, 2, 3});
+  CHECK(resize(numbered(3, 3), 3, 3, Interpolation::Bicubic).pixels == numbered(3, 3).pixels);
+  if (!can_decode_photos()) return;
+  Bytes row;
+  for (int i = 0; i < 150; ++i) row.push_back(static_cast<std::uint8_t>(i * i * 37 % 251));
+  for (const std::int64_t to : {1, 7, 40, 149, 151, 400}) {
+    CAPTURE(to);
+    const auto count = static_cast<std::size_t>(to);
+    for (const auto& [interpolation, expected] :
+         {std::pair(Interpolation::Bilinear, resized_row(row, count, 1, triangle)),
+          std::pair(Interpolation::Bicubic, resized_row(row, count, 2, catmull_rom))}) {
+      const Bytes across = resize({row, 1, 150, 1}, 1, to, interpolation).pixels;
+      const Bytes down = resize({row, 150, 1, 1}, to, 1, interpolation).pixels;
+      CHECK(across == down);
+      REQUIRE(across.size() == expected.size());
+      int most = 0;
+      for (std::size_t i = 0; i < count; ++i)
+        most = std::max(most, std::abs(across[i] - expected[i]));
+      CHECK(most <= 1);
+    }
+  }
+  // Colour, larger than what is resampled at once, and white to its very corner.
+  const Image white{Bytes(200 * 150 * 3, 255), 200, 150, 3};
+  const Image smaller = resize(white, 66, 67, Interpolation::Bicubic);
+  CHECK(smaller.pixels == Bytes(66 * 67 * 3, 255));
+}
+
+TEST_CASE("only images go in") {
+  const ImagePipeline pipeline = Loader()(preprocess(kLast));
+  CHECK(pipeline(numbered(2, 3)).shape == Shape{1, 2, 3});
+  for (const Image& image :
+       {Image{}, Image{{1, 2}, 1, 1, 2}, Image{{1, 2}, 1, 3, 1}, Image{{1, 2}, -1, -2, 1},
+        Image{{}, std::int64_t{1} << 40, std::int64_t{1} << 40, 1}, Image{{1, 2, 3, 4}, 1, 1, 4}}) {
+    check_error(ErrorCode::BadInput, "not an image", [&] { pipeline(image); });
+  }
+}
+
+TEST_CASE("preprocess.json: what is accepted") {
+  const Loader load;
+  const std::string steps =
+      R"({"type": "Resize", "size": [4, 5], "interpolation": "nearest"},
+         {"type": "CenterCrop", "size": [2, 3]}, )";
+  CHECK(load(preprocess(steps + kLast3, "RGB"))(numbered(9, 9, 3)).shape == Shape{3, 2, 3});
+  CHECK(load(preprocess(R"({"type": "Digit", "size": 28, "box": 20}, )" + kLast))(numbered(28, 28))
+            .shape == Shape{1, 28, 28});
+}
+
+TEST_CASE("preprocess.json: what is refused, and where it is wrong") {
+  const Loader load;
+  load.refuses("", "parse error");
+  load.refuses("[]", "expected an object");
+  load.refuses("{}", "format_version missing");
+  load.refuses(R"({"format_version": 2, "mode": "L", "steps": []})", "format_version: expected 1");
+  load.refuses(R"({"format_version": true, "mode": "L", "steps": []})", "format_version");
+  load.refuses(R"({"format_version": 1, "mode": "CMYK", "steps": []})", "mode: expected one of L");
+  load.refuses(R"({"format_version": 1, "mode": "L", "steps": {}})", "steps: expected a list");
+  load.refuses(R"({"format_version": 1, "mode": "L", "steps": [], "more": 1})", "unknown more");
+  load.refuses(R"({"format_version": 1, "mode": "L", "mode": "L", "steps": []})", "second time");
+  load.refuses(preprocess(kLast) + "x", "parse error");
+  load.refuses(preprocess(""), "expected Normalize and ToCHW");
+  load.refuses(preprocess(kNormalize), "expected Normalize and ToCHW");
+  load.refuses(preprocess(kToChw), "steps[0]");
+  load.refuses(preprocess(kLast + ", " + kToChw), "steps[2]");
+  load.refuses(preprocess(kNormalize + ", " + kLast), "steps[1]");
+  load.refuses(preprocess(kLast3), "3 channels, the mode has 1");
+  const std::string digit = R"({"type": "Digit", "size": 28, "box": 20}, )";
+  load.refuses(preprocess(digit + kLast3, "RGB"), "steps[0]: Digit takes mode L");
+  for (const auto& [step, problem] : std::vector<std::pair<std::string, std::string>>{
+           {"1", "steps[0]: expected an object, found 1"},
+           {R"({"type": "Flip"})", "steps[0].type: expected one of Resize"},
+           {R"({"size": [1, 1]})", "steps[0]: type missing"},
+           {R"({"type": "CenterCrop"})", "steps[0]: size missing"},
+           {R"({"type": "CenterCrop", "size": [1, 1], "pad": 0})", "steps[0]: unknown pad"},
+           {R"({"type": "CenterCrop", "size": [1]})", "steps[0].size"},
+           {R"({"type": "CenterCrop", "size": [0, 1]})", "steps[0].size[0]"},
+           {R"({"type": "CenterCrop", "size": [1.0, 1]})", "steps[0].size[0]"},
+           {R"({"type": "CenterCrop", "size": [1, 99999999999999999999]})", "steps[0].size[1]"},
+           {R"({"type": "CenterCrop", "size": [20000, 20000]})", "over the limit"},
+           {R"({"type": "Resize", "interpolation": "nearest"})", "either short_side or size"},
+           {R"({"type": "Resize", "short_side": 1, "size": [1, 1], "interpolation": "nearest"})",
+            "either short_side or size"},
+           {R"({"type": "Resize", "short_side": 1})", "interpolation missing"},
+           {R"({"type": "Resize", "short_side": 1, "interpolation": "lanczos"})",
+            "expected one of nearest, bilinear, bicubic"},
+           {R"({"type": "Resize", "short_side": -1, "interpolation": "nearest"})", "short_side"},
+           {R"({"type": "Digit", "size": 28, "box": 28})", "less than size"},
+           {R"({"type": "Digit", "size": 1025, "box": 20})", "from 1 to 1024"}}) {
+    load.refuses(preprocess(step + ", " + kLast), problem);
+  }
+  const auto normalize = [](const std::string& scale, const std::string& mean,
+                            const std::string& std) {
+    return preprocess(R"({"type": "Normalize", "scale": )" + scale + R"(, "mean": )" + mean +
+                      R"(, "std": )" + std + "}, " + kToChw);
+  };
+  load.refuses(normalize("0", "[0]", "[1]"), "scale");
+  load.refuses(normalize("1e-60", "[0]", "[1]"), "scale");
+  load.refuses(normalize("1e39", "[0]", "[1]"), "float32");
+  load.refuses(normalize("NaN", "[0]", "[1]"), "parse error");
+  load.refuses(normalize("1", "[0]", "[0]"), "std");
+  load.refuses(normalize("1", "[0]", "[-1]"), "std");
+  load.refuses(normalize("1", "[]", "[]"), "std");
+  load.refuses(normalize("1", "[0, 0]", "[1]"), "std");
+  load.refuses(normalize("1", "0", "[1]"), "mean: expected a list");
+  load.refuses(normalize("1", "[\"\xc3\xa4\"]", "[1]"), "mean[0]: expected a number");
+  check_error(ErrorCode::FileNotFound, "nowhere", [] { ImagePipeline::load("/nowhere"); });
+}
+
+TEST_CASE("preprocess.json is compared with SHA256SUMS beside it") {
+  const TemporaryFolder folder;
+  const std::string path = write_file(folder / "preprocess.json", preprocess(kLast));
+  write_file(folder / "SHA256SUMS", std::string(64, '0') + "  other.json\n");
+  CHECK(ImagePipeline::load(path).channels() == 1);
+  write_file(folder / "SHA256SUMS", std::string(64, '0') + "  preprocess.json\n");
+  check_error(ErrorCode::BadModel, "SHA-256", [&] { ImagePipeline::load(path); });
+  CHECK(ImagePipeline::load(path, false).channels() == 1);
+}
+
+TEST_CASE("one pipeline in many threads") {
+  const TemporaryFolder folder;
+  const std::string path = write_file(folder / "a.ppm", "P6\n1 2\n255\n" + kSix);
+  const std::string photo =
+      write_file(folder / "a.png", png(2, 3, 8, 0, std::string("\0\1\2\3\0\4\5\6", 8)));
+  const std::string broken = write_file(folder / "b.png", png(2, 3, 8, 0, "x"));
+  const ImagePipeline pipeline = Loader()(
+      preprocess(R"({"type": "Resize", "short_side": 7, "interpolation": "nearest"}, )" + kLast));
+  const Tensor expected = pipeline(decode_image(path));
+  const auto work = [&] {
+    for (int i = 0; i < 20; ++i) {
+      const ImagePipeline copy = pipeline;
+      CHECK(copy(decode_image(path)).data == expected.data);
+      if (!can_decode_photos()) continue;
+      CHECK(decode_image(photo).pixels == Bytes{1, 2, 3, 4, 5, 6});
+      check_error(ErrorCode::BadInput, "b.png", [&] { decode_image(broken); });
+      CHECK(resize(numbered(4, 4), 2, 3, Interpolation::Bicubic).width == 3);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) threads.emplace_back(work);
+  for (auto& thread : threads) thread.join();
+}
+
+}  // namespace lenet::tests

@@ -1,0 +1,92 @@
+"""The engines that compute a classifier's outputs, behind one interface.
+
+Inference engines load an exported model and only run it; training engines can also compute
+gradients, and run the model as it was trained or exported:
+
+* ``paddle``: inference engine, the C++ predictor of this package;
+* ``python``: inference engine, ``paddle.inference``;
+* ``dygraph``: training engine, a registered model's layer with trained parameters;
+* ``executor``: training engine, ``paddle.static.Executor`` with an exported model.
+
+Paddle is imported when an engine that needs it is opened, not with this module.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from lenet_cpp.errors import BackendFailure, BadInput, Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["Engine", "Settings", "paddle_failures", "require_finite"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an engine computes, as it has it itself and not as it was asked to."""
+
+    paddle_version: str
+    paddle_commit: str | None
+    """Of the Paddle library; None when the installed package is of another version."""
+    cuda_version: str | None
+    """That the Paddle library was built with; None for one without CUDA."""
+    cudnn_version: str | None
+    accelerator: str
+    """What computes the operators: ``plain`` Paddle kernels, ``onednn`` or ``openvino``."""
+    ir_optim: bool
+    memory_optim: bool
+    threads: int
+    runtime_device: str = "cpu"
+    tensorrt: bool = False
+    precision: str = "fp32"
+
+
+class Engine(Protocol):
+    """A loaded model. Not to be called from two threads at once."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """``(N, channels, height, width)``, -1 for what is free."""
+        ...
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the outputs [N, classes] of a C-contiguous batch of the input's shape."""
+        ...
+
+    def settings(self, batch_size: int) -> Settings:
+        """How batches of this size are computed."""
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+@contextmanager
+def paddle_failures(doing: str) -> Iterator[None]:
+    """Turn what Paddle raises into :class:`BackendFailure`, in one line."""
+    try:
+        yield
+    except Error:
+        raise
+    except Exception as error:
+        from lenet_cpp._paddle_run import last_line
+
+        raise BackendFailure(f"Paddle failed while {doing}: {last_line(error)}") from error
+
+
+def require_finite(batch: NDArray[np.float32]) -> None:
+    """Refuse NaN and infinity, as the C++ predictor does.
+
+    Rectifiers and max-pooling swallow them: the outputs would look like any others.
+    """
+    if not np.isfinite(batch).all():
+        raise BadInput("the images hold NaN or infinity")

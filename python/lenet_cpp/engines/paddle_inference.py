@@ -1,0 +1,175 @@
+"""Inference engine: ``paddle.inference`` in Python."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lenet_cpp.engines import Settings, paddle_failures, require_finite
+from lenet_cpp.engines.paddle_package import installed_paddle
+from lenet_cpp.errors import BadInput, Unsupported
+from lenet_cpp.separate_layout.links import LEGACY_PROGRAM, link_as_legacy
+
+if TYPE_CHECKING:
+    import numpy as np
+    import paddle
+    from numpy.typing import NDArray
+
+    from lenet_cpp.engines.checked_model import CheckedModel
+
+__all__ = ["PaddleInferenceEngine", "inference_config"]
+
+_ACCELERATORS = ("plain", "onednn", "openvino")
+# As paddle_engine.cc has it.
+_ONEDNN_SHAPES = 16
+
+
+def inference_config(
+    program: Path,
+    params: Path | None,
+    *,
+    pir: bool,
+    accelerator: str,
+    threads: int,
+    ir_optim: bool = True,
+    memory_optim: bool = False,
+    cache: str,
+) -> paddle.inference.Config:
+    """Configure ``paddle.inference`` as ``paddle_engine.cc`` does.
+
+    Args:
+        program: The program.
+        params: Its parameters; None when each variable has a file of its own beside it.
+        pir: Whether the program is in Paddle 3's format.
+        accelerator: ``plain``, ``onednn`` or ``openvino``.
+        threads: CPU threads.
+        ir_optim: Let Paddle fuse and rewrite operators.
+        memory_optim: Let intermediate results share memory.
+        cache: An empty folder, to be kept while the predictor lives.
+    """
+    from paddle.inference import Config, PrecisionType
+
+    from lenet_cpp._paddle_run import onednn_method
+
+    if params is not None:
+        config = Config(str(program), str(params))
+    elif program.name == LEGACY_PROGRAM:
+        config = Config(str(program.parent))
+    else:
+        config = Config(str(link_as_legacy(program, Path(cache, "linked"))))
+    config.disable_gpu()
+    config.disable_glog_info()
+    config.set_cpu_math_library_num_threads(threads)
+    config.switch_ir_optim(ir_optim)
+    if pir:
+        config.enable_new_executor(True)
+        config.enable_new_ir(True)
+    config.enable_memory_optim(memory_optim)
+    if accelerator == "onednn":
+        onednn_method(config, "enable_onednn")()
+        onednn_method(config, "set_onednn_cache_capacity")(_ONEDNN_SHAPES)
+    else:
+        onednn_method(config, "disable_onednn")()
+    if accelerator == "openvino":
+        config.set_optim_cache_dir(cache)
+        config.enable_openvino_engine(PrecisionType.Float32)
+    return config
+
+
+class PaddleInferenceEngine:
+    """Runs an exported model with ``paddle.inference``."""
+
+    def __init__(
+        self,
+        model: CheckedModel,
+        *,
+        accelerator: str = "auto",
+        threads: int = 1,
+        ir_optim: bool = True,
+        memory_optim: bool = False,
+    ) -> None:
+        """Load a model.
+
+        Args:
+            model: The files.
+            accelerator: ``auto`` is oneDNN.
+            threads: CPU threads of one run, 1 or more.
+            ir_optim: Let Paddle fuse and rewrite operators.
+            memory_optim: Let intermediate results share memory.
+
+        Raises:
+            BadInput: An option.
+            Unsupported: OpenVINO for a model that is not a ``.pdmodel``.
+            BackendFailure: Paddle could not load the model.
+        """
+        accelerator = "onednn" if accelerator == "auto" else accelerator
+        if accelerator not in _ACCELERATORS:
+            known = ", ".join(("auto", *_ACCELERATORS))
+            raise BadInput(f"unknown accelerator {accelerator!r}; choose among {known}")
+        if threads < 1:
+            raise BadInput(f"threads is {threads}; expected 1 or more")
+        pir = model.is_pir()
+        if accelerator == "openvino" and (pir or model.params is None):
+            raise Unsupported(f"{model.program}: OpenVINO runs .pdmodel programs only")
+        self.input_shape = model.input_shape
+        self._accelerator = accelerator
+        self._threads = threads
+        self._memory_optim = memory_optim
+        self._cache = tempfile.TemporaryDirectory(prefix="lenet-")
+        try:
+            with paddle_failures(f"loading {model.program}"):
+                from paddle.inference import create_predictor
+
+                # Both belong to the predictor: a Config serves one, and its handles point into it.
+                self._config = inference_config(
+                    model.program,
+                    model.params,
+                    pir=pir,
+                    accelerator=accelerator,
+                    threads=threads,
+                    ir_optim=ir_optim,
+                    memory_optim=memory_optim,
+                    cache=self._cache.name,
+                )
+                self._predictor = create_predictor(self._config)
+                self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
+                self._output = self._predictor.get_output_handle(
+                    self._predictor.get_output_names()[0]
+                )
+        except BaseException:
+            self._cache.cleanup()
+            raise
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the outputs."""
+        require_finite(batch)
+        with paddle_failures("running the model"):
+            self._input.reshape(batch.shape)
+            self._input.copy_from_cpu(batch)
+            self._predictor.run()
+            output: NDArray[np.float32] = self._output.copy_to_cpu()
+            return output
+
+    def settings(self, batch_size: int) -> Settings:  # noqa: ARG002 - the interface has it
+        """How batches of any size are computed."""
+        import paddle
+
+        package = installed_paddle()
+        return Settings(
+            paddle_version=str(paddle.__version__),
+            paddle_commit=package and package.commit,
+            cuda_version=package and package.cuda,
+            cudnn_version=package and package.cudnn,
+            accelerator=self._accelerator,
+            ir_optim=bool(self._config.ir_optim()),
+            memory_optim=self._memory_optim,
+            threads=int(self._config.cpu_math_library_num_threads()),
+            tensorrt=bool(self._config.tensorrt_engine_enabled()),
+            runtime_device="gpu" if self._config.use_gpu() else "cpu",
+        )
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._input, self._output, self._predictor, self._config
+        self._cache.cleanup()

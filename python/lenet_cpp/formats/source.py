@@ -1,0 +1,113 @@
+"""Which format a file or folder is in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.manifest import CHECKSUMS_NAME, MANIFEST_NAME
+from lenet_cpp.separate_layout.links import LEGACY_PROGRAM
+
+__all__ = ["FORMATS", "OLD_PROGRAMS", "Source", "find_source", "old_model"]
+
+FORMATS = {
+    "pdparams": "NAME.pdparams: a layer's state dict, without structure",
+    "persistables": "a folder with one file for each variable, without structure",
+    "pdmodel": "NAME.pdmodel and NAME.pdiparams",
+    "model-params": "the same two files, called model (or __model__) and params (or __params__)",
+    "separate": "__model__ (or model) and one file for each variable",
+    "json": "NAME.json (PIR) and NAME.pdiparams",
+}
+# What fluid.io.save_inference_model called a program and, in one file, its parameters.
+OLD_PROGRAMS = (LEGACY_PROGRAM, "model")
+OLD_PARAMS = ("params", "__params__")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model on disk.
+
+    Attributes:
+        format: A key of :data:`FORMATS`.
+        path: The program; the file itself for ``pdparams``, the folder for ``persistables``.
+        params: The combined parameters of a program; None when there are none.
+    """
+
+    format: str
+    path: Path
+    params: Path | None = None
+
+    @property
+    def has_program(self) -> bool:
+        """Whether it has the structure of the network."""
+        return self.format not in {"pdparams", "persistables"}
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self.path if self.format == "persistables" else self.path.parent
+
+
+def find_source(path: str | Path, format_: str | None = None) -> Source:
+    """Find out what a file or folder holds.
+
+    Args:
+        path: A program, a ``.pdparams``, their path without suffix, or a folder. A folder that
+            holds ``.pdmodel`` and ``.json`` is taken as the first of the two.
+        format_: The format that it has to be in; any when None.
+
+    Raises:
+        FileNotFound: There is nothing of that name, or not in that format.
+        BadInput: The format is unknown, or the folder holds several models.
+    """
+    path = Path(path)
+    if format_ is not None and format_ not in FORMATS:
+        raise BadInput(f"unknown format {format_!r}; choose among {', '.join(FORMATS)}")
+    candidates = _in_folder(path) if path.is_dir() else _of_file(path)
+    found = [each for each in candidates if format_ in {None, each.format}]
+    if not found:
+        there = ", ".join(each.format for each in candidates)
+        wanted = "a model" if format_ is None else f"a model in format {format_}"
+        raise FileNotFound(
+            f"{path} is not {wanted}" + (f" (found: {there})" if there else ": no such files")
+        )
+    same = [each for each in found if each.format == found[0].format]
+    if len(same) > 1:
+        raise BadInput(f"{path} holds several models: {same[0].path} and {same[1].path}; name one")
+    return found[0]
+
+
+def _of_file(path: Path) -> list[Source]:
+    """What a file is, or the files that a path without suffix stands for."""
+    names = [path, *(path.with_name(path.name + end) for end in (".pdmodel", ".json", ".pdparams"))]
+    found = []
+    for name in filter(Path.is_file, names):
+        params = name.with_suffix(".pdiparams")
+        if name.suffix == ".pdparams":
+            found.append(Source("pdparams", name))
+        elif name.suffix in {".pdmodel", ".json"} and params.is_file():
+            found.append(Source(name.suffix[1:], name, params))
+        elif name.name in OLD_PROGRAMS:
+            found.append(old_model(name))
+    return found
+
+
+def old_model(program: Path) -> Source:
+    """A program of one of :data:`OLD_PROGRAMS`, with its parameters in one file or in many."""
+    for name in OLD_PARAMS:
+        if program.with_name(name).is_file():
+            return Source("model-params", program, program.with_name(name))
+    return Source("separate", program)
+
+
+def _in_folder(folder: Path) -> list[Source]:
+    names = sorted(path for path in folder.iterdir() if path.is_file())
+    found = []
+    for wanted in (*OLD_PROGRAMS, ".pdmodel", ".json", ".pdparams"):
+        for path in names:
+            if wanted in {path.name, path.suffix}:
+                found += _of_file(path)
+    if not found and [name for name in names if name.name not in {CHECKSUMS_NAME, MANIFEST_NAME}]:
+        return [Source("persistables", folder)]
+    return found

@@ -1,0 +1,213 @@
+"""Parameters that do not come from training here: published ones, and seeded random ones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+import httpx
+import numpy as np
+from tqdm import tqdm
+
+from lenet_cpp import checkpoint
+from lenet_cpp._files import atomic_path
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.manifest import sha256_file
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import paddle
+
+__all__ = ["cache_folder", "fetch", "load_pretrained", "seed_parameters"]
+
+MAX_BYTES = 4 << 30
+_TIMEOUT_SECONDS = 30
+
+
+def cache_folder() -> Path:
+    """Where downloaded weights are kept: ``lenet_cpp/weights`` in the user's cache folder.
+
+    That is ``XDG_CACHE_HOME``, or ``~/.cache`` when it is not set or not absolute.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        base = Path.home() / ".cache"
+    return base / "lenet_cpp" / "weights"
+
+
+def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
+    """Return the local path of a file that is named by a path or a URL.
+
+    What http or https gives is downloaded once, with a progress bar on a terminal, into
+    :func:`cache_folder`, where it appears only when it is whole and has the checksum.
+
+    Args:
+        source: A path, or a URL of scheme ``file``, ``https`` or ``http``.
+        sha256: What the file's SHA-256 must be, in hexadecimal. Required for ``http``, where
+            anybody on the way could change the file.
+
+    Raises:
+        BadInput: The URL or the checksum is not one, or ``http`` comes without checksum.
+        FileNotFound: There is no such file, or it cannot be downloaded.
+        BadModel: The file has another checksum; a downloaded one is not kept.
+        OSError: The cache cannot be written.
+    """
+    wanted = _digest(sha256)
+    url = str(source)
+    scheme = urlsplit(url).scheme if "://" in url else ""
+    if scheme in {"http", "https"}:
+        if scheme == "http" and wanted is None:
+            raise BadInput(f"{url} could be changed on its way: give its sha256, or use https")
+        return _downloaded(url, wanted)
+    if scheme not in {"", "file"}:
+        raise BadInput(f"{url}: expected a path, or a URL of https, http or file")
+    path = Path(url2pathname(urlsplit(url).path)) if scheme else Path(source)
+    if wanted is not None:
+        _check(path, sha256_file(path), wanted)
+    elif not path.is_file():
+        raise FileNotFound(f"cannot read {path}: no such file")
+    return path
+
+
+def load_pretrained(
+    layer: paddle.nn.Layer, source: str | Path, *, sha256: str | None = None
+) -> Path:
+    """Load published weights (``.pdparams``) into a layer, strictly.
+
+    Args:
+        layer: The model; its parameters are overwritten.
+        source: See :func:`fetch`.
+        sha256: See :func:`fetch`.
+
+    Returns:
+        The local path of the file.
+
+    Raises:
+        BadInput: The URL or the checksum is not one, or ``http`` comes without checksum.
+        FileNotFound: There is no such file, or it cannot be downloaded.
+        BadModel: The file has another checksum, is damaged, or does not fit the layer (every
+            difference is listed); the layer is then unchanged.
+    """
+    path = fetch(source, sha256=sha256)
+    checkpoint.load_parameters(layer, path)
+    return path
+
+
+def seed_parameters(layer: paddle.nn.Layer, seed: int) -> None:
+    """Give a layer random parameters that depend on the seed and their names only.
+
+    They are made for checking an untrained network: every parameter differs from what a fault
+    would leave (no zero biases, no means of 0 and variances of 1), and the outputs keep the size
+    of the input over any depth. Weights are drawn as by K. He et al., "Delving deep into
+    rectifiers", 2015. Scales of normalizations are below 1, because with running statistics
+    instead of a batch's own each residual block would otherwise double the variance.
+
+    Args:
+        layer: The model; its parameters and statistics are overwritten.
+        seed: 0 or more.
+
+    Raises:
+        BadInput: The seed is negative.
+    """
+    if seed < 0:
+        raise BadInput(f"the seed is {seed}; expected 0 or more")
+    state = layer.state_dict()
+    for name, tensor in state.items():
+        random = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        values = _draw(random, name, tuple(tensor.shape))
+        tensor.set_value(values.astype(str(tensor.dtype).removeprefix("paddle.")))
+
+
+def _draw(
+    random: np.random.Generator, name: str, shape: tuple[int, ...]
+) -> npt.NDArray[np.float64]:
+    kind = name.rpartition(".")[2]
+    if kind == "_variance":
+        return random.uniform(0.8, 1.25, shape)
+    if len(shape) > 1:
+        # A linear layer's matrix is [inputs, outputs], a convolution's filter [outputs, inputs...].
+        inputs = shape[0] if len(shape) == 2 else int(np.prod(shape[1:]))
+        return random.normal(0, np.sqrt(2 / inputs), shape)
+    if kind == "weight":
+        return random.uniform(0.6, 0.8, shape)
+    return random.normal(0, 0.03, shape)
+
+
+def _digest(sha256: str | None) -> str | None:
+    if sha256 is None:
+        return None
+    digits = sha256.strip().lower()
+    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+        raise BadInput(f"{sha256!r} is not a SHA-256: expected 64 hexadecimal digits")
+    return digits
+
+
+def _check(source: str | Path, found: str, wanted: str) -> None:
+    if found != wanted:
+        raise BadModel(f"{source} has SHA-256 {found}, expected {wanted}: it is another file")
+
+
+def _downloaded(url: str, wanted: str | None) -> Path:
+    name = unquote(urlsplit(url).path).rpartition("/")[2]
+    plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in name).lstrip(".")
+    key = hashlib.sha256(url.encode()).hexdigest()[:16]
+    target = cache_folder() / f"{key}-{plain or 'weights.pdparams'}"
+    if target.is_file() and (wanted is None or sha256_file(target) == wanted):
+        return target
+    with atomic_path(target) as part:
+        found = _download(url, part)
+        if wanted is not None:
+            _check(url, found, wanted)
+    return target
+
+
+def _download(url: str, target: Path) -> str:
+    """Write what the URL gives; return its SHA-256."""
+    digest = hashlib.sha256()
+
+    def check_redirect(request: httpx.Request) -> None:
+        if url.startswith("https:") and request.url.scheme != "https":
+            raise httpx.UnsupportedProtocol(f"it redirects to {request.url}, which is not https")
+
+    client = httpx.Client(
+        follow_redirects=True,
+        timeout=_TIMEOUT_SECONDS,
+        event_hooks={"request": [check_redirect]},
+        headers={"User-Agent": "lenet_cpp", "Accept-Encoding": "identity"},
+    )
+    try:
+        with client, client.stream("GET", url) as response:
+            response.raise_for_status()
+            length = int(response.headers.get("Content-Length", 0))
+            with (
+                target.open("wb") as file,
+                tqdm(
+                    total=length or None,
+                    desc=target.name.partition("-")[2],
+                    unit="B",
+                    unit_scale=True,
+                    disable=None,  # unless standard error is a terminal
+                    leave=False,
+                ) as progress,
+            ):
+                for chunk in response.iter_bytes():
+                    if response.num_bytes_downloaded > MAX_BYTES or length > MAX_BYTES:
+                        raise BadModel(f"{url} has more than {MAX_BYTES >> 30} GiB: refused")
+                    file.write(chunk)
+                    digest.update(chunk)
+                    progress.update(len(chunk))
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        if isinstance(error, BadModel):
+            raise
+        status = getattr(error, "response", None)
+        reason = f"HTTP {status.status_code}" if status is not None else str(error)
+        raise FileNotFound(
+            f"cannot download {url}: {reason or type(error).__name__}; check the address and the"
+            " network, or fetch the file by other means and name its path"
+        ) from error
+    return digest.hexdigest()

@@ -1,0 +1,173 @@
+"""Outputs recorded as ``reprod_log`` records them, which existing check scripts read.
+
+A record is what ``reprod_log.ReprodLogger`` saves: a ``.npy`` file with a dictionary, name to
+array. Each route has one, with
+
+* ``class_id``: int64 [N], the class with the largest output of each image;
+* ``prob``: float32 [N], that class's probability;
+* ``output``: float32 [N, classes], everything the model gave.
+
+For one image the first two are what Paddle's guide records. ``numpy.load`` runs code from such a
+file when it is told to unpickle; :func:`read_record` does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp._files import atomic_path, write_text
+from lenet_cpp._unpickling import ArrayUnpickler
+from lenet_cpp.classification import softmax
+from lenet_cpp.errors import BadInput, FileNotFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from lenet_cpp.verify.comparison import Comparison
+    from lenet_cpp.verify.report import Report
+    from lenet_cpp.verify.routes import Case
+
+__all__ = [
+    "RECORD_NAMES",
+    "REPORT_NAME",
+    "TRAINING_NAME",
+    "entries",
+    "read_record",
+    "write_records",
+]
+
+TRAINING_NAME = "output_training_engine.npy"
+RECORD_NAMES = {
+    "dygraph": TRAINING_NAME,
+    "paddle.inference": "output_inference_engine.npy",
+    "C++ program": "output_cpp_program.npy",
+    "lenet_cpp": "output_lenet_cpp.npy",
+}
+"""Route to file; what stands in for dygraph has its file name too."""
+REPORT_NAME = "diff.txt"
+
+
+def entries(
+    output: NDArray[np.float32], *, probabilities: bool
+) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
+    """Return what is recorded of a route.
+
+    Args:
+        output: float32 [N, classes].
+        probabilities: Whether the outputs are probabilities; they are logits otherwise.
+    """
+    class_id = output.argmax(axis=1)
+    values = output if probabilities else softmax(output)
+    prob = np.take_along_axis(values, class_id[:, np.newaxis], axis=1)[:, 0]
+    return {"class_id": class_id.astype(np.int64), "prob": prob, "output": output}
+
+
+def write_records(folder: Path, report: Report) -> tuple[Path, ...]:
+    """Write the record of each route, and ``diff.txt``, which compares them.
+
+    Args:
+        folder: Made if missing; records of an earlier run are replaced.
+        report: Of a verification with ``record=True`` and something on the training engine.
+
+    Returns:
+        The files, the report last.
+
+    Raises:
+        BadInput: The outputs were not kept, or nothing ran on the training engine.
+        OSError: The folder cannot be written.
+    """
+    recorded = report.recorded
+    if recorded is None or report.reference not in recorded.outputs:
+        raise BadInput("there are no outputs of the training engine to record")
+    from reprod_log import ReprodLogger
+
+    written: dict[str, Path] = {}
+    for route in (report.reference, *list(RECORD_NAMES)[1:]):
+        path = folder / RECORD_NAMES.get(route, TRAINING_NAME)
+        logger = ReprodLogger()
+        found = entries(recorded.outputs[route], probabilities=recorded.probabilities)
+        for key, value in found.items():
+            logger.add(key, value)
+        with atomic_path(path) as temporary:
+            logger.save(str(temporary))
+        written[route] = path
+    # What is compared is what was written.
+    records = {route: read_record(path) for route, path in written.items()}
+    text = _head(report, recorded.row.case) + "".join(
+        _section(comparison, written, records, report.tolerance)
+        for comparison in reversed(recorded.row.comparisons)
+    )
+    verdict = "passed" if report.agrees else "failed"
+    write_text(folder / REPORT_NAME, f"{text}diff check {verdict}\n")
+    return (*written.values(), folder / REPORT_NAME)
+
+
+def _head(report: Report, case: Case) -> str:
+    return (
+        f"model {report.model_dir}, {report.images} images\n"
+        f"recorded: {case.model.label}, accelerator {case.accelerator}, batch size"
+        f" {case.batch_size}, the row of {len(report.rows)} that departs most\n"
+        f"threshold: {report.tolerance:g} * max(1, largest output of the image); an image whose two"
+        " largest outputs are closer than that may be in either class\n\n"
+    )
+
+
+def _section(
+    comparison: Comparison,
+    paths: dict[str, Path],
+    records: dict[str, dict[str, NDArray[Any]]],
+    tolerance: float,
+) -> str:
+    """Compare two records as ``ReprodDiffHelper`` does, and say what our rule makes of it."""
+    from reprod_log.compare import compute_diff
+    from reprod_log.utils import check_print_diff
+
+    first, second = records[comparison.first], records[comparison.second]
+    largest = np.abs(first["output"]).max(initial=1, where=np.isfinite(first["output"]))
+    lines = [f"{paths[comparison.first].name} - {paths[comparison.second].name}"]
+    with np.errstate(invalid="ignore"):
+        differences = compute_diff(first, second)
+    check_print_diff(
+        differences,
+        diff_method="all",
+        diff_threshold=0 if comparison.exact else tolerance * float(largest),
+        print_func=lines.append,
+    )
+    rule = "the same bits" if comparison.exact else "within the threshold"
+    lines.append(f"has to be {rule}: {comparison.verdict}")
+    return "\n".join(lines) + "\n\n"
+
+
+def read_record(path: Path) -> dict[str, NDArray[Any]]:
+    """Read a record, of ours or of any ``ReprodLogger``, without running code from the file.
+
+    Returns:
+        Name to array.
+
+    Raises:
+        FileNotFound: There is no such file, or it cannot be read.
+        BadInput: It is damaged or is not a record.
+    """
+    try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            # The header is short enough for the first version of the format, as NumPy writes it.
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            value = ArrayUnpickler(file).load() if dtype.hasobject and shape == () else None
+    except OSError as error:
+        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:
+        # Unpickling damaged bytes can raise anything, with messages of any length.
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(f"{path} is damaged or is not a record of reprod_log ({reason})") from error
+    record = value.item() if isinstance(value, np.ndarray) and value.shape == () else value
+    if not isinstance(record, dict) or not all(
+        isinstance(key, str) and isinstance(array, np.ndarray) and not array.dtype.hasobject
+        for key, array in record.items()
+    ):
+        raise BadInput(f"{path} is not a record of reprod_log: it holds no named arrays")
+    return record

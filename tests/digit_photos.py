@@ -1,0 +1,103 @@
+"""Makes 'photos' of digits on paper out of MNIST images, whose labels stay true."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+KINDS = ("paper", "small", "far", "shadow", "board", "pen")
+
+
+def photo(digit: np.ndarray, kind: str, seed: object) -> Image.Image:
+    """Return a JPEG's worth of grey image: a digit written on a sheet and photographed.
+
+    Every photo has its own size, place, rotation up to 10 degrees either way, paper and ink, light
+    that falls off to one side and to the corners, noise, and JPEG quality.
+
+    Args:
+        digit: uint8 [28, 28] of MNIST.
+        kind: ``paper``: as said; ``small``: 28 to 60 pixels a side; ``far``: the sheet 2.5 to 5
+            times as long as the digit; ``shadow``: with the edge of a shadow across; ``board``:
+            chalk, light on dark; ``pen``: ``far`` with a thin line for a stroke.
+        seed: Of numpy's generator.
+    """
+    random = np.random.default_rng(seed)
+    ink = _written(digit, kind, random)
+    sheet = _placed(ink, kind, random)
+    paper = random.uniform(170, 250)
+    pigment = random.uniform(10, min(90, paper - 90))
+    if kind == "board":
+        paper, pigment = pigment, paper
+    seen = (paper + (pigment - paper) * sheet) * _light(sheet.shape, kind, random)
+    seen += random.normal(0, random.uniform(2, 12), seen.shape)
+    file = io.BytesIO()
+    Image.fromarray(seen.clip(0, 255).astype(np.uint8)).save(
+        file, "JPEG", quality=int(random.integers(50, 95))
+    )
+    return Image.open(file)
+
+
+def _written(digit: np.ndarray, kind: str, random: np.random.Generator) -> Image.Image:
+    side = round(math.exp(random.uniform(math.log(40), math.log(500))))
+    if kind == "small":
+        side = int(random.integers(28, 60))
+    image = Image.fromarray(digit)
+    if kind == "pen":
+        side = max(side, 100)
+        image = image.resize((224, 224), Image.Resampling.BICUBIC)
+        image = Image.fromarray(_skeleton(np.asarray(image) > 110) * np.uint8(255))
+        image = image.filter(ImageFilter.MaxFilter(int(random.choice([3, 5, 7]))))
+        image = image.filter(ImageFilter.GaussianBlur(1))
+    image = image.resize((side, side), Image.Resampling.BICUBIC)
+    return image.rotate(random.uniform(-10, 10), Image.Resampling.BICUBIC, expand=True)
+
+
+def _placed(ink: Image.Image, kind: str, random: np.random.Generator) -> np.ndarray:
+    least, most = (2.5, 5) if kind in {"far", "pen"} else (1.05, 1.6)
+    sheet = np.zeros([int(side * random.uniform(least, most)) for side in (ink.height, ink.width)])
+    top = int(random.integers(0, sheet.shape[0] - ink.height + 1))
+    left = int(random.integers(0, sheet.shape[1] - ink.width + 1))
+    sheet[top : top + ink.height, left : left + ink.width] = np.asarray(ink) / 255
+    return sheet
+
+
+def _light(shape: tuple[int, ...], kind: str, random: np.random.Generator) -> np.ndarray:
+    y, x = (np.arange(side) / side - 0.5 for side in shape)
+    y = y[:, None]
+
+    def across() -> np.ndarray:
+        angle = random.uniform(0, 2 * math.pi)
+        return x * math.cos(angle) + y * math.sin(angle)
+
+    light = 1 - random.uniform(0, 0.5) * (0.5 + across()) - random.uniform(0, 0.4) * (x * x + y * y)
+    if kind == "shadow":
+        distance = across() - random.uniform(-0.3, 0.3)
+        steep = random.uniform(20, 80)
+        light *= 1 - random.uniform(0.2, 0.45) / (1 + np.exp(-distance * steep))
+    return light
+
+
+def _skeleton(mask: np.ndarray) -> np.ndarray:
+    """Thin a shape to its middle line, after T. Y. Zhang and C. Y. Suen, 1984."""
+    shape = np.pad(mask.astype(np.uint8), 1)
+    around = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))
+    changed = True
+    while changed:
+        changed = False
+        for half in (0, 1):
+            p = [np.roll(shape, shift, (0, 1)) for shift in around]
+            neighbours = sum(p)
+            rises = sum((p[i] == 0) & (p[(i + 1) % 8] == 1) for i in range(8))
+            north, east, south, west = p[::2]
+            open_side = (
+                (north * east * south == 0) & (east * south * west == 0)
+                if half == 0
+                else (north * east * west == 0) & (north * south * west == 0)
+            )
+            gone = (shape == 1) & (neighbours >= 2) & (neighbours <= 6) & (rises == 1) & open_side
+            shape[gone] = 0
+            changed |= bool(gone.any())
+    return shape[1:-1, 1:-1]

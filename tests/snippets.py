@@ -1,0 +1,63 @@
+"""The fenced blocks of a Markdown page, run as its reader would run them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["FILES", "RUN", "Snippet", "read_snippets", "run_snippet", "save_snippet"]
+
+RUN = ("sh", "python")
+"""Languages that are run."""
+FILES = ("cpp", "cmake")
+"""Languages that are saved under the name in the comment of their first line."""
+
+_FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+_NAME = re.compile(r"(?://|#) (?P<name>[\w./-]+)$")
+
+
+class Snippet(NamedTuple):
+    page: str
+    line: int
+    language: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def read_snippets(page: Path) -> list[Snippet]:
+    """Return all fenced blocks in their order."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        Snippet(page.name, 1 + text.count("\n", 0, match.start()), match["language"], match["text"])
+        for match in _FENCE.finditer(text)
+    ]
+
+
+def run_snippet(
+    snippet: Snippet, folder: Path, environment: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a block in a folder, with the programs of a virtual environment before all others."""
+    interpreter = {"sh": ["sh", "-eu"], "python": [str(environment / "bin" / "python")]}
+    return subprocess.run(
+        [*interpreter[snippet.language], "-c", snippet.text],
+        cwd=folder,
+        env={**os.environ, "PATH": f"{environment}/bin:{os.environ['PATH']}", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def save_snippet(snippet: Snippet, folder: Path) -> None:
+    """Save a block under the name that its first line has in a comment."""
+    match = _NAME.match(snippet.text.splitlines()[0])
+    assert match, f"{snippet.place}: the first line does not name a file"
+    path = folder / match["name"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(snippet.text, encoding="utf-8")

@@ -1,0 +1,395 @@
+"""The benchmark report: what AutoLog's parsers find in it, and whether it is true."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lenet_cpp
+from lenet_cpp import InferenceEngine, autolog, models
+from lenet_cpp.autolog import AutoLog
+from lenet_cpp.cli import infer, predict, py_infer
+from lenet_cpp.data import read_idx
+from lenet_cpp.engines import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAINS = {"predict": predict.main, "infer": infer.main, "py_infer": py_infer.main}
+SAMPLE = Path(__file__).parents[1] / "data" / "mnist_sample" / "t10k-images-idx3-ubyte.gz"
+
+LINE = re.compile(r"\[(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\] root INFO: (.*)")
+
+# AutoLog 1.0: each section, and the keys of each of its lines, in order.
+AUTOLOG = {
+    "---------------------- Env info ----------------------": [
+        ["OS_version"],
+        ["CUDA_version"],
+        ["CUDNN_version"],
+        ["drivier_version"],
+    ],
+    "---------------------- Paddle info ----------------------": [
+        ["paddle_version"],
+        ["paddle_commit"],
+        ["log_api_version"],
+    ],
+    "----------------------- Conf info -----------------------": [
+        ["runtime_device"],
+        ["ir_optim"],
+        ["enable_memory_optim"],
+        ["enable_tensorrt"],
+        ["enable_mkldnn"],
+        ["cpu_math_library_num_threads"],
+    ],
+    "----------------------- Model info ----------------------": [["model_name"], ["precision"]],
+    "----------------------- Data info -----------------------": [
+        ["batch_size"],
+        ["input_shape"],
+        ["data_num"],
+    ],
+    "----------------------- Perf info -----------------------": [
+        ["cpu_rss(MB)", "gpu_rss(MB)", "gpu_util"],
+        ["total time spent(s)"],
+        ["preprocess_time(ms)", "inference_time(ms)", "postprocess_time(ms)"],
+    ],
+}
+# The keys that collecting scripts look for, as single words with a colon.
+COLLECTED = [
+    *("runtime_device", "ir_optim", "enable_memory_optim", "enable_tensorrt", "precision"),
+    *("enable_mkldnn", "cpu_math_library_num_threads", "model_name", "batch_size", "input_shape"),
+    *("data_num", "cpu_rss(MB)", "gpu_rss(MB)", "gpu_util", "preprocess_time(ms)"),
+    *("inference_time(ms)", "postprocess_time(ms)"),
+]
+
+
+def collected(log: str) -> dict[str, str]:
+    """Read a log as the collecting scripts do: the word after 'KEY:', up to a comma.
+
+    They skip the first line, take any line with the word, and let a later one win.
+    """
+    found = {}
+    for line in log.splitlines()[1:]:
+        words = line.split(" ")
+        for key in COLLECTED:
+            if f"{key}:" in words:
+                found[key] = words[words.index(f"{key}:") + 1].strip().split(",")[0]
+                if key == "input_shape":
+                    found[key] = words[words.index(f"{key}:") + 1].strip()
+    return found
+
+
+def report_of(output: str) -> str:
+    """The report in what a command printed: it begins at the first line of the log."""
+    return output[LINE.search(output).start() :]
+
+
+def messages_of(report: str) -> list[str]:
+    """The messages of a report whose every line is one of the log, but AutoLog's empty second."""
+    lines = report.splitlines()
+    assert lines[1] == ""
+    matches = [LINE.fullmatch(line) for line in [lines[0], *lines[2:]]]
+    for match in matches:
+        datetime.strptime(match[1], "%Y/%m/%d %H:%M:%S")  # noqa: DTZ007 - AutoLog's is local time
+    assert matches[0][2] == ""
+    return [match[2] for match in matches[1:]]
+
+
+def total_of(report: str) -> float:
+    return float(re.search(r"total time spent\(s\): ([\d.]+)$", report, re.MULTILINE)[1])
+
+
+SETTINGS = Settings(
+    paddle_version="3.3.1",
+    paddle_commit="0123abc",
+    cuda_version=None,
+    cudnn_version=None,
+    accelerator="plain",
+    ir_optim=True,
+    memory_optim=False,
+    threads=3,
+)
+
+
+def timed(monkeypatch: pytest.MonkeyPatch, rounds: list[list[float]], images: int = 1) -> AutoLog:
+    """A log of batches whose stages took these seconds, by a clock of our own."""
+    now = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    log = AutoLog("a name with spaces")
+    for stages in rounds:
+        log.start()
+        for seconds in stages:
+            now += seconds
+            log.stamp()
+        log.end((images, 3, 4, 5))
+        now += 7  # what is done between batches is nobody's time
+    return log
+
+
+def test_sections_keys_and_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    timed(monkeypatch, [[1, 2, 3]]).report(SETTINGS, file=stream)
+    messages = messages_of(stream.getvalue())
+    expected = [
+        (section, None) if keys is None else (None, keys)
+        for section, lines in AUTOLOG.items()
+        for keys in [None, *lines]
+    ]
+    assert len(messages) > len(expected)
+    for message, (section, keys) in zip(messages, expected, strict=False):
+        if section is not None:
+            assert message == section
+        else:
+            assert message.startswith(" ")
+            assert [part.partition(": ")[0] for part in message[1:].split(", ")] == keys
+            assert all(part.partition(": ")[2] for part in message[1:].split(", "))
+
+
+def test_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compared with values computed by hand."""
+    stages = [[0.010 * n, 0.020, 0.001] for n in range(1, 12)]  # preprocess 10 to 110 ms
+    stream = io.StringIO()
+    log = timed(monkeypatch, stages, images=4)
+    log.report(SETTINGS, file=stream)
+    found = collected(stream.getvalue())
+    assert found.keys() == set(COLLECTED)
+    assert float(found["preprocess_time(ms)"]) == pytest.approx(60)
+    assert float(found["inference_time(ms)"]) == pytest.approx(20)
+    assert float(found["postprocess_time(ms)"]) == pytest.approx(1)
+    assert total_of(stream.getvalue()) == pytest.approx(0.66 + 0.22 + 0.011)
+    assert found["data_num"] == "11"
+    assert found["batch_size"] == "4"
+    assert found["input_shape"] == "4,3,4,5"
+    assert found["model_name"] == "a_name_with_spaces"
+    text = stream.getvalue()
+    assert "preprocess of a batch in ms, median: 60.0000, p90: 100.0000, p99: 109.0000" in text
+    assert "inference of a batch in ms, median: 20.0000, p90: 20.0000, p99: 20.0000" in text
+    assert "images: 44, images/s: 49.38" in text  # 44 / 0.891
+
+
+def test_what_is_missing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As AutoLog has it."""
+    monkeypatch.setenv("PATH", "")
+    stream = io.StringIO()
+    timed(monkeypatch, [[1, 1, 1]]).report(SETTINGS, file=stream)
+    text = stream.getvalue()
+    for value in ("CUDA_version: None", "CUDNN_version: None", "drivier_version: None"):
+        assert f"INFO:  {value}\n" in text
+    assert re.search(r" cpu_rss\(MB\): [\d.]+, gpu_rss\(MB\): None, gpu_util: None%\n", text)
+
+
+def test_driver_version_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text('#!/bin/sh\n[ "$1" = --query-gpu=driver_version ] && echo 535.54.03\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert autolog._driver_version() == "535.54.03"
+    program.write_text("#!/bin/sh\necho no driver\nexit 9\n")
+    assert autolog._driver_version() is None
+
+
+def test_a_batch_has_three_stages() -> None:
+    log = AutoLog("x")
+    log.start()
+    log.stamp()
+    with pytest.raises(lenet_cpp.BadInput, match="stages"):
+        log.end((1, 1, 1, 1))
+    with pytest.raises(lenet_cpp.BadInput, match="nothing to report"):
+        log.messages(SETTINGS)
+
+
+# The commands
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    for number, image in enumerate(read_idx(SAMPLE)[:7]):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def params(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import paddle
+
+    path = tmp_path_factory.mktemp("params") / "lenet.pdparams"
+    paddle.save(models.build("lenet", seed=1).state_dict(), str(path))
+    return path
+
+
+@pytest.fixture
+def command(
+    model_dir: Path, digits: Path, params: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Run a command on the digits, in this process; return its report."""
+
+    def run(name: str, *flags: str) -> str:
+        model = ["-m=lenet", f"-p={params}"] if name == "infer" else [f"--model_dir={model_dir}"]
+        assert MAINS[name]([f"-i={digits}", *model, *flags]) == 0
+        return report_of(capsys.readouterr().out)
+
+    return run
+
+
+WAYS = {
+    "predict": ["predict", "--benchmark"],
+    "python": ["predict", "--engine=python", "--enable_benchmark=True"],
+    "infer": ["infer", "--benchmark=1"],
+    "py_infer": ["py_infer", "--benchmark"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_report_of_each_command(way: str, command: Callable[..., str]) -> None:
+    import paddle
+
+    begin = time.perf_counter()
+    report = command(*WAYS[way], "-b=3")
+    elapsed = time.perf_counter() - begin
+    messages_of(report)
+    found = collected(report)
+    assert found.keys() == set(COLLECTED)
+    assert (found["batch_size"], found["data_num"]) == ("3", "3")  # 7 images: 3, 3 and 1
+    assert found["input_shape"] == "3,1,28,28"
+    assert found["model_name"] == "lenet"
+    assert (found["runtime_device"], found["enable_tensorrt"]) == ("cpu", "False")
+    assert found["precision"] == "fp32"
+    assert f" paddle_version: {paddle.__version__}\n" in report
+    assert f" paddle_commit: {paddle.__git_commit__}\n" in report
+    stages = [
+        float(found[f"{stage}_time(ms)"]) for stage in ("preprocess", "inference", "postprocess")
+    ]
+    assert all(value > 0 for value in stages)
+    total = total_of(report)
+    assert total == pytest.approx(3 * sum(stages) / 1000, abs=2e-4)  # rounded to 0.1 ms
+    assert total < elapsed
+    rate = float(re.search(r" images: 7, images/s: ([\d.]+)$", report, re.MULTILINE)[1])
+    assert rate == pytest.approx(7 / total, rel=0.05)
+    status = Path("/proc/self/status").read_text()
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+    # The kernel counts for each thread, and adds up in its own time.
+    assert 50 < float(found["cpu_rss(MB)"]) <= peak + 1
+
+
+@pytest.mark.parametrize(("warmup", "before"), [([], 1), (["--warmup=0"], 0), (["--warmup=3"], 3)])
+def test_warm_up_is_stated_and_not_counted(
+    warmup: list[str], before: int, command: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    original = InferenceEngine.run
+
+    def counted(self: InferenceEngine, x: Any) -> Any:
+        runs.append(len(x))
+        if len(runs) <= before:
+            time.sleep(0.3)
+        return original(self, x)
+
+    monkeypatch.setattr(InferenceEngine, "run", counted)
+    report = command("predict", "--benchmark", "-b=4", *warmup)
+    assert runs == [4] * before + [4, 3]
+    assert collected(report)["data_num"] == "2"
+    assert f" warm-up: {before} batches before, not in the figures\n" in report
+    assert float(collected(report)["inference_time(ms)"]) < 150
+
+
+def test_without_benchmark_nothing_is_run_twice(
+    command: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    model_dir: Path,
+    digits: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    runs = []
+    original = InferenceEngine.run
+    monkeypatch.setattr(
+        InferenceEngine, "run", lambda self, x: (runs.append(len(x)), original(self, x))[1]
+    )
+    assert MAINS["predict"]([f"-i={digits}", f"-d={model_dir}", "--benchmark=False"]) == 0
+    assert runs == [1] * 7
+    assert LINE.search(capsys.readouterr().out) is None
+
+
+@pytest.mark.parametrize("engine", ["paddle", "python"])
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (
+            ["--ir_optim=False", "--memory_optim=True", "--use_onednn=False", "--cpu_threads=1"],
+            ("False", "True", "False", "1"),
+        ),
+        (
+            ["--ir_optim=True", "--memory_optim=False", "--use_mkldnn", "--cpu_threads=2"],
+            ("True", "False", "True", "2"),
+        ),
+    ],
+)
+def test_settings_are_those_in_use(
+    engine: str, flags: list[str], expected: tuple[str, ...], command: Callable[..., str]
+) -> None:
+    found = collected(command("predict", "--benchmark", f"--engine={engine}", *flags))
+    keys = ("ir_optim", "enable_memory_optim", "enable_mkldnn", "cpu_math_library_num_threads")
+    assert tuple(found[key] for key in keys) == expected
+
+
+def test_accelerator_that_auto_chose(command: Callable[..., str], model_dir: Path) -> None:
+    with lenet_cpp.Predictor(model_dir=model_dir) as predictor:
+        chosen = predictor.accelerator(7)
+    report = command("predict", "--benchmark", "-b=100")
+    assert f" accelerator: {chosen}\n" in report
+    found = collected(report)
+    assert found["enable_mkldnn"] == str(chosen == "onednn")
+    # No more images were run at once than there are.
+    assert (found["batch_size"], found["input_shape"]) == ("7", "7,1,28,28")
+
+
+def test_model_name_is_as_given(command: Callable[..., str]) -> None:
+    report = command("predict", "--benchmark", "--model_name=classification")
+    assert collected(report)["model_name"] == "classification"
+
+
+def test_times_are_those_of_the_stages(
+    command: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stage made slow in turn: its own time grows, and no other's."""
+    names = {"preprocess": "preprocess", "run": "inference", "topk": "postprocess"}
+    for method, stage in names.items():
+        original = getattr(InferenceEngine, method)
+
+        def slow(*args: Any, original: Any = original) -> Any:
+            time.sleep(0.2)
+            return original(*args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(InferenceEngine, method, slow)
+            found = collected(command("predict", "--benchmark", "-b=7"))
+        times = {key: float(found[f"{key}_time(ms)"]) for key in names.values()}
+        assert times.pop(stage) >= 200
+        assert max(times.values()) < 200, times
+
+
+def test_report_from_python(model_dir: Path, digits: Path) -> None:
+    log = AutoLog("classification")
+    with InferenceEngine().load_predictor(model_dir=model_dir) as engine:
+        for path in sorted(digits.iterdir()):
+            log.start()
+            x = engine.preprocess(path)
+            log.stamp()
+            output = engine.run(x)
+            log.stamp()
+            engine.postprocess(output)
+            log.stamp()
+            log.end(x.shape)
+        stream = io.StringIO()
+        log.report(engine.settings(log.batch_size), file=stream)
+    found = collected(stream.getvalue())
+    assert (found["batch_size"], found["data_num"]) == ("1", "7")
+    assert np.isfinite(float(found["inference_time(ms)"]))

@@ -1,0 +1,734 @@
+"""lenet_classify from outside, and the C++ image pipeline beside Python's.
+
+Pixels come from Pillow, tensors from ``lenet_cpp.images``, probabilities from the logits that
+:class:`lenet_cpp.Predictor` gives and NumPy's exponentials. ``lenet_door``, one call of the C++ API
+as a program, gives tensors of any size; ``lenet_classify`` those that a model takes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+import lenet_cpp
+from lenet_cpp.data import read_mnist_dir, sample_dir
+from lenet_cpp.images import CenterCrop, Digit, Normalize, Pipeline, Resize, ToCHW, digit, imagenet
+
+FILE_NOT_FOUND, BAD_MODEL, BAD_INPUT, UNSUPPORTED = 3, 4, 5, 6
+USAGE = 2
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+
+@pytest.fixture(scope="session")
+def classifier(root: Path) -> Path:
+    path = root / "build" / "lenet_classify"
+    assert path.is_file(), f"{path} is missing: run ./run.sh, or ./test.sh, which builds it"
+    cache = (path.parent / "CMakeCache.txt").read_text()
+    assert re.search(r"^STB_INCLUDE_DIR:PATH=/", cache, flags=re.MULTILINE), (
+        "the program was built without stb: install libstb-dev and build it again"
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def door(root: Path) -> Path:
+    path = root / "build" / "lenet_door"
+    assert path.is_file(), f"{path} is missing: run ./test.sh, which builds it"
+    return path
+
+
+@pytest.fixture(scope="session")
+def run(classifier: Path):
+    """Run lenet_classify without Python's environment around it."""
+
+    def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [str(classifier), *map(str, arguments)]
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        return subprocess.run(command, text=True, check=False, env={}, timeout=120, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_ok(run):
+    """It succeeds and says nothing beside its result."""
+
+    def run_ok(*arguments: object, **options: Any) -> str:
+        result = run(*arguments, **options)
+        assert (result.returncode, result.stderr) == (0, "")
+        return result.stdout
+
+    return run_ok
+
+
+@pytest.fixture(scope="session")
+def fails(run):
+    """It fails with that exit code and one line that holds these words."""
+
+    def fails(code: int, words: str, *arguments: object, **options: Any) -> None:
+        result = run(*arguments, **options)
+        assert (result.returncode, result.stdout) == (code, ""), result.stderr
+        lines = result.stderr.splitlines()
+        assert len(lines) == 1, result.stderr
+        assert lines[0].startswith("lenet_classify: ")
+        assert words in lines[0]
+
+    return fails
+
+
+@pytest.fixture
+def cpp_tensor(door: Path, tmp_path: Path):
+    """What C++ makes of an image with a pipeline; the line of its error when it refuses it."""
+
+    def cpp_tensor(
+        pipeline: Pipeline, image: Path, memory: int = resource.RLIM_INFINITY
+    ) -> Floats | str:
+        preprocess, output = tmp_path / "door.json", tmp_path / "door.npy"
+        pipeline.save(preprocess)
+        result = subprocess.run(
+            [door, f"image={image}", f"preprocess={preprocess}", f"output={output}"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={},
+            timeout=60,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)),
+        )
+        assert result.stderr == ""
+        return np.load(output) if result.stdout.startswith("image ") else result.stdout.strip()
+
+    return cpp_tensor
+
+
+def raw(mode: str) -> Pipeline:
+    """The pixels as they are."""
+    channels = 1 if mode == "L" else 3
+    return Pipeline(mode, (Normalize(1.0, (0.0,) * channels, (1.0,) * channels), ToCHW()))
+
+
+def assert_same_bits(actual: Floats | str, expected: Floats) -> None:
+    assert isinstance(actual, np.ndarray), actual
+    assert actual.shape == expected.shape
+    assert actual.tobytes() == expected.tobytes()
+
+
+def photo(height: int, width: int, seed: int = 0) -> Image.Image:
+    """Soft shapes with some noise, as photos have."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), np.uint8)
+    soft = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+    noisy = soft.astype(int) + rng.integers(-10, 11, soft.shape)
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum
+
+
+def png(width: int, height: int, depth: int, colour: int, data: bytes, *chunks: bytes) -> bytes:
+    """A PNG around ``data``, already compressed."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"".join(
+        (b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), *chunks, chunk(b"IDAT", data),
+         chunk(b"IEND", b""))
+    )  # fmt: skip
+
+
+def png_16(samples: npt.NDArray[np.uint16], colour: int, *chunks: bytes) -> bytes:
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    height, width = samples.shape[:2]
+    return png(width, height, 16, colour, zlib.compress(rows), *chunks)
+
+
+# The same bits where nothing is resampled and the file keeps the pixels
+
+
+WIDTH, HEIGHT = 83, 61
+
+
+def layered() -> Image.Image:
+    image = photo(HEIGHT, WIDTH)
+    alpha = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH), np.uint8)
+    image.putalpha(Image.fromarray(alpha))
+    return image
+
+
+def deep(channels: int) -> npt.NDArray[np.uint16]:
+    shape = (HEIGHT, WIDTH, channels)
+    return np.random.default_rng(2).integers(0, 1 << 16, shape).astype(np.uint16)
+
+
+def lossless() -> dict[str, bytes]:
+    """File name to content: each kind of pixel that the containers have."""
+    files: dict[str, bytes] = {}
+
+    def save(name: str, image: Image.Image, **options: Any) -> None:
+        file = io.BytesIO()
+        image.save(file, {"pgm": "PPM"}.get(name[-3:], name[-3:]), **options)
+        files[name] = file.getvalue()
+
+    opaque, transparent = photo(HEIGHT, WIDTH), layered()
+    for mode in ("1", "L", "P", "RGB"):
+        save(f"{mode}.png", opaque.convert(mode))
+        save(f"{mode}.bmp", opaque.convert(mode))
+    for mode in ("LA", "RGBA"):
+        save(f"{mode}.png", transparent.convert(mode))
+    save("RGBA.bmp", transparent)
+    save("palette_alpha.png", transparent.quantize(64))
+    save("palette_colour.png", opaque.convert("P"), transparency=3)
+    save("RGB.ppm", opaque)
+    save("L.pgm", opaque.convert("L"))
+    for colour, channels in ((0, 1), (2, 3), (4, 2), (6, 4)):
+        files[f"16_bits_{channels}.png"] = png_16(deep(channels), colour)
+    sample = struct.pack(">H", int(deep(1)[3, 4, 0]))
+    files["16_bits_transparent.png"] = png_16(deep(1), 0, chunk(b"tRNS", sample))
+    bits = np.random.default_rng(3).integers(0, 256, (HEIGHT, 1 + (WIDTH + 3) // 4), np.uint8)
+    bits[:, 0] = 0
+    files["2_bits.png"] = png(WIDTH, HEIGHT, 2, 0, zlib.compress(bits.tobytes()))
+    return files
+
+
+LOSSLESS = lossless()
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_same_bits(name, cpp_tensor, tmp_path):
+    file = tmp_path / name
+    file.write_bytes(LOSSLESS[name])
+    for pipeline in (raw("L"), raw("RGB")):
+        assert_same_bits(cpp_tensor(pipeline, file), pipeline(file))
+
+
+@pytest.mark.parametrize("crop", [(60, 80), (57, 81), (61, 83), (1, 2)])
+@pytest.mark.parametrize("mode", ["RGB", "BGR"])
+def test_crop_and_normalize_have_the_same_bits(mode, crop, cpp_tensor, tmp_path):
+    file = tmp_path / "image.png"
+    photo(HEIGHT, WIDTH).save(file)
+    normalize = imagenet().steps[-2]
+    pipeline = Pipeline(mode, (CenterCrop(crop), normalize, ToCHW()))
+    assert_same_bits(cpp_tensor(pipeline, file), pipeline(file))
+    other = Pipeline(mode, (Normalize(1 / 3, (7.7, 1e-3, -9), (1e-9, 3, 1e9)), ToCHW()))
+    assert_same_bits(cpp_tensor(other, file), other(file))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(orientation, cpp_tensor, tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    exif[0x0112] = orientation
+    image = photo(HEIGHT, WIDTH)
+    image.save(tmp_path / "image.png", exif=exif)
+    assert_same_bits(
+        cpp_tensor(raw("RGB"), tmp_path / "image.png"), raw("RGB")(tmp_path / "image.png")
+    )
+    image.save(tmp_path / "image.jpg", exif=exif, quality=95, subsampling=0)
+    actual = cpp_tensor(raw("RGB"), tmp_path / "image.jpg")
+    expected = raw("RGB")(tmp_path / "image.jpg")
+    assert actual.shape == expected.shape
+    assert np.abs(actual - expected).max() <= 4
+
+
+# Differences that are stated: docs/preprocessing.md
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "most", "mean"),
+    [
+        ("RGB", {"quality": 75, "subsampling": 0}, 4, 0.05),
+        ("RGB", {"quality": 95, "subsampling": 1}, 12, 0.3),
+        ("RGB", {"quality": 75, "subsampling": 2}, 4, 0.1),
+        ("RGB", {"quality": 85, "progressive": True}, 4, 0.1),
+        ("RGB", {"quality": 75, "restart_marker_rows": 1}, 4, 0.1),
+        ("L", {"quality": 75}, 1, 0.02),
+        ("CMYK", {"quality": 95}, 2, 0.03),
+    ],
+)
+def test_jpeg_decoders_differ_by_rounding(mode, options, most, mean, cpp_tensor, tmp_path):
+    photo(375, 500).convert(mode).save(tmp_path / "image.jpg", **options)
+    difference = np.abs(
+        cpp_tensor(raw("RGB"), tmp_path / "image.jpg") - raw("RGB")(tmp_path / "image.jpg")
+    )
+    assert difference.max() <= most
+    assert difference.mean() <= mean
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize(
+    ("size", "target"),
+    [
+        ((375, 500), {"short_side": 256}),
+        ((500, 375), {"short_side": 256}),
+        ((700, 513), {"short_side": 64}),
+        ((100, 131), {"short_side": 256}),
+        ((90, 120), {"size": (41, 200)}),
+        ((333, 257), {"size": (28, 28)}),
+        ((7, 1), {"size": (30, 20)}),
+        ((256, 300), {"short_side": 256}),
+    ],
+)
+def test_resizers_differ_by_rounding(size, target, interpolation, cpp_tensor, tmp_path):
+    file = tmp_path / "image.png"
+    photo(*size).save(file)
+    resize = Resize(interpolation=interpolation, **target)
+    pipeline = Pipeline("RGB", (resize, *raw("RGB").steps))
+    actual, expected = cpp_tensor(pipeline, file), pipeline(file)
+    if interpolation == "nearest" or size[0] == target.get("short_side"):
+        assert_same_bits(actual, expected)
+        return
+    difference = np.abs(actual - expected)
+    # Newer versions of Pillow resample columns first when the height shrinks more than the width.
+    columns_first = "size" in target and size[0] > target["size"][0]
+    assert difference.max() <= (3 if columns_first else 1)
+    assert difference.mean() <= (0.4 if columns_first else 0.05)
+
+
+# Digits
+
+
+@pytest.fixture(scope="session")
+def digits() -> Pixels:
+    return read_mnist_dir(sample_dir()).test.images
+
+
+def on_paper(digit_pixels: Pixels, side: int, height: int, width: int, seed: int) -> Image.Image:
+    """Dark ink on paper in uneven light, with noise."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:height, :width]
+    paper = 205 - 50 * np.sin(columns / width * 3 + seed) * rows / height
+    large = Image.fromarray(digit_pixels).resize((side, side), Image.Resampling.BICUBIC)
+    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+    ink = np.zeros((height, width))
+    ink[top : top + side, left : left + side] = large
+    values = paper - ink * rng.uniform(0.2, 0.8) + rng.normal(0, rng.uniform(0, 9), ink.shape)
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def folder(digits, tmp_path_factory) -> Path:
+    """Digits as images of several kinds."""
+    path = tmp_path_factory.mktemp("digits")
+    Image.fromarray(digits[0]).save(path / "a_mnist.png")
+    Image.fromarray(255 - digits[1]).save(path / "b_dark.PGM", "PPM")
+    for i, (side, height, width) in enumerate(((40, 60, 50), (280, 300, 400), (620, 700, 900))):
+        on_paper(digits[2 + i], side, height, width, i).save(path / f"c_{i}.png")
+    on_paper(digits[9], 500, 800, 600, 9).convert("RGB").save(path / "d.bmp")
+    (path / "notes.txt").write_text("no image")
+    return path
+
+
+@pytest.fixture(scope="session")
+def files(folder) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.suffix != ".txt"]
+
+
+@pytest.fixture(scope="session")
+def model(model_dir, tmp_path_factory) -> Path:
+    """The bundled model with its preprocessing beside it, and nothing that lists their sums."""
+    path = shutil.copytree(model_dir, tmp_path_factory.mktemp("model") / "lenet")
+    (path / "SHA256SUMS").unlink()
+    digit().save(path / "preprocess.json")
+    return path
+
+
+@pytest.fixture(scope="session")
+def expected(model, files) -> Floats:
+    """The probabilities of all classes, [images, 10]."""
+    logits = lenet_cpp.Predictor(model_dir=model).run(digit().batch(files)).astype(np.float64)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def test_digits_have_the_same_bits(run_ok, model, files, digits, tmp_path):
+    run_ok(f"--model_dir={model}", f"--output_tensor={tmp_path / 'x.npy'}", *files)
+    tensor = np.load(tmp_path / "x.npy")
+    assert_same_bits(tensor, digit().batch(files))
+    # The first is MNIST's own; all have the digit's mass in the middle.
+    assert np.array_equal(tensor[0, 0], digits[0] / np.float32(255))
+    rows = (tensor.sum(axis=(1, 3)) * np.arange(28)).sum(axis=1) / tensor.sum(axis=(1, 2, 3))
+    assert np.all(np.abs(rows - 14) < 1.5)
+
+
+def test_digits_of_other_sizes(cpp_tensor, tmp_path):
+    rng = np.random.default_rng(8)
+    normalize = Normalize(1.0, (0.0,), (1.0,))
+    for height, width, size, box in (
+        (1, 1, 28, 20),
+        (1, 40, 28, 20),
+        (31, 2, 9, 8),
+        (70, 90, 64, 40),
+    ):
+        file = tmp_path / "image.png"
+        pixels = rng.integers(0, 256, (height, width), np.uint8)
+        Image.fromarray(pixels).save(file)
+        pipeline = Pipeline("L", (Digit(size, box), normalize, ToCHW()))
+        actual = cpp_tensor(pipeline, file)
+        if isinstance(actual, str):
+            assert actual.startswith("BadInput found no digit")
+            with pytest.raises(lenet_cpp.BadInput, match="found no digit"):
+                pipeline(file)
+        else:
+            assert_same_bits(actual, pipeline(file))
+
+
+# What it prints
+
+
+def test_json(run_ok, model, files, expected):
+    results = json.loads(run_ok(f"--model_dir={model}", "--format=json", "--topk=10", *files))
+    assert [result["file"] for result in results] == list(map(str, files))
+    for result, row in zip(results, expected, strict=True):
+        predictions = result["predictions"]
+        ids = [prediction["class_id"] for prediction in predictions]
+        assert ids == np.argsort(-row, kind="stable").tolist()
+        assert [prediction["label"] for prediction in predictions] == list(map(str, ids))
+        actual = [prediction["probability"] for prediction in predictions]
+        np.testing.assert_allclose(actual, row[ids], rtol=1e-4, atol=1e-7)
+
+
+def test_csv_is_python_s(run_ok, model, files, expected, tmp_path):
+    from lenet_cpp.results import CSV_COLUMNS
+
+    (tmp_path / "labels").write_text("\n".join(f"the {i}, or so" for i in range(10)))
+    text = run_ok(
+        f"--model_dir={model}", "--format=csv", "--topk=2", f"--labels={tmp_path / 'labels'}",
+        *files,
+    )  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert [row["file"] for row in rows[::2]] == list(map(str, files))
+    assert [row["rank"] for row in rows] == ["1", "2"] * len(files)
+    assert [int(row["class_id"]) for row in rows[::2]] == expected.argmax(axis=1).tolist()
+    assert all(row["label"] == f"the {row['class_id']}, or so" for row in rows)
+
+
+def test_text_of_a_folder(run_ok, model, folder, files, expected):
+    lines = run_ok(f"--model_dir={model}", folder, "--topk", "1").splitlines()
+    assert lines[::2] == list(map(str, files))
+    for line, row in zip(lines[1::2], expected, strict=True):
+        best = int(row.argmax())
+        assert line == f"  {row[best]:.6f}  class {best}  {best}"
+
+
+@pytest.mark.parametrize("options", [["--batch_size=4"], ["--threads=2", "--accelerator=onednn"]])
+def test_batches_and_engines_agree(run_ok, model, files, expected, options):
+    results = json.loads(run_ok(f"--model_dir={model}", "--format=json", *options, *files))
+    best = [result["predictions"][0] for result in results]
+    assert [one["class_id"] for one in best] == expected.argmax(axis=1).tolist()
+    np.testing.assert_allclose(
+        [one["probability"] for one in best], expected.max(axis=1), rtol=1e-4
+    )
+
+
+def test_model_by_its_files(run_ok, model, files, tmp_path):
+    by_folder = run_ok(f"--model_dir={model}", *files)
+    program, params = model / "lenet.pdmodel", model / "lenet.pdiparams"
+    named = (f"--model_file={program}", f"--params_file={params}")
+    assert run_ok(*named, *files) == by_folder
+    shutil.copy(model / "preprocess.json", tmp_path / "other.json")
+    assert run_ok(*named, f"--preprocess={tmp_path / 'other.json'}", *files) == by_folder
+    inside = run_ok("--model_file=lenet.pdmodel", *files, cwd=model)
+    assert inside == by_folder
+
+
+def test_bundled_model_as_it_is(run_ok, model, model_dir, files):
+    """With its own preprocess.json, whose checksum SHA256SUMS has."""
+    assert run_ok(f"--model_dir={model_dir}", *files) == run_ok(f"--model_dir={model}", *files)
+
+
+def test_snippet_of_the_documentation(root, classifier, model, files, expected, tmp_path):
+    lines = (root / "docs" / "preprocessing.md").read_text().splitlines()
+    begin = lines.index("    #include <lenet/image_pipeline.h>")
+    end = next(i for i in range(begin, len(lines)) if lines[i] and not lines[i].startswith("    "))
+    code = [line.strip() for line in lines[begin:end]]
+    includes = [line for line in code if line.startswith("#include")]
+    body = "\n".join(line for line in code if not line.startswith("#include"))
+    body = body.replace("inference_model/lenet", str(model)).replace("photo.jpg", str(files[2]))
+    (tmp_path / "main.cc").write_text(
+        "\n".join(["#include <cstdio>", *includes])
+        + "\nint main() {\n"
+        + body
+        + '\nfor (float logit : logits.data) std::printf("%.9g\\n", logit);\n}\n'
+    )
+    build = classifier.parent
+    subprocess.run(
+        [
+            *("c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{root / 'cpp' / 'include'}"),
+            *(tmp_path / "main.cc", "-o", tmp_path / "main"),
+            *(f"-L{build}", "-llenet", f"-Wl,-rpath,{build}"),
+        ],
+        check=True,
+    )
+    result = subprocess.run(
+        [tmp_path / "main"], capture_output=True, text=True, check=True, env={}, timeout=60
+    )
+    logits = np.array(result.stdout.split(), np.float64)
+    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(), expected[2], rtol=1e-4)
+
+
+def test_help_names_every_option(run_ok, root):
+    text = run_ok("--help")
+    named = set(re.findall(r"^  --(\w+)", text, flags=re.MULTILINE))
+    asked = {
+        "model_dir", "model_file", "params_file", "preprocess", "labels", "topk", "batch_size",
+        "threads", "accelerator", "format", "output", "output_tensor",
+    }  # fmt: skip
+    assert asked <= named
+    apps = root / "cpp" / "apps"
+    source = (apps / "classify_options.cc").read_text() + (apps / "shared_flags.cc").read_text()
+    assert set(re.findall(r'line\.(?!heading)\w+\(\s*"(\w+)"', source)) == named
+    assert max(map(len, text.splitlines())) <= 100
+    assert run_ok("--version").startswith("lenet_classify ")
+
+
+# Softmax
+
+
+@pytest.fixture(scope="module")
+def softmax_model(tmp_path_factory) -> Path:
+    from lenet_cpp.export import export_model
+
+    path = tmp_path_factory.mktemp("softmax")
+    export_model(None, path, model="lenet", seed=3, softmax=True, formats=["json", "pdmodel"])
+    (path / "SHA256SUMS").unlink()
+    digit().save(path / "preprocess.json")
+    return path
+
+
+@pytest.mark.parametrize("format_", ["json", "pdmodel"])
+@pytest.mark.parametrize("described", [True, False])
+def test_softmax_is_applied_once(run_ok, softmax_model, format_, described, files, tmp_path):
+    """With a manifest that says what the outputs are, and without."""
+    folder = shutil.copytree(softmax_model, tmp_path / "model")
+    if not described:
+        (folder / "manifest.json").unlink()
+    program = f"--model_file={folder}/lenet.{format_}"
+    one = json.loads(run_ok(program, "--format=json", "--topk=10", files[0]))[0]["predictions"]
+    assert sum(prediction["probability"] for prediction in one) == pytest.approx(1, abs=1e-6)
+    probabilities = lenet_cpp.Predictor(folder / f"lenet.{format_}").run(digit().batch(files[:1]))
+    expected = np.sort(probabilities[0])[::-1]
+    actual = [prediction["probability"] for prediction in one]
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+    again = json.loads(run_ok(program, "--format=json", "--softmax", files[0]))[0]["predictions"]
+    assert again[0]["probability"] < expected[0]
+
+
+def test_logits_without_a_manifest(run_ok, model, files, expected, tmp_path):
+    for name in ("lenet.json", "lenet.pdiparams", "preprocess.json"):
+        shutil.copy(model / name, tmp_path)
+    results = json.loads(run_ok(f"--model_dir={tmp_path}", "--format=json", *files))
+    best = [result["predictions"][0] for result in results]
+    assert [one["label"] for one in best] == [None] * len(files)
+    np.testing.assert_allclose(
+        [one["probability"] for one in best], expected.max(axis=1), rtol=1e-4
+    )
+
+
+# What it refuses
+
+
+def test_usage(fails, model, files):
+    fails(USAGE, "name a model", files[0])
+    fails(USAGE, "name images", f"--model_dir={model}")
+    fails(USAGE, "--format is 'xml'", f"--model_dir={model}", "--format=xml", files[0])
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory) -> dict[str, bytes]:
+    path = tmp_path_factory.mktemp("whole")
+    image = photo(28, 28).convert("L")
+    files = {}
+    for name in ("a.png", "a.jpg", "a.bmp", "a.pgm"):
+        image.save(path / name)
+        files[name] = (path / name).read_bytes()
+    return files
+
+
+BAD: dict[str, tuple[int, str, Any]] = {
+    "zero bytes": (BAD_INPUT, "is empty", b""),
+    "text": (BAD_INPUT, "is not an image", b"hello"),
+    "PNG signature": (BAD_INPUT, "cut short", b"\x89PNG\r\n\x1a\n"),
+    "20,000 x 20,000": (
+        BAD_INPUT,
+        "has 20000 x 20000 pixels, over the limit",
+        png(20000, 20000, 8, 2, zlib.compress(bytes(1 << 20))),
+    ),
+    "JPEG of 65,500 x 65,500": (
+        BAD_INPUT,
+        "over the limit",
+        b"\xff\xd8\xff\xc0\0\x0b\x08" + struct.pack(">HH", 65500, 65500)
+        + b"\x01\x01\x11\0\xff\xda\0\x08\x01\x01\0\0\x3f\0\xff\xd9",
+    ),
+    "BMP of 30,000 x 30,000": (
+        BAD_INPUT,
+        "over the limit",
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 30000, 30000, 1, 24, *[0] * 6),
+    ),
+    "PPM of 30,000 x 30,000": (BAD_INPUT, "damaged", b"P6 30000 30000 255 x"),
+    "2 x 2 pixels that unpack to 256 MiB": (
+        BAD_INPUT,
+        "damaged",
+        png(2, 2, 8, 2, zlib.compress(bytes(1 << 28), 1)),
+    ),
+    "damaged PNG": (
+        BAD_INPUT,
+        "checksum of its chunk IDAT",
+        png(2, 2, 8, 0, zlib.compress(bytes(6))).replace(b"IDAT", b"IDAT\x79", 1)[:-1],
+    ),
+    "palette index out of range": (
+        BAD_INPUT,
+        "damaged",
+        png(1, 1, 8, 3, zlib.compress(b"\0\x09")),
+    ),
+    "16-bit PPM": (BAD_INPUT, "65535", b"P6 1 1 65535 abcdef"),
+    "GIF": (UNSUPPORTED, "convert it to PNG", b"GIF89a"),
+    "WebP": (UNSUPPORTED, "is a WebP", b"RIFF\0\0\0\0WEBPVP8 "),
+    "TIFF": (UNSUPPORTED, "is a TIFF", b"II*\0\x08\0\0\0"),
+    "blank paper": (BAD_INPUT, "found no digit", b"P5 30 30 255 " + bytes([200]) * 900),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_image(name, fails, model, cpp_tensor, tmp_path):
+    code, words, content = BAD[name]
+    file = tmp_path / "image"
+    file.write_bytes(content)
+    fails(code, f"'{file}'", f"--model_dir={model}", file)
+    if name != "blank paper":
+        # Without the engine, in little memory: nothing is made of a size that a header claims.
+        answer = cpp_tensor(raw("L"), file, memory=1 << 27)
+        assert isinstance(answer, str)
+        assert words in answer
+    else:
+        fails(code, words, f"--model_dir={model}", file)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.pgm"])
+def test_truncated_image(name, whole, cpp_tensor, tmp_path):
+    file = tmp_path / name
+    content = whole[name]
+    file.write_bytes(content)
+    assert isinstance(cpp_tensor(raw("L"), file), np.ndarray)
+    for size in {
+        *range(1, 40, 4),
+        *range(40, len(content), 151),
+        len(content) - 2,
+        len(content) - 1,
+    }:
+        file.write_bytes(content[:size])
+        answer = cpp_tensor(raw("L"), file)
+        assert isinstance(answer, str), f"{size} of {len(content)} bytes were accepted"
+        assert answer.startswith(f"BadInput '{file}' ")
+
+
+def test_names_that_are_no_image(fails, model, files, tmp_path):
+    fails(FILE_NOT_FOUND, "missing.png", f"--model_dir={model}", files[0], tmp_path / "missing.png")
+    (tmp_path / "empty").mkdir()
+    fails(FILE_NOT_FOUND, "no image in this folder", f"--model_dir={model}", tmp_path / "empty")
+    os.mkfifo(tmp_path / "pipe")
+    fails(FILE_NOT_FOUND, "not a regular file", f"--model_dir={model}", tmp_path / "pipe")
+
+
+def test_preprocessing_that_does_not_fit(fails, run, model, model_dir, files, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "model")
+    (folder / "preprocess.json").unlink()
+    fails(FILE_NOT_FOUND, "--preprocess", f"--model_dir={folder}", files[0])
+    imagenet(32).save(folder / "preprocess.json")
+    fails(BAD_INPUT, "the preprocessing gives [1, 3, 32, 32]", f"--model_dir={folder}", files[0])
+    (folder / "preprocess.json").write_text('{"format_version": 7}')
+    fails(BAD_MODEL, "preprocess.json' is not a valid", f"--model_dir={folder}", files[0])
+    digit().save(folder / "preprocess.json")
+    (folder / "SHA256SUMS").write_text("0" * 64 + "  preprocess.json\n")
+    fails(BAD_MODEL, "SHA-256", f"--model_dir={folder}", files[0])
+    for accepted in ("--check_hashes=false", f"--preprocess={folder}/preprocess.json"):
+        assert run(f"--model_dir={folder}", accepted, files[0]).returncode == 0
+
+
+def test_labels_that_do_not_fit(fails, model, files, tmp_path):
+    (tmp_path / "labels").write_text("one\ntwo\n")
+    arguments = (f"--model_dir={model}", f"--labels={tmp_path / 'labels'}", files[0])
+    fails(BAD_INPUT, "names 2 classes, the model has 10", *arguments)
+
+
+def test_images_of_several_sizes(fails, model, tmp_path):
+    for i, side in enumerate((28, 29)):
+        photo(side, side).save(tmp_path / f"{i}.png")
+    raw("L").save(tmp_path / "raw.json")
+    arguments = (f"--model_dir={model}", f"--preprocess={tmp_path / 'raw.json'}", tmp_path)
+    fails(BAD_INPUT, f"'{tmp_path}/1.png': the preprocessing gives [1, 1, 29, 29]", *arguments)
+
+
+# Output that is whole or not there
+
+
+def test_output_file(run_ok, model, files, tmp_path):
+    printed = run_ok(f"--model_dir={model}", "--format=csv", *files)
+    target = tmp_path / "result.csv"
+    target.write_text("before")
+    assert run_ok(f"--model_dir={model}", "--format=csv", f"--output={target}", *files) == ""
+    assert target.read_text() == printed
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_output_that_fails(fails, run, model, files, tmp_path):
+    missing = tmp_path / "missing" / "result.csv"
+    fails(FILE_NOT_FOUND, str(missing), f"--model_dir={model}", f"--output={missing}", files[0])
+    target = tmp_path / "result.csv"
+    target.write_text("before")
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"bad")
+    fails(BAD_INPUT, "bad.png", f"--model_dir={model}", f"--output={target}", files[0], bad)
+    assert target.read_text() == "before"
+    with Path("/dev/full").open("w") as full:
+        result = run(f"--model_dir={model}", files[0], stdout=full)
+    assert result.returncode == 1
+    assert "standard output" in result.stderr
+
+
+def test_closed_pipe(classifier, model, files):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        result = subprocess.run(
+            [classifier, f"--model_dir={model}", files[0]],
+            stdout=closed, stderr=subprocess.PIPE, check=False, env={}, timeout=60,
+        )  # fmt: skip
+    assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(number, classifier, model, files, tmp_path):
+    target = tmp_path / "result.csv"
+    target.write_text("before")
+    command = [classifier, f"--model_dir={model}", f"--output={target}", *[files[-2]] * 20000]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env={}) as process:
+        # Threads of the engine: the model is loaded, so the signals are caught.
+        deadline = time.monotonic() + 60
+        while "libpaddle" not in Path(f"/proc/{process.pid}/maps").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(60) == -number
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert target.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [target]

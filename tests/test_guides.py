@@ -1,0 +1,111 @@
+"""docs/guides and the examples: what they tell a reader to type, typed; about 70 s on one core."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from snippets import FILES, RUN, read_snippets, run_snippet, save_snippet
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = Path(sys.prefix)
+PAGES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+EXAMPLE = ROOT / "examples" / "own_classifier"
+QUIET = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore:No ccache found"}
+
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "examples").rglob("*.md"),
+    *(ROOT / "tests").glob("*.md"),
+]
+LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+
+
+@pytest.fixture(scope="module")
+def finished(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository's folder as ./run.sh leaves it, with a shorter training."""
+    folder = tmp_path_factory.mktemp("finished")
+    for name in ("scripts", "examples"):
+        shutil.copytree(ROOT / name, folder / name)
+    (folder / "data").symlink_to(ROOT / "data")
+    (folder / "build").symlink_to(program.parent)
+    (folder / ".venv").symlink_to(ENVIRONMENT)
+    for command in ("train.py --epochs 1", "export_model.py"):
+        done = subprocess.run(
+            [sys.executable, *f"scripts/{command}".split()],
+            cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of it for one page."""
+    copy = Path(shutil.copytree(finished, tmp_path / "lenet_cpp", symlinks=True))
+    yield copy
+    shutil.rmtree(copy / "guide", ignore_errors=True)  # pytest keeps the rest; AlexNet is large
+
+
+def follow(page: Path, folder: Path) -> str:
+    """Do what a page says, block by block; return what was printed."""
+    printed = ""
+    for snippet in read_snippets(page):
+        if snippet.language in FILES:
+            save_snippet(snippet, folder)
+        elif snippet.language in RUN:
+            done = run_snippet(snippet, folder, ENVIRONMENT, **QUIET)
+            assert done.returncode == 0, f"{snippet.place}\n{done.stdout[-2000:]}{done.stderr}"
+            printed += done.stdout
+        else:
+            assert snippet.language == "text", f"{snippet.place}: not run"
+    return printed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page(page: Path, folder: Path) -> None:
+    before = {path.name for path in folder.iterdir()}
+    follow(page, folder)
+    made = {path.name for path in folder.iterdir()} - before
+    # What a page leaves beside its folder are pictures and descriptions of a few lines.
+    assert made - {"guide"} <= {"digit.png", "digit.jpg", "test.png"} | {
+        "preprocess.json",
+        "inference.yml",
+    }
+
+
+def test_own_classifier(folder: Path) -> None:
+    example = folder / "examples" / "own_classifier"
+    printed = follow(example / "README.md", folder)
+    assert re.search(r"green\.png +1 +green", printed)
+    assert "green.png\n  0.9" in printed  # of the C++ program
+    assert "The routes agree" in printed
+
+
+def test_own_classifier_is_short() -> None:
+    lines = (EXAMPLE / "colours.py").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 20
+    assert read_snippets(EXAMPLE / "README.md")[0].text.splitlines() == lines
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" not in target and not target.startswith("#"):
+            assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("index", ["docs/README.md", "docs/guides/README.md", "tests/README.md"])
+def test_indexes_are_complete(index: str) -> None:
+    page = ROOT / index
+    kind = "test_*.py" if page.parent.name == "tests" else "*.md"
+    names = {path.name for path in page.parent.glob(kind)} - {page.name}
+    text = page.read_text(encoding="utf-8")
+    assert {name for name in names if name not in text} == set()

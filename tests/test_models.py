@@ -1,0 +1,698 @@
+"""The registry, the networks against their definitions, weights from elsewhere, and exports."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
+
+import lenet_cpp
+from lenet_cpp import checkpoint, errors, export, manifest, models, separate_layout
+from lenet_cpp.cli.export_model import main
+from lenet_cpp.models import weights
+from lenet_cpp.tolerance import allowed_difference
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "scripts" / "export_model.py"
+DOCUMENT = ROOT / "docs" / "models.md"
+
+# From the papers: blocks of each stage, and whether they are bottlenecks.
+BLOCKS = {
+    18: ((2, 2, 2, 2), False),
+    34: ((3, 4, 6, 3), False),
+    50: ((3, 4, 6, 3), True),
+    101: ((3, 4, 23, 3), True),
+    152: ((3, 8, 36, 3), True),
+    200: ((3, 12, 48, 3), True),
+}
+
+# Trainable parameters with 1,000 classes. The plain networks' are widely published. A deep stem has
+# 3x3x(3x32 + 32x32 + 32x64) weights and 2x(32 + 32 + 64) of normalization where the plain one has
+# 7x7x3x64 and 2x64: 19,232 more. The shallow networks get a projection of 64x64 + 2x64 besides.
+# The 200 layers are those of 152 with 4 and 12 further blocks of 128 and 256 filters:
+# 4 x 280,064 + 12 x 1,117,184.
+DEEP_STEM = 9 * (3 * 32 + 32 * 32 + 32 * 64) + 2 * (32 + 32 + 64) - (49 * 3 * 64 + 2 * 64)
+PROJECTION = 64 * 64 + 2 * 64
+TRAINABLE = {
+    "lenet": 61_706,
+    "AlexNet": 61_100_840,
+    "ResNet18": 11_689_512,
+    "ResNet34": 21_797_672,
+    "ResNet50": 25_557_032,
+    "ResNet101": 44_549_160,
+    "ResNet152": 60_192_808,
+    "ResNet18_vd": 11_689_512 + DEEP_STEM + PROJECTION,
+    "ResNet34_vd": 21_797_672 + DEEP_STEM + PROJECTION,
+    "ResNet50_vd": 25_557_032 + DEEP_STEM,
+    "ResNet101_vd": 44_549_160 + DEEP_STEM,
+    "ResNet152_vd": 60_192_808 + DEEP_STEM,
+    "ResNet200_vd": 60_192_808 + DEEP_STEM + 4 * 280_064 + 12 * 1_117_184,
+}
+
+
+def lazy(name: str, class_dim: int | None = None) -> Any:
+    """A network whose parameters have shapes but no values, which is quick."""
+    with paddle.LazyGuard():
+        return models.build(name, class_dim)
+
+
+def shapes(layer: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in layer.state_dict().items()}
+
+
+def expected_shapes(depth: int, classes: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in PaddleClas 2.6's order, from the definition of the network."""
+    table: dict[str, tuple[int, ...]] = {}
+
+    def add(name: str, inputs: int, filters: int, kernel: int) -> None:
+        table[f"{name}.conv.weight"] = (filters, inputs, kernel, kernel)
+        for each in ("weight", "bias", "_mean", "_variance"):
+            table[f"{name}.bn.{each}"] = (filters,)
+
+    for i, (inputs, filters) in enumerate([(3, 32), (32, 32), (32, 64)]):
+        add(f"stem.{i}", inputs, filters, 3)
+    stages, bottleneck = BLOCKS[depth]
+    channels, number = 64, 0
+    for stage, count in enumerate(stages):
+        width = 64 << stage
+        for i in range(count):
+            block = f"blocks.{number}"
+            if bottleneck:
+                add(f"{block}.conv0", channels, width, 1)
+                add(f"{block}.conv1", width, width, 3)
+                add(f"{block}.conv2", width, 4 * width, 1)
+            else:
+                add(f"{block}.conv0", channels, width, 3)
+                add(f"{block}.conv1", width, width, 3)
+            out = 4 * width if bottleneck else width
+            if i == 0:
+                add(f"{block}.short", channels, out, 1)
+            channels, number = out, number + 1
+    table["fc.weight"] = (channels, classes)
+    table["fc.bias"] = (classes,)
+    return table
+
+
+def reference(state: dict[str, Any], depth: int, images: np.ndarray) -> np.ndarray:
+    """The network, written once more from its definition, with plain functions."""
+
+    def norm(name: str, x: Any, stride: int = 1) -> Any:
+        filters = state[f"{name}.conv.weight"]
+        x = F.conv2d(x, filters, stride=stride, padding=filters.shape[2] // 2)
+        mean, variance, scale, shift = (
+            state[f"{name}.bn.{each}"].reshape([1, -1, 1, 1])
+            for each in ("_mean", "_variance", "weight", "bias")
+        )
+        return (x - mean) / paddle.sqrt(variance + 1e-5) * scale + shift
+
+    def halve(x: Any) -> Any:
+        """Means of 2x2 pixels; at an odd edge of those that are there."""
+        values = x.numpy()
+        rows = [values[:, :, i : i + 2].mean(axis=2) for i in range(0, values.shape[2], 2)]
+        values = np.stack(rows, axis=2)
+        columns = [values[..., i : i + 2].mean(axis=3) for i in range(0, values.shape[3], 2)]
+        return paddle.to_tensor(np.stack(columns, axis=3))
+
+    x = paddle.to_tensor(images)
+    for i in range(3):
+        x = F.relu(norm(f"stem.{i}", x, stride=2 if i == 0 else 1))
+    x = F.max_pool2d(x, 3, stride=2, padding=1)
+    stages, bottleneck = BLOCKS[depth]
+    number = 0
+    for stage, count in enumerate(stages):
+        for i in range(count):
+            block = f"blocks.{number}"
+            stride = 2 if i == 0 and stage > 0 else 1
+            if bottleneck:
+                out = F.relu(norm(f"{block}.conv0", x))
+                out = F.relu(norm(f"{block}.conv1", out, stride))
+                out = norm(f"{block}.conv2", out)
+            else:
+                out = F.relu(norm(f"{block}.conv0", x, stride))
+                out = norm(f"{block}.conv1", out)
+            if i == 0:
+                x = norm(f"{block}.short", halve(x) if stride == 2 else x)
+            x = F.relu(out + x)
+            number += 1
+    x = x.mean(axis=[2, 3])
+    result: np.ndarray = (x @ state["fc.weight"] + state["fc.bias"]).numpy()
+    return result
+
+
+def pictures(count: int, size: int, channels: int = 3) -> np.ndarray:
+    shape = (count, channels, size, size)
+    return np.random.default_rng(size).standard_normal(shape).astype("float32")
+
+
+def close(expected: np.ndarray, found: np.ndarray) -> bool:
+    same = expected.shape == found.shape
+    return same and bool((np.abs(expected - found) <= allowed_difference(expected)).all())
+
+
+# ---- the registry
+
+
+def test_registry() -> None:
+    assert set(models.MODELS) == set(TRAINABLE)
+    for name, spec in models.MODELS.items():
+        assert spec.name == name
+        assert models.get(name.upper()) is spec
+        assert models.get(name.lower()) is spec
+    assert models.get("lenet").stem == "lenet"
+    assert models.get("AlexNet").stem == "inference"
+
+
+def test_unknown_names_get_suggestions() -> None:
+    with pytest.raises(errors.BadInput, match="did you mean ResNet50_vd or"):
+        models.get("resnet50-vd")
+    with pytest.raises(errors.BadInput, match="did you mean AlexNet"):
+        models.get("alexnt")
+    with pytest.raises(errors.BadInput, match=r"known: lenet, AlexNet, .*FILE\.py:NAME"):
+        models.get("transformer")
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_parameter_counts(name: str) -> None:
+    layer = lazy(name)
+    trainable = [p for p in layer.parameters() if not p.stop_gradient]
+    assert sum(int(np.prod(p.shape)) for p in trainable) == TRAINABLE[name]
+
+
+def test_image_sizes_of_alexnet_are_those_that_its_layers_take() -> None:
+    spec = models.get("AlexNet")
+    layer = lazy("AlexNet", 2)
+    for parameter in layer.parameters():
+        parameter.initialize()
+    layer.eval()
+    for size in (spec.image_sizes[0], spec.image_sizes[-1]):
+        assert layer(paddle.zeros([1, 3, size, size])).shape == [1, 2]
+    for size in (spec.image_sizes[0] - 1, spec.image_sizes[-1] + 1):
+        with pytest.raises(errors.BadInput, match=f"223 to 254, not {size}"):
+            models.build("AlexNet", img_size=size)
+        with pytest.raises(ValueError, match="InvalidArgument"):
+            layer(paddle.zeros([1, 3, size, size]))
+
+
+def test_other_sizes_and_classes() -> None:
+    with pytest.raises(errors.BadInput, match="lenet takes images of size 28, not 32"):
+        models.build("lenet", img_size=32)
+    with pytest.raises(errors.BadInput, match="32 to 1024, not 31"):
+        models.build("ResNet50", img_size=31)
+    with pytest.raises(errors.BadInput, match="classes is 0"):
+        models.build("ResNet50", 0)
+    assert models.get("ResNet50").shape(96) == (3, 96, 96)
+    assert models.get("resnet18").class_names() == ()
+    assert models.get("lenet").class_names(10)[3] == "3"
+    assert models.get("lenet").class_names(3) == ()
+
+
+# ---- ResNet-D
+
+
+@pytest.mark.parametrize("depth", BLOCKS)
+def test_names_and_shapes_are_those_of_paddleclas(depth: int) -> None:
+    found = shapes(lazy(f"ResNet{depth}_vd", 7))
+    assert list(found.items()) == list(expected_shapes(depth, 7).items())
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_resnet_vd_computes_what_its_definition_says(depth: int) -> None:
+    layer = models.build(f"ResNet{depth}_vd", 5, seed=2)
+    layer.eval()
+    for size in (64, 75):  # 75 makes odd maps of 38, 19, 10, 5 and 3
+        images = pictures(2, size)
+        with paddle.no_grad():
+            found = layer(paddle.to_tensor(images)).numpy()
+            expected = reference(dict(layer.state_dict()), depth, images)
+        assert np.ptp(expected, axis=0).max() > 0.01
+        assert close(expected, found)
+
+
+def test_strides_are_where_the_definition_has_them() -> None:
+    layer = models.build("ResNet50_vd", 2)
+    found = {
+        name: (each._stride[0], each._kernel_size[0])
+        for name, each in layer.named_sublayers()
+        if isinstance(each, paddle.nn.Conv2D) and each._stride[0] != 1
+    }
+    # The first of the stem, and the 3x3 of the first blocks of stages 2 to 4.
+    names = ["stem.0.conv", *(f"blocks.{i}.conv1.conv" for i in (3, 7, 13))]
+    assert found == dict.fromkeys(names, (2, 3))
+    pooled = [n for n, each in layer.named_sublayers() if isinstance(each, paddle.nn.AvgPool2D)]
+    assert pooled == [f"blocks.{i}.short.pool" for i in (3, 7, 13)]
+
+
+# ---- weights
+
+
+def test_seeded_parameters() -> None:
+    first, again, other = (
+        {k: v.numpy() for k, v in models.build("ResNet18_vd", 3, seed=seed).state_dict().items()}
+        for seed in (1, 1, 2)
+    )
+    for name, values in first.items():
+        assert (values == again[name]).all()
+        assert (values != other[name]).any()
+        assert values.std() > 0
+    with pytest.raises(errors.BadInput, match="seed is -1"):
+        models.build("lenet", seed=-1)
+
+
+@pytest.mark.parametrize("name", ["lenet", "ResNet152"])
+def test_seeded_outputs_keep_their_proportions(name: str) -> None:
+    layer = models.build(name, 10, seed=0)
+    layer.eval()
+    shape = (2, *models.get(name).shape(64 if name != "lenet" else None))
+    images = np.random.default_rng(0).standard_normal(shape).astype("float32")
+    with paddle.no_grad():
+        outputs = layer(paddle.to_tensor(images)).numpy()
+    assert 0.1 < np.abs(outputs).max() < 100
+    assert np.abs(outputs[0] - outputs[1]).max() > 0.01
+
+
+class Server:
+    """Serves bytes on the loopback interface and counts the requests."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        self.requests: list[str] = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.requests.append(self.path)
+                status, headers, body = outer.answers.get(self.path, (404, {}, b""))
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "lenet_cpp" / "weights"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights as somebody would publish them."""
+    path = tmp_path_factory.mktemp("published") / "LeNet_pretrained.pdparams"
+    paddle.save(models.build("lenet", seed=4).state_dict(), str(path))
+    return path
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_pretrained_weights_from_paths_and_urls(
+    published: Path, server: Server, cache: Path
+) -> None:
+    content = published.read_bytes()
+    server.answers["/w/LeNet%20it.pdparams?v=1"] = (200, {}, content)
+    server.answers["/moved"] = (302, {"Location": "/w/LeNet%20it.pdparams?v=1"}, b"")
+    expected = models.build("lenet", seed=4).state_dict()
+    digest = sha256(published).upper()
+    for source in (
+        published,
+        str(published),
+        published.as_uri(),
+        f"{server.url}/w/LeNet%20it.pdparams?v=1",
+        f"{server.url}/moved",
+    ):
+        layer = models.build("lenet", seed=5)
+        path = models.load_pretrained(layer, source, sha256=digest)
+        assert path.read_bytes() == content
+        for name, value in layer.state_dict().items():
+            assert (value.numpy() == expected[name].numpy()).all()
+    assert len(server.requests) == 3
+    assert sorted(path.name.partition("-")[2] for path in cache.iterdir()) == [
+        *("LeNet_it.pdparams", "moved")
+    ]
+    # A second time it comes from the cache, unless somebody changed that.
+    (cached,) = cache.glob("*-moved")
+    weights.fetch(f"{server.url}/moved", sha256=digest)
+    assert len(server.requests) == 3
+    cached.write_bytes(content[:-1])
+    assert weights.fetch(f"{server.url}/moved", sha256=digest).read_bytes() == content
+    assert len(server.requests) == 5
+
+
+def test_downloads_that_are_not_kept(published: Path, server: Server, cache: Path) -> None:
+    content = published.read_bytes()
+    server.answers["/good"] = (200, {}, content)
+    server.answers["/short"] = (200, {"Content-Length": str(len(content) + 9)}, content)
+    server.answers["/away"] = (302, {"Location": "ftp://127.0.0.1/good"}, b"")
+    server.answers["/huge"] = (200, {"Content-Length": str(1 << 40)}, content)
+    right, wrong = sha256(published), "0" * 64
+    for path, digest, error, said in (
+        ("/good", wrong, errors.BadModel, f"has SHA-256 {right}, expected {wrong}"),
+        ("/short", right, errors.FileNotFound, "cannot download"),
+        ("/none", right, errors.FileNotFound, "HTTP 404; check the address"),
+        ("/away", right, errors.FileNotFound, "ftp"),
+        ("/huge", right, errors.BadModel, "more than 4 GiB"),
+        ("/good", None, errors.BadInput, "give its sha256, or use https"),
+        ("/good", "abc", errors.BadInput, "64 hexadecimal digits"),
+    ):
+        with pytest.raises(error, match=said):
+            weights.fetch(server.url + path, sha256=digest)
+        assert not cache.exists() or list(cache.iterdir()) == []
+    server.server.server_close()
+    with pytest.raises(errors.FileNotFound, match="cannot download"):
+        weights.fetch("http://127.0.0.1:1/x", sha256=right)
+    with pytest.raises(errors.BadInput, match="a URL of https, http or file"):
+        weights.fetch("s3://bucket/x")
+    with pytest.raises(errors.FileNotFound, match="nowhere"):
+        weights.fetch("nowhere.pdparams")
+    with pytest.raises(errors.BadModel, match="expected 0000"):
+        weights.fetch(published, sha256=wrong)
+
+
+def test_https_is_not_left_for_http(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    import httpx
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.scheme == "https":
+            return httpx.Response(302, headers={"Location": "http://example.com/w"})
+        return httpx.Response(200, content=b"anything")
+
+    client = httpx.Client
+    monkeypatch.setattr(
+        httpx, "Client", lambda **given: client(**given, transport=httpx.MockTransport(answer))
+    )
+    with pytest.raises(errors.FileNotFound, match="not https"):
+        weights.fetch("https://example.com/w")
+
+
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value in ("", "relative/is/to/be/ignored"):
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert weights.cache_folder() == tmp_path / ".cache" / "lenet_cpp" / "weights"
+
+
+def test_weights_run_no_code(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "touched",))
+
+    path = tmp_path / "w.pdparams"
+    path.write_bytes(pickle.dumps({"conv1.weight": Hostile()}))
+    with pytest.raises(errors.BadModel):
+        models.load_pretrained(models.build("lenet"), path)
+    assert not (tmp_path / "touched").exists()
+
+
+def test_every_difference_of_a_state_dict_is_listed(tmp_path: Path) -> None:
+    path = tmp_path / "w.pdparams"
+    state = {k: v.numpy() for k, v in models.build("lenet", seed=1).state_dict().items()}
+    del state["conv1.bias"], state["conv2.weight"]
+    state["extra"] = np.zeros(3, "float32")
+    state["linear1.bias"] = np.zeros(7, "float32")
+    state["linear2.bias"] = state["linear2.bias"].astype("float64")
+    paddle.save(state, str(path))
+    layer = models.build("lenet", seed=2)
+    before = {k: v.numpy().copy() for k, v in layer.state_dict().items()}
+    with pytest.raises(checkpoint.StateMismatch) as caught:
+        models.load_pretrained(layer, path)
+    assert caught.value.missing == ("conv1.bias", "conv2.weight")
+    assert caught.value.unexpected == ("extra",)
+    assert set(caught.value.wrong) == {"linear1.bias", "linear2.bias"}
+    said = str(caught.value)
+    assert "\n" not in said
+    for part in (
+        "missing conv1.bias, conv2.weight",
+        "unexpected extra",
+        "linear1.bias is float32[7], expected float32[120]",
+        "linear2.bias is float64[84], expected float32[84]",
+    ):
+        assert part in said
+    for name, value in layer.state_dict().items():
+        assert (value.numpy() == before[name]).all()
+
+
+def test_long_lists_of_differences_are_short_in_the_message(
+    published: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(checkpoint.StateMismatch) as caught:
+        models.load_pretrained(models.build("ResNet18_vd", 2), published)
+    assert caught.value.missing == tuple(expected_shapes(18, 2))
+    assert f"and {len(expected_shapes(18, 2)) - 20} more; unexpected" in str(caught.value)
+    with pytest.raises(checkpoint.StateMismatch, match=r"is it for 10 classes\? see class_dim"):
+        models.load_pretrained(models.build("lenet", 3), published)
+
+
+# ---- exports
+
+EXPORTED = {"AlexNet": 224, "ResNet18": 64, "ResNet50_vd": 64}
+
+
+@pytest.fixture(scope="module", params=EXPORTED)
+def exported(request, tmp_path_factory):
+    """A network, its export in both formats and its export in the separate layout."""
+    name = request.param
+    folder = tmp_path_factory.mktemp(name)
+    result = export.export_model(
+        None, folder / "model", model=name, class_dim=10, img_size=EXPORTED[name], seed=1
+    )
+    separate_layout.write_separate(folder / "model", folder / "separate")
+    layer = models.build(name, 10, seed=1)
+    layer.eval()
+    yield name, layer, result
+    shutil.rmtree(folder)  # AlexNet alone has 230 MB of parameters in each layout
+
+
+def runs(folder: Path) -> list[tuple[dict[str, Path], str]]:
+    by_format = {
+        "pdmodel": {"model_file": folder / "inference.pdmodel"},
+        "json": {"model_file": folder / "inference.json"},
+        "separate": {"model_dir": folder.parent / "separate"},
+    }
+    accelerators = ("plain", "onednn", "openvino")
+    return [
+        (named, accelerator)
+        for format_, named in by_format.items()
+        for accelerator in accelerators
+        if format_ == "pdmodel" or accelerator != "openvino"
+    ]
+
+
+def test_exports_agree_with_the_layer_everywhere(exported, run_program, tmp_path) -> None:
+    name, layer, result = exported
+    assert result.max_difference < 1e-5
+    images = pictures(2, EXPORTED[name])
+    np.save(tmp_path / "images.npy", images)
+    with paddle.no_grad():
+        expected = layer(paddle.to_tensor(images)).numpy()
+    assert np.ptp(expected, axis=0).max() > 1e-3
+    for named, accelerator in runs(result.folder):
+        with lenet_cpp.Predictor(**named, accelerator=accelerator, check_hashes=False) as predictor:
+            found = predictor.run(images)
+        assert close(expected, found), (named, accelerator)
+        if name == "AlexNet" and accelerator != "onednn":
+            continue  # its 230 MB take their time
+        flags = [f"--{key}={value}" for key, value in named.items()]
+        output = tmp_path / "out.npy"
+        done = run_program(
+            *(*flags, f"--accelerator={accelerator}", "--check_hashes=false"),
+            *(f"--input={tmp_path / 'images.npy'}", f"--output={output}"),
+        )
+        assert done.returncode == 0, done.stderr
+        assert (np.load(output) == found).all(), (named, accelerator)
+
+
+def test_exports_say_what_they_are(exported) -> None:
+    name, _, result = exported
+    names = {"inference.pdmodel", "inference.json", "inference.pdiparams"}
+    beside = {"preprocess.json", "manifest.json", "SHA256SUMS"}
+    assert {path.name for path in result.folder.iterdir()} == names | beside
+    found = manifest.read_manifest(result.folder)
+    assert (found.topology, found.name, found.softmax) == (name, "inference", False)
+    assert (found.class_dim, found.img_size) == (10, EXPORTED[name])
+    assert found.training == {"random_parameters": {"seed": 1}}
+    assert found.classes == ()
+    assert set(manifest.verify_checksums(result.folder)) == names | beside - {"SHA256SUMS"}
+    written = json.loads((result.folder / "preprocess.json").read_text())
+    assert written["steps"][1] == {"type": "CenterCrop", "size": [EXPORTED[name]] * 2}
+    assert (result.folder.parent / "separate" / "preprocess.json").read_bytes() == (
+        result.folder / "preprocess.json"
+    ).read_bytes()
+
+
+def test_another_network_is_not_overwritten(exported) -> None:
+    name, _, result = exported
+    other = "ResNet34" if name != "ResNet34" else "ResNet18"
+    before = (result.folder / "SHA256SUMS").read_bytes()
+    with pytest.raises(errors.BadInput, match=f"holds a model {name}"):
+        export.export_model(None, result.folder, model=other, seed=0)
+    assert (result.folder / "SHA256SUMS").read_bytes() == before
+
+
+@pytest.mark.parametrize("params", ["params", "__params__", None])
+@pytest.mark.parametrize("called", ["model", "__model__"])
+def test_names_of_the_old_guides(
+    called: str, params: str | None, model_dir: Path, tmp_path: Path, run_program
+) -> None:
+    folder = tmp_path / "resnet50-vd"
+    if params is None:
+        separate_layout.write_separate(model_dir, folder)
+        (folder / "__model__").rename(folder / called)
+        for name in ("manifest.json", "SHA256SUMS"):
+            (folder / name).unlink()
+    else:
+        folder.mkdir()
+        shutil.copy(model_dir / "lenet.pdmodel", folder / called)
+        shutil.copy(model_dir / "lenet.pdiparams", folder / params)
+    images = np.random.default_rng(1).random((3, 1, 28, 28), dtype=np.float32)
+    np.save(tmp_path / "x.npy", images)
+    with lenet_cpp.Predictor(
+        model_dir / "lenet.pdmodel", model_dir / "lenet.pdiparams", accelerator="plain"
+    ) as predictor:
+        expected = predictor.run(images)
+    ways: list[dict[str, Path]] = [{"model_dir": folder}, {"model_file": folder / called}]
+    if params is not None:
+        ways.append({"model_file": folder / called, "params_file": folder / params})
+    for named in ways:
+        with lenet_cpp.Predictor(**named, accelerator="plain") as predictor:
+            clone = predictor.clone()
+            assert (predictor.run(images) == expected).all()
+        assert (clone.run(images) == expected).all()
+        done = run_program(
+            *(f"--{key}={value}" for key, value in named.items()),
+            *("--accelerator=plain", f"--input={tmp_path / 'x.npy'}"),
+            f"--output={tmp_path / 'y.npy'}",
+        )
+        assert done.returncode == 0, done.stderr
+        assert (np.load(tmp_path / "y.npy") == expected).all()
+
+
+OWN_MODEL = """
+import paddle
+from lenet_cpp.models import ModelSpec
+
+
+class Tiny(paddle.nn.Layer):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.convolution = paddle.nn.Conv2D(3, 8, 3, stride=2)
+        self.last = paddle.nn.Linear(8, num_classes)
+
+    def forward({self}, x):
+        x = paddle.nn.functional.relu({self}.convolution(x))
+        return {self}.last(x.mean([2, 3]))
+
+
+TINY = ModelSpec("tiny", Tiny, (3, 32, 32), 2, labels=("cat", "dog"))
+"""
+
+
+def snippet(number: int) -> str:
+    return re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[number]
+
+
+def test_documented_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    state = models.build("ResNet50_vd", seed=8).state_dict()
+    paddle.save(state, "ResNet50_vd_pretrained.pdparams")
+    names: dict[str, Any] = {}
+    exec(snippet(0), names)
+    assert (names["layer"].fc.weight.numpy() == state["fc.weight"].numpy()).all()
+
+
+def test_documented_model_of_ones_own(tmp_path: Path) -> None:
+    code = snippet(1)
+    assert len(code.splitlines()) < 20
+    (tmp_path / "my_net.py").write_text(code)
+    spec = models.resolve(str(tmp_path / "my_net.py:SPEC"))
+    paddle.save(spec.build(seed=3).state_dict(), str(tmp_path / "my_net.pdparams"))
+    (command,) = re.findall(
+        r"^    python (scripts/.*my_net\.py:SPEC.*)$", DOCUMENT.read_text(), re.M
+    )
+    arguments = [sys.executable, str(SCRIPT), *command.split()[1:]]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    written = manifest.read_manifest(tmp_path / "my_net")
+    assert (written.topology, written.classes) == ("my_net", ("cat", "dog"))
+    layer = spec.build(seed=3)
+    layer.eval()
+    images = pictures(2, 64)
+    with lenet_cpp.Predictor(model_dir=tmp_path / "my_net") as predictor:
+        assert close(layer(paddle.to_tensor(images)).numpy(), predictor.run(images))
+
+
+def test_models_of_ones_own_that_are_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.py"
+    with pytest.raises(errors.FileNotFound, match=r"tiny\.py"):
+        models.resolve(f"{path}:TINY")
+    path.write_text("1 / 0")
+    with pytest.raises(errors.BadInput, match="ZeroDivisionError"):
+        models.resolve(f"{path}:TINY")
+    path.write_text(OWN_MODEL.format(self="self"))
+    with pytest.raises(errors.BadInput, match="no ModelSpec called 'Tiny'"):
+        models.resolve(f"{path}:Tiny")
+    # What a file says, such as a manifest, must not become code.
+    with pytest.raises(errors.BadInput, match="unknown model"):
+        models.get(f"{path}:TINY")
+    path.write_text(OWN_MODEL.format(self="this"))
+    with pytest.raises(errors.BadInput, match="has to be called self"):
+        export.export_model(None, tmp_path / "o", model=models.resolve(f"{path}:TINY"), seed=0)
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments, code, said in (
+        (["-m", "resnet18"], 5, "ResNet18 needs its parameters (-p), or --seed N"),
+        (["-m", "AlexNet", "--seed", "0", "--img_size", "32"], 5, "223 to 254, not 32"),
+        (["-m", "no.py:X"], 3, "no.py"),
+        (["-m", "resnet18", "-p", "http://127.0.0.1:1/w"], 5, "give its sha256"),
+    ):
+        assert main(arguments) == code
+        assert said in capsys.readouterr().err
+    for arguments, said in (
+        (["-m", "resnet51"], "did you mean ResNet50"),
+        (["--seed", "1", "-p", "x"], "trained ones or random ones"),
+        (["--combine", "x", "--seed", "1"], "--seed does not go with --combine"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    small = ["-m", "resnet18_VD", "--class_dim", "3", "--img_size", "32", "--seed", "0"]
+    assert main([*small, "--format", "separate", "--softmax", "-o", "s"]) == 0
+    printed = capsys.readouterr().out
+    assert "117 variables" in printed
+    assert "untrained" in printed
+    assert manifest.read_manifest(Path("s")).class_dim == 3
+    with lenet_cpp.Predictor(model_dir="s") as predictor:
+        assert predictor.run(pictures(2, 32)).sum(axis=1) == pytest.approx([1, 1], abs=1e-5)

@@ -1,0 +1,530 @@
+"""verify.py for any classifier, and its outputs recorded as reprod_log records them.
+
+About 50 s on one core.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lenet_cpp
+from lenet_cpp import errors, export, formats, models, verify
+from lenet_cpp.cli.verify import main
+from lenet_cpp.verify import reprod
+from lenet_cpp.verify.images import made_images
+
+import paddle  # isort: skip
+
+pytestmark = pytest.mark.timeout(300)
+
+Array = Any
+RECORDS = {
+    "output_training_engine.npy",
+    "output_inference_engine.npy",
+    "output_cpp_program.npy",
+    "output_lenet_cpp.npy",
+    "diff.txt",
+}
+SMALL = {"class_dim": 7, "img_size": 64}
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Export a model with random parameters, once for each name."""
+    done: dict[str, Path] = {}
+
+    def make(name: str, **options: Any) -> Path:
+        if name not in done:
+            done[name] = tmp_path_factory.mktemp(name)
+            export.export_model(None, done[name], model=name, seed=1, **options)
+        return done[name]
+
+    return make
+
+
+@pytest.fixture
+def run_verify(
+    program: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, dict[str, Any]]]:
+    def run(*arguments: str) -> tuple[int, dict[str, Any]]:
+        status = main([*arguments, f"--program={program}", "--format=json"])
+        return status, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def read(path: Path) -> dict[str, Array]:
+    """A record, as check scripts read it."""
+    data: dict[str, Array] = np.load(path, allow_pickle=True).tolist()
+    return data
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "accelerators", "batches"),
+    [
+        ("ResNet50_vd", {"class_dim": 10, "img_size": 64}, "plain", (1, 3)),
+        ("ResNet18_vd", SMALL, "openvino", (3,)),
+        ("AlexNet", {"class_dim": 10}, "plain", (3,)),
+    ],
+)
+def test_exported_classifier_agrees_in_both_formats(
+    name: str,
+    options: dict[str, Any],
+    accelerators: str,
+    batches: tuple[int, ...],
+    seeded: Callable[..., Path],
+    run_verify: Callable[..., tuple[int, dict[str, Any]]],
+    tmp_path: Path,
+) -> None:
+    folder = seeded(name, **options)
+    arguments = [f"--model-dir={folder}", f"--accelerators={accelerators}"]
+    if len(batches) == 1:
+        arguments.append(f"--batch-sizes={batches[0]}")
+    status, found = run_verify(*arguments, f"--reprod-dir={tmp_path}")
+    assert status == 0
+    assert found["agrees"] is True
+    # The manifest says of which seed the parameters are: the layer is built anew from it.
+    assert found["reference"] == "dygraph"
+    assert (found["data"], found["images"], found["equal_predictions"]) == ("made images", 3, 3)
+    given = accelerators.split(",")
+    wanted = {(f, a, b) for f in ("pdmodel", "json") for a in given for b in batches}
+    rows = {(row["format"], row["accelerator"], row["batch_size"]) for row in found["rows"]}
+    assert rows == {row for row in wanted if row[:2] != ("json", "openvino")}
+    for row in found["rows"]:
+        in_program, in_module, trained = row["comparisons"]
+        assert in_program["routes"] == ["paddle.inference", "C++ program"]
+        assert in_program["verdict"] == in_module["verdict"] == "identical"
+        assert trained["routes"] == ["dygraph", "paddle.inference"]
+
+    assert {path.name for path in tmp_path.iterdir()} == RECORDS
+    records = {path.name: read(path) for path in tmp_path.glob("*.npy")}
+    (net := models.build(name, **options, seed=1)).eval()
+    x = made_tensor(name, options.get("img_size"))
+    expected = net(paddle.to_tensor(x)).numpy()
+    exponentials = np.exp(expected.astype(np.float64))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    for record in records.values():
+        assert list(record) == ["class_id", "prob", "output"]
+        output = record["output"]
+        assert output.shape == (3, options["class_dim"])
+        assert np.abs(output - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
+        assert record["class_id"].dtype == np.int64
+        assert record["class_id"].tolist() == expected.argmax(axis=1).tolist()
+        assert np.abs(record["prob"] - probabilities.max(axis=1)).max() <= 1e-5
+
+
+def made_tensor(name: str, img_size: int | None) -> Array:
+    return models.get(name).pipeline(img_size).batch(made_images(3))
+
+
+# Two scripts as people have them for a comparison with reprod_log, one with the package itself.
+CHECK_SCRIPT = """
+import sys
+from reprod_log import ReprodDiffHelper
+
+helper = ReprodDiffHelper()
+inference = helper.load_info(sys.argv[1] + "/output_inference_engine.npy")
+training = helper.load_info(sys.argv[1] + "/output_training_engine.npy")
+helper.compare_info(inference, training)
+helper.report(path=sys.argv[2], diff_method=sys.argv[3], diff_threshold=float(sys.argv[4]))
+"""
+
+
+@pytest.fixture(scope="module")
+def lenet_records(
+    program: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Callable[[], verify.Report]]:
+    """The bundled LeNet on the training engine, and on the others with oneDNN."""
+    folder = tmp_path_factory.mktemp("records")
+    report = verify.verify(
+        lenet_cpp.bundled_model_dir(),
+        np.random.default_rng(0).random((5, 1, 28, 28), dtype=np.float32),
+        program=program,
+        formats=["pdmodel"],
+        accelerators=["plain", "onednn"],
+        batch_sizes=[5],
+        training_engine=True,
+        record=True,
+    )
+    reprod.write_records(folder, report)
+    return folder, lambda: report
+
+
+def check(folder: Path, log: Path, method: str, threshold: float) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CHECK_SCRIPT, folder, log, method, str(threshold)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert log.read_text() in done.stdout
+    return log.read_text()
+
+
+def test_existing_check_script_reads_the_records(
+    lenet_records: tuple[Path, Callable[[], verify.Report]], tmp_path: Path
+) -> None:
+    folder, report = lenet_records
+    text = check(folder, tmp_path / "log", "mean", 1e-5)
+    for key in ("class_id", "prob", "output"):
+        assert f"{key}: " in text
+    assert text.rstrip().endswith("diff check passed")
+    # The row that departs more of the two was recorded: oneDNN's, whose bits are others.
+    text = check(folder, tmp_path / "log", "max", 0)
+    assert text.rstrip().endswith("diff check failed")
+    values = [float(value) for value in re.findall(r"value: (\S+)", text)]
+    assert 0 < max(values) == report().largest_difference
+
+
+def test_stand_in_for_the_check_script(
+    lenet_records: tuple[Path, Callable[[], verify.Report]],
+) -> None:
+    """The same by the format's definition: an object array of no dimension with a dictionary."""
+    folder, report = lenet_records
+    recorded = report().recorded
+    assert recorded is not None
+    names = dict(
+        zip(recorded.outputs, ("lenet_cpp", "cpp_program", "inference_engine"), strict=False)
+    )
+    names[report().reference] = "training_engine"
+    for route, name in names.items():
+        content = (folder / f"output_{name}.npy").read_bytes()
+        assert content[:8] == b"\x93NUMPY\x01\x00"
+        header = eval(content[10 : 10 + int.from_bytes(content[8:10], "little")])
+        assert header == {"descr": "|O", "fortran_order": False, "shape": ()}
+        record = pickle.loads(content[10 + int.from_bytes(content[8:10], "little") :]).item()
+        assert np.array_equal(record["output"], recorded.outputs[route])
+
+
+def test_diff_report(
+    lenet_records: tuple[Path, Callable[[], verify.Report]], program: Path
+) -> None:
+    folder, report = lenet_records
+    text = (folder / "diff.txt").read_text()
+    assert text.startswith(f"model {lenet_cpp.bundled_model_dir()}, 5 images\n")
+    assert "recorded: .pdmodel, accelerator onednn, batch size 5" in text
+    sections = text.split("\n\n")
+    assert [section.splitlines()[0] for section in sections[1:4]] == [
+        f"output_{a}.npy - output_{b}.npy"
+        for a, b in (
+            ("training_engine", "inference_engine"),
+            ("inference_engine", "lenet_cpp"),
+            ("inference_engine", "cpp_program"),
+        )
+    ]
+    training, inference = (
+        read(folder / f"output_{name}_engine.npy") for name in ("training", "inference")
+    )
+    for key in ("class_id", "prob", "output"):
+        difference = np.abs(training[key] - inference[key])
+        for method in ("min", "max", "mean"):
+            value = getattr(difference, method)()
+            line = f"\t{method} diff: check passed: True, value: {value}\n"
+            assert line in sections[1].split(f"{key}: \n")[1]
+    assert sections[1].endswith("has to be within the threshold: within tolerance")
+    assert sections[2].endswith("has to be the same bits: identical")
+    assert sections[4] == "diff check passed\n"
+    assert report().reference == "training engine .pdmodel"
+
+
+@pytest.fixture
+def quick() -> list[str]:
+    """Few digits, for a model that takes them."""
+    from lenet_cpp.data import sample_dir
+
+    return [f"--data-dir={sample_dir()}", "--images=8", "--batch-sizes=8"]
+
+
+def test_different_outputs_are_a_failure_everywhere(
+    model_dir: Path,
+    quick: list[str],
+    tmp_path: Path,
+    run_verify: Callable[..., tuple[int, dict[str, Any]]],
+) -> None:
+    """Other parameters than the model was exported from."""
+    paddle.save(models.build("lenet", seed=2).state_dict(), str(tmp_path / "other.pdparams"))
+    arguments = [f"--model-dir={model_dir}", f"--params={tmp_path / 'other.pdparams'}", *quick]
+    arguments += ["--formats=pdmodel", "--accelerators=plain"]
+    status, found = run_verify(*arguments, f"--reprod-dir={tmp_path / 'records'}")
+    assert status == 1
+    assert found["agrees"] is False
+    text = (tmp_path / "records" / "diff.txt").read_text()
+    assert "check passed: False" in text
+    assert text.endswith("has to be the same bits: identical\n\ndiff check failed\n")
+    assert check(tmp_path / "records", tmp_path / "log", "mean", 1e-5).rstrip().endswith("failed")
+
+
+def test_threshold(
+    model_dir: Path, quick: list[str], run_verify: Callable[..., tuple[int, dict[str, Any]]]
+) -> None:
+    arguments = [f"--model-dir={model_dir}", "--formats=json", "--accelerators=onednn", *quick]
+    status, found = run_verify(*arguments)
+    largest = found["largest_difference"]
+    assert (status, found["tolerance"]) == (0, 1e-5)
+    assert largest > 0
+    status, found = run_verify(*arguments, "--threshold=1e-9")
+    assert (status, found["tolerance"], found["largest_difference"]) == (1, 1e-9, largest)
+    assert found["rows"][0]["verdict"] == "DIFFERS"
+
+
+def test_model_that_was_not_exported(
+    program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--model", "resnet18_VD", "--class_dim=7", "--img_size=64", "--seed=3"]
+    arguments += [f"--program={program}", "--accelerators=plain", "--batch-sizes=3", "--layers"]
+    assert main(arguments, root=tmp_path) == 0
+    text = capsys.readouterr().out
+    assert "ResNet18_vd was exported for this check only, with random parameters, seed 3" in text
+    # Conv2D and BatchNorm2D of 8 blocks, the stem and 4 shortcuts, in both formats.
+    assert len(re.findall(r"\(BatchNorm2D\) +\S*batch_norm\S* +\[3, ", text)) == 2 * 23
+    assert re.search(r"^\.json +fc \(Linear\) +\S*add\S* +\[3, 7\] .*identical$", text, re.M)
+    assert "DIFFERS" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_model_named_by_its_parameters(
+    program: Path, tmp_path: Path, run_verify: Callable[..., tuple[int, dict[str, Any]]]
+) -> None:
+    """The usual folders, as training and exporting leave them."""
+    net = models.build("ResNet18_vd", **SMALL, seed=4)
+    trained = tmp_path / "checkpoints" / "ResNet18_vd" / "ResNet18_vd.pdparams"
+    trained.parent.mkdir(parents=True)
+    paddle.save(net.state_dict(), str(trained))
+    exported = tmp_path / "inference_model" / "ResNet18_vd"
+    export.export_model(trained, exported, model="ResNet18_vd", softmax=True, **SMALL)
+    status = main(
+        [
+            "--model=ResNet18_vd",
+            f"--program={program}",
+            "--accelerators=plain",
+            "--formats=json",
+            "--batch-sizes=3",
+            f"--reprod-dir={tmp_path / 'records'}",
+        ],
+        root=tmp_path,
+    )
+    assert status == 0
+    record = read(tmp_path / "records" / "output_training_engine.npy")
+    # The model ends in a softmax: its outputs are the probabilities.
+    assert np.array_equal(record["prob"], record["output"].max(axis=1))
+    assert np.abs(record["output"].sum(axis=1) - 1).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("layout", "program_name"),
+    [("separate", "__model__"), ("separate", "model"), ("model-params", "model")],
+)
+def test_other_layouts(
+    layout: str,
+    program_name: str,
+    model_dir: Path,
+    quick: list[str],
+    tmp_path: Path,
+    run_verify: Callable[..., tuple[int, dict[str, Any]]],
+) -> None:
+    folder = tmp_path / "model"
+    formats.convert_model(model_dir, folder, layout)
+    if program_name not in {path.name for path in folder.iterdir()}:  # as older guides have it
+        (folder / "__model__").rename(folder / program_name)
+        for name in ("SHA256SUMS", "manifest.json"):
+            (folder / name).unlink()
+    status, found = run_verify(f"--model-dir={folder}", "--accelerators=openvino,onednn", *quick)
+    assert status == 0
+    assert [(row["format"], row["accelerator"]) for row in found["rows"]] == [(layout, "onednn")]
+    unavailable = [(each["format"], each["accelerator"]) for each in found["unavailable"]]
+    assert unavailable == [(layout, "openvino")]
+
+
+def test_images_of_the_users_own(
+    seeded: Callable[..., Path],
+    tmp_path: Path,
+    run_verify: Callable[..., tuple[int, dict[str, Any]]],
+) -> None:
+    folder = seeded("ResNet18_vd", **SMALL)
+    (tmp_path / "photos").mkdir()
+    first, second, third = made_images(3)
+    first.save(tmp_path / "photos" / "a.png")
+    second.convert("L").save(tmp_path / "photos" / "b.bmp")
+    third.save(tmp_path / "c.jpg", quality=95)
+    arguments = [f"--model-dir={folder}", "--formats=json", "--accelerators=plain"]
+    arguments += ["--batch-sizes=3"]
+    arguments += [f"-i={tmp_path / 'photos'}", f"-i={tmp_path / 'c.jpg'}"]
+    status, found = run_verify(*arguments, f"--reprod-dir={tmp_path / 'records'}")
+    assert (status, found["data"], found["images"]) == (0, "image files", 3)
+    record = read(tmp_path / "records" / "output_training_engine.npy")
+    (net := models.build("ResNet18_vd", **SMALL, seed=1)).eval()
+    files = [tmp_path / "photos" / "a.png", tmp_path / "photos" / "b.bmp", tmp_path / "c.jpg"]
+    x = np.stack([by_hand(Image.open(path)) for path in files])
+    expected = net(paddle.to_tensor(x)).numpy()
+    assert np.abs(record["output"] - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
+
+
+def by_hand(image: Image.Image) -> Array:
+    """What a model for 64 pixels takes: the short side 73 = round(64 * 256 / 224), the middle."""
+    image = image.convert("RGB")
+    width, height = image.size
+    short = min(width, height)
+    image = image.resize((width * 73 // short, height * 73 // short), Image.Resampling.BILINEAR)
+    left, top = round((image.width - 64) / 2), round((image.height - 64) / 2)
+    pixels = np.asarray(image.crop((left, top, left + 64, top + 64)), np.float32) / 255
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    return ((pixels - mean) / std).transpose(2, 0, 1)
+
+
+def test_digits_as_files_for_lenet(
+    model_dir: Path, tmp_path: Path, run_verify: Callable[..., tuple[int, dict[str, Any]]]
+) -> None:
+    from lenet_cpp.data import read_mnist_dir, sample_dir
+
+    digits = read_mnist_dir(sample_dir()).test.images[:4]
+    for number, pixels in enumerate(digits):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    arguments = [f"--model-dir={model_dir}", "--formats=json", "--accelerators=plain"]
+    status, found = run_verify(*arguments, f"-i={tmp_path}", f"--reprod-dir={tmp_path / 'records'}")
+    assert (status, found["images"]) == (0, 4)
+    record = read(tmp_path / "records" / "output_lenet_cpp.npy")
+    expected = lenet_cpp.predict(digits)
+    assert np.abs(record["output"] - expected).max() <= 1e-5 * np.abs(expected).max()
+    _, found = run_verify(*arguments, f"-i={tmp_path}", "--images=3")
+    assert found["images"] == 3
+
+
+# Reading records.
+
+
+def test_record_of_the_package_itself_is_read(tmp_path: Path) -> None:
+    from reprod_log import ReprodLogger
+
+    logger = ReprodLogger()
+    logger.add("class_id", np.array([np.int64(3)]))
+    logger.add("prob", np.array([np.float32(0.5)]))
+    logger.save(str(tmp_path / "a.npy"))
+    found = reprod.read_record(tmp_path / "a.npy")
+    assert {key: value.tolist() for key, value in found.items()} == {"class_id": [3], "prob": [0.5]}
+
+
+class Malicious:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch executed",)
+
+
+def test_record_that_would_run_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "a.npy", {"class_id": Malicious()})
+    with pytest.raises(errors.BadInput, match=r"a\.npy is damaged or is not a record.*system"):
+        reprod.read_record(tmp_path / "a.npy")
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [np.zeros(3), {"a": 1}, {"a": np.array([None])}, {1: np.zeros(1)}, [np.zeros(1)], b"damaged"],
+)
+def test_other_files_are_refused(value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    if isinstance(value, bytes):
+        np.save(path, {"a": np.zeros(3)})
+        path.write_bytes(path.read_bytes()[:-20])
+    else:
+        np.save(path, value)
+    with pytest.raises(errors.BadInput, match="is not a record of reprod_log"):
+        reprod.read_record(path)
+
+
+def test_missing_record(tmp_path: Path) -> None:
+    with pytest.raises(errors.FileNotFound, match="cannot read"):
+        reprod.read_record(tmp_path / "a.npy")
+
+
+def test_records_are_replaced_whole(
+    lenet_records: tuple[Path, Callable[[], verify.Report]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from reprod_log import ReprodLogger
+
+    folder, report = lenet_records
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full_disk(self: Any, path: str) -> None:
+        Path(path).write_bytes(b"a part")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ReprodLogger, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        reprod.write_records(tmp_path, report())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--model=ResNet50_vdd"], 5, "did you mean ResNet50_vd"),
+        (["--model=own.py:SPEC"], 3, "cannot read own.py"),
+        (["--model-dir={}", "-i=nowhere.jpg"], 3, "nowhere.jpg"),
+        (["--model-dir={}", "--data-dir=."], 5, "takes no digits"),
+        (["--model-dir={}", "--threshold=-1"], 5, "a threshold is a number from 0"),
+        (["--model-dir={}", "--threshold=nan"], 5, "a threshold is a number from 0"),
+        (["--model-dir={}", "--formats=separate"], 3, "has no __model__"),
+        (["--model-dir={}", "--model=lenet", "-p={params}"], 5, "lenet takes images of size 28"),
+        (["--model-dir={}", "--model=ResNet34_vd", "-p={params}"], 4, "does not fit the model"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_one_line(
+    arguments: list[str],
+    status: int,
+    message: str,
+    seeded: Callable[..., Path],
+    program: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = seeded("ResNet18_vd", **SMALL)
+    params = tmp_path / "p.pdparams"
+    if "-p={params}" in arguments:
+        net = models.build("ResNet18_vd", **SMALL, seed=1)
+        paddle.save(net.state_dict(), str(params))
+    filled = [argument.format(folder, params=params) for argument in arguments]
+    assert main([*filled, f"--program={program}"], root=tmp_path) == status
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.fullmatch(f".*{message}.*\n", captured.err)
+
+
+def test_images_and_digits_do_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["-i=a.png", "--data-dir=."])
+    assert stop.value.code == 2
+    assert "your own or digits" in capsys.readouterr().err
+
+
+def test_made_images_are_the_same_each_time_and_differ() -> None:
+    first, again = made_images(5), made_images(5)
+    for a, b in zip(first, again, strict=True):
+        assert np.array_equal(np.asarray(a), np.asarray(b))
+    x = models.get("ResNet18_vd").pipeline(64).batch(first)
+    assert x.shape == (5, 3, 64, 64)
+    assert len({image.tobytes() for image in x}) == 5
+    assert x.std() > 0.3
