@@ -64,4 +64,5 @@ for preset in asan-ubsan tsan; do
 done
 
 echo "Python tests"
-python -m pytest "$@"
+# A file stays with one process; each may take some 4 GB.
+python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile "$@"

@@ -757,6 +757,13 @@ options("accelerator is empty", "BadInput", "''", {"accelerator": ""}, usage=Tru
 options("accelerator has a line feed", "BadInput", "'on?e'", {"accelerator": "on\ne"}, usage=True)
 options("engine is abacus", "Unsupported", "'abacus'", {"engine": "abacus"})
 options("precision is int4", "Unsupported", "'int4'", {"precision": "int4"})
+options("precision is int8, the model float", "Unsupported", "not quantized", {"precision": "int8"})
+options(
+    "precision is bf16 with plain kernels",
+    "BadInput",
+    "to plain",
+    {"precision": "bf16", "accelerator": "plain"},
+)
 options(
     "max_batch_size is -1",
     "BadInput",

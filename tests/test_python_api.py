@@ -281,7 +281,8 @@ def test_error_classes() -> None:
     ("options", "error", "message"),
     [
         ({"engine": "onnxruntime"}, lenet_cpp.Unsupported, "'onnxruntime'; it has: paddle"),
-        ({"precision": "int8"}, lenet_cpp.Unsupported, "'int8' .* fp32"),
+        ({"precision": "int4"}, lenet_cpp.Unsupported, "'int4' .* fp32, bf16, int8"),
+        ({"precision": "int8"}, lenet_cpp.Unsupported, "runs in int8"),
         ({"accelerator": "gpu"}, lenet_cpp.BadInput, "'gpu'.*auto, plain, onednn, openvino"),
         ({"accelerator": None}, lenet_cpp.BadInput, "accelerator cannot be None"),
         ({"threads": 0}, lenet_cpp.BadInput, "threads is 0"),

@@ -73,7 +73,11 @@ void CommandLine::boolean(const char* name, const char* help, bool& field) {
 }
 
 void CommandLine::toggle(const char* name, const char* help, bool& field) {
-  add(name, "", help, [&field](const std::string&) { field = true; });
+  toggle(name, help, [&field] { field = true; });
+}
+
+void CommandLine::toggle(const char* name, const char* help, const std::function<void()>& set) {
+  add(name, "", help, [set](const std::string&) { set(); });
 }
 
 std::vector<std::string> CommandLine::parse(int argc, char** argv) const {

@@ -40,6 +40,8 @@ class CommandLine {
   void boolean(const char* name, const char* help, Setter set);
   /// A flag that takes no value and sets `field` to true.
   void toggle(const char* name, const char* help, bool& field);
+  /// The same, with what it does.
+  void toggle(const char* name, const char* help, const std::function<void()>& set);
 
   /// Sets what the flags say; values follow '=' or a space.
   /// \returns the arguments that are no flags, in order.

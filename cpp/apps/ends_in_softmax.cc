@@ -27,6 +27,7 @@ bool is_neutral(std::string_view name) {
 bool ends_in_softmax(Config config, const Shape& input) {
   config.model_dir.clear();  // a configuration in force names the files
   config.accelerator = Accelerator::Plain;
+  config.precision = "fp32";  // the only one that it has
   config.ir_optim = false;
   Predictor predictor(config);
   std::string last;

@@ -61,6 +61,7 @@ Report run(const Options& options) {
   std::optional<Predictor> predictor;
   report.load_ms = 1e3 * seconds_of([&] { predictor.emplace(options.config); });
   report.config = predictor->config();
+  report.quantized = predictor->quantized();
   report.paddle_version = paddle_version();
   report.output_name = predictor->output_spec().name;
 

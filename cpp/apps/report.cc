@@ -18,10 +18,13 @@ double percent(const Accuracy& accuracy) {
 std::string format_text(const Report& report) {
   const Config& config = report.config;
   std::string text =
-      print("lenet_infer_test %s, Paddle %s: engine %s, accelerator %s, threads %d\n", version(),
-            report.paddle_version.c_str(), config.engine.c_str(), to_string(report.accelerator),
-            config.threads);
+      print("lenet_infer_test %s, Paddle %s: engine %s, accelerator %s, precision %s, threads %d\n",
+            version(), report.paddle_version.c_str(), config.engine.c_str(),
+            to_string(report.accelerator), config.precision.c_str(), config.threads);
   text += "model   " + config.model_file + "\n";
+  if (report.quantized && config.precision != "int8") {
+    text += "        quantized, but computed in float32: --int8 computes it in int8\n";
+  }
   text += "input   " + report.input + " " + to_string(report.input_shape) + "\n";
   text += "output  " + report.output_name + " " + to_string(report.output.shape) + "\n";
   const std::size_t images = report.classes.size();
@@ -57,6 +60,8 @@ std::string format_json(const Report& report) {
   root["paddle_version"] = report.paddle_version;
   root["engine"] = report.config.engine;
   root["accelerator"] = to_string(report.accelerator);
+  root["precision"] = report.config.precision;
+  root["quantized"] = report.quantized;
   root["threads"] = report.config.threads;
   root["model_file"] = report.config.model_file;
   root["params_file"] = report.config.params_file;

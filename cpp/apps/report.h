@@ -22,6 +22,7 @@ struct Accuracy {
 struct Report {
   Config config;
   Accelerator accelerator = Accelerator::Auto;  ///< that ran the batches
+  bool quantized = false;                       ///< the model
   std::string paddle_version;
   std::string input;  ///< the file, or what was used instead
   Shape input_shape;

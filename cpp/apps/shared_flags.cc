@@ -1,5 +1,7 @@
 #include "shared_flags.h"
 
+#include <memory>
+
 namespace lenet::apps {
 
 void add_model_flags(CommandLine& line, Config& config) {
@@ -24,7 +26,8 @@ void add_engine_flags(CommandLine& line, Config& config) {
   line.text("engine", "NAME", "inference engine: paddle (default: paddle)", config.engine);
   line.add("accelerator", "NAME",
            "auto, plain, onednn or openvino (default: auto, the fastest by measurement: openvino "
-           "for a .pdmodel, otherwise plain for one image on a small model, and onednn)",
+           "for a .pdmodel, otherwise plain for one image on a small model, and onednn; onednn "
+           "for bf16 and int8)",
            [&config](const std::string& value) {
              try {
                config.accelerator = parse_accelerator(value);
@@ -32,7 +35,18 @@ void add_engine_flags(CommandLine& line, Config& config) {
                throw UsageError(error.what());
              }
            });
-  line.text("precision", "NAME", "of the arithmetic: fp32 (default: fp32)", config.precision);
+  const auto given = std::make_shared<std::string>();
+  const auto set_precision = [&config, given](const std::string& name) {
+    if (!given->empty() && *given != name) {
+      throw UsageError("the precision is to be " + *given + " and " + name +
+                       "; --int8 is short for --precision=int8");
+    }
+    *given = config.precision = name;
+  };
+  line.add("precision", "NAME",
+           "of the arithmetic: fp32, bf16, or int8 for a quantized .pdmodel (default: fp32)",
+           set_precision);
+  line.toggle("int8", "the same as --precision=int8", [set_precision] { set_precision("int8"); });
   line.integer("threads", "CPU threads of a run (default: 1)", config.threads, 1);
   line.boolean("ir_optim", "let the engine fuse and rewrite operators (default: true)",
                config.ir_optim);

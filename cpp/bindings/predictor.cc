@@ -116,6 +116,8 @@ void register_predictor(py::module_& module) {
                              [](const SharedPredictor& self) { return self.get().input_spec(); })
       .def_property_readonly("output_spec",
                              [](const SharedPredictor& self) { return self.get().output_spec(); })
+      .def_property_readonly("quantized",
+                             [](const SharedPredictor& self) { return self.get().quantized(); })
       .def_property_readonly("config",
                              [](const SharedPredictor& self) { return self.get().config(); });
 }

@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace phi {
@@ -58,6 +59,12 @@ struct AnalysisConfig {
   void EnableONEDNN();
   void DisableONEDNN();
   void SetOnednnCacheCapacity(int capacity);
+  // Paddle 3.1 has the older names only; later versions say at each call that they are deprecated.
+  void EnableMkldnnInt8(const std::unordered_set<std::string>& op_types = {});
+  void EnableMkldnnBfloat16();
+  __attribute__((weak)) void EnableOnednnInt8(const std::unordered_set<std::string>& op_types = {});
+  __attribute__((weak)) void EnableOnednnBfloat16();
+  void SetBfloat16Op(std::unordered_set<std::string> op_types);
   void EnableOpenVINOEngine(Precision precision);
   void SetOptimCacheDir(const std::string& directory);
   void SetCpuMathLibraryNumThreads(int threads);

@@ -16,15 +16,31 @@ namespace {
 constexpr int kMaxThreads = 1024;
 constexpr std::int64_t kImagesPerThread = 64;
 
+/// What can be said without the model; the rest says create_engine.
+void require_precision(const Config& config) {
+  const std::string& precision = config.precision;
+  if (precision == "fp32") return;
+  if (precision != "bf16" && precision != "int8") {
+    throw Error(ErrorCode::Unsupported,
+                "precision '" + precision + "' is not available; this build has: fp32, bf16, int8");
+  }
+  if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::OneDnn) {
+    throw Error(ErrorCode::BadInput, "precision " + precision +
+                                         " is computed by oneDNN: set accelerator to onednn or " +
+                                         "auto, not to " + to_string(config.accelerator));
+  }
+  if (!config.ir_optim) {
+    throw Error(ErrorCode::BadInput,
+                "precision " + precision + " comes of rewriting operators: set ir_optim to true");
+  }
+}
+
 void require_options(const Config& config) {
   if (config.threads < 1 || config.threads > kMaxThreads) {
     throw Error(ErrorCode::BadInput, "threads is " + std::to_string(config.threads) +
                                          "; expected 1 to " + std::to_string(kMaxThreads));
   }
-  if (config.precision != "fp32") {
-    throw Error(ErrorCode::Unsupported,
-                "precision '" + config.precision + "' is not available; this build has: fp32");
-  }
+  require_precision(config);
   if (config.max_batch_size < 0) {
     throw Error(ErrorCode::BadInput, "max_batch_size is " + std::to_string(config.max_batch_size) +
                                          "; expected 1 or more, or 0 for 64 a thread");
@@ -79,9 +95,11 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
   require_file(state.files.program);
   if (!state.files.params.empty()) require_file(state.files.params);
   state.stamp = stamp_of(state.files);
-  check_model_files(state.files, config.check_hashes, config.check_program);
+  const bool float_weights =
+      check_model_files(state.files, config.check_hashes, config.check_program);
   state.files.traits =
       read_program_traits(state.files.program, state.files.format == ModelFormat::Json);
+  state.files.traits.float_weights = float_weights;
   state.config = config;
   state.config.model_file = state.files.program;
   state.config.params_file = state.files.params;
@@ -166,7 +184,7 @@ Engine& Predictor::engine_for(std::int64_t images) {
 
 Accelerator Predictor::accelerator(std::int64_t images) const {
   if (state_->config.accelerator != Accelerator::Auto) return state_->config.accelerator;
-  const Accelerator chosen = choose_accelerator(state_->files, images);
+  const Accelerator chosen = choose_accelerator(state_->config, state_->files, images);
   const bool refused = chosen == Accelerator::OpenVino && state_->without_openvino;
   return refused ? Accelerator::OneDnn : chosen;
 }
@@ -195,5 +213,6 @@ void Predictor::set_layer_callback(LayerCallback callback) {
 const TensorSpec& Predictor::input_spec() const noexcept { return state_->input; }
 const TensorSpec& Predictor::output_spec() const noexcept { return state_->output; }
 const Config& Predictor::config() const noexcept { return state_->config; }
+bool Predictor::quantized() const noexcept { return state_->files.traits.quantized; }
 
 }  // namespace lenet

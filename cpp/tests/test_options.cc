@@ -40,6 +40,13 @@ TEST_CASE("booleans: alone, with a value, and before another flag") {
   check_usage("expected true or false", {"--model_dir=d", "--ir_optim=maybe"});
 }
 
+TEST_CASE("--int8 is the same as --precision=int8") {
+  CHECK(parse({"--model_dir=d"}).config.precision == "fp32");
+  CHECK(parse({"--model_dir=d", "--int8"}).config.precision == "int8");
+  CHECK(parse({"--precision=int8", "--model_dir=d", "--int8"}).config.precision == "int8");
+  CHECK(parse({"--model_dir=d", "--precision", "bf16"}).config.precision == "bf16");
+}
+
 TEST_CASE("wrong usage says what is wrong") {
   check_usage("name a model", {});
   check_usage("unknown option --nonsense", {"--model_dir=d", "--nonsense"});
@@ -50,6 +57,8 @@ TEST_CASE("wrong usage says what is wrong") {
   check_usage("instead", {"--model_dir=d", "--params_file=p"});
   check_usage("--labels needs", {"--model_dir=d", "--labels=l"});
   check_usage("unknown accelerator 'cuda'", {"--model_dir=d", "--accelerator=cuda"});
+  check_usage("--int8 is short for", {"--model_dir=d", "--int8", "--precision=bf16"});
+  check_usage("--int8 is short for", {"--model_dir=d", "--precision=fp32", "--int8"});
   check_usage("expected text or json", {"--model_dir=d", "--format=xml"});
   for (const char* number : {"0", "-1", "1.5", "x", "", "99999999999999999999"}) {
     check_usage("--threads is", {"--model_dir=d", std::string("--threads=") + number});

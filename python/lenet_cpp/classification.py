@@ -62,6 +62,7 @@ class InferenceEngine:
         threads: int | None = None,
         ir_optim: bool | None = None,
         memory_optim: bool | None = None,
+        precision: str | None = None,
         check_program: bool | None = None,
         check_hashes: bool | None = None,
     ) -> None:
@@ -81,10 +82,11 @@ class InferenceEngine:
             class_dim: Number of classes; with ``dygraph`` only, by default the registry's.
             img_size: Height and width of the images; with ``dygraph`` only, as ``class_dim``.
             accelerator: As in :class:`lenet_cpp.Options`, but that ``auto`` is oneDNN with
-                ``python``; with inference engines only, as the three that follow.
+                ``python``; with inference engines only, as the four that follow.
             threads: As in :class:`lenet_cpp.Options`.
             ir_optim: As in :class:`lenet_cpp.Options`.
             memory_optim: As in :class:`lenet_cpp.Options`.
+            precision: As in :class:`lenet_cpp.Options`.
             check_program: As in :class:`lenet_cpp.Options`; for exported models.
             check_hashes: As in :class:`lenet_cpp.Options`; for exported models.
         """
@@ -99,6 +101,7 @@ class InferenceEngine:
             "threads": threads,
             "ir_optim": ir_optim,
             "memory_optim": memory_optim,
+            "precision": precision,
             "check_program": check_program,
             "check_hashes": check_hashes,
         }

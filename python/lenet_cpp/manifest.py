@@ -112,6 +112,8 @@ class Manifest:
         data: What the model was trained on, with checksums, as the training wrote it; None when
             that is not known.
         accuracy: On the test images, as the training record has it; None when there is none.
+        quantization: How the model was quantized (method, bits, accuracy before and after); None
+            of a float model.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Manifest:
     training: dict[str, Any] | None = field(default=None)
     data: dict[str, Any] | None = field(default=None)
     accuracy: Accuracy | None = None
+    quantization: dict[str, Any] | None = field(default=None)
 
     @property
     def class_dim(self) -> int | None:
@@ -194,6 +197,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         OSError: The folder cannot be written.
     """
     document = {"format_version": FORMAT_VERSION, **asdict(manifest)}
+    if manifest.quantization is None:
+        del document["quantization"]  # what reads manifests did not always know it
     try:
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         _parse(json.loads(text))
@@ -313,6 +318,7 @@ def _parse(document: Any) -> Manifest:
     version = whole.pop("format_version", None)
     if type(version) is not int or version != FORMAT_VERSION:
         raise ValueError(f"format_version: expected {FORMAT_VERSION}, found {version!r}")
+    whole.setdefault("quantization", None)
     _check_keys(whole, {entry.name for entry in fields(Manifest)}, "the document")
     manifest = Manifest(
         name=_plain_name(whole["name"], "name"),
@@ -326,6 +332,7 @@ def _parse(document: Any) -> Manifest:
         training=_optional(_object, whole["training"], "training"),
         data=_optional(_object, whole["data"], "data"),
         accuracy=_optional(_accuracy, whole["accuracy"], "accuracy"),
+        quantization=_optional(_object, whole["quantization"], "quantization"),
     )
     for reserved in (MANIFEST_NAME, CHECKSUMS_NAME):
         if reserved in manifest.files:

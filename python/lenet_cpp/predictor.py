@@ -36,9 +36,11 @@ class Options(TypedDict, total=False):
     accelerator: str
     """``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``. Auto takes the fastest by
     measurement, for each run: OpenVINO for a .pdmodel; otherwise plain for one image on a small
-    model (under 1 MiB), and oneDNN."""
+    model (under 1 MiB), and oneDNN. OpenVINO takes no quantized model."""
     precision: str
-    """Of the arithmetic; ``"fp32"`` (default)."""
+    """Of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float model where the processor
+    has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. The latter two are oneDNN's, which
+    ``accelerator="auto"`` then is."""
     threads: int
     """CPU threads of one run, 1 or more; default 1."""
     ir_optim: bool
@@ -224,6 +226,15 @@ class Predictor:
     def output_spec(self) -> TensorSpec:
         """Name, shape and dtype of the output."""
         return self._output_spec
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the model is quantized.
+
+        Its weights are then int8, and with the option ``precision="fp32"`` every run turns them
+        into float32: int8's accuracy at less than float32's speed.
+        """
+        return self._alive().quantized
 
     def accelerator(self, images: int = 1) -> str:
         """Return the accelerator that runs this many images at once; what ``"auto"`` chooses."""

@@ -12,7 +12,8 @@ namespace lenet {
 /// How the paddle engine executes the network.
 enum class Accelerator {
   Auto,      ///< the fastest by measurement, for each run: OpenVINO for a .pdmodel; otherwise
-             ///< plain for one image on a small model (under 1 MiB), and oneDNN
+             ///< plain for one image on a small model (under 1 MiB), and oneDNN. With a quantized
+             ///< model never OpenVINO; with a precision of int8 or bf16 always oneDNN
   Plain,     ///< Paddle's own CPU kernels
   OneDnn,    ///< oneDNN kernels
   OpenVino,  ///< the OpenVINO runtime in the Paddle library; .pdmodel only
@@ -34,9 +35,12 @@ struct Config {
 
   std::string engine = "paddle";
   Accelerator accelerator = Accelerator::Auto;
-  std::string precision = "fp32";  ///< of the arithmetic; only fp32 so far
-  int threads = 1;                 ///< CPU threads of one run, >= 1
-  bool ir_optim = true;            ///< let the engine rewrite the graph (fusions)
+  /// Of the arithmetic: fp32; bf16, for any float model where the processor has avx512_bf16; or
+  /// int8, for a quantized .pdmodel (docs/quantization.md). bf16 and int8 are oneDNN's, which Auto
+  /// then is.
+  std::string precision = "fp32";
+  int threads = 1;       ///< CPU threads of one run, >= 1
+  bool ir_optim = true;  ///< let the engine rewrite the graph (fusions)
   /// Let intermediate results share memory, or, of a .json, be freed during the run: less memory,
   /// more time.
   bool memory_optim = false;

@@ -64,6 +64,9 @@ class Predictor {
   const TensorSpec& output_spec() const noexcept;
   /// The configuration in force, with the files resolved.
   const Config& config() const noexcept;
+  /// Whether the model is quantized. Its weights are then int8, and with `precision` fp32 every run
+  /// turns them into float32: int8's accuracy at less than float32's speed.
+  bool quantized() const noexcept;
   /// The accelerator that runs this many images at once; what Auto chooses, never Auto itself.
   Accelerator accelerator(std::int64_t images = 1) const;
 

@@ -34,6 +34,6 @@ class Engine {
 std::unique_ptr<Engine> create_engine(const Config& config, const ModelFiles& files);
 
 /// The accelerator that Auto stands for when `images` are run at once.
-Accelerator choose_accelerator(const ModelFiles& files, std::int64_t images);
+Accelerator choose_accelerator(const Config& config, const ModelFiles& files, std::int64_t images);
 
 }  // namespace lenet

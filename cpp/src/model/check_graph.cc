@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -88,6 +89,7 @@ class Checker {
     Operator& op = graph_.operators[at];
     const OperatorRule* rule = find_operator(op.type, graph_.pir);
     if (rule == nullptr) {
+      refuse_quantization(op.type);
       throw Error(ErrorCode::Unsupported, "'" + path_ + "' has an operator '" + printable(op.type) +
                                               "', which lenet cannot check; for a model that you "
                                               "trust set check_program to false");
@@ -109,6 +111,24 @@ class Checker {
     if (fetch || op.type == "1.fetch") {
       const std::int64_t column = step.integer("col");
       step.require(column >= 0 && fetched_.insert(column).second, "col");
+    }
+  }
+
+  /// Kinds of quantized programs that do not run.
+  void refuse_quantization(const std::string& type) const {
+    if (type == "1.quantize_linear" || type == "1.dequantize_linear") {
+      throw Error(ErrorCode::Unsupported, "'" + path_ +
+                                              "' is a quantized .json program; quantized "
+                                              "models run as .pdmodel, which scripts/quantize.py "
+                                              "writes");
+    }
+    // The forms that Paddle writes with onnx_format=False, or while it trains.
+    if (type.rfind("fake_quantize_", 0) == 0 || type.rfind("fake_channel_wise_", 0) == 0 ||
+        type.rfind("fake_dequantize_", 0) == 0) {
+      throw Error(ErrorCode::Unsupported, "'" + path_ + "' is quantized in an old format (" +
+                                              printable(type) +
+                                              "); quantize it with "
+                                              "onnx_format=True, as scripts/quantize.py does");
     }
   }
 
@@ -201,15 +221,27 @@ class Checker {
     }
   }
 
-  /// What an operator gives must be new, but for the statistics of a normalization, which stay.
-  void require_free(const Step& step, const std::string& where, const Operator& op) const {
+  /// Where a value has several users, Paddle quantizes it again for each, into the same variable.
+  /// \returns whether `op`, which gives that variable, does what the operator before it did.
+  bool repeats_quantization(const Operator& op, std::size_t given) {
+    if (op.type != "quantize_linear" && op.type != "dequantize_linear") return false;
+    const std::tuple how(op.type, op.inputs.at("X"), op.inputs.at("Scale"));
+    if (!graph_.values[given].defined) quantized_.emplace(given, how);
+    const auto before = quantized_.find(given);
+    return before != quantized_.end() && before->second == how;
+  }
+
+  /// What an operator gives must be new, but for the statistics of a normalization, which stay, and
+  /// values quantized again.
+  void require_free(const Step& step, const std::string& where, const Operator& op) {
     std::set<std::size_t> given;
     for (const auto& [name, values] : op.outputs) {
       const std::string kept = name == "MeanOut" ? "Mean" : name == "VarianceOut" ? "Variance" : "";
       for (const std::size_t index : values) {
         const Value& value = graph_.values[index];
         const bool in_place = !kept.empty() && step.count(kept) == 1 && &step.in(kept) == &value;
-        if (!given.insert(index).second || (value.defined && !in_place)) {
+        const bool again = repeats_quantization(op, index);
+        if (!given.insert(index).second || (value.defined && !in_place && !again)) {
           refuse(where + " is damaged: it overwrites '" + value.name + "'");
         }
       }
@@ -232,6 +264,8 @@ class Checker {
   int inputs_ = 0;
   double work_ = 0;
   std::set<std::int64_t> fetched_;
+  /// Of what quantize_linear and dequantize_linear give: which of them, of what, by which scale.
+  std::map<std::size_t, std::tuple<std::string, Argument, Argument>> quantized_;
 };
 
 }  // namespace

@@ -93,9 +93,10 @@ void check_operators(const ModelFiles& files, const std::string& program) {
   check_graph(graph, files.program);
 }
 
-void check_separate(const ModelFiles& files, HashCheck& check_hash, bool check_program) {
+bool check_separate(const ModelFiles& files, HashCheck& check_hash, bool check_program) {
   const std::string program = read_file(files.program);
   check_hash(files.program, program);
+  bool float_weights = false;
   for (const ParameterSpec& spec : read_pdmodel_parameters(program, files.program)) {
     const std::string shown = printable(spec.name);
     if (spec.name.find('/') != std::string::npos || shown != spec.name) {
@@ -106,9 +107,12 @@ void check_separate(const ModelFiles& files, HashCheck& check_hash, bool check_p
     const std::string path = (fs::path(files.directory) / spec.name).string();
     const std::string contents = read_file(path);
     check_hash(path, contents);
-    require_same_parameters({spec}, read_parameter_records(contents, path), path);
+    const auto found = read_parameter_records(contents, path);
+    require_same_parameters({spec}, found, path);
+    float_weights |= has_float_weights({spec}, found);
   }
   if (check_program) check_operators(files, program);
+  return float_weights;
 }
 
 }  // namespace
@@ -131,11 +135,10 @@ ModelFiles find_model_files(const Config& config) {
   return combined_files(config.model_file, config.params_file);
 }
 
-void check_model_files(const ModelFiles& files, bool check_hashes, bool check_program) {
+bool check_model_files(const ModelFiles& files, bool check_hashes, bool check_program) {
   HashCheck check_hash(check_hashes);
   if (files.format == ModelFormat::Separate) {
-    check_separate(files, check_hash, check_program);
-    return;
+    return check_separate(files, check_hash, check_program);
   }
   const std::string program = read_file(files.program);
   const std::string params = read_file(files.params);
@@ -147,6 +150,7 @@ void check_model_files(const ModelFiles& files, bool check_hashes, bool check_pr
   check_hash(files.program, program);
   check_hash(files.params, params);
   if (check_program) check_operators(files, program);
+  return has_float_weights(needed, found);
 }
 
 }  // namespace lenet

@@ -35,8 +35,9 @@ ModelFiles find_model_files(const Config& config);
 /// Checks that the files are whole and belong together: structure of the program, structure of the
 /// parameter file, the same parameters in both, and SHA256SUMS beside them when `check_hashes`; and
 /// that Paddle runs the program without harm when `check_program` (check_graph.h).
+/// \returns whether weights of a quantized model are stored as float32: see ProgramTraits.
 /// \throws Error FileNotFound, BadModel; Unsupported (an operator that is not known to
 /// check_graph).
-void check_model_files(const ModelFiles& files, bool check_hashes, bool check_program);
+bool check_model_files(const ModelFiles& files, bool check_hashes, bool check_program);
 
 }  // namespace lenet

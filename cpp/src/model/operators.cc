@@ -487,6 +487,12 @@ constexpr std::string_view kInterpolateProgram =
     "data_layout:str out_d:int out_h:int out_w:int scale:floats interp_method:str "
     "align_corners:bool align_mode:int";
 constexpr std::string_view kCompareProgram = "axis:int force_cpu:bool?";
+// The optional ones are of training.
+constexpr std::string_view kQuantizeInputs = "X Scale ZeroPoint InAccum? InState?";
+constexpr std::string_view kQuantizeOutputs = "Y OutScale? OutAccum? OutState?";
+constexpr std::string_view kQuantizeProgram =
+    "bit_length:int quant_axis:int is_test:bool? only_observer:bool? round_type:int? qmin:int? "
+    "qmax:int?";
 
 constexpr OperatorRule kProgramOperators[] = {
     {"feed", "X", "Out", "col:int", infer_feed},
@@ -615,6 +621,8 @@ constexpr OperatorRule kProgramOperators[] = {
     {"floor", "X", "Out", "", infer_same},
     {"ceil", "X", "Out", "", infer_same},
     {"reciprocal", "X", "Out", "", infer_same},
+    {"quantize_linear", kQuantizeInputs, kQuantizeOutputs, kQuantizeProgram, infer_quantize},
+    {"dequantize_linear", kQuantizeInputs, kQuantizeOutputs, kQuantizeProgram, infer_dequantize},
 };
 
 constexpr std::string_view kConvPir =

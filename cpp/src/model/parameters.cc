@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "io/byte_reader.h"
 #include "io/printable.h"
@@ -26,6 +27,16 @@ const std::map<int, std::size_t>& element_sizes() {
 }
 
 constexpr int kVarTypeDenseTensor = 7;
+constexpr int kFloat32 = 5;
+constexpr int kInt8 = 21;
+
+/// Of shapes whose sizes of 1 do not matter.
+bool same_count(Shape a, Shape b) {
+  for (Shape* shape : {&a, &b}) {
+    shape->erase(std::remove(shape->begin(), shape->end(), 1), shape->end());
+  }
+  return a == b;
+}
 
 /// TensorDesc: data_type = 1, dims = 2 (packed or not).
 ParameterSpec read_tensor_desc(std::string_view message, const std::string& path) {
@@ -76,6 +87,32 @@ bool read_persistable(std::string_view message, const std::string& path, Paramet
   return true;
 }
 
+/// How the operators of a program take its variables.
+struct Uses {
+  std::set<std::string_view> weights;  ///< by dequantize_linear
+  std::set<std::string_view> scales;   ///< by it or quantize_linear
+  std::set<std::string_view> others;
+};
+
+/// OpDesc: inputs = 1 (Var: parameter = 1, arguments = 2), type = 3.
+void read_uses(std::string_view message, const std::string& path, Uses& uses) {
+  const std::string_view type = sub_message(message, 3, path);
+  const bool dequantizes = type == "dequantize_linear";
+  const bool quantizes = type == "quantize_linear";
+  FieldReader fields(message, path);
+  for (Field field; fields.next(field);) {
+    if (field.number != 1) continue;
+    const std::string_view argument = sub_message(field.bytes, 1, path);
+    const bool scale =
+        (dequantizes || quantizes) && (argument == "Scale" || argument == "ZeroPoint");
+    auto& used = dequantizes && argument == "X" ? uses.weights : scale ? uses.scales : uses.others;
+    FieldReader variables(field.bytes, path);
+    for (Field variable; variables.next(variable);) {
+      if (variable.number == 2) used.insert(variable.bytes);
+    }
+  }
+}
+
 void sort_by_name(std::vector<ParameterSpec>& specs) {
   std::sort(specs.begin(), specs.end(),
             [](const ParameterSpec& a, const ParameterSpec& b) { return a.name < b.name; });
@@ -98,6 +135,7 @@ std::vector<ParameterSpec> read_pdmodel_parameters(std::string_view bytes,
   if (bytes.empty()) bad_model(path, "is empty");
   std::vector<ParameterSpec> specs;
   bool has_operators = false;
+  Uses uses;
   FieldReader program(bytes, path);
   for (Field block; program.next(block);) {
     if (block.number != 1) continue;  // ProgramDesc: blocks = 1
@@ -106,9 +144,17 @@ std::vector<ParameterSpec> read_pdmodel_parameters(std::string_view bytes,
       ParameterSpec spec;
       if (field.number == 3 && read_persistable(field.bytes, path, spec)) specs.push_back(spec);
       has_operators |= field.number == 4;
+      if (field.number == 4) read_uses(field.bytes, path, uses);
     }
   }
   if (!has_operators) bad_model(path, "holds no operators: it is not a Paddle program");
+  for (ParameterSpec& spec : specs) {
+    const bool weight = uses.weights.count(spec.name) > 0;
+    const bool scale = uses.scales.count(spec.name) > 0;
+    const bool other = uses.others.count(spec.name) > 0;
+    spec.quantized = weight && !scale && !other;
+    spec.scale = scale && !weight && !other;
+  }
   sort_by_name(specs);
   return specs;
 }
@@ -175,6 +221,14 @@ std::vector<ParameterSpec> read_parameter_records(std::string_view bytes, const 
   return specs;
 }
 
+bool has_float_weights(const std::vector<ParameterSpec>& expected,
+                       const std::vector<ParameterSpec>& found) {
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    if (expected[i].quantized && found[i].dtype != kInt8) return true;
+  }
+  return false;
+}
+
 void require_same_parameters(const std::vector<ParameterSpec>& expected,
                              const std::vector<ParameterSpec>& found, const std::string& path) {
   if (expected.size() != found.size()) {
@@ -184,7 +238,11 @@ void require_same_parameters(const std::vector<ParameterSpec>& expected,
   for (std::size_t i = 0; i < expected.size(); ++i) {
     const ParameterSpec& want = expected[i];
     const ParameterSpec& have = found[i];
-    if (want.shape == have.shape && (want.dtype == have.dtype || want.dtype < 0)) continue;
+    const bool same_shape =
+        want.scale ? same_count(want.shape, have.shape) : want.shape == have.shape;
+    const bool weight = want.quantized && want.dtype == kFloat32 && have.dtype == kInt8;
+    const bool same_type = want.dtype == have.dtype || want.dtype < 0 || weight;
+    if (same_shape && same_type) continue;
     bad_model(path, "has " + to_string(have.shape) + " where the program needs '" + want.name +
                         "' of shape " + to_string(want.shape) +
                         "; the two files are not of one model");

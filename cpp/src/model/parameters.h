@@ -17,6 +17,11 @@ struct ParameterSpec {
   std::string name;  ///< empty when it comes from a parameter file, which holds no names
   int dtype = 0;     ///< VarType.Type of Paddle's framework.proto (5: float32)
   Shape shape;
+  /// Only dequantize_linear takes it: declared float32, an int8 tensor is in the file.
+  bool quantized = false;
+  /// Only quantize_linear and dequantize_linear take it, as scales or zero points. Paddle declares
+  /// [1] or [6] and writes [] or [1, 6]; to the kernels it is all the same.
+  bool scale = false;
 };
 
 /// The VarType.Type of an element type of PIR's JSON such as "0.t_f32"; -1 when it has none.
@@ -34,6 +39,11 @@ std::vector<ParameterSpec> read_json_parameters(std::string_view bytes, const st
 /// SerializeToStream, paddle/fluid/framework/lod_tensor.cc), or of a one-variable file.
 /// \throws Error BadModel when a record is damaged or cut short.
 std::vector<ParameterSpec> read_parameter_records(std::string_view bytes, const std::string& path);
+
+/// Whether a parameter that dequantize_linear takes is stored as float32; the two as for
+/// `require_same_parameters`, which has accepted them.
+bool has_float_weights(const std::vector<ParameterSpec>& expected,
+                       const std::vector<ParameterSpec>& found);
 
 /// \throws Error BadModel when count, type or shape differ, naming the first that does.
 void require_same_parameters(const std::vector<ParameterSpec>& expected,

@@ -37,6 +37,7 @@ ProgramTraits read_program_traits(const std::string& program, bool pir) {
     for (const Operator& op : graph.operators) {
       traits.openvino_differs |= is_transposed_convolution(op.type) && pads_output(op);
       traits.onednn_fails |= op.type == "1.bilinear_interp" || op.type == "1.nearest_interp";
+      traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
       traits.activation_fusing_faults |= op.type == "1.leaky_relu" && has_double_slope(op);
     }
   } catch (const Error&) {

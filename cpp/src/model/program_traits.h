@@ -16,6 +16,12 @@ struct ProgramTraits {
   /// In PIR, an interpolation that oneDNN takes and then cannot run: its kernel's arguments have no
   /// arrays of doubles, as which its scales are stored.
   bool onednn_fails = false;
+  /// The weights are quantized: the program dequantizes them.
+  bool quantized = false;
+  /// They are stored as float32, as Paddle's PTQ and QAT leave them (`convert`). Plain arithmetic
+  /// is right then; the int8 passes quantize them once more, and answers are wrong without an
+  /// error. Seen in the parameter file, so it is the predictor that sets this.
+  bool float_weights = false;
 };
 
 /// \returns nothing special for a program that cannot be read, which an engine refuses anyway.

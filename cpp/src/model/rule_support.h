@@ -15,7 +15,9 @@ inline constexpr std::int64_t kMaxStep = 1 << 16;  // of strides, dilations, ker
 inline constexpr int kBool = 0;
 inline constexpr int kInt32 = 2;
 inline constexpr int kInt64 = 3;
+inline constexpr int kFloat32 = 5;
 inline constexpr int kUint8 = 20;
+inline constexpr int kInt8 = 21;
 
 /// The first of two names that an operator has: the two formats differ.
 std::string either(const Step& step, const char* one, const char* other);

@@ -1,6 +1,6 @@
 /// \file
-/// Rules of operators, for the table in operators.cc: of images (image_rules.cc) and of any tensors
-/// (tensor_rules.cc).
+/// Rules of operators, for the table in operators.cc: of images (image_rules.cc), of any tensors
+/// (tensor_rules.cc) and of quantized models (quantization_rules.cc).
 #pragma once
 
 #include "model/operators.h"
@@ -30,5 +30,8 @@ void infer_flip(Step& step);
 void infer_roll(Step& step);
 void infer_unbind(Step& step);
 void infer_slice(Step& step);
+
+void infer_quantize(Step& step);
+void infer_dequantize(Step& step);
 
 }  // namespace lenet

@@ -85,7 +85,6 @@ void infer_cast(Step& step) {
   }
   step.require(step.integer("in_dtype") == x.dtype, "in_dtype");
   const auto dtype = static_cast<int>(step.integer("out_dtype"));
-  constexpr int kFloat32 = 5;
   constexpr int kFloat64 = 6;
   step.require(dtype == kBool || dtype == kInt32 || dtype == kInt64 || dtype == kUint8 ||
                    dtype == kFloat32 || dtype == kFloat64,

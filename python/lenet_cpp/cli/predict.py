@@ -97,7 +97,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         explain="compute with TensorRT, which this build cannot (default: False, also with"
         " --benchmark)",
     )
+    add(
+        "--precision",
+        choices=("fp32", "bf16", "int8"),
+        help="of the arithmetic: fp32, bf16, or int8 for a quantized .pdmodel (default: fp32)",
+    )
+    add("--int8", action="store_true", help="the same as --precision=int8")
     options = parse(parser, argv)
+    if options.int8:
+        if options.precision not in {None, "int8"}:
+            parser.error(f"--int8 and --precision={options.precision} contradict each other")
+        options.precision = "int8"
     if options.use_onednn is not None:
         chosen = "onednn" if options.use_onednn else "plain"
         if options.accelerator not in {None, chosen}:
@@ -119,4 +129,5 @@ def _engine(options: argparse.Namespace) -> InferenceEngine:
         threads=options.cpu_threads,
         ir_optim=options.ir_optim,
         memory_optim=options.memory_optim,
+        precision=options.precision or "fp32",
     ).load_predictor(**model_files(options))

@@ -55,6 +55,7 @@ def check_model(
     model_dir: str | os.PathLike[str] | None = None,
     check_program: bool = True,
     check_hashes: bool = True,
+    precision: str = "fp32",
 ) -> CheckedModel:
     """Find the files of a model and load it once in C++.
 
@@ -64,6 +65,7 @@ def check_model(
         model_dir: As for :class:`lenet_cpp.Predictor`.
         check_program: As in :class:`lenet_cpp.Options`.
         check_hashes: As in :class:`lenet_cpp.Options`.
+        precision: As in :class:`lenet_cpp.Options`; refused where the model has not got it.
 
     Raises:
         lenet_cpp.Error: As :class:`lenet_cpp.Predictor`.
@@ -72,8 +74,9 @@ def check_model(
         model_file,
         params_file,
         model_dir=model_dir,
-        accelerator="plain",
-        ir_optim=False,
+        accelerator="plain" if precision == "fp32" else "onednn",
+        precision=precision,
+        ir_optim=precision != "fp32",
         check_program=check_program,
         check_hashes=check_hashes,
     ) as predictor:

@@ -101,7 +101,8 @@ def _load_python(
 
     checks = {name: value for name, value in options.items() if name in _CHECKS}
     others = {name: value for name, value in options.items() if name not in _CHECKS}
-    model = check_model(model_file, params_file, model_dir=model_dir, **checks)
+    precision = options.get("precision", "fp32")
+    model = check_model(model_file, params_file, model_dir=model_dir, precision=precision, **checks)
     return _described(PaddleInferenceEngine(model, **others), model)
 
 
@@ -175,7 +176,7 @@ _LOADERS: dict[str, Callable[[Source, Source, Source, Mapping[str, Any]], Loaded
 _CHECKS = frozenset({"check_program", "check_hashes"})
 _OPTIONS: dict[str, frozenset[str]] = {
     "paddle": frozenset(Options.__annotations__) - {"engine"},
-    "python": _CHECKS | {"accelerator", "threads", "ir_optim", "memory_optim"},
+    "python": _CHECKS | {"accelerator", "threads", "ir_optim", "memory_optim", "precision"},
     "executor": _CHECKS,
     "dygraph": frozenset(),
 }

@@ -23,6 +23,10 @@ __all__ = ["PaddleInferenceEngine", "inference_config"]
 _ACCELERATORS = ("plain", "onednn", "openvino")
 # As paddle_engine.cc has it.
 _ONEDNN_SHAPES = 16
+_BF16_OPERATORS = (
+    *("conv2d", "fused_conv2d", "conv2d_transpose", "fc", "matmul", "matmul_v2", "fused_matmul"),
+    *("pool2d", "relu", "concat", "reshape2", "transpose2", "squeeze2", "unsqueeze2"),
+)
 
 
 def inference_config(
@@ -34,6 +38,7 @@ def inference_config(
     threads: int,
     ir_optim: bool = True,
     memory_optim: bool = False,
+    precision: str = "fp32",
     cache: str,
 ) -> paddle.inference.Config:
     """Configure ``paddle.inference`` as ``paddle_engine.cc`` does.
@@ -46,6 +51,8 @@ def inference_config(
         threads: CPU threads.
         ir_optim: Let Paddle fuse and rewrite operators.
         memory_optim: Let intermediate results share memory.
+        precision: ``fp32``, ``bf16`` or ``int8``; the latter two with ``onednn``, on a model that
+            has it (``engines.cc`` says which): Paddle computes in float32 otherwise, or wrongly.
         cache: An empty folder, to be kept while the predictor lives.
     """
     from paddle.inference import Config, PrecisionType
@@ -74,6 +81,14 @@ def inference_config(
     if accelerator == "openvino":
         config.set_optim_cache_dir(cache)
         config.enable_openvino_engine(PrecisionType.Float32)
+    if precision == "int8":
+        onednn_method(config, "enable_onednn_int8")(set())
+    elif precision == "bf16":
+        onednn_method(config, "enable_onednn_bfloat16")()
+        if not pir:
+            config.set_bfloat16_op(set(_BF16_OPERATORS))
+    if precision != "fp32":
+        config.delete_pass("repeated_fc_relu_fuse_pass")
     return config
 
 
@@ -88,6 +103,7 @@ class PaddleInferenceEngine:
         threads: int = 1,
         ir_optim: bool = True,
         memory_optim: bool = False,
+        precision: str = "fp32",
     ) -> None:
         """Load a model.
 
@@ -97,6 +113,8 @@ class PaddleInferenceEngine:
             threads: CPU threads of one run, 1 or more.
             ir_optim: Let Paddle fuse and rewrite operators.
             memory_optim: Let intermediate results share memory.
+            precision: As in :class:`lenet_cpp.Options`; ``check_model`` has seen that the model
+                has it.
 
         Raises:
             BadInput: An option.
@@ -109,6 +127,11 @@ class PaddleInferenceEngine:
             raise BadInput(f"unknown accelerator {accelerator!r}; choose among {known}")
         if threads < 1:
             raise BadInput(f"threads is {threads}; expected 1 or more")
+        if precision != "fp32" and (accelerator != "onednn" or not ir_optim):
+            raise BadInput(
+                f"precision {precision} is computed by oneDNN with ir_optim: leave out accelerator"
+                " and ir_optim, or set them to onednn and True"
+            )
         pir = model.is_pir()
         if accelerator == "openvino" and (pir or model.params is None):
             raise Unsupported(f"{model.program}: OpenVINO runs .pdmodel programs only")
@@ -116,6 +139,7 @@ class PaddleInferenceEngine:
         self._accelerator = accelerator
         self._threads = threads
         self._memory_optim = memory_optim
+        self._precision = precision
         self._cache = tempfile.TemporaryDirectory(prefix="lenet-")
         try:
             with paddle_failures(f"loading {model.program}"):
@@ -130,6 +154,7 @@ class PaddleInferenceEngine:
                     threads=threads,
                     ir_optim=ir_optim,
                     memory_optim=memory_optim,
+                    precision=precision,
                     cache=self._cache.name,
                 )
                 self._predictor = create_predictor(self._config)
@@ -165,6 +190,7 @@ class PaddleInferenceEngine:
             ir_optim=bool(self._config.ir_optim()),
             memory_optim=self._memory_optim,
             threads=int(self._config.cpu_math_library_num_threads()),
+            precision=self._precision,
             tensorrt=bool(self._config.tensorrt_engine_enabled()),
             runtime_device="gpu" if self._config.use_gpu() else "cpu",
         )

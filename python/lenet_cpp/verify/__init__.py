@@ -139,8 +139,9 @@ def verify(
     """
     _check_arguments(images, labels, accelerators, batch_sizes, tolerance)
     found = find_models(model_dir, formats)
-    with Predictor(found[0].program, found[0].params, accelerator="plain"):
-        pass  # Paddle would crash on a damaged file.
+    # Paddle would crash on a damaged file.
+    with Predictor(found[0].program, found[0].params, accelerator="plain") as predictor:
+        quantized = predictor.quantized
     import paddle
 
     exact, notes = _same_engine(str(paddle.__version__), program)
@@ -154,6 +155,8 @@ def verify(
         for model in found
         if not model.takes_openvino and "openvino" in accelerators
     }
+    if quantized and "openvino" in accelerators:
+        unavailable[found[0].format, "openvino"] = "OpenVINO cannot convert a quantized model"
     cases = [
         Case(model, accelerator, size, threads, check_finite)
         for model in found

@@ -1,7 +1,9 @@
 #include <paddle_inference_api.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -12,6 +14,7 @@
 #include <optional>
 #include <set>
 #include <sstream>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -25,6 +28,11 @@
 // A flag of Paddle's (paddle/common/flags.cc), exported by its libcommon.so; null where it is not.
 namespace paddle_flags {
 extern double FLAGS_eager_delete_tensor_gb __attribute__((weak));
+}
+
+// The same of glog's, which Paddle has inside.
+namespace fLI {
+extern std::int32_t FLAGS_minloglevel __attribute__((weak));
 }
 
 namespace lenet {
@@ -66,10 +74,10 @@ std::string library_version() {
   return words >> key >> value && key == "version:" ? value : "unknown";
 }
 
+bool is_paddle_3_1() { return library_version().compare(0, 4, "3.1.") == 0; }
+
 /// In Paddle 3.1 the queries for element types crash on a .json program.
-bool knows_types(ModelFormat format) {
-  return format != ModelFormat::Json || library_version().compare(0, 4, "3.1.") != 0;
-}
+bool knows_types(ModelFormat format) { return format != ModelFormat::Json || !is_paddle_3_1(); }
 
 std::string dtype_name(paddle_infer::DataType type) {
   switch (type) {
@@ -118,6 +126,74 @@ class TemporaryFolder {
   std::string path_;
 };
 
+/// What a .pdmodel computes in bf16.
+std::unordered_set<std::string> bf16_operators() {
+  return {"conv2d",    "fused_conv2d", "conv2d_transpose", "fc",        "matmul",
+          "matmul_v2", "fused_matmul", "pool2d",           "relu",      "concat",
+          "reshape2",  "transpose2",   "squeeze2",         "unsqueeze2"};
+}
+
+/// While it lives, glog writes errors only: to say that the processor has bf16, DisableGlogInfo is
+/// not heeded.
+class QuietLog {
+ public:
+  QuietLog() : lock_(mutex()) {
+    if (level_ == nullptr) return;
+    before_ = *level_;
+    *level_ = std::max(before_, kErrors);
+  }
+  QuietLog(const QuietLog&) = delete;
+  QuietLog& operator=(const QuietLog&) = delete;
+  ~QuietLog() {
+    if (level_ != nullptr) *level_ = before_;
+  }
+
+ private:
+  static constexpr std::int32_t kErrors = 2;
+  static std::mutex& mutex() {
+    static std::mutex one;
+    return one;
+  }
+
+  std::lock_guard<std::mutex> lock_;
+  std::int32_t* level_ = &fLI::FLAGS_minloglevel;
+  std::int32_t before_ = 0;
+};
+
+// The newer names where headers and library have them.
+template <typename Target>
+auto enable_int8(Target& target, int) -> decltype(target.EnableOnednnInt8()) {
+  is_paddle_3_1() ? target.EnableMkldnnInt8() : target.EnableOnednnInt8();
+}
+template <typename Target>
+void enable_int8(Target& target, long) {
+  target.EnableMkldnnInt8();
+}
+template <typename Target>
+auto enable_bf16(Target& target, int) -> decltype(target.EnableOnednnBfloat16()) {
+  is_paddle_3_1() ? target.EnableMkldnnBfloat16() : target.EnableOnednnBfloat16();
+}
+template <typename Target>
+void enable_bf16(Target& target, long) {
+  target.EnableMkldnnBfloat16();
+}
+
+void set_precision(paddle_infer::Config& target, const Config& config, const ModelFiles& files) {
+  if (config.precision == "fp32") return;
+  if (config.precision == "int8") {
+    enable_int8(target, 0);
+  } else {
+    const QuietLog quiet;
+    enable_bf16(target, 0);
+    // Without a list Paddle takes elementwise_add too, and fails when one of its inputs is a
+    // parameter, such as the bias of a convolution. A .json has passes of its own, which do not.
+    if (files.format != ModelFormat::Json) target.SetBfloat16Op(bf16_operators());
+  }
+  // It makes one operator of fully connected layers that follow each other, which exists in
+  // float32 only.
+  target.DeletePass("repeated_fc_relu_fuse_pass");
+}
+
 void configure(paddle_infer::Config& target, const Config& config, const ModelFiles& files,
                const std::string& cache) {
   if (files.format == ModelFormat::Separate) {
@@ -155,6 +231,7 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
       target.DisableONEDNN();
       break;
   }
+  set_precision(target, config, files);
 }
 
 using PaddlePredictor = std::shared_ptr<paddle_infer::Predictor>;

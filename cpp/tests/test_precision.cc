@@ -1,0 +1,469 @@
+// Arithmetic in int8 and bf16, and what is refused. Of a quantized model made here, with values
+// computed from the definition; tests/test_precision.py has a real one, and oneDNN's own record.
+
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <thread>
+
+#include "engines/processor.h"
+#include "io/file.h"
+#include "lenet/predictor.h"
+#include "lenet/predictor_pool.h"
+#include "model/check_graph.h"
+#include "model/parameters.h"
+#include "model/pir_program.h"
+#include "model/program_desc.h"
+#include "model/program_traits.h"
+#include "program_builder.h"
+
+namespace lenet::tests {
+namespace {
+
+constexpr std::int64_t kChannels = 4;
+constexpr std::int64_t kSide = 8;
+constexpr std::int64_t kOut = kSide - 2;
+
+template <typename T>
+std::string values_of(const std::vector<T>& values) {
+  std::string bytes;
+  for (const T value : values) bytes += bytes_of(value);
+  return bytes;
+}
+
+/// A convolution of 3 x 3 whose input and weights are quantized; each field is what a test changes.
+struct QuantizedModel {
+  Shape scale = {kChannels};  ///< declared
+  Shape stored_scale = {1, kChannels};
+  std::int64_t axis = 0;
+  std::int64_t bits = 8;
+  std::int64_t input_axis = -1;
+  int weight_dtype = 21;
+  bool scale_is_parameter = true;
+  std::vector<std::string> attributes;  ///< of the weights' dequantize_linear besides
+  std::vector<std::string> operators;   ///< besides
+  Arguments training;                   ///< inputs besides
+
+  /// The largest of each channel is 127: by it Paddle's int8 passes quantize them again.
+  static std::int8_t weight(std::int64_t i) {
+    if (i % 9 == 4) return 127;
+    return static_cast<std::int8_t>((i * 37 + 11) % 255 - 127);
+  }
+  static float weight_scale(std::int64_t channel) {
+    return 0.5F + 0.25F * static_cast<float>(channel);
+  }
+
+  std::string program() const {
+    const auto settings = [&](std::int64_t quant_axis) {
+      return std::vector<std::string>{int_attribute("bit_length", bits),
+                                      int_attribute("quant_axis", quant_axis)};
+    };
+    std::vector<std::string> weights = settings(axis);
+    weights.insert(weights.end(), attributes.begin(), attributes.end());
+    Arguments dequantized = {{"X", "w"}, {"Scale", "ws"}, {"ZeroPoint", "wz"}};
+    dequantized.insert(dequantized.end(), training.begin(), training.end());
+    const Shape input = {-1, 1, kSide, kSide};
+    const Shape filter = {kChannels, 1, 3, 3};
+    TestProgram made{input, {-1, kChannels, kOut, kOut}, {}, {}};
+    made.variables = {
+        tensor_variable("s", {1}, true),    tensor_variable("z", {1}, true),
+        tensor_variable("w", filter, true), tensor_variable("wz", scale, true),
+        tensor_variable("xq", input),       tensor_variable("xd", input),
+        tensor_variable("wd", filter),      tensor_variable("ws", scale, scale_is_parameter)};
+    made.operators = {
+        make_operator("quantize_linear", {{"X", "x"}, {"Scale", "s"}, {"ZeroPoint", "z"}},
+                      {{"Y", "xq"}}, settings(input_axis)),
+        make_operator("dequantize_linear", {{"X", "xq"}, {"Scale", "s"}, {"ZeroPoint", "z"}},
+                      {{"Y", "xd"}}, settings(-1)),
+        make_operator("dequantize_linear", dequantized, {{"Y", "wd"}}, weights),
+        make_operator("conv2d", {{"Input", "xd"}, {"Filter", "wd"}}, {{"Output", "y"}},
+                      {ints_attribute("strides", {1, 1}), ints_attribute("paddings", {0, 0}),
+                       ints_attribute("dilations", {1, 1}), int_attribute("groups", 1),
+                       text_attribute("data_format", "NCHW"),
+                       text_attribute("padding_algorithm", "EXPLICIT")})};
+    made.operators.insert(made.operators.end(), operators.begin(), operators.end());
+    return made.bytes();
+  }
+
+  /// In the order of their names.
+  std::string params() const {
+    std::vector<std::int8_t> whole;
+    for (std::int64_t i = 0; i < kChannels * 9; ++i) whole.push_back(weight(i));
+    std::vector<float> scales;
+    for (std::int64_t i = 0; i < kChannels; ++i) scales.push_back(weight_scale(i));
+    const std::vector<float> zeros(kChannels, 0.0F);
+    const std::vector<float> same(whole.begin(), whole.end());
+    return parameter_record({}, values_of<float>({1.0F})) +
+           parameter_record({kChannels, 1, 3, 3},
+                            weight_dtype == 21 ? values_of(whole) : values_of(same), weight_dtype) +
+           parameter_record(stored_scale, values_of(scales)) +
+           parameter_record({kChannels}, values_of(zeros)) +
+           parameter_record({1}, values_of<float>({0.0F}));
+  }
+
+  Config write(const TemporaryFolder& folder) const {
+    Config config;
+    config.model_file = write_file(folder / "q.pdmodel", program());
+    config.params_file = write_file(folder / "q.pdiparams", params());
+    return config;
+  }
+};
+
+/// Whole numbers of 127ths: nothing is lost when they are quantized.
+Tensor whole_images(std::int64_t count) {
+  Tensor images{{}, {count, 1, kSide, kSide}};
+  for (std::int64_t i = 0; i < count * kSide * kSide; ++i) {
+    images.data.push_back(static_cast<float>((i * 29 + i / 64) % 128) / 127.0F);
+  }
+  return images;
+}
+
+/// The largest difference from the convolution of whole numbers, scaled.
+double error_of(const Tensor& output, const Tensor& images) {
+  double worst = 0;
+  std::size_t at = 0;
+  for (std::int64_t n = 0; n < images.shape[0]; ++n) {
+    for (std::int64_t c = 0; c < kChannels; ++c) {
+      for (std::int64_t i = 0; i < kOut * kOut; ++i) {
+        std::int64_t sum = 0;
+        for (std::int64_t k = 0; k < 9; ++k) {
+          const std::int64_t row = i / kOut + k / 3;
+          const std::int64_t column = i % kOut + k % 3;
+          const float pixel =
+              images.data[static_cast<std::size_t>((n * kSide + row) * kSide + column)];
+          sum += std::lround(pixel * 127) * QuantizedModel::weight(c * 9 + k);
+        }
+        const double scale = QuantizedModel::weight_scale(c) / (127.0 * 127.0);
+        worst = std::max(worst, std::abs(output.data[at++] - static_cast<double>(sum) * scale));
+      }
+    }
+  }
+  return worst;
+}
+
+void accept(const QuantizedModel& model) {
+  Graph graph = read_program_desc(model.program(), "m");
+  check_graph(graph, "m");
+}
+
+void refuse(const QuantizedModel& model, std::string_view text) {
+  check_error(ErrorCode::BadModel, text, [&] { accept(model); });
+}
+
+Config float_model(const char* file = "lenet.pdmodel") {
+  Config config;
+  config.model_file = kModelDir + "/" + file;
+  config.params_file = kModelDir + "/lenet.pdiparams";
+  return config;
+}
+
+std::optional<Predictor> bf16_of(Config config) {
+  config.precision = "bf16";
+  if (has_bf16()) return std::make_optional<Predictor>(config);
+  check_error(ErrorCode::Unsupported, "avx512_bf16", [&] { Predictor{config}; });
+  return std::nullopt;
+}
+
+}  // namespace
+
+TEST_CASE("a quantized model gives what whole numbers give, in int8 and in float32") {
+  const TemporaryFolder folder;
+  Config config = QuantizedModel().write(folder);
+  const Tensor images = whole_images(3);
+  // Of sums up to 9 * 127 * 127; float32 has 24 bits.
+  constexpr double kTolerance = 1e-4;
+  for (const Accelerator accelerator : {Accelerator::Plain, Accelerator::OneDnn}) {
+    config.accelerator = accelerator;
+    Predictor plain(config);
+    CHECK(plain.quantized());
+    CHECK(error_of(plain.run(images.view()), images) < kTolerance);
+  }
+  config.accelerator = Accelerator::Auto;
+  config.precision = "int8";
+  Predictor whole(config);
+  CHECK(whole.quantized());
+  CHECK(whole.accelerator(1) == Accelerator::OneDnn);
+  CHECK(whole.accelerator(64) == Accelerator::OneDnn);
+  CHECK(error_of(whole.run(images.view()), images) < kTolerance);
+}
+
+TEST_CASE("auto never takes OpenVINO for a quantized model, which cannot run it") {
+  const TemporaryFolder folder;
+  Config config = QuantizedModel().write(folder);
+  Predictor predictor(config);
+  for (const std::int64_t images : {1, 2, 3, 64}) {
+    CHECK(predictor.accelerator(images) ==
+          (images <= 2 ? Accelerator::Plain : Accelerator::OneDnn));
+    const Tensor batch = whole_images(images);
+    CHECK(error_of(predictor.run(batch.view()), batch) < 1e-4);
+  }
+  config.accelerator = Accelerator::OpenVino;
+  check_error(ErrorCode::Unsupported, "OpenVINO", [&] { Predictor{config}; });
+}
+
+TEST_CASE("int8: batches of any size, clones, pools and threads agree to the last bit") {
+  const TemporaryFolder folder;
+  Config config = QuantizedModel().write(folder);
+  config.precision = "int8";
+  constexpr std::int64_t kMost = 24;  // more sizes than oneDNN keeps primitives of
+  const Tensor images = whole_images(kMost);
+  const Tensor expected = Predictor(config).run(images.view());
+  const auto row = static_cast<std::size_t>(kChannels * kOut * kOut);
+  const auto wrong = [&](Predictor& predictor, std::int64_t size) {
+    const Tensor part = predictor.run({images.data.data(), {size, 1, kSide, kSide}});
+    return part.shape[0] != size ||
+           !std::equal(part.data.begin(), part.data.end(), expected.data.begin()) ||
+           part.data.size() != row * static_cast<std::size_t>(size);
+  };
+  std::optional<Predictor> origin(config);
+  for (std::int64_t size = 1; size <= kMost; ++size) CHECK_FALSE(wrong(*origin, size));
+  std::atomic<int> failures{0};
+  std::vector<Predictor> clones;
+  for (int i = 0; i < 4; ++i) clones.push_back(i % 2 == 0 ? origin->clone() : clones[0].clone());
+  origin.reset();
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < clones.size(); ++i) {
+    threads.emplace_back([&, i] {
+      for (std::int64_t turn = 0; turn < 30; ++turn) {
+        failures += wrong(clones[i], 1 + (turn * 7 + static_cast<std::int64_t>(i)) % kMost);
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(failures == 0);
+  PredictorPool pool(config, 2);
+  CHECK(pool.run(images.view()).data == expected.data);
+  config.max_batch_size = 5;
+  CHECK(Predictor(config).run(images.view()).data == expected.data);
+  config.memory_optim = true;
+  CHECK(Predictor(config).run(images.view()).data == expected.data);
+}
+
+TEST_CASE("one file for each variable, quantized") {
+  const TemporaryFolder folder;
+  const QuantizedModel model;
+  const std::string whole = model.params();
+  write_file(folder / "__model__", model.program());
+  std::size_t begin = 0;
+  for (const char* name : {"s", "w", "ws", "wz", "z"}) {
+    // A record ends where reading it alone succeeds.
+    for (std::size_t size = 1; begin + size <= whole.size(); ++size) {
+      try {
+        read_parameter_records(whole.substr(begin, size), name);
+      } catch (const Error&) {
+        continue;
+      }
+      write_file(folder / name, whole.substr(begin, size));
+      begin += size;
+      break;
+    }
+  }
+  REQUIRE(begin == whole.size());
+  Config config;
+  config.model_dir = folder.path();
+  const Tensor images = whole_images(2);
+  CHECK(error_of(Predictor(config).run(images.view()), images) < 1e-4);
+  config.precision = "int8";
+  CHECK(error_of(Predictor(config).run(images.view()), images) < 1e-4);
+}
+
+TEST_CASE("weights stored as float32 run in float32, and are refused in int8") {
+  const TemporaryFolder folder;
+  QuantizedModel model;
+  model.weight_dtype = 5;
+  Config config = model.write(folder);
+  const Tensor images = whole_images(2);
+  CHECK(error_of(Predictor(config).run(images.view()), images) < 1e-4);
+  config.precision = "int8";
+  check_error(ErrorCode::Unsupported, "stored as float32", [&] { Predictor{config}; });
+  // Not only where the program is checked.
+  config.check_program = false;
+  check_error(ErrorCode::Unsupported, "stored as float32", [&] { Predictor{config}; });
+}
+
+TEST_CASE("what a model or an option has not got is refused, not computed in float32") {
+  Config config = float_model();
+  config.precision = "int8";
+  check_error(ErrorCode::Unsupported, "not quantized", [&] { Predictor{config}; });
+  config = float_model("lenet.json");
+  config.precision = "int8";
+  check_error(ErrorCode::Unsupported, ".json", [&] { Predictor{config}; });
+  for (const char* precision : {"int8", "bf16"}) {
+    for (const Accelerator accelerator : {Accelerator::Plain, Accelerator::OpenVino}) {
+      config = float_model();
+      config.precision = precision;
+      config.accelerator = accelerator;
+      check_error(ErrorCode::BadInput, to_string(accelerator), [&] { Predictor{config}; });
+    }
+    config = float_model();
+    config.precision = precision;
+    config.ir_optim = false;
+    check_error(ErrorCode::BadInput, "ir_optim", [&] { Predictor{config}; });
+  }
+  for (const char* precision : {"", "FP32", "int4", "fp16"}) {
+    config = float_model();
+    config.precision = precision;
+    check_error(ErrorCode::Unsupported, "fp32, bf16, int8", [&] { Predictor{config}; });
+  }
+  const TemporaryFolder folder;
+  config = QuantizedModel().write(folder);
+  config.precision = "bf16";
+  check_error(ErrorCode::Unsupported, "quantized", [&] { Predictor{config}; });
+}
+
+TEST_CASE("bf16 departs from float32 by its eight bits, and clones do not from each other") {
+  const Tensor images = random_images(5);
+  for (const char* file : {"lenet.pdmodel", "lenet.json"}) {
+    CAPTURE(file);
+    const Tensor exact = Predictor(float_model(file)).run(images.view());
+    auto predictor = bf16_of(float_model(file));
+    if (!predictor) continue;
+    CHECK_FALSE(predictor->quantized());
+    CHECK(predictor->accelerator(1) == Accelerator::OneDnn);
+    const Tensor output = predictor->run(images.view());
+    CHECK(output.data != exact.data);
+    double largest = 0;
+    double worst = 0;
+    for (std::size_t i = 0; i < exact.data.size(); ++i) {
+      largest = std::max(largest, std::abs(static_cast<double>(exact.data[i])));
+      worst = std::max(worst, std::abs(static_cast<double>(exact.data[i] - output.data[i])));
+    }
+    // Five layers, each rounded to 2^-8.
+    CHECK(worst < 5.0 / 256.0 * largest);
+    Predictor clone = predictor->clone();
+    std::vector<float> alone(50);
+    std::thread other([&] { alone = clone.run(images.view()).data; });
+    other.join();
+    CHECK(alone == output.data);
+    for (std::int64_t i = 0; i < 5; ++i) {
+      const Tensor one = clone.run({images.data.data() + i * 784, {1, 1, 28, 28}});
+      CHECK(one.shape == Shape{1, 10});
+    }
+    CHECK(clone.run(images.view()).data == output.data);
+  }
+}
+
+TEST_CASE("a program's quantization is checked: kernels index scales without looking") {
+  accept({});
+  QuantizedModel model;
+  model.scale = {kChannels - 1};
+  refuse(model, "the shape of Scale");
+  model = {};
+  model.scale = {1};
+  refuse(model, "the shape of Scale");
+  model.axis = -1;
+  accept(model);
+  model.scale = {};
+  accept(model);
+  model.scale = {kChannels};
+  refuse(model, "the shape of Scale");
+  model = {};
+  model.axis = 1;  // whose size is 1
+  refuse(model, "the shape of Scale");
+  for (const std::int64_t axis : {-2, 2, 4, 1 << 30}) {
+    model = {};
+    model.axis = axis;
+    refuse(model, "quant_axis");
+  }
+  for (const std::int64_t axis : {0, 1}) {
+    model = {};
+    model.input_axis = axis;
+    refuse(model, "quant_axis");
+  }
+  for (const std::int64_t bits : {0, 1, 4, 16, 64, -8}) {
+    model = {};
+    model.bits = bits;
+    refuse(model, "bit_length");
+  }
+  model = {};
+  model.scale_is_parameter = false;
+  refuse(model, "ws");
+  model = {};
+  model.training = {{"InAccum", "s"}};
+  refuse(model, "InAccum");
+  model = {};
+  model.attributes = {bool_attribute("only_observer", true)};
+  refuse(model, "only_observer");
+  model.attributes = {bool_attribute("is_test", false)};
+  refuse(model, "testing");
+  model.attributes = {int_attribute("round_type", 2)};
+  refuse(model, "round_type");
+  model.attributes = {int_attribute("qmin", -129), int_attribute("qmax", 127)};
+  refuse(model, "qmin");
+  model.attributes = {int_attribute("qmin", -128), int_attribute("qmax", 128)};
+  refuse(model, "qmax");
+  model.attributes = {int_attribute("qmin", -128), int_attribute("qmax", 127),
+                      int_attribute("round_type", 1), bool_attribute("is_test", true),
+                      bool_attribute("only_observer", false)};
+  accept(model);
+}
+
+TEST_CASE("a value may be quantized again as before, and not otherwise") {
+  const std::vector<std::string> settings = {int_attribute("bit_length", 8),
+                                             int_attribute("quant_axis", -1)};
+  const auto again = [&](const char* type, const char* x, const char* scale, const char* y) {
+    QuantizedModel model;
+    model.operators = {make_operator(type, {{"X", x}, {"Scale", scale}, {"ZeroPoint", "wz"}},
+                                     {{"Y", y}}, settings)};
+    model.axis = -1;
+    model.scale = {1};
+    return model;
+  };
+  accept(again("quantize_linear", "x", "s", "xq"));
+  accept(again("dequantize_linear", "xq", "s", "xd"));
+  refuse(again("quantize_linear", "xd", "s", "xq"), "overwrites 'xq'");
+  refuse(again("quantize_linear", "x", "ws", "xq"), "overwrites 'xq'");
+  refuse(again("dequantize_linear", "x", "s", "xq"), "overwrites 'xq'");
+  refuse(again("quantize_linear", "x", "s", "x"), "overwrites 'x'");
+  refuse(again("quantize_linear", "x", "s", "s"), "overwrites 's'");
+}
+
+TEST_CASE("quantized programs of other kinds are named as such") {
+  for (const char* type : {"fake_quantize_dequantize_moving_average_abs_max",
+                           "fake_channel_wise_dequantize_max_abs", "fake_dequantize_max_abs"}) {
+    QuantizedModel model;
+    model.operators = {make_operator(type, {{"X", "x"}}, {{"Out", "y"}})};
+    check_error(ErrorCode::Unsupported, "onnx_format", [&] { accept(model); });
+  }
+}
+
+TEST_CASE("a quantized .json is named as such") {
+  std::string program = read_file(kModelDir + "/lenet.json");
+  const std::string relu = "1.relu";
+  const auto at = program.find(relu);
+  REQUIRE(at != std::string::npos);
+  program.replace(at, relu.size(), "1.dequantize_linear");
+  Graph graph = read_pir_program(program, "m");
+  check_error(ErrorCode::Unsupported, "quantized .json", [&] { check_graph(graph, "m"); });
+}
+
+TEST_CASE("int8 tensors are taken for weights, and for nothing else") {
+  const QuantizedModel model;
+  const auto needed = read_pdmodel_parameters(model.program(), "m");
+  const auto found = read_parameter_records(model.params(), "p");
+  require_same_parameters(needed, found, "p");
+  CHECK_FALSE(has_float_weights(needed, found));
+  for (const char* name : {"s", "z", "wz"}) {
+    CAPTURE(name);
+    auto changed = found;
+    for (std::size_t i = 0; i < needed.size(); ++i) {
+      if (needed[i].name == name) changed[i].dtype = 21;
+    }
+    check_error(ErrorCode::BadModel, name, [&] { require_same_parameters(needed, changed, "p"); });
+  }
+  QuantizedModel other = model;
+  other.stored_scale = {2, 2};
+  check_error(ErrorCode::BadModel, "'ws'", [&] {
+    require_same_parameters(needed, read_parameter_records(other.params(), "p"), "p");
+  });
+  // A weight that something else takes too must be what it was declared to be.
+  other = model;
+  other.operators = {make_operator("relu", {{"X", "w"}}, {{"Out", "y"}})};
+  check_error(ErrorCode::BadModel, "'w'", [&] {
+    require_same_parameters(read_pdmodel_parameters(other.program(), "m"), found, "p");
+  });
+}
+
+}  // namespace lenet::tests

@@ -1,0 +1,301 @@
+"""int8 and bf16: the same bits through every door, computed as asked, or refused with the reason.
+
+Against ``paddle.inference`` with the same switches, MNIST's labels, and oneDNN's own record of
+what it ran. cpp/tests/test_precision.cc compares with values from the definition.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lenet_cpp
+from lenet_cpp.classification import InferenceEngine
+from lenet_cpp.cli.predict import main as predict
+from lenet_cpp.data import read_mnist_dir, sample_dir, write_idx
+from quantized_models import make_quantized_models
+
+BAD_INPUT, UNSUPPORTED = 5, 6
+# Of oneDNN's primitives those that have weights; the format changed between Paddle 3.1 and 3.3.
+PRIMITIVE = re.compile(
+    r"onednn_verbose,(?:v1,)?(?:primitive,)?exec,cpu,(convolution|inner_product|matmul),"
+    r"[^,]*,[^,]*,src[_:](\w+?):\S* wei[_:](\w+?):"
+)
+LENET = {"convolution": 2, "inner_product": 3}
+
+
+@pytest.fixture(scope="module")
+def quantized(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of quantized models; see quantized_models.py."""
+    return make_quantized_models(model_dir, tmp_path_factory.mktemp("quantized"))
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """float32 [1000, 1, 28, 28]."""
+    return read_mnist_dir(sample_dir()).test.images[:, np.newaxis].astype(np.float32) / 255
+
+
+@pytest.fixture(scope="module")
+def labels() -> np.ndarray:
+    """int64 [1000]."""
+    return read_mnist_dir(sample_dir()).test.labels
+
+
+@pytest.fixture(scope="module")
+def find(quantized: Path, model_dir: Path):
+    """From the name of a model in the tables below to its program."""
+    places = {
+        "quantized": quantized / "onnx" / "lenet.pdmodel",
+        "float weights": quantized / "floats" / "lenet.pdmodel",
+        "old format": quantized / "old" / "lenet.pdmodel",
+        "pdmodel": model_dir / "lenet.pdmodel",
+        "json": model_dir / "lenet.json",
+    }
+    return places.__getitem__
+
+
+def needs(precision: str) -> None:
+    if precision != "bf16":
+        return
+    flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    if not {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"} <= set(
+        flags[1].split() if flags else ()
+    ):
+        pytest.skip("this processor has no bf16: avx512_bf16 is not among its flags")
+
+
+def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
+    return float((outputs.argmax(axis=1) == labels).mean())
+
+
+WAYS = [
+    ("quantized", "int8", "onednn"),
+    ("quantized", "fp32", "plain"),
+    ("quantized", "fp32", "onednn"),
+    ("pdmodel", "bf16", "onednn"),
+    ("json", "bf16", "onednn"),
+]
+
+
+@pytest.mark.parametrize(("name", "precision", "accelerator"), WAYS)
+def test_three_doors_give_the_same_bits(
+    find, run_program, images, labels, tmp_path, name, precision, accelerator
+) -> None:
+    needs(precision)
+    model = find(name)
+    source, target = tmp_path / "images.idx", tmp_path / "outputs.npy"
+    write_idx(source, (images[:, 0] * 255).round().astype(np.uint8))
+    done = run_program(
+        *(f"--model_file={model}", f"--input={source}", f"--output={target}"),
+        *(f"--precision={precision}", f"--accelerator={accelerator}", "--format=json"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    report = json.loads(done.stdout)
+    assert (report["precision"], report["accelerator"]) == (precision, accelerator)
+    assert report["quantized"] == (name == "quantized")
+    program = np.load(target)
+
+    options = {"precision": precision, "accelerator": accelerator}
+    batches = [images[i : i + 64] for i in range(0, len(images), 64)]
+    with lenet_cpp.Predictor(model, **options) as predictor:
+        python = np.concatenate([predictor.run(batch) for batch in batches])
+        assert predictor.quantized == (name == "quantized")
+        assert predictor.options["precision"] == precision
+    with InferenceEngine("python", **options).load_predictor(model) as engine:
+        paddle = np.concatenate([engine.run(batch) for batch in batches])
+    assert (program.view(np.uint32) == python.view(np.uint32)).all()
+    assert (program.view(np.uint32) == paddle.view(np.uint32)).all()
+
+    # The float model has 995 of these 1,000.
+    assert accuracy(program, labels) >= 0.985
+    with lenet_cpp.Predictor(find("pdmodel"), accelerator="plain") as predictor:
+        exact = predictor.run(images)
+    assert (program != exact).any()
+    assert (program.argmax(axis=1) == exact.argmax(axis=1)).mean() >= 0.99
+
+
+def executed(printed: str) -> list[tuple[str, str, str]]:
+    """What oneDNN ran, in order: kind, type of the input, type of the weights."""
+    return PRIMITIVE.findall(printed)
+
+
+def run_verbosely(command: list[str]) -> list[tuple[str, str, str]]:
+    environment = {"ONEDNN_VERBOSE": "1"}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return executed(done.stdout)
+
+
+@pytest.mark.parametrize("door", ["program", "lenet_cpp"])
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("quantized", "int8"), ("quantized", "fp32"), ("json", "bf16"), ("pdmodel", "bf16")],
+)
+def test_what_was_asked_for_is_what_runs(find, program, door, name, precision) -> None:
+    needs(precision)
+    model = find(name)
+    if door == "program":
+        command = [str(program), f"--model_file={model}", f"--precision={precision}"]
+        command.append("--accelerator=onednn")
+    else:
+        code = (
+            "import sys, numpy, lenet_cpp; "
+            "lenet_cpp.Predictor(sys.argv[1], precision=sys.argv[2], accelerator='onednn')"
+            ".run(numpy.zeros((1, 1, 28, 28), numpy.float32))"
+        )
+        command = [sys.executable, "-c", code, str(model), precision]
+    found = run_verbosely(command)
+    kinds = [kind for kind, _, _ in found]
+    assert len(found) == 5, found
+    types = {(source, weights) for _, source, weights in found}
+    if precision == "int8":
+        assert {kind: kinds.count(kind) for kind in LENET} == LENET
+        assert {weights for _, weights in types} == {"s8"}
+        assert {source for source, _ in types} <= {"s8", "u8"}
+    elif precision == "bf16" and name == "json":
+        assert types == {("bf16", "bf16")}
+    elif precision == "bf16":
+        # The first convolution stays in float32: what comes before and after it does.
+        assert [weights for _, _, weights in found] == ["f32", *["bf16"] * 4]
+    else:
+        assert types == {("f32", "f32")}
+
+
+def test_float_weights_are_wrong_in_int8_without_an_error_and_so_refused(
+    find, images, labels, tmp_path
+) -> None:
+    """The reason for the check: with it broken, the second part fails."""
+    from lenet_cpp._paddle_run import run_config
+    from lenet_cpp.engines.paddle_inference import inference_config
+
+    model = find("float weights")
+
+    def run_paddle(program: Path) -> float:
+        config = inference_config(
+            *(program, program.with_suffix(".pdiparams")),
+            pir=False,
+            accelerator="onednn",
+            threads=1,
+            precision="int8",
+            cache=str(tmp_path),
+        )
+        return accuracy(run_config(config, [images]).outputs[0][0], labels)
+
+    assert run_paddle(find("quantized")) > 0.98
+    assert run_paddle(model) < 0.5
+    for engine in ("paddle", "python"):
+        with pytest.raises(lenet_cpp.Unsupported, match="stored as float32"):
+            InferenceEngine(engine, precision="int8").load_predictor(model)
+    with lenet_cpp.Predictor(model) as predictor:
+        assert predictor.quantized
+        assert accuracy(predictor.run(images), labels) > 0.98
+
+
+REFUSED = [
+    ("pdmodel", {"precision": "int8"}, lenet_cpp.Unsupported, "not quantized.*quantize.py"),
+    ("json", {"precision": "int8"}, lenet_cpp.Unsupported, r"\.json.*int8"),
+    ("float weights", {"precision": "int8"}, lenet_cpp.Unsupported, "stored as float32"),
+    ("quantized", {"precision": "bf16"}, lenet_cpp.Unsupported, "quantized"),
+    ("quantized", {"precision": "int4"}, lenet_cpp.Unsupported, "'int4'.*fp32, bf16, int8"),
+    ("quantized", {"accelerator": "openvino"}, lenet_cpp.Unsupported, "OpenVINO"),
+    *(
+        (name, {"precision": precision, **options}, lenet_cpp.BadInput, word)
+        for name, precision in (("quantized", "int8"), ("pdmodel", "bf16"), ("json", "bf16"))
+        for options, word in (
+            ({"accelerator": "plain"}, "plain"),
+            ({"accelerator": "openvino"}, "openvino"),
+            ({"ir_optim": False}, "ir_optim"),
+        )
+    ),
+    ("old format", {}, lenet_cpp.Unsupported, "onnx_format=True"),
+    ("old format", {"precision": "int8"}, lenet_cpp.Unsupported, "onnx_format=True"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "error", "message"), REFUSED)
+def test_refused_with_the_reason(
+    find, run_program, name: str, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    model = find(name)
+    with pytest.raises(error, match=message):
+        lenet_cpp.Predictor(model, **options)
+    if "ir_optim" not in options or name == "pdmodel":
+        with pytest.raises(lenet_cpp.Error):
+            InferenceEngine("python", **options).load_predictor(model)
+    flags = [f"--{key}={str(value).lower()}" for key, value in options.items()]
+    done = run_program(f"--model_file={model}", *flags)
+    assert done.returncode == error.exit_code, done.stderr
+    assert re.search(message, done.stderr), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_quantized_model_without_int8_says_so(find, run_program) -> None:
+    said = "quantized, but computed in float32: --int8"
+    model = f"--model_file={find('quantized')}"
+    assert said in run_program(model).stdout
+    assert said not in run_program(model, "--int8").stdout
+    assert ", precision int8," in run_program(model, "--int8").stdout
+    assert said not in run_program(f"--model_file={find('pdmodel')}").stdout
+
+
+def test_auto_is_what_can_run_it(find) -> None:
+    with lenet_cpp.Predictor(find("quantized"), precision="int8") as predictor:
+        assert {predictor.accelerator(count) for count in (1, 2, 64)} == {"onednn"}
+    with lenet_cpp.Predictor(find("quantized")) as predictor:
+        assert [predictor.accelerator(count) for count in (1, 2, 3, 64)] == [
+            *("plain", "plain", "onednn", "onednn")
+        ]
+    with lenet_cpp.Predictor(find("pdmodel")) as predictor:
+        assert not predictor.quantized
+
+
+def test_clones_pools_and_threads_agree_in_int8(find, images) -> None:
+    model = find("quantized")
+    sizes = [*range(1, 21), 64, 100, 3]  # more than oneDNN keeps primitives of
+    with lenet_cpp.Predictor(model, precision="int8") as predictor:
+        expected = predictor.run(images[:100])
+        for size in sizes:
+            assert (predictor.run(images[:size]) == expected[:size]).all()
+        clone = predictor.clone()
+    assert (clone.run(images[:100]) == expected).all()
+    pool = lenet_cpp.PredictorPool(model, precision="int8", size=2)
+    with ThreadPoolExecutor(4) as threads:
+        for size, found in zip(
+            sizes * 3, threads.map(lambda n: pool.run(images[:n]), sizes * 3), strict=True
+        ):
+            assert (found == expected[:size]).all()
+    with lenet_cpp.Predictor(model, precision="int8", threads=2) as predictor:
+        assert (predictor.run(images[:100]) == expected).all()
+
+
+def test_predict_takes_the_precision(
+    find, model_dir, tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digit = read_mnist_dir(sample_dir()).test
+    photo = tmp_path / "digit.png"
+    Image.fromarray(digit.images[0]).save(photo)
+    preprocess = ["--preprocess", str(model_dir / "preprocess.json")]
+    model = ["-m", str(find("quantized")), "-i", str(photo), *preprocess]
+    for engine in ("paddle", "python"):
+        assert predict([*model, "--int8", f"--engine={engine}"]) == 0
+        assert str(digit.labels[0]) in capsys.readouterr().out
+    float_model = ["-m", str(find("pdmodel")), *model[2:]]
+    assert predict([*float_model, "--precision=int8"]) == UNSUPPORTED
+    assert "not quantized" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        predict([*model, "--int8", "--precision=bf16"])
+    assert "contradict" in capsys.readouterr().err
+    assert predict([*model, "--int8", "--accelerator=plain"]) == BAD_INPUT

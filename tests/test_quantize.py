@@ -1,0 +1,490 @@
+"""Quantization: what docs/quantization.md says to type, and what came of it; about 80 s."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+from lenet_cpp import quantization
+from lenet_cpp.cli import quantize as command
+from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
+from lenet_cpp.formats.tensors import read_combined
+from lenet_cpp.manifest import read_manifest, verify_checksums
+from lenet_cpp.quantization import Images, Quality, Settings, deployed, slim_environment
+from lenet_cpp.quantization.child import call_child
+from lenet_cpp.quantization.deployed import Deployed
+from snippets import read_snippets, run_snippet
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "quantization.md"
+METHODS = tuple(quantization.METHODS)
+WEIGHTS = {
+    "conv2d_0.w_0": (6, 1, 5, 5),
+    "conv2d_1.w_0": (16, 6, 5, 5),
+    "linear_0.w_0": (400, 120),
+    "linear_1.w_0": (120, 84),
+    "linear_2.w_0": (84, 10),
+}
+QUIET = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore:No ccache found"}
+
+
+@pytest.fixture(scope="module")
+def made(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the commands of the page's first half were typed."""
+    folder = tmp_path_factory.mktemp("made")
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    (folder / "data").symlink_to(ROOT / "data")
+    (folder / "build").symlink_to(program.parent)
+    text = PAGE.read_text(encoding="utf-8")
+    end = 1 + text.count("\n", 0, text.index("\n## Running"))
+    printed = ""
+    for snippet in read_snippets(PAGE):
+        if snippet.line >= end or snippet.language != "sh":
+            continue
+        done = run_snippet(snippet, folder, Path(sys.prefix), HOME=str(folder), **QUIET)
+        assert done.returncode == 0, f"{snippet.place}\n{done.stdout[-2000:]}{done.stderr}"
+        printed += done.stdout
+    (folder / "printed.txt").write_text(printed, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(made: Path) -> dict:
+    return json.loads((made / "quantization.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def sample() -> Images:
+    return quantization.mnist_images(sample_dir(), 128)
+
+
+@pytest.fixture(scope="module")
+def mnist_test():
+    return read_mnist_dir(sample_dir()).test
+
+
+def model_of(made: Path, method: str) -> tuple[Path, Path]:
+    folder = made / "inference_model" / f"lenet_{method}"
+    return folder / "lenet.pdmodel", folder / "lenet.pdiparams"
+
+
+def paddle_logits(program: Path, params: Path, images: np.ndarray, *, int8: bool) -> np.ndarray:
+    """By ``paddle.inference``, configured here and not by the package."""
+    from paddle.inference import Config, create_predictor
+
+    config = Config(str(program), str(params))
+    config.disable_gpu()
+    config.disable_glog_info()
+    config.enable_mkldnn()
+    if int8:
+        config.enable_mkldnn_int8()
+        config.delete_pass("repeated_fc_relu_fuse_pass")
+    predictor = create_predictor(config)
+    handle = predictor.get_input_handle(predictor.get_input_names()[0])
+    handle.reshape(images.shape)
+    handle.copy_from_cpu(images)
+    predictor.run()
+    return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+
+
+def parameters(program: Path, params: Path) -> dict[str, np.ndarray]:
+    import paddle
+    from paddle import pir_utils
+    from paddle.static.io import is_persistable
+
+    with pir_utils.OldIrGuard():
+        parsed = paddle.static.Program.parse_from_string(program.read_bytes())
+        return read_combined(params, [v.name for v in parsed.list_vars() if is_persistable(v)])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# What the page says, done
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_labels_are_recognized_in_int8(made, report, model_dir, mnist_test, method):
+    program, params = model_of(made, method)
+    images = to_model_input(mnist_test.images)
+    logits = paddle_logits(program, params, images, int8=True)
+    correct = int((logits.argmax(axis=1) == mnist_test.labels).sum())
+    reference = paddle_logits(
+        model_dir / "lenet.pdmodel", model_dir / "lenet.pdiparams", images, int8=False
+    )
+    float_correct = int((reference.argmax(axis=1) == mnist_test.labels).sum())
+    assert correct >= 990
+    assert correct >= float_correct - 3
+
+    record = read_manifest(program.parent).quantization
+    assert record["method"] == method
+    assert record["int8_accuracy"] == correct / 1000
+    assert record["float_accuracy"] == float_correct / 1000
+    for route in ("paddle.inference", "C++ program", "lenet_cpp"):
+        found = report["methods"][method]["routes"][route]
+        # Another batch size may round another way, and then very few decide otherwise.
+        assert abs(found["correct"] - correct) <= 1, route
+        assert abs(found["equal"] - (logits.argmax(1) == reference.argmax(1)).sum()) <= 1
+        largest = np.abs(logits - reference).max()
+        assert found["largest_difference"] == pytest.approx(largest, rel=0.2)
+        assert report["float"]["routes"][route]["correct"] == float_correct
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_are_int8_and_everything_runs_in_int8(made, report, method):
+    program, params = model_of(made, method)
+    arrays = parameters(program, params)
+    assert {n: a.shape for n, a in arrays.items() if a.dtype == np.int8} == WEIGHTS
+    assert params.stat().st_size < 0.28 * 247_083
+    assert report["methods"][method]["int8_primitives"] == {
+        "convolution": [2, 2],
+        "inner_product": [3, 3],
+    }
+    assert report["methods"][method]["params_size"] == params.stat().st_size
+
+
+@pytest.mark.parametrize("method", ["static-ptq", "dygraph-ptq"])
+def test_weights_are_those_of_the_float_model_rounded_by_channel(made, model_dir, method):
+    exact = parameters(model_dir / "lenet.pdmodel", model_dir / "lenet.pdiparams")
+    found = parameters(*model_of(made, method))
+    for name in WEIGHTS:
+        axes = tuple(range(1, 4)) if name.startswith("conv") else (0,)
+        step = np.abs(exact[name]).max(axis=axes, keepdims=True) / 127
+        assert (np.abs(found[name] * step - exact[name]) <= step * 0.5001).all()
+
+
+@pytest.mark.parametrize("method", ["static-qat", "dygraph-qat"])
+def test_training_changes_the_weights(made, method):
+    before = parameters(*model_of(made, method.replace("qat", "ptq")))
+    after = parameters(*model_of(made, method))
+    for name in WEIGHTS:
+        changed = (before[name] != after[name]).mean()
+        assert 0.001 < changed < 0.9, name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_quantized_model_is_an_export_like_any_other(made, method):
+    folder = made / "inference_model" / f"lenet_{method}"
+    names = {"lenet.pdmodel", "lenet.pdiparams", "preprocess.json", "manifest.json", "SHA256SUMS"}
+    assert set(contents(folder)) == names
+    assert set(verify_checksums(folder)) == names - {"SHA256SUMS"}
+    manifest = read_manifest(folder)
+    signature = manifest.models["lenet.pdmodel"]
+    assert [(t.shape, t.dtype) for t in signature.inputs] == [((-1, 1, 28, 28), "float32")]
+    assert [(t.shape, t.dtype) for t in signature.outputs] == [((-1, 10), "float32")]
+    assert manifest.classes == tuple("0123456789")
+    assert str(ROOT).encode() not in (folder / "lenet.pdmodel").read_bytes()
+    assert b"site-packages" not in (folder / "lenet.pdmodel").read_bytes()
+
+
+def test_the_report_is_printed(made, report):
+    printed = (made / "printed.txt").read_text(encoding="utf-8")
+    for method in METHODS:
+        accuracy = 100 * report["methods"][method]["routes"]["lenet_cpp"]["accuracy"]
+        assert f"wrote inference_model/lenet_{method}" in printed
+        assert f"{accuracy:.2f} %" in printed
+        latency = report["methods"][method]["latency_ms"]
+        assert set(latency) == {"paddle.inference", "lenet_cpp"}
+        assert all(0 < ms < 1000 for by_size in latency.values() for ms in by_size.values())
+        assert set(latency["lenet_cpp"]) == {"1", "64"}
+    assert report["test_images"] == 1000
+    assert report["refused"] == {}
+
+
+def test_resnet_is_quantized_with_made_images(made):
+    folder = made / "inference_model" / "ResNet18_static-ptq"
+    manifest = read_manifest(folder)
+    assert manifest.topology == "ResNet18"
+    assert manifest.quantization["int8_accuracy"] is None
+    assert manifest.accuracy is None
+    report = json.loads((made / "resnet18.json").read_text(encoding="utf-8"))
+    # 17 convolutions in the trunk and 3 on the short cuts.
+    primitives = report["methods"]["static-ptq"]["int8_primitives"]
+    assert primitives == {"convolution": [20, 20], "inner_product": [1, 1]}
+    assert report["methods"]["static-ptq"]["relative_error"] < 0.2
+    assert "error" not in report["methods"]["static-ptq"]["routes"]["lenet_cpp"]
+
+
+def test_sensitivity(made):
+    result = json.loads((made / "sensitivity.json").read_text(encoding="utf-8"))
+    layers = result["layers"]
+    assert [(one["layer"], one["values"]) for one in layers] == [
+        ("conv1", 150), ("conv2", 2400), ("linear1", 48000), ("linear2", 10080),
+        ("linear3", 840), ("(all)", 61470), ("(all, in int8)", 61470),
+    ]  # fmt: skip
+    *alone, together, in_int8 = (one["relative_error"] for one in layers)
+    assert all(0.001 < error < 1.2 * together for error in alone)
+    # Errors of layers that have nothing to do with each other add up as their squares do.
+    assert together == pytest.approx(np.sqrt(np.square(alone).sum()), rel=0.5)
+    assert together < in_int8 < 0.1
+    assert all(one["accuracy"] >= 0.985 for one in layers)
+    assert (made / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+
+
+# The traps
+
+
+def without_cast(task, **_):
+    """Quantize as the package does, but leave the weights as ``convert`` leaves them."""
+    code = (
+        "from lenet_cpp.quantization import int8_weights, worker;"
+        "int8_weights._cast = lambda *_: None; worker.main()"
+    )
+    environment = {**os.environ, **QUIET, "FLAGS_enable_pir_api": "0"}
+    environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
+    request = json.dumps({"do": "quantize", "task": task.to_json()})
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=request, env=environment, text=True,
+        capture_output=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])["result"]
+
+
+def test_weights_left_in_float_are_refused(tmp_path, monkeypatch, sample):
+    monkeypatch.setattr(quantization, "run_task", without_cast)
+    with quantization.open_source() as source:
+        with pytest.raises(BadModel, match=r"float32 in the program and float32 .* int8 was exp"):
+            quantization.quantize(source, sample, "dygraph-ptq", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+        # Without that check, the accuracy gives it away: this is why the cast is there.
+        monkeypatch.setattr(quantization, "check_int8", lambda *_: {})
+        with pytest.raises(BadModel, match=r"reaches \d?\d\.\d\d % where .* reaches 99\.50 %"):
+            quantization.quantize(source, sample, "dygraph-ptq", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_are_not_whole_numbers_are_not_cast():
+    from lenet_cpp.quantization import int8_weights
+
+    class Tensor:
+        def __init__(self, values):
+            self.values = np.asarray(values, np.float32)
+
+        def __array__(self, *_, **__):
+            return self.values
+
+    class Scope:
+        def __init__(self, values):
+            self.tensor = Tensor(values)
+
+        def find_var(self, _name):
+            return self
+
+        def get_tensor(self):
+            return self.tensor
+
+    class Weight:
+        name, persistable, dtype = "w", True, "float32"
+
+    for values in ([0.5, 1], [1, 129], [np.nan, 1]):
+        with pytest.raises(BadModel, match="w was to be quantized, but is not made of whole"):
+            int8_weights._cast(Weight(), Scope(values), None, "m.pdmodel")
+
+
+def test_without_the_switch_nothing_is_int8(made, mnist_test):
+    model = Deployed(*model_of(made, "dygraph-ptq"), int8=False)
+    found = deployed.count_primitives(model, mnist_test.images[:1])
+    assert sum(whole for whole, _ in found.values()) == 0
+    assert sum(total for _, total in found.values()) == 5
+
+
+def test_primitives_are_read_from_either_form_of_onednns_record():
+    printed = """
+onednn_verbose,v1,info,cpu,runtime:OpenMP,nthr:1
+onednn_verbose,v1,primitive,create:cache_miss,cpu,convolution,jit,forward,src_s8::b wei_s8::b,,,1
+onednn_verbose,v1,primitive,exec,cpu,convolution,jit_int8:vnni,forward,src_u8::a wei_s8:a:b,,a,1
+onednn_verbose,v1,primitive,exec,cpu,inner_product,brg:avx512,forward,src:s8::a wei:s8:a:b,,,x,1
+onednn_verbose,exec,cpu,inner_product,gemm:jit,forward,src_f32::b wei_f32::b dst_f32::b,,,x,0.1
+onednn_verbose,exec,cpu,reorder,jit:uni,undef,src_f32::b dst_s8::b,,,x,0.1
+"""
+    assert deployed.parse_primitives(printed) == {"convolution": (1, 1), "inner_product": (1, 2)}
+
+
+def test_a_crash_of_the_child_is_reported(tmp_path):
+    np.save(tmp_path / "images.npy", np.zeros((1, 28, 28), np.uint8))
+    model = {"program": str(tmp_path / "no.pdmodel"), "params": str(tmp_path / "no"), "int8": True}
+    request = {"do": "run", "models": [model], "images": str(tmp_path / "images.npy")}
+    with pytest.raises(BackendFailure, match=r"cannot be run|ended"):
+        call_child(request)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("correct", "equal", "error", "max_drop", "refused"),
+    [
+        (989, 990, 0.05, None, True),
+        (990, 991, 0.05, None, False),
+        (994, 990, 0.05, 0.0, True),
+        (989, 990, 0.05, 1.0, False),
+        (995, 995, 0.6, None, True),
+        (None, 500, 0.05, None, False),
+        (None, 989, 0.05, 1.0, True),
+        (None, 1000, 0.6, None, True),
+    ],
+)
+def test_what_loses_too_much(correct, equal, error, max_drop, refused):
+    quality = Quality(1000, None if correct is None else 995, correct, equal, 1.0, error)
+    if refused:
+        with pytest.raises(BadModel, match="nothing was written"):
+            quantization.check_quality("static-ptq", quality, max_drop)
+    else:
+        quantization.check_quality("static-ptq", quality, max_drop)
+
+
+def test_bad_calibration_leaves_the_older_model(made, tmp_path, sample):
+    folder = Path(shutil.copytree(made / "inference_model" / "lenet_static-ptq", tmp_path / "old"))
+    before = contents(folder)
+    blind = replace(sample, calibration=np.full((8, 28, 28), 1, np.uint8))
+    with (
+        pytest.raises(BadModel, match=r"static-ptq: .* more than the 0\.5 points"),
+        quantization.open_source() as source,
+    ):
+        quantization.quantize(source, blind, "static-ptq", folder, Settings(algo="abs_max"))
+    assert contents(folder) == before
+
+
+def run_command(capsys, *arguments: object) -> tuple[int, str]:
+    try:
+        code = command.main([*map(str, arguments)])
+    except SystemExit as exit_:
+        code = int(exit_.code or 0)
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "give one of --method and --analyse"),
+        (["--method", "magic"], 2, "invalid choice"),
+        (["--method", "all", "--analyse"], 2, "give one of"),
+        (["--method", "all", "--plot", "x.png"], 2, "--plot goes with --analyse"),
+        (["--analyse", "-o", "x"], 2, "writes no model"),
+        (["--method", "all", "--calibration-images", "0"], 2, "0 is not 1 or more"),
+        (["--method", "static-ptq", "--algo", "best"], 5, "calibrates by hist, KL, avg"),
+        (["--method", "dygraph-ptq", "--algo", "mse"], 5, "not 'mse'"),
+        (["--method", "static-qat", "--max-drop", "-1"], 5, "expected 0 or more"),
+        (["--method", "static-ptq", "--model", "lennet"], 5, "did you mean lenet or"),
+        (["--method", "static-ptq", "--model", "ResNet18"], 5, "needs its parameters"),
+        (["--method", "static-ptq", "--data-dir", "no"], 3, "there is no folder no"),
+        (["--method", "static-ptq", "--model-dir", "no"], 3, "there is no folder no"),
+        (["--method", "static-ptq", "--calibration-images", "7000"], 5, "cannot draw 7000"),
+        (["--method", "static-ptq", "--params", "a", "--seed", "1"], 5, "give one"),
+    ],
+)
+def test_refusals_of_the_command(capsys, monkeypatch, tmp_path, arguments, code, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found, printed = run_command(capsys, *arguments)
+    assert said in printed
+    assert found == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_is_refused(tmp_path, model_dir):
+    for name in ("lenet.json", "lenet.pdiparams"):
+        shutil.copy(model_dir / name, tmp_path / name)
+    for path in (tmp_path, tmp_path / "lenet.json"):
+        with (
+            pytest.raises(Unsupported, match=r"lenet\.json: Paddle quantizes \.pdmodel programs"),
+            quantization.open_source(model_dir=path),
+        ):
+            pass
+
+
+def test_a_float_model_is_not_overwritten(tmp_path, model_dir, sample):
+    folder = Path(shutil.copytree(model_dir, tmp_path / "float"))
+    before = contents(folder)
+    with (
+        pytest.raises(BadInput, match="holds a float model"),
+        quantization.open_source() as source,
+    ):
+        quantization.quantize(source, sample, "static-ptq", folder)
+    assert contents(folder) == before
+
+
+def test_a_quantized_model_is_not_quantized_again(made):
+    folder = made / "inference_model" / "lenet_static-ptq"
+    with (
+        pytest.raises(BadInput, match="quantized already"),
+        quantization.open_source(model_dir=folder),
+    ):
+        pass
+
+
+def test_float_manifests_are_as_they_were(model_dir):
+    text = (model_dir / "manifest.json").read_text(encoding="utf-8")
+    assert "quantization" not in text
+    assert read_manifest(model_dir).quantization is None
+
+
+def test_made_images_are_the_same_every_time():
+    first = quantization.made_images((3, 32, 32), 2, 1)
+    again = quantization.made_images((3, 32, 32), 2, 1)
+    assert first.calibration.shape == (2, 3, 32, 32)
+    assert first.test.dtype == np.float32
+    np.testing.assert_array_equal(first.calibration, again.calibration)
+    assert np.abs(first.test - first.calibration[:1]).max() > 0.1
+    assert first.test.mean() == pytest.approx(0, abs=1e-5)
+    assert first.test.std() == pytest.approx(1, abs=1e-5)
+
+
+def test_calibration_images_keep_the_shares_of_the_classes():
+    images = quantization.mnist_images(sample_dir(), 600)
+    train = read_mnist_dir(sample_dir()).train
+    where = [int((train.images == image).all(axis=(1, 2)).argmax()) for image in images.calibration]
+    assert len(set(where)) == 600
+    shares = np.bincount(train.labels[where]) / 600
+    np.testing.assert_allclose(shares, np.bincount(train.labels) / len(train), atol=1 / 600)
+
+
+# PaddleSlim's environment
+
+
+def test_the_environment_is_made_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    commands: list[list[str]] = []
+
+    def pretend(_what: str, command: list[str]) -> None:
+        commands.append(command)
+        if "venv" in command:
+            python = Path(command[-1], "bin", "python")
+            python.parent.mkdir(parents=True)
+            python.touch()
+
+    monkeypatch.setattr(slim_environment, "_run", pretend)
+    python = slim_environment.environment_python()
+    assert python.is_relative_to(tmp_path)
+    assert len(commands) == 3
+    assert {"paddleslim==2.6.0", "numpy>=1.24,<2", "six", "requests", "decorator"} <= {*commands[1]}
+    assert f"paddlepaddle=={lenet_cpp.paddle_version()}" in commands[1]
+    assert slim_environment.environment_python() == python
+    assert len(commands) == 3
+
+
+def test_an_environment_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        slim_environment, "requirements", lambda: ("lenet-cpp-has-no-such-package==1",)
+    )
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(BackendFailure, match=r"installing PaddleSlim failed: ERROR.* --via paddle"):
+        slim_environment.environment_python()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_missing_data_is_named(tmp_path):
+    with pytest.raises(FileNotFound, match="train-images"):
+        quantization.mnist_images(tmp_path, 10)
