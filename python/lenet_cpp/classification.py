@@ -163,6 +163,7 @@ class InferenceEngine:
                 in the size that the model takes.
         """
         several = isinstance(images, Sequence) and not isinstance(images, str)
+        # mypy does not see what `several` says of `images`.
         batch = self.pipeline.batch(images if several else [images])  # type: ignore[list-item, arg-type]
         expected = self._model.engine.input_shape[1:]
         if any(

@@ -60,7 +60,7 @@ def _find(source: Path) -> list[Path]:
             return list(_listed(source)) if source.suffix.lower() == ".txt" else [source]
         elif glob.has_magic(str(source)):
             # Path.glob takes no pattern that starts at the root
-            matches = glob.glob(str(source), recursive=True)  # noqa: PTH207
+            matches = glob.glob(str(source), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
             found = sorted(path for path in map(Path, matches) if _is_image(path))
             what = "that matches"
         else:

@@ -126,17 +126,22 @@ def _outputs(
     route: str, models: Sequence[Deployed], images: npt.NDArray[Any], report: Report | None
 ) -> list[npt.NDArray[np.float32]]:
     with tempfile.TemporaryDirectory(prefix="lenet-") as name:
-        source = Path(name, "images.npy")
-        np.save(source, images)
-        request = {
-            "do": "run",
-            "route": route,
-            "models": [model.to_json() for model in models],
-            "images": str(source),
-            "outputs": name,
-        }
-        call_child(request, report=report)
+        call_child(_request(route, models, images, name) | {"outputs": name}, report=report)
         return [np.load(Path(name, f"{index}.npy")) for index in range(len(models))]
+
+
+def _request(
+    route: str, models: Sequence[Deployed], images: npt.NDArray[Any], folder: str
+) -> dict[str, Any]:
+    """What a child is asked to run; the images are written to the folder."""
+    source = Path(folder, "images.npy")
+    np.save(source, images)
+    return {
+        "do": "run",
+        "route": route,
+        "models": [model.to_json() for model in models],
+        "images": str(source),
+    }
 
 
 def paddle_times(
@@ -183,16 +188,7 @@ def _times(
     report: Report | None,
 ) -> list[float]:
     with tempfile.TemporaryDirectory(prefix="lenet-") as name:
-        source = Path(name, "images.npy")
-        np.save(source, images)
-        request = {
-            "do": "run",
-            "route": route,
-            "models": [model.to_json() for model in models],
-            "images": str(source),
-            "seconds": seconds,
-            "threads": threads,
-        }
+        request = _request(route, models, images, name) | {"seconds": seconds, "threads": threads}
         times: list[float] = call_child(request, report=report).result["times"]
         return times
 

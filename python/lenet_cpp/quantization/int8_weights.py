@@ -106,7 +106,7 @@ def _drop_repetitions(block: Any) -> None:
         written.add(output)
     for index in reversed(repeated):
         block._remove_op(index, sync=False)  # noqa: SLF001 - there is no other way
-    block._sync_with_cpp()  # noqa: SLF001
+    block._sync_with_cpp()  # noqa: SLF001 - Paddle has no public name for it
 
 
 def _drop_training_slots(op: Any) -> None:
