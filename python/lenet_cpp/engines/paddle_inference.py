@@ -88,6 +88,7 @@ def inference_config(
         if not pir:
             config.set_bfloat16_op(set(_BF16_OPERATORS))
     if precision != "fp32":
+        # It joins fully connected layers, and what it joins is computed in float32.
         config.delete_pass("repeated_fc_relu_fuse_pass")
     return config
 

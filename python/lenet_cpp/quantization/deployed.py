@@ -75,17 +75,17 @@ def int8_config(
     program: Path, params: Path, *, int8: bool, cache: str, threads: int = 1
 ) -> paddle.inference.Config:
     """Configure ``paddle.inference`` with oneDNN for float or int8 arithmetic."""
-    from lenet_cpp._paddle_run import onednn_method
     from lenet_cpp.engines.paddle_inference import inference_config
 
-    config = inference_config(
-        program, params, pir=False, accelerator="onednn", threads=threads, cache=cache
+    return inference_config(
+        program,
+        params,
+        pir=False,
+        accelerator="onednn",
+        threads=threads,
+        precision="int8" if int8 else "fp32",
+        cache=cache,
     )
-    if int8:
-        onednn_method(config, "enable_onednn_int8")()
-        # It joins fully connected layers, and what it joins is not computed in int8.
-        config.delete_pass("repeated_fc_relu_fuse_pass")
-    return config
 
 
 def paddle_outputs(
