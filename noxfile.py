@@ -3,6 +3,7 @@
     pip install nox && nox            all that can be run here; docs/compatibility.md has a table
     nox -s "parity(paddle='3.1.1')"   one version of PaddlePaddle
     nox -s paddleclas                 the same networks as PaddleClas's?
+    nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
 
 For each interpreter that is found the wheel is built once, against the newest supported
 PaddlePaddle, and then used with each version below. The C++ program in build/ is the one that
@@ -65,3 +66,16 @@ def paddleclas(session: nox.Session) -> None:
     session.run(ours, script, "ours", folder, env=quiet, external=True)
     session.run("python", script, "theirs", folder, env=quiet)
     session.run(ours, script, "judge", folder, env=quiet, external=True)
+
+
+@nox.session(python=False)
+def caffe2(session: nox.Session) -> None:
+    """Go from PyTorch to Caffe2 and back; docs/caffe2.md has the result.
+
+    Caffe2's environment is made in the user's cache folder, unless it is there. What runs the
+    tests is the interpreter that runs nox, or the one named after ``--``, which needs lenet_cpp
+    with its extras torch and onnx, and pytest.
+    """
+    ours = session.posargs[0] if session.posargs else sys.executable
+    tests = "tests/test_caffe2_roundtrip.py"
+    session.run(ours, "-m", "pytest", "-q", tests, env={"LENET_CPP_TEST_CAFFE2": "1"})

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp import quantization
+from lenet_cpp import _environments, quantization
 from lenet_cpp.cli import quantize as command
 from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
@@ -457,14 +457,14 @@ def test_the_environment_is_made_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     commands: list[list[str]] = []
 
-    def pretend(_what: str, command: list[str]) -> None:
+    def pretend(_what: str, command: list[str], _remedy: str) -> None:
         commands.append(command)
         if "venv" in command:
             python = Path(command[-1], "bin", "python")
             python.parent.mkdir(parents=True)
             python.touch()
 
-    monkeypatch.setattr(slim_environment, "_run", pretend)
+    monkeypatch.setattr(_environments, "_run", pretend)
     python = slim_environment.environment_python()
     assert python.is_relative_to(tmp_path)
     assert len(commands) == 3

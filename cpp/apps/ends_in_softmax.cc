@@ -3,7 +3,10 @@
 #include <string>
 #include <string_view>
 
+#include "io/file.h"
 #include "lenet/predictor.h"
+#include "model/model_files.h"
+#include "model/onnx_model.h"
 
 namespace lenet::apps {
 namespace {
@@ -26,6 +29,9 @@ bool is_neutral(std::string_view name) {
 
 bool ends_in_softmax(Config config, const Shape& input) {
   config.model_dir.clear();  // a configuration in force names the files
+  if (find_model_files(config).format == ModelFormat::Onnx) {
+    return read_onnx_model(read_file(config.model_file), config.model_file).ends_in_softmax;
+  }
   config.accelerator = Accelerator::Plain;
   config.precision = "fp32";  // the only one that it has
   config.ir_optim = false;

@@ -20,11 +20,22 @@ namespace {
 
 constexpr std::int64_t kDefaultBatch = 64;
 
+/// Of a model that was exported for a fixed number of images a run, a multiple of it.
+std::int64_t default_batch(const TensorSpec& spec, bool from_file) {
+  const std::int64_t wanted = from_file ? kDefaultBatch : 1;
+  const std::int64_t fixed = spec.shape.empty() || spec.shape[0] < 1 ? 1 : spec.shape[0];
+  return std::max<std::int64_t>(wanted / fixed, 1) * fixed;
+}
+
 /// Images of the batch size asked for, all zero, as the guides begin.
 Tensor zeros(const TensorSpec& spec, std::int64_t batch_size) {
   Tensor images;
   images.shape = spec.shape;
   images.shape[0] = batch_size;
+  if (std::any_of(images.shape.begin(), images.shape.end(), [](auto size) { return size < 0; })) {
+    throw Error(ErrorCode::BadInput, "the model takes images of any size, " +
+                                         to_string(spec.shape) + "; name some with --input");
+  }
   images.data.resize(element_count(images.shape), 0.0F);
   return images;
 }
@@ -62,10 +73,12 @@ Report run(const Options& options) {
   report.load_ms = 1e3 * seconds_of([&] { predictor.emplace(options.config); });
   report.config = predictor->config();
   report.quantized = predictor->quantized();
-  report.paddle_version = paddle_version();
+  const bool on_paddle = report.config.engine == "paddle";
+  report.engine_version = on_paddle ? paddle_version() : onnxruntime_version();
   report.output_name = predictor->output_spec().name;
 
-  report.batch_size = options.batch_size > 0 ? options.batch_size : (from_file ? kDefaultBatch : 1);
+  report.batch_size = options.batch_size > 0 ? options.batch_size
+                                             : default_batch(predictor->input_spec(), from_file);
   if (!from_file) images = zeros(predictor->input_spec(), report.batch_size);
   report.input = from_file ? options.input : "zeros (no --input)";
   report.input_shape = images.shape;

@@ -15,14 +15,17 @@ double percent(const Accuracy& accuracy) {
   return 100.0 * static_cast<double>(accuracy.correct) / static_cast<double>(accuracy.total);
 }
 
+bool is_paddle(const Report& report) { return report.config.engine == "paddle"; }
+
 std::string format_text(const Report& report) {
   const Config& config = report.config;
   std::string text =
-      print("lenet_infer_test %s, Paddle %s: engine %s, accelerator %s, precision %s, threads %d\n",
-            version(), report.paddle_version.c_str(), config.engine.c_str(),
-            to_string(report.accelerator), config.precision.c_str(), config.threads);
+      print("lenet_infer_test %s, %s %s: engine %s, accelerator %s, precision %s, threads %d\n",
+            version(), is_paddle(report) ? "Paddle" : config.engine.c_str(),
+            report.engine_version.c_str(), config.engine.c_str(), to_string(report.accelerator),
+            config.precision.c_str(), config.threads);
   text += "model   " + config.model_file + "\n";
-  if (report.quantized && config.precision != "int8") {
+  if (report.quantized && is_paddle(report) && config.precision != "int8") {
     text += "        quantized, but computed in float32: --int8 computes it in int8\n";
   }
   text += "input   " + report.input + " " + to_string(report.input_shape) + "\n";
@@ -57,7 +60,7 @@ std::string format_text(const Report& report) {
 std::string format_json(const Report& report) {
   nlohmann::ordered_json root;
   root["version"] = version();
-  root["paddle_version"] = report.paddle_version;
+  root[report.config.engine + "_version"] = report.engine_version;
   root["engine"] = report.config.engine;
   root["accelerator"] = to_string(report.accelerator);
   root["precision"] = report.config.precision;

@@ -23,8 +23,8 @@ struct Report {
   Config config;
   Accelerator accelerator = Accelerator::Auto;  ///< that ran the batches
   bool quantized = false;                       ///< the model
-  std::string paddle_version;
-  std::string input;  ///< the file, or what was used instead
+  std::string engine_version;                   ///< of the library that the engine runs on
+  std::string input;                            ///< the file, or what was used instead
   Shape input_shape;
   std::string output_name;
   Tensor output;

@@ -6,8 +6,10 @@ namespace lenet::apps {
 
 void add_model_flags(CommandLine& line, Config& config) {
   line.heading("Model");
-  line.text("model_file", "FILE", "program: NAME.pdmodel or NAME.json", config.model_file);
-  line.text("params_file", "FILE", "parameters (default: NAME.pdiparams beside the program)",
+  line.text("model_file", "FILE", "program: NAME.pdmodel, NAME.json or NAME.onnx",
+            config.model_file);
+  line.text("params_file", "FILE",
+            "parameters (default: NAME.pdiparams beside the program; an .onnx has none)",
             config.params_file);
   line.text("model_dir", "DIR",
             "instead of both: the folder of an exported model, or of __model__ and one file per "
@@ -23,7 +25,11 @@ void add_model_flags(CommandLine& line, Config& config) {
 
 void add_engine_flags(CommandLine& line, Config& config) {
   line.heading("Engine");
-  line.text("engine", "NAME", "inference engine: paddle (default: paddle)", config.engine);
+  line.text(
+      "engine", "NAME",
+      "inference engine: auto, paddle or onnxruntime (default: auto, which is onnxruntime for "
+      "an .onnx)",
+      config.engine);
   line.add("accelerator", "NAME",
            "auto, plain, onednn or openvino (default: auto, the fastest by measurement: openvino "
            "for a .pdmodel, otherwise plain for one image on a small model, and onednn; onednn "

@@ -1,3 +1,4 @@
+#include "lenet/onnxruntime_library.h"
 #include "lenet/paddle_library.h"
 #include "lenet/version.h"
 #include "python_threads.h"
@@ -16,5 +17,8 @@ PYBIND11_MODULE(_core, module) {
   module.def("paddle_version", &lenet::paddle_version,
              py::call_guard<lenet::bindings::WithoutGil>());
   module.def("set_paddle_library", &lenet::set_paddle_library, py::arg("path"));
+  module.def("onnxruntime_version", &lenet::onnxruntime_version,
+             py::call_guard<lenet::bindings::WithoutGil>());
+  module.def("set_onnxruntime_library", &lenet::set_onnxruntime_library, py::arg("path"));
   module.def("paddle_library_name", &lenet::paddle_library_name);
 }

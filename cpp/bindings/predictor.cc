@@ -26,7 +26,7 @@ struct Layer {
 class SharedPredictor {
  public:
   explicit SharedPredictor(const Config& config) : predictor_(config) {
-    note_workers(predictor_.accelerator(), config.threads);
+    note_workers(predictor_.accelerator(), predictor_.config());
   }
   explicit SharedPredictor(Predictor predictor) : predictor_(std::move(predictor)) {}
 

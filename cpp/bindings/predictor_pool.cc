@@ -13,7 +13,7 @@ void register_predictor_pool(py::module_& module) {
   py::class_<PredictorPool, Held<PredictorPool>>(module, "PredictorPool")
       .def(py::init([](const Config& config, std::size_t size) {
              auto pool = std::make_unique<PredictorPool>(config, size);
-             note_workers(pool->accelerator(), config.threads);
+             note_workers(pool->accelerator(), pool->config());
              return Held<PredictorPool>(pool.release());
            }),
            py::arg("config"), py::arg("size"), Release())

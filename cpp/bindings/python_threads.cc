@@ -30,7 +30,8 @@ void require_entry() {
   if (lost) {
     throw Error(ErrorCode::Unsupported,
                 "this process was forked while another thread was loading or running a model, or "
-                "after OpenVINO was used with several threads; fork earlier, or start processes "
+                "after OpenVINO or onnxruntime was used with several threads; fork earlier, or "
+                "start processes "
                 "with multiprocessing's method 'spawn'");
   }
   if (!ending || last_thread == PyThread_get_thread_ident()) return;
@@ -59,8 +60,9 @@ WithoutGil::~WithoutGil() {
   --inside;
 }
 
-void note_workers(Accelerator accelerator, int threads) noexcept {
-  if (accelerator == Accelerator::OpenVino && threads > 1) workers = true;
+void note_workers(Accelerator accelerator, const Config& config) noexcept {
+  const bool keeps = accelerator == Accelerator::OpenVino || config.engine == "onnxruntime";
+  if (keeps && config.threads > 1) workers = true;
 }
 
 bool forked_inside() noexcept { return lost; }

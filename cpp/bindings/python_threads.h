@@ -30,9 +30,10 @@ class WithoutGil {
   PyThreadState* state_;
 };
 
-/// To be called when a model is loaded. OpenVINO with several threads keeps workers that a forked
-/// child has not, and waits for them at times: such a child is refused too.
-void note_workers(Accelerator accelerator, int threads) noexcept;
+/// To be called when a model is loaded. OpenVINO and onnxruntime with several threads keep workers
+/// that a forked child has not, and wait for them at times: such a child is refused too.
+/// \param config the one in force
+void note_workers(Accelerator accelerator, const Config& config) noexcept;
 
 /// Whether this process was forked while another thread was inside: then nothing that belongs to
 /// the Paddle library may be touched, nor destroyed.

@@ -1,8 +1,9 @@
 """Writes the seeds of the fuzzers: cpp/fuzz/corpus/<target>/.
 
-Whole files come from those who define the formats (NumPy, Paddle, the MNIST files, sha256sum's
-form) or write them (Pillow); the others are broken in the ways that readers break on. Needs
-paddlepaddle, numpy and Pillow; run it again after a format changed, and commit what it wrote.
+Whole files come from those who define the formats (NumPy, Paddle, onnx, the MNIST files,
+sha256sum's form) or write them (Pillow); the others are broken in the ways that readers break on.
+Needs paddlepaddle, onnx, numpy and Pillow; run it again after a format changed, and commit what it
+wrote.
 
     python cpp/fuzz/make_corpus.py
 """
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -56,6 +58,7 @@ def main() -> int:
     _npy()
     _idx()
     _pgm()
+    _onnx_files()
     _model_files()
     _sha256sums()
     _photo()
@@ -124,6 +127,37 @@ def _pgm() -> None:
     _write("pgm", "negative", b"P5\n-2 -2\n255\n" + bytes(4))
     _write("pgm", "comment_to_the_end", b"P5\n4 3 # 255")
     _write("pgm", "no_pixels", b"P5\n1 1\n255")
+
+
+def _onnx_files() -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = numpy_helper.from_array(np.ones((2, 2), np.float32), "w")
+    linear = helper.make_node("MatMul", ["x", "w"], ["y"])
+
+    def model(nodes: list[Any], tensors: list[Any]) -> bytes:
+        x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in "xy")
+        graph = helper.make_graph(nodes, "graph", [x], [y], tensors)
+        return bytes(helper.make_model(graph, ir_version=8).SerializeToString())
+
+    external = TensorProto(name="w", data_type=1, dims=[2, 2], data_location=1)
+    for key, value in (("location", "w.bin"), ("offset", "8"), ("length", "16")):
+        external.external_data.add(key=key, value=value)
+    outside = TensorProto()
+    outside.CopyFrom(external)
+    outside.external_data[0].value = "../w.bin"
+    inner = helper.make_graph(
+        [helper.make_node("Constant", [], ["y"], value=external)], "g", [], []
+    )
+    branch = helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
+    whole = model([linear], [weight])
+    _write("onnx", "linear", whole)
+    _write("onnx", "cut", whole[: len(whole) // 2])
+    _write("onnx", "softmax", model([helper.make_node("Softmax", ["x"], ["y"])], []))
+    _write("onnx", "external", model([linear], [external]))
+    _write("onnx", "outside", model([linear], [outside]))
+    _write("onnx", "subgraphs", model([branch], []))
+    _write("onnx", "no_graph", b"\x08\x08")
 
 
 def _model_files() -> None:

@@ -22,6 +22,7 @@ constexpr std::pair<const char*, lenet::fuzz::Target> kTargets[] = {
     {"pgm", lenet::fuzz::pgm},
     {"pdmodel", lenet::fuzz::pdmodel},
     {"json", lenet::fuzz::json},
+    {"onnx", lenet::fuzz::onnx},
     {"pdiparams", lenet::fuzz::pdiparams},
     {"sha256sums", lenet::fuzz::sha256sums},
     {"photo", lenet::fuzz::photo},

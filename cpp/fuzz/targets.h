@@ -16,6 +16,7 @@ void idx(std::string_view bytes);
 void pgm(std::string_view bytes);
 void pdmodel(std::string_view bytes);
 void json(std::string_view bytes);
+void onnx(std::string_view bytes);
 void pdiparams(std::string_view bytes);
 void sha256sums(std::string_view bytes);
 void photo(std::string_view bytes);

@@ -16,31 +16,11 @@ namespace {
 constexpr int kMaxThreads = 1024;
 constexpr std::int64_t kImagesPerThread = 64;
 
-/// What can be said without the model; the rest says create_engine.
-void require_precision(const Config& config) {
-  const std::string& precision = config.precision;
-  if (precision == "fp32") return;
-  if (precision != "bf16" && precision != "int8") {
-    throw Error(ErrorCode::Unsupported,
-                "precision '" + precision + "' is not available; this build has: fp32, bf16, int8");
-  }
-  if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::OneDnn) {
-    throw Error(ErrorCode::BadInput, "precision " + precision +
-                                         " is computed by oneDNN: set accelerator to onednn or " +
-                                         "auto, not to " + to_string(config.accelerator));
-  }
-  if (!config.ir_optim) {
-    throw Error(ErrorCode::BadInput,
-                "precision " + precision + " comes of rewriting operators: set ir_optim to true");
-  }
-}
-
 void require_options(const Config& config) {
   if (config.threads < 1 || config.threads > kMaxThreads) {
     throw Error(ErrorCode::BadInput, "threads is " + std::to_string(config.threads) +
                                          "; expected 1 to " + std::to_string(kMaxThreads));
   }
-  require_precision(config);
   if (config.max_batch_size < 0) {
     throw Error(ErrorCode::BadInput, "max_batch_size is " + std::to_string(config.max_batch_size) +
                                          "; expected 1 or more, or 0 for 64 a thread");
@@ -50,11 +30,16 @@ void require_options(const Config& config) {
 void require_shape(const Shape& given, const TensorSpec& spec) {
   bool fits = given.size() == spec.shape.size();
   for (std::size_t i = 0; fits && i < given.size(); ++i) {
-    fits = given[i] >= 0 && (spec.shape[i] < 0 || given[i] == spec.shape[i]);
+    fits = given[i] >= 0 && (i == 0 || spec.shape[i] < 0 || given[i] == spec.shape[i]);
   }
-  if (!fits) {
-    throw Error(ErrorCode::BadInput, "input '" + spec.name + "' has shape " + to_string(given) +
-                                         "; the model expects " + to_string(spec.shape));
+  // A fixed number of images a run is met by several runs.
+  const std::int64_t fixed = spec.shape.empty() ? -1 : spec.shape[0];
+  if (!fits || (fixed > 0 && given[0] % fixed != 0)) {
+    throw Error(
+        ErrorCode::BadInput,
+        "input '" + spec.name + "' has shape " + to_string(given) + "; the model expects " +
+            to_string(spec.shape) +
+            (fixed > 1 && fits ? ", or a multiple of " + std::to_string(fixed) + " images" : ""));
   }
 }
 
@@ -79,6 +64,7 @@ void require_finite(const float* values, std::size_t count, const std::string& n
 struct Predictor::State {
   Config config;
   ModelFiles files;
+  const EngineKind* kind = nullptr;
   std::string stamp;
   TensorSpec input;
   TensorSpec output;
@@ -92,15 +78,20 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
   require_options(config);
   State& state = *state_;
   state.files = find_model_files(config);
+  state.kind = &find_engine(config.engine, state.files);
+  state.kind->require_options(config);
   require_file(state.files.program);
   if (!state.files.params.empty()) require_file(state.files.params);
   state.stamp = stamp_of(state.files);
   const bool float_weights =
       check_model_files(state.files, config.check_hashes, config.check_program);
   state.files.traits =
-      read_program_traits(state.files.program, state.files.format == ModelFormat::Json);
+      state.files.format == ModelFormat::Onnx
+          ? read_onnx_traits(state.files.program)
+          : read_program_traits(state.files.program, state.files.format == ModelFormat::Json);
   state.files.traits.float_weights = float_weights;
   state.config = config;
+  state.config.engine = state.kind->name;
   state.config.model_file = state.files.program;
   state.config.params_file = state.files.params;
   state.config.model_dir.clear();
@@ -132,6 +123,9 @@ void Predictor::run(const TensorView& input, Tensor& output) {
   const std::int64_t images = input.shape.empty() ? 1 : input.shape[0];
   if (images == 0) {
     output.shape = state_->output.shape;
+    if (output.shape.empty()) output.shape.push_back(0);
+    // What else is free is not known without a run.
+    for (std::int64_t& size : output.shape) size = std::max<std::int64_t>(size, 0);
     output.shape[0] = 0;
     output.data.clear();
     return;
@@ -139,8 +133,10 @@ void Predictor::run(const TensorView& input, Tensor& output) {
   const std::size_t image_size = count / static_cast<std::size_t>(images);
   Engine& engine = engine_for(images);
   const Config& config = state_->config;
-  const std::int64_t most =
-      config.max_batch_size > 0 ? config.max_batch_size : kImagesPerThread * config.threads;
+  const std::int64_t fixed = state_->input.shape.empty() ? -1 : state_->input.shape[0];
+  const std::int64_t most = fixed > 0                   ? fixed
+                            : config.max_batch_size > 0 ? config.max_batch_size
+                                                        : kImagesPerThread * config.threads;
   TensorView batch{input.data, input.shape};
   for (std::int64_t done = 0; done < images; done += batch.shape[0]) {
     batch.shape[0] = std::min(most, images - done);
@@ -167,7 +163,7 @@ Engine& Predictor::engine_for(std::int64_t images) {
     Config config = state.config;
     config.accelerator = accelerator(images);
     try {
-      engine = create_engine(config, state.files);
+      engine = state.kind->create(config, state.files);
     } catch (const Error& error) {
       // OpenVINO does not know every operator that Paddle's own kernels do.
       const bool other = state.config.accelerator == Accelerator::Auto &&
@@ -184,7 +180,8 @@ Engine& Predictor::engine_for(std::int64_t images) {
 
 Accelerator Predictor::accelerator(std::int64_t images) const {
   if (state_->config.accelerator != Accelerator::Auto) return state_->config.accelerator;
-  const Accelerator chosen = choose_accelerator(state_->config, state_->files, images);
+  const Accelerator chosen =
+      state_->kind->choose_accelerator(state_->config, state_->files, images);
   const bool refused = chosen == Accelerator::OpenVino && state_->without_openvino;
   return refused ? Accelerator::OneDnn : chosen;
 }
@@ -193,6 +190,7 @@ Predictor Predictor::clone() const {
   auto state = std::make_unique<State>();
   state->config = state_->config;
   state->files = state_->files;
+  state->kind = state_->kind;
   state->without_openvino = state_->without_openvino;
   state->stamp = state_->stamp;
   state->input = state_->input;
@@ -204,10 +202,10 @@ Predictor Predictor::clone() const {
 }
 
 void Predictor::set_layer_callback(LayerCallback callback) {
-  state_->callback = callback;
   for (const auto& [accelerator, engine] : state_->engines) {
     if (engine) engine->set_layer_callback(callback);
   }
+  state_->callback = std::move(callback);
 }
 
 const TensorSpec& Predictor::input_spec() const noexcept { return state_->input; }

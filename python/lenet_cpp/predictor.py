@@ -24,6 +24,7 @@ __all__ = [
     "Options",
     "Predictor",
     "PredictorPool",
+    "use_installed_libraries",
     "use_installed_paddle",
 ]
 
@@ -32,33 +33,38 @@ class Options(TypedDict, total=False):
     """How to run a model; named as on the command line and in C++ (``lenet/config.h``)."""
 
     engine: str
-    """Inference engine; ``"paddle"`` (default)."""
+    """Inference engine: ``"paddle"``, for Paddle's formats; ``"onnxruntime"``, for .onnx, with the
+    library of the package onnxruntime (``pip install lenet-cpp[onnx]``), which is never imported;
+    ``"auto"`` (default): whichever reads the model."""
     accelerator: str
     """``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``. Auto takes the fastest by
     measurement, for each run: OpenVINO for a .pdmodel; otherwise plain for one image on a small
-    model (under 1 MiB), and oneDNN. OpenVINO takes no quantized model."""
+    model (under 1 MiB), and oneDNN. OpenVINO takes no quantized model. The engine onnxruntime has
+    its own kernels only: ``"auto"`` or ``"plain"``."""
     precision: str
     """Of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float model where the processor
     has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. The latter two are oneDNN's, which
-    ``accelerator="auto"`` then is."""
+    ``accelerator="auto"`` then is. An .onnx runs as it was exported, with ``"fp32"``; one that was
+    quantized in int8."""
     threads: int
-    """CPU threads of one run, 1 or more; default 1."""
+    """CPU threads of one run, 1 or more; default 1. With onnxruntime clones share them."""
     ir_optim: bool
     """Let the engine fuse and rewrite operators; default True."""
     memory_optim: bool
-    """Let intermediate results share memory, or, of a .json, be freed during the run: less memory,
-    more time. Default False."""
+    """Let intermediate results share memory, or, of a .json, be freed during the run, or, of an
+    .onnx, not be kept for the next: less memory, more time. Default False."""
     check_finite: bool
     """Refuse NaN and infinity in the input; default True."""
     check_program: bool
     """Refuse programs that could make Paddle fault, and operators that are not known; default
-    True. False is for a model that you trust and that has others."""
+    True. False is for a model that you trust and that has others. Of no effect with onnxruntime."""
     check_hashes: bool
     """Compare the files with SHA256SUMS beside them when there is one; default True."""
     max_batch_size: int
     """Larger batches are cut into pieces of this many images, which bounds the memory of a run.
     Default 0: 64 for each thread; more only drives the intermediate results out of the processor's
-    caches. Another size may change the last bits of an output."""
+    caches. Another size may change the last bits of an output. A model that was exported for a
+    fixed number of images always gets pieces of that many."""
 
 
 class LayerOutput(NamedTuple):
@@ -79,6 +85,18 @@ def use_installed_paddle() -> None:
         _core.set_paddle_library(str(library))
 
 
+def use_installed_libraries() -> None:
+    """Tell C++ where the installed packages keep the engines' libraries, without importing them."""
+    use_installed_paddle()
+    spec = find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        return
+    # The file has its version in its name. Before 1.19 there was none.
+    for library in sorted(Path(spec.origin).parent.glob("capi/libonnxruntime.so*")):
+        _core.set_onnxruntime_library(str(library))
+        return
+
+
 def _config(
     model_file: str | os.PathLike[str] | None,
     params_file: str | os.PathLike[str] | None,
@@ -97,7 +115,7 @@ def _config(
             setattr(config, name, value)
         except TypeError as error:
             raise BadInput(f"option {name} cannot be {value!r}") from error
-    use_installed_paddle()
+    use_installed_libraries()
     return config
 
 
@@ -127,10 +145,13 @@ class Predictor:
         """Load a model.
 
         Args:
-            model_file: The program, ``NAME.pdmodel`` or ``NAME.json``.
-            params_file: Its parameters; default ``NAME.pdiparams`` beside the program.
+            model_file: The program, ``NAME.pdmodel`` or ``NAME.json``, or an ONNX model,
+                ``NAME.onnx``.
+            params_file: Its parameters; default ``NAME.pdiparams`` beside the program. An .onnx
+                has none.
             model_dir: Instead of both, the folder of an exported model or of ``__model__`` and
-                one file per variable.
+                one file per variable; an .onnx is taken where there is no Paddle model, or with
+                ``engine="onnxruntime"``.
             **options: See :class:`Options`.
 
         Raises:
@@ -175,7 +196,8 @@ class Predictor:
         """Return what every operator gave, in the order of execution.
 
         With the options ``accelerator="plain", ir_optim=False`` these are the operators of the
-        exported program; otherwise those that fusion left. Arguments and errors as :meth:`run`.
+        exported program; otherwise those that fusion left. Arguments and errors as :meth:`run`;
+        :class:`lenet_cpp.Unsupported` with onnxruntime.
         """
         layers = self._alive().run_layers(as_batch(images, self._input_shape))
         return [LayerOutput(*layer) for layer in layers]
@@ -231,8 +253,8 @@ class Predictor:
     def quantized(self) -> bool:
         """Whether the model is quantized.
 
-        Its weights are then int8, and with the option ``precision="fp32"`` every run turns them
-        into float32: int8's accuracy at less than float32's speed.
+        Its weights are then int8, and of a Paddle model with the option ``precision="fp32"`` every
+        run turns them into float32: int8's accuracy at less than float32's speed.
         """
         return self._alive().quantized
 

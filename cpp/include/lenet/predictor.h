@@ -42,7 +42,8 @@ class Predictor {
   Predictor(Predictor&&) noexcept;
   Predictor& operator=(Predictor&&) noexcept;
 
-  /// \param input float32, the shape of `input_spec()` with any batch size; 0 gives 0 rows.
+  /// \param input float32, the shape of `input_spec()` with any batch size; 0 gives 0 rows. A model
+  ///   that was exported for a fixed number of images takes multiples of it.
   /// \returns the model's first output, float32; for a classifier the logits [N, classes].
   /// \throws Error BadInput (shape, or a value that is not finite), BackendFailure. The predictor
   ///   can be used again after either.
@@ -52,20 +53,22 @@ class Predictor {
   void run(const TensorView& input, Tensor& output);
 
   /// A predictor of the same model, for another thread; either may outlive the other. They share
-  /// the weights, except with Accelerator::OpenVino, which loads the model anew.
+  /// the weights, except with Accelerator::OpenVino, which loads the model anew; with onnxruntime
+  /// also the threads.
   Predictor clone() const;
 
   /// Sets the function that sees every operator's output; needs `ir_optim = false` to see all of
   /// them and Accelerator::Plain to see them unfused. Cannot be unset.
-  /// \throws Error Unsupported when the engine has no such hook.
+  /// \throws Error Unsupported when the engine has no such hook, as onnxruntime.
   void set_layer_callback(LayerCallback callback);
 
   const TensorSpec& input_spec() const noexcept;
   const TensorSpec& output_spec() const noexcept;
   /// The configuration in force, with the files resolved.
   const Config& config() const noexcept;
-  /// Whether the model is quantized. Its weights are then int8, and with `precision` fp32 every run
-  /// turns them into float32: int8's accuracy at less than float32's speed.
+  /// Whether the model is quantized. Its weights are then int8, and with the engine paddle and
+  /// `precision` fp32 every run turns them into float32: int8's accuracy at less than float32's
+  /// speed.
   bool quantized() const noexcept;
   /// The accelerator that runs this many images at once; what Auto chooses, never Auto itself.
   Accelerator accelerator(std::int64_t images = 1) const;

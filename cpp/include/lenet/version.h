@@ -13,4 +13,7 @@ const char* version() noexcept;
 /// \throws Error as `Predictor` does when the library cannot be loaded.
 std::string paddle_version();
 
+/// The same of onnxruntime and its engine, such as "1.20.1".
+std::string onnxruntime_version();
+
 }  // namespace lenet

@@ -3,6 +3,7 @@
 /// file; engines.cc knows their names.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -30,10 +31,24 @@ class Engine {
   virtual void set_layer_callback(LayerCallback callback) = 0;
 };
 
-/// \param config everything resolved: `accelerator` is not Auto.
-std::unique_ptr<Engine> create_engine(const Config& config, const ModelFiles& files);
+/// What there is to know of an engine before it is created. engines.cc has the table of them.
+struct EngineKind {
+  const char* name;
+  bool (*reads)(ModelFormat);
+  /// How to make a model that it reads of one that it does not.
+  const char* remedy;
+  /// What can be said of the options without the model.
+  /// \throws Error BadInput, Unsupported.
+  void (*require_options)(const Config&);
+  /// \param config everything resolved: `accelerator` is not Auto.
+  std::unique_ptr<Engine> (*create)(const Config& config, const ModelFiles& files);
+  /// The accelerator that Auto stands for when `images` are run at once.
+  Accelerator (*choose_accelerator)(const Config& config, const ModelFiles& files,
+                                    std::int64_t images);
+};
 
-/// The accelerator that Auto stands for when `images` are run at once.
-Accelerator choose_accelerator(const Config& config, const ModelFiles& files, std::int64_t images);
+/// The engine of that name; for "auto" the first of the table that reads models of this format.
+/// \throws Error Unsupported: there is none of that name, or it does not read them.
+const EngineKind& find_engine(const std::string& name, const ModelFiles& files);
 
 }  // namespace lenet

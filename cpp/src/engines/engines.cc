@@ -1,107 +1,49 @@
-#include <filesystem>
+#include <array>
 
 #include "engines/engine.h"
-#include "engines/paddle/plugin.h"
-#include "engines/processor.h"
+#include "engines/onnxruntime/engine.h"
+#include "engines/paddle/paddle.h"
 #include "lenet/error.h"
 
 namespace lenet {
 namespace {
 
-/// Paddle itself computes in float32 without a word where it cannot do as it was told.
-void require_precision(const Config& config, const ModelFiles& files) {
-  const ProgramTraits& traits = files.traits;
-  const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorCode::Unsupported, "'" + files.program + "' " + why);
-  };
-  if (config.accelerator == Accelerator::OpenVino && traits.quantized) {
-    refuse(
-        "is a quantized model, which Paddle's OpenVINO cannot convert; use accelerator auto, plain "
-        "or onednn, or for speed precision int8");
-  }
-  if (config.precision == "int8") {
-    if (files.format == ModelFormat::Json) {
-      refuse(
-          "is a .json program, of which nothing runs in int8; quantize its .pdmodel with "
-          "scripts/quantize.py");
-    }
-    if (!traits.quantized) {
-      refuse(
-          "is not quantized, so that nothing of it runs in int8: scripts/quantize.py makes a "
-          "quantized model of it; use precision fp32 or bf16 for this one");
-    }
-    if (traits.float_weights) {
-      refuse(
-          "is quantized, but its weights are stored as float32, of which Paddle's int8 kernels "
-          "make wrong answers; scripts/quantize.py stores them as int8; this model runs with "
-          "precision fp32");
-    }
-  }
-  if (config.precision == "bf16") {
-    if (traits.quantized) {
-      refuse(
-          "is quantized, so that nothing of it runs in bf16; use precision int8 or fp32, or the "
-          "float model");
-    }
-    if (!has_bf16()) {
-      throw Error(ErrorCode::Unsupported,
-                  "precision bf16 needs a processor with AVX-512 and its bf16 instructions "
-                  "(avx512_bf16), which this one has not; use fp32");
-    }
-  }
+constexpr const char* kAuto = "auto";
+
+bool is_paddle(ModelFormat format) { return format != ModelFormat::Onnx; }
+
+bool is_onnx(ModelFormat format) { return format == ModelFormat::Onnx; }
+
+Accelerator own_kernels(const Config&, const ModelFiles&, std::int64_t) {
+  return Accelerator::Plain;
 }
+
+/// In the order in which "auto" tries them.
+constexpr std::array<EngineKind, 2> kEngines = {{
+    {"paddle", is_paddle,
+     "scripts/import_model.py makes a Paddle model of it; the engine onnxruntime runs it as it is",
+     require_paddle_options, create_paddle_engine, choose_paddle_accelerator},
+    {"onnxruntime", is_onnx,
+     "scripts/export_onnx.py makes an .onnx of it; the engine paddle runs it as it is",
+     require_onnxruntime_options, create_onnxruntime_engine, own_kernels},
+}};
 
 }  // namespace
 
-std::unique_ptr<Engine> create_engine(const Config& config, const ModelFiles& files) {
-  if (config.engine == "paddle") {
-    require_precision(config, files);
-    if (config.accelerator == Accelerator::OpenVino && files.format != ModelFormat::Pdmodel) {
-      throw Error(
-          ErrorCode::Unsupported,
-          "'" + files.program +
-              "': OpenVINO runs .pdmodel programs only (Paddle ignores the switch for .json "
-              "and fails on one file per variable); use the .pdmodel, or accelerator onednn "
-              "or plain");
+const EngineKind& find_engine(const std::string& name, const ModelFiles& files) {
+  std::string known = kAuto;
+  for (const EngineKind& kind : kEngines) {
+    const bool reads = kind.reads(files.format);
+    if (name == kAuto && reads) return kind;
+    if (name == kind.name) {
+      if (reads) return kind;
+      throw Error(ErrorCode::Unsupported, "'" + files.program + "' is no model for the engine " +
+                                              name + ": " + kind.remedy);
     }
-    if (config.accelerator == Accelerator::OpenVino && files.traits.openvino_differs) {
-      throw Error(ErrorCode::Unsupported,
-                  "'" + files.program +
-                      "' has a transposed convolution with output_padding, which OpenVINO leaves "
-                      "out; use accelerator onednn or plain");
-    }
-    if (config.accelerator == Accelerator::OneDnn && files.traits.onednn_fails) {
-      throw Error(ErrorCode::Unsupported,
-                  "'" + files.program +
-                      "' has an interpolation that oneDNN cannot run from a .json program; use the "
-                      ".pdmodel, or accelerator plain");
-    }
-    return std::unique_ptr<Engine>(load_paddle_plugin().create(config, files));
+    known += std::string(", ") + kind.name;
   }
   throw Error(ErrorCode::Unsupported,
-              "this build has no engine '" + config.engine + "'; it has: paddle");
-}
-
-Accelerator choose_accelerator(const Config& config, const ModelFiles& files, std::int64_t images) {
-  if (config.precision != "fp32") return Accelerator::OneDnn;
-  // Measured on LeNet (250 kB), one core, us a run of 1 / 2 / 64 images (docs/benchmark.md):
-  //   .pdmodel  OpenVINO 36 / 48 / 770   oneDNN 116 / 142 / 1240   plain 78 / 165 / 4200
-  //   .json                              oneDNN 78 / 91 / 700      plain 62 / 150 / 4150
-  // And quantized, with precision fp32, of which OpenVINO converts nothing:
-  //   .pdmodel                           oneDNN 459 / 482 / 5430   plain 261 / 354 / 7580
-  const ProgramTraits& traits = files.traits;
-  if (files.format == ModelFormat::Pdmodel && !traits.openvino_differs && !traits.quantized) {
-    return Accelerator::OpenVino;
-  }
-  if (traits.onednn_fails) return Accelerator::Plain;
-  // What oneDNN costs to set up outweighs what it saves only where there is little to compute.
-  constexpr std::uintmax_t kSmallModelBytes = 1 << 20;
-  std::error_code failed;
-  const bool small = files.format != ModelFormat::Separate &&
-                     (files.format == ModelFormat::Json || traits.quantized) &&
-                     std::filesystem::file_size(files.params, failed) < kSmallModelBytes;
-  const std::int64_t few = traits.quantized ? 2 : 1;
-  return small && images <= few ? Accelerator::Plain : Accelerator::OneDnn;
+              "this build has no engine '" + name + "'; choose one of " + known);
 }
 
 }  // namespace lenet

@@ -11,6 +11,7 @@
 #include "lenet/error.h"
 #include "model/check_graph.h"
 #include "model/hash_check.h"
+#include "model/onnx_model.h"
 #include "model/parameters.h"
 #include "model/pir_program.h"
 #include "model/program_desc.h"
@@ -23,6 +24,8 @@ namespace {
 constexpr std::array<const char*, 2> kOldPrograms = {kSeparateProgram, "model"};
 constexpr std::array<const char*, 2> kOldParams = {"params", "__params__"};
 constexpr const char* kParamsSuffix = ".pdiparams";
+constexpr const char* kOnnxSuffix = ".onnx";
+constexpr const char* kOnnxEngine = "onnxruntime";
 
 std::string parent_of(const std::string& path) {
   const fs::path parent = fs::path(path).parent_path();
@@ -57,10 +60,37 @@ ModelFiles combined_files(const std::string& program, std::string params) {
   return {json ? ModelFormat::Json : ModelFormat::Pdmodel, program, params, parent_of(program), {}};
 }
 
-ModelFiles find_in_folder(const std::string& folder) {
+bool is_onnx(const std::string& program) { return fs::path(program).extension() == kOnnxSuffix; }
+
+ModelFiles onnx_files(const std::string& program) {
+  return {ModelFormat::Onnx, program, "", parent_of(program), {}};
+}
+
+/// The one program of that suffix in a folder; empty when there is none.
+std::string find_program(const std::string& folder, const std::string& suffix) {
+  std::error_code failed;
+  std::vector<std::string> programs;
+  for (const auto& entry : fs::directory_iterator(folder, failed)) {
+    const fs::path& path = entry.path();
+    const bool whole = suffix == kOnnxSuffix ||
+                       fs::exists(fs::path(path).replace_extension(kParamsSuffix), failed);
+    if (path.extension() == suffix && whole) programs.push_back(path.string());
+  }
+  if (programs.size() > 1) {
+    throw Error(ErrorCode::BadModel, "'" + folder + "' holds several models (" + programs[0] +
+                                         ", " + programs[1] + "); name one with model_file");
+  }
+  return programs.empty() ? "" : programs[0];
+}
+
+ModelFiles find_in_folder(const std::string& folder, const std::string& engine) {
   std::error_code failed;
   if (!fs::is_directory(folder, failed)) {
     throw Error(ErrorCode::FileNotFound, "model_dir '" + folder + "' is not a folder");
+  }
+  if (engine == kOnnxEngine) {
+    const std::string program = find_program(folder, kOnnxSuffix);
+    if (!program.empty()) return onnx_files(program);
   }
   const fs::path root(folder);
   for (const char* name : kOldPrograms) {
@@ -69,21 +99,14 @@ ModelFiles find_in_folder(const std::string& folder) {
     if (is_file) return old_files(program.string());
   }
   for (const char* suffix : {".pdmodel", ".json"}) {
-    std::vector<std::string> programs;
-    for (const auto& entry : fs::directory_iterator(root, failed)) {
-      const fs::path& path = entry.path();
-      const bool has_params = fs::exists(fs::path(path).replace_extension(kParamsSuffix), failed);
-      if (path.extension() == suffix && has_params) programs.push_back(path.string());
-    }
-    if (programs.size() > 1) {
-      throw Error(ErrorCode::BadModel, "'" + folder + "' holds several models (" + programs[0] +
-                                           ", " + programs[1] + "); name one with model_file");
-    }
-    if (programs.size() == 1) return combined_files(programs[0], "");
+    const std::string program = find_program(folder, suffix);
+    if (!program.empty()) return combined_files(program, "");
   }
+  const std::string program = find_program(folder, kOnnxSuffix);
+  if (!program.empty()) return onnx_files(program);
   throw Error(ErrorCode::BadModel, "'" + folder + "' holds no model: expected NAME.pdmodel or " +
-                                       "NAME.json with NAME.pdiparams, or " + kSeparateProgram +
-                                       " or model");
+                                       "NAME.json with NAME.pdiparams, NAME.onnx, or " +
+                                       kSeparateProgram + " or model");
 }
 
 /// After the hashes, whose mismatch says more than what is wrong with the program.
@@ -115,6 +138,15 @@ bool check_separate(const ModelFiles& files, HashCheck& check_hash, bool check_p
   return float_weights;
 }
 
+void check_onnx(const ModelFiles& files, HashCheck& check_hash, bool check_hashes) {
+  const std::string program = read_file(files.program);
+  const OnnxModel model = read_onnx_model(program, files.program);
+  check_hash(files.program, program);
+  for (const std::string& file : find_external_files(model, files.program)) {
+    if (check_hashes) check_hash(file, read_file(file));
+  }
+}
+
 }  // namespace
 
 ModelFiles find_model_files(const Config& config) {
@@ -123,11 +155,18 @@ ModelFiles find_model_files(const Config& config) {
       throw Error(ErrorCode::BadInput,
                   "name a model by model_dir, or by model_file and params_file, not by both");
     }
-    return find_in_folder(config.model_dir);
+    return find_in_folder(config.model_dir, config.engine);
   }
   if (config.model_file.empty()) {
     throw Error(ErrorCode::BadInput,
                 "no model named: give model_file and params_file, or model_dir");
+  }
+  if (is_onnx(config.model_file)) {
+    if (!config.params_file.empty()) {
+      throw Error(ErrorCode::BadInput,
+                  "'" + config.model_file + "' holds its parameters; leave params_file out");
+    }
+    return onnx_files(config.model_file);
   }
   if (has_old_name(config.model_file) && config.params_file.empty()) {
     return old_files(config.model_file);
@@ -139,6 +178,10 @@ bool check_model_files(const ModelFiles& files, bool check_hashes, bool check_pr
   HashCheck check_hash(check_hashes);
   if (files.format == ModelFormat::Separate) {
     return check_separate(files, check_hash, check_program);
+  }
+  if (files.format == ModelFormat::Onnx) {
+    check_onnx(files, check_hash, check_hashes);
+    return false;
   }
   const std::string program = read_file(files.program);
   const std::string params = read_file(files.params);

@@ -4,6 +4,7 @@
 
 #include "io/file.h"
 #include "model/graph.h"
+#include "model/onnx_model.h"
 #include "model/pir_program.h"
 #include "model/program_desc.h"
 
@@ -43,6 +44,12 @@ ProgramTraits read_program_traits(const std::string& program, bool pir) {
   } catch (const Error&) {
     return {};
   }
+  return traits;
+}
+
+ProgramTraits read_onnx_traits(const std::string& program) {
+  ProgramTraits traits;
+  traits.quantized = read_onnx_model(read_file(program), program).quantized;
   return traits;
 }
 

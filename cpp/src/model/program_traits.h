@@ -1,5 +1,6 @@
 /// \file
-/// What a program has that one of Paddle's accelerators gets wrong.
+/// What a program has that an engine has to heed, such as what one of Paddle's accelerators gets
+/// wrong.
 #pragma once
 
 #include <string>
@@ -16,7 +17,7 @@ struct ProgramTraits {
   /// In PIR, an interpolation that oneDNN takes and then cannot run: its kernel's arguments have no
   /// arrays of doubles, as which its scales are stored.
   bool onednn_fails = false;
-  /// The weights are quantized: the program dequantizes them.
+  /// The weights are quantized: the program dequantizes them, or an .onnx computes in integers.
   bool quantized = false;
   /// They are stored as float32, as Paddle's PTQ and QAT leave them (`convert`). Plain arithmetic
   /// is right then; the int8 passes quantize them once more, and answers are wrong without an
@@ -26,5 +27,8 @@ struct ProgramTraits {
 
 /// \returns nothing special for a program that cannot be read, which an engine refuses anyway.
 ProgramTraits read_program_traits(const std::string& program, bool pir);
+
+/// The same of an .onnx. \throws Error as read_onnx_model.
+ProgramTraits read_onnx_traits(const std::string& program);
 
 }  // namespace lenet

@@ -1,7 +1,8 @@
 /// \file
 /// Reading and rewriting the protocol buffer encoding
-/// (https://protobuf.dev/programming-guides/encoding) of Paddle's framework.proto, without its
-/// generated code: the Paddle library has its own protobuf, which a second one would clash with.
+/// (https://protobuf.dev/programming-guides/encoding) of Paddle's framework.proto and of
+/// onnx.proto, without their generated code: the Paddle library has its own protobuf, which a
+/// second one would clash with.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +28,10 @@ struct Field {
 class FieldReader {
  public:
   /// \param path the file that the message is from, for errors; must outlive the reader
-  FieldReader(std::string_view message, const std::string& path)
-      : message_(message), reader_(message), path_(path) {}
+  /// \param what it should be, for errors
+  FieldReader(std::string_view message, const std::string& path,
+              const char* what = "a Paddle program")
+      : message_(message), reader_(message), path_(path), what_(what) {}
 
   /// Reads the next field; false at the end of the message.
   /// \throws Error BadModel when the encoding is broken.
@@ -51,10 +54,10 @@ class FieldReader {
         field.value = reader_.read<std::uint32_t>();
         break;
       default:
-        fail("is damaged: it is not a Paddle program");
+        fail("is damaged: it is not ");
     }
     if (!reader_.ok() || field.number == 0) {
-      fail("is damaged or cut short: it is not a whole Paddle program");
+      fail("is damaged or cut short: it is not the whole of ");
     }
     field.encoded = message_.substr(start, message_.size() - reader_.remaining() - start);
     return true;
@@ -62,12 +65,13 @@ class FieldReader {
 
  private:
   [[noreturn]] void fail(const char* problem) const {
-    throw Error(ErrorCode::BadModel, "'" + path_ + "' " + problem);
+    throw Error(ErrorCode::BadModel, "'" + path_ + "' " + problem + what_);
   }
 
   std::string_view message_;
   ByteReader reader_;
   const std::string& path_;
+  const char* what_;
 };
 
 inline void append_varint(std::string& message, std::uint64_t value) {

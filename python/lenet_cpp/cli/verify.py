@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from lenet_cpp._files import write_text
 from lenet_cpp.cli import run_cli
+from lenet_cpp.cli._across import run_across
 from lenet_cpp.errors import BadInput
 from lenet_cpp.models import MODELS
 from lenet_cpp.tolerance import TOLERANCE
@@ -60,6 +61,8 @@ examples:
       one row of the table
   %(prog)s --layers
       which layer departs first
+  %(prog)s --across
+      every framework at hand: PyTorch, ONNX, Paddle, OpenVINO, C++, Caffe2, each pair
   %(prog)s --model ResNet50_vd --reprod-dir records
       a registered model, and the outputs as reprod_log records them
   %(prog)s --model-dir resnet50-vd -p ResNet50_vd_pretrained.pdparams -i photos/ -i cat.jpg
@@ -186,11 +189,29 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         " output_inference_engine.npy, output_cpp_program.npy, output_lenet_cpp.npy and diff.txt;"
         " without trained parameters the training engine runs the exported model",
     )
+    add(
+        "--across",
+        action="store_true",
+        help="instead, give the model's weights to every framework at hand (PyTorch, its ONNX in"
+        " onnxruntime, dygraph, paddle.inference, Paddle's ONNX, OpenVINO, the C++ program,"
+        " lenet_cpp, Caffe2) and compare every two; what cannot take part says why",
+    )
+    add(
+        "--torch",
+        metavar="FILE",
+        type=Path,
+        help="with --across: PyTorch's own parameters, such as those that the model was imported"
+        " from (default: the model's)",
+    )
     add("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
     add("--report", metavar="FILE", type=Path, help="also write the comparison as JSON")
     options = parser.parse_args(argv)
     if options.image_file and options.data_dir is not None:
         parser.error("--image_file and --data-dir: the images are your own or digits")
+    if options.torch is not None and not options.across:
+        parser.error("--torch goes with --across")
+    if options.across and (options.layers or options.reprod_dir or options.batch_sizes):
+        parser.error("--layers, --reprod-dir and --batch-sizes do not go with --across")
     _set_defaults(options, root)
     return run_cli(lambda: _command(options, parser))
 
@@ -256,6 +277,8 @@ def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> in
         if options.layers and options.params is None and random_seed(options.model_dir) is None:
             parser.error("--layers needs the trained parameters: --params FILE")
         images, labels, data = _images(options, spec)
+        if options.across:
+            return run_across(options, spec, images, labels, data)
         report = verify.verify(
             options.model_dir,
             images,

@@ -83,7 +83,7 @@ def load(
 def _load_native(
     model_file: Source, params_file: Source, model_dir: Source, options: Mapping[str, Any]
 ) -> LoadedModel:
-    predictor = Predictor(model_file, params_file, model_dir=model_dir, **options)
+    predictor = Predictor(model_file, params_file, model_dir=model_dir, engine="paddle", **options)
     try:
         model = CheckedModel(
             predictor.model_file, predictor.params_file, predictor.input_spec.shape

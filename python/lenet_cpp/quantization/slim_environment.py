@@ -6,15 +6,12 @@ user's environment: made once, when it is asked for, in the user's cache folder.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import subprocess
 import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from lenet_cpp.errors import BackendFailure, Unsupported
+from lenet_cpp._environments import Environment
+from lenet_cpp.errors import Unsupported
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["PADDLESLIM", "environment_python", "requirements"]
 
 PADDLESLIM = "2.6.0"
-_TIMEOUT_SECONDS = 1800
 
 
 def requirements() -> tuple[str, ...]:
@@ -58,58 +54,12 @@ def environment_python(*, report: Report | None = None, python: str | None = Non
         BackendFailure: It cannot be made: no network, no space; says what pip said last.
         Unsupported: Paddle was not installed by pip.
     """
-    from lenet_cpp.models.weights import cache_folder
-
-    wanted = requirements()
-    key = hashlib.sha256("\n".join([*wanted, sys.version, sys.prefix]).encode()).hexdigest()[:12]
-    folder = cache_folder().parent / f"paddleslim-{PADDLESLIM}-{key}"
-    found = folder / "bin" / "python"
-    if (folder / "ready").is_file() and found.exists():
-        return found
-    # An environment cannot be moved, so that it is made in place; "ready" says that it is whole.
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    steps = (
-        ("making an environment", [python or sys.executable, "-m", "venv", str(folder)]),
-        (
-            "installing PaddleSlim",
-            [str(found), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted],
-        ),
-        ("trying PaddleSlim", [str(found), "-c", "import paddleslim"]),
+    environment = Environment(
+        name=f"paddleslim-{PADDLESLIM}",
+        title="PaddleSlim",
+        requirements=requirements(),
+        trial="import paddleslim",
+        remedy="it needs the network and 1.5 GB of space, or use --via paddle",
+        key=(sys.version, sys.prefix),
     )
-    try:
-        for number, (what, command) in enumerate(steps):
-            if report is not None:
-                report(what, number, len(steps))
-            _run(what, command)
-        (folder / "ready").write_text("\n".join(wanted) + "\n", encoding="utf-8")
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    if report is not None:
-        report("PaddleSlim", len(steps), len(steps))
-    return found
-
-
-def _run(what: str, command: list[str]) -> None:
-    hidden = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    try:
-        done = subprocess.run(  # noqa: S603 - pip and the interpreter of the environment
-            command,
-            capture_output=True,
-            check=False,
-            env=environment,
-            text=True,
-            timeout=_TIMEOUT_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise BackendFailure(f"{what} failed: {error}") from error
-    if done.returncode:
-        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        said = next((line for line in lines if line.startswith("ERROR")), lines[-1:] or "nothing")
-        reason = said if isinstance(said, str) else said[0]
-        raise BackendFailure(
-            f"{what} failed: {reason.strip()}; it needs the network and 1.5 GB of space, or use"
-            " --via paddle"
-        )
+    return environment.make(python or sys.executable, report=report)

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "engines/paddle/plugin.h"
+#include "engines/shared_library.h"
 #include "lenet/error.h"
 #include "lenet/paddle_library.h"
 #include "lenet/version.h"
@@ -28,17 +29,6 @@ constexpr const char* kRemedy = "; run ./run.sh, install paddlepaddle" LENET_PAD
 std::mutex mutex;
 std::string library_path;            // guarded by mutex
 std::optional<PaddlePlugin> plugin;  // guarded by mutex
-
-fs::path own_folder() {
-  Dl_info info = {};
-  dladdr(reinterpret_cast<const void*>(&own_folder), &info);
-  return fs::path(info.dli_fname == nullptr ? "" : info.dli_fname).parent_path();
-}
-
-std::string last_dl_error() {
-  const char* message = dlerror();
-  return message == nullptr ? "unknown reason" : message;
-}
 
 [[noreturn]] void fail_to_load(const std::string& message) {
   ErrorCode code = ErrorCode::BackendFailure;

@@ -1,0 +1,192 @@
+/// \file
+/// Runs a small model through every function of onnxruntime that cpp/compat/onnxruntime_api.h
+/// declares, to see that each is where it is said to be. Run by cmake/ProbeOnnxRuntime.cmake; says
+/// on standard output what it finds.
+///
+///     probe_onnxruntime libonnxruntime.so FOLDER-TO-WRITE-TO
+#include <dlfcn.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string>
+
+#include "compat/onnxruntime_api.h"
+
+namespace {
+
+using namespace lenet::ort;
+
+// y = x + x, for x of float [N, 2]: field numbers and lengths of onnx.proto.
+constexpr unsigned char kModel[] = {
+    0x08, 7,                                          // ir_version
+    0x3a, 63,                                         // graph:
+    0x0a, 14, 0x0a, 1,    'x',  0x0a, 1,    'x',      //   node: inputs,
+    0x12, 1,  'y',  0x22, 3,    'A',  'd',  'd',      //     output, operator
+    0x12, 1,  'g',                                    //   name
+    0x5a, 20, 0x0a, 1,    'x',                        //   input: name,
+    0x12, 15, 0x0a, 13,   0x08, 1,    0x12, 9,        //     type: float,
+    0x0a, 3,  0x12, 1,    'N',  0x0a, 2,    0x08, 2,  //     dimensions
+    0x62, 20, 0x0a, 1,    'y',                        //   output, likewise
+    0x12, 15, 0x0a, 13,   0x08, 1,    0x12, 9,        //
+    0x0a, 3,  0x12, 1,    'N',  0x0a, 2,    0x08, 2,  //
+    0x42, 4,  0x0a, 0,    0x10, 13,                   // opset_import
+};
+
+[[noreturn]] void moved(const std::string& what) {
+  std::printf("MOVED: %s\n", what.c_str());
+  std::fflush(stdout);
+  std::_Exit(1);
+}
+
+void require(bool holds, const char* what) {
+  if (!holds) moved(what);
+}
+
+/// A crash in the call that follows is then laid at the right door.
+void checking(const char* what) {
+  std::printf("checking %s\n", what);
+  std::fflush(stdout);
+}
+
+const Api* api = nullptr;
+
+void succeed(Status* status, const char* what) {
+  if (status != nullptr) moved(std::string(what) + ": " + api->GetErrorMessage(status));
+}
+
+bool logged = false;
+
+void note_log(void* parameter, LogLevel, const char*, const char*, const char*, const char*) {
+  *static_cast<bool*>(parameter) = true;
+}
+
+#define CHECK_CALL(function, ...) \
+  checking(#function);            \
+  succeed(api->function(__VA_ARGS__), #function)
+
+SessionOptions* make_options() {
+  SessionOptions* options = nullptr;
+  CHECK_CALL(CreateSessionOptions, &options);
+  CHECK_CALL(SetIntraOpNumThreads, options, 1);
+  CHECK_CALL(SetInterOpNumThreads, options, 1);
+  CHECK_CALL(SetSessionLogSeverityLevel, options, kLogFatal);
+  CHECK_CALL(SetSessionGraphOptimizationLevel, options, kEnableAll);
+  CHECK_CALL(DisableCpuMemArena, options);
+  CHECK_CALL(DisableMemPattern, options);
+  return options;
+}
+
+void check_name(Session* session, decltype(Api::SessionGetInputName) get_name,
+                const char* expected) {
+  Allocator* allocator = nullptr;
+  char* name = nullptr;
+  CHECK_CALL(GetAllocatorWithDefaultOptions, &allocator);
+  checking(expected);
+  succeed(get_name(session, 0, allocator, &name), "a name");
+  require(name != nullptr && std::strcmp(name, expected) == 0, "a name is another");
+  CHECK_CALL(AllocatorFree, allocator, name);
+}
+
+void check_type(Session* session, decltype(Api::SessionGetInputTypeInfo) get_type) {
+  TypeInfo* type = nullptr;
+  checking("a type");
+  succeed(get_type(session, 0, &type), "a type");
+  const TensorInfo* tensor = nullptr;
+  CHECK_CALL(CastTypeInfoToTensorInfo, type, &tensor);
+  ElementType element = {};
+  CHECK_CALL(GetTensorElementType, tensor, &element);
+  std::size_t rank = 0;
+  CHECK_CALL(GetDimensionsCount, tensor, &rank);
+  std::int64_t shape[2] = {};
+  CHECK_CALL(GetDimensions, tensor, shape, rank == 2 ? 2 : 0);
+  require(element == kFloat && rank == 2 && shape[0] == -1 && shape[1] == 2, "a type is another");
+  checking("ReleaseTypeInfo");
+  api->ReleaseTypeInfo(type);
+}
+
+void check_run(Session* session) {
+  MemoryInfo* memory = nullptr;
+  CHECK_CALL(CreateCpuMemoryInfo, kDeviceAllocator, kDefaultMemory, &memory);
+  float data[6] = {1, 2, 3, 4, 5, 6};
+  const std::int64_t given_shape[] = {3, 2};
+  Value* given = nullptr;
+  CHECK_CALL(CreateTensorWithDataAsOrtValue, memory, data, sizeof(data), given_shape, 2, kFloat,
+             &given);
+  const char* input = "x";
+  const char* output = "y";
+  const Value* inputs[] = {given};
+  Value* made = nullptr;
+  CHECK_CALL(Run, session, nullptr, &input, inputs, 1, &output, 1, &made);
+  TensorInfo* info = nullptr;
+  CHECK_CALL(GetTensorTypeAndShape, made, &info);
+  std::int64_t shape[2] = {};
+  CHECK_CALL(GetDimensions, info, shape, 2);
+  void* found = nullptr;
+  CHECK_CALL(GetTensorMutableData, made, &found);
+  bool doubled = shape[0] == 3 && shape[1] == 2;
+  for (int i = 0; i < 6; ++i) doubled &= static_cast<const float*>(found)[i] == 2 * data[i];
+  require(doubled, "a sum is another");
+  checking("ReleaseTensorTypeAndShapeInfo");
+  api->ReleaseTensorTypeAndShapeInfo(info);
+  checking("ReleaseValue");
+  api->ReleaseValue(made);
+  api->ReleaseValue(given);
+  checking("ReleaseMemoryInfo");
+  api->ReleaseMemoryInfo(memory);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  void* library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) moved(dlerror());
+  const auto get_base = reinterpret_cast<GetApiBase>(dlsym(library, kGetApiBaseSymbol));
+  require(get_base != nullptr, kGetApiBaseSymbol);
+  checking("GetVersionString");
+  std::printf("VERSION %s\n", get_base()->GetVersionString());
+  checking("GetApi");
+  api = get_base()->GetApi(kApiVersion);
+  require(api != nullptr, "there is no such version of the API");
+
+  const std::string file = std::string(argv[2]) + "/probe.onnx";
+  std::ofstream(file, std::ios::binary)
+      .write(reinterpret_cast<const char*>(kModel), sizeof(kModel));
+  Env* environment = nullptr;
+  CHECK_CALL(CreateEnvWithCustomLogger, &note_log, &logged, kLogFatal, "probe", &environment);
+  SessionOptions* options = make_options();
+
+  Session* session = nullptr;
+  checking("CreateSession, of no file");
+  const std::string missing = std::string(argv[2]) + "/none.onnx";
+  Status* status = api->CreateSession(environment, missing.c_str(), options, &session);
+  require(status != nullptr, "a file that is not there is loaded");
+  checking("GetErrorCode");
+  require(api->GetErrorCode(status) == kNoSuchFile, "the code of a missing file is another");
+  checking("GetErrorMessage");
+  require(std::strstr(api->GetErrorMessage(status), "none.onnx") != nullptr,
+          "a message is another");
+  checking("ReleaseStatus");
+  api->ReleaseStatus(status);
+
+  CHECK_CALL(CreateSession, environment, file.c_str(), options, &session);
+  std::size_t inputs = 0;
+  std::size_t outputs = 0;
+  CHECK_CALL(SessionGetInputCount, session, &inputs);
+  CHECK_CALL(SessionGetOutputCount, session, &outputs);
+  require(inputs == 1 && outputs == 1, "the numbers of inputs and outputs are others");
+  check_name(session, api->SessionGetInputName, "x");
+  check_name(session, api->SessionGetOutputName, "y");
+  check_type(session, api->SessionGetInputTypeInfo);
+  check_type(session, api->SessionGetOutputTypeInfo);
+  check_run(session);
+  checking("ReleaseSession");
+  api->ReleaseSession(session);
+  checking("ReleaseSessionOptions");
+  api->ReleaseSessionOptions(options);
+  require(!logged, "it logs less than what is fatal");
+  std::printf("SOUND\n");
+  return 0;
+}

@@ -1,0 +1,17 @@
+/// \file
+/// Runs .onnx models with onnxruntime.
+#pragma once
+
+#include <memory>
+
+#include "engines/engine.h"
+
+namespace lenet {
+
+/// \throws Error BadInput, Unsupported: an option that this engine has not.
+void require_onnxruntime_options(const Config& config);
+
+/// \throws Error Unsupported, also in a build without this engine; BadModel; as load_onnxruntime.
+std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const ModelFiles& files);
+
+}  // namespace lenet

@@ -1,0 +1,22 @@
+/// \file
+/// What the engine paddle can do, and how to get it. It is in a plug-in: see plugin.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "engines/engine.h"
+
+namespace lenet {
+
+/// \throws Error BadInput, Unsupported.
+void require_paddle_options(const Config& config);
+
+/// \throws Error Unsupported: not of this model; as load_paddle_plugin and the plug-in do.
+std::unique_ptr<Engine> create_paddle_engine(const Config& config, const ModelFiles& files);
+
+/// The fastest by measurement.
+Accelerator choose_paddle_accelerator(const Config& config, const ModelFiles& files,
+                                      std::int64_t images);
+
+}  // namespace lenet

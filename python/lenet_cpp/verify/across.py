@@ -1,0 +1,415 @@
+"""The same weights and images through every framework at hand, and whether all answer the same.
+
+The weights are those of an exported model, read out of its files. For a network that PyTorch has
+too they are given to it (:func:`lenet_cpp.interchange.torch_state.torch_state`), and exported from
+there to ONNX and, where its environment has been made, to Caffe2. A way that cannot take part says
+why.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lenet_cpp import models
+from lenet_cpp.checkpoint import StateMismatch
+from lenet_cpp.engines.checked_model import check_model
+from lenet_cpp.engines.loading import is_registered
+from lenet_cpp.errors import Unsupported
+from lenet_cpp.manifest import has_manifest, read_manifest
+from lenet_cpp.tolerance import TOLERANCE
+from lenet_cpp.verify.comparison import Comparison, compare
+from lenet_cpp.verify.files import ExportedModel, find_models, gives_probabilities
+from lenet_cpp.verify.routes import (
+    Case,
+    run_dygraph,
+    run_lenet_cpp,
+    run_paddle_inference,
+    run_program,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import paddle
+    import torch
+    from numpy.typing import NDArray
+
+    from lenet_cpp.models import ModelSpec
+
+    Outputs = NDArray[np.float32]
+
+__all__ = ["ROUTES", "Across", "across"]
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Across:
+    """What :func:`across` found.
+
+    Attributes:
+        model_dir: The exported model.
+        images: How many.
+        routes: The ways that took part.
+        pairs: Every two of them, compared.
+        unavailable: A way that could not take part to why.
+        correct: Way to correct predictions; empty without labels.
+        tolerance: How far outputs may lie apart.
+    """
+
+    model_dir: Path
+    images: int
+    routes: tuple[str, ...]
+    pairs: tuple[Comparison, ...]
+    unavailable: dict[str, str]
+    correct: dict[str, int]
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every pair agrees."""
+        return all(pair.agrees for pair in self.pairs)
+
+    @property
+    def largest_difference(self) -> float:
+        """Of all pairs."""
+        return max((pair.largest_difference for pair in self.pairs), default=0.0)
+
+    @property
+    def equal_predictions(self) -> int:
+        """The fewest images that a pair puts into the same class."""
+        return min((pair.equal_predictions for pair in self.pairs), default=self.images)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as values that JSON takes; differences that are not finite as None."""
+
+        def finite(value: float) -> float | None:
+            return value if np.isfinite(value) else None
+
+        return {
+            "agrees": self.agrees,
+            "images": self.images,
+            "routes": list(self.routes),
+            "equal_predictions": self.equal_predictions,
+            "largest_difference": finite(self.largest_difference),
+            "tolerance": self.tolerance,
+            "correct": self.correct,
+            "pairs": [
+                {
+                    "routes": [pair.first, pair.second],
+                    "largest_difference": finite(pair.largest_difference),
+                    "equal_predictions": pair.equal_predictions,
+                    "verdict": pair.verdict,
+                }
+                for pair in self.pairs
+            ],
+            "unavailable": self.unavailable,
+        }
+
+
+@dataclass
+class _Context:
+    """What the routes run, made once and shared."""
+
+    model: ExportedModel
+    images: NDArray[np.float32]
+    program: Path
+    threads: int
+    work: Path
+    spec: ModelSpec | None
+    torch_params: Path | None
+    made: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def case(self) -> Case:
+        """The model as it is, without an accelerator."""
+        return Case(self.model, "plain", _BATCH, self.threads)
+
+    def softmax(self) -> bool:
+        """Whether the exported model ends in a softmax, which the network itself lacks."""
+        return bool(self.once("softmax", lambda: gives_probabilities(self.model)))
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Make something that several routes need; or raise again why it cannot be made."""
+        if name not in self.made:
+            try:
+                self.made[name] = make()
+            except Unsupported as error:
+                self.made[name] = error
+        if isinstance(self.made[name], Unsupported):
+            raise self.made[name]
+        return self.made[name]
+
+    def layer(self) -> paddle.nn.Layer:
+        """The network in Paddle with the exported model's own weights."""
+        return self.once("layer", self._layer)
+
+    def _layer(self) -> paddle.nn.Layer:
+        from lenet_cpp.formats import Source
+        from lenet_cpp.formats.state import build_layer, load_state
+
+        if self.spec is None:
+            raise Unsupported("it is not known which network this is: name it with --model")
+        checked = check_model(self.model.program, self.model.params)
+        classes = self._classes()
+        layer = build_layer(self.spec, classes, checked.input_shape[-1])
+        source = Source(self.model.format, self.model.program, self.model.params)
+        try:
+            load_state(source, checked, layer)
+        except StateMismatch as error:
+            raise Unsupported(
+                f"the weights have other names than in {self.spec.name}, as after an import from"
+                " ONNX"
+            ) from error
+        return layer
+
+    def _classes(self) -> int:
+        from lenet_cpp.predictor import Predictor
+
+        with Predictor(self.model.program, self.model.params, accelerator="plain") as predictor:
+            return int(predictor.output_spec.shape[-1])
+
+    def torch_name(self) -> str:
+        """What PyTorch's network of this kind is called."""
+        from lenet_cpp import torch_models
+
+        torch_models.require_torch()
+        if self.spec is None:
+            raise Unsupported("it is not known which network this is: name it with --model")
+        for network in torch_models.NETWORKS.values():
+            if network.paddle == self.spec.name:
+                return network.name
+        known = ", ".join(network.paddle for network in torch_models.NETWORKS.values())
+        raise Unsupported(f"there is no {self.spec.name} in PyTorch here, only {known}")
+
+    def net(self) -> torch.nn.Module:
+        """The network in PyTorch, with the same weights or those of the file that was named."""
+        return self.once("net", self._net)
+
+    def _net(self) -> torch.nn.Module:
+        from lenet_cpp import torch_models
+
+        name = self.torch_name()
+        import torch
+
+        if self.torch_params is not None:
+            state = torch_models.load_state(self.torch_params)
+        else:
+            from lenet_cpp.interchange.torch_state import torch_state
+
+            arrays = {key: value.numpy() for key, value in self.layer().state_dict().items()}
+            state = {
+                key: torch.from_numpy(value.copy())
+                for key, value in torch_state(arrays, name).items()
+            }
+        net = torch_models.create_network(name, self._classes())
+        _load_torch(net, state)
+        net.eval()
+        return net
+
+
+def _load_torch(net: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Load a state, which may lack PyTorch's counters of batches."""
+    counters = {key: value for key, value in net.state_dict().items() if key not in state}
+    kept = {key: value for key, value in counters.items() if key.endswith("num_batches_tracked")}
+    net.load_state_dict({**kept, **state})
+
+
+def across(
+    model_dir: Path,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64] | None = None,
+    *,
+    program: Path,
+    torch_params: Path | None = None,
+    formats: Sequence[str] | None = None,
+    threads: int = 1,
+    spec: ModelSpec | None = None,
+    tolerance: float = TOLERANCE,
+    progress: bool = False,
+) -> Across:
+    """Run the same images through every framework, and compare every two.
+
+    Args:
+        model_dir: Folder of the exported model.
+        images: float32 [N, channels, height, width], at least one image.
+        labels: int64 [N], to measure the accuracy of each.
+        program: The C++ program.
+        torch_params: A file of PyTorch parameters for PyTorch's part, such as the one that the
+            model was imported from; the exported model's weights when None.
+        formats: As for :func:`lenet_cpp.verify.find_models`; the first is taken.
+        threads: CPU threads of a run.
+        spec: The network, when no manifest beside the model names it.
+        tolerance: How far outputs may lie apart.
+        progress: Whether to show a progress bar on a terminal.
+
+    Raises:
+        FileNotFound: A file is missing.
+        BadModel: The model or the parameters are damaged, or do not fit each other.
+        BackendFailure: A way failed; or wrote an ONNX file that computes something else.
+    """
+    model = find_models(model_dir, formats)[0]
+    outputs: dict[str, Outputs] = {}
+    unavailable: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
+        network = spec or _network(model)
+        context = _Context(model, images, program, threads, Path(folder), network, torch_params)
+        bar = tqdm(ROUTES.items(), desc="across", unit="way", disable=None if progress else True)
+        for name, route in bar:
+            bar.set_postfix_str(name)
+            try:
+                outputs[name] = route(context)
+            except Unsupported as error:
+                unavailable[name] = str(error)
+    return Across(
+        model_dir,
+        len(images),
+        tuple(outputs),
+        tuple(
+            compare(outputs[a], outputs[b], names=(a, b), tolerance=tolerance)
+            for a, b in combinations(outputs, 2)
+        ),
+        unavailable,
+        {}
+        if labels is None
+        else {name: int((each.argmax(axis=1) == labels).sum()) for name, each in outputs.items()},
+        tolerance,
+    )
+
+
+def _network(model: ExportedModel) -> ModelSpec | None:
+    folder = model.program.parent
+    topology = read_manifest(folder).topology if has_manifest(folder) else None
+    return models.get(topology) if topology and is_registered(topology) else None
+
+
+def _batches(images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    return [images[begin : begin + _BATCH] for begin in range(0, len(images), _BATCH)]
+
+
+def _softmax(context: _Context, logits: Outputs) -> Outputs:
+    """Do what the exported model does after the network."""
+    if not context.softmax():
+        return logits
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: Outputs = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return result
+
+
+def _torch(context: _Context) -> Outputs:
+    import torch
+
+    net = context.net()
+    with torch.inference_mode():
+        rows = [net(torch.from_numpy(batch)).numpy() for batch in _batches(context.images)]
+    return _softmax(context, np.concatenate(rows))
+
+
+def _torch_onnx(context: _Context) -> Outputs:
+    from lenet_cpp.interchange.onnx_export import export_torch
+
+    path = context.work / "torch.onnx"
+    export_torch(context.net(), context.images.shape[1:], path)
+    return _softmax(context, _onnxruntime(context, path))
+
+
+def _onnxruntime(context: _Context, path: Path) -> Outputs:
+    from lenet_cpp.interchange.onnx_files import OnnxSession
+
+    session = OnnxSession(path, threads=context.threads)
+    return np.concatenate([session.run(batch)[0] for batch in _batches(context.images)])
+
+
+def _dygraph(context: _Context) -> Outputs:
+    return _softmax(context, run_dygraph(context.layer(), context.images, _BATCH))
+
+
+def _paddle_inference(context: _Context) -> Outputs:
+    return run_paddle_inference(context.case, context.images)
+
+
+def _paddle_onnx_file(context: _Context) -> Path:
+    from lenet_cpp.interchange.onnx_export import export_paddle
+
+    path = context.work / "paddle.onnx"
+    export_paddle(context.model.program, context.model.combined_params, path)
+    return path
+
+
+def _paddle_onnx(context: _Context) -> Outputs:
+    path = context.once("paddle.onnx", lambda: _paddle_onnx_file(context))
+    return _onnxruntime(context, path)
+
+
+def _openvino(context: _Context) -> Outputs:
+    from lenet_cpp.interchange.onnx_files import require
+
+    require("openvino", extra="bench")
+    from openvino import Core
+
+    core = Core()
+    if context.model.takes_openvino:
+        network = core.read_model(context.model.program, context.model.params)
+    else:
+        network = core.read_model(context.once("paddle.onnx", lambda: _paddle_onnx_file(context)))
+    compiled = core.compile_model(
+        network,
+        "CPU",
+        {"INFERENCE_NUM_THREADS": context.threads, "INFERENCE_PRECISION_HINT": "f32"},
+    )
+    return np.concatenate([compiled([batch])[0] for batch in _batches(context.images)])
+
+
+def _program(context: _Context) -> Outputs:
+    return run_program(context.program, context.case, context.images)
+
+
+def _program_onnx(context: _Context) -> Outputs:
+    """The C++ program's other engine, which runs the ONNX file itself."""
+    path = context.once("paddle.onnx", lambda: _paddle_onnx_file(context))
+    case = Case(ExportedModel("onnx", path, None), "auto", _BATCH, context.threads)
+    return run_program(context.program, case, context.images)
+
+
+def _lenet_cpp(context: _Context) -> Outputs:
+    return run_lenet_cpp(context.case, context.images)
+
+
+def _caffe2(context: _Context) -> Outputs:
+    """Caffe2 with the nets that PyTorch's ONNX became, in its own environment."""
+    from lenet_cpp.interchange import caffe2_environment, caffe2_roundtrip
+
+    caffe2_environment.require_environment()
+    from lenet_cpp import torch_models
+
+    name, net = context.torch_name(), context.net()
+    wanted = caffe2_roundtrip.IMAGE_SHAPES[name]
+    if context.images.shape[1:] != wanted:
+        raise Unsupported(f"the nets are made for images {list(wanted)} only")
+    params, folder = context.work / "net.prm", context.work / "caffe2"
+    torch_models.save_state(net, params)
+    caffe2_roundtrip.round_trip(name, context.images[:1], folder, params=params)
+    nets = folder / "init_net.pb", folder / "predict_net.pb"
+    return _softmax(context, caffe2_environment.run_nets(*nets, context.images, batch_size=1))
+
+
+ROUTES: dict[str, Callable[[_Context], Outputs]] = {
+    "torch": _torch,
+    "torch's ONNX in onnxruntime": _torch_onnx,
+    "Paddle dygraph": _dygraph,
+    "paddle.inference": _paddle_inference,
+    "Paddle's ONNX in onnxruntime": _paddle_onnx,
+    "OpenVINO": _openvino,
+    "C++ program": _program,
+    "C++ program, onnxruntime": _program_onnx,
+    "lenet_cpp": _lenet_cpp,
+    "Caffe2": _caffe2,
+}
+"""The ways, in the order of the table; each raises Unsupported when it cannot take part."""

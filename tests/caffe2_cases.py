@@ -1,0 +1,383 @@
+"""Small nets of Caffe2's, each with what it computes, written in NumPy from the definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenet_cpp.interchange import caffe2_files
+from lenet_cpp.tolerance import allowed_difference
+
+__all__ = [
+    "CASES",
+    "B",
+    "Case",
+    "W",
+    "assert_close",
+    "fill",
+    "net_bytes",
+    "op",
+    "run_onnx",
+    "small_nets",
+    "write_nets",
+]
+
+Array = np.ndarray
+
+
+def op(kind: str, inputs: Sequence[str], outputs: Sequence[str], **arguments: Any) -> Any:
+    """One operator; an argument is an int, float, text, or a list of ints or floats."""
+    made = caffe2_files.messages()["OperatorDef"](type=kind, input=inputs, output=outputs)
+    for name, value in arguments.items():
+        argument = made.arg.add(name=name)
+        if isinstance(value, bool | int):
+            argument.i = int(value)
+        elif isinstance(value, float):
+            argument.f = value
+        elif isinstance(value, str):
+            argument.s = value.encode()
+        elif all(isinstance(entry, int) for entry in value):
+            argument.ints.extend(value)
+        else:
+            argument.floats.extend(value)
+    return made
+
+
+def fill(name: str, array: Array) -> Any:
+    kinds = {"f": "GivenTensorFill", "i": "GivenTensorInt64Fill"}
+    made = op(kinds[array.dtype.kind], [], [name], shape=list(array.shape))
+    values = made.arg.add(name="values")
+    (values.floats if array.dtype.kind == "f" else values.ints).extend(array.ravel().tolist())
+    return made
+
+
+def net_bytes(
+    operators: Sequence[Any], inputs: Sequence[str] = (), outputs: Sequence[str] = (), **more: Any
+) -> bytes:
+    kind = caffe2_files.messages()["NetDef"]
+    made = kind(op=operators, external_input=inputs, external_output=outputs, **more)
+    return made.SerializeToString()
+
+
+def write_nets(
+    folder: Path, operators: Sequence[Any], params: dict[str, Array], output: str = "y"
+) -> tuple[Path, Path]:
+    """Write the two nets; the input is ``x``."""
+    init, predict = folder / "init_net.pb", folder / "predict_net.pb"
+    fills = [fill("nobody's", np.zeros(1, np.float32)), *(fill(*p) for p in params.items())]
+    init.write_bytes(net_bytes(fills, (), list(params)))
+    predict.write_bytes(net_bytes(operators, ["x", *params], [output], name="case"))
+    return init, predict
+
+
+@dataclass(frozen=True)
+class Case:
+    operators: list[Any]
+    expected: Callable[..., Array]
+    """Takes x and the parameters by name."""
+    params: dict[str, Array] = field(default_factory=dict)
+    shape: tuple[int, ...] = (3, 4, 9, 7)
+
+    def inputs(self) -> Array:
+        return np.random.default_rng(7).normal(0, 1, self.shape).astype(np.float32)
+
+
+_RANDOM = np.random.default_rng(3)
+
+
+def _draw(*shape: int) -> Array:
+    return _RANDOM.normal(0, 1, shape).astype(np.float32)
+
+
+def _positive(*shape: int) -> Array:
+    return _RANDOM.uniform(0.5, 1.5, shape).astype(np.float32)
+
+
+def _patches(
+    x: Array,
+    kernel: tuple[int, int],
+    strides: tuple[int, int] = (1, 1),
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0),
+    dilations: tuple[int, int] = (1, 1),
+    outside: float = 0.0,
+) -> Array:
+    """What the window sees at each place: [N, C, rows, columns, kernel...], in float64."""
+    top, left, bottom, right = pads
+    x = np.pad(
+        x.astype(np.float64),
+        ((0, 0), (0, 0), (top, bottom), (left, right)),
+        constant_values=outside,
+    )
+    covered = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
+    starts = [
+        range(0, side - c + 1, s) for side, c, s in zip(x.shape[2:], covered, strides, strict=True)
+    ]
+    (rows, columns), (down, across) = covered, dilations
+    found = [
+        [x[:, :, i : i + rows : down, j : j + columns : across] for j in starts[1]]
+        for i in starts[0]
+    ]
+    return np.moveaxis(np.array(found), (0, 1), (2, 3))
+
+
+def _conv(x: Array, w: Array, b: Array | None = None, group: int = 1, **window: Any) -> Array:
+    seen = _patches(x, w.shape[2:], **window)
+    parts = []
+    for inputs, filters in zip(np.split(seen, group, 1), np.split(w, group), strict=True):
+        parts.append(np.einsum("nchwij,ocij->nohw", inputs, filters.astype(np.float64)))
+    y = np.concatenate(parts, 1)
+    return y if b is None else y + b[:, None, None]
+
+
+def _max(x: Array, kernel: tuple[int, int], **window: Any) -> Array:
+    return _patches(x, kernel, outside=-np.inf, **window).max((-1, -2))
+
+
+def _mean(x: Array, kernel: tuple[int, int], **window: Any) -> Array:
+    """Over what is inside the image."""
+    return np.nanmean(_patches(x, kernel, outside=np.nan, **window), (-1, -2))
+
+
+def _bn(x: Array, scale: Array, bias: Array, mean: Array, var: Array, epsilon: float) -> Array:
+    scale, bias, mean, var = (a[:, None, None].astype(np.float64) for a in (scale, bias, mean, var))
+    return (x - mean) / np.sqrt(var + epsilon) * scale + bias
+
+
+def _lrn(x: Array, size: int, alpha: float, beta: float, bias: float) -> Array:
+    squares = np.pad(x.astype(np.float64) ** 2, ((0, 0), (size // 2,) * 2, (0, 0), (0, 0)))
+    sums = sum(squares[:, i : i + x.shape[1]] for i in range(size))
+    return x / (bias + alpha / size * sums) ** beta
+
+
+def _softmax(x: Array) -> Array:
+    flat = x.reshape(len(x), -1).astype(np.float64)
+    powers = np.exp(flat - flat.max(1, keepdims=True))
+    return (powers / powers.sum(1, keepdims=True)).reshape(x.shape)
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape(len(x), -1).astype(np.float64)
+
+
+def _one(kind: str, more: Sequence[str] = (), **arguments: Any) -> list[Any]:
+    return [op(kind, ["x", *more], ["y"], **arguments)]
+
+
+_FILTERS = {"w": _draw(6, 4, 3, 3), "b": _draw(6)}
+_LINEAR = {"w": _draw(5, 4 * 9 * 7), "b": _draw(5)}
+_CHANNELS = {"s": _positive(4), "b": _draw(4), "m": _draw(4), "v": _positive(4)}
+
+CASES: dict[str, Case] = {
+    "conv": Case(
+        _one("Conv", ["w", "b"], kernel=3, pad=1, stride=2),
+        lambda x, w, b: _conv(x, w, b, strides=(2, 2), pads=(1, 1, 1, 1)),
+        _FILTERS,
+    ),
+    "conv with lists": Case(
+        _one("Conv", ["w", "b"], kernels=[3, 3], pads=[1, 0, 2, 1], strides=[2, 1],
+             dilations=[1, 2], order="NCHW"),
+        lambda x, w, b: _conv(x, w, b, strides=(2, 1), pads=(1, 0, 2, 1), dilations=(1, 2)),
+        _FILTERS,
+    ),
+    "conv by names": Case(
+        _one("Conv", ["w"], kernel_h=2, kernel_w=3, stride_h=1, stride_w=2, pad_t=0, pad_l=1,
+             pad_b=1, pad_r=0, dilation_h=1, dilation_w=1),
+        lambda x, w: _conv(x, w, strides=(1, 2), pads=(0, 1, 1, 0)),
+        {"w": _draw(2, 4, 2, 3)},
+    ),
+    "conv in groups": Case(
+        _one("Conv", ["w", "b"], kernel=3, group=2),
+        lambda x, w, b: _conv(x, w, b, group=2),
+        {"w": _draw(6, 2, 3, 3), "b": _draw(6)},
+    ),
+    "conv valid": Case(
+        _one("Conv", ["w", "b"], kernel=3, legacy_pad=1), lambda x, w, b: _conv(x, w, b), _FILTERS
+    ),
+    "conv same, even kernel": Case(
+        _one("Conv", ["w"], kernel=4, legacy_pad=2),
+        lambda x, w: _conv(x, w, pads=(1, 1, 2, 2)),
+        {"w": _draw(2, 4, 4, 4)},
+    ),
+    "conv same with strides": Case(  # 9 rows to 5: 2 * 4 + 4 - 9 = 3 more; 7 columns to 4: 3 more
+        _one("Conv", ["w"], kernel=4, stride=2, legacy_pad=2),
+        lambda x, w: _conv(x, w, strides=(2, 2), pads=(1, 1, 2, 2)),
+        {"w": _draw(2, 4, 4, 4)},
+    ),
+    "max pool": Case(
+        _one("MaxPool", kernel=3, stride=2, pad=1),
+        lambda x: _max(x, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1)),
+        shape=(3, 4, 8, 7),
+    ),
+    "max pool as in Caffe": Case(  # rounded up: the last window sticks out
+        _one("MaxPool", kernel=3, stride=2, legacy_pad=3),
+        lambda x: _max(x, (3, 3), strides=(2, 2), pads=(0, 0, 1, 0)),
+        shape=(3, 4, 8, 7),
+    ),
+    "max pool as in Caffe, stride 1": Case(
+        _one("MaxPool", kernel=3, stride=1, pad=1, legacy_pad=3),
+        lambda x: _max(x, (3, 3), pads=(1, 1, 1, 1)),
+    ),
+    "average pool": Case(
+        _one("AveragePool", kernel=3, stride=2, pad=1),
+        lambda x: _mean(x, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1)),
+        shape=(3, 4, 8, 7),
+    ),
+    "average pool with the padding": Case(
+        _one("AveragePool", kernel=3, pad=1, count_include_pad=1),
+        lambda x: _patches(x, (3, 3), pads=(1, 1, 1, 1)).mean((-1, -2)),
+    ),
+    "average pool as in Caffe": Case(
+        _one("AveragePool", kernel=3, stride=2, legacy_pad=3),
+        lambda x: _mean(x, (3, 3), strides=(2, 2), pads=(0, 0, 1, 0)),
+        shape=(3, 4, 8, 7),
+    ),
+    "average pool, same": Case(
+        _one("AveragePool", kernel=2, stride=2, legacy_pad=2),
+        lambda x: _mean(x, (2, 2), strides=(2, 2), pads=(0, 0, 1, 1)),
+    ),
+    "global average pool": Case(
+        _one("AveragePool", global_pooling=1), lambda x: x.mean((2, 3), keepdims=True)
+    ),
+    "global max pool": Case(
+        _one("MaxPool", global_pooling=1), lambda x: x.max((2, 3), keepdims=True)
+    ),
+    "relu, in place": Case(
+        [op("Copy", ["x"], ["y"]), op("Relu", ["y"], ["y"])], lambda x: np.maximum(x, 0)
+    ),
+    "leaky relu": Case(_one("LeakyRelu", alpha=0.2), lambda x: np.where(x > 0, x, 0.2 * x)),
+    "elu": Case(_one("Elu", alpha=0.5), lambda x: np.where(x > 0, x, 0.5 * np.expm1(x))),
+    "prelu": Case(
+        _one("PRelu", ["s"]), lambda x, s: np.where(x > 0, x, s[:, None, None] * x), {"s": _draw(4)}
+    ),
+    "sigmoid": Case(_one("Sigmoid"), lambda x: 1 / (1 + np.exp(-x))),
+    "tanh": Case(_one("Tanh"), np.tanh),
+    "clip": Case(_one("Clip", min=0.0, max=0.5), lambda x: x.clip(0, 0.5)),
+    "lrn": Case(
+        [op("LRN", ["x"], ["y", "scale"], size=3, alpha=0.3, beta=0.75, bias=2.0)],
+        lambda x: _lrn(x, 3, 0.3, 0.75, 2.0),
+    ),
+    "batch norm": Case(
+        _one("SpatialBN", ["s", "b", "m", "v"], is_test=1, epsilon=0.01),
+        lambda x, s, b, m, v: _bn(x, s, b, m, v, 0.01),
+        _CHANNELS,
+    ),
+    "affine channel": Case(
+        _one("AffineChannel", ["s", "b"]),
+        lambda x, s, b: x * s[:, None, None] + b[:, None, None],
+        {"s": _draw(4), "b": _draw(4)},
+    ),
+    "fully connected": Case(_one("FC", ["w", "b"]), lambda x, w, b: _rows(x) @ w.T + b, _LINEAR),
+    "fully connected, weights as filters": Case(
+        _one("FC", ["w", "b"]),
+        lambda x, w, b: _rows(x) @ w.reshape(5, -1).T + b,
+        {"w": _draw(5, 4, 9, 7), "b": _draw(5)},
+    ),
+    "fully connected, transposed": Case(
+        _one("FCTransposed", ["w", "b"]),
+        lambda x, w, b: _rows(x) @ w + b,
+        {"w": _draw(252, 5), "b": _draw(5)},
+    ),
+    "flatten": Case(_one("Flatten"), lambda x: x.reshape(3, -1)),
+    "reshape": Case(
+        [op("Reshape", ["x"], ["y", "old"], shape=[0, -1, 7])], lambda x: x.reshape(3, -1, 7)
+    ),
+    "reshape by a blob": Case(
+        [op("Reshape", ["x", "s"], ["y", "old"])],
+        lambda x, **_: x.reshape(3, 12, 21),
+        {"s": np.array([-1, 12, 21])},
+    ),
+    "softmax": Case(_one("Softmax"), _softmax),
+    "concat": Case(
+        [
+            op("Relu", ["x"], ["a"]),
+            op("Conv", ["x", "w"], ["c"], kernel=1),
+            op("Concat", ["a", "c"], ["y", "lengths"], order="NCHW"),
+        ],
+        lambda x, w: np.concatenate([np.maximum(x, 0), _conv(x, w)], 1),
+        {"w": _draw(2, 4, 1, 1)},
+    ),
+    "concat on an axis": Case(
+        [op("Relu", ["x"], ["a"]), op("Concat", ["a", "x"], ["y", "lengths"], axis=-1)],
+        lambda x: np.concatenate([np.maximum(x, 0), x], -1),
+    ),
+    "sum": Case(
+        [op("Relu", ["x"], ["a"]), op("Tanh", ["x"], ["t"]), op("Sum", ["x", "a", "t"], ["x1"]),
+         op("Sum", ["x1"], ["y"])],
+        lambda x: x + np.maximum(x, 0) + np.tanh(x),
+    ),
+    "add with an axis": Case(
+        _one("Add", ["b"], broadcast=1, axis=1), lambda x, b: x + b[:, None, None], {"b": _draw(4)}
+    ),
+    "multiply with the last axes": Case(
+        _one("Mul", ["b"], broadcast=1), lambda x, b: x * b, {"b": _draw(9, 7)}
+    ),
+    "subtract": Case([op("Relu", ["x"], ["a"]), op("Sub", ["a", "x"], ["y"])], lambda x:
+                     np.maximum(x, 0) - x),
+    "divide": Case(_one("Div", ["b"]), lambda x, b: x / b, {"b": _positive(4, 1, 1)}),
+    "dropout": Case(
+        [op("Dropout", ["x"], ["d", "mask"], is_test=1, ratio=0.5), op("Relu", ["d"], ["y"])],
+        lambda x: np.maximum(x, 0),
+    ),
+    "mean": Case(
+        _one("ReduceMean", axes=[2, 3], keepdims=0), lambda x: x.astype(np.float64).mean((2, 3))
+    ),
+    "mean and squeeze": Case(
+        [op("ReduceMean", ["x"], ["m"], axes=[2, 3]), op("Squeeze", ["m"], ["y"], dims=[2, 3])],
+        lambda x: x.astype(np.float64).mean((2, 3)),
+    ),
+    "a blob written again": Case(
+        [
+            op("Relu", ["x"], ["a"]),
+            op("Sum", ["x", "a"], ["x"]),
+            op("Copy", ["a"], ["b"]),
+            op("Tanh", ["a"], ["a"]),
+            op("Sum", ["a", "b"], ["a"]),
+            op("Sum", ["a", "x"], ["y"]),
+        ],
+        lambda x: np.tanh(np.maximum(x, 0)) + 2 * np.maximum(x, 0) + x,
+    ),
+    "filled with a constant": Case(
+        [op("ConstantFill", [], ["c"], shape=[4, 1, 1], value=0.25), op("Mul", ["x", "c"], ["y"])],
+        lambda x: x * 0.25,
+    ),
+}  # fmt: skip
+
+W = np.random.default_rng(0).normal(0, 1, (6, 4, 3, 3)).astype(np.float32)
+B = np.random.default_rng(1).normal(0, 1, 6).astype(np.float32)
+
+
+def run_onnx(model: Any, x: Array) -> Array:
+    """The output of a model of ONNX."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+def assert_close(found: Array, expected: Array) -> None:
+    assert found.shape == expected.shape
+    assert (np.abs(found - expected) <= allowed_difference(expected)).all()
+
+
+def small_nets(folder: Path) -> tuple[Path, Path]:
+    """A convolution, pooling and a linear layer, for images of 8 x 8."""
+    params = {
+        "w": W,
+        "b": B,
+        "fc_w": np.random.default_rng(2).normal(0, 0.1, (3, 54)).astype(np.float32),
+        "fc_b": np.zeros(3, np.float32),
+    }
+    operators = [
+        op("Conv", ["x", "w", "b"], ["c"], kernel=3),
+        op("Relu", ["c"], ["c"]),
+        op("MaxPool", ["c"], ["p"], kernel=2, stride=2),
+        op("FC", ["p", "fc_w", "fc_b"], ["s"]),
+        op("Softmax", ["s"], ["y"]),
+    ]
+    return write_nets(folder, operators, params)
