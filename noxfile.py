@@ -3,6 +3,7 @@
     pip install nox && nox            all that can be run here; docs/compatibility.md has a table
     nox -s "parity(paddle='3.1.1')"   one version of PaddlePaddle
     nox -s paddleclas                 the same networks as PaddleClas's?
+    nox -s paddleslim                 does quantization by PaddleSlim itself work?
 
 For each interpreter that is found the wheel is built once, against the newest supported
 PaddlePaddle, and then used with each version below. The C++ program in build/ is the one that
@@ -65,3 +66,15 @@ def paddleclas(session: nox.Session) -> None:
     session.run(ours, script, "ours", folder, env=quiet, external=True)
     session.run("python", script, "theirs", folder, env=quiet)
     session.run(ours, script, "judge", folder, env=quiet, external=True)
+
+
+@nox.session(venv_backend="none")
+def paddleslim(session: nox.Session) -> None:
+    """Quantize by PaddleSlim 2.6.0, whose environment is made in the user's cache folder.
+
+    Ours is the interpreter that runs nox, or the one named after ``--``; it needs lenet_cpp and
+    pytest installed.
+    """
+    ours = session.posargs[0] if session.posargs else sys.executable
+    environment = {"LENET_TEST_PADDLESLIM": "1", "GLOG_minloglevel": "2"}
+    session.run(ours, "-m", "pytest", "-q", "-rs", "tests/test_paddleslim.py", env=environment)

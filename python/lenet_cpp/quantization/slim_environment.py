@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lenet_cpp.quantization.child import Report
 
-__all__ = ["PADDLESLIM", "environment_python", "requirements"]
+__all__ = ["PADDLESLIM", "environment_python", "is_made", "requirements"]
 
 PADDLESLIM = "2.6.0"
 _TIMEOUT_SECONDS = 1800
@@ -47,6 +47,23 @@ def requirements() -> tuple[str, ...]:
     )
 
 
+def is_made() -> bool:
+    """Whether there is an environment already.
+
+    Raises:
+        Unsupported: As :func:`requirements`.
+    """
+    folder = _folder(requirements())
+    return (folder / "ready").is_file() and (folder / "bin" / "python").exists()
+
+
+def _folder(wanted: tuple[str, ...]) -> Path:
+    from lenet_cpp.models.weights import cache_folder
+
+    key = hashlib.sha256("\n".join([*wanted, sys.version, sys.prefix]).encode()).hexdigest()[:12]
+    return cache_folder().parent / f"paddleslim-{PADDLESLIM}-{key}"
+
+
 def environment_python(*, report: Report | None = None, python: str | None = None) -> Path:
     """Return the interpreter of the environment; make the environment if there is none.
 
@@ -58,13 +75,10 @@ def environment_python(*, report: Report | None = None, python: str | None = Non
         BackendFailure: It cannot be made: no network, no space; says what pip said last.
         Unsupported: Paddle was not installed by pip.
     """
-    from lenet_cpp.models.weights import cache_folder
-
     wanted = requirements()
-    key = hashlib.sha256("\n".join([*wanted, sys.version, sys.prefix]).encode()).hexdigest()[:12]
-    folder = cache_folder().parent / f"paddleslim-{PADDLESLIM}-{key}"
+    folder = _folder(wanted)
     found = folder / "bin" / "python"
-    if (folder / "ready").is_file() and found.exists():
+    if is_made():
         return found
     # An environment cannot be moved, so that it is made in place; "ready" says that it is whole.
     shutil.rmtree(folder, ignore_errors=True)
