@@ -4,6 +4,7 @@
     nox -s "parity(paddle='3.1.1')"   one version of PaddlePaddle
     nox -s paddleclas                 the same networks as PaddleClas's?
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
+    nox -s paddleslim                 does quantization by PaddleSlim itself work?
 
 For each interpreter that is found the wheel is built once, against the newest supported
 PaddlePaddle, and then used with each version below. The C++ program in build/ is the one that
@@ -78,4 +79,16 @@ def caffe2(session: nox.Session) -> None:
     """
     ours = session.posargs[0] if session.posargs else sys.executable
     tests = "tests/test_caffe2_roundtrip.py"
-    session.run(ours, "-m", "pytest", "-q", tests, env={"LENET_CPP_TEST_CAFFE2": "1"})
+    session.run(ours, "-m", "pytest", "-q", tests, env={"LENET_TEST_CAFFE2": "1"})
+
+
+@nox.session(python=False)
+def paddleslim(session: nox.Session) -> None:
+    """Quantize by PaddleSlim 2.6.0, whose environment is made in the user's cache folder.
+
+    Ours is the interpreter that runs nox, or the one named after ``--``; it needs lenet_cpp and
+    pytest installed.
+    """
+    ours = session.posargs[0] if session.posargs else sys.executable
+    environment = {"LENET_TEST_PADDLESLIM": "1", "GLOG_minloglevel": "2"}
+    session.run(ours, "-m", "pytest", "-q", "-rs", "tests/test_paddleslim.py", env=environment)

@@ -8,6 +8,8 @@ import contextlib
 import json
 import mmap
 import os
+import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -27,21 +29,28 @@ from lenet_cpp.benchmark import (
     Series,
     Settings,
     choose,
+    contenders,
+    engines,
     memory,
     plots,
+    prepare,
     run_benchmark,
     run_memory,
     worker,
 )
-from lenet_cpp.benchmark.graphs import MULTIPLY_ADDS, read_weights, reference
+from lenet_cpp.benchmark.correctness import assess, read_digits
+from lenet_cpp.benchmark.graphs import MULTIPLY_ADDS, activation_ranges, read_weights, reference
 from lenet_cpp.benchmark.machine import installed_size, package_closure
-from lenet_cpp.benchmark.measure import disagreement, multiply_add_limit, python_door
+from lenet_cpp.benchmark.measure import multiply_add_limit, python_door
 from lenet_cpp.benchmark.memory import summarize_series
 from lenet_cpp.benchmark.memory_worker import batch_sizes
+from lenet_cpp.benchmark.sessions import child_environment
 from lenet_cpp.benchmark.summary import Block, block_of, compare_blocks, percentile, summarize
+from lenet_cpp.benchmark.tables import benchmark_text
 from lenet_cpp.cli import benchmark as cli
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
 from lenet_cpp.verify import Case, find_models, run_paddle_inference
+from snippets import read_snippets
 
 OURS = "lenet_cpp/pdmodel/plain"
 PROGRAM = "program/pdmodel/plain"
@@ -167,6 +176,21 @@ def test_resident_memory_follows_an_allocation():
     assert after["peak"] >= after["resident"]
 
 
+def test_children_import_the_same_package(monkeypatch, tmp_path):
+    """From wherever they run, with a path that is relative to the parent's folder."""
+    (tmp_path / "here" / "lenet_cpp_twin").mkdir(parents=True)
+    (tmp_path / "here" / "lenet_cpp_twin" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"here{os.pathsep}/nowhere")
+    subprocess.run(
+        [sys.executable, "-c", "import lenet_cpp_twin"],
+        env=child_environment(1),
+        cwd="/",
+        check=True,
+        timeout=60,
+    )
+
+
 # The model
 
 
@@ -223,7 +247,6 @@ def test_another_models_parameters_are_refused(tmp_path):
 
 def test_other_engines_give_the_same(model_dir, tmp_path):
     """Those that are installed; the benchmark itself refuses one that departs."""
-    from lenet_cpp.benchmark import engines
     from lenet_cpp.benchmark.graphs import write_onnx
     from lenet_cpp.benchmark.tflite import write_tflite
 
@@ -236,23 +259,22 @@ def test_other_engines_give_the_same(model_dir, tmp_path):
         tflite=str(tmp_path / "lenet.tflite"),
         threads=1,
     )
-    there = [one for one in choose(["onnxruntime", "openvino", "litert"]) if not one.missing()]
-    for contender in there:
+    others = choose(["onnxruntime", "openvino", "litert"], precisions=["fp32"])
+    for contender in (one for one in others if not one.missing()):
         for kind, write in (("onnx", write_onnx), ("tflite", write_tflite)):
             if kind in contender.files:
                 write(weights, tmp_path / f"lenet.{kind}")
         run = getattr(engines, contender.name)(model)
         for count in (1, 9, 2):
-            wrong = disagreement(reference(weights, images[:count]), run(images[:count]), "it")
-            assert wrong is None, f"{contender.name}: {wrong}"
+            expected = reference(weights, images[:count])
+            found = assess(expected, run(images[:count]), np.zeros(count), name=contender.name)
+            assert found.wrong is None, f"{contender.name}: {found.wrong}"
 
 
 @pytest.mark.parametrize(
     "kind", ["pdmodel/plain", "pdmodel/onednn", "pdmodel/openvino", "json/onednn"]
 )
 def test_paddle_inference_is_configured_as_verify_does(model_dir, tmp_path, kind):
-    from lenet_cpp.benchmark import engines
-
     format_, accelerator = kind.split("/")
     (model,) = find_models(model_dir, [format_])
     images = np.random.default_rng(3).random((5, 1, 28, 28), np.float32)
@@ -320,8 +342,17 @@ def test_contenders_are_chosen_by_group_and_pattern():
         "program",
         "lenet_cpp",
     }
-    assert len(choose(["paddle.inference"])) == 5
+    assert len(choose(["paddle.inference"], precisions=["fp32"])) == 5
+    assert {one.name for one in choose(["*/int8"])} == {
+        *(f"{group}/pdmodel/onednn/int8" for group in ("paddle.inference", "program", "lenet_cpp")),
+        *(f"{group}/int8" for group in ("onnxruntime", "openvino", "litert")),
+    }
+    assert choose(["*/int8"]) == choose(None, precisions=["int8"])
     assert choose(None) == list(CONTENDERS)
+    with pytest.raises(BadInput, match="none of these contenders has the precision bf16"):
+        choose(["litert"], precisions=["bf16"])
+    with pytest.raises(BadInput, match="'int4'; choose among fp32, bf16, int8"):
+        choose(None, precisions=["int4"])
     with pytest.raises(BadInput, match="no contender is called 'onnx'"):
         choose(["onnx"])
 
@@ -329,6 +360,355 @@ def test_contenders_are_chosen_by_group_and_pattern():
 def test_one_that_is_not_installed_says_how():
     absent = Contender("absent", "x.py:run", modules=("no_such_module",))
     assert absent.missing() == "no_such_module is not installed: pip install no_such_module"
+
+
+def test_each_reduced_contender_has_a_float_one():
+    names = {one.name for one in CONTENDERS}
+    for one in CONTENDERS:
+        assert (one.precision == "fp32") == (one.float_name is None)
+        if one.float_name is not None:
+            assert one.name == f"{one.float_name}/{one.precision}"
+            assert one.float_name in names
+
+
+def test_bf16_needs_the_processors_instructions(monkeypatch):
+    flags = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"}
+    bf16 = choose(["lenet_cpp"], precisions=["bf16"])
+    assert len(bf16) == 2
+    for lacking in flags:
+        monkeypatch.setattr(contenders, "_processor_flags", lambda has=flags - {lacking}: has)
+        assert {one.missing() for one in bf16} == {
+            f"this processor has no {lacking}: bf16 would be imitated, more slowly than float32"
+        }
+    monkeypatch.setattr(contenders, "_processor_flags", lambda: flags)
+    assert {one.missing() for one in bf16} == {None}
+
+
+# int8 and bf16
+
+
+@pytest.fixture(scope="module")
+def prepared(model_dir, program, tmp_path_factory):
+    """The int8 models of all engines that are there, made from the bundled model."""
+    found = prepare.prepare(
+        choose(["*/int8"]),
+        model_dir=model_dir,
+        quantized_model_dir=None,
+        program=program,
+        images=read_digits((1,)).images,
+        folder=tmp_path_factory.mktemp("int8"),
+        progress=False,
+    )
+    assert found.refused == {}
+    return found
+
+
+def engine_model(prepared, kind, precision, folder) -> engines.Model:
+    """What the factory of a contender gets."""
+    program, params = prepared.files.exported[kind]
+    return engines.Model(
+        program=str(program),
+        params=str(params),
+        accelerator="onednn",
+        precision=precision,
+        threads=1,
+        cache=str(folder),
+        **{name.partition("_")[0]: str(path) for name, path in prepared.files.others.items()},
+    )
+
+
+def skip_without(name: str) -> None:
+    reason = next(one for one in CONTENDERS if one.name == name).missing()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+PRIMITIVE = re.compile(
+    r"onednn_verbose,(?:v1,)?(?:primitive,)?exec,cpu,(?:convolution|inner_product|matmul),"
+    r"[^,]*,[^,]*,src[_:](\w+?):\S* wei[_:](\w+?):"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "weights"),
+    [
+        ("quantized", "int8", ["s8"] * 5),
+        # Paddle leaves the first convolution of a .pdmodel in float32.
+        ("pdmodel", "bf16", ["f32", *["bf16"] * 4]),
+        ("json", "bf16", ["bf16"] * 5),
+    ],
+)
+def test_paddle_computes_in_that_precision(prepared, tmp_path, kind, precision, weights):
+    """By oneDNN's own record."""
+    if precision == "bf16":
+        skip_without("paddle.inference/pdmodel/onednn/bf16")
+    model = engine_model(prepared, kind, precision, tmp_path)
+    code = (
+        "import sys, json, numpy; from lenet_cpp.benchmark import engines;"
+        "engines.paddle_inference(json.loads(sys.argv[1]))(numpy.zeros((1, 1, 28, 28), 'float32'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, json.dumps(model)],
+        env={**os.environ, "ONEDNN_VERBOSE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    found = PRIMITIVE.findall(done.stdout)
+    assert [weight for _, weight in found] == weights
+    for source, weight in found:
+        assert source in ({"u8", "s8"} if precision == "int8" else {weight})
+
+
+def test_onnxruntime_computes_in_int8(prepared, tmp_path):
+    skip_without("onnxruntime/int8")
+    import onnx
+    from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3  # it warns of what comes beyond this level
+    assert options.graph_optimization_level == GraphOptimizationLevel.ORT_ENABLE_ALL
+    InferenceSession(
+        prepared.files.others["onnx_int8"], options, providers=["CPUExecutionProvider"]
+    )
+    found = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert (found.count("QLinearConv"), found.count("QGemm")) == (2, 3)
+    assert not {"Conv", "FusedConv", "Gemm", "MatMul"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("precision", "types"), [("int8", {"u8", "i8"}), ("bf16", {"bf16"}), ("fp32", {"f32"})]
+)
+def test_openvino_computes_in_that_precision(prepared, tmp_path, precision, types):
+    """By what the compiled model says of its layers with weights."""
+    skip_without("openvino/int8" if precision == "int8" else "openvino")
+    if precision == "bf16":
+        skip_without("openvino/bf16")
+    model = engine_model(prepared, "pdmodel", precision, tmp_path)
+    compiled = engines.compile_openvino(model)
+    layers = [op.get_rt_info() for op in compiled.get_runtime_model().get_ops()]
+    found = [
+        info["runtimePrecision"].astype(str)
+        for info in layers
+        if info["layerType"].astype(str) in {"Convolution", "FullyConnected"}
+    ]
+    assert len(found) == 5
+    assert set(found) <= types
+
+
+def test_litert_computes_in_int8(prepared):
+    skip_without("litert/int8")
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_path=str(prepared.files.others["tflite_int8"]),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    types = {one["index"]: one["dtype"] for one in interpreter.get_tensor_details()}
+    operators = {
+        one["index"]: (one["op_name"], [np.dtype(types[i]).name for i in one["inputs"]])
+        for one in interpreter._get_ops_details()
+    }
+    heavy = [
+        inputs for name, inputs in operators.values() if name in {"CONV_2D", "FULLY_CONNECTED"}
+    ]
+    assert heavy == [["int8", "int8", "int32"]] * 5
+    pools = [inputs for name, inputs in operators.values() if name == "MAX_POOL_2D"]
+    assert pools == [["int8"]] * 2
+
+
+def test_int8_of_the_other_engines_is_float_rounded(prepared, tmp_path):
+    """In batches of any size, and the same model gives both readers of ONNX the same answers."""
+    weights, digits = prepared.weights, read_digits((1,))
+    expected = reference(weights, digits.images)
+    model = engine_model(prepared, "quantized", "int8", tmp_path)
+    outputs = {}
+    for contender in choose(["onnxruntime", "openvino", "litert"], precisions=["int8"]):
+        if contender.missing():
+            continue
+        run = getattr(engines, contender.group)(model)
+        outputs[contender.group] = np.array(run(digits.images))
+        np.testing.assert_array_equal(run(digits.images[5:8]), outputs[contender.group][5:8])
+        found = assess(
+            expected, outputs[contender.group], digits.labels, name="it", precision="int8"
+        )
+        assert found.wrong is None
+        assert found.accuracy >= 0.99
+        # About one of 1,000 digits goes beyond what calibration saw; the others are rounded:
+        # a step of 8 bits is 0.36 for the last layer.
+        difference = np.abs(outputs[contender.group] - expected)
+        assert 0.05 < difference.mean() < 0.5
+    if {"onnxruntime", "openvino"} <= outputs.keys():
+        assert np.abs(outputs["onnxruntime"] - outputs["openvino"]).max() < 1
+
+
+def test_ranges_are_those_of_the_images(model_dir):
+    weights = read_weights(model_dir / "lenet.pdiparams")
+    images = np.random.default_rng(4).random((70, 1, 28, 28), np.float32)  # more than one chunk
+    ranges = activation_ranges(weights, images)
+    logits = reference(weights, images)
+    assert ranges["x"] == (images.min(), images.max())
+    np.testing.assert_allclose(ranges["linear3"], (logits.min(), logits.max()), rtol=1e-6)
+    assert ranges["conv2"][0] < 0  # it has no relu
+    assert {ranges[name][0] for name in ("conv1", "linear1", "linear2")} == {0}
+
+
+@pytest.fixture(scope="module")
+def reduced(model_dir, program, prepared):
+    """A run of all that compute in bf16 and int8, with some of their float ones."""
+    quantized = prepared.files.exported["quantized"][0].parent
+    chosen = [BASELINE, "lenet_cpp/pdmodel/onednn", "*/bf16", "*/int8", "litert"]
+    settings = quick(model_dir, program, quantized_model_dir=quantized, batch_sizes=(64,))
+    return run_benchmark(settings, choose(chosen))
+
+
+def test_reduced_run_has_them_all(reduced):
+    there = {one["name"]: one for one in reduced["contenders"]}
+    for contender in choose(["*/bf16", "*/int8"]):
+        entry = there[contender.name]
+        assert (entry["precision"], entry["float"]) == (contender.precision, contender.float_name)
+        missing = contender.missing()
+        expected = ("measured", None) if missing is None else ("unavailable", missing)
+        assert (entry["status"], entry["reason"]) == expected
+    measured = {name for name, one in there.items() if one["status"] == "measured"}
+    assert {cell["contender"] for cell in reduced["cells"]} == measured
+    assert {f"{group}/pdmodel/onednn/int8" for group in ("paddle.inference", "program")} <= measured
+
+
+def test_reduced_run_says_how_right_they_are(reduced):
+    cells = {cell["contender"]: cell for cell in reduced["cells"]}
+    for name, cell in cells.items():
+        # 995 of the 1,000 are right in float.
+        if cell["precision"] == "fp32":
+            assert (cell["same_class"], cell["accuracy"]) == (1, 0.995)
+            assert cell["largest_difference"] < 1e-3
+        else:
+            assert 0.99 <= cell["same_class"] <= 1
+            assert 0.99 <= cell["accuracy"] <= 1
+            assert cell["largest_difference"] > 0.1, f"{name} computed in float32"
+    # The three doors to one engine and model.
+    for kind in ("pdmodel/onednn/int8", "pdmodel/onednn/bf16", "json/onednn/bf16"):
+        doors = [f"{group}/{kind}" for group in ("paddle.inference", "program", "lenet_cpp")]
+        found = {cells[one]["largest_difference"] for one in doors if one in cells}
+        assert len(found) <= 1
+
+
+def test_reduced_run_compares_with_float(reduced):
+    cells = {cell["contender"]: cell for cell in reduced["cells"]}
+    for name, cell in cells.items():
+        other = cells.get(name.removesuffix(f"/{cell['precision']}"))
+        if cell["precision"] == "fp32" or other is None:
+            assert cell["float_ratio"] is None
+            continue
+        # Of the same rounds as the two ratios to the baseline.
+        ratio = cell["float_ratio"]
+        assert ratio["low"] <= ratio["median"] <= ratio["high"]
+        low = cell["ratio"]["low"] / other["ratio"]["high"]
+        high = cell["ratio"]["high"] / other["ratio"]["low"]
+        assert low * 0.999 <= ratio["median"] <= high * 1.001
+
+
+def test_reduced_tables_and_pictures(reduced, tmp_path):
+    text = benchmark_text(reduced)
+    assert "bf16 and int8 beside float32, one thread" in text
+    (cell,) = (c for c in reduced["cells"] if c["contender"] == "lenet_cpp/pdmodel/onednn/int8")
+    (row,) = (
+        line.split()
+        for line in text.partition("bf16 and int8 beside")[2]
+        .partition("compared with")[0]
+        .splitlines()
+        if line.startswith("lenet_cpp/pdmodel/onednn ")
+    )
+    assert f"{cell['float_ratio']['median']:.2f}" in row
+    assert f"{100 * cell['accuracy']:.1f}" in row
+    for path in plots.plot_benchmark(reduced, tmp_path):
+        check_png(path)
+
+
+def test_results_are_shown_again(reduced, tmp_path, capsys):
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(reduced))
+    assert cli.main(["--show", str(file)]) == 0
+    assert capsys.readouterr().out == benchmark_text(reduced) + "\n"
+    assert cli.main(["--show", str(file), "--markdown"]) == 0
+    page = capsys.readouterr().out
+    blocks = re.findall(r"^```text\n(.*?)\n```$", page, re.MULTILINE | re.DOTALL)
+    assert "\n\n".join(blocks) == benchmark_text(reduced)
+    file.write_text("{}")
+    assert cli.main(["--show", str(file)]) == BadInput.exit_code
+    assert "holds no results" in capsys.readouterr().err
+    assert cli.main(["--show", str(tmp_path / "no.json")]) == FileNotFound.exit_code
+    assert "cannot read" in capsys.readouterr().err
+
+
+def test_given_model_has_to_be_quantized(model_dir, program, capsys, tmp_path):
+    # paddle.inference would compute it in float32 and say nothing.
+    arguments = ["--quick", "--contenders", "paddle.inference/pdmodel/onednn/int8"]
+    arguments += ["--program", str(program), "--quantized-model-dir"]
+    assert cli.main([*arguments, str(model_dir)]) == Unsupported.exit_code
+    assert "not quantized" in capsys.readouterr().err
+    assert cli.main([*arguments, str(tmp_path)]) == FileNotFound.exit_code
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_model_that_cannot_be_made_is_its_contenders_failure(
+    model_dir, program, tmp_path, monkeypatch
+):
+    def fails(folder, report=None, **task):
+        raise BackendFailure(f"no {task['do']} today")
+
+    monkeypatch.setattr(prepare, "call_quantizing", fails)
+    chosen = [OURS, "lenet_cpp/pdmodel/onednn/int8"]
+    result = run_benchmark(quick(model_dir, program, batch_sizes=(8,)), choose(chosen))
+    found = {one["name"]: (one["status"], one["reason"]) for one in result["contenders"]}
+    assert found == {
+        chosen[0]: ("measured", None),
+        chosen[1]: ("refused", "no paddle today"),
+    }
+
+
+def test_quantizing_that_fails_says_so(tmp_path):
+    from lenet_cpp.benchmark.quantizing import call_quantizing
+
+    with pytest.raises(BackendFailure, match=r"quantizing: exit code 1: .*Error"):
+        call_quantizing(tmp_path, do="onnx", source="missing.onnx", target="q.onnx")
+    with pytest.raises(FileNotFound, match="missing"):
+        call_quantizing(tmp_path, do="check", program="missing.pdmodel", params="missing.pdiparams")
+
+
+def test_interrupted_while_quantizing_leaves_nothing(root, model_dir, program, tmp_path):
+    arguments = ["--quick", "--contenders", "lenet_cpp/pdmodel/onednn/int8"]
+    arguments += ["--model-dir", str(model_dir), "--program", str(program)]
+    process = subprocess.Popen(
+        [sys.executable, root / "scripts" / "benchmark.py", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+
+    def children():
+        """All processes that were given this folder."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"TMPDIR={tmp_path}".encode() in entry.read_bytes():
+                    found.append(int(entry.parent.name))
+        return [one for one in found if one != process.pid]
+
+    until = time.monotonic() + 120
+    while len(children()) < 2:  # its own, and that one's, which runs Paddle
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.endswith("benchmark.py: interrupted\n")
+    assert children() == []
+    assert list(tmp_path.iterdir()) == []
 
 
 # A whole run
@@ -448,6 +828,15 @@ def late(model):
 def raises(model):
     raise RuntimeError("it cannot be made")
 
+def rough(model):
+    # Float for most of the digits, and nothing for every twentieth.
+    from lenet_cpp import Predictor
+    run = Predictor(model["program"], model["params"], accelerator="plain").run
+    def rounded(batch):
+        some = batch.sum(axis=(1, 2, 3)) % 1 < 0.05
+        return run(batch) * np.where(some, -1, 1)[:, None].astype(np.float32)
+    return rounded
+
 def dies(model):
     import os
     os.abort()
@@ -461,10 +850,12 @@ def leaks(model):
 """
 
 
-def test_contenders_that_disagree_or_fail_are_not_timed(model_dir, program, tmp_path):
+def test_contenders_that_disagree_or_fail_are_not_timed(model_dir, program, tmp_path, monkeypatch):
     path = tmp_path / "contenders.py"
     path.write_text(WRONG)
     made = [Contender(name, f"{path}:{name}") for name in ("wrong", "late", "raises", "dies")]
+    monkeypatch.setattr(contenders, "_processor_flags", lambda: contenders._BF16_FLAGS)
+    made.append(Contender("rough/bf16", f"{path}:rough", precision="bf16"))
     result = run_benchmark(quick(model_dir, program), [*made, *choose([OURS])])
     found = {one["name"]: (one["status"], one["reason"]) for one in result["contenders"]}
     assert found[OURS] == ("measured", None)
@@ -473,6 +864,7 @@ def test_contenders_that_disagree_or_fail_are_not_timed(model_dir, program, tmp_
         ("late", "outputs differ"),
         ("raises", "it cannot be made"),
         ("dies", "signal 6"),
+        ("rough/bf16", "% of the images get float's class"),
     ):
         assert found[name][0] == "refused"
         assert reason in found[name][1]
@@ -517,12 +909,49 @@ def test_no_child_is_left(root, model_dir, program, tmp_path, sent, code):
     wait_until(lambda: not workers())
 
 
-def test_disagreement_is_by_the_tolerance():
+def test_float_answers_are_right_by_the_tolerance():
     expected = np.array([[100.0, 0, 0, 0, 0, 0, 0, 0, 0, 0]], np.float32)
-    assert disagreement(expected, expected + np.float32(0.0005), "it") is None
-    assert "differ by up to 0.002" in disagreement(expected, expected + np.float32(0.002), "it")
-    assert disagreement(expected, expected[:, :9], "it") is not None
-    assert disagreement(expected, expected * np.float32("nan"), "it") is not None
+
+    def wrong(outputs):
+        return assess(expected, outputs, np.zeros(1), name="it").wrong
+
+    assert wrong(expected + np.float32(0.0005)) is None
+    assert "differ by up to 0.002" in wrong(expected + np.float32(0.002))
+    assert wrong(expected[:, :9]) is not None
+    assert wrong(expected * np.float32("nan")) is not None
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_reduced_answers_are_right_by_their_classes(precision):
+    # 200 images, float is right in 190; the first of these become wrong, or 100 to 104 right.
+    expected = np.eye(10, dtype=np.float32)[np.arange(200) % 10]
+    labels = np.arange(200) % 10
+    labels[:10] = (labels[:10] + 1) % 10
+
+    def found(others, *, right=False):
+        outputs = expected + np.float32(0.3)
+        first = 0 if right else 100
+        outputs[first : first + others] = np.roll(outputs[first : first + others], 1, axis=1)
+        return assess(expected, outputs, labels, name="it", precision=precision)
+
+    assert found(0).wrong is None
+    assert found(0).largest_difference == pytest.approx(0.3)
+    assert (found(2).wrong, found(2).same_class, found(2).accuracy) == (None, 0.99, 0.94)
+    assert "98.5 % of the images get float's class" in found(3).wrong  # loses 1.5 points
+    assert found(4, right=True).wrong is None  # otherwise, but better
+    assert (found(4, right=True).same_class, found(4, right=True).accuracy) == (0.98, 0.97)
+    assert "97.5 % of the images" in found(5, right=True).wrong
+    bad = expected.copy()
+    bad[7, 3] = np.inf
+    assert "not finite" in assess(expected, bad, labels, name="it", precision=precision).wrong
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 64, 1000, 1024])
+def test_all_digits_are_checked_in_whole_batches(size):
+    digits = read_digits((1, size))
+    assert digits.count(size) % size == 0
+    assert len(digits.labels) == 1000 <= digits.count(size) < 1000 + size
+    assert len(digits.images) >= digits.count(size)
 
 
 def test_settings_that_make_no_sense(model_dir, program):
@@ -555,6 +984,28 @@ def test_help_teaches(capsys):
     text = capsys.readouterr().out
     for word in ("--contenders", "--memory", "examples:", "above 10 % the machine", "exit status:"):
         assert word in text
+
+
+def commands(text: str) -> list[str]:
+    """The arguments of each call of the command in a text."""
+    joined = text.replace("\\\n", " ")
+    return re.findall(r"(?:scripts/benchmark\.py|^ +benchmark\.py) +(.+)$", joined, re.MULTILINE)
+
+
+def test_commands_of_the_page_and_of_the_help_are_understood(root, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmark.py"])
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    of_help = commands(capsys.readouterr().out)
+    page = [one.text for one in read_snippets(root / "docs/benchmark.md") if one.language == "sh"]
+    of_page = commands("\n".join(page))
+    assert len(of_page) >= 6
+    assert len(of_help) >= 5
+    for command in of_help + of_page:
+        arguments = shlex.split(command.partition("&&")[0], comments=True)
+        if "--help" not in arguments:
+            assert cli.main([*arguments, "--list"]) == 0, command
+            assert capsys.readouterr().out
 
 
 def test_command_names_what_is_missing(capsys, tmp_path):

@@ -1,7 +1,7 @@
 """Caffe2 itself, in its environment, and the round trip through it.
 
 What needs that environment runs where it has been made, which is not part of the quick tests;
-``LENET_CPP_TEST_CAFFE2=1`` makes it first, from a Python 3.9, in the cache folder: 0.9 GB to
+``LENET_TEST_CAFFE2=1`` makes it first, from a Python 3.9, in the cache folder: 0.9 GB to
 download. All of it then takes about 70 s.
 """
 
@@ -166,11 +166,11 @@ def test_settings_that_cannot_be_are_refused(tmp_path, monkeypatch, capsys, argu
 @pytest.fixture(scope="session")
 def caffe2_python():
     """The interpreter of Caffe2's environment."""
-    if os.environ.get("LENET_CPP_TEST_CAFFE2") == "1":
+    if os.environ.get("LENET_TEST_CAFFE2") == "1":
         return caffe2_environment.make_environment()
     found = caffe2_environment.find_environment()
     if found is None:
-        pytest.skip("Caffe2's environment has not been made; LENET_CPP_TEST_CAFFE2=1 makes it")
+        pytest.skip("Caffe2's environment has not been made; LENET_TEST_CAFFE2=1 makes it")
     return found
 
 

@@ -10,6 +10,7 @@ import lenet_cpp
 from lenet_cpp import mutants
 from lenet_cpp.cli.mutate_models import main
 from lenet_cpp.mutants import Mutant, Outcome, Workshop, make_mutant, parse_message, serialize
+from quantized_models import make_quantized_models
 
 COUNT = 300
 SEED = 7
@@ -49,6 +50,28 @@ def test_no_mutant_kills_the_process(models, workshop, model_format):
     )
     # Of Paddle's own errors few are left: our checks refuse first.
     assert tally.details["refused", "BadModel"] > 0.8 * tally.outcomes["refused"]
+
+
+@pytest.fixture(scope="module")
+def quantized_dir(model_dir, tmp_path_factory):
+    return make_quantized_models(model_dir, tmp_path_factory.mktemp("quantized")) / "onnx"
+
+
+@pytest.mark.parametrize("model_format", ["pdmodel", "separate"])
+def test_no_mutant_of_a_quantized_model_kills_the_process_in_int8(quantized_dir, model_format):
+    with Workshop(precision="int8") as workshop:
+        tally = mutants.survey(
+            mutants.read_model(quantized_dir, model_format),
+            model_format,
+            range(COUNT),
+            seed=SEED,
+            accelerators=("onednn",),
+            workshop=workshop,
+        )
+    assert not [(mutant.name, mutant.changes, outcome) for mutant, outcome in tally.killers]
+    assert tally.outcomes["refused"] > COUNT / 2
+    assert tally.outcomes["equal"] > 0
+    assert tally.outcomes["different"] > 0
 
 
 def test_mutants_are_made_the_same_each_time(models):
@@ -263,3 +286,6 @@ def test_the_command(capsys, monkeypatch, tmp_path):
     assert "SIGSEGV" in out
     assert (tmp_path / "json-2-3" / "lenet.json").is_file()
     assert main([*arguments, "--model-dir", str(tmp_path)]) == lenet_cpp.BadInput.exit_code
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "--precision", "int8"])  # of a .json
+    assert "nothing of a .json runs in int8" in capsys.readouterr().err

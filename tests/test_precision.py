@@ -20,7 +20,9 @@ from PIL import Image
 
 import lenet_cpp
 from lenet_cpp.classification import InferenceEngine
+from lenet_cpp.cli.convert_model import main as convert
 from lenet_cpp.cli.predict import main as predict
+from lenet_cpp.cli.verify import main as verify
 from lenet_cpp.data import read_mnist_dir, sample_dir, write_idx
 from quantized_models import make_quantized_models
 
@@ -272,6 +274,7 @@ def test_clones_pools_and_threads_agree_in_int8(find, images) -> None:
         clone = predictor.clone()
     assert (clone.run(images[:100]) == expected).all()
     pool = lenet_cpp.PredictorPool(model, precision="int8", size=2)
+    assert pool.quantized
     with ThreadPoolExecutor(4) as threads:
         for size, found in zip(
             sizes * 3, threads.map(lambda n: pool.run(images[:n]), sizes * 3), strict=True
@@ -299,3 +302,73 @@ def test_predict_takes_the_precision(
         predict([*model, "--int8", "--precision=bf16"])
     assert "contradict" in capsys.readouterr().err
     assert predict([*model, "--int8", "--accelerator=plain"]) == BAD_INPUT
+
+
+def test_an_isolated_predictor_says_whether_its_model_is_quantized(find, images) -> None:
+    with lenet_cpp.Predictor(find("quantized"), precision="int8") as predictor:
+        expected = predictor.run(images[:3])
+    with lenet_cpp.IsolatedPredictor(find("quantized"), precision="int8") as isolated:
+        assert isolated.quantized
+        assert (isolated.run(images[:3]) == expected).all()
+    with lenet_cpp.IsolatedPredictor(find("pdmodel")) as isolated:
+        assert not isolated.quantized
+    assert not lenet_cpp.PredictorPool(find("pdmodel"), size=1).quantized
+
+
+@pytest.mark.parametrize(("name", "precision"), [("quantized", "int8"), ("pdmodel", "bf16")])
+def test_verify_compares_the_doors_in_a_precision(
+    find, program, capsys: pytest.CaptureFixture[str], name, precision
+) -> None:
+    needs(precision)
+    command = ["--model=lenet", f"--model-dir={find(name).parent}", f"--program={program}"]
+    command += [f"--precision={precision}", "--images=100", "--batch-sizes=3,64"]
+    assert verify([*command, "--format=json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["precision"], found["agrees"]) == (precision, True)
+    formats = ("pdmodel",) if precision == "int8" else ("pdmodel", "json")
+    rows = [(row["format"], row["accelerator"], row["batch_size"]) for row in found["rows"]]
+    assert rows == [(format_, "onednn", size) for format_ in formats for size in (3, 64)]
+    for row in found["rows"]:
+        in_program, in_module, exact = row["comparisons"]
+        assert in_program["verdict"] == in_module["verdict"] == "identical"
+        # It is another arithmetic, and so not float32's tolerance that holds.
+        assert exact["largest_difference"] > 1e-3
+        assert row["equal_predictions"] >= 99
+    assert found["tolerance"] > 1e-5
+    assert verify([*command, "--threshold=1e-5", "--format=json"]) == 1
+    assert json.loads(capsys.readouterr().out)["agrees"] is False
+    assert verify([*command, "--accelerators=plain"]) == BAD_INPUT
+    assert f"precision {precision} is computed by onednn" in capsys.readouterr().err
+
+
+def test_verify_refuses_a_precision_that_the_model_has_not(
+    find, program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--model=lenet", f"--program={program}", "--images=3", "--batch-sizes=3"]
+    command += ["--precision=int8", f"--model-dir={find('pdmodel').parent}"]
+    assert verify(command) == UNSUPPORTED
+    assert "not quantized" in capsys.readouterr().err
+    assert verify([*command, "--formats=json"]) == BAD_INPUT
+    assert "nothing of a .json runs in int8" in capsys.readouterr().err
+
+
+def test_what_paddle_quantized_converts(
+    find, images, tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its scales have other shapes in the program than in the file."""
+    model = find("quantized")
+    separate, combined = tmp_path / "separate", tmp_path / "combined"
+    assert convert([str(model), "-o", str(separate), "--to=separate"]) == 0
+    command = [str(separate), "-o", str(combined), "--to=pdmodel", "--name=lenet"]
+    assert convert(command) == 0
+    again = combined / "lenet.pdiparams"
+    assert again.read_bytes() == model.with_suffix(".pdiparams").read_bytes()
+    with lenet_cpp.Predictor(model, precision="int8") as predictor:
+        expected = predictor.run(images[:8])
+    for where in ({"model_dir": separate}, {"model_file": combined / "lenet.pdmodel"}):
+        with lenet_cpp.Predictor(**where, precision="int8") as predictor:
+            assert (predictor.run(images[:8]) == expected).all()
+    capsys.readouterr()
+    assert convert([str(model), "-o", str(tmp_path / "json"), "--to=json"]) == UNSUPPORTED
+    assert "is quantized" in capsys.readouterr().err
+    assert not (tmp_path / "json").exists()

@@ -27,6 +27,7 @@ void register_predictor_pool(py::module_& module) {
           py::arg("images"))
       .def_property_readonly("input_spec", &PredictorPool::input_spec)
       .def_property_readonly("output_spec", &PredictorPool::output_spec)
+      .def_property_readonly("quantized", &PredictorPool::quantized)
       .def_property_readonly("config", &PredictorPool::config);
 }
 

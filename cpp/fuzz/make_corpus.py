@@ -42,14 +42,36 @@ net = paddle.nn.Sequential(paddle.nn.Linear(2, 3), paddle.nn.ReLU())
 net.eval()
 paddle.jit.save(net, sys.argv[1], input_spec=[paddle.static.InputSpec([None, 2], "float32", "x")])
 path = Path(sys.argv[1] + ".pdmodel")
-if path.exists():
-    paddle.enable_static()
+
+
+def without_call_stacks(path):
     program = paddle.static.Program.parse_from_string(path.read_bytes())
     for op in program.global_block().ops:
         # Where in which file the operator was made: paths of the machine.
         if op.has_attr("op_callstack"):
             op.desc.remove_attr("op_callstack")
     path.write_bytes(program.desc.serialize_to_string())
+
+
+if path.exists():
+    import numpy as np
+
+    paddle.enable_static()
+    quantization = paddle.static.quantization.PostTrainingQuantization(
+        executor=paddle.static.Executor(paddle.CPUPlace()),
+        model_dir=str(path.parent),
+        model_filename=path.name,
+        params_filename=path.stem + ".pdiparams",
+        data_loader=lambda: iter([{"x": np.ones((1, 2), np.float32)}]),
+        batch_nums=1,
+        algo="abs_max",
+        onnx_format=True,
+    )
+    quantization.quantize()
+    target = path.parent / "quantized"
+    quantization.save_quantized_model(str(target), "q.pdmodel", "q.pdiparams")
+    without_call_stacks(path)
+    without_call_stacks(target / "q.pdmodel")
 """
 
 
@@ -171,7 +193,10 @@ def _model_files() -> None:
         program = (Path(folder) / "old.pdmodel").read_bytes()
         document = (Path(folder) / "pir.json").read_bytes()
         params = (Path(folder) / "pir.pdiparams").read_bytes()
+        quantized = (Path(folder) / "quantized" / "q.pdmodel").read_bytes()
+        quantized_params = (Path(folder) / "quantized" / "q.pdiparams").read_bytes()
     _write("pdmodel", "linear", program)
+    _write("pdmodel", "quantized", quantized)
     _write("pdmodel", "cut", program[: len(program) // 2])
     _write("pdmodel", "length_too_long", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x08\x00")
     _write("pdmodel", "varint_without_end", b"\x08" + b"\xff" * 12)
@@ -183,6 +208,7 @@ def _model_files() -> None:
     _write("json", "not_pir", b'{"base_code": {"magic": "elf"}}')
     _write("json", "no_program", b'{"base_code": {"magic": "pir"}}')
     _write("pdiparams", "linear", params)
+    _write("pdiparams", "quantized", quantized_params)
     _write("pdiparams", "cut_in_header", params[:10])
     _write("pdiparams", "cut_in_values", params[:-1])
     _write("pdiparams", "many_levels", struct.pack("<IQ", 0, 2**64 - 1) + bytes(64))

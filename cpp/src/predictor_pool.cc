@@ -64,6 +64,8 @@ const TensorSpec& PredictorPool::output_spec() const noexcept {
 
 const Config& PredictorPool::config() const noexcept { return state_->predictors.front().config(); }
 
+bool PredictorPool::quantized() const noexcept { return state_->predictors.front().quantized(); }
+
 Accelerator PredictorPool::accelerator(std::int64_t images) const {
   return state_->predictors.front().accelerator(images);
 }

@@ -50,7 +50,7 @@ def main() -> None:
         return
     specs = {"input": predictor.input_spec, "output": predictor.output_spec}
     described = {key: [spec.name, spec.shape, spec.dtype] for key, spec in specs.items()}
-    _send(answers, described)
+    _send(answers, {**described, "quantized": predictor.quantized})
     while True:
         request, data = _receive(requests)
         images = np.frombuffer(data, dtype=np.float32).reshape(request["shape"])

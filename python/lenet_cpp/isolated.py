@@ -134,6 +134,7 @@ class IsolatedPredictor:
         answer, _ = self._talk(child, self._request, None, "loading the model")
         self._input_spec = self._checked(lambda: _spec(answer.get("input")))
         self._output_spec = self._checked(lambda: _spec(answer.get("output")))
+        self._quantized = answer.get("quantized") is True
         return child
 
     def _checked(self, read: Callable[[], _Read]) -> _Read:
@@ -255,6 +256,11 @@ class IsolatedPredictor:
     def output_spec(self) -> TensorSpec:
         """Name, shape and dtype of the output."""
         return self._output_spec
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the model is quantized, as :attr:`lenet_cpp.Predictor.quantized`."""
+        return self._quantized
 
     @property
     def pid(self) -> int | None:

@@ -346,6 +346,11 @@ class PredictorPool:
         """Name, shape and dtype of the output."""
         return _spec(self._core.output_spec)
 
+    @property
+    def quantized(self) -> bool:
+        """Whether the model is quantized, as :attr:`Predictor.quantized`."""
+        return self._core.quantized
+
     def accelerator(self, images: int = 1) -> str:
         """Return the accelerator that runs this many images at once; what ``"auto"`` chooses."""
         return self._core.accelerator(images)

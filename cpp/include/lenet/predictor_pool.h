@@ -29,6 +29,8 @@ class PredictorPool {
   const TensorSpec& input_spec() const noexcept;
   const TensorSpec& output_spec() const noexcept;
   const Config& config() const noexcept;
+  /// As `Predictor::quantized`.
+  bool quantized() const noexcept;
   /// As `Predictor::accelerator`.
   Accelerator accelerator(std::int64_t images = 1) const;
 

@@ -6,7 +6,7 @@ command ``scripts/benchmark.py`` writes as JSON. ``docs/benchmark.md`` says how.
 
 from __future__ import annotations
 
-from lenet_cpp.benchmark.contenders import BASELINE, CONTENDERS, Contender, choose
+from lenet_cpp.benchmark.contenders import BASELINE, CONTENDERS, PRECISIONS, Contender, choose
 from lenet_cpp.benchmark.measure import BATCH_SIZES, Settings, run_benchmark
 from lenet_cpp.benchmark.memory import MemorySettings, Series, run_memory
 
@@ -14,6 +14,7 @@ __all__ = [
     "BASELINE",
     "BATCH_SIZES",
     "CONTENDERS",
+    "PRECISIONS",
     "Contender",
     "MemorySettings",
     "Series",

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lenet_cpp.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BASELINE", "CONTENDERS", "PROGRAM", "Contender", "choose"]
+__all__ = ["BASELINE", "CONTENDERS", "PRECISIONS", "PROGRAM", "Contender", "choose"]
 
 BASELINE = "paddle.inference/pdmodel/plain"
 PROGRAM = "program"
 """What ``factory`` is for the C++ program, which is no Python process."""
 
+PRECISIONS = ("fp32", "bf16", "int8")
+
+# As processor.cc has them.
+_BF16_FLAGS = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"})
 # Where the package is not called as the module.
 _PACKAGES = {"ai_edge_litert": "ai-edge-litert", "paddle": "paddlepaddle"}
 _ENGINES = Path(__file__).with_name("engines.py")
@@ -29,14 +35,16 @@ class Contender:
     """One way to run the model.
 
     Attributes:
-        name: Group, and where there are several of a kind format and accelerator:
-            ``lenet_cpp/pdmodel/openvino``.
+        name: Group, and where there are several of a kind format, accelerator and precision:
+            ``lenet_cpp/pdmodel/openvino``, ``lenet_cpp/pdmodel/onednn/int8``, ``litert/int8``.
         factory: What makes it, ``FILE.py:FUNCTION`` (see ``engines.py``), or :data:`PROGRAM`.
         modules: Python modules without which it cannot run.
         packages: What has to be installed for it, for the size on disk.
         format: Of the exported model that it reads.
         accelerator: As the options of lenet_cpp have it; empty where there is no choice.
-        files: Other files it needs: ``onnx``, ``tflite``, ``weights``.
+        files: Other files it needs: ``onnx``, ``tflite``, ``weights``; ``onnx_int8`` and
+            ``tflite_int8`` are the quantized ones.
+        precision: A name in :data:`PRECISIONS`.
     """
 
     name: str
@@ -46,11 +54,24 @@ class Contender:
     format: str = "pdmodel"
     accelerator: str = ""
     files: tuple[str, ...] = field(default=())
+    precision: str = "fp32"
 
     @property
     def group(self) -> str:
         """The name up to the first ``/``."""
         return self.name.partition("/")[0]
+
+    @property
+    def float_name(self) -> str | None:
+        """The contender that does the same in float32; None when this is one."""
+        return None if self.precision == "fp32" else self.name.removesuffix(f"/{self.precision}")
+
+    @property
+    def exported(self) -> str | None:
+        """Which exported model it reads: :attr:`format` or ``quantized``; None with other files."""
+        if self.files:
+            return None
+        return "quantized" if self.precision == "int8" else self.format
 
     def missing(self) -> str | None:
         """Why it cannot take part, with the remedy; None when it can."""
@@ -58,86 +79,124 @@ class Contender:
             if find_spec(module) is None:
                 package = _PACKAGES.get(module, module)
                 return f"{module} is not installed: pip install {package}"
+        if self.precision == "bf16" and (lacking := sorted(_BF16_FLAGS - _processor_flags())):
+            return (
+                f"this processor has no {lacking[0]}: bf16 would be imitated, more slowly than"
+                " float32"
+            )
         return None
+
+
+@cache
+def _processor_flags() -> frozenset[str]:
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return frozenset(found[1].split() if found else ())
 
 
 def _engine(name: str) -> str:
     return f"{_ENGINES}:{name}"
 
 
-def _kinds(*, auto: bool) -> list[tuple[str, str]]:
-    kinds = [("pdmodel", name) for name in ("plain", "onednn", "openvino")]
-    kinds += [("json", name) for name in ("plain", "onednn")]
-    return kinds + ([("pdmodel", "auto"), ("json", "auto")] if auto else [])
+_FLOAT = (
+    ("pdmodel", "plain"),
+    ("pdmodel", "onednn"),
+    ("pdmodel", "openvino"),
+    ("json", "plain"),
+    ("json", "onednn"),
+)
+_AUTO = (("pdmodel", "auto"), ("json", "auto"))
+_REDUCED = (("pdmodel", "bf16"), ("json", "bf16"), ("pdmodel", "int8"))
+
+
+def _kinds(group: str, *, auto: bool = False, **common: Any) -> list[Contender]:
+    """All formats, accelerators and precisions that Paddle has; oneDNN computes bf16 and int8."""
+    kinds = [(*kind, "fp32") for kind in (*_FLOAT, *(_AUTO if auto else ()))]
+    kinds += [(format_, "onednn", precision) for format_, precision in _REDUCED]
+    return [
+        Contender(
+            f"{group}/{format_}/{accelerator}" + ("" if precision == "fp32" else f"/{precision}"),
+            format=format_,
+            accelerator=accelerator,
+            precision=precision,
+            **common,
+        )
+        for format_, accelerator, precision in kinds
+    ]
+
+
+def _others() -> list[Contender]:
+    onnxruntime: dict[str, Any] = {
+        "factory": _engine("onnxruntime"),
+        "modules": ("onnxruntime", "onnx"),
+        "packages": ("onnxruntime",),
+    }
+    openvino: dict[str, Any] = {
+        "factory": _engine("openvino"),
+        "modules": ("openvino",),
+        "packages": ("openvino",),
+    }
+    litert: dict[str, Any] = {
+        "factory": _engine("litert"),
+        "modules": ("ai_edge_litert", "flatbuffers"),
+        "packages": ("ai-edge-litert",),
+    }
+    # What quantizes the ONNX file is part of onnxruntime.
+    from_onnx = openvino | {"modules": ("openvino", *onnxruntime["modules"])}
+    return [
+        Contender("onnxruntime", **onnxruntime, files=("onnx",)),
+        Contender("onnxruntime/int8", **onnxruntime, files=("onnx_int8",), precision="int8"),
+        Contender("openvino", **openvino),
+        Contender("openvino/bf16", **openvino, precision="bf16"),
+        Contender("openvino/int8", **from_onnx, files=("onnx_int8",), precision="int8"),
+        Contender("litert", **litert, files=("tflite",)),
+        Contender("litert/int8", **litert, files=("tflite_int8",), precision="int8"),
+    ]
 
 
 def _all() -> tuple[Contender, ...]:
     paddle = ("paddlepaddle", "setuptools")
-    found = [
+    inference: dict[str, Any] = {
+        "factory": _engine("paddle_inference"),
+        "modules": ("paddle",),
+        "packages": paddle,
+    }
+    ours: dict[str, Any] = {"factory": _engine("lenet_cpp"), "packages": ("lenet-cpp", *paddle)}
+    return (
         Contender("dygraph", _engine("dygraph"), ("paddle",), paddle, files=("weights",)),
-        *(
-            Contender(
-                f"paddle.inference/{format_}/{accelerator}",
-                _engine("paddle_inference"),
-                modules=("paddle",),
-                packages=paddle,
-                format=format_,
-                accelerator=accelerator,
-            )
-            for format_, accelerator in _kinds(auto=False)
-        ),
-        *(
-            Contender(f"program/{format_}/{name}", PROGRAM, format=format_, accelerator=name)
-            for format_, name in _kinds(auto=False)
-        ),
-        *(
-            Contender(
-                f"lenet_cpp/{format_}/{accelerator}",
-                _engine("lenet_cpp"),
-                packages=("lenet-cpp", *paddle),
-                format=format_,
-                accelerator=accelerator,
-            )
-            for format_, accelerator in _kinds(auto=True)
-        ),
-        Contender(
-            "onnxruntime",
-            _engine("onnxruntime"),
-            modules=("onnxruntime", "onnx"),
-            packages=("onnxruntime",),
-            files=("onnx",),
-        ),
-        Contender("openvino", _engine("openvino"), modules=("openvino",), packages=("openvino",)),
-        Contender(
-            "litert",
-            _engine("litert"),
-            modules=("ai_edge_litert", "flatbuffers"),
-            packages=("ai-edge-litert",),
-            files=("tflite",),
-        ),
-    ]
-    return tuple(found)
+        *_kinds("paddle.inference", **inference),
+        *_kinds("program", factory=PROGRAM),
+        *_kinds("lenet_cpp", auto=True, **ours),
+        *_others(),
+    )
 
 
 CONTENDERS = _all()
 
 
 def choose(
-    patterns: Sequence[str] | None, known: Sequence[Contender] = CONTENDERS
+    patterns: Sequence[str] | None,
+    known: Sequence[Contender] = CONTENDERS,
+    *,
+    precisions: Sequence[str] = PRECISIONS,
 ) -> list[Contender]:
     """Return the contenders of these names, groups (``lenet_cpp``) or patterns (``*/plain``).
 
     Args:
         patterns: All when None.
         known: Among which.
+        precisions: Of these only.
 
     Raises:
-        BadInput: One of them matches none.
+        BadInput: One of the patterns matches none, or nothing is left of the precisions.
     """
-    if patterns is None:
-        return list(known)
+    unknown = [name for name in precisions if name not in PRECISIONS]
+    if unknown:
+        raise BadInput(
+            f"no contender has the precision {unknown[0]!r}; choose among {', '.join(PRECISIONS)}"
+        )
     chosen: set[str] = set()
-    for pattern in patterns:
+    for pattern in ("*",) if patterns is None else patterns:
         found = [
             contender.name
             for contender in known
@@ -147,4 +206,7 @@ def choose(
             names = ", ".join(dict.fromkeys(contender.group for contender in known))
             raise BadInput(f"no contender is called {pattern!r}; choose among {names}")
         chosen.update(found)
-    return [contender for contender in known if contender.name in chosen]
+    left = [one for one in known if one.name in chosen and one.precision in precisions]
+    if not left:
+        raise BadInput(f"none of these contenders has the precision {', '.join(precisions)}")
+    return left

@@ -1,8 +1,10 @@
 """How each engine loads the model and runs a batch; what a child process of the benchmark imports.
 
 The module is loaded by its path and imports nothing of the package, so that the time from process
-start to the first result is the engine's own. Each function takes a model and returns what runs a
-batch: float32 [N, 1, 28, 28] in, float32 [N, 10] out, both NumPy arrays.
+start to the first result is the engine's own (but for dygraph, which needs the network, and
+``paddle.inference`` in bf16 and int8, whose many switches stand in one place). Each function takes
+a model and returns what runs a batch: float32 [N, 1, 28, 28] in, float32 [N, 10] out, both NumPy
+arrays.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Model",
+    "compile_openvino",
     "dygraph",
     "lenet_cpp",
     "litert",
@@ -33,7 +36,7 @@ class Model(TypedDict, total=False):
     """The model and how to run it; a contender uses what it needs."""
 
     program: str
-    """``.pdmodel`` or ``.json``."""
+    """``.pdmodel`` or ``.json``, quantized for int8."""
     params: str
     """``.pdiparams``."""
     onnx: str
@@ -41,6 +44,8 @@ class Model(TypedDict, total=False):
     weights: str
     """``.npz`` with the arrays of :class:`lenet_cpp.models.lenet.LeNet`'s state dict."""
     accelerator: str
+    precision: str
+    """``fp32`` when it is not there."""
     threads: int
     onednn_shapes: int | None
     """How many input shapes oneDNN keeps primitives for; None for Paddle's default."""
@@ -79,7 +84,42 @@ def _onednn(config: Any, name: str) -> Callable[..., None]:
 
 def paddle_inference(model: Model) -> Run:
     """``paddle.inference``, configured as ``paddle_engine.cc`` does."""
-    from paddle.inference import Config, PrecisionType, create_predictor
+    from paddle.inference import create_predictor
+
+    predictor = create_predictor(
+        _float_config(model) if model.get("precision", "fp32") == "fp32" else _reduced_config(model)
+    )
+    source = predictor.get_input_handle(predictor.get_input_names()[0])
+    output = predictor.get_output_handle(predictor.get_output_names()[0])
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        source.reshape(batch.shape)
+        source.copy_from_cpu(batch)
+        predictor.run()
+        result: NDArray[np.float32] = output.copy_to_cpu()
+        return result
+
+    return run
+
+
+def _reduced_config(model: Model) -> Any:
+    from pathlib import Path
+
+    from lenet_cpp.engines.paddle_inference import inference_config
+
+    return inference_config(
+        Path(model["program"]),
+        Path(model["params"]),
+        pir=model["program"].endswith(".json"),
+        accelerator=model["accelerator"],
+        threads=model["threads"],
+        precision=model["precision"],
+        cache=model["cache"],
+    )
+
+
+def _float_config(model: Model) -> Any:
+    from paddle.inference import Config, PrecisionType
 
     config = Config(model["program"], model["params"])
     config.disable_gpu()
@@ -101,18 +141,7 @@ def paddle_inference(model: Model) -> Run:
     if model["accelerator"] == "openvino":
         config.set_optim_cache_dir(model["cache"])
         config.enable_openvino_engine(PrecisionType.Float32)
-    predictor = create_predictor(config)
-    source = predictor.get_input_handle(predictor.get_input_names()[0])
-    output = predictor.get_output_handle(predictor.get_output_names()[0])
-
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        source.reshape(batch.shape)
-        source.copy_from_cpu(batch)
-        predictor.run()
-        result: NDArray[np.float32] = output.copy_to_cpu()
-        return result
-
-    return run
+    return config
 
 
 def lenet_cpp(model: Model) -> Run:
@@ -124,6 +153,7 @@ def lenet_cpp(model: Model) -> Run:
         model["params"],
         accelerator=model["accelerator"],
         threads=model["threads"],
+        precision=model.get("precision", "fp32"),
     )
     return predictor.run
 
@@ -146,26 +176,33 @@ def onnxruntime(model: Model) -> Run:
 
 
 def openvino(model: Model) -> Run:
-    """OpenVINO of its own package, which reads the ``.pdmodel`` itself."""
-    from openvino import Core
-
-    core = Core()
-    compiled = core.compile_model(
-        core.read_model(model["program"], model["params"]),
-        "CPU",
-        {
-            "INFERENCE_NUM_THREADS": model["threads"],
-            "INFERENCE_PRECISION_HINT": "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-        },
-    )
-    request = compiled.create_infer_request()
+    """OpenVINO of its own package, which reads the ``.pdmodel`` itself; for int8 the ONNX file."""
+    request = compile_openvino(model).create_infer_request()
 
     def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         result: NDArray[np.float32] = request.infer([batch], share_inputs=True)[0]
         return result
 
     return run
+
+
+def compile_openvino(model: Model) -> Any:
+    """Return OpenVINO's compiled model; its runtime model says how each layer is computed."""
+    from openvino import Core
+
+    core = Core()
+    precision = model.get("precision", "fp32")
+    # A quantized model says by itself what is to be computed in int8; the rest is float32.
+    source = [model["onnx"]] if precision == "int8" else [model["program"], model["params"]]
+    return core.compile_model(
+        core.read_model(*source),
+        "CPU",
+        {
+            "INFERENCE_NUM_THREADS": model["threads"],
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        },
+    )
 
 
 def litert(model: Model) -> Run:

@@ -16,13 +16,14 @@ from lenet_cpp._files import atomic_path
 from lenet_cpp.errors import BadModel, FileNotFound, Unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     Weights = dict[str, NDArray[np.float32]]
 
-__all__ = ["MULTIPLY_ADDS", "read_weights", "reference", "write_onnx"]
+__all__ = ["MULTIPLY_ADDS", "activation_ranges", "read_weights", "reference", "write_onnx"]
 
 MULTIPLY_ADDS = 416_520
 """Of one image: 117,600 + 240,000 in the convolutions, 48,000 + 10,080 + 840 after them."""
@@ -127,6 +128,25 @@ def _pool(x: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
+def _activations(weights: Weights, images: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+    """Compute what goes into the network and what comes out of each layer, with its relu."""
+    w = {name: values.astype(np.float64) for name, values in weights.items()}
+    found = {"x": images.astype(np.float64)}
+    x = np.pad(found["x"], ((0, 0), (0, 0), (2, 2), (2, 2)))
+    x = found["conv1"] = np.maximum(_convolve(x, w["conv1.weight"], w["conv1.bias"]), 0)
+    x = found["conv2"] = _convolve(_pool(x), w["conv2.weight"], w["conv2.bias"])
+    x = _pool(x).reshape(len(x), -1)
+    x = found["linear1"] = np.maximum(x @ w["linear1.weight"] + w["linear1.bias"], 0)
+    x = found["linear2"] = np.maximum(x @ w["linear2.weight"] + w["linear2.bias"], 0)
+    found["linear3"] = x @ w["linear3.weight"] + w["linear3.bias"]
+    return found
+
+
+def _chunks(images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    for begin in range(0, len(images), _CHUNK):
+        yield images[begin : begin + _CHUNK]
+
+
 def reference(weights: Weights, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Compute LeNet's logits in double precision.
 
@@ -137,20 +157,30 @@ def reference(weights: Weights, images: NDArray[np.float32]) -> NDArray[np.float
     Returns:
         float32 [N, 10].
     """
-    w = {name: values.astype(np.float64) for name, values in weights.items()}
-
-    def logits(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        x = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))
-        x = _pool(np.maximum(_convolve(x, w["conv1.weight"], w["conv1.bias"]), 0))
-        x = _pool(_convolve(x, w["conv2.weight"], w["conv2.bias"])).reshape(len(x), -1)
-        x = np.maximum(x @ w["linear1.weight"] + w["linear1.bias"], 0)
-        x = np.maximum(x @ w["linear2.weight"] + w["linear2.bias"], 0)
-        result: NDArray[np.float64] = x @ w["linear3.weight"] + w["linear3.bias"]
-        return result
-
-    chunks = range(0, len(images), _CHUNK)
-    parts = [logits(images[i : i + _CHUNK].astype(np.float64)) for i in chunks]
+    parts = [_activations(weights, chunk)["linear3"] for chunk in _chunks(images)]
     return np.concatenate(parts).astype(np.float32)
+
+
+def activation_ranges(
+    weights: Weights, images: NDArray[np.float32]
+) -> dict[str, tuple[float, float]]:
+    """Find the least and the most that some images bring about.
+
+    Args:
+        weights: From :func:`read_weights`.
+        images: float32 [N, 1, 28, 28].
+
+    Returns:
+        ``x``, the input, and the name of each layer, for what comes out of it after its relu.
+    """
+    parts = [_activations(weights, chunk) for chunk in _chunks(images)]
+    return {
+        name: (
+            min(float(part[name].min()) for part in parts),
+            max(float(part[name].max()) for part in parts),
+        )
+        for name in parts[0]
+    }
 
 
 def write_onnx(weights: Weights, path: Path) -> None:

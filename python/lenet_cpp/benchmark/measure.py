@@ -12,11 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tqdm import tqdm
 
 from lenet_cpp.benchmark import graphs
 from lenet_cpp.benchmark.contenders import BASELINE, PROGRAM, Contender
+from lenet_cpp.benchmark.correctness import assess, read_digits
 from lenet_cpp.benchmark.machine import (
     describe_machine,
     folder_size,
@@ -24,26 +24,22 @@ from lenet_cpp.benchmark.machine import (
     load_average,
     versions,
 )
-from lenet_cpp.benchmark.sessions import Files, on_processors, open_session
+from lenet_cpp.benchmark.prepare import prepare
+from lenet_cpp.benchmark.quantizing import CALIBRATION_IMAGES
+from lenet_cpp.benchmark.sessions import on_processors, open_session
 from lenet_cpp.benchmark.summary import compare_blocks, percentile, summarize
-from lenet_cpp.benchmark.tflite import write_tflite
-from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
-from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.manifest import has_manifest, read_manifest
-from lenet_cpp.verify import compare, find_models
+from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from lenet_cpp.benchmark.sessions import Session, Start
+    from lenet_cpp.benchmark.correctness import Correctness
+    from lenet_cpp.benchmark.sessions import Files, Session, Start
     from lenet_cpp.benchmark.summary import Block
 
 __all__ = [
     "BATCH_SIZES",
     "Settings",
-    "disagreement",
     "multiply_add_limit",
     "python_door",
     "run_benchmark",
@@ -66,6 +62,7 @@ class Settings:
         rounds: Into how many turns that time is cut.
         starts: Processes of each contender that are started to time the first result.
         seed: Of the order of turns.
+        quantized_model_dir: Folder of a quantized LeNet; quantized from ``model_dir`` when None.
     """
 
     model_dir: Path
@@ -76,6 +73,7 @@ class Settings:
     rounds: int = 5
     starts: int = 3
     seed: int = 1
+    quantized_model_dir: Path | None = None
 
 
 def multiply_add_limit(program: Path, threads: int, seconds: float) -> dict[str, Any]:
@@ -114,53 +112,6 @@ class _Entrant:
     blocks: list[Block] = field(default_factory=list)
 
 
-def _images(count: int) -> NDArray[np.float32]:
-    """The test digits of the embedded sample, over and over."""
-    digits = to_model_input(read_mnist_dir(sample_dir()).test.images[:count])
-    repeated = np.resize(digits, (count, *digits.shape[1:]))
-    return np.ascontiguousarray(repeated, np.float32)
-
-
-def _prepare(
-    settings: Settings, contenders: Sequence[Contender], folder: Path
-) -> tuple[Files, dict[str, str], graphs.Weights]:
-    """Write the contenders' inputs; return also why some cannot take part, and the weights."""
-    if has_manifest(settings.model_dir) and read_manifest(settings.model_dir).softmax:
-        raise Unsupported(f"{settings.model_dir} was exported with --softmax; export it without")
-    models = {model.format: model for model in find_models(settings.model_dir)}
-    weights = graphs.read_weights(next(iter(models.values())).combined_params)
-    unavailable: dict[str, str] = {}
-    others: dict[str, Path] = {}
-    for contender in contenders:
-        reason = contender.missing()
-        if reason is None and contender.format not in models:
-            reason = f"{settings.model_dir} has no .{contender.format}"
-        if reason is None and contender.factory == PROGRAM and not settings.program.is_file():
-            reason = f"there is no {settings.program}: build it with ./run.sh"
-        if reason is not None:
-            unavailable[contender.name] = reason
-            continue
-        for kind in contender.files:
-            path = others.setdefault(kind, folder / f"lenet.{kind}")
-            if kind == "weights":
-                path = others[kind] = folder / "weights.npz"
-                arrays: dict[str, Any] = {**weights}
-                np.savez(path, **arrays)
-            elif not path.exists():
-                {"onnx": graphs.write_onnx, "tflite": write_tflite}[kind](weights, path)
-    images = folder / "images.npy"
-    np.save(images, _images(max(settings.batch_sizes)))
-    files = Files(
-        programs={name: model.program.resolve() for name, model in models.items()},
-        params=next(iter(models.values())).combined_params.resolve(),
-        others=others,
-        images=images,
-        folder=folder,
-        program=settings.program.resolve(),
-    )
-    return files, unavailable, weights
-
-
 def _installed_bytes(contender: Contender, files: Files) -> int:
     if contender.factory == PROGRAM:
         library = _paddle_libraries()
@@ -191,21 +142,35 @@ class _Benchmark:
     ) -> None:
         self._settings = settings
         self._random = random.Random(settings.seed)  # noqa: S311 - the order of turns
-        self._files, unavailable, weights = _prepare(settings, contenders, folder)
-        images = np.load(self._files.images)
-        self._reference = graphs.reference(weights, images)
-        self._contenders = [one for one in contenders if one.name not in unavailable]
-        self._entries = {
+        self._digits = read_digits(settings.batch_sizes)
+        prepared = prepare(
+            contenders,
+            model_dir=settings.model_dir,
+            quantized_model_dir=settings.quantized_model_dir,
+            program=settings.program,
+            images=self._digits.images,
+            folder=folder,
+            progress=progress,
+        )
+        self._files = prepared.files
+        self._reference = graphs.reference(prepared.weights, self._digits.images)
+        self._entries: dict[str, dict[str, Any]] = {
             one.name: {
                 "name": one.name,
-                "status": "unavailable" if one.name in unavailable else "measured",
-                "reason": unavailable.get(one.name),
-                "installed_bytes": None
-                if one.name in unavailable
-                else _installed_bytes(one, self._files),
+                "precision": one.precision,
+                "float": one.float_name,
+                "status": "measured",
+                "reason": None,
+                "installed_bytes": None,
             }
             for one in contenders
         }
+        for status in ("unavailable", "refused"):
+            for name, reason in getattr(prepared, status).items():
+                self._entries[name] |= {"status": status, "reason": reason}
+        self._contenders = [one for one in contenders if self._is_in(one)]
+        for one in self._contenders:
+            self._entries[one.name]["installed_bytes"] = _installed_bytes(one, self._files)
         self.limits: list[dict[str, Any]] = []
         self.starts: list[dict[str, Any]] = []
         self.cells: list[dict[str, Any]] = []
@@ -295,7 +260,7 @@ class _Benchmark:
             )
 
     def _is_in(self, contender: Contender) -> bool:
-        return self._entries[contender.name]["status"] == "measured"
+        return bool(self._entries[contender.name]["status"] == "measured")
 
     def _batch(
         self,
@@ -307,14 +272,23 @@ class _Benchmark:
     ) -> list[_Entrant]:
         settings = self._settings
         first_runs: dict[str, float] = {}
+        answers: dict[str, Correctness] = {}
         warmups: dict[str, Any] = {}
+        count = self._digits.count(batch_size)
         for entrant in list(entrants):
             name = entrant.contender.name
             self._bar.set_postfix_str(f"{threads} thread(s), batch {batch_size}, check {name}")
             entrant.blocks = []
             try:
-                outputs, first_runs[name] = entrant.session.outputs(batch_size)
-                wrong = disagreement(self._reference[:batch_size], outputs, name)
+                outputs, first_runs[name] = entrant.session.outputs(batch_size, count)
+                answers[name] = assess(
+                    self._reference[:count],
+                    outputs,
+                    self._digits.labels,
+                    name=name,
+                    precision=entrant.contender.precision,
+                )
+                wrong = answers[name].wrong
                 if wrong is None:
                     warmups[name] = entrant.session.warm(batch_size, settings.seconds)
             except BackendFailure as error:
@@ -334,14 +308,14 @@ class _Benchmark:
                 seconds = settings.seconds / settings.rounds
                 entrant.blocks.append(entrant.session.block(batch_size, seconds))
                 self._bar.update()
-        baseline = next((one for one in entrants if one.contender.name == BASELINE), None)
+        blocks = {one.contender.name: one.blocks for one in entrants}
         for entrant in entrants:
             name = entrant.contender.name
             found = summarize(entrant.blocks)
-            ratio = compare_blocks(baseline.blocks, entrant.blocks) if baseline else None
             self.cells.append(
                 {
                     "contender": name,
+                    "precision": entrant.contender.precision,
                     "threads": threads,
                     "batch_size": batch_size,
                     "first_run_ms": first_runs[name],
@@ -357,32 +331,20 @@ class _Benchmark:
                     "coefficient_of_variation": found.variation,
                     "outliers": found.outliers,
                     "peak_rss_bytes": entrant.session.peak_bytes(),
-                    "ratio": asdict(ratio) if ratio else None,
+                    "ratio": _ratio(blocks.get(BASELINE), entrant.blocks),
+                    "float_ratio": _ratio(
+                        blocks.get(entrant.contender.float_name or ""), entrant.blocks
+                    ),
+                    "accuracy": answers[name].accuracy,
+                    "same_class": answers[name].same_class,
+                    "largest_difference": answers[name].largest_difference,
                 }
             )
         return entrants
 
 
-def disagreement(
-    expected: NDArray[np.float32], outputs: NDArray[np.float32], name: str
-) -> str | None:
-    """Why a contender's outputs are not those of the network; None when they are.
-
-    Args:
-        expected: float32 [N, 10], from :func:`lenet_cpp.benchmark.graphs.reference`.
-        outputs: What the contender gave for the same images.
-        name: Of the contender.
-    """
-    try:
-        found = compare(expected, np.asarray(outputs), names=("the reference", name))
-    except BadModel as error:
-        return str(error)
-    if found.within:
-        return None
-    return (
-        f"outputs differ by up to {found.largest_difference:.2g},"
-        f" {found.equal_predictions} of {found.images} predictions are equal"
-    )
+def _ratio(other: list[Block] | None, blocks: list[Block]) -> dict[str, float] | None:
+    return None if other is None else asdict(compare_blocks(other, blocks))
 
 
 def python_door(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -424,8 +386,9 @@ def run_benchmark(
 
     Each runs in a process of its own. For each number of threads and each batch size, every
     contender's outputs are compared with a NumPy computation of the network first; one that
-    departs is refused. Then all take turns, in an order drawn anew for each round, so that a
-    change of the machine's speed hits all alike.
+    departs is refused, in bf16 and int8 one that gives too many images another class. Then all
+    take turns, in an order drawn anew for each round, so that a change of the machine's speed hits
+    all alike.
 
     Args:
         settings: What to measure.
@@ -436,10 +399,11 @@ def run_benchmark(
         What the command writes as JSON; see ``docs/benchmark.md``.
 
     Raises:
-        FileNotFound: The model, or ``multiply_add_limit``, is missing.
-        BadModel: The model is damaged.
+        FileNotFound: A model, or ``multiply_add_limit``, is missing.
+        BadModel: A model is damaged.
         BadInput: A setting makes no sense.
-        Unsupported: The model is not the LeNet that the benchmark is of.
+        Unsupported: The model is not the LeNet that the benchmark is of, or that of
+            ``quantized_model_dir`` is not quantized.
         BackendFailure: A contender that had agreed before failed in its turn.
     """
     usable = len(os.sched_getaffinity(0))
@@ -461,6 +425,9 @@ def run_benchmark(
             "rounds": settings.rounds,
             "starts": settings.starts,
             "seed": settings.seed,
+            "quantized_model_dir": settings.quantized_model_dir
+            and settings.quantized_model_dir.name,
+            "calibration_images": CALIBRATION_IMAGES,
         },
         "baseline": BASELINE,
         "multiply_adds_per_image": graphs.MULTIPLY_ADDS,

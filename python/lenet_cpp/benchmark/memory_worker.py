@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenet_cpp.benchmark.worker import load_factory, memory
+from lenet_cpp.benchmark.worker import load_factory, memory, take_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +37,7 @@ def batch_sizes(count: int, seed: int) -> NDArray[np.int64]:
 
 
 def _main() -> None:
-    samples = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    samples = take_output()
     task = json.loads(sys.argv[1])
     images = np.random.default_rng(task["seed"]).random((LARGEST_BATCH, 1, 28, 28), np.float32)
     factory = load_factory(task["factory"])

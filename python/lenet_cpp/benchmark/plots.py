@@ -22,6 +22,8 @@ _COLORS = {
     "openvino": "tab:orange",
     "litert": "tab:brown",
 }
+_MARKERS = {"fp32": "o", "bf16": "s", "int8": "^"}
+_HATCHES = {"fp32": "", "bf16": "//", "int8": "xx"}
 _DPI = 90
 
 
@@ -87,7 +89,7 @@ def _latency(cells: list[dict[str, Any]], threads: int, path: Path) -> Path:
             color = _color(cell["contender"])
             axis.plot([cell["median_us"], cell["p99_us"]], [y, y], color=color, alpha=0.4)
             axis.plot(cell["p90_us"], y, "|", color=color)
-            axis.plot(cell["median_us"], y, "o", color=color)
+            axis.plot(cell["median_us"], y, _MARKERS[cell["precision"]], color=color)
         axis.set_xscale("log")
         axis.xaxis.set_minor_formatter("")  # less than a decade would be labelled too densely
         axis.set_title(f"batch {size}", fontsize=10)
@@ -96,7 +98,10 @@ def _latency(cells: list[dict[str, Any]], threads: int, path: Path) -> Path:
         axis.set_ylim(-0.7, len(names) - 0.3)
         axis.grid(axis="both", alpha=0.3)
     count = "one thread" if threads == 1 else f"{threads} threads"
-    figure.suptitle(f"LeNet, {count}: median (dot), p90 (bar), p99 (end of line)", fontsize=11)
+    precisions = {cell["precision"] for cell in cells}
+    shapes = {"fp32": "dot", "bf16": "square: bf16", "int8": "triangle: int8"}
+    median = ", ".join(shapes[one] for one in _MARKERS if one in precisions)
+    figure.suptitle(f"LeNet, {count}: median ({median}), p90 (bar), p99 (end of line)", fontsize=11)
     return _save(figure, path)
 
 
@@ -104,11 +109,14 @@ def _first_results(
     starts: list[dict[str, Any]], contenders: list[dict[str, Any]], path: Path
 ) -> Path:
     order = [one["name"] for one in contenders]
+    precisions = {one["name"]: one["precision"] for one in contenders}
     starts = sorted(starts, key=lambda one: -order.index(one["contender"]))
     figure, axes = _figure(1, 1, 8, 1.2 + 0.24 * len(starts))
     axis = axes[0][0]
     for y, one in enumerate(starts):
-        axis.barh(y, one["first_result_ms"], color=_color(one["contender"]), alpha=0.6)
+        hatch = _HATCHES[precisions[one["contender"]]]
+        color = _color(one["contender"])
+        axis.barh(y, one["first_result_ms"], color=color, alpha=0.6, hatch=hatch, edgecolor="white")
         axis.plot(one["samples_ms"], [y] * len(one["samples_ms"]), ".", color="black")
     axis.set_yticks(range(len(starts)), [one["contender"] for one in starts])
     axis.set_xlabel("milliseconds from process start to the first logits (dots: each process)")

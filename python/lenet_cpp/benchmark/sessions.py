@@ -51,11 +51,10 @@ _LEAST_RUNS = 3
 class Files:
     """Where the inputs of the contenders are."""
 
-    programs: dict[str, Path]
-    """Format to program."""
-    params: Path
+    exported: dict[str, tuple[Path, Path]]
+    """Format, or ``quantized``, to program and parameters."""
     others: dict[str, Path]
-    """``onnx``, ``tflite``, ``weights``."""
+    """By the names that :attr:`Contender.files` has."""
     images: Path
     """``.npy``, float32 [N, 1, 28, 28]."""
     folder: Path
@@ -90,8 +89,12 @@ class Session(Protocol):
 
     start: Start
 
-    def outputs(self, batch_size: int) -> tuple[NDArray[np.float32], float]:
-        """Run the first images; return the outputs and the milliseconds of this run."""
+    def outputs(self, batch_size: int, count: int) -> tuple[NDArray[np.float32], float]:
+        """Run the first images, a multiple of ``batch_size``.
+
+        Returns:
+            The outputs, and the milliseconds of the first run.
+        """
 
     def warm(self, batch_size: int, seconds: float) -> Warmup:
         """Run until the times are stable."""
@@ -124,6 +127,10 @@ def child_environment(threads: int) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("OMP_", "KMP_", "MKL_", "GOMP_", "FLAGS_"))
     }
+    # They run in another folder, and would find another lenet_cpp, or none.
+    if entries := environment.get("PYTHONPATH"):
+        absolute = (str(Path(entry).absolute()) for entry in entries.split(os.pathsep))
+        environment["PYTHONPATH"] = os.pathsep.join(absolute)
     return environment | {"OMP_NUM_THREADS": str(threads), "GLOG_minloglevel": "2"}
 
 
@@ -163,13 +170,15 @@ class _PythonSession:
         self._name = contender.name
         self._folder = files.folder
         model: Model = {
-            "program": str(files.programs[contender.format]),
-            "params": str(files.params),
             "accelerator": contender.accelerator,
+            "precision": contender.precision,
             "threads": threads,
             "cache": tempfile.mkdtemp(dir=files.folder),
         }
-        others = {kind: str(files.others[kind]) for kind in contender.files}
+        if contender.exported is not None:
+            program, params = files.exported[contender.exported]
+            model |= {"program": str(program), "params": str(params)}
+        others = {kind.partition("_")[0]: str(files.others[kind]) for kind in contender.files}
         task = {
             "factory": contender.factory,
             "model": {**model, **others},
@@ -216,9 +225,9 @@ class _PythonSession:
         self._process.send_signal(signal.SIGSTOP)
         return answer
 
-    def outputs(self, batch_size: int) -> tuple[NDArray[np.float32], float]:
+    def outputs(self, batch_size: int, count: int) -> tuple[NDArray[np.float32], float]:
         file = self._folder / f"{self._process.pid}.npy"
-        answer = self._do("outputs", batch=batch_size, file=str(file))
+        answer = self._do("outputs", batch=batch_size, images=count, file=str(file))
         return np.load(file), float(answer["first_run_ms"])
 
     def warm(self, batch_size: int, seconds: float) -> Warmup:
@@ -258,11 +267,13 @@ class _ProgramSession:
         self._images = files.images
         self._processors = processors
         self._environment = child_environment(threads)
+        program, params = files.exported[contender.exported or contender.format]
         self._command = [
             str(files.program),
-            f"--model_file={files.programs[contender.format]}",
-            f"--params_file={files.params}",
+            f"--model_file={program}",
+            f"--params_file={params}",
             f"--accelerator={contender.accelerator}",
+            f"--precision={contender.precision}",
             f"--threads={threads}",
             "--format=json",
         ]
@@ -302,22 +313,22 @@ class _ProgramSession:
         report: dict[str, Any] = json.loads(text)
         return report, seconds
 
-    def _input(self, batch_size: int) -> list[str]:
-        file = self._inputs.get(batch_size)
+    def _input(self, batch_size: int, count: int) -> list[str]:
+        file = self._inputs.get(count)
         if file is None:
-            file = self._folder / f"images-{batch_size}.npy"
-            np.save(file, np.load(self._images, mmap_mode="r")[:batch_size])
-            self._inputs[batch_size] = file
+            file = self._folder / f"images-{count}.npy"
+            np.save(file, np.load(self._images, mmap_mode="r")[:count])
+            self._inputs[count] = file
         return [f"--input={file}", f"--batch_size={batch_size}"]
 
-    def outputs(self, batch_size: int) -> tuple[NDArray[np.float32], float]:
-        report, _ = self._run(*self._input(batch_size))
+    def outputs(self, batch_size: int, count: int) -> tuple[NDArray[np.float32], float]:
+        report, _ = self._run(*self._input(batch_size, count))
         outputs = np.array(report["outputs"], np.float32).reshape(report["output_shape"])
         return outputs, float(report["first_run_ms"])
 
     def _measure(self, batch_size: int, warmup: int, repeats: int) -> Block:
         report, _ = self._run(
-            *self._input(batch_size), f"--warmup={warmup}", f"--repeats={repeats}"
+            *self._input(batch_size, batch_size), f"--warmup={warmup}", f"--repeats={repeats}"
         )
         latency = report["latency"]
         values = (1e3 * latency[name] for name in ("median_ms", "p90_ms", "p99_ms"))

@@ -32,6 +32,10 @@ def _microseconds(value: float | None) -> str:
     return _number(value, 1 if value is not None and value < 1000 else 0)
 
 
+def _times(ratio: dict[str, float] | None) -> str:
+    return _NONE if ratio is None else f"{ratio['median']:.2f}"
+
+
 def _threads(count: int) -> str:
     return "one thread, pinned to one processor" if count == 1 else f"{count} threads"
 
@@ -56,6 +60,7 @@ def _machine(machine: dict[str, Any], found: dict[str, str]) -> str:
 
 
 def _glance(cells: Sequence[dict[str, Any]], threads: int, sizes: Sequence[int]) -> str:
+    """Images a second of everybody, and the accuracy, which no batch size may change."""
     names = list(dict.fromkeys(c["contender"] for c in cells))
     by_key = {(c["contender"], c["batch_size"]): c for c in cells}
     best = {
@@ -72,9 +77,46 @@ def _glance(cells: Sequence[dict[str, Any]], threads: int, sizes: Sequence[int])
                 continue
             mark = " *" if cell["images_per_second"] == best[size] else ""
             row.append(f"{cell['images_per_second']:,.0f}{mark}")
+        row.append(_percent(min(c["accuracy"] for c in cells if c["contender"] == name)))
         rows.append(row)
     title = f"Images a second at the median, {_threads(threads)}; * is the fastest"
-    return f"{title}\n\n" + _table(["contender", *(f"batch {size}" for size in sizes)], rows)
+    header = ["contender", *(f"batch {size}" for size in sizes), "accuracy"]
+    return f"{title}\n\n" + _table(header, rows)
+
+
+def _precisions(cells: Sequence[dict[str, Any]], threads: int) -> str | None:
+    """The same engine in float32, bf16 and int8, side by side; None where there is one only."""
+    engines: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
+    for cell in cells:
+        engine = cell["contender"].removesuffix(f"/{cell['precision']}")
+        engines.setdefault((engine, cell["batch_size"]), {})[cell["precision"]] = cell
+    rows = []
+    for (engine, size), found in engines.items():
+        if set(found) == {"fp32"}:
+            continue
+        reduced = [found.get(precision, {}) for precision in ("bf16", "int8")]
+        every = [found.get("fp32", {}), *reduced]
+        rows.append(
+            [
+                engine,
+                str(size),
+                *(_microseconds(cell.get("median_us")) for cell in every),
+                *(_times(cell.get("float_ratio")) for cell in reduced),
+                *(_percent(cell.get("same_class")) for cell in reduced),
+                *(_percent(cell.get("accuracy")) for cell in reduced),
+                *(_number(cell.get("largest_difference"), 2) for cell in reduced),
+            ]
+        )
+    if not rows:
+        return None
+    header = ["engine", "batch", "fp32\nus", "bf16\nus", "int8\nus"]
+    for what in ("times\nfp32", "same\nclass", "accuracy", "largest\ndifference"):
+        header += [f"{precision}\n{what}" for precision in ("bf16", "int8")]
+    title = (
+        f"bf16 and int8 beside float32, {_threads(threads)}: medians, and how many times as fast as"
+        " the same engine in float32"
+    )
+    return f"{title}\n\n" + _table(header, rows)
 
 
 def _detail(cells: Sequence[dict[str, Any]], baseline: str) -> str:
@@ -92,6 +134,8 @@ def _detail(cells: Sequence[dict[str, Any]], baseline: str) -> str:
                 if ratio is None
                 else f"{ratio['median']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})",
                 _number(ratio and ratio["p99"], 2),
+                _times(cell["float_ratio"]),
+                _percent(cell["same_class"]),
                 _percent(cell["share_of_limit"]),
                 f"{cell['runs']:,}",
                 _percent(cell["spread_between_turns"]),
@@ -108,6 +152,8 @@ def _detail(cells: Sequence[dict[str, Any]], baseline: str) -> str:
         "images/s",
         "times as fast\n(least-most)",
         "p99\ntimes",
+        "times\nfp32",
+        "same\nclass",
         "of the\nlimit",
         "runs",
         "between\nturns",
@@ -191,14 +237,20 @@ def _door(rows: Sequence[dict[str, Any]]) -> str:
     return f"{title}\n\n" + _table(header, lines)
 
 
-def benchmark_text(result: dict[str, Any]) -> str:
-    """Format what :func:`lenet_cpp.benchmark.measure.run_benchmark` returned."""
+def benchmark_text(result: dict[str, Any], *, markdown: bool = False) -> str:
+    """Format what :func:`lenet_cpp.benchmark.measure.run_benchmark` returned.
+
+    Args:
+        result: The results.
+        markdown: Set every table as a block of text, to be pasted into a page.
+    """
     cells, settings = result["cells"], result["settings"]
     parts = [_machine(result["machine"], result["versions"]), _limits(result["multiply_add_limit"])]
     for threads in settings["threads"]:
         mine = [cell for cell in cells if cell["threads"] == threads]
         if mine:
             parts.append(_glance(mine, threads, settings["batch_sizes"]))
+            parts += filter(None, [_precisions(mine, threads)])
     for threads in settings["threads"]:
         for size in settings["batch_sizes"]:
             mine = [c for c in cells if c["threads"] == threads and c["batch_size"] == size]
@@ -212,11 +264,20 @@ def benchmark_text(result: dict[str, Any]) -> str:
         for one in result["contenders"]
         if one["status"] != "measured"
     ]
-    return "\n\n".join(parts)
+    return _joined(parts, markdown=markdown)
 
 
-def memory_text(result: dict[str, Any]) -> str:
-    """Format what :func:`lenet_cpp.benchmark.memory.run_memory` returned."""
+def _joined(parts: Sequence[str], *, markdown: bool) -> str:
+    return "\n\n".join(f"```text\n{part}\n```" if markdown else part for part in parts)
+
+
+def memory_text(result: dict[str, Any], *, markdown: bool = False) -> str:
+    """Format what :func:`lenet_cpp.benchmark.memory.run_memory` returned.
+
+    Args:
+        result: The results.
+        markdown: Set every table as a block of text, to be pasted into a page.
+    """
     parts = []
     titles = {
         "runs": "Resident memory over runs with batches of 1 to 256 images",
@@ -245,4 +306,4 @@ def memory_text(result: dict[str, Any]) -> str:
         ]
         if rows:
             parts.append(f"{title}\n\n{_table(header, rows)}")
-    return "\n\n".join(parts)
+    return _joined(parts, markdown=markdown)

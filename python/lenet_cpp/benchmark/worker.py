@@ -4,7 +4,8 @@ Run by its path, with one argument: the contender as JSON, ``{"factory": "FILE.p
 {...}, "images": "FILE.npy"}``. It imports the factory, makes the contender, runs one image of
 zeros, and says when that was done; then it obeys the lines of standard input:
 
-* ``{"do": "outputs", "batch": N, "file": F}`` runs N images and writes the outputs to F (.npy);
+* ``{"do": "outputs", "batch": N, "images": M, "file": F}`` runs M images, N at a time, and writes
+  the outputs to F (.npy);
 * ``{"do": "warm", "batch": N, "seconds": S}`` runs until the time of a run is stable;
 * ``{"do": "block", "batch": N, "seconds": S, "least": R, "warmup": S}`` times single runs;
 * ``{"do": "memory"}`` says what the process holds.
@@ -29,7 +30,7 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-__all__ = ["block", "load_factory", "memory", "warm"]
+__all__ = ["block", "die_with_parent", "load_factory", "memory", "take_output", "warm"]
 
 # A window of runs, and how close the medians of two in a row have to be.
 _WINDOW_RUNS = 5
@@ -140,16 +141,30 @@ def _answer(run: Run, images: NDArray[np.float32], order: dict[str, Any]) -> obj
     batch = images[: order["batch"]]
     if action == "outputs":
         begin = time.perf_counter()
-        result = run(batch)
+        results = [run(batch)]
         elapsed = time.perf_counter() - begin
-        np.save(order["file"], result)
+        for start in range(len(batch), order["images"], len(batch)):
+            # Some engines answer with the same memory every time.
+            results[-1] = np.array(results[-1])
+            results.append(run(images[start : start + len(batch)]))
+        np.save(order["file"], np.concatenate(results))
         return {"first_run_ms": 1e3 * elapsed}
     if action == "warm":
         return warm(run, batch, order["seconds"])
     return block(run, batch, seconds=order["seconds"], least=order["least"], warmup=order["warmup"])
 
 
-def _die_with_parent() -> None:
+def take_output() -> IO[str]:
+    """Return standard output, which from then on is standard error to everybody else.
+
+    Paddle and others print on it.
+    """
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def die_with_parent() -> None:
     """Have the kernel end this process with its parent: stopped, it would not see the end."""
     import ctypes
 
@@ -158,9 +173,7 @@ def _die_with_parent() -> None:
 
 
 def _main() -> None:
-    # Paddle and others print on standard output; the answers get it for themselves.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    answers = take_output()
     contender = json.loads(sys.argv[1])
 
     def answer(value: object) -> None:
@@ -174,7 +187,7 @@ def _main() -> None:
     created = time.monotonic()
     run(zeros)
     done = time.monotonic()
-    _die_with_parent()  # before the answer, upon which the parent stops this process
+    die_with_parent()  # before the answer, upon which the parent stops this process
     answer(
         {
             "done": done,

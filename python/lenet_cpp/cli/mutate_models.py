@@ -45,6 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="to run each mutant with: plain, onednn, openvino (all that can run its format)",
     )
     parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "int8"),
+        default="fp32",
+        help="to run each mutant with; bf16 and int8, which only oneDNN has, leave the other"
+        " accelerators out, and int8 needs a quantized --model-dir (%(default)s)",
+    )
+    parser.add_argument(
         "--model-dir", type=Path, help="the model to start from (the one of the package)"
     )
     parser.add_argument(
@@ -53,6 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.count < 1:
         parser.error("--count: expected 1 or more")
+    if arguments.precision != "fp32":
+        arguments.accelerators = ["onednn"]
+    if arguments.precision == "int8":
+        arguments.formats = [name for name in arguments.formats if name != "json"]
+        if not arguments.formats:
+            parser.error("--precision int8: nothing of a .json runs in int8")
     return run_cli(lambda: _run(arguments))
 
 
@@ -65,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     folder = arguments.model_dir or bundled_model_dir()
     tallies = []
-    with Workshop() as workshop:
+    with Workshop(precision=arguments.precision) as workshop:
         for model_format in arguments.formats:
             indices = range(arguments.first, arguments.first + arguments.count)
             tallies.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,8 @@ _MNIST_CALIBRATION = 512
 _MADE_CALIBRATION = 32
 _MADE_TEST = 64
 _MADE_BATCH = 8
+_RATE = 1e-4
+_MADE_RATE = 1e-5
 _METHODS = ("static-ptq", "static-qat", "dygraph-ptq", "dygraph-qat")
 
 
@@ -135,7 +138,13 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     add("--steps", metavar="N", type=_positive, help="of training, instead of --epochs")
     add("--batch-size", metavar="N", type=_positive, help="in calibration and training"
         f" (default: 64; {_MADE_BATCH} with made images)")  # fmt: skip
-    add("--learning-rate", metavar="X", type=float, default=1e-4, help="(default: %(default)s)")
+    add(
+        "--learning-rate",
+        metavar="X",
+        type=float,
+        help=f"of training, at its start (default: {_RATE}; {_MADE_RATE} with made images, of"
+        " which few steps are trained)",
+    )
     add(
         "--max-drop",
         metavar="POINTS",
@@ -197,7 +206,7 @@ def _command(options: argparse.Namespace) -> int:
         epochs=options.epochs,
         steps=options.steps,
         batch_size=options.batch_size or (64 if _is_lenet(options) else _MADE_BATCH),
-        learning_rate=options.learning_rate,
+        learning_rate=_rate(options),
         max_drop=options.max_drop,
     )
     methods = _METHODS if options.method == "all" else (options.method or "static-ptq",)
@@ -220,6 +229,12 @@ def _command(options: argparse.Namespace) -> int:
 
 def _is_lenet(options: argparse.Namespace) -> bool:
     return bool(options.model.lower() == "lenet")
+
+
+def _rate(options: argparse.Namespace) -> float:
+    if options.learning_rate is not None:
+        return float(options.learning_rate)
+    return _RATE if _is_lenet(options) else _MADE_RATE
 
 
 def _images(options: argparse.Namespace, source: FloatModel) -> Images:
@@ -254,14 +269,13 @@ def _quantize(
     methods: Sequence[str],
 ) -> int:
     from lenet_cpp.quantization import quantize
-    from lenet_cpp.quantization.deployed import Deployed, paddle_outputs
+    from lenet_cpp.quantization.deployed import outputs
     from lenet_cpp.quantization.report import make_report, report_text
 
     done: list[Quantized] = []
     refused: dict[str, str] = {}
     with _progress("float") as report:
-        model = Deployed(source.program, source.params, int8=False)
-        reference = paddle_outputs(model, images.test, report=report)
+        (reference,) = outputs([source.deployed], images.test, report=report)
     for method in methods:
         folder = _folder(options, source, method)
         try:
@@ -310,6 +324,8 @@ def _analyse(
     }
     _write(options, result)
     if options.plot is not None:
+        # Paddle has every logger's messages shown.
+        logging.getLogger("matplotlib").setLevel(logging.WARNING)
         title = f"{source.spec.name}: each layer quantized alone ({len(images.test)} images)"
         sensitivity.plot(found, options.plot, title)
         print(f"written: {options.plot}")

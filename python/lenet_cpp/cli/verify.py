@@ -17,7 +17,7 @@ from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._across import run_across
 from lenet_cpp.errors import BadInput
 from lenet_cpp.models import MODELS
-from lenet_cpp.tolerance import TOLERANCE
+from lenet_cpp.tolerance import TOLERANCES
 from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, FORMATS, format_label
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ Run the same images through four routes and compare what comes out:
 The last three use one engine and have to give the same bits. Between the trained network and the
 exported model every output has to be within 1e-05 * max(1, |a|) (see --threshold), with |a| the
 largest output of that image, and the predicted class the same unless the two largest are closer
-than that.
+than that. With --precision the same bits are asked of the last three, and a wider threshold holds
+for the rest.
 
 Any registered model can be verified, exported or not, and any model that was exported. A model
 that takes no digits is given the images of --image_file, or photo-like ones made from a seed,
@@ -59,6 +60,8 @@ examples:
       what ./run.sh made, on every test image at hand
   %(prog)s --batch-sizes 64 --accelerators openvino --images 100
       one row of the table
+  %(prog)s --model-dir inference_model/lenet_static-ptq --precision int8
+      a quantized model
   %(prog)s --layers
       which layer departs first
   %(prog)s --across
@@ -163,8 +166,14 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         "--accelerators",
         metavar="NAME,...",
         type=_choices(ACCELERATORS),
-        default=ACCELERATORS,
-        help=f"some of {','.join(ACCELERATORS)} (default: all)",
+        help=f"some of {','.join(ACCELERATORS)} (default: all that have the precision)",
+    )
+    add(
+        "--precision",
+        choices=tuple(TOLERANCES),
+        default="fp32",
+        help="of the exported model's arithmetic: fp32, bf16 where the processor has it, int8 for a"
+        " quantized model; the reference is computed in float32 (default: %(default)s)",
     )
     add(
         "--formats",
@@ -177,8 +186,8 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         "--threshold",
         metavar="X",
         type=float,
-        default=TOLERANCE,
-        help="how far outputs may lie apart, for largest outputs of up to 1 (default: %(default)s)",
+        help="how far outputs may lie apart, for largest outputs of up to 1 (default:"
+        f" {', '.join(f'{tolerance:g} in {name}' for name, tolerance in TOLERANCES.items())})",
     )
     add("--layers", action="store_true", help="also say which layer departs first")
     add(
@@ -291,6 +300,7 @@ def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> in
             threads=options.threads,
             progress=True,
             spec=spec,
+            precision=options.precision,
             tolerance=options.threshold,
             training_engine=options.reprod_dir is not None,
             record=options.reprod_dir is not None,
@@ -391,7 +401,8 @@ def _document(
 
 
 def _text(report: Report, layers: Sequence[LayerComparison] | None, data: str) -> str:
-    parts = [f"model {report.model_dir}, {data}", _table(report)]
+    computed = "" if report.precision == "fp32" else f", computed in {report.precision}"
+    parts = [f"model {report.model_dir}{computed}, {data}", _table(report)]
     if "dygraph" not in report.reference:
         parts.append(
             f"dygraph is left out: no trained parameters (--params); {report.reference} stands in"

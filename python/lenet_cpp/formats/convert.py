@@ -22,7 +22,7 @@ from lenet_cpp._files import atomic_path, write_text
 from lenet_cpp._installation import ExportResult, checked_name
 from lenet_cpp.engines.checked_model import CheckedModel, check_model
 from lenet_cpp.engines.loading import is_registered
-from lenet_cpp.errors import BackendFailure, BadInput
+from lenet_cpp.errors import BackendFailure, BadInput, Unsupported
 from lenet_cpp.export import export_model
 from lenet_cpp.formats.source import FORMATS, Source, find_source
 from lenet_cpp.formats.state import build_layer, compare_with_program, load_state
@@ -247,6 +247,10 @@ def _checked_program(
         path = stack.enter_context(linked_as_legacy(path)) / LEGACY_PROGRAM
     checked = check_model(path, source.params)
     with Predictor(checked.program, checked.params, accelerator="plain") as predictor:
+        if predictor.quantized:
+            raise Unsupported(
+                f"{path} is quantized, and the network is not: convert the float model"
+            )
         classes = predictor.output_spec.shape[-1]
     return checked, replace(
         network,

@@ -79,6 +79,7 @@ def call_child(
                 found = _converse(child, request, report)
             finally:
                 child.kill()
+                child.wait()  # after Ctrl-C it would be left, with folders open that are deleted
         log.seek(0)
         printed = log.read()
     if "error" in found:

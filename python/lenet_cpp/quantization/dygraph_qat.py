@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lenet_cpp.quantization.dygraph_ptq import save
+from lenet_cpp.quantization.task import SETTLING_STEPS
 
 if TYPE_CHECKING:
     import paddle
@@ -47,16 +48,19 @@ def train_layer(student: paddle.nn.Layer, task: Task, progress: Progress) -> Non
             layer.eval()
     parameters = [one for one in student.parameters() if not one.stop_gradient]
     optimizer = paddle.optimizer.Adam(task.learning_rate, parameters=parameters)
-    for step, images in enumerate(task.training_batches()):
+    for step, images in enumerate(task.training_batches(), start=-SETTLING_STEPS):
+        progress("training", step + SETTLING_STEPS + 1, task.all_steps)
         x = paddle.to_tensor(images)
         with paddle.no_grad():
+            if step < 0:
+                student(x)
+                continue
             wanted = paddle.nn.functional.softmax(teacher(x))
         loss = paddle.nn.functional.cross_entropy(student(x), wanted, soft_label=True)
         loss.backward()
         optimizer.set_lr(task.rate(step))
         optimizer.step()
         optimizer.clear_grad()
-        progress("training", step + 1, task.all_steps)
     student.eval()
     with paddle.no_grad():
         student(paddle.to_tensor(images))  # the ranges of the weights as they are now

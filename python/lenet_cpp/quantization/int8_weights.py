@@ -17,18 +17,17 @@ if TYPE_CHECKING:
 
     import paddle
 
-__all__ = ["Weights", "finish_program", "inspect_program"]
+__all__ = ["check_int8", "finish_program", "inspect_program"]
+
+Weights = dict[str, tuple[str, tuple[int, ...]]]
+"""Name of each quantized weight to its dtype and shape."""
 
 # What training needs and inference does not; the others are X, Scale, ZeroPoint and Y.
 _TRAINING_SLOTS = {"InState", "InAccum", "OutState", "OutAccum", "OutScale"}
 
 
-class Weights(dict[str, tuple[str, tuple[int, ...]]]):
-    """Name of each quantized weight to its dtype and shape."""
-
-
 def finish_program(
-    program_path: Path, params_path: Path, *, cast: bool = True
+    program_path: Path, params_path: Path
 ) -> dict[str, tuple[str, tuple[int, ...], str]]:
     """Rewrite a quantized program as it is deployed; in static mode with the old IR.
 
@@ -38,7 +37,6 @@ def finish_program(
     Args:
         program_path: The ``.pdmodel``, which is replaced.
         params_path: Its ``.pdiparams``, which is replaced.
-        cast: Whether to make the weights int8; False shows what happens without.
 
     Returns:
         ``input`` and ``output``: name, shape and dtype of each.
@@ -63,7 +61,7 @@ def finish_program(
         for op in block.ops:
             if op.type in {"quantize_linear", "dequantize_linear"}:
                 _drop_training_slots(op)
-            if cast and op.type == "dequantize_linear":
+            if op.type == "dequantize_linear":
                 _cast(block.var(op.input("X")[0]), scope, place, program_path.name)
         prefix = str(program_path.with_suffix(""))
         inputs = [block.var(name) for name in feeds]
@@ -144,7 +142,7 @@ def inspect_program(program: paddle.static.Program, arrays: dict[str, Any]) -> W
     Raises:
         BadModel: Nothing is quantized, or a weight is not int8 in the program or in the file.
     """
-    weights = Weights()
+    weights: Weights = {}
     block = program.global_block()
     for op in block.ops:
         if op.type != "dequantize_linear":
@@ -164,3 +162,24 @@ def inspect_program(program: paddle.static.Program, arrays: dict[str, Any]) -> W
     if not weights:
         raise BadModel("no weight of the model was quantized")
     return weights
+
+
+def check_int8(program: Path, params: Path) -> Weights:
+    """See that the weights of a quantized model are int8, by readers of our own.
+
+    Returns:
+        Name of each quantized weight to its dtype and shape.
+
+    Raises:
+        BadModel: They are not.
+    """
+    import paddle
+    from paddle import pir_utils
+    from paddle.static.io import is_persistable
+
+    from lenet_cpp.formats.tensors import read_combined
+
+    with pir_utils.OldIrGuard():
+        parsed = paddle.static.Program.parse_from_string(program.read_bytes())
+        names = [var.name for var in parsed.list_vars() if is_persistable(var)]
+        return inspect_program(parsed, read_combined(params, names))

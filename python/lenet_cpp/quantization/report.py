@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lenet_cpp.errors import Error
-from lenet_cpp.quantization.deployed import (
-    Deployed,
-    lenet_cpp_outputs,
-    lenet_cpp_times,
-    paddle_times,
-    program_outputs,
-)
+from lenet_cpp.quantization import deployed
+from lenet_cpp.quantization.deployed import LENET_CPP, PADDLE, Deployed
+from lenet_cpp.quantization.quality import Quality, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
     import numpy.typing as npt
 
-    from lenet_cpp.quantization import Images, Quality, Quantized, Settings
+    from lenet_cpp.quantization import Quantized, Settings
     from lenet_cpp.quantization.child import Report
+    from lenet_cpp.quantization.data import Images
     from lenet_cpp.quantization.sensitivity import Sensitivity
     from lenet_cpp.quantization.source import FloatModel
 
-__all__ = ["BATCH_SIZES", "analysis_text", "make_report", "report_text"]
+__all__ = ["analysis_text", "make_report", "report_text"]
 
-BATCH_SIZES = (1, 64)
+PROGRAM = "C++ program"
+
+
+@dataclass(frozen=True)
+class _Timing:
+    batch_sizes: Sequence[int]
+    seconds: float
+    threads: int
+    report: Report | None
 
 
 def make_report(
@@ -40,7 +46,6 @@ def make_report(
     reference: npt.NDArray[np.float32],
     refused: Mapping[str, str] | None = None,
     program: Path | None = None,
-    batch_sizes: Sequence[int] = BATCH_SIZES,
     seconds: float = 0.5,
     threads: int = 1,
     report: Report | None = None,
@@ -55,8 +60,7 @@ def make_report(
         reference: The float model's outputs by ``paddle.inference``, with which all are compared.
         refused: Method to reason, of models that were not written.
         program: The C++ program; its route is left out when None.
-        batch_sizes: Of the times.
-        seconds: About how long each model is timed at each batch size, by each route.
+        seconds: About how long each model is timed by each route, for one image and for a batch.
         threads: CPU threads, of the times.
         report: Takes the progress.
 
@@ -64,13 +68,13 @@ def make_report(
         What can be written as JSON. A route that failed has ``error``.
     """
     import lenet_cpp
-    from lenet_cpp.quantization import compare
 
     known = {"float": compare(reference, reference, images.labels)}
     known |= {one.method: one.quality for one in quantized}
-    models = {"float": Deployed(source.program, source.params, int8=False)}
+    models = {"float": source.deployed}
     models |= {one.method: one.deployed for one in quantized}
     entries: dict[str, dict[str, Any]] = {}
+    routes = (LENET_CPP,) if program is None else (PROGRAM, LENET_CPP)
     for done, (name, model) in enumerate(models.items()):
         if report is not None:
             report("comparing", done, len(models))
@@ -79,13 +83,11 @@ def make_report(
             "size": model.program.stat().st_size + model.params.stat().st_size,
             "params_size": model.params.stat().st_size,
             "routes": {
-                "paddle.inference": _described(known[name]),
-                **{
-                    route: _compare(run, model, reference, images)
-                    for route, run in _routes(program).items()
-                },
+                PADDLE: _described(known[name]),
+                **{route: _compared(route, model, program, reference, images) for route in routes},
             },
             "latency_ms": {},
+            "times_as_fast": {},
         }
     for one in quantized:
         entries[one.method] |= {
@@ -93,21 +95,8 @@ def make_report(
             "int8_primitives": {kind: list(both) for kind, both in one.primitives.items()},
             "relative_error": one.quality.relative_error,
         }
-    timers = {"paddle.inference": paddle_times, "lenet_cpp": lenet_cpp_times}
-    for route, timer in timers.items():
-        for size in batch_sizes:
-            batch = images.test[[i % len(images.test) for i in range(size)]]
-            try:
-                times = timer(
-                    list(models.values()), batch, seconds=seconds, threads=threads, report=report
-                )
-            except Error as error:
-                for entry in entries.values():
-                    entry["latency_ms"].setdefault(route, {})[str(size)] = None
-                    entry["latency_error"] = str(error)
-                continue
-            for entry, median in zip(entries.values(), times, strict=True):
-                entry["latency_ms"].setdefault(route, {})[str(size)] = 1000 * median
+    _add_times(entries, list(models.values()), program, images, _Timing(
+        (1, deployed.batch_size(images.test)), seconds, threads, report))  # fmt: skip
     return {
         "model": source.spec.name,
         "images": images.kind,
@@ -122,27 +111,76 @@ def make_report(
     }
 
 
-def _routes(program: Path | None) -> dict[str, Callable[..., npt.NDArray[np.float32]]]:
-    """The routes that were not taken yet."""
-    routes: dict[str, Callable[..., npt.NDArray[np.float32]]] = {}
-    if program is not None:
-        routes["C++ program"] = lambda model, images: program_outputs(program, model, images)
-    return {**routes, "lenet_cpp": lenet_cpp_outputs}
-
-
-def _compare(
-    run: Callable[..., npt.NDArray[np.float32]],
+def _compared(
+    route: str,
     model: Deployed,
+    program: Path | None,
     reference: npt.NDArray[np.float32],
     images: Images,
 ) -> dict[str, Any]:
-    from lenet_cpp.quantization import compare
-
     try:
-        quality = compare(reference, run(model, images.test), images.labels)
+        if route == PROGRAM and program is not None:
+            found = deployed.program_outputs(program, model, images.test)
+        else:
+            (found,) = deployed.outputs([model], images.test, route=route)
+        return _described(compare(reference, found, images.labels))
     except Error as error:
         return {"error": f"{type(error).__name__}: {error}"}
-    return _described(quality)
+
+
+def _add_times(
+    entries: dict[str, dict[str, Any]],
+    models: Sequence[Deployed],
+    program: Path | None,
+    images: Images,
+    how: _Timing,
+) -> None:
+    """Add ``latency_ms`` and ``times_as_fast``, by route and batch size; the float model is first.
+
+    Times by the program are those of one process after the other; by the other routes the models
+    take turns.
+    """
+    found: list[list[float]] = []
+    for route in (PADDLE, LENET_CPP, PROGRAM):
+        if route == PROGRAM and program is None:
+            continue
+        try:
+            if route == PROGRAM and program is not None:
+                found = [
+                    _program_times(program, models, images, size, expected, how)
+                    for size, expected in zip(how.batch_sizes, found, strict=True)
+                ]
+            else:
+                found = deployed.times(
+                    models, images.test, how.batch_sizes,
+                    route=route, seconds=how.seconds, threads=how.threads, report=how.report,
+                )  # fmt: skip
+        except Error as error:
+            for entry in entries.values():
+                entry["latency_error"] = f"{route}: {error}"
+            return
+        for index, entry in enumerate(entries.values()):
+            by_size = {str(s): t for s, t in zip(how.batch_sizes, found, strict=True)}
+            entry["latency_ms"][route] = {s: 1000 * t[index] for s, t in by_size.items()}
+            entry["times_as_fast"][route] = {s: t[0] / t[index] for s, t in by_size.items()}
+
+
+def _program_times(
+    program: Path,
+    models: Sequence[Deployed],
+    images: Images,
+    size: int,
+    expected: Sequence[float],
+    how: _Timing,
+) -> list[float]:
+    batch = images.test[np.arange(size) % len(images.test)]
+    found = []
+    for done, (model, seconds) in enumerate(zip(models, expected, strict=True)):
+        if how.report is not None:
+            how.report(f"timing {size} in C++", done, len(models))
+        runs = max(deployed.LEAST_RUNS, round(how.seconds / seconds))
+        found.append(deployed.program_time(program, model, batch, runs=runs, threads=how.threads))
+    return found
 
 
 def _described(quality: Quality) -> dict[str, Any]:
@@ -184,7 +222,7 @@ def report_text(result: dict[str, Any]) -> str:
         for size in by_size
     ]
     second = tabulate(
-        [_time_row(name, entry, result["float"], times) for name, entry in rows.items()],
+        [_time_row(name, entry, times) for name, entry in rows.items()],
         headers=["", *(f"{route}\nbatch {size}" for route, size in times)],
         disable_numparse=True,
         colalign=("left", *["right"] * len(times)),
@@ -204,8 +242,8 @@ def report_text(result: dict[str, Any]) -> str:
             "",
             first,
             "",
-            f"Median time of a run in ms, {result['threads']} thread(s), models taking turns; times"
-            " as fast as float",
+            f"Median time of a run in ms, {result['threads']} thread(s); how many times as fast as"
+            " float, which oneDNN computes too",
             "",
             second,
             *(["", *notes] if notes else []),
@@ -237,22 +275,13 @@ def _quality_row(
     ]
 
 
-def _time_row(
-    name: str,
-    entry: dict[str, Any],
-    reference: dict[str, Any],
-    times: Sequence[tuple[str, str]],
-) -> list[str]:
-    cells = []
-    for route, size in times:
-        found, base = entry["latency_ms"][route][size], reference["latency_ms"][route][size]
-        if found is None or base is None:
-            cells.append("-")
-        elif entry is reference:
-            cells.append(f"{found:.3g}")
-        else:
-            cells.append(f"{found:.3g} ({base / found:.2f}x)")
-    return [name, *cells]
+def _time_row(name: str, entry: dict[str, Any], times: Sequence[tuple[str, str]]) -> list[str]:
+    return [name, *(_time(name, entry, route, size) for route, size in times)]
+
+
+def _time(name: str, entry: dict[str, Any], route: str, size: str) -> str:
+    shown = f"{entry['latency_ms'][route][size]:.3g}"
+    return shown if name == "float" else f"{shown} ({entry['times_as_fast'][route][size]:.2f}x)"
 
 
 def analysis_text(found: Sequence[Sensitivity]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,21 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp.quantization.deployed import Deployed, all_paddle_outputs, paddle_outputs
+from lenet_cpp.quantization.deployed import Deployed, outputs
+from lenet_cpp.quantization.quality import Quality, compare
+from lenet_cpp.quantization.request import make_task, run_tasks
+from lenet_cpp.quantization.settings import Settings, check_settings
 from lenet_cpp.quantization.task import QUANTIZED_OPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lenet_cpp.quantization import Images, Quality, Settings
     from lenet_cpp.quantization.child import Report
+    from lenet_cpp.quantization.data import Images
     from lenet_cpp.quantization.source import FloatModel
+    from lenet_cpp.quantization.task import Task
 
 __all__ = ["Sensitivity", "analyse", "plot", "records"]
 
 ALL_LAYERS = "(all)"
 DEPLOYED = "(all, in int8)"
-# Models that lie on the disk at a time.
+# Layers that one child process quantizes, and models that lie on the disk at a time.
 _AT_ONCE = 8
 
 
@@ -70,39 +73,60 @@ def analyse(
     Raises:
         lenet_cpp.Error: As :func:`lenet_cpp.quantization.quantize`.
     """
-    from lenet_cpp import quantization
-
-    quantization.check_settings("static-ptq", settings)
+    check_settings("static-ptq", settings)
     settings = replace(settings, via="paddle")
     layers = [*_layers(source), (ALL_LAYERS, "", 0)]
     everything = sum(values for _, _, values in layers)
-    reference = paddle_outputs(Deployed(source.program, source.params, int8=False), images.test)
+    (reference,) = outputs([source.deployed], images.test)
     found: list[Sensitivity] = []
-    for begin in range(0, len(layers), _AT_ONCE):
-        rows: list[tuple[str, str, int, Deployed]] = []
-        with tempfile.TemporaryDirectory(prefix="lenet-") as name:
-            for done, (layer, weight, values) in enumerate(layers[begin : begin + _AT_ONCE], begin):
-                if report is not None:
-                    report(f"layer {layer}", done, len(layers))
-                output, work = Path(name, f"model{done}"), Path(name, f"work{done}")
-                output.mkdir()
-                work.mkdir()
-                task = quantization.make_task(source, images, "static-ptq", settings, output, work)
-                quantization.run_task(replace(task, only=(weight,) if weight else ()))
-                shutil.rmtree(work)
-                stem = output / task.stem
-                model = Deployed(
-                    stem.with_suffix(".pdmodel"), stem.with_suffix(".pdiparams"), int8=False
-                )
-                rows.append((layer, weight, values or everything, model))
-                if not weight:
-                    rows.append((DEPLOYED, "", everything, replace(model, int8=True)))
-            outputs = all_paddle_outputs([row[3] for row in rows], images.test)
-        found += [
-            Sensitivity(*row[:3], quantization.compare(reference, answers, images.labels))
-            for row, answers in zip(rows, outputs, strict=True)
-        ]
+    with tempfile.TemporaryDirectory(prefix="lenet-") as work:
+        whole = make_task(source, images, "static-ptq", settings, Path(work), Path(work))
+        for begin in range(0, len(layers), _AT_ONCE):
+            some = layers[begin : begin + _AT_ONCE]
+            with tempfile.TemporaryDirectory(dir=work) as name:
+                models = _quantized(whole, some, Path(name), _share(report, layers, begin))
+                rows = list(zip(some, models, strict=True))
+                if begin + _AT_ONCE >= len(layers):
+                    rows.append(((DEPLOYED, "", 0), replace(models[-1], int8=True)))
+                answers = outputs([model for _, model in rows], images.test)
+            found += [
+                Sensitivity(layer, weight, values or everything,
+                            compare(reference, answer, images.labels))
+                for ((layer, weight, values), _), answer in zip(rows, answers, strict=True)
+            ]  # fmt: skip
     return found
+
+
+def _quantized(
+    whole: Task, layers: Sequence[tuple[str, str, int]], folder: Path, report: Report
+) -> list[Deployed]:
+    """Quantize each of some layers alone, or all layers where none is named."""
+    tasks = []
+    for index, (_, weight, _) in enumerate(layers):
+        output = folder / str(index)
+        output.mkdir()
+        tasks.append(replace(whole, output=str(output), only=(weight,) if weight else ()))
+    run_tasks(tasks, report=report)
+    return [
+        Deployed(
+            task.prefix.with_name(f"{task.stem}.pdmodel"),
+            task.prefix.with_name(f"{task.stem}.pdiparams"),
+            int8=False,
+        )
+        for task in tasks
+    ]
+
+
+def _share(report: Report | None, layers: Sequence[tuple[str, str, int]], begin: int) -> Report:
+    """Turn the progress of some layers into the progress of all."""
+    some = len(layers[begin : begin + _AT_ONCE])
+
+    def share(_what: str, done: int, total: int) -> None:
+        if report is not None:
+            at = begin + (max(done, 1) - 1) * some // total
+            report(f"layer {layers[at][0]}", begin * total + done * some, len(layers) * total)
+
+    return share
 
 
 def _layers(source: FloatModel) -> list[tuple[str, str, int]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lenet_cpp.quantization.child import Report
 
-__all__ = ["PADDLESLIM", "environment_python", "requirements"]
+__all__ = ["PADDLESLIM", "environment_python", "is_made", "requirements"]
 
 PADDLESLIM = "2.6.0"
 
@@ -43,6 +43,26 @@ def requirements() -> tuple[str, ...]:
     )
 
 
+def _environment() -> Environment:
+    return Environment(
+        name=f"paddleslim-{PADDLESLIM}",
+        title="PaddleSlim",
+        requirements=requirements(),
+        trial="import paddleslim",
+        remedy="it needs the network and 1.5 GB of space, or use --via paddle",
+        key=(sys.version, sys.prefix),
+    )
+
+
+def is_made() -> bool:
+    """Whether there is an environment already.
+
+    Raises:
+        Unsupported: As :func:`requirements`.
+    """
+    return _environment().find() is not None
+
+
 def environment_python(*, report: Report | None = None, python: str | None = None) -> Path:
     """Return the interpreter of the environment; make the environment if there is none.
 
@@ -54,12 +74,4 @@ def environment_python(*, report: Report | None = None, python: str | None = Non
         BackendFailure: It cannot be made: no network, no space; says what pip said last.
         Unsupported: Paddle was not installed by pip.
     """
-    environment = Environment(
-        name=f"paddleslim-{PADDLESLIM}",
-        title="PaddleSlim",
-        requirements=requirements(),
-        trial="import paddleslim",
-        remedy="it needs the network and 1.5 GB of space, or use --via paddle",
-        key=(sys.version, sys.prefix),
-    )
-    return environment.make(python or sys.executable, report=report)
+    return _environment().make(python or sys.executable, report=report)

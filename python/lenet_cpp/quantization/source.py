@@ -14,6 +14,7 @@ from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.images import PREPROCESS_NAME
 from lenet_cpp.manifest import CHECKSUMS_NAME, Manifest, has_manifest, read_manifest
 from lenet_cpp.manifest import verify_checksums as verify
+from lenet_cpp.quantization.deployed import Deployed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,9 +52,9 @@ class FloatModel:
     seed: int | None = None
 
     @property
-    def size(self) -> int:
-        """Bytes of the program and its parameters."""
-        return self.program.stat().st_size + self.params.stat().st_size
+    def deployed(self) -> Deployed:
+        """The model, to be run in float."""
+        return Deployed(self.program, self.params, int8=False)
 
 
 @contextmanager

@@ -39,9 +39,10 @@ class Loader:
     def __call__(self) -> Iterator[list[dict[str, npt.NDArray[np.float32]]]]:
         """Give what the executor takes as ``feed``."""
         for batch in self._batches:
-            yield {INPUT_NAME: batch}  # type: ignore[misc]
+            # Before, because after the last one Paddle does not come back.
             self._done += 1
             self._progress("calibrating", min(self._done, self._total), self._total)
+            yield {INPUT_NAME: batch}  # type: ignore[misc]
 
 
 def quantize(task: Task, progress: Progress) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp.quantization.task import INPUT_NAME, QUANTIZED_OPS
+from lenet_cpp.quantization.task import INPUT_NAME, QUANTIZED_OPS, SETTLING_STEPS
 
 if TYPE_CHECKING:
     from lenet_cpp.quantization.task import Progress, Task
@@ -49,7 +49,7 @@ def train_program(task: Task, progress: Progress, quant_aware: Any, convert: Any
         layer = task.build()
         logits = layer(x)
         names = {key: tensor.name for key, tensor in layer.state_dict().items()}
-        inference = main.clone(for_test=True)
+        inference, settling = main.clone(for_test=True), main.clone()
         wanted = paddle.static.data("wanted", [None, logits.shape[-1]], "float32")
         loss = paddle.nn.functional.cross_entropy(logits, wanted, soft_label=True)
         optimizer = paddle.optimizer.Adam(task.learning_rate)
@@ -59,13 +59,20 @@ def train_program(task: Task, progress: Progress, quant_aware: Any, convert: Any
     scope = paddle.static.global_scope()
     for key, name in names.items():
         scope.find_var(name).get_tensor().set(state[key], place)
+    # All before anything runs: each sets the ranges, which they share, to where they begin.
     inference = quant_aware(inference, place, CONFIG, scope=scope, for_test=True)
-    training = quant_aware(main, place, CONFIG, scope=scope, for_test=False, return_program=True)
-    for step, images in enumerate(task.training_batches()):
+    settling = quant_aware(settling, place, CONFIG, scope=scope, return_program=True)
+    training = quant_aware(main, place, CONFIG, scope=scope, return_program=True)
+    for step, images in enumerate(task.training_batches(), start=-SETTLING_STEPS):
+        progress("training", step + SETTLING_STEPS + 1, task.all_steps)
+        if step < 0:
+            executor.run(settling, feed={INPUT_NAME: images}, fetch_list=[])
+            continue
+        if step == 0:
+            _take_over_averages(settling, training, scope, place)
         scope.find_var(rate).get_tensor().set(np.array([task.rate(step)], np.float32), place)
         answers = _answers(teacher, images)
         executor.run(training, feed={INPUT_NAME: images, "wanted": answers}, fetch_list=[loss.name])
-        progress("training", step + 1, task.all_steps)
     converted = convert(inference, place, CONFIG, scope=scope)
     block = converted.global_block()
     paddle.static.save_inference_model(
@@ -76,6 +83,26 @@ def train_program(task: Task, progress: Progress, quant_aware: Any, convert: Any
         program=converted,
         clip_extra=True,
     )
+
+
+def _take_over_averages(before: Any, after: Any, scope: Any, place: Any) -> None:
+    """Let a program's moving averages go on where another's are; only the ranges are shared."""
+    old = _averages(before)
+    for scale, names in _averages(after).items():
+        for source, target in zip(old.get(scale, ()), names, strict=False):
+            value = np.array(scope.find_var(source).get_tensor())
+            scope.find_var(target).get_tensor().set(value, place)
+
+
+def _averages(program: Any) -> dict[str, tuple[str, ...]]:
+    """The range's name to the names of what its moving average is made of."""
+    found = {}
+    for op in program.global_block().ops:
+        slots = set(op.input_names)
+        if {"InAccum", "InState"} <= slots:
+            (scale,) = op.output("OutScale")
+            found[scale] = (*op.input("InAccum"), *op.input("InState"))
+    return found
 
 
 def _answers(teacher: Any, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

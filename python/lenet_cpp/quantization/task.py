@@ -121,11 +121,8 @@ class Task:
             yield as_input(images[chosen])
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step: none while the ranges settle, then falling to zero."""
-        done = step - SETTLING_STEPS
-        if done < 0:
-            return 0.0
-        return self.learning_rate * 0.5 * (1 + float(np.cos(np.pi * done / self.steps)))
+        """The learning rate of a step, falling to zero; the steps count from 0 after settling."""
+        return self.learning_rate * 0.5 * (1 + float(np.cos(np.pi * step / self.steps)))
 
     def build(self) -> paddle.nn.Layer:
         """Build the network in evaluation mode, in Paddle's current mode, without parameters."""

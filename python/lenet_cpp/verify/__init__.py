@@ -12,7 +12,8 @@ The last three use one engine: with the same options their outputs have to be th
 layer's own arithmetic and each accelerator's differ in the order of additions: there every output
 has to be within ``tolerance * max(1, |a|)`` of the reference, by default 1e-5, with ``|a|`` the
 largest output of that image, and the predicted class the same unless the two largest outputs are
-closer than that.
+closer than that. With a precision of bf16 or int8 the first rule is the same, and the tolerance is
+the precision's.
 
 Paddle is imported when a check runs, not with this module.
 """
@@ -27,7 +28,7 @@ from tqdm import tqdm
 from lenet_cpp import _core
 from lenet_cpp.errors import BadInput
 from lenet_cpp.predictor import Predictor
-from lenet_cpp.tolerance import TOLERANCE
+from lenet_cpp.tolerance import TOLERANCES
 from lenet_cpp.verify.comparison import Comparison, compare
 from lenet_cpp.verify.files import (
     FORMATS,
@@ -98,13 +99,14 @@ def verify(
     program: Path,
     params: Path | None = None,
     formats: Sequence[str] | None = None,
-    accelerators: Sequence[str] = ACCELERATORS,
+    accelerators: Sequence[str] | None = None,
     batch_sizes: Sequence[int] = BATCH_SIZES,
     threads: int = 1,
     check_finite: bool = True,
     progress: bool = False,
     spec: ModelSpec | None = None,
-    tolerance: float = TOLERANCE,
+    precision: str = "fp32",
+    tolerance: float | None = None,
     training_engine: bool = False,
     record: bool = False,
 ) -> Report:
@@ -119,14 +121,17 @@ def verify(
             the manifest says from which seed the parameters were drawn, and ``paddle.inference``
             with plain kernels becomes the reference.
         formats: As for :func:`find_models`.
-        accelerators: Some of :data:`ACCELERATORS`.
+        accelerators: Some of :data:`ACCELERATORS`; None: all that have the precision.
         batch_sizes: Images a run, 1 to 1024.
         threads: CPU threads of a run.
         check_finite: Whether the C++ routes refuse NaN and infinity.
         progress: Whether to show a progress bar on a terminal.
         spec: The network, when no manifest beside the model names it.
+        precision: ``fp32``, ``bf16`` or ``int8``, of the exported model's arithmetic; the
+            reference is computed in float32.
         tolerance: How far outputs may lie apart
-            (:func:`lenet_cpp.tolerance.allowed_difference`).
+            (:func:`lenet_cpp.tolerance.allowed_difference`); None: that of the precision in
+            :data:`lenet_cpp.tolerance.TOLERANCES`.
         training_engine: Without parameters, let the training engine run the exported model, and
             take that as the reference.
         record: Keep the outputs of the row that departs most from what it has to be.
@@ -137,7 +142,11 @@ def verify(
         BadInput: An argument; an image that is not finite.
         BackendFailure: A route failed.
     """
-    _check_arguments(images, labels, accelerators, batch_sizes, tolerance)
+    if accelerators is None:
+        accelerators = ACCELERATORS if precision == "fp32" else ("onednn",)
+    if tolerance is None:
+        tolerance = TOLERANCES.get(precision, 0)
+    _check_arguments(images, labels, accelerators, batch_sizes, precision, tolerance)
     found = find_models(model_dir, formats)
     # Paddle would crash on a damaged file.
     with Predictor(found[0].program, found[0].params, accelerator="plain") as predictor:
@@ -150,15 +159,9 @@ def verify(
         layer = load_trained_layer(found[0], params, spec)
     plain = [Case(found[0], "plain", size, threads, check_finite) for size in batch_sizes]
     reference, references = _run_reference(plain, images, layer, training_engine=training_engine)
-    unavailable = {
-        (model.format, "openvino"): "OpenVINO runs .pdmodel programs only"
-        for model in found
-        if not model.takes_openvino and "openvino" in accelerators
-    }
-    if quantized and "openvino" in accelerators:
-        unavailable[found[0].format, "openvino"] = "OpenVINO cannot convert a quantized model"
+    unavailable = _unavailable(found, accelerators, precision, quantized=quantized)
     cases = [
-        Case(model, accelerator, size, threads, check_finite)
+        Case(model, accelerator, size, threads, check_finite, precision)
         for model in found
         for accelerator in accelerators
         for size in batch_sizes
@@ -196,6 +199,7 @@ def verify(
         unavailable=unavailable,
         correct={route: correct[route] for route in (*ROUTES, reference) if route in correct},
         notes=tuple(notes),
+        precision=precision,
         tolerance=tolerance,
         recorded=recorded,
     )
@@ -228,6 +232,7 @@ def _check_arguments(
     labels: NDArray[np.int64] | None,
     accelerators: Sequence[str],
     batch_sizes: Sequence[int],
+    precision: str,
     tolerance: float,
 ) -> None:
     if images.dtype != np.float32 or len(images) == 0:
@@ -238,10 +243,33 @@ def _check_arguments(
         raise BadInput(
             f"unknown accelerator {unknown[0]!r}; choose among {', '.join(ACCELERATORS)}"
         )
+    if precision not in TOLERANCES:
+        raise BadInput(f"unknown precision {precision!r}; choose among {', '.join(TOLERANCES)}")
+    if precision != "fp32" and (other := [name for name in accelerators if name != "onednn"]):
+        raise BadInput(f"precision {precision} is computed by onednn, not by {other[0]}")
     if not batch_sizes or not all(1 <= size <= MAX_BATCH_SIZE for size in batch_sizes):
         raise BadInput(f"batch sizes are from 1 to {MAX_BATCH_SIZE}; got {list(batch_sizes)}")
     if not 0 <= tolerance < np.inf:
         raise BadInput(f"a threshold is a number from 0; got {tolerance}")
+
+
+def _unavailable(
+    models: Sequence[ExportedModel],
+    accelerators: Sequence[str],
+    precision: str,
+    *,
+    quantized: bool,
+) -> dict[tuple[str, str], str]:
+    """Say why a format and an accelerator do not go together."""
+    found = {}
+    for model in models:
+        if "openvino" in accelerators and not model.takes_openvino:
+            found[model.format, "openvino"] = "OpenVINO runs .pdmodel programs only"
+        elif "openvino" in accelerators and quantized:
+            found[model.format, "openvino"] = "OpenVINO cannot convert a quantized model"
+        if precision == "int8" and model.format == "json":
+            found[model.format, "onednn"] = "nothing of a .json runs in int8"
+    return found
 
 
 def _same_engine(paddle_version: str, program: Path) -> tuple[dict[str, bool], list[str]]:

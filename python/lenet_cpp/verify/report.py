@@ -68,6 +68,8 @@ class Report:
     correct: dict[str, int] = field(default_factory=dict)
     """Route to correct predictions, the fewest of all rows; empty without labels."""
     notes: tuple[str, ...] = ()
+    precision: str = "fp32"
+    """Of the exported model's arithmetic."""
     tolerance: float = TOLERANCE
     recorded: Recorded | None = field(default=None, repr=False)
     """The outputs of the row that departs most; None when they were not asked for."""
@@ -94,6 +96,7 @@ class Report:
             "images": self.images,
             "equal_predictions": self.equal_predictions,
             "largest_difference": _finite(self.largest_difference),
+            "precision": self.precision,
             "tolerance": self.tolerance,
             "reference": self.reference,
             "accuracy": {

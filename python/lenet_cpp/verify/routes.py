@@ -52,6 +52,7 @@ class Case:
     batch_size: int
     threads: int = 1
     check_finite: bool = True
+    precision: str = "fp32"
 
 
 def _batches(images: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
@@ -83,6 +84,7 @@ def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.
             pir=case.model.format == "json",
             accelerator=case.accelerator,
             threads=case.threads,
+            precision=case.precision,
             cache=cache,
         )
         runs = run_config(config, _batches(images, case.batch_size))
@@ -113,6 +115,7 @@ def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32
         case.model.params,
         accelerator=case.accelerator,
         threads=case.threads,
+        precision=case.precision,
         check_finite=case.check_finite,
         max_batch_size=case.batch_size,
     ) as predictor:
@@ -140,6 +143,7 @@ def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> NDArr
             f"--batch_size={case.batch_size}",
             f"--max_batch_size={case.batch_size}",
             f"--threads={case.threads}",
+            f"--precision={case.precision}",
             f"--check_finite={str(case.check_finite).lower()}",
         )
         result: NDArray[np.float32] = np.load(output)

@@ -18,6 +18,8 @@ from lenet_cpp.predictor import Predictor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lenet_cpp.predictor import Options
+
 __all__ = ["main"]
 
 _MOST_VALUES = 1 << 22
@@ -37,12 +39,11 @@ def main() -> None:
         answers.flush()
 
 
-def _try_out(original: str, model: str, accelerator: str) -> tuple[str, str, str]:
-    expected = (
-        _run(original, accelerator) if original == model else _expected(original, accelerator)
-    )
+def _try_out(original: str, model: str, accelerator: str, precision: str) -> tuple[str, str, str]:
+    reference = _run if original == model else _expected
+    expected = reference(original, accelerator, precision)
     try:
-        found = _run(model, accelerator)
+        found = _run(model, accelerator, precision)
     except Error as error:
         return "refused", type(error).__name__, str(error)
     if found.shape == expected.shape and found.tobytes() == expected.tobytes():
@@ -51,14 +52,15 @@ def _try_out(original: str, model: str, accelerator: str) -> tuple[str, str, str
 
 
 @cache
-def _expected(original: str, accelerator: str) -> NDArray[np.float32]:
-    return _run(original, accelerator)
+def _expected(original: str, accelerator: str, precision: str) -> NDArray[np.float32]:
+    return _run(original, accelerator, precision)
 
 
-def _run(model: str, accelerator: str) -> NDArray[np.float32]:
+def _run(model: str, accelerator: str, precision: str) -> NDArray[np.float32]:
     """Run a model on the same numbers whatever input it asks for, and clone it."""
     params = None if Path(model).name == "__model__" else Path(model).with_suffix(".pdiparams")
-    with Predictor(model, params, accelerator=accelerator, check_hashes=False) as predictor:
+    options: Options = {"accelerator": accelerator, "precision": precision, "check_hashes": False}
+    with Predictor(model, params, **options) as predictor:
         shape = [3 if size < 0 else size for size in predictor.input_spec.shape]
         if np.prod(shape, dtype=float) > _MOST_VALUES:
             shape = [3, 1, 28, 28]

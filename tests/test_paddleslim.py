@@ -1,0 +1,91 @@
+"""PaddleSlim itself, in the environment that ``quantize.py`` makes for it; about 40 s.
+
+The environment takes a minute and 1.4 GB to make. Where there is none these tests are skipped;
+``nox -s paddleslim`` makes it, as LENET_TEST_PADDLESLIM=1 does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.errors import BackendFailure, Unsupported
+from lenet_cpp.manifest import read_manifest
+from lenet_cpp.quantization import METHODS, slim_environment
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def environment() -> Path:
+    """The interpreter of PaddleSlim's environment."""
+    try:
+        if not (slim_environment.is_made() or os.environ.get("LENET_TEST_PADDLESLIM")):
+            pytest.skip("PaddleSlim's environment (1.4 GB) is not made: nox -s paddleslim")
+        return slim_environment.environment_python()
+    except (BackendFailure, Unsupported) as error:
+        pytest.skip(f"PaddleSlim's environment cannot be made: {error}")
+
+
+@pytest.fixture(scope="module")
+def made(environment: Path, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which all four methods were done by PaddleSlim."""
+    folder = tmp_path_factory.mktemp("slim")
+    command = [
+        *(sys.executable, ROOT / "scripts" / "quantize.py", "--method", "all"),
+        *("--via", "paddleslim", "--data-dir", sample_dir(), "--calibration-images", "128"),
+        *("--steps", "20", "--seconds", "0.02", "--program", program),
+        *("--output-dir", folder, "--report", folder / "report.json"),
+    ]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return folder
+
+
+def test_the_environment_has_what_paddleslim_wants(environment):
+    code = "import numpy, paddle, paddleslim; print(numpy.__version__, paddle.__version__)"
+    done = subprocess.run(
+        [environment, "-W", "ignore", "-I", "-c", code], capture_output=True, text=True, check=True
+    )
+    numpy, paddle = done.stdout.splitlines()[-1].split()
+    assert numpy.startswith("1.")
+    assert paddle == lenet_cpp.paddle_version()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_its_models_deploy_like_ours(made, run_program, method):
+    folder = made / f"lenet_{method}"
+    record = read_manifest(folder).quantization
+    assert (record["via"], record["paddleslim_version"]) == ("paddleslim", "2.6.0")
+    assert (record["method"], len(record["weights"])) == (method, 5)
+
+    test = read_mnist_dir(sample_dir()).test
+    images, labels = made / "images.npy", test.labels
+    np.save(images, to_model_input(test.images))
+    done = run_program(
+        f"--model_dir={folder}", "--int8", f"--input={images}", f"--output={made / 'logits.npy'}"
+    )
+    assert done.returncode == 0, done.stderr
+    logits = np.load(made / "logits.npy")
+    correct = int((logits.argmax(axis=1) == labels).sum())
+    assert correct >= 990
+    with lenet_cpp.Predictor(model_dir=folder, precision="int8") as predictor:
+        assert predictor.quantized
+        np.testing.assert_array_equal(predictor.run(np.load(images)[:64]), logits[:64])
+
+    report = json.loads((made / "report.json").read_text(encoding="utf-8"))
+    found = report["methods"][method]
+    assert found["int8_primitives"] == {"convolution": [2, 2], "inner_product": [3, 3]}
+    assert (folder / "lenet.pdiparams").stat().st_size < 0.28 * 247_083
+    assert {route: entry["correct"] for route, entry in found["routes"].items()} == dict.fromkeys(
+        ("paddle.inference", "C++ program", "lenet_cpp"), correct
+    )
