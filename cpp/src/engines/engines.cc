@@ -1,6 +1,7 @@
 #include <filesystem>
 
 #include "engines/engine.h"
+#include "engines/native/native_engine.h"
 #include "engines/paddle/plugin.h"
 #include "engines/processor.h"
 #include "lenet/error.h"
@@ -78,8 +79,9 @@ std::unique_ptr<Engine> create_engine(const Config& config, const ModelFiles& fi
     }
     return std::unique_ptr<Engine>(load_paddle_plugin().create(config, files));
   }
+  if (config.engine == "native") return create_native_engine(config, files);
   throw Error(ErrorCode::Unsupported,
-              "this build has no engine '" + config.engine + "'; it has: paddle");
+              "this build has no engine '" + config.engine + "'; it has: native, paddle");
 }
 
 Accelerator choose_accelerator(const Config& config, const ModelFiles& files, std::int64_t images) {
