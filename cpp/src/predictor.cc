@@ -14,7 +14,6 @@ namespace lenet {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-constexpr std::int64_t kImagesPerThread = 64;
 
 /// What can be said without the model; the rest says create_engine.
 void require_precision(const Config& config) {
@@ -140,7 +139,7 @@ void Predictor::run(const TensorView& input, Tensor& output) {
   Engine& engine = engine_for(images);
   const Config& config = state_->config;
   const std::int64_t most =
-      config.max_batch_size > 0 ? config.max_batch_size : kImagesPerThread * config.threads;
+      config.max_batch_size > 0 ? config.max_batch_size : engine.largest_batch();
   TensorView batch{input.data, input.shape};
   for (std::int64_t done = 0; done < images; done += batch.shape[0]) {
     batch.shape[0] = std::min(most, images - done);

@@ -21,6 +21,9 @@ class Engine {
 
   virtual TensorSpec input_spec() const = 0;
   virtual TensorSpec output_spec() const = 0;
+  /// Larger batches are cut into pieces of so many images by the predictor; without a limit of the
+  /// configuration's own.
+  virtual std::int64_t largest_batch() const = 0;
   /// Runs a batch of at least one image whose shape the predictor has checked.
   /// \returns the shape of the output, which is kept until the next run.
   virtual Shape run(const TensorView& input) = 0;

@@ -1,8 +1,11 @@
 #include "engines/native/native_engine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <filesystem>
+#include <future>
+#include <limits>
 #include <utility>
 
 #include "engines/native/program.h"
@@ -25,6 +28,9 @@ constexpr int kFloat32 = 5;
 /// Beyond this the interleaved layout leaves the second-level cache, and one image at a time is
 /// faster.
 constexpr std::int64_t kMostInterleavedFloats = 1 << 18;
+/// What one thread runs at once: a fully connected layer's weights are read once for it.
+constexpr std::int64_t kImagesOfPiece = 64;
+constexpr std::int64_t kImagesOneByOne = 16;
 
 void add_parameters(const std::vector<ParameterSpec>& wanted,
                     const std::vector<ParameterSpec>& found, Parameters& parameters) {
@@ -40,8 +46,8 @@ void add_parameters(const std::vector<ParameterSpec>& wanted,
 Network load(const ModelFiles& files) {
   const std::string program = read_file(files.program);
   const bool pir = files.format == ModelFormat::Json;
-  Graph graph = pir ? read_pir_program(program, files.program)
-                    : read_program_desc(program, files.program);
+  Graph graph =
+      pir ? read_pir_program(program, files.program) : read_program_desc(program, files.program);
   check_graph(graph, files.program);
   const auto wanted = pir ? read_json_parameters(program, files.program)
                           : read_pdmodel_parameters(program, files.program);
@@ -73,39 +79,76 @@ struct Compiled {
   std::unique_ptr<Program> many;  ///< a unit is many, interleaved; null where that does not pay
 };
 
-class NativeEngine final : public Engine {
+/// The memory of one thread's runs.
+class Workspace {
  public:
-  explicit NativeEngine(std::shared_ptr<const Compiled> compiled)
-      : compiled_(std::move(compiled)) {}
-
-  TensorSpec input_spec() const override { return compiled_->input; }
-  TensorSpec output_spec() const override { return compiled_->output; }
-
-  Shape run(const TensorView& input) override {
-    const std::int64_t images = input.shape[0];
-    const auto image = static_cast<std::int64_t>(element_count(input.shape)) / images;
-    Shape shape = compiled_->output.shape;
-    shape[0] = images;
-    const auto row = static_cast<std::int64_t>(element_count(shape)) / images;
-    output_.resize(static_cast<std::size_t>(row * images));
+  /// \param input, output of `images` images
+  void run(const Compiled& compiled, const float* input, std::int64_t images, float* output) {
+    const std::int64_t image = compiled.one->input_values();
+    const std::int64_t row = compiled.one->output_values();
     std::int64_t done = 0;
-    if (const Program* many = compiled_->many.get()) {
+    if (const Program* many = compiled.many.get()) {
       const std::int64_t lanes = many->images_per_unit();
       const std::int64_t rest = images % lanes;
       // A unit that is nearly full costs less than its images one by one.
-      const std::int64_t count = rest * 4 > lanes * 3 ? images : images - rest;
-      if (count > 0) {
-        many->run(input.data, count, memory(many_, *many, (count + lanes - 1) / lanes),
-                  output_.data());
-      }
-      done = count;
+      done = rest * 4 > lanes * 3 ? images : images - rest;
+      const std::int64_t units = (done + lanes - 1) / lanes;
+      if (units > 0) many->run(input, done, memory(many_, *many, units), output);
     }
     while (done < images) {
-      const std::int64_t count = std::min<std::int64_t>(images - done, kImagesAtOnce);
-      compiled_->one->run(input.data + done * image, count,
-                          memory(one_, *compiled_->one, count), output_.data() + done * row);
+      const std::int64_t count = std::min(images - done, kImagesOneByOne);
+      compiled.one->run(input + done * image, count, memory(one_, *compiled.one, count),
+                        output + done * row);
       done += count;
     }
+  }
+
+ private:
+  struct Memory {
+    native::AlignedFloats floats;
+    std::int64_t units = 0;
+  };
+  static float* memory(Memory& memory, const Program& program, std::int64_t units) {
+    if (memory.units < units) {
+      memory.floats =
+          native::AlignedFloats(static_cast<std::size_t>(units * program.unit_floats()));
+      memory.units = units;
+    }
+    return memory.floats.data();
+  }
+
+  Memory one_;
+  Memory many_;
+};
+
+class NativeEngine final : public Engine {
+ public:
+  NativeEngine(std::shared_ptr<const Compiled> compiled, int threads)
+      : compiled_(std::move(compiled)), workspaces_(static_cast<std::size_t>(threads)) {}
+
+  TensorSpec input_spec() const override { return compiled_->input; }
+  TensorSpec output_spec() const override { return compiled_->output; }
+  std::int64_t largest_batch() const override {
+    return std::numeric_limits<std::int64_t>::max();  // cut into pieces here
+  }
+
+  Shape run(const TensorView& input) override {
+    const std::int64_t images = input.shape[0];
+    const std::int64_t image = compiled_->one->input_values();
+    const std::int64_t row = compiled_->one->output_values();
+    output_.resize(static_cast<std::size_t>(row * images));
+    const std::int64_t pieces = (images + kImagesOfPiece - 1) / kImagesOfPiece;
+    std::atomic<std::int64_t> next{0};
+    const auto work = [&](Workspace& workspace) {
+      for (std::int64_t piece = next++; piece < pieces; piece = next++) {
+        const std::int64_t first = piece * kImagesOfPiece;
+        workspace.run(*compiled_, input.data + first * image,
+                      std::min(images - first, kImagesOfPiece), output_.data() + first * row);
+      }
+    };
+    run_on_threads(work, pieces);
+    Shape shape = compiled_->output.shape;
+    shape[0] = images;
     return shape;
   }
 
@@ -114,7 +157,7 @@ class NativeEngine final : public Engine {
   }
 
   std::unique_ptr<Engine> clone() const override {
-    return std::make_unique<NativeEngine>(compiled_);
+    return std::make_unique<NativeEngine>(compiled_, static_cast<int>(workspaces_.size()));
   }
 
   void set_layer_callback(LayerCallback /*callback*/) override {
@@ -123,29 +166,28 @@ class NativeEngine final : public Engine {
   }
 
  private:
-  static constexpr std::int64_t kImagesAtOnce = 16;
-
-  struct Memory {
-    native::AlignedFloats floats;
-    std::int64_t units = 0;
-  };
-  static float* memory(Memory& memory, const Program& program, std::int64_t units) {
-    if (memory.units < units) {
-      memory.floats = native::AlignedFloats(static_cast<std::size_t>(units * program.unit_floats()));
-      memory.units = units;
+  /// Threads live for one run: what a fork copies has none, and a run of several pieces takes much
+  /// longer than to start one.
+  template <class Work>
+  void run_on_threads(const Work& work, std::int64_t pieces) {
+    const std::size_t count =
+        static_cast<std::size_t>(std::min(pieces, static_cast<std::int64_t>(workspaces_.size())));
+    std::vector<std::future<void>> others;
+    for (std::size_t i = 1; i < count; ++i) {
+      others.push_back(std::async(std::launch::async, [&work, this, i] { work(workspaces_[i]); }));
     }
-    return memory.floats.data();
+    work(workspaces_[0]);
+    for (std::future<void>& other : others) other.get();
   }
 
   std::shared_ptr<const Compiled> compiled_;
-  Memory one_;
-  Memory many_;
+  std::vector<Workspace> workspaces_;
   std::vector<float> output_;
 };
 
 }  // namespace
 
-std::unique_ptr<Engine> create_native_engine(const Config& /*config*/, const ModelFiles& files) {
+std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFiles& files) {
   const Network network = load(files);
   const native::Kernels& kernels = native::choose_kernels();
   auto compiled = std::make_shared<Compiled>();
@@ -156,7 +198,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& /*config*/, const Mod
     auto many = std::make_unique<Program>(network, kernels, true);
     if (many->unit_floats() <= kMostInterleavedFloats) compiled->many = std::move(many);
   }
-  return std::make_unique<NativeEngine>(std::move(compiled));
+  return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
 }
 
 }  // namespace lenet

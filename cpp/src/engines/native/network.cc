@@ -8,8 +8,7 @@ namespace {
 std::size_t users(const Network& network, std::size_t tensor) {
   std::size_t found = tensor == network.output ? 1 : 0;
   for (const Layer& layer : network.layers) {
-    found += static_cast<std::size_t>(
-        std::count(layer.inputs.begin(), layer.inputs.end(), tensor));
+    found += static_cast<std::size_t>(std::count(layer.inputs.begin(), layer.inputs.end(), tensor));
   }
   return found;
 }
@@ -52,13 +51,20 @@ bool absorbed(Network& network, const Layer& layer) {
 
 const char* to_string(LayerKind kind) noexcept {
   switch (kind) {
-    case LayerKind::Convolution: return "convolution";
-    case LayerKind::Pool: return "pool";
-    case LayerKind::ChannelScale: return "scale";
-    case LayerKind::Relu: return "relu";
-    case LayerKind::Add: return "add";
-    case LayerKind::Concat: return "concat";
-    case LayerKind::Softmax: return "softmax";
+    case LayerKind::Convolution:
+      return "convolution";
+    case LayerKind::Pool:
+      return "pool";
+    case LayerKind::ChannelScale:
+      return "scale";
+    case LayerKind::Relu:
+      return "relu";
+    case LayerKind::Add:
+      return "add";
+    case LayerKind::Concat:
+      return "concat";
+    case LayerKind::Softmax:
+      return "softmax";
   }
   return "";
 }

@@ -19,15 +19,15 @@ bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorSh
   const Window& window = layer.window;
   return output.height == 1 && output.width == 1 && window.kernel[0] == image.height &&
          window.kernel[1] == image.width && layer.groups == 1 &&
-         std::all_of(window.padding.begin(), window.padding.end(), [](auto pad) { return pad == 0; });
+         std::all_of(window.padding.begin(), window.padding.end(),
+                     [](auto pad) { return pad == 0; });
 }
 
 /// How many layers read a tensor, and whether it is the network's output.
 std::size_t uses(const Network& network, std::size_t tensor) {
   std::size_t found = tensor == network.output ? 1 : 0;
   for (const Layer& layer : network.layers) {
-    found += static_cast<std::size_t>(
-        std::count(layer.inputs.begin(), layer.inputs.end(), tensor));
+    found += static_cast<std::size_t>(std::count(layer.inputs.begin(), layer.inputs.end(), tensor));
   }
   return found;
 }
@@ -41,16 +41,17 @@ const Layer* pool_after(const Network& network, const Layer& convolution) {
                       !next->adaptive && window.kernel == std::array<std::int64_t, 2>{2, 2} &&
                       window.strides == window.kernel &&
                       window.padding == std::array<std::int64_t, 4>{0, 0, 0, 0};
-  const bool follows = next->inputs[0] == convolution.output &&
-                       uses(network, convolution.output) == 1;
+  const bool follows =
+      next->inputs[0] == convolution.output && uses(network, convolution.output) == 1;
   const TensorShape& shape = network.tensors[next->output];
   const TensorShape& before = network.tensors[convolution.output];
   const bool floor = shape.height == before.height / 2 && shape.width == before.width / 2;
   return halves && follows && floor ? next : nullptr;
 }
 
-/// Cycles, about, for one tap of all channels at a row of windows, when `tile` channels are computed
-/// together: two multiply-adds and two loads a cycle, and four cycles until a sum can be added to.
+/// Cycles, about, for one tap of all channels at a row of windows, when `tile` channels are
+/// computed together: two multiply-adds and two loads a cycle, and four cycles until a sum can be
+/// added to.
 double cycles(std::int64_t channels, std::int64_t windows, int tile, int group, int registers) {
   const int accumulators = registers >= 32 ? 24 : 12;
   const int widest = std::max(1, std::min(group == 4 ? 3 : 8, accumulators / (tile * group)));
@@ -98,8 +99,8 @@ void set_bounds(const Layer& layer, std::size_t direction, std::int64_t image, s
   const Window& window = layer.window;
   for (std::int64_t i = 0; i < count; ++i) {
     std::int64_t begin = i * window.strides[direction] - window.padding[2 * direction];
-    std::int64_t end = std::min(begin + window.kernel[direction],
-                                image + window.padding[2 * direction + 1]);
+    std::int64_t end =
+        std::min(begin + window.kernel[direction], image + window.padding[2 * direction + 1]);
     if (layer.adaptive) {
       begin = i * image / count;
       end = ((i + 1) * image + count - 1) / count;
@@ -107,6 +108,12 @@ void set_bounds(const Layer& layer, std::size_t direction, std::int64_t image, s
     const std::int64_t padded = end - begin;
     begin = std::max<std::int64_t>(begin, 0);
     end = std::min(end, image);
+    if (begin >= end) {
+      throw Error(ErrorCode::Unsupported,
+                  "the native engine has no pool with windows outside the "
+                  "image (" +
+                      layer.name + "); use engine paddle");
+    }
     begins.push_back(static_cast<std::int32_t>(begin));
     ends.push_back(static_cast<std::int32_t>(end));
     sizes.push_back(
@@ -135,6 +142,7 @@ Program::Program(const Network& network, const Kernels& kernels, bool interleave
     steps_.push_back(compile(network, layer));
     if (fused_pool(network, layer) != nullptr) ++i;
   }
+  for (std::size_t i = 0; i < steps_.size(); ++i) steps_[i].streams = can_stream(i);
   input_ = placements_[network.input];
   output_ = placements_[softmax_ ? network.layers.back().inputs[0] : network.output];
 }
@@ -147,8 +155,7 @@ bool Program::fits_columns(const Network& network, const Layer& layer) const {
   const bool few = layer.inputs[0] == network.input && layer.groups == 1 &&
                    layer.window.strides == std::array<std::int64_t, 2>{1, 1} &&
                    network.tensors[layer.output].channels <= kFewChannels &&
-                   network.tensors[layer.output].width >= kernels_.lanes &&
-                   given != network.output;
+                   network.tensors[layer.output].width >= kernels_.lanes && given != network.output;
   return few && std::all_of(network.layers.begin(), network.layers.end(), [&](const Layer& user) {
            if (user.inputs[0] != given) return user.inputs.size() == 1 || user.inputs[1] != given;
            const auto& padding = user.window.padding;
@@ -262,12 +269,10 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
   }
   step.whole_image = is_whole_image(image, layer, output);
   const bool by_channels = !interleaved_ && !columns;
-  step.convolution = by_channels  ? kernels_.conv_channels
-                     : columns    ? kernels_.conv_columns
-                                  : kernels_.conv_interleaved;
-  step.kernel = by_channels  ? "conv_channels"
-                : columns    ? "conv_columns"
-                             : "conv_interleaved";
+  step.convolution = by_channels ? kernels_.conv_channels
+                     : columns   ? kernels_.conv_columns
+                                 : kernels_.conv_interleaved;
+  step.kernel = by_channels ? "conv_channels" : columns ? "conv_columns" : "conv_interleaved";
 
   const std::int64_t groups = layer.groups;
   const std::int64_t in_channels = image.channels / groups;
@@ -380,9 +385,9 @@ void Program::compile_pool(const Network& network, const Layer& layer, Step& ste
   task.input_row = step.inputs[0].row;
   task.output_column = step.output.column;
   task.output_row = step.output.row;
-  task.values = static_cast<std::int32_t>(interleaved_
-                                              ? step.shape.channels * kernels_.lanes
-                                              : round_up(step.shape.channels, kernels_.lanes));
+  task.values =
+      static_cast<std::int32_t>(interleaved_ ? step.shape.channels * kernels_.lanes
+                                             : round_up(step.shape.channels, kernels_.lanes));
   task.average = layer.pool != PoolKind::Max;
   task.relu = step.relu;
 }
@@ -390,7 +395,14 @@ void Program::compile_pool(const Network& network, const Layer& layer, Step& ste
 void Program::run(const float* input, std::int64_t images, float* memory, float* output) const {
   read_input(input, images, memory);
   const std::int64_t units = (images + images_per_unit() - 1) / images_per_unit();
-  for (const Step& step : steps_) run_step(step, memory, units);
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    if (units == 1 && steps_[i].streams) {
+      run_stream(i, memory);
+      i += 2;
+    } else {
+      run_step(steps_[i], memory, units);
+    }
+  }
   write_output(memory, images, output);
 }
 
@@ -404,8 +416,7 @@ void Program::read_input(const float* input, std::int64_t images, float* memory)
     std::array<const float*, 16> sources{};
     for (std::int64_t l = 0; l < per_unit; ++l) {
       // A unit that is not full repeats its last image.
-      sources[static_cast<std::size_t>(l)] =
-          input + std::min(first + l, images - 1) * image_values;
+      sources[static_cast<std::size_t>(l)] = input + std::min(first + l, images - 1) * image_values;
     }
     for (std::int64_t c = 0; c < input_shape_.channels; ++c) {
       for (std::int64_t y = 0; y < height; ++y) {
@@ -444,6 +455,81 @@ void Program::write_output(const float* memory, std::int64_t images, float* outp
       sum += row[v];
     }
     for (std::int64_t v = 0; v < values; ++v) row[v] = static_cast<float>(row[v] / sum);
+  }
+}
+
+bool Program::can_stream(std::size_t first) const {
+  if (interleaved_ || first + 2 >= steps_.size()) return false;
+  const Step& convolution = steps_[first];
+  const Step& pool = steps_[first + 1];
+  const Step& linear = steps_[first + 2];
+  if (convolution.convolution != kernels_.conv_channels || convolution.whole_image ||
+      convolution.tasks.size() != 1 || pool.kind != LayerKind::Pool || !linear.whole_image) {
+    return false;
+  }
+  const bool follow = pool.inputs[0].begin == convolution.output.begin &&
+                      linear.inputs[0].begin == pool.output.begin;
+  // One block of weights, whose taps are in the order of the image's rows.
+  const ConvTask& task = linear.tasks[0];
+  const bool one_block = task.channels <= task.tile * kernels_.lanes;
+  const std::int64_t taps_of_row = pool.shape.width * pool.shape.channels;
+  const std::int32_t* row_begin = pool.bounds.data() + 2 * pool.shape.width;
+  const std::int32_t* row_end = row_begin + pool.shape.height;
+  bool disjoint = task.taps == taps_of_row * pool.shape.height &&
+                  std::gcd(taps_of_row, static_cast<std::int64_t>(task.run)) ==
+                      std::min(taps_of_row, static_cast<std::int64_t>(task.run)) &&
+                  row_begin[0] == 0;
+  for (std::int64_t y = 1; y < pool.shape.height; ++y) disjoint &= row_begin[y] == row_end[y - 1];
+  return follow && one_block && disjoint;
+}
+
+void Program::run_stream(std::size_t first, float* memory) const {
+  const Step& convolution = steps_[first];
+  const Step& pool = steps_[first + 1];
+  const Step& linear = steps_[first + 2];
+  const std::size_t rows = static_cast<std::size_t>(pool.shape.height);
+  const std::size_t columns = static_cast<std::size_t>(pool.shape.width);
+
+  ConvTask conv_task = convolution.tasks[0];
+  conv_task.offsets = convolution.offsets.data();
+  PoolTask pool_task = pool.pool;
+  pool_task.rows = 1;
+  pool_task.column_begin = pool.bounds.data();
+  pool_task.column_end = pool.bounds.data() + columns;
+  pool_task.column_size = pool.sizes.data();
+  pool_task.input = memory + pool.inputs[0].begin;
+  ConvTask linear_task = linear.tasks[0];
+  linear_task.columns = 1;
+  linear_task.taps /= static_cast<std::int32_t>(rows);
+  linear_task.run = std::min(linear_task.run, linear_task.taps);
+  linear_task.input = memory + linear.task_inputs[0];
+  linear_task.output = memory + linear.task_outputs[0];
+  linear_task.relu = false;
+  const std::int64_t vectors = (linear_task.channels + kernels_.lanes - 1) / kernels_.lanes;
+  const std::int64_t weights_of_row = linear_task.taps * vectors * kernels_.lanes;
+  const std::int32_t runs = conv_task.taps / conv_task.run;
+
+  for (std::size_t y = 0; y < rows; ++y) {
+    pool_task.row_begin = pool.bounds.data() + 2 * columns + y;
+    pool_task.row_end = pool_task.row_begin + rows;
+    pool_task.row_size = pool.sizes.data() + columns + y;
+    pool_task.output = memory + pool.output.begin + static_cast<std::int64_t>(y) * pool.output.row;
+
+    const std::int64_t begin = *pool_task.row_begin;
+    conv_task.rows = *pool_task.row_end - *pool_task.row_begin;
+    conv_task.input = memory + convolution.task_inputs[0] + begin * conv_task.input_row;
+    conv_task.output = memory + convolution.task_outputs[0] + begin * conv_task.output_row;
+    conv_task.ahead = linear_task.weights;
+    conv_task.ahead_lines = static_cast<std::int32_t>(
+        (weights_of_row / kLine + conv_task.rows * runs - 1) / (conv_task.rows * runs));
+    convolution.convolution(conv_task);
+    kernels_.pool(pool_task);
+
+    linear_task.offsets = linear.offsets.data() + static_cast<std::int64_t>(y) * linear_task.taps;
+    if (y > 0) linear_task.bias = linear_task.output;  // goes on where the row before ended
+    linear_task.relu = linear.relu && y + 1 == rows;
+    linear.convolution(linear_task);
+    linear_task.weights += weights_of_row;
   }
 }
 
@@ -500,8 +586,7 @@ void Program::run_step(const Step& step, float* memory, std::int64_t units) cons
         } else if (step.kind == LayerKind::ChannelScale) {
           const std::int64_t per = interleaved_ ? lanes : 1;
           for (std::int64_t v = 0; v < step.shape.channels * per; ++v) {
-            const float value =
-                from(0)[v] * step.scale.data()[v / per] + step.bias.data()[v / per];
+            const float value = from(0)[v] * step.scale.data()[v / per] + step.bias.data()[v / per];
             to[v] = step.relu ? std::max(value, 0.0F) : value;
           }
         } else if (step.kind == LayerKind::Concat) {

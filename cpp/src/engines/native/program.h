@@ -1,6 +1,6 @@
 /// \file
-/// A network made ready for one layout of activations: where each tensor lies, which kernel computes
-/// each layer, and the weights as that kernel reads them.
+/// A network made ready for one layout of activations: where each tensor lies, which kernel
+/// computes each layer, and the weights as that kernel reads them.
 #pragma once
 
 #include <cstddef>
@@ -58,6 +58,9 @@ struct Step {
   std::vector<std::int64_t> task_outputs;
   void (*convolution)(const ConvTask&) = nullptr;
   bool whole_image = false;  ///< fully connected: several units side by side
+  /// Of one image: this convolution, the pool after it and the fully connected layer after that are
+  /// computed row by row, so that the last one's weights are fetched while the first computes.
+  bool streams = false;
 
   PoolTask pool{};
   std::vector<std::int32_t> bounds;  ///< column begins, ends, row begins, ends
@@ -80,6 +83,8 @@ class Program {
   Program& operator=(const Program&) = delete;
 
   std::int64_t images_per_unit() const noexcept { return interleaved_ ? kernels_.lanes : 1; }
+  std::int64_t input_values() const noexcept { return input_shape_.values(); }  ///< of one image
+  std::int64_t output_values() const noexcept { return output_shape_.values(); }
   /// Memory of one unit.
   std::int64_t unit_floats() const noexcept { return unit_floats_; }
   const std::vector<Step>& steps() const noexcept { return steps_; }
@@ -105,6 +110,8 @@ class Program {
   void read_input(const float* input, std::int64_t images, float* memory) const;
   void write_output(const float* memory, std::int64_t images, float* output) const;
   void run_step(const Step& step, float* memory, std::int64_t units) const;
+  bool can_stream(std::size_t first) const;
+  void run_stream(std::size_t first, float* memory) const;
 
   const Kernels& kernels_;
   bool interleaved_;

@@ -102,7 +102,8 @@ class Reader {
   TensorShape image_shape(const Shape& shape) const {
     require(shape.size() == 2 || shape.size() == 4,
             "tensor of " + std::to_string(shape.size()) + " dimensions");
-    const bool known = std::all_of(shape.begin() + 1, shape.end(), [](auto size) { return size > 0; });
+    const bool known =
+        std::all_of(shape.begin() + 1, shape.end(), [](auto size) { return size > 0; });
     require(known, "size that is not fixed");
     if (shape.size() == 2) return {shape[1], 1, 1};
     return {shape[1], shape[2], shape[3]};
@@ -120,8 +121,8 @@ class Reader {
     layer.kind = kind;
     layer.name = type_ + " '" + declared.name + "'";
     // What was flattened keeps its shape here.
-    const bool reshapes = kind == LayerKind::Convolution || kind == LayerKind::Pool ||
-                          kind == LayerKind::Concat;
+    const bool reshapes =
+        kind == LayerKind::Convolution || kind == LayerKind::Pool || kind == LayerKind::Concat;
     layer.output = add_tensor(reshapes ? image_shape(declared.shape) : shape_of(inputs[0]));
     layer.inputs = std::move(inputs);
     tensors_[given(output)] = layer.output;

@@ -383,6 +383,9 @@ class KeepIntermediateResults {
   double before_ = 0;
 };
 
+/// More only drives the intermediate results out of the processor's caches (docs/benchmark.md).
+constexpr std::int64_t kImagesPerThread = 64;
+
 class PaddleEngine final : public Engine {
  public:
   /// \param origin what to clone; null: the model is loaded
@@ -427,6 +430,7 @@ class PaddleEngine final : public Engine {
 
   TensorSpec input_spec() const override { return input_spec_; }
   TensorSpec output_spec() const override { return output_spec_; }
+  std::int64_t largest_batch() const override { return kImagesPerThread * config_.threads; }
 
   Shape run(const TensorView& input) override {
     return guarded("running the model", [&] {

@@ -43,8 +43,8 @@ const Kernels& kernels_named(const char* name) {
     throw Error(ErrorCode::Unsupported,
                 std::string("this processor has no ") + name + ", which LENET_NATIVE_ISA asks for");
   }
-  throw Error(ErrorCode::BadInput, "LENET_NATIVE_ISA is '" + printable(name) +
-                                       "'; expected one of " + known);
+  throw Error(ErrorCode::BadInput,
+              "LENET_NATIVE_ISA is '" + printable(name) + "'; expected one of " + known);
 }
 
 const Kernels& choose_kernels() {

@@ -10,11 +10,13 @@ namespace {
 
 constexpr int kLanes = LENET_LANES;
 constexpr int kRegisters = LENET_REGISTERS;
+constexpr int kLine = 16;  // floats of a cache line
 // What is left for what is added to, beside the weights and the values of one tap.
 constexpr int kAccumulators = kRegisters >= 32 ? 24 : 12;
 
 using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
-using Unaligned = float __attribute__((vector_size(kLanes * sizeof(float)), aligned(sizeof(float)), may_alias));
+using Unaligned =
+    float __attribute__((vector_size(kLanes * sizeof(float)), aligned(sizeof(float)), may_alias));
 using Indices = int __attribute__((vector_size(kLanes * sizeof(int))));
 
 inline Vector load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
@@ -56,7 +58,7 @@ inline void add_run(const float* const (&windows)[Columns], const float* weights
 /// \tparam Run taps side by side, all windows one float apart; 0: any
 template <int Block, int Columns, int Run>
 void channels_tile(const ConvTask& task, const float* weights, const float* bias,
-                   const float* input, float* output) {
+                   const float* input, float* output, const float* ahead) {
   Vector sums[Columns][Block];
   for (int c = 0; c < Columns; ++c) {
     for (int b = 0; b < Block; ++b) sums[c][b] = load(bias + b * kLanes);
@@ -65,7 +67,9 @@ void channels_tile(const ConvTask& task, const float* weights, const float* bias
   const std::int32_t run = Run > 0 ? Run : task.run;
   const std::int64_t apart = task.input_column;
   const std::int32_t* offsets = task.offsets;
+  const std::int32_t lines = task.ahead_lines;
   for (std::int32_t tap = 0; tap < taps; tap += run) {
+    for (std::int32_t line = 0; line < lines; ++line, ahead += kLine) __builtin_prefetch(ahead);
     const float* windows[Columns];
     windows[0] = input + offsets[tap];
     if constexpr (Run > 0) {
@@ -96,11 +100,10 @@ void channels_tile(const ConvTask& task, const float* weights, const float* bias
   }
 }
 
-using ChannelsTile = void (*)(const ConvTask&, const float*, const float*, const float*, float*);
+using ChannelsTile = void (*)(const ConvTask&, const float*, const float*, const float*, float*,
+                              const float*);
 
-constexpr int columns_of(int block) {
-  return most(1, least(12, kAccumulators / block));
-}
+constexpr int columns_of(int block) { return most(1, least(12, kAccumulators / block)); }
 
 template <int Block, int Columns, int Run>
 ChannelsTile channels_tile_for(int columns) {
@@ -117,13 +120,15 @@ void channels_block(const ConvTask& task, const float* weights, const float* bia
   // Tiles of nearly the same width, rather than full ones and a narrow last.
   constexpr int kMost = columns_of(Block);
   const int tiles = (task.columns + kMost - 1) / kMost;
+  const float* ahead = task.ahead;
   for (std::int32_t y = 0; y < task.rows; ++y) {
     int column = 0;
     for (int t = 0; t < tiles; ++t) {
       const int width = (task.columns - column + tiles - t - 1) / (tiles - t);
       channels_tile_for<Block, kMost, Run>(width)(
           task, weights, bias, task.input + y * task.input_row + column * task.input_column,
-          output + y * task.output_row + column * task.output_column);
+          output + y * task.output_row + column * task.output_column, ahead);
+      ahead += static_cast<std::int64_t>(task.taps / task.run) * task.ahead_lines * kLine;
       column += width;
     }
   }
@@ -150,14 +155,30 @@ void conv_channels(const ConvTask& task) {
   while (left > 0) {
     const int block = least(left, task.tile);
     switch (block) {
-      case 8: channels_block<8>(task, weights, bias, output); break;
-      case 7: channels_block<7>(task, weights, bias, output); break;
-      case 6: channels_block<6>(task, weights, bias, output); break;
-      case 5: channels_block<5>(task, weights, bias, output); break;
-      case 4: channels_block<4>(task, weights, bias, output); break;
-      case 3: channels_block<3>(task, weights, bias, output); break;
-      case 2: channels_block<2>(task, weights, bias, output); break;
-      default: channels_block<1>(task, weights, bias, output); break;
+      case 8:
+        channels_block<8>(task, weights, bias, output);
+        break;
+      case 7:
+        channels_block<7>(task, weights, bias, output);
+        break;
+      case 6:
+        channels_block<6>(task, weights, bias, output);
+        break;
+      case 5:
+        channels_block<5>(task, weights, bias, output);
+        break;
+      case 4:
+        channels_block<4>(task, weights, bias, output);
+        break;
+      case 3:
+        channels_block<3>(task, weights, bias, output);
+        break;
+      case 2:
+        channels_block<2>(task, weights, bias, output);
+        break;
+      default:
+        channels_block<1>(task, weights, bias, output);
+        break;
     }
     left -= block;
     weights += static_cast<std::int64_t>(task.taps) * block * kLanes;
@@ -203,15 +224,15 @@ template <int Channels, int Rows, int Columns>
 void interleaved_tile(const ConvTask& task, const float* weights, const float* bias,
                       const float* input, float* output, int channels) {
   Vector sums[Channels][Rows][Columns];
-  accumulate<Channels, Rows, Columns>(task, weights, bias, input, task.input_row,
-                                      task.input_column, sums);
+  accumulate<Channels, Rows, Columns>(task, weights, bias, input, task.input_row, task.input_column,
+                                      sums);
   for (int o = 0; o < Channels; ++o) {
     if (o >= channels) break;
     float* to = output + o * task.output_channel;
     if constexpr (Rows == 2) {
       for (int c = 0; c + 1 < Columns; c += 2) {
-        const Vector largest =
-            larger(larger(sums[o][0][c], sums[o][0][c + 1]), larger(sums[o][1][c], sums[o][1][c + 1]));
+        const Vector largest = larger(larger(sums[o][0][c], sums[o][0][c + 1]),
+                                      larger(sums[o][1][c], sums[o][1][c + 1]));
         store(to + c / 2 * task.output_column, rectified(largest, task.relu));
       }
     } else {
@@ -264,11 +285,11 @@ void interleaved(const ConvTask& task) {
         const int width = (units - unit + tiles - t - 1) / (tiles - t);
         const auto tile = task.pool ? pooled_tile_for<Channels, kPairs>(width)
                                     : plain_tile_for<Channels, kPlain>(width);
-        tile(task, weights, task.bias + o,
-             task.input + y * step * task.input_row + unit * step * task.input_column,
-             task.output + o * task.output_channel + y * task.output_row +
-                 unit * task.output_column,
-             task.channels - o);
+        tile(
+            task, weights, task.bias + o,
+            task.input + y * step * task.input_row + unit * step * task.input_column,
+            task.output + o * task.output_channel + y * task.output_row + unit * task.output_column,
+            task.channels - o);
         unit += width;
       }
       weights += static_cast<std::int64_t>(task.taps) * Channels;
@@ -278,11 +299,21 @@ void interleaved(const ConvTask& task) {
 
 void conv_interleaved(const ConvTask& task) {
   switch (task.tile) {
-    case 6: interleaved<6>(task); break;
-    case 4: interleaved<4>(task); break;
-    case 3: interleaved<3>(task); break;
-    case 2: interleaved<2>(task); break;
-    default: interleaved<1>(task); break;
+    case 6:
+      interleaved<6>(task);
+      break;
+    case 4:
+      interleaved<4>(task);
+      break;
+    case 3:
+      interleaved<3>(task);
+      break;
+    case 2:
+      interleaved<2>(task);
+      break;
+    default:
+      interleaved<1>(task);
+      break;
   }
 }
 
@@ -302,8 +333,8 @@ inline Vector larger_of_pairs(Vector low, Vector high) {
 }
 
 template <int Channels, int Rows, int Columns>
-void columns_tile(const ConvTask& task, const float* weights, const float* bias,
-                  const float* input, float* output, int channels) {
+void columns_tile(const ConvTask& task, const float* weights, const float* bias, const float* input,
+                  float* output, int channels) {
   Vector sums[Channels][Rows][Columns];
   accumulate<Channels, Rows, Columns>(task, weights, bias, input, task.input_row, kLanes, sums);
   for (int o = 0; o < Channels; ++o) {
@@ -345,11 +376,21 @@ void columns(const ConvTask& task) {
 
 void conv_columns(const ConvTask& task) {
   switch (task.tile) {
-    case 6: columns<6>(task); break;
-    case 4: columns<4>(task); break;
-    case 3: columns<3>(task); break;
-    case 2: columns<2>(task); break;
-    default: columns<1>(task); break;
+    case 6:
+      columns<6>(task);
+      break;
+    case 4:
+      columns<4>(task);
+      break;
+    case 3:
+      columns<3>(task);
+      break;
+    case 2:
+      columns<2>(task);
+      break;
+    default:
+      columns<1>(task);
+      break;
   }
 }
 
@@ -426,7 +467,7 @@ void interleave(const float* const* images, std::int64_t count, float* output, s
 
 }  // namespace
 
-const Kernels LENET_KERNELS = {LENET_NAME, kLanes, kRegisters, conv_channels, conv_interleaved,
-                               conv_columns, pool, add, relu, interleave};
+const Kernels LENET_KERNELS = {LENET_NAME,   kLanes, kRegisters, conv_channels, conv_interleaved,
+                               conv_columns, pool,   add,        relu,          interleave};
 
 }  // namespace lenet::native

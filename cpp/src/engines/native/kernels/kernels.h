@@ -25,7 +25,7 @@ struct ConvTask {
   const float* input;           ///< the first tap of the first window
   const std::int32_t* offsets;  ///< of every tap from the first, in floats
   std::int32_t taps;
-  std::int32_t run;  ///< taps that lie side by side, again and again; of conv_channels
+  std::int32_t run;           ///< taps that lie side by side, again and again; of conv_channels
   std::int64_t input_column;  ///< floats from a window to the next in its row
   std::int64_t input_row;     ///< floats from a row of windows to the next
   const float* weights;       ///< packed as the kernel asks for
@@ -39,6 +39,8 @@ struct ConvTask {
   std::int32_t channels;     ///< of the output
   std::int32_t tile;         ///< channels, or vectors of channels, computed together
   std::int32_t column_tile;  ///< windows computed together
+  const float* ahead;        ///< fetched into the first-level cache meanwhile; of conv_channels
+  std::int32_t ahead_lines;  ///< of 64 bytes, for each run of taps
   bool relu;
   bool pool;  ///< give the largest of each 2 x 2 windows; not of conv_channels
 };
