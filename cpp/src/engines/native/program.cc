@@ -52,13 +52,13 @@ const Layer* pool_after(const Network& network, const Layer& convolution) {
 /// Cycles, about, for one tap of all channels at a row of windows, when `tile` channels are
 /// computed together: two multiply-adds and two loads a cycle, and four cycles until a sum can be
 /// added to.
-double cycles(std::int64_t channels, std::int64_t windows, int tile, int group, int registers) {
-  const int accumulators = registers >= 32 ? 24 : 12;
-  const int widest = std::max(1, std::min(group == 4 ? 3 : 8, accumulators / (tile * group)));
-  const std::int64_t tiles = (windows + widest - 1) / widest;
+double cycles(const Kernels& kernels, std::int64_t channels, std::int64_t units, int tile,
+              bool pool) {
+  const std::int64_t widest = kernels.widest(tile, pool);
+  const std::int64_t tiles = (units + widest - 1) / widest;
   double all = 0;
   for (std::int64_t t = 0; t < tiles; ++t) {
-    const std::int64_t width = (windows * (t + 1) / tiles - windows * t / tiles) * group;
+    const std::int64_t width = (units * (t + 1) / tiles - units * t / tiles) * (pool ? 4 : 1);
     const auto sums = static_cast<double>(width * tile);
     const auto loads = static_cast<double>(width + tile);
     all += std::max({sums / 2, loads / 2, 4.0});
@@ -66,12 +66,13 @@ double cycles(std::int64_t channels, std::int64_t windows, int tile, int group, 
   return all * static_cast<double>((channels + tile - 1) / tile);
 }
 
-int best_tile(std::int64_t channels, std::int64_t windows, bool pooled, int registers) {
+int best_tile(const Kernels& kernels, std::int64_t channels, std::int64_t columns, bool pool) {
   int best = 1;
   double least = std::numeric_limits<double>::infinity();
   for (const int tile : {6, 4, 3, 2, 1}) {
-    const double found =
-        cycles(channels, pooled ? windows / 2 : windows, tile, pooled ? 4 : 1, registers);
+    // Even one unit's sums, values and weight would not fit the registers.
+    if (tile > 1 && (pool ? 4 : 1) * (tile + 1) + 1 > kernels.registers) continue;
+    const double found = cycles(kernels, channels, pool ? columns / 2 : columns, tile, pool);
     if (found < least) {
       least = found;
       best = tile;
@@ -308,7 +309,6 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
   task.columns = static_cast<std::int32_t>(output.width);
   task.rows = static_cast<std::int32_t>(output.height);
   task.channels = static_cast<std::int32_t>(out_channels);
-  task.column_tile = std::numeric_limits<std::int32_t>::max();
   task.relu = step.relu;
   task.pool = pool != nullptr;
   if (task.pool) {
@@ -328,8 +328,8 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
     constexpr std::int64_t kUnits = 4;  // of which a fully connected layer sees several at once
     task.tile = columns ? static_cast<std::int32_t>(std::min<std::int64_t>(
                               kernels_.registers >= 32 ? 6 : 3, out_channels))
-                        : best_tile(out_channels, step.whole_image ? kUnits : output.width,
-                                    task.pool, kernels_.registers);
+                        : best_tile(kernels_, out_channels,
+                                    step.whole_image ? kUnits : output.width, task.pool);
     if (columns && task.tile == 5) task.tile = 6;
     blocks.assign(static_cast<std::size_t>((out_channels + task.tile - 1) / task.tile), task.tile);
   }

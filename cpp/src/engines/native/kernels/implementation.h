@@ -11,9 +11,6 @@ namespace {
 constexpr int kLanes = LENET_LANES;
 constexpr int kRegisters = LENET_REGISTERS;
 constexpr int kLine = 16;  // floats of a cache line
-// What is left for what is added to, beside the weights and the values of one tap.
-constexpr int kAccumulators = kRegisters >= 32 ? 24 : 12;
-
 using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
 using Unaligned =
     float __attribute__((vector_size(kLanes * sizeof(float)), aligned(sizeof(float)), may_alias));
@@ -27,6 +24,17 @@ inline Vector rectified(Vector value, bool relu) { return relu ? larger(value, V
 
 constexpr int most(int a, int b) { return a > b ? a : b; }
 constexpr int least(int a, int b) { return a < b ? a : b; }
+
+/// How many windows (or pairs of pairs, when they are pooled) are computed together with `tile`
+/// channels: their sums, their values and one weight are in registers.
+constexpr int widest_tile(int tile, bool pool) {
+  const int group = pool ? 4 : 1;
+  int width = pool ? 3 : 8;
+  while (width > 1 && group * width * (tile + 1) + 1 > kRegisters) --width;
+  return width;
+}
+
+int widest(std::int32_t tile, bool pool) { return widest_tile(tile, pool); }
 
 // ---- convolution, vectors of output channels
 
@@ -60,7 +68,9 @@ template <int Block, int Columns, int Run>
 void channels_tile(const ConvTask& task, const float* weights, const float* bias,
                    const float* input, float* output, const float* ahead) {
   Vector sums[Columns][Block];
+#pragma GCC unroll 16
   for (int c = 0; c < Columns; ++c) {
+#pragma GCC unroll 16
     for (int b = 0; b < Block; ++b) sums[c][b] = load(bias + b * kLanes);
   }
   const std::int32_t taps = task.taps;
@@ -81,21 +91,27 @@ void channels_tile(const ConvTask& task, const float* weights, const float* bias
       std::int32_t left = run;
       for (; left >= kChunk; left -= kChunk, weights += kChunk * Block * kLanes) {
         add_run<Block, Columns, kChunk, false>(windows, weights, sums);
+#pragma GCC unroll 16
         for (int c = 0; c < Columns; ++c) windows[c] += kChunk;
       }
       for (; left > 0; --left, weights += Block * kLanes) {
         add_run<Block, Columns, 1, false>(windows, weights, sums);
+#pragma GCC unroll 16
         for (int c = 0; c < Columns; ++c) ++windows[c];
       }
     }
   }
   const std::int64_t to = task.output_column;
   if (task.relu) {
+#pragma GCC unroll 16
     for (int c = 0; c < Columns; ++c) {
+#pragma GCC unroll 16
       for (int b = 0; b < Block; ++b) sums[c][b] = larger(sums[c][b], Vector{});
     }
   }
+#pragma GCC unroll 16
   for (int c = 0; c < Columns; ++c) {
+#pragma GCC unroll 16
     for (int b = 0; b < Block; ++b) store(output + c * to + b * kLanes, sums[c][b]);
   }
 }
@@ -103,7 +119,7 @@ void channels_tile(const ConvTask& task, const float* weights, const float* bias
 using ChannelsTile = void (*)(const ConvTask&, const float*, const float*, const float*, float*,
                               const float*);
 
-constexpr int columns_of(int block) { return most(1, least(12, kAccumulators / block)); }
+constexpr int columns_of(int block) { return most(1, least(12, (kRegisters - block - 1) / block)); }
 
 template <int Block, int Columns, int Run>
 ChannelsTile channels_tile_for(int columns) {
@@ -194,8 +210,11 @@ template <int Channels, int Rows, int Columns>
 inline void accumulate(const ConvTask& task, const float* weights, const float* bias,
                        const float* input, std::int64_t row, std::int64_t column,
                        Vector (&sums)[Channels][Rows][Columns]) {
+#pragma GCC unroll 16
   for (int o = 0; o < Channels; ++o) {
+#pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
       for (int c = 0; c < Columns; ++c) sums[o][r][c] = all(bias[o]);
     }
   }
@@ -226,16 +245,19 @@ void interleaved_tile(const ConvTask& task, const float* weights, const float* b
   Vector sums[Channels][Rows][Columns];
   accumulate<Channels, Rows, Columns>(task, weights, bias, input, task.input_row, task.input_column,
                                       sums);
+#pragma GCC unroll 8
   for (int o = 0; o < Channels; ++o) {
-    if (o >= channels) break;
+    if (o >= channels) continue;
     float* to = output + o * task.output_channel;
     if constexpr (Rows == 2) {
+#pragma GCC unroll 16
       for (int c = 0; c + 1 < Columns; c += 2) {
         const Vector largest = larger(larger(sums[o][0][c], sums[o][0][c + 1]),
                                       larger(sums[o][1][c], sums[o][1][c + 1]));
         store(to + c / 2 * task.output_column, rectified(largest, task.relu));
       }
     } else {
+#pragma GCC unroll 16
       for (int c = 0; c < Columns; ++c) {
         store(to + c * task.output_column, rectified(sums[o][0][c], task.relu));
       }
@@ -269,12 +291,12 @@ InterleavedTile pooled_tile_for(int pairs) {
 
 template <int Channels>
 void interleaved(const ConvTask& task) {
-  constexpr int kPlain = most(1, least(8, kAccumulators / Channels));
-  constexpr int kPairs = most(1, least(3, kAccumulators / (4 * Channels)));
+  constexpr int kPlain = widest_tile(Channels, false);
+  constexpr int kPairs = widest_tile(Channels, true);
   // Windows of a tile: tiles of nearly the same width.
   const int units = task.pool ? task.columns / 2 : task.columns;
-  const int widest = least(task.column_tile, task.pool ? kPairs : kPlain);
-  const int tiles = (units + widest - 1) / widest;
+  const int most_units = task.pool ? kPairs : kPlain;
+  const int tiles = (units + most_units - 1) / most_units;
   const int rows = task.pool ? task.rows / 2 : task.rows;
   const int step = task.pool ? 2 : 1;
   for (std::int32_t y = 0; y < rows; ++y) {
@@ -337,8 +359,9 @@ void columns_tile(const ConvTask& task, const float* weights, const float* bias,
                   float* output, int channels) {
   Vector sums[Channels][Rows][Columns];
   accumulate<Channels, Rows, Columns>(task, weights, bias, input, task.input_row, kLanes, sums);
+#pragma GCC unroll 8
   for (int o = 0; o < Channels; ++o) {
-    if (o >= channels) break;
+    if (o >= channels) continue;
     float* to = output + o * task.output_channel;
     if constexpr (Rows == 2) {
       static_assert(Columns == 2);
@@ -346,6 +369,7 @@ void columns_tile(const ConvTask& task, const float* weights, const float* bias,
                                            larger(sums[o][0][1], sums[o][1][1]));
       store(to, rectified(pairs, task.relu));
     } else {
+#pragma GCC unroll 16
       for (int c = 0; c < Columns; ++c) {
         store(to + c * kLanes, rectified(sums[o][0][c], task.relu));
       }
@@ -467,7 +491,8 @@ void interleave(const float* const* images, std::int64_t count, float* output, s
 
 }  // namespace
 
-const Kernels LENET_KERNELS = {LENET_NAME,   kLanes, kRegisters, conv_channels, conv_interleaved,
-                               conv_columns, pool,   add,        relu,          interleave};
+const Kernels LENET_KERNELS = {LENET_NAME,       kLanes,       kRegisters, widest, conv_channels,
+                               conv_interleaved, conv_columns, pool,       add,    relu,
+                               interleave};
 
 }  // namespace lenet::native

@@ -38,7 +38,6 @@ struct ConvTask {
   std::int32_t rows;
   std::int32_t channels;     ///< of the output
   std::int32_t tile;         ///< channels, or vectors of channels, computed together
-  std::int32_t column_tile;  ///< windows computed together
   const float* ahead;        ///< fetched into the first-level cache meanwhile; of conv_channels
   std::int32_t ahead_lines;  ///< of 64 bytes, for each run of taps
   bool relu;
@@ -69,6 +68,9 @@ struct Kernels {
   const char* name;    ///< as LENET_NATIVE_ISA has it
   std::int32_t lanes;  ///< floats of a vector
   std::int32_t registers;
+  /// How many windows, or pairs of columns that are pooled, conv_interleaved computes together with
+  /// `tile` channels.
+  int (*widest)(std::int32_t tile, bool pool);
 
   /// Vectors of output channels. Weights: blocks of `tile` vectors (1 to 8), the last of what is
   /// left, each [tap][block]; the channels padded with zeros.
