@@ -14,7 +14,6 @@ namespace lenet {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-constexpr std::int64_t kImagesPerThread = 64;
 
 void require_options(const Config& config) {
   if (config.threads < 1 || config.threads > kMaxThreads) {
@@ -136,7 +135,7 @@ void Predictor::run(const TensorView& input, Tensor& output) {
   const std::int64_t fixed = state_->input.shape.empty() ? -1 : state_->input.shape[0];
   const std::int64_t most = fixed > 0                   ? fixed
                             : config.max_batch_size > 0 ? config.max_batch_size
-                                                        : kImagesPerThread * config.threads;
+                                                        : engine.largest_batch();
   TensorView batch{input.data, input.shape};
   for (std::int64_t done = 0; done < images; done += batch.shape[0]) {
     batch.shape[0] = std::min(most, images - done);

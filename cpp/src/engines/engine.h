@@ -12,6 +12,10 @@
 
 namespace lenet {
 
+/// More at once drive the intermediate results of most engines out of the processor's caches
+/// (docs/benchmark.md).
+inline constexpr std::int64_t kImagesPerThread = 64;
+
 /// One loaded model. Used by one thread at a time.
 class Engine {
  public:
@@ -22,6 +26,9 @@ class Engine {
 
   virtual TensorSpec input_spec() const = 0;
   virtual TensorSpec output_spec() const = 0;
+  /// Larger batches are cut into pieces of so many images by the predictor; without a limit of the
+  /// configuration's own.
+  virtual std::int64_t largest_batch() const = 0;
   /// Runs a batch of at least one image whose shape the predictor has checked.
   /// \returns the shape of the output, which is kept until the next run.
   virtual Shape run(const TensorView& input) = 0;

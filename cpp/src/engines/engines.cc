@@ -1,6 +1,7 @@
 #include <array>
 
 #include "engines/engine.h"
+#include "engines/native/native_engine.h"
 #include "engines/onnxruntime/engine.h"
 #include "engines/paddle/paddle.h"
 #include "lenet/error.h"
@@ -19,10 +20,13 @@ Accelerator own_kernels(const Config&, const ModelFiles&, std::int64_t) {
 }
 
 /// In the order in which "auto" tries them.
-constexpr std::array<EngineKind, 2> kEngines = {{
+constexpr std::array<EngineKind, 3> kEngines = {{
     {"paddle", is_paddle,
      "scripts/import_model.py makes a Paddle model of it; the engine onnxruntime runs it as it is",
      require_paddle_options, create_paddle_engine, choose_paddle_accelerator},
+    {"native", is_paddle,
+     "scripts/import_model.py makes a Paddle model of it; the engine onnxruntime runs it as it is",
+     require_native_options, create_native_engine, own_kernels},
     {"onnxruntime", is_onnx,
      "scripts/export_onnx.py makes an .onnx of it; the engine paddle runs it as it is",
      require_onnxruntime_options, create_onnxruntime_engine, own_kernels},

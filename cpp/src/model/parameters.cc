@@ -214,7 +214,7 @@ std::vector<ParameterSpec> read_parameter_records(std::string_view bytes, const 
       }
       data_bytes *= static_cast<std::uint64_t>(dimension);
     }
-    reader.take(data_bytes);
+    spec.data = reader.take(data_bytes);
     if (!reader.ok()) damaged("the file ends in the values");
     specs.push_back(std::move(spec));
   }

@@ -17,6 +17,7 @@ struct ParameterSpec {
   std::string name;  ///< empty when it comes from a parameter file, which holds no names
   int dtype = 0;     ///< VarType.Type of Paddle's framework.proto (5: float32)
   Shape shape;
+  std::string_view data = {};  ///< of a parameter file: the values, as long as its bytes live
   /// Only dequantize_linear takes it: declared float32, an int8 tensor is in the file.
   bool quantized = false;
   /// Only quantize_linear and dequantize_linear take it, as scales or zero points. Paddle declares

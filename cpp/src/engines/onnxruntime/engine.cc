@@ -190,11 +190,12 @@ class Model {
 
 class OnnxRuntimeEngine final : public Engine {
  public:
-  explicit OnnxRuntimeEngine(std::shared_ptr<const Model> model)
-      : model_(std::move(model)), output_(model_->api()) {}
+  OnnxRuntimeEngine(std::shared_ptr<const Model> model, int threads)
+      : model_(std::move(model)), threads_(threads), output_(model_->api()) {}
 
   TensorSpec input_spec() const override { return model_->input(); }
   TensorSpec output_spec() const override { return model_->output(); }
+  std::int64_t largest_batch() const override { return kImagesPerThread * threads_; }
 
   Shape run(const TensorView& input) override {
     output_ = model_->run(input);
@@ -210,7 +211,7 @@ class OnnxRuntimeEngine final : public Engine {
   }
 
   std::unique_ptr<Engine> clone() const override {
-    return std::make_unique<OnnxRuntimeEngine>(model_);
+    return std::make_unique<OnnxRuntimeEngine>(model_, threads_);
   }
 
   void set_layer_callback(LayerCallback) override {
@@ -221,6 +222,7 @@ class OnnxRuntimeEngine final : public Engine {
 
  private:
   std::shared_ptr<const Model> model_;
+  int threads_;
   Value output_;  ///< of the last run
   Shape shape_;
 };
@@ -241,7 +243,8 @@ void require_onnxruntime_options(const Config& config) {
 }
 
 std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const ModelFiles& files) {
-  return std::make_unique<OnnxRuntimeEngine>(std::make_shared<const Model>(config, files));
+  return std::make_unique<OnnxRuntimeEngine>(std::make_shared<const Model>(config, files),
+                                             config.threads);
 }
 
 }  // namespace lenet

@@ -427,6 +427,7 @@ class PaddleEngine final : public Engine {
 
   TensorSpec input_spec() const override { return input_spec_; }
   TensorSpec output_spec() const override { return output_spec_; }
+  std::int64_t largest_batch() const override { return kImagesPerThread * config_.threads; }
 
   Shape run(const TensorView& input) override {
     return guarded("running the model", [&] {

@@ -1,0 +1,498 @@
+/// \file
+/// The kernels of one instruction set. A file that includes this defines before LENET_LANES (floats
+/// of a vector), LENET_REGISTERS (vector registers), LENET_KERNELS (the table's name) and
+/// LENET_NAME, and is compiled for that set. No header with inline functions: the linker would take
+/// one copy for the whole library, perhaps this one.
+#include "engines/native/kernels/kernels.h"
+
+namespace lenet::native {
+namespace {
+
+constexpr int kLanes = LENET_LANES;
+constexpr int kRegisters = LENET_REGISTERS;
+constexpr int kLine = 16;  // floats of a cache line
+using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
+using Unaligned =
+    float __attribute__((vector_size(kLanes * sizeof(float)), aligned(sizeof(float)), may_alias));
+using Indices = int __attribute__((vector_size(kLanes * sizeof(int))));
+
+inline Vector load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
+inline void store(float* to, Vector value) { *reinterpret_cast<Unaligned*>(to) = value; }
+inline Vector all(float value) { return value - Vector{}; }
+inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
+inline Vector rectified(Vector value, bool relu) { return relu ? larger(value, Vector{}) : value; }
+
+constexpr int most(int a, int b) { return a > b ? a : b; }
+constexpr int least(int a, int b) { return a < b ? a : b; }
+
+/// How many windows (or pairs of pairs, when they are pooled) are computed together with `tile`
+/// channels: their sums, their values and one weight are in registers.
+constexpr int widest_tile(int tile, bool pool) {
+  const int group = pool ? 4 : 1;
+  int width = pool ? 3 : 8;
+  while (width > 1 && group * width * (tile + 1) + 1 > kRegisters) --width;
+  return width;
+}
+
+int widest(std::int32_t tile, bool pool) { return widest_tile(tile, pool); }
+
+// ---- convolution, vectors of output channels
+
+/// The products of `Taps` taps side by side. With `Beside`, windows are one float apart, so that
+/// what several of them read is read once.
+template <int Block, int Columns, int Taps, bool Beside>
+inline void add_run(const float* const (&windows)[Columns], const float* weights,
+                    Vector (&sums)[Columns][Block]) {
+  // One image's fully connected layer reads each weight once, from the second-level cache.
+  constexpr int kAhead = Columns == 1 ? 1024 : 0;
+#pragma GCC unroll 8
+  for (int t = 0; t < Taps; ++t) {
+    Vector row[Block];
+#pragma GCC unroll 8
+    for (int b = 0; b < Block; ++b) {
+      const float* weight = weights + (t * Block + b) * kLanes;
+      if (kAhead > 0) __builtin_prefetch(weight + kAhead);
+      row[b] = load(weight);
+    }
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) {
+      const Vector value = all(Beside ? windows[0][c + t] : windows[c][t]);
+#pragma GCC unroll 8
+      for (int b = 0; b < Block; ++b) sums[c][b] += value * row[b];
+    }
+  }
+}
+
+/// \tparam Run taps side by side, all windows one float apart; 0: any
+template <int Block, int Columns, int Run>
+void channels_tile(const ConvTask& task, const float* weights, const float* bias,
+                   const float* input, float* output, const float* ahead) {
+  Vector sums[Columns][Block];
+#pragma GCC unroll 16
+  for (int c = 0; c < Columns; ++c) {
+#pragma GCC unroll 16
+    for (int b = 0; b < Block; ++b) sums[c][b] = load(bias + b * kLanes);
+  }
+  const std::int32_t taps = task.taps;
+  const std::int32_t run = Run > 0 ? Run : task.run;
+  const std::int64_t apart = task.input_column;
+  const std::int32_t* offsets = task.offsets;
+  const std::int32_t lines = task.ahead_lines;
+  for (std::int32_t tap = 0; tap < taps; tap += run) {
+    for (std::int32_t line = 0; line < lines; ++line, ahead += kLine) __builtin_prefetch(ahead);
+    const float* windows[Columns];
+    windows[0] = input + offsets[tap];
+    if constexpr (Run > 0) {
+      add_run<Block, Columns, Run, true>(windows, weights, sums);
+      weights += Run * Block * kLanes;
+    } else {
+      constexpr int kChunk = 4;
+      for (int c = 1; c < Columns; ++c) windows[c] = windows[0] + c * apart;
+      std::int32_t left = run;
+      for (; left >= kChunk; left -= kChunk, weights += kChunk * Block * kLanes) {
+        add_run<Block, Columns, kChunk, false>(windows, weights, sums);
+#pragma GCC unroll 16
+        for (int c = 0; c < Columns; ++c) windows[c] += kChunk;
+      }
+      for (; left > 0; --left, weights += Block * kLanes) {
+        add_run<Block, Columns, 1, false>(windows, weights, sums);
+#pragma GCC unroll 16
+        for (int c = 0; c < Columns; ++c) ++windows[c];
+      }
+    }
+  }
+  const std::int64_t to = task.output_column;
+  if (task.relu) {
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) {
+#pragma GCC unroll 16
+      for (int b = 0; b < Block; ++b) sums[c][b] = larger(sums[c][b], Vector{});
+    }
+  }
+#pragma GCC unroll 16
+  for (int c = 0; c < Columns; ++c) {
+#pragma GCC unroll 16
+    for (int b = 0; b < Block; ++b) store(output + c * to + b * kLanes, sums[c][b]);
+  }
+}
+
+using ChannelsTile = void (*)(const ConvTask&, const float*, const float*, const float*, float*,
+                              const float*);
+
+constexpr int columns_of(int block) { return most(1, least(12, (kRegisters - block - 1) / block)); }
+
+template <int Block, int Columns, int Run>
+ChannelsTile channels_tile_for(int columns) {
+  if constexpr (Columns == 1) {
+    return channels_tile<Block, 1, Run>;
+  } else {
+    return columns >= Columns ? channels_tile<Block, Columns, Run>
+                              : channels_tile_for<Block, Columns - 1, Run>(columns);
+  }
+}
+
+template <int Block, int Run>
+void channels_block(const ConvTask& task, const float* weights, const float* bias, float* output) {
+  // Tiles of nearly the same width, rather than full ones and a narrow last.
+  constexpr int kMost = columns_of(Block);
+  const int tiles = (task.columns + kMost - 1) / kMost;
+  const float* ahead = task.ahead;
+  for (std::int32_t y = 0; y < task.rows; ++y) {
+    int column = 0;
+    for (int t = 0; t < tiles; ++t) {
+      const int width = (task.columns - column + tiles - t - 1) / (tiles - t);
+      channels_tile_for<Block, kMost, Run>(width)(
+          task, weights, bias, task.input + y * task.input_row + column * task.input_column,
+          output + y * task.output_row + column * task.output_column, ahead);
+      ahead += static_cast<std::int64_t>(task.taps / task.run) * task.ahead_lines * kLine;
+      column += width;
+    }
+  }
+}
+
+template <int Block>
+void channels_block(const ConvTask& task, const float* weights, const float* bias, float* output) {
+  if constexpr (Block <= 2) {
+    if (task.input_column == 1 && task.run == 5) {
+      return channels_block<Block, 5>(task, weights, bias, output);
+    }
+    if (task.input_column == 1 && task.run == 3) {
+      return channels_block<Block, 3>(task, weights, bias, output);
+    }
+  }
+  channels_block<Block, 0>(task, weights, bias, output);
+}
+
+void conv_channels(const ConvTask& task) {
+  int left = (task.channels + kLanes - 1) / kLanes;
+  const float* weights = task.weights;
+  const float* bias = task.bias;
+  float* output = task.output;
+  while (left > 0) {
+    const int block = least(left, task.tile);
+    switch (block) {
+      case 8:
+        channels_block<8>(task, weights, bias, output);
+        break;
+      case 7:
+        channels_block<7>(task, weights, bias, output);
+        break;
+      case 6:
+        channels_block<6>(task, weights, bias, output);
+        break;
+      case 5:
+        channels_block<5>(task, weights, bias, output);
+        break;
+      case 4:
+        channels_block<4>(task, weights, bias, output);
+        break;
+      case 3:
+        channels_block<3>(task, weights, bias, output);
+        break;
+      case 2:
+        channels_block<2>(task, weights, bias, output);
+        break;
+      default:
+        channels_block<1>(task, weights, bias, output);
+        break;
+    }
+    left -= block;
+    weights += static_cast<std::int64_t>(task.taps) * block * kLanes;
+    bias += block * kLanes;
+    output += block * kLanes;
+  }
+}
+
+// ---- convolution, vectors of images or of columns
+
+/// Sums of `Channels` channels at `Rows` x `Columns` windows.
+template <int Channels, int Rows, int Columns>
+inline void accumulate(const ConvTask& task, const float* weights, const float* bias,
+                       const float* input, std::int64_t row, std::int64_t column,
+                       Vector (&sums)[Channels][Rows][Columns]) {
+#pragma GCC unroll 16
+  for (int o = 0; o < Channels; ++o) {
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+      for (int c = 0; c < Columns; ++c) sums[o][r][c] = all(bias[o]);
+    }
+  }
+  for (std::int32_t tap = 0; tap < task.taps; ++tap, weights += Channels) {
+    const float* at = input + task.offsets[tap];
+    Vector values[Rows][Columns];
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 8
+      for (int c = 0; c < Columns; ++c) values[r][c] = load(at + r * row + c * column);
+    }
+#pragma GCC unroll 8
+    for (int o = 0; o < Channels; ++o) {
+      const Vector weight = all(weights[o]);
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 8
+        for (int c = 0; c < Columns; ++c) sums[o][r][c] += values[r][c] * weight;
+      }
+    }
+  }
+}
+
+/// Of interleaved images. `channels` of the tile are real.
+template <int Channels, int Rows, int Columns>
+void interleaved_tile(const ConvTask& task, const float* weights, const float* bias,
+                      const float* input, float* output, int channels) {
+  Vector sums[Channels][Rows][Columns];
+  accumulate<Channels, Rows, Columns>(task, weights, bias, input, task.input_row, task.input_column,
+                                      sums);
+#pragma GCC unroll 8
+  for (int o = 0; o < Channels; ++o) {
+    if (o >= channels) continue;
+    float* to = output + o * task.output_channel;
+    if constexpr (Rows == 2) {
+#pragma GCC unroll 16
+      for (int c = 0; c + 1 < Columns; c += 2) {
+        const Vector largest = larger(larger(sums[o][0][c], sums[o][0][c + 1]),
+                                      larger(sums[o][1][c], sums[o][1][c + 1]));
+        store(to + c / 2 * task.output_column, rectified(largest, task.relu));
+      }
+    } else {
+#pragma GCC unroll 16
+      for (int c = 0; c < Columns; ++c) {
+        store(to + c * task.output_column, rectified(sums[o][0][c], task.relu));
+      }
+    }
+  }
+}
+
+using InterleavedTile = void (*)(const ConvTask&, const float*, const float*, const float*, float*,
+                                 int);
+
+template <int Channels, int Columns>
+InterleavedTile plain_tile_for(int columns) {
+  if constexpr (Columns == 1) {
+    return interleaved_tile<Channels, 1, 1>;
+  } else {
+    return columns >= Columns ? interleaved_tile<Channels, 1, Columns>
+                              : plain_tile_for<Channels, Columns - 1>(columns);
+  }
+}
+
+/// Pairs of columns.
+template <int Channels, int Pairs>
+InterleavedTile pooled_tile_for(int pairs) {
+  if constexpr (Pairs == 1) {
+    return interleaved_tile<Channels, 2, 2>;
+  } else {
+    return pairs >= Pairs ? interleaved_tile<Channels, 2, 2 * Pairs>
+                          : pooled_tile_for<Channels, Pairs - 1>(pairs);
+  }
+}
+
+template <int Channels>
+void interleaved(const ConvTask& task) {
+  constexpr int kPlain = widest_tile(Channels, false);
+  constexpr int kPairs = widest_tile(Channels, true);
+  // Windows of a tile: tiles of nearly the same width.
+  const int units = task.pool ? task.columns / 2 : task.columns;
+  const int most_units = task.pool ? kPairs : kPlain;
+  const int tiles = (units + most_units - 1) / most_units;
+  const int rows = task.pool ? task.rows / 2 : task.rows;
+  const int step = task.pool ? 2 : 1;
+  for (std::int32_t y = 0; y < rows; ++y) {
+    const float* weights = task.weights;
+    for (std::int32_t o = 0; o < task.channels; o += Channels) {
+      int unit = 0;
+      for (int t = 0; t < tiles; ++t) {
+        const int width = (units - unit + tiles - t - 1) / (tiles - t);
+        const auto tile = task.pool ? pooled_tile_for<Channels, kPairs>(width)
+                                    : plain_tile_for<Channels, kPlain>(width);
+        tile(
+            task, weights, task.bias + o,
+            task.input + y * step * task.input_row + unit * step * task.input_column,
+            task.output + o * task.output_channel + y * task.output_row + unit * task.output_column,
+            task.channels - o);
+        unit += width;
+      }
+      weights += static_cast<std::int64_t>(task.taps) * Channels;
+    }
+  }
+}
+
+void conv_interleaved(const ConvTask& task) {
+  switch (task.tile) {
+    case 6:
+      interleaved<6>(task);
+      break;
+    case 4:
+      interleaved<4>(task);
+      break;
+    case 3:
+      interleaved<3>(task);
+      break;
+    case 2:
+      interleaved<2>(task);
+      break;
+    default:
+      interleaved<1>(task);
+      break;
+  }
+}
+
+/// The larger of each two neighbours in `low` and `high` side by side.
+inline Vector larger_of_pairs(Vector low, Vector high) {
+  if constexpr (kLanes == 1) {
+    return larger(low, high);
+  } else {
+    Indices even{};
+    Indices odd{};
+    for (int i = 0; i < kLanes; ++i) {
+      even[i] = 2 * i;
+      odd[i] = 2 * i + 1;
+    }
+    return larger(__builtin_shuffle(low, high, even), __builtin_shuffle(low, high, odd));
+  }
+}
+
+template <int Channels, int Rows, int Columns>
+void columns_tile(const ConvTask& task, const float* weights, const float* bias, const float* input,
+                  float* output, int channels) {
+  Vector sums[Channels][Rows][Columns];
+  accumulate<Channels, Rows, Columns>(task, weights, bias, input, task.input_row, kLanes, sums);
+#pragma GCC unroll 8
+  for (int o = 0; o < Channels; ++o) {
+    if (o >= channels) continue;
+    float* to = output + o * task.output_channel;
+    if constexpr (Rows == 2) {
+      static_assert(Columns == 2);
+      const Vector pairs = larger_of_pairs(larger(sums[o][0][0], sums[o][1][0]),
+                                           larger(sums[o][0][1], sums[o][1][1]));
+      store(to, rectified(pairs, task.relu));
+    } else {
+#pragma GCC unroll 16
+      for (int c = 0; c < Columns; ++c) {
+        store(to + c * kLanes, rectified(sums[o][0][c], task.relu));
+      }
+    }
+  }
+}
+
+template <int Channels>
+void columns(const ConvTask& task) {
+  const float* weights = task.weights;
+  for (std::int32_t o = 0; o < task.channels; o += Channels) {
+    const int real = task.channels - o;
+    float* output = task.output + o * task.output_channel;
+    for (std::int32_t y = 0; y < task.rows; y += task.pool ? 2 : 1) {
+      const float* input = task.input + y * task.input_row;
+      float* row = output + (task.pool ? y / 2 : y) * task.output_row;
+      for (std::int32_t x = 0; x < task.columns; x += 2 * kLanes) {
+        if (task.pool) {
+          columns_tile<Channels, 2, 2>(task, weights, task.bias + o, input + x, row + x / 2, real);
+        } else {
+          columns_tile<Channels, 1, 2>(task, weights, task.bias + o, input + x, row + x, real);
+        }
+      }
+    }
+    weights += static_cast<std::int64_t>(task.taps) * Channels;
+  }
+}
+
+void conv_columns(const ConvTask& task) {
+  switch (task.tile) {
+    case 6:
+      columns<6>(task);
+      break;
+    case 4:
+      columns<4>(task);
+      break;
+    case 3:
+      columns<3>(task);
+      break;
+    case 2:
+      columns<2>(task);
+      break;
+    default:
+      columns<1>(task);
+      break;
+  }
+}
+
+// ---- the rest
+
+void pool(const PoolTask& task) {
+  for (std::int32_t y = 0; y < task.rows; ++y) {
+    for (std::int32_t x = 0; x < task.columns; ++x) {
+      const float* window = task.input + task.row_begin[y] * task.input_row +
+                            task.column_begin[x] * task.input_column;
+      const std::int32_t height = task.row_end[y] - task.row_begin[y];
+      const std::int32_t width = task.column_end[x] - task.column_begin[x];
+      float* output = task.output + y * task.output_row + x * task.output_column;
+      const float size = task.average ? task.row_size[y] * task.column_size[x] : 1;
+      for (std::int32_t v = 0; v < task.values; v += kLanes) {
+        Vector result = load(window + v);
+        for (std::int32_t i = 0; i < height; ++i) {
+          for (std::int32_t j = i == 0 ? 1 : 0; j < width; ++j) {
+            const Vector next = load(window + i * task.input_row + j * task.input_column + v);
+            result = task.average ? result + next : larger(next, result);
+          }
+        }
+        if (task.average) result /= all(size);
+        store(output + v, rectified(result, task.relu));
+      }
+    }
+  }
+}
+
+void add(const float* a, const float* b, float* output, std::int64_t count, bool relu) {
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    store(output + i, rectified(load(a + i) + load(b + i), relu));
+  }
+}
+
+void relu(const float* a, float* output, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += kLanes) store(output + i, rectified(load(a + i), true));
+}
+
+/// Exchanges rows `Half` apart, block by block; all halves together transpose.
+template <int Half>
+inline void transpose_blocks(Vector (&rows)[kLanes]) {
+  if constexpr (Half > 0) {
+    Indices low{};
+    Indices high{};
+    for (int i = 0; i < kLanes; ++i) {
+      low[i] = (i & Half) == 0 ? i : kLanes + i - Half;
+      high[i] = (i & Half) == 0 ? i + Half : kLanes + i;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) {
+      if ((i & Half) != 0) continue;
+      const Vector a = rows[i];
+      const Vector b = rows[i + Half];
+      rows[i] = __builtin_shuffle(a, b, low);
+      rows[i + Half] = __builtin_shuffle(a, b, high);
+    }
+    transpose_blocks<Half / 2>(rows);
+  }
+}
+
+void interleave(const float* const* images, std::int64_t count, float* output, std::int64_t step) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    Vector rows[kLanes];
+    for (int l = 0; l < kLanes; ++l) rows[l] = load(images[l] + i);
+    transpose_blocks<kLanes / 2>(rows);
+    for (int l = 0; l < kLanes; ++l) store(output + (i + l) * step, rows[l]);
+  }
+  for (; i < count; ++i) {
+    for (int l = 0; l < kLanes; ++l) output[i * step + l] = images[l][i];
+  }
+}
+
+}  // namespace
+
+const Kernels LENET_KERNELS = {LENET_NAME,       kLanes,       kRegisters, widest, conv_channels,
+                               conv_interleaved, conv_columns, pool,       add,    relu,
+                               interleave};
+
+}  // namespace lenet::native

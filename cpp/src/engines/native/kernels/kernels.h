@@ -1,0 +1,107 @@
+/// \file
+/// The arithmetic of the native engine, written once over vectors (implementation.h) and built for
+/// each instruction set. dispatch.cc chooses among them.
+///
+/// Two layouts of activations, both with a border of zeros where a convolution pads:
+///   - channels last: [height][width][channels], a pixel's channels padded to whole vectors; one
+///     image;
+///   - interleaved: [height][width][channels][images], as many images as a vector has lanes.
+/// The network's input, and the output of `conv_columns`, are planar: [channels][height][width].
+///
+/// Every output of a convolution is one chain of multiply-adds that starts with the bias and runs
+/// over the taps in one order, whatever the kernel: the same bits in each layout.
+///
+/// This header is included by files that are compiled for processors that may not be at hand: it
+/// must hold no inline function, nor include a header that does.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lenet::native {
+
+/// Windows over one image, or over several interleaved.
+struct ConvTask {
+  const float* input;           ///< the first tap of the first window
+  const std::int32_t* offsets;  ///< of every tap from the first, in floats
+  std::int32_t taps;
+  std::int32_t run;           ///< taps that lie side by side, again and again; of conv_channels
+  std::int64_t input_column;  ///< floats from a window to the next in its row
+  std::int64_t input_row;     ///< floats from a row of windows to the next
+  const float* weights;       ///< packed as the kernel asks for
+  const float* bias;
+  float* output;
+  std::int64_t output_column;   ///< floats from a pixel to the next
+  std::int64_t output_row;      ///< floats from a row to the next
+  std::int64_t output_channel;  ///< floats from a channel to the next; not of conv_channels
+  std::int32_t columns;         ///< windows in a row
+  std::int32_t rows;
+  std::int32_t channels;     ///< of the output
+  std::int32_t tile;         ///< channels, or vectors of channels, computed together
+  const float* ahead;        ///< fetched into the first-level cache meanwhile; of conv_channels
+  std::int32_t ahead_lines;  ///< of 64 bytes, for each run of taps
+  bool relu;
+  bool pool;  ///< give the largest of each 2 x 2 windows; not of conv_channels
+};
+
+struct PoolTask {
+  const float* input;  ///< the first pixel inside the border
+  std::int64_t input_column;
+  std::int64_t input_row;
+  float* output;
+  std::int64_t output_column;
+  std::int64_t output_row;
+  const std::int32_t* column_begin;  ///< of each output column: its window, clipped to the image
+  const std::int32_t* column_end;
+  const std::int32_t* row_begin;
+  const std::int32_t* row_end;
+  const float* column_size;  ///< to divide by, of an average
+  const float* row_size;
+  std::int32_t columns;
+  std::int32_t rows;
+  std::int32_t values;  ///< floats of a pixel, whole vectors
+  bool average;
+  bool relu;
+};
+
+struct Kernels {
+  const char* name;    ///< as LENET_NATIVE_ISA has it
+  std::int32_t lanes;  ///< floats of a vector
+  std::int32_t registers;
+  /// How many windows, or pairs of columns that are pooled, conv_interleaved computes together with
+  /// `tile` channels.
+  int (*widest)(std::int32_t tile, bool pool);
+
+  /// Vectors of output channels. Weights: blocks of `tile` vectors (1 to 8), the last of what is
+  /// left, each [tap][block]; the channels padded with zeros.
+  void (*conv_channels)(const ConvTask& task);
+  /// Vectors of images (interleaved). Weights: tiles of `tile` channels, the last filled up, each
+  /// [tap][tile]; the output's channels are written as they are.
+  void (*conv_interleaved)(const ConvTask& task);
+  /// Vectors of windows side by side; input and output planar, `input_column` 1. Reads and writes
+  /// up to whole vectors beyond the last column. Weights as conv_interleaved.
+  void (*conv_columns)(const ConvTask& task);
+  void (*pool)(const PoolTask& task);
+  /// a + b, and the larger of that and 0 when `relu`. `count` is a multiple of `lanes`.
+  void (*add)(const float* a, const float* b, float* output, std::int64_t count, bool relu);
+  /// max(a, 0)
+  void (*relu)(const float* a, float* output, std::int64_t count);
+  /// images[l][i] to output[i * step + l], for i below `count` and l below `lanes`.
+  void (*interleave)(const float* const* images, std::int64_t count, float* output,
+                     std::int64_t step);
+};
+
+extern const Kernels kScalar;
+#if defined(__x86_64__)
+extern const Kernels kSse42;
+extern const Kernels kAvx2;
+extern const Kernels kAvx512;
+#endif
+
+/// The fastest that this processor has, or the one named by the environment's LENET_NATIVE_ISA.
+/// \throws Error BadInput (a name that is none), Unsupported (not on this processor).
+const Kernels& choose_kernels();
+/// \throws Error as above
+const Kernels& kernels_named(const char* name);
+
+}  // namespace lenet::native

@@ -1,0 +1,5 @@
+#define LENET_LANES 1
+#define LENET_REGISTERS 16
+#define LENET_KERNELS kScalar
+#define LENET_NAME "scalar"
+#include "engines/native/kernels/implementation.h"

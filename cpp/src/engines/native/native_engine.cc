@@ -1,0 +1,216 @@
+#include "engines/native/native_engine.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <future>
+#include <limits>
+#include <utility>
+
+#include "engines/native/program.h"
+#include "engines/native/read_network.h"
+#include "io/file.h"
+#include "lenet/error.h"
+#include "model/check_graph.h"
+#include "model/parameters.h"
+#include "model/pir_program.h"
+#include "model/program_desc.h"
+
+namespace lenet {
+namespace {
+
+using native::Network;
+using native::Parameters;
+using native::Program;
+
+constexpr int kFloat32 = 5;
+/// Beyond this the interleaved layout leaves the second-level cache, and one image at a time is
+/// faster.
+constexpr std::int64_t kMostInterleavedFloats = 1 << 18;
+/// What one thread runs at once: a fully connected layer's weights are read once for it.
+constexpr std::int64_t kImagesOfPiece = 64;
+constexpr std::int64_t kImagesOneByOne = 16;
+
+void add_parameters(const std::vector<ParameterSpec>& wanted,
+                    const std::vector<ParameterSpec>& found, Parameters& parameters) {
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (found[i].dtype != kFloat32) continue;  // what takes it says that it cannot
+    native::ParameterValues& to = parameters[wanted[i].name];
+    to.shape = found[i].shape;
+    to.values.resize(found[i].data.size() / sizeof(float));
+    std::memcpy(to.values.data(), found[i].data.data(), found[i].data.size());
+  }
+}
+
+Network load(const ModelFiles& files) {
+  const std::string program = read_file(files.program);
+  const bool pir = files.format == ModelFormat::Json;
+  Graph graph =
+      pir ? read_pir_program(program, files.program) : read_program_desc(program, files.program);
+  check_graph(graph, files.program);
+  const auto wanted = pir ? read_json_parameters(program, files.program)
+                          : read_pdmodel_parameters(program, files.program);
+  Parameters parameters;
+  if (files.format == ModelFormat::Separate) {
+    for (const ParameterSpec& spec : wanted) {
+      const std::string path = (std::filesystem::path(files.directory) / spec.name).string();
+      const std::string bytes = read_file(path);
+      const auto found = read_parameter_records(bytes, path);
+      require_same_parameters({spec}, found, path);
+      add_parameters({spec}, found, parameters);
+    }
+  } else {
+    const std::string bytes = read_file(files.params);
+    const auto found = read_parameter_records(bytes, files.params);
+    require_same_parameters(wanted, found, files.params);
+    add_parameters(wanted, found, parameters);
+  }
+  Network network = native::read_network(graph, parameters, files.program);
+  native::simplify(network);
+  return network;
+}
+
+/// What clones share.
+struct Compiled {
+  TensorSpec input;
+  TensorSpec output;
+  std::unique_ptr<Program> one;   ///< a unit is one image
+  std::unique_ptr<Program> many;  ///< a unit is many, interleaved; null where that does not pay
+};
+
+/// The memory of one thread's runs.
+class Workspace {
+ public:
+  /// \param input, output of `images` images
+  void run(const Compiled& compiled, const float* input, std::int64_t images, float* output) {
+    const std::int64_t image = compiled.one->input_values();
+    const std::int64_t row = compiled.one->output_values();
+    std::int64_t done = 0;
+    if (const Program* many = compiled.many.get()) {
+      const std::int64_t lanes = many->images_per_unit();
+      const std::int64_t rest = images % lanes;
+      // A unit that is nearly full costs less than its images one by one.
+      done = rest * 4 > lanes * 3 ? images : images - rest;
+      const std::int64_t units = (done + lanes - 1) / lanes;
+      if (units > 0) many->run(input, done, memory(many_, *many, units), output);
+    }
+    while (done < images) {
+      const std::int64_t count = std::min(images - done, kImagesOneByOne);
+      compiled.one->run(input + done * image, count, memory(one_, *compiled.one, count),
+                        output + done * row);
+      done += count;
+    }
+  }
+
+ private:
+  struct Memory {
+    native::AlignedFloats floats;
+    std::int64_t units = 0;
+  };
+  static float* memory(Memory& memory, const Program& program, std::int64_t units) {
+    if (memory.units < units) {
+      memory.floats =
+          native::AlignedFloats(static_cast<std::size_t>(units * program.unit_floats()));
+      memory.units = units;
+    }
+    return memory.floats.data();
+  }
+
+  Memory one_;
+  Memory many_;
+};
+
+class NativeEngine final : public Engine {
+ public:
+  NativeEngine(std::shared_ptr<const Compiled> compiled, int threads)
+      : compiled_(std::move(compiled)), workspaces_(static_cast<std::size_t>(threads)) {}
+
+  TensorSpec input_spec() const override { return compiled_->input; }
+  TensorSpec output_spec() const override { return compiled_->output; }
+  std::int64_t largest_batch() const override {
+    return std::numeric_limits<std::int64_t>::max();  // cut into pieces here
+  }
+
+  Shape run(const TensorView& input) override {
+    const std::int64_t images = input.shape[0];
+    const std::int64_t image = compiled_->one->input_values();
+    const std::int64_t row = compiled_->one->output_values();
+    output_.resize(static_cast<std::size_t>(row * images));
+    const std::int64_t pieces = (images + kImagesOfPiece - 1) / kImagesOfPiece;
+    std::atomic<std::int64_t> next{0};
+    const auto work = [&](Workspace& workspace) {
+      for (std::int64_t piece = next++; piece < pieces; piece = next++) {
+        const std::int64_t first = piece * kImagesOfPiece;
+        workspace.run(*compiled_, input.data + first * image,
+                      std::min(images - first, kImagesOfPiece), output_.data() + first * row);
+      }
+    };
+    run_on_threads(work, pieces);
+    Shape shape = compiled_->output.shape;
+    shape[0] = images;
+    return shape;
+  }
+
+  void copy_output(float* destination) override {
+    std::memcpy(destination, output_.data(), output_.size() * sizeof(float));
+  }
+
+  std::unique_ptr<Engine> clone() const override {
+    return std::make_unique<NativeEngine>(compiled_, static_cast<int>(workspaces_.size()));
+  }
+
+  void set_layer_callback(LayerCallback /*callback*/) override {
+    throw Error(ErrorCode::Unsupported,
+                "the native engine joins layers and cannot show each; use engine paddle");
+  }
+
+ private:
+  /// Threads live for one run: what a fork copies has none, and a run of several pieces takes much
+  /// longer than to start one.
+  template <class Work>
+  void run_on_threads(const Work& work, std::int64_t pieces) {
+    const std::size_t count =
+        static_cast<std::size_t>(std::min(pieces, static_cast<std::int64_t>(workspaces_.size())));
+    std::vector<std::future<void>> others;
+    for (std::size_t i = 1; i < count; ++i) {
+      others.push_back(std::async(std::launch::async, [&work, this, i] { work(workspaces_[i]); }));
+    }
+    work(workspaces_[0]);
+    for (std::future<void>& other : others) other.get();
+  }
+
+  std::shared_ptr<const Compiled> compiled_;
+  std::vector<Workspace> workspaces_;
+  std::vector<float> output_;
+};
+
+}  // namespace
+
+void require_native_options(const Config& config) {
+  if (config.precision != "fp32") {
+    throw Error(ErrorCode::Unsupported, "the engine native has no precision " + config.precision +
+                                            "; use fp32, or the engine paddle");
+  }
+  if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::Plain) {
+    throw Error(ErrorCode::Unsupported,
+                std::string("accelerator ") + to_string(config.accelerator) +
+                    " is one of the engine paddle; with native use auto");
+  }
+}
+
+std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFiles& files) {
+  const Network network = load(files);
+  const native::Kernels& kernels = native::choose_kernels();
+  auto compiled = std::make_shared<Compiled>();
+  compiled->input = {network.input_name, network.input_shape, "float32"};
+  compiled->output = {network.output_name, network.output_shape, "float32"};
+  compiled->one = std::make_unique<Program>(network, kernels, false);
+  if (kernels.lanes > 1) {
+    auto many = std::make_unique<Program>(network, kernels, true);
+    if (many->unit_floats() <= kMostInterleavedFloats) compiled->many = std::move(many);
+  }
+  return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
+}
+
+}  // namespace lenet

@@ -1,0 +1,18 @@
+/// \file
+/// The engine of our own: needs no library but this one.
+#pragma once
+
+#include <memory>
+
+#include "engines/engine.h"
+
+namespace lenet {
+
+/// \throws Error BadInput, Unsupported: an option that this engine has not.
+void require_native_options(const Config& config);
+
+/// \throws Error BadModel, FileNotFound; Unsupported for a network with an operator that it has no
+///   kernel for, naming it.
+std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFiles& files);
+
+}  // namespace lenet

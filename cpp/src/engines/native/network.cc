@@ -1,0 +1,89 @@
+#include "engines/native/network.h"
+
+#include <algorithm>
+
+namespace lenet::native {
+namespace {
+
+std::size_t users(const Network& network, std::size_t tensor) {
+  std::size_t found = tensor == network.output ? 1 : 0;
+  for (const Layer& layer : network.layers) {
+    found += static_cast<std::size_t>(std::count(layer.inputs.begin(), layer.inputs.end(), tensor));
+  }
+  return found;
+}
+
+Layer* producer(Network& network, std::size_t tensor) {
+  for (Layer& layer : network.layers) {
+    if (layer.output == tensor) return &layer;
+  }
+  return nullptr;
+}
+
+/// x * scale + bias after a convolution is a convolution with other weights.
+void scale_convolution(Layer& convolution, const Layer& scale) {
+  const std::size_t channels = convolution.bias.size();
+  const std::size_t taps = convolution.weights.size() / channels;
+  for (std::size_t c = 0; c < channels; ++c) {
+    for (std::size_t t = 0; t < taps; ++t) convolution.weights[c * taps + t] *= scale.scale[c];
+    convolution.bias[c] = convolution.bias[c] * scale.scale[c] + scale.bias[c];
+  }
+}
+
+/// Whether the layer, taken out of the network, has become part of the one before it.
+bool absorbed(Network& network, const Layer& layer) {
+  if (layer.kind != LayerKind::ChannelScale && layer.kind != LayerKind::Relu) return false;
+  Layer* before = producer(network, layer.inputs[0]);
+  if (before == nullptr || users(network, layer.inputs[0]) != 0) return false;
+  if (layer.kind == LayerKind::ChannelScale) {
+    if (before->kind != LayerKind::Convolution || before->relu) return false;
+    scale_convolution(*before, layer);
+    before->relu = layer.relu;
+  } else {
+    if (before->kind == LayerKind::Concat || before->kind == LayerKind::Softmax) return false;
+    before->relu = true;
+  }
+  before->output = layer.output;
+  return true;
+}
+
+}  // namespace
+
+const char* to_string(LayerKind kind) noexcept {
+  switch (kind) {
+    case LayerKind::Convolution:
+      return "convolution";
+    case LayerKind::Pool:
+      return "pool";
+    case LayerKind::ChannelScale:
+      return "scale";
+    case LayerKind::Relu:
+      return "relu";
+    case LayerKind::Add:
+      return "add";
+    case LayerKind::Concat:
+      return "concat";
+    case LayerKind::Softmax:
+      return "softmax";
+  }
+  return "";
+}
+
+double multiply_adds(const Network& network, const Layer& layer) {
+  if (layer.kind != LayerKind::Convolution) return 0;
+  const TensorShape& shape = network.tensors[layer.output];
+  return static_cast<double>(layer.weights.size()) *
+         static_cast<double>(shape.height * shape.width);
+}
+
+void simplify(Network& network) {
+  for (std::size_t i = 0; i < network.layers.size();) {
+    const Layer layer = network.layers[i];
+    network.layers.erase(network.layers.begin() + static_cast<std::ptrdiff_t>(i));
+    if (absorbed(network, layer)) continue;
+    network.layers.insert(network.layers.begin() + static_cast<std::ptrdiff_t>(i), layer);
+    ++i;
+  }
+}
+
+}  // namespace lenet::native

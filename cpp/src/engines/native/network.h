@@ -1,0 +1,85 @@
+/// \file
+/// What the native engine knows of a network: layers over tensors of one image, with their weights.
+/// Made by read_network.h, simplified by simplify.h, compiled for a processor by program.h.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lenet/tensor.h"
+
+namespace lenet::native {
+
+/// Of one image: a vector is [channels, 1, 1].
+struct TensorShape {
+  std::int64_t channels = 0;
+  std::int64_t height = 1;
+  std::int64_t width = 1;
+
+  std::int64_t values() const { return channels * height * width; }
+};
+
+enum class LayerKind {
+  Convolution,  ///< and fully connected layers, whose kernel is as large as the image
+  Pool,
+  ChannelScale,  ///< of each channel: x * scale + bias
+  Relu,
+  Add,
+  Concat,  ///< of channels
+  Softmax  ///< over the channels of a vector
+};
+
+const char* to_string(LayerKind kind) noexcept;
+
+struct Window {
+  std::array<std::int64_t, 2> kernel = {1, 1};  ///< height, width
+  std::array<std::int64_t, 2> strides = {1, 1};
+  std::array<std::int64_t, 2> dilations = {1, 1};
+  std::array<std::int64_t, 4> padding = {0, 0, 0, 0};  ///< top, bottom, left, right
+};
+
+enum class PoolKind {
+  Max,
+  Average,         ///< divided by the values of the window inside the image
+  AverageOfWindow  ///< divided by the size of the window inside the padded image
+};
+
+struct Layer {
+  LayerKind kind = LayerKind::Relu;
+  std::string name;  ///< operator and what it gives, for messages
+  std::vector<std::size_t> inputs;
+  std::size_t output = 0;
+  bool relu = false;  ///< afterwards
+
+  Window window;  ///< Convolution, Pool
+  std::int64_t groups = 1;
+  std::vector<float> weights;  ///< [output channels][input channels / groups][height][width]
+  std::vector<float> bias;     ///< [output channels]; of ChannelScale too
+  std::vector<float> scale;    ///< [channels]
+
+  PoolKind pool = PoolKind::Max;
+  bool adaptive = false;  ///< the windows share the image out evenly
+};
+
+struct Network {
+  std::vector<TensorShape> tensors;
+  std::vector<Layer> layers;  ///< in the order of execution
+  std::size_t input = 0;
+  std::size_t output = 0;
+  std::string input_name;
+  std::string output_name;
+  Shape input_shape;   ///< with -1 for the images
+  Shape output_shape;  ///< as above
+};
+
+/// Multiply-adds of a layer for one image.
+double multiply_adds(const Network& network, const Layer& layer);
+
+/// Normalizations become part of the convolution before them, relus of the layer before them, and
+/// what changes nothing goes.
+void simplify(Network& network);
+
+}  // namespace lenet::native

@@ -1,0 +1,604 @@
+#include "engines/native/program.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+#include "lenet/error.h"
+
+namespace lenet::native {
+namespace {
+
+constexpr std::int64_t kLine = 16;  // floats
+
+std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
+
+bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output) {
+  const Window& window = layer.window;
+  return output.height == 1 && output.width == 1 && window.kernel[0] == image.height &&
+         window.kernel[1] == image.width && layer.groups == 1 &&
+         std::all_of(window.padding.begin(), window.padding.end(),
+                     [](auto pad) { return pad == 0; });
+}
+
+/// How many layers read a tensor, and whether it is the network's output.
+std::size_t uses(const Network& network, std::size_t tensor) {
+  std::size_t found = tensor == network.output ? 1 : 0;
+  for (const Layer& layer : network.layers) {
+    found += static_cast<std::size_t>(std::count(layer.inputs.begin(), layer.inputs.end(), tensor));
+  }
+  return found;
+}
+
+/// The pool that becomes part of the convolution before it; null when the next layer is none.
+const Layer* pool_after(const Network& network, const Layer& convolution) {
+  const Layer* next = &convolution + 1;
+  if (next == network.layers.data() + network.layers.size()) return nullptr;
+  const Window& window = next->window;
+  const bool halves = next->kind == LayerKind::Pool && next->pool == PoolKind::Max &&
+                      !next->adaptive && window.kernel == std::array<std::int64_t, 2>{2, 2} &&
+                      window.strides == window.kernel &&
+                      window.padding == std::array<std::int64_t, 4>{0, 0, 0, 0};
+  const bool follows =
+      next->inputs[0] == convolution.output && uses(network, convolution.output) == 1;
+  const TensorShape& shape = network.tensors[next->output];
+  const TensorShape& before = network.tensors[convolution.output];
+  const bool floor = shape.height == before.height / 2 && shape.width == before.width / 2;
+  return halves && follows && floor ? next : nullptr;
+}
+
+/// Cycles, about, for one tap of all channels at a row of windows, when `tile` channels are
+/// computed together: two multiply-adds and two loads a cycle, and four cycles until a sum can be
+/// added to.
+double cycles(const Kernels& kernels, std::int64_t channels, std::int64_t units, int tile,
+              bool pool) {
+  const std::int64_t widest = kernels.widest(tile, pool);
+  const std::int64_t tiles = (units + widest - 1) / widest;
+  double all = 0;
+  for (std::int64_t t = 0; t < tiles; ++t) {
+    const std::int64_t width = (units * (t + 1) / tiles - units * t / tiles) * (pool ? 4 : 1);
+    const auto sums = static_cast<double>(width * tile);
+    const auto loads = static_cast<double>(width + tile);
+    all += std::max({sums / 2, loads / 2, 4.0});
+  }
+  return all * static_cast<double>((channels + tile - 1) / tile);
+}
+
+int best_tile(const Kernels& kernels, std::int64_t channels, std::int64_t columns, bool pool) {
+  int best = 1;
+  double least = std::numeric_limits<double>::infinity();
+  for (const int tile : {6, 4, 3, 2, 1}) {
+    // Even one unit's sums, values and weight would not fit the registers.
+    if (tile > 1 && (pool ? 4 : 1) * (tile + 1) + 1 > kernels.registers) continue;
+    const double found = cycles(kernels, channels, pool ? columns / 2 : columns, tile, pool);
+    if (found < least) {
+      least = found;
+      best = tile;
+    }
+  }
+  return best;
+}
+
+/// How many offsets are always one apart, again and again.
+std::int32_t run_of(const std::vector<std::int32_t>& offsets) {
+  std::int32_t run = 0;
+  std::int32_t length = 1;
+  for (std::size_t i = 1; i < offsets.size(); ++i, ++length) {
+    if (offsets[i] == offsets[i - 1] + 1) continue;
+    run = std::gcd(run, length);
+    length = 0;
+  }
+  return std::gcd(run, length);
+}
+
+/// What is added to a window's place in one direction.
+void set_bounds(const Layer& layer, std::size_t direction, std::int64_t image, std::int64_t count,
+                std::vector<std::int32_t>& begins, std::vector<std::int32_t>& ends,
+                std::vector<float>& sizes) {
+  const Window& window = layer.window;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::int64_t begin = i * window.strides[direction] - window.padding[2 * direction];
+    std::int64_t end =
+        std::min(begin + window.kernel[direction], image + window.padding[2 * direction + 1]);
+    if (layer.adaptive) {
+      begin = i * image / count;
+      end = ((i + 1) * image + count - 1) / count;
+    }
+    const std::int64_t padded = end - begin;
+    begin = std::max<std::int64_t>(begin, 0);
+    end = std::min(end, image);
+    if (begin >= end) {
+      throw Error(ErrorCode::Unsupported,
+                  "the native engine has no pool with windows outside the "
+                  "image (" +
+                      layer.name + "); use engine paddle");
+    }
+    begins.push_back(static_cast<std::int32_t>(begin));
+    ends.push_back(static_cast<std::int32_t>(end));
+    sizes.push_back(
+        static_cast<float>(layer.pool == PoolKind::AverageOfWindow ? padded : end - begin));
+  }
+}
+
+}  // namespace
+
+Program::Program(const Network& network, const Kernels& kernels, bool interleaved)
+    : kernels_(kernels),
+      interleaved_(interleaved),
+      input_shape_(network.tensors[network.input]),
+      output_shape_(network.tensors[network.output]) {
+  place(network);
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    const Layer& layer = network.layers[i];
+    if (layer.kind == LayerKind::Softmax) {
+      if (layer.output != network.output) {
+        throw Error(ErrorCode::Unsupported,
+                    "the native engine has softmax as the last layer only; use engine paddle");
+      }
+      softmax_ = true;
+      continue;
+    }
+    steps_.push_back(compile(network, layer));
+    if (fused_pool(network, layer) != nullptr) ++i;
+  }
+  for (std::size_t i = 0; i < steps_.size(); ++i) steps_[i].streams = can_stream(i);
+  input_ = placements_[network.input];
+  output_ = placements_[softmax_ ? network.layers.back().inputs[0] : network.output];
+}
+
+bool Program::fits_columns(const Network& network, const Layer& layer) const {
+  constexpr std::int64_t kFewChannels = 8;
+  if (kernels_.lanes == 1 || layer.kind != LayerKind::Convolution) return false;
+  const Layer* pool = pool_after(network, layer);
+  const std::size_t given = pool == nullptr ? layer.output : pool->output;
+  const bool few = layer.inputs[0] == network.input && layer.groups == 1 &&
+                   layer.window.strides == std::array<std::int64_t, 2>{1, 1} &&
+                   network.tensors[layer.output].channels <= kFewChannels &&
+                   network.tensors[layer.output].width >= kernels_.lanes && given != network.output;
+  return few && std::all_of(network.layers.begin(), network.layers.end(), [&](const Layer& user) {
+           if (user.inputs[0] != given) return user.inputs.size() == 1 || user.inputs[1] != given;
+           const auto& padding = user.window.padding;
+           return user.kind == LayerKind::Convolution &&
+                  std::all_of(padding.begin(), padding.end(), [](auto pad) { return pad == 0; });
+         });
+}
+
+bool Program::is_planar(const Network& network, std::size_t tensor) const {
+  return std::any_of(network.layers.begin(), network.layers.end(), [&](const Layer& layer) {
+    if (!fits_columns(network, layer)) return false;
+    const Layer* pool = pool_after(network, layer);
+    return tensor == (pool == nullptr ? layer.output : pool->output);
+  });
+}
+
+const Layer* Program::fused_pool(const Network& network, const Layer& layer) const {
+  if (layer.kind != LayerKind::Convolution) return nullptr;
+  return interleaved_ || fits_columns(network, layer) ? pool_after(network, layer) : nullptr;
+}
+
+void Program::place(const Network& network) {
+  const std::int64_t lanes = kernels_.lanes;
+  std::vector<std::int64_t> borders(network.tensors.size());
+  std::vector<bool> grouped(network.tensors.size());
+  placements_.resize(network.tensors.size());
+  placements_[network.input].used = true;
+  placements_[network.input].planar = !interleaved_;
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    const Layer& layer = network.layers[i];
+    std::size_t given = layer.output;
+    if (layer.kind == LayerKind::Convolution) {
+      std::int64_t& border = borders[layer.inputs[0]];
+      for (const std::int64_t pad : layer.window.padding) border = std::max(border, pad);
+      const bool columns = !interleaved_ && fits_columns(network, layer);
+      if (const Layer* pool = fused_pool(network, layer)) given = pool->output;
+      placements_[given].planar = columns;
+      grouped[given] = layer.groups > 1;
+    }
+    placements_[given].used = true;
+  }
+  for (std::size_t t = 0; t < network.tensors.size(); ++t) {
+    Placement& placement = placements_[t];
+    if (!placement.used) continue;
+    const TensorShape& shape = network.tensors[t];
+    const std::int64_t border = borders[t];
+    std::int64_t size = 0;
+    if (placement.planar) {
+      placement.column = 1;
+      placement.row = round_up(shape.width + 2 * border, 2 * lanes);
+      placement.channel = placement.row * (shape.height + 2 * border);
+      size = placement.channel * shape.channels + 4 * lanes;
+    } else {
+      placement.channel = interleaved_ ? lanes : 1;
+      placement.column = interleaved_ ? shape.channels * lanes : round_up(shape.channels, lanes);
+      // The last group's last vector may reach beyond the channels.
+      if (!interleaved_ && grouped[t]) placement.column = round_up(shape.channels + lanes, lanes);
+      placement.row = placement.column * (shape.width + 2 * border);
+      size = placement.row * (shape.height + 2 * border) + lanes;
+    }
+    placement.begin = unit_floats_ + border * (placement.row + placement.column);
+    unit_floats_ += round_up(size, kLine);
+  }
+}
+
+Step Program::compile(const Network& network, const Layer& layer) const {
+  Step step;
+  step.name = layer.name;
+  step.kind = layer.kind;
+  step.kernel = to_string(layer.kind);
+  step.multiply_adds = multiply_adds(network, layer);
+  step.relu = layer.relu;
+  step.shape = network.tensors[layer.output];
+  step.output = placements_[layer.output];
+  for (const std::size_t input : layer.inputs) {
+    step.inputs.push_back(placements_[input]);
+    step.input_channels.push_back(network.tensors[input].channels);
+  }
+  const bool known = std::all_of(step.inputs.begin(), step.inputs.end(), [&](const auto& input) {
+    return !input.planar || layer.kind == LayerKind::Convolution;
+  });
+  if (!known) {
+    throw Error(ErrorCode::Unsupported, "the native engine has no " + step.kernel +
+                                            " of the image itself (" + layer.name +
+                                            "); use engine paddle");
+  }
+  if (layer.kind == LayerKind::Convolution) compile_convolution(network, layer, step);
+  if (layer.kind == LayerKind::Pool) compile_pool(network, layer, step);
+  if (layer.kind == LayerKind::ChannelScale) {
+    step.scale = AlignedFloats(layer.scale.size());
+    step.bias = AlignedFloats(layer.bias.size());
+    std::copy(layer.scale.begin(), layer.scale.end(), step.scale.data());
+    std::copy(layer.bias.begin(), layer.bias.end(), step.bias.data());
+  }
+  return step;
+}
+
+void Program::compile_convolution(const Network& network, const Layer& layer, Step& step) const {
+  const std::int64_t lanes = kernels_.lanes;
+  const TensorShape& image = network.tensors[layer.inputs[0]];
+  const TensorShape& output = network.tensors[layer.output];
+  const Window& window = layer.window;
+  const Placement& from = step.inputs[0];
+  const bool columns = !interleaved_ && fits_columns(network, layer);
+  const Layer* pool = fused_pool(network, layer);
+  if (pool != nullptr) {
+    step.output = placements_[pool->output];
+    step.shape = network.tensors[pool->output];
+    step.relu |= pool->relu;
+    step.name += ", " + pool->name;
+  }
+  step.whole_image = is_whole_image(image, layer, output);
+  const bool by_channels = !interleaved_ && !columns;
+  step.convolution = by_channels ? kernels_.conv_channels
+                     : columns   ? kernels_.conv_columns
+                                 : kernels_.conv_interleaved;
+  step.kernel = by_channels ? "conv_channels" : columns ? "conv_columns" : "conv_interleaved";
+
+  const std::int64_t groups = layer.groups;
+  const std::int64_t in_channels = image.channels / groups;
+  const std::int64_t out_channels = output.channels / groups;
+  const std::int64_t taps = in_channels * window.kernel[0] * window.kernel[1];
+  // Where each tap is among [input channel][height][width].
+  std::vector<std::int64_t> places;
+  const auto add_tap = [&](std::int64_t c, std::int64_t y, std::int64_t x) {
+    places.push_back((c * window.kernel[0] + y) * window.kernel[1] + x);
+    step.offsets.push_back(static_cast<std::int32_t>(y * window.dilations[0] * from.row +
+                                                     x * window.dilations[1] * from.column +
+                                                     c * from.channel));
+  };
+  // The order in which one image's taps lie side by side; the same for interleaved images.
+  const bool planar = layer.inputs[0] == network.input || is_planar(network, layer.inputs[0]);
+  for (std::int64_t i = 0; i < taps; ++i) {
+    const std::int64_t width = window.kernel[1];
+    if (planar) {
+      add_tap(i / (window.kernel[0] * width), i / width % window.kernel[0], i % width);
+    } else {
+      add_tap(i % in_channels, i / in_channels / width, i / in_channels % width);
+    }
+  }
+
+  ConvTask task{};
+  task.taps = static_cast<std::int32_t>(taps);
+  task.run = run_of(step.offsets);
+  task.input_column = window.strides[1] * from.column;
+  task.input_row = window.strides[0] * from.row;
+  task.output_column = step.output.column;
+  task.output_row = step.output.row;
+  task.output_channel = step.output.channel;
+  task.columns = static_cast<std::int32_t>(output.width);
+  task.rows = static_cast<std::int32_t>(output.height);
+  task.channels = static_cast<std::int32_t>(out_channels);
+  task.relu = step.relu;
+  task.pool = pool != nullptr;
+  if (task.pool) {
+    task.rows = task.rows / 2 * 2;
+    task.columns = task.columns / 2 * 2;
+  }
+
+  // How many channels are side by side in the packed weights, block after block.
+  std::vector<std::int64_t> blocks;
+  if (by_channels) {
+    task.tile = step.whole_image && kernels_.registers >= 32 ? 8 : kernels_.registers >= 32 ? 4 : 2;
+    for (std::int64_t left = (out_channels + lanes - 1) / lanes; left > 0; left -= blocks.back()) {
+      blocks.push_back(std::min<std::int64_t>(left, task.tile));
+    }
+    for (std::int64_t& block : blocks) block *= lanes;
+  } else {
+    constexpr std::int64_t kUnits = 4;  // of which a fully connected layer sees several at once
+    task.tile = columns ? static_cast<std::int32_t>(std::min<std::int64_t>(
+                              kernels_.registers >= 32 ? 6 : 3, out_channels))
+                        : best_tile(kernels_, out_channels,
+                                    step.whole_image ? kUnits : output.width, task.pool);
+    if (columns && task.tile == 5) task.tile = 6;
+    blocks.assign(static_cast<std::size_t>((out_channels + task.tile - 1) / task.tile), task.tile);
+  }
+  std::int64_t packed = 0;
+  for (const std::int64_t block : blocks) packed += block;
+
+  step.weights = AlignedFloats(static_cast<std::size_t>(groups * packed * taps));
+  step.bias = AlignedFloats(static_cast<std::size_t>(groups * packed));
+  float* weights = step.weights.data();
+  float* bias = step.bias.data();
+  for (std::int64_t g = 0; g < groups; ++g) {
+    task.weights = weights;
+    task.bias = bias;
+    step.tasks.push_back(task);
+    step.task_inputs.push_back(from.begin + g * in_channels * from.channel -
+                               window.padding[0] * from.row - window.padding[2] * from.column);
+    step.task_outputs.push_back(step.output.begin + g * out_channels * step.output.channel);
+    std::int64_t first = 0;
+    for (const std::int64_t block : blocks) {
+      for (std::int64_t t = 0; t < taps; ++t) {
+        for (std::int64_t b = 0; b < block; ++b, ++weights) {
+          if (first + b >= out_channels) continue;
+          const std::int64_t o = g * out_channels + first + b;
+          *weights = layer.weights[static_cast<std::size_t>(o * taps) +
+                                   static_cast<std::size_t>(places[static_cast<std::size_t>(t)])];
+        }
+      }
+      for (std::int64_t b = 0; b < block; ++b, ++bias) {
+        if (first + b >= out_channels) continue;
+        *bias = layer.bias[static_cast<std::size_t>(g * out_channels + first + b)];
+      }
+      first += block;
+    }
+  }
+}
+
+void Program::compile_pool(const Network& network, const Layer& layer, Step& step) const {
+  const TensorShape& image = network.tensors[layer.inputs[0]];
+  std::vector<std::int32_t> begins[2];
+  std::vector<std::int32_t> ends[2];
+  std::vector<float> sizes[2];
+  set_bounds(layer, 1, image.width, step.shape.width, begins[0], ends[0], sizes[0]);
+  set_bounds(layer, 0, image.height, step.shape.height, begins[1], ends[1], sizes[1]);
+  for (const std::size_t i : {0, 1}) {
+    step.bounds.insert(step.bounds.end(), begins[i].begin(), begins[i].end());
+    step.bounds.insert(step.bounds.end(), ends[i].begin(), ends[i].end());
+    step.sizes.insert(step.sizes.end(), sizes[i].begin(), sizes[i].end());
+  }
+  PoolTask& task = step.pool;
+  task.columns = static_cast<std::int32_t>(step.shape.width);
+  task.rows = static_cast<std::int32_t>(step.shape.height);
+  task.input_column = step.inputs[0].column;
+  task.input_row = step.inputs[0].row;
+  task.output_column = step.output.column;
+  task.output_row = step.output.row;
+  task.values =
+      static_cast<std::int32_t>(interleaved_ ? step.shape.channels * kernels_.lanes
+                                             : round_up(step.shape.channels, kernels_.lanes));
+  task.average = layer.pool != PoolKind::Max;
+  task.relu = step.relu;
+}
+
+void Program::run(const float* input, std::int64_t images, float* memory, float* output) const {
+  read_input(input, images, memory);
+  const std::int64_t units = (images + images_per_unit() - 1) / images_per_unit();
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    if (units == 1 && steps_[i].streams) {
+      run_stream(i, memory);
+      i += 2;
+    } else {
+      run_step(steps_[i], memory, units);
+    }
+  }
+  write_output(memory, images, output);
+}
+
+void Program::read_input(const float* input, std::int64_t images, float* memory) const {
+  const std::int64_t image_values = input_shape_.values();
+  const std::int64_t height = input_shape_.height;
+  const std::int64_t width = input_shape_.width;
+  const std::int64_t per_unit = images_per_unit();
+  for (std::int64_t first = 0; first < images; first += per_unit) {
+    float* unit = memory + first / per_unit * unit_floats_ + input_.begin;
+    std::array<const float*, 16> sources{};
+    for (std::int64_t l = 0; l < per_unit; ++l) {
+      // A unit that is not full repeats its last image.
+      sources[static_cast<std::size_t>(l)] = input + std::min(first + l, images - 1) * image_values;
+    }
+    for (std::int64_t c = 0; c < input_shape_.channels; ++c) {
+      for (std::int64_t y = 0; y < height; ++y) {
+        float* to = unit + c * input_.channel + y * input_.row;
+        if (interleaved_) {
+          kernels_.interleave(sources.data(), width, to, input_.column);
+          for (const float*& source : sources) source = source == nullptr ? source : source + width;
+        } else {
+          std::memcpy(to, sources[0] + (c * height + y) * width,
+                      static_cast<std::size_t>(width) * sizeof(float));
+        }
+      }
+    }
+  }
+}
+
+void Program::write_output(const float* memory, std::int64_t images, float* output) const {
+  const std::int64_t per_unit = images_per_unit();
+  const std::int64_t values = output_shape_.values();
+  for (std::int64_t i = 0; i < images; ++i) {
+    const float* from = memory + i / per_unit * unit_floats_ + output_.begin + i % per_unit;
+    float* row = output + i * values;
+    float* to = row;
+    for (std::int64_t c = 0; c < output_shape_.channels; ++c) {
+      for (std::int64_t y = 0; y < output_shape_.height; ++y) {
+        for (std::int64_t x = 0; x < output_shape_.width; ++x) {
+          *to++ = from[c * output_.channel + y * output_.row + x * output_.column];
+        }
+      }
+    }
+    if (!softmax_) continue;
+    const float largest = *std::max_element(row, row + values);
+    double sum = 0;
+    for (std::int64_t v = 0; v < values; ++v) {
+      row[v] = std::exp(row[v] - largest);
+      sum += row[v];
+    }
+    for (std::int64_t v = 0; v < values; ++v) row[v] = static_cast<float>(row[v] / sum);
+  }
+}
+
+bool Program::can_stream(std::size_t first) const {
+  if (interleaved_ || first + 2 >= steps_.size()) return false;
+  const Step& convolution = steps_[first];
+  const Step& pool = steps_[first + 1];
+  const Step& linear = steps_[first + 2];
+  if (convolution.convolution != kernels_.conv_channels || convolution.whole_image ||
+      convolution.tasks.size() != 1 || pool.kind != LayerKind::Pool || !linear.whole_image) {
+    return false;
+  }
+  const bool follow = pool.inputs[0].begin == convolution.output.begin &&
+                      linear.inputs[0].begin == pool.output.begin;
+  // One block of weights, whose taps are in the order of the image's rows.
+  const ConvTask& task = linear.tasks[0];
+  const bool one_block = task.channels <= task.tile * kernels_.lanes;
+  const std::int64_t taps_of_row = pool.shape.width * pool.shape.channels;
+  const std::int32_t* row_begin = pool.bounds.data() + 2 * pool.shape.width;
+  const std::int32_t* row_end = row_begin + pool.shape.height;
+  bool disjoint = task.taps == taps_of_row * pool.shape.height &&
+                  std::gcd(taps_of_row, static_cast<std::int64_t>(task.run)) ==
+                      std::min(taps_of_row, static_cast<std::int64_t>(task.run)) &&
+                  row_begin[0] == 0;
+  for (std::int64_t y = 1; y < pool.shape.height; ++y) disjoint &= row_begin[y] == row_end[y - 1];
+  return follow && one_block && disjoint;
+}
+
+void Program::run_stream(std::size_t first, float* memory) const {
+  const Step& convolution = steps_[first];
+  const Step& pool = steps_[first + 1];
+  const Step& linear = steps_[first + 2];
+  const std::size_t rows = static_cast<std::size_t>(pool.shape.height);
+  const std::size_t columns = static_cast<std::size_t>(pool.shape.width);
+
+  ConvTask conv_task = convolution.tasks[0];
+  conv_task.offsets = convolution.offsets.data();
+  PoolTask pool_task = pool.pool;
+  pool_task.rows = 1;
+  pool_task.column_begin = pool.bounds.data();
+  pool_task.column_end = pool.bounds.data() + columns;
+  pool_task.column_size = pool.sizes.data();
+  pool_task.input = memory + pool.inputs[0].begin;
+  ConvTask linear_task = linear.tasks[0];
+  linear_task.columns = 1;
+  linear_task.taps /= static_cast<std::int32_t>(rows);
+  linear_task.run = std::min(linear_task.run, linear_task.taps);
+  linear_task.input = memory + linear.task_inputs[0];
+  linear_task.output = memory + linear.task_outputs[0];
+  linear_task.relu = false;
+  const std::int64_t vectors = (linear_task.channels + kernels_.lanes - 1) / kernels_.lanes;
+  const std::int64_t weights_of_row = linear_task.taps * vectors * kernels_.lanes;
+  const std::int32_t runs = conv_task.taps / conv_task.run;
+
+  for (std::size_t y = 0; y < rows; ++y) {
+    pool_task.row_begin = pool.bounds.data() + 2 * columns + y;
+    pool_task.row_end = pool_task.row_begin + rows;
+    pool_task.row_size = pool.sizes.data() + columns + y;
+    pool_task.output = memory + pool.output.begin + static_cast<std::int64_t>(y) * pool.output.row;
+
+    const std::int64_t begin = *pool_task.row_begin;
+    conv_task.rows = *pool_task.row_end - *pool_task.row_begin;
+    conv_task.input = memory + convolution.task_inputs[0] + begin * conv_task.input_row;
+    conv_task.output = memory + convolution.task_outputs[0] + begin * conv_task.output_row;
+    conv_task.ahead = linear_task.weights;
+    conv_task.ahead_lines = static_cast<std::int32_t>(
+        (weights_of_row / kLine + conv_task.rows * runs - 1) / (conv_task.rows * runs));
+    convolution.convolution(conv_task);
+    kernels_.pool(pool_task);
+
+    linear_task.offsets = linear.offsets.data() + static_cast<std::int64_t>(y) * linear_task.taps;
+    if (y > 0) linear_task.bias = linear_task.output;  // goes on where the row before ended
+    linear_task.relu = linear.relu && y + 1 == rows;
+    linear.convolution(linear_task);
+    linear_task.weights += weights_of_row;
+  }
+}
+
+void Program::run_step(const Step& step, float* memory, std::int64_t units) const {
+  const std::int64_t height = step.shape.height;
+  const std::int64_t width = step.shape.width;
+  if (step.kind == LayerKind::Convolution) {
+    for (std::int64_t unit = 0; unit < (step.whole_image ? 1 : units); ++unit) {
+      for (std::size_t g = 0; g < step.tasks.size(); ++g) {
+        ConvTask task = step.tasks[g];
+        task.offsets = step.offsets.data();
+        task.input = memory + unit * unit_floats_ + step.task_inputs[g];
+        task.output = memory + unit * unit_floats_ + step.task_outputs[g];
+        if (step.whole_image) {
+          task.columns = static_cast<std::int32_t>(units);
+          task.input_column = unit_floats_;
+          task.output_column = unit_floats_;
+        }
+        step.convolution(task);
+      }
+    }
+    return;
+  }
+  const std::int64_t lanes = kernels_.lanes;
+  const std::int64_t values =
+      interleaved_ ? step.shape.channels * lanes : round_up(step.shape.channels, lanes);
+  for (std::int64_t unit = 0; unit < units; ++unit) {
+    float* base = memory + unit * unit_floats_;
+    if (step.kind == LayerKind::Pool) {
+      PoolTask task = step.pool;
+      const auto columns = static_cast<std::size_t>(width);
+      const auto rows = static_cast<std::size_t>(height);
+      task.column_begin = step.bounds.data();
+      task.column_end = step.bounds.data() + columns;
+      task.row_begin = step.bounds.data() + 2 * columns;
+      task.row_end = step.bounds.data() + 2 * columns + rows;
+      task.column_size = step.sizes.data();
+      task.row_size = step.sizes.data() + columns;
+      task.input = base + step.inputs[0].begin;
+      task.output = base + step.output.begin;
+      kernels_.pool(task);
+      continue;
+    }
+    for (std::int64_t y = 0; y < height; ++y) {
+      for (std::int64_t x = 0; x < width; ++x) {
+        float* to = base + step.output.begin + y * step.output.row + x * step.output.column;
+        const auto from = [&](std::size_t i) {
+          return base + step.inputs[i].begin + y * step.inputs[i].row + x * step.inputs[i].column;
+        };
+        if (step.kind == LayerKind::Add) {
+          kernels_.add(from(0), from(1), to, values, step.relu);
+        } else if (step.kind == LayerKind::Relu) {
+          kernels_.relu(from(0), to, values);
+        } else if (step.kind == LayerKind::ChannelScale) {
+          const std::int64_t per = interleaved_ ? lanes : 1;
+          for (std::int64_t v = 0; v < step.shape.channels * per; ++v) {
+            const float value = from(0)[v] * step.scale.data()[v / per] + step.bias.data()[v / per];
+            to[v] = step.relu ? std::max(value, 0.0F) : value;
+          }
+        } else if (step.kind == LayerKind::Concat) {
+          for (std::size_t i = 0; i < step.inputs.size(); ++i) {
+            const std::int64_t count = step.input_channels[i] * (interleaved_ ? lanes : 1);
+            std::memcpy(to, from(i), static_cast<std::size_t>(count) * sizeof(float));
+            to += count;
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace lenet::native

@@ -1,0 +1,128 @@
+/// \file
+/// A network made ready for one layout of activations: where each tensor lies, which kernel
+/// computes each layer, and the weights as that kernel reads them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "engines/native/kernels/kernels.h"
+#include "engines/native/network.h"
+
+namespace lenet::native {
+
+/// Memory that starts at a cache line.
+class AlignedFloats {
+ public:
+  AlignedFloats() = default;
+  explicit AlignedFloats(std::size_t count) : memory_(count + kLine / sizeof(float), 0.0F) {}
+  float* data() noexcept { return aligned(memory_.data()); }
+  const float* data() const noexcept { return aligned(const_cast<float*>(memory_.data())); }
+
+ private:
+  static constexpr std::size_t kLine = 64;
+  static float* aligned(float* from) noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(from);
+    return reinterpret_cast<float*>((address + kLine - 1) / kLine * kLine);
+  }
+  std::vector<float> memory_;
+};
+
+/// Where a tensor of one unit lies in the unit's memory; in floats.
+struct Placement {
+  bool used = false;
+  std::int64_t begin = 0;    ///< of the first pixel inside the border
+  std::int64_t column = 0;   ///< from a pixel to the next
+  std::int64_t row = 0;      ///< from a row to the next
+  std::int64_t channel = 0;  ///< from a channel to the next
+  bool planar = false;
+};
+
+/// One layer for a kernel.
+struct Step {
+  std::string name;
+  std::string kernel;
+  LayerKind kind = LayerKind::Relu;
+  double multiply_adds = 0;  ///< for one image
+  TensorShape shape;         ///< of the output
+  std::vector<Placement> inputs;
+  Placement output;
+  std::vector<std::int64_t> input_channels;  ///< Concat
+
+  // Convolution: one task for each group
+  std::vector<ConvTask> tasks;  ///< pointers and places of one unit are added in a run
+  std::vector<std::int64_t> task_inputs;
+  std::vector<std::int64_t> task_outputs;
+  void (*convolution)(const ConvTask&) = nullptr;
+  bool whole_image = false;  ///< fully connected: several units side by side
+  /// Of one image: this convolution, the pool after it and the fully connected layer after that are
+  /// computed row by row, so that the last one's weights are fetched while the first computes.
+  bool streams = false;
+
+  PoolTask pool{};
+  std::vector<std::int32_t> bounds;  ///< column begins, ends, row begins, ends
+  std::vector<float> sizes;
+  bool relu = false;
+
+  AlignedFloats weights;
+  AlignedFloats bias;
+  AlignedFloats scale;
+  std::vector<std::int32_t> offsets;
+};
+
+/// Immutable; may be shared by threads, each with memory of its own.
+class Program {
+ public:
+  /// \param interleaved whether a unit is as many images as a vector has lanes, side by side;
+  ///   otherwise it is one image.
+  Program(const Network& network, const Kernels& kernels, bool interleaved);
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  std::int64_t images_per_unit() const noexcept { return interleaved_ ? kernels_.lanes : 1; }
+  std::int64_t input_values() const noexcept { return input_shape_.values(); }  ///< of one image
+  std::int64_t output_values() const noexcept { return output_shape_.values(); }
+  /// Memory of one unit.
+  std::int64_t unit_floats() const noexcept { return unit_floats_; }
+  const std::vector<Step>& steps() const noexcept { return steps_; }
+
+  /// Runs `images` images, float32 [images, channels, height, width].
+  /// \param memory of enough units, zeros before its first use; what lies in it otherwise is this
+  ///   program's own from an earlier run.
+  /// \param output [images, values]
+  void run(const float* input, std::int64_t images, float* memory, float* output) const;
+
+ private:
+  void place(const Network& network);
+  /// Whether a convolution of one image is computed on vectors of columns: few channels, planar
+  /// input.
+  bool fits_columns(const Network& network, const Layer& layer) const;
+  /// Whether such a convolution gives the tensor.
+  bool is_planar(const Network& network, std::size_t tensor) const;
+  /// The pool that a convolution's kernel does on the way; vectors of channels are not pooled.
+  const Layer* fused_pool(const Network& network, const Layer& layer) const;
+  Step compile(const Network& network, const Layer& layer) const;
+  void compile_convolution(const Network& network, const Layer& layer, Step& step) const;
+  void compile_pool(const Network& network, const Layer& layer, Step& step) const;
+  void read_input(const float* input, std::int64_t images, float* memory) const;
+  void write_output(const float* memory, std::int64_t images, float* output) const;
+  void run_step(const Step& step, float* memory, std::int64_t units) const;
+  bool can_stream(std::size_t first) const;
+  void run_stream(std::size_t first, float* memory) const;
+
+  const Kernels& kernels_;
+  bool interleaved_;
+  TensorShape input_shape_;
+  TensorShape output_shape_;
+  Placement input_;
+  Placement output_;
+  std::vector<Placement> placements_;
+  std::int64_t unit_floats_ = 0;
+  std::vector<Step> steps_;
+  bool softmax_ = false;  ///< last, on the rows of the output
+};
+
+}  // namespace lenet::native

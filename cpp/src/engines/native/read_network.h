@@ -1,0 +1,27 @@
+/// \file
+/// From a checked program and its parameters to a network.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "engines/native/network.h"
+#include "model/graph.h"
+
+namespace lenet::native {
+
+/// A float32 parameter.
+struct ParameterValues {
+  Shape shape;
+  std::vector<float> values;
+};
+
+using Parameters = std::map<std::string, ParameterValues>;
+
+/// \param graph as check_graph has left it
+/// \throws Error Unsupported, naming the operator and what it gives, for what the native engine has
+///   no kernel for.
+Network read_network(const Graph& graph, const Parameters& parameters, const std::string& path);
+
+}  // namespace lenet::native
