@@ -39,7 +39,7 @@ export PATH
 unset PYTHONPATH PYTHONHOME || true
 python -m pip install -qq --group lint --group test || fail "cannot install the test tools: check pip's package index"
 # The package itself is there: only what its extras name is installed.
-python -m pip install -qq "lenet-cpp[onnx]" || fail "cannot install the extra onnx: check pip's package index"
+python -m pip install -qq "lenet-cpp[bench,onnx]" || fail "cannot install the extras bench and onnx: check pip's package index"
 if ! python -m pip install -qq --group torch-cpu >build/logs/torch.log 2>&1; then
     echo "PyTorch for the CPU is not on pip's package index: its tests are skipped (docs/pytorch.md)"
 fi

@@ -73,8 +73,10 @@ Report run(const Options& options) {
   report.load_ms = 1e3 * seconds_of([&] { predictor.emplace(options.config); });
   report.config = predictor->config();
   report.quantized = predictor->quantized();
-  const bool on_paddle = report.config.engine == "paddle";
-  report.engine_version = on_paddle ? paddle_version() : onnxruntime_version();
+  const std::string& engine = report.config.engine;
+  report.engine_version = engine == "paddle"   ? paddle_version()
+                          : engine == "native" ? version()
+                                               : onnxruntime_version();
   report.output_name = predictor->output_spec().name;
 
   report.batch_size = options.batch_size > 0 ? options.batch_size

@@ -27,8 +27,8 @@ void add_engine_flags(CommandLine& line, Config& config) {
   line.heading("Engine");
   line.text(
       "engine", "NAME",
-      "inference engine: auto, paddle or onnxruntime (default: auto, which is onnxruntime for "
-      "an .onnx)",
+      "inference engine: auto, paddle, native (LeNet and its kind, without Paddle) or onnxruntime "
+      "(default: auto, which is onnxruntime for an .onnx, and paddle)",
       config.engine);
   line.add("accelerator", "NAME",
            "auto, plain, onednn or openvino (default: auto, the fastest by measurement: openvino "

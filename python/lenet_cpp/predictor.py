@@ -33,14 +33,15 @@ class Options(TypedDict, total=False):
     """How to run a model; named as on the command line and in C++ (``lenet/config.h``)."""
 
     engine: str
-    """Inference engine: ``"paddle"``, for Paddle's formats; ``"onnxruntime"``, for .onnx, with the
-    library of the package onnxruntime (``pip install lenet-cpp[onnx]``), which is never imported;
-    ``"auto"`` (default): whichever reads the model."""
+    """Inference engine: ``"paddle"``, for Paddle's formats; ``"native"``, for the same, LeNet and
+    its kind several times as fast and without Paddle (docs/native-engine.md); ``"onnxruntime"``,
+    for .onnx, with the library of the package onnxruntime (``pip install lenet-cpp[onnx]``), which is
+    never imported; ``"auto"`` (default): paddle or onnxruntime, whichever reads the model."""
     accelerator: str
     """``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``. Auto takes the fastest by
     measurement, for each run: OpenVINO for a .pdmodel; otherwise plain for one image on a small
-    model (under 1 MiB), and oneDNN. OpenVINO takes no quantized model. The engine onnxruntime has
-    its own kernels only: ``"auto"`` or ``"plain"``."""
+    model (under 1 MiB), and oneDNN. OpenVINO takes no quantized model. The engines native and
+    onnxruntime have kernels of their own: ``"auto"`` or ``"plain"``."""
     precision: str
     """Of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float model where the processor
     has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. The latter two are oneDNN's, which

@@ -37,8 +37,10 @@ struct Config {
   /// (`__model__` and one file per variable).
   std::string model_dir;
 
-  /// "paddle", for Paddle's formats; "onnxruntime", for .onnx, with the library of that name, which
-  /// is loaded when it is first needed (onnxruntime_library.h); "auto": whichever reads the model.
+  /// "paddle", for Paddle's formats; "native", for the same, kernels of our own without Paddle, of
+  /// which there are some only (docs/native-engine.md); "onnxruntime", for .onnx, with the library
+  /// of that name, which is loaded when it is first needed (onnxruntime_library.h); "auto": paddle
+  /// or onnxruntime, whichever reads the model.
   std::string engine = "auto";
   Accelerator accelerator = Accelerator::Auto;
   /// Of the arithmetic: fp32; bf16, for any float model where the processor has avx512_bf16; or
@@ -59,7 +61,8 @@ struct Config {
   bool check_hashes = true;   ///< compare with SHA256SUMS when the model's folder has one
   /// Larger batches are cut into pieces of this many images, which bounds the memory of a run. 0:
   /// 64 for each thread; more only drives the intermediate results out of the processor's caches
-  /// (docs/benchmark.md). Another size may change the last bits of an output. A model that was
+  /// (docs/benchmark.md). Another size may change the last bits of an output, but not with native,
+  /// which has pieces of its own. A model that was
   /// exported for a fixed number of images always gets pieces of that many.
   std::int64_t max_batch_size = 0;
 };

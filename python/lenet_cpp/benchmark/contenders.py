@@ -45,6 +45,7 @@ class Contender:
         files: Other files it needs: ``onnx``, ``tflite``, ``weights``; ``onnx_int8`` and
             ``tflite_int8`` are the quantized ones.
         precision: A name in :data:`PRECISIONS`.
+        engine: The engine of lenet_cpp and of the C++ program.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Contender:
     accelerator: str = ""
     files: tuple[str, ...] = field(default=())
     precision: str = "fp32"
+    engine: str = "paddle"
 
     @property
     def group(self) -> str:
@@ -162,11 +164,14 @@ def _all() -> tuple[Contender, ...]:
         "packages": paddle,
     }
     ours: dict[str, Any] = {"factory": _engine("lenet_cpp"), "packages": ("lenet-cpp", *paddle)}
+    native: dict[str, str] = {"engine": "native", "accelerator": "auto"}
     return (
         Contender("dygraph", _engine("dygraph"), ("paddle",), paddle, files=("weights",)),
         *_kinds("paddle.inference", **inference),
         *_kinds("program", factory=PROGRAM),
+        Contender("program/native", PROGRAM, **native),
         *_kinds("lenet_cpp", auto=True, **ours),
+        Contender("lenet_cpp/native", ours["factory"], packages=("lenet-cpp",), **native),
         *_others(),
     )
 

@@ -44,6 +44,8 @@ class Model(TypedDict, total=False):
     weights: str
     """``.npz`` with the arrays of :class:`lenet_cpp.models.lenet.LeNet`'s state dict."""
     accelerator: str
+    engine: str
+    """Of lenet_cpp."""
     precision: str
     """``fp32`` when it is not there."""
     threads: int
@@ -151,6 +153,7 @@ def lenet_cpp(model: Model) -> Run:
     predictor = Predictor(
         model["program"],
         model["params"],
+        engine=model.get("engine", "paddle"),
         accelerator=model["accelerator"],
         threads=model["threads"],
         precision=model.get("precision", "fp32"),

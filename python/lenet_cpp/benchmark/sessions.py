@@ -171,6 +171,7 @@ class _PythonSession:
         self._folder = files.folder
         model: Model = {
             "accelerator": contender.accelerator,
+            "engine": contender.engine,
             "precision": contender.precision,
             "threads": threads,
             "cache": tempfile.mkdtemp(dir=files.folder),
@@ -272,6 +273,7 @@ class _ProgramSession:
             str(files.program),
             f"--model_file={program}",
             f"--params_file={params}",
+            f"--engine={contender.engine}",
             f"--accelerator={contender.accelerator}",
             f"--precision={contender.precision}",
             f"--threads={threads}",

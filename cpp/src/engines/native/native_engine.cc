@@ -193,9 +193,9 @@ void require_native_options(const Config& config) {
                                             "; use fp32, or the engine paddle");
   }
   if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::Plain) {
-    throw Error(ErrorCode::Unsupported,
-                std::string("accelerator ") + to_string(config.accelerator) +
-                    " is one of the engine paddle; with native use auto");
+    throw Error(ErrorCode::Unsupported, std::string("accelerator ") +
+                                            to_string(config.accelerator) +
+                                            " is one of the engine paddle; with native use auto");
   }
 }
 
