@@ -149,7 +149,8 @@ TEST_CASE("each engine has its formats, and says how to come by them") {
   paddle.engine = "auto";
   CHECK(Predictor(paddle).config().engine == "paddle");
   paddle.engine = "abacus";
-  check_error(ErrorCode::Unsupported, "auto, paddle, onnxruntime", [&] { Predictor{paddle}; });
+  check_error(ErrorCode::Unsupported, "auto, paddle, native, onnxruntime",
+              [&] { Predictor{paddle}; });
 }
 
 TEST_CASE("options that onnxruntime has not") {

@@ -35,8 +35,8 @@ class Options(TypedDict, total=False):
     engine: str
     """Inference engine: ``"paddle"``, for Paddle's formats; ``"native"``, for the same, LeNet and
     its kind several times as fast and without Paddle (docs/native-engine.md); ``"onnxruntime"``,
-    for .onnx, with the library of the package onnxruntime (``pip install lenet-cpp[onnx]``), which is
-    never imported; ``"auto"`` (default): paddle or onnxruntime, whichever reads the model."""
+    for .onnx, with the library of the package onnxruntime, which is never imported (``pip install
+    lenet-cpp[onnx]``); ``"auto"`` (default): paddle or onnxruntime, whichever reads the model."""
     accelerator: str
     """``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``. Auto takes the fastest by
     measurement, for each run: OpenVINO for a .pdmodel; otherwise plain for one image on a small
