@@ -164,7 +164,7 @@ def _all() -> tuple[Contender, ...]:
         "packages": paddle,
     }
     ours: dict[str, Any] = {"factory": _engine("lenet_cpp"), "packages": ("lenet-cpp", *paddle)}
-    native: dict[str, str] = {"engine": "native", "accelerator": "auto"}
+    native: dict[str, Any] = {"engine": "native", "accelerator": "auto"}
     return (
         Contender("dygraph", _engine("dygraph"), ("paddle",), paddle, files=("weights",)),
         *_kinds("paddle.inference", **inference),
