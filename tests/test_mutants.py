@@ -52,6 +52,23 @@ def test_no_mutant_kills_the_process(models, workshop, model_format):
     assert tally.details["refused", "BadModel"] > 0.8 * tally.outcomes["refused"]
 
 
+@pytest.mark.parametrize("model_format", mutants.FORMATS)
+def test_no_mutant_kills_the_process_with_the_native_engine(models, model_format):
+    with Workshop(engine="native") as workshop:
+        tally = mutants.survey(
+            models[model_format],
+            model_format,
+            range(COUNT),
+            seed=SEED,
+            accelerators=("plain",),
+            workshop=workshop,
+        )
+    assert not [(mutant.name, mutant.changes, outcome) for mutant, outcome in tally.killers]
+    assert tally.outcomes["refused"] > COUNT / 2
+    assert tally.outcomes["equal"] > 5
+    assert tally.outcomes["different"] > 5
+
+
 @pytest.fixture(scope="module")
 def quantized_dir(model_dir, tmp_path_factory):
     return make_quantized_models(model_dir, tmp_path_factory.mktemp("quantized")) / "onnx"

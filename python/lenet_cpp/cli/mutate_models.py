@@ -45,6 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="to run each mutant with: plain, onednn, openvino (all that can run its format)",
     )
     parser.add_argument(
+        "--engine",
+        choices=("paddle", "native"),
+        default="paddle",
+        help="to run each mutant with; native leaves all accelerators but plain out (%(default)s)",
+    )
+    parser.add_argument(
         "--precision",
         choices=("fp32", "bf16", "int8"),
         default="fp32",
@@ -60,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.count < 1:
         parser.error("--count: expected 1 or more")
-    if arguments.precision != "fp32":
+    if arguments.engine == "native":
+        arguments.accelerators = ["plain"]
+    elif arguments.precision != "fp32":
         arguments.accelerators = ["onednn"]
     if arguments.precision == "int8":
         arguments.formats = [name for name in arguments.formats if name != "json"]
@@ -78,7 +86,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     folder = arguments.model_dir or bundled_model_dir()
     tallies = []
-    with Workshop(precision=arguments.precision) as workshop:
+    with Workshop(engine=arguments.engine, precision=arguments.precision) as workshop:
         for model_format in arguments.formats:
             indices = range(arguments.first, arguments.first + arguments.count)
             tallies.append(

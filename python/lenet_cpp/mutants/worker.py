@@ -39,11 +39,11 @@ def main() -> None:
         answers.flush()
 
 
-def _try_out(original: str, model: str, accelerator: str, precision: str) -> tuple[str, str, str]:
+def _try_out(original: str, model: str, **how: str) -> tuple[str, str, str]:
     reference = _run if original == model else _expected
-    expected = reference(original, accelerator, precision)
+    expected = reference(original, **how)
     try:
-        found = _run(model, accelerator, precision)
+        found = _run(model, **how)
     except Error as error:
         return "refused", type(error).__name__, str(error)
     if found.shape == expected.shape and found.tobytes() == expected.tobytes():
@@ -52,14 +52,19 @@ def _try_out(original: str, model: str, accelerator: str, precision: str) -> tup
 
 
 @cache
-def _expected(original: str, accelerator: str, precision: str) -> NDArray[np.float32]:
-    return _run(original, accelerator, precision)
+def _expected(original: str, **how: str) -> NDArray[np.float32]:
+    return _run(original, **how)
 
 
-def _run(model: str, accelerator: str, precision: str) -> NDArray[np.float32]:
+def _run(model: str, engine: str, accelerator: str, precision: str) -> NDArray[np.float32]:
     """Run a model on the same numbers whatever input it asks for, and clone it."""
     params = None if Path(model).name == "__model__" else Path(model).with_suffix(".pdiparams")
-    options: Options = {"accelerator": accelerator, "precision": precision, "check_hashes": False}
+    options: Options = {
+        "engine": engine,
+        "accelerator": accelerator,
+        "precision": precision,
+        "check_hashes": False,
+    }
     with Predictor(model, params, **options) as predictor:
         shape = [3 if size < 0 else size for size in predictor.input_spec.shape]
         if np.prod(shape, dtype=float) > _MOST_VALUES:

@@ -38,6 +38,7 @@ class Workshop:
         *,
         timeout: float = _DEFAULT_TIMEOUT,
         memory_limit: int = _DEFAULT_MEMORY,
+        engine: str = "paddle",
         precision: str = "fp32",
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -46,11 +47,13 @@ class Workshop:
         Args:
             timeout: Seconds that one mutant may take with one accelerator.
             memory_limit: Bytes of address space of the child.
+            engine: As in :class:`lenet_cpp.Options`.
             precision: As in :class:`lenet_cpp.Options`; ``int8`` for quantized models.
             environment: Variables of the child; by default nearly none.
         """
         self._timeout = timeout
         self._memory_limit = memory_limit
+        self._engine = engine
         self._precision = precision
         self._environment = dict(environment or {})
         self._folder = tempfile.TemporaryDirectory(prefix="lenet-mutants-")
@@ -104,7 +107,11 @@ class Workshop:
         return found
 
     def _ask(self, mutant: Mutant, original: Files, accelerator: str) -> Outcome:
-        request = {"accelerator": accelerator, "precision": self._precision}
+        request = {
+            "engine": self._engine,
+            "accelerator": accelerator,
+            "precision": self._precision,
+        }
         for key, files in (("original", original), ("model", mutant.files)):
             folder = Path(self._folder.name) / f"{mutant.format}-{key}"
             if key == "model" or not folder.is_dir():

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <future>
 #include <limits>
+#include <new>
+#include <system_error>
 #include <utility>
 
 #include "engines/native/program.h"
@@ -31,6 +33,8 @@ constexpr std::int64_t kMostInterleavedFloats = 1 << 18;
 /// What one thread runs at once: a fully connected layer's weights are read once for it.
 constexpr std::int64_t kImagesOfPiece = 64;
 constexpr std::int64_t kImagesOneByOne = 16;
+/// Of large networks there are fewer, so that they take this much memory, or one image's.
+constexpr std::int64_t kMostFloats = 1 << 24;
 
 void add_parameters(const std::vector<ParameterSpec>& wanted,
                     const std::vector<ParameterSpec>& found, Parameters& parameters) {
@@ -96,7 +100,8 @@ class Workspace {
       if (units > 0) many->run(input, done, memory(many_, *many, units), output);
     }
     while (done < images) {
-      const std::int64_t count = std::min(images - done, kImagesOneByOne);
+      const std::int64_t fit = std::max<std::int64_t>(kMostFloats / compiled.one->unit_floats(), 1);
+      const std::int64_t count = std::min({images - done, kImagesOneByOne, fit});
       compiled.one->run(input + done * image, count, memory(one_, *compiled.one, count),
                         output + done * row);
       done += count;
@@ -133,6 +138,28 @@ class NativeEngine final : public Engine {
   }
 
   Shape run(const TensorView& input) override {
+    try {
+      return run_pieces(input);
+    } catch (const std::bad_alloc&) {
+      throw Error(ErrorCode::BackendFailure, "out of memory while running the model");
+    }
+  }
+
+  void copy_output(float* destination) override {
+    std::memcpy(destination, output_.data(), output_.size() * sizeof(float));
+  }
+
+  std::unique_ptr<Engine> clone() const override {
+    return std::make_unique<NativeEngine>(compiled_, static_cast<int>(workspaces_.size()));
+  }
+
+  void set_layer_callback(LayerCallback /*callback*/) override {
+    throw Error(ErrorCode::Unsupported,
+                "the native engine joins layers and cannot show each; use engine paddle");
+  }
+
+ private:
+  Shape run_pieces(const TensorView& input) {
     const std::int64_t images = input.shape[0];
     const std::int64_t image = compiled_->one->input_values();
     const std::int64_t row = compiled_->one->output_values();
@@ -152,20 +179,6 @@ class NativeEngine final : public Engine {
     return shape;
   }
 
-  void copy_output(float* destination) override {
-    std::memcpy(destination, output_.data(), output_.size() * sizeof(float));
-  }
-
-  std::unique_ptr<Engine> clone() const override {
-    return std::make_unique<NativeEngine>(compiled_, static_cast<int>(workspaces_.size()));
-  }
-
-  void set_layer_callback(LayerCallback /*callback*/) override {
-    throw Error(ErrorCode::Unsupported,
-                "the native engine joins layers and cannot show each; use engine paddle");
-  }
-
- private:
   /// Threads live for one run: what a fork copies has none, and a run of several pieces takes much
   /// longer than to start one.
   template <class Work>
@@ -174,7 +187,12 @@ class NativeEngine final : public Engine {
         static_cast<std::size_t>(std::min(pieces, static_cast<std::int64_t>(workspaces_.size())));
     std::vector<std::future<void>> others;
     for (std::size_t i = 1; i < count; ++i) {
-      others.push_back(std::async(std::launch::async, [&work, this, i] { work(workspaces_[i]); }));
+      try {
+        others.push_back(
+            std::async(std::launch::async, [&work, this, i] { work(workspaces_[i]); }));
+      } catch (const std::system_error&) {
+        break;  // the threads that could be started share the work
+      }
     }
     work(workspaces_[0]);
     for (std::future<void>& other : others) other.get();
@@ -200,17 +218,22 @@ void require_native_options(const Config& config) {
 }
 
 std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFiles& files) {
-  const Network network = load(files);
-  const native::Kernels& kernels = native::choose_kernels();
-  auto compiled = std::make_shared<Compiled>();
-  compiled->input = {network.input_name, network.input_shape, "float32"};
-  compiled->output = {network.output_name, network.output_shape, "float32"};
-  compiled->one = std::make_unique<Program>(network, kernels, false);
-  if (kernels.lanes > 1) {
-    auto many = std::make_unique<Program>(network, kernels, true);
-    if (many->unit_floats() <= kMostInterleavedFloats) compiled->many = std::move(many);
+  try {
+    const Network network = load(files);
+    const native::Kernels& kernels = native::choose_kernels();
+    auto compiled = std::make_shared<Compiled>();
+    compiled->input = {network.input_name, network.input_shape, "float32"};
+    compiled->output = {network.output_name, network.output_shape, "float32"};
+    compiled->one = std::make_unique<Program>(network, kernels, false);
+    if (kernels.lanes > 1 &&
+        compiled->one->unit_floats() * kernels.lanes <= 2 * kMostInterleavedFloats) {
+      auto many = std::make_unique<Program>(network, kernels, true);
+      if (many->unit_floats() <= kMostInterleavedFloats) compiled->many = std::move(many);
+    }
+    return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::BackendFailure, "out of memory while loading '" + files.program + "'");
   }
-  return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
 }
 
 }  // namespace lenet

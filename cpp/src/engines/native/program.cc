@@ -283,9 +283,14 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
   std::vector<std::int64_t> places;
   const auto add_tap = [&](std::int64_t c, std::int64_t y, std::int64_t x) {
     places.push_back((c * window.kernel[0] + y) * window.kernel[1] + x);
-    step.offsets.push_back(static_cast<std::int32_t>(y * window.dilations[0] * from.row +
-                                                     x * window.dilations[1] * from.column +
-                                                     c * from.channel));
+    const std::int64_t offset = y * window.dilations[0] * from.row +
+                                x * window.dilations[1] * from.column + c * from.channel;
+    if (offset > std::numeric_limits<std::int32_t>::max()) {
+      throw Error(ErrorCode::Unsupported,
+                  "the native engine has no kernel for tensors as large as " + layer.name +
+                      " takes; use engine paddle");
+    }
+    step.offsets.push_back(static_cast<std::int32_t>(offset));
   };
   // The order in which one image's taps lie side by side; the same for interleaved images.
   const bool planar = layer.inputs[0] == network.input || is_planar(network, layer.inputs[0]);

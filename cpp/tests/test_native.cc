@@ -1,0 +1,268 @@
+// The native engine's programs of one or two layers, over shapes that look random, against the
+// definition; under the sanitizers too. tests/test_native_engine.py has real exports.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <random>
+
+#include "engines/native/program.h"
+#include "lenet/predictor.h"
+#include "support.h"
+
+namespace lenet::tests {
+namespace {
+
+using native::Kernels;
+using native::Layer;
+using native::LayerKind;
+using native::Network;
+using native::PoolKind;
+using native::TensorShape;
+
+constexpr std::int64_t kImages = 19;  // more than a vector of any set, with a rest
+
+std::vector<const Kernels*> available_kernels() {
+  std::vector<const Kernels*> found;
+  for (const char* name : {"scalar", "sse42", "avx2", "avx512"}) {
+    try {
+      found.push_back(&native::kernels_named(name));
+    } catch (const Error&) {  // not on this processor
+    }
+  }
+  return found;
+}
+
+class Random {
+ public:
+  explicit Random(unsigned seed) : engine_(seed) {}
+  std::int64_t from(std::int64_t least, std::int64_t most) {
+    return std::uniform_int_distribution<std::int64_t>(least, most)(engine_);
+  }
+  std::vector<float> values(std::int64_t count) {
+    std::vector<float> found(static_cast<std::size_t>(count));
+    for (float& value : found) value = std::normal_distribution<float>()(engine_);
+    return found;
+  }
+
+ private:
+  std::mt19937 engine_;
+};
+
+/// The value of a tensor [channels, height, width], 0 outside the image.
+double at(const std::vector<double>& image, const TensorShape& shape, std::int64_t c,
+          std::int64_t y, std::int64_t x) {
+  if (y < 0 || x < 0 || y >= shape.height || x >= shape.width) return 0;
+  return image[static_cast<std::size_t>((c * shape.height + y) * shape.width + x)];
+}
+
+std::vector<double> convolve(const Layer& layer, const std::vector<double>& image,
+                             const TensorShape& in, const TensorShape& out) {
+  const native::Window& window = layer.window;
+  const std::int64_t inputs = in.channels / layer.groups;
+  const std::int64_t outputs = out.channels / layer.groups;
+  std::vector<double> result;
+  for (std::int64_t o = 0; o < out.channels; ++o) {
+    for (std::int64_t y = 0; y < out.height; ++y) {
+      for (std::int64_t x = 0; x < out.width; ++x) {
+        double sum = layer.bias[static_cast<std::size_t>(o)];
+        for (std::int64_t c = 0; c < inputs; ++c) {
+          for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
+            for (std::int64_t j = 0; j < window.kernel[1]; ++j) {
+              const auto weight = static_cast<std::size_t>(
+                  ((o * inputs + c) * window.kernel[0] + i) * window.kernel[1] + j);
+              sum += layer.weights[weight] *
+                     at(image, in, o / outputs * inputs + c,
+                        y * window.strides[0] - window.padding[0] + i * window.dilations[0],
+                        x * window.strides[1] - window.padding[2] + j * window.dilations[1]);
+            }
+          }
+        }
+        result.push_back(layer.relu ? std::max(sum, 0.0) : sum);
+      }
+    }
+  }
+  return result;
+}
+
+std::vector<double> max_pool(const Layer& layer, const std::vector<double>& image,
+                             const TensorShape& in, const TensorShape& out) {
+  std::vector<double> result;
+  for (std::int64_t c = 0; c < out.channels; ++c) {
+    for (std::int64_t y = 0; y < out.height; ++y) {
+      for (std::int64_t x = 0; x < out.width; ++x) {
+        double largest = -std::numeric_limits<double>::infinity();
+        for (std::int64_t i = 0; i < layer.window.kernel[0]; ++i) {
+          for (std::int64_t j = 0; j < layer.window.kernel[1]; ++j) {
+            largest = std::max(largest, at(image, in, c, y * layer.window.strides[0] + i,
+                                           x * layer.window.strides[1] + j));
+          }
+        }
+        result.push_back(largest);
+      }
+    }
+  }
+  return result;
+}
+
+std::int64_t windows(std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t pad,
+                     std::int64_t dilation) {
+  return (size + pad - dilation * (kernel - 1) - 1) / stride + 1;
+}
+
+/// A convolution, perhaps pooled, and then perhaps a fully connected layer.
+Network random_network(Random& random) {
+  Network network;
+  Layer convolution;
+  convolution.kind = LayerKind::Convolution;
+  convolution.groups = random.from(0, 3) == 0 ? 2 : 1;
+  TensorShape in;
+  in.channels = convolution.groups * (random.from(0, 1) == 0 ? 1 : random.from(1, 9));
+  TensorShape out;
+  out.channels = convolution.groups * random.from(1, 20);
+  const bool plain = random.from(0, 1) == 0;  // as the special cases want it
+  const auto direction = [&](std::size_t i, std::int64_t& image, std::int64_t& result) {
+    native::Window& window = convolution.window;
+    window.kernel[i] = random.from(1, 5);
+    window.strides[i] = plain ? 1 : random.from(1, 3);
+    window.dilations[i] = plain ? 1 : random.from(1, 2);
+    if (!plain) {
+      window.padding[2 * i] = random.from(0, 2);
+      window.padding[2 * i + 1] = random.from(0, 2);
+    }
+    image = random.from(1, 40) + window.dilations[i] * (window.kernel[i] - 1);
+    result = windows(image, window.kernel[i], window.strides[i],
+                     window.padding[2 * i] + window.padding[2 * i + 1], window.dilations[i]);
+  };
+  direction(0, in.height, out.height);
+  direction(1, in.width, out.width);
+  convolution.weights = random.values(out.channels * (in.channels / convolution.groups) *
+                                      convolution.window.kernel[0] * convolution.window.kernel[1]);
+  convolution.bias = random.values(out.channels);
+  convolution.relu = random.from(0, 1) == 0;
+  convolution.inputs = {0};
+  convolution.output = 1;
+  network.tensors = {in, out};
+  network.layers.push_back(convolution);
+  if (out.height >= 2 && out.width >= 2 && random.from(0, 1) == 0) {
+    Layer pool;
+    pool.kind = LayerKind::Pool;
+    pool.window.kernel = pool.window.strides = {2, 2};
+    pool.inputs = {1};
+    pool.output = 2;
+    network.tensors.push_back({out.channels, out.height / 2, out.width / 2});
+    network.layers.push_back(pool);
+  }
+  if (random.from(0, 1) == 0) {
+    const TensorShape image = network.tensors.back();
+    Layer linear;
+    linear.kind = LayerKind::Convolution;
+    linear.window.kernel = {image.height, image.width};
+    const std::int64_t classes = random.from(1, 150);
+    linear.weights = random.values(classes * image.values());
+    linear.bias = random.values(classes);
+    linear.inputs = {network.tensors.size() - 1};
+    linear.output = network.tensors.size();
+    network.tensors.push_back({classes, 1, 1});
+    network.layers.push_back(linear);
+  }
+  network.input = 0;
+  network.output = network.tensors.size() - 1;
+  return network;
+}
+
+std::vector<double> definition(const Network& network, const float* image) {
+  std::vector<double> values(image, image + network.tensors[0].values());
+  for (const Layer& layer : network.layers) {
+    const TensorShape& in = network.tensors[layer.inputs[0]];
+    const TensorShape& out = network.tensors[layer.output];
+    values = layer.kind == LayerKind::Pool ? max_pool(layer, values, in, out)
+                                           : convolve(layer, values, in, out);
+  }
+  return values;
+}
+
+TEST_CASE("random networks are what their definition says, in both layouts and all sets") {
+  Random random(11);
+  for (int i = 0; i < 60; ++i) {
+    const Network network = random_network(random);
+    CAPTURE(i);
+    const std::int64_t image = network.tensors[0].values();
+    const std::int64_t row = network.tensors[network.output].values();
+    const std::vector<float> images = random.values(kImages * image);
+    std::vector<double> expected;
+    double largest = 1;
+    for (std::int64_t n = 0; n < kImages; ++n) {
+      for (const double value : definition(network, images.data() + n * image)) {
+        expected.push_back(value);
+        largest = std::max(largest, std::abs(value));
+      }
+    }
+    for (const Kernels* kernels : available_kernels()) {
+      CAPTURE(std::string(kernels->name));
+      std::vector<float> one_by_one;
+      for (const bool interleaved : {false, true}) {
+        const native::Program program(network, *kernels, interleaved);
+        const std::int64_t per_unit = program.images_per_unit();
+        for (const std::int64_t at_once : {kImages, std::int64_t{1}}) {
+          const std::int64_t units = (at_once + per_unit - 1) / per_unit;
+          native::AlignedFloats memory(static_cast<std::size_t>(units * program.unit_floats()));
+          std::vector<float> found(static_cast<std::size_t>(kImages * row));
+          for (std::int64_t n = 0; n < kImages; n += at_once) {
+            program.run(images.data() + n * image, at_once, memory.data(), found.data() + n * row);
+          }
+          double worst = 0;
+          for (std::size_t k = 0; k < found.size(); ++k) {
+            worst = std::max(worst, std::abs(found[k] - expected[k]));
+          }
+          CHECK(worst <= 1e-5 * largest);
+          if (one_by_one.empty()) one_by_one = found;
+          CHECK(found == one_by_one);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("the bundled model, by both engines") {
+  Config config;
+  config.model_dir = kModelDir;
+  config.accelerator = Accelerator::Plain;
+  Predictor paddle(config);
+  config.engine = "native";
+  Predictor predictor(config);
+  CHECK(predictor.config().engine == "native");
+  CHECK(predictor.input_spec().name == paddle.input_spec().name);
+  CHECK(predictor.input_spec().shape == paddle.input_spec().shape);
+  CHECK(predictor.output_spec().shape == paddle.output_spec().shape);
+  for (const std::int64_t count : {1, 7, 16, 70}) {
+    const Tensor images = random_images(count);
+    const Tensor expected = paddle.run(images.view());
+    const Tensor found = predictor.run(images.view());
+    CHECK(found.shape == expected.shape);
+    for (std::size_t i = 0; i < found.data.size(); ++i) {
+      CHECK(std::abs(found.data[i] - expected.data[i]) <= 1e-4F);
+    }
+    CHECK(predictor.clone().run(images.view()).data == found.data);
+  }
+}
+
+TEST_CASE("options that it has not") {
+  Config config;
+  config.model_dir = kModelDir;
+  config.engine = "native";
+  config.precision = "int8";
+  check_error(ErrorCode::Unsupported, "no precision int8", [&] { Predictor{config}; });
+  config.precision = "fp32";
+  config.accelerator = Accelerator::OneDnn;
+  check_error(ErrorCode::Unsupported, "accelerator onednn", [&] { Predictor{config}; });
+  config.accelerator = Accelerator::Auto;
+  Predictor predictor(config);
+  check_error(ErrorCode::Unsupported, "cannot show each", [&] {
+    predictor.set_layer_callback([](const std::string&, const std::string&, const TensorView&) {});
+  });
+}
+
+}  // namespace
+}  // namespace lenet::tests
