@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from lenet_cpp._files import write_text
+from lenet_cpp.tolerance import TOLERANCE
 
 if TYPE_CHECKING:
     import argparse
@@ -40,7 +41,7 @@ def run_across(
         formats=options.formats,
         threads=options.threads,
         spec=spec,
-        tolerance=options.threshold,
+        tolerance=TOLERANCE if options.threshold is None else options.threshold,
         progress=True,
     )
     document = json.dumps({"data": data, **report.to_dict()}, allow_nan=False)

@@ -219,8 +219,10 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         parser.error("--image_file and --data-dir: the images are your own or digits")
     if options.torch is not None and not options.across:
         parser.error("--torch goes with --across")
-    if options.across and (options.layers or options.reprod_dir or options.batch_sizes):
-        parser.error("--layers, --reprod-dir and --batch-sizes do not go with --across")
+    if options.across and (
+        options.layers or options.reprod_dir or options.batch_sizes or options.precision != "fp32"
+    ):
+        parser.error("--layers, --reprod-dir, --batch-sizes and --precision: not with --across")
     _set_defaults(options, root)
     return run_cli(lambda: _command(options, parser))
 
