@@ -5,14 +5,6 @@
 namespace lenet::native {
 namespace {
 
-std::size_t users(const Network& network, std::size_t tensor) {
-  std::size_t found = tensor == network.output ? 1 : 0;
-  for (const Layer& layer : network.layers) {
-    found += static_cast<std::size_t>(std::count(layer.inputs.begin(), layer.inputs.end(), tensor));
-  }
-  return found;
-}
-
 Layer* producer(Network& network, std::size_t tensor) {
   for (Layer& layer : network.layers) {
     if (layer.output == tensor) return &layer;
@@ -34,7 +26,7 @@ void scale_convolution(Layer& convolution, const Layer& scale) {
 bool absorbed(Network& network, const Layer& layer) {
   if (layer.kind != LayerKind::ChannelScale && layer.kind != LayerKind::Relu) return false;
   Layer* before = producer(network, layer.inputs[0]);
-  if (before == nullptr || users(network, layer.inputs[0]) != 0) return false;
+  if (before == nullptr || uses(network, layer.inputs[0]) != 0) return false;
   if (layer.kind == LayerKind::ChannelScale) {
     if (before->kind != LayerKind::Convolution || before->relu) return false;
     scale_convolution(*before, layer);
@@ -67,6 +59,14 @@ const char* to_string(LayerKind kind) noexcept {
       return "softmax";
   }
   return "";
+}
+
+std::size_t uses(const Network& network, std::size_t tensor) {
+  std::size_t found = tensor == network.output ? 1 : 0;
+  for (const Layer& layer : network.layers) {
+    found += static_cast<std::size_t>(std::count(layer.inputs.begin(), layer.inputs.end(), tensor));
+  }
+  return found;
 }
 
 double multiply_adds(const Network& network, const Layer& layer) {

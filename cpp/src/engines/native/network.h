@@ -75,6 +75,9 @@ struct Network {
   Shape output_shape;  ///< as above
 };
 
+/// How many layers read a tensor; and one more for the network's output.
+std::size_t uses(const Network& network, std::size_t tensor);
+
 /// Multiply-adds of a layer for one image.
 double multiply_adds(const Network& network, const Layer& layer);
 

@@ -23,15 +23,6 @@ bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorSh
                      [](auto pad) { return pad == 0; });
 }
 
-/// How many layers read a tensor, and whether it is the network's output.
-std::size_t uses(const Network& network, std::size_t tensor) {
-  std::size_t found = tensor == network.output ? 1 : 0;
-  for (const Layer& layer : network.layers) {
-    found += static_cast<std::size_t>(std::count(layer.inputs.begin(), layer.inputs.end(), tensor));
-  }
-  return found;
-}
-
 /// The pool that becomes part of the convolution before it; null when the next layer is none.
 const Layer* pool_after(const Network& network, const Layer& convolution) {
   const Layer* next = &convolution + 1;
@@ -93,7 +84,8 @@ std::int32_t run_of(const std::vector<std::int32_t>& offsets) {
   return std::gcd(run, length);
 }
 
-/// What is added to a window's place in one direction.
+/// The windows of a pool in one direction, clipped to the image, and what their sums are divided
+/// by.
 void set_bounds(const Layer& layer, std::size_t direction, std::int64_t image, std::int64_t count,
                 std::vector<std::int32_t>& begins, std::vector<std::int32_t>& ends,
                 std::vector<float>& sizes) {
@@ -158,7 +150,8 @@ bool Program::fits_columns(const Network& network, const Layer& layer) const {
                    network.tensors[layer.output].channels <= kFewChannels &&
                    network.tensors[layer.output].width >= kernels_.lanes && given != network.output;
   return few && std::all_of(network.layers.begin(), network.layers.end(), [&](const Layer& user) {
-           if (user.inputs[0] != given) return user.inputs.size() == 1 || user.inputs[1] != given;
+           const auto& inputs = user.inputs;
+           if (std::find(inputs.begin(), inputs.end(), given) == inputs.end()) return true;
            const auto& padding = user.window.padding;
            return user.kind == LayerKind::Convolution &&
                   std::all_of(padding.begin(), padding.end(), [](auto pad) { return pad == 0; });

@@ -14,10 +14,15 @@
 
 namespace lenet::native {
 
-/// Memory that starts at a cache line.
+/// Memory that starts at a cache line. Not copied: the copy's line would begin elsewhere.
 class AlignedFloats {
  public:
   AlignedFloats() = default;
+  AlignedFloats(const AlignedFloats&) = delete;
+  AlignedFloats& operator=(const AlignedFloats&) = delete;
+  AlignedFloats(AlignedFloats&&) noexcept = default;
+  AlignedFloats& operator=(AlignedFloats&&) noexcept = default;
+  ~AlignedFloats() = default;
   explicit AlignedFloats(std::size_t count) : memory_(count + kLine / sizeof(float), 0.0F) {}
   float* data() noexcept { return aligned(memory_.data()); }
   const float* data() const noexcept { return aligned(const_cast<float*>(memory_.data())); }
