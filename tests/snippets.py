@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["FILES", "RUN", "Snippet", "read_snippets", "run_snippet", "save_snippet"]
+__all__ = [
+    "FILES",
+    "RUN",
+    "Snippet",
+    "read_snippets",
+    "run_page",
+    "run_snippet",
+    "save_snippet",
+]
 
 RUN = ("sh", "python")
 """Languages that are run."""
@@ -52,6 +62,24 @@ def run_snippet(
         text=True,
         check=False,
     )
+
+
+def run_page(page: Path, folder: Path, model_dir: Path) -> list[str]:
+    """Run all blocks in a folder like a clone after ./run.sh; return what each printed."""
+    root = page.parents[1]
+    for name in ("scripts", "data"):
+        (folder / name).symlink_to(root / name)
+    (folder / "build").mkdir()
+    (folder / "build" / "lenet_infer_test").symlink_to(root / "build" / "lenet_infer_test")
+    shutil.copytree(model_dir, folder / "inference_model" / "lenet")
+    environment = Path(sys.executable).parents[1]
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    outputs = []
+    for snippet in read_snippets(page):
+        done = run_snippet(snippet, folder, environment, PYTHONPATH=path, PYTHONWARNINGS="ignore")
+        assert done.returncode == 0, f"{snippet.place}: {done.stderr}"
+        outputs.append(done.stdout)
+    return outputs
 
 
 def save_snippet(snippet: Snippet, folder: Path) -> None:

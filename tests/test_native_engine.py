@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import lenet_cpp
 from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
+from snippets import run_page
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -526,3 +527,11 @@ def test_needs_no_paddle(model_dir: Path) -> None:
     )
     assert "liblenet.so" in done.stdout
     assert "libpaddle" not in done.stdout
+
+
+def test_the_page(model_dir: Path, tmp_path: Path, root: Path) -> None:
+    """Each command of docs/native-engine.md."""
+    run, python, scalar = run_page(root / "docs" / "native-engine.md", tmp_path, model_dir)
+    assert "engine native" in run
+    assert python == "(2, 10)\n"
+    assert "engine native" in scalar

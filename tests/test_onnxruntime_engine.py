@@ -7,7 +7,6 @@ against torch. About 30 s on one core.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp.tolerance import allowed_difference
-from snippets import read_snippets, run_snippet
+from snippets import run_page
 
 onnx = pytest.importorskip("onnx", reason="the models of these tests are made with it")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the engine needs its library")
@@ -656,17 +655,6 @@ def test_classify(tmp_path: Path, program: Path, softmax: bool) -> None:
 def test_the_page(model_dir: Path, tmp_path: Path, root: Path) -> None:
     """Each command of docs/onnxruntime-engine.md, in a folder like a clone after ./run.sh."""
     pytest.importorskip("paddle2onnx", reason="the page exports a model with it")
-    for name in ("scripts", "data"):
-        (tmp_path / name).symlink_to(root / name)
-    (tmp_path / "build").mkdir()
-    (tmp_path / "build" / "lenet_infer_test").symlink_to(root / "build" / "lenet_infer_test")
-    shutil.copytree(model_dir, tmp_path / "inference_model" / "lenet")
-    environment = Path(sys.executable).parents[1]
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    outputs = []
-    for snippet in read_snippets(root / "docs" / "onnxruntime-engine.md"):
-        done = run_snippet(snippet, tmp_path, environment, PYTHONPATH=path, PYTHONWARNINGS="ignore")
-        assert done.returncode == 0, f"{snippet.place}: {done.stderr}"
-        outputs.append(done.stdout)
+    outputs = run_page(root / "docs" / "onnxruntime-engine.md", tmp_path, model_dir)
     assert "engine onnxruntime" in outputs[0]
     assert outputs[1] == "(5, 10) onnxruntime\n"
