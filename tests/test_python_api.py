@@ -754,6 +754,65 @@ def in_child(code: str, *arguments: object, cwd: Path) -> str:
     return done.stdout
 
 
+MANY_SHAPES = """
+import random, sys, threading
+import numpy, lenet_cpp
+
+program = sys.argv[1]
+images = numpy.random.default_rng(0).random((40, 1, 28, 28), "float32")
+expected = lenet_cpp.Predictor(program, accelerator="plain").run(images)
+wrong = []
+
+def make_and_run(seed):
+    sizes = random.Random(seed)
+    for _ in range(60):
+        with lenet_cpp.Predictor(program, accelerator="onednn") as predictor:
+            clone = predictor.clone()
+            for size in sizes.choices(range(1, 41), k=20):
+                if not numpy.allclose(clone.run(images[:size]), expected[:size], atol=1e-4):
+                    wrong.append(size)
+
+threads = [threading.Thread(target=make_and_run, args=[seed]) for seed in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(wrong)
+"""
+
+
+@pytest.mark.parametrize("program", ["lenet.pdmodel", "lenet.json"])
+def test_onednn_with_many_shapes_in_threads(model_dir: Path, program: str, tmp_path: Path) -> None:
+    # With the limit on shapes that Paddle has, threads count its cache while others change it.
+    assert in_child(MANY_SHAPES, model_dir / program, cwd=tmp_path) == "[]\n"
+
+
+CREATED = """
+import os, sys
+import numpy, lenet_cpp
+
+predictor = lenet_cpp.Predictor(sys.argv[1], accelerator="onednn")
+for size in map(int, sys.argv[2].split(",")):
+    predictor.run(numpy.zeros((size, 1, 28, 28), "float32"))
+    os.write(1, b"run\\n")
+"""
+
+
+@pytest.mark.parametrize("program", ["lenet.pdmodel", "lenet.json"])
+def test_onednn_keeps_the_primitives_of_16_shapes(
+    model_dir: Path, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEDNN_VERBOSE", "2")
+    sizes = [*range(1, 17), *range(1, 17), *range(17, 33), *range(1, 33)]
+    arguments = (model_dir / program, ",".join(map(str, sizes)))
+    parts = in_child(CREATED, *arguments, cwd=tmp_path).split("run\n")[:-1]
+    created = [part.count(",create:") for part in parts]
+    first, again, _, all_again = created[:16], created[16:32], created[32:48], created[48:]
+    assert all(kept < made for kept, made in zip(again, first, strict=True))
+    # What a run makes each time does not count; of 32 shapes at least half are made anew.
+    assert sum(made > max(again) for made in all_again) >= 16
+
+
 def test_importing_and_running_imports_no_paddle(tmp_path: Path) -> None:
     code = """
 import sys, lenet_cpp, numpy

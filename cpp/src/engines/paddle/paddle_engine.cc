@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "engines/file_stamp.h"
+#include "engines/paddle/onednn_cache.h"
 #include "engines/paddle/plugin.h"
 #include "io/file.h"
 #include "lenet/error.h"
@@ -99,10 +100,6 @@ std::string dtype_name(paddle_infer::DataType type) {
       return "other";
   }
 }
-
-// Keeping the primitives of this many input shapes bounds oneDNN's cache, which otherwise grows
-// with every new batch size.
-constexpr int kOneDnnShapes = 16;
 
 /// A private folder that is removed with everything in it.
 class TemporaryFolder {
@@ -216,7 +213,7 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
   switch (config.accelerator) {
     case Accelerator::OneDnn:
       target.EnableONEDNN();
-      target.SetOnednnCacheCapacity(kOneDnnShapes);
+      target.SetOnednnCacheCapacity(0);  // onednn_cache.h
       if (files.traits.activation_fusing_faults) {
         target.DeletePass("conv_activation_onednn_fuse_pass");
       }
@@ -431,7 +428,14 @@ class PaddleEngine final : public Engine {
 
   Shape run(const TensorView& input) override {
     return guarded("running the model", [&] {
-      input_shape_.assign(input.shape.begin(), input.shape.end());
+      if (!std::equal(input.shape.begin(), input.shape.end(), input_shape_.begin(),
+                      input_shape_.end())) {
+        input_shape_.assign(input.shape.begin(), input.shape.end());
+        onednn_shape_key_ = onednn_shape_key(input_shape_);
+      }
+      if (config_.accelerator == Accelerator::OneDnn) {
+        keep_onednn_primitives_under(onednn_shape_key_);
+      }
       input_->Reshape(input_shape_);
       input_->CopyFromCpu(input.data);
       run_network();
@@ -489,6 +493,7 @@ class PaddleEngine final : public Engine {
   TensorSpec input_spec_;
   TensorSpec output_spec_;
   std::vector<int> input_shape_;
+  std::string onednn_shape_key_;  ///< of input_shape_
   bool has_run_ = false;
   bool has_callback_ = false;
   std::set<std::string> reported_;  ///< to the callback, in this run
