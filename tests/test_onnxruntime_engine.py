@@ -409,7 +409,7 @@ def test_engines_and_formats(lenet_file: Path, model_dir: Path, tmp_path: Path) 
         predictor = lenet_cpp.Predictor(model_dir=folder, engine=engine)
         found[engine] = (predictor.model_file.suffix, predictor.options["engine"])
     assert found == {
-        "auto": (".pdmodel", "paddle"),
+        "auto": (".pdmodel", "native"),
         "paddle": (".pdmodel", "paddle"),
         "onnxruntime": (".onnx", "onnxruntime"),
     }

@@ -281,7 +281,7 @@ def test_error_classes() -> None:
     ("options", "error", "message"),
     [
         ({"engine": "onnxruntime"}, lenet_cpp.Unsupported, "engine onnxruntime: .*export_onnx.py"),
-        ({"engine": "abacus"}, lenet_cpp.Unsupported, "'abacus'.* paddle, native, onnxruntime"),
+        ({"engine": "abacus"}, lenet_cpp.Unsupported, "'abacus'.* native, paddle, onnxruntime"),
         ({"precision": "int4"}, lenet_cpp.Unsupported, "'int4' .* fp32, bf16, int8"),
         ({"precision": "int8"}, lenet_cpp.Unsupported, "runs in int8"),
         ({"accelerator": "gpu"}, lenet_cpp.BadInput, "'gpu'.*auto, plain, onednn, openvino"),
@@ -349,7 +349,7 @@ def test_parameters_may_lie_elsewhere(model_dir: Path, tmp_path: Path, accelerat
 def test_separate_layout(model_dir: Path, tmp_path: Path) -> None:
     write_separate(model_dir, tmp_path / "separate")
     for accelerator, used in (("auto", "onednn"), ("plain", "plain"), ("onednn", "onednn")):
-        options: dict[str, Any] = {"accelerator": accelerator}
+        options: dict[str, Any] = {"accelerator": accelerator, "engine": "paddle"}
         separate = lenet_cpp.Predictor(model_dir=tmp_path / "separate", **options)
         assert separate.accelerator(3) == used
         combined = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator=used)
@@ -392,11 +392,11 @@ def test_specifications_are_those_of_the_manifest(model_dir: Path) -> None:
         ("lenet.json", 3, "onednn"),
     ],
 )
-def test_auto_chooses_an_accelerator(
+def test_auto_chooses_an_accelerator_of_paddle(
     model_dir: Path, name: str, images: int, expected: str
 ) -> None:
-    auto = lenet_cpp.Predictor(model_dir / name)
-    pool = lenet_cpp.PredictorPool(model_dir / name, size=1)
+    auto = lenet_cpp.Predictor(model_dir / name, engine="paddle")
+    pool = lenet_cpp.PredictorPool(model_dir / name, size=1, engine="paddle")
     assert auto.accelerator(images) == pool.accelerator(images) == expected
     named = lenet_cpp.Predictor(model_dir / name, accelerator=expected)
     assert named.accelerator(images) == expected

@@ -28,7 +28,7 @@ void add_engine_flags(CommandLine& line, Config& config) {
   line.text(
       "engine", "NAME",
       "inference engine: auto, paddle, native (LeNet and its kind, without Paddle) or onnxruntime "
-      "(default: auto, which is onnxruntime for an .onnx, and paddle)",
+      "(default: auto, the fastest that runs the model and heeds the options below)",
       config.engine);
   line.add("accelerator", "NAME",
            "auto, plain, onednn or openvino (default: auto, the fastest by measurement: openvino "

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "engines/engine.h"
 #include "engines/file_stamp.h"
@@ -63,6 +65,7 @@ void require_finite(const float* values, std::size_t count, const std::string& n
 struct Predictor::State {
   Config config;
   ModelFiles files;
+  std::vector<const EngineKind*> choice;  // the others are tried when the first is not the one
   const EngineKind* kind = nullptr;
   std::string stamp;
   TensorSpec input;
@@ -77,8 +80,8 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
   require_options(config);
   State& state = *state_;
   state.files = find_model_files(config);
-  state.kind = &find_engine(config.engine, state.files);
-  state.kind->require_options(config);
+  state.choice = find_engines(config, state.files);
+  for (const EngineKind* kind : state.choice) kind->require_options(config);
   require_file(state.files.program);
   if (!state.files.params.empty()) require_file(state.files.params);
   state.stamp = stamp_of(state.files);
@@ -90,10 +93,10 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
           : read_program_traits(state.files.program, state.files.format == ModelFormat::Json);
   state.files.traits.float_weights = float_weights;
   state.config = config;
-  state.config.engine = state.kind->name;
   state.config.model_file = state.files.program;
   state.config.params_file = state.files.params;
   state.config.model_dir.clear();
+  choose_engine();
   const Engine& engine = engine_for(1);
   state.input = engine.input_spec();
   state.output = engine.output_spec();
@@ -136,22 +139,58 @@ void Predictor::run(const TensorView& input, Tensor& output) {
   const std::int64_t most = fixed > 0                   ? fixed
                             : config.max_batch_size > 0 ? config.max_batch_size
                                                         : engine.largest_batch();
+  // After `done` images of others.
+  const auto run_batch = [&](const TensorView& batch, std::int64_t done) {
+    const std::int64_t part = batch.shape[0];
+    const Shape& shape = engine.run(batch);
+    if (shape.empty() || shape[0] != part) {
+      throw Error(ErrorCode::BackendFailure, "the model gave an output of shape " +
+                                                 to_string(shape) + " for a batch of " +
+                                                 std::to_string(part));
+    }
+    const std::size_t row = element_count(shape) / static_cast<std::size_t>(part);
+    output.data.resize(row * static_cast<std::size_t>(images));
+    output.shape = shape;
+    output.shape[0] = images;
+    engine.copy_output(output.data.data() + row * static_cast<std::size_t>(done));
+  };
+  if (images <= most) return run_batch(input, 0);
   TensorView batch{input.data, input.shape};
   for (std::int64_t done = 0; done < images; done += batch.shape[0]) {
     batch.shape[0] = std::min(most, images - done);
     batch.data = input.data + static_cast<std::size_t>(done) * image_size;
-    Shape shape = engine.run(batch);
-    if (shape.empty() || shape[0] != batch.shape[0]) {
-      throw Error(ErrorCode::BackendFailure, "the model gave an output of shape " +
-                                                 to_string(shape) + " for a batch of " +
-                                                 std::to_string(batch.shape[0]));
-    }
-    const std::size_t row = element_count(shape) / static_cast<std::size_t>(shape[0]);
-    shape[0] = images;
-    output.data.resize(row * static_cast<std::size_t>(images));
-    output.shape = std::move(shape);
-    engine.copy_output(output.data.data() + row * static_cast<std::size_t>(done));
+    run_batch(batch, done);
   }
+}
+
+void Predictor::choose_engine() {
+  State& state = *state_;
+  const EngineKind* slower = nullptr;
+  std::map<Accelerator, std::unique_ptr<Engine>> engines_of_slower;
+  std::string refusals;
+  const auto take = [&](const EngineKind* kind) {
+    state.kind = kind;
+    state.config.engine = kind->name;
+    state.engines.clear();
+  };
+  for (const EngineKind* kind : state.choice) {
+    const bool last = kind == state.choice.back();
+    take(kind);
+    try {
+      if (engine_for(1).is_fastest() || last) return;
+      slower = kind;
+      engines_of_slower = std::move(state.engines);
+    } catch (const Error& error) {
+      if (last && slower == nullptr) {
+        throw refusals.empty() ? error : Error(error.code(), error.what() + refusals);
+      }
+      // What is wrong with the model is so for each engine.
+      if (slower == nullptr && error.code() != ErrorCode::Unsupported) throw;
+      refusals += std::string(" (engine ") + kind->name + ": " + error.what() + ")";
+    }
+  }
+  take(slower);
+  state.engines = std::move(engines_of_slower);
 }
 
 Engine& Predictor::engine_for(std::int64_t images) {
@@ -189,6 +228,7 @@ Predictor Predictor::clone() const {
   auto state = std::make_unique<State>();
   state->config = state_->config;
   state->files = state_->files;
+  state->choice = state_->choice;
   state->kind = state_->kind;
   state->without_openvino = state_->without_openvino;
   state->stamp = state_->stamp;
@@ -201,6 +241,11 @@ Predictor Predictor::clone() const {
 }
 
 void Predictor::set_layer_callback(LayerCallback callback) {
+  State& state = *state_;
+  while (state.kind != state.choice.back() && !engine_for(1).has_layers()) {
+    state.choice.erase(state.choice.begin());
+    choose_engine();
+  }
   for (const auto& [accelerator, engine] : state_->engines) {
     if (engine) engine->set_layer_callback(callback);
   }

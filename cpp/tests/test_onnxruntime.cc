@@ -147,9 +147,9 @@ TEST_CASE("each engine has its formats, and says how to come by them") {
   paddle.engine = "onnxruntime";
   check_error(ErrorCode::Unsupported, "scripts/export_onnx.py", [&] { Predictor{paddle}; });
   paddle.engine = "auto";
-  CHECK(Predictor(paddle).config().engine == "paddle");
+  CHECK(Predictor(paddle).config().engine == "native");
   paddle.engine = "abacus";
-  check_error(ErrorCode::Unsupported, "auto, paddle, native, onnxruntime",
+  check_error(ErrorCode::Unsupported, "auto, native, paddle, onnxruntime",
               [&] { Predictor{paddle}; });
 }
 

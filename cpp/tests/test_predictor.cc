@@ -1,6 +1,7 @@
 #include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <map>
 #include <optional>
@@ -18,6 +19,7 @@ Config config_of(const std::string& file = "lenet.pdmodel",
                  Accelerator accelerator = Accelerator::Plain) {
   Config config;
   config.model_file = kModelDir + "/" + file;
+  config.engine = "paddle";
   config.accelerator = accelerator;
   return config;
 }
@@ -80,6 +82,34 @@ TEST_CASE("all formats and accelerators say the same, image by image or together
   }
 }
 
+TEST_CASE("the engine auto is native, unless something is asked for that Paddle alone heeds") {
+  Config config = config_of("lenet.pdmodel", Accelerator::Auto);
+  config.engine = "auto";
+  Predictor predictor(config);
+  CHECK(predictor.config().engine == "native");
+  CHECK(predictor.clone().config().engine == "native");
+  const Tensor images = random_images(3);
+  check_close(Predictor(config_of()).run(images.view()), predictor.run(images.view()));
+  int layers = 0;
+  predictor.set_layer_callback(
+      [&](const std::string&, const std::string&, const TensorView&) { ++layers; });
+  CHECK(predictor.config().engine == "paddle");
+  check_close(Predictor(config_of()).run(images.view()), predictor.run(images.view()));
+  CHECK(layers > 0);
+
+  const std::function<void(Config&)> asked[] = {
+      [](Config& to) { to.accelerator = Accelerator::Plain; },
+      [](Config& to) { to.accelerator = Accelerator::OneDnn; },
+      [](Config& to) { to.ir_optim = false; },
+      [](Config& to) { to.memory_optim = true; },
+  };
+  for (const auto& ask : asked) {
+    Config with = config;
+    ask(with);
+    CHECK(Predictor(with).config().engine == "paddle");
+  }
+}
+
 TEST_CASE("Auto chooses for each run") {
   const struct {
     const char* file;
@@ -110,6 +140,7 @@ TEST_CASE("a model that was replaced is not mixed with the one that was loaded")
     fs::copy_file(kModelDir + "/" + name, folder / name);
   }
   Config config;
+  config.engine = "paddle";
   config.model_file = folder / "lenet.json";
   Predictor on_json(config);
   config.model_file = folder / "lenet.pdmodel";

@@ -59,7 +59,8 @@ class Predictor {
 
   /// Sets the function that sees every operator's output; needs `ir_optim = false` to see all of
   /// them and Accelerator::Plain to see them unfused. Cannot be unset.
-  /// \throws Error Unsupported when the engine has no such hook, as onnxruntime.
+  /// An engine "auto" that has no such hook is exchanged for one that has.
+  /// \throws Error Unsupported when the engine has none, as onnxruntime.
   void set_layer_callback(LayerCallback callback);
 
   const TensorSpec& input_spec() const noexcept;
@@ -76,6 +77,7 @@ class Predictor {
  private:
   struct State;
   explicit Predictor(std::unique_ptr<State> state);
+  void choose_engine();
   Engine& engine_for(std::int64_t images);
 
   std::unique_ptr<State> state_;

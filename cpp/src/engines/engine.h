@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "lenet/predictor.h"
 #include "model/model_files.h"
@@ -30,12 +31,16 @@ class Engine {
   /// configuration's own.
   virtual std::int64_t largest_batch() const = 0;
   /// Runs a batch of at least one image whose shape the predictor has checked.
-  /// \returns the shape of the output, which is kept until the next run.
-  virtual Shape run(const TensorView& input) = 0;
+  /// \returns the shape of the output; both are kept until the next run.
+  virtual const Shape& run(const TensorView& input) = 0;
   /// Copies the output of the last run: `element_count` of its shape values.
   virtual void copy_output(float* destination) = 0;
   virtual std::unique_ptr<Engine> clone() const = 0;
   virtual void set_layer_callback(LayerCallback callback) = 0;
+  /// Whether it can show each operator's output.
+  virtual bool has_layers() const { return false; }
+  /// Whether "auto" takes this engine although another can run the model too.
+  virtual bool is_fastest() const { return true; }
 };
 
 /// What there is to know of an engine before it is created. engines.cc has the table of them.
@@ -47,6 +52,8 @@ struct EngineKind {
   /// What can be said of the options without the model.
   /// \throws Error BadInput, Unsupported.
   void (*require_options)(const Config&);
+  /// Whether "auto" may take it: nothing is asked for that only another engine heeds.
+  bool (*heeds_options)(const Config&);
   /// \param config everything resolved: `accelerator` is not Auto.
   std::unique_ptr<Engine> (*create)(const Config& config, const ModelFiles& files);
   /// The accelerator that Auto stands for when `images` are run at once.
@@ -54,8 +61,9 @@ struct EngineKind {
                                     std::int64_t images);
 };
 
-/// The engine of that name; for "auto" the first of the table that reads models of this format.
+/// The engine of that name; for "auto" those that read models of this format, the one to be tried
+/// first in front, and at least one.
 /// \throws Error Unsupported: there is none of that name, or it does not read them.
-const EngineKind& find_engine(const std::string& name, const ModelFiles& files);
+std::vector<const EngineKind*> find_engines(const Config& config, const ModelFiles& files);
 
 }  // namespace lenet

@@ -15,39 +15,52 @@ bool is_paddle(ModelFormat format) { return format != ModelFormat::Onnx; }
 
 bool is_onnx(ModelFormat format) { return format == ModelFormat::Onnx; }
 
+bool heeds_all(const Config&) { return true; }
+
+/// What is set to other than its default is heeded by Paddle alone.
+bool asks_for_no_paddle(const Config& config) {
+  return config.accelerator == Accelerator::Auto && config.precision == "fp32" && config.ir_optim &&
+         !config.memory_optim;
+}
+
 Accelerator own_kernels(const Config&, const ModelFiles&, std::int64_t) {
   return Accelerator::Plain;
 }
 
 /// In the order in which "auto" tries them.
 constexpr std::array<EngineKind, 3> kEngines = {{
-    {"paddle", is_paddle,
-     "scripts/import_model.py makes a Paddle model of it; the engine onnxruntime runs it as it is",
-     require_paddle_options, create_paddle_engine, choose_paddle_accelerator},
     {"native", is_paddle,
      "scripts/import_model.py makes a Paddle model of it; the engine onnxruntime runs it as it is",
-     require_native_options, create_native_engine, own_kernels},
+     require_native_options, asks_for_no_paddle, create_native_engine, own_kernels},
+    {"paddle", is_paddle,
+     "scripts/import_model.py makes a Paddle model of it; the engine onnxruntime runs it as it is",
+     require_paddle_options, heeds_all, create_paddle_engine, choose_paddle_accelerator},
     {"onnxruntime", is_onnx,
      "scripts/export_onnx.py makes an .onnx of it; the engine paddle runs it as it is",
-     require_onnxruntime_options, create_onnxruntime_engine, own_kernels},
+     require_onnxruntime_options, heeds_all, create_onnxruntime_engine, own_kernels},
 }};
 
 }  // namespace
 
-const EngineKind& find_engine(const std::string& name, const ModelFiles& files) {
+std::vector<const EngineKind*> find_engines(const Config& config, const ModelFiles& files) {
+  const std::string& name = config.engine;
+  std::vector<const EngineKind*> found;
   std::string known = kAuto;
   for (const EngineKind& kind : kEngines) {
     const bool reads = kind.reads(files.format);
-    if (name == kAuto && reads) return kind;
+    if (name == kAuto && reads && kind.heeds_options(config)) found.push_back(&kind);
     if (name == kind.name) {
-      if (reads) return kind;
+      if (reads) return {&kind};
       throw Error(ErrorCode::Unsupported, "'" + files.program + "' is no model for the engine " +
                                               name + ": " + kind.remedy);
     }
     known += std::string(", ") + kind.name;
   }
-  throw Error(ErrorCode::Unsupported,
-              "this build has no engine '" + name + "'; choose one of " + known);
+  if (found.empty()) {
+    throw Error(ErrorCode::Unsupported,
+                "this build has no engine '" + name + "'; choose one of " + known);
+  }
+  return found;
 }
 
 }  // namespace lenet

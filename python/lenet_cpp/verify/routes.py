@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACCELERATORS",
+    "NATIVE",
     "ROUTES",
     "Case",
     "paddle_version_of",
@@ -39,7 +40,9 @@ __all__ = [
     "run_training_engine",
 ]
 
-ACCELERATORS = ("plain", "onednn", "openvino")
+NATIVE = "native"
+ACCELERATORS = ("plain", "onednn", "openvino", NATIVE)
+"""Paddle's, and the engine native, which stands beside them."""
 ROUTES = ("dygraph", "paddle.inference", "C++ program", "lenet_cpp")
 
 
@@ -53,6 +56,21 @@ class Case:
     threads: int = 1
     check_finite: bool = True
     precision: str = "fp32"
+
+    @property
+    def native(self) -> bool:
+        """Whether the C++ routes run on the engine native, and not on Paddle's."""
+        return self.accelerator == NATIVE
+
+    @property
+    def engine(self) -> str:
+        """Of the C++ routes."""
+        return "native" if self.native else "paddle"
+
+    @property
+    def paddle_accelerator(self) -> str:
+        """Of ``paddle.inference``; with its plain kernels the engine native is compared."""
+        return "plain" if self.native else self.accelerator
 
 
 def _batches(images: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
@@ -82,7 +100,7 @@ def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.
             case.model.program,
             case.model.params,
             pir=case.model.format == "json",
-            accelerator=case.accelerator,
+            accelerator=case.paddle_accelerator,
             threads=case.threads,
             precision=case.precision,
             cache=cache,
@@ -113,7 +131,8 @@ def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32
     with Predictor(
         case.model.program,
         case.model.params,
-        accelerator=case.accelerator,
+        engine=case.engine,
+        accelerator="auto" if case.native else case.accelerator,
         threads=case.threads,
         precision=case.precision,
         check_finite=case.check_finite,
@@ -139,7 +158,8 @@ def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> NDArr
             *([] if case.model.params is None else [f"--params_file={case.model.params}"]),
             f"--input={source}",
             f"--output={output}",
-            f"--accelerator={case.accelerator}",
+            f"--engine={case.engine}",
+            f"--accelerator={'auto' if case.native else case.accelerator}",
             f"--batch_size={case.batch_size}",
             f"--max_batch_size={case.batch_size}",
             f"--threads={case.threads}",

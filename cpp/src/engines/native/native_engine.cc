@@ -129,7 +129,9 @@ class Workspace {
 class NativeEngine final : public Engine {
  public:
   NativeEngine(std::shared_ptr<const Compiled> compiled, int threads)
-      : compiled_(std::move(compiled)), workspaces_(static_cast<std::size_t>(threads)) {}
+      : compiled_(std::move(compiled)),
+        workspaces_(static_cast<std::size_t>(threads)),
+        output_shape_(compiled_->output.shape) {}
 
   TensorSpec input_spec() const override { return compiled_->input; }
   TensorSpec output_spec() const override { return compiled_->output; }
@@ -137,9 +139,11 @@ class NativeEngine final : public Engine {
     return std::numeric_limits<std::int64_t>::max();  // cut into pieces here
   }
 
-  Shape run(const TensorView& input) override {
+  const Shape& run(const TensorView& input) override {
     try {
-      return run_pieces(input);
+      run_pieces(input);
+      output_shape_[0] = input.shape[0];
+      return output_shape_;
     } catch (const std::bad_alloc&) {
       throw Error(ErrorCode::BackendFailure, "out of memory while running the model");
     }
@@ -153,13 +157,16 @@ class NativeEngine final : public Engine {
     return std::make_unique<NativeEngine>(compiled_, static_cast<int>(workspaces_.size()));
   }
 
+  // Of larger networks, Paddle's oneDNN is (docs/native-engine.md).
+  bool is_fastest() const override { return compiled_->many != nullptr; }
+
   void set_layer_callback(LayerCallback /*callback*/) override {
     throw Error(ErrorCode::Unsupported,
                 "the native engine joins layers and cannot show each; use engine paddle");
   }
 
  private:
-  Shape run_pieces(const TensorView& input) {
+  void run_pieces(const TensorView& input) {
     const std::int64_t images = input.shape[0];
     const std::int64_t image = compiled_->one->input_values();
     const std::int64_t row = compiled_->one->output_values();
@@ -174,9 +181,6 @@ class NativeEngine final : public Engine {
       }
     };
     run_on_threads(work, pieces);
-    Shape shape = compiled_->output.shape;
-    shape[0] = images;
-    return shape;
   }
 
   /// Threads live for one run: what a fork copies has none, and a run of several pieces takes much
@@ -201,6 +205,7 @@ class NativeEngine final : public Engine {
   std::shared_ptr<const Compiled> compiled_;
   std::vector<Workspace> workspaces_;
   std::vector<float> output_;
+  Shape output_shape_;
 };
 
 }  // namespace

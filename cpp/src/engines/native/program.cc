@@ -467,16 +467,14 @@ bool Program::can_stream(std::size_t first) const {
   }
   const bool follow = pool.inputs[0].begin == convolution.output.begin &&
                       linear.inputs[0].begin == pool.output.begin;
-  // One block of weights, whose taps are in the order of the image's rows.
   const ConvTask& task = linear.tasks[0];
-  const bool one_block = task.channels <= task.tile * kernels_.lanes;
+  const bool one_block = task.tile == kSideVectors && task.channels <= task.tile * kernels_.lanes &&
+                         task.channels > (task.tile - 1) * kernels_.lanes;
   const std::int64_t taps_of_row = pool.shape.width * pool.shape.channels;
   const std::int32_t* row_begin = pool.bounds.data() + 2 * pool.shape.width;
   const std::int32_t* row_end = row_begin + pool.shape.height;
-  bool disjoint = task.taps == taps_of_row * pool.shape.height &&
-                  std::gcd(taps_of_row, static_cast<std::int64_t>(task.run)) ==
-                      std::min(taps_of_row, static_cast<std::int64_t>(task.run)) &&
-                  row_begin[0] == 0;
+  bool disjoint =
+      task.taps == taps_of_row * pool.shape.height && task.run == task.taps && row_begin[0] == 0;
   for (std::int64_t y = 1; y < pool.shape.height; ++y) disjoint &= row_begin[y] == row_end[y - 1];
   return follow && one_block && disjoint;
 }
@@ -490,6 +488,7 @@ void Program::run_stream(std::size_t first, float* memory) const {
 
   ConvTask conv_task = convolution.tasks[0];
   conv_task.offsets = convolution.offsets.data();
+  conv_task.rows = 1;
   PoolTask pool_task = pool.pool;
   pool_task.rows = 1;
   pool_task.column_begin = pool.bounds.data();
@@ -498,37 +497,40 @@ void Program::run_stream(std::size_t first, float* memory) const {
   pool_task.input = memory + pool.inputs[0].begin;
   ConvTask linear_task = linear.tasks[0];
   linear_task.columns = 1;
-  linear_task.taps /= static_cast<std::int32_t>(rows);
-  linear_task.run = std::min(linear_task.run, linear_task.taps);
   linear_task.input = memory + linear.task_inputs[0];
   linear_task.output = memory + linear.task_outputs[0];
-  linear_task.relu = false;
-  const std::int64_t vectors = (linear_task.channels + kernels_.lanes - 1) / kernels_.lanes;
-  const std::int64_t weights_of_row = linear_task.taps * vectors * kernels_.lanes;
-  const std::int32_t runs = conv_task.taps / conv_task.run;
+  linear_task.offsets = linear.offsets.data();
+
+  const std::int32_t taps = linear_task.taps;
+  const std::int32_t taps_of_row = taps / static_cast<std::int32_t>(rows);
+  const std::int64_t weights_of_tap = std::int64_t{kSideVectors} * kernels_.lanes;
+  SideLayer side{};
+  side.weights = linear_task.weights;
+  side.input = linear_task.input;
+  side.sums = linear_task.output;
+  std::memcpy(side.sums, linear_task.bias,
+              static_cast<std::size_t>(weights_of_tap) * sizeof(float));
+  conv_task.side = &side;
 
   for (std::size_t y = 0; y < rows; ++y) {
     pool_task.row_begin = pool.bounds.data() + 2 * columns + y;
     pool_task.row_end = pool_task.row_begin + rows;
     pool_task.row_size = pool.sizes.data() + columns + y;
     pool_task.output = memory + pool.output.begin + static_cast<std::int64_t>(y) * pool.output.row;
-
     const std::int64_t begin = *pool_task.row_begin;
     conv_task.rows = *pool_task.row_end - *pool_task.row_begin;
     conv_task.input = memory + convolution.task_inputs[0] + begin * conv_task.input_row;
     conv_task.output = memory + convolution.task_outputs[0] + begin * conv_task.output_row;
-    conv_task.ahead = linear_task.weights;
-    conv_task.ahead_lines = static_cast<std::int32_t>(
-        (weights_of_row / kLine + conv_task.rows * runs - 1) / (conv_task.rows * runs));
     convolution.convolution(conv_task);
     kernels_.pool(pool_task);
-
-    linear_task.offsets = linear.offsets.data() + static_cast<std::int64_t>(y) * linear_task.taps;
-    if (y > 0) linear_task.bias = linear_task.output;  // goes on where the row before ended
-    linear_task.relu = linear.relu && y + 1 == rows;
-    linear.convolution(linear_task);
-    linear_task.weights += weights_of_row;
+    side.taps += taps_of_row;
   }
+  // What there was no convolution left for.
+  linear_task.bias = linear_task.output;
+  linear_task.taps = linear_task.run = side.taps;
+  linear_task.input = side.input;
+  linear_task.weights = side.weights;
+  linear.convolution(linear_task);
 }
 
 void Program::run_step(const Step& step, float* memory, std::int64_t units) const {

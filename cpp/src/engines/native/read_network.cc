@@ -151,7 +151,7 @@ class Reader {
     if (step_->integer("col") != 0) return;
     const Value& declared = graph_.values[value("X")];
     network_.output = tensor("X");
-    network_.output_name = declared.name;
+    network_.output_name = graph_.pir ? step_->text("name") : declared.name;
     network_.output_shape = declared.shape;
     require(!declared.shape.empty(), "output without images");
     network_.output_shape[0] = network_.input_shape[0];

@@ -197,7 +197,7 @@ class OnnxRuntimeEngine final : public Engine {
   TensorSpec output_spec() const override { return model_->output(); }
   std::int64_t largest_batch() const override { return kImagesPerThread * threads_; }
 
-  Shape run(const TensorView& input) override {
+  const Shape& run(const TensorView& input) override {
     output_ = model_->run(input);
     shape_ = model_->shape_of(output_.get());
     return shape_;

@@ -426,8 +426,8 @@ class PaddleEngine final : public Engine {
   TensorSpec output_spec() const override { return output_spec_; }
   std::int64_t largest_batch() const override { return kImagesPerThread * config_.threads; }
 
-  Shape run(const TensorView& input) override {
-    return guarded("running the model", [&] {
+  const Shape& run(const TensorView& input) override {
+    guarded("running the model", [&] {
       if (!std::equal(input.shape.begin(), input.shape.end(), input_shape_.begin(),
                       input_shape_.end())) {
         input_shape_.assign(input.shape.begin(), input.shape.end());
@@ -440,8 +440,9 @@ class PaddleEngine final : public Engine {
       input_->CopyFromCpu(input.data);
       run_network();
       const std::vector<int> shape = output_->shape();
-      return Shape(shape.begin(), shape.end());
+      output_shape_.assign(shape.begin(), shape.end());
     });
+    return output_shape_;
   }
 
   void copy_output(float* destination) override {
@@ -456,6 +457,8 @@ class PaddleEngine final : public Engine {
                                             anew ? nullptr : predictor_);
     });
   }
+
+  bool has_layers() const override { return true; }
 
   void set_layer_callback(LayerCallback callback) override {
     has_callback_ = true;  // for good: the next user must not get this predictor
@@ -493,6 +496,7 @@ class PaddleEngine final : public Engine {
   TensorSpec input_spec_;
   TensorSpec output_spec_;
   std::vector<int> input_shape_;
+  Shape output_shape_;
   std::string onednn_shape_key_;  ///< of input_shape_
   bool has_run_ = false;
   bool has_callback_ = false;

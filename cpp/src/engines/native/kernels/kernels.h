@@ -20,6 +20,18 @@
 
 namespace lenet::native {
 
+/// A fully connected layer of one image, of kSideVectors vectors of outputs, that is computed
+/// between the multiply-adds of a convolution: its weights, each of which is read once, then arrive
+/// from the second-level cache in the meantime.
+struct SideLayer {
+  const float* weights;  ///< of the next tap: [tap][kSideVectors vectors]
+  const float* input;    ///< of the next tap; the taps lie side by side
+  float* sums;           ///< so far, kSideVectors vectors
+  std::int32_t taps;     ///< that may be computed
+};
+
+constexpr int kSideVectors = 8;
+
 /// Windows over one image, or over several interleaved.
 struct ConvTask {
   const float* input;           ///< the first tap of the first window
@@ -36,10 +48,10 @@ struct ConvTask {
   std::int64_t output_channel;  ///< floats from a channel to the next; not of conv_channels
   std::int32_t columns;         ///< windows in a row
   std::int32_t rows;
-  std::int32_t channels;     ///< of the output
-  std::int32_t tile;         ///< channels, or vectors of channels, computed together
-  const float* ahead;        ///< fetched into the first-level cache meanwhile; of conv_channels
-  std::int32_t ahead_lines;  ///< of 64 bytes, for each run of taps
+  std::int32_t channels;  ///< of the output
+  std::int32_t tile;      ///< channels, or vectors of channels, computed together
+  SideLayer* side;        ///< null: none. Left as far as it got; of conv_channels, of which
+                          ///< not every kernel gets on with it
   bool relu;
   bool pool;  ///< give the largest of each 2 x 2 windows; not of conv_channels
 };
