@@ -112,18 +112,32 @@ std::int64_t windows(std::int64_t size, std::int64_t kernel, std::int64_t stride
 }
 
 /// A convolution, perhaps pooled, and then perhaps a fully connected layer.
-Network random_network(Random& random) {
+/// \param winograd whether the convolution is one that Winograd's transform computes
+Network random_network(Random& random, bool winograd) {
   Network network;
   Layer convolution;
   convolution.kind = LayerKind::Convolution;
-  convolution.groups = random.from(0, 3) == 0 ? 2 : 1;
+  convolution.groups = !winograd && random.from(0, 3) == 0 ? 2 : 1;
   TensorShape in;
   in.channels = convolution.groups * (random.from(0, 1) == 0 ? 1 : random.from(1, 9));
   TensorShape out;
   out.channels = convolution.groups * random.from(1, 20);
   const bool plain = random.from(0, 1) == 0;  // as the special cases want it
+  if (winograd) {
+    in.channels = random.from(4, 9);
+    out.channels = random.from(4, 20);
+  }
   const auto direction = [&](std::size_t i, std::int64_t& image, std::int64_t& result) {
     native::Window& window = convolution.window;
+    if (winograd) {
+      window.kernel[i] = 5;
+      for (std::int64_t* padding : {&window.padding[2 * i], &window.padding[2 * i + 1]}) {
+        *padding = random.from(0, 2);
+      }
+      result = 2 * random.from(1, 14);
+      image = result + 4 - window.padding[2 * i] - window.padding[2 * i + 1];
+      return;
+    }
     window.kernel[i] = random.from(1, 5);
     window.strides[i] = plain ? 1 : random.from(1, 3);
     window.dilations[i] = plain ? 1 : random.from(1, 2);
@@ -185,8 +199,8 @@ std::vector<double> definition(const Network& network, const float* image) {
 
 TEST_CASE("random networks are what their definition says, in both layouts and all sets") {
   Random random(11);
-  for (int i = 0; i < 60; ++i) {
-    const Network network = random_network(random);
+  for (int i = 0; i < 90; ++i) {
+    const Network network = random_network(random, i >= 60);
     CAPTURE(i);
     const std::int64_t image = network.tensors[0].values();
     const std::int64_t row = network.tensors[network.output].values();

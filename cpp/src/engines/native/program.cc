@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "engines/native/winograd.h"
 #include "lenet/error.h"
 
 namespace lenet::native {
@@ -135,7 +136,13 @@ Program::Program(const Network& network, const Kernels& kernels, bool interleave
     steps_.push_back(compile(network, layer));
     if (fused_pool(network, layer) != nullptr) ++i;
   }
-  for (std::size_t i = 0; i < steps_.size(); ++i) steps_[i].streams = can_stream(i);
+  scratch_ = unit_floats_;
+  std::int64_t scratch = 0;
+  for (const Step& step : steps_) {
+    if (step.winograd == nullptr) continue;
+    scratch = std::max(scratch, std::int64_t{36} * step.winograd_task.in_channels * kernels_.lanes);
+  }
+  unit_floats_ += round_up(scratch, kLine);
   input_ = placements_[network.input];
   output_ = placements_[softmax_ ? network.layers.back().inputs[0] : network.output];
 }
@@ -168,7 +175,14 @@ bool Program::is_planar(const Network& network, std::size_t tensor) const {
 
 const Layer* Program::fused_pool(const Network& network, const Layer& layer) const {
   if (layer.kind != LayerKind::Convolution) return nullptr;
-  return interleaved_ || fits_columns(network, layer) ? pool_after(network, layer) : nullptr;
+  const bool pools = interleaved_ || fits_columns(network, layer) || fits_winograd(network, layer);
+  return pools ? pool_after(network, layer) : nullptr;
+}
+
+bool Program::fits_winograd(const Network& network, const Layer& layer) const {
+  return kernels_.winograd_channels != nullptr && suits_winograd(network, layer) &&
+         !fits_columns(network, layer) &&
+         (layer.inputs[0] == network.input || is_planar(network, layer.inputs[0]));
 }
 
 void Program::place(const Network& network) {
@@ -261,6 +275,7 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
     step.relu |= pool->relu;
     step.name += ", " + pool->name;
   }
+  if (fits_winograd(network, layer)) return compile_winograd(network, layer, step);
   step.whole_image = is_whole_image(image, layer, output);
   const bool by_channels = !interleaved_ && !columns;
   step.convolution = by_channels ? kernels_.conv_channels
@@ -364,6 +379,51 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
   }
 }
 
+void Program::compile_winograd(const Network& network, const Layer& layer, Step& step) const {
+  const TensorShape& output = network.tensors[layer.output];
+  const Window& window = layer.window;
+  const Placement& from = step.inputs[0];
+  step.winograd = interleaved_ ? kernels_.winograd_interleaved : kernels_.winograd_channels;
+  step.kernel = interleaved_ ? "winograd_interleaved" : "winograd_channels";
+  step.task_inputs = {from.begin - window.padding[0] * from.row - window.padding[2] * from.column};
+  step.task_outputs = {step.output.begin};
+
+  WinogradTask& task = step.winograd_task;
+  task.input_column = from.column;
+  task.input_row = from.row;
+  task.input_channel = from.channel;
+  task.output_column = step.output.column;
+  task.output_row = step.output.row;
+  task.output_channel = step.output.channel;
+  task.in_channels = static_cast<std::int32_t>(network.tensors[layer.inputs[0]].channels);
+  task.channels = static_cast<std::int32_t>(output.channels);
+  task.tiles_across = static_cast<std::int32_t>(output.width / 2);
+  task.tiles_down = static_cast<std::int32_t>(output.height / 2);
+  task.relu = step.relu;
+  task.pool = fused_pool(network, layer) != nullptr;
+
+  const std::int64_t block = interleaved_ ? kernels_.winograd_group : kernels_.lanes;
+  const std::int64_t channels = round_up(task.channels, block);
+  const std::vector<float> transformed = winograd_weights(layer);
+  step.weights = AlignedFloats(static_cast<std::size_t>(36 * channels * task.in_channels));
+  step.bias = AlignedFloats(static_cast<std::size_t>(channels));
+  std::copy(layer.bias.begin(), layer.bias.end(), step.bias.data());
+  for (std::int64_t o = 0; o < task.channels; ++o) {
+    for (std::int64_t c = 0; c < task.in_channels; ++c) {
+      for (std::int64_t i = 0; i < 36; ++i) {
+        const std::int64_t row = i / 6;
+        const std::int64_t column = i % 6;
+        const std::int64_t at =
+            (((o / block * 6 + column) * task.in_channels + c) * 6 + row) * block + o % block;
+        step.weights.data()[at] =
+            transformed[static_cast<std::size_t>((o * task.in_channels + c) * 36 + i)];
+      }
+    }
+  }
+  task.weights = step.weights.data();
+  task.bias = step.bias.data();
+}
+
 void Program::compile_pool(const Network& network, const Layer& layer, Step& step) const {
   const TensorShape& image = network.tensors[layer.inputs[0]];
   std::vector<std::int32_t> begins[2];
@@ -393,14 +453,7 @@ void Program::compile_pool(const Network& network, const Layer& layer, Step& ste
 void Program::run(const float* input, std::int64_t images, float* memory, float* output) const {
   read_input(input, images, memory);
   const std::int64_t units = (images + images_per_unit() - 1) / images_per_unit();
-  for (std::size_t i = 0; i < steps_.size(); ++i) {
-    if (units == 1 && steps_[i].streams) {
-      run_stream(i, memory);
-      i += 2;
-    } else {
-      run_step(steps_[i], memory, units);
-    }
-  }
+  for (const Step& step : steps_) run_step(step, memory, units);
   write_output(memory, images, output);
 }
 
@@ -456,86 +509,19 @@ void Program::write_output(const float* memory, std::int64_t images, float* outp
   }
 }
 
-bool Program::can_stream(std::size_t first) const {
-  if (interleaved_ || first + 2 >= steps_.size()) return false;
-  const Step& convolution = steps_[first];
-  const Step& pool = steps_[first + 1];
-  const Step& linear = steps_[first + 2];
-  if (convolution.convolution != kernels_.conv_channels || convolution.whole_image ||
-      convolution.tasks.size() != 1 || pool.kind != LayerKind::Pool || !linear.whole_image) {
-    return false;
-  }
-  const bool follow = pool.inputs[0].begin == convolution.output.begin &&
-                      linear.inputs[0].begin == pool.output.begin;
-  const ConvTask& task = linear.tasks[0];
-  const bool one_block = task.tile == kSideVectors && task.channels <= task.tile * kernels_.lanes &&
-                         task.channels > (task.tile - 1) * kernels_.lanes;
-  const std::int64_t taps_of_row = pool.shape.width * pool.shape.channels;
-  const std::int32_t* row_begin = pool.bounds.data() + 2 * pool.shape.width;
-  const std::int32_t* row_end = row_begin + pool.shape.height;
-  bool disjoint =
-      task.taps == taps_of_row * pool.shape.height && task.run == task.taps && row_begin[0] == 0;
-  for (std::int64_t y = 1; y < pool.shape.height; ++y) disjoint &= row_begin[y] == row_end[y - 1];
-  return follow && one_block && disjoint;
-}
-
-void Program::run_stream(std::size_t first, float* memory) const {
-  const Step& convolution = steps_[first];
-  const Step& pool = steps_[first + 1];
-  const Step& linear = steps_[first + 2];
-  const std::size_t rows = static_cast<std::size_t>(pool.shape.height);
-  const std::size_t columns = static_cast<std::size_t>(pool.shape.width);
-
-  ConvTask conv_task = convolution.tasks[0];
-  conv_task.offsets = convolution.offsets.data();
-  conv_task.rows = 1;
-  PoolTask pool_task = pool.pool;
-  pool_task.rows = 1;
-  pool_task.column_begin = pool.bounds.data();
-  pool_task.column_end = pool.bounds.data() + columns;
-  pool_task.column_size = pool.sizes.data();
-  pool_task.input = memory + pool.inputs[0].begin;
-  ConvTask linear_task = linear.tasks[0];
-  linear_task.columns = 1;
-  linear_task.input = memory + linear.task_inputs[0];
-  linear_task.output = memory + linear.task_outputs[0];
-  linear_task.offsets = linear.offsets.data();
-
-  const std::int32_t taps = linear_task.taps;
-  const std::int32_t taps_of_row = taps / static_cast<std::int32_t>(rows);
-  const std::int64_t weights_of_tap = std::int64_t{kSideVectors} * kernels_.lanes;
-  SideLayer side{};
-  side.weights = linear_task.weights;
-  side.input = linear_task.input;
-  side.sums = linear_task.output;
-  std::memcpy(side.sums, linear_task.bias,
-              static_cast<std::size_t>(weights_of_tap) * sizeof(float));
-  conv_task.side = &side;
-
-  for (std::size_t y = 0; y < rows; ++y) {
-    pool_task.row_begin = pool.bounds.data() + 2 * columns + y;
-    pool_task.row_end = pool_task.row_begin + rows;
-    pool_task.row_size = pool.sizes.data() + columns + y;
-    pool_task.output = memory + pool.output.begin + static_cast<std::int64_t>(y) * pool.output.row;
-    const std::int64_t begin = *pool_task.row_begin;
-    conv_task.rows = *pool_task.row_end - *pool_task.row_begin;
-    conv_task.input = memory + convolution.task_inputs[0] + begin * conv_task.input_row;
-    conv_task.output = memory + convolution.task_outputs[0] + begin * conv_task.output_row;
-    convolution.convolution(conv_task);
-    kernels_.pool(pool_task);
-    side.taps += taps_of_row;
-  }
-  // What there was no convolution left for.
-  linear_task.bias = linear_task.output;
-  linear_task.taps = linear_task.run = side.taps;
-  linear_task.input = side.input;
-  linear_task.weights = side.weights;
-  linear.convolution(linear_task);
-}
-
 void Program::run_step(const Step& step, float* memory, std::int64_t units) const {
   const std::int64_t height = step.shape.height;
   const std::int64_t width = step.shape.width;
+  if (step.winograd != nullptr) {
+    for (std::int64_t unit = 0; unit < units; ++unit) {
+      WinogradTask task = step.winograd_task;
+      task.input = memory + unit * unit_floats_ + step.task_inputs[0];
+      task.output = memory + unit * unit_floats_ + step.task_outputs[0];
+      task.scratch = memory + scratch_;
+      step.winograd(task);
+    }
+    return;
+  }
   if (step.kind == LayerKind::Convolution) {
     for (std::int64_t unit = 0; unit < (step.whole_image ? 1 : units); ++unit) {
       for (std::size_t g = 0; g < step.tasks.size(); ++g) {

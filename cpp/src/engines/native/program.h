@@ -62,11 +62,9 @@ struct Step {
   std::vector<std::int64_t> task_inputs;
   std::vector<std::int64_t> task_outputs;
   void (*convolution)(const ConvTask&) = nullptr;
-  bool whole_image = false;  ///< fully connected: several units side by side
-  /// Of one image: this convolution, the pool after it and the fully connected layer after that are
-  /// computed row by row, so that the last one's weights are fetched while the first computes.
-  bool streams = false;
-
+  WinogradTask winograd_task{};
+  void (*winograd)(const WinogradTask&) = nullptr;  ///< instead of the tasks
+  bool whole_image = false;                         ///< fully connected: several units side by side
   PoolTask pool{};
   std::vector<std::int32_t> bounds;  ///< column begins, ends, row begins, ends
   std::vector<float> sizes;
@@ -107,16 +105,17 @@ class Program {
   bool fits_columns(const Network& network, const Layer& layer) const;
   /// Whether such a convolution gives the tensor.
   bool is_planar(const Network& network, std::size_t tensor) const;
-  /// The pool that a convolution's kernel does on the way; vectors of channels are not pooled.
+  /// Whether a convolution is computed by Winograd's minimal filtering, in both layouts.
+  bool fits_winograd(const Network& network, const Layer& layer) const;
+  /// The pool that a convolution's kernel does on the way; conv_channels does none.
   const Layer* fused_pool(const Network& network, const Layer& layer) const;
   Step compile(const Network& network, const Layer& layer) const;
   void compile_convolution(const Network& network, const Layer& layer, Step& step) const;
+  void compile_winograd(const Network& network, const Layer& layer, Step& step) const;
   void compile_pool(const Network& network, const Layer& layer, Step& step) const;
   void read_input(const float* input, std::int64_t images, float* memory) const;
   void write_output(const float* memory, std::int64_t images, float* output) const;
   void run_step(const Step& step, float* memory, std::int64_t units) const;
-  bool can_stream(std::size_t first) const;
-  void run_stream(std::size_t first, float* memory) const;
 
   const Kernels& kernels_;
   bool interleaved_;
@@ -126,6 +125,7 @@ class Program {
   Placement output_;
   std::vector<Placement> placements_;
   std::int64_t unit_floats_ = 0;
+  std::int64_t scratch_ = 0;  ///< where the steps' common scratch begins, in the first unit
   std::vector<Step> steps_;
   bool softmax_ = false;  ///< last, on the rows of the output
 };

@@ -10,11 +10,6 @@ namespace {
 
 constexpr int kLanes = LENET_LANES;
 constexpr int kRegisters = LENET_REGISTERS;
-// A tile's sums and those of a side layer have to be in registers.
-constexpr bool kHasSide = kRegisters >= 32;
-constexpr int kSideTaps = 2;    // after each run of a convolution's
-constexpr int kSideLines = 16;  // fetched by the runs that there are no taps for
-constexpr int kLine = 16;       // floats of a cache line
 using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
 using Unaligned =
     float __attribute__((vector_size(kLanes * sizeof(float)), aligned(sizeof(float)), may_alias));
@@ -48,7 +43,7 @@ template <int Block, int Columns, int Taps, bool Beside>
 inline void add_run(const float* const (&windows)[Columns], const float* weights,
                     Vector (&sums)[Columns][Block]) {
   // One image's fully connected layer reads each weight once, from the second-level cache.
-  constexpr int kAhead = Columns == 1 && !Beside ? 1024 : 0;
+  constexpr int kAhead = Columns == 1 && !Beside ? 256 : 0;
 #pragma GCC unroll 8
   for (int t = 0; t < Taps; ++t) {
     Vector row[Block];
@@ -67,45 +62,8 @@ inline void add_run(const float* const (&windows)[Columns], const float* weights
   }
 }
 
-/// Two taps of a side layer.
-inline void add_side(SideLayer& side, Vector (&sums)[kSideVectors]) {
-#pragma GCC unroll 2
-  for (int t = 0; t < kSideTaps; ++t) {
-    const Vector value = all(side.input[t]);
-#pragma GCC unroll 8
-    for (int v = 0; v < kSideVectors; ++v) {
-      sums[v] += value * load(side.weights + (t * kSideVectors + v) * kLanes);
-    }
-  }
-  side.input += kSideTaps;
-  side.weights += kSideTaps * kSideVectors * kLanes;
-}
-
-/// What a run does besides.
-enum class Besides { Nothing, Side, FetchSide };
-
-/// The products of `taps` taps in runs, all windows one float apart.
-template <int Block, int Columns, int Run, Besides besides>
-inline void add_runs(const ConvTask& task, std::int32_t first, std::int32_t taps,
-                     const float*& weights, const float* input, SideLayer& side,
-                     Vector (&sums)[Columns][Block], Vector (&side_sums)[kSideVectors]) {
-  const float* ahead = side.weights;
-  for (std::int32_t tap = first; tap < first + taps; tap += Run) {
-    const float* const windows[Columns] = {input + task.offsets[tap]};
-    add_run<Block, Columns, Run, true>(windows, weights, sums);
-    weights += Run * Block * kLanes;
-    if constexpr (besides == Besides::Side) add_side(side, side_sums);
-    if constexpr (besides == Besides::FetchSide) {
-#pragma GCC unroll 32
-      for (int line = 0; line < kSideLines; ++line) __builtin_prefetch(ahead + line * kLine);
-      ahead += kSideLines * kLine;
-    }
-  }
-}
-
 /// \tparam Run taps side by side, all windows one float apart; 0: any
-/// \tparam WithSide whether there is a side layer; with a Run only
-template <int Block, int Columns, int Run, bool WithSide>
+template <int Block, int Columns, int Run>
 void channels_tile(const ConvTask& task, const float* weights, const float* bias,
                    const float* input, float* output) {
   Vector sums[Columns][Block];
@@ -116,25 +74,10 @@ void channels_tile(const ConvTask& task, const float* weights, const float* bias
   }
   const std::int32_t taps = task.taps;
   if constexpr (Run > 0) {
-    std::int32_t together = 0;
-    SideLayer side{};
-    Vector side_sums[kSideVectors];
-    if constexpr (WithSide) {
-      side = *task.side;
-      const int runs = least(taps / Run, side.taps / kSideTaps);
-      together = runs * Run;
-#pragma GCC unroll 8
-      for (int v = 0; v < kSideVectors; ++v) side_sums[v] = load(side.sums + v * kLanes);
-      add_runs<Block, Columns, Run, Besides::Side>(task, 0, together, weights, input, side, sums,
-                                                   side_sums);
-#pragma GCC unroll 8
-      for (int v = 0; v < kSideVectors; ++v) store(side.sums + v * kLanes, side_sums[v]);
-      side.taps -= runs * kSideTaps;
-      *task.side = side;
+    for (std::int32_t tap = 0; tap < taps; tap += Run, weights += Run * Block * kLanes) {
+      const float* const windows[Columns] = {input + task.offsets[tap]};
+      add_run<Block, Columns, Run, true>(windows, weights, sums);
     }
-    constexpr Besides kRest = WithSide ? Besides::FetchSide : Besides::Nothing;
-    add_runs<Block, Columns, Run, kRest>(task, together, taps - together, weights, input, side,
-                                         sums, side_sums);
   } else {
     const std::int32_t run = task.run;
     const std::int64_t apart = task.input_column;
@@ -175,17 +118,17 @@ using ChannelsTile = void (*)(const ConvTask&, const float*, const float*, const
 
 constexpr int columns_of(int block) { return most(1, least(12, (kRegisters - block - 1) / block)); }
 
-template <int Block, int Columns, int Run, bool WithSide>
+template <int Block, int Columns, int Run>
 ChannelsTile channels_tile_for(int columns) {
   if constexpr (Columns == 1) {
-    return channels_tile<Block, 1, Run, WithSide>;
+    return channels_tile<Block, 1, Run>;
   } else {
-    return columns >= Columns ? channels_tile<Block, Columns, Run, WithSide>
-                              : channels_tile_for<Block, Columns - 1, Run, WithSide>(columns);
+    return columns >= Columns ? channels_tile<Block, Columns, Run>
+                              : channels_tile_for<Block, Columns - 1, Run>(columns);
   }
 }
 
-template <int Block, int Run, bool WithSide>
+template <int Block, int Run>
 void channels_block(const ConvTask& task, const float* weights, const float* bias, float* output) {
   // Tiles of nearly the same width, rather than full ones and a narrow last.
   constexpr int kMost = columns_of(Block);
@@ -194,7 +137,7 @@ void channels_block(const ConvTask& task, const float* weights, const float* bia
     int column = 0;
     for (int t = 0; t < tiles; ++t) {
       const int width = (task.columns - column + tiles - t - 1) / (tiles - t);
-      channels_tile_for<Block, kMost, Run, WithSide>(width)(
+      channels_tile_for<Block, kMost, Run>(width)(
           task, weights, bias, task.input + y * task.input_row + column * task.input_column,
           output + y * task.output_row + column * task.output_column);
       column += width;
@@ -204,20 +147,15 @@ void channels_block(const ConvTask& task, const float* weights, const float* bia
 
 template <int Block>
 void channels_block(const ConvTask& task, const float* weights, const float* bias, float* output) {
-  if constexpr (Block == 1 && kHasSide) {
-    if (task.input_column == 1 && task.run == 5 && task.side != nullptr) {
-      return channels_block<Block, 5, true>(task, weights, bias, output);
-    }
-  }
   if constexpr (Block <= 2) {
     if (task.input_column == 1 && task.run == 5) {
-      return channels_block<Block, 5, false>(task, weights, bias, output);
+      return channels_block<Block, 5>(task, weights, bias, output);
     }
     if (task.input_column == 1 && task.run == 3) {
-      return channels_block<Block, 3, false>(task, weights, bias, output);
+      return channels_block<Block, 3>(task, weights, bias, output);
     }
   }
-  channels_block<Block, 0, false>(task, weights, bias, output);
+  channels_block<Block, 0>(task, weights, bias, output);
 }
 
 void conv_channels(const ConvTask& task) {
@@ -546,10 +484,29 @@ void interleave(const float* const* images, std::int64_t count, float* output, s
   }
 }
 
+#if LENET_LANES >= 8
+#include "engines/native/kernels/winograd.h"
+#else
+constexpr void (*winograd_channels)(const WinogradTask&) = nullptr;
+constexpr void (*winograd_interleaved)(const WinogradTask&) = nullptr;
+constexpr int kWinogradGroup = 1;
+#endif
+
 }  // namespace
 
-const Kernels LENET_KERNELS = {LENET_NAME,       kLanes,       kRegisters, widest, conv_channels,
-                               conv_interleaved, conv_columns, pool,       add,    relu,
+const Kernels LENET_KERNELS = {LENET_NAME,
+                               kLanes,
+                               kRegisters,
+                               widest,
+                               conv_channels,
+                               conv_interleaved,
+                               conv_columns,
+                               winograd_channels,
+                               winograd_interleaved,
+                               kWinogradGroup,
+                               pool,
+                               add,
+                               relu,
                                interleave};
 
 }  // namespace lenet::native

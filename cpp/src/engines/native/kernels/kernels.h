@@ -9,7 +9,8 @@
 /// The network's input, and the output of `conv_columns`, are planar: [channels][height][width].
 ///
 /// Every output of a convolution is one chain of multiply-adds that starts with the bias and runs
-/// over the taps in one order, whatever the kernel: the same bits in each layout.
+/// over the taps in one order, whatever the kernel, or Winograd's of winograd.h: the same bits in
+/// each layout.
 ///
 /// This header is included by files that are compiled for processors that may not be at hand: it
 /// must hold no inline function, nor include a header that does.
@@ -19,18 +20,6 @@
 #include <cstdint>
 
 namespace lenet::native {
-
-/// A fully connected layer of one image, of kSideVectors vectors of outputs, that is computed
-/// between the multiply-adds of a convolution: its weights, each of which is read once, then arrive
-/// from the second-level cache in the meantime.
-struct SideLayer {
-  const float* weights;  ///< of the next tap: [tap][kSideVectors vectors]
-  const float* input;    ///< of the next tap; the taps lie side by side
-  float* sums;           ///< so far, kSideVectors vectors
-  std::int32_t taps;     ///< that may be computed
-};
-
-constexpr int kSideVectors = 8;
 
 /// Windows over one image, or over several interleaved.
 struct ConvTask {
@@ -50,10 +39,33 @@ struct ConvTask {
   std::int32_t rows;
   std::int32_t channels;  ///< of the output
   std::int32_t tile;      ///< channels, or vectors of channels, computed together
-  SideLayer* side;        ///< null: none. Left as far as it got; of conv_channels, of which
-                          ///< not every kernel gets on with it
   bool relu;
   bool pool;  ///< give the largest of each 2 x 2 windows; not of conv_channels
+};
+
+/// The finite points of Winograd's transforms, beside 0: plus and minus these.
+constexpr float kWinogradNear = 0.75F;
+constexpr float kWinogradFar = 1.5F;
+
+/// A convolution of 5 x 5 with strides of 1, in tiles of 2 x 2 outputs.
+struct WinogradTask {
+  const float* input;  ///< the first tap of the first window; one image's is planar
+  std::int64_t input_column;
+  std::int64_t input_row;
+  std::int64_t input_channel;
+  const float* weights;  ///< transformed: [block of channels][column][input channel][row][block]
+  const float* bias;
+  float* output;
+  std::int64_t output_column;
+  std::int64_t output_row;
+  std::int64_t output_channel;
+  std::int32_t in_channels;
+  std::int32_t channels;  ///< of the output
+  std::int32_t tiles_across;
+  std::int32_t tiles_down;
+  float* scratch;  ///< of one tile of vectors: 36 for each input channel
+  bool relu;
+  bool pool;  ///< give the largest of each tile
 };
 
 struct PoolTask {
@@ -93,6 +105,12 @@ struct Kernels {
   /// Vectors of windows side by side; input and output planar, `input_column` 1. Reads and writes
   /// up to whole vectors beyond the last column. Weights as conv_interleaved.
   void (*conv_columns)(const ConvTask& task);
+  /// One image, blocks of a vector of channels; null where the vectors are too short for it to pay.
+  /// Reads up to a whole vector beyond the last column.
+  void (*winograd_channels)(const WinogradTask& task);
+  /// Interleaved images, blocks of `winograd_group` channels; null as above.
+  void (*winograd_interleaved)(const WinogradTask& task);
+  std::int32_t winograd_group;
   void (*pool)(const PoolTask& task);
   /// a + b, and the larger of that and 0 when `relu`. `count` is a multiple of `lanes`.
   void (*add)(const float* a, const float* b, float* output, std::int64_t count, bool relu);
