@@ -487,7 +487,6 @@ def test_threads_give_the_same_bits(model_dir: Path, digits: Array, threads: int
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("AlexNet", {"class_dim": 10}),
         ("ResNet18", {"class_dim": 10, "img_size": 64}),
         ("ResNet50_vd", {"class_dim": 10, "img_size": 64}),
     ],
@@ -506,10 +505,9 @@ def test_larger_networks_agree_with_paddle(
             expected = paddle.run(images)
         with lenet_cpp.Predictor(model, engine="native") as predictor:
             found = predictor.run(images)
-        if name == "AlexNet":
-            # Too large for the caches: Paddle is faster.
-            with lenet_cpp.Predictor(model) as auto:
-                assert auto.options["engine"] == "paddle"
+        # Too large for the caches: Paddle is faster.
+        with lenet_cpp.Predictor(model) as auto:
+            assert auto.options["engine"] == "paddle"
         allowed = 1e-5 * np.maximum(1, np.abs(expected).max(axis=1, keepdims=True))
         assert (np.abs(found - expected) <= allowed).all()
 
