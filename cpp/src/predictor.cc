@@ -242,7 +242,9 @@ Predictor Predictor::clone() const {
 
 void Predictor::set_layer_callback(LayerCallback callback) {
   State& state = *state_;
-  while (state.kind != state.choice.back() && !engine_for(1).has_layers()) {
+  // No engine shows those of an .onnx.
+  const bool other = state.files.format != ModelFormat::Onnx;
+  while (other && state.kind != state.choice.back() && !engine_for(1).has_layers()) {
     state.choice.erase(state.choice.begin());
     choose_engine();
   }

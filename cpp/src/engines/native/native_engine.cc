@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "engines/native/onnx/read_onnx.h"
 #include "engines/native/program.h"
 #include "engines/native/read_network.h"
 #include "io/file.h"
@@ -47,7 +48,7 @@ void add_parameters(const std::vector<ParameterSpec>& wanted,
   }
 }
 
-Network load(const ModelFiles& files) {
+Network load_paddle(const ModelFiles& files) {
   const std::string program = read_file(files.program);
   const bool pir = files.format == ModelFormat::Json;
   Graph graph =
@@ -70,7 +71,12 @@ Network load(const ModelFiles& files) {
     require_same_parameters(wanted, found, files.params);
     add_parameters(wanted, found, parameters);
   }
-  Network network = native::read_network(graph, parameters, files.program);
+  return native::read_network(graph, parameters, files.program);
+}
+
+Network load(const ModelFiles& files) {
+  Network network = files.format == ModelFormat::Onnx ? native::read_onnx_file(files.program)
+                                                      : load_paddle(files);
   native::simplify(network);
   return network;
 }
