@@ -371,7 +371,7 @@ void Program::compile_pool(const Network& network, const Layer& layer, Step& ste
   std::vector<float> sizes[2];
   set_bounds(layer, 1, image.width, step.shape.width, begins[0], ends[0], sizes[0]);
   set_bounds(layer, 0, image.height, step.shape.height, begins[1], ends[1], sizes[1]);
-  for (const std::size_t i : {0, 1}) {
+  for (const std::size_t i : {std::size_t{0}, std::size_t{1}}) {
     step.bounds.insert(step.bounds.end(), begins[i].begin(), begins[i].end());
     step.bounds.insert(step.bounds.end(), ends[i].begin(), ends[i].end());
     step.sizes.insert(step.sizes.end(), sizes[i].begin(), sizes[i].end());
