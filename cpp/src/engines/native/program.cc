@@ -390,18 +390,43 @@ void Program::compile_pool(const Network& network, const Layer& layer, Step& ste
   task.relu = step.relu;
 }
 
-void Program::run(const float* input, std::int64_t images, float* memory, float* output) const {
-  read_input(input, images, memory);
-  const std::int64_t units = (images + images_per_unit() - 1) / images_per_unit();
+template <typename Done>
+void Program::run_steps(float* memory, std::int64_t units, const Done& done) const {
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     if (units == 1 && steps_[i].streams) {
       run_stream(i, memory);
+      done(i, 3);
       i += 2;
     } else {
       run_step(steps_[i], memory, units);
+      done(i, 1);
     }
   }
+}
+
+void Program::run(const float* input, std::int64_t images, float* memory, float* output) const {
+  read_input(input, images, memory);
+  const std::int64_t units = (images + images_per_unit() - 1) / images_per_unit();
+  run_steps(memory, units, [](std::size_t, std::size_t) {});
   write_output(memory, images, output);
+}
+
+std::vector<StepTime> Program::run_timed(const float* input, std::int64_t images, float* memory,
+                                         float* output, double (*now)()) const {
+  std::vector<StepTime> times;
+  times.reserve(steps_.size() + 2);
+  double before = now();
+  const auto done = [&](std::size_t first, std::size_t count) {
+    const double after = now();
+    times.push_back({first, count, after - before});
+    before = after;
+  };
+  read_input(input, images, memory);
+  done(0, 0);
+  run_steps(memory, (images + images_per_unit() - 1) / images_per_unit(), done);
+  write_output(memory, images, output);
+  done(steps_.size(), 0);
+  return times;
 }
 
 void Program::read_input(const float* input, std::int64_t images, float* memory) const {

@@ -78,6 +78,13 @@ struct Step {
   std::vector<std::int32_t> offsets;
 };
 
+/// What a run took for some steps, which were computed together.
+struct StepTime {
+  std::size_t first = 0;
+  std::size_t count = 0;  ///< 0: none; reading the input, or writing the output
+  double seconds = 0;
+};
+
 /// Immutable; may be shared by threads, each with memory of its own.
 class Program {
  public:
@@ -99,6 +106,12 @@ class Program {
   ///   program's own from an earlier run.
   /// \param output [images, values]
   void run(const float* input, std::int64_t images, float* memory, float* output) const;
+  /// The same, with a look at a clock between what is computed together.
+  /// \param now gives seconds
+  /// \returns of the input, of the steps in their order, of the output
+  std::vector<StepTime> run_timed(const float* input, std::int64_t images, float* memory,
+                                  float* output, double (*now)()) const;
+  bool ends_in_softmax() const noexcept { return softmax_; }
 
  private:
   void place(const Network& network);
@@ -114,6 +127,9 @@ class Program {
   void compile_pool(const Network& network, const Layer& layer, Step& step) const;
   void read_input(const float* input, std::int64_t images, float* memory) const;
   void write_output(const float* memory, std::int64_t images, float* output) const;
+  /// \param done called with the first and the number of the steps that were computed together
+  template <typename Done>
+  void run_steps(float* memory, std::int64_t units, const Done& done) const;
   void run_step(const Step& step, float* memory, std::int64_t units) const;
   bool can_stream(std::size_t first) const;
   void run_stream(std::size_t first, float* memory) const;
