@@ -39,10 +39,11 @@ class Options(TypedDict, total=False):
     """Inference engine: ``"paddle"``, for Paddle's formats; ``"native"``, for these and .onnx,
     LeNet and its kind several times as fast and without Paddle (docs/native-engine.md);
     ``"onnxruntime"``, for .onnx, with the library of the package onnxruntime, which is never
-    imported (``pip install lenet-cpp[onnx]``); ``"auto"`` (default): the fastest that runs the model, which for Paddle's
-    formats is native for LeNet and its kind, and paddle for large images, for operators that native
-    has not, or when ``accelerator``, ``precision``, ``ir_optim`` or ``memory_optim`` is not at its
-    default; for .onnx it is onnxruntime, and native where that is not installed."""
+    imported (``pip install lenet-cpp[onnx]``); ``"auto"`` (default): the fastest that runs the
+    model, which for Paddle's formats is native for LeNet and its kind, and paddle for large images,
+    for operators that native has not, or when ``accelerator``, ``precision``, ``ir_optim`` or
+    ``memory_optim`` is not at its default; for .onnx it is onnxruntime, and native where that is
+    not installed."""
     accelerator: str
     """``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``. Auto takes the fastest by
     measurement, for each run: OpenVINO for a .pdmodel; otherwise plain for one image on a small
