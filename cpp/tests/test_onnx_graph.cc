@@ -332,6 +332,9 @@ TEST_CASE("what the native engine has not, by operator and name") {
   reshape("but of each image", {-1});
   reshape("but of each image", {0, -1, 3});
   check_unsupported("softmax but over the classes", {onnx_node("Softmax", {"x"}, {"y"})});
+  // Over one column, which would give nothing but ones.
+  check_unsupported("softmax but over the classes",
+                    {onnx_node("GlobalMaxPool", {"x"}, {"p"}), onnx_node("Softmax", {"p"}, {"y"})});
   check_unsupported("sum of different shapes", {onnx_node("GlobalMaxPool", {"x"}, {"p"}),
                                                 onnx_node("Add", {"x", "p"}, {"y"})});
   check_unsupported("one number for each channel", {onnx_node("Add", {"x", "k"}, {"y"})},
