@@ -16,8 +16,7 @@ constexpr int kSideTaps = 2;    // after each run of a convolution's
 constexpr int kSideLines = 16;  // fetched by the runs that there are no taps for
 constexpr int kLine = 16;       // floats of a cache line
 using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
-using Unaligned =
-    float __attribute__((vector_size(kLanes * sizeof(float)), aligned(sizeof(float)), may_alias));
+using Unaligned __attribute__((aligned(sizeof(float)), may_alias)) = Vector;
 using Indices = int __attribute__((vector_size(kLanes * sizeof(int))));
 
 inline Vector load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
