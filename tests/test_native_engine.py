@@ -552,7 +552,11 @@ def test_needs_no_paddle(model_dir: Path) -> None:
 
 def test_the_page(model_dir: Path, tmp_path: Path, root: Path) -> None:
     """Each command of docs/native-engine.md."""
-    run, python, scalar = run_page(root / "docs" / "native-engine.md", tmp_path, model_dir)
+    run, python, scalar, explained, slowest = run_page(
+        root / "docs" / "native-engine.md", tmp_path, model_dir
+    )
     assert "engine native" in run
     assert python == "(2, 10)\n"
     assert "engine native" in scalar
+    assert "416,520" in explained
+    assert "conv2d_1" in slowest

@@ -135,6 +135,8 @@ def test_torch_becomes_onnx(
         assert value.type.tensor_type.shape.dim[0].dim_param == "N"
     for count in (1, 3, DIGITS):
         assert_same(expected[:count], run_onnx(path, digits[:count]))
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        assert_same(expected, predictor.run(digits))
     described = {
         prop.key: json.loads(prop.value) for prop in model.metadata_props if "lenet" in prop.key
     }
@@ -202,6 +204,8 @@ def test_paddle_becomes_onnx(
         assert value.type.tensor_type.shape.dim[0].dim_param == "N"
     for count in (1, 3, DIGITS):
         assert_same(lenet_cpp.predict(digits[:count]), run_onnx(path, digits[:count]))
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        assert_same(lenet_cpp.predict(digits), predictor.run(digits))
     described = onnx_files.read_metadata(model)
     manifest = read_manifest(model_dir)
     assert described["source"]["sha256"] == manifest.files[f"lenet.{model_format}"].sha256

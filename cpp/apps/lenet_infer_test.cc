@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "batches.h"
+#include "explanation.h"
 #include "interrupt.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
@@ -113,11 +114,21 @@ Report run(const Options& options) {
   return report;
 }
 
+std::string explain(const Options& options) {
+  Predictor predictor(options.config);
+  const std::int64_t images =
+      options.batch_size > 0 ? options.batch_size : default_batch(predictor.input_spec(), false);
+  const Plan plan = predictor.explain(images, options.repeats);
+  stop_if_interrupted();
+  return format_plan(plan, predictor.config(), options.format);
+}
+
 std::string work(int argc, char** argv) {
   const Options options = parse_options(argc, argv);
   catch_interrupts();
   if (options.help) return help_text();
   if (options.version) return version_text("lenet_infer_test");
+  if (options.explain) return explain(options);
   return format_report(run(options), options.format);
 }
 

@@ -31,6 +31,11 @@ CommandLine command_line(Options& options) {
   line.integer("repeats", "measure N runs of the first batch: median, p90, p99, images/s",
                options.repeats, 1);
   line.integer("warmup", "runs before the measured ones (default: 10)", options.warmup, 0);
+  line.toggle("explain",
+              "print how the engine native computes a batch, layer by layer: kernels, "
+              "multiply-adds, times, and the share of the processor's limit (--repeats: measured "
+              "runs; default: half a second of them)",
+              options.explain);
   line.add("format", "text|json", "what to print on standard output (default: text)",
            [&options](const std::string& value) {
              if (value != "text" && value != "json") {
@@ -51,6 +56,9 @@ Options parse_options(int argc, char** argv) {
   if (!options.help && !options.version) require_model(options.config);
   if (!options.labels.empty() && options.input.empty()) {
     throw UsageError("--labels needs the images they belong to: --input");
+  }
+  if (options.explain && !(options.input + options.output).empty()) {
+    throw UsageError("--explain measures values of its own; leave --input and --output out");
   }
   return options;
 }

@@ -21,6 +21,7 @@ struct Options {
   int warmup = 10;              ///< runs before the measured ones
   int repeats = 0;              ///< measured runs; 0: no measurement
   Format format = Format::Text;
+  bool explain = false;  ///< print how the engine computes the model, and run nothing else
   bool help = false;
   bool version = false;
 };

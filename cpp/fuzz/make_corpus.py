@@ -180,6 +180,78 @@ def _onnx_files() -> None:
     _write("onnx", "outside", model([linear], [outside]))
     _write("onnx", "subgraphs", model([branch], []))
     _write("onnx", "no_graph", b"\x08\x08")
+    _write("onnx", "network", _network(13))
+    _write("onnx", "old_network", _network(9))
+
+
+def _network(opset: int) -> bytes:
+    """Every operator of the native engine, as the operator set has them."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    node, old = helper.make_node, opset < 10
+    tensors = {
+        "w1": np.ones((2, 1, 3, 2), np.float32),
+        "b": np.ones(2, np.float32),
+        "w2": np.ones((2, 1, 1, 1), np.float32),
+        "k": np.ones((2, 1, 1), np.float32),
+        "f": np.ones((4, 3), np.float32),
+        "last": np.array([-1], np.int64),
+        "zero": np.array([0], np.int64),
+        "one": np.array([1], np.int64),
+        "low": np.array(0, np.float32),
+    }
+    window = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [1, 0, 0, 1]}
+    ceil = {} if old else {"ceil_mode": 1}
+    axes = {"axes": [2, 3]}
+    nodes = [
+        node("Conv", ["x", "w1", "b"], ["a"], strides=[1, 2], dilations=[1, 2], pads=[1, 0, 1, 3]),
+        node("BatchNormalization", ["a", "b", "b", "b", "b"], ["c"], epsilon=0.1),
+        node("Relu", ["c"], ["d"]),
+        node("Conv", ["d", "w2"], ["e"], group=2, auto_pad="SAME_LOWER", kernel_shape=[1, 1]),
+        node("Add", ["e", "d"], ["h"]),
+        node("Add", ["h", "k"], ["i"]),
+        node("Mul", ["k", "i"], ["j"]),
+        node("MaxPool", ["j"], ["l"], storage_order=1, **ceil, **window),
+        node("AveragePool", ["j"], ["m"], count_include_pad=1, **window),
+        node("Concat", ["l", "m"], ["n"], axis=1),
+        node("Clip", ["n"], ["o"], min=0.0) if old else node("Clip", ["n", "low"], ["o"]),
+        node("Dropout", ["o"], ["p", "mask"]),
+        node("GlobalMaxPool", ["p"], ["q"]),
+        node("ReduceMean", ["p"], ["r"], keepdims=1, **axes),
+        node("Add", ["q", "r"], ["s"]),
+        node("Squeeze", ["s"], ["t"], axes=[2, 3])
+        if old
+        else node("Reshape", ["s", "rows"], ["t"]),
+        node("Shape", ["t"], ["u"]),
+        node("Slice", ["u"], ["v"], axes=[0], starts=[0], ends=[1])
+        if old
+        else node("Slice", ["u", "zero", "one"], ["v"]),
+        node("Concat", ["v", "last"], ["z"], axis=0),
+        node("Reshape", ["t", "z"], ["aa"]),
+        node("Gemm", ["aa", "f", "low"], ["bb"], alpha=0.5, beta=2.0),
+        node("Cast", ["bb"], ["cc"], to=TensorProto.FLOAT),
+        node("Identity", ["cc"], ["dd"]),
+        node("Flatten", ["dd"], ["ee"], axis=1),
+        node("Softmax", ["ee"], ["y"], axis=1),
+    ]
+    if not old:
+        rows = numpy_helper.from_array(np.array([0, -1], np.int64))
+        nodes.insert(0, node("Constant", [], ["rows"], value=rows))
+    listed = [
+        helper.make_tensor(name, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape, v.ravel())
+        if old
+        else numpy_helper.from_array(v, name)
+        for name, v in tensors.items()
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 7, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
+        listed,
+    )
+    opsets = [helper.make_opsetid("", opset)]
+    return bytes(helper.make_model(graph, ir_version=8, opset_imports=opsets).SerializeToString())
 
 
 def _model_files() -> None:

@@ -67,6 +67,7 @@ struct Predictor::State {
   ModelFiles files;
   std::vector<const EngineKind*> choice;  // the others are tried when the first is not the one
   const EngineKind* kind = nullptr;
+  std::string reason;  // for the engine
   std::string stamp;
   TensorSpec input;
   TensorSpec output;
@@ -98,6 +99,9 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
   state.config.model_dir.clear();
   choose_engine();
   const Engine& engine = engine_for(1);
+  state.reason = config.engine != "auto" ? "the one that was named"
+                 : engine.is_fastest()   ? "auto: the fastest that runs this model"
+                                         : "auto: no faster one runs this model";
   state.input = engine.input_spec();
   state.output = engine.output_spec();
 }
@@ -230,6 +234,7 @@ Predictor Predictor::clone() const {
   state->files = state_->files;
   state->choice = state_->choice;
   state->kind = state_->kind;
+  state->reason = state_->reason;
   state->without_openvino = state_->without_openvino;
   state->stamp = state_->stamp;
   state->input = state_->input;
@@ -242,7 +247,9 @@ Predictor Predictor::clone() const {
 
 void Predictor::set_layer_callback(LayerCallback callback) {
   State& state = *state_;
-  while (state.kind != state.choice.back() && !engine_for(1).has_layers()) {
+  // No engine shows those of an .onnx.
+  const bool other = state.files.format != ModelFormat::Onnx;
+  while (other && state.kind != state.choice.back() && !engine_for(1).has_layers()) {
     state.choice.erase(state.choice.begin());
     choose_engine();
   }
@@ -250,6 +257,23 @@ void Predictor::set_layer_callback(LayerCallback callback) {
     if (engine) engine->set_layer_callback(callback);
   }
   state_->callback = std::move(callback);
+}
+
+Plan Predictor::explain(std::int64_t images, int runs) {
+  constexpr std::int64_t kMostImages = std::int64_t{1} << 20;
+  const std::int64_t fixed = state_->input.shape.empty() ? -1 : state_->input.shape[0];
+  const bool fits = fixed <= 0 || images == fixed;
+  if (images < 1 || images > kMostImages || runs < 0 || !fits) {
+    throw Error(ErrorCode::BadInput,
+                "cannot explain " + std::to_string(runs) + " runs of " + std::to_string(images) +
+                    " images; expected 0 or more runs, of " +
+                    (fixed > 0 ? std::to_string(fixed) : "1 to " + std::to_string(kMostImages)) +
+                    " images");
+  }
+  Plan plan = engine_for(images).explain(images, runs);
+  plan.engine = state_->config.engine;
+  plan.reason = state_->reason;
+  return plan;
 }
 
 const TensorSpec& Predictor::input_spec() const noexcept { return state_->input; }

@@ -32,6 +32,25 @@ inline std::string onnx_external_tensor(const std::string& name, const Shape& sh
   return bytes + number_field(14, 1);
 }
 
+/// Attributes of a node, encoded, with their types.
+inline std::string onnx_integer(const std::string& name, std::int64_t value) {
+  return delimited(1, name) + number_field(3, value) + number_field(20, 2);
+}
+inline std::string onnx_integers(const std::string& name, const Shape& values) {
+  std::string bytes = delimited(1, name);
+  for (const auto value : values) bytes += number_field(8, value);
+  return bytes + number_field(20, 7);
+}
+inline std::string onnx_float(const std::string& name, float value) {
+  return delimited(1, name) + varint(2U << 3U | 5U) + bytes_of(value) + number_field(20, 1);
+}
+inline std::string onnx_text(const std::string& name, const std::string& value) {
+  return delimited(1, name) + delimited(4, value) + number_field(20, 3);
+}
+inline std::string onnx_attribute(const std::string& name, const std::string& tensor) {
+  return delimited(1, name) + delimited(5, tensor) + number_field(20, 4);
+}
+
 /// \param attributes encoded
 inline std::string onnx_node(const std::string& type, const Names& inputs, const Names& outputs,
                              const Names& attributes = {}, const std::string& domain = "") {

@@ -149,7 +149,7 @@ TEST_CASE("each engine has its formats, and says how to come by them") {
   paddle.engine = "auto";
   CHECK(Predictor(paddle).config().engine == "native");
   paddle.engine = "abacus";
-  check_error(ErrorCode::Unsupported, "auto, native, paddle, onnxruntime",
+  check_error(ErrorCode::Unsupported, "auto, onnxruntime, native, paddle",
               [&] { Predictor{paddle}; });
 }
 

@@ -24,6 +24,7 @@ from lenet_cpp.errors import (
     VersionMismatch,
 )
 from lenet_cpp.isolated import IsolatedPredictor
+from lenet_cpp.plan import Plan
 from lenet_cpp.predictor import LayerOutput, Options, Predictor, PredictorPool
 from lenet_cpp.tensor_spec import TensorSpec
 
@@ -38,6 +39,7 @@ __all__ = [
     "IsolatedPredictor",
     "LayerOutput",
     "Options",
+    "Plan",
     "Predictor",
     "PredictorPool",
     "TensorSpec",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypedDict, cast
 from lenet_cpp import _core
 from lenet_cpp._arrays import as_batch
 from lenet_cpp.errors import BadInput
+from lenet_cpp.plan import from_core
 from lenet_cpp.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Self, Unpack
+
+    from lenet_cpp.plan import Plan
 
 __all__ = [
     "LayerOutput",
@@ -33,13 +36,14 @@ class Options(TypedDict, total=False):
     """How to run a model; named as on the command line and in C++ (``lenet/config.h``)."""
 
     engine: str
-    """Inference engine: ``"paddle"``, for Paddle's formats; ``"native"``, for the same, LeNet and
-    its kind several times as fast and without Paddle (docs/native-engine.md); ``"onnxruntime"``,
-    for .onnx, with the library of the package onnxruntime, which is never imported (``pip install
-    lenet-cpp[onnx]``); ``"auto"`` (default): the fastest that runs the model, which for Paddle's
-    formats is native for LeNet and its kind, and paddle for large images, for operators that native
-    has not, or when ``accelerator``, ``precision``, ``ir_optim`` or ``memory_optim`` is not at its
-    default."""
+    """Inference engine: ``"paddle"``, for Paddle's formats; ``"native"``, for these and .onnx,
+    LeNet and its kind several times as fast and without Paddle (docs/native-engine.md);
+    ``"onnxruntime"``, for .onnx, with the library of the package onnxruntime, which is never
+    imported (``pip install lenet-cpp[onnx]``); ``"auto"`` (default): the fastest that runs the
+    model, which for Paddle's formats is native for LeNet and its kind, and paddle for large images,
+    for operators that native has not, or when ``accelerator``, ``precision``, ``ir_optim`` or
+    ``memory_optim`` is not at its default; for .onnx it is onnxruntime, and native where that is
+    not installed."""
     accelerator: str
     """``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``. Auto takes the fastest by
     measurement, for each run: OpenVINO for a .pdmodel; otherwise plain for one image on a small
@@ -205,6 +209,23 @@ class Predictor:
         """
         layers = self._alive().run_layers(as_batch(images, self._input_shape))
         return [LayerOutput(*layer) for layer in layers]
+
+    def explain(self, images: int = 1, *, runs: int = 0) -> Plan:
+        """Return how a batch is computed, layer by layer, with measured times.
+
+        Args:
+            images: How many; of more than 64, the layers are timed for 64.
+            runs: How many are measured; 0 for as many as half a second allows.
+
+        Raises:
+            lenet_cpp.Unsupported: The engine is not native.
+            lenet_cpp.BadInput: A number is out of range, or the model is for another number of
+                images.
+        """
+        try:
+            return from_core(self._alive().explain(images, runs))
+        except TypeError as error:
+            raise BadInput(f"cannot explain {runs!r} runs of {images!r} images") from error
 
     def clone(self) -> Self:
         """Return a predictor of the same model, for another thread.

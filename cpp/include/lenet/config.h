@@ -37,13 +37,13 @@ struct Config {
   /// (`__model__` and one file per variable).
   std::string model_dir;
 
-  /// "paddle", for Paddle's formats; "native", for the same, kernels of our own without Paddle, of
-  /// which there are some only (docs/native-engine.md); "onnxruntime", for .onnx, with the library
-  /// of that name, which is loaded when it is first needed (onnxruntime_library.h). "auto": the
-  /// fastest that runs the model, which for Paddle's formats is native for LeNet and its kind, and
-  /// paddle for large images, for operators that native has not, or when an option below that
-  /// paddle alone heeds (accelerator, precision, ir_optim, memory_optim) is not as it is by
-  /// default.
+  /// "paddle", for Paddle's formats; "native", for these and .onnx, kernels of our own without
+  /// Paddle, of which there are some only (docs/native-engine.md); "onnxruntime", for .onnx, with
+  /// the library of that name, which is loaded when it is first needed (onnxruntime_library.h).
+  /// "auto": the fastest that runs the model, which for Paddle's formats is native for LeNet and
+  /// its kind, and paddle for large images, for operators that native has not, or when an option
+  /// below that paddle alone heeds (accelerator, precision, ir_optim, memory_optim) is not as it is
+  /// by default; for .onnx it is onnxruntime, and native where there is no such library.
   std::string engine = "auto";
   Accelerator accelerator = Accelerator::Auto;
   /// Of the arithmetic: fp32; bf16, for any float model where the processor has avx512_bf16; or

@@ -20,6 +20,7 @@
 
 #include "lenet/config.h"
 #include "lenet/error.h"
+#include "lenet/plan.h"
 #include "lenet/tensor.h"
 
 namespace lenet {
@@ -62,6 +63,13 @@ class Predictor {
   /// An engine "auto" that has no such hook is exchanged for one that has.
   /// \throws Error Unsupported when the engine has none, as onnxruntime.
   void set_layer_callback(LayerCallback callback);
+
+  /// How a batch of so many images is computed, layer by layer, measured on values of its own with
+  /// the threads of the configuration; of more than 64 images, the layers are those of a part.
+  /// \param runs how many are measured; 0: as many as half a second allows
+  /// \throws Error Unsupported when the engine is not native; BadInput when a number is negative or
+  ///   the model is for another number of images.
+  Plan explain(std::int64_t images = 1, int runs = 0);
 
   const TensorSpec& input_spec() const noexcept;
   const TensorSpec& output_spec() const noexcept;

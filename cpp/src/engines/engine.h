@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "lenet/error.h"
+#include "lenet/plan.h"
 #include "lenet/predictor.h"
 #include "model/model_files.h"
 
@@ -37,6 +39,13 @@ class Engine {
   virtual void copy_output(float* destination) = 0;
   virtual std::unique_ptr<Engine> clone() const = 0;
   virtual void set_layer_callback(LayerCallback callback) = 0;
+  /// How it computes a batch of so many images, all but what the predictor knows; measured.
+  /// \param runs how many are measured; 0: as many as half a second allows
+  virtual Plan explain(std::int64_t /*images*/, int /*runs*/) {
+    throw Error(ErrorCode::Unsupported,
+                "only the engine native shows how it computes a model, and this one is run by "
+                "another; use engine native where it has the operators");
+  }
   /// Whether it can show each operator's output.
   virtual bool has_layers() const { return false; }
   /// Whether "auto" takes this engine although another can run the model too.

@@ -13,6 +13,8 @@ constexpr const char* kAuto = "auto";
 
 bool is_paddle(ModelFormat format) { return format != ModelFormat::Onnx; }
 
+bool is_any(ModelFormat) { return true; }
+
 bool is_onnx(ModelFormat format) { return format == ModelFormat::Onnx; }
 
 bool heeds_all(const Config&) { return true; }
@@ -29,15 +31,14 @@ Accelerator own_kernels(const Config&, const ModelFiles&, std::int64_t) {
 
 /// In the order in which "auto" tries them.
 constexpr std::array<EngineKind, 3> kEngines = {{
-    {"native", is_paddle,
-     "scripts/import_model.py makes a Paddle model of it; the engine onnxruntime runs it as it is",
-     require_native_options, asks_for_no_paddle, create_native_engine, own_kernels},
-    {"paddle", is_paddle,
-     "scripts/import_model.py makes a Paddle model of it; the engine onnxruntime runs it as it is",
-     require_paddle_options, heeds_all, create_paddle_engine, choose_paddle_accelerator},
     {"onnxruntime", is_onnx,
      "scripts/export_onnx.py makes an .onnx of it; the engine paddle runs it as it is",
      require_onnxruntime_options, heeds_all, create_onnxruntime_engine, own_kernels},
+    {"native", is_any, "", require_native_options, asks_for_no_paddle, create_native_engine,
+     own_kernels},
+    {"paddle", is_paddle,
+     "scripts/import_model.py makes a Paddle model of it; the engine onnxruntime runs it as it is",
+     require_paddle_options, heeds_all, create_paddle_engine, choose_paddle_accelerator},
 }};
 
 }  // namespace

@@ -9,34 +9,16 @@
 #include "io/file.h"
 #include "io/printable.h"
 #include "lenet/error.h"
+#include "model/onnx_fields.h"
 #include "model/protobuf.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
+using namespace onnx_fields;
 namespace {
 
 constexpr const char* kWhat = "an ONNX model";
 constexpr int kMaxDepth = 64;
-
-// Numbers of fields in onnx.proto.
-enum Model : std::uint64_t { kGraph = 7, kTrainingInfo = 20, kFunctions = 25 };
-enum TrainingInfo : std::uint64_t { kInitialization = 1, kAlgorithm = 2 };
-enum Graph : std::uint64_t { kNode = 1, kInitializer = 5, kOutput = 12, kSparseInitializer = 15 };
-enum Function : std::uint64_t { kFunctionNode = 7, kFunctionAttribute = 11 };
-enum Node : std::uint64_t { kNodeInput = 1, kNodeOutput = 2, kOpType = 4, kNodeAttribute = 5 };
-enum Attribute : std::uint64_t {
-  kTensor = 5,
-  kSubgraph = 6,
-  kTensors = 10,
-  kSubgraphs = 11,
-  kSparseTensor = 22,
-  kSparseTensors = 23,
-};
-enum Sparse : std::uint64_t { kSparseValues = 1, kSparseIndices = 2 };
-enum Tensor : std::uint64_t { kTensorName = 8, kExternalData = 13, kDataLocation = 14 };
-enum Entry : std::uint64_t { kKey = 1, kValue = 2 };
-constexpr std::uint64_t kExternal = 1;  // of DataLocation
-constexpr std::uint64_t kName = 1;      // of ValueInfoProto
 
 class Reader {
  public:
@@ -158,37 +140,7 @@ class Reader {
   }
 
   void read_tensor(std::string_view tensor) {
-    ExternalData data;
-    bool is_external = false;
-    FieldReader fields(tensor, path_, kWhat);
-    for (Field field; fields.next(field);) {
-      if (field.number == kTensorName && field.delimited) data.tensor = field.bytes;
-      if (field.number == kDataLocation) is_external |= field.value == kExternal;
-      if (field.number == kExternalData && field.delimited) {
-        is_external = true;
-        read_entry(field.bytes, data);
-      }
-    }
-    if (is_external) model_.external.push_back(std::move(data));
-  }
-
-  void read_entry(std::string_view entry, ExternalData& data) const {
-    std::string_view key;
-    std::string_view value;
-    each(entry, [&](const Field& field) {
-      if (field.number == kKey) key = field.bytes;
-      if (field.number == kValue) value = field.bytes;
-    });
-    const auto number = [&](std::uint64_t& into) {
-      const auto parsed = std::from_chars(value.data(), value.data() + value.size(), into);
-      if (parsed.ec != std::errc() || parsed.ptr != value.data() + value.size()) {
-        fail("has external data with an " + std::string(key) +
-             " that is no number: " + printable(std::string(value)));
-      }
-    };
-    if (key == "location") data.location = value;
-    if (key == "offset") number(data.offset);
-    if (key == "length") number(data.length);
+    if (auto data = read_external_data(tensor, path_)) model_.external.push_back(std::move(*data));
   }
 
   const std::string& path_;
@@ -201,7 +153,44 @@ bool stays_below(const fs::path& relative) {
   return !normal.empty() && relative.is_relative() && *normal.begin() != ".." && normal != ".";
 }
 
+void read_entry(std::string_view entry, const std::string& path, ExternalData& data) {
+  std::string_view key;
+  std::string_view value;
+  FieldReader fields(entry, path, kWhat);
+  for (Field field; fields.next(field);) {
+    if (field.number == kKey && field.delimited) key = field.bytes;
+    if (field.number == kValue && field.delimited) value = field.bytes;
+  }
+  const auto number = [&](std::uint64_t& into) {
+    const auto parsed = std::from_chars(value.data(), value.data() + value.size(), into);
+    if (parsed.ec != std::errc() || parsed.ptr != value.data() + value.size()) {
+      throw Error(ErrorCode::BadModel, "'" + path + "' has external data with an " +
+                                           std::string(key) +
+                                           " that is no number: " + printable(std::string(value)));
+    }
+  };
+  if (key == "location") data.location = value;
+  if (key == "offset") number(data.offset);
+  if (key == "length") number(data.length);
+}
+
 }  // namespace
+
+std::optional<ExternalData> read_external_data(std::string_view tensor, const std::string& path) {
+  ExternalData data;
+  bool is_external = false;
+  FieldReader fields(tensor, path, kWhat);
+  for (Field field; fields.next(field);) {
+    if (field.number == kTensorName && field.delimited) data.tensor = field.bytes;
+    if (field.number == kDataLocation) is_external |= field.value == kExternal;
+    if (field.number == kExternalData && field.delimited) {
+      is_external = true;
+      read_entry(field.bytes, path, data);
+    }
+  }
+  if (!is_external) return std::nullopt;
+  return data;
+}
 
 OnnxModel read_onnx_model(std::string_view bytes, const std::string& path) {
   return Reader(path).read(bytes);

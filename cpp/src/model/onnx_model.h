@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,10 @@ struct OnnxModel {
 /// \param path for errors
 /// \throws Error BadModel when it is no whole ONNX model.
 OnnxModel read_onnx_model(std::string_view bytes, const std::string& path);
+
+/// Where the values of a TensorProto are, when they are in another file.
+/// \throws Error BadModel
+std::optional<ExternalData> read_external_data(std::string_view tensor, const std::string& path);
 
 /// The files of `model.external`, each once.
 /// \throws Error BadModel when one is not in the model's folder or shorter than the model says,

@@ -10,6 +10,9 @@
 #include <system_error>
 #include <utility>
 
+#include "engines/native/explain.h"
+#include "engines/native/multiply_add_limit.h"
+#include "engines/native/onnx/read_onnx.h"
 #include "engines/native/program.h"
 #include "engines/native/read_network.h"
 #include "io/file.h"
@@ -35,6 +38,7 @@ constexpr std::int64_t kImagesOfPiece = 64;
 constexpr std::int64_t kImagesOneByOne = 16;
 /// Of large networks there are fewer, so that they take this much memory, or one image's.
 constexpr std::int64_t kMostFloats = 1 << 24;
+constexpr double kSecondsOfLimit = 0.1;
 
 void add_parameters(const std::vector<ParameterSpec>& wanted,
                     const std::vector<ParameterSpec>& found, Parameters& parameters) {
@@ -47,7 +51,7 @@ void add_parameters(const std::vector<ParameterSpec>& wanted,
   }
 }
 
-Network load(const ModelFiles& files) {
+Network load_paddle(const ModelFiles& files) {
   const std::string program = read_file(files.program);
   const bool pir = files.format == ModelFormat::Json;
   Graph graph =
@@ -70,7 +74,12 @@ Network load(const ModelFiles& files) {
     require_same_parameters(wanted, found, files.params);
     add_parameters(wanted, found, parameters);
   }
-  Network network = native::read_network(graph, parameters, files.program);
+  return native::read_network(graph, parameters, files.program);
+}
+
+Network load(const ModelFiles& files) {
+  Network network = files.format == ModelFormat::Onnx ? native::read_onnx_file(files.program)
+                                                      : load_paddle(files);
   native::simplify(network);
   return network;
 }
@@ -90,22 +99,32 @@ class Workspace {
   void run(const Compiled& compiled, const float* input, std::int64_t images, float* output) {
     const std::int64_t image = compiled.one->input_values();
     const std::int64_t row = compiled.one->output_values();
-    std::int64_t done = 0;
-    if (const Program* many = compiled.many.get()) {
-      const std::int64_t lanes = many->images_per_unit();
-      const std::int64_t rest = images % lanes;
-      // A unit that is nearly full costs less than its images one by one.
-      done = rest * 4 > lanes * 3 ? images : images - rest;
-      const std::int64_t units = (done + lanes - 1) / lanes;
-      if (units > 0) many->run(input, done, memory(many_, *many, units), output);
+    std::int64_t done = side_by_side(compiled, images);
+    if (done > 0) {
+      const Program& many = *compiled.many;
+      const std::int64_t units = (done + many.images_per_unit() - 1) / many.images_per_unit();
+      many.run(input, done, memory(many_, many, units), output);
     }
     while (done < images) {
-      const std::int64_t fit = std::max<std::int64_t>(kMostFloats / compiled.one->unit_floats(), 1);
-      const std::int64_t count = std::min({images - done, kImagesOneByOne, fit});
+      const std::int64_t count = std::min(images - done, one_by_one(compiled));
       compiled.one->run(input + done * image, count, memory(one_, *compiled.one, count),
                         output + done * row);
       done += count;
     }
+  }
+
+  /// How many of so many images are computed side by side; the others one by one.
+  static std::int64_t side_by_side(const Compiled& compiled, std::int64_t images) {
+    if (compiled.many == nullptr) return 0;
+    const std::int64_t lanes = compiled.many->images_per_unit();
+    const std::int64_t rest = images % lanes;
+    // A unit that is nearly full costs less than its images one by one.
+    return rest * 4 > lanes * 3 ? images : images - rest;
+  }
+  /// How many images go through the network together, layer by layer, each alone.
+  static std::int64_t one_by_one(const Compiled& compiled) {
+    const std::int64_t fit = std::max<std::int64_t>(kMostFloats / compiled.one->unit_floats(), 1);
+    return std::min(kImagesOneByOne, fit);
   }
 
  private:
@@ -159,6 +178,38 @@ class NativeEngine final : public Engine {
 
   // Of larger networks, Paddle's oneDNN is (docs/native-engine.md).
   bool is_fastest() const override { return compiled_->many != nullptr; }
+
+  Plan explain(std::int64_t images, int runs) override {
+    const native::Repetition repetition(runs);
+    Plan plan;
+    plan.images = images;
+    plan.instructions = native::choose_kernels().name;
+    for (const native::Step& step : compiled_->one->steps()) {
+      plan.multiply_adds += step.multiply_adds;
+    }
+    const std::vector<float> input(
+        static_cast<std::size_t>(images * compiled_->one->input_values()), 0.5F);
+    const Shape shape = {images};  // of which nothing but the number of images is looked at
+    const auto times = repetition.measure([&] {
+      const double start = native::Repetition::now();
+      run({input.data(), shape});
+      return native::Repetition::now() - start;
+    });
+    plan.runs = static_cast<int>(times.size());
+    plan.microseconds = 1e6 * native::median(times);
+    const std::int64_t piece = std::min(images, kImagesOfPiece);
+    const std::int64_t many = Workspace::side_by_side(*compiled_, piece);
+    if (many > 0) {
+      plan.parts.push_back(native::explain_program(*compiled_->many, many, many, repetition));
+    }
+    if (piece > many) {
+      const std::int64_t at_once = std::min(piece - many, Workspace::one_by_one(*compiled_));
+      plan.parts.push_back(
+          native::explain_program(*compiled_->one, piece - many, at_once, repetition));
+    }
+    plan.limit = native::measure_multiply_add_limit(kSecondsOfLimit).per_second;
+    return plan;
+  }
 
   void set_layer_callback(LayerCallback /*callback*/) override {
     throw Error(ErrorCode::Unsupported,

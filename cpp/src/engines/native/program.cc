@@ -431,7 +431,7 @@ void Program::compile_pool(const Network& network, const Layer& layer, Step& ste
   std::vector<float> sizes[2];
   set_bounds(layer, 1, image.width, step.shape.width, begins[0], ends[0], sizes[0]);
   set_bounds(layer, 0, image.height, step.shape.height, begins[1], ends[1], sizes[1]);
-  for (const std::size_t i : {0, 1}) {
+  for (const std::size_t i : {std::size_t{0}, std::size_t{1}}) {
     step.bounds.insert(step.bounds.end(), begins[i].begin(), begins[i].end());
     step.bounds.insert(step.bounds.end(), ends[i].begin(), ends[i].end());
     step.sizes.insert(step.sizes.end(), sizes[i].begin(), sizes[i].end());
@@ -455,6 +455,28 @@ void Program::run(const float* input, std::int64_t images, float* memory, float*
   const std::int64_t units = (images + images_per_unit() - 1) / images_per_unit();
   for (const Step& step : steps_) run_step(step, memory, units);
   write_output(memory, images, output);
+}
+
+std::vector<double> Program::run_timed(const float* input, std::int64_t images, float* memory,
+                                       float* output, double (*now)()) const {
+  std::vector<double> times;
+  times.reserve(steps_.size() + 2);
+  double before = now();
+  const auto done = [&] {
+    const double after = now();
+    times.push_back(after - before);
+    before = after;
+  };
+  read_input(input, images, memory);
+  done();
+  const std::int64_t units = (images + images_per_unit() - 1) / images_per_unit();
+  for (const Step& step : steps_) {
+    run_step(step, memory, units);
+    done();
+  }
+  write_output(memory, images, output);
+  done();
+  return times;
 }
 
 void Program::read_input(const float* input, std::int64_t images, float* memory) const {

@@ -11,8 +11,7 @@ namespace {
 constexpr int kLanes = LENET_LANES;
 constexpr int kRegisters = LENET_REGISTERS;
 using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
-using Unaligned =
-    float __attribute__((vector_size(kLanes * sizeof(float)), aligned(sizeof(float)), may_alias));
+using Unaligned __attribute__((aligned(sizeof(float)), may_alias)) = Vector;
 using Indices = int __attribute__((vector_size(kLanes * sizeof(int))));
 
 inline Vector load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
@@ -334,6 +333,19 @@ void conv_interleaved(const ConvTask& task) {
   }
 }
 
+/// Values of `a` and `b`, counted through.
+inline Vector shuffled(Vector a, Vector b, Indices places) {
+#ifdef __clang__
+  Vector result{};
+  for (int i = 0; i < kLanes; ++i) {
+    result[i] = places[i] < kLanes ? a[places[i]] : b[places[i] - kLanes];
+  }
+  return result;
+#else
+  return __builtin_shuffle(a, b, places);
+#endif
+}
+
 /// The larger of each two neighbours in `low` and `high` side by side.
 inline Vector larger_of_pairs(Vector low, Vector high) {
   if constexpr (kLanes == 1) {
@@ -345,7 +357,7 @@ inline Vector larger_of_pairs(Vector low, Vector high) {
       even[i] = 2 * i;
       odd[i] = 2 * i + 1;
     }
-    return larger(__builtin_shuffle(low, high, even), __builtin_shuffle(low, high, odd));
+    return larger(shuffled(low, high, even), shuffled(low, high, odd));
   }
 }
 
@@ -464,8 +476,8 @@ inline void transpose_blocks(Vector (&rows)[kLanes]) {
       if ((i & Half) != 0) continue;
       const Vector a = rows[i];
       const Vector b = rows[i + Half];
-      rows[i] = __builtin_shuffle(a, b, low);
-      rows[i + Half] = __builtin_shuffle(a, b, high);
+      rows[i] = shuffled(a, b, low);
+      rows[i + Half] = shuffled(a, b, high);
     }
     transpose_blocks<Half / 2>(rows);
   }

@@ -1,0 +1,15 @@
+/// \file
+/// How a plan is printed.
+#pragma once
+
+#include <string>
+
+#include "lenet/config.h"
+#include "lenet/plan.h"
+#include "options.h"
+
+namespace lenet::apps {
+
+std::string format_plan(const Plan& plan, const Config& config, Format format);
+
+}  // namespace lenet::apps

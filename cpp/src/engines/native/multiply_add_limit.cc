@@ -1,0 +1,127 @@
+#include "engines/native/multiply_add_limit.h"
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+// The loops keep all their operands in registers, with enough independent sums to hide the latency
+// of an addition, and use the widest instructions there are.
+
+namespace lenet::native {
+namespace {
+
+// Two units of a latency of four or five cycles want ten sums in flight; sixteen registers are
+// named by AVX2, of which two hold the factors.
+constexpr int kSums = 12;
+constexpr std::int64_t kStep = 100'000;
+
+// Sums stay finite: x = x * 0.5 + 1 approaches 2.
+constexpr float kFactor = 0.5F;
+constexpr float kTerm = 1.0F;
+
+using Kernel = float (*)(std::int64_t);
+
+// GCC 12 keeps an array of sums in memory, so they have names. The empty assembly hides the
+// recurrence from the compiler.
+#define LENET_TWELVE(DO) DO(a) DO(b) DO(c) DO(d) DO(e) DO(f) DO(g) DO(h) DO(i) DO(j) DO(k) DO(l)
+
+__attribute__((target("avx512f"))) float loop_avx512(std::int64_t steps) {
+  const __m512 factor = _mm512_set1_ps(kFactor);
+  const __m512 term = _mm512_set1_ps(kTerm);
+#define LENET_BEGIN(x) __m512 x = _mm512_setzero_ps();
+#define LENET_STEP(x)                   \
+  x = _mm512_fmadd_ps(x, factor, term); \
+  asm volatile("" : "+v"(x));
+#define LENET_ADD(x) total += _mm512_cvtss_f32(x);
+  LENET_TWELVE(LENET_BEGIN)
+  for (std::int64_t step = 0; step < steps; ++step) {
+    LENET_TWELVE(LENET_STEP)
+  }
+  float total = 0;
+  LENET_TWELVE(LENET_ADD)
+#undef LENET_BEGIN
+#undef LENET_STEP
+#undef LENET_ADD
+  return total;
+}
+
+__attribute__((target("avx2,fma"))) float loop_avx2(std::int64_t steps) {
+  const __m256 factor = _mm256_set1_ps(kFactor);
+  const __m256 term = _mm256_set1_ps(kTerm);
+#define LENET_BEGIN(x) __m256 x = _mm256_setzero_ps();
+#define LENET_STEP(x)                   \
+  x = _mm256_fmadd_ps(x, factor, term); \
+  asm volatile("" : "+x"(x));
+#define LENET_ADD(x) total += _mm256_cvtss_f32(x);
+  LENET_TWELVE(LENET_BEGIN)
+  for (std::int64_t step = 0; step < steps; ++step) {
+    LENET_TWELVE(LENET_STEP)
+  }
+  float total = 0;
+  LENET_TWELVE(LENET_ADD)
+#undef LENET_BEGIN
+#undef LENET_STEP
+#undef LENET_ADD
+  return total;
+}
+
+/// Every x86-64 has this one; a multiplication and an addition apart.
+float loop_sse2(std::int64_t steps) {
+  const __m128 factor = _mm_set1_ps(kFactor);
+  const __m128 term = _mm_set1_ps(kTerm);
+#define LENET_BEGIN(x) __m128 x = _mm_setzero_ps();
+#define LENET_STEP(x)                          \
+  x = _mm_add_ps(_mm_mul_ps(x, factor), term); \
+  asm volatile("" : "+x"(x));
+#define LENET_ADD(x) total += _mm_cvtss_f32(x);
+  LENET_TWELVE(LENET_BEGIN)
+  for (std::int64_t step = 0; step < steps; ++step) {
+    LENET_TWELVE(LENET_STEP)
+  }
+  float total = 0;
+  LENET_TWELVE(LENET_ADD)
+#undef LENET_BEGIN
+#undef LENET_STEP
+#undef LENET_ADD
+  return total;
+}
+
+struct Instructions {
+  const char* name;
+  int lanes;
+  Kernel loop;
+};
+
+Instructions widest() {
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f")) return {"avx512f", 16, loop_avx512};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    return {"avx2+fma", 8, loop_avx2};
+  }
+  return {"sse2", 4, loop_sse2};
+}
+
+}  // namespace
+
+MultiplyAddLimit measure_multiply_add_limit(double seconds) {
+  const Instructions instructions = widest();
+  using Clock = std::chrono::steady_clock;
+  const auto seconds_since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  volatile float keep = instructions.loop(kStep);
+  double best = 0;
+  const auto start = Clock::now();
+  do {
+    const auto begin = Clock::now();
+    keep = instructions.loop(kStep);
+    const double elapsed = seconds_since(begin);
+    best = std::max(best, static_cast<double>(kStep) * kSums * instructions.lanes / elapsed);
+  } while (seconds_since(start) < seconds);
+  static_cast<void>(keep);
+  return {instructions.name, best};
+}
+
+}  // namespace lenet::native

@@ -1,0 +1,159 @@
+"""How the native engine says it computes a model: --explain and Predictor.explain."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from subprocess import CompletedProcess
+
+    Run = Callable[..., CompletedProcess[str]]
+
+USAGE, BAD_INPUT, UNSUPPORTED = 2, 5, 6
+
+# Taps of a filter, times filters, times places; inputs times outputs.
+LENET = {
+    "conv2d_0": 1 * 5 * 5 * 6 * 28 * 28,
+    "conv2d_1": 6 * 5 * 5 * 16 * 10 * 10,
+    "linear_0": 16 * 5 * 5 * 120,
+    "linear_1": 120 * 84,
+    "linear_2": 84 * 10,
+}
+SHAPES = {
+    "conv2d_0": (6, 14, 14),
+    "pool2d_1": (16, 5, 5),
+    "linear_0": (120, 1, 1),
+    "linear_1": (84, 1, 1),
+    "linear_2": (10, 1, 1),
+}
+
+
+def test_the_definition_of_lenet() -> None:
+    """The sum that the design and the issue name."""
+    assert list(LENET.values()) == [117_600, 240_000, 48_000, 10_080, 840]
+    assert sum(LENET.values()) == 416_520
+
+
+@pytest.mark.parametrize("instruction_set", ["scalar", "sse42", None])
+@pytest.mark.parametrize("images", [1, 3, 21, 130])
+def test_every_layer_of_lenet(
+    model_dir: Path, images: int, instruction_set: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if instruction_set is not None:
+        monkeypatch.setenv("LENET_NATIVE_ISA", instruction_set)
+    with lenet_cpp.Predictor(model_dir=model_dir, engine="native") as predictor:
+        plan = predictor.explain(images, runs=2)
+    assert (plan.engine, plan.images, plan.runs) == ("native", images, 2)
+    assert plan.reason == "the one that was named"
+    assert instruction_set in (None, plan.instructions)
+    assert plan.multiply_adds == sum(LENET.values())
+    assert plan.microseconds > 0
+    assert plan.limit > 1e8
+    assert sum(part.images for part in plan.parts) == min(images, 64)
+    for part in plan.parts:
+        assert 1 <= part.at_once <= part.images
+        assert sum(step.multiply_adds for step in part.steps) == plan.multiply_adds
+        assert all(step.microseconds >= 0 for step in part.steps)
+        assert part.steps[0].name == "reading the images"
+        assert part.steps[-1].name == "writing the output"
+        layers = part.steps[1:-1]
+        assert all(step.kernel and step.microseconds > 0 for step in layers)
+        # What is computed together is on one line; every layer is there once, in its order.
+        found = re.findall(r"'(\w+)\.tmp_\d'", ", ".join(step.name for step in layers))
+        assert [name for name in found if name in LENET] == list(LENET)
+        for step in layers:
+            names = [name for name in LENET if f"'{name}." in step.name]
+            assert step.multiply_adds == sum(LENET[name] for name in names)
+            last = re.findall(r"'(\w+)\.tmp_\d'", step.name)[-1]
+            if last in SHAPES and last != "conv2d_0":
+                assert step.output == SHAPES[last]
+
+
+def test_layouts(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LENET_NATIVE_ISA", "sse42")  # four images side by side
+    with lenet_cpp.Predictor(model_dir=model_dir, engine="native") as predictor:
+        parts = {
+            images: [(part.layout, part.images) for part in predictor.explain(images, runs=1).parts]
+            for images in (1, 4, 6)
+        }
+    assert parts == {
+        1: [("one by one", 1)],
+        4: [("4 side by side", 4)],
+        6: [("4 side by side", 4), ("one by one", 2)],
+    }
+
+
+def test_the_program(model_dir: Path, run_program: Run) -> None:
+    done = run_program(f"--model_dir={model_dir}", "--explain", "--repeats=3", "--batch_size=2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "engine native (auto: the fastest that runs this model)" in done.stdout
+    for layer in ("conv2d_0", "conv2d_1", "linear_0", "linear_1", "linear_2"):
+        assert f"'{layer}." in done.stdout
+    for number in ("117,600", "10,080", "840"):
+        assert f" {number} " in done.stdout
+    assert re.search(r"^  sum +416,520 +[\d.]+ +100\.0 % +[\d.]+ %$", done.stdout, re.MULTILINE)
+    assert re.search(r"limit   [\d.]+ billion multiply-adds a second", done.stdout)
+    assert "2 images, one by one" in done.stdout
+    assert "class" not in done.stdout  # nothing else is run
+    help_text = run_program("--help").stdout
+    assert re.search(r"--explain\s", help_text)
+
+
+def test_the_program_in_json(model_dir: Path, run_program: Run) -> None:
+    done = run_program(
+        f"--model_dir={model_dir}", "--engine=native", "--explain", "--repeats=3", "--format=json"
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["multiply_adds"] == sum(LENET.values())
+    assert (found["engine"], found["images"], found["runs"]) == ("native", 1, 3)
+    assert found["reason"] == "the one that was named"
+    (part,) = found["parts"]
+    assert sum(step["multiply_adds"] for step in part["steps"]) == sum(LENET.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--engine=paddle"], UNSUPPORTED, "only the engine native shows how it computes"),
+        (["--accelerator=plain"], UNSUPPORTED, "only the engine native"),
+        (["--input=digits.npy"], USAGE, "leave --input and --output out"),
+        (["--output=logits.npy"], USAGE, "leave --input and --output out"),
+        (["--explain=1"], USAGE, "--explain"),
+        (["--batch_size=0"], USAGE, "--batch_size"),
+        (["--batch_size=9999999"], BAD_INPUT, "expected 0 or more runs, of 1 to 1048576 images"),
+    ],
+)
+def test_what_cannot_be_explained(
+    model_dir: Path, run_program: Run, arguments: list[str], code: int, words: str
+) -> None:
+    done = run_program(f"--model_dir={model_dir}", "--explain", *arguments)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+
+
+def test_errors_in_python(model_dir: Path) -> None:
+    with lenet_cpp.Predictor(model_dir=model_dir, engine="native") as predictor:
+        before = predictor.run(np.ones((1, 28, 28), np.float32))
+        for images, runs in ((0, 1), (-1, 1), (1, -1), ("a", 1), (1.5, 1), (2**40, 1)):
+            with pytest.raises(lenet_cpp.BadInput, match="cannot explain"):
+                predictor.explain(images, runs=runs)  # type: ignore[arg-type]
+        predictor.explain(3, runs=1)
+        assert (predictor.run(np.ones((1, 28, 28), np.float32)) == before).all()
+    with pytest.raises(lenet_cpp.BadInput, match="closed"):
+        predictor.explain()
+    with (
+        lenet_cpp.Predictor(model_dir=model_dir, engine="paddle") as predictor,
+        pytest.raises(lenet_cpp.Unsupported, match="only the engine native"),
+    ):
+        predictor.explain()
