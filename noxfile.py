@@ -34,7 +34,7 @@ def parity(session: nox.Session, paddle: str) -> None:
     if not list(wheels.glob("*.whl")):
         session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), ".")
     (wheel,) = wheels.glob("*.whl")
-    session.install(f"paddlepaddle=={paddle}", "pytest", "pytest-timeout", str(wheel))
+    session.install(f"paddlepaddle=={paddle}", "pytest", "pytest-timeout", f"{wheel}[paddle]")
     code = "import paddle; print(paddle.__path__[0])"
     package = session.run("python", "-W", "ignore", "-c", code, silent=True)
     library = Path(str(package).splitlines()[-1]) / "base" / "libpaddle.so"

@@ -121,6 +121,4 @@ const char* paddle_library_name() noexcept { return LENET_PADDLE_SONAME; }
 
 std::string paddle_version() { return load_paddle_plugin().version; }
 
-const char* version() noexcept { return LENET_VERSION; }
-
 }  // namespace lenet
