@@ -15,6 +15,7 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp.data import sample_dir
+from snippets import run_page
 
 UNSUPPORTED, FILE_NOT_FOUND = 6, 3
 REMEDY = "pip install 'lenet-cpp[paddle]'"
@@ -82,6 +83,7 @@ import sys, numpy
 digits = numpy.load("digits.npy")
 import lenet_cpp
 folder = lenet_cpp.bundled_model_dir()
+numpy.save("logits.npy", lenet_cpp.predict(digits))
 for name in ("lenet.pdmodel", "lenet.json"):
     with lenet_cpp.Predictor(folder / name, engine="native") as predictor:
         numpy.save(name + ".npy", predictor.run(digits))
@@ -97,6 +99,7 @@ print(*sorted(foreign - {"__main__", "sitecustomize", "usercustomize"}))
         with lenet_cpp.Predictor(path, engine="native") as predictor:
             expected = predictor.run(digits)
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), expected)
+    np.testing.assert_array_equal(np.load(tmp_path / "logits.npy"), lenet_cpp.predict(digits))
 
 
 def test_what_is_imported_later_is_there(bare_run) -> None:
@@ -229,6 +232,27 @@ except lenet_cpp.FileNotFound as error:
     assert "the engine native needs none" in done.stdout
 
 
+def test_a_predictor_survives_asking_for_what_only_paddle_has(bare: Path, tmp_path: Path) -> None:
+    code = """
+import lenet_cpp, numpy
+digits = numpy.ones((3, 28, 28), "float32")
+with lenet_cpp.Predictor(model_dir=lenet_cpp.bundled_model_dir()) as predictor:
+    before = predictor.run(digits)
+    for _ in range(2):
+        try:
+            predictor.run_layers(digits)
+        except lenet_cpp.FileNotFound as error:
+            print(error)
+        assert predictor.options["engine"] == "native"
+        assert (predictor.run(digits) == before).all()
+        assert (predictor.clone().run(digits) == before).all()
+"""
+    nowhere = {"LENET_PADDLE_LIBRARY": "/nonexistent/libpaddle.so"}
+    done = run(bare, "-B", "-c", code, cwd=tmp_path, env=nowhere)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("/nonexistent/libpaddle.so") == 2
+
+
 # The program
 
 
@@ -257,7 +281,7 @@ def test_the_program_gives_the_same_bits(
     np.save(tmp_path / "digits.npy", digits)
     model = f"--model_file={model_dir / name}"
     output = tmp_path / "logits.npy"
-    command = (stand_alone, model, "--engine=native", f"--input={tmp_path / 'digits.npy'}")
+    command = (stand_alone, model, f"--input={tmp_path / 'digits.npy'}")
     done = run(*command, f"--output={output}", "--format=json", cwd="/", env={})
     assert (done.returncode, done.stderr) == (0, "")
     with lenet_cpp.Predictor(model_dir / name, engine="native") as predictor:
@@ -297,3 +321,12 @@ def test_a_build_without_paddle_looks_for_none(root: Path, tmp_path: Path) -> No
     assert {"lenet_infer_test.cc", "native_engine.cc", "without.cc"} <= compiled
     assert not {"plugin_loader.cc", "paddle_engine.cc", "python_stubs.c"} & compiled
     assert "compat" not in commands
+
+
+def test_page(root: Path, model_dir: Path, tmp_path: Path) -> None:
+    """Each command of docs/without-paddle.md that is for a shell or for Python."""
+    python, program = run_page(root / "docs" / "without-paddle.md", tmp_path, model_dir)
+    assert python == "(2, 10)\n"
+    assert "engine native" in program
+    assert "libstdc++.so.6" in program
+    assert "paddle" not in program
