@@ -24,6 +24,7 @@ SYSTEM_LIBRARIES = {
     "ld-linux-x86-64.so.2",
 }
 MEBIBYTE = 1 << 20
+NOWHERE = "/nonexistent/libpaddle.so"
 
 
 def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -61,10 +62,14 @@ def bare(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bare_run(bare: Path, tmp_path: Path):
-    """Run Python there, in an empty folder, with nothing of this process's environment."""
+    """Run Python there, in an empty folder, with nothing of this process's environment.
+
+    The plug-in of a source tree would find the Paddle that it was built against.
+    """
+    environment = {"PATH": "/usr/bin:/bin", "LENET_PADDLE_LIBRARY": NOWHERE}
 
     def run_bare(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return run(bare, "-B", *arguments, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"})
+        return run(bare, "-B", *arguments, cwd=tmp_path, env=environment)
 
     return run_bare
 
@@ -203,6 +208,16 @@ print(json.dumps(found))
 """
 
 
+def test_a_command_that_reaches_paddle_unasked_says_what_to_install(bare_run) -> None:
+    code = "import sys; from lenet_cpp.cli import run_cli; {}; sys.exit(run_cli(reach))"
+    done = bare_run("-c", code.format("reach = lambda: __import__('paddle.nn')"))
+    assert (done.returncode, len(done.stderr.splitlines())) == (UNSUPPORTED, 1)
+    assert done.stderr.rstrip().endswith(REMEDY)
+    done = bare_run("-c", code.format("reach = lambda: __import__('nothing_of_ours')"))
+    assert done.returncode == 1
+    assert "ModuleNotFoundError" in done.stderr
+
+
 def test_functions_say_what_to_install(bare_run) -> None:
     done = bare_run("-c", FUNCTIONS)
     assert done.returncode == 0, done.stderr
@@ -213,7 +228,7 @@ def test_functions_say_what_to_install(bare_run) -> None:
         assert message.endswith(REMEDY), (name, message)
 
 
-def test_the_engine_paddle_says_what_to_install(bare_run, bare: Path) -> None:
+def test_the_engine_paddle_says_what_to_install(bare: Path, tmp_path: Path) -> None:
     plugin = bare.parents[1].glob("lib/*/site-packages/lenet_cpp/liblenet_paddle.so")
     text = run("readelf", "-d", *plugin).stdout
     if "paddle_inference" in text:
@@ -225,14 +240,14 @@ try:
 except lenet_cpp.FileNotFound as error:
     print(error)
 """
-    done = bare_run("-c", code)
+    done = run(bare, "-B", "-c", code, cwd=tmp_path, env={})
     assert len(done.stdout.splitlines()) == 1, done.stderr
     assert "libpaddle.so" in done.stdout
     assert "install paddlepaddle>=" in done.stdout
     assert "the engine native needs none" in done.stdout
 
 
-def test_a_predictor_survives_asking_for_what_only_paddle_has(bare: Path, tmp_path: Path) -> None:
+def test_a_predictor_survives_asking_for_what_only_paddle_has(bare_run) -> None:
     code = """
 import lenet_cpp, numpy
 digits = numpy.ones((3, 28, 28), "float32")
@@ -247,10 +262,9 @@ with lenet_cpp.Predictor(model_dir=lenet_cpp.bundled_model_dir()) as predictor:
         assert (predictor.run(digits) == before).all()
         assert (predictor.clone().run(digits) == before).all()
 """
-    nowhere = {"LENET_PADDLE_LIBRARY": "/nonexistent/libpaddle.so"}
-    done = run(bare, "-B", "-c", code, cwd=tmp_path, env=nowhere)
+    done = bare_run("-c", code)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("/nonexistent/libpaddle.so") == 2
+    assert done.stdout.count(NOWHERE) == 2
 
 
 # The program
@@ -295,6 +309,10 @@ def test_the_program_says_what_it_lacks(stand_alone: Path, model_dir: Path) -> N
     assert version.stdout == (
         f"lenet_infer_native {lenet_cpp.__version__}\nwithout Paddle Inference\n"
     )
+    usage = run(stand_alone, "--help", env={}).stdout
+    assert usage.endswith("\nThis program has the engine native and no other.\n")
+    assert "  lenet_infer_native --model_dir=" in usage
+    assert "lenet_infer_test" not in usage
     for engine, remedy in (
         ("paddle", "-DLENET_PADDLE=ON"),
         ("onnxruntime", "-DLENET_WITH_ONNXRUNTIME=ON"),

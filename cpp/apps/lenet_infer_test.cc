@@ -18,6 +18,7 @@
 // lenet_infer_native is the same program, linked with no engine but native.
 #ifndef LENET_PROGRAM
 #define LENET_PROGRAM "lenet_infer_test"
+#define LENET_HELP ""
 #endif
 
 namespace lenet::apps {
@@ -123,7 +124,7 @@ Report run(const Options& options) {
 std::string work(int argc, char** argv) {
   const Options options = parse_options(argc, argv);
   catch_interrupts();
-  if (options.help) return help_text();
+  if (options.help) return help_text(LENET_PROGRAM) + LENET_HELP;
   if (options.version) return version_text(LENET_PROGRAM);
   return format_report(run(options), options.format);
 }
