@@ -80,6 +80,20 @@ def test_paddle_is_not_required(root: Path) -> None:
     assert not {"paddlepaddle", "setuptools", "httpx", "reprod-log"} & set(names)
 
 
+@pytest.mark.parametrize("value", [None, "ON", "OFF", "0"])
+def test_a_wheel_without_paddle(root: Path, monkeypatch: pytest.MonkeyPatch, value) -> None:
+    """LENET_PADDLE=OFF pip install . brings no Paddle for the build, and builds all the rest."""
+    reader = pytest.importorskip("scikit_build_core.settings.skbuild_read_settings")
+    monkeypatch.delenv("LENET_PADDLE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("LENET_PADDLE", value)
+    settings = reader.SettingsReader.from_file(root / "pyproject.toml", {}).settings
+    off = value in {"OFF", "0"}
+    assert any("paddlepaddle" in name for name in settings.build.requires) == (not off)
+    assert settings.cmake.define["LENET_BUILD_PYTHON"]
+    assert settings.cmake.define.get("LENET_PADDLE", "ON") == ("OFF" if off else "ON")
+
+
 def test_the_same_bits_as_beside_paddle(bare_run, tmp_path: Path) -> None:
     digits = np.random.default_rng(0).random((70, 1, 28, 28), dtype=np.float32)
     np.save(tmp_path / "digits.npy", digits)
