@@ -104,7 +104,7 @@ import re
 from pathlib import Path
 
 text = Path("pyproject.toml").read_text(encoding="utf-8")
-tables = re.findall(r"^(?:build\.)?requires = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+tables = re.findall(r"^(?:build\.)?requires = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
 print("\n".join(re.findall(r'"([^"]+)"', "".join(tables))))
 END
 )

@@ -80,6 +80,16 @@ def test_paddle_is_not_required(root: Path) -> None:
     assert not {"paddlepaddle", "setuptools", "httpx", "reprod-log"} & set(names)
 
 
+def test_what_run_sh_installs_for_the_build(root: Path) -> None:
+    code = re.search(r"<<'END'\n(import re\n.*?)\nEND", (root / "run.sh").read_text(), re.DOTALL)
+    assert code is not None
+    lines = run(sys.executable, "-c", code[1], cwd=root).stdout.split()
+    names = {re.split("[<>=]", line)[0] for line in lines}
+    assert names == {
+        *("nlohmann-json", "paddlepaddle", "pybind11", "scikit-build-core", "setuptools")
+    }
+
+
 @pytest.mark.parametrize("value", [None, "ON", "OFF", "0"])
 def test_a_wheel_without_paddle(root: Path, monkeypatch: pytest.MonkeyPatch, value) -> None:
     """LENET_PADDLE=OFF pip install . brings no Paddle for the build, and builds all the rest."""
