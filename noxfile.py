@@ -2,6 +2,7 @@
 
     pip install nox && nox            all that can be run here; docs/compatibility.md has a table
     nox -s "parity(paddle='3.1.1')"   one version of PaddlePaddle
+    nox -s without_paddle             all of it built and tested where there is no Paddle
     nox -s paddleclas                 the same networks as PaddleClas's?
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
     nox -s paddleslim                 does quantization by PaddleSlim itself work?
@@ -34,7 +35,7 @@ def parity(session: nox.Session, paddle: str) -> None:
     if not list(wheels.glob("*.whl")):
         session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), ".")
     (wheel,) = wheels.glob("*.whl")
-    session.install(f"paddlepaddle=={paddle}", "pytest", "pytest-timeout", str(wheel))
+    session.install(f"paddlepaddle=={paddle}", "pytest", "pytest-timeout", f"{wheel}[paddle]")
     code = "import paddle; print(paddle.__path__[0])"
     package = session.run("python", "-W", "ignore", "-c", code, silent=True)
     library = Path(str(package).splitlines()[-1]) / "base" / "libpaddle.so"
@@ -50,6 +51,27 @@ def parity(session: nox.Session, paddle: str) -> None:
     )
     environment = {"GLOG_minloglevel": "2", "LENET_PADDLE_LIBRARY": str(library)}
     session.run("pytest", "-q", *TESTS, *session.posargs, env=environment)
+
+
+@nox.session
+def without_paddle(session: nox.Session) -> None:
+    """Build with LENET_PADDLE=OFF, run the C++ tests, link statically, and predict from Python."""
+    environment = {"LENET_PADDLE": "OFF"}
+    folder = Path(session.create_tmp()).resolve()
+    session.install("-v", ".", "cmake>=3.22,<5", "nlohmann-json>=3.11,<4", "ninja", env=environment)
+    listed = str(session.run("python", "-m", "pip", "list", silent=True))
+    if "paddle" in listed.lower():
+        session.error("Paddle was installed")
+    code = "import lenet_cpp, numpy; print(lenet_cpp.predict(numpy.zeros((2, 28, 28))).shape)"
+    session.run("python", "-c", code)
+    build = folder / "build"
+    options = ("-DLENET_PADDLE=OFF", "-DLENET_STATIC=ON", "-DLENET_BUILD_TESTS=ON", "-GNinja")
+    session.run("cmake", "-S", ".", "-B", str(build), *options)
+    session.run("cmake", "--build", str(build))
+    session.run("ctest", "--test-dir", str(build), "--output-on-failure")
+    model = "--model_dir=python/lenet_cpp/bundled/lenet"
+    session.run(str(build / "lenet_infer_native"), model, external=True)
+    session.run("cmake", "--install", str(build), "--prefix", str(folder / "prefix"))
 
 
 @nox.session(python="3.10")

@@ -104,8 +104,8 @@ import re
 from pathlib import Path
 
 text = Path("pyproject.toml").read_text(encoding="utf-8")
-table = re.search(r"^requires = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE).group(1)
-print("\n".join(re.findall(r'"([^"]+)"', table)))
+tables = re.findall(r"^(?:build\.)?requires = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+print("\n".join(re.findall(r'"([^"]+)"', "".join(tables))))
 END
 )
 wanted=$(printf '%s\n' "$requirements" | sha256sum)
@@ -139,7 +139,7 @@ if [ "$(cat "$venv/lenet-package" 2>/dev/null)" = "$sources" ]; then
     skip 3 package
 else
     step 3 "package: building lenet_cpp and installing it into $venv"
-    quietly package "see the log" "$python" -m pip install --no-build-isolation .
+    quietly package "see the log" "$python" -m pip install --no-build-isolation '.[paddle]'
     echo "$sources" >"$venv/lenet-package"
 fi
 

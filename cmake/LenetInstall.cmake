@@ -1,27 +1,32 @@
 # Where the pieces go: a CMake package (find_package(lenet)), and the files of the Python package.
 include(CMakePackageConfigHelpers)
 
-set(_plugins lenet_paddle)
-if(TARGET lenet_python_stubs)
-  list(APPEND _plugins lenet_python_stubs)
-endif()
+set(_plugins)
+foreach(_plugin lenet_paddle lenet_python_stubs)
+  if(TARGET ${_plugin})
+    list(APPEND _plugins ${_plugin})
+  endif()
+endforeach()
 
 if(LENET_BUILD_PYTHON)
   set_target_properties(lenet PROPERTIES INSTALL_RPATH "$ORIGIN")
-  install(TARGETS lenet lenet_paddle _core DESTINATION . COMPONENT python)
+  list(REMOVE_ITEM _plugins lenet_python_stubs)  # there is an interpreter
+  install(TARGETS lenet ${_plugins} _core DESTINATION . COMPONENT python)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/mnist_sample DESTINATION . COMPONENT python)
   return()
 endif()
 
 install(TARGETS lenet EXPORT lenet LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 # Beside liblenet.so, where it looks for them.
-install(TARGETS ${_plugins} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(_plugins)
+  install(TARGETS ${_plugins} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/include/lenet DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(LENET_BUILD_APPS)
   file(RELATIVE_PATH _from_bin /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})
   set_target_properties(lenet_infer_test lenet_classify
                         PROPERTIES INSTALL_RPATH "$ORIGIN/${_from_bin}")
-  install(TARGETS lenet_infer_test lenet_classify RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS lenet_infer_test lenet_infer_native lenet_classify RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 
 set(_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/lenet)

@@ -65,17 +65,20 @@ def run_snippet(
 
 
 def run_page(page: Path, folder: Path, model_dir: Path) -> list[str]:
-    """Run all blocks in a folder like a clone after ./run.sh; return what each printed."""
+    """Run its commands in a folder like a clone after ./run.sh; return what each block printed."""
     root = page.parents[1]
     for name in ("scripts", "data"):
         (folder / name).symlink_to(root / name)
     (folder / "build").mkdir()
-    (folder / "build" / "lenet_infer_test").symlink_to(root / "build" / "lenet_infer_test")
+    for name in ("lenet_infer_test", "lenet_infer_native"):
+        (folder / "build" / name).symlink_to(root / "build" / name)
     shutil.copytree(model_dir, folder / "inference_model" / "lenet")
     environment = Path(sys.executable).parents[1]
     path = os.pathsep.join(entry for entry in sys.path if entry)
     outputs = []
     for snippet in read_snippets(page):
+        if snippet.language not in RUN:
+            continue
         done = run_snippet(snippet, folder, environment, PYTHONPATH=path, PYTHONWARNINGS="ignore")
         assert done.returncode == 0, f"{snippet.place}: {done.stderr}"
         outputs.append(done.stdout)

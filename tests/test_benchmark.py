@@ -27,6 +27,7 @@ from lenet_cpp.benchmark import (
     MemorySettings,
     Series,
     Settings,
+    StartupSettings,
     choose,
     contenders,
     engines,
@@ -35,6 +36,7 @@ from lenet_cpp.benchmark import (
     prepare,
     run_benchmark,
     run_memory,
+    run_startup,
     worker,
 )
 from lenet_cpp.benchmark.correctness import assess, read_digits
@@ -974,6 +976,9 @@ def test_settings_that_make_no_sense(model_dir, program):
         ["--threads", "-1"],
         ["--memory-runs", "5"],
         ["--memory", "--seconds", "1"],
+        ["--memory", "--startup"],
+        ["--startup", "--threads", "1"],
+        ["--starts", "5"],
     ],
 )
 def test_wrong_usage(arguments, capsys):
@@ -1092,3 +1097,61 @@ def test_memory_of_a_child_that_fails(model_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "CONTENDERS", [Contender("dies", f"{path}:dies")])
     with pytest.raises(BackendFailure, match="signal 6"):
         run_memory(MemorySettings(model_dir, 5, 5), [Series("dies", "runs")])
+
+
+# Starting
+
+
+def test_startup_command(capsys, model_dir, program, tmp_path):
+    file = tmp_path / "startup.json"
+    arguments = ["--startup", "--starts", "1", "--model-dir", str(model_dir)]
+    assert cli.main([*arguments, "--program", str(program), "--json", str(file)]) == 0
+    said = capsys.readouterr().out
+    result = json.loads(file.read_text())
+    rows = {row["name"]: row for row in result["startup"]}
+    assert [*rows] == [
+        "a program that does nothing",
+        *("lenet_infer_native, native", "lenet_infer_test, native", "lenet_infer_test, paddle"),
+        *("Python, native", "Python, paddle"),
+    ]
+    for name, row in rows.items():
+        assert row["absent"] is None
+        assert name in said
+        times = row["first_result_ms"]
+        assert 0 < times["least"] <= times["median"] <= times["p99"]
+        assert sum(row["parts"].values()) < times["least"]
+        if name.startswith("Python"):
+            assert [*row["parts"]] == ["numpy_ms", "import_ms", "load_and_run_ms"]
+        assert row["peak_bytes"] is None or row["peak_bytes"] > 1e6
+    # Paddle's library alone is larger.
+    assert rows["lenet_infer_test, paddle"]["peak_bytes"] > 100e6
+    assert rows["lenet_infer_native, native"]["peak_bytes"] < 30e6
+    assert cli.main(["--show", str(file)]) == 0
+    assert capsys.readouterr().out.strip() == said.partition("\n\nwritten:")[0].strip()
+
+
+@pytest.mark.parametrize(
+    ("script", "absent"),
+    [
+        ("echo it has no engine >&2; exit 6", "it has no engine"),
+        ("echo broken >&2; exit 8", None),
+        ("kill -9 $$", None),
+    ],
+)
+def test_startup_of_a_program_that_fails(model_dir, tmp_path, script, absent):
+    program = tmp_path / "lenet_infer_test"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    settings = StartupSettings(model_dir, program, starts=1)
+    if absent is None:
+        with pytest.raises(BackendFailure, match="lenet_infer_test, "):
+            run_startup(settings)
+        return
+    rows = {row["name"]: row for row in run_startup(settings)["startup"]}
+    assert absent in rows["lenet_infer_test, native"]["absent"]
+    assert rows["Python, native"]["absent"] is None
+
+
+def test_startup_without_the_program(model_dir, tmp_path):
+    with pytest.raises(FileNotFound, match="is missing: build it"):
+        run_startup(StartupSettings(model_dir, tmp_path / "nothing"))

@@ -144,7 +144,7 @@ def test_memory_is_limited(model_dir):
 
 def test_too_little_memory_to_load(model_dir):
     with pytest.raises(lenet_cpp.BackendFailure):
-        lenet_cpp.IsolatedPredictor(model_dir=model_dir, memory_limit=200 << 20)
+        lenet_cpp.IsolatedPredictor(model_dir=model_dir, engine="paddle", memory_limit=200 << 20)
 
 
 def test_the_child_has_few_rights_and_no_environment(predictor, monkeypatch):

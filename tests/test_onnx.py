@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp import torch_models
+from lenet_cpp import _extras, torch_models
 from lenet_cpp.cli import export_onnx, import_model, verify
 from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
@@ -545,10 +545,8 @@ def test_what_is_missing_is_named(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    find = onnx_files.importlib.util.find_spec
-    monkeypatch.setattr(
-        onnx_files.importlib.util, "find_spec", lambda name: None if name == module else find(name)
-    )
+    find = _extras.find_spec
+    monkeypatch.setattr(_extras, "find_spec", lambda name: None if name == module else find(name))
     path = save(made.CASES["Relu"], tmp_path / "a.onnx")
     command = (
         export_onnx.main([str(model_dir), f"--output={tmp_path / 'b.onnx'}"])

@@ -1,4 +1,4 @@
-"""The package as a user installs it: ``pip install .`` and the built wheel, in a fresh environment.
+"""The package as a user installs it, in a fresh environment: the wheel alone, then with Paddle.
 
 Slow (about two minutes): a new virtual environment gets PaddlePaddle, and so does pip's isolated
 build environment.
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -40,13 +41,47 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fresh_python(tmp_path_factory: pytest.TempPathFactory, root: Path, elsewhere: Path) -> Path:
-    """The interpreter of a new environment with the package installed by ``pip install .``."""
+def wheel(tmp_path_factory: pytest.TempPathFactory, root: Path, elsewhere: Path) -> Path:
+    """The wheel, as pip builds it in an environment of its own."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(
+        *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder),
+        root,
+        cwd=elsewhere,
+    )
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+class Fresh(NamedTuple):
+    """A new environment with the wheel, and with Paddle."""
+
+    python: Path
+    without_paddle: np.ndarray
+    """What predict() gave before Paddle was installed."""
+    packages: str
+    """What was installed then."""
+
+
+@pytest.fixture(scope="module")
+def fresh(
+    tmp_path_factory: pytest.TempPathFactory, wheel: Path, elsewhere: Path, digits: Path
+) -> Fresh:
     environment = tmp_path_factory.mktemp("environment") / "venv"
     run(sys.executable, "-m", "venv", environment, cwd=elsewhere)
     python = environment / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", root, cwd=elsewhere)
-    return python
+    install = (python, "-m", "pip", "install", "--quiet")
+    run(*install, wheel, cwd=elsewhere)
+    packages = run(python, "-m", "pip", "list", "--format=freeze", cwd=elsewhere)
+    logits = predict_with(python, IMPORT_ORDERS["never"], digits)
+    run(*install, f"{wheel}[paddle]", cwd=elsewhere)
+    return Fresh(python, logits, packages)
+
+
+@pytest.fixture(scope="module")
+def fresh_python(fresh: Fresh) -> Path:
+    """The interpreter of that environment."""
+    return fresh.python
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +101,28 @@ def predict_with(python: Path, imports: str, digits: Path) -> np.ndarray:
     return np.load(output)
 
 
+def test_without_paddle(fresh: Fresh, digits: Path) -> None:
+    assert "numpy==" in fresh.packages
+    assert "paddle" not in fresh.packages
+    np.testing.assert_array_equal(fresh.without_paddle, lenet_cpp.predict(np.load(digits)))
+
+
+def test_paddle_may_come_later(fresh_python: Path, digits: Path) -> None:
+    """The engine paddle of the same installation runs once there is a Paddle."""
+    code = (
+        f"import lenet_cpp, numpy as np; images = np.load({str(digits)!r});"
+        "folder = lenet_cpp.bundled_model_dir();"
+        "p = lenet_cpp.Predictor(model_dir=folder, engine='paddle', accelerator='plain');"
+        f"np.save({str(digits.with_name('paddle.npy'))!r}, p.run(images))"
+    )
+    run(fresh_python, "-W", "ignore", "-c", code, cwd=digits.parent)
+    with lenet_cpp.Predictor(
+        model_dir=lenet_cpp.bundled_model_dir(), engine="paddle", accelerator="plain"
+    ) as predictor:
+        expected = predictor.run(np.load(digits))
+    np.testing.assert_array_equal(np.load(digits.with_name("paddle.npy")), expected)
+
+
 @pytest.mark.parametrize("order", IMPORT_ORDERS)
 def test_pip_install(fresh_python: Path, digits: Path, order: str) -> None:
     logits = predict_with(fresh_python, IMPORT_ORDERS[order], digits)
@@ -80,16 +137,7 @@ def test_same_command_as_the_issue(fresh_python: Path, elsewhere: Path) -> None:
     assert run(fresh_python, "-c", code, cwd=elsewhere) == "(2, 10)\n"
 
 
-def test_wheel(
-    fresh_python: Path, root: Path, elsewhere: Path, digits: Path, tmp_path: Path
-) -> None:
-    run(
-        sys.executable,
-        *("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
-        *("--wheel-dir", tmp_path, root),
-        cwd=elsewhere,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
+def test_wheel(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
         "lenet_cpp/py.typed",
@@ -105,14 +153,6 @@ def test_wheel(
     # The Paddle library comes from the paddlepaddle package, never from inside ours.
     assert not [name for name in names if "libpaddle" in name or "libdnnl" in name]
     assert wheel.stat().st_size < 5_000_000
-
-    run(
-        fresh_python,
-        *("-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", wheel),
-        cwd=elsewhere,
-    )
-    logits = predict_with(fresh_python, IMPORT_ORDERS["never"], digits)
-    np.testing.assert_array_equal(logits, lenet_cpp.predict(np.load(digits)))
 
 
 def test_typed_for_users(root: Path, tmp_path: Path) -> None:

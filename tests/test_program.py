@@ -192,6 +192,7 @@ def test_every_way_agrees_with_numpy(
         f"--model_file={model_dir / program_name}",
         f"--input={images_file}",
         f"--accelerator={accelerator}",
+        "--engine=paddle",
     )
     if (accelerator, program_name) == ("openvino", "lenet.json"):
         fails(UNSUPPORTED, "OpenVINO", *arguments)
@@ -302,6 +303,7 @@ def test_json_report_says_what_the_text_says(run_ok, model_dir, digits, tmp_path
         f"--labels={tmp_path / 'labels.npy'}",
         "--repeats=3",
         "--warmup=0",
+        "--engine=paddle",
     )
     text = run_ok(*arguments)
     report = json.loads(run_ok(*arguments, "--format=json"))
@@ -414,7 +416,7 @@ def test_no_library_of_ours_needs_python(program):
 
 def test_python_is_not_loaded(program, model_dir, tmp_path):
     result = subprocess.run(
-        [program, f"--model_dir={model_dir}"],
+        [program, f"--model_dir={model_dir}", "--engine=paddle"],
         env={"LD_DEBUG": "files", "LD_DEBUG_OUTPUT": str(tmp_path / "log")},
         capture_output=True,
         text=True,
@@ -435,7 +437,7 @@ def copy_program(program: Path, folder: Path) -> Path:
 
 def run_copy(program: Path, model_dir: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [program, f"--model_dir={model_dir}"],
+        [program, f"--model_dir={model_dir}", "--engine=paddle"],
         env={}, cwd=cwd, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -471,7 +473,7 @@ def test_a_library_that_is_none_is_a_clear_error(program, model_dir, tmp_path):
     wrong.write_bytes(b"no library")
     for path in (wrong, tmp_path / "missing.so"):
         result = subprocess.run(
-            [program, f"--model_dir={model_dir}"],
+            [program, f"--model_dir={model_dir}", "--engine=paddle"],
             env={"LENET_PADDLE_LIBRARY": str(path)}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert result.returncode in {FILE_NOT_FOUND, VERSION_MISMATCH, 8}

@@ -16,6 +16,12 @@
 #include "program.h"
 #include "report.h"
 
+// lenet_infer_native is the same program, linked with no engine but native.
+#ifndef LENET_PROGRAM
+#define LENET_PROGRAM "lenet_infer_test"
+#define LENET_HELP ""
+#endif
+
 namespace lenet::apps {
 namespace {
 
@@ -66,6 +72,7 @@ Accuracy compare(const std::vector<std::int64_t>& classes, const Options& option
 
 Report run(const Options& options) {
   Report report;
+  report.program = LENET_PROGRAM;
   // First, because it is quickly said that there is something wrong with it.
   const bool from_file = !options.input.empty();
   Tensor images;
@@ -109,6 +116,7 @@ Report run(const Options& options) {
     report.latency =
         measure(run_batch, options.warmup, options.repeats, static_cast<double>(report.batch_size));
   }
+  report.peak_bytes = peak_resident_bytes();
   stop_if_interrupted();
   if (!options.output.empty()) write_npy(options.output, report.output);
   return report;
@@ -126,8 +134,8 @@ std::string explain(const Options& options) {
 std::string work(int argc, char** argv) {
   const Options options = parse_options(argc, argv);
   catch_interrupts();
-  if (options.help) return help_text();
-  if (options.version) return version_text("lenet_infer_test");
+  if (options.help) return help_text(LENET_PROGRAM) + LENET_HELP;
+  if (options.version) return version_text(LENET_PROGRAM);
   if (options.explain) return explain(options);
   return format_report(run(options), options.format);
 }
@@ -137,5 +145,5 @@ std::string work(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace lenet::apps;
-  return run_program("lenet_infer_test", [&] { return work(argc, argv); });
+  return run_program(LENET_PROGRAM, [&] { return work(argc, argv); });
 }

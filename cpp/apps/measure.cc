@@ -1,8 +1,11 @@
 #include "measure.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
+#include <memory>
 
 namespace lenet::apps {
 
@@ -10,6 +13,20 @@ double seconds_of(const std::function<void()>& action) {
   const auto start = std::chrono::steady_clock::now();
   action();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::int64_t peak_resident_bytes() {
+  // Of getrusage the maximum goes back to before exec, to what the process that started this had.
+  const auto close = [](std::FILE* file) { std::fclose(file); };
+  const std::unique_ptr<std::FILE, decltype(close)> status(std::fopen("/proc/self/status", "r"),
+                                                           close);
+  std::array<char, 256> line{};
+  long kilobytes = 0;
+  while (status &&
+         std::fgets(line.data(), static_cast<int>(line.size()), status.get()) != nullptr) {
+    if (std::sscanf(line.data(), "VmHWM: %ld kB", &kilobytes) == 1) break;
+  }
+  return std::int64_t{1024} * kilobytes;
 }
 
 double percentile(const std::vector<double>& sorted, double percent) {

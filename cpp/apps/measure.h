@@ -2,6 +2,7 @@
 /// Timing of repeated runs.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <vector>
 
@@ -17,6 +18,9 @@ struct Latency {
 
 /// Seconds that `action` takes, by the monotonic clock.
 double seconds_of(const std::function<void()>& action);
+
+/// The most memory that this process has had resident so far (VmHWM); 0 where that is not known.
+std::int64_t peak_resident_bytes();
 
 /// The value below or at which `percent` of the values lie (nearest-rank definition).
 /// \param sorted ascending, not empty

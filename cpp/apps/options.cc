@@ -63,14 +63,16 @@ Options parse_options(int argc, char** argv) {
   return options;
 }
 
-std::string help_text() {
+std::string help_text(const std::string& program) {
   Options unused;
+  const std::string call = "  " + program + " ";
+  const std::string indent(call.size(), ' ');
   return "Runs an exported image classifier through the C++ inference engine.\n"
-         "\n"
-         "  lenet_infer_test --model_file=inference_model/lenet/lenet.pdmodel \\\n"
-         "                   --params_file=inference_model/lenet/lenet.pdiparams\n"
-         "  lenet_infer_test --model_dir=inference_model/lenet --input=digits.npy \\\n"
-         "                   --labels=labels.npy --output=logits.npy --repeats=1000\n"
+         "\n" +
+         call + "--model_file=inference_model/lenet/lenet.pdmodel \\\n" + indent +
+         "--params_file=inference_model/lenet/lenet.pdiparams\n" + call +
+         "--model_dir=inference_model/lenet --input=digits.npy \\\n" + indent +
+         "--labels=labels.npy --output=logits.npy --repeats=1000\n"
          "\n"
          "Values follow '=' or a space. Without --input one image of zeros is run.\n" +
          command_line(unused).help() + exit_code_help();

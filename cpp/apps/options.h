@@ -29,6 +29,7 @@ struct Options {
 /// \throws UsageError
 Options parse_options(int argc, char** argv);
 
-std::string help_text();
+/// \param program the name of the program
+std::string help_text(const std::string& program);
 
 }  // namespace lenet::apps

@@ -67,7 +67,14 @@ int run_program(const char* name, const std::function<std::string()>& work) {
 }
 
 std::string version_text(const char* name) {
-  return std::string(name) + " " + version() + "\nPaddle Inference " + paddle_version() + "\n";
+  std::string paddle = "Paddle Inference ";
+  try {
+    paddle += paddle_version();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::FileNotFound && error.code() != ErrorCode::Unsupported) throw;
+    paddle = "without Paddle Inference";
+  }
+  return std::string(name) + " " + version() + "\n" + paddle + "\n";
 }
 
 }  // namespace lenet::apps

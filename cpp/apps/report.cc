@@ -20,8 +20,8 @@ bool is_paddle(const Report& report) { return report.config.engine == "paddle"; 
 std::string format_text(const Report& report) {
   const Config& config = report.config;
   std::string text =
-      print("lenet_infer_test %s, %s %s: engine %s, accelerator %s, precision %s, threads %d\n",
-            version(), is_paddle(report) ? "Paddle" : config.engine.c_str(),
+      print("%s %s, %s %s: engine %s, accelerator %s, precision %s, threads %d\n",
+            report.program.c_str(), version(), is_paddle(report) ? "Paddle" : config.engine.c_str(),
             report.engine_version.c_str(), config.engine.c_str(), to_string(report.accelerator),
             config.precision.c_str(), config.threads);
   text += "model   " + config.model_file + "\n";
@@ -80,6 +80,7 @@ std::string format_json(const Report& report) {
                         {"percent", percent(*report.accuracy)}};
   }
   root["batch_size"] = report.batch_size;
+  root["peak_bytes"] = report.peak_bytes;
   root["load_ms"] = report.load_ms;
   root["first_run_ms"] = report.first_run_ms;
   if (report.latency) {

@@ -20,6 +20,7 @@ struct Accuracy {
 };
 
 struct Report {
+  std::string program;  ///< its name
   Config config;
   Accelerator accelerator = Accelerator::Auto;  ///< that ran the batches
   bool quantized = false;                       ///< the model
@@ -31,6 +32,7 @@ struct Report {
   std::vector<std::int64_t> classes;  ///< the greatest output of each image
   std::optional<Accuracy> accuracy;
   std::int64_t batch_size = 0;
+  std::int64_t peak_bytes = 0;  ///< of resident memory
   double load_ms = 0;
   double first_run_ms = 0;
   std::optional<Latency> latency;

@@ -248,10 +248,26 @@ Predictor Predictor::clone() const {
 void Predictor::set_layer_callback(LayerCallback callback) {
   State& state = *state_;
   // No engine shows those of an .onnx.
-  const bool other = state.files.format != ModelFormat::Onnx;
-  while (other && state.kind != state.choice.back() && !engine_for(1).has_layers()) {
-    state.choice.erase(state.choice.begin());
-    choose_engine();
+  const auto fits = [&] {
+    return state.files.format == ModelFormat::Onnx || state.kind == state.choice.back() ||
+           engine_for(1).has_layers();
+  };
+  if (!fits()) {
+    const std::vector<const EngineKind*> choice = state.choice;
+    const EngineKind* kind = state.kind;
+    auto engines = std::exchange(state.engines, {});
+    try {
+      do {
+        state.choice.erase(state.choice.begin());
+        choose_engine();
+      } while (!fits());
+    } catch (...) {  // and goes on running as it did
+      state.choice = choice;
+      state.kind = kind;
+      state.config.engine = kind->name;
+      state.engines = std::move(engines);
+      throw;
+    }
   }
   for (const auto& [accelerator, engine] : state_->engines) {
     if (engine) engine->set_layer_callback(callback);

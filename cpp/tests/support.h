@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lenet/error.h"
+#include "lenet/paddle_library.h"
 #include "lenet/tensor.h"
 
 namespace lenet::tests {
@@ -31,6 +32,9 @@ class TemporaryFolder {
  private:
   std::string path_;
 };
+
+/// Whether this build has the engine paddle.
+inline bool has_paddle() { return *paddle_library_name() != '\0'; }
 
 /// \returns `path`
 std::string write_file(const std::string& path, std::string_view contents);

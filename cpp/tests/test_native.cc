@@ -239,7 +239,7 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
   }
 }
 
-TEST_CASE("the bundled model, by both engines") {
+TEST_CASE("the bundled model, by both engines" * doctest::skip(!has_paddle())) {
   Config config;
   config.model_dir = kModelDir;
   config.accelerator = Accelerator::Plain;

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lenet_cpp._extras import require_paddle
 from lenet_cpp.manifest import ModelSignature, TensorSpec
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def run_model(
         params_path: The parameters; None when the layout is separate.
         inputs: One batch for each run.
     """
+    require_paddle()
     from paddle.inference import Config
 
     paths = (model_path,) if params_path is None else (model_path, params_path)

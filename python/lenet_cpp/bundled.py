@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from lenet_cpp.classification import softmax
-from lenet_cpp.manifest import read_manifest
 from lenet_cpp.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -126,6 +124,8 @@ def _as_arrays(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Array
 
 
 def _probabilities(logits: NDArray[np.float32]) -> Classification:
+    from lenet_cpp.classification import softmax
+
     names = _labels()
     return Classification([names[i] for i in logits.argmax(axis=1)], softmax(logits))
 
@@ -139,4 +139,6 @@ def _preprocess() -> Pipeline:
 
 @cache
 def _labels() -> tuple[str, ...]:
+    from lenet_cpp.manifest import read_manifest
+
     return tuple(read_manifest(bundled_model_dir()).classes)

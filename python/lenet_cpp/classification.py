@@ -69,9 +69,9 @@ class InferenceEngine:
         """Choose an engine; nothing is loaded yet.
 
         Args:
-            engine: Inference engines, for an exported model: ``paddle``, in C++, or ``python``,
-                ``paddle.inference``. Training engines: ``dygraph``, for a registered model's
-                layer, or ``executor``, for an exported model.
+            engine: Inference engines, for an exported model: ``paddle``, in C++; ``native``, in C++
+                without Paddle; or ``python``, ``paddle.inference``. Training engines: ``dygraph``,
+                for a registered model's layer, or ``executor``, for an exported model.
             preprocess: How images are prepared, or a file that describes it: ``preprocess.json``,
                 or an ``inference.yml`` of PaddleClas. By default the file of one of these names
                 beside the model, else what the registry has for the model.

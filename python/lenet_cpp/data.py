@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._extras import require_paddle
 from lenet_cpp._files import atomic_path
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
 
@@ -354,6 +355,7 @@ def _download(cache: Path, *, stall_seconds: float = 10, start_seconds: float = 
     names. So it works in a scratch folder, is watched, and is stopped when nothing has arrived
     for ``stall_seconds``.
     """
+    require_paddle()
     cache.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache.parent, prefix=".mnist-") as scratch:
         folder = Path(scratch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lenet_cpp._extras import require_paddle
 from lenet_cpp.data import to_model_input
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def evaluate(layer: paddle.nn.Layer, split: Split, *, batch_size: int = 500) -> 
         split: The images and labels.
         batch_size: Images at a time.
     """
+    require_paddle()
     import paddle
 
     training = layer.training

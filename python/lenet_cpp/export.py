@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp import checkpoint, models
+from lenet_cpp._extras import require_paddle
 from lenet_cpp._installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp._paddle_run import last_line, random_batches, run_model, signature_of
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
@@ -112,6 +113,7 @@ def export_model(
         Unsupported: Paddle is in static-graph mode.
         OSError: The folder cannot be written.
     """
+    require_paddle()
     spec = models.get(model) if isinstance(model, str) else model
     stem = checked_name(name or spec.stem)
     wanted = tuple(dict.fromkeys(formats))

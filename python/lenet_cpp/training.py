@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp import models
+from lenet_cpp._extras import require_paddle
 from lenet_cpp._resume import check_resumable
 from lenet_cpp.augment import warp
 from lenet_cpp.checkpoint import array_specs, check_arrays, load_checkpoint, save_checkpoint
@@ -105,6 +106,7 @@ def train(
         BadInput: ``resume`` and the checkpoint is of another configuration or of other data; or
             the loss became infinite or not a number; or another training writes to the folder.
     """
+    require_paddle()
     from tqdm import tqdm
 
     with _exclusive(output_dir):

@@ -25,10 +25,9 @@ def supported_range() -> tuple[str, str]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise Failure(NOT_FOUND, f"{path} not found: run the script from a whole clone") from error
-    block = re.search(r"^dependencies = \[(.*?)^\]", text, re.MULTILINE | re.DOTALL)
-    match = re.search(r'"paddlepaddle>=([\d.]+),<([\d.]+)"', block[1] if block else "")
+    match = re.search(r'^  "paddlepaddle>=([\d.]+),<([\d.]+)"', text, re.MULTILINE)
     if not match:
-        raise Failure(USAGE, f'{path}: no "paddlepaddle>=A,<B" among the dependencies')
+        raise Failure(USAGE, f'{path}: no "paddlepaddle>=A,<B" in the extra paddle')
     return match[1], match[2]
 
 

@@ -13,7 +13,8 @@ namespace lenet {
 void set_paddle_library(const std::string& path);
 
 /// The file name that the engine refers to its library by: "libpaddle.so" when lenet was built
-/// against the wheel, "libpaddle_inference.so" against the archive.
+/// against the wheel, "libpaddle_inference.so" against the archive,
+/// "" without the engine.
 const char* paddle_library_name() noexcept;
 
 }  // namespace lenet

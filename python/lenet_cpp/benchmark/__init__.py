@@ -1,6 +1,7 @@
 """The benchmark: this package beside other ways to run the same network, in one run.
 
-:func:`run_benchmark` measures, :func:`run_memory` watches resident memory; both return what the
+:func:`run_benchmark` measures, :func:`run_memory` watches resident memory, :func:`run_startup`
+starts processes again and again; each returns what the
 command ``scripts/benchmark.py`` writes as JSON. ``docs/benchmark.md`` says how.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 from lenet_cpp.benchmark.contenders import BASELINE, CONTENDERS, PRECISIONS, Contender, choose
 from lenet_cpp.benchmark.measure import BATCH_SIZES, Settings, run_benchmark
 from lenet_cpp.benchmark.memory import MemorySettings, Series, run_memory
+from lenet_cpp.benchmark.startup import StartupSettings, run_startup
 
 __all__ = [
     "BASELINE",
@@ -19,7 +21,9 @@ __all__ = [
     "MemorySettings",
     "Series",
     "Settings",
+    "StartupSettings",
     "choose",
     "run_benchmark",
     "run_memory",
+    "run_startup",
 ]

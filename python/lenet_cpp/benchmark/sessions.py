@@ -19,7 +19,6 @@ import numpy as np
 
 from lenet_cpp.benchmark.contenders import PROGRAM
 from lenet_cpp.benchmark.summary import Block, block_of
-from lenet_cpp.benchmark.worker import memory
 from lenet_cpp.errors import BackendFailure
 
 if TYPE_CHECKING:
@@ -300,19 +299,17 @@ class _ProgramSession:
             try:
                 text = process.stdout.readline() if process.stdout else b""
                 seconds = time.monotonic() - started
-                _, status, usage = os.wait4(process.pid, 0)
-                process.returncode = os.waitstatus_to_exitcode(status)
+                process.wait()
             finally:
-                if process.returncode is None:
-                    process.kill()
-                    process.wait()
+                process.kill()
+                process.wait()
                 if process.stdout:
                     process.stdout.close()
             if process.returncode != 0:
                 how = how_it_ended(process.returncode, _contents(log))
                 raise BackendFailure(f"{self._name}: {how}")
-        self._peak = max(self._peak, 1024 * usage.ru_maxrss)
         report: dict[str, Any] = json.loads(text)
+        self._peak = max(self._peak, report["peak_bytes"])
         return report, seconds
 
     def _input(self, batch_size: int, count: int) -> list[str]:
@@ -355,8 +352,7 @@ class _ProgramSession:
         return block
 
     def peak_bytes(self) -> int | None:
-        # What wait4 reports is no less than what this process had when it made the child.
-        return self._peak if self._peak > memory()["peak"] else None
+        return self._peak or None
 
     def close(self) -> None:
         pass

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenet_cpp._extras import require_paddle
 from lenet_cpp.errors import Error
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def run_cli(command: Callable[[], int]) -> int:
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
     try:
-        return command()
+        return _with_paddle(command)
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return 130
@@ -46,3 +47,13 @@ def run_cli(command: Callable[[], int]) -> int:
     except OSError as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         return 1
+
+
+def _with_paddle(command: Callable[[], int]) -> int:
+    """Say what to install where a part of the package that needs Paddle was reached without it."""
+    try:
+        return command()
+    except ModuleNotFoundError as error:
+        if error.name == "paddle":
+            require_paddle()
+        raise

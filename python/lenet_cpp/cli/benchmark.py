@@ -65,6 +65,9 @@ examples:
       measure once, and print the tables for a page
   %(prog)s --memory
       resident memory over 100,000 runs and 1,000 predictors (about an hour)
+  %(prog)s --startup
+      processes that load the model and run one image, with the engines native and paddle: time
+      from start to result, and memory (about two minutes)
 
 exit status: 0 done; 1 a contender was refused; 2 wrong usage; 3 a file is missing; 4 the model is
 damaged; 5 the settings make no sense; 6 not supported; 8 a contender failed; 130 interrupted.
@@ -152,6 +155,13 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         type=_positive,
         help="with --memory: runs of one predictor (default: 100000); made are a hundredth of that",
     )
+    add("--startup", action="store_true", help="start processes, and time their first result")
+    add(
+        "--starts",
+        metavar="N",
+        type=_positive,
+        help="with --startup: processes of each kind (default: 100)",
+    )
     add("--quick", action="store_true", help="few and short turns: to see that it works")
     add("--json", metavar="FILE", type=Path, help="also write the results as JSON")
     add(
@@ -171,8 +181,15 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     options = parser.parse_args(argv)
     if options.memory_runs is not None and not options.memory:
         parser.error("--memory-runs goes with --memory")
-    if options.memory and (options.batch_sizes or options.threads or options.seconds):
-        parser.error("--memory takes no --batch-sizes, --threads or --seconds")
+    if options.starts is not None and not options.startup:
+        parser.error("--starts goes with --startup")
+    if options.memory and options.startup:
+        parser.error("--memory and --startup are two measurements")
+    alone = "--startup" if options.startup else "--memory"
+    if (options.memory or options.startup) and (
+        options.batch_sizes or options.threads or options.seconds
+    ):
+        parser.error(f"{alone} takes no --batch-sizes, --threads or --seconds")
     if options.show is not None:
         return run_cli(lambda: _show(options))
     if options.model_dir is None and (root / "inference_model" / "lenet").is_dir():
@@ -223,6 +240,8 @@ def _command(options: argparse.Namespace) -> int:
     model_dir = options.model_dir or bundled_model_dir()
     if options.memory:
         return _memory(options, model_dir)
+    if options.startup:
+        return _startup(options, model_dir)
     quick: dict[str, Any] = (
         {"batch_sizes": (1, 8), "threads": (1,), "seconds": 0.02, "rounds": 2, "starts": 1}
         if options.quick
@@ -248,11 +267,13 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
+    from lenet_cpp.benchmark.startup import startup_text
     from lenet_cpp.benchmark.tables import benchmark_text, memory_text
 
     try:
         result = json.loads(options.show.read_text(encoding="utf-8"))
         text = memory_text if "series" in result else benchmark_text
+        text = startup_text if "startup" in result else text
         print(text(result, markdown=options.markdown))
     except OSError as error:
         raise FileNotFound(f"cannot read {options.show}: {error.strerror}") from error
@@ -279,12 +300,29 @@ def _memory(options: argparse.Namespace, model_dir: Path) -> int:
     return 0
 
 
+def _startup(options: argparse.Namespace, model_dir: Path) -> int:
+    from lenet_cpp.benchmark import StartupSettings, run_startup
+    from lenet_cpp.benchmark.startup import startup_text
+
+    starts = options.starts or (2 if options.quick else 100)
+    settings = StartupSettings(model_dir, options.program, starts, options.seed)
+    result = run_startup(settings, progress=True)
+    print(startup_text(result, markdown=options.markdown), flush=True)
+    if options.json is not None:
+        _write_json(options.json, result)
+    return 0
+
+
+def _write_json(path: Path, result: dict[str, Any]) -> None:
+    write_text(path, json.dumps(result, allow_nan=False) + "\n")
+    print(f"\nwritten: {path}")
+
+
 def _write(options: argparse.Namespace, result: dict[str, Any], plot: Any) -> None:
     from lenet_cpp.benchmark.plots import can_plot
 
     if options.json is not None:
-        write_text(options.json, json.dumps(result, allow_nan=False) + "\n")
-        print(f"\nwritten: {options.json}")
+        _write_json(options.json, result)
     if can_plot():
         print("\n" + "\n".join(f"written: {path}" for path in plot(result, options.plots)))
     else:

@@ -162,8 +162,8 @@ def _from_onnx(options: argparse.Namespace) -> tuple[ExportResult, Sequence[str]
 
 
 def _from_caffe2(options: argparse.Namespace) -> tuple[ExportResult, Sequence[str]]:
+    from lenet_cpp._extras import require
     from lenet_cpp.interchange.caffe2_nets import read_nets
-    from lenet_cpp.interchange.onnx_files import require
     from lenet_cpp.manifest import sha256_file
 
     require("onnx", "onnxruntime", "x2paddle", extra="onnx")

@@ -27,7 +27,8 @@ __all__ = ["main"]
 _DESCRIPTION = """\
 Classify images with an inference engine and an exported model.
 
-The engine is the C++ predictor of this package, or paddle.inference with --engine=python. See also
+The engine is the C++ predictor of this package, on Paddle or with --engine=native without it, or
+paddle.inference with --engine=python. See also
 infer.py (training engine, trained parameters) and py_infer.py (training engine, exported model).
 """
 
@@ -39,6 +40,8 @@ examples:
       every image in a folder, eight at a time
   %(prog)s -i test.jpeg --model_dir resnet50-vd --engine=python --use_onednn=False --benchmark
       with paddle.inference and Paddle's plain kernels, and AutoLog's report
+  %(prog)s -i digit.png --model_dir inference_model/lenet --engine=native
+      where no Paddle is installed
 """
 
 
@@ -56,9 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add(
         "--engine",
-        choices=("paddle", "python"),
+        choices=("paddle", "native", "python"),
         default="paddle",
-        help="paddle: our C++ predictor; python: paddle.inference (default: %(default)s)",
+        help="paddle: our C++ predictor; native: the same with kernels of our own, for models that"
+        " it knows, without Paddle; python: paddle.inference (default: %(default)s)",
     )
     add(
         "--accelerator",

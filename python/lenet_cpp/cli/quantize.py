@@ -194,7 +194,9 @@ def _positive(text: str) -> int:
 
 def _command(options: argparse.Namespace) -> int:
     from lenet_cpp import quantization
+    from lenet_cpp._extras import require_paddle
 
+    require_paddle()
     if options.plot is not None:
         from lenet_cpp.benchmark.plots import can_plot
 

@@ -64,9 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from lenet_cpp._extras import require_paddle
     from lenet_cpp.data import load_mnist
     from lenet_cpp.training import train
 
+    require_paddle()
     output_dir: Path = options.output_dir or Path("checkpoints") / options.model
     mnist = load_mnist(options.data_dir, download=options.download)
     print(f"data: {mnist.describe()}", flush=True)

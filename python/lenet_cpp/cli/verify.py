@@ -276,9 +276,11 @@ class _choices:  # noqa: N801 - argparse names the type in its messages
 
 def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from lenet_cpp import verify
+    from lenet_cpp._extras import require_paddle
     from lenet_cpp.models import resolve
     from lenet_cpp.verify.files import random_seed
 
+    require_paddle()
     spec = None if options.model is None else resolve(options.model)
     exported: tuple[str, ...] = ()
     with ExitStack() as stack:

@@ -4,6 +4,7 @@ Inference engines load an exported model and only run it; training engines can a
 gradients, and run the model as it was trained or exported:
 
 * ``paddle``: inference engine, the C++ predictor of this package;
+* ``native``: inference engine, the same with its own kernels, which need no Paddle;
 * ``python``: inference engine, ``paddle.inference``;
 * ``dygraph``: training engine, a registered model's layer with trained parameters;
 * ``executor``: training engine, ``paddle.static.Executor`` with an exported model.
@@ -34,6 +35,7 @@ class Settings:
     """How an engine computes, as it has it itself and not as it was asked to."""
 
     paddle_version: str
+    """``none`` where no Paddle computes."""
     paddle_commit: str | None
     """Of the Paddle library; None when the installed package is of another version."""
     cuda_version: str | None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp import models
+from lenet_cpp._extras import require_paddle
 from lenet_cpp.engines.checked_model import CheckedModel, check_model
 from lenet_cpp.engines.native import NativeEngine
 from lenet_cpp.errors import BadInput
@@ -67,6 +69,8 @@ def load(
     """
     if engine not in ENGINES:
         raise BadInput(f"unknown engine {engine!r}; choose among {', '.join(ENGINES)}")
+    if engine not in {"paddle", "native"}:
+        require_paddle()
     known = _OPTIONS[engine]
     if wrong := sorted(options.keys() - known):
         takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
@@ -80,10 +84,14 @@ def load(
     return _LOADERS[engine](model_file, params_file, model_dir, options)
 
 
-def _load_native(
-    model_file: Source, params_file: Source, model_dir: Source, options: Mapping[str, Any]
+def _load_cpp(
+    engine: str,
+    model_file: Source,
+    params_file: Source,
+    model_dir: Source,
+    options: Mapping[str, Any],
 ) -> LoadedModel:
-    predictor = Predictor(model_file, params_file, model_dir=model_dir, engine="paddle", **options)
+    predictor = Predictor(model_file, params_file, model_dir=model_dir, engine=engine, **options)
     try:
         model = CheckedModel(
             predictor.model_file, predictor.params_file, predictor.input_spec.shape
@@ -169,13 +177,16 @@ def _name_of(program: Path) -> str:
 
 
 _LOADERS: dict[str, Callable[[Source, Source, Source, Mapping[str, Any]], LoadedModel]] = {
-    "paddle": _load_native,
+    "paddle": partial(_load_cpp, "paddle"),
+    "native": partial(_load_cpp, "native"),
     "python": _load_python,
     "executor": _load_executor,
 }
 _CHECKS = frozenset({"check_program", "check_hashes"})
+_PREDICTOR = frozenset(Options.__annotations__) - {"engine"}
 _OPTIONS: dict[str, frozenset[str]] = {
-    "paddle": frozenset(Options.__annotations__) - {"engine"},
+    "paddle": _PREDICTOR,
+    "native": _PREDICTOR,
     "python": _CHECKS | {"accelerator", "threads", "ir_optim", "memory_optim", "precision"},
     "executor": _CHECKS,
     "dygraph": frozenset(),

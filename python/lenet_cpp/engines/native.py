@@ -35,9 +35,10 @@ class NativeEngine:
 
     def settings(self, batch_size: int) -> Settings:
         """How batches of this size are computed."""
-        version, package = _core.paddle_version(), installed_paddle()
-        same = package if package is not None and package.version == version else None
         options = self._predictor.options
+        package = installed_paddle()
+        version = "none" if options["engine"] == "native" else _core.paddle_version()
+        same = package if package is not None and package.version == version else None
         return Settings(
             paddle_version=version,
             paddle_commit=same and same.commit,

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenet_cpp._extras import require_paddle
 from lenet_cpp.engines import Settings, paddle_failures, require_finite
 from lenet_cpp.engines.paddle_package import installed_paddle
 from lenet_cpp.errors import BadInput, Unsupported
@@ -122,6 +123,7 @@ class PaddleInferenceEngine:
             Unsupported: OpenVINO for a model that is not a ``.pdmodel``.
             BackendFailure: Paddle could not load the model.
         """
+        require_paddle()
         accelerator = "onednn" if accelerator == "auto" else accelerator
         if accelerator not in _ACCELERATORS:
             known = ", ".join(("auto", *_ACCELERATORS))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lenet_cpp._extras import require_paddle
 from lenet_cpp.engines import Settings, paddle_failures, require_finite
 from lenet_cpp.engines.paddle_package import installed_paddle
 
@@ -91,6 +92,7 @@ class ExecutorEngine:
         Raises:
             BackendFailure: Paddle could not load the model.
         """
+        require_paddle()
         import paddle
 
         self.input_shape = model.input_shape

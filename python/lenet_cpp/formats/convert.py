@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp import checkpoint, models
+from lenet_cpp._extras import require_paddle
 from lenet_cpp._files import atomic_path, write_text
 from lenet_cpp._installation import ExportResult, checked_name
 from lenet_cpp.engines.checked_model import CheckedModel, check_model
@@ -118,6 +119,7 @@ def convert_model(
         BackendFailure: What was written does not compute what the source computes.
         OSError: The folder cannot be written.
     """
+    require_paddle()
     if to not in FORMATS:
         raise BadInput(f"unknown format {to!r}; choose among {', '.join(FORMATS)}")
     found = find_source(source, source_format)

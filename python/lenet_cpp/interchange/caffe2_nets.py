@@ -83,7 +83,8 @@ def read_nets(
         Unsupported: There is an operator or an argument that has no translation, which the
             message names; there are several inputs or outputs; or onnx is not installed.
     """
-    from lenet_cpp.interchange.onnx_files import check_onnx, require
+    from lenet_cpp._extras import require
+    from lenet_cpp.interchange.onnx_files import check_onnx
 
     require("onnx", extra="onnx")
     init, predict = read_net(Path(init_net)), read_net(Path(predict_net))

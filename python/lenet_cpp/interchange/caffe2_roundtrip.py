@@ -203,7 +203,7 @@ def _load(path: Path) -> NDArray[np.float32]:
 
 
 def _run_read_nets(folder: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    from lenet_cpp.interchange.onnx_files import require
+    from lenet_cpp._extras import require
 
     require("onnx", "onnxruntime", extra="onnx")
     import onnxruntime

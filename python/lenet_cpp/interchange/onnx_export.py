@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp import models
+from lenet_cpp._extras import require, require_paddle
 from lenet_cpp._files import atomic_path
 from lenet_cpp._paddle_run import random_batches, run_model
 from lenet_cpp.engines.checked_model import check_model
@@ -30,7 +31,6 @@ from lenet_cpp.interchange.onnx_files import (
     check_onnx,
     describe_onnx,
     read_onnx,
-    require,
     set_metadata,
 )
 from lenet_cpp.manifest import package_version, sha256_file
@@ -272,6 +272,7 @@ def export_paddle(
         BackendFailure: What it wrote does not compute what the model computes. Nothing is written.
         OSError: The file cannot be written.
     """
+    require_paddle()
     require("onnx", "onnxruntime", "paddle2onnx", extra="onnx")
     checked = check_model(program, params)
     if checked.params is None or checked.params != checked.program.with_suffix(".pdiparams"):

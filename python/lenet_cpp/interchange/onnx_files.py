@@ -7,16 +7,15 @@ model: :func:`read_onnx` refuses those. Needs the packages ``onnx`` and, to run 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._extras import require
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.tensor_spec import TensorSpec
 
@@ -34,7 +33,6 @@ __all__ = [
     "describe_onnx",
     "read_metadata",
     "read_onnx",
-    "require",
     "set_metadata",
 ]
 
@@ -42,30 +40,7 @@ METADATA_PREFIX = "lenet_cpp."
 """Before the key of each of our entries in a model's ``metadata_props``."""
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer holds no more
-_UP_TO_3_12 = ("paddle2onnx", "x2paddle") if sys.version_info >= (3, 13) else ()
 _DEFAULT_DOMAINS = ("", "ai.onnx")
-
-
-def require(*modules: str, extra: str) -> None:
-    """See that optional packages are there.
-
-    Args:
-        modules: Names to import them by.
-        extra: The extra of this package that has them.
-
-    Raises:
-        Unsupported: One is missing; the message says what to install.
-    """
-    for module in modules:
-        try:
-            found = importlib.util.find_spec(module) is not None
-        except ValueError:  # a module whose import was forbidden has no specification
-            found = False
-        if not found:
-            old = ", with Python 3.12 or older" if module in _UP_TO_3_12 else ""
-            raise Unsupported(
-                f"this needs the Python package {module}: pip install 'lenet-cpp[{extra}]'{old}"
-            )
 
 
 def read_onnx(path: str | Path) -> onnx.ModelProto:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp import models
+from lenet_cpp._extras import require, require_paddle
 from lenet_cpp._installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.interchange.child import call_child
-from lenet_cpp.interchange.onnx_files import require
 from lenet_cpp.manifest import (
     Accuracy,
     Manifest,
@@ -90,6 +90,7 @@ def import_onnx(
             is written, and an older export stays as it is.
         OSError: The folder cannot be written.
     """
+    require_paddle()
     require("onnx", "onnxruntime", "x2paddle", extra="onnx")
     path, output = Path(path), Path(output_dir)
     stem = checked_name(name or path.stem)

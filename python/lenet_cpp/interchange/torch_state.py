@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lenet_cpp import models, torch_models
+from lenet_cpp._extras import require_paddle
 from lenet_cpp._installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp._paddle_run import random_batches, run_model
 from lenet_cpp.checkpoint import array_specs, check_arrays
@@ -65,6 +66,7 @@ def paddle_state(
         BadModel: The arrays are not those of the network; the message lists which are missing,
             unexpected, or of another shape or dtype.
     """
+    require_paddle()
     network = torch_models.get(model)
     bias = state.get(f"{network.last}.bias")
     found = len(bias) if bias is not None and bias.ndim == 1 else None
@@ -101,6 +103,7 @@ def torch_state(
         BadInput: There is no such network.
         BadModel: The arrays are not those of the network; see :func:`paddle_state`.
     """
+    require_paddle()
     network = torch_models.get(model)
     bias = state.get(f"{network.last}.bias")
     places = _places(network.paddle, network.classes if bias is None else bias.size)
@@ -177,6 +180,7 @@ def import_state(
         Unsupported: PyTorch is missing or too old.
         OSError: The folder cannot be written.
     """
+    require_paddle()
     torch_models.require_torch()
     network = torch_models.get(model)
     spec = models.get(network.paddle)

@@ -10,9 +10,9 @@ import importlib.util
 import re
 from typing import TYPE_CHECKING, Any
 
+from lenet_cpp._extras import require
 from lenet_cpp._paddle_run import last_line
 from lenet_cpp.errors import BackendFailure, Unsupported
-from lenet_cpp.interchange.onnx_files import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from lenet_cpp._extras import require_paddle
 from lenet_cpp.errors import BadInput, FileNotFound
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class ModelSpec:
         Raises:
             BadInput: There is no such size of images or number of classes.
         """
+        require_paddle()
         self.shape(img_size)
         if class_dim is not None:
             if class_dim < 1:
@@ -252,6 +254,8 @@ def resolve(reference: str) -> ModelSpec:
     try:
         loader.exec_module(module)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "paddle":
+            require_paddle()
         reason = " ".join(str(error).split())
         raise BadInput(f"{path} cannot be run: {type(error).__name__}: {reason}") from error
     spec = getattr(module, attribute, None)

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-import httpx
 import numpy as np
 from tqdm import tqdm
 
 from lenet_cpp import checkpoint
+from lenet_cpp._extras import require
 from lenet_cpp._files import atomic_path
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.manifest import sha256_file
 
 if TYPE_CHECKING:
+    import httpx
     import numpy.typing as npt
     import paddle
 
@@ -55,6 +56,7 @@ def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
         BadInput: The URL or the checksum is not one, or ``http`` comes without checksum.
         FileNotFound: There is no such file, or it cannot be downloaded.
         BadModel: The file has another checksum; a downloaded one is not kept.
+        Unsupported: The package httpx, of the extra ``paddle``, is missing.
         OSError: The cache cannot be written.
     """
     wanted = _digest(sha256)
@@ -168,6 +170,9 @@ def _downloaded(url: str, wanted: str | None) -> Path:
 
 def _download(url: str, target: Path) -> str:
     """Write what the URL gives; return its SHA-256."""
+    require("httpx", extra="paddle")
+    import httpx
+
     digest = hashlib.sha256()
 
     def check_redirect(request: httpx.Request) -> None:

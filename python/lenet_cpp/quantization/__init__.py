@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenet_cpp._extras import require_paddle
 from lenet_cpp._installation import ExportResult, install, staging_folder
 from lenet_cpp.errors import BadInput, BadModel
 from lenet_cpp.manifest import has_manifest, read_manifest
@@ -111,6 +112,7 @@ def quantize(
         BackendFailure: Paddle, PaddleSlim or its environment failed. Nothing is written.
         OSError: The folder cannot be written.
     """
+    require_paddle()
     settings = settings or Settings()
     check_settings(method, settings)
     output = Path(output_dir)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._extras import require_paddle
 from lenet_cpp.quantization.deployed import Deployed, outputs
 from lenet_cpp.quantization.quality import Quality, compare
 from lenet_cpp.quantization.request import make_task, run_tasks
@@ -73,6 +74,7 @@ def analyse(
     Raises:
         lenet_cpp.Error: As :func:`lenet_cpp.quantization.quantize`.
     """
+    require_paddle()
     check_settings("static-ptq", settings)
     settings = replace(settings, via="paddle")
     layers = [*_layers(source), (ALL_LAYERS, "", 0)]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet_cpp import errors
+from lenet_cpp._extras import require_paddle
 from lenet_cpp._installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound
 from lenet_cpp.images import PREPROCESS_NAME
@@ -123,6 +124,7 @@ def rewrite(
     Raises:
         As :func:`combine_separate` does; also Unsupported: Paddle cannot translate the program.
     """
+    require_paddle()
     origin = read_origin(program.parent, program.name)
     if name is None:
         combined = params is not None and program.suffix == ".pdmodel"

@@ -27,6 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lenet_cpp import _core
+from lenet_cpp._extras import require_paddle
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.predictor import Predictor
 from lenet_cpp.tolerance import TOLERANCES
@@ -144,6 +145,7 @@ def verify(
         BadInput: An argument; an image that is not finite.
         BackendFailure: A route failed.
     """
+    require_paddle()
     if accelerators is None:
         accelerators = ACCELERATORS if precision == "fp32" else ("onednn",)
     if tolerance is None:

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lenet_cpp import models
+from lenet_cpp._extras import require, require_paddle
 from lenet_cpp.checkpoint import StateMismatch
 from lenet_cpp.engines.checked_model import check_model
 from lenet_cpp.engines.loading import is_registered
@@ -255,6 +256,7 @@ def across(
         BadModel: The model or the parameters are damaged, or do not fit each other.
         BackendFailure: A way failed; or wrote an ONNX file that computes something else.
     """
+    require_paddle()
     model = find_models(model_dir, formats)[0]
     outputs: dict[str, Outputs] = {}
     unavailable: dict[str, str] = {}
@@ -349,8 +351,6 @@ def _paddle_onnx(context: _Context) -> Outputs:
 
 
 def _openvino(context: _Context) -> Outputs:
-    from lenet_cpp.interchange.onnx_files import require
-
     require("openvino", extra="bench")
     from openvino import Core
 

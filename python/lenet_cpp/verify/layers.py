@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._extras import require_paddle
 from lenet_cpp.errors import BadModel
 from lenet_cpp.predictor import Predictor
 from lenet_cpp.verify.comparison import differences
@@ -85,6 +86,7 @@ def compare_layers(
         FileNotFound: A file is missing.
         BadModel: The model or the parameters are damaged, or do not fit each other.
     """
+    require_paddle()
     images = images[:_LAYER_IMAGES]
     found = find_models(model_dir, formats)
     layer = load_trained_layer(found[0], params, spec)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._extras import require
 from lenet_cpp._files import atomic_path, write_text
 from lenet_cpp._unpickling import ArrayUnpickler
 from lenet_cpp.classification import softmax
@@ -78,11 +79,13 @@ def write_records(folder: Path, report: Report) -> tuple[Path, ...]:
 
     Raises:
         BadInput: The outputs were not kept, or nothing ran on the training engine.
+        Unsupported: The package reprod-log is missing.
         OSError: The folder cannot be written.
     """
     recorded = report.recorded
     if recorded is None or report.reference not in recorded.outputs:
         raise BadInput("there are no outputs of the training engine to record")
+    require("reprod_log", extra="paddle")
     from reprod_log import ReprodLogger
 
     written: dict[str, Path] = {}

@@ -24,7 +24,8 @@ constexpr const char* kPythonStubsFile = "liblenet_python_stubs.so";
 constexpr const char* kLibraryVariable = "LENET_PADDLE_LIBRARY";
 constexpr const char* kWheelLibrary = "libpaddle.so";
 constexpr const char* kRemedy = "; run ./run.sh, install paddlepaddle" LENET_PADDLE_RANGE
-                                ", or set LENET_PADDLE_LIBRARY to the library file";
+                                ", or set LENET_PADDLE_LIBRARY to the library file; the engine "
+                                "native needs none";
 
 std::mutex mutex;
 std::string library_path;            // guarded by mutex
@@ -120,7 +121,5 @@ void set_paddle_library(const std::string& path) {
 const char* paddle_library_name() noexcept { return LENET_PADDLE_SONAME; }
 
 std::string paddle_version() { return load_paddle_plugin().version; }
-
-const char* version() noexcept { return LENET_VERSION; }
 
 }  // namespace lenet

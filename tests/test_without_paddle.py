@@ -1,0 +1,374 @@
+"""Where no Paddle is installed: the package, its commands, and the program lenet_infer_native."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+from lenet_cpp.data import sample_dir
+from snippets import run_page
+
+UNSUPPORTED, FILE_NOT_FOUND = 6, 3
+REMEDY = "pip install 'lenet-cpp[paddle]'"
+SYSTEM_LIBRARIES = {
+    *("libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1", "libpthread.so.0"),
+    "ld-linux-x86-64.so.2",
+}
+MEBIBYTE = 1 << 20
+NOWHERE = "/nonexistent/libpaddle.so"
+
+
+def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, timeout=120, **options
+    )
+
+
+def base_requirements(root: Path) -> list[str]:
+    """The packages that `pip install lenet-cpp` brings."""
+    text = (root / "pyproject.toml").read_text()
+    table = re.search(r"^dependencies = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+    assert table is not None
+    return re.findall(r'"([\w-]+)', table[1])
+
+
+@pytest.fixture(scope="module")
+def bare(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with this package and what it requires, and no Paddle."""
+    folder = tmp_path_factory.mktemp("bare") / "venv"
+    assert run(sys.executable, "-m", "venv", "--without-pip", folder).returncode == 0
+    (site,) = folder.glob("lib/python3*/site-packages")
+    for name in base_requirements(root):
+        files = metadata.files(name) or []
+        here = Path(str(metadata.distribution(name).locate_file("")))
+        for top in {file.parts[0] for file in files} - {".."}:
+            if (here / top).exists() and not (site / top).exists():
+                (site / top).symlink_to(here / top)
+    package = Path(lenet_cpp.__file__).parent
+    shutil.copytree(package, site / "lenet_cpp", ignore=shutil.ignore_patterns("__pycache__"))
+    if not (site / "lenet_cpp" / "mnist_sample").exists():  # the package of a source tree
+        shutil.copytree(sample_dir(), site / "lenet_cpp" / "mnist_sample")
+    return folder / "bin" / "python"
+
+
+@pytest.fixture
+def bare_run(bare: Path, tmp_path: Path):
+    """Run Python there, in an empty folder, with nothing of this process's environment.
+
+    The plug-in of a source tree would find the Paddle that it was built against.
+    """
+    environment = {"PATH": "/usr/bin:/bin", "LENET_PADDLE_LIBRARY": NOWHERE}
+
+    def run_bare(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return run(bare, "-B", *arguments, cwd=tmp_path, env=environment)
+
+    return run_bare
+
+
+def test_paddle_is_not_required(root: Path) -> None:
+    names = base_requirements(root)
+    assert "numpy" in names
+    assert not {"paddlepaddle", "setuptools", "httpx", "reprod-log"} & set(names)
+
+
+def test_what_run_sh_installs_for_the_build(root: Path) -> None:
+    code = re.search(r"<<'END'\n(import re\n.*?)\nEND", (root / "run.sh").read_text(), re.DOTALL)
+    assert code is not None
+    lines = run(sys.executable, "-c", code[1], cwd=root).stdout.split()
+    names = {re.split("[<>=]", line)[0] for line in lines}
+    assert names == {
+        *("nlohmann-json", "paddlepaddle", "pybind11", "scikit-build-core", "setuptools")
+    }
+
+
+@pytest.mark.parametrize("value", [None, "ON", "OFF", "0"])
+def test_a_wheel_without_paddle(root: Path, monkeypatch: pytest.MonkeyPatch, value) -> None:
+    """LENET_PADDLE=OFF pip install . brings no Paddle for the build, and builds all the rest."""
+    reader = pytest.importorskip("scikit_build_core.settings.skbuild_read_settings")
+    monkeypatch.delenv("LENET_PADDLE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("LENET_PADDLE", value)
+    settings = reader.SettingsReader.from_file(root / "pyproject.toml", {}).settings
+    off = value in {"OFF", "0"}
+    assert any("paddlepaddle" in name for name in settings.build.requires) == (not off)
+    assert settings.cmake.define["LENET_BUILD_PYTHON"]
+    assert settings.cmake.define.get("LENET_PADDLE", "ON") == ("OFF" if off else "ON")
+
+
+def test_the_same_bits_as_beside_paddle(bare_run, tmp_path: Path) -> None:
+    digits = np.random.default_rng(0).random((70, 1, 28, 28), dtype=np.float32)
+    np.save(tmp_path / "digits.npy", digits)
+    code = """
+import sys, numpy
+digits = numpy.load("digits.npy")
+import lenet_cpp
+folder = lenet_cpp.bundled_model_dir()
+numpy.save("logits.npy", lenet_cpp.predict(digits))
+for name in ("lenet.pdmodel", "lenet.json"):
+    with lenet_cpp.Predictor(folder / name, engine="native") as predictor:
+        numpy.save(name + ".npy", predictor.run(digits))
+foreign = {name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)
+print(*sorted(foreign - {"__main__", "sitecustomize", "usercustomize"}))
+"""
+    done = bare_run("-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    # Nothing but NumPy is imported to predict: no Pillow, no YAML, no progress bars.
+    assert done.stdout.split() == ["lenet_cpp", "numpy"]
+    for name in ("lenet.pdmodel", "lenet.json"):
+        path = lenet_cpp.bundled_model_dir() / name
+        with lenet_cpp.Predictor(path, engine="native") as predictor:
+            expected = predictor.run(digits)
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), expected)
+    np.testing.assert_array_equal(np.load(tmp_path / "logits.npy"), lenet_cpp.predict(digits))
+
+
+def test_what_is_imported_later_is_there(bare_run) -> None:
+    code = """
+import sys, lenet_cpp
+assert not {"lenet_cpp.isolated", "lenet_cpp.classification"} & sys.modules.keys()
+assert {"InferenceEngine", "IsolatedPredictor"} <= set(dir(lenet_cpp))
+from lenet_cpp import InferenceEngine, IsolatedPredictor
+assert lenet_cpp.IsolatedPredictor is IsolatedPredictor
+assert all(hasattr(lenet_cpp, name) for name in lenet_cpp.__all__)
+try:
+    lenet_cpp.nothing
+except AttributeError as error:
+    print(error)
+"""
+    done = bare_run("-c", code)
+    assert (done.stdout, done.stderr) == ("module 'lenet_cpp' has no attribute 'nothing'\n", "")
+
+
+def test_predict_command(bare_run, root: Path, model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "digit.pgm").write_bytes(
+        b"P5 28 28 255\n"
+        + bytes(255 if 12 <= i % 28 <= 15 and 4 <= i // 28 < 24 else 0 for i in range(784))
+    )
+    command = (root / "scripts" / "predict.py", "-i", "digit.pgm", "-d", model_dir)
+    done = bare_run(*command, "--engine=native", "--topk=1", "--output=classes.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ",1," in (tmp_path / "classes.csv").read_text()
+
+
+COMMANDS = {
+    "train": "",
+    "export_model": "--seed 0 -o out",
+    "infer": "-i digit.pgm -m lenet -p lenet.pdparams",
+    "py_infer": "-i digit.pgm -d {model}",
+    "predict": "-i digit.pgm -d {model} --engine=python",
+    "verify": "--model-dir {model}",
+    "verify ": "--model-dir {model} --across",
+    "verify  ": "--model-dir {model} --layers --params lenet.pdparams",
+    "convert_model": "{model}/lenet.pdmodel -o out --to separate",
+    "quantize": "--method static-ptq --model-dir {model} -o out",
+    "export_onnx": "{model} -o lenet.onnx",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_say_what_to_install(
+    bare_run, root: Path, model_dir: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "digit.pgm").write_bytes(b"P5 28 28 255\n" + bytes(784))
+    script = root / "scripts" / f"{name.strip()}.py"
+    done = bare_run(script, *COMMANDS[name].format(model=model_dir).split())
+    assert (done.returncode, done.stdout) == (UNSUPPORTED, ""), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.rstrip().endswith(REMEDY)
+    assert [path.name for path in tmp_path.iterdir()] == ["digit.pgm"]
+
+
+FUNCTIONS = """
+import json, sys
+from pathlib import Path
+import numpy
+from lenet_cpp import InferenceEngine, bundled_model_dir, models
+from lenet_cpp.data import read_mnist_dir, sample_dir
+from lenet_cpp.errors import Unsupported
+from lenet_cpp.evaluation import evaluate
+from lenet_cpp.export import export_model, export_separate
+from lenet_cpp.formats import convert_model
+from lenet_cpp.interchange.torch_state import paddle_state, torch_state
+from lenet_cpp.models.weights import fetch
+from lenet_cpp.recipes import RECIPES
+from lenet_cpp.separate_layout import write_separate
+from lenet_cpp.training import train
+from lenet_cpp.verify import verify
+
+model, out = bundled_model_dir(), Path("out")
+images = numpy.zeros((1, 1, 28, 28), "float32")
+Path("colours.py").write_text("import paddle")
+calls = {
+    "build": lambda: models.build("lenet"),
+    "resolve": lambda: models.resolve("colours.py:SPEC"),
+    "train": lambda: train(None, None, out),
+    "evaluate": lambda: evaluate(None, None),
+    "export_model": lambda: export_model(None, out, seed=0),
+    "export_separate": lambda: export_separate(None, out, seed=0),
+    "write_separate": lambda: write_separate(model / "lenet.pdmodel", out),
+    "convert_model": lambda: convert_model(model / "lenet.pdmodel", out, "separate"),
+    "paddle_state": lambda: paddle_state({}, "lenet"),
+    "torch_state": lambda: torch_state({}, "lenet"),
+    "verify": lambda: verify(model, images, program=Path("none")),
+    "load_predictor": lambda: InferenceEngine("python").load_predictor(model_dir=model),
+    "fetch": lambda: fetch("https://localhost/weights.pdparams"),
+}
+found = {}
+for name, call in calls.items():
+    try:
+        call()
+    except Exception as error:
+        found[name] = [type(error).__name__, str(error)]
+print(json.dumps(found))
+"""
+
+
+def test_a_command_that_reaches_paddle_unasked_says_what_to_install(bare_run) -> None:
+    code = "import sys; from lenet_cpp.cli import run_cli; {}; sys.exit(run_cli(reach))"
+    done = bare_run("-c", code.format("reach = lambda: __import__('paddle.nn')"))
+    assert (done.returncode, len(done.stderr.splitlines())) == (UNSUPPORTED, 1)
+    assert done.stderr.rstrip().endswith(REMEDY)
+    done = bare_run("-c", code.format("reach = lambda: __import__('nothing_of_ours')"))
+    assert done.returncode == 1
+    assert "ModuleNotFoundError" in done.stderr
+
+
+def test_functions_say_what_to_install(bare_run) -> None:
+    done = bare_run("-c", FUNCTIONS)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) == 13
+    for name, (kind, message) in found.items():
+        assert kind == "Unsupported", (name, kind, message)
+        assert message.endswith(REMEDY), (name, message)
+
+
+def test_the_engine_paddle_says_what_to_install(bare: Path, tmp_path: Path) -> None:
+    plugin = bare.parents[1].glob("lib/*/site-packages/lenet_cpp/liblenet_paddle.so")
+    text = run("readelf", "-d", *plugin).stdout
+    if "paddle_inference" in text:
+        pytest.skip("this is not the installed package: its plug-in has the build's run path")
+    code = """
+import lenet_cpp
+try:
+    lenet_cpp.Predictor(model_dir=lenet_cpp.bundled_model_dir(), engine="paddle")
+except lenet_cpp.FileNotFound as error:
+    print(error)
+"""
+    done = run(bare, "-B", "-c", code, cwd=tmp_path, env={})
+    assert len(done.stdout.splitlines()) == 1, done.stderr
+    assert "libpaddle.so" in done.stdout
+    assert "install paddlepaddle>=" in done.stdout
+    assert "the engine native needs none" in done.stdout
+
+
+def test_a_predictor_survives_asking_for_what_only_paddle_has(bare_run) -> None:
+    code = """
+import lenet_cpp, numpy
+digits = numpy.ones((3, 28, 28), "float32")
+with lenet_cpp.Predictor(model_dir=lenet_cpp.bundled_model_dir()) as predictor:
+    before = predictor.run(digits)
+    for _ in range(2):
+        try:
+            predictor.run_layers(digits)
+        except lenet_cpp.FileNotFound as error:
+            print(error)
+        assert predictor.options["engine"] == "native"
+        assert (predictor.run(digits) == before).all()
+        assert (predictor.clone().run(digits) == before).all()
+"""
+    done = bare_run("-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count(NOWHERE) == 2
+
+
+# The program
+
+
+@pytest.fixture(scope="module")
+def stand_alone(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """lenet_infer_native, stripped, in a folder of its own."""
+    path = tmp_path_factory.mktemp("program") / "lenet_infer_native"
+    done = run("strip", "-o", path, program.with_name("lenet_infer_native"))
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def test_the_program_needs_the_system_only(stand_alone: Path) -> None:
+    text = run("readelf", "-d", stand_alone).stdout
+    needed = set(re.findall(r"\(NEEDED\).*\[(.*)\]", text))
+    assert {"libc.so.6", "libstdc++.so.6"} <= needed <= SYSTEM_LIBRARIES
+    assert "PATH)" not in text  # no place to look for others
+    assert stand_alone.stat().st_size < MEBIBYTE
+
+
+@pytest.mark.parametrize("name", ["lenet.pdmodel", "lenet.json"])
+def test_the_program_gives_the_same_bits(
+    stand_alone: Path, model_dir: Path, tmp_path: Path, name: str
+) -> None:
+    digits = np.random.default_rng(1).random((70, 1, 28, 28), dtype=np.float32)
+    np.save(tmp_path / "digits.npy", digits)
+    model = f"--model_file={model_dir / name}"
+    output = tmp_path / "logits.npy"
+    command = (stand_alone, model, f"--input={tmp_path / 'digits.npy'}")
+    done = run(*command, f"--output={output}", "--format=json", cwd="/", env={})
+    assert (done.returncode, done.stderr) == (0, "")
+    with lenet_cpp.Predictor(model_dir / name, engine="native") as predictor:
+        np.testing.assert_array_equal(np.load(output), predictor.run(digits))
+    # VmHWM is of this program alone: what started it has far more.
+    assert 1e6 < json.loads(done.stdout)["peak_bytes"] < 30e6
+
+
+def test_the_program_says_what_it_lacks(stand_alone: Path, model_dir: Path) -> None:
+    version = run(stand_alone, "--version", env={})
+    assert version.stdout == (
+        f"lenet_infer_native {lenet_cpp.__version__}\nwithout Paddle Inference\n"
+    )
+    usage = run(stand_alone, "--help", env={}).stdout
+    assert usage.endswith("\nThis program has the engine native and no other.\n")
+    assert "  lenet_infer_native --model_dir=" in usage
+    assert "lenet_infer_test" not in usage
+    for engine, remedy in (
+        ("paddle", "-DLENET_PADDLE=ON"),
+        ("onnxruntime", "-DLENET_WITH_ONNXRUNTIME=ON"),
+    ):
+        model = model_dir / "lenet.pdmodel"
+        if engine == "onnxruntime":
+            model = Path("/nothing.onnx")
+        done = run(stand_alone, f"--model_file={model}", f"--engine={engine}", env={})
+        assert (done.returncode, done.stdout) == (UNSUPPORTED, ""), done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert f"has no engine {engine}" in done.stderr
+        assert remedy in done.stderr
+
+
+def test_a_build_without_paddle_looks_for_none(root: Path, tmp_path: Path) -> None:
+    settings = ("-DLENET_PADDLE=OFF", "-DLENET_WITH_ONNXRUNTIME=OFF", "-G", "Ninja")
+    nowhere = f"-DPADDLE_INFERENCE_DIR={tmp_path / 'nowhere'}"
+    done = run("cmake", "-S", root, "-B", tmp_path / "build", *settings, nowhere)
+    assert done.returncode == 0, done.stderr
+    assert "Without the engine paddle" in done.stdout
+    assert "Paddle Inference" not in done.stdout
+    commands = (tmp_path / "build" / "compile_commands.json").read_text()
+    compiled = {Path(one["file"]).name for one in json.loads(commands)}
+    assert {"lenet_infer_test.cc", "native_engine.cc", "without.cc"} <= compiled
+    assert not {"plugin_loader.cc", "paddle_engine.cc", "python_stubs.c"} & compiled
+    assert "compat" not in commands
+
+
+def test_page(root: Path, model_dir: Path, tmp_path: Path) -> None:
+    """Each command of docs/without-paddle.md that is for a shell or for Python."""
+    python, program = run_page(root / "docs" / "without-paddle.md", tmp_path, model_dir)
+    assert python == "(2, 10)\n"
+    assert "engine native" in program
+    assert "libstdc++.so.6" in program
+    assert "paddle" not in program
