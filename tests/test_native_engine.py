@@ -559,4 +559,4 @@ def test_the_page(model_dir: Path, tmp_path: Path, root: Path) -> None:
     assert python == "(2, 10)\n"
     assert "engine native" in scalar
     assert "416,520" in explained
-    assert "conv2d_1" in slowest
+    assert "conv2d" in slowest

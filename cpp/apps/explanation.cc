@@ -101,9 +101,13 @@ std::string format_text(const Plan& plan, const Config& config) {
             1 / share_of_limit(plan, plan.multiply_adds * images, plan.microseconds), plan.runs);
   for (const PlanPart& part : plan.parts) text += format_part(plan, part);
   return text +
-         "\nMultiply-adds are those of one image. Times are medians, with a look at the clock "
-         "(some 0.03 us)\nafter each line; layers on one line are computed together, those of a "
-         "batch over 64 are timed for 64.\n";
+         "\nMultiply-adds are those of one image, by the definition: Winograd's method, which does "
+         "with "
+         "fewer,\nmay be over 100 %. Times are medians, with a look at the clock (some 0.03 us) "
+         "after "
+         "each line; layers\non one line are computed together, those of a batch over 64 are timed "
+         "for "
+         "64.\n";
 }
 
 std::string format_json(const Plan& plan, const Config& config) {

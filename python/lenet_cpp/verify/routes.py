@@ -65,6 +65,8 @@ class Case:
     @property
     def engine(self) -> str:
         """Of the C++ routes."""
+        if self.model.program.suffix == ".onnx":
+            return "onnxruntime"
         return "native" if self.native else "paddle"
 
     @property
