@@ -10,8 +10,10 @@
 #include <system_error>
 #include <utility>
 
+#include "engines/native/int8/program.h"
 #include "engines/native/program.h"
 #include "engines/native/read_network.h"
+#include "engines/precision.h"
 #include "io/file.h"
 #include "lenet/error.h"
 #include "model/check_graph.h"
@@ -26,7 +28,9 @@ using native::Network;
 using native::Parameters;
 using native::Program;
 
+constexpr int kInt32 = 2;
 constexpr int kFloat32 = 5;
+constexpr int kInt8 = 21;
 /// Beyond this the interleaved layout leaves the second-level cache, and one image at a time is
 /// faster.
 constexpr std::int64_t kMostInterleavedFloats = 1 << 18;
@@ -39,11 +43,21 @@ constexpr std::int64_t kMostFloats = 1 << 24;
 void add_parameters(const std::vector<ParameterSpec>& wanted,
                     const std::vector<ParameterSpec>& found, Parameters& parameters) {
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    if (found[i].dtype != kFloat32) continue;  // what takes it says that it cannot
+    const auto& [name, dtype, shape, data, quantized, scale] = found[i];
+    if (dtype != kFloat32 && dtype != kInt32 && dtype != kInt8) continue;  // its user says so
     native::ParameterValues& to = parameters[wanted[i].name];
-    to.shape = found[i].shape;
-    to.values.resize(found[i].data.size() / sizeof(float));
-    std::memcpy(to.values.data(), found[i].data.data(), found[i].data.size());
+    to.shape = shape;
+    if (dtype == kInt8) {
+      to.integers.resize(data.size());
+      std::memcpy(to.integers.data(), data.data(), data.size());
+    } else if (dtype == kInt32) {
+      std::vector<std::int32_t> values(data.size() / sizeof(std::int32_t));
+      std::memcpy(values.data(), data.data(), data.size());
+      to.values.assign(values.begin(), values.end());
+    } else {
+      to.values.resize(data.size() / sizeof(float));
+      std::memcpy(to.values.data(), data.data(), data.size());
+    }
   }
 }
 
@@ -81,6 +95,14 @@ struct Compiled {
   TensorSpec output;
   std::unique_ptr<Program> one;   ///< a unit is one image
   std::unique_ptr<Program> many;  ///< a unit is many, interleaved; null where that does not pay
+  std::unique_ptr<native::int8::Program> quantized;  ///< instead of both
+
+  std::int64_t input_values() const {
+    return quantized ? quantized->input_values() : one->input_values();
+  }
+  std::int64_t output_values() const {
+    return quantized ? quantized->output_values() : one->output_values();
+  }
 };
 
 /// The memory of one thread's runs.
@@ -88,8 +110,16 @@ class Workspace {
  public:
   /// \param input, output of `images` images
   void run(const Compiled& compiled, const float* input, std::int64_t images, float* output) {
-    const std::int64_t image = compiled.one->input_values();
-    const std::int64_t row = compiled.one->output_values();
+    if (compiled.quantized) {
+      if (quantized_images_ < images) {
+        quantized_ = compiled.quantized->memory(images);
+        quantized_images_ = images;
+      }
+      compiled.quantized->run(input, images, quantized_.data(), output);
+      return;
+    }
+    const std::int64_t image = compiled.input_values();
+    const std::int64_t row = compiled.output_values();
     std::int64_t done = 0;
     if (const Program* many = compiled.many.get()) {
       const std::int64_t lanes = many->images_per_unit();
@@ -124,6 +154,8 @@ class Workspace {
 
   Memory one_;
   Memory many_;
+  native::int8::Aligned<char> quantized_;
+  std::int64_t quantized_images_ = 0;
 };
 
 class NativeEngine final : public Engine {
@@ -168,8 +200,8 @@ class NativeEngine final : public Engine {
  private:
   void run_pieces(const TensorView& input) {
     const std::int64_t images = input.shape[0];
-    const std::int64_t image = compiled_->one->input_values();
-    const std::int64_t row = compiled_->one->output_values();
+    const std::int64_t image = compiled_->input_values();
+    const std::int64_t row = compiled_->output_values();
     output_.resize(static_cast<std::size_t>(row * images));
     const std::int64_t pieces = (images + kImagesOfPiece - 1) / kImagesOfPiece;
     std::atomic<std::int64_t> next{0};
@@ -211,9 +243,9 @@ class NativeEngine final : public Engine {
 }  // namespace
 
 void require_native_options(const Config& config) {
-  if (config.precision != "fp32") {
+  if (config.precision != "fp32" && config.precision != "int8") {
     throw Error(ErrorCode::Unsupported, "the engine native has no precision " + config.precision +
-                                            "; use fp32, or the engine paddle");
+                                            "; use fp32 or int8, or the engine paddle");
   }
   if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::Plain) {
     throw Error(ErrorCode::Unsupported, std::string("accelerator ") +
@@ -224,11 +256,24 @@ void require_native_options(const Config& config) {
 
 std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFiles& files) {
   try {
+    const bool int8 = config.precision == "int8";
+    if (int8) require_quantized(files);
+    if (!int8 && files.traits.quantized) {
+      throw Error(ErrorCode::Unsupported,
+                  "'" + files.program +
+                      "' is quantized, which the engine native computes in int8 only: use precision "
+                      "int8, or the engine paddle");
+    }
     const Network network = load(files);
-    const native::Kernels& kernels = native::choose_kernels();
     auto compiled = std::make_shared<Compiled>();
     compiled->input = {network.input_name, network.input_shape, "float32"};
     compiled->output = {network.output_name, network.output_shape, "float32"};
+    if (int8) {
+      compiled->quantized = std::make_unique<native::int8::Program>(
+          network, native::int8::choose_kernels());
+      return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
+    }
+    const native::Kernels& kernels = native::choose_kernels();
     compiled->one = std::make_unique<Program>(network, kernels, false);
     if (kernels.lanes > 1 &&
         compiled->one->unit_floats() * kernels.lanes <= 2 * kMostInterleavedFloats) {

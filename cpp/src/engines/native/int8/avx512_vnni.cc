@@ -1,0 +1,27 @@
+#define LENET_LANES 16
+#define LENET_REGISTERS 32
+#define LENET_KERNELS kAvx512Vnni
+#define LENET_NAME "avx512vnni"
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace lenet::native::int8 {
+namespace {
+
+constexpr int kLanes = LENET_LANES;
+using Ints = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
+using Element = std::uint8_t;
+constexpr int kZero = 128;
+
+/// The sum with the products of a group of taps and their weights.
+inline Ints dot(Ints sum, Ints taps, Ints weights) {
+  return reinterpret_cast<Ints>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum),
+                                                    reinterpret_cast<__m512i>(taps),
+                                                    reinterpret_cast<__m512i>(weights)));
+}
+
+}  // namespace
+}  // namespace lenet::native::int8
+
+#include "engines/native/int8/implementation.h"

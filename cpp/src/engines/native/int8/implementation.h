@@ -1,0 +1,259 @@
+/// \file
+/// The kernels of one instruction set. A file that includes this defines before LENET_LANES,
+/// LENET_REGISTERS (vector registers), LENET_KERNELS (the table's name), LENET_NAME, and Element,
+/// kZero and `dot` for vectors of that many lanes. Compiled without contraction of products and
+/// sums, so that all sets round alike.
+#include "engines/native/int8/kernels.h"
+
+namespace lenet::native::int8 {
+namespace {
+
+constexpr int kRegisters = LENET_REGISTERS;
+constexpr float kMost = 127;
+/// Added to a number from -2^22 to 2^22 it leaves the number, rounded to even, in the lowest bits.
+constexpr float kRounder = 12582912;  // 1.5 * 2^23
+constexpr std::int32_t kRounderBits = 0x4B400000;
+
+using Elements = Element __attribute__((vector_size(kLanes * sizeof(Element))));
+using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
+template <class Vector, class Value>
+struct Loose {
+  using Type __attribute__((aligned(alignof(Value)), may_alias)) = Vector;
+};
+
+template <class Vector, class Value>
+inline Vector load(const Value* from) {
+  return *reinterpret_cast<const typename Loose<Vector, Value>::Type*>(from);
+}
+template <class Vector, class Value>
+inline void store(Value* to, Vector value) {
+  *reinterpret_cast<typename Loose<Vector, Value>::Type*>(to) = value;
+}
+inline Ints larger(Ints a, Ints b) { return a > b ? a : b; }
+inline Floats all(float value) { return value - Floats{}; }
+/// `least` where it is NaN.
+inline Floats at_least(Floats value, Floats least) { return value > least ? value : least; }
+
+constexpr int most(int a, int b) { return a > b ? a : b; }
+constexpr int least(int a, int b) { return a < b ? a : b; }
+
+/// A group of taps, in every lane.
+inline Ints group(const Element* from) {
+  std::int32_t bits;
+  __builtin_memcpy(&bits, from, sizeof(bits));
+  return bits - Ints{};
+}
+
+/// The elements of what is rounded.
+inline Elements rounded(Floats value, float smallest) {
+  const Floats low = at_least(value, all(smallest));
+  const Floats clipped = low < all(kMost) ? low : all(kMost);
+  const Floats shifted = clipped + all(kRounder);
+  const Ints whole = reinterpret_cast<Ints>(shifted) - (kRounderBits - kZero);
+  return __builtin_convertvector(whole, Elements);
+}
+
+template <class Vector, class Value>
+inline void store_some(Value* to, Vector value, int count) {
+  if (count >= kLanes) {
+    store(to, value);
+  } else {
+    for (int i = 0; i < count; ++i) to[i] = value[i];
+  }
+}
+
+/// Of the channels from `channel` on, at one pixel.
+inline void finish(const ConvTask& task, Ints sum, int channel, std::int64_t pixel) {
+  Floats value = __builtin_convertvector(sum, Floats) * load<Floats>(task.factor + channel);
+  value += load<Floats>(task.addend + channel);
+  const int count = task.spare ? kLanes : task.channels - channel;
+  if (task.floats) {
+    if (task.relu) value = at_least(value, Floats{});
+    store_some(static_cast<float*>(task.output) + pixel + channel, value, count);
+  } else {
+    const Elements elements = rounded(value, task.least);
+    store_some(static_cast<Element*>(task.output) + pixel + channel, elements, count);
+  }
+}
+
+template <int Block, int Rows, int Columns>
+void channels_tile(const ConvTask& task, const std::int32_t* weights, int channel,
+                   const Element* input, std::int64_t pixel) {
+  Ints sums[Rows][Columns][Block];
+#pragma GCC unroll 2
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) {
+#pragma GCC unroll 8
+      for (int b = 0; b < Block; ++b) {
+        sums[r][c][b] = load<Ints>(task.start + channel + b * kLanes);
+      }
+    }
+  }
+  const std::int64_t row = task.input_row;
+  const std::int64_t column = task.input_column;
+  const std::int32_t groups = task.groups;
+  const std::int32_t* offsets = task.offsets;
+  for (std::int32_t g = 0; g < groups; ++g, weights += Block * kLanes) {
+    const Element* at = input + offsets[g];
+    if constexpr (Block > Columns * Rows) {
+      Ints values[Rows][Columns];
+#pragma GCC unroll 2
+      for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+        for (int c = 0; c < Columns; ++c) values[r][c] = group(at + r * row + c * column);
+      }
+#pragma GCC unroll 8
+      for (int b = 0; b < Block; ++b) {
+        const Ints weight = load<Ints>(weights + b * kLanes);
+#pragma GCC unroll 2
+        for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+          for (int c = 0; c < Columns; ++c) {
+            sums[r][c][b] = dot(sums[r][c][b], values[r][c], weight);
+          }
+        }
+      }
+    } else {
+      Ints weight[Block];
+#pragma GCC unroll 8
+      for (int b = 0; b < Block; ++b) weight[b] = load<Ints>(weights + b * kLanes);
+#pragma GCC unroll 2
+      for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+        for (int c = 0; c < Columns; ++c) {
+          const Ints value = group(at + r * row + c * column);
+#pragma GCC unroll 8
+          for (int b = 0; b < Block; ++b) sums[r][c][b] = dot(sums[r][c][b], value, weight[b]);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int b = 0; b < Block; ++b) {
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; c += Rows) {
+      if constexpr (Rows == 2) {
+        const Ints largest =
+            larger(larger(sums[0][c][b], sums[0][c + 1][b]),
+                   larger(sums[1][c][b], sums[1][c + 1][b]));
+        finish(task, largest, channel + b * kLanes, pixel + c / 2 * task.output_column);
+      } else {
+        finish(task, sums[0][c][b], channel + b * kLanes, pixel + c * task.output_column);
+      }
+    }
+  }
+}
+
+using ChannelsTile = void (*)(const ConvTask&, const std::int32_t*, int, const Element*,
+                              std::int64_t);
+
+/// Windows side by side, or pairs of them that are pooled, that are computed together.
+constexpr int widest_row(int block, int rows) {
+  const int sums = kLanes == 1 ? 4 : kRegisters >= 32 ? 24 : 10;
+  return most(1, least(12, sums / (block * rows * rows)));
+}
+
+template <int Block, int Rows, int Units>
+ChannelsTile tile_for(int units) {
+  if constexpr (Units == 1) {
+    return channels_tile<Block, Rows, Rows>;
+  } else {
+    return units >= Units ? channels_tile<Block, Rows, Rows * Units>
+                          : tile_for<Block, Rows, Units - 1>(units);
+  }
+}
+
+template <int Block, int Rows>
+void channels_block(const ConvTask& task, const std::int32_t* weights, int channel) {
+  constexpr int kMostUnits = widest_row(Block, Rows);
+  const int units = task.columns / Rows;
+  // Tiles of nearly the same width, rather than full ones and a narrow last.
+  const int tiles = (units + kMostUnits - 1) / kMostUnits;
+  const auto* input = static_cast<const Element*>(task.input);
+  for (std::int32_t y = 0; y < task.rows / Rows; ++y) {
+    int unit = 0;
+    for (int t = 0; t < tiles; ++t) {
+      const int width = (units - unit + tiles - t - 1) / (tiles - t);
+      tile_for<Block, Rows, kMostUnits>(width)(
+          task, weights, channel, input + y * Rows * task.input_row + unit * Rows * task.input_column,
+          y * task.output_row + unit * task.output_column);
+      unit += width;
+    }
+  }
+}
+
+void conv_channels(const ConvTask& task) {
+  const std::int32_t* weights = task.weights;
+  int left = (task.channels + kLanes - 1) / kLanes;
+  int block = task.tile;
+  for (int channel = 0; left > 0; left -= block, channel += block * kLanes) {
+    while (block > left) block /= 2;
+    if (task.pool) {
+      (block == 2 ? channels_block<2, 2> : channels_block<1, 2>)(task, weights, channel);
+    } else {
+      (block == 8   ? channels_block<8, 1>
+       : block == 4 ? channels_block<4, 1>
+       : block == 2 ? channels_block<2, 1>
+                    : channels_block<1, 1>)(task, weights, channel);
+    }
+    weights += static_cast<std::int64_t>(task.groups) * block * kLanes;
+  }
+}
+
+void pool(const PoolTask& task) {
+  for (std::int32_t y = 0; y < task.rows; ++y) {
+    for (std::int32_t x = 0; x < task.columns; ++x) {
+      auto* output =
+          static_cast<Element*>(task.output) + y * task.output_row + x * task.output_column;
+      const auto lowest = static_cast<Element>(task.relu ? kZero : kZero - 128);
+      for (std::int32_t c = 0; c < task.channels; ++c) output[c] = lowest;
+      for (std::int32_t i = task.row_begin[y]; i < task.row_end[y]; ++i) {
+        for (std::int32_t j = task.column_begin[x]; j < task.column_end[x]; ++j) {
+          const auto* input =
+              static_cast<const Element*>(task.input) + i * task.input_row + j * task.input_column;
+          for (std::int32_t c = 0; c < task.channels; ++c) {
+            output[c] = output[c] > input[c] ? output[c] : input[c];
+          }
+        }
+      }
+    }
+  }
+}
+
+void quantize(const float* from, std::int64_t count, float inverse, float smallest, void* to) {
+  auto* elements = static_cast<Element*>(to);
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    store(elements + i, rounded(load<Floats>(from + i) * all(inverse), smallest));
+  }
+  if (i == count) return;
+  Floats rest{};
+  for (int l = 0; l < count - i; ++l) rest[l] = from[i + l];
+  const Elements found = rounded(rest * all(inverse), smallest);
+  for (int l = 0; l < count - i; ++l) elements[i + l] = found[l];
+}
+
+void dequantize(const void* from, std::int64_t count, float step, float* to) {
+  const auto* elements = static_cast<const Element*>(from);
+  for (std::int64_t i = 0; i < count; ++i) {
+    to[i] = static_cast<float>(static_cast<int>(elements[i]) - kZero) * step;
+  }
+}
+
+}  // namespace
+
+const Kernels LENET_KERNELS = {
+    LENET_NAME,
+    kLanes,
+    sizeof(Element),
+    kZero,
+    kLanes == 1 ? 1 : kRegisters >= 32 ? 4 : 2,
+    kLanes == 1 ? 1 : kRegisters >= 32 ? 8 : 4,
+    conv_channels,
+    pool,
+    quantize,
+    dequantize,
+};
+
+}  // namespace lenet::native::int8

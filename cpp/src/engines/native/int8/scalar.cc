@@ -1,0 +1,25 @@
+#define LENET_LANES 1
+#define LENET_REGISTERS 16
+#define LENET_KERNELS kScalar
+#define LENET_NAME "scalar"
+#include <cstdint>
+
+namespace lenet::native::int8 {
+namespace {
+
+constexpr int kLanes = LENET_LANES;
+using Ints = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
+using Element = std::int16_t;
+constexpr int kZero = 0;
+
+/// The sum with the products of a group of taps and their weights.
+inline Ints dot(Ints sum, Ints taps, Ints weights) {
+  const auto low = [](std::int32_t pair) { return static_cast<std::int16_t>(pair & 0xffff); };
+  const auto high = [](std::int32_t pair) { return pair >> 16; };
+  return sum + low(taps[0]) * low(weights[0]) + high(taps[0]) * high(weights[0]);
+}
+
+}  // namespace
+}  // namespace lenet::native::int8
+
+#include "engines/native/int8/implementation.h"
