@@ -3,8 +3,8 @@
 What is rounded is a whole number times a step, and float64 sums such products exactly: the
 convolutions here are the integer arithmetic that the program stands for.
 
-Run as a script, ``quantized_reference.py PROGRAM PARAMS TARGET`` has Paddle read a ``.pdmodel``, in a
-process of its own, and writes its operators and parameters to TARGET, a ``.npz``.
+Run as a script, ``quantized_reference.py PROGRAM...`` has Paddle read each ``.pdmodel``, in a process
+of its own, and writes its operators and parameters beside it, as a ``.npz``.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ _ATTRIBUTES = (
 _MOST = 127
 
 
+def read_programs(programs: list[Path]) -> list[QuantizedProgram]:
+    """Read them, each with the parameters beside it."""
+    command = [sys.executable, "-W", "ignore", __file__, *map(str, programs)]
+    # The old representation of programs is chosen before paddle is imported.
+    environment = {"FLAGS_enable_pir_api": "0", "OMP_NUM_THREADS": "1", "HOME": str(programs[0].parent)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [QuantizedProgram(program.with_suffix(".npz")) for program in programs]
+
+
 class QuantizedProgram:
     """One program; :meth:`run` computes it."""
 
-    def __init__(self, program: Path, params: Path, folder: Path) -> None:
-        target = folder / "program.npz"
-        command = [sys.executable, "-W", "ignore", __file__, program, params, target]
-        # The old representation of programs is chosen before paddle is imported.
-        environment = {"FLAGS_enable_pir_api": "0", "OMP_NUM_THREADS": "1", "HOME": str(folder)}
-        done = subprocess.run(
-            list(map(str, command)), env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        with np.load(target) as stored:
+    def __init__(self, described: Path) -> None:
+        with np.load(described) as stored:
             self._parameters = dict(stored.items())
         self._operators = json.loads(str(self._parameters.pop("operators")))
 
@@ -50,6 +52,8 @@ class QuantizedProgram:
             arguments = {name: self._values.get(values[0]) for name, values in inputs.items()}
             if kind == "feed":
                 result: Any = images.astype(np.float64)
+            elif kind == "concat":
+                result = self._concat(inputs["X"], attributes)
             elif kind == "fetch":
                 return arguments["X"]
             else:
@@ -128,6 +132,9 @@ class QuantizedProgram:
         assert attributes["axis"] == -1
         return values["X"] + values["Y"].astype(np.float64)
 
+    def _concat(self, names: list[str], attributes: dict[str, Any]) -> Array:
+        return np.concatenate([self._values[name] for name in names], axis=attributes["axis"])
+
     @staticmethod
     def _batch_norm(values: dict[str, Any], attributes: dict[str, Any]) -> Array:
         mean, variance, gain, bias = (
@@ -155,14 +162,17 @@ class QuantizedProgram:
         return found / found.sum(axis=1, keepdims=True)
 
 
-def _main(program: str, params: str, target: str) -> None:
+def describe(program: Path) -> None:
+    """Write what a program holds beside it; in a process with the old representation."""
     import paddle
 
     paddle.enable_static()
-    loaded = paddle.static.deserialize_program(Path(program).read_bytes())
+    loaded = paddle.static.deserialize_program(program.read_bytes())
     executor = paddle.static.Executor(paddle.CPUPlace())
-    paddle.static.deserialize_persistables(loaded, Path(params).read_bytes(), executor)
-    scope = paddle.static.global_scope()
+    scope = paddle.static.Scope()
+    with paddle.static.scope_guard(scope):
+        params = program.with_suffix(".pdiparams").read_bytes()
+        paddle.static.deserialize_persistables(loaded, params, executor)
     operators = []
     for op in loaded.global_block().ops:
         inputs = {name: op.input(name) for name in op.input_names if op.input(name)}
@@ -174,8 +184,9 @@ def _main(program: str, params: str, target: str) -> None:
         for name, variable in loaded.global_block().vars.items()
         if variable.persistable and name not in ("feed", "fetch")
     }
-    np.savez(target, operators=json.dumps(operators), **values)
+    np.savez(program.with_suffix(".npz"), operators=json.dumps(operators), **values)
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    for argument in sys.argv[1:]:
+        describe(Path(argument))

@@ -1,0 +1,201 @@
+"""The native engine in int8: quantized programs against their definition in NumPy and against Paddle,
+the same bits with each instruction set.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.quantization import METHODS, Settings, mnist_images, open_source
+from lenet_cpp.quantization.request import make_task, run_tasks
+from quantized_networks import make_networks
+from quantized_reference import QuantizedProgram, read_programs
+from test_native_engine import INSTRUCTION_SETS, processor_has
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+AVAILABLE = [name for name in INSTRUCTION_SETS if processor_has(name)]
+NETWORKS = 12
+OPTIONS: dict[str, Any] = {"engine": "native", "precision": "int8"}
+
+
+@pytest.fixture(scope="module")
+def lenets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The bundled LeNet by all four methods, and what Paddle reads in each."""
+    folder = tmp_path_factory.mktemp("lenets")
+    images = mnist_images(sample_dir(), 64)
+    tasks = []
+    with open_source("lenet") as source:
+        for method in METHODS:
+            (folder / method).mkdir()
+            settings = Settings(steps=1)
+            tasks.append(make_task(source, images, method, settings, folder / method, folder))
+        run_tasks(tasks)
+    programs = {method: folder / method / "lenet.pdmodel" for method in METHODS}
+    read_programs(list(programs.values()))
+    return programs
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return make_networks(tmp_path_factory.mktemp("networks"), NETWORKS)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Array:
+    return to_model_input(read_mnist_dir(sample_dir()).test.images)
+
+
+@pytest.fixture(scope="module")
+def labels() -> Array:
+    return read_mnist_dir(sample_dir()).test.labels
+
+
+def run(model: Path, images: Array, **options: Any) -> Array:
+    with lenet_cpp.Predictor(model, **{**OPTIONS, **options}) as predictor:
+        return predictor.run(images)
+
+
+def bits(values: Array) -> Array:
+    return values.view(np.uint32)
+
+
+# ---- right
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_lenet_is_its_definition(
+    lenets: dict[str, Path], digits: Array, labels: Array, method: str
+) -> None:
+    """To the rounding of the result; but where a value lies in the middle of two whole numbers, to
+    what one of them more or less makes of it.
+    """
+    extremes = np.stack([np.zeros((1, 28, 28)), np.full((1, 28, 28), 1e30), -digits[0] * 3])
+    images = np.concatenate([digits, extremes]).astype(np.float32)
+    expected = QuantizedProgram(lenets[method].with_suffix(".npz")).run(images)
+    with lenet_cpp.Predictor(lenets[method], **OPTIONS) as predictor:
+        assert predictor.quantized
+        assert predictor.options["precision"] == "int8"
+        assert predictor.input_spec.shape == (-1, 1, 28, 28)
+        found = predictor.run(images)
+    step = np.abs(expected).max() / 127
+    differences = np.abs(found - expected).max(axis=1)
+    assert differences.max() <= step
+    assert (differences > 1e-4).mean() <= 0.01
+    assert (found[: len(labels)].argmax(axis=1) == labels).mean() >= 0.99
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_lenet_agrees_with_paddle(lenets: dict[str, Path], digits: Array, method: str) -> None:
+    """Paddle rounds what comes out of each layer as well: its int8 is as far from its own plain
+    arithmetic of the same program as from ours.
+    """
+    found = run(lenets[method], digits)
+    plain = run(lenets[method], digits, engine="paddle", precision="fp32", accelerator="plain")
+    int8 = run(lenets[method], digits, engine="paddle")
+    step = np.abs(plain).max() / 127
+    assert np.abs(found - plain).max() <= step
+    assert np.abs(found - int8).max() <= np.abs(plain - int8).max() + step
+    assert (found.argmax(axis=1) == int8.argmax(axis=1)).mean() >= 0.995
+    assert np.median(np.abs(found - int8)) <= step
+
+
+@pytest.mark.parametrize("index", range(NETWORKS))
+def test_networks_are_their_definition(
+    networks: list[Path], index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Convolutions of any kind, pools, branches, and layers left in float; the same bits with each
+    instruction set, alone or in a batch.
+    """
+    model = networks[index]
+    images = np.load(model.with_suffix(".npy"))
+    expected = QuantizedProgram(model.with_suffix(".npz")).run(images)
+    found = run(model, images)
+    largest = np.abs(expected).max()
+    differences = np.abs(found - expected).max(axis=1)
+    assert np.median(differences) <= 1e-5 * largest
+    assert differences.max() <= largest / 127
+    alone = np.concatenate([run(model, images[i : i + 1]) for i in range(3)])
+    assert (bits(alone) == bits(found[:3])).all()
+    for name in AVAILABLE:
+        monkeypatch.setenv("LENET_NATIVE_ISA", name)
+        assert (bits(run(model, images)) == bits(found)).all(), name
+
+
+# ---- the same bits
+
+
+def test_instruction_sets_give_the_same_bits(
+    lenets: dict[str, Path], digits: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = digits[:200]
+    for method in METHODS:
+        expected = run(lenets[method], images)
+        for name in AVAILABLE:
+            monkeypatch.setenv("LENET_NATIVE_ISA", name)
+            assert (bits(run(lenets[method], images)) == bits(expected)).all(), (method, name)
+            monkeypatch.delenv("LENET_NATIVE_ISA")
+
+
+def test_batches_and_threads_give_the_same_bits(lenets: dict[str, Path], digits: Array) -> None:
+    model = lenets["static-ptq"]
+    with lenet_cpp.Predictor(model, **OPTIONS) as predictor:
+        expected = predictor.run(digits)
+        for size in (1, 2, 3, 7, 64, 65, 100):
+            pieces = [predictor.run(digits[i : i + size]) for i in range(0, 400, size)]
+            assert (bits(np.concatenate(pieces)[:400]) == bits(expected[:400])).all()
+        clone = predictor.clone()
+    assert (bits(clone.run(digits)) == bits(expected)).all()
+    for threads in (2, 3):
+        assert (bits(run(model, digits, threads=threads)) == bits(expected)).all()
+    with pytest.raises(lenet_cpp.BadInput, match="NaN"):
+        clone.run(np.full((1, 1, 28, 28), np.nan, np.float32))
+
+
+# ---- refused
+
+
+def test_precision_and_model_belong_together(lenets: dict[str, Path], model_dir: Path) -> None:
+    quantized = lenets["static-ptq"]
+    with pytest.raises(lenet_cpp.Unsupported, match="is quantized.*precision int8"):
+        lenet_cpp.Predictor(quantized, engine="native")
+    with pytest.raises(lenet_cpp.Unsupported, match="is not quantized"):
+        lenet_cpp.Predictor(model_dir / "lenet.pdmodel", **OPTIONS)
+    with pytest.raises(lenet_cpp.Unsupported, match="nothing of it runs|nothing runs in int8"):
+        lenet_cpp.Predictor(model_dir / "lenet.json", **OPTIONS)
+    with pytest.raises(lenet_cpp.Unsupported, match="no precision bf16"):
+        lenet_cpp.Predictor(quantized, engine="native", precision="bf16")
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf, 1e-42])
+def test_a_scale_that_is_no_positive_number_is_refused(
+    lenets: dict[str, Path], tmp_path: Path, bad: float
+) -> None:
+    for suffix in (".pdmodel", ".pdiparams"):
+        shutil.copy(lenets["static-ptq"].with_suffix(suffix), tmp_path)
+    values = dict(np.load(lenets["static-ptq"].with_suffix(".npz")))
+    scale = np.float32(values["flatten_0.tmp_0@scale"].item())
+    params = tmp_path / "lenet.pdiparams"
+    data = params.read_bytes()
+    assert data.count(scale.tobytes()) in (1, 2)  # what only observes may have found the same
+    params.write_bytes(data.replace(scale.tobytes(), np.float32(bad).tobytes()))
+    with pytest.raises(lenet_cpp.BadModel, match="scale that is no positive number"):
+        lenet_cpp.Predictor(tmp_path / "lenet.pdmodel", **OPTIONS)
+
+
+def test_the_program(lenets: dict[str, Path], run_program: Any) -> None:
+    model = lenets["dygraph-qat"]
+    arguments = [f"--model_file={model}", f"--params_file={model.with_suffix('.pdiparams')}"]
+    done = run_program(*arguments, "--engine=native", "--int8")
+    assert done.returncode == 0, done.stderr
+    assert "engine native, accelerator plain, precision int8" in done.stdout
+    done = run_program(*arguments, "--engine=native")
+    assert done.returncode == 6
+    assert "use precision int8" in done.stderr
