@@ -44,13 +44,15 @@ inline Ints group(const Element* from) {
   return bits - Ints{};
 }
 
-/// The elements of what is rounded.
-inline Elements rounded(Floats value, float smallest) {
+/// Elements, still in 32 bits.
+inline Ints whole(Floats value, float smallest) {
   const Floats low = at_least(value, all(smallest));
   const Floats clipped = low < all(kMost) ? low : all(kMost);
   const Floats shifted = clipped + all(kRounder);
-  const Ints whole = reinterpret_cast<Ints>(shifted) - (kRounderBits - kZero);
-  return __builtin_convertvector(whole, Elements);
+  return reinterpret_cast<Ints>(shifted) - (kRounderBits - kZero);
+}
+inline Elements rounded(Floats value, float smallest) {
+  return __builtin_convertvector(whole(value, smallest), Elements);
 }
 
 template <class Vector, class Value>
@@ -201,6 +203,186 @@ void conv_channels(const ConvTask& task) {
   }
 }
 
+// ---- vectors of columns
+
+constexpr int kPerGroup = sizeof(std::int32_t) / sizeof(Element);
+constexpr int kBits = 8 * sizeof(Element);
+using Groups = std::uint32_t __attribute__((vector_size(kLanes * sizeof(std::uint32_t))));
+
+template <int Bytes>
+struct Bits {
+  using Type = std::uint8_t;
+};
+template <>
+struct Bits<2> {
+  using Type = std::uint16_t;
+};
+
+/// Elements in the lowest bits.
+inline Groups lowest(const Element* from) {
+  using Unsigned =
+      typename Bits<sizeof(Element)>::Type __attribute__((vector_size(kLanes * sizeof(Element))));
+  return __builtin_convertvector(reinterpret_cast<Unsigned>(load<Elements>(from)), Groups);
+}
+
+void fill_planes(const ColumnsTask& task) {
+  const auto* input = static_cast<const Element*>(task.input);
+  auto* planes = reinterpret_cast<std::uint32_t*>(task.planes);
+  for (std::int32_t x = 0; x < task.plane_columns; x += kLanes) {
+    if (task.tall_rows > 0) {
+      const Element* at = input + x;
+      Groups group{};
+      for (int k = 0; k < kPerGroup - 1; ++k, at += task.input_row) {
+        group = group >> kBits | lowest(at) << (32 - kBits);
+      }
+      for (std::int32_t y = 0; y < task.tall_rows; ++y, at += task.input_row) {
+        group = group >> kBits | lowest(at) << (32 - kBits);
+        store(planes + y * task.plane_row + x, group);
+      }
+    }
+    for (std::int32_t y = 0; y < task.wide_rows; ++y) {
+      const Element* at = input + (task.first_wide_row + y) * task.input_row + x;
+      Groups group = lowest(at);
+#pragma GCC unroll 4
+      for (int k = 1; k < kPerGroup; ++k) group |= lowest(at + k) << (k * kBits);
+      store(planes + (task.tall_rows + y) * task.plane_row + x, group);
+    }
+  }
+}
+
+/// The larger of each two neighbours in `low` and `high` side by side.
+inline Ints larger_of_pairs(Ints low, Ints high) {
+  if constexpr (kLanes == 1) {
+    return larger(low, high);
+  } else {
+    Ints even{};
+    Ints odd{};
+    for (int i = 0; i < kLanes; ++i) {
+      even[i] = 2 * i;
+      odd[i] = 2 * i + 1;
+    }
+    return larger(__builtin_shuffle(low, high, even), __builtin_shuffle(low, high, odd));
+  }
+}
+
+/// Channels of `count` pixels, from vectors of pixels.
+template <int Channels>
+inline void give_pixels(const ColumnsTask& task, const Ints (&sums)[Channels], int channel,
+                        Element* output, int count) {
+  constexpr int kGroups = (Channels + kPerGroup - 1) / kPerGroup;
+  std::int32_t pixels[kGroups][kLanes];
+#pragma GCC unroll 4
+  for (int g = 0; g < kGroups; ++g) {
+    Groups group{};
+#pragma GCC unroll 4
+    for (int k = 0; k < kPerGroup; ++k) {
+      const int o = g * kPerGroup + k;
+      if (o >= Channels) break;
+      Floats value =
+          __builtin_convertvector(sums[o], Floats) * all(task.factor[channel + o]);
+      value += all(task.addend[channel + o]);
+      const auto element = reinterpret_cast<Groups>(whole(value, task.least));
+      group |= (element & ((1U << kBits) - 1)) << (k * kBits);
+    }
+    store(pixels[g], reinterpret_cast<Ints>(group));
+  }
+  constexpr int kRest = Channels % kPerGroup;
+  for (int i = 0; i < count; ++i, output += task.output_column) {
+#pragma GCC unroll 4
+    for (int g = 0; g < Channels / kPerGroup; ++g) {
+      __builtin_memcpy(output + g * kPerGroup, &pixels[g][i], sizeof(std::int32_t));
+    }
+    if constexpr (kRest > 0) {
+      __builtin_memcpy(output + Channels - kRest, &pixels[kGroups - 1][i],
+                       kRest * sizeof(Element));
+    }
+  }
+}
+
+template <int Channels, int Rows>
+void columns_tile(const ColumnsTask& task, const std::int32_t* weights, int channel,
+                  const std::int32_t* planes, Element* output, int count) {
+  Ints sums[Channels][Rows][2];
+#pragma GCC unroll 8
+  for (int o = 0; o < Channels; ++o) {
+#pragma GCC unroll 2
+    for (int r = 0; r < Rows; ++r) {
+      sums[o][r][0] = sums[o][r][1] = task.start[channel + o] - Ints{};
+    }
+  }
+  for (std::int32_t g = 0; g < task.groups; ++g, weights += Channels) {
+    const std::int32_t* at = planes + task.offsets[g];
+    Ints taps[Rows][2];
+#pragma GCC unroll 2
+    for (int r = 0; r < Rows; ++r) {
+      taps[r][0] = load<Ints>(at + r * task.plane_row);
+      taps[r][1] = load<Ints>(at + r * task.plane_row + kLanes);
+    }
+#pragma GCC unroll 8
+    for (int o = 0; o < Channels; ++o) {
+      const Ints weight = weights[o] - Ints{};
+#pragma GCC unroll 2
+      for (int r = 0; r < Rows; ++r) {
+        sums[o][r][0] = dot(sums[o][r][0], taps[r][0], weight);
+        sums[o][r][1] = dot(sums[o][r][1], taps[r][1], weight);
+      }
+    }
+  }
+  if constexpr (Rows == 2) {
+    Ints largest[Channels];
+#pragma GCC unroll 8
+    for (int o = 0; o < Channels; ++o) {
+      largest[o] = larger_of_pairs(larger(sums[o][0][0], sums[o][1][0]),
+                                   larger(sums[o][0][1], sums[o][1][1]));
+    }
+    give_pixels(task, largest, channel, output, least(count / 2, kLanes));
+  } else {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      Ints found[Channels];
+#pragma GCC unroll 8
+      for (int o = 0; o < Channels; ++o) found[o] = sums[o][0][half];
+      give_pixels(task, found, channel, output + half * kLanes * task.output_column,
+                  least(count - half * kLanes, kLanes));
+    }
+  }
+}
+
+std::int32_t columns_tile_of(std::int32_t channels) {
+  constexpr int kMostChannels = kRegisters >= 32 ? 6 : 2;
+  return channels == 5 ? least(4, kMostChannels) : least(channels == 7 || channels == 8 ? 4 : channels, kMostChannels);
+}
+
+template <int Channels>
+void columns_rows(const ColumnsTask& task, const std::int32_t* weights, int channel) {
+  const int rows = task.pool ? 2 : 1;
+  auto* output = static_cast<Element*>(task.output) + channel;
+  for (std::int32_t y = 0; y < task.rows; y += rows) {
+    for (std::int32_t x = 0; x < task.columns; x += 2 * kLanes) {
+      (task.pool ? columns_tile<Channels, 2> : columns_tile<Channels, 1>)(
+          task, weights, channel, task.planes + y * task.plane_row + x,
+          output + y / rows * task.output_row + x / rows * task.output_column, task.columns - x);
+    }
+  }
+}
+
+void conv_columns(const ColumnsTask& task) {
+  fill_planes(task);
+  const std::int32_t* weights = task.weights;
+  for (int channel = 0; channel < task.channels;) {
+    const int tile = columns_tile_of(task.channels - channel);
+    (tile == 6   ? columns_rows<6>
+     : tile == 4 ? columns_rows<4>
+     : tile == 3 ? columns_rows<3>
+     : tile == 2 ? columns_rows<2>
+                 : columns_rows<1>)(task, weights, channel);
+    weights += task.groups * tile;
+    channel += tile;
+  }
+}
+
+// ---- the rest
+
 void pool(const PoolTask& task) {
   for (std::int32_t y = 0; y < task.rows; ++y) {
     for (std::int32_t x = 0; x < task.columns; ++x) {
@@ -251,6 +433,8 @@ const Kernels LENET_KERNELS = {
     kLanes == 1 ? 1 : kRegisters >= 32 ? 4 : 2,
     kLanes == 1 ? 1 : kRegisters >= 32 ? 8 : 4,
     conv_channels,
+    conv_columns,
+    columns_tile_of,
     pool,
     quantize,
     dequantize,

@@ -45,6 +45,34 @@ struct ConvTask {
   bool spare;   ///< whole vectors may be written where the last channel is
 };
 
+/// Of an image of one channel, rows of windows side by side; what is given has few channels.
+struct ColumnsTask {
+  const void* input;  ///< elements: the first tap of the first window
+  std::int64_t input_row;
+  /// Memory for groups of taps: rows for taps one below the other, then rows, from the image's
+  /// `first_wide_row` on, for taps side by side. Each has a group of taps for every column.
+  std::int32_t* planes;
+  std::int32_t plane_row;      ///< groups from a row to the next
+  std::int32_t plane_columns;  ///< that are read
+  std::int32_t tall_rows;
+  std::int32_t wide_rows;
+  std::int32_t first_wide_row;
+  const std::int32_t* offsets;  ///< in `planes`, of every group of taps of the first window
+  std::int32_t groups;
+  const std::int32_t* weights;  ///< tiles of channels, each [group][channel]
+  const std::int32_t* start;    ///< this and the next as in ConvTask
+  const float* factor;
+  const float* addend;
+  float least;
+  void* output;
+  std::int64_t output_column;
+  std::int64_t output_row;
+  std::int32_t columns;
+  std::int32_t rows;
+  std::int32_t channels;
+  bool pool;
+};
+
 /// The largest of each window, clipped to the image, of elements.
 struct PoolTask {
   const void* input;
@@ -74,6 +102,10 @@ struct Kernels {
   /// Vectors of output channels. Weights, factors and so on: blocks of `tile` vectors, of what is
   /// left of the largest power of 2 that fits, each [group][block]; the channels padded with zeros.
   void (*conv_channels)(const ConvTask& task);
+  /// Vectors of columns. Reads and writes `planes` up to two vectors beyond the last column.
+  void (*conv_columns)(const ColumnsTask& task);
+  /// How many of so many channels conv_columns takes together.
+  std::int32_t (*columns_tile)(std::int32_t channels);
   void (*pool)(const PoolTask& task);
   /// values * inverse, from `least` to 127, rounded.
   void (*quantize)(const float* from, std::int64_t count, float inverse, float least, void* to);

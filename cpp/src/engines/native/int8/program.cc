@@ -18,13 +18,6 @@ constexpr std::size_t kResult = 2;
 
 std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
 
-bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output) {
-  const auto& padding = layer.window.padding;
-  return output.height == 1 && output.width == 1 && layer.window.kernel[0] == image.height &&
-         layer.window.kernel[1] == image.width && layer.groups == 1 &&
-         std::all_of(padding.begin(), padding.end(), [](auto pad) { return pad == 0; });
-}
-
 bool of_integers(const PlannedLayer& planned) { return !planned.layer.integers.empty(); }
 
 void softmax(float* row, std::int64_t count) {
@@ -69,7 +62,12 @@ Program::Program(const Network& network, const Kernels& kernels) : kernels_(kern
   place(plan);
   input_ = places_[input];
   output_ = places_[plan.output];
-  for (const PlannedLayer& planned : plan.layers) steps_.push_back(compile(planned));
+  for (const PlannedLayer& planned : plan.layers) {
+    steps_.push_back(compile(planned));
+    const Convolution* convolution = steps_.back().convolution.get();
+    if (convolution != nullptr) planes_ = std::max(planes_, convolution->scratch());
+  }
+  planes_ = round_up(planes_, kLine);
 }
 
 void Program::place(const Plan& plan) {
@@ -118,7 +116,6 @@ void Program::place(Place& place, std::int64_t border) {
   std::int64_t& end = place.kept ? image_bytes_ : shared_bytes_;
   place.begin = end + border * (place.row + place.column) * size;
   end += round_up(values * size, kLine);
-  if (rounded) rounded_.push_back(place);
 }
 
 Step Program::compile(const PlannedLayer& planned) const {
@@ -128,7 +125,8 @@ Step Program::compile(const PlannedLayer& planned) const {
   for (const std::size_t input : layer.inputs) step.inputs.push_back(places_[input]);
   step.output = places_[layer.output];
   if (of_integers(planned)) {
-    compile_convolution(step);
+    step.convolution =
+        std::make_unique<Convolution>(planned, step.inputs[0], step.output, kernels_);
   } else if (layer.kind == LayerKind::Convolution) {
     step.float_weights = outputs_last(layer);
   } else if (layer.kind == LayerKind::Pool) {
@@ -139,129 +137,20 @@ Step Program::compile(const PlannedLayer& planned) const {
   return step;
 }
 
-void Program::compile_convolution(Step& step) const {
-  const PlannedLayer& planned = step.planned;
-  const Layer& layer = planned.layer;
-  const Window& window = layer.window;
-  const Place& from = step.inputs[0];
-  const TensorShape& output = step.output.shape;
-  const std::int64_t inputs = from.shape.channels / layer.groups;
-  const std::int64_t outputs = output.channels / layer.groups;
-  const std::int64_t per_group = static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes;
-  step.whole_image = is_whole_image(from.shape, layer, output);
-
-  // Each tap: how far it lies from the first, and its place in [input channel][height][width].
-  std::vector<std::pair<std::int64_t, std::int64_t>> taps;
-  for (std::int64_t c = 0; c < inputs; ++c) {
-    for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
-      for (std::int64_t j = 0; j < window.kernel[1]; ++j) {
-        const std::int64_t offset =
-            i * window.dilations[0] * from.row + j * window.dilations[1] * from.column + c;
-        taps.emplace_back(offset, static_cast<std::int64_t>(taps.size()));
-      }
-    }
-  }
-  std::sort(taps.begin(), taps.end());
-  if (taps.back().first > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(ErrorCode::Unsupported,
-                "the native engine has no kernel for tensors as large as " + layer.name +
-                    " takes; use engine paddle");
-  }
-  constexpr std::int64_t kNone = -1;
-  std::vector<std::vector<std::int64_t>> groups;
-  for (const auto& [offset, tap] : taps) {
-    if (groups.empty() || offset >= step.offsets.back() + per_group) {
-      step.offsets.push_back(static_cast<std::int32_t>(offset));
-      groups.emplace_back(static_cast<std::size_t>(per_group), kNone);
-    }
-    groups.back()[static_cast<std::size_t>(offset - step.offsets.back())] = tap;
-  }
-
-  ConvTask task{};
-  task.groups = static_cast<std::int32_t>(groups.size());
-  task.input_column = window.strides[1] * from.column;
-  task.input_row = window.strides[0] * from.row;
-  task.output_column = step.output.column;
-  task.output_row = step.output.row;
-  const std::int64_t after = planned.pool ? 2 : 1;
-  task.columns = static_cast<std::int32_t>(output.width * after);
-  task.rows = static_cast<std::int32_t>(output.height * after);
-  task.channels = static_cast<std::int32_t>(outputs);
-  task.tile = step.whole_image ? kernels_.widest_linear : kernels_.widest;
-  if (planned.pool) task.tile = std::min(task.tile, 2);
-  task.pool = planned.pool;
-  task.floats = planned.range == 0;
-  task.relu = layer.relu;
-  task.least = static_cast<float>(layer.relu ? 0 : kLeastInteger);
-  task.spare = layer.groups == 1 && output.height * output.width == 1;
-
-  const std::int64_t packed = round_up(outputs, kernels_.lanes);
-  const auto channels = static_cast<std::size_t>(packed * layer.groups);
-  step.weights = Aligned<std::int32_t>(channels * groups.size());
-  step.start = Aligned<std::int32_t>(channels);
-  step.factor = Aligned<float>(channels);
-  step.addend = Aligned<float>(channels);
-  for (std::int64_t g = 0; g < layer.groups; ++g) {
-    const std::int64_t at = g * packed;
-    pack(step, g * outputs, outputs, groups, static_cast<std::int64_t>(taps.size()),
-         static_cast<std::int64_t>(task.tile), at);
-    task.weights = step.weights.data() + at * task.groups;
-    task.start = step.start.data() + at;
-    task.factor = step.factor.data() + at;
-    task.addend = step.addend.data() + at;
-    step.tasks.push_back(task);
-    step.task_inputs.push_back(g * inputs - window.padding[0] * from.row -
-                               window.padding[2] * from.column);
-  }
-}
-
-void Program::pack(Step& step, std::int64_t first_output, std::int64_t outputs,
-                   const std::vector<std::vector<std::int64_t>>& groups, std::int64_t taps,
-                   std::int64_t tile, std::int64_t at) const {
-  const Layer& layer = step.planned.layer;
-  const double from = step.inputs[0].range / kMostInteger;
-  const double to = step.planned.range == 0 ? 1 : step.planned.range / kMostInteger;
-  const std::int64_t lanes = kernels_.lanes;
-  std::int32_t* weights = step.weights.data() + at * static_cast<std::int64_t>(groups.size());
-  std::int64_t left = (outputs + lanes - 1) / lanes;
-  std::int64_t block = tile;
-  for (std::int64_t first = 0; left > 0; left -= block, first += block * lanes) {
-    while (block > left) block /= 2;
-    for (const std::vector<std::int64_t>& group : groups) {
-      for (std::int64_t o = first; o < first + block * lanes; ++o, ++weights) {
-        if (o >= outputs) continue;
-        const std::int8_t* of_output =
-            layer.integers.data() + (first_output + o) * taps;
-        std::uint32_t bits = 0;
-        const auto width = static_cast<std::uint32_t>(8 * kernels_.bytes);
-        const std::uint32_t mask = (std::uint32_t{1} << width) - 1;
-        for (std::size_t i = 0; i < group.size(); ++i) {
-          if (group[i] < 0) continue;
-          const std::int32_t weight = of_output[group[i]];
-          bits |= (static_cast<std::uint32_t>(weight) & mask) << (width * i);
-          step.start.data()[at + o] -= kernels_.zero * weight;
-        }
-        std::memcpy(weights, &bits, sizeof(bits));
-      }
-    }
-  }
-  for (std::int64_t o = 0; o < outputs; ++o) {
-    const auto channel = static_cast<std::size_t>(first_output + o);
-    step.factor.data()[at + o] = static_cast<float>(from * layer.steps[channel] / to);
-    step.addend.data()[at + o] = static_cast<float>(layer.bias[channel] / to);
-  }
-}
-
 // ---- running
 
+std::int64_t Program::scratch_bytes() const noexcept {
+  return static_cast<std::int64_t>(kScratches * sizeof(float)) * scratch_floats_ +
+         static_cast<std::int64_t>(sizeof(std::int32_t)) * planes_;
+}
+
 Aligned<char> Program::memory(std::int64_t images) const {
-  const std::int64_t scratches = static_cast<std::int64_t>(kScratches * sizeof(float));
-  const std::int64_t bytes =
-      scratch_floats_ * scratches + shared_bytes_ + images * image_bytes_;
-  Aligned<char> memory(static_cast<std::size_t>(bytes));
-  if (kernels_.zero == 0) return memory;
-  std::memset(memory.data() + scratch_floats_ * scratches, kernels_.zero,
-              static_cast<std::size_t>(shared_bytes_ + images * image_bytes_));
+  const std::int64_t tensors = shared_bytes_ + images * image_bytes_;
+  Aligned<char> memory(static_cast<std::size_t>(scratch_bytes() + tensors));
+  // Borders are zeros; the rest is written before it is read.
+  if (kernels_.zero != 0) {
+    std::memset(memory.data() + scratch_bytes(), kernels_.zero, static_cast<std::size_t>(tensors));
+  }
   return memory;
 }
 
@@ -270,8 +159,8 @@ float* Program::scratch(std::size_t index, char* memory) const {
 }
 
 char* Program::at(const Place& place, char* memory, std::int64_t image) const {
-  char* from = memory + static_cast<std::int64_t>(kScratches * sizeof(float)) * scratch_floats_;
-  return from + place.begin + (place.kept ? shared_bytes_ + image * image_bytes_ : 0);
+  char* tensors = memory + scratch_bytes();
+  return tensors + place.begin + (place.kept ? shared_bytes_ + image * image_bytes_ : 0);
 }
 
 void Program::run(const float* input, std::int64_t images, char* memory, float* output) const {
@@ -279,7 +168,11 @@ void Program::run(const float* input, std::int64_t images, char* memory, float* 
     read_input(input + i * input_values(), memory, i);
     for (std::size_t s = 0; s < side_by_side_; ++s) run_step(steps_[s], memory, i);
   }
-  for (std::size_t s = side_by_side_; s < steps_.size(); ++s) run_linear(steps_[s], memory, images);
+  for (std::size_t s = side_by_side_; s < steps_.size(); ++s) {
+    const Step& step = steps_[s];
+    step.convolution->run_images(at(step.inputs[0], memory, 0), at(step.output, memory, 0), images,
+                                 image_bytes_);
+  }
   for (std::int64_t i = 0; i < images; ++i) {
     write_output(memory, i, output + i * output_values());
   }
@@ -320,40 +213,16 @@ void Program::write_output(char* memory, std::int64_t image, float* output) cons
 
 void Program::run_step(const Step& step, char* memory, std::int64_t image) const {
   const Layer& layer = step.planned.layer;
-  if (of_integers(step.planned)) {
-    run_convolution(step, memory, image);
+  if (step.convolution) {
+    auto* planes = reinterpret_cast<std::int32_t*>(scratch(kScratches, memory));
+    step.convolution->run(at(step.inputs[0], memory, image), at(step.output, memory, image),
+                          planes);
   } else if (layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max &&
              step.output.range > 0) {
     run_pool(step, memory, image);
   } else {
     run_floats(step, memory, image);
   }
-}
-
-void Program::run_convolution(const Step& step, char* memory, std::int64_t image) const {
-  const std::int64_t size =
-      step.output.range > 0 ? kernels_.bytes : static_cast<std::int64_t>(sizeof(float));
-  const std::int64_t apart = step.tasks[0].channels * size;
-  for (std::size_t g = 0; g < step.tasks.size(); ++g) {
-    ConvTask task = step.tasks[g];
-    task.offsets = step.offsets.data();
-    task.input = at(step.inputs[0], memory, image) + step.task_inputs[g] * kernels_.bytes;
-    task.output = at(step.output, memory, image) + static_cast<std::int64_t>(g) * apart;
-    kernels_.conv_channels(task);
-  }
-}
-
-void Program::run_linear(const Step& step, char* memory, std::int64_t images) const {
-  const std::int64_t size =
-      step.output.range > 0 ? kernels_.bytes : static_cast<std::int64_t>(sizeof(float));
-  ConvTask task = step.tasks[0];
-  task.offsets = step.offsets.data();
-  task.columns = static_cast<std::int32_t>(images);
-  task.input_column = image_bytes_ / kernels_.bytes;
-  task.output_column = image_bytes_ / size;
-  task.input = at(step.inputs[0], memory, 0);
-  task.output = at(step.output, memory, 0);
-  kernels_.conv_channels(task);
 }
 
 void Program::run_pool(const Step& step, char* memory, std::int64_t image) const {

@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "engines/native/int8/aligned.h"
+#include "engines/native/int8/convolution.h"
 #include "engines/native/int8/float_layers.h"
 #include "engines/native/int8/kernels.h"
 #include "engines/native/int8/plan.h"
@@ -15,30 +17,12 @@
 
 namespace lenet::native::int8 {
 
-/// Where a tensor of one image lies: [height][width][channels], in elements, or float32.
-struct Place {
-  TensorShape shape;
-  float range = 0;          ///< of whole numbers; 0: float32
-  bool kept = false;        ///< each image has its own, else all use the same
-  std::int64_t begin = 0;   ///< bytes to the first pixel inside the border
-  std::int64_t column = 0;  ///< elements or floats from a pixel to the next
-  std::int64_t row = 0;
-};
-
 /// One layer for a kernel.
 struct Step {
   PlannedLayer planned;
   std::vector<Place> inputs;
   Place output;
-  bool whole_image = false;  ///< fully connected, of whole numbers: images are side by side
-
-  std::vector<ConvTask> tasks;  ///< for each group; without pointers to activations
-  std::vector<std::int64_t> task_inputs;  ///< elements from the first pixel
-  std::vector<std::int32_t> offsets;
-  Aligned<std::int32_t> weights;
-  Aligned<std::int32_t> start;
-  Aligned<float> factor;
-  Aligned<float> addend;
+  std::unique_ptr<const Convolution> convolution;  ///< of whole numbers
 
   Windows rows;  ///< of a pool
   Windows columns;
@@ -69,17 +53,11 @@ class Program {
   void place(const Plan& plan);
   void place(Place& place, std::int64_t border);
   Step compile(const PlannedLayer& planned) const;
-  void compile_convolution(Step& step) const;
-  void pack(Step& step, std::int64_t first_output, std::int64_t outputs,
-            const std::vector<std::vector<std::int64_t>>& groups, std::int64_t taps,
-            std::int64_t packed, std::int64_t at) const;
 
   char* at(const Place& place, char* memory, std::int64_t image) const;
   void read_input(const float* input, char* memory, std::int64_t image) const;
   void write_output(char* memory, std::int64_t image, float* output) const;
   void run_step(const Step& step, char* memory, std::int64_t image) const;
-  void run_linear(const Step& step, char* memory, std::int64_t images) const;
-  void run_convolution(const Step& step, char* memory, std::int64_t image) const;
   void run_floats(const Step& step, char* memory, std::int64_t image) const;
   void run_pool(const Step& step, char* memory, std::int64_t image) const;
   /// A tensor as float32 without a border.
@@ -88,18 +66,19 @@ class Program {
   /// The other way round; rounds where the tensor is of whole numbers.
   void give(const Step& step, float* values, char* memory, std::int64_t image) const;
   float* scratch(std::size_t index, char* memory) const;
+  std::int64_t scratch_bytes() const noexcept;  ///< before the tensors
 
   const Kernels& kernels_;
   TensorShape input_shape_;
   Place input_;
   Place output_;
   std::vector<Place> places_;
-  std::vector<Place> rounded_;  ///< whose borders are zeros
   std::vector<Step> steps_;
   std::size_t side_by_side_ = 0;  ///< from this step on all images together
   std::int64_t shared_bytes_ = 0;
   std::int64_t image_bytes_ = 0;
-  std::int64_t scratch_floats_ = 0;
+  std::int64_t scratch_floats_ = 0;  ///< of one of three
+  std::int64_t planes_ = 0;          ///< numbers of 32 bits, of a convolution
   bool softmax_ = false;  ///< last, on the rows of the output
   bool has_integers_ = false;
 };
