@@ -1,7 +1,7 @@
 /// \file
 /// The kernels of one instruction set. A file that includes this defines before LENET_LANES,
 /// LENET_REGISTERS (vector registers), LENET_KERNELS (the table's name), LENET_NAME, and Element,
-/// kZero and `dot` for vectors of that many lanes. Compiled without contraction of products and
+/// kZero, `dot`, `narrowed` and `widened` for vectors of that many lanes. Compiled without contraction of products and
 /// sums, so that all sets round alike.
 #include "engines/native/int8/kernels.h"
 
@@ -14,7 +14,6 @@ constexpr float kMost = 127;
 constexpr float kRounder = 12582912;  // 1.5 * 2^23
 constexpr std::int32_t kRounderBits = 0x4B400000;
 
-using Elements = Element __attribute__((vector_size(kLanes * sizeof(Element))));
 using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
 template <class Vector, class Value>
 struct Loose {
@@ -52,7 +51,7 @@ inline Ints whole(Floats value, float smallest) {
   return reinterpret_cast<Ints>(shifted) - (kRounderBits - kZero);
 }
 inline Elements rounded(Floats value, float smallest) {
-  return __builtin_convertvector(whole(value, smallest), Elements);
+  return narrowed(whole(value, smallest));
 }
 
 template <class Vector, class Value>
@@ -209,21 +208,7 @@ constexpr int kPerGroup = sizeof(std::int32_t) / sizeof(Element);
 constexpr int kBits = 8 * sizeof(Element);
 using Groups = std::uint32_t __attribute__((vector_size(kLanes * sizeof(std::uint32_t))));
 
-template <int Bytes>
-struct Bits {
-  using Type = std::uint8_t;
-};
-template <>
-struct Bits<2> {
-  using Type = std::uint16_t;
-};
-
-/// Elements in the lowest bits.
-inline Groups lowest(const Element* from) {
-  using Unsigned =
-      typename Bits<sizeof(Element)>::Type __attribute__((vector_size(kLanes * sizeof(Element))));
-  return __builtin_convertvector(reinterpret_cast<Unsigned>(load<Elements>(from)), Groups);
-}
+inline Groups lowest(const Element* from) { return reinterpret_cast<Groups>(widened(from)); }
 
 void fill_planes(const ColumnsTask& task) {
   const auto* input = static_cast<const Element*>(task.input);
@@ -410,10 +395,15 @@ void quantize(const float* from, std::int64_t count, float inverse, float smalle
     store(elements + i, rounded(load<Floats>(from + i) * all(inverse), smallest));
   }
   if (i == count) return;
+  if (count >= kLanes) {  // some of them again
+    const std::int64_t last = count - kLanes;
+    store(elements + last, rounded(load<Floats>(from + last) * all(inverse), smallest));
+    return;
+  }
   Floats rest{};
-  for (int l = 0; l < count - i; ++l) rest[l] = from[i + l];
+  for (int l = 0; l < count; ++l) rest[l] = from[l];
   const Elements found = rounded(rest * all(inverse), smallest);
-  for (int l = 0; l < count - i; ++l) elements[i + l] = found[l];
+  for (int l = 0; l < count; ++l) elements[l] = found[l];
 }
 
 void dequantize(const void* from, std::int64_t count, float step, float* to) {

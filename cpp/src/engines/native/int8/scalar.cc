@@ -19,6 +19,17 @@ inline Ints dot(Ints sum, Ints taps, Ints weights) {
   return sum + low(taps[0]) * low(weights[0]) + high(taps[0]) * high(weights[0]);
 }
 
+using Elements = Element __attribute__((vector_size(kLanes * sizeof(Element))));
+
+inline Elements narrowed(Ints values) {
+  return Elements{static_cast<Element>(values[0])};
+}
+
+/// Elements, their bits in the lowest of 32.
+inline Ints widened(const Element* from) {
+  return Ints{static_cast<std::uint16_t>(*from)};
+}
+
 }  // namespace
 }  // namespace lenet::native::int8
 

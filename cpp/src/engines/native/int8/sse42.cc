@@ -20,6 +20,21 @@ inline Ints dot(Ints sum, Ints taps, Ints weights) {
   return sum + reinterpret_cast<Ints>(products);
 }
 
+using Elements = Element __attribute__((vector_size(kLanes * sizeof(Element))));
+
+// The compiler's conversions of vectors take elements apart one by one.
+
+inline Elements narrowed(Ints values) {
+  const auto whole = reinterpret_cast<__m128i>(values);
+  return reinterpret_cast<Elements>(_mm_cvtsi128_si64(_mm_packs_epi32(whole, whole)));
+}
+
+/// Elements, their bits in the lowest of 32.
+inline Ints widened(const Element* from) {
+  return reinterpret_cast<Ints>(
+      _mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+}
+
 }  // namespace
 }  // namespace lenet::native::int8
 
