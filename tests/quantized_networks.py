@@ -66,8 +66,12 @@ def _network(rng: np.random.Generator) -> tuple[Any, tuple[int, int, int]]:
             super().__init__()
             self.first = convolution(shape[0], middle, groups)
             self.norm = nn.BatchNorm2D(middle)
-            statistics = {"weight": rng.normal(0.3, 0.5, middle), "bias": rng.normal(size=middle),
-                          "_mean": rng.normal(size=middle), "_variance": rng.random(middle) + 0.5}  # fmt: skip
+            statistics = {
+                "weight": rng.normal(0.3, 0.5, middle),  # some of them negative
+                "bias": rng.normal(size=middle),
+                "_mean": rng.normal(size=middle),
+                "_variance": rng.random(middle) + 0.5,
+            }
             for name, values in statistics.items():
                 getattr(self.norm, name).set_value(values.astype(np.float32))
             self.branch = nn.Conv2D(middle, middle, 3, padding=1, groups=pick(1, middle))

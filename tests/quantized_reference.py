@@ -3,8 +3,8 @@
 What is rounded is a whole number times a step, and float64 sums such products exactly: the
 convolutions here are the integer arithmetic that the program stands for.
 
-Run as a script, ``quantized_reference.py PROGRAM...`` has Paddle read each ``.pdmodel``, in a process
-of its own, and writes its operators and parameters beside it, as a ``.npz``.
+Run as a script, ``quantized_reference.py PROGRAM...`` has Paddle read each ``.pdmodel``, in a
+process of its own, and writes its operators and parameters beside it, as a ``.npz``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ def read_programs(programs: list[Path]) -> list[QuantizedProgram]:
     """Read them, each with the parameters beside it."""
     command = [sys.executable, "-W", "ignore", __file__, *map(str, programs)]
     # The old representation of programs is chosen before paddle is imported.
-    environment = {"FLAGS_enable_pir_api": "0", "OMP_NUM_THREADS": "1", "HOME": str(programs[0].parent)}
+    environment = {
+        "FLAGS_enable_pir_api": "0",
+        "OMP_NUM_THREADS": "1",
+        "HOME": str(programs[0].parent),
+    }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return [QuantizedProgram(program.with_suffix(".npz")) for program in programs]

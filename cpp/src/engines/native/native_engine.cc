@@ -259,18 +259,19 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFi
     const bool int8 = config.precision == "int8";
     if (int8) require_quantized(files);
     if (!int8 && files.traits.quantized) {
-      throw Error(ErrorCode::Unsupported,
-                  "'" + files.program +
-                      "' is quantized, which the engine native computes in int8 only: use precision "
-                      "int8, or the engine paddle");
+      throw Error(
+          ErrorCode::Unsupported,
+          "'" + files.program +
+              "' is quantized, which the engine native computes in int8 only: use precision "
+              "int8, or the engine paddle");
     }
     const Network network = load(files);
     auto compiled = std::make_shared<Compiled>();
     compiled->input = {network.input_name, network.input_shape, "float32"};
     compiled->output = {network.output_name, network.output_shape, "float32"};
     if (int8) {
-      compiled->quantized = std::make_unique<native::int8::Program>(
-          network, native::int8::choose_kernels());
+      compiled->quantized =
+          std::make_unique<native::int8::Program>(network, native::int8::choose_kernels());
       return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
     }
     const native::Kernels& kernels = native::choose_kernels();

@@ -147,7 +147,8 @@ class Reader {
     if (observes()) return pass();
     if (const auto found = whole_.find(value("X")); found != whole_.end()) {
       const auto& [tensor, range] = found->second;
-      require(ranges(false)[0] == range, "dequantization by another scale than it was quantized by");
+      require(ranges(false)[0] == range,
+              "dequantization by another scale than it was quantized by");
       tensors_[given("Y")] = tensor;
       return;
     }
@@ -506,7 +507,7 @@ class Reader {
   std::map<std::size_t, double> numbers_;
   std::map<std::size_t, ParameterValues> reshaped_;  ///< parameters, by the value they become
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
-  std::map<std::size_t, ParameterValues> rounded_parameters_;  ///< by what quantization makes them
+  std::map<std::size_t, ParameterValues> rounded_parameters_;   ///< by what quantization makes them
   std::map<std::size_t, std::pair<std::size_t, float>> whole_;  ///< quantized: tensor and range
   std::map<std::pair<std::size_t, float>, std::size_t> rounded_;  ///< by tensor and range
 };

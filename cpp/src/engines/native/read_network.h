@@ -14,7 +14,7 @@ namespace lenet::native {
 /// A parameter.
 struct ParameterValues {
   Shape shape;
-  std::vector<float> values;           ///< float32, int32
+  std::vector<float> values;            ///< float32, int32
   std::vector<std::int8_t> integers{};  ///< int8
 };
 

@@ -16,7 +16,8 @@ constexpr int kZero = 0;
 
 /// The sum with the products of a group of taps and their weights.
 inline Ints dot(Ints sum, Ints taps, Ints weights) {
-  const auto products = _mm256_madd_epi16(reinterpret_cast<__m256i>(taps), reinterpret_cast<__m256i>(weights));
+  const auto products =
+      _mm256_madd_epi16(reinterpret_cast<__m256i>(taps), reinterpret_cast<__m256i>(weights));
   return sum + reinterpret_cast<Ints>(products);
 }
 

@@ -23,12 +23,13 @@ inline Ints dot(Ints sum, Ints taps, Ints weights) {
 
 using Elements = Element __attribute__((vector_size(kLanes * sizeof(Element))));
 
-// The compiler's conversions of vectors take elements apart one by one; and of the functions without a
-// mask it warns.
+// The compiler's conversions of vectors take elements apart one by one; and of the functions
+// without a mask it warns.
 constexpr __mmask16 kAll = 0xffff;
 
 inline Elements narrowed(Ints values) {
-  return reinterpret_cast<Elements>(_mm512_maskz_cvtepi32_epi8(kAll, reinterpret_cast<__m512i>(values)));
+  return reinterpret_cast<Elements>(
+      _mm512_maskz_cvtepi32_epi8(kAll, reinterpret_cast<__m512i>(values)));
 }
 
 /// Elements, their bits in the lowest of 32.

@@ -67,9 +67,8 @@ void Convolution::ready(const PlannedLayer& planned, const Place& from, const Pl
   }
   std::sort(taps.begin(), taps.end());
   if (taps.back().first > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(ErrorCode::Unsupported,
-                "the native engine has no kernel for tensors as large as " + layer.name +
-                    " takes; use engine paddle");
+    throw Error(ErrorCode::Unsupported, "the native engine has no kernel for tensors as large as " +
+                                            layer.name + " takes; use engine paddle");
   }
   Groups groups;
   for (const auto& [offset, tap] : taps) {
@@ -132,8 +131,8 @@ void Convolution::ready_columns(const PlannedLayer& planned, const Place& from, 
   const std::int64_t before = planned.pool ? 2 : 1;
   const std::int64_t rows = to.shape.height * before;
   const std::int64_t columns = to.shape.width * before;
-  const std::int64_t row = round_up(columns, 2 * kernels_.lanes) +
-                           round_up(width + per_group, kernels_.lanes);
+  const std::int64_t row =
+      round_up(columns, 2 * kernels_.lanes) + round_up(width + per_group, kernels_.lanes);
 
   // Taps one below the other, while there are enough rows; then taps side by side.
   const std::int64_t tall = height / per_group;
@@ -198,8 +197,8 @@ void Convolution::pack(const PlannedLayer& planned, double from_range, const Gro
                        const std::vector<std::int64_t>& blocks) {
   const Layer& layer = planned.layer;
   const std::int64_t outputs = static_cast<std::int64_t>(layer.bias.size()) / layer.groups;
-  const std::int64_t taps =
-      static_cast<std::int64_t>(layer.integers.size()) / static_cast<std::int64_t>(layer.bias.size());
+  const std::int64_t taps = static_cast<std::int64_t>(layer.integers.size()) /
+                            static_cast<std::int64_t>(layer.bias.size());
   const double from = from_range / kMostInteger;
   const double to = planned.range == 0 ? 1 : planned.range / kMostInteger;
   const auto width = static_cast<std::uint32_t>(8 * kernels_.bytes);

@@ -49,8 +49,7 @@ class Convolution {
   void ready(const PlannedLayer& planned, const Place& from, const Place& to);
   void ready_columns(const PlannedLayer& planned, const Place& from, const Place& to);
   void pack(const PlannedLayer& planned, double from, const Groups& groups,
-            std::int64_t first_output, std::int64_t at,
-            const std::vector<std::int64_t>& blocks);
+            std::int64_t first_output, std::int64_t at, const std::vector<std::int64_t>& blocks);
 
   const Kernels& kernels_;
   bool by_columns_ = false;

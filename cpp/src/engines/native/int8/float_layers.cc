@@ -82,10 +82,10 @@ void convolve(const Layer& layer, const std::vector<float>& weights, const Tenso
         float* sums = output + g * outputs;
         for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
           for (std::int64_t j = 0; j < window.kernel[1]; ++j, weight += inputs * outputs) {
-            const std::int64_t row = y * window.strides[0] - window.padding[0] +
-                                     i * window.dilations[0];
-            const std::int64_t column = x * window.strides[1] - window.padding[2] +
-                                        j * window.dilations[1];
+            const std::int64_t row =
+                y * window.strides[0] - window.padding[0] + i * window.dilations[0];
+            const std::int64_t column =
+                x * window.strides[1] - window.padding[2] + j * window.dilations[1];
             if (row < 0 || column < 0 || row >= from.height || column >= from.width) continue;
             const float* values = input + (row * from.width + column) * from.channels + g * inputs;
             for (std::int64_t c = 0; c < inputs; ++c) {

@@ -1,8 +1,8 @@
 /// \file
 /// The kernels of one instruction set. A file that includes this defines before LENET_LANES,
 /// LENET_REGISTERS (vector registers), LENET_KERNELS (the table's name), LENET_NAME, and Element,
-/// kZero, `dot`, `narrowed` and `widened` for vectors of that many lanes. Compiled without contraction of products and
-/// sums, so that all sets round alike.
+/// kZero, `dot`, `narrowed` and `widened` for vectors of that many lanes. Compiled without
+/// contraction of products and sums, so that all sets round alike.
 #include "engines/native/int8/kernels.h"
 
 namespace lenet::native::int8 {
@@ -50,9 +50,7 @@ inline Ints whole(Floats value, float smallest) {
   const Floats shifted = clipped + all(kRounder);
   return reinterpret_cast<Ints>(shifted) - (kRounderBits - kZero);
 }
-inline Elements rounded(Floats value, float smallest) {
-  return narrowed(whole(value, smallest));
-}
+inline Elements rounded(Floats value, float smallest) { return narrowed(whole(value, smallest)); }
 
 template <class Vector, class Value>
 inline void store_some(Value* to, Vector value, int count) {
@@ -135,9 +133,8 @@ void channels_tile(const ConvTask& task, const std::int32_t* weights, int channe
 #pragma GCC unroll 16
     for (int c = 0; c < Columns; c += Rows) {
       if constexpr (Rows == 2) {
-        const Ints largest =
-            larger(larger(sums[0][c][b], sums[0][c + 1][b]),
-                   larger(sums[1][c][b], sums[1][c + 1][b]));
+        const Ints largest = larger(larger(sums[0][c][b], sums[0][c + 1][b]),
+                                    larger(sums[1][c][b], sums[1][c + 1][b]));
         finish(task, largest, channel + b * kLanes, pixel + c / 2 * task.output_column);
       } else {
         finish(task, sums[0][c][b], channel + b * kLanes, pixel + c * task.output_column);
@@ -177,7 +174,8 @@ void channels_block(const ConvTask& task, const std::int32_t* weights, int chann
     for (int t = 0; t < tiles; ++t) {
       const int width = (units - unit + tiles - t - 1) / (tiles - t);
       tile_for<Block, Rows, kMostUnits>(width)(
-          task, weights, channel, input + y * Rows * task.input_row + unit * Rows * task.input_column,
+          task, weights, channel,
+          input + y * Rows * task.input_row + unit * Rows * task.input_column,
           y * task.output_row + unit * task.output_column);
       unit += width;
     }
@@ -263,8 +261,7 @@ inline void give_pixels(const ColumnsTask& task, const Ints (&sums)[Channels], i
     for (int k = 0; k < kPerGroup; ++k) {
       const int o = g * kPerGroup + k;
       if (o >= Channels) break;
-      Floats value =
-          __builtin_convertvector(sums[o], Floats) * all(task.factor[channel + o]);
+      Floats value = __builtin_convertvector(sums[o], Floats) * all(task.factor[channel + o]);
       value += all(task.addend[channel + o]);
       const auto element = reinterpret_cast<Groups>(whole(value, task.least));
       group |= (element & ((1U << kBits) - 1)) << (k * kBits);
@@ -278,8 +275,7 @@ inline void give_pixels(const ColumnsTask& task, const Ints (&sums)[Channels], i
       __builtin_memcpy(output + g * kPerGroup, &pixels[g][i], sizeof(std::int32_t));
     }
     if constexpr (kRest > 0) {
-      __builtin_memcpy(output + Channels - kRest, &pixels[kGroups - 1][i],
-                       kRest * sizeof(Element));
+      __builtin_memcpy(output + Channels - kRest, &pixels[kGroups - 1][i], kRest * sizeof(Element));
     }
   }
 }
@@ -335,7 +331,8 @@ void columns_tile(const ColumnsTask& task, const std::int32_t* weights, int chan
 
 std::int32_t columns_tile_of(std::int32_t channels) {
   constexpr int kMostChannels = kRegisters >= 32 ? 6 : 2;
-  return channels == 5 ? least(4, kMostChannels) : least(channels == 7 || channels == 8 ? 4 : channels, kMostChannels);
+  return channels == 5 ? least(4, kMostChannels)
+                       : least(channels == 7 || channels == 8 ? 4 : channels, kMostChannels);
 }
 
 template <int Channels>
@@ -344,9 +341,12 @@ void columns_rows(const ColumnsTask& task, const std::int32_t* weights, int chan
   auto* output = static_cast<Element*>(task.output) + channel;
   for (std::int32_t y = 0; y < task.rows; y += rows) {
     for (std::int32_t x = 0; x < task.columns; x += 2 * kLanes) {
-      (task.pool ? columns_tile<Channels, 2> : columns_tile<Channels, 1>)(
-          task, weights, channel, task.planes + y * task.plane_row + x,
-          output + y / rows * task.output_row + x / rows * task.output_column, task.columns - x);
+      (task.pool ? columns_tile<Channels, 2>
+                 : columns_tile<Channels, 1>)(task, weights, channel,
+                                              task.planes + y * task.plane_row + x,
+                                              output + y / rows * task.output_row +
+                                                  x / rows * task.output_column,
+                                              task.columns - x);
     }
   }
 }
@@ -420,8 +420,12 @@ const Kernels LENET_KERNELS = {
     kLanes,
     sizeof(Element),
     kZero,
-    kLanes == 1 ? 1 : kRegisters >= 32 ? 4 : 2,
-    kLanes == 1 ? 1 : kRegisters >= 32 ? 8 : 4,
+    kLanes == 1        ? 1
+    : kRegisters >= 32 ? 4
+                       : 2,
+    kLanes == 1        ? 1
+    : kRegisters >= 32 ? 8
+                       : 4,
     conv_channels,
     conv_columns,
     columns_tile_of,

@@ -39,7 +39,7 @@ struct ConvTask {
   std::int32_t rows;
   std::int32_t channels;  ///< of the output
   std::int32_t tile;      ///< vectors of channels computed together, a power of 2
-  bool pool;    ///< give the largest of each 2 x 2 sums; rows and columns are even, factors positive
+  bool pool;  ///< give the largest of each 2 x 2 sums; rows and columns are even, factors positive
   bool floats;  ///< results are not rounded
   bool relu;    ///< of floats
   bool spare;   ///< whole vectors may be written where the last channel is

@@ -76,9 +76,9 @@ void Program::place(const Plan& plan) {
   while (first > 0) {
     const PlannedLayer& planned = plan.layers[first - 1];
     const Layer& layer = planned.layer;
-    const bool joins = layer.kind == LayerKind::Convolution && of_integers(planned) &&
-                       is_whole_image(plan.tensors[layer.inputs[0]], layer,
-                                      plan.tensors[layer.output]);
+    const bool joins =
+        layer.kind == LayerKind::Convolution && of_integers(planned) &&
+        is_whole_image(plan.tensors[layer.inputs[0]], layer, plan.tensors[layer.output]);
     if (!joins) break;
     --first;
   }
@@ -186,7 +186,8 @@ void Program::read_input(const float* input, char* memory, std::int64_t image) c
   for (std::int64_t y = 0; y < height; ++y) {
     const float* row = input + y * width;
     if (channels > 1 || !rounded) {
-      float* gathered = rounded ? scratch(0, memory) : reinterpret_cast<float*>(to) + y * input_.row;
+      float* gathered =
+          rounded ? scratch(0, memory) : reinterpret_cast<float*>(to) + y * input_.row;
       for (std::int64_t c = 0; c < channels; ++c) {
         const float* from = input + (c * height + y) * width;
         for (std::int64_t x = 0; x < width; ++x) gathered[x * channels + c] = from[x];

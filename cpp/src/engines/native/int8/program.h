@@ -79,7 +79,7 @@ class Program {
   std::int64_t image_bytes_ = 0;
   std::int64_t scratch_floats_ = 0;  ///< of one of three
   std::int64_t planes_ = 0;          ///< numbers of 32 bits, of a convolution
-  bool softmax_ = false;  ///< last, on the rows of the output
+  bool softmax_ = false;             ///< last, on the rows of the output
   bool has_integers_ = false;
 };
 

@@ -21,14 +21,10 @@ inline Ints dot(Ints sum, Ints taps, Ints weights) {
 
 using Elements = Element __attribute__((vector_size(kLanes * sizeof(Element))));
 
-inline Elements narrowed(Ints values) {
-  return Elements{static_cast<Element>(values[0])};
-}
+inline Elements narrowed(Ints values) { return Elements{static_cast<Element>(values[0])}; }
 
 /// Elements, their bits in the lowest of 32.
-inline Ints widened(const Element* from) {
-  return Ints{static_cast<std::uint16_t>(*from)};
-}
+inline Ints widened(const Element* from) { return Ints{static_cast<std::uint16_t>(*from)}; }
 
 }  // namespace
 }  // namespace lenet::native::int8

@@ -23,13 +23,12 @@ struct Candidate {
 const auto& candidates() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  static const bool avx512 = __builtin_cpu_supports("avx512f") &&
-                             __builtin_cpu_supports("avx512bw") &&
-                             __builtin_cpu_supports("avx512cd") &&
-                             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  static const bool avx512 =
+      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl");
   static const Candidate all[] = {
-      {"avx512vnni", &kAvx512, &int8::kAvx512Vnni,
-       avx512 && __builtin_cpu_supports("avx512vnni")},
+      {"avx512vnni", &kAvx512, &int8::kAvx512Vnni, avx512 && __builtin_cpu_supports("avx512vnni")},
       {"avx512", &kAvx512, &int8::kAvx512, avx512},
       {"avx2", &kAvx2, &int8::kAvx2,
        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
