@@ -26,6 +26,18 @@ bool fits_columns(const PlannedLayer& planned, const Place& from, const Place& t
          window.dilations == one && width >= kernels.lanes;
 }
 
+/// How many offsets there are of a row of taps, when each row's lie `apart` from those of the row
+/// before; else 0.
+std::int32_t groups_of_row(const std::vector<std::int32_t>& offsets, std::int64_t rows,
+                           std::int64_t apart) {
+  const std::size_t count = offsets.size() / static_cast<std::size_t>(rows);
+  if (count * static_cast<std::size_t>(rows) != offsets.size()) return 0;
+  for (std::size_t i = count; i < offsets.size(); ++i) {
+    if (offsets[i] - offsets[i - count] != apart) return 0;
+  }
+  return static_cast<std::int32_t>(count);
+}
+
 }  // namespace
 
 bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output) {
@@ -84,6 +96,7 @@ void Convolution::ready(const PlannedLayer& planned, const Place& from, const Pl
   task.groups = static_cast<std::int32_t>(groups.size());
   task.input_column = window.strides[1] * from.column;
   task.input_row = window.strides[0] * from.row;
+  task.row_groups = groups_of_row(offsets_, window.kernel[0], task.input_row);
   task.output_column = to.column;
   task.output_row = to.row;
   const std::int64_t before = planned.pool ? 2 : 1;

@@ -75,6 +75,87 @@ inline void finish(const ConvTask& task, Ints sum, int channel, std::int64_t pix
   }
 }
 
+/// Adds the products of the windows at `at` and some weights to the sums of each row of windows.
+template <int Block, int Rows, int Columns>
+inline void add_products(const Element* at, std::int64_t row, std::int64_t column,
+                         const std::int32_t* weights, Ints (&sums)[Rows][Columns][Block]) {
+  if constexpr (Block > Columns * Rows) {
+    Ints values[Rows][Columns];
+#pragma GCC unroll 2
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+      for (int c = 0; c < Columns; ++c) values[r][c] = group(at + r * row + c * column);
+    }
+#pragma GCC unroll 8
+    for (int b = 0; b < Block; ++b) {
+      const Ints weight = load<Ints>(weights + b * kLanes);
+#pragma GCC unroll 2
+      for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+        for (int c = 0; c < Columns; ++c) {
+          sums[r][c][b] = dot(sums[r][c][b], values[r][c], weight);
+        }
+      }
+    }
+  } else {
+    Ints weight[Block];
+#pragma GCC unroll 8
+    for (int b = 0; b < Block; ++b) weight[b] = load<Ints>(weights + b * kLanes);
+#pragma GCC unroll 2
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+      for (int c = 0; c < Columns; ++c) {
+        const Ints value = group(at + r * row + c * column);
+#pragma GCC unroll 8
+        for (int b = 0; b < Block; ++b) sums[r][c][b] = dot(sums[r][c][b], value, weight[b]);
+      }
+    }
+  }
+}
+
+/// Two rows of windows that lie one row of the image apart: what both read is read once.
+/// \tparam First, Last whether the first, and the last, of the two sees this row of the image
+template <bool First, bool Last, int Block, int Columns>
+inline void add_row(const ConvTask& task, const Element* input, const std::int32_t* offsets,
+                    const std::int32_t* weights, Ints (&sums)[2][Columns][Block]) {
+  const std::int32_t apart = task.row_groups * Block * kLanes;
+  const std::int64_t column = task.input_column;
+  for (std::int32_t g = 0; g < task.row_groups; ++g, weights += Block * kLanes) {
+    const Element* at = input + offsets[g];
+    Ints weight[2][Block];
+#pragma GCC unroll 8
+    for (int b = 0; b < Block; ++b) {
+      if (First) weight[0][b] = load<Ints>(weights + b * kLanes);
+      if (Last) weight[1][b] = load<Ints>(weights - apart + b * kLanes);
+    }
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c, at += column) {
+      const Ints value = group(at);
+#pragma GCC unroll 8
+      for (int b = 0; b < Block; ++b) {
+        if (First) sums[0][c][b] = dot(sums[0][c][b], value, weight[0][b]);
+        if (Last) sums[1][c][b] = dot(sums[1][c][b], value, weight[1][b]);
+      }
+    }
+  }
+}
+
+template <int Block, int Columns>
+inline void add_rows(const ConvTask& task, const std::int32_t* weights, const Element* input,
+                     Ints (&sums)[2][Columns][Block]) {
+  const std::int32_t step = task.row_groups;
+  const std::int32_t* offsets = task.offsets;
+  add_row<true, false>(task, input, offsets, weights, sums);
+  for (std::int32_t g = step; g < task.groups; g += step) {
+    offsets += step;
+    weights += static_cast<std::int64_t>(step) * Block * kLanes;
+    add_row<true, true>(task, input, offsets, weights, sums);
+  }
+  // The row behind the last that `offsets` knows.
+  weights += static_cast<std::int64_t>(step) * Block * kLanes;
+  add_row<false, true>(task, input + task.input_row, offsets, weights, sums);
+}
+
 template <int Block, int Rows, int Columns>
 void channels_tile(const ConvTask& task, const std::int32_t* weights, int channel,
                    const Element* input, std::int64_t pixel) {
@@ -89,43 +170,12 @@ void channels_tile(const ConvTask& task, const std::int32_t* weights, int channe
       }
     }
   }
-  const std::int64_t row = task.input_row;
-  const std::int64_t column = task.input_column;
-  const std::int32_t groups = task.groups;
-  const std::int32_t* offsets = task.offsets;
-  for (std::int32_t g = 0; g < groups; ++g, weights += Block * kLanes) {
-    const Element* at = input + offsets[g];
-    if constexpr (Block > Columns * Rows) {
-      Ints values[Rows][Columns];
-#pragma GCC unroll 2
-      for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-        for (int c = 0; c < Columns; ++c) values[r][c] = group(at + r * row + c * column);
-      }
-#pragma GCC unroll 8
-      for (int b = 0; b < Block; ++b) {
-        const Ints weight = load<Ints>(weights + b * kLanes);
-#pragma GCC unroll 2
-        for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-          for (int c = 0; c < Columns; ++c) {
-            sums[r][c][b] = dot(sums[r][c][b], values[r][c], weight);
-          }
-        }
-      }
-    } else {
-      Ints weight[Block];
-#pragma GCC unroll 8
-      for (int b = 0; b < Block; ++b) weight[b] = load<Ints>(weights + b * kLanes);
-#pragma GCC unroll 2
-      for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-        for (int c = 0; c < Columns; ++c) {
-          const Ints value = group(at + r * row + c * column);
-#pragma GCC unroll 8
-          for (int b = 0; b < Block; ++b) sums[r][c][b] = dot(sums[r][c][b], value, weight[b]);
-        }
-      }
+  if (Rows == 2 && task.row_groups > 0) {
+    if constexpr (Rows == 2) add_rows(task, weights, input, sums);
+  } else {
+    const std::int32_t groups = task.groups;
+    for (std::int32_t g = 0; g < groups; ++g, weights += Block * kLanes) {
+      add_products(input + task.offsets[g], task.input_row, task.input_column, weights, sums);
     }
   }
 #pragma GCC unroll 8

@@ -25,7 +25,9 @@ struct ConvTask {
   const void* input;            ///< elements: the first tap of the first window
   const std::int32_t* offsets;  ///< of every group of taps from the first, in elements
   std::int32_t groups;          ///< of as many taps as are multiplied together
-  std::int64_t input_column;    ///< elements from a window to the next in its row
+  /// Groups of a row of taps, where the next row's lie `input_row` further; else 0.
+  std::int32_t row_groups;
+  std::int64_t input_column;  ///< elements from a window to the next in its row
   std::int64_t input_row;
   const std::int32_t* weights;  ///< groups of them, packed as the kernel asks for
   const std::int32_t* start;    ///< of each channel's sum: what the 128 of its elements add up to
