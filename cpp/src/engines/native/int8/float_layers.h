@@ -6,20 +6,9 @@
 #include <vector>
 
 #include "engines/native/network.h"
+#include "engines/native/pool_windows.h"
 
 namespace lenet::native::int8 {
-
-/// The windows of a pool in one direction, clipped to the image.
-struct Windows {
-  std::vector<std::int32_t> begins;
-  std::vector<std::int32_t> ends;
-  std::vector<float> sizes;  ///< to divide a sum by
-};
-
-/// \param direction 0: rows, 1: columns
-/// \throws Error Unsupported: a window outside the image.
-Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t image,
-                     std::int64_t count);
 
 /// A convolution's weights [output channels][input channels][height][width] by
 /// [group][height][width][input channels][output channels of the group].

@@ -57,7 +57,9 @@ inline void store_some(Value* to, Vector value, int count) {
   if (count >= kLanes) {
     store(to, value);
   } else {
-    for (int i = 0; i < count; ++i) to[i] = value[i];
+    Value values[kLanes];
+    store(values, value);
+    for (int i = 0; i < count; ++i) to[i] = values[i];
   }
 }
 
@@ -72,6 +74,15 @@ inline void finish(const ConvTask& task, Ints sum, int channel, std::int64_t pix
   } else {
     const Elements elements = rounded(value, task.least);
     store_some(static_cast<Element*>(task.output) + pixel + channel, elements, count);
+  }
+}
+
+/// Of `columns` pixels side by side, each with `block` vectors of channels from `channel` on. Apart
+/// from the tiles, of which there are many.
+__attribute__((noinline)) void finish_tile(const ConvTask& task, const Ints* sums, int columns,
+                                           int block, int channel, std::int64_t pixel) {
+  for (int c = 0; c < columns; ++c, pixel += task.output_column) {
+    for (int b = 0; b < block; ++b, ++sums) finish(task, *sums, channel + b * kLanes, pixel);
   }
 }
 
@@ -178,19 +189,20 @@ void channels_tile(const ConvTask& task, const std::int32_t* weights, int channe
       add_products(input + task.offsets[g], task.input_row, task.input_column, weights, sums);
     }
   }
-#pragma GCC unroll 8
-  for (int b = 0; b < Block; ++b) {
+  Ints results[Columns / Rows][Block];
 #pragma GCC unroll 16
-    for (int c = 0; c < Columns; c += Rows) {
+  for (int c = 0; c < Columns; c += Rows) {
+#pragma GCC unroll 8
+    for (int b = 0; b < Block; ++b) {
       if constexpr (Rows == 2) {
-        const Ints largest = larger(larger(sums[0][c][b], sums[0][c + 1][b]),
-                                    larger(sums[1][c][b], sums[1][c + 1][b]));
-        finish(task, largest, channel + b * kLanes, pixel + c / 2 * task.output_column);
+        results[c / 2][b] = larger(larger(sums[0][c][b], sums[0][c + 1][b]),
+                                   larger(sums[1][c][b], sums[1][c + 1][b]));
       } else {
-        finish(task, sums[0][c][b], channel + b * kLanes, pixel + c * task.output_column);
+        results[c][b] = sums[0][c][b];
       }
     }
   }
+  finish_tile(task, &results[0][0], Columns / Rows, Block, channel, pixel);
 }
 
 using ChannelsTile = void (*)(const ConvTask&, const std::int32_t*, int, const Element*,
