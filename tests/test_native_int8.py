@@ -5,6 +5,7 @@ Paddle, the same bits with each instruction set.
 from __future__ import annotations
 
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -175,20 +176,60 @@ def test_precision_and_model_belong_together(lenets: dict[str, Path], model_dir:
         lenet_cpp.Predictor(quantized, engine="native", precision="bf16")
 
 
+def with_parameter(program: Path, folder: Path, name: str, values: Any) -> Path:
+    """A copy of a model, one parameter of which has other values."""
+    for suffix in (".pdmodel", ".pdiparams"):
+        shutil.copy(program.with_suffix(suffix), folder)
+    names = sorted(set(np.load(program.with_suffix(".npz"))) - {"operators"})
+    params = folder / program.with_suffix(".pdiparams").name
+    data = bytearray(params.read_bytes())
+    at = 0
+    for each in names:
+        # Version, levels of detail, version, the length of a TensorDesc; see framework.proto.
+        (length,) = struct.unpack_from("<i", data, at + 16)
+        begin = at + 20 + length
+        old = np.load(program.with_suffix(".npz"))[each]
+        if each == name:
+            data[begin : begin + old.nbytes] = np.full_like(old, values).tobytes()
+        at = begin + old.nbytes
+    assert at == len(data)
+    params.write_bytes(data)
+    return folder / program.name
+
+
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf, 1e-42])
 def test_a_scale_that_is_no_positive_number_is_refused(
     lenets: dict[str, Path], tmp_path: Path, bad: float
 ) -> None:
-    for suffix in (".pdmodel", ".pdiparams"):
-        shutil.copy(lenets["static-ptq"].with_suffix(suffix), tmp_path)
-    values = dict(np.load(lenets["static-ptq"].with_suffix(".npz")))
-    scale = np.float32(values["flatten_0.tmp_0@scale"].item())
-    params = tmp_path / "lenet.pdiparams"
-    data = params.read_bytes()
-    assert data.count(scale.tobytes()) in (1, 2)  # what only observes may have found the same
-    params.write_bytes(data.replace(scale.tobytes(), np.float32(bad).tobytes()))
+    model = with_parameter(lenets["static-ptq"], tmp_path, "flatten_0.tmp_0@scale", bad)
     with pytest.raises(lenet_cpp.BadModel, match="scale that is no positive number"):
-        lenet_cpp.Predictor(tmp_path / "lenet.pdmodel", **OPTIONS)
+        lenet_cpp.Predictor(model, **OPTIONS)
+
+
+def test_weights_without_a_scale_are_zeros(
+    lenets: dict[str, Path], tmp_path: Path, digits: Array
+) -> None:
+    """As the definition has it; but a negative scale is refused."""
+    model = with_parameter(lenets["static-ptq"], tmp_path, "linear_2.w_0@scale", 0)
+    bias = np.load(lenets["static-ptq"].with_suffix(".npz"))["linear_2.b_0"]
+    assert (run(model, digits[:3]) == bias).all()
+    model = with_parameter(lenets["static-ptq"], tmp_path, "linear_2.w_0@scale", -1)
+    with pytest.raises(lenet_cpp.BadModel, match="scale that is no positive number"):
+        lenet_cpp.Predictor(model, **OPTIONS)
+
+
+def test_other_quantization_is_not_known(lenets: dict[str, Path], tmp_path: Path) -> None:
+    model = with_parameter(lenets["static-ptq"], tmp_path, "x.quantized@zero_point", 3)
+    with pytest.raises(lenet_cpp.Unsupported, match="zero point"):
+        lenet_cpp.Predictor(model, **OPTIONS)
+    # An attribute of the number 0; made 1, away from zero in the middle.
+    data = lenets["dygraph-ptq"].read_bytes()
+    attribute = b"\x0a\x0around_type\x10\x00\x18"
+    assert attribute + b"\x00" in data
+    model.write_bytes(data.replace(attribute + b"\x00", attribute + b"\x01"))
+    shutil.copy(lenets["dygraph-ptq"].with_suffix(".pdiparams"), tmp_path)
+    with pytest.raises(lenet_cpp.Unsupported, match="quantization but to the nearest"):
+        lenet_cpp.Predictor(model, **OPTIONS)
 
 
 def test_the_program(lenets: dict[str, Path], run_program: Any) -> None:
@@ -204,9 +245,7 @@ def test_the_program(lenets: dict[str, Path], run_program: Any) -> None:
 
 def test_the_page(lenets: dict[str, Path], model_dir: Path, tmp_path: Path, root: Path) -> None:
     """Each command of docs/native-int8.md."""
-    shutil.copytree(
-        lenets["static-ptq"].parent, tmp_path / "inference_model" / "lenet_static-ptq"
-    )
+    shutil.copytree(lenets["static-ptq"].parent, tmp_path / "inference_model" / "lenet_static-ptq")
     shell, python = run_page(root / "docs" / "native-int8.md", tmp_path, model_dir)
     assert "engine native, accelerator plain, precision int8" in shell
     assert python == "(2, 10)\n"
