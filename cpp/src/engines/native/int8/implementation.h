@@ -295,19 +295,24 @@ void fill_planes(const ColumnsTask& task) {
   }
 }
 
+/// Every second of `low` and `high` side by side.
+inline Ints every_second(Ints low, Ints high, int first) {
+  Ints places{};
+  for (int i = 0; i < kLanes; ++i) places[i] = 2 * i + first;
+#if defined(__clang__)
+  Ints found{};
+  for (int i = 0; i < kLanes; ++i) {
+    found[i] = places[i] < kLanes ? low[places[i]] : high[places[i] - kLanes];
+  }
+  return found;
+#else
+  return __builtin_shuffle(low, high, places);
+#endif
+}
+
 /// The larger of each two neighbours in `low` and `high` side by side.
 inline Ints larger_of_pairs(Ints low, Ints high) {
-  if constexpr (kLanes == 1) {
-    return larger(low, high);
-  } else {
-    Ints even{};
-    Ints odd{};
-    for (int i = 0; i < kLanes; ++i) {
-      even[i] = 2 * i;
-      odd[i] = 2 * i + 1;
-    }
-    return larger(__builtin_shuffle(low, high, even), __builtin_shuffle(low, high, odd));
-  }
+  return larger(every_second(low, high, 0), every_second(low, high, 1));
 }
 
 /// Channels of `count` pixels, from vectors of pixels.
