@@ -353,6 +353,7 @@ def test_contenders_are_chosen_by_group_and_pattern():
     assert len(choose(["paddle.inference"], precisions=["fp32"])) == 5
     assert {one.name for one in choose(["*/int8"])} == {
         *(f"{group}/pdmodel/onednn/int8" for group in ("paddle.inference", "program", "lenet_cpp")),
+        *(f"{group}/native/int8" for group in ("program", "lenet_cpp")),
         *(f"{group}/int8" for group in ("onnxruntime", "openvino", "litert")),
     }
     assert choose(["*/int8"]) == choose(None, precisions=["int8"])

@@ -22,13 +22,15 @@ from snippets import run_page
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512")
+INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512", "avx512vnni")
 PROCESSOR_FLAGS = {
     "scalar": set(),
     "sse42": {"sse4_2"},
     "avx2": {"avx2", "fma"},
     "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
 }
+# Of float32 it has the kernels of avx512.
+PROCESSOR_FLAGS["avx512vnni"] = PROCESSOR_FLAGS["avx512"] | {"avx512_vnni"}
 # One image alone, a few, and enough to be computed side by side with a rest, by any set.
 COUNTS = (1, 3, 20)
 
@@ -39,7 +41,7 @@ def processor_has(name: str) -> bool:
     return PROCESSOR_FLAGS[name] <= set(flags)
 
 
-@pytest.fixture(params=INSTRUCTION_SETS)
+@pytest.fixture(params=[name for name in INSTRUCTION_SETS if name != "avx512vnni"])
 def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if not processor_has(request.param):
         pytest.skip(f"this processor has no {request.param}")

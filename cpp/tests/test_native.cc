@@ -266,8 +266,8 @@ TEST_CASE("options that it has not") {
   Config config;
   config.model_dir = kModelDir;
   config.engine = "native";
-  config.precision = "int8";
-  check_error(ErrorCode::Unsupported, "no precision int8", [&] { Predictor{config}; });
+  config.precision = "bf16";
+  check_error(ErrorCode::Unsupported, "no precision bf16", [&] { Predictor{config}; });
   config.precision = "fp32";
   config.accelerator = Accelerator::OneDnn;
   check_error(ErrorCode::Unsupported, "accelerator onednn", [&] { Predictor{config}; });

@@ -51,9 +51,9 @@ class Options(TypedDict, total=False):
     onnxruntime have kernels of their own: ``"auto"`` or ``"plain"``."""
     precision: str
     """Of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float model where the processor
-    has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. The latter two are oneDNN's, which
-    ``accelerator="auto"`` then is. An .onnx runs as it was exported, with ``"fp32"``; one that was
-    quantized in int8."""
+    has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. Of the engine paddle the latter two
+    are oneDNN's, which ``accelerator="auto"`` then is; native has int8 too. An .onnx
+    runs as it was exported, with ``"fp32"``; one that was quantized in int8."""
     threads: int
     """CPU threads of one run, 1 or more; default 1. With onnxruntime clones share them."""
     ir_optim: bool

@@ -47,9 +47,9 @@ struct Config {
   std::string engine = "auto";
   Accelerator accelerator = Accelerator::Auto;
   /// Of the arithmetic: fp32; bf16, for any float model where the processor has avx512_bf16; or
-  /// int8, for a quantized .pdmodel (docs/quantization.md). bf16 and int8 are oneDNN's, which Auto
-  /// then is. An .onnx has fp32 only, which is to say: it runs as it was exported, one that was
-  /// quantized (QDQ or QOperator) in int8.
+  /// int8, for a quantized .pdmodel (docs/quantization.md). Of the engine paddle bf16 and int8 are
+  /// oneDNN's, which Auto then is; native has int8 too. An .onnx has fp32 only, which is to say: it
+  /// runs as it was exported, one that was quantized (QDQ or QOperator) in int8.
   std::string precision = "fp32";
   /// CPU threads of one run, >= 1. With onnxruntime clones share them.
   int threads = 1;

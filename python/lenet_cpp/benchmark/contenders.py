@@ -170,8 +170,16 @@ def _all() -> tuple[Contender, ...]:
         *_kinds("paddle.inference", **inference),
         *_kinds("program", factory=PROGRAM),
         Contender("program/native", PROGRAM, **native),
+        Contender("program/native/int8", PROGRAM, **native, precision="int8"),
         *_kinds("lenet_cpp", auto=True, **ours),
         Contender("lenet_cpp/native", ours["factory"], packages=("lenet-cpp",), **native),
+        Contender(
+            "lenet_cpp/native/int8",
+            ours["factory"],
+            packages=("lenet-cpp",),
+            **native,
+            precision="int8",
+        ),
         *_others(),
     )
 

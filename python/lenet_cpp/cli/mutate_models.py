@@ -54,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--precision",
         choices=("fp32", "bf16", "int8"),
         default="fp32",
-        help="to run each mutant with; bf16 and int8, which only oneDNN has, leave the other"
-        " accelerators out, and int8 needs a quantized --model-dir (%(default)s)",
+        help="to run each mutant with; bf16 and int8, which of Paddle's only oneDNN has, leave the"
+        " other accelerators out, and int8 needs a quantized --model-dir (%(default)s)",
     )
     parser.add_argument(
         "--model-dir", type=Path, help="the model to start from (the one of the package)"

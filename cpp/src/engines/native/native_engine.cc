@@ -11,10 +11,12 @@
 #include <utility>
 
 #include "engines/native/explain.h"
+#include "engines/native/int8/program.h"
 #include "engines/native/multiply_add_limit.h"
 #include "engines/native/onnx/read_onnx.h"
 #include "engines/native/program.h"
 #include "engines/native/read_network.h"
+#include "engines/precision.h"
 #include "io/file.h"
 #include "lenet/error.h"
 #include "model/check_graph.h"
@@ -29,7 +31,9 @@ using native::Network;
 using native::Parameters;
 using native::Program;
 
+constexpr int kInt32 = 2;
 constexpr int kFloat32 = 5;
+constexpr int kInt8 = 21;
 /// Beyond this the interleaved layout leaves the second-level cache, and one image at a time is
 /// faster.
 constexpr std::int64_t kMostInterleavedFloats = 1 << 18;
@@ -43,11 +47,21 @@ constexpr double kSecondsOfLimit = 0.1;
 void add_parameters(const std::vector<ParameterSpec>& wanted,
                     const std::vector<ParameterSpec>& found, Parameters& parameters) {
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    if (found[i].dtype != kFloat32) continue;  // what takes it says that it cannot
+    const auto& [name, dtype, shape, data, quantized, scale] = found[i];
+    if (dtype != kFloat32 && dtype != kInt32 && dtype != kInt8) continue;  // its user says so
     native::ParameterValues& to = parameters[wanted[i].name];
-    to.shape = found[i].shape;
-    to.values.resize(found[i].data.size() / sizeof(float));
-    std::memcpy(to.values.data(), found[i].data.data(), found[i].data.size());
+    to.shape = shape;
+    if (dtype == kInt8) {
+      to.integers.resize(data.size());
+      std::memcpy(to.integers.data(), data.data(), data.size());
+    } else if (dtype == kInt32) {
+      std::vector<std::int32_t> values(data.size() / sizeof(std::int32_t));
+      std::memcpy(values.data(), data.data(), data.size());
+      to.values.assign(values.begin(), values.end());
+    } else {
+      to.values.resize(data.size() / sizeof(float));
+      std::memcpy(to.values.data(), data.data(), data.size());
+    }
   }
 }
 
@@ -90,6 +104,14 @@ struct Compiled {
   TensorSpec output;
   std::unique_ptr<Program> one;   ///< a unit is one image
   std::unique_ptr<Program> many;  ///< a unit is many, interleaved; null where that does not pay
+  std::unique_ptr<native::int8::Program> quantized;  ///< instead of both
+
+  std::int64_t input_values() const {
+    return quantized ? quantized->input_values() : one->input_values();
+  }
+  std::int64_t output_values() const {
+    return quantized ? quantized->output_values() : one->output_values();
+  }
 };
 
 /// The memory of one thread's runs.
@@ -97,8 +119,16 @@ class Workspace {
  public:
   /// \param input, output of `images` images
   void run(const Compiled& compiled, const float* input, std::int64_t images, float* output) {
-    const std::int64_t image = compiled.one->input_values();
-    const std::int64_t row = compiled.one->output_values();
+    if (compiled.quantized) {
+      if (quantized_images_ < images) {
+        quantized_ = compiled.quantized->memory(images);
+        quantized_images_ = images;
+      }
+      compiled.quantized->run(input, images, quantized_.data(), output);
+      return;
+    }
+    const std::int64_t image = compiled.input_values();
+    const std::int64_t row = compiled.output_values();
     std::int64_t done = side_by_side(compiled, images);
     if (done > 0) {
       const Program& many = *compiled.many;
@@ -143,6 +173,8 @@ class Workspace {
 
   Memory one_;
   Memory many_;
+  native::int8::Aligned<char> quantized_;
+  std::int64_t quantized_images_ = 0;
 };
 
 class NativeEngine final : public Engine {
@@ -180,6 +212,10 @@ class NativeEngine final : public Engine {
   bool is_fastest() const override { return compiled_->many != nullptr; }
 
   Plan explain(std::int64_t images, int runs) override {
+    if (compiled_->quantized) {
+      throw Error(ErrorCode::Unsupported,
+                  "there is no plan of a model in int8; one of a float model can be explained");
+    }
     const native::Repetition repetition(runs);
     Plan plan;
     plan.images = images;
@@ -219,8 +255,8 @@ class NativeEngine final : public Engine {
  private:
   void run_pieces(const TensorView& input) {
     const std::int64_t images = input.shape[0];
-    const std::int64_t image = compiled_->one->input_values();
-    const std::int64_t row = compiled_->one->output_values();
+    const std::int64_t image = compiled_->input_values();
+    const std::int64_t row = compiled_->output_values();
     output_.resize(static_cast<std::size_t>(row * images));
     const std::int64_t pieces = (images + kImagesOfPiece - 1) / kImagesOfPiece;
     std::atomic<std::int64_t> next{0};
@@ -262,9 +298,9 @@ class NativeEngine final : public Engine {
 }  // namespace
 
 void require_native_options(const Config& config) {
-  if (config.precision != "fp32") {
+  if (config.precision != "fp32" && config.precision != "int8") {
     throw Error(ErrorCode::Unsupported, "the engine native has no precision " + config.precision +
-                                            "; use fp32, or the engine paddle");
+                                            "; use fp32 or int8, or the engine paddle");
   }
   if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::Plain) {
     throw Error(ErrorCode::Unsupported, std::string("accelerator ") +
@@ -275,11 +311,25 @@ void require_native_options(const Config& config) {
 
 std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFiles& files) {
   try {
+    const bool int8 = config.precision == "int8";
+    if (int8) require_quantized(files);
+    if (!int8 && files.traits.quantized) {
+      throw Error(
+          ErrorCode::Unsupported,
+          "'" + files.program +
+              "' is quantized, which the engine native computes in int8 only: use precision "
+              "int8, or the engine paddle");
+    }
     const Network network = load(files);
-    const native::Kernels& kernels = native::choose_kernels();
     auto compiled = std::make_shared<Compiled>();
     compiled->input = {network.input_name, network.input_shape, "float32"};
     compiled->output = {network.output_name, network.output_shape, "float32"};
+    if (int8) {
+      compiled->quantized =
+          std::make_unique<native::int8::Program>(network, native::int8::choose_kernels());
+      return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
+    }
+    const native::Kernels& kernels = native::choose_kernels();
     compiled->one = std::make_unique<Program>(network, kernels, false);
     if (kernels.lanes > 1 &&
         compiled->one->unit_floats() * kernels.lanes <= 2 * kMostInterleavedFloats) {

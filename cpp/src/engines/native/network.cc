@@ -18,6 +18,7 @@ void scale_convolution(Layer& convolution, const Layer& scale) {
   const std::size_t taps = convolution.weights.size() / channels;
   for (std::size_t c = 0; c < channels; ++c) {
     for (std::size_t t = 0; t < taps; ++t) convolution.weights[c * taps + t] *= scale.scale[c];
+    if (!convolution.steps.empty()) convolution.steps[c] *= scale.scale[c];
     convolution.bias[c] = convolution.bias[c] * scale.scale[c] + scale.bias[c];
   }
 }
@@ -57,6 +58,8 @@ const char* to_string(LayerKind kind) noexcept {
       return "concat";
     case LayerKind::Softmax:
       return "softmax";
+    case LayerKind::Quantize:
+      return "quantize";
   }
   return "";
 }
@@ -72,7 +75,7 @@ std::size_t uses(const Network& network, std::size_t tensor) {
 double multiply_adds(const Network& network, const Layer& layer) {
   if (layer.kind != LayerKind::Convolution) return 0;
   const TensorShape& shape = network.tensors[layer.output];
-  return static_cast<double>(layer.weights.size()) *
+  return static_cast<double>(layer.weights.size() + layer.integers.size()) *
          static_cast<double>(shape.height * shape.width);
 }
 

@@ -28,8 +28,9 @@ enum class LayerKind {
   ChannelScale,  ///< of each channel: x * scale + bias
   Relu,
   Add,
-  Concat,  ///< of channels
-  Softmax  ///< over the channels of a vector
+  Concat,   ///< of channels
+  Softmax,  ///< over the channels of a vector
+  Quantize  ///< rounded to whole numbers of a step, of int8
 };
 
 const char* to_string(LayerKind kind) noexcept;
@@ -59,6 +60,11 @@ struct Layer {
   std::vector<float> weights;  ///< [output channels][input channels / groups][height][width]
   std::vector<float> bias;     ///< [output channels]; of ChannelScale too
   std::vector<float> scale;    ///< [channels]
+
+  // Of a quantized program, whose convolutions may have integers instead of weights.
+  std::vector<std::int8_t> integers;
+  std::vector<float> steps;  ///< what a weight of 1 is worth, of each output channel
+  float range = 0;           ///< Quantize: what 127 is worth
 
   PoolKind pool = PoolKind::Max;
   bool adaptive = false;  ///< the windows share the image out evenly

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "engines/native/pool_windows.h"
 #include "engines/native/winograd.h"
 #include "lenet/error.h"
 
@@ -83,36 +84,6 @@ std::int32_t run_of(const std::vector<std::int32_t>& offsets) {
     length = 0;
   }
   return std::gcd(run, length);
-}
-
-/// The windows of a pool in one direction, clipped to the image, and what their sums are divided
-/// by.
-void set_bounds(const Layer& layer, std::size_t direction, std::int64_t image, std::int64_t count,
-                std::vector<std::int32_t>& begins, std::vector<std::int32_t>& ends,
-                std::vector<float>& sizes) {
-  const Window& window = layer.window;
-  for (std::int64_t i = 0; i < count; ++i) {
-    std::int64_t begin = i * window.strides[direction] - window.padding[2 * direction];
-    std::int64_t end =
-        std::min(begin + window.kernel[direction], image + window.padding[2 * direction + 1]);
-    if (layer.adaptive) {
-      begin = i * image / count;
-      end = ((i + 1) * image + count - 1) / count;
-    }
-    const std::int64_t padded = end - begin;
-    begin = std::max<std::int64_t>(begin, 0);
-    end = std::min(end, image);
-    if (begin >= end) {
-      throw Error(ErrorCode::Unsupported,
-                  "the native engine has no pool with windows outside the "
-                  "image (" +
-                      layer.name + "); use engine paddle");
-    }
-    begins.push_back(static_cast<std::int32_t>(begin));
-    ends.push_back(static_cast<std::int32_t>(end));
-    sizes.push_back(
-        static_cast<float>(layer.pool == PoolKind::AverageOfWindow ? padded : end - begin));
-  }
 }
 
 }  // namespace
@@ -334,7 +305,7 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
   if (by_channels) {
     task.tile = step.whole_image && kernels_.registers >= 32 ? 8 : kernels_.registers >= 32 ? 4 : 2;
     for (std::int64_t left = (out_channels + lanes - 1) / lanes; left > 0; left -= blocks.back()) {
-      blocks.push_back(std::min<std::int64_t>(left, task.tile));
+      blocks.push_back(kernels_.block(static_cast<int>(left), task.tile));
     }
     for (std::int64_t& block : blocks) block *= lanes;
   } else {
@@ -426,15 +397,11 @@ void Program::compile_winograd(const Network& network, const Layer& layer, Step&
 
 void Program::compile_pool(const Network& network, const Layer& layer, Step& step) const {
   const TensorShape& image = network.tensors[layer.inputs[0]];
-  std::vector<std::int32_t> begins[2];
-  std::vector<std::int32_t> ends[2];
-  std::vector<float> sizes[2];
-  set_bounds(layer, 1, image.width, step.shape.width, begins[0], ends[0], sizes[0]);
-  set_bounds(layer, 0, image.height, step.shape.height, begins[1], ends[1], sizes[1]);
-  for (const std::size_t i : {std::size_t{0}, std::size_t{1}}) {
-    step.bounds.insert(step.bounds.end(), begins[i].begin(), begins[i].end());
-    step.bounds.insert(step.bounds.end(), ends[i].begin(), ends[i].end());
-    step.sizes.insert(step.sizes.end(), sizes[i].begin(), sizes[i].end());
+  for (const Windows& windows : {pool_windows(layer, 1, image.width, step.shape.width),
+                                 pool_windows(layer, 0, image.height, step.shape.height)}) {
+    step.bounds.insert(step.bounds.end(), windows.begins.begin(), windows.begins.end());
+    step.bounds.insert(step.bounds.end(), windows.ends.begin(), windows.ends.end());
+    step.sizes.insert(step.sizes.end(), windows.sizes.begin(), windows.sizes.end());
   }
   PoolTask& task = step.pool;
   task.columns = static_cast<std::int32_t>(step.shape.width);

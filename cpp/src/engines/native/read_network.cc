@@ -63,11 +63,129 @@ class Reader {
     if (type_ == "dropout") return read_dropout();
     if (type_ == "scale") return read_scale();
     if (type_ == "assign") return same("X", "Out");
+    if (type_ == "quantize_linear") return read_quantize();
+    if (type_ == "dequantize_linear") return read_dequantize();
     if (type_ == "reshape2" || type_ == "reshape" || type_ == "flatten_contiguous_range" ||
         type_ == "flatten" || type_ == "squeeze2" || type_ == "squeeze") {
       return read_flatten();
     }
     unsupported("kernel for this operator");
+  }
+
+  // ---- quantization
+
+  static constexpr float kMostInteger = 127;
+  static constexpr float kLeastInteger = -128;
+
+  /// What dequantize_linear makes of int8 parameters.
+  struct QuantizedWeights {
+    Shape shape;
+    std::vector<std::int8_t> integers;
+    std::vector<float> ranges;  ///< what 127 is worth: one, or one for each channel
+    std::int64_t axis = -1;     ///< of the channels; -1: one for all
+  };
+
+  /// The ranges of this operator. \param zero whether channels of zeros may have none
+  std::vector<float> ranges(bool zero) const {
+    const std::vector<float>& found = vector("Scale");
+    const bool sound = std::all_of(found.begin(), found.end(), [zero](float range) {
+      return std::isfinite(range) && (zero ? range >= 0 : std::isnormal(range) && range > 0);
+    });
+    if (!sound) {
+      refuse_program(path_, printable(type_) + " '" + graph_.values[given("Y")].name +
+                                "' has a scale that is no positive number");
+    }
+    const ParameterValues* zeros = parameter("ZeroPoint");
+    const auto is_zero = [](auto point) { return point == 0; };
+    require(zeros != nullptr && std::all_of(zeros->values.begin(), zeros->values.end(), is_zero) &&
+                std::all_of(zeros->integers.begin(), zeros->integers.end(), is_zero),
+            "quantization with another zero point than 0");
+    const auto is = [this](const char* name, std::int64_t expected) {
+      return !step_->has_attribute(name) || step_->integer(name) == expected;
+    };
+    require(is("round_type", 0) && is("qmin", -128) && is("qmax", 127),
+            "quantization but to the nearest of -128 to 127");
+    return found;
+  }
+
+  /// Gives what it takes.
+  bool observes() const {
+    return step_->has_attribute("only_observer") && step_->flag("only_observer");
+  }
+  void pass() {
+    if (const ParameterValues* found = parameter("X")) {
+      reshaped_[given("Y")] = *found;
+    } else {
+      same("X", "Y");
+    }
+  }
+
+  void read_quantize() {
+    if (observes()) return pass();
+    const float range = ranges(false)[0];
+    if (const ParameterValues* found = parameter("X")) {  // such as a bias
+      ParameterValues& rounded = rounded_parameters_[given("Y")] = *found;
+      for (float& value : rounded.values) {
+        const float whole = std::nearbyint(value * (kMostInteger * (1 / range)));
+        value = std::clamp(whole, kLeastInteger, kMostInteger) * range / kMostInteger;
+      }
+      return;
+    }
+    const std::size_t input = tensor("X");
+    // For each user of a value Paddle may quantize it anew.
+    const auto [found, first] = rounded_.try_emplace({input, range}, 0);
+    if (first) {
+      Layer& layer = layer_for(LayerKind::Quantize, {input}, "Y");
+      layer.range = range;
+      found->second = layer.output;
+      tensors_.erase(given("Y"));  // whole numbers, until they are dequantized
+    }
+    whole_[given("Y")] = {found->second, range};
+  }
+
+  void read_dequantize() {
+    if (observes()) return pass();
+    if (const auto found = whole_.find(value("X")); found != whole_.end()) {
+      const auto& [tensor, range] = found->second;
+      require(ranges(false)[0] == range,
+              "dequantization by another scale than it was quantized by");
+      tensors_[given("Y")] = tensor;
+      return;
+    }
+    if (const auto found = rounded_parameters_.find(value("X"));
+        found != rounded_parameters_.end()) {
+      reshaped_[given("Y")] = found->second;
+      return;
+    }
+    const ParameterValues* weights = parameter("X");
+    require(weights != nullptr, "dequantization of what was not quantized");
+    require(!weights->integers.empty(), "dequantization of weights that are no int8");
+    weights_[given("Y")] = {weights->shape, weights->integers, ranges(true),
+                            step_->integer("quant_axis")};
+  }
+
+  const QuantizedWeights* quantized_weights(const std::string& name) const {
+    const auto found = weights_.find(value(name));
+    return found == weights_.end() ? nullptr : &found->second;
+  }
+
+  /// Of the weights that an operator takes; empty when they are no parameter.
+  Shape weights_shape(const std::string& name) const {
+    if (const QuantizedWeights* quantized = quantized_weights(name)) return quantized->shape;
+    const ParameterValues* found = parameter(name);
+    return found == nullptr || found->values.empty() ? Shape{} : found->shape;
+  }
+
+  /// \param axis of the output channels
+  std::vector<float> steps(const QuantizedWeights& weights, std::int64_t axis,
+                           std::size_t channels) const {
+    const bool single = weights.ranges.size() == 1;
+    require(single || weights.axis == axis, "scales but one for each output channel");
+    std::vector<float> found(channels);
+    for (std::size_t c = 0; c < channels; ++c) {
+      found[c] = weights.ranges[single ? 0 : c] / kMostInteger;
+    }
+    return found;
   }
 
   // ---- values
@@ -196,15 +314,20 @@ class Reader {
 
   void read_convolution() {
     require(!channels_last(*step_, "data_format"), "kernel for data_format NHWC");
-    const ParameterValues* filter = parameter("Filter");
-    require(filter != nullptr, "convolution whose filter is no parameter");
+    const Shape filter = weights_shape("Filter");
+    require(filter.size() == 4, "convolution whose filter is no parameter");
     const std::size_t input = tensor("Input");
-    const Window found = window({filter->shape[2], filter->shape[3]}, shape_of(input));
+    const Window found = window({filter[2], filter[3]}, shape_of(input));
     Layer& layer = layer_for(LayerKind::Convolution, {input}, "Output");
     layer.window = found;
     layer.groups = step_->integer("groups");
-    layer.weights = filter->values;
-    layer.bias.assign(static_cast<std::size_t>(filter->shape[0]), 0);
+    layer.bias.assign(static_cast<std::size_t>(filter[0]), 0);
+    if (const QuantizedWeights* quantized = quantized_weights("Filter")) {
+      layer.integers = quantized->integers;
+      layer.steps = steps(*quantized, 0, layer.bias.size());
+    } else {
+      layer.weights = parameter("Filter")->values;
+    }
   }
 
   void read_pool() {
@@ -228,23 +351,30 @@ class Reader {
 
   void read_matmul() {
     const std::size_t input = tensor("X");
-    const ParameterValues* weights = parameter("Y");
-    require(weights != nullptr && weights->shape.size() == 2, "product with what is no matrix");
+    const Shape weights = weights_shape("Y");
+    require(weights.size() == 2, "product with what is no matrix");
     require(!step_->flag(either(*step_, "trans_x", "transpose_x")), "transposed product");
     require(graph_.values[value("X")].shape.size() == 2, "product of more than two dimensions");
     const bool transposed = step_->flag(either(*step_, "trans_y", "transpose_y"));
-    const auto inputs = static_cast<std::size_t>(weights->shape[transposed ? 1 : 0]);
-    const auto outputs = static_cast<std::size_t>(weights->shape[transposed ? 0 : 1]);
+    const auto inputs = static_cast<std::size_t>(weights[transposed ? 1 : 0]);
+    const auto outputs = static_cast<std::size_t>(weights[transposed ? 0 : 1]);
     const TensorShape image = shape_of(input);
     Layer& layer = layer_for(LayerKind::Convolution, {input}, "Out");
     layer.window.kernel = {image.height, image.width};  // what was flattened
     layer.bias.assign(outputs, 0);
-    layer.weights.resize(inputs * outputs);
-    for (std::size_t o = 0; o < outputs; ++o) {
-      for (std::size_t i = 0; i < inputs; ++i) {
-        layer.weights[o * inputs + i] =
-            weights->values[transposed ? o * inputs + i : i * outputs + o];
+    const auto by_outputs = [&](const auto& from, auto& to) {
+      to.resize(inputs * outputs);
+      for (std::size_t o = 0; o < outputs; ++o) {
+        for (std::size_t i = 0; i < inputs; ++i) {
+          to[o * inputs + i] = from[transposed ? o * inputs + i : i * outputs + o];
+        }
       }
+    };
+    if (const QuantizedWeights* quantized = quantized_weights("Y")) {
+      by_outputs(quantized->integers, layer.integers);
+      layer.steps = steps(*quantized, transposed ? 0 : 1, outputs);
+    } else {
+      by_outputs(parameter("Y")->values, layer.weights);
     }
   }
 
@@ -376,6 +506,10 @@ class Reader {
   std::map<std::size_t, std::size_t> tensors_;  ///< by the program's value
   std::map<std::size_t, double> numbers_;
   std::map<std::size_t, ParameterValues> reshaped_;  ///< parameters, by the value they become
+  std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
+  std::map<std::size_t, ParameterValues> rounded_parameters_;   ///< by what quantization makes them
+  std::map<std::size_t, std::pair<std::size_t, float>> whole_;  ///< quantized: tensor and range
+  std::map<std::pair<std::size_t, float>, std::size_t> rounded_;  ///< by tensor and range
 };
 
 }  // namespace

@@ -11,10 +11,11 @@
 
 namespace lenet::native {
 
-/// A float32 parameter.
+/// A parameter.
 struct ParameterValues {
   Shape shape;
-  std::vector<float> values;
+  std::vector<float> values;            ///< float32, int32
+  std::vector<std::int8_t> integers{};  ///< int8
 };
 
 using Parameters = std::map<std::string, ParameterValues>;

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "engines/paddle/plugin.h"
+#include "engines/precision.h"
 #include "engines/processor.h"
 #include "lenet/error.h"
 
@@ -20,24 +21,7 @@ void require_precision(const Config& config, const ModelFiles& files) {
         "is a quantized model, which Paddle's OpenVINO cannot convert; use accelerator auto, plain "
         "or onednn, or for speed precision int8");
   }
-  if (config.precision == "int8") {
-    if (files.format == ModelFormat::Json) {
-      refuse(
-          "is a .json program, of which nothing runs in int8; quantize its .pdmodel with "
-          "scripts/quantize.py");
-    }
-    if (!traits.quantized) {
-      refuse(
-          "is not quantized, so that nothing of it runs in int8: scripts/quantize.py makes a "
-          "quantized model of it; use precision fp32 or bf16 for this one");
-    }
-    if (traits.float_weights) {
-      refuse(
-          "is quantized, but its weights are stored as float32, of which Paddle's int8 kernels "
-          "make wrong answers; scripts/quantize.py stores them as int8; this model runs with "
-          "precision fp32");
-    }
-  }
+  if (config.precision == "int8") require_quantized(files);
   if (config.precision == "bf16") {
     if (traits.quantized) {
       refuse(

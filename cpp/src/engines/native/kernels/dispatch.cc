@@ -1,7 +1,10 @@
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <string>
 #include <string_view>
 
+#include "engines/native/int8/kernels.h"
 #include "engines/native/kernels/kernels.h"
 #include "io/printable.h"
 #include "lenet/error.h"
@@ -10,7 +13,9 @@ namespace lenet::native {
 namespace {
 
 struct Candidate {
+  const char* name;
   const Kernels* kernels;
+  const int8::Kernels* quantized;
   bool available;
 };
 
@@ -18,28 +23,30 @@ struct Candidate {
 const auto& candidates() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
+  static const bool avx512 =
+      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl");
   static const Candidate all[] = {
-      {&kAvx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                     __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-                     __builtin_cpu_supports("avx512vl")},
-      {&kAvx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
-      {&kSse42, static_cast<bool>(__builtin_cpu_supports("sse4.2"))},
-      {&kScalar, true},
+      {"avx512vnni", &kAvx512, &int8::kAvx512Vnni, avx512 && __builtin_cpu_supports("avx512vnni")},
+      {"avx512", &kAvx512, &int8::kAvx512, avx512},
+      {"avx2", &kAvx2, &int8::kAvx2,
+       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+      {"sse42", &kSse42, &int8::kSse42, static_cast<bool>(__builtin_cpu_supports("sse4.2"))},
+      {"scalar", &kScalar, &int8::kScalar, true},
   };
 #else
-  static const Candidate all[] = {{&kScalar, true}};
+  static const Candidate all[] = {{"scalar", &kScalar, &int8::kScalar, true}};
 #endif
   return all;
 }
 
-}  // namespace
-
-const Kernels& kernels_named(const char* name) {
+const Candidate& named(const char* name) {
   std::string known;
   for (const Candidate& candidate : candidates()) {
-    known += std::string(known.empty() ? "" : ", ") + candidate.kernels->name;
-    if (std::string_view(candidate.kernels->name) != name) continue;
-    if (candidate.available) return *candidate.kernels;
+    known += std::string(known.empty() ? "" : ", ") + candidate.name;
+    if (std::string_view(candidate.name) != name) continue;
+    if (candidate.available) return candidate;
     throw Error(ErrorCode::Unsupported,
                 std::string("this processor has no ") + name + ", which LENET_NATIVE_ISA asks for");
   }
@@ -47,12 +54,19 @@ const Kernels& kernels_named(const char* name) {
               "LENET_NATIVE_ISA is '" + printable(name) + "'; expected one of " + known);
 }
 
-const Kernels& choose_kernels() {
-  if (const char* name = std::getenv("LENET_NATIVE_ISA")) return kernels_named(name);
-  for (const Candidate& candidate : candidates()) {
-    if (candidate.available) return *candidate.kernels;
-  }
-  return kScalar;
+const Candidate& choose() {
+  if (const char* name = std::getenv("LENET_NATIVE_ISA")) return named(name);
+  const auto& all = candidates();
+  return *std::find_if(std::begin(all), std::end(all),
+                       [](const Candidate& candidate) { return candidate.available; });
 }
+
+}  // namespace
+
+const Kernels& kernels_named(const char* name) { return *named(name).kernels; }
+const Kernels& choose_kernels() { return *choose().kernels; }
+
+const int8::Kernels& int8::kernels_named(const char* name) { return *named(name).quantized; }
+const int8::Kernels& int8::choose_kernels() { return *choose().quantized; }
 
 }  // namespace lenet::native

@@ -36,13 +36,12 @@ int widest(std::int32_t tile, bool pool) { return widest_tile(tile, pool); }
 
 // ---- convolution, vectors of output channels
 
-/// The products of `Taps` taps side by side. With `Beside`, windows are one float apart, so that
-/// what several of them read is read once.
-template <int Block, int Columns, int Taps, bool Beside>
-inline void add_run(const float* const (&windows)[Columns], const float* weights,
-                    Vector (&sums)[Columns][Block]) {
+/// The products of `Taps` taps side by side.
+template <int Block, int Columns, int Taps>
+inline void add_taps(const float* const (&windows)[Columns], const float* weights,
+                     Vector (&sums)[Columns][Block]) {
   // One image's fully connected layer reads each weight once, from the second-level cache.
-  constexpr int kAhead = Columns == 1 && !Beside ? 256 : 0;
+  constexpr int kAhead = Columns == 1 ? 256 : 0;
 #pragma GCC unroll 8
   for (int t = 0; t < Taps; ++t) {
     Vector row[Block];
@@ -54,15 +53,14 @@ inline void add_run(const float* const (&windows)[Columns], const float* weights
     }
 #pragma GCC unroll 16
     for (int c = 0; c < Columns; ++c) {
-      const Vector value = all(Beside ? windows[0][c + t] : windows[c][t]);
+      const Vector value = all(windows[c][t]);
 #pragma GCC unroll 8
       for (int b = 0; b < Block; ++b) sums[c][b] += value * row[b];
     }
   }
 }
 
-/// \tparam Run taps side by side, all windows one float apart; 0: any
-template <int Block, int Columns, int Run>
+template <int Block, int Columns>
 void channels_tile(const ConvTask& task, const float* weights, const float* bias,
                    const float* input, float* output) {
   Vector sums[Columns][Block];
@@ -71,31 +69,21 @@ void channels_tile(const ConvTask& task, const float* weights, const float* bias
 #pragma GCC unroll 16
     for (int b = 0; b < Block; ++b) sums[c][b] = load(bias + b * kLanes);
   }
-  const std::int32_t taps = task.taps;
-  if constexpr (Run > 0) {
-    for (std::int32_t tap = 0; tap < taps; tap += Run, weights += Run * Block * kLanes) {
-      const float* const windows[Columns] = {input + task.offsets[tap]};
-      add_run<Block, Columns, Run, true>(windows, weights, sums);
+  constexpr int kChunk = 4;
+  for (std::int32_t tap = 0; tap < task.taps; tap += task.run) {
+    const float* windows[Columns];
+    windows[0] = input + task.offsets[tap];
+    for (int c = 1; c < Columns; ++c) windows[c] = windows[0] + c * task.input_column;
+    std::int32_t left = task.run;
+    for (; left >= kChunk; left -= kChunk, weights += kChunk * Block * kLanes) {
+      add_taps<Block, Columns, kChunk>(windows, weights, sums);
+#pragma GCC unroll 16
+      for (int c = 0; c < Columns; ++c) windows[c] += kChunk;
     }
-  } else {
-    const std::int32_t run = task.run;
-    const std::int64_t apart = task.input_column;
-    for (std::int32_t tap = 0; tap < taps; tap += run) {
-      constexpr int kChunk = 4;
-      const float* windows[Columns];
-      windows[0] = input + task.offsets[tap];
-      for (int c = 1; c < Columns; ++c) windows[c] = windows[0] + c * apart;
-      std::int32_t left = run;
-      for (; left >= kChunk; left -= kChunk, weights += kChunk * Block * kLanes) {
-        add_run<Block, Columns, kChunk, false>(windows, weights, sums);
+    for (; left > 0; --left, weights += Block * kLanes) {
+      add_taps<Block, Columns, 1>(windows, weights, sums);
 #pragma GCC unroll 16
-        for (int c = 0; c < Columns; ++c) windows[c] += kChunk;
-      }
-      for (; left > 0; --left, weights += Block * kLanes) {
-        add_run<Block, Columns, 1, false>(windows, weights, sums);
-#pragma GCC unroll 16
-        for (int c = 0; c < Columns; ++c) ++windows[c];
-      }
+      for (int c = 0; c < Columns; ++c) ++windows[c];
     }
   }
   const std::int64_t to = task.output_column;
@@ -117,17 +105,17 @@ using ChannelsTile = void (*)(const ConvTask&, const float*, const float*, const
 
 constexpr int columns_of(int block) { return most(1, least(12, (kRegisters - block - 1) / block)); }
 
-template <int Block, int Columns, int Run>
+template <int Block, int Columns>
 ChannelsTile channels_tile_for(int columns) {
   if constexpr (Columns == 1) {
-    return channels_tile<Block, 1, Run>;
+    return channels_tile<Block, 1>;
   } else {
-    return columns >= Columns ? channels_tile<Block, Columns, Run>
-                              : channels_tile_for<Block, Columns - 1, Run>(columns);
+    return columns >= Columns ? channels_tile<Block, Columns>
+                              : channels_tile_for<Block, Columns - 1>(columns);
   }
 }
 
-template <int Block, int Run>
+template <int Block>
 void channels_block(const ConvTask& task, const float* weights, const float* bias, float* output) {
   // Tiles of nearly the same width, rather than full ones and a narrow last.
   constexpr int kMost = columns_of(Block);
@@ -136,7 +124,7 @@ void channels_block(const ConvTask& task, const float* weights, const float* bia
     int column = 0;
     for (int t = 0; t < tiles; ++t) {
       const int width = (task.columns - column + tiles - t - 1) / (tiles - t);
-      channels_tile_for<Block, kMost, Run>(width)(
+      channels_tile_for<Block, kMost>(width)(
           task, weights, bias, task.input + y * task.input_row + column * task.input_column,
           output + y * task.output_row + column * task.output_column);
       column += width;
@@ -144,17 +132,9 @@ void channels_block(const ConvTask& task, const float* weights, const float* bia
   }
 }
 
-template <int Block>
-void channels_block(const ConvTask& task, const float* weights, const float* bias, float* output) {
-  if constexpr (Block <= 2) {
-    if (task.input_column == 1 && task.run == 5) {
-      return channels_block<Block, 5>(task, weights, bias, output);
-    }
-    if (task.input_column == 1 && task.run == 3) {
-      return channels_block<Block, 3>(task, weights, bias, output);
-    }
-  }
-  channels_block<Block, 0>(task, weights, bias, output);
+int block_of(int left, int tile) {
+  const int most = least(left, tile);
+  return most >= 8 ? 8 : most >= 6 ? 6 : most >= 4 ? 4 : most >= 2 ? 2 : 1;
 }
 
 void conv_channels(const ConvTask& task) {
@@ -163,25 +143,16 @@ void conv_channels(const ConvTask& task) {
   const float* bias = task.bias;
   float* output = task.output;
   while (left > 0) {
-    const int block = least(left, task.tile);
+    const int block = block_of(left, task.tile);
     switch (block) {
       case 8:
         channels_block<8>(task, weights, bias, output);
         break;
-      case 7:
-        channels_block<7>(task, weights, bias, output);
-        break;
       case 6:
         channels_block<6>(task, weights, bias, output);
         break;
-      case 5:
-        channels_block<5>(task, weights, bias, output);
-        break;
       case 4:
         channels_block<4>(task, weights, bias, output);
-        break;
-      case 3:
-        channels_block<3>(task, weights, bias, output);
         break;
       case 2:
         channels_block<2>(task, weights, bias, output);
@@ -510,6 +481,7 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                kLanes,
                                kRegisters,
                                widest,
+                               block_of,
                                conv_channels,
                                conv_interleaved,
                                conv_columns,

@@ -96,8 +96,11 @@ struct Kernels {
   /// `tile` channels.
   int (*widest)(std::int32_t tile, bool pool);
 
-  /// Vectors of output channels. Weights: blocks of `tile` vectors (1 to 8), the last of what is
-  /// left, each [tap][block]; the channels padded with zeros.
+  /// How many of `left` vectors of channels conv_channels computes together, `tile` at most.
+  int (*block)(int left, int tile);
+
+  /// Vectors of output channels. Weights: blocks of as many vectors as `block` says, each
+  /// [tap][block]; the channels padded with zeros.
   void (*conv_channels)(const ConvTask& task);
   /// Vectors of images (interleaved). Weights: tiles of `tile` channels, the last filled up, each
   /// [tap][tile]; the output's channels are written as they are.

@@ -1,0 +1,275 @@
+#include "engines/native/int8/convolution.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <limits>
+
+#include "lenet/error.h"
+
+namespace lenet::native::int8 {
+namespace {
+
+constexpr std::int64_t kNone = -1;
+
+std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
+
+/// Vectors of columns rather than of channels: few channels of an image of one.
+bool fits_columns(const PlannedLayer& planned, const Place& from, const Place& to,
+                  const Kernels& kernels) {
+  constexpr std::int64_t kFewChannels = 8;
+  const Window& window = planned.layer.window;
+  const std::array<std::int64_t, 2> one = {1, 1};
+  const std::int64_t width = to.shape.width * (planned.pool ? 2 : 1);
+  return kernels.lanes > 1 && from.shape.channels == 1 && to.shape.channels <= kFewChannels &&
+         to.shape.channels < kernels.lanes && planned.range > 0 && window.strides == one &&
+         window.dilations == one && width >= kernels.lanes;
+}
+
+/// How many offsets there are of a row of taps, when each row's lie `apart` from those of the row
+/// before; else 0.
+std::int32_t groups_of_row(const std::vector<std::int32_t>& offsets, std::int64_t rows,
+                           std::int64_t apart) {
+  const std::size_t count = offsets.size() / static_cast<std::size_t>(rows);
+  if (count * static_cast<std::size_t>(rows) != offsets.size()) return 0;
+  for (std::size_t i = count; i < offsets.size(); ++i) {
+    if (offsets[i] - offsets[i - count] != apart) return 0;
+  }
+  return static_cast<std::int32_t>(count);
+}
+
+}  // namespace
+
+bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output) {
+  const auto& padding = layer.window.padding;
+  return output.height == 1 && output.width == 1 && layer.window.kernel[0] == image.height &&
+         layer.window.kernel[1] == image.width && layer.groups == 1 &&
+         std::all_of(padding.begin(), padding.end(), [](auto pad) { return pad == 0; });
+}
+
+Convolution::Convolution(const PlannedLayer& planned, const Place& from, const Place& to,
+                         const Kernels& kernels)
+    : kernels_(kernels),
+      by_columns_(fits_columns(planned, from, to, kernels)),
+      output_bytes_(to.range > 0 ? kernels.bytes : static_cast<std::int64_t>(sizeof(float))) {
+  if (by_columns_) {
+    ready_columns(planned, from, to);
+  } else {
+    ready(planned, from, to);
+  }
+}
+
+void Convolution::ready(const PlannedLayer& planned, const Place& from, const Place& to) {
+  const Layer& layer = planned.layer;
+  const Window& window = layer.window;
+  const std::int64_t inputs = from.shape.channels / layer.groups;
+  const std::int64_t outputs = to.shape.channels / layer.groups;
+  const std::int64_t per_group = static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes;
+
+  // Each tap: how far it lies from the first, and its place.
+  std::vector<std::pair<std::int64_t, std::int64_t>> taps;
+  for (std::int64_t c = 0; c < inputs; ++c) {
+    for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
+      for (std::int64_t j = 0; j < window.kernel[1]; ++j) {
+        const std::int64_t offset =
+            i * window.dilations[0] * from.row + j * window.dilations[1] * from.column + c;
+        taps.emplace_back(offset, static_cast<std::int64_t>(taps.size()));
+      }
+    }
+  }
+  std::sort(taps.begin(), taps.end());
+  if (taps.back().first > std::numeric_limits<std::int32_t>::max()) {
+    throw Error(ErrorCode::Unsupported, "the native engine has no kernel for tensors as large as " +
+                                            layer.name + " takes; use engine paddle");
+  }
+  Groups groups;
+  for (const auto& [offset, tap] : taps) {
+    if (groups.empty() || offset >= offsets_.back() + per_group) {
+      offsets_.push_back(static_cast<std::int32_t>(offset));
+      groups.emplace_back(static_cast<std::size_t>(per_group), kNone);
+    }
+    groups.back()[static_cast<std::size_t>(offset - offsets_.back())] = tap;
+  }
+
+  const bool whole_image = is_whole_image(from.shape, layer, to.shape);
+  ConvTask task{};
+  task.groups = static_cast<std::int32_t>(groups.size());
+  task.input_column = window.strides[1] * from.column;
+  task.input_row = window.strides[0] * from.row;
+  task.row_groups = groups_of_row(offsets_, window.kernel[0], task.input_row);
+  task.output_column = to.column;
+  task.output_row = to.row;
+  const std::int64_t before = planned.pool ? 2 : 1;
+  task.columns = static_cast<std::int32_t>(to.shape.width * before);
+  task.rows = static_cast<std::int32_t>(to.shape.height * before);
+  task.channels = static_cast<std::int32_t>(outputs);
+  task.tile = whole_image ? kernels_.widest_linear : kernels_.widest;
+  if (planned.pool) task.tile = std::min(task.tile, 2);
+  task.pool = planned.pool;
+  task.floats = planned.range == 0;
+  task.relu = layer.relu;
+  task.least = static_cast<float>(layer.relu ? 0 : kLeastInteger);
+  task.spare = layer.groups == 1 && to.shape.height * to.shape.width == 1;
+
+  std::vector<std::int64_t> blocks;
+  std::int64_t block = task.tile;
+  for (std::int64_t left = (outputs + kernels_.lanes - 1) / kernels_.lanes; left > 0;
+       left -= block) {
+    while (block > left) block /= 2;
+    blocks.push_back(block * kernels_.lanes);
+  }
+  const std::int64_t packed = round_up(outputs, kernels_.lanes);
+  const auto channels = static_cast<std::size_t>(packed * layer.groups);
+  weights_ = Aligned<std::int32_t>(channels * groups.size());
+  start_ = Aligned<std::int32_t>(channels);
+  factor_ = Aligned<float>(channels);
+  addend_ = Aligned<float>(channels);
+  for (std::int64_t g = 0; g < layer.groups; ++g) {
+    const std::int64_t at = g * packed;
+    pack(planned, from.range, groups, g * outputs, at, blocks);
+    task.weights = weights_.data() + at * task.groups;
+    task.start = start_.data() + at;
+    task.factor = factor_.data() + at;
+    task.addend = addend_.data() + at;
+    tasks_.push_back(task);
+    task_inputs_.push_back(g * inputs - window.padding[0] * from.row -
+                           window.padding[2] * from.column);
+  }
+}
+
+void Convolution::ready_columns(const PlannedLayer& planned, const Place& from, const Place& to) {
+  const Layer& layer = planned.layer;
+  const auto [height, width] = layer.window.kernel;
+  const std::int64_t per_group = static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes;
+  const std::int64_t before = planned.pool ? 2 : 1;
+  const std::int64_t rows = to.shape.height * before;
+  const std::int64_t columns = to.shape.width * before;
+  const std::int64_t row =
+      round_up(columns, 2 * kernels_.lanes) + round_up(width + per_group, kernels_.lanes);
+
+  // Taps one below the other, while there are enough rows; then taps side by side.
+  const std::int64_t tall = height / per_group;
+  const std::int64_t tall_rows = tall > 0 ? rows + (tall - 1) * per_group : 0;
+  const std::int64_t left = height % per_group;
+  Groups groups;
+  for (std::int64_t i = 0; i < tall; ++i) {
+    for (std::int64_t j = 0; j < width; ++j) {
+      offsets_.push_back(static_cast<std::int32_t>(i * per_group * row + j));
+      groups.emplace_back();
+      for (std::int64_t k = 0; k < per_group; ++k) {
+        groups.back().push_back((i * per_group + k) * width + j);
+      }
+    }
+  }
+  for (std::int64_t i = 0; i < left; ++i) {
+    for (std::int64_t j = 0; j < width; j += per_group) {
+      offsets_.push_back(static_cast<std::int32_t>((tall_rows + i) * row + j));
+      groups.emplace_back();
+      for (std::int64_t k = 0; k < per_group; ++k) {
+        groups.back().push_back(j + k < width ? (tall * per_group + i) * width + j + k : kNone);
+      }
+    }
+  }
+
+  columns_.input_row = from.row;
+  columns_.plane_row = static_cast<std::int32_t>(row);
+  columns_.plane_columns = static_cast<std::int32_t>(columns + width - 1);
+  columns_.tall_rows = static_cast<std::int32_t>(tall_rows);
+  columns_.first_wide_row = static_cast<std::int32_t>(tall * per_group);
+  columns_.wide_rows = static_cast<std::int32_t>(left > 0 ? rows + left - 1 : 0);
+  columns_.groups = static_cast<std::int32_t>(groups.size());
+  columns_.output_column = to.column;
+  columns_.output_row = to.row;
+  columns_.columns = static_cast<std::int32_t>(columns);
+  columns_.rows = static_cast<std::int32_t>(rows);
+  columns_.channels = static_cast<std::int32_t>(to.shape.channels);
+  columns_.least = static_cast<float>(layer.relu ? 0 : kLeastInteger);
+  columns_.pool = planned.pool;
+  scratch_ = (columns_.tall_rows + columns_.wide_rows) * row + 2 * kernels_.lanes;
+  task_inputs_.push_back(-layer.window.padding[0] * from.row - layer.window.padding[2]);
+
+  std::vector<std::int64_t> blocks;
+  for (std::int64_t rest = to.shape.channels; rest > 0; rest -= blocks.back()) {
+    blocks.push_back(kernels_.columns_tile(static_cast<std::int32_t>(rest)));
+  }
+  const auto channels = static_cast<std::size_t>(to.shape.channels);
+  weights_ = Aligned<std::int32_t>(channels * groups.size());
+  start_ = Aligned<std::int32_t>(channels);
+  factor_ = Aligned<float>(channels);
+  addend_ = Aligned<float>(channels);
+  pack(planned, from.range, groups, 0, 0, blocks);
+  columns_.weights = weights_.data();
+  columns_.start = start_.data();
+  columns_.factor = factor_.data();
+  columns_.addend = addend_.data();
+}
+
+/// Of one group of the convolution: [block][group of taps][channel of the block].
+void Convolution::pack(const PlannedLayer& planned, double from_range, const Groups& groups,
+                       std::int64_t first_output, std::int64_t at,
+                       const std::vector<std::int64_t>& blocks) {
+  const Layer& layer = planned.layer;
+  const std::int64_t outputs = static_cast<std::int64_t>(layer.bias.size()) / layer.groups;
+  const std::int64_t taps = static_cast<std::int64_t>(layer.integers.size()) /
+                            static_cast<std::int64_t>(layer.bias.size());
+  const double from = from_range / kMostInteger;
+  const double to = planned.range == 0 ? 1 : planned.range / kMostInteger;
+  const auto width = static_cast<std::uint32_t>(8 * kernels_.bytes);
+  const std::uint32_t mask = (std::uint32_t{1} << width) - 1;
+  std::int32_t* weights = weights_.data() + at * static_cast<std::int64_t>(groups.size());
+  std::int64_t first = 0;
+  for (const std::int64_t block : blocks) {
+    for (const std::vector<std::int64_t>& group : groups) {
+      for (std::int64_t o = first; o < first + block; ++o, ++weights) {
+        if (o >= outputs) continue;
+        const std::int8_t* of_output = layer.integers.data() + (first_output + o) * taps;
+        std::uint32_t bits = 0;
+        for (std::size_t i = 0; i < group.size(); ++i) {
+          if (group[i] == kNone) continue;
+          const std::int32_t weight = of_output[group[i]];
+          bits |= (static_cast<std::uint32_t>(weight) & mask) << (width * i);
+          start_.data()[at + o] -= kernels_.zero * weight;
+        }
+        std::memcpy(weights, &bits, sizeof(bits));
+      }
+    }
+    first += block;
+  }
+  for (std::int64_t o = 0; o < outputs; ++o) {
+    const auto channel = static_cast<std::size_t>(first_output + o);
+    factor_.data()[at + o] = static_cast<float>(from * layer.steps[channel] / to);
+    addend_.data()[at + o] = static_cast<float>(layer.bias[channel] / to);
+  }
+}
+
+void Convolution::run(const char* input, char* output, std::int32_t* scratch) const {
+  if (by_columns_) {
+    ColumnsTask task = columns_;
+    task.offsets = offsets_.data();
+    task.input = input + task_inputs_[0] * kernels_.bytes;
+    task.output = output;
+    task.planes = scratch;
+    return kernels_.conv_columns(task);
+  }
+  for (std::size_t g = 0; g < tasks_.size(); ++g) {
+    ConvTask task = tasks_[g];
+    task.offsets = offsets_.data();
+    task.input = input + task_inputs_[g] * kernels_.bytes;
+    task.output = output + static_cast<std::int64_t>(g) * task.channels * output_bytes_;
+    kernels_.conv_channels(task);
+  }
+}
+
+void Convolution::run_images(const char* input, char* output, std::int64_t images,
+                             std::int64_t apart) const {
+  ConvTask task = tasks_[0];
+  task.offsets = offsets_.data();
+  task.columns = static_cast<std::int32_t>(images);
+  task.input_column = apart / kernels_.bytes;
+  task.output_column = apart / output_bytes_;
+  task.input = input;
+  task.output = output;
+  kernels_.conv_channels(task);
+}
+
+}  // namespace lenet::native::int8

@@ -1,0 +1,504 @@
+/// \file
+/// The kernels of one instruction set. A file that includes this defines before LENET_LANES,
+/// LENET_REGISTERS (vector registers), LENET_KERNELS (the table's name), LENET_NAME, and Element,
+/// kZero, `dot`, `narrowed` and `widened` for vectors of that many lanes. Compiled without
+/// contraction of products and sums, so that all sets round alike.
+#include "engines/native/int8/kernels.h"
+
+namespace lenet::native::int8 {
+namespace {
+
+constexpr int kRegisters = LENET_REGISTERS;
+constexpr float kMost = 127;
+/// Added to a number from -2^22 to 2^22 it leaves the number, rounded to even, in the lowest bits.
+constexpr float kRounder = 12582912;  // 1.5 * 2^23
+constexpr std::int32_t kRounderBits = 0x4B400000;
+
+using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
+template <class Vector, class Value>
+struct Loose {
+  using Type __attribute__((aligned(alignof(Value)), may_alias)) = Vector;
+};
+
+template <class Vector, class Value>
+inline Vector load(const Value* from) {
+  return *reinterpret_cast<const typename Loose<Vector, Value>::Type*>(from);
+}
+template <class Vector, class Value>
+inline void store(Value* to, Vector value) {
+  *reinterpret_cast<typename Loose<Vector, Value>::Type*>(to) = value;
+}
+inline Ints larger(Ints a, Ints b) { return a > b ? a : b; }
+inline Floats all(float value) { return value - Floats{}; }
+/// `least` where it is NaN.
+inline Floats at_least(Floats value, Floats least) { return value > least ? value : least; }
+
+constexpr int most(int a, int b) { return a > b ? a : b; }
+constexpr int least(int a, int b) { return a < b ? a : b; }
+
+/// A group of taps, in every lane.
+inline Ints group(const Element* from) {
+  std::int32_t bits;
+  __builtin_memcpy(&bits, from, sizeof(bits));
+  return bits - Ints{};
+}
+
+/// Elements, still in 32 bits.
+inline Ints whole(Floats value, float smallest) {
+  const Floats low = at_least(value, all(smallest));
+  const Floats clipped = low < all(kMost) ? low : all(kMost);
+  const Floats shifted = clipped + all(kRounder);
+  return reinterpret_cast<Ints>(shifted) - (kRounderBits - kZero);
+}
+inline Elements rounded(Floats value, float smallest) { return narrowed(whole(value, smallest)); }
+
+template <class Vector, class Value>
+inline void store_some(Value* to, Vector value, int count) {
+  if (count >= kLanes) {
+    store(to, value);
+  } else {
+    Value values[kLanes];
+    store(values, value);
+    for (int i = 0; i < count; ++i) to[i] = values[i];
+  }
+}
+
+/// Of the channels from `channel` on, at one pixel.
+inline void finish(const ConvTask& task, Ints sum, int channel, std::int64_t pixel) {
+  Floats value = __builtin_convertvector(sum, Floats) * load<Floats>(task.factor + channel);
+  value += load<Floats>(task.addend + channel);
+  const int count = task.spare ? kLanes : task.channels - channel;
+  if (task.floats) {
+    if (task.relu) value = at_least(value, Floats{});
+    store_some(static_cast<float*>(task.output) + pixel + channel, value, count);
+  } else {
+    const Elements elements = rounded(value, task.least);
+    store_some(static_cast<Element*>(task.output) + pixel + channel, elements, count);
+  }
+}
+
+/// Of `columns` pixels side by side, each with `block` vectors of channels from `channel` on. Apart
+/// from the tiles, of which there are many.
+__attribute__((noinline)) void finish_tile(const ConvTask& task, const Ints* sums, int columns,
+                                           int block, int channel, std::int64_t pixel) {
+  for (int c = 0; c < columns; ++c, pixel += task.output_column) {
+    for (int b = 0; b < block; ++b, ++sums) finish(task, *sums, channel + b * kLanes, pixel);
+  }
+}
+
+/// Adds the products of the windows at `at` and some weights to the sums of each row of windows.
+template <int Block, int Rows, int Columns>
+inline void add_products(const Element* at, std::int64_t row, std::int64_t column,
+                         const std::int32_t* weights, Ints (&sums)[Rows][Columns][Block]) {
+  if constexpr (Block > Columns * Rows) {
+    Ints values[Rows][Columns];
+#pragma GCC unroll 2
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+      for (int c = 0; c < Columns; ++c) values[r][c] = group(at + r * row + c * column);
+    }
+#pragma GCC unroll 8
+    for (int b = 0; b < Block; ++b) {
+      const Ints weight = load<Ints>(weights + b * kLanes);
+#pragma GCC unroll 2
+      for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+        for (int c = 0; c < Columns; ++c) {
+          sums[r][c][b] = dot(sums[r][c][b], values[r][c], weight);
+        }
+      }
+    }
+  } else {
+    Ints weight[Block];
+#pragma GCC unroll 8
+    for (int b = 0; b < Block; ++b) weight[b] = load<Ints>(weights + b * kLanes);
+#pragma GCC unroll 2
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+      for (int c = 0; c < Columns; ++c) {
+        const Ints value = group(at + r * row + c * column);
+#pragma GCC unroll 8
+        for (int b = 0; b < Block; ++b) sums[r][c][b] = dot(sums[r][c][b], value, weight[b]);
+      }
+    }
+  }
+}
+
+/// Two rows of windows that lie one row of the image apart: what both read is read once.
+/// \tparam First, Last whether the first, and the last, of the two sees this row of the image
+template <bool First, bool Last, int Block, int Columns>
+inline void add_row(const ConvTask& task, const Element* input, const std::int32_t* offsets,
+                    const std::int32_t* weights, Ints (&sums)[2][Columns][Block]) {
+  const std::int32_t apart = task.row_groups * Block * kLanes;
+  const std::int64_t column = task.input_column;
+  for (std::int32_t g = 0; g < task.row_groups; ++g, weights += Block * kLanes) {
+    const Element* at = input + offsets[g];
+    Ints weight[2][Block];
+#pragma GCC unroll 8
+    for (int b = 0; b < Block; ++b) {
+      if (First) weight[0][b] = load<Ints>(weights + b * kLanes);
+      if (Last) weight[1][b] = load<Ints>(weights - apart + b * kLanes);
+    }
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c, at += column) {
+      const Ints value = group(at);
+#pragma GCC unroll 8
+      for (int b = 0; b < Block; ++b) {
+        if (First) sums[0][c][b] = dot(sums[0][c][b], value, weight[0][b]);
+        if (Last) sums[1][c][b] = dot(sums[1][c][b], value, weight[1][b]);
+      }
+    }
+  }
+}
+
+template <int Block, int Columns>
+inline void add_rows(const ConvTask& task, const std::int32_t* weights, const Element* input,
+                     Ints (&sums)[2][Columns][Block]) {
+  const std::int32_t step = task.row_groups;
+  const std::int32_t* offsets = task.offsets;
+  add_row<true, false>(task, input, offsets, weights, sums);
+  for (std::int32_t g = step; g < task.groups; g += step) {
+    offsets += step;
+    weights += static_cast<std::int64_t>(step) * Block * kLanes;
+    add_row<true, true>(task, input, offsets, weights, sums);
+  }
+  // The row behind the last that `offsets` knows.
+  weights += static_cast<std::int64_t>(step) * Block * kLanes;
+  add_row<false, true>(task, input + task.input_row, offsets, weights, sums);
+}
+
+template <int Block, int Rows, int Columns>
+void channels_tile(const ConvTask& task, const std::int32_t* weights, int channel,
+                   const Element* input, std::int64_t pixel) {
+  Ints sums[Rows][Columns][Block];
+#pragma GCC unroll 2
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) {
+#pragma GCC unroll 8
+      for (int b = 0; b < Block; ++b) {
+        sums[r][c][b] = load<Ints>(task.start + channel + b * kLanes);
+      }
+    }
+  }
+  if (Rows == 2 && task.row_groups > 0) {
+    if constexpr (Rows == 2) add_rows(task, weights, input, sums);
+  } else {
+    const std::int32_t groups = task.groups;
+    for (std::int32_t g = 0; g < groups; ++g, weights += Block * kLanes) {
+      add_products(input + task.offsets[g], task.input_row, task.input_column, weights, sums);
+    }
+  }
+  Ints results[Columns / Rows][Block];
+#pragma GCC unroll 16
+  for (int c = 0; c < Columns; c += Rows) {
+#pragma GCC unroll 8
+    for (int b = 0; b < Block; ++b) {
+      if constexpr (Rows == 2) {
+        results[c / 2][b] = larger(larger(sums[0][c][b], sums[0][c + 1][b]),
+                                   larger(sums[1][c][b], sums[1][c + 1][b]));
+      } else {
+        results[c][b] = sums[0][c][b];
+      }
+    }
+  }
+  finish_tile(task, &results[0][0], Columns / Rows, Block, channel, pixel);
+}
+
+using ChannelsTile = void (*)(const ConvTask&, const std::int32_t*, int, const Element*,
+                              std::int64_t);
+
+/// Windows side by side, or pairs of them that are pooled, that are computed together.
+constexpr int widest_row(int block, int rows) {
+  const int sums = kLanes == 1 ? 4 : kRegisters >= 32 ? 24 : 10;
+  return most(1, least(12, sums / (block * rows * rows)));
+}
+
+template <int Block, int Rows, int Units>
+ChannelsTile tile_for(int units) {
+  if constexpr (Units == 1) {
+    return channels_tile<Block, Rows, Rows>;
+  } else {
+    return units >= Units ? channels_tile<Block, Rows, Rows * Units>
+                          : tile_for<Block, Rows, Units - 1>(units);
+  }
+}
+
+template <int Block, int Rows>
+void channels_block(const ConvTask& task, const std::int32_t* weights, int channel) {
+  constexpr int kMostUnits = widest_row(Block, Rows);
+  const int units = task.columns / Rows;
+  // Tiles of nearly the same width, rather than full ones and a narrow last.
+  const int tiles = (units + kMostUnits - 1) / kMostUnits;
+  const auto* input = static_cast<const Element*>(task.input);
+  for (std::int32_t y = 0; y < task.rows / Rows; ++y) {
+    int unit = 0;
+    for (int t = 0; t < tiles; ++t) {
+      const int width = (units - unit + tiles - t - 1) / (tiles - t);
+      tile_for<Block, Rows, kMostUnits>(width)(
+          task, weights, channel,
+          input + y * Rows * task.input_row + unit * Rows * task.input_column,
+          y * task.output_row + unit * task.output_column);
+      unit += width;
+    }
+  }
+}
+
+void conv_channels(const ConvTask& task) {
+  const std::int32_t* weights = task.weights;
+  int left = (task.channels + kLanes - 1) / kLanes;
+  int block = task.tile;
+  for (int channel = 0; left > 0; left -= block, channel += block * kLanes) {
+    while (block > left) block /= 2;
+    if (task.pool) {
+      (block == 2 ? channels_block<2, 2> : channels_block<1, 2>)(task, weights, channel);
+    } else {
+      (block == 8   ? channels_block<8, 1>
+       : block == 4 ? channels_block<4, 1>
+       : block == 2 ? channels_block<2, 1>
+                    : channels_block<1, 1>)(task, weights, channel);
+    }
+    weights += static_cast<std::int64_t>(task.groups) * block * kLanes;
+  }
+}
+
+// ---- vectors of columns
+
+constexpr int kPerGroup = sizeof(std::int32_t) / sizeof(Element);
+constexpr int kBits = 8 * sizeof(Element);
+using Groups = std::uint32_t __attribute__((vector_size(kLanes * sizeof(std::uint32_t))));
+
+inline Groups lowest(const Element* from) { return reinterpret_cast<Groups>(widened(from)); }
+
+void fill_planes(const ColumnsTask& task) {
+  const auto* input = static_cast<const Element*>(task.input);
+  auto* planes = reinterpret_cast<std::uint32_t*>(task.planes);
+  for (std::int32_t x = 0; x < task.plane_columns; x += kLanes) {
+    if (task.tall_rows > 0) {
+      const Element* at = input + x;
+      Groups group{};
+      for (int k = 0; k < kPerGroup - 1; ++k, at += task.input_row) {
+        group = group >> kBits | lowest(at) << (32 - kBits);
+      }
+      for (std::int32_t y = 0; y < task.tall_rows; ++y, at += task.input_row) {
+        group = group >> kBits | lowest(at) << (32 - kBits);
+        store(planes + y * task.plane_row + x, group);
+      }
+    }
+    for (std::int32_t y = 0; y < task.wide_rows; ++y) {
+      const Element* at = input + (task.first_wide_row + y) * task.input_row + x;
+      Groups group = lowest(at);
+#pragma GCC unroll 4
+      for (int k = 1; k < kPerGroup; ++k) group |= lowest(at + k) << (k * kBits);
+      store(planes + (task.tall_rows + y) * task.plane_row + x, group);
+    }
+  }
+}
+
+/// Every second of `low` and `high` side by side.
+inline Ints every_second(Ints low, Ints high, int first) {
+  Ints places{};
+  for (int i = 0; i < kLanes; ++i) places[i] = 2 * i + first;
+#if defined(__clang__)
+  Ints found{};
+  for (int i = 0; i < kLanes; ++i) {
+    found[i] = places[i] < kLanes ? low[places[i]] : high[places[i] - kLanes];
+  }
+  return found;
+#else
+  return __builtin_shuffle(low, high, places);
+#endif
+}
+
+/// The larger of each two neighbours in `low` and `high` side by side.
+inline Ints larger_of_pairs(Ints low, Ints high) {
+  return larger(every_second(low, high, 0), every_second(low, high, 1));
+}
+
+/// Channels of `count` pixels, from vectors of pixels.
+template <int Channels>
+inline void give_pixels(const ColumnsTask& task, const Ints (&sums)[Channels], int channel,
+                        Element* output, int count) {
+  constexpr int kGroups = (Channels + kPerGroup - 1) / kPerGroup;
+  std::int32_t pixels[kGroups][kLanes];
+#pragma GCC unroll 4
+  for (int g = 0; g < kGroups; ++g) {
+    Groups group{};
+#pragma GCC unroll 4
+    for (int k = 0; k < kPerGroup; ++k) {
+      const int o = g * kPerGroup + k;
+      if (o >= Channels) break;
+      Floats value = __builtin_convertvector(sums[o], Floats) * all(task.factor[channel + o]);
+      value += all(task.addend[channel + o]);
+      const auto element = reinterpret_cast<Groups>(whole(value, task.least));
+      group |= (element & ((1U << kBits) - 1)) << (k * kBits);
+    }
+    store(pixels[g], reinterpret_cast<Ints>(group));
+  }
+  constexpr int kRest = Channels % kPerGroup;
+  for (int i = 0; i < count; ++i, output += task.output_column) {
+#pragma GCC unroll 4
+    for (int g = 0; g < Channels / kPerGroup; ++g) {
+      __builtin_memcpy(output + g * kPerGroup, &pixels[g][i], sizeof(std::int32_t));
+    }
+    if constexpr (kRest > 0) {
+      __builtin_memcpy(output + Channels - kRest, &pixels[kGroups - 1][i], kRest * sizeof(Element));
+    }
+  }
+}
+
+template <int Channels, int Rows>
+void columns_tile(const ColumnsTask& task, const std::int32_t* weights, int channel,
+                  const std::int32_t* planes, Element* output, int count) {
+  Ints sums[Channels][Rows][2];
+#pragma GCC unroll 8
+  for (int o = 0; o < Channels; ++o) {
+#pragma GCC unroll 2
+    for (int r = 0; r < Rows; ++r) {
+      sums[o][r][0] = sums[o][r][1] = task.start[channel + o] - Ints{};
+    }
+  }
+  for (std::int32_t g = 0; g < task.groups; ++g, weights += Channels) {
+    const std::int32_t* at = planes + task.offsets[g];
+    Ints taps[Rows][2];
+#pragma GCC unroll 2
+    for (int r = 0; r < Rows; ++r) {
+      taps[r][0] = load<Ints>(at + r * task.plane_row);
+      taps[r][1] = load<Ints>(at + r * task.plane_row + kLanes);
+    }
+#pragma GCC unroll 8
+    for (int o = 0; o < Channels; ++o) {
+      const Ints weight = weights[o] - Ints{};
+#pragma GCC unroll 2
+      for (int r = 0; r < Rows; ++r) {
+        sums[o][r][0] = dot(sums[o][r][0], taps[r][0], weight);
+        sums[o][r][1] = dot(sums[o][r][1], taps[r][1], weight);
+      }
+    }
+  }
+  if constexpr (Rows == 2) {
+    Ints largest[Channels];
+#pragma GCC unroll 8
+    for (int o = 0; o < Channels; ++o) {
+      largest[o] = larger_of_pairs(larger(sums[o][0][0], sums[o][1][0]),
+                                   larger(sums[o][0][1], sums[o][1][1]));
+    }
+    give_pixels(task, largest, channel, output, least(count / 2, kLanes));
+  } else {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      Ints found[Channels];
+#pragma GCC unroll 8
+      for (int o = 0; o < Channels; ++o) found[o] = sums[o][0][half];
+      give_pixels(task, found, channel, output + half * kLanes * task.output_column,
+                  least(count - half * kLanes, kLanes));
+    }
+  }
+}
+
+std::int32_t columns_tile_of(std::int32_t channels) {
+  constexpr int kMostChannels = kRegisters >= 32 ? 6 : 2;
+  return channels == 5 ? least(4, kMostChannels)
+                       : least(channels == 7 || channels == 8 ? 4 : channels, kMostChannels);
+}
+
+template <int Channels>
+void columns_rows(const ColumnsTask& task, const std::int32_t* weights, int channel) {
+  const int rows = task.pool ? 2 : 1;
+  auto* output = static_cast<Element*>(task.output) + channel;
+  for (std::int32_t y = 0; y < task.rows; y += rows) {
+    for (std::int32_t x = 0; x < task.columns; x += 2 * kLanes) {
+      (task.pool ? columns_tile<Channels, 2>
+                 : columns_tile<Channels, 1>)(task, weights, channel,
+                                              task.planes + y * task.plane_row + x,
+                                              output + y / rows * task.output_row +
+                                                  x / rows * task.output_column,
+                                              task.columns - x);
+    }
+  }
+}
+
+void conv_columns(const ColumnsTask& task) {
+  fill_planes(task);
+  const std::int32_t* weights = task.weights;
+  for (int channel = 0; channel < task.channels;) {
+    const int tile = columns_tile_of(task.channels - channel);
+    (tile == 6   ? columns_rows<6>
+     : tile == 4 ? columns_rows<4>
+     : tile == 3 ? columns_rows<3>
+     : tile == 2 ? columns_rows<2>
+                 : columns_rows<1>)(task, weights, channel);
+    weights += task.groups * tile;
+    channel += tile;
+  }
+}
+
+// ---- the rest
+
+void pool(const PoolTask& task) {
+  for (std::int32_t y = 0; y < task.rows; ++y) {
+    for (std::int32_t x = 0; x < task.columns; ++x) {
+      auto* output =
+          static_cast<Element*>(task.output) + y * task.output_row + x * task.output_column;
+      const auto lowest = static_cast<Element>(task.relu ? kZero : kZero - 128);
+      for (std::int32_t c = 0; c < task.channels; ++c) output[c] = lowest;
+      for (std::int32_t i = task.row_begin[y]; i < task.row_end[y]; ++i) {
+        for (std::int32_t j = task.column_begin[x]; j < task.column_end[x]; ++j) {
+          const auto* input =
+              static_cast<const Element*>(task.input) + i * task.input_row + j * task.input_column;
+          for (std::int32_t c = 0; c < task.channels; ++c) {
+            output[c] = output[c] > input[c] ? output[c] : input[c];
+          }
+        }
+      }
+    }
+  }
+}
+
+void quantize(const float* from, std::int64_t count, float inverse, float smallest, void* to) {
+  auto* elements = static_cast<Element*>(to);
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    store(elements + i, rounded(load<Floats>(from + i) * all(inverse), smallest));
+  }
+  if (i == count) return;
+  if (count >= kLanes) {  // some of them again
+    const std::int64_t last = count - kLanes;
+    store(elements + last, rounded(load<Floats>(from + last) * all(inverse), smallest));
+    return;
+  }
+  Floats rest{};
+  for (int l = 0; l < count; ++l) rest[l] = from[l];
+  const Elements found = rounded(rest * all(inverse), smallest);
+  for (int l = 0; l < count; ++l) elements[l] = found[l];
+}
+
+void dequantize(const void* from, std::int64_t count, float step, float* to) {
+  const auto* elements = static_cast<const Element*>(from);
+  for (std::int64_t i = 0; i < count; ++i) {
+    to[i] = static_cast<float>(static_cast<int>(elements[i]) - kZero) * step;
+  }
+}
+
+}  // namespace
+
+const Kernels LENET_KERNELS = {
+    LENET_NAME,
+    kLanes,
+    sizeof(Element),
+    kZero,
+    kLanes == 1        ? 1
+    : kRegisters >= 32 ? 4
+                       : 2,
+    kLanes == 1        ? 1
+    : kRegisters >= 32 ? 8
+                       : 4,
+    conv_channels,
+    conv_columns,
+    columns_tile_of,
+    pool,
+    quantize,
+    dequantize,
+};
+
+}  // namespace lenet::native::int8

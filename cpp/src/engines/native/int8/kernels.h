@@ -1,0 +1,130 @@
+/// \file
+/// The arithmetic of quantized layers, written once over vectors (implementation.h) and built for
+/// each instruction set. ../kernels/dispatch.cc chooses among them.
+///
+/// A quantized activation is a whole number from -128 to 127. It is stored as an element, of which
+/// as many as 32 bits hold are multiplied by weights and summed by one instruction:
+///   - of processors with AVX-512 VNNI a byte, with 128 added, four together;
+///   - of others a number of 16 bits, two together (four bytes would saturate).
+/// Channels last: [height][width][channels], with a border of zeros where a convolution pads.
+///
+/// Sums are exact in 32 bits; what is done in floating point afterwards is one multiplication, one
+/// addition and one rounding, to even, of each value in every set. So all sets give the same bits.
+///
+/// This header is included by files that are compiled for processors that may not be at hand: it
+/// must hold no inline function, nor include a header that does.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lenet::native::int8 {
+
+/// Windows over one image; or a fully connected layer over several, which are its columns.
+struct ConvTask {
+  const void* input;            ///< elements: the first tap of the first window
+  const std::int32_t* offsets;  ///< of every group of taps from the first, in elements
+  std::int32_t groups;          ///< of as many taps as are multiplied together
+  /// Groups of a row of taps, where the next row's lie `input_row` further; else 0.
+  std::int32_t row_groups;
+  std::int64_t input_column;  ///< elements from a window to the next in its row
+  std::int64_t input_row;
+  const std::int32_t* weights;  ///< groups of them, packed as the kernel asks for
+  const std::int32_t* start;    ///< of each channel's sum: what the 128 of its elements add up to
+  const float* factor;          ///< of each channel: result = sum * factor + addend
+  const float* addend;
+  float least;   ///< of a result that is rounded
+  void* output;  ///< elements; float32 when `floats`
+  std::int64_t output_column;
+  std::int64_t output_row;
+  std::int32_t columns;
+  std::int32_t rows;
+  std::int32_t channels;  ///< of the output
+  std::int32_t tile;      ///< vectors of channels computed together, a power of 2
+  bool pool;  ///< give the largest of each 2 x 2 sums; rows and columns are even, factors positive
+  bool floats;  ///< results are not rounded
+  bool relu;    ///< of floats
+  bool spare;   ///< whole vectors may be written where the last channel is
+};
+
+/// Of an image of one channel, rows of windows side by side; what is given has few channels.
+struct ColumnsTask {
+  const void* input;  ///< elements: the first tap of the first window
+  std::int64_t input_row;
+  /// Memory for groups of taps: rows for taps one below the other, then rows, from the image's
+  /// `first_wide_row` on, for taps side by side. Each has a group of taps for every column.
+  std::int32_t* planes;
+  std::int32_t plane_row;      ///< groups from a row to the next
+  std::int32_t plane_columns;  ///< that are read
+  std::int32_t tall_rows;
+  std::int32_t wide_rows;
+  std::int32_t first_wide_row;
+  const std::int32_t* offsets;  ///< in `planes`, of every group of taps of the first window
+  std::int32_t groups;
+  const std::int32_t* weights;  ///< tiles of channels, each [group][channel]
+  const std::int32_t* start;    ///< this and the next as in ConvTask
+  const float* factor;
+  const float* addend;
+  float least;
+  void* output;
+  std::int64_t output_column;
+  std::int64_t output_row;
+  std::int32_t columns;
+  std::int32_t rows;
+  std::int32_t channels;
+  bool pool;
+};
+
+/// The largest of each window, clipped to the image, of elements.
+struct PoolTask {
+  const void* input;
+  std::int64_t input_column;
+  std::int64_t input_row;
+  void* output;
+  std::int64_t output_column;
+  std::int64_t output_row;
+  const std::int32_t* column_begin;
+  const std::int32_t* column_end;
+  const std::int32_t* row_begin;
+  const std::int32_t* row_end;
+  std::int32_t columns;
+  std::int32_t rows;
+  std::int32_t channels;
+  bool relu;
+};
+
+struct Kernels {
+  const char* name;     ///< as LENET_NATIVE_ISA has it
+  std::int32_t lanes;   ///< numbers of 32 bits in a vector
+  std::int32_t bytes;   ///< of an element
+  std::int32_t zero;    ///< the element that stands for 0
+  std::int32_t widest;  ///< `tile` of a convolution
+  std::int32_t widest_linear;
+
+  /// Vectors of output channels. Weights, factors and so on: blocks of `tile` vectors, of what is
+  /// left of the largest power of 2 that fits, each [group][block]; the channels padded with zeros.
+  void (*conv_channels)(const ConvTask& task);
+  /// Vectors of columns. Reads and writes `planes` up to two vectors beyond the last column.
+  void (*conv_columns)(const ColumnsTask& task);
+  /// How many of so many channels conv_columns takes together.
+  std::int32_t (*columns_tile)(std::int32_t channels);
+  void (*pool)(const PoolTask& task);
+  /// values * inverse, from `least` to 127, rounded.
+  void (*quantize)(const float* from, std::int64_t count, float inverse, float least, void* to);
+  /// elements * step
+  void (*dequantize)(const void* from, std::int64_t count, float step, float* to);
+};
+
+extern const Kernels kScalar;
+#if defined(__x86_64__)
+extern const Kernels kSse42;
+extern const Kernels kAvx2;
+extern const Kernels kAvx512;
+extern const Kernels kAvx512Vnni;
+#endif
+
+/// As choose_kernels and kernels_named of ../kernels/kernels.h.
+const Kernels& choose_kernels();
+const Kernels& kernels_named(const char* name);
+
+}  // namespace lenet::native::int8

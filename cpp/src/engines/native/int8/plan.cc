@@ -1,0 +1,164 @@
+#include "engines/native/int8/plan.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <utility>
+
+#include "lenet/error.h"
+
+namespace lenet::native::int8 {
+namespace {
+
+/// So many products of two whole numbers of 8 bits fit a sum of 32.
+constexpr std::size_t kMostTaps = (std::size_t{1} << 31) / (128 * 128) - 1;
+
+Layer* producer(Network& network, std::size_t tensor) {
+  for (Layer& layer : network.layers) {
+    if (layer.output == tensor) return &layer;
+  }
+  return nullptr;
+}
+
+bool is_max_pool(const Layer& layer) {
+  return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
+}
+
+/// The largest of rounded values is the largest of the values, rounded: fewer bytes to look at, and
+/// the layer before rounds at once.
+bool round_before_pool(Network& network) {
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    Layer& quantize = network.layers[i];
+    if (quantize.kind != LayerKind::Quantize) continue;
+    Layer* pool = producer(network, quantize.inputs[0]);
+    if (pool == nullptr || !is_max_pool(*pool) || uses(network, pool->output) != 1 ||
+        uses(network, pool->inputs[0]) != 1) {
+      continue;
+    }
+    network.tensors.push_back(network.tensors[pool->inputs[0]]);
+    quantize.relu |= std::exchange(pool->relu, false);
+    quantize.inputs = std::exchange(pool->inputs, {network.tensors.size() - 1});
+    pool->output = std::exchange(quantize.output, network.tensors.size() - 1);
+    // In the order of execution: what follows the pool follows the rounding too.
+    const auto first = network.layers.begin() + (pool - network.layers.data());
+    std::rotate(first, network.layers.begin() + static_cast<std::ptrdiff_t>(i),
+                network.layers.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+    return true;
+  }
+  return false;
+}
+
+void use_float_weights(Layer& layer) {
+  const std::size_t taps = layer.integers.size() / layer.steps.size();
+  for (std::size_t i = 0; i < layer.integers.size(); ++i) {
+    layer.weights.push_back(static_cast<float>(layer.integers[i]) * layer.steps[i / taps]);
+  }
+  layer.integers.clear();
+  layer.steps.clear();
+}
+
+void require_sums_that_fit(const Layer& layer) {
+  if (layer.integers.size() / layer.steps.size() > kMostTaps) {
+    throw Error(ErrorCode::Unsupported,
+                "the native engine has no int8 kernel for sums as long as those of " + layer.name +
+                    "; use engine paddle");
+  }
+}
+
+/// Whether the layer halves the image by the largest of each 2 x 2 of its input.
+bool halves(const Network& network, const Layer& layer) {
+  const Window& window = layer.window;
+  const TensorShape& from = network.tensors[layer.inputs[0]];
+  const TensorShape& to = network.tensors[layer.output];
+  return is_max_pool(layer) && !layer.adaptive &&
+         window.kernel == std::array<std::int64_t, 2>{2, 2} && window.strides == window.kernel &&
+         window.padding == std::array<std::int64_t, 4>{0, 0, 0, 0} &&
+         to.height == from.height / 2 && to.width == from.width / 2;
+}
+
+class Planner {
+ public:
+  explicit Planner(Network network) : network_(std::move(network)) {}
+
+  Plan plan() {
+    while (round_before_pool(network_)) {
+    }
+    plan_.input = network_.input;
+    plan_.output = network_.output;
+    plan_.ranges.resize(network_.tensors.size());
+    for (const Layer& layer : network_.layers) {
+      if (layer.kind == LayerKind::Quantize ? joins_before(layer) : joins_convolution(layer)) {
+        continue;
+      }
+      add(layer);
+    }
+    plan_.tensors = std::move(network_.tensors);
+    return std::move(plan_);
+  }
+
+ private:
+  bool rounded(std::size_t tensor) const { return plan_.ranges[tensor] > 0; }
+
+  void add(const Layer& layer) {
+    PlannedLayer planned;
+    planned.layer = layer;
+    if (layer.kind == LayerKind::Quantize) planned.range = layer.range;
+    if (is_max_pool(layer)) plan_.ranges[layer.output] = plan_.ranges[layer.inputs[0]];
+    if (planned.range > 0) plan_.ranges[layer.output] = planned.range;
+    if (!layer.integers.empty()) {
+      if (rounded(layer.inputs[0])) {
+        require_sums_that_fit(layer);
+      } else {
+        use_float_weights(planned.layer);
+      }
+    }
+    plan_.layers.push_back(std::move(planned));
+  }
+
+  /// The layer that gives a tensor which nothing else reads.
+  PlannedLayer* only_before(std::size_t tensor) {
+    if (plan_.layers.empty() || uses(network_, tensor) != 1) return nullptr;
+    for (PlannedLayer& planned : plan_.layers) {
+      if (planned.layer.output == tensor) return &planned;
+    }
+    return nullptr;
+  }
+
+  /// A rounding becomes part of the layer whose result it rounds.
+  bool joins_before(const Layer& quantize) {
+    PlannedLayer* before = only_before(quantize.inputs[0]);
+    const bool joins = before != nullptr && before->range == 0 && !rounded(quantize.inputs[0]) &&
+                       !is_max_pool(before->layer) && before->layer.kind != LayerKind::Softmax;
+    if (!joins) return false;
+    before->layer.relu |= quantize.relu;
+    before->layer.output = quantize.output;
+    before->range = plan_.ranges[quantize.output] = quantize.range;
+    return true;
+  }
+
+  /// A pool of 2 x 2 becomes part of the convolution of whole numbers before it, if the larger of
+  /// two sums is the larger of two results.
+  bool joins_convolution(const Layer& pool) {
+    if (!halves(network_, pool)) return false;
+    PlannedLayer* before = only_before(pool.inputs[0]);
+    const bool joins = before != nullptr && !before->layer.integers.empty() && !before->pool &&
+                       std::all_of(before->layer.steps.begin(), before->layer.steps.end(),
+                                   [](float step) { return step >= 0; });
+    if (!joins) return false;
+    before->pool = true;
+    before->layer.relu |= pool.relu;
+    before->layer.name += ", " + pool.name;
+    before->layer.output = pool.output;
+    plan_.ranges[pool.output] = before->range;
+    return true;
+  }
+
+  Network network_;
+  Plan plan_;
+};
+
+}  // namespace
+
+Plan make_plan(Network network) { return Planner(std::move(network)).plan(); }
+
+}  // namespace lenet::native::int8

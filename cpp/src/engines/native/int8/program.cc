@@ -1,0 +1,315 @@
+#include "engines/native/int8/program.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "lenet/error.h"
+
+namespace lenet::native::int8 {
+namespace {
+
+constexpr std::int64_t kLine = 64;  // bytes
+/// Inputs of a layer and its result, where they are not float32 without a border already.
+constexpr std::size_t kScratches = 3;
+constexpr std::size_t kResult = 2;
+
+std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
+
+bool of_integers(const PlannedLayer& planned) { return !planned.layer.integers.empty(); }
+
+void softmax(float* row, std::int64_t count) {
+  const float largest = *std::max_element(row, row + count);
+  double sum = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    row[i] = std::exp(row[i] - largest);
+    sum += row[i];
+  }
+  for (std::int64_t i = 0; i < count; ++i) row[i] = static_cast<float>(row[i] / sum);
+}
+
+}  // namespace
+
+Program::Program(const Network& network, const Kernels& kernels) : kernels_(kernels) {
+  Plan plan = make_plan(network);
+  input_shape_ = plan.tensors[plan.input];
+  if (!plan.layers.empty() && plan.layers.back().layer.kind == LayerKind::Softmax) {
+    softmax_ = true;
+    plan.output = plan.layers.back().layer.inputs[0];
+    plan.layers.pop_back();
+  }
+  for (const PlannedLayer& planned : plan.layers) {
+    has_integers_ |= of_integers(planned);
+    if (planned.layer.kind == LayerKind::Softmax) {
+      throw Error(ErrorCode::Unsupported,
+                  "the native engine has softmax as the last layer only; use engine paddle");
+    }
+  }
+  // What rounds the image reads it.
+  std::size_t input = plan.input;
+  const auto reads = [&](const PlannedLayer& planned) {
+    const auto& inputs = planned.layer.inputs;
+    return std::find(inputs.begin(), inputs.end(), plan.input) != inputs.end();
+  };
+  if (std::count_if(plan.layers.begin(), plan.layers.end(), reads) == 1 &&
+      plan.input != plan.output && reads(plan.layers[0]) &&
+      plan.layers[0].layer.kind == LayerKind::Quantize && !plan.layers[0].layer.relu) {
+    input = plan.layers[0].layer.output;
+    plan.layers.erase(plan.layers.begin());
+  }
+  place(plan);
+  input_ = places_[input];
+  output_ = places_[plan.output];
+  for (const PlannedLayer& planned : plan.layers) {
+    steps_.push_back(compile(planned));
+    const Convolution* convolution = steps_.back().convolution.get();
+    if (convolution != nullptr) planes_ = std::max(planes_, convolution->scratch());
+  }
+  planes_ = round_up(planes_, kLine);
+}
+
+void Program::place(const Plan& plan) {
+  // The layers at the end that take several images at once, and what they take.
+  std::size_t first = plan.layers.size();
+  while (first > 0) {
+    const PlannedLayer& planned = plan.layers[first - 1];
+    const Layer& layer = planned.layer;
+    const bool joins =
+        layer.kind == LayerKind::Convolution && of_integers(planned) &&
+        is_whole_image(plan.tensors[layer.inputs[0]], layer, plan.tensors[layer.output]);
+    if (!joins) break;
+    --first;
+  }
+  side_by_side_ = first;
+
+  std::vector<std::int64_t> borders(plan.tensors.size());
+  places_.resize(plan.tensors.size());
+  places_[plan.output].kept = true;
+  for (std::size_t i = 0; i < plan.layers.size(); ++i) {
+    const Layer& layer = plan.layers[i].layer;
+    if (i >= first) {
+      places_[layer.inputs[0]].kept = true;
+      places_[layer.output].kept = true;
+    }
+    if (layer.kind == LayerKind::Convolution && of_integers(plan.layers[i])) {
+      std::int64_t& border = borders[layer.inputs[0]];
+      for (const std::int64_t pad : layer.window.padding) border = std::max(border, pad);
+    }
+  }
+  for (std::size_t t = 0; t < places_.size(); ++t) {
+    places_[t].shape = plan.tensors[t];
+    places_[t].range = plan.ranges[t];
+    place(places_[t], borders[t]);
+    scratch_floats_ = std::max(scratch_floats_, round_up(plan.tensors[t].values(), kLine));
+  }
+}
+
+void Program::place(Place& place, std::int64_t border) {
+  const bool rounded = place.range > 0;
+  const std::int64_t size = rounded ? kernels_.bytes : static_cast<std::int64_t>(sizeof(float));
+  place.column = place.shape.channels;
+  place.row = place.column * (place.shape.width + 2 * border);
+  // Behind the last pixel: the rest of a group of taps, and of a vector of channels.
+  const std::int64_t values = place.row * (place.shape.height + 2 * border) + kernels_.lanes + 4;
+  std::int64_t& end = place.kept ? image_bytes_ : shared_bytes_;
+  place.begin = end + border * (place.row + place.column) * size;
+  end += round_up(values * size, kLine);
+}
+
+Step Program::compile(const PlannedLayer& planned) const {
+  Step step;
+  step.planned = planned;
+  const Layer& layer = planned.layer;
+  for (const std::size_t input : layer.inputs) step.inputs.push_back(places_[input]);
+  step.output = places_[layer.output];
+  if (of_integers(planned)) {
+    step.convolution =
+        std::make_unique<Convolution>(planned, step.inputs[0], step.output, kernels_);
+  } else if (layer.kind == LayerKind::Convolution) {
+    step.float_weights = outputs_last(layer);
+  } else if (layer.kind == LayerKind::Pool) {
+    const TensorShape& image = step.inputs[0].shape;
+    step.rows = pool_windows(layer, 0, image.height, step.output.shape.height);
+    step.columns = pool_windows(layer, 1, image.width, step.output.shape.width);
+  }
+  return step;
+}
+
+// ---- running
+
+std::int64_t Program::scratch_bytes() const noexcept {
+  return static_cast<std::int64_t>(kScratches * sizeof(float)) * scratch_floats_ +
+         static_cast<std::int64_t>(sizeof(std::int32_t)) * planes_;
+}
+
+Aligned<char> Program::memory(std::int64_t images) const {
+  const std::int64_t tensors = shared_bytes_ + images * image_bytes_;
+  Aligned<char> memory(static_cast<std::size_t>(scratch_bytes() + tensors));
+  // Borders are zeros; the rest is written before it is read.
+  if (kernels_.zero != 0) {
+    std::memset(memory.data() + scratch_bytes(), kernels_.zero, static_cast<std::size_t>(tensors));
+  }
+  return memory;
+}
+
+float* Program::scratch(std::size_t index, char* memory) const {
+  return reinterpret_cast<float*>(memory) + static_cast<std::int64_t>(index) * scratch_floats_;
+}
+
+char* Program::at(const Place& place, char* memory, std::int64_t image) const {
+  char* tensors = memory + scratch_bytes();
+  return tensors + place.begin + (place.kept ? shared_bytes_ + image * image_bytes_ : 0);
+}
+
+void Program::run(const float* input, std::int64_t images, char* memory, float* output) const {
+  for (std::int64_t i = 0; i < images; ++i) {
+    read_input(input + i * input_values(), memory, i);
+    for (std::size_t s = 0; s < side_by_side_; ++s) run_step(steps_[s], memory, i);
+  }
+  for (std::size_t s = side_by_side_; s < steps_.size(); ++s) {
+    const Step& step = steps_[s];
+    step.convolution->run_images(at(step.inputs[0], memory, 0), at(step.output, memory, 0), images,
+                                 image_bytes_);
+  }
+  for (std::int64_t i = 0; i < images; ++i) {
+    write_output(memory, i, output + i * output_values());
+  }
+}
+
+void Program::read_input(const float* input, char* memory, std::int64_t image) const {
+  const auto& [channels, height, width] = input_shape_;
+  const bool rounded = input_.range > 0;
+  const auto inverse = static_cast<float>(kMostInteger) * (1 / input_.range);
+  char* to = at(input_, memory, image);
+  for (std::int64_t y = 0; y < height; ++y) {
+    const float* row = input + y * width;
+    if (channels > 1 || !rounded) {
+      float* gathered =
+          rounded ? scratch(0, memory) : reinterpret_cast<float*>(to) + y * input_.row;
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const float* from = input + (c * height + y) * width;
+        for (std::int64_t x = 0; x < width; ++x) gathered[x * channels + c] = from[x];
+      }
+      row = gathered;
+    }
+    if (rounded) {
+      kernels_.quantize(row, width * channels, inverse, kLeastInteger,
+                        to + y * input_.row * kernels_.bytes);
+    }
+  }
+}
+
+void Program::write_output(char* memory, std::int64_t image, float* output) const {
+  const float* values = floats(output_, 0, memory, image);
+  const auto& [channels, height, width] = output_.shape;
+  for (std::int64_t c = 0; c < channels; ++c) {
+    for (std::int64_t p = 0; p < height * width; ++p) {
+      output[c * height * width + p] = values[p * channels + c];
+    }
+  }
+  if (softmax_) softmax(output, output_values());
+}
+
+void Program::run_step(const Step& step, char* memory, std::int64_t image) const {
+  const Layer& layer = step.planned.layer;
+  if (step.convolution) {
+    auto* planes = reinterpret_cast<std::int32_t*>(scratch(kScratches, memory));
+    step.convolution->run(at(step.inputs[0], memory, image), at(step.output, memory, image),
+                          planes);
+  } else if (layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max &&
+             step.output.range > 0) {
+    run_pool(step, memory, image);
+  } else {
+    run_floats(step, memory, image);
+  }
+}
+
+void Program::run_pool(const Step& step, char* memory, std::int64_t image) const {
+  PoolTask task{};
+  task.input = at(step.inputs[0], memory, image);
+  task.input_column = step.inputs[0].column;
+  task.input_row = step.inputs[0].row;
+  task.output = at(step.output, memory, image);
+  task.output_column = step.output.column;
+  task.output_row = step.output.row;
+  task.column_begin = step.columns.begins.data();
+  task.column_end = step.columns.ends.data();
+  task.row_begin = step.rows.begins.data();
+  task.row_end = step.rows.ends.data();
+  task.columns = static_cast<std::int32_t>(step.output.shape.width);
+  task.rows = static_cast<std::int32_t>(step.output.shape.height);
+  task.channels = static_cast<std::int32_t>(step.output.shape.channels);
+  task.relu = step.planned.layer.relu;
+  kernels_.pool(task);
+}
+
+const float* Program::floats(const Place& place, std::size_t index, char* memory,
+                             std::int64_t image) const {
+  const char* from = at(place, memory, image);
+  if (place.range == 0) return reinterpret_cast<const float*>(from);
+  float* to = scratch(index, memory);
+  const std::int64_t values = place.shape.width * place.shape.channels;
+  for (std::int64_t y = 0; y < place.shape.height; ++y) {
+    kernels_.dequantize(from + y * place.row * kernels_.bytes, values,
+                        place.range / static_cast<float>(kMostInteger), to + y * values);
+  }
+  return to;
+}
+
+void Program::give(const Step& step, float* values, char* memory, std::int64_t image) const {
+  const Place& place = step.output;
+  const bool relu = step.planned.layer.relu;
+  const std::int64_t count = place.shape.values();
+  if (place.range == 0) {
+    for (std::int64_t i = 0; relu && i < count; ++i) values[i] = std::max(values[i], 0.0F);
+    return;  // they are in their place
+  }
+  const auto inverse = static_cast<float>(kMostInteger) * (1 / place.range);
+  const std::int64_t row = place.shape.width * place.shape.channels;
+  for (std::int64_t y = 0; y < place.shape.height; ++y) {
+    kernels_.quantize(values + y * row, row, inverse, static_cast<float>(relu ? 0 : kLeastInteger),
+                      at(place, memory, image) + y * place.row * kernels_.bytes);
+  }
+}
+
+void Program::run_floats(const Step& step, char* memory, std::int64_t image) const {
+  const Layer& layer = step.planned.layer;
+  float* result = step.output.range > 0 ? scratch(kResult, memory)
+                                        : reinterpret_cast<float*>(at(step.output, memory, image));
+  const std::int64_t count = step.output.shape.values();
+  const std::int64_t channels = step.output.shape.channels;
+  if (layer.kind == LayerKind::Concat) {
+    std::int64_t first = 0;
+    for (const Place& input : step.inputs) {
+      const float* from = floats(input, 0, memory, image);
+      const std::int64_t width = input.shape.channels;
+      for (std::int64_t p = 0; p < count / channels; ++p) {
+        std::copy_n(from + p * width, width, result + p * channels + first);
+      }
+      first += width;
+    }
+    return give(step, result, memory, image);
+  }
+  const float* from = floats(step.inputs[0], 0, memory, image);
+  const TensorShape& shape = step.inputs[0].shape;
+  if (layer.kind == LayerKind::Convolution) {
+    convolve(layer, step.float_weights, shape, step.output.shape, from, result);
+  } else if (layer.kind == LayerKind::Pool) {
+    (layer.pool == PoolKind::Max ? largest : average)(step.rows, step.columns, shape, from, result);
+  } else if (layer.kind == LayerKind::Add) {
+    const float* other = floats(step.inputs[1], 1, memory, image);
+    for (std::int64_t i = 0; i < count; ++i) result[i] = from[i] + other[i];
+  } else if (layer.kind == LayerKind::ChannelScale) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto c = static_cast<std::size_t>(i % channels);
+      result[i] = from[i] * layer.scale[c] + layer.bias[c];
+    }
+  } else {
+    std::copy_n(from, count, result);  // relu and rounding follow
+  }
+  give(step, result, memory, image);
+}
+
+}  // namespace lenet::native::int8

@@ -1,0 +1,86 @@
+/// \file
+/// A quantized network made ready for a processor: where each tensor lies, which kernel computes
+/// each layer, and the integers as that kernel reads them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engines/native/int8/aligned.h"
+#include "engines/native/int8/convolution.h"
+#include "engines/native/int8/float_layers.h"
+#include "engines/native/int8/kernels.h"
+#include "engines/native/int8/plan.h"
+#include "engines/native/network.h"
+
+namespace lenet::native::int8 {
+
+/// One layer for a kernel.
+struct Step {
+  PlannedLayer planned;
+  std::vector<Place> inputs;
+  Place output;
+  std::unique_ptr<const Convolution> convolution;  ///< of whole numbers
+
+  Windows rows;  ///< of a pool
+  Windows columns;
+  std::vector<float> float_weights;
+};
+
+/// Immutable; may be shared by threads, each with memory of its own.
+class Program {
+ public:
+  /// \throws Error Unsupported: a layer that it has no kernel for.
+  Program(const Network& network, const Kernels& kernels);
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  std::int64_t input_values() const noexcept { return input_shape_.values(); }  ///< of one image
+  std::int64_t output_values() const noexcept { return output_.shape.values(); }
+  /// Whether some layer multiplies whole numbers.
+  bool has_integers() const noexcept { return has_integers_; }
+
+  /// Memory for runs of up to so many images.
+  Aligned<char> memory(std::int64_t images) const;
+  /// Runs `images` images, float32 [images, channels, height, width].
+  /// \param memory of as many images or more
+  /// \param output [images, values]
+  void run(const float* input, std::int64_t images, char* memory, float* output) const;
+
+ private:
+  void place(const Plan& plan);
+  void place(Place& place, std::int64_t border);
+  Step compile(const PlannedLayer& planned) const;
+
+  char* at(const Place& place, char* memory, std::int64_t image) const;
+  void read_input(const float* input, char* memory, std::int64_t image) const;
+  void write_output(char* memory, std::int64_t image, float* output) const;
+  void run_step(const Step& step, char* memory, std::int64_t image) const;
+  void run_floats(const Step& step, char* memory, std::int64_t image) const;
+  void run_pool(const Step& step, char* memory, std::int64_t image) const;
+  /// A tensor as float32 without a border.
+  const float* floats(const Place& place, std::size_t scratch, char* memory,
+                      std::int64_t image) const;
+  /// The other way round; rounds where the tensor is of whole numbers.
+  void give(const Step& step, float* values, char* memory, std::int64_t image) const;
+  float* scratch(std::size_t index, char* memory) const;
+  std::int64_t scratch_bytes() const noexcept;  ///< before the tensors
+
+  const Kernels& kernels_;
+  TensorShape input_shape_;
+  Place input_;
+  Place output_;
+  std::vector<Place> places_;
+  std::vector<Step> steps_;
+  std::size_t side_by_side_ = 0;  ///< from this step on all images together
+  std::int64_t shared_bytes_ = 0;
+  std::int64_t image_bytes_ = 0;
+  std::int64_t scratch_floats_ = 0;  ///< of one of three
+  std::int64_t planes_ = 0;          ///< numbers of 32 bits, of a convolution
+  bool softmax_ = false;             ///< last, on the rows of the output
+  bool has_integers_ = false;
+};
+
+}  // namespace lenet::native::int8

@@ -1,0 +1,13 @@
+/// \file
+/// What engines ask of a model before they compute it in another precision than float32.
+#pragma once
+
+#include "model/model_files.h"
+
+namespace lenet {
+
+/// Whether a Paddle model can be computed in int8.
+/// \throws Error Unsupported: it is a .json, not quantized, or its weights are stored as float32.
+void require_quantized(const ModelFiles& files);
+
+}  // namespace lenet

@@ -1,0 +1,277 @@
+// The native engine's programs of whole numbers, over shapes that look random, against the
+// definition; under the sanitizers too. Steps are powers of 2, so that what is done in floating
+// point is exact and every bit has to agree. tests/test_native_int8.py has real exports.
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <random>
+
+#include "engines/native/int8/program.h"
+#include "lenet/predictor.h"
+#include "support.h"
+
+namespace lenet::tests {
+namespace {
+
+using native::Layer;
+using native::LayerKind;
+using native::Network;
+using native::TensorShape;
+using native::int8::Kernels;
+using native::int8::Program;
+
+constexpr std::int64_t kImages = 5;
+constexpr float kMost = 127;
+
+std::vector<const Kernels*> available_kernels() {
+  std::vector<const Kernels*> found;
+  for (const char* name : {"scalar", "sse42", "avx2", "avx512", "avx512vnni"}) {
+    try {
+      found.push_back(&native::int8::kernels_named(name));
+    } catch (const Error&) {  // not on this processor
+    }
+  }
+  return found;
+}
+
+class Random {
+ public:
+  explicit Random(unsigned seed) : engine_(seed) {}
+  std::int64_t from(std::int64_t least, std::int64_t most) {
+    return std::uniform_int_distribution<std::int64_t>(least, most)(engine_);
+  }
+  bool coin() { return from(0, 1) == 0; }
+  float power(std::int64_t least, std::int64_t most) {
+    return std::ldexp(1.0F, static_cast<int>(from(least, most)));
+  }
+
+ private:
+  std::mt19937 engine_;
+};
+
+std::int64_t windows(std::int64_t size, const native::Window& window, std::size_t i) {
+  const std::int64_t padded = size + window.padding[2 * i] + window.padding[2 * i + 1];
+  return (padded - window.dilations[i] * (window.kernel[i] - 1) - 1) / window.strides[i] + 1;
+}
+
+void add(Network& network, Layer layer, const TensorShape& shape) {
+  layer.inputs = {network.tensors.size() - 1};
+  layer.output = network.tensors.size();
+  network.tensors.push_back(shape);
+  network.layers.push_back(std::move(layer));
+}
+
+void add_quantize(Network& network, Random& random, std::int64_t least, std::int64_t most) {
+  Layer quantize;
+  quantize.kind = LayerKind::Quantize;
+  quantize.range = kMost * random.power(least, most);
+  add(network, quantize, network.tensors.back());
+}
+
+void give_weights(Layer& layer, Random& random, std::int64_t outputs, std::int64_t taps) {
+  for (std::int64_t i = 0; i < outputs * taps; ++i) {
+    layer.integers.push_back(static_cast<std::int8_t>(random.from(-128, 127)));
+  }
+  for (std::int64_t o = 0; o < outputs; ++o) {
+    layer.steps.push_back(random.power(-6, -4) * (random.from(0, 9) == 0 ? -1.0F : 1.0F));
+    layer.bias.push_back(static_cast<float>(random.from(-64, 64)) / 4);
+  }
+}
+
+/// A convolution, perhaps pooled, and then perhaps a fully connected layer.
+Network random_network(Random& random) {
+  Network network;
+  Layer convolution;
+  convolution.kind = LayerKind::Convolution;
+  convolution.groups = random.from(0, 3) == 0 ? 2 : 1;
+  // As the kernel of few channels wants it.
+  const bool few = random.from(0, 2) == 0;
+  if (few) convolution.groups = 1;
+  const std::int64_t inputs = few || random.coin() ? 1 : random.from(1, 9);
+  const std::int64_t outputs = few ? random.from(1, 8) : random.from(1, 40);
+  TensorShape shape = {inputs * convolution.groups, 0, 0};
+  TensorShape out = {outputs * convolution.groups, 0, 0};
+  const std::array<std::int64_t*, 2> sizes = {&shape.height, &shape.width};
+  const std::array<std::int64_t*, 2> results = {&out.height, &out.width};
+  native::Window& window = convolution.window;
+  for (const std::size_t i : {0, 1}) {
+    window.kernel[i] = random.from(1, 7);
+    window.strides[i] = few ? 1 : random.from(1, 3);
+    window.dilations[i] = few ? 1 : random.from(1, 2);
+    window.padding[2 * i] = random.from(0, 3);
+    window.padding[2 * i + 1] = random.from(0, 3);
+    *sizes[i] = random.from(1, 36) + window.dilations[i] * (window.kernel[i] - 1);
+    *results[i] = windows(*sizes[i], window, i);
+  }
+  network.tensors = {shape};
+  add_quantize(network, random, -7, -5);
+  give_weights(convolution, random, out.channels, inputs * window.kernel[0] * window.kernel[1]);
+  convolution.relu = random.coin();
+  // Negative steps keep the pool out of the kernel.
+  if (random.coin()) {
+    for (float& step : convolution.steps) step = std::abs(step);
+  }
+  add(network, convolution, out);
+  if (out.height >= 2 && out.width >= 2 && random.coin()) {
+    Layer pool;
+    pool.kind = LayerKind::Pool;
+    pool.window.kernel = pool.window.strides = {2, 2};
+    pool.relu = random.coin();
+    add(network, pool, {out.channels, out.height / 2, out.width / 2});
+  }
+  if (random.from(0, 3) > 0) {
+    add_quantize(network, random, -3, 0);
+    if (random.from(0, 3) > 0) {
+      const TensorShape image = network.tensors.back();
+      Layer linear;
+      linear.kind = LayerKind::Convolution;
+      linear.window.kernel = {image.height, image.width};
+      const std::int64_t classes = random.from(1, 150);
+      give_weights(linear, random, classes, image.values());
+      add(network, linear, {classes, 1, 1});
+    }
+  }
+  network.input = 0;
+  network.output = network.tensors.size() - 1;
+  return network;
+}
+
+// ---- the definition
+
+/// The value of a tensor [channels, height, width], `outside` outside the image.
+double at(const std::vector<double>& image, const TensorShape& shape, std::int64_t c,
+          std::int64_t y, std::int64_t x, double outside) {
+  if (y < 0 || x < 0 || y >= shape.height || x >= shape.width) return outside;
+  return image[static_cast<std::size_t>((c * shape.height + y) * shape.width + x)];
+}
+
+double one(const Layer& layer, const std::vector<double>& values, const TensorShape& in,
+           const TensorShape& out, std::int64_t o, std::int64_t y, std::int64_t x) {
+  const native::Window& window = layer.window;
+  const bool pool = layer.kind == LayerKind::Pool;
+  const std::int64_t inputs = in.channels / layer.groups;
+  const std::int64_t first = pool ? o : o / (out.channels / layer.groups) * inputs;
+  double sum = pool ? -std::numeric_limits<double>::infinity() : 0;
+  auto tap = static_cast<std::size_t>(o * inputs * window.kernel[0] * window.kernel[1]);
+  for (std::int64_t c = first; c < first + (pool ? 1 : inputs); ++c) {
+    for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
+      for (std::int64_t j = 0; j < window.kernel[1]; ++j) {
+        const double value =
+            at(values, in, c, y * window.strides[0] - window.padding[0] + i * window.dilations[0],
+               x * window.strides[1] - window.padding[2] + j * window.dilations[1], 0);
+        sum = pool ? std::max(sum, value) : sum + layer.integers[tap++] * value;
+      }
+    }
+  }
+  if (pool) return sum;
+  const auto channel = static_cast<std::size_t>(o);
+  return sum * layer.steps[channel] + layer.bias[channel];
+}
+
+std::vector<double> definition(const Network& network, const float* image) {
+  std::vector<double> values(image, image + network.tensors[0].values());
+  for (const Layer& layer : network.layers) {
+    const TensorShape& in = network.tensors[layer.inputs[0]];
+    const TensorShape& out = network.tensors[layer.output];
+    std::vector<double> results;
+    if (layer.kind == LayerKind::Quantize) {
+      const double step = layer.range / kMost;
+      for (const double value : values) {
+        results.push_back(std::clamp(std::nearbyint(value / step), -128.0, 127.0) * step);
+      }
+    } else {
+      for (std::int64_t o = 0; o < out.channels; ++o) {
+        for (std::int64_t y = 0; y < out.height; ++y) {
+          for (std::int64_t x = 0; x < out.width; ++x) {
+            const double found = one(layer, values, in, out, o, y, x);
+            results.push_back(layer.relu ? std::max(found, 0.0) : found);
+          }
+        }
+      }
+    }
+    values = std::move(results);
+  }
+  return values;
+}
+
+TEST_CASE("networks of whole numbers are what their definition says, in all sets") {
+  Random random(7);
+  for (int i = 0; i < 120; ++i) {
+    const Network network = random_network(random);
+    CAPTURE(i);
+    const std::int64_t image = network.tensors[0].values();
+    const std::int64_t row = network.tensors[network.output].values();
+    std::vector<float> images;
+    for (std::int64_t k = 0; k < kImages * image; ++k) {
+      // A quarter of the smallest step: never in the middle of two whole numbers. Some too large.
+      images.push_back(static_cast<float>(random.from(-1000, 1000) * 4 + 1) / 512);
+    }
+    std::vector<float> expected;
+    for (std::int64_t n = 0; n < kImages; ++n) {
+      for (const double value : definition(network, images.data() + n * image)) {
+        expected.push_back(static_cast<float>(value));
+      }
+    }
+    for (const Kernels* kernels : available_kernels()) {
+      CAPTURE(std::string(kernels->name));
+      const Program program(network, *kernels);
+      CHECK(program.has_integers());
+      for (const std::int64_t at_once : {kImages, std::int64_t{1}}) {
+        native::int8::Aligned<char> memory = program.memory(at_once);
+        std::vector<float> found(static_cast<std::size_t>(kImages * row));
+        for (std::int64_t n = 0; n < kImages; n += at_once) {
+          program.run(images.data() + n * image, at_once, memory.data(), found.data() + n * row);
+        }
+        CHECK(found == expected);
+      }
+    }
+  }
+}
+
+TEST_CASE("what is no number is rounded to the least") {
+  Network network;
+  network.tensors = {{1, 1, 3}};
+  Layer quantize;
+  quantize.kind = LayerKind::Quantize;
+  quantize.range = kMost;
+  add(network, quantize, network.tensors[0]);
+  network.output = 1;
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> image = {std::nanf(""), infinity, -infinity};
+  for (const Kernels* kernels : available_kernels()) {
+    const Program program(network, *kernels);
+    CHECK_FALSE(program.has_integers());
+    native::int8::Aligned<char> memory = program.memory(1);
+    std::vector<float> found(3);
+    program.run(image.data(), 1, memory.data(), found.data());
+    CHECK(found == std::vector<float>{-128, 127, -128});
+  }
+}
+
+TEST_CASE("sums that 32 bits might not hold are refused") {
+  Network network;
+  network.tensors = {{1 << 17, 1, 1}};
+  Random random(1);
+  add_quantize(network, random, 0, 0);
+  Layer linear;
+  linear.kind = LayerKind::Convolution;
+  give_weights(linear, random, 1, 1 << 17);
+  add(network, linear, {1, 1, 1});
+  network.output = 2;
+  check_error(ErrorCode::Unsupported, "sums as long as those",
+              [&] { Program(network, native::int8::choose_kernels()); });
+}
+
+TEST_CASE("a float model is not computed in int8") {
+  Config config;
+  config.model_dir = kModelDir;
+  config.engine = "native";
+  config.precision = "int8";
+  check_error(ErrorCode::Unsupported, "in int8", [&] { Predictor{config}; });
+}
+
+}  // namespace
+}  // namespace lenet::tests

@@ -1,0 +1,152 @@
+"""Small quantized networks of random shapes, made by Paddle's PTQ in a process of its own.
+
+Run as a script: ``quantized_networks.py TARGET COUNT`` writes ``0.pdmodel``, ``0.pdiparams`` and so
+on into TARGET, with ``0.npy``, images [N, channels, height, width] of the range it was calibrated
+with.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_IMAGES = 19
+
+
+def make_networks(target: Path, count: int) -> list[Path]:
+    """Return the programs; each has been described for quantized_reference.py."""
+    command = [sys.executable, "-W", "ignore", __file__, str(target), str(count)]
+    package = str(Path(__import__("lenet_cpp").__file__).parents[1])
+    environment = {
+        "FLAGS_enable_pir_api": "0",
+        "OMP_NUM_THREADS": "1",
+        "HOME": str(target),
+        "PYTHONPATH": package,
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [target / f"{i}.pdmodel" for i in range(count)]
+
+
+def _network(rng: np.random.Generator) -> tuple[Any, tuple[int, int, int]]:
+    import paddle
+    from paddle import nn
+
+    class FloatLinear(nn.Linear):
+        """Of no type that is quantized."""
+
+    def pick(*values: int) -> int:
+        return int(rng.choice(values))
+
+    def convolution(inputs: int, outputs: int, groups: int) -> Any:
+        kernel, dilation = [pick(1, 2, 3, 5), pick(1, 2, 3)], [pick(1, 1, 2), pick(1, 1, 2)]
+        stride = [pick(1, 1, 2), pick(1, 1, 2)]
+        padding = [min(pick(0, 1, 2), size - 1) for size in kernel]
+        layer = nn.Conv2D(inputs, outputs, kernel, stride, padding, dilation, groups)
+        if layer.bias is not None:
+            layer.bias.set_value(rng.normal(0, 0.3, outputs).astype(np.float32))
+        return layer
+
+    groups = pick(1, 1, 1, 2)
+    shape = (groups * pick(1, 1, 2, 3), pick(13, 20, 32), pick(13, 20, 33))
+    middle, last = 2 * pick(2, 3, 8, 9), groups * pick(1, 5, 16, 20)
+    pools = (
+        nn.MaxPool2D(2),
+        nn.MaxPool2D(3, 2, 1),
+        nn.AvgPool2D(2),
+        nn.MaxPool2D(2, 1),
+    )
+
+    class Network(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = convolution(shape[0], middle, groups)
+            self.norm = nn.BatchNorm2D(middle)
+            statistics = {
+                "weight": rng.normal(0.3, 0.5, middle),  # some of them negative
+                "bias": rng.normal(size=middle),
+                "_mean": rng.normal(size=middle),
+                "_variance": rng.random(middle) + 0.5,
+            }
+            for name, values in statistics.items():
+                getattr(self.norm, name).set_value(values.astype(np.float32))
+            self.branch = nn.Conv2D(middle, middle, 3, padding=1, groups=pick(1, middle))
+            self.pools = [pools[pick(0, 1, 2, 3)], pools[pick(0, 1, 3)]]
+            self.normalizes, self.joins = rng.random() < 0.5, pick(0, 1, 2)
+            self.second = convolution(middle * (2 if self.joins == 2 else 1), last, groups)
+            self.relus = [rng.random() < 0.6 for _ in range(2)]
+            self.softmax, self.pooled = rng.random() < 0.3, rng.random() < 0.3
+            image = self.features(paddle.zeros([1, *shape]))
+            size = int(np.prod(image.shape))
+            self.hidden = nn.Linear(size, pick(5, 33, 130))
+            linear = FloatLinear if rng.random() < 0.3 else nn.Linear
+            self.out = linear(self.hidden.weight.shape[1], pick(2, 10, 40))
+
+        def features(self, x: Any) -> Any:
+            x = self.first(x)
+            x = self.norm(x) if self.normalizes else x
+            x = nn.functional.relu(x) if self.relus[0] else x
+            x = self.pools[0](x)
+            if self.joins == 1:
+                x = nn.functional.relu(x + self.branch(x))
+            if self.joins == 2:
+                x = paddle.concat([x, self.branch(x)], axis=1)
+            x = self.second(x)
+            x = nn.functional.relu(x) if self.relus[1] else x
+            if min(x.shape[2:]) >= 3:
+                x = nn.functional.adaptive_avg_pool2d(x, 1) if self.pooled else self.pools[1](x)
+            return x
+
+        def forward(self, x: Any) -> Any:
+            x = nn.functional.relu(self.hidden(self.features(x).flatten(1)))
+            x = self.out(x)
+            return nn.functional.softmax(x) if self.softmax else x
+
+    return Network(), shape
+
+
+def _main(target: Path, count: int) -> None:
+    import paddle
+    from paddle.quantization import PTQ, QuantConfig
+
+    from lenet_cpp.quantization.int8_weights import finish_program
+    from lenet_cpp.quantization.observers import ActivationObserver, WeightQuanter
+    from quantized_reference import describe
+
+    for i in range(count):
+        paddle.disable_static()
+        paddle.seed(i)
+        rng = np.random.default_rng(i)
+        layer, shape = _network(rng)
+        layer.eval()
+        images = rng.normal(size=(_IMAGES, *shape)).astype(np.float32)
+        np.save(target / f"{i}.npy", images)
+        with paddle.static.scope_guard(paddle.static.Scope()):
+            config = QuantConfig(activation=None, weight=None)
+            config.add_type_config(
+                [paddle.nn.Conv2D, paddle.nn.Linear],
+                activation=ActivationObserver("abs_max"),
+                weight=WeightQuanter(),
+            )
+            ptq = PTQ(config)
+            observed = ptq.quantize(layer, inplace=True)
+            # What is run has larger values here and there.
+            observed(paddle.to_tensor(images[:4]))
+            converted = ptq.convert(observed, inplace=True)
+            converted.eval()
+            spec = [paddle.static.InputSpec([None, *shape], "float32", name="x")]
+            paddle.jit.save(
+                paddle.jit.to_static(converted, input_spec=spec, full_graph=True),
+                str(target / str(i)),
+            )
+            paddle.enable_static()
+            finish_program(target / f"{i}.pdmodel", target / f"{i}.pdiparams")
+        describe(target / f"{i}.pdmodel")
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,264 @@
+"""The native engine in int8: quantized programs against their definition in NumPy and against
+Paddle, the same bits with each instruction set.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.quantization import METHODS, Settings, mnist_images, open_source
+from lenet_cpp.quantization.request import make_task, run_tasks
+from quantized_networks import make_networks
+from quantized_reference import QuantizedProgram, read_programs
+from snippets import run_page
+from test_native_engine import INSTRUCTION_SETS, processor_has
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+AVAILABLE = [name for name in INSTRUCTION_SETS if processor_has(name)]
+NETWORKS = 12
+OPTIONS: dict[str, Any] = {"engine": "native", "precision": "int8"}
+
+
+@pytest.fixture(scope="module")
+def lenets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The bundled LeNet by all four methods, and what Paddle reads in each."""
+    folder = tmp_path_factory.mktemp("lenets")
+    images = mnist_images(sample_dir(), 64)
+    tasks = []
+    with open_source("lenet") as source:
+        for method in METHODS:
+            (folder / method).mkdir()
+            settings = Settings(steps=1)
+            tasks.append(make_task(source, images, method, settings, folder / method, folder))
+        run_tasks(tasks)
+    programs = {method: folder / method / "lenet.pdmodel" for method in METHODS}
+    read_programs(list(programs.values()))
+    return programs
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return make_networks(tmp_path_factory.mktemp("networks"), NETWORKS)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Array:
+    return to_model_input(read_mnist_dir(sample_dir()).test.images)
+
+
+@pytest.fixture(scope="module")
+def labels() -> Array:
+    return read_mnist_dir(sample_dir()).test.labels
+
+
+def run(model: Path, images: Array, **options: Any) -> Array:
+    with lenet_cpp.Predictor(model, **{**OPTIONS, **options}) as predictor:
+        return predictor.run(images)
+
+
+def bits(values: Array) -> Array:
+    return values.view(np.uint32)
+
+
+# ---- right
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_lenet_is_its_definition(
+    lenets: dict[str, Path], digits: Array, labels: Array, method: str
+) -> None:
+    """To the rounding of the result; but where a value lies in the middle of two whole numbers, to
+    what one of them more or less makes of it.
+    """
+    extremes = np.stack([np.zeros((1, 28, 28)), np.full((1, 28, 28), 1e30), -digits[0] * 3])
+    images = np.concatenate([digits, extremes]).astype(np.float32)
+    expected = QuantizedProgram(lenets[method].with_suffix(".npz")).run(images)
+    with lenet_cpp.Predictor(lenets[method], **OPTIONS) as predictor:
+        assert predictor.quantized
+        assert predictor.options["precision"] == "int8"
+        assert predictor.input_spec.shape == (-1, 1, 28, 28)
+        found = predictor.run(images)
+    step = np.abs(expected).max() / 127
+    differences = np.abs(found - expected).max(axis=1)
+    assert differences.max() <= step
+    assert (differences > 1e-4).mean() <= 0.01
+    assert (found[: len(labels)].argmax(axis=1) == labels).mean() >= 0.99
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_lenet_agrees_with_paddle(lenets: dict[str, Path], digits: Array, method: str) -> None:
+    """Paddle rounds what comes out of each layer as well: its int8 is as far from its own plain
+    arithmetic of the same program as from ours.
+    """
+    found = run(lenets[method], digits)
+    plain = run(lenets[method], digits, engine="paddle", precision="fp32", accelerator="plain")
+    int8 = run(lenets[method], digits, engine="paddle")
+    step = np.abs(plain).max() / 127
+    assert np.abs(found - plain).max() <= step
+    assert np.abs(found - int8).max() <= np.abs(plain - int8).max() + step
+    assert (found.argmax(axis=1) == int8.argmax(axis=1)).mean() >= 0.995
+    assert np.median(np.abs(found - int8)) <= step
+
+
+@pytest.mark.parametrize("index", range(NETWORKS))
+def test_networks_are_their_definition(
+    networks: list[Path], index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Convolutions of any kind, pools, branches, and layers left in float; the same bits with each
+    instruction set, alone or in a batch.
+    """
+    model = networks[index]
+    images = np.load(model.with_suffix(".npy"))
+    expected = QuantizedProgram(model.with_suffix(".npz")).run(images)
+    found = run(model, images)
+    largest = np.abs(expected).max()
+    differences = np.abs(found - expected).max(axis=1)
+    assert np.median(differences) <= 1e-5 * largest
+    assert differences.max() <= largest / 127
+    alone = np.concatenate([run(model, images[i : i + 1]) for i in range(3)])
+    assert (bits(alone) == bits(found[:3])).all()
+    for name in AVAILABLE:
+        monkeypatch.setenv("LENET_NATIVE_ISA", name)
+        assert (bits(run(model, images)) == bits(found)).all(), name
+
+
+# ---- the same bits
+
+
+def test_instruction_sets_give_the_same_bits(
+    lenets: dict[str, Path], digits: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = digits[:200]
+    for method in METHODS:
+        expected = run(lenets[method], images)
+        for name in AVAILABLE:
+            monkeypatch.setenv("LENET_NATIVE_ISA", name)
+            assert (bits(run(lenets[method], images)) == bits(expected)).all(), (method, name)
+            monkeypatch.delenv("LENET_NATIVE_ISA")
+
+
+def test_batches_and_threads_give_the_same_bits(lenets: dict[str, Path], digits: Array) -> None:
+    model = lenets["static-ptq"]
+    with lenet_cpp.Predictor(model, **OPTIONS) as predictor:
+        expected = predictor.run(digits)
+        for size in (1, 2, 3, 7, 64, 65, 100):
+            pieces = [predictor.run(digits[i : i + size]) for i in range(0, 400, size)]
+            assert (bits(np.concatenate(pieces)[:400]) == bits(expected[:400])).all()
+        clone = predictor.clone()
+    assert (bits(clone.run(digits)) == bits(expected)).all()
+    for threads in (2, 3):
+        assert (bits(run(model, digits, threads=threads)) == bits(expected)).all()
+    with pytest.raises(lenet_cpp.BadInput, match="NaN"):
+        clone.run(np.full((1, 1, 28, 28), np.nan, np.float32))
+
+
+def test_float_models_take_every_name(
+    model_dir: Path, digits: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of avx512 compute float32 where int8 has kernels of its own."""
+    if "avx512vnni" not in AVAILABLE:
+        pytest.skip("this processor has no avx512vnni")
+    found = []
+    for name in ("avx512", "avx512vnni"):
+        monkeypatch.setenv("LENET_NATIVE_ISA", name)
+        found.append(run(model_dir / "lenet.pdmodel", digits[:20], precision="fp32"))
+    assert (bits(found[0]) == bits(found[1])).all()
+
+
+# ---- refused
+
+
+def test_precision_and_model_belong_together(lenets: dict[str, Path], model_dir: Path) -> None:
+    quantized = lenets["static-ptq"]
+    with pytest.raises(lenet_cpp.Unsupported, match=r"is quantized.*precision int8"):
+        lenet_cpp.Predictor(quantized, engine="native")
+    with pytest.raises(lenet_cpp.Unsupported, match="is not quantized"):
+        lenet_cpp.Predictor(model_dir / "lenet.pdmodel", **OPTIONS)
+    with pytest.raises(lenet_cpp.Unsupported, match="nothing runs in int8"):
+        lenet_cpp.Predictor(model_dir / "lenet.json", **OPTIONS)
+    with pytest.raises(lenet_cpp.Unsupported, match="no precision bf16"):
+        lenet_cpp.Predictor(quantized, engine="native", precision="bf16")
+
+
+def with_parameter(program: Path, folder: Path, name: str, values: Any) -> Path:
+    """A copy of a model, one parameter of which has other values."""
+    for suffix in (".pdmodel", ".pdiparams"):
+        shutil.copy(program.with_suffix(suffix), folder)
+    names = sorted(set(np.load(program.with_suffix(".npz"))) - {"operators"})
+    params = folder / program.with_suffix(".pdiparams").name
+    data = bytearray(params.read_bytes())
+    at = 0
+    for each in names:
+        # Version, levels of detail, version, the length of a TensorDesc; see framework.proto.
+        (length,) = struct.unpack_from("<i", data, at + 16)
+        begin = at + 20 + length
+        old = np.load(program.with_suffix(".npz"))[each]
+        if each == name:
+            data[begin : begin + old.nbytes] = np.full_like(old, values).tobytes()
+        at = begin + old.nbytes
+    assert at == len(data)
+    params.write_bytes(data)
+    return folder / program.name
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf, 1e-42])
+def test_a_scale_that_is_no_positive_number_is_refused(
+    lenets: dict[str, Path], tmp_path: Path, bad: float
+) -> None:
+    model = with_parameter(lenets["static-ptq"], tmp_path, "flatten_0.tmp_0@scale", bad)
+    with pytest.raises(lenet_cpp.BadModel, match="scale that is no positive number"):
+        lenet_cpp.Predictor(model, **OPTIONS)
+
+
+def test_weights_without_a_scale_are_zeros(
+    lenets: dict[str, Path], tmp_path: Path, digits: Array
+) -> None:
+    """As the definition has it; but a negative scale is refused."""
+    model = with_parameter(lenets["static-ptq"], tmp_path, "linear_2.w_0@scale", 0)
+    bias = np.load(lenets["static-ptq"].with_suffix(".npz"))["linear_2.b_0"]
+    assert (run(model, digits[:3]) == bias).all()
+    model = with_parameter(lenets["static-ptq"], tmp_path, "linear_2.w_0@scale", -1)
+    with pytest.raises(lenet_cpp.BadModel, match="scale that is no positive number"):
+        lenet_cpp.Predictor(model, **OPTIONS)
+
+
+def test_other_quantization_is_not_known(lenets: dict[str, Path], tmp_path: Path) -> None:
+    model = with_parameter(lenets["static-ptq"], tmp_path, "x.quantized@zero_point", 3)
+    with pytest.raises(lenet_cpp.Unsupported, match="zero point"):
+        lenet_cpp.Predictor(model, **OPTIONS)
+    # An attribute of the number 0; made 1, away from zero in the middle.
+    data = lenets["dygraph-ptq"].read_bytes()
+    attribute = b"\x0a\x0around_type\x10\x00\x18"
+    assert attribute + b"\x00" in data
+    model.write_bytes(data.replace(attribute + b"\x00", attribute + b"\x01"))
+    shutil.copy(lenets["dygraph-ptq"].with_suffix(".pdiparams"), tmp_path)
+    with pytest.raises(lenet_cpp.Unsupported, match="quantization but to the nearest"):
+        lenet_cpp.Predictor(model, **OPTIONS)
+
+
+def test_the_program(lenets: dict[str, Path], run_program: Any) -> None:
+    model = lenets["dygraph-qat"]
+    arguments = [f"--model_file={model}", f"--params_file={model.with_suffix('.pdiparams')}"]
+    done = run_program(*arguments, "--engine=native", "--int8")
+    assert done.returncode == 0, done.stderr
+    assert "engine native, accelerator plain, precision int8" in done.stdout
+    done = run_program(*arguments, "--engine=native")
+    assert done.returncode == 6
+    assert "use precision int8" in done.stderr
+
+
+def test_the_page(lenets: dict[str, Path], model_dir: Path, tmp_path: Path, root: Path) -> None:
+    """Each command of docs/native-int8.md."""
+    shutil.copytree(lenets["static-ptq"].parent, tmp_path / "inference_model" / "lenet_static-ptq")
+    shell, python = run_page(root / "docs" / "native-int8.md", tmp_path, model_dir)
+    assert "engine native, accelerator plain, precision int8" in shell
+    assert python == "(2, 10)\n"
