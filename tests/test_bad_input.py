@@ -458,12 +458,14 @@ def test_paddle_of_another_version(
     environment = {**os.environ, "LENET_PADDLE_LIBRARY": str(library)}
     code = (
         "import lenet_cpp\n"
-        "try:\n    lenet_cpp.predict([[0.0] * 28] * 28)\n"
+        "folder = lenet_cpp.bundled_model_dir()\n"
+        "try:\n    lenet_cpp.Predictor(model_dir=folder, engine='paddle')\n"
         "except lenet_cpp.Error as error:\n    print(type(error).__name__, error)\n"
     )
+    model = f"model_dir={model_dir}"
     for command, result in (
-        ([root / "build" / "lenet_door", f"model_dir={model_dir}"], 0),
-        ([root / "build" / "lenet_infer_test", f"--model_dir={model_dir}"], 7),
+        ([root / "build" / "lenet_door", model, "engine=paddle"], 0),
+        ([root / "build" / "lenet_infer_test", f"--{model}", "--engine=paddle"], 7),
         (python("-c", code), 0),
     ):
         done = subprocess.run(
@@ -493,7 +495,7 @@ import lenet_cpp, importlib.util
 assert importlib.util.find_spec("paddle") is None
 for _ in range(2):  # the second try says the same
     try:
-        lenet_cpp.predict([[0.0] * 28] * 28)
+        lenet_cpp.Predictor(model_dir=lenet_cpp.bundled_model_dir(), engine="paddle")
     except lenet_cpp.FileNotFound as error:
         print(error)
 """

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 
 // What Paddle's libphi_core has of this (paddle/phi/backends/onednn/onednn_context.h,
 // paddle/phi/backends/context_pool.h); null where it is not exported. Members are declared as
@@ -36,6 +37,10 @@ void set_capacity(ThreadLocals* body, int shapes) LENET_WEAK_SYMBOL(
 ContextPool* context_pool() LENET_WEAK_SYMBOL("_ZN3phi17DeviceContextPool8InstanceEv");
 OneDnnContext* context_of(ContextPool* pool, const Place& place)
     LENET_WEAK_SYMBOL("_ZN3phi17DeviceContextPool3GetERKNS_5PlaceE");
+std::shared_ptr<void> get_blob(const OneDnnContext* context, const std::string& name)
+    LENET_WEAK_SYMBOL(
+        "_ZNK3phi13OneDNNContext7GetBlobERKNSt7__cxx1112basic_stringIcSt11char_"
+        "traitsIcESaIcEEE");
 void set_blob(const OneDnnContext* context, const std::string& name, std::shared_ptr<void> data)
     LENET_WEAK_SYMBOL(
         "_ZNK3phi13OneDNNContext7SetBlobERKNSt7__cxx1112basic_stringIcSt11char_"
@@ -51,6 +56,55 @@ constexpr int kShapes = 16;
 // kONEDNNSessionID_CacheClearing: of this session only, the shapes are limited.
 constexpr auto kLimitedSession = static_cast<std::size_t>(-1);
 
+bool has_symbols() {
+  return phi::thread_locals && (phi::set_session || phi::set_session_of_3_1) && phi::set_shape &&
+         phi::set_capacity && phi::context_pool && phi::context_of && phi::get_blob &&
+         phi::set_blob;
+}
+
+/// Shared by runs; held alone by what removes from the cache.
+struct Cache {
+  std::shared_mutex runs;
+  std::mutex turn;  // so that runs after each other do not keep out who waits to be alone
+
+  static Cache& instance() {
+    static Cache& one = *new Cache;  // threads may end after static objects
+    return one;
+  }
+  std::shared_lock<std::shared_mutex> share() {
+    const std::lock_guard<std::mutex> wait(turn);
+    return std::shared_lock<std::shared_mutex>(runs);
+  }
+  std::unique_lock<std::shared_mutex> alone() {
+    const std::lock_guard<std::mutex> wait(turn);
+    return std::unique_lock<std::shared_mutex>(runs);
+  }
+};
+
+/// At the end of a thread Paddle removes what the thread's last predictor has in the cache, which
+/// may run in another by now. Objects of a thread are destroyed in the reverse order of their
+/// construction: LastOfThread before Paddle's, FirstOfThread after it.
+struct FirstOfThread {
+  std::unique_lock<std::shared_mutex> lock;
+};
+
+struct LastOfThread {
+  explicit LastOfThread(FirstOfThread& first) : first_(first) {}
+  LastOfThread(const LastOfThread&) = delete;
+  LastOfThread& operator=(const LastOfThread&) = delete;
+  ~LastOfThread() { first_.lock = Cache::instance().alone(); }
+
+ private:
+  FirstOfThread& first_;
+};
+
+phi::ThreadLocals* thread_locals() {
+  thread_local FirstOfThread first;
+  phi::ThreadLocals* body = phi::thread_locals();
+  thread_local const LastOfThread last(first);
+  return body;
+}
+
 }  // namespace
 
 std::string onednn_shape_key(const std::vector<int>& shape) {
@@ -59,20 +113,22 @@ std::string onednn_shape_key(const std::vector<int>& shape) {
   return key;
 }
 
-void keep_onednn_primitives_under(const std::string& shape_key) {
-  const auto set_session = phi::set_session != nullptr ? phi::set_session : phi::set_session_of_3_1;
-  if (!phi::thread_locals || !set_session || !phi::set_shape || !phi::set_capacity ||
-      !phi::context_pool || !phi::context_of || !phi::set_blob) {
-    return;
-  }
-  phi::ThreadLocals* body = phi::thread_locals();
-  set_session(body, kLimitedSession);
+OneDnnRun::OneDnnRun(const std::string& shape_key) {
+  if (!has_symbols()) return;
+  static const std::string name = "lenet";  // of an entry that says that the shape is there
+  static const auto entry = std::make_shared<int>();
+  phi::ThreadLocals* body = thread_locals();
+  (phi::set_session ? phi::set_session : phi::set_session_of_3_1)(body, kLimitedSession);
   phi::set_shape(body, shape_key);
-  phi::set_capacity(body, kShapes);
-  // The run itself takes the capacity to be 0 and lets every new shape displace another. So the
-  // shape is entered here, with an entry that nobody reads.
-  static const std::string name = "lenet";
-  phi::set_blob(phi::context_of(phi::context_pool(), phi::Place()), name, nullptr);
+  const phi::OneDnnContext* context = phi::context_of(phi::context_pool(), phi::Place());
+  for (;;) {
+    lock_ = Cache::instance().share();
+    if (phi::get_blob(context, name)) return;
+    lock_.unlock();
+    const auto alone = Cache::instance().alone();
+    phi::set_capacity(body, kShapes);  // a run sets it to 0
+    phi::set_blob(context, name, entry);
+  }
 }
 
 }  // namespace lenet

@@ -1,13 +1,16 @@
 /// \file
-/// Bounds what oneDNN keeps in Paddle: primitives and reordered weights, for each input shape.
+/// Bounds what oneDNN keeps in Paddle, primitives and reordered weights for each input shape,
+/// without taking it away from a run.
 ///
-/// With Paddle's own bound, SetOnednnCacheCapacity of more than 0, each run ends with a count of
-/// the process's cache without its mutex (AnalysisPredictor::MkldnnPostReset,
-/// OneDNNContext::GetCachedObjectsNumber), which is a segmentation fault once another thread adds
-/// or removes a shape. So the predictors are made with a capacity of 0, and what
-/// AnalysisPredictor::MkldnnPreSet would do before a run is done here.
+/// Paddle's own bound, SetOnednnCacheCapacity of more than 0, does not go together with threads
+/// (AnalysisPredictor::MkldnnPostReset, OneDNNContext::Impl, 3.1 to 3.3): each run ends with a
+/// count of the process's cache without its mutex, and a new shape removes another although a run
+/// of that may be between two of its looks at the cache, as does the end of a thread. All are
+/// segmentation faults. So the predictors are made with a capacity of 0, and what
+/// AnalysisPredictor::MkldnnPreSet would do before a run is done here, between runs.
 #pragma once
 
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -16,9 +19,15 @@ namespace lenet {
 /// \returns the name under which oneDNN's cache is to keep what belongs to this shape
 std::string onednn_shape_key(const std::vector<int>& shape);
 
-/// Makes what this thread runs next be kept under `shape_key`. There are 16 shapes in the process;
-/// for another one of them goes. Does nothing where the Paddle library hides its symbols:
-/// everything is kept then, until the predictor is destroyed. Thread-safe.
-void keep_onednn_primitives_under(const std::string& shape_key);
+/// While it lives, this thread's run with oneDNN is kept under a shape, and nothing is removed from
+/// the cache. There are 16 shapes in the process; for another one of them goes. Where the Paddle
+/// library hides its symbols everything is kept, until the predictor is destroyed.
+class OneDnnRun {
+ public:
+  explicit OneDnnRun(const std::string& shape_key);
+
+ private:
+  std::shared_lock<std::shared_mutex> lock_;
+};
 
 }  // namespace lenet

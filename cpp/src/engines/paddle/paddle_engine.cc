@@ -433,9 +433,8 @@ class PaddleEngine final : public Engine {
         input_shape_.assign(input.shape.begin(), input.shape.end());
         onednn_shape_key_ = onednn_shape_key(input_shape_);
       }
-      if (config_.accelerator == Accelerator::OneDnn) {
-        keep_onednn_primitives_under(onednn_shape_key_);
-      }
+      std::optional<OneDnnRun> guard;
+      if (config_.accelerator == Accelerator::OneDnn) guard.emplace(onednn_shape_key_);
       input_->Reshape(input_shape_);
       input_->CopyFromCpu(input.data);
       run_network();

@@ -119,7 +119,6 @@ extern const Kernels kScalar;
 #if defined(__x86_64__)
 extern const Kernels kSse42;
 extern const Kernels kAvx2;
-extern const Kernels kAvx512;
 extern const Kernels kAvx512Vnni;
 #endif
 

@@ -29,7 +29,8 @@ const auto& candidates() {
       __builtin_cpu_supports("avx512vl");
   static const Candidate all[] = {
       {"avx512vnni", &kAvx512, &int8::kAvx512Vnni, avx512 && __builtin_cpu_supports("avx512vnni")},
-      {"avx512", &kAvx512, &int8::kAvx512, avx512},
+      // Without VNNI, vectors of 512 bits have nothing for bytes that those of 256 have not.
+      {"avx512", &kAvx512, &int8::kAvx2, avx512},
       {"avx2", &kAvx2, &int8::kAvx2,
        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
       {"sse42", &kSse42, &int8::kSse42, static_cast<bool>(__builtin_cpu_supports("sse4.2"))},
