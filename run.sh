@@ -217,11 +217,11 @@ latency = predict["latency"]
 print(f"""
 Done.
   model     inference_model/lenet/lenet.pdmodel, .json, .pdiparams; trained in checkpoints/lenet
-  program   build/lenet_infer_test, Paddle {predict["paddle_version"]}
+  program   build/lenet_infer_test, engine {predict["engine"]}; build/lenet_infer_native, without Paddle
   Python    .venv/bin/python, package lenet_cpp
   accuracy  C++ {accuracy["C++ program"]}, Python {accuracy["dygraph"]} of {images:,} test digits
   largest difference between C++ and Python {verify["largest_difference"]:.2g}, {verify["equal_predictions"]:,} equal predictions
-  latency   median {latency["median_ms"]:.3f} ms, p99 {latency["p99_ms"]:.3f} ms a digit ({predict["accelerator"]}, {predict["threads"]} thread)
+  latency   median {latency["median_ms"]:.4f} ms, p99 {latency["p99_ms"]:.4f} ms a digit (engine {predict["engine"]}, {predict["threads"]} thread)
 
 Next:
   ./build/lenet_infer_test --model_file=inference_model/lenet/lenet.pdmodel --params_file=inference_model/lenet/lenet.pdiparams
