@@ -341,7 +341,7 @@ def test_settings_are_those_in_use(
 
 
 def test_accelerator_that_auto_chose(command: Callable[..., str], model_dir: Path) -> None:
-    with lenet_cpp.Predictor(model_dir=model_dir) as predictor:
+    with lenet_cpp.Predictor(model_dir=model_dir, engine="paddle") as predictor:
         chosen = predictor.accelerator(7)
     report = command("predict", "--benchmark", "-b=100")
     assert f" accelerator: {chosen}\n" in report

@@ -719,7 +719,8 @@ def test_closed_pipe(classifier, model, files):
 def test_interrupted(number, classifier, model, files, tmp_path):
     target = tmp_path / "result.csv"
     target.write_text("before")
-    command = [classifier, f"--model_dir={model}", f"--output={target}", *[files[-2]] * 20000]
+    command = [classifier, f"--model_dir={model}", "--engine=paddle", f"--output={target}"]
+    command += [files[-2]] * 20000
     with subprocess.Popen(command, stderr=subprocess.PIPE, env={}) as process:
         # Threads of the engine: the model is loaded, so the signals are caught.
         deadline = time.monotonic() + 60

@@ -4,47 +4,40 @@
 #include <string_view>
 
 #include "io/file.h"
-#include "lenet/predictor.h"
 #include "model/model_files.h"
 #include "model/onnx_model.h"
+#include "model/pir_program.h"
+#include "model/program_desc.h"
 
 namespace lenet::apps {
 namespace {
 
-/// The plain name of an operator: "softmax" of "pd_op.softmax_:3".
+/// The plain name of an operator: "softmax" of "1.softmax", where PIR numbers the dialects.
 std::string_view plain(std::string_view type) {
-  constexpr std::string_view kDialect = "pd_op.";
-  if (type.substr(0, kDialect.size()) == kDialect) type.remove_prefix(kDialect.size());
-  type = type.substr(0, type.find(':'));
-  if (!type.empty() && type.back() == '_') type.remove_suffix(1);
-  return type;
+  const auto dialect = type.find('.');
+  return dialect == std::string_view::npos ? type : type.substr(dialect + 1);
 }
 
-/// What scales or gives the result another name.
+/// What scales or gives the result another name, and the constants of that.
 bool is_neutral(std::string_view name) {
-  return name == "scale" || name == "assign" || name == "shadow_output";
+  return name == "scale" || name == "assign" || name == "full" || name == "fetch";
 }
 
 }  // namespace
 
-bool ends_in_softmax(Config config, const Shape& input) {
+bool ends_in_softmax(Config config) {
   config.model_dir.clear();  // a configuration in force names the files
-  if (find_model_files(config).format == ModelFormat::Onnx) {
-    return read_onnx_model(read_file(config.model_file), config.model_file).ends_in_softmax;
+  const ModelFiles files = find_model_files(config);
+  const std::string program = read_file(files.program);
+  if (files.format == ModelFormat::Onnx) {
+    return read_onnx_model(program, files.program).ends_in_softmax;
   }
-  config.accelerator = Accelerator::Plain;
-  config.precision = "fp32";  // the only one that it has
-  config.ir_optim = false;
-  Predictor predictor(config);
-  std::string last;
-  predictor.set_layer_callback(
-      [&last](const std::string& type, const std::string&, const TensorView&) {
-        if (!is_neutral(plain(type))) last = plain(type);
-      });
-  Tensor image{{}, input};
-  image.shape[0] = 1;
-  image.data.resize(element_count(image.shape));
-  predictor.run(image.view());
+  const Graph graph = files.format == ModelFormat::Json ? read_pir_program(program, files.program)
+                                                        : read_program_desc(program, files.program);
+  std::string_view last;
+  for (const Operator& op : graph.operators) {
+    if (!is_neutral(plain(op.type))) last = plain(op.type);
+  }
   return last == "softmax";
 }
 

@@ -125,7 +125,7 @@ class Classifier {
                                            to_string(outputs.shape));
     }
     if (!names_.empty() && names_.size() != classes) wrong_names(classes);
-    if (!softmax_) softmax_ = !ends_in_softmax(predictor_->config(), batch.shape);
+    if (!softmax_) softmax_ = !ends_in_softmax(predictor_->config());
     const auto k = static_cast<std::size_t>(options_.topk);
     for (std::size_t i = 0; i < files.size(); ++i) {
       results_.push_back(
