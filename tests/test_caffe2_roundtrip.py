@@ -170,6 +170,7 @@ def caffe2_python():
         try:
             return caffe2_environment.make_environment()
         except (BackendFailure, Unsupported) as error:
+            # An interpreter or packages of 2021 that this machine cannot have are no fault of ours.
             pytest.skip(f"Caffe2's environment cannot be made: {error}")
     found = caffe2_environment.find_environment()
     if found is None:

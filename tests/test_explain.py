@@ -145,9 +145,10 @@ def test_what_cannot_be_explained(
 def test_errors_in_python(model_dir: Path) -> None:
     with lenet_cpp.Predictor(model_dir=model_dir, engine="native") as predictor:
         before = predictor.run(np.ones((1, 28, 28), np.float32))
-        for images, runs in ((0, 1), (-1, 1), (1, -1), ("a", 1), (1.5, 1), (2**40, 1)):
+        wrong: list[tuple[Any, int]] = [(0, 1), (-1, 1), (1, -1), ("a", 1), (1.5, 1), (2**40, 1)]
+        for images, runs in wrong:
             with pytest.raises(lenet_cpp.BadInput, match="cannot explain"):
-                predictor.explain(images, runs=runs)  # type: ignore[arg-type]
+                predictor.explain(images, runs=runs)
         predictor.explain(3, runs=1)
         assert (predictor.run(np.ones((1, 28, 28), np.float32)) == before).all()
     with pytest.raises(lenet_cpp.BadInput, match="closed"):

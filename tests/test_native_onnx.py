@@ -22,7 +22,8 @@ import lenet_cpp
 onnx = pytest.importorskip("onnx", reason="the models of these tests are made with it")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the answers are compared with its own")
 
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402 - after the check
+# Where there is no onnx, the lines above skip this file; importing it first would fail.
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -584,7 +585,7 @@ REFUSED = {
     ),
     "an old operator set": (refused(node("Relu", ["c"], ["y"]), opset=6), r"operator set 6; .*7 t"),
     "free height": (
-        refused(node("Relu", ["c"], ["y"]), shape=(3, "H", 9)),  # type: ignore[arg-type]
+        refused(node("Relu", ["c"], ["y"]), shape=(3, "H", 9)),
         r"\[N, channels, height, width\]",
     ),
     "an image as it is": (refused(node("Relu", ["x"], ["y"])), r"relu of the image itself"),
@@ -635,7 +636,8 @@ def test_damaged_models_give_a_typed_error_or_the_right_answer(tmp_path: Path) -
             continue
         try:
             expected = reference(path, batch)
-        except Exception:  # noqa: BLE001 - onnxruntime's own errors have no common class
+        # onnxruntime's errors derive from Exception and from nothing else that they share.
+        except Exception:  # noqa: BLE001
             outcomes["of ours alone"] += 1
             continue
         # Weights that became huge cancel each other out.

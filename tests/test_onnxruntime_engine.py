@@ -24,7 +24,8 @@ from snippets import run_page
 onnx = pytest.importorskip("onnx", reason="the models of these tests are made with it")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the engine needs its library")
 
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402 - after the check
+# Where there is no onnx, the lines above skip this file; importing it first would fail.
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

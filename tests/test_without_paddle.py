@@ -256,6 +256,8 @@ def test_the_engine_paddle_says_what_to_install(bare: Path, tmp_path: Path) -> N
     plugin = bare.parents[1].glob("lib/*/site-packages/lenet_cpp/liblenet_paddle.so")
     text = run("readelf", "-d", *plugin).stdout
     if "paddle_inference" in text:
+        # There the plug-in finds the Paddle that it was built against, whatever is installed;
+        # ./test.sh has the installed package.
         pytest.skip("this is not the installed package: its plug-in has the build's run path")
     code = """
 import lenet_cpp

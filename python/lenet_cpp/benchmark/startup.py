@@ -104,7 +104,8 @@ def _start(kind: _Kind, folder: str, environment: dict[str, str]) -> None:
     """Start one process, wait for all that it prints, and take down what it took."""
     with tempfile.TemporaryFile() as log:
         began = time.perf_counter()
-        child = subprocess.Popen(  # noqa: S603 - our own programs, and Python
+        # The commands are those of _kinds, as lists: no shell reads them.
+        child = subprocess.Popen(  # noqa: S603
             kind.command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -162,7 +163,8 @@ def run_startup(settings: StartupSettings, *, progress: bool = False) -> dict[st
         BackendFailure: A process failed.
     """
     kinds = _kinds(settings)
-    order = random.Random(settings.seed)  # noqa: S311 - no secret
+    # The turns of the processes: a seed has to repeat them, and nobody gains by foreseeing them.
+    order = random.Random(settings.seed)  # noqa: S311
     environment = child_environment(1)
     with (
         tempfile.TemporaryDirectory(prefix="lenet-benchmark-") as folder,

@@ -27,65 +27,43 @@ using Kernel = float (*)(std::int64_t);
 // recurrence from the compiler.
 #define LENET_TWELVE(DO) DO(a) DO(b) DO(c) DO(d) DO(e) DO(f) DO(g) DO(h) DO(i) DO(j) DO(k) DO(l)
 
-__attribute__((target("avx512f"))) float loop_avx512(std::int64_t steps) {
-  const __m512 factor = _mm512_set1_ps(kFactor);
-  const __m512 term = _mm512_set1_ps(kTerm);
-#define LENET_BEGIN(x) __m512 x = _mm512_setzero_ps();
-#define LENET_STEP(x)                   \
-  x = _mm512_fmadd_ps(x, factor, term); \
+#define LENET_BEGIN(x) Vector x = zero;
+#define LENET_STEP(x)        \
+  x = LENET_MULTIPLY_ADD(x); \
   asm volatile("" : "+v"(x));
-#define LENET_ADD(x) total += _mm512_cvtss_f32(x);
-  LENET_TWELVE(LENET_BEGIN)
-  for (std::int64_t step = 0; step < steps; ++step) {
-    LENET_TWELVE(LENET_STEP)
-  }
-  float total = 0;
-  LENET_TWELVE(LENET_ADD)
-#undef LENET_BEGIN
-#undef LENET_STEP
-#undef LENET_ADD
+#define LENET_ADD(x) total += x[0];
+#define LENET_LOOP                                    \
+  const Vector zero{};                                \
+  const Vector factor = zero + kFactor;               \
+  const Vector term = zero + kTerm;                   \
+  LENET_TWELVE(LENET_BEGIN)                           \
+  for (std::int64_t step = 0; step < steps; ++step) { \
+    LENET_TWELVE(LENET_STEP)                          \
+  }                                                   \
+  float total = 0;                                    \
+  LENET_TWELVE(LENET_ADD)                             \
   return total;
+
+__attribute__((target("avx512f"))) float loop_avx512(std::int64_t steps) {
+  using Vector = __m512;
+#define LENET_MULTIPLY_ADD(x) _mm512_fmadd_ps(x, factor, term)
+  LENET_LOOP
+#undef LENET_MULTIPLY_ADD
 }
 
 __attribute__((target("avx2,fma"))) float loop_avx2(std::int64_t steps) {
-  const __m256 factor = _mm256_set1_ps(kFactor);
-  const __m256 term = _mm256_set1_ps(kTerm);
-#define LENET_BEGIN(x) __m256 x = _mm256_setzero_ps();
-#define LENET_STEP(x)                   \
-  x = _mm256_fmadd_ps(x, factor, term); \
-  asm volatile("" : "+x"(x));
-#define LENET_ADD(x) total += _mm256_cvtss_f32(x);
-  LENET_TWELVE(LENET_BEGIN)
-  for (std::int64_t step = 0; step < steps; ++step) {
-    LENET_TWELVE(LENET_STEP)
-  }
-  float total = 0;
-  LENET_TWELVE(LENET_ADD)
-#undef LENET_BEGIN
-#undef LENET_STEP
-#undef LENET_ADD
-  return total;
+  using Vector = __m256;
+#define LENET_MULTIPLY_ADD(x) _mm256_fmadd_ps(x, factor, term)
+  LENET_LOOP
+#undef LENET_MULTIPLY_ADD
 }
 
 /// Every x86-64 has this one; a multiplication and an addition apart.
 float loop_sse2(std::int64_t steps) {
-  const __m128 factor = _mm_set1_ps(kFactor);
-  const __m128 term = _mm_set1_ps(kTerm);
-#define LENET_BEGIN(x) __m128 x = _mm_setzero_ps();
-#define LENET_STEP(x)                          \
-  x = _mm_add_ps(_mm_mul_ps(x, factor), term); \
-  asm volatile("" : "+x"(x));
-#define LENET_ADD(x) total += _mm_cvtss_f32(x);
-  LENET_TWELVE(LENET_BEGIN)
-  for (std::int64_t step = 0; step < steps; ++step) {
-    LENET_TWELVE(LENET_STEP)
-  }
-  float total = 0;
-  LENET_TWELVE(LENET_ADD)
-#undef LENET_BEGIN
-#undef LENET_STEP
-#undef LENET_ADD
-  return total;
+  using Vector = __m128;
+#define LENET_MULTIPLY_ADD(x) _mm_add_ps(_mm_mul_ps(x, factor), term)
+  LENET_LOOP
+#undef LENET_MULTIPLY_ADD
 }
 
 struct Instructions {
