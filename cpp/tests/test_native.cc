@@ -2,13 +2,15 @@
 // definition; under the sanitizers too. tests/test_native_engine.py has real exports.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <random>
 
+#include "engines/native/int8/program.h"
 #include "engines/native/program.h"
 #include "lenet/predictor.h"
+#include "native_support.h"
 #include "support.h"
 
 namespace lenet::tests {
@@ -22,40 +24,6 @@ using native::PoolKind;
 using native::TensorShape;
 
 constexpr std::int64_t kImages = 19;  // more than a vector of any set, with a rest
-
-std::vector<const Kernels*> available_kernels() {
-  std::vector<const Kernels*> found;
-  for (const char* name : {"scalar", "sse42", "avx2", "avx512"}) {
-    try {
-      found.push_back(&native::kernels_named(name));
-    } catch (const Error&) {  // not on this processor
-    }
-  }
-  return found;
-}
-
-class Random {
- public:
-  explicit Random(unsigned seed) : engine_(seed) {}
-  std::int64_t from(std::int64_t least, std::int64_t most) {
-    return std::uniform_int_distribution<std::int64_t>(least, most)(engine_);
-  }
-  std::vector<float> values(std::int64_t count) {
-    std::vector<float> found(static_cast<std::size_t>(count));
-    for (float& value : found) value = std::normal_distribution<float>()(engine_);
-    return found;
-  }
-
- private:
-  std::mt19937 engine_;
-};
-
-/// The value of a tensor [channels, height, width], 0 outside the image.
-double at(const std::vector<double>& image, const TensorShape& shape, std::int64_t c,
-          std::int64_t y, std::int64_t x) {
-  if (y < 0 || x < 0 || y >= shape.height || x >= shape.width) return 0;
-  return image[static_cast<std::size_t>((c * shape.height + y) * shape.width + x)];
-}
 
 std::vector<double> convolve(const Layer& layer, const std::vector<double>& image,
                              const TensorShape& in, const TensorShape& out) {
@@ -73,9 +41,9 @@ std::vector<double> convolve(const Layer& layer, const std::vector<double>& imag
               const auto weight = static_cast<std::size_t>(
                   ((o * inputs + c) * window.kernel[0] + i) * window.kernel[1] + j);
               sum += layer.weights[weight] *
-                     at(image, in, o / outputs * inputs + c,
-                        y * window.strides[0] - window.padding[0] + i * window.dilations[0],
-                        x * window.strides[1] - window.padding[2] + j * window.dilations[1]);
+                     value_at(image, in, o / outputs * inputs + c,
+                              y * window.strides[0] - window.padding[0] + i * window.dilations[0],
+                              x * window.strides[1] - window.padding[2] + j * window.dilations[1]);
             }
           }
         }
@@ -95,8 +63,8 @@ std::vector<double> max_pool(const Layer& layer, const std::vector<double>& imag
         double largest = -std::numeric_limits<double>::infinity();
         for (std::int64_t i = 0; i < layer.window.kernel[0]; ++i) {
           for (std::int64_t j = 0; j < layer.window.kernel[1]; ++j) {
-            largest = std::max(largest, at(image, in, c, y * layer.window.strides[0] + i,
-                                           x * layer.window.strides[1] + j));
+            largest = std::max(largest, value_at(image, in, c, y * layer.window.strides[0] + i,
+                                                 x * layer.window.strides[1] + j));
           }
         }
         result.push_back(largest);
@@ -104,11 +72,6 @@ std::vector<double> max_pool(const Layer& layer, const std::vector<double>& imag
     }
   }
   return result;
-}
-
-std::int64_t windows(std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t pad,
-                     std::int64_t dilation) {
-  return (size + pad - dilation * (kernel - 1) - 1) / stride + 1;
 }
 
 /// A convolution, perhaps pooled, and then perhaps a fully connected layer.
@@ -119,10 +82,10 @@ Network random_network(Random& random, bool winograd) {
   convolution.kind = LayerKind::Convolution;
   convolution.groups = !winograd && random.from(0, 3) == 0 ? 2 : 1;
   TensorShape in;
-  in.channels = convolution.groups * (random.from(0, 1) == 0 ? 1 : random.from(1, 9));
+  in.channels = convolution.groups * (random.coin() ? 1 : random.from(1, 9));
   TensorShape out;
   out.channels = convolution.groups * random.from(1, 20);
-  const bool plain = random.from(0, 1) == 0;  // as the special cases want it
+  const bool plain = random.coin();  // as the special cases want it
   if (winograd) {
     in.channels = random.from(4, 9);
     out.channels = random.from(4, 20);
@@ -146,20 +109,19 @@ Network random_network(Random& random, bool winograd) {
       window.padding[2 * i + 1] = random.from(0, 2);
     }
     image = random.from(1, 40) + window.dilations[i] * (window.kernel[i] - 1);
-    result = windows(image, window.kernel[i], window.strides[i],
-                     window.padding[2 * i] + window.padding[2 * i + 1], window.dilations[i]);
+    result = count_windows(image, window, i);
   };
   direction(0, in.height, out.height);
   direction(1, in.width, out.width);
   convolution.weights = random.values(out.channels * (in.channels / convolution.groups) *
                                       convolution.window.kernel[0] * convolution.window.kernel[1]);
   convolution.bias = random.values(out.channels);
-  convolution.relu = random.from(0, 1) == 0;
+  convolution.relu = random.coin();
   convolution.inputs = {0};
   convolution.output = 1;
   network.tensors = {in, out};
   network.layers.push_back(convolution);
-  if (out.height >= 2 && out.width >= 2 && random.from(0, 1) == 0) {
+  if (out.height >= 2 && out.width >= 2 && random.coin()) {
     Layer pool;
     pool.kind = LayerKind::Pool;
     pool.window.kernel = pool.window.strides = {2, 2};
@@ -168,7 +130,7 @@ Network random_network(Random& random, bool winograd) {
     network.tensors.push_back({out.channels, out.height / 2, out.width / 2});
     network.layers.push_back(pool);
   }
-  if (random.from(0, 1) == 0) {
+  if (random.coin()) {
     const TensorShape image = network.tensors.back();
     Layer linear;
     linear.kind = LayerKind::Convolution;
@@ -213,7 +175,7 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
         largest = std::max(largest, std::abs(value));
       }
     }
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : available_kernels(native::kernels_named)) {
       CAPTURE(std::string(kernels->name));
       std::vector<float> one_by_one;
       for (const bool interleaved : {false, true}) {
@@ -221,7 +183,7 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
         const std::int64_t per_unit = program.images_per_unit();
         for (const std::int64_t at_once : {kImages, std::int64_t{1}}) {
           const std::int64_t units = (at_once + per_unit - 1) / per_unit;
-          native::AlignedFloats memory(static_cast<std::size_t>(units * program.unit_floats()));
+          native::Aligned<float> memory(static_cast<std::size_t>(units * program.unit_floats()));
           std::vector<float> found(static_cast<std::size_t>(kImages * row));
           for (std::int64_t n = 0; n < kImages; n += at_once) {
             program.run(images.data() + n * image, at_once, memory.data(), found.data() + n * row);
@@ -237,6 +199,43 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
       }
     }
   }
+}
+
+TEST_CASE("softmax gives the output, wherever it is among the layers, and nothing else") {
+  Network network;
+  network.tensors = {{3, 1, 1}, {3, 1, 1}, {3, 1, 1}, {3, 1, 1}};
+  Layer same;
+  same.kind = LayerKind::Convolution;
+  same.weights = {1, 0, 0, 0, 1, 0, 0, 0, 1};
+  same.bias = {0, 0, 0};
+  same.inputs = {0};
+  same.output = 1;
+  Layer softmax;
+  softmax.kind = LayerKind::Softmax;
+  softmax.inputs = {1};
+  softmax.output = 2;
+  Layer unused = same;
+  unused.bias = {5, 5, 5};
+  unused.output = 3;
+  network.layers = {same, softmax, unused};
+  network.output = 2;
+  const std::vector<float> image = {0, std::log(2.0F), std::log(5.0F)};
+  const auto check = [&](const auto& program, auto memory) {
+    std::vector<float> found(3);
+    program.run(image.data(), 1, memory.data(), found.data());
+    const std::array<float, 3> expected = {0.125F, 0.25F, 0.625F};
+    for (std::size_t i = 0; i < 3; ++i) CHECK(std::abs(found[i] - expected[i]) <= 1e-6F);
+  };
+  const native::Program program(network, native::choose_kernels(), false);
+  check(program, native::Aligned<float>(static_cast<std::size_t>(program.unit_floats())));
+  const native::int8::Program rounding(network, native::int8::choose_kernels());
+  check(rounding, rounding.memory(1));
+  network.output = 3;
+  const auto refused = [](const auto& compile) {
+    check_error(ErrorCode::Unsupported, "softmax as the last layer only", compile);
+  };
+  refused([&] { native::Program(network, native::choose_kernels(), false); });
+  refused([&] { native::int8::Program(network, native::int8::choose_kernels()); });
 }
 
 TEST_CASE("the bundled model, by both engines" * doctest::skip(!has_paddle())) {

@@ -7,10 +7,10 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <random>
 
 #include "engines/native/int8/program.h"
 #include "lenet/predictor.h"
+#include "native_support.h"
 #include "support.h"
 
 namespace lenet::tests {
@@ -25,37 +25,6 @@ using native::int8::Program;
 
 constexpr std::int64_t kImages = 5;
 constexpr float kMost = 127;
-
-std::vector<const Kernels*> available_kernels() {
-  std::vector<const Kernels*> found;
-  for (const char* name : {"scalar", "sse42", "avx2", "avx512", "avx512vnni"}) {
-    try {
-      found.push_back(&native::int8::kernels_named(name));
-    } catch (const Error&) {  // not on this processor
-    }
-  }
-  return found;
-}
-
-class Random {
- public:
-  explicit Random(unsigned seed) : engine_(seed) {}
-  std::int64_t from(std::int64_t least, std::int64_t most) {
-    return std::uniform_int_distribution<std::int64_t>(least, most)(engine_);
-  }
-  bool coin() { return from(0, 1) == 0; }
-  float power(std::int64_t least, std::int64_t most) {
-    return std::ldexp(1.0F, static_cast<int>(from(least, most)));
-  }
-
- private:
-  std::mt19937 engine_;
-};
-
-std::int64_t windows(std::int64_t size, const native::Window& window, std::size_t i) {
-  const std::int64_t padded = size + window.padding[2 * i] + window.padding[2 * i + 1];
-  return (padded - window.dilations[i] * (window.kernel[i] - 1) - 1) / window.strides[i] + 1;
-}
 
 void add(Network& network, Layer layer, const TensorShape& shape) {
   layer.inputs = {network.tensors.size() - 1};
@@ -104,7 +73,7 @@ Network random_network(Random& random) {
     window.padding[2 * i] = random.from(0, 3);
     window.padding[2 * i + 1] = random.from(0, 3);
     *sizes[i] = random.from(1, 36) + window.dilations[i] * (window.kernel[i] - 1);
-    *results[i] = windows(*sizes[i], window, i);
+    *results[i] = count_windows(*sizes[i], window, i);
   }
   network.tensors = {shape};
   add_quantize(network, random, -7, -5);
@@ -141,13 +110,6 @@ Network random_network(Random& random) {
 
 // ---- the definition
 
-/// The value of a tensor [channels, height, width], `outside` outside the image.
-double at(const std::vector<double>& image, const TensorShape& shape, std::int64_t c,
-          std::int64_t y, std::int64_t x, double outside) {
-  if (y < 0 || x < 0 || y >= shape.height || x >= shape.width) return outside;
-  return image[static_cast<std::size_t>((c * shape.height + y) * shape.width + x)];
-}
-
 double one(const Layer& layer, const std::vector<double>& values, const TensorShape& in,
            const TensorShape& out, std::int64_t o, std::int64_t y, std::int64_t x) {
   const native::Window& window = layer.window;
@@ -159,9 +121,9 @@ double one(const Layer& layer, const std::vector<double>& values, const TensorSh
   for (std::int64_t c = first; c < first + (pool ? 1 : inputs); ++c) {
     for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
       for (std::int64_t j = 0; j < window.kernel[1]; ++j) {
-        const double value =
-            at(values, in, c, y * window.strides[0] - window.padding[0] + i * window.dilations[0],
-               x * window.strides[1] - window.padding[2] + j * window.dilations[1], 0);
+        const double value = value_at(
+            values, in, c, y * window.strides[0] - window.padding[0] + i * window.dilations[0],
+            x * window.strides[1] - window.padding[2] + j * window.dilations[1]);
         sum = pool ? std::max(sum, value) : sum + layer.integers[tap++] * value;
       }
     }
@@ -215,12 +177,12 @@ TEST_CASE("networks of whole numbers are what their definition says, in all sets
         expected.push_back(static_cast<float>(value));
       }
     }
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
       CAPTURE(std::string(kernels->name));
       const Program program(network, *kernels);
       CHECK(program.has_integers());
       for (const std::int64_t at_once : {kImages, std::int64_t{1}}) {
-        native::int8::Aligned<char> memory = program.memory(at_once);
+        native::Aligned<char> memory = program.memory(at_once);
         std::vector<float> found(static_cast<std::size_t>(kImages * row));
         for (std::int64_t n = 0; n < kImages; n += at_once) {
           program.run(images.data() + n * image, at_once, memory.data(), found.data() + n * row);
@@ -241,10 +203,10 @@ TEST_CASE("what is no number is rounded to the least") {
   network.output = 1;
   const float infinity = std::numeric_limits<float>::infinity();
   const std::vector<float> image = {std::nanf(""), infinity, -infinity};
-  for (const Kernels* kernels : available_kernels()) {
+  for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
     const Program program(network, *kernels);
     CHECK_FALSE(program.has_integers());
-    native::int8::Aligned<char> memory = program.memory(1);
+    native::Aligned<char> memory = program.memory(1);
     std::vector<float> found(3);
     program.run(image.data(), 1, memory.data(), found.data());
     CHECK(found == std::vector<float>{-128, 127, -128});

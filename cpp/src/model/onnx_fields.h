@@ -66,4 +66,6 @@ enum Dimension : std::uint64_t { kSize = 1 };
 
 constexpr std::uint64_t kExternal = 1;  // of DataLocation
 
+inline constexpr const char* kWhat = "an ONNX model";  // for errors
+
 }  // namespace lenet::onnx_fields

@@ -16,7 +16,6 @@ namespace fs = std::filesystem;
 using namespace onnx_fields;
 namespace {
 
-constexpr const char* kWhat = "an ONNX model";
 constexpr int kVarint = 0;
 constexpr int kWire32 = 5;
 
@@ -104,8 +103,7 @@ class Reader {
 
   template <typename Action>
   void each(std::string_view message, Action&& action) const {
-    FieldReader fields(message, path_, kWhat);
-    for (Field field; fields.next(field);) action(field);
+    each_field(message, path_, kWhat, action);
   }
 
   std::string_view text(const Field& field) const {

@@ -17,7 +17,6 @@ namespace fs = std::filesystem;
 using namespace onnx_fields;
 namespace {
 
-constexpr const char* kWhat = "an ONNX model";
 constexpr int kMaxDepth = 64;
 
 class Reader {
@@ -58,10 +57,9 @@ class Reader {
   /// Of a message, its fields that are messages or text.
   template <typename Action>
   void each(std::string_view message, Action&& action) const {
-    FieldReader fields(message, path_, kWhat);
-    for (Field field; fields.next(field);) {
+    each_field(message, path_, kWhat, [&](const Field& field) {
       if (field.delimited) action(field);
-    }
+    });
   }
 
   void read_main_graph(std::string_view graph) {
@@ -156,11 +154,10 @@ bool stays_below(const fs::path& relative) {
 void read_entry(std::string_view entry, const std::string& path, ExternalData& data) {
   std::string_view key;
   std::string_view value;
-  FieldReader fields(entry, path, kWhat);
-  for (Field field; fields.next(field);) {
+  each_field(entry, path, kWhat, [&](const Field& field) {
     if (field.number == kKey && field.delimited) key = field.bytes;
     if (field.number == kValue && field.delimited) value = field.bytes;
-  }
+  });
   const auto number = [&](std::uint64_t& into) {
     const auto parsed = std::from_chars(value.data(), value.data() + value.size(), into);
     if (parsed.ec != std::errc() || parsed.ptr != value.data() + value.size()) {
@@ -179,15 +176,14 @@ void read_entry(std::string_view entry, const std::string& path, ExternalData& d
 std::optional<ExternalData> read_external_data(std::string_view tensor, const std::string& path) {
   ExternalData data;
   bool is_external = false;
-  FieldReader fields(tensor, path, kWhat);
-  for (Field field; fields.next(field);) {
+  each_field(tensor, path, kWhat, [&](const Field& field) {
     if (field.number == kTensorName && field.delimited) data.tensor = field.bytes;
     if (field.number == kDataLocation) is_external |= field.value == kExternal;
     if (field.number == kExternalData && field.delimited) {
       is_external = true;
       read_entry(field.bytes, path, data);
     }
-  }
+  });
   if (!is_external) return std::nullopt;
   return data;
 }

@@ -74,6 +74,15 @@ class FieldReader {
   const char* what_;
 };
 
+/// Calls `action` with each field of the message.
+/// \throws Error as FieldReader, and what `action` throws.
+template <typename Action>
+void each_field(std::string_view message, const std::string& path, const char* what,
+                Action&& action) {
+  FieldReader fields(message, path, what);
+  for (Field field; fields.next(field);) action(field);
+}
+
 inline void append_varint(std::string& message, std::uint64_t value) {
   for (; value >= 0x80; value >>= 7) message += static_cast<char>((value & 0x7f) | 0x80);
   message += static_cast<char>(value);

@@ -21,7 +21,7 @@ PlanPart explain_program(const Program& program, std::int64_t images, std::int64
                          const Repetition& repetition) {
   const std::int64_t per_unit = program.images_per_unit();
   const std::int64_t units = (at_once + per_unit - 1) / per_unit;
-  AlignedFloats memory(static_cast<std::size_t>(units * program.unit_floats()));
+  Aligned<float> memory(static_cast<std::size_t>(units * program.unit_floats()));
   const std::vector<float> input(static_cast<std::size_t>(at_once * program.input_values()), 0.5F);
   std::vector<float> output(static_cast<std::size_t>(at_once * program.output_values()));
   const auto runs = repetition.measure([&] {

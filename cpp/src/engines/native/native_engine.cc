@@ -159,13 +159,13 @@ class Workspace {
 
  private:
   struct Memory {
-    native::AlignedFloats floats;
+    native::Aligned<float> floats;
     std::int64_t units = 0;
   };
   static float* memory(Memory& memory, const Program& program, std::int64_t units) {
     if (memory.units < units) {
       memory.floats =
-          native::AlignedFloats(static_cast<std::size_t>(units * program.unit_floats()));
+          native::Aligned<float>(static_cast<std::size_t>(units * program.unit_floats()));
       memory.units = units;
     }
     return memory.floats.data();
@@ -173,7 +173,7 @@ class Workspace {
 
   Memory one_;
   Memory many_;
-  native::int8::Aligned<char> quantized_;
+  native::Aligned<char> quantized_;
   std::int64_t quantized_images_ = 0;
 };
 

@@ -1,16 +1,12 @@
 #include "engines/native/network.h"
 
 #include <algorithm>
+#include <limits>
+
+#include "lenet/error.h"
 
 namespace lenet::native {
 namespace {
-
-Layer* producer(Network& network, std::size_t tensor) {
-  for (Layer& layer : network.layers) {
-    if (layer.output == tensor) return &layer;
-  }
-  return nullptr;
-}
 
 /// x * scale + bias after a convolution is a convolution with other weights.
 void scale_convolution(Layer& convolution, const Layer& scale) {
@@ -64,12 +60,57 @@ const char* to_string(LayerKind kind) noexcept {
   return "";
 }
 
+Layer* producer(Network& network, std::size_t tensor) {
+  for (Layer& layer : network.layers) {
+    if (layer.output == tensor) return &layer;
+  }
+  return nullptr;
+}
+
 std::size_t uses(const Network& network, std::size_t tensor) {
   std::size_t found = tensor == network.output ? 1 : 0;
   for (const Layer& layer : network.layers) {
     found += static_cast<std::size_t>(std::count(layer.inputs.begin(), layer.inputs.end(), tensor));
   }
   return found;
+}
+
+bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output) {
+  const auto& padding = layer.window.padding;
+  return output.height == 1 && output.width == 1 && layer.window.kernel[0] == image.height &&
+         layer.window.kernel[1] == image.width && layer.groups == 1 &&
+         std::all_of(padding.begin(), padding.end(), [](auto pad) { return pad == 0; });
+}
+
+bool halves(const Network& network, const Layer& layer) {
+  const Window& window = layer.window;
+  const TensorShape& from = network.tensors[layer.inputs[0]];
+  const TensorShape& to = network.tensors[layer.output];
+  return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max && !layer.adaptive &&
+         window.kernel == std::array<std::int64_t, 2>{2, 2} && window.strides == window.kernel &&
+         window.padding == std::array<std::int64_t, 4>{0, 0, 0, 0} &&
+         to.height == from.height / 2 && to.width == from.width / 2;
+}
+
+const Layer* last_softmax(const Network& network) {
+  const Layer* last = nullptr;
+  for (const Layer& layer : network.layers) {
+    if (layer.kind != LayerKind::Softmax) continue;
+    if (layer.output != network.output) {
+      throw Error(ErrorCode::Unsupported,
+                  "the native engine has softmax as the last layer only; use engine paddle");
+    }
+    last = &layer;
+  }
+  return last;
+}
+
+std::int32_t tap_offset(std::int64_t offset, const Layer& layer) {
+  if (offset > std::numeric_limits<std::int32_t>::max()) {
+    throw Error(ErrorCode::Unsupported, "the native engine has no kernel for tensors as large as " +
+                                            layer.name + " takes; use engine paddle");
+  }
+  return static_cast<std::int32_t>(offset);
 }
 
 double multiply_adds(const Network& network, const Layer& layer) {

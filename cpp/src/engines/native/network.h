@@ -1,6 +1,6 @@
 /// \file
 /// What the native engine knows of a network: layers over tensors of one image, with their weights.
-/// Made by read_network.h, simplified by simplify.h, compiled for a processor by program.h.
+/// Made by read_network.h, simplified, compiled for a processor by program.h.
 #pragma once
 
 #include <array>
@@ -81,8 +81,25 @@ struct Network {
   Shape output_shape;  ///< as above
 };
 
+/// The layer that gives a tensor; null of the network's input.
+Layer* producer(Network& network, std::size_t tensor);
+
 /// How many layers read a tensor; and one more for the network's output.
 std::size_t uses(const Network& network, std::size_t tensor);
+
+/// Whether a convolution's window is the image: a fully connected layer.
+bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output);
+
+/// Whether the layer halves the image by the largest of each 2 x 2 of its input.
+bool halves(const Network& network, const Layer& layer);
+
+/// The softmax that gives the network's output; null where something else does.
+/// \throws Error Unsupported: softmax anywhere else.
+const Layer* last_softmax(const Network& network);
+
+/// How far a tap of a convolution lies from the first, as kernels have it.
+/// \throws Error Unsupported: too far for 32 bits.
+std::int32_t tap_offset(std::int64_t offset, const Layer& layer);
 
 /// Multiply-adds of a layer for one image.
 double multiply_adds(const Network& network, const Layer& layer);

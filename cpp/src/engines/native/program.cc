@@ -1,8 +1,6 @@
 #include "engines/native/program.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <limits>
 #include <numeric>
 
@@ -13,33 +11,15 @@
 namespace lenet::native {
 namespace {
 
-constexpr std::int64_t kLine = 16;  // floats
-
-std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
-
-bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output) {
-  const Window& window = layer.window;
-  return output.height == 1 && output.width == 1 && window.kernel[0] == image.height &&
-         window.kernel[1] == image.width && layer.groups == 1 &&
-         std::all_of(window.padding.begin(), window.padding.end(),
-                     [](auto pad) { return pad == 0; });
-}
+constexpr std::int64_t kLine = kCacheLine / static_cast<std::int64_t>(sizeof(float));
 
 /// The pool that becomes part of the convolution before it; null when the next layer is none.
 const Layer* pool_after(const Network& network, const Layer& convolution) {
   const Layer* next = &convolution + 1;
   if (next == network.layers.data() + network.layers.size()) return nullptr;
-  const Window& window = next->window;
-  const bool halves = next->kind == LayerKind::Pool && next->pool == PoolKind::Max &&
-                      !next->adaptive && window.kernel == std::array<std::int64_t, 2>{2, 2} &&
-                      window.strides == window.kernel &&
-                      window.padding == std::array<std::int64_t, 4>{0, 0, 0, 0};
   const bool follows =
       next->inputs[0] == convolution.output && uses(network, convolution.output) == 1;
-  const TensorShape& shape = network.tensors[next->output];
-  const TensorShape& before = network.tensors[convolution.output];
-  const bool floor = shape.height == before.height / 2 && shape.width == before.width / 2;
-  return halves && follows && floor ? next : nullptr;
+  return follows && halves(network, *next) ? next : nullptr;
 }
 
 /// Cycles, about, for one tap of all channels at a row of windows, when `tile` channels are
@@ -93,17 +73,12 @@ Program::Program(const Network& network, const Kernels& kernels, bool interleave
       interleaved_(interleaved),
       input_shape_(network.tensors[network.input]),
       output_shape_(network.tensors[network.output]) {
+  const Layer* softmax = last_softmax(network);
+  softmax_ = softmax != nullptr;
   place(network);
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
-    if (layer.kind == LayerKind::Softmax) {
-      if (layer.output != network.output) {
-        throw Error(ErrorCode::Unsupported,
-                    "the native engine has softmax as the last layer only; use engine paddle");
-      }
-      softmax_ = true;
-      continue;
-    }
+    if (&layer == softmax) continue;
     steps_.push_back(compile(network, layer));
     if (fused_pool(network, layer) != nullptr) ++i;
   }
@@ -115,7 +90,7 @@ Program::Program(const Network& network, const Kernels& kernels, bool interleave
   }
   unit_floats_ += round_up(scratch, kLine);
   input_ = placements_[network.input];
-  output_ = placements_[softmax_ ? network.layers.back().inputs[0] : network.output];
+  output_ = placements_[softmax_ ? softmax->inputs[0] : network.output];
 }
 
 bool Program::fits_columns(const Network& network, const Layer& layer) const {
@@ -224,8 +199,8 @@ Step Program::compile(const Network& network, const Layer& layer) const {
   if (layer.kind == LayerKind::Convolution) compile_convolution(network, layer, step);
   if (layer.kind == LayerKind::Pool) compile_pool(network, layer, step);
   if (layer.kind == LayerKind::ChannelScale) {
-    step.scale = AlignedFloats(layer.scale.size());
-    step.bias = AlignedFloats(layer.bias.size());
+    step.scale = Aligned<float>(layer.scale.size());
+    step.bias = Aligned<float>(layer.bias.size());
     std::copy(layer.scale.begin(), layer.scale.end(), step.scale.data());
     std::copy(layer.bias.begin(), layer.bias.end(), step.bias.data());
   }
@@ -264,12 +239,7 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
     places.push_back((c * window.kernel[0] + y) * window.kernel[1] + x);
     const std::int64_t offset = y * window.dilations[0] * from.row +
                                 x * window.dilations[1] * from.column + c * from.channel;
-    if (offset > std::numeric_limits<std::int32_t>::max()) {
-      throw Error(ErrorCode::Unsupported,
-                  "the native engine has no kernel for tensors as large as " + layer.name +
-                      " takes; use engine paddle");
-    }
-    step.offsets.push_back(static_cast<std::int32_t>(offset));
+    step.offsets.push_back(tap_offset(offset, layer));
   };
   // The order in which one image's taps lie side by side; the same for interleaved images.
   const bool planar = layer.inputs[0] == network.input || is_planar(network, layer.inputs[0]);
@@ -320,8 +290,8 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
   std::int64_t packed = 0;
   for (const std::int64_t block : blocks) packed += block;
 
-  step.weights = AlignedFloats(static_cast<std::size_t>(groups * packed * taps));
-  step.bias = AlignedFloats(static_cast<std::size_t>(groups * packed));
+  step.weights = Aligned<float>(static_cast<std::size_t>(groups * packed * taps));
+  step.bias = Aligned<float>(static_cast<std::size_t>(groups * packed));
   float* weights = step.weights.data();
   float* bias = step.bias.data();
   for (std::int64_t g = 0; g < groups; ++g) {
@@ -376,8 +346,8 @@ void Program::compile_winograd(const Network& network, const Layer& layer, Step&
   const std::int64_t block = interleaved_ ? kernels_.winograd_group : kernels_.lanes;
   const std::int64_t channels = round_up(task.channels, block);
   const std::vector<float> transformed = winograd_weights(layer);
-  step.weights = AlignedFloats(static_cast<std::size_t>(36 * channels * task.in_channels));
-  step.bias = AlignedFloats(static_cast<std::size_t>(channels));
+  step.weights = Aligned<float>(static_cast<std::size_t>(36 * channels * task.in_channels));
+  step.bias = Aligned<float>(static_cast<std::size_t>(channels));
   std::copy(layer.bias.begin(), layer.bias.end(), step.bias.data());
   for (std::int64_t o = 0; o < task.channels; ++o) {
     for (std::int64_t c = 0; c < task.in_channels; ++c) {
@@ -415,165 +385,6 @@ void Program::compile_pool(const Network& network, const Layer& layer, Step& ste
                                              : round_up(step.shape.channels, kernels_.lanes));
   task.average = layer.pool != PoolKind::Max;
   task.relu = step.relu;
-}
-
-void Program::run(const float* input, std::int64_t images, float* memory, float* output) const {
-  read_input(input, images, memory);
-  const std::int64_t units = (images + images_per_unit() - 1) / images_per_unit();
-  for (const Step& step : steps_) run_step(step, memory, units);
-  write_output(memory, images, output);
-}
-
-std::vector<double> Program::run_timed(const float* input, std::int64_t images, float* memory,
-                                       float* output, double (*now)()) const {
-  std::vector<double> times;
-  times.reserve(steps_.size() + 2);
-  double before = now();
-  const auto done = [&] {
-    const double after = now();
-    times.push_back(after - before);
-    before = after;
-  };
-  read_input(input, images, memory);
-  done();
-  const std::int64_t units = (images + images_per_unit() - 1) / images_per_unit();
-  for (const Step& step : steps_) {
-    run_step(step, memory, units);
-    done();
-  }
-  write_output(memory, images, output);
-  done();
-  return times;
-}
-
-void Program::read_input(const float* input, std::int64_t images, float* memory) const {
-  const std::int64_t image_values = input_shape_.values();
-  const std::int64_t height = input_shape_.height;
-  const std::int64_t width = input_shape_.width;
-  const std::int64_t per_unit = images_per_unit();
-  for (std::int64_t first = 0; first < images; first += per_unit) {
-    float* unit = memory + first / per_unit * unit_floats_ + input_.begin;
-    std::array<const float*, 16> sources{};
-    for (std::int64_t l = 0; l < per_unit; ++l) {
-      // A unit that is not full repeats its last image.
-      sources[static_cast<std::size_t>(l)] = input + std::min(first + l, images - 1) * image_values;
-    }
-    for (std::int64_t c = 0; c < input_shape_.channels; ++c) {
-      for (std::int64_t y = 0; y < height; ++y) {
-        float* to = unit + c * input_.channel + y * input_.row;
-        if (interleaved_) {
-          kernels_.interleave(sources.data(), width, to, input_.column);
-          for (const float*& source : sources) source = source == nullptr ? source : source + width;
-        } else {
-          std::memcpy(to, sources[0] + (c * height + y) * width,
-                      static_cast<std::size_t>(width) * sizeof(float));
-        }
-      }
-    }
-  }
-}
-
-void Program::write_output(const float* memory, std::int64_t images, float* output) const {
-  const std::int64_t per_unit = images_per_unit();
-  const std::int64_t values = output_shape_.values();
-  for (std::int64_t i = 0; i < images; ++i) {
-    const float* from = memory + i / per_unit * unit_floats_ + output_.begin + i % per_unit;
-    float* row = output + i * values;
-    float* to = row;
-    for (std::int64_t c = 0; c < output_shape_.channels; ++c) {
-      for (std::int64_t y = 0; y < output_shape_.height; ++y) {
-        for (std::int64_t x = 0; x < output_shape_.width; ++x) {
-          *to++ = from[c * output_.channel + y * output_.row + x * output_.column];
-        }
-      }
-    }
-    if (!softmax_) continue;
-    const float largest = *std::max_element(row, row + values);
-    double sum = 0;
-    for (std::int64_t v = 0; v < values; ++v) {
-      row[v] = std::exp(row[v] - largest);
-      sum += row[v];
-    }
-    for (std::int64_t v = 0; v < values; ++v) row[v] = static_cast<float>(row[v] / sum);
-  }
-}
-
-void Program::run_step(const Step& step, float* memory, std::int64_t units) const {
-  const std::int64_t height = step.shape.height;
-  const std::int64_t width = step.shape.width;
-  if (step.winograd != nullptr) {
-    for (std::int64_t unit = 0; unit < units; ++unit) {
-      WinogradTask task = step.winograd_task;
-      task.input = memory + unit * unit_floats_ + step.task_inputs[0];
-      task.output = memory + unit * unit_floats_ + step.task_outputs[0];
-      task.scratch = memory + scratch_;
-      step.winograd(task);
-    }
-    return;
-  }
-  if (step.kind == LayerKind::Convolution) {
-    for (std::int64_t unit = 0; unit < (step.whole_image ? 1 : units); ++unit) {
-      for (std::size_t g = 0; g < step.tasks.size(); ++g) {
-        ConvTask task = step.tasks[g];
-        task.offsets = step.offsets.data();
-        task.input = memory + unit * unit_floats_ + step.task_inputs[g];
-        task.output = memory + unit * unit_floats_ + step.task_outputs[g];
-        if (step.whole_image) {
-          task.columns = static_cast<std::int32_t>(units);
-          task.input_column = unit_floats_;
-          task.output_column = unit_floats_;
-        }
-        step.convolution(task);
-      }
-    }
-    return;
-  }
-  const std::int64_t lanes = kernels_.lanes;
-  const std::int64_t values =
-      interleaved_ ? step.shape.channels * lanes : round_up(step.shape.channels, lanes);
-  for (std::int64_t unit = 0; unit < units; ++unit) {
-    float* base = memory + unit * unit_floats_;
-    if (step.kind == LayerKind::Pool) {
-      PoolTask task = step.pool;
-      const auto columns = static_cast<std::size_t>(width);
-      const auto rows = static_cast<std::size_t>(height);
-      task.column_begin = step.bounds.data();
-      task.column_end = step.bounds.data() + columns;
-      task.row_begin = step.bounds.data() + 2 * columns;
-      task.row_end = step.bounds.data() + 2 * columns + rows;
-      task.column_size = step.sizes.data();
-      task.row_size = step.sizes.data() + columns;
-      task.input = base + step.inputs[0].begin;
-      task.output = base + step.output.begin;
-      kernels_.pool(task);
-      continue;
-    }
-    for (std::int64_t y = 0; y < height; ++y) {
-      for (std::int64_t x = 0; x < width; ++x) {
-        float* to = base + step.output.begin + y * step.output.row + x * step.output.column;
-        const auto from = [&](std::size_t i) {
-          return base + step.inputs[i].begin + y * step.inputs[i].row + x * step.inputs[i].column;
-        };
-        if (step.kind == LayerKind::Add) {
-          kernels_.add(from(0), from(1), to, values, step.relu);
-        } else if (step.kind == LayerKind::Relu) {
-          kernels_.relu(from(0), to, values);
-        } else if (step.kind == LayerKind::ChannelScale) {
-          const std::int64_t per = interleaved_ ? lanes : 1;
-          for (std::int64_t v = 0; v < step.shape.channels * per; ++v) {
-            const float value = from(0)[v] * step.scale.data()[v / per] + step.bias.data()[v / per];
-            to[v] = step.relu ? std::max(value, 0.0F) : value;
-          }
-        } else if (step.kind == LayerKind::Concat) {
-          for (std::size_t i = 0; i < step.inputs.size(); ++i) {
-            const std::int64_t count = step.input_channels[i] * (interleaved_ ? lanes : 1);
-            std::memcpy(to, from(i), static_cast<std::size_t>(count) * sizeof(float));
-            to += count;
-          }
-        }
-      }
-    }
-  }
 }
 
 }  // namespace lenet::native

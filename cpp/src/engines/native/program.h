@@ -9,32 +9,11 @@
 #include <variant>
 #include <vector>
 
+#include "engines/native/aligned.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/network.h"
 
 namespace lenet::native {
-
-/// Memory that starts at a cache line. Not copied: the copy's line would begin elsewhere.
-class AlignedFloats {
- public:
-  AlignedFloats() = default;
-  AlignedFloats(const AlignedFloats&) = delete;
-  AlignedFloats& operator=(const AlignedFloats&) = delete;
-  AlignedFloats(AlignedFloats&&) noexcept = default;
-  AlignedFloats& operator=(AlignedFloats&&) noexcept = default;
-  ~AlignedFloats() = default;
-  explicit AlignedFloats(std::size_t count) : memory_(count + kLine / sizeof(float), 0.0F) {}
-  float* data() noexcept { return aligned(memory_.data()); }
-  const float* data() const noexcept { return aligned(const_cast<float*>(memory_.data())); }
-
- private:
-  static constexpr std::size_t kLine = 64;
-  static float* aligned(float* from) noexcept {
-    const auto address = reinterpret_cast<std::uintptr_t>(from);
-    return reinterpret_cast<float*>((address + kLine - 1) / kLine * kLine);
-  }
-  std::vector<float> memory_;
-};
 
 /// Where a tensor of one unit lies in the unit's memory; in floats.
 struct Placement {
@@ -70,9 +49,9 @@ struct Step {
   std::vector<float> sizes;
   bool relu = false;
 
-  AlignedFloats weights;
-  AlignedFloats bias;
-  AlignedFloats scale;
+  Aligned<float> weights;
+  Aligned<float> bias;
+  Aligned<float> scale;
   std::vector<std::int32_t> offsets;
 };
 

@@ -1,521 +1,293 @@
 #include "engines/native/read_network.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <optional>
-#include <set>
 #include <utility>
 
-#include "io/printable.h"
+#include "engines/native/network_reader.h"
 #include "lenet/error.h"
 #include "model/operators.h"
-#include "model/rule_support.h"
 
 namespace lenet::native {
-namespace {
 
-class Reader {
- public:
-  Reader(const Graph& graph, const Parameters& parameters, const std::string& path)
-      : graph_(graph), parameters_(parameters), path_(path) {}
+Network NetworkReader::read() {
+  for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
+    const Operator& op = graph_.operators[i];
+    type_ = graph_.pir && op.type.rfind("1.", 0) == 0 ? op.type.substr(2) : op.type;
+    const std::string where = "operator " + std::to_string(i) + " (" + op.type + ")";
+    const Step step(graph_, op, where, path_);
+    op_ = &op;
+    step_ = &step;
+    read_operator();
+  }
+  return std::move(network_);
+}
 
-  Network read() {
-    for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
-      const Operator& op = graph_.operators[i];
-      type_ = graph_.pir && op.type.rfind("1.", 0) == 0 ? op.type.substr(2) : op.type;
-      const std::string where = "operator " + std::to_string(i) + " (" + op.type + ")";
-      const Step step(graph_, op, where, path_);
-      op_ = &op;
-      step_ = &step;
-      read_operator();
+void NetworkReader::read_operator() {
+  if (type_ == "feed" || type_ == "data") return read_input();
+  if (type_ == "fetch") return read_output();
+  if (type_ == "full") return read_full();
+  // Constants that other operators take; the check has seen that they are.
+  if (type_ == "full_int_array" || type_ == "fill_constant") return;
+  if (type_ == "conv2d" || type_ == "depthwise_conv2d") return read_convolution();
+  if (type_ == "pool2d") return read_pool();
+  if (type_ == "matmul_v2" || type_ == "matmul") return read_matmul();
+  if (type_ == "elementwise_add" || type_ == "add") return read_add();
+  if (type_ == "batch_norm" || type_ == "batch_norm_") return read_batch_norm();
+  if (type_ == "relu") return layer(LayerKind::Relu, {tensor("X")}, "Out");
+  if (type_ == "softmax") return read_softmax();
+  if (type_ == "concat") return read_concat();
+  if (type_ == "dropout") return read_dropout();
+  if (type_ == "scale") return read_scale();
+  if (type_ == "assign") return same("X", "Out");
+  if (type_ == "quantize_linear") return read_quantize();
+  if (type_ == "dequantize_linear") return read_dequantize();
+  if (type_ == "reshape2" || type_ == "reshape" || type_ == "flatten_contiguous_range" ||
+      type_ == "flatten" || type_ == "squeeze2" || type_ == "squeeze") {
+    return read_flatten();
+  }
+  unsupported("kernel for this operator");
+}
+
+void NetworkReader::read_input() {
+  const Value& declared = graph_.values[given("Out")];
+  require(declared.shape.size() == 4, "input that is not [N, channels, height, width]");
+  network_.input = add_tensor(image_shape(declared.shape));
+  network_.input_name = graph_.pir ? step_->text("name") : declared.name;
+  network_.input_shape = declared.shape;
+  tensors_[given("Out")] = network_.input;
+}
+
+void NetworkReader::read_output() {
+  if (step_->integer("col") != 0) return;
+  const Value& declared = graph_.values[value("X")];
+  network_.output = tensor("X");
+  network_.output_name = graph_.pir ? step_->text("name") : declared.name;
+  network_.output_shape = declared.shape;
+  require(!declared.shape.empty(), "output without images");
+  network_.output_shape[0] = network_.input_shape[0];
+}
+
+void NetworkReader::read_full() { numbers_[given("Out")] = step_->number("value"); }
+
+double NetworkReader::number(const std::string& name) const {
+  if (step_->has_attribute(name)) return step_->number(name);
+  const auto found = numbers_.find(value(name));
+  require(found != numbers_.end(), name + " that is not constant");
+  return found->second;
+}
+
+Window NetworkReader::window(const Integers& kernel, const TensorShape& image) const {
+  Window found;
+  const Integers strides = step_->integers("strides");
+  const Integers paddings = step_->integers("paddings");
+  const Integers dilations =
+      step_->has_attribute("dilations") ? step_->integers("dilations") : Integers{1, 1};
+  const std::array<std::int64_t, 2> sizes = {image.height, image.width};
+  const std::string& algorithm = step_->text("padding_algorithm");
+  for (std::size_t i = 0; i < 2; ++i) {
+    found.kernel[i] = kernel[i];
+    found.strides[i] = strides[i];
+    // Where Paddle pads so that the sizes stay the same, it leaves dilation out.
+    found.dilations[i] = algorithm == "SAME" ? 1 : dilations[i];
+    if (algorithm == "EXPLICIT") {
+      found.padding[2 * i] = paddings[paddings.size() == 4 ? 2 * i : i];
+      found.padding[2 * i + 1] = paddings[paddings.size() == 4 ? 2 * i + 1 : i];
+    } else if (algorithm == "SAME") {
+      const std::int64_t outputs = (sizes[i] + strides[i] - 1) / strides[i];
+      const std::int64_t all =
+          std::max<std::int64_t>((outputs - 1) * strides[i] + kernel[i] - sizes[i], 0);
+      found.padding[2 * i] = all / 2;
+      found.padding[2 * i + 1] = all - all / 2;
     }
-    return std::move(network_);
   }
+  return found;
+}
 
- private:
-  [[noreturn]] void unsupported(const std::string& what) const {
-    std::string gives;
-    for (const auto& [name, values] : op_->outputs) {
-      if (!values.empty()) gives = ", which gives '" + graph_.values[values[0]].name + "'";
-      if (name == "Out" || name == "Output" || name == "Y") break;
+void NetworkReader::read_convolution() {
+  require(!channels_last(*step_, "data_format"), "kernel for data_format NHWC");
+  const Shape filter = weights_shape("Filter");
+  require(filter.size() == 4, "convolution whose filter is no parameter");
+  const std::size_t input = tensor("Input");
+  const Window found = window({filter[2], filter[3]}, shape_of(input));
+  Layer& layer = layer_for(LayerKind::Convolution, {input}, "Output");
+  layer.window = found;
+  layer.groups = step_->integer("groups");
+  layer.bias.assign(static_cast<std::size_t>(filter[0]), 0);
+  if (const QuantizedWeights* quantized = quantized_weights("Filter")) {
+    layer.integers = quantized->integers;
+    layer.steps = steps(*quantized, 0, layer.bias.size());
+  } else {
+    layer.weights = parameter("Filter")->values;
+  }
+}
+
+void NetworkReader::read_pool() {
+  require(!channels_last(*step_, "data_format"), "kernel for data_format NHWC");
+  const std::size_t input = tensor("X");
+  const TensorShape image = shape_of(input);
+  const bool max = step_->text("pooling_type") == "max";
+  Integers kernel = step_->integers("ksize");
+  if (kernel.size() == 1) kernel.push_back(kernel[0]);
+  const bool global = step_->flag("global_pooling");
+  const bool adaptive = step_->flag("adaptive") || global;
+  const bool exclusive = step_->flag("exclusive");
+  const Window found = adaptive ? Window() : window(kernel, image);
+  Layer& layer = layer_for(LayerKind::Pool, {input}, "Out");
+  layer.window = found;
+  layer.adaptive = adaptive;
+  layer.pool = max                     ? PoolKind::Max
+               : exclusive || adaptive ? PoolKind::Average
+                                       : PoolKind::AverageOfWindow;
+}
+
+void NetworkReader::read_matmul() {
+  const std::size_t input = tensor("X");
+  const Shape weights = weights_shape("Y");
+  require(weights.size() == 2, "product with what is no matrix");
+  require(!step_->flag(either(*step_, "trans_x", "transpose_x")), "transposed product");
+  require(graph_.values[value("X")].shape.size() == 2, "product of more than two dimensions");
+  const bool transposed = step_->flag(either(*step_, "trans_y", "transpose_y"));
+  const auto inputs = static_cast<std::size_t>(weights[transposed ? 1 : 0]);
+  const auto outputs = static_cast<std::size_t>(weights[transposed ? 0 : 1]);
+  const TensorShape image = shape_of(input);
+  Layer& layer = layer_for(LayerKind::Convolution, {input}, "Out");
+  layer.window.kernel = {image.height, image.width};  // what was flattened
+  layer.bias.assign(outputs, 0);
+  const auto by_outputs = [&](const auto& from, auto& to) {
+    to.resize(inputs * outputs);
+    for (std::size_t o = 0; o < outputs; ++o) {
+      for (std::size_t i = 0; i < inputs; ++i) {
+        to[o * inputs + i] = from[transposed ? o * inputs + i : i * outputs + o];
+      }
     }
-    throw Error(ErrorCode::Unsupported, "'" + path_ + "': the native engine has no " + what + " (" +
-                                            printable(type_) + gives + "); use engine paddle");
-  }
-  void require(bool condition, const std::string& what) const {
-    if (!condition) unsupported(what);
-  }
-
-  void read_operator() {
-    if (type_ == "feed" || type_ == "data") return read_input();
-    if (type_ == "fetch") return read_output();
-    if (type_ == "full") return read_full();
-    // Constants that other operators take; the check has seen that they are.
-    if (type_ == "full_int_array" || type_ == "fill_constant") return;
-    if (type_ == "conv2d" || type_ == "depthwise_conv2d") return read_convolution();
-    if (type_ == "pool2d") return read_pool();
-    if (type_ == "matmul_v2" || type_ == "matmul") return read_matmul();
-    if (type_ == "elementwise_add" || type_ == "add") return read_add();
-    if (type_ == "batch_norm" || type_ == "batch_norm_") return read_batch_norm();
-    if (type_ == "relu") return layer(LayerKind::Relu, {tensor("X")}, "Out");
-    if (type_ == "softmax") return read_softmax();
-    if (type_ == "concat") return read_concat();
-    if (type_ == "dropout") return read_dropout();
-    if (type_ == "scale") return read_scale();
-    if (type_ == "assign") return same("X", "Out");
-    if (type_ == "quantize_linear") return read_quantize();
-    if (type_ == "dequantize_linear") return read_dequantize();
-    if (type_ == "reshape2" || type_ == "reshape" || type_ == "flatten_contiguous_range" ||
-        type_ == "flatten" || type_ == "squeeze2" || type_ == "squeeze") {
-      return read_flatten();
-    }
-    unsupported("kernel for this operator");
-  }
-
-  // ---- quantization
-
-  static constexpr float kMostInteger = 127;
-  static constexpr float kLeastInteger = -128;
-
-  /// What dequantize_linear makes of int8 parameters.
-  struct QuantizedWeights {
-    Shape shape;
-    std::vector<std::int8_t> integers;
-    std::vector<float> ranges;  ///< what 127 is worth: one, or one for each channel
-    std::int64_t axis = -1;     ///< of the channels; -1: one for all
   };
-
-  /// The ranges of this operator. \param zero whether channels of zeros may have none
-  std::vector<float> ranges(bool zero) const {
-    const std::vector<float>& found = vector("Scale");
-    const bool sound = std::all_of(found.begin(), found.end(), [zero](float range) {
-      return std::isfinite(range) && (zero ? range >= 0 : std::isnormal(range) && range > 0);
-    });
-    if (!sound) {
-      refuse_program(path_, printable(type_) + " '" + graph_.values[given("Y")].name +
-                                "' has a scale that is no positive number");
-    }
-    const ParameterValues* zeros = parameter("ZeroPoint");
-    const auto is_zero = [](auto point) { return point == 0; };
-    require(zeros != nullptr && std::all_of(zeros->values.begin(), zeros->values.end(), is_zero) &&
-                std::all_of(zeros->integers.begin(), zeros->integers.end(), is_zero),
-            "quantization with another zero point than 0");
-    const auto is = [this](const char* name, std::int64_t expected) {
-      return !step_->has_attribute(name) || step_->integer(name) == expected;
-    };
-    require(is("round_type", 0) && is("qmin", -128) && is("qmax", 127),
-            "quantization but to the nearest of -128 to 127");
-    return found;
+  if (const QuantizedWeights* quantized = quantized_weights("Y")) {
+    by_outputs(quantized->integers, layer.integers);
+    layer.steps = steps(*quantized, transposed ? 0 : 1, outputs);
+  } else {
+    by_outputs(parameter("Y")->values, layer.weights);
   }
+}
 
-  /// Gives what it takes.
-  bool observes() const {
-    return step_->has_attribute("only_observer") && step_->flag("only_observer");
+const std::vector<float>* NetworkReader::channel_vector(const std::string& name,
+                                                        const Shape& whole) const {
+  const ParameterValues* found = parameter(name);
+  if (found == nullptr) return nullptr;
+  Shape shape = found->shape;
+  const std::int64_t axis = step_->has_attribute("axis") ? step_->integer("axis") : -1;
+  if (axis >= 0) shape.resize(whole.size() - static_cast<std::size_t>(axis), 1);
+  if (shape.size() > whole.size()) return nullptr;
+  shape.insert(shape.begin(), whole.size() - shape.size(), 1);
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] != (i == 1 ? whole[1] : 1)) return nullptr;
   }
-  void pass() {
-    if (const ParameterValues* found = parameter("X")) {
-      reshaped_[given("Y")] = *found;
-    } else {
-      same("X", "Y");
-    }
-  }
+  return &found->values;
+}
 
-  void read_quantize() {
-    if (observes()) return pass();
-    const float range = ranges(false)[0];
-    if (const ParameterValues* found = parameter("X")) {  // such as a bias
-      ParameterValues& rounded = rounded_parameters_[given("Y")] = *found;
-      for (float& value : rounded.values) {
-        const float whole = std::nearbyint(value * (kMostInteger * (1 / range)));
-        value = std::clamp(whole, kLeastInteger, kMostInteger) * range / kMostInteger;
-      }
-      return;
-    }
-    const std::size_t input = tensor("X");
-    // For each user of a value Paddle may quantize it anew.
-    const auto [found, first] = rounded_.try_emplace({input, range}, 0);
-    if (first) {
-      Layer& layer = layer_for(LayerKind::Quantize, {input}, "Y");
-      layer.range = range;
-      found->second = layer.output;
-      tensors_.erase(given("Y"));  // whole numbers, until they are dequantized
-    }
-    whole_[given("Y")] = {found->second, range};
+void NetworkReader::read_add() {
+  for (const auto& [vector, whole] : {std::pair("Y", "X"), std::pair("X", "Y")}) {
+    const Shape& shape = graph_.values[value(whole)].shape;
+    const std::vector<float>* bias = channel_vector(vector, shape);
+    if (bias == nullptr || tensors_.count(value(whole)) == 0) continue;
+    require(shape_of(tensor(whole)).channels == static_cast<std::int64_t>(bias->size()),
+            "sum with what was flattened");
+    Layer& layer = layer_for(LayerKind::ChannelScale, {tensor(whole)}, "Out");
+    layer.scale.assign(bias->size(), 1);
+    layer.bias = *bias;
+    return;
   }
+  const std::size_t a = tensor("X");
+  const std::size_t b = tensor("Y");
+  require(shape_of(a).channels == shape_of(b).channels &&
+              shape_of(a).height == shape_of(b).height && shape_of(a).width == shape_of(b).width,
+          "sum of different shapes");
+  layer(LayerKind::Add, {a, b}, "Out");
+}
 
-  void read_dequantize() {
-    if (observes()) return pass();
-    if (const auto found = whole_.find(value("X")); found != whole_.end()) {
-      const auto& [tensor, range] = found->second;
-      require(ranges(false)[0] == range,
-              "dequantization by another scale than it was quantized by");
-      tensors_[given("Y")] = tensor;
-      return;
-    }
-    if (const auto found = rounded_parameters_.find(value("X"));
-        found != rounded_parameters_.end()) {
-      reshaped_[given("Y")] = found->second;
-      return;
-    }
-    const ParameterValues* weights = parameter("X");
-    require(weights != nullptr, "dequantization of what was not quantized");
-    require(!weights->integers.empty(), "dequantization of weights that are no int8");
-    weights_[given("Y")] = {weights->shape, weights->integers, ranges(true),
-                            step_->integer("quant_axis")};
+void NetworkReader::read_batch_norm() {
+  require(!channels_last(*step_, either(*step_, "data_layout", "data_format")),
+          "kernel for data_format NHWC");
+  const std::size_t input = tensor("X");
+  const double epsilon = step_->number("epsilon");
+  const std::vector<float>& mean = vector("Mean");
+  const std::vector<float>& variance = vector("Variance");
+  const std::vector<float>& gain = vector("Scale");
+  const std::vector<float>& bias = vector("Bias");
+  Layer& layer = layer_for(LayerKind::ChannelScale, {input}, "Y");
+  for (std::size_t c = 0; c < gain.size(); ++c) {
+    const double scale = gain[c] / std::sqrt(variance[c] + epsilon);
+    layer.scale.push_back(static_cast<float>(scale));
+    layer.bias.push_back(static_cast<float>(bias[c] - mean[c] * scale));
   }
+}
 
-  const QuantizedWeights* quantized_weights(const std::string& name) const {
-    const auto found = weights_.find(value(name));
-    return found == weights_.end() ? nullptr : &found->second;
+void NetworkReader::read_softmax() {
+  const std::size_t input = tensor("X");
+  const Shape& shape = graph_.values[value("X")].shape;
+  const bool vector = shape_of(input).height * shape_of(input).width == 1;
+  require(vector && step_->axis(step_->integer("axis"), shape.size()) == 1,
+          "softmax but over the classes");
+  layer(LayerKind::Softmax, {input}, "Out");
+}
+
+void NetworkReader::read_concat() {
+  const Integers axis = step_->integers("axis");
+  const Shape& shape = graph_.values[value("X")].shape;
+  require(step_->axis(axis[0], shape.size()) == 1, "concat but of channels");
+  std::vector<std::size_t> inputs;
+  bool flat = true;
+  for (std::size_t i = 0; i < step_->count("X"); ++i) {
+    inputs.push_back(tensor("X", i));
+    flat &= shape_of(inputs[i]).height * shape_of(inputs[i]).width == 1;
   }
+  require(shape.size() == 4 || flat, "concat of what was flattened");
+  layer(LayerKind::Concat, inputs, "Out");
+}
 
-  /// Of the weights that an operator takes; empty when they are no parameter.
-  Shape weights_shape(const std::string& name) const {
-    if (const QuantizedWeights* quantized = quantized_weights(name)) return quantized->shape;
-    const ParameterValues* found = parameter(name);
-    return found == nullptr || found->values.empty() ? Shape{} : found->shape;
-  }
+void NetworkReader::scaled(const std::string& name, double scale, double bias) {
+  if (scale == 1 && bias == 0) return same(name, "Out");
+  const std::size_t input = tensor(name);
+  const auto channels = static_cast<std::size_t>(shape_of(input).channels);
+  Layer& layer = layer_for(LayerKind::ChannelScale, {input}, "Out");
+  layer.scale.assign(channels, static_cast<float>(scale));
+  layer.bias.assign(channels, static_cast<float>(bias));
+}
 
-  /// \param axis of the output channels
-  std::vector<float> steps(const QuantizedWeights& weights, std::int64_t axis,
-                           std::size_t channels) const {
-    const bool single = weights.ranges.size() == 1;
-    require(single || weights.axis == axis, "scales but one for each output channel");
-    std::vector<float> found(channels);
-    for (std::size_t c = 0; c < channels; ++c) {
-      found[c] = weights.ranges[single ? 0 : c] / kMostInteger;
-    }
-    return found;
-  }
+void NetworkReader::read_dropout() {
+  const bool upscaled =
+      step_->text(either(*step_, "dropout_implementation", "mode")) == "upscale_in_train";
+  const double dropped = number(step_->has_attribute("dropout_prob") ? "dropout_prob" : "p");
+  scaled("X", upscaled ? 1 : 1 - dropped, 0);
+}
 
-  // ---- values
+void NetworkReader::read_scale() {
+  const double scale = number("scale");
+  const double bias = step_->number("bias");
+  scaled("X", scale, step_->flag("bias_after_scale") ? bias : bias * scale);
+}
 
-  std::size_t value(const std::string& name, std::size_t index = 0) const {
-    return op_->inputs.at(name).at(index);
-  }
-  std::size_t given(const std::string& name) const { return op_->outputs.at(name).at(0); }
-
-  const ParameterValues* parameter(const std::string& name) const {
-    if (const auto other = reshaped_.find(value(name)); other != reshaped_.end()) {
-      return &other->second;
-    }
-    const Value& found = graph_.values[value(name)];
-    const auto at = parameters_.find(found.name);
-    return found.parameter && at != parameters_.end() ? &at->second : nullptr;
-  }
-  const std::vector<float>& vector(const std::string& name) const {
-    const ParameterValues* found = parameter(name);
-    require(found != nullptr, "operator whose " + name + " is no parameter");
-    return found->values;
-  }
-
-  std::size_t tensor(const std::string& name, std::size_t index = 0) const {
-    const auto found = tensors_.find(value(name, index));
-    require(found != tensors_.end(), "operator on a value that is not computed from the image");
-    return found->second;
-  }
-  const TensorShape& shape_of(std::size_t tensor) const { return network_.tensors[tensor]; }
-
-  /// The shape for one image of what the program declares.
-  TensorShape image_shape(const Shape& shape) const {
-    require(shape.size() == 2 || shape.size() == 4,
-            "tensor of " + std::to_string(shape.size()) + " dimensions");
-    const bool known =
-        std::all_of(shape.begin() + 1, shape.end(), [](auto size) { return size > 0; });
-    require(known, "size that is not fixed");
-    if (shape.size() == 2) return {shape[1], 1, 1};
-    return {shape[1], shape[2], shape[3]};
-  }
-
-  std::size_t add_tensor(const TensorShape& shape) {
-    network_.tensors.push_back(shape);
-    return network_.tensors.size() - 1;
-  }
-
-  /// Adds a layer; gives it a tensor for what the operator gives.
-  Layer& layer_for(LayerKind kind, std::vector<std::size_t> inputs, const std::string& output) {
-    const Value& declared = graph_.values[given(output)];
-    Layer layer;
-    layer.kind = kind;
-    layer.name = type_ + " '" + declared.name + "'";
-    // What was flattened keeps its shape here.
-    const bool reshapes =
-        kind == LayerKind::Convolution || kind == LayerKind::Pool || kind == LayerKind::Concat;
-    layer.output = add_tensor(reshapes ? image_shape(declared.shape) : shape_of(inputs[0]));
-    layer.inputs = std::move(inputs);
-    tensors_[given(output)] = layer.output;
-    network_.layers.push_back(std::move(layer));
-    return network_.layers.back();
-  }
-  void layer(LayerKind kind, std::vector<std::size_t> inputs, const std::string& output) {
-    layer_for(kind, std::move(inputs), output);
-  }
-  void same(const std::string& input, const std::string& output) {
-    tensors_[given(output)] = tensor(input);
-  }
-
-  // ---- operators
-
-  void read_input() {
-    const Value& declared = graph_.values[given("Out")];
-    require(declared.shape.size() == 4, "input that is not [N, channels, height, width]");
-    network_.input = add_tensor(image_shape(declared.shape));
-    network_.input_name = graph_.pir ? step_->text("name") : declared.name;
-    network_.input_shape = declared.shape;
-    tensors_[given("Out")] = network_.input;
-  }
-
-  void read_output() {
-    if (step_->integer("col") != 0) return;
-    const Value& declared = graph_.values[value("X")];
-    network_.output = tensor("X");
-    network_.output_name = graph_.pir ? step_->text("name") : declared.name;
-    network_.output_shape = declared.shape;
-    require(!declared.shape.empty(), "output without images");
-    network_.output_shape[0] = network_.input_shape[0];
-  }
-
-  void read_full() { numbers_[given("Out")] = step_->number("value"); }
-
-  /// An attribute, or in PIR a constant input.
-  double number(const std::string& name) const {
-    if (step_->has_attribute(name)) return step_->number(name);
-    const auto found = numbers_.find(value(name));
-    require(found != numbers_.end(), name + " that is not constant");
-    return found->second;
-  }
-
-  Window window(const Integers& kernel, const TensorShape& image) const {
-    Window found;
-    const Integers strides = step_->integers("strides");
-    const Integers paddings = step_->integers("paddings");
-    const Integers dilations =
-        step_->has_attribute("dilations") ? step_->integers("dilations") : Integers{1, 1};
-    const std::array<std::int64_t, 2> sizes = {image.height, image.width};
-    const std::string& algorithm = step_->text("padding_algorithm");
-    for (std::size_t i = 0; i < 2; ++i) {
-      found.kernel[i] = kernel[i];
-      found.strides[i] = strides[i];
-      // Where Paddle pads so that the sizes stay the same, it leaves dilation out.
-      found.dilations[i] = algorithm == "SAME" ? 1 : dilations[i];
-      if (algorithm == "EXPLICIT") {
-        found.padding[2 * i] = paddings[paddings.size() == 4 ? 2 * i : i];
-        found.padding[2 * i + 1] = paddings[paddings.size() == 4 ? 2 * i + 1 : i];
-      } else if (algorithm == "SAME") {
-        const std::int64_t outputs = (sizes[i] + strides[i] - 1) / strides[i];
-        const std::int64_t all =
-            std::max<std::int64_t>((outputs - 1) * strides[i] + kernel[i] - sizes[i], 0);
-        found.padding[2 * i] = all / 2;
-        found.padding[2 * i + 1] = all - all / 2;
-      }
-    }
-    return found;
-  }
-
-  void read_convolution() {
-    require(!channels_last(*step_, "data_format"), "kernel for data_format NHWC");
-    const Shape filter = weights_shape("Filter");
-    require(filter.size() == 4, "convolution whose filter is no parameter");
-    const std::size_t input = tensor("Input");
-    const Window found = window({filter[2], filter[3]}, shape_of(input));
-    Layer& layer = layer_for(LayerKind::Convolution, {input}, "Output");
-    layer.window = found;
-    layer.groups = step_->integer("groups");
-    layer.bias.assign(static_cast<std::size_t>(filter[0]), 0);
-    if (const QuantizedWeights* quantized = quantized_weights("Filter")) {
-      layer.integers = quantized->integers;
-      layer.steps = steps(*quantized, 0, layer.bias.size());
-    } else {
-      layer.weights = parameter("Filter")->values;
-    }
-  }
-
-  void read_pool() {
-    require(!channels_last(*step_, "data_format"), "kernel for data_format NHWC");
-    const std::size_t input = tensor("X");
-    const TensorShape image = shape_of(input);
-    const bool max = step_->text("pooling_type") == "max";
-    Integers kernel = step_->integers("ksize");
-    if (kernel.size() == 1) kernel.push_back(kernel[0]);
-    const bool global = step_->flag("global_pooling");
-    const bool adaptive = step_->flag("adaptive") || global;
-    const bool exclusive = step_->flag("exclusive");
-    const Window found = adaptive ? Window() : window(kernel, image);
-    Layer& layer = layer_for(LayerKind::Pool, {input}, "Out");
-    layer.window = found;
-    layer.adaptive = adaptive;
-    layer.pool = max                     ? PoolKind::Max
-                 : exclusive || adaptive ? PoolKind::Average
-                                         : PoolKind::AverageOfWindow;
-  }
-
-  void read_matmul() {
-    const std::size_t input = tensor("X");
-    const Shape weights = weights_shape("Y");
-    require(weights.size() == 2, "product with what is no matrix");
-    require(!step_->flag(either(*step_, "trans_x", "transpose_x")), "transposed product");
-    require(graph_.values[value("X")].shape.size() == 2, "product of more than two dimensions");
-    const bool transposed = step_->flag(either(*step_, "trans_y", "transpose_y"));
-    const auto inputs = static_cast<std::size_t>(weights[transposed ? 1 : 0]);
-    const auto outputs = static_cast<std::size_t>(weights[transposed ? 0 : 1]);
-    const TensorShape image = shape_of(input);
-    Layer& layer = layer_for(LayerKind::Convolution, {input}, "Out");
-    layer.window.kernel = {image.height, image.width};  // what was flattened
-    layer.bias.assign(outputs, 0);
-    const auto by_outputs = [&](const auto& from, auto& to) {
-      to.resize(inputs * outputs);
-      for (std::size_t o = 0; o < outputs; ++o) {
-        for (std::size_t i = 0; i < inputs; ++i) {
-          to[o * inputs + i] = from[transposed ? o * inputs + i : i * outputs + o];
-        }
-      }
-    };
-    if (const QuantizedWeights* quantized = quantized_weights("Y")) {
-      by_outputs(quantized->integers, layer.integers);
-      layer.steps = steps(*quantized, transposed ? 0 : 1, outputs);
-    } else {
-      by_outputs(parameter("Y")->values, layer.weights);
-    }
-  }
-
-  /// The channels of what is added to each of them: a parameter such as [C], [C, 1, 1], with the
-  /// channels where the tensor has them.
-  const std::vector<float>* channel_vector(const std::string& name, const Shape& whole) const {
-    const ParameterValues* found = parameter(name);
-    if (found == nullptr) return nullptr;
-    Shape shape = found->shape;
-    const std::int64_t axis = step_->has_attribute("axis") ? step_->integer("axis") : -1;
-    if (axis >= 0) shape.resize(whole.size() - static_cast<std::size_t>(axis), 1);
-    if (shape.size() > whole.size()) return nullptr;
-    shape.insert(shape.begin(), whole.size() - shape.size(), 1);
-    for (std::size_t i = 0; i < shape.size(); ++i) {
-      if (shape[i] != (i == 1 ? whole[1] : 1)) return nullptr;
-    }
-    return &found->values;
-  }
-
-  void read_add() {
-    for (const auto& [vector, whole] : {std::pair("Y", "X"), std::pair("X", "Y")}) {
-      const Shape& shape = graph_.values[value(whole)].shape;
-      const std::vector<float>* bias = channel_vector(vector, shape);
-      if (bias == nullptr || tensors_.count(value(whole)) == 0) continue;
-      require(shape_of(tensor(whole)).channels == static_cast<std::int64_t>(bias->size()),
-              "sum with what was flattened");
-      Layer& layer = layer_for(LayerKind::ChannelScale, {tensor(whole)}, "Out");
-      layer.scale.assign(bias->size(), 1);
-      layer.bias = *bias;
-      return;
-    }
-    const std::size_t a = tensor("X");
-    const std::size_t b = tensor("Y");
-    require(shape_of(a).channels == shape_of(b).channels &&
-                shape_of(a).height == shape_of(b).height && shape_of(a).width == shape_of(b).width,
-            "sum of different shapes");
-    layer(LayerKind::Add, {a, b}, "Out");
-  }
-
-  void read_batch_norm() {
-    require(!channels_last(*step_, either(*step_, "data_layout", "data_format")),
-            "kernel for data_format NHWC");
-    const std::size_t input = tensor("X");
-    const double epsilon = step_->number("epsilon");
-    const std::vector<float>& mean = vector("Mean");
-    const std::vector<float>& variance = vector("Variance");
-    const std::vector<float>& gain = vector("Scale");
-    const std::vector<float>& bias = vector("Bias");
-    Layer& layer = layer_for(LayerKind::ChannelScale, {input}, "Y");
-    for (std::size_t c = 0; c < gain.size(); ++c) {
-      const double scale = gain[c] / std::sqrt(variance[c] + epsilon);
-      layer.scale.push_back(static_cast<float>(scale));
-      layer.bias.push_back(static_cast<float>(bias[c] - mean[c] * scale));
-    }
-  }
-
-  void read_softmax() {
-    const std::size_t input = tensor("X");
-    const Shape& shape = graph_.values[value("X")].shape;
-    const bool vector = shape_of(input).height * shape_of(input).width == 1;
-    require(vector && step_->axis(step_->integer("axis"), shape.size()) == 1,
-            "softmax but over the classes");
-    layer(LayerKind::Softmax, {input}, "Out");
-  }
-
-  void read_concat() {
-    const Integers axis = step_->integers("axis");
-    const Shape& shape = graph_.values[value("X")].shape;
-    require(step_->axis(axis[0], shape.size()) == 1, "concat but of channels");
-    std::vector<std::size_t> inputs;
-    bool flat = true;
-    for (std::size_t i = 0; i < step_->count("X"); ++i) {
-      inputs.push_back(tensor("X", i));
-      flat &= shape_of(inputs[i]).height * shape_of(inputs[i]).width == 1;
-    }
-    require(shape.size() == 4 || flat, "concat of what was flattened");
-    layer(LayerKind::Concat, inputs, "Out");
-  }
-
-  void scaled(const std::string& name, double scale, double bias) {
-    if (scale == 1 && bias == 0) return same(name, "Out");
-    const std::size_t input = tensor(name);
-    const auto channels = static_cast<std::size_t>(shape_of(input).channels);
-    Layer& layer = layer_for(LayerKind::ChannelScale, {input}, "Out");
-    layer.scale.assign(channels, static_cast<float>(scale));
-    layer.bias.assign(channels, static_cast<float>(bias));
-  }
-
-  void read_dropout() {
-    const bool upscaled =
-        step_->text(either(*step_, "dropout_implementation", "mode")) == "upscale_in_train";
-    const double dropped = number(step_->has_attribute("dropout_prob") ? "dropout_prob" : "p");
-    scaled("X", upscaled ? 1 : 1 - dropped, 0);
-  }
-
-  void read_scale() {
-    const double scale = number("scale");
-    const double bias = step_->number("bias");
-    scaled("X", scale, step_->flag("bias_after_scale") ? bias : bias * scale);
-  }
-
-  /// The layers after it see the whole image as what is flattened: only the shape in the program is
-  /// another.
-  void read_flatten() {
-    if (const ParameterValues* found = parameter("X")) {  // a bias, before it is added
-      const Shape& shape = graph_.values[given("Out")].shape;
-      require(std::all_of(shape.begin(), shape.end(), [](auto size) { return size > 0; }),
-              "parameter of a size that is not fixed");
-      reshaped_[given("Out")] = {shape, found->values};
-      return;
-    }
-    const std::size_t input = tensor("X");
+void NetworkReader::read_flatten() {
+  if (const ParameterValues* found = parameter("X")) {  // a bias, before it is added
     const Shape& shape = graph_.values[given("Out")].shape;
-    const TensorShape image = shape_of(input);
-    const bool flat = shape.size() == 2 && (shape[1] == image.values());
-    const bool same_image = shape.size() == 4 && shape[1] == image.channels &&
-                            shape[2] == image.height && shape[3] == image.width;
-    require(flat || same_image, "change of shape but flattening");
-    tensors_[given("Out")] = input;
+    require(std::all_of(shape.begin(), shape.end(), [](auto size) { return size > 0; }),
+            "parameter of a size that is not fixed");
+    reshaped_[given("Out")] = {shape, found->values};
+    return;
   }
-
-  Graph graph_;
-  const Parameters& parameters_;
-  const std::string& path_;
-  Network network_;
-  std::string type_;
-  const Operator* op_ = nullptr;
-  const Step* step_ = nullptr;
-  std::map<std::size_t, std::size_t> tensors_;  ///< by the program's value
-  std::map<std::size_t, double> numbers_;
-  std::map<std::size_t, ParameterValues> reshaped_;  ///< parameters, by the value they become
-  std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
-  std::map<std::size_t, ParameterValues> rounded_parameters_;   ///< by what quantization makes them
-  std::map<std::size_t, std::pair<std::size_t, float>> whole_;  ///< quantized: tensor and range
-  std::map<std::pair<std::size_t, float>, std::size_t> rounded_;  ///< by tensor and range
-};
-
-}  // namespace
+  const std::size_t input = tensor("X");
+  const Shape& shape = graph_.values[given("Out")].shape;
+  const TensorShape image = shape_of(input);
+  const bool flat = shape.size() == 2 && (shape[1] == image.values());
+  const bool same_image = shape.size() == 4 && shape[1] == image.channels &&
+                          shape[2] == image.height && shape[3] == image.width;
+  require(flat || same_image, "change of shape but flattening");
+  tensors_[given("Out")] = input;
+}
 
 Network read_network(const Graph& graph, const Parameters& parameters, const std::string& path) {
-  return Reader(graph, parameters, path).read();
+  return NetworkReader(graph, parameters, path).read();
 }
 
 }  // namespace lenet::native

@@ -1,18 +1,14 @@
 #define LENET_LANES 16
 #define LENET_REGISTERS 32
+#define LENET_ELEMENT std::uint8_t
 #define LENET_KERNELS kAvx512Vnni
 #define LENET_NAME "avx512vnni"
 #include <immintrin.h>
 
-#include <cstdint>
+#include "engines/native/int8/vectors.h"
 
 namespace lenet::native::int8 {
 namespace {
-
-constexpr int kLanes = LENET_LANES;
-using Ints = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
-using Element = std::uint8_t;
-constexpr int kZero = 128;
 
 /// The sum with the products of a group of taps and their weights.
 inline Ints dot(Ints sum, Ints taps, Ints weights) {
@@ -20,8 +16,6 @@ inline Ints dot(Ints sum, Ints taps, Ints weights) {
                                                     reinterpret_cast<__m512i>(taps),
                                                     reinterpret_cast<__m512i>(weights)));
 }
-
-using Elements = Element __attribute__((vector_size(kLanes * sizeof(Element))));
 
 // The compiler's conversions of vectors take elements apart one by one; and of the functions
 // without a mask it warns.

@@ -3,16 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <limits>
-
-#include "lenet/error.h"
 
 namespace lenet::native::int8 {
 namespace {
 
 constexpr std::int64_t kNone = -1;
-
-std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
 
 /// Vectors of columns rather than of channels: few channels of an image of one.
 bool fits_columns(const PlannedLayer& planned, const Place& from, const Place& to,
@@ -39,13 +34,6 @@ std::int32_t groups_of_row(const std::vector<std::int32_t>& offsets, std::int64_
 }
 
 }  // namespace
-
-bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output) {
-  const auto& padding = layer.window.padding;
-  return output.height == 1 && output.width == 1 && layer.window.kernel[0] == image.height &&
-         layer.window.kernel[1] == image.width && layer.groups == 1 &&
-         std::all_of(padding.begin(), padding.end(), [](auto pad) { return pad == 0; });
-}
 
 Convolution::Convolution(const PlannedLayer& planned, const Place& from, const Place& to,
                          const Kernels& kernels)
@@ -78,14 +66,10 @@ void Convolution::ready(const PlannedLayer& planned, const Place& from, const Pl
     }
   }
   std::sort(taps.begin(), taps.end());
-  if (taps.back().first > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(ErrorCode::Unsupported, "the native engine has no kernel for tensors as large as " +
-                                            layer.name + " takes; use engine paddle");
-  }
   Groups groups;
   for (const auto& [offset, tap] : taps) {
     if (groups.empty() || offset >= offsets_.back() + per_group) {
-      offsets_.push_back(static_cast<std::int32_t>(offset));
+      offsets_.push_back(tap_offset(offset, layer));
       groups.emplace_back(static_cast<std::size_t>(per_group), kNone);
     }
     groups.back()[static_cast<std::size_t>(offset - offsets_.back())] = tap;
@@ -154,7 +138,7 @@ void Convolution::ready_columns(const PlannedLayer& planned, const Place& from, 
   Groups groups;
   for (std::int64_t i = 0; i < tall; ++i) {
     for (std::int64_t j = 0; j < width; ++j) {
-      offsets_.push_back(static_cast<std::int32_t>(i * per_group * row + j));
+      offsets_.push_back(tap_offset(i * per_group * row + j, layer));
       groups.emplace_back();
       for (std::int64_t k = 0; k < per_group; ++k) {
         groups.back().push_back((i * per_group + k) * width + j);
@@ -163,7 +147,7 @@ void Convolution::ready_columns(const PlannedLayer& planned, const Place& from, 
   }
   for (std::int64_t i = 0; i < left; ++i) {
     for (std::int64_t j = 0; j < width; j += per_group) {
-      offsets_.push_back(static_cast<std::int32_t>((tall_rows + i) * row + j));
+      offsets_.push_back(tap_offset((tall_rows + i) * row + j, layer));
       groups.emplace_back();
       for (std::int64_t k = 0; k < per_group; ++k) {
         groups.back().push_back(j + k < width ? (tall * per_group + i) * width + j + k : kNone);

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "engines/native/int8/aligned.h"
+#include "engines/native/aligned.h"
 #include "engines/native/int8/kernels.h"
 #include "engines/native/int8/plan.h"
 
@@ -22,9 +22,6 @@ struct Place {
   std::int64_t column = 0;  ///< elements or floats from a pixel to the next
   std::int64_t row = 0;
 };
-
-/// Whether it sees the image as a whole: a fully connected layer.
-bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output);
 
 /// Immutable.
 class Convolution {

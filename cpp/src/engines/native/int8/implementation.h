@@ -1,9 +1,10 @@
 /// \file
-/// The kernels of one instruction set. A file that includes this defines before LENET_LANES,
-/// LENET_REGISTERS (vector registers), LENET_KERNELS (the table's name), LENET_NAME, and Element,
-/// kZero, `dot`, `narrowed` and `widened` for vectors of that many lanes. Compiled without
-/// contraction of products and sums, so that all sets round alike.
+/// The kernels of one instruction set. A file that includes this defines before what vectors.h asks
+/// for, LENET_REGISTERS (vector registers), LENET_KERNELS (the table's name), LENET_NAME, and
+/// `dot`, `narrowed` and `widened` for vectors of that many lanes. Compiled without contraction of
+/// products and sums, so that all sets round alike.
 #include "engines/native/int8/kernels.h"
+#include "engines/native/int8/vectors.h"
 
 namespace lenet::native::int8 {
 namespace {

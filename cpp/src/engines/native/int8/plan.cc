@@ -1,7 +1,6 @@
 #include "engines/native/int8/plan.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <utility>
 
@@ -12,13 +11,6 @@ namespace {
 
 /// So many products of two whole numbers of 8 bits fit a sum of 32.
 constexpr std::size_t kMostTaps = (std::size_t{1} << 31) / (128 * 128) - 1;
-
-Layer* producer(Network& network, std::size_t tensor) {
-  for (Layer& layer : network.layers) {
-    if (layer.output == tensor) return &layer;
-  }
-  return nullptr;
-}
 
 bool is_max_pool(const Layer& layer) {
   return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
@@ -63,17 +55,6 @@ void require_sums_that_fit(const Layer& layer) {
                 "the native engine has no int8 kernel for sums as long as those of " + layer.name +
                     "; use engine paddle");
   }
-}
-
-/// Whether the layer halves the image by the largest of each 2 x 2 of its input.
-bool halves(const Network& network, const Layer& layer) {
-  const Window& window = layer.window;
-  const TensorShape& from = network.tensors[layer.inputs[0]];
-  const TensorShape& to = network.tensors[layer.output];
-  return is_max_pool(layer) && !layer.adaptive &&
-         window.kernel == std::array<std::int64_t, 2>{2, 2} && window.strides == window.kernel &&
-         window.padding == std::array<std::int64_t, 4>{0, 0, 0, 0} &&
-         to.height == from.height / 2 && to.width == from.width / 2;
 }
 
 class Planner {

@@ -1,52 +1,35 @@
 #include "engines/native/int8/program.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <limits>
 #include <utility>
 
-#include "lenet/error.h"
+#include "engines/native/softmax.h"
 
 namespace lenet::native::int8 {
 namespace {
 
-constexpr std::int64_t kLine = 64;  // bytes
 /// Inputs of a layer and its result, where they are not float32 without a border already.
 constexpr std::size_t kScratches = 3;
 constexpr std::size_t kResult = 2;
 
-std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
-
 bool of_integers(const PlannedLayer& planned) { return !planned.layer.integers.empty(); }
-
-void softmax(float* row, std::int64_t count) {
-  const float largest = *std::max_element(row, row + count);
-  double sum = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    row[i] = std::exp(row[i] - largest);
-    sum += row[i];
-  }
-  for (std::int64_t i = 0; i < count; ++i) row[i] = static_cast<float>(row[i] / sum);
-}
 
 }  // namespace
 
 Program::Program(const Network& network, const Kernels& kernels) : kernels_(kernels) {
+  const Layer* softmax = last_softmax(network);
   Plan plan = make_plan(network);
   input_shape_ = plan.tensors[plan.input];
-  if (!plan.layers.empty() && plan.layers.back().layer.kind == LayerKind::Softmax) {
+  if (softmax != nullptr) {
     softmax_ = true;
-    plan.output = plan.layers.back().layer.inputs[0];
-    plan.layers.pop_back();
+    plan.output = softmax->inputs[0];
+    const auto gone = std::remove_if(plan.layers.begin(), plan.layers.end(), [](const auto& it) {
+      return it.layer.kind == LayerKind::Softmax;
+    });
+    plan.layers.erase(gone, plan.layers.end());
   }
-  for (const PlannedLayer& planned : plan.layers) {
-    has_integers_ |= of_integers(planned);
-    if (planned.layer.kind == LayerKind::Softmax) {
-      throw Error(ErrorCode::Unsupported,
-                  "the native engine has softmax as the last layer only; use engine paddle");
-    }
-  }
+  for (const PlannedLayer& planned : plan.layers) has_integers_ |= of_integers(planned);
   // What rounds the image reads it.
   std::size_t input = plan.input;
   const auto reads = [&](const PlannedLayer& planned) {
@@ -67,7 +50,7 @@ Program::Program(const Network& network, const Kernels& kernels) : kernels_(kern
     const Convolution* convolution = steps_.back().convolution.get();
     if (convolution != nullptr) planes_ = std::max(planes_, convolution->scratch());
   }
-  planes_ = round_up(planes_, kLine);
+  planes_ = round_up(planes_, kCacheLine);
 }
 
 void Program::place(const Plan& plan) {
@@ -102,7 +85,7 @@ void Program::place(const Plan& plan) {
     places_[t].shape = plan.tensors[t];
     places_[t].range = plan.ranges[t];
     place(places_[t], borders[t]);
-    scratch_floats_ = std::max(scratch_floats_, round_up(plan.tensors[t].values(), kLine));
+    scratch_floats_ = std::max(scratch_floats_, round_up(plan.tensors[t].values(), kCacheLine));
   }
 }
 
@@ -115,7 +98,7 @@ void Program::place(Place& place, std::int64_t border) {
   const std::int64_t values = place.row * (place.shape.height + 2 * border) + kernels_.lanes + 4;
   std::int64_t& end = place.kept ? image_bytes_ : shared_bytes_;
   place.begin = end + border * (place.row + place.column) * size;
-  end += round_up(values * size, kLine);
+  end += round_up(values * size, kCacheLine);
 }
 
 Step Program::compile(const PlannedLayer& planned) const {

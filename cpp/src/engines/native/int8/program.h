@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "engines/native/int8/aligned.h"
+#include "engines/native/aligned.h"
 #include "engines/native/int8/convolution.h"
 #include "engines/native/int8/float_layers.h"
 #include "engines/native/int8/kernels.h"

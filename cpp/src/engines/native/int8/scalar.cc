@@ -1,16 +1,12 @@
 #define LENET_LANES 1
 #define LENET_REGISTERS 16
+#define LENET_ELEMENT std::int16_t
 #define LENET_KERNELS kScalar
 #define LENET_NAME "scalar"
-#include <cstdint>
+#include "engines/native/int8/vectors.h"
 
 namespace lenet::native::int8 {
 namespace {
-
-constexpr int kLanes = LENET_LANES;
-using Ints = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
-using Element = std::int16_t;
-constexpr int kZero = 0;
 
 /// The sum with the products of a group of taps and their weights.
 inline Ints dot(Ints sum, Ints taps, Ints weights) {
@@ -18,8 +14,6 @@ inline Ints dot(Ints sum, Ints taps, Ints weights) {
   const auto high = [](std::int32_t pair) { return pair >> 16; };
   return sum + low(taps[0]) * low(weights[0]) + high(taps[0]) * high(weights[0]);
 }
-
-using Elements = Element __attribute__((vector_size(kLanes * sizeof(Element))));
 
 inline Elements narrowed(Ints values) { return Elements{static_cast<Element>(values[0])}; }
 

@@ -1,18 +1,14 @@
 #define LENET_LANES 4
 #define LENET_REGISTERS 16
+#define LENET_ELEMENT std::int16_t
 #define LENET_KERNELS kSse42
 #define LENET_NAME "sse42"
 #include <immintrin.h>
 
-#include <cstdint>
+#include "engines/native/int8/vectors.h"
 
 namespace lenet::native::int8 {
 namespace {
-
-constexpr int kLanes = LENET_LANES;
-using Ints = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
-using Element = std::int16_t;
-constexpr int kZero = 0;
 
 /// The sum with the products of a group of taps and their weights.
 inline Ints dot(Ints sum, Ints taps, Ints weights) {
@@ -20,8 +16,6 @@ inline Ints dot(Ints sum, Ints taps, Ints weights) {
       _mm_madd_epi16(reinterpret_cast<__m128i>(taps), reinterpret_cast<__m128i>(weights));
   return sum + reinterpret_cast<Ints>(products);
 }
-
-using Elements = Element __attribute__((vector_size(kLanes * sizeof(Element))));
 
 // The compiler's conversions of vectors take elements apart one by one.
 

@@ -1,3 +1,5 @@
+#include "engines/native/kernels/dispatch.h"
+
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
@@ -48,8 +50,10 @@ const Candidate& named(const char* name) {
     known += std::string(known.empty() ? "" : ", ") + candidate.name;
     if (std::string_view(candidate.name) != name) continue;
     if (candidate.available) return candidate;
-    throw Error(ErrorCode::Unsupported,
-                std::string("this processor has no ") + name + ", which LENET_NATIVE_ISA asks for");
+    std::string sets;
+    for (const std::string& set : available_sets()) sets += (sets.empty() ? "" : ", ") + set;
+    throw Error(ErrorCode::Unsupported, std::string("this processor has no ") + name +
+                                            ", which LENET_NATIVE_ISA asks for; it has " + sets);
   }
   throw Error(ErrorCode::BadInput,
               "LENET_NATIVE_ISA is '" + printable(name) + "'; expected one of " + known);
@@ -63,6 +67,14 @@ const Candidate& choose() {
 }
 
 }  // namespace
+
+std::vector<std::string> available_sets() {
+  std::vector<std::string> found;
+  for (const Candidate& candidate : candidates()) {
+    if (candidate.available) found.emplace_back(candidate.name);
+  }
+  return found;
+}
 
 const Kernels& kernels_named(const char* name) { return *named(name).kernels; }
 const Kernels& choose_kernels() { return *choose().kernels; }

@@ -1,0 +1,115 @@
+#include <algorithm>
+#include <cmath>
+
+#include "engines/native/network_reader.h"
+#include "io/printable.h"
+#include "model/operators.h"
+
+namespace lenet::native {
+namespace {
+
+constexpr float kMostInteger = 127;
+constexpr float kLeastInteger = -128;
+
+}  // namespace
+
+std::vector<float> NetworkReader::ranges(bool zero) const {
+  const std::vector<float>& found = vector("Scale");
+  const bool sound = std::all_of(found.begin(), found.end(), [zero](float range) {
+    return std::isfinite(range) && (zero ? range >= 0 : std::isnormal(range) && range > 0);
+  });
+  if (!sound) {
+    refuse_program(path_, printable(type_) + " '" + graph_.values[given("Y")].name +
+                              "' has a scale that is no positive number");
+  }
+  const ParameterValues* zeros = parameter("ZeroPoint");
+  const auto is_zero = [](auto point) { return point == 0; };
+  require(zeros != nullptr && std::all_of(zeros->values.begin(), zeros->values.end(), is_zero) &&
+              std::all_of(zeros->integers.begin(), zeros->integers.end(), is_zero),
+          "quantization with another zero point than 0");
+  const auto is = [this](const char* name, std::int64_t expected) {
+    return !step_->has_attribute(name) || step_->integer(name) == expected;
+  };
+  require(is("round_type", 0) && is("qmin", -128) && is("qmax", 127),
+          "quantization but to the nearest of -128 to 127");
+  return found;
+}
+
+bool NetworkReader::observes() const {
+  return step_->has_attribute("only_observer") && step_->flag("only_observer");
+}
+
+void NetworkReader::pass() {
+  if (const ParameterValues* found = parameter("X")) {
+    reshaped_[given("Y")] = *found;
+  } else {
+    same("X", "Y");
+  }
+}
+
+void NetworkReader::read_quantize() {
+  if (observes()) return pass();
+  const float range = ranges(false)[0];
+  if (const ParameterValues* found = parameter("X")) {  // such as a bias
+    ParameterValues& rounded = rounded_parameters_[given("Y")] = *found;
+    for (float& value : rounded.values) {
+      const float whole = std::nearbyint(value * (kMostInteger * (1 / range)));
+      value = std::clamp(whole, kLeastInteger, kMostInteger) * range / kMostInteger;
+    }
+    return;
+  }
+  const std::size_t input = tensor("X");
+  // For each user of a value Paddle may quantize it anew.
+  const auto [found, first] = rounded_.try_emplace({input, range}, 0);
+  if (first) {
+    Layer& layer = layer_for(LayerKind::Quantize, {input}, "Y");
+    layer.range = range;
+    found->second = layer.output;
+    tensors_.erase(given("Y"));  // whole numbers, until they are dequantized
+  }
+  whole_[given("Y")] = {found->second, range};
+}
+
+void NetworkReader::read_dequantize() {
+  if (observes()) return pass();
+  if (const auto found = whole_.find(value("X")); found != whole_.end()) {
+    const auto& [tensor, range] = found->second;
+    require(ranges(false)[0] == range, "dequantization by another scale than it was quantized by");
+    tensors_[given("Y")] = tensor;
+    return;
+  }
+  if (const auto found = rounded_parameters_.find(value("X")); found != rounded_parameters_.end()) {
+    reshaped_[given("Y")] = found->second;
+    return;
+  }
+  const ParameterValues* weights = parameter("X");
+  require(weights != nullptr, "dequantization of what was not quantized");
+  require(!weights->integers.empty(), "dequantization of weights that are no int8");
+  weights_[given("Y")] = {weights->shape, weights->integers, ranges(true),
+                          step_->integer("quant_axis")};
+}
+
+const NetworkReader::QuantizedWeights* NetworkReader::quantized_weights(
+    const std::string& name) const {
+  const auto found = weights_.find(value(name));
+  return found == weights_.end() ? nullptr : &found->second;
+}
+
+Shape NetworkReader::weights_shape(const std::string& name) const {
+  if (const QuantizedWeights* quantized = quantized_weights(name)) return quantized->shape;
+  const ParameterValues* found = parameter(name);
+  return found == nullptr || found->values.empty() ? Shape{} : found->shape;
+}
+
+std::vector<float> NetworkReader::steps(const QuantizedWeights& weights, std::int64_t axis,
+                                        std::size_t channels) const {
+  const bool single = weights.ranges.size() == 1;
+  require(single || weights.axis == axis, "scales but one for each output channel");
+  std::vector<float> found(channels);
+  for (std::size_t c = 0; c < channels; ++c) {
+    found[c] = weights.ranges[single ? 0 : c] / kMostInteger;
+  }
+  return found;
+}
+
+}  // namespace lenet::native
