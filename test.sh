@@ -56,7 +56,8 @@ if ! { cmake -S . -B build -DLENET_BUILD_TESTS=ON && cmake --build build; } >bui
     tail -20 build/logs/tests.log
     fail "the C++ tests do not build"
 fi
-ctest --test-dir build --output-on-failure
+jobs=$(nproc)
+ctest --test-dir build --output-on-failure --parallel "$jobs"
 
 for preset in asan-ubsan tsan; do
     echo "C++ tests, preset $preset"
@@ -65,7 +66,7 @@ for preset in asan-ubsan tsan; do
         tail -20 build/logs/$preset.log
         fail "the C++ tests do not build with preset $preset"
     fi
-    ctest --preset $preset
+    ctest --preset $preset --parallel "$jobs"
 done
 
 echo "Python tests"

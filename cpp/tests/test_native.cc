@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 #include "engines/native/int8/program.h"
 #include "engines/native/program.h"
@@ -159,7 +160,8 @@ std::vector<double> definition(const Network& network, const float* image) {
   return values;
 }
 
-TEST_CASE("random networks are what their definition says, in both layouts and all sets") {
+TEST_CASE("random networks are what their definition says, in both layouts and all sets" *
+          doctest::test_suite("arithmetic")) {
   Random random(11);
   for (int i = 0; i < 90; ++i) {
     const Network network = random_network(random, i >= 60);
@@ -236,6 +238,60 @@ TEST_CASE("softmax gives the output, wherever it is among the layers, and nothin
   };
   refused([&] { native::Program(network, native::choose_kernels(), false); });
   refused([&] { native::int8::Program(network, native::int8::choose_kernels()); });
+}
+
+TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
+  constexpr std::int64_t kWidth = 70;  // more than the bits of a number
+  constexpr std::int64_t kClasses = 9;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  Network network;
+  network.tensors = {{1, 1, kWidth}, {kClasses, 1, 1}};
+  network.output = 1;
+  Layer linear;
+  linear.kind = LayerKind::Convolution;
+  linear.window.kernel = {1, kWidth};
+  linear.inputs = {0};
+  linear.output = 1;
+  Random random(3);
+  linear.weights = random.values(kClasses * kWidth);
+  linear.bias = random.values(kClasses);
+  std::vector<float> image = random.values(kWidth);
+  for (std::size_t i = 0; i < kWidth; ++i) image[i] *= static_cast<float>(i % 3 != 0);
+  const auto run = [&](const Kernels& kernels) {
+    network.layers = {linear};
+    const native::Program program(network, kernels, false);
+    native::Aligned<float> memory(static_cast<std::size_t>(program.unit_floats()));
+    std::vector<float> found(kClasses);
+    program.run(image.data(), 1, memory.data(), found.data());
+    return found;
+  };
+  for (const Kernels* kernels : available_kernels(native::kernels_named)) {
+    CAPTURE(std::string(kernels->name));
+    const std::vector<float> found = run(*kernels);
+    network.layers = {linear};
+    const std::vector<double> expected = definition(network, image.data());
+    for (std::size_t o = 0; o < kClasses; ++o) CHECK(found[o] == doctest::Approx(expected[o]));
+
+    const Layer finite = linear;
+    linear.weights[3 * kWidth + 66] = kInfinity;  // of class 3, times 0
+    CHECK(std::isnan(run(*kernels)[3]));
+    CHECK(run(*kernels)[2] == doctest::Approx(expected[2]));
+    linear = finite;
+    const float before = std::exchange(image[67], std::numeric_limits<float>::quiet_NaN());
+    for (const float value : run(*kernels)) CHECK(std::isnan(value));
+    image[67] = before;
+  }
+}
+
+TEST_CASE("threads share a large batch") {
+  Config config;
+  config.model_dir = kModelDir;
+  config.engine = "native";
+  const Tensor images = random_images(300);
+  const std::vector<float> expected = Predictor(config).run(images.view()).data;
+  config.threads = 3;
+  Predictor predictor(config);
+  for (int i = 0; i < 5; ++i) CHECK(predictor.run(images.view()).data == expected);
 }
 
 TEST_CASE("the bundled model, by both engines" * doctest::skip(!has_paddle())) {

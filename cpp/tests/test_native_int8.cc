@@ -159,7 +159,8 @@ std::vector<double> definition(const Network& network, const float* image) {
   return values;
 }
 
-TEST_CASE("networks of whole numbers are what their definition says, in all sets") {
+TEST_CASE("networks of whole numbers are what their definition says, in all sets" *
+          doctest::test_suite("arithmetic")) {
   Random random(7);
   for (int i = 0; i < 120; ++i) {
     const Network network = random_network(random);

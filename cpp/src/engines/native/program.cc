@@ -1,6 +1,7 @@
 #include "engines/native/program.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -287,6 +288,10 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
     if (columns && task.tile == 5) task.tile = 6;
     blocks.assign(static_cast<std::size_t>((out_channels + task.tile - 1) / task.tile), task.tile);
   }
+  constexpr std::int32_t kShortestRun = 16;  // of which it pays to look for zeros first
+  task.skips_zeros = by_channels && step.whole_image && task.run >= kShortestRun &&
+                     std::all_of(layer.weights.begin(), layer.weights.end(),
+                                 [](float weight) { return std::isfinite(weight); });
   std::int64_t packed = 0;
   for (const std::int64_t block : blocks) packed += block;
 
@@ -313,7 +318,8 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
       }
       for (std::int64_t b = 0; b < block; ++b, ++bias) {
         if (first + b >= out_channels) continue;
-        *bias = layer.bias[static_cast<std::size_t>(g * out_channels + first + b)];
+        // Adding 0 makes a -0 a 0, in all kernels: see skips_zeros.
+        *bias = layer.bias[static_cast<std::size_t>(g * out_channels + first + b)] + 0.0F;
       }
       first += block;
     }

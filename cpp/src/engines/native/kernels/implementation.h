@@ -1,8 +1,12 @@
 /// \file
 /// The kernels of one instruction set. A file that includes this defines before LENET_LANES (floats
 /// of a vector), LENET_REGISTERS (vector registers), LENET_KERNELS (the table's name) and
-/// LENET_NAME, and is compiled for that set. No header with inline functions: the linker would take
-/// one copy for the whole library, perhaps this one.
+/// LENET_NAME, and is compiled for that set. No header with inline functions, but for intrinsics,
+/// which leave none behind: the linker would take one copy for the whole library, perhaps this one.
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "engines/native/kernels/kernels.h"
 
 namespace lenet::native {
@@ -19,6 +23,24 @@ inline void store(float* to, Vector value) { *reinterpret_cast<Unaligned*>(to) =
 inline Vector all(float value) { return value - Vector{}; }
 inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 inline Vector rectified(Vector value, bool relu) { return relu ? larger(value, Vector{}) : value; }
+
+/// Bit i: whether lane i is not 0.
+inline std::uint64_t nonzero_lanes(Vector values) {
+#if LENET_LANES == 16 && defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(values), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+#elif LENET_LANES == 8 && defined(__AVX__)
+  const auto different =
+      _mm256_cmp_ps(reinterpret_cast<__m256>(values), _mm256_setzero_ps(), _CMP_NEQ_UQ);
+  return static_cast<unsigned>(_mm256_movemask_ps(different));
+#elif LENET_LANES == 4 && defined(__SSE__)
+  const auto different = _mm_cmpneq_ps(reinterpret_cast<__m128>(values), _mm_setzero_ps());
+  return static_cast<unsigned>(_mm_movemask_ps(different));
+#else
+  std::uint64_t bits = 0;
+  for (int i = 0; i < kLanes; ++i) bits |= std::uint64_t{values[i] != 0} << i;
+  return bits;
+#endif
+}
 
 constexpr int most(int a, int b) { return a > b ? a : b; }
 constexpr int least(int a, int b) { return a < b ? a : b; }
@@ -40,17 +62,11 @@ int widest(std::int32_t tile, bool pool) { return widest_tile(tile, pool); }
 template <int Block, int Columns, int Taps>
 inline void add_taps(const float* const (&windows)[Columns], const float* weights,
                      Vector (&sums)[Columns][Block]) {
-  // One image's fully connected layer reads each weight once, from the second-level cache.
-  constexpr int kAhead = Columns == 1 ? 256 : 0;
 #pragma GCC unroll 8
   for (int t = 0; t < Taps; ++t) {
     Vector row[Block];
 #pragma GCC unroll 8
-    for (int b = 0; b < Block; ++b) {
-      const float* weight = weights + (t * Block + b) * kLanes;
-      if (kAhead > 0) __builtin_prefetch(weight + kAhead);
-      row[b] = load(weight);
-    }
+    for (int b = 0; b < Block; ++b) row[b] = load(weights + (t * Block + b) * kLanes);
 #pragma GCC unroll 16
     for (int c = 0; c < Columns; ++c) {
       const Vector value = all(windows[c][t]);
@@ -101,6 +117,37 @@ void channels_tile(const ConvTask& task, const float* weights, const float* bias
   }
 }
 
+/// Bit i: whether value i is not 0. \param count 64 at most; whole vectors are read
+inline std::uint64_t nonzero(const float* values, int count) {
+  std::uint64_t bits = 0;
+  for (int i = 0; i < count; i += kLanes) bits |= nonzero_lanes(load(values + i)) << i;
+  return count < 64 ? bits & ((std::uint64_t{1} << count) - 1) : bits;
+}
+
+/// One window. What is multiplied by 0 is not read: behind a relu, about half of the weights.
+template <int Block>
+void one_window(const ConvTask& task, const float* weights, const float* bias, float* output) {
+  Vector sums[Block];
+#pragma GCC unroll 8
+  for (int b = 0; b < Block; ++b) sums[b] = load(bias + b * kLanes);
+  for (std::int32_t tap = 0; tap < task.taps; tap += task.run) {
+    const float* values = task.input + task.offsets[tap];
+    for (std::int32_t left = task.run; left > 0; left -= 64, values += 64) {
+      const int count = least(left, 64);
+      for (std::uint64_t bits = nonzero(values, count); bits != 0; bits &= bits - 1) {
+        const int i = __builtin_ctzll(bits);
+        const Vector value = all(values[i]);
+        const float* row = weights + i * Block * kLanes;
+#pragma GCC unroll 8
+        for (int b = 0; b < Block; ++b) sums[b] += value * load(row + b * kLanes);
+      }
+      weights += static_cast<std::int64_t>(count) * Block * kLanes;
+    }
+  }
+#pragma GCC unroll 8
+  for (int b = 0; b < Block; ++b) store(output + b * kLanes, rectified(sums[b], task.relu));
+}
+
 using ChannelsTile = void (*)(const ConvTask&, const float*, const float*, const float*, float*);
 
 constexpr int columns_of(int block) { return most(1, least(12, (kRegisters - block - 1) / block)); }
@@ -117,6 +164,7 @@ ChannelsTile channels_tile_for(int columns) {
 
 template <int Block>
 void channels_block(const ConvTask& task, const float* weights, const float* bias, float* output) {
+  if (task.skips_zeros && task.columns == 1) return one_window<Block>(task, weights, bias, output);
   // Tiles of nearly the same width, rather than full ones and a narrow last.
   constexpr int kMost = columns_of(Block);
   const int tiles = (task.columns + kMost - 1) / kMost;

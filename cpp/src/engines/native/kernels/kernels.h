@@ -41,6 +41,9 @@ struct ConvTask {
   std::int32_t tile;      ///< channels, or vectors of channels, computed together
   bool relu;
   bool pool;  ///< give the largest of each 2 x 2 windows; not of conv_channels
+  /// Of a single window, leave out the products of inputs that are 0: all weights are finite, and
+  /// no bias is -0, so that they change nothing. Of conv_channels.
+  bool skips_zeros;
 };
 
 /// The finite points of Winograd's transforms, beside 0: plus and minus these.
