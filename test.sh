@@ -70,5 +70,5 @@ for preset in asan-ubsan tsan; do
 done
 
 echo "Python tests"
-# A file stays with one process; each may take some 4 GB.
-python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile "$@"
+# A file stays with one process, in the order of tests/conftest.py; each may take some 4 GB.
+python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"

@@ -11,6 +11,24 @@ import lenet_cpp
 
 ROOT = Path(__file__).parents[1]
 
+# The files that take longest, first: at the end no process then works alone on a long one.
+LONGEST = (
+    "test_packaging.py",
+    "test_quantize.py",
+    "test_run_sh.py",
+    "test_guides.py",
+    "test_torch.py",
+    "test_verify_models.py",
+    "test_models.py",
+    "test_predict_commands.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the tests into the order in which processes take files (--no-loadscope-reorder)."""
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:
