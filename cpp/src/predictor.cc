@@ -10,6 +10,7 @@
 
 #include "engines/engine.h"
 #include "engines/file_stamp.h"
+#include "finite.h"
 #include "io/file.h"
 
 namespace lenet {
@@ -45,19 +46,10 @@ void require_shape(const Shape& given, const TensorSpec& spec) {
 }
 
 void require_finite(const float* values, std::size_t count, const std::string& name) {
-  // On the bits, so that the loop vectorizes: the exponent of NaN and infinity is all ones.
-  constexpr std::uint32_t kExponent = 0x7f800000U;
-  std::uint32_t found = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    std::uint32_t bits = 0;
-    std::memcpy(&bits, values + i, sizeof(bits));
-    found |= static_cast<std::uint32_t>((bits & kExponent) == kExponent);
-  }
-  if (found != 0) {
-    throw Error(ErrorCode::BadInput, "input '" + name +
-                                         "' holds NaN or infinity; clean the data, or set "
-                                         "check_finite to false to let it through");
-  }
+  if (all_finite(values, count)) return;
+  throw Error(ErrorCode::BadInput, "input '" + name +
+                                       "' holds NaN or infinity; clean the data, or set "
+                                       "check_finite to false to let it through");
 }
 
 }  // namespace

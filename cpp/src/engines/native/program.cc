@@ -1,12 +1,12 @@
 #include "engines/native/program.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <numeric>
 
 #include "engines/native/pool_windows.h"
 #include "engines/native/winograd.h"
+#include "finite.h"
 #include "lenet/error.h"
 
 namespace lenet::native {
@@ -290,8 +290,7 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
   }
   constexpr std::int32_t kShortestRun = 16;  // of which it pays to look for zeros first
   task.skips_zeros = by_channels && step.whole_image && task.run >= kShortestRun &&
-                     std::all_of(layer.weights.begin(), layer.weights.end(),
-                                 [](float weight) { return std::isfinite(weight); });
+                     all_finite(layer.weights.data(), layer.weights.size());
   std::int64_t packed = 0;
   for (const std::int64_t block : blocks) packed += block;
 

@@ -85,7 +85,7 @@ void channels_tile(const ConvTask& task, const float* weights, const float* bias
 #pragma GCC unroll 16
     for (int b = 0; b < Block; ++b) sums[c][b] = load(bias + b * kLanes);
   }
-  constexpr int kChunk = 4;
+  constexpr int kChunk = 2;
   for (std::int32_t tap = 0; tap < task.taps; tap += task.run) {
     const float* windows[Columns];
     windows[0] = input + task.offsets[tap];

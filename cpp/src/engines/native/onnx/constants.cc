@@ -1,10 +1,10 @@
 #include "engines/native/onnx/constants.h"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 #include <utility>
 
+#include "finite.h"
 #include "io/printable.h"
 
 namespace lenet::native {
@@ -66,9 +66,9 @@ const OnnxTensor& OnnxConstants::floats(const OnnxStep& step, std::size_t index,
 const OnnxTensor& OnnxConstants::weights(const OnnxStep& step, std::size_t index,
                                          const char* what) const {
   const OnnxTensor& found = floats(step, index, what);
-  const bool finite = std::all_of(found.floats.begin(), found.floats.end(),
-                                  [](float value) { return std::isfinite(value); });
-  if (!finite) step.damaged(std::string("its ") + what + " holds NaN or infinity");
+  if (!all_finite(found.floats.data(), found.floats.size())) {
+    step.damaged(std::string("its ") + what + " holds NaN or infinity");
+  }
   return found;
 }
 
