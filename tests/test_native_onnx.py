@@ -5,6 +5,7 @@ what the exporters write, what is refused, and damaged files.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 import subprocess
@@ -517,6 +518,21 @@ def test_engines_of_an_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(lenet_cpp.BadModel, match=r"model\.onnx' has SHA-256"):
         lenet_cpp.Predictor(path, engine="native")
     lenet_cpp.Predictor(path, engine="native", check_hashes=False)
+
+
+def test_a_program_without_onnxruntime(tmp_path: Path, program: Path) -> None:
+    """lenet_infer_native takes native unasked."""
+    model = Model()
+    model.conv(3, 2)
+    path = model.write(tmp_path / "model.onnx")
+    command = [program.with_name("lenet_infer_native"), f"--model_file={path}", "--format=json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["engine"] == "native"
+    command.append("--engine=onnxruntime")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={})
+    assert done.returncode == 6
+    assert "no engine onnxruntime" in done.stderr
 
 
 # ---- what it cannot do

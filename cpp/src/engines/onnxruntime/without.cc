@@ -1,6 +1,7 @@
 /// \file
 /// In the place of the engine in a build without it.
 #include "engines/onnxruntime/engine.h"
+#include "lenet/config.h"
 #include "lenet/error.h"
 #include "lenet/onnxruntime_library.h"
 #include "lenet/version.h"
@@ -16,7 +17,10 @@ namespace {
 
 }  // namespace
 
-void require_onnxruntime_options(const Config&) { fail(); }
+void require_onnxruntime_options(const Config& config) {
+  // With "auto" the next engine is tried once this one cannot be created.
+  if (config.engine == "onnxruntime") fail();
+}
 
 std::unique_ptr<Engine> create_onnxruntime_engine(const Config&, const ModelFiles&) { fail(); }
 
