@@ -3,6 +3,7 @@
     pip install nox && nox            all that can be run here; docs/compatibility.md has a table
     nox -s "parity(paddle='3.1.1')"   one version of PaddlePaddle
     nox -s without_paddle             all of it built and tested where there is no Paddle
+    nox -s aarch64                    the same for ARM, cross-compiled and run in an emulator
     nox -s paddleclas                 the same networks as PaddleClas's?
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
     nox -s paddleslim                 does quantization by PaddleSlim itself work?
@@ -14,6 +15,7 @@ PaddlePaddle, and then used with each version below. The C++ program in build/ i
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -72,6 +74,25 @@ def without_paddle(session: nox.Session) -> None:
     model = "--model_dir=python/lenet_cpp/bundled/lenet"
     session.run(str(build / "lenet_infer_native"), model, external=True)
     session.run("cmake", "--install", str(build), "--prefix", str(folder / "prefix"))
+
+
+@nox.session(python=False)
+def aarch64(session: nox.Session) -> None:
+    """Cross-compile for Linux on aarch64 without Paddle, and run the tests in an emulator.
+
+    What runs the Python tests is the interpreter that runs nox, or the one named after ``--``; it
+    needs lenet_cpp with its extras paddle and onnx, and pytest.
+    """
+    emulators = ("qemu-aarch64", "qemu-aarch64-static")
+    if shutil.which("aarch64-linux-gnu-g++") is None or not any(map(shutil.which, emulators)):
+        session.skip("apt-get install g++-aarch64-linux-gnu qemu-user")
+    ours = session.posargs[0] if session.posargs else sys.executable
+    session.run("cmake", "--preset", "aarch64", f"-DPython3_EXECUTABLE={ours}", external=True)
+    session.run("cmake", "--build", "--preset", "aarch64", external=True)
+    session.run("ctest", "--preset", "aarch64", external=True)
+    environment = {"LENET_TEST_AARCH64": "1", "GLOG_minloglevel": "2"}
+    tests = "tests/test_aarch64.py"
+    session.run(ours, "-m", "pytest", "-q", "-rs", tests, env=environment, external=True)
 
 
 @nox.session(python="3.10")

@@ -37,8 +37,9 @@ else()
   if(_system_library AND _system_header)
     get_filename_component(ONNXRUNTIME_LIBRARY_DIR ${_system_library} DIRECTORY)
     set(ONNXRUNTIME_INCLUDE_DIR ${_system_header})
-  elseif(LENET_BUILD_APPS OR NOT LENET_BUILD_PYTHON)
-    # The Python package looks for it by itself, beside where it was installed.
+  elseif((LENET_BUILD_APPS OR NOT LENET_BUILD_PYTHON) AND NOT CMAKE_CROSSCOMPILING)
+    # The Python package looks for it by itself, beside where it was installed. And what this
+    # machine's Python has is for this machine.
     find_package(Python3 QUIET COMPONENTS Interpreter)
     if(Python3_Interpreter_FOUND)
       set(ONNXRUNTIME_LIBRARY_DIR ${Python3_SITEARCH}/onnxruntime/capi)

@@ -4,27 +4,39 @@ set(native_int8 ${PROJECT_SOURCE_DIR}/cpp/src/engines/native/int8)
 # What pays is written out in them: -O3 makes them larger and no faster, but for int8 with AVX-512
 # (6 %). With a sanitizer it would take five times as long to compile.
 set(native_optimized $<IF:$<CONFIG:Debug>,-O1,-O2>)
+# Where a set has multiply-adds, the kernels of float32 use them; those of int8, as all the rest, round
+# products and sums apart.
+set(native_multiply_adds -ffp-contract=fast)
 # The reference that the others are compared with; processors have a faster one.
 set_source_files_properties(${native_kernels}/scalar.cc ${native_int8}/scalar.cc
-                            PROPERTIES COMPILE_OPTIONS "-Os;-ffp-contract=off")
+                            PROPERTIES COMPILE_OPTIONS "-Os")
+
+# lenet_native_kernels(FILE [OPTION ...]): a file of one set, and what the compiler has to be told.
+function(lenet_native_kernels file)
+  target_sources(lenet_objects PRIVATE ${file})
+  set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${native_optimized};${ARGN}")
+endfunction()
+
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
-  target_sources(lenet_objects PRIVATE ${native_kernels}/sse42.cc ${native_kernels}/avx2.cc ${native_kernels}/avx512.cc)
-  set_source_files_properties(${native_kernels}/sse42.cc PROPERTIES COMPILE_OPTIONS "${native_optimized};-msse4.2;-ffp-contract=off")
-  set_source_files_properties(${native_kernels}/avx2.cc PROPERTIES COMPILE_OPTIONS "${native_optimized};-mavx2;-mfma;-ffp-contract=fast")
-  set_source_files_properties(${native_kernels}/avx512.cc PROPERTIES COMPILE_OPTIONS
-    "${native_optimized};-march=x86-64-v4;-mprefer-vector-width=512;-ffp-contract=fast")
-  # All sets round alike: no product and sum rounded once.
-  target_sources(lenet_objects PRIVATE ${native_int8}/sse42.cc ${native_int8}/avx2.cc
-                               ${native_int8}/avx512_vnni.cc)
-  set_source_files_properties(${native_int8}/sse42.cc PROPERTIES COMPILE_OPTIONS "${native_optimized};-msse4.2;-ffp-contract=off")
-  set_source_files_properties(${native_int8}/avx2.cc PROPERTIES COMPILE_OPTIONS "${native_optimized};-mavx2;-ffp-contract=off")
-  set_source_files_properties(${native_int8}/avx512_vnni.cc PROPERTIES COMPILE_OPTIONS
-    "$<IF:$<CONFIG:Debug>,-O1,-O3>;-march=x86-64-v4;-mavx512vnni;-mprefer-vector-width=512;-ffp-contract=off")
+  set(_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
+  lenet_native_kernels(${native_kernels}/sse42.cc -msse4.2)
+  lenet_native_kernels(${native_kernels}/avx2.cc -mavx2 -mfma ${native_multiply_adds})
+  lenet_native_kernels(${native_kernels}/avx512.cc ${_avx512} ${native_multiply_adds})
+  lenet_native_kernels(${native_int8}/sse42.cc -msse4.2)
+  lenet_native_kernels(${native_int8}/avx2.cc -mavx2)
+  lenet_native_kernels(${native_int8}/avx512_vnni.cc ${_avx512} -mavx512vnni
+                       $<IF:$<CONFIG:Debug>,-O1,-O3>)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  # GCC would move the loads of a tile to its beginning, and then has too few registers for its sums.
+  set(_in_registers $<$<CXX_COMPILER_ID:GNU>:-fno-schedule-insns>)
+  lenet_native_kernels(${native_kernels}/neon.cc ${_in_registers} ${native_multiply_adds})
+  lenet_native_kernels(${native_int8}/neon.cc ${_in_registers})
+  lenet_native_kernels(${native_int8}/neon_dotprod.cc ${_in_registers} -march=armv8.2-a+dotprod)
 endif()
-set_source_files_properties(${native_int8}/float_layers.cc
-                            PROPERTIES COMPILE_OPTIONS "-O2;-ffp-contract=off")
+set_source_files_properties(${native_int8}/float_layers.cc PROPERTIES COMPILE_OPTIONS "-O2")
 # Nothing is thrown in them: without tables to unwind them the program is some 30 kB smaller.
-file(GLOB _kernels ${native_kernels}/*.cc ${native_int8}/avx*.cc ${native_int8}/sse42.cc ${native_int8}/scalar.cc)
+file(GLOB _kernels ${native_kernels}/*.cc ${native_int8}/avx*.cc ${native_int8}/neon*.cc
+     ${native_int8}/sse42.cc ${native_int8}/scalar.cc)
 list(FILTER _kernels EXCLUDE REGEX "dispatch")
 set_property(SOURCE ${_kernels} APPEND PROPERTY COMPILE_OPTIONS
   $<$<CONFIG:Release>:-fno-exceptions> $<$<CONFIG:Release>:-fno-asynchronous-unwind-tables>)

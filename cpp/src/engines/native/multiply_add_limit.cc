@@ -1,6 +1,10 @@
 #include "engines/native/multiply_add_limit.h"
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#else
 #include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <chrono>
@@ -12,16 +16,32 @@
 namespace lenet::native {
 namespace {
 
+#if defined(__aarch64__)
+// Four units of a latency of four cycles want sixteen sums in flight, of 32 registers.
+#define LENET_SUMS(DO) LENET_TWELVE(DO) DO(m) DO(n) DO(o) DO(p)
+#define LENET_REGISTER "w"
+constexpr int kSums = 16;
+#else
 // Two units of a latency of four or five cycles want ten sums in flight; sixteen registers are
 // named by AVX2, of which two hold the factors.
+#define LENET_SUMS(DO) LENET_TWELVE(DO)
+#define LENET_REGISTER "v"
 constexpr int kSums = 12;
+#endif
 constexpr std::int64_t kStep = 100'000;
 
-// Sums stay finite: x = x * 0.5 + 1 approaches 2.
+// Sums stay finite: x = x * 0.5 + 1 approaches 2, and x = x + 0.5 * 1, which NEON has instead, ends
+// at half of kStep.
 constexpr float kFactor = 0.5F;
 constexpr float kTerm = 1.0F;
 
 using Kernel = float (*)(std::int64_t);
+
+struct Instructions {
+  const char* name;
+  int lanes;
+  Kernel loop;
+};
 
 // GCC 12 keeps an array of sums in memory, so they have names. The empty assembly hides the
 // recurrence from the compiler.
@@ -30,20 +50,30 @@ using Kernel = float (*)(std::int64_t);
 #define LENET_BEGIN(x) Vector x = zero;
 #define LENET_STEP(x)        \
   x = LENET_MULTIPLY_ADD(x); \
-  asm volatile("" : "+v"(x));
+  asm volatile("" : "+" LENET_REGISTER(x));
 #define LENET_ADD(x) total += x[0];
 #define LENET_LOOP                                    \
   const Vector zero{};                                \
   const Vector factor = zero + kFactor;               \
   const Vector term = zero + kTerm;                   \
-  LENET_TWELVE(LENET_BEGIN)                           \
+  LENET_SUMS(LENET_BEGIN)                             \
   for (std::int64_t step = 0; step < steps; ++step) { \
-    LENET_TWELVE(LENET_STEP)                          \
+    LENET_SUMS(LENET_STEP)                            \
   }                                                   \
   float total = 0;                                    \
-  LENET_TWELVE(LENET_ADD)                             \
+  LENET_SUMS(LENET_ADD)                               \
   return total;
 
+#if defined(__aarch64__)
+float loop_neon(std::int64_t steps) {
+  using Vector = float32x4_t;
+#define LENET_MULTIPLY_ADD(x) vfmaq_f32(x, factor, term)
+  LENET_LOOP
+#undef LENET_MULTIPLY_ADD
+}
+
+Instructions widest() { return {"neon", 4, loop_neon}; }
+#else
 __attribute__((target("avx512f"))) float loop_avx512(std::int64_t steps) {
   using Vector = __m512;
 #define LENET_MULTIPLY_ADD(x) _mm512_fmadd_ps(x, factor, term)
@@ -66,12 +96,6 @@ float loop_sse2(std::int64_t steps) {
 #undef LENET_MULTIPLY_ADD
 }
 
-struct Instructions {
-  const char* name;
-  int lanes;
-  Kernel loop;
-};
-
 Instructions widest() {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f")) return {"avx512f", 16, loop_avx512};
@@ -80,6 +104,7 @@ Instructions widest() {
   }
   return {"sse2", 4, loop_sse2};
 }
+#endif
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 /// A quantized activation is a whole number from -128 to 127. It is stored as an element, of which
 /// as many as 32 bits hold are multiplied by weights and summed by one instruction:
 ///   - of processors with AVX-512 VNNI a byte, with 128 added, four together;
+///   - of ARM's with dot products a byte, four together;
 ///   - of others a number of 16 bits, two together (four bytes would saturate).
 /// Channels last: [height][width][channels], with a border of zeros where a convolution pads.
 ///
@@ -120,6 +121,9 @@ extern const Kernels kScalar;
 extern const Kernels kSse42;
 extern const Kernels kAvx2;
 extern const Kernels kAvx512Vnni;
+#elif defined(__aarch64__)
+extern const Kernels kNeon;
+extern const Kernels kNeonDotprod;
 #endif
 
 /// As choose_kernels and kernels_named of ../kernels/kernels.h.

@@ -6,6 +6,10 @@
 #include <string>
 #include <string_view>
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
 #include "engines/native/int8/kernels.h"
 #include "engines/native/kernels/kernels.h"
 #include "io/printable.h"
@@ -36,6 +40,13 @@ const auto& candidates() {
       {"avx2", &kAvx2, &int8::kAvx2,
        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
       {"sse42", &kSse42, &int8::kSse42, static_cast<bool>(__builtin_cpu_supports("sse4.2"))},
+      {"scalar", &kScalar, &int8::kScalar, true},
+  };
+#elif defined(__aarch64__)
+  // Vectors of four floats are part of every such processor, dot products of bytes are not.
+  static const Candidate all[] = {
+      {"neondotprod", &kNeon, &int8::kNeonDotprod, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},
+      {"neon", &kNeon, &int8::kNeon, true},
       {"scalar", &kScalar, &int8::kScalar, true},
   };
 #else

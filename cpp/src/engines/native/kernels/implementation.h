@@ -5,6 +5,8 @@
 /// which leave none behind: the linker would take one copy for the whole library, perhaps this one.
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include "engines/native/kernels/kernels.h"
@@ -35,6 +37,9 @@ inline std::uint64_t nonzero_lanes(Vector values) {
 #elif LENET_LANES == 4 && defined(__SSE__)
   const auto different = _mm_cmpneq_ps(reinterpret_cast<__m128>(values), _mm_setzero_ps());
   return static_cast<unsigned>(_mm_movemask_ps(different));
+#elif LENET_LANES == 4 && defined(__aarch64__)
+  const uint32x4_t same = vceqzq_f32(reinterpret_cast<float32x4_t>(values));
+  return vaddvq_u32(vbicq_u32(uint32x4_t{1, 2, 4, 8}, same));
 #else
   std::uint64_t bits = 0;
   for (int i = 0; i < kLanes; ++i) bits |= std::uint64_t{values[i] != 0} << i;

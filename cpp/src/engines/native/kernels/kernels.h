@@ -132,6 +132,8 @@ extern const Kernels kScalar;
 extern const Kernels kSse42;
 extern const Kernels kAvx2;
 extern const Kernels kAvx512;
+#elif defined(__aarch64__)
+extern const Kernels kNeon;
 #endif
 
 /// The fastest that this processor has, or the one named by the environment's LENET_NATIVE_ISA.
