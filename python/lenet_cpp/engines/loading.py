@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lenet_cpp import models
 from lenet_cpp._extras import require_paddle
 from lenet_cpp.engines.checked_model import CheckedModel, check_model
-from lenet_cpp.engines.native import NativeEngine
+from lenet_cpp.engines.cpp import CppEngine
 from lenet_cpp.errors import BadInput
 from lenet_cpp.manifest import has_manifest, read_manifest
 from lenet_cpp.predictor import Options, Predictor
@@ -96,7 +96,7 @@ def _load_cpp(
         model = CheckedModel(
             predictor.model_file, predictor.params_file, predictor.input_spec.shape
         )
-        return _described(NativeEngine(predictor), model)
+        return _described(CppEngine(predictor), model)
     except BaseException:
         predictor.close()
         raise

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from lenet_cpp.predictor import Predictor
 
-__all__ = ["NativeEngine"]
+__all__ = ["CppEngine"]
 
 
-class NativeEngine:
+class CppEngine:
     """Runs a :class:`lenet_cpp.Predictor`, which it owns."""
 
     def __init__(self, predictor: Predictor) -> None:
