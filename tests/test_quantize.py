@@ -479,7 +479,7 @@ def run_command(capsys, *arguments: object) -> tuple[int, str]:
         (["--method", "all", "--analyse"], 2, "give one of"),
         (["--method", "all", "--plot", "x.png"], 2, "--plot goes with --analyse"),
         (["--analyse", "-o", "x"], 2, "writes no model"),
-        (["--method", "all", "--calibration-images", "0"], 2, "0 is not 1 or more"),
+        (["--method", "all", "--calibration-images", "0"], 2, "'0' is not a whole number"),
         (["--method", "static-ptq", "--algo", "best"], 5, "calibrates by hist, KL, avg"),
         (["--method", "dygraph-ptq", "--algo", "mse"], 5, "not 'mse'"),
         (["--method", "static-qat", "--max-drop", "-1"], 5, "expected 0 or more"),

@@ -13,6 +13,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp.autolog import AutoLog
+from lenet_cpp.cli._parsers import new_parser, positive
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.results import SUFFIXES, ImageResult, open_results
 
@@ -31,7 +32,6 @@ __all__ = [
     "model_files",
     "parse",
     "path",
-    "positive",
     "predict",
     "switch",
 ]
@@ -60,17 +60,6 @@ def boolean(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
-def positive(text: str) -> int:
-    """The type of a flag that is a whole number, 1 or more."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
-    return value
-
-
 def _natural(text: str) -> int:
     return 0 if text == "0" else positive(text)
 
@@ -91,12 +80,7 @@ def _results_file(text: str) -> Path:
 
 def make_parser(description: str, examples: str) -> argparse.ArgumentParser:
     """Make a parser with the flags that all three commands have."""
-    parser = argparse.ArgumentParser(
-        description=description,
-        epilog=f"{examples}\n{EPILOG}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = new_parser(description, f"{examples}\n{EPILOG}")
     parser.add_argument(
         *("-i", "--i", "--image_file"),
         dest="image_file",

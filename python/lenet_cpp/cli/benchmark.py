@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lenet_cpp._files import write_text
 from lenet_cpp.benchmark import BATCH_SIZES, CONTENDERS, PRECISIONS
 from lenet_cpp.cli import run_cli
+from lenet_cpp.cli._parsers import new_parser, positive, positives
 from lenet_cpp.errors import BadInput, FileNotFound
 
 if TYPE_CHECKING:
@@ -85,12 +86,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         The exit code.
     """
     root = Path() if root is None else root
-    parser = argparse.ArgumentParser(
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = new_parser(_DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add(
         "--model-dir",
@@ -152,14 +148,14 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     add(
         "--memory-runs",
         metavar="N",
-        type=_positive,
+        type=positive,
         help="with --memory: runs of one predictor (default: 100000); made are a hundredth of that",
     )
     add("--startup", action="store_true", help="start processes, and time their first result")
     add(
         "--starts",
         metavar="N",
-        type=_positive,
+        type=positive,
         help="with --startup: processes of each kind (default: 100)",
     )
     add("--quick", action="store_true", help="few and short turns: to see that it works")
@@ -197,21 +193,14 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     return run_cli(lambda: _command(options))
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
 def _numbers(text: str) -> tuple[int, ...]:
     # In ascending order: the largest batch decides the peak of memory.
-    return tuple(sorted({_positive(part) for part in text.split(",")}))
+    return tuple(sorted(positives(text)))
 
 
 def _threads(text: str) -> tuple[int, ...]:
     everything = len(os.sched_getaffinity(0))
-    parts = [everything if part == "all" else _positive(part) for part in text.split(",")]
+    parts = [everything if part == "all" else positive(part) for part in text.split(",")]
     return tuple(dict.fromkeys(parts))
 
 

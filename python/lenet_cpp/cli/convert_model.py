@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet_cpp.cli import run_cli
+from lenet_cpp.cli._parsers import new_parser
 from lenet_cpp.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -52,12 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     width = max(map(len, FORMATS))
     formats = "\n".join(f"  {name:<{width}}  {what}" for name, what in FORMATS.items())
-    parser = argparse.ArgumentParser(
-        description=_DESCRIPTION.format(formats=formats),
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = new_parser(_DESCRIPTION.format(formats=formats), _EPILOG)
     add = parser.add_argument
     add("source", metavar="SOURCE", type=Path, help="the model to convert")
     add("-o", "--output-dir", metavar="DIR", type=Path, required=True, help="the folder to write")

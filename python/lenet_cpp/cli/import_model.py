@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,12 @@ from tqdm import tqdm
 
 from lenet_cpp import torch_models
 from lenet_cpp.cli import run_cli
+from lenet_cpp.cli._parsers import new_parser
 from lenet_cpp.cli.export_onnx import TORCH_SUFFIXES
 from lenet_cpp.errors import BadInput, FileNotFound
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
 
     from lenet_cpp._installation import ExportResult
@@ -64,12 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    parser = argparse.ArgumentParser(
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = new_parser(_DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("source", metavar="SOURCE", type=Path, help="the model to import")
     add("-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to write")

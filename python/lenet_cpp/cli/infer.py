@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lenet_cpp.cli import run_cli
-from lenet_cpp.cli._classify import engine_options, make_parser, parse, path, positive, predict
+from lenet_cpp.cli._classify import engine_options, make_parser, parse, path, predict
+from lenet_cpp.cli._parsers import positive
 
 if TYPE_CHECKING:
     import argparse

@@ -11,10 +11,10 @@ from lenet_cpp.cli._classify import (
     make_parser,
     model_files,
     parse,
-    positive,
     predict,
     switch,
 )
+from lenet_cpp.cli._parsers import positive
 
 if TYPE_CHECKING:
     import argparse

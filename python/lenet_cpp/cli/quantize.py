@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 from contextlib import contextmanager
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._files import write_text
 from lenet_cpp.cli import run_cli
+from lenet_cpp.cli._parsers import new_parser, positive
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Sequence
 
     from lenet_cpp.quantization import FloatModel, Images, Quantized, Settings
@@ -78,12 +79,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         The exit code.
     """
     root = Path() if root is None else root
-    parser = argparse.ArgumentParser(
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = new_parser(_DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("--method", choices=(*_METHODS, "all"), help="how to quantize")
     add(
@@ -118,14 +114,14 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     add(
         "--calibration-images",
         metavar="N",
-        type=_positive,
+        type=positive,
         help=f"images to calibrate with (default: {_MNIST_CALIBRATION}; of made ones"
         f" {_MADE_CALIBRATION}, which are trained with as well)",
     )
     add(
         "--test-images",
         metavar="N",
-        type=_positive,
+        type=positive,
         help=f"made images to compare outputs on (default: {_MADE_TEST})",
     )
     add(
@@ -134,9 +130,9 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         help="how calibration finds the range of an activation: hist, KL, avg, abs_max; static-ptq"
         " has mse and emd as well (default: %(default)s)",
     )
-    add("--epochs", metavar="N", type=_positive, default=1, help="of training (default: 1)")
-    add("--steps", metavar="N", type=_positive, help="of training, instead of --epochs")
-    add("--batch-size", metavar="N", type=_positive, help="in calibration and training"
+    add("--epochs", metavar="N", type=positive, default=1, help="of training (default: 1)")
+    add("--steps", metavar="N", type=positive, help="of training, instead of --epochs")
+    add("--batch-size", metavar="N", type=positive, help="in calibration and training"
         f" (default: 64; {_MADE_BATCH} with made images)")  # fmt: skip
     add(
         "--learning-rate",
@@ -166,7 +162,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         type=Path,
         help="the C++ program (default: build/lenet_infer_test if it is there)",
     )
-    add("--threads", metavar="N", type=_positive, default=1, help="of the times (default: 1)")
+    add("--threads", metavar="N", type=positive, default=1, help="of the times (default: 1)")
     add("--seconds", metavar="S", type=float, default=0.5, help="a model is timed at each batch"
         " size (default: %(default)s)")  # fmt: skip
     add("--report", metavar="FILE", type=Path, help="also write the report as JSON")
@@ -183,13 +179,6 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     if options.program is None and (root / "build" / "lenet_infer_test").is_file():
         options.program = root / "build" / "lenet_infer_test"
     return run_cli(lambda: _command(options))
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
 
 
 def _command(options: argparse.Namespace) -> int:

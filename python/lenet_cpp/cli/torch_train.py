@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp import torch_models
 from lenet_cpp.cli import run_cli
+from lenet_cpp.cli._parsers import new_parser
 from lenet_cpp.errors import BadInput
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from lenet_cpp.data import Mnist
@@ -53,12 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    parser = argparse.ArgumentParser(
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = new_parser(_DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add(
         "-m",

@@ -10,15 +10,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
 from lenet_cpp._files import write_text
 from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._across import run_across
+from lenet_cpp.cli._parsers import new_parser, positive, positives
+from lenet_cpp.cli._verify_text import report_document, report_text
 from lenet_cpp.errors import BadInput
 from lenet_cpp.models import MODELS
 from lenet_cpp.tolerance import TOLERANCES
-from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, FORMATS, format_label
+from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenet_cpp.models import ModelSpec
-    from lenet_cpp.verify import Comparison, LayerComparison, Report
 
 __all__ = ["main"]
 
@@ -89,12 +88,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         The exit code.
     """
     root = Path() if root is None else root
-    parser = argparse.ArgumentParser(
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = new_parser(_DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add(
         "-m",
@@ -119,8 +113,8 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         " the default folder, and random ones where a manifest says so; otherwise the trained"
         " network is left out)",
     )
-    add("--class_dim", metavar="N", type=_positive, help="classes, of a model not exported yet")
-    add("--img_size", metavar="N", type=_positive, help="image size, of a model not exported yet")
+    add("--class_dim", metavar="N", type=positive, help="classes, of a model not exported yet")
+    add("--img_size", metavar="N", type=positive, help="image size, of a model not exported yet")
     add(
         "--seed",
         metavar="N",
@@ -153,13 +147,13 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     add(
         "--images",
         metavar="N",
-        type=_positive,
+        type=positive,
         help=f"the first N images (default: all; {_MADE_IMAGES} made ones)",
     )
     add(
         "--batch-sizes",
         metavar="N,...",
-        type=_sizes,
+        type=positives,
         help=f"images a run, 1 to 1024 (default: {_listed(BATCH_SIZES)} for digits, else"
         f" {_listed(_OTHER_BATCH_SIZES)})",
     )
@@ -183,7 +177,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         type=_choices(FORMATS),
         help=f"some of {','.join(FORMATS)} (default: those of the exported model)",
     )
-    add("--threads", metavar="N", type=_positive, default=1, help="CPU threads (default: 1)")
+    add("--threads", metavar="N", type=positive, default=1, help="CPU threads (default: 1)")
     add(
         "--threshold",
         metavar="X",
@@ -243,17 +237,6 @@ def _set_defaults(options: argparse.Namespace, root: Path) -> None:
 def _known_name(model: str) -> str:
     """The registry's spelling of a name; the name itself when there is none of that name."""
     return next((known for known in MODELS if known.lower() == model.lower()), model)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(_positive(part) for part in text.split(",")))
 
 
 def _listed(sizes: Sequence[int]) -> str:
@@ -324,13 +307,13 @@ def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> in
         from lenet_cpp.verify.reprod import write_records
 
         written = write_records(options.reprod_dir, report)
-    document = json.dumps(_document(report, layers, data), allow_nan=False)
+    document = json.dumps(report_document(report, layers, data), allow_nan=False)
     if options.report is not None:
         write_text(options.report, document + "\n")
     if options.format == "json":
         print(document)
     else:
-        print(_text(report, layers, f"{len(images):,} {data}"))
+        print(report_text(report, layers, f"{len(images):,} {data}"))
         if written:
             print(f"recorded in {options.reprod_dir}: {', '.join(path.name for path in written)}")
     return 0 if report.agrees else 1
@@ -382,124 +365,3 @@ def _images(
         raise BadInput(f"--images {count}: there are {len(mnist.test)} test images, {mnist.folder}")
     images = to_model_input(mnist.test.images[:count])
     return images, mnist.test.labels[:count], f"images of the {mnist.describe()}"
-
-
-def _document(
-    report: Report, layers: Sequence[LayerComparison] | None, data: str
-) -> dict[str, object]:
-    document: dict[str, object] = {"data": data, **report.to_dict()}
-    if layers is not None:
-        document["layers"] = [
-            {
-                "format": layer.format,
-                "layer": layer.layer,
-                "kind": layer.kind,
-                "operator": layer.operator or None,
-                "shape": list(layer.shape),
-                "largest_difference": layer.largest_difference,
-                "departs": layer.departs,
-            }
-            for layer in layers
-        ]
-        first = _first_departing(layers)
-        document["first_departing_layer"] = None if first is None else first.layer
-    return document
-
-
-def _text(report: Report, layers: Sequence[LayerComparison] | None, data: str) -> str:
-    computed = "" if report.precision == "fp32" else f", computed in {report.precision}"
-    parts = [f"model {report.model_dir}{computed}, {data}", _table(report)]
-    if "dygraph" not in report.reference:
-        parts.append(
-            f"dygraph is left out: no trained parameters (--params); {report.reference} stands in"
-        )
-    parts += [f"note: {note}" for note in report.notes]
-    if report.correct:
-        accuracies = (
-            f"{route} {100 * correct / report.images:.2f} % ({correct:,} of {report.images:,})"
-            for route, correct in report.correct.items()
-        )
-        parts.append("accuracy: " + ", ".join(accuracies))
-    if layers is not None:
-        parts.append(_layer_table(layers))
-    parts.append(_verdict(report, layers))
-    return "\n\n".join(parts)
-
-
-def _table(report: Report) -> str:
-    header = [
-        "format",
-        "accelerator",
-        "batch",
-        "C++ program\nand paddle.inference",
-        "lenet_cpp\nand paddle.inference",
-        f"paddle.inference\nand {report.reference.replace(', ', chr(10))}",
-        "equal\npredictions",
-        "verdict",
-    ]
-    lines = [
-        [
-            row.case.model.label,
-            row.case.accelerator,
-            row.case.batch_size,
-            *map(_cell, row.comparisons[:3]),
-            f"{row.equal_predictions}/{report.images}",
-            row.verdict,
-        ]
-        for row in report.rows
-    ]
-    lines += [
-        [format_label(format_), accelerator, "", "-", "-", "-", "-", reason]
-        for (format_, accelerator), reason in report.unavailable.items()
-    ]
-    align = ("left", "left", "right", "left", "left", "left", "right", "left")
-    return tabulate(lines, header, colalign=align, disable_numparse=True)
-
-
-def _cell(comparison: Comparison) -> str:
-    if comparison.identical:
-        return "identical"
-    return f"{comparison.largest_difference:.2g}" + ("" if comparison.agrees else " DIFFERS")
-
-
-def _layer_table(layers: Sequence[LayerComparison]) -> str:
-    header = ["format", "layer", "operator", "shape", "largest difference", "verdict"]
-    lines = [
-        [
-            format_label(layer.format),
-            f"{layer.layer} ({layer.kind})",
-            layer.operator or "-",
-            list(layer.shape),
-            f"{layer.largest_difference:.2g}" if layer.operator else "-",
-            _layer_verdict(layer),
-        ]
-        for layer in layers
-    ]
-    return tabulate(lines, header, disable_numparse=True)
-
-
-def _layer_verdict(layer: LayerComparison) -> str:
-    if not layer.operator:
-        return "not compared"
-    if layer.departs:
-        return "DIFFERS"
-    return "identical" if layer.largest_difference == 0 else "within tolerance"
-
-
-def _first_departing(layers: Sequence[LayerComparison]) -> LayerComparison | None:
-    return next((layer for layer in layers if layer.departs), None)
-
-
-def _verdict(report: Report, layers: Sequence[LayerComparison] | None) -> str:
-    largest = f"largest difference {report.largest_difference:.2g}"
-    if report.agrees:
-        return f"The routes agree: {largest}, {report.equal_predictions:,} equal predictions."
-    wrong = sum(not row.agrees for row in report.rows)
-    said = f"The routes DIFFER in {wrong} of {len(report.rows)} rows: {largest}."
-    if layers is None:
-        return said + " --layers says which layer departs first."
-    first = _first_departing(layers)
-    if first is None:
-        return said + " No layer of the unoptimized program departs: look at the accelerator."
-    where = f"{first.layer} ({first.kind}, {format_label(first.format)})"
-    return f"{said} The first layer to depart is {where}."

@@ -1,0 +1,42 @@
+"""What the parsers of the commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+
+__all__ = ["new_parser", "positive", "positives"]
+
+
+def new_parser(description: str, epilog: str) -> argparse.ArgumentParser:
+    """Make a parser that shows both texts as they are, and takes no shortened options.
+
+    Args:
+        description: What the command does.
+        epilog: Examples and exit codes.
+    """
+    return argparse.ArgumentParser(
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def positive(text: str) -> int:
+    """Type of an option: a whole number, 1 or more.
+
+    Raises:
+        argparse.ArgumentTypeError: It is another text.
+    """
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
+    return value
+
+
+def positives(text: str) -> tuple[int, ...]:
+    """Type of an option: such numbers, separated by commas, each once and as they were given."""
+    return tuple(dict.fromkeys(positive(part) for part in text.split(",")))

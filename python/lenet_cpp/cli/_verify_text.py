@@ -1,0 +1,145 @@
+"""What ``verify.py`` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from lenet_cpp.verify import format_label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lenet_cpp.verify import Comparison, LayerComparison, Report
+
+__all__ = ["report_document", "report_text"]
+
+
+def report_document(
+    report: Report, layers: Sequence[LayerComparison] | None, data: str
+) -> dict[str, object]:
+    """Return what the command writes as JSON.
+
+    Args:
+        report: The comparison.
+        layers: That of the layers, if it was asked for.
+        data: What the images are.
+    """
+    document: dict[str, object] = {"data": data, **report.to_dict()}
+    if layers is not None:
+        document["layers"] = [
+            {
+                "format": layer.format,
+                "layer": layer.layer,
+                "kind": layer.kind,
+                "operator": layer.operator or None,
+                "shape": list(layer.shape),
+                "largest_difference": layer.largest_difference,
+                "departs": layer.departs,
+            }
+            for layer in layers
+        ]
+        first = _first_departing(layers)
+        document["first_departing_layer"] = None if first is None else first.layer
+    return document
+
+
+def report_text(report: Report, layers: Sequence[LayerComparison] | None, data: str) -> str:
+    """Return what the command prints; arguments as those of :func:`report_document`."""
+    computed = "" if report.precision == "fp32" else f", computed in {report.precision}"
+    parts = [f"model {report.model_dir}{computed}, {data}", _table(report)]
+    if "dygraph" not in report.reference:
+        parts.append(
+            f"dygraph is left out: no trained parameters (--params); {report.reference} stands in"
+        )
+    parts += [f"note: {note}" for note in report.notes]
+    if report.correct:
+        accuracies = (
+            f"{route} {100 * correct / report.images:.2f} % ({correct:,} of {report.images:,})"
+            for route, correct in report.correct.items()
+        )
+        parts.append("accuracy: " + ", ".join(accuracies))
+    if layers is not None:
+        parts.append(_layer_table(layers))
+    parts.append(_verdict(report, layers))
+    return "\n\n".join(parts)
+
+
+def _table(report: Report) -> str:
+    header = [
+        "format",
+        "accelerator",
+        "batch",
+        "C++ program\nand paddle.inference",
+        "lenet_cpp\nand paddle.inference",
+        f"paddle.inference\nand {report.reference.replace(', ', chr(10))}",
+        "equal\npredictions",
+        "verdict",
+    ]
+    lines = [
+        [
+            row.case.model.label,
+            row.case.accelerator,
+            row.case.batch_size,
+            *map(_cell, row.comparisons[:3]),
+            f"{row.equal_predictions}/{report.images}",
+            row.verdict,
+        ]
+        for row in report.rows
+    ]
+    lines += [
+        [format_label(format_), accelerator, "", "-", "-", "-", "-", reason]
+        for (format_, accelerator), reason in report.unavailable.items()
+    ]
+    align = ("left", "left", "right", "left", "left", "left", "right", "left")
+    return tabulate(lines, header, colalign=align, disable_numparse=True)
+
+
+def _cell(comparison: Comparison) -> str:
+    if comparison.identical:
+        return "identical"
+    return f"{comparison.largest_difference:.2g}" + ("" if comparison.agrees else " DIFFERS")
+
+
+def _layer_table(layers: Sequence[LayerComparison]) -> str:
+    header = ["format", "layer", "operator", "shape", "largest difference", "verdict"]
+    lines = [
+        [
+            format_label(layer.format),
+            f"{layer.layer} ({layer.kind})",
+            layer.operator or "-",
+            list(layer.shape),
+            f"{layer.largest_difference:.2g}" if layer.operator else "-",
+            _layer_verdict(layer),
+        ]
+        for layer in layers
+    ]
+    return tabulate(lines, header, disable_numparse=True)
+
+
+def _layer_verdict(layer: LayerComparison) -> str:
+    if not layer.operator:
+        return "not compared"
+    if layer.departs:
+        return "DIFFERS"
+    return "identical" if layer.largest_difference == 0 else "within tolerance"
+
+
+def _first_departing(layers: Sequence[LayerComparison]) -> LayerComparison | None:
+    return next((layer for layer in layers if layer.departs), None)
+
+
+def _verdict(report: Report, layers: Sequence[LayerComparison] | None) -> str:
+    largest = f"largest difference {report.largest_difference:.2g}"
+    if report.agrees:
+        return f"The routes agree: {largest}, {report.equal_predictions:,} equal predictions."
+    wrong = sum(not row.agrees for row in report.rows)
+    said = f"The routes DIFFER in {wrong} of {len(report.rows)} rows: {largest}."
+    if layers is None:
+        return said + " --layers says which layer departs first."
+    first = _first_departing(layers)
+    if first is None:
+        return said + " No layer of the unoptimized program departs: look at the accelerator."
+    where = f"{first.layer} ({first.kind}, {format_label(first.format)})"
+    return f"{said} The first layer to depart is {where}."
