@@ -39,13 +39,14 @@ from lenet_cpp.benchmark import (
     run_startup,
     worker,
 )
-from lenet_cpp.benchmark.correctness import assess, read_digits
+from lenet_cpp.benchmark.child import child_environment
+from lenet_cpp.benchmark.comparisons import best_peers, python_door, speed_ups
+from lenet_cpp.benchmark.correctness import assess
 from lenet_cpp.benchmark.graphs import MULTIPLY_ADDS, activation_ranges, read_weights, reference
-from lenet_cpp.benchmark.machine import installed_size, package_closure
-from lenet_cpp.benchmark.measure import multiply_add_limit, python_door
+from lenet_cpp.benchmark.machine import installed_size, multiply_add_limit, package_closure
 from lenet_cpp.benchmark.memory import summarize_series
 from lenet_cpp.benchmark.memory_worker import batch_sizes
-from lenet_cpp.benchmark.sessions import child_environment
+from lenet_cpp.benchmark.subject import lenet_subject
 from lenet_cpp.benchmark.summary import Block, block_of, compare_blocks, percentile, summarize
 from lenet_cpp.benchmark.tables import benchmark_text
 from lenet_cpp.cli import benchmark as cli
@@ -118,6 +119,40 @@ def test_what_python_adds():
     ]
     (row,) = python_door(cells)
     assert (row["kind"], row["added_us"], row["times_as_fast"]) == ("pdmodel/plain", 1.5, 1.5)
+
+
+def test_the_best_peer_is_the_fastest_other_of_that_precision():
+    def turns(*medians):
+        return [block_of([int(1000 * median)] * 3) for median in medians]
+
+    blocks = {
+        "lenet_cpp/native": turns(1, 1),
+        "lenet_cpp/auto": turns(1, 1),
+        "onnxruntime": turns(5, 9),
+        "litert": turns(7, 6),  # its median is the least, not its best turn
+        "litert/int8": turns(2, 2),
+        "lenet_cpp/native/int8": turns(1, 1),
+    }
+    found = best_peers([one for one in CONTENDERS if one.name in blocks], blocks)
+    assert found == {"fp32": "litert", "int8": "litert/int8"}
+    assert best_peers(choose(["lenet_cpp/native"]), {"lenet_cpp/native": turns(1)}) == {}
+
+
+def test_speed_ups_are_over_the_least_threads():
+    cells = [
+        {"contender": name, "batch_size": size, "threads": threads, "images_per_second": rate}
+        for name, size, threads, rate in (
+            ("a", 1, 2, 100.0),
+            ("a", 1, 4, 90.0),
+            ("a", 64, 4, 390.0),
+            ("a", 64, 2, 200.0),
+            ("b", 64, 4, 5.0),  # was refused with two
+        )
+    ]
+    found = {(one["contender"], one["batch_size"]): one["speed_up"] for one in speed_ups(cells)}
+    assert found == {("a", 1): 0.9, ("a", 64): 1.95}
+    assert {(one["base_threads"], one["threads"]) for one in speed_ups(cells)} == {(2, 4)}
+    assert speed_ups([cell for cell in cells if cell["threads"] == 4]) == []
 
 
 # The worker
@@ -401,10 +436,9 @@ def prepared(model_dir, program, tmp_path_factory):
     """The int8 models of all engines that are there, made from the bundled model."""
     found = prepare.prepare(
         choose(["*/int8"]),
-        model_dir=model_dir,
+        lenet_subject(model_dir, (1,)),
         quantized_model_dir=None,
         program=program,
-        images=read_digits((1,)).images,
         folder=tmp_path_factory.mktemp("int8"),
         progress=False,
     )
@@ -531,8 +565,8 @@ def test_litert_computes_in_int8(prepared):
 
 def test_int8_of_the_other_engines_is_float_rounded(prepared, tmp_path):
     """In batches of any size, and the same model gives both readers of ONNX the same answers."""
-    weights, digits = prepared.weights, read_digits((1,))
-    expected = reference(weights, digits.images)
+    digits = prepared.subject
+    expected = digits.expected
     model = engine_model(prepared, "quantized", "int8", tmp_path)
     outputs = {}
     for contender in choose(["onnxruntime", "openvino", "litert"], precisions=["int8"]):
@@ -669,23 +703,23 @@ def test_model_that_cannot_be_made_is_its_contenders_failure(
     def fails(folder, report=None, **task):
         raise BackendFailure(f"no {task['do']} today")
 
-    monkeypatch.setattr(prepare, "call_quantizing", fails)
+    monkeypatch.setattr(prepare, "call_maker", fails)
     chosen = [OURS, "lenet_cpp/pdmodel/onednn/int8"]
     result = run_benchmark(quick(model_dir, program, batch_sizes=(8,)), choose(chosen))
     found = {one["name"]: (one["status"], one["reason"]) for one in result["contenders"]}
     assert found == {
         chosen[0]: ("measured", None),
-        chosen[1]: ("refused", "no paddle today"),
+        chosen[1]: ("refused", "no quantize today"),
     }
 
 
-def test_quantizing_that_fails_says_so(tmp_path):
-    from lenet_cpp.benchmark.quantizing import call_quantizing
+def test_making_that_fails_says_so(tmp_path):
+    from lenet_cpp.benchmark.making import call_maker
 
-    with pytest.raises(BackendFailure, match=r"quantizing: exit code 1: .*Error"):
-        call_quantizing(tmp_path, do="onnx", source="missing.onnx", target="q.onnx")
+    with pytest.raises(BackendFailure, match=r"\(quantize_onnx\): exit code 1: .*Error"):
+        call_maker(tmp_path, do="quantize_onnx", source="missing.onnx", target="q.onnx")
     with pytest.raises(FileNotFound, match="missing"):
-        call_quantizing(tmp_path, do="check", program="missing.pdmodel", params="missing.pdiparams")
+        call_maker(tmp_path, do="check", program="missing.pdmodel", params="missing.pdiparams")
 
 
 def test_interrupted_while_quantizing_leaves_nothing(root, model_dir, program, tmp_path):
@@ -794,6 +828,21 @@ def test_whole_run_prints_what_it_wrote(whole):
     assert "compared with paddle.inference/pdmodel/plain" in text
 
 
+def test_more_threads_get_a_table_of_their_own(whole):
+    result, text, _ = whole
+    assert "Speed-up" not in text
+    faster = [
+        {**cell, "threads": 3, "images_per_second": 2.875 * cell["images_per_second"]}
+        for cell in result["cells"]
+    ]
+    settings = {**result["settings"], "threads": [1, 3]}
+    text = benchmark_text({**result, "cells": result["cells"] + faster, "settings": settings})
+    table = text.partition("with 3 threads over those with one thread")[2].partition("\n\n\n")[0]
+    assert "linear is 3.00" in table
+    for name in (BASELINE, OURS, PROGRAM):
+        assert re.search(rf"^{re.escape(name)} +2\.88 +2\.88$", table, re.MULTILINE)
+
+
 def test_plots_are_pictures(whole):
     _, _, folder = whole
     assert {path.name for path in folder.iterdir()} == {"latency-1-threads.png", "first-result.png"}
@@ -880,6 +929,10 @@ def test_contenders_that_disagree_or_fail_are_not_timed(model_dir, program, tmp_
     timed = {(cell["contender"], cell["batch_size"]) for cell in result["cells"]}
     assert timed == {(OURS, 1), (OURS, 8), ("late", 1)}
     assert all(cell["ratio"] is None for cell in result["cells"])
+    # At batch 8 the one that was right before is no peer any more.
+    peers = {cell["batch_size"]: cell["peer"] for cell in result["cells"]}
+    assert peers[8] == OURS
+    assert peers[1] in {OURS, "late"}
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
@@ -956,11 +1009,12 @@ def test_reduced_answers_are_right_by_their_classes(precision):
 
 
 @pytest.mark.parametrize("size", [1, 3, 8, 64, 1000, 1024])
-def test_all_digits_are_checked_in_whole_batches(size):
-    digits = read_digits((1, size))
+def test_all_digits_are_checked_in_whole_batches(model_dir, size):
+    digits = lenet_subject(model_dir, (1, size))
     assert digits.count(size) % size == 0
     assert len(digits.labels) == 1000 <= digits.count(size) < 1000 + size
-    assert len(digits.images) >= digits.count(size)
+    assert len(digits.images) == len(digits.expected) >= digits.count(size)
+    np.testing.assert_array_equal(digits.images[1000:], digits.images[: len(digits.images) - 1000])
 
 
 def test_settings_that_make_no_sense(model_dir, program):
@@ -1009,9 +1063,10 @@ def test_commands_of_the_page_and_of_the_help_are_understood(root, capsys, monke
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     of_help = commands(capsys.readouterr().out)
-    page = [one.text for one in read_snippets(root / "docs/benchmark.md") if one.language == "sh"]
-    of_page = commands("\n".join(page))
-    assert len(of_page) >= 6
+    pages = [root / "docs" / "benchmark.md", root / "README.md"]
+    blocks = [one for page in pages for one in read_snippets(page)]
+    of_page = commands("\n".join(one.text for one in blocks if one.language in {"sh", "console"}))
+    assert len(of_page) >= 12
     assert len(of_help) >= 5
     for command in of_help + of_page:
         arguments = shlex.split(command.partition("&&")[0], comments=True)

@@ -1,21 +1,30 @@
 """The benchmark: this package beside other ways to run the same network, in one run.
 
 :func:`run_benchmark` measures, :func:`run_memory` watches resident memory, :func:`run_startup`
-starts processes again and again; each returns what the
-command ``scripts/benchmark.py`` writes as JSON. ``docs/benchmark.md`` says how.
+starts processes again and again, :func:`run_networks` measures networks with random weights; each
+returns what the command ``scripts/benchmark.py`` writes as JSON. ``docs/benchmark.md`` says how.
 """
 
 from __future__ import annotations
 
-from lenet_cpp.benchmark.contenders import BASELINE, CONTENDERS, PRECISIONS, Contender, choose
+from lenet_cpp.benchmark.contenders import (
+    BASELINE,
+    CONTENDERS,
+    NETWORK_CONTENDERS,
+    PRECISIONS,
+    Contender,
+    choose,
+)
 from lenet_cpp.benchmark.measure import BATCH_SIZES, Settings, run_benchmark
 from lenet_cpp.benchmark.memory import MemorySettings, Series, run_memory
+from lenet_cpp.benchmark.networks import network_reference, run_networks
 from lenet_cpp.benchmark.startup import StartupSettings, run_startup
 
 __all__ = [
     "BASELINE",
     "BATCH_SIZES",
     "CONTENDERS",
+    "NETWORK_CONTENDERS",
     "PRECISIONS",
     "Contender",
     "MemorySettings",
@@ -23,7 +32,9 @@ __all__ = [
     "Settings",
     "StartupSettings",
     "choose",
+    "network_reference",
     "run_benchmark",
     "run_memory",
+    "run_networks",
     "run_startup",
 ]

@@ -15,13 +15,23 @@ from lenet_cpp.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BASELINE", "CONTENDERS", "PRECISIONS", "PROGRAM", "Contender", "choose"]
+__all__ = [
+    "BASELINE",
+    "CONTENDERS",
+    "NETWORK_CONTENDERS",
+    "PRECISIONS",
+    "PROGRAM",
+    "Contender",
+    "choose",
+]
 
 BASELINE = "paddle.inference/pdmodel/plain"
 PROGRAM = "program"
 """What ``factory`` is for the C++ program, which is no Python process."""
 
 PRECISIONS = ("fp32", "bf16", "int8")
+NETWORK_CONTENDERS = (BASELINE, "lenet_cpp", "onnxruntime", "openvino")
+"""Who is measured by default on other networks than LeNet."""
 
 # As processor.cc has them.
 _BF16_FLAGS = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"})
@@ -64,6 +74,11 @@ class Contender:
         return self.name.partition("/")[0]
 
     @property
+    def is_peer(self) -> bool:
+        """Whether the engine native is compared with it: it is another, and by its name."""
+        return self.engine not in {"native", "auto"}
+
+    @property
     def float_name(self) -> str | None:
         """The contender that does the same in float32; None when this is one."""
         return None if self.precision == "fp32" else self.name.removesuffix(f"/{self.precision}")
@@ -74,6 +89,15 @@ class Contender:
         if self.files:
             return None
         return "quantized" if self.precision == "int8" else self.format
+
+    @property
+    def only_lenet(self) -> str | None:
+        """Why it cannot run another network than LeNet; None when it can."""
+        if "tflite" in self.files:
+            return "a .tflite is written of LeNet only"
+        if self.precision != "fp32":
+            return f"what {self.precision} loses is measured on digits, with LeNet only"
+        return None
 
     def missing(self) -> str | None:
         """Why it cannot take part, with the remedy; None when it can."""
@@ -172,6 +196,7 @@ def _all() -> tuple[Contender, ...]:
         Contender("program/native", PROGRAM, **native),
         Contender("program/native/int8", PROGRAM, **native, precision="int8"),
         *_kinds("lenet_cpp", auto=True, **ours),
+        Contender("lenet_cpp/auto", **ours, engine="auto", accelerator="auto"),
         Contender("lenet_cpp/native", ours["factory"], packages=("lenet-cpp",), **native),
         Contender(
             "lenet_cpp/native/int8",

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BadModel
 from lenet_cpp.verify import compare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LEAST_SAME", "MOST_LOST", "Correctness", "Digits", "assess", "read_digits"]
+__all__ = ["LEAST_SAME", "MOST_LOST", "Correctness", "assess"]
 
 LEAST_SAME = 0.98
 """The least share of the images with float's class, in bf16 and int8."""
@@ -24,53 +23,26 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Digits:
-    """The test digits of the embedded sample, over and over.
-
-    Attributes:
-        images: float32 [N, 1, 28, 28], for batches of any of the sizes, without a smaller one.
-        labels: int64 [M], of the first, which are all different.
-    """
-
-    images: NDArray[np.float32]
-    labels: NDArray[np.int64]
-
-    def count(self, batch_size: int) -> int:
-        """How many images are checked: all that are different, in whole batches."""
-        return -(-len(self.labels) // batch_size) * batch_size
-
-
-def read_digits(batch_sizes: tuple[int, ...]) -> Digits:
-    """Read the digits, as many as batches of these sizes need."""
-    test = read_mnist_dir(sample_dir()).test
-    different = to_model_input(test.images)
-    digits = Digits(different, test.labels)
-    count = max(digits.count(size) for size in batch_sizes)
-    repeated = np.resize(different, (count, *different.shape[1:]))
-    return Digits(np.ascontiguousarray(repeated, np.float32), test.labels)
-
-
-@dataclass(frozen=True)
 class Correctness:
     """What a contender's answers are worth.
 
     Attributes:
         wrong: Why it is refused; None when it is not.
         same_class: Share of the images with the class that float arithmetic gives.
-        accuracy: Share of the images with the class of their label.
+        accuracy: Share of the images with the class of their label; None without labels.
         largest_difference: Of a logit, from the reference.
     """
 
     wrong: str | None
     same_class: float = 0.0
-    accuracy: float = 0.0
+    accuracy: float | None = 0.0
     largest_difference: float = 0.0
 
 
 def assess(
     expected: NDArray[np.float32],
     outputs: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    labels: NDArray[np.int64] | None,
     *,
     name: str,
     precision: str = "fp32",
@@ -82,9 +54,10 @@ def assess(
     the accuracy may be lower by :data:`MOST_LOST` at most.
 
     Args:
-        expected: float32 [N, 10], from :func:`lenet_cpp.benchmark.graphs.reference`.
+        expected: float32 [N, classes], of :class:`lenet_cpp.benchmark.subject.Subject`.
         outputs: What the contender gave for the same images.
-        labels: int64 [M], of the first M of them.
+        labels: int64 [M], of the first M of them; None where the classes mean nothing, which only
+            float contenders can be judged without.
         name: Of the contender.
         precision: What it computes in.
     """
@@ -92,8 +65,7 @@ def assess(
         found = compare(expected, np.asarray(outputs), names=("the reference", name))
     except BadModel as error:
         return Correctness(str(error))
-    classes = [one[: len(labels)].argmax(axis=1) for one in (expected, outputs)]
-    should, accuracy = (float((one == labels).mean()) for one in classes)
+    should, accuracy = (_accuracy(one, labels) for one in (expected, outputs))
     same = found.equal_predictions / found.images
     wrong = None
     if precision == "fp32":
@@ -104,6 +76,8 @@ def assess(
             )
     elif not np.isfinite(outputs).all():
         wrong = f"in {precision} it gives values that are not finite"
+    elif should is None or accuracy is None:
+        wrong = f"in {precision} it is judged by the classes of labelled images, which are not here"
     elif same < LEAST_SAME or accuracy < should - MOST_LOST - _ROUNDING:
         wrong = (
             f"in {precision} {100 * same:.1f} % of the images get float's class, and"
@@ -111,3 +85,9 @@ def assess(
             f" {100 * LEAST_SAME:.0f} % and {100 * (should - MOST_LOST):.1f} % have to"
         )
     return Correctness(wrong, same, accuracy, found.largest_difference)
+
+
+def _accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64] | None) -> float | None:
+    if labels is None:
+        return None
+    return float((outputs[: len(labels)].argmax(axis=1) == labels).mean())

@@ -3,7 +3,7 @@
 The module is loaded by its path and imports nothing of the package, so that the time from process
 start to the first result is the engine's own (but for dygraph, which needs the network, and
 ``paddle.inference`` in bf16 and int8, whose many switches stand in one place). Each function takes
-a model and returns what runs a batch: float32 [N, 1, 28, 28] in, float32 [N, 10] out, both NumPy
+a model and returns what runs a batch: float32 [N, C, H, W] in, float32 [N, classes] out, both NumPy
 arrays.
 """
 
@@ -42,7 +42,10 @@ class Model(TypedDict, total=False):
     onnx: str
     tflite: str
     weights: str
-    """``.npz`` with the arrays of :class:`lenet_cpp.models.lenet.LeNet`'s state dict."""
+    """``.npz`` with the arrays of the layer's state dict."""
+    network: str
+    """What builds the layer: a name in the registry, or ``FILE.py:SPEC``."""
+    classes: int
     accelerator: str
     engine: str
     """Of lenet_cpp."""
@@ -63,9 +66,9 @@ def dygraph(model: Model) -> Run:
     """The network itself, in eager mode. Its threads are those of OMP_NUM_THREADS."""
     import paddle
 
-    from lenet_cpp.models import build
+    from lenet_cpp.models import resolve
 
-    layer = build("lenet")
+    layer = resolve(model["network"]).build(model["classes"])
     weights = np.load(model["weights"])
     layer.set_state_dict({name: paddle.to_tensor(weights[name]) for name in weights.files})
     layer.eval()
@@ -209,7 +212,7 @@ def compile_openvino(model: Model) -> Any:
 
 
 def litert(model: Model) -> Run:
-    """LiteRT's interpreter with its default XNNPACK delegate."""
+    """LiteRT's interpreter with its default XNNPACK delegate; of LeNet only."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter: Any = Interpreter(model_path=model["tflite"], num_threads=model["threads"])

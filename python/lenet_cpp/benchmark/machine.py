@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
+import subprocess
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp.benchmark.contenders import PROGRAM
+from lenet_cpp.errors import BackendFailure, FileNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from lenet_cpp.benchmark.contenders import Contender
+
 __all__ = [
+    "contender_bytes",
     "describe_machine",
     "folder_size",
     "installed_size",
     "load_average",
+    "multiply_add_limit",
     "package_closure",
     "versions",
 ]
@@ -121,8 +131,60 @@ def folder_size(paths: Iterable[Path]) -> int:
     return total
 
 
+def contender_bytes(contender: Contender, program: Path) -> int:
+    """Return the bytes on disk of a contender and all that it requires.
+
+    Args:
+        contender: Which.
+        program: The C++ program, whose libraries lie beside it.
+    """
+    if contender.factory == PROGRAM:
+        library = _paddle_libraries()
+        return folder_size([program, *program.parent.glob("liblenet*.so"), *library])
+    size = installed_size(contender.packages)
+    if contender.group == "lenet_cpp" and "lenet-cpp" not in versions():
+        size += folder_size([Path(__file__).parents[1]])  # used in place
+    return size
+
+
+def _paddle_libraries() -> list[Path]:
+    """What of the paddlepaddle package the program needs."""
+    spec = find_spec("paddle")
+    if spec is None or spec.origin is None:
+        return []
+    paddle = Path(spec.origin).parent
+    return [paddle / "base" / "libpaddle.so", paddle / "libs"]
+
+
 def _size(path: Path) -> int:
     # Compiled bytecode comes with use, not with installation.
     if path.suffix == ".pyc" or not path.is_file():
         return 0
     return path.stat().st_size
+
+
+def multiply_add_limit(program: Path, threads: int, seconds: float) -> dict[str, Any]:
+    """Measure the machine's single-precision multiply-adds a second.
+
+    Args:
+        program: The C++ program; ``multiply_add_limit`` lies beside it.
+        threads: How many at once.
+        seconds: How long.
+
+    Returns:
+        ``instructions``, ``threads``, ``multiply_adds_per_second``.
+
+    Raises:
+        FileNotFound: It has not been built.
+        BackendFailure: It failed.
+    """
+    path = program.with_name("multiply_add_limit")
+    command = [str(path), f"--threads={threads}", f"--seconds={seconds}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own program
+    except FileNotFoundError as error:
+        raise FileNotFound(f"there is no {path}: build it with ./run.sh") from error
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BackendFailure(f"{path} failed: {error}") from error
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result

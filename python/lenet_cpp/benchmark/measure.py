@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import subprocess
 import tempfile
-from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lenet_cpp.benchmark import graphs
-from lenet_cpp.benchmark.contenders import BASELINE, PROGRAM, Contender
-from lenet_cpp.benchmark.correctness import assess, read_digits
+from lenet_cpp.benchmark.child import on_processors
+from lenet_cpp.benchmark.comparisons import best_peers, python_door, ratio_of
+from lenet_cpp.benchmark.contenders import BASELINE
+from lenet_cpp.benchmark.correctness import assess
 from lenet_cpp.benchmark.machine import (
+    contender_bytes,
     describe_machine,
-    folder_size,
-    installed_size,
     load_average,
+    multiply_add_limit,
     versions,
 )
+from lenet_cpp.benchmark.making import CALIBRATION_IMAGES
 from lenet_cpp.benchmark.prepare import prepare
-from lenet_cpp.benchmark.quantizing import CALIBRATION_IMAGES
-from lenet_cpp.benchmark.sessions import on_processors, open_session
-from lenet_cpp.benchmark.summary import compare_blocks, percentile, summarize
-from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
+from lenet_cpp.benchmark.sessions import open_session
+from lenet_cpp.benchmark.subject import read_subject
+from lenet_cpp.benchmark.summary import percentile, summarize
+from lenet_cpp.errors import BackendFailure, BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lenet_cpp.benchmark.contenders import Contender
     from lenet_cpp.benchmark.correctness import Correctness
-    from lenet_cpp.benchmark.sessions import Files, Session, Start
+    from lenet_cpp.benchmark.sessions import Session, Start
     from lenet_cpp.benchmark.summary import Block
 
-__all__ = [
-    "BATCH_SIZES",
-    "Settings",
-    "multiply_add_limit",
-    "python_door",
-    "run_benchmark",
-]
+__all__ = ["BATCH_SIZES", "Settings", "run_benchmark"]
 
 BATCH_SIZES = (1, 8, 64, 1024)
 _LIMIT_SECONDS = 0.03
@@ -54,7 +48,7 @@ class Settings:
     """What to measure.
 
     Attributes:
-        model_dir: Folder of the exported LeNet.
+        model_dir: Folder of the exported model.
         program: The C++ program; ``multiply_add_limit`` lies beside it.
         batch_sizes: Images a run.
         threads: Threads a run; each number is a pass of its own, on as many processors.
@@ -63,6 +57,9 @@ class Settings:
         starts: Processes of each contender that are started to time the first result.
         seed: Of the order of turns.
         quantized_model_dir: Folder of a quantized LeNet; quantized from ``model_dir`` when None.
+        network: What builds the network of ``model_dir``, a name or ``FILE.py:SPEC``; what its
+            manifest says when None.
+        params: The ``.pdparams`` that it was exported from; None of LeNet and of random ones.
     """
 
     model_dir: Path
@@ -74,33 +71,8 @@ class Settings:
     starts: int = 3
     seed: int = 1
     quantized_model_dir: Path | None = None
-
-
-def multiply_add_limit(program: Path, threads: int, seconds: float) -> dict[str, Any]:
-    """Measure the machine's single-precision multiply-adds a second.
-
-    Args:
-        program: The C++ program; ``multiply_add_limit`` lies beside it.
-        threads: How many at once.
-        seconds: How long.
-
-    Returns:
-        ``instructions``, ``threads``, ``multiply_adds_per_second``.
-
-    Raises:
-        FileNotFound: It has not been built.
-        BackendFailure: It failed.
-    """
-    path = program.with_name("multiply_add_limit")
-    command = [str(path), f"--threads={threads}", f"--seconds={seconds}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own program
-    except FileNotFoundError as error:
-        raise FileNotFound(f"there is no {path}: build it with ./run.sh") from error
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise BackendFailure(f"{path} failed: {error}") from error
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    network: str | None = None
+    params: Path | None = None
 
 
 @dataclass
@@ -110,25 +82,6 @@ class _Entrant:
     contender: Contender
     session: Session
     blocks: list[Block] = field(default_factory=list)
-
-
-def _installed_bytes(contender: Contender, files: Files) -> int:
-    if contender.factory == PROGRAM:
-        library = _paddle_libraries()
-        return folder_size([files.program, *files.program.parent.glob("liblenet*.so"), *library])
-    size = installed_size(contender.packages)
-    if contender.group == "lenet_cpp" and "lenet-cpp" not in versions():
-        size += folder_size([Path(__file__).parents[1]])  # used in place
-    return size
-
-
-def _paddle_libraries() -> list[Path]:
-    """What of the paddlepaddle package the program needs."""
-    spec = find_spec("paddle")
-    if spec is None or spec.origin is None:
-        return []
-    paddle = Path(spec.origin).parent
-    return [paddle / "base" / "libpaddle.so", paddle / "libs"]
 
 
 class _Benchmark:
@@ -142,18 +95,22 @@ class _Benchmark:
     ) -> None:
         self._settings = settings
         self._random = random.Random(settings.seed)  # noqa: S311 - the order of turns
-        self._digits = read_digits(settings.batch_sizes)
+        self.subject = read_subject(
+            settings.model_dir,
+            settings.batch_sizes,
+            folder,
+            network=settings.network,
+            params=settings.params,
+        )
         prepared = prepare(
             contenders,
-            model_dir=settings.model_dir,
+            self.subject,
             quantized_model_dir=settings.quantized_model_dir,
             program=settings.program,
-            images=self._digits.images,
             folder=folder,
             progress=progress,
         )
         self._files = prepared.files
-        self._reference = graphs.reference(prepared.weights, self._digits.images)
         self._entries: dict[str, dict[str, Any]] = {
             one.name: {
                 "name": one.name,
@@ -170,7 +127,7 @@ class _Benchmark:
                 self._entries[name] |= {"status": status, "reason": reason}
         self._contenders = [one for one in contenders if self._is_in(one)]
         for one in self._contenders:
-            self._entries[one.name]["installed_bytes"] = _installed_bytes(one, self._files)
+            self._entries[one.name]["installed_bytes"] = contender_bytes(one, self._files.program)
         self.limits: list[dict[str, Any]] = []
         self.starts: list[dict[str, Any]] = []
         self.cells: list[dict[str, Any]] = []
@@ -222,7 +179,7 @@ class _Benchmark:
         )
         for cell in self.cells:
             if cell["threads"] == threads:
-                done = cell["images_per_second"] * graphs.MULTIPLY_ADDS
+                done = cell["images_per_second"] * self.subject.multiply_adds
                 cell["share_of_limit"] = done / limit
 
     def _start(self, threads: int, processors: Sequence[int], entrants: list[_Entrant]) -> None:
@@ -274,7 +231,8 @@ class _Benchmark:
         first_runs: dict[str, float] = {}
         answers: dict[str, Correctness] = {}
         warmups: dict[str, Any] = {}
-        count = self._digits.count(batch_size)
+        engines: dict[str, str | None] = {}
+        count = self.subject.count(batch_size)
         for entrant in list(entrants):
             name = entrant.contender.name
             self._bar.set_postfix_str(f"{threads} thread(s), batch {batch_size}, check {name}")
@@ -282,14 +240,15 @@ class _Benchmark:
             try:
                 outputs, first_runs[name] = entrant.session.outputs(batch_size, count)
                 answers[name] = assess(
-                    self._reference[:count],
+                    self.subject.expected[:count],
                     outputs,
-                    self._digits.labels,
+                    self.subject.labels,
                     name=name,
                     precision=entrant.contender.precision,
                 )
                 wrong = answers[name].wrong
                 if wrong is None:
+                    engines[name] = entrant.session.engine(batch_size)
                     warmups[name] = entrant.session.warm(batch_size, settings.seconds)
             except BackendFailure as error:
                 wrong = str(error)
@@ -309,15 +268,18 @@ class _Benchmark:
                 entrant.blocks.append(entrant.session.block(batch_size, seconds))
                 self._bar.update()
         blocks = {one.contender.name: one.blocks for one in entrants}
+        peers = best_peers([one.contender for one in entrants], blocks)
         for entrant in entrants:
             name = entrant.contender.name
             found = summarize(entrant.blocks)
+            peer = peers.get(entrant.contender.precision)
             self.cells.append(
                 {
                     "contender": name,
                     "precision": entrant.contender.precision,
                     "threads": threads,
                     "batch_size": batch_size,
+                    "engine": engines[name],
                     "first_run_ms": first_runs[name],
                     "warmup_runs": warmups[name].runs,
                     "warmup_stable": warmups[name].stable,
@@ -331,10 +293,12 @@ class _Benchmark:
                     "coefficient_of_variation": found.variation,
                     "outliers": found.outliers,
                     "peak_rss_bytes": entrant.session.peak_bytes(),
-                    "ratio": _ratio(blocks.get(BASELINE), entrant.blocks),
-                    "float_ratio": _ratio(
+                    "ratio": ratio_of(blocks.get(BASELINE), entrant.blocks),
+                    "float_ratio": ratio_of(
                         blocks.get(entrant.contender.float_name or ""), entrant.blocks
                     ),
+                    "peer": peer,
+                    "peer_ratio": ratio_of(blocks.get(peer or ""), entrant.blocks),
                     "accuracy": answers[name].accuracy,
                     "same_class": answers[name].same_class,
                     "largest_difference": answers[name].largest_difference,
@@ -343,52 +307,16 @@ class _Benchmark:
         return entrants
 
 
-def _ratio(other: list[Block] | None, blocks: list[Block]) -> dict[str, float] | None:
-    return None if other is None else asdict(compare_blocks(other, blocks))
-
-
-def python_door(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Set lenet_cpp beside the C++ program and ``paddle.inference`` where all ran the same.
-
-    The times are those of each one's quietest turn: a difference of a few microseconds would drown
-    in what other programs do to the machine.
-    """
-    by_key = {
-        (cell["contender"], cell["threads"], cell["batch_size"]): cell["quietest_median_us"]
-        for cell in cells
-    }
-    rows = []
-    for (name, threads, batch_size), ours in by_key.items():
-        group, _, kind = name.partition("/")
-        program = by_key.get((f"program/{kind}", threads, batch_size))
-        inference = by_key.get((f"paddle.inference/{kind}", threads, batch_size))
-        if group != "lenet_cpp" or (program is None and inference is None):
-            continue
-        rows.append(
-            {
-                "kind": kind,
-                "threads": threads,
-                "batch_size": batch_size,
-                "lenet_cpp_us": ours,
-                "program_us": program,
-                "added_us": None if program is None else ours - program,
-                "paddle_inference_us": inference,
-                "times_as_fast": None if inference is None else inference / ours,
-            }
-        )
-    return rows
-
-
 def run_benchmark(
     settings: Settings, contenders: Sequence[Contender], *, progress: bool = False
 ) -> dict[str, Any]:
     """Measure the contenders side by side.
 
     Each runs in a process of its own. For each number of threads and each batch size, every
-    contender's outputs are compared with a NumPy computation of the network first; one that
-    departs is refused, in bf16 and int8 one that gives too many images another class. Then all
-    take turns, in an order drawn anew for each round, so that a change of the machine's speed hits
-    all alike.
+    contender's outputs are compared first, with a NumPy computation of LeNet, or with what Paddle's
+    training engine gives for another network; one that departs is refused, in bf16 and int8 one
+    that gives too many images another class. Then all take turns, in an order drawn anew for each
+    round, so that a change of the machine's speed hits all alike.
 
     Args:
         settings: What to measure.
@@ -401,9 +329,9 @@ def run_benchmark(
     Raises:
         FileNotFound: A model, or ``multiply_add_limit``, is missing.
         BadModel: A model is damaged.
-        BadInput: A setting makes no sense.
-        Unsupported: The model is not the LeNet that the benchmark is of, or that of
-            ``quantized_model_dir`` is not quantized.
+        BadInput: A setting makes no sense, the network is not known, or its parameters are needed.
+        Unsupported: The model cannot be measured, or that of ``quantized_model_dir`` is not
+            quantized.
         BackendFailure: A contender that had agreed before failed in its turn.
     """
     usable = len(os.sched_getaffinity(0))
@@ -430,7 +358,9 @@ def run_benchmark(
             "calibration_images": CALIBRATION_IMAGES,
         },
         "baseline": BASELINE,
-        "multiply_adds_per_image": graphs.MULTIPLY_ADDS,
+        "network": benchmark.subject.name,
+        "image_shape": list(benchmark.subject.input_shape),
+        "multiply_adds_per_image": benchmark.subject.multiply_adds,
         "multiply_add_limit": benchmark.limits,
         "contenders": benchmark.contenders,
         "starts": benchmark.starts,

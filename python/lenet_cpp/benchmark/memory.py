@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from tqdm import tqdm
 
+from lenet_cpp.benchmark.child import child_environment, start_child
 from lenet_cpp.benchmark.contenders import CONTENDERS
 from lenet_cpp.benchmark.machine import describe_machine, versions
 from lenet_cpp.benchmark.memory_worker import LARGEST_BATCH
-from lenet_cpp.benchmark.sessions import child_environment, how_it_ended
+from lenet_cpp.benchmark.text import MB, joined, number, table
 from lenet_cpp.errors import BackendFailure
 from lenet_cpp.verify import find_models
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["SERIES", "MemorySettings", "Series", "run_memory", "summarize_series"]
+__all__ = ["SERIES", "MemorySettings", "Series", "memory_text", "run_memory", "summarize_series"]
 
 _WORKER = "lenet_cpp.benchmark.memory_worker"
 _SAMPLES = 100
@@ -168,27 +168,52 @@ def run_memory(
 def _sample(name: str, task: dict[str, Any], bar: tqdm[NoReturn]) -> list[tuple[int, int]]:
     """Run a child and take down what it prints."""
     samples: list[tuple[int, int]] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="lenet-benchmark-") as folder,
-        tempfile.TemporaryFile() as log,
-    ):
+    with tempfile.TemporaryDirectory(prefix="lenet-benchmark-") as folder:
         task["model"]["cache"] = folder
         command = [sys.executable, "-W", "ignore", "-m", _WORKER, json.dumps(task)]
-        child = subprocess.Popen(  # noqa: S603 - our own Python and module
-            command, stdout=subprocess.PIPE, stderr=log, env=child_environment(1), cwd=folder
-        )
-        try:
-            for line in child.stdout or ():
+        with start_child(command, folder, child_environment(1)) as child:
+            for line in child.lines():
                 done, resident = json.loads(line)
                 bar.update(done - samples[-1][0] if samples else 0)
                 samples.append((done, resident))
-            code = child.wait()
-        finally:
-            child.kill()
-            child.wait()
-            if child.stdout:
-                child.stdout.close()
-        if code != 0:
-            log.seek(0)
-            raise BackendFailure(f"{name}: {how_it_ended(code, log.read())}")
+            if (how := child.failure()) is not None:
+                raise BackendFailure(f"{name}: {how}")
     return samples
+
+
+def memory_text(result: dict[str, Any], *, markdown: bool = False) -> str:
+    """Format what :func:`run_memory` returned.
+
+    Args:
+        result: The results.
+        markdown: Set every table as a block of text, to be pasted into a page.
+    """
+    parts = []
+    titles = {
+        "runs": "Resident memory over runs with batches of 1 to 256 images",
+        "creations": "Resident memory over predictors made, run once and dropped",
+    }
+    for kind, title in titles.items():
+        rows = [
+            [
+                one["contender"] + (f" ({one['note']})" if one["note"] else ""),
+                f"{one['samples'][-1][0]:,}",
+                number(one["first_bytes"] / MB),
+                number(one["settled_bytes"] / MB),
+                number(one["last_bytes"] / MB),
+                number(one["bytes_each"], 0),
+            ]
+            for one in result["series"]
+            if one["kind"] == kind
+        ]
+        header = [
+            "what",
+            kind,
+            "MB at\nthe first",
+            "after\na fifth",
+            "at the\nend",
+            "bytes each\nafter a fifth",
+        ]
+        if rows:
+            parts.append(f"{title}\n\n{table(header, rows)}")
+    return joined(parts, markdown=markdown)

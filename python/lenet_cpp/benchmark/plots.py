@@ -11,7 +11,7 @@ from lenet_cpp.errors import Unsupported
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["can_plot", "plot_benchmark", "plot_memory"]
+__all__ = ["can_plot", "plot_benchmark", "plot_memory", "plot_networks"]
 
 _COLORS = {
     "dygraph": "tab:gray",
@@ -25,6 +25,7 @@ _COLORS = {
 _MARKERS = {"fp32": "o", "bf16": "s", "int8": "^"}
 _HATCHES = {"fp32": "", "bf16": "//", "int8": "xx"}
 _DPI = 90
+_DECADE = 10
 
 
 def can_plot() -> bool:
@@ -66,11 +67,7 @@ def plot_benchmark(result: dict[str, Any], folder: Path) -> list[Path]:
     Raises:
         Unsupported: matplotlib is not installed.
     """
-    files = []
-    for threads in result["settings"]["threads"]:
-        cells = [cell for cell in result["cells"] if cell["threads"] == threads]
-        if cells:
-            files.append(_latency(cells, threads, folder / f"latency-{threads}-threads.png"))
+    files = _latencies([result], folder)
     starts = [
         one for one in result["starts"] if one["threads"] == min(result["settings"]["threads"])
     ]
@@ -79,30 +76,72 @@ def plot_benchmark(result: dict[str, Any], folder: Path) -> list[Path]:
     return files
 
 
-def _latency(cells: list[dict[str, Any]], threads: int, path: Path) -> Path:
+def plot_networks(result: dict[str, Any], folder: Path) -> list[Path]:
+    """Draw latency for each number of threads, a row of axes for each network.
+
+    Args:
+        result: From :func:`lenet_cpp.benchmark.networks.run_networks`.
+        folder: Where to; it is made.
+
+    Returns:
+        The files.
+
+    Raises:
+        Unsupported: matplotlib is not installed.
+    """
+    return _latencies(result["networks"], folder, "networks")
+
+
+def _latencies(results: list[dict[str, Any]], folder: Path, name: str = "latency") -> list[Path]:
+    files = []
+    for threads in results[0]["settings"]["threads"]:
+        rows = {
+            one.get("network", "LeNet"): [c for c in one["cells"] if c["threads"] == threads]
+            for one in results
+        }
+        rows = {network: cells for network, cells in rows.items() if cells}
+        if rows:
+            files.append(_latency(rows, threads, folder / f"{name}-{threads}-threads.png"))
+    return files
+
+
+def _latency(rows: dict[str, list[dict[str, Any]]], threads: int, path: Path) -> Path:
+    cells = [cell for found in rows.values() for cell in found]
     sizes = sorted({cell["batch_size"] for cell in cells})
     names = list(dict.fromkeys(cell["contender"] for cell in cells))[::-1]
-    figure, axes = _figure(1, len(sizes), 3 + 2.5 * len(sizes), 1.5 + 0.24 * len(names))
-    for axis, size in zip(axes[0], sizes, strict=True):
-        for cell in (one for one in cells if one["batch_size"] == size):
-            y = names.index(cell["contender"])
-            color = _color(cell["contender"])
-            axis.plot([cell["median_us"], cell["p99_us"]], [y, y], color=color, alpha=0.4)
-            axis.plot(cell["p90_us"], y, "|", color=color)
-            axis.plot(cell["median_us"], y, _MARKERS[cell["precision"]], color=color)
-        axis.set_xscale("log")
-        axis.xaxis.set_minor_formatter("")  # less than a decade would be labelled too densely
-        axis.set_title(f"batch {size}", fontsize=10)
-        axis.set_xlabel("microseconds a run")
-        axis.set_yticks(range(len(names)), names if size == sizes[0] else [""] * len(names))
-        axis.set_ylim(-0.7, len(names) - 0.3)
-        axis.grid(axis="both", alpha=0.3)
+    height = len(rows) * (0.8 + 0.24 * len(names))
+    figure, axes = _figure(len(rows), len(sizes), 3 + 2.5 * len(sizes), 0.7 + height)
+    for (network, found), line in zip(rows.items(), axes, strict=True):
+        for axis, size in zip(line, sizes, strict=True):
+            _draw(axis, [cell for cell in found if cell["batch_size"] == size], names)
+            of = f"{network}, " if len(rows) > 1 else ""
+            axis.set_title(f"{of}batch {size}", fontsize=10)
+            axis.set_yticks(range(len(names)), names if size == sizes[0] else [""] * len(names))
     count = "one thread" if threads == 1 else f"{threads} threads"
     precisions = {cell["precision"] for cell in cells}
     shapes = {"fp32": "dot", "bf16": "square: bf16", "int8": "triangle: int8"}
     median = ", ".join(shapes[one] for one in _MARKERS if one in precisions)
-    figure.suptitle(f"LeNet, {count}: median ({median}), p90 (bar), p99 (end of line)", fontsize=11)
+    of = f"{next(iter(rows))}, " if len(rows) == 1 else ""
+    figure.suptitle(f"{of}{count}: median ({median}), p90 (bar), p99 (end of line)", fontsize=11)
     return _save(figure, path)
+
+
+def _draw(axis: Any, cells: list[dict[str, Any]], names: list[str]) -> None:
+    for cell in cells:
+        y = names.index(cell["contender"])
+        color = _color(cell["contender"])
+        axis.plot([cell["median_us"], cell["p99_us"]], [y, y], color=color, alpha=0.4)
+        axis.plot(cell["p90_us"], y, "|", color=color)
+        axis.plot(cell["median_us"], y, _MARKERS[cell["precision"]], color=color)
+    times = [cell["median_us"] for cell in cells]
+    if times and max(times) < _DECADE * min(times):
+        axis.set_xlim(left=0)
+    else:
+        axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter("")  # less than a decade would be labelled too densely
+    axis.set_xlabel("microseconds a run")
+    axis.set_ylim(-0.7, len(names) - 0.3)
+    axis.grid(axis="both", alpha=0.3)
 
 
 def _first_results(

@@ -10,21 +10,19 @@ from tqdm import tqdm
 
 from lenet_cpp.benchmark import graphs
 from lenet_cpp.benchmark.contenders import PROGRAM
-from lenet_cpp.benchmark.quantizing import calibration_images, call_quantizing
+from lenet_cpp.benchmark.making import calibration_images, call_maker
 from lenet_cpp.benchmark.sessions import Files
 from lenet_cpp.benchmark.tflite import write_tflite
-from lenet_cpp.errors import Error, Unsupported
-from lenet_cpp.manifest import has_manifest, read_manifest
+from lenet_cpp.errors import Error
 from lenet_cpp.verify import find_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from lenet_cpp.benchmark.contenders import Contender
-    from lenet_cpp.benchmark.quantizing import Report
+    from lenet_cpp.benchmark.making import Report
+    from lenet_cpp.benchmark.subject import Subject
 
 __all__ = ["Prepared", "prepare"]
 
@@ -34,25 +32,24 @@ class Prepared:
     """What there is for the contenders, and who cannot take part, and why.
 
     Attributes:
+        subject: What is measured.
         files: The inputs.
-        weights: From :func:`lenet_cpp.benchmark.graphs.read_weights`.
         unavailable: Contender to what it lacks on this machine.
         refused: Contender to what went wrong.
     """
 
+    subject: Subject
     files: Files
-    weights: graphs.Weights
     unavailable: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
 
 def prepare(
     contenders: Sequence[Contender],
+    subject: Subject,
     *,
-    model_dir: Path,
     quantized_model_dir: Path | None,
     program: Path,
-    images: NDArray[np.float32],
     folder: Path,
     progress: bool,
 ) -> Prepared:
@@ -60,54 +57,52 @@ def prepare(
 
     Args:
         contenders: Who wants to take part.
-        model_dir: The exported float model.
-        quantized_model_dir: A quantized one; made from the float one when None.
+        subject: What is measured.
+        quantized_model_dir: A quantized LeNet; made from the float one when None.
         program: The C++ program.
-        images: float32 [N, 1, 28, 28].
         folder: Where to.
         progress: Whether to show a progress bar on a terminal.
 
     Raises:
         FileNotFound: A model is missing.
         BadModel: A model is damaged.
-        Unsupported: The float model is not the LeNet that the benchmark is of, or the other one
-            is not a quantized ``.pdmodel``.
+        Unsupported: ``quantized_model_dir`` is not a quantized ``.pdmodel``.
     """
-    if has_manifest(model_dir) and read_manifest(model_dir).softmax:
-        raise Unsupported(f"{model_dir} was exported with --softmax; export it without")
-    models = find_models(model_dir)
     exported = {
         model.format: (model.program.resolve(), model.params.resolve())
-        for model in models
+        for model in find_models(subject.model_dir)
         if model.params is not None
     }
     image_file = folder / "images.npy"
-    np.save(image_file, images)
+    np.save(image_file, subject.images)
     files = Files(
         exported=exported,
         others={},
         images=image_file,
+        image_shape=subject.input_shape,
+        network=subject.network,
+        classes=subject.expected.shape[1],
         folder=folder,
         program=program.resolve(),
     )
-    weights = graphs.read_weights(models[0].combined_params)
-    found = Prepared(files, weights)
+    found = Prepared(subject, files)
     for contender in contenders:
         reason = contender.missing()
+        if reason is None and subject.weights is None:
+            reason = contender.only_lenet
         if reason is None and contender.exported and contender.format not in exported:
-            reason = f"{model_dir} has no .{contender.format}"
+            reason = f"{subject.model_dir} has no .{contender.format}"
         if reason is None and contender.factory == PROGRAM and not program.is_file():
             reason = f"there is no {program}: build it with ./run.sh"
         if reason is not None:
             found.unavailable[contender.name] = reason
-    _make(found, contenders, model_dir, quantized_model_dir, progress=progress)
+    _make(found, contenders, quantized_model_dir, progress=progress)
     return found
 
 
 def _make(
     found: Prepared,
     contenders: Iterable[Contender],
-    model_dir: Path,
     quantized_model_dir: Path | None,
     *,
     progress: bool,
@@ -133,7 +128,9 @@ def _make(
                 continue
             try:
                 if kind == "quantized":
-                    found.files.exported[kind] = _quantize(model_dir, found.files.folder, report)
+                    found.files.exported[kind] = _quantize(
+                        found.subject.model_dir, found.files.folder, report
+                    )
                 else:
                     found.files.others[kind] = _write(kind, found)
             except Error as error:
@@ -142,14 +139,14 @@ def _make(
 
 def _given(model_dir: Path, folder: Path) -> tuple[Path, Path]:
     program, params = _files(model_dir)
-    call_quantizing(folder, do="check", program=str(program), params=str(params))
+    call_maker(folder, do="check", program=str(program), params=str(params))
     return program, params
 
 
 def _quantize(model_dir: Path, folder: Path, report: Report) -> tuple[Path, Path]:
     target = folder / "quantized"
-    task = {"do": "paddle", "model_dir": str(model_dir.resolve()), "target": str(target)}
-    call_quantizing(folder, report, **task)
+    task = {"do": "quantize", "model_dir": str(model_dir.resolve()), "target": str(target)}
+    call_maker(folder, report, **task)
     return _files(target)
 
 
@@ -159,21 +156,32 @@ def _files(folder: Path) -> tuple[Path, Path]:
 
 
 def _write(kind: str, found: Prepared) -> Path:
-    folder, weights = found.files.folder, found.weights
+    weights = found.subject.weights
+    path = found.files.folder / f"{kind}.{kind.partition('_')[0]}"
+    if weights is None:
+        return _write_of_network(kind, found, path)
     if kind == "weights":
-        path = folder / "weights.npz"
         arrays: dict[str, Any] = {**weights}
+        path = path.with_suffix(".npz")
         np.savez(path, **arrays)
-        return path
-    path = folder / f"{kind}.{kind.partition('_')[0]}"
-    if kind == "onnx":
+    elif kind == "onnx":
         graphs.write_onnx(weights, path)
     elif kind == "onnx_int8":
-        source = folder / "float.onnx"
+        source = path.with_name("float.onnx")
         graphs.write_onnx(weights, source)
-        call_quantizing(folder, do="onnx", source=str(source), target=str(path))
+        call_maker(path.parent, do="quantize_onnx", source=str(source), target=str(path))
     elif kind == "tflite":
         write_tflite(weights, path)
     else:
         write_tflite(weights, path, graphs.activation_ranges(weights, calibration_images()))
+    return path
+
+
+def _write_of_network(kind: str, found: Prepared, path: Path) -> Path:
+    """Of another network than LeNet; others than these are not available then."""
+    if kind == "weights" and found.subject.weight_file is not None:
+        return found.subject.weight_file
+    exported = found.files.exported
+    program, params = exported["pdmodel"] if "pdmodel" in exported else exported["json"]
+    call_maker(path.parent, do="onnx", program=str(program), params=str(params), target=str(path))
     return path

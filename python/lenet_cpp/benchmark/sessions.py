@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from lenet_cpp.benchmark.child import child_environment, on_processors, start_child
 from lenet_cpp.benchmark.contenders import PROGRAM
 from lenet_cpp.benchmark.summary import Block, block_of
 from lenet_cpp.errors import BackendFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -34,9 +33,6 @@ __all__ = [
     "Session",
     "Start",
     "Warmup",
-    "child_environment",
-    "how_it_ended",
-    "on_processors",
     "open_session",
 ]
 
@@ -55,7 +51,12 @@ class Files:
     others: dict[str, Path]
     """By the names that :attr:`Contender.files` has."""
     images: Path
-    """``.npy``, float32 [N, 1, 28, 28]."""
+    """``.npy``, float32 [N, C, H, W]."""
+    image_shape: tuple[int, ...]
+    """Of one image."""
+    network: str
+    """What builds it."""
+    classes: int
     folder: Path
     """For whatever the contenders write."""
     program: Path
@@ -101,36 +102,14 @@ class Session(Protocol):
     def block(self, batch_size: int, seconds: float) -> Block:
         """Take a turn of about this many seconds."""
 
+    def engine(self, batch_size: int) -> str | None:
+        """What lenet_cpp's predictor runs such batches with; None of other contenders."""
+
     def peak_bytes(self) -> int | None:
         """The most resident memory so far; None when not known."""
 
     def close(self) -> None:
         """End the process."""
-
-
-@contextmanager
-def on_processors(processors: Sequence[int]) -> Iterator[None]:
-    """Have the processes that are started meanwhile run on these processors only."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, processors)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def child_environment(threads: int) -> dict[str, str]:
-    """Return the environment of a child: no settings of OpenMP or Paddle but the threads."""
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OMP_", "KMP_", "MKL_", "GOMP_", "FLAGS_"))
-    }
-    # They run in another folder, and would find another lenet_cpp, or none.
-    if entries := environment.get("PYTHONPATH"):
-        absolute = (str(Path(entry).absolute()) for entry in entries.split(os.pathsep))
-        environment["PYTHONPATH"] = os.pathsep.join(absolute)
-    return environment | {"OMP_NUM_THREADS": str(threads), "GLOG_minloglevel": "2"}
 
 
 def open_session(
@@ -143,17 +122,6 @@ def open_session(
     """
     kind = _ProgramSession if contender.factory == PROGRAM else _PythonSession
     return kind(contender, files, threads, processors)
-
-
-def how_it_ended(code: int, said: bytes) -> str:
-    """Say in one line how a child ended that should not have."""
-    lines = said.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-    return (f"ended by signal {-code}: " if code < 0 else f"exit code {code}: ") + lines[-1]
-
-
-def _contents(log: IO[bytes]) -> bytes:
-    log.seek(0)
-    return log.read()
 
 
 class _PythonSession:
@@ -174,6 +142,8 @@ class _PythonSession:
             "precision": contender.precision,
             "threads": threads,
             "cache": tempfile.mkdtemp(dir=files.folder),
+            "network": files.network,
+            "classes": files.classes,
         }
         if contender.exported is not None:
             program, params = files.exported[contender.exported]
@@ -183,18 +153,13 @@ class _PythonSession:
             "factory": contender.factory,
             "model": {**model, **others},
             "images": str(files.images),
+            "image_shape": files.image_shape,
         }
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - for the life of the session
         command = [sys.executable, "-W", "ignore", str(_WORKER), json.dumps(task)]
+        self._open = ExitStack()
         with on_processors(processors):
-            started = time.monotonic()
-            self._process = subprocess.Popen(  # noqa: S603 - our own Python and file
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._log,
-                env=child_environment(threads),
-                cwd=files.folder,
+            self._child = self._open.enter_context(
+                start_child(command, files.folder, child_environment(threads), commanded=True)
             )
         try:
             first = self._answer()
@@ -202,31 +167,30 @@ class _PythonSession:
             self.close()
             raise
         self.start = Start(
-            1e3 * (first["done"] - started), first["create_ms"], first["first_run_ms"]
+            1e3 * (first["done"] - self._child.started), first["create_ms"], first["first_run_ms"]
         )
-        self._process.send_signal(signal.SIGSTOP)
+        self._child.process.send_signal(signal.SIGSTOP)
 
     def _answer(self) -> Any:
-        stdout = self._process.stdout
-        line = stdout.readline() if stdout else b""
+        line = self._child.line()
         if not line:
-            code = self._process.wait()
-            raise BackendFailure(f"{self._name}: {how_it_ended(code, _contents(self._log))}")
+            how = self._child.failure() or "ended without an answer"
+            raise BackendFailure(f"{self._name}: {how}")
         return json.loads(line)
 
     def _do(self, action: str, **order: object) -> Any:
-        self._process.send_signal(signal.SIGCONT)
-        stdin = self._process.stdin
+        self._child.process.send_signal(signal.SIGCONT)
+        stdin = self._child.process.stdin
         if stdin is not None:
             with suppress(BrokenPipeError):  # then there is no answer, which says why
                 stdin.write(json.dumps({"do": action, **order}).encode() + b"\n")
                 stdin.flush()
         answer = self._answer()
-        self._process.send_signal(signal.SIGSTOP)
+        self._child.process.send_signal(signal.SIGSTOP)
         return answer
 
     def outputs(self, batch_size: int, count: int) -> tuple[NDArray[np.float32], float]:
-        file = self._folder / f"{self._process.pid}.npy"
+        file = self._folder / f"{self._child.process.pid}.npy"
         answer = self._do("outputs", batch=batch_size, images=count, file=str(file))
         return np.load(file), float(answer["first_run_ms"])
 
@@ -244,16 +208,15 @@ class _PythonSession:
         )
         return block_of(times)
 
+    def engine(self, batch_size: int) -> str | None:
+        found = self._do("engine", batch=batch_size)["engine"]
+        return None if found is None else str(found)
+
     def peak_bytes(self) -> int | None:
         return int(self._do("memory")["peak"])
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
-            if stream is not None:
-                with suppress(BrokenPipeError):
-                    stream.close()
+        self._open.close()
 
 
 class _ProgramSession:
@@ -285,28 +248,13 @@ class _ProgramSession:
         self.start = Start(1e3 * seconds, report["load_ms"], report["first_run_ms"])
 
     def _run(self, *arguments: str) -> tuple[dict[str, Any], float]:
-        with tempfile.TemporaryFile() as log:
+        command = [*self._command, *arguments]
+        with ExitStack() as stack:
             with on_processors(self._processors):
-                started = time.monotonic()
-                process = subprocess.Popen(  # noqa: S603 - our own program
-                    [*self._command, *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env=self._environment,
-                    cwd=self._folder,
-                )
-            try:
-                text = process.stdout.readline() if process.stdout else b""
-                seconds = time.monotonic() - started
-                process.wait()
-            finally:
-                process.kill()
-                process.wait()
-                if process.stdout:
-                    process.stdout.close()
-            if process.returncode != 0:
-                how = how_it_ended(process.returncode, _contents(log))
+                child = stack.enter_context(start_child(command, self._folder, self._environment))
+            text = child.line()
+            seconds = time.monotonic() - child.started
+            if (how := child.failure()) is not None:
                 raise BackendFailure(f"{self._name}: {how}")
         report: dict[str, Any] = json.loads(text)
         self._peak = max(self._peak, report["peak_bytes"])
@@ -350,6 +298,9 @@ class _ProgramSession:
         block = self._measure(batch_size, *self._counts(batch_size, seconds))
         self._run_us[batch_size] = block.median
         return block
+
+    def engine(self, batch_size: int) -> str | None:  # noqa: ARG002 - it is asked for by name
+        return None
 
     def peak_bytes(self) -> int | None:
         return self._peak or None

@@ -6,7 +6,6 @@ import json
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 from tqdm import tqdm
 
+from lenet_cpp.benchmark.child import child_environment, start_child
 from lenet_cpp.benchmark.machine import describe_machine, versions
-from lenet_cpp.benchmark.sessions import child_environment, how_it_ended
 from lenet_cpp.benchmark.summary import percentile
 from lenet_cpp.errors import BackendFailure, FileNotFound, Unsupported
 from lenet_cpp.verify.files import find_models
@@ -102,31 +101,12 @@ def _kinds(settings: StartupSettings) -> list[_Kind]:
 
 def _start(kind: _Kind, folder: str, environment: dict[str, str]) -> None:
     """Start one process, wait for all that it prints, and take down what it took."""
-    with tempfile.TemporaryFile() as log:
-        began = time.perf_counter()
-        # The commands are those of _kinds, as lists: no shell reads them.
-        child = subprocess.Popen(  # noqa: S603
-            kind.command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-            cwd=folder,
-        )
-        try:
-            text = child.stdout.readline() if child.stdout else b""
-            took = 1e3 * (time.perf_counter() - began)
-            code = child.wait()
-        finally:
-            child.kill()
-            child.wait()
-            if child.stdout:
-                child.stdout.close()
-        if code != 0:
-            log.seek(0)
-            how = how_it_ended(code, log.read())
+    with start_child(kind.command, folder, environment) as child:
+        text = child.line()
+        took = 1e3 * (time.monotonic() - child.started)
+        if (how := child.failure()) is not None:
             # Python ends with 1 and the class of the error in its last line.
-            absent = code in _ABSENT or any(
+            absent = child.process.returncode in _ABSENT or any(
                 f".{one.__name__}:" in how for one in (FileNotFound, Unsupported)
             )
             if not absent or kind.milliseconds:

@@ -6,53 +6,43 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
+from lenet_cpp.benchmark.comparisons import speed_ups
+from lenet_cpp.benchmark.text import (
+    MB,
+    NONE,
+    joined,
+    microseconds,
+    number,
+    percent,
+    rate,
+    table,
+    times,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["benchmark_text", "memory_text"]
-
-_MB = 1e6
-_NONE = "-"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    align = ["left"] + ["right"] * (len(header) - 1)
-    return tabulate(rows, header, colalign=align, disable_numparse=True) if rows else "none"
-
-
-def _number(value: float | None, digits: int = 1, unit: str = "") -> str:
-    return _NONE if value is None else f"{value:,.{digits}f}{unit}"
-
-
-def _percent(value: float | None) -> str:
-    return _NONE if value is None else f"{100 * value:.1f} %"
-
-
-def _microseconds(value: float | None) -> str:
-    return _number(value, 1 if value is not None and value < 1000 else 0)
-
-
-def _times(ratio: dict[str, float] | None) -> str:
-    return _NONE if ratio is None else f"{ratio['median']:.2f}"
+__all__ = ["benchmark_text", "limits_text", "machine_text", "measured_parts"]
 
 
 def _threads(count: int) -> str:
     return "one thread, pinned to one processor" if count == 1 else f"{count} threads"
 
 
-def _machine(machine: dict[str, Any], found: dict[str, str]) -> str:
-    clock = _number(machine["mhz"], 0, " MHz")
-    most = _number(machine["max_mhz"], 0, " MHz")
+def machine_text(machine: dict[str, Any], found: dict[str, str]) -> str:
+    """Format what :func:`lenet_cpp.benchmark.machine.describe_machine` and ``versions`` return."""
+    clock = number(machine["mhz"], 0, " MHz")
+    most = number(machine["max_mhz"], 0, " MHz")
     rows = [
         ("processor", f"{machine['cpu']}, {machine['usable_processors']} usable processors"),
         ("family, model, stepping", ", ".join(str(x) for x in machine["family_model_stepping"])),
         ("clock", f"{clock} (as the kernel says; at most: {most})"),
         ("governor", machine["governor"] or "not readable"),
         ("flags", " ".join(machine["flags"])),
-        ("memory", _number(machine["memory_mb"], 0, " MB")),
+        ("memory", number(machine["memory_mb"], 0, " MB")),
         ("virtual machine", "yes" if machine["virtual"] else "no"),
         ("kernel", machine["kernel"]),
-        ("load average", _number(machine["load_average"], 2)),
+        ("load average", number(machine["load_average"], 2)),
         ("versions", ", ".join(f"{n} {v}" for n, v in found.items())),
         ("Python", machine["python"]),
     ]
@@ -60,7 +50,11 @@ def _machine(machine: dict[str, Any], found: dict[str, str]) -> str:
 
 
 def _glance(cells: Sequence[dict[str, Any]], threads: int, sizes: Sequence[int]) -> str:
-    """Images a second of everybody, and the accuracy, which no batch size may change."""
+    """Images a second of everybody, and the accuracy, which no batch size may change.
+
+    What an engine called auto is in truth stands below.
+    """
+    has_labels = any(c["accuracy"] is not None for c in cells)
     names = list(dict.fromkeys(c["contender"] for c in cells))
     by_key = {(c["contender"], c["batch_size"]): c for c in cells}
     best = {
@@ -73,15 +67,51 @@ def _glance(cells: Sequence[dict[str, Any]], threads: int, sizes: Sequence[int])
         for size in sizes:
             cell = by_key.get((name, size))
             if cell is None:
-                row.append(_NONE)
+                row.append(NONE)
                 continue
             mark = " *" if cell["images_per_second"] == best[size] else ""
-            row.append(f"{cell['images_per_second']:,.0f}{mark}")
-        row.append(_percent(min(c["accuracy"] for c in cells if c["contender"] == name)))
+            row.append(rate(cell["images_per_second"]) + mark)
+        if has_labels:
+            row.append(percent(min(c["accuracy"] for c in cells if c["contender"] == name)))
         rows.append(row)
     title = f"Images a second at the median, {_threads(threads)}; * is the fastest"
-    header = ["contender", *(f"batch {size}" for size in sizes), "accuracy"]
-    return f"{title}\n\n" + _table(header, rows)
+    header = ["contender", *(f"batch {size}" for size in sizes)]
+    header += ["accuracy"] if has_labels else []
+    chosen = [line for name in names if (line := _chosen(name, cells))]
+    return "\n\n".join([title, table(header, rows), *(["\n".join(chosen)] if chosen else [])])
+
+
+def _chosen(name: str, cells: Sequence[dict[str, Any]]) -> str | None:
+    """Say which engine each batch size gets; None of a contender that leaves nothing open."""
+    if not name.endswith("/auto"):
+        return None
+    sizes: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell["contender"] == name and cell.get("engine"):
+            sizes.setdefault(cell["engine"], []).append(str(cell["batch_size"]))
+    found = (f"{engine} (batch {', '.join(those)})" for engine, those in sizes.items())
+    return f"{name} is {'; '.join(found)}" if sizes else None
+
+
+def _speed_ups(cells: Sequence[dict[str, Any]], sizes: Sequence[int]) -> list[str]:
+    """One table for each number of threads but the least."""
+    found = speed_ups(cells)
+    tables = []
+    for threads in dict.fromkeys(one["threads"] for one in found):
+        mine = [one for one in found if one["threads"] == threads]
+        by_key = {(one["contender"], one["batch_size"]): one["speed_up"] for one in mine}
+        rows = [
+            [name, *(number(by_key.get((name, size)), 2) for size in sizes)]
+            for name in dict.fromkeys(one["contender"] for one in mine)
+        ]
+        base = mine[0]["base_threads"]
+        title = (
+            f"Speed-up by threads: images a second with {_threads(threads)} over those with"
+            f" {_threads(base)}; linear is {threads / base:.2f}"
+        )
+        header = ["contender", *(f"batch {size}" for size in sizes)]
+        tables.append(f"{title}\n\n" + table(header, rows))
+    return tables
 
 
 def _precisions(cells: Sequence[dict[str, Any]], threads: int) -> str | None:
@@ -100,11 +130,11 @@ def _precisions(cells: Sequence[dict[str, Any]], threads: int) -> str | None:
             [
                 engine,
                 str(size),
-                *(_microseconds(cell.get("median_us")) for cell in every),
-                *(_times(cell.get("float_ratio")) for cell in reduced),
-                *(_percent(cell.get("same_class")) for cell in reduced),
-                *(_percent(cell.get("accuracy")) for cell in reduced),
-                *(_number(cell.get("largest_difference"), 2) for cell in reduced),
+                *(microseconds(cell.get("median_us")) for cell in every),
+                *(times(cell.get("float_ratio")) for cell in reduced),
+                *(percent(cell.get("same_class")) for cell in reduced),
+                *(percent(cell.get("accuracy")) for cell in reduced),
+                *(number(cell.get("largest_difference"), 2) for cell in reduced),
             ]
         )
     if not rows:
@@ -116,7 +146,7 @@ def _precisions(cells: Sequence[dict[str, Any]], threads: int) -> str | None:
         f"bf16 and int8 beside float32, {_threads(threads)}: medians, and how many times as fast as"
         " the same engine in float32"
     )
-    return f"{title}\n\n" + _table(header, rows)
+    return f"{title}\n\n" + table(header, rows)
 
 
 def _detail(cells: Sequence[dict[str, Any]], baseline: str) -> str:
@@ -126,22 +156,23 @@ def _detail(cells: Sequence[dict[str, Any]], baseline: str) -> str:
         rows.append(
             [
                 cell["contender"],
-                _microseconds(cell["median_us"]),
-                _microseconds(cell["p90_us"]),
-                _microseconds(cell["p99_us"]),
-                f"{cell['images_per_second']:,.0f}",
-                _NONE
+                microseconds(cell["median_us"]),
+                microseconds(cell["p90_us"]),
+                microseconds(cell["p99_us"]),
+                rate(cell["images_per_second"]),
+                NONE
                 if ratio is None
                 else f"{ratio['median']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})",
-                _number(ratio and ratio["p99"], 2),
-                _times(cell["float_ratio"]),
-                _percent(cell["same_class"]),
-                _percent(cell["share_of_limit"]),
+                number(ratio and ratio["p99"], 2),
+                times(cell.get("peer_ratio")),
+                times(cell["float_ratio"]),
+                percent(cell["same_class"]),
+                percent(cell["share_of_limit"]),
                 f"{cell['runs']:,}",
-                _percent(cell["spread_between_turns"]),
-                _percent(cell["coefficient_of_variation"]),
-                _NONE if cell["outliers"] is None else str(cell["outliers"]),
-                _number(cell["peak_rss_bytes"] and cell["peak_rss_bytes"] / _MB, 0),
+                percent(cell["spread_between_turns"]),
+                percent(cell["coefficient_of_variation"]),
+                NONE if cell["outliers"] is None else str(cell["outliers"]),
+                number(cell["peak_rss_bytes"] and cell["peak_rss_bytes"] / MB, 0),
             ]
         )
     header = [
@@ -152,6 +183,7 @@ def _detail(cells: Sequence[dict[str, Any]], baseline: str) -> str:
         "images/s",
         "times as fast\n(least-most)",
         "p99\ntimes",
+        "times\nbest peer",
         "times\nfp32",
         "same\nclass",
         "of the\nlimit",
@@ -163,10 +195,13 @@ def _detail(cells: Sequence[dict[str, Any]], baseline: str) -> str:
     ]
     first = cells[0]
     title = f"Batch {first['batch_size']}, {_threads(first['threads'])}; compared with {baseline}"
-    return f"{title}\n\n" + _table(header, rows)
+    peers = dict.fromkeys((c["precision"], c["peer"]) for c in cells if c.get("peer"))
+    title += "".join(f"; best peer in {precision}: {peer}" for precision, peer in peers)
+    return f"{title}\n\n" + table(header, rows)
 
 
-def _limits(limits: Sequence[dict[str, Any]]) -> str:
+def limits_text(limits: Sequence[dict[str, Any]]) -> str:
+    """Format the multiply-add limits of a result, one for each number of threads."""
     rows = [
         [
             _threads(one["threads"]),
@@ -177,7 +212,7 @@ def _limits(limits: Sequence[dict[str, Any]]) -> str:
         for one in limits
     ]
     header = ["the multiply-add limit", "instructions", "GFLOP/s", "lowest sample"]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _starts(starts: Sequence[dict[str, Any]], contenders: Sequence[dict[str, Any]]) -> str:
@@ -188,11 +223,11 @@ def _starts(starts: Sequence[dict[str, Any]], contenders: Sequence[dict[str, Any
     rows = [
         [
             one["contender"],
-            _number(one["first_result_ms"], 0),
+            number(one["first_result_ms"], 0),
             f"{min(one['samples_ms']):,.0f}-{max(one['samples_ms']):,.0f}",
-            _number(one["create_ms"], 1),
-            _number(one["first_run_ms"], 2),
-            _number(sizes[one["contender"]] / _MB, 0),
+            number(one["create_ms"], 1),
+            number(one["first_run_ms"], 2),
+            number(sizes[one["contender"]] / MB, 0),
         ]
         for one in found
         if one["threads"] == least
@@ -206,7 +241,7 @@ def _starts(starts: Sequence[dict[str, Any]], contenders: Sequence[dict[str, Any
         "installed\nMB",
     ]
     title = f"From process start to the first result, {_threads(least)}"
-    return f"{title}\n\n" + _table(header, rows)
+    return f"{title}\n\n" + table(header, rows)
 
 
 def _door(rows: Sequence[dict[str, Any]]) -> str:
@@ -215,11 +250,11 @@ def _door(rows: Sequence[dict[str, Any]]) -> str:
             row["kind"],
             str(row["threads"]),
             str(row["batch_size"]),
-            _microseconds(row["program_us"]),
-            _microseconds(row["lenet_cpp_us"]),
-            _number(row["added_us"], 1),
-            _microseconds(row["paddle_inference_us"]),
-            _number(row["times_as_fast"], 2),
+            microseconds(row["program_us"]),
+            microseconds(row["lenet_cpp_us"]),
+            number(row["added_us"], 1),
+            microseconds(row["paddle_inference_us"]),
+            number(row["times_as_fast"], 2),
         ]
         for row in rows
     ]
@@ -234,7 +269,7 @@ def _door(rows: Sequence[dict[str, Any]]) -> str:
         "lenet_cpp is\ntimes as fast",
     ]
     title = "What Python adds: medians of each one's quietest turn"
-    return f"{title}\n\n" + _table(header, lines)
+    return f"{title}\n\n" + table(header, lines)
 
 
 def benchmark_text(result: dict[str, Any], *, markdown: bool = False) -> str:
@@ -244,13 +279,23 @@ def benchmark_text(result: dict[str, Any], *, markdown: bool = False) -> str:
         result: The results.
         markdown: Set every table as a block of text, to be pasted into a page.
     """
+    parts = [
+        machine_text(result["machine"], result["versions"]),
+        limits_text(result["multiply_add_limit"]),
+    ]
+    return joined(parts + measured_parts(result), markdown=markdown)
+
+
+def measured_parts(result: dict[str, Any]) -> list[str]:
+    """Format all that was measured of one network, a table for each part."""
     cells, settings = result["cells"], result["settings"]
-    parts = [_machine(result["machine"], result["versions"]), _limits(result["multiply_add_limit"])]
+    parts = []
     for threads in settings["threads"]:
         mine = [cell for cell in cells if cell["threads"] == threads]
         if mine:
             parts.append(_glance(mine, threads, settings["batch_sizes"]))
             parts += filter(None, [_precisions(mine, threads)])
+    parts += _speed_ups(cells, settings["batch_sizes"])
     for threads in settings["threads"]:
         for size in settings["batch_sizes"]:
             mine = [c for c in cells if c["threads"] == threads and c["batch_size"] == size]
@@ -259,51 +304,8 @@ def benchmark_text(result: dict[str, Any], *, markdown: bool = False) -> str:
     parts.append(_starts(result["starts"], result["contenders"]))
     if result["python_door"]:
         parts.append(_door(result["python_door"]))
-    parts += [
+    return parts + [
         f"{one['status']}: {one['name']}: {one['reason']}"
         for one in result["contenders"]
         if one["status"] != "measured"
     ]
-    return _joined(parts, markdown=markdown)
-
-
-def _joined(parts: Sequence[str], *, markdown: bool) -> str:
-    return "\n\n".join(f"```text\n{part}\n```" if markdown else part for part in parts)
-
-
-def memory_text(result: dict[str, Any], *, markdown: bool = False) -> str:
-    """Format what :func:`lenet_cpp.benchmark.memory.run_memory` returned.
-
-    Args:
-        result: The results.
-        markdown: Set every table as a block of text, to be pasted into a page.
-    """
-    parts = []
-    titles = {
-        "runs": "Resident memory over runs with batches of 1 to 256 images",
-        "creations": "Resident memory over predictors made, run once and dropped",
-    }
-    for kind, title in titles.items():
-        rows = [
-            [
-                one["contender"] + (f" ({one['note']})" if one["note"] else ""),
-                f"{one['samples'][-1][0]:,}",
-                _number(one["first_bytes"] / _MB),
-                _number(one["settled_bytes"] / _MB),
-                _number(one["last_bytes"] / _MB),
-                _number(one["bytes_each"], 0),
-            ]
-            for one in result["series"]
-            if one["kind"] == kind
-        ]
-        header = [
-            "what",
-            kind,
-            "MB at\nthe first",
-            "after\na fifth",
-            "at the\nend",
-            "bytes each\nafter a fifth",
-        ]
-        if rows:
-            parts.append(f"{title}\n\n{_table(header, rows)}")
-    return _joined(parts, markdown=markdown)

@@ -1,13 +1,15 @@
 """The child process of the benchmark: one contender, one line of JSON in, one line out.
 
 Run by its path, with one argument: the contender as JSON, ``{"factory": "FILE.py:NAME", "model":
-{...}, "images": "FILE.npy"}``. It imports the factory, makes the contender, runs one image of
-zeros, and says when that was done; then it obeys the lines of standard input:
+{...}, "images": "FILE.npy", "image_shape": [C, H, W]}``. It imports the factory, makes the
+contender, runs one image of zeros, and says when that was done; then it obeys the lines of standard
+input:
 
 * ``{"do": "outputs", "batch": N, "images": M, "file": F}`` runs M images, N at a time, and writes
   the outputs to F (.npy);
 * ``{"do": "warm", "batch": N, "seconds": S}`` runs until the time of a run is stable;
 * ``{"do": "block", "batch": N, "seconds": S, "least": R, "warmup": S}`` times single runs;
+* ``{"do": "engine", "batch": N}`` says what lenet_cpp runs such batches with;
 * ``{"do": "memory"}`` says what the process holds.
 
 It ends with standard input.
@@ -41,7 +43,15 @@ if TYPE_CHECKING:
 
     Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-__all__ = ["block", "die_with_parent", "load_factory", "memory", "take_output", "warm"]
+__all__ = [
+    "block",
+    "die_with_parent",
+    "engine_of",
+    "load_factory",
+    "memory",
+    "take_output",
+    "warm",
+]
 
 # A window of runs, and how close the medians of two in a row have to be.
 _WINDOW_RUNS = 5
@@ -134,10 +144,29 @@ def memory() -> dict[str, int]:
     }
 
 
+def engine_of(run: Run, images: int) -> str | None:
+    """Return the engine, and of several its accelerator, of a method of lenet_cpp's predictor.
+
+    Args:
+        run: The contender.
+        images: At once.
+
+    Returns:
+        Such as ``"native"`` or ``"paddle, openvino"``; None of what is no such method.
+    """
+    predictor = getattr(run, "__self__", None)
+    if predictor is None or not hasattr(predictor, "accelerator"):
+        return None
+    engine: str = predictor.options["engine"]
+    return f"{engine}, {predictor.accelerator(images)}" if engine == "paddle" else engine
+
+
 def _answer(run: Run, images: NDArray[np.float32], order: dict[str, Any]) -> object:
     action = order["do"]
     if action == "memory":
         return memory()
+    if action == "engine":
+        return {"engine": engine_of(run, order["batch"])}
     batch = images[: order["batch"]]
     if action == "outputs":
         begin = time.perf_counter()
@@ -181,7 +210,7 @@ def _main() -> None:
         answers.flush()
 
     factory = load_factory(contender["factory"])
-    zeros = np.zeros((1, 1, 28, 28), np.float32)
+    zeros = np.zeros((1, *contender["image_shape"]), np.float32)
     imported = time.monotonic()
     run = factory(contender["model"])
     created = time.monotonic()

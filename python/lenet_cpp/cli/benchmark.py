@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._files import write_text
-from lenet_cpp.benchmark import BATCH_SIZES, CONTENDERS, PRECISIONS
+from lenet_cpp.benchmark import BATCH_SIZES, CONTENDERS, NETWORK_CONTENDERS, PRECISIONS
 from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._parsers import new_parser, positive, positives
 from lenet_cpp.errors import BadInput, FileNotFound
@@ -17,7 +17,24 @@ from lenet_cpp.errors import BadInput, FileNotFound
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lenet_cpp.benchmark import Contender, Settings
+
 __all__ = ["main"]
+
+_QUICK: dict[str, Any] = {
+    "batch_sizes": (1, 8),
+    "threads": (1,),
+    "seconds": 0.02,
+    "rounds": 2,
+    "starts": 1,
+}
+# A run takes ten thousand times as long as one of LeNet.
+_NETWORK_DEFAULTS: dict[str, Any] = {
+    "batch_sizes": (1, 8),
+    "threads": (1,),
+    "seconds": 2.0,
+    "starts": 1,
+}
 
 _DESCRIPTION = """\
 Run the same LeNet in every way there is, side by side, and print how long each takes.
@@ -36,6 +53,10 @@ float, and the accuracy may be lower by one percentage point at most.
                     the same weights in other engines, where these are installed (the extra
                     'bench' of the package)
 
+lenet_cpp/auto is what a user gets who names nothing: the engine native for LeNet, another for
+larger networks; the tables say which. --networks measures such networks, with random weights, and
+compares them with Paddle's training engine instead of NumPy.
+
 Names that end in /bf16 or /int8 compute in that precision, the others in float32. The int8 models
 are quantized from the float one when the benchmark begins (about ten seconds).
 """
@@ -45,6 +66,7 @@ reading the tables:
   median, p90, p99  of the times of single runs, from the array of images to the array of logits;
                     the slowest count, nothing is dropped
   times as fast     as the baseline: the median, least and most of the rounds
+  times best peer   as fast as the fastest that is not the engine native, in the same precision
   times fp32        as fast as the same engine in float32
   same class        share of the 1,000 digits with the class that NumPy's float arithmetic gives
   of the limit      multiply-adds a second, as a share of what a loop of nothing else reaches here
@@ -66,6 +88,10 @@ examples:
       measure once, and print the tables for a page
   %(prog)s --memory
       resident memory over 100,000 runs and 1,000 predictors (about an hour)
+  %(prog)s --networks ResNet18,ResNet50_vd,AlexNet
+      three large networks, one thread (about five minutes); --threads 1,all for all cores too
+  %(prog)s --threads 1,all --contenders '*/native,onnxruntime,openvino,litert'
+      how much faster batches are on all cores
   %(prog)s --startup
       processes that load the model and run one image, with the engines native and paddle: time
       from start to result, and memory (about two minutes)
@@ -92,7 +118,27 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         "--model-dir",
         metavar="DIR",
         type=Path,
-        help="an exported LeNet (default: inference_model/lenet, or else the bundled one)",
+        help="an exported LeNet (default: inference_model/lenet, or else the bundled one); another"
+        " network that was exported with random parameters, or from --params",
+    )
+    add(
+        "--params",
+        metavar="FILE",
+        type=Path,
+        help="the .pdparams that --model-dir was exported from, of another network than LeNet",
+    )
+    add(
+        "--networks",
+        metavar="NAME,...",
+        type=_names,
+        help="instead of a model, these networks of the registry (docs/models.md), or"
+        " FILE.py:SPEC, with random weights; exported to a temporary folder",
+    )
+    add(
+        "--img-size",
+        metavar="S",
+        type=positive,
+        help="with --networks: height and width of the images (default: each network's)",
     )
     add(
         "--quantized-model-dir",
@@ -114,34 +160,36 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         metavar="NAME,...",
         type=_names,
         help=f"groups ({groups}), names, or patterns such as '*/plain'; --list shows all names"
-        " (default: all)",
+        f" (default: all; with --networks {','.join(NETWORK_CONTENDERS)})",
     )
     add(
         "--precision",
         metavar="NAME,...",
         type=_names,
-        default=PRECISIONS,
-        help=f"of these contenders those in: {', '.join(PRECISIONS)} (default: all)",
+        help=f"of these contenders those in: {', '.join(PRECISIONS)} (default: all; with --networks"
+        " there is fp32 alone)",
     )
     add("--list", action="store_true", help="show the contenders and what they lack, and end")
     add(
         "--batch-sizes",
         metavar="N,...",
         type=_numbers,
-        help=f"images a run (default: {','.join(map(str, BATCH_SIZES))})",
+        help=f"images a run (default: {','.join(map(str, BATCH_SIZES))}; with --networks"
+        f" {','.join(map(str, _NETWORK_DEFAULTS['batch_sizes']))})",
     )
     add(
         "--threads",
         metavar="N,...",
         type=_threads,
         help="threads a run, each on a processor of its own; 'all' is as many as there are"
-        " (default: 1,all)",
+        " (default: 1,all; with --networks 1)",
     )
     add(
         "--seconds",
         metavar="S",
         type=_seconds,
-        help="measured time of each contender, batch size and number of threads (default: 0.5)",
+        help="measured time of each contender, batch size and number of threads (default: 0.5;"
+        f" with --networks {_NETWORK_DEFAULTS['seconds']:g})",
     )
     add("--seed", metavar="N", type=int, default=1, help="of the order of turns (default: 1)")
     add("--memory", action="store_true", help="watch resident memory instead of the time")
@@ -186,6 +234,22 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         options.batch_sizes or options.threads or options.seconds
     ):
         parser.error(f"{alone} takes no --batch-sizes, --threads or --seconds")
+    if options.networks is None and options.img_size is not None:
+        parser.error("--img-size goes with --networks")
+    if options.networks is not None:
+        for flag in (
+            "model_dir",
+            "params",
+            "quantized_model_dir",
+            "precision",
+            "memory",
+            "startup",
+        ):
+            if getattr(options, flag):
+                parser.error(f"--networks takes no --{flag.replace('_', '-')}")
+        options.contenders = options.contenders or NETWORK_CONTENDERS
+        options.precision = ("fp32",)
+    options.precision = options.precision or PRECISIONS
     if options.show is not None:
         return run_cli(lambda: _show(options))
     if options.model_dir is None and (root / "inference_model" / "lenet").is_dir():
@@ -217,11 +281,14 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _command(options: argparse.Namespace) -> int:
     from lenet_cpp import bundled_model_dir
-    from lenet_cpp.benchmark import Settings, choose, run_benchmark
+    from lenet_cpp.benchmark import Settings, choose, network_reference, run_benchmark
     from lenet_cpp.benchmark.plots import plot_benchmark
     from lenet_cpp.benchmark.tables import benchmark_text
 
     if options.list:
+        if options.networks:
+            for name in options.networks:
+                network_reference(name)
         for contender in choose(options.contenders, precisions=options.precision):
             missing = contender.missing()
             print(contender.name + (f": {missing}" if missing else ""))
@@ -231,38 +298,59 @@ def _command(options: argparse.Namespace) -> int:
         return _memory(options, model_dir)
     if options.startup:
         return _startup(options, model_dir)
-    quick: dict[str, Any] = (
-        {"batch_sizes": (1, 8), "threads": (1,), "seconds": 0.02, "rounds": 2, "starts": 1}
-        if options.quick
-        else {"threads": _threads("1,all")}
-    )
     named = {
         name: getattr(options, name)
         for name in ("batch_sizes", "threads", "seconds")
         if getattr(options, name) is not None
     }
+    usual = _NETWORK_DEFAULTS if options.networks else {"threads": _threads("1,all")}
     settings = Settings(
         model_dir=model_dir,
         program=options.program,
         seed=options.seed,
         quantized_model_dir=options.quantized_model_dir,
-        **{**quick, **named},
+        params=options.params,
+        **{**(_QUICK if options.quick else usual), **named},
     )
     contenders = choose(options.contenders, precisions=options.precision)
+    if options.networks:
+        return _networks(options, settings, contenders)
     result = run_benchmark(settings, contenders, progress=True)
     print(benchmark_text(result, markdown=options.markdown), flush=True)
     _write(options, result, plot_benchmark)
-    return 1 if any(one["status"] == "refused" for one in result["contenders"]) else 0
+    return _code([result])
+
+
+def _networks(
+    options: argparse.Namespace, settings: Settings, contenders: Sequence[Contender]
+) -> int:
+    from lenet_cpp.benchmark import run_networks
+    from lenet_cpp.benchmark.networks import networks_text
+    from lenet_cpp.benchmark.plots import plot_networks
+
+    result = run_networks(
+        options.networks, settings, contenders, img_size=options.img_size, progress=True
+    )
+    print(networks_text(result, markdown=options.markdown), flush=True)
+    _write(options, result, plot_networks)
+    return _code(result["networks"])
+
+
+def _code(results: Sequence[dict[str, Any]]) -> int:
+    refused = (one["status"] == "refused" for result in results for one in result["contenders"])
+    return 1 if any(refused) else 0
 
 
 def _show(options: argparse.Namespace) -> int:
+    from lenet_cpp.benchmark.memory import memory_text
+    from lenet_cpp.benchmark.networks import networks_text
     from lenet_cpp.benchmark.startup import startup_text
-    from lenet_cpp.benchmark.tables import benchmark_text, memory_text
+    from lenet_cpp.benchmark.tables import benchmark_text
 
+    kinds = {"series": memory_text, "startup": startup_text, "networks": networks_text}
     try:
         result = json.loads(options.show.read_text(encoding="utf-8"))
-        text = memory_text if "series" in result else benchmark_text
-        text = startup_text if "startup" in result else text
+        text = next((kinds[key] for key in kinds if key in result), benchmark_text)
         print(text(result, markdown=options.markdown))
     except OSError as error:
         raise FileNotFound(f"cannot read {options.show}: {error.strerror}") from error
@@ -273,9 +361,8 @@ def _show(options: argparse.Namespace) -> int:
 
 def _memory(options: argparse.Namespace, model_dir: Path) -> int:
     from lenet_cpp.benchmark import MemorySettings, choose, run_memory
-    from lenet_cpp.benchmark.memory import SERIES
+    from lenet_cpp.benchmark.memory import SERIES, memory_text
     from lenet_cpp.benchmark.plots import plot_memory
-    from lenet_cpp.benchmark.tables import memory_text
 
     runs = options.memory_runs or (200 if options.quick else 100_000)
     creations = max(5, runs // 100)
