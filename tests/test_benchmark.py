@@ -128,8 +128,8 @@ def test_the_best_peer_is_the_fastest_other_of_that_precision():
     blocks = {
         "lenet_cpp/native": turns(1, 1),
         "lenet_cpp/auto": turns(1, 1),
-        "onnxruntime": turns(5, 9),
-        "litert": turns(7, 6),  # its median is the least, not its best turn
+        "onnxruntime": turns(5, 9, 9),
+        "litert": turns(7, 6, 7),  # its median is the least, not its best turn
         "litert/int8": turns(2, 2),
         "lenet_cpp/native/int8": turns(1, 1),
     }
@@ -832,15 +832,15 @@ def test_more_threads_get_a_table_of_their_own(whole):
     result, text, _ = whole
     assert "Speed-up" not in text
     faster = [
-        {**cell, "threads": 3, "images_per_second": 2.875 * cell["images_per_second"]}
+        {**cell, "threads": 3, "images_per_second": 2.75 * cell["images_per_second"]}
         for cell in result["cells"]
     ]
     settings = {**result["settings"], "threads": [1, 3]}
     text = benchmark_text({**result, "cells": result["cells"] + faster, "settings": settings})
-    table = text.partition("with 3 threads over those with one thread")[2].partition("\n\n\n")[0]
+    table = text.partition("with 3 threads over those with one thread")[2].partition("\n\nBatch")[0]
     assert "linear is 3.00" in table
     for name in (BASELINE, OURS, PROGRAM):
-        assert re.search(rf"^{re.escape(name)} +2\.88 +2\.88$", table, re.MULTILINE)
+        assert re.search(rf"^{re.escape(name)} +2\.75 +2\.75$", table, re.MULTILINE)
 
 
 def test_plots_are_pictures(whole):

@@ -10,7 +10,9 @@ import numpy as np
 import paddle
 import pytest
 
-from lenet_cpp.benchmark import Contender, Settings, choose, run_networks
+import lenet_cpp
+from lenet_cpp.benchmark import NETWORK_CONTENDERS, Contender, Settings, choose, run_networks
+from lenet_cpp.benchmark.correctness import assess
 from lenet_cpp.benchmark.graphs import MULTIPLY_ADDS, read_weights, reference
 from lenet_cpp.benchmark.making import run_counted
 from lenet_cpp.benchmark.networks import networks_text
@@ -74,6 +76,23 @@ def test_reference_of_named_parameters(tmp_path):
     (exported / "manifest.json").unlink()
     with pytest.raises(Unsupported, match="has no manifest"):
         network_subject("lenet", exported, (1,), tmp_path, params=params)
+
+
+def test_a_model_that_was_exported_before(tmp_path, capsys):
+    exported = tmp_path / "exported"
+    export_model(None, exported, model="ResNet18", img_size=32, seed=3, formats=["pdmodel"])
+    found = read_subject(exported, (1,), tmp_path)
+    assert (found.name, found.input_shape) == ("ResNet18", (3, 32, 32))
+    assert (found.labels, found.multiply_adds) == (None, RESNET18_OF_32)
+    # Of that seed: the engines give the same for the exported files.
+    with lenet_cpp.Predictor(model_dir=exported, engine="native") as predictor:
+        outputs = predictor.run(found.images)
+    assert assess(found.expected, outputs, None, name="native").wrong is None
+    assert cli.main(["--model-dir", str(exported), "--list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    names = [line.partition(":")[0] for line in listed]
+    assert names == [one.name for one in choose(NETWORK_CONTENDERS, precisions=["fp32"])]
+    assert {NATIVE, AUTO, ONEDNN, "lenet_cpp/pdmodel/openvino", "onnxruntime"} <= set(names)
 
 
 # A whole run

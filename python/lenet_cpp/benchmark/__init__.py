@@ -10,6 +10,7 @@ from __future__ import annotations
 from lenet_cpp.benchmark.contenders import (
     BASELINE,
     CONTENDERS,
+    NETWORK_BASELINE,
     NETWORK_CONTENDERS,
     PRECISIONS,
     Contender,
@@ -24,6 +25,7 @@ __all__ = [
     "BASELINE",
     "BATCH_SIZES",
     "CONTENDERS",
+    "NETWORK_BASELINE",
     "NETWORK_CONTENDERS",
     "PRECISIONS",
     "Contender",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINE",
     "CONTENDERS",
+    "NETWORK_BASELINE",
     "NETWORK_CONTENDERS",
     "PRECISIONS",
     "PROGRAM",
@@ -30,8 +31,17 @@ PROGRAM = "program"
 """What ``factory`` is for the C++ program, which is no Python process."""
 
 PRECISIONS = ("fp32", "bf16", "int8")
-NETWORK_CONTENDERS = (BASELINE, "lenet_cpp", "onnxruntime", "openvino")
-"""Who is measured by default on other networks than LeNet."""
+NETWORK_BASELINE = "lenet_cpp/pdmodel/plain"
+NETWORK_CONTENDERS = (
+    NETWORK_BASELINE,
+    "lenet_cpp/*/onednn",
+    "lenet_cpp/pdmodel/openvino",
+    "lenet_cpp/auto",
+    "lenet_cpp/native",
+    "onnxruntime",
+    "openvino",
+)
+"""Who is measured by default on other networks than LeNet, of which every run takes long."""
 
 # As processor.cc has them.
 _BF16_FLAGS = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"})

@@ -60,6 +60,7 @@ class Settings:
         network: What builds the network of ``model_dir``, a name or ``FILE.py:SPEC``; what its
             manifest says when None.
         params: The ``.pdparams`` that it was exported from; None of LeNet and of random ones.
+        baseline: The contender that all are compared with, should it take part.
     """
 
     model_dir: Path
@@ -73,6 +74,7 @@ class Settings:
     quantized_model_dir: Path | None = None
     network: str | None = None
     params: Path | None = None
+    baseline: str = BASELINE
 
 
 @dataclass
@@ -293,7 +295,7 @@ class _Benchmark:
                     "coefficient_of_variation": found.variation,
                     "outliers": found.outliers,
                     "peak_rss_bytes": entrant.session.peak_bytes(),
-                    "ratio": ratio_of(blocks.get(BASELINE), entrant.blocks),
+                    "ratio": ratio_of(blocks.get(settings.baseline), entrant.blocks),
                     "float_ratio": ratio_of(
                         blocks.get(entrant.contender.float_name or ""), entrant.blocks
                     ),
@@ -357,7 +359,7 @@ def run_benchmark(
             and settings.quantized_model_dir.name,
             "calibration_images": CALIBRATION_IMAGES,
         },
-        "baseline": BASELINE,
+        "baseline": settings.baseline,
         "network": benchmark.subject.name,
         "image_shape": list(benchmark.subject.input_shape),
         "multiply_adds_per_image": benchmark.subject.multiply_adds,

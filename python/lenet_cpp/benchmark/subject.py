@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Subject", "lenet_subject", "network_subject", "read_subject"]
+__all__ = ["Subject", "is_lenet", "lenet_subject", "network_subject", "read_subject"]
 
 _LENET = "lenet"
 _DIFFERENT = 8
@@ -164,6 +164,15 @@ def network_subject(
     )
 
 
+def _topology(model_dir: Path) -> str | None:
+    return read_manifest(model_dir).topology if has_manifest(model_dir) else None
+
+
+def is_lenet(model_dir: Path) -> bool:
+    """Return whether an exported model is a LeNet, as one without a manifest is taken to be."""
+    return _topology(model_dir) in {None, _LENET}
+
+
 def read_subject(
     model_dir: Path,
     batch_sizes: Sequence[int],
@@ -185,9 +194,9 @@ def read_subject(
     Raises:
         lenet_cpp.Error: As :func:`lenet_subject` and :func:`network_subject`.
     """
-    name = network or (read_manifest(model_dir).topology if has_manifest(model_dir) else None)
-    if network is None and name in {None, _LENET}:
+    if network is None and is_lenet(model_dir):
         if params is not None:
             raise BadInput("--params is for other networks than LeNet, whose files say it all")
         return lenet_subject(model_dir, batch_sizes)
-    return network_subject(str(name), model_dir, batch_sizes, folder, params=params)
+    name = network or str(_topology(model_dir))
+    return network_subject(name, model_dir, batch_sizes, folder, params=params)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-__all__ = ["new_parser", "positive", "positives"]
+__all__ = ["names", "new_parser", "positive", "positives", "seconds"]
 
 
 def new_parser(description: str, epilog: str) -> argparse.ArgumentParser:
@@ -40,3 +40,21 @@ def positive(text: str) -> int:
 def positives(text: str) -> tuple[int, ...]:
     """Type of an option: such numbers, separated by commas, each once and as they were given."""
     return tuple(dict.fromkeys(positive(part) for part in text.split(",")))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Type of an option: names, separated by commas, each once and as they were given."""
+    return tuple(dict.fromkeys(text.split(",")))
+
+
+def seconds(text: str) -> float:
+    """Type of an option: a time above 0, an hour at most.
+
+    Raises:
+        ValueError: It is no number.
+        argparse.ArgumentTypeError: It is out of that range.
+    """
+    value = float(text)
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 3600")
+    return value

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._files import write_text
-from lenet_cpp.benchmark import BATCH_SIZES, CONTENDERS, NETWORK_CONTENDERS, PRECISIONS
+from lenet_cpp.benchmark import (
+    BATCH_SIZES,
+    CONTENDERS,
+    NETWORK_BASELINE,
+    NETWORK_CONTENDERS,
+    PRECISIONS,
+)
 from lenet_cpp.cli import run_cli
-from lenet_cpp.cli._parsers import new_parser, positive, positives
+from lenet_cpp.cli._parsers import names, new_parser, positive, positives, seconds
 from lenet_cpp.errors import BadInput, FileNotFound
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from lenet_cpp.benchmark import Contender, Settings
@@ -34,6 +40,7 @@ _NETWORK_DEFAULTS: dict[str, Any] = {
     "threads": (1,),
     "seconds": 2.0,
     "starts": 1,
+    "baseline": NETWORK_BASELINE,
 }
 
 _DESCRIPTION = """\
@@ -89,7 +96,7 @@ examples:
   %(prog)s --memory
       resident memory over 100,000 runs and 1,000 predictors (about an hour)
   %(prog)s --networks ResNet18,ResNet50_vd,AlexNet
-      three large networks, one thread (about five minutes); --threads 1,all for all cores too
+      three large networks, one thread (about eight minutes); --threads 1,all for all cores too
   %(prog)s --threads 1,all --contenders '*/native,onnxruntime,openvino,litert'
       how much faster batches are on all cores
   %(prog)s --startup
@@ -112,6 +119,18 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         The exit code.
     """
     root = Path() if root is None else root
+    parser = _parser(root)
+    options = parser.parse_args(argv)
+    if wrong := _contradiction(options):
+        parser.error(wrong)
+    if options.show is not None:
+        return run_cli(lambda: _show(options))
+    if options.model_dir is None and (root / "inference_model" / "lenet").is_dir():
+        options.model_dir = root / "inference_model" / "lenet"
+    return run_cli(lambda: _command(options))
+
+
+def _parser(root: Path) -> argparse.ArgumentParser:
     parser = new_parser(_DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add(
@@ -130,7 +149,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     add(
         "--networks",
         metavar="NAME,...",
-        type=_names,
+        type=names,
         help="instead of a model, these networks of the registry (docs/models.md), or"
         " FILE.py:SPEC, with random weights; exported to a temporary folder",
     )
@@ -158,14 +177,14 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     add(
         "--contenders",
         metavar="NAME,...",
-        type=_names,
+        type=names,
         help=f"groups ({groups}), names, or patterns such as '*/plain'; --list shows all names"
-        f" (default: all; with --networks {','.join(NETWORK_CONTENDERS)})",
+        " (default: all; with --networks the engines of lenet_cpp, onnxruntime and openvino)",
     )
     add(
         "--precision",
         metavar="NAME,...",
-        type=_names,
+        type=names,
         help=f"of these contenders those in: {', '.join(PRECISIONS)} (default: all; with --networks"
         " there is fp32 alone)",
     )
@@ -187,7 +206,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     add(
         "--seconds",
         metavar="S",
-        type=_seconds,
+        type=seconds,
         help="measured time of each contender, batch size and number of threads (default: 0.5;"
         f" with --networks {_NETWORK_DEFAULTS['seconds']:g})",
     )
@@ -222,39 +241,30 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         default=root / "build" / "benchmark",
         help="where the pictures go, if matplotlib is there (default: build/benchmark)",
     )
-    options = parser.parse_args(argv)
+    return parser
+
+
+def _contradiction(options: argparse.Namespace) -> str | None:
+    """Say which options do not go together."""
     if options.memory_runs is not None and not options.memory:
-        parser.error("--memory-runs goes with --memory")
+        return "--memory-runs goes with --memory"
     if options.starts is not None and not options.startup:
-        parser.error("--starts goes with --startup")
-    if options.memory and options.startup:
-        parser.error("--memory and --startup are two measurements")
-    alone = "--startup" if options.startup else "--memory"
-    if (options.memory or options.startup) and (
-        options.batch_sizes or options.threads or options.seconds
-    ):
-        parser.error(f"{alone} takes no --batch-sizes, --threads or --seconds")
-    if options.networks is None and options.img_size is not None:
-        parser.error("--img-size goes with --networks")
-    if options.networks is not None:
-        for flag in (
-            "model_dir",
-            "params",
-            "quantized_model_dir",
-            "precision",
-            "memory",
-            "startup",
-        ):
-            if getattr(options, flag):
-                parser.error(f"--networks takes no --{flag.replace('_', '-')}")
-        options.contenders = options.contenders or NETWORK_CONTENDERS
-        options.precision = ("fp32",)
-    options.precision = options.precision or PRECISIONS
-    if options.show is not None:
-        return run_cli(lambda: _show(options))
-    if options.model_dir is None and (root / "inference_model" / "lenet").is_dir():
-        options.model_dir = root / "inference_model" / "lenet"
-    return run_cli(lambda: _command(options))
+        return "--starts goes with --startup"
+    if options.img_size is not None and options.networks is None:
+        return "--img-size goes with --networks"
+    alone = [one for one in ("networks", "memory", "startup") if getattr(options, one)]
+    if len(alone) > 1:
+        return f"--{alone[0]} and --{alone[1]} are two measurements"
+    others = {
+        "networks": ("model_dir", "params", "quantized_model_dir", "precision"),
+        "memory": ("params", "batch_sizes", "threads", "seconds"),
+        "startup": ("params", "batch_sizes", "threads", "seconds"),
+    }
+    for mode in alone:
+        for name in others[mode]:
+            if getattr(options, name):
+                return f"--{mode} takes no --{name.replace('_', '-')}"
+    return None
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -268,51 +278,44 @@ def _threads(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(parts))
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 3600")
-    return value
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text.split(",")))
-
-
 def _command(options: argparse.Namespace) -> int:
     from lenet_cpp import bundled_model_dir
     from lenet_cpp.benchmark import Settings, choose, network_reference, run_benchmark
     from lenet_cpp.benchmark.plots import plot_benchmark
+    from lenet_cpp.benchmark.subject import is_lenet
     from lenet_cpp.benchmark.tables import benchmark_text
 
-    if options.list:
-        if options.networks:
-            for name in options.networks:
-                network_reference(name)
-        for contender in choose(options.contenders, precisions=options.precision):
-            missing = contender.missing()
-            print(contender.name + (f": {missing}" if missing else ""))
-        return 0
     model_dir = options.model_dir or bundled_model_dir()
     if options.memory:
         return _memory(options, model_dir)
     if options.startup:
         return _startup(options, model_dir)
+    large = bool(options.networks) or not is_lenet(model_dir)
+    contenders = choose(
+        options.contenders or (NETWORK_CONTENDERS if large else None),
+        precisions=options.precision or (("fp32",) if large else PRECISIONS),
+    )
+    if options.list:
+        for name in options.networks or ():
+            network_reference(name, options.img_size)
+        for contender in contenders:
+            missing = contender.missing()
+            print(contender.name + (f": {missing}" if missing else ""))
+        return 0
     named = {
         name: getattr(options, name)
         for name in ("batch_sizes", "threads", "seconds")
         if getattr(options, name) is not None
     }
-    usual = _NETWORK_DEFAULTS if options.networks else {"threads": _threads("1,all")}
+    usual = _NETWORK_DEFAULTS if large else {"threads": _threads("1,all")}
     settings = Settings(
         model_dir=model_dir,
         program=options.program,
         seed=options.seed,
         quantized_model_dir=options.quantized_model_dir,
         params=options.params,
-        **{**(_QUICK if options.quick else usual), **named},
+        **{**usual, **(_QUICK if options.quick else {}), **named},
     )
-    contenders = choose(options.contenders, precisions=options.precision)
     if options.networks:
         return _networks(options, settings, contenders)
     result = run_benchmark(settings, contenders, progress=True)
@@ -366,7 +369,7 @@ def _memory(options: argparse.Namespace, model_dir: Path) -> int:
 
     runs = options.memory_runs or (200 if options.quick else 100_000)
     creations = max(5, runs // 100)
-    chosen = choose(options.contenders, precisions=options.precision)
+    chosen = choose(options.contenders, precisions=options.precision or PRECISIONS)
     names = {contender.name for contender in chosen}
     series = [one for one in SERIES if one.contender in names]
     settings = MemorySettings(model_dir, runs, creations, options.seed)
