@@ -26,6 +26,7 @@ _MARKERS = {"fp32": "o", "bf16": "s", "int8": "^"}
 _HATCHES = {"fp32": "", "bf16": "//", "int8": "xx"}
 _DPI = 90
 _DECADE = 10
+_LONG = 10_000  # microseconds
 
 
 def can_plot() -> bool:
@@ -127,19 +128,22 @@ def _latency(rows: dict[str, list[dict[str, Any]]], threads: int, path: Path) ->
 
 
 def _draw(axis: Any, cells: list[dict[str, Any]], names: list[str]) -> None:
+    most = max((cell["median_us"] for cell in cells), default=0)
+    least = min((cell["median_us"] for cell in cells), default=0)
+    unit, name = (1e3, "milliseconds") if least > _LONG else (1, "microseconds")
     for cell in cells:
         y = names.index(cell["contender"])
         color = _color(cell["contender"])
-        axis.plot([cell["median_us"], cell["p99_us"]], [y, y], color=color, alpha=0.4)
-        axis.plot(cell["p90_us"], y, "|", color=color)
-        axis.plot(cell["median_us"], y, _MARKERS[cell["precision"]], color=color)
-    times = [cell["median_us"] for cell in cells]
-    if times and max(times) < _DECADE * min(times):
+        median, p90, p99 = (cell[f"{key}_us"] / unit for key in ("median", "p90", "p99"))
+        axis.plot([median, p99], [y, y], color=color, alpha=0.4)
+        axis.plot(p90, y, "|", color=color)
+        axis.plot(median, y, _MARKERS[cell["precision"]], color=color)
+    if most < _DECADE * least:
         axis.set_xlim(left=0)
     else:
         axis.set_xscale("log")
         axis.xaxis.set_minor_formatter("")  # less than a decade would be labelled too densely
-    axis.set_xlabel("microseconds a run")
+    axis.set_xlabel(f"{name} a run")
     axis.set_ylim(-0.7, len(names) - 0.3)
     axis.grid(axis="both", alpha=0.3)
 
