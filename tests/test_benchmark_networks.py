@@ -11,7 +11,14 @@ import paddle
 import pytest
 
 import lenet_cpp
-from lenet_cpp.benchmark import NETWORK_CONTENDERS, Contender, Settings, choose, run_networks
+from lenet_cpp.benchmark import (
+    NETWORK_CONTENDERS,
+    Contender,
+    Settings,
+    choose,
+    networks,
+    run_networks,
+)
 from lenet_cpp.benchmark.correctness import assess
 from lenet_cpp.benchmark.graphs import MULTIPLY_ADDS, read_weights, reference
 from lenet_cpp.benchmark.making import run_counted
@@ -232,9 +239,11 @@ def test_wrong_usage(arguments, capsys):
     assert "--networks" in capsys.readouterr().err or "whole number" in capsys.readouterr().err
 
 
-def test_networks_that_are_not_there(program, capsys):
+def test_networks_that_are_not_there(program, capsys, monkeypatch):
+    """Said of all of them before the first is exported."""
+    monkeypatch.setattr(networks, "call_maker", None)
     arguments = ["--quick", "--contenders", NATIVE, "--program", str(program), "--networks"]
-    assert cli.main([*arguments, "resnet19"]) == BadInput.exit_code
+    assert cli.main([*arguments, "lenet,resnet19"]) == BadInput.exit_code
     assert "resnet19" in capsys.readouterr().err
-    assert cli.main([*arguments, "resnet18", "--img-size", "7"]) == BadInput.exit_code
-    assert "32 to 1024, not 7" in capsys.readouterr().err
+    assert cli.main([*arguments, "alexnet,resnet18", "--img-size", "2000"]) == BadInput.exit_code
+    assert "not 2000" in capsys.readouterr().err
