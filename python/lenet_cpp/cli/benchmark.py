@@ -286,10 +286,6 @@ def _command(options: argparse.Namespace) -> int:
     from lenet_cpp.benchmark.tables import benchmark_text
 
     model_dir = options.model_dir or bundled_model_dir()
-    if options.memory:
-        return _memory(options, model_dir)
-    if options.startup:
-        return _startup(options, model_dir)
     large = bool(options.networks) or not is_lenet(model_dir)
     contenders = choose(
         options.contenders or (NETWORK_CONTENDERS if large else None),
@@ -302,6 +298,10 @@ def _command(options: argparse.Namespace) -> int:
             missing = contender.missing()
             print(contender.name + (f": {missing}" if missing else ""))
         return 0
+    if options.memory:
+        return _memory(options, model_dir)
+    if options.startup:
+        return _startup(options, model_dir)
     named = {
         name: getattr(options, name)
         for name in ("batch_sizes", "threads", "seconds")
