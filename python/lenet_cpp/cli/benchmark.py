@@ -354,11 +354,12 @@ def _show(options: argparse.Namespace) -> int:
     try:
         result = json.loads(options.show.read_text(encoding="utf-8"))
         text = next((kinds[key] for key in kinds if key in result), benchmark_text)
-        print(text(result, markdown=options.markdown))
+        said = text(result, markdown=options.markdown)
     except OSError as error:
         raise FileNotFound(f"cannot read {options.show}: {error.strerror}") from error
     except (ValueError, LookupError, TypeError) as error:
         raise BadInput(f"{options.show} holds no results of this version's --json") from error
+    print(said)
     return 0
 
 

@@ -98,6 +98,21 @@ Network load(const ModelFiles& files) {
   return network;
 }
 
+/// Where the pieces of a run begin, and its end. With several threads they become smaller towards
+/// the end, so that all end at about the same time.
+std::vector<std::int64_t> pieces_of(std::int64_t images, std::int64_t threads) {
+  constexpr std::int64_t kLeast = 16;  // whole vectors of images in every instruction set
+  std::vector<std::int64_t> begins = {0};
+  while (begins.back() < images) {
+    const std::int64_t left = images - begins.back();
+    const std::int64_t share = left / (2 * threads) / kLeast * kLeast;
+    const std::int64_t piece =
+        threads == 1 ? kImagesOfPiece : std::clamp(share, kLeast, kImagesOfPiece);
+    begins.push_back(begins.back() + std::min(piece, left));
+  }
+  return begins;
+}
+
 /// What clones share.
 struct Compiled {
   TensorSpec input;
@@ -258,24 +273,26 @@ class NativeEngine final : public Engine {
     const std::int64_t image = compiled_->input_values();
     const std::int64_t row = compiled_->output_values();
     output_.resize(static_cast<std::size_t>(row * images));
-    const std::int64_t pieces = (images + kImagesOfPiece - 1) / kImagesOfPiece;
-    std::atomic<std::int64_t> next{0};
+    if (images <= kImagesOfPiece) {
+      return workspaces_[0].run(*compiled_, input.data, images, output_.data());
+    }
+    const std::int64_t threads = std::min((images + kImagesOfPiece - 1) / kImagesOfPiece,
+                                          static_cast<std::int64_t>(workspaces_.size()));
+    const std::vector<std::int64_t> begins = pieces_of(images, threads);
+    std::atomic<std::size_t> next{0};
     const auto work = [&](Workspace& workspace) {
-      for (std::int64_t piece = next++; piece < pieces; piece = next++) {
-        const std::int64_t first = piece * kImagesOfPiece;
-        workspace.run(*compiled_, input.data + first * image,
-                      std::min(images - first, kImagesOfPiece), output_.data() + first * row);
+      for (std::size_t i = next++; i + 1 < begins.size(); i = next++) {
+        workspace.run(*compiled_, input.data + begins[i] * image, begins[i + 1] - begins[i],
+                      output_.data() + begins[i] * row);
       }
     };
-    run_on_threads(work, pieces);
+    run_on_threads(work, static_cast<std::size_t>(threads));
   }
 
   /// Threads live for one run: what a fork copies has none, and a run of several pieces takes much
   /// longer than to start one.
   template <class Work>
-  void run_on_threads(const Work& work, std::int64_t pieces) {
-    const std::size_t count =
-        static_cast<std::size_t>(std::min(pieces, static_cast<std::int64_t>(workspaces_.size())));
+  void run_on_threads(const Work& work, std::size_t count) {
     std::vector<std::future<void>> others;
     for (std::size_t i = 1; i < count; ++i) {
       try {
