@@ -500,12 +500,21 @@ paddle2onnx.export(*files, opset_version=9, optimize_tool="none")
 
 
 def test_engines_of_an_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """auto is onnxruntime while its library is there, in a process of its own; else native."""
+    """auto is native where it is the fastest and heeds the options, else onnxruntime."""
     model = Model()
     model.conv(3, 2)
     path = model.write(tmp_path / "model.onnx")
     with lenet_cpp.Predictor(path) as predictor:
-        assert predictor.options["engine"] == "onnxruntime"
+        assert predictor.options["engine"] == "native"
+    for options in ({"ir_optim": False}, {"memory_optim": True}, {"accelerator": "plain"}):
+        with lenet_cpp.Predictor(path, **options) as predictor:
+            assert predictor.options["engine"] == "onnxruntime"
+    large = Model(shape=(3, 200, 200))
+    large.conv(3, 16)
+    model.node("Sigmoid", model.last)
+    for name, slower in (("large", large), ("sigmoid", model)):
+        with lenet_cpp.Predictor(slower.write(tmp_path / f"{name}.onnx")) as predictor:
+            assert predictor.options["engine"] == "onnxruntime"
     with lenet_cpp.Predictor(model_dir=tmp_path, engine="native") as predictor:
         assert predictor.model_file == path
         assert predictor.quantized is False

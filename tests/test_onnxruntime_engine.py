@@ -115,6 +115,11 @@ def lenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def predictor_of(path: Path, **options: Any) -> lenet_cpp.Predictor:
+    """On this engine: auto would take native for LeNet."""
+    return lenet_cpp.Predictor(path, engine="onnxruntime", **options)
+
+
 def write(path: Path, contents: bytes) -> Path:
     path.write_bytes(contents)
     return path
@@ -154,7 +159,7 @@ def child(code: str, *arguments: object, cwd: Path) -> str:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_same_bits_as_python(lenet_file: Path, threads: int, optimize: bool) -> None:
     for memory_optim in (False, True):
-        predictor = lenet_cpp.Predictor(
+        predictor = predictor_of(
             lenet_file, threads=threads, ir_optim=optimize, memory_optim=memory_optim
         )
         assert predictor.options["engine"] == "onnxruntime"
@@ -173,9 +178,9 @@ def test_the_same_bits_as_python(lenet_file: Path, threads: int, optimize: bool)
 def test_large_batches_in_pieces(lenet_file: Path) -> None:
     x = array((150, 1, 28, 28))
     pieces = [python_outputs(lenet_file, part) for part in (x[:64], x[64:128], x[128:])]
-    assert same(lenet_cpp.Predictor(lenet_file).run(x), np.concatenate(pieces))
+    assert same(predictor_of(lenet_file).run(x), np.concatenate(pieces))
     pieces = [python_outputs(lenet_file, part) for part in (x[:100], x[100:])]
-    found = lenet_cpp.Predictor(lenet_file, max_batch_size=100).run(x)
+    found = predictor_of(lenet_file, max_batch_size=100).run(x)
     assert same(found, np.concatenate(pieces))
 
 
@@ -203,7 +208,7 @@ def test_a_small_network_against_its_definition(tmp_path: Path) -> None:
     convolved = np.einsum("nchwij,ocij->nohw", windows, kernel) + bias[:, None, None]
     expected = np.maximum(convolved, 0).mean(axis=(2, 3)) @ weight
     for optimize in (True, False):
-        found = lenet_cpp.Predictor(path, ir_optim=optimize).run(x)
+        found = predictor_of(path, ir_optim=optimize).run(x)
         assert found.shape == expected.shape
         assert (np.abs(found - expected) <= allowed_difference(expected)).all()
 
@@ -222,7 +227,7 @@ def test_resnet18_from_torch(tmp_path: Path) -> None:
         input_names=["x"], output_names=["y"], dynamic_axes=free,
     )  # fmt: skip
     x = array((3, 3, 64, 64))
-    found = lenet_cpp.Predictor(path).run(x)
+    found = predictor_of(path).run(x)
     assert same(found, python_outputs(path, x))
     with torch.no_grad():
         expected = network(torch.from_numpy(x)).numpy()
@@ -236,7 +241,7 @@ def test_the_program_gives_the_same_bits(lenet_file: Path, tmp_path: Path, run_p
     np.save(tmp_path / "x.npy", x)
     done = run_program(
         f"--model_file={lenet_file}", f"--input={tmp_path / 'x.npy'}",
-        f"--output={tmp_path / 'y.npy'}", "--format=json", "--repeats=2",
+        f"--output={tmp_path / 'y.npy'}", "--format=json", "--repeats=2", "--engine=onnxruntime",
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
@@ -246,7 +251,7 @@ def test_the_program_gives_the_same_bits(lenet_file: Path, tmp_path: Path, run_p
     expected = np.concatenate([python_outputs(lenet_file, part) for part in (x[:64], x[64:])])
     assert same(np.load(tmp_path / "y.npy"), expected)
     assert report["classes"] == expected.argmax(1).tolist()
-    text = run_program(f"--model_file={lenet_file}").stdout
+    text = run_program(f"--model_file={lenet_file}", "--engine=onnxruntime").stdout
     assert f"onnxruntime {onnxruntime.__version__}: engine onnxruntime, " in text
 
 
@@ -263,7 +268,8 @@ def test_quantized_models_run_as_they_are(tmp_path: Path, run_program) -> None:
     ]
     path = write(tmp_path / "qdq.onnx", model(nodes, tensors=[scale, zero, weight]))
     x = array((9, 2))
-    predictor = lenet_cpp.Predictor(path)
+    predictor = lenet_cpp.Predictor(path)  # of which native has no operators
+    assert predictor.options["engine"] == "onnxruntime"
     assert predictor.quantized
     assert same(predictor.run(x), python_outputs(path, x))
     quantized = np.clip(np.rint(x / np.float32(0.05)), -128, 127) * 0.05
@@ -278,14 +284,14 @@ def test_quantized_models_run_as_they_are(tmp_path: Path, run_program) -> None:
 @pytest.mark.parametrize("fixed", [1, 3])
 def test_models_for_a_fixed_number_of_images(tmp_path: Path, fixed: int, run_program) -> None:
     path = write(tmp_path / "fixed.onnx", lenet(fixed))
-    predictor = lenet_cpp.Predictor(path, max_batch_size=2)
+    predictor = predictor_of(path, max_batch_size=2)
     assert predictor.input_spec.shape == (fixed, 1, 28, 28)
     x = array((6, 1, 28, 28))
     pieces = [python_outputs(path, x[i : i + fixed]) for i in range(0, 6, fixed)]
     assert same(predictor.run(x), np.concatenate(pieces))
     np.save(tmp_path / "x.npy", np.tile(x, (40, 1, 1, 1)))
     for arguments in ([], [f"--input={tmp_path / 'x.npy'}"]):
-        done = run_program(f"--model_file={path}", *arguments)
+        done = run_program(f"--model_file={path}", "--engine=onnxruntime", *arguments)
         assert (done.returncode, done.stderr) == (0, "")
     if fixed > 1:
         with pytest.raises(lenet_cpp.BadInput, match="or a multiple of 3 images"):
@@ -298,8 +304,8 @@ def test_models_for_a_fixed_number_of_images(tmp_path: Path, fixed: int, run_pro
 def test_many_threads(lenet_file: Path) -> None:
     batches = [array((count, 1, 28, 28), count) for count in (1, 2, 5, 8)]
     expected = [python_outputs(lenet_file, batch) for batch in batches]
-    pool = lenet_cpp.PredictorPool(lenet_file, size=3)
-    shared = lenet_cpp.Predictor(lenet_file)
+    pool = lenet_cpp.PredictorPool(lenet_file, size=3, engine="onnxruntime")
+    shared = predictor_of(lenet_file)
     jobs = [i % len(batches) for i in range(120)]
 
     def run(job: int) -> bool:
@@ -320,7 +326,7 @@ import numpy as np
 import lenet_cpp
 x = np.zeros((2, 1, 28, 28), "float32")
 for threads in (1, 2):
-    predictor = lenet_cpp.Predictor(sys.argv[1], threads=threads)
+    predictor = lenet_cpp.Predictor(sys.argv[1], engine="onnxruntime", threads=threads)
     expected = predictor.run(x)
     pid = os.fork()
     if pid == 0:
@@ -340,7 +346,7 @@ def test_nothing_is_imported_and_no_paddle_is_loaded(lenet_file: Path, tmp_path:
 import sys
 import numpy as np
 import lenet_cpp
-lenet_cpp.Predictor(sys.argv[1]).run(np.zeros((1, 1, 28, 28), "float32"))
+lenet_cpp.Predictor(sys.argv[1], engine="onnxruntime").run(np.zeros((1, 1, 28, 28), "float32"))
 assert not {"onnxruntime", "onnx", "paddle"} & set(sys.modules)
 maps = open("/proc/self/maps").read()
 assert "libonnxruntime.so" in maps and "libpaddle" not in maps
@@ -360,7 +366,7 @@ import lenet_cpp
 x = np.random.default_rng(0).random((4, 1, 28, 28), dtype=np.float32)
 
 def engine():
-    return lenet_cpp.Predictor(sys.argv[1])
+    return lenet_cpp.Predictor(sys.argv[1], engine="onnxruntime")
 
 def packages():
     import paddle, onnx, onnxruntime
@@ -389,7 +395,9 @@ print("fine")
 
 def test_in_a_child_process_of_its_own(lenet_file: Path) -> None:
     x = array((2, 1, 28, 28))
-    with lenet_cpp.IsolatedPredictor(lenet_file, timeout=SECONDS) as predictor:
+    with lenet_cpp.IsolatedPredictor(
+        lenet_file, timeout=SECONDS, engine="onnxruntime"
+    ) as predictor:
         assert same(predictor.run(x), python_outputs(lenet_file, x))
 
 
@@ -422,7 +430,7 @@ def test_engines_and_formats(lenet_file: Path, model_dir: Path, tmp_path: Path) 
         with pytest.raises(lenet_cpp.Unsupported, match=f"{accelerator} is one of the engine padd"):
             lenet_cpp.Predictor(lenet_file, accelerator=accelerator)
     with pytest.raises(lenet_cpp.Unsupported, match=r"each operator.*import_model\.py"):
-        lenet_cpp.Predictor(lenet_file).run_layers(array((1, 1, 28, 28)))
+        predictor_of(lenet_file).run_layers(array((1, 1, 28, 28)))
 
 
 FAKE_LIBRARY = """
@@ -460,7 +468,8 @@ def test_libraries_that_are_none(
             ["cc", "-shared", "-fPIC", f'-DVERSION="{library}"', "-o", path, source], check=True
         )
     done = subprocess.run(
-        [program, f"--model_file={lenet_file}"], capture_output=True, text=True, check=False,
+        [program, f"--model_file={lenet_file}", "--engine=onnxruntime"],
+        capture_output=True, text=True, check=False,
         env={"LENET_ONNXRUNTIME_LIBRARY": str(path)}, timeout=SECONDS,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
@@ -532,7 +541,7 @@ REFUSED = {
 def test_models_that_are_refused(name: str, tmp_path: Path, run_program) -> None:
     contents, code, words = REFUSED[name]
     path = write(tmp_path / "model.onnx", contents)
-    done = run_program(f"--model_file={path}")
+    done = run_program(f"--model_file={path}", "--engine=onnxruntime")
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     assert words in done.stderr
@@ -540,7 +549,7 @@ def test_models_that_are_refused(name: str, tmp_path: Path, run_program) -> None
     assert done.stderr.count("\n") == 1
     assert "/onnxruntime_src/" not in done.stderr
     with pytest.raises(lenet_cpp.Error) as raised:
-        lenet_cpp.Predictor(path)
+        predictor_of(path)
     assert raised.value.exit_code == code
     assert str(raised.value) in done.stderr
 
@@ -550,7 +559,7 @@ def test_a_pdmodel_under_another_name(model_dir: Path, tmp_path: Path) -> None:
         path = tmp_path / "lenet.onnx"
         shutil.copy(model_dir / name, path)
         with pytest.raises(lenet_cpp.BadModel, match=r"lenet\.onnx"):
-            lenet_cpp.Predictor(path)
+            predictor_of(path)
 
 
 def test_damaged_models_give_a_typed_error_or_run(lenet_file: Path, tmp_path: Path) -> None:
@@ -574,7 +583,7 @@ import lenet_cpp
 outcomes = collections.Counter()
 for path in json.load(open(sys.argv[1])):
     try:
-        predictor = lenet_cpp.Predictor(path)
+        predictor = lenet_cpp.Predictor(path, engine="onnxruntime")
         predictor.run(np.zeros((2, *(max(n, 1) for n in predictor.input_spec.shape[1:])), "f4"))
         outcomes["ran"] += 1
     except lenet_cpp.Error as error:
@@ -600,19 +609,19 @@ def test_external_data_and_checksums(tmp_path: Path) -> None:
     sums = tmp_path / "SHA256SUMS"
     digest = hashlib.sha256(weights.tobytes()).hexdigest()
     sums.write_text(f"{digest}  w.bin\n")
-    assert same(lenet_cpp.Predictor(path).run(x), expected)
+    assert same(predictor_of(path).run(x), expected)
     write(tmp_path / "w.bin", (weights + 1).tobytes())
     with pytest.raises(lenet_cpp.BadModel, match=r"w\.bin' has SHA-256"):
-        lenet_cpp.Predictor(path)
-    lenet_cpp.Predictor(path, check_hashes=False)
+        predictor_of(path)
+    predictor_of(path, check_hashes=False)
 
 
 def test_values_that_are_not_finite(lenet_file: Path) -> None:
     x = array((1, 1, 28, 28))
     x[0, 0, 3, 3] = np.nan
     with pytest.raises(lenet_cpp.BadInput, match="NaN"):
-        lenet_cpp.Predictor(lenet_file).run(x)
-    found = lenet_cpp.Predictor(lenet_file, check_finite=False).run(x)
+        predictor_of(lenet_file).run(x)
+    found = predictor_of(lenet_file, check_finite=False).run(x)
     assert found.shape == (1, 10)
 
 
@@ -639,7 +648,7 @@ def test_classify(tmp_path: Path, program: Path, softmax: bool) -> None:
     path = write(folder / "model.onnx", lenet(softmax=softmax))
     done = subprocess.run(
         [program.with_name("lenet_classify"), f"--model_dir={folder}", "--topk=10",
-         "--format=csv", tmp_path / "image.npy"],
+         "--engine=onnxruntime", "--format=csv", tmp_path / "image.npy"],
         capture_output=True, text=True, check=False, env={}, timeout=SECONDS,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

@@ -72,13 +72,14 @@ def test_its_models_deploy_like_ours(made, run_program, method):
     images, labels = made / "images.npy", test.labels
     np.save(images, to_model_input(test.images))
     done = run_program(
-        f"--model_dir={folder}", "--int8", f"--input={images}", f"--output={made / 'logits.npy'}"
+        *(f"--model_dir={folder}", "--engine=paddle", "--int8"),
+        *(f"--input={images}", f"--output={made / 'logits.npy'}"),
     )
     assert done.returncode == 0, done.stderr
     logits = np.load(made / "logits.npy")
     correct = int((logits.argmax(axis=1) == labels).sum())
     assert correct >= 990
-    with lenet_cpp.Predictor(model_dir=folder, precision="int8") as predictor:
+    with lenet_cpp.Predictor(model_dir=folder, engine="paddle", precision="int8") as predictor:
         assert predictor.quantized
         np.testing.assert_array_equal(predictor.run(np.load(images)[:64]), logits[:64])
 

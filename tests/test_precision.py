@@ -254,8 +254,13 @@ def test_a_quantized_model_without_int8_says_so(find, run_program) -> None:
 
 
 def test_auto_is_what_can_run_it(find) -> None:
-    with lenet_cpp.Predictor(find("quantized"), precision="int8") as predictor:
+    with lenet_cpp.Predictor(find("quantized"), engine="paddle", precision="int8") as predictor:
         assert {predictor.accelerator(count) for count in (1, 2, 64)} == {"onednn"}
+    with lenet_cpp.Predictor(find("quantized"), precision="int8") as predictor:
+        assert predictor.options["engine"] == "native"
+    for options in ({"accelerator": "onednn"}, {"memory_optim": True}):
+        with lenet_cpp.Predictor(find("quantized"), precision="int8", **options) as predictor:
+            assert predictor.options["engine"] == "paddle"
     with lenet_cpp.Predictor(find("quantized")) as predictor:
         assert [predictor.accelerator(count) for count in (1, 2, 3, 64)] == [
             *("plain", "plain", "onednn", "onednn")
@@ -267,20 +272,21 @@ def test_auto_is_what_can_run_it(find) -> None:
 def test_clones_pools_and_threads_agree_in_int8(find, images) -> None:
     model = find("quantized")
     sizes = [*range(1, 21), 64, 100, 3]  # more than oneDNN keeps primitives of
-    with lenet_cpp.Predictor(model, precision="int8") as predictor:
+    paddle = {"engine": "paddle", "precision": "int8"}
+    with lenet_cpp.Predictor(model, **paddle) as predictor:
         expected = predictor.run(images[:100])
         for size in sizes:
             assert (predictor.run(images[:size]) == expected[:size]).all()
         clone = predictor.clone()
     assert (clone.run(images[:100]) == expected).all()
-    pool = lenet_cpp.PredictorPool(model, precision="int8", size=2)
+    pool = lenet_cpp.PredictorPool(model, **paddle, size=2)
     assert pool.quantized
     with ThreadPoolExecutor(4) as threads:
         for size, found in zip(
             sizes * 3, threads.map(lambda n: pool.run(images[:n]), sizes * 3), strict=True
         ):
             assert (found == expected[:size]).all()
-    with lenet_cpp.Predictor(model, precision="int8", threads=2) as predictor:
+    with lenet_cpp.Predictor(model, **paddle, threads=2) as predictor:
         assert (predictor.run(images[:100]) == expected).all()
 
 
@@ -363,11 +369,13 @@ def test_what_paddle_quantized_converts(
     assert convert(command) == 0
     again = combined / "lenet.pdiparams"
     assert again.read_bytes() == model.with_suffix(".pdiparams").read_bytes()
-    with lenet_cpp.Predictor(model, precision="int8") as predictor:
-        expected = predictor.run(images[:8])
-    for where in ({"model_dir": separate}, {"model_file": combined / "lenet.pdmodel"}):
-        with lenet_cpp.Predictor(**where, precision="int8") as predictor:
-            assert (predictor.run(images[:8]) == expected).all()
+    for engine in ("paddle", "native"):
+        options = {"engine": engine, "precision": "int8"}
+        with lenet_cpp.Predictor(model, **options) as predictor:
+            expected = predictor.run(images[:8])
+        for where in ({"model_dir": separate}, {"model_file": combined / "lenet.pdmodel"}):
+            with lenet_cpp.Predictor(**where, **options) as predictor:
+                assert (predictor.run(images[:8]) == expected).all()
     capsys.readouterr()
     assert convert([str(model), "-o", str(tmp_path / "json"), "--to=json"]) == UNSUPPORTED
     assert "is quantized" in capsys.readouterr().err

@@ -281,7 +281,7 @@ def test_error_classes() -> None:
     ("options", "error", "message"),
     [
         ({"engine": "onnxruntime"}, lenet_cpp.Unsupported, "engine onnxruntime: .*export_onnx.py"),
-        ({"engine": "abacus"}, lenet_cpp.Unsupported, "'abacus'.* onnxruntime, native, paddle"),
+        ({"engine": "abacus"}, lenet_cpp.Unsupported, "'abacus'.* native, onnxruntime, paddle"),
         ({"precision": "int4"}, lenet_cpp.Unsupported, "'int4' .* fp32, bf16, int8"),
         ({"precision": "int8"}, lenet_cpp.Unsupported, "runs in int8"),
         ({"accelerator": "gpu"}, lenet_cpp.BadInput, "'gpu'.*auto, plain, onednn, openvino"),

@@ -10,6 +10,7 @@
 
 #include "engines/engine.h"
 #include "engines/file_stamp.h"
+#include "engines/precision.h"
 #include "finite.h"
 #include "io/file.h"
 
@@ -85,6 +86,7 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
           ? read_onnx_traits(state.files.program)
           : read_program_traits(state.files.program, state.files.format == ModelFormat::Json);
   state.files.traits.float_weights = float_weights;
+  if (config.precision == "int8") require_quantized(state.files);
   state.config = config;
   state.config.model_file = state.files.program;
   state.config.params_file = state.files.params;

@@ -105,6 +105,7 @@ struct QuantizedModel {
 
   Config write(const TemporaryFolder& folder) const {
     Config config;
+    config.engine = "paddle";
     config.model_file = write_file(folder / "q.pdmodel", program());
     config.params_file = write_file(folder / "q.pdiparams", params());
     return config;
@@ -187,6 +188,11 @@ TEST_CASE("a quantized model gives what whole numbers give, in int8 and in float
   CHECK(whole.accelerator(1) == Accelerator::OneDnn);
   CHECK(whole.accelerator(64) == Accelerator::OneDnn);
   CHECK(error_of(whole.run(images.view()), images) < kTolerance);
+  config.engine = "auto";
+  Predictor fastest(config);
+  CHECK(fastest.config().engine == "native");
+  CHECK(fastest.accelerator(1) == Accelerator::Plain);
+  CHECK(error_of(fastest.run(images.view()), images) < kTolerance);
 }
 
 TEST_CASE("auto never takes OpenVINO for a quantized model, which cannot run it") {

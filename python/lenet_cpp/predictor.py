@@ -40,10 +40,10 @@ class Options(TypedDict, total=False):
     LeNet and its kind several times as fast and without Paddle (docs/native-engine.md);
     ``"onnxruntime"``, for .onnx, with the library of the package onnxruntime, which is never
     imported (``pip install lenet-cpp[onnx]``); ``"auto"`` (default): the fastest that runs the
-    model, which for Paddle's formats is native for LeNet and its kind, and paddle for large images,
-    for operators that native has not, or when ``accelerator``, ``precision``, ``ir_optim`` or
-    ``memory_optim`` is not at its default; for .onnx it is onnxruntime, and native where that is
-    not installed."""
+    model, which is native for LeNet and its kind, in float32 and in int8. For large images, for
+    operators that native has not, with bf16, or when ``accelerator``, ``ir_optim`` or
+    ``memory_optim`` is not at its default, it is paddle, and for .onnx onnxruntime; where that is
+    not installed, native."""
     accelerator: str
     """``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``. Auto takes the fastest by
     measurement, for each run: OpenVINO for a .pdmodel; otherwise plain for one image on a small
@@ -52,7 +52,8 @@ class Options(TypedDict, total=False):
     precision: str
     """Of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float model where the processor
     has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. Of the engine paddle the latter two
-    are oneDNN's, which ``accelerator="auto"`` then is; native has int8 too. An .onnx
+    are oneDNN's, which ``accelerator="auto"`` then is; native has int8 too, and computes what the
+    program says, where oneDNN also rounds what comes out of each layer. An .onnx
     runs as it was exported, with ``"fp32"``; one that was quantized in int8."""
     threads: int
     """CPU threads of one run, 1 or more; default 1. With onnxruntime clones share them."""

@@ -40,15 +40,16 @@ struct Config {
   /// "paddle", for Paddle's formats; "native", for these and .onnx, kernels of our own without
   /// Paddle, of which there are some only (docs/native-engine.md); "onnxruntime", for .onnx, with
   /// the library of that name, which is loaded when it is first needed (onnxruntime_library.h).
-  /// "auto": the fastest that runs the model, which for Paddle's formats is native for LeNet and
-  /// its kind, and paddle for large images, for operators that native has not, or when an option
-  /// below that paddle alone heeds (accelerator, precision, ir_optim, memory_optim) is not as it is
-  /// by default; for .onnx it is onnxruntime, and native where there is no such library.
+  /// "auto": the fastest that runs the model, which is native for LeNet and its kind, in float32
+  /// and in int8. For large images, for operators that native has not, with bf16, or when an option
+  /// below that native does not heed (accelerator, ir_optim, memory_optim) is not as it is by
+  /// default, it is paddle, and for .onnx onnxruntime; where there is no such library, native.
   std::string engine = "auto";
   Accelerator accelerator = Accelerator::Auto;
   /// Of the arithmetic: fp32; bf16, for any float model where the processor has avx512_bf16; or
   /// int8, for a quantized .pdmodel (docs/quantization.md). Of the engine paddle bf16 and int8 are
-  /// oneDNN's, which Auto then is; native has int8 too. An .onnx has fp32 only, which is to say: it
+  /// oneDNN's, which Auto then is; native has int8 too, and computes what the program says, where
+  /// oneDNN also rounds what comes out of each layer. An .onnx has fp32 only, which is to say: it
   /// runs as it was exported, one that was quantized (QDQ or QOperator) in int8.
   std::string precision = "fp32";
   /// CPU threads of one run, >= 1. With onnxruntime clones share them.

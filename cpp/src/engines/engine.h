@@ -63,7 +63,8 @@ struct EngineKind {
   void (*require_options)(const Config&);
   /// Whether "auto" may take it: nothing is asked for that only another engine heeds.
   bool (*heeds_options)(const Config&);
-  /// \param config everything resolved: `accelerator` is not Auto.
+  /// \param config everything resolved: `accelerator` is not Auto. With int8 the model is a
+  ///   quantized one.
   std::unique_ptr<Engine> (*create)(const Config& config, const ModelFiles& files);
   /// The accelerator that Auto stands for when `images` are run at once.
   Accelerator (*choose_accelerator)(const Config& config, const ModelFiles& files,

@@ -19,9 +19,11 @@ bool is_onnx(ModelFormat format) { return format == ModelFormat::Onnx; }
 
 bool heeds_all(const Config&) { return true; }
 
-/// What is set to other than its default is heeded by Paddle alone.
-bool asks_for_no_paddle(const Config& config) {
-  return config.accelerator == Accelerator::Auto && config.precision == "fp32" && config.ir_optim &&
+/// What is set to other than its default is heeded by by the other engines alone; int8 native
+/// has too.
+bool asks_for_no_library(const Config& config) {
+  return config.accelerator == Accelerator::Auto &&
+         (config.precision == "fp32" || config.precision == "int8") && config.ir_optim &&
          !config.memory_optim;
 }
 
@@ -31,11 +33,11 @@ Accelerator own_kernels(const Config&, const ModelFiles&, std::int64_t) {
 
 /// In the order in which "auto" tries them.
 constexpr std::array<EngineKind, 3> kEngines = {{
+    {"native", is_any, "", require_native_options, asks_for_no_library, create_native_engine,
+     own_kernels},
     {"onnxruntime", is_onnx,
      "scripts/export_onnx.py makes an .onnx of it; the engine paddle runs it as it is",
      require_onnxruntime_options, heeds_all, create_onnxruntime_engine, own_kernels},
-    {"native", is_any, "", require_native_options, asks_for_no_paddle, create_native_engine,
-     own_kernels},
     {"paddle", is_paddle,
      "scripts/import_model.py makes a Paddle model of it; the engine onnxruntime runs it as it is",
      require_paddle_options, heeds_all, create_paddle_engine, choose_paddle_accelerator},

@@ -1,5 +1,5 @@
 /// \file
-/// What engines ask of a model before they compute it in another precision than float32.
+/// What is asked of a model before an engine computes it in another precision than float32.
 #pragma once
 
 #include "model/model_files.h"

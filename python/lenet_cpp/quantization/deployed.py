@@ -268,6 +268,7 @@ def _call(program: Path, model: Deployed, *arguments: str) -> dict[str, Any]:
         f"--model_file={model.program}",
         f"--params_file={model.params}",
         f"--precision={model.precision}",
+        "--engine=paddle",
         "--accelerator=onednn",
         "--format=json",
         *arguments,

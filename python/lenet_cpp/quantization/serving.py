@@ -77,6 +77,7 @@ def _lenet_cpp_runner(model: Deployed, threads: int) -> Iterator[Run]:
         model.program,
         model.params,
         precision=model.precision,
+        engine="paddle",
         accelerator="onednn",
         threads=threads,
     ) as predictor:

@@ -16,7 +16,6 @@
 #include "engines/native/onnx/read_onnx.h"
 #include "engines/native/program.h"
 #include "engines/native/read_network.h"
-#include "engines/precision.h"
 #include "io/file.h"
 #include "lenet/error.h"
 #include "model/check_graph.h"
@@ -329,7 +328,6 @@ void require_native_options(const Config& config) {
 std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFiles& files) {
   try {
     const bool int8 = config.precision == "int8";
-    if (int8) require_quantized(files);
     if (!int8 && files.traits.quantized) {
       throw Error(
           ErrorCode::Unsupported,

@@ -3,7 +3,6 @@
 #include <filesystem>
 
 #include "engines/paddle/plugin.h"
-#include "engines/precision.h"
 #include "engines/processor.h"
 #include "lenet/error.h"
 
@@ -21,7 +20,6 @@ void require_precision(const Config& config, const ModelFiles& files) {
         "is a quantized model, which Paddle's OpenVINO cannot convert; use accelerator auto, plain "
         "or onednn, or for speed precision int8");
   }
-  if (config.precision == "int8") require_quantized(files);
   if (config.precision == "bf16") {
     if (traits.quantized) {
       refuse(
