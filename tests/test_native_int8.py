@@ -4,6 +4,7 @@ Paddle, the same bits with each instruction set.
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -251,9 +252,42 @@ def test_the_program(lenets: dict[str, Path], run_program: Any) -> None:
     done = run_program(*arguments, "--engine=native", "--int8")
     assert done.returncode == 0, done.stderr
     assert "engine native, accelerator plain, precision int8" in done.stdout
+    done = run_program(*arguments, "--int8", "--explain", "--repeats=2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "engine native (auto: the fastest that runs this model)" in done.stdout
+    assert re.search(r"limit +[\d.]+ billion multiply-adds a second, one core, int8", done.stdout)
+    assert re.search(r"^  sum +416,520 ", done.stdout, re.MULTILINE)
     done = run_program(*arguments, "--engine=native")
     assert done.returncode == 6
     assert "use precision int8" in done.stderr
+
+
+@pytest.mark.parametrize("name", AVAILABLE)
+@pytest.mark.parametrize("images", [1, 70])
+def test_what_lenet_costs_layer_by_layer(
+    lenets: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, images: int
+) -> None:
+    """Multiply-adds: taps of a filter, times filters, times places; inputs times outputs."""
+    expected = {"conv2d_0": 117_600, "conv2d_1": 240_000, "linear_0": 48_000, "linear_1": 10_080}
+    monkeypatch.setenv("LENET_NATIVE_ISA", name)
+    with lenet_cpp.Predictor(lenets["static-ptq"], **OPTIONS) as predictor:
+        plan = predictor.explain(images, runs=2)
+    assert plan.instructions == ("avx2" if name == "avx512" else name)
+    assert (plan.multiply_adds, plan.images, plan.runs) == (416_520, images, 2)
+    assert plan.limit > 1e9
+    (part,) = plan.parts
+    assert (part.layout, part.images, part.at_once) == ("one by one", *[min(images, 64)] * 2)
+    assert part.steps[0].name == "reading the images"
+    assert part.steps[-1].name == "writing the output"
+    layers = part.steps[1:-1]
+    assert [step.multiply_adds for step in layers] == [*expected.values(), 840]
+    for step, layer in zip(layers, expected, strict=False):
+        assert f"'{layer}." in step.name
+    assert [step.output for step in layers] == [
+        *((6, 14, 14), (16, 5, 5), (120, 1, 1), (84, 1, 1), (10, 1, 1))
+    ]
+    assert {step.kernel for step in layers[1:]} == {"conv_channels"}
+    assert all(step.microseconds > 0 for step in layers)
 
 
 def test_the_page(lenets: dict[str, Path], model_dir: Path, tmp_path: Path, root: Path) -> None:

@@ -94,7 +94,8 @@ std::string format_text(const Plan& plan, const Config& config) {
       print("lenet_infer_test %s: engine %s (%s), %s, threads %d\n", version(), plan.engine.c_str(),
             plan.reason.c_str(), plan.instructions.c_str(), config.threads);
   text += "model   " + config.model_file + "\n";
-  text += print("limit   %.1f billion multiply-adds a second, one core\n", plan.limit / 1e9);
+  text += print("limit   %.1f billion multiply-adds a second, one core, %s\n", plan.limit / 1e9,
+                config.precision.c_str());
   text +=
       print("batch   %lld, %.2f us, %.2f us an image, %.2f times the limit's (median of %d)\n",
             static_cast<long long>(plan.images), plan.microseconds, plan.microseconds / images,
@@ -116,6 +117,7 @@ std::string format_json(const Plan& plan, const Config& config) {
   root["engine"] = plan.engine;
   root["reason"] = plan.reason;
   root["instructions"] = plan.instructions;
+  root["precision"] = config.precision;
   root["threads"] = config.threads;
   root["model_file"] = config.model_file;
   root["images"] = plan.images;

@@ -31,7 +31,7 @@ void run(const native::Network& network) {
     accepts({ErrorCode::Unsupported}, [&] {
       const native::Program program(network, native::choose_kernels(), interleaved);
       if (program.unit_floats() > kMostFloats) return;
-      native::Aligned<float> memory(static_cast<std::size_t>(kImages * program.unit_floats()));
+      native::Aligned<float> memory = program.memory(kImages);
       const std::vector<float> input(static_cast<std::size_t>(kImages * program.input_values()));
       std::vector<float> output(static_cast<std::size_t>(kImages * program.output_values()));
       program.run(input.data(), kImages, memory.data(), output.data());

@@ -182,10 +182,8 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
       std::vector<float> one_by_one;
       for (const bool interleaved : {false, true}) {
         const native::Program program(network, *kernels, interleaved);
-        const std::int64_t per_unit = program.images_per_unit();
         for (const std::int64_t at_once : {kImages, std::int64_t{1}}) {
-          const std::int64_t units = (at_once + per_unit - 1) / per_unit;
-          native::Aligned<float> memory(static_cast<std::size_t>(units * program.unit_floats()));
+          native::Aligned<float> memory = program.memory(at_once);
           std::vector<float> found(static_cast<std::size_t>(kImages * row));
           for (std::int64_t n = 0; n < kImages; n += at_once) {
             program.run(images.data() + n * image, at_once, memory.data(), found.data() + n * row);
@@ -229,7 +227,7 @@ TEST_CASE("softmax gives the output, wherever it is among the layers, and nothin
     for (std::size_t i = 0; i < 3; ++i) CHECK(std::abs(found[i] - expected[i]) <= 1e-6F);
   };
   const native::Program program(network, native::choose_kernels(), false);
-  check(program, native::Aligned<float>(static_cast<std::size_t>(program.unit_floats())));
+  check(program, program.memory(1));
   const native::int8::Program rounding(network, native::int8::choose_kernels());
   check(rounding, rounding.memory(1));
   network.output = 3;

@@ -58,7 +58,8 @@ class Plan:
     microseconds: float
     """For the batch, with no clock between the steps; the median of the runs."""
     limit: float
-    """Multiply-adds a second, in float32, that one core of this processor could do."""
+    """Multiply-adds a second that one core of this processor could do, in the precision that the
+    model is computed in, float32 or int8."""
     parts: tuple[PlanPart, ...]
 
 

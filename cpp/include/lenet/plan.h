@@ -35,7 +35,8 @@ struct Plan {
   int runs = 0;              ///< that were measured
   double multiply_adds = 0;  ///< for one image
   double microseconds = 0;   ///< for the batch, without a clock between the steps; the median
-  /// What one core of this processor could do: multiply-adds a second, in float32.
+  /// What one core of this processor could do: multiply-adds a second, in the precision that the
+  /// model is computed in, float32 or int8.
   double limit = 0;
   std::vector<PlanPart> parts;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace lenet::native {
@@ -17,41 +18,35 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-PlanPart explain_program(const Program& program, std::int64_t images, std::int64_t at_once,
-                         const Repetition& repetition) {
-  const std::int64_t per_unit = program.images_per_unit();
-  const std::int64_t units = (at_once + per_unit - 1) / per_unit;
-  Aligned<float> memory(static_cast<std::size_t>(units * program.unit_floats()));
-  const std::vector<float> input(static_cast<std::size_t>(at_once * program.input_values()), 0.5F);
-  std::vector<float> output(static_cast<std::size_t>(at_once * program.output_values()));
-  const auto runs = repetition.measure([&] {
-    return program.run_timed(input.data(), at_once, memory.data(), output.data(), Repetition::now);
-  });
+PlanStep plan_step(const std::string& name, const std::string& kernel, const TensorShape& output,
+                   double multiply_adds) {
+  PlanStep step;
+  step.name = name;
+  step.kernel = kernel;
+  step.output = {output.channels, output.height, output.width};
+  step.multiply_adds = multiply_adds;
+  return step;
+}
 
+std::vector<PlanStep> with_ends(std::vector<PlanStep> steps, bool softmax) {
+  PlanStep end;
+  end.name = "reading the images";
+  steps.insert(steps.begin(), end);
+  end.name = softmax ? "softmax" : "writing the output";
+  steps.push_back(end);
+  return steps;
+}
+
+PlanPart measure_part(std::vector<PlanStep> steps, const Repetition& repetition,
+                      const std::function<std::vector<double>()>& run) {
+  const auto runs = repetition.measure(run);
   PlanPart part;
-  part.layout = per_unit == 1 ? "one by one" : std::to_string(per_unit) + " side by side";
-  part.images = images;
-  part.at_once = at_once;
-  const std::vector<Step>& steps = program.steps();
-  for (std::size_t i = 0; i < steps.size() + 2; ++i) {
-    PlanStep step;
-    if (i == 0) {
-      step.name = "reading the images";
-    } else if (i > steps.size()) {
-      step.name = program.ends_in_softmax() ? "softmax" : "writing the output";
-    } else {
-      const Step& compiled = steps[i - 1];
-      const TensorShape& shape = compiled.shape;
-      step.name = compiled.name;
-      step.kernel = compiled.kernel;
-      step.multiply_adds = compiled.multiply_adds;
-      step.output = {shape.channels, shape.height, shape.width};
-    }
+  for (std::size_t i = 0; i < steps.size(); ++i) {
     std::vector<double> seconds;
-    for (const std::vector<double>& run : runs) seconds.push_back(run[i]);
-    step.microseconds = 1e6 * median(std::move(seconds));
-    part.steps.push_back(std::move(step));
+    for (const std::vector<double>& times : runs) seconds.push_back(times[i]);
+    steps[i].microseconds = 1e6 * median(std::move(seconds));
   }
+  part.steps = std::move(steps);
   return part;
 }
 

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
 
-#include "engines/native/program.h"
+#include "engines/native/network.h"
 #include "lenet/plan.h"
 
 namespace lenet::native {
@@ -41,8 +44,17 @@ class Repetition {
 
 double median(std::vector<double> values);
 
-/// \param at_once images that a run of the program takes together, of `images`
-PlanPart explain_program(const Program& program, std::int64_t images, std::int64_t at_once,
-                         const Repetition& repetition);
+PlanStep plan_step(const std::string& name, const std::string& kernel, const TensorShape& output,
+                   double multiply_adds);
+
+/// The steps of a program, with the reading of its input before and what it does with its output
+/// after them.
+std::vector<PlanStep> with_ends(std::vector<PlanStep> steps, bool softmax);
+
+/// \param steps without times
+/// \param run gives the seconds of each
+/// \returns a part without layout and images
+PlanPart measure_part(std::vector<PlanStep> steps, const Repetition& repetition,
+                      const std::function<std::vector<double>()>& run);
 
 }  // namespace lenet::native

@@ -2,6 +2,8 @@
 
 #if defined(__aarch64__)
 #include <arm_neon.h>
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #else
 #include <immintrin.h>
 #endif
@@ -34,28 +36,31 @@ constexpr std::int64_t kStep = 100'000;
 // at half of kStep.
 constexpr float kFactor = 0.5F;
 constexpr float kTerm = 1.0F;
+// And so do these, of whole numbers: four bytes of 1, two numbers of 16 bits.
+constexpr int kBytes = 0x01010101;
+constexpr int kPair = 0x00010001;
 
 using Kernel = float (*)(std::int64_t);
 
 struct Instructions {
   const char* name;
-  int lanes;
+  int products;  ///< that one adds
   Kernel loop;
 };
 
 // GCC 12 keeps an array of sums in memory, so they have names. The empty assembly hides the
-// recurrence from the compiler.
+// recurrence from the compiler, and that every product is the same.
 #define LENET_TWELVE(DO) DO(a) DO(b) DO(c) DO(d) DO(e) DO(f) DO(g) DO(h) DO(i) DO(j) DO(k) DO(l)
 
 #define LENET_BEGIN(x) Vector x = zero;
 #define LENET_STEP(x)        \
   x = LENET_MULTIPLY_ADD(x); \
-  asm volatile("" : "+" LENET_REGISTER(x));
-#define LENET_ADD(x) total += x[0];
-#define LENET_LOOP                                    \
+  asm volatile("" : "+" LENET_REGISTER(x), "+" LENET_REGISTER(factor));
+#define LENET_ADD(x) total += static_cast<float>(x[0]);
+#define LENET_LOOP(FACTOR, TERM)                      \
   const Vector zero{};                                \
-  const Vector factor = zero + kFactor;               \
-  const Vector term = zero + kTerm;                   \
+  auto factor = FACTOR;                               \
+  const auto term = TERM;                             \
   LENET_SUMS(LENET_BEGIN)                             \
   for (std::int64_t step = 0; step < steps; ++step) { \
     LENET_SUMS(LENET_STEP)                            \
@@ -68,23 +73,42 @@ struct Instructions {
 float loop_neon(std::int64_t steps) {
   using Vector = float32x4_t;
 #define LENET_MULTIPLY_ADD(x) vfmaq_f32(x, factor, term)
-  LENET_LOOP
+  LENET_LOOP(zero + kFactor, zero + kTerm)
 #undef LENET_MULTIPLY_ADD
 }
 
-Instructions widest() { return {"neon", 4, loop_neon}; }
+__attribute__((target("arch=armv8.2-a+dotprod"))) float dots_dotprod(std::int64_t steps) {
+  using Vector = int32x4_t;
+#define LENET_MULTIPLY_ADD(x) vdotq_s32(x, factor, term)
+  LENET_LOOP(vreinterpretq_s8_s32(vdupq_n_s32(kBytes)), vreinterpretq_s8_s32(vdupq_n_s32(kBytes)))
+#undef LENET_MULTIPLY_ADD
+}
+
+float dots_neon(std::int64_t steps) {
+  using Vector = int32x4_t;
+#define LENET_MULTIPLY_ADD(x) vmlal_s16(x, factor, term)
+  LENET_LOOP(vreinterpret_s16_s32(vdup_n_s32(kPair)), vreinterpret_s16_s32(vdup_n_s32(kPair)))
+#undef LENET_MULTIPLY_ADD
+}
+
+Instructions widest(Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::Float32) return {"neon", 4, loop_neon};
+  const bool dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  return dotprod ? Instructions{"neondotprod", 16, dots_dotprod}
+                 : Instructions{"neon", 4, dots_neon};
+}
 #else
 __attribute__((target("avx512f"))) float loop_avx512(std::int64_t steps) {
   using Vector = __m512;
 #define LENET_MULTIPLY_ADD(x) _mm512_fmadd_ps(x, factor, term)
-  LENET_LOOP
+  LENET_LOOP(zero + kFactor, zero + kTerm)
 #undef LENET_MULTIPLY_ADD
 }
 
 __attribute__((target("avx2,fma"))) float loop_avx2(std::int64_t steps) {
   using Vector = __m256;
 #define LENET_MULTIPLY_ADD(x) _mm256_fmadd_ps(x, factor, term)
-  LENET_LOOP
+  LENET_LOOP(zero + kFactor, zero + kTerm)
 #undef LENET_MULTIPLY_ADD
 }
 
@@ -92,24 +116,49 @@ __attribute__((target("avx2,fma"))) float loop_avx2(std::int64_t steps) {
 float loop_sse2(std::int64_t steps) {
   using Vector = __m128;
 #define LENET_MULTIPLY_ADD(x) _mm_add_ps(_mm_mul_ps(x, factor), term)
-  LENET_LOOP
+  LENET_LOOP(zero + kFactor, zero + kTerm)
 #undef LENET_MULTIPLY_ADD
 }
 
-Instructions widest() {
+__attribute__((target("avx512f,avx512vnni"))) float dots_avx512(std::int64_t steps) {
+  using Vector = __m512i;
+#define LENET_MULTIPLY_ADD(x) _mm512_dpbusd_epi32(x, factor, term)
+  LENET_LOOP(_mm512_set1_epi32(kBytes), _mm512_set1_epi32(kBytes))
+#undef LENET_MULTIPLY_ADD
+}
+
+__attribute__((target("avx2"))) float dots_avx2(std::int64_t steps) {
+  using Vector = __m256i;
+#define LENET_MULTIPLY_ADD(x) _mm256_add_epi32(x, _mm256_madd_epi16(factor, term))
+  LENET_LOOP(_mm256_set1_epi32(kPair), _mm256_set1_epi32(kPair))
+#undef LENET_MULTIPLY_ADD
+}
+
+float dots_sse2(std::int64_t steps) {
+  using Vector = __m128i;
+#define LENET_MULTIPLY_ADD(x) _mm_add_epi32(x, _mm_madd_epi16(factor, term))
+  LENET_LOOP(_mm_set1_epi32(kPair), _mm_set1_epi32(kPair))
+#undef LENET_MULTIPLY_ADD
+}
+
+Instructions widest(Arithmetic arithmetic) {
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f")) return {"avx512f", 16, loop_avx512};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    return {"avx2+fma", 8, loop_avx2};
+  const bool whole = arithmetic == Arithmetic::Int8;
+  const bool avx512 = __builtin_cpu_supports("avx512f");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (whole && avx512 && __builtin_cpu_supports("avx512vnni")) {
+    return {"avx512vnni", 64, dots_avx512};
   }
-  return {"sse2", 4, loop_sse2};
+  if (whole) return avx2 ? Instructions{"avx2", 16, dots_avx2} : Instructions{"sse2", 8, dots_sse2};
+  if (avx512) return {"avx512f", 16, loop_avx512};
+  return avx2 ? Instructions{"avx2+fma", 8, loop_avx2} : Instructions{"sse2", 4, loop_sse2};
 }
 #endif
 
 }  // namespace
 
-MultiplyAddLimit measure_multiply_add_limit(double seconds) {
-  const Instructions instructions = widest();
+MultiplyAddLimit measure_multiply_add_limit(double seconds, Arithmetic arithmetic) {
+  const Instructions instructions = widest(arithmetic);
   using Clock = std::chrono::steady_clock;
   const auto seconds_since = [](Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
@@ -121,7 +170,7 @@ MultiplyAddLimit measure_multiply_add_limit(double seconds) {
     const auto begin = Clock::now();
     keep = instructions.loop(kStep);
     const double elapsed = seconds_since(begin);
-    best = std::max(best, static_cast<double>(kStep) * kSums * instructions.lanes / elapsed);
+    best = std::max(best, static_cast<double>(kStep) * kSums * instructions.products / elapsed);
   } while (seconds_since(start) < seconds);
   static_cast<void>(keep);
   return {instructions.name, best};

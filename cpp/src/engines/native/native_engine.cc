@@ -112,6 +112,16 @@ std::vector<std::int64_t> pieces_of(std::int64_t images, std::int64_t threads) {
   return begins;
 }
 
+/// \throws Error BackendFailure: there is not enough memory for the work
+template <class Work>
+auto within_memory(const std::string& what, const Work& work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::BackendFailure, "out of memory while " + what);
+  }
+}
+
 /// What clones share.
 struct Compiled {
   TensorSpec input;
@@ -134,11 +144,8 @@ class Workspace {
   /// \param input, output of `images` images
   void run(const Compiled& compiled, const float* input, std::int64_t images, float* output) {
     if (compiled.quantized) {
-      if (quantized_images_ < images) {
-        quantized_ = compiled.quantized->memory(images);
-        quantized_images_ = images;
-      }
-      compiled.quantized->run(input, images, quantized_.data(), output);
+      const native::int8::Program& program = *compiled.quantized;
+      program.run(input, images, memory(quantized_, program, images), output);
       return;
     }
     const std::int64_t image = compiled.input_values();
@@ -146,8 +153,7 @@ class Workspace {
     std::int64_t done = side_by_side(compiled, images);
     if (done > 0) {
       const Program& many = *compiled.many;
-      const std::int64_t units = (done + many.images_per_unit() - 1) / many.images_per_unit();
-      many.run(input, done, memory(many_, many, units), output);
+      many.run(input, done, memory(many_, many, done), output);
     }
     while (done < images) {
       const std::int64_t count = std::min(images - done, one_by_one(compiled));
@@ -172,23 +178,23 @@ class Workspace {
   }
 
  private:
+  template <class Number>
   struct Memory {
-    native::Aligned<float> floats;
-    std::int64_t units = 0;
+    native::Aligned<Number> numbers;
+    std::int64_t images = 0;
   };
-  static float* memory(Memory& memory, const Program& program, std::int64_t units) {
-    if (memory.units < units) {
-      memory.floats =
-          native::Aligned<float>(static_cast<std::size_t>(units * program.unit_floats()));
-      memory.units = units;
+  template <class Number, class Program>
+  static Number* memory(Memory<Number>& memory, const Program& program, std::int64_t images) {
+    if (memory.images < images) {
+      memory.numbers = program.memory(images);
+      memory.images = images;
     }
-    return memory.floats.data();
+    return memory.numbers.data();
   }
 
-  Memory one_;
-  Memory many_;
-  native::Aligned<char> quantized_;
-  std::int64_t quantized_images_ = 0;
+  Memory<float> one_;
+  Memory<float> many_;
+  Memory<char> quantized_;
 };
 
 class NativeEngine final : public Engine {
@@ -205,13 +211,9 @@ class NativeEngine final : public Engine {
   }
 
   const Shape& run(const TensorView& input) override {
-    try {
-      run_pieces(input);
-      output_shape_[0] = input.shape[0];
-      return output_shape_;
-    } catch (const std::bad_alloc&) {
-      throw Error(ErrorCode::BackendFailure, "out of memory while running the model");
-    }
+    within_memory("running the model", [&] { run_pieces(input); });
+    output_shape_[0] = input.shape[0];
+    return output_shape_;
   }
 
   void copy_output(float* destination) override {
@@ -226,39 +228,8 @@ class NativeEngine final : public Engine {
   bool is_fastest() const override { return compiled_->many != nullptr; }
 
   Plan explain(std::int64_t images, int runs) override {
-    if (compiled_->quantized) {
-      throw Error(ErrorCode::Unsupported,
-                  "there is no plan of a model in int8; one of a float model can be explained");
-    }
-    const native::Repetition repetition(runs);
-    Plan plan;
-    plan.images = images;
-    plan.instructions = native::choose_kernels().name;
-    for (const native::Step& step : compiled_->one->steps()) {
-      plan.multiply_adds += step.multiply_adds;
-    }
-    const std::vector<float> input(
-        static_cast<std::size_t>(images * compiled_->one->input_values()), 0.5F);
-    const Shape shape = {images};  // of which nothing but the number of images is looked at
-    const auto times = repetition.measure([&] {
-      const double start = native::Repetition::now();
-      run({input.data(), shape});
-      return native::Repetition::now() - start;
-    });
-    plan.runs = static_cast<int>(times.size());
-    plan.microseconds = 1e6 * native::median(times);
-    const std::int64_t piece = std::min(images, kImagesOfPiece);
-    const std::int64_t many = Workspace::side_by_side(*compiled_, piece);
-    if (many > 0) {
-      plan.parts.push_back(native::explain_program(*compiled_->many, many, many, repetition));
-    }
-    if (piece > many) {
-      const std::int64_t at_once = std::min(piece - many, Workspace::one_by_one(*compiled_));
-      plan.parts.push_back(
-          native::explain_program(*compiled_->one, piece - many, at_once, repetition));
-    }
-    plan.limit = native::measure_multiply_add_limit(kSecondsOfLimit).per_second;
-    return plan;
+    return within_memory("explaining the model",
+                         [&] { return explain_with(images, native::Repetition(runs)); });
   }
 
   void set_layer_callback(LayerCallback /*callback*/) override {
@@ -267,6 +238,56 @@ class NativeEngine final : public Engine {
   }
 
  private:
+  Plan explain_with(std::int64_t images, const native::Repetition& repetition) {
+    Plan plan;
+    plan.images = images;
+    const std::vector<float> input(static_cast<std::size_t>(images * compiled_->input_values()),
+                                   0.5F);
+    const Shape shape = {images};  // of which nothing but the number of images is looked at
+    const auto times = repetition.measure([&] {
+      const double start = native::Repetition::now();
+      run({input.data(), shape});
+      return native::Repetition::now() - start;
+    });
+    plan.runs = static_cast<int>(times.size());
+    plan.microseconds = 1e6 * native::median(times);
+    const auto add_part = [&](const auto& program, std::string layout, std::int64_t of_part,
+                              std::int64_t at_once) {
+      auto memory = program.memory(at_once);
+      std::vector<float> output(static_cast<std::size_t>(at_once * program.output_values()));
+      PlanPart part = native::measure_part(program.plan(), repetition, [&] {
+        return program.run_timed(input.data(), at_once, memory.data(), output.data(),
+                                 native::Repetition::now);
+      });
+      part.layout = std::move(layout);
+      part.images = of_part;
+      part.at_once = at_once;
+      plan.parts.push_back(std::move(part));
+    };
+    const std::int64_t piece = std::min(images, kImagesOfPiece);
+    if (compiled_->quantized) {
+      plan.instructions = native::int8::choose_kernels().name;
+      add_part(*compiled_->quantized, "one by one", piece, piece);
+    } else {
+      plan.instructions = native::choose_kernels().name;
+      const std::int64_t many = Workspace::side_by_side(*compiled_, piece);
+      if (many > 0) {
+        const std::int64_t lanes = compiled_->many->images_per_unit();
+        add_part(*compiled_->many, std::to_string(lanes) + " side by side", many, many);
+      }
+      if (piece > many) {
+        const std::int64_t most = Workspace::one_by_one(*compiled_);
+        add_part(*compiled_->one, "one by one", piece - many, std::min(piece - many, most));
+      }
+    }
+    for (const PlanStep& step : plan.parts[0].steps) plan.multiply_adds += step.multiply_adds;
+    plan.limit = native::measure_multiply_add_limit(
+                     kSecondsOfLimit,
+                     compiled_->quantized ? native::Arithmetic::Int8 : native::Arithmetic::Float32)
+                     .per_second;
+    return plan;
+  }
+
   void run_pieces(const TensorView& input) {
     const std::int64_t images = input.shape[0];
     const std::int64_t image = compiled_->input_values();
@@ -326,7 +347,7 @@ void require_native_options(const Config& config) {
 }
 
 std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFiles& files) {
-  try {
+  return within_memory("loading '" + files.program + "'", [&]() -> std::unique_ptr<Engine> {
     const bool int8 = config.precision == "int8";
     if (!int8 && files.traits.quantized) {
       throw Error(
@@ -352,9 +373,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFi
       if (many->unit_floats() <= kMostInterleavedFloats) compiled->many = std::move(many);
     }
     return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::BackendFailure, "out of memory while loading '" + files.program + "'");
-  }
+  });
 }
 
 }  // namespace lenet

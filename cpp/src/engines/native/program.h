@@ -12,6 +12,7 @@
 #include "engines/native/aligned.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/network.h"
+#include "lenet/plan.h"
 
 namespace lenet::native {
 
@@ -69,19 +70,20 @@ class Program {
   std::int64_t output_values() const noexcept { return output_shape_.values(); }
   /// Memory of one unit.
   std::int64_t unit_floats() const noexcept { return unit_floats_; }
-  const std::vector<Step>& steps() const noexcept { return steps_; }
+  /// What a run does, in its order, without times.
+  std::vector<PlanStep> plan() const;
 
+  /// Memory for runs of up to so many images.
+  Aligned<float> memory(std::int64_t images) const;
   /// Runs `images` images, float32 [images, channels, height, width].
-  /// \param memory of enough units, zeros before its first use; what lies in it otherwise is this
-  ///   program's own from an earlier run.
+  /// \param memory of as many images or more
   /// \param output [images, values]
   void run(const float* input, std::int64_t images, float* memory, float* output) const;
   /// The same, with a look at a clock between the steps.
   /// \param now gives seconds
-  /// \returns seconds: of the input, of each step, of the output
+  /// \returns the seconds of each step of plan()
   std::vector<double> run_timed(const float* input, std::int64_t images, float* memory,
                                 float* output, double (*now)()) const;
-  bool ends_in_softmax() const noexcept { return softmax_; }
 
  private:
   void place(const Network& network);
@@ -98,6 +100,9 @@ class Program {
   void compile_convolution(const Network& network, const Layer& layer, Step& step) const;
   void compile_winograd(const Network& network, const Layer& layer, Step& step) const;
   void compile_pool(const Network& network, const Layer& layer, Step& step) const;
+  std::int64_t units(std::int64_t images) const noexcept {
+    return (images + images_per_unit() - 1) / images_per_unit();
+  }
   void read_input(const float* input, std::int64_t images, float* memory) const;
   void write_output(const float* memory, std::int64_t images, float* output) const;
   void run_step(const Step& step, float* memory, std::int64_t units) const;

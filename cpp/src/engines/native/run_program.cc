@@ -1,16 +1,29 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
+#include "engines/native/explain.h"
 #include "engines/native/program.h"
 #include "engines/native/softmax.h"
 
 namespace lenet::native {
 
+Aligned<float> Program::memory(std::int64_t images) const {
+  return Aligned<float>(static_cast<std::size_t>(units(images) * unit_floats_));
+}
+
+std::vector<PlanStep> Program::plan() const {
+  std::vector<PlanStep> plan;
+  for (const Step& step : steps_) {
+    plan.push_back(plan_step(step.name, step.kernel, step.shape, step.multiply_adds));
+  }
+  return with_ends(std::move(plan), softmax_);
+}
+
 void Program::run(const float* input, std::int64_t images, float* memory, float* output) const {
   read_input(input, images, memory);
-  const std::int64_t units = (images + images_per_unit() - 1) / images_per_unit();
-  for (const Step& step : steps_) run_step(step, memory, units);
+  for (const Step& step : steps_) run_step(step, memory, units(images));
   write_output(memory, images, output);
 }
 
@@ -26,9 +39,8 @@ std::vector<double> Program::run_timed(const float* input, std::int64_t images, 
   };
   read_input(input, images, memory);
   done();
-  const std::int64_t units = (images + images_per_unit() - 1) / images_per_unit();
   for (const Step& step : steps_) {
-    run_step(step, memory, units);
+    run_step(step, memory, units(images));
     done();
   }
   write_output(memory, images, output);

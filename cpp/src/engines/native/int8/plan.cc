@@ -83,6 +83,7 @@ class Planner {
   void add(const Layer& layer) {
     PlannedLayer planned;
     planned.layer = layer;
+    planned.multiply_adds = multiply_adds(network_, layer);
     if (layer.kind == LayerKind::Quantize) planned.range = layer.range;
     if (is_max_pool(layer)) plan_.ranges[layer.output] = plan_.ranges[layer.inputs[0]];
     if (planned.range > 0) plan_.ranges[layer.output] = planned.range;

@@ -17,7 +17,8 @@ struct PlannedLayer {
   Layer layer;  ///< a convolution of whole numbers has `integers`, others `weights`
   /// Its result is rounded to whole numbers of this range; 0: it is float32, or that of its input.
   float range = 0;
-  bool pool = false;  ///< the largest of each 2 x 2 results is given
+  bool pool = false;         ///< the largest of each 2 x 2 results is given
+  double multiply_adds = 0;  ///< for one image
 };
 
 struct Plan {

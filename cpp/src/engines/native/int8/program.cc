@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <utility>
 
+#include "engines/native/explain.h"
 #include "engines/native/softmax.h"
 
 namespace lenet::native::int8 {
@@ -146,19 +148,58 @@ char* Program::at(const Place& place, char* memory, std::int64_t image) const {
   return tensors + place.begin + (place.kept ? shared_bytes_ + image * image_bytes_ : 0);
 }
 
+std::vector<PlanStep> Program::plan() const {
+  std::vector<PlanStep> plan;
+  for (const Step& step : steps_) {
+    const auto& [layer, range, pool, multiply_adds] = step.planned;
+    const bool whole =
+        step.output.range > 0 && (layer.kind == LayerKind::Quantize ||
+                                  (layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max));
+    const std::string kernel =
+        step.convolution ? step.convolution->kernel()
+                         : std::string(to_string(layer.kind)) + (whole ? "" : ", float32");
+    plan.push_back(plan_step(layer.name, kernel, step.output.shape, multiply_adds));
+  }
+  return with_ends(std::move(plan), softmax_);
+}
+
 void Program::run(const float* input, std::int64_t images, char* memory, float* output) const {
+  run_steps(input, images, memory, output, [](std::size_t) {});
+}
+
+std::vector<double> Program::run_timed(const float* input, std::int64_t images, char* memory,
+                                       float* output, double (*now)()) const {
+  std::vector<double> times(steps_.size() + 2);
+  double before = now();
+  run_steps(input, images, memory, output, [&](std::size_t step) {
+    const double after = now();
+    times[step] += after - before;
+    before = after;
+  });
+  return times;
+}
+
+template <class Done>
+void Program::run_steps(const float* input, std::int64_t images, char* memory, float* output,
+                        const Done& done) const {
   for (std::int64_t i = 0; i < images; ++i) {
     read_input(input + i * input_values(), memory, i);
-    for (std::size_t s = 0; s < side_by_side_; ++s) run_step(steps_[s], memory, i);
+    done(0);
+    for (std::size_t s = 0; s < side_by_side_; ++s) {
+      run_step(steps_[s], memory, i);
+      done(1 + s);
+    }
   }
   for (std::size_t s = side_by_side_; s < steps_.size(); ++s) {
     const Step& step = steps_[s];
     step.convolution->run_images(at(step.inputs[0], memory, 0), at(step.output, memory, 0), images,
                                  image_bytes_);
+    done(1 + s);
   }
   for (std::int64_t i = 0; i < images; ++i) {
     write_output(memory, i, output + i * output_values());
   }
+  done(1 + steps_.size());
 }
 
 void Program::read_input(const float* input, char* memory, std::int64_t image) const {

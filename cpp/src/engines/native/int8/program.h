@@ -14,6 +14,7 @@
 #include "engines/native/int8/kernels.h"
 #include "engines/native/int8/plan.h"
 #include "engines/native/network.h"
+#include "lenet/plan.h"
 
 namespace lenet::native::int8 {
 
@@ -44,12 +45,23 @@ class Program {
 
   /// Memory for runs of up to so many images.
   Aligned<char> memory(std::int64_t images) const;
+  /// What a run does, in its order, without times.
+  std::vector<PlanStep> plan() const;
   /// Runs `images` images, float32 [images, channels, height, width].
   /// \param memory of as many images or more
   /// \param output [images, values]
   void run(const float* input, std::int64_t images, char* memory, float* output) const;
+  /// The same, with a look at a clock after each step of each image.
+  /// \param now gives seconds
+  /// \returns the seconds of each step of plan(), of all images together
+  std::vector<double> run_timed(const float* input, std::int64_t images, char* memory,
+                                float* output, double (*now)()) const;
 
  private:
+  /// \param done called after each part of the work, with its place in plan()
+  template <class Done>
+  void run_steps(const float* input, std::int64_t images, char* memory, float* output,
+                 const Done& done) const;
   void place(const Plan& plan);
   void place(Place& place, std::int64_t border);
   Step compile(const PlannedLayer& planned) const;
