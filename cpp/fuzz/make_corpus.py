@@ -30,18 +30,30 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CORPUS = HERE / "corpus"
 
-# Exports a net of one layer in the format that FLAGS_enable_pir_api chooses.
+# Exports a net of one layer and one of what the native engine runs, in the format that
+# FLAGS_enable_pir_api chooses; in the older one they are quantized too.
 EXPORT = """
 import sys
 from pathlib import Path
 
+import numpy as np
 import paddle
+from paddle import nn
 
-paddle.seed(0)
-net = paddle.nn.Sequential(paddle.nn.Linear(2, 3), paddle.nn.ReLU())
-net.eval()
-paddle.jit.save(net, sys.argv[1], input_spec=[paddle.static.InputSpec([None, 2], "float32", "x")])
-path = Path(sys.argv[1] + ".pdmodel")
+
+class Network(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2D(1, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2D(4)
+        self.second = nn.Conv2D(4, 4, 2, padding="SAME", groups=2, bias_attr=False)
+        self.last = nn.Linear(72, 2)
+
+    def forward(self, x):
+        x = nn.functional.relu(self.norm(self.first(x)))
+        x = self.second(x) + x
+        x = paddle.concat([nn.functional.max_pool2d(x, 2), nn.functional.avg_pool2d(x, 2)], axis=1)
+        return nn.functional.softmax(self.last(nn.functional.dropout(x, 0.5).flatten(1)))
 
 
 def without_call_stacks(path):
@@ -53,25 +65,45 @@ def without_call_stacks(path):
     path.write_bytes(program.desc.serialize_to_string())
 
 
-if path.exists():
-    import numpy as np
-
-    paddle.enable_static()
+def quantize(path, shape):
     quantization = paddle.static.quantization.PostTrainingQuantization(
         executor=paddle.static.Executor(paddle.CPUPlace()),
         model_dir=str(path.parent),
         model_filename=path.name,
         params_filename=path.stem + ".pdiparams",
-        data_loader=lambda: iter([{"x": np.ones((1, 2), np.float32)}]),
+        data_loader=lambda: iter([{"x": np.ones((1, *shape), np.float32)}]),
         batch_nums=1,
         algo="abs_max",
         onnx_format=True,
     )
     quantization.quantize()
     target = path.parent / "quantized"
-    quantization.save_quantized_model(str(target), "q.pdmodel", "q.pdiparams")
+    quantization.save_quantized_model(str(target), path.name, path.stem + ".pdiparams")
     without_call_stacks(path)
-    without_call_stacks(target / "q.pdmodel")
+    without_call_stacks(target / path.name)
+
+
+folder = Path(sys.argv[1])
+paddle.seed(0)
+nets = {
+    "linear": (nn.Sequential(nn.Linear(2, 3), nn.ReLU()), (2,)),
+    "network": (Network(), (1, 6, 6)),
+    # Quantized, the other one is longer than what fuzz.sh gives.
+    "chain": (
+        nn.Sequential(
+            nn.Conv2D(1, 3, 3), nn.ReLU(), nn.MaxPool2D(2), nn.Flatten(), nn.Linear(12, 2)
+        ),
+        (1, 6, 6),
+    ),
+}
+for name, (net, shape) in nets.items():
+    net.eval()
+    spec = [paddle.static.InputSpec([None, *shape], "float32", "x")]
+    paddle.jit.save(net, str(folder / name), input_spec=spec)
+if (folder / "linear.pdmodel").exists():
+    paddle.enable_static()
+    for name, (_, shape) in nets.items():
+        quantize(folder / f"{name}.pdmodel", shape)
 """
 
 
@@ -256,25 +288,30 @@ def _network(opset: int) -> bytes:
 
 def _model_files() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for format_name, pir in (("old", "0"), ("pir", "1")):
+        script = Path(folder, "export.py")
+        script.write_text(EXPORT)  # Paddle reads the source of a layer
+        for pir in "01":
+            Path(folder, pir).mkdir()
             subprocess.run(  # noqa: S603
-                [sys.executable, "-W", "ignore", "-c", EXPORT, f"{folder}/{format_name}"],
+                [sys.executable, "-W", "ignore", script, Path(folder, pir)],
                 env={**os.environ, "FLAGS_enable_pir_api": pir, "GLOG_v": "-1"},
                 check=True,
             )
-        program = (Path(folder) / "old.pdmodel").read_bytes()
-        document = (Path(folder) / "pir.json").read_bytes()
-        params = (Path(folder) / "pir.pdiparams").read_bytes()
-        quantized = (Path(folder) / "quantized" / "q.pdmodel").read_bytes()
-        quantized_params = (Path(folder) / "quantized" / "q.pdiparams").read_bytes()
-    _write("pdmodel", "linear", program)
-    _write("pdmodel", "quantized", quantized)
+        quantized = Path(folder, "0", "quantized")
+        for name in ("linear", "network"):
+            _write("pdmodel", name, Path(folder, "0", f"{name}.pdmodel").read_bytes())
+            _write("json", name, Path(folder, "1", f"{name}.json").read_bytes())
+        _write("pdmodel", "quantized", (quantized / "linear.pdmodel").read_bytes())
+        _write("pdmodel", "quantized_chain", (quantized / "chain.pdmodel").read_bytes())
+        program = Path(folder, "0", "linear.pdmodel").read_bytes()
+        document = Path(folder, "1", "linear.json").read_bytes()
+        params = Path(folder, "1", "linear.pdiparams").read_bytes()
+        quantized_params = (quantized / "linear.pdiparams").read_bytes()
     _write("pdmodel", "cut", program[: len(program) // 2])
     _write("pdmodel", "length_too_long", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x08\x00")
     _write("pdmodel", "varint_without_end", b"\x08" + b"\xff" * 12)
     _write("pdmodel", "field_zero", b"\x00\x00")
     _write("pdmodel", "group", b"\x0b\x0c")
-    _write("json", "linear", document)
     _write("json", "cut", document[: len(document) // 2])
     _write("json", "deep", b"[" * 2000)
     _write("json", "not_pir", b'{"base_code": {"magic": "elf"}}')

@@ -1,43 +1,15 @@
-#include <numeric>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "engines/native/onnx/read_onnx.h"
-#include "engines/native/program.h"
 #include "model/onnx_graph.h"
 #include "model/onnx_model.h"
+#include "run_network.h"
 #include "support.h"
 #include "targets.h"
 
 namespace lenet::fuzz {
 namespace {
-
-constexpr std::int64_t kMostValues = 1 << 14;
-constexpr double kMostWork = 1e6;
-constexpr std::int64_t kMostFloats = 1 << 18;
-
-/// Runs two images through a network that is small enough.
-void run(const native::Network& network) {
-  std::int64_t values = 0;
-  for (const native::TensorShape& shape : network.tensors) values += shape.values();
-  const double work = std::accumulate(network.layers.begin(), network.layers.end(), 0.0,
-                                      [&](double sum, const native::Layer& layer) {
-                                        return sum + native::multiply_adds(network, layer);
-                                      });
-  if (values > kMostValues || work > kMostWork) return;
-  constexpr std::int64_t kImages = 2;
-  for (const bool interleaved : {false, true}) {
-    accepts({ErrorCode::Unsupported}, [&] {
-      const native::Program program(network, native::choose_kernels(), interleaved);
-      if (program.unit_floats() > kMostFloats) return;
-      native::Aligned<float> memory = program.memory(kImages);
-      const std::vector<float> input(static_cast<std::size_t>(kImages * program.input_values()));
-      std::vector<float> output(static_cast<std::size_t>(kImages * program.output_values()));
-      program.run(input.data(), kImages, memory.data(), output.data());
-    });
-  }
-}
 
 /// What the native engine makes of it.
 void read_network(std::string_view bytes, const std::string& path) {
@@ -49,7 +21,7 @@ void read_network(std::string_view bytes, const std::string& path) {
                                 [&] { network = native::read_onnx(std::move(graph), path); });
   if (!accepted) return;
   native::simplify(network);
-  run(network);
+  run_network(network);
 }
 
 }  // namespace

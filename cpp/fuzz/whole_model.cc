@@ -3,20 +3,23 @@
 #include <cstdint>
 #include <string>
 
+#include "engines/native/load_network.h"
 #include "model/protobuf.h"
+#include "run_network.h"
 #include "support.h"
 
 namespace lenet::fuzz {
 namespace {
 
-constexpr int kFloat32 = 5;
+constexpr char kFloat32 = 5;
+constexpr char kInt8 = 21;
 constexpr std::uint64_t kMaxValues = 4096;
 
-/// Whether a record of zeros could be appended.
+/// Whether a record of ones could be appended; of zeros for a zero point.
 bool append_record(const ParameterSpec& spec, std::string& file) {
   if (spec.dtype != kFloat32) return false;
   std::uint64_t values = 1;
-  std::string desc = {8, kFloat32};
+  std::string desc = {8, spec.quantized ? kInt8 : kFloat32};
   for (const std::int64_t dimension : spec.shape) {
     if (dimension < 0 || static_cast<std::uint64_t>(dimension) > kMaxValues) return false;
     values *= static_cast<std::uint64_t>(dimension);
@@ -30,7 +33,10 @@ bool append_record(const ParameterSpec& spec, std::string& file) {
   file += static_cast<char>(desc.size());
   file.append(3, '\0');
   file += desc;
-  file.append(values * sizeof(float), '\0');
+  // Paddle's name for what has to be 0.
+  const float value = spec.name.find("zero_point") == std::string::npos ? 1 : 0;
+  const std::string one(reinterpret_cast<const char*>(&value), sizeof(value));
+  for (std::uint64_t i = 0; i < values; ++i) file += spec.quantized ? "\1" : one;
   return true;
 }
 
@@ -46,9 +52,13 @@ void check_whole_model(ModelFormat format, std::string_view program,
   }
   program_file.write(program);
   params_file.write(params);
-  accepts({ErrorCode::BadModel, ErrorCode::Unsupported}, [&] {
-    check_model_files({format, program_file.path(), params_file.path(), "", {}}, false, true);
-  });
+  const ModelFiles files = {format, program_file.path(), params_file.path(), "", {}};
+  const auto accepted = [](const auto& read) {
+    return accepts({ErrorCode::BadModel, ErrorCode::Unsupported}, read);
+  };
+  if (!accepted([&] { check_model_files(files, false, true); })) return;
+  native::Network network;
+  if (accepted([&] { network = native::load_network(files); })) run_network(network);
 }
 
 }  // namespace lenet::fuzz

@@ -1,5 +1,5 @@
 /// \file
-/// The whole check of a model, beginning with a program.
+/// The whole way of a model, beginning with a program.
 #pragma once
 
 #include <string_view>
@@ -11,7 +11,8 @@
 namespace lenet::fuzz {
 
 /// Gives the program to check_model_files, with a parameter file that fits `specs`: what is checked
-/// after the parameters is reached too. Programs with large or unusual parameters are left out.
+/// after the parameters is reached too. What passes runs on the native engine, if it has the
+/// operators, in int8 if it is quantized. Programs with large or unusual parameters are left out.
 void check_whole_model(ModelFormat format, std::string_view program,
                        const std::vector<ParameterSpec>& specs);
 

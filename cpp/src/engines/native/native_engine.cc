@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <filesystem>
 #include <future>
 #include <limits>
 #include <new>
@@ -12,27 +11,16 @@
 
 #include "engines/native/explain.h"
 #include "engines/native/int8/program.h"
+#include "engines/native/load_network.h"
 #include "engines/native/multiply_add_limit.h"
-#include "engines/native/onnx/read_onnx.h"
 #include "engines/native/program.h"
-#include "engines/native/read_network.h"
-#include "io/file.h"
 #include "lenet/error.h"
-#include "model/check_graph.h"
-#include "model/parameters.h"
-#include "model/pir_program.h"
-#include "model/program_desc.h"
 
 namespace lenet {
 namespace {
 
-using native::Network;
-using native::Parameters;
 using native::Program;
 
-constexpr int kInt32 = 2;
-constexpr int kFloat32 = 5;
-constexpr int kInt8 = 21;
 /// Beyond this the interleaved layout leaves the second-level cache, and one image at a time is
 /// faster.
 constexpr std::int64_t kMostInterleavedFloats = 1 << 18;
@@ -42,60 +30,6 @@ constexpr std::int64_t kImagesOneByOne = 16;
 /// Of large networks there are fewer, so that they take this much memory, or one image's.
 constexpr std::int64_t kMostFloats = 1 << 24;
 constexpr double kSecondsOfLimit = 0.1;
-
-void add_parameters(const std::vector<ParameterSpec>& wanted,
-                    const std::vector<ParameterSpec>& found, Parameters& parameters) {
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    const auto& [name, dtype, shape, data, quantized, scale] = found[i];
-    if (dtype != kFloat32 && dtype != kInt32 && dtype != kInt8) continue;  // its user says so
-    native::ParameterValues& to = parameters[wanted[i].name];
-    to.shape = shape;
-    if (dtype == kInt8) {
-      to.integers.resize(data.size());
-      std::memcpy(to.integers.data(), data.data(), data.size());
-    } else if (dtype == kInt32) {
-      std::vector<std::int32_t> values(data.size() / sizeof(std::int32_t));
-      std::memcpy(values.data(), data.data(), data.size());
-      to.values.assign(values.begin(), values.end());
-    } else {
-      to.values.resize(data.size() / sizeof(float));
-      std::memcpy(to.values.data(), data.data(), data.size());
-    }
-  }
-}
-
-Network load_paddle(const ModelFiles& files) {
-  const std::string program = read_file(files.program);
-  const bool pir = files.format == ModelFormat::Json;
-  Graph graph =
-      pir ? read_pir_program(program, files.program) : read_program_desc(program, files.program);
-  check_graph(graph, files.program);
-  const auto wanted = pir ? read_json_parameters(program, files.program)
-                          : read_pdmodel_parameters(program, files.program);
-  Parameters parameters;
-  if (files.format == ModelFormat::Separate) {
-    for (const ParameterSpec& spec : wanted) {
-      const std::string path = (std::filesystem::path(files.directory) / spec.name).string();
-      const std::string bytes = read_file(path);
-      const auto found = read_parameter_records(bytes, path);
-      require_same_parameters({spec}, found, path);
-      add_parameters({spec}, found, parameters);
-    }
-  } else {
-    const std::string bytes = read_file(files.params);
-    const auto found = read_parameter_records(bytes, files.params);
-    require_same_parameters(wanted, found, files.params);
-    add_parameters(wanted, found, parameters);
-  }
-  return native::read_network(graph, parameters, files.program);
-}
-
-Network load(const ModelFiles& files) {
-  Network network = files.format == ModelFormat::Onnx ? native::read_onnx_file(files.program)
-                                                      : load_paddle(files);
-  native::simplify(network);
-  return network;
-}
 
 /// Where the pieces of a run begin, and its end. With several threads they become smaller towards
 /// the end, so that all end at about the same time.
@@ -356,7 +290,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFi
               "' is quantized, which the engine native computes in int8 only: use precision "
               "int8, or the engine paddle");
     }
-    const Network network = load(files);
+    const native::Network network = native::load_network(files);
     auto compiled = std::make_shared<Compiled>();
     compiled->input = {network.input_name, network.input_shape, "float32"};
     compiled->output = {network.output_name, network.output_shape, "float32"};

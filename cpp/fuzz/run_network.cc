@@ -1,0 +1,60 @@
+#include "run_network.h"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "engines/native/int8/program.h"
+#include "engines/native/program.h"
+#include "support.h"
+
+namespace lenet::fuzz {
+namespace {
+
+constexpr std::int64_t kImages = 2;
+constexpr std::int64_t kMostValues = 1 << 14;
+constexpr double kMostWork = 1e6;
+constexpr std::int64_t kMostFloats = 1 << 18;
+
+bool is_small(const native::Network& network) {
+  std::int64_t values = 0;
+  for (const native::TensorShape& shape : network.tensors) values += shape.values();
+  const double work = std::accumulate(network.layers.begin(), network.layers.end(), 0.0,
+                                      [&](double sum, const native::Layer& layer) {
+                                        return sum + native::multiply_adds(network, layer);
+                                      });
+  return values <= kMostValues && work <= kMostWork;
+}
+
+bool is_quantized(const native::Layer& layer) {
+  return layer.kind == native::LayerKind::Quantize || !layer.integers.empty();
+}
+
+template <class Program>
+void run_program(const Program& program) {
+  auto memory = program.memory(kImages);
+  std::vector<float> input(static_cast<std::size_t>(kImages * program.input_values()));
+  std::iota(input.begin(), input.end(), -1.0F);
+  std::vector<float> output(static_cast<std::size_t>(kImages * program.output_values()));
+  program.run(input.data(), kImages, memory.data(), output.data());
+}
+
+}  // namespace
+
+void run_network(const native::Network& network) {
+  if (!is_small(network)) return;
+  const auto& layers = network.layers;
+  if (std::any_of(layers.begin(), layers.end(), is_quantized)) {
+    accepts({ErrorCode::Unsupported},
+            [&] { run_program(native::int8::Program(network, native::int8::choose_kernels())); });
+    return;
+  }
+  for (const bool interleaved : {false, true}) {
+    accepts({ErrorCode::Unsupported}, [&] {
+      const native::Program program(network, native::choose_kernels(), interleaved);
+      if (program.unit_floats() <= kMostFloats) run_program(program);
+    });
+  }
+}
+
+}  // namespace lenet::fuzz

@@ -1,0 +1,77 @@
+#include "engines/native/load_network.h"
+
+#include <cstring>
+#include <filesystem>
+
+#include "engines/native/onnx/read_onnx.h"
+#include "engines/native/read_network.h"
+#include "io/file.h"
+#include "model/check_graph.h"
+#include "model/parameters.h"
+#include "model/pir_program.h"
+#include "model/program_desc.h"
+
+namespace lenet::native {
+namespace {
+
+constexpr int kInt32 = 2;
+constexpr int kFloat32 = 5;
+constexpr int kInt8 = 21;
+
+void add_parameters(const std::vector<ParameterSpec>& wanted,
+                    const std::vector<ParameterSpec>& found, Parameters& parameters) {
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const auto& [name, dtype, shape, data, quantized, scale] = found[i];
+    if (dtype != kFloat32 && dtype != kInt32 && dtype != kInt8) continue;  // its user says so
+    ParameterValues& to = parameters[wanted[i].name];
+    to.shape = shape;
+    if (dtype == kInt8) {
+      to.integers.resize(data.size());
+      std::memcpy(to.integers.data(), data.data(), data.size());
+    } else if (dtype == kInt32) {
+      std::vector<std::int32_t> values(data.size() / sizeof(std::int32_t));
+      std::memcpy(values.data(), data.data(), data.size());
+      to.values.assign(values.begin(), values.end());
+    } else {
+      to.values.resize(data.size() / sizeof(float));
+      std::memcpy(to.values.data(), data.data(), data.size());
+    }
+  }
+}
+
+Network load_paddle(const ModelFiles& files) {
+  const std::string program = read_file(files.program);
+  const bool pir = files.format == ModelFormat::Json;
+  Graph graph =
+      pir ? read_pir_program(program, files.program) : read_program_desc(program, files.program);
+  check_graph(graph, files.program);
+  const auto wanted = pir ? read_json_parameters(program, files.program)
+                          : read_pdmodel_parameters(program, files.program);
+  Parameters parameters;
+  if (files.format == ModelFormat::Separate) {
+    for (const ParameterSpec& spec : wanted) {
+      const std::string path = (std::filesystem::path(files.directory) / spec.name).string();
+      const std::string bytes = read_file(path);
+      const auto found = read_parameter_records(bytes, path);
+      require_same_parameters({spec}, found, path);
+      add_parameters({spec}, found, parameters);
+    }
+  } else {
+    const std::string bytes = read_file(files.params);
+    const auto found = read_parameter_records(bytes, files.params);
+    require_same_parameters(wanted, found, files.params);
+    add_parameters(wanted, found, parameters);
+  }
+  return read_network(graph, parameters, files.program);
+}
+
+}  // namespace
+
+Network load_network(const ModelFiles& files) {
+  Network network =
+      files.format == ModelFormat::Onnx ? read_onnx_file(files.program) : load_paddle(files);
+  simplify(network);
+  return network;
+}
+
+}  // namespace lenet::native
