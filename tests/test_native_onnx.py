@@ -511,7 +511,7 @@ def test_engines_of_an_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             assert predictor.options["engine"] == "onnxruntime"
     large = Model(shape=(3, 200, 200))
     large.conv(3, 16)
-    model.node("Sigmoid", model.last)
+    model.node("Sigmoid")
     for name, slower in (("large", large), ("sigmoid", model)):
         with lenet_cpp.Predictor(slower.write(tmp_path / f"{name}.onnx")) as predictor:
             assert predictor.options["engine"] == "onnxruntime"

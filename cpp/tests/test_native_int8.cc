@@ -214,6 +214,34 @@ TEST_CASE("what is no number is rounded to the least") {
   }
 }
 
+TEST_CASE("what multiplies in float32 is known, as is the work of a pooled convolution") {
+  Random random(3);
+  Network network;
+  network.tensors = {{2, 6, 6}};
+  Layer first;
+  first.kind = LayerKind::Convolution;
+  first.window.kernel = {3, 3};
+  give_weights(first, random, 4, 2 * 3 * 3);  // of values that are not rounded
+  add(network, first, {4, 4, 4});
+  add_quantize(network, random, 0, 0);
+  Layer second;
+  second.kind = LayerKind::Convolution;
+  second.window.kernel = {1, 1};
+  give_weights(second, random, 5, 4);
+  for (float& step : second.steps) step = std::abs(step);
+  add(network, second, {5, 4, 4});
+  Layer pool;
+  pool.kind = LayerKind::Pool;
+  pool.window.kernel = pool.window.strides = {2, 2};
+  add(network, pool, {5, 2, 2});
+  network.output = network.tensors.size() - 1;
+  const Program program(network, native::int8::choose_kernels());
+  CHECK(program.float_multiply_adds() == 4 * 4 * 4 * 18);
+  double all = 0;
+  for (const PlanStep& step : program.plan()) all += step.multiply_adds;
+  CHECK(all == 4 * 4 * 4 * 18 + 5 * 4 * 4 * 4);
+}
+
 TEST_CASE("sums that 32 bits might not hold are refused") {
   Network network;
   network.tensors = {{1 << 17, 1, 1}};

@@ -1,5 +1,6 @@
-// Arithmetic in int8 and bf16, and what is refused. Of a quantized model made here, with values
-// computed from the definition; tests/test_precision.py has a real one, and oneDNN's own record.
+// Arithmetic in int8 and bf16, and what is refused. Of a quantized model made
+// here, with values computed from the definition; tests/test_precision.py has a
+// real one, and oneDNN's own record.
 
 #include <array>
 #include <atomic>
@@ -17,100 +18,13 @@
 #include "model/pir_program.h"
 #include "model/program_desc.h"
 #include "model/program_traits.h"
-#include "program_builder.h"
+#include "quantized_model.h"
 
 namespace lenet::tests {
 namespace {
 
-constexpr std::int64_t kChannels = 4;
 constexpr std::int64_t kSide = 8;
 constexpr std::int64_t kOut = kSide - 2;
-
-template <typename T>
-std::string values_of(const std::vector<T>& values) {
-  std::string bytes;
-  for (const T value : values) bytes += bytes_of(value);
-  return bytes;
-}
-
-/// A convolution of 3 x 3 whose input and weights are quantized; each field is what a test changes.
-struct QuantizedModel {
-  Shape scale = {kChannels};  ///< declared
-  Shape stored_scale = {1, kChannels};
-  std::int64_t axis = 0;
-  std::int64_t bits = 8;
-  std::int64_t input_axis = -1;
-  int weight_dtype = 21;
-  bool scale_is_parameter = true;
-  std::vector<std::string> attributes;  ///< of the weights' dequantize_linear besides
-  std::vector<std::string> operators;   ///< besides
-  Arguments training;                   ///< inputs besides
-
-  /// The largest of each channel is 127: by it Paddle's int8 passes quantize them again.
-  static std::int8_t weight(std::int64_t i) {
-    if (i % 9 == 4) return 127;
-    return static_cast<std::int8_t>((i * 37 + 11) % 255 - 127);
-  }
-  static float weight_scale(std::int64_t channel) {
-    return 0.5F + 0.25F * static_cast<float>(channel);
-  }
-
-  std::string program() const {
-    const auto settings = [&](std::int64_t quant_axis) {
-      return std::vector<std::string>{int_attribute("bit_length", bits),
-                                      int_attribute("quant_axis", quant_axis)};
-    };
-    std::vector<std::string> weights = settings(axis);
-    weights.insert(weights.end(), attributes.begin(), attributes.end());
-    Arguments dequantized = {{"X", "w"}, {"Scale", "ws"}, {"ZeroPoint", "wz"}};
-    dequantized.insert(dequantized.end(), training.begin(), training.end());
-    const Shape input = {-1, 1, kSide, kSide};
-    const Shape filter = {kChannels, 1, 3, 3};
-    TestProgram made{input, {-1, kChannels, kOut, kOut}, {}, {}};
-    made.variables = {
-        tensor_variable("s", {1}, true),    tensor_variable("z", {1}, true),
-        tensor_variable("w", filter, true), tensor_variable("wz", scale, true),
-        tensor_variable("xq", input),       tensor_variable("xd", input),
-        tensor_variable("wd", filter),      tensor_variable("ws", scale, scale_is_parameter)};
-    made.operators = {
-        make_operator("quantize_linear", {{"X", "x"}, {"Scale", "s"}, {"ZeroPoint", "z"}},
-                      {{"Y", "xq"}}, settings(input_axis)),
-        make_operator("dequantize_linear", {{"X", "xq"}, {"Scale", "s"}, {"ZeroPoint", "z"}},
-                      {{"Y", "xd"}}, settings(-1)),
-        make_operator("dequantize_linear", dequantized, {{"Y", "wd"}}, weights),
-        make_operator("conv2d", {{"Input", "xd"}, {"Filter", "wd"}}, {{"Output", "y"}},
-                      {ints_attribute("strides", {1, 1}), ints_attribute("paddings", {0, 0}),
-                       ints_attribute("dilations", {1, 1}), int_attribute("groups", 1),
-                       text_attribute("data_format", "NCHW"),
-                       text_attribute("padding_algorithm", "EXPLICIT")})};
-    made.operators.insert(made.operators.end(), operators.begin(), operators.end());
-    return made.bytes();
-  }
-
-  /// In the order of their names.
-  std::string params() const {
-    std::vector<std::int8_t> whole;
-    for (std::int64_t i = 0; i < kChannels * 9; ++i) whole.push_back(weight(i));
-    std::vector<float> scales;
-    for (std::int64_t i = 0; i < kChannels; ++i) scales.push_back(weight_scale(i));
-    const std::vector<float> zeros(kChannels, 0.0F);
-    const std::vector<float> same(whole.begin(), whole.end());
-    return parameter_record({}, values_of<float>({1.0F})) +
-           parameter_record({kChannels, 1, 3, 3},
-                            weight_dtype == 21 ? values_of(whole) : values_of(same), weight_dtype) +
-           parameter_record(stored_scale, values_of(scales)) +
-           parameter_record({kChannels}, values_of(zeros)) +
-           parameter_record({1}, values_of<float>({0.0F}));
-  }
-
-  Config write(const TemporaryFolder& folder) const {
-    Config config;
-    config.engine = "paddle";
-    config.model_file = write_file(folder / "q.pdmodel", program());
-    config.params_file = write_file(folder / "q.pdiparams", params());
-    return config;
-  }
-};
 
 /// Whole numbers of 127ths: nothing is lost when they are quantized.
 Tensor whole_images(std::int64_t count) {
@@ -122,7 +36,7 @@ Tensor whole_images(std::int64_t count) {
 }
 
 /// The largest difference from the convolution of whole numbers, scaled.
-double error_of(const Tensor& output, const Tensor& images) {
+double error_of(const Tensor &output, const Tensor &images) {
   double worst = 0;
   std::size_t at = 0;
   for (std::int64_t n = 0; n < images.shape[0]; ++n) {
@@ -144,16 +58,16 @@ double error_of(const Tensor& output, const Tensor& images) {
   return worst;
 }
 
-void accept(const QuantizedModel& model) {
+void accept(const QuantizedModel &model) {
   Graph graph = read_program_desc(model.program(), "m");
   check_graph(graph, "m");
 }
 
-void refuse(const QuantizedModel& model, std::string_view text) {
+void refuse(const QuantizedModel &model, std::string_view text) {
   check_error(ErrorCode::BadModel, text, [&] { accept(model); });
 }
 
-Config float_model(const char* file = "lenet.pdmodel") {
+Config float_model(const char *file = "lenet.pdmodel") {
   Config config;
   config.model_file = kModelDir + "/" + file;
   config.params_file = kModelDir + "/lenet.pdiparams";
@@ -193,6 +107,12 @@ TEST_CASE("a quantized model gives what whole numbers give, in int8 and in float
   CHECK(fastest.config().engine == "native");
   CHECK(fastest.accelerator(1) == Accelerator::Plain);
   CHECK(error_of(fastest.run(images.view()), images) < kTolerance);
+  QuantizedModel large;
+  large.side = 1024;
+  config = large.write(folder);
+  config.engine = "auto";
+  config.precision = "int8";
+  CHECK(Predictor(config).config().engine == "paddle");
 }
 
 TEST_CASE("auto never takes OpenVINO for a quantized model, which cannot run it") {
@@ -209,7 +129,9 @@ TEST_CASE("auto never takes OpenVINO for a quantized model, which cannot run it"
   check_error(ErrorCode::Unsupported, "OpenVINO", [&] { Predictor{config}; });
 }
 
-TEST_CASE("int8: batches of any size, clones, pools and threads agree to the last bit") {
+TEST_CASE(
+    "int8: batches of any size, clones, pools and threads agree to the "
+    "last bit") {
   const TemporaryFolder folder;
   Config config = QuantizedModel().write(folder);
   config.precision = "int8";
@@ -217,7 +139,7 @@ TEST_CASE("int8: batches of any size, clones, pools and threads agree to the las
   const Tensor images = whole_images(kMost);
   const Tensor expected = Predictor(config).run(images.view());
   const auto row = static_cast<std::size_t>(kChannels * kOut * kOut);
-  const auto wrong = [&](Predictor& predictor, std::int64_t size) {
+  const auto wrong = [&](Predictor &predictor, std::int64_t size) {
     const Tensor part = predictor.run({images.data.data(), {size, 1, kSide, kSide}});
     return part.shape[0] != size ||
            !std::equal(part.data.begin(), part.data.end(), expected.data.begin()) ||
@@ -237,7 +159,7 @@ TEST_CASE("int8: batches of any size, clones, pools and threads agree to the las
       }
     });
   }
-  for (auto& thread : threads) thread.join();
+  for (auto &thread : threads) thread.join();
   CHECK(failures == 0);
   PredictorPool pool(config, 2);
   CHECK(pool.run(images.view()).data == expected.data);
@@ -253,12 +175,12 @@ TEST_CASE("one file for each variable, quantized") {
   const std::string whole = model.params();
   write_file(folder / "__model__", model.program());
   std::size_t begin = 0;
-  for (const char* name : {"s", "w", "ws", "wz", "z"}) {
+  for (const char *name : {"s", "w", "ws", "wz", "z"}) {
     // A record ends where reading it alone succeeds.
     for (std::size_t size = 1; begin + size <= whole.size(); ++size) {
       try {
         read_parameter_records(whole.substr(begin, size), name);
-      } catch (const Error&) {
+      } catch (const Error &) {
         continue;
       }
       write_file(folder / name, whole.substr(begin, size));
@@ -289,14 +211,16 @@ TEST_CASE("weights stored as float32 run in float32, and are refused in int8") {
   check_error(ErrorCode::Unsupported, "stored as float32", [&] { Predictor{config}; });
 }
 
-TEST_CASE("what a model or an option has not got is refused, not computed in float32") {
+TEST_CASE(
+    "what a model or an option has not got is refused, not computed in "
+    "float32") {
   Config config = float_model();
   config.precision = "int8";
   check_error(ErrorCode::Unsupported, "not quantized", [&] { Predictor{config}; });
   config = float_model("lenet.json");
   config.precision = "int8";
   check_error(ErrorCode::Unsupported, ".json", [&] { Predictor{config}; });
-  for (const char* precision : {"int8", "bf16"}) {
+  for (const char *precision : {"int8", "bf16"}) {
     for (const Accelerator accelerator : {Accelerator::Plain, Accelerator::OpenVino}) {
       config = float_model();
       config.precision = precision;
@@ -308,7 +232,7 @@ TEST_CASE("what a model or an option has not got is refused, not computed in flo
     config.ir_optim = false;
     check_error(ErrorCode::BadInput, "ir_optim", [&] { Predictor{config}; });
   }
-  for (const char* precision : {"", "FP32", "int4", "fp16"}) {
+  for (const char *precision : {"", "FP32", "int4", "fp16"}) {
     config = float_model();
     config.precision = precision;
     check_error(ErrorCode::Unsupported, "fp32, bf16, int8", [&] { Predictor{config}; });
@@ -319,9 +243,11 @@ TEST_CASE("what a model or an option has not got is refused, not computed in flo
   check_error(ErrorCode::Unsupported, "quantized", [&] { Predictor{config}; });
 }
 
-TEST_CASE("bf16 departs from float32 by its eight bits, and clones do not from each other") {
+TEST_CASE(
+    "bf16 departs from float32 by its eight bits, and clones do not from "
+    "each other") {
   const Tensor images = random_images(5);
-  for (const char* file : {"lenet.pdmodel", "lenet.json"}) {
+  for (const char *file : {"lenet.pdmodel", "lenet.json"}) {
     CAPTURE(file);
     const Tensor exact = Predictor(float_model(file)).run(images.view());
     auto predictor = bf16_of(float_model(file));
@@ -351,7 +277,9 @@ TEST_CASE("bf16 departs from float32 by its eight bits, and clones do not from e
   }
 }
 
-TEST_CASE("a program's quantization is checked: kernels index scales without looking") {
+TEST_CASE(
+    "a program's quantization is checked: kernels index scales without "
+    "looking") {
   accept({});
   QuantizedModel model;
   model.scale = {kChannels - 1};
@@ -409,7 +337,7 @@ TEST_CASE("a program's quantization is checked: kernels index scales without loo
 TEST_CASE("a value may be quantized again as before, and not otherwise") {
   const std::vector<std::string> settings = {int_attribute("bit_length", 8),
                                              int_attribute("quant_axis", -1)};
-  const auto again = [&](const char* type, const char* x, const char* scale, const char* y) {
+  const auto again = [&](const char *type, const char *x, const char *scale, const char *y) {
     QuantizedModel model;
     model.operators = {make_operator(type, {{"X", x}, {"Scale", scale}, {"ZeroPoint", "wz"}},
                                      {{"Y", y}}, settings)};
@@ -427,7 +355,7 @@ TEST_CASE("a value may be quantized again as before, and not otherwise") {
 }
 
 TEST_CASE("quantized programs of other kinds are named as such") {
-  for (const char* type : {"fake_quantize_dequantize_moving_average_abs_max",
+  for (const char *type : {"fake_quantize_dequantize_moving_average_abs_max",
                            "fake_channel_wise_dequantize_max_abs", "fake_dequantize_max_abs"}) {
     QuantizedModel model;
     model.operators = {make_operator(type, {{"X", "x"}}, {{"Out", "y"}})};
@@ -451,7 +379,7 @@ TEST_CASE("int8 tensors are taken for weights, and for nothing else") {
   const auto found = read_parameter_records(model.params(), "p");
   require_same_parameters(needed, found, "p");
   CHECK_FALSE(has_float_weights(needed, found));
-  for (const char* name : {"s", "z", "wz"}) {
+  for (const char *name : {"s", "z", "wz"}) {
     CAPTURE(name);
     auto changed = found;
     for (std::size_t i = 0; i < needed.size(); ++i) {

@@ -24,6 +24,13 @@ using native::Program;
 /// Beyond this the interleaved layout leaves the second-level cache, and one image at a time is
 /// faster.
 constexpr std::int64_t kMostInterleavedFloats = 1 << 18;
+/// The tensors of one image beyond which Paddle's oneDNN is faster in int8; with its own bytes and
+/// instructions for them, and without. ResNet18 has 1.0, 3.8 and 46 MB for images of 32, 64 and
+/// 224.
+constexpr std::int64_t kMostBytes = 1 << 22;
+constexpr std::int64_t kMostBytesInPairs = 1 << 19;
+/// And so it is when more of what it multiplies is float32, for which int8 has simple loops.
+constexpr double kMostFloatWork = 1e6;
 /// What one thread runs at once: a fully connected layer's weights are read once for it.
 constexpr std::int64_t kImagesOfPiece = 64;
 constexpr std::int64_t kImagesOneByOne = 16;
@@ -159,7 +166,12 @@ class NativeEngine final : public Engine {
   }
 
   // Of larger networks, Paddle's oneDNN is (docs/native-engine.md).
-  bool is_fastest() const override { return compiled_->many != nullptr; }
+  bool is_fastest() const override {
+    if (!compiled_->quantized) return compiled_->many != nullptr;
+    const bool bytes = native::int8::choose_kernels().bytes == 1;
+    return compiled_->quantized->image_bytes() <= (bytes ? kMostBytes : kMostBytesInPairs) &&
+           compiled_->quantized->float_multiply_adds() <= kMostFloatWork;
+  }
 
   Plan explain(std::int64_t images, int runs) override {
     return within_memory("explaining the model",

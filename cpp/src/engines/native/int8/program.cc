@@ -31,7 +31,10 @@ Program::Program(const Network& network, const Kernels& kernels) : kernels_(kern
     });
     plan.layers.erase(gone, plan.layers.end());
   }
-  for (const PlannedLayer& planned : plan.layers) has_integers_ |= of_integers(planned);
+  for (const PlannedLayer& planned : plan.layers) {
+    has_integers_ |= of_integers(planned);
+    if (!of_integers(planned)) float_multiply_adds_ += planned.multiply_adds;
+  }
   // What rounds the image reads it.
   std::size_t input = plan.input;
   const auto reads = [&](const PlannedLayer& planned) {
@@ -205,7 +208,7 @@ void Program::run_steps(const float* input, std::int64_t images, char* memory, f
 void Program::read_input(const float* input, char* memory, std::int64_t image) const {
   const auto& [channels, height, width] = input_shape_;
   const bool rounded = input_.range > 0;
-  const auto inverse = static_cast<float>(kMostInteger) * (1 / input_.range);
+  const float inverse = rounded ? static_cast<float>(kMostInteger) * (1 / input_.range) : 0;
   char* to = at(input_, memory, image);
   for (std::int64_t y = 0; y < height; ++y) {
     const float* row = input + y * width;

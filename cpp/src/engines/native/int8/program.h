@@ -43,6 +43,13 @@ class Program {
   /// Whether some layer multiplies whole numbers.
   bool has_integers() const noexcept { return has_integers_; }
 
+  /// Of the layers that multiply in float32, for one image.
+  double float_multiply_adds() const noexcept { return float_multiply_adds_; }
+
+  /// Memory for a run of one image.
+  std::int64_t image_bytes() const noexcept {
+    return scratch_bytes() + shared_bytes_ + image_bytes_;
+  }
   /// Memory for runs of up to so many images.
   Aligned<char> memory(std::int64_t images) const;
   /// What a run does, in its order, without times.
@@ -93,6 +100,7 @@ class Program {
   std::int64_t planes_ = 0;          ///< numbers of 32 bits, of a convolution
   bool softmax_ = false;             ///< last, on the rows of the output
   bool has_integers_ = false;
+  double float_multiply_adds_ = 0;
 };
 
 }  // namespace lenet::native::int8
