@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -147,7 +148,12 @@ void Predictor::run(const TensorView& input, Tensor& output) {
                                                  std::to_string(part));
     }
     const std::size_t row = element_count(shape) / static_cast<std::size_t>(part);
-    output.data.resize(row * static_cast<std::size_t>(images));
+    try {
+      output.data.resize(row * static_cast<std::size_t>(images));
+    } catch (const std::bad_alloc&) {
+      throw Error(ErrorCode::BackendFailure,
+                  "out of memory for the output of " + std::to_string(images) + " images");
+    }
     output.shape = shape;
     output.shape[0] = images;
     engine.copy_output(output.data.data() + row * static_cast<std::size_t>(done));

@@ -1,0 +1,192 @@
+// What is too much for the native engine: tensors beyond 32-bit offsets, and beyond the memory.
+
+#include <malloc.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <functional>
+#include <limits>
+#include <new>
+#include <optional>
+
+#include "engines/native/int8/program.h"
+#include "engines/native/program.h"
+#include "lenet/predictor.h"
+#include "native_support.h"
+#include "onnx_builder.h"
+#include "quantized_model.h"
+
+namespace lenet::tests {
+namespace {
+
+using native::Layer;
+using native::LayerKind;
+using native::Network;
+
+/// A convolution of three rows, of an image whose rows are 2^31 values long.
+Network wide_network(std::int64_t channels, bool quantized) {
+  constexpr std::int64_t kWidth = std::int64_t{1} << 31;
+  Network network;
+  network.tensors = {{1, 3, kWidth}, {1, 3, kWidth}, {channels, 1, kWidth}};
+  Layer quantize;
+  quantize.kind = LayerKind::Quantize;
+  quantize.range = 127;
+  quantize.inputs = {0};
+  quantize.output = 1;
+  if (quantized) network.layers.push_back(quantize);
+  Layer convolution;
+  convolution.kind = LayerKind::Convolution;
+  convolution.name = "the convolution";
+  convolution.window.kernel = {3, 1};
+  const auto outputs = static_cast<std::size_t>(channels);
+  convolution.bias.assign(outputs, 0);
+  if (quantized) {
+    convolution.integers.assign(3 * outputs, 1);
+    convolution.steps.assign(outputs, 1);
+  } else {
+    convolution.weights.assign(3 * outputs, 1);
+  }
+  convolution.inputs = {quantized ? std::size_t{1} : 0};
+  convolution.output = 2;
+  network.layers.push_back(convolution);
+  network.output = 2;
+  return network;
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kCanLimit = false;  // their own memory is beyond any limit
+#else
+constexpr bool kCanLimit = true;
+#endif
+
+/// Runs `action` in a child that may take `bytes` more than it has after `prepare`.
+/// \returns what its BackendFailure says
+std::string failure_within(std::size_t bytes, const std::function<void()>& prepare,
+                           const std::function<void()>& action) {
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    std::string said = "nothing";
+    try {
+      prepare();
+      // What was freed before is not given out again.
+      malloc_trim(0);
+      mallopt(M_MMAP_THRESHOLD, 1 << 20);
+      std::size_t pages = 0;
+      std::ifstream("/proc/self/statm") >> pages;
+      const rlimit limit = {pages * static_cast<std::size_t>(getpagesize()) + bytes, RLIM_INFINITY};
+      if (setrlimit(RLIMIT_AS, &limit) == 0) action();
+    } catch (const Error& error) {
+      said = std::string(to_string(error.code())) + ": " + error.what();
+    } catch (const std::exception& error) {
+      said = std::string("untyped: ") + error.what();
+    }
+    _exit(write(ends[1], said.data(), said.size()) == static_cast<ssize_t>(said.size()) ? 0 : 1);
+  }
+  close(ends[1]);
+  std::string said(4096, ' ');
+  said.resize(static_cast<std::size_t>(std::max<ssize_t>(0, read(ends[0], said.data(), 4096))));
+  close(ends[0]);
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  return said;
+}
+
+constexpr std::int64_t kSide = 1024;
+constexpr std::size_t kMebibyte = std::size_t{1} << 20;
+
+Config float_model(const TemporaryFolder& folder) {
+  const std::string bytes = onnx_model(onnx_graph(
+      {onnx_node("Conv", {"x", "w"}, {"y"})},
+      {onnx_tensor("w", {4, 1, 3, 3}, std::vector<float>(4 * 9, 1))},
+      {onnx_value("x", {-1, 1, kSide, kSide})}, {onnx_value("y", {-1, 4, kSide - 2, kSide - 2})}));
+  Config config;
+  config.engine = "native";
+  config.model_file = write_file(folder / "m.onnx", bytes);
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("offsets beyond 32 bits are refused, in every layout and set") {
+  const auto refuse = [](const std::function<void()>& compile) {
+    check_error(ErrorCode::Unsupported, "tensors as large as the convolution takes", compile);
+  };
+  for (const std::int64_t channels : {1, 40}) {
+    CAPTURE(channels);
+    for (const auto* kernels : available_kernels(native::kernels_named)) {
+      CAPTURE(std::string(kernels->name));
+      for (const bool interleaved : {false, true}) {
+        refuse([&] { native::Program(wide_network(channels, false), *kernels, interleaved); });
+      }
+    }
+    for (const auto* kernels : available_kernels(native::int8::kernels_named)) {
+      CAPTURE(std::string(kernels->name));
+      refuse([&] { native::int8::Program(wide_network(channels, true), *kernels); });
+    }
+  }
+}
+
+TEST_CASE("more numbers than an address has bytes are too much memory") {
+  constexpr std::size_t kMany = std::numeric_limits<std::size_t>::max() / sizeof(float) + 2;
+  CHECK_THROWS_AS(native::Aligned<float>{kMany}, std::bad_alloc);
+}
+
+TEST_CASE("too little memory is a typed error" * doctest::skip(!kCanLimit)) {
+  const TemporaryFolder folder;
+  QuantizedModel quantized;
+  quantized.side = kSide;
+  Config whole = quantized.write(folder);
+  whole.engine = "native";
+  whole.precision = "int8";
+  const std::vector<float> image(kSide * kSide, 0.5F);
+  const TensorView view{image.data(), {1, 1, kSide, kSide}};
+  for (const Config& config : {float_model(folder), whole}) {
+    CAPTURE(config.model_file);
+    std::optional<Predictor> predictor;
+    Tensor output;
+    const auto load = [&] { predictor.emplace(config); };
+    const auto run = [&] { predictor->run(view, output); };
+    CHECK(failure_within(18 * kMebibyte, load, run) ==
+          "BackendFailure: out of memory while running the model");
+    CHECK(failure_within(18 * kMebibyte, load, [&] { predictor->explain(1, 1); }) ==
+          "BackendFailure: out of memory while running the model");
+    const auto run_before = [&] {
+      load();
+      run();
+    };
+    CHECK(failure_within(8 * kMebibyte, run_before, [&] { predictor->run(view); }) ==
+          "BackendFailure: out of memory for the output of 1 images");
+    CHECK(failure_within(8 * kMebibyte, run_before, [&] { predictor->explain(1, 1); }) ==
+          "BackendFailure: out of memory while explaining the model");
+  }
+}
+
+TEST_CASE("too little memory for the weights is a typed error" * doctest::skip(!kCanLimit)) {
+  const TemporaryFolder folder;
+  constexpr std::int64_t kInputs = 1024;
+  constexpr std::int64_t kOutputs = 2048;
+  const std::string bytes = onnx_model(
+      onnx_graph({onnx_node("Conv", {"x", "w"}, {"y"})},
+                 {onnx_tensor("w", {kOutputs, kInputs, 1, 1},
+                              std::vector<float>(static_cast<std::size_t>(kInputs * kOutputs), 1))},
+                 {onnx_value("x", {-1, kInputs, 1, 1})}, {onnx_value("y", {-1, kOutputs, 1, 1})}));
+  Config config;
+  config.engine = "native";
+  config.model_file = write_file(folder / "m.onnx", bytes);
+  for (const std::size_t room : {4, 8, 12}) {
+    const std::string said = failure_within(room * kMebibyte, [] {}, [&] { Predictor{config}; });
+    CAPTURE(room);
+    CAPTURE(said);
+    CHECK(said.rfind("BackendFailure: ", 0) == 0);
+    CHECK(said.find("memory") != std::string::npos);
+    CHECK(said.find('\n') == std::string::npos);
+  }
+}
+
+}  // namespace lenet::tests
