@@ -513,7 +513,8 @@ def test_engines_of_an_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     large.conv(3, 16)
     model.node("Sigmoid")
     for name, slower in (("large", large), ("sigmoid", model)):
-        with lenet_cpp.Predictor(slower.write(tmp_path / f"{name}.onnx")) as predictor:
+        (tmp_path / name).mkdir()
+        with lenet_cpp.Predictor(slower.write(tmp_path / name / "model.onnx")) as predictor:
             assert predictor.options["engine"] == "onnxruntime"
     with lenet_cpp.Predictor(model_dir=tmp_path, engine="native") as predictor:
         assert predictor.model_file == path

@@ -18,24 +18,21 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-PlanStep plan_step(const std::string& name, const std::string& kernel, const TensorShape& output,
-                   double multiply_adds) {
-  PlanStep step;
-  step.name = name;
+void add_step(std::vector<PlanStep>& steps, const std::string& name, const std::string& kernel,
+              const TensorShape& output, double multiply_adds) {
+  add_step(steps, name.c_str());
+  PlanStep& step = steps.back();
   step.kernel = kernel;
   step.output = {output.channels, output.height, output.width};
   step.multiply_adds = multiply_adds;
-  return step;
 }
 
-std::vector<PlanStep> with_ends(std::vector<PlanStep> steps, bool softmax) {
-  PlanStep end;
-  end.name = "reading the images";
-  steps.insert(steps.begin(), end);
-  end.name = softmax ? "softmax" : "writing the output";
-  steps.push_back(end);
-  return steps;
+void add_step(std::vector<PlanStep>& steps, const char* name) {
+  steps.emplace_back();
+  steps.back().name = name;
 }
+
+const char* last_step(bool softmax) { return softmax ? "softmax" : "writing the output"; }
 
 PlanPart measure_part(std::vector<PlanStep> steps, const Repetition& repetition,
                       const std::function<std::vector<double>()>& run) {

@@ -44,12 +44,14 @@ class Repetition {
 
 double median(std::vector<double> values);
 
-PlanStep plan_step(const std::string& name, const std::string& kernel, const TensorShape& output,
-                   double multiply_adds);
+inline constexpr const char* kFirstStep = "reading the images";
 
-/// The steps of a program, with the reading of its input before and what it does with its output
-/// after them.
-std::vector<PlanStep> with_ends(std::vector<PlanStep> steps, bool softmax);
+/// Adds a step without a time, of a layer.
+void add_step(std::vector<PlanStep>& steps, const std::string& name, const std::string& kernel,
+              const TensorShape& output, double multiply_adds);
+/// Adds what comes before the layers, or after them.
+void add_step(std::vector<PlanStep>& steps, const char* name);
+const char* last_step(bool softmax);
 
 /// \param steps without times
 /// \param run gives the seconds of each

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <utility>
 
 #include "engines/native/explain.h"
 #include "engines/native/program.h"
@@ -15,10 +14,12 @@ Aligned<float> Program::memory(std::int64_t images) const {
 
 std::vector<PlanStep> Program::plan() const {
   std::vector<PlanStep> plan;
+  add_step(plan, kFirstStep);
   for (const Step& step : steps_) {
-    plan.push_back(plan_step(step.name, step.kernel, step.shape, step.multiply_adds));
+    add_step(plan, step.name, step.kernel, step.shape, step.multiply_adds);
   }
-  return with_ends(std::move(plan), softmax_);
+  add_step(plan, last_step(softmax_));
+  return plan;
 }
 
 void Program::run(const float* input, std::int64_t images, float* memory, float* output) const {

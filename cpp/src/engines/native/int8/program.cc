@@ -17,6 +17,12 @@ constexpr std::size_t kResult = 2;
 
 bool of_integers(const PlannedLayer& planned) { return !planned.layer.integers.empty(); }
 
+/// The largest of whole numbers is one.
+bool pools_integers(const Step& step) {
+  const Layer& layer = step.planned.layer;
+  return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max && step.output.range > 0;
+}
+
 }  // namespace
 
 Program::Program(const Network& network, const Kernels& kernels) : kernels_(kernels) {
@@ -153,17 +159,17 @@ char* Program::at(const Place& place, char* memory, std::int64_t image) const {
 
 std::vector<PlanStep> Program::plan() const {
   std::vector<PlanStep> plan;
+  add_step(plan, kFirstStep);
   for (const Step& step : steps_) {
     const auto& [layer, range, pool, multiply_adds] = step.planned;
+    std::string kernel = step.convolution ? step.convolution->kernel() : to_string(layer.kind);
     const bool whole =
-        step.output.range > 0 && (layer.kind == LayerKind::Quantize ||
-                                  (layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max));
-    const std::string kernel =
-        step.convolution ? step.convolution->kernel()
-                         : std::string(to_string(layer.kind)) + (whole ? "" : ", float32");
-    plan.push_back(plan_step(layer.name, kernel, step.output.shape, multiply_adds));
+        step.convolution || layer.kind == LayerKind::Quantize || pools_integers(step);
+    if (!whole) kernel += ", float32";
+    add_step(plan, layer.name, kernel, step.output.shape, multiply_adds);
   }
-  return with_ends(std::move(plan), softmax_);
+  add_step(plan, last_step(softmax_));
+  return plan;
 }
 
 void Program::run(const float* input, std::int64_t images, char* memory, float* output) const {
@@ -240,13 +246,11 @@ void Program::write_output(char* memory, std::int64_t image, float* output) cons
 }
 
 void Program::run_step(const Step& step, char* memory, std::int64_t image) const {
-  const Layer& layer = step.planned.layer;
   if (step.convolution) {
     auto* planes = reinterpret_cast<std::int32_t*>(scratch(kScratches, memory));
     step.convolution->run(at(step.inputs[0], memory, image), at(step.output, memory, image),
                           planes);
-  } else if (layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max &&
-             step.output.range > 0) {
+  } else if (pools_integers(step)) {
     run_pool(step, memory, image);
   } else {
     run_floats(step, memory, image);
