@@ -41,7 +41,9 @@ if(LENET_SANITIZE)
     LD_LIBRARY_PATH=${_runtime_path}
     # TBB otherwise opens a helper with RTLD_DEEPBIND, at which the sanitizers end the process.
     TBB_ENABLE_SANITIZERS=1
-    ASAN_OPTIONS=alloc_dealloc_mismatch=0
+    # LeakSanitizer guesses where glibc has put a library's thread-local variables, at times wrongly,
+    # and crashes ("Tracer caught signal 11").
+    ASAN_OPTIONS=alloc_dealloc_mismatch=0:intercept_tls_get_addr=0
     LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/sanitizers/lsan.supp:print_suppressions=0
     UBSAN_OPTIONS=print_stacktrace=1
     TSAN_OPTIONS=ignore_noninstrumented_modules=1)

@@ -96,7 +96,7 @@ void transform_tiles(const WinogradTask& task, const float* input) {
 #pragma GCC unroll 3
     for (int a = 0; a < 6; a += 2, transformed += kLanes) {
 #pragma GCC unroll 6
-      for (int j = 0; j < 6; ++j) from[j] = __builtin_shuffle(half[a], half[a + 1], places[j]);
+      for (int j = 0; j < 6; ++j) from[j] = shuffled(half[a], half[a + 1], places[j]);
       transform_input(from, to);
 #pragma GCC unroll 6
       for (int b = 0; b < 6; ++b) store(transformed + b * part, to[b]);
