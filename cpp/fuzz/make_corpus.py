@@ -213,7 +213,26 @@ def _onnx_files() -> None:
     _write("onnx", "subgraphs", model([branch], []))
     _write("onnx", "no_graph", b"\x08\x08")
     _write("onnx", "network", _network(13))
+    _write("onnx", "winograd", _winograd())
     _write("onnx", "old_network", _network(9))
+
+
+def _winograd() -> bytes:
+    """A convolution of 5 x 5 of several channels, pooled."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = numpy_helper.from_array(np.ones((4, 4, 5, 5), np.float32), "w")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[2, 2, 2, 2]),
+        helper.make_node("MaxPool", ["c"], ["y"], kernel_shape=[2, 2], strides=[2, 2]),
+    ]
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4, size, size])
+        for name, size in (("x", 8), ("y", 4))
+    )
+    graph = helper.make_graph(nodes, "graph", [x], [y], [weight])
+    opsets = [helper.make_opsetid("", 13)]
+    return bytes(helper.make_model(graph, ir_version=8, opset_imports=opsets).SerializeToString())
 
 
 def _network(opset: int) -> bytes:

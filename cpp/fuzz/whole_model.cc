@@ -11,15 +11,17 @@
 namespace lenet::fuzz {
 namespace {
 
+constexpr char kInt32 = 2;
 constexpr char kFloat32 = 5;
 constexpr char kInt8 = 21;
 constexpr std::uint64_t kMaxValues = 4096;
 
-/// Whether a record of ones could be appended; of zeros for a zero point.
+/// Whether a record of ones could be appended; of zeros where it is int32, as zero points are.
 bool append_record(const ParameterSpec& spec, std::string& file) {
-  if (spec.dtype != kFloat32) return false;
+  if (spec.dtype != kFloat32 && spec.dtype != kInt32) return false;
   std::uint64_t values = 1;
-  std::string desc = {8, spec.quantized ? kInt8 : kFloat32};
+  const char dtype = spec.quantized ? kInt8 : static_cast<char>(spec.dtype);
+  std::string desc = {8, dtype};
   for (const std::int64_t dimension : spec.shape) {
     if (dimension < 0 || static_cast<std::uint64_t>(dimension) > kMaxValues) return false;
     values *= static_cast<std::uint64_t>(dimension);
@@ -33,10 +35,12 @@ bool append_record(const ParameterSpec& spec, std::string& file) {
   file += static_cast<char>(desc.size());
   file.append(3, '\0');
   file += desc;
-  // Paddle's name for what has to be 0.
-  const float value = spec.name.find("zero_point") == std::string::npos ? 1 : 0;
-  const std::string one(reinterpret_cast<const char*>(&value), sizeof(value));
-  for (std::uint64_t i = 0; i < values; ++i) file += spec.quantized ? "\1" : one;
+  constexpr float kOne = 1;
+  const std::string one = dtype == kInt8 ? std::string(1, '\1')
+                          : dtype == kInt32
+                              ? std::string(sizeof(std::int32_t), '\0')
+                              : std::string(reinterpret_cast<const char*>(&kOne), sizeof(kOne));
+  for (std::uint64_t i = 0; i < values; ++i) file += one;
   return true;
 }
 

@@ -204,22 +204,22 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
 TEST_CASE("softmax gives the output, wherever it is among the layers, and nothing else") {
   Network network;
   network.tensors = {{3, 1, 1}, {3, 1, 1}, {3, 1, 1}, {3, 1, 1}};
-  Layer same;
-  same.kind = LayerKind::Convolution;
-  same.weights = {1, 0, 0, 0, 1, 0, 0, 0, 1};
-  same.bias = {0, 0, 0};
-  same.inputs = {0};
-  same.output = 1;
+  Layer doubled;
+  doubled.kind = LayerKind::Convolution;
+  doubled.weights = {2, 0, 0, 0, 2, 0, 0, 0, 2};
+  doubled.bias = {0, 0, 0};
+  doubled.inputs = {0};
+  doubled.output = 1;
   Layer softmax;
   softmax.kind = LayerKind::Softmax;
   softmax.inputs = {1};
   softmax.output = 2;
-  Layer unused = same;
+  Layer unused = doubled;
   unused.bias = {5, 5, 5};
   unused.output = 3;
-  network.layers = {same, softmax, unused};
+  network.layers = {doubled, softmax, unused};
   network.output = 2;
-  const std::vector<float> image = {0, std::log(2.0F), std::log(5.0F)};
+  const std::vector<float> image = {0, std::log(2.0F) / 2, std::log(5.0F) / 2};
   const auto check = [&](const auto& program, auto memory) {
     std::vector<float> found(3);
     program.run(image.data(), 1, memory.data(), found.data());

@@ -74,6 +74,11 @@ class Case:
         """Of ``paddle.inference``; with its plain kernels the engine native is compared."""
         return "plain" if self.native else self.accelerator
 
+    @property
+    def paddle_precision(self) -> str:
+        """Of ``paddle.inference``; a quantized program says what it rounds in float32 too."""
+        return "fp32" if self.native else self.precision
+
 
 def _batches(images: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
     return (images[begin : begin + size] for begin in range(0, len(images), size))
@@ -104,7 +109,7 @@ def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.
             pir=case.model.format == "json",
             accelerator=case.paddle_accelerator,
             threads=case.threads,
-            precision=case.precision,
+            precision=case.paddle_precision,
             cache=cache,
         )
         runs = run_config(config, _batches(images, case.batch_size))
