@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -22,12 +24,22 @@ LONGEST = (
     "test_models.py",
     "test_predict_commands.py",
 )
+LOCK = ROOT / "build" / "tests.lock"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring the tests into the order in which processes take files (--no-loadscope-reorder)."""
     place = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test that links the program anew when no other process runs a test."""
+    LOCK.parent.mkdir(exist_ok=True)
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("relinks") else fcntl.LOCK_SH)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

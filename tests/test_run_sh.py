@@ -88,6 +88,7 @@ def test_translation_keeps_to_the_readme(page: Path) -> None:
     assert errors.findall(text) == errors.findall(english) != []
 
 
+@pytest.mark.relinks
 def test_lib_dir_is_the_library_of_the_program(finished: str, root: Path, tmp_path: Path) -> None:
     mine = tmp_path / "my paddle"
     mine.symlink_to(root / "third_party" / "paddle_inference")

@@ -308,7 +308,8 @@ TEST_CASE("EXIF: where the first row and column are") {
       {{{6, 5, 4, 3, 2, 1}, 2, 3, 1}, 3}, {{{4, 5, 6, 1, 2, 3}, 2, 3, 1}, 4},
       {{{1, 4, 2, 5, 3, 6}, 3, 2, 1}, 5}, {{{3, 6, 2, 5, 1, 4}, 3, 2, 1}, 6},
       {{{6, 3, 5, 2, 4, 1}, 3, 2, 1}, 7}, {{{4, 1, 5, 2, 6, 3}, 3, 2, 1}, 8}};
-  for (const auto& [image, orientation] : cases) {
+  for (const auto& [image, tag] : cases) {
+    const auto orientation = tag;  // Clang captures no structured binding
     CAPTURE(orientation);
     for (const bool little_endian : {false, true}) {
       CHECK(exif_orientation(exif(static_cast<char>(orientation), little_endian)) == orientation);

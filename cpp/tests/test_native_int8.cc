@@ -66,7 +66,7 @@ Network random_network(Random& random) {
   const std::array<std::int64_t*, 2> sizes = {&shape.height, &shape.width};
   const std::array<std::int64_t*, 2> results = {&out.height, &out.width};
   native::Window& window = convolution.window;
-  for (const std::size_t i : {0, 1}) {
+  for (std::size_t i = 0; i < 2; ++i) {
     window.kernel[i] = random.from(1, 7);
     window.strides[i] = few ? 1 : random.from(1, 3);
     window.dilations[i] = few ? 1 : random.from(1, 2);

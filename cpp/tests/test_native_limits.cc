@@ -179,7 +179,7 @@ TEST_CASE("too little memory for the weights is a typed error" * doctest::skip(!
   Config config;
   config.engine = "native";
   config.model_file = write_file(folder / "m.onnx", bytes);
-  for (const std::size_t room : {4, 8, 12}) {
+  for (const std::size_t room : {4U, 8U, 12U}) {
     const std::string said = failure_within(room * kMebibyte, [] {}, [&] { Predictor{config}; });
     CAPTURE(room);
     CAPTURE(said);

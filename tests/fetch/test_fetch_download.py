@@ -121,8 +121,8 @@ class Server:
             while not self.release.wait(0.05):
                 handler.wfile.write(b"x")
         payload = payload[: self.cuts[index]] if index < len(self.cuts) else payload
+        line["sent"] = len(payload)  # before it is: then the client may be done first
         handler.wfile.write(payload)
-        line["sent"] = len(payload)
         if self.hang and index < len(self.cuts):
             self.release.wait(20)
 

@@ -19,7 +19,7 @@ bool is_onnx(ModelFormat format) { return format == ModelFormat::Onnx; }
 
 bool heeds_all(const Config&) { return true; }
 
-/// What is set to other than its default is heeded by by the other engines alone; int8 native
+/// What is set to other than its default is heeded by the other engines alone; int8 native
 /// has too.
 bool asks_for_no_library(const Config& config) {
   return config.accelerator == Accelerator::Auto &&
