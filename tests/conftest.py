@@ -17,12 +17,12 @@ ROOT = Path(__file__).parents[1]
 LONGEST = (
     "test_packaging.py",
     "test_quantize.py",
-    "test_run_sh.py",
     "test_guides.py",
     "test_torch.py",
     "test_verify_models.py",
     "test_models.py",
     "test_predict_commands.py",
+    "test_run_sh.py",  # a test of it runs alone: where those beside it are short
 )
 LOCK = ROOT / "build" / "tests.lock"
 

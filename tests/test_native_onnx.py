@@ -530,6 +530,18 @@ def test_engines_of_an_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     lenet_cpp.Predictor(path, engine="native", check_hashes=False)
 
 
+def test_why_a_slower_engine_is_taken_is_said(tmp_path: Path, program: Path) -> None:
+    large = Model(shape=(3, 200, 200))
+    large.conv(3, 16)
+    path = large.write(tmp_path / "model.onnx")
+    command = [program, f"--model_file={path}", "--explain", "--repeats=1"]
+    environment = {"LENET_ONNXRUNTIME_LIBRARY": "/no/such/library.so"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    reason = r"engine native \(auto: .* \(engine onnxruntime: there is no onnxruntime library '/no/su"
+    assert re.search(reason, done.stdout.splitlines()[0])
+
+
 def test_a_program_without_onnxruntime(tmp_path: Path, program: Path) -> None:
     """lenet_infer_native takes native unasked."""
     model = Model()

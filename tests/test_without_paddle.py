@@ -339,6 +339,8 @@ def test_the_program_says_what_it_lacks(stand_alone: Path, model_dir: Path) -> N
     assert usage.endswith("\nThis program has the engine native and no other.\n")
     assert "  lenet_infer_native --model_dir=" in usage
     assert "lenet_infer_test" not in usage
+    plan = run(stand_alone, f"--model_dir={model_dir}", "--explain", "--repeats=1", env={}).stdout
+    assert plan.startswith(f"lenet_infer_native {lenet_cpp.__version__}: engine native")
     for engine, remedy in (
         ("paddle", "-DLENET_PADDLE=ON"),
         ("onnxruntime", "-DLENET_WITH_ONNXRUNTIME=ON"),

@@ -88,11 +88,11 @@ std::string format_part(const Plan& plan, const PlanPart& part) {
   return text + table(rows);
 }
 
-std::string format_text(const Plan& plan, const Config& config) {
+std::string format_text(const std::string& program, const Plan& plan, const Config& config) {
   const auto images = static_cast<double>(plan.images);
   std::string text =
-      print("lenet_infer_test %s: engine %s (%s), %s, threads %d\n", version(), plan.engine.c_str(),
-            plan.reason.c_str(), plan.instructions.c_str(), config.threads);
+      print("%s %s: engine %s (%s), %s, threads %d\n", program.c_str(), version(),
+            plan.engine.c_str(), plan.reason.c_str(), plan.instructions.c_str(), config.threads);
   text += "model   " + config.model_file + "\n";
   text += print("limit   %.1f billion multiply-adds a second, one core, %s\n", plan.limit / 1e9,
                 config.precision.c_str());
@@ -101,14 +101,11 @@ std::string format_text(const Plan& plan, const Config& config) {
             static_cast<long long>(plan.images), plan.microseconds, plan.microseconds / images,
             1 / share_of_limit(plan, plan.multiply_adds * images, plan.microseconds), plan.runs);
   for (const PlanPart& part : plan.parts) text += format_part(plan, part);
-  return text +
-         "\nMultiply-adds are those of one image, by the definition: Winograd's method, which does "
-         "with "
-         "fewer,\nmay be over 100 %. Times are medians, with a look at the clock (some 0.03 us) "
-         "after "
-         "each line; layers\non one line are computed together, those of a batch over 64 are timed "
-         "for "
-         "64.\n";
+  return text + R"(
+Multiply-adds are those of one image, by the definition: Winograd's method, which does with fewer,
+may be over 100 %. Times are medians, with a look at the clock (some 0.03 us) after each line; layers
+on one line are computed together, those of a batch over 64 are timed for 64.
+)";
 }
 
 std::string format_json(const Plan& plan, const Config& config) {
@@ -144,8 +141,9 @@ std::string format_json(const Plan& plan, const Config& config) {
 
 }  // namespace
 
-std::string format_plan(const Plan& plan, const Config& config, Format format) {
-  return format == Format::Json ? format_json(plan, config) : format_text(plan, config);
+std::string format_plan(const std::string& program, const Plan& plan, const Config& config,
+                        Format format) {
+  return format == Format::Json ? format_json(plan, config) : format_text(program, plan, config);
 }
 
 }  // namespace lenet::apps

@@ -10,6 +10,8 @@
 
 namespace lenet::apps {
 
-std::string format_plan(const Plan& plan, const Config& config, Format format);
+/// \param program the name of the program that says it
+std::string format_plan(const std::string& program, const Plan& plan, const Config& config,
+                        Format format);
 
 }  // namespace lenet::apps

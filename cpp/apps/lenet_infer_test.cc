@@ -128,7 +128,7 @@ std::string explain(const Options& options) {
       options.batch_size > 0 ? options.batch_size : default_batch(predictor.input_spec(), false);
   const Plan plan = predictor.explain(images, options.repeats);
   stop_if_interrupted();
-  return format_plan(plan, predictor.config(), options.format);
+  return format_plan(LENET_PROGRAM, plan, predictor.config(), options.format);
 }
 
 std::string work(int argc, char** argv) {

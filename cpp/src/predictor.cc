@@ -61,7 +61,8 @@ struct Predictor::State {
   ModelFiles files;
   std::vector<const EngineKind*> choice;  // the others are tried when the first is not the one
   const EngineKind* kind = nullptr;
-  std::string reason;  // for the engine
+  std::string reason;    // for the engine
+  std::string refusals;  // of other engines, each in parentheses
   std::string stamp;
   TensorSpec input;
   TensorSpec output;
@@ -96,7 +97,7 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
   const Engine& engine = engine_for(1);
   state.reason = config.engine != "auto" ? "the one that was named"
                  : engine.is_fastest()   ? "auto: the fastest that runs this model"
-                                         : "auto: no faster one runs this model";
+                                         : "auto: no faster one runs this model" + state.refusals;
   state.input = engine.input_spec();
   state.output = engine.output_spec();
 }
@@ -171,7 +172,7 @@ void Predictor::choose_engine() {
   State& state = *state_;
   const EngineKind* slower = nullptr;
   std::map<Accelerator, std::unique_ptr<Engine>> engines_of_slower;
-  std::string refusals;
+  std::string& refusals = state.refusals;
   const auto take = [&](const EngineKind* kind) {
     state.kind = kind;
     state.config.engine = kind->name;
