@@ -84,7 +84,8 @@ def _network(rng: np.random.Generator) -> tuple[Any, tuple[int, int, int]]:
             size = int(np.prod(image.shape))
             self.hidden = nn.Linear(size, pick(5, 33, 130))
             linear = FloatLinear if rng.random() < 0.3 else nn.Linear
-            self.out = linear(self.hidden.weight.shape[1], pick(2, 10, 40))
+            hidden = self.hidden.weight.shape[1]
+            self.out = linear(hidden, pick(2, hidden, 40))
 
         def features(self, x: Any) -> Any:
             x = self.first(x)

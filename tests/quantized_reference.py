@@ -1,7 +1,9 @@
-"""A quantized program of Paddle, computed by NumPy from the definitions of its operators.
+"""A quantized program of Paddle as its oneDNN computes it in int8, by NumPy and in float64.
 
-What is rounded is a whole number times a step, and float64 sums such products exactly: the
-convolutions here are the integer arithmetic that the program stands for.
+Paddle takes quantization out of the program, keeps the ranges, joins operators and has oneDNN round
+between those that it computes in whole numbers; the rules are those of its passes in
+paddle/fluid/framework/ir/onednn. What is rounded is a whole number times a step, and float64 sums
+such products exactly.
 
 Run as a script, ``quantized_reference.py PROGRAM...`` has Paddle read each ``.pdmodel``, in a
 process of its own, and writes its operators and parameters beside it, as a ``.npz``.
@@ -12,6 +14,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,9 @@ _ATTRIBUTES = (
     "only_observer", "quant_axis", "strides", "paddings", "dilations", "groups", "pooling_type",
     "ksize", "adaptive", "global_pooling", "epsilon", "axis", "trans_y",
 )  # fmt: skip
-_MOST = 127
+_INPUTS = {"conv2d": "Input", "depthwise_conv2d": "Input"}
+_WEIGHTS = {"conv2d": "Filter", "depthwise_conv2d": "Filter", "matmul_v2": "Y"}
+_CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
 
 
 def read_programs(programs: list[Path]) -> list[QuantizedProgram]:
@@ -40,77 +45,276 @@ def read_programs(programs: list[Path]) -> list[QuantizedProgram]:
     return [QuantizedProgram(program.with_suffix(".npz")) for program in programs]
 
 
+@dataclass
+class _Operator:
+    kind: str
+    inputs: list[str]
+    output: str
+    attributes: dict[str, Any]
+    names: dict[str, str]
+    weights: Array | None = None
+    bias: Array | float = 0.0
+    quantized: bool = False
+    residual: str = ""
+    relu: bool = False
+    whole: bool = False
+
+
+@dataclass
+class _Tensor:
+    """``unsigned``: the range is worth 255; ``from_zero``: whole numbers are 0 to 255."""
+
+    range: float = 0.0
+    unsigned: bool = False
+    from_zero: bool = False
+    rounded: bool = False
+    by_whole: bool = False
+
+    def round(self, values: Array, *, unsigned: bool | None = None) -> Array:
+        most = 255 if (self.unsigned if unsigned is None else unsigned) else 127
+        least, largest = (0, 255) if self.from_zero else (-128, 127)
+        # Means of whole numbers lie in the middle of two but for float64's last bits.
+        whole = np.rint(np.round(values * (most / self.range), 9))
+        return np.clip(whole, least, largest) * (self.range / most)
+
+
 class QuantizedProgram:
     """One program; :meth:`run` computes it."""
 
     def __init__(self, described: Path) -> None:
         with np.load(described) as stored:
-            self._parameters = dict(stored.items())
-        self._operators = json.loads(str(self._parameters.pop("operators")))
+            self._values = {name: np.asarray(value) for name, value in stored.items()}
+        self._tensors: dict[str, _Tensor] = {}
+        self._operators: list[_Operator] = []
+        self._read(json.loads(str(self._values.pop("operators"))))
+        self._join()
+        self._share_ranges()
+        for op in self._operators:
+            op.whole = self._is_whole(op)
+            if op.whole and op.weights is not None:
+                op.weights = self._as_multiplied(op)
+        self._choose_rounding()
+
+    def _tensor(self, name: str) -> _Tensor:
+        return self._tensors.setdefault(name, _Tensor())
+
+    # ---- the program, without its quantization
+
+    def _read(self, operators: list[Any]) -> None:
+        same: dict[str, str] = {}
+        made_by = {
+            name: kind for kind, _, gives, _ in operators for n in gives.values() for name in n
+        }
+        for kind, takes, gives, attributes in operators:
+            if kind == "quantize_linear":
+                (x,), (y,) = takes["X"], gives["Y"]
+                same[y] = same.get(x, x)
+                tensor = self._tensor(x)
+                tensor.range = tensor.range or float(self._values[takes["Scale"][0]].item())
+            elif kind == "dequantize_linear":
+                (x,), (y,) = takes["X"], gives["Y"]
+                if x in self._values:
+                    self._values[y] = self._dequantized(x, takes["Scale"][0], attributes)
+                else:
+                    same[y] = same.get(x, x)
+            elif kind == "feed":
+                self._input = gives["Out"][0]
+            elif kind == "fetch":
+                self._output = same.get(takes["X"][0], takes["X"][0])
+            else:
+                op = self._operator(kind, takes, gives, attributes, same)
+                sources = [made_by.get(name, "quantize") for n in takes.values() for name in n]
+                op.quantized = all("quantize" in source for source in sources)
+                self._operators.append(op)
+
+    def _dequantized(self, name: str, scale: str, attributes: dict[str, Any]) -> Array:
+        values, scales = (self._values[each].astype(np.float64) for each in (name, scale))
+        shape = [1] * values.ndim
+        if scales.size > 1:
+            # Of as many inputs as outputs, Paddle takes the first axis, whatever the program says.
+            shape[0 if scales.size == len(values) else attributes["quant_axis"]] = -1
+        return values * scales.reshape(shape) / 127
+
+    def _operator(
+        self, kind: str, takes: Any, gives: Any, attributes: dict[str, Any], same: dict[str, str]
+    ) -> _Operator:
+        inputs = takes[_INPUTS.get(kind, "X")] + (takes["Y"] if kind == "elementwise_add" else [])
+        output = next(gives[name][0] for name in ("Out", "Output", "Y") if name in gives)
+        names = {name: values[0] for name, values in takes.items()}
+        op = _Operator(kind, [same.get(x, x) for x in inputs], output, attributes, names)
+        if kind in _WEIGHTS:
+            op.weights = self._values[names[_WEIGHTS[kind]]].astype(np.float64)
+        return op
+
+    # ---- operators that Paddle makes one
+
+    def _reader(self, name: str, kind: str) -> _Operator | None:
+        """The operator that alone reads a value."""
+        readers = [op for op in self._operators if name in (*op.inputs, op.residual)]
+        if name == self._output or len(readers) != 1 or readers[0].kind != kind:
+            return None
+        return readers[0]
+
+    def _absorb(self, op: _Operator, other: _Operator) -> None:
+        op.output = other.output
+        self._operators.remove(other)
+
+    def _join(self) -> None:
+        for op in [op for op in self._operators if op.kind in _CONVOLUTIONS]:
+            if (norm := self._reader(op.output, "batch_norm")) is not None:
+                mean, variance, gain, bias = self._statistics(norm)
+                factor = gain / np.sqrt(variance + norm.attributes["epsilon"])
+                assert op.weights is not None
+                op.weights = op.weights * factor[:, None, None, None]
+                op.bias = (bias - mean * factor)[:, None, None]
+                self._absorb(op, norm)
+        for op in [op for op in self._operators if op.kind == "matmul_v2"]:
+            added = self._reader(op.output, "elementwise_add")
+            if op.attributes["trans_y"] or added is None or added.inputs[1] not in self._values:
+                continue
+            op.kind, op.bias = "fc", self._values[added.inputs[1]].astype(np.float64)
+            self._absorb(op, added)
+        for op in [op for op in self._operators if op.kind in _CONVOLUTIONS]:
+            added = self._reader(op.output, "elementwise_add")
+            if added is None:
+                continue
+            (op.residual,) = {*added.inputs} - {op.output}
+            if any(other.kind == "reshape2" for other in self._givers(op.residual)):
+                op.residual = ""  # a bias
+                continue
+            self._absorb(op, added)
+            self._operators.remove(op)
+            needed = [*self._givers(op.residual), *self._givers(op.inputs[0])]
+            self._operators.insert(max(map(self._operators.index, needed), default=-1) + 1, op)
+        for op in [op for op in self._operators if op.kind in (*_CONVOLUTIONS, "fc")]:
+            if (relu := self._reader(op.output, "relu")) is not None:
+                op.relu = True
+                self._absorb(op, relu)
+
+    def _givers(self, name: str) -> list[_Operator]:
+        return [op for op in self._operators if op.output == name]
+
+    def _statistics(self, op: _Operator) -> list[Array]:
+        names = ("Mean", "Variance", "Scale", "Bias")
+        return [self._values[op.names[name]].astype(np.float64) for name in names]
+
+    # ---- what is rounded, and how
+
+    def _share_ranges(self) -> None:
+        for op in self._operators:
+            tensor = self._tensor(op.output)
+            tensor.unsigned = tensor.range > 0 and (op.relu or op.kind == "relu")
+        unknown: set[str] = {""}
+        before: set[str] = set()
+        while unknown and unknown != before:
+            before, unknown = unknown, set()
+            for op in self._operators:
+                tensors = [self._tensor(name) for name in (*op.inputs, op.output)]
+                known = [tensor for tensor in tensors if tensor.range > 0]
+                if op.kind in ("pool2d", "reshape2"):
+                    if not known:
+                        unknown |= {op.inputs[0], op.output}
+                    for tensor in tensors if known else []:
+                        tensor.range, tensor.unsigned = known[0].range, known[0].unsigned
+                elif op.kind == "concat" and tensors[-1].range > 0:
+                    for tensor in tensors:
+                        tensor.range = tensors[-1].range
+
+    def _is_whole(self, op: _Operator) -> bool:
+        inputs, output = [self._tensor(name) for name in op.inputs], self._tensor(op.output)
+        all_known = all(tensor.range > 0 for tensor in (*inputs, output))
+        if op.kind in (*_CONVOLUTIONS, "fc"):
+            needed = [inputs[0], *([self._tensor(op.residual), output] if op.residual else [])]
+            return op.quantized and all(tensor.range > 0 for tensor in needed)
+        if op.kind == "elementwise_add":
+            return all_known and inputs[0].unsigned == inputs[1].unsigned
+        return (op.kind == "pool2d" and all_known) or (op.kind == "concat" and output.range > 0)
+
+    @staticmethod
+    def _as_multiplied(op: _Operator) -> Array:
+        """By whole numbers of each output's largest. Of a matrix [inputs, outputs] Paddle takes for
+        that as many numbers of the memory as there are inputs, which are not one output's.
+        """
+        weights = op.weights
+        assert weights is not None
+        matrix = op.kind == "fc"
+        rows = weights.reshape((-1, len(weights)) if matrix else (len(weights), -1))
+        largest = np.abs(rows).max(axis=1)
+        steps = np.where(largest > 0, largest, 1) / 127
+        steps = steps if matrix else steps[:, None, None, None]
+        return np.clip(np.rint(np.round(weights / steps, 9)), -128, 127) * steps
+
+    def _choose_rounding(self) -> None:
+        for tensor in self._tensors.values():
+            tensor.from_zero = tensor.unsigned
+        for op in self._operators:
+            output = self._tensor(op.output)
+            output.by_whole = op.whole
+            if not op.whole:
+                continue
+            inputs = [self._tensor(name) for name in op.inputs]
+            if op.residual:
+                residual = self._tensor(op.residual)
+                output.from_zero = residual.from_zero or residual.unsigned
+                residual.rounded = output.rounded = True
+            elif op.kind in (*_CONVOLUTIONS, "fc"):
+                output.from_zero = op.relu
+            elif op.kind != "concat":
+                output.from_zero, output.rounded = inputs[0].from_zero, True
+            for tensor in inputs if op.kind != "concat" else []:
+                tensor.rounded = True
+
+    # ---- running
 
     def run(self, images: Array) -> Array:
         """Float64 logits of float32 [N, channels, height, width]."""
-        self._values = {name: np.asarray(value) for name, value in self._parameters.items()}
+        values = dict(self._values)
+
+        def read(op: _Operator, name: str) -> Array:
+            tensor, value = self._tensor(name), values[name].astype(np.float64)
+            if op.kind == "concat" and op.whole:
+                unsigned = all(self._tensor(each).unsigned for each in op.inputs)
+                return self._tensor(op.output).round(value, unsigned=unsigned)
+            seen = tensor.rounded and (op.whole or tensor.by_whole)
+            return tensor.round(value) if seen else value
+
+        values[self._input] = images
         for op in self._operators:
-            kind, inputs, outputs, attributes = op
-            arguments = {name: self._values.get(values[0]) for name, values in inputs.items()}
-            if kind == "feed":
-                result: Any = images.astype(np.float64)
-            elif kind == "concat":
-                result = self._concat(inputs["X"], attributes)
-            elif kind == "fetch":
-                return arguments["X"]
-            else:
-                result = getattr(self, f"_{kind}")(arguments, attributes)
-            for name in ("Out", "Output", "Y"):
-                if name in outputs:
-                    self._values[outputs[name][0]] = result
-        raise AssertionError("the program gives nothing")
+            found = getattr(self, f"_{op.kind}")(op, [read(op, name) for name in op.inputs])
+            if op.residual:
+                found = found + read(op, op.residual)
+            values[op.output] = np.maximum(found, 0) if op.relu else found
+        last = self._tensor(self._output)
+        rounded = last.rounded and last.by_whole
+        return last.round(values[self._output]) if rounded else values[self._output]
 
     @staticmethod
-    def _quantize_linear(values: dict[str, Any], attributes: dict[str, Any]) -> Array:
-        if attributes.get("only_observer"):
-            return values["X"]
-        scaled = values["X"] * (_MOST / values["Scale"].astype(np.float64).item())
-        return np.clip(np.rint(scaled), -_MOST - 1, _MOST)
-
-    @staticmethod
-    def _dequantize_linear(values: dict[str, Any], attributes: dict[str, Any]) -> Array:
-        if attributes.get("only_observer"):
-            return values["X"]
-        x, scale = values["X"].astype(np.float64), values["Scale"].astype(np.float64)
-        if scale.size > 1:
-            shape = [1] * x.ndim
-            shape[attributes["quant_axis"]] = -1
-            return x * scale.reshape(shape) / _MOST
-        return x * scale.item() / _MOST
-
-    @staticmethod
-    def _conv2d(values: dict[str, Any], attributes: dict[str, Any]) -> Array:
-        x, filters = values["Input"], values["Filter"]
+    def _conv2d(op: _Operator, inputs: list[Array]) -> Array:
+        filters, attributes = op.weights, op.attributes
+        assert filters is not None
         (top, left), (down, right) = attributes["paddings"], attributes["strides"]
         vertical, horizontal = attributes["dilations"]
-        groups, (outputs, inputs, height, width) = attributes["groups"], filters.shape
-        padded = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)))
+        groups, (outputs, channels, height, width) = attributes["groups"], filters.shape
+        padded = np.pad(inputs[0], ((0, 0), (0, 0), (top, top), (left, left)))
         span = vertical * (height - 1) + 1, horizontal * (width - 1) + 1
         windows = np.lib.stride_tricks.sliding_window_view(padded, span, (2, 3))
         windows = windows[:, :, ::down, ::right, ::vertical, ::horizontal]
         share = outputs // groups
         found = [
             np.tensordot(
-                windows[:, g * inputs : (g + 1) * inputs],
+                windows[:, g * channels : (g + 1) * channels],
                 filters[g * share : (g + 1) * share],
                 ((1, 4, 5), (1, 2, 3)),
             )
             for g in range(groups)
         ]
-        return np.concatenate(found, axis=-1).transpose(0, 3, 1, 2)
+        return np.concatenate(found, axis=-1).transpose(0, 3, 1, 2) + op.bias
 
     _depthwise_conv2d = _conv2d
 
     @staticmethod
-    def _pool2d(values: dict[str, Any], attributes: dict[str, Any]) -> Array:
-        x = values["X"]
+    def _pool2d(op: _Operator, inputs: list[Array]) -> Array:
+        (x,), attributes = inputs, op.attributes
         average = attributes["pooling_type"] == "avg"
         if attributes["adaptive"] or attributes["global_pooling"]:
             assert average
@@ -127,42 +331,43 @@ class QuantizedProgram:
         return windows.mean(axis=(4, 5)) if average else windows.max(axis=(4, 5))
 
     @staticmethod
-    def _matmul_v2(values: dict[str, Any], attributes: dict[str, Any]) -> Array:
-        y = values["Y"].T if attributes["trans_y"] else values["Y"]
-        return values["X"] @ y
+    def _fc(op: _Operator, inputs: list[Array]) -> Array:
+        return inputs[0] @ op.weights + op.bias
 
     @staticmethod
-    def _elementwise_add(values: dict[str, Any], attributes: dict[str, Any]) -> Array:
-        assert attributes["axis"] == -1
-        return values["X"] + values["Y"].astype(np.float64)
-
-    def _concat(self, names: list[str], attributes: dict[str, Any]) -> Array:
-        return np.concatenate([self._values[name] for name in names], axis=attributes["axis"])
+    def _matmul_v2(op: _Operator, inputs: list[Array]) -> Array:
+        assert op.weights is not None
+        return inputs[0] @ (op.weights.T if op.attributes["trans_y"] else op.weights)
 
     @staticmethod
-    def _batch_norm(values: dict[str, Any], attributes: dict[str, Any]) -> Array:
-        mean, variance, gain, bias = (
-            values[name].astype(np.float64)[:, None, None]
-            for name in ("Mean", "Variance", "Scale", "Bias")
-        )
-        return (values["X"] - mean) / np.sqrt(variance + attributes["epsilon"]) * gain + bias
+    def _elementwise_add(op: _Operator, inputs: list[Array]) -> Array:
+        assert op.attributes["axis"] == -1
+        return inputs[0] + inputs[1]
 
     @staticmethod
-    def _relu(values: dict[str, Any], _: dict[str, Any]) -> Array:
-        return np.maximum(values["X"], 0)
+    def _concat(op: _Operator, inputs: list[Array]) -> Array:
+        return np.concatenate(inputs, axis=op.attributes["axis"])
+
+    def _batch_norm(self, op: _Operator, inputs: list[Array]) -> Array:
+        mean, variance, gain, bias = (each[:, None, None] for each in self._statistics(op))
+        return (inputs[0] - mean) / np.sqrt(variance + op.attributes["epsilon"]) * gain + bias
 
     @staticmethod
-    def _reshape2(values: dict[str, Any], _: dict[str, Any]) -> Array:
+    def _relu(_: _Operator, inputs: list[Array]) -> Array:
+        return np.maximum(inputs[0], 0)
+
+    @staticmethod
+    def _reshape2(_: _Operator, inputs: list[Array]) -> Array:
         """Of a bias, to channels."""
-        return values["X"].reshape(1, -1, 1, 1)
+        return inputs[0].reshape(1, -1, 1, 1)
 
     @staticmethod
-    def _flatten_contiguous_range(values: dict[str, Any], _: dict[str, Any]) -> Array:
-        return values["X"].reshape(len(values["X"]), -1)
+    def _flatten_contiguous_range(_: _Operator, inputs: list[Array]) -> Array:
+        return inputs[0].reshape(len(inputs[0]), -1)
 
     @staticmethod
-    def _softmax(values: dict[str, Any], _: dict[str, Any]) -> Array:
-        found = np.exp(values["X"] - values["X"].max(axis=1, keepdims=True))
+    def _softmax(_: _Operator, inputs: list[Array]) -> Array:
+        found = np.exp(inputs[0] - inputs[0].max(axis=1, keepdims=True))
         return found / found.sum(axis=1, keepdims=True)
 
 

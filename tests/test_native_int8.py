@@ -1,5 +1,5 @@
-"""The native engine in int8: quantized programs against their definition in NumPy and against
-Paddle, the same bits with each instruction set.
+"""The native engine in int8: quantized programs against Paddle's int8, and against the rules of its
+passes in NumPy; the same bits with each instruction set.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
-from lenet_cpp.quantization import METHODS, Settings, mnist_images, open_source
+from lenet_cpp.quantization import METHODS, Settings, made_images, mnist_images, open_source
 from lenet_cpp.quantization.request import make_task, run_tasks
 from quantized_networks import make_networks
 from quantized_reference import QuantizedProgram, read_programs
@@ -73,8 +73,21 @@ def bits(values: Array) -> Array:
 # ---- right
 
 
+def differences(found: Array, expected: Array) -> Array:
+    """Of each image, the largest, in steps of 8 bits of the largest output."""
+    steps = np.abs(found - expected).max(axis=1) / (np.abs(expected).max() / 127)
+    assert steps.shape == (len(expected),)
+    return steps
+
+
+def needs_vnni() -> None:
+    flags = Path("/proc/cpuinfo").read_text(encoding="ascii")
+    if "avx512_vnni" not in flags and "avx_vnni" not in flags:
+        pytest.skip("without VNNI oneDNN computes with other weights (docs/native-int8.md)")
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_lenet_is_its_definition(
+def test_lenet_follows_the_rules(
     lenets: dict[str, Path], digits: Array, labels: Array, method: str
 ) -> None:
     """To the rounding of the result; but where a value lies in the middle of two whole numbers, to
@@ -88,30 +101,45 @@ def test_lenet_is_its_definition(
         assert predictor.options["precision"] == "int8"
         assert predictor.input_spec.shape == (-1, 1, 28, 28)
         found = predictor.run(images)
-    step = np.abs(expected).max() / 127
-    differences = np.abs(found - expected).max(axis=1)
-    assert differences.max() <= step
-    assert (differences > 1e-4).mean() <= 0.01
+    apart = differences(found, expected)
+    assert apart.max() <= 1
+    assert (apart > 1e-4).mean() <= 0.01
     assert (found[: len(labels)].argmax(axis=1) == labels).mean() >= 0.99
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_lenet_agrees_with_paddle(lenets: dict[str, Path], digits: Array, method: str) -> None:
-    """Paddle rounds what comes out of each layer as well: its int8 is as far from its own plain
-    arithmetic of the same program as from ours.
-    """
+def test_lenet_answers_as_paddle_does(lenets: dict[str, Path], digits: Array, method: str) -> None:
+    needs_vnni()
     found = run(lenets[method], digits)
-    plain = run(lenets[method], digits, engine="paddle", precision="fp32", accelerator="plain")
-    int8 = run(lenets[method], digits, engine="paddle")
-    step = np.abs(plain).max() / 127
-    assert np.abs(found - plain).max() <= step
-    assert np.abs(found - int8).max() <= np.abs(plain - int8).max() + step
-    assert (found.argmax(axis=1) == int8.argmax(axis=1)).mean() >= 0.995
-    assert np.median(np.abs(found - int8)) <= step
+    expected = run(lenets[method], digits, engine="paddle")
+    apart = differences(found, expected)
+    assert apart.max() <= 1
+    assert (apart > 1e-3).mean() <= 0.01
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("method", ["static-ptq", "dygraph-ptq"])
+def test_a_resnet_answers_as_paddle_does(tmp_path: Path, method: str) -> None:
+    """Normalization that is folded, sums that oneDNN adds in a convolution."""
+    made = made_images((3, 32, 32), 16, 16, seed=1)
+    images = np.asarray(made.test, np.float32)
+    (tmp_path / "made").mkdir()
+    with open_source("ResNet18", seed=1, img_size=32) as source:
+        task = make_task(source, made, method, Settings(steps=1), tmp_path / "made", tmp_path)
+        run_tasks([task])
+    (model,) = (tmp_path / "made").glob("*.pdmodel")
+    read_programs([model])
+    found = run(model, images)
+    rules = differences(found, QuantizedProgram(model.with_suffix(".npz")).run(images))
+    # Of an image in which some value was rounded the other way, twenty layers may make more.
+    assert np.median(rules) <= 1e-3
+    needs_vnni()
+    paddle = differences(found, run(model, images, engine="paddle"))
+    assert np.median(paddle) <= 1e-3
 
 
 @pytest.mark.parametrize("index", range(NETWORKS))
-def test_networks_are_their_definition(
+def test_networks_answer_as_paddle_does(
     networks: list[Path], index: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Convolutions of any kind, pools, branches, and layers left in float; the same bits with each
@@ -119,12 +147,13 @@ def test_networks_are_their_definition(
     """
     model = networks[index]
     images = np.load(model.with_suffix(".npy"))
-    expected = QuantizedProgram(model.with_suffix(".npz")).run(images)
     found = run(model, images)
-    largest = np.abs(expected).max()
-    differences = np.abs(found - expected).max(axis=1)
-    assert np.median(differences) <= 1e-5 * largest
-    assert differences.max() <= largest / 127
+    apart = [differences(found, QuantizedProgram(model.with_suffix(".npz")).run(images))]
+    if "avx512vnni" in AVAILABLE:
+        apart.append(differences(found, run(model, images, engine="paddle")))
+    for each in apart:
+        assert np.median(each) <= 1e-3
+        assert each.max() <= 1
     alone = np.concatenate([run(model, images[i : i + 1]) for i in range(3)])
     assert (bits(alone) == bits(found[:3])).all()
     for name in AVAILABLE:

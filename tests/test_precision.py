@@ -342,7 +342,6 @@ def test_verify_compares_the_doors_in_a_precision(
     for row in found["rows"]:
         in_program, in_module, exact, *native = row["comparisons"]
         if row["accelerator"] == "native":
-            # It computes what Paddle's plain kernels make of the quantized program.
             (same,) = native
             assert same["verdict"] == "identical"
             assert in_program["largest_difference"] < 1

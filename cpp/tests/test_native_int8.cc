@@ -36,7 +36,7 @@ void add(Network& network, Layer layer, const TensorShape& shape) {
 void add_quantize(Network& network, Random& random, std::int64_t least, std::int64_t most) {
   Layer quantize;
   quantize.kind = LayerKind::Quantize;
-  quantize.range = kMost * random.power(least, most);
+  quantize.rounding.range = kMost * random.power(least, most);
   add(network, quantize, network.tensors.back());
 }
 
@@ -140,7 +140,7 @@ std::vector<double> definition(const Network& network, const float* image) {
     const TensorShape& out = network.tensors[layer.output];
     std::vector<double> results;
     if (layer.kind == LayerKind::Quantize) {
-      const double step = layer.range / kMost;
+      const double step = layer.rounding.range / kMost;
       for (const double value : values) {
         results.push_back(std::clamp(std::nearbyint(value / step), -128.0, 127.0) * step);
       }
@@ -199,7 +199,7 @@ TEST_CASE("what is no number is rounded to the least") {
   network.tensors = {{1, 1, 3}};
   Layer quantize;
   quantize.kind = LayerKind::Quantize;
-  quantize.range = kMost;
+  quantize.rounding.range = kMost;
   add(network, quantize, network.tensors[0]);
   network.output = 1;
   const float infinity = std::numeric_limits<float>::infinity();

@@ -32,7 +32,7 @@ Network wide_network(std::int64_t channels, bool quantized) {
   network.tensors = {{1, 3, kWidth}, {1, 3, kWidth}, {channels, 1, kWidth}};
   Layer quantize;
   quantize.kind = LayerKind::Quantize;
-  quantize.range = 127;
+  quantize.rounding.range = 127;
   quantize.inputs = {0};
   quantize.output = 1;
   if (quantized) network.layers.push_back(quantize);

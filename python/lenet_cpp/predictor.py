@@ -52,9 +52,9 @@ class Options(TypedDict, total=False):
     precision: str
     """Of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float model where the processor
     has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. Of the engine paddle the latter two
-    are oneDNN's, which ``accelerator="auto"`` then is; native has int8 too, and computes what the
-    program says, where oneDNN also rounds what comes out of each layer. An .onnx
-    runs as it was exported, with ``"fp32"``; one that was quantized in int8."""
+    are oneDNN's, which ``accelerator="auto"`` then is; native has int8 too, and gives the answers
+    of oneDNN to a fraction of a step (docs/native-int8.md). An .onnx runs as it was exported, with
+    ``"fp32"``; one that was quantized in int8."""
     threads: int
     """CPU threads of one run, 1 or more; default 1. With onnxruntime clones share them."""
     ir_optim: bool

@@ -48,9 +48,9 @@ struct Config {
   Accelerator accelerator = Accelerator::Auto;
   /// Of the arithmetic: fp32; bf16, for any float model where the processor has avx512_bf16; or
   /// int8, for a quantized .pdmodel (docs/quantization.md). Of the engine paddle bf16 and int8 are
-  /// oneDNN's, which Auto then is; native has int8 too, and computes what the program says, where
-  /// oneDNN also rounds what comes out of each layer. An .onnx has fp32 only, which is to say: it
-  /// runs as it was exported, one that was quantized (QDQ or QOperator) in int8.
+  /// oneDNN's, which Auto then is; native has int8 too, and gives the answers of oneDNN to a
+  /// fraction of a step (docs/native-int8.md). An .onnx has fp32 only, which is to say: it runs as
+  /// it was exported, one that was quantized (QDQ or QOperator) in int8.
   std::string precision = "fp32";
   /// CPU threads of one run, >= 1. With onnxruntime clones share them.
   int threads = 1;

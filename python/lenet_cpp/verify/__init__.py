@@ -15,7 +15,7 @@ differ in the order of additions: there every output has to be within ``toleranc
 the reference, by default 1e-5, with ``|a|`` the largest output of that image, and the predicted
 class the same unless the two largest outputs are closer than that. With a precision of bf16 or int8
 the first rule is the same, and the tolerance is the precision's; int8 of the engine native is held
-to what Paddle's plain kernels make of the quantized program in float32, rounding where it says.
+to Paddle's int8.
 
 Paddle is imported when a check runs, not with this module.
 """
@@ -185,7 +185,7 @@ def verify(
         bar.set_postfix_str(f"{case.model.format} {case.accelerator} {case.batch_size}")
         outputs = {"lenet_cpp": run_lenet_cpp(case, images)}
         outputs["C++ program"] = run_program(program, case, images)
-        # The engine native is held to what the row of Paddle's plain kernels was.
+        # The engine native is held to what a row of Paddle's was.
         key = (case.model.format, case.paddle_accelerator, case.batch_size)
         if key not in inference:
             inference[key] = run_paddle_inference(case, images)

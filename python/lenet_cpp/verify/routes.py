@@ -71,13 +71,10 @@ class Case:
 
     @property
     def paddle_accelerator(self) -> str:
-        """Of ``paddle.inference``; with its plain kernels the engine native is compared."""
-        return "plain" if self.native else self.accelerator
-
-    @property
-    def paddle_precision(self) -> str:
-        """Of ``paddle.inference``; a quantized program says what it rounds in float32 too."""
-        return "fp32" if self.native else self.precision
+        """Of ``paddle.inference``; with plain, and in int8 with onednn, native is compared."""
+        if not self.native:
+            return self.accelerator
+        return "onednn" if self.precision == "int8" else "plain"
 
 
 def _batches(images: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
@@ -109,7 +106,7 @@ def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.
             pir=case.model.format == "json",
             accelerator=case.paddle_accelerator,
             threads=case.threads,
-            precision=case.paddle_precision,
+            precision=case.precision,
             cache=cache,
         )
         runs = run_config(config, _batches(images, case.batch_size))

@@ -8,17 +8,6 @@
 namespace lenet::native {
 namespace {
 
-/// x * scale + bias after a convolution is a convolution with other weights.
-void scale_convolution(Layer& convolution, const Layer& scale) {
-  const std::size_t channels = convolution.bias.size();
-  const std::size_t taps = convolution.weights.size() / channels;
-  for (std::size_t c = 0; c < channels; ++c) {
-    for (std::size_t t = 0; t < taps; ++t) convolution.weights[c * taps + t] *= scale.scale[c];
-    if (!convolution.steps.empty()) convolution.steps[c] *= scale.scale[c];
-    convolution.bias[c] = convolution.bias[c] * scale.scale[c] + scale.bias[c];
-  }
-}
-
 /// Whether the layer, taken out of the network, has become part of the one before it.
 bool absorbed(Network& network, const Layer& layer) {
   if (layer.kind != LayerKind::ChannelScale && layer.kind != LayerKind::Relu) return false;
@@ -56,6 +45,8 @@ const char* to_string(LayerKind kind) noexcept {
       return "softmax";
     case LayerKind::Quantize:
       return "quantize";
+    case LayerKind::Identity:
+      return "identity";
   }
   return "";
 }
@@ -118,6 +109,16 @@ double multiply_adds(const Network& network, const Layer& layer) {
   const TensorShape& shape = network.tensors[layer.output];
   return static_cast<double>(layer.weights.size() + layer.integers.size()) *
          static_cast<double>(shape.height * shape.width);
+}
+
+void scale_convolution(Layer& convolution, const Layer& scale) {
+  const std::size_t channels = convolution.bias.size();
+  const std::size_t taps = convolution.weights.size() / channels;
+  for (std::size_t c = 0; c < channels; ++c) {
+    for (std::size_t t = 0; t < taps; ++t) convolution.weights[c * taps + t] *= scale.scale[c];
+    if (!convolution.steps.empty()) convolution.steps[c] *= scale.scale[c];
+    convolution.bias[c] = convolution.bias[c] * scale.scale[c] + scale.bias[c];
+  }
 }
 
 void simplify(Network& network) {

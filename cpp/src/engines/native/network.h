@@ -28,9 +28,10 @@ enum class LayerKind {
   ChannelScale,  ///< of each channel: x * scale + bias
   Relu,
   Add,
-  Concat,   ///< of channels
-  Softmax,  ///< over the channels of a vector
-  Quantize  ///< rounded to whole numbers of a step, of int8
+  Concat,    ///< of channels
+  Softmax,   ///< over the channels of a vector
+  Quantize,  ///< rounded to whole numbers of a step
+  Identity   ///< another name for the same values; only before int8/onednn_rounding.h
 };
 
 const char* to_string(LayerKind kind) noexcept;
@@ -48,6 +49,20 @@ enum class PoolKind {
   AverageOfWindow  ///< divided by the size of the window inside the padded image
 };
 
+/// Whole numbers of a step: from -128 to 127, or from 0 to 255.
+struct Rounding {
+  float range = 0;   ///< what `most` is worth; 0: not rounded
+  float most = 127;  ///< or 255
+  bool from_zero = false;
+
+  explicit operator bool() const { return range > 0; }
+  bool operator==(const Rounding& other) const {
+    return range == other.range && most == other.most && from_zero == other.from_zero;
+  }
+  float step() const { return range / most; }
+  float inverse() const { return most * (1 / range); }  ///< as Paddle computes it
+};
+
 struct Layer {
   LayerKind kind = LayerKind::Relu;
   std::string name;  ///< operator and what it gives, for messages
@@ -63,8 +78,14 @@ struct Layer {
 
   // Of a quantized program, whose convolutions may have integers instead of weights.
   std::vector<std::int8_t> integers;
-  std::vector<float> steps;  ///< what a weight of 1 is worth, of each output channel
-  float range = 0;           ///< Quantize: what 127 is worth
+  /// What a weight of 1 is worth, of each output channel; until int8/onednn_rounding.h, one of 127.
+  std::vector<float> steps;
+  Rounding rounding;  ///< Quantize
+  // What int8/onednn_rounding.h wants to know.
+  bool quantized = false;  ///< Convolution: the program quantizes all that it takes
+  bool matrix = false;     ///< Convolution: the weights were a matrix [inputs][outputs]
+  bool joins = false;      ///< ChannelScale: Paddle makes it part of the layer before it
+  float bias_range = 0;    ///< ChannelScale: of a bias that is quantized, what 127 is worth
 
   PoolKind pool = PoolKind::Max;
   bool adaptive = false;  ///< the windows share the image out evenly
@@ -73,6 +94,7 @@ struct Layer {
 struct Network {
   std::vector<TensorShape> tensors;
   std::vector<Layer> layers;  ///< in the order of execution
+  std::vector<float> ranges;  ///< of tensors that a program quantizes; 0, or none at the end: not
   std::size_t input = 0;
   std::size_t output = 0;
   std::string input_name;
@@ -103,6 +125,9 @@ std::int32_t tap_offset(std::int64_t offset, const Layer& layer);
 
 /// Multiply-adds of a layer for one image.
 double multiply_adds(const Network& network, const Layer& layer);
+
+/// x * scale + bias after a convolution is a convolution with other weights.
+void scale_convolution(Layer& convolution, const Layer& scale);
 
 /// Normalizations become part of the convolution before them, relus of the layer before them, and
 /// what changes nothing goes.

@@ -63,15 +63,12 @@ class NetworkReader {
   };
   /// The ranges of this operator. \param zero whether channels of zeros may have none
   std::vector<float> ranges(bool zero) const;
-  /// Gives what it takes.
-  bool observes() const;
-  void pass();
   void read_quantize();
   void read_dequantize();
   const QuantizedWeights* quantized_weights(const std::string& name) const;
   /// Of the weights that an operator takes; empty when they are no parameter.
   Shape weights_shape(const std::string& name) const;
-  /// \param axis of the output channels
+  /// What 127 is worth. \param axis of the output channels
   std::vector<float> steps(const QuantizedWeights& weights, std::int64_t axis,
                            std::size_t channels) const;
 
@@ -102,9 +99,10 @@ class NetworkReader {
   std::map<std::size_t, double> numbers_;
   std::map<std::size_t, ParameterValues> reshaped_;  ///< parameters, by the value they become
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
-  std::map<std::size_t, ParameterValues> rounded_parameters_;   ///< by what quantization makes them
-  std::map<std::size_t, std::pair<std::size_t, float>> whole_;  ///< quantized: tensor and range
-  std::map<std::pair<std::size_t, float>, std::size_t> rounded_;  ///< by tensor and range
+  bool quantized_ = false;                           ///< the program quantizes something
+  std::map<std::size_t, float> whole_;             ///< ranges by the value that quantization gives
+  std::map<std::size_t, float> dequantized_;       ///< the same, by what it becomes again
+  std::map<std::size_t, float> parameter_ranges_;  ///< of parameters, by value
 };
 
 }  // namespace lenet::native

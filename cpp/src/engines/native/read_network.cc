@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "engines/native/int8/onednn_rounding.h"
 #include "engines/native/network_reader.h"
 #include "lenet/error.h"
 #include "model/operators.h"
@@ -12,6 +13,9 @@
 namespace lenet::native {
 
 Network NetworkReader::read() {
+  quantized_ = std::any_of(
+      graph_.operators.begin(), graph_.operators.end(),
+      [](const Operator& op) { return op.type.find("quantize_linear") != std::string::npos; });
   for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
     const Operator& op = graph_.operators[i];
     type_ = graph_.pir && op.type.rfind("1.", 0) == 0 ? op.type.substr(2) : op.type;
@@ -21,6 +25,7 @@ Network NetworkReader::read() {
     step_ = &step;
     read_operator();
   }
+  if (quantized_) int8::round_as_onednn(network_);
   return std::move(network_);
 }
 
@@ -115,6 +120,7 @@ void NetworkReader::read_convolution() {
   layer.window = found;
   layer.groups = step_->integer("groups");
   layer.bias.assign(static_cast<std::size_t>(filter[0]), 0);
+  layer.quantized = dequantized_.count(value("Input")) > 0;
   if (const QuantizedWeights* quantized = quantized_weights("Filter")) {
     layer.integers = quantized->integers;
     layer.steps = steps(*quantized, 0, layer.bias.size());
@@ -155,6 +161,8 @@ void NetworkReader::read_matmul() {
   Layer& layer = layer_for(LayerKind::Convolution, {input}, "Out");
   layer.window.kernel = {image.height, image.width};  // what was flattened
   layer.bias.assign(outputs, 0);
+  layer.quantized = dequantized_.count(value("X")) > 0;
+  layer.matrix = !transposed;
   const auto by_outputs = [&](const auto& from, auto& to) {
     to.resize(inputs * outputs);
     for (std::size_t o = 0; o < outputs; ++o) {
@@ -196,6 +204,10 @@ void NetworkReader::read_add() {
     Layer& layer = layer_for(LayerKind::ChannelScale, {tensor(whole)}, "Out");
     layer.scale.assign(bias->size(), 1);
     layer.bias = *bias;
+    layer.joins = reshaped_.count(value(vector)) == 0;
+    if (const auto found = dequantized_.find(value(vector)); found != dequantized_.end()) {
+      layer.bias_range = found->second;
+    }
     return;
   }
   const std::size_t a = tensor("X");
@@ -216,6 +228,7 @@ void NetworkReader::read_batch_norm() {
   const std::vector<float>& gain = vector("Scale");
   const std::vector<float>& bias = vector("Bias");
   Layer& layer = layer_for(LayerKind::ChannelScale, {input}, "Y");
+  layer.joins = true;
   for (std::size_t c = 0; c < gain.size(); ++c) {
     const double scale = gain[c] / std::sqrt(variance[c] + epsilon);
     layer.scale.push_back(static_cast<float>(scale));
@@ -283,6 +296,10 @@ void NetworkReader::read_flatten() {
   const bool same_image = shape.size() == 4 && shape[1] == image.channels &&
                           shape[2] == image.height && shape[3] == image.width;
   require(flat || same_image, "change of shape but flattening");
+  // Flattened, it may be rounded by another range.
+  if (quantized_ && flat && type_.rfind("reshape", 0) != 0) {
+    return layer(LayerKind::Identity, {input}, "Out");
+  }
   tensors_[given("Out")] = input;
 }
 

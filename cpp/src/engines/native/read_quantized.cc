@@ -9,7 +9,6 @@ namespace lenet::native {
 namespace {
 
 constexpr float kMostInteger = 127;
-constexpr float kLeastInteger = -128;
 
 }  // namespace
 
@@ -35,51 +34,32 @@ std::vector<float> NetworkReader::ranges(bool zero) const {
   return found;
 }
 
-bool NetworkReader::observes() const {
-  return step_->has_attribute("only_observer") && step_->flag("only_observer");
-}
-
-void NetworkReader::pass() {
-  if (const ParameterValues* found = parameter("X")) {
-    reshaped_[given("Y")] = *found;
-  } else {
-    same("X", "Y");
-  }
-}
-
+// Operators that only observe count as well: Paddle's int8 does not look at that attribute.
 void NetworkReader::read_quantize() {
-  if (observes()) return pass();
-  const float range = ranges(false)[0];
+  const bool observes = step_->has_attribute("only_observer") && step_->flag("only_observer");
+  const float range = ranges(observes)[0];
+  whole_[given("Y")] = range;
   if (const ParameterValues* found = parameter("X")) {  // such as a bias
-    ParameterValues& rounded = rounded_parameters_[given("Y")] = *found;
-    for (float& value : rounded.values) {
-      const float whole = std::nearbyint(value * (kMostInteger * (1 / range)));
-      value = std::clamp(whole, kLeastInteger, kMostInteger) * range / kMostInteger;
-    }
+    reshaped_[given("Y")] = *found;
     return;
   }
   const std::size_t input = tensor("X");
-  // For each user of a value Paddle may quantize it anew.
-  const auto [found, first] = rounded_.try_emplace({input, range}, 0);
-  if (first) {
-    Layer& layer = layer_for(LayerKind::Quantize, {input}, "Y");
-    layer.range = range;
-    found->second = layer.output;
-    tensors_.erase(given("Y"));  // whole numbers, until they are dequantized
-  }
-  whole_[given("Y")] = {found->second, range};
+  tensors_[given("Y")] = input;
+  network_.ranges.resize(network_.tensors.size());
+  float& known = network_.ranges[input];
+  if (known == 0 && std::isnormal(range)) known = range;
 }
 
 void NetworkReader::read_dequantize() {
-  if (observes()) return pass();
   if (const auto found = whole_.find(value("X")); found != whole_.end()) {
-    const auto& [tensor, range] = found->second;
-    require(ranges(false)[0] == range, "dequantization by another scale than it was quantized by");
-    tensors_[given("Y")] = tensor;
-    return;
-  }
-  if (const auto found = rounded_parameters_.find(value("X")); found != rounded_parameters_.end()) {
-    reshaped_[given("Y")] = found->second;
+    require(ranges(true)[0] == found->second,
+            "dequantization by another scale than it was quantized by");
+    dequantized_[given("Y")] = found->second;
+    if (const auto parameter = reshaped_.find(value("X")); parameter != reshaped_.end()) {
+      reshaped_[given("Y")] = parameter->second;
+    } else {
+      same("X", "Y");
+    }
     return;
   }
   const ParameterValues* weights = parameter("X");
@@ -107,7 +87,7 @@ std::vector<float> NetworkReader::steps(const QuantizedWeights& weights, std::in
   require(single || weights.axis == axis, "scales but one for each output channel");
   std::vector<float> found(channels);
   for (std::size_t c = 0; c < channels; ++c) {
-    found[c] = weights.ranges[single ? 0 : c] / kMostInteger;
+    found[c] = weights.ranges[single ? 0 : c];
   }
   return found;
 }

@@ -17,7 +17,7 @@ bool fits_columns(const PlannedLayer& planned, const Place& from, const Place& t
   const std::array<std::int64_t, 2> one = {1, 1};
   const std::int64_t width = to.shape.width * (planned.pool ? 2 : 1);
   return kernels.lanes > 1 && from.shape.channels == 1 && to.shape.channels <= kFewChannels &&
-         to.shape.channels < kernels.lanes && planned.range > 0 && window.strides == one &&
+         to.shape.channels < kernels.lanes && !planned.roundings.empty() && window.strides == one &&
          window.dilations == one && width >= kernels.lanes;
 }
 
@@ -39,7 +39,7 @@ Convolution::Convolution(const PlannedLayer& planned, const Place& from, const P
                          const Kernels& kernels)
     : kernels_(kernels),
       by_columns_(fits_columns(planned, from, to, kernels)),
-      output_bytes_(to.range > 0 ? kernels.bytes : static_cast<std::int64_t>(sizeof(float))) {
+      output_bytes_(to.rounding ? kernels.bytes : static_cast<std::int64_t>(sizeof(float))) {
   if (by_columns_) {
     ready_columns(planned, from, to);
   } else {
@@ -90,9 +90,8 @@ void Convolution::ready(const PlannedLayer& planned, const Place& from, const Pl
   task.tile = whole_image ? kernels_.widest_linear : kernels_.widest;
   if (planned.pool) task.tile = std::min(task.tile, 2);
   task.pool = planned.pool;
-  task.floats = planned.range == 0;
+  task.floats = planned.roundings.empty();
   task.relu = layer.relu;
-  task.least = static_cast<float>(layer.relu ? 0 : kLeastInteger);
   task.spare = layer.groups == 1 && to.shape.height * to.shape.width == 1;
 
   std::vector<std::int64_t> blocks;
@@ -103,18 +102,14 @@ void Convolution::ready(const PlannedLayer& planned, const Place& from, const Pl
     blocks.push_back(block * kernels_.lanes);
   }
   const std::int64_t packed = round_up(outputs, kernels_.lanes);
-  const auto channels = static_cast<std::size_t>(packed * layer.groups);
-  weights_ = Aligned<std::int32_t>(channels * groups.size());
-  start_ = Aligned<std::int32_t>(channels);
-  factor_ = Aligned<float>(channels);
-  addend_ = Aligned<float>(channels);
+  make_room(packed * layer.groups, groups.size(), static_cast<std::size_t>(layer.groups),
+            planned.roundings.size());
   for (std::int64_t g = 0; g < layer.groups; ++g) {
     const std::int64_t at = g * packed;
-    pack(planned, from.range, groups, g * outputs, at, blocks);
+    pack(planned, from.rounding, groups, g * outputs, at, blocks);
+    set_stages(task, planned, from.rounding, static_cast<std::size_t>(g), g * outputs, at);
     task.weights = weights_.data() + at * task.groups;
     task.start = start_.data() + at;
-    task.factor = factor_.data() + at;
-    task.addend = addend_.data() + at;
     tasks_.push_back(task);
     task_inputs_.push_back(g * inputs - window.padding[0] * from.row -
                            window.padding[2] * from.column);
@@ -167,7 +162,6 @@ void Convolution::ready_columns(const PlannedLayer& planned, const Place& from, 
   columns_.columns = static_cast<std::int32_t>(columns);
   columns_.rows = static_cast<std::int32_t>(rows);
   columns_.channels = static_cast<std::int32_t>(to.shape.channels);
-  columns_.least = static_cast<float>(layer.relu ? 0 : kLeastInteger);
   columns_.pool = planned.pool;
   scratch_ = (columns_.tall_rows + columns_.wide_rows) * row + 2 * kernels_.lanes;
   task_inputs_.push_back(-layer.window.padding[0] * from.row - layer.window.padding[2]);
@@ -176,28 +170,66 @@ void Convolution::ready_columns(const PlannedLayer& planned, const Place& from, 
   for (std::int64_t rest = to.shape.channels; rest > 0; rest -= blocks.back()) {
     blocks.push_back(kernels_.columns_tile(static_cast<std::int32_t>(rest)));
   }
-  const auto channels = static_cast<std::size_t>(to.shape.channels);
-  weights_ = Aligned<std::int32_t>(channels * groups.size());
-  start_ = Aligned<std::int32_t>(channels);
-  factor_ = Aligned<float>(channels);
-  addend_ = Aligned<float>(channels);
-  pack(planned, from.range, groups, 0, 0, blocks);
+  make_room(to.shape.channels, groups.size(), 1, planned.roundings.size());
+  pack(planned, from.rounding, groups, 0, 0, blocks);
+  set_stages(columns_, planned, from.rounding, 0, 0, 0);
   columns_.weights = weights_.data();
   columns_.start = start_.data();
-  columns_.factor = factor_.data();
-  columns_.addend = addend_.data();
+}
+
+void Convolution::make_room(std::int64_t padded, std::size_t groups, std::size_t tasks,
+                            std::size_t roundings) {
+  channels_ = padded;
+  const auto channels = static_cast<std::size_t>(padded);
+  const std::size_t stages = std::max<std::size_t>(roundings, 1);
+  weights_ = Aligned<std::int32_t>(channels * groups);
+  start_ = Aligned<std::int32_t>(channels);
+  factor_ = Aligned<float>(channels * stages);
+  addend_ = Aligned<float>(channels * stages);
+  stages_.resize(tasks * stages);
+}
+
+template <class Task>
+void Convolution::set_stages(Task& task, const PlannedLayer& planned, const Rounding& from,
+                             std::size_t number, std::int64_t first_output, std::int64_t at) {
+  const Layer& layer = planned.layer;
+  const auto outputs = static_cast<std::int64_t>(layer.bias.size()) / layer.groups;
+  // A result that is not rounded is worth what it is.
+  const std::vector<PlannedRounding> as_it_is(1);
+  const auto& roundings = planned.roundings.empty() ? as_it_is : planned.roundings;
+  Stage* stages = stages_.data() + number * roundings.size();
+  double before = double{from.range} / from.most;
+  for (std::size_t s = 0; s < roundings.size(); ++s) {
+    const auto& [rounding, relu, scale, bias] = roundings[s];
+    const double step = rounding ? double{rounding.range} / rounding.most : 1;
+    const std::int64_t first = static_cast<std::int64_t>(s) * channels_ + at;
+    for (std::int64_t o = 0; o < outputs; ++o) {
+      const auto channel = static_cast<std::size_t>(first_output + o);
+      const std::vector<float>& factors = s == 0 ? layer.steps : scale;
+      const std::vector<float>& addends = s == 0 ? layer.bias : bias;
+      const double factor = factors.empty() ? 1 : double{factors[channel]};
+      const double addend = addends.empty() ? 0 : double{addends[channel]};
+      factor_.data()[first + o] = static_cast<float>(before * factor / step);
+      addend_.data()[first + o] = static_cast<float>(addend / step);
+    }
+    stages[s] = {factor_.data() + first, addend_.data() + first, least_of(rounding, relu),
+                 most_of(rounding)};
+    before = step;
+  }
+  task.stages = stages;
+  task.stage_count = static_cast<std::int32_t>(roundings.size());
+  task.shift = shift_of(roundings.back().rounding);
 }
 
 /// Of one group of the convolution: [block][group of taps][channel of the block].
-void Convolution::pack(const PlannedLayer& planned, double from_range, const Groups& groups,
+void Convolution::pack(const PlannedLayer& planned, const Rounding& from, const Groups& groups,
                        std::int64_t first_output, std::int64_t at,
                        const std::vector<std::int64_t>& blocks) {
   const Layer& layer = planned.layer;
   const std::int64_t outputs = static_cast<std::int64_t>(layer.bias.size()) / layer.groups;
   const std::int64_t taps = static_cast<std::int64_t>(layer.integers.size()) /
                             static_cast<std::int64_t>(layer.bias.size());
-  const double from = from_range / kMostInteger;
-  const double to = planned.range == 0 ? 1 : planned.range / kMostInteger;
+  const auto zero = kernels_.zero - shift_of(from);
   const auto width = static_cast<std::uint32_t>(8 * kernels_.bytes);
   const std::uint32_t mask = (std::uint32_t{1} << width) - 1;
   std::int32_t* weights = weights_.data() + at * static_cast<std::int64_t>(groups.size());
@@ -212,17 +244,12 @@ void Convolution::pack(const PlannedLayer& planned, double from_range, const Gro
           if (group[i] == kNone) continue;
           const std::int32_t weight = of_output[group[i]];
           bits |= (static_cast<std::uint32_t>(weight) & mask) << (width * i);
-          start_.data()[at + o] -= kernels_.zero * weight;
+          start_.data()[at + o] -= zero * weight;
         }
         std::memcpy(weights, &bits, sizeof(bits));
       }
     }
     first += block;
-  }
-  for (std::int64_t o = 0; o < outputs; ++o) {
-    const auto channel = static_cast<std::size_t>(first_output + o);
-    factor_.data()[at + o] = static_cast<float>(from * layer.steps[channel] / to);
-    addend_.data()[at + o] = static_cast<float>(layer.bias[channel] / to);
   }
 }
 

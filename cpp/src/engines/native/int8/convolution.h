@@ -16,9 +16,11 @@ namespace lenet::native::int8 {
 /// Where a tensor of one image lies: [height][width][channels], in elements, or float32.
 struct Place {
   TensorShape shape;
-  float range = 0;          ///< of whole numbers; 0: float32
+  Rounding rounding;        ///< without: float32
   bool kept = false;        ///< each image has its own, else all use the same
   std::int64_t begin = 0;   ///< bytes to the first pixel inside the border
+  std::int64_t before = 0;  ///< elements of the border before that
+  std::int64_t values = 0;  ///< elements in all
   std::int64_t column = 0;  ///< elements or floats from a pixel to the next
   std::int64_t row = 0;
 };
@@ -45,8 +47,14 @@ class Convolution {
 
   void ready(const PlannedLayer& planned, const Place& from, const Place& to);
   void ready_columns(const PlannedLayer& planned, const Place& from, const Place& to);
-  void pack(const PlannedLayer& planned, double from, const Groups& groups,
+  void pack(const PlannedLayer& planned, const Rounding& from, const Groups& groups,
             std::int64_t first_output, std::int64_t at, const std::vector<std::int64_t>& blocks);
+  void make_room(std::int64_t channels, std::size_t groups, std::size_t tasks,
+                 std::size_t roundings);
+  /// Stages of a task, whose channels begin `at`.
+  template <class Task>
+  void set_stages(Task& task, const PlannedLayer& planned, const Rounding& from, std::size_t number,
+                  std::int64_t first_output, std::int64_t at);
 
   const Kernels& kernels_;
   bool by_columns_ = false;
@@ -58,8 +66,11 @@ class Convolution {
   std::vector<std::int32_t> offsets_;
   Aligned<std::int32_t> weights_;
   Aligned<std::int32_t> start_;
+  // Of all channels for the first stage, then for the next.
   Aligned<float> factor_;
   Aligned<float> addend_;
+  std::vector<Stage> stages_;  ///< of each task
+  std::int64_t channels_ = 0;  ///< of all groups, padded
 };
 
 }  // namespace lenet::native::int8

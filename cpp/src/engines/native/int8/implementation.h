@@ -10,7 +10,6 @@ namespace lenet::native::int8 {
 namespace {
 
 constexpr int kRegisters = LENET_REGISTERS;
-constexpr float kMost = 127;
 /// Added to a number from -2^22 to 2^22 it leaves the number, rounded to even, in the lowest bits.
 constexpr float kRounder = 12582912;  // 1.5 * 2^23
 constexpr std::int32_t kRounderBits = 0x4B400000;
@@ -44,14 +43,13 @@ inline Ints group(const Element* from) {
   return bits - Ints{};
 }
 
-/// Elements, still in 32 bits.
-inline Ints whole(Floats value, float smallest) {
+/// Clipped and rounded.
+inline Ints whole(Floats value, float smallest, float largest) {
   const Floats low = at_least(value, all(smallest));
-  const Floats clipped = low < all(kMost) ? low : all(kMost);
-  const Floats shifted = clipped + all(kRounder);
-  return reinterpret_cast<Ints>(shifted) - (kRounderBits - kZero);
+  const Floats clipped = low < all(largest) ? low : all(largest);
+  return reinterpret_cast<Ints>(clipped + all(kRounder)) - kRounderBits;
 }
-inline Elements rounded(Floats value, float smallest) { return narrowed(whole(value, smallest)); }
+inline Floats floats(Ints values) { return __builtin_convertvector(values, Floats); }
 
 template <class Vector, class Value>
 inline void store_some(Value* to, Vector value, int count) {
@@ -66,16 +64,18 @@ inline void store_some(Value* to, Vector value, int count) {
 
 /// Of the channels from `channel` on, at one pixel.
 inline void finish(const ConvTask& task, Ints sum, int channel, std::int64_t pixel) {
-  Floats value = __builtin_convertvector(sum, Floats) * load<Floats>(task.factor + channel);
-  value += load<Floats>(task.addend + channel);
   const int count = task.spare ? kLanes : task.channels - channel;
-  if (task.floats) {
-    if (task.relu) value = at_least(value, Floats{});
-    store_some(static_cast<float*>(task.output) + pixel + channel, value, count);
-  } else {
-    const Elements elements = rounded(value, task.least);
-    store_some(static_cast<Element*>(task.output) + pixel + channel, elements, count);
+  for (const Stage* stage = task.stages; stage < task.stages + task.stage_count; ++stage) {
+    Floats value = floats(sum) * load<Floats>(stage->factor + channel);
+    value += load<Floats>(stage->addend + channel);
+    if (task.floats) {
+      if (task.relu) value = at_least(value, Floats{});
+      return store_some(static_cast<float*>(task.output) + pixel + channel, value, count);
+    }
+    sum = whole(value, stage->least, stage->most);
   }
+  const Elements elements = narrowed(sum + (kZero - task.shift));
+  store_some(static_cast<Element*>(task.output) + pixel + channel, elements, count);
 }
 
 /// Of `columns` pixels side by side, each with `block` vectors of channels from `channel` on. Apart
@@ -320,6 +320,17 @@ inline Ints larger_of_pairs(Ints low, Ints high) {
 template <int Channels>
 inline void give_pixels(const ColumnsTask& task, const Ints (&sums)[Channels], int channel,
                         Element* output, int count) {
+  Ints values[Channels];
+#pragma GCC unroll 8
+  for (int o = 0; o < Channels; ++o) values[o] = sums[o];
+  for (const Stage* stage = task.stages; stage < task.stages + task.stage_count; ++stage) {
+    const Stage now = *stage;
+#pragma GCC unroll 8
+    for (int o = 0; o < Channels; ++o) {
+      const Floats scaled = floats(values[o]) * all(now.factor[channel + o]);
+      values[o] = whole(scaled + all(now.addend[channel + o]), now.least, now.most);
+    }
+  }
   constexpr int kGroups = (Channels + kPerGroup - 1) / kPerGroup;
   std::int32_t pixels[kGroups][kLanes];
 #pragma GCC unroll 4
@@ -329,9 +340,7 @@ inline void give_pixels(const ColumnsTask& task, const Ints (&sums)[Channels], i
     for (int k = 0; k < kPerGroup; ++k) {
       const int o = g * kPerGroup + k;
       if (o >= Channels) break;
-      Floats value = __builtin_convertvector(sums[o], Floats) * all(task.factor[channel + o]);
-      value += all(task.addend[channel + o]);
-      const auto element = reinterpret_cast<Groups>(whole(value, task.least));
+      const auto element = reinterpret_cast<Groups>(values[o] + (kZero - task.shift));
       group |= (element & ((1U << kBits) - 1)) << (k * kBits);
     }
     store(pixels[g], reinterpret_cast<Ints>(group));
@@ -456,28 +465,30 @@ void pool(const PoolTask& task) {
   }
 }
 
-void quantize(const float* from, std::int64_t count, float inverse, float smallest, void* to) {
+void quantize(const float* from, std::int64_t count, float inverse, float smallest, float largest,
+              std::int32_t shift, void* to) {
   auto* elements = static_cast<Element*>(to);
+  const auto of = [&](Floats values) {
+    return narrowed(whole(values * all(inverse), smallest, largest) + (kZero - shift));
+  };
   std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    store(elements + i, rounded(load<Floats>(from + i) * all(inverse), smallest));
-  }
+  for (; i + kLanes <= count; i += kLanes) store(elements + i, of(load<Floats>(from + i)));
   if (i == count) return;
   if (count >= kLanes) {  // some of them again
     const std::int64_t last = count - kLanes;
-    store(elements + last, rounded(load<Floats>(from + last) * all(inverse), smallest));
+    store(elements + last, of(load<Floats>(from + last)));
     return;
   }
   Floats rest{};
   for (int l = 0; l < count; ++l) rest[l] = from[l];
-  const Elements found = rounded(rest * all(inverse), smallest);
+  const Elements found = of(rest);
   for (int l = 0; l < count; ++l) elements[l] = found[l];
 }
 
-void dequantize(const void* from, std::int64_t count, float step, float* to) {
+void dequantize(const void* from, std::int64_t count, float step, std::int32_t shift, float* to) {
   const auto* elements = static_cast<const Element*>(from);
   for (std::int64_t i = 0; i < count; ++i) {
-    to[i] = static_cast<float>(static_cast<int>(elements[i]) - kZero) * step;
+    to[i] = static_cast<float>(static_cast<int>(elements[i]) - kZero + shift) * step;
   }
 }
 

@@ -2,15 +2,16 @@
 /// The arithmetic of quantized layers, written once over vectors (implementation.h) and built for
 /// each instruction set. ../kernels/dispatch.cc chooses among them.
 ///
-/// A quantized activation is a whole number from -128 to 127. It is stored as an element, of which
-/// as many as 32 bits hold are multiplied by weights and summed by one instruction:
+/// A quantized activation is a whole number from -128 to 127, or from 0 to 255 less 128. It is
+/// stored as an element, of which as many as 32 bits hold are multiplied by weights and summed by
+/// one instruction:
 ///   - of processors with AVX-512 VNNI a byte, with 128 added, four together;
 ///   - of ARM's with dot products a byte, four together;
 ///   - of others a number of 16 bits, two together (four bytes would saturate).
 /// Channels last: [height][width][channels], with a border of zeros where a convolution pads.
 ///
 /// Sums are exact in 32 bits; what is done in floating point afterwards is one multiplication, one
-/// addition and one rounding, to even, of each value in every set. So all sets give the same bits.
+/// addition and one rounding, to even, for each stage in every set. So all sets give the same bits.
 ///
 /// This header is included by files that are compiled for processors that may not be at hand: it
 /// must hold no inline function, nor include a header that does.
@@ -20,6 +21,15 @@
 #include <cstdint>
 
 namespace lenet::native::int8 {
+
+/// How whole numbers, sums or what the stage before gave, become others: multiplied, added to,
+/// clipped and rounded.
+struct Stage {
+  const float* factor;  ///< of each channel: whole number * factor + addend
+  const float* addend;
+  float least;
+  float most;
+};
 
 /// Windows over one image; or a fully connected layer over several, which are its columns.
 struct ConvTask {
@@ -31,11 +41,11 @@ struct ConvTask {
   std::int64_t input_column;  ///< elements from a window to the next in its row
   std::int64_t input_row;
   const std::int32_t* weights;  ///< groups of them, packed as the kernel asks for
-  const std::int32_t* start;    ///< of each channel's sum: what the 128 of its elements add up to
-  const float* factor;          ///< of each channel: result = sum * factor + addend
-  const float* addend;
-  float least;   ///< of a result that is rounded
-  void* output;  ///< elements; float32 when `floats`
+  const std::int32_t* start;  ///< of each channel's sum: what is added to or taken off its elements
+  const Stage* stages;
+  std::int32_t stage_count;  ///< at least 1
+  std::int32_t shift;        ///< taken off what the last stage gives
+  void* output;              ///< elements; float32 when `floats`
   std::int64_t output_column;
   std::int64_t output_row;
   std::int32_t columns;
@@ -43,7 +53,7 @@ struct ConvTask {
   std::int32_t channels;  ///< of the output
   std::int32_t tile;      ///< vectors of channels computed together, a power of 2
   bool pool;  ///< give the largest of each 2 x 2 sums; rows and columns are even, factors positive
-  bool floats;  ///< results are not rounded
+  bool floats;  ///< the one stage does not round
   bool relu;    ///< of floats
   bool spare;   ///< whole vectors may be written where the last channel is
 };
@@ -63,10 +73,10 @@ struct ColumnsTask {
   const std::int32_t* offsets;  ///< in `planes`, of every group of taps of the first window
   std::int32_t groups;
   const std::int32_t* weights;  ///< tiles of channels, each [group][channel]
-  const std::int32_t* start;    ///< this and the next as in ConvTask
-  const float* factor;
-  const float* addend;
-  float least;
+  const std::int32_t* start;    ///< this and the next three as in ConvTask
+  const Stage* stages;
+  std::int32_t stage_count;
+  std::int32_t shift;
   void* output;
   std::int64_t output_column;
   std::int64_t output_row;
@@ -98,7 +108,7 @@ struct Kernels {
   const char* name;     ///< as LENET_NATIVE_ISA has it
   std::int32_t lanes;   ///< numbers of 32 bits in a vector
   std::int32_t bytes;   ///< of an element
-  std::int32_t zero;    ///< the element that stands for 0
+  std::int32_t zero;    ///< the element that stands for 0, and for 128 where that was taken off
   std::int32_t widest;  ///< `tile` of a convolution
   std::int32_t widest_linear;
 
@@ -110,10 +120,12 @@ struct Kernels {
   /// How many of so many channels conv_columns takes together.
   std::int32_t (*columns_tile)(std::int32_t channels);
   void (*pool)(const PoolTask& task);
-  /// values * inverse, from `least` to 127, rounded.
-  void (*quantize)(const float* from, std::int64_t count, float inverse, float least, void* to);
-  /// elements * step
-  void (*dequantize)(const void* from, std::int64_t count, float step, float* to);
+  /// values * inverse, from `least` to `most`, rounded, less `shift`.
+  void (*quantize)(const float* from, std::int64_t count, float inverse, float least, float most,
+                   std::int32_t shift, void* to);
+  /// (elements + shift) * step
+  void (*dequantize)(const void* from, std::int64_t count, float step, std::int32_t shift,
+                     float* to);
 };
 
 extern const Kernels kScalar;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 #include <utility>
 
 #include "lenet/error.h"
@@ -9,8 +10,8 @@
 namespace lenet::native::int8 {
 namespace {
 
-/// So many products of two whole numbers of 8 bits fit a sum of 32.
-constexpr std::size_t kMostTaps = (std::size_t{1} << 31) / (128 * 128) - 1;
+/// So many products of whole numbers of 8 bits, of which one may be up to 255, fit a sum of 32.
+constexpr std::size_t kMostTaps = (std::size_t{1} << 31) / (255 * 128) - 1;
 
 bool is_max_pool(const Layer& layer) {
   return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
@@ -40,6 +41,27 @@ bool round_before_pool(Network& network) {
   return false;
 }
 
+/// What has been rounded the same way before stays as it is; so does the largest of such values.
+void drop_repeated_rounding(Network& network) {
+  std::vector<Rounding> roundings(network.tensors.size());
+  std::vector<Layer> layers;
+  std::vector<std::size_t> same(network.tensors.size());
+  std::iota(same.begin(), same.end(), std::size_t{0});
+  for (Layer& layer : network.layers) {
+    for (std::size_t& input : layer.inputs) input = same[input];
+    const Rounding before = roundings[layer.inputs[0]];
+    if (layer.kind == LayerKind::Quantize && layer.rounding == before && !layer.relu) {
+      same[layer.output] = layer.inputs[0];
+      continue;
+    }
+    if (layer.kind == LayerKind::Quantize) roundings[layer.output] = layer.rounding;
+    if (is_max_pool(layer)) roundings[layer.output] = before;
+    layers.push_back(std::move(layer));
+  }
+  network.layers = std::move(layers);
+  network.output = same[network.output];
+}
+
 void use_float_weights(Layer& layer) {
   const std::size_t taps = layer.integers.size() / layer.steps.size();
   for (std::size_t i = 0; i < layer.integers.size(); ++i) {
@@ -62,11 +84,12 @@ class Planner {
   explicit Planner(Network network) : network_(std::move(network)) {}
 
   Plan plan() {
+    drop_repeated_rounding(network_);
     while (round_before_pool(network_)) {
     }
     plan_.input = network_.input;
     plan_.output = network_.output;
-    plan_.ranges.resize(network_.tensors.size());
+    plan_.roundings.resize(network_.tensors.size());
     for (const Layer& layer : network_.layers) {
       if (layer.kind == LayerKind::Quantize ? joins_before(layer) : joins_convolution(layer)) {
         continue;
@@ -78,15 +101,14 @@ class Planner {
   }
 
  private:
-  bool rounded(std::size_t tensor) const { return plan_.ranges[tensor] > 0; }
+  bool rounded(std::size_t tensor) const { return static_cast<bool>(plan_.roundings[tensor]); }
 
   void add(const Layer& layer) {
     PlannedLayer planned;
     planned.layer = layer;
     planned.multiply_adds = multiply_adds(network_, layer);
-    if (layer.kind == LayerKind::Quantize) planned.range = layer.range;
-    if (is_max_pool(layer)) plan_.ranges[layer.output] = plan_.ranges[layer.inputs[0]];
-    if (planned.range > 0) plan_.ranges[layer.output] = planned.range;
+    if (is_max_pool(layer)) plan_.roundings[layer.output] = plan_.roundings[layer.inputs[0]];
+    if (layer.kind == LayerKind::Quantize) round(planned, layer);
     if (!layer.integers.empty()) {
       if (rounded(layer.inputs[0])) {
         require_sums_that_fit(layer);
@@ -106,15 +128,45 @@ class Planner {
     return nullptr;
   }
 
+  void round(PlannedLayer& planned, const Layer& quantize) {
+    PlannedRounding rounding;
+    rounding.rounding = quantize.rounding;
+    rounding.relu = quantize.relu || planned.layer.relu;
+    planned.roundings.push_back(std::move(rounding));
+    planned.layer.output = quantize.output;
+    plan_.roundings[quantize.output] = quantize.rounding;
+  }
+
+  static bool is_rounded_convolution(const PlannedLayer* planned) {
+    return planned != nullptr && !planned->layer.integers.empty() && !planned->roundings.empty();
+  }
+
   /// A rounding becomes part of the layer whose result it rounds.
   bool joins_before(const Layer& quantize) {
     PlannedLayer* before = only_before(quantize.inputs[0]);
-    const bool joins = before != nullptr && before->range == 0 && !rounded(quantize.inputs[0]) &&
-                       !is_max_pool(before->layer) && before->layer.kind != LayerKind::Softmax;
-    if (!joins) return false;
-    before->layer.relu |= quantize.relu;
-    before->layer.output = quantize.output;
-    before->range = plan_.ranges[quantize.output] = quantize.range;
+    if (before == nullptr) return false;
+    if (is_rounded_convolution(before)) {
+      round(*before, quantize);
+      return true;
+    }
+    if (rounded(quantize.inputs[0]) || is_max_pool(before->layer) ||
+        before->layer.kind == LayerKind::Softmax) {
+      return false;
+    }
+    PlannedLayer* convolution = before->layer.kind == LayerKind::ChannelScale
+                                    ? only_before(before->layer.inputs[0])
+                                    : nullptr;
+    if (!is_rounded_convolution(convolution)) {
+      round(*before, quantize);
+      return true;
+    }
+    round(*convolution, quantize);
+    PlannedRounding& rounding = convolution->roundings.back();
+    rounding.relu = quantize.relu || before->layer.relu;
+    rounding.scale = std::move(before->layer.scale);
+    rounding.bias = std::move(before->layer.bias);
+    convolution->layer.name += ", " + before->layer.name;
+    plan_.layers.erase(plan_.layers.begin() + (before - plan_.layers.data()));
     return true;
   }
 
@@ -123,15 +175,21 @@ class Planner {
   bool joins_convolution(const Layer& pool) {
     if (!halves(network_, pool)) return false;
     PlannedLayer* before = only_before(pool.inputs[0]);
-    const bool joins = before != nullptr && !before->layer.integers.empty() && !before->pool &&
-                       std::all_of(before->layer.steps.begin(), before->layer.steps.end(),
-                                   [](float step) { return step >= 0; });
+    if (before == nullptr || before->layer.integers.empty() || before->pool) return false;
+    const auto grows = [](const std::vector<float>& factors) {
+      return std::all_of(factors.begin(), factors.end(), [](float factor) { return factor >= 0; });
+    };
+    auto& roundings = before->roundings;
+    const bool joins = grows(before->layer.steps) &&
+                       std::all_of(roundings.begin(), roundings.end(),
+                                   [&](const auto& rounding) { return grows(rounding.scale); });
     if (!joins) return false;
     before->pool = true;
-    before->layer.relu |= pool.relu;
+    bool& relu = roundings.empty() ? before->layer.relu : roundings.back().relu;
+    relu = relu || pool.relu;
     before->layer.name += ", " + pool.name;
     before->layer.output = pool.output;
-    plan_.ranges[pool.output] = before->range;
+    plan_.roundings[pool.output] = plan_.roundings[pool.inputs[0]];
     return true;
   }
 

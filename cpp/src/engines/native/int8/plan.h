@@ -3,35 +3,52 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "engines/native/network.h"
 
 namespace lenet::native::int8 {
 
-/// 127 is the largest whole number of 8 bits; what it is worth is a tensor's range.
-constexpr double kMostInteger = 127;
-constexpr double kLeastInteger = -128;
+/// Elements are from -128 to 127: what is rounded to 0 to 255 less this.
+constexpr std::int32_t kShift = 128;
+
+/// What is to be added to the elements of a tensor.
+inline std::int32_t shift_of(const Rounding& rounding) { return rounding.from_zero ? kShift : 0; }
+inline float least_of(const Rounding& rounding, bool relu) {
+  return rounding.from_zero || relu ? 0 : -128;
+}
+inline float most_of(const Rounding& rounding) { return rounding.from_zero ? 255 : 127; }
+
+/// A rounding of what a layer gives, or of what the rounding before gave.
+struct PlannedRounding {
+  Rounding rounding;
+  bool relu = false;
+  // Of what the rounding before gave, by channel; empty: as it is.
+  std::vector<float> scale;
+  std::vector<float> bias;
+};
 
 struct PlannedLayer {
   Layer layer;  ///< a convolution of whole numbers has `integers`, others `weights`
-  /// Its result is rounded to whole numbers of this range; 0: it is float32, or that of its input.
-  float range = 0;
+  /// Of its result, one after the other; without: it is float32, or rounded as its input.
+  std::vector<PlannedRounding> roundings;
   bool pool = false;         ///< the largest of each 2 x 2 results is given
   double multiply_adds = 0;  ///< for one image
 };
 
 struct Plan {
   std::vector<TensorShape> tensors;
-  std::vector<float> ranges;  ///< of each tensor; 0: float32
+  std::vector<Rounding> roundings;  ///< of each tensor; without: float32
   std::vector<PlannedLayer> layers;
   std::size_t input = 0;
   std::size_t output = 0;
 };
 
 /// Rounding goes before max-pooling, which it does not change, and into the layer whose result it
-/// rounds; convolutions whose input is not rounded get the weights that their integers stand for.
-/// \throws Error Unsupported: a sum that 32 bits might not hold.
+/// rounds, as does what is done to each channel between two roundings; convolutions whose input is
+/// not rounded get the weights that their integers stand for. \throws Error Unsupported: a sum that
+/// 32 bits might not hold.
 Plan make_plan(Network network);
 
 }  // namespace lenet::native::int8

@@ -20,7 +20,7 @@ bool of_integers(const PlannedLayer& planned) { return !planned.layer.integers.e
 /// The largest of whole numbers is one.
 bool pools_integers(const Step& step) {
   const Layer& layer = step.planned.layer;
-  return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max && step.output.range > 0;
+  return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max && step.output.rounding;
 }
 
 }  // namespace
@@ -94,22 +94,23 @@ void Program::place(const Plan& plan) {
   }
   for (std::size_t t = 0; t < places_.size(); ++t) {
     places_[t].shape = plan.tensors[t];
-    places_[t].range = plan.ranges[t];
+    places_[t].rounding = plan.roundings[t];
     place(places_[t], borders[t]);
     scratch_floats_ = std::max(scratch_floats_, round_up(plan.tensors[t].values(), kCacheLine));
   }
 }
 
 void Program::place(Place& place, std::int64_t border) {
-  const bool rounded = place.range > 0;
+  const bool rounded = static_cast<bool>(place.rounding);
   const std::int64_t size = rounded ? kernels_.bytes : static_cast<std::int64_t>(sizeof(float));
   place.column = place.shape.channels;
   place.row = place.column * (place.shape.width + 2 * border);
   // Behind the last pixel: the rest of a group of taps, and of a vector of channels.
-  const std::int64_t values = place.row * (place.shape.height + 2 * border) + kernels_.lanes + 4;
+  place.values = place.row * (place.shape.height + 2 * border) + kernels_.lanes + 4;
   std::int64_t& end = place.kept ? image_bytes_ : shared_bytes_;
-  place.begin = end + border * (place.row + place.column) * size;
-  end += round_up(values * size, kCacheLine);
+  place.before = border * (place.row + place.column);
+  place.begin = end + place.before * size;
+  end += round_up(place.values * size, kCacheLine);
 }
 
 Step Program::compile(const PlannedLayer& planned) const {
@@ -142,8 +143,18 @@ Aligned<char> Program::memory(std::int64_t images) const {
   const std::int64_t tensors = shared_bytes_ + images * image_bytes_;
   Aligned<char> memory(static_cast<std::size_t>(scratch_bytes() + tensors));
   // Borders are zeros; the rest is written before it is read.
-  if (kernels_.zero != 0) {
-    std::memset(memory.data() + scratch_bytes(), kernels_.zero, static_cast<std::size_t>(tensors));
+  for (const Place& place : places_) {
+    const auto zero = kernels_.zero - shift_of(place.rounding);
+    if (!place.rounding || zero == 0) continue;
+    for (std::int64_t image = 0; image < (place.kept ? images : 1); ++image) {
+      char* first = at(place, memory.data(), image) - place.before * kernels_.bytes;
+      if (kernels_.bytes == 1) {
+        std::memset(first, zero, static_cast<std::size_t>(place.values));
+      } else {
+        std::fill_n(reinterpret_cast<std::int16_t*>(first), place.values,
+                    static_cast<std::int16_t>(zero));
+      }
+    }
   }
   return memory;
 }
@@ -161,7 +172,7 @@ std::vector<PlanStep> Program::plan() const {
   std::vector<PlanStep> plan;
   add_step(plan, kFirstStep);
   for (const Step& step : steps_) {
-    const auto& [layer, range, pool, multiply_adds] = step.planned;
+    const auto& [layer, roundings, pool, multiply_adds] = step.planned;
     std::string kernel = step.convolution ? step.convolution->kernel() : to_string(layer.kind);
     const bool whole =
         step.convolution || layer.kind == LayerKind::Quantize || pools_integers(step);
@@ -213,8 +224,7 @@ void Program::run_steps(const float* input, std::int64_t images, char* memory, f
 
 void Program::read_input(const float* input, char* memory, std::int64_t image) const {
   const auto& [channels, height, width] = input_shape_;
-  const bool rounded = input_.range > 0;
-  const float inverse = rounded ? static_cast<float>(kMostInteger) * (1 / input_.range) : 0;
+  const bool rounded = static_cast<bool>(input_.rounding);
   char* to = at(input_, memory, image);
   for (std::int64_t y = 0; y < height; ++y) {
     const float* row = input + y * width;
@@ -228,14 +238,13 @@ void Program::read_input(const float* input, char* memory, std::int64_t image) c
       row = gathered;
     }
     if (rounded) {
-      kernels_.quantize(row, width * channels, inverse, kLeastInteger,
-                        to + y * input_.row * kernels_.bytes);
+      quantize(row, width * channels, input_.rounding, false, to + y * input_.row * kernels_.bytes);
     }
   }
 }
 
 void Program::write_output(char* memory, std::int64_t image, float* output) const {
-  const float* values = floats(output_, 0, memory, image);
+  const float* values = floats(output_, output_.rounding, 0, memory, image);
   const auto& [channels, height, width] = output_.shape;
   for (std::int64_t c = 0; c < channels; ++c) {
     for (std::int64_t p = 0; p < height * width; ++p) {
@@ -272,65 +281,76 @@ void Program::run_pool(const Step& step, char* memory, std::int64_t image) const
   task.columns = static_cast<std::int32_t>(step.output.shape.width);
   task.rows = static_cast<std::int32_t>(step.output.shape.height);
   task.channels = static_cast<std::int32_t>(step.output.shape.channels);
-  task.relu = step.planned.layer.relu;
+  task.relu = step.planned.layer.relu && !step.output.rounding.from_zero;
   kernels_.pool(task);
 }
 
-const float* Program::floats(const Place& place, std::size_t index, char* memory,
-                             std::int64_t image) const {
+const float* Program::floats(const Place& place, const Rounding& rounding, std::size_t index,
+                             char* memory, std::int64_t image) const {
   const char* from = at(place, memory, image);
-  if (place.range == 0) return reinterpret_cast<const float*>(from);
+  if (!place.rounding) return reinterpret_cast<const float*>(from);
   float* to = scratch(index, memory);
   const std::int64_t values = place.shape.width * place.shape.channels;
   for (std::int64_t y = 0; y < place.shape.height; ++y) {
-    kernels_.dequantize(from + y * place.row * kernels_.bytes, values,
-                        place.range / static_cast<float>(kMostInteger), to + y * values);
+    kernels_.dequantize(from + y * place.row * kernels_.bytes, values, rounding.step(),
+                        shift_of(rounding), to + y * values);
   }
   return to;
 }
 
-void Program::give(const Step& step, float* values, char* memory, std::int64_t image) const {
+void Program::quantize(const float* from, std::int64_t count, const Rounding& rounding, bool relu,
+                       char* to) const {
+  kernels_.quantize(from, count, rounding.inverse(), least_of(rounding, relu), most_of(rounding),
+                    shift_of(rounding), to);
+}
+
+void Program::give(const Step& step, const Rounding& rounding, float* values, char* memory,
+                   std::int64_t image) const {
   const Place& place = step.output;
-  const bool relu = step.planned.layer.relu;
+  const Layer& layer = step.planned.layer;
   const std::int64_t count = place.shape.values();
-  if (place.range == 0) {
-    for (std::int64_t i = 0; relu && i < count; ++i) values[i] = std::max(values[i], 0.0F);
+  if (!rounding) {
+    for (std::int64_t i = 0; layer.relu && i < count; ++i) values[i] = std::max(values[i], 0.0F);
     return;  // they are in their place
   }
-  const auto inverse = static_cast<float>(kMostInteger) * (1 / place.range);
   const std::int64_t row = place.shape.width * place.shape.channels;
   for (std::int64_t y = 0; y < place.shape.height; ++y) {
-    kernels_.quantize(values + y * row, row, inverse, static_cast<float>(relu ? 0 : kLeastInteger),
-                      at(place, memory, image) + y * place.row * kernels_.bytes);
+    quantize(values + y * row, row, rounding, step.planned.roundings.back().relu,
+             at(place, memory, image) + y * place.row * kernels_.bytes);
   }
 }
 
 void Program::run_floats(const Step& step, char* memory, std::int64_t image) const {
   const Layer& layer = step.planned.layer;
-  float* result = step.output.range > 0 ? scratch(kResult, memory)
-                                        : reinterpret_cast<float*>(at(step.output, memory, image));
+  float* result = step.output.rounding ? scratch(kResult, memory)
+                                       : reinterpret_cast<float*>(at(step.output, memory, image));
   const std::int64_t count = step.output.shape.values();
   const std::int64_t channels = step.output.shape.channels;
   if (layer.kind == LayerKind::Concat) {
     std::int64_t first = 0;
     for (const Place& input : step.inputs) {
-      const float* from = floats(input, 0, memory, image);
+      const float* from = floats(input, input.rounding, 0, memory, image);
       const std::int64_t width = input.shape.channels;
       for (std::int64_t p = 0; p < count / channels; ++p) {
         std::copy_n(from + p * width, width, result + p * channels + first);
       }
       first += width;
     }
-    return give(step, result, memory, image);
+    return give(step, step.output.rounding, result, memory, image);
   }
-  const float* from = floats(step.inputs[0], 0, memory, image);
+  Rounding taken = step.inputs[0].rounding;
+  Rounding given = step.output.rounding;
+  // The mean of whole numbers, so that one in the middle between two others is rounded to even.
+  if (layer.kind == LayerKind::Pool && taken && taken == given)
+    taken.range = given.range = taken.most;
+  const float* from = floats(step.inputs[0], taken, 0, memory, image);
   const TensorShape& shape = step.inputs[0].shape;
   if (layer.kind == LayerKind::Convolution) {
     convolve(layer, step.float_weights, shape, step.output.shape, from, result);
   } else if (layer.kind == LayerKind::Pool) {
     (layer.pool == PoolKind::Max ? largest : average)(step.rows, step.columns, shape, from, result);
   } else if (layer.kind == LayerKind::Add) {
-    const float* other = floats(step.inputs[1], 1, memory, image);
+    const float* other = floats(step.inputs[1], step.inputs[1].rounding, 1, memory, image);
     for (std::int64_t i = 0; i < count; ++i) result[i] = from[i] + other[i];
   } else if (layer.kind == LayerKind::ChannelScale) {
     for (std::int64_t i = 0; i < count; ++i) {
@@ -340,7 +360,7 @@ void Program::run_floats(const Step& step, char* memory, std::int64_t image) con
   } else {
     std::copy_n(from, count, result);  // relu and rounding follow
   }
-  give(step, result, memory, image);
+  give(step, given, result, memory, image);
 }
 
 }  // namespace lenet::native::int8

@@ -1,0 +1,367 @@
+#include "engines/native/int8/onednn_rounding.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <set>
+#include <utility>
+
+namespace lenet::native::int8 {
+namespace {
+
+constexpr float kMostSigned = 127;
+constexpr float kMostUnsigned = 255;
+
+/// Layers that Paddle computes as one.
+struct Operator {
+  std::size_t layer = 0;  ///< the first of them
+  std::vector<std::size_t> inputs;
+  std::optional<std::size_t> residual;  ///< a convolution's, that is added to its result
+  std::size_t output = 0;
+  bool relu = false;
+  bool fully_connected = false;
+  bool whole = false;  ///< computed in whole numbers
+};
+
+/// What is known of a tensor.
+struct Tensor {
+  float range = 0;           ///< 0: not known
+  bool is_unsigned = false;  ///< of a relu: the range is worth 255, not 127
+  bool from_zero = false;    ///< stored as 0 to 255
+  bool rounded = false;
+  bool by_whole = false;  ///< given by an operator that computes whole numbers
+
+  Rounding rounding() const {
+    return {range, is_unsigned ? kMostUnsigned : kMostSigned, from_zero};
+  }
+};
+
+/// The largest weights by which Paddle quantizes: of each output channel. Of a matrix
+/// [inputs][outputs] it takes as many of its numbers, in the order in which they lie in memory, as
+/// there are inputs (GetScales of compute_propagate_scales_onednn_pass.cc), which are not those of
+/// one output: larger weights are clipped.
+std::vector<float> largest_weights(const std::vector<float>& weights, std::size_t outputs,
+                                   bool matrix) {
+  const std::size_t taps = weights.size() / outputs;
+  std::vector<float> largest(outputs, std::numeric_limits<float>::min());
+  for (std::size_t o = 0; o < outputs; ++o) {
+    for (std::size_t t = 0; t < taps; ++t) {
+      const std::size_t place = o * taps + t;
+      const std::size_t at = matrix ? place % outputs * taps + place / outputs : place;
+      largest[o] = std::max(largest[o], std::abs(weights[at]));
+    }
+  }
+  return largest;
+}
+
+/// What the integers stand for. The ranges of a square matrix, which are those of its outputs,
+/// Paddle takes for those of its inputs (ConvertFromINT8ToFP32 of quant_dequant_onednn_pass.cc).
+std::vector<float> dequantized_weights(const Layer& layer, bool matrix) {
+  const std::size_t outputs = layer.bias.size();
+  const std::size_t taps = layer.integers.size() / outputs;
+  std::vector<float> weights(layer.integers.size());
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const float range = layer.steps[matrix && taps == outputs ? i % taps : i / taps];
+    weights[i] = static_cast<float>(layer.integers[i] / double{kMostSigned}) * range;
+  }
+  return weights;
+}
+
+void quantize_weights(Layer& layer, bool matrix) {
+  const bool integers = !layer.integers.empty();
+  const auto weights = integers ? dequantized_weights(layer, matrix) : std::move(layer.weights);
+  const std::size_t taps = weights.size() / layer.bias.size();
+  layer.weights.clear();
+  layer.integers.resize(weights.size());
+  layer.steps = largest_weights(weights, layer.bias.size(), matrix);
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const float whole = std::nearbyint(weights[i] * (kMostSigned * (1 / layer.steps[i / taps])));
+    layer.integers[i] = static_cast<std::int8_t>(std::clamp(whole, -kMostSigned - 1, kMostSigned));
+  }
+}
+
+class Rounder {
+ public:
+  explicit Rounder(Network& network)
+      : network_(network), tensors_(network.tensors.size()), gone_(network.layers.size()) {
+    network.ranges.resize(network.tensors.size());
+    for (std::size_t t = 0; t < tensors_.size(); ++t) tensors_[t].range = network.ranges[t];
+  }
+
+  void round() {
+    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
+      if (!gone_[i]) operators_.push_back(join(i));
+    }
+    for (const Operator& op : operators_) {
+      Tensor& output = tensors_[op.output];
+      if (op.relu && output.range > 0) output.is_unsigned = true;
+    }
+    share_ranges();
+    for (Operator& op : operators_) {
+      op.whole = is_whole(op);
+      if (op.whole && kind(op) == LayerKind::Convolution) {
+        quantize_weights(network_.layers[op.layer], op.fully_connected);
+      }
+    }
+    for (Layer& layer : network_.layers) {
+      for (float& step : layer.steps) step /= kMostSigned;
+    }
+    while (choose_storage()) {
+    }
+    for (const Operator& op : operators_) mark_rounded(op);
+    rebuild();
+  }
+
+ private:
+  LayerKind kind(const Operator& op) const { return network_.layers[op.layer].kind; }
+  Tensor& of(std::size_t tensor) { return tensors_[tensor]; }
+
+  // ---- joining layers
+
+  /// The layer that alone reads a tensor; none of the network's output.
+  std::optional<std::size_t> reader(std::size_t tensor) const {
+    if (uses(network_, tensor) != 1) return std::nullopt;
+    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
+      const auto& inputs = network_.layers[i].inputs;
+      if (!gone_[i] && std::count(inputs.begin(), inputs.end(), tensor) == 1) return i;
+    }
+    return std::nullopt;
+  }
+  std::optional<std::size_t> reader(std::size_t tensor, LayerKind kind) const {
+    const auto found = reader(tensor);
+    return found && network_.layers[*found].kind == kind ? found : std::nullopt;
+  }
+
+  Operator join(std::size_t first) {
+    Layer& layer = network_.layers[first];
+    Operator op{first, layer.inputs, std::nullopt, layer.output, layer.kind == LayerKind::Relu,
+                false, false};
+    if (layer.kind != LayerKind::Convolution) return op;
+    for (auto next = reader(op.output, LayerKind::ChannelScale);
+         next && network_.layers[*next].joins && !op.fully_connected;
+         next = reader(op.output, LayerKind::ChannelScale)) {
+      scale_convolution(layer, network_.layers[*next]);
+      op.output = layer.output = network_.layers[*next].output;
+      op.fully_connected = layer.matrix;
+      gone_[*next] = removed_.emplace(*next).second;
+    }
+    const bool fixed =
+        layer.matrix && !op.fully_connected;  // a product that Paddle joins to nothing
+    if (const auto next = reader(op.output, LayerKind::Add); next && !layer.matrix) {
+      const Layer& sum = network_.layers[*next];
+      op.residual = sum.inputs[sum.inputs[0] == op.output ? 1 : 0];
+      op.output = sum.output;
+      gone_[*next] = true;
+    }
+    if (const auto next = reader(op.output, LayerKind::Relu); next && !fixed) {
+      op.relu = true;
+      op.output = network_.layers[*next].output;
+      gone_[*next] = true;
+    }
+    return op;
+  }
+
+  // ---- ranges
+
+  /// A pool gives what it takes, and concatenation takes what it gives.
+  /// \returns tensors of pools whose range is still unknown
+  std::set<std::size_t> share_once() {
+    std::set<std::size_t> unknown;
+    for (const Operator& op : operators_) {
+      if (kind(op) == LayerKind::Pool) {
+        Tensor& from = of(op.inputs[0]);
+        Tensor& to = of(op.output);
+        if (from.range > 0) {
+          to = from;
+        } else if (to.range > 0) {
+          from = to;
+        } else {
+          unknown.insert({op.inputs[0], op.output});
+        }
+      } else if (kind(op) == LayerKind::Concat && of(op.output).range > 0) {
+        for (const std::size_t input : op.inputs) of(input).range = of(op.output).range;
+      }
+    }
+    return unknown;
+  }
+  void share_ranges() {
+    std::set<std::size_t> before;
+    for (auto unknown = share_once(); !unknown.empty() && unknown != before;) {
+      before = std::exchange(unknown, share_once());
+    }
+  }
+
+  bool known(std::size_t tensor) { return of(tensor).range > 0; }
+
+  bool is_whole(const Operator& op) {
+    const Layer& layer = network_.layers[op.layer];
+    switch (layer.kind) {
+      case LayerKind::Convolution:
+        return layer.quantized && (op.fully_connected || !layer.matrix) && known(op.inputs[0]) &&
+               (!op.residual || (known(*op.residual) && known(op.output)));
+      case LayerKind::Pool:
+        return known(op.inputs[0]) && known(op.output);
+      case LayerKind::Concat:
+        return known(op.output);
+      case LayerKind::Add:
+        return known(op.inputs[0]) && known(op.inputs[1]) && known(op.output) &&
+               of(op.inputs[0]).is_unsigned == of(op.inputs[1]).is_unsigned;
+      case LayerKind::ChannelScale:
+        return layer.bias_range > 0 && known(op.inputs[0]) && known(op.output) &&
+               !of(op.inputs[0]).is_unsigned;
+      default:
+        return false;
+    }
+  }
+
+  // ---- rounding
+
+  /// Whether tensors are stored as 0 to 255: as the operator that gives them has it, else as the
+  /// range says. \returns whether anything changed
+  bool choose_storage() {
+    bool changed = false;
+    const auto choose = [&](Tensor& tensor, bool from_zero) {
+      changed |= std::exchange(tensor.from_zero, from_zero) != from_zero;
+    };
+    for (const Operator& op : operators_) of(op.output).by_whole = op.whole;
+    for (Tensor& tensor : tensors_) {
+      if (!tensor.by_whole) choose(tensor, tensor.is_unsigned);
+    }
+    for (const Operator& op : operators_) {
+      if (!op.whole) continue;
+      bool from_zero = op.relu;
+      if (op.residual) {
+        from_zero = of(*op.residual).from_zero || of(*op.residual).is_unsigned;
+      } else if (kind(op) == LayerKind::Concat) {
+        from_zero = of(op.output).is_unsigned;
+      } else if (kind(op) != LayerKind::Convolution) {
+        from_zero = of(op.inputs[0]).from_zero;
+      }
+      choose(of(op.output), from_zero);
+    }
+    return changed;
+  }
+
+  /// What a layer takes as whole numbers is rounded; what a convolution gives only if it is then
+  /// taken as whole numbers, or if it added something to it. Concatenation does it itself.
+  void mark_rounded(const Operator& op) {
+    if (!op.whole || kind(op) == LayerKind::Concat) return;
+    for (const std::size_t input : op.inputs) of(input).rounded = true;
+    if (op.residual) of(*op.residual).rounded = true;
+    if (kind(op) != LayerKind::Convolution || op.residual) of(op.output).rounded = true;
+  }
+
+  /// A tensor as an operator reads it.
+  std::size_t as_read(std::size_t tensor, bool whole) const {
+    const Tensor& found = tensors_[tensor];
+    return found.rounded && (whole || found.by_whole) ? rounded_[tensor] : tensor;
+  }
+
+  std::size_t add_rounding(std::size_t from, const Rounding& rounding, const std::string& name) {
+    Layer layer;
+    layer.kind = LayerKind::Quantize;
+    layer.name = "rounding of " + name;
+    layer.inputs = {from};
+    layer.output = network_.tensors.size();
+    layer.rounding = rounding;
+    network_.tensors.push_back(network_.tensors[from]);
+    layers_.push_back(std::move(layer));
+    return layers_.back().output;
+  }
+
+  void round_tensor(std::size_t tensor, const std::string& name) {
+    rounded_[tensor] = tensor;
+    if (of(tensor).rounded) rounded_[tensor] = add_rounding(tensor, of(tensor).rounding(), name);
+  }
+
+  /// The same layers, which read what is rounded.
+  void rebuild() {
+    std::vector<bool> whole(network_.layers.size());  // by the layer that reads what is rounded
+    for (const Operator& op : operators_) whole[op.layer] = op.whole;
+    for (const Operator& op : operators_) {
+      const auto sum = op.residual ? producer_of_sum(op) : std::nullopt;
+      if (sum) whole[*sum] = op.whole;
+    }
+    rounded_.resize(tensors_.size());
+    round_tensor(network_.input, "the input");
+    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
+      if (removed_.count(i) > 0) continue;
+      Layer layer = network_.layers[i];
+      if (layer.kind == LayerKind::ChannelScale && whole[i]) round_bias(layer);
+      const bool concat = layer.kind == LayerKind::Concat && whole[i];
+      for (std::size_t& input : layer.inputs) input = as_read(input, whole[i] && !concat);
+      if (concat) round_inputs(layer, network_.layers[i].inputs);
+      const std::size_t output = layer.output;
+      const std::string name = layer.name;
+      layers_.push_back(std::move(layer));
+      round_tensor(output, name);
+    }
+    network_.output = as_read(network_.output, false);
+    network_.layers = std::move(layers_);
+    drop_identities();
+  }
+
+  std::optional<std::size_t> producer_of_sum(const Operator& op) const {
+    const std::size_t partial = network_.layers[op.layer].output;
+    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
+      const auto& inputs = network_.layers[i].inputs;
+      const bool reads = std::count(inputs.begin(), inputs.end(), partial) > 0;
+      if (reads && network_.layers[i].kind == LayerKind::Add) return i;
+    }
+    return std::nullopt;
+  }
+
+  static void round_bias(Layer& layer) {
+    const Rounding rounding{layer.bias_range, kMostSigned, false};
+    for (float& value : layer.bias) {
+      const float whole = std::nearbyint(value * rounding.inverse());
+      value = std::clamp(whole, -kMostSigned - 1, kMostSigned) * rounding.step();
+    }
+  }
+
+  /// All by the range of the result.
+  void round_inputs(Layer& layer, const std::vector<std::size_t>& tensors) {
+    Rounding wanted = of(layer.output).rounding();
+    const bool is_unsigned = std::all_of(tensors.begin(), tensors.end(),
+                                         [this](auto tensor) { return of(tensor).is_unsigned; });
+    wanted.most = is_unsigned ? kMostUnsigned : kMostSigned;
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const Tensor& tensor = of(tensors[i]);
+      const bool already = tensor.rounded && tensor.rounding() == wanted;
+      layer.inputs[i] =
+          already ? rounded_[tensors[i]] : add_rounding(layer.inputs[i], wanted, layer.name);
+    }
+  }
+
+  void drop_identities() {
+    auto& layers = network_.layers;
+    for (std::size_t i = 0; i < layers.size();) {
+      if (layers[i].kind != LayerKind::Identity) {
+        ++i;
+        continue;
+      }
+      const Layer identity = layers[i];
+      layers.erase(layers.begin() + static_cast<std::ptrdiff_t>(i));
+      for (Layer& layer : layers) {
+        std::replace(layer.inputs.begin(), layer.inputs.end(), identity.output, identity.inputs[0]);
+      }
+      if (network_.output == identity.output) network_.output = identity.inputs[0];
+    }
+  }
+
+  Network& network_;
+  std::vector<Tensor> tensors_;
+  std::vector<bool> gone_;         ///< layers that belong to the operator of another
+  std::set<std::size_t> removed_;  ///< of these, those whose work the other does
+  std::vector<Operator> operators_;
+  std::vector<std::size_t> rounded_;  ///< by tensor: what is read in its place
+  std::vector<Layer> layers_;         ///< of the result
+};
+
+}  // namespace
+
+void round_as_onednn(Network& network) { Rounder(network).round(); }
+
+}  // namespace lenet::native::int8
