@@ -128,12 +128,12 @@ class QuantizedProgram:
                 self._operators.append(op)
 
     def _dequantized(self, name: str, scale: str, attributes: dict[str, Any]) -> Array:
-        values, scales = (self._values[each].astype(np.float64) for each in (name, scale))
+        values, scales = self._values[name], self._values[scale].astype(np.float32)
         shape = [1] * values.ndim
         if scales.size > 1:
             # Of as many inputs as outputs, Paddle takes the first axis, whatever the program says.
             shape[0 if scales.size == len(values) else attributes["quant_axis"]] = -1
-        return values * scales.reshape(shape) / 127
+        return (values / 127).astype(np.float32) * scales.reshape(shape)
 
     def _operator(
         self, kind: str, takes: Any, gives: Any, attributes: dict[str, Any], same: dict[str, str]
@@ -235,14 +235,17 @@ class QuantizedProgram:
         """By whole numbers of each output's largest. Of a matrix [inputs, outputs] Paddle takes for
         that as many numbers of the memory as there are inputs, which are not one output's.
         """
-        weights = op.weights
-        assert weights is not None
+        assert op.weights is not None
+        weights = op.weights.astype(np.float32)
         matrix = op.kind == "fc"
         rows = weights.reshape((-1, len(weights)) if matrix else (len(weights), -1))
         largest = np.abs(rows).max(axis=1)
-        steps = np.where(largest > 0, largest, 1) / 127
-        steps = steps if matrix else steps[:, None, None, None]
-        return np.clip(np.rint(np.round(weights / steps, 9)), -128, 127) * steps
+        largest = np.where(largest > 0, largest, np.float32(1))
+        largest = largest if matrix else largest[:, None, None, None]
+        # In float32, as Paddle does: a weight may lie in the middle of two whole numbers.
+        whole = np.clip(np.rint(weights * (127 * (1 / largest))), -128, 127)
+        assert whole.dtype == np.float32
+        return whole.astype(np.float64) * (largest.astype(np.float64) / 127)
 
     def _choose_rounding(self) -> None:
         for tensor in self._tensors.values():

@@ -25,7 +25,7 @@ from test_native_engine import INSTRUCTION_SETS, processor_has
 Array = np.ndarray[Any, np.dtype[Any]]
 
 AVAILABLE = [name for name in INSTRUCTION_SETS if processor_has(name)]
-NETWORKS = 12
+NETWORKS = 16
 OPTIONS: dict[str, Any] = {"engine": "native", "precision": "int8"}
 
 

@@ -145,17 +145,17 @@ class Rounder {
       scale_convolution(layer, network_.layers[*next]);
       op.output = layer.output = network_.layers[*next].output;
       op.fully_connected = layer.matrix;
-      gone_[*next] = removed_.emplace(*next).second;
+      gone_[*next] = true;
+      removed_.insert(*next);
     }
-    const bool fixed =
-        layer.matrix && !op.fully_connected;  // a product that Paddle joins to nothing
+    if (layer.matrix && !op.fully_connected) return op;
     if (const auto next = reader(op.output, LayerKind::Add); next && !layer.matrix) {
       const Layer& sum = network_.layers[*next];
       op.residual = sum.inputs[sum.inputs[0] == op.output ? 1 : 0];
       op.output = sum.output;
       gone_[*next] = true;
     }
-    if (const auto next = reader(op.output, LayerKind::Relu); next && !fixed) {
+    if (const auto next = reader(op.output, LayerKind::Relu)) {
       op.relu = true;
       op.output = network_.layers[*next].output;
       gone_[*next] = true;
@@ -245,10 +245,13 @@ class Rounder {
   }
 
   /// What a layer takes as whole numbers is rounded; what a convolution gives only if it is then
-  /// taken as whole numbers, or if it added something to it. Concatenation does it itself.
+  /// taken as whole numbers, or if it added something to it. What is concatenated has the range of
+  /// the result, and is rounded there.
   void mark_rounded(const Operator& op) {
-    if (!op.whole || kind(op) == LayerKind::Concat) return;
-    for (const std::size_t input : op.inputs) of(input).rounded = true;
+    if (!op.whole) return;
+    if (kind(op) != LayerKind::Concat) {
+      for (const std::size_t input : op.inputs) of(input).rounded = true;
+    }
     if (op.residual) of(*op.residual).rounded = true;
     if (kind(op) != LayerKind::Convolution || op.residual) of(op.output).rounded = true;
   }
@@ -281,8 +284,7 @@ class Rounder {
     std::vector<bool> whole(network_.layers.size());  // by the layer that reads what is rounded
     for (const Operator& op : operators_) whole[op.layer] = op.whole;
     for (const Operator& op : operators_) {
-      const auto sum = op.residual ? producer_of_sum(op) : std::nullopt;
-      if (sum) whole[*sum] = op.whole;
+      if (op.residual) whole[sum_of(op)] = op.whole;
     }
     rounded_.resize(tensors_.size());
     round_tensor(network_.input, "the input");
@@ -290,9 +292,7 @@ class Rounder {
       if (removed_.count(i) > 0) continue;
       Layer layer = network_.layers[i];
       if (layer.kind == LayerKind::ChannelScale && whole[i]) round_bias(layer);
-      const bool concat = layer.kind == LayerKind::Concat && whole[i];
-      for (std::size_t& input : layer.inputs) input = as_read(input, whole[i] && !concat);
-      if (concat) round_inputs(layer, network_.layers[i].inputs);
+      for (std::size_t& input : layer.inputs) input = as_read(input, whole[i]);
       const std::size_t output = layer.output;
       const std::string name = layer.name;
       layers_.push_back(std::move(layer));
@@ -303,14 +303,15 @@ class Rounder {
     drop_identities();
   }
 
-  std::optional<std::size_t> producer_of_sum(const Operator& op) const {
+  /// The layer that adds the residual to the convolution.
+  std::size_t sum_of(const Operator& op) const {
     const std::size_t partial = network_.layers[op.layer].output;
-    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
-      const auto& inputs = network_.layers[i].inputs;
-      const bool reads = std::count(inputs.begin(), inputs.end(), partial) > 0;
-      if (reads && network_.layers[i].kind == LayerKind::Add) return i;
-    }
-    return std::nullopt;
+    const auto adds = [&](const Layer& layer) {
+      return layer.kind == LayerKind::Add &&
+             std::count(layer.inputs.begin(), layer.inputs.end(), partial) > 0;
+    };
+    const auto found = std::find_if(network_.layers.begin(), network_.layers.end(), adds);
+    return static_cast<std::size_t>(found - network_.layers.begin());
   }
 
   static void round_bias(Layer& layer) {
@@ -318,20 +319,6 @@ class Rounder {
     for (float& value : layer.bias) {
       const float whole = std::nearbyint(value * rounding.inverse());
       value = std::clamp(whole, -kMostSigned - 1, kMostSigned) * rounding.step();
-    }
-  }
-
-  /// All by the range of the result.
-  void round_inputs(Layer& layer, const std::vector<std::size_t>& tensors) {
-    Rounding wanted = of(layer.output).rounding();
-    const bool is_unsigned = std::all_of(tensors.begin(), tensors.end(),
-                                         [this](auto tensor) { return of(tensor).is_unsigned; });
-    wanted.most = is_unsigned ? kMostUnsigned : kMostSigned;
-    for (std::size_t i = 0; i < tensors.size(); ++i) {
-      const Tensor& tensor = of(tensors[i]);
-      const bool already = tensor.rounded && tensor.rounding() == wanted;
-      layer.inputs[i] =
-          already ? rounded_[tensors[i]] : add_rounding(layer.inputs[i], wanted, layer.name);
     }
   }
 
