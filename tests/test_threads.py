@@ -360,6 +360,38 @@ def test_fork_while_nothing_runs_works(tmp_path: Path, name: str, accelerator: s
     assert child(FORK, name, accelerator, cwd=tmp_path) == ""
 
 
+POOL_FORK = """
+import multiprocessing
+x = np.random.default_rng(0).random((1000, 1, 28, 28), dtype=np.float32)
+p, dropped = load(engine="native", threads=2), load(engine="native", threads=2)
+expected = load(engine="native").run(x)
+
+def use(_=None):
+    return 0 if (p.run(x) == expected).all() and (p.clone().run(x) == expected).all() else 1
+
+def drop():
+    global dropped
+    del dropped
+    gc.collect()
+    return use()
+
+assert (dropped.run(x) == expected).all()
+for pause in (0, 0.02):  # its threads spin, or sleep
+    for action in (use, drop, lambda: in_fork(use) or use()):
+        assert use() == 0
+        time.sleep(pause)
+        assert in_fork(action) == 0
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map_async(use, range(4)).get(20) == [0] * 4
+assert use() == 0
+"""
+
+
+def test_fork_of_a_predictor_that_keeps_threads(tmp_path: Path) -> None:
+    """The child has none of the native engine's waiting threads, and starts others."""
+    assert child(POOL_FORK, cwd=tmp_path) == ""
+
+
 BUSY_FORK = """
 p, busy = load(), load()
 pool = lenet_cpp.PredictorPool(model_dir=folder, accelerator="plain", size=1)

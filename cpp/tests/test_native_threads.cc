@@ -3,9 +3,13 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
+#include <optional>
 
 #include "lenet/predictor.h"
 #include "support.h"
@@ -24,6 +28,7 @@
 namespace {
 
 std::atomic<int> started{0};
+std::atomic<int> allowed{1000000};  // beyond them the system has no more
 
 }  // namespace
 
@@ -33,6 +38,7 @@ extern "C" __attribute__((visibility("default"))) int pthread_create(
     void* argument) noexcept {
   using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
   static const auto next = reinterpret_cast<Create>(dlsym(RTLD_NEXT, "pthread_create"));
+  if (started >= allowed) return EAGAIN;
   ++started;
   return next(thread, attributes, routine, argument);
 }
@@ -47,13 +53,17 @@ int started_by_run(Predictor& predictor, std::int64_t images) {
   return started - before;
 }
 
-TEST_CASE("no thread is started to load a model or for one image") {
+Config with_threads(int threads) {
   Config config;
   config.model_dir = kModelDir;
   config.engine = "native";
-  config.threads = 4;
+  config.threads = threads;
+  return config;
+}
+
+TEST_CASE("no thread is started to load a model or for one image") {
   const int before = started;
-  Predictor predictor(config);
+  Predictor predictor(with_threads(4));
   Predictor clone = predictor.clone();
   CHECK(started == before);
   for (const std::int64_t images : {1, 8, 64}) {  // what one thread takes at a time
@@ -63,19 +73,62 @@ TEST_CASE("no thread is started to load a model or for one image") {
   }
 }
 
-TEST_CASE("a batch is shared out among as many threads as it has pieces, at most those allowed") {
-  Config config;
-  config.model_dir = kModelDir;
-  config.engine = "native";
+TEST_CASE(
+    "threads are started for as many pieces as a batch has, at most those allowed, and kept") {
   // The caller's own is one of them.
   for (const int threads : {1, 2, 4}) {
     CAPTURE(threads);
-    config.threads = threads;
-    Predictor predictor(config);
-    CHECK(started_by_run(predictor, 65) == std::min(threads, 2) - 1);
-    CHECK(started_by_run(predictor, 1000) == threads - 1);
+    Predictor predictor(with_threads(threads));
+    const int few = std::min(threads, 2) - 1;
+    CHECK(started_by_run(predictor, 65) == few);
+    CHECK(started_by_run(predictor, 128) == 0);
     CHECK(started_by_run(predictor, 1) == 0);
+    CHECK(started_by_run(predictor, 1000) == threads - 1 - few);
+    for (const std::int64_t images : {1000, 65, 10000}) {
+      CHECK(started_by_run(predictor, images) == 0);
+    }
+    Predictor clone = predictor.clone();
+    CHECK(started_by_run(clone, 1000) == threads - 1);
   }
+}
+
+TEST_CASE("where no more threads can be started, those there are do the work") {
+  const Tensor images = random_images(1000);
+  Predictor predictor(with_threads(4));
+  const Tensor expected = Predictor(with_threads(1)).run(images.view());
+  for (const int more : {0, 1, 1}) {
+    CAPTURE(more);
+    allowed = started + more;
+    CHECK(started_by_run(predictor, 1000) == more);
+    CHECK(predictor.run(images.view()).data == expected.data);
+  }
+  allowed = 1000000;
+  CHECK(started_by_run(predictor, 1000) == 1);
+}
+
+TEST_CASE("a forked process starts threads of its own") {
+  const Tensor images = random_images(1000);
+  std::optional<Predictor> predictor(with_threads(3));
+  std::optional<Predictor> dropped(predictor->clone());
+  const Tensor expected = predictor->run(images.view());
+  dropped->run(images.view());
+  const auto same = [&](int starts) {
+    const int before = started;
+    return predictor->run(images.view()).data == expected.data && started == before + starts;
+  };
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    alarm(30);
+    dropped.reset();
+    const bool well = same(2) && same(0);
+    predictor.reset();
+    _exit(well ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  CHECK(same(0));
 }
 
 }  // namespace

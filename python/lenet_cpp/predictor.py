@@ -56,7 +56,8 @@ class Options(TypedDict, total=False):
     of oneDNN to a fraction of a step (docs/native-int8.md). An .onnx runs as it was exported, with
     ``"fp32"``; one that was quantized in int8."""
     threads: int
-    """CPU threads of one run, 1 or more; default 1. With onnxruntime clones share them."""
+    """CPU threads of one run, 1 or more; default 1. With onnxruntime clones share them. Native
+    starts them for the first batch of more than 64 images, and keeps them."""
     ir_optim: bool
     """Let the engine fuse and rewrite operators; default True."""
     memory_optim: bool

@@ -52,7 +52,8 @@ struct Config {
   /// fraction of a step (docs/native-int8.md). An .onnx has fp32 only, which is to say: it runs as
   /// it was exported, one that was quantized (QDQ or QOperator) in int8.
   std::string precision = "fp32";
-  /// CPU threads of one run, >= 1. With onnxruntime clones share them.
+  /// CPU threads of one run, >= 1. With onnxruntime clones share them. Native starts them for the
+  /// first batch of more than 64 images, and keeps them.
   int threads = 1;
   bool ir_optim = true;  ///< let the engine rewrite the graph (fusions)
   /// Let intermediate results share memory, or, of a .json, be freed during the run, or, of an

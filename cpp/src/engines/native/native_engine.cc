@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <future>
 #include <limits>
 #include <new>
-#include <system_error>
 #include <utility>
 
 #include "engines/native/explain.h"
@@ -14,6 +12,7 @@
 #include "engines/native/load_network.h"
 #include "engines/native/multiply_add_limit.h"
 #include "engines/native/program.h"
+#include "engines/native/thread_pool.h"
 #include "lenet/error.h"
 
 namespace lenet {
@@ -45,7 +44,7 @@ std::vector<std::int64_t> pieces_of(std::int64_t images, std::int64_t threads) {
   std::vector<std::int64_t> begins = {0};
   while (begins.back() < images) {
     const std::int64_t left = images - begins.back();
-    const std::int64_t share = left / (2 * threads) / kLeast * kLeast;
+    const std::int64_t share = left / threads / kLeast * kLeast;
     const std::int64_t piece =
         threads == 1 ? kImagesOfPiece : std::clamp(share, kLeast, kImagesOfPiece);
     begins.push_back(begins.back() + std::min(piece, left));
@@ -143,6 +142,7 @@ class NativeEngine final : public Engine {
   NativeEngine(std::shared_ptr<const Compiled> compiled, int threads)
       : compiled_(std::move(compiled)),
         workspaces_(static_cast<std::size_t>(threads)),
+        pool_(workspaces_.size()),
         output_shape_(compiled_->output.shape) {}
 
   TensorSpec input_spec() const override { return compiled_->input; }
@@ -246,34 +246,18 @@ class NativeEngine final : public Engine {
                                           static_cast<std::int64_t>(workspaces_.size()));
     const std::vector<std::int64_t> begins = pieces_of(images, threads);
     std::atomic<std::size_t> next{0};
-    const auto work = [&](Workspace& workspace) {
+    const auto work = [&](std::size_t thread) {
       for (std::size_t i = next++; i + 1 < begins.size(); i = next++) {
-        workspace.run(*compiled_, input.data + begins[i] * image, begins[i + 1] - begins[i],
-                      output_.data() + begins[i] * row);
+        workspaces_[thread].run(*compiled_, input.data + begins[i] * image,
+                                begins[i + 1] - begins[i], output_.data() + begins[i] * row);
       }
     };
-    run_on_threads(work, static_cast<std::size_t>(threads));
-  }
-
-  /// Threads live for one run: what a fork copies has none, and a run of several pieces takes much
-  /// longer than to start one.
-  template <class Work>
-  void run_on_threads(const Work& work, std::size_t count) {
-    std::vector<std::future<void>> others;
-    for (std::size_t i = 1; i < count; ++i) {
-      try {
-        others.push_back(
-            std::async(std::launch::async, [&work, this, i] { work(workspaces_[i]); }));
-      } catch (const std::system_error&) {
-        break;  // the threads that could be started share the work
-      }
-    }
-    work(workspaces_[0]);
-    for (std::future<void>& other : others) other.get();
+    pool_.run(static_cast<std::size_t>(threads), work);
   }
 
   std::shared_ptr<const Compiled> compiled_;
-  std::vector<Workspace> workspaces_;
+  std::vector<Workspace> workspaces_;  // of threads
+  native::ThreadPool pool_;
   std::vector<float> output_;
   Shape output_shape_;
 };

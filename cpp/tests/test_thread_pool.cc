@@ -1,0 +1,237 @@
+// The threads of the native engine. What may hang is ended by an alarm or by the test's timeout.
+
+#include <pthread.h>
+#include <signal.h>  // pthread_sigmask is POSIX: <csignal> has no such promise
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <memory>
+#include <new>
+#include <numeric>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "engines/native/thread_pool.h"
+#include "lenet/predictor.h"
+#include "support.h"
+
+namespace lenet::tests {
+namespace {
+
+using native::ThreadPool;
+
+// ThreadSanitizer ends a process forked from one with threads.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define LENET_NO_FORK
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define LENET_NO_FORK
+#endif
+#ifdef LENET_NO_FORK
+constexpr bool kCanFork = false;
+#else
+constexpr bool kCanFork = true;
+#endif
+
+constexpr unsigned kSeconds = 30;
+
+/// Whether all pieces were computed, each once, and can be read without more ado.
+bool shares_out(ThreadPool& pool, std::size_t threads, std::size_t pieces) {
+  std::vector<int> found(pieces);
+  std::atomic<std::size_t> next{0};
+  pool.run(threads, [&](std::size_t) {
+    for (std::size_t i = next++; i < pieces; i = next++) found[i] += static_cast<int>(i) + 1;
+  });
+  std::vector<int> expected(pieces);
+  std::iota(expected.begin(), expected.end(), 1);
+  return found == expected;
+}
+
+/// Calls `work` in each thread, all of which have begun before one goes on.
+template <class Work>
+void run_in_all(ThreadPool& pool, std::size_t threads, const Work& work) {
+  std::atomic<std::size_t> begun{0};
+  pool.run(threads, [&](std::size_t i) {
+    ++begun;
+    while (begun < threads) std::this_thread::yield();
+    work(i);
+  });
+}
+
+/// How a child that does this ends: 0 is well.
+template <class Action>
+int status_of_child(const Action& action) {
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    alarm(kSeconds);
+    _exit(action() ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  return status;
+}
+
+TEST_CASE("every piece is computed once, by any number of threads, in many short runs") {
+  for (const std::size_t most : {1, 2, 3, 8}) {
+    ThreadPool pool(most);
+    for (std::size_t i = 0; i < 2000; ++i) {
+      const std::size_t threads = 1 + i % most;
+      if (!shares_out(pool, threads, i % 40)) FAIL_CHECK("run " << i << " of " << threads);
+    }
+  }
+}
+
+TEST_CASE("each thread has a number of its own, and no more are called than were asked for") {
+  ThreadPool pool(4);
+  for (const std::size_t threads : {2, 4, 3, 1}) {
+    std::vector<int> calls(4);
+    run_in_all(pool, threads, [&](std::size_t i) { ++calls.at(i); });
+    for (std::size_t i = 0; i < calls.size(); ++i) CHECK(calls[i] == (i < threads ? 1 : 0));
+  }
+}
+
+TEST_CASE("a thread that is asleep is woken") {
+  ThreadPool pool(2);
+  for (int i = 0; i < 3; ++i) {
+    run_in_all(pool, 2, [](std::size_t) {});
+    usleep(20000);
+  }
+}
+
+TEST_CASE("a caller that is asleep is woken") {
+  ThreadPool pool(2);
+  for (int i = 0; i < 3; ++i) {
+    run_in_all(pool, 2, [](std::size_t thread) {
+      if (thread == 1) usleep(20000);
+    });
+  }
+}
+
+TEST_CASE("an exception reaches the caller when all threads have stopped") {
+  ThreadPool pool(3);
+  for (const std::vector<bool>& throws : std::vector<std::vector<bool>>{
+           {true, false, false}, {false, true, false}, {false, false, true}, {true, true, true}}) {
+    std::atomic<int> running{3};
+    const auto run = [&] {
+      run_in_all(pool, 3, [&](std::size_t i) {
+        if (!throws[i]) usleep(5000);
+        --running;
+        if (throws[i]) throw std::bad_alloc();
+      });
+    };
+    CHECK_THROWS_AS(run(), std::bad_alloc);
+    CHECK(running == 0);
+    CHECK(shares_out(pool, 3, 50));
+  }
+}
+
+TEST_CASE("an error keeps its kind and its words") {
+  ThreadPool pool(2);
+  check_error(ErrorCode::BackendFailure, "of a thread", [&] {
+    run_in_all(pool, 2, [](std::size_t i) {
+      if (i == 1) throw Error(ErrorCode::BackendFailure, "of a thread");
+    });
+  });
+}
+
+TEST_CASE("pools come and go") {
+  for (std::size_t i = 0; i < 200; ++i) {
+    const ThreadPool unused(4);
+    ThreadPool used(4);
+    CHECK(shares_out(used, 1 + i % 4, i % 3));
+  }
+}
+
+TEST_CASE("several pools run at once") {
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (std::size_t threads = 1; threads <= 4; ++threads) {
+    callers.emplace_back([&wrong, threads] {
+      ThreadPool pool(threads);
+      for (std::size_t i = 0; i < 500; ++i) wrong += !shares_out(pool, threads, i % 20);
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("engines run at once, each on threads of its own, to the same bits") {
+  Config config;
+  config.model_dir = kModelDir;
+  config.engine = "native";
+  const Tensor images = random_images(300);
+  const Tensor expected = Predictor(config).run(images.view());
+  config.threads = 3;
+  const Predictor origin(config);
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 3; ++i) {
+    callers.emplace_back([&images, &expected, &wrong, clone = origin.clone()]() mutable {
+      for (int run = 0; run < 10; ++run) wrong += clone.run(images.view()).data != expected.data;
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("signals are left to the program's own threads") {
+  ThreadPool pool(2);
+  sigset_t masks[2];
+  run_in_all(pool, 2, [&](std::size_t i) { pthread_sigmask(SIG_BLOCK, nullptr, &masks[i]); });
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGALRM}) {
+    CAPTURE(signal);
+    CHECK(sigismember(&masks[0], signal) == 0);
+    CHECK(sigismember(&masks[1], signal) == 1);
+  }
+  CHECK(sigismember(&masks[1], SIGSEGV) == 0);  // a sanitizer's, which reports where
+}
+
+TEST_CASE("a forked process starts threads of its own" * doctest::skip(!kCanFork)) {
+  auto pool = std::make_unique<ThreadPool>(3);
+  const auto use = [&] {
+    std::atomic<int> calls{0};
+    run_in_all(*pool, 3, [&](std::size_t) { ++calls; });
+    return calls == 3 && shares_out(*pool, 3, 50);
+  };
+  const auto drop = [&] {
+    pool.reset();
+    return true;
+  };
+  REQUIRE(use());
+  for (const unsigned pause : {0U, 20000U}) {  // its threads spin, or sleep
+    usleep(pause);
+    REQUIRE(status_of_child(use) == 0);
+    REQUIRE(status_of_child(drop) == 0);
+    REQUIRE(status_of_child([&] { return use() && drop(); }) == 0);
+    REQUIRE(status_of_child([&] { return status_of_child(use) == 0 && use(); }) == 0);
+    REQUIRE(status_of_child([&] { return use() && status_of_child(use) == 0 && use(); }) == 0);
+    CHECK(use());
+  }
+}
+
+TEST_CASE("a process forked during another thread's run" * doctest::skip(!kCanFork)) {
+  auto busy = std::make_unique<ThreadPool>(2);
+  ThreadPool other(2);
+  REQUIRE(shares_out(other, 2, 50));
+  std::atomic<bool> enough{false};
+  std::thread caller([&] {
+    while (!enough) shares_out(*busy, 2, 20);
+  });
+  int status = 0;
+  for (int i = 0; i < 20 && status == 0; ++i) {
+    status = status_of_child([&] {
+      busy.reset();
+      return shares_out(other, 2, 50);
+    });
+  }
+  enough = true;
+  caller.join();
+  CHECK(status == 0);
+}
+
+}  // namespace
+}  // namespace lenet::tests
