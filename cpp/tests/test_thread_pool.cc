@@ -1,6 +1,7 @@
 // The threads of the native engine. What may hang is ended by an alarm or by the test's timeout.
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>  // pthread_sigmask is POSIX: <csignal> has no such promise
 #include <sys/wait.h>
 #include <unistd.h>
@@ -176,6 +177,19 @@ TEST_CASE("engines run at once, each on threads of its own, to the same bits") {
   }
   for (std::thread& caller : callers) caller.join();
   CHECK(wrong == 0);
+}
+
+TEST_CASE("threads may run where the caller may, whatever woke them") {
+  ThreadPool pool(2);
+  for (int i = 0; i < 20; ++i) {
+    usleep(1000);
+    if (i % 2 == 0) CHECK(shares_out(pool, 2, 2));  // too short for one that wakes up
+    cpu_set_t allowed[2];
+    run_in_all(pool, 2, [&](std::size_t thread) {
+      sched_getaffinity(0, sizeof(allowed[thread]), &allowed[thread]);
+    });
+    CHECK(CPU_EQUAL(&allowed[0], &allowed[1]));
+  }
 }
 
 TEST_CASE("signals are left to the program's own threads") {

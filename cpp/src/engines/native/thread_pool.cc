@@ -1,6 +1,7 @@
 #include "engines/native/thread_pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>  // pthread_sigmask is POSIX: <csignal> has no such promise
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -68,8 +70,13 @@ class ThreadPool::Worker {
   }
 
   void begin(const Job& job) {
-    job_ = &job;
-    enter(State::Called);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      job_ = &job;
+      if (spins_ && asleep_) keep_away();
+      state_ = State::Called;
+    }
+    entered_.notify_one();
   }
 
   /// Calls off what it has not begun, and waits for what it has.
@@ -103,7 +110,29 @@ class ThreadPool::Worker {
       } while (std::chrono::steady_clock::now() < end);
     }
     std::unique_lock<std::mutex> lock(mutex_);
+    if (state == State::Waiting) asleep_ = true;
     entered_.wait(lock, [&] { return state_ != state; });
+  }
+
+  /// Linux at times wakes a thread where the one that wakes it runs, above all in virtual machines,
+  /// whose idle processors it takes for busy, and it is milliseconds before it moves one of them.
+  void keep_away() {
+    const pthread_t thread = thread_.native_handle();
+    if (!allowed_) {
+      cpu_set_t allowed;
+      if (pthread_getaffinity_np(thread, sizeof(allowed), &allowed) != 0) return;
+      allowed_ = allowed;
+    }
+    cpu_set_t others = *allowed_;
+    CPU_CLR(static_cast<unsigned>(sched_getcpu()), &others);
+    pthread_setaffinity_np(thread, sizeof(others), &others);
+  }
+
+  void come_back() {
+    asleep_ = false;
+    if (!allowed_) return;
+    pthread_setaffinity_np(pthread_self(), sizeof(*allowed_), &*allowed_);
+    allowed_.reset();
   }
 
   void work() {
@@ -114,6 +143,7 @@ class ThreadPool::Worker {
         if (called == State::Ending) return;
         continue;
       }
+      come_back();
       try {
         job_->call(job_->what, number_);
       } catch (...) {
@@ -126,6 +156,8 @@ class ThreadPool::Worker {
   std::size_t number_;
   bool spins_;
   const Job* job_ = nullptr;
+  bool asleep_ = false;               // perhaps; false: surely not
+  std::optional<cpu_set_t> allowed_;  // where it may run, while it is kept away from a processor
   std::exception_ptr error_;
   std::atomic<State> state_{State::Waiting};
   std::mutex mutex_;
