@@ -23,20 +23,6 @@ namespace {
 
 using native::ThreadPool;
 
-// ThreadSanitizer ends a process forked from one with threads.
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define LENET_NO_FORK
-#endif
-#elif defined(__SANITIZE_THREAD__)
-#define LENET_NO_FORK
-#endif
-#ifdef LENET_NO_FORK
-constexpr bool kCanFork = false;
-#else
-constexpr bool kCanFork = true;
-#endif
-
 constexpr unsigned kSeconds = 30;
 
 /// Whether all pieces were computed, each once, and can be read without more ado.
@@ -204,7 +190,7 @@ TEST_CASE("signals are left to the program's own threads") {
   CHECK(sigismember(&masks[1], SIGSEGV) == 0);  // a sanitizer's, which reports where
 }
 
-TEST_CASE("a forked process starts threads of its own" * doctest::skip(!kCanFork)) {
+TEST_CASE("a forked process starts threads of its own" * doctest::test_suite("fork")) {
   auto pool = std::make_unique<ThreadPool>(3);
   const auto use = [&] {
     std::atomic<int> calls{0};
@@ -227,7 +213,7 @@ TEST_CASE("a forked process starts threads of its own" * doctest::skip(!kCanFork
   }
 }
 
-TEST_CASE("a process forked during another thread's run" * doctest::skip(!kCanFork)) {
+TEST_CASE("a process forked during another thread's run" * doctest::test_suite("fork")) {
   auto busy = std::make_unique<ThreadPool>(2);
   ThreadPool other(2);
   REQUIRE(shares_out(other, 2, 50));
