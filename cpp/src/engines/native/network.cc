@@ -27,6 +27,13 @@ bool absorbed(Network& network, const Layer& layer) {
 
 }  // namespace
 
+Layer::Layer() = default;
+Layer::Layer(const Layer& other) = default;
+Layer::Layer(Layer&& other) noexcept = default;
+Layer& Layer::operator=(const Layer& other) = default;
+Layer& Layer::operator=(Layer&& other) noexcept = default;
+Layer::~Layer() = default;
+
 const char* to_string(LayerKind kind) noexcept {
   switch (kind) {
     case LayerKind::Convolution:

@@ -318,8 +318,8 @@ inline Ints larger_of_pairs(Ints low, Ints high) {
 
 /// Channels of `count` pixels, from vectors of pixels.
 template <int Channels>
-inline void give_pixels(const ColumnsTask& task, const Ints (&sums)[Channels], int channel,
-                        Element* output, int count) {
+__attribute__((noinline)) void give_pixels(const ColumnsTask& task, const Ints (&sums)[Channels],
+                                           int channel, Element* output, int count) {
   Ints values[Channels];
 #pragma GCC unroll 8
   for (int o = 0; o < Channels; ++o) values[o] = sums[o];

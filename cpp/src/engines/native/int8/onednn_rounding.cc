@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
-#include <set>
 #include <utility>
 
 namespace lenet::native::int8 {
@@ -16,8 +15,7 @@ constexpr float kMostUnsigned = 255;
 
 /// Layers that Paddle computes as one.
 struct Operator {
-  std::size_t layer = 0;  ///< the first of them
-  std::vector<std::size_t> inputs;
+  std::size_t layer = 0;                ///< the first of them
   std::optional<std::size_t> residual;  ///< a convolution's, that is added to its result
   std::size_t output = 0;
   bool relu = false;
@@ -85,7 +83,10 @@ void quantize_weights(Layer& layer, bool matrix) {
 class Rounder {
  public:
   explicit Rounder(Network& network)
-      : network_(network), tensors_(network.tensors.size()), gone_(network.layers.size()) {
+      : network_(network),
+        tensors_(network.tensors.size()),
+        gone_(network.layers.size()),
+        removed_(network.layers.size()) {
     network.ranges.resize(network.tensors.size());
     for (std::size_t t = 0; t < tensors_.size(); ++t) tensors_[t].range = network.ranges[t];
   }
@@ -116,6 +117,9 @@ class Rounder {
 
  private:
   LayerKind kind(const Operator& op) const { return network_.layers[op.layer].kind; }
+  const std::vector<std::size_t>& inputs(const Operator& op) const {
+    return network_.layers[op.layer].inputs;
+  }
   Tensor& of(std::size_t tensor) { return tensors_[tensor]; }
 
   // ---- joining layers
@@ -136,8 +140,10 @@ class Rounder {
 
   Operator join(std::size_t first) {
     Layer& layer = network_.layers[first];
-    Operator op{first, layer.inputs, std::nullopt, layer.output, layer.kind == LayerKind::Relu,
-                false, false};
+    Operator op;
+    op.layer = first;
+    op.output = layer.output;
+    op.relu = layer.kind == LayerKind::Relu;
     if (layer.kind != LayerKind::Convolution) return op;
     for (auto next = reader(op.output, LayerKind::ChannelScale);
          next && network_.layers[*next].joins && !op.fully_connected;
@@ -146,7 +152,7 @@ class Rounder {
       op.output = layer.output = network_.layers[*next].output;
       op.fully_connected = layer.matrix;
       gone_[*next] = true;
-      removed_.insert(*next);
+      removed_[*next] = true;
     }
     if (layer.matrix && !op.fully_connected) return op;
     if (const auto next = reader(op.output, LayerKind::Add); next && !layer.matrix) {
@@ -166,29 +172,33 @@ class Rounder {
   // ---- ranges
 
   /// A pool gives what it takes, and concatenation takes what it gives.
-  /// \returns tensors of pools whose range is still unknown
-  std::set<std::size_t> share_once() {
-    std::set<std::size_t> unknown;
+  /// \returns by tensor, whether it is one of a pool whose range is still unknown
+  std::vector<bool> share_once() {
+    std::vector<bool> unknown(tensors_.size());
     for (const Operator& op : operators_) {
       if (kind(op) == LayerKind::Pool) {
-        Tensor& from = of(op.inputs[0]);
+        Tensor& from = of(inputs(op)[0]);
         Tensor& to = of(op.output);
         if (from.range > 0) {
           to = from;
         } else if (to.range > 0) {
           from = to;
         } else {
-          unknown.insert({op.inputs[0], op.output});
+          unknown[inputs(op)[0]] = unknown[op.output] = true;
         }
       } else if (kind(op) == LayerKind::Concat && of(op.output).range > 0) {
-        for (const std::size_t input : op.inputs) of(input).range = of(op.output).range;
+        for (const std::size_t input : inputs(op)) of(input).range = of(op.output).range;
       }
     }
     return unknown;
   }
+  static bool is_any(const std::vector<bool>& marks) {
+    return std::find(marks.begin(), marks.end(), true) != marks.end();
+  }
   void share_ranges() {
-    std::set<std::size_t> before;
-    for (auto unknown = share_once(); !unknown.empty() && unknown != before;) {
+    // As Paddle does: not until nothing changes.
+    std::vector<bool> before(tensors_.size());
+    for (auto unknown = share_once(); unknown != before && is_any(unknown);) {
       before = std::exchange(unknown, share_once());
     }
   }
@@ -199,18 +209,18 @@ class Rounder {
     const Layer& layer = network_.layers[op.layer];
     switch (layer.kind) {
       case LayerKind::Convolution:
-        return layer.quantized && (op.fully_connected || !layer.matrix) && known(op.inputs[0]) &&
+        return layer.quantized && (op.fully_connected || !layer.matrix) && known(inputs(op)[0]) &&
                (!op.residual || (known(*op.residual) && known(op.output)));
       case LayerKind::Pool:
-        return known(op.inputs[0]) && known(op.output);
+        return known(inputs(op)[0]) && known(op.output);
       case LayerKind::Concat:
         return known(op.output);
       case LayerKind::Add:
-        return known(op.inputs[0]) && known(op.inputs[1]) && known(op.output) &&
-               of(op.inputs[0]).is_unsigned == of(op.inputs[1]).is_unsigned;
+        return known(inputs(op)[0]) && known(inputs(op)[1]) && known(op.output) &&
+               of(inputs(op)[0]).is_unsigned == of(inputs(op)[1]).is_unsigned;
       case LayerKind::ChannelScale:
-        return layer.bias_range > 0 && known(op.inputs[0]) && known(op.output) &&
-               !of(op.inputs[0]).is_unsigned;
+        return layer.bias_range > 0 && known(inputs(op)[0]) && known(op.output) &&
+               !of(inputs(op)[0]).is_unsigned;
       default:
         return false;
     }
@@ -237,7 +247,7 @@ class Rounder {
       } else if (kind(op) == LayerKind::Concat) {
         from_zero = of(op.output).is_unsigned;
       } else if (kind(op) != LayerKind::Convolution) {
-        from_zero = of(op.inputs[0]).from_zero;
+        from_zero = of(inputs(op)[0]).from_zero;
       }
       choose(of(op.output), from_zero);
     }
@@ -250,7 +260,7 @@ class Rounder {
   void mark_rounded(const Operator& op) {
     if (!op.whole) return;
     if (kind(op) != LayerKind::Concat) {
-      for (const std::size_t input : op.inputs) of(input).rounded = true;
+      for (const std::size_t input : inputs(op)) of(input).rounded = true;
     }
     if (op.residual) of(*op.residual).rounded = true;
     if (kind(op) != LayerKind::Convolution || op.residual) of(op.output).rounded = true;
@@ -289,7 +299,7 @@ class Rounder {
     rounded_.resize(tensors_.size());
     round_tensor(network_.input, "the input");
     for (std::size_t i = 0; i < network_.layers.size(); ++i) {
-      if (removed_.count(i) > 0) continue;
+      if (removed_[i]) continue;
       Layer layer = network_.layers[i];
       if (layer.kind == LayerKind::ChannelScale && whole[i]) round_bias(layer);
       for (std::size_t& input : layer.inputs) input = as_read(input, whole[i]);
@@ -340,8 +350,8 @@ class Rounder {
 
   Network& network_;
   std::vector<Tensor> tensors_;
-  std::vector<bool> gone_;         ///< layers that belong to the operator of another
-  std::set<std::size_t> removed_;  ///< of these, those whose work the other does
+  std::vector<bool> gone_;     ///< layers that belong to the operator of another
+  std::vector<bool> removed_;  ///< of these, those whose work the other does
   std::vector<Operator> operators_;
   std::vector<std::size_t> rounded_;  ///< by tensor: what is read in its place
   std::vector<Layer> layers_;         ///< of the result
