@@ -70,8 +70,8 @@ class _Tensor:
     rounded: bool = False
     by_whole: bool = False
 
-    def round(self, values: Array, *, unsigned: bool | None = None) -> Array:
-        most = 255 if (self.unsigned if unsigned is None else unsigned) else 127
+    def round(self, values: Array) -> Array:
+        most = 255 if self.unsigned else 127
         least, largest = (0, 255) if self.from_zero else (-128, 127)
         # Means of whole numbers lie in the middle of two but for float64's last bits.
         whole = np.rint(np.round(values * (most / self.range), 9))
@@ -178,10 +178,13 @@ class QuantizedProgram:
             added = self._reader(op.output, "elementwise_add")
             if added is None:
                 continue
-            (op.residual,) = {*added.inputs} - {op.output}
-            if any(other.kind == "reshape2" for other in self._givers(op.residual)):
-                op.residual = ""  # a bias
+            (other,) = {*added.inputs} - {op.output}
+            givers = self._givers(other)
+            convolved = any(giver.kind in _CONVOLUTIONS for giver in givers)
+            # Of two convolutions, to the one that what the other takes comes before.
+            if not self._reaches(givers[0].inputs[0] if convolved else other, op.output):
                 continue
+            op.residual = other
             self._absorb(op, added)
             self._operators.remove(op)
             needed = [*self._givers(op.residual), *self._givers(op.inputs[0])]
@@ -190,6 +193,13 @@ class QuantizedProgram:
             if (relu := self._reader(op.output, "relu")) is not None:
                 op.relu = True
                 self._absorb(op, relu)
+
+    def _reaches(self, name: str, to: str) -> bool:
+        reached = {name}
+        for op in self._operators:
+            if reached & {*op.inputs, op.residual}:
+                reached.add(op.output)
+        return to in reached
 
     def _givers(self, name: str) -> list[_Operator]:
         return [op for op in self._operators if op.output == name]
@@ -277,7 +287,7 @@ class QuantizedProgram:
             tensor, value = self._tensor(name), values[name].astype(np.float64)
             if op.kind == "concat" and op.whole:
                 unsigned = all(self._tensor(each).unsigned for each in op.inputs)
-                return self._tensor(op.output).round(value, unsigned=unsigned)
+                return _Tensor(self._tensor(op.output).range, unsigned, unsigned).round(value)
             seen = tensor.rounded and (op.whole or tensor.by_whole)
             return tensor.round(value) if seen else value
 

@@ -86,12 +86,14 @@ class Rounder {
       : network_(network),
         tensors_(network.tensors.size()),
         gone_(network.layers.size()),
+        folded_(network.layers.size()),
         removed_(network.layers.size()) {
     network.ranges.resize(network.tensors.size());
     for (std::size_t t = 0; t < tensors_.size(); ++t) tensors_[t].range = network.ranges[t];
   }
 
   void round() {
+    for (std::size_t i = 0; i < network_.layers.size(); ++i) fold(i);
     for (std::size_t i = 0; i < network_.layers.size(); ++i) {
       if (!gone_[i]) operators_.push_back(join(i));
     }
@@ -138,28 +140,53 @@ class Rounder {
     return found && network_.layers[*found].kind == kind ? found : std::nullopt;
   }
 
-  Operator join(std::size_t first) {
+  /// What normalizes, or is added to each channel, becomes part of the convolution before it.
+  void fold(std::size_t first) {
     Layer& layer = network_.layers[first];
+    if (layer.kind != LayerKind::Convolution) return;
+    for (auto next = reader(layer.output, LayerKind::ChannelScale);
+         next && network_.layers[*next].joins && !(layer.matrix && folded_[first]);
+         next = reader(layer.output, LayerKind::ChannelScale)) {
+      scale_convolution(layer, network_.layers[*next]);
+      layer.output = network_.layers[*next].output;
+      folded_[first] = true;
+      gone_[*next] = true;
+      removed_[*next] = true;
+    }
+  }
+
+  /// Whether a tensor is computed from another.
+  bool reaches(std::size_t from, std::size_t to) const {
+    std::vector<bool> reached(tensors_.size());
+    reached[from] = true;
+    for (const Layer& layer : network_.layers) {
+      for (const std::size_t input : layer.inputs) {
+        if (reached[input]) reached[layer.output] = true;
+      }
+    }
+    return reached[to];
+  }
+
+  Operator join(std::size_t first) {
+    const Layer& layer = network_.layers[first];
     Operator op;
     op.layer = first;
     op.output = layer.output;
     op.relu = layer.kind == LayerKind::Relu;
     if (layer.kind != LayerKind::Convolution) return op;
-    for (auto next = reader(op.output, LayerKind::ChannelScale);
-         next && network_.layers[*next].joins && !op.fully_connected;
-         next = reader(op.output, LayerKind::ChannelScale)) {
-      scale_convolution(layer, network_.layers[*next]);
-      op.output = layer.output = network_.layers[*next].output;
-      op.fully_connected = layer.matrix;
-      gone_[*next] = true;
-      removed_[*next] = true;
-    }
+    op.fully_connected = layer.matrix && folded_[first];
     if (layer.matrix && !op.fully_connected) return op;
     if (const auto next = reader(op.output, LayerKind::Add); next && !layer.matrix) {
       const Layer& sum = network_.layers[*next];
-      op.residual = sum.inputs[sum.inputs[0] == op.output ? 1 : 0];
-      op.output = sum.output;
-      gone_[*next] = true;
+      const std::size_t other = sum.inputs[sum.inputs[0] == op.output ? 1 : 0];
+      const Layer* giver = producer(network_, other);
+      const bool convolved =
+          giver != nullptr && giver->kind == LayerKind::Convolution && !giver->matrix;
+      if (reaches(convolved ? giver->inputs[0] : other, op.output)) {
+        op.residual = other;
+        op.output = sum.output;
+        gone_[*next] = true;
+      }
     }
     if (const auto next = reader(op.output, LayerKind::Relu)) {
       op.relu = true;
@@ -255,8 +282,7 @@ class Rounder {
   }
 
   /// What a layer takes as whole numbers is rounded; what a convolution gives only if it is then
-  /// taken as whole numbers, or if it added something to it. What is concatenated has the range of
-  /// the result, and is rounded there.
+  /// taken as whole numbers, or if it added something to it. Concatenation has rounding of its own.
   void mark_rounded(const Operator& op) {
     if (!op.whole) return;
     if (kind(op) != LayerKind::Concat) {
@@ -303,6 +329,8 @@ class Rounder {
       Layer layer = network_.layers[i];
       if (layer.kind == LayerKind::ChannelScale && whole[i]) round_bias(layer);
       for (std::size_t& input : layer.inputs) input = as_read(input, whole[i]);
+      if (layer.kind == LayerKind::Concat && whole[i])
+        round_inputs(layer, network_.layers[i].inputs);
       const std::size_t output = layer.output;
       const std::string name = layer.name;
       layers_.push_back(std::move(layer));
@@ -332,6 +360,15 @@ class Rounder {
     }
   }
 
+  /// All by the range of the result.
+  void round_inputs(Layer& concat, const std::vector<std::size_t>& tensors) {
+    const bool is_unsigned = std::all_of(tensors.begin(), tensors.end(),
+                                         [this](auto tensor) { return of(tensor).is_unsigned; });
+    const Rounding rounding{of(concat.output).range, is_unsigned ? kMostUnsigned : kMostSigned,
+                            is_unsigned};
+    for (std::size_t& input : concat.inputs) input = add_rounding(input, rounding, concat.name);
+  }
+
   void drop_identities() {
     auto& layers = network_.layers;
     for (std::size_t i = 0; i < layers.size();) {
@@ -351,6 +388,7 @@ class Rounder {
   Network& network_;
   std::vector<Tensor> tensors_;
   std::vector<bool> gone_;     ///< layers that belong to the operator of another
+  std::vector<bool> folded_;   ///< convolutions into which something was folded
   std::vector<bool> removed_;  ///< of these, those whose work the other does
   std::vector<Operator> operators_;
   std::vector<std::size_t> rounded_;  ///< by tensor: what is read in its place
