@@ -63,7 +63,7 @@ int status_of_child(const Action& action) {
 }
 
 TEST_CASE("every piece is computed once, by any number of threads, in many short runs") {
-  for (const std::size_t most : {1, 2, 3, 8}) {
+  for (const std::size_t most : {1U, 2U, 3U, 8U}) {
     ThreadPool pool(most);
     for (std::size_t i = 0; i < 2000; ++i) {
       const std::size_t threads = 1 + i % most;
@@ -74,7 +74,7 @@ TEST_CASE("every piece is computed once, by any number of threads, in many short
 
 TEST_CASE("each thread has a number of its own, and no more are called than were asked for") {
   ThreadPool pool(4);
-  for (const std::size_t threads : {2, 4, 3, 1}) {
+  for (const std::size_t threads : {2U, 4U, 3U, 1U}) {
     std::vector<int> calls(4);
     run_in_all(pool, threads, [&](std::size_t i) { ++calls.at(i); });
     for (std::size_t i = 0; i < calls.size(); ++i) CHECK(calls[i] == (i < threads ? 1 : 0));

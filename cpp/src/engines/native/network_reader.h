@@ -100,9 +100,8 @@ class NetworkReader {
   std::map<std::size_t, ParameterValues> reshaped_;  ///< parameters, by the value they become
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
   bool quantized_ = false;                           ///< the program quantizes something
-  std::map<std::size_t, float> whole_;             ///< ranges by the value that quantization gives
-  std::map<std::size_t, float> dequantized_;       ///< the same, by what it becomes again
-  std::map<std::size_t, float> parameter_ranges_;  ///< of parameters, by value
+  std::map<std::size_t, float> whole_;        ///< ranges by the value that quantization gives
+  std::map<std::size_t, float> dequantized_;  ///< the same, by what it becomes again
 };
 
 }  // namespace lenet::native

@@ -6,11 +6,6 @@
 #include "model/operators.h"
 
 namespace lenet::native {
-namespace {
-
-constexpr float kMostInteger = 127;
-
-}  // namespace
 
 std::vector<float> NetworkReader::ranges(bool zero) const {
   const std::vector<float>& found = vector("Scale");

@@ -76,7 +76,9 @@ void quantize_weights(Layer& layer, bool matrix) {
   layer.steps = largest_weights(weights, layer.bias.size(), matrix);
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const float whole = std::nearbyint(weights[i] * (kMostSigned * (1 / layer.steps[i / taps])));
-    layer.integers[i] = static_cast<std::int8_t>(std::clamp(whole, -kMostSigned - 1, kMostSigned));
+    // No number: 0, of an output that has nothing else, and what is not finite.
+    const float known = std::isnan(whole) ? 0 : std::clamp(whole, -kMostSigned - 1, kMostSigned);
+    layer.integers[i] = static_cast<std::int8_t>(known);
   }
 }
 
@@ -329,8 +331,9 @@ class Rounder {
       Layer layer = network_.layers[i];
       if (layer.kind == LayerKind::ChannelScale && whole[i]) round_bias(layer);
       for (std::size_t& input : layer.inputs) input = as_read(input, whole[i]);
-      if (layer.kind == LayerKind::Concat && whole[i])
+      if (layer.kind == LayerKind::Concat && whole[i]) {
         round_inputs(layer, network_.layers[i].inputs);
+      }
       const std::size_t output = layer.output;
       const std::string name = layer.name;
       layers_.push_back(std::move(layer));
@@ -389,7 +392,7 @@ class Rounder {
   std::vector<Tensor> tensors_;
   std::vector<bool> gone_;     ///< layers that belong to the operator of another
   std::vector<bool> folded_;   ///< convolutions into which something was folded
-  std::vector<bool> removed_;  ///< of these, those whose work the other does
+  std::vector<bool> removed_;  ///< what was folded
   std::vector<Operator> operators_;
   std::vector<std::size_t> rounded_;  ///< by tensor: what is read in its place
   std::vector<Layer> layers_;         ///< of the result
