@@ -83,7 +83,7 @@ def differences(found: Array, expected: Array) -> Array:
 def needs_vnni() -> None:
     flags = Path("/proc/cpuinfo").read_text(encoding="ascii")
     if "avx512_vnni" not in flags and "avx_vnni" not in flags:
-        pytest.skip("without VNNI oneDNN computes with other weights (docs/native-int8.md)")
+        pytest.skip("without VNNI oneDNN answers otherwise (docs/native-int8.md)")
 
 
 @pytest.mark.parametrize("method", METHODS)
