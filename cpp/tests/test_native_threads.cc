@@ -66,7 +66,7 @@ TEST_CASE("no thread is started to load a model or for one image") {
   Predictor predictor(with_threads(4));
   Predictor clone = predictor.clone();
   CHECK(started == before);
-  for (const std::int64_t images : {1, 8, 64}) {  // what one thread takes at a time
+  for (const std::int64_t images : {1, 8, 31}) {  // not worth two
     CAPTURE(images);
     CHECK(started_by_run(predictor, images) == 0);
     CHECK(started_by_run(clone, images) == 0);
@@ -80,11 +80,11 @@ TEST_CASE(
     CAPTURE(threads);
     Predictor predictor(with_threads(threads));
     const int few = std::min(threads, 2) - 1;
-    CHECK(started_by_run(predictor, 65) == few);
-    CHECK(started_by_run(predictor, 128) == 0);
+    CHECK(started_by_run(predictor, 32) == few);
+    CHECK(started_by_run(predictor, 47) == 0);
     CHECK(started_by_run(predictor, 1) == 0);
     CHECK(started_by_run(predictor, 1000) == threads - 1 - few);
-    for (const std::int64_t images : {1000, 65, 2000}) {
+    for (const std::int64_t images : {1000, 64, 2000}) {
       CHECK(started_by_run(predictor, images) == 0);
     }
     Predictor clone = predictor.clone();

@@ -57,7 +57,7 @@ class Options(TypedDict, total=False):
     ``"fp32"``; one that was quantized in int8."""
     threads: int
     """CPU threads of one run, 1 or more; default 1. With onnxruntime clones share them. Native
-    starts them for the first batch of more than 64 images, and keeps them."""
+    starts them for the first batch that is worth it, and keeps them."""
     ir_optim: bool
     """Let the engine fuse and rewrite operators; default True."""
     memory_optim: bool

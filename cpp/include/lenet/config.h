@@ -53,7 +53,7 @@ struct Config {
   /// it was exported, one that was quantized (QDQ or QOperator) in int8.
   std::string precision = "fp32";
   /// CPU threads of one run, >= 1. With onnxruntime clones share them. Native starts them for the
-  /// first batch of more than 64 images, and keeps them.
+  /// first batch that is worth it, and keeps them.
   int threads = 1;
   bool ir_optim = true;  ///< let the engine rewrite the graph (fusions)
   /// Let intermediate results share memory, or, of a .json, be freed during the run, or, of an

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <new>
@@ -36,17 +37,19 @@ constexpr std::int64_t kImagesOneByOne = 16;
 /// Of large networks there are fewer, so that they take this much memory, or one image's.
 constexpr std::int64_t kMostFloats = 1 << 24;
 constexpr double kSecondsOfLimit = 0.1;
+/// Multiply-adds that take as long as it does to wake a thread that sleeps.
+constexpr double kLeastWork = 6.5e6;
+constexpr std::int64_t kWholeVectors = 16;  ///< of images side by side, in every instruction set
 
 /// Where the pieces of a run begin, and its end. With several threads they become smaller towards
 /// the end, so that all end at about the same time.
-std::vector<std::int64_t> pieces_of(std::int64_t images, std::int64_t threads) {
-  constexpr std::int64_t kLeast = 16;  // whole vectors of images in every instruction set
+std::vector<std::int64_t> pieces_of(std::int64_t images, std::int64_t threads, std::int64_t least) {
   std::vector<std::int64_t> begins = {0};
   while (begins.back() < images) {
     const std::int64_t left = images - begins.back();
-    const std::int64_t share = left / threads / kLeast * kLeast;
+    const std::int64_t share = left / threads / least * least;
     const std::int64_t piece =
-        threads == 1 ? kImagesOfPiece : std::clamp(share, kLeast, kImagesOfPiece);
+        threads == 1 ? kImagesOfPiece : std::clamp(share, least, kImagesOfPiece);
     begins.push_back(begins.back() + std::min(piece, left));
   }
   return begins;
@@ -62,6 +65,13 @@ auto within_memory(const std::string& what, const Work& work) {
   }
 }
 
+std::int64_t least_piece(const std::vector<PlanStep>& steps, bool side_by_side) {
+  double work = 1;
+  for (const PlanStep& step : steps) work += step.multiply_adds;
+  const auto images = static_cast<std::int64_t>(std::ceil(kLeastWork / work));
+  return std::min(side_by_side ? native::round_up(images, kWholeVectors) : images, kImagesOfPiece);
+}
+
 /// What clones share.
 struct Compiled {
   TensorSpec input;
@@ -69,6 +79,7 @@ struct Compiled {
   std::unique_ptr<Program> one;   ///< a unit is one image
   std::unique_ptr<Program> many;  ///< a unit is many, interleaved; null where that does not pay
   std::unique_ptr<native::int8::Program> quantized;  ///< instead of both
+  std::int64_t least_piece = 1;                      ///< images that are worth a thread
 
   std::int64_t input_values() const {
     return quantized ? quantized->input_values() : one->input_values();
@@ -239,12 +250,13 @@ class NativeEngine final : public Engine {
     const std::int64_t image = compiled_->input_values();
     const std::int64_t row = compiled_->output_values();
     output_.resize(static_cast<std::size_t>(row * images));
-    if (images <= kImagesOfPiece) {
+    const std::int64_t least = compiled_->least_piece;
+    const std::int64_t threads =
+        std::clamp<std::int64_t>(images / least, 1, static_cast<std::int64_t>(workspaces_.size()));
+    if (threads == 1 && images <= kImagesOfPiece) {
       return workspaces_[0].run(*compiled_, input.data, images, output_.data());
     }
-    const std::int64_t threads = std::min((images + kImagesOfPiece - 1) / kImagesOfPiece,
-                                          static_cast<std::int64_t>(workspaces_.size()));
-    const std::vector<std::int64_t> begins = pieces_of(images, threads);
+    const std::vector<std::int64_t> begins = pieces_of(images, threads, least);
     std::atomic<std::size_t> next{0};
     const auto work = [&](std::size_t thread) {
       for (std::size_t i = next++; i + 1 < begins.size(); i = next++) {
@@ -293,6 +305,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFi
     if (int8) {
       compiled->quantized =
           std::make_unique<native::int8::Program>(network, native::int8::choose_kernels());
+      compiled->least_piece = least_piece(compiled->quantized->plan(), false);
       return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
     }
     const native::Kernels& kernels = native::choose_kernels();
@@ -302,6 +315,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFi
       auto many = std::make_unique<Program>(network, kernels, true);
       if (many->unit_floats() <= kMostInterleavedFloats) compiled->many = std::move(many);
     }
+    compiled->least_piece = least_piece(compiled->one->plan(), compiled->many != nullptr);
     return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
   });
 }
