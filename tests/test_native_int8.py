@@ -146,7 +146,9 @@ def run_made(folder: Path, name: str, size: int, method: str) -> tuple[Array, Ar
         run_tasks([task])
     (model,) = (folder / "made").glob("*.pdmodel")
     (program,) = read_programs([model])
-    return run(model, images), program.run(images), run(model, images, engine="paddle")
+    found = run(model, images)
+    assert (bits(run(model, images, threads=3)) == bits(found)).all()  # some images each
+    return found, program.run(images), run(model, images, engine="paddle")
 
 
 BRANCHES = """
