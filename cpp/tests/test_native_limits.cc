@@ -137,7 +137,8 @@ TEST_CASE("more numbers than an address has bytes are too much memory") {
   CHECK_THROWS_AS(native::Aligned<float>{kMany}, std::bad_alloc);
 }
 
-TEST_CASE("too little memory is a typed error" * doctest::skip(!kCanLimit)) {
+TEST_CASE("too little memory is a typed error" * doctest::skip(!kCanLimit) *
+          doctest::test_suite("address space")) {
   const TemporaryFolder folder;
   QuantizedModel quantized;
   quantized.side = kSide;
@@ -167,7 +168,8 @@ TEST_CASE("too little memory is a typed error" * doctest::skip(!kCanLimit)) {
   }
 }
 
-TEST_CASE("too little memory for the weights is a typed error" * doctest::skip(!kCanLimit)) {
+TEST_CASE("too little memory for the weights is a typed error" * doctest::skip(!kCanLimit) *
+          doctest::test_suite("address space")) {
   const TemporaryFolder folder;
   constexpr std::int64_t kInputs = 1024;
   constexpr std::int64_t kOutputs = 2048;
