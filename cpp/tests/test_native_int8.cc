@@ -36,7 +36,9 @@ void add(Network& network, Layer layer, const TensorShape& shape) {
 void add_quantize(Network& network, Random& random, std::int64_t least, std::int64_t most) {
   Layer quantize;
   quantize.kind = LayerKind::Quantize;
-  quantize.rounding.range = kMost * random.power(least, most);
+  quantize.rounding.from_zero = random.coin();
+  if (quantize.rounding.from_zero) quantize.rounding.most = 255;
+  quantize.rounding.range = quantize.rounding.most * random.power(least, most);
   add(network, quantize, network.tensors.back());
 }
 
@@ -93,6 +95,17 @@ Network random_network(Random& random) {
   }
   if (random.from(0, 3) > 0) {
     add_quantize(network, random, -3, 0);
+    if (random.coin()) {
+      Layer scale;
+      scale.kind = LayerKind::ChannelScale;
+      for (std::int64_t c = 0; c < network.tensors.back().channels; ++c) {
+        scale.scale.push_back(1);
+        scale.bias.push_back(static_cast<float>(random.from(-64, 64)) / 4);
+      }
+      scale.relu = random.coin();
+      add(network, scale, network.tensors.back());
+      add_quantize(network, random, -2, 1);
+    }
     if (random.from(0, 3) > 0) {
       const TensorShape image = network.tensors.back();
       Layer linear;
@@ -140,9 +153,17 @@ std::vector<double> definition(const Network& network, const float* image) {
     const TensorShape& out = network.tensors[layer.output];
     std::vector<double> results;
     if (layer.kind == LayerKind::Quantize) {
-      const double step = layer.rounding.range / kMost;
+      const double step = layer.rounding.range / layer.rounding.most;
+      const double least = layer.rounding.from_zero ? 0 : -128;
+      const double most = layer.rounding.from_zero ? 255 : 127;
       for (const double value : values) {
-        results.push_back(std::clamp(std::nearbyint(value / step), -128.0, 127.0) * step);
+        results.push_back(std::clamp(std::nearbyint(value / step), least, most) * step);
+      }
+    } else if (layer.kind == LayerKind::ChannelScale) {
+      const std::size_t pixels = values.size() / layer.bias.size();
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const double found = values[i] * layer.scale[i / pixels] + layer.bias[i / pixels];
+        results.push_back(layer.relu ? std::max(found, 0.0) : found);
       }
     } else {
       for (std::int64_t o = 0; o < out.channels; ++o) {

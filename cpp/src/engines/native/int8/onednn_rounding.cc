@@ -74,11 +74,14 @@ void quantize_weights(Layer& layer, bool matrix) {
   layer.weights.clear();
   layer.integers.resize(weights.size());
   layer.steps = largest_weights(weights, layer.bias.size(), matrix);
-  for (std::size_t i = 0; i < weights.size(); ++i) {
-    const float whole = std::nearbyint(weights[i] * (kMostSigned * (1 / layer.steps[i / taps])));
-    // No number: 0, of an output that has nothing else, and what is not finite.
-    const float known = std::isnan(whole) ? 0 : std::clamp(whole, -kMostSigned - 1, kMostSigned);
-    layer.integers[i] = static_cast<std::int8_t>(known);
+  for (std::size_t o = 0; o < layer.steps.size(); ++o) {
+    const float inverse = kMostSigned * (1 / layer.steps[o]);
+    for (std::size_t i = o * taps; i < (o + 1) * taps; ++i) {
+      const float whole = std::nearbyint(weights[i] * inverse);
+      // No number: 0, of an output that has nothing else, and what is not finite.
+      const float known = std::isnan(whole) ? 0 : std::clamp(whole, -kMostSigned - 1, kMostSigned);
+      layer.integers[i] = static_cast<std::int8_t>(known);
+    }
   }
 }
 
@@ -113,6 +116,7 @@ class Rounder {
     for (Layer& layer : network_.layers) {
       for (float& step : layer.steps) step /= kMostSigned;
     }
+    for (const Operator& op : operators_) of(op.output).by_whole = op.whole;
     while (choose_storage()) {
     }
     for (const Operator& op : operators_) mark_rounded(op);
@@ -264,7 +268,6 @@ class Rounder {
     const auto choose = [&](Tensor& tensor, bool from_zero) {
       changed |= std::exchange(tensor.from_zero, from_zero) != from_zero;
     };
-    for (const Operator& op : operators_) of(op.output).by_whole = op.whole;
     for (Tensor& tensor : tensors_) {
       if (!tensor.by_whole) choose(tensor, tensor.is_unsigned);
     }
