@@ -22,7 +22,8 @@ CommandLine command_line(Options& options) {
   line.integer("max_batch_size",
                "larger batches are cut into pieces of N images (default: 0, which is 64 a thread)",
                options.config.max_batch_size, 0);
-  line.boolean("check_finite", "refuse NaN and infinity in the input (default: true)",
+  line.boolean("check_finite",
+               "refuse NaN and infinity in the input and the parameters (default: true)",
                options.config.check_finite);
 
   add_engine_flags(line, options.config);

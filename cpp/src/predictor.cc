@@ -81,8 +81,8 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
   require_file(state.files.program);
   if (!state.files.params.empty()) require_file(state.files.params);
   state.stamp = stamp_of(state.files);
-  const bool float_weights =
-      check_model_files(state.files, config.check_hashes, config.check_program);
+  const bool float_weights = check_model_files(state.files, config.check_hashes,
+                                               config.check_program, config.check_finite);
   state.files.traits =
       state.files.format == ModelFormat::Onnx
           ? read_onnx_traits(state.files.program)

@@ -116,7 +116,8 @@ void check_operators(const ModelFiles& files, const std::string& program) {
   check_graph(graph, files.program);
 }
 
-bool check_separate(const ModelFiles& files, HashCheck& check_hash, bool check_program) {
+bool check_separate(const ModelFiles& files, HashCheck& check_hash, bool check_program,
+                    bool check_finite) {
   const std::string program = read_file(files.program);
   check_hash(files.program, program);
   bool float_weights = false;
@@ -132,6 +133,7 @@ bool check_separate(const ModelFiles& files, HashCheck& check_hash, bool check_p
     check_hash(path, contents);
     const auto found = read_parameter_records(contents, path);
     require_same_parameters({spec}, found, path);
+    if (check_finite) require_finite_parameters({spec}, found, path);
     float_weights |= has_float_weights({spec}, found);
   }
   if (check_program) check_operators(files, program);
@@ -174,10 +176,11 @@ ModelFiles find_model_files(const Config& config) {
   return combined_files(config.model_file, config.params_file);
 }
 
-bool check_model_files(const ModelFiles& files, bool check_hashes, bool check_program) {
+bool check_model_files(const ModelFiles& files, bool check_hashes, bool check_program,
+                       bool check_finite) {
   HashCheck check_hash(check_hashes);
   if (files.format == ModelFormat::Separate) {
-    return check_separate(files, check_hash, check_program);
+    return check_separate(files, check_hash, check_program, check_finite);
   }
   if (files.format == ModelFormat::Onnx) {
     check_onnx(files, check_hash, check_hashes);
@@ -192,6 +195,7 @@ bool check_model_files(const ModelFiles& files, bool check_hashes, bool check_pr
   require_same_parameters(needed, found, files.params);
   check_hash(files.program, program);
   check_hash(files.params, params);
+  if (check_finite) require_finite_parameters(needed, found, files.params);
   if (check_program) check_operators(files, program);
   return has_float_weights(needed, found);
 }

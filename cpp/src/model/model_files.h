@@ -36,11 +36,12 @@ ModelFiles find_model_files(const Config& config);
 
 /// Checks that the files are whole and belong together: structure of the program, structure of the
 /// parameter file, the same parameters in both, and SHA256SUMS beside them when `check_hashes`; and
-/// that Paddle runs the program without harm when `check_program` (check_graph.h). Of an .onnx, its
-/// structure and the files that it names (onnx_model.h).
-/// \returns whether weights of a quantized model are stored as float32: see ProgramTraits.
-/// \throws Error FileNotFound, BadModel; Unsupported (an operator that is not known to
-/// check_graph).
-bool check_model_files(const ModelFiles& files, bool check_hashes, bool check_program);
+/// that Paddle runs the program without harm when `check_program` (check_graph.h), and that all
+/// parameters are finite when `check_finite`. Of an .onnx, its structure and the files that it
+/// names (onnx_model.h). \returns whether weights of a quantized model are stored as float32: see
+/// ProgramTraits. \throws Error FileNotFound, BadModel; Unsupported (an operator that is not known
+/// to check_graph).
+bool check_model_files(const ModelFiles& files, bool check_hashes, bool check_program,
+                       bool check_finite);
 
 }  // namespace lenet

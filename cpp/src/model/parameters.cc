@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "finite.h"
 #include "io/byte_reader.h"
 #include "io/printable.h"
 #include "lenet/error.h"
@@ -246,6 +247,23 @@ void require_same_parameters(const std::vector<ParameterSpec>& expected,
     bad_model(path, "has " + to_string(have.shape) + " where the program needs '" + want.name +
                         "' of shape " + to_string(want.shape) +
                         "; the two files are not of one model");
+  }
+}
+
+void require_finite_parameters(const std::vector<ParameterSpec>& expected,
+                               const std::vector<ParameterSpec>& found, const std::string& path) {
+  static const std::map<int, FloatFormat> formats = {
+      {4, FloatFormat::Float16},
+      {5, FloatFormat::Float32},
+      {6, FloatFormat::Float64},
+      {22, FloatFormat::BFloat16},
+  };
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const auto format = formats.find(found[i].dtype);
+    if (format == formats.end() || all_finite(found[i].data, format->second)) continue;
+    bad_model(path, "holds NaN or infinity in the parameter '" + expected[i].name +
+                        "'; export the model again from a sound checkpoint, or set check_finite "
+                        "to false to let it through");
   }
 }
 

@@ -67,9 +67,9 @@ Network load_paddle(const ModelFiles& files) {
 
 }  // namespace
 
-Network load_network(const ModelFiles& files) {
-  Network network =
-      files.format == ModelFormat::Onnx ? read_onnx_file(files.program) : load_paddle(files);
+Network load_network(const ModelFiles& files, bool check_finite) {
+  Network network = files.format == ModelFormat::Onnx ? read_onnx_file(files.program, check_finite)
+                                                      : load_paddle(files);
   simplify(network);
   return network;
 }

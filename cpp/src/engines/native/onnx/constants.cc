@@ -66,8 +66,9 @@ const OnnxTensor& OnnxConstants::floats(const OnnxStep& step, std::size_t index,
 const OnnxTensor& OnnxConstants::weights(const OnnxStep& step, std::size_t index,
                                          const char* what) const {
   const OnnxTensor& found = floats(step, index, what);
-  if (!all_finite(found.floats.data(), found.floats.size())) {
-    step.damaged(std::string("its ") + what + " holds NaN or infinity");
+  if (check_finite_ && !all_finite(found.floats.data(), found.floats.size())) {
+    step.damaged(std::string("its ") + what + " '" + printable(step.node().inputs[index]) +
+                 "' holds NaN or infinity; set check_finite to false to let it through");
   }
   return found;
 }

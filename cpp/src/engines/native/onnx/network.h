@@ -21,6 +21,8 @@ struct OnnxImage {
 
 class OnnxNetwork {
  public:
+  explicit OnnxNetwork(bool check_finite) : constants_(check_finite) {}
+
   OnnxConstants& constants() { return constants_; }
   const OnnxConstants& constants() const { return constants_; }
   /// How many the model is for; kImages when it leaves that open.

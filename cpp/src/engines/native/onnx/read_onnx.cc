@@ -98,9 +98,9 @@ void check_output(const OnnxValue& output, const Shape& found, const std::string
 
 }  // namespace
 
-Network read_onnx(OnnxGraph graph, const std::string& path) {
+Network read_onnx(OnnxGraph graph, const std::string& path, bool check_finite) {
   require_versions(graph, path);
-  OnnxNetwork made;
+  OnnxNetwork made(check_finite);
   for (OnnxTensor& tensor : graph.constants) {
     const std::string name = tensor.name;
     if (!made.constants().add(name, std::make_shared<OnnxTensor>(std::move(tensor)))) {
@@ -121,10 +121,10 @@ Network read_onnx(OnnxGraph graph, const std::string& path) {
   return network;
 }
 
-Network read_onnx_file(const std::string& path) {
+Network read_onnx_file(const std::string& path, bool check_finite) {
   OnnxGraph graph = read_onnx_graph(read_file(path), path);
   read_external_values(graph, path);
-  return read_onnx(std::move(graph), path);
+  return read_onnx(std::move(graph), path, check_finite);
 }
 
 }  // namespace lenet::native
