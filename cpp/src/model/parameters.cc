@@ -7,6 +7,7 @@
 
 #include "finite.h"
 #include "io/byte_reader.h"
+#include "io/json.h"
 #include "io/printable.h"
 #include "lenet/error.h"
 #include "model/protobuf.h"
@@ -114,9 +115,13 @@ void read_uses(std::string_view message, const std::string& path, Uses& uses) {
   }
 }
 
-void sort_by_name(std::vector<ParameterSpec>& specs) {
+/// Each once: separate files would be read again for each declaration.
+void sort_by_name(std::vector<ParameterSpec>& specs, const std::string& path) {
   std::sort(specs.begin(), specs.end(),
             [](const ParameterSpec& a, const ParameterSpec& b) { return a.name < b.name; });
+  const auto twice = std::adjacent_find(
+      specs.begin(), specs.end(), [](const auto& a, const auto& b) { return a.name == b.name; });
+  if (twice != specs.end()) bad_model(path, "is damaged: it declares '" + twice->name + "' twice");
 }
 
 }  // namespace
@@ -156,14 +161,14 @@ std::vector<ParameterSpec> read_pdmodel_parameters(std::string_view bytes,
     spec.quantized = weight && !scale && !other;
     spec.scale = scale && !weight && !other;
   }
-  sort_by_name(specs);
+  sort_by_name(specs, path);
   return specs;
 }
 
 std::vector<ParameterSpec> read_json_parameters(std::string_view bytes, const std::string& path) {
   std::vector<ParameterSpec> specs;
   try {
-    const auto root = nlohmann::json::parse(bytes);
+    const auto root = parse_json(bytes);
     if (root.at("base_code").at("magic") != "pir") bad_model(path, "is not a PIR program");
     for (const auto& region : root.at("program").at("regions")) {
       for (const auto& block : region.at("blocks")) {
@@ -178,10 +183,12 @@ std::vector<ParameterSpec> read_json_parameters(std::string_view bytes, const st
         }
       }
     }
+  } catch (const InvalidJson& error) {
+    bad_model(path, std::string("is not a whole PIR program (") + error.what() + ")");
   } catch (const nlohmann::json::exception& error) {
     bad_model(path, std::string("is not a whole PIR program (") + error.what() + ")");
   }
-  sort_by_name(specs);
+  sort_by_name(specs, path);
   return specs;
 }
 

@@ -24,6 +24,9 @@ Network NetworkReader::read() {
     op_ = &op;
     step_ = &step;
     read_operator();
+    for (; counted_ < network_.layers.size(); ++counted_) {
+      layer_memory_.add(bytes_of(network_.layers[counted_]));
+    }
   }
   if (quantized_) int8::round_as_onednn(network_);
   return std::move(network_);
@@ -123,7 +126,7 @@ void NetworkReader::read_convolution() {
   layer.bias.assign(static_cast<std::size_t>(filter[0]), 0);
   layer.quantized = dequantized_.count(value("Input")) > 0;
   if (const QuantizedWeights* quantized = quantized_weights("Filter")) {
-    layer.integers = quantized->integers;
+    layer.integers = quantized->integers.vector();
     layer.steps = steps(*quantized, 0, layer.bias.size());
   } else {
     layer.weights = parameter("Filter")->values;
@@ -176,10 +179,10 @@ void NetworkReader::read_matmul() {
     }
   };
   if (const QuantizedWeights* quantized = quantized_weights("Y")) {
-    by_outputs(quantized->integers, layer.integers);
+    by_outputs(quantized->integers.vector(), layer.integers);
     layer.steps = steps(*quantized, transposed ? 0 : 1, outputs);
   } else {
-    by_outputs(parameter("Y")->values, layer.weights);
+    by_outputs(parameter("Y")->values.vector(), layer.weights);
   }
 }
 
@@ -195,7 +198,7 @@ const std::vector<float>* NetworkReader::channel_vector(const std::string& name,
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] != (i == 1 ? whole[1] : 1)) return nullptr;
   }
-  return &found->values;
+  return &found->values.vector();
 }
 
 void NetworkReader::read_add() {
@@ -320,8 +323,9 @@ void NetworkReader::read_flatten() {
   tensors_[given("Out")] = input;
 }
 
-Network read_network(const Graph& graph, const Parameters& parameters, const std::string& path) {
-  return NetworkReader(graph, parameters, path).read();
+Network read_network(const Graph& graph, const Parameters& parameters, const std::string& path,
+                     double file_bytes) {
+  return NetworkReader(graph, parameters, path, file_bytes).read();
 }
 
 }  // namespace lenet::native

@@ -10,8 +10,8 @@
 namespace lenet::native {
 namespace {
 
-constexpr std::size_t kMaxRank = 9;
-constexpr std::int64_t kMostReshaped = 1 << 16;
+/// Shapes are computed from lists no longer than this.
+constexpr std::size_t kMostListed = 64;
 
 std::set<std::size_t> axis_set(const OnnxStep& step, const Integers& axes, std::size_t rank) {
   std::set<std::size_t> found;
@@ -95,9 +95,6 @@ Integers OnnxConstants::axes(const OnnxStep& step, std::int64_t since) const {
 void OnnxConstants::compute(const OnnxStep& step) {
   const std::string& type = step.node().type;
   const auto with_shape = [&](Shape shape) {
-    // A copy for each node: not of a large network's weights again and again.
-    step.require(values_of(input(step, 0)) <= kMostReshaped,
-                 "change of so large a constant's shape");
     OnnxTensor tensor = input(step, 0);
     tensor.shape = std::move(shape);
     give(step, std::make_shared<OnnxTensor>(std::move(tensor)));
@@ -152,7 +149,8 @@ OnnxConstants::Tensor OnnxConstants::constant(const OnnxStep& step) const {
 Integers OnnxConstants::gather(const OnnxStep& step) const {
   const Integers& values = integers(step, 0, "list");
   const Integers& indices = integers(step, 1, "indices");
-  step.require(step.axis(step.integer("axis", 0), input(step, 0).shape.size()) == 0,
+  step.require(step.axis(step.integer("axis", 0), input(step, 0).shape.size()) == 0 &&
+                   indices.size() <= kMostListed,
                "such gathering");
   Integers found;
   for (const std::int64_t index : indices) found.push_back(values[step.axis(index, values.size())]);
@@ -171,7 +169,8 @@ Integers OnnxConstants::slice(const OnnxStep& step) const {
   const Integers axes = list("axes", 3, {0});
   const Integers steps = as_inputs ? list("steps", 4, {1}) : Integers{1};
   step.require(starts.size() == 1 && ends.size() == 1 && steps == Integers{1} && axes.size() == 1 &&
-                   step.axis(axes[0], input(step, 0).shape.size()) == 0,
+                   step.axis(axes[0], input(step, 0).shape.size()) == 0 &&
+                   values.size() <= kMostListed,
                "such slice");
   const auto size = static_cast<std::int64_t>(values.size());
   const auto place = [&](std::int64_t given) {

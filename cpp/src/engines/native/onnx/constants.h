@@ -15,6 +15,9 @@ namespace lenet::native {
 /// Stands in a shape for the number of images, where the model leaves it open.
 inline constexpr std::int64_t kImages = std::numeric_limits<std::int64_t>::min();
 
+/// Dimensions of a tensor.
+inline constexpr std::size_t kMaxRank = 9;
+
 class OnnxConstants {
  public:
   using Tensor = std::shared_ptr<const OnnxTensor>;

@@ -75,6 +75,7 @@ void read_reshape(const OnnxStep& step, OnnxNetwork& network) {
   const OnnxImage& x = network.input(step);
   const Shape from = whole_shape(network, x);
   Shape shape = network.constants().integers(step, 1, "shape");
+  step.require(shape.size() <= kMaxRank, "tensor of so many dimensions");
   const bool copies = !step.flag("allowzero", false);
   std::size_t open = shape.size();
   double known = 1;
