@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lenet_cpp.engines.loading import LoadedModel
     from lenet_cpp.images import Pipeline
 
-    ImageSource = str | os.PathLike[str] | Image
+    ImageSource = str | os.PathLike[str] | bytes | bytearray | Image
 
 __all__ = ["InferenceEngine", "read_labels", "softmax"]
 
@@ -152,7 +152,7 @@ class InferenceEngine:
         """Read images and prepare them as the model takes them.
 
         Args:
-            images: An image file, a Pillow image, or several of these.
+            images: An image file, the bytes of one, a Pillow image, or several of these.
 
         Returns:
             float32 [N, channels, height, width], N = 1 for one.
@@ -162,7 +162,7 @@ class InferenceEngine:
             BadInput: An image cannot be read (the message names the file), or does not come out
                 in the size that the model takes.
         """
-        several = isinstance(images, Sequence) and not isinstance(images, str)
+        several = isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray))
         # mypy does not see what `several` says of `images`.
         batch = self.pipeline.batch(images if several else [images])  # type: ignore[list-item, arg-type]
         expected = self._model.engine.input_shape[1:]
