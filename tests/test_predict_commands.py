@@ -40,7 +40,7 @@ MAINS = {
     "py_infer": py_infer_command.main,
 }
 FORMATS = ("pdmodel", "json", "separate")
-ENGINES = ("paddle", "python", "executor")
+ENGINES = ("native", "paddle", "python", "executor")
 
 
 class Case(NamedTuple):
@@ -189,7 +189,7 @@ def test_three_ways_agree(case: Case) -> None:
         topk = engine.topk(reference)
     pairs = list(itertools.product(ENGINES, FORMATS))
     if case.name == "AlexNet":  # its 230 MB take seconds to load each time
-        pairs = list(zip(ENGINES, FORMATS, strict=True))
+        pairs = list(zip(ENGINES[1:], FORMATS, strict=True))
     for name, format_ in pairs:
         with InferenceEngine(name).load_predictor(**case.files(format_)) as engine:
             found = outputs(engine, case)
@@ -255,7 +255,7 @@ def test_digits_are_right_in_every_process(lenet: Case, tmp_path: Path) -> None:
 
 def test_outputs_are_those_of_the_bundled_predictor(lenet: Case) -> None:
     """The engine adds nothing: array in, the predictor's own numbers out."""
-    predictor = lenet_cpp.Predictor(model_dir=lenet.exported, engine="paddle")
+    predictor = lenet_cpp.Predictor(model_dir=lenet.exported)
     pixels = np.stack([np.asarray(Image.open(path)) for path in sorted(lenet.photos.iterdir())])
     with InferenceEngine().load_predictor(model_dir=lenet.exported) as engine:
         np.testing.assert_array_equal(engine.run(pixels), predictor.run(pixels))
@@ -864,7 +864,7 @@ def test_softmax_is_applied_once(
 
 
 def test_template_steps(lenet: Case) -> None:
-    engine = InferenceEngine(engine="paddle")
+    engine = InferenceEngine()
     assert engine.load_predictor(*lenet.files("pdmodel").values()) is engine
     image = engine.preprocess(lenet.photos / "000.png")
     assert (image.shape, image.dtype) == ((1, 1, 28, 28), np.float32)

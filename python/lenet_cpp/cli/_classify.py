@@ -175,7 +175,8 @@ def add_model_files(parser: argparse.ArgumentParser, folder_names: Sequence[str]
         dest="model_file",
         metavar="FILE",
         type=path,
-        help="the program: .pdmodel, .json or __model__; with a folder, also a name in it",
+        help="the program: .pdmodel, .json or __model__, with predict.py also .onnx; with a folder,"
+        " also a name in it",
     )
     parser.add_argument(
         *("-p", "--p", "--params_file"),
