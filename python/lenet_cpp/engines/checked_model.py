@@ -27,6 +27,11 @@ class CheckedModel:
     """None in the layout with one file for each variable, and of an .onnx."""
     input_shape: tuple[int, ...]
 
+    @property
+    def img_size(self) -> int | None:
+        """Width of the images; None when it is free."""
+        return None if self.input_shape[-1] < 0 else self.input_shape[-1]
+
     def is_pir(self) -> bool:
         """Whether the program is in Paddle 3's format: JSON, not a protocol buffer."""
         with self.program.open("rb") as file:
