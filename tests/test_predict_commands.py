@@ -919,7 +919,12 @@ def test_commands_with_images_of_any_size(
         done = run(name, f"-i={resnet.photos}", f"-d={folder}", "--topk=1")
         assert (done.returncode, done.stderr) == (0, "")
         assert len(done.stdout.splitlines()) == 2 + 3
-    verified = run("verify", f"--model-dir={folder}", "--formats=json", "--accelerators=plain")
+    bare = bare_copy(folder, tmp_path / "bare")
+    flags = [f"--model-dir={bare}", "--formats=json", "--accelerators=plain", "--batch-sizes=3"]
+    verified = run("verify", *flags)
+    assert verified.returncode == 3
+    assert "--preprocess" in verified.stderr
+    verified = run("verify", *flags, f"--preprocess={folder / 'preprocess.json'}")
     assert verified.returncode == 0, verified.stderr
     pytest.importorskip("paddle2onnx", reason="export_onnx.py needs it")
     target = tmp_path / "open.onnx"

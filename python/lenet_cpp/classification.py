@@ -280,7 +280,7 @@ class InferenceEngine:
         if spec is None:
             raise FileNotFound(
                 f"there is no {PREPROCESS_NAME} beside {model.file}: name such a file"
-                " (preprocess, --preprocess) or the registered model (model_name, --model_name)"
+                " (--preprocess, preprocess=) or the registered model (--model_name, model_name=)"
             )
         height = model.engine.input_shape[-2]
         return spec.pipeline(None if height < 0 else height)

@@ -136,3 +136,7 @@ def _engine(options: argparse.Namespace) -> InferenceEngine:
         memory_optim=options.memory_optim,
         precision=options.precision or "fp32",
     ).load_predictor(**model_files(options))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
