@@ -407,3 +407,7 @@ def _write(options: argparse.Namespace, result: dict[str, Any], plot: Any) -> No
         print("\n" + "\n".join(f"written: {path}" for path in plot(result, options.plots)))
     else:
         print("\nno pictures without matplotlib: pip install matplotlib")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
