@@ -278,12 +278,13 @@ void Predictor::set_layer_callback(LayerCallback callback) {
 
 Plan Predictor::explain(std::int64_t images, int runs) {
   constexpr std::int64_t kMostImages = std::int64_t{1} << 20;
+  constexpr int kMostRuns = 10'000;  // the times of each are kept
   const std::int64_t fixed = state_->input.shape.empty() ? -1 : state_->input.shape[0];
   const bool fits = fixed <= 0 || images == fixed;
-  if (images < 1 || images > kMostImages || runs < 0 || !fits) {
+  if (images < 1 || images > kMostImages || runs < 0 || runs > kMostRuns || !fits) {
     throw Error(ErrorCode::BadInput,
                 "cannot explain " + std::to_string(runs) + " runs of " + std::to_string(images) +
-                    " images; expected 0 or more runs, of " +
+                    " images; expected 0 to " + std::to_string(kMostRuns) + " runs, of " +
                     (fixed > 0 ? std::to_string(fixed) : "1 to " + std::to_string(kMostImages)) +
                     " images");
   }
