@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <new>
 #include <string>
@@ -119,6 +120,13 @@ void Predictor::run(const TensorView& input, Tensor& output) {
   const std::size_t count = element_count(input.shape);
   if (count > 0 && input.data == nullptr) {
     throw Error(ErrorCode::BadInput, "input '" + state_->input.name + "' has no data");
+  }
+  // Later images of the input would be overwritten, or freed, when it is run in pieces.
+  const std::less<const float*> before;
+  const float* const memory = output.data.data();
+  if (before(input.data, memory + output.data.capacity()) && before(memory, input.data + count)) {
+    output = run(input);
+    return;
   }
   if (state_->config.check_finite) require_finite(input.data, count, state_->input.name);
 

@@ -50,7 +50,7 @@ class Predictor {
   ///   can be used again after either.
   Tensor run(const TensorView& input);
 
-  /// As above; reuses the memory of `output`.
+  /// As above; reuses the memory of `output`, unless the input is in it.
   void run(const TensorView& input, Tensor& output);
 
   /// A predictor of the same model, for another thread; either may outlive the other. They share
