@@ -648,6 +648,11 @@ def test_an_instruction_set_is_named_or_refused(
     monkeypatch.setenv("LENET_NATIVE_ISA", "mmx")
     with pytest.raises(lenet_cpp.BadInput, match=r"LENET_NATIVE_ISA is 'mmx'.*avx2"):
         lenet_cpp.Predictor(model_dir=model_dir, engine="native")
+    monkeypatch.setenv("LENET_NATIVE_ISA", "")  # as if it were not set
+    x = np.zeros((1, 1, 28, 28), np.float32)
+    found = lenet_cpp.Predictor(model_dir=model_dir, engine="native").run(x)
+    monkeypatch.delenv("LENET_NATIVE_ISA")
+    assert (found == lenet_cpp.Predictor(model_dir=model_dir, engine="native").run(x)).all()
 
 
 def test_needs_no_paddle(model_dir: Path) -> None:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <new>
 #include <string>
@@ -119,6 +120,13 @@ void Predictor::run(const TensorView& input, Tensor& output) {
   const std::size_t count = element_count(input.shape);
   if (count > 0 && input.data == nullptr) {
     throw Error(ErrorCode::BadInput, "input '" + state_->input.name + "' has no data");
+  }
+  // Later images of the input would be overwritten, or freed, when it is run in pieces.
+  const std::less<const float*> before;
+  const float* const memory = output.data.data();
+  if (before(input.data, memory + output.data.capacity()) && before(memory, input.data + count)) {
+    output = run(input);
+    return;
   }
   if (state_->config.check_finite) require_finite(input.data, count, state_->input.name);
 
@@ -278,12 +286,13 @@ void Predictor::set_layer_callback(LayerCallback callback) {
 
 Plan Predictor::explain(std::int64_t images, int runs) {
   constexpr std::int64_t kMostImages = std::int64_t{1} << 20;
+  constexpr int kMostRuns = 10'000;  // the times of each are kept
   const std::int64_t fixed = state_->input.shape.empty() ? -1 : state_->input.shape[0];
   const bool fits = fixed <= 0 || images == fixed;
-  if (images < 1 || images > kMostImages || runs < 0 || !fits) {
+  if (images < 1 || images > kMostImages || runs < 0 || runs > kMostRuns || !fits) {
     throw Error(ErrorCode::BadInput,
                 "cannot explain " + std::to_string(runs) + " runs of " + std::to_string(images) +
-                    " images; expected 0 or more runs, of " +
+                    " images; expected 0 to " + std::to_string(kMostRuns) + " runs, of " +
                     (fixed > 0 ? std::to_string(fixed) : "1 to " + std::to_string(kMostImages)) +
                     " images");
   }
