@@ -56,7 +56,7 @@ void check_whole_model(ModelFormat format, std::string_view program,
   }
   program_file.write(program);
   params_file.write(params);
-  const ModelFiles files = {format, program_file.path(), params_file.path(), "", {}};
+  ModelFiles files = {format, program_file.path(), params_file.path(), "", {}};
   const auto accepted = [](const auto& read) {
     return accepts({ErrorCode::BadModel, ErrorCode::Unsupported}, read);
   };

@@ -48,8 +48,8 @@ Config by_files(const std::string& program, const std::string& params = "") {
 }
 
 void check(const Config& config) {
-  check_model_files(find_model_files(config), config.check_hashes, config.check_program,
-                    config.check_finite);
+  ModelFiles files = find_model_files(config);
+  check_model_files(files, config.check_hashes, config.check_program, config.check_finite);
 }
 
 constexpr std::size_t kInLastWeights = 247000;

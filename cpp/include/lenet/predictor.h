@@ -86,6 +86,7 @@ class Predictor {
   struct State;
   explicit Predictor(std::unique_ptr<State> state);
   void choose_engine();
+  void leave_out(Accelerator failed, const Error& error);
   Engine& engine_for(std::int64_t images);
 
   std::unique_ptr<State> state_;
