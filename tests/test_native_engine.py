@@ -628,6 +628,43 @@ def test_average_pool_with_uneven_padding(
     agrees_with_dygraph(nn.Sequential(nn.Conv2D(2, 2, 1), pool), (2, *size), tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["AvgPool2D", "MaxPool2D"])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "ceil_mode", "outside"),
+    [
+        ((7, 7), 7, 0, False, False),  # 6 - 7 is divided by 7 towards zero
+        ((9, 3), 4, 1, False, False),
+        ((8, 8), 2, 0, True, False),
+        ((1, 1), 2, "SAME", True, True),  # the last window begins behind the image
+    ],
+)
+def test_pool_with_unusual_windows(
+    kind: str,
+    kernel: tuple[int, int],
+    stride: int,
+    padding: Any,
+    ceil_mode: bool,
+    outside: bool,
+    tmp_path: Path,
+) -> None:
+    """What Paddle exports and runs is no damaged model."""
+    import paddle
+    from paddle import nn
+
+    pool = getattr(nn, kind)(kernel, stride, padding, ceil_mode=ceil_mode)
+    network = nn.Sequential(nn.Conv2D(2, 2, 1), pool)
+    if not outside:
+        agrees_with_dygraph(network, (2, 6, 6), tmp_path)
+        return
+    # An average of nothing is no number.
+    expected = network(paddle.ones([1, 2, 6, 6])).shape
+    for model in both_formats(network, (2, 6, 6), tmp_path):
+        with pytest.raises(lenet_cpp.Unsupported, match="windows outside the image"):
+            lenet_cpp.Predictor(model, engine="native")
+        with lenet_cpp.Predictor(model, accelerator="plain") as predictor:
+            assert predictor.run(np.ones((1, 2, 6, 6), np.float32)).shape == tuple(expected)
+
+
 # ---- what it cannot do
 
 
