@@ -76,7 +76,10 @@ def _batch_shape(images: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[i
             return (1, *item)
         if given[1:] == item[1:]:
             return (given[0], *item)
-    raise BadInput(f"expected shape {_describe(shape)}, got {_describe(given)}")
+    raise BadInput(
+        f"expected shape {_describe(shape)}, got {_describe(given)}; pictures of other sizes are"
+        " prepared by lenet_cpp.classify (digits) or InferenceEngine.preprocess"
+    )
 
 
 def _describe(shape: tuple[int, ...]) -> str:
