@@ -665,6 +665,37 @@ def test_pool_with_unusual_windows(
             assert predictor.run(np.ones((1, 2, 6, 6), np.float32)).shape == tuple(expected)
 
 
+# ---- long sums
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel"),
+    [((512, 7, 7), 7), ((9216, 1, 1), 1), ((512, 4, 3), 3)],  # 25,088, 9,216 and 4,608 products
+)
+def test_long_sums(
+    shape: tuple[int, int, int], kernel: int, instruction_set: str, tmp_path: Path
+) -> None:
+    """Rounding errors do not grow with the number of products; one image has a batch's bits."""
+    from paddle import nn
+
+    rng = np.random.default_rng(5)
+    taps = shape[0] * kernel * kernel
+    network = nn.Conv2D(shape[0], 20, kernel, bias_attr=False)
+    weight = rng.standard_normal((20, shape[0], kernel, kernel)) / math.sqrt(taps)
+    network.weight.set_value(weight.astype(np.float32))
+    model = export(network, shape, tmp_path)
+    images = rng.standard_normal((17, *shape)).astype(np.float32)
+    expected = conv2d(
+        images.astype(np.float64), numpy_of(network.weight), np.zeros(20), (1, 1), (0, 0), (1, 1), 1
+    )
+    with lenet_cpp.Predictor(model, engine="native") as predictor:
+        found = predictor.run(images)
+        assert (predictor.run(images[:1]) == found[:1]).all()
+        assert (predictor.run(images[:4]) == found[:4]).all()
+    # One chain of each sum is 2 to 4e-6 of the largest away.
+    assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()
+
+
 # ---- what it cannot do
 
 
