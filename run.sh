@@ -89,9 +89,11 @@ finish() {
 
 # step NUMBER NAME TEXT
 step() {
-    finish
-    current="$1 $2"
-    began=$(date +%s)
+    if [ "$current" != "$1 $2" ]; then
+        finish
+        current="$1 $2"
+        began=$(date +%s)
+    fi
     printf '[%s/8] %s: %s\n' "$1" "$2" "$3"
 }
 
@@ -132,18 +134,33 @@ watch() {
     done
 }
 
+# watched LOG COMMAND...: runs the command beside a watch of that log.
+watched() {
+    watch "$1" 9>&- &
+    watcher=$!
+    shift
+    status=0
+    "$@" || status=$?
+    kill $watcher 2>/dev/null || true
+    wait $watcher 2>/dev/null || true
+    [ ! -t 1 ] || printf '\r\033[K'
+    return $status
+}
+
+logged() {
+    "$@" >>"$logs/$name.log" 2>&1
+}
+
 # quietly NAME REMEDY COMMAND...: the output goes to the step's log.
 quietly() {
     name=$1 remedy=$2
     shift 2
-    watch "$logs/$name.log" 9>&- &
-    watcher=$!
-    status=0
-    "$@" >>"$logs/$name.log" 2>&1 || status=$?
-    kill $watcher 2>/dev/null || true
-    wait $watcher 2>/dev/null || true
-    [ ! -t 1 ] || printf '\r\033[K'
-    [ $status = 0 ] || fail "$name" "$remedy"
+    watched "$logs/$name.log" logged "$@" || fail "$name" "$remedy"
+}
+
+# shown COMMAND...: it shows its progress itself, but only on a terminal.
+shown() {
+    if [ -t 1 ]; then "$@"; else watched /dev/null "$@"; fi
 }
 
 # A digest of the files below the named paths, to see whether something must be built again.
@@ -225,7 +242,7 @@ fi
 
 # 3 program
 : >"$logs/program.log"
-step 3 program "compiling the C++ sources into build (20 MB; one or two minutes the first time)"
+step 3 program "compiling the C++ sources into build (30 MB; one or two minutes the first time)"
 quietly program "see the log" \
     cmake -S . -B build -G Ninja -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}" -DLENET_BUILD_PYTHON=ON \
     -DPython_EXECUTABLE="$PWD/$python" -DPython3_EXECUTABLE="$PWD/$python"
@@ -275,7 +292,7 @@ if [ -f "$model/SHA256SUMS" ] && [ -f "$model/preprocess.json" ] &&
     skip 6 export
 else
     step 6 export "$model"
-    "$python" scripts/export_model.py --params "$checkpoint/lenet.pdparams" --output-dir "$model" ||
+    shown "$python" scripts/export_model.py --params "$checkpoint/lenet.pdparams" --output-dir "$model" ||
         { echo "run.sh: step 'export' failed; remove $model and run again" >&2; exit 1; }
 fi
 
@@ -301,7 +318,7 @@ if [ -f build/verify.json ] && [ -z "$newer" ]; then
     skip 8 compare
 else
     step 8 compare "C++ and Python on every test digit"
-    "$python" scripts/verify.py --model-dir "$model" --params "$checkpoint/lenet.pdparams" \
+    shown "$python" scripts/verify.py --model-dir "$model" --params "$checkpoint/lenet.pdparams" \
         ${data_dir:+--data-dir "$data_dir"} --report build/verify.json ||
         { rm -f build/verify.json
           echo "run.sh: step 'compare' failed: C++ and Python differ; scripts/verify.py --layers says where" >&2
