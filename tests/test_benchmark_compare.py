@@ -247,6 +247,25 @@ def test_interrupted_runs_go_by_processor_time(model_dir, clock, wall, share, th
     assert not compare._is_done(pairs[:11], options, row)
 
 
+@pytest.mark.parametrize(("size", "expected"), [(1, 0.25), (None, 390.0)])
+def test_processor_time_of_the_program_is_that_of_the_work(tmp_path, monkeypatch, size, expected):
+    # 10 ms to start it, 390 ms to load the model and run it once, 0.25 ms a run.
+    def start(build, command, work, **_):
+        if "--help" in command:
+            return {}, 10.0, 10.0
+        counts = [int(one.partition("=")[2]) for one in command if one.startswith(("--re", "--wa"))]
+        latency = {"median_ms": 0.2, "p99_ms": 0.3}
+        return ANSWER | {"latency": latency}, 400.0 + 0.25 * sum(counts), 800.0
+
+    monkeypatch.setattr(builds, "_start", start)
+    row = builds.Row("x", "pdmodel", "native", "fp32", 1, size)
+    work = builds.Work(row, tmp_path, tmp_path, tmp_path, [0], tmp_path)
+    turn, _ = builds.take_turn(builds.Build("A", tmp_path, tmp_path, python=False), work, 100, 20)
+    assert turn.cpu == pytest.approx(expected)
+    assert (turn.wall, turn.p99) == ((1.0, None) if size is None else (0.2, 0.3))
+    assert turn.share == pytest.approx(0.5 if size is None else 430 / 800)
+
+
 @pytest.mark.parametrize(
     ("commands", "answer", "status", "message"),
     [
@@ -365,7 +384,10 @@ def test_wrong_usage(arguments, capsys):
 
 
 @pytest.mark.parametrize("kind", ["program", "environment"])
-def test_a_build_beside_itself(model_dir, program, kind):
+def test_a_build_beside_itself(model_dir, program, kind, tmp_path, monkeypatch):
+    # It would be the package of both.
+    (tmp_path / "lenet_cpp.py").write_text("raise SystemExit(1)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     build = program.parent if kind == "program" else Path(sys.prefix)
     options = settings(model_dir, seconds=0.01)
     result = compare_builds(build, build, options)
