@@ -5,7 +5,6 @@
 #include <limits>
 #include <utility>
 
-#include "io/file.h"
 #include "io/printable.h"
 #include "lenet/error.h"
 #include "model/onnx_fields.h"
@@ -334,7 +333,8 @@ OnnxGraph read_onnx_graph(std::string_view bytes, const std::string& path) {
   return Reader(path).read(bytes);
 }
 
-void read_external_values(OnnxGraph& graph, const std::string& path) {
+void read_external_values(OnnxGraph& graph, const std::string& path,
+                          const std::function<std::string(const std::string&)>& read) {
   const Reader reader(path);
   OnnxModel model;
   for (const OnnxTensor& tensor : graph.constants) {
@@ -352,8 +352,7 @@ void read_external_values(OnnxGraph& graph, const std::string& path) {
     if (!tensor.external) return;
     const ExternalData& data = *tensor.external;
     std::string& contents = files[data.location];
-    if (contents.empty())
-      contents = read_file((fs::path(path).parent_path() / data.location).string());
+    if (contents.empty()) contents = read((fs::path(path).parent_path() / data.location).string());
     const std::uint64_t size = reader.size_of(tensor);
     // A length of 0 is one that was not said.
     const bool fits = data.offset <= contents.size() && size <= contents.size() - data.offset;

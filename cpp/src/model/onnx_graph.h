@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -74,7 +75,9 @@ struct OnnxGraph {
 OnnxGraph read_onnx_graph(std::string_view bytes, const std::string& path);
 
 /// Reads the constants that are kept in files beside the model.
+/// \param read gives the contents of a file
 /// \throws Error as find_external_files; BadModel when a file is too short.
-void read_external_values(OnnxGraph& graph, const std::string& path);
+void read_external_values(OnnxGraph& graph, const std::string& path,
+                          const std::function<std::string(const std::string&)>& read);
 
 }  // namespace lenet

@@ -9,7 +9,6 @@
 
 #include "engines/native/onnx/network.h"
 #include "engines/native/onnx/operators.h"
-#include "io/file.h"
 #include "io/printable.h"
 #include "lenet/error.h"
 #include "model/check_graph.h"
@@ -121,9 +120,12 @@ Network read_onnx(OnnxGraph graph, const std::string& path) {
   return network;
 }
 
-Network read_onnx_file(const std::string& path) {
-  OnnxGraph graph = read_onnx_graph(read_file(path), path);
-  read_external_values(graph, path);
+Network read_onnx_file(const ModelFiles& files) {
+  const std::string& path = files.program;
+  OnnxGraph graph = read_onnx_graph(files.contents.program->contents(), path);
+  read_external_values(graph, path, [&](const std::string& file) {
+    return std::string(files.contents.external.at(file)->contents());
+  });
   return read_onnx(std::move(graph), path);
 }
 
