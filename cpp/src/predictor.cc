@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "engines/engine.h"
-#include "engines/file_stamp.h"
 #include "engines/precision.h"
 #include "finite.h"
 #include "io/file.h"
@@ -77,7 +76,6 @@ struct Predictor::State {
   const EngineKind* kind = nullptr;
   std::string reason;    // for the engine
   std::string refusals;  // of other engines, each in parentheses
-  std::string stamp;
   TensorSpec input;
   TensorSpec output;
   LayerCallback callback;
@@ -92,9 +90,6 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
   state.files = find_model_files(config);
   state.choice = find_engines(config, state.files);
   for (const EngineKind* kind : state.choice) kind->require_options(config);
-  require_file(state.files.program);
-  if (!state.files.params.empty()) require_file(state.files.params);
-  state.stamp = stamp_of(state.files);
   check_model_files(state.files, config.check_hashes, config.check_program, config.check_finite);
   if (config.precision == "int8") require_quantized(state.files);
   state.config = config;
@@ -226,7 +221,6 @@ Engine& Predictor::engine_for(std::int64_t images) {
   State& state = *state_;
   std::unique_ptr<Engine>& engine = state.engines[accelerator(images)];
   if (!engine) {
-    require_unchanged(state.files, state.stamp);
     Config config = state.config;
     config.accelerator = accelerator(images);
     try {
@@ -273,7 +267,6 @@ Predictor Predictor::clone() const {
   state->kind = state_->kind;
   state->reason = state_->reason;
   state->failures = state_->failures;
-  state->stamp = state_->stamp;
   state->input = state_->input;
   state->output = state_->output;
   for (const auto& [accelerator, engine] : state_->engines) {

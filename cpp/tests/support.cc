@@ -1,7 +1,12 @@
 #include "support.h"
 
+#include <sys/inotify.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -26,6 +31,30 @@ std::vector<std::string> TemporaryFolder::names() const {
   }
   std::sort(names.begin(), names.end());
   return names;
+}
+
+Opens::Opens(const std::string& folder) : descriptor_(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
+  REQUIRE(descriptor_ >= 0);
+  REQUIRE(inotify_add_watch(descriptor_, folder.c_str(), IN_OPEN | IN_CLOSE) >= 0);
+}
+
+Opens::~Opens() { close(descriptor_); }
+
+std::map<std::string, int> Opens::counts() const {
+  std::map<std::string, int> counts;
+  std::array<char, 1 << 16> buffer{};
+  for (;;) {
+    const ssize_t size = read(descriptor_, buffer.data(), buffer.size());
+    if (size <= 0) return counts;
+    for (ssize_t at = 0; at < size;) {
+      inotify_event event = {};
+      std::memcpy(&event, buffer.data() + at, sizeof(event));
+      at += static_cast<ssize_t>(sizeof(event));
+      // Of equal events in a row the system keeps one, but none are: between them one is closed.
+      if (event.len > 0 && (event.mask & IN_OPEN) != 0) ++counts[buffer.data() + at];
+      at += static_cast<ssize_t>(event.len);
+    }
+  }
 }
 
 std::string write_file(const std::string& path, std::string_view contents) {

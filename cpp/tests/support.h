@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,20 @@ class TemporaryFolder {
 
  private:
   std::string path_;
+};
+
+/// While it lives, counts how often each file of a folder is opened.
+class Opens {
+ public:
+  explicit Opens(const std::string& folder);
+  Opens(const Opens&) = delete;
+  Opens& operator=(const Opens&) = delete;
+  ~Opens();
+
+  std::map<std::string, int> counts() const;  ///< since the last call
+
+ private:
+  int descriptor_;
 };
 
 /// Whether this build has the engine paddle.

@@ -219,6 +219,28 @@ TEST_CASE("models that onnxruntime cannot run") {
   check_error(ErrorCode::FileNotFound, "such.onnx", [&] { Predictor{missing}; });
 }
 
+TEST_CASE("an .onnx and its external data are read once: what runs is what was checked") {
+  if (!available()) return;
+  Model model(onnx_model(onnx_graph(
+      {onnx_node("Conv", {"x", "w"}, {"a"}), onnx_node("Flatten", {"a"}, {"y"})},
+      {onnx_external_tensor("w", {3, 2, 1, 1}, {{"location", "w.bin"}, {"length", "24"}})},
+      {onnx_value("x", {-1, 2, 1, 1})}, {onnx_value("y", {-1, 3})})));
+  std::string values;
+  for (const float value : {1.0F, 10.0F, 2.0F, 20.0F, 3.0F, 30.0F}) values += bytes_of(value);
+  write_file(model.folder / "w.bin", values);
+  for (const std::string engine : {"onnxruntime", "native"}) {
+    model.config.engine = engine;
+    const Opens opens(model.folder.path());
+    Predictor predictor(model.config);
+    const auto counts = opens.counts();
+    CHECK(counts.at("model.onnx") == 1);
+    // Besides, it is opened to see whether it is a file.
+    CHECK(counts.at("w.bin") == (engine == "native" ? 3 : 2));
+    const Tensor output = predictor.run({kImages.data.data(), {4, 2, 1, 1}});
+    CHECK(output.data == std::vector<float>{1, 2, 3, 10, 20, 30, 2, 4, 6, 11, 22, 33});
+  }
+}
+
 TEST_CASE("SHA256SUMS covers an .onnx and its external data") {
   if (!available()) return;
   std::string values;

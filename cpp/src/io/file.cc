@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 
 #include "lenet/error.h"
 
@@ -44,6 +46,19 @@ class FileDescriptor {
   std::size_t size_ = 0;
 };
 
+/// \returns how many bytes there were, at most the size of the file when it was opened
+std::size_t read_all(const FileDescriptor& file, char* to, const std::string& path) {
+  std::size_t done = 0;
+  while (done < file.size()) {
+    const ssize_t count = read(file.value(), to + done, file.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(path, std::strerror(errno));
+    if (count == 0) break;
+    done += static_cast<std::size_t>(count);
+  }
+  return done;
+}
+
 }  // namespace
 
 void require_file(const std::string& path) { const FileDescriptor file(path); }
@@ -57,38 +72,73 @@ std::string read_file(const std::string& path) {
     throw Error(ErrorCode::BackendFailure, "not enough memory to read '" + path + "', " +
                                                std::to_string(file.size()) + " bytes");
   }
-  std::size_t done = 0;
-  while (done < contents.size()) {
-    const ssize_t count = read(file.value(), contents.data() + done, contents.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(path, std::strerror(errno));
-    if (count == 0) break;
-    done += static_cast<std::size_t>(count);
-  }
-  contents.resize(done);
+  contents.resize(read_all(file, contents.data(), path));
   return contents;
 }
 
 MemoryFile::MemoryFile(std::string_view contents)
-    : descriptor_(memfd_create("lenet", MFD_CLOEXEC | MFD_ALLOW_SEALING)),
-      path_("/proc/self/fd/" + std::to_string(descriptor_)) {
-  std::size_t done = 0;
-  bool failed = descriptor_ < 0;
-  while (!failed && done < contents.size()) {
-    const ssize_t count = write(descriptor_, contents.data() + done, contents.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    failed = count < 0;
-    if (!failed) done += static_cast<std::size_t>(count);
-  }
-  failed = failed || fcntl(descriptor_, F_ADD_SEALS,
-                           F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0;
-  if (!failed && access(path_.c_str(), R_OK) == 0) return;
-  const std::string reason = std::strerror(errno);
-  if (descriptor_ >= 0) close(descriptor_);
-  throw Error(ErrorCode::BackendFailure, "cannot copy " + std::to_string(contents.size()) +
-                                             " bytes to a file in memory: " + reason);
+    : MemoryFile(contents.size(), [&](char* to) { return contents.copy(to, contents.size()); }) {}
+
+std::shared_ptr<const MemoryFile> MemoryFile::read(const std::string& path) {
+  const FileDescriptor file(path);
+  const auto fill = [&](char* to) { return read_all(file, to, path); };
+  return std::shared_ptr<const MemoryFile>(new MemoryFile(file.size(), fill));
 }
 
-MemoryFile::~MemoryFile() { close(descriptor_); }
+MemoryFile::MemoryFile(std::size_t size, const std::function<std::size_t(char*)>& fill)
+    : size_(size), descriptor_(memfd_create("lenet", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
+  const auto map = [&](int protection) {
+    void* mapped =
+        size_ == 0 ? nullptr : mmap(nullptr, size_, protection, MAP_SHARED, descriptor_, 0);
+    return mapped == MAP_FAILED ? nullptr : mapped;
+  };
+  const auto require = [&](bool holds) {
+    if (holds) return;
+    const std::string reason = std::strerror(errno);
+    if (descriptor_ >= 0) close(descriptor_);
+    throw Error(ErrorCode::BackendFailure,
+                "not enough memory for " + std::to_string(size) + " bytes: " + reason);
+  };
+  require(descriptor_ >= 0 && ftruncate(descriptor_, static_cast<off_t>(size_)) == 0);
+  if (size_ > 0) {
+    void* writable = map(PROT_READ | PROT_WRITE);
+    require(writable != nullptr);
+    std::size_t filled = 0;
+    try {
+      filled = fill(static_cast<char*>(writable));
+    } catch (...) {
+      munmap(writable, size_);
+      close(descriptor_);
+      throw;
+    }
+    munmap(writable, size_);
+    size_ = filled;
+    require(ftruncate(descriptor_, static_cast<off_t>(size_)) == 0);
+  }
+  require(fcntl(descriptor_, F_ADD_SEALS,
+                F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0);
+  path_ = "/proc/self/fd/" + std::to_string(descriptor_);
+  require(access(path_.c_str(), R_OK) == 0);
+  mapped_ = map(PROT_READ);
+  require(mapped_ != nullptr || size_ == 0);
+}
+
+MemoryFile::~MemoryFile() {
+  if (mapped_ != nullptr) munmap(mapped_, size_);
+  close(descriptor_);
+}
+
+TemporaryFolder::TemporaryFolder()
+    : path_((std::filesystem::temp_directory_path() / "lenet-XXXXXX").string()) {
+  if (mkdtemp(path_.data()) == nullptr) {
+    throw Error(ErrorCode::BackendFailure,
+                "cannot make a temporary folder: " + std::string(std::strerror(errno)));
+  }
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
 
 }  // namespace lenet

@@ -1,7 +1,9 @@
 /// \file
-/// Reading whole files, with typed errors.
+/// Reading whole files, with typed errors, and files that only this process sees.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -12,20 +14,46 @@ namespace lenet {
 ///   BackendFailure when memory does not hold it.
 std::string read_file(const std::string& path);
 
-/// A copy of some bytes in memory, for libraries that open files by their path.
+/// Some bytes in memory that cannot be changed, also for libraries that open files by their path.
 class MemoryFile {
  public:
-  /// \throws Error BackendFailure when there is not enough memory, or no /proc.
+  /// A copy.
+  /// \throws Error BackendFailure when memory does not hold it, or there is no /proc.
   explicit MemoryFile(std::string_view contents);
   MemoryFile(const MemoryFile&) = delete;
   MemoryFile& operator=(const MemoryFile&) = delete;
   ~MemoryFile();
 
+  /// The contents of a regular file.
+  /// \throws Error as read_file and the constructor.
+  static std::shared_ptr<const MemoryFile> read(const std::string& path);
+
+  std::string_view contents() const { return {static_cast<const char*>(mapped_), size_}; }
   /// In this process, and in those forked from it; as long as this object lives.
   const std::string& path() const { return path_; }
 
  private:
-  int descriptor_;
+  /// \param fill writes to the address at most `size` bytes; returns how many
+  MemoryFile(std::size_t size, const std::function<std::size_t(char*)>& fill);
+
+  std::size_t size_;
+  void* mapped_ = nullptr;
+  int descriptor_ = -1;
+  std::string path_;
+};
+
+/// A private folder that is removed with everything in it.
+class TemporaryFolder {
+ public:
+  /// \throws Error BackendFailure
+  TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder();
+
+  const std::string& path() const { return path_; }
+
+ private:
   std::string path_;
 };
 

@@ -43,7 +43,7 @@ std::map<std::string, std::string> read_hashes(const std::string& path) {
 
 }  // namespace
 
-void HashCheck::operator()(const std::string& path, const std::string& contents) {
+void HashCheck::operator()(const std::string& path, std::string_view contents) {
   if (!enabled_) return;
   const auto& hashes = hashes_beside(path);
   const auto found = hashes.find(fs::path(path).filename().string());

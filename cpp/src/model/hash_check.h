@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
 namespace lenet {
 
@@ -15,7 +16,7 @@ class HashCheck {
 
   /// A file that no list names is accepted.
   /// \throws Error BadModel when `contents` are not what the list says, or it is no list.
-  void operator()(const std::string& path, const std::string& contents);
+  void operator()(const std::string& path, std::string_view contents);
 
  private:
   const std::map<std::string, std::string>& hashes_beside(const std::string& path);

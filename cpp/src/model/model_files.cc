@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -132,8 +133,8 @@ ModelFiles find_in_folder(const std::string& folder, const std::string& engine) 
 }
 
 /// After the hashes, whose mismatch says more than what is wrong with the program.
-ProgramTraits check_operators(const ModelFiles& files, const std::string& program,
-                              bool check_program) {
+ProgramTraits check_operators(const ModelFiles& files, bool check_program) {
+  const std::string_view program = files.contents.program->contents();
   try {
     Graph graph = files.format == ModelFormat::Json ? read_pir_program(program, files.program)
                                                     : read_program_desc(program, files.program);
@@ -149,9 +150,11 @@ ProgramTraits check_operators(const ModelFiles& files, const std::string& progra
 
 void check_separate(ModelFiles& files, HashCheck& check_hash, bool check_program,
                     bool check_finite) {
-  const std::string program = read_file(files.program);
+  files.contents.program = MemoryFile::read(files.program);
+  const std::string_view program = files.contents.program->contents();
   check_hash(files.program, program);
   bool float_weights = false;
+  std::string params;
   for (const ParameterSpec& spec : read_pdmodel_parameters(program, files.program)) {
     const std::string shown = printable(spec.name);
     if (spec.name.find('/') != std::string::npos || shown != spec.name) {
@@ -166,17 +169,21 @@ void check_separate(ModelFiles& files, HashCheck& check_hash, bool check_program
     require_same_parameters({spec}, found, path);
     if (check_finite) require_finite_parameters({spec}, found, path);
     float_weights |= has_float_weights({spec}, found);
+    params += contents;
   }
-  files.traits = check_operators(files, program, check_program);
+  files.contents.params = std::make_shared<const MemoryFile>(params);
+  files.traits = check_operators(files, check_program);
   files.traits.float_weights = float_weights;
 }
 
-void check_onnx(ModelFiles& files, HashCheck& check_hash, bool check_hashes) {
-  const std::string program = read_file(files.program);
+void check_onnx(ModelFiles& files, HashCheck& check_hash) {
+  files.contents.program = MemoryFile::read(files.program);
+  const std::string_view program = files.contents.program->contents();
   const OnnxModel model = read_onnx_model(program, files.program);
   check_hash(files.program, program);
   for (const std::string& file : find_external_files(model, files.program)) {
-    if (check_hashes) check_hash(file, read_file(file));
+    const auto& contents = files.contents.external[file] = MemoryFile::read(file);
+    check_hash(file, contents->contents());
   }
   files.traits.quantized = model.quantized;
 }
@@ -221,9 +228,11 @@ void check_model_files(ModelFiles& files, bool check_hashes, bool check_program,
   if (files.format == ModelFormat::Separate) {
     return check_separate(files, check_hash, check_program, check_finite);
   }
-  if (files.format == ModelFormat::Onnx) return check_onnx(files, check_hash, check_hashes);
-  const std::string program = read_file(files.program);
-  const std::string params = read_file(files.params);
+  if (files.format == ModelFormat::Onnx) return check_onnx(files, check_hash);
+  files.contents.program = MemoryFile::read(files.program);
+  files.contents.params = MemoryFile::read(files.params);
+  const std::string_view program = files.contents.program->contents();
+  const std::string_view params = files.contents.params->contents();
   const auto needed = files.format == ModelFormat::Json
                           ? read_json_parameters(program, files.program)
                           : read_pdmodel_parameters(program, files.program);
@@ -232,7 +241,7 @@ void check_model_files(ModelFiles& files, bool check_hashes, bool check_program,
   check_hash(files.program, program);
   check_hash(files.params, params);
   if (check_finite) require_finite_parameters(needed, found, files.params);
-  files.traits = check_operators(files, program, check_program);
+  files.traits = check_operators(files, check_program);
   files.traits.float_weights = has_float_weights(needed, found);
 }
 

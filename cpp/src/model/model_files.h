@@ -2,8 +2,11 @@
 /// Finds the files of a model and checks them before an engine sees them.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <string>
 
+#include "io/file.h"
 #include "lenet/config.h"
 #include "model/program_traits.h"
 
@@ -19,12 +22,22 @@ enum class ModelFormat {
   Onnx,      ///< program and parameters in one .onnx file, or values in files that it names
 };
 
+/// The bytes that were checked. Engines read these and never the files again, which may be others
+/// by then.
+struct ModelContents {
+  std::shared_ptr<const MemoryFile> program;
+  /// Null for Onnx; of Separate all variables, as one file holds them.
+  std::shared_ptr<const MemoryFile> params;
+  std::map<std::string, std::shared_ptr<const MemoryFile>> external;  ///< of Onnx, by path
+};
+
 struct ModelFiles {
   ModelFormat format = ModelFormat::Pdmodel;
   std::string program;
-  std::string params;     ///< empty for Separate and Onnx
-  std::string directory;  ///< where SHA256SUMS would be
-  ProgramTraits traits;   ///< set by check_model_files
+  std::string params;           ///< empty for Separate and Onnx
+  std::string directory;        ///< where SHA256SUMS would be
+  ProgramTraits traits;         ///< set by check_model_files
+  ModelContents contents = {};  ///< the same
 };
 
 /// Resolves `model_file`, `params_file` and `model_dir` of a configuration. Beside a program called
@@ -39,7 +52,7 @@ ModelFiles find_model_files(const Config& config);
 /// that Paddle runs the program without harm when `check_program` (check_graph.h), and that all
 /// parameters are finite when `check_finite`. Of an .onnx, its structure and the files that it
 /// names (onnx_model.h).
-/// Sets `files.traits`.
+/// Sets `files.traits` and `files.contents`: each file is read once, and kept in memory.
 /// \throws Error FileNotFound, BadModel; Unsupported (an operator that is not known to
 /// check_graph).
 void check_model_files(ModelFiles& files, bool check_hashes, bool check_program, bool check_finite);

@@ -7,7 +7,6 @@
 #include <tuple>
 #include <utility>
 
-#include "io/file.h"
 #include "io/printable.h"
 #include "lenet/error.h"
 #include "model/check_graph.h"
@@ -342,7 +341,8 @@ OnnxGraph read_onnx_graph(std::string_view bytes, const std::string& path) {
   return Reader(path).read(bytes);
 }
 
-void read_external_values(OnnxGraph& graph, const std::string& path) {
+void read_external_values(OnnxGraph& graph, const std::string& path,
+                          const std::function<std::string_view(const std::string&)>& read) {
   const Reader reader(path);
   OnnxModel model;
   for (const OnnxTensor& tensor : graph.constants) {
@@ -356,22 +356,20 @@ void read_external_values(OnnxGraph& graph, const std::string& path) {
   if (model.external.empty()) return;
   find_external_files(model, path);
   struct File {
-    std::string contents;
+    std::string_view contents;
     double used = 0;  // bytes, by constants at different places
     std::map<std::tuple<std::uint64_t, std::uint64_t, int>, OnnxTensor> constants;
   };
-  std::map<std::string, File> files;  // by location, however it is written
+  std::map<std::string, File> files;  // by path, however the location is written
   const auto load = [&](OnnxTensor& tensor) {
     if (!tensor.external) return;
     const ExternalData& data = *tensor.external;
-    const auto [at, is_new] =
-        files.try_emplace(fs::path(data.location).lexically_normal().string());
+    const std::string location =
+        (fs::path(path).parent_path() / data.location).lexically_normal().string();
+    const auto [at, is_new] = files.try_emplace(location);
     File& file = at->second;
-    std::string& contents = file.contents;
-    if (is_new) {
-      contents = read_file((fs::path(path).parent_path() / data.location).string());
-      graph.file_bytes += static_cast<double>(contents.size());
-    }
+    const std::string_view contents = is_new ? file.contents = read(location) : file.contents;
+    if (is_new) graph.file_bytes += static_cast<double>(contents.size());
     const std::uint64_t size = reader.size_of(tensor);
     // A length of 0 is one that was not said.
     const bool fits = data.offset <= contents.size() && size <= contents.size() - data.offset;
@@ -388,7 +386,7 @@ void read_external_values(OnnxGraph& graph, const std::string& path) {
         reader.damaged(tensor, "overlaps others in '" + printable(data.location) + "'");
       }
       known->second.dtype = tensor.dtype;
-      reader.set_values(known->second, std::string_view(contents).substr(data.offset, size));
+      reader.set_values(known->second, contents.substr(data.offset, size));
     }
     tensor.floats = known->second.floats;
     tensor.integers = known->second.integers;

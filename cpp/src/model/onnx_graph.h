@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -76,7 +77,9 @@ struct OnnxGraph {
 OnnxGraph read_onnx_graph(std::string_view bytes, const std::string& path);
 
 /// Reads the constants that are kept in files beside the model.
+/// \param read gives the contents of the file at a path, which stay during the call
 /// \throws Error as find_external_files; BadModel when a file is too short.
-void read_external_values(OnnxGraph& graph, const std::string& path);
+void read_external_values(OnnxGraph& graph, const std::string& path,
+                          const std::function<std::string_view(const std::string&)>& read);
 
 }  // namespace lenet

@@ -1,11 +1,10 @@
 #include "engines/native/load_network.h"
 
 #include <cstring>
-#include <filesystem>
+#include <string_view>
 
 #include "engines/native/onnx/read_onnx.h"
 #include "engines/native/read_network.h"
-#include "io/file.h"
 #include "model/check_graph.h"
 #include "model/parameters.h"
 #include "model/pir_program.h"
@@ -44,7 +43,7 @@ void add_parameters(const std::vector<ParameterSpec>& wanted,
 }
 
 Network load_paddle(const ModelFiles& files) {
-  const std::string program = read_file(files.program);
+  const std::string_view program = files.contents.program->contents();
   const bool pir = files.format == ModelFormat::Json;
   Graph graph =
       pir ? read_pir_program(program, files.program) : read_program_desc(program, files.program);
@@ -52,31 +51,19 @@ Network load_paddle(const ModelFiles& files) {
   const auto wanted = pir ? read_json_parameters(program, files.program)
                           : read_pdmodel_parameters(program, files.program);
   Parameters parameters;
-  auto file_bytes = static_cast<double>(program.size());
-  if (files.format == ModelFormat::Separate) {
-    for (const ParameterSpec& spec : wanted) {
-      const std::string path = (std::filesystem::path(files.directory) / spec.name).string();
-      const std::string bytes = read_file(path);
-      const auto found = read_parameter_records(bytes, path);
-      require_same_parameters({spec}, found, path);
-      file_bytes += static_cast<double>(bytes.size());
-      add_parameters({spec}, found, parameters);
-    }
-  } else {
-    const std::string bytes = read_file(files.params);
-    const auto found = read_parameter_records(bytes, files.params);
-    require_same_parameters(wanted, found, files.params);
-    file_bytes += static_cast<double>(bytes.size());
-    add_parameters(wanted, found, parameters);
-  }
-  return read_network(graph, parameters, files.program, file_bytes);
+  const std::string_view params = files.contents.params->contents();
+  const auto found = read_parameter_records(params, files.params);
+  require_same_parameters(wanted, found, files.params);
+  add_parameters(wanted, found, parameters);
+  return read_network(graph, parameters, files.program,
+                      static_cast<double>(program.size() + params.size()));
 }
 
 }  // namespace
 
 Network load_network(const ModelFiles& files, bool check_finite) {
-  Network network = files.format == ModelFormat::Onnx ? read_onnx_file(files.program, check_finite)
-                                                      : load_paddle(files);
+  Network network =
+      files.format == ModelFormat::Onnx ? read_onnx_file(files, check_finite) : load_paddle(files);
   simplify(network);
   return network;
 }

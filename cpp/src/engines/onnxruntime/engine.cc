@@ -1,10 +1,12 @@
 #include "engines/onnxruntime/engine.h"
 
 #include <cstring>
+#include <filesystem>
+#include <optional>
 #include <utility>
 
-#include "engines/file_stamp.h"
 #include "engines/onnxruntime/onnxruntime_library.h"
+#include "io/file.h"
 #include "lenet/error.h"
 
 namespace lenet {
@@ -69,18 +71,41 @@ void require_loaded(const ort::Api& api, ort::Status* status, const std::string&
   throw Error(kind, "onnxruntime cannot load '" + file + "': " + message);
 }
 
+/// Copies a model that is in several files to a folder: onnxruntime follows no links to memory.
+/// \returns the program's path
+std::string copy_model(const ModelFiles& files, const std::string& folder) {
+  namespace fs = std::filesystem;
+  const auto copy = [&](const MemoryFile& file, const fs::path& to) {
+    std::error_code failed;
+    fs::create_directories(to.parent_path(), failed);
+    if (!failed) fs::copy_file(file.path(), to, failed);
+    if (!failed) return;
+    throw Error(ErrorCode::BackendFailure, "cannot copy the model to '" + to.string() +
+                                               "': " + failed.message() +
+                                               "; set TMPDIR to a folder with more room");
+  };
+  const fs::path root = fs::path(files.program).parent_path();
+  for (const auto& [path, file] : files.contents.external) {
+    copy(*file, folder / fs::path(path).lexically_relative(root));
+  }
+  const std::string program = folder + "/lenet-program.onnx";
+  copy(*files.contents.program, program);
+  return program;
+}
+
 /// A loaded model, which its clones share: a session may be run by any number of threads at once.
 class Model {
  public:
   Model(const Config& config, const ModelFiles& files)
       : api_(*load_onnxruntime().api), memory_(api_), session_(api_) {
     const Options options = options_of(config);
-    const std::string stamp = stamp_of(files);
+    std::string program = files.contents.program->path();
+    std::optional<TemporaryFolder> folder;
+    if (!files.contents.external.empty()) program = copy_model(files, folder.emplace().path());
     require_loaded(api_,
-                   api_.CreateSession(load_onnxruntime().environment, files.program.c_str(),
+                   api_.CreateSession(load_onnxruntime().environment, program.c_str(),
                                       options.get(), session_.out()),
                    files.program);
-    require_unchanged(files, stamp);
     require(api_.CreateCpuMemoryInfo(ort::kDeviceAllocator, ort::kDefaultMemory, memory_.out()));
     std::size_t inputs = 0;
     std::size_t outputs = 0;

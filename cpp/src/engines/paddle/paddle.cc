@@ -1,6 +1,6 @@
 #include "engines/paddle/paddle.h"
 
-#include <filesystem>
+#include <cstddef>
 
 #include "engines/paddle/plugin.h"
 #include "engines/processor.h"
@@ -94,11 +94,10 @@ Accelerator choose_paddle_accelerator(const Config& config, const ModelFiles& fi
   }
   if (!traits.onednn_refusal.empty()) return Accelerator::Plain;
   // What oneDNN costs to set up outweighs what it saves only where there is little to compute.
-  constexpr std::uintmax_t kSmallModelBytes = 1 << 20;
-  std::error_code failed;
+  constexpr std::size_t kSmallModelBytes = 1 << 20;
   const bool small = files.format != ModelFormat::Separate &&
                      (files.format == ModelFormat::Json || traits.quantized) &&
-                     std::filesystem::file_size(files.params, failed) < kSmallModelBytes;
+                     files.contents.params->contents().size() < kSmallModelBytes;
   const std::int64_t few = traits.quantized ? 2 : 1;
   return small && images <= few ? Accelerator::Plain : Accelerator::OneDnn;
 }

@@ -18,7 +18,6 @@
 #include <utility>
 #include <vector>
 
-#include "engines/file_stamp.h"
 #include "engines/paddle/onednn_cache.h"
 #include "engines/paddle/plugin.h"
 #include "io/file.h"
@@ -103,28 +102,6 @@ std::string dtype_name(paddle_infer::DataType type) {
   }
 }
 
-/// A private folder that is removed with everything in it.
-class TemporaryFolder {
- public:
-  TemporaryFolder() : path_((fs::temp_directory_path() / "lenet-XXXXXX").string()) {
-    if (mkdtemp(path_.data()) == nullptr) {
-      throw Error(ErrorCode::BackendFailure,
-                  "cannot make a temporary folder: " + std::string(std::strerror(errno)));
-    }
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 /// What a .pdmodel computes in bf16.
 std::unordered_set<std::string> bf16_operators() {
   return {"conv2d",    "fused_conv2d", "conv2d_transpose", "fc",        "matmul",
@@ -193,13 +170,16 @@ void set_precision(paddle_infer::Config& target, const Config& config, const Mod
   target.DeletePass("repeated_fc_relu_fuse_pass");
 }
 
+/// What Paddle is to open.
+struct Paths {
+  std::string program;
+  std::string params;
+  std::string cache;  ///< a folder, for OpenVINO
+};
+
 void configure(paddle_infer::Config& target, const Config& config, const ModelFiles& files,
-               const std::string& cache) {
-  if (files.format == ModelFormat::Separate) {
-    target.SetModel(files.directory);
-  } else {
-    target.SetModel(files.program, files.params);
-  }
+               const Paths& paths) {
+  target.SetModel(paths.program, paths.params);
   target.DisableGpu();
   target.DisableGlogInfo();
   target.SetCpuMathLibraryNumThreads(config.threads);
@@ -222,7 +202,7 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
       break;
     case Accelerator::OpenVino:
       target.DisableONEDNN();
-      target.SetOptimCacheDir(cache);
+      target.SetOptimCacheDir(paths.cache);
       target.EnableOpenVINOEngine(paddle_infer::PrecisionType::kFloat32);
       break;
     case Accelerator::Plain:
@@ -247,52 +227,38 @@ void write_file(const std::string& path, const std::string& contents) {
 /// OVEngineManager); the keys are hashes of variable names in the order of memory addresses, and an
 /// equal key frees the engine that another predictor still uses. Unique names keep them apart.
 /// OpenVINO also looks for the parameters beside the program, whatever it is told.
-ModelFiles make_openvino_model(const std::string& folder, const ModelFiles& files) {
+void make_openvino_model(const std::string& folder, const ModelFiles& files, Paths& paths) {
   static std::atomic<std::uint64_t> loads{0};
-  ModelFiles made = files;
-  made.program = folder + "/model.pdmodel";
-  made.params = folder + "/model.pdiparams";
+  paths.program = folder + "/model.pdmodel";
+  paths.params = folder + "/model.pdiparams";
   const std::string suffix = "_lenet" + std::to_string(++loads);
-  write_file(made.program, with_renamed_variables(read_file(files.program), suffix, files.program));
-  fs::create_symlink(fs::absolute(files.params), made.params);
-  return made;
-}
-
-/// Makes, in `folder`, a separate model under the only name that Paddle loads.
-ModelFiles make_separate_model(const std::string& folder, const ModelFiles& files) {
-  const fs::path program = fs::absolute(files.program);
-  for (const auto& entry : fs::directory_iterator(program.parent_path())) {
-    const std::string name = entry.path().filename().string();
-    if (name == kSeparateProgram) continue;
-    fs::create_symlink(entry.path(), folder + "/" + name);
-  }
-  fs::create_symlink(program, folder + "/" + kSeparateProgram);
-  ModelFiles made = files;
-  made.directory = folder;
-  return made;
+  write_file(paths.program,
+             with_renamed_variables(files.contents.program->contents(), suffix, files.program));
+  fs::create_symlink(files.contents.params->path(), paths.params);
 }
 
 PaddlePredictor load(const Config& config, const ModelFiles& files) {
   return guarded("loading the model", [&] {
     std::shared_ptr<TemporaryFolder> folder;
-    ModelFiles source = files;
-    std::string cache;
+    Paths paths = {files.contents.program->path(), files.contents.params->path(), ""};
     if (config.accelerator == Accelerator::OpenVino) {
       folder = std::make_shared<TemporaryFolder>();
-      source = make_openvino_model(folder->path(), files);
+      make_openvino_model(folder->path(), files, paths);
       // By default OpenVINO keeps compiled models in ./__cache__: it would litter the user's
       // folder, and trust what somebody else may have left there.
-      cache = folder->path();
-    } else if (files.format == ModelFormat::Separate &&
-               fs::path(files.program).filename() != kSeparateProgram) {
+      paths.cache = folder->path();
+    } else if (files.format == ModelFormat::Json) {
+      // Paddle knows the format by the suffix.
       folder = std::make_shared<TemporaryFolder>();
-      source = make_separate_model(folder->path(), files);
+      const std::string link = folder->path() + "/model.json";
+      fs::create_symlink(paths.program, link);
+      paths.program = link;
     }
     paddle_infer::Config target;
-    configure(target, config, source, cache);
+    configure(target, config, files, paths);
     const PaddlePredictor predictor = paddle_infer::CreatePredictor(target);
-    if (files.format != ModelFormat::Separate) return predictor;
-    // When it clones, Paddle reads one file per variable again.
+    if (files.format != ModelFormat::Json) return predictor;
+    // When it clones, Paddle reads a .json again.
     const auto kept =
         std::make_shared<std::pair<std::shared_ptr<TemporaryFolder>, PaddlePredictor>>(folder,
                                                                                        predictor);
@@ -337,7 +303,8 @@ class Family {
 /// so that making and dropping predictors would add a compiled model each time. Kept, the
 /// predictors are lent again instead.
 std::shared_ptr<Family> openvino_family(const Config& config, const ModelFiles& files) {
-  std::string key = sha256_hex(read_file(files.program)) + sha256_hex(read_file(files.params));
+  std::string key = sha256_hex(files.contents.program->contents()) +
+                    sha256_hex(files.contents.params->contents());
   for (const int option :
        {config.threads, static_cast<int>(config.ir_optim), static_cast<int>(config.memory_optim)}) {
     key += " " + std::to_string(option);
@@ -385,15 +352,12 @@ class KeepIntermediateResults {
 class PaddleEngine final : public Engine {
  public:
   /// \param origin what to clone; null: the model is loaded
-  PaddleEngine(const Config& config, const ModelFiles& files, const std::string& stamp,
-               std::shared_ptr<Family> family, const PaddlePredictor& origin)
-      : config_(config), files_(files), stamp_(stamp), family_(std::move(family)) {
+  PaddleEngine(const Config& config, const ModelFiles& files, std::shared_ptr<Family> family,
+               const PaddlePredictor& origin)
+      : config_(config), files_(files), family_(std::move(family)) {
     predictor_ = family_->lend([&] {
       if (origin) return PaddlePredictor(origin->Clone().release());
-      require_unchanged(files_, stamp_);
-      PaddlePredictor loaded = load(config_, files_);
-      require_unchanged(files_, stamp_);
-      return loaded;
+      return load(config_, files_);
     });
     const auto inputs = predictor_->GetInputNames();
     const auto outputs = predictor_->GetOutputNames();
@@ -456,8 +420,7 @@ class PaddleEngine final : public Engine {
     return guarded("cloning the predictor", [&] {
       // OpenVINO's clones share one infer request: side by side they would fail, or mix up outputs.
       const bool anew = config_.accelerator == Accelerator::OpenVino;
-      return std::make_unique<PaddleEngine>(config_, files_, stamp_, family_,
-                                            anew ? nullptr : predictor_);
+      return std::make_unique<PaddleEngine>(config_, files_, family_, anew ? nullptr : predictor_);
     });
   }
 
@@ -495,7 +458,6 @@ class PaddleEngine final : public Engine {
 
   Config config_;
   ModelFiles files_;
-  std::string stamp_;
   std::shared_ptr<Family> family_;
   PaddlePredictor predictor_;
   // Destroyed before the predictor, whose scope they point into.
@@ -515,10 +477,9 @@ class PaddleEngine final : public Engine {
 
 Engine* create(const Config& config, const ModelFiles& files) {
   return guarded("loading the model", [&] {
-    const std::string stamp = stamp_of(files);
     auto family = config.accelerator == Accelerator::OpenVino ? openvino_family(config, files)
                                                               : std::make_shared<Family>();
-    return new PaddleEngine(config, files, stamp, std::move(family), nullptr);
+    return new PaddleEngine(config, files, std::move(family), nullptr);
   });
 }
 

@@ -9,7 +9,6 @@
 
 #include "engines/native/onnx/network.h"
 #include "engines/native/onnx/operators.h"
-#include "io/file.h"
 #include "io/printable.h"
 #include "lenet/error.h"
 
@@ -120,9 +119,12 @@ Network read_onnx(OnnxGraph graph, const std::string& path, bool check_finite) {
   return network;
 }
 
-Network read_onnx_file(const std::string& path, bool check_finite) {
-  OnnxGraph graph = read_onnx_graph(read_file(path), path);
-  read_external_values(graph, path);
+Network read_onnx_file(const ModelFiles& files, bool check_finite) {
+  const std::string& path = files.program;
+  OnnxGraph graph = read_onnx_graph(files.contents.program->contents(), path);
+  read_external_values(graph, path, [&](const std::string& file) {
+    return files.contents.external.at(file)->contents();
+  });
   return read_onnx(std::move(graph), path, check_finite);
 }
 

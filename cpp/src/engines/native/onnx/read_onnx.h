@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engines/native/network.h"
+#include "model/model_files.h"
 #include "model/onnx_graph.h"
 
 namespace lenet::native {
@@ -20,8 +21,8 @@ inline constexpr std::int64_t kMostOpset = 21;
 ///   no kernel for; BadModel when nodes do not fit each other.
 Network read_onnx(OnnxGraph graph, const std::string& path, bool check_finite = true);
 
-/// Reads the file, and those beside it that hold its constants.
+/// \param files whose contents have been read
 /// \throws Error as above, and FileNotFound.
-Network read_onnx_file(const std::string& path, bool check_finite);
+Network read_onnx_file(const ModelFiles& files, bool check_finite);
 
 }  // namespace lenet::native
