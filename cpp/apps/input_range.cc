@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/file.h"
@@ -22,7 +24,8 @@ constexpr double kLeast = 4;  // nothing is looked up for smaller values
 /// code, which knows more of this file, is no part of lenet_infer_native.
 std::vector<double> extremes(const std::string& path) try {
   std::vector<double> found;
-  const auto document = nlohmann::json::parse(read_file(path));
+  const std::string text = read_file(path);
+  const auto document = nlohmann::json::parse(std::string_view(text));  // as the models' code does
   for (const auto& step : document.at("steps")) {
     if (step.at("type") != "Normalize") continue;
     const double white = 255 * step.at("scale").get<double>();
