@@ -298,7 +298,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFi
               "' is quantized, which the engine native computes in int8 only: use precision "
               "int8, or the engine paddle");
     }
-    const native::Network network = native::load_network(files, config.check_finite);
+    native::Network network = native::load_network(files, config.check_finite);
     auto compiled = std::make_shared<Compiled>();
     compiled->input = {network.input_name, network.input_shape, "float32"};
     compiled->output = {network.output_name, network.output_shape, "float32"};
@@ -308,6 +308,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFi
       compiled->least_piece = least_piece(compiled->quantized->plan(), false);
       return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
     }
+    native::split_long_sums(network);
     const native::Kernels& kernels = native::choose_kernels();
     compiled->one = std::make_unique<Program>(network, kernels, false);
     if (kernels.lanes > 1 &&

@@ -81,9 +81,10 @@ struct Layer {
 
   Window window;  ///< Convolution, Pool
   std::int64_t groups = 1;
-  std::vector<float> weights;  ///< [output channels][input channels / groups][height][width]
-  std::vector<float> bias;     ///< [output channels]; of ChannelScale too
-  std::vector<float> scale;    ///< [channels]
+  std::int64_t first_channel = 0;  ///< of the input; see split_long_sums
+  std::vector<float> weights;      ///< [output channels][input channels / groups][height][width]
+  std::vector<float> bias;         ///< [output channels]; of ChannelScale too
+  std::vector<float> scale;        ///< [channels]
 
   // Of a quantized program, whose convolutions may have integers instead of weights.
   std::vector<std::int8_t> integers;
@@ -185,5 +186,10 @@ void scale_convolution(Layer& convolution, const Layer& scale);
 /// Normalizations become part of the convolution before them (at most kMostScales), relus of the
 /// layer before them, and what changes nothing goes.
 void simplify(Network& network);
+
+/// Convolutions, fully connected layers among them, whose sums have thousands of products become
+/// several over some of the channels each, whose outputs are added: the rounding errors of one sum
+/// grow with its length. Not for quantized networks, nor grouped convolutions.
+void split_long_sums(Network& network);
 
 }  // namespace lenet::native

@@ -249,9 +249,9 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
   step.kernel = by_channels ? "conv_channels" : columns ? "conv_columns" : "conv_interleaved";
 
   const std::int64_t groups = layer.groups;
-  const std::int64_t in_channels = image.channels / groups;
   const std::int64_t out_channels = output.channels / groups;
-  const std::int64_t taps = in_channels * window.kernel[0] * window.kernel[1];
+  const auto taps = static_cast<std::int64_t>(layer.weights.size()) / output.channels;
+  const std::int64_t in_channels = taps / (window.kernel[0] * window.kernel[1]);
   // Where each tap is among [input channel][height][width].
   std::vector<std::int64_t> places;
   const auto add_tap = [&](std::int64_t c, std::int64_t y, std::int64_t x) {
@@ -323,7 +323,7 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
     task.weights = weights;
     task.bias = bias;
     step.tasks.push_back(task);
-    step.task_inputs.push_back(from.begin + g * in_channels * from.channel -
+    step.task_inputs.push_back(from.begin + (layer.first_channel + g * in_channels) * from.channel -
                                window.padding[0] * from.row - window.padding[2] * from.column);
     step.task_outputs.push_back(step.output.begin + g * out_channels * step.output.channel);
     std::int64_t first = 0;
