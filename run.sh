@@ -194,7 +194,8 @@ fi
 for cache in build/CMakeCache.txt build/*/CMakeCache.txt build/*/*/CMakeCache.txt; do
     [ -f "$cache" ] || continue
     if ! grep -qxF "CMAKE_CACHEFILE_DIR:INTERNAL=$PWD/${cache%/*}" "$cache"; then
-        rm -rf "$cache" "${cache%/*}/CMakeFiles"
+        # With the last, pip would empty the cache once more, and compile everything again.
+        rm -rf "$cache" "${cache%/*}/CMakeFiles" "${cache%/*}/.skbuild-info.json"
     fi
 done
 if ! "$python" -m pip --version >/dev/null 2>&1; then
