@@ -83,9 +83,7 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
     except BadModel:
         raise
     except Exception as error:
-        if other := other_content(path, "torch"):
-            raise BadModel(f"{path} holds no PyTorch parameters: {other}") from error
-        raise BadModel(f"{path} cannot be read: {_reason(error)}") from error
+        raise BadModel(f"{path} cannot be read: {_reason(path, error)}") from error
     if isinstance(found, torch.nn.Module):
         found = found.state_dict()
     return _state(path, found)
@@ -104,18 +102,20 @@ def as_arrays(state: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
     }
 
 
-def _reason(error: Exception) -> str:
+def _reason(path: Path, error: Exception) -> str:
     """One line of what PyTorch says in many."""
     text = " ".join(str(error).split())
+    other = other_content(path, "torch")
     if not isinstance(error, pickle.UnpicklingError):
-        return f"it is damaged or was not written by torch.save ({text[:200]})"
-    if found := _REFUSED_GLOBAL.search(text):
+        return other or f"it is damaged or was not written by torch.save ({text[:200]})"
+    found = _REFUSED_GLOBAL.search(text)
+    if found and not (other and found[1].startswith("numpy")):  # whose arrays Paddle pickles
         return (
             f"it asks for {found[1]}, which is more than parameters and could run code; save"
             " net.state_dict() alone"
         )
     detail = text.rpartition("trusted source.")[2].partition("Check the documentation")[0]
-    return f"it is damaged or holds more than parameters ({detail.strip()[:200]})"
+    return other or f"it is damaged or holds more than parameters ({detail.strip()[:200]})"
 
 
 def _state(path: Path, found: Any) -> dict[str, torch.Tensor]:
