@@ -5,6 +5,7 @@
     nox -s without_paddle             all of it built and tested where there is no Paddle
     nox -s aarch64                    the same for ARM, cross-compiled and run in an emulator
     nox -s paddleclas                 the same networks as PaddleClas's?
+    nox -s complexity                 does loading large files take linear time and memory?
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
     nox -s paddleslim                 does quantization by PaddleSlim itself work?
 
@@ -110,6 +111,13 @@ def paddleclas(session: nox.Session) -> None:
     session.run(ours, script, "ours", folder, env=quiet, external=True)
     session.run("python", script, "theirs", folder, env=quiet)
     session.run(ours, script, "judge", folder, env=quiet, external=True)
+
+
+@nox.session(python=False)
+def complexity(session: nox.Session) -> None:
+    """Load files eight times as large as those of tests/test_complexity.py; needs ./test.sh."""
+    command = ("tools/complexity/measure.py", "--unlimited", "--scale", "8", *session.posargs)
+    session.run(sys.executable, *command, external=True)
 
 
 @nox.session(python=False)

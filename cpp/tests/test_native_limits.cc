@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <fstream>
 #include <functional>
 #include <limits>
@@ -188,6 +189,80 @@ TEST_CASE("too little memory for the weights is a typed error" * doctest::skip(!
     CHECK(said.rfind("BackendFailure: ", 0) == 0);
     CHECK(said.find("memory") != std::string::npos);
     CHECK(said.find('\n') == std::string::npos);
+  }
+}
+
+namespace {
+
+Config write_model(const TemporaryFolder& folder, const std::vector<std::string>& nodes,
+                   const std::vector<std::string>& constants, std::int64_t channels) {
+  Config config;
+  config.engine = "native";
+  config.model_file =
+      write_file(folder / "m.onnx",
+                 onnx_model(onnx_graph(nodes, constants, {onnx_value("x", {-1, channels, 1, 1})},
+                                       {onnx_value("y", {-1, channels, 1, 1})})));
+  return config;
+}
+
+/// A chain of nodes from x to y, each of which takes the constant "w" too.
+std::vector<std::string> chain(const std::string& type, int count) {
+  std::vector<std::string> nodes;
+  for (int i = 0; i < count; ++i) {
+    const std::string from = i == 0 ? "x" : "v" + std::to_string(i);
+    const std::string to = i == count - 1 ? "y" : "v" + std::to_string(i + 1);
+    nodes.push_back(onnx_node(type, {from, "w"}, {to}));
+  }
+  return nodes;
+}
+
+}  // namespace
+
+TEST_CASE("layers that share weights run, and not beyond the memory that the file is worth") {
+  const TemporaryFolder folder;
+  constexpr std::int64_t kWide = 256;
+  std::vector<float> weights(kWide * kWide);
+  for (std::size_t i = 0; i < kWide; ++i) weights[i * kWide + (i + 1) % kWide] = 1;
+  const std::string filter = onnx_tensor("w", {kWide, kWide, 1, 1}, weights);
+  std::vector<float> input(kWide);
+  for (std::size_t i = 0; i < kWide; ++i) input[i] = static_cast<float>(i);
+
+  constexpr int kFew = 20;
+  Predictor predictor(write_model(folder, chain("Conv", kFew), {filter}, kWide));
+  const Tensor output = predictor.run({input.data(), {1, kWide, 1, 1}});
+  for (std::size_t i = 0; i < kWide; ++i) {
+    CHECK(output.data[i] == input[(i + kFew) % kWide]);
+  }
+  // 600 times 256 KiB from a file of 284 kB.
+  const Config many = write_model(folder, chain("Conv", 600), {filter}, kWide);
+  check_error(ErrorCode::Unsupported, "too many operators share large constants",
+              [&] { Predictor{many}; });
+}
+
+TEST_CASE("many factors after a convolution count, more than become part of it too") {
+  const TemporaryFolder folder;
+  constexpr int kFactors = 2 * native::kMostScales + 3;
+  std::vector<std::string> nodes = chain("Mul", kFactors);
+  nodes[0] = onnx_node("Mul", {"c", "w"}, {"v1"});
+  nodes.insert(nodes.begin(), onnx_node("Conv", {"x", "f"}, {"c"}));
+  Predictor predictor(write_model(
+      folder, nodes, {onnx_tensor("f", {1, 1, 1, 1}, {3}), onnx_tensor("w", {}, {2})}, 1));
+  const float one = 1;
+  const Tensor output = predictor.run({&one, {1, 1, 1, 1}});
+  CHECK(output.data[0] == std::ldexp(3.0F, kFactors));
+}
+
+TEST_CASE("a tensor's memory is counted with its padding, as it is stored") {
+  const TemporaryFolder folder;
+  // One channel of 10,001 x 10,001 pixels is stored as a vector of channels.
+  const std::vector<std::string> nodes = {
+      onnx_node("Conv", {"x", "w"}, {"c"}),
+      onnx_node("Conv", {"c", "w"}, {"p"}, {onnx_integers("pads", {5000, 5000, 5000, 5000})}),
+      onnx_node("GlobalMaxPool", {"p"}, {"y"})};
+  const Config config = write_model(folder, nodes, {onnx_tensor("w", {1, 1, 1, 1}, {1})}, 1);
+  if (native::choose_kernels().lanes >= 8) {
+    check_error(ErrorCode::Unsupported, "more than 2 GiB for the tensors of one image",
+                [&] { Predictor{config}; });
   }
 }
 

@@ -29,7 +29,7 @@ class Family:
     size: int
     result: str  # what loading says: "loaded" or the name of an error; some may say either
     int8: bool = False
-    bytes_of_a_byte: int = 100  # memory for each byte of the files
+    bytes_of_a_byte: int = 128  # memory for each byte of the files
 
 
 FAMILIES: dict[str, Family] = {}
@@ -411,7 +411,7 @@ def _(folder: Path, size: int) -> Path:
     return program.write(folder, last)
 
 
-@family("json convolutions that share a filter, in a chain", 300)
+@family("json convolutions that share a filter, in a chain", 150)
 def _(folder: Path, size: int) -> Path:
     program = Pir()
     weights = program.parameter("w", [1, 1, 3, 3])
@@ -421,7 +421,7 @@ def _(folder: Path, size: int) -> Path:
     return program.write(folder, last)
 
 
-@family("json convolutions, each added to the first", 300)
+@family("json convolutions, each added to the first", 150)
 def _(folder: Path, size: int) -> Path:
     program = Pir()
     weights = program.parameter("w", [1, 1, 3, 3])
@@ -442,7 +442,7 @@ def _(folder: Path, size: int) -> Path:
     return program.write(folder, program.input)
 
 
-@family("json parameters", 500)
+@family("json parameters", 300)
 def _(folder: Path, size: int) -> Path:
     program = Pir()
     last = program.input
@@ -613,7 +613,7 @@ def _(folder: Path, size: int) -> Path:
     return program.write(folder, last)
 
 
-@family("pdmodel convolutions that share a filter, each added to the first", 300)
+@family("pdmodel convolutions that share a filter, each added to the first", 150)
 def _(folder: Path, size: int) -> Path:
     program = Program()
     weights = program.parameter("w", [1, 1, 3, 3])
@@ -623,7 +623,7 @@ def _(folder: Path, size: int) -> Path:
     return program.write(folder, last)
 
 
-@family("pdmodel variables that nothing reads", 5000)
+@family("pdmodel variables that nothing reads", 2000)
 def _(folder: Path, size: int) -> Path:
     program = Program()
     for _ in range(size):
