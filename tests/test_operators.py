@@ -91,8 +91,11 @@ def test_operator(exported, name):
 @pytest.mark.parametrize("name", OPENVINO_REFUSES)
 def test_openvino_runs_only_what_was_compared(exported, name):
     folder = exported["pdmodel"]
+    threads = len(list(Path("/proc/self/task").iterdir()))
     with pytest.raises(lenet_cpp.Unsupported, match=f"{OPENVINO_REFUSES[name]}.*accelerator auto"):
         run(folder, name, "pdmodel", "openvino")
+    # OpenVINO itself leaves two for each model that it refuses.
+    assert len(list(Path("/proc/self/task").iterdir())) == threads
     other = "plain" if onednn_refuses(name, "pdmodel") else "onednn"
     assert run(folder, name, "pdmodel", "auto")[1] == other
 

@@ -68,10 +68,22 @@ class SharedPredictor {
     return predictor_.explain(images, runs);
   }
 
+  // run_layers may exchange the engine.
+  Accelerator accelerator(std::int64_t images) const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return predictor_.accelerator(images);
+  }
+
+  Config config() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return predictor_.config();
+  }
+
+  /// For what never changes.
   const Predictor& get() const { return predictor_; }
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   Predictor predictor_;
   bool recording_ = false;
   std::vector<Layer>* layers_ = nullptr;
@@ -139,17 +151,16 @@ void register_predictor(py::module_& module) {
       .def(
           "accelerator",
           [](const SharedPredictor& self, std::int64_t images) {
-            return std::string(to_string(self.get().accelerator(images)));
+            return std::string(to_string(self.accelerator(images)));
           },
-          py::arg("images"))
+          py::arg("images"), Release())
       .def_property_readonly("input_spec",
                              [](const SharedPredictor& self) { return self.get().input_spec(); })
       .def_property_readonly("output_spec",
                              [](const SharedPredictor& self) { return self.get().output_spec(); })
       .def_property_readonly("quantized",
                              [](const SharedPredictor& self) { return self.get().quantized(); })
-      .def_property_readonly("config",
-                             [](const SharedPredictor& self) { return self.get().config(); });
+      .def_property_readonly("config", py::cpp_function(&SharedPredictor::config, Release()));
 }
 
 }  // namespace lenet::bindings

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <new>
 #include <string>
 #include <utility>
@@ -79,7 +80,8 @@ struct Predictor::State {
   TensorSpec input;
   TensorSpec output;
   LayerCallback callback;
-  std::string failures;  // of accelerators that Auto has left out since, each in parentheses
+  std::mutex traits_mutex;  // guards files.traits, which leave_out changes, for accelerator()
+  std::string failures;     // of accelerators that Auto has left out since, each in parentheses
   // Auto needs more than one; each is loaded when a run first asks for it.
   std::map<Accelerator, std::unique_ptr<Engine>> engines;
 };
@@ -236,6 +238,7 @@ Engine& Predictor::engine_for(std::int64_t images) {
 
 Accelerator Predictor::accelerator(std::int64_t images) const {
   if (state_->config.accelerator != Accelerator::Auto) return state_->config.accelerator;
+  const std::lock_guard<std::mutex> lock(state_->traits_mutex);
   return state_->kind->choose_accelerator(state_->config, state_->files, images);
 }
 
@@ -253,7 +256,10 @@ void Predictor::leave_out(Accelerator failed, const Error& error) {
   if (!other) {
     throw state.failures.empty() ? error : Error(error.code(), error.what() + state.failures);
   }
-  *refusal = "what failed before";
+  {
+    const std::lock_guard<std::mutex> lock(state.traits_mutex);
+    *refusal = "what failed before";
+  }
   state.failures +=
       std::string(" (accelerator ") + to_string(failed) + " failed before: " + error.what() + ")";
   state.engines.erase(failed);

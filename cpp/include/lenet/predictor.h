@@ -79,7 +79,8 @@ class Predictor {
   /// `precision` fp32 every run turns them into float32: int8's accuracy at less than float32's
   /// speed.
   bool quantized() const noexcept;
-  /// The accelerator that runs this many images at once; what Auto chooses, never Auto itself.
+  /// The accelerator that runs this many images at once; what Auto chooses, never Auto itself. Auto
+  /// chooses another one after a run in which one failed. May be called while another thread runs.
   Accelerator accelerator(std::int64_t images = 1) const;
 
  private:

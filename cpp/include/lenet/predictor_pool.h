@@ -11,8 +11,8 @@ namespace lenet {
 
 /// Owns `size` predictors that share their weights and lends each to one caller at a time.
 ///
-/// Thread-safety: `run` and `size` may be called from any number of threads at once; a call waits
-/// while all predictors are busy. Destroy the pool after the last call has returned.
+/// Thread-safety: all methods may be called from any number of threads at once; `run` waits while
+/// all predictors are busy. Destroy the pool after the last call has returned.
 class PredictorPool {
  public:
   /// \param size how many predictors, >= 1; more threads than that wait for their turn.

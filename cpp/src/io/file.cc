@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -81,6 +82,14 @@ MemoryFile::MemoryFile(std::string_view contents)
 
 std::shared_ptr<const MemoryFile> MemoryFile::read(const std::string& path) {
   const FileDescriptor file(path);
+  // A file in memory may be larger than memory, which is noticed when it is filled only.
+  void* room = mmap(nullptr, std::max<std::size_t>(1, file.size()), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) {
+    throw Error(ErrorCode::BackendFailure, "not enough memory to read '" + path + "', " +
+                                               std::to_string(file.size()) + " bytes");
+  }
+  munmap(room, std::max<std::size_t>(1, file.size()));
   const auto fill = [&](char* to) { return read_all(file, to, path); };
   return std::shared_ptr<const MemoryFile>(new MemoryFile(file.size(), fill));
 }

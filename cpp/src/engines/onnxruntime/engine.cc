@@ -49,12 +49,14 @@ using TensorInfo = Owned<ort::TensorInfo, &ort::Api::ReleaseTensorTypeAndShapeIn
 using Value = Owned<ort::Value, &ort::Api::ReleaseValue>;
 using MemoryInfo = Owned<ort::MemoryInfo, &ort::Api::ReleaseMemoryInfo>;
 
-void require_loaded(const ort::Api& api, ort::Status* status, const std::string& file) {
+/// \param opened what was opened in the place of `file`
+void require_loaded(const ort::Api& api, ort::Status* status, const std::string& file,
+                    const std::string& opened) {
   if (status == nullptr) return;
   const ort::ErrorCode code = api.GetErrorCode(status);
   std::string message = api.GetErrorMessage(status);
   api.ReleaseStatus(status);
-  const std::string prefix = "Load model from " + file + " failed:";
+  const std::string prefix = "Load model from " + opened + " failed:";
   if (message.compare(0, prefix.size(), prefix) == 0) message.erase(0, prefix.size());
   message = plain_message(std::move(message));
   const auto says = [&](const char* text) { return message.find(text) != std::string::npos; };
@@ -105,7 +107,7 @@ class Model {
     require_loaded(api_,
                    api_.CreateSession(load_onnxruntime().environment, program.c_str(),
                                       options.get(), session_.out()),
-                   files.program);
+                   files.program, program);
     require(api_.CreateCpuMemoryInfo(ort::kDeviceAllocator, ort::kDefaultMemory, memory_.out()));
     std::size_t inputs = 0;
     std::size_t outputs = 0;
