@@ -399,6 +399,30 @@ row("parameters with one tensor more", "BadModel", "holds 11 parameters")(
 )
 
 
+def spoil_a_bias(folder: Path, value: float) -> None:
+    """The first of conv2d_0.b_0, by the layout of the file: a header and then its six numbers."""
+    params = unhashed(folder) / "lenet.pdiparams"
+    content = bytearray(params.read_bytes())
+    header = tensor(6)[:-24]
+    start = content.index(header) + len(header)
+    content[start : start + 4] = struct.pack("<f", value)
+    params.write_bytes(content)
+
+
+for bad in (float("nan"), float("-inf")):
+
+    @row(f"a parameter of {bad}", "BadModel", "NaN or infinity in the parameter 'conv2d_0.b_0'")
+    def _(folder: Path, bad: float = bad) -> Request:
+        spoil_a_bias(folder, bad)
+        return by_file(folder, "lenet.json")
+
+
+@row("a parameter of NaN with check_finite off", OK, "")
+def _(folder: Path) -> Request:
+    spoil_a_bias(folder, float("nan"))
+    return by_file(folder, options={"check_finite": "false"})
+
+
 @row("SHA256SUMS of other files", "BadModel", "SHA-256")
 def _(folder: Path) -> Request:
     sums = folder / "model" / "SHA256SUMS"

@@ -54,12 +54,41 @@ class Tokens(nn.Layer):
         return paddle.reshape(tokens[:, 0], [-1, 4, 1, 1])
 
 
+class Heads(nn.Layer):
+    """The products of pixels' values, in two heads."""
+
+    def forward(self, x):
+        heads = paddle.transpose(paddle.reshape(x, [-1, 4, 32, 2]), [0, 2, 1, 3])
+        return paddle.matmul(heads, heads, transpose_y=True).reshape([-1, 4, 16, 8])
+
+
+class OneFeature(nn.Layer):
+    """A linear layer of one feature, whose matrix is stored transposed, as PyTorch stores it."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = self.create_parameter([6, 1])
+
+    def forward(self, x):
+        one = paddle.flatten(x[:, :, :, :1], 1, 2)
+        return paddle.matmul(one, self.weight, transpose_y=True).reshape([-1, 4, 8, 6])
+
+
 MODELS = {
+    "adaptive_average_pool_column": lambda: Classifier(nn.AdaptiveAvgPool2D([3, 1])),
     "adaptive_max_pool": lambda: Classifier(nn.AdaptiveMaxPool2D(2)),
+    "adaptive_max_pool_row": lambda: Classifier(nn.AdaptiveMaxPool2D([1, 3])),
     "conv1d": lambda: Classifier(
         nn.Sequential(nn.Flatten(2), nn.Conv1D(4, 4, 3), Function(lambda x: x.unsqueeze(3)))
     ),
     "average_pool_same": lambda: Classifier(nn.AvgPool2D(2, 2, padding="SAME")),
+    "average_zeros_after": lambda: Classifier(
+        nn.AvgPool2D(2, 1, padding=[0, 1, 0, 1], exclusive=False)
+    ),
+    "average_zeros_ceil": lambda: Classifier(
+        nn.AvgPool2D(3, 2, padding=1, exclusive=False, ceil_mode=True)
+    ),
+    "average_zeros_same": lambda: Classifier(nn.AvgPool2D(3, 2, padding="SAME", exclusive=False)),
     "bicubic": lambda: Classifier(nn.Upsample(scale_factor=2, mode="bicubic")),
     "bilinear": lambda: Classifier(nn.Upsample(size=[5, 7], mode="bilinear")),
     "bilinear_corners": lambda: Classifier(
@@ -67,6 +96,10 @@ MODELS = {
     ),
     "celu": lambda: Classifier(nn.CELU()),
     "channel_shuffle": lambda: Classifier(nn.ChannelShuffle(2)),
+    "convolution_pointwise_padded": lambda: Classifier(
+        nn.Sequential(nn.Conv2D(4, 4, 1), nn.Conv2D(4, 4, 1, stride=2, padding=1))
+    ),
+    "convolution_same_dilated": lambda: Classifier(nn.Conv2D(4, 4, 3, padding="SAME", dilation=2)),
     "compare_cast": lambda: Classifier(lambda x: x * (x > 0.1).astype("float32")),
     "expand": lambda: Classifier(lambda x: x * paddle.expand(x[:, :1, :1, :1], [-1, 4, 8, 8])),
     "flip": lambda: Classifier(lambda x: x[:, :, :, :5] - paddle.flip(x, [3])[:, :, :, :5]),
@@ -78,6 +111,12 @@ MODELS = {
     "hard_tanh": lambda: Classifier(nn.Hardtanh()),
     "leaky_relu": lambda: Classifier(nn.LeakyReLU(0.2)),
     "log_sigmoid": lambda: Classifier(nn.LogSigmoid()),
+    "linear_of_pixels": lambda: Classifier(nn.Linear(8, 5)),
+    "max_pool_ceil": lambda: Classifier(
+        # Of a window outside the image Paddle gives the lowest number.
+        nn.Sequential(nn.MaxPool2D([3, 1], [1, 3], [1, 0], ceil_mode=True), nn.Hardtanh(-3, 3))
+    ),
+    "max_pool_same_wide": lambda: Classifier(nn.MaxPool2D(11, 2, padding="SAME")),
     "maxout": lambda: Classifier(nn.Maxout(2), 2),
     "nearest": lambda: Classifier(nn.Upsample(scale_factor=3, mode="nearest")),
     "pad_constant": lambda: Classifier(nn.Pad2D([1, 2, 0, 1], value=0.5)),
@@ -115,6 +154,9 @@ PIR_MODELS = {
     "glu": lambda: Classifier(lambda x: F.glu(x, 1), 2),
     "log": lambda: Classifier(lambda x: paddle.log(paddle.abs(x) + 1) + paddle.log1p(x * x)),
     "logsumexp": lambda: Classifier(lambda x: paddle.logsumexp(x, 1, keepdim=True), 1),
+    "heads": lambda: Classifier(Heads()),
+    "matmul_one_feature": lambda: Classifier(lambda x: x[:, :, :, :1] @ x[:, :, :1, :]),
+    "matmul_one_feature_transposed": lambda: Classifier(OneFeature()),
     "normalize": lambda: Classifier(lambda x: F.normalize(x, axis=1)),
     "pixel_unshuffle": lambda: Classifier(nn.PixelUnshuffle(2), 16),
     "reciprocal": lambda: Classifier(lambda x: paddle.reciprocal(paddle.abs(x) + 1)),

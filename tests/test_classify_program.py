@@ -578,6 +578,11 @@ BAD: dict[str, tuple[int, str, Any]] = {
         b"\xff\xd8\xff\xc0\0\x0b\x08" + struct.pack(">HH", 65500, 65500)
         + b"\x01\x01\x11\0\xff\xda\0\x08\x01\x01\0\0\x3f\0\xff\xd9",
     ),
+    "JPEG of 101 scans": (
+        BAD_INPUT,
+        "more than 100 scans",
+        b"\xff\xd8" + 101 * b"\xff\xda\0\x08\x01\x01\0\0\x3f\0" + b"\xff\xd9",
+    ),
     "BMP of 30,000 x 30,000": (
         BAD_INPUT,
         "over the limit",

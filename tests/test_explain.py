@@ -129,7 +129,7 @@ def test_the_program_in_json(model_dir: Path, run_program: Run) -> None:
         (["--output=logits.npy"], USAGE, "leave --input and --output out"),
         (["--explain=1"], USAGE, "--explain"),
         (["--batch_size=0"], USAGE, "--batch_size"),
-        (["--batch_size=9999999"], BAD_INPUT, "expected 0 or more runs, of 1 to 1048576 images"),
+        (["--batch_size=9999999"], BAD_INPUT, "expected 0 to 10000 runs, of 1 to 1048576 images"),
     ],
 )
 def test_what_cannot_be_explained(

@@ -21,6 +21,7 @@ from digit_photos import KINDS, photo
 from lenet_cpp import images
 from lenet_cpp.data import load_mnist, sample_dir
 from lenet_cpp.images import CenterCrop, Digit, Normalize, Pipeline, Resize, ToCHW
+from lenet_cpp.images.containers import essential_parts
 from lenet_cpp.manifest import read_manifest, verify_checksums
 
 IMAGENET_YML = """\
@@ -295,6 +296,64 @@ def refusal(path: Path) -> lenet_cpp.BadInput | None:
     except lenet_cpp.BadInput as error:
         return error
     return None
+
+
+def of_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan, which refines one bit, stands there again and again."""
+    file = io.BytesIO()
+    Image.new("L", (16, 16), 200).save(file, "JPEG", progressive=True)
+    body = file.getvalue()[:-2]
+    last = body.rindex(b"\xff\xda")
+    return body + body[last:] * (count - body.count(b"\xff\xda")) + b"\xff\xd9"
+
+
+def test_a_jpeg_of_many_scans_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scans.jpg"
+    path.write_bytes(of_scans(100))
+    assert (read(path, "L") == 200).all()
+    path.write_bytes(of_scans(101))
+    with pytest.raises(lenet_cpp.BadInput, match=r"more than 100 scans.*: save it anew") as caught:
+        read(path)
+    assert one_line(caught.value, path)
+    # Not decoded yet; and one that is in memory.
+    with Image.open(path) as image, pytest.raises(lenet_cpp.BadInput, match="100 scans"):
+        read(image)
+    image = Image.open(io.BytesIO(of_scans(100)))
+    assert (read(image, "L") == 200).all()
+    assert (read(image, "L") == 200).all()
+
+
+def test_bytes_of_image_files() -> None:
+    """As the file they would be; what Pillow makes of it has no name."""
+    file = io.BytesIO()
+    pixels = random_pixels(5, 6, 3)
+    Image.fromarray(pixels).save(file, "PNG")
+    assert np.array_equal(read(file.getvalue()), pixels)
+    assert np.array_equal(read(bytearray(file.getvalue())), pixels)
+    for content, problem in ((b"", "is empty"), (b"text", "is not an image"), (b"GIF89a", "damag")):
+        with pytest.raises(lenet_cpp.BadInput, match=f"^the image .*{problem}"):
+            read(content)
+
+
+def test_pillow_gets_only_what_the_pixels_need() -> None:
+    """Its work on other parts grows with their square, or a thousand times as fast as the file."""
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(random_pixels(8, 8, 3)).save(file, "JPEG", exif=exif, progressive=True)
+    jpeg = file.getvalue()
+    first = jpeg.index(b"\xff\xdb")  # after the JFIF and Exif segments
+    more = b"\xff\xe1\0\x0aExif\0\0ab\xff\xe2\0\x04ab\xff\xfe\0\x04ab" * 3
+    assert essential_parts(jpeg[:first] + more + jpeg[first:] + more, "") == jpeg
+
+    file = io.BytesIO()
+    Image.fromarray(random_pixels(8, 8, 4)).save(file, "PNG", exif=exif)
+    png_file = file.getvalue()
+    text = struct.pack(">I", 4) + b"zTXta\0\0a" + struct.pack(">I", zlib.crc32(b"zTXta\0\0a"))
+    at = png_file.index(b"IDAT") - 4
+    assert essential_parts(png_file[:at] + text * 3 + png_file[at:] + text, "") == png_file
+    with pytest.raises(lenet_cpp.BadInput, match="checksum of its chunk 'zTXt'"):
+        read(png_file[:at] + text.replace(b"a", b"b") + png_file[at:])
 
 
 def test_what_is_not_an_image_file(tmp_path: Path) -> None:

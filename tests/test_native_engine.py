@@ -514,6 +514,120 @@ def test_larger_networks_agree_with_paddle(
         assert (np.abs(found - expected) <= allowed).all()
 
 
+# ---- what a flatten and uneven paddings leave of the meaning of an operator
+
+
+def both_formats(layer: Any, shape: tuple[int, int, int], folder: Path) -> list[Path]:
+    import paddle
+    from paddle import pir_utils
+
+    layer.eval()
+    spec = [paddle.static.InputSpec([None, *shape], "float32", "x")]
+    models = []
+    for suffix, guard in (
+        ("json", pir_utils.DygraphPirGuard),
+        ("pdmodel", pir_utils.DygraphOldIrGuard),
+    ):
+        with guard():
+            static = paddle.jit.to_static(layer, input_spec=spec, full_graph=True)
+            paddle.jit.save(static, str(folder / suffix))
+        models.append(folder / f"{suffix}.{suffix}")
+    return models
+
+
+def agrees_with_dygraph(
+    layer: Any, shape: tuple[int, int, int], folder: Path, unsupported: str = ""
+) -> None:
+    """Run both formats; by the Paddle engine where the native engine names what it lacks."""
+    import paddle
+
+    images = np.random.default_rng(0).standard_normal((3, *shape)).astype(np.float32)
+    layer.eval()
+    expected = layer(paddle.to_tensor(images)).numpy()
+    for model in both_formats(layer, shape, folder):
+        options: dict[str, Any] = {"engine": "native"}
+        if unsupported:
+            with pytest.raises(lenet_cpp.Unsupported, match=unsupported):
+                lenet_cpp.Predictor(model, engine="native")
+            options = {"accelerator": "plain"}
+        with lenet_cpp.Predictor(model, **options) as predictor:
+            found = predictor.run(images)
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max()), model
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_normalization_after_a_flatten(outputs: int, tmp_path: Path) -> None:
+    """Its statistics belong to values, not to channels."""
+    from paddle import nn
+
+    values = outputs * 6 * 6
+    norm = nn.BatchNorm1D(values)
+    rng = np.random.default_rng(1)
+    for tensor in (norm.weight, norm.bias, norm._mean, norm._variance):
+        tensor.set_value((rng.random(values) + 0.5).astype(np.float32))
+    network = nn.Sequential(
+        nn.Conv2D(2, outputs, 3, padding=1), nn.Flatten(), norm, nn.Linear(values, 5)
+    )
+    agrees_with_dygraph(network, (2, 6, 6), tmp_path, r"value of what was flattened.*batch_norm")
+
+
+def test_normalization_of_a_flattened_vector(tmp_path: Path) -> None:
+    from paddle import nn
+
+    norm = nn.BatchNorm1D(4)
+    norm._mean.set_value(np.float32([1, -1, 2, 0.5]))
+    network = nn.Sequential(
+        nn.Conv2D(2, 4, 3), nn.AdaptiveAvgPool2D(1), nn.Flatten(), norm, nn.Linear(4, 5)
+    )
+    agrees_with_dygraph(network, (2, 6, 6), tmp_path)
+
+
+def test_sum_with_what_was_flattened_is_broadcast(tmp_path: Path) -> None:
+    import paddle
+    from paddle import nn
+
+    class Sum(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2D(2, 1, (6, 1))
+
+        def forward(self, x: Any) -> Any:
+            x = self.convolution(x)  # [N, 1, 1, 6] and [N, 6] give [N, 1, N, 6]
+            return x + paddle.flatten(x, 1)
+
+    for model in both_formats(Sum(), (2, 6, 6), tmp_path):
+        with pytest.raises(lenet_cpp.Unsupported, match="sum of tensors of different rank"):
+            lenet_cpp.Predictor(model, engine="native")
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "ceil_mode", "size"),
+    [
+        ((3, 3), 2, [0, 1, 0, 1], False, (6, 6)),
+        ((3, 3), 2, [0, 2, 0, 2], False, (6, 6)),
+        ((3, 3), 2, [2, 0, 1, 0], True, (6, 7)),
+        ((3, 2), (2, 1), [1, 0, 0, 1], True, (7, 5)),
+        ((4, 2), (3, 1), "SAME", False, (7, 6)),
+    ],
+)
+def test_average_pool_with_uneven_padding(
+    kernel: tuple[int, int],
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    size: tuple[int, int],
+    exclusive: bool,
+    tmp_path: Path,
+) -> None:
+    """Of the padding after the image Paddle counts as many rows as there are before it."""
+    from paddle import nn
+
+    pool = nn.AvgPool2D(kernel, stride, padding, ceil_mode, exclusive)
+    agrees_with_dygraph(nn.Sequential(nn.Conv2D(2, 2, 1), pool), (2, *size), tmp_path)
+
+
 # ---- what it cannot do
 
 
@@ -534,6 +648,11 @@ def test_an_instruction_set_is_named_or_refused(
     monkeypatch.setenv("LENET_NATIVE_ISA", "mmx")
     with pytest.raises(lenet_cpp.BadInput, match=r"LENET_NATIVE_ISA is 'mmx'.*avx2"):
         lenet_cpp.Predictor(model_dir=model_dir, engine="native")
+    monkeypatch.setenv("LENET_NATIVE_ISA", "")  # as if it were not set
+    x = np.zeros((1, 1, 28, 28), np.float32)
+    found = lenet_cpp.Predictor(model_dir=model_dir, engine="native").run(x)
+    monkeypatch.delenv("LENET_NATIVE_ISA")
+    assert (found == lenet_cpp.Predictor(model_dir=model_dir, engine="native").run(x)).all()
 
 
 def test_needs_no_paddle(model_dir: Path) -> None:

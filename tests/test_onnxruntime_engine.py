@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import lenet_cpp
+from lenet_cpp.cli import predict, py_infer
 from lenet_cpp.tolerance import allowed_difference
 from snippets import run_page
 
@@ -660,6 +662,42 @@ def test_classify(tmp_path: Path, program: Path, softmax: bool) -> None:
     assert [int(row[2]) for row in rows] == np.argsort(-expected).tolist()
     found = np.array([float(row[4]) for row in rows])
     assert np.abs(found - np.sort(expected)[::-1]).max() < 1e-6
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+@pytest.mark.parametrize("engine", ["auto", "native", "onnxruntime"])
+def test_predict_command(engine: str, softmax: bool, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(256, size=(28, 28), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    path = write(tmp_path / "model.onnx", lenet(softmax=softmax))
+    (tmp_path / "preprocess.json").write_text(json.dumps(PREPROCESS))
+    target = tmp_path / "out.json"
+    flags = [f"-i={tmp_path / 'image.png'}", f"--output={target}", "--topk=10", "--benchmark"]
+    if engine != "auto":
+        flags.append(f"--engine={engine}")
+    assert predict.main([*flags, f"-d={tmp_path}" if softmax else f"-m={path}"]) == 0
+    expected = python_outputs(path, pixels[None, None].astype(np.float32) / 255)[0]
+    if not softmax:
+        expected = np.exp(expected - expected.max())
+        expected /= expected.sum()
+    (image,) = json.loads(target.read_text())
+    assert [one["class_id"] for one in image["predictions"]] == np.argsort(-expected).tolist()
+    found = np.array([one["probability"] for one in image["predictions"]])
+    assert np.abs(found - np.sort(expected)[::-1]).max() < 1e-6
+
+
+def test_other_engines_refuse_an_onnx(
+    lenet_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [f"-i={tmp_path}", f"-m={lenet_file}"]
+    Image.new("L", (28, 28)).save(tmp_path / "image.png")
+    for call in (
+        lambda: predict.main([*flags, "--engine=paddle"]),
+        lambda: predict.main([*flags, "--engine=python"]),
+        lambda: py_infer.main(flags),
+    ):
+        assert call() == UNSUPPORTED
+        assert "import_model.py" in capsys.readouterr().err
 
 
 def test_the_page(model_dir: Path, tmp_path: Path, root: Path) -> None:

@@ -40,7 +40,7 @@ MAINS = {
     "py_infer": py_infer_command.main,
 }
 FORMATS = ("pdmodel", "json", "separate")
-ENGINES = ("paddle", "python", "executor")
+ENGINES = ("native", "paddle", "python", "executor")
 
 
 class Case(NamedTuple):
@@ -189,7 +189,7 @@ def test_three_ways_agree(case: Case) -> None:
         topk = engine.topk(reference)
     pairs = list(itertools.product(ENGINES, FORMATS))
     if case.name == "AlexNet":  # its 230 MB take seconds to load each time
-        pairs = list(zip(ENGINES, FORMATS, strict=True))
+        pairs = list(zip(ENGINES[1:], FORMATS, strict=True))
     for name, format_ in pairs:
         with InferenceEngine(name).load_predictor(**case.files(format_)) as engine:
             found = outputs(engine, case)
@@ -255,7 +255,7 @@ def test_digits_are_right_in_every_process(lenet: Case, tmp_path: Path) -> None:
 
 def test_outputs_are_those_of_the_bundled_predictor(lenet: Case) -> None:
     """The engine adds nothing: array in, the predictor's own numbers out."""
-    predictor = lenet_cpp.Predictor(model_dir=lenet.exported, engine="paddle")
+    predictor = lenet_cpp.Predictor(model_dir=lenet.exported)
     pixels = np.stack([np.asarray(Image.open(path)) for path in sorted(lenet.photos.iterdir())])
     with InferenceEngine().load_predictor(model_dir=lenet.exported) as engine:
         np.testing.assert_array_equal(engine.run(pixels), predictor.run(pixels))
@@ -860,11 +860,87 @@ def test_softmax_is_applied_once(
         assert engine.run(engine.preprocess(image)).sum() == pytest.approx(1, abs=1e-5)
 
 
+# Models that take images of any size
+
+
+@pytest.fixture(scope="module")
+def any_size(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A layer of Paddle, and the folder that it was exported to, for images of 40 x 40."""
+    import paddle
+    from paddle import nn, pir_utils
+
+    paddle.seed(1)
+    net = nn.Sequential(
+        nn.Conv2D(3, 8, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2D(8, 16, 3, padding=1),
+        nn.AdaptiveAvgPool2D(1),
+        nn.Flatten(),
+        nn.Linear(16, 5),
+    )
+    net.eval()
+    folder = tmp_path_factory.mktemp("any size")
+    spec = [paddle.static.InputSpec([None, 3, None, None], "float32", name="x")]
+    for guard in (pir_utils.DygraphPirGuard, pir_utils.DygraphOldIrGuard):
+        with guard():
+            static = paddle.jit.to_static(net, input_spec=spec, full_graph=True)
+            paddle.jit.save(static, str(folder / "open"))
+    images.imagenet(40).save(folder / "preprocess.json")
+    return net, folder
+
+
+@pytest.mark.parametrize("format_", ["pdmodel", "json"])
+@pytest.mark.parametrize("engine", ["auto", "paddle", "python", "executor"])
+def test_images_of_any_size(
+    engine: str, format_: str, any_size: tuple[Any, Path], resnet: Case
+) -> None:
+    import paddle
+
+    net, folder = any_size
+    with InferenceEngine(engine).load_predictor(folder / f"open.{format_}") as loaded:
+        assert loaded.input_shape == (-1, 3, -1, -1)
+        prepared = loaded.preprocess(sorted(resnet.photos.iterdir()))
+        assert prepared.shape == (3, 3, 40, 40)
+        random = np.random.default_rng(1)
+        for x in (prepared, random.random((2, 3, 33, 57), np.float32)):
+            expected = net(paddle.to_tensor(x)).numpy()
+            np.testing.assert_allclose(loaded.run(x), expected, rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(loaded.run(x[0]), loaded.run(x[:1]))
+        for wrong in ((2, 4, 33, 57), (33, 57), (2, 3, 0, 57)):
+            with pytest.raises(lenet_cpp.BadInput, match=r"expected shape \[N, 3, H, W\]"):
+                loaded.run(np.zeros(wrong))
+
+
+def test_commands_with_images_of_any_size(
+    any_size: tuple[Any, Path], resnet: Case, tmp_path: Path
+) -> None:
+    _, folder = any_size
+    for name in ("predict", "py_infer"):
+        done = run(name, f"-i={resnet.photos}", f"-d={folder}", "--topk=1")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout.splitlines()) == 2 + 3
+    bare = bare_copy(folder, tmp_path / "bare")
+    flags = [f"--model-dir={bare}", "--formats=json", "--accelerators=plain", "--batch-sizes=3"]
+    verified = run("verify", *flags)
+    assert verified.returncode == 3
+    assert "--preprocess" in verified.stderr
+    verified = run("verify", *flags, f"--preprocess={folder / 'preprocess.json'}")
+    assert verified.returncode == 0, verified.stderr
+    pytest.importorskip("paddle2onnx", reason="export_onnx.py needs it")
+    target = tmp_path / "open.onnx"
+    exported = run("export_onnx", folder / "open.json", f"--output={target}")
+    assert exported.returncode == 0, exported.stderr
+    x = np.random.default_rng(1).random((2, 3, 33, 57), np.float32)
+    with lenet_cpp.Predictor(folder / "open.json") as ours, lenet_cpp.Predictor(target) as theirs:
+        assert theirs.input_spec.shape == (-1, 3, -1, -1)
+        np.testing.assert_allclose(ours.run(x), theirs.run(x), rtol=0, atol=1e-5)
+
+
 # InferenceEngine
 
 
 def test_template_steps(lenet: Case) -> None:
-    engine = InferenceEngine(engine="paddle")
+    engine = InferenceEngine()
     assert engine.load_predictor(*lenet.files("pdmodel").values()) is engine
     image = engine.preprocess(lenet.photos / "000.png")
     assert (image.shape, image.dtype) == ((1, 1, 28, 28), np.float32)

@@ -338,6 +338,45 @@ def test_latency_line(run_ok, model_dir):
     assert re.search(r"^load [\d.]+ ms, first run [\d.]+ ms \(batch 1\)$", text, flags=re.MULTILINE)
 
 
+def test_a_measurement_ends_after_a_time(run_ok, model_dir):
+    arguments = (f"--model_dir={model_dir}", "--repeats=1000000000", "--max_seconds=1")
+    found = re.search(r"images/s \((\d+) of 1000000000 runs, ended by", run_ok(*arguments))
+    assert found is not None
+    assert int(found[1]) >= 1
+
+
+def test_floats_from_0_to_255_are_warned_of(run_program, model_dir, pixels, tmp_path):
+    folder = shutil.copytree(model_dir, tmp_path / "model")
+    path = tmp_path / "images.npy"
+
+    def warning(images: npt.NDArray[Any], *arguments: str) -> str:
+        np.save(path, images)
+        result = run_program(f"--model_dir={folder}", f"--input={path}", *arguments)
+        assert result.returncode == 0
+        return result.stderr
+
+    floats = pixels.astype(np.float32)
+    words = r"lenet_infer_test: warning: .* up to 255, .*preprocess.json\) gives 0 to 1: .*\n"
+    assert re.fullmatch(words, warning(floats))
+    assert re.fullmatch(words, warning(-floats))
+    assert warning(floats, "--check_range=false") == ""
+    assert warning(pixels) == ""
+    assert warning(floats / 32) == ""
+    # Of -0.42 to 2.82: the usual mean and deviation of MNIST.
+    description = (folder / "preprocess.json").read_text()
+    (folder / "SHA256SUMS").unlink()
+    (folder / "preprocess.json").write_text(
+        description.replace('"scale": 1.0', '"scale": 0.00392156862745098')
+        .replace("0.0\n", "0.1307\n")
+        .replace("255.0", "0.3081")
+    )
+    assert "gives -0.4242 to 2.821" in warning(floats)
+    assert warning(floats / 12) == ""
+    for nothing in (lambda file: file.write_text("{"), Path.unlink):
+        nothing(folder / "preprocess.json")
+        assert warning(floats) == ""
+
+
 def test_no_images(run_ok, model_dir, tmp_path):
     np.save(tmp_path / "none.npy", np.zeros((0, 28, 28), np.float32))
     output = tmp_path / "logits.npy"

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -259,6 +260,35 @@ def test_values_that_are_not_finite(
             predictor.run(bad)
     with lenet_cpp.Predictor(model_dir=model_dir, check_finite=False) as trusting:
         assert trusting.run(bad).shape == (3, 10)
+
+
+def test_floats_from_0_to_255_are_warned_of_once(model_dir: Path, tmp_path: Path) -> None:
+    x = digits(2)
+    for make in (lenet_cpp.Predictor, partial(lenet_cpp.PredictorPool, size=2)):
+        predictor = make(model_dir=model_dir, accelerator="plain")
+        predictor.run(np.zeros_like(x))  # a first run may only warm up
+        with pytest.warns(
+            lenet_cpp.InputRangeWarning, match=r"up to 25\d.*, .* gives 0 to 1: scale"
+        ):
+            predictor.run(x * 255)
+        predictor.run(x * 255)  # any warning is an error in these tests
+        predictor = make(model_dir=model_dir, accelerator="plain")
+        for images in (x, x * 8, (x * 255).astype(np.uint8)):
+            predictor.run(images)
+    # Clones have one warning together; it can be turned off, or be made an error.
+    origin = lenet_cpp.Predictor(model_dir=model_dir, accelerator="plain")
+    clones = [origin.clone() for _ in range(2)]
+    with pytest.raises(lenet_cpp.InputRangeWarning):
+        clones[0].run(x * 255)
+    for predictor in (*clones, origin):
+        assert predictor.run(x * 255).shape == (2, 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lenet_cpp.InputRangeWarning)
+        lenet_cpp.Predictor(model_dir=model_dir, accelerator="plain").run(x * 255)
+    # Nothing says what the model takes.
+    for name in ("lenet.pdmodel", "lenet.pdiparams"):
+        shutil.copy(model_dir / name, tmp_path)
+    lenet_cpp.Predictor(model_dir=tmp_path, accelerator="plain").run(x * 255)
 
 
 def test_error_classes() -> None:

@@ -154,7 +154,7 @@ def test_predict_command(bare_run, root: Path, model_dir: Path, tmp_path: Path) 
         + bytes(255 if 12 <= i % 28 <= 15 and 4 <= i // 28 < 24 else 0 for i in range(784))
     )
     command = (root / "scripts" / "predict.py", "-i", "digit.pgm", "-d", model_dir)
-    done = bare_run(*command, "--engine=native", "--topk=1", "--output=classes.csv")
+    done = bare_run(*command, "--topk=1", "--output=classes.csv")
     assert (done.returncode, done.stderr) == (0, "")
     assert ",1," in (tmp_path / "classes.csv").read_text()
 

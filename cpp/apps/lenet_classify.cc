@@ -10,7 +10,6 @@
 #include "batches.h"
 #include "class_names.h"
 #include "classify_options.h"
-#include "ends_in_softmax.h"
 #include "image_files.h"
 #include "interrupt.h"
 #include "io/atomic_file.h"
@@ -18,6 +17,7 @@
 #include "lenet/image_pipeline.h"
 #include "lenet/predictor.h"
 #include "manifest.h"
+#include "model/ends_in_softmax.h"
 #include "program.h"
 #include "results.h"
 

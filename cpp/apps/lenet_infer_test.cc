@@ -1,12 +1,14 @@
 /// \file
 /// The command line program: reads the flags, calls the library, prints what it found.
 #include <algorithm>
+#include <cstdio>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "batches.h"
 #include "explanation.h"
+#include "input_range.h"
 #include "interrupt.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
@@ -90,6 +92,12 @@ Report run(const Options& options) {
   report.batch_size = options.batch_size > 0 ? options.batch_size
                                              : default_batch(predictor->input_spec(), from_file);
   if (!from_file) images = zeros(predictor->input_spec(), report.batch_size);
+  if (from_file && options.check_range) {
+    const std::string warning = input_range_warning(images, report.config.model_file);
+    if (!warning.empty()) {
+      std::fprintf(stderr, "%s: warning: %s\n", LENET_PROGRAM, warning.c_str());
+    }
+  }
   report.input = from_file ? options.input : "zeros (no --input)";
   report.input_shape = images.shape;
   const std::int64_t count = images.shape[0];
@@ -113,8 +121,9 @@ Report run(const Options& options) {
       stop_if_interrupted();
       predictor->run(batch, part);
     };
-    report.latency =
-        measure(run_batch, options.warmup, options.repeats, static_cast<double>(report.batch_size));
+    report.latency = measure(run_batch, options.warmup, options.repeats, options.max_seconds,
+                             static_cast<double>(report.batch_size));
+    report.repeats = options.repeats;
   }
   report.peak_bytes = peak_resident_bytes();
   stop_if_interrupted();

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/file.h"
+#include "io/json.h"
 #include "lenet/error.h"
 #include "model/hash_check.h"
 
@@ -35,7 +36,9 @@ Manifest read_manifest(const std::string& program, bool check_hashes) {
   HashCheck{check_hashes}(path, text);
   std::string problem;
   try {
-    return parse_manifest(nlohmann::json::parse(text), fs::path(program).filename().string());
+    return parse_manifest(parse_json(text), fs::path(program).filename().string());
+  } catch (const InvalidJson& error) {
+    problem = error.what();
   } catch (const nlohmann::json::exception& error) {
     problem = error.what();
   } catch (const Error& error) {

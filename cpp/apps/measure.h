@@ -2,6 +2,7 @@
 /// Timing of repeated runs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -14,6 +15,7 @@ struct Latency {
   double p90 = 0;
   double p99 = 0;
   double images_per_second = 0;  ///< of the median
+  std::int64_t runs = 0;         ///< that were measured
 };
 
 /// Seconds that `action` takes, by the monotonic clock.
@@ -22,11 +24,32 @@ double seconds_of(const std::function<void()>& action);
 /// The most memory that this process has had resident so far (VmHWM); 0 where that is not known.
 std::int64_t peak_resident_bytes();
 
-/// The value below or at which `percent` of the values lie (nearest-rank definition).
-/// \param sorted ascending, not empty
-double percentile(const std::vector<double>& sorted, double percent);
+/// The times of any number of runs, in at most 1.3 MB.
+class Latencies {
+ public:
+  /// Up to so many values are kept as they are. Of more, each is known to 0.05 %, if it is between
+  /// 2^-30 and 2^30; values beyond count as these.
+  static constexpr std::size_t kExact = 100'000;
 
-/// Runs `run` `warmup` times, then `repeats` times with the clock.
-Latency measure(const std::function<void()>& run, int warmup, int repeats, double images);
+  void add(double milliseconds);
+
+  std::int64_t count() const noexcept { return count_; }
+
+  /// The value below or at which `percent` of the values lie (nearest-rank definition).
+  /// At least one value must have been added.
+  double percentile(double percent);
+
+ private:
+  void count_in_bucket(double milliseconds);
+
+  std::int64_t count_ = 0;
+  std::vector<double> exact_;          ///< all values, or none when there are buckets
+  std::vector<std::int64_t> buckets_;  ///< how many values lie in each; empty at first
+};
+
+/// Runs `run` `warmup` times, then `repeats` times with the clock, at least once. Ends before that
+/// when all these runs together have taken `max_seconds`.
+Latency measure(const std::function<void()>& run, int warmup, int repeats, double max_seconds,
+                double images);
 
 }  // namespace lenet::apps

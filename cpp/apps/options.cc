@@ -22,14 +22,24 @@ CommandLine command_line(Options& options) {
   line.integer("max_batch_size",
                "larger batches are cut into pieces of N images (default: 0, which is 64 a thread)",
                options.config.max_batch_size, 0);
-  line.boolean("check_finite", "refuse NaN and infinity in the input (default: true)",
+  line.boolean("check_finite",
+               "refuse NaN and infinity in the input and the parameters (default: true)",
                options.config.check_finite);
+  line.boolean("check_range",
+               "warn of an input far beyond the range that preprocess.json beside the model gives "
+               "(default: true)",
+               options.check_range);
 
   add_engine_flags(line, options.config);
 
   line.heading("Measurement and output");
-  line.integer("repeats", "measure N runs of the first batch: median, p90, p99, images/s",
-               options.repeats, 1);
+  line.integer(
+      "repeats",
+      "measure N runs of the first batch: median, p90, p99, images/s; of more than 100,000 "
+      "to 0.05 %",
+      options.repeats, 1);
+  line.integer("max_seconds", "end warming up and measuring after N seconds (default: 600)",
+               options.max_seconds, 1);
   line.integer("warmup", "runs before the measured ones (default: 10)", options.warmup, 0);
   line.toggle("explain",
               "print how the engine native computes a batch, layer by layer: kernels, "

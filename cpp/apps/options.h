@@ -20,8 +20,10 @@ struct Options {
   std::int64_t batch_size = 0;  ///< images a run; 0: 64 with an input file, 1 without
   int warmup = 10;              ///< runs before the measured ones
   int repeats = 0;              ///< measured runs; 0: no measurement
+  int max_seconds = 600;        ///< that warming up and measuring may take
   Format format = Format::Text;
-  bool explain = false;  ///< print how the engine computes the model, and run nothing else
+  bool check_range = true;  ///< warn of values far beyond the model's preprocessing
+  bool explain = false;     ///< print how the engine computes the model, and run nothing else
   bool help = false;
   bool version = false;
 };

@@ -51,8 +51,13 @@ std::string format_text(const Report& report) {
                 report.first_run_ms, static_cast<long long>(report.batch_size));
   if (report.latency) {
     const Latency& latency = *report.latency;
-    text += print("latency median %.4f ms, p90 %.4f ms, p99 %.4f ms, %.0f images/s\n",
-                  latency.median, latency.p90, latency.p99, latency.images_per_second);
+    text += print("latency median %.4f ms, p90 %.4f ms, p99 %.4f ms, %.0f images/s", latency.median,
+                  latency.p90, latency.p99, latency.images_per_second);
+    if (latency.runs < report.repeats) {
+      text += print(" (%lld of %lld runs, ended by --max_seconds)",
+                    static_cast<long long>(latency.runs), static_cast<long long>(report.repeats));
+    }
+    text += "\n";
   }
   return text;
 }
@@ -87,7 +92,8 @@ std::string format_json(const Report& report) {
     root["latency"] = {{"median_ms", report.latency->median},
                        {"p90_ms", report.latency->p90},
                        {"p99_ms", report.latency->p99},
-                       {"images_per_second", report.latency->images_per_second}};
+                       {"images_per_second", report.latency->images_per_second},
+                       {"runs", report.latency->runs}};
   }
   return root.dump() + "\n";
 }

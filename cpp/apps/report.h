@@ -35,6 +35,7 @@ struct Report {
   std::int64_t peak_bytes = 0;  ///< of resident memory
   double load_ms = 0;
   double first_run_ms = 0;
+  std::int64_t repeats = 0;  ///< runs to be measured
   std::optional<Latency> latency;
 };
 

@@ -38,7 +38,8 @@ class Folder {
   void write_sums(std::string_view bytes) { sums_.write(bytes); }
 
   void check() const {
-    check_model_files({ModelFormat::Separate, path_ + "/__model__", "", path_, {}}, true, true);
+    ModelFiles files{ModelFormat::Separate, path_ + "/__model__", "", path_, {}};
+    check_model_files(files, true, true, true);
   }
 
  private:

@@ -56,13 +56,13 @@ void check_whole_model(ModelFormat format, std::string_view program,
   }
   program_file.write(program);
   params_file.write(params);
-  const ModelFiles files = {format, program_file.path(), params_file.path(), "", {}};
+  ModelFiles files = {format, program_file.path(), params_file.path(), "", {}};
   const auto accepted = [](const auto& read) {
     return accepts({ErrorCode::BadModel, ErrorCode::Unsupported}, read);
   };
-  if (!accepted([&] { check_model_files(files, false, true); })) return;
+  if (!accepted([&] { check_model_files(files, false, true, false); })) return;
   native::Network network;
-  if (accepted([&] { network = native::load_network(files); })) run_network(network);
+  if (accepted([&] { network = native::load_network(files, false); })) run_network(network);
 }
 
 }  // namespace lenet::fuzz

@@ -4,17 +4,42 @@
 #include <cstring>
 
 namespace lenet {
+namespace {
 
-bool all_finite(const float* values, std::size_t count) noexcept {
-  // On the bits, so that the loop vectorizes: the exponent of NaN and infinity is all ones.
-  constexpr std::uint32_t kExponent = 0x7f800000U;
-  std::uint32_t found = 0;
+/// On the bits, so that the loop vectorizes: the exponent of NaN and infinity is all ones.
+template <typename Bits>
+bool none_has_exponent(const void* values, std::size_t count, Bits exponent) noexcept {
+  const auto* bytes = static_cast<const char*>(values);
+  Bits found = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    std::uint32_t bits = 0;
-    std::memcpy(&bits, values + i, sizeof(bits));
-    found |= static_cast<std::uint32_t>((bits & kExponent) == kExponent);
+    Bits bits = 0;
+    std::memcpy(&bits, bytes + i * sizeof(Bits), sizeof(Bits));
+    found |= static_cast<Bits>((bits & exponent) == exponent);
   }
   return found == 0;
+}
+
+constexpr std::uint32_t kFloat32Exponent = 0x7f800000U;
+
+}  // namespace
+
+bool all_finite(const float* values, std::size_t count) noexcept {
+  return none_has_exponent(values, count, kFloat32Exponent);
+}
+
+bool all_finite(std::string_view values, FloatFormat format) noexcept {
+  switch (format) {
+    case FloatFormat::Float16:
+      return none_has_exponent<std::uint16_t>(values.data(), values.size() / 2, 0x7c00);
+    case FloatFormat::BFloat16:
+      return none_has_exponent<std::uint16_t>(values.data(), values.size() / 2, 0x7f80);
+    case FloatFormat::Float32:
+      return none_has_exponent(values.data(), values.size() / 4, kFloat32Exponent);
+    case FloatFormat::Float64:
+      return none_has_exponent<std::uint64_t>(values.data(), values.size() / 8,
+                                              std::uint64_t{0x7ff} << 52);
+  }
+  return true;
 }
 
 }  // namespace lenet

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <new>
 #include <string>
@@ -47,6 +48,19 @@ void require_shape(const Shape& given, const TensorSpec& spec) {
   }
 }
 
+/// What an engine gives is compared with what the model itself declares.
+void require_output(const Shape& given, const TensorSpec& spec, std::int64_t images) {
+  bool fits = !given.empty() && given[0] == images && given.size() == spec.shape.size();
+  for (std::size_t i = 1; fits && i < given.size(); ++i) {
+    fits = spec.shape[i] < 0 || given[i] == spec.shape[i];
+  }
+  if (fits) return;
+  throw Error(ErrorCode::BackendFailure, "the output '" + spec.name + "' for " +
+                                             std::to_string(images) + " images has shape " +
+                                             to_string(given) + "; the model declares " +
+                                             to_string(spec.shape));
+}
+
 void require_finite(const float* values, std::size_t count, const std::string& name) {
   if (all_finite(values, count)) return;
   throw Error(ErrorCode::BadInput, "input '" + name +
@@ -67,7 +81,7 @@ struct Predictor::State {
   TensorSpec input;
   TensorSpec output;
   LayerCallback callback;
-  bool without_openvino = false;  // set when Auto finds that it cannot load the program
+  std::string failures;  // of accelerators that Auto has left out since, each in parentheses
   // Auto needs more than one; each is loaded when a run first asks for it.
   std::map<Accelerator, std::unique_ptr<Engine>> engines;
 };
@@ -81,13 +95,7 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
   require_file(state.files.program);
   if (!state.files.params.empty()) require_file(state.files.params);
   state.stamp = stamp_of(state.files);
-  const bool float_weights =
-      check_model_files(state.files, config.check_hashes, config.check_program);
-  state.files.traits =
-      state.files.format == ModelFormat::Onnx
-          ? read_onnx_traits(state.files.program)
-          : read_program_traits(state.files.program, state.files.format == ModelFormat::Json);
-  state.files.traits.float_weights = float_weights;
+  check_model_files(state.files, config.check_hashes, config.check_program, config.check_finite);
   if (config.precision == "int8") require_quantized(state.files);
   state.config = config;
   state.config.model_file = state.files.program;
@@ -120,6 +128,13 @@ void Predictor::run(const TensorView& input, Tensor& output) {
   if (count > 0 && input.data == nullptr) {
     throw Error(ErrorCode::BadInput, "input '" + state_->input.name + "' has no data");
   }
+  // Later images of the input would be overwritten, or freed, when it is run in pieces.
+  const std::less<const float*> before;
+  const float* const memory = output.data.data();
+  if (before(input.data, memory + output.data.capacity()) && before(memory, input.data + count)) {
+    output = run(input);
+    return;
+  }
   if (state_->config.check_finite) require_finite(input.data, count, state_->input.name);
 
   const std::int64_t images = input.shape.empty() ? 1 : input.shape[0];
@@ -133,21 +148,28 @@ void Predictor::run(const TensorView& input, Tensor& output) {
     return;
   }
   const std::size_t image_size = count / static_cast<std::size_t>(images);
-  Engine& engine = engine_for(images);
+  Engine* engine = &engine_for(images);
   const Config& config = state_->config;
   const std::int64_t fixed = state_->input.shape.empty() ? -1 : state_->input.shape[0];
   const std::int64_t most = fixed > 0                   ? fixed
                             : config.max_batch_size > 0 ? config.max_batch_size
-                                                        : engine.largest_batch();
+                                                        : engine->largest_batch();
   // After `done` images of others.
   const auto run_batch = [&](const TensorView& batch, std::int64_t done) {
     const std::int64_t part = batch.shape[0];
-    const Shape& shape = engine.run(batch);
-    if (shape.empty() || shape[0] != part) {
-      throw Error(ErrorCode::BackendFailure, "the model gave an output of shape " +
-                                                 to_string(shape) + " for a batch of " +
-                                                 std::to_string(part));
-    }
+    const auto run_engine = [&]() -> const Shape& {
+      for (;;) {
+        try {
+          const Shape& shape = engine->run(batch);
+          require_output(shape, state_->output, part);
+          return shape;
+        } catch (const Error& error) {
+          leave_out(accelerator(images), error);
+          engine = &engine_for(images);
+        }
+      }
+    };
+    const Shape& shape = run_engine();
     const std::size_t row = element_count(shape) / static_cast<std::size_t>(part);
     try {
       output.data.resize(row * static_cast<std::size_t>(images));
@@ -157,7 +179,7 @@ void Predictor::run(const TensorView& input, Tensor& output) {
     }
     output.shape = shape;
     output.shape[0] = images;
-    engine.copy_output(output.data.data() + row * static_cast<std::size_t>(done));
+    engine->copy_output(output.data.data() + row * static_cast<std::size_t>(done));
   };
   if (images <= most) return run_batch(input, 0);
   TensorView batch{input.data, input.shape};
@@ -182,9 +204,11 @@ void Predictor::choose_engine() {
     const bool last = kind == state.choice.back();
     take(kind);
     try {
-      if (engine_for(1).is_fastest() || last) return;
-      slower = kind;
-      engines_of_slower = std::move(state.engines);
+      if (engine_for(1).is_fastest() || (last && slower == nullptr)) return;
+      if (slower == nullptr) {
+        slower = kind;
+        engines_of_slower = std::move(state.engines);
+      }
     } catch (const Error& error) {
       if (last && slower == nullptr) {
         throw refusals.empty() ? error : Error(error.code(), error.what() + refusals);
@@ -208,12 +232,7 @@ Engine& Predictor::engine_for(std::int64_t images) {
     try {
       engine = state.kind->create(config, state.files);
     } catch (const Error& error) {
-      // OpenVINO does not know every operator that Paddle's own kernels do.
-      const bool other = state.config.accelerator == Accelerator::Auto &&
-                         config.accelerator == Accelerator::OpenVino &&
-                         error.code() == ErrorCode::BackendFailure && !state.without_openvino;
-      if (!other) throw;
-      state.without_openvino = true;
+      leave_out(config.accelerator, error);
       return engine_for(images);
     }
     if (state.callback) engine->set_layer_callback(state.callback);
@@ -223,10 +242,27 @@ Engine& Predictor::engine_for(std::int64_t images) {
 
 Accelerator Predictor::accelerator(std::int64_t images) const {
   if (state_->config.accelerator != Accelerator::Auto) return state_->config.accelerator;
-  const Accelerator chosen =
-      state_->kind->choose_accelerator(state_->config, state_->files, images);
-  const bool refused = chosen == Accelerator::OpenVino && state_->without_openvino;
-  return refused ? Accelerator::OneDnn : chosen;
+  return state_->kind->choose_accelerator(state_->config, state_->files, images);
+}
+
+/// Makes Auto go on without an accelerator that has failed, for good: the same model would fail
+/// again. \throws Error `error` itself where another accelerator does not help.
+void Predictor::leave_out(Accelerator failed, const Error& error) {
+  State& state = *state_;
+  ProgramTraits& traits = state.files.traits;
+  std::string* refusal = failed == Accelerator::OpenVino ? &traits.openvino_refusal
+                         : failed == Accelerator::OneDnn ? &traits.onednn_refusal
+                                                         : nullptr;
+  const bool other = state.config.accelerator == Accelerator::Auto && refusal != nullptr &&
+                     refusal->empty() && state.config.precision == "fp32" &&
+                     error.code() == ErrorCode::BackendFailure;
+  if (!other) {
+    throw state.failures.empty() ? error : Error(error.code(), error.what() + state.failures);
+  }
+  *refusal = "what failed before";
+  state.failures +=
+      std::string(" (accelerator ") + to_string(failed) + " failed before: " + error.what() + ")";
+  state.engines.erase(failed);
 }
 
 Predictor Predictor::clone() const {
@@ -236,7 +272,7 @@ Predictor Predictor::clone() const {
   state->choice = state_->choice;
   state->kind = state_->kind;
   state->reason = state_->reason;
-  state->without_openvino = state_->without_openvino;
+  state->failures = state_->failures;
   state->stamp = state_->stamp;
   state->input = state_->input;
   state->output = state_->output;
@@ -278,12 +314,13 @@ void Predictor::set_layer_callback(LayerCallback callback) {
 
 Plan Predictor::explain(std::int64_t images, int runs) {
   constexpr std::int64_t kMostImages = std::int64_t{1} << 20;
+  constexpr int kMostRuns = 10'000;  // the times of each are kept
   const std::int64_t fixed = state_->input.shape.empty() ? -1 : state_->input.shape[0];
   const bool fits = fixed <= 0 || images == fixed;
-  if (images < 1 || images > kMostImages || runs < 0 || !fits) {
+  if (images < 1 || images > kMostImages || runs < 0 || runs > kMostRuns || !fits) {
     throw Error(ErrorCode::BadInput,
                 "cannot explain " + std::to_string(runs) + " runs of " + std::to_string(images) +
-                    " images; expected 0 or more runs, of " +
+                    " images; expected 0 to " + std::to_string(kMostRuns) + " runs, of " +
                     (fixed > 0 ? std::to_string(fixed) : "1 to " + std::to_string(kMostImages)) +
                     " images");
   }

@@ -299,6 +299,10 @@ TEST_CASE("JPEG: what a decoder is given") {
   refuses(segment('\xc9', "arithmetic"), "convert it to PNG", ErrorCode::Unsupported);
   refuses(segment('\xc0', std::string("\x08\0\x02\0\x03\x04", 6)), "CMYK", ErrorCode::Unsupported);
   check_error(ErrorCode::BadInput, "cut short", [&] { read_jpeg(start + frame + scan, "a.jpg"); });
+  std::string scans;
+  for (int i = 0; i < 100; ++i) scans += scan;
+  CHECK(read_jpeg(start + frame + scans + end, "a.jpg").container.width == 3);
+  refuses(frame + scans + scan, "of more than 100 scans");
 }
 
 TEST_CASE("EXIF: where the first row and column are") {

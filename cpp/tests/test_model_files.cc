@@ -48,7 +48,8 @@ Config by_files(const std::string& program, const std::string& params = "") {
 }
 
 void check(const Config& config) {
-  check_model_files(find_model_files(config), config.check_hashes, config.check_program);
+  ModelFiles files = find_model_files(config);
+  check_model_files(files, config.check_hashes, config.check_program, config.check_finite);
 }
 
 constexpr std::size_t kInLastWeights = 247000;
@@ -238,6 +239,14 @@ TEST_CASE("one file per variable") {
   check(by_dir(folder.path()));
   write_file(folder / "w", parameter_record({3}, std::string(12, 'v')));
   check_error(ErrorCode::BadModel, "'w' of shape [2]", [&] { check(by_dir(folder.path())); });
+  std::string infinite(4, 'v');
+  infinite += bytes_of(std::numeric_limits<float>::infinity());
+  write_file(folder / "w", parameter_record({2}, infinite));
+  check_error(ErrorCode::BadModel, "NaN or infinity in the parameter 'w'",
+              [&] { check(by_dir(folder.path())); });
+  Config trusting = by_dir(folder.path());
+  trusting.check_finite = false;
+  check(trusting);
   write_file(folder / "w", parameter_record({2}, std::string(7, 'v')));
   check_error(ErrorCode::BadModel, "damaged", [&] { check(by_dir(folder.path())); });
   write_file(folder / "w", parameter_record({2}, std::string(8, 'v')));

@@ -12,6 +12,7 @@
 #include "engines/native/program.h"
 #include "lenet/predictor.h"
 #include "native_support.h"
+#include "onnx_builder.h"
 #include "support.h"
 
 namespace lenet::tests {
@@ -313,6 +314,25 @@ TEST_CASE("the bundled model, by both engines" * doctest::skip(!has_paddle())) {
     }
     CHECK(predictor.clone().run(images.view()).data == found.data);
   }
+}
+
+TEST_CASE("the output may lie over the input") {
+  const TemporaryFolder folder;
+  Config config;
+  config.engine = "native";
+  config.max_batch_size = 1;
+  config.model_file = write_file(
+      folder / "m.onnx",
+      onnx_model(onnx_graph({onnx_node("Conv", {"x", "w"}, {"y"})},
+                            {onnx_tensor("w", {4, 1, 1, 1}, {1, 2, 3, 4})},
+                            {onnx_value("x", {-1, 1, 1, 2})}, {onnx_value("y", {-1, 4, 1, 2})})));
+  Predictor predictor(config);
+  const std::vector<float> expected = {1,  2,  2,  4,  3,  6,  4,  8,  // 1, 2 times 1, 2, 3, 4
+                                       10, 20, 20, 40, 30, 60, 40, 80};
+  Tensor tensor{{1, 2, 10, 20}, {2, 1, 1, 2}};
+  predictor.run(tensor.view(), tensor);
+  CHECK(tensor.shape == Shape{2, 4, 1, 2});
+  CHECK(tensor.data == expected);
 }
 
 TEST_CASE("options that it has not") {

@@ -113,9 +113,9 @@ Config float_model(const TemporaryFolder& folder) {
 
 }  // namespace
 
-TEST_CASE("offsets beyond 32 bits are refused, in every layout and set") {
+TEST_CASE("tensors of more than 2 GiB are refused, in every layout and set") {
   const auto refuse = [](const std::function<void()>& compile) {
-    check_error(ErrorCode::Unsupported, "tensors as large as the convolution takes", compile);
+    check_error(ErrorCode::Unsupported, "more than 2 GiB for the tensors of one image", compile);
   };
   for (const std::int64_t channels : {1, 40}) {
     CAPTURE(channels);

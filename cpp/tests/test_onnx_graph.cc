@@ -340,6 +340,25 @@ TEST_CASE("what the native engine has not, by operator and name") {
   check_unsupported("one number for each channel", {onnx_node("Add", {"x", "k"}, {"y"})},
                     {onnx_tensor("k", {4}, {1, 2, 3, 4})});
   check_unsupported("is no float32 constant", {onnx_node("Conv", {"x", "x"}, {"y"})});
+  const auto pool = [&](const char* text, const Shape& kernel, const Names& attributes) {
+    Names all = {onnx_integers("kernel_shape", kernel)};
+    all.insert(all.end(), attributes.begin(), attributes.end());
+    check_unsupported(text, {onnx_node("MaxPool", {"x"}, {"y"}, all)});
+  };
+  pool("window larger than the image", {5, 1}, {});
+  pool("auto_pad with such a stride", {1, 1},
+       {onnx_text("auto_pad", "SAME_UPPER"), onnx_integers("strides", {4, 1})});
+  const auto flatten = [](const char* input, std::int64_t axis) {
+    return onnx_node("Flatten", {input}, {"y"}, {onnx_integer("axis", axis)});
+  };
+  for (const std::int64_t axis : {std::numeric_limits<std::int64_t>::max(), std::int64_t{0}}) {
+    check_unsupported("flattening but of each image", {flatten("x", axis)});
+  }
+  // Of one number for each image, axis 0 counts from the front.
+  check_unsupported("flattening but of each image",
+                    {onnx_node("GlobalMaxPool", {"x"}, {"p"}),
+                     onnx_node("Squeeze", {"p", "a"}, {"s"}), flatten("s", 0)},
+                    {integers("a", {1, 2, 3})});
   check_unsupported("mean but over height and width",
                     {onnx_node("ReduceMean", {"x"}, {"y"}, {onnx_integers("axes", {1})})});
   const auto whole = [](const std::string& bytes) { native::read_onnx(graph_of(bytes), "m.onnx"); };

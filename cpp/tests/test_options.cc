@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "measure.h"
 #include "options.h"
 #include "support.h"
@@ -68,12 +70,50 @@ TEST_CASE("wrong usage says what is wrong") {
 }
 
 TEST_CASE("percentiles by the nearest rank") {
-  const std::vector<double> sorted = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
-  CHECK(apps::percentile(sorted, 50) == 5);
-  CHECK(apps::percentile(sorted, 90) == 9);
-  CHECK(apps::percentile(sorted, 99) == 10);
-  CHECK(apps::percentile(sorted, 0) == 1);
-  CHECK(apps::percentile({3}, 50) == 3);
+  apps::Latencies ten;
+  for (const double value : {3, 8, 1, 10, 2, 7, 4, 6, 9, 5}) ten.add(value);
+  CHECK(ten.percentile(50) == 5);
+  CHECK(ten.percentile(90) == 9);
+  CHECK(ten.percentile(99) == 10);
+  CHECK(ten.percentile(0) == 1);
+  apps::Latencies one;
+  one.add(3);
+  CHECK(one.percentile(50) == 3);
+}
+
+TEST_CASE("percentiles of more values than are kept") {
+  apps::Latencies latencies;
+  const auto add = [&](std::size_t from, std::size_t to) {
+    // Each number from 1 on is there once, in some order: 7919 is prime.
+    for (std::size_t i = from; i < to; ++i) {
+      latencies.add(static_cast<double>(i * 7919 % apps::Latencies::kExact + 1) / 1e5);
+    }
+  };
+  add(0, apps::Latencies::kExact);
+  for (const double percent : {1, 50, 90, 99})
+    CHECK(latencies.percentile(percent) == percent / 100);
+  for (int i = 1; i < 20; ++i) add(0, apps::Latencies::kExact);
+  CHECK(latencies.count() == 20 * static_cast<std::int64_t>(apps::Latencies::kExact));
+  for (const double percent : {1, 50, 90, 99}) {
+    CHECK(latencies.percentile(percent) != percent / 100);
+    CHECK(std::abs(latencies.percentile(percent) / (percent / 100) - 1) < 0.0005);
+  }
+  // Beyond the ends too.
+  for (std::size_t i = 0; i < 30 * apps::Latencies::kExact; ++i) latencies.add(0);
+  CHECK(latencies.percentile(50) == doctest::Approx(std::ldexp(1.0, -30)).epsilon(0.0005));
+  for (std::size_t i = 0; i < 90 * apps::Latencies::kExact; ++i) latencies.add(1e300);
+  CHECK(latencies.percentile(90) == doctest::Approx(std::ldexp(1.0, 30)).epsilon(0.0005));
+}
+
+TEST_CASE("a measurement ends by the count or by the time") {
+  int runs = 0;
+  const auto run = [&] { ++runs; };
+  CHECK(apps::measure(run, 3, 5, 1e9, 1).runs == 5);
+  CHECK(runs == 8);
+  // By the time: after one run each, to warm up and to measure.
+  runs = 0;
+  CHECK(apps::measure(run, 1'000'000'000, 1'000'000'000, 1e-12, 1).runs == 1);
+  CHECK(runs == 2);
 }
 
 }  // namespace lenet::tests

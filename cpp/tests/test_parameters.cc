@@ -200,4 +200,45 @@ TEST_CASE("parameters that are not the program's") {
   check_error(ErrorCode::BadModel, "holds 3", [&] { require_same_parameters(needed, found, "p"); });
 }
 
+TEST_CASE("parameters that are not finite, of every type, at every place and address") {
+  // The least pattern of an infinity and that of a NaN; and the largest finite number, in bytes.
+  struct Format {
+    int dtype;
+    std::vector<std::string> bad;
+    std::string largest;
+  };
+  const auto of = [](auto bits) { return bytes_of(bits); };
+  using Bits16 = std::uint16_t;
+  const std::vector<Format> formats = {
+      {4, {of(Bits16{0x7c00}), of(Bits16{0xfc01})}, of(Bits16{0xfbff})},
+      {22, {of(Bits16{0xff80}), of(Bits16{0x7fff})}, of(Bits16{0x7f7f})},
+      {5, {of(0x7f800000U), of(0xff800001U)}, of(0xff7fffffU)},
+      {6, {of(0xfff0000000000000U), of(0x7ff0000000000001U)}, of(0x7fefffffffffffffU)},
+  };
+  for (const Format& format : formats) {
+    CAPTURE(format.dtype);
+    const std::vector<ParameterSpec> needed = {{"b", format.dtype, {0}}, {"w", format.dtype, {37}}};
+    auto found = needed;
+    std::string values = "x";  // so that the numbers are not aligned
+    for (int i = 0; i < 37; ++i) values += format.largest;
+    const auto check = [&] {
+      found[1].data = std::string_view(values).substr(1);
+      require_finite_parameters(needed, found, "p");
+    };
+    check();
+    for (const std::string& bad : format.bad) {
+      for (std::size_t i = 0; i < 37; ++i) {
+        const std::string good = values;
+        values.replace(1 + i * bad.size(), bad.size(), bad);
+        check_error(ErrorCode::BadModel, "'p' holds NaN or infinity in the parameter 'w'", check);
+        values = good;
+      }
+    }
+  }
+  // Numbers of which no pattern is infinite.
+  const std::string ones(8, '\xff');
+  require_finite_parameters({{"i", 3, {1}}}, {{"", 3, {1}, ones}}, "p");
+  require_finite_parameters({{"q", 21, {8}}}, {{"", 21, {8}, ones}}, "p");
+}
+
 }  // namespace lenet::tests

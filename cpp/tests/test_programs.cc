@@ -306,7 +306,7 @@ TEST_CASE("members of a PIR program") {
   const std::string good = read_file(kModelDir + "/lenet.json");
   const auto refuse_with = [&](const std::string& part, const std::string& by,
                                std::string_view words) { refuse_json(good, part, by, words); };
-  refuse_with(R"("magic":"pir")", R"("magic":"pir","magic":"pir")", "repeated member");
+  refuse_with(R"("magic":"pir")", R"("magic":"pir","magic":"pir")", "comes a second time");
   refuse_with(R"("trainable":true)", R"("trainable":1)", "heading");
   refuse_with(R"("version":4)", R"("version":-1)", "size of a number");
   refuse_with(R"("version":4)", R"("version":4.5)", "a whole number");

@@ -4,7 +4,6 @@
 
 #include "model/check_graph.h"
 #include "model/program_desc.h"
-#include "model/program_traits.h"
 #include "program_builder.h"
 
 namespace lenet::tests {
@@ -238,20 +237,6 @@ TEST_CASE("rearrangements") {
   refuse(program(kImages, {-1, 3, 6, 6},
                  simple("maxout", {int_attribute("groups", 3), int_attribute("axis", 1)})),
          "groups");
-}
-
-TEST_CASE("what OpenVINO gets wrong is known") {
-  const TemporaryFolder folder;
-  Transposed padded;
-  Transposed plain;
-  plain.extra = {0, 0};
-  write_file(folder / "padded", padded.bytes());
-  write_file(folder / "plain", plain.bytes());
-  write_file(folder / "damaged", padded.bytes().substr(9));
-  CHECK(read_program_traits(folder / "padded", false).openvino_differs);
-  CHECK_FALSE(read_program_traits(folder / "plain", false).openvino_differs);
-  CHECK_FALSE(read_program_traits(folder / "damaged", false).openvino_differs);
-  CHECK_FALSE(read_program_traits(folder / "missing", false).openvino_differs);
 }
 
 }  // namespace lenet::tests

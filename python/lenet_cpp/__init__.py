@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lenet_cpp._core import paddle_version as _paddle_version
 from lenet_cpp._core import version as _version
+from lenet_cpp._input_range import InputRangeWarning
 from lenet_cpp.bundled import Classification, bundled_model_dir, classify, predict
 from lenet_cpp.errors import (
     BackendFailure,
@@ -40,6 +41,7 @@ __all__ = [
     "Error",
     "FileNotFound",
     "InferenceEngine",
+    "InputRangeWarning",
     "IsolatedPredictor",
     "LayerOutput",
     "Options",

@@ -27,7 +27,7 @@ def as_batch(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
             0 to 255, which are divided by 255 as Paddle's ToTensor does. Any strides and byte
             order. A missing batch dimension is added; so is a missing channel dimension when the
             model takes one channel.
-        shape: The model's input shape, -1 for the batch: ``(-1, channels, height, width)``.
+        shape: The model's input shape, ``(N, channels, height, width)``; -1 where any size goes.
 
     Raises:
         BadInput: Another element type or another shape; says what was expected and what came.
@@ -69,15 +69,28 @@ def _as_float32(images: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[
 def _batch_shape(images: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[int, ...]:
     item = shape[1:]
     given = images.shape
-    if given == item:
-        return (1, *item)
+    if _fits(given[1:], item):
+        return given
+    if _fits(given, item):
+        return (1, *given)
     if len(item) == 3 and item[0] == 1:
-        if given == item[1:]:
-            return (1, *item)
-        if given[1:] == item[1:]:
-            return (given[0], *item)
+        if _fits(given, item[1:]):
+            return (1, 1, *given)
+        if _fits(given[1:], item[1:]):
+            return (given[0], 1, *given[1:])
     raise BadInput(f"expected shape {_describe(shape)}, got {_describe(given)}")
 
 
+def _fits(given: tuple[int, ...], item: tuple[int, ...]) -> bool:
+    return len(given) == len(item) and all(
+        size == found or size < 0 < found for size, found in zip(item, given, strict=True)
+    )
+
+
 def _describe(shape: tuple[int, ...]) -> str:
-    return "[" + ", ".join("N" if size < 0 else str(size) for size in shape) + "]"
+    free = "NCHW" if len(shape) == 4 else "N" * len(shape)
+    return (
+        "["
+        + ", ".join(n if size < 0 else str(size) for n, size in zip(free, shape, strict=True))
+        + "]"
+    )

@@ -42,11 +42,15 @@ def random_batches(shape: Sequence[int]) -> list[npt.NDArray[np.float32]]:
     """Return two batches of random inputs, float32 from 0 to 1; the same whenever it is called.
 
     Args:
-        shape: Of the model's input. When its batch is free (-1), the batches are of 1 and 3.
+        shape: Of the model's input. When its batch is free (-1), the batches are of 1 and 3;
+            where another size is free, it is 224 in the first and 256 in the second.
     """
     batches = (1, 3) if shape[0] < 0 else (shape[0], shape[0])
     random = np.random.default_rng(_SEED)
-    return [random.random((batch, *shape[1:]), dtype=np.float32) for batch in batches]
+    return [
+        random.random((batch, *(free if size < 0 else size for size in shape[1:])), np.float32)
+        for batch, free in zip(batches, (224, 256), strict=True)
+    ]
 
 
 def onednn_method(config: paddle.inference.Config, name: str) -> Callable[..., None]:

@@ -173,6 +173,7 @@ class AutoLog:
         """Lines after AutoLog's own; none has a key of those, so that parsers pass over them."""
         lines = [
             "--------------------- lenet_cpp info --------------------",
+            f" engine: {settings.engine}",
             f" accelerator: {settings.accelerator}",
             f" warm-up: {self.warmup} batches before, not in the figures",
         ]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lenet_cpp.engines.loading import LoadedModel
     from lenet_cpp.images import Pipeline
 
-    ImageSource = str | os.PathLike[str] | Image
+    ImageSource = str | os.PathLike[str] | bytes | bytearray | Image
 
 __all__ = ["InferenceEngine", "read_labels", "softmax"]
 
@@ -50,7 +50,7 @@ class InferenceEngine:
 
     def __init__(
         self,
-        engine: str = "paddle",
+        engine: str = "auto",
         *,
         preprocess: Pipeline | str | os.PathLike[str] | None = None,
         model_name: str | None = None,
@@ -69,9 +69,10 @@ class InferenceEngine:
         """Choose an engine; nothing is loaded yet.
 
         Args:
-            engine: Inference engines, for an exported model: ``paddle``, in C++; ``native``, in C++
-                without Paddle; or ``python``, ``paddle.inference``. Training engines: ``dygraph``,
-                for a registered model's layer, or ``executor``, for an exported model.
+            engine: Inference engines, for an exported model: in C++ ``native``, ``paddle`` or
+                ``onnxruntime``, or ``auto``, the fastest of these that runs the model; and
+                ``python``, ``paddle.inference``. Training engines: ``dygraph``, for a registered
+                model's layer, or ``executor``, for an exported model.
             preprocess: How images are prepared, or a file that describes it: ``preprocess.json``,
                 or an ``inference.yml`` of PaddleClas. By default the file of one of these names
                 beside the model, else what the registry has for the model.
@@ -119,8 +120,9 @@ class InferenceEngine:
         """Load a model; one that was loaded before is freed.
 
         Args:
-            model_file: The program, ``NAME.pdmodel``, ``NAME.json`` or ``__model__``; with the
-                engine ``dygraph`` a registered model's name, such as ``ResNet50_vd``.
+            model_file: The program, ``NAME.pdmodel``, ``NAME.json`` or ``__model__``, or in C++
+                an ONNX model, ``NAME.onnx``; with the engine ``dygraph`` a registered model's
+                name, such as ``ResNet50_vd``.
             params_file: The parameters, by default ``NAME.pdiparams`` beside the program; with
                 ``dygraph`` a ``.pdparams`` file.
             model_dir: Instead of both, the folder of an exported model.
@@ -152,7 +154,7 @@ class InferenceEngine:
         """Read images and prepare them as the model takes them.
 
         Args:
-            images: An image file, a Pillow image, or several of these.
+            images: An image file, the bytes of one, a Pillow image, or several of these.
 
         Returns:
             float32 [N, channels, height, width], N = 1 for one.
@@ -162,7 +164,7 @@ class InferenceEngine:
             BadInput: An image cannot be read (the message names the file), or does not come out
                 in the size that the model takes.
         """
-        several = isinstance(images, Sequence) and not isinstance(images, str)
+        several = isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray))
         # mypy does not see what `several` says of `images`.
         batch = self.pipeline.batch(images if several else [images])  # type: ignore[list-item, arg-type]
         expected = self._model.engine.input_shape[1:]
@@ -278,7 +280,7 @@ class InferenceEngine:
         if spec is None:
             raise FileNotFound(
                 f"there is no {PREPROCESS_NAME} beside {model.file}: name such a file"
-                " (preprocess, --preprocess) or the registered model (model_name, --model_name)"
+                " (--preprocess, preprocess=) or the registered model (--model_name, model_name=)"
             )
         height = model.engine.input_shape[-2]
         return spec.pipeline(None if height < 0 else height)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypedDict, cast
 
 from lenet_cpp import _core
 from lenet_cpp._arrays import as_batch
+from lenet_cpp._input_range import InputRange
 from lenet_cpp.errors import BadInput
 from lenet_cpp.plan import from_core
 from lenet_cpp.tensor_spec import TensorSpec
@@ -168,10 +169,12 @@ class Predictor:
             lenet_cpp.Error: ``FileNotFound``, ``BadModel``, ``BadInput`` (an option),
                 ``Unsupported``, ``VersionMismatch`` or ``BackendFailure``.
         """
-        self._hold(_core.Predictor(_config(model_file, params_file, model_dir, options)))
+        core = _core.Predictor(_config(model_file, params_file, model_dir, options))
+        self._hold(core, InputRange(core.config.model_file))
 
-    def _hold(self, core: _core.Predictor) -> Self:
+    def _hold(self, core: _core.Predictor, input_range: InputRange | None) -> Self:
         self._core: _core.Predictor | None = core
+        self._input_range = input_range  # None once the first batches were compared with it
         self._input_spec = _spec(core.input_spec)
         self._output_spec = _spec(core.output_spec)
         self._input_shape = self._input_spec.shape
@@ -196,11 +199,19 @@ class Predictor:
         Raises:
             lenet_cpp.BadInput: Wrong type or shape, or a value that is not finite.
             lenet_cpp.BackendFailure: The engine failed; the predictor can be used again.
+
+        Warns:
+            lenet_cpp.InputRangeWarning: Once, in one of the first runs: values are more than 8
+                times as large as those that ``preprocess.json`` beside the model gives.
         """
         core = self._core
         if core is None:
             core = self._alive()
-        return core.run(as_batch(images, self._input_shape))
+        batch = as_batch(images, self._input_shape)
+        unchecked = self._input_range
+        if unchecked is not None and unchecked.check(batch):
+            self._input_range = None
+        return core.run(batch)
 
     def run_layers(self, images: ArrayLike) -> list[LayerOutput]:
         """Return what every operator gave, in the order of execution.
@@ -217,7 +228,7 @@ class Predictor:
 
         Args:
             images: How many; of more than 64, the layers are timed for 64.
-            runs: How many are measured; 0 for as many as half a second allows.
+            runs: How many are measured, at most 10,000; 0 for as many as half a second allows.
 
         Raises:
             lenet_cpp.Unsupported: The engine is not native.
@@ -239,7 +250,8 @@ class Predictor:
             lenet_cpp.Error: The predictor is closed; with OpenVINO also as :class:`Predictor`.
         """
         core = self._alive().clone()
-        return type(self).__new__(type(self))._hold(core)  # noqa: SLF001 - of this very class
+        clone = type(self).__new__(type(self))
+        return clone._hold(core, self._input_range)  # noqa: SLF001 - of this very class
 
     def close(self) -> None:
         """Free the model; later runs raise :class:`lenet_cpp.BadInput`. May be called again."""
@@ -347,10 +359,15 @@ class PredictorPool:
         except TypeError as error:
             raise BadInput(f"size is {size!r}; expected a whole number, 1 or more") from error
         self._input_shape = self._core.input_spec.shape
+        self._input_range: InputRange | None = InputRange(self._core.config.model_file)
 
     def run(self, images: ArrayLike) -> NDArray[np.float32]:
         """Run on a predictor that is free; arguments and result as :meth:`Predictor.run`."""
-        return self._core.run(as_batch(images, self._input_shape))
+        batch = as_batch(images, self._input_shape)
+        unchecked = self._input_range
+        if unchecked is not None and unchecked.check(batch):
+            self._input_range = None
+        return self._core.run(batch)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied."""

@@ -59,7 +59,9 @@ struct Config {
   /// Let intermediate results share memory, or, of a .json, be freed during the run, or, of an
   /// .onnx, not be kept for the next: less memory, more time.
   bool memory_optim = false;
-  bool check_finite = true;   ///< refuse NaN and infinity (relu and max-pool would swallow them)
+  bool check_finite = true;   ///< refuse NaN and infinity, in the input and in the parameters
+                              ///< (relu and max-pool would swallow them). Of an .onnx only the
+                              ///< native engine looks at the parameters
   bool check_program = true;  ///< refuse programs that could make Paddle fault, and operators
                               ///< that are not known; false for a trusted model with others.
                               ///< Of no effect with onnxruntime, which does so itself

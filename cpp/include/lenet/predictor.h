@@ -50,7 +50,7 @@ class Predictor {
   ///   can be used again after either.
   Tensor run(const TensorView& input);
 
-  /// As above; reuses the memory of `output`.
+  /// As above; reuses the memory of `output`, unless the input is in it.
   void run(const TensorView& input, Tensor& output);
 
   /// A predictor of the same model, for another thread; either may outlive the other. They share
@@ -66,9 +66,9 @@ class Predictor {
 
   /// How a batch of so many images is computed, layer by layer, measured on values of its own with
   /// the threads of the configuration; of more than 64 images, the layers are those of a part.
-  /// \param runs how many are measured; 0: as many as half a second allows
-  /// \throws Error Unsupported when the engine is not native; BadInput when a number is negative or
-  ///   the model is for another number of images.
+  /// \param runs how many are measured, at most 10,000; 0: as many as half a second allows
+  /// \throws Error Unsupported when the engine is not native; BadInput when a number is out of range
+  ///   or the model is for another number of images.
   Plan explain(std::int64_t images = 1, int runs = 0);
 
   const TensorSpec& input_spec() const noexcept;
@@ -86,6 +86,7 @@ class Predictor {
   struct State;
   explicit Predictor(std::unique_ptr<State> state);
   void choose_engine();
+  void leave_out(Accelerator failed, const Error& error);
   Engine& engine_for(std::int64_t images);
 
   std::unique_ptr<State> state_;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "io/json.h"
 #include "io/printable.h"
 
 namespace lenet {
@@ -209,24 +210,6 @@ class StepParser {
   bool complete_ = false;
 };
 
-/// Strict JSON: no name twice in an object either.
-json parse_json(const std::string& text) {
-  std::vector<std::set<std::string>> names;
-  std::string twice;
-  const auto note_names = [&](int, json::parse_event_t event, json& parsed) {
-    if (event == json::parse_event_t::object_start) names.emplace_back();
-    if (event == json::parse_event_t::object_end) names.pop_back();
-    if (event == json::parse_event_t::key &&
-        !names.back().insert(parsed.get<std::string>()).second) {
-      twice = parsed.get<std::string>();
-    }
-    return true;
-  };
-  json document = json::parse(text, note_names);
-  if (!twice.empty()) throw Problem{twice + " comes a second time"};
-  return document;
-}
-
 Description parse_document(const json& document) {
   Object whole(document, "");
   const json& version = whole["format_version"];
@@ -255,7 +238,7 @@ Description parse_description(const std::string& text, const std::string& path) 
     return parse_document(parse_json(text));
   } catch (const Problem& found) {
     problem = found.text;
-  } catch (const json::exception& error) {
+  } catch (const InvalidJson& error) {
     problem = error.what();
   }
   throw Error(ErrorCode::BadModel,

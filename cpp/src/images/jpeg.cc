@@ -13,6 +13,10 @@ namespace {
 constexpr std::string_view kExifHeader("Exif\0\0", 6);
 constexpr std::string_view kAdobe = "Adobe";
 
+/// Each scan may pass over all pixels, however few bytes it has. Cameras and encoders write about
+/// 10; libtiff has the same limit, and so has the Python code.
+constexpr int kMaxScans = 100;
+
 /// The second bytes of markers (ITU-T T.81, table B.1).
 enum Marker : unsigned {
   kBaseline = 0xc0,
@@ -124,7 +128,14 @@ class Reader {
         return;
     }
     keep(marker, size, content);
-    if (marker == kScan) copy_scan();
+    if (marker == kScan) {
+      if (++scans_ > kMaxScans) {
+        bad_file(path_, "is a JPEG of more than " + std::to_string(kMaxScans) +
+                            " scans, each of which may take as long as an image: save it anew, as "
+                            "baseline JPEG or PNG");
+      }
+      copy_scan();
+    }
   }
 
   void read_frame(std::string_view content) {
@@ -171,6 +182,7 @@ class Reader {
   const std::string& path_;
   Jpeg jpeg_;
   unsigned pending_ = 0;  ///< the second byte of a marker that was met already; 0: none
+  int scans_ = 0;
   bool adobe_ = false;
   bool four_components_ = false;
   bool exif_seen_ = false;

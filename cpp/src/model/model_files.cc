@@ -110,13 +110,23 @@ ModelFiles find_in_folder(const std::string& folder, const std::string& engine) 
 }
 
 /// After the hashes, whose mismatch says more than what is wrong with the program.
-void check_operators(const ModelFiles& files, const std::string& program) {
-  Graph graph = files.format == ModelFormat::Json ? read_pir_program(program, files.program)
-                                                  : read_program_desc(program, files.program);
-  check_graph(graph, files.program);
+ProgramTraits check_operators(const ModelFiles& files, const std::string& program,
+                              bool check_program) {
+  try {
+    Graph graph = files.format == ModelFormat::Json ? read_pir_program(program, files.program)
+                                                    : read_program_desc(program, files.program);
+    if (check_program) check_graph(graph, files.program);
+    return read_program_traits(graph);
+  } catch (const Error&) {
+    if (check_program) throw;
+    ProgramTraits unknown;
+    unknown.openvino_refusal = "a program that cannot be checked";
+    return unknown;
+  }
 }
 
-bool check_separate(const ModelFiles& files, HashCheck& check_hash, bool check_program) {
+void check_separate(ModelFiles& files, HashCheck& check_hash, bool check_program,
+                    bool check_finite) {
   const std::string program = read_file(files.program);
   check_hash(files.program, program);
   bool float_weights = false;
@@ -132,19 +142,21 @@ bool check_separate(const ModelFiles& files, HashCheck& check_hash, bool check_p
     check_hash(path, contents);
     const auto found = read_parameter_records(contents, path);
     require_same_parameters({spec}, found, path);
+    if (check_finite) require_finite_parameters({spec}, found, path);
     float_weights |= has_float_weights({spec}, found);
   }
-  if (check_program) check_operators(files, program);
-  return float_weights;
+  files.traits = check_operators(files, program, check_program);
+  files.traits.float_weights = float_weights;
 }
 
-void check_onnx(const ModelFiles& files, HashCheck& check_hash, bool check_hashes) {
+void check_onnx(ModelFiles& files, HashCheck& check_hash, bool check_hashes) {
   const std::string program = read_file(files.program);
   const OnnxModel model = read_onnx_model(program, files.program);
   check_hash(files.program, program);
   for (const std::string& file : find_external_files(model, files.program)) {
     if (check_hashes) check_hash(file, read_file(file));
   }
+  files.traits.quantized = model.quantized;
 }
 
 }  // namespace
@@ -174,15 +186,13 @@ ModelFiles find_model_files(const Config& config) {
   return combined_files(config.model_file, config.params_file);
 }
 
-bool check_model_files(const ModelFiles& files, bool check_hashes, bool check_program) {
+void check_model_files(ModelFiles& files, bool check_hashes, bool check_program,
+                       bool check_finite) {
   HashCheck check_hash(check_hashes);
   if (files.format == ModelFormat::Separate) {
-    return check_separate(files, check_hash, check_program);
+    return check_separate(files, check_hash, check_program, check_finite);
   }
-  if (files.format == ModelFormat::Onnx) {
-    check_onnx(files, check_hash, check_hashes);
-    return false;
-  }
+  if (files.format == ModelFormat::Onnx) return check_onnx(files, check_hash, check_hashes);
   const std::string program = read_file(files.program);
   const std::string params = read_file(files.params);
   const auto needed = files.format == ModelFormat::Json
@@ -192,8 +202,9 @@ bool check_model_files(const ModelFiles& files, bool check_hashes, bool check_pr
   require_same_parameters(needed, found, files.params);
   check_hash(files.program, program);
   check_hash(files.params, params);
-  if (check_program) check_operators(files, program);
-  return has_float_weights(needed, found);
+  if (check_finite) require_finite_parameters(needed, found, files.params);
+  files.traits = check_operators(files, program, check_program);
+  files.traits.float_weights = has_float_weights(needed, found);
 }
 
 }  // namespace lenet

@@ -24,7 +24,7 @@ struct ModelFiles {
   std::string program;
   std::string params;     ///< empty for Separate and Onnx
   std::string directory;  ///< where SHA256SUMS would be
-  ProgramTraits traits;   ///< filled in by the predictor
+  ProgramTraits traits;   ///< set by check_model_files
 };
 
 /// Resolves `model_file`, `params_file` and `model_dir` of a configuration. Beside a program called
@@ -36,11 +36,12 @@ ModelFiles find_model_files(const Config& config);
 
 /// Checks that the files are whole and belong together: structure of the program, structure of the
 /// parameter file, the same parameters in both, and SHA256SUMS beside them when `check_hashes`; and
-/// that Paddle runs the program without harm when `check_program` (check_graph.h). Of an .onnx, its
-/// structure and the files that it names (onnx_model.h).
-/// \returns whether weights of a quantized model are stored as float32: see ProgramTraits.
+/// that Paddle runs the program without harm when `check_program` (check_graph.h), and that all
+/// parameters are finite when `check_finite`. Of an .onnx, its structure and the files that it
+/// names (onnx_model.h).
+/// Sets `files.traits`.
 /// \throws Error FileNotFound, BadModel; Unsupported (an operator that is not known to
 /// check_graph).
-bool check_model_files(const ModelFiles& files, bool check_hashes, bool check_program);
+void check_model_files(ModelFiles& files, bool check_hashes, bool check_program, bool check_finite);
 
 }  // namespace lenet

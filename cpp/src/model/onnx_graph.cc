@@ -3,6 +3,7 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 #include "io/file.h"
@@ -64,6 +65,7 @@ class Reader {
   explicit Reader(const std::string& path) : path_(path) {}
 
   OnnxGraph read(std::string_view bytes) {
+    graph_.file_bytes = static_cast<double>(bytes.size());
     each(bytes, [&](const Field& field) {
       if (field.number == kGraph) read_graph(text(field));
       if (field.number == kOpsetImport) read_opset(text(field));
@@ -347,13 +349,23 @@ void read_external_values(OnnxGraph& graph, const std::string& path) {
   }
   if (model.external.empty()) return;
   find_external_files(model, path);
-  std::map<std::string, std::string> files;
+  struct File {
+    std::string contents;
+    double used = 0;  // bytes, by constants at different places
+    std::map<std::tuple<std::uint64_t, std::uint64_t, int>, OnnxTensor> constants;
+  };
+  std::map<std::string, File> files;  // by location, however it is written
   const auto load = [&](OnnxTensor& tensor) {
     if (!tensor.external) return;
     const ExternalData& data = *tensor.external;
-    std::string& contents = files[data.location];
-    if (contents.empty())
+    const auto [at, is_new] =
+        files.try_emplace(fs::path(data.location).lexically_normal().string());
+    File& file = at->second;
+    std::string& contents = file.contents;
+    if (is_new) {
       contents = read_file((fs::path(path).parent_path() / data.location).string());
+      graph.file_bytes += static_cast<double>(contents.size());
+    }
     const std::uint64_t size = reader.size_of(tensor);
     // A length of 0 is one that was not said.
     const bool fits = data.offset <= contents.size() && size <= contents.size() - data.offset;
@@ -361,7 +373,19 @@ void read_external_values(OnnxGraph& graph, const std::string& path) {
       reader.damaged(
           tensor, "has not the values that its shape says in '" + printable(data.location) + "'");
     }
-    reader.set_values(tensor, std::string_view(contents).substr(data.offset, size));
+    const auto [known, first] =
+        file.constants.try_emplace({data.offset, size, tensor.dtype}, OnnxTensor());
+    if (first) {
+      constexpr double kMostOverlap = 4;
+      file.used += static_cast<double>(size);
+      if (file.used > kMostOverlap * static_cast<double>(contents.size())) {
+        reader.damaged(tensor, "overlaps others in '" + printable(data.location) + "'");
+      }
+      known->second.dtype = tensor.dtype;
+      reader.set_values(known->second, std::string_view(contents).substr(data.offset, size));
+    }
+    tensor.floats = known->second.floats;
+    tensor.integers = known->second.integers;
     tensor.external.reset();
   };
   for (OnnxTensor& tensor : graph.constants) load(tensor);

@@ -11,6 +11,7 @@
 
 #include "lenet/tensor.h"
 #include "model/onnx_model.h"
+#include "shared_numbers.h"
 
 namespace lenet {
 
@@ -25,8 +26,8 @@ struct OnnxTensor {
   std::string name;
   int dtype = 0;
   Shape shape;
-  std::vector<float> floats;             ///< of kOnnxFloat, as many as the shape says
-  std::vector<std::int64_t> integers;    ///< of the other three
+  SharedNumbers<float> floats;           ///< of kOnnxFloat, as many as the shape says
+  SharedNumbers<std::int64_t> integers;  ///< of the other three
   std::optional<ExternalData> external;  ///< until read_external_values has read it
 };
 
@@ -66,6 +67,7 @@ struct OnnxGraph {
   std::vector<OnnxTensor> constants;
   std::vector<OnnxValue> inputs;  ///< before 2019 the constants were among them
   std::vector<OnnxValue> outputs;
+  double file_bytes = 0;  ///< size of the file, and of those that hold its constants
 };
 
 /// Reads a file that read_onnx_model has accepted; keeps nothing of `bytes`.

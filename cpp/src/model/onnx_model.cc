@@ -221,7 +221,7 @@ std::vector<std::string> find_external_files(const OnnxModel& model, const std::
       throw Error(ErrorCode::BadModel, where + ", which has only " + std::to_string(size) +
                                            " bytes; it was cut short or belongs to another model");
     }
-    files.insert(file);
+    files.insert(fs::path(file).lexically_normal().string());
   }
   return {files.begin(), files.end()};
 }

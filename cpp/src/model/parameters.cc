@@ -5,7 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "finite.h"
 #include "io/byte_reader.h"
+#include "io/json.h"
 #include "io/printable.h"
 #include "lenet/error.h"
 #include "model/protobuf.h"
@@ -113,9 +115,13 @@ void read_uses(std::string_view message, const std::string& path, Uses& uses) {
   }
 }
 
-void sort_by_name(std::vector<ParameterSpec>& specs) {
+/// Each once: separate files would be read again for each declaration.
+void sort_by_name(std::vector<ParameterSpec>& specs, const std::string& path) {
   std::sort(specs.begin(), specs.end(),
             [](const ParameterSpec& a, const ParameterSpec& b) { return a.name < b.name; });
+  const auto twice = std::adjacent_find(
+      specs.begin(), specs.end(), [](const auto& a, const auto& b) { return a.name == b.name; });
+  if (twice != specs.end()) bad_model(path, "is damaged: it declares '" + twice->name + "' twice");
 }
 
 }  // namespace
@@ -155,14 +161,14 @@ std::vector<ParameterSpec> read_pdmodel_parameters(std::string_view bytes,
     spec.quantized = weight && !scale && !other;
     spec.scale = scale && !weight && !other;
   }
-  sort_by_name(specs);
+  sort_by_name(specs, path);
   return specs;
 }
 
 std::vector<ParameterSpec> read_json_parameters(std::string_view bytes, const std::string& path) {
   std::vector<ParameterSpec> specs;
   try {
-    const auto root = nlohmann::json::parse(bytes);
+    const auto root = parse_json(bytes);
     if (root.at("base_code").at("magic") != "pir") bad_model(path, "is not a PIR program");
     for (const auto& region : root.at("program").at("regions")) {
       for (const auto& block : region.at("blocks")) {
@@ -177,10 +183,12 @@ std::vector<ParameterSpec> read_json_parameters(std::string_view bytes, const st
         }
       }
     }
+  } catch (const InvalidJson& error) {
+    bad_model(path, std::string("is not a whole PIR program (") + error.what() + ")");
   } catch (const nlohmann::json::exception& error) {
     bad_model(path, std::string("is not a whole PIR program (") + error.what() + ")");
   }
-  sort_by_name(specs);
+  sort_by_name(specs, path);
   return specs;
 }
 
@@ -246,6 +254,23 @@ void require_same_parameters(const std::vector<ParameterSpec>& expected,
     bad_model(path, "has " + to_string(have.shape) + " where the program needs '" + want.name +
                         "' of shape " + to_string(want.shape) +
                         "; the two files are not of one model");
+  }
+}
+
+void require_finite_parameters(const std::vector<ParameterSpec>& expected,
+                               const std::vector<ParameterSpec>& found, const std::string& path) {
+  static const std::map<int, FloatFormat> formats = {
+      {4, FloatFormat::Float16},
+      {5, FloatFormat::Float32},
+      {6, FloatFormat::Float64},
+      {22, FloatFormat::BFloat16},
+  };
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const auto format = formats.find(found[i].dtype);
+    if (format == formats.end() || all_finite(found[i].data, format->second)) continue;
+    bad_model(path, "holds NaN or infinity in the parameter '" + expected[i].name +
+                        "'; export the model again from a sound checkpoint, or set check_finite "
+                        "to false to let it through");
   }
 }
 

@@ -50,4 +50,10 @@ bool has_float_weights(const std::vector<ParameterSpec>& expected,
 void require_same_parameters(const std::vector<ParameterSpec>& expected,
                              const std::vector<ParameterSpec>& found, const std::string& path);
 
+/// A relu or a max-pool would hide such values. Both as for `require_same_parameters`, which has
+/// accepted them.
+/// \throws Error BadModel, naming the first parameter that holds NaN or infinity.
+void require_finite_parameters(const std::vector<ParameterSpec>& expected,
+                               const std::vector<ParameterSpec>& found, const std::string& path);
+
 }  // namespace lenet

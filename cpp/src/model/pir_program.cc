@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "io/json.h"
 #include "model/parameters.h"
 
 namespace lenet {
@@ -22,19 +23,8 @@ class Reader {
   explicit Reader(const std::string& path) : path_(path) { graph_.pir = true; }
 
   Graph read(std::string_view bytes) {
-    // Of a member given twice, readers may take either.
-    std::vector<std::set<std::string>> names;
-    const Json root =
-        Json::parse(bytes, [&](int depth, Json::parse_event_t event, const Json& parsed) {
-          if (depth > kMaxDepth) fail("is nested too deeply");
-          if (event == Json::parse_event_t::object_start) names.emplace_back();
-          if (event == Json::parse_event_t::object_end) names.pop_back();
-          if (event == Json::parse_event_t::key &&
-              !names.back().insert(parsed.get<std::string>()).second) {
-            fail("has a repeated member");
-          }
-          return true;
-        });
+    const Json root = parse_json(bytes);
+    most_arguments_ = bytes.size();
     require_members(root, {"base_code", "program"});
     const Json& code = root["base_code"];
     require_members(code, {"magic", "trainable", "version"});
@@ -51,8 +41,6 @@ class Reader {
   }
 
  private:
-  static constexpr int kMaxDepth = 32;
-
   [[noreturn]] void fail(const std::string& problem) const {
     refuse_program(path_, problem + (at_.empty() ? "" : " in operator " + at_));
   }
@@ -144,7 +132,7 @@ class Reader {
     require(parameters_.insert(value.name).second, "the second parameter '" + value.name + "'");
   }
 
-  std::vector<Argument> read_inputs(const Json& inputs) const {
+  std::vector<Argument> read_inputs(const Json& inputs) {
     require(inputs.is_array(), "the inputs");
     std::vector<Argument> result;
     for (const Json& input : inputs) {
@@ -157,6 +145,9 @@ class Reader {
       const auto found = ids_.find(id);
       require(found != ids_.end(), "a value that no operator before gives");
       result.push_back(found->second);
+      // A list takes its length for each operator that reads it; what Paddle writes reads it once.
+      arguments_ += found->second.size();
+      if (arguments_ > most_arguments_) fail("has too many arguments");
     }
     return result;
   }
@@ -345,6 +336,8 @@ class Reader {
   Graph graph_;
   std::map<std::int64_t, Argument> ids_;
   std::set<std::string> parameters_;
+  std::size_t arguments_ = 0;
+  std::size_t most_arguments_ = 0;
 };
 
 }  // namespace
@@ -352,6 +345,8 @@ class Reader {
 Graph read_pir_program(std::string_view bytes, const std::string& path) {
   try {
     return Reader(path).read(bytes);
+  } catch (const InvalidJson& error) {
+    refuse_program(path, std::string("is not a whole PIR program (") + error.what() + ")");
   } catch (const nlohmann::json::exception& error) {
     refuse_program(path, std::string("is not a whole PIR program (") + error.what() + ")");
   }

@@ -1,55 +1,244 @@
 #include "model/program_traits.h"
 
 #include <algorithm>
+#include <array>
+#include <sstream>
 
-#include "io/file.h"
-#include "model/graph.h"
-#include "model/onnx_model.h"
-#include "model/pir_program.h"
-#include "model/program_desc.h"
+#include "io/printable.h"
 
 namespace lenet {
 namespace {
 
-bool is_transposed_convolution(const std::string& type) {
-  return type == "conv2d_transpose" || type == "depthwise_conv2d_transpose";
+/// One operator of a graph that may not have been checked; a part that is missing equals nothing.
+class View {
+ public:
+  View(const Graph& graph, const Operator& op) : graph_(graph), op_(op) {}
+
+  /// An input that is one value; null when it is not.
+  const Value* input(const char* name, std::size_t place = 0) const {
+    const Argument* found = nullptr;
+    if (graph_.pir) {
+      if (place < op_.positional_inputs.size()) found = &op_.positional_inputs[place];
+    } else if (const auto named = op_.inputs.find(name); named != op_.inputs.end()) {
+      found = &named->second;
+    }
+    return found != nullptr && found->size() == 1 ? &graph_.values[(*found)[0]] : nullptr;
+  }
+
+  bool has_rank(const char* name, std::size_t rank) const {
+    const Value* value = input(name);
+    return value != nullptr && value->shape.size() == rank;
+  }
+
+  bool is(const char* name, int wanted) const {
+    const auto* value = get<std::int64_t>(name);
+    return value != nullptr && *value == wanted;
+  }
+
+  bool is(const char* name, std::string_view wanted) const {
+    const auto* value = get<std::string>(name);
+    return value != nullptr && *value == wanted;
+  }
+
+  bool is(const char* name, const Integers& wanted) const {
+    const auto* values = get<Integers>(name);
+    return values != nullptr && *values == wanted;
+  }
+
+  Integers integers(const char* name) const {
+    const auto* values = get<Integers>(name);
+    return values == nullptr ? Integers() : *values;
+  }
+
+  AttributeType type(const char* name) const {
+    const auto found = op_.attributes.find(name);
+    return found == op_.attributes.end() ? AttributeType::Empty : found->second.type;
+  }
+
+  /// Such as "pool2d with ceil_mode=1".
+  std::string with(const char* name) const {
+    std::ostringstream text;
+    text << printable(op_.type) << " with " << name << "=";
+    if (const auto* one = get<std::int64_t>(name)) text << *one;
+    if (const auto* string = get<std::string>(name)) text << printable(*string);
+    if (const auto* many = get<Integers>(name)) text << to_string(*many);
+    return text.str();
+  }
+
+  std::string with_shape(const char* name, std::size_t place = 0) const {
+    const Value* value = input(name, place);
+    return printable(op_.type) + " with an input " + name +
+           (value == nullptr ? " that is missing" : " of shape " + to_string(value->shape));
+  }
+
+  const std::string& op_type() const { return op_.type; }
+
+ private:
+  template <typename Type>
+  const Type* get(const char* name) const {
+    const auto found = op_.attributes.find(name);
+    return found == op_.attributes.end() ? nullptr : std::get_if<Type>(&found->second.value);
+  }
+
+  const Graph& graph_;
+  const Operator& op_;
+};
+
+// ---- OpenVINO: what was compared, and nothing else. These are the operators of the networks in
+// lenet_cpp.models, with the attributes that they have there.
+
+std::string refuse_convolution(const View& op) {
+  if (!op.is("data_format", "NCHW")) return op.with("data_format");
+  if (!op.is("padding_algorithm", "EXPLICIT")) return op.with("padding_algorithm");
+  if (!op.is("groups", 1)) return op.with("groups");
+  if (!op.is("dilations", Integers{1, 1})) return op.with("dilations");
+  const Integers strides = op.integers("strides");
+  if (strides.size() != 2 || strides[0] != strides[1]) return op.with("strides");
+  const Value* filter = op.input("Filter");
+  if (filter == nullptr || !filter->parameter || filter->shape.size() != 4 ||
+      filter->shape[2] != filter->shape[3]) {
+    return op.with_shape("Filter");
+  }
+  const Integers paddings = op.integers("paddings");
+  // A 1x1 convolution with padding is wrong.
+  if (paddings.size() != 2 || paddings[0] != paddings[1] || paddings[0] > filter->shape[2] / 2) {
+    return op.with("paddings");
+  }
+  return "";
 }
 
-bool pads_output(const Operator& op) {
-  const auto found = op.attributes.find("output_padding");
-  if (found == op.attributes.end()) return false;
-  const auto* values = std::get_if<Integers>(&found->second.value);
-  return values != nullptr &&
-         std::any_of(values->begin(), values->end(), [](std::int64_t value) { return value != 0; });
+std::string refuse_pool(const View& op) {
+  if (!op.is("data_format", "NCHW")) return op.with("data_format");
+  if (!op.is("ceil_mode", 0)) return op.with("ceil_mode");
+  if (!op.is("exclusive", 1)) return op.with("exclusive");
+  if (!op.is("global_pooling", 0)) return op.with("global_pooling");
+  const Integers size = op.integers("ksize");
+  if (op.is("adaptive", 1)) {
+    if (!op.is("pooling_type", "avg")) return op.with("pooling_type");
+    return size == Integers{1, 1} ? "" : op.with("ksize");
+  }
+  if (size != Integers{2, 2} && size != Integers{3, 3}) return op.with("ksize");
+  if (!op.is("strides", Integers{2, 2})) return op.with("strides");
+  if (op.is("pooling_type", "avg")) {
+    if (!op.is("padding_algorithm", "SAME")) return op.with("padding_algorithm");
+    return size[0] == 2 ? "" : op.with("ksize");
+  }
+  if (!op.is("padding_algorithm", "EXPLICIT")) return op.with("padding_algorithm");
+  const bool fits =
+      op.is("paddings", Integers{0, 0}) || (size[0] == 3 && op.is("paddings", Integers{1, 1}));
+  return fits ? "" : op.with("paddings");
 }
 
-bool has_double_slope(const Operator& op) {
-  const auto found = op.attributes.find("negative_slope");
-  return found != op.attributes.end() && found->second.type == AttributeType::Double;
+std::string refuse_product(const View& op) {
+  if (!op.is("trans_x", 0)) return op.with("trans_x");
+  if (!op.is("trans_y", 0)) return op.with("trans_y");
+  if (!op.has_rank("X", 2)) return op.with_shape("X");
+  return op.has_rank("Y", 2) && op.input("Y")->parameter ? "" : op.with_shape("Y");
+}
+
+/// A bias for each channel or feature, or the sum of two branches.
+std::string refuse_sum(const View& op) {
+  if (!op.is("axis", -1)) return op.with("axis");
+  const Value* x = op.input("X");
+  const Value* y = op.input("Y");
+  if (x == nullptr || (x->shape.size() != 2 && x->shape.size() != 4)) return op.with_shape("X");
+  if (y == nullptr) return op.with_shape("Y");
+  const Shape feature = {x->shape[1]};
+  const Shape channel = {1, x->shape[1], 1, 1};
+  const bool bias = x->shape.size() == 2 ? y->shape == feature : y->shape == channel;
+  return bias || y->shape == x->shape ? "" : op.with_shape("Y");
+}
+
+std::string refuse_for_openvino(const View& op) {
+  const std::string& type = op.op_type();
+  if (type == "feed" || type == "fetch") return "";
+  if (type == "conv2d") return refuse_convolution(op);
+  if (type == "pool2d") return refuse_pool(op);
+  if (type == "matmul_v2") return refuse_product(op);
+  if (type == "elementwise_add") return refuse_sum(op);
+  if (type == "relu") return op.has_rank("X", 2) || op.has_rank("X", 4) ? "" : op.with_shape("X");
+  if (type == "batch_norm") {
+    if (!op.is("data_layout", "NCHW")) return op.with("data_layout");
+    return op.has_rank("X", 4) ? "" : op.with_shape("X");
+  }
+  if (type == "flatten_contiguous_range") {
+    if (!op.is("start_axis", 1)) return op.with("start_axis");
+    if (!op.is("stop_axis", 3) && !op.is("stop_axis", -1)) return op.with("stop_axis");
+    return op.has_rank("X", 4) ? "" : op.with_shape("X");
+  }
+  if (type == "reshape2") {  // of a convolution's bias
+    const Integers shape = op.integers("shape");
+    if (!op.has_rank("X", 1) || !op.input("X")->parameter) return op.with_shape("X");
+    const bool channel = shape.size() == 4 && shape[0] == 1 && shape[2] == 1 && shape[3] == 1;
+    return channel ? "" : op.with("shape");
+  }
+  if (type == "softmax") {
+    if (!op.is("axis", -1) && !op.is("axis", 1)) return op.with("axis");
+    return op.has_rank("X", 2) ? "" : op.with_shape("X");
+  }
+  if (type == "dropout") return op.is("is_test", 1) ? "" : op.with("is_test");
+  return printable(type);
+}
+
+// ---- oneDNN: what is known to be wrong, or to fail.
+
+/// Counts the zeros around an image among the averaged values, but not as many of them as Paddle:
+/// only where they are the same before and after.
+std::string refuse_average(const View& op) {
+  if (!op.is("pooling_type", "avg") || !op.is("exclusive", 0) || op.is("adaptive", 1) ||
+      op.is("global_pooling", 1) || op.is("padding_algorithm", "VALID")) {
+    return "";
+  }
+  if (op.is("padding_algorithm", "SAME")) return op.with("padding_algorithm") + ", exclusive=0";
+  const Integers paddings = op.integers("paddings");
+  if (paddings.size() == 4 && (paddings[0] != paddings[1] || paddings[2] != paddings[3])) {
+    return op.with("paddings") + ", exclusive=0";
+  }
+  return op.is("ceil_mode", 1) ? op.with("ceil_mode") + ", exclusive=0" : "";
+}
+
+/// Misreads a matrix whose dimensions are stored in another order: of images, of what was
+/// transposed, and a transposed matrix of one column, where the order cannot be seen in the
+/// strides.
+std::string refuse_layout(const View& op, const std::array<const char*, 2>& transposed) {
+  constexpr std::array<const char*, 2> kNames = {"X", "Y"};
+  for (std::size_t i = 0; i < kNames.size(); ++i) {
+    const Value* value = op.input(kNames[i], i);
+    if (value == nullptr || value->shape.size() < 2 || value->shape.size() > 3) {
+      return op.with_shape(kNames[i], i);
+    }
+    if (op.is(transposed[i], 0)) continue;
+    const Shape& shape = value->shape;
+    // The terms of a sum: rows of a transposed X, columns of a transposed Y.
+    const std::int64_t terms = i == 0 ? shape[shape.size() - 2] : shape.back();
+    if (terms < 2) return op.with(transposed[i]) + " and one term in each sum";
+  }
+  return "";
+}
+
+std::string refuse_for_onednn(const View& op) {
+  const std::string& type = op.op_type();
+  if (type == "pool2d" || type == "1.pool2d") return refuse_average(op);
+  if (type == "matmul_v2") return refuse_layout(op, {"trans_x", "trans_y"});
+  if (type == "1.matmul") return refuse_layout(op, {"transpose_x", "transpose_y"});
+  // In PIR the scales are stored as doubles, of which the arguments of oneDNN's kernels know no
+  // arrays.
+  if (type == "1.bilinear_interp" || type == "1.nearest_interp") return type;
+  return "";
 }
 
 }  // namespace
 
-ProgramTraits read_program_traits(const std::string& program, bool pir) {
+ProgramTraits read_program_traits(const Graph& graph) {
   ProgramTraits traits;
-  try {
-    const std::string bytes = read_file(program);
-    const Graph graph = pir ? read_pir_program(bytes, program) : read_program_desc(bytes, program);
-    for (const Operator& op : graph.operators) {
-      traits.openvino_differs |= is_transposed_convolution(op.type) && pads_output(op);
-      traits.onednn_fails |= op.type == "1.bilinear_interp" || op.type == "1.nearest_interp";
-      traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
-      traits.activation_fusing_faults |= op.type == "1.leaky_relu" && has_double_slope(op);
-    }
-  } catch (const Error&) {
-    return {};
+  for (const Operator& op : graph.operators) {
+    const View view(graph, op);
+    if (traits.openvino_refusal.empty()) traits.openvino_refusal = refuse_for_openvino(view);
+    if (traits.onednn_refusal.empty()) traits.onednn_refusal = refuse_for_onednn(view);
+    traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
+    traits.activation_fusing_faults |=
+        op.type == "1.leaky_relu" && view.type("negative_slope") == AttributeType::Double;
   }
-  return traits;
-}
-
-ProgramTraits read_onnx_traits(const std::string& program) {
-  ProgramTraits traits;
-  traits.quantized = read_onnx_model(read_file(program), program).quantized;
   return traits;
 }
 

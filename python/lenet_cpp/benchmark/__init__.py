@@ -1,12 +1,20 @@
 """The benchmark: this package beside other ways to run the same network, in one run.
 
 :func:`run_benchmark` measures, :func:`run_memory` watches resident memory, :func:`run_startup`
-starts processes again and again, :func:`run_networks` measures networks with random weights; each
+starts processes again and again, :func:`run_networks` measures networks with random weights,
+:func:`compare_builds` compares two builds; each
 returns what the command ``scripts/benchmark.py`` writes as JSON. ``docs/benchmark.md`` says how.
 """
 
 from __future__ import annotations
 
+from lenet_cpp.benchmark.compare import (
+    COMPARE_ENGINES,
+    COMPARE_FORMATS,
+    CompareSettings,
+    compare_builds,
+    compare_rows,
+)
 from lenet_cpp.benchmark.contenders import (
     BASELINE,
     CONTENDERS,
@@ -24,16 +32,21 @@ from lenet_cpp.benchmark.startup import StartupSettings, run_startup
 __all__ = [
     "BASELINE",
     "BATCH_SIZES",
+    "COMPARE_ENGINES",
+    "COMPARE_FORMATS",
     "CONTENDERS",
     "NETWORK_BASELINE",
     "NETWORK_CONTENDERS",
     "PRECISIONS",
+    "CompareSettings",
     "Contender",
     "MemorySettings",
     "Series",
     "Settings",
     "StartupSettings",
     "choose",
+    "compare_builds",
+    "compare_rows",
     "network_reference",
     "run_benchmark",
     "run_memory",

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Block", "Ratio", "Summary", "block_of", "compare_blocks", "percentile", "summarize"]
+__all__ = [
+    "Block",
+    "Ratio",
+    "Summary",
+    "block_of",
+    "compare_blocks",
+    "median_interval",
+    "percentile",
+    "summarize",
+]
 
 _FAR = 3.0
 
@@ -123,3 +132,30 @@ def compare_blocks(baseline: Sequence[Block], found: Sequence[Block]) -> Ratio:
     ratios = [a.median / b.median for a, b in zip(baseline, found, strict=True)]
     p99 = summarize(baseline).p99 / summarize(found).p99
     return Ratio(float(np.median(ratios)), min(ratios), max(ratios), p99)
+
+
+def median_interval(
+    values: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """Return an interval that holds the median of what the values were drawn from.
+
+    It is the interval of the sign test: two of the values, chosen by the binomial distribution.
+    Nothing is assumed about the distribution of the values, so that rounds in which the machine
+    did something else do not widen it much.
+
+    Args:
+        values: In any order.
+        confidence: How sure, at least.
+
+    Returns:
+        Its ends; None when there are too few values to be that sure.
+    """
+    ordered = sorted(values)
+    count = len(ordered)
+    # The largest rank at which the two tails together are improbable enough.
+    rank, ways, tail = 0, 1, 1
+    while 2 * tail <= (1 - confidence) * 2**count:
+        rank += 1
+        ways = ways * (count - rank + 1) // rank
+        tail += ways
+    return (ordered[rank - 1], ordered[count - rank]) if rank else None

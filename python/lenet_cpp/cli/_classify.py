@@ -175,7 +175,8 @@ def add_model_files(parser: argparse.ArgumentParser, folder_names: Sequence[str]
         dest="model_file",
         metavar="FILE",
         type=path,
-        help="the program: .pdmodel, .json or __model__; with a folder, also a name in it",
+        help="the program: .pdmodel, .json or __model__, with predict.py also .onnx; with a folder,"
+        " also a name in it",
     )
     parser.add_argument(
         *("-p", "--p", "--params_file"),
@@ -201,21 +202,14 @@ def add_model_files(parser: argparse.ArgumentParser, folder_names: Sequence[str]
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse arguments, taking hyphens in the names of flags for underscores."""
-    options = parser.parse_args(
-        [_underscored(argument) for argument in (sys.argv[1:] if argv is None else argv)]
-    )
+    """Parse arguments, and check that a model is named."""
+    options = parser.parse_args(argv)
     if "model_dir" in options:
         if options.model_dir is None and options.model_file is None:
             parser.error("which model? give --model_dir DIR, or -m FILE and -p FILE")
         if options.params_file is not None and options.model_file is None:
             parser.error("-p goes with -m, the program whose parameters they are")
     return options
-
-
-def _underscored(argument: str) -> str:
-    name, equals, value = argument.partition("=")
-    return name[:2] + name[2:].replace("-", "_") + equals + value if name[:2] == "--" else argument
 
 
 def model_files(options: argparse.Namespace) -> dict[str, Path | None]:

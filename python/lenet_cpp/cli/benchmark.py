@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from lenet_cpp._files import write_text
 from lenet_cpp.benchmark import (
     BATCH_SIZES,
+    COMPARE_ENGINES,
+    COMPARE_FORMATS,
     CONTENDERS,
     NETWORK_BASELINE,
     NETWORK_CONTENDERS,
@@ -17,10 +20,9 @@ from lenet_cpp.benchmark import (
 )
 from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._parsers import names, new_parser, positive, positives, seconds
-from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
     from lenet_cpp.benchmark import Contender, Settings
@@ -66,6 +68,15 @@ compares them with Paddle's training engine instead of NumPy.
 
 Names that end in /bf16 or /int8 compute in that precision, the others in float32. The int8 models
 are quantized from the float one when the benchmark begins (about ten seconds).
+
+--compare A B measures two builds of this library instead: two folders with a lenet_infer_test (a
+CMake build, or a checkout that holds build/), or two Python environments that have lenet_cpp. Each
+turn is a new process; A and B take turns (A B, B A, ...) on the same processor. The ratio is the
+time of B by the time of A, round by round; the verdict goes by the interval of its median, and the
+exit status by the verdicts. Two times are compared: the wall time of the median run, which is exact
+for short runs, and the processor time of a run (user and system), which other programs change
+little. The verdict goes by the processor time of what takes over 3 ms on one thread, and otherwise
+by the wall time; --clock chooses. A row is measured until its interval is narrow enough.
 """
 
 _EPILOG = """\
@@ -79,6 +90,11 @@ reading the tables:
   of the limit      multiply-adds a second, as a share of what a loop of nothing else reaches here
   between turns     the largest difference between two turns' medians; above 10 %% the machine was
                     busy with other things, and small differences mean nothing
+
+  B / A             with --compare: time of B by time of A; above 1, B is slower
+  95 %% interval     of the median of the rounds' ratios, by the sign test
+  B is              the same within 2 %%: the whole interval is; slower or faster: 1 is outside of
+                    the interval, and the ratio is beyond 2 %%; unclear: anything else
 
 examples:
   %(prog)s
@@ -102,9 +118,14 @@ examples:
   %(prog)s --startup
       processes that load the model and run one image, with the engines native and paddle: time
       from start to result, and memory (about two minutes)
+  %(prog)s --compare ../before/build build
+      LeNet in two builds, loading and running, float32 and int8 (about ten minutes)
+  %(prog)s --compare ../before/.venv .venv --networks ResNet18,MobileNetV2 --json compare.json
+      two Python environments
 
-exit status: 0 done; 1 a contender was refused; 2 wrong usage; 3 a file is missing; 4 the model is
-damaged; 5 the settings make no sense; 6 not supported; 8 a contender failed; 130 interrupted.
+exit status: 0 done; 1 a contender was refused, or with --compare a row is slower or unclear; 2
+wrong usage; 3 a file is missing; 4 the model is damaged; 5 the settings make no sense; 6 not
+supported; 8 a contender failed; 130 interrupted.
 """
 
 
@@ -179,7 +200,8 @@ def _parser(root: Path) -> argparse.ArgumentParser:
         metavar="NAME,...",
         type=names,
         help=f"groups ({groups}), names, or patterns such as '*/plain'; --list shows all names"
-        " (default: all; with --networks the engines of lenet_cpp, onnxruntime and openvino)",
+        " (default: all; with --networks the engines of lenet_cpp, onnxruntime and openvino; with"
+        f" --compare native and paddle/auto among {', '.join(COMPARE_ENGINES)})",
     )
     add(
         "--precision",
@@ -208,9 +230,11 @@ def _parser(root: Path) -> argparse.ArgumentParser:
         metavar="S",
         type=seconds,
         help="measured time of each contender, batch size and number of threads (default: 0.5;"
-        f" with --networks {_NETWORK_DEFAULTS['seconds']:g})",
+        f" with --networks {_NETWORK_DEFAULTS['seconds']:g}); with --compare the most time of a row"
+        " (default: 60)",
     )
     add("--seed", metavar="N", type=int, default=1, help="of the order of turns (default: 1)")
+    _add_compare(parser)
     add("--memory", action="store_true", help="watch resident memory instead of the time")
     add(
         "--memory-runs",
@@ -226,7 +250,7 @@ def _parser(root: Path) -> argparse.ArgumentParser:
         help="with --startup: processes of each kind (default: 100)",
     )
     add("--quick", action="store_true", help="few and short turns: to see that it works")
-    add("--json", metavar="FILE", type=Path, help="also write the results as JSON")
+    add("--json", "--report", metavar="FILE", type=Path, help="also write the results as JSON")
     add(
         "--show",
         metavar="FILE",
@@ -244,14 +268,49 @@ def _parser(root: Path) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--compare",
+        metavar=("A", "B"),
+        nargs=2,
+        type=Path,
+        help="compare two builds, or two Python environments",
+    )
+    add(
+        "--clock",
+        choices=("auto", "wall", "cpu"),
+        help="with --compare: the time that the verdict goes by (default: auto, see above)",
+    )
+    add(
+        "--same-within",
+        metavar="PERCENT",
+        type=_share,
+        help="with --compare: the largest difference that counts as none (default: 2 of running, 10"
+        " of loading)",
+    )
+    add(
+        "--half-width",
+        metavar="PERCENT",
+        type=_share,
+        help="with --compare: measure a row until both ends of the interval are this near to its"
+        " middle, or for --seconds (default: half of --same-within)",
+    )
+    add(
+        "--formats",
+        metavar="NAME,...",
+        type=names,
+        help=f"with --compare: files of the model: {', '.join(COMPARE_FORMATS)} (default: pdmodel)",
+    )
+
+
 def _contradiction(options: argparse.Namespace) -> str | None:
     """Say which options do not go together."""
-    if options.memory_runs is not None and not options.memory:
-        return "--memory-runs goes with --memory"
-    if options.starts is not None and not options.startup:
-        return "--starts goes with --startup"
-    if options.img_size is not None and options.networks is None:
-        return "--img-size goes with --networks"
+    for name, mode in (("memory_runs", "memory"), ("starts", "startup"), ("img_size", "networks")):
+        if getattr(options, name) is not None and not getattr(options, mode):
+            return f"--{name.replace('_', '-')} goes with --{mode}"
+    if wrong := _beside_compare(options):
+        return wrong
     alone = [one for one in ("networks", "memory", "startup") if getattr(options, one)]
     if len(alone) > 1:
         return f"--{alone[0]} and --{alone[1]} are two measurements"
@@ -265,6 +324,23 @@ def _contradiction(options: argparse.Namespace) -> str | None:
             if getattr(options, name):
                 return f"--{mode} takes no --{name.replace('_', '-')}"
     return None
+
+
+def _beside_compare(options: argparse.Namespace) -> str | None:
+    if options.compare is None:
+        own = ("clock", "same_within", "half_width", "formats")
+        alone = [one for one in own if getattr(options, one) is not None]
+        return f"--{alone[0].replace('_', '-')} goes with --compare" if alone else None
+    others = ("memory", "startup", "params", "show")
+    wrong = [one for one in others if getattr(options, one)]
+    return f"--compare takes no --{wrong[0]}" if wrong else None
+
+
+def _share(text: str) -> float:
+    value = float(text) / 100
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and below 100")
+    return value
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -286,6 +362,8 @@ def _command(options: argparse.Namespace) -> int:
     from lenet_cpp.benchmark.tables import benchmark_text
 
     model_dir = options.model_dir or bundled_model_dir()
+    if options.compare is not None:
+        return _compare(options, model_dir)
     large = bool(options.networks) or not is_lenet(model_dir)
     contenders = choose(
         options.contenders or (NETWORK_CONTENDERS if large else None),
@@ -324,6 +402,41 @@ def _command(options: argparse.Namespace) -> int:
     return _code([result])
 
 
+def _compare(options: argparse.Namespace, model_dir: Path) -> int:
+    from lenet_cpp.benchmark import CompareSettings, compare_builds, compare_rows
+    from lenet_cpp.benchmark.compare import compare_text
+    from lenet_cpp.benchmark.subject import is_lenet
+
+    lenet = not options.networks and is_lenet(model_dir)
+    usual: dict[str, Any] = {
+        "engines": options.contenders,
+        "precisions": options.precision or (("fp32", "int8") if lenet else None),
+        "batch_sizes": options.batch_sizes or ((1, 8, 64) if lenet and not options.quick else None),
+        "seconds": options.seconds or (1.0 if options.quick else None),
+        "same_within": options.same_within and (options.same_within, options.same_within),
+    }
+    same = ("networks", "quantized_model_dir", "img_size", "formats", "threads", "half_width")
+    usual |= {name: getattr(options, name) for name in (*same, "clock")}
+    settings = CompareSettings(
+        model_dir, **{name: value for name, value in usual.items() if value is not None}
+    )
+    if options.list:
+        for network in settings.networks or (model_dir.name,):
+            print("\n".join(row.name for row in compare_rows(network, settings)))
+        return 0
+    a, b = options.compare
+    result = compare_builds(a, b, settings, progress=True)
+    print(compare_text(result, markdown=options.markdown), flush=True)
+    if options.json is not None:
+        _write_json(options.json, result)
+    if result["interrupted"]:
+        raise KeyboardInterrupt
+    if any(row["status"] == "failed" for row in result["rows"]):
+        return BackendFailure.exit_code
+    verdicts = [row.get("verdict", "") for row in result["rows"]]
+    return 1 if any(one.startswith(("slower", "unclear")) for one in verdicts) else 0
+
+
 def _networks(
     options: argparse.Namespace, settings: Settings, contenders: Sequence[Contender]
 ) -> int:
@@ -345,12 +458,18 @@ def _code(results: Sequence[dict[str, Any]]) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
+    from lenet_cpp.benchmark.compare import compare_text
     from lenet_cpp.benchmark.memory import memory_text
     from lenet_cpp.benchmark.networks import networks_text
     from lenet_cpp.benchmark.startup import startup_text
     from lenet_cpp.benchmark.tables import benchmark_text
 
-    kinds = {"series": memory_text, "startup": startup_text, "networks": networks_text}
+    kinds = {
+        "compare": compare_text,
+        "series": memory_text,
+        "startup": startup_text,
+        "networks": networks_text,
+    }
     try:
         result = json.loads(options.show.read_text(encoding="utf-8"))
         text = next((kinds[key] for key in kinds if key in result), benchmark_text)
@@ -407,3 +526,7 @@ def _write(options: argparse.Namespace, result: dict[str, Any], plot: Any) -> No
         print("\n" + "\n".join(f"written: {path}" for path in plot(result, options.plots)))
     else:
         print("\nno pictures without matplotlib: pip install matplotlib")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

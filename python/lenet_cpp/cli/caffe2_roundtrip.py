@@ -180,3 +180,7 @@ def _progress() -> Iterator[Report]:
             bar.refresh()
 
         yield report
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

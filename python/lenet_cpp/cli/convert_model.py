@@ -108,3 +108,7 @@ def _command(options: argparse.Namespace) -> int:
         print(f"  and {len(done.files) - len(shown)} more files")
     print(f"checked: outputs differ from the source's by at most {done.max_difference:g}")
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

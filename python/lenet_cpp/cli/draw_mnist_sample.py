@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet_cpp.cli import run_cli
+from lenet_cpp.cli._parsers import new_parser
 from lenet_cpp.data import read_mnist_dir, stratified_indices, write_idx
 from lenet_cpp.errors import BadInput
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see ``--help``."""
-    parser = argparse.ArgumentParser(prog="draw_mnist_sample", description=__doc__)
+    parser = new_parser(str(__doc__))
     parser.add_argument("data_dir", type=Path, help="folder with the four files of full MNIST")
     parser.add_argument("output_dir", type=Path, help="folder for the four files of the sample")
     parser.add_argument("--train", type=int, default=6000, help="training images (default 6000)")
@@ -42,3 +43,7 @@ def _draw(options: argparse.Namespace) -> int:
     for name, digest in drawn.md5.items():
         print(f"{digest}  {name}")
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -230,3 +230,7 @@ def _report(result: ExportResult, check: str) -> None:
     for name, size in lines:
         print(f"  {name:<{width}}  {size:>10,} bytes")
     print(f"checked: {check}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

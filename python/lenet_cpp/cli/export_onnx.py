@@ -126,3 +126,7 @@ def _command(options: argparse.Namespace, *, torch: bool) -> int:
     print(f"wrote {done.path}: {size:,} bytes, ONNX operator set {done.opset}")
     print(f"checked: outputs differ from the source's by at most {done.max_difference:.3g}")
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -227,3 +227,7 @@ def _kind(source: Path) -> _Kind:
     if source.is_dir() or source.name in _CAFFE2_NAMES:
         return _CAFFE2
     return _OTHER
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -84,3 +84,7 @@ def _engine(options: argparse.Namespace) -> InferenceEngine:
         class_dim=options.class_dim,
         img_size=options.img_size,
     ).load_predictor(options.model, options.params_file)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet_cpp.cli import run_cli
+from lenet_cpp.cli._parsers import new_parser
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 __all__ = ["main"]
@@ -23,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from lenet_cpp.mutants import ACCELERATORS, FORMATS
 
-    parser = argparse.ArgumentParser(
-        description="Damage a model in many ways, load and run each variant in a child process,"
-        " and report what was refused, ran, or killed the child. SHA256SUMS is not looked at:"
-        " who changes a model can change that too.",
+    parser = new_parser(
+        "Damage a model in many ways, load and run each variant in a child process, and report what"
+        " was\nrefused, ran, or killed the child. SHA256SUMS is not looked at: who changes a model"
+        " can change\nthat too."
     )
     parser.add_argument(
         "--count", type=int, default=2000, metavar="N", help="mutants of each format (%(default)s)"
@@ -119,3 +120,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 (target / name).write_bytes(contents)
             (target / "stderr.txt").write_text(outcome.message, encoding="utf-8")
     return 1 if killers else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

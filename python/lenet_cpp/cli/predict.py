@@ -27,9 +27,9 @@ __all__ = ["main"]
 _DESCRIPTION = """\
 Classify images with an inference engine and an exported model.
 
-The engine is the C++ predictor of this package, on Paddle or with --engine=native without it, or
-paddle.inference with --engine=python. See also
-infer.py (training engine, trained parameters) and py_infer.py (training engine, exported model).
+The C++ predictor of this package runs it, in the fastest of its engines that can (--engine), or
+paddle.inference with --engine=python. See also infer.py (training engine, trained parameters) and
+py_infer.py (training engine, exported model).
 """
 
 _EXAMPLES = """\
@@ -40,8 +40,8 @@ examples:
       every image in a folder, eight at a time
   %(prog)s -i test.jpeg --model_dir resnet50-vd --engine=python --use_onednn=False --benchmark
       with paddle.inference and Paddle's plain kernels, and AutoLog's report
-  %(prog)s -i digit.png --model_dir inference_model/lenet --engine=native
-      where no Paddle is installed
+  %(prog)s -i digit.png -m lenet.onnx --model_name lenet
+      an ONNX model, prepared as the registry prepares images for LeNet
 """
 
 
@@ -59,16 +59,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add(
         "--engine",
-        choices=("paddle", "native", "python"),
-        default="paddle",
-        help="paddle: our C++ predictor; native: the same with kernels of our own, for models that"
-        " it knows, without Paddle; python: paddle.inference (default: %(default)s)",
+        choices=("auto", "native", "paddle", "onnxruntime", "python"),
+        default="auto",
+        help="in C++: native (own kernels, needs no Paddle), paddle, onnxruntime (for .onnx),"
+        " or auto, the fastest of these that runs the model; python: paddle.inference (default:"
+        " %(default)s)",
     )
     add(
         "--accelerator",
         choices=("auto", "plain", "onednn", "openvino"),
-        help="what computes the operators (default: auto; that is the fastest by measurement with"
-        " the engine paddle, oneDNN with python)",
+        help="what computes Paddle's operators (default: auto; that is the fastest by measurement"
+        " with the paddle engine, oneDNN with python; the others have kernels of their own)",
     )
     switch(
         add,
@@ -135,3 +136,7 @@ def _engine(options: argparse.Namespace) -> InferenceEngine:
         memory_optim=options.memory_optim,
         precision=options.precision or "fp32",
     ).load_predictor(**model_files(options))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -62,3 +62,7 @@ def _engine(options: argparse.Namespace) -> InferenceEngine:
     return InferenceEngine("executor", **engine_options(options)).load_predictor(
         **model_files(options)
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -32,9 +32,9 @@ with the float model by every route.
   dygraph-qat   a layer, trained with rounded values
 
 The output folder gets NAME.pdmodel, NAME.pdiparams, preprocess.json, manifest.json and SHA256SUMS,
-as that of any exported model; run it with --int8 (lenet_infer_test, lenet_classify, predict.py) or
-precision="int8" (lenet_cpp.Predictor). Nothing is written when more is lost than --max-drop, when a
-weight is not int8, or when oneDNN computes nothing in int8.
+as that of any exported model; run it with predict.py --int8 (lenet_infer_test and lenet_classify
+have that flag too) or lenet_cpp.Predictor(precision="int8"). Nothing is written when more is lost
+than --max-drop, when a weight is not int8, or when oneDNN computes nothing in int8.
 
 Training needs no labels: the model learns to answer as the float model does.
 """
@@ -348,3 +348,7 @@ def _progress(name: str) -> Iterator[Report]:
 
     with bar:
         yield report
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -147,3 +147,7 @@ def _settings(options: argparse.Namespace, mnist: Mnist) -> Settings:
         img_size=options.img_size,
         device=options.device or default_device(),
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

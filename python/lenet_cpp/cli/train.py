@@ -8,7 +8,6 @@ continues as if nothing had happened.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import signal
 import sys
@@ -17,9 +16,11 @@ from typing import TYPE_CHECKING
 
 from lenet_cpp import models
 from lenet_cpp.cli import run_cli
+from lenet_cpp.cli._parsers import new_parser
 from lenet_cpp.errors import BadInput
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
     from types import FrameType
 
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see ``--help``."""
-    parser = argparse.ArgumentParser(
-        prog="train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(str(__doc__))
     add = parser.add_argument
     digits = [name for name, spec in models.MODELS.items() if spec.input_shape == (1, 28, 28)]
     add("--model", default="lenet", choices=sorted(digits), help="default lenet")
@@ -137,3 +136,7 @@ def _config(options: argparse.Namespace, mnist: Mnist, output_dir: Path) -> Trai
     return dataclasses.replace(
         config, recipe=dataclasses.replace(config.recipe, **changes), seed=seed
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -91,8 +91,8 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     parser = new_parser(_DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add(
-        "-m",
-        "--model",
+        *("-m", "--model", "--model_name"),
+        dest="model",
         metavar="NAME",
         help="a registered model, or FILE.py:SPEC, a ModelSpec of your own (default: the one that"
         " the model's manifest names, or lenet)",
@@ -129,6 +129,13 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         action="append",
         help="an image, a folder, a glob or a list of images in a .txt file; may be repeated"
         " (default: digits, or made images)",
+    )
+    add(
+        "--preprocess",
+        metavar="FILE",
+        type=Path,
+        help="how images are prepared: preprocess.json, or PaddleClas's inference.yml (default: the"
+        " file of that name beside the model, else what the registry has for the model)",
     )
     add(
         "--program",
@@ -346,7 +353,9 @@ def _images(
 
     model = find_models(options.model_dir, options.formats)[0]
     name = None if spec is None else spec.name
-    engine = InferenceEngine("paddle", model_name=name, accelerator="plain")
+    engine = InferenceEngine(
+        "paddle", model_name=name, preprocess=options.preprocess, accelerator="plain"
+    )
     with engine.load_predictor(model.program, model.params):
         digits = engine.input_shape[1:] == _DIGIT_SHAPE and not options.image_file
         if options.batch_sizes is None:
@@ -365,3 +374,7 @@ def _images(
         raise BadInput(f"--images {count}: there are {len(mnist.test)} test images, {mnist.folder}")
     images = to_model_input(mnist.test.images[:count])
     return images, mnist.test.labels[:count], f"images of the {mnist.describe()}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

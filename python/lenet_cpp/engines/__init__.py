@@ -3,8 +3,11 @@
 Inference engines load an exported model and only run it; training engines can also compute
 gradients, and run the model as it was trained or exported:
 
-* ``paddle``: inference engine, the C++ predictor of this package;
-* ``native``: inference engine, the same with its own kernels, which need no Paddle;
+* ``auto``: inference engine, the C++ predictor of this package with the fastest of the next three
+  that runs the model (:class:`lenet_cpp.Options`);
+* ``native``: the C++ predictor with its own kernels, which need no Paddle;
+* ``paddle``: the C++ predictor with the Paddle library;
+* ``onnxruntime``: the C++ predictor with onnxruntime, for .onnx;
 * ``python``: inference engine, ``paddle.inference``;
 * ``dygraph``: training engine, a registered model's layer with trained parameters;
 * ``executor``: training engine, ``paddle.static.Executor`` with an exported model.
@@ -34,6 +37,8 @@ __all__ = ["Engine", "Settings", "paddle_failures", "require_finite"]
 class Settings:
     """How an engine computes, as it has it itself and not as it was asked to."""
 
+    engine: str
+    """What runs the model; never ``auto``."""
     paddle_version: str
     """``none`` where no Paddle computes."""
     paddle_commit: str | None
@@ -42,7 +47,7 @@ class Settings:
     """That the Paddle library was built with; None for one without CUDA."""
     cudnn_version: str | None
     accelerator: str
-    """What computes the operators: ``plain`` Paddle kernels, ``onednn`` or ``openvino``."""
+    """What computes the operators: ``onednn``, ``openvino``, or ``plain``, the engine's kernels."""
     ir_optim: bool
     memory_optim: bool
     threads: int

@@ -5,12 +5,10 @@ Paddle crashes on some damaged programs, and gives wrong answers for some damage
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from lenet_cpp import _core
 from lenet_cpp.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -19,10 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckedModel", "check_model"]
 
-_SOFTMAX = re.compile(r"(pd_op\.)?softmax_?(:\d+)?")
-# Paddle 1 and 2 append a multiplication by one to what they export, later ones a copy.
-_NEUTRAL = re.compile(r"(pd_op\.)?(scale|assign|shadow_output)_?(:\d+)?")
-
 
 @dataclass(frozen=True)
 class CheckedModel:
@@ -30,8 +24,13 @@ class CheckedModel:
 
     program: Path
     params: Path | None
-    """None in the layout with one file for each variable."""
+    """None in the layout with one file for each variable, and of an .onnx."""
     input_shape: tuple[int, ...]
+
+    @property
+    def img_size(self) -> int | None:
+        """Width of the images; None when it is free."""
+        return None if self.input_shape[-1] < 0 else self.input_shape[-1]
 
     def is_pir(self) -> bool:
         """Whether the program is in Paddle 3's format: JSON, not a protocol buffer."""
@@ -39,13 +38,11 @@ class CheckedModel:
             return file.read(1) == b"{"
 
     def ends_in_softmax(self) -> bool:
-        """Whether the program's last operator is a softmax; runs the model once to see it."""
-        with Predictor(self.program, self.params, accelerator="plain", ir_optim=False) as predictor:
-            image = np.zeros((1, *predictor.input_spec.shape[1:]), np.float32)
-            kinds = [layer.op_type for layer in predictor.run_layers(image)]
-        while kinds and _NEUTRAL.fullmatch(kinds[-1]):
-            kinds.pop()
-        return bool(kinds) and _SOFTMAX.fullmatch(kinds[-1]) is not None
+        """Whether the program's last operator is a softmax."""
+        config = _core.Config()
+        config.model_file = str(self.program)
+        config.params_file = "" if self.params is None else str(self.params)
+        return _core.ends_in_softmax(config)
 
 
 def check_model(
@@ -74,6 +71,7 @@ def check_model(
         model_file,
         params_file,
         model_dir=model_dir,
+        engine="paddle",
         accelerator="plain" if precision == "fp32" else "onednn",
         precision=precision,
         ir_optim=precision != "fp32",

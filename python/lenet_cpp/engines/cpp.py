@@ -37,9 +37,10 @@ class CppEngine:
         """How batches of this size are computed."""
         options = self._predictor.options
         package = installed_paddle()
-        version = "none" if options["engine"] == "native" else _core.paddle_version()
+        version = _core.paddle_version() if options["engine"] == "paddle" else "none"
         same = package if package is not None and package.version == version else None
         return Settings(
+            engine=options["engine"],
             paddle_version=version,
             paddle_commit=same and same.commit,
             cuda_version=same and same.cuda,

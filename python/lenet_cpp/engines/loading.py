@@ -69,7 +69,7 @@ def load(
     """
     if engine not in ENGINES:
         raise BadInput(f"unknown engine {engine!r}; choose among {', '.join(ENGINES)}")
-    if engine not in {"paddle", "native"}:
+    if engine not in _CPP:
         require_paddle()
     known = _OPTIONS[engine]
     if wrong := sorted(options.keys() - known):
@@ -176,17 +176,16 @@ def _name_of(program: Path) -> str:
     return program.absolute().parent.name if usual else program.stem
 
 
+_CPP = ("auto", "native", "paddle", "onnxruntime")
 _LOADERS: dict[str, Callable[[Source, Source, Source, Mapping[str, Any]], LoadedModel]] = {
-    "paddle": partial(_load_cpp, "paddle"),
-    "native": partial(_load_cpp, "native"),
+    **{name: partial(_load_cpp, name) for name in _CPP},
     "python": _load_python,
     "executor": _load_executor,
 }
 _CHECKS = frozenset({"check_program", "check_hashes"})
 _PREDICTOR = frozenset(Options.__annotations__) - {"engine"}
 _OPTIONS: dict[str, frozenset[str]] = {
-    "paddle": _PREDICTOR,
-    "native": _PREDICTOR,
+    **dict.fromkeys(_CPP, _PREDICTOR),
     "python": _CHECKS | {"accelerator", "threads", "ir_optim", "memory_optim", "precision"},
     "executor": _CHECKS,
     "dygraph": frozenset(),

@@ -185,6 +185,7 @@ class PaddleInferenceEngine:
 
         package = installed_paddle()
         return Settings(
+            engine="python",
             paddle_version=str(paddle.__version__),
             paddle_commit=package and package.commit,
             cuda_version=package and package.cuda,

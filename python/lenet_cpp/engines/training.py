@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["DygraphEngine", "ExecutorEngine"]
 
 
-def _settings() -> Settings:
+def _settings(engine: str) -> Settings:
     """What training engines compute with: Paddle's own kernels, and its flags."""
     import paddle
 
     flags = paddle.get_flags(["FLAGS_paddle_num_threads", "FLAGS_use_mkldnn"])
     package = installed_paddle()
     return Settings(
+        engine=engine,
         paddle_version=str(paddle.__version__),
         paddle_commit=package and package.commit,
         cuda_version=package and package.cuda,
@@ -68,7 +69,7 @@ class DygraphEngine:
 
     def settings(self, batch_size: int) -> Settings:  # noqa: ARG002 - the interface has it
         """How batches of any size are computed."""
-        return _settings()
+        return _settings("dygraph")
 
     def close(self) -> None:
         """Free the parameters."""
@@ -154,7 +155,7 @@ class ExecutorEngine:
 
     def settings(self, batch_size: int) -> Settings:  # noqa: ARG002 - the interface has it
         """How batches of any size are computed."""
-        return _settings()
+        return _settings("executor")
 
     def close(self) -> None:
         """Free the model."""

@@ -257,7 +257,7 @@ def _checked_program(
     return checked, replace(
         network,
         class_dim=network.class_dim or classes,
-        img_size=network.img_size or checked.input_shape[-1],
+        img_size=network.img_size or checked.img_size,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import sys
@@ -11,6 +12,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias, Union
 import numpy as np
 
 from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.images.containers import check_scans, essential_parts, is_jpeg_or_png
 
 if TYPE_CHECKING:
     from typing import Any, TypeGuard
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_PIXELS", "ImageSource", "describe_source", "is_image_source", "read_image"]
 
-ImageSource: TypeAlias = Union[str, "os.PathLike[str]", "Image.Image"]
+ImageSource: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, "Image.Image"]
 
 MAX_PIXELS = 89_478_485
 """The most pixels an image may have, 256 MiB of RGB: the limit at which Pillow warns of a bomb."""
@@ -31,8 +33,8 @@ _RESAVE = "save it anew as PNG or JPEG"
 
 
 def is_image_source(value: Any) -> TypeGuard[ImageSource]:
-    """Tell whether ``value`` is what :func:`read_image` takes: a path or a Pillow image."""
-    if isinstance(value, (str, os.PathLike)):
+    """Tell whether ``value`` is what :func:`read_image` takes: a path, bytes or Pillow image."""
+    if isinstance(value, (str, os.PathLike, bytes, bytearray)):
         return True
     # An image of Pillow's exists only where Pillow was imported.
     pillow = sys.modules.get("PIL.Image")
@@ -60,24 +62,32 @@ def read_image(source: ImageSource, mode: str) -> Image.Image:
     Thread-safety: may be called from any thread; a Pillow image by one thread at a time.
 
     Args:
-        source: A PNG, JPEG, BMP, GIF, TIFF, WebP or PNM file, or a Pillow image, which is not
-            changed.
+        source: A PNG, JPEG, BMP, GIF, TIFF, WebP or PNM file; the bytes of one; or a Pillow
+            image, which is not changed.
         mode: ``L`` or ``RGB``.
 
     Raises:
         FileNotFound: The file does not exist or cannot be read.
-        BadInput: Not an image, truncated or damaged, of more than :data:`MAX_PIXELS` pixels
-            (found before decoding), or with samples whose white is not known (float, 32-bit).
+        BadInput: Not an image, truncated or damaged, of more than :data:`MAX_PIXELS` pixels or a
+            JPEG of more than 100 scans (found before decoding), or with samples whose white is
+            not known (float, 32-bit).
     """
     if mode not in {"L", "RGB"}:
         raise BadInput(f"mode: expected L or RGB, got {mode!r}")
     if isinstance(source, (str, os.PathLike)):
         return _read_file(Path(source), mode)
+    name = describe_source(source)
+    if isinstance(source, (bytes, bytearray)):
+        return _decode(_open(io.BytesIO(source), name), mode, name)
     from PIL import Image
 
     if not isinstance(source, Image.Image):
-        raise BadInput(f"expected a path or a Pillow image, got {type(source).__name__}")
-    return _decode(source, mode, describe_source(source))
+        raise BadInput(
+            "expected a path, the bytes of an image file or a Pillow image, got"
+            f" {type(source).__name__}"
+        )
+    _check_before_load(source, name)
+    return _decode(source, mode, name)
 
 
 def _read_file(path: Path, mode: str) -> Image.Image:
@@ -87,7 +97,7 @@ def _read_file(path: Path, mode: str) -> Image.Image:
         if path.exists() and not path.is_file():
             raise BadInput(f"{path} is not a regular file: name an image file")
         with path.open("rb") as file:
-            return _decode(_open(file, path), mode, str(path))
+            return _decode(_open(file, str(path)), mode, str(path))
     except OSError as error:
         raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
@@ -96,28 +106,44 @@ def _read_file(path: Path, mode: str) -> Image.Image:
         raise FileNotFound(f"cannot read {str(path)!r}: {error}") from error
 
 
-def _open(file: IO[bytes], path: Path) -> Image.Image:
+def _check_before_load(image: Image.Image, name: str) -> None:
+    """Refuse what would stall, of a Pillow image whose pixels are still in its file."""
+    file, tiles = getattr(image, "fp", None), getattr(image, "tile", None)
+    if file is None or not tiles or tiles[0][0] != "jpeg" or image.format == "TIFF":
+        return
+    try:
+        file.seek(tiles[0][2])
+        check_scans(file.read(), name)
+    except (OSError, ValueError) as error:  # a file that was closed
+        if not isinstance(error, BadInput):
+            raise _damaged(name, error) from error
+        raise
+
+
+def _open(file: IO[bytes], name: str) -> Image.Image:
     """Read the header as ``Image.open`` does, which would warn of a bomb before we can look."""
     from PIL import Image
 
     prefix = file.read(16)
     if not prefix:
-        raise BadInput(f"{path} is empty (0 bytes): save or copy it anew")
+        raise BadInput(f"{name} is empty (0 bytes): save or copy it anew")
+    if is_jpeg_or_png(prefix):
+        file = io.BytesIO(essential_parts(prefix + file.read(), name))
     Image.preinit()
     if not set(_FORMATS) <= Image.OPEN.keys():
         Image.init()
-    for name in _FORMATS:
-        if name not in Image.OPEN:  # this Pillow was built without it
+    for kind in _FORMATS:
+        if kind not in Image.OPEN:  # this Pillow was built without it
             continue
-        factory, accept = Image.OPEN[name]
+        factory, accept = Image.OPEN[kind]
         try:
             if accept is not None and accept(prefix) is not True:
                 continue
             file.seek(0)
-            return factory(file, str(path))
+            return factory(file, name)
         except Exception as error:  # parsers raise anything on damaged bytes
-            raise _damaged(str(path), error) from error
-    raise BadInput(f"{path} is not an image that can be read, which is {_NAMES}: {_RESAVE}")
+            raise _damaged(name, error) from error
+    raise BadInput(f"{name} is not an image that can be read, which is {_NAMES}: {_RESAVE}")
 
 
 def _decode(image: Image.Image, mode: str, name: str) -> Image.Image:

@@ -195,6 +195,6 @@ def _state(
 
 
 def _square(shape: tuple[int, ...]) -> int:
-    if len(shape) != 4 or shape[2] != shape[3]:
+    if len(shape) != 4 or shape[2] != shape[3] or shape[2] < 1:
         raise Unsupported(f"models of square images are quantized; this one takes {list(shape)}")
     return int(shape[2])

@@ -160,7 +160,7 @@ class _Context:
             raise Unsupported("it is not known which network this is: name it with --model")
         checked = check_model(self.model.program, self.model.params)
         classes = self._classes()
-        layer = build_layer(self.spec, classes, checked.input_shape[-1])
+        layer = build_layer(self.spec, classes, checked.img_size)
         source = Source(self.model.format, self.model.program, self.model.params)
         try:
             load_state(source, checked, layer)

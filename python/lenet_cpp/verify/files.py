@@ -165,13 +165,15 @@ def load_trained_layer(
     return layer
 
 
-def _sizes(model: ExportedModel, manifest: Manifest | None) -> tuple[int, int]:
-    """The size of images and the number of classes of an exported model."""
+def _sizes(model: ExportedModel, manifest: Manifest | None) -> tuple[int | None, int]:
+    """The size of images, None when it is free, and the number of classes of a model."""
     if manifest is not None and model.program.name in manifest.models:
         signature = manifest.models[model.program.name]
-        return signature.inputs[0].shape[-1], signature.outputs[0].shape[-1]
+        size, classes = signature.inputs[0].shape[-1], signature.outputs[0].shape[-1]
+        return None if size < 0 else size, classes
     with Predictor(model.program, model.params, accelerator="plain") as predictor:
-        return predictor.input_spec.shape[-1], predictor.output_spec.shape[-1]
+        size, classes = predictor.input_spec.shape[-1], predictor.output_spec.shape[-1]
+        return None if size < 0 else size, classes
 
 
 def gives_probabilities(model: ExportedModel) -> bool:

@@ -18,6 +18,13 @@ constexpr int kInt32 = 2;
 constexpr int kFloat32 = 5;
 constexpr int kInt8 = 21;
 
+template <class Number>
+std::vector<Number> numbers(std::string_view bytes) {
+  std::vector<Number> values(bytes.size() / sizeof(Number));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(Number));
+  return values;
+}
+
 void add_parameters(const std::vector<ParameterSpec>& wanted,
                     const std::vector<ParameterSpec>& found, Parameters& parameters) {
   for (std::size_t i = 0; i < wanted.size(); ++i) {
@@ -26,15 +33,12 @@ void add_parameters(const std::vector<ParameterSpec>& wanted,
     ParameterValues& to = parameters[wanted[i].name];
     to.shape = shape;
     if (dtype == kInt8) {
-      to.integers.resize(data.size());
-      std::memcpy(to.integers.data(), data.data(), data.size());
+      to.integers = numbers<std::int8_t>(data);
     } else if (dtype == kInt32) {
-      std::vector<std::int32_t> values(data.size() / sizeof(std::int32_t));
-      std::memcpy(values.data(), data.data(), data.size());
-      to.values.assign(values.begin(), values.end());
+      const auto values = numbers<std::int32_t>(data);
+      to.values = std::vector<float>(values.begin(), values.end());
     } else {
-      to.values.resize(data.size() / sizeof(float));
-      std::memcpy(to.values.data(), data.data(), data.size());
+      to.values = numbers<float>(data);
     }
   }
 }
@@ -48,28 +52,31 @@ Network load_paddle(const ModelFiles& files) {
   const auto wanted = pir ? read_json_parameters(program, files.program)
                           : read_pdmodel_parameters(program, files.program);
   Parameters parameters;
+  auto file_bytes = static_cast<double>(program.size());
   if (files.format == ModelFormat::Separate) {
     for (const ParameterSpec& spec : wanted) {
       const std::string path = (std::filesystem::path(files.directory) / spec.name).string();
       const std::string bytes = read_file(path);
       const auto found = read_parameter_records(bytes, path);
       require_same_parameters({spec}, found, path);
+      file_bytes += static_cast<double>(bytes.size());
       add_parameters({spec}, found, parameters);
     }
   } else {
     const std::string bytes = read_file(files.params);
     const auto found = read_parameter_records(bytes, files.params);
     require_same_parameters(wanted, found, files.params);
+    file_bytes += static_cast<double>(bytes.size());
     add_parameters(wanted, found, parameters);
   }
-  return read_network(graph, parameters, files.program);
+  return read_network(graph, parameters, files.program, file_bytes);
 }
 
 }  // namespace
 
-Network load_network(const ModelFiles& files) {
-  Network network =
-      files.format == ModelFormat::Onnx ? read_onnx_file(files.program) : load_paddle(files);
+Network load_network(const ModelFiles& files, bool check_finite) {
+  Network network = files.format == ModelFormat::Onnx ? read_onnx_file(files.program, check_finite)
+                                                      : load_paddle(files);
   simplify(network);
   return network;
 }

@@ -11,6 +11,6 @@ namespace lenet::native {
 /// \throws Error BadModel, FileNotFound; Unsupported, naming the operator that the native engine
 /// has
 ///   no kernel for.
-Network load_network(const ModelFiles& files);
+Network load_network(const ModelFiles& files, bool check_finite);
 
 }  // namespace lenet::native

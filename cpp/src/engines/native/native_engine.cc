@@ -298,7 +298,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFi
               "' is quantized, which the engine native computes in int8 only: use precision "
               "int8, or the engine paddle");
     }
-    const native::Network network = native::load_network(files);
+    const native::Network network = native::load_network(files, config.check_finite);
     auto compiled = std::make_shared<Compiled>();
     compiled->input = {network.input_name, network.input_shape, "float32"};
     compiled->output = {network.output_name, network.output_shape, "float32"};

@@ -2,26 +2,36 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "lenet/error.h"
 
 namespace lenet::native {
 namespace {
 
-/// Whether the layer, taken out of the network, has become part of the one before it.
-bool absorbed(Network& network, const Layer& layer) {
-  if (layer.kind != LayerKind::ChannelScale && layer.kind != LayerKind::Relu) return false;
-  Layer* before = producer(network, layer.inputs[0]);
-  if (before == nullptr || uses(network, layer.inputs[0]) != 0) return false;
+/// A layer that simplify() keeps, and what became part of it.
+struct Kept {
+  Layer* layer = nullptr;
+  int scales = 0;
+};
+
+/// Whether the layer has become part of the one before it, which nothing else reads.
+bool absorbed(Kept& before, const Layer& layer) {
+  if (before.layer == nullptr) return false;
   if (layer.kind == LayerKind::ChannelScale) {
-    if (before->kind != LayerKind::Convolution || before->relu) return false;
-    scale_convolution(*before, layer);
-    before->relu = layer.relu;
+    if (before.layer->kind != LayerKind::Convolution || before.layer->relu) return false;
+    if (before.scales == kMostScales) return false;
+    ++before.scales;
+    scale_convolution(*before.layer, layer);
+    before.layer->relu = layer.relu;
+  } else if (layer.kind == LayerKind::Relu) {
+    const LayerKind kind = before.layer->kind;
+    if (kind == LayerKind::Concat || kind == LayerKind::Softmax) return false;
+    before.layer->relu = true;
   } else {
-    if (before->kind == LayerKind::Concat || before->kind == LayerKind::Softmax) return false;
-    before->relu = true;
+    return false;
   }
-  before->output = layer.output;
+  before.layer->output = layer.output;
   return true;
 }
 
@@ -58,19 +68,43 @@ const char* to_string(LayerKind kind) noexcept {
   return "";
 }
 
-Layer* producer(Network& network, std::size_t tensor) {
-  for (Layer& layer : network.layers) {
-    if (layer.output == tensor) return &layer;
+Links::Links(const Network& network)
+    : producers(network.tensors.size(), kNone),
+      readers(network.tensors.size(), kNone),
+      uses(network.tensors.size()) {
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    producers[network.layers[i].output] = i;
+    for (const std::size_t input : network.layers[i].inputs) {
+      readers[input] = i;
+      ++uses[input];
+    }
   }
-  return nullptr;
+  ++uses[network.output];
 }
 
-std::size_t uses(const Network& network, std::size_t tensor) {
-  std::size_t found = tensor == network.output ? 1 : 0;
-  for (const Layer& layer : network.layers) {
-    found += static_cast<std::size_t>(std::count(layer.inputs.begin(), layer.inputs.end(), tensor));
+void LayerMemory::add(double bytes) {
+  bytes_ += bytes;
+  if (bytes_ > most_) {
+    throw Error(ErrorCode::Unsupported,
+                "the native engine would need far more memory for the layers than the files of "
+                "the model have bytes: too many operators share large constants; use another "
+                "engine");
   }
-  return found;
+}
+
+void ImageMemory::add(double numbers) {
+  numbers_ += numbers;
+  if (numbers_ > kMost) {
+    throw Error(ErrorCode::Unsupported,
+                "the native engine would need more than 2 GiB for the tensors of one image, with "
+                "their padding; use another engine");
+  }
+}
+
+double bytes_of(const Layer& layer) {
+  const std::size_t floats =
+      layer.weights.size() + layer.bias.size() + layer.scale.size() + layer.steps.size();
+  return static_cast<double>(floats * sizeof(float) + layer.integers.size());
 }
 
 bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output) {
@@ -129,13 +163,21 @@ void scale_convolution(Layer& convolution, const Layer& scale) {
 }
 
 void simplify(Network& network) {
-  for (std::size_t i = 0; i < network.layers.size();) {
-    const Layer layer = network.layers[i];
-    network.layers.erase(network.layers.begin() + static_cast<std::ptrdiff_t>(i));
-    if (absorbed(network, layer)) continue;
-    network.layers.insert(network.layers.begin() + static_cast<std::ptrdiff_t>(i), layer);
-    ++i;
+  const Links links(network);
+  std::vector<Kept> givers(network.tensors.size());
+  std::vector<Layer>& layers = network.layers;
+  auto end = layers.begin();
+  for (Layer& layer : layers) {
+    const std::size_t input = layer.inputs[0];
+    const std::size_t output = layer.output;
+    if (links.uses[input] == 1 && absorbed(givers[input], layer)) {
+      givers[output] = givers[input];
+      continue;
+    }
+    if (&layer != &*end) *end = std::move(layer);
+    givers[output].layer = &*end++;
   }
+  layers.erase(end, layers.end());
 }
 
 }  // namespace lenet::native

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -109,13 +110,54 @@ struct Network {
   std::string output_name;
   Shape input_shape;   ///< with -1 for the images
   Shape output_shape;  ///< as above
+  /// Size of the model's files, which bounds what layers hold; infinite for a network of no file.
+  double file_bytes = std::numeric_limits<double>::infinity();
 };
 
-/// The layer that gives a tensor; null of the network's input.
-Layer* producer(Network& network, std::size_t tensor);
+/// Who gives and who reads each tensor, as the network was when this was made.
+struct Links {
+  static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
-/// How many layers read a tensor; and one more for the network's output.
-std::size_t uses(const Network& network, std::size_t tensor);
+  explicit Links(const Network& network);
+
+  // By tensor.
+  std::vector<std::size_t> producers;  ///< the layer that gives it; kNone for the network's input
+  std::vector<std::size_t> readers;    ///< the last layer that reads it; kNone
+  std::vector<std::size_t> uses;       ///< how often it is read; once more if it is the output
+};
+
+/// Bounds what layers hold by the size of the model's files. Operators may share a constant, of
+/// which each layer has a copy, packed for its kernel: without a bound a small file could ask for
+/// any amount of memory.
+class LayerMemory {
+ public:
+  explicit LayerMemory(double file_bytes) : most_(kFree + kMultiple * file_bytes) {}
+  /// \throws Error Unsupported: the layers hold too much
+  void add(double bytes);
+
+  static constexpr double kFree = 1 << 26;
+  static constexpr double kMultiple = 32;
+
+ private:
+  double most_;
+  double bytes_ = 0;
+};
+
+/// Bounds the memory for the tensors of one image, as they are stored: with their borders, and
+/// channels in whole vectors.
+class ImageMemory {
+ public:
+  /// \throws Error Unsupported: the tensors take more than kMost numbers
+  void add(double numbers);
+
+  static constexpr double kMost = 1 << 29;
+
+ private:
+  double numbers_ = 0;
+};
+
+/// Bytes of the numbers that a layer holds.
+double bytes_of(const Layer& layer);
 
 /// Whether a convolution's window is the image: a fully connected layer.
 bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output);
@@ -134,11 +176,14 @@ std::int32_t tap_offset(std::int64_t offset, const Layer& layer);
 /// Multiply-adds of a layer for one image.
 double multiply_adds(const Network& network, const Layer& layer);
 
+/// So many times scale_convolution may be applied to one convolution: it visits all weights.
+inline constexpr int kMostScales = 16;
+
 /// x * scale + bias after a convolution is a convolution with other weights.
 void scale_convolution(Layer& convolution, const Layer& scale);
 
-/// Normalizations become part of the convolution before them, relus of the layer before them, and
-/// what changes nothing goes.
+/// Normalizations become part of the convolution before them (at most kMostScales), relus of the
+/// layer before them, and what changes nothing goes.
 void simplify(Network& network);
 
 }  // namespace lenet::native

@@ -37,7 +37,7 @@ const ParameterValues* NetworkReader::parameter(const std::string& name) const {
 const std::vector<float>& NetworkReader::vector(const std::string& name) const {
   const ParameterValues* found = parameter(name);
   require(found != nullptr, "operator whose " + name + " is no parameter");
-  return found->values;
+  return found->values.vector();
 }
 
 std::size_t NetworkReader::tensor(const std::string& name, std::size_t index) const {

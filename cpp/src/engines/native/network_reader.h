@@ -17,8 +17,11 @@ namespace lenet::native {
 /// For one program.
 class NetworkReader {
  public:
-  NetworkReader(const Graph& graph, const Parameters& parameters, const std::string& path)
-      : graph_(graph), parameters_(parameters), path_(path) {}
+  NetworkReader(const Graph& graph, const Parameters& parameters, const std::string& path,
+                double file_bytes)
+      : graph_(graph), parameters_(parameters), path_(path), layer_memory_(file_bytes) {
+    network_.file_bytes = file_bytes;
+  }
 
   Network read();
 
@@ -57,7 +60,7 @@ class NetworkReader {
   /// What dequantize_linear makes of int8 parameters.
   struct QuantizedWeights {
     Shape shape;
-    std::vector<std::int8_t> integers;
+    SharedNumbers<std::int8_t> integers;
     std::vector<float> ranges;  ///< what 127 is worth: one, or one for each channel
     std::int64_t axis = -1;     ///< of the channels; -1: one for all
   };
@@ -92,6 +95,8 @@ class NetworkReader {
   const Parameters& parameters_;
   const std::string& path_;
   Network network_;
+  LayerMemory layer_memory_;
+  std::size_t counted_ = 0;  ///< layers, in layer_memory_
   std::string type_;
   const Operator* op_ = nullptr;
   const lenet::Step* step_ = nullptr;

@@ -14,15 +14,6 @@ namespace {
 
 constexpr std::int64_t kLine = kCacheLine / static_cast<std::int64_t>(sizeof(float));
 
-/// The pool that becomes part of the convolution before it; null when the next layer is none.
-const Layer* pool_after(const Network& network, const Layer& convolution) {
-  const Layer* next = &convolution + 1;
-  if (next == network.layers.data() + network.layers.size()) return nullptr;
-  const bool follows =
-      next->inputs[0] == convolution.output && uses(network, convolution.output) == 1;
-  return follows && halves(network, *next) ? next : nullptr;
-}
-
 /// Cycles, about, for one tap of all channels at a row of windows, when `tile` channels are
 /// computed together: two multiply-adds and two loads a cycle, and four cycles until a sum can be
 /// added to.
@@ -73,9 +64,12 @@ Program::Program(const Network& network, const Kernels& kernels, bool interleave
     : kernels_(kernels),
       interleaved_(interleaved),
       input_shape_(network.tensors[network.input]),
-      output_shape_(network.tensors[network.output]) {
+      output_shape_(network.tensors[network.output]),
+      links_(network),
+      layer_memory_(network.file_bytes) {
   const Layer* softmax = last_softmax(network);
   softmax_ = softmax != nullptr;
+  find_planar(network);
   place(network);
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
@@ -103,21 +97,33 @@ bool Program::fits_columns(const Network& network, const Layer& layer) const {
                    layer.window.strides == std::array<std::int64_t, 2>{1, 1} &&
                    network.tensors[layer.output].channels <= kFewChannels &&
                    network.tensors[layer.output].width >= kernels_.lanes && given != network.output;
-  return few && std::all_of(network.layers.begin(), network.layers.end(), [&](const Layer& user) {
-           const auto& inputs = user.inputs;
-           if (std::find(inputs.begin(), inputs.end(), given) == inputs.end()) return true;
-           const auto& padding = user.window.padding;
-           return user.kind == LayerKind::Convolution &&
-                  std::all_of(padding.begin(), padding.end(), [](auto pad) { return pad == 0; });
-         });
+  return few && unpadded_[given];
 }
 
-bool Program::is_planar(const Network& network, std::size_t tensor) const {
-  return std::any_of(network.layers.begin(), network.layers.end(), [&](const Layer& layer) {
-    if (!fits_columns(network, layer)) return false;
+void Program::find_planar(const Network& network) {
+  unpadded_.assign(network.tensors.size(), true);
+  for (const Layer& layer : network.layers) {
+    const auto& padding = layer.window.padding;
+    const bool unpadded =
+        layer.kind == LayerKind::Convolution &&
+        std::all_of(padding.begin(), padding.end(), [](auto pad) { return pad == 0; });
+    if (unpadded) continue;
+    for (const std::size_t input : layer.inputs) unpadded_[input] = false;
+  }
+  planar_.resize(network.tensors.size());
+  for (const Layer& layer : network.layers) {
+    if (!fits_columns(network, layer)) continue;
     const Layer* pool = pool_after(network, layer);
-    return tensor == (pool == nullptr ? layer.output : pool->output);
-  });
+    planar_[pool == nullptr ? layer.output : pool->output] = true;
+  }
+}
+
+const Layer* Program::pool_after(const Network& network, const Layer& convolution) const {
+  const Layer* next = &convolution + 1;
+  if (next == network.layers.data() + network.layers.size()) return nullptr;
+  const bool follows =
+      next->inputs[0] == convolution.output && links_.uses[convolution.output] == 1;
+  return follows && halves(network, *next) ? next : nullptr;
 }
 
 const Layer* Program::fused_pool(const Network& network, const Layer& layer) const {
@@ -129,7 +135,7 @@ const Layer* Program::fused_pool(const Network& network, const Layer& layer) con
 bool Program::fits_winograd(const Network& network, const Layer& layer) const {
   return kernels_.winograd_channels != nullptr && suits_winograd(network, layer) &&
          !fits_columns(network, layer) &&
-         (layer.inputs[0] == network.input || is_planar(network, layer.inputs[0]));
+         (layer.inputs[0] == network.input || planar_[layer.inputs[0]]);
 }
 
 void Program::place(const Network& network) {
@@ -152,23 +158,31 @@ void Program::place(const Network& network) {
     }
     placements_[given].used = true;
   }
+  ImageMemory memory;
   for (std::size_t t = 0; t < network.tensors.size(); ++t) {
     Placement& placement = placements_[t];
     if (!placement.used) continue;
     const TensorShape& shape = network.tensors[t];
     const std::int64_t border = borders[t];
+    // The last group's last vector may reach beyond the channels.
+    const std::int64_t beyond = grouped[t] ? lanes : 0;
+    const std::int64_t stored = placement.planar ? shape.channels
+                                : interleaved_   ? shape.channels * lanes
+                                                 : round_up(shape.channels + beyond, lanes);
+    const std::int64_t width = shape.width + 2 * border;
+    const std::int64_t columns = placement.planar ? round_up(width, 2 * lanes) : width;
+    memory.add(static_cast<double>(stored) * static_cast<double>(columns) *
+               static_cast<double>(shape.height + 2 * border));
     std::int64_t size = 0;
     if (placement.planar) {
       placement.column = 1;
-      placement.row = round_up(shape.width + 2 * border, 2 * lanes);
+      placement.row = columns;
       placement.channel = placement.row * (shape.height + 2 * border);
       size = placement.channel * shape.channels + 4 * lanes;
     } else {
       placement.channel = interleaved_ ? lanes : 1;
-      placement.column = interleaved_ ? shape.channels * lanes : round_up(shape.channels, lanes);
-      // The last group's last vector may reach beyond the channels.
-      if (!interleaved_ && grouped[t]) placement.column = round_up(shape.channels + lanes, lanes);
-      placement.row = placement.column * (shape.width + 2 * border);
+      placement.column = stored;
+      placement.row = placement.column * columns;
       size = placement.row * (shape.height + 2 * border) + lanes;
     }
     placement.begin = unit_floats_ + border * (placement.row + placement.column);
@@ -176,7 +190,7 @@ void Program::place(const Network& network) {
   }
 }
 
-Step Program::compile(const Network& network, const Layer& layer) const {
+Step Program::compile(const Network& network, const Layer& layer) {
   Step step;
   step.name = layer.name;
   step.kind = layer.kind;
@@ -208,7 +222,7 @@ Step Program::compile(const Network& network, const Layer& layer) const {
   return step;
 }
 
-void Program::compile_convolution(const Network& network, const Layer& layer, Step& step) const {
+void Program::compile_convolution(const Network& network, const Layer& layer, Step& step) {
   const std::int64_t lanes = kernels_.lanes;
   const TensorShape& image = network.tensors[layer.inputs[0]];
   const TensorShape& output = network.tensors[layer.output];
@@ -222,7 +236,11 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
     step.relu |= pool->relu;
     step.name += ", " + pool->name;
   }
-  if (fits_winograd(network, layer)) return compile_winograd(network, layer, step);
+  if (fits_winograd(network, layer)) {
+    constexpr double kLarger = 36.0 / 25;  // what the transform makes of 5 x 5 weights
+    layer_memory_.add(kLarger * bytes_of(layer));
+    return compile_winograd(network, layer, step);
+  }
   step.whole_image = is_whole_image(image, layer, output);
   const bool by_channels = !interleaved_ && !columns;
   step.convolution = by_channels ? kernels_.conv_channels
@@ -243,7 +261,7 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
     step.offsets.push_back(tap_offset(offset, layer));
   };
   // The order in which one image's taps lie side by side; the same for interleaved images.
-  const bool planar = layer.inputs[0] == network.input || is_planar(network, layer.inputs[0]);
+  const bool planar = layer.inputs[0] == network.input || planar_[layer.inputs[0]];
   for (std::int64_t i = 0; i < taps; ++i) {
     const std::int64_t width = window.kernel[1];
     if (planar) {
@@ -294,6 +312,9 @@ void Program::compile_convolution(const Network& network, const Layer& layer, St
   std::int64_t packed = 0;
   for (const std::int64_t block : blocks) packed += block;
 
+  layer_memory_.add(static_cast<double>(groups) *
+                    (static_cast<double>(packed * (taps + 1) * std::int64_t{sizeof(float)}) +
+                     static_cast<double>(sizeof(ConvTask))));
   step.weights = Aligned<float>(static_cast<std::size_t>(groups * packed * taps));
   step.bias = Aligned<float>(static_cast<std::size_t>(groups * packed));
   float* weights = step.weights.data();

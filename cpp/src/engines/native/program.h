@@ -86,18 +86,20 @@ class Program {
                                 float* output, double (*now)()) const;
 
  private:
+  void find_planar(const Network& network);
   void place(const Network& network);
   /// Whether a convolution of one image is computed on vectors of columns: few channels, planar
   /// input.
   bool fits_columns(const Network& network, const Layer& layer) const;
-  /// Whether such a convolution gives the tensor.
-  bool is_planar(const Network& network, std::size_t tensor) const;
   /// Whether a convolution is computed by Winograd's minimal filtering, in both layouts.
   bool fits_winograd(const Network& network, const Layer& layer) const;
+  /// The pool of 2 x 2 that follows a convolution and could become part of it; null when there is
+  /// none.
+  const Layer* pool_after(const Network& network, const Layer& convolution) const;
   /// The pool that a convolution's kernel does on the way; conv_channels does none.
   const Layer* fused_pool(const Network& network, const Layer& layer) const;
-  Step compile(const Network& network, const Layer& layer) const;
-  void compile_convolution(const Network& network, const Layer& layer, Step& step) const;
+  Step compile(const Network& network, const Layer& layer);
+  void compile_convolution(const Network& network, const Layer& layer, Step& step);
   void compile_winograd(const Network& network, const Layer& layer, Step& step) const;
   void compile_pool(const Network& network, const Layer& layer, Step& step) const;
   std::int64_t units(std::int64_t images) const noexcept {
@@ -113,6 +115,10 @@ class Program {
   TensorShape output_shape_;
   Placement input_;
   Placement output_;
+  Links links_;
+  std::vector<bool> planar_;    ///< by tensor: whether a convolution on vectors of columns gives it
+  std::vector<bool> unpadded_;  ///< by tensor: whether only convolutions without padding read it
+  LayerMemory layer_memory_;
   std::vector<Placement> placements_;
   std::int64_t unit_floats_ = 0;
   std::int64_t scratch_ = 0;  ///< where the steps' common scratch begins, in the first unit

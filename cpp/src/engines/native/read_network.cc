@@ -24,6 +24,9 @@ Network NetworkReader::read() {
     op_ = &op;
     step_ = &step;
     read_operator();
+    for (; counted_ < network_.layers.size(); ++counted_) {
+      layer_memory_.add(bytes_of(network_.layers[counted_]));
+    }
   }
   if (quantized_) int8::round_as_onednn(network_);
   return std::move(network_);
@@ -58,6 +61,7 @@ void NetworkReader::read_operator() {
 void NetworkReader::read_input() {
   const Value& declared = graph_.values[given("Out")];
   require(declared.shape.size() == 4, "input that is not [N, channels, height, width]");
+  require(declared.dtype == kFloat32, "input that is not float32");
   network_.input = add_tensor(image_shape(declared.shape));
   network_.input_name = graph_.pir ? step_->text("name") : declared.name;
   network_.input_shape = declared.shape;
@@ -122,7 +126,7 @@ void NetworkReader::read_convolution() {
   layer.bias.assign(static_cast<std::size_t>(filter[0]), 0);
   layer.quantized = dequantized_.count(value("Input")) > 0;
   if (const QuantizedWeights* quantized = quantized_weights("Filter")) {
-    layer.integers = quantized->integers;
+    layer.integers = quantized->integers.vector();
     layer.steps = steps(*quantized, 0, layer.bias.size());
   } else {
     layer.weights = parameter("Filter")->values;
@@ -146,6 +150,8 @@ void NetworkReader::read_pool() {
   layer.pool = max                     ? PoolKind::Max
                : exclusive || adaptive ? PoolKind::Average
                                        : PoolKind::AverageOfWindow;
+  // Where Paddle counts the padding in a window, it takes that before the image for that after it.
+  for (std::size_t i = 0; i < 2; ++i) layer.window.padding[2 * i + 1] = found.padding[2 * i];
 }
 
 void NetworkReader::read_matmul() {
@@ -158,6 +164,7 @@ void NetworkReader::read_matmul() {
   const auto inputs = static_cast<std::size_t>(weights[transposed ? 1 : 0]);
   const auto outputs = static_cast<std::size_t>(weights[transposed ? 0 : 1]);
   const TensorShape image = shape_of(input);
+  require(weights[transposed ? 1 : 0] == image.values(), "product with a matrix of another size");
   Layer& layer = layer_for(LayerKind::Convolution, {input}, "Out");
   layer.window.kernel = {image.height, image.width};  // what was flattened
   layer.bias.assign(outputs, 0);
@@ -172,10 +179,10 @@ void NetworkReader::read_matmul() {
     }
   };
   if (const QuantizedWeights* quantized = quantized_weights("Y")) {
-    by_outputs(quantized->integers, layer.integers);
+    by_outputs(quantized->integers.vector(), layer.integers);
     layer.steps = steps(*quantized, transposed ? 0 : 1, outputs);
   } else {
-    by_outputs(parameter("Y")->values, layer.weights);
+    by_outputs(parameter("Y")->values.vector(), layer.weights);
   }
 }
 
@@ -184,14 +191,14 @@ const std::vector<float>* NetworkReader::channel_vector(const std::string& name,
   const ParameterValues* found = parameter(name);
   if (found == nullptr) return nullptr;
   Shape shape = found->shape;
+  if (shape.size() > whole.size()) return nullptr;
   const std::int64_t axis = step_->has_attribute("axis") ? step_->integer("axis") : -1;
   if (axis >= 0) shape.resize(whole.size() - static_cast<std::size_t>(axis), 1);
-  if (shape.size() > whole.size()) return nullptr;
   shape.insert(shape.begin(), whole.size() - shape.size(), 1);
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] != (i == 1 ? whole[1] : 1)) return nullptr;
   }
-  return &found->values;
+  return &found->values.vector();
 }
 
 void NetworkReader::read_add() {
@@ -212,6 +219,9 @@ void NetworkReader::read_add() {
   }
   const std::size_t a = tensor("X");
   const std::size_t b = tensor("Y");
+  // Paddle would repeat one along the other, in shapes that are the same for one image.
+  require(graph_.values[value("X")].shape.size() == graph_.values[value("Y")].shape.size(),
+          "sum of tensors of different rank");
   require(shape_of(a).channels == shape_of(b).channels &&
               shape_of(a).height == shape_of(b).height && shape_of(a).width == shape_of(b).width,
           "sum of different shapes");
@@ -227,10 +237,17 @@ void NetworkReader::read_batch_norm() {
   const std::vector<float>& variance = vector("Variance");
   const std::vector<float>& gain = vector("Scale");
   const std::vector<float>& bias = vector("Bias");
+  // After a flatten a statistic belongs to a value, but a scale here to a channel of the image.
+  const auto channels = static_cast<std::size_t>(shape_of(input).channels);
+  for (const std::vector<float>* part : {&mean, &variance, &gain, &bias}) {
+    require(part->size() == channels, "normalization of each value of what was flattened");
+  }
   Layer& layer = layer_for(LayerKind::ChannelScale, {input}, "Y");
   layer.joins = true;
-  for (std::size_t c = 0; c < gain.size(); ++c) {
-    const double scale = gain[c] / std::sqrt(variance[c] + epsilon);
+  for (std::size_t c = 0; c < channels; ++c) {
+    const double spread = variance[c] + epsilon;
+    require(spread > 0, "normalization by a variance that is not positive");
+    const double scale = gain[c] / std::sqrt(spread);
     layer.scale.push_back(static_cast<float>(scale));
     layer.bias.push_back(static_cast<float>(bias[c] - mean[c] * scale));
   }
@@ -261,6 +278,7 @@ void NetworkReader::read_concat() {
 
 void NetworkReader::scaled(const std::string& name, double scale, double bias) {
   if (scale == 1 && bias == 0) return same(name, "Out");
+  require(std::isfinite(scale) && std::isfinite(bias), "scale that is not finite");
   const std::size_t input = tensor(name);
   const auto channels = static_cast<std::size_t>(shape_of(input).channels);
   Layer& layer = layer_for(LayerKind::ChannelScale, {input}, "Out");
@@ -286,6 +304,8 @@ void NetworkReader::read_flatten() {
     const Shape& shape = graph_.values[given("Out")].shape;
     require(std::all_of(shape.begin(), shape.end(), [](auto size) { return size > 0; }),
             "parameter of a size that is not fixed");
+    require(product(shape, 0, shape.size()) == static_cast<std::int64_t>(found->values.size()),
+            "change of a parameter's shape to another number of values");
     reshaped_[given("Out")] = {shape, found->values};
     return;
   }
@@ -303,8 +323,9 @@ void NetworkReader::read_flatten() {
   tensors_[given("Out")] = input;
 }
 
-Network read_network(const Graph& graph, const Parameters& parameters, const std::string& path) {
-  return NetworkReader(graph, parameters, path).read();
+Network read_network(const Graph& graph, const Parameters& parameters, const std::string& path,
+                     double file_bytes) {
+  return NetworkReader(graph, parameters, path, file_bytes).read();
 }
 
 }  // namespace lenet::native

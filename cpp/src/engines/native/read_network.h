@@ -8,21 +8,24 @@
 
 #include "engines/native/network.h"
 #include "model/graph.h"
+#include "shared_numbers.h"
 
 namespace lenet::native {
 
 /// A parameter.
 struct ParameterValues {
   Shape shape;
-  std::vector<float> values;            ///< float32, int32
-  std::vector<std::int8_t> integers{};  ///< int8
+  SharedNumbers<float> values{};          ///< float32, int32
+  SharedNumbers<std::int8_t> integers{};  ///< int8
 };
 
 using Parameters = std::map<std::string, ParameterValues>;
 
 /// \param graph as check_graph has left it
+/// \param file_bytes size of the model's files, which bounds the memory of the layers
 /// \throws Error Unsupported, naming the operator and what it gives, for what the native engine has
 ///   no kernel for.
-Network read_network(const Graph& graph, const Parameters& parameters, const std::string& path);
+Network read_network(const Graph& graph, const Parameters& parameters, const std::string& path,
+                     double file_bytes);
 
 }  // namespace lenet::native

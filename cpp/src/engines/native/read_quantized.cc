@@ -60,8 +60,9 @@ void NetworkReader::read_dequantize() {
   const ParameterValues* weights = parameter("X");
   require(weights != nullptr, "dequantization of what was not quantized");
   require(!weights->integers.empty(), "dequantization of weights that are no int8");
-  weights_[given("Y")] = {weights->shape, weights->integers, ranges(true),
-                          step_->integer("quant_axis")};
+  const QuantizedWeights& made = weights_[given("Y")] = {
+      weights->shape, weights->integers, ranges(true), step_->integer("quant_axis")};
+  layer_memory_.add(static_cast<double>(made.ranges.size() * sizeof(float)));
 }
 
 const NetworkReader::QuantizedWeights* NetworkReader::quantized_weights(

@@ -63,17 +63,18 @@ std::unique_ptr<Engine> create_paddle_engine(const Config& config, const ModelFi
                     "and fails on one file per variable); use the .pdmodel, or accelerator onednn "
                     "or plain");
   }
-  if (config.accelerator == Accelerator::OpenVino && files.traits.openvino_differs) {
+  const ProgramTraits& traits = files.traits;
+  if (config.accelerator == Accelerator::OpenVino && !traits.openvino_refusal.empty()) {
     throw Error(ErrorCode::Unsupported,
-                "'" + files.program +
-                    "' has a transposed convolution with output_padding, which OpenVINO leaves "
-                    "out; use accelerator onednn or plain");
+                "'" + files.program + "' has " + traits.openvino_refusal +
+                    ", which OpenVINO is not known to compute as Paddle does; use accelerator "
+                    "auto, onednn or plain");
   }
-  if (config.accelerator == Accelerator::OneDnn && files.traits.onednn_fails) {
+  if (config.accelerator == Accelerator::OneDnn && !traits.onednn_refusal.empty()) {
     throw Error(ErrorCode::Unsupported,
-                "'" + files.program +
-                    "' has an interpolation that oneDNN cannot run from a .json program; use the "
-                    ".pdmodel, or accelerator plain");
+                "'" + files.program + "' has " + traits.onednn_refusal +
+                    ", which oneDNN computes wrongly or not at all; use accelerator " +
+                    (config.precision == "fp32" ? "auto or plain" : "plain with precision fp32"));
   }
   return std::unique_ptr<Engine>(load_paddle_plugin().create(config, files));
 }
@@ -87,10 +88,11 @@ Accelerator choose_paddle_accelerator(const Config& config, const ModelFiles& fi
   // And quantized, with precision fp32, of which OpenVINO converts nothing:
   //   .pdmodel                           oneDNN 459 / 482 / 5430   plain 261 / 354 / 7580
   const ProgramTraits& traits = files.traits;
-  if (files.format == ModelFormat::Pdmodel && !traits.openvino_differs && !traits.quantized) {
+  if (files.format == ModelFormat::Pdmodel && traits.openvino_refusal.empty() &&
+      !traits.quantized) {
     return Accelerator::OpenVino;
   }
-  if (traits.onednn_fails) return Accelerator::Plain;
+  if (!traits.onednn_refusal.empty()) return Accelerator::Plain;
   // What oneDNN costs to set up outweighs what it saves only where there is little to compute.
   constexpr std::uintmax_t kSmallModelBytes = 1 << 20;
   std::error_code failed;

@@ -48,13 +48,15 @@ std::string summary_of(const std::string& message) {
   std::istringstream lines(
       heading == std::string::npos ? message : message.substr(heading + std::strlen(kHeading)));
   for (std::string line; std::getline(lines, line);) {
+    // What oneDNN throws through Paddle's executor has no message.
+    if (line == "std::exception") break;
     if (line.find_first_not_of("- \t\r") != std::string::npos) return line;
   }
   return "no reason given";
 }
 
 template <typename Action>
-auto guarded(const char* doing, Action&& action) {
+auto guarded(const char* doing, Action&& action, const char* remedy = "") {
   try {
     return action();
   } catch (const Error&) {
@@ -62,8 +64,8 @@ auto guarded(const char* doing, Action&& action) {
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::BackendFailure, std::string("out of memory while ") + doing);
   } catch (const std::exception& error) {
-    throw Error(ErrorCode::BackendFailure,
-                std::string("Paddle failed while ") + doing + ": " + summary_of(error.what()));
+    throw Error(ErrorCode::BackendFailure, std::string("Paddle failed while ") + doing + ": " +
+                                               summary_of(error.what()) + remedy);
   }
 }
 
@@ -427,7 +429,7 @@ class PaddleEngine final : public Engine {
   std::int64_t largest_batch() const override { return kImagesPerThread * config_.threads; }
 
   const Shape& run(const TensorView& input) override {
-    guarded("running the model", [&] {
+    const auto run = [&] {
       if (!std::equal(input.shape.begin(), input.shape.end(), input_shape_.begin(),
                       input_shape_.end())) {
         input_shape_.assign(input.shape.begin(), input.shape.end());
@@ -440,7 +442,9 @@ class PaddleEngine final : public Engine {
       run_network();
       const std::vector<int> shape = output_->shape();
       output_shape_.assign(shape.begin(), shape.end());
-    });
+    };
+    const bool plain = config_.accelerator == Accelerator::Plain;
+    guarded(running_.c_str(), run, plain ? "" : "; accelerator plain may run it");
     return output_shape_;
   }
 
@@ -458,6 +462,11 @@ class PaddleEngine final : public Engine {
   }
 
   bool has_layers() const override { return true; }
+
+  /// Without an accelerator, Paddle's kernels are slower than those of the native engine.
+  bool is_fastest() const override {
+    return config_.accelerator != Accelerator::Plain || files_.traits.onednn_refusal.empty();
+  }
 
   void set_layer_callback(LayerCallback callback) override {
     has_callback_ = true;  // for good: the next user must not get this predictor
@@ -497,6 +506,8 @@ class PaddleEngine final : public Engine {
   std::vector<int> input_shape_;
   Shape output_shape_;
   std::string onednn_shape_key_;  ///< of input_shape_
+  const std::string running_ =
+      std::string("running the model with accelerator ") + to_string(config_.accelerator);
   bool has_run_ = false;
   bool has_callback_ = false;
   std::set<std::string> reported_;  ///< to the callback, in this run

@@ -187,6 +187,8 @@ void Convolution::make_room(std::int64_t padded, std::size_t groups, std::size_t
   factor_ = Aligned<float>(channels * stages);
   addend_ = Aligned<float>(channels * stages);
   stages_.resize(tasks * stages);
+  bytes_ = static_cast<double>(channels * (groups + 1 + 2 * stages) * sizeof(std::int32_t) +
+                               tasks * (stages * sizeof(Stage) + sizeof(ConvTask)));
 }
 
 template <class Task>

@@ -35,6 +35,8 @@ class Convolution {
   const char* kernel() const noexcept { return by_columns_ ? "conv_columns" : "conv_channels"; }
   /// Memory of a run, in numbers of 32 bits.
   std::int64_t scratch() const noexcept { return scratch_; }
+  /// Memory of the packed weights.
+  double bytes() const noexcept { return bytes_; }
   /// Of one image. \param input, output their first pixels inside the border
   void run(const char* input, char* output, std::int32_t* scratch) const;
   /// A fully connected layer of several images.
@@ -60,6 +62,7 @@ class Convolution {
   bool by_columns_ = false;
   std::int64_t output_bytes_;  ///< of a number
   std::int64_t scratch_ = 0;
+  double bytes_ = 0;
   std::vector<ConvTask> tasks_;            ///< for each group; without pointers to activations
   std::vector<std::int64_t> task_inputs_;  ///< elements from the first pixel
   ColumnsTask columns_{};

@@ -4,14 +4,22 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <optional>
+#include <string>
 #include <utility>
+
+#include "lenet/error.h"
 
 namespace lenet::native::int8 {
 namespace {
 
 constexpr float kMostSigned = 127;
 constexpr float kMostUnsigned = 255;
+/// Rounds in which ranges and storage settle; a round visits every layer.
+constexpr int kMostRounds = 100;
+/// Inputs, for each layer, that are visited to find what residual connections are computed from.
+constexpr std::size_t kMostVisits = 100;
 
 /// Layers that Paddle computes as one.
 struct Operator {
@@ -89,7 +97,9 @@ class Rounder {
  public:
   explicit Rounder(Network& network)
       : network_(network),
+        links_(network),
         tensors_(network.tensors.size()),
+        reached_(network.tensors.size(), Links::kNone),
         gone_(network.layers.size()),
         folded_(network.layers.size()),
         removed_(network.layers.size()) {
@@ -117,7 +127,8 @@ class Rounder {
       for (float& step : layer.steps) step /= kMostSigned;
     }
     for (const Operator& op : operators_) of(op.output).by_whole = op.whole;
-    while (choose_storage()) {
+    for (int rounds = 0; choose_storage(); ++rounds) {
+      if (rounds == kMostRounds) too_deep("residual connections");
     }
     for (const Operator& op : operators_) mark_rounded(op);
     rebuild();
@@ -134,12 +145,9 @@ class Rounder {
 
   /// The layer that alone reads a tensor; none of the network's output.
   std::optional<std::size_t> reader(std::size_t tensor) const {
-    if (uses(network_, tensor) != 1) return std::nullopt;
-    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
-      const auto& inputs = network_.layers[i].inputs;
-      if (!gone_[i] && std::count(inputs.begin(), inputs.end(), tensor) == 1) return i;
-    }
-    return std::nullopt;
+    const std::size_t found = links_.readers[tensor];
+    if (links_.uses[tensor] != 1 || found == Links::kNone || gone_[found]) return std::nullopt;
+    return found;
   }
   std::optional<std::size_t> reader(std::size_t tensor, LayerKind kind) const {
     const auto found = reader(tensor);
@@ -150,27 +158,34 @@ class Rounder {
   void fold(std::size_t first) {
     Layer& layer = network_.layers[first];
     if (layer.kind != LayerKind::Convolution) return;
+    int scales = 0;
     for (auto next = reader(layer.output, LayerKind::ChannelScale);
          next && network_.layers[*next].joins && !(layer.matrix && folded_[first]);
          next = reader(layer.output, LayerKind::ChannelScale)) {
+      if (++scales > kMostScales) too_deep("normalizations after " + layer.name);
       scale_convolution(layer, network_.layers[*next]);
       layer.output = network_.layers[*next].output;
+      links_.producers[layer.output] = first;
       folded_[first] = true;
       gone_[*next] = true;
       removed_[*next] = true;
     }
   }
 
-  /// Whether a tensor is computed from another.
-  bool reaches(std::size_t from, std::size_t to) const {
-    std::vector<bool> reached(tensors_.size());
-    reached[from] = true;
-    for (const Layer& layer : network_.layers) {
+  /// Whether what a layer gives is computed from a tensor.
+  bool reaches(std::size_t from, std::size_t to) {
+    const std::size_t giver = links_.producers[from];
+    const std::size_t first = giver == Links::kNone ? 0 : giver + 1;
+    reached_[from] = to;  // marked for this question: each is asked once of a layer
+    for (std::size_t i = first; i <= to; ++i) {
+      const Layer& layer = network_.layers[i];
+      visited_ += layer.inputs.size();
       for (const std::size_t input : layer.inputs) {
-        if (reached[input]) reached[layer.output] = true;
+        if (reached_[input] == to) reached_[layer.output] = to;
       }
     }
-    return reached[to];
+    if (visited_ > kMostVisits * network_.layers.size()) too_deep("residual connections");
+    return reached_[network_.layers[to].output] == to;
   }
 
   Operator join(std::size_t first) {
@@ -185,10 +200,11 @@ class Rounder {
     if (const auto next = reader(op.output, LayerKind::Add); next && !layer.matrix) {
       const Layer& sum = network_.layers[*next];
       const std::size_t other = sum.inputs[sum.inputs[0] == op.output ? 1 : 0];
-      const Layer* giver = producer(network_, other);
+      const std::size_t at = links_.producers[other];
+      const Layer* giver = at == Links::kNone ? nullptr : &network_.layers[at];
       const bool convolved =
           giver != nullptr && giver->kind == LayerKind::Convolution && !giver->matrix;
-      if (reaches(convolved ? giver->inputs[0] : other, op.output)) {
+      if (reaches(convolved ? giver->inputs[0] : other, first)) {
         op.residual = other;
         op.output = sum.output;
         gone_[*next] = true;
@@ -231,7 +247,9 @@ class Rounder {
   void share_ranges() {
     // As Paddle does: not until nothing changes.
     std::vector<bool> before(tensors_.size());
+    int rounds = 0;
     for (auto unknown = share_once(); unknown != before && is_any(unknown);) {
+      if (++rounds > kMostRounds) too_deep("pools");
       before = std::exchange(unknown, share_once());
     }
   }
@@ -349,13 +367,7 @@ class Rounder {
 
   /// The layer that adds the residual to the convolution.
   std::size_t sum_of(const Operator& op) const {
-    const std::size_t partial = network_.layers[op.layer].output;
-    const auto adds = [&](const Layer& layer) {
-      return layer.kind == LayerKind::Add &&
-             std::count(layer.inputs.begin(), layer.inputs.end(), partial) > 0;
-    };
-    const auto found = std::find_if(network_.layers.begin(), network_.layers.end(), adds);
-    return static_cast<std::size_t>(found - network_.layers.begin());
+    return links_.readers[network_.layers[op.layer].output];
   }
 
   static void round_bias(Layer& layer) {
@@ -376,26 +388,32 @@ class Rounder {
   }
 
   void drop_identities() {
-    auto& layers = network_.layers;
-    for (std::size_t i = 0; i < layers.size();) {
-      if (layers[i].kind != LayerKind::Identity) {
-        ++i;
-        continue;
-      }
-      const Layer identity = layers[i];
-      layers.erase(layers.begin() + static_cast<std::ptrdiff_t>(i));
-      for (Layer& layer : layers) {
-        std::replace(layer.inputs.begin(), layer.inputs.end(), identity.output, identity.inputs[0]);
-      }
-      if (network_.output == identity.output) network_.output = identity.inputs[0];
+    std::vector<std::size_t> same(network_.tensors.size());
+    std::iota(same.begin(), same.end(), std::size_t{0});
+    for (Layer& layer : network_.layers) {
+      for (std::size_t& input : layer.inputs) input = same[input];
+      if (layer.kind == LayerKind::Identity) same[layer.output] = layer.inputs[0];
     }
+    const auto gone = std::remove_if(network_.layers.begin(), network_.layers.end(),
+                                     [](auto& it) { return it.kind == LayerKind::Identity; });
+    network_.layers.erase(gone, network_.layers.end());
+    network_.output = same[network_.output];
+  }
+
+  /// What follows takes more steps than the network has layers, in networks that no one trains.
+  [[noreturn]] static void too_deep(const std::string& what) {
+    throw Error(ErrorCode::Unsupported,
+                "the native engine supports fewer " + what + "; use engine paddle");
   }
 
   Network& network_;
+  Links links_;
   std::vector<Tensor> tensors_;
-  std::vector<bool> gone_;     ///< layers that belong to the operator of another
-  std::vector<bool> folded_;   ///< convolutions into which something was folded
-  std::vector<bool> removed_;  ///< what was folded
+  std::vector<std::size_t> reached_;  ///< by tensor: the last layer of which reaches() was asked
+  std::size_t visited_ = 0;           ///< layers' inputs by reaches(), all together
+  std::vector<bool> gone_;            ///< layers that belong to the operator of another
+  std::vector<bool> folded_;          ///< convolutions into which something was folded
+  std::vector<bool> removed_;         ///< what was folded
   std::vector<Operator> operators_;
   std::vector<std::size_t> rounded_;  ///< by tensor: what is read in its place
   std::vector<Layer> layers_;         ///< of the result

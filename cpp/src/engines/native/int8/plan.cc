@@ -19,26 +19,40 @@ bool is_max_pool(const Layer& layer) {
 
 /// The largest of rounded values is the largest of the values, rounded: fewer bytes to look at, and
 /// the layer before rounds at once.
-bool round_before_pool(Network& network) {
-  for (std::size_t i = 0; i < network.layers.size(); ++i) {
-    Layer& quantize = network.layers[i];
-    if (quantize.kind != LayerKind::Quantize) continue;
-    Layer* pool = producer(network, quantize.inputs[0]);
-    if (pool == nullptr || !is_max_pool(*pool) || uses(network, pool->output) != 1 ||
-        uses(network, pool->inputs[0]) != 1) {
+void round_before_pools(Network& network) {
+  // In the networks that Paddle quantizes a pool and its rounding stand side by side.
+  constexpr std::size_t kMostMoves = 100;
+  std::size_t moves = 0;
+  Links links(network);
+  std::vector<Layer>& layers = network.layers;
+  for (std::size_t i = 0; i < layers.size();) {
+    Layer& quantize = layers[i];
+    const std::size_t at = links.producers[quantize.inputs[0]];
+    if (quantize.kind != LayerKind::Quantize || at == Links::kNone || !is_max_pool(layers[at]) ||
+        links.uses[layers[at].output] != 1 || links.uses[layers[at].inputs[0]] != 1) {
+      ++i;
       continue;
     }
-    network.tensors.push_back(network.tensors[pool->inputs[0]]);
-    quantize.relu |= std::exchange(pool->relu, false);
-    quantize.inputs = std::exchange(pool->inputs, {network.tensors.size() - 1});
-    pool->output = std::exchange(quantize.output, network.tensors.size() - 1);
+    Layer& pool = layers[at];
+    const std::size_t between = network.tensors.size();
+    network.tensors.push_back(network.tensors[pool.inputs[0]]);
+    links.uses.push_back(1);
+    links.producers.push_back(at);
+    quantize.relu |= std::exchange(pool.relu, false);
+    quantize.inputs = std::exchange(pool.inputs, {between});
+    pool.output = std::exchange(quantize.output, between);
     // In the order of execution: what follows the pool follows the rounding too.
-    const auto first = network.layers.begin() + (pool - network.layers.data());
-    std::rotate(first, network.layers.begin() + static_cast<std::ptrdiff_t>(i),
-                network.layers.begin() + static_cast<std::ptrdiff_t>(i) + 1);
-    return true;
+    const auto first = layers.begin() + static_cast<std::ptrdiff_t>(at);
+    const auto last = layers.begin() + static_cast<std::ptrdiff_t>(i);
+    std::rotate(first, last, last + 1);
+    for (std::size_t moved = at; moved <= i; ++moved) links.producers[layers[moved].output] = moved;
+    moves += i - at;
+    if (moves > kMostMoves * layers.size()) {
+      throw Error(ErrorCode::Unsupported,
+                  "the native engine supports fewer roundings after pools; use engine paddle");
+    }
+    i = at;  // there may be another pool before it
   }
-  return false;
 }
 
 /// What has been rounded the same way before stays as it is; so does the largest of such values.
@@ -85,8 +99,9 @@ class Planner {
 
   Plan plan() {
     drop_repeated_rounding(network_);
-    while (round_before_pool(network_)) {
-    }
+    round_before_pools(network_);
+    uses_ = Links(network_).uses;
+    givers_.assign(network_.tensors.size(), Links::kNone);
     plan_.input = network_.input;
     plan_.output = network_.output;
     plan_.roundings.resize(network_.tensors.size());
@@ -96,6 +111,9 @@ class Planner {
       }
       add(layer);
     }
+    const auto gone = std::remove_if(plan_.layers.begin(), plan_.layers.end(),
+                                     [](const auto& it) { return it.layer.inputs.empty(); });
+    plan_.layers.erase(gone, plan_.layers.end());
     plan_.tensors = std::move(network_.tensors);
     return std::move(plan_);
   }
@@ -116,16 +134,18 @@ class Planner {
         use_float_weights(planned.layer);
       }
     }
+    givers_[planned.layer.output] = plan_.layers.size();
     plan_.layers.push_back(std::move(planned));
+  }
+
+  void note_giver(const PlannedLayer& planned) {
+    givers_[planned.layer.output] = static_cast<std::size_t>(&planned - plan_.layers.data());
   }
 
   /// The layer that gives a tensor which nothing else reads.
   PlannedLayer* only_before(std::size_t tensor) {
-    if (plan_.layers.empty() || uses(network_, tensor) != 1) return nullptr;
-    for (PlannedLayer& planned : plan_.layers) {
-      if (planned.layer.output == tensor) return &planned;
-    }
-    return nullptr;
+    const std::size_t giver = givers_[tensor];
+    return giver == Links::kNone || uses_[tensor] != 1 ? nullptr : &plan_.layers[giver];
   }
 
   void round(PlannedLayer& planned, const Layer& quantize) {
@@ -145,8 +165,12 @@ class Planner {
   bool joins_before(const Layer& quantize) {
     PlannedLayer* before = only_before(quantize.inputs[0]);
     if (before == nullptr) return false;
+    // Each takes memory for every channel.
+    constexpr std::size_t kMostRoundings = 16;
+    if (before->roundings.size() == kMostRoundings) return false;
     if (is_rounded_convolution(before)) {
       round(*before, quantize);
+      note_giver(*before);
       return true;
     }
     if (rounded(quantize.inputs[0]) || is_max_pool(before->layer) ||
@@ -156,17 +180,19 @@ class Planner {
     PlannedLayer* convolution = before->layer.kind == LayerKind::ChannelScale
                                     ? only_before(before->layer.inputs[0])
                                     : nullptr;
-    if (!is_rounded_convolution(convolution)) {
+    if (!is_rounded_convolution(convolution) || convolution->roundings.size() == kMostRoundings) {
       round(*before, quantize);
+      note_giver(*before);
       return true;
     }
     round(*convolution, quantize);
+    note_giver(*convolution);
     PlannedRounding& rounding = convolution->roundings.back();
     rounding.relu = quantize.relu || before->layer.relu;
     rounding.scale = std::move(before->layer.scale);
     rounding.bias = std::move(before->layer.bias);
     convolution->layer.name += ", " + before->layer.name;
-    plan_.layers.erase(plan_.layers.begin() + (before - plan_.layers.data()));
+    before->layer.inputs.clear();  // it is gone
     return true;
   }
 
@@ -189,11 +215,14 @@ class Planner {
     relu = relu || pool.relu;
     before->layer.name += ", " + pool.name;
     before->layer.output = pool.output;
+    note_giver(*before);
     plan_.roundings[pool.output] = plan_.roundings[pool.inputs[0]];
     return true;
   }
 
   Network network_;
+  std::vector<std::size_t> uses_;    ///< of each tensor of the network
+  std::vector<std::size_t> givers_;  ///< by tensor: the planned layer that gives it; Links::kNone
   Plan plan_;
 };
 

@@ -54,12 +54,15 @@ Program::Program(const Network& network, const Kernels& kernels) : kernels_(kern
     plan.layers.erase(plan.layers.begin());
   }
   place(plan);
+  LayerMemory layer_memory(network.file_bytes);
   input_ = places_[input];
   output_ = places_[plan.output];
   for (const PlannedLayer& planned : plan.layers) {
     steps_.push_back(compile(planned));
     const Convolution* convolution = steps_.back().convolution.get();
-    if (convolution != nullptr) planes_ = std::max(planes_, convolution->scratch());
+    if (convolution == nullptr) continue;
+    planes_ = std::max(planes_, convolution->scratch());
+    layer_memory.add(convolution->bytes());
   }
   planes_ = round_up(planes_, kCacheLine);
 }
@@ -92,7 +95,12 @@ void Program::place(const Plan& plan) {
       for (const std::int64_t pad : layer.window.padding) border = std::max(border, pad);
     }
   }
+  ImageMemory memory;
   for (std::size_t t = 0; t < places_.size(); ++t) {
+    const TensorShape& shape = plan.tensors[t];
+    memory.add(static_cast<double>(shape.channels) *
+               static_cast<double>(shape.height + 2 * borders[t]) *
+               static_cast<double>(shape.width + 2 * borders[t]));
     places_[t].shape = plan.tensors[t];
     places_[t].rounding = plan.roundings[t];
     place(places_[t], borders[t]);

@@ -8,6 +8,8 @@
 
 #if defined(__aarch64__)
 #include <sys/auxv.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
 #endif
 
 #include "engines/native/int8/kernels.h"
@@ -25,21 +27,44 @@ struct Candidate {
   bool available;
 };
 
+#if defined(__x86_64__)
+/// Whether the processor is of the level x86-64-v3. All those with AVX2 are, but virtual machines
+/// may hide parts of it, and compilers use all parts of a level they are told
+/// (NativeKernels.cmake).
+bool has_level_3() {
+  __builtin_cpu_init();
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned basic = 0;
+  unsigned extended = 0;
+  unsigned d = 0;
+  // Not known to __builtin_cpu_supports of Clang 14.
+  constexpr unsigned kMovbe = 1U << 22U;
+  constexpr unsigned kF16c = 1U << 29U;
+  constexpr unsigned kLzcnt = 1U << 5U;
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+         __builtin_cpu_supports("popcnt") && __get_cpuid(1, &a, &b, &basic, &d) != 0 &&
+         (~basic & (kMovbe | kF16c)) == 0 && __get_cpuid(0x80000001U, &a, &b, &extended, &d) != 0 &&
+         (extended & kLzcnt) != 0;
+}
+#endif
+
 /// The fastest first.
 const auto& candidates() {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
+  static const bool avx2 = has_level_3();
   static const bool avx512 =
-      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl");
   static const Candidate all[] = {
       {"avx512vnni", &kAvx512, &int8::kAvx512Vnni, avx512 && __builtin_cpu_supports("avx512vnni")},
       // Without VNNI, vectors of 512 bits have nothing for bytes that those of 256 have not.
       {"avx512", &kAvx512, &int8::kAvx2, avx512},
-      {"avx2", &kAvx2, &int8::kAvx2,
-       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
-      {"sse42", &kSse42, &int8::kSse42, static_cast<bool>(__builtin_cpu_supports("sse4.2"))},
+      {"avx2", &kAvx2, &int8::kAvx2, avx2},
+      {"sse42", &kSse42, &int8::kSse42,
+       __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt")},
       {"scalar", &kScalar, &int8::kScalar, true},
   };
 #elif defined(__aarch64__)
@@ -71,7 +96,8 @@ const Candidate& named(const char* name) {
 }
 
 const Candidate& choose() {
-  if (const char* name = std::getenv("LENET_NATIVE_ISA")) return named(name);
+  const char* name = std::getenv("LENET_NATIVE_ISA");
+  if (name != nullptr && *name != '\0') return named(name);
   const auto& all = candidates();
   return *std::find_if(std::begin(all), std::end(all),
                        [](const Candidate& candidate) { return candidate.available; });

@@ -10,8 +10,8 @@
 namespace lenet::native {
 namespace {
 
-constexpr std::size_t kMaxRank = 9;
-constexpr std::int64_t kMostReshaped = 1 << 16;
+/// Shapes are computed from lists no longer than this.
+constexpr std::size_t kMostListed = 64;
 
 std::set<std::size_t> axis_set(const OnnxStep& step, const Integers& axes, std::size_t rank) {
   std::set<std::size_t> found;
@@ -66,8 +66,9 @@ const OnnxTensor& OnnxConstants::floats(const OnnxStep& step, std::size_t index,
 const OnnxTensor& OnnxConstants::weights(const OnnxStep& step, std::size_t index,
                                          const char* what) const {
   const OnnxTensor& found = floats(step, index, what);
-  if (!all_finite(found.floats.data(), found.floats.size())) {
-    step.damaged(std::string("its ") + what + " holds NaN or infinity");
+  if (check_finite_ && !all_finite(found.floats.data(), found.floats.size())) {
+    step.damaged(std::string("its ") + what + " '" + printable(step.node().inputs[index]) +
+                 "' holds NaN or infinity; set check_finite to false to let it through");
   }
   return found;
 }
@@ -94,9 +95,6 @@ Integers OnnxConstants::axes(const OnnxStep& step, std::int64_t since) const {
 void OnnxConstants::compute(const OnnxStep& step) {
   const std::string& type = step.node().type;
   const auto with_shape = [&](Shape shape) {
-    // A copy for each node: not of a large network's weights again and again.
-    step.require(values_of(input(step, 0)) <= kMostReshaped,
-                 "change of so large a constant's shape");
     OnnxTensor tensor = input(step, 0);
     tensor.shape = std::move(shape);
     give(step, std::make_shared<OnnxTensor>(std::move(tensor)));
@@ -151,7 +149,8 @@ OnnxConstants::Tensor OnnxConstants::constant(const OnnxStep& step) const {
 Integers OnnxConstants::gather(const OnnxStep& step) const {
   const Integers& values = integers(step, 0, "list");
   const Integers& indices = integers(step, 1, "indices");
-  step.require(step.axis(step.integer("axis", 0), input(step, 0).shape.size()) == 0,
+  step.require(step.axis(step.integer("axis", 0), input(step, 0).shape.size()) == 0 &&
+                   indices.size() <= kMostListed,
                "such gathering");
   Integers found;
   for (const std::int64_t index : indices) found.push_back(values[step.axis(index, values.size())]);
@@ -170,7 +169,8 @@ Integers OnnxConstants::slice(const OnnxStep& step) const {
   const Integers axes = list("axes", 3, {0});
   const Integers steps = as_inputs ? list("steps", 4, {1}) : Integers{1};
   step.require(starts.size() == 1 && ends.size() == 1 && steps == Integers{1} && axes.size() == 1 &&
-                   step.axis(axes[0], input(step, 0).shape.size()) == 0,
+                   step.axis(axes[0], input(step, 0).shape.size()) == 0 &&
+                   values.size() <= kMostListed,
                "such slice");
   const auto size = static_cast<std::int64_t>(values.size());
   const auto place = [&](std::int64_t given) {

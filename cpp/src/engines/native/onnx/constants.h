@@ -15,10 +15,14 @@ namespace lenet::native {
 /// Stands in a shape for the number of images, where the model leaves it open.
 inline constexpr std::int64_t kImages = std::numeric_limits<std::int64_t>::min();
 
+/// Dimensions of a tensor.
+inline constexpr std::size_t kMaxRank = 9;
+
 class OnnxConstants {
  public:
   using Tensor = std::shared_ptr<const OnnxTensor>;
 
+  explicit OnnxConstants(bool check_finite) : check_finite_(check_finite) {}
   bool has(const std::string& name) const { return tensors_.count(name) > 0; }
   /// \returns whether there was none of that name.
   bool add(const std::string& name, Tensor tensor) { return tensors_.emplace(name, tensor).second; }
@@ -27,7 +31,7 @@ class OnnxConstants {
   /// An input of a node. \throws Error Unsupported: it is no constant of that type.
   const OnnxTensor& floats(const OnnxStep& step, std::size_t input, const char* what) const;
   /// The same, of values that are computed with. \throws Error BadModel: one is not finite, which a
-  /// relu behind it would hide.
+  /// relu behind it would hide, and check_finite is set.
   const OnnxTensor& weights(const OnnxStep& step, std::size_t input, const char* what) const;
   const Integers& integers(const OnnxStep& step, std::size_t input, const char* what) const;
   /// Whether an input is a constant.
@@ -53,6 +57,7 @@ class OnnxConstants {
   Integers concat(const OnnxStep& step) const;
   Shape reshape(const OnnxStep& step) const;
 
+  bool check_finite_;
   std::map<std::string, Tensor> tensors_;
 };
 

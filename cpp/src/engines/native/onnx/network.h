@@ -21,6 +21,8 @@ struct OnnxImage {
 
 class OnnxNetwork {
  public:
+  explicit OnnxNetwork(bool check_finite) : constants_(check_finite) {}
+
   OnnxConstants& constants() { return constants_; }
   const OnnxConstants& constants() const { return constants_; }
   /// How many the model is for; kImages when it leaves that open.
@@ -37,6 +39,18 @@ class OnnxNetwork {
   void set_input(const std::string& name, const Shape& shape, const std::string& path);
   /// \throws Error Unsupported: the output depends on no image
   void set_output(const std::string& name, const std::string& path);
+  /// Bounds the layers' memory by the size of the model's files.
+  void limit_memory(double file_bytes) {
+    network_.file_bytes = file_bytes;
+    layer_memory_ = LayerMemory(file_bytes);
+  }
+  /// Counts what the newest layers hold, which may be copies of a constant that nodes share.
+  /// \throws Error Unsupported: it is too much
+  void count_layers() {
+    for (; counted_ < network_.layers.size(); ++counted_) {
+      layer_memory_.add(bytes_of(network_.layers[counted_]));
+    }
+  }
   /// Without what does not lead to the output.
   Network take();
 
@@ -59,6 +73,8 @@ class OnnxNetwork {
   const char* add_tensor(TensorShape shape, double multiply_adds);
 
   Network network_;
+  LayerMemory layer_memory_{network_.file_bytes};
+  std::size_t counted_ = 0;  ///< layers
   OnnxConstants constants_;
   std::map<std::string, OnnxImage> images_;
   double values_ = 0;

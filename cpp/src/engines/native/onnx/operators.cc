@@ -136,7 +136,7 @@ void read_batch_norm(const OnnxStep& step, OnnxNetwork& network) {
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const OnnxTensor& part = network.constants().weights(step, i + 1, "statistic");
     step.check(part.shape == Shape{channels}, "its statistics do not fit the channels");
-    parts[i] = &part.floats;
+    parts[i] = &part.floats.vector();
   }
   const auto& [gain, bias, mean, variance] = parts;
   const double epsilon = step.number("epsilon", 1e-5F);

@@ -98,9 +98,10 @@ void check_output(const OnnxValue& output, const Shape& found, const std::string
 
 }  // namespace
 
-Network read_onnx(OnnxGraph graph, const std::string& path) {
+Network read_onnx(OnnxGraph graph, const std::string& path, bool check_finite) {
   require_versions(graph, path);
-  OnnxNetwork made;
+  OnnxNetwork made(check_finite);
+  made.limit_memory(graph.file_bytes);
   for (OnnxTensor& tensor : graph.constants) {
     const std::string name = tensor.name;
     if (!made.constants().add(name, std::make_shared<OnnxTensor>(std::move(tensor)))) {
@@ -111,7 +112,9 @@ Network read_onnx(OnnxGraph graph, const std::string& path) {
   read_input(graph, path, made);
   const std::vector<bool> needed = needed_nodes(graph);
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
-    if (needed[i]) read_onnx_operator(OnnxStep(graph.nodes[i], graph.opset, path), made);
+    if (!needed[i]) continue;
+    read_onnx_operator(OnnxStep(graph.nodes[i], graph.opset, path), made);
+    made.count_layers();
   }
   const OnnxValue& output = graph.outputs[0];
   require_float(output, path);
@@ -121,10 +124,10 @@ Network read_onnx(OnnxGraph graph, const std::string& path) {
   return network;
 }
 
-Network read_onnx_file(const std::string& path) {
+Network read_onnx_file(const std::string& path, bool check_finite) {
   OnnxGraph graph = read_onnx_graph(read_file(path), path);
   read_external_values(graph, path);
-  return read_onnx(std::move(graph), path);
+  return read_onnx(std::move(graph), path, check_finite);
 }
 
 }  // namespace lenet::native

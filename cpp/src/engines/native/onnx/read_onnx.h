@@ -15,12 +15,13 @@ inline constexpr std::int64_t kMostOpset = 21;
 
 /// \param graph whole, with external values read
 /// \param path for errors
+/// \param check_finite whether weights that are not finite are an error
 /// \throws Error Unsupported, naming the operator and what it gives, for what the native engine has
 ///   no kernel for; BadModel when nodes do not fit each other.
-Network read_onnx(OnnxGraph graph, const std::string& path);
+Network read_onnx(OnnxGraph graph, const std::string& path, bool check_finite = true);
 
 /// Reads the file, and those beside it that hold its constants.
 /// \throws Error as above, and FileNotFound.
-Network read_onnx_file(const std::string& path);
+Network read_onnx_file(const std::string& path, bool check_finite);
 
 }  // namespace lenet::native

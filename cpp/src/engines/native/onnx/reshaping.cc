@@ -54,7 +54,7 @@ void read_flatten(const OnnxStep& step, OnnxNetwork& network) {
   const OnnxImage& x = network.input(step);
   const std::int64_t axis = step.integer("axis", 1);
   const auto rank = static_cast<std::int64_t>(x.sizes.size()) + 1;
-  step.require(axis == 1 || axis + rank == 1, "flattening but of each image");
+  step.require(axis == 1 || (axis < 0 && axis == 1 - rank), "flattening but of each image");
   network.give(step, {x.tensor, {network.shape_of(x).values()}});
 }
 
@@ -75,6 +75,7 @@ void read_reshape(const OnnxStep& step, OnnxNetwork& network) {
   const OnnxImage& x = network.input(step);
   const Shape from = whole_shape(network, x);
   Shape shape = network.constants().integers(step, 1, "shape");
+  step.require(shape.size() <= kMaxRank, "tensor of so many dimensions");
   const bool copies = !step.flag("allowzero", false);
   std::size_t open = shape.size();
   double known = 1;

@@ -49,15 +49,18 @@ OnnxWindow read_window(const OnnxStep& step, const std::array<std::int64_t, 2>& 
     std::int64_t& outputs = found.outputs[i];
     if (same) {
       outputs = (sizes[i] + stride - 1) / stride;
-      const std::int64_t all =
-          std::max<std::int64_t>((outputs - 1) * stride + extent - sizes[i], 0);
+      const std::int64_t needed = (outputs - 1) * stride + extent - sizes[i];
+      // onnxruntime cuts values off before the image where it pads by a negative number.
+      step.require(needed >= -1, "kernel for auto_pad with such a stride");
+      const std::int64_t all = std::max<std::int64_t>(needed, 0);
       before = upper ? all / 2 : all - all / 2;
       after = all - before;
     } else {
       step.check(!pool || (before < extent && after < extent),
                  "a padding is as wide as the window");
       const std::int64_t room = sizes[i] + before + after - extent;
-      step.check(room >= 0, "its window is larger than the image");
+      step.check(pool || room >= 0, "its window is larger than the image");
+      step.require(room >= 0, "pool with a window larger than the image");
       outputs = (ceil ? (room + stride - 1) / stride : room / stride) + 1;
       // Of a pool a window that would begin behind the image is left out.
       if (ceil && (outputs - 1) * stride >= sizes[i] + before) --outputs;

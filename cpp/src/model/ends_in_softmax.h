@@ -3,10 +3,10 @@
 
 #include "lenet/config.h"
 
-namespace lenet::apps {
+namespace lenet {
 
 /// Whether the last operator of a program is a softmax, so that its outputs are probabilities.
 /// Reads the program that `config` names once more. \throws Error FileNotFound, BadModel.
 bool ends_in_softmax(Config config);
 
-}  // namespace lenet::apps
+}  // namespace lenet

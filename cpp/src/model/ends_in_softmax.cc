@@ -1,4 +1,4 @@
-#include "ends_in_softmax.h"
+#include "model/ends_in_softmax.h"
 
 #include <string>
 #include <string_view>
@@ -9,7 +9,7 @@
 #include "model/pir_program.h"
 #include "model/program_desc.h"
 
-namespace lenet::apps {
+namespace lenet {
 namespace {
 
 /// The plain name of an operator: "softmax" of "1.softmax", where PIR numbers the dialects.
@@ -41,4 +41,4 @@ bool ends_in_softmax(Config config) {
   return last == "softmax";
 }
 
-}  // namespace lenet::apps
+}  // namespace lenet
