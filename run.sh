@@ -14,8 +14,8 @@ remove a step's result to do it again.
 
   1 environment  .venv with PaddlePaddle, CMake and Ninja, from the Python package index
   2 library      third_party/paddle_inference, from the paddlepaddle package in .venv
-  3 package      lenet_cpp, built and installed into .venv
-  4 program      build/lenet_infer_test, build/lenet_classify
+  3 program      build/lenet_infer_test, build/lenet_classify, and the module of the package
+  4 package      lenet_cpp, installed into .venv
   5 train        checkpoints/lenet/lenet.pdparams and .pdopt
   6 export       inference_model/lenet/lenet.pdmodel, .json and .pdiparams
   7 predict      the C++ program on 1,000 test digits
@@ -54,32 +54,113 @@ if [ -n "${LIB_DIR:-}" ]; then
         { echo "run.sh: LIB_DIR is not a folder; unset it, or name a paddle_inference folder" >&2; exit 3; }
 fi
 
-cd "$(dirname "$0")"
+# CMake refuses a folder that it knows by another path, such as one with a symbolic link in it.
+cd -P "$(dirname "$0")"
 venv=.venv
 python=$venv/bin/python
 model=inference_model/lenet
 checkpoint=checkpoints/lenet
 logs=build/logs
-mkdir -p "$logs"
+if ! { mkdir -p "$logs" && touch build/run.lock; } 2>/dev/null; then
+    echo "run.sh: cannot write to $PWD/build: clone or copy the repository to a folder that you may write to" >&2
+    exit 1
+fi
+# Held until this process and those that it started have ended.
+exec 9>>build/run.lock
+if command -v flock >/dev/null && ! flock -n 9; then
+    echo "run.sh: another ./run.sh (process $(cat build/run.lock)) is at work in this folder: wait until it ends, or stop it" >&2
+    exit 1
+fi
+echo $$ >build/run.lock
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV || true
 PATH=$PWD/$venv/bin:$PATH
 export PATH
 
-step() { printf '[%s/8] %s\n' "$1" "$2"; }
-skip() { printf '[%s/8] %s: done already\n' "$1" "$2"; }
+times=
+current=
+start=$(date +%s)
+
+# finish: notes how long the step took that was begun last.
+finish() {
+    [ -z "$current" ] || times="$times$(printf '  %-14s %5d s' "$current" $(($(date +%s) - began)))
+"
+    current=
+}
+
+# step NUMBER NAME TEXT
+step() {
+    if [ "$current" != "$1 $2" ]; then
+        finish
+        current="$1 $2"
+        began=$(date +%s)
+    fi
+    printf '[%s/8] %s: %s\n' "$1" "$2" "$3"
+}
+
+skip() {
+    finish
+    times="$times$(printf '  %-14s  done already' "$1 $2")
+"
+    printf '[%s/8] %s: done already\n' "$1" "$2"
+}
+
+print_times() {
+    finish
+    printf '\nSteps\n%s  %-14s %5d s\n' "$times" total $(($(date +%s) - start))
+}
 
 # fail NAME REMEDY: one line, which ends the script.
 fail() {
+    remedy=$2
     reason=$(grep -ahiE 'error|fatal|not found' "$logs/$1.log" 2>/dev/null | tail -1 | cut -c1-200)
-    echo "run.sh: step '$1' failed: ${reason:-see the log}; $2 (log: $logs/$1.log)" >&2
+    if grep -aqs 'No space left on device' "$logs/$1.log"; then
+        reason="no space left on device"
+        remedy="free some (all of it needs 1.5 GB here, and pip some 0.5 GB in ${TMPDIR:-/tmp}) and run again"
+    fi
+    echo "run.sh: step '$1' failed: ${reason:-see the log}; $remedy (log: $logs/$1.log)" >&2
     exit 1
+}
+
+# watch LOG: says every ten seconds, on a terminal every second, that a step goes on.
+watch() {
+    seconds=0
+    while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+        seconds=$((seconds + 1))
+        if [ -t 1 ]; then
+            printf '\r\033[K      %3d s  %s' $seconds "$(tail -n 1 "$1" | tr -d '\r\033' | cut -c1-65)"
+        elif [ $((seconds % 10)) = 0 ]; then
+            printf '      %3d s  %s\n' $seconds "$(tail -n 1 "$1" | tr -d '\r\033' | cut -c1-100)"
+        fi
+    done
+}
+
+# watched LOG COMMAND...: runs the command beside a watch of that log.
+watched() {
+    watch "$1" 9>&- &
+    watcher=$!
+    shift
+    status=0
+    "$@" || status=$?
+    kill $watcher 2>/dev/null || true
+    wait $watcher 2>/dev/null || true
+    [ ! -t 1 ] || printf '\r\033[K'
+    return $status
+}
+
+logged() {
+    "$@" >>"$logs/$name.log" 2>&1
 }
 
 # quietly NAME REMEDY COMMAND...: the output goes to the step's log.
 quietly() {
     name=$1 remedy=$2
     shift 2
-    "$@" >>"$logs/$name.log" 2>&1 || fail "$name" "$remedy"
+    watched "$logs/$name.log" logged "$@" || fail "$name" "$remedy"
+}
+
+# shown COMMAND...: it shows its progress itself, but only on a terminal.
+shown() {
+    if [ -t 1 ]; then "$@"; else watched /dev/null "$@"; fi
 }
 
 # A digest of the files below the named paths, to see whether something must be built again.
@@ -89,8 +170,35 @@ digest() {
 
 # 1 environment
 : >"$logs/environment.log"
-if ! "$python" -c '' 2>/dev/null; then
-    step 1 "environment: making $venv"
+# The scripts in .venv/bin and CMake's caches have the folder's path in them.
+here=$(sed -n 's|^[^/]*\(/.*\)/\.venv/bin/python.*|\1|p' "$venv/bin/pip" 2>/dev/null | head -n 1)
+if [ -n "$here" ] && [ "$here" != "$PWD" ]; then
+    echo "this folder was $here before: $venv and build are mended where they name that"
+    rm -f "$venv/lenet-package"
+    "$python" - "$here" "$PWD" <<'END' >>"$logs/environment.log" 2>&1 || rm -rf "$venv"
+import sys
+from pathlib import Path
+
+old, new = (f"{folder}/.venv" for folder in sys.argv[1:])
+for file in [*Path(".venv/bin").iterdir(), Path(".venv/pyvenv.cfg")]:
+    if file.is_symlink() or b"\0" in (contents := file.read_bytes()):
+        continue
+    contents = contents.replace(old.encode(), new.encode())
+    first, newline, rest = contents.partition(b"\n")
+    if first.startswith(f"#!{new}/".encode()) and (len(first) > 127 or b" " in first):
+        # What the kernel cannot run the shell does; to Python it is a text.
+        first = b"#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''" % first[2:]
+    file.write_bytes(first + newline + rest)
+END
+fi
+for cache in build/CMakeCache.txt build/*/CMakeCache.txt build/*/*/CMakeCache.txt; do
+    [ -f "$cache" ] || continue
+    if ! grep -qxF "CMAKE_CACHEFILE_DIR:INTERNAL=$PWD/${cache%/*}" "$cache"; then
+        rm -rf "$cache" "${cache%/*}/CMakeFiles"
+    fi
+done
+if ! "$python" -m pip --version >/dev/null 2>&1; then
+    step 1 environment "making $venv"
     interpreter=${PYTHON:-python3}
     quietly environment "install Python 3.10 or later, or name one: PYTHON=python3.11 ./run.sh" \
         "$interpreter" -c 'import sys; assert sys.version_info >= (3, 10), "error: Python %d.%d is too old" % sys.version_info[:2]'
@@ -112,7 +220,7 @@ wanted=$(printf '%s\n' "$requirements" | sha256sum)
 if [ "$(cat "$venv/lenet-environment" 2>/dev/null)" = "$wanted" ]; then
     skip 1 environment
 else
-    step 1 "environment: installing PaddlePaddle and the build tools (some 250 MB the first time)"
+    step 1 environment "installing PaddlePaddle and the build tools (250 MB to download, 970 MB in $venv; some minutes)"
     printf '%s\n' "$requirements" >"$venv/lenet-requirements.txt"
     quietly environment "check the network and pip's package index" \
         "$python" -m pip install --upgrade "pip>=25.1"
@@ -126,30 +234,41 @@ quietly compiler "install a C++17 compiler (Debian: apt-get install g++)" "${CXX
 # 2 library
 : >"$logs/library.log"
 if [ -n "${LIB_DIR:-}" ]; then
-    step 2 "library: $LIB_DIR"
+    step 2 library "$LIB_DIR"
 else
-    step 2 "library: third_party/paddle_inference"
+    step 2 library "third_party/paddle_inference, links to $venv"
     quietly library "remove .venv and run again" "$python" scripts/fetch_paddle_inference.py
 fi
 
-# 3 package
+# 3 program
+: >"$logs/program.log"
+step 3 program "compiling the C++ sources into build (30 MB; one or two minutes the first time)"
+quietly program "see the log" \
+    cmake -S . -B build -G Ninja -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}" -DLENET_BUILD_PYTHON=ON \
+    -DPython_EXECUTABLE="$PWD/$python" -DPython3_EXECUTABLE="$PWD/$python"
+quietly program "see the log" cmake --build build
+
+# 4 package
 : >"$logs/package.log"
 sources=$(digest CMakeLists.txt pyproject.toml cmake cpp python data/mnist_sample scripts/fetch_paddle_inference.py scripts/paddle_library)
 if [ "$(cat "$venv/lenet-package" 2>/dev/null)" = "$sources" ]; then
-    skip 3 package
+    skip 4 package
 else
-    step 3 "package: building lenet_cpp and installing it into $venv"
-    quietly package "see the log" "$python" -m pip install --no-build-isolation '.[paddle]'
+    # The package runs with the paddlepaddle beside it, so another library's build is not for it.
+    if [ -n "${LIB_DIR:-}" ]; then
+        step 4 package "compiling lenet_cpp for the paddlepaddle in $venv, and installing it (one or two minutes)"
+        set --
+    else
+        step 4 package "installing lenet_cpp and the small packages that it needs into $venv"
+        set -- --config-settings=build-dir=build --config-settings=cmake.define.LENET_BUILD_APPS=ON
+    fi
+    quietly package "see the log" "$python" -m pip install --no-build-isolation "$@" '.[paddle]'
+    # Where pip has CMake install to is not where a user would.
+    [ $# = 0 ] || quietly package "see the log" cmake -S . -B build -UCMAKE_INSTALL_PREFIX -UCMAKE_PREFIX_PATH
     echo "$sources" >"$venv/lenet-package"
 fi
-
-# 4 program
-: >"$logs/program.log"
-step 4 "program: build/lenet_infer_test"
-quietly program "see the log; after moving the folder or changing LIB_DIR remove build/" \
-    cmake -S . -B build -G Ninja -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}" -DPython3_EXECUTABLE="$PWD/$python"
-quietly program "see the log" cmake --build build
 if [ $build_only = 1 ]; then
+    print_times
     exit 0
 fi
 
@@ -158,7 +277,7 @@ trained_on=$(cat "$checkpoint/trained-on" 2>/dev/null || true)
 if grep -qs '"complete": true' "$checkpoint/lenet.train.json" && [ "${data_dir:-$trained_on}" = "$trained_on" ]; then
     skip 5 train
 else
-    step 5 "train: the guide's recipe"
+    step 5 train "the guide's recipe (less than a minute on the sample)"
     resume=
     [ ! -f "$checkpoint/lenet.train.json" ] || [ "$data_dir" != "$trained_on" ] || resume=--resume
     mkdir -p "$checkpoint"
@@ -172,8 +291,8 @@ if [ -f "$model/SHA256SUMS" ] && [ -f "$model/preprocess.json" ] &&
     [ -z "$(find "$checkpoint/lenet.pdparams" -newer "$model/SHA256SUMS")" ]; then
     skip 6 export
 else
-    step 6 "export: $model"
-    "$python" scripts/export_model.py --params "$checkpoint/lenet.pdparams" --output-dir "$model" ||
+    step 6 export "$model"
+    shown "$python" scripts/export_model.py --params "$checkpoint/lenet.pdparams" --output-dir "$model" ||
         { echo "run.sh: step 'export' failed; remove $model and run again" >&2; exit 1; }
 fi
 
@@ -183,7 +302,7 @@ mkdir -p $digits
 for name in t10k-images-idx3-ubyte t10k-labels-idx1-ubyte; do
     gunzip -c "data/mnist_sample/$name.gz" >"$digits/$name"
 done
-step 7 "predict: 1,000 test digits in C++"
+step 7 predict "1,000 test digits in C++"
 set -- --model_file="$model/lenet.pdmodel" --params_file="$model/lenet.pdiparams" \
     --input="$digits/t10k-images-idx3-ubyte" --labels="$digits/t10k-labels-idx1-ubyte" \
     --batch_size=1 --repeats=2000
@@ -198,14 +317,15 @@ newer=$(find build/lenet_infer_test build/*.so "$model/SHA256SUMS" "$venv/lenet-
 if [ -f build/verify.json ] && [ -z "$newer" ]; then
     skip 8 compare
 else
-    step 8 "compare: C++ and Python"
-    "$python" scripts/verify.py --model-dir "$model" --params "$checkpoint/lenet.pdparams" \
+    step 8 compare "C++ and Python on every test digit"
+    shown "$python" scripts/verify.py --model-dir "$model" --params "$checkpoint/lenet.pdparams" \
         ${data_dir:+--data-dir "$data_dir"} --report build/verify.json ||
         { rm -f build/verify.json
           echo "run.sh: step 'compare' failed: C++ and Python differ; scripts/verify.py --layers says where" >&2
           exit 1; }
 fi
 
+print_times
 "$python" - <<'END'
 import json
 from pathlib import Path

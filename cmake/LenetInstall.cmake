@@ -10,10 +10,19 @@ endforeach()
 
 if(LENET_BUILD_PYTHON)
   set_target_properties(lenet PROPERTIES INSTALL_RPATH "$ORIGIN")
-  list(REMOVE_ITEM _plugins lenet_python_stubs)  # there is an interpreter
-  install(TARGETS lenet ${_plugins} _core DESTINATION . COMPONENT python)
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/mnist_sample DESTINATION . COMPONENT python)
-  return()
+  set(_python_plugins ${_plugins})
+  list(REMOVE_ITEM _python_plugins lenet_python_stubs)  # there is an interpreter
+  install(TARGETS lenet ${_python_plugins} _core DESTINATION . COMPONENT python EXCLUDE_FROM_ALL)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/mnist_sample DESTINATION . COMPONENT python
+          EXCLUDE_FROM_ALL)
+endif()
+if(LENET_BUILD_PYTHON AND NOT LENET_BUILD_APPS)
+  return()  # a wheel
+elseif(LENET_BUILD_PYTHON AND TARGET lenet_paddle)
+  # Beside the programs the plug-in has their run path too, which is not for the package.
+  install(CODE [[file(RPATH_SET FILE "${CMAKE_INSTALL_PREFIX}/liblenet_paddle.so"
+    NEW_RPATH "$ORIGIN:$ORIGIN/../paddle/base:$ORIGIN/../paddle/libs")]]
+    COMPONENT python EXCLUDE_FROM_ALL)
 endif()
 
 install(TARGETS lenet EXPORT lenet LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})

@@ -345,6 +345,22 @@ def _(folder: Path) -> Request:
     return Request({"model_file": params, "params_file": params})
 
 
+@row("a state dict given as the program", "BadModel", "export_model.py")
+def _(folder: Path) -> Request:
+    return Request({"model_file": folder / "model" / "lenet.pdparams"})
+
+
+@row("PyTorch's file given as the program", "BadModel", "import_model.py")
+def _(folder: Path) -> Request:
+    return Request({"model_file": folder / "model" / "net.pt"})
+
+
+@row("a state dict given as the parameters", "BadModel", "export_model.py")
+def _(folder: Path) -> Request:
+    model = folder / "model"
+    return Request({"model_file": model / "lenet.pdmodel", "params_file": model / "lenet.pdparams"})
+
+
 @row("the program given as the parameters", "BadModel", "lenet.pdmodel")
 def _(folder: Path) -> Request:
     program = folder / "model" / "lenet.pdmodel"

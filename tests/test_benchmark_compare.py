@@ -5,7 +5,6 @@ No test asserts on how long anything takes.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def fake(folder: Path, median_ms: float, commands: str = "", **answer) -> Path:
 
 
 def settings(model_dir: Path, **options) -> CompareSettings:
-    few = {"engines": ("native",), "batch_sizes": (1,), "seconds": 5.0}
+    few = {"engines": ("native",), "batch_sizes": (1,), "seconds": 60.0}
     return CompareSettings(model_dir, **{**few, **options})
 
 
@@ -71,6 +70,12 @@ def settings(model_dir: Path, **options) -> CompareSettings:
 def test_interval_has_the_ranks_of_the_sign_test(count, ranks):
     values = np.random.default_rng(count).permutation(np.arange(1, count + 1)).tolist()
     assert median_interval(values) == ranks
+
+
+def test_interval_of_thousands_of_rounds():
+    low, high = median_interval(range(1, 5001))
+    assert low + high == 5001
+    assert low == pytest.approx(2500 - 1.96 * np.sqrt(5000) / 2, abs=1)  # the normal distribution
 
 
 def test_interval_of_nothing():
@@ -145,6 +150,10 @@ def test_rows_that_no_build_has_are_left_out(tmp_path):
         ({"engines": ("paddel",)}, "no contender 'paddel'; choose among native, paddle/auto"),
         ({"formats": ("pt",)}, "unknown format 'pt'; choose among pdmodel, json, onnx"),
         ({"precisions": ("int4",)}, "unknown precision 'int4'; choose among fp32"),
+        (
+            {"engines": ("paddle/plain",), "precisions": ("int8",)},
+            "none of paddle/plain runs pdmodel in int8",
+        ),
     ],
 )
 def test_rows_that_are_not_known(tmp_path, options, message):
@@ -212,14 +221,49 @@ def test_a_slower_build_is_seen_round_by_round(model_dir, tmp_path):
     assert all("--engine=native --accelerator=auto" in one for one in calls if "--help" not in one)
 
 
-def test_what_takes_longer_than_a_time_slice_goes_by_processor_time(model_dir, tmp_path):
-    build = fake(tmp_path / "a", 3.5)
-    for threads, clock in ((1, "cpu"), (2, "wall")):
-        if threads <= len(os.sched_getaffinity(0)):
-            options = settings(model_dir, threads=(threads,), seconds=0.01)
-            row = compare_builds(build, build, options)["rows"][1]
-            assert row["clock"] == clock
-            assert row["verdict"] == "unclear: more rounds needed"
+@pytest.mark.parametrize(
+    ("clock", "wall", "share", "threads", "expected"),
+    [
+        ("auto", 30.0, 1.0, 1, "wall"),
+        ("auto", 30.0, 0.5, 1, "cpu"),
+        ("auto", 0.3, 0.5, 1, "wall"),
+        ("auto", 30.0, 0.5, 2, "wall"),
+        ("wall", 30.0, 0.5, 1, "wall"),
+        ("cpu", 0.3, 1.0, 1, "cpu"),
+    ],
+)
+def test_interrupted_runs_go_by_processor_time(model_dir, clock, wall, share, threads, expected):
+    row = builds.Row("x", "pdmodel", "native", "fp32", threads, 1)
+    pairs = [
+        # B takes twice the processor time in the same time.
+        (builds.Turn(wall, 1, 1, 1, share), builds.Turn(wall, 2, 1, 1, share))
+        for _ in range(12)
+    ]
+    options = settings(model_dir, clock=clock)
+    found = compare._row_result(row, pairs, options, {})
+    assert found["clock"] == expected
+    assert found["verdict"] == ("slower" if expected == "cpu" else "same within 2 %")
+    assert compare._is_done(pairs, options, row)
+    assert not compare._is_done(pairs[:11], options, row)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, 0.25), (None, 390.0)])
+def test_processor_time_of_the_program_is_that_of_the_work(tmp_path, monkeypatch, size, expected):
+    # 10 ms to start it, 390 ms to load the model and run it once, 0.25 ms a run.
+    def start(build, command, work, **_):
+        if "--help" in command:
+            return {}, 10.0, 10.0
+        counts = [int(one.partition("=")[2]) for one in command if one.startswith(("--re", "--wa"))]
+        latency = {"median_ms": 0.2, "p99_ms": 0.3}
+        return ANSWER | {"latency": latency}, 400.0 + 0.25 * sum(counts), 800.0
+
+    monkeypatch.setattr(builds, "_start", start)
+    row = builds.Row("x", "pdmodel", "native", "fp32", 1, size)
+    work = builds.Work(row, tmp_path, tmp_path, tmp_path, [0], tmp_path)
+    turn, _ = builds.take_turn(builds.Build("A", tmp_path, tmp_path, python=False), work, 100, 20)
+    assert turn.cpu == pytest.approx(expected)
+    assert (turn.wall, turn.p99) == ((1.0, None) if size is None else (0.2, 0.3))
+    assert turn.share == pytest.approx(0.5 if size is None else 430 / 800)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +325,7 @@ def test_command_ends_by_the_verdicts(model_dir, tmp_path, capsys):
     broken = fake(tmp_path / "broken", 1.0, "exit 8")
     report = tmp_path / "report.json"
     arguments = ["--contenders", "native", "--precision", "fp32", "--batch-sizes", "1"]
-    arguments += ["--model-dir", str(model_dir), "--seconds", "3"]
+    arguments += ["--model-dir", str(model_dir)]
     assert cli.main(["--compare", str(a), str(b), *arguments, "--json", str(report)]) == 1
     text = capsys.readouterr().out
     assert "LeNet pdmodel native, batch 1" in text
@@ -340,7 +384,10 @@ def test_wrong_usage(arguments, capsys):
 
 
 @pytest.mark.parametrize("kind", ["program", "environment"])
-def test_a_build_beside_itself(model_dir, program, kind):
+def test_a_build_beside_itself(model_dir, program, kind, tmp_path, monkeypatch):
+    # It would be the package of both.
+    (tmp_path / "lenet_cpp.py").write_text("raise SystemExit(1)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     build = program.parent if kind == "program" else Path(sys.prefix)
     options = settings(model_dir, seconds=0.01)
     result = compare_builds(build, build, options)

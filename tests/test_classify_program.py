@@ -194,6 +194,11 @@ def lossless() -> dict[str, bytes]:
     for mode in ("LA", "RGBA"):
         save(f"{mode}.png", transparent.convert(mode))
     save("RGBA.bmp", transparent)
+    white = Image.new("RGBA", (WIDTH, HEIGHT), "white")
+    white.putalpha(transparent.getchannel("A").point(lambda alpha: alpha * (alpha < 128)))
+    for mode in ("LA", "RGBA"):
+        save(f"white_{mode}.png", white.convert(mode))
+    save("white_RGBA.bmp", white)
     save("palette_alpha.png", transparent.quantize(64))
     save("palette_colour.png", opaque.convert("P"), transparency=3)
     save("RGB.ppm", opaque)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import ast
+import errno
 import importlib
+import os
+import pickle
 import re
 import runpy
+import shutil
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 PACKAGE = Path(__file__).parents[1] / "python" / "lenet_cpp"
 COMMANDS = sorted(path.stem for path in (PACKAGE / "cli").glob("[a-z]*.py"))
@@ -28,7 +35,7 @@ SHARED = {
     "quantization/*.py": ["quantize"],
     "verify/*.py": ["verify"],
 }
-ANY_FLAG = "--name"  # that help speaks of
+EVERYWHERE = {"--help", "--name"}  # the latter is any flag, in help
 FLAG = re.compile(r"(?:(?:scripts/)?(\w+)\.py )?(?<![\w-])(--[a-z][\w-]*\w)")
 
 
@@ -90,7 +97,7 @@ def test_messages_name_flags_that_there_are(name: str, commands: list[str]) -> N
                 flag = match[2].replace("_", "-")
                 for command in [script] if script else commands:
                     said = f"{name}: {command} has no {match[2]}: {line!r}"
-                    assert flag in {*FLAGS[command], ANY_FLAG}, said
+                    assert flag in FLAGS[command] | EVERYWHERE, said
 
 
 def test_other_modules_name_no_flags() -> None:
@@ -102,6 +109,8 @@ def test_other_modules_name_no_flags() -> None:
             continue
         for text in texts_of(path):
             for script, flag in FLAG.findall(text):
+                if flag in EVERYWHERE:
+                    continue
                 assert script, f"{name} names a flag of an unknown command: {text!r}"
                 assert flag.replace("_", "-") in FLAGS[script], f"{name}: {text!r}"
 
@@ -126,3 +135,100 @@ def test_hyphens_and_underscores(spelling: str, capsys: pytest.CaptureFixture[st
         verify.main([spelling, "--no_such_flag"])
     assert caught.value.code == 2
     assert capsys.readouterr().err.endswith("unrecognized arguments: --no_such_flag\n")
+
+
+# Files that are not what is expected
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Path:
+    """A folder with a file of each kind, each as its framework begins it."""
+    folder = tmp_path_factory.mktemp("others")
+    shutil.copytree(model_dir, folder, dirs_exist_ok=True)
+    Image.new("L", (28, 28)).save(folder / "digit.png")
+    for name in ("net.pt", "named.pdparams"):
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
+    magic = 0x1950A86A20F9469CFC6C
+    (folder / "old.pth").write_bytes(pickle.dumps(magic, protocol=2) + pickle.dumps(1001, 2))
+    state = pickle.dumps({"fc.weight": np.zeros(3, np.float32)}, protocol=2)
+    for name in ("lenet.pdparams", "paddle.pt"):
+        (folder / name).write_bytes(state)
+    (folder / "net.onnx").write_bytes(b"\x08\x08\x12\x07unknown")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("infer -i digit.png -m lenet -p net.pt", "PyTorch's parameters; scripts/import_model.py"),
+        ("infer -i digit.png -m lenet -p named.pdparams", "scripts/import_model.py"),
+        ("infer -i digit.png -m lenet -p old.pth", "scripts/import_model.py"),
+        ("infer -i digit.png -m lenet -p lenet.pdiparams", "convert_model.py --to pdparams"),
+        ("infer -i digit.png -m lenet -p lenet.pdmodel", "(.pdmodel)"),
+        ("infer -i digit.png -m lenet -p lenet.json", "(.json)"),
+        ("export_model -p net.pt -o out", "scripts/import_model.py"),
+        ("convert_model net.pt -o out --to json --model lenet", "scripts/import_model.py"),
+        ("convert_model net.onnx -o out --to json --model lenet", "an ONNX model"),
+        ("predict -i digit.png -m net.pt", "scripts/import_model.py"),
+        ("predict -i digit.png -m lenet.pdparams", "scripts/export_model.py"),
+        ("predict -i digit.png -m lenet.pdiparams", "name the program, lenet.pdmodel or .json"),
+        ("predict -i digit.png -m lenet.pdmodel -p lenet.pdparams", "scripts/export_model.py"),
+        ("predict -i digit.png -d lenet.pdmodel", "model_file"),
+        ("import_model lenet.pdparams -o out", "a Paddle state dict"),
+        ("quantize --method static-ptq --model-dir lenet.pdparams", "a Paddle state dict"),
+        ("import_model paddle.pt --model lenet -o out", "a Paddle state dict"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(
+    arguments: str,
+    said: str,
+    others: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "paddle.pt" in arguments:
+        pytest.importorskip("torch", reason="it reads the file")
+    monkeypatch.chdir(others)
+    command, *rest = arguments.split()
+    assert importlib.import_module(f"lenet_cpp.cli.{command}").main(rest) in {3, 4, 5}
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert said in error
+    assert re.search(r"[\w.]*(\.p\w+|\.json|\.onnx)", error)
+    assert not (others / "out").exists()
+
+
+# What the operating system refuses
+
+
+def test_a_full_disk_is_named_with_its_file(
+    model_dir: Path, others: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lenet_cpp.cli import predict
+
+    target = others / "full.json"
+    target.symlink_to("/dev/full")
+    arguments = ["-i", str(others / "digit.png"), "-d", str(model_dir), f"--output={target}"]
+    assert predict.main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{os.strerror(errno.ENOSPC)}: {target}; free some" in line
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_what_cannot_be_written_is_named(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lenet_cpp._files import write_text
+    from lenet_cpp.cli import run_cli
+
+    def refuse(self: Path, text: str, **_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    target = tmp_path / "out.json"
+    assert run_cli(lambda: write_text(target, "x") or 0) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{os.strerror(code)}: {target}; " in line
+    assert line.endswith("name another place to write to (see --help)")
+    assert list(tmp_path.iterdir()) == []

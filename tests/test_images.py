@@ -120,6 +120,28 @@ def test_alpha_is_composed_over_white(tmp_path: Path) -> None:
     assert np.array_equal(read(tmp_path / "la.png", "L"), over_white(grey[..., 0], grey[..., 1]))
 
 
+@pytest.mark.parametrize(
+    ("value", "alphas", "over"),
+    [
+        (255, (0, 51, 0, 255), 0),
+        (240, (0, 255, 0, 0), 0),
+        (239, (0, 255, 0, 0), 255),  # dark enough to be seen on white
+        (255, (0, 255, 255, 0), 255),  # half is opaque: as a sheet with its corners cut off
+        (255, (0, 0, 0, 0), 255),
+    ],
+)
+def test_what_white_would_hide_is_composed_over_black(
+    tmp_path: Path, value: int, alphas: tuple[int, ...], over: int
+) -> None:
+    pixels = np.array([[[value, alpha] for alpha in alphas]], np.uint8)
+    expected = [(value * alpha + over * (255 - alpha)) // 255 for alpha in alphas]
+    Image.fromarray(pixels, "LA").save(tmp_path / "la.png")
+    assert read(tmp_path / "la.png", "L").tolist() == [expected]
+    rgba = pixels[:, :, [0, 0, 0, 1]]
+    assert read(Image.fromarray(rgba)).tolist() == [[[grey] * 3 for grey in expected]]
+    assert read(rgba, "L").tolist() == [expected]
+
+
 def test_palette_with_transparency(tmp_path: Path) -> None:
     # Entries: red opaque, green half, blue clear; the file by its definition.
     palette = b"PLTE" + bytes([255, 0, 0, 0, 255, 0, 0, 0, 255])
@@ -1009,7 +1031,14 @@ def test_classify_takes_files_images_and_lists(digits, tmp_path: Path) -> None:
     assert result.labels == [str(digits.labels[0])] * 3
     assert result.probabilities.shape == (3, 10)
     assert (result.probabilities == result.probabilities[0]).all()
-    for source in (upright, str(turned), picture, (picture,)):
+    pixels = np.asarray(picture)
+    assert pixels.ndim == 2
+    rgb = pixels[:, :, None].repeat(3, axis=2)
+    content = upright.read_bytes()
+    for source in (
+        *(upright, str(turned), picture, (picture,), content, [bytearray(content)]),
+        *(pixels, pixels.copy("F"), rgb, np.dstack([rgb, np.full_like(pixels, 255)])),
+    ):
         one = lenet_cpp.classify(source)
         assert one.labels == result.labels[:1]
         assert np.allclose(one.probabilities[0], result.probabilities[0], atol=1e-6)
@@ -1017,6 +1046,39 @@ def test_classify_takes_files_images_and_lists(digits, tmp_path: Path) -> None:
         lenet_cpp.classify([upright, tmp_path / "gone.png"])
     with pytest.raises(lenet_cpp.BadInput, match="got list"):
         lenet_cpp.classify([upright, [1.0]])
+
+
+def test_arrays_of_another_size_are_told_what_to_do() -> None:
+    """Floats, whose white is not known, and what is meant for predict."""
+    for shape in ((200, 200), (200, 200, 3)):
+        with pytest.raises(lenet_cpp.BadInput, match=r"float64 of shape \[200, 200.*: convert it"):
+            lenet_cpp.classify(np.zeros(shape))
+    for function in (lenet_cpp.classify, lenet_cpp.predict):
+        with pytest.raises(lenet_cpp.BadInput, match=r"got \[5, 200, 200\]; pictures .*classify"):
+            function(np.zeros((5, 200, 200), np.uint8))
+    for pixels in (np.zeros((5, 200, 200), np.uint8), np.zeros((2, 2)), np.zeros((2, 2, 2), "u1")):
+        with pytest.raises(lenet_cpp.BadInput, match="an array of pixels is uint8 from 0 to 255"):
+            read(pixels)
+    with pytest.raises(lenet_cpp.BadInput, match="must have at least one"):
+        read(np.zeros((0, 5), np.uint8))
+
+
+def test_digits_on_a_transparent_canvas(digits, tmp_path: Path) -> None:
+    """White and black ones, as drawing programs save them."""
+    path = tmp_path / "digit.png"
+    found = {white: [] for white in (True, False)}
+    for digit in digits.images[:20]:
+        alpha = Image.fromarray(digit).resize((200, 200), Image.Resampling.BICUBIC)
+        for white in (True, False):
+            picture = Image.new("RGBA", alpha.size, "white" if white else "black")
+            picture.putalpha(alpha)
+            picture.save(path)
+            found[white] += lenet_cpp.classify(path).labels
+    assert found[True] == found[False]
+    right = [
+        label == str(digit) for label, digit in zip(found[True], digits.labels[:20], strict=True)
+    ]
+    assert sum(right) >= 19
 
 
 def test_importing_is_quick() -> None:

@@ -628,6 +628,74 @@ def test_average_pool_with_uneven_padding(
     agrees_with_dygraph(nn.Sequential(nn.Conv2D(2, 2, 1), pool), (2, *size), tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["AvgPool2D", "MaxPool2D"])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "ceil_mode", "outside"),
+    [
+        ((7, 7), 7, 0, False, False),  # 6 - 7 is divided by 7 towards zero
+        ((9, 3), 4, 1, False, False),
+        ((8, 8), 2, 0, True, False),
+        ((1, 1), 2, "SAME", True, True),  # the last window begins behind the image
+    ],
+)
+def test_pool_with_unusual_windows(
+    kind: str,
+    kernel: tuple[int, int],
+    stride: int,
+    padding: Any,
+    ceil_mode: bool,
+    outside: bool,
+    tmp_path: Path,
+) -> None:
+    """What Paddle exports and runs is no damaged model."""
+    import paddle
+    from paddle import nn
+
+    pool = getattr(nn, kind)(kernel, stride, padding, ceil_mode=ceil_mode)
+    network = nn.Sequential(nn.Conv2D(2, 2, 1), pool)
+    if not outside:
+        agrees_with_dygraph(network, (2, 6, 6), tmp_path)
+        return
+    # An average of nothing is no number.
+    expected = network(paddle.ones([1, 2, 6, 6])).shape
+    for model in both_formats(network, (2, 6, 6), tmp_path):
+        with pytest.raises(lenet_cpp.Unsupported, match="windows outside the image"):
+            lenet_cpp.Predictor(model, engine="native")
+        with lenet_cpp.Predictor(model, accelerator="plain") as predictor:
+            assert predictor.run(np.ones((1, 2, 6, 6), np.float32)).shape == tuple(expected)
+
+
+# ---- long sums
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel"),
+    [((512, 7, 7), 7), ((9216, 1, 1), 1), ((512, 4, 3), 3)],  # 25,088, 9,216 and 4,608 products
+)
+def test_long_sums(
+    shape: tuple[int, int, int], kernel: int, instruction_set: str, tmp_path: Path
+) -> None:
+    """Rounding errors do not grow with the number of products; one image has a batch's bits."""
+    from paddle import nn
+
+    rng = np.random.default_rng(5)
+    taps = shape[0] * kernel * kernel
+    network = nn.Conv2D(shape[0], 20, kernel, bias_attr=False)
+    weight = rng.standard_normal((20, shape[0], kernel, kernel)) / math.sqrt(taps)
+    network.weight.set_value(weight.astype(np.float32))
+    model = export(network, shape, tmp_path)
+    images = rng.standard_normal((17, *shape)).astype(np.float32)
+    expected = conv2d(
+        images.astype(np.float64), numpy_of(network.weight), np.zeros(20), (1, 1), (0, 0), (1, 1), 1
+    )
+    with lenet_cpp.Predictor(model, engine="native") as predictor:
+        found = predictor.run(images)
+        assert (predictor.run(images[:1]) == found[:1]).all()
+        assert (predictor.run(images[:4]) == found[:4]).all()
+    # One chain of each sum is 2 to 4e-6 of the largest away.
+    assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()
+
+
 # ---- what it cannot do
 
 

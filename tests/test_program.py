@@ -13,6 +13,8 @@ import resource
 import shutil
 import struct
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ import pytest
 from lenet_cpp.data import Split, read_mnist_dir, sample_dir, write_idx
 from lenet_cpp.separate_layout import write_separate
 
+PADDLE = Path(sysconfig.get_path("purelib"), "paddle", "base", "libpaddle.so")
 FILE_NOT_FOUND, BAD_MODEL, BAD_INPUT, UNSUPPORTED, VERSION_MISMATCH = 3, 4, 5, 6, 7
 USAGE = 2
 
@@ -484,13 +487,14 @@ def run_copy(program: Path, model_dir: Path, cwd: Path) -> subprocess.CompletedP
 def test_finds_paddle_by_rpath_and_says_so_without(program, model_dir, tmp_path):
     copy = copy_program(program, tmp_path)
     assert run_copy(copy, model_dir, Path("/")).returncode == 0
-    plugin = tmp_path / "liblenet_paddle.so"
-    path = re.search(r"\(R(?:UN)?PATH\).*\[(.*)\]", dynamic_section(plugin))
-    assert path is not None
-    content = plugin.read_bytes()
-    assert content.count(path[1].encode() + b"\0") == 1
-    broken = "$ORIGIN".ljust(len(path[1]), "/")
-    plugin.write_bytes(content.replace(path[1].encode() + b"\0", broken.encode() + b"\0"))
+    for name in ("liblenet_paddle.so", "liblenet_python_stubs.so"):
+        library = tmp_path / name
+        path = re.search(r"\(R(?:UN)?PATH\).*\[(.*)\]", dynamic_section(library))
+        assert path is not None
+        content = library.read_bytes()
+        assert content.count(path[1].encode() + b"\0") == 1
+        broken = "$ORIGIN".ljust(len(path[1]), "/")
+        library.write_bytes(content.replace(path[1].encode() + b"\0", broken.encode() + b"\0"))
     result = run_copy(copy, model_dir, Path("/"))
     assert (result.returncode, result.stdout) == (FILE_NOT_FOUND, "")
     assert len(result.stderr.splitlines()) == 1
@@ -518,6 +522,48 @@ def test_a_library_that_is_none_is_a_clear_error(program, model_dir, tmp_path):
         assert result.returncode in {FILE_NOT_FOUND, VERSION_MISMATCH, 8}
         assert len(result.stderr.splitlines()) == 1
         assert str(path) in result.stderr
+
+
+@pytest.mark.parametrize("when", ["python_before", "python_after"])
+@pytest.mark.parametrize("library", [None, PADDLE])
+def test_a_program_that_embeds_python(root, model_dir, when, library):
+    python = Path(sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME") or "")
+    if not python.is_file() or ".so" not in python.name:
+        pytest.skip("this Python has no shared library")
+    result = subprocess.run(
+        [root / "build" / "lenet_door", f"model_dir={model_dir}", "engine=paddle",
+         f"{when}={python}"],
+        env={"PYTHONHOME": sys.base_prefix}
+        | ({} if library is None else {"LENET_PADDLE_LIBRARY": str(library)}),
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    lines = [line.split()[:2] for line in result.stdout.splitlines()]
+    expected = [["ok", "[1,"], ["python", "2"]]
+    assert (result.returncode, lines) == (
+        0, expected if when == "python_after" else expected[::-1]
+    ), result.stderr  # fmt: skip
+
+
+def test_a_missing_library_is_not_found_in_any_language(root, model_dir, tmp_path):
+    """The C library's messages are in the language of the process."""
+    environment = {"LC_ALL": "C.UTF-8", "LANGUAGE": "de"}
+    missing = tmp_path / "libpaddle.so"
+    code = (
+        "import ctypes, locale, sys\nlocale.setlocale(locale.LC_ALL, '')\nctypes.CDLL(sys.argv[1])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, missing], env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    if "cannot open shared object file" in said.stderr:
+        pytest.skip("this machine has no messages in German")
+    result = subprocess.run(
+        [root / "build" / "lenet_door", "locale=", f"model_dir={model_dir}", "engine=paddle"],
+        env=environment | {"LENET_PADDLE_LIBRARY": str(missing)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert result.stdout.startswith("FileNotFound ")
+    assert str(missing) in result.stdout
 
 
 # What it refuses: models

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import re
+import shutil
 import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +48,28 @@ def finished(root: Path) -> str:
     done = shell(["./run.sh"], root)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
+
+
+def test_steps_and_their_times(finished: str, root: Path) -> None:
+    table = finished[finished.index("\nSteps\n") :].splitlines()[2:11]
+    names = [
+        "environment",
+        "library",
+        "program",
+        "package",
+        "train",
+        "export",
+        "predict",
+        "compare",
+    ]
+    assert [line.split()[:2] for line in table[:8]] == [
+        [str(number), name] for number, name in enumerate(names, start=1)
+    ]
+    assert all(re.search(r" (\d+ s|done already)$", line) for line in table)
+    assert table[8].split()[0] == "total"
+    # The package comes from the build of the programs: nothing is compiled twice.
+    built = json.loads((root / "build" / ".skbuild-info.json").read_text())
+    assert Path(built["build_dir"]) == (root / "build").resolve()
 
 
 def test_summary(finished: str) -> None:
@@ -109,6 +138,89 @@ def test_lib_dir_is_the_library_of_the_program(finished: str, root: Path, tmp_pa
     finally:
         shell(["./run.sh", "--build-only"], root)
     assert str(mine) not in shell(["readelf", "-d", plug_in], root).stdout
+
+
+@pytest.fixture
+def folder(root: Path) -> Iterator[Path]:
+    """A folder that holds run.sh, and that other users may look into."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "first")
+        folder.mkdir()
+        Path(name).chmod(0o755)
+        for file in ("run.sh", "pyproject.toml"):
+            shutil.copy(root / file, folder)
+        yield folder
+
+
+def alone(folder: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """./run.sh in such a folder, which ends at the package index at the latest."""
+    given = {"PIP_NO_INDEX": "1", **options.pop("env", {})}
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | given
+    return subprocess.run(
+        ["./run.sh"],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False, **options,
+    )  # fmt: skip
+
+
+def test_a_moved_clone_is_mended(folder: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", ".venv"], cwd=folder, check=True)
+    assert "before" not in alone(folder).stdout
+    for place in ("second", "with a space"):  # the kernel starts no interpreter with a space
+        caches = [folder / "build" / name for name in ("CMakeCache.txt", "asan/CMakeCache.txt")]
+        for cache in caches:
+            cache.parent.mkdir(exist_ok=True)
+            cache.write_text(f"CMAKE_CACHEFILE_DIR:INTERNAL={cache.parent}\n")
+        (folder / "build" / "mine.txt").touch()
+        (folder / ".venv" / "lenet-package").touch()
+        moved = folder.rename(folder.with_name(place))
+        done = alone(moved)
+        assert f"{folder} before" in done.stdout
+        pip = subprocess.run(
+            [moved / ".venv/bin/pip", "--version"], capture_output=True, text=True, check=True
+        )
+        assert str(moved / ".venv") in pip.stdout
+        for file in ("bin/pip", "bin/activate", "pyvenv.cfg"):
+            assert f"{folder}/" not in (moved / ".venv" / file).read_text()
+        assert not list(moved.rglob("CMakeCache.txt"))
+        assert (moved / "build" / "mine.txt").is_file()
+        assert not (moved / ".venv" / "lenet-package").exists()
+        folder = moved
+
+
+def test_a_second_run_is_refused(folder: Path) -> None:
+    (folder / "build").mkdir()
+    with (folder / "build" / "run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711\n")
+        lock.flush()
+        done = alone(folder)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "another ./run.sh (process 4711)" in done.stderr
+    assert "wait until it ends" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_to(folder: Path) -> None:
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
+    folder.chmod(0o555)
+    done = alone(folder, **nobody)
+    folder.chmod(0o755)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"cannot write to {folder}/build" in done.stderr
+    assert "clone or copy" in done.stderr
+
+
+def test_a_full_disk(folder: Path) -> None:
+    python = folder / "python"
+    python.write_text(
+        '#!/bin/sh\n[ "$1" = -c ] || { echo "[Errno 28] No space left on device" >&2; exit 1; }\n'
+    )
+    python.chmod(0o755)
+    done = alone(folder, env={"PYTHON": str(python)})
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "no space left on device; free some" in done.stderr
 
 
 def test_help_names_every_step(root: Path) -> None:

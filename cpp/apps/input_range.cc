@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <filesystem>
+#include <nlohmann/json.hpp>
+#include <vector>
 
-#include "images/description.h"
 #include "io/file.h"
+#include "lenet/error.h"
 #include "print.h"
 
 namespace lenet::apps {
@@ -15,39 +18,52 @@ namespace {
 constexpr double kFar = 8;    // times the largest magnitude that the preprocessing gives
 constexpr double kLeast = 4;  // nothing is looked up for smaller values
 
-double largest_magnitude(const Tensor& tensor) {
-  double largest = 0;
-  for (const float value : tensor.data) largest = std::max(largest, std::abs(double{value}));
-  return largest;
-}
-
-/// What a black and a white pixel become; empty when nothing says so.
-Tensor extremes(const std::string& path) try {
-  const Description description = parse_description(read_file(path), path);
-  const std::int64_t channels = channels_of(description.mode);
-  Image image{{}, 1, 2, channels};
-  image.pixels.resize(static_cast<std::size_t>(channels), 0);
-  image.pixels.resize(static_cast<std::size_t>(2 * channels), 255);
-  return normalize_to_chw(description.normalize, description.mode, image);
+/// What a black and a white pixel become in each channel; empty when nothing says so. The images'
+/// code, which knows more of this file, is no part of lenet_infer_native.
+std::vector<double> extremes(const std::string& path) try {
+  std::vector<double> found;
+  const auto document = nlohmann::json::parse(read_file(path));
+  for (const auto& step : document.at("steps")) {
+    if (step.at("type") != "Normalize") continue;
+    const double white = 255 * step.at("scale").get<double>();
+    const auto& deviations = step.at("std");
+    std::size_t channel = 0;
+    for (const auto& mean : step.at("mean")) {
+      const double deviation = deviations.at(channel++).get<double>();
+      for (const double pixel : {0.0, white}) {
+        found.push_back((pixel - mean.get<double>()) / deviation);
+      }
+    }
+  }
+  return found;
+} catch (const nlohmann::json::exception&) {
+  return {};
 } catch (const Error&) {
   return {};  // nothing else here needs that file
+}
+
+template <typename Values>
+double largest_magnitude(const Values& values) {
+  double largest = 0;
+  for (const double value : values) largest = std::max(largest, std::abs(value));
+  return largest;
 }
 
 }  // namespace
 
 std::string input_range_warning(const Tensor& images, const std::string& model_file) {
-  const double largest = largest_magnitude(images);
+  const double largest = largest_magnitude(images.data);
   if (!(largest > kLeast) || std::isinf(largest)) return "";
   const std::string path =
       std::filesystem::path(model_file).replace_filename("preprocess.json").string();
-  const Tensor expected = extremes(path);
-  if (expected.data.empty() || largest <= kFar * largest_magnitude(expected)) return "";
-  const auto [low, high] = std::minmax_element(expected.data.begin(), expected.data.end());
+  const std::vector<double> expected = extremes(path);
+  if (expected.empty() || largest <= kFar * largest_magnitude(expected)) return "";
+  const auto [low, high] = std::minmax_element(expected.begin(), expected.end());
   return print(
       "the input holds values up to %.4g, the preprocessing of the model (%s) gives %.4g to %.4g: "
       "scale the input likewise, for a range of 0 to 1 by giving uint8 pixels or dividing by 255 "
       "(--check_range=false turns this warning off)",
-      largest, path.c_str(), double{*low}, double{*high});
+      largest, path.c_str(), *low, *high);
 }
 
 }  // namespace lenet::apps

@@ -6,7 +6,11 @@
 ///     ok SHAPE CRC32-OF-THE-VALUES
 ///     labels COUNT
 ///     image SHAPE CRC32-OF-THE-VALUES
+///     python SUM (of one and one, by an interpreter opened before the call or after it)
 ///     NAME-OF-THE-ERROR MESSAGE
+#include <dlfcn.h>
+
+#include <clocale>
 #include <cstdint>
 #include <cstdio>
 #include <map>
@@ -65,6 +69,18 @@ std::uint32_t crc32(const std::vector<float>& values) {
   return ~crc;
 }
 
+/// As a program does that embeds an interpreter. \param library libpython's path
+bool run_python(const std::string& library) {
+  void* python = dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (python == nullptr) return false;
+  const auto initialize = reinterpret_cast<void (*)()>(dlsym(python, "Py_Initialize"));
+  const auto run = reinterpret_cast<int (*)(const char*)>(dlsym(python, "PyRun_SimpleString"));
+  if (initialize == nullptr || run == nullptr) return false;
+  initialize();
+  return run("import json, math\nprint('python', json.dumps(1 + int(math.sqrt(1))), flush=True)") ==
+         0;
+}
+
 void act(const Arguments& arguments) {
   const auto given = [&](const char* name) { return arguments.count(name) > 0; };
   if (given("library")) lenet::set_paddle_library(arguments.at("library"));
@@ -109,7 +125,11 @@ int main(int argc, char** argv) {
     arguments[text.substr(0, equals)] = text.substr(equals + 1);
   }
   try {
+    if (arguments.count("locale") > 0) std::setlocale(LC_ALL, arguments["locale"].c_str());
+    if (arguments.count("python_before") > 0 && !run_python(arguments["python_before"])) return 1;
     act(arguments);
+    std::fflush(stdout);
+    if (arguments.count("python_after") > 0 && !run_python(arguments["python_after"])) return 1;
   } catch (const lenet::Error& error) {
     std::printf("%s %s\n", lenet::to_string(error.code()), error.what());
   }

@@ -217,6 +217,8 @@ TEST_CASE("PNG: depths, alpha over white, transparent colour") {
   const Image colour = decode(png(1, 2, 8, 6, std::string("\0\x64\0\xff\xff\x01\x02\x03\0", 9)));
   CHECK(colour.channels == 3);
   CHECK(colour.pixels == Bytes{100, 0, 255, 255, 255, 255});
+  // Three white pixels, of which alpha is 0, 51 and 0: over black.
+  CHECK(pixels(png(1, 3, 8, 4, std::string("\0\xff\0\xff\x33\xff\0", 7))) == Bytes{0, 51, 0});
   const std::string transparent = chunk("tRNS", std::string("\0\x07", 2));
   CHECK(pixels(png(1, 2, 8, 0, std::string("\0\x07\x08", 3), transparent)) == Bytes{255, 8});
 }

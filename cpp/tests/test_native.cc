@@ -10,9 +10,13 @@
 
 #include "engines/native/int8/program.h"
 #include "engines/native/program.h"
+#include "engines/native/read_network.h"
 #include "lenet/predictor.h"
+#include "model/check_graph.h"
+#include "model/program_desc.h"
 #include "native_support.h"
 #include "onnx_builder.h"
+#include "program_builder.h"
 #include "support.h"
 
 namespace lenet::tests {
@@ -333,6 +337,36 @@ TEST_CASE("the output may lie over the input") {
   predictor.run(tensor.view(), tensor);
   CHECK(tensor.shape == Shape{2, 4, 1, 2});
   CHECK(tensor.data == expected);
+}
+
+TEST_CASE("parameters that do not fit what a layer takes") {
+  const auto read = [](const TestProgram& program, const native::Parameters& parameters) {
+    Graph graph = read_program_desc(program.bytes(), "m");
+    check_graph(graph, "m");
+    native::read_network(graph, parameters, "m", 1e6);
+  };
+  const std::string flatten =
+      make_operator("reshape2", {{"X", "x"}}, {{"Out", "f"}}, {ints_attribute("shape", {0, 10})});
+  // The axis says where the dimensions of Y begin in those of X, which here is the larger one.
+  const TestProgram sum = {
+      {-1, 1, 1, 10},
+      {1, 1, -1, 10},
+      {tensor_variable("f", {-1, 10}), tensor_variable("w", {1, 1, 1, 10}, true)},
+      {flatten, make_operator("elementwise_add", {{"X", "w"}, {"Y", "f"}}, {{"Out", "y"}},
+                              {int_attribute("axis", 2)})}};
+  check_error(ErrorCode::Unsupported, "elementwise_add",
+              [&] { read(sum, {{"w", {{1, 1, 1, 10}, std::vector<float>(10)}}}); });
+  // Its shape comes from another input, and is only what the program declares.
+  const TestProgram bias = {{-1, 10, 1, 1},
+                            {-1, 10, 1, 1},
+                            {tensor_variable("w", {7}, true), tensor_variable("s", {3}, true),
+                             tensor_variable("b", {10, 1, 1})},
+                            {make_operator("reshape2", {{"X", "w"}, {"Shape", "s"}}, {{"Out", "b"}},
+                                           {ints_attribute("shape", {10, 1, 1})}),
+                             make_operator("elementwise_add", {{"X", "x"}, {"Y", "b"}},
+                                           {{"Out", "y"}}, {int_attribute("axis", -1)})}};
+  check_error(ErrorCode::Unsupported, "to another number of values",
+              [&] { read(bias, {{"w", {{7}, std::vector<float>(7)}}}); });
 }
 
 TEST_CASE("options that it has not") {

@@ -181,6 +181,17 @@ TEST_CASE("what is no program") {
   }
 }
 
+TEST_CASE("sizes of a PIR program's parameters are integers") {
+  const std::string good = read_file(kModelDir + "/lenet.json");
+  for (const char* bad : {"1e300", "-1e300", "10.5", "true", "[]"}) {
+    std::string text = good;
+    const std::string part = R"([10],"NCHW")";
+    text.replace(text.find(part), part.size(), "[" + std::string(bad) + R"(],"NCHW")");
+    check_error(ErrorCode::BadModel, "a size that is no integer",
+                [&] { read_json_parameters(text, "m"); });
+  }
+}
+
 TEST_CASE("parameters that are not the program's") {
   const std::vector<ParameterSpec> needed = {{"b", 5, {6}}, {"w", 5, {6, 1, 5, 5}}};
   auto found = needed;

@@ -62,18 +62,19 @@ struct Conv {
 };
 
 std::string pool_program(const Shape& output, const Shape& kernel, const Shape& paddings,
-                         bool ceil = false, bool adaptive = false) {
+                         bool ceil = false, bool adaptive = false,
+                         const std::string& algorithm = "EXPLICIT") {
   return TestProgram{
       {-1, 3, 7, 7},
       output,
       {},
-      {make_operator("pool2d", {{"X", "x"}}, {{"Out", "y"}},
-                     {ints_attribute("ksize", kernel), ints_attribute("strides", {2, 2}),
-                      ints_attribute("paddings", paddings), bool_attribute("ceil_mode", ceil),
-                      bool_attribute("exclusive", true), bool_attribute("adaptive", adaptive),
-                      bool_attribute("global_pooling", false),
-                      text_attribute("data_format", "NCHW"), text_attribute("pooling_type", "max"),
-                      text_attribute("padding_algorithm", "EXPLICIT")})}}
+      {make_operator(
+          "pool2d", {{"X", "x"}}, {{"Out", "y"}},
+          {ints_attribute("ksize", kernel), ints_attribute("strides", {2, 2}),
+           ints_attribute("paddings", paddings), bool_attribute("ceil_mode", ceil),
+           bool_attribute("exclusive", true), bool_attribute("adaptive", adaptive),
+           bool_attribute("global_pooling", false), text_attribute("data_format", "NCHW"),
+           text_attribute("pooling_type", "max"), text_attribute("padding_algorithm", algorithm)})}}
       .bytes();
 }
 
@@ -185,6 +186,19 @@ TEST_CASE("arguments and attributes of an operator") {
   accept(with(relu({bool_attribute("use_onednn", false), text_attribute("op_device", "")})));
   refuse(with(relu({int_attribute("use_onednn", 0)})), "the type of the attribute use_onednn");
   refuse(with(relu({text_attribute("op_device", "gpu:0")})), "op_device");
+  refuse(with(relu({int_attribute("op_device", 0)})), "the type of the attribute op_device");
+  refuse(with(relu({bool_attribute("workspace_size_MB", true)})),
+         "the type of the attribute workspace_size_MB");
+  refuse(with(relu({int_attribute("data_format", 0)})), "the type of the attribute data_format");
+  refuse(with(relu({text_attribute("data_format", "NHWC")})), "data_format");
+  accept(with(relu({text_attribute("data_format", "AnyLayout")})));
+  refuse(with(relu({text_attribute("surprise", "")})),
+         "operator 1 (relu) is damaged: the attribute surprise, which it does not have");
+  // What a pass of Paddle has made of two operators, and what says that it did not.
+  refuse(with(relu({bool_attribute("fuse_with_relu", true)})), "fuse_with_relu");
+  refuse(with(relu({text_attribute("fuse_activation", "relu")})), "fuse_activation");
+  accept(
+      with(relu({bool_attribute("fuse_with_relu", false), text_attribute("fuse_activation", "")})));
   refuse(with(relu({int_attribute("workspace_size_MB", 1 << 30)})), "workspace_size_MB");
   refuse(with(relu({int_attribute("op_role", 0), int_attribute("op_role", 0)})),
          "second attribute");
@@ -285,7 +299,17 @@ TEST_CASE("pooling") {
   refuse(pool_program({-1, 3, 4, 4}, {2, 2}, {0, 0}), "[N, 3, 3, 3]");
   refuse(pool_program({-1, 3, 3, 3}, {0, 2}, {0, 0}), "kernel sizes");
   refuse(pool_program({-1, 3, 3, 3}, {2, 2}, {2, 2}), "as wide as the window");
-  refuse(pool_program({-1, 3, 1, 1}, {8, 8}, {0, 0}), "larger than the image");
+  // Paddle divides 7 - 8 by 2 towards zero.
+  accept(pool_program({-1, 3, 1, 1}, {8, 8}, {0, 0}));
+  refuse(pool_program({-1, 3, 0, 0}, {9, 9}, {0, 0}), "operator 1 (pool2d) pools to an empty",
+         ErrorCode::Unsupported);
+  accept(pool_program({-1, 3, 1, 1}, {9, 9}, {0, 0}, true));
+  refuse(pool_program({-1, 3, 0, 0}, {10, 10}, {0, 0}, true), "pools to an empty",
+         ErrorCode::Unsupported);
+  refuse(pool_program({-1, 3, -1, -1}, {12, 12}, {0, 0}), "larger than the image");
+  accept(pool_program({-1, 3, 4, 4}, {1, 1}, {0, 0}, false, false, "SAME"));
+  accept(pool_program({-1, 3, 4, 4}, {1, 1}, {0, 0}, true, false, "SAME"));
+  accept(pool_program({-1, 3, 4, 4}, {3, 3}, {0, 0}, true, false, "SAME"));
 }
 
 TEST_CASE("matrix products and reshaping") {
@@ -339,6 +363,18 @@ TEST_CASE("members of a PIR program") {
   refuse_json(good, R"("1.relu")", R"("1.py_func")", "'1.py_func'", ErrorCode::Unsupported);
   refuse_with(R"("1.fetch","A":[{"AT":{"#":"0.a_str","D":"fetch_name_0"},"N":"name"},)",
               R"("1.fetch","A":[)", "no attribute name");
+  // Of these names Paddle reads them in any operator, as texts.
+  for (const char* type : {"0.a_i32", "0.a_array"}) {
+    const std::string value = type == std::string("0.a_i32") ? "1" : "[]";
+    for (const char* name : {"data_format", "op_device", "workspace_size_MB"}) {
+      const std::string added = R"({"AT":{"#":")" + std::string(type) + R"(","D":)" + value +
+                                R"(},"N":")" + name + R"("},)";
+      for (const char* op : {"1.data", "1.full_int_array", "1.reshape"}) {
+        const std::string begin = R"("#":")" + std::string(op) + R"(","A":[)";
+        refuse_with(begin, begin + added, name + std::string(", which it does not have"));
+      }
+    }
+  }
   std::string deep(1000, '[');
   refuse_with(R"("args":[])", R"("args":)" + deep + std::string(1000, ']'), "nested too deeply");
 }

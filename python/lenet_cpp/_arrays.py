@@ -78,7 +78,10 @@ def _batch_shape(images: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[i
             return (1, 1, *given)
         if _fits(given[1:], item[1:]):
             return (given[0], 1, *given[1:])
-    raise BadInput(f"expected shape {_describe(shape)}, got {_describe(given)}")
+    raise BadInput(
+        f"expected shape {_describe(shape)}, got {_describe(given)}; pictures of other sizes are"
+        " prepared by lenet_cpp.classify (digits) or InferenceEngine.preprocess"
+    )
 
 
 def _fits(given: tuple[int, ...], item: tuple[int, ...]) -> bool:

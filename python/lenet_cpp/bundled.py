@@ -8,12 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+import numpy as np
+
+from lenet_cpp.errors import BadInput
 from lenet_cpp.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeGuard
 
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from lenet_cpp.images.pipeline import Pipeline
@@ -98,8 +101,9 @@ def classify(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Classif
     Thread-safety: may be called from any thread; the threads run in parallel.
 
     Args:
-        images: An image file, a Pillow image, or a list or tuple of those, each of one digit; or
-            an array as :func:`predict` takes it, which is used as it is.
+        images: An image file, the bytes of one, a Pillow image, or a list or tuple of those, each
+            of one digit; or uint8 pixels of one digit, [H, W], [H, W, 3] or [H, W, 4], of another
+            size than 28 x 28; or an array as :func:`predict` takes it, which is used as it is.
 
     Returns:
         Labels and probabilities of the N images; the probabilities are the softmax of the logits.
@@ -116,11 +120,27 @@ def classify(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Classif
 def _as_arrays(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> ArrayLike:
     from lenet_cpp.images.reading import is_image_source
 
-    if is_image_source(images):
+    if is_image_source(images) or _is_picture(images):
         return _preprocess().batch([images])
     if isinstance(images, (list, tuple)) and any(map(is_image_source, images)):
         return _preprocess().batch(images)
     return cast("ArrayLike", images)
+
+
+def _is_picture(images: object) -> TypeGuard[NDArray[np.uint8]]:
+    """Tell whether an array is of pixels that have to be prepared first."""
+    if not isinstance(images, np.ndarray):
+        return False
+    shape = images.shape
+    if not ((len(shape) == 2 and shape != (28, 28)) or (len(shape) == 3 and shape[2] in {3, 4})):
+        return False
+    if images.dtype != np.uint8:
+        raise BadInput(
+            f"a digit of another size than 28 x 28 is taken as uint8 pixels from 0 to 255, or as a"
+            f" Pillow image; got {images.dtype} of shape {list(shape)}: convert it with"
+            " (values * 255).astype('uint8'), if 1 is white"
+        )
+    return True
 
 
 def _probabilities(logits: NDArray[np.float32]) -> Classification:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._files import other_content
 from lenet_cpp._unpickling import ArrayUnpickler
 from lenet_cpp.errors import BadModel, FileNotFound
 from lenet_cpp.manifest import sha256_file
@@ -76,10 +77,13 @@ def read_state(path: Path) -> dict[str, Any]:
         raise BadModel(f"{path} is not a Paddle state dict: it claims an absurd size") from error
     except Exception as error:
         # Unpickling damaged bytes can raise anything, with messages of any length.
+        if other := other_content(path, "pdparams"):
+            raise BadModel(f"{path} is not a Paddle state dict: {other}") from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise BadModel(f"{path} is damaged or is not a Paddle state dict ({reason})") from error
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise BadModel(f"{path} is not a Paddle state dict: it holds a {type(state).__name__}")
+        held = other_content(path, "pdparams") or f"it holds a {type(state).__name__}"
+        raise BadModel(f"{path} is not a Paddle state dict: {held}")
     values = {key: _value(value) for key, value in state.items() if key != _NAME_TABLE}
     for key, value in values.items():
         if isinstance(value, np.ndarray) and value.dtype.kind not in "fiub":

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lenet_cpp.engines.loading import LoadedModel
     from lenet_cpp.images import Pipeline
 
-    ImageSource = str | os.PathLike[str] | bytes | bytearray | Image
+    ImageSource = str | os.PathLike[str] | bytes | bytearray | Image | NDArray[np.uint8]
 
 __all__ = ["InferenceEngine", "read_labels", "softmax"]
 
@@ -154,7 +154,8 @@ class InferenceEngine:
         """Read images and prepare them as the model takes them.
 
         Args:
-            images: An image file, the bytes of one, a Pillow image, or several of these.
+            images: An image file, the bytes of one, a Pillow image, uint8 pixels [H, W, 3] or
+                [H, W], or several of these.
 
         Returns:
             float32 [N, channels, height, width], N = 1 for one.

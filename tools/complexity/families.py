@@ -29,17 +29,18 @@ class Family:
     size: int
     result: str  # what loading says: "loaded" or the name of an error; some may say either
     int8: bool = False
+    bytes_of_a_byte: int = 100  # memory for each byte of the files
 
 
 FAMILIES: dict[str, Family] = {}
 
 
 def family(
-    name: str, size: int, result: str = "loaded", *, int8: bool = False
+    name: str, size: int, result: str = "loaded", **options: Any
 ) -> Callable[[Callable[[Path, int], Path]], Callable[[Path, int], Path]]:
     def add(write: Callable[[Path, int], Path]) -> Callable[[Path, int], Path]:
         assert name not in FAMILIES
-        FAMILIES[name] = Family(write, size, result, int8)
+        FAMILIES[name] = Family(write, size, result, **options)
         return write
 
     return add
@@ -266,18 +267,25 @@ def _(folder: Path, size: int) -> Path:
     return onnx(folder, onnx_node("Relu", "x", "y", **attributes))
 
 
+@family("onnx short attributes", 5000, "Unsupported")
+def _(folder: Path, size: int) -> Path:
+    attributes = fields(5, (field(1, f"{i:x}") for i in range(size)))
+    node = field(1, field(1, "x") + field(2, "y") + field(4, "Relu") + attributes)
+    return onnx(folder, node)
+
+
 @family("onnx long attributes", 2000, "Unsupported")
 def _(folder: Path, size: int) -> Path:
     node = onnx_node("MaxPool", "x", "y", kernel_shape=[1] * size, strides=[1] * size)
     return onnx(folder, node)
 
 
-@family("onnx empty nodes", 20_000)
+@family("onnx empty nodes", 150_000, "BadModel")
 def _(folder: Path, size: int) -> Path:
     return onnx(folder, onnx_node("Relu", "x", "y") + field(1, b"") * size)
 
 
-@family("onnx empty constants", 20_000, "BadModel")
+@family("onnx empty constants", 150_000, "BadModel")
 def _(folder: Path, size: int) -> Path:
     return onnx(folder, field(5, b"") * size + onnx_node("Relu", "x", "y"))
 
@@ -456,7 +464,7 @@ def _(folder: Path, size: int) -> Path:
     return program.write(folder, program.add("1.add", [program.input, bias], program.shape))
 
 
-@family("json nested lists", 20_000, "BadModel")
+@family("json nested lists", 2_000_000, "BadModel", bytes_of_a_byte=4)
 def _(folder: Path, size: int) -> Path:
     return write_paddle(folder, "model.json", b"[" * size + b"]" * size, {})
 
@@ -749,7 +757,7 @@ def _(folder: Path, size: int) -> Path:
     return write_description(folder, json.dumps(step) + ', {"type": "ToCHW"}')
 
 
-@family("preprocess.json: nested lists", 20_000, "BadModel")
+@family("preprocess.json: nested lists", 2_000_000, "BadModel", bytes_of_a_byte=4)
 def _(folder: Path, size: int) -> Path:
     return write_description(folder, "[" * size + "]" * size)
 

@@ -33,8 +33,8 @@ constexpr std::int64_t kMaxImagePixels = 89'478'485;
 
 /// Reads one image: PGM, PPM (binary, 8 bits), .npy (uint8, [H, W], [H, W, 1] or [H, W, 3]); and,
 /// where `can_decode_photos()`, JPEG, PNG and BMP. The kind of file is told by its first bytes.
-/// What comes out is upright (EXIF orientation applied), opaque (transparent pixels on white) and
-/// of 8 bits a channel.
+/// What comes out is upright (EXIF orientation applied), opaque (transparent pixels on white, or on
+/// black where white would hide what is drawn) and of 8 bits a channel.
 /// \throws Error FileNotFound; BadInput naming the file when it is damaged, cut short, of more than
 ///   kMaxImagePixels, or no image; Unsupported when it is an image of another kind.
 Image decode_image(const std::string& path);

@@ -1,6 +1,7 @@
 #include "engines/shared_library.h"
 
 #include <dlfcn.h>
+#include <locale.h>  // uselocale is not in <clocale>
 
 namespace lenet {
 
@@ -11,8 +12,13 @@ std::filesystem::path own_folder() {
 }
 
 std::string last_dl_error() {
+  const locale_t english = newlocale(LC_ALL_MASK, "C", nullptr);
+  const locale_t before = uselocale(english);
   const char* message = dlerror();
-  return message == nullptr ? "unknown reason" : message;
+  std::string text = message == nullptr ? "unknown reason" : message;
+  uselocale(before);
+  freelocale(english);
+  return text;
 }
 
 }  // namespace lenet

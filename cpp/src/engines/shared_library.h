@@ -10,7 +10,7 @@ namespace lenet {
 /// The folder that liblenet is in.
 std::filesystem::path own_folder();
 
-/// Why the last dlopen or dlsym of this thread failed.
+/// Why the last dlopen or dlsym of this thread failed, in English whatever the locale.
 std::string last_dl_error();
 
 }  // namespace lenet

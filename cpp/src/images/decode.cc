@@ -1,5 +1,6 @@
 #include "images/decode.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "images/container.h"
@@ -76,10 +77,33 @@ bool bmp_has_alpha(std::string_view bytes) {
   return compression == kBitFields && header_bytes >= 56 && mask != 0;
 }
 
-/// Over white; (value * alpha + 255 * (255 - alpha)) / 255, rounded to the nearest.
-std::uint8_t over_white(unsigned value, unsigned alpha) {
-  const unsigned sum = value * alpha + 255U * (255U - alpha) + 128U;
+/// (value * alpha + background * (255 - alpha)) / 255, rounded to the nearest.
+std::uint8_t over(unsigned background, unsigned value, unsigned alpha) {
+  const unsigned sum = value * alpha + background * (255U - alpha) + 128U;
   return static_cast<std::uint8_t>((sum + (sum >> 8)) >> 8);
+}
+
+/// The first of `channels` channels, the last of which is alpha, over a background.
+std::vector<std::uint8_t> composed(const std::vector<std::uint8_t>& values, int channels,
+                                   unsigned background) {
+  std::vector<std::uint8_t> result;
+  result.reserve(values.size() / static_cast<std::size_t>(channels) *
+                 static_cast<std::size_t>(channels - 1));
+  for (auto pixel = values.cbegin(); pixel != values.cend(); pixel += channels) {
+    const unsigned alpha = pixel[channels - 1];
+    for (int i = 0; i < channels - 1; ++i) result.push_back(over(background, pixel[i], alpha));
+  }
+  return result;
+}
+
+/// Whether something is drawn, and more than half is transparent.
+bool is_mostly_transparent(const std::vector<std::uint8_t>& values, int channels) {
+  std::uint64_t alphas = 0;
+  for (auto pixel = values.cbegin(); pixel != values.cend(); pixel += channels) {
+    alphas += pixel[channels - 1];
+  }
+  const std::uint64_t pixels = values.size() / static_cast<std::size_t>(channels);
+  return alphas > 0 && 2 * alphas < 255 * pixels;
 }
 
 Image opaque(stb::Pixels decoded, bool has_alpha) {
@@ -89,11 +113,16 @@ Image opaque(stb::Pixels decoded, bool has_alpha) {
     image.pixels = std::move(decoded.values);
     return image;
   }
-  image.pixels.reserve(static_cast<std::size_t>(image.height * image.width * colours));
-  for (auto pixel = decoded.values.cbegin(); pixel != decoded.values.cend();
-       pixel += decoded.channels) {
-    const unsigned alpha = has_alpha ? pixel[colours] : 255U;
-    for (int i = 0; i < colours; ++i) image.pixels.push_back(over_white(pixel[i], alpha));
+  if (!has_alpha) {
+    const auto step = static_cast<std::size_t>(decoded.channels);
+    for (std::size_t i = step - 1; i < decoded.values.size(); i += step) decoded.values[i] = 255;
+  }
+  constexpr unsigned kAlmostWhite = 240;  // as in python/lenet_cpp/images/reading.py
+  image.pixels = composed(decoded.values, decoded.channels, 255);
+  // What is drawn in almost white, such as a digit on a transparent canvas, would be lost.
+  if (*std::min_element(image.pixels.begin(), image.pixels.end()) >= kAlmostWhite &&
+      is_mostly_transparent(decoded.values, decoded.channels)) {
+    image.pixels = composed(decoded.values, decoded.channels, 0);
   }
   return image;
 }

@@ -1,6 +1,7 @@
 #include "io/file.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,5 +68,27 @@ std::string read_file(const std::string& path) {
   contents.resize(done);
   return contents;
 }
+
+MemoryFile::MemoryFile(std::string_view contents)
+    : descriptor_(memfd_create("lenet", MFD_CLOEXEC | MFD_ALLOW_SEALING)),
+      path_("/proc/self/fd/" + std::to_string(descriptor_)) {
+  std::size_t done = 0;
+  bool failed = descriptor_ < 0;
+  while (!failed && done < contents.size()) {
+    const ssize_t count = write(descriptor_, contents.data() + done, contents.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    failed = count < 0;
+    if (!failed) done += static_cast<std::size_t>(count);
+  }
+  failed = failed || fcntl(descriptor_, F_ADD_SEALS,
+                           F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0;
+  if (!failed && access(path_.c_str(), R_OK) == 0) return;
+  const std::string reason = std::strerror(errno);
+  if (descriptor_ >= 0) close(descriptor_);
+  throw Error(ErrorCode::BackendFailure, "cannot copy " + std::to_string(contents.size()) +
+                                             " bytes to a file in memory: " + reason);
+}
+
+MemoryFile::~MemoryFile() { close(descriptor_); }
 
 }  // namespace lenet

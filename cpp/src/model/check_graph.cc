@@ -184,15 +184,37 @@ class Checker {
         if (!fits) refuse(where + " is damaged: the type of " + which);
       }
     }
-    check_common(where, op);
+    // Paddle looks for attributes of some names in every operator, and trusts their types.
+    for (const auto& [name, attribute] : op.attributes) {
+      if (seen.count(name) == 0) {
+        refuse(where + " is damaged: the attribute " + name + ", which it does not have");
+      }
+    }
+    if (!graph_.pir) check_common(where, rule, op);
   }
 
-  void check_common(const std::string& where, const Operator& op) const {
+  /// Of the format before PIR, whose types have been checked.
+  void check_common(const std::string& where, const OperatorRule& rule, const Operator& op) const {
     const auto text = [&](const char* name) {
       const auto found = op.attributes.find(name);
       return found == op.attributes.end() ? std::string()
                                           : std::get<std::string>(found->second.value);
     };
+    // What Paddle's passes have made of two operators is not what the rules say of one.
+    for (const char* name : {"fuse_relu", "fuse_with_relu", "fuse_brelu", "fuse_activation",
+                             "fuse_residual_connection", "fuse_relu_before_depthwise_conv"}) {
+      const auto found = op.attributes.find(name);
+      if (found == op.attributes.end()) continue;
+      const auto* flag = std::get_if<std::int64_t>(&found->second.value);
+      if (flag == nullptr ? !text(name).empty() : *flag != 0) {
+        refuse(where + " is damaged: " + name);
+      }
+    }
+    const bool own_layout = rule.attributes.find("data_format:") != std::string_view::npos;
+    const std::string layout = own_layout ? "" : text("data_format");
+    if (!layout.empty() && layout != "AnyLayout" && layout != "NCHW") {
+      refuse(where + " is damaged: data_format");
+    }
     if (!text("op_device").empty() && text("op_device") != "cpu") {
       refuse(where + " is damaged: op_device");
     }

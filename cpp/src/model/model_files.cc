@@ -27,6 +27,26 @@ constexpr const char* kParamsSuffix = ".pdiparams";
 constexpr const char* kOnnxSuffix = ".onnx";
 constexpr const char* kOnnxEngine = "onnxruntime";
 
+struct Other {
+  const char* suffix;
+  const char* what;
+};
+constexpr std::array<Other, 5> kOthers = {{
+    {".pdparams", "is what training leaves: scripts/export_model.py makes a model of it"},
+    {".pdopt",
+     "is the state of an optimizer: scripts/export_model.py makes a model of a .pdparams"},
+    {".pt", "is a file of PyTorch: scripts/import_model.py makes a model of it"},
+    {".pth", "is a file of PyTorch: scripts/import_model.py makes a model of it"},
+    {".prm", "is a file of PyTorch: scripts/import_model.py makes a model of it"},
+}};
+
+void refuse_others(const std::string& path) {
+  const fs::path suffix = fs::path(path).extension();
+  for (const Other& other : kOthers) {
+    if (suffix == other.suffix) throw Error(ErrorCode::BadModel, "'" + path + "' " + other.what);
+  }
+}
+
 std::string parent_of(const std::string& path) {
   const fs::path parent = fs::path(path).parent_path();
   return parent.empty() ? "." : parent.string();
@@ -86,7 +106,9 @@ std::string find_program(const std::string& folder, const std::string& suffix) {
 ModelFiles find_in_folder(const std::string& folder, const std::string& engine) {
   std::error_code failed;
   if (!fs::is_directory(folder, failed)) {
-    throw Error(ErrorCode::FileNotFound, "model_dir '" + folder + "' is not a folder");
+    throw Error(ErrorCode::FileNotFound,
+                "model_dir '" + folder + "' is not a folder" +
+                    (fs::exists(folder, failed) ? ": name a file with model_file" : ""));
   }
   if (engine == kOnnxEngine) {
     const std::string program = find_program(folder, kOnnxSuffix);
@@ -172,6 +194,13 @@ ModelFiles find_model_files(const Config& config) {
   if (config.model_file.empty()) {
     throw Error(ErrorCode::BadInput,
                 "no model named: give model_file and params_file, or model_dir");
+  }
+  refuse_others(config.model_file);
+  refuse_others(config.params_file);
+  if (fs::path(config.model_file).extension() == kParamsSuffix) {
+    throw Error(ErrorCode::BadModel,
+                "'" + config.model_file + "' has the parameters of a model: name the program, " +
+                    fs::path(config.model_file).stem().string() + ".pdmodel or .json");
   }
   if (is_onnx(config.model_file)) {
     if (!config.params_file.empty()) {

@@ -1,5 +1,6 @@
 #include "model/onnx_graph.h"
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <limits>
@@ -9,6 +10,7 @@
 #include "io/file.h"
 #include "io/printable.h"
 #include "lenet/error.h"
+#include "model/check_graph.h"
 #include "model/onnx_fields.h"
 #include "model/protobuf.h"
 
@@ -164,6 +166,10 @@ class Reader {
 
   void read_graph(std::string_view bytes) {
     each(bytes, [&](const Field& field) {
+      // An empty one has two bytes in the file.
+      const auto most = std::max({graph_.nodes.size(), graph_.constants.size(),
+                                  graph_.inputs.size(), graph_.outputs.size()});
+      if (most > kMaxOperators) fail("it has too many nodes, constants, inputs or outputs");
       switch (field.number) {
         case kNode:
           graph_.nodes.push_back(read_node(text(field)));

@@ -22,8 +22,11 @@ struct Window {
   bool ceil = false;
 };
 
-/// The size of one spatial dimension of the output.
-std::int64_t windowed(const Step& step, std::int64_t size, const Window& window, std::size_t i) {
+/// The size of one spatial dimension of the output. Of a pool, Paddle divides towards zero, so that
+/// a window may be larger than the image by less than the stride; and with SAME it rounds up where
+/// ceil_mode is set, for which a window shorter than the stride leaves something to round.
+std::int64_t windowed(const Step& step, std::int64_t size, const Window& window, std::size_t i,
+                      bool pool) {
   const std::int64_t extent = window.dilations[i] * (window.kernel[i] - 1) + 1;
   const std::int64_t stride = window.strides[i];
   const bool pairs = window.paddings.size() == 4;
@@ -31,11 +34,17 @@ std::int64_t windowed(const Step& step, std::int64_t size, const Window& window,
   const std::int64_t after = pairs ? window.paddings[2 * i + 1] : window.paddings[i];
   step.require(before <= extent && after <= extent, "a padding wider than the window");
   if (size == kUnknown) return kUnknown;
-  if (window.algorithm == "SAME") return (size + stride - 1) / stride;
-  const std::int64_t pad = window.algorithm == "VALID" ? 0 : before + after;
+  std::int64_t pad = window.algorithm == "VALID" ? 0 : before + after;
+  if (window.algorithm == "SAME") {
+    const std::int64_t outputs = (size + stride - 1) / stride;
+    if (!pool) return outputs;
+    pad = std::max<std::int64_t>((outputs - 1) * stride + extent - size, 0);
+  }
   const std::int64_t room = size + pad - extent + (window.ceil ? stride - 1 : 0);
-  step.require(room >= 0, "a window larger than the image");
-  return room / stride + 1;
+  const std::int64_t outputs = room / stride + 1;
+  if (pool && outputs == 0) step.unsupported("pools to an empty tensor; use a larger image");
+  step.require(room >= 0 || (pool && outputs > 0), "a window larger than the image");
+  return outputs;
 }
 
 void require_window(const Step& step, Window& window) {
@@ -73,7 +82,7 @@ void infer_conv(Step& step) {
   Shape shape = input.shape;
   shape[channel] = filter.shape[0];
   for (std::size_t i = 0; i < 2; ++i) {
-    shape[image + i] = windowed(step, input.shape[image + i], window, i);
+    shape[image + i] = windowed(step, input.shape[image + i], window, i, false);
   }
   step.count_work(volume(shape) * volume(filter.shape) / static_cast<double>(filter.shape[0]));
   step.give("Output", shape, input.dtype);
@@ -104,7 +113,7 @@ void infer_pool(Step& step) {
            {window.paddings[pairs ? 2 * i : i], window.paddings[pairs ? 2 * i + 1 : i]}) {
         step.require(pad < window.kernel[i], "a padding as wide as the window");
       }
-      shape[image + i] = windowed(step, input.shape[image + i], window, i);
+      shape[image + i] = windowed(step, input.shape[image + i], window, i, true);
     }
   }
   // An adaptive or global window covers the image once.
@@ -783,7 +792,12 @@ std::string_view common_attributes(bool pir) {
                "use_cudnn:bool? use_quantizer:bool? mkldnn_data_type:str? "
                "onednn_data_type:str? is_test:bool? use_addto:bool? force_fp32_output:bool? "
                "exhaustive_search:bool? workspace_size_MB:int? Scale_out:float? Scale_x:float? "
-               "Scale_y:float?";
+               "Scale_y:float? Scale_in:float? Scale_in_eltwise:float? Scale_weights:floats? "
+               "fuse_relu:bool? fuse_with_relu:bool? fuse_brelu:bool? fuse_brelu_threshold:float? "
+               "fuse_activation:str? fuse_alpha:float? fuse_beta:float? "
+               "fuse_residual_connection:bool? fuse_relu_before_depthwise_conv:bool? "
+               "data_format:str? x_data_format:str? y_data_format:str? moving_rate:float? "
+               "quantization_type:str? out_threshold:float? skip_quant:bool?";
 }
 
 // ---- Step
@@ -892,6 +906,10 @@ void Step::give_unused(const std::string& name, const Shape& shape) {
 
 void Step::give_constant(const std::string& name, Integers values) {
   graph_.values[index_of(op_.outputs, name, 0)].constant = std::move(values);
+}
+
+void Step::unsupported(const std::string& what) const {
+  throw Error(ErrorCode::Unsupported, "'" + path_ + "' " + where_ + " " + what);
 }
 
 void Step::fail(const std::string& what) const {

@@ -51,6 +51,8 @@ class Step {
     if (!condition) fail(what);
   }
   [[noreturn]] void fail(const std::string& what) const;
+  /// \throws Error Unsupported: the program is sound, but asks for what no engine here runs.
+  [[noreturn]] void unsupported(const std::string& what) const;
 
  private:
   const Attribute* attribute(const std::string& name) const;
@@ -78,7 +80,8 @@ struct OperatorRule {
 /// \returns null for an operator that is not known.
 const OperatorRule* find_operator(const std::string& type, bool pir);
 
-/// The attributes that any operator may have besides its own.
+/// The attributes that any operator may have besides its own; it has no others. Of the format
+/// before PIR those that Paddle from 2.0 on writes: of training, of its passes and of quantization.
 std::string_view common_attributes(bool pir);
 
 }  // namespace lenet

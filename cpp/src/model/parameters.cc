@@ -178,7 +178,10 @@ std::vector<ParameterSpec> read_json_parameters(std::string_view bytes, const st
           spec.name = op.at("A").at(3).get<std::string>();
           const auto& type = op.at("O").at("TT").at("D");
           spec.dtype = dtype_of_json(type.at(0).at("#").get<std::string>());
-          spec.shape = type.at(1).get<Shape>();
+          for (const auto& size : type.at(1)) {
+            if (!size.is_number_integer()) bad_model(path, "has a size that is no integer");
+            spec.shape.push_back(size.get<std::int64_t>());
+          }
           specs.push_back(std::move(spec));
         }
       }

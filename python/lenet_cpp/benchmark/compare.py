@@ -60,6 +60,10 @@ COMPARE_ENGINES = (
     "auto",
 )
 COMPARE_FORMATS = ("pdmodel", "json", "onnx")
+_REDUCED = {
+    "bf16": ("paddle/auto", "paddle/onednn", "auto"),
+    "int8": ("native", "paddle/auto", "paddle/onednn", "auto"),
+}
 _DEFAULT_ENGINES = ("native", "paddle/auto")
 
 _LEAST_ROUNDS = 12
@@ -69,6 +73,9 @@ _ROUNDS_BETWEEN_LOOKS = 4
 # than a longer turn would even out.
 _TURN_MS = 100.0
 _WARM_MS = 20.0
+# Turns take at least this many times as long as loading, whose processor time is subtracted from
+# that of the C++ program, and is never twice the same.
+_LOADS = 2
 _LEAST_RUNS = 3
 # What is shorter than a time slice of the kernel is seldom interrupted: the median run is one that
 # was not. What is longer always is where others want the processor.
@@ -96,7 +103,8 @@ class CompareSettings:
         half_width: How near both ends of the interval have to be to its middle, as a share, until
             a row is done; half of ``same_within`` when None.
         clock: Which time the verdict goes by: ``wall``, ``cpu`` or ``auto``, which is ``cpu`` for
-            what takes longer than 3 ms on one thread, and otherwise ``wall``.
+            what takes longer than 3 ms on one thread, when other programs took over a tenth of the
+            processor, and otherwise ``wall``.
     """
 
     model_dir: Path
@@ -118,7 +126,7 @@ def compare_rows(network: str, settings: CompareSettings) -> list[Row]:
     """Return the rows of one network: of each way to run it, loading first, then the batches.
 
     Raises:
-        BadInput: An engine, a format or a precision is not known.
+        BadInput: An engine, a format or a precision is not known, or no row has all of them.
     """
     engines: dict[str, None] = {}
     for pattern in settings.engines:
@@ -135,19 +143,35 @@ def compare_rows(network: str, settings: CompareSettings) -> list[Row]:
             if name not in choices:
                 raise BadInput(f"unknown {kind} {name!r}; choose among {', '.join(choices)}")
     sizes = [None, *sorted(settings.batch_sizes)]
-    return [
+    rows = [
         Row(network, format_, engine, precision, threads, size)
         for format_ in settings.formats
         for precision in settings.precisions
         for engine in engines
+        if _is_there(engine, format_, precision)
         for threads in settings.threads
         for size in sizes
-        # Quantized models are .pdmodel, and loading takes one thread.
-        if (precision != "int8" or format_ == "pdmodel")
-        and (size is not None or threads == settings.threads[0])
-        and (engine.startswith("paddle"), format_) != (True, "onnx")
-        and (engine == "onnxruntime", format_) not in {(True, "pdmodel"), (True, "json")}
+        # Loading takes one thread.
+        if size is not None or threads == settings.threads[0]
     ]
+    if not rows:
+        raise BadInput(
+            f"none of {', '.join(engines)} runs {', '.join(settings.formats)} in"
+            f" {', '.join(settings.precisions)}"
+        )
+    return rows
+
+
+def _is_there(engine: str, format_: str, precision: str) -> bool:
+    """Whether that engine reads the format and has the precision, in any build."""
+    if precision != "fp32" and engine not in _REDUCED[precision]:
+        return False
+    # Quantized models are .pdmodel.
+    if precision == "int8" and format_ != "pdmodel":
+        return False
+    if format_ == "onnx":
+        return precision == "fp32" and not engine.startswith("paddle")
+    return engine != "onnxruntime"
 
 
 def verdict(ratio: float, interval: tuple[float, float] | None, same_within: float) -> str:
@@ -191,13 +215,23 @@ def _comparison(pairs: Sequence[tuple[Turn, Turn]], clock: str) -> dict[str, Any
     }
 
 
+def _clock(pairs: Sequence[tuple[Turn, Turn]], settings: CompareSettings, row: Row) -> str:
+    """Choose by how the machine was, and not by what came of it."""
+    if settings.clock != "auto":
+        return settings.clock
+    share = np.median([turn.share for pair in pairs for turn in pair])
+    wall = np.median([turn.wall for pair in pairs for turn in pair])
+    return "cpu" if share < _SHARED and wall > _SLICE_MS and row.threads == 1 else "wall"
+
+
 def _row_result(
     row: Row, pairs: Sequence[tuple[Turn, Turn]], settings: CompareSettings, facts: dict[str, Any]
 ) -> dict[str, Any]:
     times = {clock: _comparison(pairs, clock) for clock in ("wall", "cpu")}
     loading = row.batch_size is None
     same_within = settings.same_within[loading]
-    judged = times[facts["clock"]]
+    clock = _clock(pairs, settings, row)
+    judged = times[clock]
 
     def medians(name: str) -> list[float]:
         return [float(np.median([getattr(pair[i], name) for pair in pairs])) for i in range(2)]
@@ -211,19 +245,18 @@ def _row_result(
         "p99_ms": None if loading else medians("p99"),
         "peak_bytes": medians("peak_bytes"),
         "processor_share": min(medians("share")),
+        "clock": clock,
         **facts,
         "same_within": same_within,
         "verdict": verdict(judged["ratio"], judged["interval"], same_within),
     }
 
 
-def _is_done(
-    pairs: Sequence[tuple[Turn, Turn]], settings: CompareSettings, row: Row, clock: str
-) -> bool:
+def _is_done(pairs: Sequence[tuple[Turn, Turn]], settings: CompareSettings, row: Row) -> bool:
     """Whether the interval is narrow enough; where it lies has no say, or it would be biased."""
     if len(pairs) < _LEAST_ROUNDS or len(pairs) % _ROUNDS_BETWEEN_LOOKS:
         return False
-    found = _comparison(pairs, clock)
+    found = _comparison(pairs, _clock(pairs, settings, row))
     if found["interval"] is None:
         return False
     half = settings.half_width or settings.same_within[row.batch_size is None] / 2
@@ -252,22 +285,16 @@ class _Comparison:
             answers = [answer for _, answer in firsts]
             self._know(answers)
             difference = _difference(answers[0], answers[1], row.precision)
-            clock = settings.clock
-            if clock == "auto":
-                short = row.threads > 1 or firsts[0][0].wall < _SLICE_MS
-                clock = "wall" if short else "cpu"
             facts = {
-                "clock": clock,
                 "used": [f"{one['engine']}, {one['accelerator']}" for one in answers],
                 "answers_differ_by": difference if math.isfinite(difference) else None,
                 "answers_agree": difference <= 1,
             }
-            repeats = max(_LEAST_RUNS, math.ceil(_TURN_MS / firsts[0][0].wall))
+            turn_ms = max(_TURN_MS, _LOADS * max(one["load_ms"] for one in answers))
+            repeats = max(_LEAST_RUNS, math.ceil(turn_ms / firsts[0][0].wall))
             warmup = max(1, math.ceil(_WARM_MS / firsts[0][0].wall))
             until = time.monotonic() + settings.seconds
-            while not pairs or (
-                time.monotonic() < until and not _is_done(pairs, settings, row, clock)
-            ):
+            while not pairs or (time.monotonic() < until and not _is_done(pairs, settings, row)):
                 # A B, B A: neither gains by its place.
                 order = self._builds if len(pairs) % 2 == 0 else self._builds[::-1]
                 turns = {one.label: take_turn(one, work, repeats, warmup)[0] for one in order}
@@ -468,8 +495,8 @@ def compare_text(result: dict[str, Any], *, markdown: bool = False) -> str:
     shares = [row["processor_share"] for row in measured]
     if shares and min(shares) < _SHARED:
         notes.append(
-            f"other programs used the processor: a row got {percent(min(shares))} of it; on a quiet"
-            " machine fewer rounds are needed"
+            f"other programs used the processor: a row got {percent(min(shares))} of it; without"
+            " them fewer rounds are needed (docs/benchmark.md)"
         )
     if result["interrupted"]:
         notes.append("interrupted: these are the rows measured until then")

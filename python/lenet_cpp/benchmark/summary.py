@@ -154,7 +154,7 @@ def median_interval(
     count = len(ordered)
     # The largest rank at which the two tails together are improbable enough.
     rank, ways, tail = 0, 1, 1
-    while 2 * tail <= (1 - confidence) * 2**count:
+    while 2 * tail / 2**count <= 1 - confidence:
         rank += 1
         ways = ways * (count - rank + 1) // rank
         tail += ways

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["run_cli"]
+
+_ELSEWHERE = "name another place to write to (see --help)"
+_REMEDIES = {
+    errno.ENOSPC: f"free some, or {_ELSEWHERE}",
+    errno.EDQUOT: f"free some, or {_ELSEWHERE}",
+    errno.EROFS: _ELSEWHERE,
+    errno.EACCES: f"allow it, or {_ELSEWHERE}",
+    errno.EPERM: f"allow it, or {_ELSEWHERE}",
+}
 
 
 def run_cli(command: Callable[[], int]) -> int:
@@ -45,8 +55,15 @@ def run_cli(command: Callable[[], int]) -> int:
         print(f"{program}: error: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+        print(f"{program}: error: {_sentence(error)}", file=sys.stderr)
         return 1
+
+
+def _sentence(error: OSError) -> str:
+    """Say what the operating system refused, and what to do."""
+    place = "" if error.filename is None else f": {error.filename}"
+    remedy = _REMEDIES.get(error.errno or 0)
+    return str(error) if remedy is None else f"{error.strerror}{place}; {remedy}"
 
 
 def _with_paddle(command: Callable[[], int]) -> int:

@@ -73,10 +73,11 @@ are quantized from the float one when the benchmark begins (about ten seconds).
 CMake build, or a checkout that holds build/), or two Python environments that have lenet_cpp. Each
 turn is a new process; A and B take turns (A B, B A, ...) on the same processor. The ratio is the
 time of B by the time of A, round by round; the verdict goes by the interval of its median, and the
-exit status by the verdicts. Two times are compared: the wall time of the median run, which is exact
-for short runs, and the processor time of a run (user and system), which other programs change
-little. The verdict goes by the processor time of what takes over 3 ms on one thread, and otherwise
-by the wall time; --clock chooses. A row is measured until its interval is narrow enough.
+exit status by the verdicts. Two times are compared: the wall time of the median run, which is the
+exacter one, and the processor time of a run (user and system). The verdict goes by the wall time;
+but where other programs took over a tenth of the processor, by the processor time of what takes
+over 3 ms on one thread, which they then interrupt every time. --clock chooses. A row is measured
+until its interval is narrow enough.
 """
 
 _EPILOG = """\
@@ -120,7 +121,7 @@ examples:
       from start to result, and memory (about two minutes)
   %(prog)s --compare ../before/build build
       LeNet in two builds, loading and running, float32 and int8 (about ten minutes)
-  %(prog)s --compare ../before/.venv .venv --networks ResNet18,MobileNetV2 --json compare.json
+  %(prog)s --compare ../before/.venv .venv --networks ResNet18,AlexNet --json compare.json
       two Python environments
 
 exit status: 0 done; 1 a contender was refused, or with --compare a row is slower or unclear; 2
@@ -403,7 +404,12 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace, model_dir: Path) -> int:
-    from lenet_cpp.benchmark import CompareSettings, compare_builds, compare_rows
+    from lenet_cpp.benchmark import (
+        CompareSettings,
+        compare_builds,
+        compare_rows,
+        network_reference,
+    )
     from lenet_cpp.benchmark.compare import compare_text
     from lenet_cpp.benchmark.subject import is_lenet
 
@@ -421,7 +427,8 @@ def _compare(options: argparse.Namespace, model_dir: Path) -> int:
         model_dir, **{name: value for name, value in usual.items() if value is not None}
     )
     if options.list:
-        for network in settings.networks or (model_dir.name,):
+        named = [network_reference(one, options.img_size) for one in settings.networks]
+        for network in named or [model_dir.name]:
             print("\n".join(row.name for row in compare_rows(network, settings)))
         return 0
     a, b = options.compare

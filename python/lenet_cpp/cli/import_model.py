@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from lenet_cpp import torch_models
+from lenet_cpp._files import other_content
 from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._parsers import new_parser
 from lenet_cpp.cli.export_onnx import TORCH_SUFFIXES
@@ -198,9 +199,11 @@ def _import(
 
 
 def _unknown(options: argparse.Namespace) -> tuple[ExportResult, Sequence[str]]:
+    other = other_content(options.source, "model")
     raise BadInput(
         f"{options.source} is no model that can be imported: expected"
         f" {', '.join(TORCH_SUFFIXES)}, .onnx, or a folder with {' and '.join(_CAFFE2_NAMES)}"
+        f"{other and '; '}{other}"
     )
 
 

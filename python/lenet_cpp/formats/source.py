@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lenet_cpp._files import other_content
 from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.manifest import CHECKSUMS_NAME, MANIFEST_NAME
 from lenet_cpp.separate_layout.links import LEGACY_PROGRAM
@@ -69,8 +70,9 @@ def find_source(path: str | Path, format_: str | None = None) -> Source:
     if not found:
         there = ", ".join(each.format for each in candidates)
         wanted = "a model" if format_ is None else f"a model in format {format_}"
+        because = f" (found: {there})" if there else f": {other_content(path, 'model')}"
         raise FileNotFound(
-            f"{path} is not {wanted}" + (f" (found: {there})" if there else ": no such files")
+            f"{path} is not {wanted}" + (because if there or path.is_file() else ": no such files")
         )
     same = [each for each in found if each.format == found[0].format]
     if len(same) > 1:

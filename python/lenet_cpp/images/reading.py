@@ -17,11 +17,14 @@ from lenet_cpp.images.containers import check_scans, essential_parts, is_jpeg_or
 if TYPE_CHECKING:
     from typing import Any, TypeGuard
 
+    from numpy.typing import NDArray
     from PIL import Image
 
 __all__ = ["MAX_PIXELS", "ImageSource", "describe_source", "is_image_source", "read_image"]
 
-ImageSource: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, "Image.Image"]
+ImageSource: TypeAlias = Union[
+    str, "os.PathLike[str]", bytes, bytearray, "Image.Image", "NDArray[np.uint8]"
+]
 
 MAX_PIXELS = 89_478_485
 """The most pixels an image may have, 256 MiB of RGB: the limit at which Pillow warns of a bomb."""
@@ -29,11 +32,12 @@ MAX_PIXELS = 89_478_485
 # In the order in which they are tried. Nothing that starts another program or renders a page.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 _NAMES = "PNG, JPEG, BMP, GIF, TIFF, WebP or PNM"
+_ALMOST_WHITE = 240  # what is drawn in no darker colours would be lost on white
 _RESAVE = "save it anew as PNG or JPEG"
 
 
 def is_image_source(value: Any) -> TypeGuard[ImageSource]:
-    """Tell whether ``value`` is what :func:`read_image` takes: a path, bytes or Pillow image."""
+    """Tell whether ``value`` is a path, bytes or a Pillow image, and no array."""
     if isinstance(value, (str, os.PathLike, bytes, bytearray)):
         return True
     # An image of Pillow's exists only where Pillow was imported.
@@ -53,7 +57,9 @@ def read_image(source: ImageSource, mode: str) -> Image.Image:
 
     - Turned as its EXIF orientation says.
     - Transparency, of an alpha channel, a palette or a transparent colour, over white: each
-      channel becomes (value * alpha + 255 * (255 - alpha)) / 255, rounded to the nearest.
+      channel becomes (value * alpha + 255 * (255 - alpha)) / 255, rounded to the nearest. Over
+      black, (value * alpha) / 255, when white would hide it: the result over white has no value
+      below 240, and the alpha of all pixels is above 0 and below 127.5 on average.
     - 16-bit samples become their high byte, ``value >> 8``.
     - RGB to grey: (19595 R + 38470 G + 7471 B + 32768) >> 16. Grey to RGB: three times the same.
       CMYK and the like as Pillow converts them, without colour profiles.
@@ -62,8 +68,9 @@ def read_image(source: ImageSource, mode: str) -> Image.Image:
     Thread-safety: may be called from any thread; a Pillow image by one thread at a time.
 
     Args:
-        source: A PNG, JPEG, BMP, GIF, TIFF, WebP or PNM file; the bytes of one; or a Pillow
-            image, which is not changed.
+        source: A PNG, JPEG, BMP, GIF, TIFF, WebP or PNM file; the bytes of one; a Pillow image,
+            which is not changed; or uint8 pixels, grey [H, W] or [H, W, 1], RGB [H, W, 3] or
+            RGBA [H, W, 4].
         mode: ``L`` or ``RGB``.
 
     Raises:
@@ -79,12 +86,14 @@ def read_image(source: ImageSource, mode: str) -> Image.Image:
     name = describe_source(source)
     if isinstance(source, (bytes, bytearray)):
         return _decode(_open(io.BytesIO(source), name), mode, name)
+    if isinstance(source, np.ndarray):
+        return _decode(_from_pixels(source), mode, name)
     from PIL import Image
 
     if not isinstance(source, Image.Image):
         raise BadInput(
-            "expected a path, the bytes of an image file or a Pillow image, got"
-            f" {type(source).__name__}"
+            "expected a path, the bytes of an image file, a Pillow image or an array of uint8"
+            f" pixels, got {type(source).__name__}"
         )
     _check_before_load(source, name)
     return _decode(source, mode, name)
@@ -104,6 +113,22 @@ def _read_file(path: Path, mode: str) -> Image.Image:
         if isinstance(error, BadInput):
             raise
         raise FileNotFound(f"cannot read {str(path)!r}: {error}") from error
+
+
+def _from_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
+    from PIL import Image
+
+    shape = pixels.shape
+    if pixels.dtype != np.uint8 or not (
+        pixels.ndim == 2 or (pixels.ndim == 3 and shape[2] in {1, 3, 4})
+    ):
+        raise BadInput(
+            f"an array of pixels is uint8 from 0 to 255, [H, W], [H, W, 1], [H, W, 3] or [H, W, 4];"
+            f" got {pixels.dtype} of shape {list(shape)}: convert it, one picture at a time"
+        )
+    if pixels.size == 0:
+        raise BadInput(f"the image has {shape[1]} x {shape[0]} pixels: it must have at least one")
+    return Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if shape[2:] == (1,) else pixels))
 
 
 def _check_before_load(image: Image.Image, name: str) -> None:
@@ -182,8 +207,6 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _as_mode(image: Image.Image, mode: str, name: str) -> Image.Image:
-    from PIL import Image
-
     if image.mode in {"F", "I"}:
         kind = "float" if image.mode == "F" else "32-bit integer"
         raise BadInput(
@@ -191,12 +214,24 @@ def _as_mode(image: Image.Image, mode: str, name: str) -> Image.Image:
         )
     try:
         if image.has_transparency_data:
-            layered = image.convert("RGBA")
-            image = Image.new("RGB", image.size, "white")
-            image.paste(layered, mask=layered)
+            image = _composed(image.convert("RGBA"))
         return image if image.mode == mode else image.convert(mode)
     except (ValueError, OSError) as error:
         raise BadInput(f"{name} has pixels of kind {image.mode} ({error}): {_RESAVE}") from error
+
+
+def _composed(layered: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    def over(colour: str) -> Image.Image:
+        image = Image.new("RGB", layered.size, colour)
+        image.paste(layered, mask=layered)
+        return image
+
+    image = over("white")
+    alpha = np.asarray(layered.getchannel("A"))
+    blank = int(np.asarray(image).min()) >= _ALMOST_WHITE
+    return over("black") if blank and 0 < 2 * int(alpha.sum()) < 255 * alpha.size else image
 
 
 def _high_byte(image: Image.Image) -> Image.Image:
@@ -206,5 +241,6 @@ def _high_byte(image: Image.Image) -> Image.Image:
     grey = (samples >> 8).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
-        grey[samples == transparent] = 255
+        alpha = np.where(samples == transparent, 0, 255).astype(np.uint8)
+        return Image.fromarray(np.dstack([grey, alpha]))
     return Image.fromarray(grey)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._files import other_content
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.images import PREPROCESS_NAME
 from lenet_cpp.manifest import CHECKSUMS_NAME, Manifest, has_manifest, read_manifest
@@ -147,6 +148,10 @@ def _program(path: Path) -> Path:
         if path.suffix == ".json":
             raise _json_only(path)
         return path
+    if path.is_file():
+        raise BadInput(
+            f"{path} is not the folder of an exported model: {other_content(path, 'model')}"
+        )
     if not path.is_dir():
         raise FileNotFound(f"there is no folder {path}")
     found = sorted(path.glob("*.pdmodel"))

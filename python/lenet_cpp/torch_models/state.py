@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lenet_cpp._files import atomic_path
+from lenet_cpp._files import atomic_path, other_content
 from lenet_cpp.errors import BadModel, FileNotFound
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
     except BadModel:
         raise
     except Exception as error:
+        if other := other_content(path, "torch"):
+            raise BadModel(f"{path} holds no PyTorch parameters: {other}") from error
         raise BadModel(f"{path} cannot be read: {_reason(error)}") from error
     if isinstance(found, torch.nn.Module):
         found = found.state_dict()

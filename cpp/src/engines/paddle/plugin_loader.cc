@@ -11,6 +11,7 @@
 
 #include "engines/paddle/plugin.h"
 #include "engines/shared_library.h"
+#include "io/file.h"
 #include "lenet/error.h"
 #include "lenet/paddle_library.h"
 #include "lenet/version.h"
@@ -21,6 +22,7 @@ namespace {
 
 constexpr const char* kPluginFile = "liblenet_paddle.so";
 constexpr const char* kPythonStubsFile = "liblenet_python_stubs.so";
+constexpr char kPlaceholder = 'X';
 constexpr const char* kLibraryVariable = "LENET_PADDLE_LIBRARY";
 constexpr const char* kWheelLibrary = "libpaddle.so";
 constexpr const char* kRemedy = "; run ./run.sh, install paddlepaddle" LENET_PADDLE_RANGE
@@ -49,11 +51,22 @@ void* open_library(const std::string& path, int flags) {
 
 /// The wheel's library refers to about 226 symbols of the Python interpreter. In a program without
 /// one they are given by stubs that nothing calls.
-void provide_python_symbols(const fs::path& folder) {
-  if (dlsym(RTLD_DEFAULT, "Py_IsInitialized") != nullptr) return;
-  const fs::path stubs = folder / kPythonStubsFile;
-  std::error_code failed;
-  if (fs::exists(stubs, failed)) open_library(stubs.string(), RTLD_NOW | RTLD_GLOBAL);
+///
+/// Only that library may see the stubs: in the global namespace they would take the place of the
+/// real functions in an interpreter that the program opens later. A library that is opened looks
+/// for symbols in what needs it, so the stubs' library is made to need this one: it is linked to
+/// one with a name long enough for any path, which is replaced in a copy.
+void open_beside_stubs(const fs::path& stubs, const std::string& library, int flags) {
+  std::string bytes = read_file(stubs.string());
+  const std::size_t at = bytes.find(std::string(LENET_PLACEHOLDER_LENGTH, kPlaceholder));
+  if (at == std::string::npos || library.size() > LENET_PLACEHOLDER_LENGTH) {
+    throw Error(ErrorCode::BackendFailure, "'" + stubs.string() + "' cannot be made to need '" +
+                                               library + "'; build lenet anew");
+  }
+  bytes.replace(at, LENET_PLACEHOLDER_LENGTH,
+                library + std::string(LENET_PLACEHOLDER_LENGTH - library.size(), '\0'));
+  const MemoryFile copy(bytes);
+  open_library(copy.path(), flags);
 }
 
 /// The archive's library and the wheel's define the same symbols and crash in one process.
@@ -91,11 +104,17 @@ void require_supported(const std::string& version) {
 PaddlePlugin open_plugin() {
   const fs::path folder = own_folder();
   refuse_second_paddle();
-  provide_python_symbols(folder);
   const char* variable = std::getenv(kLibraryVariable);
   const std::string chosen = variable != nullptr && *variable != '\0' ? variable : library_path;
   // Once the library is in the process, the plug-in's reference to its soname resolves to it.
-  if (!chosen.empty()) open_library(chosen, RTLD_LAZY | RTLD_LOCAL);
+  const fs::path stubs = folder / kPythonStubsFile;
+  std::error_code failed;
+  if (dlsym(RTLD_DEFAULT, "Py_IsInitialized") == nullptr && fs::exists(stubs, failed)) {
+    open_beside_stubs(stubs, chosen.empty() ? kWheelLibrary : chosen,
+                      (chosen.empty() ? RTLD_NOW : RTLD_LAZY) | RTLD_LOCAL);
+  } else if (!chosen.empty()) {
+    open_library(chosen, RTLD_LAZY | RTLD_LOCAL);
+  }
   void* handle = open_library((folder / kPluginFile).string(), RTLD_NOW | RTLD_LOCAL);
   const auto version = reinterpret_cast<LenetPaddleVersion>(dlsym(handle, kPaddleVersionSymbol));
   const auto create = reinterpret_cast<LenetPaddleCreate>(dlsym(handle, kPaddleCreateSymbol));

@@ -61,6 +61,51 @@ constexpr int widest_tile(int tile, bool pool) {
 
 int widest(std::int32_t tile, bool pool) { return widest_tile(tile, pool); }
 
+// ---- sums longer than a chain
+
+/// Products that are added to one sum one after the other. Longer sums are added up chain by chain:
+/// their rounding errors would grow with the length.
+constexpr std::int32_t kChain = 1024;
+
+/// Out of line and through memory, so that totals take no registers in the loops over taps.
+__attribute__((noinline)) void end_chain(const Vector* sums, Vector* totals, int count,
+                                         bool first) {
+  for (int i = 0; i < count; ++i) totals[i] = first ? sums[i] : totals[i] + sums[i];
+}
+
+/// The sums of one tile. The first chain starts with the bias, the others with 0.
+template <int Count>
+class Chains {
+ public:
+  /// How many of the next `taps` belong to one chain, which `sums` are then to be of.
+  inline std::int32_t take(std::int32_t taps, Vector* sums) {
+    if (__builtin_expect(left_ == 0, 0)) {
+      Vector copy[Count];  // the sums themselves have to stay in registers
+#pragma GCC unroll 32
+      for (int i = 0; i < Count; ++i) {
+        copy[i] = sums[i];
+        sums[i] = Vector{};
+      }
+      end_chain(copy, totals_, Count, first_);
+      first_ = false;
+      left_ = kChain;
+    }
+    const std::int32_t count = least(taps, left_);
+    left_ -= count;
+    return count;
+  }
+  inline void finish(Vector* sums) const {
+    if (__builtin_expect(first_, 1)) return;
+#pragma GCC unroll 32
+    for (int i = 0; i < Count; ++i) sums[i] = totals_[i] + sums[i];
+  }
+
+ private:
+  Vector totals_[Count];
+  std::int32_t left_ = kChain;
+  bool first_ = true;
+};
+
 // ---- convolution, vectors of output channels
 
 /// The products of `Taps` taps side by side.
@@ -91,22 +136,28 @@ void channels_tile(const ConvTask& task, const float* weights, const float* bias
     for (int b = 0; b < Block; ++b) sums[c][b] = load(bias + b * kLanes);
   }
   constexpr int kChunk = 2;
+  Chains<Columns * Block> chains;
   for (std::int32_t tap = 0; tap < task.taps; tap += task.run) {
     const float* windows[Columns];
     windows[0] = input + task.offsets[tap];
     for (int c = 1; c < Columns; ++c) windows[c] = windows[0] + c * task.input_column;
-    std::int32_t left = task.run;
-    for (; left >= kChunk; left -= kChunk, weights += kChunk * Block * kLanes) {
-      add_taps<Block, Columns, kChunk>(windows, weights, sums);
+    for (std::int32_t of_run = task.run; of_run > 0;) {
+      const std::int32_t count = chains.take(of_run, &sums[0][0]);
+      std::int32_t left = count;
+      for (; left >= kChunk; left -= kChunk, weights += kChunk * Block * kLanes) {
+        add_taps<Block, Columns, kChunk>(windows, weights, sums);
 #pragma GCC unroll 16
-      for (int c = 0; c < Columns; ++c) windows[c] += kChunk;
-    }
-    for (; left > 0; --left, weights += Block * kLanes) {
-      add_taps<Block, Columns, 1>(windows, weights, sums);
+        for (int c = 0; c < Columns; ++c) windows[c] += kChunk;
+      }
+      for (; left > 0; --left, weights += Block * kLanes) {
+        add_taps<Block, Columns, 1>(windows, weights, sums);
 #pragma GCC unroll 16
-      for (int c = 0; c < Columns; ++c) ++windows[c];
+        for (int c = 0; c < Columns; ++c) ++windows[c];
+      }
+      of_run -= count;
     }
   }
+  chains.finish(&sums[0][0]);
   const std::int64_t to = task.output_column;
   if (task.relu) {
 #pragma GCC unroll 16
@@ -135,10 +186,12 @@ void one_window(const ConvTask& task, const float* weights, const float* bias, f
   Vector sums[Block];
 #pragma GCC unroll 8
   for (int b = 0; b < Block; ++b) sums[b] = load(bias + b * kLanes);
+  Chains<Block> chains;
   for (std::int32_t tap = 0; tap < task.taps; tap += task.run) {
     const float* values = task.input + task.offsets[tap];
-    for (std::int32_t left = task.run; left > 0; left -= 64, values += 64) {
-      const int count = least(left, 64);
+    int count = 0;
+    for (std::int32_t left = task.run; left > 0; left -= count, values += count) {
+      count = chains.take(least(left, 64), sums);
       for (std::uint64_t bits = nonzero(values, count); bits != 0; bits &= bits - 1) {
         const int i = __builtin_ctzll(bits);
         const Vector value = all(values[i]);
@@ -149,6 +202,7 @@ void one_window(const ConvTask& task, const float* weights, const float* bias, f
       weights += static_cast<std::int64_t>(count) * Block * kLanes;
     }
   }
+  chains.finish(sums);
 #pragma GCC unroll 8
   for (int b = 0; b < Block; ++b) store(output + b * kLanes, rectified(sums[b], task.relu));
 }
@@ -236,24 +290,29 @@ inline void accumulate(const ConvTask& task, const float* weights, const float* 
       for (int c = 0; c < Columns; ++c) sums[o][r][c] = all(bias[o]);
     }
   }
-  for (std::int32_t tap = 0; tap < task.taps; ++tap, weights += Channels) {
-    const float* at = input + task.offsets[tap];
-    Vector values[Rows][Columns];
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 8
-      for (int c = 0; c < Columns; ++c) values[r][c] = load(at + r * row + c * column);
-    }
-#pragma GCC unroll 8
-    for (int o = 0; o < Channels; ++o) {
-      const Vector weight = all(weights[o]);
+  Chains<Channels * Rows * Columns> chains;
+  for (std::int32_t tap = 0; tap < task.taps;) {
+    const std::int32_t count = chains.take(task.taps - tap, &sums[0][0][0]);
+    for (const std::int32_t end = tap + count; tap < end; ++tap, weights += Channels) {
+      const float* at = input + task.offsets[tap];
+      Vector values[Rows][Columns];
 #pragma GCC unroll 8
       for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 8
-        for (int c = 0; c < Columns; ++c) sums[o][r][c] += values[r][c] * weight;
+        for (int c = 0; c < Columns; ++c) values[r][c] = load(at + r * row + c * column);
+      }
+#pragma GCC unroll 8
+      for (int o = 0; o < Channels; ++o) {
+        const Vector weight = all(weights[o]);
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 8
+          for (int c = 0; c < Columns; ++c) sums[o][r][c] += values[r][c] * weight;
+        }
       }
     }
   }
+  chains.finish(&sums[0][0][0]);
 }
 
 /// Of interleaved images. `channels` of the tile are real.

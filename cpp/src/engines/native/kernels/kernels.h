@@ -8,9 +8,9 @@
 ///   - interleaved: [height][width][channels][images], as many images as a vector has lanes.
 /// The network's input, and the output of `conv_columns`, are planar: [channels][height][width].
 ///
-/// Every output of a convolution is one chain of multiply-adds that starts with the bias and runs
-/// over the taps in one order, whatever the kernel, or Winograd's of winograd.h: the same bits in
-/// each layout.
+/// Every output of a convolution is a sum of multiply-adds that starts with the bias and runs over
+/// the taps in one order, in chains of one length, whatever the kernel, or Winograd's of
+/// winograd.h: the same bits in each layout.
 ///
 /// This header is included by files that are compiled for processors that may not be at hand: it
 /// must hold no inline function, nor include a header that does.

@@ -12,7 +12,6 @@
 #include "io/file.h"
 #include "io/printable.h"
 #include "lenet/error.h"
-#include "model/check_graph.h"
 
 namespace lenet::native {
 namespace {
@@ -33,9 +32,6 @@ void require_versions(const OnnxGraph& graph, const std::string& path) {
            std::string("has ") +
                (graph.own_functions ? "functions of its own" : "sparse constants") +
                ", which the native engine has not; use engine onnxruntime");
-  }
-  if (graph.nodes.size() > kMaxOperators) {
-    refuse(ErrorCode::BadModel, path, "is damaged: it has too many nodes");
   }
 }
 
