@@ -6,14 +6,15 @@
 
 A network is drawn from a seed and a number: "15/7" is the same network everywhere. It has a few
 layers of the operators that the checks of models accept, with odd attributes and shapes. Paddle
-exports it as .json, .pdmodel and separate files (or, for each third network, it is written as
-.onnx); then each engine and accelerator runs it, from Python, and some of them from the C++ program.
+exports it as .json, .pdmodel and separate files, or each third network is written as .onnx. Then
+each engine and accelerator runs it from Python, and runs some from the C++ program.
 
 The outputs are compared with dygraph's (onnxruntime's for .onnx), by the rule of
-lenet_cpp.tolerance. Where two disagree, float64 says who is wrong. An engine may refuse a network by
-name (Unsupported) where another one runs it; anything else is a find: it is reduced to the smallest
-network that shows it, printed, and saved with the exported model in --save-dir. `replay` runs the
-networks of such files, or of tools/differential/cases.json, with every engine.
+lenet_cpp.tolerance. Where two disagree, float64 says who is wrong. An engine may refuse a network
+by name (Unsupported) where another one runs it, and an accelerator that was named may fail with its
+error. Anything else is a find: it is reduced to the smallest network that shows it, printed, and
+saved with the exported model in --save-dir. `replay` runs the networks of such files, or of
+tools/differential/cases.json, with every engine.
 
 Exit code: 0 no finds, 1 finds, 2 wrong usage.
 """
@@ -25,35 +26,53 @@ import datetime
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from tools.differential.hunt import Find, Report, hunt, minimised, save
 from tools.differential.networks import dump, load
+from tqdm import tqdm
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.differential", description=__doc__,
+        prog="python -m tools.differential",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="run|replay")
     run = commands.add_parser("run", help="draw networks and run them")
     run.add_argument("--seed", default="15", help="a number, or `today` (default: %(default)s)")
     run.add_argument("--count", type=int, default=150, help="how many (default: %(default)s)")
     run.add_argument("--first", type=int, default=0, help="the first number (default: %(default)s)")
-    run.add_argument("--program-every", type=int, default=15, metavar="N",
-                     help="every Nth runs in the C++ program too (default: %(default)s)")  # fmt: skip
+    run.add_argument(
+        "--program-every",
+        type=int,
+        default=15,
+        metavar="N",
+        help="every Nth runs in the C++ program too (default: %(default)s)",
+    )
     replay = commands.add_parser("replay", help="run the networks of files")
     replay.add_argument("files", type=Path, nargs="+")
     for command in (run, replay):
         command.add_argument("--targets", nargs="*", help="not every one, but such as json/native")
         command.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
-        command.add_argument("--save-dir", type=Path, default=Path("build/differential"),
-                             help="where finds go (default: %(default)s)")  # fmt: skip
-        command.add_argument("--most", type=int, default=20, metavar="N",
-                             help="minimise and save at most N finds (default: %(default)s)")  # fmt: skip
-        command.add_argument("--minimise", action=argparse.BooleanOptionalAction, default=True,
-                             help="reduce the finds (default: yes)")  # fmt: skip
+        command.add_argument(
+            "--save-dir",
+            type=Path,
+            default=Path("build/differential"),
+            help="where finds go (default: %(default)s)",
+        )
+        command.add_argument(
+            "--most",
+            type=int,
+            default=20,
+            metavar="N",
+            help="minimise and save at most N finds (default: %(default)s)",
+        )
+        command.add_argument(
+            "--minimise",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="reduce the finds (default: yes)",
+        )
     return parser.parse_args()
 
 
@@ -93,7 +112,8 @@ def main() -> int:
 def show(report: Report) -> None:
     """Print how many networks ran, and the outcomes of each target."""
     print(
-        f"{report.networks - len(report.invalid)} networks ran; {len(report.invalid)} could not be made"
+        f"{report.networks - len(report.invalid)} networks ran; "
+        f"{len(report.invalid)} could not be made"
     )
     for reason in report.invalid:
         print(f"  {reason}")
@@ -108,9 +128,8 @@ def show(report: Report) -> None:
     for find in report.finds:
         grouped.setdefault((find.name, find.outcome), []).append(find)
     for (name, outcome), finds in grouped.items():
-        print(
-            f"  {name} {outcome}: {' '.join(find.target for find in finds)}: {finds[0].detail[:200]}"
-        )
+        targets = " ".join(find.target for find in finds)
+        print(f"  {name} {outcome}: {targets}: {finds[0].detail[:200]}")
 
 
 def distinct(finds: list[Find]) -> list[Find]:

@@ -127,10 +127,22 @@ def flatten(d: Draw, s: Shape) -> Attributes:
 
 
 def reshape(d: Draw, s: Shape) -> Attributes:
-    sizes = d.pick([
-        [-1], [math.prod(s[1:])], [*s[1:]], [s[1], -1], [-1, *s[2:]], [1, -1], [-1, 1],
-        [s[1], 1, -1], [-1, 1, 1], [*s[1:], 1], [1, *s[1:]], [s[-1], -1],
-    ])  # fmt: skip
+    sizes = d.pick(
+        [
+            [-1],
+            [math.prod(s[1:])],
+            [*s[1:]],
+            [s[1], -1],
+            [-1, *s[2:]],
+            [1, -1],
+            [-1, 1],
+            [s[1], 1, -1],
+            [-1, 1, 1],
+            [*s[1:], 1],
+            [1, *s[1:]],
+            [s[-1], -1],
+        ]
+    )
     return {"shape": [0 if -1 in sizes else d.pick([0, -1]), *sizes]}
 
 
@@ -206,68 +218,126 @@ def joined(d: Draw, s: Shape) -> Attributes:
     return {"axis": 1 if d.chance(0.7) else d.axis(len(s))}
 
 
-ELEMENTWISE = "add add add multiply subtract divide maximum minimum pow".split()
-COMPARED = "greater_than greater_equal less_than less_equal equal not_equal".split()
+ELEMENTWISE = ["add", "add", "add", "multiply", "subtract", "divide", "maximum", "minimum", "pow"]
+COMPARED = ["greater_than", "greater_equal", "less_than", "less_equal", "equal", "not_equal"]
 # What the native engine has kernels for, and what classifiers are made of.
 USUAL: dict[str, Drawer] = {
-    "conv2d": conv2d, "max_pool2d": max_pool2d, "relu": plain, "adaptive_avg_pool2d": adaptive,
+    "conv2d": conv2d,
+    "max_pool2d": max_pool2d,
+    "relu": plain,
+    "adaptive_avg_pool2d": adaptive,
     "avg_pool2d": lambda d, s: {**max_pool2d(d, s), **d.some(exclusive=(0.5, False))},
     "batch_norm": lambda d, s: {**d.some(epsilon=(0.3, 1e-3)), **last(d)},
-    "adaptive_max_pool2d": adaptive, "add_at": add_at, "binary": one_of(of=["add"]),
-    "concat": joined, "constant": one_of(of=["add"], shape=[[1], [0], [0, 1, 1], [0, 1, 1]]),
+    "adaptive_max_pool2d": adaptive,
+    "add_at": add_at,
+    "binary": one_of(of=["add"]),
+    "concat": joined,
+    "constant": one_of(of=["add"], shape=[[1], [0], [0, 1, 1], [0, 1, 1]]),
     "dropout": one_of(p=[0.1, 0.5], mode=["upscale_in_train", "downscale_in_infer"]),
-    "scale": one_of(scale=[1.0, 0.5, -2.0], bias=[0.0, 0.5, -1.0], bias_after_scale=[True, True, False]),
+    "scale": one_of(
+        scale=[1.0, 0.5, -2.0], bias=[0.0, 0.5, -1.0], bias_after_scale=[True, True, False]
+    ),
     "assign": plain,
-}  # fmt: skip
+}
 AT_THE_END: dict[str, Drawer] = {
-    "linear": linear, "add_at": add_at,
+    "linear": linear,
+    "add_at": add_at,
     **{op: USUAL[op] for op in ("batch_norm", "relu", "dropout", "scale", "concat", "binary")},
-}  # fmt: skip
+}
 EVERY: dict[str, Drawer] = {
     **USUAL,
     **dict.fromkeys(
-        "relu6 sigmoid tanh silu swish mish hardswish softsign tanhshrink exp abs square erf sin cos "
-        "floor ceil sqrt rsqrt log log1p reciprocal log_sigmoid selu cast view".split(),
+        (
+            "relu6 sigmoid tanh silu swish mish hardswish softsign tanhshrink exp abs square erf "
+            "sin cos floor ceil sqrt rsqrt log log1p reciprocal log_sigmoid selu cast view"
+        ).split(),
         plain,
     ),
-    **dict.fromkeys("mean sum max min amax amin logsumexp".split(), reduce),
-    "winograd": lambda d, s: {"out": d.pick([4, 5, 8, 16, 17, 33]), "kernel": [5, 5], "padding": d.two([0, 1, 2])},
-    "conv1d": one_of(out=[1, 2, 5], kernel=[1, 2, 3], stride=[1, 1, 2], padding=[0, 1, [1, 0], "SAME"], dilation=[1, 1, 2]),
-    "conv2d_transpose": conv2d_transpose, "max_pool1d": pool1d, "avg_pool1d": pool1d, "linear": linear,
+    **dict.fromkeys(["mean", "sum", "max", "min", "amax", "amin", "logsumexp"], reduce),
+    "winograd": lambda d, s: {
+        "out": d.pick([4, 5, 8, 16, 17, 33]),
+        "kernel": [5, 5],
+        "padding": d.two([0, 1, 2]),
+    },
+    "conv1d": one_of(
+        out=[1, 2, 5],
+        kernel=[1, 2, 3],
+        stride=[1, 1, 2],
+        padding=[0, 1, [1, 0], "SAME"],
+        dilation=[1, 1, 2],
+    ),
+    "conv2d_transpose": conv2d_transpose,
+    "max_pool1d": pool1d,
+    "avg_pool1d": pool1d,
+    "linear": linear,
     "layer_norm": lambda d, s: {
-        "axis": d.random.randrange(1, len(s)), **d.some(scale=(0.2, False), bias=(0.2, False))
+        "axis": d.random.randrange(1, len(s)),
+        **d.some(scale=(0.2, False), bias=(0.2, False)),
     },
     "group_norm": lambda d, s: {
-        "groups": groups_of(d, s[1], range(1, s[1] + 1)), **d.some(affine=(0.3, False)), **last(d)
+        "groups": groups_of(d, s[1], range(1, s[1] + 1)),
+        **d.some(affine=(0.3, False)),
+        **last(d),
     },
     "prelu": lambda d, s: {**d.some(shared=(0.5, True)), **last(d)},
-    "gelu": one_of(approximate=[False, True]), "elu": one_of(alpha=[1.0, 0.3]),
-    "leaky_relu": one_of(negative_slope=[0.01, 0.2]), "power": one_of(factor=[2.0, 0.5, -1.0, 3.0]),
-    "hardsigmoid": one_of(slope=[1 / 6, 0.3], offset=[0.5, 0.1]), "celu": one_of(alpha=[1.0, 0.5]),
-    "softplus": one_of(beta=[1, 2], threshold=[20, 1]), "softshrink": one_of(threshold=[0.5, 0.1]),
-    "hardtanh": one_of(min=[-1.0, -0.2], max=[1.0, 0.3]), "hardshrink": one_of(threshold=[0.5, 0.1]),
-    "thresholded_relu": one_of(threshold=[1.0, 0.2]), "clip": one_of(min=[0.0, -0.5], max=[6.0, 0.7]),
-    "softmax": lambda d, s: {"axis": d.axis(len(s))}, "log_softmax": lambda d, s: {"axis": d.axis(len(s))},
-    "reshape": reshape, "flatten": flatten, "stack": joined, "split": split,
+    "gelu": one_of(approximate=[False, True]),
+    "elu": one_of(alpha=[1.0, 0.3]),
+    "leaky_relu": one_of(negative_slope=[0.01, 0.2]),
+    "power": one_of(factor=[2.0, 0.5, -1.0, 3.0]),
+    "hardsigmoid": one_of(slope=[1 / 6, 0.3], offset=[0.5, 0.1]),
+    "celu": one_of(alpha=[1.0, 0.5]),
+    "softplus": one_of(beta=[1, 2], threshold=[20, 1]),
+    "softshrink": one_of(threshold=[0.5, 0.1]),
+    "hardtanh": one_of(min=[-1.0, -0.2], max=[1.0, 0.3]),
+    "hardshrink": one_of(threshold=[0.5, 0.1]),
+    "thresholded_relu": one_of(threshold=[1.0, 0.2]),
+    "clip": one_of(min=[0.0, -0.5], max=[6.0, 0.7]),
+    "softmax": lambda d, s: {"axis": d.axis(len(s))},
+    "log_softmax": lambda d, s: {"axis": d.axis(len(s))},
+    "reshape": reshape,
+    "flatten": flatten,
+    "stack": joined,
+    "split": split,
     "transpose": lambda d, s: {"perm": [0, *d.random.sample(range(1, len(s)), len(s) - 1)]},
-    "squeeze": lambda d, s: {"axis": d.axes(len(s))}, "flip": lambda d, s: {"axis": d.axes(len(s))},
-    "unsqueeze": one_of(axis=[[-1], [1], [2], [1, 2], [2, 3]]), "slice": sliced, "strided_slice": strided,
-    "unbind": lambda d, s: {"axis": d.axis(len(s))}, "interpolate": interpolate, "pad": pad,
+    "squeeze": lambda d, s: {"axis": d.axes(len(s))},
+    "flip": lambda d, s: {"axis": d.axes(len(s))},
+    "unsqueeze": one_of(axis=[[-1], [1], [2], [1, 2], [2, 3]]),
+    "slice": sliced,
+    "strided_slice": strided,
+    "unbind": lambda d, s: {"axis": d.axis(len(s))},
+    "interpolate": interpolate,
+    "pad": pad,
     "roll": lambda d, s: {"shifts": [d.random.randint(-3, 3)], "axis": [d.axis(len(s))]},
     "tile": lambda d, s: {"repeat_times": [1, *(d.pick([1, 1, 2]) for _ in s[1:])]},
-    "expand": lambda d, s: {"shape": [-1, *(d.pick([1, 3] if size == 1 else [-1, size]) for size in s[1:])]},
-    "norm": lambda d, s: {"p": d.pick([1, 2, 3]), "axis": d.axis(len(s)), **d.some(keepdim=(0.5, True))},
+    "expand": lambda d, s: {
+        "shape": [-1, *(d.pick([1, 3] if size == 1 else [-1, size]) for size in s[1:])]
+    },
+    "norm": lambda d, s: {
+        "p": d.pick([1, 2, 3]),
+        "axis": d.axis(len(s)),
+        **d.some(keepdim=(0.5, True)),
+    },
     "pixel_shuffle": lambda d, s: {"upscale_factor": d.pick([1, 2, 3]), **last(d)},
     "pixel_unshuffle": lambda d, s: {"downscale_factor": d.pick([1, 2, 3]), **last(d)},
     "channel_shuffle": lambda d, s: {"groups": d.pick([1, 2, 3, s[1]]), **last(d)},
-    "maxout": one_of(groups=[2, 3], axis=[1, 1, 3, -1]), "constant": constant,
-    "binary": one_of(of=ELEMENTWISE), "compare": one_of(of=COMPARED, cast=[True, False]),
-    "gram": one_of(batched=[True, False]), "matmul": one_of(transpose_x=[False, True], transpose_y=[False, True]),
-}  # fmt: skip
+    "maxout": one_of(groups=[2, 3], axis=[1, 1, 3, -1]),
+    "constant": constant,
+    "binary": one_of(of=ELEMENTWISE),
+    "compare": one_of(of=COMPARED, cast=[True, False]),
+    "gram": one_of(batched=[True, False]),
+    "matmul": one_of(transpose_x=[False, True], transpose_y=[False, True]),
+}
 SEVERAL_INPUTS = {"binary", "concat", "stack", "compare", "matmul", "Add", "Mul", "Concat"}
 WITH_PARAMETERS = {
-    "conv2d", "conv1d", "conv2d_transpose", "linear", "batch_norm", "prelu", "constant", "add_at",
-}  # fmt: skip
+    "conv2d",
+    "conv1d",
+    "conv2d_transpose",
+    "linear",
+    "batch_norm",
+    "prelu",
+    "constant",
+    "add_at",
+}
 # Neighbours that engines make one operator of, with what is fixed of each.
 IDIOMS: list[list[tuple[str, Attributes]]] = [
     [("conv2d", {"kernel": [1, 1]}), ("conv2d", {"kernel": [1, 1], "stride": 2, "padding": 1})],
@@ -280,7 +350,12 @@ IDIOMS: list[list[tuple[str, Attributes]]] = [
     [("flatten", {"start_axis": 1, "stop_axis": -1}), ("linear", {}), ("relu", {}), ("linear", {})],
     [("flatten", {"start_axis": 1, "stop_axis": -1}), ("batch_norm", {}), ("linear", {})],
     [("linear", {"out": 1}), ("linear", {})],
-    [("adaptive_avg_pool2d", {"output_size": 1}), ("conv2d", {}), ("sigmoid", {}), ("binary", {"of": "multiply"})],
+    [
+        ("adaptive_avg_pool2d", {"output_size": 1}),
+        ("conv2d", {}),
+        ("sigmoid", {}),
+        ("binary", {"of": "multiply"}),
+    ],
     [("reshape", {}), ("transpose", {}), ("reshape", {})],
     [("scale", {}), ("linear", {})],
     [("transpose", {}), ("linear", {})],
@@ -288,7 +363,7 @@ IDIOMS: list[list[tuple[str, Attributes]]] = [
     [("squeeze", {}), ("linear", {})],
     [("layer_norm", {}), ("linear", {}), ("gelu", {})],
     [("split", {}), ("concat", {})],
-]  # fmt: skip
+]
 
 
 class Drawing:
@@ -354,9 +429,10 @@ class Drawing:
             self.add("adaptive_avg_pool2d", adaptive, {})
         count = math.prod(self.shapes[-1][1:])
         flat = d.pick(
-            [("flatten", {"start_axis": 1})] * 6 + [("reshape", {"shape": [d.pick([0, -1]), count]})] * 2
+            [("flatten", {"start_axis": 1})] * 6
+            + [("reshape", {"shape": [d.pick([0, -1]), count]})] * 2
             + [("squeeze", {"axis": [2, 3]}), ("view", {}), ("mean", {"axis": [2, 3]})]
-        )  # fmt: skip
+        )
         self.add(flat[0], plain, flat[1])
         for _ in range(d.pick(range(4))):
             self.add_one_of(AT_THE_END)

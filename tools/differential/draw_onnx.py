@@ -1,6 +1,4 @@
-"""Draw networks of ONNX's operators: those of the native engine with all that they may be asked,
-and some that it has no kernel for.
-"""
+"""Draw networks of ONNX's operators, most of which the native engine has kernels for."""
 
 from __future__ import annotations
 
@@ -94,18 +92,33 @@ def draw_onnx(d: Draw, shapes: Shapes) -> Network:
     normalize: Drawer = lambda d, s: d.some(epsilon=(0.4, 0.01))  # noqa: E731
     softmax = one_of(axis=[1, 1, -1 if negative else 1])
     body: dict[str, Drawer] = {
-        "Conv": conv, "MaxPool": max_pool, "Relu": plain, "BatchNormalization": normalize,
+        "Conv": conv,
+        "MaxPool": max_pool,
+        "Relu": plain,
+        "BatchNormalization": normalize,
         "AveragePool": lambda d, s: pool(d, s) | d.some(count_include_pad=(0.5, 1)),
-        "Clip": lambda d, s: d.pick([{"min": 0.0}, {"min": 0.0}, {}, {"min": 0.0, "max": 6.0}, {"max": 0.5}]),
-        "constant_of": constant, "Identity": plain, "Cast": plain, "Dropout": plain, "Add": plain,
-        "Concat": concat, "Reshape": reshape, "Flatten": flatten,
-    }  # fmt: skip
+        "Clip": lambda d, s: d.pick(
+            [{"min": 0.0}, {"min": 0.0}, {}, {"min": 0.0, "max": 6.0}, {"max": 0.5}]
+        ),
+        "constant_of": constant,
+        "Identity": plain,
+        "Cast": plain,
+        "Dropout": plain,
+        "Add": plain,
+        "Concat": concat,
+        "Reshape": reshape,
+        "Flatten": flatten,
+    }
     others = {"Sigmoid": plain, "Mul": plain, "Softmax": softmax}
     joints: dict[str, Drawer] = {"Add": plain, "Concat": concat, "Conv": conv, "Relu": plain}
     flat: dict[str, Drawer] = {
-        "Flatten": flatten, "Reshape": reshape, "view": view, "ReduceMean": mean,
-        "GlobalAveragePool": plain, "GlobalMaxPool": plain,
-    }  # fmt: skip
+        "Flatten": flatten,
+        "Reshape": reshape,
+        "view": view,
+        "ReduceMean": mean,
+        "GlobalAveragePool": plain,
+        "GlobalMaxPool": plain,
+    }
     flatter = {
         "Flatten": flatten,
         "Squeeze": one_of(axes=[[2, 3], [2], [1]]),
@@ -113,11 +126,18 @@ def draw_onnx(d: Draw, shapes: Shapes) -> Network:
         "view": view,
     }
     ends: dict[str, Drawer] = {
-        "Gemm": gemm, "a Gemm": gemm, "MatMul": one_of(out=[1, 1, 4, 17], bias=biases), "Relu": plain,
-        "BatchNormalization": normalize, "constant_of": constant, "Reshape": reshape,
-        "Squeeze": flatter["Squeeze"], "Unsqueeze": one_of(axes=[[2, 3], [2], [1]]), "Concat": concat,
+        "Gemm": gemm,
+        "a Gemm": gemm,
+        "MatMul": one_of(out=[1, 1, 4, 17], bias=biases),
+        "Relu": plain,
+        "BatchNormalization": normalize,
+        "constant_of": constant,
+        "Reshape": reshape,
+        "Squeeze": flatter["Squeeze"],
+        "Unsqueeze": one_of(axes=[[2, 3], [2], [1]]),
+        "Concat": concat,
         "Add": plain,
-    }  # fmt: skip
+    }
     shape = [d.pick([1, 1, 2, 3, 4, 8]), *d.two([*range(1, 15), 1, 2, 3, 4, 28])]
     drawing = Drawing(
         d, Network("onnx", shape, [], [0], d.random.randrange(2**31), options), shapes

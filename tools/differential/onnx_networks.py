@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
-
 from tools.differential.networks import Invalid, Layer, Network
 
 if TYPE_CHECKING:
@@ -193,7 +192,8 @@ class Writer:
     def proto(self, outputs: list[int]) -> Any:
         """Return the model that gives those values."""
         options, network = self.network.options, self.network
-        for self.at, layer in enumerate(network.layers, 1):
+        for i, layer in enumerate(network.layers, 1):
+            self.at = i
             if self.at < len(self.shapes) or self.at == len(network.layers):
                 self.write(layer)
         kind = TensorProto.FLOAT if self.dtype is np.float32 else TensorProto.DOUBLE
@@ -221,6 +221,8 @@ def shapes(network: Network) -> list[Any]:
     known = [run.shape]
     for count in range(1, len(network.layers) + 1):
         key = dump_key(network, count)
+        if key not in _SHAPES and len(known[-1]) < 2:
+            raise Invalid("a vector")
         if key not in _SHAPES:
             part = Network(
                 "onnx",

@@ -1,4 +1,4 @@
-"""Networks of Paddle's operators: run in dygraph, exported as .json, .pdmodel and separate files."""
+"""Networks of Paddle's operators: run in dygraph, and exported in each format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 import paddle
 from paddle import nn, pir_utils
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
-
 from tools.differential.networks import Invalid, Layer, Network
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def older(
     dtype: str = "float32",
     **defaults: Any,
 ) -> Callable[..., Tensor]:
-    """Return Paddle's function, which in a .pdmodel adds the operator that Paddle 3.3 cannot write."""
+    """Return Paddle's function, which adds an operator where Paddle 3.3 writes no .pdmodel."""
 
     def call(*inputs: Tensor, **attributes: Any) -> Tensor:
         if not isinstance(inputs[0], paddle.static.Variable):
@@ -115,7 +114,7 @@ TRANSPOSED = {"transpose_x": "trans_x", "transpose_y": "trans_y"}
 MATMUL = older(paddle.matmul, "matmul_v2", "X Y", TRANSPOSED, trans_x=False, trans_y=False)
 COMPARE = {
     name: older(getattr(paddle, name), name, "X Y", None, "bool", axis=-1)
-    for name in "greater_than greater_equal less_than less_equal equal not_equal".split()
+    for name in ["greater_than", "greater_equal", "less_than", "less_equal", "equal", "not_equal"]
 }
 WHERE = older(paddle.where, "where", "Condition X Y")
 
@@ -160,7 +159,8 @@ class Run:
     def __call__(self, x: Tensor) -> list[Tensor]:
         """Return all values of the network for its input."""
         values = [x]
-        for self.at, layer in enumerate(self.network.layers, 1):
+        for i, layer in enumerate(self.network.layers, 1):
+            self.at = i
             values.append(self.layer(layer, [values[i] for i in layer.inputs]))
             if paddle.in_dynamic_mode() and 0 in values[-1].shape:
                 raise Invalid("an empty output")
@@ -300,7 +300,7 @@ def evaluate(network: Network, images: np.ndarray, dtype: str = "float32", nudge
     except Invalid:
         raise
     # What Paddle raises has no common class below Exception.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise Invalid(f"{type(error).__name__}: {str(error)[:300]}") from error
 
 
@@ -312,8 +312,7 @@ def answer(network: Network, images: np.ndarray, dtype: str = "float32", nudge: 
 def export(network: Network, folder: Path, formats: set[str]) -> None:
     """Write net.json and, where Paddle still can, net.pdmodel and the folder separate.
 
-    Args:
-        formats: Those that are needed; empty for all.
+    Only those of ``formats``, unless that is empty.
 
     Raises:
         Invalid: Paddle cannot export it.

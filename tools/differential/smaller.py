@@ -26,11 +26,11 @@ def smaller(network: Network) -> Iterator[Network]:
     """Yield networks with less of something; not each of them is one that a framework takes."""
     seen = {json.dumps(network.to_json())}
     for candidate in _candidates(network):
-        candidate = candidate.pruned()
-        text = json.dumps(candidate.to_json())
-        if candidate.layers and text not in seen and weight(candidate) < weight(network):
+        less = candidate.pruned()
+        text = json.dumps(less.to_json())
+        if less.layers and text not in seen and weight(less) < weight(network):
             seen.add(text)
-            yield candidate
+            yield less
 
 
 def _candidates(network: Network) -> Iterator[Network]:

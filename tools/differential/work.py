@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from tools.differential.networks import IMAGES, Invalid, Network
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +60,7 @@ def targets(kind: str, *, program: bool) -> list[str]:
 
 
 def tell(**message: Any) -> None:
-    print("@" + json.dumps(message), flush=True)  # noqa: T201
+    print("@" + json.dumps(message), flush=True)
 
 
 # ---- export
@@ -129,8 +128,6 @@ def drawn(seed: int, number: int) -> Network:
 
 
 def paddle_shapes(network: Network) -> list[Any]:
-    if os.environ.get("TRACE"):
-        Path("/tmp/h4/last.json").write_text(json.dumps(network.to_json()))
     values = paddle_networks().evaluate(network, network.images()[:2])
     if any(str(value.dtype) != "paddle.float32" for value in values):
         raise Invalid("another type than float32")
@@ -256,8 +253,9 @@ def compare(network: Network, folder: Path, found: np.ndarray) -> tuple[str, str
         judge = np.load(folder / "judge.npy")[: len(found)]
     ours, theirs = worst(found, judge, allowed), worst(expected, judge, allowed)
     detail = (
-        f"max |a-b| {np.abs(found - expected).max():.3g} of {np.abs(expected).max():.3g}, {ratio:.3g} "
-        f"times what is allowed; from float64 the engine {ours:.3g}, the reference {theirs:.3g}"
+        f"max |a-b| {np.abs(found - expected).max():.3g} of {np.abs(expected).max():.3g}, "
+        f"{ratio:.3g} times what is allowed; "
+        f"from float64 the engine {ours:.3g}, the reference {theirs:.3g}"
     )
     return "equal" if ours <= 1 else "wrong", detail
 
