@@ -24,9 +24,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
+from collections import Counter
 from pathlib import Path
 
-from tools.differential.hunt import Find, Report, hunt, minimised, save
+from tools.differential.hunt import Find, Report, hunt, known, minimised, save
 from tools.differential.networks import dump, load
 from tqdm import tqdm
 
@@ -77,6 +78,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> int:
+    """Do what the command line asks; return the exit code."""
     options = parsed()
     if options.command == "run":
         today = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d")
@@ -106,7 +108,8 @@ def main() -> int:
     for find, path in zip(finds, save(finds, options.save_dir) if finds else [], strict=True):
         print(f"\n{find.name} {find.target}: {find.outcome}: {find.detail}")
         print(dump(find.network.to_json()) + f"saved as {path}")
-    return 1 if report.finds else 0
+    unmade = options.command == "replay" and report.invalid
+    return 1 if report.finds or unmade else 0
 
 
 def show(report: Report) -> None:
@@ -123,6 +126,8 @@ def show(report: Report) -> None:
         rows.setdefault(target, []).append(f"{count} {outcome}")
     for target, outcomes in rows.items():
         print(f"  {target}: {', '.join(outcomes)}")
+    for why, count in Counter(known(find) for find in report.known).items():
+        print(f"  known, not mended yet: {count} times: {why}")
     print(f"{len(report.finds)} finds")
     grouped: dict[tuple[str, str], list[Find]] = {}
     for find in report.finds:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 Tensor = Any
 
 
+def writes_pdmodel() -> bool:
+    """Whether a program of the format before PIR is being made."""
+    return not paddle.in_dynamic_mode() and not paddle.framework.in_pir_mode()
+
+
 def older(
     function: Callable[..., Tensor],
     kind: str,
@@ -31,7 +36,7 @@ def older(
     """Return Paddle's function, which adds an operator where Paddle 3.3 writes no .pdmodel."""
 
     def call(*inputs: Tensor, **attributes: Any) -> Tensor:
-        if not isinstance(inputs[0], paddle.static.Variable):
+        if not writes_pdmodel():
             return function(*inputs, **attributes)
         given = {(renamed or {}).get(name, name): value for name, value in attributes.items()}
         if isinstance(given.get("dim"), int):
@@ -256,7 +261,7 @@ class Run:
     def add_at(self, x: Tensor, axis: int, count: int = 1, of: str = "add") -> Tensor:
         """Combine with a parameter whose dimensions begin at an axis, as older programs do."""
         other = self.parameter(0, x.shape[axis : axis + count])
-        if isinstance(x, paddle.static.Variable):
+        if writes_pdmodel():
             return ELEMENTWISE[of](x, other, axis=axis)
         return BINARY[of](x, other.reshape([*other.shape, *[1] * (len(x.shape) - axis - count)]))
 
