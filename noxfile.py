@@ -8,6 +8,7 @@
     nox -s complexity                 does loading large files take linear time and memory?
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
     nox -s paddleslim                 does quantization by PaddleSlim itself work?
+    nox -s nightly                    thousands of random networks through every engine
 
 For each interpreter that is found the wheel is built once, against the newest supported
 PaddlePaddle, and then used with each version below. The C++ program in build/ is the one that
@@ -143,3 +144,16 @@ def paddleslim(session: nox.Session) -> None:
     ours = session.posargs[0] if session.posargs else sys.executable
     environment = {"LENET_TEST_PADDLESLIM": "1", "GLOG_minloglevel": "2"}
     session.run(ours, "-m", "pytest", "-q", "-rs", "tests/test_paddleslim.py", env=environment)
+
+
+@nox.session(python=False)
+def nightly(session: nox.Session) -> None:
+    """Run 3,000 random networks of the day's seed, which is printed, through every engine.
+
+    What follows ``--`` goes to the tester: ``nox -s nightly -- --count=500``. The interpreter is
+    the one that runs nox; it needs lenet_cpp with its extras paddle and onnx. A find is minimised,
+    printed and saved in build/differential; its network then belongs into
+    tools/differential/cases.json, from which ./test.sh runs it ever after.
+    """
+    command = (sys.executable, "-W", "ignore", "-m", "tools.differential", "run")
+    session.run(*command, "--seed=today", "--count=3000", *session.posargs)
