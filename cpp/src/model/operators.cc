@@ -32,7 +32,6 @@ std::int64_t windowed(const Step& step, std::int64_t size, const Window& window,
   const bool pairs = window.paddings.size() == 4;
   const std::int64_t before = pairs ? window.paddings[2 * i] : window.paddings[i];
   const std::int64_t after = pairs ? window.paddings[2 * i + 1] : window.paddings[i];
-  step.require(before <= extent && after <= extent, "a padding wider than the window");
   if (size == kUnknown) return kUnknown;
   std::int64_t pad = window.algorithm == "VALID" ? 0 : before + after;
   if (window.algorithm == "SAME") {
@@ -407,6 +406,7 @@ void infer_split(Step& step) {
 void infer_reduce(Step& step) {
   const Value& x = step.in("X");
   step.require(!x.shape.empty(), "the rank");
+  step.require(!step.has("AxisTensor") && !step.has("AxisTensorList"), "axes that are a tensor");
   const bool keep = step.flag(either(step, "keep_dim", "keepdim"));
   const Integers axes = step.integers(either(step, "dim", "axis"));
   const bool all = axes.empty() || (step.has_attribute("reduce_all") && step.flag("reduce_all"));
@@ -487,6 +487,9 @@ constexpr std::string_view kPoolProgram =
     "pooling_type:str global_pooling:bool adaptive:bool padding_algorithm:str";
 constexpr std::string_view kReduceProgram =
     "dim:ints keep_dim:bool reduce_all:bool in_dtype:int? out_dtype:int?";
+constexpr std::string_view kExtremeInputs = "X AxisTensor? AxisTensorList*?";
+constexpr std::string_view kExtremeProgram =
+    "dim:longs keep_dim:bool reduce_all:bool in_dtype:int? out_dtype:int?";
 
 constexpr std::string_view kConvTransposeProgram =
     "strides:ints paddings:ints output_padding:ints output_size:ints padding_algorithm:str "
@@ -610,8 +613,8 @@ constexpr OperatorRule kProgramOperators[] = {
      "StridesTensorList*?",
      "Out", "axes:ints starts:ints ends:ints strides:ints infer_flags:ints decrease_axis:ints",
      infer_slice},
-    {"reduce_amax", "X", "Out", kReduceProgram, infer_reduce},
-    {"reduce_amin", "X", "Out", kReduceProgram, infer_reduce},
+    {"reduce_amax", kExtremeInputs, "Out", kExtremeProgram, infer_reduce},
+    {"reduce_amin", kExtremeInputs, "Out", kExtremeProgram, infer_reduce},
     {"logsumexp", "X", "Out", "axis:ints|longs keepdim:bool reduce_all:bool", infer_reduce},
     {"selu", "X", "Out", "scale:float alpha:float", infer_same},
     {"celu", "X", "Out", "alpha:float", infer_same},

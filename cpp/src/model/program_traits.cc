@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <sstream>
 
 #include "io/printable.h"
@@ -45,6 +46,12 @@ class View {
     return values != nullptr && *values == wanted;
   }
 
+  /// Of a float; NaN when it is none.
+  double number(const char* name) const {
+    const auto* value = get<double>(name);
+    return value == nullptr ? std::numeric_limits<double>::quiet_NaN() : *value;
+  }
+
   Integers integers(const char* name) const {
     const auto* values = get<Integers>(name);
     return values == nullptr ? Integers() : *values;
@@ -62,6 +69,7 @@ class View {
     if (const auto* one = get<std::int64_t>(name)) text << *one;
     if (const auto* string = get<std::string>(name)) text << printable(*string);
     if (const auto* many = get<Integers>(name)) text << to_string(*many);
+    if (const auto* real = get<double>(name)) text << *real;
     return text.str();
   }
 
@@ -216,11 +224,24 @@ std::string refuse_layout(const View& op, const std::array<const char*, 2>& tran
   return "";
 }
 
+bool normalizes_last(const View& op) {
+  return (op.op_type() == "batch_norm" && op.is("data_layout", "NHWC")) ||
+         (op.op_type() == "1.batch_norm_" && op.is("data_format", "NHWC"));
+}
+
 std::string refuse_for_onednn(const View& op) {
   const std::string& type = op.op_type();
   if (type == "pool2d" || type == "1.pool2d") return refuse_average(op);
   if (type == "matmul_v2") return refuse_layout(op, {"trans_x", "trans_y"});
   if (type == "1.matmul") return refuse_layout(op, {"transpose_x", "transpose_y"});
+  // Mixes up the channels behind a convolution of the other layout.
+  if (normalizes_last(op)) return printable(type) + " of channels that come last";
+  // Leaves the threshold out, from which on Paddle takes the argument itself. From the default on
+  // the two differ by 2e-9.
+  if (type == "softplus" || type == "1.softplus") {
+    constexpr double kDefaultThreshold = 20;
+    return op.number("threshold") >= kDefaultThreshold ? "" : op.with("threshold");
+  }
   // In PIR the scales are stored as doubles, of which the arguments of oneDNN's kernels know no
   // arrays.
   if (type == "1.bilinear_interp" || type == "1.nearest_interp") return type;
@@ -235,6 +256,7 @@ ProgramTraits read_program_traits(const Graph& graph) {
     const View view(graph, op);
     if (traits.openvino_refusal.empty()) traits.openvino_refusal = refuse_for_openvino(view);
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = refuse_for_onednn(view);
+    traits.normalizes_last |= normalizes_last(view);
     traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
     traits.activation_fusing_faults |=
         op.type == "1.leaky_relu" && view.type("negative_slope") == AttributeType::Double;

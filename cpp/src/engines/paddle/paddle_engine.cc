@@ -199,6 +199,8 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
       if (files.traits.activation_fusing_faults) {
         target.DeletePass("conv_activation_onednn_fuse_pass");
       }
+      // It leaves out what else reads a normalization that a relu follows, and Paddle faults.
+      target.DeletePass("batch_norm_act_fuse_pass");
       break;
     case Accelerator::OpenVino:
       target.DisableONEDNN();
@@ -209,6 +211,13 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
     case Accelerator::Auto:
       target.DisableONEDNN();
       break;
+  }
+  if (files.traits.normalizes_last) {
+    for (const char* pass :
+         {"conv_bn_fuse_pass", "conv_eltwiseadd_bn_fuse_pass", "conv_transpose_bn_fuse_pass",
+          "conv_transpose_eltwiseadd_bn_fuse_pass", "conv2d_bn_fuse_pass"}) {
+      target.DeletePass(pass);
+    }
   }
   set_precision(target, config, files);
 }
