@@ -109,12 +109,20 @@ MODELS = {
     ),
     "hard_shrink": lambda: Classifier(nn.Hardshrink()),
     "hard_tanh": lambda: Classifier(nn.Hardtanh()),
+    "layouts": lambda: Classifier(
+        nn.Sequential(nn.Conv2D(4, 4, 1), nn.Conv2D(8, 8, 1, data_format="NHWC"))
+    ),
     "leaky_relu": lambda: Classifier(nn.LeakyReLU(0.2)),
     "log_sigmoid": lambda: Classifier(nn.LogSigmoid()),
     "linear_of_pixels": lambda: Classifier(nn.Linear(8, 5)),
     "max_pool_ceil": lambda: Classifier(
         # Of a window outside the image Paddle gives the lowest number.
         nn.Sequential(nn.MaxPool2D([3, 1], [1, 3], [1, 0], ceil_mode=True), nn.Hardtanh(-3, 3))
+    ),
+    "max_pool_ceil_padded": lambda: Classifier(
+        nn.Sequential(
+            Function(lambda x: x[:, :, :, :7]), nn.MaxPool2D(2, padding=[1, 0], ceil_mode=True)
+        )
     ),
     "max_pool_same_wide": lambda: Classifier(nn.MaxPool2D(11, 2, padding="SAME")),
     "maxout": lambda: Classifier(nn.Maxout(2), 2),
@@ -164,6 +172,7 @@ PIR_MODELS = {
     "waves": lambda: Classifier(
         lambda x: paddle.sin(x) + paddle.cos(x) * paddle.floor(x) + paddle.erf(x)
     ),
+    "softplus_threshold": lambda: Classifier(nn.Softplus(2, 1)),
 }
 
 

@@ -250,9 +250,10 @@ void Predictor::leave_out(Accelerator failed, const Error& error) {
   std::string* refusal = failed == Accelerator::OpenVino ? &traits.openvino_refusal
                          : failed == Accelerator::OneDnn ? &traits.onednn_refusal
                                                          : nullptr;
-  const bool other = state.config.accelerator == Accelerator::Auto && refusal != nullptr &&
-                     refusal->empty() && state.config.precision == "fp32" &&
-                     error.code() == ErrorCode::BackendFailure;
+  const bool other =
+      state.config.accelerator == Accelerator::Auto && refusal != nullptr && refusal->empty() &&
+      state.config.precision == "fp32" &&
+      (error.code() == ErrorCode::BackendFailure || error.code() == ErrorCode::Unsupported);
   if (!other) {
     throw state.failures.empty() ? error : Error(error.code(), error.what() + state.failures);
   }

@@ -10,10 +10,10 @@ exports it as .json, .pdmodel and separate files, or each third network is writt
 each engine and accelerator runs it from Python, and runs some from the C++ program.
 
 The outputs are compared with dygraph's (onnxruntime's for .onnx), by the rule of
-lenet_cpp.tolerance. Where two disagree, float64 says who is wrong. An engine may refuse a network
-by name (Unsupported) where another one runs it, and an accelerator that was named may fail with its
-error. Anything else is a find: it is reduced to the smallest network that shows it, printed, and
-saved with the exported model in --save-dir. `replay` runs the networks of such files, or of
+lenet_cpp.tolerance. Where two disagree, float64 says who is wrong. An engine or accelerator may
+refuse a network by name (Unsupported) where another one runs it. Anything else is a find: it is
+reduced to the smallest network that shows it, printed, and saved with the exported model in
+--save-dir. `replay` runs the networks of such files, or of
 tools/differential/cases.json, with every engine.
 
 Exit code: 0 no finds, 1 finds, 2 wrong usage.
@@ -24,10 +24,9 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
-from collections import Counter
 from pathlib import Path
 
-from tools.differential.hunt import Find, Report, hunt, known, minimised, save
+from tools.differential.hunt import Find, Report, hunt, minimised, save
 from tools.differential.networks import dump, load
 from tqdm import tqdm
 
@@ -126,8 +125,6 @@ def show(report: Report) -> None:
         rows.setdefault(target, []).append(f"{count} {outcome}")
     for target, outcomes in rows.items():
         print(f"  {target}: {', '.join(outcomes)}")
-    for why, count in Counter(known(find) for find in report.known).items():
-        print(f"  known, not mended yet: {count} times: {why}")
     print(f"{len(report.finds)} finds")
     grouped: dict[tuple[str, str], list[Find]] = {}
     for find in report.finds:

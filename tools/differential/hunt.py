@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
-KNOWN = Path(__file__).with_name("known.json")
-"""Faults that wait for their mend, by the detail of a find or by the names of networks."""
 BATCH = 15
 """Candidates that are tried at once in place of a network."""
 ROUNDS = 40
@@ -63,7 +61,6 @@ class Report:
     """By target and outcome."""
     invalid: list[str] = field(default_factory=list)
     finds: list[Find] = field(default_factory=list)
-    known: list[Find] = field(default_factory=list)
 
     def add(self, other: Report) -> None:
         """Count another's in."""
@@ -71,29 +68,14 @@ class Report:
         self.outcomes.update(other.outcomes)
         self.invalid += other.invalid
         self.finds += other.finds
-        self.known += other.known
-
-
-def known(find: Find) -> str | None:
-    """Return why a find is not counted as one: a fault that is listed and not mended yet."""
-    for fault in json.loads(KNOWN.read_text(encoding="utf-8")):
-        named = find.name in fault["networks"]
-        if named or (fault["detail"] and re.search(fault["detail"], find.detail)):
-            return str(fault["why"])
-    return None
 
 
 def accepted(target: str, outcome: str) -> bool:
-    """Return whether an outcome is right: equal, or refused by name where something else runs it.
-
-    An accelerator that was asked for by name may also fail with its error, while ``auto`` goes on
-    to the next: only what it computes must be right.
-    """
+    """Return whether an outcome is right: equal, or refused by name where others run it."""
     way = target.split("/")[1:]
     if way[0] in ("auto", "onnxruntime") or "plain" in way or "auto" in way:
         return outcome == "equal"
-    by_name = "onednn" in way or "openvino" in way
-    return outcome in ("equal", "Unsupported") or (by_name and outcome == "BackendFailure")
+    return outcome in ("equal", "Unsupported")
 
 
 def child(action: str, folder: Path, *numbers: int) -> Iterator[dict[str, Any]]:
@@ -187,9 +169,9 @@ def _run(
             if not accepted(target, outcome):
                 description = json.loads((folder / str(at) / "network.json").read_text("utf-8"))
                 network = Network.from_json(description)
-                find = Find(entries[at]["name"], target, outcome, said["detail"], network)
-                why = known(find)
-                (report.finds if why is None else report.known).append(find)
+                report.finds.append(
+                    Find(entries[at]["name"], target, outcome, said["detail"], network)
+                )
         first = max(first, at)
 
 

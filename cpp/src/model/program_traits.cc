@@ -57,6 +57,12 @@ class View {
     return values == nullptr ? Integers() : *values;
   }
 
+  /// An attribute, or in PIR the input at that place, where the check has found it constant.
+  Integers integers(const char* name, std::size_t place) const {
+    const Value* value = graph_.pir ? input(name, place) : nullptr;
+    return value != nullptr && value->constant ? *value->constant : integers(name);
+  }
+
   AttributeType type(const char* name) const {
     const auto found = op_.attributes.find(name);
     return found == op_.attributes.end() ? AttributeType::Empty : found->second.type;
@@ -229,13 +235,55 @@ bool normalizes_last(const View& op) {
          (op.op_type() == "1.batch_norm_" && op.is("data_format", "NHWC"));
 }
 
+/// Fails where the last window, which ceil_mode adds, begins behind the image.
+std::string refuse_window_behind(const View& op) {
+  if (!op.is("ceil_mode", 1) || op.is("adaptive", 1) || op.is("global_pooling", 1) ||
+      !op.is("padding_algorithm", "EXPLICIT") || !op.has_rank("X", 4)) {
+    return "";
+  }
+  const Shape& shape = op.input("X")->shape;
+  const std::size_t image = op.is("data_format", "NHWC") ? 1 : 2;
+  const Integers kernel = op.integers("ksize", 1);
+  const Integers strides = op.integers("strides");
+  const Integers paddings = op.integers("paddings");
+  if (kernel.size() != 2 || strides.size() != 2 || strides[0] < 1 || strides[1] < 1 ||
+      (paddings.size() != 2 && paddings.size() != 4)) {
+    return "";
+  }
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::int64_t size = shape[image + i];
+    const std::int64_t before = paddings[paddings.size() == 4 ? 2 * i : i];
+    const std::int64_t after = paddings[paddings.size() == 4 ? 2 * i + 1 : i];
+    const std::int64_t steps = (size + before + after - kernel[i] + strides[i] - 1) / strides[i];
+    if (size > 0 && steps * strides[i] - before >= size) return op.with("ceil_mode");
+  }
+  return "";
+}
+
+/// Of a program that has both layouts it mixes up the channels.
+std::string refuse_second_layout(const View& op, std::string& layout) {
+  const std::string& type = op.op_type();
+  const bool has_layout = type.find("conv2d") != std::string::npos ||
+                          type.find("pool2d") != std::string::npos ||
+                          type.find("batch_norm") != std::string::npos;
+  if (!has_layout) return "";
+  for (const char* name : {"data_format", "data_layout"}) {
+    const std::string found = op.is(name, "NHWC") ? "NHWC" : op.is(name, "NCHW") ? "NCHW" : "";
+    if (found.empty()) continue;
+    if (layout.empty()) layout = found;
+    if (found != layout) return op.with(name) + " behind operators of " + layout;
+  }
+  return "";
+}
+
 std::string refuse_for_onednn(const View& op) {
   const std::string& type = op.op_type();
-  if (type == "pool2d" || type == "1.pool2d") return refuse_average(op);
+  if (type == "pool2d" || type == "1.pool2d") {
+    const std::string refusal = refuse_average(op);
+    return refusal.empty() ? refuse_window_behind(op) : refusal;
+  }
   if (type == "matmul_v2") return refuse_layout(op, {"trans_x", "trans_y"});
   if (type == "1.matmul") return refuse_layout(op, {"transpose_x", "transpose_y"});
-  // Mixes up the channels behind a convolution of the other layout.
-  if (normalizes_last(op)) return printable(type) + " of channels that come last";
   // Leaves the threshold out, from which on Paddle takes the argument itself. From the default on
   // the two differ by 2e-9.
   if (type == "softplus" || type == "1.softplus") {
@@ -252,10 +300,12 @@ std::string refuse_for_onednn(const View& op) {
 
 ProgramTraits read_program_traits(const Graph& graph) {
   ProgramTraits traits;
+  std::string layout;
   for (const Operator& op : graph.operators) {
     const View view(graph, op);
     if (traits.openvino_refusal.empty()) traits.openvino_refusal = refuse_for_openvino(view);
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = refuse_for_onednn(view);
+    if (traits.onednn_refusal.empty()) traits.onednn_refusal = refuse_second_layout(view, layout);
     traits.normalizes_last |= normalizes_last(view);
     traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
     traits.activation_fusing_faults |=

@@ -55,7 +55,7 @@ std::string summary_of(const std::string& message) {
 }
 
 template <typename Action>
-auto guarded(const char* doing, Action&& action, const char* remedy = "") {
+auto guarded(const char* doing, Action&& action, Accelerator accelerator = Accelerator::Plain) {
   try {
     return action();
   } catch (const Error&) {
@@ -63,8 +63,12 @@ auto guarded(const char* doing, Action&& action, const char* remedy = "") {
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::BackendFailure, std::string("out of memory while ") + doing);
   } catch (const std::exception& error) {
-    throw Error(ErrorCode::BackendFailure, std::string("Paddle failed while ") + doing + ": " +
-                                               summary_of(error.what()) + remedy);
+    const std::string how = std::string("Paddle failed while ") + doing;
+    const std::string summary = ": " + summary_of(error.what());
+    if (accelerator == Accelerator::Plain) throw Error(ErrorCode::BackendFailure, how + summary);
+    // The model has been checked: Paddle's own kernels may well run it.
+    throw Error(ErrorCode::Unsupported, how + " with accelerator " + to_string(accelerator) +
+                                            summary + "; use accelerator auto or plain");
   }
 }
 
@@ -247,32 +251,35 @@ void make_openvino_model(const std::string& folder, const ModelFiles& files, Pat
 }
 
 PaddlePredictor load(const Config& config, const ModelFiles& files) {
-  return guarded("loading the model", [&] {
-    std::shared_ptr<TemporaryFolder> folder;
-    Paths paths = {files.contents.program->path(), files.contents.params->path(), ""};
-    if (config.accelerator == Accelerator::OpenVino) {
-      folder = std::make_shared<TemporaryFolder>();
-      make_openvino_model(folder->path(), files, paths);
-      // By default OpenVINO keeps compiled models in ./__cache__: it would litter the user's
-      // folder, and trust what somebody else may have left there.
-      paths.cache = folder->path();
-    } else if (files.format == ModelFormat::Json) {
-      // Paddle knows the format by the suffix.
-      folder = std::make_shared<TemporaryFolder>();
-      const std::string link = folder->path() + "/model.json";
-      fs::create_symlink(paths.program, link);
-      paths.program = link;
-    }
-    paddle_infer::Config target;
-    configure(target, config, files, paths);
-    const PaddlePredictor predictor = paddle_infer::CreatePredictor(target);
-    if (files.format != ModelFormat::Json) return predictor;
-    // When it clones, Paddle reads a .json again.
-    const auto kept =
-        std::make_shared<std::pair<std::shared_ptr<TemporaryFolder>, PaddlePredictor>>(folder,
-                                                                                       predictor);
-    return PaddlePredictor(kept, kept->second.get());
-  });
+  return guarded(
+      "loading the model",
+      [&] {
+        std::shared_ptr<TemporaryFolder> folder;
+        Paths paths = {files.contents.program->path(), files.contents.params->path(), ""};
+        if (config.accelerator == Accelerator::OpenVino) {
+          folder = std::make_shared<TemporaryFolder>();
+          make_openvino_model(folder->path(), files, paths);
+          // By default OpenVINO keeps compiled models in ./__cache__: it would litter the user's
+          // folder, and trust what somebody else may have left there.
+          paths.cache = folder->path();
+        } else if (files.format == ModelFormat::Json) {
+          // Paddle knows the format by the suffix.
+          folder = std::make_shared<TemporaryFolder>();
+          const std::string link = folder->path() + "/model.json";
+          fs::create_symlink(paths.program, link);
+          paths.program = link;
+        }
+        paddle_infer::Config target;
+        configure(target, config, files, paths);
+        const PaddlePredictor predictor = paddle_infer::CreatePredictor(target);
+        if (files.format != ModelFormat::Json) return predictor;
+        // When it clones, Paddle reads a .json again.
+        const auto kept =
+            std::make_shared<std::pair<std::shared_ptr<TemporaryFolder>, PaddlePredictor>>(
+                folder, predictor);
+        return PaddlePredictor(kept, kept->second.get());
+      },
+      config.accelerator);
 }
 
 /// The predictors of one loaded model. Paddle frees the weights of a .pdmodel with whichever
@@ -416,8 +423,7 @@ class PaddleEngine final : public Engine {
       const std::vector<int> shape = output_->shape();
       output_shape_.assign(shape.begin(), shape.end());
     };
-    const bool plain = config_.accelerator == Accelerator::Plain;
-    guarded(running_.c_str(), run, plain ? "" : "; accelerator plain may run it");
+    guarded("running the model", run, config_.accelerator);
     return output_shape_;
   }
 
@@ -477,8 +483,6 @@ class PaddleEngine final : public Engine {
   std::vector<int> input_shape_;
   Shape output_shape_;
   std::string onednn_shape_key_;  ///< of input_shape_
-  const std::string running_ =
-      std::string("running the model with accelerator ") + to_string(config_.accelerator);
   bool has_run_ = false;
   bool has_callback_ = false;
   std::set<std::string> reported_;  ///< to the callback, in this run
