@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 import paddle
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [
+    pytest.mark.timeout(300),
+    # Some of the images have numbers of every size.
+    pytest.mark.filterwarnings("ignore::lenet_cpp.InputRangeWarning"),
+]
 
 # In the order of the parameter file, which is that of the generated names:
 # conv2d_0.b_0, conv2d_0.w_0, ..., linear_2.w_0.

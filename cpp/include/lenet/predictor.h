@@ -67,7 +67,8 @@ class Predictor {
   /// How a batch of so many images is computed, layer by layer, measured on values of its own with
   /// the threads of the configuration; of more than 64 images, the layers are those of a part.
   /// \param runs how many are measured, at most 10,000; 0: as many as half a second allows
-  /// \throws Error Unsupported when the engine is not native; BadInput when a number is out of range
+  /// \throws Error Unsupported when the engine is not native; BadInput when a number is out of
+  /// range
   ///   or the model is for another number of images.
   Plan explain(std::int64_t images = 1, int runs = 0);
 

@@ -183,7 +183,7 @@ void simplify(Network& network) {
 void split_long_sums(Network& network) {
   // Those of the ResNets, of 4,608, stay whole: 1e-6 of the largest output is rounded away there.
   constexpr std::int64_t kLongest = 5000;
-  constexpr std::int64_t kPart = 2048;
+  constexpr std::int64_t kPart = 1024;
   std::vector<Layer> layers;
   const auto add_tensor = [&](const Layer& like) {
     const TensorShape shape = network.tensors[like.output];

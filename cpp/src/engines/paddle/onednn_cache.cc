@@ -131,4 +131,6 @@ OneDnnRun::OneDnnRun(const std::string& shape_key) {
   }
 }
 
+NoOneDnnRun::NoOneDnnRun() : lock_(Cache::instance().alone()) {}
+
 }  // namespace lenet

@@ -10,6 +10,7 @@
 /// AnalysisPredictor::MkldnnPreSet would do before a run is done here, between runs.
 #pragma once
 
+#include <mutex>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -28,6 +29,17 @@ class OneDnnRun {
 
  private:
   std::shared_lock<std::shared_mutex> lock_;
+};
+
+/// While it lives, no run with oneDNN is under way, and none begins. For loading: Paddle's loader
+/// then removes from the cache what belongs to the address of its executor, which may be that of
+/// another one before.
+class NoOneDnnRun {
+ public:
+  NoOneDnnRun();
+
+ private:
+  std::unique_lock<std::shared_mutex> lock_;
 };
 
 }  // namespace lenet

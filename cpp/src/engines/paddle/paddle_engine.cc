@@ -271,6 +271,8 @@ PaddlePredictor load(const Config& config, const ModelFiles& files) {
         }
         paddle_infer::Config target;
         configure(target, config, files, paths);
+        std::optional<NoOneDnnRun> guard;
+        if (config.accelerator == Accelerator::OneDnn) guard.emplace();
         const PaddlePredictor predictor = paddle_infer::CreatePredictor(target);
         if (files.format != ModelFormat::Json) return predictor;
         // When it clones, Paddle reads a .json again.
