@@ -92,7 +92,12 @@ Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
   state.files = find_model_files(config);
   state.choice = find_engines(config, state.files);
   for (const EngineKind* kind : state.choice) kind->require_options(config);
-  check_model_files(state.files, config.check_hashes, config.check_program, config.check_finite);
+  try {
+    check_model_files(state.files, config.check_hashes, config.check_program, config.check_finite);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::BackendFailure,
+                "out of memory while reading '" + state.files.program + "'");
+  }
   if (config.precision == "int8") require_quantized(state.files);
   state.config = config;
   state.config.model_file = state.files.program;
