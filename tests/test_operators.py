@@ -28,7 +28,7 @@ ONEDNN_REFUSES = {
     "average_zeros_ceil": "pool2d with ceil_mode=1",
     "average_zeros_same": "pool2d with padding_algorithm=SAME",
     "heads": "matmul with an input X of shape",
-    "layouts": r"conv2d with data_format=NHWC behind operators of NCHW",
+    "layouts": r"conv2d of channels that come last",
     "linear_of_pixels": "with an input X of shape",
     "matmul_one_feature": "matmul with an input X of shape",
     "matmul_one_feature_transposed": "matmul with transpose_y=1",

@@ -179,7 +179,9 @@ def run_chunk(folder: Path, first: int, skip: int) -> None:
         network = Network.from_json(
             json.loads((target / "network.json").read_text(encoding="utf-8"))
         )
-        every = entry.get("targets") or targets(network.kind, program=entry.get("program", False))
+        every = entry.get("targets") or targets(
+            network.kind, program=entry.get("program", False) and len(network.shape) == 3
+        )
         refused = set()
         for name in every[skip if i == first else 0 :]:
             tell(at=i, target=name)

@@ -107,11 +107,6 @@ void infer_pool(Step& step) {
   } else {
     require_window(step, window);
     for (std::size_t i = 0; i < 2; ++i) {
-      const bool pairs = window.paddings.size() == 4;
-      for (const std::int64_t pad :
-           {window.paddings[pairs ? 2 * i : i], window.paddings[pairs ? 2 * i + 1 : i]}) {
-        step.require(pad < window.kernel[i], "a padding as wide as the window");
-      }
       shape[image + i] = windowed(step, input.shape[image + i], window, i, true);
     }
   }

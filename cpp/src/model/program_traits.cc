@@ -230,11 +230,6 @@ std::string refuse_layout(const View& op, const std::array<const char*, 2>& tran
   return "";
 }
 
-bool normalizes_last(const View& op) {
-  return (op.op_type() == "batch_norm" && op.is("data_layout", "NHWC")) ||
-         (op.op_type() == "1.batch_norm_" && op.is("data_format", "NHWC"));
-}
-
 /// Fails where the last window, which ceil_mode adds, begins behind the image.
 std::string refuse_window_behind(const View& op) {
   if (!op.is("ceil_mode", 1) || op.is("adaptive", 1) || op.is("global_pooling", 1) ||
@@ -260,30 +255,29 @@ std::string refuse_window_behind(const View& op) {
   return "";
 }
 
-/// Of a program that has both layouts it mixes up the channels.
-std::string refuse_second_layout(const View& op, std::string& layout) {
+/// Whether an operator with a layout has its channels last.
+bool has_channels_last(const View& op) {
   const std::string& type = op.op_type();
   const bool has_layout = type.find("conv2d") != std::string::npos ||
                           type.find("pool2d") != std::string::npos ||
                           type.find("batch_norm") != std::string::npos;
-  if (!has_layout) return "";
-  for (const char* name : {"data_format", "data_layout"}) {
-    const std::string found = op.is(name, "NHWC") ? "NHWC" : op.is(name, "NCHW") ? "NCHW" : "";
-    if (found.empty()) continue;
-    if (layout.empty()) layout = found;
-    if (found != layout) return op.with(name) + " behind operators of " + layout;
-  }
-  return "";
+  return has_layout && (op.is("data_format", "NHWC") || op.is("data_layout", "NHWC"));
 }
 
 std::string refuse_for_onednn(const View& op) {
   const std::string& type = op.op_type();
+  // Mixes up the channels behind operators of the other layout, and behind none gives wrong shapes.
+  if (has_channels_last(op)) return printable(type) + " of channels that come last (NHWC)";
   if (type == "pool2d" || type == "1.pool2d") {
     const std::string refusal = refuse_average(op);
     return refusal.empty() ? refuse_window_behind(op) : refusal;
   }
   if (type == "matmul_v2") return refuse_layout(op, {"trans_x", "trans_y"});
   if (type == "1.matmul") return refuse_layout(op, {"transpose_x", "transpose_y"});
+  // Joins the factor wrongly to what reads it.
+  for (const char* mode : {"mode", "dropout_implementation"}) {
+    if (op.is(mode, "downgrade_in_infer")) return op.with(mode);
+  }
   // Leaves the threshold out, from which on Paddle takes the argument itself. From the default on
   // the two differ by 2e-9.
   if (type == "softplus" || type == "1.softplus") {
@@ -300,13 +294,11 @@ std::string refuse_for_onednn(const View& op) {
 
 ProgramTraits read_program_traits(const Graph& graph) {
   ProgramTraits traits;
-  std::string layout;
   for (const Operator& op : graph.operators) {
     const View view(graph, op);
     if (traits.openvino_refusal.empty()) traits.openvino_refusal = refuse_for_openvino(view);
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = refuse_for_onednn(view);
-    if (traits.onednn_refusal.empty()) traits.onednn_refusal = refuse_second_layout(view, layout);
-    traits.normalizes_last |= normalizes_last(view);
+    traits.channels_last |= has_channels_last(view);
     traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
     traits.activation_fusing_faults |=
         op.type == "1.leaky_relu" && view.type("negative_slope") == AttributeType::Double;

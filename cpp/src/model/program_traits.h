@@ -20,9 +20,9 @@ struct ProgramTraits {
   /// In PIR, a leaky_relu whose slope is stored as a double, as Paddle exports it: the pass of
   /// oneDNN that fuses it with a convolution reads it as a float and faults.
   bool activation_fusing_faults = false;
-  /// Normalizes channels that come last. Passes of Paddle fold a normalization into the convolution
-  /// before it as if both had their channels in the same place.
-  bool normalizes_last = false;
+  /// Some operators have their channels last. Passes of Paddle fold a normalization into the
+  /// convolution before it as if both had them in the same place.
+  bool channels_last = false;
   /// The weights are quantized: the program dequantizes them, or an .onnx computes in integers.
   bool quantized = false;
   /// They are stored as float32, as Paddle's PTQ and QAT leave them (`convert`). Plain arithmetic
