@@ -251,37 +251,34 @@ void make_openvino_model(const std::string& folder, const ModelFiles& files, Pat
 }
 
 PaddlePredictor load(const Config& config, const ModelFiles& files) {
-  return guarded(
-      "loading the model",
-      [&] {
-        std::shared_ptr<TemporaryFolder> folder;
-        Paths paths = {files.contents.program->path(), files.contents.params->path(), ""};
-        if (config.accelerator == Accelerator::OpenVino) {
-          folder = std::make_shared<TemporaryFolder>();
-          make_openvino_model(folder->path(), files, paths);
-          // By default OpenVINO keeps compiled models in ./__cache__: it would litter the user's
-          // folder, and trust what somebody else may have left there.
-          paths.cache = folder->path();
-        } else if (files.format == ModelFormat::Json) {
-          // Paddle knows the format by the suffix.
-          folder = std::make_shared<TemporaryFolder>();
-          const std::string link = folder->path() + "/model.json";
-          fs::create_symlink(paths.program, link);
-          paths.program = link;
-        }
-        paddle_infer::Config target;
-        configure(target, config, files, paths);
-        std::optional<NoOneDnnRun> guard;
-        if (config.accelerator == Accelerator::OneDnn) guard.emplace();
-        const PaddlePredictor predictor = paddle_infer::CreatePredictor(target);
-        if (files.format != ModelFormat::Json) return predictor;
-        // When it clones, Paddle reads a .json again.
-        const auto kept =
-            std::make_shared<std::pair<std::shared_ptr<TemporaryFolder>, PaddlePredictor>>(
-                folder, predictor);
-        return PaddlePredictor(kept, kept->second.get());
-      },
-      config.accelerator);
+  return guarded("loading the model", [&] {
+    std::shared_ptr<TemporaryFolder> folder;
+    Paths paths = {files.contents.program->path(), files.contents.params->path(), ""};
+    if (config.accelerator == Accelerator::OpenVino) {
+      folder = std::make_shared<TemporaryFolder>();
+      make_openvino_model(folder->path(), files, paths);
+      // By default OpenVINO keeps compiled models in ./__cache__: it would litter the user's
+      // folder, and trust what somebody else may have left there.
+      paths.cache = folder->path();
+    } else if (files.format == ModelFormat::Json) {
+      // Paddle knows the format by the suffix.
+      folder = std::make_shared<TemporaryFolder>();
+      const std::string link = folder->path() + "/model.json";
+      fs::create_symlink(paths.program, link);
+      paths.program = link;
+    }
+    paddle_infer::Config target;
+    configure(target, config, files, paths);
+    std::optional<NoOneDnnRun> guard;
+    if (config.accelerator == Accelerator::OneDnn) guard.emplace();
+    const PaddlePredictor predictor = paddle_infer::CreatePredictor(target);
+    if (files.format != ModelFormat::Json) return predictor;
+    // When it clones, Paddle reads a .json again.
+    const auto kept =
+        std::make_shared<std::pair<std::shared_ptr<TemporaryFolder>, PaddlePredictor>>(folder,
+                                                                                       predictor);
+    return PaddlePredictor(kept, kept->second.get());
+  });
 }
 
 /// The predictors of one loaded model. Paddle frees the weights of a .pdmodel with whichever
