@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <set>
 #include <sstream>
 
 #include "io/printable.h"
@@ -274,10 +275,6 @@ std::string refuse_for_onednn(const View& op) {
   }
   if (type == "matmul_v2") return refuse_layout(op, {"trans_x", "trans_y"});
   if (type == "1.matmul") return refuse_layout(op, {"transpose_x", "transpose_y"});
-  // Joins the factor wrongly to what reads it.
-  for (const char* mode : {"mode", "dropout_implementation"}) {
-    if (op.is(mode, "downgrade_in_infer")) return op.with(mode);
-  }
   // Leaves the threshold out, from which on Paddle takes the argument itself. From the default on
   // the two differ by 2e-9.
   if (type == "softplus" || type == "1.softplus") {
@@ -290,14 +287,44 @@ std::string refuse_for_onednn(const View& op) {
   return "";
 }
 
+/// Finds what reads the output of a dropout that scales at inference. oneDNN joins the factor
+/// wrongly to other operators than products, as fully connected layers are.
+class ScaledDropouts {
+ public:
+  /// Of the operators of a program, in their order.
+  std::string refuse(const Operator& op, const View& view) {
+    const bool product = op.type == "matmul_v2" || op.type == "1.matmul";
+    bool reads = false;
+    const auto look = [&](const Argument& values) {
+      for (const std::size_t value : values) reads |= given_.count(value) > 0;
+    };
+    for (const auto& [name, values] : op.inputs) look(values);
+    for (const Argument& values : op.positional_inputs) look(values);
+    for (const char* mode : {"mode", "dropout_implementation"}) {
+      if (!view.is(mode, "downgrade_in_infer")) continue;
+      for (const auto& [name, values] : op.outputs) given_.insert(values.begin(), values.end());
+      for (const Argument& values : op.positional_outputs) {
+        given_.insert(values.begin(), values.end());
+      }
+    }
+    return reads && !product ? printable(op.type) + " behind a dropout that scales" : "";
+  }
+
+ private:
+  std::set<std::size_t> given_;
+};
+
 }  // namespace
 
 ProgramTraits read_program_traits(const Graph& graph) {
   ProgramTraits traits;
+  ScaledDropouts dropouts;
   for (const Operator& op : graph.operators) {
     const View view(graph, op);
     if (traits.openvino_refusal.empty()) traits.openvino_refusal = refuse_for_openvino(view);
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = refuse_for_onednn(view);
+    const std::string behind_dropout = dropouts.refuse(op, view);
+    if (traits.onednn_refusal.empty()) traits.onednn_refusal = behind_dropout;
     traits.channels_last |= has_channels_last(view);
     traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
     traits.activation_fusing_faults |=
