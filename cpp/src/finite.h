@@ -14,7 +14,7 @@ bool all_finite(const float* values, std::size_t count) noexcept;
 enum class FloatFormat { Float16, BFloat16, Float32, Float64 };
 
 /// The same of numbers as a file holds them, at any address.
-/// \param values whole numbers of that format; what is left at the end is not looked at
+/// \param values numbers of that format; an incomplete one at the end is ignored
 bool all_finite(std::string_view values, FloatFormat format) noexcept;
 
 }  // namespace lenet

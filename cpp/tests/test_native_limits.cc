@@ -218,7 +218,7 @@ std::vector<std::string> chain(const std::string& type, int count) {
 
 }  // namespace
 
-TEST_CASE("layers that share weights run, and not beyond the memory that the file is worth") {
+TEST_CASE("layers that share weights run, and not beyond the bound that the file sets") {
   const TemporaryFolder folder;
   constexpr std::int64_t kWide = 256;
   std::vector<float> weights(kWide * kWide);
