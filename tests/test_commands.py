@@ -42,7 +42,7 @@ FLAG = re.compile(r"(?:(?:scripts/)?(\w+)\.py )?(?<![\w-])(--[a-z][\w-]*\w)")
 def flags_of(command: str) -> set[str]:
     """The names of a command's options, as its parser has them."""
 
-    class Caught(Exception):  # noqa: N818
+    class Caught(Exception):  # noqa: N818 - no error: it ends main()
         pass
 
     def catch(parser: argparse.ArgumentParser, *_: object) -> None:

@@ -88,6 +88,7 @@ def draw_onnx(d: Draw, shapes: Shapes) -> Network:
         return {"out": d.pick([1, 1, 4, 17]), "bias": bias, **more}
 
     flatten = one_of(axis=[1, 1, 1, 2, *([-1, -3] if negative else [])])
+    # Functions of one expression each, in a table of such (E731).
     view: Drawer = lambda d, s: d.some(gather=(0.5, True), cast=(0.3, True))  # noqa: E731
     normalize: Drawer = lambda d, s: d.some(epsilon=(0.4, 0.01))  # noqa: E731
     softmax = one_of(axis=[1, 1, -1 if negative else 1])
