@@ -2,7 +2,7 @@
 
 #include <pybind11/stl.h>
 
-#include <mutex>
+#include <memory>
 #include <optional>
 #include <tuple>
 #include <vector>
@@ -10,87 +10,11 @@
 #include "arrays.h"
 #include "python_threads.h"
 #include "register.h"
+#include "shared_predictor.h"
 
 namespace py = pybind11;
 
 namespace lenet::bindings {
-namespace {
-
-struct Layer {
-  std::string op_type;
-  std::string name;
-  Tensor output;
-};
-
-/// A predictor that several Python threads may hold: they take turns.
-class SharedPredictor {
- public:
-  explicit SharedPredictor(const Config& config) : predictor_(config) {
-    note_workers(predictor_.accelerator(), predictor_.config());
-  }
-  explicit SharedPredictor(Predictor predictor) : predictor_(std::move(predictor)) {}
-
-  Tensor run(const TensorView& input) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return predictor_.run(input);
-  }
-
-  Held<SharedPredictor> clone() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return Held<SharedPredictor>(new SharedPredictor(predictor_.clone()));
-  }
-
-  std::vector<Layer> run_layers(const TensorView& input) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (!recording_) {
-      predictor_.set_layer_callback(
-          [this](const std::string& op_type, const std::string& name, const TensorView& output) {
-            if (layers_ == nullptr) return;
-            const float* end = output.data + element_count(output.shape);
-            layers_->push_back({op_type, name, {{output.data, end}, output.shape}});
-          });
-      recording_ = true;
-    }
-    std::vector<Layer> layers;
-    layers_ = &layers;
-    try {
-      predictor_.run(input);
-    } catch (...) {
-      layers_ = nullptr;
-      throw;
-    }
-    layers_ = nullptr;
-    return layers;
-  }
-
-  Plan explain(std::int64_t images, int runs) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return predictor_.explain(images, runs);
-  }
-
-  // run_layers may exchange the engine.
-  Accelerator accelerator(std::int64_t images) const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return predictor_.accelerator(images);
-  }
-
-  Config config() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return predictor_.config();
-  }
-
-  /// For what never changes.
-  const Predictor& get() const { return predictor_; }
-
- private:
-  mutable std::mutex mutex_;
-  Predictor predictor_;
-  bool recording_ = false;
-  std::vector<Layer>* layers_ = nullptr;
-};
-
-}  // namespace
-
 void register_predictor(py::module_& module) {
   py::class_<TensorSpec>(module, "TensorSpec")
       .def_readonly("name", &TensorSpec::name)
@@ -128,7 +52,12 @@ void register_predictor(py::module_& module) {
 
   using Release = py::call_guard<WithoutGil>;
   py::class_<SharedPredictor, Held<SharedPredictor>>(module, "Predictor")
-      .def(py::init<const Config&>(), py::arg("config"), Release())
+      .def(py::init([](const Config& config) {
+             auto predictor = std::make_unique<SharedPredictor>(Predictor(config));
+             note_workers(predictor->accelerator(1), predictor->config());
+             return Held<SharedPredictor>(predictor.release());
+           }),
+           py::arg("config"), Release())
       .def("run", &run_without_gil<SharedPredictor>, py::arg("images").noconvert())
       .def(
           "run_layers",
@@ -146,7 +75,12 @@ void register_predictor(py::module_& module) {
             return result;
           },
           py::arg("images").noconvert())
-      .def("clone", &SharedPredictor::clone, Release())
+      .def(
+          "clone",
+          [](SharedPredictor& self) {
+            return Held<SharedPredictor>(new SharedPredictor(self.clone()));
+          },
+          Release())
       .def("explain", &SharedPredictor::explain, py::arg("images"), py::arg("runs"), Release())
       .def(
           "accelerator",

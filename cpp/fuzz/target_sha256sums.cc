@@ -1,22 +1,20 @@
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 
+#include "io/file.h"
 #include "model/model_files.h"
 #include "support.h"
 #include "targets.h"
 
 namespace lenet::fuzz {
-namespace fs = std::filesystem;
 namespace {
 
 /// A folder with a model, and a SHA256SUMS that is a file in memory.
 class Folder {
  public:
-  Folder() : path_((fs::temp_directory_path() / "lenet-fuzz-XXXXXX").string()) {
-    if (mkdtemp(path_.data()) == nullptr) fail("cannot make a temporary folder");
-    fs::create_symlink(sums_.path(), fs::path(path_) / "SHA256SUMS");
-    fs::create_symlink(program_.path(), fs::path(path_) / "__model__");
+  Folder() {
+    std::filesystem::create_symlink(sums_.path(), folder_.path() + "/SHA256SUMS");
+    std::filesystem::create_symlink(program_.path(), folder_.path() + "/__model__");
     program_.write("p");
     sums_.write("no list");
     try {
@@ -28,22 +26,16 @@ class Folder {
     }
     fail("a bad SHA256SUMS is accepted");
   }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
 
   void write_sums(std::string_view bytes) { sums_.write(bytes); }
 
   void check() const {
-    ModelFiles files{ModelFormat::Separate, path_ + "/__model__", "", path_, {}};
+    ModelFiles files{ModelFormat::Separate, folder_.path() + "/__model__", "", folder_.path(), {}};
     check_model_files(files, true, true, true);
   }
 
  private:
-  std::string path_;
+  TemporaryFolder folder_;
   MemoryFile sums_;
   MemoryFile program_;
 };

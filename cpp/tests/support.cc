@@ -14,19 +14,9 @@
 namespace lenet::tests {
 namespace fs = std::filesystem;
 
-TemporaryFolder::TemporaryFolder()
-    : path_((fs::temp_directory_path() / "lenet-test-XXXXXX").string()) {
-  REQUIRE(mkdtemp(path_.data()) != nullptr);
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
 std::vector<std::string> TemporaryFolder::names() const {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(path_)) {
+  for (const auto& entry : fs::directory_iterator(path())) {
     names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());

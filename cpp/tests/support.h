@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "io/file.h"
 #include "lenet/error.h"
 #include "lenet/paddle_library.h"
 #include "lenet/tensor.h"
@@ -19,19 +20,10 @@ namespace lenet::tests {
 inline const std::string kModelDir = LENET_TEST_MODEL_DIR;
 
 /// A folder that is removed with everything in it.
-class TemporaryFolder {
+class TemporaryFolder : public lenet::TemporaryFolder {
  public:
-  TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder();
-
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path() + "/" + name; }
   std::vector<std::string> names() const;  ///< of the files in it, sorted
-
- private:
-  std::string path_;
 };
 
 /// While it lives, counts how often each file of a folder is opened.

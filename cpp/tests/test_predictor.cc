@@ -1,4 +1,5 @@
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <functional>
@@ -11,6 +12,7 @@
 #include "lenet/predictor_pool.h"
 #include "lenet/version.h"
 #include "program_builder.h"
+#include "shared_predictor.h"
 #include "support.h"
 
 namespace lenet::tests {
@@ -380,6 +382,26 @@ TEST_CASE("a pool serves more threads than it has predictors") {
     CHECK(wrong == 0);
     CHECK(errors == 16);
   }
+}
+
+TEST_CASE("layers are recorded in one thread while others ask what runs") {  // ThreadSanitizer's
+  Config config = config_of("lenet.pdmodel", Accelerator::Auto);
+  config.engine = "auto";  // native, which gives way to Paddle for the layers
+  const Tensor images = random_images(1);
+  bindings::SharedPredictor predictor{Predictor(config)};
+  std::atomic<bool> done{false};
+  std::thread asking([&] {
+    while (!done) {
+      CHECK(predictor.accelerator(1) != Accelerator::Auto);
+      CHECK(predictor.config().engine != "auto");
+      std::this_thread::sleep_for(std::chrono::microseconds(100));  // a mutex need not be fair
+    }
+  });
+  const auto layers = predictor.run_layers(image(images, 0));
+  predictor.run_layers(image(images, 0));
+  done = true;
+  asking.join();
+  CHECK_FALSE(layers.empty());
 }
 
 TEST_CASE("the layer callback sees every operator in order") {

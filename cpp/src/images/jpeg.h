@@ -18,9 +18,8 @@ struct Jpeg {
   std::string stream;
 };
 
-/// \throws Error BadInput naming `path`: cut short, damaged, or of more than 100 scans;
-/// Unsupported:
-///   a kind of JPEG that is not decoded in C++.
+/// \throws Error BadInput naming `path`: cut short, damaged, or of more than 100 scans.
+/// \throws Error Unsupported: a kind of JPEG that is not decoded in C++.
 Jpeg read_jpeg(std::string_view bytes, const std::string& path);
 
 }  // namespace lenet

@@ -17,9 +17,8 @@ class InvalidJson : public std::runtime_error {
 /// Objects and lists in one another. Programs that Paddle writes are nested some 15 deep.
 inline constexpr std::size_t kMaxJsonDepth = 32;
 
-/// \throws InvalidJson also when an object has a member twice, of which readers may take either,
-/// and
-///   beyond kMaxJsonDepth.
+/// \throws InvalidJson also beyond kMaxJsonDepth, and when an object has a member twice, of which
+///   readers may take either.
 nlohmann::json parse_json(std::string_view text);
 
 }  // namespace lenet

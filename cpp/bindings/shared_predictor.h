@@ -1,0 +1,85 @@
+/// \file
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lenet/predictor.h"
+
+namespace lenet::bindings {
+
+/// What an operator gave.
+struct Layer {
+  std::string op_type;
+  std::string name;
+  Tensor output;
+};
+
+/// A predictor that several Python threads may hold: they take turns. Throws what Predictor throws.
+class SharedPredictor {
+ public:
+  explicit SharedPredictor(Predictor predictor) : predictor_(std::move(predictor)) {}
+
+  Tensor run(const TensorView& input) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return predictor_.run(input);
+  }
+
+  Predictor clone() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return predictor_.clone();
+  }
+
+  std::vector<Layer> run_layers(const TensorView& input) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!recording_) {
+      predictor_.set_layer_callback(
+          [this](const std::string& op_type, const std::string& name, const TensorView& output) {
+            if (layers_ == nullptr) return;
+            const float* end = output.data + element_count(output.shape);
+            layers_->push_back({op_type, name, {{output.data, end}, output.shape}});
+          });
+      recording_ = true;
+    }
+    std::vector<Layer> layers;
+    layers_ = &layers;
+    try {
+      predictor_.run(input);
+    } catch (...) {
+      layers_ = nullptr;
+      throw;
+    }
+    layers_ = nullptr;
+    return layers;
+  }
+
+  Plan explain(std::int64_t images, int runs) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return predictor_.explain(images, runs);
+  }
+
+  // run_layers may exchange the engine.
+  Accelerator accelerator(std::int64_t images) const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return predictor_.accelerator(images);
+  }
+
+  Config config() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return predictor_.config();
+  }
+
+  /// For what never changes.
+  const Predictor& get() const { return predictor_; }
+
+ private:
+  mutable std::mutex mutex_;
+  Predictor predictor_;
+  bool recording_ = false;
+  std::vector<Layer>* layers_ = nullptr;
+};
+
+}  // namespace lenet::bindings
