@@ -135,14 +135,10 @@ def show(report: Report) -> None:
 
 
 def distinct(finds: list[Find]) -> list[Find]:
-    """Return finds that may have different causes: those of auto only where no other has them."""
-    chosen: dict[tuple[str, ...], Find] = {}
+    """Return finds that may have different causes: one of each network and outcome."""
+    chosen: dict[tuple[str, str], Find] = {}
     for find in sorted(finds, key=lambda each: "auto" in each.target or "program" in each.target):
-        way = next((w for w in ("native", "plain", "onednn", "openvino") if w in find.target), "")
-        same = (find.name,) if find.outcome in ("wrong", "shape", "bits") else ()
-        key = (*same, *find.kind()[1:], way)
-        if way or not any(find.outcome == other.outcome for other in chosen.values()):
-            chosen.setdefault(key, find)
+        chosen.setdefault((find.name, find.outcome), find)
     return sorted(chosen.values(), key=lambda each: each.outcome in ("BadModel", "BackendFailure"))
 
 

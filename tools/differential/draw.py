@@ -442,7 +442,8 @@ class Drawing:
 
 def draw_paddle(d: Draw, shapes: Shapes) -> Network:
     """Draw a network of Paddle's operators."""
-    usual = d.chance(0.6)
+    alone = d.chance(0.3)  # so that each operator is tried with many of its attributes
+    usual = not alone and d.chance(0.6)
     sizes = [*range(1, 15), 1, 2, 3, 4, 28] if d.chance(0.8) else range(1, 41)
     shape = [d.pick([1, 1, 2, 3, 4, 5, 8]), *d.two(sizes)]
     if not usual and d.chance(0.2):
@@ -452,8 +453,10 @@ def draw_paddle(d: Draw, shapes: Shapes) -> Network:
     idioms = [i for i in IDIOMS if not usual or {op for op, _ in i} <= {*USUAL, "winograd"}]
     if usual:
         drawing.add_one_of({"conv2d": conv2d, "a conv2d": conv2d, "winograd": EVERY["winograd"]})
-    for _ in range(d.pick(range(1 if usual else 2, 6))):
-        if d.chance(0.25):
+    if alone and d.chance():
+        drawing.add("conv2d", conv2d, {})
+    for _ in range(1 if alone else d.pick(range(1 if usual else 2, 6))):
+        if not alone and d.chance(0.25):
             for op, fixed in d.pick(idioms):
                 drawing.add(op, EVERY[op], fixed)
         else:

@@ -128,6 +128,8 @@ class Writer:
         self.axes("ReduceMean", x[0], axes, 18, output, **more)
 
     def squeeze(self, x: list[str], s: Any, output: str, axes: list[int]) -> None:
+        if max(axes) >= len(s):
+            raise Invalid("an axis outside the tensor, which onnxruntime takes")
         self.axes("Squeeze", x[0], axes, 13, output)
 
     def unsqueeze(self, x: list[str], s: Any, output: str, axes: list[int]) -> None:
@@ -236,6 +238,8 @@ def shapes(network: Network) -> list[Any]:
             found = run_onnx(proto.SerializeToString(), run)
             if found.dtype != np.float32:
                 raise Invalid("another type than float32")
+            if 0 in found.shape:
+                raise Invalid("an empty tensor")
             _SHAPES[key] = found.shape
         known.append(_SHAPES[key])
     return known
@@ -262,6 +266,10 @@ def run_onnx(model: bytes, images: np.ndarray) -> np.ndarray:
         found = [session.run(None, {"v0": part})[0] for part in parts]
     except Exception as error:
         raise Invalid(f"{type(error).__name__}: {str(error)[:300]}") from error
+    inferred = session.get_outputs()[0].shape
+    sizes = zip(inferred, found[0].shape, strict=False)
+    if any(isinstance(size, int) and size != given for size, given in sizes):
+        raise Invalid("onnxruntime gives another shape than it infers")
     return np.concatenate(found) if found[0].ndim else found[0]
 
 

@@ -94,7 +94,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     **functions(
         F,
         "max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d max_pool1d avg_pool1d "
-        "softmax log_softmax interpolate pad pixel_shuffle pixel_unshuffle channel_shuffle maxout",
+        "softmax log_softmax interpolate pixel_shuffle pixel_unshuffle channel_shuffle maxout",
     ),
     **functions(
         paddle,
@@ -199,6 +199,10 @@ class Run:
 
     def conv1d(self, x: Tensor, out: int, kernel: int, **more: Any) -> Tensor:
         inputs = x.shape[1] // more.get("groups", 1)
+        pads = more.get("padding", 0)
+        room = x.shape[2] + (sum(pads) if isinstance(pads, list) else 2 * (pads != "SAME" and pads))
+        if pads != "SAME" and room <= more.get("dilation", 1) * (kernel - 1):
+            raise Invalid("a window larger than the image: Paddle 3.3 faults")
         weight = self.parameter(0, [out, inputs, kernel], 1 / math.sqrt(inputs * kernel))
         return F.conv1d(x, weight, self.parameter(1, [out]), **more)
 
@@ -284,7 +288,14 @@ class Run:
         """Flatten by the number of images that the program reads while it runs."""
         return paddle.reshape(x, [paddle.shape(x)[0], math.prod(x.shape[1:])])
 
+    def pad(self, x: Tensor, pad: list[int], **more: Any) -> Tensor:
+        if len(x.shape) < 3:
+            raise Invalid("no image: another operator, which the checks of models do not accept")
+        return F.pad(x, pad, **more)
+
     def compare(self, x: Tensor, y: Tensor, of: str, cast: bool = True) -> Tensor:
+        if x is y:
+            raise Invalid("a value with itself: Paddle 3.3 cannot load the .pdmodel")
         found = COMPARE[of](x, y)
         return found.astype(self.dtype) if cast else WHERE(found, x, y * 0.5)
 

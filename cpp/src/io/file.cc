@@ -124,8 +124,10 @@ MemoryFile::MemoryFile(std::size_t size, const std::function<std::size_t(char*)>
     size_ = filled;
     require(ftruncate(descriptor_, static_cast<off_t>(size_)) == 0);
   }
-  require(fcntl(descriptor_, F_ADD_SEALS,
-                F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0);
+  // Not F_SEAL_WRITE, which waits for whoever looks at the pages, and fails with EBUSY at times.
+  const int seals = F_SEAL_SHRINK | F_SEAL_GROW;
+  require(fcntl(descriptor_, F_ADD_SEALS, seals | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0 ||
+          fcntl(descriptor_, F_ADD_SEALS, seals | F_SEAL_SEAL) == 0);  // before Linux 5.1
   path_ = "/proc/self/fd/" + std::to_string(descriptor_);
   require(access(path_.c_str(), R_OK) == 0);
   mapped_ = map(PROT_READ);

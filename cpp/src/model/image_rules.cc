@@ -58,9 +58,11 @@ void infer_conv_transpose(Step& step) {
     const bool pairs = paddings.size() == 4;
     const std::int64_t before = paddings[pairs ? 2 * i : i];
     const std::int64_t after = paddings[pairs ? 2 * i + 1 : i];
-    step.require(before < extent && after < extent, "a padding as wide as the window");
     std::int64_t& size = shape[image + i];
-    if (size == kUnknown) continue;
+    if (size == kUnknown) {
+      step.require(before < extent && after < extent, "a padding as wide as the window");
+      continue;
+    }
     size = (size - 1) * strides[i] - before - after + extent + extra[i];
     step.require(size >= 1, "the size of the output");
   }

@@ -24,7 +24,13 @@ class View {
     } else if (const auto named = op_.inputs.find(name); named != op_.inputs.end()) {
       found = &named->second;
     }
-    return found != nullptr && found->size() == 1 ? &graph_.values[(*found)[0]] : nullptr;
+    return one(found);
+  }
+
+  /// An output that is one value, of the format before PIR; null when it is not.
+  const Value* output(const char* name) const {
+    const auto named = op_.outputs.find(name);
+    return one(named == op_.outputs.end() ? nullptr : &named->second);
   }
 
   bool has_rank(const char* name, std::size_t rank) const {
@@ -89,6 +95,10 @@ class View {
   const std::string& op_type() const { return op_.type; }
 
  private:
+  const Value* one(const Argument* values) const {
+    return values != nullptr && values->size() == 1 ? &graph_.values[(*values)[0]] : nullptr;
+  }
+
   template <typename Type>
   const Type* get(const char* name) const {
     const auto found = op_.attributes.find(name);
@@ -166,7 +176,12 @@ std::string refuse_sum(const View& op) {
 
 std::string refuse_for_openvino(const View& op) {
   const std::string& type = op.op_type();
-  if (type == "feed" || type == "fetch") return "";
+  if (type == "feed") {  // of vectors, some outputs are empty
+    const Value* given = op.output("Out");
+    if (given != nullptr && given->shape.size() == 4) return "";
+    return "an input that is no image";
+  }
+  if (type == "fetch") return "";
   if (type == "conv2d") return refuse_convolution(op);
   if (type == "pool2d") return refuse_pool(op);
   if (type == "matmul_v2") return refuse_product(op);
@@ -197,19 +212,65 @@ std::string refuse_for_openvino(const View& op) {
 
 // ---- oneDNN: what is known to be wrong, or to fail.
 
+/// Mixes up memory where the only channel of an image is read in wider steps along its width than
+/// along its height.
+std::string refuse_steps(const View& op) {
+  const Value* filter = op.input("Filter", 1);
+  const Integers strides = op.integers("strides");
+  const bool fits = filter != nullptr && filter->shape.size() == 4 && strides.size() == 2;
+  if (!fits) return op.with_shape("Filter", 1);
+  const bool wrong = op.is("groups", 1) && filter->shape[1] == 1 && strides[1] > strides[0];
+  return wrong ? op.with("strides") + " and one channel" : "";
+}
+
+/// Takes what is added to a convolution for a bias of its channels, or fails when it has another
+/// number of values.
+std::string refuse_sum_of_others(const View& op) {
+  const Value* x = op.input("X", 0);
+  const Value* y = op.input("Y", 1);
+  if (x == nullptr || y == nullptr) return op.with_shape(x == nullptr ? "X" : "Y");
+  if (x->shape.size() < y->shape.size()) std::swap(x, y);
+  if (x->shape.size() != 4 || x->shape == y->shape) return "";
+  Shape shape = y->shape;
+  for (int axis = 1; axis < 4; ++axis) {
+    if (op.is("axis", axis)) shape.resize(static_cast<std::size_t>(4 - axis), 1);
+  }
+  shape.insert(shape.begin(), 4 - shape.size(), 1);
+  const std::int64_t channels = std::max(shape[1], x->shape[1]);
+  const auto spreads = [](std::int64_t size, std::int64_t other) {
+    return size == 1 && other != 1;
+  };
+  const bool x_spreads = spreads(x->shape[2], shape[2]) || spreads(x->shape[3], shape[3]);
+  const Shape& smaller = x_spreads ? x->shape : shape;
+  const bool of_channels = smaller[1] == channels && smaller[2] == 1 && smaller[3] == 1;
+  return of_channels ? "" : op.with_shape("Y", 1);
+}
+
 /// Counts the zeros around an image among the averaged values, but not as many of them as Paddle:
-/// only where they are the same before and after.
+/// only where they are the same before and after, and no window is larger than the padded image.
 std::string refuse_average(const View& op) {
   if (!op.is("pooling_type", "avg") || !op.is("exclusive", 0) || op.is("adaptive", 1) ||
-      op.is("global_pooling", 1) || op.is("padding_algorithm", "VALID")) {
+      op.is("global_pooling", 1)) {
     return "";
   }
-  if (op.is("padding_algorithm", "SAME")) return op.with("padding_algorithm") + ", exclusive=0";
-  const Integers paddings = op.integers("paddings");
-  if (paddings.size() == 4 && (paddings[0] != paddings[1] || paddings[2] != paddings[3])) {
-    return op.with("paddings") + ", exclusive=0";
+  const std::string also = ", exclusive=0";
+  if (op.is("padding_algorithm", "SAME")) return op.with("padding_algorithm") + also;
+  Integers paddings = op.integers("paddings");
+  if (op.is("padding_algorithm", "VALID")) {
+    paddings = {0, 0};
+  } else if (op.is("ceil_mode", 1)) {
+    return op.with("ceil_mode") + also;
   }
-  return op.is("ceil_mode", 1) ? op.with("ceil_mode") + ", exclusive=0" : "";
+  if (paddings.size() == 4) {
+    if (paddings[0] != paddings[1] || paddings[2] != paddings[3]) return op.with("paddings") + also;
+    paddings = {paddings[0], paddings[2]};
+  }
+  const Integers kernel = op.integers("ksize", 1);
+  const Value* image = op.input("X");
+  const bool fits = image != nullptr && image->shape.size() == 4 && kernel.size() == 2 &&
+                    paddings.size() == 2 && image->shape[2] + 2 * paddings[0] >= kernel[0] &&
+                    image->shape[3] + 2 * paddings[1] >= kernel[1];
+  return fits ? "" : printable(op.op_type()) + " with a window larger than the image" + also;
 }
 
 /// Misreads a matrix whose dimensions are stored in another order: of images, of what was
@@ -256,6 +317,20 @@ std::string refuse_window_behind(const View& op) {
   return "";
 }
 
+/// Takes another pixel for the nearest, but where each is repeated a whole number of times.
+std::string refuse_nearest(const View& op) {
+  const Value* x = op.input("X");
+  const Value* out = op.output("Out");
+  if (x == nullptr || out == nullptr || x->shape.size() != 4 || out->shape.size() != 4) {
+    return op.with_shape("X");
+  }
+  for (std::size_t i = 2; i < 4; ++i) {
+    const bool repeats = x->shape[i] > 0 && out->shape[i] > 0 && out->shape[i] % x->shape[i] == 0;
+    if (!repeats) return printable(op.op_type()) + " to a size that is no multiple of the image's";
+  }
+  return "";
+}
+
 /// Whether an operator with a layout has its channels last.
 bool has_channels_last(const View& op) {
   const std::string& type = op.op_type();
@@ -268,13 +343,24 @@ bool has_channels_last(const View& op) {
 std::string refuse_for_onednn(const View& op) {
   const std::string& type = op.op_type();
   // Mixes up the channels behind operators of the other layout, and behind none gives wrong shapes.
-  if (has_channels_last(op)) return printable(type) + " of channels that come last (NHWC)";
+  if (has_channels_last(op) ||
+      ((type == "1.prelu" || type == "1.group_norm") && op.is("data_format", "NHWC"))) {
+    return printable(type) + " of channels that come last (NHWC)";
+  }
+  if (type == "conv2d" || type == "1.conv2d") return refuse_steps(op);
+  if (type == "elementwise_add" || type == "1.add") return refuse_sum_of_others(op);
   if (type == "pool2d" || type == "1.pool2d") {
     const std::string refusal = refuse_average(op);
     return refusal.empty() ? refuse_window_behind(op) : refusal;
   }
   if (type == "matmul_v2") return refuse_layout(op, {"trans_x", "trans_y"});
   if (type == "1.matmul") return refuse_layout(op, {"transpose_x", "transpose_y"});
+  // Leaves out one of the two where the other is missing.
+  if (type == "layer_norm" || type == "1.layer_norm") {
+    const bool scaled = op.input("Scale", 1) != nullptr;
+    const bool biased = op.input("Bias", 2) != nullptr;
+    return scaled == biased ? "" : type + " without " + (scaled ? "bias" : "scale");
+  }
   // Leaves the threshold out, from which on Paddle takes the argument itself. From the default on
   // the two differ by 2e-9.
   if (type == "softplus" || type == "1.softplus") {
@@ -284,6 +370,7 @@ std::string refuse_for_onednn(const View& op) {
   // In PIR the scales are stored as doubles, of which the arguments of oneDNN's kernels know no
   // arrays.
   if (type == "1.bilinear_interp" || type == "1.nearest_interp") return type;
+  if (type == "nearest_interp_v2") return refuse_nearest(op);
   return "";
 }
 

@@ -2,6 +2,8 @@
 /// Memory that starts at a cache line.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -25,16 +27,21 @@ class Aligned {
   /// \throws std::bad_alloc
   explicit Aligned(std::size_t count) {
     if (count > std::numeric_limits<std::size_t>::max() / sizeof(Number)) throw std::bad_alloc();
-    memory_.reset(static_cast<Number*>(::operator new(count * sizeof(Number), kAlignment)));
-    std::memset(memory_.get(), 0, count * sizeof(Number));
+    const std::size_t bytes = count * sizeof(Number);
+    const std::align_val_t alignment{bytes < kHugePage ? kCacheLine : kHugePage};
+    memory_ = {static_cast<Number*>(::operator new(bytes, alignment)), Free{alignment}};
+    // Reading the weights of a ResNet18 in pages of 4 kB takes 5 % longer.
+    if (bytes >= kHugePage) madvise(memory_.get(), bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+    std::memset(memory_.get(), 0, bytes);
   }
   Number* data() noexcept { return memory_.get(); }
   const Number* data() const noexcept { return memory_.get(); }
 
  private:
-  static constexpr std::align_val_t kAlignment{kCacheLine};
+  static constexpr std::size_t kHugePage = 1 << 21;  // bytes
   struct Free {
-    void operator()(Number* memory) const noexcept { ::operator delete(memory, kAlignment); }
+    std::align_val_t alignment{kCacheLine};
+    void operator()(Number* memory) const noexcept { ::operator delete(memory, alignment); }
   };
   std::unique_ptr<Number, Free> memory_;
 };

@@ -37,6 +37,8 @@ void set_capacity(ThreadLocals* body, int shapes) LENET_WEAK_SYMBOL(
 ContextPool* context_pool() LENET_WEAK_SYMBOL("_ZN3phi17DeviceContextPool8InstanceEv");
 OneDnnContext* context_of(ContextPool* pool, const Place& place)
     LENET_WEAK_SYMBOL("_ZN3phi17DeviceContextPool3GetERKNS_5PlaceE");
+void clear_attributes(OneDnnContext* context)
+    LENET_WEAK_SYMBOL("_ZN3phi13OneDNNContext12ClearDnnAttrEv");
 std::shared_ptr<void> get_blob(const OneDnnContext* context, const std::string& name)
     LENET_WEAK_SYMBOL(
         "_ZNK3phi13OneDNNContext7GetBlobERKNSt7__cxx1112basic_stringIcSt11char_"
@@ -58,8 +60,8 @@ constexpr auto kLimitedSession = static_cast<std::size_t>(-1);
 
 bool has_symbols() {
   return phi::thread_locals && (phi::set_session || phi::set_session_of_3_1) && phi::set_shape &&
-         phi::set_capacity && phi::context_pool && phi::context_of && phi::get_blob &&
-         phi::set_blob;
+         phi::set_capacity && phi::context_pool && phi::context_of && phi::clear_attributes &&
+         phi::get_blob && phi::set_blob;
 }
 
 /// Shared by runs; held alone by what removes from the cache.
@@ -120,7 +122,8 @@ OneDnnRun::OneDnnRun(const std::string& shape_key) {
   phi::ThreadLocals* body = thread_locals();
   (phi::set_session ? phi::set_session : phi::set_session_of_3_1)(body, kLimitedSession);
   phi::set_shape(body, shape_key);
-  const phi::OneDnnContext* context = phi::context_of(phi::context_pool(), phi::Place());
+  phi::OneDnnContext* context = phi::context_of(phi::context_pool(), phi::Place());
+  phi::clear_attributes(context);
   for (;;) {
     lock_ = Cache::instance().share();
     if (phi::get_blob(context, name)) return;

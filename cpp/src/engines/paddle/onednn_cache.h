@@ -23,6 +23,9 @@ std::string onednn_shape_key(const std::vector<int>& shape);
 /// While it lives, this thread's run with oneDNN is kept under a shape, and nothing is removed from
 /// the cache. There are 16 shapes in the process; for another one of them goes. Where the Paddle
 /// library hides its symbols everything is kept, until the predictor is destroyed.
+///
+/// What the last operator of a .pdmodel was told, such as the activation to compute with it, stays
+/// with its thread, where the first operator of a .json would heed it too: that is forgotten here.
 class OneDnnRun {
  public:
   explicit OneDnnRun(const std::string& shape_key);

@@ -46,10 +46,14 @@ std::string summary_of(const std::string& message) {
   const auto heading = message.find(kHeading);
   std::istringstream lines(
       heading == std::string::npos ? message : message.substr(heading + std::strlen(kHeading)));
+  bool after_user_code = false;  // where the lines of the Python program come first
   for (std::string line; std::getline(lines, line);) {
     // What oneDNN throws through Paddle's executor has no message.
     if (line == "std::exception") break;
-    if (line.find_first_not_of("- \t\r") != std::string::npos) return line;
+    after_user_code |= line == "In user code:";
+    const auto first = line.find_first_not_of("- \t\r");
+    if (first == std::string::npos) continue;
+    if (!after_user_code || line.find("Error: ") != std::string::npos) return line.substr(first);
   }
   return "no reason given";
 }
@@ -205,6 +209,8 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
       }
       // It leaves out what else reads a normalization that a relu follows, and Paddle faults.
       target.DeletePass("batch_norm_act_fuse_pass");
+      // It overwrites values which operators of oneDNN, or outputs of the program, read later.
+      target.DeletePass("inplace_pass");
       break;
     case Accelerator::OpenVino:
       target.DisableONEDNN();
