@@ -225,6 +225,8 @@ class Run:
 
     def gram(self, x: Tensor, batched: bool = True) -> Tensor:
         """The products of all rows with each other."""
+        if len(x.shape) != 3:
+            raise Invalid("no matrices: Paddle 3.3 transposes the first dimensions alone")
         turned = paddle.transpose(x, [0, 2, 1])
         return (older(paddle.bmm, "bmm", "X Y") if batched else MATMUL)(x, turned) / math.sqrt(
             x.shape[2]

@@ -88,7 +88,7 @@ void infer_adaptive_max_pool(Step& step) {
 
 void infer_group_norm(Step& step) {
   const Value& x = step.in("X");
-  step.require(x.shape.size() >= 2 && x.shape.size() <= 5, "the rank");
+  step.require(x.shape.size() >= 2, "the rank");
   const bool last = channels_last(step, either(step, "data_layout", "data_format"));
   const std::int64_t channels = last ? x.shape.back() : x.shape[1];
   const std::int64_t groups = step.integer("groups");

@@ -374,44 +374,71 @@ std::string refuse_for_onednn(const View& op) {
   return "";
 }
 
-/// Finds what reads the output of a dropout that scales at inference. oneDNN joins the factor
-/// wrongly to other operators than products, as fully connected layers are.
-class ScaledDropouts {
+/// Finds operators that oneDNN joins wrongly. To be asked of each in the order of the program.
+class Neighbours {
  public:
-  /// Of the operators of a program, in their order.
   std::string refuse(const Operator& op, const View& view) {
     const bool product = op.type == "matmul_v2" || op.type == "1.matmul";
-    bool reads = false;
-    const auto look = [&](const Argument& values) {
-      for (const std::size_t value : values) reads |= given_.count(value) > 0;
-    };
-    for (const auto& [name, values] : op.inputs) look(values);
-    for (const Argument& values : op.positional_inputs) look(values);
-    for (const char* mode : {"mode", "dropout_implementation"}) {
-      if (!view.is(mode, "downgrade_in_infer")) continue;
-      for (const auto& [name, values] : op.outputs) given_.insert(values.begin(), values.end());
-      for (const Argument& values : op.positional_outputs) {
-        given_.insert(values.begin(), values.end());
-      }
+    const bool sum = op.type == "elementwise_add" || op.type == "1.add";
+    const bool activation = is_activation(op.type);
+    std::string refusal;
+    // The factor of a dropout that scales at inference, to all but products.
+    if (!product && reads(op, scaled_)) refusal = " behind a dropout that scales";
+    // A second activation takes the place of that of a fully connected layer.
+    if (activation && reads(op, activated_sums_)) refusal = " behind another activation";
+    const Value* input = view.input("X");
+    const bool vectors = input != nullptr && input->shape.size() != 4;
+    if (activation && vectors && reads(op, sums_)) note(op, activated_sums_);
+    if (sum && vectors) note(op, sums_);
+    if (view.is("mode", "downgrade_in_infer") ||
+        view.is("dropout_implementation", "downgrade_in_infer")) {
+      note(op, scaled_);
     }
-    return reads && !product ? printable(op.type) + " behind a dropout that scales" : "";
+    return refusal.empty() ? "" : printable(op.type) + refusal;
   }
 
  private:
-  std::set<std::size_t> given_;
+  using Values = std::set<std::size_t>;
+
+  static bool is_activation(const std::string& type) {
+    static const std::set<std::string> kJoined = {
+        "relu",       "relu6",     "sigmoid",      "tanh", "gelu",
+        "swish",      "mish",      "leaky_relu",   "abs",  "clip",
+        "hard_swish", "hardswish", "hard_sigmoid", "sqrt", "hardsigmoid"};
+    return kJoined.count(type.compare(0, 2, "1.") == 0 ? type.substr(2) : type) > 0;
+  }
+
+  static bool reads(const Operator& op, const Values& values) {
+    bool found = false;
+    const auto look = [&](const Argument& argument) {
+      for (const std::size_t value : argument) found |= values.count(value) > 0;
+    };
+    for (const auto& [name, argument] : op.inputs) look(argument);
+    for (const Argument& argument : op.positional_inputs) look(argument);
+    return found;
+  }
+
+  static void note(const Operator& op, Values& values) {
+    for (const auto& [name, given] : op.outputs) values.insert(given.begin(), given.end());
+    for (const Argument& given : op.positional_outputs) values.insert(given.begin(), given.end());
+  }
+
+  Values scaled_;
+  Values sums_;  ///< of vectors, as at the end of fully connected layers
+  Values activated_sums_;
 };
 
 }  // namespace
 
 ProgramTraits read_program_traits(const Graph& graph) {
   ProgramTraits traits;
-  ScaledDropouts dropouts;
+  Neighbours neighbours;
   for (const Operator& op : graph.operators) {
     const View view(graph, op);
     if (traits.openvino_refusal.empty()) traits.openvino_refusal = refuse_for_openvino(view);
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = refuse_for_onednn(view);
-    const std::string behind_dropout = dropouts.refuse(op, view);
-    if (traits.onednn_refusal.empty()) traits.onednn_refusal = behind_dropout;
+    const std::string joined = neighbours.refuse(op, view);
+    if (traits.onednn_refusal.empty()) traits.onednn_refusal = joined;
     traits.channels_last |= has_channels_last(view);
     traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
     traits.activation_fusing_faults |=
