@@ -94,7 +94,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     **functions(
         F,
         "max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d max_pool1d avg_pool1d "
-        "softmax log_softmax interpolate pixel_shuffle pixel_unshuffle channel_shuffle maxout",
+        "softmax log_softmax pixel_shuffle pixel_unshuffle channel_shuffle maxout",
     ),
     **functions(
         paddle,
@@ -290,8 +290,13 @@ class Run:
         """Flatten by the number of images that the program reads while it runs."""
         return paddle.reshape(x, [paddle.shape(x)[0], math.prod(x.shape[1:])])
 
+    def interpolate(self, x: Tensor, **more: Any) -> Tensor:
+        if len(x.shape) != 4:
+            raise Invalid("no image, which the checks of models do not accept")
+        return F.interpolate(x, **more)
+
     def pad(self, x: Tensor, pad: list[int], **more: Any) -> Tensor:
-        if len(x.shape) < 3:
+        if len(x.shape) != 4:
             raise Invalid("no image: another operator, which the checks of models do not accept")
         return F.pad(x, pad, **more)
 

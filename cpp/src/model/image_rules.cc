@@ -127,6 +127,7 @@ void infer_interpolate(Step& step) {
     step.require(!step.has(name), "a size that is a tensor");
   }
   const Value& x = step.in("X");
+  if (x.shape.size() != 4) step.unsupported("resizes what is not [N, channels, height, width]");
   const Layout at = layout_of(step, either(step, "data_layout", "data_format"));
   const std::string& method = step.text("interp_method");
   step.require(method == "nearest" || method == "bilinear" || method == "bicubic", "the method");

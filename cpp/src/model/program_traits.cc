@@ -246,6 +246,21 @@ std::string refuse_sum_of_others(const View& op) {
   return of_channels ? "" : op.with_shape("Y", 1);
 }
 
+/// Exchanges the two where the first must be repeated: of a quotient whenever it must, of others
+/// when it has fewer dimensions.
+std::string refuse_first_repeated(const View& op, bool quotient) {
+  const Value* x = op.input("X", 0);
+  const Value* y = op.input("Y", 1);
+  if (x == nullptr || y == nullptr) return op.with_shape(x == nullptr ? "X" : "Y");
+  bool repeated = x->shape.size() < y->shape.size();
+  for (std::size_t i = 0; quotient && !repeated && i < y->shape.size(); ++i) {
+    const std::size_t from_end = y->shape.size() - i;
+    const std::int64_t size = x->shape[x->shape.size() - from_end];
+    repeated = size == 1 && y->shape[i] != 1;
+  }
+  return repeated ? op.with_shape("X", 0) : "";
+}
+
 /// Counts the zeros around an image among the averaged values, but not as many of them as Paddle:
 /// only where they are the same before and after, and no window is larger than the padded image.
 std::string refuse_average(const View& op) {
@@ -349,6 +364,12 @@ std::string refuse_for_onednn(const View& op) {
   }
   if (type == "conv2d" || type == "1.conv2d") return refuse_steps(op);
   if (type == "elementwise_add" || type == "1.add") return refuse_sum_of_others(op);
+  for (const char* name : {"elementwise_div", "1.divide"}) {
+    if (type == name) return refuse_first_repeated(op, true);
+  }
+  for (const char* name : {"elementwise_sub", "elementwise_mul", "1.subtract", "1.multiply"}) {
+    if (type == name) return refuse_first_repeated(op, false);
+  }
   if (type == "pool2d" || type == "1.pool2d") {
     const std::string refusal = refuse_average(op);
     return refusal.empty() ? refuse_window_behind(op) : refusal;
