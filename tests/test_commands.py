@@ -215,6 +215,16 @@ def test_a_full_disk_is_named_with_its_file(
     assert f"{os.strerror(errno.ENOSPC)}: {target}; free some" in line
 
 
+def test_a_full_disk_is_named_with_the_folder_of_an_export(tmp_path: Path) -> None:
+    from lenet_cpp._installation import staging_folder
+
+    folder = tmp_path / "exported"
+    with pytest.raises(OSError, match="full") as caught, staging_folder(folder, "lenet"):
+        raise OSError(errno.ENOSPC, "full")  # as a write does, which names no file
+    assert caught.value.filename == str(folder)
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
 def test_what_cannot_be_written_is_named(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

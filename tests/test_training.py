@@ -613,8 +613,9 @@ def test_a_full_disk_leaves_the_old_checkpoint(
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(paddle, "save", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as caught:
         save(tmp_path, 2)
+    assert Path(caught.value.filename).suffix == (".pdparams", ".pdopt")[number - 1]
     assert load(tmp_path) == 1
     assert len(list(tmp_path.iterdir())) == 3
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["atomic_path", "other_content", "write_text"]
+__all__ = ["atomic_path", "naming", "other_content", "write_text"]
 
 _STATE_DICT = "scripts/convert_model.py --to pdparams makes a state dict of that model's"
 _CONTENTS = {
@@ -51,7 +51,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         A path in the same folder, with the same suffix, for the block to write.
     """
     if target.exists() and not target.is_file() and not target.is_dir():
-        with _naming(target, target):
+        with naming(target, target):
             yield target
         return
     final = Path(os.path.realpath(target))  # a link stays, and what it leads to is replaced
@@ -59,7 +59,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = final.with_name(f".{final.stem}.{secrets.token_hex(6)}{final.suffix}")
     temporary.touch(exist_ok=False)
     try:
-        with _naming(target, temporary):
+        with naming(target, temporary):
             yield temporary
             temporary.replace(final)
     finally:
@@ -67,12 +67,18 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _naming(target: Path, temporary: Path) -> Iterator[None]:
-    """Name the file in what the operating system refuses: a write to a full disk names none."""
+def naming(target: Path, temporary: Path) -> Iterator[None]:
+    """Name the target in what the operating system refuses: a write to a full disk names no file.
+
+    Args:
+        target: What the block is to make.
+        temporary: Where it is made, which is not named.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename in {None, str(temporary)}:
+        name = error.filename
+        if error.errno is not None and (name is None or str(name).startswith(str(temporary))):
             error.filename = str(target)
         raise
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenet_cpp._files import naming
 from lenet_cpp.errors import BadInput, BadModel
 from lenet_cpp.manifest import (
     CHECKSUMS_NAME,
@@ -74,7 +75,10 @@ def staging_folder(output: Path, stem: str, topology: str | None = None) -> Iter
     made = [folder for folder in (output, *output.parents) if not folder.exists()]
     output.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(dir=output, prefix=".export-") as staging:
+        with (
+            tempfile.TemporaryDirectory(dir=output, prefix=".export-") as staging,
+            naming(output, Path(staging)),
+        ):
             yield Path(staging)
     except BaseException:
         with suppress(OSError):  # somebody put something into one of them meanwhile

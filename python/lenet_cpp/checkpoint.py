@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp._files import other_content
+from lenet_cpp._files import naming, other_content
 from lenet_cpp._unpickling import ArrayUnpickler
 from lenet_cpp.errors import BadModel, FileNotFound
 from lenet_cpp.manifest import sha256_file
@@ -255,8 +255,9 @@ def save_checkpoint(
         files = {}
         for path, state in ((params_path, parameters), (opt_path, optimizer)):
             staged = _staged(path)
-            paddle.save(dict(state), str(staged))
-            _sync(staged)
+            with naming(path, staged):
+                paddle.save(dict(state), str(staged))
+                _sync(staged)
             files[path.name] = sha256_file(staged)
         text = json.dumps({"format": RECORD_FORMAT, **record, "files": files}, indent=2) + "\n"
         draft = record_path.with_name(f".{record_path.name}.draft")
