@@ -126,6 +126,10 @@ std::string group_norm(std::int64_t groups, const Shape& scale) {
 
 TEST_CASE("transposed convolution") {
   accept(Transposed().bytes());
+  Transposed cut;
+  cut.paddings = {5, 5};  // wider than its window
+  cut.output = {-1, 6, 5, 5};
+  accept(cut.bytes());
   Transposed wrong;
   wrong.output = {-1, 6, 12, 12};
   refuse(wrong.bytes(), "output");
@@ -139,8 +143,8 @@ TEST_CASE("transposed convolution") {
   wrong.extra = {2, 2};
   refuse(wrong.bytes(), "output_padding");
   wrong = Transposed();
-  wrong.paddings = {4, 4};
-  refuse(wrong.bytes(), "padding");
+  wrong.paddings = {8, 8};
+  refuse(wrong.bytes(), "the size of the output");
   wrong = Transposed();
   wrong.strides = {0, 2};
   refuse(wrong.bytes(), "strides");
