@@ -221,6 +221,8 @@ class Run:
         return F.linear(x, weight, self.parameter(1, [out])) if bias else MATMUL(x, weight)
 
     def matmul(self, x: Tensor, y: Tensor, **more: Any) -> Tensor:
+        if len(x.shape) < 3:
+            raise Invalid("a product of the images with each other")
         return MATMUL(x, y, **more) / math.sqrt(x.shape[-1])
 
     def gram(self, x: Tensor, batched: bool = True) -> Tensor:

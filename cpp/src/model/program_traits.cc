@@ -213,14 +213,25 @@ std::string refuse_for_openvino(const View& op) {
 // ---- oneDNN: what is known to be wrong, or to fail.
 
 /// Mixes up memory where the only channel of an image is read in wider steps along its width than
-/// along its height.
-std::string refuse_steps(const View& op) {
+/// along its height, and faults where an image is padded by a whole window.
+std::string refuse_convolution_for_onednn(const View& op) {
   const Value* filter = op.input("Filter", 1);
   const Integers strides = op.integers("strides");
-  const bool fits = filter != nullptr && filter->shape.size() == 4 && strides.size() == 2;
-  if (!fits) return op.with_shape("Filter", 1);
-  const bool wrong = op.is("groups", 1) && filter->shape[1] == 1 && strides[1] > strides[0];
-  return wrong ? op.with("strides") + " and one channel" : "";
+  const Integers dilations = op.integers("dilations");
+  const Integers paddings = op.integers("paddings");
+  if (filter == nullptr || filter->shape.size() != 4) return op.with_shape("Filter", 1);
+  if (strides.size() != 2) return op.with("strides");
+  if (dilations.size() != 2) return op.with("dilations");
+  if (op.is("groups", 1) && filter->shape[1] == 1 && strides[1] > strides[0]) {
+    return op.with("strides") + " and one channel";
+  }
+  if (!op.is("padding_algorithm", "EXPLICIT")) return "";
+  for (std::size_t i = 0; i < paddings.size(); ++i) {
+    const std::size_t side = paddings.size() == 4 ? i / 2 : i;
+    const std::int64_t window = dilations[side] * (filter->shape[side + 2] - 1) + 1;
+    if (paddings[i] >= window) return op.with("paddings") + ", as wide as the window";
+  }
+  return "";
 }
 
 /// Takes what is added to a convolution for a bias of its channels, or fails when it has another
@@ -362,7 +373,9 @@ std::string refuse_for_onednn(const View& op) {
       ((type == "1.prelu" || type == "1.group_norm") && op.is("data_format", "NHWC"))) {
     return printable(type) + " of channels that come last (NHWC)";
   }
-  if (type == "conv2d" || type == "1.conv2d") return refuse_steps(op);
+  for (const char* name : {"conv2d", "depthwise_conv2d", "1.conv2d", "1.depthwise_conv2d"}) {
+    if (type == name) return refuse_convolution_for_onednn(op);
+  }
   if (type == "elementwise_add" || type == "1.add") return refuse_sum_of_others(op);
   for (const char* name : {"elementwise_div", "1.divide"}) {
     if (type == name) return refuse_first_repeated(op, true);
@@ -454,13 +467,17 @@ class Neighbours {
 ProgramTraits read_program_traits(const Graph& graph) {
   ProgramTraits traits;
   Neighbours neighbours;
+  std::set<const Value*> filters;
   for (const Operator& op : graph.operators) {
     const View view(graph, op);
     if (traits.openvino_refusal.empty()) traits.openvino_refusal = refuse_for_openvino(view);
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = refuse_for_onednn(view);
     const std::string joined = neighbours.refuse(op, view);
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = joined;
-    traits.channels_last |= has_channels_last(view);
+    const Value* filter = view.input("Filter", 1);
+    const bool convolves = op.type.find("conv2d") != std::string::npos;
+    traits.folding_is_wrong |=
+        has_channels_last(view) || (convolves && !filters.insert(filter).second);
     traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
     traits.activation_fusing_faults |=
         op.type == "1.leaky_relu" && view.type("negative_slope") == AttributeType::Double;

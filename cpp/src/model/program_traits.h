@@ -20,9 +20,10 @@ struct ProgramTraits {
   /// In PIR, a leaky_relu whose slope is stored as a double, as Paddle exports it: the pass of
   /// oneDNN that fuses it with a convolution reads it as a float and faults.
   bool activation_fusing_faults = false;
-  /// Some operators have their channels last. Passes of Paddle fold a normalization into the
-  /// convolution before it as if both had them in the same place.
-  bool channels_last = false;
+  /// Passes of Paddle that fold a normalization into the convolution before it give other answers:
+  /// some operators have their channels last, which is not taken into account, or convolutions share
+  /// a filter, which all of them then read with what was folded.
+  bool folding_is_wrong = false;
   /// The weights are quantized: the program dequantizes them, or an .onnx computes in integers.
   bool quantized = false;
   /// They are stored as float32, as Paddle's PTQ and QAT leave them (`convert`). Plain arithmetic

@@ -222,7 +222,7 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
       target.DisableONEDNN();
       break;
   }
-  if (files.traits.channels_last) {
+  if (files.traits.folding_is_wrong) {
     for (const char* pass :
          {"conv_bn_fuse_pass", "conv_eltwiseadd_bn_fuse_pass", "conv_transpose_bn_fuse_pass",
           "conv_transpose_eltwiseadd_bn_fuse_pass", "conv2d_bn_fuse_pass"}) {
