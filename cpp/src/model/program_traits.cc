@@ -206,7 +206,10 @@ std::string refuse_for_openvino(const View& op) {
     if (!op.is("axis", -1) && !op.is("axis", 1)) return op.with("axis");
     return op.has_rank("X", 2) ? "" : op.with_shape("X");
   }
-  if (type == "dropout") return op.is("is_test", 1) ? "" : op.with("is_test");
+  if (type == "dropout") {
+    if (!op.has_rank("X", 2)) return op.with_shape("X");
+    return op.is("is_test", 1) ? "" : op.with("is_test");
+  }
   return printable(type);
 }
 
@@ -360,19 +363,17 @@ std::string refuse_nearest(const View& op) {
 /// Whether an operator with a layout has its channels last.
 bool has_channels_last(const View& op) {
   const std::string& type = op.op_type();
-  const bool has_layout = type.find("conv2d") != std::string::npos ||
-                          type.find("pool2d") != std::string::npos ||
-                          type.find("batch_norm") != std::string::npos;
+  bool has_layout = false;
+  for (const char* kind : {"conv2d", "pool2d", "batch_norm", "group_norm", "prelu"}) {
+    has_layout |= type.find(kind) != std::string::npos;
+  }
   return has_layout && (op.is("data_format", "NHWC") || op.is("data_layout", "NHWC"));
 }
 
 std::string refuse_for_onednn(const View& op) {
   const std::string& type = op.op_type();
   // Mixes up the channels behind operators of the other layout, and behind none gives wrong shapes.
-  if (has_channels_last(op) ||
-      ((type == "1.prelu" || type == "1.group_norm") && op.is("data_format", "NHWC"))) {
-    return printable(type) + " of channels that come last (NHWC)";
-  }
+  if (has_channels_last(op)) return printable(type) + " of channels that come last (NHWC)";
   for (const char* name : {"conv2d", "depthwise_conv2d", "1.conv2d", "1.depthwise_conv2d"}) {
     if (type == name) return refuse_convolution_for_onednn(op);
   }
