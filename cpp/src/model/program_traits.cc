@@ -409,27 +409,18 @@ std::string refuse_for_onednn(const View& op) {
   return "";
 }
 
-/// Finds operators that oneDNN joins wrongly. To be asked of each in the order of the program.
-class Neighbours {
+/// Finds a second activation behind a fully connected layer: oneDNN puts it in the place of the
+/// first. To be asked of each operator in the order of the program.
+class StackedActivations {
  public:
   std::string refuse(const Operator& op, const View& view) {
-    const bool product = op.type == "matmul_v2" || op.type == "1.matmul";
-    const bool sum = op.type == "elementwise_add" || op.type == "1.add";
-    const bool activation = is_activation(op.type);
-    std::string refusal;
-    // The factor of a dropout that scales at inference, to all but products.
-    if (!product && reads(op, scaled_)) refusal = " behind a dropout that scales";
-    // A second activation takes the place of that of a fully connected layer.
-    if (activation && reads(op, activated_sums_)) refusal = " behind another activation";
     const Value* input = view.input("X");
     const bool vectors = input != nullptr && input->shape.size() != 4;
-    if (activation && vectors && reads(op, sums_)) note(op, activated_sums_);
-    if (sum && vectors) note(op, sums_);
-    if (view.is("mode", "downgrade_in_infer") ||
-        view.is("dropout_implementation", "downgrade_in_infer")) {
-      note(op, scaled_);
-    }
-    return refusal.empty() ? "" : printable(op.type) + refusal;
+    if (vectors && (op.type == "elementwise_add" || op.type == "1.add")) note(op, sums_);
+    if (!is_activation(op.type)) return "";
+    const bool second = reads(op, activated_sums_);
+    if (vectors && reads(op, sums_)) note(op, activated_sums_);
+    return second ? printable(op.type) + " behind another activation" : "";
   }
 
  private:
@@ -458,7 +449,6 @@ class Neighbours {
     for (const Argument& given : op.positional_outputs) values.insert(given.begin(), given.end());
   }
 
-  Values scaled_;
   Values sums_;  ///< of vectors, as at the end of fully connected layers
   Values activated_sums_;
 };
@@ -467,14 +457,14 @@ class Neighbours {
 
 ProgramTraits read_program_traits(const Graph& graph) {
   ProgramTraits traits;
-  Neighbours neighbours;
+  StackedActivations activations;
   std::set<const Value*> filters;
   for (const Operator& op : graph.operators) {
     const View view(graph, op);
     if (traits.openvino_refusal.empty()) traits.openvino_refusal = refuse_for_openvino(view);
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = refuse_for_onednn(view);
-    const std::string joined = neighbours.refuse(op, view);
-    if (traits.onednn_refusal.empty()) traits.onednn_refusal = joined;
+    const std::string stacked = activations.refuse(op, view);
+    if (traits.onednn_refusal.empty()) traits.onednn_refusal = stacked;
     const Value* filter = view.input("Filter", 1);
     const bool convolves = op.type.find("conv2d") != std::string::npos;
     traits.folding_is_wrong |=
