@@ -21,8 +21,8 @@ struct ProgramTraits {
   /// oneDNN that fuses it with a convolution reads it as a float and faults.
   bool activation_fusing_faults = false;
   /// Passes of Paddle that fold a normalization into the convolution before it give other answers:
-  /// some operators have their channels last, which is not taken into account, or convolutions share
-  /// a filter, which all of them then read with what was folded.
+  /// some operators have their channels last, which is not taken into account, or convolutions
+  /// share a filter, which all of them then read with what was folded.
   bool folding_is_wrong = false;
   /// The weights are quantized: the program dequantizes them, or an .onnx computes in integers.
   bool quantized = false;

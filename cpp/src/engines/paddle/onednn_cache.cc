@@ -60,8 +60,8 @@ constexpr auto kLimitedSession = static_cast<std::size_t>(-1);
 
 bool has_symbols() {
   return phi::thread_locals && (phi::set_session || phi::set_session_of_3_1) && phi::set_shape &&
-         phi::set_capacity && phi::context_pool && phi::context_of && phi::clear_attributes &&
-         phi::get_blob && phi::set_blob;
+         phi::set_capacity && phi::context_pool && phi::context_of && phi::get_blob &&
+         phi::set_blob;
 }
 
 /// Shared by runs; held alone by what removes from the cache.
@@ -123,7 +123,7 @@ OneDnnRun::OneDnnRun(const std::string& shape_key) {
   (phi::set_session ? phi::set_session : phi::set_session_of_3_1)(body, kLimitedSession);
   phi::set_shape(body, shape_key);
   phi::OneDnnContext* context = phi::context_of(phi::context_pool(), phi::Place());
-  phi::clear_attributes(context);
+  if (phi::clear_attributes) phi::clear_attributes(context);
   for (;;) {
     lock_ = Cache::instance().share();
     if (phi::get_blob(context, name)) return;
