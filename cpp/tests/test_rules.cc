@@ -1,9 +1,11 @@
 // Rules of operators beyond those that LeNet needs; test_operators.py runs them in real models.
 
 #include <cstring>
+#include <limits>
 
 #include "model/check_graph.h"
 #include "model/program_desc.h"
+#include "model/program_traits.h"
 #include "program_builder.h"
 
 namespace lenet::tests {
@@ -241,6 +243,47 @@ TEST_CASE("rearrangements") {
   refuse(program(kImages, {-1, 3, 6, 6},
                  simple("maxout", {int_attribute("groups", 3), int_attribute("axis", 1)})),
          "groups");
+}
+
+TEST_CASE("oneDNN gets no operator whose attributes make no sense") {  // with check_program off
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  const auto refusal = [](const std::string& type, Shape image,
+                          std::map<std::string, Integers> all) {
+    Graph graph;
+    graph.values.resize(2);
+    graph.values[0].shape = std::move(image);
+    graph.values[1].shape = {1, 1, 3, 3};
+    Operator op;
+    op.type = type;
+    op.inputs = {{"Input", {0}}, {"X", {0}}, {"Filter", {1}}};
+    for (auto& [name, values] : all) op.attributes[name] = {AttributeType::Ints, values};
+    op.attributes["exclusive"] = {AttributeType::Bool, std::int64_t{0}};
+    op.attributes["pooling_type"] = {AttributeType::Text, "avg"};
+    op.attributes["padding_algorithm"] = {AttributeType::Text, "EXPLICIT"};
+    graph.operators = {op};
+    return read_program_traits(graph).onednn_refusal;
+  };
+  const Integers ones = {1, 1};
+  const auto convolution = [&](const Integers& paddings, const Integers& dilations) {
+    const std::map<std::string, Integers> attributes = {
+        {"strides", ones}, {"paddings", paddings}, {"dilations", dilations}};
+    return refusal("conv2d", {-1, 1, 9, 9}, attributes);
+  };
+  CHECK(convolution(ones, ones).empty());
+  CHECK_FALSE(convolution({1, 1, 1, 1, 1, 1, 1}, ones).empty());
+  CHECK_FALSE(convolution({3, 0}, ones).empty());
+  CHECK(convolution({3, 0}, {2, 1}).empty());
+  CHECK_FALSE(convolution(ones, {kMost, kMost}).empty());
+  const auto average = [&](Shape image, const Integers& paddings) {
+    const std::map<std::string, Integers> attributes = {
+        {"ksize", {3, 3}}, {"strides", ones}, {"paddings", paddings}};
+    return refusal("pool2d", std::move(image), attributes);
+  };
+  CHECK(average({-1, 1, 2, 9}, {1, 0}).empty());
+  CHECK_FALSE(average({-1, 1, 2, 9}, {0, 0}).empty());
+  CHECK_FALSE(average({-1, 1, -1, -1}, ones).empty());
+  CHECK_FALSE(average({-1, 1, 9, 9}, {kMost, kMost}).empty());
+  CHECK_FALSE(average({-1, 1, kMost, kMost}, ones).empty());
 }
 
 }  // namespace lenet::tests

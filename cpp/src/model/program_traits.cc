@@ -215,6 +215,14 @@ std::string refuse_for_openvino(const View& op) {
 
 // ---- oneDNN: what is known to be wrong, or to fail.
 
+/// Whether sizes can be added up and multiplied, which is not known of a graph that was not
+/// checked.
+bool are_small(const Integers& sizes) {
+  constexpr std::int64_t kSmall = std::int64_t{1} << 30;
+  return std::all_of(sizes.begin(), sizes.end(),
+                     [](std::int64_t size) { return size >= -kSmall && size <= kSmall; });
+}
+
 /// Mixes up memory where the only channel of an image is read in wider steps along its width than
 /// along its height, and faults where an image is padded by a whole window.
 std::string refuse_convolution_for_onednn(const View& op) {
@@ -222,9 +230,12 @@ std::string refuse_convolution_for_onednn(const View& op) {
   const Integers strides = op.integers("strides");
   const Integers dilations = op.integers("dilations");
   const Integers paddings = op.integers("paddings");
-  if (filter == nullptr || filter->shape.size() != 4) return op.with_shape("Filter", 1);
+  if (filter == nullptr || filter->shape.size() != 4 || !are_small(filter->shape)) {
+    return op.with_shape("Filter", 1);
+  }
   if (strides.size() != 2) return op.with("strides");
-  if (dilations.size() != 2) return op.with("dilations");
+  if (dilations.size() != 2 || !are_small(dilations)) return op.with("dilations");
+  if (paddings.size() != 2 && paddings.size() != 4) return op.with("paddings");
   if (op.is("groups", 1) && filter->shape[1] == 1 && strides[1] > strides[0]) {
     return op.with("strides") + " and one channel";
   }
@@ -297,7 +308,8 @@ std::string refuse_average(const View& op) {
   const Integers kernel = op.integers("ksize", 1);
   const Value* image = op.input("X");
   const bool fits = image != nullptr && image->shape.size() == 4 && kernel.size() == 2 &&
-                    paddings.size() == 2 && image->shape[2] + 2 * paddings[0] >= kernel[0] &&
+                    paddings.size() == 2 && are_small(image->shape) && are_small(paddings) &&
+                    image->shape[2] + 2 * paddings[0] >= kernel[0] &&
                     image->shape[3] + 2 * paddings[1] >= kernel[1];
   return fits ? "" : printable(op.op_type()) + " with a window larger than the image" + also;
 }
@@ -335,6 +347,9 @@ std::string refuse_window_behind(const View& op) {
   if (kernel.size() != 2 || strides.size() != 2 || strides[0] < 1 || strides[1] < 1 ||
       (paddings.size() != 2 && paddings.size() != 4)) {
     return "";
+  }
+  if (!are_small(shape) || !are_small(kernel) || !are_small(strides) || !are_small(paddings)) {
+    return op.with("ceil_mode");
   }
   for (std::size_t i = 0; i < 2; ++i) {
     const std::int64_t size = shape[image + i];
