@@ -96,7 +96,9 @@ class View {
 
  private:
   const Value* one(const Argument* values) const {
-    return values != nullptr && values->size() == 1 ? &graph_.values[(*values)[0]] : nullptr;
+    if (values == nullptr || values->size() != 1) return nullptr;
+    const std::size_t index = values->front();  // of what feeds and fetches, none of a tensor
+    return index < graph_.values.size() ? &graph_.values[index] : nullptr;
   }
 
   template <typename Type>
