@@ -226,7 +226,7 @@ bool are_small(const Integers& sizes) {
 }
 
 /// Mixes up memory where the only channel of an image is read in wider steps along its width than
-/// along its height, and faults where an image is padded by a whole window.
+/// along its height, but not in int8; and faults at times where it is padded by a whole window.
 std::string refuse_convolution_for_onednn(const View& op) {
   const Value* filter = op.input("Filter", 1);
   const Integers strides = op.integers("strides");
@@ -238,7 +238,7 @@ std::string refuse_convolution_for_onednn(const View& op) {
   if (strides.size() != 2) return op.with("strides");
   if (dilations.size() != 2 || !are_small(dilations)) return op.with("dilations");
   if (paddings.size() != 2 && paddings.size() != 4) return op.with("paddings");
-  if (op.is("groups", 1) && filter->shape[1] == 1 && strides[1] > strides[0]) {
+  if (op.is("groups", 1) && filter->parameter && filter->shape[1] == 1 && strides[1] > strides[0]) {
     return op.with("strides") + " and one channel";
   }
   if (!op.is("padding_algorithm", "EXPLICIT")) return "";
