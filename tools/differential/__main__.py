@@ -143,4 +143,7 @@ def distinct(finds: list[Find]) -> list[Find]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted: nothing is saved")
