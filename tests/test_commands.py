@@ -42,18 +42,18 @@ FLAG = re.compile(r"(?:(?:scripts/)?(\w+)\.py )?(?<![\w-])(--[a-z][\w-]*\w)")
 def flags_of(command: str) -> set[str]:
     """The names of a command's options, as its parser has them."""
 
-    class Caught(Exception):  # noqa: N818 - no error: it ends main()
-        pass
+    parsers = []
 
     def catch(parser: argparse.ArgumentParser, *_: object) -> None:
-        raise Caught(parser)
+        parsers.append(parser)
+        raise SystemExit
 
+    module = importlib.import_module(f"lenet_cpp.cli.{command}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", catch)
-        try:
-            importlib.import_module(f"lenet_cpp.cli.{command}").main([])
-        except Caught as caught:
-            (parser,) = caught.args
+        with pytest.raises(SystemExit):
+            module.main([])
+    (parser,) = parsers
     return {name.replace("_", "-") for name in parser._option_string_actions}
 
 

@@ -11,13 +11,13 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tools.differential.networks import Invalid, Layer, Network, Shape
+from tools.differential.networks import InvalidNetworkError, Layer, Network, Shape
 
 Attributes = dict[str, Any]
 Drawer = Callable[["Draw", Shape], Attributes]
 """Draws a layer's attributes for an input of a shape."""
 Shapes = Callable[[Network], list[Shape]]
-"""The shapes of all values of a network, or Invalid."""
+"""The shapes of all values of a network, or InvalidNetworkError."""
 
 ATTEMPTS = 30
 
@@ -392,7 +392,7 @@ class Drawing:
         start = last if d.chance(0.9) or fixed else d.random.randint(0, last)
         try:
             attributes = {**draw(d, self.shapes[start]), **fixed}
-        except (Invalid, IndexError, ValueError):  # nothing to choose from
+        except (InvalidNetworkError, IndexError, ValueError):  # nothing to choose from
             return False
         twin = [i for i, layer in enumerate(network.layers, 1) if layer.op == op]
         if twin and d.chance(0.15) and ("out" in attributes or op == "batch_norm"):
@@ -410,7 +410,7 @@ class Drawing:
             if small and shapes[-1] and shapes[-1][0] == shapes[0][0]:
                 self.shapes = shapes
                 return True
-        except Invalid:
+        except InvalidNetworkError:
             pass
         network.layers.pop()
         network.outputs = [last]

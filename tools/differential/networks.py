@@ -16,7 +16,7 @@ IMAGES = 20
 """Enough to be computed side by side with a rest by every instruction set."""
 
 
-class Invalid(Exception):  # noqa: N818 - no fault: the network is drawn anew
+class InvalidNetworkError(Exception):
     """The framework itself refuses the network, or its answers are not well defined."""
 
 

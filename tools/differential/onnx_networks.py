@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
-from tools.differential.networks import Invalid, Layer, Network
+from tools.differential.networks import InvalidNetworkError, Layer, Network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,7 +129,7 @@ class Writer:
 
     def squeeze(self, x: list[str], s: Any, output: str, axes: list[int]) -> None:
         if max(axes) >= len(s):
-            raise Invalid("an axis outside the tensor, which onnxruntime takes")
+            raise InvalidNetworkError("an axis outside the tensor, which onnxruntime takes")
         self.axes("Squeeze", x[0], axes, 13, output)
 
     def unsqueeze(self, x: list[str], s: Any, output: str, axes: list[int]) -> None:
@@ -216,7 +216,7 @@ def shapes(network: Network) -> list[Any]:
     """Return the shapes of all values, for two images or the fixed number, by onnxruntime.
 
     Raises:
-        Invalid: onnxruntime refuses it.
+        InvalidNetworkError: onnxruntime refuses it.
     """
     batch = network.options.get("batch", "N")
     run = np.zeros((2 if batch == "N" else batch, *network.shape), np.float32)
@@ -224,7 +224,7 @@ def shapes(network: Network) -> list[Any]:
     for count in range(1, len(network.layers) + 1):
         key = dump_key(network, count)
         if key not in _SHAPES and len(known[-1]) < 2:
-            raise Invalid("a vector")
+            raise InvalidNetworkError("a vector")
         if key not in _SHAPES:
             part = Network(
                 "onnx",
@@ -237,9 +237,9 @@ def shapes(network: Network) -> list[Any]:
             proto = Writer(part, known).proto([count])
             found = run_onnx(proto.SerializeToString(), run)
             if found.dtype != np.float32:
-                raise Invalid("another type than float32")
+                raise InvalidNetworkError("another type than float32")
             if 0 in found.shape:
-                raise Invalid("an empty tensor")
+                raise InvalidNetworkError("an empty tensor")
             _SHAPES[key] = found.shape
         known.append(_SHAPES[key])
     return known
@@ -265,11 +265,11 @@ def run_onnx(model: bytes, images: np.ndarray) -> np.ndarray:
         parts = np.split(images, len(images) // fixed) if isinstance(fixed, int) else [images]
         found = [session.run(None, {"v0": part})[0] for part in parts]
     except Exception as error:
-        raise Invalid(f"{type(error).__name__}: {str(error)[:300]}") from error
+        raise InvalidNetworkError(f"{type(error).__name__}: {str(error)[:300]}") from error
     inferred = session.get_outputs()[0].shape
     sizes = zip(inferred, found[0].shape, strict=False)
     if any(isinstance(size, int) and size != given for size, given in sizes):
-        raise Invalid("onnxruntime gives another shape than it infers")
+        raise InvalidNetworkError("onnxruntime gives another shape than it infers")
     return np.concatenate(found) if found[0].ndim else found[0]
 
 
@@ -283,7 +283,7 @@ def answer(network: Network, images: np.ndarray) -> np.ndarray:
     """Return the first output by onnxruntime, float32.
 
     Raises:
-        Invalid: onnxruntime refuses it.
+        InvalidNetworkError: onnxruntime refuses it.
     """
     proto = Writer(network, shapes(network)).proto(network.outputs[:1])
     return run_onnx(proto.SerializeToString(), images)

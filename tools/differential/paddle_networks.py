@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from paddle import nn, pir_utils
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
-from tools.differential.networks import Invalid, Layer, Network
+from tools.differential.networks import InvalidNetworkError, Layer, Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,7 @@ class Run:
                 values = np.abs(values) + np.float32(least)
             self.parameters[key] = self.make(key, values)
         if list(self.parameters[key].shape) != list(shape):
-            raise Invalid("a shared parameter of another shape")
+            raise InvalidNetworkError("a shared parameter of another shape")
         return self.parameters[key]
 
     def make(self, key: tuple[int, int], values: np.ndarray) -> Tensor:
@@ -168,7 +168,7 @@ class Run:
             self.at = i
             values.append(self.layer(layer, [values[i] for i in layer.inputs]))
             if paddle.in_dynamic_mode() and 0 in values[-1].shape:
-                raise Invalid("an empty output")
+                raise InvalidNetworkError("an empty output")
         return values
 
     def layer(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
@@ -192,7 +192,7 @@ class Run:
             pads = pads if isinstance(pads, list) else [pads]
             pads = pads[2 * i : 2 * i + 2] if len(pads) == 4 else [pads[i % len(pads)]] * 2
             if padding != "SAME" and size + sum(pads) <= dilation[i] * (kernel[i] - 1):
-                raise Invalid("a window larger than the image: Paddle 3.3 faults")
+                raise InvalidNetworkError("a window larger than the image: Paddle 3.3 faults")
         shape = [out, inputs, *kernel]
         weight = self.parameter(0, shape, 1 / math.sqrt(math.prod(shape[1:])))
         return F.conv2d(x, weight, self.parameter(1, [out]) if bias else None, **more)
@@ -202,7 +202,7 @@ class Run:
         pads = more.get("padding", 0)
         room = x.shape[2] + (sum(pads) if isinstance(pads, list) else 2 * (pads != "SAME" and pads))
         if pads != "SAME" and room <= more.get("dilation", 1) * (kernel - 1):
-            raise Invalid("a window larger than the image: Paddle 3.3 faults")
+            raise InvalidNetworkError("a window larger than the image: Paddle 3.3 faults")
         weight = self.parameter(0, [out, inputs, kernel], 1 / math.sqrt(inputs * kernel))
         return F.conv1d(x, weight, self.parameter(1, [out]), **more)
 
@@ -222,13 +222,15 @@ class Run:
 
     def matmul(self, x: Tensor, y: Tensor, **more: Any) -> Tensor:
         if len(x.shape) < 3:
-            raise Invalid("a product of the images with each other")
+            raise InvalidNetworkError("a product of the images with each other")
         return MATMUL(x, y, **more) / math.sqrt(x.shape[-1])
 
     def gram(self, x: Tensor, batched: bool = True) -> Tensor:
         """The products of all rows with each other."""
         if len(x.shape) != 3:
-            raise Invalid("no matrices: Paddle 3.3 transposes the first dimensions alone")
+            raise InvalidNetworkError(
+                "no matrices: Paddle 3.3 transposes the first dimensions alone"
+            )
         turned = paddle.transpose(x, [0, 2, 1])
         return (older(paddle.bmm, "bmm", "X Y") if batched else MATMUL)(x, turned) / math.sqrt(
             x.shape[2]
@@ -294,17 +296,19 @@ class Run:
 
     def interpolate(self, x: Tensor, **more: Any) -> Tensor:
         if len(x.shape) != 4:
-            raise Invalid("no image, which the checks of models do not accept")
+            raise InvalidNetworkError("no image, which the checks of models do not accept")
         return F.interpolate(x, **more)
 
     def pad(self, x: Tensor, pad: list[int], **more: Any) -> Tensor:
         if len(x.shape) != 4:
-            raise Invalid("no image: another operator, which the checks of models do not accept")
+            raise InvalidNetworkError(
+                "no image: another operator, which the checks of models do not accept"
+            )
         return F.pad(x, pad, **more)
 
     def compare(self, x: Tensor, y: Tensor, of: str, cast: bool = True) -> Tensor:
         if x is y:
-            raise Invalid("a value with itself: Paddle 3.3 cannot load the .pdmodel")
+            raise InvalidNetworkError("a value with itself: Paddle 3.3 cannot load the .pdmodel")
         found = COMPARE[of](x, y)
         return found.astype(self.dtype) if cast else WHERE(found, x, y * 0.5)
 
@@ -317,16 +321,16 @@ def evaluate(network: Network, images: np.ndarray, dtype: str = "float32", nudge
     """Return all values in dygraph, as tensors.
 
     Raises:
-        Invalid: Paddle refuses it.
+        InvalidNetworkError: Paddle refuses it.
     """
     try:
         with paddle.no_grad():
             return Run(network, dtype, nudge)(paddle.to_tensor(images.astype(dtype)))
-    except Invalid:
+    except InvalidNetworkError:
         raise
     # What Paddle raises has no common class below Exception.
     except Exception as error:
-        raise Invalid(f"{type(error).__name__}: {str(error)[:300]}") from error
+        raise InvalidNetworkError(f"{type(error).__name__}: {str(error)[:300]}") from error
 
 
 def answer(network: Network, images: np.ndarray, dtype: str = "float32", nudge: float = 0) -> Any:
@@ -340,7 +344,7 @@ def export(network: Network, folder: Path, formats: set[str]) -> None:
     Only those of ``formats``, unless that is empty.
 
     Raises:
-        Invalid: Paddle cannot export it.
+        InvalidNetworkError: Paddle cannot export it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -352,7 +356,9 @@ def export(network: Network, folder: Path, formats: set[str]) -> None:
             if not formats or formats - {"pdmodel", "separate"}:
                 _save(network, folder)
         except Exception as error:
-            raise Invalid(f"export: {type(error).__name__}: {str(error)[-300:]}") from error
+            raise InvalidNetworkError(
+                f"export: {type(error).__name__}: {str(error)[-300:]}"
+            ) from error
         finally:
             paddle.disable_static()
 

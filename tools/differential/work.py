@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tools.differential.networks import IMAGES, Invalid, Network
+from tools.differential.networks import IMAGES, InvalidNetworkError, Network
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "build" / "lenet_infer_test"
@@ -82,7 +82,7 @@ def export_chunk(folder: Path, first: int) -> None:
             (paddle_networks() if network.kind == "paddle" else onnx_networks()).export(
                 network, target, {each.split("/")[0] for each in entry.get("targets", [])}
             )
-        except Invalid as error:
+        except InvalidNetworkError as error:
             tell(done=i, invalid=str(error))
             continue
         np.save(target / "images.npy", network.images())
@@ -122,15 +122,15 @@ def drawn(seed: int, number: int) -> Network:
             if "onnx" in network.kind or WITH_PARAMETERS & {layer.op for layer in network.layers}:
                 answers(network)
                 return network
-        except Invalid as invalid:
+        except InvalidNetworkError as invalid:
             error = str(invalid)
-    raise Invalid(error)
+    raise InvalidNetworkError(error)
 
 
 def paddle_shapes(network: Network) -> list[Any]:
     values = paddle_networks().evaluate(network, network.images()[:2])
     if any(str(value.dtype) != "paddle.float32" for value in values):
-        raise Invalid("another type than float32")
+        raise InvalidNetworkError("another type than float32")
     return [tuple(value.shape) for value in values]
 
 
@@ -138,7 +138,7 @@ def answers(network: Network) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the framework's own answer and, of Paddle, that of float64.
 
     Raises:
-        Invalid: The framework refuses the network, or rounding decides its answer.
+        InvalidNetworkError: The framework refuses the network, or rounding decides its answer.
     """
     from lenet_cpp.tolerance import allowed_difference
 
@@ -154,10 +154,10 @@ def answers(network: Network) -> tuple[np.ndarray, np.ndarray | None]:
             answer(network, nudged(images), "float64", 3e-7),
         ]
     if expected.ndim == 0 or expected.shape[0] != IMAGES or not np.isfinite(expected).all():
-        raise Invalid(f"the output has shape {expected.shape}, or is not finite")
+        raise InvalidNetworkError(f"the output has shape {expected.shape}, or is not finite")
     for other in others:
         if not (np.abs(other - expected) <= CONDITION * allowed_difference(expected)).all():
-            raise Invalid("rounding decides the answer")
+            raise InvalidNetworkError("rounding decides the answer")
     return expected, others[0] if network.kind == "paddle" else None
 
 

@@ -24,8 +24,8 @@ std::string onednn_shape_key(const std::vector<int>& shape);
 /// the cache. There are 16 shapes in the process; for another one of them goes. Where the Paddle
 /// library hides its symbols everything is kept, until the predictor is destroyed.
 ///
-/// What the last operator of a .pdmodel was told, such as the activation to compute with it, stays
-/// with its thread, where the first operator of a .json would heed it too: that is forgotten here.
+/// Paddle keeps the attributes of the last operator of a .pdmodel, such as a fused activation, in
+/// the thread, where the first operator of a .json would apply them too. They are cleared here.
 class OneDnnRun {
  public:
   explicit OneDnnRun(const std::string& shape_key);
