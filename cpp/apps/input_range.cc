@@ -6,10 +6,10 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "io/file.h"
+#include "io/json.h"
 #include "lenet/error.h"
 #include "print.h"
 
@@ -24,8 +24,7 @@ constexpr double kLeast = 4;  // nothing is looked up for smaller values
 /// code, which knows more of this file, is no part of lenet_infer_native.
 std::vector<double> extremes(const std::string& path) try {
   std::vector<double> found;
-  const std::string text = read_file(path);
-  const auto document = nlohmann::json::parse(std::string_view(text));  // as the models' code does
+  const auto document = parse_json(read_file(path));
   for (const auto& step : document.at("steps")) {
     if (step.at("type") != "Normalize") continue;
     const double white = 255 * step.at("scale").get<double>();
@@ -39,6 +38,8 @@ std::vector<double> extremes(const std::string& path) try {
     }
   }
   return found;
+} catch (const InvalidJson&) {
+  return {};
 } catch (const nlohmann::json::exception&) {
   return {};
 } catch (const Error&) {
