@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 BATCH = 15
 """Candidates that are tried at once in place of a network."""
 ROUNDS = 40
+INTERRUPTED = threading.Event()
 SILENCE = 300
 """Seconds without a word from a child, after which the network at hand is a find."""
 
@@ -92,6 +94,9 @@ def child(action: str, folder: Path, *numbers: int) -> Iterator[dict[str, Any]]:
         selector.register(process.stdout, selectors.EVENT_READ)
         ended = ""
         while not ended:
+            if INTERRUPTED.is_set():
+                process.kill()
+                raise KeyboardInterrupt
             if not selector.select(SILENCE):
                 ended = f"no answer in {SILENCE} s"
                 process.kill()
@@ -183,8 +188,13 @@ def hunt(entries: list[dict[str, Any]], jobs: int, done: Callable[[], object]) -
     chunks = [entries[i : i + size] for i in range(0, len(entries), size)]
     report = Report()
     with ThreadPoolExecutor(jobs) as executor:
-        for part in executor.map(lambda chunk: examine(chunk, done), chunks):
-            report.add(part)
+        try:
+            for part in executor.map(lambda chunk: examine(chunk, done), chunks):
+                report.add(part)
+        except KeyboardInterrupt:
+            INTERRUPTED.set()  # else the threads would go on to the end of their chunks
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
     return report
 
 
