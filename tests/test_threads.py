@@ -239,6 +239,32 @@ def test_in_cycles(model_dir: Path) -> None:
         assert same(origin.run(digits(2)), expected)
 
 
+MADE_AND_DROPPED = """
+from lenet_cpp import _core
+sys.setswitchinterval(1e-4)
+loading = True
+
+def make_and_drop():
+    while loading:
+        [_core.Config() for _ in range(20)]
+
+other = threading.Thread(target=make_and_drop, daemon=True)
+other.start()
+try:
+    for _ in range(300):
+        load("lenet.pdmodel", "auto", engine="native")
+        lenet_cpp.PredictorPool(model_dir=folder, size=1, engine="native")
+finally:
+    loading = False
+    other.join()
+"""
+
+
+def test_loaded_while_another_thread_makes_and_drops_objects(tmp_path: Path) -> None:
+    """pybind11 keeps all its objects in one table, which only the GIL protects."""
+    assert child(MADE_AND_DROPPED, cwd=tmp_path) == ""
+
+
 # The end of the interpreter
 
 ENDS = {
@@ -364,7 +390,7 @@ POOL_FORK = """
 import multiprocessing
 x = np.random.default_rng(0).random((1000, 1, 28, 28), dtype=np.float32)
 p, dropped = load(engine="native", threads=2), load(engine="native", threads=2)
-expected = load(engine="native").run(x)
+expected = load("lenet.pdmodel", "auto", engine="native").run(x)
 
 def use(_=None):
     return 0 if (p.run(x) == expected).all() and (p.clone().run(x) == expected).all() else 1

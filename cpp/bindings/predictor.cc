@@ -53,11 +53,14 @@ void register_predictor(py::module_& module) {
   using Release = py::call_guard<WithoutGil>;
   py::class_<SharedPredictor, Held<SharedPredictor>>(module, "Predictor")
       .def(py::init([](const Config& config) {
+             // Not a call guard: it would last until pybind11 has registered the new object in a
+             // table that the GIL protects.
+             const WithoutGil release;
              auto predictor = std::make_unique<SharedPredictor>(Predictor(config));
              note_workers(predictor->accelerator(1), predictor->config());
              return Held<SharedPredictor>(predictor.release());
            }),
-           py::arg("config"), Release())
+           py::arg("config"))
       .def("run", &run_without_gil<SharedPredictor>, py::arg("images").noconvert())
       .def(
           "run_layers",

@@ -9,14 +9,14 @@ namespace py = pybind11;
 namespace lenet::bindings {
 
 void register_predictor_pool(py::module_& module) {
-  using Release = py::call_guard<WithoutGil>;
   py::class_<PredictorPool, Held<PredictorPool>>(module, "PredictorPool")
       .def(py::init([](const Config& config, std::size_t size) {
+             const WithoutGil release;  // not a call guard: see Predictor's
              auto pool = std::make_unique<PredictorPool>(config, size);
              note_workers(pool->accelerator(), pool->config());
              return Held<PredictorPool>(pool.release());
            }),
-           py::arg("config"), py::arg("size"), Release())
+           py::arg("config"), py::arg("size"))
       .def("run", &run_without_gil<PredictorPool>, py::arg("images").noconvert())
       .def("__len__", &PredictorPool::size)
       .def(
