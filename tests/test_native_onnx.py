@@ -270,7 +270,7 @@ paddle2onnx.export(*files, opset_version=9, optimize_tool="none")
 
 
 def test_engines_of_an_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """auto is native where it is the fastest and heeds the options, else onnxruntime."""
+    """auto is native where it is the fastest and supports the options, else onnxruntime."""
     model = Model()
     model.conv(3, 2)
     path = model.write(tmp_path / "model.onnx")

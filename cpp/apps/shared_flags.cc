@@ -28,7 +28,7 @@ void add_engine_flags(CommandLine& line, Config& config) {
   line.text(
       "engine", "NAME",
       "inference engine: auto, paddle, native (LeNet and its kind, without Paddle) or onnxruntime "
-      "(default: auto, the fastest that runs the model and heeds the options below: native for "
+      "(default: auto, the fastest that runs the model and supports the options below: native for "
       "LeNet and its kind, in float32 and int8)",
       config.engine);
   line.add("accelerator", "NAME",

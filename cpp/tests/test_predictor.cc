@@ -85,7 +85,7 @@ TEST_CASE("all formats and accelerators say the same, image by image or together
   }
 }
 
-TEST_CASE("the engine auto is native, unless something is asked for that Paddle alone heeds") {
+TEST_CASE("the engine auto is native, unless something is asked for that Paddle alone supports") {
   Config config = config_of("lenet.pdmodel", Accelerator::Auto);
   config.engine = "auto";
   Predictor predictor(config);

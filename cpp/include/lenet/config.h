@@ -42,7 +42,7 @@ struct Config {
   /// the library of that name, which is loaded when it is first needed (onnxruntime_library.h).
   /// "auto": the fastest that runs the model, which is native for LeNet and its kind, in float32
   /// and in int8. For large images, for operators that native has not, with bf16, or when an option
-  /// below that native does not heed (accelerator, ir_optim, memory_optim) is not as it is by
+  /// below that native does not support (accelerator, ir_optim, memory_optim) is not as it is by
   /// default, it is paddle, and for .onnx onnxruntime; where there is no such library, native.
   std::string engine = "auto";
   Accelerator accelerator = Accelerator::Auto;

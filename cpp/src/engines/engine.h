@@ -61,8 +61,8 @@ struct EngineKind {
   /// What can be said of the options without the model.
   /// \throws Error BadInput, Unsupported.
   void (*require_options)(const Config&);
-  /// Whether "auto" may take it: nothing is asked for that only another engine heeds.
-  bool (*heeds_options)(const Config&);
+  /// Whether "auto" may take it: nothing is asked for that only another engine supports.
+  bool (*supports_options)(const Config&);
   /// \param config everything resolved: `accelerator` is not Auto. With int8 the model is a
   ///   quantized one.
   std::unique_ptr<Engine> (*create)(const Config& config, const ModelFiles& files);

@@ -17,9 +17,9 @@ bool is_any(ModelFormat) { return true; }
 
 bool is_onnx(ModelFormat format) { return format == ModelFormat::Onnx; }
 
-bool heeds_all(const Config&) { return true; }
+bool supports_all_options(const Config&) { return true; }
 
-/// What is set to other than its default is heeded by the other engines alone; int8 native
+/// What is set to other than its default is supported by the other engines alone; int8 native
 /// has too.
 bool asks_for_no_library(const Config& config) {
   return config.accelerator == Accelerator::Auto &&
@@ -37,10 +37,10 @@ constexpr std::array<EngineKind, 3> kEngines = {{
      own_kernels},
     {"onnxruntime", is_onnx,
      "scripts/export_onnx.py makes an .onnx of it; the engine paddle runs it as it is",
-     require_onnxruntime_options, heeds_all, create_onnxruntime_engine, own_kernels},
+     require_onnxruntime_options, supports_all_options, create_onnxruntime_engine, own_kernels},
     {"paddle", is_paddle,
      "scripts/import_model.py makes a Paddle model of it; the engine onnxruntime runs it as it is",
-     require_paddle_options, heeds_all, create_paddle_engine, choose_paddle_accelerator},
+     require_paddle_options, supports_all_options, create_paddle_engine, choose_paddle_accelerator},
 }};
 
 }  // namespace
@@ -51,7 +51,7 @@ std::vector<const EngineKind*> find_engines(const Config& config, const ModelFil
   std::string known = kAuto;
   for (const EngineKind& kind : kEngines) {
     const bool reads = kind.reads(files.format);
-    if (name == kAuto && reads && kind.heeds_options(config)) found.push_back(&kind);
+    if (name == kAuto && reads && kind.supports_options(config)) found.push_back(&kind);
     if (name == kind.name) {
       if (reads) return {&kind};
       throw Error(ErrorCode::Unsupported, "'" + files.program + "' is no model for the engine " +

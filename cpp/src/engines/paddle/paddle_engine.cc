@@ -117,8 +117,8 @@ std::unordered_set<std::string> bf16_operators() {
           "reshape2",  "transpose2",   "squeeze2",         "unsqueeze2"};
 }
 
-/// While it lives, glog writes errors only: to say that the processor has bf16, DisableGlogInfo is
-/// not heeded.
+/// While it lives, glog writes errors only: Paddle's message that the processor has bf16 ignores
+/// DisableGlogInfo.
 class QuietLog {
  public:
   QuietLog() : lock_(mutex()) {
