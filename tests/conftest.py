@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import signal
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
@@ -25,6 +26,10 @@ LONGEST = (
     "test_run_sh.py",  # a test of it runs alone: where those beside it are short
 )
 LOCK = ROOT / "build" / "tests.lock"
+
+# A shell ignores SIGINT in what it starts in the background, and children inherit that: the tests
+# that interrupt a child would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
