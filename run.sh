@@ -343,7 +343,7 @@ Done.
   program   build/lenet_infer_test, engine {predict["engine"]}; build/lenet_infer_native, without Paddle
   Python    .venv/bin/python, package lenet_cpp
   accuracy  C++ {accuracy["C++ program"]}, Python {accuracy["dygraph"]} of {images:,} test digits
-  largest difference between C++ and Python {verify["largest_difference"]:.2g}, {verify["equal_predictions"]:,} equal predictions
+  largest difference between C++ and Python {verify["largest_difference"]:.2g}, {100 * verify["share_of_tolerance"]:.0f} % of the tolerance; {verify["equal_predictions"]:,} equal predictions
   latency   median {latency["median_ms"]:.4f} ms, p99 {latency["p99_ms"]:.4f} ms a digit (engine {predict["engine"]}, {predict["threads"]} thread)
 
 Next:

@@ -6,7 +6,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lenet_cpp.cli.benchmark import main
+ROOT = Path(__file__).resolve().parents[1]
 
 if __name__ == "__main__":
-    sys.exit(main(root=Path(__file__).resolve().parents[1]))
+    sys.path.insert(0, str(ROOT))
+    from tools.benchmark.cli import main
+
+    sys.exit(main(root=ROOT))

@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from lenet_cpp.cli.caffe2_roundtrip import main
+ROOT = Path(__file__).resolve().parents[1]
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    from tools.caffe2.cli import main
+
     sys.exit(main())

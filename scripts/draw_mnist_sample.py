@@ -1,9 +1,15 @@
 #!/usr/bin/env python3
 """Draw the embedded MNIST sample from the full data set: stratified, seeded, reproducible."""
 
-import sys
+from __future__ import annotations
 
-from lenet_cpp.cli.draw_mnist_sample import main
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    from tools.draw_mnist_sample import main
+
     sys.exit(main())

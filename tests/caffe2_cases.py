@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lenet_cpp.interchange import caffe2_files
-from lenet_cpp.tolerance import allowed_difference
+from lenet_cpp.agreement import compare
+from lenet_cpp.interchange.caffe2 import files as caffe2_files
 
 __all__ = [
     "CASES",
@@ -360,9 +360,10 @@ def run_onnx(model: Any, x: Array) -> Array:
     return session.run(None, {session.get_inputs()[0].name: x})[0]
 
 
-def assert_close(found: Array, expected: Array) -> None:
-    assert found.shape == expected.shape
-    assert (np.abs(found - expected) <= allowed_difference(expected)).all()
+def assert_close(found: Array, expected: Array, name: str = "") -> None:
+    assert found.shape == expected.shape, name
+    comparison = compare(expected.astype(found.dtype), found)
+    assert comparison.agrees, f"{name}: {comparison.mismatch}"
 
 
 def small_nets(folder: Path) -> tuple[Path, Path]:

@@ -16,7 +16,7 @@ import numpy as np
 import bad_input_cases
 import lenet_cpp
 import python_door
-from lenet_cpp.data import read_idx
+from lenet_cpp.data.mnist import read_idx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

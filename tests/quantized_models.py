@@ -84,7 +84,7 @@ def _quantize(model_dir: Path, target: Path) -> None:
     import paddle
     from paddle.static.quantization import PostTrainingQuantization
 
-    from lenet_cpp.data import read_mnist_dir, sample_dir
+    from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 
     paddle.enable_static()
     pixels = read_mnist_dir(sample_dir()).train.images[:_CALIBRATION_IMAGES]

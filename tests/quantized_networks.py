@@ -114,8 +114,8 @@ def _main(target: Path, count: int) -> None:
     import paddle
     from paddle.quantization import PTQ, QuantConfig
 
-    from lenet_cpp.quantization.int8_weights import finish_program
-    from lenet_cpp.quantization.observers import ActivationObserver, WeightQuanter
+    from lenet_cpp.quantize.int8_weights import finish_program
+    from lenet_cpp.quantize.observers import ActivationObserver, WeightQuanter
     from quantized_reference import describe
 
     for i in range(count):

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
-from lenet_cpp.quantization import Settings, mnist_images, open_source
-from lenet_cpp.quantization.request import make_task, run_tasks
-from lenet_cpp.tolerance import allowed_difference
+from lenet_cpp.agreement import compare
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.quantize import Settings, mnist_images, open_source
+from lenet_cpp.quantize.request import make_task, run_tasks
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -115,7 +115,7 @@ def test_lenet_agrees_with_paddle(predict, model, model_dir: Path, images: Array
         expected = paddle.run(images)
     for name in ("scalar", "neon"):
         found = predict(path, images, LENET_NATIVE_ISA=name)
-        assert (np.abs(found - expected) <= allowed_difference(expected)).all(), name
+        assert compare(expected, found).agrees, name
         assert (found.argmax(axis=1) == expected.argmax(axis=1)).all(), name
         # Side by side, with a rest; one by one.
         for size in (6, 1):

@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
-from lenet_cpp import InferenceEngine, autolog, models
-from lenet_cpp.autolog import AutoLog
+from lenet_cpp import InferenceEngine, models
 from lenet_cpp.cli import infer, predict, py_infer
-from lenet_cpp.data import read_idx
-from lenet_cpp.engines import Settings
+from lenet_cpp.data.mnist import read_idx
+from lenet_cpp.inference import autolog
+from lenet_cpp.inference.autolog import AutoLog
+from lenet_cpp.inference.engine import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenet_cpp.benchmark import (
+from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
+from lenet_cpp.verify import Case, find_models, run_paddle_inference
+from snippets import read_snippets
+from tools.benchmark import (
     BASELINE,
     CONTENDERS,
     Contender,
@@ -29,6 +32,7 @@ from lenet_cpp.benchmark import (
     Settings,
     StartupSettings,
     choose,
+    cli,
     contenders,
     engines,
     memory,
@@ -39,20 +43,16 @@ from lenet_cpp.benchmark import (
     run_startup,
     worker,
 )
-from lenet_cpp.benchmark.child import child_environment
-from lenet_cpp.benchmark.comparisons import best_peers, python_door, speed_ups
-from lenet_cpp.benchmark.correctness import assess
-from lenet_cpp.benchmark.graphs import MULTIPLY_ADDS, activation_ranges, read_weights, reference
-from lenet_cpp.benchmark.machine import installed_size, multiply_add_limit, package_closure
-from lenet_cpp.benchmark.memory import summarize_series
-from lenet_cpp.benchmark.memory_worker import batch_sizes
-from lenet_cpp.benchmark.subject import lenet_subject
-from lenet_cpp.benchmark.summary import Block, block_of, compare_blocks, percentile, summarize
-from lenet_cpp.benchmark.tables import benchmark_text
-from lenet_cpp.cli import benchmark as cli
-from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
-from lenet_cpp.verify import Case, find_models, run_paddle_inference
-from snippets import read_snippets
+from tools.benchmark.child import child_environment
+from tools.benchmark.comparisons import best_peers, python_door, speed_ups
+from tools.benchmark.correctness import assess
+from tools.benchmark.graphs import MULTIPLY_ADDS, activation_ranges, read_weights, reference
+from tools.benchmark.machine import installed_size, multiply_add_limit, package_closure
+from tools.benchmark.memory import summarize_series
+from tools.benchmark.memory_worker import batch_sizes
+from tools.benchmark.subject import lenet_subject
+from tools.benchmark.summary import Block, block_of, compare_blocks, percentile, summarize
+from tools.benchmark.tables import benchmark_text
 
 OURS = "lenet_cpp/pdmodel/plain"
 PROGRAM = "program/pdmodel/plain"
@@ -206,7 +206,7 @@ def test_resident_memory_follows_an_allocation():
     # In a process of its own: this one's threads, and what it has freed before, would blur it.
     code = """
 import json, mmap
-from lenet_cpp.benchmark import worker
+from tools.benchmark import worker
 with mmap.mmap(-1, 50_000_000) as ballast:
     before = worker.memory()
     ballast.write(bytes([1]) * len(ballast))
@@ -289,9 +289,9 @@ def test_another_models_parameters_are_refused(tmp_path):
 
 
 def test_other_engines_give_the_same(model_dir, tmp_path):
-    """Those that are installed; the benchmark itself refuses one that departs."""
-    from lenet_cpp.benchmark.graphs import write_onnx
-    from lenet_cpp.benchmark.tflite import write_tflite
+    """Those that are installed; the benchmark itself refuses one that differs."""
+    from tools.benchmark.graphs import write_onnx
+    from tools.benchmark.tflite import write_tflite
 
     weights = read_weights(model_dir / "lenet.pdiparams")
     images = np.random.default_rng(2).random((9, 1, 28, 28), np.float32)
@@ -487,7 +487,7 @@ def test_paddle_computes_in_that_precision(prepared, tmp_path, kind, precision, 
         skip_without("paddle.inference/pdmodel/onednn/bf16")
     model = engine_model(prepared, kind, precision, tmp_path)
     code = (
-        "import sys, json, numpy; from lenet_cpp.benchmark import engines;"
+        "import sys, json, numpy; from tools.benchmark import engines;"
         "engines.paddle_inference(json.loads(sys.argv[1]))(numpy.zeros((1, 1, 28, 28), 'float32'))"
     )
     done = subprocess.run(
@@ -714,7 +714,7 @@ def test_model_that_cannot_be_made_is_its_contenders_failure(
 
 
 def test_making_that_fails_says_so(tmp_path):
-    from lenet_cpp.benchmark.making import call_maker
+    from tools.benchmark.making import call_maker
 
     with pytest.raises(BackendFailure, match=r"\(quantize_onnx\): exit code 1: .*Error"):
         call_maker(tmp_path, do="quantize_onnx", source="missing.onnx", target="q.onnx")

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenet_cpp.benchmark import CompareSettings, builds, compare, compare_builds, compare_rows
-from lenet_cpp.benchmark.compare import compare_text, verdict
-from lenet_cpp.benchmark.summary import median_interval
-from lenet_cpp.cli import benchmark as cli
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
+from tools.benchmark import CompareSettings, builds, cli, compare, compare_builds, compare_rows
+from tools.benchmark.compare import compare_text, verdict
+from tools.benchmark.summary import median_interval
 
 ANSWER = {
     "version": "1.2.3",

@@ -11,24 +11,24 @@ import paddle
 import pytest
 
 import lenet_cpp
-from lenet_cpp.benchmark import (
+from lenet_cpp.errors import BadInput, Unsupported
+from lenet_cpp.export.inference_model import export_model
+from lenet_cpp.models import build
+from test_benchmark import check_png
+from tools.benchmark import (
     NETWORK_CONTENDERS,
     Contender,
     Settings,
     choose,
+    cli,
     networks,
     run_networks,
 )
-from lenet_cpp.benchmark.correctness import assess
-from lenet_cpp.benchmark.graphs import MULTIPLY_ADDS, read_weights, reference
-from lenet_cpp.benchmark.making import run_counted
-from lenet_cpp.benchmark.networks import networks_text
-from lenet_cpp.benchmark.subject import network_subject, read_subject
-from lenet_cpp.cli import benchmark as cli
-from lenet_cpp.errors import BadInput, Unsupported
-from lenet_cpp.export import export_model
-from lenet_cpp.models import build
-from test_benchmark import check_png
+from tools.benchmark.correctness import assess
+from tools.benchmark.graphs import MULTIPLY_ADDS, read_weights, reference
+from tools.benchmark.making import run_counted
+from tools.benchmark.networks import networks_text
+from tools.benchmark.subject import network_subject, read_subject
 
 NATIVE = "lenet_cpp/native"
 AUTO = "lenet_cpp/auto"

@@ -31,12 +31,10 @@ from lenet_cpp.errors import (
     FileNotFound,
     Unsupported,
 )
-from lenet_cpp.interchange import (
-    caffe2_blobs,
-    caffe2_files,
-    caffe2_operators,
-)
-from lenet_cpp.interchange.caffe2_nets import find_nets, read_nets
+from lenet_cpp.interchange.caffe2 import blobs as caffe2_blobs
+from lenet_cpp.interchange.caffe2 import files as caffe2_files
+from lenet_cpp.interchange.caffe2 import operators as caffe2_operators
+from lenet_cpp.interchange.caffe2.nets import find_nets, read_nets
 
 pytest.importorskip("onnxruntime", reason="runs what Caffe2's nets become")
 

@@ -26,8 +26,8 @@ from caffe2_cases import (
     small_nets,
     write_nets,
 )
-from lenet_cpp import _environments
-from lenet_cpp.cli import caffe2_roundtrip as command
+from lenet_cpp._base import environments as _environments
+from lenet_cpp._base.files import cache_folder
 from lenet_cpp.errors import (
     BackendFailure,
     BadInput,
@@ -35,13 +35,11 @@ from lenet_cpp.errors import (
     FileNotFound,
     Unsupported,
 )
-from lenet_cpp.interchange import (
-    caffe2_environment,
-    caffe2_roundtrip,
-)
-from lenet_cpp.interchange.caffe2_nets import find_nets, read_nets
-from lenet_cpp.models.weights import cache_folder
+from lenet_cpp.interchange.caffe2.nets import find_nets, read_nets
 from snippets import read_snippets, run_snippet
+from tools.caffe2 import cli as command
+from tools.caffe2 import environment as caffe2_environment
+from tools.caffe2 import roundtrip as caffe2_roundtrip
 
 pytest.importorskip("onnxruntime", reason="runs what Caffe2's nets become")
 
@@ -202,10 +200,10 @@ def test_caffe2_computes_what_the_definitions_say(tmp_path, caffe2_python):
     for number, (name, case) in enumerate(CASES.items()):
         folder = tmp_path / f"{number:03}"
         found = np.load(folder / "y.npy")
-        assert_close(found, case.expected(case.inputs(), **case.params)), name
+        assert_close(found, case.expected(case.inputs(), **case.params), name)
         nets = folder / "init_net.pb", folder / "predict_net.pb"
         read = run_onnx(read_nets(*nets, input_shape=case.shape[1:]), case.inputs())
-        assert_close(read, found), name
+        assert_close(read, found, name)
 
 
 # A net as Caffe2's own tools make it, with all the arguments that they write.
@@ -281,7 +279,7 @@ def test_the_round_trip(tmp_path, capsys, model, caffe2_python):
 
 def test_parameters_arrive_in_caffe2(tmp_path, caffe2_python):
     torch = pytest.importorskip("torch", reason="writes net.prm")
-    from lenet_cpp import torch_models
+    from lenet_cpp.interchange.torch import models as torch_models
 
     net = torch_models.create_network("lenet", 4, seed=3).eval()
     torch_models.save_state(net, tmp_path / "net.prm")
@@ -328,9 +326,10 @@ def test_caffe2_refuses_in_one_line(tmp_path, caffe2_python):
 
 def test_the_page_does_what_it_says(tmp_path, program, run_program, caffe2_python):
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    (tmp_path / "tools").symlink_to(ROOT / "tools")
     (tmp_path / "build").symlink_to(program.parent)
     quiet = {
-        "XDG_CACHE_HOME": str(cache_folder().parents[1]),
+        "XDG_CACHE_HOME": str(cache_folder().parent),
         "GLOG_minloglevel": "2",
         "PYTHONWARNINGS": "ignore:No ccache found",
     }

@@ -1,6 +1,6 @@
 """lenet_classify from outside, and the C++ image pipeline beside Python's.
 
-Pixels come from Pillow, tensors from ``lenet_cpp.images``, probabilities from the logits that
+Pixels come from Pillow, tensors from ``lenet_cpp.data.images``, probabilities from the logits that
 :class:`lenet_cpp.Predictor` gives and NumPy's exponentials. ``lenet_door``, one call of the C++ API
 as a program, gives tensors of any size; ``lenet_classify`` those that a model takes.
 """
@@ -28,8 +28,17 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
-from lenet_cpp.data import read_mnist_dir, sample_dir
-from lenet_cpp.images import CenterCrop, Digit, Normalize, Pipeline, Resize, ToCHW, digit, imagenet
+from lenet_cpp.data.images import (
+    CenterCrop,
+    Digit,
+    Normalize,
+    Pipeline,
+    Resize,
+    ToCHW,
+    digit,
+    imagenet,
+)
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 
 FILE_NOT_FOUND, BAD_MODEL, BAD_INPUT, UNSUPPORTED = 3, 4, 5, 6
 USAGE = 2
@@ -411,7 +420,7 @@ def test_json(run_ok, model, files, expected):
 
 
 def test_csv_is_python_s(run_ok, model, files, expected, tmp_path):
-    from lenet_cpp.results import CSV_COLUMNS
+    from lenet_cpp.inference.results import CSV_COLUMNS
 
     (tmp_path / "labels").write_text("\n".join(f"the {i}, or so" for i in range(10)))
     text = run_ok(
@@ -510,7 +519,7 @@ def test_help_names_every_option(run_ok, root):
 
 @pytest.fixture(scope="module")
 def softmax_model(tmp_path_factory) -> Path:
-    from lenet_cpp.export import export_model
+    from lenet_cpp.export.inference_model import export_model
 
     path = tmp_path_factory.mktemp("softmax")
     export_model(None, path, model="lenet", seed=3, softmax=True, formats=["json", "pdmodel"])

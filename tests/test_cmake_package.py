@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenet_cpp.data import read_mnist_dir, sample_dir
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 
 
 def checked(*command: object, **options: object) -> str:

@@ -21,18 +21,25 @@ from PIL import Image
 
 PACKAGE = Path(__file__).parents[1] / "python" / "lenet_cpp"
 COMMANDS = sorted(path.stem for path in (PACKAGE / "cli").glob("[a-z]*.py"))
+MODULES = {command: f"lenet_cpp.cli.{command}" for command in COMMANDS} | {
+    "benchmark": "tools.benchmark.cli",
+    "caffe2_roundtrip": "tools.caffe2.cli",
+    "draw_mnist_sample": "tools.draw_mnist_sample",
+    "mutate_models": "tools.hostile.cli",
+}
 # What several commands have in common, and whose messages therefore may name only what all have.
 # The other modules of cli/ are commands.
 SHARED = {
     "cli/_across.py": ["verify"],
     "cli/_classify.py": ["predict"],  # it asks for flags that the others do not have
     "cli/_verify_text.py": ["verify"],
-    "classification.py": ["predict", "py_infer", "infer", "verify"],
-    "data.py": ["train", "verify", "quantize", "torch_train"],
+    "data/mnist.py": ["train", "verify", "quantize", "torch_train"],
+    "export/*.py": ["convert_model", "export_model"],
     "formats/*.py": ["convert_model"],
-    "interchange/caffe2_*.py": ["caffe2_roundtrip"],
-    "interchange/onnx_tidy.py": ["import_model"],
-    "quantization/*.py": ["quantize"],
+    "inference/classification.py": ["predict", "py_infer", "infer", "verify"],
+    "interchange/caffe2/*.py": ["import_model"],
+    "interchange/onnx/tidy.py": ["import_model"],
+    "quantize/*.py": ["quantize"],
     "verify/*.py": ["verify"],
 }
 EVERYWHERE = {"--help", "--name"}  # the latter is any flag, in help
@@ -48,7 +55,7 @@ def flags_of(command: str) -> set[str]:
         parsers.append(parser)
         raise SystemExit
 
-    module = importlib.import_module(f"lenet_cpp.cli.{command}")
+    module = importlib.import_module(MODULES[command])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", catch)
         with pytest.raises(SystemExit):
@@ -57,7 +64,7 @@ def flags_of(command: str) -> set[str]:
     return {name.replace("_", "-") for name in parser._option_string_actions}
 
 
-FLAGS = {command: flags_of(command) for command in COMMANDS}
+FLAGS = {command: flags_of(command) for command in MODULES}
 
 
 def texts_of(path: Path) -> list[str]:
@@ -105,7 +112,7 @@ def test_other_modules_name_no_flags() -> None:
     known = modules()
     for path in PACKAGE.rglob("*.py"):
         name = path.relative_to(PACKAGE).as_posix()
-        if name in known or name.startswith("benchmark/"):
+        if name in known:
             continue
         for text in texts_of(path):
             for script, flag in FLAG.findall(text):
@@ -216,7 +223,7 @@ def test_a_full_disk_is_named_with_its_file(
 
 
 def test_a_full_disk_is_named_with_the_folder_of_an_export(tmp_path: Path) -> None:
-    from lenet_cpp._installation import staging_folder
+    from lenet_cpp.formats.installation import staging_folder
 
     folder = tmp_path / "exported"
     with pytest.raises(OSError, match="full") as caught, staging_folder(folder, "lenet"):
@@ -229,7 +236,7 @@ def test_a_full_disk_is_named_with_the_folder_of_an_export(tmp_path: Path) -> No
 def test_what_cannot_be_written_is_named(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lenet_cpp._files import write_text
+    from lenet_cpp._base.files import write_text
     from lenet_cpp.cli import run_cli
 
     def refuse(self: Path, text: str, **_: object) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenet_cpp import data
-from lenet_cpp.cli import draw_mnist_sample
+from lenet_cpp.data import mnist as data
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
+from tools import draw_mnist_sample
 
 NAMES = (
     "train-images-idx3-ubyte",

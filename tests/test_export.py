@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from lenet_cpp import errors, export, manifest, separate_layout
+from lenet_cpp import errors, export
 from lenet_cpp.cli.export_model import main
+from lenet_cpp.export import inference_model, separate_layout
+from lenet_cpp.formats import manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,7 +183,7 @@ def test_manifest(combined: export.ExportResult) -> None:
 
 
 def test_training_record_is_copied(layer: Any, tmp_path: Path) -> None:
-    from lenet_cpp import checkpoint
+    from lenet_cpp.formats import checkpoint
 
     data = {"kind": "sample", "md5": {"train-labels-idx1-ubyte": "0" * 32}}
     checkpoint.save_checkpoint(
@@ -190,6 +192,7 @@ def test_training_record_is_copied(layer: Any, tmp_path: Path) -> None:
         parameters=layer.state_dict(),
         optimizer={"step": np.zeros(1)},
         record={"recipe": "guide", "data": data, "test": {"correct": 979, "count": 1000}},
+        save=paddle.save,
     )
     result = export.export_model(
         tmp_path / "ck" / "lenet", tmp_path / "out", formats=["json"], name="digits"
@@ -211,7 +214,7 @@ def test_parameters_are_the_same_for_both_formats(params: Path, tmp_path: Path) 
         hashlib.sha256((folder / "lenet.pdiparams").read_bytes()).hexdigest()
         for folder in (
             export.export_model(params, tmp_path / format_, formats=[format_]).folder
-            for format_ in export.FORMATS
+            for format_ in inference_model.FORMATS
         )
     }
     assert len(digests) == 1
@@ -220,14 +223,14 @@ def test_parameters_are_the_same_for_both_formats(params: Path, tmp_path: Path) 
 def test_parameters_that_differ_between_formats_are_refused(
     params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = export._save
+    save = inference_model._save
 
     def save_with_a_fault(source: Any, prefix: Path, format_: str) -> None:
         save(source, prefix, format_)
         if format_ == "pdmodel":
             lengthen(prefix.with_name(f"{prefix.name}.pdiparams"))
 
-    monkeypatch.setattr(export, "_save", save_with_a_fault)
+    monkeypatch.setattr(inference_model, "_save", save_with_a_fault)
     with pytest.raises(errors.BadModel, match="different"):
         export.export_model(params, tmp_path / "new" / "lenet")
     assert list(tmp_path.iterdir()) == []
@@ -469,14 +472,14 @@ def test_export_with_other_outputs_is_not_installed(
     params: Path, older: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(older)
-    run = export.run_model
+    run = inference_model.run_model
 
     def run_with_a_fault(*arguments: Any) -> Any:
         runs = run(*arguments)
         runs.outputs[1][0][2, 3] += 3e-5 * max(1, np.abs(runs.outputs[1][0][2]).max())
         return runs
 
-    monkeypatch.setattr(export, "run_model", run_with_a_fault)
+    monkeypatch.setattr(inference_model, "run_model", run_with_a_fault)
     with pytest.raises(errors.BadModel, match="does not compute what the layer computes"):
         export.export_model(params, older)
     assert contents(older) == before

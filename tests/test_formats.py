@@ -21,12 +21,13 @@ import numpy as np
 import paddle
 import pytest
 
-from lenet_cpp import errors, export, formats, models, separate_layout
+from lenet_cpp import errors, export, formats, models
 from lenet_cpp.cli.convert_model import main
 from lenet_cpp.cli.export_model import main as export_main
-from lenet_cpp.engines.loading import load
-from lenet_cpp.formats.names import as_state_dict
+from lenet_cpp.export import separate_layout
+from lenet_cpp.export.parameter_names import as_state_dict
 from lenet_cpp.formats.tensors import read_combined, read_variable
+from lenet_cpp.inference.engine_loading import load
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -49,13 +50,15 @@ Array = Any
 # A child process for each conversion takes two seconds to import Paddle: here one does them all.
 # tests/test_export.py and test_commands have one for each, as users have.
 _SERVER = """
-import io, sys
-from lenet_cpp.separate_layout.child import main
-for line in iter(sys.stdin.readline, ""):
-    sys.stdin, lines = io.StringIO(line), sys.stdin
-    main()
-    print("END", flush=True)
-    sys.stdin = lines
+import json, sys
+from lenet_cpp.errors import Error
+from lenet_cpp.export.separate_child import transcribe
+for line in sys.stdin:
+    try:
+        answer = {"result": transcribe(**json.loads(line), report=lambda *_: None)}
+    except Error as error:
+        answer = {"error": type(error).__name__, "message": str(error)}
+    print("ANSWER " + json.dumps(answer), flush=True)
 """
 
 
@@ -63,7 +66,8 @@ for line in iter(sys.stdin.readline, ""):
 def one_child() -> Iterator[None]:
     child: list[subprocess.Popen[str]] = []
 
-    def run(command: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    def call(function: str, arguments: Any, *, doing: str, variables: dict[str, str]) -> Any:
+        assert function == "lenet_cpp.export.separate_child:transcribe"
         if not child:
             child.append(
                 subprocess.Popen(
@@ -71,19 +75,22 @@ def one_child() -> Iterator[None]:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    env=options["env"],
+                    env={**os.environ, **variables, "GLOG_minloglevel": "3"},
                     text=True,
                 )
             )
         assert child[0].stdin
         assert child[0].stdout
-        child[0].stdin.write(options["input"] + "\n")
+        child[0].stdin.write(json.dumps(arguments) + "\n")
         child[0].stdin.flush()
-        answer = "".join(iter(child[0].stdout.readline, "END\n"))
-        return subprocess.CompletedProcess(command, 0, answer, "")
+        line = next(line for line in child[0].stdout if line.startswith("ANSWER "))
+        answer = json.loads(line.removeprefix("ANSWER "))
+        if "error" in answer:
+            raise getattr(errors, answer["error"])(answer["message"])
+        return SimpleNamespace(result=answer["result"])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(separate_layout, "subprocess", SimpleNamespace(run=run))
+        patch.setattr(separate_layout, "call", call)
         yield
     for process in child:
         process.communicate()
@@ -347,13 +354,18 @@ def test_export_writes_what_the_table_says(
 
 
 def test_train_writes_a_state_dict(tmp_path: Path, layer: Any) -> None:
-    from lenet_cpp.checkpoint import save_checkpoint
+    from lenet_cpp.formats.checkpoint import save_checkpoint
 
     save_checkpoint(
-        tmp_path, "lenet", parameters=layer.state_dict(), optimizer={"step": 1}, record={}
+        tmp_path,
+        "lenet",
+        parameters=layer.state_dict(),
+        optimizer={"step": 1},
+        record={},
+        save=paddle.save,
     )  # what train.py does
     assert formats.find_source(tmp_path) == formats.Source("pdparams", tmp_path / "lenet.pdparams")
-    done = formats.convert_model(tmp_path / "lenet", tmp_path / "out", "json", model="lenet")
+    done = export.convert_model(tmp_path / "lenet", tmp_path / "out", "json", model="lenet")
     assert (done.folder / "lenet.json").is_file()
 
 
@@ -396,7 +408,7 @@ def test_translated_program_runs_at_every_door(
     tmp_path: Path,
     run_program: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
-    done = formats.convert_model(resnet_exports / "pdmodel", tmp_path / "out", "json")
+    done = export.convert_model(resnet_exports / "pdmodel", tmp_path / "out", "json")
     # Counted by hand: an image passes 8 blocks of 2 convolutions, 4 projections, 3 of the stem.
     operators = json.loads((tmp_path / "out" / "inference.json").read_bytes())["program"]["regions"]
     kinds = [op["#"] for op in operators[0]["blocks"][0]["ops"]]
@@ -427,12 +439,12 @@ def resnet_eval(resnet: Any, x: Array) -> Array:
 def test_manifest_names_the_network_and_keeps_the_softmax(
     resnet: Any, resnet_exports: Path, tmp_path: Path
 ) -> None:
-    back = formats.convert_model(resnet_exports / "json", tmp_path / "old", "separate")
+    back = export.convert_model(resnet_exports / "json", tmp_path / "old", "separate")
     assert back.max_difference <= 1e-5
     x = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
     a = paddle.nn.functional.softmax(paddle.to_tensor(resnet_eval(resnet, x))).numpy()
     assert np.abs(a - run("separate", tmp_path / "old", x)).max() <= 1e-5
-    formats.convert_model(tmp_path / "old", tmp_path / "params", "pdparams")
+    export.convert_model(tmp_path / "old", tmp_path / "params", "pdparams")
     assert same_state(tmp_path / "params" / "ResNet18_vd.pdparams", resnet)
 
 
@@ -455,7 +467,7 @@ GUIDE += ["res5c_branch2c_weights", "bnv1_1_scale", "conv1_3_weights", "fc_0.w_0
     ],
 )
 def test_names_of_paddleclas_1(name: str, some: list[str], absent: list[str]) -> None:
-    from lenet_cpp.formats.names import _paddleclas1_names
+    from lenet_cpp.export.parameter_names import _paddleclas1_names
 
     keys = list(models.build(name, 2).state_dict())
     names = _paddleclas1_names(keys)
@@ -496,11 +508,9 @@ def paddleclas_folder(resnet: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_folder_of_paddleclas_1(resnet: Any, paddleclas_folder: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"model": "resnet18_VD", "class_dim": 4, "img_size": 32}
-    formats.convert_model(paddleclas_folder, tmp_path / "a", "pdparams", **options)
+    export.convert_model(paddleclas_folder, tmp_path / "a", "pdparams", **options)
     assert same_state(tmp_path / "a" / "ResNet18_vd.pdparams", resnet)
-    formats.convert_model(
-        paddleclas_folder, tmp_path / "b", "model-params", softmax=True, **options
-    )
+    export.convert_model(paddleclas_folder, tmp_path / "b", "model-params", softmax=True, **options)
     x = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
     a = paddle.nn.functional.softmax(paddle.to_tensor(resnet_eval(resnet, x))).numpy()
     assert np.abs(a - run("model-params", tmp_path / "b", x)).max() <= 1e-5
@@ -517,7 +527,7 @@ def test_folder_that_does_not_fit_is_listed(
     paddle.save(zeros, str(folder / "res2a_branch2a_weights"), use_binary_format=True)
     options: dict[str, Any] = {"model": "ResNet18_vd", "class_dim": 4, "img_size": 32}
     with pytest.raises(errors.BadModel) as error:
-        formats.convert_model(folder, tmp_path / "out", "pdparams", **options)
+        export.convert_model(folder, tmp_path / "out", "pdparams", **options)
     for part in (
         "missing bnv1_1_scale, bn2a_branch2a_mean",
         "unexpected of_my_own",
@@ -556,12 +566,12 @@ def renumbered(layer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_other_numbers_are_taken_from_a_program_only(
     renumbered: Path, layer: Any, tmp_path: Path
 ) -> None:
-    formats.convert_model(renumbered / "lenet", tmp_path / "a", "pdparams", model="lenet")
+    export.convert_model(renumbered / "lenet", tmp_path / "a", "pdparams", model="lenet")
     assert same_state(tmp_path / "a" / "lenet.pdparams", layer)
-    formats.convert_model(renumbered, tmp_path / "b", "persistables")
+    export.convert_model(renumbered, tmp_path / "b", "persistables")
     assert (tmp_path / "b" / "conv2d_10.w_0").is_file()
     with pytest.raises(errors.BadModel, match=r"missing .*unexpected conv2d_10\.b_0"):
-        formats.convert_model(tmp_path / "b", tmp_path / "c", "pdparams", model="lenet")
+        export.convert_model(tmp_path / "b", tmp_path / "c", "pdparams", model="lenet")
 
 
 def test_another_network_with_the_same_parameters_is_found_out(layer: Any, tmp_path: Path) -> None:
@@ -574,10 +584,10 @@ def test_another_network_with_the_same_parameters_is_found_out(layer: Any, tmp_p
     net.set_state_dict({key: value.numpy() for key, value in layer.state_dict().items()})
     jit_save(net, tmp_path / "other")
     with pytest.raises(errors.BadModel, match="it is another network"):
-        formats.convert_model(tmp_path / "other", tmp_path / "out", "pdparams", model="lenet")
+        export.convert_model(tmp_path / "other", tmp_path / "out", "pdparams", model="lenet")
     assert not (tmp_path / "out").exists()
     with pytest.raises(errors.BadModel, match="does not fit the model"):
-        formats.convert_model(
+        export.convert_model(
             tmp_path / "other", tmp_path / "out", "pdparams", model="ResNet18_vd", img_size=32
         )
 
@@ -588,7 +598,7 @@ def test_static_state_dict(layer: Any, tmp_path: Path) -> None:
         zip(sorted_variables(layer), (v.numpy() for v in layer.state_dict().values()), strict=True)
     )
     paddle.save(state, str(tmp_path / "old.pdparams"))
-    done = formats.convert_model(tmp_path / "old", tmp_path / "out", "json", model="lenet")
+    done = export.convert_model(tmp_path / "old", tmp_path / "out", "json", model="lenet")
     found = run("json", done.folder, images())
     a = layer(paddle.to_tensor(images())).numpy()
     assert np.abs(a - found).max() <= 1e-5 * max(1, np.abs(a).max())
@@ -614,7 +624,7 @@ def test_other_names_of_the_guides(
     assert formats.find_source(folder).format == source
     assert formats.find_source(folder / program).format == source
     for to in ("pdmodel", "pdparams"):
-        formats.convert_model(folder, tmp_path / to, to, model="lenet", name="lenet")
+        export.convert_model(folder, tmp_path / to, to, model="lenet", name="lenet")
         found = run(to, tmp_path / to, images())
         assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
     for engine in ("paddle", "python", "executor"):
@@ -634,14 +644,14 @@ def test_a_network_that_is_not_registered_keeps_its_program(
     (tmp_path / "own" / "SHA256SUMS").unlink()
     path = tmp_path / "own" / "manifest.json"
     path.write_text(path.read_text().replace('"ResNet18_vd"', '"Of my own"'))
-    formats.convert_model(tmp_path / "own", tmp_path / "json", "json")
+    export.convert_model(tmp_path / "own", tmp_path / "json", "json")
     manifest = json.loads((tmp_path / "json" / "manifest.json").read_bytes())
     assert manifest["topology"] == "Of my own"
     assert (tmp_path / "json" / "preprocess.json").read_bytes() == (
         tmp_path / "own" / "preprocess.json"
     ).read_bytes()
     with pytest.raises(errors.BadInput, match="from json to pdmodel the network has to be named"):
-        formats.convert_model(tmp_path / "json", tmp_path / "out", "pdmodel")
+        export.convert_model(tmp_path / "json", tmp_path / "out", "pdmodel")
 
 
 # Files of variables.
@@ -734,7 +744,7 @@ def test_refused(
     to = options.pop("to", "json" if source != "json" else "pdmodel")
     try:
         with pytest.raises(error, match=message):
-            formats.convert_model(sources / source, tmp_path / "out", to, **options)
+            export.convert_model(sources / source, tmp_path / "out", to, **options)
     finally:
         options["to"] = to
     assert not (tmp_path / "out").exists()
@@ -742,30 +752,30 @@ def test_refused(
 
 def test_folders_in_use(sources: Path, tmp_path: Path) -> None:
     with pytest.raises(errors.BadInput, match="holds the model to convert"):
-        formats.convert_model(sources / "pdmodel", sources / "pdmodel", "json")
+        export.convert_model(sources / "pdmodel", sources / "pdmodel", "json")
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(errors.BadInput, match="choose a folder that is empty"):
-        formats.convert_model(sources / "pdmodel", tmp_path, "persistables")
+        export.convert_model(sources / "pdmodel", tmp_path, "persistables")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     for to, name in (("model-params", "params"), ("pdparams", "lenet.pdparams")):
         folder = tmp_path / to
         folder.mkdir()
         (folder / name).write_text("mine")
         with pytest.raises(errors.BadInput, match=f"{name} exists: choose another output folder"):
-            formats.convert_model(sources / "separate", folder, to, model="lenet")
+            export.convert_model(sources / "separate", folder, to, model="lenet")
         assert [path.read_text() for path in folder.iterdir()] == ["mine"]
     for name in ("a", "b"):
         shutil.copy(sources / "pdparams" / "lenet.pdparams", tmp_path / f"{name}.pdparams")
     with pytest.raises(
         errors.BadInput, match=r"holds several models: .*a.pdparams and .*b.pdparam"
     ):
-        formats.convert_model(tmp_path, tmp_path / "out", "json", model="lenet")
+        export.convert_model(tmp_path, tmp_path / "out", "json", model="lenet")
 
 
 def test_both_formats_in_one_folder(model_dir: Path, tmp_path: Path) -> None:
     assert formats.find_source(model_dir).format == "pdmodel"
     assert formats.find_source(model_dir / "lenet").format == "pdmodel"
-    done = formats.convert_model(
+    done = export.convert_model(
         model_dir / "lenet", tmp_path, "pdmodel", source_format="json"
     )  # the manifest says which network
     assert done.source.format == "json"
@@ -789,19 +799,19 @@ def test_damage_is_noticed_by_the_checksums(format_: str, model_dir: Path, tmp_p
         lines = [line for line in sums.read_text().splitlines(True) if "pdmodel" not in line]
         sums.write_text("".join(lines))
     else:
-        formats.convert_model(model_dir, source, format_)
+        export.convert_model(model_dir, source, format_)
     name = "lenet.pdiparams" if format_ == "json" else "linear_0.w_0"
     content = bytearray((source / name).read_bytes())
     content[len(content) // 2] ^= 1
     (source / name).write_bytes(content)
     with pytest.raises(errors.BadModel, match=f"{name} was changed or damaged"):
-        formats.convert_model(source, tmp_path / "out", "pdparams", model="lenet")
+        export.convert_model(source, tmp_path / "out", "pdparams", model="lenet")
 
 
 def test_wrong_outputs_are_not_installed(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lenet_cpp import checkpoint
+    from lenet_cpp.formats import checkpoint
 
     read = checkpoint.read_state
 
@@ -812,7 +822,7 @@ def test_wrong_outputs_are_not_installed(
 
     monkeypatch.setattr(checkpoint, "read_state", disturbed)
     with pytest.raises(errors.BackendFailure, match="wrote other parameters"):
-        formats.convert_model(sources / "json", tmp_path / "out", "pdparams", model="lenet")
+        export.convert_model(sources / "json", tmp_path / "out", "pdparams", model="lenet")
     assert not any(tmp_path.iterdir())
 
 

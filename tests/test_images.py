@@ -18,11 +18,11 @@ from PIL import Image, ImageOps, ImageSequence
 
 import lenet_cpp
 from digit_photos import KINDS, photo
-from lenet_cpp import images
-from lenet_cpp.data import load_mnist, sample_dir
-from lenet_cpp.images import CenterCrop, Digit, Normalize, Pipeline, Resize, ToCHW
-from lenet_cpp.images.containers import essential_parts
-from lenet_cpp.manifest import read_manifest, verify_checksums
+from lenet_cpp.data import images
+from lenet_cpp.data.images import CenterCrop, Digit, Normalize, Pipeline, Resize, ToCHW
+from lenet_cpp.data.images.containers import essential_parts
+from lenet_cpp.data.mnist import load_mnist, sample_dir
+from lenet_cpp.formats.manifest import read_manifest, verify_checksums
 
 IMAGENET_YML = """\
 Global:
@@ -628,11 +628,11 @@ BAD_DESCRIPTIONS = {
     "[" * 100_000: "recursion|depth|nest",
     '{"format_version": 1, "mode": "L", "mode": "RGB", "steps": []}': "'mode' comes a second time",
     changed(lambda d: d.update(format_version=2)): "format_version: expected 1, found 2",
-    changed(lambda d: d.update(format_version=True)): "format_version: expected 1, found True",
+    changed(lambda d: d.update(format_version=True)): "format_version: expected 1, found true",
     changed(lambda d: d.update(format_version=1.0)): "format_version: expected 1, found 1.0",
     changed(lambda d: d.pop("mode")): "the document: mode missing",
     changed(lambda d: d.update(more=1)): "the document: unknown more",
-    changed(lambda d: d.update(mode="CMYK")): "mode: expected one of L, RGB, BGR, found 'CMYK'",
+    changed(lambda d: d.update(mode="CMYK")): 'mode: expected one of L, RGB, BGR, found "CMYK"',
     changed(lambda d: d.update(mode="L")): "Normalize has 3 channels, mode L has 1",
     changed(lambda d: d.update(steps={})): "steps: expected a list",
     changed(lambda d: d.update(steps=[])): "steps: expected Normalize and ToCHW at the end",
@@ -641,13 +641,15 @@ BAD_DESCRIPTIONS = {
     changed(lambda d: d["steps"].insert(0, d["steps"][2])): "only Resize, CenterCrop and Digit",
     changed(lambda d: d["steps"].insert(0, 7)): r"steps\[0\]: expected an object, found 7",
     changed(lambda d: d["steps"].insert(0, {})): r"steps\[0\]\.type: expected one of",
-    changed(lambda d: d["steps"][0].update(type="Rotate")): r"steps\[0\]\.type: .* found 'Rotate'",
+    changed(
+        lambda d: d["steps"][0].update(type="Rotate")
+    ): r"steps\[0\]\.type: .* found \"Rotate\"",
     changed(lambda d: d["steps"][0].update(type=["a"])): r"steps\[0\]\.type: expected one of",
     changed(lambda d: d["steps"][0].update(antialias=True)): r"steps\[0\]: unknown antialias",
     changed(lambda d: d["steps"][0].update(size=[1, 2])): r"steps\[0\]: Resize: expected either",
     changed(lambda d: d["steps"][0].pop("short_side")): r"steps\[0\]: Resize: expected either",
     changed(lambda d: d["steps"][0].pop("interpolation")): r"steps\[0\]: interpolation missing",
-    changed(lambda d: d["steps"][0].update(interpolation="area")): "interpolation: .* found 'area'",
+    changed(lambda d: d["steps"][0].update(interpolation="area")): 'interpolation: .* found "area"',
     changed(lambda d: d["steps"][0].update(short_side=0)): "short_side: expected an integer from 1",
     changed(lambda d: d["steps"][0].update(short_side=1 << 64)): "short_side: expected an integer",
     changed(lambda d: d["steps"][0].update(short_side=256.0)): "short_side: expected an integer",
@@ -1083,7 +1085,7 @@ def test_digits_on_a_transparent_canvas(digits, tmp_path: Path) -> None:
 
 def test_importing_is_quick() -> None:
     code = (
-        "import sys, lenet_cpp, lenet_cpp.images\n"
+        "import sys, lenet_cpp, lenet_cpp.data.images\n"
         "print([name for name in ('PIL', 'yaml', 'paddle') if name in sys.modules])"
     )
     done = subprocess.run(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp import isolated
+from lenet_cpp.inference import isolated
 
 ACCELERATOR = "plain"
 
@@ -235,7 +235,7 @@ def test_a_busy_child_ends_with_its_parent_too():
     """In mid-run it reads nothing, so that the end of its input alone would not end it."""
     code = """
         import os, sys, time
-        from lenet_cpp._isolated_child import _end_with_parent
+        from lenet_cpp.inference._isolated_child import _end_with_parent
         _end_with_parent(os.getppid(), sys.stdin.buffer)
         print("busy", flush=True)
         time.sleep(100)

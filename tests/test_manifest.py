@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lenet_cpp import manifest as m
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.formats import manifest as m
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -254,7 +254,7 @@ def test_what_cannot_be_read_is_not_written(folder: Path, change: dict[str, Any]
 
 
 def test_needs_no_paddle() -> None:
-    code = "import sys, lenet_cpp.manifest; print('paddle' in sys.modules)"
+    code = "import sys, lenet_cpp.formats.manifest; print('paddle' in sys.modules)"
     command = [sys.executable, "-c", code]
     printed = subprocess.run(command, capture_output=True, check=True, text=True)
     assert printed.stdout.strip() == "False"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lenet_cpp.errors import BadModel
-from lenet_cpp.manifest import CHECKSUMS_NAME, MANIFEST_NAME, read_checksums, read_manifest
+from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME, read_checksums, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,10 +20,13 @@ import pytest
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
 import lenet_cpp
-from lenet_cpp import checkpoint, errors, export, manifest, models, separate_layout
+from lenet_cpp import errors, export, models
+from lenet_cpp._base.files import cache_folder
+from lenet_cpp.agreement import compare
 from lenet_cpp.cli.export_model import main
+from lenet_cpp.export import separate_layout
+from lenet_cpp.formats import checkpoint, manifest
 from lenet_cpp.models import weights
-from lenet_cpp.tolerance import allowed_difference
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "export_model.py"
@@ -159,7 +162,7 @@ def pictures(count: int, size: int, channels: int = 3) -> np.ndarray:
 
 def close(expected: np.ndarray, found: np.ndarray) -> bool:
     same = expected.shape == found.shape
-    return same and bool((np.abs(expected - found) <= allowed_difference(expected)).all())
+    return same and compare(expected, found).agrees
 
 
 # ---- the registry
@@ -418,7 +421,7 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for value in ("", "relative/is/to/be/ignored"):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
-        assert weights.cache_folder() == tmp_path / ".cache" / "lenet_cpp" / "weights"
+        assert cache_folder() == tmp_path / ".cache" / "lenet_cpp"
 
 
 def test_weights_run_no_code(tmp_path: Path) -> None:

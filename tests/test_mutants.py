@@ -7,10 +7,10 @@ import json
 import pytest
 
 import lenet_cpp
-from lenet_cpp import mutants
-from lenet_cpp.cli.mutate_models import main
-from lenet_cpp.mutants import Mutant, Outcome, Workshop, make_mutant, parse_message, serialize
 from quantized_models import make_quantized_models
+from tools import hostile as mutants
+from tools.hostile import Mutant, Outcome, Workshop, make_mutant, parse_message, serialize
+from tools.hostile.cli import main
 
 COUNT = 300
 SEED = 7

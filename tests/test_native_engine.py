@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import lenet_cpp
-from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from snippets import run_page
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -496,7 +496,7 @@ def test_threads_give_the_same_bits(model_dir: Path, digits: Array, threads: int
 def test_larger_networks_agree_with_paddle(
     name: str, options: dict[str, int], tmp_path: Path
 ) -> None:
-    from lenet_cpp.export import export_model
+    from lenet_cpp.export.inference_model import export_model
 
     export_model(None, tmp_path, model=name, seed=5, **options)
     size = options.get("img_size", 224)

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
-from lenet_cpp.quantization import METHODS, Settings, made_images, mnist_images, open_source
-from lenet_cpp.quantization.request import make_task, run_tasks
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.quantize import METHODS, Settings, made_images, mnist_images, open_source
+from lenet_cpp.quantize.request import make_task, run_tasks
 from quantized_networks import make_networks
 from quantized_reference import QuantizedProgram, read_programs
 from snippets import run_page

@@ -218,7 +218,7 @@ def test_resnet18_from_torch(exporter: str, tmp_path: Path) -> None:
     """As torch.onnx.export writes it: dynamo keeps weights in a file beside the model."""
     torch = pytest.importorskip("torch", reason="the exporters are torch's")
     pytest.importorskip("onnxscript", reason="the dynamo exporter needs it")
-    from lenet_cpp import torch_models
+    from lenet_cpp.interchange.torch import models as torch_models
 
     torch.manual_seed(0)
     net = torch_models.create_network("resnet18").eval()

@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
+from lenet_cpp.agreement import compare
 from lenet_cpp.cli import predict, py_infer
-from lenet_cpp.tolerance import allowed_difference
 from snippets import run_page
 
 onnx = pytest.importorskip("onnx", reason="the models of these tests are made with it")
@@ -211,14 +211,13 @@ def test_a_small_network_against_its_definition(tmp_path: Path) -> None:
     expected = np.maximum(convolved, 0).mean(axis=(2, 3)) @ weight
     for optimize in (True, False):
         found = predictor_of(path, ir_optim=optimize).run(x)
-        assert found.shape == expected.shape
-        assert (np.abs(found - expected) <= allowed_difference(expected)).all()
+        assert compare(expected.astype(np.float32), found).agrees
 
 
 @pytest.mark.filterwarnings(LEGACY_EXPORT, LEGACY_INNER)
 def test_resnet18_from_torch(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="the network is exported from it")
-    from lenet_cpp.torch_models import create_network
+    from lenet_cpp.interchange.torch.models import create_network
 
     torch.manual_seed(0)
     network = create_network("resnet18", 2).eval()
@@ -234,7 +233,7 @@ def test_resnet18_from_torch(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = network(torch.from_numpy(x)).numpy()
     assert found.shape == (3, 2)
-    assert (np.abs(found - expected) <= allowed_difference(expected)).all()
+    assert compare(expected, found).agrees
     assert (found.argmax(1) == expected.argmax(1)).all()
 
 

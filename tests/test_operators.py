@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp.tolerance import allowed_difference
+from lenet_cpp.agreement import compare
 
 SCRIPT = Path(__file__).with_name("operator_models.py")
 NAMES = re.findall(r'^    "(\w+)": lambda', SCRIPT.read_text(), re.MULTILINE)
@@ -88,8 +88,7 @@ def test_operator(exported, name):
             ways.remove(("paddle", "onednn"))
         for engine, accelerator in ways:
             found, _ = run(folder, name, suffix, accelerator, engine)
-            difference = np.abs(found - expected)
-            assert (difference <= allowed_difference(expected)).all(), (suffix, accelerator, engine)
+            assert compare(expected, found).agrees, (suffix, accelerator, engine)
 
 
 @pytest.mark.parametrize("name", OPENVINO_REFUSES)
@@ -129,7 +128,7 @@ def test_auto_goes_on_without_onednn_when_that_fails(exported, name, suffix):
     with lenet_cpp.Predictor(folder / f"{name}.{suffix}", engine="paddle") as predictor:
         assert predictor.accelerator(len(images)) == "onednn"
         found = predictor.run(images)
-        assert (np.abs(found - expected) <= allowed_difference(expected)).all()
+        assert compare(expected, found).agrees
         # It is remembered, and by clones.
         for one in (predictor, predictor.clone()):
             assert one.accelerator(len(images)) == "plain"

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BackendFailure, Unsupported
-from lenet_cpp.manifest import read_manifest
-from lenet_cpp.quantization import METHODS, slim_environment
+from lenet_cpp.formats.manifest import read_manifest
+from lenet_cpp.quantize import METHODS, slim_environment
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,11 +19,11 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
-from lenet_cpp.classification import InferenceEngine
 from lenet_cpp.cli.convert_model import main as convert
 from lenet_cpp.cli.predict import main as predict
 from lenet_cpp.cli.verify import main as verify
-from lenet_cpp.data import read_mnist_dir, sample_dir, write_idx
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, write_idx
+from lenet_cpp.inference.classification import InferenceEngine
 from quantized_models import make_quantized_models
 
 BAD_INPUT, UNSUPPORTED = 5, 6
@@ -180,8 +180,8 @@ def test_float_weights_are_wrong_in_int8_without_an_error_and_so_refused(
     find, images, labels, tmp_path
 ) -> None:
     """The reason for the check: with it broken, the second part fails."""
-    from lenet_cpp._paddle_run import run_config
-    from lenet_cpp.engines.paddle_inference import inference_config
+    from lenet_cpp.models.paddle_inference_engine import inference_config
+    from lenet_cpp.models.paddle_run import run_config
 
     model = find("float weights")
 

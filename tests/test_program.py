@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lenet_cpp.data import Split, read_mnist_dir, sample_dir, write_idx
-from lenet_cpp.separate_layout import write_separate
+from lenet_cpp.data.mnist import Split, read_mnist_dir, sample_dir, write_idx
+from lenet_cpp.export.separate_layout import write_separate
 
 PADDLE = Path(sysconfig.get_path("purelib"), "paddle", "base", "libpaddle.so")
 FILE_NOT_FOUND, BAD_MODEL, BAD_INPUT, UNSUPPORTED, VERSION_MISMATCH = 3, 4, 5, 6, 7

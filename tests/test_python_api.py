@@ -24,10 +24,10 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp._arrays import as_batch
-from lenet_cpp.data import read_mnist_dir, sample_dir
-from lenet_cpp.manifest import read_manifest
-from lenet_cpp.separate_layout import write_separate
+from lenet_cpp.data.arrays import as_batch
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
+from lenet_cpp.export.separate_layout import write_separate
+from lenet_cpp.formats.manifest import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +90,6 @@ def test_rows_are_those_of_each_image(predictor: lenet_cpp.Predictor) -> None:
     together = predictor.run(x)
     for image, row in zip(x, together, strict=True):
         np.testing.assert_allclose(predictor.run(image)[0], row, rtol=0, atol=1e-5)
-    assert len(np.unique(together.argmax(axis=1))) >= 1
     assert not np.allclose(together[0], together[1])
 
 

@@ -17,16 +17,17 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp import _environments, quantization
+from lenet_cpp import quantize as quantization
+from lenet_cpp._base import environments as _environments
+from lenet_cpp._base.worker import PROGRAM_DESC, call
 from lenet_cpp.cli import quantize as command
-from lenet_cpp.data import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.formats import convert_model
+from lenet_cpp.export import convert_model
+from lenet_cpp.formats.manifest import read_manifest, verify_checksums
 from lenet_cpp.formats.tensors import read_combined
-from lenet_cpp.manifest import read_manifest, verify_checksums
-from lenet_cpp.quantization import Images, Quality, Settings, deployed, slim_environment
-from lenet_cpp.quantization.child import call_child
-from lenet_cpp.quantization.deployed import Deployed
+from lenet_cpp.quantize import Images, Quality, Settings, deployed, slim_environment
+from lenet_cpp.quantize.deployed import Deployed
 from snippets import read_snippets, run_snippet
 
 if TYPE_CHECKING:
@@ -313,7 +314,7 @@ SPEC = ModelSpec("residual", Residual, (3, 24, 24), classes=10)
 
 def test_sensitivity_of_a_residual_network(tmp_path, monkeypatch):
     """With more layers than are quantized at a time."""
-    from lenet_cpp.quantization import sensitivity
+    from lenet_cpp.quantize import sensitivity
 
     monkeypatch.setattr(sensitivity, "_AT_ONCE", 4)
     (tmp_path / "residual.py").write_text(RESIDUAL, encoding="utf-8")
@@ -343,18 +344,18 @@ def test_sensitivity_of_a_residual_network(tmp_path, monkeypatch):
 
 def without_cast(task, **_):
     """Quantize as the package does, but leave the weights as ``convert`` leaves them."""
-    code = (
-        "from lenet_cpp.quantization import int8_weights, worker;"
-        "int8_weights._cast = lambda *_: None; worker.main()"
-    )
-    environment = {**os.environ, **QUIET, "FLAGS_enable_pir_api": "0"}
-    environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
-    request = json.dumps({"do": "quantize", "tasks": [task.to_json()]})
-    done = subprocess.run(
-        [sys.executable, "-c", code], input=request, env=environment, text=True,
-        capture_output=True, check=True,
-    )  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])["result"]["done"][0]
+    arguments = {"tasks": [task.to_json()]}
+    (found,) = call(
+        f"{__file__}:quantize_without_cast", arguments, doing="x", variables=PROGRAM_DESC
+    ).result
+    return found
+
+
+def quantize_without_cast(tasks, report):
+    from lenet_cpp.quantize import int8_weights, worker
+
+    int8_weights._cast = lambda *_: None
+    return worker.quantize(tasks, report)
 
 
 def test_weights_left_in_float_are_refused(tmp_path, monkeypatch, sample):
@@ -371,7 +372,7 @@ def test_weights_left_in_float_are_refused(tmp_path, monkeypatch, sample):
 
 
 def test_weights_that_are_not_whole_numbers_are_not_cast():
-    from lenet_cpp.quantization import int8_weights
+    from lenet_cpp.quantize import int8_weights
 
     class Tensor:
         def __init__(self, values):
@@ -420,10 +421,10 @@ onednn_verbose,exec,cpu,reorder,jit:uni,undef,src_f32::b dst_s8::b,,,x,0.1
 def test_a_crash_of_the_child_is_reported(tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((1, 28, 28), np.uint8))
     model = {"program": str(tmp_path / "no.pdmodel"), "params": str(tmp_path / "no"), "int8": True}
-    request = {"do": "run", "route": "paddle.inference", "models": [model], "threads": 1}
-    request |= {"images": str(tmp_path / "images.npy"), "outputs": str(tmp_path)}
+    arguments = {"route": "paddle.inference", "models": [model], "threads": 1}
+    arguments |= {"images": str(tmp_path / "images.npy"), "folder": str(tmp_path)}
     with pytest.raises(BackendFailure, match=r"cannot be run|ended"):
-        call_child(request)
+        call("lenet_cpp.quantize.serving:write_outputs", arguments, doing="running the model")
 
 
 # What is refused

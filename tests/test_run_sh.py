@@ -74,12 +74,14 @@ def test_steps_and_their_times(finished: str, root: Path) -> None:
 
 def test_summary(finished: str) -> None:
     summary = finished[finished.index("Done") :]
-    accuracies = [float(text) for text in re.findall(r"([\d.]+) %", summary)]
-    assert len(accuracies) >= 2, summary
-    assert all(accuracy > 95 for accuracy in accuracies)
+    accuracies = re.search(r"accuracy  C\+\+ ([\d.]+) %, Python ([\d.]+) % of", summary)
+    assert accuracies, summary
+    assert all(float(accuracy) > 95 for accuracy in accuracies.groups())
     assert "inference_model/lenet" in summary
     assert "./build/lenet_infer_test" in summary
-    assert re.search(r"largest difference.*\d", summary)
+    share = re.search(r"largest difference .* \S+, (\d+) % of the tolerance", summary)
+    assert share, summary
+    assert int(share[1]) <= 100
     assert re.search(r"latency.*[\d.]+ ms", summary)
 
 

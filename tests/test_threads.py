@@ -458,7 +458,7 @@ def test_fork_while_another_thread_runs_is_refused(tmp_path: Path) -> None:
 def test_fork_while_predict_loads(tmp_path: Path) -> None:
     """The bundled model's own lock does not stay held in the child."""
     code = """
-from lenet_cpp import bundled
+from lenet_cpp.inference import bundled
 bundled._creating.acquire()
 def use(): return 0 if lenet_cpp.predict(x).shape == (40, 10) else 1
 assert in_fork(use) == 0

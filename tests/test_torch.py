@@ -22,23 +22,23 @@ from PIL import Image
 
 import lenet_cpp
 from lenet_cpp import models
-from lenet_cpp.checkpoint import StateMismatch
 from lenet_cpp.cli import torch_train as command
-from lenet_cpp.data import Mnist, Split, read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.data.images import Pipeline
+from lenet_cpp.data.mnist import Mnist, Split, read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.formats.state import build_layer
-from lenet_cpp.images import Pipeline
-from lenet_cpp.interchange import torch_state as interchange
-from lenet_cpp.manifest import read_manifest, sha256_file, verify_checksums
-from lenet_cpp.recipes import RECIPES
-from lenet_cpp.torch_models import create_network, load_state, save_state
-from lenet_cpp.torch_models.record import read_record, record_path, write_record
+from lenet_cpp.export.state import build_layer
+from lenet_cpp.formats.checkpoint import StateMismatch
+from lenet_cpp.formats.manifest import read_manifest, sha256_file, verify_checksums
+from lenet_cpp.interchange.torch import state as interchange
+from lenet_cpp.interchange.torch.models import create_network, load_state, save_state
+from lenet_cpp.interchange.torch.record import read_record, record_path, write_record
+from lenet_cpp.training.recipes import RECIPES
 from snippets import read_snippets, run_snippet
 
 _REASON = "PyTorch is an extra: pip install 'lenet-cpp[torch]'"
 torch = pytest.importorskip("torch", reason=_REASON)
-training = pytest.importorskip("lenet_cpp.torch_models.training", reason=_REASON)
-as_arrays = pytest.importorskip("lenet_cpp.torch_models.state", reason=_REASON).as_arrays
+training = pytest.importorskip("lenet_cpp.interchange.torch.training", reason=_REASON)
+as_arrays = pytest.importorskip("lenet_cpp.interchange.torch.model_state", reason=_REASON).as_arrays
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "pytorch.md"
@@ -226,7 +226,7 @@ def test_every_pickle_protocol_is_read(tmp_path, protocol, archive) -> None:
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol 4:UserWarning")
 def test_the_reason_for_rewriting_protocol_4_still_holds() -> None:
-    """When this fails, PyTorch has learnt it, and lenet_cpp.torch_models.state may lose it."""
+    """When this fails, PyTorch has learnt it, and interchange.torch.model_state may lose it."""
     with pytest.raises(pickle.UnpicklingError, match="Unsupported operand"):
         torch.load(io.BytesIO(written_by_torch({"a": torch.ones(1)}, 4)), weights_only=True)
 
@@ -719,7 +719,7 @@ def test_commands_without_torch(tmp_path, program) -> None:
 _TOGETHER = """
 import sys
 import numpy as np
-from lenet_cpp.data import sample_dir, read_mnist_dir, to_model_input
+from lenet_cpp.data.mnist import sample_dir, read_mnist_dir, to_model_input
 x = to_model_input(read_mnist_dir(sample_dir()).test.images[:64])
 def torch():
     import torch
@@ -762,8 +762,8 @@ def test_any_order_of_imports() -> None:
 
 def test_importing_the_package_imports_no_torch() -> None:
     program = (
-        "import sys, lenet_cpp, lenet_cpp.torch_models, lenet_cpp.interchange.torch_state\n"
-        "import lenet_cpp.cli.torch_train, lenet_cpp.torch_models.record\n"
+        "import sys, lenet_cpp.interchange.torch.models, lenet_cpp.interchange.torch.state\n"
+        "import lenet_cpp.cli.torch_train, lenet_cpp.interchange.torch.record\n"
         "assert not {'torch', 'paddle'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

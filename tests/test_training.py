@@ -17,11 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from lenet_cpp import checkpoint, data, evaluation, models, recipes, training
-from lenet_cpp.augment import Augmentation, sampling_grid, warp
+from lenet_cpp import models
 from lenet_cpp.cli import train as command
+from lenet_cpp.data import mnist as data
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
-from lenet_cpp.recipes import Recipe, TrainingConfig
+from lenet_cpp.formats import checkpoint
+from lenet_cpp.models import load_parameters
+from lenet_cpp.training import evaluation, recipes
+from lenet_cpp.training import loop as training
+from lenet_cpp.training.augment import Augmentation, sampling_grid, warp
+from lenet_cpp.training.recipes import Recipe, TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,7 +160,8 @@ def test_registry() -> None:
 
 def test_registry_data_and_training_import_no_paddle() -> None:
     program = (
-        "import sys, lenet_cpp.models, lenet_cpp.data, lenet_cpp.training, lenet_cpp.checkpoint\n"
+        "import sys, lenet_cpp.models, lenet_cpp.data.mnist, lenet_cpp.training.loop\n"
+        "import lenet_cpp.formats.checkpoint\n"
         "import lenet_cpp.cli.train\n"
         "sys.exit('paddle' in sys.modules)"
     )
@@ -485,6 +491,8 @@ def test_resuming_differently_is_refused(tmp_path: Path, tiny: data.Mnist) -> No
 
 
 def test_damaged_optimizer_state_is_listed(tmp_path: Path, tiny: data.Mnist) -> None:
+    import paddle
+
     config = TrainingConfig(BEST_LIKE)
     training.train(config, tiny, tmp_path, should_stop=after(3), report=quiet)
     saved = checkpoint.load_checkpoint(tmp_path, "lenet")
@@ -493,7 +501,12 @@ def test_damaged_optimizer_state_is_listed(tmp_path: Path, tiny: data.Mnist) -> 
     del state[key]
     state["training_weights/conv1.bias"] = np.zeros(7, np.float32)
     checkpoint.save_checkpoint(
-        tmp_path, "lenet", parameters=saved.parameters, optimizer=state, record=saved.record
+        tmp_path,
+        "lenet",
+        parameters=saved.parameters,
+        optimizer=state,
+        record=saved.record,
+        save=paddle.save,
     )
     with pytest.raises(BadModel, match=f"missing {key}.*conv1.bias is float32\\[7\\]") as caught:
         training.train(config, tiny, tmp_path, resume=True, report=quiet)
@@ -520,12 +533,15 @@ def state_of(value: float) -> dict[str, np.ndarray]:
 
 
 def save(folder: Path, value: float) -> None:
+    import paddle
+
     checkpoint.save_checkpoint(
         folder,
         "net",
         parameters=state_of(value),
         optimizer=state_of(-value),
         record={"value": value},
+        save=paddle.save,
     )
 
 
@@ -637,7 +653,7 @@ def test_load_parameters(tmp_path: Path, parameters: dict[str, np.ndarray]) -> N
     path = tmp_path / "x.pdparams"
     paddle.save(layer.state_dict(), str(path))  # as the guide does
     other = models.build("lenet")
-    checkpoint.load_parameters(other, path)
+    load_parameters(other, path)
     for name, tensor in other.state_dict().items():
         assert np.array_equal(tensor.numpy(), parameters[name])
 
@@ -656,7 +672,7 @@ def test_every_difference_is_listed_and_nothing_is_loaded(
     layer = models.build("lenet")
     before = {name: tensor.numpy().copy() for name, tensor in layer.state_dict().items()}
     with pytest.raises(BadModel) as caught:
-        checkpoint.load_parameters(layer, path)
+        load_parameters(layer, path)
     for fault in (
         str(path),
         "missing conv1.bias, linear2.weight;",
@@ -692,14 +708,14 @@ def test_damaged_parameters_are_named(
     paddle.save(parameters, str(path))
     path.write_bytes(damaged(path.read_bytes())[case])
     with pytest.raises(BadModel, match=re.escape(str(path))) as caught:
-        checkpoint.load_parameters(models.build("lenet"), path)
+        load_parameters(models.build("lenet"), path)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_parameters_are_named(tmp_path: Path) -> None:
     for path in (tmp_path / "x.pdparams", tmp_path):
         with pytest.raises(FileNotFound, match=re.escape(str(path))):
-            checkpoint.load_parameters(models.build("lenet"), path)
+            load_parameters(models.build("lenet"), path)
 
 
 class Hostile:

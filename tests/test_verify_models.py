@@ -21,10 +21,10 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
-from lenet_cpp import errors, export, formats, models, verify
+from lenet_cpp import errors, export, models, verify
 from lenet_cpp.cli.verify import main
+from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.verify import reprod
-from lenet_cpp.verify.images import made_images
 
 import paddle  # isort: skip
 
@@ -186,7 +186,7 @@ def test_existing_check_script_reads_the_records(
     for key in ("class_id", "prob", "output"):
         assert f"{key}: " in text
     assert text.rstrip().endswith("diff check passed")
-    # The row that departs more of the two was recorded: oneDNN's, whose bits are others.
+    # The row that differs more of the two was recorded: oneDNN's, whose bits are others.
     text = check(folder, tmp_path / "log", "max", 0)
     assert text.rstrip().endswith("diff check failed")
     values = [float(value) for value in re.findall(r"value: (\S+)", text)]
@@ -247,7 +247,7 @@ def test_diff_report(
 @pytest.fixture
 def quick() -> list[str]:
     """Few digits, for a model that takes them."""
-    from lenet_cpp.data import sample_dir
+    from lenet_cpp.data.mnist import sample_dir
 
     return [f"--data-dir={sample_dir()}", "--images=8", "--batch-sizes=8"]
 
@@ -340,7 +340,7 @@ def test_other_layouts(
     run_verify: Callable[..., tuple[int, dict[str, Any]]],
 ) -> None:
     folder = tmp_path / "model"
-    formats.convert_model(model_dir, folder, layout)
+    export.convert_model(model_dir, folder, layout)
     if program_name not in {path.name for path in folder.iterdir()}:  # as older guides have it
         (folder / "__model__").rename(folder / program_name)
         for name in ("SHA256SUMS", "manifest.json"):
@@ -391,7 +391,7 @@ def by_hand(image: Image.Image) -> Array:
 def test_digits_as_files_for_lenet(
     model_dir: Path, tmp_path: Path, run_verify: Callable[..., tuple[int, dict[str, Any]]]
 ) -> None:
-    from lenet_cpp.data import read_mnist_dir, sample_dir
+    from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 
     digits = read_mnist_dir(sample_dir()).test.images[:4]
     for number, pixels in enumerate(digits):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp.data import sample_dir
+from lenet_cpp.data.mnist import sample_dir
 from snippets import run_page
 
 UNSUPPORTED, FILE_NOT_FOUND = 6, 3
@@ -134,7 +134,8 @@ print(*sorted(foreign - {"__main__", "sitecustomize", "usercustomize"}))
 def test_what_is_imported_later_is_there(bare_run) -> None:
     code = """
 import sys, lenet_cpp
-assert not {"lenet_cpp.isolated", "lenet_cpp.classification"} & sys.modules.keys()
+slow = {"lenet_cpp.inference.isolated", "lenet_cpp.inference.classification"}
+assert not slow & sys.modules.keys()
 assert {"InferenceEngine", "IsolatedPredictor"} <= set(dir(lenet_cpp))
 from lenet_cpp import InferenceEngine, IsolatedPredictor
 assert lenet_cpp.IsolatedPredictor is IsolatedPredictor
@@ -192,16 +193,16 @@ import json, sys
 from pathlib import Path
 import numpy
 from lenet_cpp import InferenceEngine, bundled_model_dir, models
-from lenet_cpp.data import read_mnist_dir, sample_dir
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 from lenet_cpp.errors import Unsupported
-from lenet_cpp.evaluation import evaluate
-from lenet_cpp.export import export_model, export_separate
-from lenet_cpp.formats import convert_model
-from lenet_cpp.interchange.torch_state import paddle_state, torch_state
+from lenet_cpp.training.evaluation import evaluate
+from lenet_cpp.export.inference_model import export_model, export_separate
+from lenet_cpp.export import convert_model
+from lenet_cpp.interchange.torch.state import paddle_state, torch_state
 from lenet_cpp.models.weights import fetch
-from lenet_cpp.recipes import RECIPES
-from lenet_cpp.separate_layout import write_separate
-from lenet_cpp.training import train
+from lenet_cpp.training.recipes import RECIPES
+from lenet_cpp.export.separate_layout import write_separate
+from lenet_cpp.training.loop import train
 from lenet_cpp.verify import verify
 
 model, out = bundled_model_dir(), Path("out")

@@ -16,7 +16,7 @@
 namespace lenet::apps {
 namespace {
 
-// python/lenet_cpp/_input_range.py has the same numbers.
+// python/lenet_cpp/inference/input_range.py has the same numbers.
 constexpr double kFar = 8;    // times the largest magnitude that the preprocessing gives
 constexpr double kLeast = 4;  // nothing is looked up for smaller values
 

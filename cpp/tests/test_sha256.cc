@@ -39,9 +39,9 @@ TEST_CASE("lengths around the borders of blocks and of padding") {
   }
 }
 
-TEST_CASE("the processor's instructions give what plain C++ gives") {
+TEST_CASE("the processor's instructions give what plain C++ gives" *
+          doctest::skip(sha256_instructions() == nullptr)) {
   const Sha256Blocks fast = sha256_instructions();
-  if (fast == nullptr) return;  // this processor has none
   std::string bytes;
   std::uint32_t value = 1;
   for (std::size_t length = 0; length < 1000; ++length) {

@@ -9,13 +9,10 @@ Importing this package imports no ``paddle`` package and, of what it depends on,
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from lenet_cpp._core import paddle_version as _paddle_version
+from lenet_cpp._base.lazy import lazy_exports
 from lenet_cpp._core import version as _version
-from lenet_cpp._input_range import InputRangeWarning
-from lenet_cpp.bundled import Classification, bundled_model_dir, classify, predict
 from lenet_cpp.errors import (
     BackendFailure,
     BadInput,
@@ -25,15 +22,26 @@ from lenet_cpp.errors import (
     Unsupported,
     VersionMismatch,
 )
-from lenet_cpp.plan import Plan
-from lenet_cpp.predictor import LayerOutput, Options, Predictor, PredictorPool
-from lenet_cpp.tensor_spec import TensorSpec
+from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.inference.bundled import Classification, bundled_model_dir, classify, predict
+from lenet_cpp.inference.input_range import InputRangeWarning
+from lenet_cpp.inference.plan import Plan
+from lenet_cpp.inference.predictor import (
+    LayerOutput,
+    Options,
+    Predictor,
+    PredictorPool,
+    paddle_version,
+)
 
 if TYPE_CHECKING:
-    from lenet_cpp.classification import InferenceEngine
-    from lenet_cpp.isolated import IsolatedPredictor
+    from lenet_cpp.data import images
+    from lenet_cpp.inference.autolog import AutoLog
+    from lenet_cpp.inference.classification import InferenceEngine
+    from lenet_cpp.inference.isolated import IsolatedPredictor
 
 __all__ = [
+    "AutoLog",
     "BackendFailure",
     "BadInput",
     "BadModel",
@@ -54,33 +62,20 @@ __all__ = [
     "__version__",
     "bundled_model_dir",
     "classify",
+    "images",
     "paddle_version",
     "predict",
 ]
 
 __version__ = _version()
 
-# Imported when they are first asked for: they take longer than all the rest.
-_LATER = {
-    "InferenceEngine": "lenet_cpp.classification",
-    "IsolatedPredictor": "lenet_cpp.isolated",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(_LATER[name]), name)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(globals() | _LATER)
-
-
-def paddle_version() -> str:
-    """Return the version of the Paddle library that predictors run on; loads it if need be."""
-    from lenet_cpp.predictor import use_installed_paddle
-
-    use_installed_paddle()
-    return _paddle_version()
+# They take longer to import than all the rest.
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "AutoLog": "lenet_cpp.inference.autolog",
+        "InferenceEngine": "lenet_cpp.models",
+        "IsolatedPredictor": "lenet_cpp.inference.isolated",
+        "images": "lenet_cpp.data.images",
+    },
+)

@@ -10,7 +10,7 @@ exports it as .json, .pdmodel and separate files, or each third network is writt
 each engine and accelerator runs it from Python, and runs some from the C++ program.
 
 The outputs are compared with dygraph's (onnxruntime's for .onnx), by the rule of
-lenet_cpp.tolerance. Where two disagree, float64 says who is wrong. An engine or accelerator may
+lenet_cpp.agreement. Where two disagree, float64 says who is wrong. An engine or accelerator may
 refuse a network by name (Unsupported) where another one runs it. Anything else is a find: it is
 reduced to the smallest network that shows it, printed, and saved with the exported model in
 --save-dir. `replay` runs the networks of such files, or of
@@ -26,9 +26,10 @@ import datetime
 import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
 from tools.differential.hunt import Find, Report, hunt, minimised, save
 from tools.differential.networks import dump, load
-from tqdm import tqdm
 
 
 def parsed() -> argparse.Namespace:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+
 from tools.differential.networks import InvalidNetworkError, Layer, Network
 
 if TYPE_CHECKING:

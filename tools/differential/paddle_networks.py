@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 from paddle import nn, pir_utils
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
+
 from tools.differential.networks import InvalidNetworkError, Layer, Network
 
 if TYPE_CHECKING:

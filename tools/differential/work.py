@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tools.differential.networks import IMAGES, InvalidNetworkError, Network
 
 ROOT = Path(__file__).parents[2]
@@ -140,8 +141,6 @@ def answers(network: Network) -> tuple[np.ndarray, np.ndarray | None]:
     Raises:
         InvalidNetworkError: The framework refuses the network, or rounding decides its answer.
     """
-    from lenet_cpp.tolerance import allowed_difference
-
     images = network.images()
     if network.kind == "onnx":
         expected = onnx_networks().answer(network, images)
@@ -156,7 +155,7 @@ def answers(network: Network) -> tuple[np.ndarray, np.ndarray | None]:
     if expected.ndim == 0 or expected.shape[0] != IMAGES or not np.isfinite(expected).all():
         raise InvalidNetworkError(f"the output has shape {expected.shape}, or is not finite")
     for other in others:
-        if not (np.abs(other - expected) <= CONDITION * allowed_difference(expected)).all():
+        if not share(expected, other) <= CONDITION:
             raise InvalidNetworkError("rounding decides the answer")
     return expected, others[0] if network.kind == "paddle" else None
 
@@ -240,31 +239,31 @@ def run_target(network: Network, folder: Path, name: str) -> tuple[str, str]:
 
 def compare(network: Network, folder: Path, found: np.ndarray) -> tuple[str, str]:
     """Compare by the rule; where two disagree, float64 says who is wrong."""
-    from lenet_cpp.tolerance import allowed_difference
+    from lenet_cpp.agreement import compare as compare_outputs
 
     expected = np.load(folder / "expected.npy")[: len(found)]
     if found.shape != expected.shape:
         return "shape", f"{found.shape} instead of {expected.shape}"
-    allowed = allowed_difference(expected)
-    ratio = worst(found, expected, allowed)
-    if ratio <= 1:
-        return "equal", f"{ratio:.3g}"
+    comparison = compare_outputs(expected, found.astype(expected.dtype))
+    if comparison.agrees:
+        return "equal", f"{comparison.share:.3g}"
     if network.kind == "onnx":
         judge = onnx_networks().judge(network, np.load(folder / "images.npy")[: len(found)])
     else:
         judge = np.load(folder / "judge.npy")[: len(found)]
-    ours, theirs = worst(found, judge, allowed), worst(expected, judge, allowed)
+    ours, theirs = share(judge, found), share(judge, expected)
     detail = (
-        f"max |a-b| {np.abs(found - expected).max():.3g} of {np.abs(expected).max():.3g}, "
-        f"{ratio:.3g} times what is allowed; "
-        f"from float64 the engine {ours:.3g}, the reference {theirs:.3g}"
+        f"{comparison.mismatch}; the largest output is {np.abs(expected).max():.3g}; from float64,"
+        f" as a share of the tolerance, the engine {ours:.3g}, the reference {theirs:.3g}"
     )
     return "equal" if ours <= 1 else "wrong", detail
 
 
-def worst(a: np.ndarray, b: np.ndarray, allowed: np.ndarray) -> float:
-    """Return the largest difference, as a multiple of what is allowed; infinite if not finite."""
-    return float(np.max(np.nan_to_num(np.abs(a - b) / allowed, nan=np.inf), initial=0))
+def share(reference: np.ndarray, found: np.ndarray) -> float:
+    """Return the largest difference as a share of the tolerance; infinite if not finite."""
+    from lenet_cpp.agreement import differences
+
+    return float(differences(reference, found)[1].max(initial=0))
 
 
 def run_program(network: Network, folder: Path, options: dict[str, Any]) -> tuple[str, str]:

@@ -117,7 +117,7 @@ Image opaque(stb::Pixels decoded, bool has_alpha) {
     const auto step = static_cast<std::size_t>(decoded.channels);
     for (std::size_t i = step - 1; i < decoded.values.size(); i += step) decoded.values[i] = 255;
   }
-  constexpr unsigned kAlmostWhite = 240;  // as in python/lenet_cpp/images/reading.py
+  constexpr unsigned kAlmostWhite = 240;  // as in python/lenet_cpp/data/images/reading.py
   image.pixels = composed(decoded.values, decoded.channels, 255);
   // What is drawn in almost white, such as a digit on a transparent canvas, would be lost.
   if (*std::min_element(image.pixels.begin(), image.pixels.end()) >= kAlmostWhite &&

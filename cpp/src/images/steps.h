@@ -1,6 +1,6 @@
 /// \file
-/// The steps of a pipeline: what each does to the pixels, exactly. python/lenet_cpp/images/steps.py
-/// has the same arithmetic.
+/// The steps of a pipeline: what each does to the pixels, exactly.
+/// python/lenet_cpp/data/images/steps.py has the same arithmetic.
 #pragma once
 
 #include <cstdint>

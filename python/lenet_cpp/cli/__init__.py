@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenet_cpp._extras import require_paddle
+from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import Error
 
 if TYPE_CHECKING:

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from lenet_cpp._files import write_text
-from lenet_cpp.tolerance import TOLERANCE
+from lenet_cpp._base.files import write_text
+from lenet_cpp.agreement import TOLERANCE, difference
+from lenet_cpp.cli._verify_text import SHARES
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
     from lenet_cpp.models import ModelSpec
-    from lenet_cpp.verify.across import Across
-
-__all__ = ["run_across"]
+    from lenet_cpp.verify.across import Across, Route
 
 
 def run_across(
@@ -28,6 +28,7 @@ def run_across(
     images: NDArray[np.float32],
     labels: NDArray[np.int64] | None,
     data: str,
+    more_routes: Mapping[str, Route] | None,
 ) -> int:
     """Compare, print, and return the exit code: 1 when two ways differ."""
     from lenet_cpp.verify.across import across
@@ -43,6 +44,7 @@ def run_across(
         spec=spec,
         tolerance=TOLERANCE if options.threshold is None else options.threshold,
         progress=True,
+        more_routes=more_routes,
     )
     document = json.dumps({"data": data, **report.to_dict()}, allow_nan=False)
     if options.report is not None:
@@ -57,6 +59,7 @@ def _text(report: Across, data: str) -> str:
         "Above the diagonal: the largest difference of two ways; below: the images that both put"
         " into the same class.",
         _table(report),
+        SHARES,
     ]
     if report.correct:
         accuracies = (
@@ -65,7 +68,7 @@ def _text(report: Across, data: str) -> str:
         )
         parts.append("accuracy: " + ", ".join(accuracies))
     count = len(report.routes)
-    largest = f"largest difference {report.largest_difference:.2g}"
+    largest = f"largest difference {difference(report.largest_difference, report.share)}"
     if report.agrees:
         parts.append(
             f"All {count} ways agree: {largest}, {report.equal_predictions:,} of"
@@ -82,8 +85,7 @@ def _table(report: Across) -> str:
     cells = {}
     for pair in report.pairs:
         mark = "" if pair.agrees else " DIFFERS"
-        same = "identical" if pair.identical else f"{pair.largest_difference:.1e}{mark}"
-        cells[pair.first, pair.second] = same
+        cells[pair.first, pair.second] = pair.size + mark
         cells[pair.second, pair.first] = str(pair.equal_predictions)
     lines = [
         [index, name, *(cells.get((name, other), "-") for other in names)]

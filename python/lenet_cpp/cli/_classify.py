@@ -12,29 +12,18 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from lenet_cpp.autolog import AutoLog
 from lenet_cpp.cli._parsers import new_parser, positive
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
-from lenet_cpp.results import SUFFIXES, ImageResult, open_results
+from lenet_cpp.inference.autolog import AutoLog
+from lenet_cpp.inference.results import SUFFIXES, ImageResult, open_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from lenet_cpp.classification import InferenceEngine
-    from lenet_cpp.results import Prediction
-
-__all__ = [
-    "add_model_files",
-    "engine_options",
-    "make_parser",
-    "model_files",
-    "parse",
-    "path",
-    "predict",
-    "switch",
-]
+    from lenet_cpp.inference.results import Prediction
+    from lenet_cpp.models import InferenceEngine
 
 EPILOG = """\
 booleans: --name, --name=True and --name=1 switch on; --name=False and --name=0 switch off. Every
@@ -232,7 +221,7 @@ def model_files(options: argparse.Namespace) -> dict[str, Path | None]:
 
 def engine_options(options: argparse.Namespace) -> dict[str, Any]:
     """What the flags that all three commands have say to ``InferenceEngine``."""
-    from lenet_cpp.classification import read_labels
+    from lenet_cpp.inference.classification import read_labels
 
     return {
         "preprocess": options.preprocess,
@@ -255,7 +244,7 @@ def predict(options: argparse.Namespace, open_engine: Callable[[], InferenceEngi
     Raises:
         lenet_cpp.Error: Something was refused, or failed.
     """
-    from lenet_cpp.images import find_images
+    from lenet_cpp.data.images import find_images
 
     _refuse_gpu(options)
     images = find_images(options.image_file)

@@ -6,8 +6,6 @@ import argparse
 import sys
 from typing import Any
 
-__all__ = ["names", "new_parser", "positive", "positives", "seconds"]
-
 
 class _Parser(argparse.ArgumentParser):
     """Takes hyphens and underscores in the names of options alike."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from tabulate import tabulate
 
+from lenet_cpp.agreement import difference
 from lenet_cpp.verify import format_label
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
     from lenet_cpp.verify import Comparison, LayerComparison, Report
 
-__all__ = ["report_document", "report_text"]
+SHARES = "In parentheses: the difference as a share of the tolerance."
 
 
 def report_document(
@@ -36,19 +38,20 @@ def report_document(
                 "operator": layer.operator or None,
                 "shape": list(layer.shape),
                 "largest_difference": layer.largest_difference,
-                "departs": layer.departs,
+                "share_of_tolerance": layer.share if np.isfinite(layer.share) else None,
+                "differs": layer.differs,
             }
             for layer in layers
         ]
-        first = _first_departing(layers)
-        document["first_departing_layer"] = None if first is None else first.layer
+        first = _first_differing(layers)
+        document["first_differing_layer"] = None if first is None else first.layer
     return document
 
 
 def report_text(report: Report, layers: Sequence[LayerComparison] | None, data: str) -> str:
     """Return what the command prints; arguments as those of :func:`report_document`."""
     computed = "" if report.precision == "fp32" else f", computed in {report.precision}"
-    parts = [f"model {report.model_dir}{computed}, {data}", _table(report)]
+    parts = [f"model {report.model_dir}{computed}, {data}", _table(report), SHARES]
     if "dygraph" not in report.reference:
         parts.append(
             f"dygraph is left out: no trained parameters (--params); {report.reference} stands in"
@@ -97,9 +100,7 @@ def _table(report: Report) -> str:
 
 
 def _cell(comparison: Comparison) -> str:
-    if comparison.identical:
-        return "identical"
-    return f"{comparison.largest_difference:.2g}" + ("" if comparison.agrees else " DIFFERS")
+    return comparison.size + ("" if comparison.agrees else " DIFFERS")
 
 
 def _layer_table(layers: Sequence[LayerComparison]) -> str:
@@ -110,7 +111,7 @@ def _layer_table(layers: Sequence[LayerComparison]) -> str:
             f"{layer.layer} ({layer.kind})",
             layer.operator or "-",
             list(layer.shape),
-            f"{layer.largest_difference:.2g}" if layer.operator else "-",
+            difference(layer.largest_difference, layer.share) if layer.operator else "-",
             _layer_verdict(layer),
         ]
         for layer in layers
@@ -121,25 +122,25 @@ def _layer_table(layers: Sequence[LayerComparison]) -> str:
 def _layer_verdict(layer: LayerComparison) -> str:
     if not layer.operator:
         return "not compared"
-    if layer.departs:
+    if layer.differs:
         return "DIFFERS"
     return "identical" if layer.largest_difference == 0 else "within tolerance"
 
 
-def _first_departing(layers: Sequence[LayerComparison]) -> LayerComparison | None:
-    return next((layer for layer in layers if layer.departs), None)
+def _first_differing(layers: Sequence[LayerComparison]) -> LayerComparison | None:
+    return next((layer for layer in layers if layer.differs), None)
 
 
 def _verdict(report: Report, layers: Sequence[LayerComparison] | None) -> str:
-    largest = f"largest difference {report.largest_difference:.2g}"
+    largest = f"largest difference {difference(report.largest_difference, report.share)}"
     if report.agrees:
         return f"The routes agree: {largest}, {report.equal_predictions:,} equal predictions."
     wrong = sum(not row.agrees for row in report.rows)
     said = f"The routes DIFFER in {wrong} of {len(report.rows)} rows: {largest}."
     if layers is None:
-        return said + " --layers says which layer departs first."
-    first = _first_departing(layers)
+        return said + " --layers names the first layer that differs."
+    first = _first_differing(layers)
     if first is None:
-        return said + " No layer of the unoptimized program departs: look at the accelerator."
+        return said + " No layer of the unoptimized program differs: look at the accelerator."
     where = f"{first.layer} ({first.kind}, {format_label(first.format)})"
-    return f"{said} The first layer to depart is {where}."
+    return f"{said} The first layer that differs is {where}."

@@ -13,8 +13,6 @@ from lenet_cpp.formats import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main"]
-
 _DESCRIPTION = """\
 Convert a model from one of Paddle's formats to another:
 
@@ -87,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(options: argparse.Namespace) -> int:
-    from lenet_cpp.formats import convert_model
+    from lenet_cpp.export import convert_model
 
     done = convert_model(
         options.source,

@@ -6,21 +6,19 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenet_cpp.agreement import TOLERANCE
 from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._parsers import new_parser
+from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.errors import BadInput
-from lenet_cpp.images import PREPROCESS_NAME
-from lenet_cpp.manifest import CHECKSUMS_NAME, MANIFEST_NAME
+from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
 from lenet_cpp.models import MODELS, get, resolve
-from lenet_cpp.tolerance import TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lenet_cpp.export import ExportResult
     from lenet_cpp.models import ModelSpec
-
-__all__ = ["main"]
 
 _DESCRIPTION = """\
 Turn the parameters of a model (.pdparams) into the files that Paddle Inference loads.
@@ -170,7 +168,9 @@ def _model(reference: str) -> str:
 
 
 def _command(options: argparse.Namespace) -> int:
-    from lenet_cpp import export, separate_layout
+    from lenet_cpp import export
+    from lenet_cpp.export import separate_layout
+    from lenet_cpp.export.inference_model import FORMATS
 
     spec = resolve(options.model)
     separate = options.format == "separate"
@@ -193,7 +193,7 @@ def _command(options: argparse.Namespace) -> int:
         if separate:
             result = export.export_separate(params, output, **arguments)
         else:
-            formats = export.FORMATS if options.format in {None, "both"} else (options.format,)
+            formats = FORMATS if options.format in {None, "both"} else (options.format,)
             result = export.export_model(params, output, formats=formats, **arguments)
         whose = "the trained model's" if options.seed is None else "the untrained model's"
         check = (

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenet_cpp import torch_models
 from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._parsers import new_parser
 from lenet_cpp.errors import BadInput, Unsupported
+from lenet_cpp.interchange.torch import models as torch_models
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-
-__all__ = ["main"]
 
 TORCH_SUFFIXES = (".prm", ".pt", ".pth")
 """Of files of PyTorch parameters."""
@@ -99,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(options: argparse.Namespace, *, torch: bool) -> int:
-    from lenet_cpp.interchange import onnx_export
+    from lenet_cpp.interchange.onnx import export as onnx_export
 
     if options.output.suffix != ".onnx":
         raise BadInput(f"{options.output}: the output has to be called NAME.onnx")

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lenet_cpp import torch_models
-from lenet_cpp._files import other_content
+from lenet_cpp._base.files import other_content
 from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._parsers import new_parser
 from lenet_cpp.cli.export_onnx import TORCH_SUFFIXES
 from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.interchange.torch import models as torch_models
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from lenet_cpp._installation import ExportResult
-
-__all__ = ["main"]
+    from lenet_cpp.formats.installation import ExportResult
 
 _DESCRIPTION = """\
 Make of another framework's classifier what the C++ program, lenet_cpp and paddle.inference load.
@@ -140,7 +138,7 @@ def _command(options: argparse.Namespace, kind: _Kind) -> int:
 
 
 def _from_torch(options: argparse.Namespace) -> tuple[ExportResult, Sequence[str]]:
-    from lenet_cpp.interchange.torch_state import import_state
+    from lenet_cpp.interchange.torch.state import import_state
 
     result = import_state(
         options.source,
@@ -159,9 +157,9 @@ def _from_onnx(options: argparse.Namespace) -> tuple[ExportResult, Sequence[str]
 
 
 def _from_caffe2(options: argparse.Namespace) -> tuple[ExportResult, Sequence[str]]:
-    from lenet_cpp._extras import require
-    from lenet_cpp.interchange.caffe2_nets import read_nets
-    from lenet_cpp.manifest import sha256_file
+    from lenet_cpp._base.optional import require
+    from lenet_cpp.formats.manifest import sha256_file
+    from lenet_cpp.interchange.caffe2.nets import read_nets
 
     require("onnx", "onnxruntime", "x2paddle", extra="onnx")
     folder = options.source if options.source.is_dir() else options.source.parent
@@ -181,7 +179,7 @@ def _from_caffe2(options: argparse.Namespace) -> tuple[ExportResult, Sequence[st
 def _import(
     options: argparse.Namespace, path: Path, name: str | None, origin: dict[str, Any] | None = None
 ) -> tuple[ExportResult, Sequence[str]]:
-    from lenet_cpp.interchange.onnx_import import import_onnx
+    from lenet_cpp.interchange.onnx.import_ import import_onnx
 
     with tqdm(desc="import", bar_format="{desc}: {postfix}", disable=None, leave=False) as bar:
         done = import_onnx(
@@ -193,7 +191,7 @@ def _import(
             input_shape=options.input_shape,
             output_name=options.output_name,
             origin=origin,
-            report=bar.set_postfix_str,
+            report=lambda what, *_: bar.set_postfix_str(what),
         )
     return done.result, done.notes
 

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from lenet_cpp.classification import InferenceEngine
-
-__all__ = ["main"]
+    from lenet_cpp.models import InferenceEngine
 
 _DESCRIPTION = """\
 Classify images with Paddle's training engine and trained parameters (.pdparams).
@@ -76,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _engine(options: argparse.Namespace) -> InferenceEngine:
-    from lenet_cpp.classification import InferenceEngine
+    from lenet_cpp.models import InferenceEngine
 
     return InferenceEngine(
         "dygraph",

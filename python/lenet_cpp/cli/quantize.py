@@ -8,19 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet_cpp._files import write_text
+from lenet_cpp._base.files import write_text
 from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._parsers import new_parser, positive
-from lenet_cpp.errors import BadInput, BadModel, Unsupported
+from lenet_cpp.errors import BadInput, BadModel
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from lenet_cpp.quantization import FloatModel, Images, Quantized, Settings
-    from lenet_cpp.quantization.child import Report
-
-__all__ = ["main"]
+    from lenet_cpp._base.worker import Report
+    from lenet_cpp.quantize import FloatModel, Images, Quantized, Settings
 
 _DESCRIPTION = """\
 Turn a float model into a model of 8-bit integers, check it as it will be deployed, and compare it
@@ -182,15 +180,12 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
 
 
 def _command(options: argparse.Namespace) -> int:
-    from lenet_cpp import quantization
-    from lenet_cpp._extras import require_paddle
+    from lenet_cpp import quantize as quantization
+    from lenet_cpp._base.optional import require, require_paddle
 
     require_paddle()
     if options.plot is not None:
-        from lenet_cpp.benchmark.plots import can_plot
-
-        if not can_plot():
-            raise Unsupported("--plot needs matplotlib: pip install matplotlib")
+        require("matplotlib", extra="bench")
     settings = quantization.Settings(
         via=options.via,
         algo=options.algo,
@@ -229,7 +224,7 @@ def _rate(options: argparse.Namespace) -> float:
 
 
 def _images(options: argparse.Namespace, source: FloatModel) -> Images:
-    from lenet_cpp.quantization import made_images, mnist_images
+    from lenet_cpp.quantize import made_images, mnist_images
 
     if source.spec.name == "lenet" and source.class_dim == 10:
         if options.test_images is not None:
@@ -259,9 +254,9 @@ def _quantize(
     settings: Settings,
     methods: Sequence[str],
 ) -> int:
-    from lenet_cpp.quantization import quantize
-    from lenet_cpp.quantization.deployed import outputs
-    from lenet_cpp.quantization.report import make_report, report_text
+    from lenet_cpp.quantize import quantize
+    from lenet_cpp.quantize.deployed import outputs
+    from lenet_cpp.quantize.report import make_report, report_text
 
     done: list[Quantized] = []
     refused: dict[str, str] = {}
@@ -298,8 +293,8 @@ def _quantize(
 def _analyse(
     options: argparse.Namespace, source: FloatModel, images: Images, settings: Settings
 ) -> int:
-    from lenet_cpp.quantization import sensitivity
-    from lenet_cpp.quantization.report import analysis_text
+    from lenet_cpp.quantize import sensitivity
+    from lenet_cpp.quantize.report import analysis_text
 
     with _progress("analysis") as report:
         found = sensitivity.analyse(source, images, settings, report=report)

@@ -6,19 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet_cpp import torch_models
 from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._parsers import new_parser
 from lenet_cpp.errors import BadInput
+from lenet_cpp.interchange.torch import models as torch_models
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from lenet_cpp.data import Mnist
-    from lenet_cpp.torch_models.training import Settings
-
-__all__ = ["main"]
+    from lenet_cpp.data.mnist import Mnist
+    from lenet_cpp.interchange.torch.training import Settings
 
 _DESCRIPTION = """\
 Train a network in PyTorch on the digits and save its state_dict.
@@ -108,8 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     torch_models.require_torch()
-    from lenet_cpp.data import load_mnist
-    from lenet_cpp.torch_models import record, training
+    from lenet_cpp.data.mnist import load_mnist
+    from lenet_cpp.interchange.torch import record, training
 
     if options.output.is_dir():
         raise BadInput(f"{options.output} is a folder: the output has to be a file")
@@ -131,7 +129,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace, mnist: Mnist) -> Settings:
-    from lenet_cpp.torch_models.training import Settings, default_device, default_recipe
+    from lenet_cpp.interchange.torch.training import Settings, default_device, default_recipe
 
     changes: dict[str, Any] = {
         "epochs": options.epochs,

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-    from lenet_cpp.data import Mnist
-    from lenet_cpp.recipes import TrainingConfig
+    from lenet_cpp.data.mnist import Mnist
+    from lenet_cpp.training.recipes import TrainingConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from lenet_cpp._extras import require_paddle
-    from lenet_cpp.data import load_mnist
-    from lenet_cpp.training import train
+    from lenet_cpp._base.optional import require_paddle
+    from lenet_cpp.data.mnist import load_mnist
+    from lenet_cpp.training.loop import train
 
     require_paddle()
     output_dir: Path = options.output_dir or Path("checkpoints") / options.model
@@ -112,8 +112,8 @@ class _StopOnSignal:
 
 
 def _config(options: argparse.Namespace, mnist: Mnist, output_dir: Path) -> TrainingConfig:
-    from lenet_cpp.checkpoint import load_record
-    from lenet_cpp.recipes import TrainingConfig, config_from_record, recipe_for
+    from lenet_cpp.formats.checkpoint import load_record
+    from lenet_cpp.training.recipes import TrainingConfig, config_from_record, recipe_for
 
     given = {
         "epochs": options.epochs,

@@ -10,25 +10,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from lenet_cpp._files import write_text
+from lenet_cpp._base.files import write_text
+from lenet_cpp.agreement import TOLERANCES
 from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._across import run_across
 from lenet_cpp.cli._parsers import new_parser, positive, positives
 from lenet_cpp.cli._verify_text import report_document, report_text
 from lenet_cpp.errors import BadInput
 from lenet_cpp.models import MODELS
-from lenet_cpp.tolerance import TOLERANCES
 from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from lenet_cpp.models import ModelSpec
-
-__all__ = ["main"]
+    from lenet_cpp.verify.across import Route
 
 _OTHER_BATCH_SIZES = (1, 3)
 _MADE_IMAGES = 3
@@ -63,7 +62,7 @@ examples:
   %(prog)s --model-dir inference_model/lenet_static-ptq --precision int8
       a quantized model
   %(prog)s --layers
-      which layer departs first
+      which is the first layer that differs
   %(prog)s --across
       every framework at hand: PyTorch, ONNX, Paddle, OpenVINO, C++, Caffe2, each pair
   %(prog)s --model ResNet50_vd --reprod-dir records
@@ -77,12 +76,18 @@ Paddle; 8 a route failed; 130 interrupted.
 """
 
 
-def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    root: Path | None = None,
+    more_routes: Mapping[str, Route] | None = None,
+) -> int:
     """Run the command.
 
     Args:
         argv: The arguments; those of the process when None.
         root: The repository, for the defaults; the working folder when None.
+        more_routes: Ways of ``--across`` beside those of the package.
 
     Returns:
         The exit code.
@@ -192,7 +197,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         help="how far outputs may lie apart, for largest outputs of up to 1 (default:"
         f" {', '.join(f'{tolerance:g} in {name}' for name, tolerance in TOLERANCES.items())})",
     )
-    add("--layers", action="store_true", help="also say which layer departs first")
+    add("--layers", action="store_true", help="also say which is the first layer that differs")
     add(
         "--reprod-dir",
         metavar="DIR",
@@ -227,7 +232,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     ):
         parser.error("--layers, --reprod-dir, --batch-sizes and --precision: not with --across")
     _set_defaults(options, root)
-    return run_cli(lambda: _command(options, parser))
+    return run_cli(lambda: _command(options, parser, more_routes))
 
 
 def _set_defaults(options: argparse.Namespace, root: Path) -> None:
@@ -264,9 +269,13 @@ class _choices:  # noqa: N801 - argparse names the type in its messages
         return given
 
 
-def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def _command(
+    options: argparse.Namespace,
+    parser: argparse.ArgumentParser,
+    more_routes: Mapping[str, Route] | None,
+) -> int:
     from lenet_cpp import verify
-    from lenet_cpp._extras import require_paddle
+    from lenet_cpp._base.optional import require_paddle
     from lenet_cpp.models import resolve
     from lenet_cpp.verify.files import random_seed
 
@@ -283,7 +292,7 @@ def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> in
             parser.error("--layers needs the trained parameters: --params FILE")
         images, labels, data = _images(options, spec)
         if options.across:
-            return run_across(options, spec, images, labels, data)
+            return run_across(options, spec, images, labels, data, more_routes)
         report = verify.verify(
             options.model_dir,
             images,
@@ -328,7 +337,7 @@ def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> in
 
 def _export(options: argparse.Namespace, spec: ModelSpec, folder: Path) -> Path:
     """Export a model that has not been exported yet, for this verification only."""
-    from lenet_cpp.export import export_model
+    from lenet_cpp.export.inference_model import export_model
 
     export_model(
         options.params,
@@ -345,11 +354,11 @@ def _images(
     options: argparse.Namespace, spec: ModelSpec | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, str]:
     """The images, their labels when they are known, and what they are."""
-    from lenet_cpp.classification import InferenceEngine
-    from lenet_cpp.data import load_mnist, to_model_input
-    from lenet_cpp.images import find_images
+    from lenet_cpp.data.images import find_images
+    from lenet_cpp.data.mnist import load_mnist, to_model_input
+    from lenet_cpp.data.synthetic import made_images
+    from lenet_cpp.models import InferenceEngine
     from lenet_cpp.verify.files import find_models
-    from lenet_cpp.verify.images import made_images
 
     model = find_models(options.model_dir, options.formats)[0]
     name = None if spec is None else spec.name

@@ -1,12 +1,27 @@
-"""Model formats: recognising them, and converting one into another.
+"""What lies in a model's folder: programs, parameters, checkpoints, the manifest.
 
-What the formats are, who reads and writes each, and what cannot be converted is in
-``docs/formats.md``. Paddle is imported when a model is converted, not with this package.
+``docs/formats.md`` has what the formats are, who reads and writes each, and what cannot be
+converted. Nothing here imports Paddle.
 """
 
 from __future__ import annotations
 
-from lenet_cpp.formats.convert import Conversion, convert_model
-from lenet_cpp.formats.source import FORMATS, Source, find_source
+from typing import TYPE_CHECKING
 
-__all__ = ["FORMATS", "Conversion", "Source", "convert_model", "find_source"]
+from lenet_cpp._base.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from lenet_cpp.formats.checkpoint import StateMismatch
+    from lenet_cpp.formats.source import FORMATS, Source, find_source
+
+__all__ = ["FORMATS", "Source", "StateMismatch", "find_source"]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "FORMATS": "lenet_cpp.formats.source",
+        "Source": "lenet_cpp.formats.source",
+        "StateMismatch": "lenet_cpp.formats.checkpoint",
+        "find_source": "lenet_cpp.formats.source",
+    },
+)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lenet_cpp._files import other_content
+from lenet_cpp._base.files import other_content
 from lenet_cpp.errors import BadInput, FileNotFound
-from lenet_cpp.manifest import CHECKSUMS_NAME, MANIFEST_NAME
-from lenet_cpp.separate_layout.links import LEGACY_PROGRAM
-
-__all__ = ["FORMATS", "OLD_PROGRAMS", "Source", "find_source", "old_model"]
+from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM
+from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
 
 FORMATS = {
     "pdparams": "NAME.pdparams: a layer's state dict, without structure",

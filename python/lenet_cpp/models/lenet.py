@@ -5,8 +5,6 @@ from __future__ import annotations
 import paddle
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
-__all__ = ["LeNet"]
-
 
 class LeNet(paddle.nn.Layer):  # type: ignore[misc]
     """LeNet: 61,706 parameters and 416,520 multiply-adds per 28x28 image.

@@ -25,8 +25,6 @@ import paddle
 from paddle import nn
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
-__all__ = ["ResNetVd"]
-
 _STEM = (32, 32, 64)
 _WIDTHS = (64, 128, 256, 512)
 

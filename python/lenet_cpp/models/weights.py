@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,39 +12,27 @@ from urllib.request import url2pathname
 import numpy as np
 from tqdm import tqdm
 
-from lenet_cpp import checkpoint
-from lenet_cpp._extras import require
-from lenet_cpp._files import atomic_path
+from lenet_cpp._base.files import atomic_path, cache_folder
+from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
-from lenet_cpp.manifest import sha256_file
+from lenet_cpp.formats.checkpoint import array_specs, check_arrays, read_state, recover
+from lenet_cpp.formats.manifest import sha256_file
 
 if TYPE_CHECKING:
     import httpx
     import numpy.typing as npt
     import paddle
 
-__all__ = ["cache_folder", "fetch", "load_pretrained", "seed_parameters"]
-
 MAX_BYTES = 4 << 30
 _TIMEOUT_SECONDS = 30
-
-
-def cache_folder() -> Path:
-    """Where downloaded weights are kept: ``lenet_cpp/weights`` in the user's cache folder.
-
-    That is ``XDG_CACHE_HOME``, or ``~/.cache`` when it is not set or not absolute.
-    """
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():
-        base = Path.home() / ".cache"
-    return base / "lenet_cpp" / "weights"
 
 
 def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
     """Return the local path of a file that is named by a path or a URL.
 
     What http or https gives is downloaded once, with a progress bar on a terminal, into
-    :func:`cache_folder`, where it appears only when it is whole and has the checksum.
+    the folder ``weights`` of :func:`lenet_cpp._base.files.cache_folder`, where it appears only when
+    it is whole and has the checksum.
 
     Args:
         source: A path, or a URL of scheme ``file``, ``https`` or ``http``.
@@ -76,6 +63,28 @@ def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
     return path
 
 
+def load_parameters(layer: paddle.nn.Layer, path: Path) -> None:
+    """Load a ``.pdparams`` file into a layer, strictly.
+
+    Args:
+        layer: The model; its parameters are overwritten.
+        path: The ``.pdparams`` file. When a save of that checkpoint was cut short after its
+            commit point, the save is finished first.
+
+    Raises:
+        FileNotFound: There is no such file, or it cannot be read.
+        BadModel: The file is damaged.
+        StateMismatch: Its names, shapes or dtypes are not the layer's (all differences are
+            listed). In either case the layer is unchanged.
+    """
+    path = Path(path)
+    if path.suffix == ".pdparams":
+        recover(path.parent, path.stem)
+    state = read_state(path)
+    check_arrays(path, state, array_specs(layer.state_dict()))
+    layer.set_state_dict(state)
+
+
 def load_pretrained(
     layer: paddle.nn.Layer, source: str | Path, *, sha256: str | None = None
 ) -> Path:
@@ -96,7 +105,7 @@ def load_pretrained(
             difference is listed); the layer is then unchanged.
     """
     path = fetch(source, sha256=sha256)
-    checkpoint.load_parameters(layer, path)
+    load_parameters(layer, path)
     return path
 
 
@@ -158,7 +167,7 @@ def _downloaded(url: str, wanted: str | None) -> Path:
     name = unquote(urlsplit(url).path).rpartition("/")[2]
     plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in name).lstrip(".")
     key = hashlib.sha256(url.encode()).hexdigest()[:16]
-    target = cache_folder() / f"{key}-{plain or 'weights.pdparams'}"
+    target = cache_folder() / "weights" / f"{key}-{plain or 'weights.pdparams'}"
     if target.is_file() and (wanted is None or sha256_file(target) == wanted):
         return target
     with atomic_path(target) as part:

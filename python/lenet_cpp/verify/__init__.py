@@ -28,11 +28,10 @@ import numpy as np
 from tqdm import tqdm
 
 from lenet_cpp import _core
-from lenet_cpp._extras import require_paddle
+from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.agreement import TOLERANCES, Comparison, compare
 from lenet_cpp.errors import BadInput, Unsupported
-from lenet_cpp.predictor import Predictor
-from lenet_cpp.tolerance import TOLERANCES
-from lenet_cpp.verify.comparison import Comparison, compare
+from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.verify.files import (
     FORMATS,
     ExportedModel,
@@ -134,12 +133,11 @@ def verify(
         spec: The network, when no manifest beside the model names it.
         precision: ``fp32``, ``bf16`` or ``int8``, of the exported model's arithmetic; the
             reference is computed in float32.
-        tolerance: How far outputs may lie apart
-            (:func:`lenet_cpp.tolerance.allowed_difference`); None: that of the precision in
-            :data:`lenet_cpp.tolerance.TOLERANCES`.
+        tolerance: As for :func:`lenet_cpp.agreement.compare`; None: that of the precision in
+            :data:`lenet_cpp.agreement.TOLERANCES`.
         training_engine: Without parameters, let the training engine run the exported model, and
             take that as the reference.
-        record: Keep the outputs of the row that departs most from what it has to be.
+        record: Keep the outputs of the row that differs most.
 
     Raises:
         FileNotFound: A file is missing.
@@ -194,7 +192,7 @@ def verify(
             outputs[reference] = references[case.batch_size]
         row = _row(case, outputs, (reference, references[case.batch_size]), exact, tolerance)
         rows.append(row)
-        if record and (recorded is None or _departs_more(row, recorded.row)):
+        if record and (recorded is None or _differs_more(row, recorded.row)):
             recorded = Recorded(row, outputs, probabilities)
         if labels is not None:
             for route, output in outputs.items():
@@ -344,10 +342,10 @@ def _row(
     return Row(case, tuple(comparisons), int(same.sum()))
 
 
-def _departs_more(row: Row, other: Row) -> bool:
-    """Whether a row is further than another from what it has to be."""
+def _differs_more(row: Row, other: Row) -> bool:
+    """Whether a row agrees less than another."""
 
     def key(one: Row) -> tuple[bool, float]:
-        return not one.agrees, max(each.largest_difference for each in one.comparisons)
+        return not one.agrees, max(each.share for each in one.comparisons)
 
     return key(row) > key(other)

@@ -1,9 +1,8 @@
 """The same weights and images through every framework at hand, and whether all answer the same.
 
 The weights are those of an exported model, read out of its files. For a network that PyTorch has
-too they are given to it (:func:`lenet_cpp.interchange.torch_state.torch_state`), and exported from
-there to ONNX and, where its environment has been made, to Caffe2. A way that cannot take part says
-why.
+too they are given to it (:func:`lenet_cpp.interchange.torch.state.torch_state`), and exported from
+there to ONNX. A way that cannot take part says why.
 """
 
 from __future__ import annotations
@@ -18,14 +17,13 @@ import numpy as np
 from tqdm import tqdm
 
 from lenet_cpp import models
-from lenet_cpp._extras import require, require_paddle
-from lenet_cpp.checkpoint import StateMismatch
-from lenet_cpp.engines.checked_model import check_model
-from lenet_cpp.engines.loading import is_registered
+from lenet_cpp._base.optional import require, require_paddle
+from lenet_cpp.agreement import TOLERANCE, Comparison, compare
 from lenet_cpp.errors import Unsupported
-from lenet_cpp.manifest import has_manifest, read_manifest
-from lenet_cpp.tolerance import TOLERANCE
-from lenet_cpp.verify.comparison import Comparison, compare
+from lenet_cpp.formats.checkpoint import StateMismatch
+from lenet_cpp.formats.manifest import has_manifest, read_manifest
+from lenet_cpp.inference.checked_model import check_model
+from lenet_cpp.inference.classification import softmax
 from lenet_cpp.verify.files import ExportedModel, find_models, gives_probabilities
 from lenet_cpp.verify.routes import (
     Case,
@@ -36,7 +34,7 @@ from lenet_cpp.verify.routes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import paddle
     import torch
@@ -45,8 +43,7 @@ if TYPE_CHECKING:
     from lenet_cpp.models import ModelSpec
 
     Outputs = NDArray[np.float32]
-
-__all__ = ["ROUTES", "Across", "across"]
+    Route = Callable[["Context"], Outputs]
 
 _BATCH = 64
 
@@ -84,6 +81,11 @@ class Across:
         return max((pair.largest_difference for pair in self.pairs), default=0.0)
 
     @property
+    def share(self) -> float:
+        """The largest share of the tolerance of all pairs: 1 is just within."""
+        return max((pair.share for pair in self.pairs), default=0.0)
+
+    @property
     def equal_predictions(self) -> int:
         """The fewest images that a pair puts into the same class."""
         return min((pair.equal_predictions for pair in self.pairs), default=self.images)
@@ -100,12 +102,14 @@ class Across:
             "routes": list(self.routes),
             "equal_predictions": self.equal_predictions,
             "largest_difference": finite(self.largest_difference),
+            "share_of_tolerance": finite(self.share),
             "tolerance": self.tolerance,
             "correct": self.correct,
             "pairs": [
                 {
                     "routes": [pair.first, pair.second],
                     "largest_difference": finite(pair.largest_difference),
+                    "share_of_tolerance": finite(pair.share),
                     "equal_predictions": pair.equal_predictions,
                     "verdict": pair.verdict,
                 }
@@ -116,7 +120,7 @@ class Across:
 
 
 @dataclass
-class _Context:
+class Context:
     """What the routes run, made once and shared."""
 
     model: ExportedModel
@@ -153,8 +157,8 @@ class _Context:
         return self.once("layer", self._layer)
 
     def _layer(self) -> paddle.nn.Layer:
+        from lenet_cpp.export.state import build_layer, load_state
         from lenet_cpp.formats import Source
-        from lenet_cpp.formats.state import build_layer, load_state
 
         if self.spec is None:
             raise Unsupported("it is not known which network this is: name it with --model")
@@ -172,14 +176,14 @@ class _Context:
         return layer
 
     def _classes(self) -> int:
-        from lenet_cpp.predictor import Predictor
+        from lenet_cpp.inference.predictor import Predictor
 
         with Predictor(self.model.program, self.model.params, accelerator="plain") as predictor:
             return int(predictor.output_spec.shape[-1])
 
     def torch_name(self) -> str:
         """What PyTorch's network of this kind is called."""
-        from lenet_cpp import torch_models
+        from lenet_cpp.interchange.torch import models as torch_models
 
         torch_models.require_torch()
         if self.spec is None:
@@ -195,7 +199,7 @@ class _Context:
         return self.once("net", self._net)
 
     def _net(self) -> torch.nn.Module:
-        from lenet_cpp import torch_models
+        from lenet_cpp.interchange.torch import models as torch_models
 
         name = self.torch_name()
         import torch
@@ -203,7 +207,7 @@ class _Context:
         if self.torch_params is not None:
             state = torch_models.load_state(self.torch_params)
         else:
-            from lenet_cpp.interchange.torch_state import torch_state
+            from lenet_cpp.interchange.torch.state import torch_state
 
             arrays = {key: value.numpy() for key, value in self.layer().state_dict().items()}
             state = {
@@ -235,6 +239,7 @@ def across(
     spec: ModelSpec | None = None,
     tolerance: float = TOLERANCE,
     progress: bool = False,
+    more_routes: Mapping[str, Route] | None = None,
 ) -> Across:
     """Run the same images through every framework, and compare every two.
 
@@ -250,6 +255,7 @@ def across(
         spec: The network, when no manifest beside the model names it.
         tolerance: How far outputs may lie apart.
         progress: Whether to show a progress bar on a terminal.
+        more_routes: Further ways, beside :data:`ROUTES`.
 
     Raises:
         FileNotFound: A file is missing.
@@ -262,8 +268,9 @@ def across(
     unavailable: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
         network = spec or _network(model)
-        context = _Context(model, images, program, threads, Path(folder), network, torch_params)
-        bar = tqdm(ROUTES.items(), desc="across", unit="way", disable=None if progress else True)
+        context = Context(model, images, program, threads, Path(folder), network, torch_params)
+        routes = {**ROUTES, **(more_routes or {})}
+        bar = tqdm(routes.items(), desc="across", unit="way", disable=None if progress else True)
         for name, route in bar:
             bar.set_postfix_str(name)
             try:
@@ -289,68 +296,66 @@ def across(
 def _network(model: ExportedModel) -> ModelSpec | None:
     folder = model.program.parent
     topology = read_manifest(folder).topology if has_manifest(folder) else None
-    return models.get(topology) if topology and is_registered(topology) else None
+    return models.find(topology)
 
 
 def _batches(images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return [images[begin : begin + _BATCH] for begin in range(0, len(images), _BATCH)]
 
 
-def _softmax(context: _Context, logits: Outputs) -> Outputs:
+def softmax_of(context: Context, logits: Outputs) -> Outputs:
     """Do what the exported model does after the network."""
     if not context.softmax():
         return logits
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: Outputs = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return result
+    return softmax(logits)
 
 
-def _torch(context: _Context) -> Outputs:
+def _torch(context: Context) -> Outputs:
     import torch
 
     net = context.net()
     with torch.inference_mode():
         rows = [net(torch.from_numpy(batch)).numpy() for batch in _batches(context.images)]
-    return _softmax(context, np.concatenate(rows))
+    return softmax_of(context, np.concatenate(rows))
 
 
-def _torch_onnx(context: _Context) -> Outputs:
-    from lenet_cpp.interchange.onnx_export import export_torch
+def _torch_onnx(context: Context) -> Outputs:
+    from lenet_cpp.interchange.onnx.export import export_torch
 
     path = context.work / "torch.onnx"
     export_torch(context.net(), context.images.shape[1:], path)
-    return _softmax(context, _onnxruntime(context, path))
+    return softmax_of(context, _onnxruntime(context, path))
 
 
-def _onnxruntime(context: _Context, path: Path) -> Outputs:
-    from lenet_cpp.interchange.onnx_files import OnnxSession
+def _onnxruntime(context: Context, path: Path) -> Outputs:
+    from lenet_cpp.interchange.onnx.files import OnnxSession
 
     session = OnnxSession(path, threads=context.threads)
     return np.concatenate([session.run(batch)[0] for batch in _batches(context.images)])
 
 
-def _dygraph(context: _Context) -> Outputs:
-    return _softmax(context, run_dygraph(context.layer(), context.images, _BATCH))
+def _dygraph(context: Context) -> Outputs:
+    return softmax_of(context, run_dygraph(context.layer(), context.images, _BATCH))
 
 
-def _paddle_inference(context: _Context) -> Outputs:
+def _paddle_inference(context: Context) -> Outputs:
     return run_paddle_inference(context.case, context.images)
 
 
-def _paddle_onnx_file(context: _Context) -> Path:
-    from lenet_cpp.interchange.onnx_export import export_paddle
+def _paddle_onnx_file(context: Context) -> Path:
+    from lenet_cpp.interchange.onnx.export import export_paddle
 
     path = context.work / "paddle.onnx"
     export_paddle(context.model.program, context.model.combined_params, path)
     return path
 
 
-def _paddle_onnx(context: _Context) -> Outputs:
+def _paddle_onnx(context: Context) -> Outputs:
     path = context.once("paddle.onnx", lambda: _paddle_onnx_file(context))
     return _onnxruntime(context, path)
 
 
-def _openvino(context: _Context) -> Outputs:
+def _openvino(context: Context) -> Outputs:
     require("openvino", extra="bench")
     from openvino import Core
 
@@ -367,40 +372,22 @@ def _openvino(context: _Context) -> Outputs:
     return np.concatenate([compiled([batch])[0] for batch in _batches(context.images)])
 
 
-def _program(context: _Context) -> Outputs:
+def _program(context: Context) -> Outputs:
     return run_program(context.program, context.case, context.images)
 
 
-def _program_onnx(context: _Context) -> Outputs:
+def _program_onnx(context: Context) -> Outputs:
     """The C++ program's other engine, which runs the ONNX file itself."""
     path = context.once("paddle.onnx", lambda: _paddle_onnx_file(context))
     case = Case(ExportedModel("onnx", path, None), "auto", _BATCH, context.threads)
     return run_program(context.program, case, context.images)
 
 
-def _lenet_cpp(context: _Context) -> Outputs:
+def _lenet_cpp(context: Context) -> Outputs:
     return run_lenet_cpp(context.case, context.images)
 
 
-def _caffe2(context: _Context) -> Outputs:
-    """Caffe2 with the nets that PyTorch's ONNX became, in its own environment."""
-    from lenet_cpp.interchange import caffe2_environment, caffe2_roundtrip
-
-    caffe2_environment.require_environment()
-    from lenet_cpp import torch_models
-
-    name, net = context.torch_name(), context.net()
-    wanted = caffe2_roundtrip.IMAGE_SHAPES[name]
-    if context.images.shape[1:] != wanted:
-        raise Unsupported(f"the nets are made for images {list(wanted)} only")
-    params, folder = context.work / "net.prm", context.work / "caffe2"
-    torch_models.save_state(net, params)
-    caffe2_roundtrip.round_trip(name, context.images[:1], folder, params=params)
-    nets = folder / "init_net.pb", folder / "predict_net.pb"
-    return _softmax(context, caffe2_environment.run_nets(*nets, context.images, batch_size=1))
-
-
-ROUTES: dict[str, Callable[[_Context], Outputs]] = {
+ROUTES: dict[str, Route] = {
     "torch": _torch,
     "torch's ONNX in onnxruntime": _torch_onnx,
     "Paddle dygraph": _dygraph,
@@ -410,6 +397,5 @@ ROUTES: dict[str, Callable[[_Context], Outputs]] = {
     "C++ program": _program,
     "C++ program, onnxruntime": _program_onnx,
     "lenet_cpp": _lenet_cpp,
-    "Caffe2": _caffe2,
 }
 """The ways, in the order of the table; each raises Unsupported when it cannot take part."""

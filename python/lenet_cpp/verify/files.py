@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lenet_cpp import models
-from lenet_cpp.engines.checked_model import check_model
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.formats.manifest import has_manifest, read_manifest, sha256_file
 from lenet_cpp.formats.source import OLD_PROGRAMS, old_model
-from lenet_cpp.manifest import has_manifest, read_manifest, sha256_file
-from lenet_cpp.predictor import Predictor
+from lenet_cpp.inference.checked_model import check_model
+from lenet_cpp.inference.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,18 +18,7 @@ if TYPE_CHECKING:
 
     import paddle
 
-    from lenet_cpp.manifest import Manifest
-
-__all__ = [
-    "FORMATS",
-    "ExportedModel",
-    "find_models",
-    "format_label",
-    "gives_probabilities",
-    "load_trained_layer",
-    "other_checkpoint",
-    "random_seed",
-]
+    from lenet_cpp.formats.manifest import Manifest
 
 FORMATS = ("pdmodel", "json", "model-params", "separate")
 """As :data:`lenet_cpp.formats.FORMATS` has them, without those that have no structure."""
@@ -146,8 +135,8 @@ def load_trained_layer(
     """
     import paddle
 
-    from lenet_cpp.checkpoint import load_parameters
-    from lenet_cpp.formats.state import build_layer
+    from lenet_cpp.export.state import build_layer
+    from lenet_cpp.models.weights import load_parameters
 
     folder = model.program.parent
     manifest = read_manifest(folder) if has_manifest(folder) else None

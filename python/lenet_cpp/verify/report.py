@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp.tolerance import TOLERANCE
+from lenet_cpp.agreement import TOLERANCE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from lenet_cpp.verify.comparison import Comparison
+    from lenet_cpp.agreement import Comparison
     from lenet_cpp.verify.routes import Case
-
-__all__ = ["Recorded", "Report", "Row"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Report:
     """Of the exported model's arithmetic."""
     tolerance: float = TOLERANCE
     recorded: Recorded | None = field(default=None, repr=False)
-    """The outputs of the row that departs most; None when they were not asked for."""
+    """The outputs of the row that differs most; None when they were not asked for."""
 
     @property
     def agrees(self) -> bool:
@@ -83,6 +81,11 @@ class Report:
     def largest_difference(self) -> float:
         """Of all comparisons."""
         return max(one.largest_difference for row in self.rows for one in row.comparisons)
+
+    @property
+    def share(self) -> float:
+        """The largest share of the tolerance of all comparisons: 1 is just within."""
+        return max(one.share for row in self.rows for one in row.comparisons)
 
     @property
     def equal_predictions(self) -> int:
@@ -96,6 +99,7 @@ class Report:
             "images": self.images,
             "equal_predictions": self.equal_predictions,
             "largest_difference": _finite(self.largest_difference),
+            "share_of_tolerance": _finite(self.share),
             "precision": self.precision,
             "tolerance": self.tolerance,
             "reference": self.reference,
@@ -115,6 +119,7 @@ class Report:
                         {
                             "routes": [one.first, one.second],
                             "largest_difference": _finite(one.largest_difference),
+                            "share_of_tolerance": _finite(one.share),
                             "equal_predictions": one.equal_predictions,
                             "verdict": one.verdict,
                         }

@@ -17,29 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp._extras import require
-from lenet_cpp._files import atomic_path, write_text
-from lenet_cpp._unpickling import ArrayUnpickler
-from lenet_cpp.classification import softmax
+from lenet_cpp._base.files import atomic_path, write_text
+from lenet_cpp._base.optional import require
+from lenet_cpp._base.unpickling import ArrayUnpickler
 from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.inference.classification import softmax
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from lenet_cpp.verify.comparison import Comparison
+    from lenet_cpp.agreement import Comparison
     from lenet_cpp.verify.report import Report
     from lenet_cpp.verify.routes import Case
-
-__all__ = [
-    "RECORD_NAMES",
-    "REPORT_NAME",
-    "TRAINING_NAME",
-    "entries",
-    "read_record",
-    "write_records",
-]
 
 TRAINING_NAME = "output_training_engine.npy"
 RECORD_NAMES = {
@@ -113,7 +104,7 @@ def _head(report: Report, case: Case) -> str:
     return (
         f"model {report.model_dir}, {report.images} images\n"
         f"recorded: {case.model.label}, accelerator {case.accelerator}, batch size"
-        f" {case.batch_size}, the row of {len(report.rows)} that departs most\n"
+        f" {case.batch_size}, the row of {len(report.rows)} that differs most\n"
         f"threshold: {report.tolerance:g} * max(1, largest output of the image); an image whose two"
         " largest outputs are closer than that may be in either class\n\n"
     )

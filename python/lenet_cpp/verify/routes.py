@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenet_cpp import errors
-from lenet_cpp._paddle_run import run_config
-from lenet_cpp.engines.checked_model import check_model
-from lenet_cpp.engines.paddle_inference import inference_config
-from lenet_cpp.engines.training import ExecutorEngine
-from lenet_cpp.errors import BackendFailure, FileNotFound
-from lenet_cpp.predictor import Predictor
+from lenet_cpp.inference.checked_model import check_model
+from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.inference.program import call_program
+from lenet_cpp.models.dygraph_engine import ExecutorEngine
+from lenet_cpp.models.paddle_inference_engine import inference_config
+from lenet_cpp.models.paddle_run import run_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,19 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenet_cpp.verify.files import ExportedModel
-
-__all__ = [
-    "ACCELERATORS",
-    "NATIVE",
-    "ROUTES",
-    "Case",
-    "paddle_version_of",
-    "run_dygraph",
-    "run_lenet_cpp",
-    "run_paddle_inference",
-    "run_program",
-    "run_training_engine",
-]
 
 NATIVE = "native"
 ACCELERATORS = ("plain", "onednn", "openvino", NATIVE)
@@ -156,7 +141,7 @@ def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> NDArr
     with tempfile.TemporaryDirectory(prefix="lenet-") as name:
         source, output = Path(name, "images.npy"), Path(name, "outputs.npy")
         np.save(source, images)
-        _call_program(
+        call_program(
             program,
             f"--model_file={case.model.program}",
             *([] if case.model.params is None else [f"--params_file={case.model.params}"]),
@@ -180,24 +165,5 @@ def paddle_version_of(program: Path) -> str:
     Raises:
         As :func:`run_program` does.
     """
-    match = re.search(r"^Paddle Inference (\S+)$", _call_program(program, "--version"), re.M)
+    match = re.search(r"^Paddle Inference (\S+)$", call_program(program, "--version"), re.M)
     return match[1] if match else "unknown"
-
-
-def _call_program(program: Path, *arguments: str) -> str:
-    try:
-        child = subprocess.run(  # noqa: S603 - the program that the user asks to verify
-            [program.absolute(), *arguments], capture_output=True, check=False, text=True
-        )
-    except OSError as error:
-        raise FileNotFound(
-            f"cannot run {program} ({error.strerror}): build it with ./run.sh"
-        ) from error
-    if child.returncode == 0:
-        return child.stdout
-    said = child.stderr.strip().splitlines() or ["it said nothing"]
-    if child.returncode < 0:
-        raise BackendFailure(f"{program} was ended by signal {-child.returncode}: {said[-1]}")
-    kinds = (getattr(errors, name) for name in errors.__all__)
-    by_exit_code = {kind.exit_code: kind for kind in kinds}
-    raise by_exit_code.get(child.returncode, BackendFailure)(said[-1])

@@ -1,0 +1,129 @@
+"""Writing files as a whole, and telling what a file is from how it begins."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STATE_DICT = "scripts/convert_model.py --to pdparams makes a state dict of that model's"
+_CONTENTS = {
+    "torch": ("PyTorch's parameters", "scripts/import_model.py makes a Paddle model of them"),
+    "pdparams": (
+        "a Paddle state dict (.pdparams)",
+        "scripts/export_model.py --params makes a model of it",
+    ),
+    "pdiparams": ("the parameters of an exported model (.pdiparams)", _STATE_DICT),
+    "json": ("text, such as a program (.json)", _STATE_DICT),
+    "pdmodel": ("a program (.pdmodel)", _STATE_DICT),
+    "onnx": ("an ONNX model", "scripts/import_model.py makes a Paddle model of it"),
+}
+# The first that fits.
+_BEGINNINGS = {
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19": "torch",  # of torch.save before 1.6
+    b"\x80": "pdparams",
+    bytes(16): "pdiparams",
+    b"{": "json",
+    b"\n": "pdmodel",
+    b"\x08": "onnx",
+}
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target`` that replaces it when the block succeeds.
+
+    The temporary file is removed when the block raises, so nothing partial is left and what was
+    there before stays. A device or pipe, such as ``/dev/null``, is yielded itself.
+
+    Args:
+        target: The file to write. Its folder is made if it is missing.
+
+    Yields:
+        A path in the same folder, with the same suffix, for the block to write.
+    """
+    if target.exists() and not target.is_file() and not target.is_dir():
+        with naming(target, target):
+            yield target
+        return
+    final = Path(os.path.realpath(target))  # a link stays, and what it leads to is replaced
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".{final.stem}.{secrets.token_hex(6)}{final.suffix}")
+    temporary.touch(exist_ok=False)
+    try:
+        with naming(target, temporary):
+            yield temporary
+            temporary.replace(final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(target: Path, temporary: Path) -> Iterator[None]:
+    """Name the target in what the operating system refuses: a write to a full disk names no file.
+
+    Args:
+        target: What the block is to make.
+        temporary: Where it is made, which is not named.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = error.filename
+        if error.errno is not None and (name is None or str(name).startswith(str(temporary))):
+            error.filename = str(target)
+        raise
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write ``text`` to ``target`` atomically, as UTF-8."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def other_content(path: Path, expected: str) -> str:
+    """Say what a file looks like that is not what was expected, and what takes it.
+
+    Args:
+        path: The file.
+        expected: What it was to hold: ``pdparams``, ``torch`` or ``model``.
+
+    Returns:
+        A clause for an error message; empty when it is not known.
+    """
+    kind = _kind(path)
+    if kind in {None, expected}:
+        return ""
+    content, remedy = _CONTENTS[str(kind)]
+    return f"it looks like {content}; {remedy}"
+
+
+def _kind(path: Path) -> str | None:
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+            return "torch" if any(name.endswith("/data.pkl") for name in names) else None
+        with path.open("rb") as file:
+            head = file.read(16)
+    except (OSError, zipfile.BadZipFile):
+        return None
+    return next((kind for begin, kind in _BEGINNINGS.items() if head.startswith(begin)), None)
+
+
+def cache_folder() -> Path:
+    """Return the folder where this package keeps what it downloads or installs.
+
+    It is ``lenet_cpp`` in ``XDG_CACHE_HOME``, or in ``~/.cache`` when that variable is not set or
+    not an absolute path.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        base = Path.home() / ".cache"
+    return base / "lenet_cpp"

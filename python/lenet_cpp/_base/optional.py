@@ -1,0 +1,43 @@
+"""Packages that the extras of lenet_cpp install, and what to say where one is missing."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+from lenet_cpp.errors import Unsupported
+
+_DISTRIBUTIONS = {"paddle": "paddlepaddle", "reprod_log": "reprod-log"}
+_UP_TO_3_12 = ("paddle2onnx", "x2paddle") if sys.version_info >= (3, 13) else ()
+
+
+def require(*modules: str, extra: str) -> None:
+    """See that optional packages are there, without importing them.
+
+    Args:
+        modules: Names to import them by.
+        extra: The extra of this package that has them.
+
+    Raises:
+        Unsupported: One is missing; the message says what to install.
+    """
+    for module in modules:
+        try:
+            found = find_spec(module) is not None
+        except ValueError:  # a module whose import was forbidden has no specification
+            found = False
+        if not found:
+            name = _DISTRIBUTIONS.get(module, module)
+            old = ", with Python 3.12 or older" if module in _UP_TO_3_12 else ""
+            raise Unsupported(
+                f"this needs the Python package {name}: pip install 'lenet-cpp[{extra}]'{old}"
+            )
+
+
+def require_paddle() -> None:
+    """See that PaddlePaddle is there, for what trains, exports, converts and compares.
+
+    Raises:
+        Unsupported: It is missing; the message says what to install.
+    """
+    require("paddle", extra="paddle")

@@ -1,0 +1,107 @@
+"""Strict reading of JSON documents: what is not expected is refused, with its place.
+
+Every function that takes ``value`` and ``where`` returns the value, checked, or raises a ValueError
+that begins with the place.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_SHOWN = 60
+
+
+def read_json(data: bytes | str) -> Any:
+    """Parse JSON without NaN, infinity and names that come twice in an object.
+
+    Raises:
+        ValueError: It is not such a document.
+    """
+    try:
+        return json.loads(data, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def wrong(where: str, expected: str, found: Any) -> ValueError:
+    """Return what to raise for a value that is not what was expected."""
+    shown = json.dumps(found)
+    shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
+    return ValueError(f"{where}: expected {expected}, found {shown}")
+
+
+def object_(value: Any, where: str, keys: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return a copy of an object, which has just these keys when they are given."""
+    if not isinstance(value, dict):
+        raise wrong(where, "an object", value)
+    if keys is not None:
+        expected = set(keys)
+        if missing := sorted(expected - value.keys()):
+            raise ValueError(f"{where}: {', '.join(missing)} missing")
+        if unknown := sorted(value.keys() - expected):
+            raise ValueError(f"{where}: unknown {', '.join(unknown)}")
+    return dict(value)
+
+
+def sequence(parse: Callable[[Any, str], Any], value: Any, where: str) -> tuple[Any, ...]:
+    """Return the elements of a list, each parsed."""
+    if not isinstance(value, list):
+        raise wrong(where, "a list", value)
+    return tuple(parse(item, f"{where}[{index}]") for index, item in enumerate(value))
+
+
+def optional(parse: Callable[[Any, str], Any], value: Any, where: str) -> Any:
+    """Return None for null, or else what ``parse`` returns."""
+    return None if value is None else parse(value, where)
+
+
+def text(value: Any, where: str) -> str:
+    """Return a string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise wrong(where, "a non-empty string", value)
+    return value
+
+
+def choice(value: Any, where: str, choices: tuple[str, ...]) -> str:
+    """Return one of some strings."""
+    if not isinstance(value, str) or value not in choices:
+        raise wrong(where, f"one of {', '.join(choices)}", value)
+    return value
+
+
+def boolean(value: Any, where: str) -> bool:
+    """Return true or false."""
+    if not isinstance(value, bool):
+        raise wrong(where, "true or false", value)
+    return value
+
+
+def integer(value: Any, where: str, least: int | None = None) -> int:
+    """Return an integer, of at least ``least`` when that is given."""
+    if type(value) is not int or (least is not None and value < least):
+        raise wrong(where, "an integer" + ("" if least is None else f" of at least {least}"), value)
+    return value
+
+
+def number(value: Any, where: str) -> float:
+    """Return an integer or a fraction as a float."""
+    if type(value) not in {int, float}:
+        raise wrong(where, "a number", value)
+    return float(value)
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} comes a second time")
+    return result

@@ -1,0 +1,70 @@
+"""The child's side of :mod:`lenet_cpp._base.worker`.
+
+It is run by its path and imports the standard library only, so that any interpreter from 3.7 on
+can run it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def _load(name: str) -> Any:
+    place, _, function = name.rpartition(":")
+    if not place.endswith(".py"):
+        return getattr(importlib.import_module(place), function)
+    spec = importlib.util.spec_from_file_location("worker_function", place)
+    if spec is None or spec.loader is None:
+        raise ImportError(place + " is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, function)
+
+
+def main() -> None:
+    """Read a request from standard input, do it, and answer in lines of JSON.
+
+    The request holds ``function``, ``arguments`` and ``errors``, the names of the exceptions that
+    are answered. A line of the answer holds ``progress`` (what, done, total), or is the last one:
+    ``result``; or ``error``, one of those names, and ``message``. Any other exception ends the
+    process with a traceback on standard error, where everything goes that libraries print.
+    """
+    if sys.platform == "linux":
+        prctl_set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(prctl_set_parent_death_signal, signal.SIGKILL)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    request = json.load(sys.stdin)
+
+    def send(answer: dict[str, Any]) -> None:
+        print(json.dumps(answer), file=answers, flush=True)
+
+    def report(what: str, done: int, total: int) -> None:
+        send({"progress": [what, done, total]})
+
+    try:
+        function = _load(request["function"])
+        send({"result": function(**request["arguments"], report=report)})
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        names = [kind.__name__ for kind in type(error).__mro__]
+        known = next((name for name in names if name in request["errors"]), None)
+        if known is None:
+            raise
+        send({"error": known, "message": str(error)})
+
+
+if __name__ == "__main__":
+    # Run by its path, Python would look for modules beside this file first.
+    ours = str(Path(__file__).resolve().parent)
+    sys.path[:] = [entry for entry in sys.path if entry != ours]
+    main()

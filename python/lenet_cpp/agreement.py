@@ -1,0 +1,220 @@
+"""The one rule of equality: when the outputs of two ways to run a model agree.
+
+Every comparison of outputs in this project is made here: by ``verify``, by every conversion before
+it writes a file, by quantization, and by the tools.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp.errors import BadModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+TOLERANCES = {"fp32": 1e-5, "bf16": 0.1, "int8": 0.5}
+"""By the precision of the arithmetic. A bf16 has 8 significant bits; int8 cuts off what lies beyond
+the range that calibration found, so that a rare logit is far off (docs/quantization.md)."""
+TOLERANCE = TOLERANCES["fp32"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outputs of two routes, side by side.
+
+    Attributes:
+        first: What to call the reference.
+        second: What to call the other route.
+        exact: Whether they have to be the same bits; otherwise the tolerance applies.
+        identical: Whether they are the same bits.
+        within: Whether every output is within the tolerance, and every class the same but where
+            the reference's two largest outputs are closer than the tolerance (a near tie).
+        largest_difference: Largest absolute difference; infinity when one of two values is not
+            finite and the other is another one.
+        share: Largest difference as a share of what the tolerance allows for that image: 1 is just
+            within. Infinity as for ``largest_difference``.
+        equal_predictions: How many images have their largest output at the same class.
+        images: How many images there are.
+    """
+
+    first: str
+    second: str
+    exact: bool
+    identical: bool
+    within: bool
+    largest_difference: float
+    share: float
+    equal_predictions: int
+    images: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the two are as equal as they have to be."""
+        return self.identical or (self.within and not self.exact)
+
+    @property
+    def verdict(self) -> str:
+        """``identical``, ``within tolerance`` or ``DIFFERS``."""
+        if self.identical:
+            return "identical"
+        return "within tolerance" if self.agrees else "DIFFERS"
+
+    @property
+    def size(self) -> str:
+        """``identical``, or the largest difference as :func:`difference` writes it."""
+        return "identical" if self.identical else difference(self.largest_difference, self.share)
+
+    @property
+    def mismatch(self) -> str:
+        """What an error says of two routes that do not agree."""
+        said = (
+            f"{self.second} does not compute what {self.first} computes: outputs differ by up to"
+            f" {self.largest_difference:.3g}"
+        )
+        if self.exact:
+            return f"{said} and have to be identical"
+        said += f", {self.share:.3g} times the tolerance"
+        changed = self.images - self.equal_predictions
+        return f"{said}, and the class of {changed} of {self.images} images" if changed else said
+
+
+def compare(
+    reference: NDArray[Any],
+    found: NDArray[Any],
+    *,
+    names: tuple[str, str] = ("reference", "found"),
+    exact: bool = False,
+    tolerance: float = TOLERANCE,
+) -> Comparison:
+    """Compare the outputs of two routes for the same images.
+
+    Each output may be off by ``tolerance * max(1, |a|)``, with ``|a|`` the largest output of the
+    same image in the reference: adding in another order changes a sum by an amount that depends on
+    its terms, not on the sum, which may be small when large terms cancel (N. J. Higham, "Accuracy
+    and Stability of Numerical Algorithms", 3.1). Values that are not finite agree when they are
+    the same infinity or both NaN.
+
+    Args:
+        reference: Outputs [N, classes]. Of any other shape [N, ...] no classes are compared.
+        found: As ``reference``.
+        names: What to call the two.
+        exact: Whether they have to be the same bits.
+        tolerance: 0 or more; :data:`TOLERANCES` has that of each precision.
+
+    Raises:
+        BadModel: The shapes or dtypes differ.
+    """
+    return compare_batches([(reference, found)], names=names, exact=exact, tolerance=tolerance)
+
+
+def compare_batches(
+    batches: Iterable[tuple[NDArray[Any], NDArray[Any]]],
+    *,
+    names: tuple[str, str] = ("reference", "found"),
+    exact: bool = False,
+    tolerance: float = TOLERANCE,
+) -> Comparison:
+    """Compare several batches as :func:`compare` does one; there is at least one.
+
+    Args:
+        batches: The reference's outputs and the other's, for each batch.
+        names: As for :func:`compare`.
+        exact: As for :func:`compare`.
+        tolerance: As for :func:`compare`.
+
+    Raises:
+        BadModel: As for :func:`compare`.
+    """
+    pairs = list(batches)
+    for reference, found in pairs:
+        if reference.shape != found.shape or reference.dtype != found.dtype:
+            raise BadModel(
+                f"{names[1]} gives {found.dtype} {list(found.shape)} where {names[0]} gives"
+                f" {reference.dtype} {list(reference.shape)}: they do not run the same model"
+            )
+    parts = [_measure(reference, found, tolerance) for reference, found in pairs]
+    return Comparison(
+        *names,
+        exact=exact,
+        identical=all(a.tobytes() == b.tobytes() for a, b in pairs),
+        within=all(part.within for part in parts),
+        largest_difference=max(part.difference for part in parts),
+        share=max(part.share for part in parts),
+        equal_predictions=sum(part.equal for part in parts),
+        images=sum(len(a) for a, _ in pairs),
+    )
+
+
+def difference(largest: float, share: float) -> str:
+    """Write a difference and, in percent, its share of the tolerance: ``1.9e-05 (12 %)``."""
+    percent = 100 * share
+    if not np.isfinite(percent):
+        return f"{largest:.2g}"
+    return f"{largest:.2g} ({'<1' if 0 < percent < 1 else f'{percent:.0f}'} %)"
+
+
+def differences(
+    reference: NDArray[Any], found: NDArray[Any], tolerance: float = TOLERANCE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the absolute difference of each element, and its share of the tolerance."""
+    a, b = reference.astype(np.float64), found.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        difference = np.where(same, 0, np.abs(a - b))
+    difference[np.isnan(difference)] = np.inf
+    allowed = np.broadcast_to(_allowed_difference(a, tolerance), a.shape)
+    share = np.full(a.shape, np.inf)
+    share[difference == 0] = 0
+    np.divide(difference, allowed, out=share, where=np.isfinite(a) & (allowed > 0))
+    return difference, share
+
+
+@dataclass(frozen=True)
+class _Part:
+    difference: float
+    share: float
+    within: bool
+    equal: int
+
+
+def _measure(reference: NDArray[Any], found: NDArray[Any], tolerance: float) -> _Part:
+    distance, share = differences(reference, found, tolerance)
+    close = bool((share <= 1).all())
+    same_class = np.ones(len(reference), np.bool_)
+    if reference.ndim == 2 and reference.size:
+        same_class = reference.argmax(axis=1) == found.argmax(axis=1)
+        close = close and bool((same_class | _near_ties(reference, tolerance)).all())
+    return _Part(
+        float(distance.max(initial=0)),
+        float(share.max(initial=0)),
+        close,
+        int(same_class.sum()),
+    )
+
+
+def _allowed_difference(reference: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
+    """Return [N, 1, ...], which broadcasts; values that are not finite do not count."""
+    magnitude = np.abs(reference)
+    magnitude[~np.isfinite(magnitude)] = 0
+    axes = tuple(range(1, magnitude.ndim))
+    largest: NDArray[np.float64] = magnitude.max(axis=axes, keepdims=True, initial=1)
+    return tolerance * largest
+
+
+def _near_ties(outputs: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
+    """Return which rows' two largest values are closer than the tolerance."""
+    if outputs.shape[1] < 2:
+        return np.zeros(len(outputs), np.bool_)
+    values = outputs.astype(np.float64)
+    top = np.sort(values, axis=1)[:, -2:]
+    with np.errstate(invalid="ignore"):
+        near: NDArray[np.bool_] = (
+            top[:, 1] - top[:, 0] < _allowed_difference(values, tolerance)[:, 0]
+        )
+    return near

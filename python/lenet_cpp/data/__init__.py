@@ -1,0 +1,44 @@
+"""Images and labels: MNIST, image files as arrays, and arrays as models take them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lenet_cpp._base.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from lenet_cpp.data.mnist import (
+        Mnist,
+        Split,
+        load_mnist,
+        read_idx,
+        read_mnist_dir,
+        sample_dir,
+        to_model_input,
+        write_idx,
+    )
+
+__all__ = [
+    "Mnist",
+    "Split",
+    "load_mnist",
+    "read_idx",
+    "read_mnist_dir",
+    "sample_dir",
+    "to_model_input",
+    "write_idx",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Mnist": "lenet_cpp.data.mnist",
+        "Split": "lenet_cpp.data.mnist",
+        "load_mnist": "lenet_cpp.data.mnist",
+        "read_idx": "lenet_cpp.data.mnist",
+        "read_mnist_dir": "lenet_cpp.data.mnist",
+        "sample_dir": "lenet_cpp.data.mnist",
+        "to_model_input": "lenet_cpp.data.mnist",
+        "write_idx": "lenet_cpp.data.mnist",
+    },
+)

@@ -1,0 +1,97 @@
+"""Turns what users hand over into the float32 batch that a model takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from lenet_cpp.errors import BadInput
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+_FLOAT32 = np.dtype(np.float32)
+_MAX_PIXEL = np.float32(255)
+
+
+def as_batch(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return ``images`` as a float32, C-contiguous array of the model's rank.
+
+    An array that is so already is returned as it is, not copied.
+
+    Args:
+        images: float16, float32 or float64 values as the model takes them, or uint8 pixels from
+            0 to 255, which are divided by 255 as Paddle's ToTensor does. Any strides and byte
+            order. A missing batch dimension is added; so is a missing channel dimension when the
+            model takes one channel.
+        shape: The model's input shape, ``(N, channels, height, width)``; -1 where any size goes.
+
+    Raises:
+        BadInput: Another element type or another shape; says what was expected and what came.
+    """
+    array = images if type(images) is np.ndarray else _from_other(images, shape)
+    flags = array.flags
+    usable = array.dtype is _FLOAT32 and flags.c_contiguous and flags.aligned
+    batch = cast("NDArray[np.float32]", array) if usable else _as_float32(array, shape)
+    if batch.shape[1:] == shape[1:]:
+        return batch
+    return batch.reshape(_batch_shape(batch, shape))
+
+
+def _from_other(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.generic]:
+    if isinstance(images, (str, bytes)):
+        raise BadInput(f"expected an array of shape {_describe(shape)}, got a string")
+    if isinstance(images, np.ma.MaskedArray):
+        raise BadInput("masked arrays are not taken: choose values with images.filled(value)")
+    try:
+        return np.asarray(images)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"expected an array of shape {_describe(shape)}: {error}") from error
+
+
+def _as_float32(images: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    kind = images.dtype.kind
+    if images.dtype == np.uint8:
+        return np.ascontiguousarray(images, dtype=np.float32) / _MAX_PIXEL
+    if kind != "f" or images.dtype.itemsize > 8:
+        raise BadInput(
+            f"expected float16, float32 or float64 values, or uint8 pixels, of shape "
+            f"{_describe(shape)}; got {images.dtype} of shape {_describe(images.shape)}"
+        )
+    # What overflows becomes infinity, which the predictor refuses by name.
+    with np.errstate(all="ignore"):
+        return np.require(images, dtype=np.float32, requirements=["C", "A"])
+
+
+def _batch_shape(images: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[int, ...]:
+    item = shape[1:]
+    given = images.shape
+    if _fits(given[1:], item):
+        return given
+    if _fits(given, item):
+        return (1, *given)
+    if len(item) == 3 and item[0] == 1:
+        if _fits(given, item[1:]):
+            return (1, 1, *given)
+        if _fits(given[1:], item[1:]):
+            return (given[0], 1, *given[1:])
+    raise BadInput(
+        f"expected shape {_describe(shape)}, got {_describe(given)}; pictures of other sizes are"
+        " prepared by lenet_cpp.classify (digits) or InferenceEngine.preprocess"
+    )
+
+
+def _fits(given: tuple[int, ...], item: tuple[int, ...]) -> bool:
+    return len(given) == len(item) and all(
+        size == found or size < 0 < found for size, found in zip(item, given, strict=True)
+    )
+
+
+def _describe(shape: tuple[int, ...]) -> str:
+    free = "NCHW" if len(shape) == 4 else "N" * len(shape)
+    return (
+        "["
+        + ", ".join(n if size < 0 else str(size) for n, size in zip(free, shape, strict=True))
+        + "]"
+    )

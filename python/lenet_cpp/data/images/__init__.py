@@ -1,0 +1,38 @@
+"""From an image file to the float32 tensor that a classifier takes.
+
+    >>> from lenet_cpp import images
+    >>> pipeline = images.imagenet()
+    >>> pipeline("photo.jpg").shape  # doctest: +SKIP
+    (3, 224, 224)
+
+Importing this package imports neither Pillow nor ``paddle``; Pillow is imported when the first
+image is read.
+"""
+
+from __future__ import annotations
+
+from lenet_cpp.data.images.digit import Digit
+from lenet_cpp.data.images.paddleclas import from_inference_yml
+from lenet_cpp.data.images.pipeline import PREPROCESS_NAME, Pipeline
+from lenet_cpp.data.images.presets import digit, imagenet
+from lenet_cpp.data.images.reading import MAX_PIXELS, is_image_source, read_image
+from lenet_cpp.data.images.sources import IMAGE_SUFFIXES, find_images
+from lenet_cpp.data.images.steps import CenterCrop, Normalize, Resize, ToCHW
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "PREPROCESS_NAME",
+    "CenterCrop",
+    "Digit",
+    "Normalize",
+    "Pipeline",
+    "Resize",
+    "ToCHW",
+    "digit",
+    "find_images",
+    "from_inference_yml",
+    "imagenet",
+    "is_image_source",
+    "read_image",
+]

@@ -1,0 +1,105 @@
+"""What Pillow is given of a JPEG or PNG: the parts that hold its pixels and its orientation.
+
+A file may hold any number of the others, and Pillow's work on them can grow with the square of
+the file's size, or a thousand times as fast as the file.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+
+from lenet_cpp.errors import BadInput
+
+MAX_SCANS = 100
+"""The most scans a JPEG may have. Each may pass over all pixels, however few bytes it has.
+
+Cameras and encoders write about 10; libtiff has the same limit. The C++ code too.
+"""
+
+_JPEG = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+# Bytes of ones before a marker are padding; zeros, TEM and restarts stand within data.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
+_END_OF_IMAGE, _SCAN, _APP1 = 0xD9, 0xDA, 0xE1
+# Frames and Huffman tables, a scan, quantization, restart intervals, JFIF's and Adobe's markers.
+_JPEG_PARTS = frozenset({*range(0xC0, 0xD0), _SCAN, 0xDB, 0xDD, 0xE0, 0xEE})
+_PNG_PARTS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"})
+
+
+def is_jpeg_or_png(prefix: bytes) -> bool:
+    """Tell whether a file that begins with these bytes is one whose parts are known here."""
+    return prefix.startswith((_JPEG, _PNG))
+
+
+def essential_parts(content: bytes, name: str) -> bytes:
+    """Return a JPEG or PNG without what its pixels do not need.
+
+    Args:
+        content: The file, perhaps damaged; what cannot be understood is left to Pillow.
+        name: What errors call the image.
+
+    Raises:
+        BadInput: A JPEG has more than :data:`MAX_SCANS` scans, or the checksum of a PNG's chunk
+            does not fit.
+    """
+    parts = _jpeg_parts if content.startswith(_JPEG) else _png_parts
+    return b"".join(parts(content, name))
+
+
+def check_scans(content: bytes, name: str) -> None:
+    """Refuse a JPEG of more than :data:`MAX_SCANS` scans, as :func:`essential_parts` does."""
+    if content.startswith(_JPEG):
+        _jpeg_parts(content, name)
+
+
+def _jpeg_parts(content: bytes, name: str) -> list[memoryview]:
+    view = memoryview(content)
+    parts = [view[:2]]
+    at = 2
+    scans = 0
+    exif_seen = False
+    while found := _MARKER.search(content, at):
+        marker = found[1][0]
+        if marker == _END_OF_IMAGE:
+            parts.append(view[found.start() : found.end()])
+            break
+        at = found.end() + int.from_bytes(view[found.end() : found.end() + 2], "big")
+        if marker == _SCAN:
+            scans += 1
+            if scans > MAX_SCANS:
+                raise BadInput(
+                    f"{name} is a JPEG of more than {MAX_SCANS} scans, each of which may take as"
+                    " long as an image: save it anew, as baseline JPEG or PNG"
+                )
+            following = _MARKER.search(content, at)
+            at = following.start() if following else len(content)
+        is_exif = marker == _APP1 and content.startswith(b"Exif\0\0", found.end() + 2)
+        if marker in _JPEG_PARTS or (is_exif and not exif_seen):
+            parts.append(view[found.start() : at])
+        exif_seen = exif_seen or is_exif
+    return parts
+
+
+def _png_parts(content: bytes, name: str) -> list[memoryview]:
+    view = memoryview(content)
+    parts = [view[: len(_PNG)]]
+    at = len(_PNG)
+    while at + 12 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        end = at + 12 + length
+        if kind in _PNG_PARTS or end > len(content):
+            parts.append(view[at:end])
+        elif zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise BadInput(
+                f"{name} is truncated or damaged (the checksum of its chunk"
+                f" {kind.decode('latin-1')!r} does not fit): copy or save it anew"
+            )
+        at = end
+        if kind == b"IEND":
+            break
+    else:
+        parts.append(view[at:])
+    return parts

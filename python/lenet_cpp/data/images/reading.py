@@ -1,0 +1,244 @@
+"""Decodes an image file into 8-bit grey or RGB, whatever it was stored as."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeAlias, Union
+
+import numpy as np
+
+from lenet_cpp.data.images.containers import check_scans, essential_parts, is_jpeg_or_png
+from lenet_cpp.errors import BadInput, FileNotFound
+
+if TYPE_CHECKING:
+    from typing import Any, TypeGuard
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+ImageSource: TypeAlias = Union[
+    str, "os.PathLike[str]", bytes, bytearray, "Image.Image", "NDArray[np.uint8]"
+]
+
+MAX_PIXELS = 89_478_485
+"""The most pixels an image may have, 256 MiB of RGB: the limit at which Pillow warns of a bomb."""
+
+# In the order in which they are tried. Nothing that starts another program or renders a page.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+_NAMES = "PNG, JPEG, BMP, GIF, TIFF, WebP or PNM"
+_ALMOST_WHITE = 240  # what is drawn in no darker colours would be lost on white
+_RESAVE = "save it anew as PNG or JPEG"
+
+
+def is_image_source(value: Any) -> TypeGuard[ImageSource]:
+    """Tell whether ``value`` is a path, bytes or a Pillow image, and no array."""
+    if isinstance(value, (str, os.PathLike, bytes, bytearray)):
+        return True
+    # An image of Pillow's exists only where Pillow was imported.
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(value, pillow.Image)
+
+
+def describe_source(source: ImageSource) -> str:
+    """Return what errors call an image: its path, or ``the image`` when it has none."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    return str(getattr(source, "filename", "") or "the image")
+
+
+def read_image(source: ImageSource, mode: str) -> Image.Image:
+    """Return an image as 8-bit grey or RGB, upright and opaque.
+
+    - Turned as its EXIF orientation says.
+    - Transparency, of an alpha channel, a palette or a transparent colour, over white: each
+      channel becomes (value * alpha + 255 * (255 - alpha)) / 255, rounded to the nearest. Over
+      black, (value * alpha) / 255, when white would hide it: the result over white has no value
+      below 240, and the alpha of all pixels is above 0 and below 127.5 on average.
+    - 16-bit samples become their high byte, ``value >> 8``.
+    - RGB to grey: (19595 R + 38470 G + 7471 B + 32768) >> 16. Grey to RGB: three times the same.
+      CMYK and the like as Pillow converts them, without colour profiles.
+    - Animated: the first frame of a file; a Pillow image as it stands.
+
+    Thread-safety: may be called from any thread; a Pillow image by one thread at a time.
+
+    Args:
+        source: A PNG, JPEG, BMP, GIF, TIFF, WebP or PNM file; the bytes of one; a Pillow image,
+            which is not changed; or uint8 pixels, grey [H, W] or [H, W, 1], RGB [H, W, 3] or
+            RGBA [H, W, 4].
+        mode: ``L`` or ``RGB``.
+
+    Raises:
+        FileNotFound: The file does not exist or cannot be read.
+        BadInput: Not an image, truncated or damaged, of more than :data:`MAX_PIXELS` pixels or a
+            JPEG of more than 100 scans (found before decoding), or with samples whose white is
+            not known (float, 32-bit).
+    """
+    if mode not in {"L", "RGB"}:
+        raise BadInput(f"mode: expected L or RGB, got {mode!r}")
+    if isinstance(source, (str, os.PathLike)):
+        return _read_file(Path(source), mode)
+    name = describe_source(source)
+    if isinstance(source, (bytes, bytearray)):
+        return _decode(_open(io.BytesIO(source), name), mode, name)
+    if isinstance(source, np.ndarray):
+        return _decode(_from_pixels(source), mode, name)
+    from PIL import Image
+
+    if not isinstance(source, Image.Image):
+        raise BadInput(
+            "expected a path, the bytes of an image file, a Pillow image or an array of uint8"
+            f" pixels, got {type(source).__name__}"
+        )
+    _check_before_load(source, name)
+    return _decode(source, mode, name)
+
+
+def _read_file(path: Path, mode: str) -> Image.Image:
+    try:
+        if path.is_dir():
+            raise BadInput(f"{path} is a folder: name an image in it")
+        if path.exists() and not path.is_file():
+            raise BadInput(f"{path} is not a regular file: name an image file")
+        with path.open("rb") as file:
+            return _decode(_open(file, str(path)), mode, str(path))
+    except OSError as error:
+        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        if isinstance(error, BadInput):
+            raise
+        raise FileNotFound(f"cannot read {str(path)!r}: {error}") from error
+
+
+def _from_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
+    from PIL import Image
+
+    shape = pixels.shape
+    if pixels.dtype != np.uint8 or not (
+        pixels.ndim == 2 or (pixels.ndim == 3 and shape[2] in {1, 3, 4})
+    ):
+        raise BadInput(
+            f"an array of pixels is uint8 from 0 to 255, [H, W], [H, W, 1], [H, W, 3] or [H, W, 4];"
+            f" got {pixels.dtype} of shape {list(shape)}: convert it, one picture at a time"
+        )
+    if pixels.size == 0:
+        raise BadInput(f"the image has {shape[1]} x {shape[0]} pixels: it must have at least one")
+    return Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if shape[2:] == (1,) else pixels))
+
+
+def _check_before_load(image: Image.Image, name: str) -> None:
+    """Refuse what would stall, of a Pillow image whose pixels are still in its file."""
+    file, tiles = getattr(image, "fp", None), getattr(image, "tile", None)
+    if file is None or not tiles or tiles[0][0] != "jpeg" or image.format == "TIFF":
+        return
+    try:
+        file.seek(tiles[0][2])
+        check_scans(file.read(), name)
+    except (OSError, ValueError) as error:  # a file that was closed
+        if not isinstance(error, BadInput):
+            raise _damaged(name, error) from error
+        raise
+
+
+def _open(file: IO[bytes], name: str) -> Image.Image:
+    """Read the header as ``Image.open`` does, which would warn of a bomb before we can look."""
+    from PIL import Image
+
+    prefix = file.read(16)
+    if not prefix:
+        raise BadInput(f"{name} is empty (0 bytes): save or copy it anew")
+    if is_jpeg_or_png(prefix):
+        file = io.BytesIO(essential_parts(prefix + file.read(), name))
+    Image.preinit()
+    if not set(_FORMATS) <= Image.OPEN.keys():
+        Image.init()
+    for kind in _FORMATS:
+        if kind not in Image.OPEN:  # this Pillow was built without it
+            continue
+        factory, accept = Image.OPEN[kind]
+        try:
+            if accept is not None and accept(prefix) is not True:
+                continue
+            file.seek(0)
+            return factory(file, name)
+        except Exception as error:  # parsers raise anything on damaged bytes
+            raise _damaged(name, error) from error
+    raise BadInput(f"{name} is not an image that can be read, which is {_NAMES}: {_RESAVE}")
+
+
+def _decode(image: Image.Image, mode: str, name: str) -> Image.Image:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadInput(
+            f"{name} has {width} x {height} pixels, over the limit of {MAX_PIXELS}: scale it down"
+        )
+    if width * height == 0:
+        raise BadInput(f"{name} has {width} x {height} pixels: it must have at least one")
+    try:
+        image.load()
+    except Exception as error:  # decoders raise anything on damaged bytes
+        raise _damaged(name, error) from error
+    # Pillow reads 16-bit PNM, and 16-bit PNG in older versions, as 32-bit integers.
+    high_byte = image.mode.startswith("I;16") or (
+        image.mode == "I" and image.format in {"PPM", "PNG"}
+    )
+    upright = _upright(image)
+    return _as_mode(_high_byte(upright) if high_byte else upright, mode, name)
+
+
+def _damaged(name: str, error: Exception) -> BadInput:
+    detail = " ".join(str(error).split()) or type(error).__name__
+    return BadInput(f"{name} is truncated or damaged ({detail}): copy or save it anew")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    # Warning: Pillow warns of damaged EXIF data, which the user may have made an error.
+    except (LookupError, SyntaxError, TypeError, ValueError, OSError, struct.error, Warning):
+        return image  # the pixels are whole
+
+
+def _as_mode(image: Image.Image, mode: str, name: str) -> Image.Image:
+    if image.mode in {"F", "I"}:
+        kind = "float" if image.mode == "F" else "32-bit integer"
+        raise BadInput(
+            f"{name} has {kind} samples, whose white is not known: save it with 8 or 16 bits"
+        )
+    try:
+        if image.has_transparency_data:
+            image = _composed(image.convert("RGBA"))
+        return image if image.mode == mode else image.convert(mode)
+    except (ValueError, OSError) as error:
+        raise BadInput(f"{name} has pixels of kind {image.mode} ({error}): {_RESAVE}") from error
+
+
+def _composed(layered: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    def over(colour: str) -> Image.Image:
+        image = Image.new("RGB", layered.size, colour)
+        image.paste(layered, mask=layered)
+        return image
+
+    image = over("white")
+    alpha = np.asarray(layered.getchannel("A"))
+    blank = int(np.asarray(image).min()) >= _ALMOST_WHITE
+    return over("black") if blank and 0 < 2 * int(alpha.sum()) < 255 * alpha.size else image
+
+
+def _high_byte(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    samples = np.asarray(image)
+    grey = (samples >> 8).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        alpha = np.where(samples == transparent, 0, 255).astype(np.uint8)
+        return Image.fromarray(np.dstack([grey, alpha]))
+    return Image.fromarray(grey)

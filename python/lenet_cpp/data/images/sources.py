@@ -1,0 +1,105 @@
+"""From what users name on a command line to image files."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lenet_cpp.errors import BadInput, FileNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
+        *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+    }
+)
+"""The endings, in lower case, by which image files in folders are told."""
+
+
+def find_images(
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> list[Path]:
+    """Return the image files that the sources name, in their order.
+
+    Args:
+        sources: One or more of these: an image file, whatever its ending; a folder, for the files
+            in it with one of :data:`IMAGE_SUFFIXES`, sorted by name, without hidden ones and
+            without folders below; a glob, ``**`` included, for the same kind of files, sorted; a
+            ``.txt`` file with one path in each line, relative to it, and perhaps a label after
+            the path as in PaddleClas's lists.
+
+    Returns:
+        At least one path. Those that were named outright exist; that they are images is found when
+        they are read.
+
+    Raises:
+        FileNotFound: A source, or a path in a list, does not exist, or cannot be read, or holds
+            no image.
+        BadInput: A list is not UTF-8 text, or there is no source.
+    """
+    if isinstance(sources, (str, os.PathLike)):
+        sources = [sources]
+    if not sources:
+        raise BadInput("expected at least one image file, folder, glob or list, got none")
+    return [path for source in sources for path in _find(Path(source))]
+
+
+def _find(source: Path) -> list[Path]:
+    try:
+        if source.is_dir():
+            found = sorted(path for path in source.iterdir() if _is_image(path))
+            what = "in this folder"
+        elif source.exists():
+            return list(_listed(source)) if source.suffix.lower() == ".txt" else [source]
+        elif glob.has_magic(str(source)):
+            # Path.glob takes no pattern that starts at the root
+            matches = glob.glob(str(source), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+            found = sorted(path for path in map(Path, matches) if _is_image(path))
+            what = "that matches"
+        else:
+            raise FileNotFound(f"{source} does not exist: check the path")
+    except OSError as error:
+        if isinstance(error, FileNotFound):
+            raise
+        raise FileNotFound(f"cannot read {source}: {error.strerror}") from error
+    if not found:
+        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+        raise FileNotFound(f"{source}: no image {what}; looked for {suffixes}")
+    return found
+
+
+def _is_image(path: Path) -> bool:
+    return (
+        path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _listed(source: Path) -> Iterator[Path]:
+    try:
+        lines = source.read_text(encoding="utf-8-sig").split("\n")
+    except ValueError as error:
+        raise BadInput(f"{source} is not a list of images: {error}") from error
+    empty = True
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text:
+            continue
+        empty = False
+        yield _listed_path(source, number, text)
+    if empty:
+        raise FileNotFound(f"{source} lists no image: write one path in each line")
+
+
+def _listed_path(source: Path, number: int, text: str) -> Path:
+    whole = source.parent / text
+    if whole.is_file():
+        return whole
+    without_label = source.parent / text.rsplit(maxsplit=1)[0]
+    if without_label.is_file():
+        return without_label
+    raise FileNotFound(f"{source}, line {number}: {without_label} does not exist: check the path")

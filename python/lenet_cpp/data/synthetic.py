@@ -1,0 +1,36 @@
+"""Images to verify a model with, when there are no others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_SEED = 20_261_120
+# Width and height: landscape, portrait and square, smaller and larger than models take.
+_SIZES = ((320, 240), (200, 300), (256, 256), (640, 480))
+
+
+def made_images(count: int) -> list[Image]:
+    """Make photo-like images, the same ones each time: smooth colours, some noise, a box.
+
+    Args:
+        count: How many, of different sizes.
+    """
+    from PIL import Image
+
+    random = np.random.default_rng(_SEED)
+    images = []
+    for index in range(count):
+        size = _SIZES[index % len(_SIZES)]
+        coarse = random.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        smooth = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+        pixels = np.asarray(smooth, np.int16)
+        pixels = pixels + random.integers(-12, 13, pixels.shape, dtype=np.int16)
+        x, y = (int(random.integers(0, length // 2)) for length in size)
+        pixels[y : y + 60, x : x + 80] = random.integers(0, 256, 3)
+        images.append(Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)))
+    return images

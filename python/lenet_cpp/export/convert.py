@@ -1,0 +1,296 @@
+"""Conversion of a model from any format to any other, as far as there is a way.
+
+There are two ways. A ProgramDesc program keeps its structure: it is written under other names, in
+another layout, or translated to PIR (:func:`lenet_cpp.export.separate_layout.rewrite`). Everything
+else goes through the parameters, which are loaded into the network of that name and exported anew.
+In both, the outputs of the written model are compared with the source's before it is put into
+place.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp import models
+from lenet_cpp._base.files import atomic_path, write_text
+from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.data.images import PREPROCESS_NAME
+from lenet_cpp.errors import BackendFailure, BadInput, Unsupported
+from lenet_cpp.export.inference_model import export_model
+from lenet_cpp.export.separate_layout import read_origin, rewrite
+from lenet_cpp.export.state import build_layer, compare_with_program, load_state
+from lenet_cpp.formats import checkpoint
+from lenet_cpp.formats.installation import ExportResult, checked_name
+from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM, linked_as_legacy
+from lenet_cpp.formats.manifest import (
+    CHECKSUMS_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    has_manifest,
+    sha256_file,
+    verify_checksums,
+    write_manifest,
+)
+from lenet_cpp.formats.source import FORMATS, Source, find_source
+from lenet_cpp.inference.checked_model import CheckedModel, check_model
+from lenet_cpp.inference.predictor import Predictor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LAYOUTS: dict[str, tuple[str, str | None]] = {
+    "pdmodel": ("{}.pdmodel", "{}.pdiparams"),
+    "model-params": ("model", "params"),
+    "separate": (LEGACY_PROGRAM, None),
+    "json": ("{}.json", "{}.pdiparams"),
+}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion wrote.
+
+    Attributes:
+        source: What was converted.
+        folder: Where to.
+        files: Every file written.
+        max_difference: Largest absolute difference between outputs of the source and of what was
+            written, on random inputs; 0 when the same bits were found.
+    """
+
+    source: Source
+    folder: Path
+    files: tuple[Path, ...]
+    max_difference: float
+
+
+@dataclass(frozen=True)
+class _Network:
+    """The registered network that parameters are for."""
+
+    spec: models.ModelSpec
+    class_dim: int | None
+    img_size: int | None
+    softmax: bool | None
+
+
+def convert_model(
+    source: str | Path,
+    output_dir: str | Path,
+    to: str,
+    *,
+    source_format: str | None = None,
+    model: str | models.ModelSpec | None = None,
+    class_dim: int | None = None,
+    img_size: int | None = None,
+    softmax: bool | None = None,
+    name: str | None = None,
+) -> Conversion:
+    """Convert a model.
+
+    Args:
+        source: A file, a path without suffix, or a folder; see :func:`find_source`. Checksums
+            beside it are verified first.
+        output_dir: The folder to write; made if missing. For ``persistables`` it has to be empty.
+        to: A key of :data:`FORMATS`.
+        source_format: The format to take when the source has several; see :func:`find_source`.
+        model: The network, by name or specification. Needed when the source has no program, and
+            for what has to be exported anew, unless the source's manifest names it.
+        class_dim: Its number of classes; by default the source program's, or the network's own.
+        img_size: Height and width of its images; by default as for ``class_dim``.
+        softmax: Whether to append a softmax, when the source has no program.
+        name: Common stem of the files written; that of the source's manifest, or the network's,
+            when None.
+
+    Raises:
+        BadInput: A format is unknown, the formats are the same, the network has to be named, or
+            the output folder is in use.
+        FileNotFound: The source is missing.
+        BadModel: The source is damaged, or is not the network that it is said to be.
+        Unsupported: There is no way from this program to that format.
+        BackendFailure: What was written does not compute what the source computes.
+        OSError: The folder cannot be written.
+    """
+    require_paddle()
+    if to not in FORMATS:
+        raise BadInput(f"unknown format {to!r}; choose among {', '.join(FORMATS)}")
+    found = find_source(source, source_format)
+    output = Path(output_dir)
+    if output.resolve() == found.folder.resolve():
+        raise BadInput(f"{output} holds the model to convert: choose another output folder")
+    _check_unused(output, to)
+    if found.has_program and softmax is not None:
+        raise BadInput(
+            f"{found.path} has a program, which keeps or lacks its softmax: leave it out"
+        )
+    origin = _origin(found)
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lenet_cpp-")))
+        if found.format in {"pdmodel", "model-params", "separate"} and to in _LAYOUTS:
+            result = rewrite(found.path, found.params, output, _LAYOUTS[to], name=name)
+            return _conversion(found, result, 0)
+        if found.format in {"pdmodel", "model-params", "separate"} and to == "persistables":
+            apart = rewrite(found.path, found.params, work / "apart", _LAYOUTS["separate"])
+            return _install_persistables(found, apart, output, 0)
+        spec = _spec(model, origin)
+        if spec is None:
+            raise BadInput(
+                f"{found.path}: from {found.format} to {to} the network has to be named"
+                f" (--model), one of {', '.join(models.MODELS)}"
+            )
+        network = _Network(spec, class_dim, img_size, softmax)
+        return _by_parameters(found, origin, network, output, to, name, stack, work)
+
+
+def _check_unused(output: Path, to: str) -> None:
+    """Refuse to replace files that nothing says are an older export."""
+    if to == "persistables" and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise BadInput(f"{output} is in use: choose a folder that is empty or does not exist")
+    if to == "model-params" and not has_manifest(output):
+        taken = [output / name for name in ("model", "params") if (output / name).exists()]
+        if taken:
+            raise BadInput(f"{taken[0]} exists: choose another output folder")
+
+
+def _origin(source: Source) -> Manifest | None:
+    """Verify the checksums beside the source; return the manifest that describes it."""
+    if source.has_program:
+        return read_origin(source.folder, source.path.name)
+    if source.format == "persistables" and (source.folder / CHECKSUMS_NAME).exists():
+        verify_checksums(source.folder)
+    return None
+
+
+def _spec(model: str | models.ModelSpec | None, origin: Manifest | None) -> models.ModelSpec | None:
+    if isinstance(model, models.ModelSpec):
+        return model
+    if model is not None:
+        return models.resolve(model)
+    topology = None if origin is None else origin.topology
+    return models.find(topology)
+
+
+def _by_parameters(
+    source: Source,
+    origin: Manifest | None,
+    network: _Network,
+    output: Path,
+    to: str,
+    name: str | None,
+    stack: ExitStack,
+    work: Path,
+) -> Conversion:
+    """Load the parameters into the network, and export that."""
+    program, network = _checked_program(source, network, stack)
+    layer = build_layer(network.spec, network.class_dim, network.img_size)
+    state = load_state(source, program, layer)
+    softmax, difference = bool(network.softmax), 0.0
+    if program is not None:
+        softmax, difference = compare_with_program(layer, program)
+    stem = checked_name(name or (origin.name if origin else network.spec.stem))
+    if to == "pdparams":
+        stem = checked_name(name or network.spec.name)
+        written = _write_state(state, work / f"{stem}.pdparams")
+        path = output / written.name
+        if path.exists():
+            raise BadInput(f"{path} exists: choose another output folder or name")
+        with atomic_path(path) as temporary:
+            shutil.copyfile(written, temporary)
+        return Conversion(source, output, (path,), difference)
+    params = source.path
+    if source.format != "pdparams" or state.keys() != checkpoint.read_state(params).keys():
+        params = _write_state(state, work / f"{network.spec.name}.pdparams")
+    direct = to in {"json", "pdmodel"} and origin is None
+    exported = export_model(
+        params,
+        output if direct else work / "exported",
+        model=network.spec,
+        name=stem,
+        formats=("json" if to == "json" else "pdmodel",),
+        softmax=softmax,
+        class_dim=network.class_dim,
+        img_size=network.img_size,
+    )
+    if direct:
+        return _conversion(source, exported, difference)
+    difference += exported.max_difference
+    if origin is not None:  # what is known of the training holds for this format too
+        record = replace(
+            exported.manifest,
+            training=origin.training,
+            data=origin.data,
+            accuracy=origin.accuracy,
+            classes=origin.classes,
+        )
+        write_manifest(exported.folder, record)
+    files = exported.folder / f"{stem}.pdmodel", exported.folder / f"{stem}.pdiparams"
+    if to == "persistables":
+        apart = rewrite(*files, work / "apart", _LAYOUTS["separate"])
+        return _install_persistables(source, apart, output, difference)
+    return _conversion(source, rewrite(*files, output, _LAYOUTS[to]), difference)
+
+
+def _checked_program(
+    source: Source, network: _Network, stack: ExitStack
+) -> tuple[CheckedModel | None, _Network]:
+    """Check the source's program in C++, and see in it what is not said of the network."""
+    if not source.has_program:
+        return None, network
+    path = source.path
+    if source.format == "separate":
+        path = stack.enter_context(linked_as_legacy(path)) / LEGACY_PROGRAM
+    checked = check_model(path, source.params)
+    with Predictor(checked.program, checked.params, accelerator="plain") as predictor:
+        if predictor.quantized:
+            raise Unsupported(
+                f"{path} is quantized, and the network is not: convert the float model"
+            )
+        classes = predictor.output_spec.shape[-1]
+    return checked, replace(
+        network,
+        class_dim=network.class_dim or classes,
+        img_size=network.img_size or checked.img_size,
+    )
+
+
+def _write_state(state: dict[str, NDArray[Any]], path: Path) -> Path:
+    """Write a ``.pdparams`` file that reads back as the same bits."""
+    import paddle
+
+    paddle.save({key: np.ascontiguousarray(value) for key, value in state.items()}, str(path))
+    back = checkpoint.read_state(path)
+    if back.keys() != state.keys() or any(
+        not np.array_equal(back[key], state[key], equal_nan=True) for key in state
+    ):
+        raise BackendFailure(f"{path}: Paddle wrote other parameters than it was given")
+    return path
+
+
+def _install_persistables(
+    source: Source, apart: ExportResult, output: Path, difference: float
+) -> Conversion:
+    """Move the variables of a separate layout into a folder of their own, with checksums."""
+    ours = {MANIFEST_NAME, CHECKSUMS_NAME, LEGACY_PROGRAM, PREPROCESS_NAME}
+    names = sorted(apart.manifest.files.keys() - ours)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".convert-") as staging:
+        folder = Path(staging, "variables")
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_bytes((apart.folder / name).read_bytes())
+        sums = "".join(f"{sha256_file(folder / name)}  {name}\n" for name in names)
+        write_text(folder / CHECKSUMS_NAME, sums)
+        folder.replace(output)
+    files = tuple(output / name for name in [*names, CHECKSUMS_NAME])
+    return Conversion(source, output, files, difference)
+
+
+def _conversion(source: Source, result: ExportResult, difference: float) -> Conversion:
+    return Conversion(source, result.folder, result.files, difference + result.max_difference)

@@ -1,0 +1,338 @@
+"""Export of a model's parameters to Paddle's inference formats.
+
+A combined export of LeNet is one folder with
+
+* ``lenet.json``: the program in Paddle 3's PIR format,
+* ``lenet.pdmodel``: the same program in the older ProgramDesc format,
+* ``lenet.pdiparams``: the parameters, the same bytes for both,
+* ``preprocess.json``: how an image becomes the input, see :mod:`lenet_cpp.data.images`,
+* ``manifest.json`` and ``SHA256SUMS``: see :mod:`lenet_cpp.formats.manifest`.
+
+Of every other model the first three are called ``inference``, as Paddle's guides call them.
+
+The legacy separate layout is that of :mod:`lenet_cpp.export.separate_layout`.
+
+Paddle would also leave ``lenet.pdiparams.info``, which only fine-tuning an exported model needs;
+it is not kept, because the checkpoint serves that purpose and loading the file means unpickling.
+
+Exports are reproducible: generated names are numbered from zero, and the call stack that Paddle
+records in a ``.pdmodel``, with the file names of the exporting machine, is taken out. Only the
+``.json`` carries a numbering of layer calls that goes on within one process, so its bytes are the
+same from process to process but not from call to call.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import tempfile
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp import models
+from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.agreement import compare_batches
+from lenet_cpp.data.images import PREPROCESS_NAME
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
+from lenet_cpp.export.separate_layout import write_separate
+from lenet_cpp.formats import checkpoint
+from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
+from lenet_cpp.formats.manifest import (
+    Accuracy,
+    Manifest,
+    ModelSignature,
+    describe_files,
+    package_version,
+    sha256_file,
+)
+from lenet_cpp.models.paddle_run import last_line, random_batches, run_model, signature_of
+from lenet_cpp.models.weights import fetch, load_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+    import paddle
+
+    from lenet_cpp.models import ModelSpec
+
+FORMATS = ("json", "pdmodel")
+INPUT_NAME = "x"
+
+
+def export_model(
+    params: str | Path | None,
+    output_dir: str | Path,
+    *,
+    model: str | ModelSpec = "lenet",
+    name: str | None = None,
+    formats: Iterable[str] = FORMATS,
+    softmax: bool = False,
+    class_dim: int | None = None,
+    img_size: int | None = None,
+    seed: int | None = None,
+    sha256: str | None = None,
+) -> ExportResult:
+    """Export a model for inference, and check that what was written agrees.
+
+    The batch size of the exported model is free. Whatever export of the same name is in the
+    folder is replaced as a whole, and only once the new one was loaded back with
+    ``paddle.inference`` and its outputs on random images and those of the layer were found to
+    agree (:mod:`lenet_cpp.agreement`). The caller's random state is left as it was.
+
+    Args:
+        params: The ``.pdparams`` file, with or without the suffix, or its URL
+            (:func:`lenet_cpp.models.weights.fetch`). The training record beside it goes into the
+            manifest when there is one. None with a seed.
+        output_dir: The folder to write; made if missing.
+        model: Name in :data:`lenet_cpp.models.MODELS`, or a specification of your own.
+        name: Common stem of the files; that of the specification when None.
+        formats: ``json`` (PIR), ``pdmodel`` (ProgramDesc), or both.
+        softmax: Whether to append a softmax, so that the model returns probabilities.
+        class_dim: Number of classes; that of the specification when None.
+        img_size: Height and width of the images; those of the specification when None.
+        seed: Of random parameters instead of trained ones
+            (:func:`lenet_cpp.models.weights.seed_parameters`).
+        sha256: What the SHA-256 of the parameter file must be.
+
+    Raises:
+        BadInput: The model, a format, the number of classes or the size of images is unknown or
+            impossible, both or neither of parameters and seed are given, or the folder holds
+            another model's export.
+        FileNotFound: There is no such parameter file.
+        BadModel: The parameters are damaged or not finite, do not fit the model (every difference
+            is listed), or what was written does not compute what the layer computes. Nothing is
+            written, and an older export stays as it is.
+        Unsupported: Paddle is in static-graph mode.
+        OSError: The folder cannot be written.
+    """
+    require_paddle()
+    spec = models.get(model) if isinstance(model, str) else model
+    stem = checked_name(name or spec.stem)
+    wanted = tuple(dict.fromkeys(formats))
+    if not wanted or not set(wanted) <= set(FORMATS):
+        raise BadInput(f"formats are one or both of {', '.join(FORMATS)}; got {list(wanted)}")
+    if (params is None) == (seed is None):
+        raise BadInput(f"{spec.name} needs parameters or a seed for random ones, and not both")
+    path = None if params is None else fetch(_with_suffix(params), sha256=sha256)
+    source = _Source(spec, path, seed, class_dim, img_size, softmax=softmax)
+    output = Path(output_dir)
+    import paddle
+
+    reference, training, data = _reference_outputs(source)
+
+    with staging_folder(output, stem, spec.name) as staging:
+        # The PIR program first: its numbering of layers then does not depend on the other format.
+        for format_ in sorted(wanted):
+            _save(source, staging / format_ / stem, format_)
+        params_name = f"{stem}.pdiparams"
+        sums = {format_: sha256_file(staging / format_ / params_name) for format_ in wanted}
+        if len(set(sums.values())) > 1:
+            raise BadModel(f"Paddle wrote different {params_name} for the two formats: {sums}")
+        for format_ in wanted:
+            for file_name in (f"{stem}.{format_}", params_name):
+                (staging / format_ / file_name).replace(staging / file_name)
+            shutil.rmtree(staging / format_)
+        signatures: dict[str, ModelSignature] = {}
+        difference = 0.0
+        for format_ in wanted:
+            model_name = f"{stem}.{format_}"
+            signatures[model_name], found = _check_exported(
+                staging / model_name, staging / params_name, reference
+            )
+            difference = max(difference, found)
+        spec.pipeline(img_size).save(staging / PREPROCESS_NAME)
+        manifest = Manifest(
+            name=stem,
+            topology=spec.name,
+            softmax=softmax,
+            files=describe_files(staging, [*signatures, params_name, PREPROCESS_NAME]),
+            models=signatures,
+            classes=spec.class_names(class_dim),
+            paddle_version=str(paddle.__version__),
+            lenet_cpp_version=package_version(),
+            training=training,
+            data=data,
+            accuracy=_accuracy(path, training, data),
+        )
+        return install(staging, output, manifest, difference)
+
+
+def export_separate(
+    params: str | Path | None, output_dir: str | Path, **options: Any
+) -> ExportResult:
+    """Export a model in the separate layout.
+
+    The same as :func:`export_model` to ``pdmodel``, in a temporary folder, and then
+    :func:`write_separate`; takes their arguments and raises what they raise.
+    """
+    with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
+        combined = export_model(params, folder, formats=("pdmodel",), **options)
+        result = write_separate(folder, output_dir)
+    return replace(result, max_difference=combined.max_difference)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is exported."""
+
+    spec: ModelSpec
+    params: Path | None
+    seed: int | None
+    class_dim: int | None
+    img_size: int | None
+    softmax: bool = field(kw_only=True)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.spec.shape(self.img_size)
+
+    def layer(self) -> paddle.nn.Layer:
+        """The network with its parameters, for inference."""
+        import paddle
+
+        state = paddle.get_rng_state()
+        try:
+            layer = self.spec.build(self.class_dim, self.img_size, seed=self.seed)
+        finally:
+            paddle.set_rng_state(state)  # building draws random parameters, which are replaced
+        _check_forward(layer)
+        if self.params is not None:
+            load_parameters(layer, self.params)
+        for key, value in layer.state_dict().items():
+            if not np.isfinite(value.numpy()).all():
+                raise BadModel(
+                    f"{self.params}: {key} is not finite: train again, or use another file"
+                )
+        if self.softmax:
+            layer = paddle.nn.Sequential(layer, paddle.nn.Softmax())
+        layer.eval()
+        return layer
+
+
+def _check_forward(layer: paddle.nn.Layer) -> None:
+    """Paddle takes the tensor for ``self`` when that has another name, and says nothing of it."""
+    forward = type(layer).forward
+    first = next(iter(inspect.signature(forward).parameters), None)
+    if first != "self":
+        raise BadInput(
+            f"the first parameter of {forward.__qualname__} has to be called self, not {first}:"
+            " Paddle exports no others"
+        )
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """Inputs, and what the layer computes from them."""
+
+    inputs: list[npt.NDArray[np.float32]]
+    outputs: list[npt.NDArray[Any]]
+
+
+def _with_suffix(params: str | Path) -> str | Path:
+    if isinstance(params, str) and "://" in params:
+        return params
+    path = Path(params)
+    if path.suffix == ".pdparams" or path.is_file():
+        return path
+    return path.with_name(path.name + ".pdparams")
+
+
+def _reference_outputs(
+    source: _Source,
+) -> tuple[_Reference, dict[str, Any] | None, dict[str, Any] | None]:
+    """Run the layer on random images; also return the training record and what it says of data."""
+    import paddle
+
+    if not paddle.in_dynamic_mode():
+        raise Unsupported("exporting needs Paddle's dynamic mode: call paddle.disable_static()")
+    layer = source.layer()
+    record: dict[str, Any] | None = None
+    if source.params is None:
+        record = {"random_parameters": {"seed": source.seed}}
+    else:
+        with suppress(FileNotFound):
+            record = checkpoint.load_record(source.params)
+    data = record.pop("data", None) if record is not None else None
+    if data is not None and not isinstance(data, dict):
+        raise BadModel(f"the training record of {source.params} is damaged: data is not an object")
+    inputs = random_batches((-1, *source.shape))
+    with paddle.no_grad():
+        outputs = [layer(paddle.to_tensor(x)).numpy() for x in inputs]
+    return _Reference(inputs, outputs), record, data
+
+
+def _accuracy(
+    params_path: Path | None, training: dict[str, Any] | None, data: dict[str, Any] | None
+) -> Accuracy | None:
+    """The accuracy that the training measured; export does not change what the model computes."""
+    test = (training or {}).get("test")
+    if test is None:
+        return None
+    try:
+        top1 = test["correct"] / test["count"]
+        return Accuracy(top1, test["count"], f"MNIST test images ({(data or {})['kind']})")
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise BadModel(
+            f"the training record of {params_path} is damaged: test is {test!r}"
+        ) from error
+
+
+def _save(source: _Source, prefix: Path, format_: str) -> None:
+    """Write ``PREFIX.json`` or ``PREFIX.pdmodel``, and ``PREFIX.pdiparams``."""
+    import paddle
+    from paddle import pir_utils
+
+    # These guards do what FLAGS_enable_pir_api does in the environment, within one process.
+    guard = pir_utils.DygraphPirGuard if format_ == "json" else pir_utils.DygraphOldIrGuard
+    # Both formats order the parameters by generated name, in which 10 comes before 9: names that
+    # go on from earlier layers could order two exports of the same model differently.
+    with guard(), paddle.utils.unique_name.guard(), warnings.catch_warnings():
+        # Said of each "+=" in the ResNets of paddle.vision, for whoever comes from Paddle 1.
+        warnings.filterwarnings("ignore", r"[\s\S]*expression A \+ B has", DeprecationWarning)
+        static = paddle.jit.to_static(
+            source.layer(),
+            input_spec=[paddle.static.InputSpec([None, *source.shape], "float32", name=INPUT_NAME)],
+            full_graph=True,
+        )
+        paddle.jit.save(static, str(prefix))
+    if format_ == "pdmodel":
+        program = prefix.with_name(f"{prefix.name}.pdmodel")
+        with pir_utils.OldIrGuard():
+            program.write_bytes(_without_call_stacks(program.read_bytes()))
+
+
+def _without_call_stacks(program: bytes) -> bytes:
+    """Take the Python call stacks, with their file names, out of a serialized ProgramDesc."""
+    import paddle
+
+    parsed = paddle.static.Program.parse_from_string(program)
+    for block in parsed.blocks:
+        for op in block.ops:
+            if op.has_attr("op_callstack"):
+                op.desc.remove_attr("op_callstack")
+    stripped: bytes = parsed.desc.serialize_to_string()
+    return stripped
+
+
+def _check_exported(
+    model_path: Path, params_path: Path, reference: _Reference
+) -> tuple[ModelSignature, float]:
+    """Compare an exported model with the layer; return its signature and largest difference."""
+    try:
+        runs = run_model(model_path, params_path, reference.inputs)
+    except Exception as error:
+        raise BadModel(
+            f"{model_path.name} was written but cannot be run: {last_line(error)}"
+        ) from error
+    found = [run[0] for run in runs.outputs]
+    names = "the layer", f"{model_path.name}, which was written,"
+    comparison = compare_batches(zip(reference.outputs, found, strict=True), names=names)
+    if not comparison.agrees:
+        raise BadModel(comparison.mismatch)
+    return signature_of(reference.inputs, runs), comparison.largest_difference

@@ -1,0 +1,135 @@
+"""How formats name the parameters of one network, and finding out which of these names a file has.
+
+A state dict has the attribute path of each parameter (``conv1.weight``). Programs, and files of
+variables, have a name of Paddle's making (``conv2d_0.w_0``), numbered in the order of
+construction, or one that the author gave, as PaddleClas 1 did (``res2a_branch2a_weights``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp.formats.checkpoint import array_specs, check_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    import paddle
+    from numpy.typing import NDArray
+
+_GENERATED = re.compile(r"(?P<kind>.+)_(?P<number>\d+)(?P<rest>\.\w+)")
+# What optimizers keep for a parameter is named after it: conv2d_0.w_0_velocity_0.
+_OPTIMIZER = re.compile(r"_(velocity|moment\d*|beta\d_pow_acc|mean_square|mean_grad|momentum)_\d+$")
+_TRAINING = re.compile(r"learning_rate_\d+|@LR_DECAY_COUNTER@")
+
+
+def as_state_dict(
+    path: Path, found: Mapping[str, Any], layer: paddle.nn.Layer, *, checked: bool
+) -> dict[str, NDArray[Any]]:
+    """Give arrays the names of a layer's state dict.
+
+    Args:
+        path: Where they were found, for messages.
+        found: Name to array, under any one of the ways to name; what an optimizer left among them
+            is ignored.
+        layer: The network, built under ``paddle.utils.unique_name.guard()``.
+        checked: Whether the outputs are compared with the source's afterwards. Only then the
+            order of construction is enough where the numbers in generated names are others.
+
+    Raises:
+        StateMismatch: The names, shapes or dtypes are not those of the layer; the message lists
+            the differences from the nearest way to name.
+    """
+    state = layer.state_dict()
+    specs = array_specs(state)
+    generated = {key: str(tensor.name) for key, tensor in state.items()}
+    ways = [{key: key for key in specs}, generated]
+    if paddleclas := _paddleclas1_names(specs):
+        ways.append(paddleclas)
+    known = {name for way in ways for name in way.values()}
+    arrays = {name: value for name, value in found.items() if not _of_training(name, known)}
+    if checked and not any(set(way.values()) == arrays.keys() for way in ways):
+        ours, theirs = _renumbered(generated.values()), _renumbered(arrays)
+        if set(ours.values()) == set(theirs.values()):
+            by_rank = {rank: name for name, rank in theirs.items()}
+            ways = [{key: by_rank[ours[name]] for key, name in generated.items()}]
+    names = max(ways, key=lambda way: len(arrays.keys() & way.values()))
+    check_arrays(path, arrays, {names[key]: spec for key, spec in specs.items()})
+    return {key: arrays[name] for key, name in names.items()}
+
+
+def _of_training(name: str, known: set[str]) -> bool:
+    if _TRAINING.fullmatch(name):
+        return True
+    return name not in known and _OPTIMIZER.sub("", name) in known
+
+
+def _renumbered(names: Iterable[str]) -> dict[str, str]:
+    """Number generated names of each kind from zero, in their order; name to such a name."""
+    numbers: dict[str, set[int]] = defaultdict(set)
+    names = list(names)
+    for name in names:
+        if match := _GENERATED.fullmatch(name):
+            numbers[match["kind"]].add(int(match["number"]))
+    ranks = {kind: {n: i for i, n in enumerate(sorted(found))} for kind, found in numbers.items()}
+    return {
+        name: f"{match['kind']}_{ranks[match['kind']][int(match['number'])]}{match['rest']}"
+        if (match := _GENERATED.fullmatch(name))
+        else name
+        for name in names
+    }
+
+
+_PLACES = {"weight": "scale", "bias": "offset", "_mean": "mean", "_variance": "variance"}
+_BRANCHES = {"conv0": "branch2a", "conv1": "branch2b", "conv2": "branch2c", "short": "branch1"}
+# A stage of more blocks numbers them instead of lettering them, if it is the third.
+_LETTERED = 6
+
+
+def _paddleclas1_names(keys: Iterable[str]) -> dict[str, str]:
+    """Each key's name in PaddleClas 1; nothing when the network is not a ResNet_vd."""
+    keys = list(keys)
+    with_shortcut = {
+        int(match[1]) for key in keys if (match := re.match(r"blocks\.(\d+)\.short\.", key))
+    }
+    blocks = {int(match[1]) for key in keys if (match := re.match(r"blocks\.(\d+)\.", key))}
+    # Every stage begins with a block that has a projection as its shortcut.
+    starts = sorted(with_shortcut)
+    ends = [*starts[1:], len(blocks)]
+    stages = [range(start, end) for start, end in zip(starts, ends, strict=False)]
+    names = {key: paddleclas1_name(key, stages) for key in keys}
+    return {} if None in names.values() else {key: str(name) for key, name in names.items()}
+
+
+def paddleclas1_name(key: str, stages: list[range]) -> str | None:
+    """The name that PaddleClas 1 gave to a variable of a ResNet_vd; None if it had no such one.
+
+    Args:
+        key: In the state dict: ``stem.0.conv.weight``, ``blocks.3.conv1.bn._mean``, ``fc.bias``.
+        stages: The numbers of the blocks of each stage.
+    """
+    if key in {"fc.weight", "fc.bias"}:
+        return f"fc_0.{key[3]}_0"
+    match = re.fullmatch(r"(stem|blocks)\.(\d+)\.(?:(\w+)\.)?(conv\.weight|bn\.(\w+))", key)
+    if match is None:
+        return None
+    where, number, branch, _, norm = match.groups()
+    if where == "stem":
+        layer = f"conv1_{int(number) + 1}"
+    else:
+        found = [
+            (stage, blocks.index(int(number)), len(blocks))
+            for stage, blocks in enumerate(stages)
+            if int(number) in blocks
+        ]
+        if not found or branch not in _BRANCHES:
+            return None
+        stage, place, count = found[0]
+        numbered = stage == 2 and count > _LETTERED and place > 0
+        letter = f"b{place}" if numbered else chr(ord("a") + place)
+        layer = f"res{stage + 2}{letter}_{_BRANCHES[branch]}"
+    # PaddleClas 1 takes three letters off for a normalization: conv1_1 makes bnv1_1.
+    return f"bn{layer[3:]}_{_PLACES[norm]}" if norm else f"{layer}_weights"

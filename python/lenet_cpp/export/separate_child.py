@@ -1,0 +1,302 @@
+"""Rewriting of a ProgramDesc model in another layout or as PIR, run as a child process.
+
+Started by :mod:`lenet_cpp.export.separate_layout` with ``FLAGS_enable_pir_api=0`` in the
+environment, because Paddle reads that when it is imported, because static-graph mode is a state of
+the whole process, and because a damaged program can crash Paddle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp.agreement import compare_batches
+from lenet_cpp.errors import BackendFailure, BadModel, FileNotFound, Unsupported
+from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM, linked_as_legacy
+from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
+from lenet_cpp.models.paddle_run import last_line, random_batches, run_model, signature_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import paddle
+
+    from lenet_cpp._base.worker import Report
+    from lenet_cpp.formats.manifest import ModelSignature
+
+
+def transcribe(
+    program: str,
+    params: str | None,
+    output: str,
+    to_program: str,
+    to_params: str | None,
+    report: Report,
+) -> dict[str, Any]:
+    """Write a model in another layout, or as PIR.
+
+    Args:
+        program: The source.
+        params: Its parameters; None when its layout is separate.
+        output: An existing folder.
+        to_program: The name to write there; one that ends in ``.json`` asks for PIR.
+        to_params: The name of the parameters; None for the separate layout.
+        report: Takes the progress.
+
+    Returns:
+        ``files``, ``inputs``, ``outputs``, ``max_difference`` and ``paddle_version``.
+    """
+    import paddle
+
+    report("converting", 0, 1)
+    paddle.enable_static()
+    model, folder = Path(program), Path(output)
+    params_path = None if params is None else Path(params)
+    parsed = _parse(model)
+    to_pir = to_program.endswith(".json")
+    if to_pir and _scales(parsed):
+        raise Unsupported(
+            f"{model} is quantized: Paddle runs nothing quantized in its new format; convert the"
+            " float model"
+        )
+    names = _variable_names(model, parsed)
+    sources = [model.parent / name for name in names] if params_path is None else [params_path]
+    if params_path is None and (missing := [path.name for path in sources if not path.is_file()]):
+        raise BadModel(f"{model.parent} lacks files of variables: {', '.join(missing)}")
+    written = names if to_params is None else [to_params]
+    source_name = None if params_path is None else params_path.name
+    _transcribe(parsed, model.parent, source_name, folder, to_params)
+    _check_same_bytes(
+        sources, [folder / name for name in written], damaged=params_path or model.parent
+    )
+    if to_pir:
+        _translate(model, params_path, folder / to_program)
+    else:
+        # The program is the same in both layouts: a copy keeps it exact, whatever wrote it.
+        shutil.copyfile(model, folder / to_program)
+    after = folder / to_program, None if to_params is None else folder / to_params
+    with _runnable(model, params_path) as first, _runnable(*after) as second:
+        signature, difference = _compare_outputs(
+            _input_shape(model, parsed), first, second, exact=not to_pir
+        )
+    return {
+        "files": [to_program, *written],
+        "paddle_version": str(paddle.__version__),
+        "max_difference": difference,
+        **asdict(signature),
+    }
+
+
+@contextmanager
+def _runnable(program: Path, params: Path | None) -> Iterator[tuple[Path, Path | None]]:
+    """Yield the paths that :func:`run_model` takes for a model."""
+    if params is not None:
+        yield program, params
+        return
+    with linked_as_legacy(program) as folder:
+        yield folder, None
+
+
+def _translate(model: Path, params: Path | None, target: Path) -> None:
+    """Write the program as PIR, with Paddle's own translation."""
+    import paddle
+    from paddle import pir_utils
+
+    # What makes Paddle translate a program while it loads it; it is not read before.
+    os.environ |= {"FLAGS_enable_pir_in_executor": "1"}
+    with paddle.static.scope_guard(paddle.static.Scope()):
+        try:
+            program, _, outputs = paddle.static.load_inference_model(
+                str(model.parent),
+                paddle.static.Executor(paddle.CPUPlace()),
+                model_filename=model.name,
+                params_filename=params and params.name,
+            )
+        except Exception as error:
+            raise Unsupported(
+                f"{model}: Paddle cannot translate it to PIR ({last_line(error)})"
+            ) from error
+        with pir_utils.IrGuard():
+            inputs = [
+                op.result(0) for op in program.global_block().ops if op.name() == "pd_op.data"
+            ]
+            normal = paddle.static.normalize_program(program, inputs, outputs)
+            paddle.base.core.serialize_pir_program(normal, str(target), True, False, True)
+    document = json.loads(target.read_bytes())
+    for op in document["program"]["regions"][0]["blocks"][0]["ops"]:
+        _tidy(op)
+    target.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
+
+
+def _tidy(op: dict[str, Any]) -> None:
+    """Make a translated operator as ``paddle.jit.save`` writes it."""
+    if isinstance(op["A"], list):
+        # Its call stack holds file names of whoever exported the model.
+        op["A"] = [
+            item
+            for item in op["A"]
+            if not isinstance(item, dict) or item.get("N") != "op_callstack"
+        ]
+    for output in op["O"] if isinstance(op["O"], list) else [op["O"]]:
+        # An output that the older program left out, such as a normalization's reserve space, has
+        # a number but no type; left out of a PIR program means number 0.
+        if output["TT"].get("#") == "NULL":
+            output["%"] = 0
+
+
+def _parse(model: Path) -> paddle.static.Program:
+    import paddle
+
+    try:
+        return paddle.static.Program.parse_from_string(model.read_bytes())
+    except OSError as error:
+        raise FileNotFound(f"cannot read {model}: {error.strerror}") from error
+    except Exception as error:
+        raise BadModel(f"{model} is damaged or is not a Paddle program") from error
+
+
+def _variables(program: paddle.static.Program) -> dict[str, Any]:
+    from paddle.static.io import is_persistable
+
+    return {var.name: var for var in program.list_vars() if is_persistable(var)}
+
+
+def _variable_names(model: Path, program: paddle.static.Program) -> list[str]:
+    """Return the names of the variables in the order in which a combined file holds them."""
+    names = sorted(_variables(program))
+    if not names:
+        raise BadModel(f"{model} has no parameters")
+    reserved = {LEGACY_PROGRAM, MANIFEST_NAME, CHECKSUMS_NAME, ".", ".."}
+    if wrong := [name for name in names if name in reserved or "/" in name]:
+        raise Unsupported(f"{model}: a variable called {wrong[0]!r} cannot have a file of its own")
+    return names
+
+
+def _transcribe(
+    program: paddle.static.Program,
+    source: Path,
+    source_name: str | None,
+    output: Path,
+    output_name: str | None,
+) -> None:
+    """Load all variables from one layout and save them in the other; a name means combined."""
+    import paddle
+
+    scope = paddle.static.Scope()
+    executor = paddle.static.Executor(paddle.CPUPlace())
+    variables = _variables(program)
+    with paddle.static.scope_guard(scope):
+        try:
+            paddle.static.io.load_vars(
+                executor, str(source), vars=list(variables.values()), filename=source_name
+            )
+        except Exception as error:
+            raise BadModel(
+                f"{source / (source_name or '')}: the parameters are damaged or are not those of"
+                " the program"
+            ) from error
+        faults = []
+        scales = _scales(program)
+        for name, variable in variables.items():
+            found = tuple(scope.find_var(name).get_tensor().shape())
+            expected = tuple(variable.shape)
+            if name in scales and _without_ones(found) == _without_ones(expected):
+                continue
+            if found != expected:
+                faults.append(f"{name} is {list(found)}, expected {list(variable.shape)}")
+        if faults:
+            raise BadModel(
+                f"{source / (source_name or '')}: wrong shapes of variables: {'; '.join(faults)}"
+            )
+        paddle.static.io.save_vars(
+            executor, str(output), vars=list(variables.values()), filename=output_name
+        )
+
+
+def _scales(program: paddle.static.Program) -> set[str]:
+    """The scales of quantized values, whose shapes Paddle declares otherwise than it writes them.
+
+    ``[1]`` for ``[]`` and ``[6]`` for ``[1, 6]``; so does PostTrainingQuantization.
+    """
+    return {
+        name
+        for block in program.blocks
+        for op in block.ops
+        if op.type in {"quantize_linear", "dequantize_linear"}
+        for slot in ("Scale", "ZeroPoint")
+        for name in op.input(slot)
+    }
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _check_same_bytes(before: list[Path], after: list[Path], *, damaged: Path) -> None:
+    """Check that two layouts hold the same bytes: a combined file is the others in a row.
+
+    Paddle reads over missing and superfluous bytes at the end of a variable without a word.
+    """
+
+    def digest(paths: list[Path]) -> str:
+        result = hashlib.sha256()
+        for path in paths:
+            result.update(path.read_bytes())
+        return result.hexdigest()
+
+    if digest(before) != digest(after):
+        raise BadModel(f"{damaged}: the parameters are truncated, damaged or of another program")
+
+
+def _input_shape(model: Path, program: paddle.static.Program) -> tuple[int, ...]:
+    names = program.desc.get_feed_target_names()
+    if len(names) != 1:
+        raise Unsupported(f"{model} has {len(names)} inputs; models with one are supported")
+    shape = tuple(program.global_block().var(names[0]).shape)
+    if any(size < 1 for size in shape[1:]):
+        raise Unsupported(f"{model}: only the batch may be free, its input is {list(shape)}")
+    return shape
+
+
+def _compare_outputs(
+    shape: tuple[int, ...],
+    before: tuple[Path, Path | None],
+    after: tuple[Path, Path | None],
+    *,
+    exact: bool,
+) -> tuple[ModelSignature, float]:
+    """Compare the outputs of two models.
+
+    Args:
+        shape: Of the input.
+        before: The source, as :func:`run_model` takes it.
+        after: What was written.
+        exact: Whether the outputs have to be the same bits, or within the tolerance.
+
+    Returns:
+        The signature of the model written, and the largest difference.
+    """
+    inputs = random_batches(shape)
+    try:
+        expected = run_model(*before, inputs)
+    except Exception as error:
+        raise BadModel(f"{before[0]} cannot be run: {last_line(error)}") from error
+    try:
+        found = run_model(*after, inputs)
+    except Exception as error:
+        raise BackendFailure(f"the converted model cannot be run: {last_line(error)}") from error
+    pairs = [
+        pair
+        for one, other in zip(expected.outputs, found.outputs, strict=True)
+        for pair in zip(one, other, strict=True)
+    ]
+    comparison = compare_batches(pairs, names=("the source", "the converted model"), exact=exact)
+    if not comparison.agrees:
+        raise BackendFailure(comparison.mismatch)
+    return signature_of(inputs, found), comparison.largest_difference

@@ -1,0 +1,201 @@
+"""The legacy separate layout: the program as ``__model__`` and one file for each variable.
+
+Models are rewritten from the combined layout (``NAME.pdmodel`` and ``NAME.pdiparams``) to the
+separate one and back, with the same manifest and checksums as in any export. :func:`rewrite` is
+the general form, which takes and gives any file names and gives PIR as well.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from lenet_cpp._base.optional import require_paddle
+from lenet_cpp._base.worker import PROGRAM_DESC, WorkerCrashed, call
+from lenet_cpp.data.images import PREPROCESS_NAME
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
+from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM
+from lenet_cpp.formats.manifest import (
+    CHECKSUMS_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    ModelSignature,
+    describe_files,
+    package_version,
+    read_manifest,
+    verify_checksums,
+)
+from lenet_cpp.formats.tensor_spec import TensorSpec
+
+# What lies beside a model and holds for it in any format.
+_COMPANIONS = (PREPROCESS_NAME,)
+
+
+def write_separate(
+    source: str | Path, output_dir: str | Path, *, name: str | None = None
+) -> ExportResult:
+    """Rewrite a combined ``.pdmodel`` model in the separate layout, one file for each variable.
+
+    The work is done in a child process, so that a model which crashes Paddle does not take the
+    caller along and static-graph mode stays out of the caller's Paddle.
+
+    Args:
+        source: The exported model's folder, its ``.pdmodel``, or the path of that without suffix.
+            Checksums beside it are verified first.
+        output_dir: The folder to write; made if missing.
+        name: Name of the model in the manifest; that of the source when None.
+
+    Raises:
+        BadInput: The folder holds another model's export, or the source folder is the output.
+        FileNotFound: The source is missing.
+        BadModel: The source is damaged, or the model written does not give the very same outputs.
+        OSError: The folder cannot be written.
+    """
+    model_path = _combined_model(Path(source))
+    params_path = model_path.with_suffix(".pdiparams")
+    for path in (model_path, params_path):
+        if not path.is_file():
+            raise FileNotFound(f"cannot read {path}: no such file")
+    return rewrite(model_path, params_path, output_dir, (LEGACY_PROGRAM, None), name=name)
+
+
+def combine_separate(
+    source: str | Path, output_dir: str | Path, *, name: str | None = None
+) -> ExportResult:
+    """Rewrite a model in the separate layout as ``NAME.pdmodel`` and ``NAME.pdiparams``.
+
+    The work is done in a child process; see :func:`write_separate`.
+
+    Args:
+        source: The folder with ``__model__`` and one file for each variable. Checksums in it are
+            verified first.
+        output_dir: The folder to write; made if missing.
+        name: Common stem of the files; when None, the name in the source's manifest, and
+            ``model`` without one.
+
+    Raises:
+        BadInput: The folder holds another model's export, or the source folder is the output.
+        FileNotFound: The source is missing.
+        BadModel: A variable is missing, damaged or of the wrong shape or size (all are listed),
+            or the model written does not give the very same outputs.
+        OSError: The folder cannot be written.
+    """
+    folder = Path(source)
+    if not (folder / LEGACY_PROGRAM).is_file():
+        raise FileNotFound(f"cannot read {folder / LEGACY_PROGRAM}: no such file")
+    return rewrite(
+        folder / LEGACY_PROGRAM, None, output_dir, ("{}.pdmodel", "{}.pdiparams"), name=name
+    )
+
+
+def rewrite(
+    program: Path,
+    params: Path | None,
+    output_dir: str | Path,
+    names: tuple[str, str | None],
+    *,
+    name: str | None = None,
+) -> ExportResult:
+    """Rewrite a ProgramDesc model under other names, in another layout, or as PIR.
+
+    The work is done in a child process; see :func:`write_separate`. In the same format the outputs
+    have to stay the same bits, as PIR within the tolerance.
+
+    Args:
+        program: The program; checksums beside it are verified first.
+        params: Its combined parameters; None when each variable has a file beside the program.
+        output_dir: The folder to write; made if missing.
+        names: What to call the program and the combined parameters (None: a file for each
+            variable); ``{}`` stands for the name of the model. A program that ends in ``.json``
+            is written as PIR.
+        name: Name of the model; when None, that in the source's manifest, and without one that
+            of the program.
+
+    Raises:
+        As :func:`combine_separate` does; also Unsupported: Paddle cannot translate the program.
+    """
+    require_paddle()
+    origin = read_origin(program.parent, program.name)
+    if name is None:
+        combined = params is not None and program.suffix == ".pdmodel"
+        name = origin.name if origin else program.stem if combined else "model"
+    stem = checked_name(name)
+    output = Path(output_dir)
+    if output.resolve() == program.parent.resolve():
+        raise BadInput(f"{output} holds the model to convert: choose another output folder")
+    to_program, to_params = (part and part.format(stem) for part in names)
+    topology = None if origin is None else origin.topology
+    with staging_folder(output, stem, topology) as staging:
+        try:
+            found = call(
+                "lenet_cpp.export.separate_child:transcribe",
+                {
+                    "program": str(program.resolve()),
+                    "params": None if params is None else str(params.resolve()),
+                    "output": str(staging.resolve()),
+                    "to_program": to_program,
+                    "to_params": to_params,
+                },
+                doing="converting the model",
+                variables=PROGRAM_DESC,
+            ).result
+        except WorkerCrashed as error:
+            raise BadModel(
+                f"{program} is damaged: Paddle crashed on it ({error.signal})"
+            ) from error
+        signature = ModelSignature(
+            *(
+                tuple(TensorSpec(t["name"], tuple(t["shape"]), t["dtype"]) for t in found[side])
+                for side in ("inputs", "outputs")
+            )
+        )
+        companions = [each for each in _COMPANIONS if (program.parent / each).is_file()]
+        for companion in companions:
+            shutil.copyfile(program.parent / companion, staging / companion)
+        known = (
+            replace(origin, name=stem)
+            if origin is not None
+            else Manifest(
+                name=stem,
+                topology=None,
+                softmax=None,
+                files={},
+                models={},
+                classes=(),
+                paddle_version=found["paddle_version"],
+            )
+        )
+        manifest = replace(
+            known,
+            files=describe_files(staging, [*found["files"], *companions]),
+            models={str(to_program): signature},
+            paddle_version=found["paddle_version"],
+            lenet_cpp_version=package_version(),
+        )
+        return install(staging, output, manifest, found["max_difference"])
+
+
+def _combined_model(source: Path) -> Path:
+    if not source.is_dir():
+        if source.suffix in {".pdmodel", ".pdiparams"}:
+            return source.with_suffix(".pdmodel")
+        return source.with_name(source.name + ".pdmodel")
+    found = sorted(source.glob("*.pdmodel"))
+    if len(found) != 1:
+        raise FileNotFound(
+            f"expected one .pdmodel in {source}, found {len(found)}: name the .pdmodel itself, or"
+            " export with format pdmodel first"
+        )
+    return found[0]
+
+
+def read_origin(folder: Path, program: str) -> Manifest | None:
+    """Read the manifest that describes ``program``, after verifying the checksums beside it."""
+    if (folder / CHECKSUMS_NAME).exists():
+        verify_checksums(folder)
+    if not (folder / MANIFEST_NAME).exists():
+        return None
+    manifest = read_manifest(folder)
+    return manifest if program in manifest.models else None

@@ -1,0 +1,348 @@
+"""Checkpoints: parameters, optimizer state and the training record, kept consistent on disk.
+
+A checkpoint called ``lenet`` is three files in one folder:
+
+* ``lenet.pdparams``: the parameters to deploy, as ``paddle.save(layer.state_dict())`` writes them;
+* ``lenet.pdopt``: the optimizer state, plus whatever else resuming needs;
+* ``lenet.train.json``: the training record, which holds the SHA-256 of the other two.
+
+Three files cannot be renamed in one step, so saving goes through a write-ahead journal: the new
+files are staged under hidden names, the staged record is renamed to its journal name (the commit
+point), and only then are the staged files moved into place. Whoever opens the checkpoint next
+finishes a commit that was cut short; before the commit point the old checkpoint is untouched.
+
+Reading never runs code from the file: ``paddle.load`` unpickles anything, this module only the
+few types that a state dict is made of.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp._base.files import naming, other_content
+from lenet_cpp._base.unpickling import ArrayUnpickler
+from lenet_cpp.errors import BadModel, FileNotFound
+from lenet_cpp.formats.manifest import sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+RECORD_FORMAT = 1
+# paddle.save adds this table of generated tensor names to a layer's state dict.
+_NAME_TABLE = "StructuredToParameterName@@"
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a state dict that ``paddle.save`` wrote, without running code from the file.
+
+    Args:
+        path: A ``.pdparams`` or ``.pdopt`` file.
+
+    Returns:
+        Name to NumPy array (or to a plain value, such as a learning-rate scheduler's dict).
+        The table of generated tensor names that Paddle adds is left out.
+
+    Raises:
+        FileNotFound: There is no such file, or it cannot be read.
+        BadModel: The file is truncated, damaged, or is not a state dict.
+    """
+    try:
+        with path.open("rb") as file:
+            # latin1 is what NumPy arrays pickled by Python 2 need; it changes nothing otherwise.
+            state = ArrayUnpickler(file, encoding="latin1").load()
+    except OSError as error:
+        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+    except MemoryError as error:
+        raise BadModel(f"{path} is not a Paddle state dict: it claims an absurd size") from error
+    except Exception as error:
+        # Unpickling damaged bytes can raise anything, with messages of any length.
+        if other := other_content(path, "pdparams"):
+            raise BadModel(f"{path} is not a Paddle state dict: {other}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise BadModel(f"{path} is damaged or is not a Paddle state dict ({reason})") from error
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        held = other_content(path, "pdparams") or f"it holds a {type(state).__name__}"
+        raise BadModel(f"{path} is not a Paddle state dict: {held}")
+    values = {key: _value(value) for key, value in state.items() if key != _NAME_TABLE}
+    for key, value in values.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind not in "fiub":
+            raise BadModel(f"{path}: {key} is an array of {value.dtype}, not of numbers")
+    return values
+
+
+def _value(value: Any) -> Any:
+    """Unwrap the (generated name, array) pair that some versions store for a tensor."""
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
+        return value[1]
+    return value
+
+
+def array_specs(state: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return the shape and the name of the dtype of each tensor, as :func:`check_arrays` takes."""
+    return {
+        name: (tuple(tensor.shape), str(tensor.dtype).removeprefix("paddle."))
+        for name, tensor in state.items()
+    }
+
+
+class StateMismatch(BadModel):
+    """A state dict does not fit the model it was to be loaded into.
+
+    Attributes:
+        missing: Names that the model has and the state dict has not.
+        unexpected: Names that the state dict has and the model has not.
+        wrong: Name to what is wrong with its array, where both have the name.
+    """
+
+    _SHOWN = 20
+
+    def __init__(
+        self,
+        path: Path,
+        missing: list[str],
+        unexpected: list[str],
+        wrong: Mapping[str, str],
+        hint: str = "",
+    ) -> None:
+        """Describe the differences.
+
+        Args:
+            path: The file that the state dict was read from.
+            missing: See the class.
+            unexpected: See the class.
+            wrong: See the class; the values are whole phrases.
+            hint: A remedy.
+        """
+        self.missing = tuple(missing)
+        self.unexpected = tuple(unexpected)
+        self.wrong = dict(wrong)
+        faults = []
+        if missing:
+            faults.append(f"missing {self._list(missing)}")
+        if unexpected:
+            faults.append(f"unexpected {self._list(unexpected)}")
+        if wrong:
+            faults.append(self._list(list(wrong.values()), "; "))
+        super().__init__(f"{path} does not fit the model: {'; '.join(faults)}{hint}")
+
+    def _list(self, items: list[str], separator: str = ", ") -> str:
+        shown = separator.join(items[: self._SHOWN])
+        more = len(items) - self._SHOWN
+        return f"{shown} and {more} more" if more > 0 else shown
+
+
+def check_arrays(
+    path: Path, found: Mapping[str, Any], expected: Mapping[str, tuple[tuple[int, ...], str]]
+) -> None:
+    """Compare the names, shapes and dtypes of a state dict with what a model expects.
+
+    Args:
+        path: The file that ``found`` was read from, for the message.
+        found: Name to array.
+        expected: Name to (shape, dtype name).
+
+    Raises:
+        StateMismatch: Something differs. The error has every missing name, unexpected name and
+            wrong shape or dtype; its message has the first 20 of each.
+    """
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    wrong = {}
+    last_sizes = set()
+    for name, (shape, dtype) in expected.items():
+        if name not in found:
+            continue
+        value = found[name]
+        if not isinstance(value, np.ndarray):
+            wrong[name] = f"{name} is a {type(value).__name__}, not an array"
+        elif value.shape != shape or value.dtype != np.dtype(dtype):
+            wrong[name] = (
+                f"{name} is {value.dtype}{list(value.shape)}, expected {dtype}{list(shape)}"
+            )
+            same = value.dtype == np.dtype(dtype) and value.shape[:-1] == shape[:-1]
+            last_sizes.add(value.shape[-1] if same and value.shape else None)
+    if missing or unexpected or wrong:
+        classes = last_sizes.pop() if len(last_sizes) == 1 else None
+        hint = "" if classes is None else f" (is it for {classes} classes? see class_dim)"
+        raise StateMismatch(path, missing, unexpected, wrong, hint)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint, read and verified.
+
+    Attributes:
+        parameters: Parameter name to float32 array: the parameters to deploy.
+        optimizer: Optimizer state and whatever else resuming needs, name to array or value.
+        record: The training record.
+    """
+
+    parameters: dict[str, npt.NDArray[Any]]
+    optimizer: dict[str, Any]
+    record: dict[str, Any]
+
+
+def save_checkpoint(
+    folder: Path,
+    name: str,
+    *,
+    parameters: Mapping[str, Any],
+    optimizer: Mapping[str, Any],
+    record: Mapping[str, Any],
+    save: Callable[[dict[str, Any], str], None],
+) -> None:
+    """Replace a checkpoint as a whole: at any instant either the old or the new one is there.
+
+    Args:
+        folder: Where the three files go; made if missing.
+        name: Their common stem, such as ``lenet``.
+        parameters: For ``NAME.pdparams``; tensors or arrays.
+        optimizer: For ``NAME.pdopt``; tensors, arrays or plain values.
+        record: For ``NAME.train.json``; the format number and the SHA-256 of the other two files
+            are added.
+        save: Writes a state dict to a path: ``paddle.save``.
+
+    Raises:
+        OSError: The folder cannot be written; the old checkpoint is still there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    recover(folder, name)
+    params_path, opt_path, record_path = _paths(folder, name)
+    try:
+        files = {}
+        for path, state in ((params_path, parameters), (opt_path, optimizer)):
+            staged = _staged(path)
+            with naming(path, staged):
+                save(dict(state), str(staged))
+                _sync(staged)
+            files[path.name] = sha256_file(staged)
+        text = json.dumps({"format": RECORD_FORMAT, **record, "files": files}, indent=2) + "\n"
+        draft = record_path.with_name(f".{record_path.name}.draft")
+        draft.write_text(text, encoding="utf-8")
+        _sync(draft)
+        _sync(folder)
+        draft.replace(_staged(record_path))  # the commit point
+    except BaseException:
+        if not _staged(record_path).exists():
+            for path in (params_path, opt_path):
+                _staged(path).unlink(missing_ok=True)
+            record_path.with_name(f".{record_path.name}.draft").unlink(missing_ok=True)
+        raise
+    _sync(folder)
+    recover(folder, name)
+
+
+def load_checkpoint(folder: Path, name: str) -> Checkpoint:
+    """Read a checkpoint and check that its three files belong together.
+
+    Args:
+        folder: Where the three files are.
+        name: Their common stem.
+
+    Returns:
+        The checkpoint. A save that was cut short after its commit point is finished first.
+
+    Raises:
+        FileNotFound: One of the files is missing.
+        BadModel: A file is damaged or is not the one that the record describes.
+    """
+    params_path, opt_path, _ = _paths(folder, name)
+    record = load_record(params_path)
+    _check_hash(opt_path, record)
+    return Checkpoint(read_state(params_path), read_state(opt_path), record)
+
+
+def load_record(params_path: Path) -> dict[str, Any]:
+    """Read the training record beside a ``.pdparams`` file and check that it describes that file.
+
+    Args:
+        params_path: ``FOLDER/NAME.pdparams``.
+
+    Returns:
+        The contents of ``FOLDER/NAME.train.json``.
+
+    Raises:
+        FileNotFound: One of the two files is missing.
+        BadModel: The record is damaged, or is of other parameters.
+    """
+    folder, name = params_path.parent, params_path.stem
+    recover(folder, name)
+    record = _read_record(_paths(folder, name)[2], name)
+    _check_hash(params_path, record)
+    return record
+
+
+def _paths(folder: Path, name: str) -> tuple[Path, Path, Path]:
+    return folder / f"{name}.pdparams", folder / f"{name}.pdopt", folder / f"{name}.train.json"
+
+
+def _staged(path: Path) -> Path:
+    return path.with_name(f".{path.name}.next")
+
+
+def recover(folder: Path, name: str) -> None:
+    """Finish a save that passed its commit point; do nothing when there is none.
+
+    Args:
+        folder: Where the checkpoint's files are.
+        name: Their common stem.
+
+    Raises:
+        BadModel: The staged files are not those of the journal.
+    """
+    params_path, opt_path, record_path = _paths(folder, name)
+    journal = _staged(record_path)
+    if not journal.exists():
+        return
+    record = _read_record(journal, name)
+    for path in (params_path, opt_path):
+        staged = _staged(path)
+        if staged.exists():
+            _check_hash(staged, record, name=path.name)
+            staged.replace(path)
+        else:
+            _check_hash(path, record)
+    _sync(folder)
+    journal.replace(record_path)  # last: while the journal is there, the work above is repeated
+    _sync(folder)
+
+
+def _read_record(path: Path, name: str) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileNotFound(f"cannot read the training record {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise BadModel(f"the training record {path} is damaged: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != RECORD_FORMAT:
+        raise BadModel(f"{path} is not a training record of format {RECORD_FORMAT}")
+    files = record.get("files")
+    wanted = {f"{name}.pdparams", f"{name}.pdopt"}
+    if not isinstance(files, dict) or not wanted <= files.keys():
+        raise BadModel(f"the training record {path} does not name {' and '.join(sorted(wanted))}")
+    return record
+
+
+def _check_hash(path: Path, record: Mapping[str, Any], *, name: str | None = None) -> None:
+    if sha256_file(path) != record["files"][name or path.name]:
+        raise BadModel(
+            f"{path} is not the file that its training record describes (SHA-256 differs):"
+            " restore it, or train again"
+        )
+
+
+def _sync(path: Path) -> None:
+    """Make a file's contents, or a folder's names, survive a power failure."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

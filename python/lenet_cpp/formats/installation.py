@@ -1,0 +1,157 @@
+"""Puts an export into its folder as a whole, or leaves what was there as it was."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lenet_cpp._base.files import naming
+from lenet_cpp.errors import BadInput, BadModel
+from lenet_cpp.formats.manifest import (
+    CHECKSUMS_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    has_manifest,
+    read_manifest,
+    write_manifest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an export wrote.
+
+    Attributes:
+        folder: Where.
+        files: Every file of the export, the manifest and the checksums last.
+        manifest: The manifest as written.
+        max_difference: Largest absolute difference found between what was exported and what was
+            written when both were run on random inputs; 0 for a change of layout, which has to be
+            exact.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    manifest: Manifest
+    max_difference: float
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a model.
+
+    Raises:
+        BadInput: It is not a plain file name.
+    """
+    if not name or name.startswith(".") or any(c in "/\\" or not c.isprintable() for c in name):
+        raise BadInput(f"{name!r} cannot be the name of a model: it has to be a plain file name")
+    return name
+
+
+@contextmanager
+def staging_folder(output: Path, stem: str, topology: str | None = None) -> Iterator[Path]:
+    """Yield a temporary folder in the output folder; leave no trace of it when the block raises.
+
+    Args:
+        output: Where the export will go; made if missing.
+        stem: The model's name.
+        topology: Which network it is, when that is known.
+
+    Raises:
+        BadInput: The output is a file, holds the export of another model or network, or holds a
+            ``manifest.json`` that is nothing of ours.
+    """
+    if output.exists() and not output.is_dir():
+        raise BadInput(f"{output} is a file: the output has to be a folder")
+    _old_files(output, stem, topology)
+    made = [folder for folder in (output, *output.parents) if not folder.exists()]
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with (
+            tempfile.TemporaryDirectory(dir=output, prefix=".export-") as staging,
+            naming(output, Path(staging)),
+        ):
+            yield Path(staging)
+    except BaseException:
+        with suppress(OSError):  # somebody put something into one of them meanwhile
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+def _old_files(output: Path, stem: str, topology: str | None) -> set[str]:
+    """Return the names that an export of ``stem`` in this folder may have left there.
+
+    Raises:
+        BadInput: The folder holds the export of a model of another name or network, or a
+            manifest.json that is nothing of ours.
+    """
+    names = {f"{stem}{suffix}" for suffix in (".json", ".pdmodel", ".pdiparams")}
+    names |= {f"{stem}.pdiparams.info", MANIFEST_NAME, CHECKSUMS_NAME}
+    if has_manifest(output):
+        try:
+            old = read_manifest(output)
+        except BadModel as error:
+            if (output / CHECKSUMS_NAME).exists():
+                return names  # a damaged export is no reason to refuse its replacement
+            raise BadInput(
+                f"{output / MANIFEST_NAME} is not ours and would be overwritten: choose another"
+                " output folder"
+            ) from error
+        if old.name != stem:
+            raise BadInput(
+                f"{output} holds the exported model {old.name!r}: choose another output folder"
+            )
+        if None not in {topology, old.topology} and topology != old.topology:
+            raise BadInput(f"{output} holds a model {old.topology}: choose another output folder")
+        names |= old.files.keys()
+    return names
+
+
+def install(staging: Path, output: Path, manifest: Manifest, max_difference: float) -> ExportResult:
+    """Write the manifest and the checksums, and move the whole export into place.
+
+    What an older export of the same name has besides is removed.
+
+    Args:
+        staging: The folder with the files that the manifest describes.
+        output: The folder that :func:`staging_folder` was called with.
+        manifest: The description.
+        max_difference: For the result.
+    """
+    write_manifest(staging, manifest)
+    names = [*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME]
+    stale = _old_files(output, manifest.name, manifest.topology) - set(names)
+    _move(staging, output, names, stale=stale)
+    return ExportResult(output, tuple(output / n for n in names), manifest, max_difference)
+
+
+def _move(staging: Path, output: Path, names: Sequence[str], stale: set[str]) -> None:
+    """Move files into place in the given order, or put everything back as it was.
+
+    A process that is killed half-way leaves files that the checksums in the folder do not fit,
+    so that the mixture is noticed and not used.
+    """
+    backup = staging / "previous"
+    backup.mkdir()
+    previous = [name for name in (*names, *sorted(stale)) if (output / name).exists()]
+    for name in previous:
+        shutil.copy2(output / name, backup / name)
+    try:
+        for name in names:
+            (staging / name).replace(output / name)
+        for name in stale:
+            (output / name).unlink(missing_ok=True)
+    except BaseException:
+        for name in names:
+            if name not in previous:
+                (output / name).unlink(missing_ok=True)
+        for name in previous:
+            (backup / name).replace(output / name)
+        raise

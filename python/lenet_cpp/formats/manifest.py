@@ -1,0 +1,390 @@
+"""``manifest.json`` and ``SHA256SUMS``: what an exported model is and where it came from.
+
+Both lie beside the model files. The manifest describes them; ``SHA256SUMS`` holds the checksum of
+each of them and of the manifest, in the form that ``sha256sum -c`` reads. This module needs only
+the standard library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp._base.files import write_text
+from lenet_cpp._base.strict_json import (
+    boolean,
+    integer,
+    object_,
+    optional,
+    read_json,
+    sequence,
+    text,
+    wrong,
+)
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.formats.tensor_spec import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+CHECKSUMS_NAME = "SHA256SUMS"
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+_CHECKSUM_LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
+_DTYPES = frozenset(
+    {
+        *("bool", "uint8", "int8", "int16", "int32", "int64"),
+        *("float16", "bfloat16", "float32", "float64"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class ModelSignature:
+    """Inputs and outputs of one model file; Paddle names outputs differently in each format."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A model file as it was written.
+
+    Attributes:
+        sha256: SHA-256 of the contents, 64 lower-case hexadecimal digits.
+        size: Bytes.
+    """
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A measured accuracy.
+
+    Attributes:
+        top1: Fraction of images classified correctly, 0 to 1.
+        images: How many images it was measured on.
+        dataset: Which ones, such as ``MNIST test``.
+    """
+
+    top1: float
+    images: int
+    dataset: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The description of an exported model.
+
+    Attributes:
+        name: Common stem of the files.
+        topology: Name in :data:`lenet_cpp.models.MODELS`, or of a model of the user's own; None
+            when it is not known. With ``class_dim`` and ``img_size`` the network can be built
+            again.
+        softmax: Whether the output is probabilities instead of logits; None when it is not known.
+        files: File name to checksum and size; every file of the model.
+        models: Name of each model file (``.pdmodel``, ``.json`` or ``__model__``) to its inputs
+            and outputs.
+        classes: The name of each class in output order; empty when they are not known.
+        paddle_version: The Paddle that wrote the files.
+        lenet_cpp_version: The version of this package that did; None when it was not installed.
+        training: The training record (recipe, figures), as the training wrote it; of random
+            parameters their seed; None when there was none.
+        data: What the model was trained on, with checksums, as the training wrote it; None when
+            that is not known.
+        accuracy: On the test images, as the training record has it; None when there is none.
+        quantization: How the model was quantized (method, bits, accuracy before and after); None
+            of a float model.
+    """
+
+    name: str
+    topology: str | None
+    softmax: bool | None
+    files: dict[str, FileEntry]
+    models: dict[str, ModelSignature]
+    classes: tuple[str, ...]
+    paddle_version: str
+    lenet_cpp_version: str | None = None
+    training: dict[str, Any] | None = field(default=None)
+    data: dict[str, Any] | None = field(default=None)
+    accuracy: Accuracy | None = None
+    quantization: dict[str, Any] | None = field(default=None)
+
+    @property
+    def class_dim(self) -> int | None:
+        """The number of classes: the length of the first output's rows; None when it varies."""
+        signature = next(iter(self.models.values()))
+        size = signature.outputs[0].shape[-1] if signature.outputs else -1
+        return None if size < 0 else size
+
+    @property
+    def img_size(self) -> int | None:
+        """Height and width of the images; None when they are not square or vary."""
+        signature = next(iter(self.models.values()))
+        sizes = set(signature.inputs[0].shape[-2:]) if signature.inputs else set()
+        size = sizes.pop() if len(sizes) == 1 else -1
+        return None if size < 0 else size
+
+
+def package_version() -> str | None:
+    """Return the version of the installed lenet-cpp, or None when it is not installed."""
+    try:
+        return metadata.version("lenet-cpp")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 lower-case hexadecimal digits.
+
+    Raises:
+        FileNotFound: The file does not exist or cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def describe_files(folder: Path, names: Iterable[str]) -> dict[str, FileEntry]:
+    """Measure files for :attr:`Manifest.files`.
+
+    Args:
+        folder: Where they are.
+        names: Their names in it.
+
+    Raises:
+        FileNotFound: One of them does not exist or cannot be read.
+    """
+    return {
+        name: FileEntry(sha256_file(folder / name), (folder / name).stat().st_size)
+        for name in sorted(names)
+    }
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json`` and then ``SHA256SUMS``, each atomically.
+
+    Args:
+        folder: Where the files named by the manifest are.
+        manifest: What to write.
+
+    Raises:
+        BadInput: The manifest holds something that could not be read back; nothing is written.
+        OSError: The folder cannot be written.
+    """
+    document = {"format_version": FORMAT_VERSION, **asdict(manifest)}
+    if manifest.quantization is None:
+        del document["quantization"]  # what reads manifests did not always know it
+    try:
+        document_text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+        _parse(json.loads(document_text))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"cannot write {folder / MANIFEST_NAME}: {error}") from error
+    sums = {name: entry.sha256 for name, entry in manifest.files.items()}
+    sums[MANIFEST_NAME] = hashlib.sha256(document_text.encode()).hexdigest()
+    write_text(folder / MANIFEST_NAME, document_text)
+    write_text(folder / CHECKSUMS_NAME, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+
+
+def has_manifest(folder: Path) -> bool:
+    """Tell whether a folder has a ``manifest.json``."""
+    return (folder / MANIFEST_NAME).is_file()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and validate the ``manifest.json`` of a folder; its checksums are not verified.
+
+    Args:
+        folder: The exported model's folder.
+
+    Raises:
+        FileNotFound: There is none, or it cannot be read.
+        BadModel: It is not valid; the message says what is wrong where.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        document = read_json(path.read_bytes())
+        return _parse(document)
+    except OSError as error:
+        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise BadModel(f"{path} is not a valid manifest: {error}") from error
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """Read the ``SHA256SUMS`` of a folder.
+
+    Returns:
+        File name to SHA-256, 64 lower-case hexadecimal digits.
+
+    Raises:
+        FileNotFound: There is no ``SHA256SUMS``, or it cannot be read.
+        BadModel: A line has another form, a name is not a plain file name, or a name comes twice.
+    """
+    path = folder / CHECKSUMS_NAME
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise BadModel(f"{path} is not a list of checksums: {error}") from error
+    sums: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        match = _CHECKSUM_LINE.fullmatch(line)
+        if match is None or not _is_plain_name(match[2]):
+            raise BadModel(
+                f"{path}, line {number}: expected 64 hexadecimal digits, two spaces and a file"
+                f" name, found {line[:100]!r}"
+            )
+        if match[2] in sums:
+            raise BadModel(f"{path}, line {number}: {match[2]} comes a second time")
+        sums[match[2]] = match[1].lower()
+    if not sums:
+        raise BadModel(f"{path} lists no file")
+    return sums
+
+
+def verify_checksums(folder: Path) -> tuple[str, ...]:
+    """Compare every file that ``SHA256SUMS`` lists with its checksum.
+
+    Args:
+        folder: The exported model's folder.
+
+    Returns:
+        The names of the files that were verified.
+
+    Raises:
+        FileNotFound: There is no ``SHA256SUMS``, or it cannot be read.
+        BadModel: A listed file is missing or its SHA-256 is another; the message names the file,
+            what was expected and what was found.
+    """
+    sums = read_checksums(folder)
+    for name, expected in sums.items():
+        path = folder / name
+        try:
+            found = sha256_file(path)
+        except FileNotFound as error:
+            raise BadModel(
+                f"{path} is listed in {CHECKSUMS_NAME}, expected SHA-256 {expected}, found no"
+                f" readable file ({error}): export the model again"
+            ) from error
+        if found != expected:
+            raise BadModel(
+                f"{path} was changed or damaged: expected SHA-256 {expected}, found {found}:"
+                " restore it, or export the model again"
+            )
+    return tuple(sums)
+
+
+def _is_plain_name(name: str) -> bool:
+    return name not in {".", ".."} and not any(c in "/\\" or c < " " or c == "\x7f" for c in name)
+
+
+def _parse(document: Any) -> Manifest:
+    """Turn parsed JSON into a manifest, or raise ValueError naming the place and the problem."""
+    whole = object_(document, "the document")
+    version = whole.pop("format_version", None)
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise ValueError(f"format_version: expected {FORMAT_VERSION}, found {version!r}")
+    whole.setdefault("quantization", None)
+    object_(whole, "the document", (entry.name for entry in fields(Manifest)))
+    manifest = Manifest(
+        name=_plain_name(whole["name"], "name"),
+        topology=optional(text, whole["topology"], "topology"),
+        softmax=optional(boolean, whole["softmax"], "softmax"),
+        files=_mapping(_file_entry, whole["files"], "files"),
+        models=_mapping(_signature, whole["models"], "models"),
+        classes=sequence(text, whole["classes"], "classes"),
+        paddle_version=text(whole["paddle_version"], "paddle_version"),
+        lenet_cpp_version=optional(text, whole["lenet_cpp_version"], "lenet_cpp_version"),
+        training=optional(object_, whole["training"], "training"),
+        data=optional(object_, whole["data"], "data"),
+        accuracy=optional(_accuracy, whole["accuracy"], "accuracy"),
+        quantization=optional(object_, whole["quantization"], "quantization"),
+    )
+    for reserved in (MANIFEST_NAME, CHECKSUMS_NAME):
+        if reserved in manifest.files:
+            raise ValueError(f"files: {reserved} cannot be a file of the model")
+    if unknown := sorted(manifest.models.keys() - manifest.files.keys()):
+        raise ValueError(f"models: {unknown[0]} is not among the files")
+    if not manifest.models:
+        raise ValueError("models: expected at least one model file, found none")
+    return manifest
+
+
+def _record(kind: type, value: Any, where: str) -> dict[str, Any]:
+    return object_(value, where, (entry.name for entry in fields(kind)))
+
+
+def _plain_name(value: Any, where: str) -> str:
+    if not _is_plain_name(text(value, where)):
+        raise wrong(where, "a file name without a folder", value)
+    return str(value)
+
+
+def _mapping(parse: Callable[[Any, str], Any], value: Any, where: str) -> dict[str, Any]:
+    return {
+        _plain_name(name, where): parse(item, f"{where}[{name!r}]")
+        for name, item in object_(value, where).items()
+    }
+
+
+def _file_entry(value: Any, where: str) -> FileEntry:
+    found = _record(FileEntry, value, where)
+    if not isinstance(found["sha256"], str) or not _HEX.fullmatch(found["sha256"]):
+        raise wrong(f"{where}.sha256", "64 lower-case hexadecimal digits", found["sha256"])
+    return FileEntry(found["sha256"], integer(found["size"], f"{where}.size", 0))
+
+
+def _dimension(value: Any, where: str) -> int:
+    if value == 0:
+        raise wrong(where, "a size or -1", value)
+    return integer(value, where, -1)
+
+
+def _tensor(value: Any, where: str) -> TensorSpec:
+    found = _record(TensorSpec, value, where)
+    if not isinstance(found["dtype"], str) or found["dtype"] not in _DTYPES:
+        raise wrong(f"{where}.dtype", f"one of {', '.join(sorted(_DTYPES))}", found["dtype"])
+    return TensorSpec(
+        text(found["name"], f"{where}.name"),
+        sequence(_dimension, found["shape"], f"{where}.shape"),
+        found["dtype"],
+    )
+
+
+def _signature(value: Any, where: str) -> ModelSignature:
+    found = _record(ModelSignature, value, where)
+    return ModelSignature(
+        sequence(_tensor, found["inputs"], f"{where}.inputs"),
+        sequence(_tensor, found["outputs"], f"{where}.outputs"),
+    )
+
+
+def _accuracy(value: Any, where: str) -> Accuracy:
+    found = _record(Accuracy, value, where)
+    top1 = found["top1"]
+    if type(top1) not in {int, float} or not 0 <= top1 <= 1:
+        raise wrong(f"{where}.top1", "a fraction from 0 to 1", top1)
+    return Accuracy(
+        float(top1),
+        integer(found["images"], f"{where}.images", 1),
+        text(found["dataset"], f"{where}.dataset"),
+    )

@@ -1,0 +1,79 @@
+"""The files of a model, looked at by the C++ checks before Paddle's Python side reads them.
+
+Paddle crashes on some damaged programs, and gives wrong answers for some damaged parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lenet_cpp import _core
+from lenet_cpp.inference.predictor import Predictor
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """A model that the C++ predictor loads."""
+
+    program: Path
+    params: Path | None
+    """None in the layout with one file for each variable, and of an .onnx."""
+    input_shape: tuple[int, ...]
+
+    @property
+    def img_size(self) -> int | None:
+        """Width of the images; None when it is free."""
+        return None if self.input_shape[-1] < 0 else self.input_shape[-1]
+
+    def is_pir(self) -> bool:
+        """Whether the program is in Paddle 3's format: JSON, not a protocol buffer."""
+        with self.program.open("rb") as file:
+            return file.read(1) == b"{"
+
+    def ends_in_softmax(self) -> bool:
+        """Whether the program's last operator is a softmax."""
+        config = _core.Config()
+        config.model_file = str(self.program)
+        config.params_file = "" if self.params is None else str(self.params)
+        return _core.ends_in_softmax(config)
+
+
+def check_model(
+    model_file: str | os.PathLike[str] | None = None,
+    params_file: str | os.PathLike[str] | None = None,
+    *,
+    model_dir: str | os.PathLike[str] | None = None,
+    check_program: bool = True,
+    check_hashes: bool = True,
+    precision: str = "fp32",
+) -> CheckedModel:
+    """Find the files of a model and load it once in C++.
+
+    Args:
+        model_file: As for :class:`lenet_cpp.Predictor`.
+        params_file: As for :class:`lenet_cpp.Predictor`.
+        model_dir: As for :class:`lenet_cpp.Predictor`.
+        check_program: As in :class:`lenet_cpp.Options`.
+        check_hashes: As in :class:`lenet_cpp.Options`.
+        precision: As in :class:`lenet_cpp.Options`; refused where the model has not got it.
+
+    Raises:
+        lenet_cpp.Error: As :class:`lenet_cpp.Predictor`.
+    """
+    with Predictor(
+        model_file,
+        params_file,
+        model_dir=model_dir,
+        engine="paddle",
+        accelerator="plain" if precision == "fp32" else "onednn",
+        precision=precision,
+        ir_optim=precision != "fp32",
+        check_program=check_program,
+        check_hashes=check_hashes,
+    ) as predictor:
+        return CheckedModel(predictor.model_file, predictor.params_file, predictor.input_spec.shape)

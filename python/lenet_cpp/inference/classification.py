@@ -1,0 +1,404 @@
+"""Any image classifier, from image files to class and probability, in any engine."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenet_cpp.data.arrays import as_batch
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.inference.engine_loading import LoadedModel, load, registry
+from lenet_cpp.inference.results import Prediction
+
+if TYPE_CHECKING:
+    import os
+    from types import TracebackType
+
+    from numpy.typing import ArrayLike, NDArray
+    from PIL.Image import Image
+    from typing_extensions import Self
+
+    from lenet_cpp.data.images import Pipeline
+    from lenet_cpp.inference.engine import Settings
+
+    ImageSource = str | os.PathLike[str] | bytes | bytearray | Image | NDArray[np.uint8]
+
+INFERENCE_YML = "inference.yml"
+_NUMBERED = re.compile(r"(\d+)\s+(.*\S)")
+
+
+class InferenceEngine:
+    """A classifier, from images to classes, with the same four steps in every engine.
+
+    Thread-safety: may be shared; :meth:`run` is done by one thread at a time. With the engine
+    ``executor`` no other thread may call Paddle meanwhile.
+
+    Example:
+        >>> engine = InferenceEngine()
+        >>> with engine.load_predictor("inference.pdmodel", "inference.pdiparams"):
+        ...     output = engine.run(engine.preprocess("photo.jpg"))
+        ...     class_id, probability = engine.postprocess(output)
+    """
+
+    def __init__(
+        self,
+        engine: str = "auto",
+        *,
+        preprocess: Pipeline | str | os.PathLike[str] | None = None,
+        model_name: str | None = None,
+        labels: Sequence[str] | None = None,
+        apply_softmax: bool | None = None,
+        class_dim: int | None = None,
+        img_size: int | None = None,
+        accelerator: str | None = None,
+        threads: int | None = None,
+        ir_optim: bool | None = None,
+        memory_optim: bool | None = None,
+        precision: str | None = None,
+        check_program: bool | None = None,
+        check_hashes: bool | None = None,
+    ) -> None:
+        """Choose an engine; nothing is loaded yet.
+
+        Args:
+            engine: Inference engines, for an exported model: in C++ ``native``, ``paddle`` or
+                ``onnxruntime``, or ``auto``, the fastest of these that runs the model; and
+                ``python``, ``paddle.inference``. Training engines: ``dygraph``, for a registered
+                model's layer, or ``executor``, for an exported model.
+            preprocess: How images are prepared, or a file that describes it: ``preprocess.json``,
+                or an ``inference.yml`` of PaddleClas. By default the file of one of these names
+                beside the model, else what the registry has for the model.
+            model_name: The registered model that this is, when no manifest beside it says so.
+            labels: The name of each class; by default those of the manifest or the registry.
+            apply_softmax: Whether the model's outputs are logits, to be turned into
+                probabilities; by default seen from the manifest or from the program itself.
+            class_dim: Number of classes; with ``dygraph`` only, by default the registry's.
+            img_size: Height and width of the images; with ``dygraph`` only, as ``class_dim``.
+            accelerator: As in :class:`lenet_cpp.Options`, but that ``auto`` is oneDNN with
+                ``python``; with inference engines only, as the four that follow.
+            threads: As in :class:`lenet_cpp.Options`.
+            ir_optim: As in :class:`lenet_cpp.Options`.
+            memory_optim: As in :class:`lenet_cpp.Options`.
+            precision: As in :class:`lenet_cpp.Options`.
+            check_program: As in :class:`lenet_cpp.Options`; for exported models.
+            check_hashes: As in :class:`lenet_cpp.Options`; for exported models.
+        """
+        self._engine_name = engine
+        self._given_pipeline = preprocess
+        self._model_name = model_name
+        self._given_labels = None if labels is None else tuple(labels)
+        self._apply_softmax = apply_softmax
+        self._sizes = {"class_dim": class_dim, "img_size": img_size}
+        options = {
+            "accelerator": accelerator,
+            "threads": threads,
+            "ir_optim": ir_optim,
+            "memory_optim": memory_optim,
+            "precision": precision,
+            "check_program": check_program,
+            "check_hashes": check_hashes,
+        }
+        self._options = {name: value for name, value in options.items() if value is not None}
+        self._loaded: LoadedModel | None = None
+        self._running = threading.Lock()
+
+    def load_predictor(
+        self,
+        model_file: str | os.PathLike[str] | None = None,
+        params_file: str | os.PathLike[str] | None = None,
+        *,
+        model_dir: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Load a model; one that was loaded before is freed.
+
+        Args:
+            model_file: The program, ``NAME.pdmodel``, ``NAME.json`` or ``__model__``, or in C++
+                an ONNX model, ``NAME.onnx``; with the engine ``dygraph`` a registered model's
+                name, such as ``ResNet50_vd``.
+            params_file: The parameters, by default ``NAME.pdiparams`` beside the program; with
+                ``dygraph`` a ``.pdparams`` file.
+            model_dir: Instead of both, the folder of an exported model.
+
+        Returns:
+            The engine itself.
+
+        Raises:
+            FileNotFound: A file is missing.
+            BadModel: A file is damaged, or they do not fit each other.
+            BadInput: An argument or option.
+            Unsupported: The model or option is not one that the engine can run.
+            BackendFailure: Paddle failed.
+        """
+        self.close()
+        self._loaded = load(
+            self._engine_name,
+            model_file,
+            params_file,
+            model_dir=model_dir,
+            **self._sizes,
+            options=self._options,
+        )
+        return self
+
+    def preprocess(self, images: ImageSource | Sequence[ImageSource]) -> NDArray[np.float32]:
+        """Read images and prepare them as the model takes them.
+
+        Args:
+            images: An image file, the bytes of one, a Pillow image, uint8 pixels [H, W, 3] or
+                [H, W], or several of these.
+
+        Returns:
+            float32 [N, channels, height, width], N = 1 for one.
+
+        Raises:
+            FileNotFound: An image is missing; or it is not known how to prepare images.
+            BadInput: An image cannot be read (the message names the file), or does not come out
+                in the size that the model takes.
+        """
+        several = isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray))
+        # mypy does not see what `several` says of `images`.
+        batch = self.pipeline.batch(images if several else [images])  # type: ignore[list-item, arg-type]
+        expected = self._model.engine.input_shape[1:]
+        if any(
+            size not in {-1, given} for size, given in zip(expected, batch.shape[1:], strict=True)
+        ):
+            raise BadInput(
+                f"{self._model.file} takes images of {list(expected)}, the preprocessing"
+                f" gives {list(batch.shape[1:])}: give the one made for this model"
+            )
+        return batch
+
+    def run(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Compute the model's raw outputs.
+
+        Args:
+            x: What :meth:`preprocess` gives, or any array that :meth:`lenet_cpp.Predictor.run`
+                takes, of at least one image.
+
+        Returns:
+            float32 [N, classes]: logits or, if the model ends in a softmax, probabilities.
+
+        Raises:
+            BadInput: Wrong type or shape, or a value that is not finite.
+            BackendFailure: Paddle failed.
+        """
+        model = self._model
+        batch = as_batch(x, model.engine.input_shape)
+        if len(batch) == 0:
+            raise BadInput("expected at least one image, got none")
+        with self._running:
+            return model.engine.run(batch)
+
+    def postprocess(self, x: ArrayLike) -> tuple[int, float]:
+        """Return the most probable class of one image, and its probability.
+
+        Args:
+            x: What :meth:`run` gives for one image; :meth:`topk` takes any number.
+
+        Raises:
+            BadInput: The outputs are of several images.
+        """
+        results = self.topk(x, 1)
+        if len(results) != 1:
+            raise BadInput(f"expected the outputs of one image, got {len(results)}: use topk")
+        return results[0][0].class_id, results[0][0].probability
+
+    def topk(self, x: ArrayLike, k: int | None = None) -> list[tuple[Prediction, ...]]:
+        """Return the most probable classes of each image.
+
+        Args:
+            x: What :meth:`run` gives: [N, classes], or [classes] for one image.
+            k: How many classes; at most 5, or as many as there are, when None.
+
+        Returns:
+            For each image its classes, the most probable first, the lower number first when two
+            are equal.
+
+        Raises:
+            BadInput: ``x`` is no such array, there are fewer classes, or other than labels.
+        """
+        outputs = _rows(x)
+        classes = outputs.shape[1]
+        if k is not None and not 1 <= k <= classes:
+            raise BadInput(f"the top {k} of {classes} classes were asked for")
+        labels = self._labels(classes)
+        # Sorted by the outputs themselves: different logits may round to one probability.
+        order = np.argsort(-outputs, axis=1, kind="stable")[:, : k or min(5, classes)]
+        values = np.take_along_axis(self.probabilities(outputs), order, axis=1)
+        return [
+            tuple(
+                Prediction(class_id, labels[class_id] if labels else None, value)
+                for class_id, value in zip(ids, row, strict=True)
+            )
+            for ids, row in zip(order.tolist(), values.tolist(), strict=True)
+        ]
+
+    def probabilities(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Return the probability of every class, [N, classes], from what :meth:`run` gives."""
+        outputs = _rows(x)
+        apply = self._apply_softmax
+        if apply is None:
+            apply = not self._model.gives_probabilities
+        return softmax(outputs) if apply else outputs
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """How images are prepared.
+
+        Raises:
+            FileNotFound: Nothing says how.
+            BadModel: The file that describes it is damaged.
+        """
+        from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
+
+        model, given = self._model, self._given_pipeline
+        if isinstance(given, Pipeline):
+            return given
+        if given is not None:
+            return _read_pipeline(Path(given))
+        for name in (PREPROCESS_NAME, INFERENCE_YML):
+            path = model.file.parent / name
+            if path.is_file():
+                if self._options.get("check_hashes", True):
+                    _check_listed(path)
+                return _read_pipeline(path)
+        spec, given_name = model.spec, self._model_name
+        # A name that is none in the registry is only what to call the model.
+        known = registry.find_network(given_name)
+        if given_name and (spec is None or known or ".py:" in given_name):
+            spec = registry.resolve_network(given_name)
+        if spec is None:
+            raise FileNotFound(
+                f"there is no {PREPROCESS_NAME} beside {model.file}: name such a file"
+                " (--preprocess, preprocess=) or the registered model (--model_name, model_name=)"
+            )
+        height = model.engine.input_shape[-2]
+        return spec.pipeline(None if height < 0 else height)
+
+    @property
+    def name(self) -> str:
+        """What to call the model: as given, else what it or its files are called."""
+        return self._model_name or self._model.name
+
+    @property
+    def model_file(self) -> Path:
+        """The program; with the engine ``dygraph`` the parameters."""
+        return self._model.file
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """``(N, channels, height, width)``, -1 for what is free."""
+        return self._model.engine.input_shape
+
+    def settings(self, batch_size: int) -> Settings:
+        """How batches of this size are computed."""
+        return self._model.engine.settings(batch_size)
+
+    def close(self) -> None:
+        """Free the model. May be called again."""
+        if self._loaded is not None:
+            self._loaded.engine.close()
+        self._loaded = None
+        self.__dict__.pop("pipeline", None)
+
+    def __enter__(self) -> Self:
+        """Return the engine itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Free the model."""
+        self.close()
+
+    @property
+    def _model(self) -> LoadedModel:
+        if self._loaded is None:
+            raise BadInput("no model is loaded: call load_predictor first")
+        return self._loaded
+
+    def _labels(self, classes: int) -> tuple[str, ...]:
+        labels = self._given_labels
+        if labels is not None and len(labels) != classes:
+            raise BadInput(f"{len(labels)} labels for the {classes} classes of {self._model.file}")
+        if labels is None:
+            labels = self._model.labels or self._registered_labels()
+        return labels if len(labels) == classes else ()
+
+    def _registered_labels(self) -> tuple[str, ...]:
+        network = registry.find_network(self._model_name)
+        return network.labels if network is not None else ()
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the softmax of each row; float32 [N, classes] in and out."""
+    # Small probabilities may underflow; logits that overflowed give NaN.
+    with np.errstate(under="ignore", invalid="ignore"):
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+        result: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return result
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read the names of classes from a text file.
+
+    Args:
+        path: One name a line, in output order; or, as PaddleClas has it, ``0 name``, ``1 name``
+            and so on in every line.
+
+    Raises:
+        FileNotFound: There is no such file, or it cannot be read.
+        BadInput: It is empty, or not UTF-8 text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise BadInput(f"{path} is not a list of labels: {error}") from error
+    lines = [line.strip() for line in lines if line.strip()]
+    if not lines:
+        raise BadInput(f"{path} lists no label: write one name in each line")
+    matches = [_NUMBERED.fullmatch(line) for line in lines]
+    numbered = [match for match in matches if match]
+    if [int(match[1]) for match in numbered] == list(range(len(lines))):
+        return tuple(match[2] for match in numbered)
+    return tuple(lines)
+
+
+def _rows(x: ArrayLike) -> NDArray[np.float32]:
+    outputs: NDArray[np.float32] = np.atleast_2d(np.asarray(x, dtype=np.float32))
+    if outputs.shape[0] == 0 or outputs.size == 0:
+        raise BadInput(f"expected outputs of shape [N, classes], got {list(outputs.shape)}")
+    return outputs.reshape(len(outputs), -1)
+
+
+def _read_pipeline(path: Path) -> Pipeline:
+    from lenet_cpp.data.images import Pipeline, from_inference_yml
+
+    if path.suffix in {".yml", ".yaml"}:
+        return from_inference_yml(path)
+    return Pipeline.load(path)
+
+
+def _check_listed(path: Path) -> None:
+    """Check a file against ``SHA256SUMS`` beside it, if that lists it."""
+    from lenet_cpp.formats.manifest import CHECKSUMS_NAME, read_checksums, sha256_file
+
+    if not (path.parent / CHECKSUMS_NAME).is_file():
+        return
+    expected = read_checksums(path.parent).get(path.name)
+    if expected is not None and sha256_file(path) != expected:
+        raise BadModel(
+            f"{path} is not the file that {CHECKSUMS_NAME} beside it describes: restore it, export"
+            " the model again, or name it outright to use it as it is"
+        )

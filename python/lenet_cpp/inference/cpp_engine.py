@@ -1,0 +1,55 @@
+"""Inference engine: the C++ predictor of this package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lenet_cpp import _core
+from lenet_cpp.inference.engine import Settings
+from lenet_cpp.inference.paddle_package import installed_paddle
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lenet_cpp.inference.predictor import Predictor
+
+
+class CppEngine:
+    """Runs a :class:`lenet_cpp.Predictor`, which it owns."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        """Take over a loaded predictor."""
+        self._predictor = predictor
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """``(N, channels, height, width)``, -1 for what is free."""
+        return self._predictor.input_spec.shape
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the outputs."""
+        return self._predictor.run(batch)
+
+    def settings(self, batch_size: int) -> Settings:
+        """How batches of this size are computed."""
+        options = self._predictor.options
+        package = installed_paddle()
+        version = _core.paddle_version() if options["engine"] == "paddle" else "none"
+        same = package if package is not None and package.version == version else None
+        return Settings(
+            engine=options["engine"],
+            paddle_version=version,
+            paddle_commit=same and same.commit,
+            cuda_version=same and same.cuda,
+            cudnn_version=same and same.cudnn,
+            accelerator=self._predictor.accelerator(batch_size),
+            ir_optim=options["ir_optim"],
+            memory_optim=options["memory_optim"],
+            threads=options["threads"],
+            precision=options["precision"],
+        )
+
+    def close(self) -> None:
+        """Free the model."""
+        self._predictor.close()

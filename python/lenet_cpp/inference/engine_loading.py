@@ -1,0 +1,194 @@
+"""From the name of an engine and the files of a model to the engine that runs it.
+
+The C++ engines are known here. Those that need Paddle's Python package, and the registry of
+networks, are added by :mod:`lenet_cpp.models` when it is imported, so that this part of the
+package depends on neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from lenet_cpp.errors import BadInput
+from lenet_cpp.formats.manifest import has_manifest, read_manifest
+from lenet_cpp.inference.checked_model import CheckedModel
+from lenet_cpp.inference.cpp_engine import CppEngine
+from lenet_cpp.inference.predictor import Options, Predictor
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from lenet_cpp.data.images import Pipeline
+    from lenet_cpp.inference.engine import Engine
+
+    Source = str | os.PathLike[str] | None
+
+
+class Network(Protocol):
+    """What a registry knows of a network."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The name of each class; empty when they are not known."""
+        ...
+
+    def pipeline(self, img_size: int | None = None) -> Pipeline:
+        """Return the preprocessing of images of that size."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in an engine, and what is known of it."""
+
+    engine: Engine
+    file: Path
+    """The program; with the ``dygraph`` engine the parameters."""
+    name: str
+    spec: Network | None
+    """The registered network; None when it is not known which one it is."""
+    labels: tuple[str, ...]
+    """The name of each class; empty when they are not known."""
+    gives_probabilities: bool
+    """Whether the model ends in a softmax."""
+
+
+class LoadRequest(NamedTuple):
+    """What an engine is asked to load; see :func:`load`."""
+
+    model_file: Source
+    params_file: Source
+    model_dir: Source
+    class_dim: int | None
+    img_size: int | None
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """How to load a model into an engine.
+
+    Attributes:
+        load: Loads the model.
+        options: The fields of :class:`lenet_cpp.Options` that it takes.
+        takes_sizes: Whether the number of classes and the size of images are given to it; an
+            exported model has its own.
+    """
+
+    load: Callable[[LoadRequest], LoadedModel]
+    options: frozenset[str]
+    takes_sizes: bool = False
+
+
+def _no_network(name: str | None) -> Network | None:  # noqa: ARG001 - replaced by the registry's
+    return None
+
+
+def _unknown_network(reference: str) -> Network:
+    raise BadInput(f"unknown model {reference!r}: no registry of networks is imported")
+
+
+@dataclass
+class _Registry:
+    """What :func:`load` can load, and which networks it knows by name."""
+
+    engines: dict[str, EngineKind] = field(default_factory=dict)
+    find_network: Callable[[str | None], Network | None] = _no_network
+    resolve_network: Callable[[str], Network] = _unknown_network
+
+
+registry = _Registry()
+"""Filled below with the C++ engines, and by :mod:`lenet_cpp.models` with the others."""
+
+
+def load(
+    engine: str,
+    model_file: Source = None,
+    params_file: Source = None,
+    *,
+    model_dir: Source = None,
+    class_dim: int | None = None,
+    img_size: int | None = None,
+    options: Mapping[str, Any],
+) -> LoadedModel:
+    """Load a model.
+
+    Args:
+        engine: A name; :mod:`lenet_cpp.inference.engine` lists them.
+        model_file: The program; with the ``dygraph`` engine the name of a registered model.
+        params_file: Its parameters; with the ``dygraph`` engine a ``.pdparams`` file.
+        model_dir: Instead of both, a folder with an exported model.
+        class_dim: Number of classes; with the ``dygraph`` engine only.
+        img_size: Height and width of the images, in pixels; with the ``dygraph`` engine only.
+        options: Some of :class:`lenet_cpp.Options`.
+
+    Raises:
+        lenet_cpp.Error: An argument is wrong, or the model cannot be loaded.
+    """
+    kind = registry.engines.get(engine)
+    if kind is None:
+        raise BadInput(f"unknown engine {engine!r}; choose among {', '.join(registry.engines)}")
+    if wrong := sorted(options.keys() - kind.options):
+        known = sorted(kind.options)
+        takes = f"it takes {', '.join(known)}" if known else "it takes none"
+        raise BadInput(f"option {wrong[0]} does not go with the engine {engine}: {takes}")
+    if not kind.takes_sizes and (class_dim is not None or img_size is not None):
+        raise BadInput("an exported model has its own number of classes and size of images")
+    return kind.load(LoadRequest(model_file, params_file, model_dir, class_dim, img_size, options))
+
+
+def described(engine: Engine, model: CheckedModel) -> LoadedModel:
+    """Add what the manifest beside an exported model says of it."""
+    folder = model.program.parent
+    manifest = read_manifest(folder) if has_manifest(folder) else None
+    if manifest is not None and model.program.name not in manifest.models:
+        manifest = None
+    topology = manifest.topology if manifest else None
+    known = manifest.softmax if manifest else None
+    return LoadedModel(
+        engine,
+        file=model.program,
+        name=topology or (manifest.name if manifest else _name_of(model.program)),
+        spec=registry.find_network(topology),
+        labels=manifest.classes if manifest else (),
+        gives_probabilities=model.ends_in_softmax() if known is None else known,
+    )
+
+
+def _load_cpp(engine: str, request: LoadRequest) -> LoadedModel:
+    predictor = Predictor(
+        request.model_file,
+        request.params_file,
+        model_dir=request.model_dir,
+        engine=engine,
+        **request.options,
+    )
+    try:
+        model = CheckedModel(
+            predictor.model_file, predictor.params_file, predictor.input_spec.shape
+        )
+        return described(CppEngine(predictor), model)
+    except BaseException:
+        predictor.close()
+        raise
+
+
+def _name_of(program: Path) -> str:
+    """The stem of a program, or its folder's name when the stem is the same for all models."""
+    usual = program.stem in {"__model__", "inference", "model"}
+    return program.absolute().parent.name if usual else program.stem
+
+
+for _name in ("auto", "native", "paddle", "onnxruntime"):
+    registry.engines[_name] = EngineKind(
+        partial(_load_cpp, _name), frozenset(Options.__annotations__) - {"engine"}
+    )

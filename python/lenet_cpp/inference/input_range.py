@@ -1,0 +1,74 @@
+"""Notices values, such as float pixels from 0 to 255, far beyond what a model was trained on."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenet_cpp.errors import Error
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# cpp/apps/input_range.cc has the same numbers.
+_FAR = 8  # times the largest magnitude that the preprocessing gives
+_LEAST = 4.0  # nothing is looked up for smaller values
+_IMAGES = 64  # of a batch, and runs of a model: a run of LeNet takes 4 us
+_RUNS = 16
+
+
+class InputRangeWarning(UserWarning):
+    """The values of an input are far larger than those that the model's preprocessing gives.
+
+    Turn it off with ``warnings.filterwarnings("ignore", category=lenet_cpp.InputRangeWarning)``.
+    """
+
+
+class InputRange:
+    """Compares the first batches of a model with ``preprocess.json`` beside it.
+
+    Thread-safety: may be shared, as the clones of a predictor do.
+    """
+
+    def __init__(self, model_file: str) -> None:
+        """Take the model's program; nothing is read yet."""
+        self._model_file = model_file
+        self._runs = 0
+
+    def check(self, batch: NDArray[np.float32]) -> bool:
+        """Warn at most once; return whether this was the last batch to look at."""
+        if self._runs >= _RUNS:
+            return True
+        self._runs += 1
+        largest = float(np.abs(batch[:_IMAGES]).max(initial=0))
+        if not _LEAST < largest < np.inf:  # NaN and infinity are refused later
+            return False
+        self._runs = _RUNS
+        file = Path(self._model_file).with_name("preprocess.json")
+        expected = _range_of(file)
+        if expected and largest > _FAR * max(map(abs, expected)):
+            low, high = expected
+            warnings.warn(
+                f"the input holds values up to {largest:.4g}, the preprocessing of the model"
+                f" ({file}) gives {low:.4g} to {high:.4g}: scale the input likewise, for a range"
+                " of 0 to 1 by giving uint8 pixels or dividing by 255",
+                InputRangeWarning,
+                stacklevel=3,
+            )
+        return True
+
+
+def _range_of(file: Path) -> tuple[float, float] | None:
+    from lenet_cpp.data.images.pipeline import Pipeline
+    from lenet_cpp.data.images.steps import Normalize
+
+    try:
+        pipeline = Pipeline.load(file)
+    except Error:
+        return None
+    normalize = next(step for step in pipeline.steps if isinstance(step, Normalize))
+    extremes = normalize(np.array([[[0], [255]]], np.uint8).repeat(pipeline.channels, axis=2))
+    return float(extremes.min()), float(extremes.max())

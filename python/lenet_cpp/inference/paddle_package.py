@@ -1,0 +1,49 @@
+"""What the installed paddlepaddle says of itself, read without importing it."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+
+class PaddlePackage(NamedTuple):
+    """The installed paddlepaddle."""
+
+    version: str
+    commit: str | None
+    cuda: str | None
+    """The version of CUDA that it was built with; None for a build without."""
+    cudnn: str | None
+
+
+@cache
+def installed_paddle() -> PaddlePackage | None:
+    """Read the version file of the installed paddlepaddle; None when there is none."""
+    spec = find_spec("paddle")
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        source = (Path(spec.origin).parent / "version" / "__init__.py").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    values: dict[str, str] = {}
+    for node in ast.parse(source).body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and isinstance(node.value, ast.Constant)
+        ):
+            values[node.targets[0].id] = str(node.value.value)
+
+    def known(name: str) -> str | None:
+        # A build without CUDA has the string 'False' for its version.
+        value = values.get(name, "")
+        return None if value in {"", "False", "None", "OFF"} else value
+
+    version = known("full_version")
+    if version is None:
+        return None
+    return PaddlePackage(version, known("commit"), known("cuda_version"), known("cudnn_version"))

@@ -1,0 +1,401 @@
+"""The Python door to the C++ predictor."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypedDict, cast
+
+from lenet_cpp import _core
+from lenet_cpp.data.arrays import as_batch
+from lenet_cpp.errors import BadInput
+from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.inference.input_range import InputRange
+from lenet_cpp.inference.plan import from_core
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Self, Unpack
+
+    from lenet_cpp.inference.plan import Plan
+
+
+class Options(TypedDict, total=False):
+    """How to run a model; named as on the command line and in C++ (``lenet/config.h``)."""
+
+    engine: str
+    """Inference engine: ``"paddle"``, for Paddle's formats; ``"native"``, for these and .onnx,
+    LeNet and its kind several times as fast and without Paddle (docs/native-engine.md);
+    ``"onnxruntime"``, for .onnx, with the library of the package onnxruntime, which is never
+    imported (``pip install lenet-cpp[onnx]``); ``"auto"`` (default): the fastest that runs the
+    model, which is native for LeNet and its kind, in float32 and in int8. For large images, for
+    operators that native has not, with bf16, or when ``accelerator``, ``ir_optim`` or
+    ``memory_optim`` is not at its default, it is paddle, and for .onnx onnxruntime; where that is
+    not installed, native."""
+    accelerator: str
+    """``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``. Auto takes the fastest by
+    measurement, for each run: OpenVINO for a .pdmodel; otherwise plain for one image on a small
+    model (under 1 MiB), and oneDNN. OpenVINO takes no quantized model. The engines native and
+    onnxruntime have kernels of their own: ``"auto"`` or ``"plain"``."""
+    precision: str
+    """Of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float model where the processor
+    has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. Of the engine paddle the latter two
+    are oneDNN's, which ``accelerator="auto"`` then is; native has int8 too, and gives the answers
+    of oneDNN to a fraction of a step (docs/native-int8.md). An .onnx runs as it was exported, with
+    ``"fp32"``; one that was quantized in int8."""
+    threads: int
+    """CPU threads of one run, 1 or more; default 1. With onnxruntime clones share them. Native
+    starts them for the first batch that is worth it, and keeps them."""
+    ir_optim: bool
+    """Let the engine fuse and rewrite operators; default True."""
+    memory_optim: bool
+    """Let intermediate results share memory, or, of a .json, be freed during the run, or, of an
+    .onnx, not be kept for the next: less memory, more time. Default False."""
+    check_finite: bool
+    """Refuse NaN and infinity in the input; default True."""
+    check_program: bool
+    """Refuse programs that could make Paddle fault, and operators that are not known; default
+    True. False is for a model that you trust and that has others. Of no effect with onnxruntime."""
+    check_hashes: bool
+    """Compare the files with SHA256SUMS beside them when there is one; default True."""
+    max_batch_size: int
+    """Larger batches are cut into pieces of this many images, which bounds the memory of a run.
+    Default 0: 64 for each thread; more only drives the intermediate results out of the processor's
+    caches. Another size may change the last bits of an output. A model that was exported for a
+    fixed number of images always gets pieces of that many."""
+
+
+class LayerOutput(NamedTuple):
+    """What one operator of the network gave."""
+
+    op_type: str
+    name: str
+    values: NDArray[np.float32]
+
+
+def use_installed_paddle() -> None:
+    """Tell C++ where the installed paddlepaddle keeps its library, without importing paddle."""
+    spec = find_spec("paddle")
+    if spec is None or spec.origin is None:
+        return
+    library = Path(spec.origin).parent / "base" / _core.paddle_library_name()
+    if library.is_file():
+        _core.set_paddle_library(str(library))
+
+
+def paddle_version() -> str:
+    """Return the version of the Paddle library that predictors run on; load it first if needed.
+
+    Raises:
+        Unsupported: There is no Paddle library.
+    """
+    use_installed_paddle()
+    return _core.paddle_version()
+
+
+def use_installed_libraries() -> None:
+    """Tell C++ where the installed packages keep the engines' libraries, without importing them."""
+    use_installed_paddle()
+    spec = find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        return
+    # The file has its version in its name. Before 1.19 there was none.
+    for library in sorted(Path(spec.origin).parent.glob("capi/libonnxruntime.so*")):
+        _core.set_onnxruntime_library(str(library))
+        return
+
+
+def _config(
+    model_file: str | os.PathLike[str] | None,
+    params_file: str | os.PathLike[str] | None,
+    model_dir: str | os.PathLike[str] | None,
+    options: Options,
+) -> _core.Config:
+    config = _core.Config()
+    named: dict[str, object] = {**options}
+    paths = {"model_file": model_file, "params_file": params_file, "model_dir": model_dir}
+    named |= {name: os.fspath(path) for name, path in paths.items() if path is not None}
+    for name, value in named.items():
+        if name not in Options.__annotations__ and name not in paths:
+            known = ", ".join(Options.__annotations__)
+            raise BadInput(f"unknown option '{name}'; choose among {known}")
+        try:
+            setattr(config, name, value)
+        except TypeError as error:
+            raise BadInput(f"option {name} cannot be {value!r}") from error
+    use_installed_libraries()
+    return config
+
+
+def _spec(spec: _core.TensorSpec) -> TensorSpec:
+    return TensorSpec(spec.name, spec.shape, spec.dtype)
+
+
+class Predictor:
+    """A loaded image classifier.
+
+    Thread-safety: may be shared; calls from several threads then take turns. For parallel runs
+    give each thread a :meth:`clone`, or use :class:`PredictorPool`. The GIL is released meanwhile.
+
+    Example:
+        >>> with Predictor("lenet.pdmodel", "lenet.pdiparams", threads=2) as predictor:
+        ...     logits = predictor.run(images)
+    """
+
+    def __init__(
+        self,
+        model_file: str | os.PathLike[str] | None = None,
+        params_file: str | os.PathLike[str] | None = None,
+        *,
+        model_dir: str | os.PathLike[str] | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Load a model.
+
+        Args:
+            model_file: The program, ``NAME.pdmodel`` or ``NAME.json``, or an ONNX model,
+                ``NAME.onnx``.
+            params_file: Its parameters; default ``NAME.pdiparams`` beside the program. An .onnx
+                has none.
+            model_dir: Instead of both, the folder of an exported model or of ``__model__`` and
+                one file per variable; an .onnx is taken where there is no Paddle model, or with
+                ``engine="onnxruntime"``.
+            **options: See :class:`Options`.
+
+        Raises:
+            lenet_cpp.Error: ``FileNotFound``, ``BadModel``, ``BadInput`` (an option),
+                ``Unsupported``, ``VersionMismatch`` or ``BackendFailure``.
+        """
+        core = _core.Predictor(_config(model_file, params_file, model_dir, options))
+        self._hold(core, InputRange(core.config.model_file))
+
+    def _hold(self, core: _core.Predictor, input_range: InputRange | None) -> Self:
+        self._core: _core.Predictor | None = core
+        self._input_range = input_range  # None once the first batches were compared with it
+        self._input_spec = _spec(core.input_spec)
+        self._output_spec = _spec(core.output_spec)
+        self._input_shape = self._input_spec.shape
+        return self
+
+    def _alive(self) -> _core.Predictor:
+        if self._core is None:
+            raise BadInput("the predictor is closed")
+        return self._core
+
+    def run(self, images: ArrayLike) -> NDArray[np.float32]:
+        """Return the model's raw outputs, for a classifier its logits.
+
+        Args:
+            images: float16, float32 or float64 values, or uint8 pixels (scaled by 1/255), of
+                shape [N, C, H, W], or [C, H, W] for one image; with one channel also [N, H, W]
+                or [H, W]. Any strides and byte order; C-contiguous float32 is not copied.
+
+        Returns:
+            float32 [N, classes]; N = 0 gives [0, classes].
+
+        Raises:
+            lenet_cpp.BadInput: Wrong type or shape, or a value that is not finite.
+            lenet_cpp.BackendFailure: The engine failed; the predictor can be used again.
+
+        Warns:
+            lenet_cpp.InputRangeWarning: Once, in one of the first runs: values are more than 8
+                times as large as those that ``preprocess.json`` beside the model gives.
+        """
+        core = self._core
+        if core is None:
+            core = self._alive()
+        batch = as_batch(images, self._input_shape)
+        unchecked = self._input_range
+        if unchecked is not None and unchecked.check(batch):
+            self._input_range = None
+        return core.run(batch)
+
+    def run_layers(self, images: ArrayLike) -> list[LayerOutput]:
+        """Return what every operator gave, in the order of execution.
+
+        With the options ``accelerator="plain", ir_optim=False`` these are the operators of the
+        exported program; otherwise those that fusion left. Arguments and errors as :meth:`run`;
+        :class:`lenet_cpp.Unsupported` with onnxruntime.
+        """
+        layers = self._alive().run_layers(as_batch(images, self._input_shape))
+        return [LayerOutput(*layer) for layer in layers]
+
+    def explain(self, images: int = 1, *, runs: int = 0) -> Plan:
+        """Return how a batch is computed, layer by layer, with measured times.
+
+        Args:
+            images: How many; of more than 64, the layers are timed for 64.
+            runs: How many are measured, at most 10,000; 0 for as many as half a second allows.
+
+        Raises:
+            lenet_cpp.Unsupported: The engine is not native.
+            lenet_cpp.BadInput: A number is out of range, or the model is for another number of
+                images.
+        """
+        try:
+            return from_core(self._alive().explain(images, runs))
+        except TypeError as error:
+            raise BadInput(f"cannot explain {runs!r} runs of {images!r} images") from error
+
+    def clone(self) -> Self:
+        """Return a predictor of the same model, for another thread.
+
+        It shares the weights, but with OpenVINO, which has the model loaded anew. It may outlive
+        the predictor it came from.
+
+        Raises:
+            lenet_cpp.Error: The predictor is closed; with OpenVINO also as :class:`Predictor`.
+        """
+        core = self._alive().clone()
+        clone = type(self).__new__(type(self))
+        return clone._hold(core, self._input_range)  # noqa: SLF001 - of this very class
+
+    def close(self) -> None:
+        """Free the model; later runs raise :class:`lenet_cpp.BadInput`. May be called again."""
+        self._core = None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        raise TypeError(
+            "a Predictor cannot be pickled or copied: use clone() for a thread, and load the model"
+            " anew in another process"
+        )
+
+    def __enter__(self) -> Self:
+        """Return the predictor itself."""
+        self._alive()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the predictor."""
+        self.close()
+
+    @property
+    def input_spec(self) -> TensorSpec:
+        """Name, shape and dtype of the input."""
+        return self._input_spec
+
+    @property
+    def output_spec(self) -> TensorSpec:
+        """Name, shape and dtype of the output."""
+        return self._output_spec
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the model is quantized.
+
+        Its weights are then int8, and of a Paddle model with the option ``precision="fp32"`` every
+        run turns them into float32: int8's accuracy at less than float32's speed.
+        """
+        return self._alive().quantized
+
+    def accelerator(self, images: int = 1) -> str:
+        """Return the accelerator that runs this many images at once; what ``"auto"`` chooses."""
+        return self._alive().accelerator(images)
+
+    @property
+    def model_file(self) -> Path:
+        """The program that was loaded."""
+        return Path(self._alive().config.model_file)
+
+    @property
+    def params_file(self) -> Path | None:
+        """Its parameters; None in the layout with one file for each variable."""
+        path = self._alive().config.params_file
+        return Path(path) if path else None
+
+    @property
+    def options(self) -> Options:
+        """How it runs: every option, with its value."""
+        config = self._alive().config
+        values = {name: getattr(config, name) for name in Options.__annotations__}
+        return cast("Options", values)
+
+
+class PredictorPool:
+    """Predictors of one model that share their weights, for several threads.
+
+    Thread-safety: :meth:`run` may be called from any number of threads; ``size`` of them run in
+    parallel, the others wait.
+
+    Example:
+        >>> pool = PredictorPool("lenet.pdmodel", size=4)
+        >>> with ThreadPoolExecutor(4) as threads:
+        ...     results = list(threads.map(pool.run, batches))
+    """
+
+    def __init__(
+        self,
+        model_file: str | os.PathLike[str] | None = None,
+        params_file: str | os.PathLike[str] | None = None,
+        *,
+        model_dir: str | os.PathLike[str] | None = None,
+        size: int,
+        **options: Unpack[Options],
+    ) -> None:
+        """Load a model ``size`` times over the same weights.
+
+        Args:
+            model_file: As for :class:`Predictor`.
+            params_file: As for :class:`Predictor`.
+            model_dir: As for :class:`Predictor`.
+            size: How many predictors, 1 or more.
+            **options: See :class:`Options`; ``threads`` counts for each predictor.
+
+        Raises:
+            lenet_cpp.Error: As :class:`Predictor`.
+        """
+        config = _config(model_file, params_file, model_dir, options)
+        try:
+            self._core = _core.PredictorPool(config, size)
+        except TypeError as error:
+            raise BadInput(f"size is {size!r}; expected a whole number, 1 or more") from error
+        self._input_shape = self._core.input_spec.shape
+        self._input_range: InputRange | None = InputRange(self._core.config.model_file)
+
+    def run(self, images: ArrayLike) -> NDArray[np.float32]:
+        """Run on a predictor that is free; arguments and result as :meth:`Predictor.run`."""
+        batch = as_batch(images, self._input_shape)
+        unchecked = self._input_range
+        if unchecked is not None and unchecked.check(batch):
+            self._input_range = None
+        return self._core.run(batch)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        raise TypeError(
+            "a PredictorPool cannot be pickled or copied: share it between threads, and load the"
+            " model anew in another process"
+        )
+
+    def __len__(self) -> int:
+        """Return the number of predictors."""
+        return len(self._core)
+
+    @property
+    def input_spec(self) -> TensorSpec:
+        """Name, shape and dtype of the input."""
+        return _spec(self._core.input_spec)
+
+    @property
+    def output_spec(self) -> TensorSpec:
+        """Name, shape and dtype of the output."""
+        return _spec(self._core.output_spec)
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the model is quantized, as :attr:`Predictor.quantized`."""
+        return self._core.quantized
+
+    def accelerator(self, images: int = 1) -> str:
+        """Return the accelerator that runs this many images at once; what ``"auto"`` chooses."""
+        return self._core.accelerator(images)

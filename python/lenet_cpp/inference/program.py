@@ -1,0 +1,42 @@
+"""Run the C++ program, ``lenet_infer_test``."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from lenet_cpp import errors
+from lenet_cpp.errors import BackendFailure, FileNotFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def call_program(program: Path, *arguments: str) -> str:
+    """Run the program and return what it printed.
+
+    Args:
+        program: Where it is.
+        arguments: Its flags.
+
+    Raises:
+        FileNotFound: There is no such program, or it cannot be started.
+        lenet_cpp.Error: What the program reported by its exit code.
+        BackendFailure: A signal ended it, or its exit code is none of ours.
+    """
+    try:
+        child = subprocess.run(  # noqa: S603 - the program that the user asks to run
+            [program.absolute(), *arguments], capture_output=True, check=False, text=True
+        )
+    except OSError as error:
+        raise FileNotFound(
+            f"cannot run {program} ({error.strerror}): build it with ./run.sh"
+        ) from error
+    if child.returncode == 0:
+        return child.stdout
+    said = child.stderr.strip().splitlines() or ["it printed nothing"]
+    if child.returncode < 0:
+        raise BackendFailure(f"{program} was ended by signal {-child.returncode}: {said[-1]}")
+    kinds = (getattr(errors, name) for name in errors.__all__)
+    by_exit_code = {kind.exit_code: kind for kind in kinds}
+    raise by_exit_code.get(child.returncode, BackendFailure)(said[-1])

@@ -1,0 +1,119 @@
+"""Predictions, and the files that they are written to: CSV, JSON or JSON Lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from lenet_cpp._base.files import atomic_path
+from lenet_cpp.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SUFFIXES = (".csv", ".json", ".jsonl")
+CSV_COLUMNS = ("file", "rank", "class_id", "label", "probability", "error")
+
+
+class Prediction(NamedTuple):
+    """One class of one image."""
+
+    class_id: int
+    label: str | None
+    """None when the name of the class is not known."""
+    probability: float
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What was found in one image."""
+
+    file: str
+    predictions: tuple[Prediction, ...] = ()
+    """The most probable class first."""
+    error: str | None = None
+    """Why the image could not be read; None when it could."""
+
+
+@contextmanager
+def open_results(target: Path) -> Iterator[Callable[[ImageResult], None]]:
+    """Write results to a file, in the format that its suffix names.
+
+    * ``.csv``: one line for each class of each image, with the columns :data:`CSV_COLUMNS`; the
+      rank counts from 1; an image that could not be read has one line, with ``error``;
+    * ``.json``: a list with one object for each image: ``file``, and ``predictions`` with
+      ``class_id``, ``label`` and ``probability``, or ``error``;
+    * ``.jsonl``: the same objects, one a line.
+
+    The file appears, whole, when the block ends; when it raises, what was there before stays.
+
+    Args:
+        target: The file. Its folder is made if it is missing.
+
+    Yields:
+        A function that writes the result of one image.
+
+    Raises:
+        BadInput: The suffix is another.
+        OSError: The file cannot be written.
+    """
+    if target.suffix not in SUFFIXES:
+        raise BadInput(f"{target}: choose a name that ends in {', '.join(SUFFIXES)}")
+    with (
+        atomic_path(target) as temporary,
+        # File names may be any bytes, which JSON escapes and CSV gets as they are.
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+        _FORMATS[target.suffix](file) as write,
+    ):
+        yield write
+
+
+@contextmanager
+def _csv(file: IO[str]) -> Iterator[Callable[[ImageResult], None]]:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+
+    def write(result: ImageResult) -> None:
+        if result.error is not None:
+            writer.writerow([result.file, "", "", "", "", result.error])
+        for rank, prediction in enumerate(result.predictions, start=1):
+            label = "" if prediction.label is None else prediction.label
+            writer.writerow(
+                [result.file, rank, prediction.class_id, label, prediction.probability, ""]
+            )
+
+    yield write
+
+
+@contextmanager
+def _json(file: IO[str]) -> Iterator[Callable[[ImageResult], None]]:
+    separator = "[\n"
+
+    def write(result: ImageResult) -> None:
+        nonlocal separator
+        file.write(separator + json.dumps(_document(result)))
+        separator = ",\n"
+
+    yield write
+    file.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+@contextmanager
+def _jsonl(file: IO[str]) -> Iterator[Callable[[ImageResult], None]]:
+    yield lambda result: print(json.dumps(_document(result)), file=file)
+
+
+def _document(result: ImageResult) -> dict[str, Any]:
+    if result.error is not None:
+        return {"file": result.file, "error": result.error}
+    return {
+        "file": result.file,
+        "predictions": [prediction._asdict() for prediction in result.predictions],
+    }
+
+
+_FORMATS = {".csv": _csv, ".json": _json, ".jsonl": _jsonl}

@@ -1,0 +1,205 @@
+"""A classifier of Caffe2's, ``init_net.pb`` and ``predict_net.pb``, as a model of ONNX.
+
+Caffe2 itself is not needed. The first net fills blobs with the parameters, the second computes the
+output from them and the input; both are run through here, with values of ONNX in the blobs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
+from lenet_cpp.interchange.caffe2.blobs import FILLS, Blobs, Missing
+from lenet_cpp.interchange.caffe2.files import (
+    INIT_NET,
+    PREDICT_NET,
+    VALUE_INFO,
+    Net,
+    Operator,
+    read_net,
+    read_value_info,
+)
+from lenet_cpp.interchange.caffe2.graph import Shape, Value
+from lenet_cpp.interchange.caffe2.operators import SAME_SHAPE, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import onnx
+
+
+def find_nets(path: str | Path) -> tuple[Path, Path]:
+    """Return the two nets that a path stands for.
+
+    Args:
+        path: The folder that holds ``init_net.pb`` and ``predict_net.pb``, or one of them.
+
+    Raises:
+        FileNotFound: One of them is missing.
+        BadInput: The path is another file.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    if path != folder and path.name not in {INIT_NET, PREDICT_NET}:
+        raise BadInput(f"{path}: expected {INIT_NET} and {PREDICT_NET}, or the folder with both")
+    nets = folder / INIT_NET, folder / PREDICT_NET
+    for net in nets:
+        if not net.is_file():
+            raise FileNotFound(
+                f"cannot read {net}: a model of Caffe2's is {INIT_NET} and {PREDICT_NET}"
+            )
+    return nets
+
+
+def read_nets(
+    init_net: str | Path,
+    predict_net: str | Path,
+    *,
+    input_shape: Sequence[int] | None = None,
+    output_name: str | None = None,
+) -> onnx.ModelProto:
+    """Read a classifier of Caffe2's.
+
+    Args:
+        init_net: The net that fills the parameters.
+        predict_net: The net that computes one output from one input.
+        input_shape: Channels, height and width of an image. When None, what ``value_info.json``
+            beside ``predict_net`` says; without that file too, the channels are those that the
+            first operator takes, and the model takes images of any size.
+        output_name: The blob to keep, of several outputs.
+
+    Returns:
+        A model of opset 12, checked, with input [N, C, H, W] and a dynamic batch. Its input and
+        output have the names of the blobs; N is the batch, and where the size of images is not
+        known the other dimensions have names too.
+
+    Raises:
+        FileNotFound: A file is missing.
+        BadModel: A file is damaged, or the two do not belong together.
+        BadInput: ``input_shape`` is none, or is needed.
+        Unsupported: There is an operator or an argument that has no translation, which the
+            message names; there are several inputs or outputs; or onnx is not installed.
+    """
+    from lenet_cpp._base.optional import require
+    from lenet_cpp.interchange.onnx.files import check_onnx
+
+    require("onnx", extra="onnx")
+    init, predict = read_net(Path(init_net)), read_net(Path(predict_net))
+    if all(op.type in FILLS for op in predict.operators):
+        raise BadModel(f"{predict.path} only fills parameters: have the two nets been exchanged?")
+    blobs = Blobs()
+    for op in init.operators:
+        _run_init(blobs, op)
+    name = _input_name(blobs, init, predict)
+    source = Value(name, _input_shape(blobs, predict, name, input_shape))
+    blobs.held[name] = source
+    try:
+        for op in predict.operators:
+            translate(blobs, op)
+    except Missing as error:
+        raise BadModel(f"{error}: {init.path} is of another model, or misses it") from error
+    result = _output(blobs, predict, output_name)
+    model = blobs.graph.model(predict.name or "caffe2", source, result)
+    if model is None:
+        raise BadModel(f"{predict.path}: the output {result.hint!r} is not computed from {name!r}")
+    check_onnx(model, predict.path)
+    return model
+
+
+def _run_init(blobs: Blobs, op: Operator) -> None:
+    try:
+        translate(blobs, op)
+    except Missing:
+        # Exported without ONNX's optimizer, this net has a copy of the whole other one, which
+        # cannot run before there is an input.
+        pass
+    except Unsupported as error:
+        for output in op.outputs:  # perhaps nobody needs it, such as names of classes
+            blobs.held[output] = error
+
+
+def _input_name(blobs: Blobs, init: Net, predict: Net) -> str:
+    """Return the name of the blob that takes the images."""
+    written: set[str] = set()
+    read: dict[str, None] = {}
+    for op in predict.operators:
+        read.update(dict.fromkeys(name for name in op.inputs if name not in written))
+        written.update(op.outputs)
+    # Caffe2's predictor hands its inputs to the first of these.
+    order = [*(name for name in predict.external_input if name in read), *read]
+    unfilled = list(dict.fromkeys(name for name in order if name not in blobs.held))
+    if len(unfilled) == 1 and unfilled[0] in predict.external_input:
+        return unfilled[0]
+    if unfilled:
+        listed = ", ".join(repr(name) for name in unfilled[:3])
+        raise BadModel(
+            f"{predict.path} reads what {init.path} does not fill and what is not its one input"
+            f" ({listed}): the nets are of different models, or damaged"
+        )
+    # Caffe2's own exporter fills the input too, with one value.
+    first = blobs.held[order[0]] if order else None
+    if isinstance(first, Value) and first.array is not None and first.array.size <= 1:
+        return order[0]
+    raise BadModel(f"{predict.path} reads no blob that could be its input")
+
+
+def _input_shape(blobs: Blobs, predict: Net, name: str, given: Sequence[int] | None) -> Shape:
+    info = predict.path.with_name(VALUE_INFO)
+    if given is not None:
+        if len(given) != 3 or any(not 0 < length < 1 << 16 for length in given):
+            raise BadInput(f"the shape {list(given)} is none: expected channels, height, width")
+        return (None, *given)
+    if info.is_file():
+        shapes = read_value_info(info)
+        if name not in shapes:
+            raise BadModel(f"{info} does not tell the shape of the input {name!r}")
+        return (None, *shapes[name][1:])
+    return _deduced_shape(blobs, predict, name)
+
+
+def _deduced_shape(blobs: Blobs, predict: Net, name: str) -> Shape:
+    """Return what the first operator that looks at the channels says of the input."""
+    like_input = {name}
+    for op in predict.operators:
+        if not op.inputs or op.inputs[0] not in like_input:
+            continue
+        weights = blobs.held.get(op.inputs[1]) if len(op.inputs) > 1 else None
+        if isinstance(weights, Value) and weights.array is not None and weights.shape:
+            known = weights.array.shape
+            if op.type in {"Conv", "Conv2D"} and len(known) == 4:
+                return (None, known[1] * op.arguments.integer("group", 1), None, None)
+            if op.type in {"SpatialBN", "AffineChannel"}:
+                return (None, known[0], None, None)
+            if op.type == "FC" and like_input == {name}:
+                return (None, weights.array.size // max(1, known[0]))
+        if op.type in SAME_SHAPE or "Pool" in op.type:
+            like_input.update(op.outputs[:1])
+    raise BadInput(
+        f"{predict.path} does not say how large its images are: give channels, height and width"
+        f" as input_shape, or put {VALUE_INFO} beside it"
+    )
+
+
+def _output(blobs: Blobs, predict: Net, wanted: str | None) -> Value:
+    """Return the one output; masks and the like, which Caffe2's exporter lists too, are none."""
+    named = list(dict.fromkeys(predict.external_output)) if wanted is None else [wanted]
+    if not named:
+        raise BadModel(f"{predict.path} names no output: it is incomplete, or not for inference")
+    found: dict[str, Value] = {}
+    for name in named:
+        value = blobs.held.get(name)
+        if value is None:
+            raise BadModel(f"{predict.path} names the output {name!r}, which nothing fills")
+        if isinstance(value, Value):
+            found[name] = value
+        elif len(named) == 1:
+            raise value
+    if len(found) != 1:
+        listed = ", ".join(repr(name) for name in (found or named))
+        raise Unsupported(
+            f"{predict.path} has several outputs ({listed:.200}): name one, as output_name"
+        )
+    ((name, value),) = found.items()
+    value.hint = name
+    return value

@@ -1,0 +1,364 @@
+"""ONNX from PyTorch and from exported Paddle models.
+
+What is written takes any number of images, passes ``onnx.checker`` with shape inference, says in
+its metadata what it is, and was compared in onnxruntime with what it was made of before it was put
+in its place.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import tempfile
+import warnings
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp import models
+from lenet_cpp._base.files import atomic_path
+from lenet_cpp._base.optional import require, require_paddle
+from lenet_cpp._base.worker import call
+from lenet_cpp.agreement import compare_batches
+from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
+from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Unsupported
+from lenet_cpp.export.separate_layout import read_origin
+from lenet_cpp.formats.manifest import package_version, sha256_file
+from lenet_cpp.inference.checked_model import check_model
+from lenet_cpp.interchange.onnx.converters import CONVERTERS
+from lenet_cpp.interchange.onnx.files import (
+    OnnxSession,
+    check_onnx,
+    describe_onnx,
+    read_onnx,
+    set_metadata,
+)
+from lenet_cpp.models.paddle_run import random_batches, run_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import onnx
+    import torch
+    from numpy.typing import NDArray
+
+    Run = Callable[[NDArray[np.float32]], NDArray[Any]]
+
+EXPORTERS = {"dynamo": 20, "legacy": 17}
+"""PyTorch's exporters, and the operator set that each is asked for."""
+
+PADDLE_OPSET = 17
+_MOST_BYTES = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class OnnxExport:
+    """What an export wrote.
+
+    Attributes:
+        path: The file.
+        opset: The version of its operators.
+        max_difference: Largest absolute difference between its outputs in onnxruntime and those
+            of its source, on random images.
+    """
+
+    path: Path
+    opset: int
+    max_difference: float
+
+
+def export_torch(
+    net: torch.nn.Module,
+    input_shape: Sequence[int],
+    path: str | Path,
+    *,
+    exporter: str = "dynamo",
+    metadata: Mapping[str, Any] | None = None,
+) -> OnnxExport:
+    """Export a PyTorch classifier.
+
+    Args:
+        net: The network, on the processor and in evaluation mode.
+        input_shape: Of one image, as in (1, 28, 28).
+        path: The ``.onnx`` file to write.
+        exporter: A key of :data:`EXPORTERS`.
+        metadata: What :func:`~lenet_cpp.interchange.onnx.files.set_metadata` is to write.
+
+    Raises:
+        BadInput: The exporter is unknown, or the network is in training mode.
+        Unsupported: A package is missing, or PyTorch cannot export the network.
+        BadModel: What PyTorch wrote is not valid.
+        BackendFailure: It does not compute what the network computes. Nothing is written.
+        OSError: The file cannot be written.
+    """
+    if exporter not in EXPORTERS:
+        raise BadInput(f"unknown exporter {exporter!r}; choose among {', '.join(EXPORTERS)}")
+    require("torch", extra="torch")
+    require("onnx", "onnxruntime", *(["onnxscript"] if exporter == "dynamo" else []), extra="onnx")
+    if net.training:
+        raise BadInput("the network is in training mode: call net.eval() before the export")
+    import torch
+
+    sample = torch.from_numpy(random_batches((-1, *input_shape))[-1])
+    export = _by_dynamo if exporter == "dynamo" else _by_tracing
+    try:
+        with _quiet():
+            model = export(net, sample)
+    except Exception as error:
+        raise Unsupported(
+            f"PyTorch's {exporter} exporter cannot export the network:"
+            f" {' '.join(str(error).split())[:300]}"
+        ) from error
+
+    def run(batch: NDArray[np.float32]) -> NDArray[Any]:
+        with torch.inference_mode():
+            output: NDArray[Any] = net(torch.from_numpy(batch)).numpy()
+        return output
+
+    entries = {"exporter": f"torch {torch.__version__}, {exporter}", **(metadata or {})}
+    return _finish(model, Path(path), entries, "PyTorch", run)
+
+
+def _by_dynamo(net: torch.nn.Module, sample: torch.Tensor) -> onnx.ModelProto:
+    import torch
+
+    program = torch.onnx.export(
+        net,
+        (sample,),
+        dynamo=True,
+        opset_version=EXPORTERS["dynamo"],
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_shapes=({0: torch.export.Dim("N")},),
+        verbose=False,
+    )
+    if program is None:
+        raise AssertionError("without a path the exporter returns the program")
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+def _by_tracing(net: torch.nn.Module, sample: torch.Tensor) -> onnx.ModelProto:
+    import onnx
+    import torch
+
+    file = io.BytesIO()
+    torch.onnx.export(
+        net,
+        (sample,),
+        file,
+        dynamo=False,
+        opset_version=EXPORTERS["legacy"],
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_axes={"x": {0: "N"}, "y": {0: "N"}},
+    )
+    return onnx.load_model_from_string(file.getvalue())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what the exporters tell their developers."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            with redirect_stderr(io.StringIO()):
+                yield
+    finally:
+        logging.disable(level)
+
+
+def export_state(
+    path: str | Path,
+    output: str | Path,
+    *,
+    model: str,
+    num_classes: int | None = None,
+    img_size: int | None = None,
+    exporter: str = "dynamo",
+    weights_only: bool = True,
+) -> OnnxExport:
+    """Export a file of PyTorch parameters.
+
+    Args:
+        path: What ``torch.save`` wrote; see :func:`lenet_cpp.interchange.torch.models.load_state`.
+        output: The ``.onnx`` file to write.
+        model: A key of :data:`lenet_cpp.interchange.torch.models.NETWORKS`.
+        num_classes: What the number of classes must be; any when None.
+        img_size: Height and width of the images; when None, those in the training record beside
+            the parameters, and without one those of the model in Paddle.
+        exporter: A key of :data:`EXPORTERS`.
+        weights_only: See :func:`lenet_cpp.interchange.torch.models.load_state`.
+
+    Raises:
+        FileNotFound: There is no such file.
+        BadModel: It is damaged, would run code, or does not fit the network.
+        lenet_cpp.Error: As :func:`export_torch`.
+    """
+    from lenet_cpp.interchange.torch import models as torch_models
+    from lenet_cpp.interchange.torch.record import read_record
+
+    path = Path(path)
+    network = torch_models.get(model)
+    spec = models.get(network.paddle)
+    torch_models.require_torch()
+    state = torch_models.load_state(path, weights_only=weights_only)
+    from lenet_cpp.interchange.torch.model_state import as_arrays
+    from lenet_cpp.interchange.torch.state import paddle_state
+
+    # which names every parameter that does not fit
+    parameters = paddle_state(as_arrays(state), model, num_classes=num_classes, path=path)
+    classes = parameters[f"{network.last}.bias"].size
+    record = read_record(path) or {}
+    size = img_size or record.get("img_size")
+    net = torch_models.create_network(model, classes)
+    net.load_state_dict(state)
+    net.eval()
+    test = record.get("test") or {}
+    metadata = {
+        "name": network.name,
+        "source": {"file": path.name, "sha256": sha256_file(path)},
+        "topology": spec.name,
+        "softmax": False,
+        "classes": list(record.get("classes", spec.class_names(classes))) or None,
+        "preprocess": spec.pipeline(size).to_dict(),
+        "training": {key: value for key, value in record.items() if key != "data"} or None,
+        "data": record.get("data"),
+        "accuracy": None
+        if not test.get("count")
+        else {
+            "top1": test.get("correct", 0) / test["count"],
+            "images": test["count"],
+            "dataset": test.get("of", "test"),
+        },
+    }
+    return export_torch(net, spec.shape(size), output, exporter=exporter, metadata=metadata)
+
+
+def export_paddle(
+    program: str | Path,
+    params: str | Path,
+    path: str | Path,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+) -> OnnxExport:
+    """Export an exported Paddle model with paddle2onnx, in a child process.
+
+    Args:
+        program: A ``.pdmodel`` or ``.json``.
+        params: Its ``.pdiparams``.
+        path: The ``.onnx`` file to write.
+        metadata: What :func:`~lenet_cpp.interchange.onnx.files.set_metadata` is to write; what
+            the manifest beside the model says, when None.
+
+    Raises:
+        FileNotFound: A file is missing.
+        BadModel: The model is damaged, or what paddle2onnx wrote is not valid.
+        Unsupported: A package is missing, or paddle2onnx cannot convert the model.
+        BackendFailure: What it wrote does not compute what the model computes. Nothing is written.
+        OSError: The file cannot be written.
+    """
+    require_paddle()
+    require("onnx", "onnxruntime", "paddle2onnx", extra="onnx")
+    checked = check_model(program, params)
+    if checked.params is None or checked.params != checked.program.with_suffix(".pdiparams"):
+        raise Unsupported(
+            f"{program}: paddle2onnx takes NAME.pdmodel or NAME.json with NAME.pdiparams: convert"
+            " it first with scripts/convert_model.py --to pdmodel"
+        )
+    program, params = checked.program.resolve(), checked.params.resolve()
+    entries = dict(paddle_metadata(program) if metadata is None else metadata)
+    with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
+        output = Path(folder, "model.onnx")
+        versions = call(
+            "lenet_cpp.interchange.onnx.converters:to_onnx",
+            {
+                "program": str(program),
+                "params": str(params),
+                "output": str(output),
+                "opset": PADDLE_OPSET,
+            },
+            doing="the conversion",
+            variables=CONVERTERS,
+        ).result
+        model = read_onnx(output)
+    entries["exporter"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+
+    def run(batch: NDArray[np.float32]) -> NDArray[Any]:
+        return run_model(program, params, [batch]).outputs[0][0]
+
+    return _finish(model, Path(path), entries, "paddle.inference", run)
+
+
+def paddle_metadata(program: Path) -> dict[str, Any]:
+    """What is known of an exported model, for the metadata of its ONNX file."""
+    origin = read_origin(program.parent, program.name)
+    preprocess = program.parent / PREPROCESS_NAME
+    known: dict[str, Any] = {
+        "source": {"file": program.name, "sha256": sha256_file(program)},
+        "preprocess": Pipeline.load(preprocess).to_dict() if preprocess.is_file() else None,
+    }
+    if origin is None:
+        return known
+    return known | {
+        "name": origin.name,
+        "topology": origin.topology,
+        "softmax": origin.softmax,
+        "classes": list(origin.classes) or None,
+        "training": origin.training,
+        "data": origin.data,
+        "accuracy": None if origin.accuracy is None else asdict(origin.accuracy),
+    }
+
+
+def _finish(
+    model: onnx.ModelProto, path: Path, metadata: Mapping[str, Any], framework: str, run: Run
+) -> OnnxExport:
+    """Name the free dimension, add the metadata, check, compare, and write."""
+    _free_batch(model)
+    _strip(model)
+    set_metadata(model, {**metadata, "lenet_cpp_version": package_version()})
+    if model.ByteSize() > _MOST_BYTES:
+        raise Unsupported("ONNX files of more than 2 GiB are not supported")
+    check_onnx(model, f"what {framework} exported")
+    info = describe_onnx(model)
+    if info.batch != -1 or len(info.inputs) != 1:
+        raise Unsupported(f"the exported model takes {[spec.shape for spec in info.inputs]}")
+    session = OnnxSession(model)
+    batches = random_batches(info.inputs[0].shape)
+    expected = [run(batch) for batch in batches]
+    if not all(np.isfinite(outputs).all() for outputs in expected):
+        raise BadModel(f"{framework} gives values that are not finite")
+    found = [session.run(batch)[0] for batch in batches]
+    names = framework, "the ONNX model"
+    comparison = compare_batches(zip(expected, found, strict=True), names=names)
+    if not comparison.agrees:
+        raise BackendFailure(f"{comparison.mismatch}; {path} was not written")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    return OnnxExport(path, info.opset, comparison.largest_difference)
+
+
+def _free_batch(model: onnx.ModelProto) -> None:
+    """Call the number of images N, in what goes in and what comes out."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    values = [value for value in model.graph.input if value.name not in weights]
+    for value in (*values, *model.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if dims and not dims[0].HasField("dim_value"):
+            dims[0].dim_param = "N"
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Take out what says where the exporting program was: call stacks, with its file names."""
+    model.ClearField("doc_string")
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.initializer, *graph.value_info):
+        part.ClearField("doc_string")
+        if "metadata_props" in part.DESCRIPTOR.fields_by_name:  # onnx 1.16 and later
+            part.ClearField("metadata_props")

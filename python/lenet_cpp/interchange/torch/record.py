@@ -1,0 +1,69 @@
+"""The training record: how the parameters in a file came about, in ``NAME.train.json`` beside it.
+
+It names the SHA-256 of the file that it is about, so that it is never taken for a description of
+other parameters that later have the same file name.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp._base.files import write_text
+from lenet_cpp.errors import BadModel
+from lenet_cpp.formats.manifest import sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+RECORD_FORMAT = 1
+FRAMEWORK = "torch"
+
+
+def record_path(path: Path) -> Path:
+    """Where the record of a file of parameters is: ``net.train.json`` for ``net.prm``."""
+    return path.with_suffix(".train.json")
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write the record of a file of parameters, atomically.
+
+    Args:
+        path: The file, which has to be there.
+        record: What ``json`` can write.
+
+    Raises:
+        OSError: The record cannot be written.
+    """
+    head = {"format": RECORD_FORMAT, "framework": FRAMEWORK}
+    document = {**head, **record, "files": {path.name: sha256_file(path)}}
+    write_text(record_path(path), json.dumps(document, indent=2) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Read the record of a file of parameters.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The record without its list of files; None when there is none about these very bytes.
+
+    Raises:
+        BadModel: The record is damaged.
+        FileNotFound: The file cannot be read.
+    """
+    where = record_path(path)
+    try:
+        record = json.loads(where.read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    except ValueError as error:
+        raise BadModel(f"the training record {where} is damaged: {error}") from error
+    if not isinstance(record, dict) or record.get("framework") != FRAMEWORK:
+        return None
+    files = record.pop("files", None)
+    if not isinstance(files, dict) or sha256_file(path) not in files.values():
+        return None
+    return record

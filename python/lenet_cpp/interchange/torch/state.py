@@ -1,0 +1,319 @@
+"""A PyTorch ``state_dict`` as the parameters of the same network in Paddle, and back.
+
+Both have a parameter under the path of its layer, and differ in three things: a linear layer's
+matrix is [outputs, inputs] in PyTorch and [inputs, outputs] in Paddle; the statistics of a batch
+normalization are ``running_mean`` and ``running_var`` there, ``_mean`` and ``_variance`` here; and
+PyTorch counts the batches they come from. No value changes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from lenet_cpp import models
+from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.agreement import compare
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.errors import BadModel
+from lenet_cpp.export.inference_model import FORMATS, export_model
+from lenet_cpp.export.state import build_layer
+from lenet_cpp.formats.checkpoint import array_specs, check_arrays
+from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
+from lenet_cpp.formats.manifest import Accuracy, Manifest, sha256_file
+from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.interchange.torch import models as torch_models
+from lenet_cpp.interchange.torch.record import read_record
+from lenet_cpp.models.paddle_run import random_batches, run_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import torch
+    from numpy.typing import NDArray
+
+_STATISTICS = {"_mean": "running_mean", "_variance": "running_var"}
+_COUNTER = "num_batches_tracked"
+_DIGITS = 200
+
+
+def paddle_state(
+    state: Mapping[str, NDArray[Any]],
+    model: str,
+    *,
+    num_classes: int | None = None,
+    path: str | Path = "the state_dict",
+) -> dict[str, NDArray[np.float32]]:
+    """Give the arrays of a PyTorch ``state_dict`` the names and shapes that Paddle has for them.
+
+    Args:
+        state: Name to float32 array.
+        model: A key of :data:`.models.NETWORKS`, or the network's name in Paddle.
+        num_classes: Its number of classes; by default as many as the last layer has outputs.
+        path: Where the arrays were read from, for messages.
+
+    Returns:
+        Every parameter of the network, C-contiguous.
+
+    Raises:
+        BadInput: There is no such network.
+        BadModel: The arrays are not those of the network; the message lists which are missing,
+            unexpected, or of another shape or dtype.
+    """
+    require_paddle()
+    network = torch_models.get(model)
+    bias = state.get(f"{network.last}.bias")
+    found = len(bias) if bias is not None and bias.ndim == 1 else None
+    classes = next(n for n in (num_classes, found, network.classes) if n is not None)
+    if found not in {None, classes}:
+        raise BadModel(f"{path} is of a network of {found} classes, not {classes}")
+    places = _places(network.paddle, classes)
+    arrays = {key: value for key, value in state.items() if key.rpartition(".")[2] != _COUNTER}
+    expected = {
+        place.name: (place.shape[::-1] if place.transposed else place.shape, "float32")
+        for place in places.values()
+    }
+    check_arrays(Path(path), arrays, expected)
+    return {
+        key: np.ascontiguousarray(arrays[place.name].T if place.transposed else arrays[place.name])
+        for key, place in places.items()
+    }
+
+
+def torch_state(
+    state: Mapping[str, NDArray[Any]], model: str, *, path: str | Path = "the state dict"
+) -> dict[str, NDArray[np.float32]]:
+    """The other way: give the arrays of a Paddle state dict PyTorch's names and shapes.
+
+    Args:
+        state: Name to float32 array.
+        model: As for :func:`paddle_state`.
+        path: Where the arrays were read from, for messages.
+
+    Returns:
+        What ``load_state_dict`` takes once each is a tensor.
+
+    Raises:
+        BadInput: There is no such network.
+        BadModel: The arrays are not those of the network; see :func:`paddle_state`.
+    """
+    require_paddle()
+    network = torch_models.get(model)
+    bias = state.get(f"{network.last}.bias")
+    places = _places(network.paddle, network.classes if bias is None else bias.size)
+    check_arrays(Path(path), state, {key: (p.shape, "float32") for key, p in places.items()})
+    return {
+        place.name: np.ascontiguousarray(state[key].T if place.transposed else state[key])
+        for key, place in places.items()
+    }
+
+
+class _Place(NamedTuple):
+    """Where PyTorch has a parameter of Paddle's."""
+
+    name: str
+    shape: tuple[int, ...]
+    """In Paddle."""
+    transposed: bool
+
+
+def _places(name: str, classes: int) -> dict[str, _Place]:
+    import paddle
+
+    layer = build_layer(models.get(name), classes, None)
+    linear = {key for key, part in layer.named_sublayers() if isinstance(part, paddle.nn.Linear)}
+    places = {}
+    for key, (shape, _) in array_specs(layer.state_dict()).items():
+        owner, _, last = key.rpartition(".")
+        transposed = owner in linear and last == "weight"
+        places[key] = _Place(f"{owner}.{_STATISTICS.get(last, last)}", shape, transposed)
+    return places
+
+
+def import_state(
+    path: str | Path,
+    model: str,
+    output_dir: str | Path,
+    *,
+    num_classes: int | None = None,
+    img_size: int | None = None,
+    name: str | None = None,
+    formats: Iterable[str] = FORMATS,
+    softmax: bool = False,
+    weights_only: bool = True,
+) -> ExportResult:
+    """Make an exported model of a file of PyTorch parameters, as :mod:`lenet_cpp.export` does.
+
+    Before anything is written, the outputs of the network in PyTorch are compared with those of
+    Paddle's layer, of ``paddle.inference`` and of :class:`lenet_cpp.Predictor`, on random images
+    and, where the model takes them, on digits.
+
+    Args:
+        path: What ``torch.save`` wrote; see :func:`.models.load_state`. When there is a training
+            record about it, that goes into the manifest.
+        model: A key of :data:`.models.NETWORKS`, in upper or lower case.
+        output_dir: The folder to write; made if missing.
+        num_classes: What the number of classes must be; any when None.
+        img_size: Height and width of the images; when None, those in the training record, and
+            without one those of the model in Paddle.
+        name: Common stem of the files; that of the model in Paddle when None.
+        formats: ``json`` (PIR), ``pdmodel`` (ProgramDesc), or both.
+        softmax: Whether to append a softmax, so that the model returns probabilities.
+        weights_only: See :func:`lenet_cpp.interchange.torch.models.load_state`.
+
+    Returns:
+        What was written; ``max_difference`` is the largest difference from PyTorch's outputs.
+
+    Raises:
+        BadInput: There is no such network, format or size of images, or the folder holds another
+            model's export.
+        FileNotFound: There is no such file, or it cannot be read.
+        BadModel: The file is damaged, would run code, does not fit the network, or what became of
+            it does not compute what PyTorch computes. Nothing is written, and an older export
+            stays as it is.
+        Unsupported: PyTorch is missing or too old.
+        OSError: The folder cannot be written.
+    """
+    require_paddle()
+    torch_models.require_torch()
+    network = torch_models.get(model)
+    spec = models.get(network.paddle)
+    stem = checked_name(name or spec.stem)
+    path, output = Path(path), Path(output_dir)
+    record = read_record(path) or {}
+    if img_size is None:
+        img_size = record.get("img_size")
+    shape = spec.shape(img_size)
+    state = torch_models.load_state(path, weights_only=weights_only)
+    parameters = _parameters(path, state, model, num_classes)
+    classes = parameters[f"{network.last}.bias"].size
+    inputs = _inputs(shape)
+    expected = _torch_outputs(torch_models.create_network(model, classes), state, inputs, softmax)
+    with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
+        file = Path(folder, f"{spec.name}.pdparams")
+        _write_parameters(parameters, file)
+        exported = export_model(
+            file,
+            Path(folder, "exported"),
+            model=spec,
+            name=stem,
+            formats=formats,
+            softmax=softmax,
+            class_dim=classes,
+            img_size=img_size,
+        )
+        difference = _compare(path, parameters, exported, inputs, expected)
+        manifest = _with_origin(exported.manifest, path, record)
+        with staging_folder(output, stem, spec.name) as staging:
+            for file_name in manifest.files:
+                shutil.copyfile(exported.folder / file_name, staging / file_name)
+            return install(staging, output, manifest, difference)
+
+
+def _parameters(
+    path: Path, state: Mapping[str, torch.Tensor], model: str, num_classes: int | None
+) -> dict[str, NDArray[np.float32]]:
+    from lenet_cpp.interchange.torch.model_state import as_arrays
+
+    arrays = as_arrays(state)
+    for key, value in arrays.items():
+        if not np.isfinite(value).all():
+            raise BadModel(f"{path}: {key} is not finite: train again, or use another file")
+    return paddle_state(arrays, model, num_classes=num_classes, path=path)
+
+
+def _inputs(shape: tuple[int, ...]) -> list[NDArray[np.float32]]:
+    batches = random_batches((-1, *shape))
+    if shape == (1, 28, 28):
+        batches.append(to_model_input(read_mnist_dir(sample_dir()).test.images[:_DIGITS]))
+    return batches
+
+
+def _torch_outputs(
+    net: torch.nn.Module,
+    state: Mapping[str, torch.Tensor],
+    inputs: list[NDArray[np.float32]],
+    softmax: bool,
+) -> NDArray[np.float32]:
+    import torch
+
+    net.load_state_dict(state)
+    net.eval()
+    with torch.inference_mode():
+        rows = torch.cat([net(torch.from_numpy(batch)) for batch in inputs])
+        outputs: NDArray[np.float32] = (rows.softmax(dim=1) if softmax else rows).numpy()
+    return outputs
+
+
+def _write_parameters(parameters: Mapping[str, NDArray[Any]], path: Path) -> None:
+    import paddle
+
+    paddle.save(dict(parameters), str(path))
+
+
+def _compare(
+    path: Path,
+    parameters: Mapping[str, NDArray[np.float32]],
+    exported: ExportResult,
+    inputs: list[NDArray[np.float32]],
+    expected: NDArray[np.float32],
+) -> float:
+    """Compare every way to run what was exported with PyTorch; return the largest difference."""
+    found = {"Paddle's layer": _layer_outputs(parameters, exported, inputs)}
+    params = exported.folder / f"{exported.manifest.name}.pdiparams"
+    for program in exported.manifest.models:
+        where = exported.folder / program
+        runs = run_model(where, params, inputs)
+        found[f"{program} in paddle.inference"] = np.concatenate([r[0] for r in runs.outputs])
+        with Predictor(where, params, accelerator="plain") as predictor:
+            rows = [predictor.run(batch) for batch in inputs]
+        found[f"{program} in lenet_cpp"] = np.concatenate(rows)
+    largest = 0.0
+    for route, outputs in found.items():
+        comparison = compare(expected, outputs, names=("PyTorch", route))
+        if not comparison.agrees:
+            raise BadModel(f"{path}: {comparison.mismatch}; nothing was written")
+        largest = max(largest, comparison.largest_difference)
+    return largest
+
+
+def _layer_outputs(
+    parameters: Mapping[str, NDArray[np.float32]],
+    exported: ExportResult,
+    inputs: list[NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    import paddle
+
+    manifest = exported.manifest
+    layer = build_layer(models.get(str(manifest.topology)), manifest.class_dim, manifest.img_size)
+    layer.set_state_dict(parameters)
+    with paddle.no_grad():
+        rows = [layer(paddle.to_tensor(batch)) for batch in inputs]
+        if manifest.softmax:
+            rows = [paddle.nn.functional.softmax(row) for row in rows]
+        return np.concatenate([row.numpy() for row in rows])
+
+
+def _with_origin(manifest: Manifest, path: Path, record: Mapping[str, Any]) -> Manifest:
+    """Say where the parameters are from, and what is known of their training."""
+    origin = {
+        "framework": "torch",
+        "source": {"file": path.name, "sha256": sha256_file(path)},
+    }
+    training = {key: value for key, value in record.items() if key != "data"} | origin
+    test = record.get("test")
+    try:
+        return replace(
+            manifest,
+            training=training,
+            data=record.get("data"),
+            classes=tuple(record.get("classes", manifest.classes)),
+            accuracy=test and Accuracy(test["correct"] / test["count"], test["count"], test["of"]),
+        )
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise BadModel(f"the training record of {path} is damaged: {error!r}") from error

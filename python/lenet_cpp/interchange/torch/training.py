@@ -1,0 +1,240 @@
+"""Training in PyTorch on the digits: LeNet to tell the ten, ResNet18 to tell even from odd.
+
+As in :mod:`lenet_cpp.training.loop`, everything random is a function of the seed and of the step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from lenet_cpp import models
+from lenet_cpp.data.mnist import to_model_input
+from lenet_cpp.errors import BadInput
+from lenet_cpp.interchange.torch.models import create_network
+from lenet_cpp.training.evaluation import Accuracy
+from lenet_cpp.training.recipes import Recipe, learning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from lenet_cpp.data.mnist import Mnist, Split
+
+REPORT_EVERY = 300
+EVEN_OR_ODD = ("even", "odd")
+_TEST_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to train, and how; with the data and the device it determines the parameters.
+
+    Attributes:
+        model: A key of :data:`lenet_cpp.interchange.torch.models.NETWORKS`.
+        recipe: How to train; None leaves the initial parameters as they are.
+        seed: Of the initial parameters and of the order of the images.
+        img_size: Height and width of the images that ResNet18 is trained with.
+        device: Where to train, as PyTorch names it.
+    """
+
+    model: str = "lenet"
+    recipe: Recipe | None = field(default_factory=lambda: default_recipe("lenet"))
+    seed: int = 0
+    img_size: int = 32
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Check what the recipe and the model do not check themselves.
+
+        Raises:
+            BadInput: A value is out of range.
+        """
+        recipe = self.recipe or default_recipe("lenet")
+        unknown = (recipe.weight_decay, recipe.label_smoothing, recipe.average_decay)
+        plain = recipe.optimizer == "adam" and not any(unknown) and recipe.augmentation is None
+        checks = {
+            f"the recipe {recipe.name} is not for PyTorch, where Adam alone is known": plain,
+            "epochs must be at least 1": recipe.epochs is None or recipe.epochs >= 1,
+            "the batch size must be at least 2": recipe.batch_size >= 2,
+            "the learning rate must be above 0": 0 < recipe.learning_rate < math.inf,
+            "the seed must be between 0 and 2**32 - 1": 0 <= self.seed < 2**32,
+        }
+        for message, fine in checks.items():
+            if not fine:
+                raise BadInput(message)
+        if self.model == "resnet18":
+            models.get("ResNet18").shape(self.img_size)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each class, in output order."""
+        return EVEN_OR_ODD if self.model == "resnet18" else models.get("lenet").labels
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training left.
+
+    Attributes:
+        net: The network, on the device, in evaluation mode.
+        accuracy: On the test images; None when nothing was trained.
+        record: What :func:`lenet_cpp.interchange.torch.record.write_record` takes.
+    """
+
+    net: torch.nn.Module
+    accuracy: Accuracy | None
+    record: dict[str, Any]
+
+
+def default_recipe(model: str, mnist: Mnist | None = None) -> Recipe:
+    """How a network is trained unless other things are asked for.
+
+    Adam and half a cosine down to zero: LeNet for 5 epochs of full MNIST or other data, or 10 of
+    the embedded sample.
+
+    Args:
+        model: A key of :data:`lenet_cpp.interchange.torch.models.NETWORKS`.
+        mnist: The data; full MNIST when None.
+    """
+    if model != "lenet":
+        return Recipe(name="even or odd", epochs=1, schedule="cosine")
+    epochs = 10 if mnist is not None and mnist.kind == "sample" else 5
+    return Recipe(name="torch", epochs=epochs, learning_rate=2e-3, schedule="cosine")
+
+
+def default_device() -> str:
+    """The accelerator that PyTorch finds; the processor without one."""
+    if not torch.accelerator.is_available():
+        return "cpu"
+    return str(torch.accelerator.current_accelerator().type)
+
+
+def train(
+    settings: Settings,
+    mnist: Mnist,
+    *,
+    report: Callable[[str], None] = print,
+    progress: bool | None = False,
+) -> Training:
+    """Train a network on the digits.
+
+    The caller's random state is left as it was. On one kind of processor, with one version of
+    PyTorch and one number of threads, the same settings give the same bits.
+
+    Args:
+        settings: What to train, and how.
+        mnist: The data. The test images are only used once, at the end.
+        report: Takes one line: every 300 batches the loss and the accuracy of the batch.
+        progress: Show a progress bar on stderr; None shows it when stderr is a terminal.
+
+    Raises:
+        BadInput: The loss became infinite or not a number, or there is no such device.
+    """
+    started = time.monotonic()
+    net = create_network(settings.model, len(settings.classes), seed=settings.seed)
+    try:
+        net.to(settings.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInput(f"cannot train on {settings.device!r}: {reason}") from error
+    accuracy, test = None, None
+    if settings.recipe is not None:
+        _optimize(net, settings, settings.recipe, mnist.train, report, progress)
+        accuracy = evaluate(net, settings, mnist.test)
+        of = f"MNIST test images ({mnist.kind})"
+        if settings.classes == EVEN_OR_ODD:
+            of += ", even or odd"
+        test = {**dataclasses.asdict(accuracy), "accuracy": accuracy.fraction, "of": of}
+    net.eval()
+    sized = settings.recipe is not None and settings.model == "resnet18"
+    record = {
+        **dataclasses.asdict(settings),
+        "img_size": settings.img_size if sized else None,
+        "classes": list(settings.classes),
+        "data": None if settings.recipe is None else mnist.record(),
+        "test": test,
+        "seconds": round(time.monotonic() - started, 1),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
+    return Training(net, accuracy, record)
+
+
+def _optimize(
+    net: torch.nn.Module,
+    settings: Settings,
+    recipe: Recipe,
+    split: Split,
+    report: Callable[[str], None],
+    progress: bool | None,
+) -> None:
+    per_epoch = -(-len(split) // recipe.batch_size)
+    total = recipe.steps or per_epoch * (recipe.epochs or 1)
+    optimizer = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
+    order = np.empty(0, np.int64)
+    net.train()
+    disable = None if progress is None else not progress
+    with tqdm(total=total, unit="batch", disable=disable, file=sys.stderr) as bar:
+        for step in range(total):
+            epoch, batch = divmod(step, per_epoch)
+            if batch == 0:
+                order = np.random.default_rng((settings.seed, epoch)).permutation(len(split))
+            chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
+            images, labels = _batch(settings, split, chosen)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, step, total=total, per_epoch=per_epoch)
+            optimizer.zero_grad()
+            logits = net(images)
+            loss = torch.nn.functional.cross_entropy(logits, labels)
+            loss.backward()
+            optimizer.step()
+            bar.update()
+            if not math.isfinite(value := loss.item()):
+                raise BadInput(f"the loss became {value} at step {step}: lower the learning rate")
+            if batch % REPORT_EVERY == 0:
+                accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
+                bar.clear()
+                report(f"epoch: {epoch}, batch: {batch}, loss: {value:.4f}, acc: {accuracy:.4f}")
+
+
+def _batch(
+    settings: Settings, split: Split, chosen: NDArray[np.int64]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    pixels, labels = split.images[chosen], split.labels[chosen]
+    if settings.model == "resnet18":
+        pipeline = models.get("ResNet18").pipeline(settings.img_size)
+        inputs = pipeline.batch([Image.fromarray(digit) for digit in pixels])
+        labels = labels % 2
+    else:
+        inputs = to_model_input(pixels)
+    device = settings.device
+    return torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device)
+
+
+def evaluate(net: torch.nn.Module, settings: Settings, split: Split) -> Accuracy:
+    """Count the images that a network classifies correctly; it is left in evaluation mode.
+
+    Args:
+        net: On the device of the settings.
+        settings: What it was trained for.
+        split: The images and labels.
+    """
+    net.eval()
+    correct = 0
+    with torch.inference_mode():
+        for start in range(0, len(split), _TEST_BATCH):
+            chosen = np.arange(start, min(start + _TEST_BATCH, len(split)))
+            images, labels = _batch(settings, split, chosen)
+            correct += int((net(images).argmax(dim=1) == labels).sum().item())
+    return Accuracy(correct, len(split))

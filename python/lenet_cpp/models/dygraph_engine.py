@@ -1,0 +1,162 @@
+"""Training engines: a layer with trained parameters, and an exported model in an executor."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.inference.engine import Settings, require_finite
+from lenet_cpp.inference.paddle_package import installed_paddle
+from lenet_cpp.models.paddle_run import paddle_failures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    import numpy as np
+    import paddle
+    from numpy.typing import NDArray
+
+    from lenet_cpp.inference.checked_model import CheckedModel
+
+
+def _settings(engine: str) -> Settings:
+    """What training engines compute with: Paddle's own kernels, and its flags."""
+    import paddle
+
+    flags = paddle.get_flags(["FLAGS_paddle_num_threads", "FLAGS_use_mkldnn"])
+    package = installed_paddle()
+    return Settings(
+        engine=engine,
+        paddle_version=str(paddle.__version__),
+        paddle_commit=package and package.commit,
+        cuda_version=package and package.cuda,
+        cudnn_version=package and package.cudnn,
+        accelerator="onednn" if flags["FLAGS_use_mkldnn"] else "plain",
+        ir_optim=False,
+        memory_optim=False,
+        threads=int(flags["FLAGS_paddle_num_threads"]),
+    )
+
+
+class DygraphEngine:
+    """Runs a layer, operator by operator."""
+
+    def __init__(self, layer: paddle.nn.Layer, input_shape: tuple[int, ...]) -> None:
+        """Take a layer with its parameters.
+
+        Args:
+            layer: The network; it is put into evaluation mode.
+            input_shape: ``(N, channels, height, width)``, -1 for what is free.
+        """
+        layer.eval()
+        self.input_shape = input_shape
+        self._layer = layer
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the outputs."""
+        import paddle
+
+        require_finite(batch)
+        with paddle_failures("running the layer"), paddle.no_grad():
+            output: NDArray[np.float32] = self._layer(paddle.to_tensor(batch)).numpy()
+            return output
+
+    def settings(self, batch_size: int) -> Settings:  # noqa: ARG002 - the interface has it
+        """How batches of any size are computed."""
+        return _settings("dygraph")
+
+    def close(self) -> None:
+        """Free the parameters."""
+        del self._layer
+
+
+class ExecutorEngine:
+    """Runs an exported model with ``paddle.static.Executor``.
+
+    Paddle's static mode, and for programs other than .json its older intermediate representation,
+    are on while a model is loaded or run, and then as they were before. Both are states of the
+    whole process: other threads must not call Paddle meanwhile.
+    """
+
+    def __init__(self, model: CheckedModel) -> None:
+        """Load a model.
+
+        Args:
+            model: The files, combined or one for each variable.
+
+        Raises:
+            BackendFailure: Paddle could not load the model.
+        """
+        require_paddle()
+        import paddle
+
+        self.input_shape = model.input_shape
+        self._pir = model.is_pir()
+        self._scope = paddle.static.Scope()
+        with paddle_failures(f"loading {model.program}"), self._static():
+            self._executor = paddle.static.Executor(paddle.CPUPlace())
+            loaded = (
+                self._load_separate(model.program)
+                if model.params is None
+                else self._load_combined(model.program, model.params)
+            )
+            self._program, self._inputs, self._outputs = loaded
+
+    def _load_combined(self, program: Path, params: Path) -> Any:
+        import paddle
+
+        # Given names, Paddle prefers other files of similar names: here there are no others.
+        with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
+            prefix = Path(folder, "model")
+            prefix.with_suffix(".json" if self._pir else ".pdmodel").symlink_to(program.resolve())
+            prefix.with_suffix(".pdiparams").symlink_to(params.resolve())
+            return paddle.static.load_inference_model(str(prefix), self._executor)
+
+    def _load_separate(self, program: Path) -> Any:
+        import paddle
+
+        # Paddle calls this layout deprecated each time it reads it.
+        logger = logging.getLogger("paddle.static.io")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            return paddle.static.load_inference_model(
+                str(program.resolve().parent),
+                self._executor,
+                model_filename=program.name,
+                params_filename=None,
+            )
+        finally:
+            logger.setLevel(level)
+
+    @contextmanager
+    def _static(self) -> Iterator[None]:
+        import paddle
+        from paddle.pir_utils import IrGuard, OldIrGuard
+
+        representation: AbstractContextManager[Any] = IrGuard() if self._pir else OldIrGuard()
+        with representation, paddle.static.scope_guard(self._scope):
+            yield
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the outputs."""
+        require_finite(batch)
+        with paddle_failures("running the model"), self._static():
+            outputs: list[NDArray[np.float32]] = self._executor.run(
+                self._program, feed={self._inputs[0]: batch}, fetch_list=self._outputs[:1]
+            )
+        return outputs[0]
+
+    def settings(self, batch_size: int) -> Settings:  # noqa: ARG002 - the interface has it
+        """How batches of any size are computed."""
+        return _settings("executor")
+
+    def close(self) -> None:
+        """Free the model."""
+        self._executor.close()
+        del self._executor, self._program, self._inputs, self._outputs, self._scope

@@ -1,0 +1,268 @@
+"""The registry of networks: name to specification."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.errors import BadInput, FileNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import paddle
+
+    from lenet_cpp.data.images import Pipeline
+
+
+def _imagenet(img_size: int) -> Pipeline:
+    from lenet_cpp.data.images import imagenet
+
+    return imagenet(img_size)
+
+
+def _digit(_img_size: int) -> Pipeline:
+    from lenet_cpp.data.images import digit
+
+    return digit()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What is known of a model without building it.
+
+    Attributes:
+        name: The registry name.
+        builder: What gives the ``paddle.nn.Layer`` when it is called with ``num_classes`` and
+            ``options``; or its place as ``package.module:attribute``, imported when it is built.
+            The layer gives one row of ``num_classes`` logits for each image.
+        input_shape: Shape of one image as the model takes it by default, channels first.
+        classes: Number of classes by default: the length of the output row.
+        description: One line.
+        labels: The name of each class, in output order; empty when they are not known.
+        image_sizes: The image sizes (height and width, in pixels) that the model takes; only that
+            of ``input_shape`` when it is empty.
+        preprocess: From the image size to the preprocessing of images for this model.
+        stem: Of the names of exported files.
+        options: Further arguments of the builder.
+    """
+
+    name: str
+    builder: str | Callable[..., paddle.nn.Layer]
+    input_shape: tuple[int, ...] = (3, 224, 224)
+    classes: int = 1000
+    description: str = ""
+    labels: tuple[str, ...] = ()
+    image_sizes: range = range(0)
+    preprocess: Callable[[int], Pipeline] = _imagenet
+    stem: str = "inference"
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def shape(self, img_size: int | None = None) -> tuple[int, ...]:
+        """Shape of one image, channels first.
+
+        Args:
+            img_size: Height and width; those of ``input_shape`` when None.
+
+        Raises:
+            BadInput: The model cannot take images of that size; the message says which it takes.
+        """
+        if img_size is None or (img_size, img_size) == self.input_shape[1:]:
+            return self.input_shape
+        if img_size not in self.image_sizes:
+            sizes = self.image_sizes or self.input_shape[1:2]
+            known = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+            raise BadInput(f"{self.name} takes images of size {known}, not {img_size}")
+        return (self.input_shape[0], img_size, img_size)
+
+    def class_names(self, class_dim: int | None = None) -> tuple[str, ...]:
+        """The labels when they are those of ``class_dim`` classes, else nothing."""
+        return self.labels if class_dim in {None, len(self.labels)} else ()
+
+    def pipeline(self, img_size: int | None = None) -> Pipeline:
+        """How images are prepared for the model.
+
+        Raises:
+            BadInput: The model cannot take images of that size.
+        """
+        return self.preprocess(self.shape(img_size)[-1])
+
+    def build(
+        self,
+        class_dim: int | None = None,
+        img_size: int | None = None,
+        *,
+        seed: int | None = None,
+        **options: Any,
+    ) -> paddle.nn.Layer:
+        """Build the layer.
+
+        Args:
+            class_dim: Number of classes; ``classes`` when None.
+            img_size: Height and width of the images it is meant for, which is only checked.
+            seed: Of random parameters that are the same on every machine and keep the outputs in
+                proportion (:func:`lenet_cpp.models.weights.seed_parameters`); Paddle's own
+                initialisation, from its global state, when None.
+            **options: Passed to the builder.
+
+        Raises:
+            BadInput: There is no such size of images or number of classes.
+        """
+        require_paddle()
+        self.shape(img_size)
+        if class_dim is not None:
+            if class_dim < 1:
+                raise BadInput(f"the number of classes is {class_dim}; expected 1 or more")
+            options["num_classes"] = class_dim
+        options = {"num_classes": self.classes, **self.options, **options}
+        layer: paddle.nn.Layer = self._builder()(**options)
+        if seed is not None:
+            from lenet_cpp.models.weights import seed_parameters
+
+            seed_parameters(layer, seed)
+        return layer
+
+    def _builder(self) -> Callable[..., paddle.nn.Layer]:
+        if not isinstance(self.builder, str):
+            return self.builder
+        module, _, attribute = self.builder.partition(":")
+        builder: Callable[..., paddle.nn.Layer] = getattr(import_module(module), attribute)
+        return builder
+
+
+# Below 32 the last maps, 1/32 of the image, are made of padding alone; the upper end is a limit of
+# reason, not of the layers.
+_RESNET_SIZES = range(32, 1025)
+
+_RESNETS = tuple(
+    ModelSpec(
+        name=f"ResNet{depth}",
+        builder=f"paddle.vision.models:resnet{depth}",
+        description=f"ResNet of {depth} layers (He et al., 2015), as paddle.vision has it",
+        image_sizes=_RESNET_SIZES,
+    )
+    for depth in (18, 34, 50, 101, 152)
+)
+
+_RESNETS_VD = tuple(
+    ModelSpec(
+        name=f"ResNet{depth}_vd",
+        builder="lenet_cpp.models.resnet_vd:ResNetVd",
+        description=f"ResNet-D of {depth} layers, as PaddleClas 2.6 has it",
+        image_sizes=_RESNET_SIZES,
+        options={"depth": depth},
+    )
+    for depth in (18, 34, 50, 101, 152, 200)
+)
+
+MODELS: dict[str, ModelSpec] = {
+    spec.name: spec
+    for spec in (
+        ModelSpec(
+            name="lenet",
+            builder="lenet_cpp.models.lenet:LeNet",
+            input_shape=(1, 28, 28),
+            classes=10,
+            labels=tuple("0123456789"),
+            description="LeNet for 28x28 grey-scale digits: 2 convolutions, 3 linear layers",
+            preprocess=_digit,
+            stem="lenet",
+        ),
+        ModelSpec(
+            name="AlexNet",
+            builder="paddle.vision.models:alexnet",
+            description="AlexNet (Krizhevsky et al., 2012), as paddle.vision has it",
+            # Its first linear layer is for a map of 6 x 6, which these sizes give.
+            image_sizes=range(223, 255),
+        ),
+        *_RESNETS,
+        *_RESNETS_VD,
+    )
+}
+
+
+def find(name: str | None) -> ModelSpec | None:
+    """Look a model up by a name that may be none of the registry's; None when it is none."""
+    by_lower = {known.lower(): spec for known, spec in MODELS.items()}
+    return None if name is None else by_lower.get(name.lower())
+
+
+def get(name: str) -> ModelSpec:
+    """Look a model up.
+
+    Args:
+        name: A key of ``MODELS``, in upper or lower case.
+
+    Raises:
+        BadInput: There is no such model; the message has the nearest names, or lists all.
+    """
+    found = find(name)
+    if found is not None:
+        return found
+    by_lower = {known.lower(): spec for known, spec in MODELS.items()}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=3)
+    hint = (
+        f"did you mean {' or '.join(by_lower[match].name for match in near)}?"
+        if near
+        else f"known: {', '.join(MODELS)}; or FILE.py:NAME, a ModelSpec of your own"
+    )
+    raise BadInput(f"unknown model {name!r}; {hint}")
+
+
+def resolve(reference: str) -> ModelSpec:
+    """Find a model by what a user typed, which may name code to run.
+
+    Args:
+        reference: A name in the registry, or ``FILE.py:NAME``: the name of a :class:`ModelSpec` in
+            a Python file, which is run. Never pass what an untrusted file says; :func:`get` is
+            for that.
+
+    Raises:
+        BadInput: There is no such model, or the file has no such specification.
+        FileNotFound: There is no such file.
+    """
+    file, _, attribute = reference.rpartition(":")
+    if not file.endswith(".py"):
+        return get(reference)
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFound(f"cannot read {path}: no such file")
+    loader = SourceFileLoader(f"lenet_cpp.models.file_{path.stem}", str(path))
+    module = ModuleType(loader.name)
+    module.__file__ = str(path)
+    # Data classes look their module up by name.
+    sys.modules[loader.name] = module
+    try:
+        loader.exec_module(module)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "paddle":
+            require_paddle()
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path} cannot be run: {type(error).__name__}: {reason}") from error
+    spec = getattr(module, attribute, None)
+    if not isinstance(spec, ModelSpec):
+        raise BadInput(f"{path} has no ModelSpec called {attribute!r}")
+    return spec
+
+
+def build(
+    name: str,
+    class_dim: int | None = None,
+    img_size: int | None = None,
+    *,
+    seed: int | None = None,
+    **options: Any,
+) -> paddle.nn.Layer:
+    """Build a model by name; see :meth:`ModelSpec.build`.
+
+    Raises:
+        BadInput: There is no such model, size of images or number of classes.
+    """
+    return get(name).build(class_dim, img_size, seed=seed, **options)

@@ -1,0 +1,55 @@
+"""How many images a trained model classifies correctly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.data.mnist import to_model_input
+
+if TYPE_CHECKING:
+    import paddle
+
+    from lenet_cpp.data.mnist import Split
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many images were classified correctly, of how many."""
+
+    correct: int
+    count: int
+
+    @property
+    def fraction(self) -> float:
+        """Correct divided by count."""
+        return self.correct / self.count
+
+    def __str__(self) -> str:
+        """Return, for instance, ``98.37 % (9837 of 10000)``."""
+        return f"{100 * self.fraction:.2f} % ({self.correct} of {self.count})"
+
+
+def evaluate(layer: paddle.nn.Layer, split: Split, *, batch_size: int = 500) -> Accuracy:
+    """Count the images that a model classifies correctly.
+
+    Args:
+        layer: The model; it is left in the mode (training or evaluation) that it was in.
+        split: The images and labels.
+        batch_size: Images at a time.
+    """
+    require_paddle()
+    import paddle
+
+    training = layer.training
+    layer.eval()
+    correct = 0
+    with paddle.no_grad():
+        for start in range(0, len(split), batch_size):
+            images = to_model_input(split.images[start : start + batch_size])
+            predicted = layer(paddle.to_tensor(images)).numpy().argmax(axis=1)
+            correct += int((predicted == split.labels[start : start + batch_size]).sum())
+    if training:
+        layer.train()
+    return Accuracy(correct, len(split))

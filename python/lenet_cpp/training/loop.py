@@ -1,0 +1,351 @@
+"""Training: the loop, its checkpoints, and resuming bit for bit.
+
+Everything random is a function of the seed and of the step number (which images a batch holds,
+how they are distorted) and so is the learning rate. A checkpoint therefore needs no state of any
+random generator: parameters, optimizer moments, averaged parameters and the number of steps done
+are enough to continue as if training had never stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import math
+import os
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp import models
+from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.data.mnist import to_model_input
+from lenet_cpp.errors import BadInput
+from lenet_cpp.formats.checkpoint import array_specs, check_arrays, load_checkpoint, save_checkpoint
+from lenet_cpp.training.augment import warp
+from lenet_cpp.training.evaluation import Accuracy, evaluate
+from lenet_cpp.training.recipes import learning_rate
+from lenet_cpp.training.resume import check_resumable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import numpy.typing as npt
+    import paddle
+
+    from lenet_cpp.data.mnist import Mnist
+    from lenet_cpp.training.recipes import TrainingConfig
+
+REPORT_EVERY = 300
+_SHUFFLE, _DISTORT = 0, 1
+_TRAINING_WEIGHTS = "training_weights/"
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What training left.
+
+    Attributes:
+        layer: The model with the parameters to deploy, in evaluation mode.
+        accuracy: On the test images; None when training was stopped before its end.
+        steps: Steps done, of ``total_steps``.
+        total_steps: Steps of the whole training.
+        record: The training record, as saved (without the hashes of the files).
+    """
+
+    layer: paddle.nn.Layer
+    accuracy: Accuracy | None
+    steps: int
+    total_steps: int
+    record: dict[str, Any]
+
+    @property
+    def complete(self) -> bool:
+        """Whether training reached its end."""
+        return self.steps >= self.total_steps
+
+
+def train(
+    config: TrainingConfig,
+    mnist: Mnist,
+    output_dir: Path,
+    *,
+    resume: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    report: Callable[[str], None] = print,
+    progress: bool | None = False,
+) -> TrainingResult:
+    """Train a model and leave a checkpoint.
+
+    The checkpoint ``MODEL.pdparams``, ``MODEL.pdopt``, ``MODEL.train.json`` is replaced, as a
+    whole, after every epoch, when training is stopped, and at the end.
+
+    Args:
+        config: What to train and how.
+        mnist: The data. The test images are only used once, after the last step.
+        output_dir: Where the checkpoint goes; made if missing.
+        resume: Continue from the checkpoint there. The result is then, bit for bit, that of
+            never having stopped, given the same machine, Paddle version and thread count.
+        should_stop: Asked after every step; True saves a checkpoint and returns.
+        report: Takes one line: every 300 batches of an epoch the loss and the accuracy of the
+            batch.
+        progress: Show a progress bar on stderr; None shows it when stderr is a terminal.
+
+    Returns:
+        The trained model, or as far as it came.
+
+    Raises:
+        FileNotFound: ``resume`` and there is no checkpoint.
+        BadModel: ``resume`` and the checkpoint is damaged or does not fit the model.
+        BadInput: ``resume`` and the checkpoint is of another configuration or of other data; or
+            the loss became infinite or not a number; or another training writes to the folder.
+    """
+    require_paddle()
+    from tqdm import tqdm
+
+    with _exclusive(output_dir):
+        run = _Run(config, mnist, output_dir)
+        if resume:
+            run.restore()
+        bar = tqdm(
+            total=run.total,
+            initial=run.step,
+            unit="batch",
+            disable=None if progress is None else not progress,
+            file=sys.stderr,
+        )
+        with bar:
+            while run.step < run.total:
+                epoch, batch = divmod(run.step, run.per_epoch)
+                loss, accuracy = run.advance()
+                bar.update()
+                if batch % REPORT_EVERY == 0:
+                    bar.clear()
+                    report(
+                        f"epoch: {epoch}, batch_id: {batch}, loss: {loss:.4f}, acc: {accuracy:.4f}"
+                    )
+                stopping = should_stop()
+                if run.step < run.total and (stopping or run.step % run.per_epoch == 0):
+                    run.save()
+                if stopping:
+                    break
+        return run.finish()
+
+
+@contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Keep a second training out of the folder; the system drops the lock if we die."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(f"another training is writing to {folder}") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+class _Run:
+    """One training in progress."""
+
+    def __init__(self, config: TrainingConfig, mnist: Mnist, folder: Path) -> None:
+        import paddle
+
+        self.config = config
+        self.mnist = mnist
+        self.folder = folder
+        self.per_epoch = config.steps_per_epoch(len(mnist.train))
+        self.total = config.total_steps(len(mnist.train))
+        self.step = 0
+        self._seconds = 0.0
+        self._started = time.monotonic()
+        self._order: tuple[int, npt.NDArray[np.int64]] | None = None
+        self._accuracy: Accuracy | None = None
+        paddle.seed(config.seed)
+        # The optimizer's state is keyed by generated names, which must be the same every time.
+        with paddle.utils.unique_name.guard():
+            self.layer, self.optimizer = _build(config)
+        self.layer.train()
+        self._tensors = self.layer.state_dict()
+        self._average: dict[str, npt.NDArray[np.float32]] | None = None
+        if config.recipe.average_decay:
+            self._average = self._weights()
+
+    def _weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        return {name: tensor.numpy().copy() for name, tensor in self._tensors.items()}
+
+    def advance(self) -> tuple[float, float]:
+        """Do one step; return the loss and the accuracy of its batch."""
+        import paddle
+
+        recipe = self.config.recipe
+        images, labels = self._batch()
+        if recipe.schedule != "constant":
+            self.optimizer.set_lr(
+                learning_rate(recipe, self.step, total=self.total, per_epoch=self.per_epoch)
+            )
+        logits = self.layer(images)
+        loss = paddle.nn.functional.cross_entropy(
+            logits, paddle.to_tensor(labels), label_smoothing=recipe.label_smoothing
+        )
+        loss.backward()
+        # The first step names the moments, whatever optimizers this process had before.
+        with paddle.utils.unique_name.guard():
+            self.optimizer.step()
+        self.optimizer.clear_grad()
+        value = float(loss)
+        if not math.isfinite(value):
+            raise BadInput(
+                f"the loss became {value} at step {self.step}: lower the learning rate, then"
+                " train again or resume"
+            )
+        self.step += 1
+        self._update_average()
+        return value, float((logits.numpy().argmax(axis=1) == labels).mean())
+
+    def _batch(self) -> tuple[paddle.Tensor, npt.NDArray[np.int64]]:
+        import paddle
+
+        epoch, batch = divmod(self.step, self.per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            generator = np.random.default_rng((self.config.seed, _SHUFFLE, epoch))
+            self._order = (epoch, generator.permutation(len(self.mnist.train)))
+        size = self.config.recipe.batch_size
+        chosen = self._order[1][batch * size : (batch + 1) * size]
+        pixels = to_model_input(self.mnist.train.images[chosen])
+        labels = self.mnist.train.labels[chosen]
+        if self.config.recipe.augmentation is None:
+            return paddle.to_tensor(pixels), labels
+        generator = np.random.default_rng((self.config.seed, _DISTORT, self.step))
+        return warp(pixels, self.config.recipe.augmentation, generator), labels
+
+    def _update_average(self) -> None:
+        if self._average is None:
+            return
+        # The average of the first few steps would otherwise be mostly the random initial weights.
+        decay = min(self.config.recipe.average_decay, (1 + self.step) / (10 + self.step))
+        for name, tensor in self._tensors.items():
+            average = self._average[name]
+            average += np.float32(1 - decay) * (tensor.numpy() - average)
+
+    def restore(self) -> None:
+        """Continue from the checkpoint in the folder."""
+        checkpoint = load_checkpoint(self.folder, self.config.model)
+        record = checkpoint.record
+        check_resumable(record, self.config, self.mnist, self.folder)
+        params_path = self.folder / f"{self.config.model}.pdparams"
+        opt_path = self.folder / f"{self.config.model}.pdopt"
+        weight_specs = array_specs(self._tensors)
+        check_arrays(params_path, checkpoint.parameters, weight_specs)
+        expected = _optimizer_arrays(self.config)
+        if self._average is not None:
+            expected |= {f"{_TRAINING_WEIGHTS}{name}": spec for name, spec in weight_specs.items()}
+        check_arrays(opt_path, checkpoint.optimizer, expected)
+        weights = checkpoint.parameters
+        if self._average is not None:
+            self._average = {name: array.copy() for name, array in weights.items()}
+            weights = {name: checkpoint.optimizer[f"{_TRAINING_WEIGHTS}{name}"] for name in weights}
+        self.layer.set_state_dict(weights)
+        self.optimizer.set_state_dict(
+            {
+                key: value
+                for key, value in checkpoint.optimizer.items()
+                if not key.startswith(_TRAINING_WEIGHTS)
+            }
+        )
+        self.step = record["steps_done"]
+        self._seconds = record["seconds"]
+        if record.get("test") and self.step == self.total:
+            self._accuracy = Accuracy(record["test"]["correct"], record["test"]["count"])
+
+    def save(self) -> None:
+        """Replace the checkpoint."""
+        import paddle
+
+        weights = self._weights()
+        optimizer = dict(self.optimizer.state_dict())
+        if self._average is not None:
+            optimizer |= {f"{_TRAINING_WEIGHTS}{name}": array for name, array in weights.items()}
+            weights = self._average
+        save_checkpoint(
+            self.folder,
+            self.config.model,
+            parameters={name: np.asarray(array) for name, array in weights.items()},
+            optimizer=optimizer,
+            record=self.record(),
+            save=paddle.save,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return the training record as of now."""
+        import paddle
+
+        test = None
+        if self._accuracy is not None:
+            fraction = self._accuracy.fraction
+            test = {**dataclasses.asdict(self._accuracy), "accuracy": fraction}
+        return {
+            "model": self.config.model,
+            "recipe": dataclasses.asdict(self.config.recipe),
+            "seed": self.config.seed,
+            "data": self.mnist.record(),
+            "steps_done": self.step,
+            "steps_total": self.total,
+            "complete": self.step >= self.total,
+            "test": test,
+            "seconds": round(self._seconds + time.monotonic() - self._started, 1),
+            "paddle": paddle.__version__,
+            "numpy": np.__version__,
+        }
+
+    def finish(self) -> TrainingResult:
+        """Leave the parameters to deploy in the layer; when complete, test it and save."""
+        training_weights = self._weights()
+        if self._average is not None:
+            self.layer.set_state_dict(self._average)
+        self.layer.eval()
+        if self.step >= self.total and self._accuracy is None:
+            self._accuracy = evaluate(self.layer, self.mnist.test)
+            self.layer.set_state_dict(training_weights)
+            self.save()
+            if self._average is not None:
+                self.layer.set_state_dict(self._average)
+        return TrainingResult(self.layer, self._accuracy, self.step, self.total, self.record())
+
+
+def _build(config: TrainingConfig) -> tuple[paddle.nn.Layer, paddle.optimizer.Optimizer]:
+    import paddle
+
+    layer = models.build(config.model)
+    if config.recipe.optimizer == "adamw":
+        optimizer = paddle.optimizer.AdamW(
+            config.recipe.learning_rate,
+            parameters=layer.parameters(),
+            weight_decay=config.recipe.weight_decay,
+        )
+    else:
+        optimizer = paddle.optimizer.Adam(
+            config.recipe.learning_rate, parameters=layer.parameters()
+        )
+    return layer, optimizer
+
+
+def _optimizer_arrays(config: TrainingConfig) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return the names, shapes and dtypes of the optimizer's state.
+
+    The state only comes into being in the first step, so a twin does one.
+    """
+    import paddle
+
+    with paddle.utils.unique_name.guard():
+        layer, optimizer = _build(config)
+        image = paddle.zeros([1, *models.get(config.model).input_shape])
+        layer(image).sum().backward()
+        optimizer.step()
+    return array_specs(optimizer.state_dict())

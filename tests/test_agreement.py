@@ -1,0 +1,268 @@
+"""The one rule of equality, and that everything that compares outputs applies it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lenet_cpp.agreement import compare, compare_batches, difference
+from lenet_cpp.errors import BackendFailure, BadModel
+
+Array = NDArray[np.float32]
+
+
+def rows(*values: list[float]) -> NDArray[np.float32]:
+    return np.array(values, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("reference", "found", "within"),
+    [
+        ([0.0, 1.0], [9.9e-6, 1.0], True),
+        ([0.0, 1.0], [1.1e-5, 1.0], False),
+        ([0.5, 0.9], [0.5 + 1.1e-5, 0.9], False),  # absolute below 1
+        ([0.5, 3.0], [0.5 + 2.9e-5, 3.0], True),  # relative to the image's largest above
+        ([0.5, 3.0], [0.5 + 3.1e-5, 3.0], False),
+        ([0.0, 100.0], [0.0, 100.0009], True),
+        ([0.0, -100.0], [0.0, -100.0011], False),
+        ([0.0, 1.0], [np.nan, 1.0], False),
+        ([np.nan, 1.0], [np.nan, 1.0], True),
+        ([np.inf, 1.0], [np.inf, 1.0], True),
+        ([np.inf, 1.0], [3e38, 1.0], False),
+        ([np.inf, 1.0], [-np.inf, 1.0], False),
+        ([1.0, 1.000004], [1.000004, 1.0], True),  # another class, but nearly a tie
+        ([0.1, 0.0, 0.1 + 5e-6], [0.1 + 5e-6, 0.0, 0.1], True),
+    ],
+)
+def test_the_rule(reference: list[float], found: list[float], within: bool) -> None:
+    ok = rows([2.0] + [0.0] * (len(reference) - 1))
+    comparison = compare(
+        np.vstack([ok, rows(reference)]), np.vstack([ok, rows(found)]), exact=False
+    )
+    assert comparison.within is within
+    assert comparison.agrees is within
+    assert (comparison.verdict == "DIFFERS") is not within
+
+
+def test_another_class_differs_even_within_the_tolerance_of_large_outputs() -> None:
+    a, b = rows([1000.0, 1000.012]), rows([1000.006, 1000.005])
+    comparison = compare(a, b)
+    assert comparison.largest_difference < 1e-5 * 1000
+    assert comparison.equal_predictions == 0
+    assert not comparison.agrees
+
+
+def test_one_bit_differs_where_bits_have_to_be_the_same() -> None:
+    a = rows([1.0, 2.0])
+    b = a.copy()
+    b[0, 1] = np.nextafter(np.float32(2), np.float32(3))
+    assert compare(a, b, exact=True).verdict == "DIFFERS"
+    assert compare(a, b, exact=False).verdict == "within tolerance"
+    assert compare(a, a.copy(), exact=True).verdict == "identical"
+    assert not compare(rows([0.0, 1.0]), rows([-0.0, 1.0]), exact=True).agrees
+
+
+def test_outputs_of_other_shapes_are_not_compared() -> None:
+    with pytest.raises(BadModel, match="do not run the same model"):
+        compare(rows([1.0, 2.0]), rows([1.0, 2.0, 3.0]))
+
+
+def test_batches_are_one_comparison() -> None:
+    a, b = rows([1.0, 2.0]), rows([3.0, 2.0], [5.0, 4.0])
+    found = compare_batches([(a, a), (b, b + np.float32(2e-5))])
+    assert (found.images, found.equal_predictions) == (3, 3)
+    assert found.largest_difference == pytest.approx(2e-5, rel=0.05)
+    assert found.share == pytest.approx(2 / 3, rel=0.05)  # of the row whose largest output is 3
+    assert found.agrees
+
+
+def test_outputs_that_are_no_classes_have_no_class() -> None:
+    a = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    assert compare(a, a + np.float32(1e-5)).agrees
+    assert not compare(a, a + np.float32(1e-4)).agrees
+
+
+@pytest.mark.parametrize(
+    ("largest", "share", "text"),
+    [
+        (1.9e-5, 0.123, "1.9e-05 (12 %)"),
+        (1e-8, 1e-4, "1e-08 (<1 %)"),
+        (0.0, 0.0, "0 (0 %)"),
+        (3e-4, 30, "0.0003 (3000 %)"),
+        (np.inf, np.inf, "inf"),
+    ],
+)
+def test_a_difference_is_written_with_its_share(largest: float, share: float, text: str) -> None:
+    assert difference(largest, share) == text
+
+
+# Everything that compares
+
+NEAR_TIE = ([1.0, 1.000004], [1.000004, 1.0])
+ANOTHER_CLASS = ([1000.0, 1000.012], [1000.006, 1000.005])
+TOO_FAR = ([1.0, 2.0], [1.0, 2.1])
+
+
+def refuses(call: Callable[[], object]) -> bool:
+    """Whether a comparison that raises refuses; the message is the rule's own."""
+    try:
+        call()
+    except (BackendFailure, BadModel) as error:
+        said = str(error)
+    else:
+        return False
+    assert "does not compute what" in said
+    assert "times the tolerance" in said
+    return True
+
+
+def in_verify(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> bool:
+    import lenet_cpp
+    from lenet_cpp import verify
+
+    def run_reference(cases: Any, *_: Any, **__: Any) -> tuple[str, dict[int, Array]]:
+        return "dygraph", {case.batch_size: a for case in cases}
+
+    for name in ("run_paddle_inference", "run_lenet_cpp", "run_program"):
+        monkeypatch.setattr(verify, name, lambda *_: b)
+    same = {"lenet_cpp": True, "C++ program": True}
+    monkeypatch.setattr(verify, "_same_engine", lambda *_: (same, []))
+    monkeypatch.setattr(verify, "_run_reference", run_reference)
+    report = verify.verify(
+        lenet_cpp.bundled_model_dir(), np.zeros((len(a), 1, 28, 28), np.float32),
+        program=Path("no program"), formats=["pdmodel"], accelerators=["plain"], batch_sizes=[1],
+    )  # fmt: skip
+    return not report.agrees
+
+
+def in_across(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> bool:
+    import lenet_cpp
+    from lenet_cpp.verify import across
+
+    monkeypatch.setattr(across, "ROUTES", {"one": lambda _: a, "another": lambda _: b})
+    report = across.across(
+        lenet_cpp.bundled_model_dir(), np.zeros((len(a), 1, 28, 28), np.float32),
+        program=Path("no program"),
+    )  # fmt: skip
+    return not report.agrees
+
+
+def runs(*outputs: Array) -> Callable[..., Any]:
+    """What stands for run_model: the outputs of one batch, of one model after the other."""
+    from lenet_cpp.models.paddle_run import Runs
+
+    left = list(outputs)
+    return lambda *_: Runs("x", ["y"], [[left.pop(0)]])
+
+
+def in_export(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> bool:
+    from lenet_cpp.export import inference_model
+
+    monkeypatch.setattr(inference_model, "run_model", runs(b))
+    monkeypatch.setattr(inference_model, "signature_of", lambda *_: None)
+    reference = SimpleNamespace(inputs=[a], outputs=[a])
+    where = Path("model.json"), Path("model.pdiparams")
+    return refuses(lambda: inference_model._check_exported(*where, reference))
+
+
+def in_conversion_by_parameters(
+    a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any
+) -> bool:
+    paddle = pytest.importorskip("paddle", reason="the network is Paddle's")
+    from lenet_cpp.export import state
+
+    monkeypatch.setattr(state, "run_model", runs(b))
+    monkeypatch.setattr(state, "random_batches", lambda _: [a])
+    model: Any = SimpleNamespace(
+        program=Path("m"), params=None, input_shape=(-1, 2), ends_in_softmax=lambda: False
+    )
+    return refuses(lambda: state.compare_with_program(lambda _: paddle.to_tensor(a), model))
+
+
+def in_separate_and_combined(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> bool:
+    from lenet_cpp.export import separate_child
+
+    monkeypatch.setattr(separate_child, "run_model", runs(a, b))
+    monkeypatch.setattr(separate_child, "signature_of", lambda *_: None)
+    model = Path("m"), None
+    return refuses(lambda: separate_child._compare_outputs((-1, 2), model, model, exact=False))
+
+
+def in_import_from_onnx(a: Array, b: Array, **_: Any) -> bool:
+    from lenet_cpp.interchange.onnx.converters import _compare
+
+    return refuses(lambda: _compare("m.onnx", "it", [a], [b]))
+
+
+def in_export_to_onnx(
+    a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **_: Any
+) -> bool:
+    from lenet_cpp.interchange.onnx import export
+
+    info = SimpleNamespace(batch=-1, inputs=[SimpleNamespace(shape=(-1, 2))], opset=13)
+    for name in ("_free_batch", "_strip", "set_metadata", "check_onnx"):
+        monkeypatch.setattr(export, name, lambda *_: None)
+    monkeypatch.setattr(export, "describe_onnx", lambda _: info)
+    monkeypatch.setattr(export, "random_batches", lambda _: [a])
+    monkeypatch.setattr(export, "OnnxSession", lambda _: SimpleNamespace(run=lambda _: [b]))
+    model: Any = SimpleNamespace(ByteSize=lambda: 1, SerializeToString=lambda: b"x")
+    path = tmp_path / "m.onnx"
+    refused = refuses(lambda: export._finish(model, path, {}, "PyTorch", lambda _: a))
+    assert path.exists() is not refused
+    return refused
+
+
+def in_import_from_torch(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> bool:
+    from lenet_cpp.interchange.torch import state
+
+    monkeypatch.setattr(state, "_layer_outputs", lambda *_: b)
+    exported: Any = SimpleNamespace(folder=Path("m"), manifest=SimpleNamespace(name="m", models={}))
+    return refuses(lambda: state._compare(Path("m.pt"), {}, exported, [a], a))
+
+
+def in_round_trip_through_caffe2(a: Array, b: Array, **_: Any) -> bool:
+    from tools.caffe2.roundtrip import _compare
+
+    return not _compare(a, {"Caffe2": b})[1].agrees
+
+
+def in_benchmark(a: Array, b: Array, **_: Any) -> bool:
+    from tools.benchmark.correctness import assess
+
+    return assess(a, b, None, name="it").wrong is not None
+
+
+COMPARISONS = [
+    in_verify,
+    in_across,
+    in_export,
+    in_conversion_by_parameters,
+    in_separate_and_combined,
+    in_import_from_onnx,
+    in_export_to_onnx,
+    in_import_from_torch,
+    in_round_trip_through_caffe2,
+    in_benchmark,
+]
+
+
+@pytest.mark.parametrize(
+    ("pair", "refused"), [(NEAR_TIE, False), (ANOTHER_CLASS, True), (TOO_FAR, True)],
+    ids=["near tie", "another class within the tolerance", "beyond the tolerance"],
+)  # fmt: skip
+@pytest.mark.parametrize("comparison", COMPARISONS, ids=lambda one: one.__name__)
+def test_all_comparisons_are_one_rule(
+    comparison: Callable[..., bool],
+    pair: tuple[list[float], list[float]],
+    refused: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    a, b = (rows(values) for values in pair)
+    assert comparison(a, b, monkeypatch=monkeypatch, tmp_path=tmp_path) is refused

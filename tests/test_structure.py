@@ -1,0 +1,49 @@
+"""The rooms of the package: which may import which, and how much there may be of everything."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.structure import COUNTS, ROOT, Count, importable
+
+
+def test_rooms_import_in_one_direction() -> None:
+    """The contracts are in pyproject.toml; they hold for lazy and typing-only imports too."""
+    with importable() as folder:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("lint-imports"), "--config", ROOT / "pyproject.toml"],
+            cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "3 kept, 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize("each", COUNTS, ids=lambda each: each.what)
+def test_count_is_within_its_limit(each: Count) -> None:
+    assert each.count() <= each.limit
+
+
+def public_names() -> dict[str, set[str]]:
+    """The modules of docs/api.md and the names that it lists for each."""
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## `([\w.]+)`$", page, flags=re.MULTILINE)[1:]
+    return {
+        module: set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+        for module, text in zip(sections[::2], sections[1::2], strict=True)
+    }
+
+
+@pytest.mark.parametrize(("module", "names"), public_names().items())
+def test_public_names_are_those_of_the_page(module: str, names: set[str]) -> None:
+    found = importlib.import_module(module)
+    assert set(found.__all__) == names
+    for name in names:
+        assert getattr(found, name) is not None

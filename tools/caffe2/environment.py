@@ -1,0 +1,252 @@
+"""Caffe2 itself, in an environment of its own.
+
+Caffe2 left PyTorch's wheels in 2022. The last that are made to work with it are of Python 3.9, and
+want packages as old as themselves. They are kept out of the user's environment: made once, when it
+is asked for, in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp import errors
+from lenet_cpp._base.environments import Environment, Report, clean_variables
+from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "ENVIRONMENT",
+    "call_worker",
+    "find_environment",
+    "find_interpreter",
+    "make_environment",
+    "require_environment",
+    "run_nets",
+]
+
+PYTHON = (3, 9)
+
+ENVIRONMENT = Environment(
+    name="caffe2-torch-1.10.2",
+    title="Caffe2",
+    requirements=(
+        "torch==1.10.2",
+        "numpy==1.23.5",  # onnx 1.10 uses names that NumPy 1.24 dropped
+        "onnx==1.10.2",  # the oldest with a wheel for Python 3.9
+        "onnxoptimizer==0.2.6",  # was a part of onnx when Caffe2 was made to use it
+        "protobuf==3.20.1",  # Caffe2's generated messages do not load with 4
+        "future==1.0.0",  # Caffe2 imports it without declaring it
+    ),
+    trial="import onnxoptimizer; from caffe2.python import workspace; import torch",
+    remedy=(
+        "it needs the network, 3 GB of space, and wheels of PyTorch 1.10.2 for Python 3.9 and this"
+        " machine, which pip finds for Linux on x86-64"
+    ),
+    pip_options=("--only-binary", ":all:"),
+)
+_MAKE = "run scripts/caffe2_roundtrip.py --make-environment once (0.9 GB to download, 2 GB kept)"
+_WORKER = Path(__file__).with_name("worker.py")
+_TIMEOUT_SECONDS = 1800
+
+
+def find_environment() -> Path | None:
+    """Return the interpreter of Caffe2's environment, or None when it has not been made."""
+    return ENVIRONMENT.find()
+
+
+def make_environment(*, python: str | Path | None = None, report: Report | None = None) -> Path:
+    """Return the interpreter of Caffe2's environment; make it first unless it is there.
+
+    Args:
+        python: A Python 3.9 to make it with; see :func:`find_interpreter`.
+        report: Takes the progress.
+
+    Raises:
+        Unsupported: There is no Python 3.9.
+        FileNotFound: ``python`` does not exist.
+        BadInput: ``python`` is another version.
+        BackendFailure: It cannot be made: no network, no space; says what pip said last.
+    """
+    found = find_environment()
+    if found is not None:
+        return found
+    return ENVIRONMENT.make(find_interpreter(python), report=report)
+
+
+def find_interpreter(python: str | Path | None = None) -> Path:
+    """Return a Python 3.9.
+
+    Args:
+        python: The one to take. When None: ``python3.9`` on PATH, or else the newest one of pyenv
+            (``PYENV_ROOT``, or ``~/.pyenv``).
+
+    Raises:
+        Unsupported: There is none.
+        FileNotFound: ``python`` does not exist.
+        BadInput: ``python`` is another version, or does not run.
+    """
+    wanted = ".".join(map(str, PYTHON))
+    if python is not None:
+        named = shutil.which(python)
+        if named is None:
+            raise FileNotFound(f"cannot run {python}: there is no such program")
+        version = _version(named)
+        if version != PYTHON:
+            said = ".".join(map(str, version)) if version else "no Python that runs"
+            raise BadInput(f"{python} is {said}; Caffe2 needs Python {wanted}")
+        return Path(named)
+    on_path = shutil.which(f"python{wanted}")
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    of_pyenv = sorted(root.glob(f"versions/{wanted}.*/bin/python"), key=_patch, reverse=True)
+    for candidate in [*([Path(on_path)] if on_path else []), *of_pyenv]:
+        if _version(candidate) == PYTHON:
+            return candidate
+    raise Unsupported(
+        f"Caffe2 needs Python {wanted}: there is no python{wanted} on PATH and none in"
+        f" {root / 'versions'}; install one (pyenv install {wanted}), or name it with --python"
+    )
+
+
+def _patch(python: Path) -> list[int]:
+    return [int(part) for part in python.parents[1].name.split(".") if part.isdigit()]
+
+
+def _version(python: str | Path) -> tuple[int, ...] | None:
+    """Return an interpreter's version, of CPython for 64 bits; None if it does not run."""
+    code = "import sys; print(*sys.version_info[:2]) if sys.maxsize > 2**32 else sys.exit(1)"
+    try:
+        done = subprocess.run(
+            [python, "-I", "-c", code],
+            capture_output=True,
+            check=True,
+            env=clean_variables(),
+            text=True,
+            timeout=60,
+        )
+        return tuple(int(part) for part in done.stdout.split())
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def require_environment() -> Path:
+    """Return the interpreter of Caffe2's environment.
+
+    Raises:
+        Unsupported: It has not been made; says how, and what is missing for it.
+    """
+    found = find_environment()
+    if found is not None:
+        return found
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        raise Unsupported("Caffe2 needs Linux on x86-64, for which its last wheels were made")
+    python = find_interpreter()
+    raise Unsupported(f"Caffe2's environment has not been made: {_MAKE}; it will use {python}")
+
+
+def run_nets(
+    init_net: str | Path,
+    predict_net: str | Path,
+    inputs: NDArray[Any],
+    *,
+    batch_size: int = 64,
+) -> NDArray[np.float32]:
+    """Run a model of Caffe2's in Caffe2, in a process that imports no ONNX.
+
+    Args:
+        init_net: The net that fills the parameters.
+        predict_net: The net that computes the output.
+        inputs: float32 [N, C, H, W], N 1 or more.
+        batch_size: Images for each run.
+
+    Returns:
+        The first output, float32 [N, ...].
+
+    Raises:
+        FileNotFound: A net is missing.
+        BadInput: The inputs are none.
+        BackendFailure: Caffe2 refused a net or failed.
+        Unsupported: The environment has not been made; says how.
+    """
+    for net in (init_net, predict_net):
+        if not Path(net).is_file():
+            raise FileNotFound(f"cannot read {net}: no such file")
+    if inputs.dtype != np.float32 or inputs.ndim < 2 or not len(inputs) or batch_size < 1:
+        raise BadInput("Caffe2's inputs have to be float32 [N, ...], N 1 or more")
+    with tempfile.TemporaryDirectory(prefix="lenet-caffe2-") as name:
+        folder = Path(name)
+        np.save(folder / "inputs.npy", np.ascontiguousarray(inputs))
+        request = {
+            "do": "run",
+            "init_net": str(Path(init_net).resolve()),
+            "predict_net": str(Path(predict_net).resolve()),
+            "batch_size": batch_size,
+        }
+        call_worker(request, folder)
+        outputs: NDArray[np.float32] = np.load(folder / "caffe2.npy", allow_pickle=False)
+    return outputs
+
+
+def call_worker(
+    request: Mapping[str, Any], folder: Path, *, report: Report | None = None
+) -> dict[str, Any]:
+    """Run ``_caffe2_worker.py`` in Caffe2's environment.
+
+    Args:
+        request: What it is to do; see its ``main``.
+        folder: Where it finds its arrays and puts what it makes.
+        report: Takes the progress.
+
+    Returns:
+        Its answer.
+
+    Raises:
+        lenet_cpp.Error: What it answered.
+        BackendFailure: It crashed.
+        Unsupported: The environment has not been made.
+    """
+    python = require_environment()
+    command = [str(python), "-I", str(_WORKER), str(folder)]
+    (folder / "request.json").write_text(json.dumps(dict(request)), encoding="utf-8")
+    answer = folder / "answer.json"
+    answer.unlink(missing_ok=True)
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, env=clean_variables(), text=True
+        ) as child,
+    ):
+        watchdog = threading.Timer(_TIMEOUT_SECONDS, child.kill)
+        watchdog.start()
+        try:
+            for line in child.stdout or ():
+                number, of, what = line.rstrip("\n").split(" ", 2)
+                if report is not None:
+                    report(what, int(number), int(of))
+            child.wait()
+        finally:
+            watchdog.cancel()
+            child.kill()
+        log.seek(0)
+        printed = [line.strip() for line in log if line.strip()]
+    if child.returncode or not answer.is_file():
+        said = printed[-1] if printed else "it said nothing"
+        raise BackendFailure(f"Caffe2's process ended with {child.returncode}: {said}")
+    found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+    if "error" in found:
+        raise getattr(errors, found["error"])(found["message"])
+    return found

@@ -1,0 +1,245 @@
+"""From PyTorch over ONNX to Caffe2 and to Caffe2 alone, with the same answers at each station."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp._base.files import atomic_path
+from lenet_cpp.agreement import compare
+from lenet_cpp.errors import BadInput, BadModel, Unsupported
+from lenet_cpp.interchange.caffe2.files import FLOAT, INIT_NET, PREDICT_NET, VALUE_INFO
+from lenet_cpp.interchange.caffe2.nets import read_nets
+from lenet_cpp.interchange.torch import models as torch_models
+from tools.caffe2.environment import call_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from lenet_cpp._base.environments import Report
+
+__all__ = ["IMAGE_SHAPES", "ONNX_NAME", "RoundTrip", "Station", "guide_images", "round_trip"]
+
+IMAGE_SHAPES = {"lenet": (1, 28, 28), "resnet18": (3, 224, 224)}
+"""Channels, height and width of the images of each network."""
+ONNX_NAME = "output.onnx"
+_FILES = (ONNX_NAME, INIT_NET, PREDICT_NET, VALUE_INFO)
+
+
+@dataclass(frozen=True)
+class Station:
+    """One way to run the network, compared with PyTorch.
+
+    Attributes:
+        name: What ran.
+        outputs: float32 [N, classes].
+        difference: Largest absolute difference from PyTorch's.
+        same_class: Number of images for which the largest output is that of the same class.
+        agrees: Whether each output is as close as it has to be, and each class the same.
+    """
+
+    name: str
+    outputs: NDArray[np.float32]
+    difference: float
+    same_class: int
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """What a round trip found.
+
+    Attributes:
+        stations: PyTorch itself first.
+        versions: Of what ran in Caffe2's environment.
+        files: What was written; nothing unless all agree.
+        unread: Why our own reading of the nets was not compared, when it was not.
+    """
+
+    stations: tuple[Station, ...]
+    versions: dict[str, str]
+    files: tuple[Path, ...]
+    unread: str | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every station agrees with PyTorch."""
+        return all(station.agrees for station in self.stations)
+
+
+def guide_images(model: str, paths: list[Path]) -> NDArray[np.float32]:
+    """Read image files as the guide does: the middle, divided by 255; a digit as LeNet takes it.
+
+    Args:
+        model: ``lenet`` or ``resnet18``.
+        paths: Image files.
+
+    Returns:
+        float32 [N, C, H, W].
+
+    Raises:
+        FileNotFound: A file is missing.
+        BadInput: A file is no image, or is too small.
+    """
+    from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, ToCHW, digit
+
+    channels, height, width = IMAGE_SHAPES[model]
+    middle = CenterCrop((height, width))
+    scale = Normalize(1.0, (0.0,) * channels, (255.0,) * channels)
+    pipeline = digit() if model == "lenet" else Pipeline("RGB", (middle, scale, ToCHW()))
+    return pipeline.batch(paths)
+
+
+def round_trip(
+    model: str,
+    images: NDArray[np.float32],
+    output: Path,
+    *,
+    params: Path | None = None,
+    num_classes: int | None = None,
+    seed: int = 0,
+    report: Report | None = None,
+) -> RoundTrip:
+    """Take a network from PyTorch to Caffe2 and back into a process without ONNX.
+
+    Args:
+        model: ``lenet`` or ``resnet18``.
+        images: float32 [N, C, H, W], N 1 or more, each run alone.
+        output: The folder that gets ``output.onnx``, ``init_net.pb``, ``predict_net.pb`` and
+            ``value_info.json``, when all agree.
+        params: A ``state_dict``; random parameters when None.
+        num_classes: As many as ``params`` have, or as the network usually has, when None.
+        seed: Of the random parameters.
+        report: Takes the progress.
+
+    Raises:
+        FileNotFound: ``params`` is missing.
+        BadModel: ``params`` is damaged, would run code, or is of another network.
+        BadInput: A name or a number cannot be.
+        BackendFailure: Caffe2's environment failed.
+        Unsupported: That environment has not been made, or PyTorch is needed to read ``params``.
+    """
+    network = torch_models.get(model)
+    shape = IMAGE_SHAPES[network.name]
+    if images.shape[1:] != shape or not len(images):
+        raise BadInput(f"images {list(images.shape)} do not fit {network.name}, {list(shape)}")
+    if output.exists() and not output.is_dir():
+        raise BadInput(f"{output} is a file: the output has to be a folder")
+    state = _read_state(params)
+    classes = _classes(network, state, num_classes, params)
+    with tempfile.TemporaryDirectory(prefix="lenet-caffe2-") as name:
+        folder = Path(name)
+        np.save(folder / "inputs.npy", np.ascontiguousarray(images, np.float32))
+        if state is not None:
+            np.savez(folder / "state.npz", **state)  # type: ignore[arg-type] # only arrays
+        request = {
+            "do": "convert",
+            "networks": str(Path(torch_models.__file__).with_name("networks.py")),
+            "builder": network.builder,
+            "classes": classes,
+            "seed": seed,
+            "params": str(params),
+        }
+        versions = call_worker(request, folder, report=report)
+        # A process of its own: "without ONNX" is to be true.
+        nets = {"init_net": str(folder / INIT_NET), "predict_net": str(folder / PREDICT_NET)}
+        call_worker({"do": "run", "batch_size": 1, **nets}, folder, report=report)
+        info = {"input": [FLOAT, [1, *shape]]}
+        (folder / VALUE_INFO).write_text(json.dumps(info) + "\n", encoding="utf-8")
+        found = {"Caffe2 through ONNX": _load(folder / "caffe2_onnx.npy")}
+        found["Caffe2 alone"] = _load(folder / "caffe2.npy")
+        unread = None
+        try:
+            found["its nets in onnxruntime"] = _run_read_nets(folder, images)
+        except Unsupported as error:
+            unread = str(error)
+        reference = _load(folder / "torch.npy")
+        stations = _compare(reference, found)
+        files: tuple[Path, ...] = ()
+        if all(station.agrees for station in stations):
+            files = _install(folder, output)
+    return RoundTrip(stations, versions, files, unread)
+
+
+def _read_state(params: Path | None) -> dict[str, NDArray[Any]] | None:
+    if params is None:
+        return None
+    state = torch_models.load_state(params)
+    from lenet_cpp.interchange.torch.model_state import as_arrays
+
+    return as_arrays(state)
+
+
+def _classes(
+    network: torch_models.Network,
+    state: Mapping[str, NDArray[Any]] | None,
+    wanted: int | None,
+    params: Path | None,
+) -> int:
+    if wanted is not None and not 0 < wanted <= 1 << 20:
+        raise BadInput(f"the number of classes is {wanted}; expected 1 or more")
+    if state is None:
+        return wanted or network.classes
+    bias = state.get(f"{network.last}.bias")
+    if bias is None or bias.ndim != 1 or not len(bias):
+        raise BadModel(f"{params} is not of {network.name}: it has no {network.last}.bias")
+    if wanted not in {None, len(bias)}:
+        raise BadInput(f"{params} has {len(bias)} classes, not {wanted}")
+    return len(bias)
+
+
+def _load(path: Path) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    return array
+
+
+def _run_read_nets(folder: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    from lenet_cpp._base.optional import require
+
+    require("onnx", "onnxruntime", extra="onnx")
+    import onnxruntime
+
+    model = read_nets(folder / INIT_NET, folder / PREDICT_NET)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    outputs: NDArray[np.float32] = session.run(None, {"input": images})[0]
+    return outputs
+
+
+def _compare(
+    reference: NDArray[np.float32], found: Mapping[str, NDArray[np.float32]]
+) -> tuple[Station, ...]:
+    stations = [
+        Station("PyTorch", reference, 0.0, len(reference), bool(np.isfinite(reference).all()))
+    ]
+    for name, outputs in found.items():
+        found_here = compare(reference, outputs, names=("PyTorch", name))
+        stations.append(
+            Station(
+                name,
+                outputs,
+                found_here.largest_difference,
+                found_here.equal_predictions,
+                found_here.agrees,
+            )
+        )
+    return tuple(stations)
+
+
+def _install(folder: Path, output: Path) -> tuple[Path, ...]:
+    """Put the files into the output folder, all of them or none."""
+    with ExitStack() as whole:
+        for name in _FILES:
+            temporary = whole.enter_context(atomic_path(output / name))
+            shutil.copyfile(folder / name, temporary)
+    return tuple(output / name for name in _FILES)

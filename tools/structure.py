@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Print what the structure of the Python package costs a reader, beside the limit of each count.
+
+    python tools/structure.py        exit status 1 when a count is above its limit
+
+``tests/test_structure.py`` runs this. Lower a limit when the work gets below it; raise one only
+with the reason in the commit.
+"""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grimp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "python" / "lenet_cpp"
+# Not rooms: the package's own files, and what only lies there to be installed.
+_NOT_ENTRIES = {"__init__.py", "__main__.py", "_core.pyi", "py.typed", "bundled", "__pycache__"}
+
+
+@dataclass(frozen=True)
+class Count:
+    """Something that is counted, and how much of it there may be."""
+
+    what: str
+    limit: int
+    count: Callable[[], int]
+
+
+@contextmanager
+def importable() -> Iterator[Path]:
+    """Yield a folder with the package in it in which ``_core`` is a module that tools can read."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "lenet_cpp")
+        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "bundled"))
+        (copy / "_core.pyi").rename(copy / "_core.py")
+        yield Path(folder)
+
+
+def import_graph() -> grimp.ImportGraph:
+    """Return which module of the package imports which, anywhere in its text."""
+    with importable() as folder:
+        sys.path.insert(0, str(folder))
+        try:
+            return grimp.build_graph("lenet_cpp", cache_dir=None)
+        finally:
+            sys.path.remove(str(folder))
+
+
+def room_of(module: str) -> str:
+    """Return the first folder or file of a module; nothing for the package itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def room_edges() -> set[tuple[str, str]]:
+    """Return the pairs of rooms of which the first imports from the second."""
+    graph = import_graph()
+    pairs = {
+        (room_of(module), room_of(imported))
+        for module in graph.modules
+        for imported in graph.find_modules_directly_imported_by(module)
+    }
+    return {(a, b) for a, b in pairs if a and b and b not in {a, "_core"}}
+
+
+def _entries() -> int:
+    entries = (path for path in PACKAGE.iterdir() if path.suffix != ".so")  # of a build in place
+    return len([path for path in entries if path.name not in _NOT_ENTRIES])
+
+
+def _trees(folder: Path) -> Iterable[tuple[Path, ast.Module]]:
+    for path in sorted(folder.rglob("*.py")):
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _imports_in_functions() -> int:
+    """Count the names of the package that are imported inside functions."""
+    count = 0
+    for _, tree in _trees(PACKAGE):
+        seen = set()
+        for function in ast.walk(tree):
+            if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            for node in ast.walk(function):
+                if (
+                    isinstance(node, ast.ImportFrom)
+                    and (node.module or "").startswith("lenet_cpp")
+                    and node not in seen
+                ):
+                    seen.add(node)
+                    count += len(node.names)
+    return count
+
+
+def _subprocess_modules() -> int:
+    names = {"run", "Popen", "check_output", "check_call", "call"}
+    return sum(
+        any(
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "subprocess"
+            and node.attr in names
+            for node in ast.walk(tree)
+        )
+        for _, tree in _trees(PACKAGE)
+    )
+
+
+def _lines(*folders: str, suffixes: tuple[str, ...] = (".py",)) -> Callable[[], int]:
+    def count() -> int:
+        files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+        return sum(
+            len(path.read_bytes().splitlines())
+            for path in files
+            if path.suffix in suffixes and "__pycache__" not in path.parts
+        )
+
+    return count
+
+
+def _files(folder: str) -> Callable[[], int]:
+    return lambda: len(list((ROOT / folder).rglob("*.py")))
+
+
+COUNTS = (
+    Count("entries of python/lenet_cpp", 13, _entries),
+    Count("pairs of rooms that import", 63, lambda: len(room_edges())),
+    Count("names imported inside functions", 129, _imports_in_functions),
+    Count("modules that start processes", 9, _subprocess_modules),
+    Count("lines of python/lenet_cpp", 22_600, _lines("python/lenet_cpp")),
+    Count("lines of interchange", 4_900, _lines("python/lenet_cpp/interchange")),
+    Count("lines of cli", 2_850, _lines("python/lenet_cpp/cli")),
+    Count("lines of quantize", 3_050, _lines("python/lenet_cpp/quantize")),
+    Count("files of quantize", 22, _files("python/lenet_cpp/quantize")),
+    Count("lines of tools", 11_100, _lines("tools")),
+    Count("lines of tools/benchmark", 5_850, _lines("tools/benchmark")),
+    Count("lines of tests", 32_000, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
+)
+
+
+def main() -> int:
+    """Print the table; return 1 when a limit is exceeded."""
+    exceeded = False
+    for each in COUNTS:
+        found = each.count()
+        exceeded |= found > each.limit
+        mark = "  EXCEEDED" if found > each.limit else ""
+        print(f"{each.what:36} {found:7,}  of at most {each.limit:7,}{mark}")
+    return int(exceeded)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
