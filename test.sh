@@ -71,4 +71,4 @@ done
 
 echo "Python tests"
 # A file stays with one process, in the order of tests/conftest.py; each may take some 4 GB.
-python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"
+python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 "$@"

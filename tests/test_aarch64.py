@@ -21,7 +21,7 @@ import pytest
 import lenet_cpp
 from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
-from lenet_cpp.quantize import Settings, mnist_images, open_source
+from lenet_cpp.quantize import QuantizationSettings, mnist_images, open_source
 from lenet_cpp.quantize.request import make_task, run_tasks
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -129,7 +129,9 @@ def test_int8_gives_the_bits_of_other_processors(
 ):
     calibration = mnist_images(sample_dir(), 64)
     with open_source("lenet") as source:
-        task = make_task(source, calibration, "static-ptq", Settings(), tmp_path, tmp_path)
+        task = make_task(
+            source, calibration, "static-ptq", QuantizationSettings(), tmp_path, tmp_path
+        )
         run_tasks([task])
     path = tmp_path / "lenet.pdmodel"
     with lenet_cpp.Predictor(path, engine="native", precision="int8") as native:

@@ -145,7 +145,7 @@ def in_across(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> 
     import lenet_cpp
     from lenet_cpp.verify import across
 
-    monkeypatch.setattr(across, "ROUTES", {"one": lambda _: a, "another": lambda _: b})
+    monkeypatch.setattr(across, "WAYS", {"one": lambda _: a, "another": lambda _: b})
     report = across.across(
         lenet_cpp.bundled_model_dir(), np.zeros((len(a), 1, 28, 28), np.float32),
         program=Path("no program"),

@@ -20,7 +20,7 @@ from lenet_cpp.cli import infer, predict, py_infer
 from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.inference import autolog
 from lenet_cpp.inference.autolog import AutoLog
-from lenet_cpp.inference.engine import Settings
+from lenet_cpp.inference.engine import RunSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,7 @@ def total_of(report: str) -> float:
     return float(re.search(r"total time spent\(s\): ([\d.]+)$", report, re.MULTILINE)[1])
 
 
-SETTINGS = Settings(
+SETTINGS = RunSettings(
     engine="paddle",
     paddle_version="3.3.1",
     paddle_commit="0123abc",

@@ -214,7 +214,7 @@ def test_parameters_are_the_same_for_both_formats(params: Path, tmp_path: Path) 
         hashlib.sha256((folder / "lenet.pdiparams").read_bytes()).hexdigest()
         for folder in (
             export.export_model(params, tmp_path / format_, formats=[format_]).folder
-            for format_ in inference_model.FORMATS
+            for format_ in inference_model.EXPORT_FORMATS
         )
     }
     assert len(digests) == 1

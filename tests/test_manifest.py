@@ -238,8 +238,8 @@ def test_damaged_manifests(folder: Path, content: bytes) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"accuracy": m.Accuracy(99.41, 10_000, "MNIST test")},
-        {"accuracy": m.Accuracy(float("nan"), 10_000, "MNIST test")},
+        {"accuracy": m.MeasuredAccuracy(99.41, 10_000, "MNIST test")},
+        {"accuracy": m.MeasuredAccuracy(float("nan"), 10_000, "MNIST test")},
         {"training": {"loss": float("inf")}},
         {"training": {"path": object()}},
         {"name": "../toy"},

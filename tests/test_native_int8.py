@@ -15,7 +15,13 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
-from lenet_cpp.quantize import METHODS, Settings, made_images, mnist_images, open_source
+from lenet_cpp.quantize import (
+    METHODS,
+    QuantizationSettings,
+    made_image_set,
+    mnist_images,
+    open_source,
+)
 from lenet_cpp.quantize.request import make_task, run_tasks
 from quantized_networks import make_networks
 from quantized_reference import QuantizedProgram, read_programs
@@ -38,7 +44,7 @@ def lenets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     with open_source("lenet") as source:
         for method in METHODS:
             (folder / method).mkdir()
-            settings = Settings(steps=1)
+            settings = QuantizationSettings(steps=1)
             tasks.append(make_task(source, images, method, settings, folder / method, folder))
         run_tasks(tasks)
     programs = {method: folder / method / "lenet.pdmodel" for method in METHODS}
@@ -145,11 +151,13 @@ def assert_mostly_equal(apart: Array) -> None:
 
 def run_made(folder: Path, name: str, size: int, method: str) -> tuple[Array, Array, Array]:
     """A network with random weights, quantized: by this engine, by the rules, and by Paddle."""
-    made = made_images((3, size, size), 16, 16, seed=1)
+    made = made_image_set((3, size, size), 16, 16, seed=1)
     images = np.asarray(made.test, np.float32)
     (folder / "made").mkdir()
     with open_source(name, seed=1, img_size=size) as source:
-        task = make_task(source, made, method, Settings(steps=1), folder / "made", folder)
+        task = make_task(
+            source, made, method, QuantizationSettings(steps=1), folder / "made", folder
+        )
         run_tasks([task])
     (model,) = (folder / "made").glob("*.pdmodel")
     (program,) = read_programs([model])

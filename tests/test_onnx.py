@@ -611,7 +611,7 @@ def test_across_notices_other_weights(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ways = ("torch", "Paddle dygraph", "C++ program", "lenet_cpp")
-    monkeypatch.setattr(across, "ROUTES", {way: across.ROUTES[way] for way in ways})
+    monkeypatch.setattr(across, "WAYS", {way: across.WAYS[way] for way in ways})
     torch_models.save_state(torch_models.create_network("lenet", seed=3), tmp_path / "other.prm")
     arguments = ["--across", f"--model-dir={model_dir}", f"--program={program}", "--images=50"]
     assert verify.main([*arguments, f"--torch={tmp_path / 'other.prm'}", "--format=json"]) == 1

@@ -180,8 +180,7 @@ def test_float_weights_are_wrong_in_int8_without_an_error_and_so_refused(
     find, images, labels, tmp_path
 ) -> None:
     """The reason for the check: with it broken, the second part fails."""
-    from lenet_cpp.models.paddle_inference_engine import inference_config
-    from lenet_cpp.models.paddle_run import run_config
+    from lenet_cpp.models.paddle_run import inference_config, run_config
 
     model = find("float weights")
 

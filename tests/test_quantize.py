@@ -26,7 +26,7 @@ from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, U
 from lenet_cpp.export import convert_model
 from lenet_cpp.formats.manifest import read_manifest, verify_checksums
 from lenet_cpp.formats.tensors import read_combined
-from lenet_cpp.quantize import Images, Quality, Settings, deployed, slim_environment
+from lenet_cpp.quantize import Images, Quality, QuantizationSettings, deployed, slim_environment
 from lenet_cpp.quantize.deployed import Deployed
 from snippets import read_snippets, run_snippet
 
@@ -263,7 +263,11 @@ def test_both_ways_to_train_know_the_ranges_after_one_step(tmp_path, sample):
     for method in ("static-qat", "dygraph-qat"):
         with quantization.open_source() as source:
             quantization.quantize(
-                source, sample, method, tmp_path / method, Settings(steps=1, learning_rate=1e-6)
+                source,
+                sample,
+                method,
+                tmp_path / method,
+                QuantizationSettings(steps=1, learning_rate=1e-6),
             )
         found.append(averages(tmp_path / method, "lenet"))
     assert len(found[0]) == 5
@@ -320,8 +324,8 @@ def test_sensitivity_of_a_residual_network(tmp_path, monkeypatch):
     (tmp_path / "residual.py").write_text(RESIDUAL, encoding="utf-8")
     shown = []
     with quantization.open_source(f"{tmp_path}/residual.py:SPEC", seed=0) as source:
-        images = quantization.made_images(source.input_shape, 8, 8)
-        settings = Settings(batch_size=8, algo="abs_max")
+        images = quantization.made_image_set(source.input_shape, 8, 8)
+        settings = QuantizationSettings(batch_size=8, algo="abs_max")
         found = sensitivity.analyse(source, images, settings, report=lambda *a: shown.append(a))
     assert [(one.layer, one.values) for one in found] == [
         ("stem", 216), ("first", 1152), ("second", 2304), ("shortcut", 128), ("fc", 160),
@@ -460,7 +464,9 @@ def test_bad_calibration_leaves_the_older_model(made, tmp_path, sample):
         pytest.raises(BadModel, match=r"static-ptq: .* more than the 0\.5 points"),
         quantization.open_source() as source,
     ):
-        quantization.quantize(source, blind, "static-ptq", folder, Settings(algo="abs_max"))
+        quantization.quantize(
+            source, blind, "static-ptq", folder, QuantizationSettings(algo="abs_max")
+        )
     assert contents(folder) == before
 
 
@@ -546,8 +552,8 @@ def test_float_manifests_are_as_they_were(model_dir):
 
 
 def test_made_images_are_the_same_every_time():
-    first = quantization.made_images((3, 32, 32), 2, 1)
-    again = quantization.made_images((3, 32, 32), 2, 1)
+    first = quantization.made_image_set((3, 32, 32), 2, 1)
+    again = quantization.made_image_set((3, 32, 32), 2, 1)
     assert first.calibration.shape == (2, 3, 32, 32)
     assert first.test.dtype == np.float32
     np.testing.assert_array_equal(first.calibration, again.calibration)

@@ -596,7 +596,7 @@ def test_resnet18_learns_and_brings_its_image_size(tmp_path, monkeypatch) -> Non
     train_part = Split(whole.train.images[:640], whole.train.labels[:640])
     test_part = Split(whole.test.images[:200], whole.test.labels[:200])
     mnist = Mnist(train_part, test_part, "other", whole.folder, whole.md5)
-    settings = training.Settings("resnet18", training.default_recipe("resnet18"))
+    settings = training.TorchTrainingSettings("resnet18", training.default_recipe("resnet18"))
     result = training.train(settings, mnist, report=lambda _: None)
     assert result.accuracy.fraction > 0.7  # chance is a half
     assert not result.net.training
@@ -621,9 +621,9 @@ def test_resnet18_learns_and_brings_its_image_size(tmp_path, monkeypatch) -> Non
 
 
 def test_recipes_of_paddle_that_have_more_are_refused() -> None:
-    training.Settings(recipe=RECIPES["guide"])
+    training.TorchTrainingSettings(recipe=RECIPES["guide"])
     with pytest.raises(BadInput, match="the recipe best is not for PyTorch"):
-        training.Settings(recipe=RECIPES["best"])
+        training.TorchTrainingSettings(recipe=RECIPES["best"])
 
 
 def test_ctrl_c_leaves_nothing(tmp_path) -> None:

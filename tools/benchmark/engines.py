@@ -110,7 +110,7 @@ def paddle_inference(model: Model) -> Run:
 def _reduced_config(model: Model) -> Any:
     from pathlib import Path
 
-    from lenet_cpp.models.paddle_inference_engine import inference_config
+    from lenet_cpp.models.paddle_run import inference_config
 
     return inference_config(
         Path(model["program"]),

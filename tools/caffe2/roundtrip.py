@@ -180,7 +180,7 @@ def _read_state(params: Path | None) -> dict[str, NDArray[Any]] | None:
 
 
 def _classes(
-    network: torch_models.Network,
+    network: torch_models.TorchNetwork,
     state: Mapping[str, NDArray[Any]] | None,
     wanted: int | None,
     params: Path | None,

@@ -167,7 +167,10 @@ def _converse(
         json.dump(request, child.stdin)
     found: dict[str, Any] = {}
     for line in child.stdout:
-        message = json.loads(line)
+        try:
+            message = json.loads(line)
+        except ValueError:
+            continue  # printed by a sitecustomize, before the child took its output away
         if "progress" not in message:
             found = message
         elif report is not None:

@@ -170,7 +170,7 @@ def _model(reference: str) -> str:
 def _command(options: argparse.Namespace) -> int:
     from lenet_cpp import export
     from lenet_cpp.export import separate_layout
-    from lenet_cpp.export.inference_model import FORMATS
+    from lenet_cpp.export.inference_model import EXPORT_FORMATS
 
     spec = resolve(options.model)
     separate = options.format == "separate"
@@ -193,7 +193,7 @@ def _command(options: argparse.Namespace) -> int:
         if separate:
             result = export.export_separate(params, output, **arguments)
         else:
-            formats = FORMATS if options.format in {None, "both"} else (options.format,)
+            formats = EXPORT_FORMATS if options.format in {None, "both"} else (options.format,)
             result = export.export_model(params, output, formats=formats, **arguments)
         whose = "the trained model's" if options.seed is None else "the untrained model's"
         check = (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lenet_cpp._base.worker import Report
-    from lenet_cpp.quantize import FloatModel, Images, Quantized, Settings
+    from lenet_cpp.quantize import FloatModel, Images, QuantizationSettings, Quantized
 
 _DESCRIPTION = """\
 Turn a float model into a model of 8-bit integers, check it as it will be deployed, and compare it
@@ -186,7 +186,7 @@ def _command(options: argparse.Namespace) -> int:
     require_paddle()
     if options.plot is not None:
         require("matplotlib", extra="bench")
-    settings = quantization.Settings(
+    settings = quantization.QuantizationSettings(
         via=options.via,
         algo=options.algo,
         epochs=options.epochs,
@@ -224,7 +224,7 @@ def _rate(options: argparse.Namespace) -> float:
 
 
 def _images(options: argparse.Namespace, source: FloatModel) -> Images:
-    from lenet_cpp.quantize import made_images, mnist_images
+    from lenet_cpp.quantize import made_image_set, mnist_images
 
     if source.spec.name == "lenet" and source.class_dim == 10:
         if options.test_images is not None:
@@ -233,7 +233,7 @@ def _images(options: argparse.Namespace, source: FloatModel) -> Images:
         return mnist_images(options.data_dir, count)
     if options.data_dir is not None:
         raise BadInput("--data-dir is for lenet; other models are quantized with made images")
-    return made_images(
+    return made_image_set(
         source.input_shape,
         options.calibration_images or _MADE_CALIBRATION,
         options.test_images or _MADE_TEST,
@@ -251,7 +251,7 @@ def _quantize(
     options: argparse.Namespace,
     source: FloatModel,
     images: Images,
-    settings: Settings,
+    settings: QuantizationSettings,
     methods: Sequence[str],
 ) -> int:
     from lenet_cpp.quantize import quantize
@@ -291,7 +291,7 @@ def _quantize(
 
 
 def _analyse(
-    options: argparse.Namespace, source: FloatModel, images: Images, settings: Settings
+    options: argparse.Namespace, source: FloatModel, images: Images, settings: QuantizationSettings
 ) -> int:
     from lenet_cpp.quantize import sensitivity
     from lenet_cpp.quantize.report import analysis_text

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lenet_cpp.data.mnist import Mnist
-    from lenet_cpp.interchange.torch.training import Settings
+    from lenet_cpp.interchange.torch.training import TorchTrainingSettings
 
 _DESCRIPTION = """\
 Train a network in PyTorch on the digits and save its state_dict.
@@ -128,8 +128,12 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(options: argparse.Namespace, mnist: Mnist) -> Settings:
-    from lenet_cpp.interchange.torch.training import Settings, default_device, default_recipe
+def _settings(options: argparse.Namespace, mnist: Mnist) -> TorchTrainingSettings:
+    from lenet_cpp.interchange.torch.training import (
+        TorchTrainingSettings,
+        default_device,
+        default_recipe,
+    )
 
     changes: dict[str, Any] = {
         "epochs": options.epochs,
@@ -138,7 +142,7 @@ def _settings(options: argparse.Namespace, mnist: Mnist) -> Settings:
     }
     changes = {key: value for key, value in changes.items() if value is not None}
     recipe = dataclasses.replace(default_recipe(options.model, mnist), **changes)
-    return Settings(
+    return TorchTrainingSettings(
         model=options.model,
         recipe=None if options.epochs == 0 else recipe,
         seed=options.seed,

@@ -18,7 +18,7 @@ from lenet_cpp.cli._parsers import new_parser, positive, positives
 from lenet_cpp.cli._verify_text import report_document, report_text
 from lenet_cpp.errors import BadInput
 from lenet_cpp.models import MODELS
-from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, FORMATS
+from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, PROGRAM_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -186,8 +186,8 @@ def main(
     add(
         "--formats",
         metavar="NAME,...",
-        type=_choices(FORMATS),
-        help=f"some of {','.join(FORMATS)} (default: those of the exported model)",
+        type=_choices(PROGRAM_FORMATS),
+        help=f"some of {','.join(PROGRAM_FORMATS)} (default: those of the exported model)",
     )
     add("--threads", metavar="N", type=positive, default=1, help="CPU threads (default: 1)")
     add(

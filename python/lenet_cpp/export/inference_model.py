@@ -43,8 +43,8 @@ from lenet_cpp.export.separate_layout import write_separate
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import (
-    Accuracy,
     Manifest,
+    MeasuredAccuracy,
     ModelSignature,
     describe_files,
     package_version,
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
     from lenet_cpp.models import ModelSpec
 
-FORMATS = ("json", "pdmodel")
+EXPORT_FORMATS = ("json", "pdmodel")
 INPUT_NAME = "x"
 
 
@@ -71,7 +71,7 @@ def export_model(
     *,
     model: str | ModelSpec = "lenet",
     name: str | None = None,
-    formats: Iterable[str] = FORMATS,
+    formats: Iterable[str] = EXPORT_FORMATS,
     softmax: bool = False,
     class_dim: int | None = None,
     img_size: int | None = None,
@@ -115,8 +115,10 @@ def export_model(
     spec = models.get(model) if isinstance(model, str) else model
     stem = checked_name(name or spec.stem)
     wanted = tuple(dict.fromkeys(formats))
-    if not wanted or not set(wanted) <= set(FORMATS):
-        raise BadInput(f"formats are one or both of {', '.join(FORMATS)}; got {list(wanted)}")
+    if not wanted or not set(wanted) <= set(EXPORT_FORMATS):
+        raise BadInput(
+            f"formats are one or both of {', '.join(EXPORT_FORMATS)}; got {list(wanted)}"
+        )
     if (params is None) == (seed is None):
         raise BadInput(f"{spec.name} needs parameters or a seed for random ones, and not both")
     path = None if params is None else fetch(_with_suffix(params), sha256=sha256)
@@ -269,14 +271,14 @@ def _reference_outputs(
 
 def _accuracy(
     params_path: Path | None, training: dict[str, Any] | None, data: dict[str, Any] | None
-) -> Accuracy | None:
+) -> MeasuredAccuracy | None:
     """The accuracy that the training measured; export does not change what the model computes."""
     test = (training or {}).get("test")
     if test is None:
         return None
     try:
         top1 = test["correct"] / test["count"]
-        return Accuracy(top1, test["count"], f"MNIST test images ({(data or {})['kind']})")
+        return MeasuredAccuracy(top1, test["count"], f"MNIST test images ({(data or {})['kind']})")
     except (KeyError, TypeError, ZeroDivisionError) as error:
         raise BadModel(
             f"the training record of {params_path} is damaged: test is {test!r}"

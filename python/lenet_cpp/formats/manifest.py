@@ -68,7 +68,7 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class MeasuredAccuracy:
     """A measured accuracy.
 
     Attributes:
@@ -117,7 +117,7 @@ class Manifest:
     lenet_cpp_version: str | None = None
     training: dict[str, Any] | None = field(default=None)
     data: dict[str, Any] | None = field(default=None)
-    accuracy: Accuracy | None = None
+    accuracy: MeasuredAccuracy | None = None
     quantization: dict[str, Any] | None = field(default=None)
 
     @property
@@ -378,12 +378,12 @@ def _signature(value: Any, where: str) -> ModelSignature:
     )
 
 
-def _accuracy(value: Any, where: str) -> Accuracy:
-    found = _record(Accuracy, value, where)
+def _accuracy(value: Any, where: str) -> MeasuredAccuracy:
+    found = _record(MeasuredAccuracy, value, where)
     top1 = found["top1"]
     if type(top1) not in {int, float} or not 0 <= top1 <= 1:
         raise wrong(f"{where}.top1", "a fraction from 0 to 1", top1)
-    return Accuracy(
+    return MeasuredAccuracy(
         float(top1),
         integer(found["images"], f"{where}.images", 1),
         text(found["dataset"], f"{where}.dataset"),

@@ -24,7 +24,7 @@ from lenet_cpp.errors import BadInput
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from lenet_cpp.inference.engine import Settings
+    from lenet_cpp.inference.engine import RunSettings
 
 STAGES = ("preprocess", "inference", "postprocess")
 
@@ -97,7 +97,7 @@ class AutoLog:
         # Measured between the batches, so that it is not in their times.
         self._peak_rss = max(self._peak_rss, psutil.Process().memory_info().rss)
 
-    def report(self, settings: Settings, *, file: TextIO | None = None) -> None:
+    def report(self, settings: RunSettings, *, file: TextIO | None = None) -> None:
         """Print the report.
 
         Args:
@@ -116,7 +116,7 @@ class AutoLog:
             )
             print(formatter.format(record), file=sys.stdout if file is None else file)
 
-    def messages(self, settings: Settings) -> list[str]:
+    def messages(self, settings: RunSettings) -> list[str]:
         """The report, message by message, without date and logger's name.
 
         Args:
@@ -167,7 +167,7 @@ class AutoLog:
             *self._more(settings, seconds, total),
         ]
 
-    def _more(self, settings: Settings, seconds: np.ndarray, total: float) -> list[str]:
+    def _more(self, settings: RunSettings, seconds: np.ndarray, total: float) -> list[str]:
         """Lines after AutoLog's own; none has a key of those, so that parsers pass over them."""
         lines = [
             "--------------------- lenet_cpp info --------------------",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from lenet_cpp.data.images import Pipeline
-    from lenet_cpp.inference.engine import Settings
+    from lenet_cpp.inference.engine import RunSettings
 
     ImageSource = str | os.PathLike[str] | bytes | bytearray | Image | NDArray[np.uint8]
 
@@ -296,7 +296,7 @@ class InferenceEngine:
         """``(N, channels, height, width)``, -1 for what is free."""
         return self._model.engine.input_shape
 
-    def settings(self, batch_size: int) -> Settings:
+    def settings(self, batch_size: int) -> RunSettings:
         """How batches of this size are computed."""
         return self._model.engine.settings(batch_size)
 

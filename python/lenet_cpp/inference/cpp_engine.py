@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lenet_cpp import _core
-from lenet_cpp.inference.engine import Settings
+from lenet_cpp.inference.engine import RunSettings
 from lenet_cpp.inference.paddle_package import installed_paddle
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ class CppEngine:
         """Compute the outputs."""
         return self._predictor.run(batch)
 
-    def settings(self, batch_size: int) -> Settings:
+    def settings(self, batch_size: int) -> RunSettings:
         """How batches of this size are computed."""
         options = self._predictor.options
         package = installed_paddle()
         version = _core.paddle_version() if options["engine"] == "paddle" else "none"
         same = package if package is not None and package.version == version else None
-        return Settings(
+        return RunSettings(
             engine=options["engine"],
             paddle_version=version,
             paddle_commit=same and same.commit,

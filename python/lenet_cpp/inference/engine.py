@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunSettings:
     """How an engine computes, as it has it itself and not as it was asked to."""
 
     engine: str
@@ -63,7 +63,7 @@ class Engine(Protocol):
         """Compute the outputs [N, classes] of a C-contiguous batch of the input's shape."""
         ...
 
-    def settings(self, batch_size: int) -> Settings:
+    def settings(self, batch_size: int) -> RunSettings:
         """How batches of this size are computed."""
         ...
 

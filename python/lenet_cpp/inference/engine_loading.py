@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Source = str | os.PathLike[str] | None
 
 
-class Network(Protocol):
+class KnownNetwork(Protocol):
     """What a registry knows of a network."""
 
     @property
@@ -54,7 +54,7 @@ class LoadedModel:
     file: Path
     """The program; with the ``dygraph`` engine the parameters."""
     name: str
-    spec: Network | None
+    spec: KnownNetwork | None
     """The registered network; None when it is not known which one it is."""
     labels: tuple[str, ...]
     """The name of each class; empty when they are not known."""
@@ -89,11 +89,11 @@ class EngineKind:
     takes_sizes: bool = False
 
 
-def _no_network(name: str | None) -> Network | None:  # noqa: ARG001 - replaced by the registry's
+def _no_network(name: str | None) -> KnownNetwork | None:  # noqa: ARG001 - replaced by the registry's
     return None
 
 
-def _unknown_network(reference: str) -> Network:
+def _unknown_network(reference: str) -> KnownNetwork:
     raise BadInput(f"unknown model {reference!r}: no registry of networks is imported")
 
 
@@ -102,8 +102,8 @@ class _Registry:
     """What :func:`load` can load, and which networks it knows by name."""
 
     engines: dict[str, EngineKind] = field(default_factory=dict)
-    find_network: Callable[[str | None], Network | None] = _no_network
-    resolve_network: Callable[[str], Network] = _unknown_network
+    find_network: Callable[[str | None], KnownNetwork | None] = _no_network
+    resolve_network: Callable[[str], KnownNetwork] = _unknown_network
 
 
 registry = _Registry()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.inference.engine import Settings, require_finite
+from lenet_cpp.inference.engine import RunSettings, require_finite
 from lenet_cpp.inference.paddle_package import installed_paddle
 from lenet_cpp.models.paddle_run import paddle_failures
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from lenet_cpp.inference.checked_model import CheckedModel
 
 
-def _settings(engine: str) -> Settings:
+def _settings(engine: str) -> RunSettings:
     """What training engines compute with: Paddle's own kernels, and its flags."""
     import paddle
 
     flags = paddle.get_flags(["FLAGS_paddle_num_threads", "FLAGS_use_mkldnn"])
     package = installed_paddle()
-    return Settings(
+    return RunSettings(
         engine=engine,
         paddle_version=str(paddle.__version__),
         paddle_commit=package and package.commit,
@@ -66,7 +66,7 @@ class DygraphEngine:
             output: NDArray[np.float32] = self._layer(paddle.to_tensor(batch)).numpy()
             return output
 
-    def settings(self, batch_size: int) -> Settings:  # noqa: ARG002 - the interface has it
+    def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """How batches of any size are computed."""
         return _settings("dygraph")
 
@@ -152,7 +152,7 @@ class ExecutorEngine:
             )
         return outputs[0]
 
-    def settings(self, batch_size: int) -> Settings:  # noqa: ARG002 - the interface has it
+    def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """How batches of any size are computed."""
         return _settings("executor")
 

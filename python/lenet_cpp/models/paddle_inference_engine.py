@@ -3,94 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BadInput, Unsupported
-from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM, link_as_legacy
-from lenet_cpp.inference.engine import Settings, require_finite
+from lenet_cpp.inference.engine import RunSettings, require_finite
 from lenet_cpp.inference.paddle_package import installed_paddle
-from lenet_cpp.models.paddle_run import paddle_failures
+from lenet_cpp.models.paddle_run import inference_config, paddle_failures
 
 if TYPE_CHECKING:
     import numpy as np
-    import paddle
     from numpy.typing import NDArray
 
     from lenet_cpp.inference.checked_model import CheckedModel
 
 _ACCELERATORS = ("plain", "onednn", "openvino")
-# As paddle_engine.cc has it.
-_ONEDNN_SHAPES = 16
-_BF16_OPERATORS = (
-    *("conv2d", "fused_conv2d", "conv2d_transpose", "fc", "matmul", "matmul_v2", "fused_matmul"),
-    *("pool2d", "relu", "concat", "reshape2", "transpose2", "squeeze2", "unsqueeze2"),
-)
-
-
-def inference_config(
-    program: Path,
-    params: Path | None,
-    *,
-    pir: bool,
-    accelerator: str,
-    threads: int,
-    ir_optim: bool = True,
-    memory_optim: bool = False,
-    precision: str = "fp32",
-    cache: str,
-) -> paddle.inference.Config:
-    """Configure ``paddle.inference`` as ``paddle_engine.cc`` does.
-
-    Args:
-        program: The program.
-        params: Its parameters; None when each variable has a file of its own beside it.
-        pir: Whether the program is in Paddle 3's format.
-        accelerator: ``plain``, ``onednn`` or ``openvino``.
-        threads: CPU threads.
-        ir_optim: Let Paddle fuse and rewrite operators.
-        memory_optim: Let intermediate results share memory.
-        precision: ``fp32``, ``bf16`` or ``int8``; the latter two with ``onednn``, on a model that
-            has it (``engines.cc`` says which): Paddle computes in float32 otherwise, or wrongly.
-        cache: An empty folder, to be kept while the predictor lives.
-    """
-    from paddle.inference import Config, PrecisionType
-
-    from lenet_cpp.models.paddle_run import onednn_method
-
-    if params is not None:
-        config = Config(str(program), str(params))
-    elif program.name == LEGACY_PROGRAM:
-        config = Config(str(program.parent))
-    else:
-        config = Config(str(link_as_legacy(program, Path(cache, "linked"))))
-    config.disable_gpu()
-    config.disable_glog_info()
-    config.set_cpu_math_library_num_threads(threads)
-    config.switch_ir_optim(ir_optim)
-    if pir:
-        config.enable_new_executor(True)
-        config.enable_new_ir(True)
-    config.enable_memory_optim(memory_optim)
-    if accelerator == "onednn":
-        onednn_method(config, "enable_onednn")()
-        onednn_method(config, "set_onednn_cache_capacity")(_ONEDNN_SHAPES)
-    else:
-        onednn_method(config, "disable_onednn")()
-    if accelerator == "openvino":
-        config.set_optim_cache_dir(cache)
-        config.enable_openvino_engine(PrecisionType.Float32)
-    if precision == "int8":
-        onednn_method(config, "enable_onednn_int8")(set())
-    elif precision == "bf16":
-        onednn_method(config, "enable_onednn_bfloat16")()
-        if not pir:
-            config.set_bfloat16_op(set(_BF16_OPERATORS))
-    if precision != "fp32":
-        # It joins fully connected layers, and what it joins is computed in float32.
-        config.delete_pass("repeated_fc_relu_fuse_pass")
-    return config
 
 
 class PaddleInferenceEngine:
@@ -178,12 +105,12 @@ class PaddleInferenceEngine:
             output: NDArray[np.float32] = self._output.copy_to_cpu()
             return output
 
-    def settings(self, batch_size: int) -> Settings:  # noqa: ARG002 - the interface has it
+    def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """How batches of any size are computed."""
         import paddle
 
         package = installed_paddle()
-        return Settings(
+        return RunSettings(
             engine="python",
             paddle_version=str(paddle.__version__),
             paddle_commit=package and package.commit,

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BackendFailure, Error
+from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM, link_as_legacy
 from lenet_cpp.formats.manifest import ModelSignature
 from lenet_cpp.formats.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
     import paddle
 
 _SEED = 20_240_229
+# As paddle_engine.cc has it.
+_ONEDNN_SHAPES = 16
+_BF16_OPERATORS = (
+    *("conv2d", "fused_conv2d", "conv2d_transpose", "fc", "matmul", "matmul_v2", "fused_matmul"),
+    *("pool2d", "relu", "concat", "reshape2", "transpose2", "squeeze2", "unsqueeze2"),
+)
 
 
 class Runs(NamedTuple):
@@ -46,11 +54,73 @@ def random_batches(shape: Sequence[int]) -> list[npt.NDArray[np.float32]]:
     ]
 
 
-def onednn_method(config: paddle.inference.Config, name: str) -> Callable[..., None]:
+def _onednn_method(config: paddle.inference.Config, name: str) -> Callable[..., None]:
     """Return a method of ``config`` whose name has ``onednn`` in it."""
     # Paddle 3.1 knows oneDNN only by its older name, for which later versions print a warning.
     method: Callable[..., None] | None = getattr(config, name, None)
     return method or getattr(config, name.replace("onednn", "mkldnn"))
+
+
+def inference_config(
+    program: Path,
+    params: Path | None,
+    *,
+    pir: bool,
+    accelerator: str,
+    threads: int,
+    ir_optim: bool = True,
+    memory_optim: bool = False,
+    precision: str = "fp32",
+    cache: str,
+) -> paddle.inference.Config:
+    """Configure ``paddle.inference`` as ``paddle_engine.cc`` does.
+
+    Args:
+        program: The program.
+        params: Its parameters; None when each variable has a file of its own beside it.
+        pir: Whether the program is in Paddle 3's format.
+        accelerator: ``plain``, ``onednn`` or ``openvino``.
+        threads: CPU threads.
+        ir_optim: Let Paddle fuse and rewrite operators.
+        memory_optim: Let intermediate results share memory.
+        precision: ``fp32``, ``bf16`` or ``int8``; the latter two with ``onednn``, on a model that
+            has it (``engines.cc`` says which): Paddle computes in float32 otherwise, or wrongly.
+        cache: An empty folder, to be kept while the predictor lives.
+    """
+    from paddle.inference import Config, PrecisionType
+
+    if params is not None:
+        config = Config(str(program), str(params))
+    elif program.name == LEGACY_PROGRAM:
+        config = Config(str(program.parent))
+    else:
+        config = Config(str(link_as_legacy(program, Path(cache, "linked"))))
+    config.disable_gpu()
+    config.disable_glog_info()
+    config.set_cpu_math_library_num_threads(threads)
+    config.switch_ir_optim(ir_optim)
+    if pir:
+        config.enable_new_executor(True)
+        config.enable_new_ir(True)
+    config.enable_memory_optim(memory_optim)
+    if accelerator == "onednn":
+        _onednn_method(config, "enable_onednn")()
+        _onednn_method(config, "set_onednn_cache_capacity")(_ONEDNN_SHAPES)
+    else:
+        _onednn_method(config, "disable_onednn")()
+    if accelerator == "openvino":
+        config.set_optim_cache_dir(cache)
+        config.enable_openvino_engine(PrecisionType.Float32)
+    if precision == "int8":
+        _onednn_method(config, "enable_onednn_int8")(set())
+    elif precision == "bf16":
+        _onednn_method(config, "enable_onednn_bfloat16")()
+        if not pir:
+            config.set_bfloat16_op(set(_BF16_OPERATORS))
+    if precision != "fp32":
+        # It joins fully connected layers, and what it joins is computed in float32.
+        config.delete_pass("repeated_fc_relu_fuse_pass")
+    return config
 
 
 def run_model(
@@ -64,15 +134,17 @@ def run_model(
         inputs: One batch for each run.
     """
     require_paddle()
-    from paddle.inference import Config
-
-    paths = (model_path,) if params_path is None else (model_path, params_path)
-    config = Config(*map(str, paths))
-    config.disable_gpu()
-    config.disable_glog_info()
-    onednn_method(config, "disable_onednn")()
-    config.set_cpu_math_library_num_threads(1)
-    return run_config(config, inputs)
+    program = model_path if params_path is not None else model_path / LEGACY_PROGRAM
+    with tempfile.TemporaryDirectory(prefix="lenet-") as cache:
+        config = inference_config(
+            program,
+            params_path,
+            pir=program.suffix == ".json",
+            accelerator="plain",
+            threads=1,
+            cache=cache,
+        )
+        return run_config(config, inputs)
 
 
 def run_config(config: paddle.inference.Config, inputs: Iterable[npt.NDArray[np.float32]]) -> Runs:

@@ -25,13 +25,19 @@ from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BadInput, BadModel
 from lenet_cpp.formats.installation import ExportResult, install, staging_folder
 from lenet_cpp.formats.manifest import has_manifest, read_manifest
-from lenet_cpp.quantize.data import Images, made_images, mnist_images
+from lenet_cpp.quantize.data import Images, made_image_set, mnist_images
 from lenet_cpp.quantize.deployed import Deployed, outputs, outputs_and_primitives
 from lenet_cpp.quantize.int8_weights import check_int8
-from lenet_cpp.quantize.quality import Quality, check_quality, compare
+from lenet_cpp.quantize.quality import Quality, check_quality, measure_quality
 from lenet_cpp.quantize.record import make_manifest
 from lenet_cpp.quantize.request import make_task, run_task
-from lenet_cpp.quantize.settings import METHODS, VIA, Settings, algorithms, check_settings
+from lenet_cpp.quantize.settings import (
+    METHODS,
+    VIA,
+    QuantizationSettings,
+    algorithms,
+    check_settings,
+)
 from lenet_cpp.quantize.source import FloatModel, open_source
 
 if TYPE_CHECKING:
@@ -46,13 +52,13 @@ __all__ = [
     "FloatModel",
     "Images",
     "Quality",
+    "QuantizationSettings",
     "Quantized",
-    "Settings",
     "algorithms",
     "check_quality",
     "check_settings",
-    "compare",
-    "made_images",
+    "made_image_set",
+    "measure_quality",
     "mnist_images",
     "open_source",
     "quantize",
@@ -88,7 +94,7 @@ def quantize(
     images: Images,
     method: str,
     output_dir: str | Path,
-    settings: Settings | None = None,
+    settings: QuantizationSettings | None = None,
     *,
     reference: npt.NDArray[np.float32] | None = None,
     report: Report | None = None,
@@ -113,7 +119,7 @@ def quantize(
         OSError: The folder cannot be written.
     """
     require_paddle()
-    settings = settings or Settings()
+    settings = settings or QuantizationSettings()
     check_settings(method, settings)
     output = Path(output_dir)
     _check_output(output)
@@ -131,7 +137,7 @@ def quantize(
         answers, primitives = outputs_and_primitives(model, images.test, report=report)
         if not sum(whole for whole, _ in primitives.values()):
             raise BadModel(f"{method}: oneDNN computed nothing in int8; nothing was written")
-        quality = compare(reference, answers, images.labels)
+        quality = measure_quality(reference, answers, images.labels)
         check_quality(method, quality, settings.max_drop)
         manifest = make_manifest(source, images, task, quality, staging, answer, weights)
         result = install(staging, output, manifest, quality.largest_difference)

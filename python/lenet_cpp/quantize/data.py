@@ -63,7 +63,7 @@ def mnist_images(data_dir: Path | None, calibration: int, *, seed: int = 0) -> I
     )
 
 
-def made_images(shape: tuple[int, ...], calibration: int, test: int, *, seed: int = 0) -> Images:
+def made_image_set(shape: tuple[int, ...], calibration: int, test: int, *, seed: int = 0) -> Images:
     """Make images of smooth blotches and some noise, with mean 0 and variance 1 as ImageNet's.
 
     Args:

@@ -61,7 +61,7 @@ class Quality:
         return self.equal / self.images
 
 
-def compare(
+def measure_quality(
     reference: npt.NDArray[np.float32],
     outputs: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int64] | None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.formats.manifest import (
-    Accuracy,
     Manifest,
+    MeasuredAccuracy,
     ModelSignature,
     describe_files,
     package_version,
@@ -72,7 +72,7 @@ def make_manifest(
     accuracy = None
     if quality.accuracy is not None:
         dataset = f"MNIST test images ({images.kind}), in int8"
-        accuracy = Accuracy(quality.accuracy, quality.images, dataset)
+        accuracy = MeasuredAccuracy(quality.accuracy, quality.images, dataset)
     signature = ModelSignature((TensorSpec(*answer["input"]),), (TensorSpec(*answer["output"]),))
     origin = source.manifest
     known = (

@@ -12,7 +12,7 @@ from lenet_cpp.errors import Error
 from lenet_cpp.inference.predictor import paddle_version
 from lenet_cpp.quantize import deployed
 from lenet_cpp.quantize.deployed import LENET_CPP, PADDLE, Deployed
-from lenet_cpp.quantize.quality import Quality, compare
+from lenet_cpp.quantize.quality import Quality, measure_quality
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from lenet_cpp._base.worker import Report
-    from lenet_cpp.quantize import Quantized, Settings
+    from lenet_cpp.quantize import QuantizationSettings, Quantized
     from lenet_cpp.quantize.data import Images
     from lenet_cpp.quantize.sensitivity import Sensitivity
     from lenet_cpp.quantize.source import FloatModel
@@ -40,7 +40,7 @@ class _Timing:
 def make_report(
     source: FloatModel,
     images: Images,
-    settings: Settings,
+    settings: QuantizationSettings,
     quantized: Sequence[Quantized],
     *,
     reference: npt.NDArray[np.float32],
@@ -67,7 +67,7 @@ def make_report(
     Returns:
         What can be written as JSON. A route that failed has ``error``.
     """
-    known = {"float": compare(reference, reference, images.labels)}
+    known = {"float": measure_quality(reference, reference, images.labels)}
     known |= {one.method: one.quality for one in quantized}
     models = {"float": source.deployed}
     models |= {one.method: one.deployed for one in quantized}
@@ -121,7 +121,7 @@ def _compared(
             found = deployed.program_outputs(program, model, images.test)
         else:
             (found,) = deployed.outputs([model], images.test, route=route)
-        return _described(compare(reference, found, images.labels))
+        return _described(measure_quality(reference, found, images.labels))
     except Error as error:
         return {"error": f"{type(error).__name__}: {error}"}
 

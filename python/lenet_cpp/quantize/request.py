@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lenet_cpp._base.worker import Report
     from lenet_cpp.quantize.data import Images
-    from lenet_cpp.quantize.settings import Settings
+    from lenet_cpp.quantize.settings import QuantizationSettings
     from lenet_cpp.quantize.source import FloatModel
 
 
@@ -24,7 +24,7 @@ def make_task(
     source: FloatModel,
     images: Images,
     method: str,
-    settings: Settings,
+    settings: QuantizationSettings,
     output: Path,
     work: Path,
 ) -> Task:

@@ -11,9 +11,9 @@ import numpy as np
 
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.quantize.deployed import Deployed, outputs
-from lenet_cpp.quantize.quality import Quality, compare
+from lenet_cpp.quantize.quality import Quality, measure_quality
 from lenet_cpp.quantize.request import make_task, run_tasks
-from lenet_cpp.quantize.settings import Settings, check_settings
+from lenet_cpp.quantize.settings import QuantizationSettings, check_settings
 from lenet_cpp.quantize.task import QUANTIZED_OPS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Sensitivity:
 def analyse(
     source: FloatModel,
     images: Images,
-    settings: Settings,
+    settings: QuantizationSettings,
     *,
     report: Report | None = None,
 ) -> list[Sensitivity]:
@@ -91,7 +91,7 @@ def analyse(
                 answers = outputs([model for _, model in rows], images.test)
             found += [
                 Sensitivity(layer, weight, values or everything,
-                            compare(reference, answer, images.labels))
+                            measure_quality(reference, answer, images.labels))
                 for ((layer, weight, values), _), answer in zip(rows, answers, strict=True)
             ]  # fmt: skip
     return found

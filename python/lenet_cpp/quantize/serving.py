@@ -114,8 +114,7 @@ def _paddle_runner(model: Deployed, threads: int) -> Iterator[Run]:
     """
     from paddle.inference import create_predictor
 
-    from lenet_cpp.models.paddle_inference_engine import inference_config
-    from lenet_cpp.models.paddle_run import last_line
+    from lenet_cpp.models.paddle_run import inference_config, last_line
 
     def run(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         source.reshape(batch.shape)

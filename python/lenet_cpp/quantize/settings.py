@@ -19,7 +19,7 @@ _DYGRAPH_ALGORITHMS = ("hist", "KL", "avg", "abs_max")
 
 
 @dataclass(frozen=True)
-class Settings:
+class QuantizationSettings:
     """How to quantize.
 
     Attributes:
@@ -54,7 +54,7 @@ def algorithms(method: str, via: str = "paddle") -> tuple[str, ...]:
     return static_ptq.ALGORITHMS if method == "static-ptq" else _DYGRAPH_ALGORITHMS
 
 
-def check_settings(method: str, settings: Settings) -> None:
+def check_settings(method: str, settings: QuantizationSettings) -> None:
     """Check that a method can do what the settings ask for.
 
     Raises:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class Evaluation:
     """How many images were classified correctly, of how many."""
 
     correct: int
@@ -31,7 +31,7 @@ class Accuracy:
         return f"{100 * self.fraction:.2f} % ({self.correct} of {self.count})"
 
 
-def evaluate(layer: paddle.nn.Layer, split: Split, *, batch_size: int = 500) -> Accuracy:
+def evaluate(layer: paddle.nn.Layer, split: Split, *, batch_size: int = 500) -> Evaluation:
     """Count the images that a model classifies correctly.
 
     Args:
@@ -52,4 +52,4 @@ def evaluate(layer: paddle.nn.Layer, split: Split, *, batch_size: int = 500) -> 
             correct += int((predicted == split.labels[start : start + batch_size]).sum())
     if training:
         layer.train()
-    return Accuracy(correct, len(split))
+    return Evaluation(correct, len(split))

@@ -26,7 +26,7 @@ from lenet_cpp.data.mnist import to_model_input
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays, load_checkpoint, save_checkpoint
 from lenet_cpp.training.augment import warp
-from lenet_cpp.training.evaluation import Accuracy, evaluate
+from lenet_cpp.training.evaluation import Evaluation, evaluate
 from lenet_cpp.training.recipes import learning_rate
 from lenet_cpp.training.resume import check_resumable
 
@@ -58,7 +58,7 @@ class TrainingResult:
     """
 
     layer: paddle.nn.Layer
-    accuracy: Accuracy | None
+    accuracy: Evaluation | None
     steps: int
     total_steps: int
     record: dict[str, Any]
@@ -166,7 +166,7 @@ class _Run:
         self._seconds = 0.0
         self._started = time.monotonic()
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
-        self._accuracy: Accuracy | None = None
+        self._accuracy: Evaluation | None = None
         paddle.seed(config.seed)
         # The optimizer's state is keyed by generated names, which must be the same every time.
         with paddle.utils.unique_name.guard():
@@ -262,7 +262,7 @@ class _Run:
         self.step = record["steps_done"]
         self._seconds = record["seconds"]
         if record.get("test") and self.step == self.total:
-            self._accuracy = Accuracy(record["test"]["correct"], record["test"]["count"])
+            self._accuracy = Evaluation(record["test"]["correct"], record["test"]["count"])
 
     def save(self) -> None:
         """Replace the checkpoint."""

@@ -33,7 +33,7 @@ from lenet_cpp.agreement import TOLERANCES, Comparison, compare
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.verify.files import (
-    FORMATS,
+    PROGRAM_FORMATS,
     ExportedModel,
     find_models,
     format_label,
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCELERATORS",
     "BATCH_SIZES",
-    "FORMATS",
+    "PROGRAM_FORMATS",
     "ROUTES",
     "Case",
     "Comparison",

@@ -255,7 +255,7 @@ def across(
         spec: The network, when no manifest beside the model names it.
         tolerance: How far outputs may lie apart.
         progress: Whether to show a progress bar on a terminal.
-        more_routes: Further ways, beside :data:`ROUTES`.
+        more_routes: Further ways, beside :data:`WAYS`.
 
     Raises:
         FileNotFound: A file is missing.
@@ -269,7 +269,7 @@ def across(
     with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
         network = spec or _network(model)
         context = Context(model, images, program, threads, Path(folder), network, torch_params)
-        routes = {**ROUTES, **(more_routes or {})}
+        routes = {**WAYS, **(more_routes or {})}
         bar = tqdm(routes.items(), desc="across", unit="way", disable=None if progress else True)
         for name, route in bar:
             bar.set_postfix_str(name)
@@ -387,7 +387,7 @@ def _lenet_cpp(context: Context) -> Outputs:
     return run_lenet_cpp(context.case, context.images)
 
 
-ROUTES: dict[str, Route] = {
+WAYS: dict[str, Route] = {
     "torch": _torch,
     "torch's ONNX in onnxruntime": _torch_onnx,
     "Paddle dygraph": _dygraph,

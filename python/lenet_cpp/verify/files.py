@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lenet_cpp.formats.manifest import Manifest
 
-FORMATS = ("pdmodel", "json", "model-params", "separate")
+PROGRAM_FORMATS = ("pdmodel", "json", "model-params", "separate")
 """As :data:`lenet_cpp.formats.FORMATS` has them, without those that have no structure."""
 
 
@@ -34,7 +34,7 @@ class ExportedModel:
     """One program of an exported model, with its parameters."""
 
     format: str
-    """One of :data:`FORMATS`."""
+    """One of :data:`PROGRAM_FORMATS`."""
     program: Path
     params: Path | None
     """None when each variable has a file of its own."""
@@ -69,7 +69,7 @@ def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[E
 
     Args:
         model_dir: The folder.
-        formats: Those that have to be there; whichever of :data:`FORMATS` is there when None.
+        formats: Those that have to be there; when None, any of :data:`PROGRAM_FORMATS`.
 
     Raises:
         FileNotFound: There is no such folder, or no such program in it.
@@ -80,9 +80,9 @@ def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[E
     if not model_dir.is_dir():
         raise FileNotFound(f"there is no folder {model_dir}: {remedy}")
     found = []
-    for format_ in FORMATS if formats is None else formats:
-        if format_ not in FORMATS:
-            raise BadInput(f"unknown format {format_!r}; choose among {', '.join(FORMATS)}")
+    for format_ in PROGRAM_FORMATS if formats is None else formats:
+        if format_ not in PROGRAM_FORMATS:
+            raise BadInput(f"unknown format {format_!r}; choose among {', '.join(PROGRAM_FORMATS)}")
         programs = _programs(model_dir, format_)
         if len(programs) > 1:
             first, second, *_ = (each.program for each in programs)

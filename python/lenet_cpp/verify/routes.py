@@ -14,8 +14,7 @@ from lenet_cpp.inference.checked_model import check_model
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
 from lenet_cpp.models.dygraph_engine import ExecutorEngine
-from lenet_cpp.models.paddle_inference_engine import inference_config
-from lenet_cpp.models.paddle_run import run_config
+from lenet_cpp.models.paddle_run import inference_config, run_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

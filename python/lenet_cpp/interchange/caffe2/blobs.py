@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp.errors import BadModel, Unsupported
-from lenet_cpp.interchange.caffe2.graph import Graph, Value
+from lenet_cpp.interchange.caffe2.graph import OnnxBuilder, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ class Blobs:
         held: Name of each filled blob to its value, or to why it cannot be had.
     """
 
-    graph: Graph = field(default_factory=Graph)
+    graph: OnnxBuilder = field(default_factory=OnnxBuilder)
     held: dict[str, Value | Unsupported] = field(default_factory=dict)
     _elements: int = 0
 

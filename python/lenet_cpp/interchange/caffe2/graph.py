@@ -57,7 +57,7 @@ class _Node:
 
 
 @dataclass
-class Graph:
+class OnnxBuilder:
     """Nodes in the order in which they were added."""
 
     _nodes: dict[Value, _Node] = field(default_factory=dict)

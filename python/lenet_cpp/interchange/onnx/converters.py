@@ -144,7 +144,7 @@ def _export(
     model: onnx.ModelProto,
 ) -> tuple[dict[str, Manifest], list[str]]:
     """Export in both formats, or in the one that Paddle and the C++ program take."""
-    from lenet_cpp.export.inference_model import FORMATS, export_model
+    from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
     from lenet_cpp.models import ModelSpec
 
     info = onnx_files.describe_onnx(model)
@@ -154,7 +154,7 @@ def _export(
     done: dict[str, Manifest] = {}
     notes: list[str] = []
     refused: Exception | None = None
-    for model_format in FORMATS:
+    for model_format in EXPORT_FORMATS:
         target = folder / model_format
         try:
             result = export_model(

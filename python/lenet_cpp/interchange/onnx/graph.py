@@ -46,7 +46,7 @@ class Node:
 
 
 @dataclass
-class Graph:
+class RewrittenGraph:
     """The graph that is built.
 
     Attributes:

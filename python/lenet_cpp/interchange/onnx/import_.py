@@ -19,8 +19,8 @@ from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import (
-    Accuracy,
     Manifest,
+    MeasuredAccuracy,
     ModelSignature,
     describe_files,
     package_version,
@@ -187,10 +187,10 @@ def _object(value: Any) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _accuracy(value: Any) -> Accuracy | None:
+def _accuracy(value: Any) -> MeasuredAccuracy | None:
     """The accuracy that the metadata has, if it has one that a manifest takes."""
     try:
-        accuracy = Accuracy(float(value["top1"]), value["images"], value["dataset"])
+        accuracy = MeasuredAccuracy(float(value["top1"]), value["images"], value["dataset"])
     except (KeyError, TypeError, ValueError):
         return None
     sound = 0 <= accuracy.top1 <= 1 and type(accuracy.images) is int and accuracy.images > 0

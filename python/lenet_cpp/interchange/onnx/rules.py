@@ -12,24 +12,24 @@ from lenet_cpp.interchange.onnx.windows import WINDOW_RULES, weights_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lenet_cpp.interchange.onnx.graph import Graph, Node, Value
+    from lenet_cpp.interchange.onnx.graph import Node, RewrittenGraph, Value
 
-    Rule = Callable[[Graph, Node], None]
+    Rule = Callable[[RewrittenGraph, Node], None]
 
 
-def _same(graph: Graph, node: Node) -> None:
+def _same(graph: RewrittenGraph, node: Node) -> None:
     """Leave out what does nothing when a model is used."""
     graph.names[node.outputs[0]] = graph.names[node.inputs[0]]
 
 
-def _plain(graph: Graph, node: Node) -> None:
+def _plain(graph: RewrittenGraph, node: Node) -> None:
     graph.give(node, graph.add(node.kind, graph.data(node)))
 
 
 def _numbers(**defaults: float) -> Rule:
     """A function of one tensor with numbers as parameters."""
 
-    def rule(graph: Graph, node: Node) -> None:
+    def rule(graph: RewrittenGraph, node: Node) -> None:
         given: dict[str, Any] = {
             name: float(node.get(name, default)) for name, default in defaults.items()
         }
@@ -47,7 +47,7 @@ def _operand(value: Value | None, node: Node) -> Value:
     return value.astype(np.float32).reshape(value.shape or (1,))
 
 
-def _binary(graph: Graph, node: Node) -> None:
+def _binary(graph: RewrittenGraph, node: Node) -> None:
     a, b = (_operand(graph.value(node, index), node) for index in (0, 1))
     graph.give(node, graph.add(node.kind, a, b))
 
@@ -55,7 +55,7 @@ def _binary(graph: Graph, node: Node) -> None:
 def _chain(kind: str) -> Rule:
     """An operator of any number of tensors, two at a time."""
 
-    def rule(graph: Graph, node: Node) -> None:
+    def rule(graph: RewrittenGraph, node: Node) -> None:
         operands = [_operand(graph.value(node, i), node) for i in range(len(node.inputs))]
         result = operands[0]
         for other in operands[1:]:
@@ -69,13 +69,13 @@ def _chain(kind: str) -> Rule:
     return rule
 
 
-def _hard_swish(graph: Graph, node: Node) -> None:
+def _hard_swish(graph: RewrittenGraph, node: Node) -> None:
     x = graph.data(node)
     gate = graph.add("HardSigmoid", x, alpha=1 / 6, beta=0.5)
     graph.give(node, graph.add("Mul", x, gate))
 
 
-def _gelu(graph: Graph, node: Node) -> None:
+def _gelu(graph: RewrittenGraph, node: Node) -> None:
     if node.get("approximate", "none") != "none":
         raise node.refuse("is supported in its exact form only")
     x = graph.data(node)
@@ -84,12 +84,12 @@ def _gelu(graph: Graph, node: Node) -> None:
     graph.give(node, graph.add("Mul", half, graph.add("Add", erf, np.array([1], np.float32))))
 
 
-def _mish(graph: Graph, node: Node) -> None:
+def _mish(graph: RewrittenGraph, node: Node) -> None:
     x = graph.data(node)
     graph.give(node, graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x))))
 
 
-def _clip(graph: Graph, node: Node) -> None:
+def _clip(graph: RewrittenGraph, node: Node) -> None:
     limits: dict[str, Any] = {}
     for index, name in enumerate(("min", "max"), start=1):
         given = graph.constant(node, index)
@@ -102,7 +102,7 @@ def _clip(graph: Graph, node: Node) -> None:
     graph.give(node, graph.add("Clip", graph.data(node), **limits))
 
 
-def _batch_norm(graph: Graph, node: Node) -> None:
+def _batch_norm(graph: RewrittenGraph, node: Node) -> None:
     if node.get("training_mode", 0) or not node.get("spatial", 1):
         raise node.refuse("is supported as it is used after training only")
     parameters = [weights_of(graph, node, index) for index in range(1, 5)]
@@ -112,7 +112,7 @@ def _batch_norm(graph: Graph, node: Node) -> None:
     )
 
 
-def _gemm(graph: Graph, node: Node) -> None:
+def _gemm(graph: RewrittenGraph, node: Node) -> None:
     weight = weights_of(graph, node, 1)
     x = graph.data(node)
     if node.get("transA", 0):
@@ -133,12 +133,12 @@ def _gemm(graph: Graph, node: Node) -> None:
     graph.give(node, result)
 
 
-def _mat_mul(graph: Graph, node: Node) -> None:
+def _mat_mul(graph: RewrittenGraph, node: Node) -> None:
     a, b = (_operand(graph.value(node, index), node) for index in (0, 1))
     graph.give(node, graph.add("MatMul", a, b))
 
 
-def _reshape(graph: Graph, node: Node) -> None:
+def _reshape(graph: RewrittenGraph, node: Node) -> None:
     """Any operator that changes the shape and nothing else."""
     shape = graph.out_shape(node)
     if shape == graph.shape(node):
@@ -149,19 +149,19 @@ def _reshape(graph: Graph, node: Node) -> None:
     graph.give(node, graph.reshape(graph.data(node), shape))
 
 
-def _transpose(graph: Graph, node: Node) -> None:
+def _transpose(graph: RewrittenGraph, node: Node) -> None:
     rank = len(graph.shape(node))
     perm = [int(one) for one in node.get("perm", range(rank)[::-1])]
     graph.give(node, graph.add("Transpose", graph.data(node), perm=perm))
 
 
-def _concat(graph: Graph, node: Node) -> None:
+def _concat(graph: RewrittenGraph, node: Node) -> None:
     parts = [graph.data(node, index) for index in range(len(node.inputs))]
     axis = int(node.get("axis", 1)) % len(graph.shape(node))
     graph.give(node, parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=axis))
 
 
-def _split(graph: Graph, node: Node) -> None:
+def _split(graph: RewrittenGraph, node: Node) -> None:
     """Each part as a slice: of several outputs of one operator x2paddle confuses the order."""
     shape, x = graph.shape(node), graph.data(node)
     axis = int(node.get("axis", 0)) % len(shape)
@@ -178,7 +178,7 @@ def _split(graph: Graph, node: Node) -> None:
         graph.names[name] = graph.add("Slice", x, *limits)
 
 
-def _softmax(graph: Graph, node: Node) -> None:
+def _softmax(graph: RewrittenGraph, node: Node) -> None:
     shape, x = graph.shape(node), graph.data(node)
     rank = len(shape)
     axis = int(node.get("axis", -1 if node.opset >= 13 else 1)) % rank
@@ -196,7 +196,7 @@ def _softmax(graph: Graph, node: Node) -> None:
         graph.give(node, graph.add("Transpose", last, perm=[perm.index(i) for i in range(rank)]))
 
 
-def _reduce(graph: Graph, node: Node) -> None:
+def _reduce(graph: RewrittenGraph, node: Node) -> None:
     shape, x = graph.shape(node), graph.data(node)
     rank = len(shape)
     given = graph.constant(node, 1)
@@ -222,7 +222,7 @@ def _reduce(graph: Graph, node: Node) -> None:
     graph.give(node, result)
 
 
-def _p_relu(graph: Graph, node: Node) -> None:
+def _p_relu(graph: RewrittenGraph, node: Node) -> None:
     slope = weights_of(graph, node, 1)
     channels = graph.shape(node)[1]
     if slope.size not in {1, channels}:
@@ -235,7 +235,7 @@ def _p_relu(graph: Graph, node: Node) -> None:
     graph.give(node, graph.add("Add", graph.add("Relu", x), part))
 
 
-def _cast(graph: Graph, node: Node) -> None:
+def _cast(graph: RewrittenGraph, node: Node) -> None:
     from onnx import TensorProto
 
     if node.get("to") != TensorProto.FLOAT:
@@ -243,7 +243,7 @@ def _cast(graph: Graph, node: Node) -> None:
     _same(graph, node)
 
 
-def _slice(graph: Graph, node: Node) -> None:
+def _slice(graph: RewrittenGraph, node: Node) -> None:
     shape = graph.shape(node)
     parts = [node.get(name) for name in ("starts", "ends", "axes")] + [None]
     for index in range(4):

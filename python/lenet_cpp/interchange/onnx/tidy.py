@@ -19,7 +19,7 @@ import numpy as np
 
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
 from lenet_cpp.interchange.onnx.files import OnnxSession, check_onnx, describe_onnx
-from lenet_cpp.interchange.onnx.graph import Graph, Node
+from lenet_cpp.interchange.onnx.graph import Node, RewrittenGraph
 from lenet_cpp.interchange.onnx.rules import RULES
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def tidy(
             f" known are {', '.join(sorted(RULES))}"
         )
     shapes, known = _measure(_freed(source, image, nodes, depends), nodes, depends, image)
-    graph = Graph(shapes, known, {info.inputs[0].name: INPUT})
+    graph = RewrittenGraph(shapes, known, {info.inputs[0].name: INPUT})
     for node in nodes:
         if set(node.outputs) & depends:
             RULES[node.kind](graph, node)
@@ -271,7 +271,7 @@ def _measure(
     return shapes, known
 
 
-def _built(graph: Graph, wanted: str, image: Sequence[int]) -> onnx.ModelProto:
+def _built(graph: RewrittenGraph, wanted: str, image: Sequence[int]) -> onnx.ModelProto:
     from onnx import TensorProto, helper, numpy_helper
 
     shape = graph.shapes[wanted]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lenet_cpp.interchange.onnx.graph import Graph, Node, Value
+    from lenet_cpp.interchange.onnx.graph import Node, RewrittenGraph, Value
 
 _WHOLE: dict[str, Any] = {
     "kernel_shape": [1, 1],
@@ -22,7 +22,7 @@ _WHOLE: dict[str, Any] = {
 }
 
 
-def weights_of(graph: Graph, node: Node, index: int) -> NDArray[np.float32]:
+def weights_of(graph: RewrittenGraph, node: Node, index: int) -> NDArray[np.float32]:
     """An input that has to be weights."""
     found = graph.constant(node, index)
     if found is None:
@@ -30,13 +30,13 @@ def weights_of(graph: Graph, node: Node, index: int) -> NDArray[np.float32]:
     return found.astype(np.float32)
 
 
-def _padded(graph: Graph, node: Node) -> tuple[str, tuple[int, int, int, int]]:
+def _padded(graph: RewrittenGraph, node: Node) -> tuple[str, tuple[int, int, int, int]]:
     """The input, and the zeros that a Pad before it would have put around it."""
     name = graph.names[node.inputs[0]]
     return graph.padding.get(name, (name, (0, 0, 0, 0)))
 
 
-def _pad(graph: Graph, node: Node) -> None:
+def _pad(graph: RewrittenGraph, node: Node) -> None:
     """Note a padding with zeros, for the convolution or pooling that comes next."""
     given, value = graph.constant(node, 1), graph.constant(node, 2)
     pads = [int(one) for one in (node.get("pads", ()) if given is None else given)]
@@ -65,7 +65,7 @@ def _pad(graph: Graph, node: Node) -> None:
 class _Window:
     """The window of a convolution or pooling over height and width, with all written out."""
 
-    def __init__(self, graph: Graph, node: Node, kernel: Sequence[int]) -> None:
+    def __init__(self, graph: RewrittenGraph, node: Node, kernel: Sequence[int]) -> None:
         self.kernel = [int(size) for size in kernel]
         if len(graph.shape(node)) != 4 or len(self.kernel) != 2:
             raise node.refuse("is supported over height and width only")
@@ -122,7 +122,7 @@ class _Window:
         return None
 
 
-def _conv(graph: Graph, node: Node) -> None:
+def _conv(graph: RewrittenGraph, node: Node) -> None:
     weight = weights_of(graph, node, 1)
     x, before = _padded(graph, node)
     window = _Window(graph, node, weight.shape[2:])
@@ -143,7 +143,7 @@ def _conv(graph: Graph, node: Node) -> None:
     graph.give(node, result)
 
 
-def _max_pool(graph: Graph, node: Node) -> None:
+def _max_pool(graph: RewrittenGraph, node: Node) -> None:
     if node.get("storage_order", 0) or any(node.outputs[1:]):
         raise node.refuse("with indices is not supported")
     x, before = _padded(graph, node)
@@ -170,7 +170,7 @@ def _max_pool(graph: Graph, node: Node) -> None:
     graph.give(node, result)
 
 
-def _average_pool(graph: Graph, node: Node) -> None:
+def _average_pool(graph: RewrittenGraph, node: Node) -> None:
     window = _Window(graph, node, node.get("kernel_shape", ()))
     if window.dilations != [1, 1]:
         raise node.refuse("with dilations is not supported")
@@ -205,13 +205,13 @@ def _average_pool(graph: Graph, node: Node) -> None:
     graph.give(node, result)
 
 
-def _global_pool(graph: Graph, node: Node) -> None:
+def _global_pool(graph: RewrittenGraph, node: Node) -> None:
     if len(graph.shape(node)) != 4:
         raise node.refuse("is supported over height and width only")
     graph.give(node, graph.add(node.kind, graph.data(node)))
 
 
-def _lrn(graph: Graph, node: Node) -> None:
+def _lrn(graph: RewrittenGraph, node: Node) -> None:
     """The sum over neighbouring channels, as a convolution: Paddle's own layer pools in 3-D."""
     x, size = graph.data(node), int(node.get("size"))
     channels = graph.shape(node)[1]
@@ -225,7 +225,7 @@ def _lrn(graph: Graph, node: Node) -> None:
     graph.give(node, graph.add("Div", x, root))
 
 
-WINDOW_RULES: dict[str, Callable[[Graph, Node], None]] = {
+WINDOW_RULES: dict[str, Callable[[RewrittenGraph, Node], None]] = {
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _global_pool),
     "AveragePool": _average_pool,
     "Conv": _conv,

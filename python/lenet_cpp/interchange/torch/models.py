@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Network:
+class TorchNetwork:
     """What is known of a network without building it.
 
     Attributes:
@@ -38,17 +38,17 @@ class Network:
     last: str
 
 
-NETWORKS: dict[str, Network] = {
+NETWORKS: dict[str, TorchNetwork] = {
     network.name: network
     for network in (
-        Network("lenet", "lenet", "LeNet", classes=10, last="linear3"),
+        TorchNetwork("lenet", "lenet", "LeNet", classes=10, last="linear3"),
         # Two classes, as the guide's binary classifier has.
-        Network("resnet18", "ResNet18", "ResNet18", classes=2, last="fc"),
+        TorchNetwork("resnet18", "ResNet18", "ResNet18", classes=2, last="fc"),
     )
 }
 
 
-def get(name: str) -> Network:
+def get(name: str) -> TorchNetwork:
     """Look a network up by its name, in upper or lower case.
 
     Raises:

@@ -21,11 +21,11 @@ from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BadModel
-from lenet_cpp.export.inference_model import FORMATS, export_model
+from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.export.state import build_layer
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
-from lenet_cpp.formats.manifest import Accuracy, Manifest, sha256_file
+from lenet_cpp.formats.manifest import Manifest, MeasuredAccuracy, sha256_file
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.record import read_record
@@ -143,7 +143,7 @@ def import_state(
     num_classes: int | None = None,
     img_size: int | None = None,
     name: str | None = None,
-    formats: Iterable[str] = FORMATS,
+    formats: Iterable[str] = EXPORT_FORMATS,
     softmax: bool = False,
     weights_only: bool = True,
 ) -> ExportResult:
@@ -313,7 +313,8 @@ def _with_origin(manifest: Manifest, path: Path, record: Mapping[str, Any]) -> M
             training=training,
             data=record.get("data"),
             classes=tuple(record.get("classes", manifest.classes)),
-            accuracy=test and Accuracy(test["correct"] / test["count"], test["count"], test["of"]),
+            accuracy=test
+            and MeasuredAccuracy(test["correct"] / test["count"], test["count"], test["of"]),
         )
     except (KeyError, TypeError, ZeroDivisionError) as error:
         raise BadModel(f"the training record of {path} is damaged: {error!r}") from error

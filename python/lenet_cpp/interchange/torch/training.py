@@ -21,7 +21,7 @@ from lenet_cpp import models
 from lenet_cpp.data.mnist import to_model_input
 from lenet_cpp.errors import BadInput
 from lenet_cpp.interchange.torch.models import create_network
-from lenet_cpp.training.evaluation import Accuracy
+from lenet_cpp.training.evaluation import Evaluation
 from lenet_cpp.training.recipes import Recipe, learning_rate
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _TEST_BATCH = 500
 
 
 @dataclass(frozen=True)
-class Settings:
+class TorchTrainingSettings:
     """What to train, and how; with the data and the device it determines the parameters.
 
     Attributes:
@@ -93,7 +93,7 @@ class Training:
     """
 
     net: torch.nn.Module
-    accuracy: Accuracy | None
+    accuracy: Evaluation | None
     record: dict[str, Any]
 
 
@@ -121,7 +121,7 @@ def default_device() -> str:
 
 
 def train(
-    settings: Settings,
+    settings: TorchTrainingSettings,
     mnist: Mnist,
     *,
     report: Callable[[str], None] = print,
@@ -173,7 +173,7 @@ def train(
 
 def _optimize(
     net: torch.nn.Module,
-    settings: Settings,
+    settings: TorchTrainingSettings,
     recipe: Recipe,
     split: Split,
     report: Callable[[str], None],
@@ -209,7 +209,7 @@ def _optimize(
 
 
 def _batch(
-    settings: Settings, split: Split, chosen: NDArray[np.int64]
+    settings: TorchTrainingSettings, split: Split, chosen: NDArray[np.int64]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     pixels, labels = split.images[chosen], split.labels[chosen]
     if settings.model == "resnet18":
@@ -222,7 +222,7 @@ def _batch(
     return torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device)
 
 
-def evaluate(net: torch.nn.Module, settings: Settings, split: Split) -> Accuracy:
+def evaluate(net: torch.nn.Module, settings: TorchTrainingSettings, split: Split) -> Evaluation:
     """Count the images that a network classifies correctly; it is left in evaluation mode.
 
     Args:
@@ -237,4 +237,4 @@ def evaluate(net: torch.nn.Module, settings: Settings, split: Split) -> Accuracy
             chosen = np.arange(start, min(start + _TEST_BATCH, len(split)))
             images, labels = _batch(settings, split, chosen)
             correct += int((net(images).argmax(dim=1) == labels).sum().item())
-    return Accuracy(correct, len(split))
+    return Evaluation(correct, len(split))
