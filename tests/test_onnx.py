@@ -23,10 +23,14 @@ from lenet_cpp.cli import export_onnx, import_model, verify
 from lenet_cpp.data.images import digit
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
+from lenet_cpp.export import inference_model
+from lenet_cpp.formats import StateMismatch
 from lenet_cpp.formats.manifest import read_manifest, sha256_file, verify_checksums
-from lenet_cpp.interchange.onnx import export
+from lenet_cpp.interchange.onnx import converters, export
 from lenet_cpp.interchange.onnx import files as onnx_files
 from lenet_cpp.interchange.onnx.import_ import import_onnx
+from lenet_cpp.interchange.onnx.rules import RULES
+from lenet_cpp.interchange.onnx.tidy import tidy, upgraded
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.verify import across
 from snippets import read_snippets, run_snippet
@@ -40,8 +44,6 @@ pytest.importorskip("x2paddle", reason=_REASON, exc_type=ImportError)
 torch = pytest.importorskip("torch", reason="PyTorch is an extra: pip install 'lenet-cpp[torch]'")
 
 import onnx_models as made  # noqa: E402 - needs onnx
-from lenet_cpp.interchange.onnx.rules import RULES  # noqa: E402
-from lenet_cpp.interchange.onnx.tidy import tidy, upgraded  # noqa: E402
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -509,6 +511,20 @@ def test_nothing_wrong_is_written(net: torch.nn.Module, tmp_path: Path) -> None:
         export.export_torch(torch.nn.Linear(3, 2), (3,), path)
     assert path.read_text() == "what was there before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_export_that_is_refused_keeps_its_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """StateMismatch is a BadModel whose constructor takes more than a message."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StateMismatch(tmp_path, ["fc.weight"], [], {})
+
+    monkeypatch.setattr(inference_model, "export_model", refuse)
+    model = onnx_files.read_onnx(save(made.CASES["Relu"], tmp_path / "a.onnx"))
+    with pytest.raises(BadModel, match=r"cannot be used.*missing fc\.weight"):
+        converters._export("a.onnx", "a", lambda **_: None, tmp_path, tmp_path, model)
 
 
 def test_an_import_that_computes_something_else_is_refused() -> None:

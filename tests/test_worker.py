@@ -33,6 +33,10 @@ def refuse(report):
 def fail(report):
     raise ValueError("no good")
 
+def fail_alike(report):
+    import shutil
+    raise shutil.Error("no good")
+
 def crash(report):
     print("the last words", flush=True)
     os.abort()
@@ -92,6 +96,7 @@ def test_errors_of_ours_keep_their_class(functions: Path) -> None:
     ("name", "said"),
     [
         ("fail", "adding up failed: ValueError: no good"),
+        ("fail_alike", "adding up failed: shutil.Error: no good"),  # also called Error
         ("leave", "adding up failed: it printed nothing"),
         ("crash", "adding up was ended by SIGABRT: the last words"),
     ],

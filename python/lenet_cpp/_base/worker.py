@@ -90,7 +90,7 @@ def call(
         WorkerCrashed: A signal ended the process.
         BackendFailure: It failed otherwise, or took longer than it may.
     """
-    request = {"function": function, "arguments": dict(arguments), "errors": errors.__all__}
+    request = {"function": function, "arguments": dict(arguments)}
     with (
         _environment(python, variables or {}) as environment,
         tempfile.TemporaryFile("w+", errors="replace") as log,

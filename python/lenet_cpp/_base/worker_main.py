@@ -32,10 +32,10 @@ def _load(name: str) -> Any:
 def main() -> None:
     """Read a request from standard input, do it, and answer in lines of JSON.
 
-    The request holds ``function``, ``arguments`` and ``errors``, the names of the exceptions that
-    are answered. A line of the answer holds ``progress`` (what, done, total), or is the last one:
-    ``result``; or ``error``, one of those names, and ``message``. Any other exception ends the
-    process with a traceback on standard error, where everything goes that libraries print.
+    The request holds ``function`` and ``arguments``. A line of the answer holds ``progress`` (what,
+    done, total), or is the last one: ``result``; or ``error``, the name of a class in
+    :mod:`lenet_cpp.errors`, and ``message``. Any other exception ends the process with a traceback
+    on standard error, where everything goes that libraries print.
     """
     if sys.platform == "linux":
         prctl_set_parent_death_signal = 1
@@ -56,11 +56,11 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        names = [kind.__name__ for kind in type(error).__mro__]
-        known = next((name for name in names if name in request["errors"]), None)
-        if known is None:
+        # By the module: shutil and others have an Error too.
+        ours = [kind for kind in type(error).__mro__ if kind.__module__ == "lenet_cpp.errors"]
+        if not ours:
             raise
-        send({"error": known, "message": str(error)})
+        send({"error": ours[0].__name__, "message": str(error)})
 
 
 if __name__ == "__main__":

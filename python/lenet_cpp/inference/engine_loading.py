@@ -89,7 +89,7 @@ class EngineKind:
     takes_sizes: bool = False
 
 
-def _no_network(name: str | None) -> KnownNetwork | None:  # noqa: ARG001 - replaced by the registry's
+def _no_network(_name: str | None) -> KnownNetwork | None:
     return None
 
 

@@ -135,6 +135,11 @@ def _compare(
     return comparison.largest_difference
 
 
+def _known(error: Error) -> type[Error]:
+    """Return the class in :mod:`lenet_cpp.errors` of an error: others take more than a message."""
+    return next(kind for kind in type(error).__mro__ if kind.__module__ == Error.__module__)
+
+
 def _export(
     path: str,
     name: str,
@@ -176,7 +181,7 @@ def _export(
         program.replace(output / program.name)
         done[model_format] = result.manifest
     if refused is not None and not done:
-        kind = type(refused) if isinstance(refused, Error) else BackendFailure
+        kind = _known(refused) if isinstance(refused, Error) else BackendFailure
         raise kind(f"{path} was converted, but cannot be used: {_reason(refused, folder)}")
     return done, notes
 
