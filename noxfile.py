@@ -28,7 +28,7 @@ nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 PADDLES = ["3.1.1", "3.2.2", "3.3.1"]
-TESTS = ["tests/test_parity.py", "-k", "same_bits or trained_network or verify or layers"]
+TESTS = ["tests/verify/test_parity.py", "-k", "same_bits or trained_network or verify or layers"]
 
 
 @nox.session(python=PYTHONS)
@@ -93,7 +93,7 @@ def aarch64(session: nox.Session) -> None:
     session.run("cmake", "--build", "--preset", "aarch64", external=True)
     session.run("ctest", "--preset", "aarch64", external=True)
     environment = {"LENET_TEST_AARCH64": "1", "GLOG_minloglevel": "2"}
-    tests = "tests/test_aarch64.py"
+    tests = "tests/cpp/test_aarch64.py"
     session.run(ours, "-m", "pytest", "-q", "-rs", tests, env=environment, external=True)
 
 
@@ -116,7 +116,7 @@ def paddleclas(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def complexity(session: nox.Session) -> None:
-    """Load files eight times as large as those of tests/test_complexity.py; needs ./test.sh."""
+    """Load files eight times as large as those of tests/tools/test_complexity.py; needs ./test.sh."""
     command = ("tools/complexity/measure.py", "--unlimited", "--scale", "8", *session.posargs)
     session.run(sys.executable, *command, external=True)
 
@@ -130,7 +130,7 @@ def caffe2(session: nox.Session) -> None:
     with its extras torch and onnx, and pytest.
     """
     ours = session.posargs[0] if session.posargs else sys.executable
-    tests = "tests/test_caffe2_roundtrip.py"
+    tests = "tests/interchange/test_caffe2_roundtrip.py"
     session.run(ours, "-m", "pytest", "-q", tests, env={"LENET_TEST_CAFFE2": "1"})
 
 
@@ -143,7 +143,9 @@ def paddleslim(session: nox.Session) -> None:
     """
     ours = session.posargs[0] if session.posargs else sys.executable
     environment = {"LENET_TEST_PADDLESLIM": "1", "GLOG_minloglevel": "2"}
-    session.run(ours, "-m", "pytest", "-q", "-rs", "tests/test_paddleslim.py", env=environment)
+    session.run(
+        ours, "-m", "pytest", "-q", "-rs", "tests/quantize/test_paddleslim.py", env=environment
+    )
 
 
 @nox.session(python=False)

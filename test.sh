@@ -7,7 +7,7 @@ usage() {
 Usage: ./test.sh [PYTEST ARGUMENTS...]
 
 Sets up the environment as ./run.sh does, then checks style and types and runs the C++ and the
-Python tests. Arguments go to pytest, for example: ./test.sh tests/test_parity.py -k onednn
+Python tests. Arguments go to pytest, for example: ./test.sh tests/verify/test_parity.py -k onednn
 
 What it needs comes from the Python package index; the C++ tests need the packages doctest-dev and
 libstb-dev of Debian, which are installed when this runs as root.

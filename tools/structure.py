@@ -3,8 +3,8 @@
 
     python tools/structure.py        exit status 1 when a count is above its limit
 
-``tests/test_structure.py`` runs this. Lower a limit when the work gets below it; raise one only
-with the reason in the commit.
+``tests/project/test_structure.py`` runs this. Lower a limit when the work gets below it; raise one
+only with the reason in the commit.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 // The native engine's programs of one or two layers, over shapes that look random, against the
-// definition; under the sanitizers too. tests/test_native_engine.py has real exports.
+// definition; under the sanitizers too. tests/cpp/test_native_engine.py has real exports.
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
 // The native engine's programs of whole numbers, over shapes that look random, against the
 // definition; under the sanitizers too. Steps are powers of 2, so that what is done in floating
-// point is exact and every bit has to agree. tests/test_native_int8.py has real exports.
+// point is exact and every bit has to agree. tests/cpp/test_native_int8.py has real exports.
 
 #include <algorithm>
 #include <array>

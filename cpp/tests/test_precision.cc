@@ -1,5 +1,5 @@
 // Arithmetic in int8 and bf16, and what is refused. Of a quantized model made
-// here, with values computed from the definition; tests/test_precision.py has a
+// here, with values computed from the definition; tests/inference/test_precision.py has a
 // real one, and oneDNN's own record.
 
 #include <array>

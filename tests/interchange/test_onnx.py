@@ -47,7 +47,7 @@ import onnx_models as made  # noqa: E402 - needs onnx
 
 pytestmark = pytest.mark.timeout(300)
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "onnx.md"
 DIGITS = 200
 

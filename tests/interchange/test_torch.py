@@ -40,7 +40,7 @@ torch = pytest.importorskip("torch", reason=_REASON)
 training = pytest.importorskip("lenet_cpp.interchange.torch.training", reason=_REASON)
 as_arrays = pytest.importorskip("lenet_cpp.interchange.torch.model_state", reason=_REASON).as_arrays
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "pytorch.md"
 QUIET = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore:No ccache found"}
 NETWORKS = {"lenet": (1, 28, 28), "resnet18": (3, 64, 64)}

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-PACKAGE = Path(__file__).parents[1] / "python" / "lenet_cpp"
+PACKAGE = Path(__file__).parents[2] / "python" / "lenet_cpp"
 COMMANDS = sorted(path.stem for path in (PACKAGE / "cli").glob("[a-z]*.py"))
 MODULES = {command: f"lenet_cpp.cli.{command}" for command in COMMANDS} | {
     "benchmark": "tools.benchmark.cli",

@@ -31,7 +31,7 @@ from lenet_cpp.inference.engine_loading import load
 
 pytestmark = pytest.mark.timeout(300)
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "formats.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "formats.md"
 FORMATS = ("pdparams", "persistables", "pdmodel", "model-params", "separate", "json")
 # Which names each format's files have when it is written as LeNet.
 VARIABLES = {f"{kind}_{i}.{part}_0" for kind, n in (("conv2d", 2), ("linear", 3)) for i in range(n)
@@ -48,7 +48,7 @@ COMPANIONS = {"preprocess.json", "manifest.json", "SHA256SUMS"}
 Array = Any
 
 # A child process for each conversion takes two seconds to import Paddle: here one does them all.
-# tests/test_export.py and test_commands have one for each, as users have.
+# tests/export/test_export.py and test_commands have one for each, as users have.
 _SERVER = """
 import json, sys
 from lenet_cpp.errors import Error

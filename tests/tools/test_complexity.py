@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools" / "complexity"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "complexity"))
 
 from measure import FAMILIES, Cost, judge, measure
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROGRAM = "lenet_measure_loading"
 # The address space is limited in one, basic blocks are counted in the other (preset asan-ubsan).
 RELEASE = ROOT / "build" / PROGRAM

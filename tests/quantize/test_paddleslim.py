@@ -21,7 +21,7 @@ from lenet_cpp.errors import BackendFailure, Unsupported
 from lenet_cpp.formats.manifest import read_manifest
 from lenet_cpp.quantize import METHODS, slim_environment
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -22,15 +22,15 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bad_input_cases
 import numpy as np
 import pytest
-
-import bad_input_cases
-import lenet_cpp
 import python_door
 from bad_input_cases import Case, Request
 from python_door import Result
 from test_program import numpy_lenet
+
+import lenet_cpp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -33,7 +33,7 @@ from snippets import RUN, Snippet, read_snippets, run_snippet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "mnist_sample"
 MAINS = {
     "predict": predict_command.main,

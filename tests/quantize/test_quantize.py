@@ -33,7 +33,7 @@ from snippets import read_snippets, run_snippet
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "quantization.md"
 METHODS = tuple(quantization.METHODS)
 WEIGHTS = {

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from digit_photos import KINDS, photo
 from PIL import Image, ImageOps, ImageSequence
 
 import lenet_cpp
-from digit_photos import KINDS, photo
 from lenet_cpp.data import images
 from lenet_cpp.data.images import CenterCrop, Digit, Normalize, Pipeline, Resize, ToCHW
 from lenet_cpp.data.images.containers import essential_parts

@@ -113,10 +113,10 @@ def _network(rng: np.random.Generator) -> tuple[Any, tuple[int, int, int]]:
 def _main(target: Path, count: int) -> None:
     import paddle
     from paddle.quantization import PTQ, QuantConfig
+    from quantized_reference import describe
 
     from lenet_cpp.quantize.int8_weights import finish_program
     from lenet_cpp.quantize.observers import ActivationObserver, WeightQuanter
-    from quantized_reference import describe
 
     for i in range(count):
         paddle.disable_static()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 import paddle
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "export_model.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "export_model.py"
 COMBINED = {
     *("lenet.json", "lenet.pdmodel", "lenet.pdiparams"),
     *("preprocess.json", "manifest.json", "SHA256SUMS"),

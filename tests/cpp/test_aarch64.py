@@ -26,7 +26,7 @@ from lenet_cpp.quantize.request import make_task, run_tasks
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMPILER = "aarch64-linux-gnu-g++"
 EMULATORS = ("qemu-aarch64", "qemu-aarch64-static")
 BAD_INPUT, UNSUPPORTED = 5, 6

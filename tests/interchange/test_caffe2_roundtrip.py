@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from caffe2_cases import (
     CASES,
     assert_close,
@@ -26,6 +25,7 @@ from caffe2_cases import (
     small_nets,
     write_nets,
 )
+
 from lenet_cpp._base import environments as _environments
 from lenet_cpp._base.files import cache_folder
 from lenet_cpp.errors import (
@@ -43,7 +43,7 @@ from tools.caffe2 import roundtrip as caffe2_roundtrip
 
 pytest.importorskip("onnxruntime", reason="runs what Caffe2's nets become")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "caffe2.md"
 
 # Caffe2's environment

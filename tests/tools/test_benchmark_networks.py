@@ -9,12 +9,12 @@ import tempfile
 import numpy as np
 import paddle
 import pytest
+from test_benchmark import check_png
 
 import lenet_cpp
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.export.inference_model import export_model
 from lenet_cpp.models import build
-from test_benchmark import check_png
 from tools.benchmark import (
     NETWORK_CONTENDERS,
     Contender,

@@ -14,7 +14,7 @@ from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME, read_check
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BUNDLED = Path(__file__).parent.parent / "python" / "lenet_cpp" / "bundled" / "lenet"
+BUNDLED = Path(__file__).parents[2] / "python" / "lenet_cpp" / "bundled" / "lenet"
 MUTANTS = 2000
 # What JSON, numbers and text break on.
 TOKENS = (

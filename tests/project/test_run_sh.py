@@ -20,7 +20,7 @@ from snippets import RUN, Snippet, read_snippets, run_snippet
 
 pytestmark = pytest.mark.timeout(900)
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 TRANSLATIONS = [ROOT / "README.ko.md", ROOT / "README.zh.md"]
 

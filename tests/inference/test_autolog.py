@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAINS = {"predict": predict.main, "infer": infer.main, "py_infer": py_infer.main}
-SAMPLE = Path(__file__).parents[1] / "data" / "mnist_sample" / "t10k-images-idx3-ubyte.gz"
+SAMPLE = Path(__file__).parents[2] / "data" / "mnist_sample" / "t10k-images-idx3-ubyte.gz"
 
 LINE = re.compile(r"\[(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\] root INFO: (.*)")
 

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 import bad_input_cases
-import lenet_cpp
+import numpy as np
 import python_door
+
+import lenet_cpp
 from lenet_cpp.data.mnist import read_idx
 
 if TYPE_CHECKING:

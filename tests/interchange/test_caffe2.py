@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-import lenet_cpp
 from caffe2_cases import (
     CASES,
     B,
@@ -24,6 +22,8 @@ from caffe2_cases import (
     small_nets,
     write_nets,
 )
+
+import lenet_cpp
 from lenet_cpp.errors import (
     BadInput,
     BadModel,
@@ -38,7 +38,7 @@ from lenet_cpp.interchange.caffe2.nets import find_nets, read_nets
 
 pytest.importorskip("onnxruntime", reason="runs what Caffe2's nets become")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "caffe2.md"
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import paddle
 
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "train.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 SHAPES = {
     "conv1.weight": (6, 1, 5, 5),
     "conv1.bias": (6,),

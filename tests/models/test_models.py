@@ -28,7 +28,7 @@ from lenet_cpp.export import separate_layout
 from lenet_cpp.formats import checkpoint, manifest
 from lenet_cpp.models import weights
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "export_model.py"
 DOCUMENT = ROOT / "docs" / "models.md"
 

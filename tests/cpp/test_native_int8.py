@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quantized_networks import make_networks
+from quantized_reference import QuantizedProgram, read_programs
+from test_native_engine import INSTRUCTION_SETS, processor_has
 
 import lenet_cpp
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
@@ -23,10 +26,7 @@ from lenet_cpp.quantize import (
     open_source,
 )
 from lenet_cpp.quantize.request import make_task, run_tasks
-from quantized_networks import make_networks
-from quantized_reference import QuantizedProgram, read_programs
 from snippets import run_page
-from test_native_engine import INSTRUCTION_SETS, processor_has
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
