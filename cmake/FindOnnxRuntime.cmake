@@ -8,7 +8,7 @@
 #
 # Sets LENET_HAS_ONNXRUNTIME, ONNXRUNTIME_LIBRARY_DIR (where to look for the library at run time),
 # ONNXRUNTIME_LIBRARY (the file, when it is there), ONNXRUNTIME_INCLUDE_DIR (likewise).
-set(LENET_WITH_ONNXRUNTIME AUTO CACHE STRING "The engine onnxruntime, for .onnx models: AUTO, ON or OFF")
+set(LENET_WITH_ONNXRUNTIME AUTO CACHE STRING "The onnxruntime engine, for .onnx models: AUTO, ON or OFF")
 set_property(CACHE LENET_WITH_ONNXRUNTIME PROPERTY STRINGS AUTO ON OFF)
 set(ONNXRUNTIME_DIR "" CACHE PATH
     "onnxruntime, laid out as the official archive (default: the system's, then the package of Python)")
@@ -17,7 +17,7 @@ set(ONNXRUNTIME_LIBRARY)
 set(ONNXRUNTIME_LIBRARY_DIR)
 set(ONNXRUNTIME_INCLUDE_DIR)
 if(NOT LENET_WITH_ONNXRUNTIME)
-  message(STATUS "Without the engine onnxruntime")
+  message(STATUS "Without the onnxruntime engine")
   return()
 endif()
 set(LENET_HAS_ONNXRUNTIME ON)

@@ -18,7 +18,7 @@ namespace {
 
 // python/lenet_cpp/inference/input_range.py has the same numbers.
 constexpr double kFar = 8;    // times the largest magnitude that the preprocessing gives
-constexpr double kLeast = 4;  // nothing is looked up for smaller values
+constexpr double kLeast = 4;  // smaller values are always accepted
 
 /// What a black and a white pixel become in each channel; empty when nothing says so. The images'
 /// code, which knows more of this file, is no part of lenet_infer_native.

@@ -42,7 +42,7 @@ CommandLine command_line(Options& options) {
                options.max_seconds, 1);
   line.integer("warmup", "runs before the measured ones (default: 10)", options.warmup, 0);
   line.toggle("explain",
-              "print how the engine native computes a batch, layer by layer: kernels, "
+              "print how the native engine computes a batch, layer by layer: kernels, "
               "multiply-adds, times, and the share of the processor's limit (--repeats: measured "
               "runs; default: half a second of them)",
               options.explain);

@@ -9,7 +9,7 @@ void add_model_flags(CommandLine& line, Config& config) {
   line.text("model_file", "FILE", "program: NAME.pdmodel, NAME.json or NAME.onnx",
             config.model_file);
   line.text("params_file", "FILE",
-            "parameters (default: NAME.pdiparams beside the program; an .onnx has none)",
+            "parameters (default: NAME.pdiparams beside the program; not used with .onnx)",
             config.params_file);
   line.text("model_dir", "DIR",
             "instead of both: the folder of an exported model, or of __model__ and one file per "

@@ -31,7 +31,7 @@ class WithoutGil {
 };
 
 /// To be called when a model is loaded. OpenVINO and onnxruntime with several threads keep workers
-/// that a forked child has not, and wait for them at times: such a child is refused too.
+/// that a forked child does not have, and sometimes wait for them: such a child is refused too.
 /// \param config the one in force
 void note_workers(Accelerator accelerator, const Config& config) noexcept;
 

@@ -40,7 +40,7 @@ class Opens {
   int descriptor_;
 };
 
-/// Whether this build has the engine paddle.
+/// Whether this build has the paddle engine.
 inline bool has_paddle() { return *paddle_library_name() != '\0'; }
 
 /// \returns `path`

@@ -374,7 +374,7 @@ TEST_CASE("options that it has not") {
   config.model_dir = kModelDir;
   config.engine = "native";
   config.precision = "bf16";
-  check_error(ErrorCode::Unsupported, "no precision bf16", [&] { Predictor{config}; });
+  check_error(ErrorCode::Unsupported, "not support precision bf16", [&] { Predictor{config}; });
   config.precision = "fp32";
   config.accelerator = Accelerator::OneDnn;
   check_error(ErrorCode::Unsupported, "accelerator onednn", [&] { Predictor{config}; });

@@ -97,7 +97,7 @@ TEST_CASE("constants that are damaged") {
   const auto check = [](const char* text, const std::string& tensor) {
     check_error(ErrorCode::BadModel, text, [&] { tensor_of(tensor); });
   };
-  const char* const other = "the values that its shape says";
+  const char* const other = "as many values as its shape says";
   check(other, listed({2}, 1, delimited(9, one)));
   check(other, listed({1}, 1, delimited(9, one + one)));
   check(other, listed({1}, 1, delimited(9, one + "a")));
@@ -182,9 +182,9 @@ TEST_CASE("values beside the model") {
     check_error(ErrorCode::BadModel, text, [&] { read(entries, shape); });
   };
   const Shape two = {2, 1, 1, 1};
-  check("the values that its shape", {{"location", "w.bin"}, {"offset", "8"}}, two);
-  check("the values that its shape", {{"location", "w.bin"}, {"length", "12"}}, two);
-  check("the values that its shape", {{"location", "w.bin"}}, {4, 1, 1, 1});
+  check("as many values as its shape", {{"location", "w.bin"}, {"offset", "8"}}, two);
+  check("as many values as its shape", {{"location", "w.bin"}, {"length", "12"}}, two);
+  check("as many values as its shape", {{"location", "w.bin"}}, {4, 1, 1, 1});
   check("only 12 bytes", {{"location", "w.bin"}, {"offset", "13"}}, two);
   check("no file of its folder", {{"location", "../w.bin"}}, two);
 }
@@ -380,7 +380,7 @@ TEST_CASE("what the native engine has not, by operator and name") {
       whole(onnx_model(onnx_graph({kRelu}, {}, {onnx_value("x", shape)}, kOutput)));
     });
   }
-  check_error(ErrorCode::Unsupported, "no float32 tensor", [&] {
+  check_error(ErrorCode::Unsupported, "not a float32 tensor", [&] {
     whole(onnx_model(onnx_graph({kRelu}, {}, {onnx_value("x", {-1, 1, 4, 4}, 10)}, kOutput)));
   });
 }

@@ -205,7 +205,7 @@ TEST_CASE("models that onnxruntime cannot run") {
        ErrorCode::Unsupported, "1 inputs and 2 outputs"},
       {onnx_model(onnx_graph({onnx_node("Identity", {"x"}, {"y"})}, {},
                              {onnx_value("x", {-1, 2}, 7)}, {onnx_value("y", {-1, 2}, 7)})),
-       ErrorCode::Unsupported, "'x' is no float32 tensor"},
+       ErrorCode::Unsupported, "'x' is not a float32 tensor"},
       {onnx_model(onnx_graph(relu, {}, {onnx_value("x", {})}, {onnx_value("y", {})})),
        ErrorCode::Unsupported, "the shape of its input 'x'"},
   };

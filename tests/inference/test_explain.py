@@ -123,8 +123,8 @@ def test_the_program_in_json(model_dir: Path, run_program: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--engine=paddle"], UNSUPPORTED, "only the engine native shows how it computes"),
-        (["--accelerator=plain"], UNSUPPORTED, "only the engine native"),
+        (["--engine=paddle"], UNSUPPORTED, "only the native engine shows how it computes"),
+        (["--accelerator=plain"], UNSUPPORTED, "only the native engine"),
         (["--input=digits.npy"], USAGE, "leave --input and --output out"),
         (["--output=logits.npy"], USAGE, "leave --input and --output out"),
         (["--explain=1"], USAGE, "--explain"),
@@ -155,6 +155,6 @@ def test_errors_in_python(model_dir: Path) -> None:
         predictor.explain()
     with (
         lenet_cpp.Predictor(model_dir=model_dir, engine="paddle") as predictor,
-        pytest.raises(lenet_cpp.Unsupported, match="only the engine native"),
+        pytest.raises(lenet_cpp.Unsupported, match="only the native engine"),
     ):
         predictor.explain()

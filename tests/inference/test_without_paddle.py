@@ -271,7 +271,7 @@ except lenet_cpp.FileNotFound as error:
     assert len(done.stdout.splitlines()) == 1, done.stderr
     assert "libpaddle.so" in done.stdout
     assert "install paddlepaddle>=" in done.stdout
-    assert "the engine native needs none" in done.stdout
+    assert "the native engine needs none" in done.stdout
 
 
 def test_a_predictor_survives_asking_for_what_only_paddle_has(bare_run) -> None:
@@ -337,7 +337,7 @@ def test_the_program_says_what_it_lacks(stand_alone: Path, model_dir: Path) -> N
         f"lenet_infer_native {lenet_cpp.__version__}\nwithout Paddle Inference\n"
     )
     usage = run(stand_alone, "--help", env={}).stdout
-    assert usage.endswith("\nThis program has the engine native and no other.\n")
+    assert usage.endswith("\nThis program has the native engine only.\n")
     assert "  lenet_infer_native --model_dir=" in usage
     assert "lenet_infer_test" not in usage
     plan = run(stand_alone, f"--model_dir={model_dir}", "--explain", "--repeats=1", env={}).stdout
@@ -352,7 +352,7 @@ def test_the_program_says_what_it_lacks(stand_alone: Path, model_dir: Path) -> N
         done = run(stand_alone, f"--model_file={model}", f"--engine={engine}", env={})
         assert (done.returncode, done.stdout) == (UNSUPPORTED, ""), done.stderr
         assert len(done.stderr.splitlines()) == 1
-        assert f"has no engine {engine}" in done.stderr
+        assert f"has no {engine} engine" in done.stderr
         assert remedy in done.stderr
 
 
@@ -361,7 +361,7 @@ def test_a_build_without_paddle_looks_for_none(root: Path, tmp_path: Path) -> No
     nowhere = f"-DPADDLE_INFERENCE_DIR={tmp_path / 'nowhere'}"
     done = run("cmake", "-S", root, "-B", tmp_path / "build", *settings, nowhere)
     assert done.returncode == 0, done.stderr
-    assert "Without the engine paddle" in done.stdout
+    assert "Without the paddle engine" in done.stdout
     assert "Paddle Inference" not in done.stdout
     commands = (tmp_path / "build" / "compile_commands.json").read_text()
     compiled = {Path(one["file"]).name for one in json.loads(commands)}

@@ -9,7 +9,7 @@
 
 namespace lenet {
 
-/// How the paddle engine executes the network. The engine onnxruntime has its own kernels only, and
+/// How the paddle engine executes the network. The onnxruntime engine has its own kernels only, and
 /// takes Auto and Plain.
 enum class Accelerator {
   Auto,      ///< the fastest by measurement, for each run: OpenVINO for a .pdmodel; otherwise
@@ -37,40 +37,44 @@ struct Config {
   /// (`__model__` and one file per variable).
   std::string model_dir;
 
-  /// "paddle", for Paddle's formats; "native", for these and .onnx, kernels of our own without
-  /// Paddle, of which there are some only (docs/native-engine.md); "onnxruntime", for .onnx, with
-  /// the library of that name, which is loaded when it is first needed (onnxruntime_library.h).
-  /// "auto": the fastest that runs the model, which is native for LeNet and its kind, in float32
-  /// and in int8. For large images, for operators that native has not, with bf16, or when an option
-  /// below that native does not support (accelerator, ir_optim, memory_optim) is not as it is by
-  /// default, it is paddle, and for .onnx onnxruntime; where there is no such library, native.
+  /// The engine that runs the model:
+  /// - "native": our own kernels, which need no library; Paddle's formats and .onnx, but not every
+  ///   operator (docs/native-engine.md)
+  /// - "paddle": the Paddle Inference library; Paddle's formats
+  /// - "onnxruntime": the library of that name, loaded when it is first needed
+  ///   (onnxruntime_library.h); .onnx
+  /// - "auto": the fastest that runs the model. That is native for LeNet and similar networks, in
+  ///   float32 and int8. It is paddle, or onnxruntime for an .onnx, for large images, for operators
+  ///   that native does not support, with bf16, and when an option below that native does not
+  ///   support (accelerator, ir_optim, memory_optim) differs from its default. Where that library
+  ///   is not installed, it is native.
   std::string engine = "auto";
   Accelerator accelerator = Accelerator::Auto;
-  /// Of the arithmetic: fp32; bf16, for any float model where the processor has avx512_bf16; or
-  /// int8, for a quantized .pdmodel (docs/quantization.md). Of the engine paddle bf16 and int8 are
-  /// oneDNN's, which Auto then is; native has int8 too, and gives the answers of oneDNN to a
-  /// fraction of a step (docs/native-int8.md). An .onnx has fp32 only, which is to say: it runs as
-  /// it was exported, one that was quantized (QDQ or QOperator) in int8.
+  /// The arithmetic: "fp32"; "bf16", for any float model on a processor with avx512_bf16; or
+  /// "int8", for a quantized .pdmodel (docs/quantization.md). The paddle engine computes bf16 and
+  /// int8 with oneDNN, which Auto then stands for. The native engine supports int8 too; its outputs
+  /// differ from oneDNN's by a fraction of a step (docs/native-int8.md). An .onnx takes "fp32"
+  /// only, and runs as it was exported: a quantized one (QDQ or QOperator) in int8.
   std::string precision = "fp32";
-  /// CPU threads of one run, >= 1. With onnxruntime clones share them. Native starts them for the
-  /// first batch that is worth it, and keeps them.
+  /// CPU threads of one run, >= 1. With onnxruntime clones share them. The native engine starts
+  /// them for the first batch that is large enough, and keeps them.
   int threads = 1;
   bool ir_optim = true;  ///< let the engine rewrite the graph (fusions)
-  /// Let intermediate results share memory, or, of a .json, be freed during the run, or, of an
-  /// .onnx, not be kept for the next: less memory, more time.
+  /// Use less memory and more time: intermediate results share memory (.pdmodel), are freed during
+  /// the run (.json), or are not kept for the next run (.onnx).
   bool memory_optim = false;
-  bool check_finite = true;   ///< refuse NaN and infinity, in the input and in the parameters
-                              ///< (relu and max-pool would swallow them). Of an .onnx only the
-                              ///< native engine looks at the parameters
-  bool check_program = true;  ///< refuse programs that could make Paddle fault, and operators
-                              ///< that are not known; false for a trusted model with others.
-                              ///< Of no effect with onnxruntime, which does so itself
+  bool check_finite = true;   ///< refuse NaN and infinity in the input and in the parameters,
+                              ///< which relu and max-pool would hide. For an .onnx only the
+                              ///< native engine checks the parameters
+  bool check_program = true;  ///< refuse programs that could make Paddle fault, and unknown
+                              ///< operators; false for a trusted model with other operators.
+                              ///< Ignored by onnxruntime, which makes its own checks
   bool check_hashes = true;   ///< compare with SHA256SUMS when the model's folder has one
-  /// Larger batches are cut into pieces of this many images, which bounds the memory of a run. 0:
-  /// 64 for each thread; more only drives the intermediate results out of the processor's caches
-  /// (docs/benchmark.md). Another size may change the last bits of an output, but not with native,
-  /// which has pieces of its own. A model that was
-  /// exported for a fixed number of images always gets pieces of that many.
+  /// Larger batches are cut into pieces of this many images, which bounds the memory of a run.
+  /// 0: 64 for each thread; larger pieces no longer fit the processor's caches
+  /// (docs/benchmark.md). Another size may change the last bits of an output, except with the
+  /// native engine, which chooses its own pieces. A model that was exported for a fixed number of
+  /// images always gets pieces of that many.
   std::int64_t max_batch_size = 0;
 };
 

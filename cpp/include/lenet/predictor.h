@@ -61,7 +61,7 @@ class Predictor {
   /// Sets the function that sees every operator's output; needs `ir_optim = false` to see all of
   /// them and Accelerator::Plain to see them unfused. Cannot be unset.
   /// An engine "auto" that has no such hook is exchanged for one that has.
-  /// \throws Error Unsupported when the engine has none, as onnxruntime.
+  /// \throws Error Unsupported when the engine does not show them, such as onnxruntime.
   void set_layer_callback(LayerCallback callback);
 
   /// How a batch of so many images is computed, layer by layer, measured on values of its own with
@@ -76,7 +76,7 @@ class Predictor {
   const TensorSpec& output_spec() const noexcept;
   /// The configuration in force, with the files resolved.
   const Config& config() const noexcept;
-  /// Whether the model is quantized. Its weights are then int8, and with the engine paddle and
+  /// Whether the model is quantized. Its weights are then int8, and with the paddle engine and
   /// `precision` fp32 every run turns them into float32: int8's accuracy at less than float32's
   /// speed.
   bool quantized() const noexcept;

@@ -42,9 +42,10 @@ class Engine {
   /// How it computes a batch of so many images, all but what the predictor knows; measured.
   /// \param runs how many are measured; 0: as many as half a second allows
   virtual Plan explain(std::int64_t /*images*/, int /*runs*/) {
-    throw Error(ErrorCode::Unsupported,
-                "only the engine native shows how it computes a model, and this one is run by "
-                "another; use engine native where it has the operators");
+    throw Error(
+        ErrorCode::Unsupported,
+        "only the native engine shows how it computes a model, and another engine runs this "
+        "one; use the native engine where it supports the operators");
   }
   /// Whether it can show each operator's output.
   virtual bool has_layers() const { return false; }
@@ -61,7 +62,7 @@ struct EngineKind {
   /// What can be said of the options without the model.
   /// \throws Error BadInput, Unsupported.
   void (*require_options)(const Config&);
-  /// Whether "auto" may take it: nothing is asked for that only another engine supports.
+  /// Whether "auto" may take it: every option asked for is supported.
   bool (*supports_options)(const Config&);
   /// \param config everything resolved: `accelerator` is not Auto. With int8 the model is a
   ///   quantized one.

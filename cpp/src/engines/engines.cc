@@ -36,10 +36,10 @@ constexpr std::array<EngineKind, 3> kEngines = {{
     {"native", is_any, "", require_native_options, asks_for_no_library, create_native_engine,
      own_kernels},
     {"onnxruntime", is_onnx,
-     "scripts/export_onnx.py makes an .onnx of it; the engine paddle runs it as it is",
+     "scripts/export_onnx.py makes an .onnx of it; the paddle engine runs it as it is",
      require_onnxruntime_options, supports_all_options, create_onnxruntime_engine, own_kernels},
     {"paddle", is_paddle,
-     "scripts/import_model.py makes a Paddle model of it; the engine onnxruntime runs it as it is",
+     "scripts/import_model.py makes a Paddle model of it; the onnxruntime engine runs it as it is",
      require_paddle_options, supports_all_options, create_paddle_engine, choose_paddle_accelerator},
 }};
 
@@ -54,8 +54,8 @@ std::vector<const EngineKind*> find_engines(const Config& config, const ModelFil
     if (name == kAuto && reads && kind.supports_options(config)) found.push_back(&kind);
     if (name == kind.name) {
       if (reads) return {&kind};
-      throw Error(ErrorCode::Unsupported, "'" + files.program + "' is no model for the engine " +
-                                              name + ": " + kind.remedy);
+      throw Error(ErrorCode::Unsupported, "'" + files.program + "' is not a model for the " + name +
+                                              " engine: " + kind.remedy);
     }
     known += std::string(", ") + kind.name;
   }

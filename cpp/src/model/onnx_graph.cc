@@ -287,7 +287,7 @@ class Reader {
         numbers.floats.size() + numbers.int32s.size() + numbers.int64s.size();
     if (raw && !raw->empty()) {
       if (listed > 0) damaged(tensor, "has its values twice");
-      if (raw->size() != size) damaged(tensor, "has not the values that its shape says");
+      if (raw->size() != size) damaged(tensor, "does not have as many values as its shape says");
       set_values(tensor, *raw);
       return tensor;
     }
@@ -298,7 +298,7 @@ class Reader {
     }
     const std::size_t values = tensor.floats.size() + tensor.integers.size();
     if (values != listed || values != size / element_size(tensor.dtype)) {
-      damaged(tensor, "has not the values that its shape says");
+      damaged(tensor, "does not have as many values as its shape says");
     }
     return tensor;
   }
@@ -374,8 +374,8 @@ void read_external_values(OnnxGraph& graph, const std::string& path,
     // A length of 0 is one that was not said.
     const bool fits = data.offset <= contents.size() && size <= contents.size() - data.offset;
     if (!fits || (data.length != 0 && data.length != size)) {
-      reader.damaged(
-          tensor, "has not the values that its shape says in '" + printable(data.location) + "'");
+      reader.damaged(tensor, "does not have as many values as its shape says in '" +
+                                 printable(data.location) + "'");
     }
     const auto [known, first] =
         file.constants.try_emplace({data.offset, size, tensor.dtype}, OnnxTensor());

@@ -264,7 +264,7 @@ class Reader {
       return {AttributeType::Place, std::int64_t{0}};
     }
     if (type == "1.a_intarray") {
-      require(data.is_array(), "whole numbers");
+      require(data.is_array(), "integers");
       Integers values;
       for (const Json& item : data) values.push_back(int64(item));
       return {AttributeType::Dims, std::move(values)};

@@ -51,7 +51,7 @@ void require_settings(const Step& step) {
 
 }  // namespace
 
-/// Its result is float32 in a program, and holds whole numbers.
+/// Its result is float32 in a program, and holds integers.
 void infer_quantize(Step& step) {
   const Value& x = step.in("X");
   step.require(x.dtype == kFloat32 && !x.shape.empty(), "its input");

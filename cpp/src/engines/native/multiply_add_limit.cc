@@ -36,7 +36,7 @@ constexpr std::int64_t kStep = 100'000;
 // at half of kStep.
 constexpr float kFactor = 0.5F;
 constexpr float kTerm = 1.0F;
-// And so do these, of whole numbers: four bytes of 1, two numbers of 16 bits.
+// And so do these, of integers: four bytes of 1, two numbers of 16 bits.
 constexpr int kBytes = 0x01010101;
 constexpr int kPair = 0x00010001;
 

@@ -12,7 +12,7 @@ struct MultiplyAddLimit {
 
 enum class Arithmetic {
   Float32,
-  Int8  ///< products of two whole numbers of 8 bits, summed in 32
+  Int8  ///< products of two integers of 8 bits, summed in 32
 };
 
 /// In the best of the time slices that fit in `seconds`: what the machine can do, not what other

@@ -79,7 +79,7 @@ struct Compiled {
   std::unique_ptr<Program> one;   ///< a unit is one image
   std::unique_ptr<Program> many;  ///< a unit is many, interleaved; null where that does not pay
   std::unique_ptr<native::int8::Program> quantized;  ///< instead of both
-  std::int64_t least_piece = 1;                      ///< images that are worth a thread
+  std::int64_t least_piece = 1;  ///< images below which another thread does not help
 
   std::int64_t input_values() const {
     return quantized ? quantized->input_values() : one->input_values();
@@ -278,13 +278,14 @@ class NativeEngine final : public Engine {
 
 void require_native_options(const Config& config) {
   if (config.precision != "fp32" && config.precision != "int8") {
-    throw Error(ErrorCode::Unsupported, "the engine native has no precision " + config.precision +
-                                            "; use fp32 or int8, or the engine paddle");
+    throw Error(ErrorCode::Unsupported, "the native engine does not support precision " +
+                                            config.precision +
+                                            "; use fp32 or int8, or the paddle engine");
   }
   if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::Plain) {
     throw Error(ErrorCode::Unsupported, std::string("accelerator ") +
                                             to_string(config.accelerator) +
-                                            " is one of the engine paddle; with native use auto");
+                                            " belongs to the paddle engine; with native use auto");
   }
 }
 
@@ -295,8 +296,8 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFi
       throw Error(
           ErrorCode::Unsupported,
           "'" + files.program +
-              "' is quantized, which the engine native computes in int8 only: use precision "
-              "int8, or the engine paddle");
+              "' is quantized, which the native engine computes in int8 only: use precision "
+              "int8, or the paddle engine");
     }
     native::Network network = native::load_network(files, config.check_finite);
     auto compiled = std::make_shared<Compiled>();

@@ -8,7 +8,7 @@
 
 namespace lenet {
 
-/// \throws Error BadInput, Unsupported: an option that this engine has not.
+/// \throws Error BadInput, Unsupported: an option that this engine does not support.
 void require_native_options(const Config& config);
 
 /// \throws Error BadModel, FileNotFound; Unsupported for a network with an operator that it has no

@@ -31,7 +31,7 @@ enum class LayerKind {
   Add,
   Concat,    ///< of channels
   Softmax,   ///< over the channels of a vector
-  Quantize,  ///< rounded to whole numbers of a step
+  Quantize,  ///< rounded to integer multiples of a step
   Identity   ///< another name for the same values; only before int8/onednn_rounding.h
 };
 
@@ -50,9 +50,9 @@ enum class PoolKind {
   AverageOfWindow  ///< divided by the size of the window inside the padded image
 };
 
-/// Whole numbers of a step: from -128 to 127, or from 0 to 255.
+/// Integer multiples of a step: from -128 to 127, or from 0 to 255.
 struct Rounding {
-  float range = 0;   ///< what `most` is worth; 0: not rounded
+  float range = 0;   ///< the value that `most` stands for; 0: not rounded
   float most = 127;  ///< or 255
   bool from_zero = false;
 
@@ -88,14 +88,15 @@ struct Layer {
 
   // Of a quantized program, whose convolutions may have integers instead of weights.
   std::vector<std::int8_t> integers;
-  /// What a weight of 1 is worth, of each output channel; until int8/onednn_rounding.h, one of 127.
+  /// The scale of the weights of each output channel; until int8/onednn_rounding.h, one of 127.
   std::vector<float> steps;
   Rounding rounding;  ///< Quantize
   // What int8/onednn_rounding.h wants to know.
   bool quantized = false;  ///< Convolution: the program quantizes all that it takes
   bool matrix = false;     ///< Convolution: the weights were a matrix [inputs][outputs]
   bool joins = false;      ///< ChannelScale: Paddle makes it part of the layer before it
-  float bias_range = 0;    ///< ChannelScale: of a bias that is quantized, what 127 is worth
+  float bias_range =
+      0;  ///< ChannelScale: of a bias that is quantized, the value that 127 stands for
 
   PoolKind pool = PoolKind::Max;
   bool adaptive = false;  ///< the windows share the image out evenly

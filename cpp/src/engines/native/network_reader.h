@@ -61,7 +61,7 @@ class NetworkReader {
   struct QuantizedWeights {
     Shape shape;
     SharedNumbers<std::int8_t> integers;
-    std::vector<float> ranges;  ///< what 127 is worth: one, or one for each channel
+    std::vector<float> ranges;  ///< the values that 127 stands for: one, or one for each channel
     std::int64_t axis = -1;     ///< of the channels; -1: one for all
   };
   /// The ranges of this operator. \param zero whether channels of zeros may have none
@@ -71,7 +71,7 @@ class NetworkReader {
   const QuantizedWeights* quantized_weights(const std::string& name) const;
   /// Of the weights that an operator takes; empty when they are no parameter.
   Shape weights_shape(const std::string& name) const;
-  /// What 127 is worth. \param axis of the output channels
+  /// The value that 127 stands for. \param axis of the output channels
   std::vector<float> steps(const QuantizedWeights& weights, std::int64_t axis,
                            std::size_t channels) const;
 

@@ -79,7 +79,7 @@ class ThreadPool::Worker {
     entered_.notify_one();
   }
 
-  /// Calls off what it has not begun, and waits for what it has.
+  /// Cancels the tasks that have not begun, and waits for those that have.
   /// \returns what that has thrown, if anything
   std::exception_ptr end() {
     State called = State::Called;

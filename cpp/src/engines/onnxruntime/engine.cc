@@ -191,9 +191,10 @@ class Model {
     require(api_.CastTypeInfoToTensorInfo(type.get(), &tensor));
     if (tensor != nullptr) require(api_.GetTensorElementType(tensor, &element));
     if (element != ort::kFloat) {
-      throw Error(ErrorCode::Unsupported, "'" + file + "': '" + spec.name +
-                                              "' is no float32 tensor; models with float32 input "
-                                              "and output are supported");
+      throw Error(ErrorCode::Unsupported,
+                  "'" + file + "': '" + spec.name +
+                      "' is not a float32 tensor; models with float32 input "
+                      "and output are supported");
     }
     spec.dtype = "float32";
     spec.shape = shape_of(tensor);
@@ -242,9 +243,10 @@ class OnnxRuntimeEngine final : public Engine {
   }
 
   void set_layer_callback(LayerCallback) override {
-    throw Error(ErrorCode::Unsupported,
-                "onnxruntime does not show what each operator gives; the engine paddle does, of "
-                "the model that scripts/import_model.py makes");
+    throw Error(
+        ErrorCode::Unsupported,
+        "onnxruntime does not show the output of each operator; the paddle engine does, for "
+        "the model that scripts/import_model.py makes");
   }
 
  private:
@@ -259,13 +261,13 @@ class OnnxRuntimeEngine final : public Engine {
 void require_onnxruntime_options(const Config& config) {
   if (config.precision != "fp32") {
     throw Error(ErrorCode::Unsupported,
-                "the engine onnxruntime has no precision " + config.precision +
+                "the onnxruntime engine does not support precision " + config.precision +
                     ": a model runs in the arithmetic that it was exported with; use fp32");
   }
   if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::Plain) {
     throw Error(ErrorCode::Unsupported,
                 std::string("accelerator ") + to_string(config.accelerator) +
-                    " is one of the engine paddle; with onnxruntime use auto");
+                    " belongs to the paddle engine; with onnxruntime use auto");
   }
 }
 

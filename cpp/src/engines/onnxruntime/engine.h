@@ -8,7 +8,7 @@
 
 namespace lenet {
 
-/// \throws Error BadInput, Unsupported: an option that this engine has not.
+/// \throws Error BadInput, Unsupported: an option that this engine does not support.
 void require_onnxruntime_options(const Config& config);
 
 /// \throws Error Unsupported, also in a build without this engine; BadModel; as load_onnxruntime.

@@ -61,7 +61,7 @@ void* open_library() {
   const std::string reason = last_dl_error();
   if (chosen.empty()) {
     throw Error(ErrorCode::Unsupported,
-                "the engine onnxruntime needs the library of that name, which was not found" +
+                "the onnxruntime engine needs the library of that name, which was not found" +
                     std::string(kRemedy));
   }
   throw Error(ErrorCode::BackendFailure,

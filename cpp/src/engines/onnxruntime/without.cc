@@ -11,7 +11,7 @@ namespace {
 
 [[noreturn]] void fail() {
   throw Error(ErrorCode::Unsupported,
-              "this build has no engine onnxruntime; build again with -DLENET_WITH_ONNXRUNTIME=ON, "
+              "this build has no onnxruntime engine; build again with -DLENET_WITH_ONNXRUNTIME=ON, "
               "or make a Paddle model of an .onnx with scripts/import_model.py");
 }
 

@@ -29,7 +29,7 @@ void require_precision(const Config& config, const ModelFiles& files) {
     if (!has_bf16()) {
       throw Error(ErrorCode::Unsupported,
                   "precision bf16 needs a processor with AVX-512 and its bf16 instructions "
-                  "(avx512_bf16), which this one has not; use fp32");
+                  "(avx512_bf16), which this one does not have; use fp32");
     }
   }
 }

@@ -1,5 +1,5 @@
 /// \file
-/// What the engine paddle can do, and how to get it. It is in a plug-in: see plugin.h.
+/// What the paddle engine can do, and how to load it. It is in a plug-in: see plugin.h.
 #pragma once
 
 #include <cstdint>

@@ -26,8 +26,8 @@ constexpr char kPlaceholder = 'X';
 constexpr const char* kLibraryVariable = "LENET_PADDLE_LIBRARY";
 constexpr const char* kWheelLibrary = "libpaddle.so";
 constexpr const char* kRemedy = "; run ./run.sh, install paddlepaddle" LENET_PADDLE_RANGE
-                                ", or set LENET_PADDLE_LIBRARY to the library file; the engine "
-                                "native needs none";
+                                ", or set LENET_PADDLE_LIBRARY to the library file; the native "
+                                "engine needs none";
 
 std::mutex mutex;
 std::string library_path;            // guarded by mutex

@@ -9,7 +9,7 @@ namespace lenet {
 
 const PaddlePlugin& load_paddle_plugin() {
   throw Error(ErrorCode::Unsupported,
-              "this build has no engine paddle; use the engine native, or build lenet with "
+              "this build has no paddle engine; use the native engine, or build lenet with "
               "-DLENET_PADDLE=ON");
 }
 

@@ -196,7 +196,7 @@ void Convolution::set_stages(Task& task, const PlannedLayer& planned, const Roun
                              std::size_t number, std::int64_t first_output, std::int64_t at) {
   const Layer& layer = planned.layer;
   const auto outputs = static_cast<std::int64_t>(layer.bias.size()) / layer.groups;
-  // A result that is not rounded is worth what it is.
+  // A result that is not rounded has a scale of 1.
   const std::vector<PlannedRounding> as_it_is(1);
   const auto& roundings = planned.roundings.empty() ? as_it_is : planned.roundings;
   Stage* stages = stages_.data() + number * roundings.size();

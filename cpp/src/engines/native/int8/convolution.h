@@ -1,5 +1,5 @@
 /// \file
-/// A convolution of whole numbers made ready for a kernel.
+/// A convolution of integers made ready for a kernel.
 #pragma once
 
 #include <cstddef>

@@ -22,7 +22,7 @@
 
 namespace lenet::native::int8 {
 
-/// How whole numbers, sums or what the stage before gave, become others: multiplied, added to,
+/// How integers, sums or what the stage before gave, become others: multiplied, added to,
 /// clipped and rounded.
 struct Stage {
   const float* factor;  ///< of each channel: whole number * factor + addend

@@ -28,16 +28,16 @@ struct Operator {
   std::size_t output = 0;
   bool relu = false;
   bool fully_connected = false;
-  bool whole = false;  ///< computed in whole numbers
+  bool whole = false;  ///< computed in integers
 };
 
 /// What is known of a tensor.
 struct Tensor {
   float range = 0;           ///< 0: not known
-  bool is_unsigned = false;  ///< of a relu: the range is worth 255, not 127
+  bool is_unsigned = false;  ///< of a relu: the range stands for 255 steps, not 127
   bool from_zero = false;    ///< stored as 0 to 255
   bool rounded = false;
-  bool by_whole = false;  ///< given by an operator that computes whole numbers
+  bool by_whole = false;  ///< computed by an operator in integers
 
   Rounding rounding() const {
     return {range, is_unsigned ? kMostUnsigned : kMostSigned, from_zero};
@@ -304,8 +304,8 @@ class Rounder {
     return changed;
   }
 
-  /// What a layer takes as whole numbers is rounded; what a convolution gives only if it is then
-  /// taken as whole numbers, or if it added something to it. Concatenation has rounding of its own.
+  /// What a layer takes as integers is rounded; what a convolution gives only if it is then
+  /// taken as integers, or if it added something to it. Concatenation has rounding of its own.
   void mark_rounded(const Operator& op) {
     if (!op.whole) return;
     if (kind(op) != LayerKind::Concat) {

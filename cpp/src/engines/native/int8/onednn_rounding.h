@@ -1,7 +1,7 @@
 /// \file
 /// What a quantized program computes is not what Paddle makes of it: for int8 it takes the ranges
 /// out of the program, joins layers and has oneDNN round the tensors between those that it computes
-/// in whole numbers. This is that, so that the same model gives the same answers here.
+/// in integers. This is that, so that the same model gives the same answers here.
 ///
 /// The rules are those of Paddle 3.1 to 3.3, of paddle/fluid/framework/ir/onednn:
 /// quant_dequant_onednn_pass, conv_bn and fc fusions, compute_propagate_scales_onednn_pass,

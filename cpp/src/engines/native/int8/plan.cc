@@ -10,7 +10,7 @@
 namespace lenet::native::int8 {
 namespace {
 
-/// So many products of whole numbers of 8 bits, of which one may be up to 255, fit a sum of 32.
+/// So many products of integers of 8 bits, of which one may be up to 255, fit a sum of 32.
 constexpr std::size_t kMostTaps = (std::size_t{1} << 31) / (255 * 128) - 1;
 
 bool is_max_pool(const Layer& layer) {
@@ -196,7 +196,7 @@ class Planner {
     return true;
   }
 
-  /// A pool of 2 x 2 becomes part of the convolution of whole numbers before it, if the larger of
+  /// A pool of 2 x 2 becomes part of the convolution of integers before it, if the larger of
   /// two sums is the larger of two results.
   bool joins_convolution(const Layer& pool) {
     if (!halves(network_, pool)) return false;

@@ -1,5 +1,5 @@
 /// \file
-/// Which tensors of a quantized network are whole numbers, and which layers give them.
+/// Which tensors of a quantized network are integers, and which layers compute them.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +30,7 @@ struct PlannedRounding {
 };
 
 struct PlannedLayer {
-  Layer layer;  ///< a convolution of whole numbers has `integers`, others `weights`
+  Layer layer;  ///< a convolution of integers has `integers`, others `weights`
   /// Of its result, one after the other; without: it is float32, or rounded as its input.
   std::vector<PlannedRounding> roundings;
   bool pool = false;         ///< the largest of each 2 x 2 results is given

@@ -17,7 +17,7 @@ constexpr std::size_t kResult = 2;
 
 bool of_integers(const PlannedLayer& planned) { return !planned.layer.integers.empty(); }
 
-/// The largest of whole numbers is one.
+/// The largest of several integers is an integer.
 bool pools_integers(const Step& step) {
   const Layer& layer = step.planned.layer;
   return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max && step.output.rounding;
@@ -348,7 +348,7 @@ void Program::run_floats(const Step& step, char* memory, std::int64_t image) con
   }
   Rounding taken = step.inputs[0].rounding;
   Rounding given = step.output.rounding;
-  // The mean of whole numbers, so that one in the middle between two others is rounded to even.
+  // The mean of integers, so that one in the middle between two others is rounded to even.
   if (layer.kind == LayerKind::Pool && taken && taken == given)
     taken.range = given.range = taken.most;
   const float* from = floats(step.inputs[0], taken, 0, memory, image);

@@ -23,7 +23,7 @@ struct Step {
   PlannedLayer planned;
   std::vector<Place> inputs;
   Place output;
-  std::unique_ptr<const Convolution> convolution;  ///< of whole numbers
+  std::unique_ptr<const Convolution> convolution;  ///< of integers
 
   Windows rows;  ///< of a pool
   Windows columns;
@@ -40,7 +40,7 @@ class Program {
 
   std::int64_t input_values() const noexcept { return input_shape_.values(); }  ///< of one image
   std::int64_t output_values() const noexcept { return output_.shape.values(); }
-  /// Whether some layer multiplies whole numbers.
+  /// Whether some layer multiplies integers.
   bool has_integers() const noexcept { return has_integers_; }
 
   /// Of the layers that multiply in float32, for one image.
@@ -84,7 +84,7 @@ class Program {
                       char* memory, std::int64_t image) const;
   void quantize(const float* from, std::int64_t count, const Rounding& rounding, bool relu,
                 char* to) const;
-  /// The other way round; rounds where the tensor is of whole numbers.
+  /// The other way round; rounds where the tensor holds integers.
   void give(const Step& step, const Rounding& rounding, float* values, char* memory,
             std::int64_t image) const;
   float* scratch(std::size_t index, char* memory) const;

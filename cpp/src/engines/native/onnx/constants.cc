@@ -128,7 +128,7 @@ void OnnxConstants::compute(const OnnxStep& step) {
 
 OnnxConstants::Tensor OnnxConstants::constant(const OnnxStep& step) const {
   using Attribute = OnnxAttribute;
-  step.check(step.node().attributes.size() == 1, "it has not one value");
+  step.check(step.node().attributes.size() == 1, "it does not have exactly one value");
   const std::string& name = step.node().attributes.begin()->first;
   OnnxTensor tensor;
   if (name == "value")

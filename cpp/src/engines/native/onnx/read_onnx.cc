@@ -30,15 +30,16 @@ void require_versions(const OnnxGraph& graph, const std::string& path) {
     refuse(ErrorCode::Unsupported, path,
            std::string("has ") +
                (graph.own_functions ? "functions of its own" : "sparse constants") +
-               ", which the native engine has not; use engine onnxruntime");
+               ", which the native engine does not support; use the onnxruntime engine");
   }
 }
 
 void require_float(const OnnxValue& value, const std::string& path) {
   if (value.dtype == kOnnxFloat) return;
-  refuse(ErrorCode::Unsupported, path,
-         "has '" + printable(value.name) +
-             "', which is no float32 tensor; models with float32 input and output are supported");
+  refuse(
+      ErrorCode::Unsupported, path,
+      "has '" + printable(value.name) +
+          "', which is not a float32 tensor; models with float32 input and output are supported");
 }
 
 void read_input(const OnnxGraph& graph, const std::string& path, OnnxNetwork& network) {
