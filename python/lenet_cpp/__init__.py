@@ -23,7 +23,7 @@ from lenet_cpp.errors import (
     VersionMismatch,
 )
 from lenet_cpp.formats.tensor_spec import TensorSpec
-from lenet_cpp.inference.bundled import Classification, bundled_model_dir, classify, predict
+from lenet_cpp.inference.bundled import bundled_model_dir, predict
 from lenet_cpp.inference.input_range import InputRangeWarning
 from lenet_cpp.inference.plan import Plan
 from lenet_cpp.inference.predictor import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from lenet_cpp.data import images
     from lenet_cpp.inference.autolog import AutoLog
     from lenet_cpp.inference.classification import InferenceEngine
+    from lenet_cpp.inference.digits import Classification, classify
     from lenet_cpp.inference.isolated import IsolatedPredictor
 
 __all__ = [
@@ -74,8 +75,10 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "AutoLog": "lenet_cpp.inference.autolog",
+        "Classification": "lenet_cpp.inference.digits",
         "InferenceEngine": "lenet_cpp.models",
         "IsolatedPredictor": "lenet_cpp.inference.isolated",
+        "classify": "lenet_cpp.inference.digits",
         "images": "lenet_cpp.data.images",
     },
 )

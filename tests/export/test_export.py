@@ -15,7 +15,7 @@ import pytest
 
 from lenet_cpp import errors, export
 from lenet_cpp.cli.export_model import main
-from lenet_cpp.export import inference_model, separate_layout
+from lenet_cpp.export import checks, inference_model, separate_layout
 from lenet_cpp.formats import manifest
 
 if TYPE_CHECKING:
@@ -472,14 +472,14 @@ def test_export_with_other_outputs_is_not_installed(
     params: Path, older: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(older)
-    run = inference_model.run_model
+    run = checks.run_model
 
     def run_with_a_fault(*arguments: Any) -> Any:
         runs = run(*arguments)
         runs.outputs[1][0][2, 3] += 3e-5 * max(1, np.abs(runs.outputs[1][0][2]).max())
         return runs
 
-    monkeypatch.setattr(inference_model, "run_model", run_with_a_fault)
+    monkeypatch.setattr(checks, "run_model", run_with_a_fault)
     with pytest.raises(errors.BadModel, match="does not compute what the layer computes"):
         export.export_model(params, older)
     assert contents(older) == before

@@ -25,9 +25,9 @@ from lenet_cpp import errors, export, formats, models
 from lenet_cpp.cli.convert_model import main
 from lenet_cpp.cli.export_model import main as export_main
 from lenet_cpp.export import separate_layout
-from lenet_cpp.export.parameter_names import as_state_dict
 from lenet_cpp.formats.tensors import read_combined, read_variable
 from lenet_cpp.inference.engine_loading import load
+from lenet_cpp.models.parameter_names import as_state_dict
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -467,7 +467,7 @@ GUIDE += ["res5c_branch2c_weights", "bnv1_1_scale", "conv1_3_weights", "fc_0.w_0
     ],
 )
 def test_names_of_paddleclas_1(name: str, some: list[str], absent: list[str]) -> None:
-    from lenet_cpp.export.parameter_names import _paddleclas1_names
+    from lenet_cpp.models.parameter_names import _paddleclas1_names
 
     keys = list(models.build(name, 2).state_dict())
     names = _paddleclas1_names(keys)

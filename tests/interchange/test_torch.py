@@ -26,12 +26,12 @@ from lenet_cpp.cli import torch_train as command
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.data.mnist import Mnist, Split, read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.export.state import build_layer
 from lenet_cpp.formats.checkpoint import StateMismatch
 from lenet_cpp.formats.manifest import read_manifest, sha256_file, verify_checksums
 from lenet_cpp.interchange.torch import state as interchange
 from lenet_cpp.interchange.torch.models import create_network, load_state, save_state
 from lenet_cpp.interchange.torch.record import read_record, record_path, write_record
+from lenet_cpp.models.registry import build_layer
 from lenet_cpp.training.recipes import RECIPES
 from snippets import read_snippets, run_snippet
 

@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import lenet_cpp
+from lenet_cpp._base.closing import Closing
 from tools.hostile.model import Files, Mutant, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self
 
 __all__ = ["Workshop"]
 
@@ -31,7 +29,7 @@ _DEFAULT_MEMORY = 4 << 30
 _TRIES_PER_CHILD = 200  # Paddle does not give back all that a load takes
 
 
-class Workshop:
+class Workshop(Closing):
     """Loads and runs mutants in a child process, which is replaced when one kills it."""
 
     def __init__(
@@ -60,19 +58,6 @@ class Workshop:
         self._folder = tempfile.TemporaryDirectory(prefix="lenet-mutants-")
         self._child: subprocess.Popen[bytes] | None = None
         self._tries = 0
-
-    def __enter__(self) -> Self:
-        """Return the workshop itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the child and remove the files."""
-        self.close()
 
     def close(self) -> None:
         """End the child and remove the files."""

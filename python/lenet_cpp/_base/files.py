@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PREPROCESS_NAME = "preprocess.json"
+"""The file beside a model that says how images are prepared (:mod:`lenet_cpp.data.images`)."""
+
 _STATE_DICT = "scripts/convert_model.py --to pdparams makes a state dict of that model's"
 _CONTENTS = {
     "torch": ("PyTorch's parameters", "scripts/import_model.py makes a Paddle model of them"),

@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp import models
-from lenet_cpp._base.files import atomic_path, write_text
+from lenet_cpp._base.files import PREPROCESS_NAME, atomic_path, write_text
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.errors import BackendFailure, BadInput, Unsupported
+from lenet_cpp.export.checks import compare_with_program
 from lenet_cpp.export.inference_model import export_model
-from lenet_cpp.export.separate_layout import read_origin, rewrite
-from lenet_cpp.export.state import build_layer, compare_with_program, load_state
+from lenet_cpp.export.separate_layout import rewrite
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.installation import ExportResult, checked_name
 from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM, linked_as_legacy
@@ -34,6 +33,7 @@ from lenet_cpp.formats.manifest import (
     MANIFEST_NAME,
     Manifest,
     has_manifest,
+    read_origin,
     sha256_file,
     verify_checksums,
     write_manifest,
@@ -41,6 +41,8 @@ from lenet_cpp.formats.manifest import (
 from lenet_cpp.formats.source import FORMATS, Source, find_source
 from lenet_cpp.inference.checked_model import CheckedModel, check_model
 from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.models.registry import build_layer
+from lenet_cpp.models.state import load_state
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -35,22 +35,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp import models
+from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.agreement import compare_batches
-from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
+from lenet_cpp.export.checks import check_agreement, run_or_raise
 from lenet_cpp.export.separate_layout import write_separate
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import (
-    Manifest,
     MeasuredAccuracy,
     ModelSignature,
-    describe_files,
-    package_version,
+    describe_model,
     sha256_file,
 )
-from lenet_cpp.models.paddle_run import last_line, random_batches, run_model, signature_of
+from lenet_cpp.models.paddle_run import random_batches, signature_of
 from lenet_cpp.models.weights import fetch, load_parameters
 
 if TYPE_CHECKING:
@@ -144,20 +142,20 @@ def export_model(
         difference = 0.0
         for format_ in wanted:
             model_name = f"{stem}.{format_}"
-            signatures[model_name], found = _check_exported(
+            signatures[model_name], found = check_exported(
                 staging / model_name, staging / params_name, reference
             )
             difference = max(difference, found)
         spec.pipeline(img_size).save(staging / PREPROCESS_NAME)
-        manifest = Manifest(
-            name=stem,
+        manifest = describe_model(
+            staging,
+            stem,
+            signatures,
+            [params_name, PREPROCESS_NAME],
+            paddle_version=str(paddle.__version__),
             topology=spec.name,
             softmax=softmax,
-            files=describe_files(staging, [*signatures, params_name, PREPROCESS_NAME]),
-            models=signatures,
             classes=spec.class_names(class_dim),
-            paddle_version=str(paddle.__version__),
-            lenet_cpp_version=package_version(),
             training=training,
             data=data,
             accuracy=_accuracy(path, training, data),
@@ -229,7 +227,7 @@ def _check_forward(layer: paddle.nn.Layer) -> None:
 
 
 @dataclass(frozen=True)
-class _Reference:
+class Reference:
     """Inputs, and what the layer computes from them."""
 
     inputs: list[npt.NDArray[np.float32]]
@@ -247,7 +245,7 @@ def _with_suffix(params: str | Path) -> str | Path:
 
 def _reference_outputs(
     source: _Source,
-) -> tuple[_Reference, dict[str, Any] | None, dict[str, Any] | None]:
+) -> tuple[Reference, dict[str, Any] | None, dict[str, Any] | None]:
     """Run the layer on random images; also return the training record and what it says of data."""
     import paddle
 
@@ -266,7 +264,7 @@ def _reference_outputs(
     inputs = random_batches((-1, *source.shape))
     with paddle.no_grad():
         outputs = [layer(paddle.to_tensor(x)).numpy() for x in inputs]
-    return _Reference(inputs, outputs), record, data
+    return Reference(inputs, outputs), record, data
 
 
 def _accuracy(
@@ -322,19 +320,11 @@ def _without_call_stacks(program: bytes) -> bytes:
     return stripped
 
 
-def _check_exported(
-    model_path: Path, params_path: Path, reference: _Reference
+def check_exported(
+    program: Path, params: Path, reference: Reference
 ) -> tuple[ModelSignature, float]:
     """Compare an exported model with the layer; return its signature and largest difference."""
-    try:
-        runs = run_model(model_path, params_path, reference.inputs)
-    except Exception as error:
-        raise BadModel(
-            f"{model_path.name} was written but cannot be run: {last_line(error)}"
-        ) from error
-    found = [run[0] for run in runs.outputs]
-    names = "the layer", f"{model_path.name}, which was written,"
-    comparison = compare_batches(zip(reference.outputs, found, strict=True), names=names)
-    if not comparison.agrees:
-        raise BadModel(comparison.mismatch)
-    return signature_of(reference.inputs, runs), comparison.largest_difference
+    written = f"{program.name}, which was written,"
+    runs = run_or_raise(program, params, reference.inputs, name=written)
+    pairs = zip(reference.outputs, [run[0] for run in runs.outputs], strict=True)
+    return signature_of(reference.inputs, runs), check_agreement(pairs, ("the layer", written))

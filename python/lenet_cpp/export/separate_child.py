@@ -11,21 +11,20 @@ import hashlib
 import json
 import os
 import shutil
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet_cpp.agreement import compare_batches
 from lenet_cpp.errors import BackendFailure, BadModel, FileNotFound, Unsupported
-from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM, linked_as_legacy
+from lenet_cpp.export.checks import check_agreement, run_or_raise
+from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
-from lenet_cpp.models.paddle_run import last_line, random_batches, run_model, signature_of
+from lenet_cpp.models.paddle_run import last_line, random_batches, signature_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    import numpy as np
     import paddle
+    from numpy.typing import NDArray
 
     from lenet_cpp._base.worker import Report
     from lenet_cpp.formats.manifest import ModelSignature
@@ -50,7 +49,7 @@ def transcribe(
         report: Takes the progress.
 
     Returns:
-        ``files``, ``inputs``, ``outputs``, ``max_difference`` and ``paddle_version``.
+        ``files``, ``signature``, ``max_difference`` and ``paddle_version``.
     """
     import paddle
 
@@ -81,26 +80,14 @@ def transcribe(
         # The program is the same in both layouts: a copy keeps it exact, whatever wrote it.
         shutil.copyfile(model, folder / to_program)
     after = folder / to_program, None if to_params is None else folder / to_params
-    with _runnable(model, params_path) as first, _runnable(*after) as second:
-        signature, difference = _compare_outputs(
-            _input_shape(model, parsed), first, second, exact=not to_pir
-        )
+    inputs = random_batches(_input_shape(model, parsed))
+    signature, difference = compare_outputs(inputs, (model, params_path), after, exact=not to_pir)
     return {
         "files": [to_program, *written],
         "paddle_version": str(paddle.__version__),
         "max_difference": difference,
-        **asdict(signature),
+        "signature": asdict(signature),
     }
-
-
-@contextmanager
-def _runnable(program: Path, params: Path | None) -> Iterator[tuple[Path, Path | None]]:
-    """Yield the paths that :func:`run_model` takes for a model."""
-    if params is not None:
-        yield program, params
-        return
-    with linked_as_legacy(program) as folder:
-        yield folder, None
 
 
 def _translate(model: Path, params: Path | None, target: Path) -> None:
@@ -264,8 +251,8 @@ def _input_shape(model: Path, program: paddle.static.Program) -> tuple[int, ...]
     return shape
 
 
-def _compare_outputs(
-    shape: tuple[int, ...],
+def compare_outputs(
+    inputs: list[NDArray[np.float32]],
     before: tuple[Path, Path | None],
     after: tuple[Path, Path | None],
     *,
@@ -274,29 +261,21 @@ def _compare_outputs(
     """Compare the outputs of two models.
 
     Args:
-        shape: Of the input.
-        before: The source, as :func:`run_model` takes it.
+        inputs: The batches to run.
+        before: The source, its program and parameters.
         after: What was written.
         exact: Whether the outputs have to be the same bits, or within the tolerance.
 
     Returns:
         The signature of the model written, and the largest difference.
     """
-    inputs = random_batches(shape)
-    try:
-        expected = run_model(*before, inputs)
-    except Exception as error:
-        raise BadModel(f"{before[0]} cannot be run: {last_line(error)}") from error
-    try:
-        found = run_model(*after, inputs)
-    except Exception as error:
-        raise BackendFailure(f"the converted model cannot be run: {last_line(error)}") from error
+    expected = run_or_raise(*before, inputs)
+    found = run_or_raise(*after, inputs, error=BackendFailure, name="the converted model")
     pairs = [
         pair
         for one, other in zip(expected.outputs, found.outputs, strict=True)
         for pair in zip(one, other, strict=True)
     ]
-    comparison = compare_batches(pairs, names=("the source", "the converted model"), exact=exact)
-    if not comparison.agrees:
-        raise BackendFailure(comparison.mismatch)
-    return signature_of(inputs, found), comparison.largest_difference
+    names = "the source", "the converted model"
+    difference = check_agreement(pairs, names, exact=exact, error=BackendFailure)
+    return signature_of(inputs, found), difference

@@ -8,26 +8,20 @@ the general form, which takes and gives any file names and gives PIR as well.
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
+from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp._base.worker import PROGRAM_DESC, WorkerCrashed, call
-from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM
 from lenet_cpp.formats.manifest import (
-    CHECKSUMS_NAME,
-    MANIFEST_NAME,
-    Manifest,
-    ModelSignature,
-    describe_files,
-    package_version,
-    read_manifest,
-    verify_checksums,
+    describe_model,
+    parse_signature,
+    read_origin,
 )
-from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.formats.source import find_source
 
 # What lies beside a model and holds for it in any format.
 _COMPANIONS = (PREPROCESS_NAME,)
@@ -48,17 +42,14 @@ def write_separate(
         name: Name of the model in the manifest; that of the source when None.
 
     Raises:
-        BadInput: The folder holds another model's export, or the source folder is the output.
+        BadInput: The output folder holds another model's export or is the source's, or the source
+            folder holds several models.
         FileNotFound: The source is missing.
         BadModel: The source is damaged, or the model written does not give the very same outputs.
         OSError: The folder cannot be written.
     """
-    model_path = _combined_model(Path(source))
-    params_path = model_path.with_suffix(".pdiparams")
-    for path in (model_path, params_path):
-        if not path.is_file():
-            raise FileNotFound(f"cannot read {path}: no such file")
-    return rewrite(model_path, params_path, output_dir, (LEGACY_PROGRAM, None), name=name)
+    found = find_source(source, "pdmodel")
+    return rewrite(found.path, found.params, output_dir, (LEGACY_PROGRAM, None), name=name)
 
 
 def combine_separate(
@@ -145,57 +136,15 @@ def rewrite(
             raise BadModel(
                 f"{program} is damaged: Paddle crashed on it ({error.signal})"
             ) from error
-        signature = ModelSignature(
-            *(
-                tuple(TensorSpec(t["name"], tuple(t["shape"]), t["dtype"]) for t in found[side])
-                for side in ("inputs", "outputs")
-            )
-        )
         companions = [each for each in _COMPANIONS if (program.parent / each).is_file()]
         for companion in companions:
             shutil.copyfile(program.parent / companion, staging / companion)
-        known = (
-            replace(origin, name=stem)
-            if origin is not None
-            else Manifest(
-                name=stem,
-                topology=None,
-                softmax=None,
-                files={},
-                models={},
-                classes=(),
-                paddle_version=found["paddle_version"],
-            )
-        )
-        manifest = replace(
-            known,
-            files=describe_files(staging, [*found["files"], *companions]),
-            models={str(to_program): signature},
+        manifest = describe_model(
+            staging,
+            stem,
+            {str(to_program): parse_signature(found["signature"])},
+            [*found["files"], *companions],
             paddle_version=found["paddle_version"],
-            lenet_cpp_version=package_version(),
+            origin=origin,
         )
         return install(staging, output, manifest, found["max_difference"])
-
-
-def _combined_model(source: Path) -> Path:
-    if not source.is_dir():
-        if source.suffix in {".pdmodel", ".pdiparams"}:
-            return source.with_suffix(".pdmodel")
-        return source.with_name(source.name + ".pdmodel")
-    found = sorted(source.glob("*.pdmodel"))
-    if len(found) != 1:
-        raise FileNotFound(
-            f"expected one .pdmodel in {source}, found {len(found)}: name the .pdmodel itself, or"
-            " export with format pdmodel first"
-        )
-    return found[0]
-
-
-def read_origin(folder: Path, program: str) -> Manifest | None:
-    """Read the manifest that describes ``program``, after verifying the checksums beside it."""
-    if (folder / CHECKSUMS_NAME).exists():
-        verify_checksums(folder)
-    if not (folder / MANIFEST_NAME).exists():
-        return None
-    manifest = read_manifest(folder)
-    return manifest if program in manifest.models else None

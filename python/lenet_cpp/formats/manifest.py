@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field, fields
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.files import write_text
@@ -29,7 +28,7 @@ from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 FORMAT_VERSION = 1
@@ -38,6 +37,8 @@ CHECKSUMS_NAME = "SHA256SUMS"
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _CHECKSUM_LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
+# What stays true of a model when its files are written anew.
+_ORIGINAL = ("topology", "softmax", "classes", "training", "data", "accuracy", "quantization")
 _DTYPES = frozenset(
     {
         *("bool", "uint8", "int8", "int16", "int32", "int64"),
@@ -138,6 +139,8 @@ class Manifest:
 
 def package_version() -> str | None:
     """Return the version of the installed lenet-cpp, or None when it is not installed."""
+    from importlib import metadata  # takes as long to import as all the rest
+
     try:
         return metadata.version("lenet-cpp")
     except metadata.PackageNotFoundError:
@@ -176,6 +179,42 @@ def describe_files(folder: Path, names: Iterable[str]) -> dict[str, FileEntry]:
     }
 
 
+def describe_model(
+    folder: Path,
+    name: str,
+    models: Mapping[str, ModelSignature],
+    others: Iterable[str],
+    *,
+    paddle_version: str,
+    origin: Manifest | None = None,
+    **facts: Any,
+) -> Manifest:
+    """Describe the files of a model that has just been written.
+
+    Args:
+        folder: Where the files are.
+        name: Common stem of the files.
+        models: Each program and its signature.
+        others: The other files: parameters and preprocessing.
+        paddle_version: The Paddle that wrote the files.
+        origin: The manifest of the model that this one was made from; what it says of the network
+            and of its training holds for this model too.
+        **facts: Other fields of :class:`Manifest`, which replace those of ``origin``.
+
+    Raises:
+        FileNotFound: One of the files does not exist or cannot be read.
+    """
+    known = {} if origin is None else {key: getattr(origin, key) for key in _ORIGINAL}
+    return Manifest(
+        name=name,
+        files=describe_files(folder, [*models, *others]),
+        models=dict(models),
+        paddle_version=paddle_version,
+        lenet_cpp_version=package_version(),
+        **{"topology": None, "softmax": None, "classes": (), **known, **facts},
+    )
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json`` and then ``SHA256SUMS``, each atomically.
 
@@ -201,6 +240,15 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_text(folder / CHECKSUMS_NAME, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
 
 
+def parse_signature(value: Any) -> ModelSignature:
+    """Return the signature that ``asdict`` made a dictionary of.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    return _signature(value, "signature")
+
+
 def has_manifest(folder: Path) -> bool:
     """Tell whether a folder has a ``manifest.json``."""
     return (folder / MANIFEST_NAME).is_file()
@@ -224,6 +272,28 @@ def read_manifest(folder: Path) -> Manifest:
         raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise BadModel(f"{path} is not a valid manifest: {error}") from error
+
+
+def find_manifest(folder: Path) -> Manifest | None:
+    """Return the manifest of a folder as :func:`read_manifest` does; None when there is none."""
+    return read_manifest(folder) if has_manifest(folder) else None
+
+
+def read_origin(folder: Path, program: str) -> Manifest | None:
+    """Return the manifest that describes a program, if there is one, after checking the files.
+
+    Args:
+        folder: The program's folder.
+        program: The program's file name.
+
+    Raises:
+        FileNotFound: As :func:`verify_checksums` and :func:`read_manifest`.
+        BadModel: As :func:`verify_checksums` and :func:`read_manifest`.
+    """
+    if (folder / CHECKSUMS_NAME).exists():
+        verify_checksums(folder)
+    manifest = find_manifest(folder)
+    return manifest if manifest is not None and program in manifest.models else None
 
 
 def read_checksums(folder: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lenet_cpp._base.files import other_content
-from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
 
@@ -38,6 +38,30 @@ class Source:
     params: Path | None = None
 
     @property
+    def program(self) -> Path:
+        """The program; another name of ``path``."""
+        return self.path
+
+    @property
+    def combined_params(self) -> Path:
+        """The parameters, for those who need them in one file.
+
+        Raises:
+            BadModel: Each variable has a file of its own.
+        """
+        if self.params is None:
+            raise BadModel(
+                f"{self.folder} has one file for each variable: convert it with"
+                " scripts/convert_model.py --to pdmodel"
+            )
+        return self.params
+
+    @property
+    def label(self) -> str:
+        """The format as :func:`format_label` writes it."""
+        return format_label(self.format)
+
+    @property
     def has_program(self) -> bool:
         """Whether it has the structure of the network."""
         return self.format not in {"pdparams", "persistables"}
@@ -46,6 +70,11 @@ class Source:
     def folder(self) -> Path:
         """Where its files are."""
         return self.path if self.format == "persistables" else self.path.parent
+
+
+def format_label(format_: str) -> str:
+    """Write a format as people do: by the suffix, where it has one."""
+    return f".{format_}" if format_ in {"pdmodel", "json"} else format_
 
 
 def find_source(path: str | Path, format_: str | None = None) -> Source:
@@ -63,7 +92,7 @@ def find_source(path: str | Path, format_: str | None = None) -> Source:
     path = Path(path)
     if format_ is not None and format_ not in FORMATS:
         raise BadInput(f"unknown format {format_!r}; choose among {', '.join(FORMATS)}")
-    candidates = _in_folder(path) if path.is_dir() else _of_file(path)
+    candidates = find_sources(path)
     found = [each for each in candidates if format_ in {None, each.format}]
     if not found:
         there = ", ".join(each.format for each in candidates)
@@ -78,6 +107,11 @@ def find_source(path: str | Path, format_: str | None = None) -> Source:
     return found[0]
 
 
+def find_sources(path: Path) -> list[Source]:
+    """Return everything that a path may stand for, of any format."""
+    return _in_folder(path) if path.is_dir() else _of_file(path)
+
+
 def _of_file(path: Path) -> list[Source]:
     """What a file is, or the files that a path without suffix stands for."""
     names = [path, *(path.with_name(path.name + end) for end in (".pdmodel", ".json", ".pdparams"))]
@@ -89,12 +123,12 @@ def _of_file(path: Path) -> list[Source]:
         elif name.suffix in {".pdmodel", ".json"} and params.is_file():
             found.append(Source(name.suffix[1:], name, params))
         elif name.name in OLD_PROGRAMS:
-            found.append(old_model(name))
+            found.append(_old_model(name))
     return found
 
 
-def old_model(program: Path) -> Source:
-    """A program of one of :data:`OLD_PROGRAMS`, with its parameters in one file or in many."""
+def _old_model(program: Path) -> Source:
+    """Return a program of :data:`OLD_PROGRAMS`, with its parameters in one file or in many."""
     for name in OLD_PARAMS:
         if program.with_name(name).is_file():
             return Source("model-params", program, program.with_name(name))
@@ -108,6 +142,7 @@ def _in_folder(folder: Path) -> list[Source]:
         for path in names:
             if wanted in {path.name, path.suffix}:
                 found += _of_file(path)
+    found = list(dict.fromkeys(found))  # "model" stands for model.pdmodel too
     if not found and [name for name in names if name.name not in {CHECKSUMS_NAME, MANIFEST_NAME}]:
         return [Source("persistables", folder)]
     return found

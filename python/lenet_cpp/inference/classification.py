@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lenet_cpp._base.closing import Closing
 from lenet_cpp.data.arrays import as_batch
+from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline, from_inference_yml
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.formats.manifest import CHECKSUMS_NAME, read_checksums, sha256_file
 from lenet_cpp.inference.engine_loading import LoadedModel, load, registry
 from lenet_cpp.inference.results import Prediction
 
 if TYPE_CHECKING:
     import os
-    from types import TracebackType
 
     from numpy.typing import ArrayLike, NDArray
     from PIL.Image import Image
     from typing_extensions import Self
 
-    from lenet_cpp.data.images import Pipeline
     from lenet_cpp.inference.engine import RunSettings
 
     ImageSource = str | os.PathLike[str] | bytes | bytearray | Image | NDArray[np.uint8]
@@ -33,7 +34,7 @@ INFERENCE_YML = "inference.yml"
 _NUMBERED = re.compile(r"(\d+)\s+(.*\S)")
 
 
-class InferenceEngine:
+class InferenceEngine(Closing):
     """A classifier, from images to classes, with the same four steps in every engine.
 
     Thread-safety: may be shared; :meth:`run` is done by one thread at a time. With the engine
@@ -193,7 +194,7 @@ class InferenceEngine:
         if len(batch) == 0:
             raise BadInput("expected at least one image, got none")
         with self._running:
-            return model.engine.run(batch)
+            return self._model.engine.run(batch)
 
     def postprocess(self, x: ArrayLike) -> tuple[int, float]:
         """Return the most probable class of one image, and its probability.
@@ -255,8 +256,6 @@ class InferenceEngine:
             FileNotFound: Nothing says how.
             BadModel: The file that describes it is damaged.
         """
-        from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
-
         model, given = self._model, self._given_pipeline
         if isinstance(given, Pipeline):
             return given
@@ -301,24 +300,12 @@ class InferenceEngine:
         return self._model.engine.settings(batch_size)
 
     def close(self) -> None:
-        """Free the model. May be called again."""
-        if self._loaded is not None:
-            self._loaded.engine.close()
-        self._loaded = None
+        """Free the model, after a run that is going on. May be called again."""
+        with self._running:
+            loaded, self._loaded = self._loaded, None
+            if loaded is not None:
+                loaded.engine.close()
         self.__dict__.pop("pipeline", None)
-
-    def __enter__(self) -> Self:
-        """Return the engine itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Free the model."""
-        self.close()
 
     @property
     def _model(self) -> LoadedModel:
@@ -383,8 +370,6 @@ def _rows(x: ArrayLike) -> NDArray[np.float32]:
 
 
 def _read_pipeline(path: Path) -> Pipeline:
-    from lenet_cpp.data.images import Pipeline, from_inference_yml
-
     if path.suffix in {".yml", ".yaml"}:
         return from_inference_yml(path)
     return Pipeline.load(path)
@@ -392,8 +377,6 @@ def _read_pipeline(path: Path) -> Pipeline:
 
 def _check_listed(path: Path) -> None:
     """Check a file against ``SHA256SUMS`` beside it, if that lists it."""
-    from lenet_cpp.formats.manifest import CHECKSUMS_NAME, read_checksums, sha256_file
-
     if not (path.parent / CHECKSUMS_NAME).is_file():
         return
     expected = read_checksums(path.parent).get(path.name)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lenet_cpp.errors import BadInput
-from lenet_cpp.formats.manifest import has_manifest, read_manifest
+from lenet_cpp.formats.manifest import find_manifest
 from lenet_cpp.inference.checked_model import CheckedModel
 from lenet_cpp.inference.cpp_engine import CppEngine
 from lenet_cpp.inference.predictor import Options, Predictor
@@ -149,7 +149,7 @@ def load(
 def described(engine: Engine, model: CheckedModel) -> LoadedModel:
     """Add what the manifest beside an exported model says of it."""
     folder = model.program.parent
-    manifest = read_manifest(folder) if has_manifest(folder) else None
+    manifest = find_manifest(folder)
     if manifest is not None and model.program.name not in manifest.models:
         manifest = None
     topology = manifest.topology if manifest else None

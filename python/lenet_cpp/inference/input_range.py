@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp.errors import Error
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class InputRange:
         if not _LEAST < largest < np.inf:  # NaN and infinity are refused later
             return False
         self._runs = _RUNS
-        file = Path(self._model_file).with_name("preprocess.json")
+        file = Path(self._model_file).with_name(PREPROCESS_NAME)
         expected = _range_of(file)
         if expected and largest > _FAR * max(map(abs, expected)):
             low, high = expected
@@ -62,13 +63,9 @@ class InputRange:
 
 
 def _range_of(file: Path) -> tuple[float, float] | None:
-    from lenet_cpp.data.images.pipeline import Pipeline
-    from lenet_cpp.data.images.steps import Normalize
+    from lenet_cpp.data.images import Pipeline  # takes longer to import than the predictor
 
     try:
-        pipeline = Pipeline.load(file)
+        return Pipeline.load(file).value_range
     except Error:
         return None
-    normalize = next(step for step in pipeline.steps if isinstance(step, Normalize))
-    extremes = normalize(np.array([[[0], [255]]], np.uint8).repeat(pipeline.channels, axis=2))
-    return float(extremes.min()), float(extremes.max())

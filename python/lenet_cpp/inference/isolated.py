@@ -21,16 +21,16 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 import numpy as np
 
 from lenet_cpp import errors
+from lenet_cpp._base.closing import Closing
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.errors import BackendFailure, BadInput, Error
 from lenet_cpp.formats.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from numpy.typing import ArrayLike, NDArray
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
     from lenet_cpp.inference.predictor import Options
 
@@ -60,7 +60,7 @@ class _Garbled(Exception):  # noqa: N818 - never leaves this module
     """The child sent what the protocol does not allow."""
 
 
-class IsolatedPredictor:
+class IsolatedPredictor(Closing):
     """A loaded image classifier in a child process, which limits what a hostile model can do.
 
     The child is a new interpreter (not a fork) with an empty environment, an address space, open
@@ -202,8 +202,7 @@ class IsolatedPredictor:
             lenet_cpp.Error: As when it was made, when a new child had to load the model again.
         """
         with self._lock:
-            if self._closed:
-                raise BadInput("the predictor is closed")
+            self._require_open()
             child = self._child or self._start()
             batch = np.ascontiguousarray(as_batch(images, self._input_spec.shape))
             answer, payload = self._talk(
@@ -226,20 +225,9 @@ class IsolatedPredictor:
             self._closed = True
             self._end()
 
-    def __enter__(self) -> Self:
-        """Return the predictor itself."""
+    def _require_open(self) -> None:
         if self._closed:
             raise BadInput("the predictor is closed")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the predictor."""
-        self.close()
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied."""

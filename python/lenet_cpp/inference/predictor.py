@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypedDict, cast
 
 from lenet_cpp import _core
+from lenet_cpp._base.closing import Closing
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.tensor_spec import TensorSpec
@@ -15,8 +16,6 @@ from lenet_cpp.inference.input_range import InputRange
 from lenet_cpp.inference.plan import from_core
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Self, Unpack
@@ -135,7 +134,7 @@ def _spec(spec: _core.TensorSpec) -> TensorSpec:
     return TensorSpec(spec.name, spec.shape, spec.dtype)
 
 
-class Predictor:
+class Predictor(Closing):
     """A loaded image classifier.
 
     Thread-safety: may be shared; calls from several threads then take turns. For parallel runs
@@ -258,26 +257,15 @@ class Predictor:
         """Free the model; later runs raise :class:`lenet_cpp.BadInput`. May be called again."""
         self._core = None
 
+    def _require_open(self) -> None:
+        self._alive()
+
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied."""
         raise TypeError(
             "a Predictor cannot be pickled or copied: use clone() for a thread, and load the model"
             " anew in another process"
         )
-
-    def __enter__(self) -> Self:
-        """Return the predictor itself."""
-        self._alive()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the predictor."""
-        self.close()
 
     @property
     def input_spec(self) -> TensorSpec:

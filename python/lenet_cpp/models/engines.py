@@ -9,6 +9,8 @@ from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.checked_model import check_model
 from lenet_cpp.inference.engine_loading import EngineKind, LoadedModel, described, registry
+from lenet_cpp.models.dygraph_engine import DygraphEngine, ExecutorEngine
+from lenet_cpp.models.paddle_inference_engine import PaddleInferenceEngine
 from lenet_cpp.models.registry import find, resolve
 from lenet_cpp.models.weights import load_parameters
 
@@ -30,8 +32,6 @@ def register() -> None:
 
 def _load_python(request: LoadRequest) -> LoadedModel:
     require_paddle()
-    from lenet_cpp.models.paddle_inference_engine import PaddleInferenceEngine
-
     options = request.options
     checks = {name: value for name, value in options.items() if name in _CHECKS}
     others = {name: value for name, value in options.items() if name not in _CHECKS}
@@ -47,8 +47,6 @@ def _load_python(request: LoadRequest) -> LoadedModel:
 
 def _load_executor(request: LoadRequest) -> LoadedModel:
     require_paddle()
-    from lenet_cpp.models.dygraph_engine import ExecutorEngine
-
     model = check_model(
         request.model_file, request.params_file, model_dir=request.model_dir, **request.options
     )
@@ -57,8 +55,6 @@ def _load_executor(request: LoadRequest) -> LoadedModel:
 
 def _load_layer(request: LoadRequest) -> LoadedModel:
     require_paddle()
-    from lenet_cpp.models.dygraph_engine import DygraphEngine
-
     if request.model_file is None or request.params_file is None or request.model_dir is not None:
         raise BadInput("the engine dygraph takes a registered model's name and its parameters")
     spec = resolve(str(request.model_file))

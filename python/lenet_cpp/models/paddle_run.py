@@ -124,21 +124,20 @@ def inference_config(
 
 
 def run_model(
-    model_path: Path, params_path: Path | None, inputs: Iterable[npt.NDArray[np.float32]]
+    program: Path, params: Path | None, inputs: Iterable[npt.NDArray[np.float32]]
 ) -> Runs:
     """Run a model with ``paddle.inference`` and its plain kernels, on one thread.
 
     Args:
-        model_path: The program; the folder when the layout is separate.
-        params_path: The parameters; None when the layout is separate.
+        program: The program.
+        params: Its parameters; None when each variable has a file of its own beside the program.
         inputs: One batch for each run.
     """
     require_paddle()
-    program = model_path if params_path is not None else model_path / LEGACY_PROGRAM
     with tempfile.TemporaryDirectory(prefix="lenet-") as cache:
         config = inference_config(
             program,
-            params_path,
+            params,
             pir=program.suffix == ".json",
             accelerator="plain",
             threads=1,

@@ -12,7 +12,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.data.images import digit, imagenet
 from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.models.weights import seed_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,15 +24,7 @@ if TYPE_CHECKING:
     from lenet_cpp.data.images import Pipeline
 
 
-def _imagenet(img_size: int) -> Pipeline:
-    from lenet_cpp.data.images import imagenet
-
-    return imagenet(img_size)
-
-
 def _digit(_img_size: int) -> Pipeline:
-    from lenet_cpp.data.images import digit
-
     return digit()
 
 
@@ -61,7 +55,7 @@ class ModelSpec:
     description: str = ""
     labels: tuple[str, ...] = ()
     image_sizes: range = range(0)
-    preprocess: Callable[[int], Pipeline] = _imagenet
+    preprocess: Callable[[int], Pipeline] = imagenet
     stem: str = "inference"
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -124,8 +118,6 @@ class ModelSpec:
         options = {"num_classes": self.classes, **self.options, **options}
         layer: paddle.nn.Layer = self._builder()(**options)
         if seed is not None:
-            from lenet_cpp.models.weights import seed_parameters
-
             seed_parameters(layer, seed)
         return layer
 
@@ -266,3 +258,20 @@ def build(
         BadInput: There is no such model, size of images or number of classes.
     """
     return get(name).build(class_dim, img_size, seed=seed, **options)
+
+
+def build_layer(spec: ModelSpec, class_dim: int | None, img_size: int | None) -> paddle.nn.Layer:
+    """Build a network for inference; its parameters get new values.
+
+    Generated names are numbered from zero, and Paddle's random state stays as it was.
+    """
+    import paddle
+
+    state = paddle.get_rng_state()
+    try:
+        with paddle.utils.unique_name.guard():
+            layer = spec.build(class_dim, img_size)
+    finally:
+        paddle.set_rng_state(state)
+    layer.eval()
+    return layer

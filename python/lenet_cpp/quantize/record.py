@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp.data.images import PREPROCESS_NAME
@@ -11,8 +10,7 @@ from lenet_cpp.formats.manifest import (
     Manifest,
     MeasuredAccuracy,
     ModelSignature,
-    describe_files,
-    package_version,
+    describe_model,
 )
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.quantize.slim_environment import PADDLESLIM
@@ -75,26 +73,16 @@ def make_manifest(
         accuracy = MeasuredAccuracy(quality.accuracy, quality.images, dataset)
     signature = ModelSignature((TensorSpec(*answer["input"]),), (TensorSpec(*answer["output"]),))
     origin = source.manifest
-    known = (
-        replace(origin, name=stem)
-        if origin is not None
-        else Manifest(
-            name=stem,
-            topology=source.spec.name,
-            softmax=False,
-            files={},
-            models={},
-            classes=source.spec.class_names(source.class_dim),
-            paddle_version=answer["paddle_version"],
-        )
-    )
-    files = [f"{stem}.pdmodel", f"{stem}.pdiparams", PREPROCESS_NAME]
-    return replace(
-        known,
-        files=describe_files(staging, files),
-        models={f"{stem}.pdmodel": signature},
+    labels = source.spec.class_names(source.class_dim)
+    known = {"topology": source.spec.name, "softmax": False, "classes": labels}
+    return describe_model(
+        staging,
+        stem,
+        {f"{stem}.pdmodel": signature},
+        [f"{stem}.pdiparams", PREPROCESS_NAME],
         paddle_version=answer["paddle_version"],
-        lenet_cpp_version=package_version(),
+        origin=origin,
+        **({} if origin is not None else known),
         accuracy=accuracy,
         quantization=record,
     )

@@ -134,7 +134,7 @@ def _layers(source: FloatModel) -> list[tuple[str, str, int]]:
     import paddle
     from paddle import pir_utils
 
-    from lenet_cpp.export.state import build_layer
+    from lenet_cpp.models.registry import build_layer
 
     layer = build_layer(source.spec, source.class_dim, source.input_shape[-1])
     names = {tensor.name: key.removesuffix(".weight") for key, tensor in layer.state_dict().items()}

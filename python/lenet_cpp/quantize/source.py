@@ -13,7 +13,7 @@ import numpy as np
 from lenet_cpp._base.files import other_content
 from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.formats.manifest import CHECKSUMS_NAME, Manifest, has_manifest, read_manifest
+from lenet_cpp.formats.manifest import CHECKSUMS_NAME, Manifest, find_manifest
 from lenet_cpp.formats.manifest import verify_checksums as verify
 from lenet_cpp.quantize.deployed import Deployed
 
@@ -119,7 +119,7 @@ def _opened(path: Path, model: str, spec: ModelSpec, work: Path, seed: int | Non
     params = program.with_suffix(".pdiparams")
     if (folder / CHECKSUMS_NAME).exists():
         verify(folder)
-    manifest = read_manifest(folder) if has_manifest(folder) else None
+    manifest = find_manifest(folder)
     if manifest is not None:
         if manifest.quantization is not None:
             raise BadInput(f"{folder} holds a model that is quantized already")
@@ -175,10 +175,12 @@ def _state(
     program: Path, params: Path, spec: ModelSpec, work: Path
 ) -> tuple[Path, tuple[int, ...], int]:
     """Write the parameters as the network has them; return the shapes of input and output."""
-    from lenet_cpp.export.state import build_layer, compare_with_program, load_state
+    from lenet_cpp.export.checks import compare_with_program
     from lenet_cpp.formats.source import Source
     from lenet_cpp.inference.checked_model import check_model
     from lenet_cpp.inference.predictor import Predictor
+    from lenet_cpp.models.registry import build_layer
+    from lenet_cpp.models.state import load_state
 
     checked = check_model(program, params)
     with Predictor(program, params) as predictor:

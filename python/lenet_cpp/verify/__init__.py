@@ -31,12 +31,11 @@ from lenet_cpp import _core
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import TOLERANCES, Comparison, compare
 from lenet_cpp.errors import BadInput, Unsupported
+from lenet_cpp.formats.source import format_label
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.verify.files import (
     PROGRAM_FORMATS,
-    ExportedModel,
     find_models,
-    format_label,
     gives_probabilities,
     load_trained_layer,
     other_checkpoint,
@@ -64,6 +63,7 @@ if TYPE_CHECKING:
     import paddle
     from numpy.typing import NDArray
 
+    from lenet_cpp.formats.source import Source
     from lenet_cpp.models import ModelSpec
 
 __all__ = [
@@ -73,7 +73,6 @@ __all__ = [
     "ROUTES",
     "Case",
     "Comparison",
-    "ExportedModel",
     "LayerComparison",
     "Recorded",
     "Report",
@@ -266,7 +265,7 @@ def _check_arguments(
 
 
 def _unavailable(
-    models: Sequence[ExportedModel],
+    models: Sequence[Source],
     accelerators: Sequence[str],
     precision: str,
     *,
@@ -275,7 +274,7 @@ def _unavailable(
     """Say why a format and an accelerator do not go together."""
     found = {}
     for model in models:
-        if "openvino" in accelerators and not model.takes_openvino:
+        if "openvino" in accelerators and model.format != "pdmodel":
             found[model.format, "openvino"] = "OpenVINO runs .pdmodel programs only"
         elif "openvino" in accelerators and quantized:
             found[model.format, "openvino"] = "OpenVINO cannot convert a quantized model"
@@ -288,7 +287,7 @@ def _unavailable(
     return found
 
 
-def _refused_by_native(model: ExportedModel, precision: str) -> str:
+def _refused_by_native(model: Source, precision: str) -> str:
     try:
         Predictor(model.program, model.params, engine="native", precision=precision).close()
     except Unsupported as error:

@@ -21,10 +21,17 @@ from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp.agreement import TOLERANCE, Comparison, compare
 from lenet_cpp.errors import Unsupported
 from lenet_cpp.formats.checkpoint import StateMismatch
-from lenet_cpp.formats.manifest import has_manifest, read_manifest
+from lenet_cpp.formats.manifest import find_manifest
+from lenet_cpp.formats.source import Source
 from lenet_cpp.inference.checked_model import check_model
 from lenet_cpp.inference.classification import softmax
-from lenet_cpp.verify.files import ExportedModel, find_models, gives_probabilities
+from lenet_cpp.interchange.onnx.export import export_paddle, export_torch
+from lenet_cpp.interchange.onnx.files import OnnxSession
+from lenet_cpp.interchange.torch import models as torch_models
+from lenet_cpp.interchange.torch.state import torch_state
+from lenet_cpp.models.registry import build_layer
+from lenet_cpp.models.state import load_state
+from lenet_cpp.verify.files import find_models, gives_probabilities, sizes
 from lenet_cpp.verify.routes import (
     Case,
     run_dygraph,
@@ -123,7 +130,7 @@ class Across:
 class Context:
     """What the routes run, made once and shared."""
 
-    model: ExportedModel
+    model: Source
     images: NDArray[np.float32]
     program: Path
     threads: int
@@ -157,17 +164,12 @@ class Context:
         return self.once("layer", self._layer)
 
     def _layer(self) -> paddle.nn.Layer:
-        from lenet_cpp.export.state import build_layer, load_state
-        from lenet_cpp.formats import Source
-
         if self.spec is None:
             raise Unsupported("it is not known which network this is: name it with --model")
-        checked = check_model(self.model.program, self.model.params)
-        classes = self._classes()
-        layer = build_layer(self.spec, classes, checked.img_size)
-        source = Source(self.model.format, self.model.program, self.model.params)
+        size, classes = sizes(self.model)
+        layer = build_layer(self.spec, classes, size)
         try:
-            load_state(source, checked, layer)
+            load_state(self.model, check_model(self.model.program, self.model.params), layer)
         except StateMismatch as error:
             raise Unsupported(
                 f"the weights have other names than in {self.spec.name}, as after an import from"
@@ -175,16 +177,8 @@ class Context:
             ) from error
         return layer
 
-    def _classes(self) -> int:
-        from lenet_cpp.inference.predictor import Predictor
-
-        with Predictor(self.model.program, self.model.params, accelerator="plain") as predictor:
-            return int(predictor.output_spec.shape[-1])
-
     def torch_name(self) -> str:
         """What PyTorch's network of this kind is called."""
-        from lenet_cpp.interchange.torch import models as torch_models
-
         torch_models.require_torch()
         if self.spec is None:
             raise Unsupported("it is not known which network this is: name it with --model")
@@ -199,22 +193,18 @@ class Context:
         return self.once("net", self._net)
 
     def _net(self) -> torch.nn.Module:
-        from lenet_cpp.interchange.torch import models as torch_models
-
         name = self.torch_name()
         import torch
 
         if self.torch_params is not None:
             state = torch_models.load_state(self.torch_params)
         else:
-            from lenet_cpp.interchange.torch.state import torch_state
-
             arrays = {key: value.numpy() for key, value in self.layer().state_dict().items()}
             state = {
                 key: torch.from_numpy(value.copy())
                 for key, value in torch_state(arrays, name).items()
             }
-        net = torch_models.create_network(name, self._classes())
+        net = torch_models.create_network(name, sizes(self.model)[1])
         _load_torch(net, state)
         net.eval()
         return net
@@ -293,10 +283,9 @@ def across(
     )
 
 
-def _network(model: ExportedModel) -> ModelSpec | None:
-    folder = model.program.parent
-    topology = read_manifest(folder).topology if has_manifest(folder) else None
-    return models.find(topology)
+def _network(model: Source) -> ModelSpec | None:
+    manifest = find_manifest(model.folder)
+    return models.find(None if manifest is None else manifest.topology)
 
 
 def _batches(images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -320,16 +309,12 @@ def _torch(context: Context) -> Outputs:
 
 
 def _torch_onnx(context: Context) -> Outputs:
-    from lenet_cpp.interchange.onnx.export import export_torch
-
     path = context.work / "torch.onnx"
     export_torch(context.net(), context.images.shape[1:], path)
     return softmax_of(context, _onnxruntime(context, path))
 
 
 def _onnxruntime(context: Context, path: Path) -> Outputs:
-    from lenet_cpp.interchange.onnx.files import OnnxSession
-
     session = OnnxSession(path, threads=context.threads)
     return np.concatenate([session.run(batch)[0] for batch in _batches(context.images)])
 
@@ -343,8 +328,6 @@ def _paddle_inference(context: Context) -> Outputs:
 
 
 def _paddle_onnx_file(context: Context) -> Path:
-    from lenet_cpp.interchange.onnx.export import export_paddle
-
     path = context.work / "paddle.onnx"
     export_paddle(context.model.program, context.model.combined_params, path)
     return path
@@ -360,7 +343,7 @@ def _openvino(context: Context) -> Outputs:
     from openvino import Core
 
     core = Core()
-    if context.model.takes_openvino:
+    if context.model.format == "pdmodel":
         network = core.read_model(context.model.program, context.model.params)
     else:
         network = core.read_model(context.once("paddle.onnx", lambda: _paddle_onnx_file(context)))
@@ -379,7 +362,7 @@ def _program(context: Context) -> Outputs:
 def _program_onnx(context: Context) -> Outputs:
     """The C++ program's other engine, which runs the ONNX file itself."""
     path = context.once("paddle.onnx", lambda: _paddle_onnx_file(context))
-    case = Case(ExportedModel("onnx", path, None), "auto", _BATCH, context.threads)
+    case = Case(Source("onnx", path, None), "auto", _BATCH, context.threads)
     return run_program(context.program, case, context.images)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lenet_cpp import models
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
-from lenet_cpp.formats.manifest import has_manifest, read_manifest, sha256_file
-from lenet_cpp.formats.source import OLD_PROGRAMS, old_model
+from lenet_cpp.formats.manifest import find_manifest, sha256_file
+from lenet_cpp.formats.source import find_sources
 from lenet_cpp.inference.checked_model import check_model
 from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.models.registry import build_layer
+from lenet_cpp.models.weights import load_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,53 +19,13 @@ if TYPE_CHECKING:
 
     import paddle
 
-    from lenet_cpp.formats.manifest import Manifest
+    from lenet_cpp.formats.source import Source
 
 PROGRAM_FORMATS = ("pdmodel", "json", "model-params", "separate")
 """As :data:`lenet_cpp.formats.FORMATS` has them, without those that have no structure."""
 
 
-def format_label(format_: str) -> str:
-    """Write a format as people do: by the suffix, where it has one."""
-    return f".{format_}" if format_ in {"pdmodel", "json"} else format_
-
-
-@dataclass(frozen=True)
-class ExportedModel:
-    """One program of an exported model, with its parameters."""
-
-    format: str
-    """One of :data:`PROGRAM_FORMATS`."""
-    program: Path
-    params: Path | None
-    """None when each variable has a file of its own."""
-
-    @property
-    def combined_params(self) -> Path:
-        """The parameters, for those who need them in one file.
-
-        Raises:
-            BadModel: Each variable has a file of its own.
-        """
-        if self.params is None:
-            raise BadModel(
-                f"{self.program.parent} has one file for each variable: convert it with"
-                " scripts/convert_model.py --to pdmodel"
-            )
-        return self.params
-
-    @property
-    def label(self) -> str:
-        """See :func:`format_label`."""
-        return format_label(self.format)
-
-    @property
-    def takes_openvino(self) -> bool:
-        """Whether OpenVINO can run it in Paddle, which goes by the suffix."""
-        return self.format == "pdmodel"
-
-
-def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[ExportedModel]:
+def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[Source]:
     """Find the programs of an exported model.
 
     Args:
@@ -79,11 +40,11 @@ def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[E
     remedy = "export the model with scripts/export_model.py"
     if not model_dir.is_dir():
         raise FileNotFound(f"there is no folder {model_dir}: {remedy}")
-    found = []
+    candidates, found = find_sources(model_dir), []
     for format_ in PROGRAM_FORMATS if formats is None else formats:
         if format_ not in PROGRAM_FORMATS:
             raise BadInput(f"unknown format {format_!r}; choose among {', '.join(PROGRAM_FORMATS)}")
-        programs = _programs(model_dir, format_)
+        programs = [each for each in candidates if each.format == format_]
         if len(programs) > 1:
             first, second, *_ = (each.program for each in programs)
             raise BadModel(f"{model_dir} holds several models: {first} and {second}")
@@ -103,22 +64,8 @@ _DESCRIPTIONS = {
 }
 
 
-def _programs(model_dir: Path, format_: str) -> list[ExportedModel]:
-    if format_ in {"pdmodel", "json"}:
-        return [
-            ExportedModel(format_, path, path.with_suffix(".pdiparams"))
-            for path in sorted(model_dir.glob(f"*.{format_}"))
-            if path.with_suffix(".pdiparams").is_file()
-        ]
-    programs = [model_dir / name for name in OLD_PROGRAMS if (model_dir / name).is_file()]
-    found = [old_model(program) for program in programs]
-    return [
-        ExportedModel(format_, each.path, each.params) for each in found if each.format == format_
-    ]
-
-
 def load_trained_layer(
-    model: ExportedModel, params: Path | None, spec: models.ModelSpec | None = None
+    model: Source, params: Path | None, spec: models.ModelSpec | None = None
 ) -> paddle.nn.Layer:
     """The network that a model was exported from, softmax included.
 
@@ -135,12 +82,9 @@ def load_trained_layer(
     """
     import paddle
 
-    from lenet_cpp.export.state import build_layer
-    from lenet_cpp.models.weights import load_parameters
-
     folder = model.program.parent
-    manifest = read_manifest(folder) if has_manifest(folder) else None
-    size, classes = _sizes(model, manifest)
+    manifest = find_manifest(folder)
+    size, classes = sizes(model)
     if spec is None:
         spec = models.get((manifest and manifest.topology) or "lenet")
     if params is None:
@@ -154,37 +98,38 @@ def load_trained_layer(
     return layer
 
 
-def _sizes(model: ExportedModel, manifest: Manifest | None) -> tuple[int | None, int]:
-    """The size of images, None when it is free, and the number of classes of a model."""
-    if manifest is not None and model.program.name in manifest.models:
-        signature = manifest.models[model.program.name]
-        size, classes = signature.inputs[0].shape[-1], signature.outputs[0].shape[-1]
-        return None if size < 0 else size, classes
+def sizes(model: Source) -> tuple[int | None, int]:
+    """Return the size of a model's images, None when it is free, and its number of classes."""
     with Predictor(model.program, model.params, accelerator="plain") as predictor:
         size, classes = predictor.input_spec.shape[-1], predictor.output_spec.shape[-1]
         return None if size < 0 else size, classes
 
 
-def gives_probabilities(model: ExportedModel) -> bool:
+def gives_probabilities(model: Source) -> bool:
     """Whether a model ends in a softmax."""
     folder = model.program.parent
-    known = read_manifest(folder).softmax if has_manifest(folder) else None
-    if known is not None:
-        return known
+    manifest = find_manifest(folder)
+    if manifest is not None and manifest.softmax is not None:
+        return manifest.softmax
     return check_model(model.program, model.params).ends_in_softmax()
 
 
 def random_seed(model_dir: Path) -> int | None:
     """The seed of the parameters when the manifest says that they are random ones, else None."""
-    training = read_manifest(model_dir).training if has_manifest(model_dir) else None
+    training = _training(model_dir)
     random = (training or {}).get("random_parameters")
     seed = random.get("seed") if isinstance(random, dict) else None
     return seed if isinstance(seed, int) else None
 
 
+def _training(model_dir: Path) -> dict[str, Any] | None:
+    manifest = find_manifest(model_dir)
+    return None if manifest is None else manifest.training
+
+
 def other_checkpoint(model_dir: Path, params: Path) -> str | None:
     """Say so when the manifest has another checksum for the checkpoint than it has now."""
-    training = read_manifest(model_dir).training if has_manifest(model_dir) else None
+    training = _training(model_dir)
     files = (training or {}).get("files")
     trained = files.get(params.name) if isinstance(files, dict) else None
     if trained is None or trained == sha256_file(params):

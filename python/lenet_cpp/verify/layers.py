@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import paddle
     from numpy.typing import NDArray
 
+    from lenet_cpp.formats.source import Source
     from lenet_cpp.inference.predictor import LayerOutput
     from lenet_cpp.models import ModelSpec
-    from lenet_cpp.verify.files import ExportedModel
 
 _LAYER_IMAGES = 64
 # Layer to the operators that exporting may make of it.
@@ -143,7 +143,7 @@ def _operator_kind(op_type: str) -> str:
 
 
 def _match_layers(
-    model: ExportedModel, layers: Sequence[_LayerRun], operators: Sequence[LayerOutput]
+    model: Source, layers: Sequence[_LayerRun], operators: Sequence[LayerOutput]
 ) -> list[LayerComparison]:
     """Walk through layers and operators side by side, in the order of execution."""
     remaining = iter(operators)

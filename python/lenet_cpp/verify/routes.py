@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import paddle
     from numpy.typing import NDArray
 
-    from lenet_cpp.verify.files import ExportedModel
+    from lenet_cpp.formats.source import Source
 
 NATIVE = "native"
 ACCELERATORS = ("plain", "onednn", "openvino", NATIVE)
@@ -34,7 +34,7 @@ ROUTES = ("dygraph", "paddle.inference", "C++ program", "lenet_cpp")
 class Case:
     """How one row of the table is run; the same for every route."""
 
-    model: ExportedModel
+    model: Source
     accelerator: str
     batch_size: int
     threads: int = 1

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PREPROCESS_NAME = "preprocess.json"
-
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -70,6 +68,13 @@ class Pipeline:
     def channels(self) -> int:
         """How many channels the result has."""
         return MODES[self.mode]
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """The least and the greatest value that the result can have."""
+        normalize = next(step for step in self.steps if isinstance(step, Normalize))
+        extremes = normalize(np.array([[[0], [255]]], np.uint8).repeat(self.channels, axis=2))
+        return float(extremes.min()), float(extremes.max())
 
     def __call__(self, source: ImageSource) -> NDArray[np.float32]:
         """Return the tensor of an image.

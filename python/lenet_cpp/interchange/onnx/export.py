@@ -25,8 +25,7 @@ from lenet_cpp._base.worker import call
 from lenet_cpp.agreement import compare_batches
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Unsupported
-from lenet_cpp.export.separate_layout import read_origin
-from lenet_cpp.formats.manifest import package_version, sha256_file
+from lenet_cpp.formats.manifest import package_version, read_origin, sha256_file
 from lenet_cpp.inference.checked_model import check_model
 from lenet_cpp.interchange.onnx.converters import CONVERTERS
 from lenet_cpp.interchange.onnx.files import (

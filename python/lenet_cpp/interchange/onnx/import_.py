@@ -21,12 +21,10 @@ from lenet_cpp.formats.installation import ExportResult, checked_name, install, 
 from lenet_cpp.formats.manifest import (
     Manifest,
     MeasuredAccuracy,
-    ModelSignature,
-    describe_files,
-    package_version,
+    describe_model,
+    parse_signature,
     sha256_file,
 )
-from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.interchange.onnx.converters import CONVERTERS
 
 if TYPE_CHECKING:
@@ -152,12 +150,7 @@ def _manifest(
     staging: Path, stem: str, files: list[str], found: dict[str, Any], spec: ModelSpec | None
 ) -> Manifest:
     signatures = {
-        f"{stem}.{model_format}": ModelSignature(
-            *(
-                tuple(TensorSpec(t["name"], tuple(t["shape"]), t["dtype"]) for t in sides[side])
-                for side in ("inputs", "outputs")
-            )
-        )
+        f"{stem}.{model_format}": parse_signature(sides)
         for model_format, sides in found["signatures"].items()
     }
     known = found["metadata"]
@@ -168,15 +161,14 @@ def _manifest(
         and len(classes) == count
         and all(isinstance(label, str) and label and label.isprintable() for label in classes)
     )
-    return Manifest(
-        name=stem,
-        topology=None,
-        softmax=found["softmax"],
-        files=describe_files(staging, files),
-        models=signatures,
-        classes=tuple(classes) if usable and classes else (),
+    return describe_model(
+        staging,
+        stem,
+        signatures,
+        files,
         paddle_version=found["paddle_version"],
-        lenet_cpp_version=package_version(),
+        softmax=found["softmax"],
+        classes=tuple(classes) if usable and classes else (),
         training=_object(known.get("training")),
         data=_object(known.get("data")),
         accuracy=_accuracy(known.get("accuracy")),

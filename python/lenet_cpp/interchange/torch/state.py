@@ -22,7 +22,6 @@ from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BadModel
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
-from lenet_cpp.export.state import build_layer
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import Manifest, MeasuredAccuracy, sha256_file
@@ -30,6 +29,7 @@ from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.record import read_record
 from lenet_cpp.models.paddle_run import random_batches, run_model
+from lenet_cpp.models.registry import build_layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

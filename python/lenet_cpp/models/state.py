@@ -5,37 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from lenet_cpp.agreement import compare_batches
-from lenet_cpp.errors import BadModel
-from lenet_cpp.export.parameter_names import as_state_dict
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
 from lenet_cpp.formats.tensors import read_combined, read_variable
-from lenet_cpp.models.paddle_run import last_line, random_batches, run_model
+from lenet_cpp.models.parameter_names import as_state_dict
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import paddle
     from numpy.typing import NDArray
 
     from lenet_cpp.formats.source import Source
     from lenet_cpp.inference.checked_model import CheckedModel
-    from lenet_cpp.models import ModelSpec
-
-
-def build_layer(spec: ModelSpec, class_dim: int | None, img_size: int | None) -> paddle.nn.Layer:
-    """Build a network with names numbered from zero; Paddle's random state stays as it was."""
-    import paddle
-
-    state = paddle.get_rng_state()
-    try:
-        with paddle.utils.unique_name.guard():
-            layer = spec.build(class_dim, img_size)
-    finally:
-        paddle.set_rng_state(state)
-    layer.eval()
-    return layer
 
 
 def read_arrays(source: Source, model: CheckedModel | None) -> dict[str, Any]:
@@ -88,7 +68,7 @@ def load_state(
     Args:
         source: Where they are.
         model: The source's program, checked by C++; None when it has none.
-        layer: From :func:`build_layer`.
+        layer: From :func:`lenet_cpp.models.registry.build_layer`.
 
     Raises:
         StateMismatch: They are not those of the network.
@@ -98,34 +78,3 @@ def load_state(
     state = as_state_dict(source.path, arrays, layer, checked=source.has_program)
     layer.set_state_dict(state)
     return state
-
-
-def compare_with_program(layer: paddle.nn.Layer, model: CheckedModel) -> tuple[bool, float]:
-    """Compare a network's outputs with those of the program that its parameters came from.
-
-    Returns:
-        Whether the program has a softmax at its end that the network has not, and the largest
-        difference.
-
-    Raises:
-        BadModel: The outputs are others, or the program cannot be run.
-    """
-    import paddle
-
-    inputs = random_batches(model.input_shape)
-    where: tuple[Path, Path | None] = (
-        (model.program.parent, None) if model.params is None else (model.program, model.params)
-    )
-    try:
-        expected = [outputs[0] for outputs in run_model(*where, inputs).outputs]
-    except Exception as error:
-        raise BadModel(f"{model.program} cannot be run: {last_line(error)}") from error
-    softmax = model.ends_in_softmax()
-    with paddle.no_grad():
-        logits = [layer(paddle.to_tensor(x)) for x in inputs]
-        found = [(paddle.nn.functional.softmax(y) if softmax else y).numpy() for y in logits]
-    names = "the network with the same parameters", str(model.program)
-    comparison = compare_batches(zip(found, expected, strict=True), names=names)
-    if not comparison.agrees:
-        raise BadModel(f"{comparison.mismatch}: it is another network")
-    return softmax, comparison.largest_difference

@@ -1,0 +1,31 @@
+"""The base class of everything that is closed at the end of a ``with`` block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Closing:
+    """Make ``with`` call :meth:`close`.
+
+    A subclass's ``close`` may be called again, and from any thread.
+    """
+
+    def __enter__(self) -> Self:
+        """Return the object itself."""
+        self._require_open()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close the object."""
+        self.close()
+
+    def close(self) -> None:
+        """Free what the object holds. May be called again, and from any thread."""
+        raise NotImplementedError
+
+    def _require_open(self) -> None:
+        """Raise an error when the object was closed; the default does not care."""

@@ -1,0 +1,93 @@
+"""Compare what was written, or read, with what it came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp.agreement import compare_batches
+from lenet_cpp.errors import BadModel
+from lenet_cpp.models.paddle_run import last_line, random_batches, run_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    import paddle
+
+    from lenet_cpp.errors import Error
+    from lenet_cpp.inference.checked_model import CheckedModel
+    from lenet_cpp.models.paddle_run import Runs
+
+
+def run_or_raise(
+    program: Path,
+    params: Path | None,
+    inputs: Sequence[npt.NDArray[np.float32]],
+    *,
+    error: type[Error] = BadModel,
+    name: str | None = None,
+) -> Runs:
+    """Run a model as :func:`run_model` does, and raise ``error`` when that fails.
+
+    Args:
+        program: The program.
+        params: Its parameters; None when the layout is separate.
+        inputs: One batch for each run.
+        error: What to raise.
+        name: What the message calls the model; the program when None.
+    """
+    try:
+        return run_model(program, params, inputs)
+    except Exception as reason:
+        raise error(f"{name or program} cannot be run: {last_line(reason)}") from reason
+
+
+def check_agreement(
+    pairs: Iterable[tuple[npt.NDArray[Any], npt.NDArray[Any]]],
+    names: tuple[str, str],
+    *,
+    exact: bool = False,
+    error: type[Error] = BadModel,
+    conclusion: str = "",
+) -> float:
+    """Compare batches of outputs, and raise ``error`` unless they agree.
+
+    Args:
+        pairs: The expected outputs and those found, for each batch.
+        names: What to call the two.
+        exact: Whether they have to be the same bits.
+        error: What to raise.
+        conclusion: Ends the message.
+
+    Returns:
+        The largest difference.
+    """
+    comparison = compare_batches(pairs, names=names, exact=exact)
+    if not comparison.agrees:
+        raise error(comparison.mismatch + conclusion)
+    return comparison.largest_difference
+
+
+def compare_with_program(layer: paddle.nn.Layer, model: CheckedModel) -> tuple[bool, float]:
+    """Compare a network's outputs with those of the program that its parameters came from.
+
+    Returns:
+        Whether the program ends in a softmax, which the network does not have, and the largest
+        difference.
+
+    Raises:
+        BadModel: The outputs differ, or the program cannot be run.
+    """
+    import paddle
+
+    inputs = random_batches(model.input_shape)
+    expected = [run[0] for run in run_or_raise(model.program, model.params, inputs).outputs]
+    softmax = model.ends_in_softmax()
+    with paddle.no_grad():
+        logits = [layer(paddle.to_tensor(x)) for x in inputs]
+        found = [(paddle.nn.functional.softmax(y) if softmax else y).numpy() for y in logits]
+    names = "the network with the same parameters", str(model.program)
+    pairs = zip(found, expected, strict=True)
+    return softmax, check_agreement(pairs, names, conclusion=": it is another network")
