@@ -1,10 +1,10 @@
-"""Runs image classifiers trained in PaddlePaddle through a C++ predictor.
+"""Run PaddlePaddle image classifiers through a C++ predictor.
 
     >>> import numpy as np, lenet_cpp
     >>> lenet_cpp.predict(np.zeros((2, 1, 28, 28), "float32")).shape
     (2, 10)
 
-Importing this package imports no ``paddle`` package and, of what it depends on, NumPy only.
+Importing this package imports NumPy, and no other package: no ``paddle``, no Pillow.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ __all__ = [
 
 __version__ = _version()
 
-# They take longer to import than all the rest.
+# These take longer to import than everything else together.
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {

@@ -1,4 +1,4 @@
-"""The one rule of equality: when the outputs of two ways to run a model agree.
+"""The one rule of equality: when the outputs of two routes agree.
 
 Every comparison of outputs in this project is made here: by ``verify``, by every conversion before
 it writes a file, by quantization, and by the tools.
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOLERANCES = {"fp32": 1e-5, "bf16": 0.1, "int8": 0.5}
-"""By the precision of the arithmetic. A bf16 has 8 significant bits; int8 cuts off what lies beyond
-the range that calibration found, so that a rare logit is far off (docs/quantization.md)."""
+"""The tolerance of each precision of arithmetic. A bf16 has 8 significant bits; int8 clips values
+beyond the range that calibration found, so a rare logit is far off (docs/quantization.md)."""
 TOLERANCE = TOLERANCES["fp32"]
 
 
@@ -33,12 +33,12 @@ class Comparison:
         second: What to call the other route.
         exact: Whether they have to be the same bits; otherwise the tolerance applies.
         identical: Whether they are the same bits.
-        within: Whether every output is within the tolerance, and every class the same but where
-            the reference's two largest outputs are closer than the tolerance (a near tie).
-        largest_difference: Largest absolute difference; infinity when one of two values is not
-            finite and the other is another one.
-        share: Largest difference as a share of what the tolerance allows for that image: 1 is just
-            within. Infinity as for ``largest_difference``.
+        within: Whether every output is within the tolerance, and every class is the same, except
+            where the reference's two largest outputs are closer than the tolerance (a near tie).
+        largest_difference: Largest absolute difference; infinity when two values differ and one of
+            them is not finite.
+        share: Largest difference as a share of the tolerance of that image: 1 is the limit. It is
+            infinite when ``largest_difference`` is.
         equal_predictions: How many images have their largest output at the same class.
         images: How many images there are.
     """
@@ -55,7 +55,7 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether the two are as equal as they have to be."""
+        """Whether the two agree by the rule that applies to them."""
         return self.identical or (self.within and not self.exact)
 
     @property
@@ -72,7 +72,7 @@ class Comparison:
 
     @property
     def mismatch(self) -> str:
-        """What an error says of two routes that do not agree."""
+        """The text of an error about two routes that do not agree."""
         said = (
             f"{self.second} does not compute what {self.first} computes: outputs differ by up to"
             f" {self.largest_difference:.3g}"
@@ -98,14 +98,14 @@ def compare(
     same image in the reference: adding in another order changes a sum by an amount that depends on
     its terms, not on the sum, which may be small when large terms cancel (N. J. Higham, "Accuracy
     and Stability of Numerical Algorithms", 3.1). Values that are not finite agree when they are
-    the same infinity or both NaN.
+    the same infinity, or both NaN.
 
     Args:
-        reference: Outputs [N, classes]. Of any other shape [N, ...] no classes are compared.
+        reference: Outputs [N, classes]. With any other shape [N, ...] no classes are compared.
         found: As ``reference``.
         names: What to call the two.
         exact: Whether they have to be the same bits.
-        tolerance: 0 or more; :data:`TOLERANCES` has that of each precision.
+        tolerance: 0 or more; :data:`TOLERANCES` has a value for each precision.
 
     Raises:
         BadModel: The shapes or dtypes differ.
@@ -120,7 +120,7 @@ def compare_batches(
     exact: bool = False,
     tolerance: float = TOLERANCE,
 ) -> Comparison:
-    """Compare several batches as :func:`compare` does one; there is at least one.
+    """Compare one or more batches, each as :func:`compare` does.
 
     Args:
         batches: The reference's outputs and the other's, for each batch.
@@ -199,7 +199,7 @@ def _measure(reference: NDArray[Any], found: NDArray[Any], tolerance: float) -> 
 
 
 def _allowed_difference(reference: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
-    """Return [N, 1, ...], which broadcasts; values that are not finite do not count."""
+    """Return the allowed difference [N, 1, ...]; values that are not finite do not count."""
     magnitude = np.abs(reference)
     magnitude[~np.isfinite(magnitude)] = 0
     axes = tuple(range(1, magnitude.ndim))

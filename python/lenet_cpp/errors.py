@@ -1,7 +1,7 @@
-"""The errors of lenet_cpp, with the names that C++ and the command line programs use too.
+"""The errors of lenet_cpp; C++ and the command line programs use the same names.
 
-Every class derives from :class:`Error` and from the built-in exception that a Python user would
-look for. ``exit_code`` is what a command line program of ours returns for it.
+Every class derives from :class:`Error` and from the built-in exception that a Python user expects.
+``exit_code`` is the exit code of our command line programs for that error.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ class Error(Exception):
 
 
 class FileNotFound(Error, FileNotFoundError):
-    """A file or folder that was named does not exist or cannot be read."""
+    """A file or folder does not exist or cannot be read."""
 
     exit_code = exit_codes["FileNotFound"]
 
 
 class BadModel(Error, ValueError):
-    """A model or checkpoint is damaged, incomplete, or not the one it is said to be."""
+    """A model or checkpoint is damaged or incomplete, or another one than was expected."""
 
     exit_code = exit_codes["BadModel"]
 
 
 class BadInput(Error, ValueError):
-    """The data handed over has the wrong type, shape or values."""
+    """The input data has the wrong type, shape or values."""
 
     exit_code = exit_codes["BadInput"]
 
 
 class Unsupported(Error, NotImplementedError):
-    """What was asked for is not available in this build or for this model."""
+    """This build or this model does not support the request."""
 
     exit_code = exit_codes["Unsupported"]
 
 
 class VersionMismatch(Error, RuntimeError):
-    """The Paddle library found is not one that this build was made for."""
+    """This build does not support the Paddle library that was found."""
 
     exit_code = exit_codes["VersionMismatch"]
 

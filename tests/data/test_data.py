@@ -8,11 +8,13 @@ import re
 import socket
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lenet_cpp.data import download
 from lenet_cpp.data import mnist as data
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
 from tools import draw_mnist_sample
@@ -214,18 +216,34 @@ def test_cache_is_used_only_when_complete(tmp_path: Path, home: Path) -> None:
     assert data.load_mnist().kind == "sample"
 
 
+@pytest.fixture
+def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """What takes the place of Paddle's loader: the body of its function ``load``."""
+
+    def write(body: str) -> None:
+        program = tmp_path / "loader.py"
+        lines = "".join(f"        {line}\n" for line in body.strip().splitlines())
+        program.write_text(
+            "import gzip, pathlib, sys, time\n"
+            "def loader(folder):\n"
+            "    root = pathlib.Path(folder, 'mnist')\n"
+            f"    def load():\n{lines}"
+            "    return load\n"
+        )
+        monkeypatch.setattr(download, "_LOADER", f"{program}:loader")
+
+    return write
+
+
 def test_download_moves_whole_files_into_the_cache(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, loader: Callable[[str], None]
 ) -> None:
-    program = f"""
-import gzip, pathlib, sys, time
+    loader(f"""
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_data
-folder = test_data.write_set(pathlib.Path(sys.argv[1], "mnist"), train=4)
-for path in list(folder.iterdir()):
+for path in list(test_data.write_set(root, train=4).iterdir()):
     path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
-"""
-    monkeypatch.setattr(data, "_DOWNLOAD_PROGRAM", program)
+""")
     mnist = data.load_mnist(download=True)
     assert len(mnist.train) == 4
     dataset = home / ".cache" / "paddle" / "dataset"
@@ -255,28 +273,24 @@ def test_download_gives_up_on_a_bad_network(
             "refused": (120, "failed .*retry limit"),
         }[network]
         with pytest.raises(BackendFailure, match=expected) as caught:
-            data._download(data.paddle_cache_dir(), stall_seconds=stall)
+            download.download(data.paddle_cache_dir(), NAMES, stall_seconds=stall)
     assert "--data-dir" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list((home / ".cache" / "paddle" / "dataset").iterdir()) == []
 
 
-def test_slow_download_is_not_a_stalled_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = """
-import pathlib, sys, time
-root = pathlib.Path(sys.argv[1])
-(root / "mnist").mkdir()
-(root / "ready").touch()
-with (root / "mnist" / "part").open("wb") as file:
+def test_slow_download_is_not_a_stalled_one(home: Path, loader: Callable[[str], None]) -> None:
+    loader("""
+root.mkdir()
+with (root / "part").open("wb") as file:
     for _ in range(8):
-        time.sleep(0.25)
+        time.sleep(0.5)
         file.write(b"x")
         file.flush()
 sys.exit("came to the end")
-"""
-    monkeypatch.setattr(data, "_DOWNLOAD_PROGRAM", program)
+""")
     with pytest.raises(BackendFailure, match="came to the end"):
-        data._download(data.paddle_cache_dir(), stall_seconds=1)
+        download.download(data.paddle_cache_dir(), NAMES, stall_seconds=3)
 
 
 # The sample

@@ -400,3 +400,34 @@ def test_report_from_python(model_dir: Path, digits: Path) -> None:
     found = collected(stream.getvalue())
     assert (found["batch_size"], found["data_num"]) == ("1", "7")
     assert np.isfinite(float(found["inference_time(ms)"]))
+
+
+@pytest.mark.parametrize("kind", ["engine", "paddle"])
+def test_the_calls_of_the_guide(model_dir: Path, digits: Path, kind: str) -> None:
+    """AutoLogger's constructor and its timer, as the guide to deployment has them."""
+    with InferenceEngine().load_predictor(model_dir=model_dir) as engine:
+        config: Any = engine.config
+        if kind == "paddle":
+            config = pytest.importorskip("paddle").inference.Config()
+            config.set_cpu_math_library_num_threads(3)
+        log = AutoLog(
+            model_name="classification", batch_size=2, inference_config=config, gpu_ids="auto"
+        )
+        images = sorted(digits.iterdir())[:2]
+        for stamps in (3, 2):  # the guide stamps the last stage, and then ends with a stamp
+            log.times.start()
+            x = engine.preprocess(images)
+            log.times.stamp()
+            output = engine.run(x)
+            log.times.stamp()
+            engine.topk(output)
+            if stamps == 3:
+                log.times.stamp()
+            log.times.end(stamp=True)
+        stream = io.StringIO()
+        log.report(file=stream)
+    found = collected(stream.getvalue())
+    assert (found["batch_size"], found["input_shape"], found["data_num"]) == ("2", "dynamic", "2")
+    assert found["cpu_math_library_num_threads"] == ("3" if kind == "paddle" else "1")
+    with pytest.raises(lenet_cpp.BadInput, match="settings"):
+        AutoLog("x", batch_size=2).messages()

@@ -325,7 +325,7 @@ def test_sample_is_learned_and_reported(tmp_path: Path, mnist: data.Mnist) -> No
     recipe = recipes.recipe_for("guide", mnist, epochs=1, batch_size=16)
     result = training.train(TrainingConfig(recipe), mnist, tmp_path, report=lines.append)
     matches = [
-        re.fullmatch(r"epoch: 0, batch_id: (\d+), loss: (\d+\.\d{4}), acc: (\d\.\d{4})", line)
+        re.fullmatch(r"epoch: 0, batch_id: (\d+), loss is: (\d+\.\d{4}), acc is: (\d\.\d{4})", line)
         for line in lines
     ]
     assert [match and match[1] for match in matches] == ["0", "300"]

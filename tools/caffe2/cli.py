@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lenet_cpp._base.environments import Report
+    from lenet_cpp._base.worker import Report
     from tools.caffe2.roundtrip import RoundTrip
 
 __all__ = ["main"]

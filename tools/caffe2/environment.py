@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp import errors
-from lenet_cpp._base.environments import Environment, Report, clean_variables
+from lenet_cpp._base.environments import Environment
+from lenet_cpp._base.worker import Report, clean_variables
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
 
 if TYPE_CHECKING:

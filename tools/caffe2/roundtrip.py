@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lenet_cpp._base.environments import Report
+    from lenet_cpp._base.worker import Report
 
 __all__ = ["IMAGE_SHAPES", "ONNX_NAME", "RoundTrip", "Station", "guide_images", "round_trip"]
 

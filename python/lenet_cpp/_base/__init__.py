@@ -1,1 +1,1 @@
-"""What every other part of the package may use: files, optional packages, environments."""
+"""Helpers for every other part of the package: files, optional packages, child processes."""

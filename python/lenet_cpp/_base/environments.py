@@ -1,6 +1,6 @@
-"""Environments of their own, for packages that cannot live beside ours.
+"""Separate environments for packages that cannot be installed beside ours.
 
-Each is made once, when it is asked for, in the user's cache folder, and used from then on.
+Each environment is made once, in the user's cache folder, when it is first needed.
 """
 
 from __future__ import annotations
@@ -9,37 +9,33 @@ import fcntl
 import hashlib
 import os
 import shutil
-import subprocess
-from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lenet_cpp._base.files import cache_folder
+from lenet_cpp._base.worker import Report, clean_variables, run_program
 from lenet_cpp.errors import BackendFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Report = Callable[[str, int, int], None]
-"""Takes what is being done, how far it is, and how far it goes."""
-
 _TIMEOUT_SECONDS = 1800
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What an environment holds.
+    """The description of an environment.
 
     Attributes:
-        name: What its folder is called; a hash of what it holds is added.
-        title: What it is for, in messages.
-        requirements: What pip installs.
-        trial: A statement of Python that works in a whole environment.
-        remedy: Ends the message when it cannot be made: what that needs, or what to do instead.
-        key: What else tells it from another one, such as the version of the interpreter.
-        pip_options: Given to ``pip install``.
+        name: The folder's name; a hash of the contents is appended.
+        title: The purpose, in messages.
+        requirements: The packages that pip installs.
+        trial: A Python statement that runs without an error in a complete environment.
+        remedy: The end of the error message when the environment cannot be made.
+        key: Extra values hashed into the folder name, such as the interpreter's version.
+        pip_options: Options of ``pip install``.
     """
 
     name: str
@@ -52,9 +48,9 @@ class Environment:
 
     @property
     def folder(self) -> Path:
-        """Where it is, or will be."""
-        told = "\n".join([*self.requirements, *self.key])
-        digest = hashlib.sha256(told.encode()).hexdigest()[:12]
+        """The folder of the environment, whether it exists or not."""
+        contents = "\n".join([*self.requirements, *self.key])
+        digest = hashlib.sha256(contents.encode()).hexdigest()[:12]
         return cache_folder() / f"{self.name}-{digest}"
 
     @property
@@ -62,19 +58,20 @@ class Environment:
         return self.folder / "bin" / "python"
 
     def find(self) -> Path | None:
-        """Return its interpreter, or None when it has not been made, or only in part."""
-        whole = (self.folder / "ready").is_file() and self._python.exists()
-        return self._python if whole else None
+        """Return the interpreter, or None when the environment is missing or incomplete."""
+        complete = (self.folder / "ready").is_file() and self._python.exists()
+        return self._python if complete else None
 
     def make(self, python: str | Path, *, report: Report | None = None) -> Path:
-        """Return its interpreter; make it first unless it is there.
+        """Return the interpreter, after making the environment if it does not exist.
 
         Args:
-            python: The interpreter to make it with.
-            report: Takes the progress.
+            python: The interpreter that makes the environment.
+            report: Receives the progress.
 
         Raises:
-            BackendFailure: It cannot be made: no network, no space; says what pip said last.
+            BackendFailure: The environment cannot be made, for lack of a network or of space; the
+                message ends with pip's last line.
         """
         with _locked(self.folder.parent):
             found = self.find()
@@ -84,7 +81,7 @@ class Environment:
         return found
 
     def _make(self, python: str | Path, report: Report | None) -> None:
-        # An environment cannot be moved, so that it is made in place; "ready" says it is whole.
+        # An environment cannot be moved, so it is made in place; "ready" marks a complete one.
         shutil.rmtree(self.folder, ignore_errors=True)
         install = ["install", "--quiet", "--disable-pip-version-check", *self.pip_options]
         steps = (
@@ -100,8 +97,8 @@ class Environment:
                 if report is not None:
                     report(what, number, len(steps))
                 _run(what, command, self.remedy)
-            held = "\n".join(self.requirements) + "\n"
-            (self.folder / "ready").write_text(held, encoding="utf-8")
+            contents = "\n".join(self.requirements) + "\n"
+            (self.folder / "ready").write_text(contents, encoding="utf-8")
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
@@ -109,15 +106,9 @@ class Environment:
             report(self.title, len(steps), len(steps))
 
 
-def clean_variables() -> dict[str, str]:
-    """Return the variables of this process without those that lead Python elsewhere."""
-    hidden = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
-    return {name: value for name, value in os.environ.items() if name not in hidden}
-
-
 @contextmanager
 def _locked(cache: Path) -> Iterator[None]:
-    """Keep another process from making an environment in the same cache meanwhile."""
+    """Keep other processes from making an environment in the same cache."""
     cache.mkdir(parents=True, exist_ok=True)
     folder = os.open(cache, os.O_RDONLY)
     try:
@@ -130,15 +121,8 @@ def _locked(cache: Path) -> Iterator[None]:
 
 def _run(what: str, command: list[str], remedy: str) -> None:
     try:
-        done = subprocess.run(  # noqa: S603 - pip and the interpreter of the environment
-            command,
-            capture_output=True,
-            check=False,
-            env=clean_variables(),
-            text=True,
-            timeout=_TIMEOUT_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = run_program(command, seconds=_TIMEOUT_SECONDS, variables=clean_variables())
+    except OSError as error:
         raise BackendFailure(f"{what} failed: {error}") from error
     if done.returncode:
         lines = [line for line in done.stderr.strip().splitlines() if line.strip()]

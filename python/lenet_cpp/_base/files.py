@@ -1,4 +1,4 @@
-"""Writing files as a whole, and telling what a file is from how it begins."""
+"""Write files atomically, and recognise a file by its first bytes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _CONTENTS = {
     "pdmodel": ("a program (.pdmodel)", _STATE_DICT),
     "onnx": ("an ONNX model", "scripts/import_model.py makes a Paddle model of it"),
 }
-# The first that fits.
+# The first match counts.
 _BEGINNINGS = {
-    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19": "torch",  # of torch.save before 1.6
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19": "torch",  # torch.save before 1.6
     b"\x80": "pdparams",
     bytes(16): "pdiparams",
     b"{": "json",
@@ -42,11 +42,11 @@ _BEGINNINGS = {
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that replaces it when the block succeeds.
 
-    The temporary file is removed when the block raises, so nothing partial is left and what was
-    there before stays. A device or pipe, such as ``/dev/null``, is yielded itself.
+    When the block raises, the temporary file is removed and the target stays as it was. A device or
+    pipe, such as ``/dev/null``, is yielded itself.
 
     Args:
-        target: The file to write. Its folder is made if it is missing.
+        target: The file to write. Its folder is created if necessary.
 
     Yields:
         A path in the same folder, with the same suffix, for the block to write.
@@ -55,7 +55,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         with naming(target, target):
             yield target
         return
-    final = Path(os.path.realpath(target))  # a link stays, and what it leads to is replaced
+    final = Path(os.path.realpath(target))  # the link stays, and its target is replaced
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.stem}.{secrets.token_hex(6)}{final.suffix}")
     temporary.touch(exist_ok=False)
@@ -69,11 +69,11 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(target: Path, temporary: Path) -> Iterator[None]:
-    """Name the target in what the operating system refuses: a write to a full disk names no file.
+    """Name the target in an error of the operating system: that of a full disk names no file.
 
     Args:
-        target: What the block is to make.
-        temporary: Where it is made, which is not named.
+        target: The file that the block makes.
+        temporary: The place where the block makes it, which errors do not show.
     """
     try:
         yield
@@ -91,14 +91,14 @@ def write_text(target: Path, text: str) -> None:
 
 
 def other_content(path: Path, expected: str) -> str:
-    """Say what a file looks like that is not what was expected, and what takes it.
+    """Describe an unexpected file, and name the command that reads it.
 
     Args:
         path: The file.
-        expected: What it was to hold: ``pdparams``, ``torch`` or ``model``.
+        expected: The expected contents: ``pdparams``, ``torch`` or ``model``.
 
     Returns:
-        A clause for an error message; empty when it is not known.
+        A clause for an error message; empty when the contents are not known.
     """
     kind = _kind(path)
     if kind in {None, expected}:
@@ -121,7 +121,7 @@ def _kind(path: Path) -> str | None:
 
 
 def cache_folder() -> Path:
-    """Return the folder where this package keeps what it downloads or installs.
+    """Return the folder for everything that this package downloads or installs.
 
     It is ``lenet_cpp`` in ``XDG_CACHE_HOME``, or in ``~/.cache`` when that variable is not set or
     not an absolute path.

@@ -1,4 +1,4 @@
-"""Names that a package imports when they are first asked for."""
+"""Names that a package imports when they are first used."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def lazy_exports(
 
     Args:
         package: Its ``__name__``.
-        places: Name to the module that has it; a name that a module's path ends with is that
-            module itself.
+        places: Each name and its module; a name that equals the last part of the module's path
+            is the module itself.
     """
 
     def get(name: str) -> object:

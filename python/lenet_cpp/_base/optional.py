@@ -1,4 +1,4 @@
-"""Packages that the extras of lenet_cpp install, and what to say where one is missing."""
+"""Optional packages: which extra of lenet_cpp installs them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _UP_TO_3_12 = ("paddle2onnx", "x2paddle") if sys.version_info >= (3, 13) else ()
 
 
 def require(*modules: str, extra: str) -> None:
-    """See that optional packages are there, without importing them.
+    """Check that optional packages are installed, without importing them.
 
     Args:
-        modules: Names to import them by.
-        extra: The extra of this package that has them.
+        modules: The names of the modules.
+        extra: The extra of this package that installs them.
 
     Raises:
-        Unsupported: One is missing; the message says what to install.
+        Unsupported: A package is missing; the message says what to install.
     """
     for module in modules:
         try:
@@ -35,9 +35,9 @@ def require(*modules: str, extra: str) -> None:
 
 
 def require_paddle() -> None:
-    """See that PaddlePaddle is there, for what trains, exports, converts and compares.
+    """Check that PaddlePaddle is installed.
 
     Raises:
-        Unsupported: It is missing; the message says what to install.
+        Unsupported: It is not; the message says what to install.
     """
     require("paddle", extra="paddle")

@@ -1,7 +1,7 @@
-"""Strict reading of JSON documents: what is not expected is refused, with its place.
+"""Read JSON strictly: an unexpected value is an error that names the place.
 
-Every function that takes ``value`` and ``where`` returns the value, checked, or raises a ValueError
-that begins with the place.
+Every function with the arguments ``value`` and ``where`` checks and returns the value, or raises a
+ValueError that begins with the place.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _SHOWN = 60
 
 
 def read_json(data: bytes | str) -> Any:
-    """Parse JSON without NaN, infinity and names that come twice in an object.
+    """Parse JSON; refuse NaN, infinity and repeated names in an object.
 
     Raises:
-        ValueError: It is not such a document.
+        ValueError: The text is not such a document.
     """
     try:
         return json.loads(data, parse_constant=_refuse_constant, object_pairs_hook=_unique)
@@ -28,14 +28,14 @@ def read_json(data: bytes | str) -> Any:
 
 
 def wrong(where: str, expected: str, found: Any) -> ValueError:
-    """Return what to raise for a value that is not what was expected."""
+    """Return the error for an unexpected value."""
     shown = json.dumps(found)
     shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
     return ValueError(f"{where}: expected {expected}, found {shown}")
 
 
 def object_(value: Any, where: str, keys: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return a copy of an object, which has just these keys when they are given."""
+    """Return a copy of an object; when keys are given, it must have exactly these."""
     if not isinstance(value, dict):
         raise wrong(where, "an object", value)
     if keys is not None:
@@ -55,12 +55,12 @@ def sequence(parse: Callable[[Any, str], Any], value: Any, where: str) -> tuple[
 
 
 def optional(parse: Callable[[Any, str], Any], value: Any, where: str) -> Any:
-    """Return None for null, or else what ``parse`` returns."""
+    """Return None for null, and otherwise the result of ``parse``."""
     return None if value is None else parse(value, where)
 
 
 def text(value: Any, where: str) -> str:
-    """Return a string that is not empty."""
+    """Return a non-empty string."""
     if not isinstance(value, str) or not value:
         raise wrong(where, "a non-empty string", value)
     return value
@@ -81,7 +81,7 @@ def boolean(value: Any, where: str) -> bool:
 
 
 def integer(value: Any, where: str, least: int | None = None) -> int:
-    """Return an integer, of at least ``least`` when that is given."""
+    """Return an integer; it must be ``least`` or more when that is given."""
     if type(value) is not int or (least is not None and value < least):
         raise wrong(where, "an integer" + ("" if least is None else f" of at least {least}"), value)
     return value

@@ -1,4 +1,4 @@
-"""Unpickling that runs no code from the file: arrays and plain containers, and nothing else."""
+"""Unpickle arrays and plain containers, without running code from the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Unpickles NumPy arrays and plain containers, and refuses every other global."""
+    """An unpickler of NumPy arrays and plain containers; it refuses every other global."""
 
     _ALLOWED = frozenset(
         {

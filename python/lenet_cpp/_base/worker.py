@@ -1,8 +1,9 @@
-"""Run a function in a fresh process, or in another interpreter.
+"""Run a function in a fresh process or in another interpreter, or run a program.
 
 Paddle reads some flags only when it is imported, static mode and intermediate representations are
 states of a whole process, converters print and crash, and some packages live only in an
-environment of their own: such work is done in a child process, by :func:`call`.
+environment of their own. :func:`call` does such work in a child process; :func:`run_program` runs
+other programs.
 """
 
 from __future__ import annotations
@@ -24,30 +25,28 @@ from lenet_cpp import errors
 from lenet_cpp.errors import BackendFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 Report = Callable[[str, int, int], None]
-"""Takes what is being done, how far it is, and how far it goes."""
+"""Receives the name of the step, how much is done, and how much there is in total."""
 
 PROGRAM_DESC = {"FLAGS_enable_pir_api": "0"}
 """Variables with which Paddle makes programs in the older format, ProgramDesc."""
 
 _MAIN = Path(__file__).with_name("worker_main.py")
-# Variables that would lead another interpreter to the packages of this one.
-_PATHS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 _ENDING_SECONDS = 5
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a function returned, and what it and the libraries under it printed."""
+    """The result of a function, and everything that it printed."""
 
     result: Any
     printed: str
 
 
 class WorkerCrashed(BackendFailure):
-    """The process was ended by a signal.
+    """A signal ended the process.
 
     Attributes:
         signal: The signal's name, such as ``SIGSEGV``.
@@ -71,24 +70,24 @@ def call(
 ) -> Answer:
     """Run a function in a child process.
 
-    An interrupt (Ctrl-C) is passed on; the child never outlives the call, nor this process.
+    The child receives Ctrl-C too. It never outlives the call or this process.
 
     Args:
         function: ``package.module:name``, or ``FILE.py:name`` for an interpreter that cannot
-            import this package. It takes ``report``, a :data:`Report`, beside the arguments, and
-            returns what JSON takes.
-        arguments: Its keyword arguments; values that JSON takes.
-        doing: What is being done, which begins the message of a failure: ``quantizing``.
-        report: Takes the function's progress.
-        python: Another environment's interpreter. It sees this package, and otherwise nothing of
-            the caller's environment.
-        variables: Added to the environment.
+            import this package. It gets ``report``, a :data:`Report`, beside the arguments. Its
+            result must be representable in JSON.
+        arguments: Its keyword arguments, representable in JSON.
+        doing: The beginning of an error message: ``quantizing``.
+        report: Receives the function's progress.
+        python: Another environment's interpreter. It can import this package, but no other
+            package of the caller's environment.
+        variables: Additional environment variables.
         seconds: The time limit; none when None.
 
     Raises:
-        lenet_cpp.Error: What the function raised.
+        lenet_cpp.Error: The function raised it.
         WorkerCrashed: A signal ended the process.
-        BackendFailure: It failed otherwise, or took longer than it may.
+        BackendFailure: The process failed in another way, or exceeded the time limit.
     """
     request = {"function": function, "arguments": dict(arguments)}
     with (
@@ -136,10 +135,40 @@ def call(
     raise BackendFailure(f"{doing} failed: {said}")
 
 
+def run_program(
+    command: Sequence[str | Path],
+    *,
+    seconds: float | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program, and return its exit code and what it printed.
+
+    Args:
+        command: The program and its arguments.
+        seconds: The time limit; none when None.
+        variables: The whole environment; that of this process when None.
+
+    Raises:
+        OSError: The program cannot be started; a TimeoutError when it took too long.
+    """
+    try:
+        return subprocess.run(  # noqa: S603 - the caller names the program, no shell reads it
+            command, capture_output=True, check=False, env=variables, text=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{command[0]} took longer than {seconds:g} s") from error
+
+
+def clean_variables() -> dict[str, str]:
+    """Return this process's variables, less those that lead an interpreter to its packages."""
+    hidden = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
 @contextmanager
 def _environment(python: Path | None, variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
     environment = {
-        **os.environ,
+        **(os.environ if python is None else clean_variables()),
         "PYTHONSAFEPATH": "1",
         "PYTHONWARNINGS": "ignore",
         "GLOG_minloglevel": "3",
@@ -149,8 +178,6 @@ def _environment(python: Path | None, variables: Mapping[str, str]) -> Iterator[
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
         yield environment
         return
-    for name in _PATHS:
-        environment.pop(name, None)
     with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
         package = Path(__file__).resolve().parents[1]
         Path(folder, package.name).symlink_to(package)
@@ -160,17 +187,17 @@ def _environment(python: Path | None, variables: Mapping[str, str]) -> Iterator[
 def _converse(
     child: subprocess.Popen[str], request: dict[str, Any], report: Report | None
 ) -> dict[str, Any]:
-    """Send the request; return the last line of the answer, or nothing when there is none."""
+    """Send the request; return the last line of the answer, or an empty dictionary."""
     if child.stdin is None or child.stdout is None:
         raise AssertionError("the child has pipes")
-    with suppress(BrokenPipeError), child.stdin:  # it failed early; what it printed says why
+    with suppress(BrokenPipeError), child.stdin:  # it failed early, and its output says why
         json.dump(request, child.stdin)
     found: dict[str, Any] = {}
     for line in child.stdout:
         try:
             message = json.loads(line)
         except ValueError:
-            continue  # printed by a sitecustomize, before the child took its output away
+            continue  # printed by a sitecustomize, before the child redirects its output
         if "progress" not in message:
             found = message
         elif report is not None:

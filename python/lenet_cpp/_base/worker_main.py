@@ -1,7 +1,7 @@
 """The child's side of :mod:`lenet_cpp._base.worker`.
 
-It is run by its path and imports the standard library only, so that any interpreter from 3.7 on
-can run it.
+The parent starts it by its path. It imports only the standard library, so that any interpreter
+from 3.7 on can run it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 
-def _load(name: str) -> Any:
+def load_function(name: str) -> Any:
+    """Return the function that ``package.module:name`` or ``FILE.py:name`` names."""
     place, _, function = name.rpartition(":")
     if not place.endswith(".py"):
         return getattr(importlib.import_module(place), function)
@@ -30,12 +31,12 @@ def _load(name: str) -> Any:
 
 
 def main() -> None:
-    """Read a request from standard input, do it, and answer in lines of JSON.
+    """Read a request from standard input, execute it, and answer in lines of JSON.
 
     The request holds ``function`` and ``arguments``. A line of the answer holds ``progress`` (what,
-    done, total), or is the last one: ``result``; or ``error``, the name of a class in
+    done, total). The last line holds ``result``, or ``error``, the name of a class in
     :mod:`lenet_cpp.errors`, and ``message``. Any other exception ends the process with a traceback
-    on standard error, where everything goes that libraries print.
+    on standard error, which also receives everything that libraries print.
     """
     if sys.platform == "linux":
         prctl_set_parent_death_signal = 1
@@ -51,7 +52,7 @@ def main() -> None:
         send({"progress": [what, done, total]})
 
     try:
-        function = _load(request["function"])
+        function = load_function(request["function"])
         send({"result": function(**request["arguments"], report=report)})
     except KeyboardInterrupt:
         sys.exit(130)

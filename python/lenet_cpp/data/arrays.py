@@ -1,4 +1,4 @@
-"""Turns what users hand over into the float32 batch that a model takes."""
+"""Convert a user's array into the float32 batch that a model takes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ _MAX_PIXEL = np.float32(255)
 def as_batch(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return ``images`` as a float32, C-contiguous array of the model's rank.
 
-    An array that is so already is returned as it is, not copied.
+    An array that has this form already is returned without a copy.
 
     Args:
         images: float16, float32 or float64 values as the model takes them, or uint8 pixels from
             0 to 255, which are divided by 255 as Paddle's ToTensor does. Any strides and byte
             order. A missing batch dimension is added; so is a missing channel dimension when the
             model takes one channel.
-        shape: The model's input shape, ``(N, channels, height, width)``; -1 where any size goes.
+        shape: The model's input shape, ``(N, channels, height, width)``; -1 for any size.
 
     Raises:
-        BadInput: Another element type or another shape; says what was expected and what came.
+        BadInput: The element type or the shape is wrong; the message has the expected and the
+            given one.
     """
     array = images if type(images) is np.ndarray else _from_other(images, shape)
     flags = array.flags
@@ -43,7 +44,7 @@ def _from_other(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.generic
     if isinstance(images, (str, bytes)):
         raise BadInput(f"expected an array of shape {_describe(shape)}, got a string")
     if isinstance(images, np.ma.MaskedArray):
-        raise BadInput("masked arrays are not taken: choose values with images.filled(value)")
+        raise BadInput("masked arrays are not supported: choose values with images.filled(value)")
     try:
         return np.asarray(images)
     except (TypeError, ValueError) as error:
@@ -59,7 +60,7 @@ def _as_float32(images: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[
             f"expected float16, float32 or float64 values, or uint8 pixels, of shape "
             f"{_describe(shape)}; got {images.dtype} of shape {_describe(images.shape)}"
         )
-    # What overflows becomes infinity, which the predictor refuses by name.
+    # Values that overflow become infinity, which the predictor refuses.
     with np.errstate(all="ignore"):
         return np.require(images, dtype=np.float32, requirements=["C", "A"])
 

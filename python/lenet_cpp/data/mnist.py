@@ -1,4 +1,4 @@
-"""MNIST: reading and writing IDX files, finding the data, and saying what was used.
+"""MNIST: read and write IDX files, find the data, and describe what was used.
 
 The IDX format is that of the MNIST files: two zero bytes, an element type, the number of
 dimensions, each dimension as a big-endian 32-bit integer, then the elements in C order.
@@ -9,10 +9,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
-import subprocess
-import sys
-import tempfile
-import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp._base.files import atomic_path
-from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
+from lenet_cpp.data.download import download as download_mnist
+from lenet_cpp.errors import BadInput, FileNotFound
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,7 +32,7 @@ IDX_FILES = {
 }
 _FULL_COUNTS = {"train": 60_000, "t10k": 10_000}
 _UINT8 = 0x08
-# Far above MNIST; a damaged header must not make us ask for terabytes.
+# Far above MNIST; a damaged header must not make us allocate terabytes.
 _MAX_BYTES = 1 << 31
 
 
@@ -59,14 +55,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Mnist:
-    """A data set with where it came from.
+    """A data set and its origin.
 
     Attributes:
         train: The training split.
         test: The test split.
         kind: ``full`` (all four files have the known MD5s), ``sample`` (embedded) or ``other``.
-        folder: Where the files were read.
-        md5: File name (uncompressed) to MD5 of its uncompressed contents.
+        folder: The folder of the files.
+        md5: Each file's name and the MD5 of its contents, both uncompressed.
     """
 
     train: Split
@@ -76,7 +72,7 @@ class Mnist:
     md5: dict[str, str]
 
     def describe(self) -> str:
-        """Say in one line what was used."""
+        """Return one line that describes the data."""
         name = {
             "full": "full MNIST, checksums verified",
             "sample": "embedded MNIST sample",
@@ -85,7 +81,7 @@ class Mnist:
         return f"{name}: {len(self.train)} training and {len(self.test)} test images, {self.folder}"
 
     def record(self) -> dict[str, Any]:
-        """Return what a training record keeps: no path, so that it can be published."""
+        """Return the entry of a training record: without paths, so that it can be published."""
         return {
             "kind": self.kind,
             "train_images": len(self.train),
@@ -110,15 +106,16 @@ def read_idx(path: Path, *, dimensions: int | None = None) -> npt.NDArray[np.uin
     """Read an IDX file of unsigned bytes, gzipped or not.
 
     Args:
-        path: The file; that it is gzipped is seen from its contents, not from its name.
-        dimensions: The number of dimensions it must have (3 images, 1 labels); None takes any.
+        path: The file; its contents tell whether it is gzipped, not its name.
+        dimensions: The required number of dimensions (3 for images, 1 for labels); None for any.
 
     Returns:
-        uint8, of the shape in the header.
+        uint8, with the shape in the header.
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
-        BadInput: It is not an IDX file of unsigned bytes, is damaged, too short or too long.
+        BadInput: The file is not an IDX file of unsigned bytes, or is damaged, too short or too
+            long.
     """
     try:
         with path.open("rb") as raw:
@@ -161,9 +158,9 @@ def _parse_idx(
 
 
 def write_idx(path: Path, array: npt.NDArray[np.uint8]) -> None:
-    """Write an IDX file atomically; gzipped when the name ends in ``.gz``.
+    """Write an IDX file atomically; compress it when the name ends in ``.gz``.
 
-    The same array gives the same bytes: the gzip header carries no time and no name.
+    The same array gives the same bytes, because the gzip header has no time and no name.
 
     Args:
         path: The file to write.
@@ -189,14 +186,14 @@ def _idx_bytes(array: npt.NDArray[np.uint8]) -> bytes:
 def stratified_indices(
     labels: npt.NDArray[np.int64], count: int, *, seed: tuple[int, ...]
 ) -> npt.NDArray[np.int64]:
-    """Draw without replacement so that every class keeps its share.
+    """Draw images without replacement so that every class keeps its share.
 
     The share of each class is rounded by the largest-remainder method.
 
     Args:
         labels: int64 [N].
-        count: How many to draw, at most N.
-        seed: The drawing is a function of it.
+        count: Number of images to draw, at most N.
+        seed: The seed that determines the drawing.
 
     Returns:
         int64 [count], ascending indices into ``labels``.
@@ -223,7 +220,7 @@ def sample_dir() -> Path:
     """Return the folder of the embedded sample, installed or in a source tree.
 
     Raises:
-        FileNotFound: The installation lacks it.
+        FileNotFound: The installation does not have it.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "mnist_sample", package.parents[1] / "data" / "mnist_sample"):
@@ -240,19 +237,19 @@ def paddle_cache_dir() -> Path:
 def load_mnist(data_dir: Path | None = None, *, download: bool = False) -> Mnist:
     """Find and read MNIST.
 
-    The first of these that applies: ``data_dir``; Paddle's cache when it has all four files;
-    a download into that cache when asked for; the embedded sample.
+    The first applicable source is used: ``data_dir``; Paddle's cache when it has all four files;
+    a download into that cache when ``download`` is set; the embedded sample.
 
     Args:
         data_dir: A folder with the four IDX files, gzipped or not.
         download: Fetch the full data set by Paddle's own loader when the cache is incomplete.
 
     Returns:
-        The data and where it came from.
+        The data and its origin.
 
     Raises:
         FileNotFound: A file or folder is missing.
-        BadInput: A file is damaged, or has the size but not the MD5 of the full data set's.
+        BadInput: A file is damaged, or has the size but not the MD5 of the full data set's file.
         BackendFailure: The download failed or stalled.
     """
     if data_dir is not None:
@@ -261,7 +258,7 @@ def load_mnist(data_dir: Path | None = None, *, download: bool = False) -> Mnist
     if not all(_find(cache, name) for name in IDX_FILES):
         if not download:
             return read_mnist_dir(sample_dir(), kind="sample")
-        _download(cache)
+        download_mnist(cache, [f"{name}.gz" for name in IDX_FILES])
     return read_mnist_dir(cache)
 
 
@@ -269,16 +266,17 @@ def read_mnist_dir(folder: Path, *, kind: str | None = None) -> Mnist:
     """Read the four IDX files of a folder.
 
     Args:
-        folder: Holds ``train-images-idx3-ubyte`` and so on, each with or without ``.gz``.
-        kind: What to call the data; found out from the checksums when None.
+        folder: The folder with ``train-images-idx3-ubyte`` and so on, each with or without
+            ``.gz``.
+        kind: The kind of data; the checksums decide when None.
 
     Returns:
         The data.
 
     Raises:
         FileNotFound: The folder or a file is missing.
-        BadInput: A file is damaged, does not fit its partner, or has the size but not the MD5 of
-            the full data set's.
+        BadInput: A file is damaged, does not fit the other file of its split, or has the size but
+            not the MD5 of the full data set's file.
     """
     if not folder.is_dir():
         raise FileNotFound(f"there is no folder {folder}")
@@ -321,70 +319,3 @@ def _split(folder: Path, arrays: dict[str, npt.NDArray[np.uint8]], prefix: str) 
     if labels.max() > 9:
         raise BadInput(f"{where}: label {labels.max()}, expected 0 to 9")
     return Split(images, labels.astype(np.int64))
-
-
-_DOWNLOAD_PROGRAM = """
-import pathlib, sys
-import paddle.dataset.common
-from paddle.vision.datasets import MNIST
-paddle.dataset.common.DATA_HOME = sys.argv[1]
-pathlib.Path(sys.argv[1], "ready").touch()
-for mode in ("train", "test"):
-    MNIST(mode=mode)
-"""
-
-
-def _download(cache: Path, *, stall_seconds: float = 10, start_seconds: float = 120) -> None:
-    """Fetch the four files by Paddle's own loader, in a child process.
-
-    The loader waits for ever on a silent network and leaves partial files under their final
-    names. So it works in a scratch folder, is watched, and is stopped when nothing has arrived
-    for ``stall_seconds``.
-    """
-    require_paddle()
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache.parent, prefix=".mnist-") as scratch:
-        folder = Path(scratch)
-        log = folder / "log"
-        with log.open("wb") as output:
-            child = subprocess.Popen(  # noqa: S603 - our own interpreter and program
-                [sys.executable, "-c", _DOWNLOAD_PROGRAM, scratch],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            stalled = not _wait_while_growing(child, folder, stall_seconds, start_seconds)
-        finally:
-            child.kill()
-            child.wait()
-        remedy = "get the four files another way and give their folder as --data-dir"
-        if stalled:
-            raise BackendFailure(
-                f"the MNIST download stalled for {stall_seconds:g} s and was stopped; {remedy}"
-            )
-        if child.returncode != 0:
-            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise BackendFailure(
-                f"the MNIST download failed ({lines[-1] if lines else 'no message'}); {remedy}"
-            )
-        cache.mkdir(parents=True, exist_ok=True)
-        for name in IDX_FILES:
-            (folder / "mnist" / f"{name}.gz").replace(cache / f"{name}.gz")
-
-
-def _wait_while_growing(
-    child: subprocess.Popen[bytes], folder: Path, stall_seconds: float, start_seconds: float
-) -> bool:
-    """Return True when the child ended, False when nothing grew for too long."""
-    before, since = (False, 0), time.monotonic()
-    while child.poll() is None:
-        ready = (folder / "ready").exists()
-        # The log is left out: retrying is not progress.
-        now = (ready, sum(path.stat().st_size for path in folder.glob("mnist/*")))
-        if now != before:
-            before, since = now, time.monotonic()
-        if time.monotonic() - since > (stall_seconds if ready else start_seconds):
-            return False
-        time.sleep(0.05)
-    return True

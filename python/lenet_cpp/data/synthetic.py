@@ -1,4 +1,4 @@
-"""Images to verify a model with, when there are no others."""
+"""Synthetic images for checks, when the user gives none."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SIZES = ((320, 240), (200, 300), (256, 256), (640, 480))
 
 
 def made_images(count: int) -> list[Image]:
-    """Make photo-like images, the same ones each time: smooth colours, some noise, a box.
+    """Make photo-like images, always the same ones: smooth colours, some noise, a box.
 
     Args:
-        count: How many, of different sizes.
+        count: Number of images; their sizes differ.
     """
     from PIL import Image
 

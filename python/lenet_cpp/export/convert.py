@@ -171,8 +171,6 @@ def _origin(source: Source) -> Manifest | None:
 
 
 def _spec(model: str | models.ModelSpec | None, origin: Manifest | None) -> models.ModelSpec | None:
-    if isinstance(model, models.ModelSpec):
-        return model
     if model is not None:
         return models.resolve(model)
     topology = None if origin is None else origin.topology

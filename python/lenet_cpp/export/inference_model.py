@@ -88,7 +88,7 @@ def export_model(
             (:func:`lenet_cpp.models.weights.fetch`). The training record beside it goes into the
             manifest when there is one. None with a seed.
         output_dir: The folder to write; made if missing.
-        model: Name in :data:`lenet_cpp.models.MODELS`, or a specification of your own.
+        model: The network, as :func:`lenet_cpp.models.resolve` takes it.
         name: Common stem of the files; that of the specification when None.
         formats: ``json`` (PIR), ``pdmodel`` (ProgramDesc), or both.
         softmax: Whether to append a softmax, so that the model returns probabilities.
@@ -110,7 +110,7 @@ def export_model(
         OSError: The folder cannot be written.
     """
     require_paddle()
-    spec = models.get(model) if isinstance(model, str) else model
+    spec = models.resolve(model)
     stem = checked_name(name or spec.stem)
     wanted = tuple(dict.fromkeys(formats))
     if not wanted or not set(wanted) <= set(EXPORT_FORMATS):

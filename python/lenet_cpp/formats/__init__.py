@@ -1,6 +1,6 @@
-"""What lies in a model's folder: programs, parameters, checkpoints, the manifest.
+"""The files in a model's folder: programs, parameters, checkpoints, the manifest.
 
-``docs/formats.md`` has what the formats are, who reads and writes each, and what cannot be
+``docs/formats.md`` describes the formats, what reads and writes each of them, and what cannot be
 converted. Nothing here imports Paddle.
 """
 

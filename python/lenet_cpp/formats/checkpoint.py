@@ -1,18 +1,18 @@
-"""Checkpoints: parameters, optimizer state and the training record, kept consistent on disk.
+"""Checkpoints: parameters, optimizer state and training record, consistent on disk.
 
 A checkpoint called ``lenet`` is three files in one folder:
 
 * ``lenet.pdparams``: the parameters to deploy, as ``paddle.save(layer.state_dict())`` writes them;
-* ``lenet.pdopt``: the optimizer state, plus whatever else resuming needs;
-* ``lenet.train.json``: the training record, which holds the SHA-256 of the other two.
+* ``lenet.pdopt``: the optimizer state, and everything else that resuming needs;
+* ``lenet.train.json``: the training record, with the SHA-256 of the other two.
 
 Three files cannot be renamed in one step, so saving goes through a write-ahead journal: the new
 files are staged under hidden names, the staged record is renamed to its journal name (the commit
-point), and only then are the staged files moved into place. Whoever opens the checkpoint next
-finishes a commit that was cut short; before the commit point the old checkpoint is untouched.
+point), and only then are the staged files moved into place. The next program that opens the
+checkpoint finishes an interrupted commit; before the commit point the old checkpoint is untouched.
 
-Reading never runs code from the file: ``paddle.load`` unpickles anything, this module only the
-few types that a state dict is made of.
+Reading never runs code from the file: ``paddle.load`` unpickles everything, this module only the
+few types of a state dict.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def read_state(path: Path) -> dict[str, Any]:
         path: A ``.pdparams`` or ``.pdopt`` file.
 
     Returns:
-        Name to NumPy array (or to a plain value, such as a learning-rate scheduler's dict).
-        The table of generated tensor names that Paddle adds is left out.
+        Each name and its NumPy array (or a plain value, such as a learning-rate scheduler's dict),
+        without the table of generated tensor names that Paddle adds.
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
@@ -86,7 +86,7 @@ def _value(value: Any) -> Any:
 
 
 def array_specs(state: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return the shape and the name of the dtype of each tensor, as :func:`check_arrays` takes."""
+    """Return the shape and the dtype's name of each tensor, for :func:`check_arrays`."""
     return {
         name: (tuple(tensor.shape), str(tensor.dtype).removeprefix("paddle."))
         for name, tensor in state.items()
@@ -94,12 +94,12 @@ def array_specs(state: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], st
 
 
 class StateMismatch(BadModel):
-    """A state dict does not fit the model it was to be loaded into.
+    """A state dict does not fit the model.
 
     Attributes:
-        missing: Names that the model has and the state dict has not.
-        unexpected: Names that the state dict has and the model has not.
-        wrong: Name to what is wrong with its array, where both have the name.
+        missing: Names in the model, but not in the state dict.
+        unexpected: Names in the state dict, but not in the model.
+        wrong: Names in both, each with the problem of its array.
     """
 
     _SHOWN = 20
@@ -118,7 +118,7 @@ class StateMismatch(BadModel):
             path: The file that the state dict was read from.
             missing: See the class.
             unexpected: See the class.
-            wrong: See the class; the values are whole phrases.
+            wrong: See the class; the values are complete phrases.
             hint: A remedy.
         """
         self.missing = tuple(missing)
@@ -146,12 +146,12 @@ def check_arrays(
 
     Args:
         path: The file that ``found`` was read from, for the message.
-        found: Name to array.
-        expected: Name to (shape, dtype name).
+        found: Each name and its array.
+        expected: Each name and its shape and dtype name.
 
     Raises:
-        StateMismatch: Something differs. The error has every missing name, unexpected name and
-            wrong shape or dtype; its message has the first 20 of each.
+        StateMismatch: There is a difference. The error has every missing name, unexpected name
+            and wrong shape or dtype; its message has the first 20 of each.
     """
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected]
@@ -177,11 +177,12 @@ def check_arrays(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint, read and verified.
+    """A complete checkpoint, read and verified.
 
     Attributes:
-        parameters: Parameter name to float32 array: the parameters to deploy.
-        optimizer: Optimizer state and whatever else resuming needs, name to array or value.
+        parameters: The parameters to deploy: each name and its float32 array.
+        optimizer: The optimizer state and everything else that resuming needs: each name and its
+            array or value.
         record: The training record.
     """
 
@@ -199,16 +200,16 @@ def save_checkpoint(
     record: Mapping[str, Any],
     save: Callable[[dict[str, Any], str], None],
 ) -> None:
-    """Replace a checkpoint as a whole: at any instant either the old or the new one is there.
+    """Replace a checkpoint atomically: at any instant either the old or the new one is there.
 
     Args:
-        folder: Where the three files go; made if missing.
+        folder: The folder of the three files; created if necessary.
         name: Their common stem, such as ``lenet``.
         parameters: For ``NAME.pdparams``; tensors or arrays.
         optimizer: For ``NAME.pdopt``; tensors, arrays or plain values.
         record: For ``NAME.train.json``; the format number and the SHA-256 of the other two files
             are added.
-        save: Writes a state dict to a path: ``paddle.save``.
+        save: The function that writes a state dict to a path: ``paddle.save``.
 
     Raises:
         OSError: The folder cannot be written; the old checkpoint is still there.
@@ -248,7 +249,7 @@ def load_checkpoint(folder: Path, name: str) -> Checkpoint:
         name: Their common stem.
 
     Returns:
-        The checkpoint. A save that was cut short after its commit point is finished first.
+        The checkpoint. A save that was interrupted after its commit point is finished first.
 
     Raises:
         FileNotFound: One of the files is missing.
@@ -261,7 +262,7 @@ def load_checkpoint(folder: Path, name: str) -> Checkpoint:
 
 
 def load_record(params_path: Path) -> dict[str, Any]:
-    """Read the training record beside a ``.pdparams`` file and check that it describes that file.
+    """Read the training record beside a ``.pdparams`` file, and check that it is of that file.
 
     Args:
         params_path: ``FOLDER/NAME.pdparams``.
@@ -311,7 +312,7 @@ def recover(folder: Path, name: str) -> None:
         else:
             _check_hash(path, record)
     _sync(folder)
-    journal.replace(record_path)  # last: while the journal is there, the work above is repeated
+    journal.replace(record_path)  # last: while the journal exists, the work above is repeated
     _sync(folder)
 
 

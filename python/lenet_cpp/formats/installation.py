@@ -1,4 +1,4 @@
-"""Puts an export into its folder as a whole, or leaves what was there as it was."""
+"""Put a complete export into its folder, or leave the folder unchanged."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What an export wrote.
+    """The result of an export.
 
     Attributes:
-        folder: Where.
-        files: Every file of the export, the manifest and the checksums last.
+        folder: The folder of the export.
+        files: Every file of the export; the manifest and the checksums are last.
         manifest: The manifest as written.
-        max_difference: Largest absolute difference found between what was exported and what was
-            written when both were run on random inputs; 0 for a change of layout, which has to be
-            exact.
+        max_difference: Largest absolute difference between the outputs of the source and of the
+            export, on random inputs; 0 for a change of layout, which has to be exact.
     """
 
     folder: Path
@@ -44,10 +43,10 @@ class ExportResult:
 
 
 def checked_name(name: str) -> str:
-    """Return the name of a model.
+    """Return the name of a model after checking it.
 
     Raises:
-        BadInput: It is not a plain file name.
+        BadInput: The name is not a plain file name.
     """
     if not name or name.startswith(".") or any(c in "/\\" or not c.isprintable() for c in name):
         raise BadInput(f"{name!r} cannot be the name of a model: it has to be a plain file name")
@@ -56,16 +55,16 @@ def checked_name(name: str) -> str:
 
 @contextmanager
 def staging_folder(output: Path, stem: str, topology: str | None = None) -> Iterator[Path]:
-    """Yield a temporary folder in the output folder; leave no trace of it when the block raises.
+    """Yield a temporary folder in the output folder; remove everything when the block raises.
 
     Args:
-        output: Where the export will go; made if missing.
+        output: The folder of the export; created if necessary.
         stem: The model's name.
-        topology: Which network it is, when that is known.
+        topology: The network's name, when it is known.
 
     Raises:
-        BadInput: The output is a file, holds the export of another model or network, or holds a
-            ``manifest.json`` that is nothing of ours.
+        BadInput: The output is a file, or it contains the export of another model or network, or a
+            ``manifest.json`` of another program.
     """
     if output.exists() and not output.is_dir():
         raise BadInput(f"{output} is a file: the output has to be a folder")
@@ -79,18 +78,18 @@ def staging_folder(output: Path, stem: str, topology: str | None = None) -> Iter
         ):
             yield Path(staging)
     except BaseException:
-        with suppress(OSError):  # somebody put something into one of them meanwhile
+        with suppress(OSError):  # somebody put a file into one of them
             for folder in made:
                 folder.rmdir()
         raise
 
 
 def _old_files(output: Path, stem: str, topology: str | None) -> set[str]:
-    """Return the names that an export of ``stem`` in this folder may have left there.
+    """Return the names of the files that an export of ``stem`` may have left in this folder.
 
     Raises:
-        BadInput: The folder holds the export of a model of another name or network, or a
-            manifest.json that is nothing of ours.
+        BadInput: The folder contains the export of a model of another name or network, or a
+            ``manifest.json`` of another program.
     """
     names = {f"{stem}{suffix}" for suffix in (".json", ".pdmodel", ".pdiparams")}
     names |= {f"{stem}.pdiparams.info", MANIFEST_NAME, CHECKSUMS_NAME}
@@ -115,15 +114,15 @@ def _old_files(output: Path, stem: str, topology: str | None) -> set[str]:
 
 
 def install(staging: Path, output: Path, manifest: Manifest, max_difference: float) -> ExportResult:
-    """Write the manifest and the checksums, and move the whole export into place.
+    """Write the manifest and the checksums, and move the complete export into place.
 
-    What an older export of the same name has besides is removed.
+    Other files of an older export of the same name are removed.
 
     Args:
         staging: The folder with the files that the manifest describes.
         output: The folder that :func:`staging_folder` was called with.
         manifest: The description.
-        max_difference: For the result.
+        max_difference: The largest difference, for the result.
     """
     write_manifest(staging, manifest)
     names = [*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME]
@@ -133,10 +132,10 @@ def install(staging: Path, output: Path, manifest: Manifest, max_difference: flo
 
 
 def _move(staging: Path, output: Path, names: Sequence[str], stale: set[str]) -> None:
-    """Move files into place in the given order, or put everything back as it was.
+    """Move files into place in the given order, or restore everything.
 
-    A process that is killed half-way leaves files that the checksums in the folder do not fit,
-    so that the mixture is noticed and not used.
+    A process that is killed half-way leaves files that do not fit the checksums in the folder, so
+    the mixture is detected and not used.
     """
     backup = staging / "previous"
     backup.mkdir()

@@ -1,4 +1,4 @@
-"""The name that the legacy separate layout has for its program."""
+"""The name of the program in the legacy separate layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEGACY_PROGRAM = "__model__"
 
 @contextmanager
 def linked_as_legacy(program: Path) -> Iterator[Path]:
-    """Yield a folder in which a program of any name is called ``__model__``, as Paddle wants it.
+    """Yield a folder in which a program of any name is called ``__model__``, as Paddle expects.
 
     Args:
         program: The program; the files of its variables are beside it.

@@ -1,8 +1,7 @@
-"""``manifest.json`` and ``SHA256SUMS``: what an exported model is and where it came from.
+"""``manifest.json`` and ``SHA256SUMS``: the description of an exported model and its checksums.
 
-Both lie beside the model files. The manifest describes them; ``SHA256SUMS`` holds the checksum of
-each of them and of the manifest, in the form that ``sha256sum -c`` reads. This module needs only
-the standard library.
+Both files are in the folder of the model files. ``SHA256SUMS`` has the checksum of each of them and
+of the manifest, in the format of ``sha256sum -c``. This module needs only the standard library.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ CHECKSUMS_NAME = "SHA256SUMS"
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _CHECKSUM_LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
-# What stays true of a model when its files are written anew.
+# The facts about a model that stay true when its files are rewritten.
 _ORIGINAL = ("topology", "softmax", "classes", "training", "data", "accuracy", "quantization")
 _DTYPES = frozenset(
     {
@@ -49,7 +48,7 @@ _DTYPES = frozenset(
 
 @dataclass(frozen=True)
 class ModelSignature:
-    """Inputs and outputs of one model file; Paddle names outputs differently in each format."""
+    """The inputs and outputs of one program; Paddle names outputs differently in each format."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -57,11 +56,11 @@ class ModelSignature:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A model file as it was written.
+    """The checksum and the size of a model file.
 
     Attributes:
         sha256: SHA-256 of the contents, 64 lower-case hexadecimal digits.
-        size: Bytes.
+        size: The number of bytes.
     """
 
     sha256: str
@@ -73,9 +72,9 @@ class MeasuredAccuracy:
     """A measured accuracy.
 
     Attributes:
-        top1: Fraction of images classified correctly, 0 to 1.
-        images: How many images it was measured on.
-        dataset: Which ones, such as ``MNIST test``.
+        top1: The fraction of images that were classified correctly, 0 to 1.
+        images: The number of images.
+        dataset: The name of the data set, such as ``MNIST test``.
     """
 
     top1: float
@@ -89,23 +88,24 @@ class Manifest:
 
     Attributes:
         name: Common stem of the files.
-        topology: Name in :data:`lenet_cpp.models.MODELS`, or of a model of the user's own; None
-            when it is not known. With ``class_dim`` and ``img_size`` the network can be built
-            again.
+        topology: The network's name in :data:`lenet_cpp.models.MODELS`, or the name of the user's
+            own network; None when it is not known. With ``class_dim`` and ``img_size`` the network
+            can be built again.
         softmax: Whether the output is probabilities instead of logits; None when it is not known.
-        files: File name to checksum and size; every file of the model.
-        models: Name of each model file (``.pdmodel``, ``.json`` or ``__model__``) to its inputs
-            and outputs.
+        files: Every file of the model, with its checksum and size.
+        models: Every program (``.pdmodel``, ``.json`` or ``__model__``), with its inputs and
+            outputs.
         classes: The name of each class in output order; empty when they are not known.
         paddle_version: The Paddle that wrote the files.
-        lenet_cpp_version: The version of this package that did; None when it was not installed.
-        training: The training record (recipe, figures), as the training wrote it; of random
-            parameters their seed; None when there was none.
-        data: What the model was trained on, with checksums, as the training wrote it; None when
-            that is not known.
-        accuracy: On the test images, as the training record has it; None when there is none.
+        lenet_cpp_version: The version of this package that wrote them; None when it was not
+            installed.
+        training: The training record (recipe, figures), or the seed of random parameters; None
+            when there is no record.
+        data: The training data, with checksums, from the training record; None when it is not
+            known.
+        accuracy: The accuracy on the test images, from the training record; None when it has none.
         quantization: How the model was quantized (method, bits, accuracy before and after); None
-            of a float model.
+            for a float model.
     """
 
     name: str
@@ -139,7 +139,7 @@ class Manifest:
 
 def package_version() -> str | None:
     """Return the version of the installed lenet-cpp, or None when it is not installed."""
-    from importlib import metadata  # takes as long to import as all the rest
+    from importlib import metadata  # takes longer to import than this module
 
     try:
         return metadata.version("lenet-cpp")
@@ -167,8 +167,8 @@ def describe_files(folder: Path, names: Iterable[str]) -> dict[str, FileEntry]:
     """Measure files for :attr:`Manifest.files`.
 
     Args:
-        folder: Where they are.
-        names: Their names in it.
+        folder: The folder of the files.
+        names: Their names.
 
     Raises:
         FileNotFound: One of them does not exist or cannot be read.
@@ -219,16 +219,16 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json`` and then ``SHA256SUMS``, each atomically.
 
     Args:
-        folder: Where the files named by the manifest are.
-        manifest: What to write.
+        folder: The folder of the files in the manifest.
+        manifest: The manifest.
 
     Raises:
-        BadInput: The manifest holds something that could not be read back; nothing is written.
+        BadInput: The manifest has a value that could not be read back; nothing is written.
         OSError: The folder cannot be written.
     """
     document = {"format_version": FORMAT_VERSION, **asdict(manifest)}
     if manifest.quantization is None:
-        del document["quantization"]  # what reads manifests did not always know it
+        del document["quantization"]  # older readers do not know this field
     try:
         document_text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         _parse(json.loads(document_text))
@@ -241,10 +241,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def parse_signature(value: Any) -> ModelSignature:
-    """Return the signature that ``asdict`` made a dictionary of.
+    """Return the signature that ``asdict`` turned into a dictionary.
 
     Raises:
-        ValueError: It is not one.
+        ValueError: The value is not a signature.
     """
     return _signature(value, "signature")
 
@@ -255,14 +255,14 @@ def has_manifest(folder: Path) -> bool:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and validate the ``manifest.json`` of a folder; its checksums are not verified.
+    """Read and validate the ``manifest.json`` of a folder, without verifying checksums.
 
     Args:
         folder: The exported model's folder.
 
     Raises:
-        FileNotFound: There is none, or it cannot be read.
-        BadModel: It is not valid; the message says what is wrong where.
+        FileNotFound: There is no manifest, or it cannot be read.
+        BadModel: The manifest is invalid; the message has the place and the problem.
     """
     path = folder / MANIFEST_NAME
     try:
@@ -300,11 +300,11 @@ def read_checksums(folder: Path) -> dict[str, str]:
     """Read the ``SHA256SUMS`` of a folder.
 
     Returns:
-        File name to SHA-256, 64 lower-case hexadecimal digits.
+        Each file name and its SHA-256, 64 lower-case hexadecimal digits.
 
     Raises:
         FileNotFound: There is no ``SHA256SUMS``, or it cannot be read.
-        BadModel: A line has another form, a name is not a plain file name, or a name comes twice.
+        BadModel: A line has another form, a name is not a plain file name, or a name is repeated.
     """
     path = folder / CHECKSUMS_NAME
     try:
@@ -342,8 +342,8 @@ def verify_checksums(folder: Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFound: There is no ``SHA256SUMS``, or it cannot be read.
-        BadModel: A listed file is missing or its SHA-256 is another; the message names the file,
-            what was expected and what was found.
+        BadModel: A listed file is missing or has another SHA-256; the message has the file and
+            the two checksums.
     """
     sums = read_checksums(folder)
     for name, expected in sums.items():

@@ -1,4 +1,4 @@
-"""Which format a file or folder is in."""
+"""Find the files of a model, and recognise their format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMATS = {
     "separate": "__model__ (or model) and one file for each variable",
     "json": "NAME.json (PIR) and NAME.pdiparams",
 }
-# What fluid.io.save_inference_model called a program and, in one file, its parameters.
+# The names that fluid.io.save_inference_model gave to a program and its combined parameters.
 OLD_PROGRAMS = (LEGACY_PROGRAM, "model")
 OLD_PARAMS = ("params", "__params__")
 
@@ -30,7 +30,8 @@ class Source:
     Attributes:
         format: A key of :data:`FORMATS`.
         path: The program; the file itself for ``pdparams``, the folder for ``persistables``.
-        params: The combined parameters of a program; None when there are none.
+        params: The combined parameters of a program; None when each variable has a file of its own
+            or the source has no program.
     """
 
     format: str
@@ -44,7 +45,7 @@ class Source:
 
     @property
     def combined_params(self) -> Path:
-        """The parameters, for those who need them in one file.
+        """The parameters, for callers that need them in one file.
 
         Raises:
             BadModel: Each variable has a file of its own.
@@ -63,31 +64,31 @@ class Source:
 
     @property
     def has_program(self) -> bool:
-        """Whether it has the structure of the network."""
+        """Whether the source has the structure of the network."""
         return self.format not in {"pdparams", "persistables"}
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of the files."""
         return self.path if self.format == "persistables" else self.path.parent
 
 
 def format_label(format_: str) -> str:
-    """Write a format as people do: by the suffix, where it has one."""
+    """Return the usual name of a format: the suffix, where it has one."""
     return f".{format_}" if format_ in {"pdmodel", "json"} else format_
 
 
 def find_source(path: str | Path, format_: str | None = None) -> Source:
-    """Find out what a file or folder holds.
+    """Find the model that a path names.
 
     Args:
-        path: A program, a ``.pdparams``, their path without suffix, or a folder. A folder that
-            holds ``.pdmodel`` and ``.json`` is taken as the first of the two.
-        format_: The format that it has to be in; any when None.
+        path: A program, a ``.pdparams``, their path without suffix, or a folder. In a folder with
+            ``.pdmodel`` and ``.json`` the first is used.
+        format_: The required format; any when None.
 
     Raises:
-        FileNotFound: There is nothing of that name, or not in that format.
-        BadInput: The format is unknown, or the folder holds several models.
+        FileNotFound: There is no such model, or not in that format.
+        BadInput: The format is unknown, or the folder contains several models.
     """
     path = Path(path)
     if format_ is not None and format_ not in FORMATS:
@@ -108,12 +109,12 @@ def find_source(path: str | Path, format_: str | None = None) -> Source:
 
 
 def find_sources(path: Path) -> list[Source]:
-    """Return everything that a path may stand for, of any format."""
+    """Return every model that a path may stand for, in any format."""
     return _in_folder(path) if path.is_dir() else _of_file(path)
 
 
 def _of_file(path: Path) -> list[Source]:
-    """What a file is, or the files that a path without suffix stands for."""
+    """Return the model of a file, or those that a path without suffix stands for."""
     names = [path, *(path.with_name(path.name + end) for end in (".pdmodel", ".json", ".pdparams"))]
     found = []
     for name in filter(Path.is_file, names):

@@ -1,4 +1,4 @@
-"""What a model declares about an input or output."""
+"""The declaration of an input or output."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class TensorSpec:
     """An input or output of a model.
 
     Attributes:
-        name: As the predictor knows it.
-        shape: Dimensions; -1, as in Paddle, where any size goes (the batch).
+        name: The name in the predictor.
+        shape: The dimensions; -1, as in Paddle, for any size (the batch).
         dtype: NumPy's name of the element type, such as ``float32``.
     """
 

@@ -1,12 +1,12 @@
-"""Paddle's own files of variables, read strictly.
+"""Read Paddle's own files of variables, strictly.
 
 A variable is a record: uint32 version (0), uint64 number of levels of detail (0), uint32 version of
 the tensor (0), int32 size of a ``TensorDesc`` message, the message (field 1 the type, field 2 the
-dimensions), and the values in row-major order; all little-endian. A file of its own holds one
-record, a ``.pdiparams`` those of all variables in the order of their names.
+dimensions), and the values in row-major order; all little-endian. The file of one variable
+has one record, a ``.pdiparams`` those of all variables in the order of their names.
 
-Paddle's readers accept a file that is too short or too long without a word, and those of state
-dicts may run code from it; hence a reader of our own.
+Paddle's readers silently accept a file that is too short or too long, and those of state dicts may
+run code from it. That is why this package has its own reader.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def read_variable(path: Path) -> NDArray[Any]:
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
-        BadModel: The file is damaged, or is not one of a variable.
-        Unsupported: The values are of a type that NumPy has not.
+        BadModel: The file is damaged, or is not the file of a variable.
+        Unsupported: NumPy does not have the type of the values.
     """
     (value,) = _read_records(path, 1)
     return value
@@ -47,10 +47,10 @@ def read_combined(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
 
     Args:
         path: The file.
-        names: Of the variables, in any order.
+        names: The names of the variables, in any order.
 
     Raises:
-        As :func:`read_variable` does.
+        lenet_cpp.Error: As :func:`read_variable`.
     """
     return dict(zip(sorted(names), _read_records(path, len(names)), strict=True))
 
@@ -69,7 +69,9 @@ def _read_records(path: Path, count: int) -> list[NDArray[Any]]:
     except Unsupported as error:
         raise Unsupported(f"{path}: {error}") from error
     except (struct.error, IndexError, ValueError) as error:
-        raise BadModel(f"{path} is truncated, damaged or no file of Paddle variables") from error
+        raise BadModel(
+            f"{path} is truncated or damaged, or is not a file of Paddle variables"
+        ) from error
     if at != len(content):
         raise BadModel(f"{path} has {len(content) - at} bytes after its {count} variables")
     return found

@@ -11,20 +11,19 @@ from __future__ import annotations
 import logging
 import platform
 import shutil
-import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._base.worker import run_program
 from lenet_cpp.errors import BadInput
+from lenet_cpp.inference.engine import RunSettings
+from lenet_cpp.inference.paddle_package import installed_paddle
 
 if TYPE_CHECKING:
     from typing import TextIO
-
-    from lenet_cpp.inference.engine import RunSettings
 
 STAGES = ("preprocess", "inference", "postprocess")
 
@@ -33,11 +32,10 @@ _PERCENTILES = {"median": 50, "p90": 90, "p99": 99}
 _MIB = 1024 * 1024
 
 
-@dataclass
 class AutoLog:
-    """Times the three stages of each batch, and reports.
+    """Times the three stages of each batch, and reports them.
 
-    Not to be used from several threads.
+    An AutoLog must not be used by several threads at once.
 
     Example:
         >>> log = AutoLog("classification")
@@ -51,23 +49,54 @@ class AutoLog:
         >>> log.end(x.shape)
         >>> log.report(engine.settings(1))
 
-    Attributes:
-        model_name: What to call the model.
-        warmup: How many runs were made before, untimed; only reported.
+    AutoLog's own calls work too: ``log.times.start()``, ``log.times.stamp()``,
+    ``log.times.end(stamp=True)`` and ``log.report()``.
     """
 
-    model_name: str
-    warmup: int = 0
-    _stamps: list[float] = field(default_factory=list, init=False, repr=False)
-    _seconds: list[list[float]] = field(default_factory=list, init=False, repr=False)
-    _images: int = field(default=0, init=False, repr=False)
-    _shape: tuple[int, ...] = field(default=(), init=False, repr=False)
-    _peak_rss: int = field(default=0, init=False, repr=False)
+    def __init__(
+        self,
+        model_name: str,
+        warmup: int = 0,
+        *,
+        batch_size: int | None = None,
+        inference_config: Any = None,
+        gpu_ids: object = None,  # noqa: ARG002 - nothing here runs on a GPU
+    ) -> None:
+        """Start with no batch.
+
+        Args:
+            model_name: What to call the model.
+            warmup: How many runs were made before, untimed; only reported.
+            batch_size: Images of a batch that is ended without its shape, as AutoLog's are; 1 when
+                None.
+            inference_config: The settings to report when :meth:`report` is given none:
+                :class:`lenet_cpp.inference.engine.RunSettings`, or a ``paddle.inference.Config``.
+            gpu_ids: Ignored, as every engine here runs on the CPU.
+        """
+        self.model_name = model_name
+        self.warmup = warmup
+        self._usual_size = batch_size or 1
+        self._config = inference_config
+        self._stamps: list[float] = []
+        self._seconds: list[list[float]] = []
+        self._images = 0
+        self._shape: tuple[int, ...] = ()
+        self._peak_rss = 0
+
+    @property
+    def times(self) -> AutoLogTimes:
+        """The timer, as AutoLog calls it."""
+        return AutoLogTimes(self)
 
     @property
     def batch_size(self) -> int:
         """The most images that were timed in a batch; 0 before the first."""
         return self._shape[0] if self._shape else 0
+
+    @property
+    def stages_left(self) -> int:
+        """How many stages of the batch have no stamp."""
+        return 1 + len(STAGES) - len(self._stamps)
 
     def start(self) -> None:
         """Begin a batch; one that was begun and not ended does not count."""
@@ -77,11 +106,11 @@ class AutoLog:
         """End a stage: preprocess, then inference, then postprocess."""
         self._stamps.append(time.perf_counter())
 
-    def end(self, shape: tuple[int, ...]) -> None:
+    def end(self, shape: tuple[int, ...] | None = None) -> None:
         """End a batch.
 
         Args:
-            shape: Of the batch: [N, channels, height, width].
+            shape: The shape of the batch, [N, channels, height, width]; None when it is not known.
 
         Raises:
             BadInput: Not every stage was stamped once.
@@ -92,20 +121,21 @@ class AutoLog:
             raise BadInput(f"{len(self._stamps) - 1} stages were stamped, not {len(STAGES)}")
         self._seconds.append(np.diff(self._stamps).tolist())
         self._stamps = []
+        shape = shape or (self._usual_size,)
         self._images += shape[0]
         self._shape = max(self._shape, shape)
         # Measured between the batches, so that it is not in their times.
         self._peak_rss = max(self._peak_rss, psutil.Process().memory_info().rss)
 
-    def report(self, settings: RunSettings, *, file: TextIO | None = None) -> None:
+    def report(self, settings: RunSettings | None = None, *, file: TextIO | None = None) -> None:
         """Print the report.
 
         Args:
-            settings: Of the engine.
-            file: Where to; standard output when None.
+            settings: The engine's settings; those of ``inference_config`` when None.
+            file: Where to print; standard output when None.
 
         Raises:
-            BadInput: No batch was timed.
+            BadInput: No batch was timed, or no settings were given.
         """
         formatter = logging.Formatter(
             "[%(asctime)s] %(name)s %(levelname)s: %(message)s", "%Y/%m/%d %H:%M:%S"
@@ -116,15 +146,16 @@ class AutoLog:
             )
             print(formatter.format(record), file=sys.stdout if file is None else file)
 
-    def messages(self, settings: RunSettings) -> list[str]:
-        """The report, message by message, without date and logger's name.
+    def messages(self, settings: RunSettings | None = None) -> list[str]:
+        """Return the report, message by message, without the date and the logger's name.
 
-        Args:
-            settings: Of the engine.
-
-        Raises:
-            BadInput: No batch was timed.
+        Arguments and errors as :meth:`report`.
         """
+        settings = self._config if settings is None else settings
+        if settings is None:
+            raise BadInput("the report needs the engine's settings: give settings=")
+        if not isinstance(settings, RunSettings):
+            settings = _settings_of(settings)
         if not self._seconds:
             raise BadInput("no batch was timed: there is nothing to report")
         seconds = np.array(self._seconds)
@@ -154,7 +185,7 @@ class AutoLog:
             f" precision: {settings.precision}",
             "----------------------- Data info -----------------------",
             f" batch_size: {self.batch_size}",
-            f" input_shape: {','.join(map(str, self._shape))}",
+            f" input_shape: {self._described_shape()}",
             f" data_num: {len(seconds)}",
             "----------------------- Perf info -----------------------",
             f" cpu_rss(MB): {round(self._peak_rss / _MIB, 4)}, gpu_rss(MB): None, gpu_util: None%",
@@ -167,8 +198,11 @@ class AutoLog:
             *self._more(settings, seconds, total),
         ]
 
+    def _described_shape(self) -> str:
+        return "dynamic" if len(self._shape) == 1 else ",".join(map(str, self._shape))
+
     def _more(self, settings: RunSettings, seconds: np.ndarray, total: float) -> list[str]:
-        """Lines after AutoLog's own; none has a key of those, so that parsers pass over them."""
+        """Return the lines after AutoLog's own; none has a key of those: parsers skip them."""
         lines = [
             "--------------------- lenet_cpp info --------------------",
             f" engine: {settings.engine}",
@@ -182,6 +216,48 @@ class AutoLog:
             )
             lines.append(f" {stage} of a batch in ms, {', '.join(values)}")
         return [*lines, f" images: {self._images}, images/s: {self._images / total:.2f}"]
+
+
+class AutoLogTimes:
+    """The timer of an :class:`AutoLog`, with the calls of AutoLog itself."""
+
+    def __init__(self, log: AutoLog) -> None:
+        """Time for ``log``."""
+        self.start = log.start
+        self.stamp = log.stamp
+        self._log = log
+
+    def end(self, stamp: bool = False) -> None:
+        """End a batch.
+
+        Args:
+            stamp: End the last stage too, unless it was stamped.
+
+        Raises:
+            BadInput: Not every stage was stamped once.
+        """
+        if stamp and self._log.stages_left:
+            self.stamp()
+        self._log.end()
+
+
+def _settings_of(config: Any) -> RunSettings:
+    """Read a ``paddle.inference.Config``, which does not tell whether it optimizes memory."""
+    package = installed_paddle()
+    enabled = getattr(config, "onednn_enabled", None) or config.mkldnn_enabled  # Paddle 3.1
+    return RunSettings(
+        engine="paddle.inference",
+        paddle_version=package.version if package else "none",
+        paddle_commit=package and package.commit,
+        cuda_version=package and package.cuda,
+        cudnn_version=package and package.cudnn,
+        accelerator="onednn" if enabled() else "plain",
+        ir_optim=bool(config.ir_optim()),
+        memory_optim=None,
+        threads=int(config.cpu_math_library_num_threads()),
+        tensorrt=bool(config.tensorrt_engine_enabled()),
+        runtime_device="gpu" if config.use_gpu() else "cpu",
+    )
 
 
 def _os_version() -> str:
@@ -198,13 +274,9 @@ def _driver_version() -> str | None:
     if program is None:
         return None
     try:
-        done = subprocess.run(  # noqa: S603 - the driver's own program, without user input
-            [program, "--query-gpu=driver_version", "--format=csv,noheader"],
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=10,
+        done = run_program(
+            [program, "--query-gpu=driver_version", "--format=csv,noheader"], seconds=10
         )
-    except (OSError, subprocess.SubprocessError):
+    except OSError:
         return None
-    return next(iter(done.stdout.split()), None)
+    return next(iter(done.stdout.split()), None) if done.returncode == 0 else None

@@ -299,6 +299,11 @@ class InferenceEngine(Closing):
         """How batches of this size are computed."""
         return self._model.engine.settings(batch_size)
 
+    @property
+    def config(self) -> RunSettings:
+        """How one image is computed: the ``inference_config`` of :class:`lenet_cpp.AutoLog`."""
+        return self.settings(1)
+
     def close(self) -> None:
         """Free the model, after a run that is going on. May be called again."""
         with self._running:

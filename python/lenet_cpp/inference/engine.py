@@ -44,7 +44,8 @@ class RunSettings:
     accelerator: str
     """What computes the operators: ``onednn``, ``openvino``, or ``plain``, the engine's kernels."""
     ir_optim: bool
-    memory_optim: bool
+    memory_optim: bool | None
+    """None when it is not known."""
     threads: int
     runtime_device: str = "cpu"
     tensorrt: bool = False

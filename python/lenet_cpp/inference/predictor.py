@@ -1,4 +1,4 @@
-"""The Python door to the C++ predictor."""
+"""The Python binding of the C++ predictor."""
 
 from __future__ import annotations
 
@@ -24,52 +24,68 @@ if TYPE_CHECKING:
 
 
 class Options(TypedDict, total=False):
-    """How to run a model; named as on the command line and in C++ (``lenet/config.h``)."""
+    """How to run a model; the names are those of the command line and of C++ (``lenet/config.h``).
+
+    Attributes:
+        engine: The inference engine:
+
+            * ``"auto"`` (default): the fastest engine that runs the model. That is the native one
+              for LeNet and similar networks, in float32 and in int8. For large images, for
+              operators that the native engine does not support, with bf16, or when
+              ``accelerator``, ``ir_optim`` or ``memory_optim`` is not at its default, it is
+              Paddle's, and for an .onnx onnxruntime or, where that is not installed, native.
+            * ``"native"``: this package's own kernels, for Paddle's formats and .onnx. It runs
+              LeNet and similar networks several times as fast as Paddle, and without Paddle
+              (docs/native-engine.md).
+            * ``"paddle"``: the Paddle library, for Paddle's formats.
+            * ``"onnxruntime"``: for .onnx, with the library of the package onnxruntime, which is
+              never imported (``pip install lenet-cpp[onnx]``).
+
+        accelerator: ``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``, of the
+            Paddle engine. Auto takes the fastest by measurement, for each run: OpenVINO for a
+            .pdmodel; otherwise plain for one image on a model under 1 MiB, and oneDNN in all other
+            cases. OpenVINO does not run quantized models. The native engine and onnxruntime have
+            kernels of their own, and take ``"auto"`` or ``"plain"``.
+        precision: The precision of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float
+            model where the processor has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. In
+            the Paddle engine oneDNN computes bf16 and int8, and ``accelerator="auto"`` then
+            chooses it. The native engine has int8 too, and its outputs are those of oneDNN to a
+            fraction of a step (docs/native-int8.md). An .onnx runs as it was exported, with
+            ``"fp32"``; one that was quantized runs in int8.
+        threads: CPU threads of one run, 1 or more; default 1. Clones share them in onnxruntime.
+            The native engine starts them with the first batch that is large enough, and keeps
+            them.
+        ir_optim: Let the engine fuse and rewrite operators; default True.
+        memory_optim: Save memory at the cost of time: intermediate results share memory, those of
+            a .json are freed during the run, and those of an .onnx are not kept for the next run.
+            Default False.
+        check_finite: Refuse NaN and infinity in the input; default True.
+        check_program: Refuse programs that could crash Paddle, and operators that are not known;
+            default True. False is for a trusted model with other operators. It has no effect in
+            onnxruntime.
+        check_hashes: Compare the files with SHA256SUMS beside them when there is one; default
+            True.
+        max_batch_size: Larger batches are cut into pieces of this many images, which bounds the
+            memory of a run. Default 0: 64 for each thread; with larger pieces the intermediate
+            results only leave the processor's caches. Another size may change the last bits of an
+            output. A model that was exported for a fixed number of images always gets pieces of
+            that many.
+    """
 
     engine: str
-    """Inference engine: ``"paddle"``, for Paddle's formats; ``"native"``, for these and .onnx,
-    LeNet and its kind several times as fast and without Paddle (docs/native-engine.md);
-    ``"onnxruntime"``, for .onnx, with the library of the package onnxruntime, which is never
-    imported (``pip install lenet-cpp[onnx]``); ``"auto"`` (default): the fastest that runs the
-    model, which is native for LeNet and its kind, in float32 and in int8. For large images, for
-    operators that native has not, with bf16, or when ``accelerator``, ``ir_optim`` or
-    ``memory_optim`` is not at its default, it is paddle, and for .onnx onnxruntime; where that is
-    not installed, native."""
     accelerator: str
-    """``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``. Auto takes the fastest by
-    measurement, for each run: OpenVINO for a .pdmodel; otherwise plain for one image on a small
-    model (under 1 MiB), and oneDNN. OpenVINO takes no quantized model. The engines native and
-    onnxruntime have kernels of their own: ``"auto"`` or ``"plain"``."""
     precision: str
-    """Of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float model where the processor
-    has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. Of the engine paddle the latter two
-    are oneDNN's, which ``accelerator="auto"`` then is; native has int8 too, and gives the answers
-    of oneDNN to a fraction of a step (docs/native-int8.md). An .onnx runs as it was exported, with
-    ``"fp32"``; one that was quantized in int8."""
     threads: int
-    """CPU threads of one run, 1 or more; default 1. With onnxruntime clones share them. Native
-    starts them for the first batch that is worth it, and keeps them."""
     ir_optim: bool
-    """Let the engine fuse and rewrite operators; default True."""
     memory_optim: bool
-    """Let intermediate results share memory, or, of a .json, be freed during the run, or, of an
-    .onnx, not be kept for the next: less memory, more time. Default False."""
     check_finite: bool
-    """Refuse NaN and infinity in the input; default True."""
     check_program: bool
-    """Refuse programs that could make Paddle fault, and operators that are not known; default
-    True. False is for a model that you trust and that has others. Of no effect with onnxruntime."""
     check_hashes: bool
-    """Compare the files with SHA256SUMS beside them when there is one; default True."""
     max_batch_size: int
-    """Larger batches are cut into pieces of this many images, which bounds the memory of a run.
-    Default 0: 64 for each thread; more only drives the intermediate results out of the processor's
-    caches. Another size may change the last bits of an output. A model that was exported for a
-    fixed number of images always gets pieces of that many."""
 
 
 class LayerOutput(NamedTuple):
-    """What one operator of the network gave."""
+    """What one operator of the network computed."""
 
     op_type: str
     name: str
@@ -158,10 +174,10 @@ class Predictor(Closing):
         Args:
             model_file: The program, ``NAME.pdmodel`` or ``NAME.json``, or an ONNX model,
                 ``NAME.onnx``.
-            params_file: Its parameters; default ``NAME.pdiparams`` beside the program. An .onnx
-                has none.
+            params_file: Its parameters; by default ``NAME.pdiparams`` beside the program. An .onnx
+                has no such file.
             model_dir: Instead of both, the folder of an exported model or of ``__model__`` and
-                one file per variable; an .onnx is taken where there is no Paddle model, or with
+                one file per variable. An .onnx is used when there is no Paddle model, or with
                 ``engine="onnxruntime"``.
             **options: See :class:`Options`.
 
@@ -214,11 +230,11 @@ class Predictor(Closing):
         return core.run(batch)
 
     def run_layers(self, images: ArrayLike) -> list[LayerOutput]:
-        """Return what every operator gave, in the order of execution.
+        """Return what every operator computed, in the order of execution.
 
         With the options ``accelerator="plain", ir_optim=False`` these are the operators of the
-        exported program; otherwise those that fusion left. Arguments and errors as :meth:`run`;
-        :class:`lenet_cpp.Unsupported` with onnxruntime.
+        exported program; otherwise those that fusion left. Arguments and errors are those of
+        :meth:`run`, and :class:`lenet_cpp.Unsupported` with onnxruntime.
         """
         layers = self._alive().run_layers(as_batch(images, self._input_shape))
         return [LayerOutput(*layer) for layer in layers]
@@ -227,12 +243,12 @@ class Predictor(Closing):
         """Return how a batch is computed, layer by layer, with measured times.
 
         Args:
-            images: How many; of more than 64, the layers are timed for 64.
-            runs: How many are measured, at most 10,000; 0 for as many as half a second allows.
+            images: Number of images; the layers are timed for 64 when there are more.
+            runs: Number of measured runs, at most 10,000; 0 for as many as half a second allows.
 
         Raises:
-            lenet_cpp.Unsupported: The engine is not native.
-            lenet_cpp.BadInput: A number is out of range, or the model is for another number of
+            lenet_cpp.Unsupported: The engine is not the native one.
+            lenet_cpp.BadInput: A number is out of range, or the model takes another number of
                 images.
         """
         try:
@@ -243,11 +259,12 @@ class Predictor(Closing):
     def clone(self) -> Self:
         """Return a predictor of the same model, for another thread.
 
-        It shares the weights, but with OpenVINO, which has the model loaded anew. It may outlive
-        the predictor it came from.
+        The clone shares the weights, except with OpenVINO, which loads the model again. It may
+        outlive the predictor it came from.
 
         Raises:
-            lenet_cpp.Error: The predictor is closed; with OpenVINO also as :class:`Predictor`.
+            lenet_cpp.Error: The predictor is closed; with OpenVINO also what :class:`Predictor`
+                raises.
         """
         core = self._alive().clone()
         clone = type(self).__new__(type(self))
@@ -264,7 +281,7 @@ class Predictor(Closing):
         """Refuse to be pickled or copied."""
         raise TypeError(
             "a Predictor cannot be pickled or copied: use clone() for a thread, and load the model"
-            " anew in another process"
+            " again in another process"
         )
 
     @property
@@ -281,8 +298,8 @@ class Predictor(Closing):
     def quantized(self) -> bool:
         """Whether the model is quantized.
 
-        Its weights are then int8, and of a Paddle model with the option ``precision="fp32"`` every
-        run turns them into float32: int8's accuracy at less than float32's speed.
+        Its weights are then int8. In a Paddle model with the option ``precision="fp32"`` every run
+        turns them into float32, which gives int8's accuracy at less than float32's speed.
         """
         return self._alive().quantized
 
@@ -336,17 +353,17 @@ class PredictorPool:
             model_file: As for :class:`Predictor`.
             params_file: As for :class:`Predictor`.
             model_dir: As for :class:`Predictor`.
-            size: How many predictors, 1 or more.
-            **options: See :class:`Options`; ``threads`` counts for each predictor.
+            size: Number of predictors, 1 or more.
+            **options: See :class:`Options`; each predictor has ``threads`` threads.
 
         Raises:
-            lenet_cpp.Error: As :class:`Predictor`.
+            lenet_cpp.Error: What :class:`Predictor` raises.
         """
         config = _config(model_file, params_file, model_dir, options)
         try:
             self._core = _core.PredictorPool(config, size)
         except TypeError as error:
-            raise BadInput(f"size is {size!r}; expected a whole number, 1 or more") from error
+            raise BadInput(f"size is {size!r}; expected an integer, 1 or more") from error
         self._input_shape = self._core.input_spec.shape
         self._input_range: InputRange | None = InputRange(self._core.config.model_file)
 
@@ -362,7 +379,7 @@ class PredictorPool:
         """Refuse to be pickled or copied."""
         raise TypeError(
             "a PredictorPool cannot be pickled or copied: share it between threads, and load the"
-            " model anew in another process"
+            " model again in another process"
         )
 
     def __len__(self) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 from lenet_cpp import errors
+from lenet_cpp._base.worker import run_program
 from lenet_cpp.errors import BackendFailure, FileNotFound
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ def call_program(program: Path, *arguments: str) -> str:
         BackendFailure: A signal ended it, or its exit code is none of ours.
     """
     try:
-        child = subprocess.run(  # noqa: S603 - the program that the user asks to run
-            [program.absolute(), *arguments], capture_output=True, check=False, text=True
-        )
+        child = run_program([program.absolute(), *arguments])
     except OSError as error:
         raise FileNotFound(
             f"cannot run {program} ({error.strerror}): build it with ./run.sh"

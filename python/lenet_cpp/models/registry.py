@@ -208,18 +208,20 @@ def get(name: str) -> ModelSpec:
     raise BadInput(f"unknown model {name!r}; {hint}")
 
 
-def resolve(reference: str) -> ModelSpec:
+def resolve(reference: str | ModelSpec) -> ModelSpec:
     """Find a model by what a user typed, which may name code to run.
 
     Args:
         reference: A name in the registry, or ``FILE.py:NAME``: the name of a :class:`ModelSpec` in
-            a Python file, which is run. Never pass what an untrusted file says; :func:`get` is
-            for that.
+            a Python file, which is run; or a specification, which is returned. Never pass what an
+            untrusted file says; :func:`get` is for that.
 
     Raises:
         BadInput: There is no such model, or the file has no such specification.
         FileNotFound: There is no such file.
     """
+    if isinstance(reference, ModelSpec):
+        return reference
     file, _, attribute = reference.rpartition(":")
     if not file.endswith(".py"):
         return get(reference)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp import models
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.mnist import to_model_input
 from lenet_cpp.errors import BadInput
@@ -126,7 +125,8 @@ def train(
                 if batch % REPORT_EVERY == 0:
                     bar.clear()
                     report(
-                        f"epoch: {epoch}, batch_id: {batch}, loss: {loss:.4f}, acc: {accuracy:.4f}"
+                        f"epoch: {epoch}, batch_id: {batch}, loss is: {loss:.4f},"
+                        f" acc is: {accuracy:.4f}"
                     )
                 stopping = should_stop()
                 if run.step < run.total and (stopping or run.step % run.per_epoch == 0):
@@ -236,11 +236,11 @@ class _Run:
 
     def restore(self) -> None:
         """Continue from the checkpoint in the folder."""
-        checkpoint = load_checkpoint(self.folder, self.config.model)
+        checkpoint = load_checkpoint(self.folder, self.config.spec.name)
         record = checkpoint.record
         check_resumable(record, self.config, self.mnist, self.folder)
-        params_path = self.folder / f"{self.config.model}.pdparams"
-        opt_path = self.folder / f"{self.config.model}.pdopt"
+        params_path = self.folder / f"{self.config.spec.name}.pdparams"
+        opt_path = self.folder / f"{self.config.spec.name}.pdopt"
         weight_specs = array_specs(self._tensors)
         check_arrays(params_path, checkpoint.parameters, weight_specs)
         expected = _optimizer_arrays(self.config)
@@ -275,7 +275,7 @@ class _Run:
             weights = self._average
         save_checkpoint(
             self.folder,
-            self.config.model,
+            self.config.spec.name,
             parameters={name: np.asarray(array) for name, array in weights.items()},
             optimizer=optimizer,
             record=self.record(),
@@ -291,7 +291,7 @@ class _Run:
             fraction = self._accuracy.fraction
             test = {**dataclasses.asdict(self._accuracy), "accuracy": fraction}
         return {
-            "model": self.config.model,
+            "model": self.config.spec.name,
             "recipe": dataclasses.asdict(self.config.recipe),
             "seed": self.config.seed,
             "data": self.mnist.record(),
@@ -322,7 +322,7 @@ class _Run:
 def _build(config: TrainingConfig) -> tuple[paddle.nn.Layer, paddle.optimizer.Optimizer]:
     import paddle
 
-    layer = models.build(config.model)
+    layer = config.spec.build()
     if config.recipe.optimizer == "adamw":
         optimizer = paddle.optimizer.AdamW(
             config.recipe.learning_rate,
@@ -345,7 +345,7 @@ def _optimizer_arrays(config: TrainingConfig) -> dict[str, tuple[tuple[int, ...]
 
     with paddle.utils.unique_name.guard():
         layer, optimizer = _build(config)
-        image = paddle.zeros([1, *models.get(config.model).input_shape])
+        image = paddle.zeros([1, *config.spec.input_shape])
         layer(image).sum().backward()
         optimizer.step()
     return array_specs(optimizer.state_dict())

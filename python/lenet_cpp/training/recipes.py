@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp import models
@@ -94,7 +95,7 @@ class TrainingConfig:
 
     Attributes:
         recipe: How to train.
-        model: Name in :data:`lenet_cpp.models.MODELS`.
+        model: The network, as :func:`lenet_cpp.models.resolve` takes it.
         seed: Seed of the initial parameters, the shuffling and the distortion.
     """
 
@@ -108,9 +109,11 @@ class TrainingConfig:
         Raises:
             BadInput: A value is out of range.
         """
-        shape = models.get(self.model).input_shape
+        shape = self.spec.input_shape
         if shape != (1, 28, 28):
-            raise BadInput(f"{self.model} takes images of {list(shape)}; MNIST's are [1, 28, 28]")
+            raise BadInput(
+                f"{self.spec.name} takes images of {list(shape)}; MNIST's are [1, 28, 28]"
+            )
         recipe = self.recipe
         if (recipe.epochs is None) == (recipe.steps is None):
             raise BadInput("a recipe needs either a number of epochs or a number of steps")
@@ -127,6 +130,11 @@ class TrainingConfig:
         for message, fine in checks.items():
             if not fine:
                 raise BadInput(message)
+
+    @cached_property
+    def spec(self) -> models.ModelSpec:
+        """The specification of the network."""
+        return models.resolve(self.model)
 
     def steps_per_epoch(self, images: int) -> int:
         """Return the number of batches that ``images`` training images make."""
@@ -180,8 +188,13 @@ def learning_rate(recipe: Recipe, step: int, *, total: int, per_epoch: int) -> f
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
 
 
-def config_from_record(record: Mapping[str, Any]) -> TrainingConfig:
+def config_from_record(record: Mapping[str, Any], model: str | None = None) -> TrainingConfig:
     """Rebuild the configuration that a training record describes.
+
+    Args:
+        record: The training record.
+        model: How the user named the network; when None, the record's name is looked up in the
+            registry.
 
     Raises:
         BadModel: The record lacks something or has something unknown.
@@ -190,8 +203,7 @@ def config_from_record(record: Mapping[str, Any]) -> TrainingConfig:
         recipe = dict(record["recipe"])
         if recipe["augmentation"] is not None:
             recipe["augmentation"] = Augmentation(**recipe["augmentation"])
-        return TrainingConfig(
-            recipe=Recipe(**recipe), model=record["model"], seed=int(record["seed"])
-        )
+        model = model or models.get(record["model"]).name
+        return TrainingConfig(recipe=Recipe(**recipe), model=model, seed=int(record["seed"]))
     except (KeyError, TypeError, ValueError) as error:
         raise BadModel(f"the training record does not describe a training: {error}") from error

@@ -30,7 +30,7 @@ def check_resumable(
         BadInput: The checkpoint is of another configuration, of other data, or past the end.
         BadModel: The record lacks something.
     """
-    stored = config_from_record(record)
+    stored = config_from_record(record, config.model)
     if record.get("data", {}).get("md5") != mnist.md5:
         raise BadInput(
             f"the checkpoint in {folder} was trained on other data"
@@ -41,7 +41,7 @@ def check_resumable(
     seconds = record.get("seconds")
     if not isinstance(done, int) or done < 1 or not isinstance(seconds, (int, float)):
         raise BadModel(f"the training record in {folder} does not say how far it came")
-    before, now = _flat(stored), _flat(config)
+    before, now = _flat(stored) | {"model": record["model"]}, _flat(config)
     # With a constant learning rate the length does not touch the steps already done.
     free = {"epochs", "steps"} if stored.recipe.schedule == "constant" else set()
     faults = [
@@ -60,4 +60,4 @@ def check_resumable(
 
 def _flat(config: TrainingConfig) -> dict[str, Any]:
     recipe = dataclasses.asdict(config.recipe)
-    return {"model": config.model, "seed": config.seed, "recipe": recipe.pop("name"), **recipe}
+    return {"model": config.spec.name, "seed": config.seed, "recipe": recipe.pop("name"), **recipe}

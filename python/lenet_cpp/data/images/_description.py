@@ -1,4 +1,4 @@
-"""``preprocess.json``: a pipeline to JSON and back, strictly."""
+"""Write a pipeline as ``preprocess.json``, and read it strictly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _FORMAT_VERSION = 1
 MODES = {"L": 1, "RGB": 3, "BGR": 3}
-"""Each mode and its channels."""
+"""Each mode and its number of channels."""
 
 Step: TypeAlias = Resize | CenterCrop | Digit | Normalize | ToCHW
 
@@ -24,7 +24,7 @@ _STEPS: dict[str, type[Step]] = {
 
 
 def describe(mode: str, steps: tuple[Step, ...]) -> dict[str, Any]:
-    """Return the document of a pipeline; fields that are None are left out."""
+    """Return the JSON document of a pipeline, without the fields that are None."""
     described = [
         {
             "type": type(step).__name__,
@@ -43,7 +43,7 @@ def parse(document: Any) -> tuple[str, tuple[Step, ...]]:
     """Return the mode and the steps of a document.
 
     Raises:
-        ValueError: Something is wrong; names the place and the problem.
+        ValueError: The document is invalid; the message has the place and the problem.
     """
     whole = object_(document, "the document", {"format_version", "mode", "steps"})
     version = whole["format_version"]
@@ -60,7 +60,7 @@ def _step(value: Any, where: str) -> Step:
     kind = _STEPS[choice(value.get("type"), f"{where}.type", tuple(_STEPS))]
     expected = {"type", *(field.name for field in fields(kind))}
     if kind is Resize:
-        # one of the two; that it is one and not both is the step's to check
+        # one of the two; the step itself checks that it is not both
         expected -= {"short_side", "size"} - value.keys()
     found = object_(value, where, expected)
     found.pop("type")

@@ -1,6 +1,6 @@
-"""What Pillow is given of a JPEG or PNG: the parts that hold its pixels and its orientation.
+"""Reduce a JPEG or PNG to the parts with its pixels and its orientation, before Pillow reads it.
 
-A file may hold any number of the others, and Pillow's work on them can grow with the square of
+A file may hold any number of other parts, and Pillow's work on them can grow with the square of
 the file's size, or a thousand times as fast as the file.
 """
 
@@ -13,9 +13,9 @@ import zlib
 from lenet_cpp.errors import BadInput
 
 MAX_SCANS = 100
-"""The most scans a JPEG may have. Each may pass over all pixels, however few bytes it has.
+"""The largest number of scans in a JPEG. A scan of few bytes may pass over all pixels.
 
-Cameras and encoders write about 10; libtiff has the same limit. The C++ code too.
+Cameras and encoders write about 10. libtiff and our C++ code have the same limit.
 """
 
 _JPEG = b"\xff\xd8\xff"
@@ -30,20 +30,20 @@ _PNG_PARTS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"})
 
 
 def is_jpeg_or_png(prefix: bytes) -> bool:
-    """Tell whether a file that begins with these bytes is one whose parts are known here."""
+    """Return whether a file that begins with these bytes is a JPEG or PNG."""
     return prefix.startswith((_JPEG, _PNG))
 
 
 def essential_parts(content: bytes, name: str) -> bytes:
-    """Return a JPEG or PNG without what its pixels do not need.
+    """Return a JPEG or PNG without the parts that its pixels do not need.
 
     Args:
-        content: The file, perhaps damaged; what cannot be understood is left to Pillow.
-        name: What errors call the image.
+        content: The file; damaged parts are left to Pillow.
+        name: The image's name in errors.
 
     Raises:
         BadInput: A JPEG has more than :data:`MAX_SCANS` scans, or the checksum of a PNG's chunk
-            does not fit.
+            is wrong.
     """
     parts = _jpeg_parts if content.startswith(_JPEG) else _png_parts
     return b"".join(parts(content, name))

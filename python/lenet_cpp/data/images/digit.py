@@ -1,4 +1,4 @@
-"""The step that makes of a photo of a digit what MNIST would have made of it."""
+"""The step that turns the photo of a digit into an image like those of MNIST."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     Grid = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
-_WORK = 256  # longer side, in pixels, at which the digit is looked for
+_WORK = 256  # longer side, in pixels, of the image in which the digit is searched
 
 
 @dataclass(frozen=True)
 class Digit:
-    """Finds the digit, light on dark afterwards, ``box`` pixels long in ``size`` x ``size``.
+    """Find the digit; the result is light on dark, ``box`` pixels long in ``size`` x ``size``.
 
-    The definition. All arithmetic is of integers but for one formula in step 4; ``a // b`` rounds
-    down also below zero; round(a / b) is (2a + b) // (2b); the median of n values is number
+    The definition follows. All arithmetic is in integers, except one formula in step 4; ``a // b``
+    rounds down, below zero too; round(a / b) is (2a + b) // (2b); the median of n values is number
     (n - 1) // 2 of them in ascending order, counted from 0; windows end where the image ends.
 
-    1. An image of ``size`` x ``size`` is the result, unchanged, when the sum of its outermost ring
-       is less than 64 * (4 size - 4): it is as MNIST made it already.
+    1. An image of ``size`` x ``size`` is returned unchanged when the sum of its outermost ring is
+       less than 64 * (4 size - 4): it looks like an image of MNIST already.
     2. Reduce the H x W image: k = ceil(max(H, W) / 256), ky = min(k, H), kx = min(k, W); each
        block of ky rows and kx columns, counted from the top left, becomes round(sum / (ky kx)).
-       What is left over at the right and at the bottom is dropped. This gives g, h x w.
+       Incomplete blocks at the right and at the bottom are dropped. This gives g, h x w.
     3. Remove the background. Let level(a, n, q, keep) be this surface: n x n nodes; node (i, j) is
        the median of a[y, x] where keep holds, for abs(y - i (h - 1) // (n - 1)) <= h // q and
        likewise x with j and w; 0 when there is none. Between the nodes it is bilinear: with
@@ -86,7 +86,7 @@ class Digit:
         """Return the digit of a grey image (mode ``L``), in mode ``L``.
 
         Raises:
-            BadInput: There is nothing that stands out from the background.
+            BadInput: Nothing stands out from the background.
         """
         from PIL import Image
 

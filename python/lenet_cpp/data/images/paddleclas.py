@@ -1,4 +1,4 @@
-"""Reads the preprocessing that PaddleClas describes in ``inference.yml``."""
+"""Read the preprocessing that PaddleClas describes in ``inference.yml``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _NUMBER = r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*"
 _RATIO = re.compile(f"{_NUMBER}(?:/{_NUMBER})?")
-# What NormalizeImage takes when a value is left out.
+# The default values of NormalizeImage.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -25,9 +25,10 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 def from_inference_yml(path: str | os.PathLike[str]) -> Pipeline:
     """Return the pipeline that an ``inference.yml`` of PaddleClas describes.
 
-    Read is ``PreProcess.transform_ops``, of which these are known:
+    The function reads ``PreProcess.transform_ops``, and supports these ops:
 
-    - DecodeImage: ``to_rgb``; false gives mode ``BGR``. Without the op, RGB, as PaddleClas does.
+    - DecodeImage: ``to_rgb``; false gives mode ``BGR``. Without the op the mode is RGB, as in
+      PaddleClas.
     - ResizeImage: ``resize_short``, or ``size`` as a number or [width, height]; ``interpolation``
       nearest, bilinear (the default) or bicubic. PaddleClas's default backend is OpenCV, which
       does not antialias and rounds the longer side; ours is Pillow and truncates it.
@@ -36,12 +37,13 @@ def from_inference_yml(path: str | os.PathLike[str]) -> Pipeline:
       ``mean``, ``std``; an ``order`` of ``chw`` must come after ToCHWImage, any other before it.
     - ToCHWImage.
 
-    Everything else in the file is left aside.
+    Everything else in the file is ignored.
 
     Raises:
         FileNotFound: The file does not exist or cannot be read.
-        BadModel: It is not YAML, or a value is missing or wrong; names the file and the op.
-        Unsupported: An op, or a value of one, that has no counterpart here; names it.
+        BadModel: The file is not YAML, or a value is missing or wrong; the message has the file
+            and the op.
+        Unsupported: An op, or one of its values, has no counterpart here.
     """
     import yaml
 
@@ -181,7 +183,7 @@ def _scale(value: Any) -> Any:
     return float(match[1]) / divisor
 
 
-# Each op with its values; those that only say how PaddleClas is to go about it are left aside.
+# Each op and its values. Values that only choose an implementation in PaddleClas are ignored.
 _OPS: dict[str, tuple[set[str], Callable[[dict[str, Any]], Any]]] = {
     "DecodeImage": ({"to_rgb", "to_np", "channel_first"}, _mode),
     "ResizeImage": (

@@ -1,4 +1,4 @@
-"""A whole preprocessing: from a source to the tensor, and its description in a file."""
+"""A complete preprocessing: from a source to the tensor, and its description in a file."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 class Pipeline:
     """Preprocessing as ``preprocess.json`` describes it.
 
-    The steps are any number of Resize, CenterCrop and Digit (mode ``L`` only), which work on 8-bit
+    The steps are any number of Resize, CenterCrop and Digit (mode ``L`` only), which process 8-bit
     images, then one Normalize, then ToCHW.
 
     Thread-safety: may be called from any thread.
 
     Attributes:
-        mode: What the image is converted to first: ``L`` or ``RGB``; ``BGR`` is read as RGB and
-            has its channels turned round just before Normalize.
-        steps: What is done, in this order.
+        mode: The mode that the image is converted to first: ``L`` or ``RGB``; ``BGR`` is read as
+            RGB, and its channels are reversed just before Normalize.
+        steps: The steps, in this order.
     """
 
     mode: str
@@ -66,7 +66,7 @@ class Pipeline:
 
     @property
     def channels(self) -> int:
-        """How many channels the result has."""
+        """The number of channels of the result."""
         return MODES[self.mode]
 
     @property
@@ -80,14 +80,15 @@ class Pipeline:
         """Return the tensor of an image.
 
         Args:
-            source: As :func:`~lenet_cpp.data.images.read_image` takes it.
+            source: An image, as for :func:`~lenet_cpp.data.images.read_image`.
 
         Returns:
             float32 [C, H, W], C-contiguous.
 
         Raises:
             FileNotFound: The file does not exist or cannot be read.
-            BadInput: It is no usable image, or a step cannot work on it; names the file.
+            BadInput: The image is not usable, or a step cannot process it; the message has the
+                file.
         """
         image = read_image(source, "L" if self.mode == "L" else "RGB")
         steps: tuple[Any, ...] = self.steps  # __post_init__ knows which is which
@@ -110,8 +111,8 @@ class Pipeline:
             float32 [N, C, H, W], C-contiguous.
 
         Raises:
-            FileNotFound: As calling the pipeline.
-            BadInput: As calling the pipeline; or there is no image, or they differ in size after
+            FileNotFound: An image does not exist or cannot be read.
+            BadInput: An image is not usable, there is no image, or the images differ in size after
                 the steps.
         """
         if not sources:
@@ -132,8 +133,8 @@ class Pipeline:
         """Read a ``preprocess.json``.
 
         Raises:
-            FileNotFound: It does not exist or cannot be read.
-            BadModel: It is not valid; names the file, the place and the problem.
+            FileNotFound: The file does not exist or cannot be read.
+            BadModel: The file is invalid; the message has the file, the place and the problem.
         """
         file = Path(path)
         try:
@@ -146,10 +147,10 @@ class Pipeline:
             ) from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write ``preprocess.json``, atomically.
+        """Write ``preprocess.json`` atomically.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The file cannot be written.
         """
         write_text(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
 
@@ -158,7 +159,7 @@ class Pipeline:
         """Return the pipeline that a parsed ``preprocess.json`` describes.
 
         Raises:
-            BadModel: It is not valid; names the place and the problem.
+            BadModel: The document is invalid; the message has the place and the problem.
         """
         try:
             return Pipeline(*parse(document))
@@ -166,5 +167,5 @@ class Pipeline:
             raise BadModel(f"not a valid description of preprocessing: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what ``preprocess.json`` holds."""
+        """Return the contents of ``preprocess.json``."""
         return describe(self.mode, self.steps)

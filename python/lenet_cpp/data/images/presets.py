@@ -8,14 +8,14 @@ from lenet_cpp.data.images.steps import CenterCrop, Normalize, Resize, ToCHW
 
 
 def imagenet(img_size: int = 224) -> Pipeline:
-    """Return what classifiers trained on ImageNet take, such as AlexNet and ResNet50_vd.
+    """Return the preprocessing of classifiers trained on ImageNet, such as AlexNet.
 
     The short side is resized to ``round(img_size * 256 / 224)``, bilinear, and the middle
-    ``img_size`` x ``img_size`` cropped; RGB in [0, 1] less ImageNet's mean, over its standard
-    deviation.
+    ``img_size`` x ``img_size`` is cropped. ImageNet's mean is subtracted from RGB in [0, 1], and
+    the result is divided by its standard deviation.
 
     Args:
-        img_size: Height and width that the model takes, in pixels.
+        img_size: Height and width of the model's input, in pixels.
 
     Returns:
         A pipeline to float32 [3, img_size, img_size].
@@ -32,10 +32,10 @@ def imagenet(img_size: int = 224) -> Pipeline:
 
 
 def digit() -> Pipeline:
-    """Return what LeNet takes: the digit of a photo as MNIST would have it, in [0, 1].
+    """Return LeNet's preprocessing: the digit of a photo as in MNIST, in [0, 1].
 
-    The pixels are divided by 255, as :func:`lenet_cpp.predict` and Paddle's ToTensor do, rather
-    than multiplied with 1/255, which gives other last bits.
+    The pixels are divided by 255, as in :func:`lenet_cpp.predict` and Paddle's ToTensor. A
+    multiplication by 1/255 would give other last bits.
 
     Returns:
         A pipeline to float32 [1, 28, 28].

@@ -1,4 +1,4 @@
-"""Decodes an image file into 8-bit grey or RGB, whatever it was stored as."""
+"""Decode an image file of any kind into 8-bit grey or RGB."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ ImageSource: TypeAlias = Union[
 ]
 
 MAX_PIXELS = 89_478_485
-"""The most pixels an image may have, 256 MiB of RGB: the limit at which Pillow warns of a bomb."""
+"""The largest number of pixels, 256 MiB of RGB: Pillow's limit for decompression bombs."""
 
-# In the order in which they are tried. Nothing that starts another program or renders a page.
+# In the order of the attempts. None of them starts another program or renders a page.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 _NAMES = "PNG, JPEG, BMP, GIF, TIFF, WebP or PNM"
-_ALMOST_WHITE = 240  # what is drawn in no darker colours would be lost on white
+_ALMOST_WHITE = 240  # a picture with no darker colours would be invisible on white
 _RESAVE = "save it anew as PNG or JPEG"
 
 
 def is_image_source(value: Any) -> TypeGuard[ImageSource]:
-    """Tell whether ``value`` is a path, bytes or a Pillow image, and no array."""
+    """Return whether ``value`` is a path, bytes or a Pillow image, but not an array."""
     if isinstance(value, (str, os.PathLike, bytes, bytearray)):
         return True
-    # An image of Pillow's exists only where Pillow was imported.
+    # A Pillow image exists only when Pillow was imported.
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(value, pillow.Image)
 
 
 def describe_source(source: ImageSource) -> str:
-    """Return what errors call an image: its path, or ``the image`` when it has none."""
+    """Return the name of an image in errors: its path, or ``the image`` without one."""
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     return str(getattr(source, "filename", "") or "the image")
@@ -53,15 +53,15 @@ def describe_source(source: ImageSource) -> str:
 def read_image(source: ImageSource, mode: str) -> Image.Image:
     """Return an image as 8-bit grey or RGB, upright and opaque.
 
-    - Turned as its EXIF orientation says.
-    - Transparency, of an alpha channel, a palette or a transparent colour, over white: each
-      channel becomes (value * alpha + 255 * (255 - alpha)) / 255, rounded to the nearest. Over
-      black, (value * alpha) / 255, when white would hide it: the result over white has no value
-      below 240, and the alpha of all pixels is above 0 and below 127.5 on average.
+    - The EXIF orientation is applied.
+    - Transparency (an alpha channel, a palette or a transparent colour) is drawn over white: each
+      channel becomes (value * alpha + 255 * (255 - alpha)) / 255, rounded to the nearest. It is
+      drawn over black, (value * alpha) / 255, when white would hide it: the result over white has
+      no value below 240, and the alpha of all pixels is above 0 and below 127.5 on average.
     - 16-bit samples become their high byte, ``value >> 8``.
-    - RGB to grey: (19595 R + 38470 G + 7471 B + 32768) >> 16. Grey to RGB: three times the same.
-      CMYK and the like as Pillow converts them, without colour profiles.
-    - Animated: the first frame of a file; a Pillow image as it stands.
+    - RGB becomes grey by (19595 R + 38470 G + 7471 B + 32768) >> 16; grey becomes RGB by
+      repetition. Pillow converts CMYK and other modes, without colour profiles.
+    - An animated file gives its first frame, an animated Pillow image its current one.
 
     Thread-safety: may be called from any thread; a Pillow image by one thread at a time.
 
@@ -73,9 +73,9 @@ def read_image(source: ImageSource, mode: str) -> Image.Image:
 
     Raises:
         FileNotFound: The file does not exist or cannot be read.
-        BadInput: Not an image, truncated or damaged, of more than :data:`MAX_PIXELS` pixels or a
-            JPEG of more than 100 scans (found before decoding), or with samples whose white is
-            not known (float, 32-bit).
+        BadInput: The file is not an image, is truncated or damaged, has more than
+            :data:`MAX_PIXELS` pixels or more than 100 JPEG scans (checked before decoding), or has
+            samples whose white is not known (float, 32-bit).
     """
     if mode not in {"L", "RGB"}:
         raise BadInput(f"mode: expected L or RGB, got {mode!r}")

@@ -1,4 +1,4 @@
-"""From what users name on a command line to image files."""
+"""Find the image files that a user names on a command line."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ IMAGE_SUFFIXES = frozenset(
         *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
     }
 )
-"""The endings, in lower case, by which image files in folders are told."""
+"""The suffixes, in lower case, of the image files that are found in folders."""
 
 
 def find_images(
     sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
 ) -> list[Path]:
-    """Return the image files that the sources name, in their order.
+    """Return the image files that the sources name, in the order of the sources.
 
     Args:
         sources: One or more of these: an image file, whatever its ending; a folder, for the files
@@ -34,12 +34,12 @@ def find_images(
             the path as in PaddleClas's lists.
 
     Returns:
-        At least one path. Those that were named outright exist; that they are images is found when
+        At least one path. Files that the user named exist; they are checked to be images only when
         they are read.
 
     Raises:
-        FileNotFound: A source, or a path in a list, does not exist, or cannot be read, or holds
-            no image.
+        FileNotFound: A source, or a path in a list, does not exist, cannot be read, or contains no
+            image.
         BadInput: A list is not UTF-8 text, or there is no source.
     """
     if isinstance(sources, (str, os.PathLike)):

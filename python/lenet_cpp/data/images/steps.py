@@ -1,7 +1,7 @@
-"""The steps of preprocessing: what each does to the pixels, exactly.
+"""The steps of preprocessing, with their exact arithmetic.
 
-Each is a frozen dataclass whose fields are those of ``preprocess.json``, and may be called from
-any thread.
+Each step is a frozen dataclass with the fields of ``preprocess.json``, and may be called from any
+thread.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def _check_height_width(name: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Resize:
-    """Resizes an image as Pillow's ``Image.resize`` does, which is antialiased when it shrinks.
+    """Resize an image as Pillow's ``Image.resize`` does, with antialiasing when it shrinks.
 
     With ``short_side`` the shorter side s becomes that and the longer side l becomes
-    ``int(l * short_side / s)``, truncated. An image that has the size already stays as it is.
+    ``int(l * short_side / s)``, truncated. An image of that size stays unchanged.
 
     Attributes:
         short_side: Pixels; None when ``size`` is given.
@@ -98,7 +98,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class CenterCrop:
-    """Cuts out the middle: from row ``round((H - h) / 2)``, half to even, and so the columns.
+    """Crop the middle: from row ``round((H - h) / 2)``, half to even; columns likewise.
 
     Attributes:
         size: (h, w) in pixels.
@@ -114,7 +114,7 @@ class CenterCrop:
         """Return the middle of the image.
 
         Raises:
-            BadInput: The image is smaller than that.
+            BadInput: The image is smaller than the crop.
         """
         height, width = self.size
         if image.height < height or image.width < width:
@@ -129,15 +129,15 @@ class CenterCrop:
 
 @dataclass(frozen=True)
 class Normalize:
-    """Makes float32 values of pixels, all arithmetic in float32 and in this order.
+    """Convert pixels into float32 values, with all arithmetic in float32 and in this order.
 
     ``t = float32(pixel) * float32(scale)``, then ``t = t - float32(mean[c])``, then
     ``t = t / float32(std[c])``, each rounded to float32.
 
     Attributes:
-        scale: What pixels are multiplied with, such as 1/255.
-        mean: For each channel, in the order of the mode.
-        std: For each channel; above 0.
+        scale: The factor for the pixels, such as 1/255.
+        mean: A value for each channel, in the order of the mode.
+        std: A value above 0 for each channel.
     """
 
     scale: float
@@ -174,7 +174,7 @@ def _check_float32(name: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class ToCHW:
-    """Puts the channels first: [H, W, C] becomes [C, H, W]."""
+    """Put the channels first: [H, W, C] becomes [C, H, W]."""
 
     def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the array with the last axis first, C-contiguous."""

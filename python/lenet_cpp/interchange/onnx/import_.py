@@ -93,7 +93,7 @@ def import_onnx(
     stem = checked_name(name or path.stem)
     if not path.is_file():
         raise FileNotFound(f"cannot read {path}: no such file")
-    spec = None if model is None else models.get(model)
+    spec = None if model is None else models.resolve(model)
     given = None if preprocess is None else Pipeline.load(preprocess)
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         found = call(
