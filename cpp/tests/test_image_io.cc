@@ -172,6 +172,7 @@ TEST_CASE("labels") {
         std::vector<std::int64_t>{-5});
   reader.refuses_labels(npy(header("<f4", "1,"), floats({1})), "labels are uint8, int32 or int64");
   reader.refuses_labels(idx({3, 1}, "\x07\x02\xff"), "one dimension");
+  check_error(ErrorCode::FileNotFound, "nowhere", [] { read_labels("/nowhere"); });
 }
 
 TEST_CASE("what is written is read back, and is aligned as the format wants") {

@@ -20,12 +20,12 @@ _IMAGES = 19
 def make_networks(target: Path, count: int) -> list[Path]:
     """Return the programs; each has been described for quantized_reference.py."""
     command = [sys.executable, "-W", "ignore", __file__, str(target), str(count)]
-    package = str(Path(__import__("lenet_cpp").__file__).parents[1])
+    package = Path(__import__("lenet_cpp").__file__).parents[1]
     environment = {
         "FLAGS_enable_pir_api": "0",
         "OMP_NUM_THREADS": "1",
         "HOME": str(target),
-        "PYTHONPATH": package,
+        "PYTHONPATH": f"{package}:{Path(__file__).parents[1]}",
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from numpy_reference import average_pool, batch_norm, conv2d, max_pool, softmax
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _ATTRIBUTES = (
@@ -39,6 +41,7 @@ def read_programs(programs: list[Path]) -> list[QuantizedProgram]:
         "FLAGS_enable_pir_api": "0",
         "OMP_NUM_THREADS": "1",
         "HOME": str(programs[0].parent),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -303,25 +306,10 @@ class QuantizedProgram:
 
     @staticmethod
     def _conv2d(op: _Operator, inputs: list[Array]) -> Array:
-        filters, attributes = op.weights, op.attributes
-        assert filters is not None
-        (top, left), (down, right) = attributes["paddings"], attributes["strides"]
-        vertical, horizontal = attributes["dilations"]
-        groups, (outputs, channels, height, width) = attributes["groups"], filters.shape
-        padded = np.pad(inputs[0], ((0, 0), (0, 0), (top, top), (left, left)))
-        span = vertical * (height - 1) + 1, horizontal * (width - 1) + 1
-        windows = np.lib.stride_tricks.sliding_window_view(padded, span, (2, 3))
-        windows = windows[:, :, ::down, ::right, ::vertical, ::horizontal]
-        share = outputs // groups
-        found = [
-            np.tensordot(
-                windows[:, g * channels : (g + 1) * channels],
-                filters[g * share : (g + 1) * share],
-                ((1, 4, 5), (1, 2, 3)),
-            )
-            for g in range(groups)
-        ]
-        return np.concatenate(found, axis=-1).transpose(0, 3, 1, 2) + op.bias
+        assert op.weights is not None
+        top, left = op.attributes["paddings"]
+        window = {name: op.attributes[name] for name in ("strides", "dilations", "groups")}
+        return conv2d(inputs[0], op.weights, op.bias, pads=(top, left, top, left), **window)
 
     _depthwise_conv2d = _conv2d
 
@@ -334,14 +322,9 @@ class QuantizedProgram:
             assert attributes["ksize"] == [1, 1]
             return x.mean(axis=(2, 3), keepdims=True)
         top, left = attributes["paddings"]
-        down, right = attributes["strides"]
         assert not (average and (top or left))
-        padded = np.pad(
-            x, ((0, 0), (0, 0), (top, top), (left, left)), constant_values=0 if average else -np.inf
-        )
-        windows = np.lib.stride_tricks.sliding_window_view(padded, attributes["ksize"], (2, 3))
-        windows = windows[:, :, ::down, ::right]
-        return windows.mean(axis=(4, 5)) if average else windows.max(axis=(4, 5))
+        pool, pads = average_pool if average else max_pool, (top, left, top, left)
+        return pool(x, attributes["ksize"], strides=attributes["strides"], pads=pads)
 
     @staticmethod
     def _fc(op: _Operator, inputs: list[Array]) -> Array:
@@ -362,8 +345,8 @@ class QuantizedProgram:
         return np.concatenate(inputs, axis=op.attributes["axis"])
 
     def _batch_norm(self, op: _Operator, inputs: list[Array]) -> Array:
-        mean, variance, gain, bias = (each[:, None, None] for each in self._statistics(op))
-        return (inputs[0] - mean) / np.sqrt(variance + op.attributes["epsilon"]) * gain + bias
+        mean, variance, gain, bias = self._statistics(op)
+        return batch_norm(inputs[0], gain, bias, mean, variance, op.attributes["epsilon"])
 
     @staticmethod
     def _relu(_: _Operator, inputs: list[Array]) -> Array:
@@ -380,8 +363,7 @@ class QuantizedProgram:
 
     @staticmethod
     def _softmax(_: _Operator, inputs: list[Array]) -> Array:
-        found = np.exp(inputs[0] - inputs[0].max(axis=1, keepdims=True))
-        return found / found.sum(axis=1, keepdims=True)
+        return softmax(inputs[0])
 
 
 def describe(program: Path) -> None:

@@ -28,9 +28,9 @@ import pytest
 import python_door
 from bad_input_cases import Case, Request
 from python_door import Result
-from test_program import numpy_lenet
 
 import lenet_cpp
+from numpy_reference import lenet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -279,7 +279,7 @@ def test_table(
         assert request.output is not None
         request.output.write_bytes(case.keeps)
     expected = case.answer() if case.answer is not None else None
-    rows = numpy_lenet(weights, expected) if expected is not None else None
+    rows = lenet(weights, expected) if expected is not None else None
     weights.unlink()
     before = contents(folder)
 
@@ -316,7 +316,7 @@ def test_a_predictor_of_unhashed_foreign_weights_differs(folder: Path) -> None:
     bad_input_cases.negate_last_weights(folder)
     other = lenet_cpp.Predictor(model_dir=folder / "model", accelerator="plain").run(x)
     assert not np.allclose(own, other)
-    expected = numpy_lenet(folder / "model" / "lenet.pdiparams", x)
+    expected = lenet(folder / "model" / "lenet.pdiparams", x)
     assert close(other, expected)
 
 

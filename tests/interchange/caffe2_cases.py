@@ -11,6 +11,7 @@ import numpy as np
 
 from lenet_cpp.agreement import compare
 from lenet_cpp.interchange.caffe2 import files as caffe2_files
+from numpy_reference import average_pool, batch_norm, conv2d, max_pool, softmax
 
 __all__ = [
     "CASES",
@@ -97,66 +98,10 @@ def _positive(*shape: int) -> Array:
     return _RANDOM.uniform(0.5, 1.5, shape).astype(np.float32)
 
 
-def _patches(
-    x: Array,
-    kernel: tuple[int, int],
-    strides: tuple[int, int] = (1, 1),
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0),
-    dilations: tuple[int, int] = (1, 1),
-    outside: float = 0.0,
-) -> Array:
-    """What the window sees at each place: [N, C, rows, columns, kernel...], in float64."""
-    top, left, bottom, right = pads
-    x = np.pad(
-        x.astype(np.float64),
-        ((0, 0), (0, 0), (top, bottom), (left, right)),
-        constant_values=outside,
-    )
-    covered = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
-    starts = [
-        range(0, side - c + 1, s) for side, c, s in zip(x.shape[2:], covered, strides, strict=True)
-    ]
-    (rows, columns), (down, across) = covered, dilations
-    found = [
-        [x[:, :, i : i + rows : down, j : j + columns : across] for j in starts[1]]
-        for i in starts[0]
-    ]
-    return np.moveaxis(np.array(found), (0, 1), (2, 3))
-
-
-def _conv(x: Array, w: Array, b: Array | None = None, group: int = 1, **window: Any) -> Array:
-    seen = _patches(x, w.shape[2:], **window)
-    parts = []
-    for inputs, filters in zip(np.split(seen, group, 1), np.split(w, group), strict=True):
-        parts.append(np.einsum("nchwij,ocij->nohw", inputs, filters.astype(np.float64)))
-    y = np.concatenate(parts, 1)
-    return y if b is None else y + b[:, None, None]
-
-
-def _max(x: Array, kernel: tuple[int, int], **window: Any) -> Array:
-    return _patches(x, kernel, outside=-np.inf, **window).max((-1, -2))
-
-
-def _mean(x: Array, kernel: tuple[int, int], **window: Any) -> Array:
-    """Over what is inside the image."""
-    return np.nanmean(_patches(x, kernel, outside=np.nan, **window), (-1, -2))
-
-
-def _bn(x: Array, scale: Array, bias: Array, mean: Array, var: Array, epsilon: float) -> Array:
-    scale, bias, mean, var = (a[:, None, None].astype(np.float64) for a in (scale, bias, mean, var))
-    return (x - mean) / np.sqrt(var + epsilon) * scale + bias
-
-
 def _lrn(x: Array, size: int, alpha: float, beta: float, bias: float) -> Array:
     squares = np.pad(x.astype(np.float64) ** 2, ((0, 0), (size // 2,) * 2, (0, 0), (0, 0)))
     sums = sum(squares[:, i : i + x.shape[1]] for i in range(size))
     return x / (bias + alpha / size * sums) ** beta
-
-
-def _softmax(x: Array) -> Array:
-    flat = x.reshape(len(x), -1).astype(np.float64)
-    powers = np.exp(flat - flat.max(1, keepdims=True))
-    return (powers / powers.sum(1, keepdims=True)).reshape(x.shape)
 
 
 def _rows(x: Array) -> Array:
@@ -174,70 +119,70 @@ _CHANNELS = {"s": _positive(4), "b": _draw(4), "m": _draw(4), "v": _positive(4)}
 CASES: dict[str, Case] = {
     "conv": Case(
         _one("Conv", ["w", "b"], kernel=3, pad=1, stride=2),
-        lambda x, w, b: _conv(x, w, b, strides=(2, 2), pads=(1, 1, 1, 1)),
+        lambda x, w, b: conv2d(x, w, b, strides=(2, 2), pads=(1, 1, 1, 1)),
         _FILTERS,
     ),
     "conv with lists": Case(
         _one("Conv", ["w", "b"], kernels=[3, 3], pads=[1, 0, 2, 1], strides=[2, 1],
              dilations=[1, 2], order="NCHW"),
-        lambda x, w, b: _conv(x, w, b, strides=(2, 1), pads=(1, 0, 2, 1), dilations=(1, 2)),
+        lambda x, w, b: conv2d(x, w, b, strides=(2, 1), pads=(1, 0, 2, 1), dilations=(1, 2)),
         _FILTERS,
     ),
     "conv by names": Case(
         _one("Conv", ["w"], kernel_h=2, kernel_w=3, stride_h=1, stride_w=2, pad_t=0, pad_l=1,
              pad_b=1, pad_r=0, dilation_h=1, dilation_w=1),
-        lambda x, w: _conv(x, w, strides=(1, 2), pads=(0, 1, 1, 0)),
+        lambda x, w: conv2d(x, w, strides=(1, 2), pads=(0, 1, 1, 0)),
         {"w": _draw(2, 4, 2, 3)},
     ),
     "conv in groups": Case(
         _one("Conv", ["w", "b"], kernel=3, group=2),
-        lambda x, w, b: _conv(x, w, b, group=2),
+        lambda x, w, b: conv2d(x, w, b, groups=2),
         {"w": _draw(6, 2, 3, 3), "b": _draw(6)},
     ),
     "conv valid": Case(
-        _one("Conv", ["w", "b"], kernel=3, legacy_pad=1), lambda x, w, b: _conv(x, w, b), _FILTERS
+        _one("Conv", ["w", "b"], kernel=3, legacy_pad=1), lambda x, w, b: conv2d(x, w, b), _FILTERS
     ),
     "conv same, even kernel": Case(
         _one("Conv", ["w"], kernel=4, legacy_pad=2),
-        lambda x, w: _conv(x, w, pads=(1, 1, 2, 2)),
+        lambda x, w: conv2d(x, w, pads=(1, 1, 2, 2)),
         {"w": _draw(2, 4, 4, 4)},
     ),
     "conv same with strides": Case(  # 9 rows to 5: 2 * 4 + 4 - 9 = 3 more; 7 columns to 4: 3 more
         _one("Conv", ["w"], kernel=4, stride=2, legacy_pad=2),
-        lambda x, w: _conv(x, w, strides=(2, 2), pads=(1, 1, 2, 2)),
+        lambda x, w: conv2d(x, w, strides=(2, 2), pads=(1, 1, 2, 2)),
         {"w": _draw(2, 4, 4, 4)},
     ),
     "max pool": Case(
         _one("MaxPool", kernel=3, stride=2, pad=1),
-        lambda x: _max(x, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1)),
+        lambda x: max_pool(x, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1)),
         shape=(3, 4, 8, 7),
     ),
     "max pool as in Caffe": Case(  # rounded up: the last window sticks out
         _one("MaxPool", kernel=3, stride=2, legacy_pad=3),
-        lambda x: _max(x, (3, 3), strides=(2, 2), pads=(0, 0, 1, 0)),
+        lambda x: max_pool(x, (3, 3), strides=(2, 2), pads=(0, 0, 1, 0)),
         shape=(3, 4, 8, 7),
     ),
     "max pool as in Caffe, stride 1": Case(
         _one("MaxPool", kernel=3, stride=1, pad=1, legacy_pad=3),
-        lambda x: _max(x, (3, 3), pads=(1, 1, 1, 1)),
+        lambda x: max_pool(x, (3, 3), pads=(1, 1, 1, 1)),
     ),
     "average pool": Case(
         _one("AveragePool", kernel=3, stride=2, pad=1),
-        lambda x: _mean(x, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1)),
+        lambda x: average_pool(x, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1)),
         shape=(3, 4, 8, 7),
     ),
     "average pool with the padding": Case(
         _one("AveragePool", kernel=3, pad=1, count_include_pad=1),
-        lambda x: _patches(x, (3, 3), pads=(1, 1, 1, 1)).mean((-1, -2)),
+        lambda x: average_pool(x, (3, 3), pads=(1, 1, 1, 1), exclusive=False),
     ),
     "average pool as in Caffe": Case(
         _one("AveragePool", kernel=3, stride=2, legacy_pad=3),
-        lambda x: _mean(x, (3, 3), strides=(2, 2), pads=(0, 0, 1, 0)),
+        lambda x: average_pool(x, (3, 3), strides=(2, 2), pads=(0, 0, 1, 0)),
         shape=(3, 4, 8, 7),
     ),
     "average pool, same": Case(
         _one("AveragePool", kernel=2, stride=2, legacy_pad=2),
-        lambda x: _mean(x, (2, 2), strides=(2, 2), pads=(0, 0, 1, 1)),
+        lambda x: average_pool(x, (2, 2), strides=(2, 2), pads=(0, 0, 1, 1)),
     ),
     "global average pool": Case(
         _one("AveragePool", global_pooling=1), lambda x: x.mean((2, 3), keepdims=True)
@@ -262,7 +207,7 @@ CASES: dict[str, Case] = {
     ),
     "batch norm": Case(
         _one("SpatialBN", ["s", "b", "m", "v"], is_test=1, epsilon=0.01),
-        lambda x, s, b, m, v: _bn(x, s, b, m, v, 0.01),
+        lambda x, s, b, m, v: batch_norm(x, s, b, m, v, 0.01),
         _CHANNELS,
     ),
     "affine channel": Case(
@@ -290,14 +235,14 @@ CASES: dict[str, Case] = {
         lambda x, **_: x.reshape(3, 12, 21),
         {"s": np.array([-1, 12, 21])},
     ),
-    "softmax": Case(_one("Softmax"), _softmax),
+    "softmax": Case(_one("Softmax"), lambda x: softmax(_rows(x)).reshape(x.shape)),
     "concat": Case(
         [
             op("Relu", ["x"], ["a"]),
             op("Conv", ["x", "w"], ["c"], kernel=1),
             op("Concat", ["a", "c"], ["y", "lengths"], order="NCHW"),
         ],
-        lambda x, w: np.concatenate([np.maximum(x, 0), _conv(x, w)], 1),
+        lambda x, w: np.concatenate([np.maximum(x, 0), conv2d(x, w)], 1),
         {"w": _draw(2, 4, 1, 1)},
     ),
     "concat on an axis": Case(

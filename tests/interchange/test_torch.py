@@ -33,6 +33,7 @@ from lenet_cpp.interchange.torch.models import create_network, load_state, save_
 from lenet_cpp.interchange.torch.record import read_record, record_path, write_record
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.training.recipes import RECIPES
+from numpy_reference import lenet
 from snippets import read_snippets, run_snippet
 
 _REASON = "PyTorch is an extra: pip install 'lenet-cpp[torch]'"
@@ -88,27 +89,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_lenet_computes_what_the_layers_say() -> None:
     net = lively("lenet")
-    w = {key: value.double().numpy() for key, value in net.state_dict().items()}
-
-    def convolve(x, name, padding):
-        x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-        windows = np.lib.stride_tricks.sliding_window_view(x, (5, 5), axis=(2, 3))
-        outputs = np.einsum("nchwij,ocij->nohw", windows, w[f"{name}.weight"])
-        return outputs + w[f"{name}.bias"][:, None, None]
-
-    def pool(x):
-        n, c, h, wide = x.shape
-        return x.reshape(n, c, h // 2, 2, wide // 2, 2).max(axis=(3, 5))
-
-    def linear(x, name):
-        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
-
+    w = {key: value.numpy() for key, value in net.state_dict().items()}
+    w |= {key: value.T for key, value in w.items() if value.shape[1:] and "linear" in key}
     images = images_for("lenet")
-    x = pool(np.maximum(convolve(images.astype(np.float64), "conv1", 2), 0))
-    x = pool(convolve(x, "conv2", 0)).reshape(len(images), -1)  # no rectifier in between
-    x = np.maximum(linear(x, "linear1"), 0)
-    x = np.maximum(linear(x, "linear2"), 0)
-    assert_agree(linear(x, "linear3").astype(np.float32), torch_outputs(net, images))
+    assert_agree(lenet(w, images).astype(np.float32), torch_outputs(net, images))
 
 
 def test_resnet18_has_the_names_of_torchvision() -> None:

@@ -22,6 +22,7 @@ import pytest
 
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
 from lenet_cpp.verify import Case, find_models, run_paddle_inference
+from numpy_reference import lenet
 from snippets import read_snippets
 from tools.benchmark import (
     BASELINE,
@@ -238,30 +239,9 @@ def test_children_import_the_same_package(monkeypatch, tmp_path):
 
 
 def test_reference_is_the_networks(model_dir):
-    # Against dygraph-free ground: PyTorch-style loops over one image.
     weights = read_weights(model_dir / "lenet.pdiparams")
-    image = np.random.default_rng(1).random((1, 28, 28))
-
-    def conv(x, weight, bias):
-        size = x.shape[1] - 4
-        out = np.empty((len(weight), size, size))
-        for o, row, column in np.ndindex(out.shape):
-            out[o, row, column] = (
-                x[:, row : row + 5, column : column + 5] * weight[o]
-            ).sum() + bias[o]
-        return out
-
-    def pool(x):
-        return np.maximum.reduce([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])
-
-    x = np.pad(image.astype(np.float32).astype(np.float64), ((0, 0), (2, 2), (2, 2)))
-    x = pool(np.maximum(conv(x, weights["conv1.weight"].astype(float), weights["conv1.bias"]), 0))
-    x = pool(conv(x, weights["conv2.weight"].astype(float), weights["conv2.bias"])).ravel()
-    for name, last in (("linear1", False), ("linear2", False), ("linear3", True)):
-        x = x @ weights[f"{name}.weight"].astype(float) + weights[f"{name}.bias"]
-        x = x if last else np.maximum(x, 0)
-    found = reference(weights, image[None].astype(np.float32))
-    np.testing.assert_allclose(found[0], x, rtol=1e-6)
+    images = np.random.default_rng(1).random((1, 1, 28, 28)).astype(np.float32)
+    np.testing.assert_allclose(reference(weights, images), lenet(weights, images), rtol=1e-6)
 
 
 def test_multiply_adds_are_those_of_the_weights(model_dir):

@@ -27,6 +27,7 @@ from lenet_cpp.training import evaluation, recipes
 from lenet_cpp.training import loop as training
 from lenet_cpp.training.augment import Augmentation, sampling_grid, warp
 from lenet_cpp.training.recipes import Recipe, TrainingConfig
+from numpy_reference import LENET, lenet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,18 +35,6 @@ if TYPE_CHECKING:
     import paddle
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
-SHAPES = {
-    "conv1.weight": (6, 1, 5, 5),
-    "conv1.bias": (6,),
-    "conv2.weight": (16, 6, 5, 5),
-    "conv2.bias": (16,),
-    "linear1.weight": (400, 120),
-    "linear1.bias": (120,),
-    "linear2.weight": (120, 84),
-    "linear2.bias": (84,),
-    "linear3.weight": (84, 10),
-    "linear3.bias": (10,),
-}
 NAMES = ("lenet.pdopt", "lenet.pdparams", "lenet.train.json")
 
 
@@ -85,29 +74,10 @@ def assert_same_checkpoint(one: Path, two: Path) -> None:
 # The model
 
 
-def numpy_lenet(p: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """LeNet from the definition, in float64: sums over windows, nothing of Paddle's."""
-
-    def conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        windows = np.lib.stride_tricks.sliding_window_view(x, (5, 5), axis=(2, 3))
-        return np.einsum("nchwij,ocij->nohw", windows, weight) + bias[:, None, None]
-
-    def pool(x: np.ndarray) -> np.ndarray:
-        return np.maximum.reduce([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)])
-
-    p = {name: array.astype(np.float64) for name, array in p.items()}
-    x = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (2, 2), (2, 2)))
-    x = pool(np.maximum(conv(x, p["conv1.weight"], p["conv1.bias"]), 0))
-    x = pool(conv(x, p["conv2.weight"], p["conv2.bias"])).reshape(len(x), -1)
-    x = np.maximum(x @ p["linear1.weight"] + p["linear1.bias"], 0)
-    x = np.maximum(x @ p["linear2.weight"] + p["linear2.bias"], 0)
-    return x @ p["linear3.weight"] + p["linear3.bias"]
-
-
 def test_topology_is_the_guides() -> None:
     layer = models.build("lenet")
     found = {name: tuple(tensor.shape) for name, tensor in layer.state_dict().items()}
-    assert found == SHAPES
+    assert found == LENET
     assert sum(int(np.prod(shape)) for shape in found.values()) == 61_706
     assert {name for name, _ in layer.named_sublayers()} == {
         *("conv1", "max_pool1", "conv2", "max_pool2", "linear1", "linear2", "linear3")
@@ -144,7 +114,7 @@ def test_forward_matches_the_definition(mnist: data.Mnist) -> None:
     layer.set_state_dict(state)
     images = data.to_model_input(mnist.test.images[:20])
     images = np.concatenate([images, generator.normal(0, 1, (5, 1, 28, 28)).astype(np.float32)])
-    expected = numpy_lenet(state, images)
+    expected = lenet(state, images)
     found = layer(paddle.to_tensor(images)).numpy()
     assert np.abs(found - expected).max() <= 1e-5 * np.maximum(1, np.abs(expected)).max()
 
@@ -335,7 +305,7 @@ def test_sample_is_learned_and_reported(tmp_path: Path, mnist: data.Mnist) -> No
     assert result.accuracy.fraction > 0.85
     # The accuracy is that of the file, counted another way.
     state = checkpoint.read_state(tmp_path / "lenet.pdparams")
-    logits = numpy_lenet(state, data.to_model_input(mnist.test.images))
+    logits = lenet(state, data.to_model_input(mnist.test.images))
     assert (logits.argmax(axis=1) == mnist.test.labels).sum() == result.accuracy.correct
     record = json.loads((tmp_path / "lenet.train.json").read_text())
     assert record["test"] == {
@@ -369,23 +339,23 @@ def test_averaged_weights_follow_the_definition(tmp_path: Path, tiny: data.Mnist
         training.train(config, tiny, tmp_path, resume=step > 1, should_stop=after(1), report=quiet)
         saved = checkpoint.load_checkpoint(tmp_path, "lenet")
         assert saved.record["steps_done"] == step
-        raw.append({name: saved.optimizer[f"training_weights/{name}"] for name in SHAPES})
+        raw.append({name: saved.optimizer[f"training_weights/{name}"] for name in LENET})
     import paddle
 
     paddle.seed(0)
     average = {name: t.numpy() for name, t in models.build("lenet").state_dict().items()}
     for step, weights in enumerate(raw, start=1):
         decay = min(0.4, (1 + step) / (10 + step))  # 2/11, 3/12, 4/13, 5/14, 0.4
-        for name in SHAPES:
+        for name in LENET:
             average[name] = decay * average[name] + (1 - decay) * weights[name]
-    for name in SHAPES:
+    for name in LENET:
         assert np.abs(saved.parameters[name] - average[name]).max() < 1e-6
         assert not np.array_equal(saved.parameters[name], raw[-1][name])
     # The end of a training leaves the same as a stop at that step.
     ended = TrainingConfig(replace(recipe, epochs=None, steps=5))
     training.train(ended, tiny, tmp_path / "ended", report=quiet)
     last = checkpoint.load_checkpoint(tmp_path / "ended", "lenet")
-    for name in SHAPES:
+    for name in LENET:
         assert np.array_equal(last.parameters[name], saved.parameters[name])
         assert np.array_equal(last.optimizer[f"training_weights/{name}"], raw[-1][name])
 
@@ -642,7 +612,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(
 @pytest.fixture
 def parameters() -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
-    return {name: generator.normal(size=s).astype(np.float32) for name, s in SHAPES.items()}
+    return {name: generator.normal(size=s).astype(np.float32) for name, s in LENET.items()}
 
 
 def test_load_parameters(tmp_path: Path, parameters: dict[str, np.ndarray]) -> None:

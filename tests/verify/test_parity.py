@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from numpy.lib.stride_tricks import sliding_window_view
 
 import lenet_cpp
 from lenet_cpp import export, models, verify
 from lenet_cpp.cli.verify import main
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
+from numpy_reference import lenet, lenet_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,20 +36,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::lenet_cpp.InputRangeWarning"),
 ]
 
-# In the order of the parameter file, which is that of the generated names:
-# conv2d_0.b_0, conv2d_0.w_0, ..., linear_2.w_0.
-SHAPES = {
-    "conv1.bias": (6,),
-    "conv1.weight": (6, 1, 5, 5),
-    "conv2.bias": (16,),
-    "conv2.weight": (16, 6, 5, 5),
-    "linear1.bias": (120,),
-    "linear1.weight": (400, 120),
-    "linear2.bias": (84,),
-    "linear2.weight": (120, 84),
-    "linear3.bias": (10,),
-    "linear3.weight": (84, 10),
-}
 COMBINATIONS = [
     ("pdmodel", "plain"),
     ("pdmodel", "onednn"),
@@ -63,29 +49,10 @@ CASES = [(*combination, batch) for combination in COMBINATIONS for batch in (1, 
 KINDS = ("digits", "noise", "zeros", "ones", "denormals", "1e30", "1e30 noise")
 
 
-def parameter_offsets(content: bytes) -> dict[str, int]:
-    """Where the values of each parameter begin in a .pdiparams file."""
-    offsets = {}
-    at = 0
-    for name, shape in SHAPES.items():
-        version, levels, tensor_version, header = struct.unpack_from("<IQIi", content, at)
-        assert (version, levels, tensor_version) == (0, 0, 0)
-        offsets[name] = at + struct.calcsize("<IQIi") + header
-        at = offsets[name] + 4 * int(np.prod(shape))
-    assert at == len(content)
-    return offsets
-
-
 @pytest.fixture(scope="module")
 def weights(model_dir: Path) -> dict[str, NDArray[np.float32]]:
     """The bundled model's parameters, read by the definition of the file format."""
-    content = (model_dir / "lenet.pdiparams").read_bytes()
-    return {
-        name: np.frombuffer(content, "<f4", int(np.prod(SHAPES[name])), offset).reshape(
-            SHAPES[name]
-        )
-        for name, offset in parameter_offsets(content).items()
-    }
+    return lenet_parameters(model_dir / "lenet.pdiparams")
 
 
 @pytest.fixture(scope="module")
@@ -216,34 +183,6 @@ def test_accelerators_differ(runs: Callable[[str, str, int], Run]) -> None:
             assert (runs(format_, accelerator, 64)["lenet_cpp"] != plain).any()
 
 
-def numpy_lenet(
-    weights: dict[str, NDArray[np.float32]], images: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """LeNet from its definition, in double precision."""
-    w = {name: values.astype(np.float64) for name, values in weights.items()}
-
-    def convolve(x: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-        windows = sliding_window_view(x, (5, 5), axis=(2, 3))
-        found: NDArray[np.float64] = np.einsum(
-            "nchwij,ocij->nohw", windows, w[f"{name}.weight"], optimize=True
-        )
-        found += w[f"{name}.bias"][:, np.newaxis, np.newaxis]
-        return found
-
-    def pool(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        n, c, height, width = x.shape
-        largest: NDArray[np.float64] = x.reshape(n, c, height // 2, 2, width // 2, 2).max((3, 5))
-        return largest
-
-    x = np.pad(images.astype(np.float64), ((0, 0), (0, 0), (2, 2), (2, 2)))
-    x = np.maximum(pool(np.maximum(convolve(x, "conv1"), 0)), 0)
-    x = pool(convolve(x, "conv2")).reshape(len(images), -1)
-    x = np.maximum(x @ w["linear1.weight"] + w["linear1.bias"], 0)
-    x = np.maximum(x @ w["linear2.weight"] + w["linear2.bias"], 0)
-    result: NDArray[np.float64] = x @ w["linear3.weight"] + w["linear3.bias"]
-    return result
-
-
 @pytest.mark.parametrize(("format_", "accelerator"), COMBINATIONS)
 def test_outputs_are_those_of_the_definition(
     runs: Callable[[str, str, int], Run],
@@ -254,7 +193,7 @@ def test_outputs_are_those_of_the_definition(
 ) -> None:
     outputs = runs(format_, accelerator, 64)
     for kind in ("digits", "noise", "ones"):
-        expected = numpy_lenet(weights, inputs[kind])
+        expected = lenet(weights, inputs[kind])
         for route in verify.ROUTES:
             found = of_kind(kind, inputs, outputs[route])
             assert (np.abs(found - expected) <= 2e-5 * np.maximum(1, np.abs(expected))).all()
@@ -321,7 +260,7 @@ def changed_model(model_dir: Path, target: Path, name: str, *, checksums: bool) 
     shutil.copytree(model_dir, target)
     path = target / "lenet.pdiparams"
     content = bytearray(path.read_bytes())
-    at = parameter_offsets(bytes(content))[name]
+    at = content.index(lenet_parameters(path)[name].tobytes())
     (value,) = struct.unpack_from("<f", content, at)
     struct.pack_into("<f", content, at, value + 1e-3)
     path.write_bytes(content)
