@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engines/native/kernels/dispatch.h"
@@ -54,11 +56,103 @@ inline std::int64_t count_windows(std::int64_t size, const native::Window& windo
   return (padded - window.dilations[i] * (window.kernel[i] - 1) - 1) / window.strides[i] + 1;
 }
 
-/// The value of a tensor [channels, height, width], 0 outside the image.
-inline double value_at(const std::vector<double>& image, const native::TensorShape& shape,
+inline native::Layer layer_of(native::LayerKind kind) {
+  native::Layer layer;
+  layer.kind = kind;
+  return layer;
+}
+
+/// Adds a layer to what the last one gave.
+inline void add_layer(native::Network& network, native::Layer layer,
+                      const native::TensorShape& shape) {
+  if (layer.inputs.empty()) layer.inputs = {network.tensors.size() - 1};
+  layer.output = network.output = network.tensors.size();
+  network.tensors.push_back(shape);
+  network.layers.push_back(std::move(layer));
+}
+
+/// The pixel of a convolution or pool at [c, y, x], from the definition.
+inline double windowed(const native::Layer& layer, const std::vector<double>& image,
+                       const native::TensorShape& in, const native::TensorShape& out,
                        std::int64_t c, std::int64_t y, std::int64_t x) {
-  if (y < 0 || x < 0 || y >= shape.height || x >= shape.width) return 0;
-  return image[static_cast<std::size_t>((c * shape.height + y) * shape.width + x)];
+  const native::Window& window = layer.window;
+  const bool pool = layer.kind == native::LayerKind::Pool;
+  const std::int64_t inputs = pool ? 1 : in.channels / layer.groups;
+  const std::int64_t first = pool ? c : c / (out.channels / layer.groups) * inputs;
+  auto tap = static_cast<std::size_t>(c * inputs * window.kernel[0] * window.kernel[1]);
+  double largest = -std::numeric_limits<double>::infinity();
+  double sum = 0;
+  int inside = 0;
+  int padded = 0;
+  for (std::int64_t from = first; from < first + inputs; ++from) {
+    for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
+      for (std::int64_t j = 0; j < window.kernel[1]; ++j, ++tap) {
+        const std::int64_t row =
+            y * window.strides[0] - window.padding[0] + i * window.dilations[0];
+        const std::int64_t column =
+            x * window.strides[1] - window.padding[2] + j * window.dilations[1];
+        padded += row < in.height + window.padding[1] && column < in.width + window.padding[3];
+        if (row < 0 || column < 0 || row >= in.height || column >= in.width) continue;
+        const double value =
+            image[static_cast<std::size_t>((from * in.height + row) * in.width + column)];
+        largest = std::max(largest, value);
+        ++inside;
+        if (pool) {
+          sum += value;
+        } else {
+          sum += value * (layer.weights.empty() ? layer.integers[tap] : layer.weights[tap]);
+        }
+      }
+    }
+  }
+  const auto channel = static_cast<std::size_t>(c);
+  if (!pool) return sum * (layer.steps.empty() ? 1 : layer.steps[channel]) + layer.bias[channel];
+  if (layer.pool == native::PoolKind::Max) return largest;
+  return sum / (layer.pool == native::PoolKind::Average ? inside : padded);
+}
+
+/// What a network gives for an image, from the definition of its layers; without softmax.
+inline std::vector<double> definition(const native::Network& network, const float* image) {
+  using native::LayerKind;
+  std::vector<std::vector<double>> tensors(network.tensors.size());
+  tensors[network.input].assign(image, image + network.tensors[network.input].values());
+  for (const native::Layer& layer : network.layers) {
+    const std::vector<double>& values = tensors[layer.inputs[0]];
+    const native::TensorShape& in = network.tensors[layer.inputs[0]];
+    const native::TensorShape& out = network.tensors[layer.output];
+    const native::Rounding& rounding = layer.rounding;
+    std::vector<double> results;
+    for (std::int64_t c = 0; c < out.channels; ++c) {
+      for (std::int64_t y = 0; y < out.height; ++y) {
+        for (std::int64_t x = 0; x < out.width; ++x) {
+          const std::size_t i = results.size();
+          double found = 0;
+          if (layer.kind == LayerKind::Convolution || layer.kind == LayerKind::Pool) {
+            found = windowed(layer, values, in, out, c, y, x);
+          } else if (layer.kind == LayerKind::Concat && i >= values.size()) {
+            found = tensors[layer.inputs[1]][i - values.size()];
+          } else {
+            found = values[i];
+          }
+          if (layer.kind == LayerKind::Add) found += tensors[layer.inputs[1]][i];
+          if (layer.kind == LayerKind::ChannelScale) {
+            const auto channel = static_cast<std::size_t>(c);
+            found = found * layer.scale[channel] + layer.bias[channel];
+          }
+          if (layer.kind == LayerKind::Quantize) {
+            const double step = rounding.range / rounding.most;
+            found = std::clamp(std::nearbyint(found / step), rounding.from_zero ? 0.0 : -128.0,
+                               rounding.from_zero ? 255.0 : 127.0) *
+                    step;
+          }
+          const bool relu = layer.relu || layer.kind == LayerKind::Relu;
+          results.push_back(relu ? std::max(found, 0.0) : found);
+        }
+      }
+    }
+    tensors[layer.output] = std::move(results);
+  }
+  return tensors[network.output];
 }
 
 }  // namespace lenet::tests

@@ -31,89 +31,55 @@ using native::TensorShape;
 
 constexpr std::int64_t kImages = 19;  // more than a vector of any set, with a rest
 
-std::vector<double> convolve(const Layer& layer, const std::vector<double>& image,
-                             const TensorShape& in, const TensorShape& out) {
-  const native::Window& window = layer.window;
-  const std::int64_t inputs = in.channels / layer.groups;
-  const std::int64_t outputs = out.channels / layer.groups;
-  std::vector<double> result;
-  for (std::int64_t o = 0; o < out.channels; ++o) {
-    for (std::int64_t y = 0; y < out.height; ++y) {
-      for (std::int64_t x = 0; x < out.width; ++x) {
-        double sum = layer.bias[static_cast<std::size_t>(o)];
-        for (std::int64_t c = 0; c < inputs; ++c) {
-          for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
-            for (std::int64_t j = 0; j < window.kernel[1]; ++j) {
-              const auto weight = static_cast<std::size_t>(
-                  ((o * inputs + c) * window.kernel[0] + i) * window.kernel[1] + j);
-              sum += layer.weights[weight] *
-                     value_at(image, in, o / outputs * inputs + c,
-                              y * window.strides[0] - window.padding[0] + i * window.dilations[0],
-                              x * window.strides[1] - window.padding[2] + j * window.dilations[1]);
-            }
-          }
-        }
-        result.push_back(layer.relu ? std::max(sum, 0.0) : sum);
-      }
-    }
+/// The pool that convolutions compute on the way, or any other.
+void add_pool(Network& network, Random& random) {
+  const TensorShape in = network.tensors.back();
+  TensorShape out = {in.channels, in.height / 2, in.width / 2};
+  Layer pool = layer_of(LayerKind::Pool);
+  pool.relu = random.coin();
+  pool.window.kernel = pool.window.strides = {2, 2};
+  if (out.values() == 0 || random.coin()) {
+    pool.pool = static_cast<PoolKind>(random.from(0, 2));
+    const auto direction = [&](std::size_t i, std::int64_t size) {
+      std::int64_t& kernel = pool.window.kernel[i];
+      kernel = random.from(1, std::min<std::int64_t>(4, size));
+      pool.window.strides[i] = random.from(1, std::min<std::int64_t>(3, kernel));
+      pool.window.padding[2 * i] = random.from(0, kernel / 2);
+      pool.window.padding[2 * i + 1] = random.from(0, kernel / 2);
+      return count_windows(size, pool.window, i);
+    };
+    out.height = direction(0, in.height);
+    out.width = direction(1, in.width);
   }
-  return result;
+  add_layer(network, pool, out);
 }
 
-std::vector<double> max_pool(const Layer& layer, const std::vector<double>& image,
-                             const TensorShape& in, const TensorShape& out) {
-  std::vector<double> result;
-  for (std::int64_t c = 0; c < out.channels; ++c) {
-    for (std::int64_t y = 0; y < out.height; ++y) {
-      for (std::int64_t x = 0; x < out.width; ++x) {
-        double largest = -std::numeric_limits<double>::infinity();
-        for (std::int64_t i = 0; i < layer.window.kernel[0]; ++i) {
-          for (std::int64_t j = 0; j < layer.window.kernel[1]; ++j) {
-            largest = std::max(largest, value_at(image, in, c, y * layer.window.strides[0] + i,
-                                                 x * layer.window.strides[1] + j));
-          }
-        }
-        result.push_back(largest);
-      }
-    }
-  }
-  return result;
-}
-
-/// A convolution, perhaps pooled, and then perhaps a fully connected layer.
+/// A convolution, perhaps with a branch beside it, pooled, and followed by a fully connected layer.
 /// \param winograd whether the convolution is one that Winograd's transform computes
 Network random_network(Random& random, bool winograd) {
   Network network;
-  Layer convolution;
-  convolution.kind = LayerKind::Convolution;
+  Layer convolution = layer_of(LayerKind::Convolution);
   convolution.groups = !winograd && random.from(0, 3) == 0 ? 2 : 1;
   TensorShape in;
-  in.channels = convolution.groups * (random.coin() ? 1 : random.from(1, 9));
   TensorShape out;
-  out.channels = convolution.groups * random.from(1, 20);
+  in.channels =
+      winograd ? random.from(4, 9) : convolution.groups * (random.coin() ? 1 : random.from(1, 9));
+  out.channels = convolution.groups * random.from(winograd ? 4 : 1, 20);
   const bool plain = random.coin();  // as the special cases want it
-  if (winograd) {
-    in.channels = random.from(4, 9);
-    out.channels = random.from(4, 20);
-  }
   const auto direction = [&](std::size_t i, std::int64_t& image, std::int64_t& result) {
     native::Window& window = convolution.window;
+    window.kernel[i] = winograd ? 5 : random.from(1, 5);
+    if (winograd || !plain) {
+      window.padding[2 * i] = random.from(0, 2);
+      window.padding[2 * i + 1] = random.from(0, 2);
+    }
     if (winograd) {
-      window.kernel[i] = 5;
-      for (std::int64_t* padding : {&window.padding[2 * i], &window.padding[2 * i + 1]}) {
-        *padding = random.from(0, 2);
-      }
       result = 2 * random.from(1, 14);
       image = result + 4 - window.padding[2 * i] - window.padding[2 * i + 1];
       return;
     }
-    window.kernel[i] = random.from(1, 5);
     window.strides[i] = plain ? 1 : random.from(1, 3);
     window.dilations[i] = plain ? 1 : random.from(1, 2);
-    if (!plain) {
-      window.padding[2 * i] = random.from(0, 2);
-      window.padding[2 * i + 1] = random.from(0, 2);
-    }
     image = random.from(1, 40) + window.dilations[i] * (window.kernel[i] - 1);
     result = count_windows(image, window, i);
   };
@@ -123,46 +89,32 @@ Network random_network(Random& random, bool winograd) {
                                       convolution.window.kernel[0] * convolution.window.kernel[1]);
   convolution.bias = random.values(out.channels);
   convolution.relu = random.coin();
-  convolution.inputs = {0};
-  convolution.output = 1;
-  network.tensors = {in, out};
-  network.layers.push_back(convolution);
-  if (out.height >= 2 && out.width >= 2 && random.coin()) {
-    Layer pool;
-    pool.kind = LayerKind::Pool;
-    pool.window.kernel = pool.window.strides = {2, 2};
-    pool.inputs = {1};
-    pool.output = 2;
-    network.tensors.push_back({out.channels, out.height / 2, out.width / 2});
-    network.layers.push_back(pool);
+  network.tensors = {in};
+  add_layer(network, convolution, out);
+  if (random.from(0, 2) == 0) {
+    Layer scale = layer_of(LayerKind::ChannelScale);
+    scale.scale = random.values(out.channels);
+    scale.bias = random.values(out.channels);
+    scale.relu = random.coin();
+    add_layer(network, scale, out);
+    Layer join = layer_of(random.coin() ? LayerKind::Add : LayerKind::Concat);
+    join.inputs = {1, 2};
+    join.relu = join.kind == LayerKind::Add;
+    if (join.kind == LayerKind::Concat) out.channels *= 2;
+    add_layer(network, join, out);
+    if (random.coin()) add_layer(network, layer_of(LayerKind::Relu), out);
   }
+  if (random.coin()) add_pool(network, random);
   if (random.coin()) {
     const TensorShape image = network.tensors.back();
-    Layer linear;
-    linear.kind = LayerKind::Convolution;
+    Layer linear = layer_of(LayerKind::Convolution);
     linear.window.kernel = {image.height, image.width};
     const std::int64_t classes = random.from(1, 150);
     linear.weights = random.values(classes * image.values());
     linear.bias = random.values(classes);
-    linear.inputs = {network.tensors.size() - 1};
-    linear.output = network.tensors.size();
-    network.tensors.push_back({classes, 1, 1});
-    network.layers.push_back(linear);
+    add_layer(network, linear, {classes, 1, 1});
   }
-  network.input = 0;
-  network.output = network.tensors.size() - 1;
   return network;
-}
-
-std::vector<double> definition(const Network& network, const float* image) {
-  std::vector<double> values(image, image + network.tensors[0].values());
-  for (const Layer& layer : network.layers) {
-    const TensorShape& in = network.tensors[layer.inputs[0]];
-    const TensorShape& out = network.tensors[layer.output];
-    values = layer.kind == LayerKind::Pool ? max_pool(layer, values, in, out)
-                                           : convolve(layer, values, in, out);
-  }
-  return values;
 }
 
 TEST_CASE("random networks are what their definition says, in both layouts and all sets" *
@@ -208,21 +160,16 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
 
 TEST_CASE("softmax gives the output, wherever it is among the layers, and nothing else") {
   Network network;
-  network.tensors = {{3, 1, 1}, {3, 1, 1}, {3, 1, 1}, {3, 1, 1}};
-  Layer doubled;
-  doubled.kind = LayerKind::Convolution;
+  network.tensors = {{3, 1, 1}};
+  Layer doubled = layer_of(LayerKind::Convolution);
   doubled.weights = {2, 0, 0, 0, 2, 0, 0, 0, 2};
   doubled.bias = {0, 0, 0};
-  doubled.inputs = {0};
-  doubled.output = 1;
-  Layer softmax;
-  softmax.kind = LayerKind::Softmax;
-  softmax.inputs = {1};
-  softmax.output = 2;
+  add_layer(network, doubled, {3, 1, 1});
+  add_layer(network, layer_of(LayerKind::Softmax), {3, 1, 1});
   Layer unused = doubled;
+  unused.inputs = {0};
   unused.bias = {5, 5, 5};
-  unused.output = 3;
-  network.layers = {doubled, softmax, unused};
+  add_layer(network, unused, {3, 1, 1});
   network.output = 2;
   const std::vector<float> image = {0, std::log(2.0F) / 2, std::log(5.0F) / 2};
   const auto check = [&](const auto& program, auto memory) {
@@ -250,8 +197,7 @@ TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
   Network network;
   network.tensors = {{1, 1, kWidth}, {kClasses, 1, 1}};
   network.output = 1;
-  Layer linear;
-  linear.kind = LayerKind::Convolution;
+  Layer linear = layer_of(LayerKind::Convolution);
   linear.window.kernel = {1, kWidth};
   linear.inputs = {0};
   linear.output = 1;

@@ -26,20 +26,12 @@ using native::int8::Program;
 constexpr std::int64_t kImages = 5;
 constexpr float kMost = 127;
 
-void add(Network& network, Layer layer, const TensorShape& shape) {
-  layer.inputs = {network.tensors.size() - 1};
-  layer.output = network.tensors.size();
-  network.tensors.push_back(shape);
-  network.layers.push_back(std::move(layer));
-}
-
 void add_quantize(Network& network, Random& random, std::int64_t least, std::int64_t most) {
-  Layer quantize;
-  quantize.kind = LayerKind::Quantize;
+  Layer quantize = layer_of(LayerKind::Quantize);
   quantize.rounding.from_zero = random.coin();
   if (quantize.rounding.from_zero) quantize.rounding.most = 255;
   quantize.rounding.range = quantize.rounding.most * random.power(least, most);
-  add(network, quantize, network.tensors.back());
+  add_layer(network, quantize, network.tensors.back());
 }
 
 void give_weights(Layer& layer, Random& random, std::int64_t outputs, std::int64_t taps) {
@@ -55,8 +47,7 @@ void give_weights(Layer& layer, Random& random, std::int64_t outputs, std::int64
 /// A convolution, perhaps pooled, and then perhaps a fully connected layer.
 Network random_network(Random& random) {
   Network network;
-  Layer convolution;
-  convolution.kind = LayerKind::Convolution;
+  Layer convolution = layer_of(LayerKind::Convolution);
   convolution.groups = random.from(0, 3) == 0 ? 2 : 1;
   // As the kernel of few channels wants it.
   const bool few = random.from(0, 2) == 0;
@@ -85,99 +76,35 @@ Network random_network(Random& random) {
   if (random.coin()) {
     for (float& step : convolution.steps) step = std::abs(step);
   }
-  add(network, convolution, out);
+  add_layer(network, convolution, out);
   if (out.height >= 2 && out.width >= 2 && random.coin()) {
-    Layer pool;
-    pool.kind = LayerKind::Pool;
+    Layer pool = layer_of(LayerKind::Pool);
     pool.window.kernel = pool.window.strides = {2, 2};
     pool.relu = random.coin();
-    add(network, pool, {out.channels, out.height / 2, out.width / 2});
+    add_layer(network, pool, {out.channels, out.height / 2, out.width / 2});
   }
   if (random.from(0, 3) > 0) {
     add_quantize(network, random, -3, 0);
     if (random.coin()) {
-      Layer scale;
-      scale.kind = LayerKind::ChannelScale;
+      Layer scale = layer_of(LayerKind::ChannelScale);
       for (std::int64_t c = 0; c < network.tensors.back().channels; ++c) {
         scale.scale.push_back(1);
         scale.bias.push_back(static_cast<float>(random.from(-64, 64)) / 4);
       }
       scale.relu = random.coin();
-      add(network, scale, network.tensors.back());
+      add_layer(network, scale, network.tensors.back());
       add_quantize(network, random, -2, 1);
     }
     if (random.from(0, 3) > 0) {
       const TensorShape image = network.tensors.back();
-      Layer linear;
-      linear.kind = LayerKind::Convolution;
+      Layer linear = layer_of(LayerKind::Convolution);
       linear.window.kernel = {image.height, image.width};
       const std::int64_t classes = random.from(1, 150);
       give_weights(linear, random, classes, image.values());
-      add(network, linear, {classes, 1, 1});
+      add_layer(network, linear, {classes, 1, 1});
     }
   }
-  network.input = 0;
-  network.output = network.tensors.size() - 1;
   return network;
-}
-
-// ---- the definition
-
-double one(const Layer& layer, const std::vector<double>& values, const TensorShape& in,
-           const TensorShape& out, std::int64_t o, std::int64_t y, std::int64_t x) {
-  const native::Window& window = layer.window;
-  const bool pool = layer.kind == LayerKind::Pool;
-  const std::int64_t inputs = in.channels / layer.groups;
-  const std::int64_t first = pool ? o : o / (out.channels / layer.groups) * inputs;
-  double sum = pool ? -std::numeric_limits<double>::infinity() : 0;
-  auto tap = static_cast<std::size_t>(o * inputs * window.kernel[0] * window.kernel[1]);
-  for (std::int64_t c = first; c < first + (pool ? 1 : inputs); ++c) {
-    for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
-      for (std::int64_t j = 0; j < window.kernel[1]; ++j) {
-        const double value = value_at(
-            values, in, c, y * window.strides[0] - window.padding[0] + i * window.dilations[0],
-            x * window.strides[1] - window.padding[2] + j * window.dilations[1]);
-        sum = pool ? std::max(sum, value) : sum + layer.integers[tap++] * value;
-      }
-    }
-  }
-  if (pool) return sum;
-  const auto channel = static_cast<std::size_t>(o);
-  return sum * layer.steps[channel] + layer.bias[channel];
-}
-
-std::vector<double> definition(const Network& network, const float* image) {
-  std::vector<double> values(image, image + network.tensors[0].values());
-  for (const Layer& layer : network.layers) {
-    const TensorShape& in = network.tensors[layer.inputs[0]];
-    const TensorShape& out = network.tensors[layer.output];
-    std::vector<double> results;
-    if (layer.kind == LayerKind::Quantize) {
-      const double step = layer.rounding.range / layer.rounding.most;
-      const double least = layer.rounding.from_zero ? 0 : -128;
-      const double most = layer.rounding.from_zero ? 255 : 127;
-      for (const double value : values) {
-        results.push_back(std::clamp(std::nearbyint(value / step), least, most) * step);
-      }
-    } else if (layer.kind == LayerKind::ChannelScale) {
-      const std::size_t pixels = values.size() / layer.bias.size();
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        const double found = values[i] * layer.scale[i / pixels] + layer.bias[i / pixels];
-        results.push_back(layer.relu ? std::max(found, 0.0) : found);
-      }
-    } else {
-      for (std::int64_t o = 0; o < out.channels; ++o) {
-        for (std::int64_t y = 0; y < out.height; ++y) {
-          for (std::int64_t x = 0; x < out.width; ++x) {
-            const double found = one(layer, values, in, out, o, y, x);
-            results.push_back(layer.relu ? std::max(found, 0.0) : found);
-          }
-        }
-      }
-    }
-    values = std::move(results);
-  }
-  return values;
 }
 
 TEST_CASE("networks of whole numbers are what their definition says, in all sets" *
@@ -218,11 +145,9 @@ TEST_CASE("networks of whole numbers are what their definition says, in all sets
 TEST_CASE("what is no number is rounded to the least") {
   Network network;
   network.tensors = {{1, 1, 3}};
-  Layer quantize;
-  quantize.kind = LayerKind::Quantize;
+  Layer quantize = layer_of(LayerKind::Quantize);
   quantize.rounding.range = kMost;
-  add(network, quantize, network.tensors[0]);
-  network.output = 1;
+  add_layer(network, quantize, network.tensors[0]);
   const float infinity = std::numeric_limits<float>::infinity();
   const std::vector<float> image = {std::nanf(""), infinity, -infinity};
   for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
@@ -239,23 +164,19 @@ TEST_CASE("what multiplies in float32 is known, as is the work of a pooled convo
   Random random(3);
   Network network;
   network.tensors = {{2, 6, 6}};
-  Layer first;
-  first.kind = LayerKind::Convolution;
+  Layer first = layer_of(LayerKind::Convolution);
   first.window.kernel = {3, 3};
   give_weights(first, random, 4, 2 * 3 * 3);  // of values that are not rounded
-  add(network, first, {4, 4, 4});
+  add_layer(network, first, {4, 4, 4});
   add_quantize(network, random, 0, 0);
-  Layer second;
-  second.kind = LayerKind::Convolution;
+  Layer second = layer_of(LayerKind::Convolution);
   second.window.kernel = {1, 1};
   give_weights(second, random, 5, 4);
   for (float& step : second.steps) step = std::abs(step);
-  add(network, second, {5, 4, 4});
-  Layer pool;
-  pool.kind = LayerKind::Pool;
+  add_layer(network, second, {5, 4, 4});
+  Layer pool = layer_of(LayerKind::Pool);
   pool.window.kernel = pool.window.strides = {2, 2};
-  add(network, pool, {5, 2, 2});
-  network.output = network.tensors.size() - 1;
+  add_layer(network, pool, {5, 2, 2});
   const Program program(network, native::int8::choose_kernels());
   CHECK(program.float_multiply_adds() == 4 * 4 * 4 * 18);
   double all = 0;
@@ -268,11 +189,9 @@ TEST_CASE("sums that 32 bits might not hold are refused") {
   network.tensors = {{1 << 17, 1, 1}};
   Random random(1);
   add_quantize(network, random, 0, 0);
-  Layer linear;
-  linear.kind = LayerKind::Convolution;
+  Layer linear = layer_of(LayerKind::Convolution);
   give_weights(linear, random, 1, 1 << 17);
-  add(network, linear, {1, 1, 1});
-  network.output = 2;
+  add_layer(network, linear, {1, 1, 1});
   check_error(ErrorCode::Unsupported, "sums as long as those",
               [&] { Program(network, native::int8::choose_kernels()); });
 }

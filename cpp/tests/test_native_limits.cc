@@ -31,14 +31,12 @@ Network wide_network(std::int64_t channels, bool quantized) {
   constexpr std::int64_t kWidth = std::int64_t{1} << 31;
   Network network;
   network.tensors = {{1, 3, kWidth}, {1, 3, kWidth}, {channels, 1, kWidth}};
-  Layer quantize;
-  quantize.kind = LayerKind::Quantize;
+  Layer quantize = layer_of(LayerKind::Quantize);
   quantize.rounding.range = 127;
   quantize.inputs = {0};
   quantize.output = 1;
   if (quantized) network.layers.push_back(quantize);
-  Layer convolution;
-  convolution.kind = LayerKind::Convolution;
+  Layer convolution = layer_of(LayerKind::Convolution);
   convolution.name = "the convolution";
   convolution.window.kernel = {3, 1};
   const auto outputs = static_cast<std::size_t>(channels);
