@@ -174,40 +174,26 @@ TEST_CASE("options that onnxruntime has not") {
   CHECK(predictor.run(kImages.view()).data == kExpected);
 }
 
-TEST_CASE("models that onnxruntime cannot run") {
+TEST_CASE("models that onnxruntime cannot run") {  // test_onnxruntime_engine.py has more
   if (!available()) return;
   const Names input = {onnx_value("x", {-1, 2})};
   const Names output = {onnx_value("y", {-1, 2})};
-  const Names relu = {onnx_node("Relu", {"x"}, {"y"})};
+  const auto model_of = [&](const std::string& node, const Names& tensors = {}) {
+    return onnx_model(onnx_graph({node}, tensors, input, output));
+  };
   const struct {
     std::string bytes;
     ErrorCode code;
     const char* text;
   } cases[] = {
-      {"", ErrorCode::BadModel, "no ONNX model"},
       {linear().substr(0, 60), ErrorCode::BadModel, "cut short"},
-      {onnx_model(onnx_graph({onnx_node("Relu", {"z"}, {"y"})}, {}, input, output)),
-       ErrorCode::BadModel, "'z'"},
-      {onnx_model(onnx_graph({onnx_node("MatMul", {"x", "w"}, {"y"})},
-                             {onnx_tensor("w", {3, 2}, {1, 2, 3, 4, 5, 6})}, input, output)),
+      {model_of(onnx_node("MatMul", {"x", "w"}, {"y"}),
+                {onnx_tensor("w", {3, 2}, {1, 2, 3, 4, 5, 6})}),
        ErrorCode::BadModel, "Incompatible dimensions"},
-      {onnx_model(onnx_graph({onnx_node("MatMul", {"x", "w"}, {"y"})},
-                             {onnx_tensor("w", {2, 2}, {1, 2, 3})}, input, output)),
-       ErrorCode::BadModel, "cannot load"},
-      {onnx_model(onnx_graph(relu, {}, input, output), 99), ErrorCode::Unsupported, "Opset 99"},
-      {onnx_model(onnx_graph({onnx_node("Abacus", {"x"}, {"y"})}, {}, input, output)),
-       ErrorCode::Unsupported, "Abacus"},
+      {model_of(onnx_node("Abacus", {"x"}, {"y"})), ErrorCode::Unsupported, "Abacus"},
       {onnx_model(onnx_graph({onnx_node("Add", {"x", "z"}, {"y"})}, {},
                              {input[0], onnx_value("z", {-1, 2})}, output)),
        ErrorCode::Unsupported, "2 inputs and 1 outputs"},
-      {onnx_model(onnx_graph({relu[0], onnx_node("Abs", {"x"}, {"z"})}, {}, input,
-                             {output[0], onnx_value("z", {-1, 2})})),
-       ErrorCode::Unsupported, "1 inputs and 2 outputs"},
-      {onnx_model(onnx_graph({onnx_node("Identity", {"x"}, {"y"})}, {},
-                             {onnx_value("x", {-1, 2}, 7)}, {onnx_value("y", {-1, 2}, 7)})),
-       ErrorCode::Unsupported, "'x' is not a float32 tensor"},
-      {onnx_model(onnx_graph(relu, {}, {onnx_value("x", {})}, {onnx_value("y", {})})),
-       ErrorCode::Unsupported, "the shape of its input 'x'"},
   };
   for (const auto& one : cases) {
     const Model model(one.bytes);
@@ -219,7 +205,7 @@ TEST_CASE("models that onnxruntime cannot run") {
   check_error(ErrorCode::FileNotFound, "such.onnx", [&] { Predictor{missing}; });
 }
 
-TEST_CASE("an .onnx and its external data are read once: what runs is what was checked") {
+TEST_CASE("an .onnx and its external data are read once and compared with SHA256SUMS") {
   if (!available()) return;
   Model model(onnx_model(onnx_graph(
       {onnx_node("Conv", {"x", "w"}, {"a"}), onnx_node("Flatten", {"a"}, {"y"})},
@@ -227,8 +213,10 @@ TEST_CASE("an .onnx and its external data are read once: what runs is what was c
       {onnx_value("x", {-1, 2, 1, 1})}, {onnx_value("y", {-1, 3})})));
   std::string values;
   for (const float value : {1.0F, 10.0F, 2.0F, 20.0F, 3.0F, 30.0F}) values += bytes_of(value);
-  write_file(model.folder / "w.bin", values);
+  const std::string sum = sha256_hex(values) + "  w.bin\n";
   for (const std::string engine : {"onnxruntime", "native"}) {
+    write_file(model.folder / "w.bin", values);
+    write_file(model.folder / "SHA256SUMS", sum);
     model.config.engine = engine;
     const Opens opens(model.folder.path());
     Predictor predictor(model.config);
@@ -238,28 +226,16 @@ TEST_CASE("an .onnx and its external data are read once: what runs is what was c
     CHECK(counts.at("w.bin") == (engine == "native" ? 3 : 2));
     const Tensor output = predictor.run({kImages.data.data(), {4, 2, 1, 1}});
     CHECK(output.data == std::vector<float>{1, 2, 3, 10, 20, 30, 2, 4, 6, 11, 22, 33});
+    std::string changed = values;
+    changed[3] = 'x';
+    write_file(model.folder / "w.bin", changed);
+    check_error(ErrorCode::BadModel, "w.bin' has SHA-256", [&] { Predictor{model.config}; });
+    model.config.check_hashes = false;
+    CHECK_NOTHROW(Predictor{model.config});
+    model.config.check_hashes = true;
+    write_file(model.folder / "SHA256SUMS", std::string(64, '0') + "  model.onnx\n");
+    check_error(ErrorCode::BadModel, "model.onnx' has SHA-256", [&] { Predictor{model.config}; });
   }
-}
-
-TEST_CASE("SHA256SUMS covers an .onnx and its external data") {
-  if (!available()) return;
-  std::string values;
-  for (const float value : {1.F, 2.F, 3.F, 10.F, 20.F, 30.F}) values += bytes_of(value);
-  Model model(onnx_model(onnx_graph(
-      {onnx_node("MatMul", {"x", "w"}, {"a"}), onnx_node("Add", {"a", "b"}, {"y"})},
-      {onnx_external_tensor("w", {2, 3}, {{"location", "w.bin"}, {"length", "24"}}), kWeights[1]},
-      {onnx_value("x", {-1, 2})}, {onnx_value("y", {-1, 3})})));
-  write_file(model.folder / "w.bin", values);
-  write_file(model.folder / "SHA256SUMS", sha256_hex(values) + "  w.bin\n");
-  CHECK(Predictor(model.config).run(kImages.view()).data == kExpected);
-  values[3] = 'x';
-  write_file(model.folder / "w.bin", values);
-  check_error(ErrorCode::BadModel, "w.bin", [&] { Predictor{model.config}; });
-  model.config.check_hashes = false;
-  CHECK_NOTHROW(Predictor{model.config});
-  model.config.check_hashes = true;
-  write_file(model.folder / "SHA256SUMS", std::string(64, '0') + "  model.onnx\n");
-  check_error(ErrorCode::BadModel, "model.onnx' has SHA-256", [&] { Predictor{model.config}; });
 }
 
 }  // namespace lenet::tests
