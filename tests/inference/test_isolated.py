@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import textwrap
 import threading
 import time
@@ -105,10 +107,19 @@ def test_relative_paths_are_of_this_process(model_dir, monkeypatch):
 def test_a_crash_in_mid_run_is_an_error_and_the_next_run_starts_anew(predictor, images, sent):
     expected = predictor.run(images)
     pid = predictor.pid
-    os.kill(pid, signal.SIGSTOP)  # so that the run is under way when the signal comes
-    threading.Timer(0.2, lambda: (os.kill(pid, sent), os.kill(pid, signal.SIGCONT))).start()
+    os.kill(pid, signal.SIGSTOP)
+
+    def end_in_mid_run() -> None:
+        requests = predictor._child._stdin
+        wait_until(lambda: any(fcntl.ioctl(requests, termios.FIONREAD, bytes(4))))  # it was asked
+        os.kill(pid, sent)
+        os.kill(pid, signal.SIGCONT)
+
+    killer = threading.Thread(target=end_in_mid_run)
+    killer.start()
     with pytest.raises(lenet_cpp.BackendFailure, match=f"was ended by {sent.name} while running"):
         predictor.run(images)
+    killer.join()
     assert gone(pid)
     assert np.array_equal(predictor.run(images), expected)
     assert predictor.pid != pid
@@ -252,25 +263,49 @@ def test_a_busy_child_ends_with_its_parent_too():
     assert child.wait(timeout=30) == -signal.SIGKILL
 
 
+GARBLED = "the child process sent nonsense"
+# What a child says, and what is said of it.
 LIARS = {
-    "no message": "out(b'x' * 15); os._exit(0)",
-    "message of any length": "out(struct.pack('<QQ', 1 << 60, 0))",
-    "array of any length": "tell(GOOD); read(); out(struct.pack('<QQ', 2, 1 << 60) + b'{}')",
-    "text that is no JSON": "out(struct.pack('<QQ', 3, 0) + b'{,}')",
-    "deep JSON": "out(struct.pack('<QQ', 60000, 0) + b'[' * 60000)",
-    "no object": "tell([1])",
-    "no specs": "tell({})",
-    "a shape that is none": "tell({**GOOD, 'output': ['y', [-1, 1 << 70], 'float32']})",
-    "an unknown error": "tell({'error': 'SystemExit', 'message': 'x'})",
-    "an array of another size": "tell(GOOD); read(); tell({'shape': [1, 10]}, b'1234')",
-    "open dimensions": "tell(GOOD); read(); tell({'shape': [-1, -1]}, b'1234')",
-    "silence": "time.sleep(100)",
+    "no message": ("out(b'x' * 15); os._exit(0)", "ended with exit code 0 while loading"),
+    "message of any length": (
+        "out(struct.pack('<QQ', 1 << 60, 0))",
+        f"{GARBLED} while loading the model: a message longer than it may be",
+    ),
+    "array of any length": (
+        "tell(GOOD); read(); out(struct.pack('<QQ', 2, 1 << 60) + b'{}')",
+        f"{GARBLED} while running the model: a message longer than it may be",
+    ),
+    "text that is no JSON": ("out(struct.pack('<QQ', 3, 0) + b'{,}')", f"{GARBLED}.*: no message"),
+    "deep JSON": (
+        "out(struct.pack('<QQ', 60000, 0) + b'[' * 60000)",
+        f"{GARBLED} while loading the model: no message",
+    ),
+    "no object": ("tell([1])", f"{GARBLED} while loading the model: no message"),
+    "no specs": ("tell({})", f"{GARBLED}: the description of a tensor"),
+    "a shape that is none": (
+        "tell({**GOOD, 'output': ['y', [-1, 1 << 70], 'float32']})",
+        f"{GARBLED}: a shape",
+    ),
+    "an unknown error": (
+        "tell({'error': 'SystemExit', 'message': 'x'})",
+        f"{GARBLED} while loading the model: an error",
+    ),
+    "an array of another size": (
+        "tell(GOOD); read(); tell({'shape': [1, 10]}, b'1234')",
+        "sent an array of another size than it said",
+    ),
+    "open dimensions": (
+        "tell(GOOD); read(); tell({'shape': [-1, -1]}, b'1234')",
+        f"{GARBLED}: a shape",
+    ),
+    "silence": ("", r"ended after 0\.5 s while loading the model"),
 }
 
 
 @pytest.mark.parametrize("lie", LIARS)
 def test_what_the_child_sends_is_not_trusted(tmp_path, monkeypatch, model_dir, lie):
     """A child under the control of a hostile model says what it likes."""
+    said, words = LIARS[lie]
     code = f"""
         import json, os, struct, time
         GOOD = {{"input": ["x", [-1, 1, 28, 28], "float32"], "output": ["y", [-1, 10], "float32"]}}
@@ -286,7 +321,7 @@ def test_what_the_child_sends_is_not_trusted(tmp_path, monkeypatch, model_dir, l
             while left:
                 left -= len(os.read(0, left))
         read()
-        {LIARS[lie]}
+        {said}
         time.sleep(100)
     """
     liar = tmp_path / "liar.py"
@@ -302,7 +337,9 @@ def test_what_the_child_sends_is_not_trusted(tmp_path, monkeypatch, model_dir, l
             start_new_session=True,
         ),
     )
-    with pytest.raises(lenet_cpp.BackendFailure, match="the child process"):
-        lenet_cpp.IsolatedPredictor(model_dir=model_dir, timeout=3).run(
+    # Only who says nothing is ended for the time that it takes.
+    timeout = 0.5 if lie == "silence" else 60
+    with pytest.raises(lenet_cpp.BackendFailure, match=words):
+        lenet_cpp.IsolatedPredictor(model_dir=model_dir, timeout=timeout).run(
             np.zeros((1, 1, 28, 28), np.float32)
         )
