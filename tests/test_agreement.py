@@ -195,7 +195,7 @@ def in_separate_and_combined(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch
 
 
 def in_import_from_onnx(a: Array, b: Array, **_: Any) -> bool:
-    from lenet_cpp.interchange.onnx.converters import _compare
+    from lenet_cpp.interchange.onnx.import_ import _compare
 
     return refuses(lambda: _compare("m.onnx", "it", [a], [b]))
 

@@ -38,7 +38,7 @@ SHARED = {
     "formats/*.py": ["convert_model"],
     "inference/classification.py": ["predict", "py_infer", "infer", "verify"],
     "interchange/caffe2/*.py": ["import_model"],
-    "interchange/onnx/tidy.py": ["import_model"],
+    "interchange/onnx/reduce.py": ["import_model"],
     "quantize/*.py": ["quantize"],
     "verify/*.py": ["verify"],
 }

@@ -157,7 +157,6 @@ def test_masks_among_the_outputs_do_not_disturb(tmp_path):
 
 def test_a_stranded_model_gets_out(tmp_path):
     """From nets to a model of Paddle's and the C++ predictor, against NumPy, without Caffe2."""
-    pytest.importorskip("x2paddle", reason="takes ONNX to Paddle")
     case = CASES["fully connected"]
     operators = [
         op("MaxPool", ["x"], ["p"], kernel=3, pad=1),

@@ -23,14 +23,15 @@ from lenet_cpp.cli import export_onnx, import_model, verify
 from lenet_cpp.data.images import digit
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.export import inference_model
 from lenet_cpp.formats import StateMismatch
 from lenet_cpp.formats.manifest import read_manifest, sha256_file, verify_checksums
-from lenet_cpp.interchange.onnx import converters, export
+from lenet_cpp.interchange.onnx import export, import_
 from lenet_cpp.interchange.onnx import files as onnx_files
 from lenet_cpp.interchange.onnx.import_ import import_onnx
+from lenet_cpp.interchange.onnx.network import build_network
+from lenet_cpp.interchange.onnx.reduce import to_steps, upgraded
 from lenet_cpp.interchange.onnx.rules import RULES
-from lenet_cpp.interchange.onnx.tidy import tidy, upgraded
+from lenet_cpp.interchange.onnx.steps import Steps
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.verify import across
 from snippets import read_snippets, run_snippet
@@ -40,7 +41,7 @@ _REASON = "ONNX is an extra: pip install 'lenet-cpp[onnx]'"
 onnx = pytest.importorskip("onnx", reason=_REASON)
 onnxruntime = pytest.importorskip("onnxruntime", reason=_REASON)
 pytest.importorskip("paddle2onnx", reason=_REASON)
-pytest.importorskip("x2paddle", reason=_REASON, exc_type=ImportError)
+paddle = pytest.importorskip("paddle", reason="PaddlePaddle is an extra")
 torch = pytest.importorskip("torch", reason="PyTorch is an extra: pip install 'lenet-cpp[torch]'")
 
 import onnx_models as made  # noqa: E402 - needs onnx
@@ -234,30 +235,44 @@ def test_onnx_from_paddle_comes_back(
         assert_same(lenet_cpp.predict(digits), predictor.run(digits))
 
 
-def dialect(model: onnx.ModelProto) -> None:
-    """All that is in a tidy model is ours."""
-    assert [entry.version for entry in model.opset_import] == [10]
-    names = [name for node in model.graph.node for name in (node.name, *node.input, *node.output)]
-    names += [tensor.name for tensor in model.graph.initializer]
-    assert all(re.fullmatch(r"x|y|[wt][0-9]+", name) for name in names)
-    for node in model.graph.node:
-        assert all(not attribute.s and not attribute.strings for attribute in node.attribute)
-        assert not node.doc_string
-        assert not node.domain
-    assert not model.metadata_props
-    assert not model.functions
+def run_steps(steps: Steps, images: np.ndarray) -> np.ndarray:
+    """What the Paddle network computes, which only names of ours reach."""
+    names = [name for step in steps.steps for name in (step.output, *step.inputs)]
+    assert all(re.fullmatch(r"x|[wt][0-9]+", name) for name in (*names, *steps.weights))
+    options = [value for step in steps.steps for value in step.options.values()]
+    assert not [value for value in options if isinstance(value, str)]
+    return build_network(steps)(paddle.to_tensor(images)).numpy()
 
 
 @pytest.mark.parametrize("name", made.CASES)
-def test_tidying_changes_no_answer(name: str) -> None:
+def test_the_network_gives_the_same_answers(name: str) -> None:
     source = made.CASES[name]
     onnx.checker.check_model(source, full_check=True)
-    tidied = tidy(upgraded(source))
-    dialect(tidied)
+    steps = to_steps(upgraded(source))
     shape = [dim.dim_value for dim in source.graph.input[0].type.tensor_type.shape.dim][1:]
     for count in (1, 3):
         images = np.random.default_rng(count).random((count, *shape), np.float32)
-        assert_same(run_onnx(source, images), run_onnx(tidied, images))
+        assert_same(run_onnx(source, images), run_steps(steps, images))
+
+
+def test_the_network_can_be_trained() -> None:
+    network = build_network(to_steps(made.CASES["BatchNormalization"]))
+    parameters = dict(network.named_parameters())
+    trained = [name for name, value in parameters.items() if not value.stop_gradient]
+    assert len(parameters) - len(trained) == 2  # the statistics of the normalization
+    before = {name: parameters[name].numpy() for name in trained}
+    images = paddle.rand([8, 3, made.SIDE, made.SIDE])
+    labels = paddle.arange(8) % 4
+    optimizer = paddle.optimizer.SGD(0.1, parameters=network.parameters())
+    losses = []
+    for _ in range(20):
+        loss = paddle.nn.functional.cross_entropy(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert all((parameters[name].numpy() != before[name]).any() for name in trained)
 
 
 def test_operators_are_converted(tmp_path: Path, run_program) -> None:
@@ -350,12 +365,12 @@ def test_a_model_of_2018_takes_any_number_of_images(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "preprocess.json").read_text() == described.read_text()
 
 
-# As the target of an assignment, which x2paddle makes of a name, this makes a folder.
+# As the target of an assignment in generated code, this makes a folder.
 CODE = 'q=globals()[getattr(__import__("os"),"mkdir")("owned")]'
 
 
 def test_no_name_becomes_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names are chosen so that x2paddle, which writes them into Python code, would run them."""
+    """Names are chosen so that whatever writes them into Python code would run them."""
     monkeypatch.chdir(tmp_path)
     nodes = [
         made.node("Conv", "input w1", "c", pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
@@ -370,9 +385,9 @@ def test_no_name_becomes_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = CODE
     onnx_files.set_metadata(model, {"classes": ["\x1b[31m", "b", "c", "d"]})
     path = save(model, tmp_path / "hostile.onnx")
-    dialect(tidy(onnx_files.read_onnx(path)))
     result = import_onnx(path, tmp_path / "out").result
     assert not (tmp_path / "owned").exists()
+    assert not any(CODE.encode() in file.read_bytes() for file in result.files)
     assert result.manifest.classes == ()
     images = np.random.default_rng(3).random((3, 3, made.SIDE, made.SIDE), np.float32)
     with lenet_cpp.Predictor(model_dir=tmp_path / "out") as predictor:
@@ -420,22 +435,21 @@ def test_what_cannot_be_converted(
 ) -> None:
     path = save(edited(**changes), tmp_path / "model.onnx")
     with pytest.raises(error, match=said):
-        tidy(onnx_files.read_onnx(path))
+        to_steps(onnx_files.read_onnx(path))
 
 
 def test_what_was_left_open_can_be_said() -> None:
     images = np.random.default_rng(4).random((3, 3, 16, 14), np.float32)
     open_size = edited(dims=True)
-    assert_same(
-        run_onnx(open_size, images), run_onnx(tidy(open_size, input_shape=(3, 16, 14)), images)
-    )
+    steps = to_steps(open_size, input_shape=(3, 16, 14))
+    assert_same(run_onnx(open_size, images), run_steps(steps, images))
     with pytest.raises(BadInput, match=r"takes images \[3, -1, -1\], not \[1, 16, 14\]"):
-        tidy(open_size, input_shape=(1, 16, 14))
+        to_steps(open_size, input_shape=(1, 16, 14))
     images = np.random.default_rng(5).random((3, 3, made.SIDE, made.SIDE), np.float32)
-    chosen = tidy(edited(outputs=True), output="pooled")
-    assert run_onnx(chosen, images).shape == (3, 8)
+    chosen = to_steps(edited(outputs=True), output="pooled")
+    assert run_steps(chosen, images).shape == (3, 8)
     with pytest.raises(BadInput, match="no output 'z'"):
-        tidy(edited(outputs=True), output="z")
+        to_steps(edited(outputs=True), output="z")
 
 
 @pytest.mark.parametrize(
@@ -521,26 +535,43 @@ def test_an_export_that_is_refused_keeps_its_kind(
     def refuse(*_: object, **__: object) -> None:
         raise StateMismatch(tmp_path, ["fc.weight"], [], {})
 
-    monkeypatch.setattr(inference_model, "export_model", refuse)
-    model = onnx_files.read_onnx(save(made.CASES["Relu"], tmp_path / "a.onnx"))
+    monkeypatch.setattr(import_, "export_model", refuse)
+    steps = to_steps(made.CASES["Relu"])
     with pytest.raises(BadModel, match=r"cannot be used.*missing fc\.weight"):
-        converters._export("a.onnx", "a", lambda **_: None, tmp_path, tmp_path, model)
+        import_._export("a.onnx", "a", steps, tmp_path)
 
 
-def test_an_import_that_computes_something_else_is_refused() -> None:
-    from lenet_cpp.interchange.onnx.converters import _compare
+def test_a_format_that_is_refused_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_model = import_.export_model
 
+    def refuse(*arguments: object, **options: object) -> object:
+        if "pdmodel" in options["formats"]:
+            raise RuntimeError("a stack\nno such operator")
+        return export_model(*arguments, **options)
+
+    monkeypatch.setattr(import_, "export_model", refuse)
+    steps = to_steps(made.CASES["Relu"])
+    manifest, _, notes = import_._export("a.onnx", "a", steps, tmp_path)
+    assert list(manifest.models) == ["a.json"]
+    assert notes == [".pdmodel is left out: no such operator"]
+
+
+def test_an_import_that_computes_something_else_is_refused(tmp_path: Path) -> None:
     outputs = np.array([[1.0, 2.0, 30.0]], np.float32)
-    assert _compare("m", "it", [outputs], [outputs + np.float32(2e-4)]) == pytest.approx(2e-4, 0.1)
+    compare_ = import_._compare
+    assert compare_("m", "it", [outputs], [outputs + np.float32(2e-4)]) == pytest.approx(2e-4, 0.1)
     with pytest.raises(BackendFailure, match="nothing was written"):
-        _compare("m", "it", [outputs], [outputs + np.float32(4e-4)])
+        compare_("m", "it", [outputs], [outputs + np.float32(4e-4)])
     with pytest.raises(BadModel, match="do not run the same model"):
-        _compare("m", "it", [outputs], [outputs[:, :2]])
+        compare_("m", "it", [outputs], [outputs[:, :2]])
+    huge = made.between([made.node("Log", "c", "m")], {})  # of negative numbers
     with pytest.raises(BadModel, match="not finite"):
-        _compare("m", "it", [outputs * np.inf], [outputs])
+        import_onnx(save(huge, tmp_path / "a.onnx"), tmp_path / "out")
 
 
-@pytest.mark.parametrize("module", ["onnx", "onnxruntime", "x2paddle", "paddle2onnx"])
+@pytest.mark.parametrize("module", ["onnx", "onnxruntime", "paddle2onnx"])
 def test_what_is_missing_is_named(
     module: str,
     model_dir: Path,
@@ -676,7 +707,7 @@ def test_the_page_lists_the_operators() -> None:
 def test_importing_lenet_cpp_imports_none_of_them() -> None:
     code = (
         "import sys, lenet_cpp, lenet_cpp.cli.export_onnx, lenet_cpp.cli.import_model,"
-        " lenet_cpp.cli.verify; print(sorted({'onnx', 'onnxruntime', 'torch', 'x2paddle', 'paddle'}"
+        " lenet_cpp.cli.verify; print(sorted({'onnx', 'onnxruntime', 'torch', 'paddle'}"
         " & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

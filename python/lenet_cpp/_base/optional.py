@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from lenet_cpp.errors import Unsupported
 
 _DISTRIBUTIONS = {"paddle": "paddlepaddle", "reprod_log": "reprod-log"}
-_UP_TO_3_12 = ("paddle2onnx", "x2paddle") if sys.version_info >= (3, 13) else ()
+_UP_TO_3_12 = ("paddle2onnx",) if sys.version_info >= (3, 13) else ()
 
 
 def require(*modules: str, extra: str) -> None:

@@ -27,7 +27,7 @@ Make of another framework's classifier what the C++ program, lenet_cpp and paddl
 The suffix says what the source is:
 
   .prm, .pt, .pth   PyTorch parameters (state_dict) of the network --model
-  .onnx             any ONNX classifier of one float32 input, by x2paddle
+  .onnx             any ONNX classifier of one float32 input
   a folder          Caffe2: init_net.pb and predict_net.pb; or name init_net.pb
 
 The output folder gets NAME.pdmodel, NAME.json, NAME.pdiparams, manifest.json, SHA256SUMS and, when
@@ -161,7 +161,7 @@ def _from_caffe2(options: argparse.Namespace) -> tuple[ExportResult, Sequence[st
     from lenet_cpp.formats.manifest import sha256_file
     from lenet_cpp.interchange.caffe2.nets import read_nets
 
-    require("onnx", "onnxruntime", "x2paddle", extra="onnx")
+    require("onnx", "onnxruntime", extra="onnx")
     folder = options.source if options.source.is_dir() else options.source.parent
     files = [folder / name for name in _CAFFE2_NAMES]
     for file in files:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import tempfile
 import warnings
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -21,13 +22,12 @@ import numpy as np
 from lenet_cpp import models
 from lenet_cpp._base.files import atomic_path
 from lenet_cpp._base.optional import require, require_paddle
-from lenet_cpp._base.worker import call
+from lenet_cpp._base.worker import Report, call
 from lenet_cpp.agreement import compare_batches
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Unsupported
 from lenet_cpp.formats.manifest import package_version, read_origin, sha256_file
 from lenet_cpp.inference.checked_model import check_model
-from lenet_cpp.interchange.onnx.converters import CONVERTERS
 from lenet_cpp.interchange.onnx.files import (
     OnnxSession,
     check_onnx,
@@ -35,7 +35,7 @@ from lenet_cpp.interchange.onnx.files import (
     read_onnx,
     set_metadata,
 )
-from lenet_cpp.models.paddle_run import random_batches, run_model
+from lenet_cpp.models.paddle_run import last_line, random_batches, run_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,6 +51,8 @@ EXPORTERS = {"dynamo": 20, "legacy": 17}
 
 PADDLE_OPSET = 17
 _MOST_BYTES = 2**31 - 1
+# What paddle2onnx uses would otherwise install packages while it runs.
+_VARIABLES = {"POLYGRAPHY_AUTOINSTALL_DEPS": "0"}
 
 
 @dataclass(frozen=True)
@@ -275,7 +277,7 @@ def export_paddle(
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         output = Path(folder, "model.onnx")
         versions = call(
-            "lenet_cpp.interchange.onnx.converters:to_onnx",
+            "lenet_cpp.interchange.onnx.export:convert",
             {
                 "program": str(program),
                 "params": str(params),
@@ -283,7 +285,7 @@ def export_paddle(
                 "opset": PADDLE_OPSET,
             },
             doing="the conversion",
-            variables=CONVERTERS,
+            variables=_VARIABLES,
         ).result
         model = read_onnx(output)
     entries["exporter"] = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -292,6 +294,26 @@ def export_paddle(
         return run_model(program, params, [batch]).outputs[0][0]
 
     return _finish(model, Path(path), entries, "paddle.inference", run)
+
+
+def convert(program: str, params: str, output: str, opset: int, report: Report) -> dict[str, Any]:
+    """Convert a Paddle model with paddle2onnx, which prints and may crash; runs in the child."""
+    report("paddle2onnx", 0, 0)
+    import paddle
+    import paddle2onnx
+
+    with redirect_stdout(io.StringIO()) as printed:
+        try:
+            # Its optimization by Polygraphy installs packages, whatever the environment says.
+            paddle2onnx.export(program, params, output, opset_version=opset, optimize_tool="none")
+        except Exception as error:
+            said = re.findall(r"Failed to convert PaddlePaddle model: (.*)", printed.getvalue())
+            reason = said[-1] if said else last_line(error)
+            raise Unsupported(f"{program}: paddle2onnx cannot convert it ({reason})") from error
+    return {
+        "paddle": str(paddle.__version__),
+        "paddle2onnx": str(getattr(paddle2onnx, "__version__", "unknown")),
+    }
 
 
 def paddle_metadata(program: Path) -> dict[str, Any]:

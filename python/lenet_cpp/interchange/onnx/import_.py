@@ -1,36 +1,49 @@
-"""Any ONNX classifier as an exported Paddle model, by x2paddle.
+"""Any ONNX classifier as an exported Paddle model.
 
-The model is checked, written anew (:mod:`lenet_cpp.interchange.onnx.tidy`), converted and exported
-in a child process, and every step compared with the ONNX model in onnxruntime. Only when
-``paddle.inference`` and :class:`lenet_cpp.Predictor` give its answers is anything written.
+The model is checked, reduced to steps (:mod:`lenet_cpp.interchange.onnx.reduce`) and exported in a
+child process, because the C++ of onnx and onnxruntime may crash on a damaged model. Only when
+``paddle.inference`` and :class:`lenet_cpp.Predictor` give the answers of the ONNX model in
+onnxruntime is anything written.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lenet_cpp import models
 from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp._base.worker import Report, call
+from lenet_cpp.agreement import compare_batches
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
-from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, FileNotFound, Unsupported
+from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import (
     Manifest,
     MeasuredAccuracy,
-    describe_model,
-    parse_signature,
+    describe_files,
+    read_manifest,
     sha256_file,
 )
-from lenet_cpp.interchange.onnx.converters import CONVERTERS
+from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.interchange.checks import outputs_by_route
+from lenet_cpp.interchange.onnx import files as onnx_files
+from lenet_cpp.interchange.onnx.network import build_network
+from lenet_cpp.interchange.onnx.reduce import to_steps, upgraded
+from lenet_cpp.models.paddle_run import last_line, random_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lenet_cpp.models import ModelSpec
+    from numpy.typing import NDArray
+
+    from lenet_cpp.interchange.onnx.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,8 @@ def import_onnx(
         path: The ``.onnx`` file.
         output_dir: The folder to write; made if missing.
         name: Common stem of the files; that of the file when None.
-        model: A registered model whose preprocessing and class names hold for this one.
+        model: A registered model whose preprocessing and class names hold for this one; or
+            ``FILE.py:NAME``, a specification of your own.
         preprocess: A ``preprocess.json`` that does.
         input_shape: Of one image, where the model leaves it open.
         output_name: The output to keep, of several.
@@ -88,7 +102,7 @@ def import_onnx(
         OSError: The folder cannot be written.
     """
     require_paddle()
-    require("onnx", "onnxruntime", "x2paddle", extra="onnx")
+    require("onnx", "onnxruntime", extra="onnx")
     path, output = Path(path), Path(output_dir)
     stem = checked_name(name or path.stem)
     if not path.is_file():
@@ -97,7 +111,7 @@ def import_onnx(
     given = None if preprocess is None else Pipeline.load(preprocess)
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         found = call(
-            "lenet_cpp.interchange.onnx.converters:from_onnx",
+            "lenet_cpp.interchange.onnx.import_:convert",
             {
                 "path": str(path),
                 "output": folder,
@@ -107,33 +121,37 @@ def import_onnx(
             },
             doing="the conversion",
             report=report,
-            variables=CONVERTERS,
         ).result
         with staging_folder(output, stem) as staging:
-            files = []
-            for file in Path(folder).iterdir():
-                (staging / file.name).write_bytes(file.read_bytes())
-                files.append(file.name)
-            image = tuple(next(iter(found["signatures"].values()))["inputs"][0]["shape"][1:])
-            pipeline = given or _pipeline(spec, image, found["metadata"].get("preprocess"), path)
+            exported = Path(folder, found["folder"])
+            manifest = read_manifest(exported)
+            files = [file for file in manifest.files if file != PREPROCESS_NAME]
+            for file in files:
+                shutil.copyfile(exported / file, staging / file)
+            pipeline = given or _pipeline(spec, manifest, found["metadata"].get("preprocess"), path)
             if pipeline is not None:
                 pipeline.save(staging / PREPROCESS_NAME)
                 files.append(PREPROCESS_NAME)
-            manifest = _manifest(staging, stem, files, found, spec)
+            manifest = _with_metadata(manifest, found["metadata"], spec)
             source = dict(origin or {"file": path.name, "sha256": sha256_file(path)})
             framework = source.pop("framework", "onnx")
             source |= {"producer": found["producer"], "opset": found["opset"]}
-            training = (manifest.training or {}) | {"framework": framework, "source": source}
-            result = install(
-                staging, output, replace(manifest, training=training), found["max_difference"]
+            manifest = replace(
+                manifest,
+                topology=None,
+                softmax=found["softmax"],
+                files=describe_files(staging, files),
+                training=(manifest.training or {}) | {"framework": framework, "source": source},
             )
+            result = install(staging, output, manifest, found["max_difference"])
     return Imported(result, tuple(found["notes"]))
 
 
 def _pipeline(
-    spec: ModelSpec | None, image: tuple[int, ...], described: Any, path: Path
+    spec: models.ModelSpec | None, manifest: Manifest, described: Any, path: Path
 ) -> Pipeline | None:
     """How images are prepared, when it is known."""
+    image = next(iter(manifest.models.values())).inputs[0].shape[1:]
     if spec is not None:
         if image[0] != spec.input_shape[0] or image[1:2] * 2 != image[1:]:
             raise BadInput(f"{path} takes images {list(image)}, which are not those of {spec.name}")
@@ -146,28 +164,19 @@ def _pipeline(
         raise BadModel(f"{path}: the preprocessing in its metadata is damaged: {error}") from error
 
 
-def _manifest(
-    staging: Path, stem: str, files: list[str], found: dict[str, Any], spec: ModelSpec | None
+def _with_metadata(
+    manifest: Manifest, known: dict[str, Any], spec: models.ModelSpec | None
 ) -> Manifest:
-    signatures = {
-        f"{stem}.{model_format}": parse_signature(sides)
-        for model_format, sides in found["signatures"].items()
-    }
-    known = found["metadata"]
-    count = next(iter(signatures.values())).outputs[0].shape[-1]
+    """Take over from the file's metadata what a manifest can hold."""
+    count = next(iter(manifest.models.values())).outputs[0].shape[-1]
     classes = known.get("classes") if spec is None else spec.class_names(count)
     usable = (
         isinstance(classes, (list, tuple))
         and len(classes) == count
         and all(isinstance(label, str) and label and label.isprintable() for label in classes)
     )
-    return describe_model(
-        staging,
-        stem,
-        signatures,
-        files,
-        paddle_version=found["paddle_version"],
-        softmax=found["softmax"],
+    return replace(
+        manifest,
         classes=tuple(classes) if usable and classes else (),
         training=_object(known.get("training")),
         data=_object(known.get("data")),
@@ -187,3 +196,101 @@ def _accuracy(value: Any) -> MeasuredAccuracy | None:
         return None
     sound = 0 <= accuracy.top1 <= 1 and type(accuracy.images) is int and accuracy.images > 0
     return accuracy if sound and isinstance(accuracy.dataset, str) and accuracy.dataset else None
+
+
+def convert(
+    path: str,
+    output: str,
+    name: str,
+    input_shape: list[int] | None,
+    output_name: str | None,
+    report: Report,
+) -> dict[str, Any]:
+    """Export an ONNX model into a folder in ``output``, and compare; runs in the child process."""
+    report("reading", 0, 0)
+    source = onnx_files.read_onnx(path)
+    info = onnx_files.describe_onnx(source)
+    report("reducing the graph", 0, 0)
+    try:
+        source = upgraded(source)
+        steps = to_steps(source, input_shape=input_shape, output=output_name)
+    except (Unsupported, BadModel) as error:
+        raise type(error)(f"{path}: {error}") from error
+    images = random_batches((-1, *steps.image))
+    if info.batch > 1:  # such as the source takes at a time
+        images = [np.repeat(batch, info.batch, axis=0) for batch in images]
+    session = onnx_files.OnnxSession(source)
+    names = None if output_name is None else [output_name]
+    expected = [session.run(batch, names)[0].reshape(len(batch), -1) for batch in images]
+    if not all(np.isfinite(outputs).all() for outputs in expected):
+        raise BadModel(f"{path} gives values that are not finite for images from 0 to 1")
+    report("exporting", 0, 0)
+    manifest, folder, notes = _export(path, name, steps, Path(output))
+    report("comparing", 0, 0)
+    routes = outputs_by_route(folder, list(manifest.models), images)
+    kinds = [step.function for step in steps.steps if step.function != "reshape"]
+    return {
+        "folder": folder.name,
+        "notes": notes,
+        "max_difference": max(
+            _compare(path, route, expected, found) for route, found in routes.items()
+        ),
+        "metadata": onnx_files.read_metadata(source),
+        "producer": info.producer,
+        "opset": info.opset,
+        "softmax": kinds[-1:] == ["softmax"],
+    }
+
+
+def _compare(
+    path: str, what: str, expected: list[NDArray[Any]], found: list[NDArray[Any]]
+) -> float:
+    comparison = compare_batches(zip(expected, found, strict=True), names=("the ONNX model", what))
+    if not comparison.agrees:
+        raise BackendFailure(f"{path}: {comparison.mismatch}; nothing was written")
+    return comparison.largest_difference
+
+
+def _export(path: str, name: str, steps: Steps, folder: Path) -> tuple[Manifest, Path, list[str]]:
+    """Export in both formats, or in the one that Paddle and the C++ program take."""
+    import paddle
+
+    parameters = folder / "model.pdparams"
+    paddle.save(build_network(steps).state_dict(), str(parameters))
+    spec = models.ModelSpec(
+        name,
+        lambda num_classes: build_network(steps),  # noqa: ARG005 - as ModelSpec calls it
+        steps.image,
+        classes=steps.classes,
+        stem=name,
+    )
+    refused: dict[tuple[str, ...], Exception] = {}
+    for formats in (EXPORT_FORMATS, *((one,) for one in EXPORT_FORMATS)):
+        target = folder / "-".join(formats)
+        try:
+            done = export_model(parameters, target, model=spec, name=name, formats=formats)
+            for program in done.manifest.models:
+                with Predictor(target / program, target / f"{name}.pdiparams", accelerator="plain"):
+                    pass
+        except (Error, RuntimeError, TypeError, ValueError) as error:  # Paddle's own, too
+            refused[formats] = error
+            continue
+        notes = []
+        if formats != EXPORT_FORMATS:
+            (other,) = set(EXPORT_FORMATS) - set(formats)
+            reason = refused.get((other,), refused[EXPORT_FORMATS])
+            notes.append(f".{other} is left out: {_reason(reason, folder)}")
+        return done.manifest, target, notes
+    first = refused[EXPORT_FORMATS]
+    kind = _known(first) if isinstance(first, Error) else BackendFailure
+    raise kind(f"{path} was converted, but cannot be used: {_reason(first, folder)}")
+
+
+def _known(error: Error) -> type[Error]:
+    """Return the class in :mod:`lenet_cpp.errors` of an error: others take more than a message."""
+    return next(kind for kind in type(error).__mro__ if kind.__module__ == Error.__module__)
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """Return the last line of an error, without the name of a temporary folder."""
+    return last_line(error).strip().replace(f"{folder}/", "")

@@ -1,4 +1,4 @@
-"""How each ONNX operator is written for x2paddle; see :mod:`lenet_cpp.interchange.onnx.tidy`."""
+"""How each ONNX operator becomes steps; see :mod:`lenet_cpp.interchange.onnx.reduce`."""
 
 from __future__ import annotations
 
@@ -7,165 +7,178 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp.interchange.onnx.windows import WINDOW_RULES, weights_of
+from lenet_cpp.interchange.onnx.windows import WINDOW_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lenet_cpp.interchange.onnx.graph import Node, RewrittenGraph, Value
+    from lenet_cpp.interchange.onnx.steps import Node, Steps, Value
 
-    Rule = Callable[[RewrittenGraph, Node], None]
+    Rule = Callable[[Steps, Node], None]
+
+_FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
-def _same(graph: RewrittenGraph, node: Node) -> None:
+def _same(steps: Steps, node: Node) -> None:
     """Leave out what does nothing when a model is used."""
-    graph.names[node.outputs[0]] = graph.names[node.inputs[0]]
+    steps.names[node.outputs[0]] = steps.names[node.inputs[0]]
 
 
-def _plain(graph: RewrittenGraph, node: Node) -> None:
-    graph.give(node, graph.add(node.kind, graph.data(node)))
+def _function(name: str, **options: tuple[str, float]) -> Rule:
+    """Call a function of one tensor.
 
+    Args:
+        name: The function.
+        **options: Each of its numbers to the attribute and its default.
+    """
 
-def _numbers(**defaults: float) -> Rule:
-    """A function of one tensor with numbers as parameters."""
-
-    def rule(graph: RewrittenGraph, node: Node) -> None:
-        given: dict[str, Any] = {
-            name: float(node.get(name, default)) for name, default in defaults.items()
-        }
-        graph.give(node, graph.add(node.kind, graph.data(node), **given))
+    def rule(steps: Steps, node: Node) -> None:
+        numbers = {one: float(node.get(*attribute)) for one, attribute in options.items()}
+        steps.give(node, steps.add(name, steps.data(node), **numbers))
 
     return rule
 
 
-def _operand(value: Value | None, node: Node) -> Value:
-    if value is None:
+def _operands(steps: Steps, node: Node, count: int) -> list[Value]:
+    operands = [steps.value(node, index) for index in range(count)]
+    if None in [None if one is None else 0 for one in operands]:
         raise node.refuse("lacks an input")
-    if isinstance(value, str):
-        return value
     # Paddle has no operand of no dimensions.
-    return value.astype(np.float32).reshape(value.shape or (1,))
+    return [
+        one if isinstance(one, str) else one.astype(np.float32).reshape(one.shape or (1,))
+        for one in operands
+        if one is not None
+    ]
 
 
-def _binary(graph: RewrittenGraph, node: Node) -> None:
-    a, b = (_operand(graph.value(node, index), node) for index in (0, 1))
-    graph.give(node, graph.add(node.kind, a, b))
+def _binary(function: str) -> Rule:
+    def rule(steps: Steps, node: Node) -> None:
+        steps.give(node, steps.add(function, *_operands(steps, node, 2)))
+
+    return rule
 
 
-def _chain(kind: str) -> Rule:
+def _chain(function: str) -> Rule:
     """An operator of any number of tensors, two at a time."""
 
-    def rule(graph: RewrittenGraph, node: Node) -> None:
-        operands = [_operand(graph.value(node, i), node) for i in range(len(node.inputs))]
+    def rule(steps: Steps, node: Node) -> None:
+        operands = _operands(steps, node, len(node.inputs))
         result = operands[0]
         for other in operands[1:]:
-            result = graph.add(kind, result, other)
-        if node.kind == "Mean":
-            result = graph.add("Mul", result, np.array([1 / len(operands)], np.float32))
+            result = steps.add(function, result, other)
         if not isinstance(result, str):
             raise node.refuse("has constant inputs only")
-        graph.give(node, result)
+        if node.kind == "Mean":
+            result = _scaled(steps, result, 1 / len(operands))
+        steps.give(node, result)
 
     return rule
 
 
-def _hard_swish(graph: RewrittenGraph, node: Node) -> None:
-    x = graph.data(node)
-    gate = graph.add("HardSigmoid", x, alpha=1 / 6, beta=0.5)
-    graph.give(node, graph.add("Mul", x, gate))
+def _scaled(steps: Steps, x: str, scale: float, bias: float = 0.0) -> str:
+    return steps.add("scale", x, scale=float(scale), bias=float(bias))
 
 
-def _gelu(graph: RewrittenGraph, node: Node) -> None:
+def _neg(steps: Steps, node: Node) -> None:
+    steps.give(node, _scaled(steps, steps.data(node), -1))
+
+
+def _gate(steps: Steps, x: str, alpha: float, beta: float) -> str:
+    return steps.add("clip", _scaled(steps, x, alpha, beta), min=0.0, max=1.0)
+
+
+def _hard_sigmoid(steps: Steps, node: Node) -> None:
+    slope = node.get("alpha", 0.2), node.get("beta", 0.5)
+    steps.give(node, _gate(steps, steps.data(node), *slope))
+
+
+def _hard_swish(steps: Steps, node: Node) -> None:
+    x = steps.data(node)
+    steps.give(node, steps.add("multiply", x, _gate(steps, x, 1 / 6, 0.5)))
+
+
+def _gelu(steps: Steps, node: Node) -> None:
     if node.get("approximate", "none") != "none":
         raise node.refuse("is supported in its exact form only")
-    x = graph.data(node)
-    erf = graph.add("Erf", graph.add("Mul", x, np.array([math.sqrt(0.5)], np.float32)))
-    half = graph.add("Mul", x, np.array([0.5], np.float32))
-    graph.give(node, graph.add("Mul", half, graph.add("Add", erf, np.array([1], np.float32))))
+    x = steps.data(node)
+    erf = steps.add("erf", _scaled(steps, x, math.sqrt(0.5)))
+    half = _scaled(steps, x, 0.5)
+    steps.give(node, steps.add("multiply", half, _scaled(steps, erf, 1, 1)))
 
 
-def _mish(graph: RewrittenGraph, node: Node) -> None:
-    x = graph.data(node)
-    graph.give(node, graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x))))
+def _mish(steps: Steps, node: Node) -> None:
+    x = steps.data(node)
+    steps.give(node, steps.add("multiply", x, steps.add("tanh", steps.add("softplus", x))))
 
 
-def _clip(graph: RewrittenGraph, node: Node) -> None:
+def _clip(steps: Steps, node: Node) -> None:
     limits: dict[str, Any] = {}
     for index, name in enumerate(("min", "max"), start=1):
-        given = graph.constant(node, index)
+        given = steps.constant(node, index)
         value = node.get(name) if given is None else given.item()
         if value is not None and math.isfinite(value):
             limits[name] = float(value)
     if not limits:
-        _same(graph, node)
+        _same(steps, node)
         return
-    graph.give(node, graph.add("Clip", graph.data(node), **limits))
+    steps.give(node, steps.add("clip", steps.data(node), **limits))
 
 
-def _batch_norm(graph: RewrittenGraph, node: Node) -> None:
+def _batch_norm(steps: Steps, node: Node) -> None:
     if node.get("training_mode", 0) or not node.get("spatial", 1):
         raise node.refuse("is supported as it is used after training only")
-    parameters = [weights_of(graph, node, index) for index in range(1, 5)]
+    parameters = [steps.weights_of(node, index) for index in range(1, 5)]
     epsilon = float(node.get("epsilon", 1e-5))
-    graph.give(
-        node, graph.add("BatchNormalization", graph.data(node), *parameters, epsilon=epsilon)
-    )
+    steps.give(node, steps.add("batch_norm", steps.data(node), *parameters, epsilon=epsilon))
 
 
-def _gemm(graph: RewrittenGraph, node: Node) -> None:
-    weight = weights_of(graph, node, 1)
-    x = graph.data(node)
+def _gemm(steps: Steps, node: Node) -> None:
+    weight = steps.weights_of(node, 1)
+    x = steps.data(node)
     if node.get("transA", 0):
         raise node.refuse("with a transposed image is not supported")
     weight = weight.T if node.get("transB", 0) else weight
-    alpha, beta = (np.float32(node.get(name, 1)) for name in ("alpha", "beta"))
+    alpha, beta = (float(node.get(name, 1)) for name in ("alpha", "beta"))
     # With the bias apart Paddle recognizes a fully connected layer.
-    result = graph.add("MatMul", x, weight * alpha)
-    added = graph.value(node, 2)
+    result = steps.add("matmul", x, weight * np.float32(alpha))
+    added = steps.value(node, 2)
     if isinstance(added, str):
-        added = graph.add("Mul", added, beta.reshape(1)) if beta != 1 else added
-        result = graph.add("Add", result, added)
+        result = steps.add("add", result, _scaled(steps, added, beta) if beta != 1 else added)
     elif added is not None and beta != 0:
         bias = (added * beta).astype(np.float32)
         if bias.ndim == 2 and bias.shape[0] == 1:
             bias = bias[0]
-        result = graph.add("Add", result, bias.reshape(bias.shape or (1,)))
-    graph.give(node, result)
+        result = steps.add("add", result, bias.reshape(bias.shape or (1,)))
+    steps.give(node, result)
 
 
-def _mat_mul(graph: RewrittenGraph, node: Node) -> None:
-    a, b = (_operand(graph.value(node, index), node) for index in (0, 1))
-    graph.give(node, graph.add("MatMul", a, b))
-
-
-def _reshape(graph: RewrittenGraph, node: Node) -> None:
+def _reshape(steps: Steps, node: Node) -> None:
     """Any operator that changes the shape and nothing else."""
-    shape = graph.out_shape(node)
-    if shape == graph.shape(node):
-        _same(graph, node)
+    shape = steps.out_shape(node)
+    if shape == steps.shape(node):
+        _same(steps, node)
         return
     if shape.count(-1) != 1:
         raise node.refuse(f"gives {list(shape)}, in which the number of images is not one size")
-    graph.give(node, graph.reshape(graph.data(node), shape))
+    steps.give(node, steps.reshape(steps.data(node), shape))
 
 
-def _transpose(graph: RewrittenGraph, node: Node) -> None:
-    rank = len(graph.shape(node))
+def _transpose(steps: Steps, node: Node) -> None:
+    rank = len(steps.shape(node))
     perm = [int(one) for one in node.get("perm", range(rank)[::-1])]
-    graph.give(node, graph.add("Transpose", graph.data(node), perm=perm))
+    steps.give(node, steps.add("transpose", steps.data(node), perm=perm))
 
 
-def _concat(graph: RewrittenGraph, node: Node) -> None:
-    parts = [graph.data(node, index) for index in range(len(node.inputs))]
-    axis = int(node.get("axis", 1)) % len(graph.shape(node))
-    graph.give(node, parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=axis))
+def _concat(steps: Steps, node: Node) -> None:
+    parts = [steps.data(node, index) for index in range(len(node.inputs))]
+    axis = int(node.get("axis", 1)) % len(steps.shape(node))
+    steps.give(node, parts[0] if len(parts) == 1 else steps.add("concat", *parts, axis=axis))
 
 
-def _split(graph: RewrittenGraph, node: Node) -> None:
-    """Each part as a slice: of several outputs of one operator x2paddle confuses the order."""
-    shape, x = graph.shape(node), graph.data(node)
+def _split(steps: Steps, node: Node) -> None:
+    shape, x = steps.shape(node), steps.data(node)
     axis = int(node.get("axis", 0)) % len(shape)
-    given = graph.constant(node, 1)
+    given = steps.constant(node, 1)
     sizes = node.get("split") if given is None else list(given)
     if sizes is None:
         part = -(-shape[axis] // len(node.outputs))
@@ -174,122 +187,136 @@ def _split(graph: RewrittenGraph, node: Node) -> None:
         raise node.refuse("of the images of a batch is not supported")
     ends = [min(int(end), shape[axis]) for end in np.cumsum(sizes)]
     for name, begin, end in zip(node.outputs, [0, *ends], ends, strict=False):
-        limits = (np.array([one], np.int64) for one in (begin, end, axis))
-        graph.names[name] = graph.add("Slice", x, *limits)
+        steps.names[name] = steps.add("slice", x, axes=[axis], starts=[begin], ends=[end])
 
 
-def _softmax(graph: RewrittenGraph, node: Node) -> None:
-    shape, x = graph.shape(node), graph.data(node)
-    rank = len(shape)
-    axis = int(node.get("axis", -1 if node.opset >= 13 else 1)) % rank
-    rest = math.prod(shape[axis + 1 :])
-    if rest == 1:
-        graph.give(node, graph.add(node.kind, x, axis=axis))
-    elif node.opset < 13:  # it was computed over all dimensions from there on
-        if axis == 0:
+def _softmax(function: str) -> Rule:
+    def rule(steps: Steps, node: Node) -> None:
+        shape, x = steps.shape(node), steps.data(node)
+        rank = len(shape)
+        axis = int(node.get("axis", -1 if node.opset >= 13 else 1)) % rank
+        rest = math.prod(shape[axis + 1 :])
+        if rest == 1 or node.opset >= 13:
+            steps.give(node, steps.add(function, x, axis=axis))
+            return
+        if axis == 0:  # it was computed over all dimensions from there on
             raise node.refuse("over all images is not supported")
-        flat = graph.reshape(x, (-1, math.prod(shape[axis:])))
-        graph.give(node, graph.reshape(graph.add(node.kind, flat, axis=1), shape))
-    else:
-        perm = [*(i for i in range(rank) if i != axis), axis]
-        last = graph.add(node.kind, graph.add("Transpose", x, perm=perm), axis=rank - 1)
-        graph.give(node, graph.add("Transpose", last, perm=[perm.index(i) for i in range(rank)]))
+        flat = steps.reshape(x, (-1, math.prod(shape[axis:])))
+        steps.give(node, steps.reshape(steps.add(function, flat, axis=1), shape))
+
+    return rule
 
 
-def _reduce(graph: RewrittenGraph, node: Node) -> None:
-    shape, x = graph.shape(node), graph.data(node)
-    rank = len(shape)
-    given = graph.constant(node, 1)
-    axes: Sequence[Any] = node.get("axes", ()) if given is None else list(given)
-    if not len(axes) and node.get("noop_with_empty_axes", 0):
-        _same(graph, node)
-        return
-    over = sorted(int(axis) % rank for axis in (axes if len(axes) else range(rank)))
-    if over[0] == 0:
-        raise node.refuse("over all images is not supported")
-    keep = int(node.get("keepdims", 1))
-    # Of a sum x2paddle writes a call that ends Paddle 3.3: the mean times the number of terms.
-    kind = "ReduceMean" if node.kind == "ReduceSum" else node.kind
-    if kind == "ReduceMean" and rank == 4 and over == [2, 3]:
-        result = graph.add("GlobalAveragePool", x)
-        if not keep:
-            result = graph.reshape(result, graph.out_shape(node))
-    else:
-        result = graph.add(kind, x, axes=over, keepdims=keep)
-    if node.kind == "ReduceSum":
-        terms = math.prod(shape[axis] for axis in over)
-        result = graph.add("Mul", result, np.array([terms], np.float32))
-    graph.give(node, result)
+def _reduce(function: str) -> Rule:
+    def rule(steps: Steps, node: Node) -> None:
+        shape, x = steps.shape(node), steps.data(node)
+        rank = len(shape)
+        given = steps.constant(node, 1)
+        axes: Sequence[Any] = node.get("axes", ()) if given is None else list(given)
+        if not len(axes) and node.get("noop_with_empty_axes", 0):
+            _same(steps, node)
+            return
+        over = sorted(int(axis) % rank for axis in (axes if len(axes) else range(rank)))
+        if over[0] == 0:
+            raise node.refuse("over all images is not supported")
+        keep = bool(node.get("keepdims", 1))
+        if function == "mean" and rank == 4 and over == [2, 3]:
+            result = steps.add("adaptive_avg_pool2d", x, output_size=1)
+            result = result if keep else steps.reshape(result, steps.out_shape(node))
+        else:
+            result = steps.add(function, x, axis=over, keepdim=keep)
+        if node.kind == "ReduceSum":
+            result = _scaled(steps, result, math.prod(shape[axis] for axis in over))
+        steps.give(node, result)
+
+    return rule
 
 
-def _p_relu(graph: RewrittenGraph, node: Node) -> None:
-    slope = weights_of(graph, node, 1)
-    channels = graph.shape(node)[1]
+def _p_relu(steps: Steps, node: Node) -> None:
+    slope = steps.weights_of(node, 1)
+    channels = steps.shape(node)[1]
     if slope.size not in {1, channels}:
         raise node.refuse("with a slope for each pixel is not supported")
-    # max(x, 0) + slope * min(x, 0), with what x2paddle writes correctly
-    x = graph.data(node)
-    shape = (1, *slope.shape) if slope.ndim < len(graph.shape(node)) else slope.shape
-    negative = graph.add("Neg", graph.add("Relu", graph.add("Neg", x)))
-    part = graph.add("Mul", negative, slope.reshape(shape if slope.size > 1 else (1,)))
-    graph.give(node, graph.add("Add", graph.add("Relu", x), part))
+    # max(x, 0) + slope * min(x, 0): Paddle's own function takes no slope of such a shape.
+    x = steps.data(node)
+    shape = (1, *slope.shape) if slope.ndim < len(steps.shape(node)) else slope.shape
+    negative = _scaled(steps, steps.add("relu", _scaled(steps, x, -1)), -1)
+    part = steps.add("multiply", negative, slope.reshape(shape if slope.size > 1 else (1,)))
+    steps.give(node, steps.add("add", steps.add("relu", x), part))
 
 
-def _cast(graph: RewrittenGraph, node: Node) -> None:
-    from onnx import TensorProto
-
-    if node.get("to") != TensorProto.FLOAT:
+def _cast(steps: Steps, node: Node) -> None:
+    if node.get("to") != _FLOAT:
         raise node.refuse("to another type than float32 is not supported")
-    _same(graph, node)
+    _same(steps, node)
 
 
-def _slice(graph: RewrittenGraph, node: Node) -> None:
-    shape = graph.shape(node)
+def _slice(steps: Steps, node: Node) -> None:
+    shape = steps.shape(node)
     parts = [node.get(name) for name in ("starts", "ends", "axes")] + [None]
     for index in range(4):
-        given = graph.constant(node, index + 1)
+        given = steps.constant(node, index + 1)
         parts[index] = parts[index] if given is None else [int(one) for one in given]
-    starts, ends, axes, steps = parts
-    if starts is None or ends is None or (steps is not None and set(steps) != {1}):
+    starts, ends, axes, strides = parts
+    if starts is None or ends is None or (strides is not None and set(strides) != {1}):
         raise node.refuse("with steps is not supported")
-    for start, end, axis in zip(starts, ends, axes or range(len(starts)), strict=True):
-        size = shape[int(axis)]
-        if size == -1 and (start, end < 2**31 - 1) != (0, False):
+    kept: dict[int, tuple[int, int]] = {}
+    for start, end, given in zip(starts, ends, axes or range(len(starts)), strict=True):
+        axis = int(given) % len(shape)
+        if shape[axis] != -1:
+            begin, stop, _ = slice(start, end).indices(shape[axis])
+            kept[axis] = begin, stop
+        elif (start, end < 2**31 - 1) != (0, False):
             raise node.refuse("of the images of a batch is not supported")
-    arrays = [np.array(one, np.int64) for one in (starts, ends, axes or range(len(starts)))]
-    graph.give(node, graph.add("Slice", graph.data(node), *arrays))
+    if not kept:
+        _same(steps, node)
+        return
+    begins, stops = (list(one) for one in zip(*kept.values(), strict=True))
+    options = {"axes": list(kept), "starts": begins, "ends": stops}
+    steps.give(node, steps.add("slice", steps.data(node), **options))
 
 
+_FUNCTIONS = (
+    *("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Erf", "Floor", "Ceil"),
+    *("Reciprocal", "Sin", "Cos", "Softsign", "Softplus"),
+)
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("Identity", "Dropout"), _same),
-    **dict.fromkeys(
-        ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Erf", "Floor", "Ceil", "Neg"),
-        _plain,
-    ),
-    **dict.fromkeys(("Reciprocal", "Sin", "Cos", "Softsign", "Softplus"), _plain),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow"), _binary),
-    **dict.fromkeys(("Sum", "Mean"), _chain("Add")),
-    **{kind: _chain(kind) for kind in ("Max", "Min")},
+    **{kind: _function(kind.lower()) for kind in _FUNCTIONS},
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
     **WINDOW_RULES,
-    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
-    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), _reduce),
+    "Add": _binary("add"),
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Clip": _clip,
     "Concat": _concat,
-    "Elu": _numbers(alpha=1.0),
+    "Div": _binary("divide"),
+    "Elu": _function("elu", alpha=("alpha", 1.0)),
     "Gelu": _gelu,
     "Gemm": _gemm,
-    "HardSigmoid": _numbers(alpha=0.2, beta=0.5),
+    "HardSigmoid": _hard_sigmoid,
     "HardSwish": _hard_swish,
-    "LeakyRelu": _numbers(alpha=0.01),
-    "MatMul": _mat_mul,
+    "LeakyRelu": _function("leaky_relu", negative_slope=("alpha", 0.01)),
+    "LogSoftmax": _softmax("log_softmax"),
+    "MatMul": _binary("matmul"),
+    "Max": _chain("maximum"),
+    "Mean": _chain("add"),
+    "Min": _chain("minimum"),
     "Mish": _mish,
+    "Mul": _binary("multiply"),
+    "Neg": _neg,
     "PRelu": _p_relu,
+    "Pow": _binary("pow"),
+    "ReduceMax": _reduce("max"),
+    "ReduceMean": _reduce("mean"),
+    "ReduceMin": _reduce("min"),
+    "ReduceSum": _reduce("mean"),
     "Slice": _slice,
+    "Softmax": _softmax("softmax"),
     "Split": _split,
-    "ThresholdedRelu": _numbers(alpha=1.0),
+    "Sub": _binary("subtract"),
+    "Sum": _chain("add"),
+    "ThresholdedRelu": _function("thresholded_relu", threshold=("alpha", 1.0)),
     "Transpose": _transpose,
 }
-"""Type of an operator to what writes it into the graph."""
+"""Type of an operator to what adds its steps."""

@@ -1,4 +1,4 @@
-"""The graph that :mod:`lenet_cpp.interchange.onnx.tidy` builds, and the nodes it is built from."""
+"""What an ONNX classifier is reduced to: the steps of a Paddle network, and its weights."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from lenet_cpp.errors import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import onnx
     from numpy.typing import NDArray
 
     Value = str | NDArray[Any]
+
+INPUT = "x"
 
 
 @dataclass(frozen=True)
@@ -37,39 +38,60 @@ class Node:
     opset: int
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An attribute."""
+        """Return an attribute."""
         return self.attributes.get(name, default)
 
     def refuse(self, why: str) -> Unsupported:
-        """What to raise when it cannot be converted."""
+        """Return what to raise when it cannot be converted."""
         return Unsupported(f"the ONNX operator {self.kind} {why}")
 
 
-@dataclass
-class RewrittenGraph:
-    """The graph that is built.
+@dataclass(frozen=True)
+class Step:
+    """One call of the network.
 
     Attributes:
+        function: What is called; see :mod:`lenet_cpp.interchange.onnx.network`.
+        inputs: Names of the tensors and weights it takes.
+        output: Name of what it gives.
+        options: Its other arguments.
+    """
+
+    function: str
+    inputs: tuple[str, ...]
+    output: str
+    options: dict[str, Any]
+
+
+@dataclass
+class Steps:
+    """The network in the making.
+
+    Attributes:
+        image: Shape of one image.
         shapes: Name of a tensor of the source to its shape; -1 for the number of images.
         known: Name of a tensor of the source that depends on no pixel to its value.
         names: Name of a tensor of the source that does to its name here.
-        nodes: What was built.
+        steps: What was built, in order.
+        output: Name of the output.
+        classes: Length of its rows.
         weights: Name to array.
-        made_by: Name here to the type of the operator that makes it.
         padding: Name here to the name before, and top, left, bottom and right: a Pad that what
             comes after has to take over.
     """
 
+    image: tuple[int, ...]
     shapes: dict[str, tuple[int, ...]]
     known: dict[str, NDArray[Any]]
     names: dict[str, str]
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    output: str = ""
+    classes: int = 0
     weights: dict[str, NDArray[Any]] = field(default_factory=dict)
-    made_by: dict[str, str] = field(default_factory=dict)
     padding: dict[str, tuple[str, tuple[int, int, int, int]]] = field(default_factory=dict)
 
     def value(self, node: Node, index: int) -> Value | None:
-        """An input of a node: the name of a tensor here, an array, or None when it is left out."""
+        """Return an input: the name of a tensor here, an array, or None when it is left out."""
         name = node.inputs[index] if index < len(node.inputs) else ""
         if not name:
             return None
@@ -81,43 +103,50 @@ class RewrittenGraph:
         return here
 
     def data(self, node: Node, index: int = 0) -> str:
-        """An input that depends on the image."""
+        """Return an input that depends on the image."""
         found = self.value(node, index)
         if not isinstance(found, str):
             raise node.refuse(f"has no computed input {index}, which it needs to be converted")
         return found
 
     def constant(self, node: Node, index: int) -> NDArray[Any] | None:
-        """An input that depends on no pixel, or None when it is left out."""
+        """Return an input that depends on no pixel, or None when it is left out."""
         found = self.value(node, index)
         if isinstance(found, str):
             raise node.refuse(f"computes its input {index} from the image: not supported")
         return found
 
-    def add(self, kind: str, *inputs: Value, **attributes: Any) -> str:
-        """Add an operator, and return the name of its output; arrays become weights of its own."""
-        from onnx import helper
+    def weights_of(self, node: Node, index: int) -> NDArray[np.float32]:
+        """Return an input that has to be weights."""
+        found = self.constant(node, index)
+        if found is None:
+            raise node.refuse("lacks weights")
+        return found.astype(np.float32)
 
+    def add(self, function: str, *inputs: Value, **options: Any) -> str:
+        """Add a step, and return the name of its output; arrays become weights of its own."""
         names = []
         for value in inputs:
             if isinstance(value, str):
                 names.append(value)
                 continue
-            name = f"w{len(self.weights)}"
-            self.weights[name] = np.ascontiguousarray(value)
-            names.append(name)
-        result = f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, names, [result], name=result, **attributes))
-        self.made_by[result] = kind
-        return result
+            names.append(f"w{len(self.weights)}")
+            self.weights[names[-1]] = np.ascontiguousarray(value)
+        output = f"t{len(self.steps)}"
+        self.steps.append(Step(function, tuple(names), output, options))
+        return output
+
+    def made_by(self, name: str) -> str | None:
+        """Return the function that gives a tensor here; None for the input."""
+        return next((step.function for step in self.steps if step.output == name), None)
 
     def shape(self, node: Node, index: int = 0) -> tuple[int, ...]:
-        """The shape of an input that depends on the image."""
+        """Return the shape of an input that depends on the image."""
         return self.shapes[node.inputs[index]]
 
-    def out_shape(self, node: Node, index: int = 0) -> tuple[int, ...]:
-        """The shape of an output."""
-        return self.shapes[node.outputs[index]]
+    def out_shape(self, node: Node) -> tuple[int, ...]:
+        """Return the shape of the first output."""
+        return self.shapes[node.outputs[0]]
 
     def give(self, node: Node, name: str) -> None:
         """Say what the output of a node is here."""
@@ -125,4 +154,4 @@ class RewrittenGraph:
 
     def reshape(self, x: str, shape: Sequence[int]) -> str:
         """Give a tensor another shape, in which one size may be -1."""
-        return self.add("Reshape", x, np.array(shape, np.int64))
+        return self.add("reshape", x, shape=[int(size) for size in shape])

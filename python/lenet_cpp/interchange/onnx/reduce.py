@@ -1,13 +1,9 @@
-"""An ONNX classifier written anew in the few operators and forms that x2paddle converts rightly.
+"""From an ONNX classifier to the steps of a Paddle network.
 
-x2paddle turns a graph into Python code and runs it, takes what newer operator sets moved into
-inputs for data, and gets some attributes wrong. So it is never given a file as it came: here the
-graph is built again at operator set 10, the last in which nearly every parameter is an attribute,
-from a table of operators that are known to convert. What depends on no pixel is computed
-beforehand, a fixed number of images is made free, paddings and sizes are written out, and every
-name is ours: no name, text or operator of the file is left that could become code.
-
-The result is a valid model of its own, so that it can be compared with what it came from.
+Whatever wrote the file, the graph is reduced to a few functions of Paddle by a table of operators
+(:mod:`lenet_cpp.interchange.onnx.rules`). What depends on no pixel is computed beforehand, a fixed
+number of images is made free, paddings and sizes are written out, and every name is ours: no name,
+text or operator of the file is left.
 """
 
 from __future__ import annotations
@@ -18,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
-from lenet_cpp.interchange.onnx.files import OnnxSession, check_onnx, describe_onnx
-from lenet_cpp.interchange.onnx.graph import Node, RewrittenGraph
+from lenet_cpp.interchange.onnx.files import OnnxSession, describe_onnx
 from lenet_cpp.interchange.onnx.rules import RULES
+from lenet_cpp.interchange.onnx.steps import INPUT, Node, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,20 +24,18 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-OPSET = 10
-INPUT, OUTPUT = "x", "y"
 _OLDEST = 7  # before, operators did not broadcast as NumPy does
 _BATCHES = (2, 3)
 _MOST_PIXELS = 2**25
 
 
-def tidy(
+def to_steps(
     model: onnx.ModelProto,
     *,
     input_shape: Sequence[int] | None = None,
     output: str | None = None,
-) -> onnx.ModelProto:
-    """Write a classifier anew, see the module.
+) -> Steps:
+    """Reduce a classifier to steps, see the module.
 
     Args:
         model: As :func:`~lenet_cpp.interchange.onnx.files.read_onnx` returns it, and
@@ -50,8 +44,7 @@ def tidy(
         output: The output to keep, of several.
 
     Returns:
-        A model with one input ``x``, float32 [N, ...] for any N, and one output ``y``, float32
-        [N, classes].
+        Steps from ``x``, float32 [N, ...] for any N, to float32 [N, classes].
 
     Raises:
         Unsupported: An operator cannot be converted, which is named; or the model is no classifier
@@ -70,11 +63,12 @@ def tidy(
             f" known are {', '.join(sorted(RULES))}"
         )
     shapes, known = _measure(_freed(source, image, nodes, depends), nodes, depends, image)
-    graph = RewrittenGraph(shapes, known, {info.inputs[0].name: INPUT})
+    steps = Steps(image, shapes, known, {info.inputs[0].name: INPUT})
     for node in nodes:
         if set(node.outputs) & depends:
-            RULES[node.kind](graph, node)
-    return _built(graph, wanted, image)
+            RULES[node.kind](steps, node)
+    _finish(steps, wanted)
+    return steps
 
 
 def _shape_and_output(
@@ -271,36 +265,16 @@ def _measure(
     return shapes, known
 
 
-def _built(graph: RewrittenGraph, wanted: str, image: Sequence[int]) -> onnx.ModelProto:
-    from onnx import TensorProto, helper, numpy_helper
-
-    shape = graph.shapes[wanted]
-    last = graph.names[wanted]
-    if last in graph.padding:
+def _finish(steps: Steps, wanted: str) -> None:
+    """Name the output, and give it the shape [N, classes]."""
+    shape, last = steps.shapes[wanted], steps.names[wanted]
+    if last in steps.padding:
         raise Unsupported("the ONNX operator Pad at the end of a model cannot be converted")
     if len(shape) < 2 or shape[0] != -1 or shape[1] < 1 or any(size != 1 for size in shape[2:]):
         raise Unsupported(
             f"the output of the ONNX model is {list(shape)}: a classifier gives [N, classes]"
         )
-    if len(shape) > 2:
-        last = graph.reshape(last, (-1, shape[1]))
-    if not graph.nodes:
+    steps.output = last if len(shape) == 2 else steps.reshape(last, (-1, shape[1]))
+    steps.classes = shape[1]
+    if not steps.steps:
         raise Unsupported("the ONNX model does nothing to its input")
-    for node in graph.nodes:
-        node.output[:] = [OUTPUT if name == last else name for name in node.output]
-        node.input[:] = [OUTPUT if name == last else name for name in node.input]
-    floats = helper.make_tensor_value_info
-    model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "classifier",
-            [floats(INPUT, TensorProto.FLOAT, ["N", *image])],
-            [floats(OUTPUT, TensorProto.FLOAT, ["N", shape[1]])],
-            [numpy_helper.from_array(value, name) for name, value in graph.weights.items()],
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=5,
-        producer_name="lenet_cpp",
-    )
-    check_onnx(model, "the ONNX model, written anew,")
-    return model

@@ -1,0 +1,30 @@
+"""How an imported model runs, for the comparison with what it was imported from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.models.paddle_run import run_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def outputs_by_route(
+    folder: Path, programs: Sequence[str], inputs: Sequence[NDArray[np.float32]]
+) -> dict[str, list[NDArray[Any]]]:
+    """Run each exported program on each batch, by ``paddle.inference`` and by ``Predictor``."""
+    found: dict[str, list[NDArray[Any]]] = {}
+    for name in programs:
+        program = folder / name
+        params = program.with_suffix(".pdiparams")
+        runs = run_model(program, params, inputs)
+        found[f"{name} in paddle.inference"] = [outputs[0] for outputs in runs.outputs]
+        with Predictor(program, params) as predictor:
+            found[f"{name} in lenet_cpp"] = [predictor.run(batch) for batch in inputs]
+    return found
