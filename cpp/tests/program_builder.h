@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "model/check_graph.h"
+#include "model/program_desc.h"
 #include "support.h"
 
 namespace lenet::tests {
@@ -51,6 +53,16 @@ inline std::string text_attribute(const std::string& name, const std::string& va
   return delimited(1, name) + number_field(2, 2) + delimited(5, value);
 }
 
+inline std::string float_attribute(const std::string& name, float value) {
+  return delimited(1, name) + number_field(2, 1) + varint(4U << 3 | 5U) + bytes_of(value);
+}
+
+inline std::string floats_attribute(const std::string& name, const std::vector<float>& values) {
+  std::string bytes = delimited(1, name) + number_field(2, 4);
+  for (const float value : values) bytes += varint(7U << 3 | 5U) + bytes_of(value);
+  return bytes;
+}
+
 using Arguments = std::vector<std::pair<std::string, std::string>>;  ///< names and variables
 
 inline std::string make_operator(const std::string& type, const Arguments& inputs,
@@ -91,5 +103,62 @@ struct TestProgram {
     return delimited(1, block + delimited(4, fetch));
   }
 };
+
+/// A program of one operator, of which a test changes parts.
+struct OneOperator {
+  Shape input;   ///< x
+  Shape output;  ///< y
+  std::string type;
+  std::vector<std::string> attributes;
+  std::vector<std::string> variables;
+  Arguments inputs = {{"X", "x"}};
+  Arguments outputs = {{"Out", "y"}};
+
+  /// The same with another value of an attribute.
+  OneOperator with(const std::string& attribute) const {
+    OneOperator changed = *this;
+    const auto length = static_cast<std::size_t>(attribute[1]);  // of the name
+    for (std::string& one : changed.attributes) {
+      if (one.compare(0, length + 2, attribute, 0, length + 2) == 0) one = attribute;
+    }
+    return changed;
+  }
+  OneOperator gives(const Shape& shape) const {
+    OneOperator changed = *this;
+    changed.output = shape;
+    return changed;
+  }
+  OneOperator takes(const std::string& variable) const {
+    OneOperator changed = *this;
+    changed.variables = {variable};
+    return changed;
+  }
+  std::string bytes() const {
+    return TestProgram{input, output, variables, {make_operator(type, inputs, outputs, attributes)}}
+        .bytes();
+  }
+};
+
+inline void accept(const std::string& bytes) {
+  Graph graph = read_program_desc(bytes, "m");
+  check_graph(graph, "m");
+}
+
+/// Expects an error that names the file.
+inline void refuse(const std::string& bytes, std::string_view text,
+                   ErrorCode code = ErrorCode::BadModel) {
+  check_error(code, text, [&] { accept(bytes); });
+  check_error(code, "'m'", [&] { accept(bytes); });
+}
+
+/// \tparam Program has bytes()
+template <class Program>
+void accept(const Program& program) {
+  accept(program.bytes());
+}
+template <class Program>
+void refuse(const Program& program, std::string_view text, ErrorCode code = ErrorCode::BadModel) {
+  refuse(program.bytes(), text, code);
+}
 
 }  // namespace lenet::tests

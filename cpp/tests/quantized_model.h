@@ -43,7 +43,7 @@ struct QuantizedModel {
     return 0.5F + 0.25F * static_cast<float>(channel);
   }
 
-  std::string program() const {
+  std::string bytes() const {
     const auto settings = [&](std::int64_t quant_axis) {
       return std::vector<std::string>{int_attribute("bit_length", bits),
                                       int_attribute("quant_axis", quant_axis)};
@@ -94,7 +94,7 @@ struct QuantizedModel {
   Config write(const TemporaryFolder& folder) const {
     Config config;
     config.engine = "paddle";
-    config.model_file = write_file(folder / "q.pdmodel", program());
+    config.model_file = write_file(folder / "q.pdmodel", bytes());
     config.params_file = write_file(folder / "q.pdiparams", params());
     return config;
   }

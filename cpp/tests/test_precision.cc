@@ -58,15 +58,6 @@ double error_of(const Tensor &output, const Tensor &images) {
   return worst;
 }
 
-void accept(const QuantizedModel &model) {
-  Graph graph = read_program_desc(model.program(), "m");
-  check_graph(graph, "m");
-}
-
-void refuse(const QuantizedModel &model, std::string_view text) {
-  check_error(ErrorCode::BadModel, text, [&] { accept(model); });
-}
-
 Config float_model(const char *file = "lenet.pdmodel") {
   Config config;
   config.model_file = kModelDir + "/" + file;
@@ -173,7 +164,7 @@ TEST_CASE("one file for each variable, quantized") {
   const TemporaryFolder folder;
   const QuantizedModel model;
   const std::string whole = model.params();
-  write_file(folder / "__model__", model.program());
+  write_file(folder / "__model__", model.bytes());
   std::size_t begin = 0;
   for (const char *name : {"s", "w", "ws", "wz", "z"}) {
     // A record ends where reading it alone succeeds.
@@ -280,58 +271,46 @@ TEST_CASE(
 TEST_CASE(
     "a program's quantization is checked: kernels index scales without "
     "looking") {
-  accept({});
-  QuantizedModel model;
-  model.scale = {kChannels - 1};
-  refuse(model, "the shape of Scale");
-  model = {};
-  model.scale = {1};
-  refuse(model, "the shape of Scale");
-  model.axis = -1;
-  accept(model);
-  model.scale = {};
-  accept(model);
-  model.scale = {kChannels};
-  refuse(model, "the shape of Scale");
-  model = {};
-  model.axis = 1;  // whose size is 1
-  refuse(model, "the shape of Scale");
-  for (const std::int64_t axis : {-2, 2, 4, 1 << 30}) {
-    model = {};
+  const auto with = [](auto member, const auto &value) {
+    QuantizedModel model;
+    model.*member = value;
+    return model;
+  };
+  const auto scaled = [](std::int64_t axis, const Shape &scale) {
+    QuantizedModel model;
     model.axis = axis;
-    refuse(model, "quant_axis");
+    model.scale = scale;
+    return model;
+  };
+  accept(QuantizedModel());
+  accept(scaled(-1, {1}));
+  accept(scaled(-1, {}));
+  refuse(scaled(-1, {kChannels}), "the shape of Scale");
+  refuse(scaled(0, {kChannels - 1}), "the shape of Scale");
+  refuse(scaled(0, {1}), "the shape of Scale");
+  refuse(scaled(1, {kChannels}), "the shape of Scale");  // whose size is 1
+  for (const std::int64_t axis : {-2, 2, 4, 1 << 30}) {
+    refuse(with(&QuantizedModel::axis, axis), "quant_axis");
   }
   for (const std::int64_t axis : {0, 1}) {
-    model = {};
-    model.input_axis = axis;
-    refuse(model, "quant_axis");
+    refuse(with(&QuantizedModel::input_axis, axis), "quant_axis");
   }
   for (const std::int64_t bits : {0, 1, 4, 16, 64, -8}) {
-    model = {};
-    model.bits = bits;
-    refuse(model, "bit_length");
+    refuse(with(&QuantizedModel::bits, bits), "bit_length");
   }
-  model = {};
-  model.scale_is_parameter = false;
-  refuse(model, "ws");
-  model = {};
-  model.training = {{"InAccum", "s"}};
-  refuse(model, "InAccum");
-  model = {};
-  model.attributes = {bool_attribute("only_observer", true)};
-  refuse(model, "only_observer");
-  model.attributes = {bool_attribute("is_test", false)};
-  refuse(model, "testing");
-  model.attributes = {int_attribute("round_type", 2)};
-  refuse(model, "round_type");
-  model.attributes = {int_attribute("qmin", -129), int_attribute("qmax", 127)};
-  refuse(model, "qmin");
-  model.attributes = {int_attribute("qmin", -128), int_attribute("qmax", 128)};
-  refuse(model, "qmax");
-  model.attributes = {int_attribute("qmin", -128), int_attribute("qmax", 127),
-                      int_attribute("round_type", 1), bool_attribute("is_test", true),
-                      bool_attribute("only_observer", false)};
-  accept(model);
+  refuse(with(&QuantizedModel::scale_is_parameter, false), "ws");
+  refuse(with(&QuantizedModel::training, Arguments{{"InAccum", "s"}}), "InAccum");
+  const auto attributes = [&](const std::vector<std::string> &all) {
+    return with(&QuantizedModel::attributes, all);
+  };
+  refuse(attributes({bool_attribute("only_observer", true)}), "only_observer");
+  refuse(attributes({bool_attribute("is_test", false)}), "testing");
+  refuse(attributes({int_attribute("round_type", 2)}), "round_type");
+  refuse(attributes({int_attribute("qmin", -129), int_attribute("qmax", 127)}), "qmin");
+  refuse(attributes({int_attribute("qmin", -128), int_attribute("qmax", 128)}), "qmax");
+  accept(attributes({int_attribute("qmin", -128), int_attribute("qmax", 127),
+                     int_attribute("round_type", 1), bool_attribute("is_test", true),
+                     bool_attribute("only_observer", false)}));
 }
 
 TEST_CASE("a value may be quantized again as before, and not otherwise") {
@@ -375,7 +354,7 @@ TEST_CASE("a quantized .json is named as such") {
 
 TEST_CASE("int8 tensors are taken for weights, and for nothing else") {
   const QuantizedModel model;
-  const auto needed = read_pdmodel_parameters(model.program(), "m");
+  const auto needed = read_pdmodel_parameters(model.bytes(), "m");
   const auto found = read_parameter_records(model.params(), "p");
   require_same_parameters(needed, found, "p");
   CHECK_FALSE(has_float_weights(needed, found));
@@ -396,7 +375,7 @@ TEST_CASE("int8 tensors are taken for weights, and for nothing else") {
   other = model;
   other.operators = {make_operator("relu", {{"X", "w"}}, {{"Out", "y"}})};
   check_error(ErrorCode::BadModel, "'w'", [&] {
-    require_same_parameters(read_pdmodel_parameters(other.program(), "m"), found, "p");
+    require_same_parameters(read_pdmodel_parameters(other.bytes(), "m"), found, "p");
   });
 }
 
