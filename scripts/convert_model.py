@@ -1,11 +1,7 @@
 #!/usr/bin/env python3
-"""Convert a model from one format to another; see ``--help``."""
+"""Convert a model between Paddle's formats; see --help."""
 
-from __future__ import annotations
-
-import sys
-
-from lenet_cpp.cli.convert_model import main
+from lenet_cpp.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(__file__)

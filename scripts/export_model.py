@@ -1,11 +1,7 @@
 #!/usr/bin/env python3
-"""Export a trained model for inference; see ``--help``."""
+"""Export trained parameters as an inference model; see --help."""
 
-from __future__ import annotations
-
-import sys
-
-from lenet_cpp.cli.export_model import main
+from lenet_cpp.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(__file__)

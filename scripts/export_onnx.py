@@ -1,11 +1,7 @@
 #!/usr/bin/env python3
-"""Write a classifier as an ONNX file; see ``--help``."""
+"""Write a model as an ONNX file; see --help."""
 
-from __future__ import annotations
-
-import sys
-
-from lenet_cpp.cli.export_onnx import main
+from lenet_cpp.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(__file__)

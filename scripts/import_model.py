@@ -1,11 +1,7 @@
 #!/usr/bin/env python3
-"""Import another framework's classifier; see ``--help``."""
+"""Import a model from PyTorch, ONNX or Caffe2; see --help."""
 
-from __future__ import annotations
-
-import sys
-
-from lenet_cpp.cli.import_model import main
+from lenet_cpp.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(__file__)

@@ -1,11 +1,7 @@
 #!/usr/bin/env python3
-"""Classify images with a training engine and trained parameters; see ``--help``."""
+"""Classify images in Paddle's training engine; see --help."""
 
-from __future__ import annotations
-
-import sys
-
-from lenet_cpp.cli.infer import main
+from lenet_cpp.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(__file__)

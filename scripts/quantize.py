@@ -1,11 +1,7 @@
 #!/usr/bin/env python3
-"""Quantize a model to 8-bit integers; see ``--help``."""
+"""Quantize a model to 8-bit integers; see --help."""
 
-from __future__ import annotations
-
-import sys
-
-from lenet_cpp.cli.quantize import main
+from lenet_cpp.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(__file__)

@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
-"""Train a network in PyTorch and save its parameters; see --help."""
+"""Train a network in PyTorch; see --help."""
 
-import sys
-
-from lenet_cpp.cli.torch_train import main
+from lenet_cpp.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(__file__)

@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
-"""Train a model on MNIST and leave a checkpoint; see --help."""
+"""Train a network on MNIST; see --help."""
 
-import sys
-
-from lenet_cpp.cli.train import main
+from lenet_cpp.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(__file__)

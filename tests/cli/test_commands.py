@@ -9,19 +9,23 @@ import importlib
 import os
 import pickle
 import re
-import runpy
 import shutil
-import sys
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 
+from lenet_cpp.cli import COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 PACKAGE = Path(__file__).parents[2] / "python" / "lenet_cpp"
-COMMANDS = sorted(path.stem for path in (PACKAGE / "cli").glob("[a-z]*.py"))
-MODULES = {command: f"lenet_cpp.cli.{command}" for command in COMMANDS} | {
+MODULES = {module: f"lenet_cpp.cli.{module}" for module, _ in COMMANDS.values()} | {
     "benchmark": "tools.benchmark.cli",
     "caffe2_roundtrip": "tools.caffe2.cli",
     "draw_mnist_sample": "tools.draw_mnist_sample",
@@ -43,19 +47,26 @@ SHARED = {
     "verify/*.py": ["verify"],
 }
 EVERYWHERE = {"--help", "--name"}  # the latter is any flag, in help
-FLAG = re.compile(r"(?:(?:scripts/)?(\w+)\.py )?(?<![\w-])(--[a-z][\w-]*\w)")
+WORD = re.compile(r"(\w+)\.py\b|lenet-cpp ([a-z-]+)|(?<![\w-])(--[a-z][\w-]*\w)")
 
 
 def flags_of(command: str) -> set[str]:
     """The names of a command's options, as its parser has them."""
 
+    module = importlib.import_module(MODULES[command])
+    if isinstance(module.main, click.Command):
+        names = {
+            name
+            for param in module.main.params
+            for name in (*param.opts, *param.secondary_opts, *param.also)
+        }
+        return {name.replace("_", "-") for name in names}
     parsers = []
 
     def catch(parser: argparse.ArgumentParser, *_: object) -> None:
         parsers.append(parser)
         raise SystemExit
 
-    module = importlib.import_module(MODULES[command])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", catch)
         with pytest.raises(SystemExit):
@@ -85,8 +96,20 @@ def texts_of(path: Path) -> list[str]:
     return [text for text in texts if " " in text]
 
 
+def flags_in(line: str, commands: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The flags of a line, each with every command that has to have it.
+
+    These are those that the module is for, or the one that the line named last.
+    """
+    for script, name, flag in WORD.findall(line):
+        if script or name:
+            commands = [script or COMMANDS[name][0]]
+        else:
+            yield from ((command, flag) for command in commands)
+
+
 def modules() -> dict[str, list[str]]:
-    found = {f"cli/{command}.py": [command] for command in COMMANDS}
+    found = {f"cli/{command}.py": [command] for command, _ in COMMANDS.values()}
     for pattern, commands in SHARED.items():
         for path in PACKAGE.glob(pattern):
             found[path.relative_to(PACKAGE).as_posix()] = commands
@@ -98,13 +121,9 @@ def test_messages_name_flags_that_there_are(name: str, commands: list[str]) -> N
     for text in texts_of(PACKAGE / name):
         # Of examples the part after a command that is another one, to the end of the line.
         for line in text.splitlines():
-            script = ""
-            for match in FLAG.finditer(line):
-                script = match[1] or script
-                flag = match[2].replace("_", "-")
-                for command in [script] if script else commands:
-                    said = f"{name}: {command} has no {match[2]}: {line!r}"
-                    assert flag in FLAGS[command] | EVERYWHERE, said
+            for command, flag in flags_in(line, commands):
+                known = FLAGS[command] | EVERYWHERE
+                assert flag.replace("_", "-") in known, f"{name}: {command} has no {flag}: {line!r}"
 
 
 def test_other_modules_name_no_flags() -> None:
@@ -115,33 +134,9 @@ def test_other_modules_name_no_flags() -> None:
         if name in known:
             continue
         for text in texts_of(path):
-            for script, flag in FLAG.findall(text):
-                if flag in EVERYWHERE:
-                    continue
-                assert script, f"{name} names a flag of an unknown command: {text!r}"
-                assert flag.replace("_", "-") in FLAGS[script], f"{name}: {text!r}"
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_command_is_a_module_that_runs(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = PACKAGE / "cli" / f"{command}.py"
-    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_path(str(path), run_name="__main__")
-    assert caught.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: {command}.py ")
-
-
-@pytest.mark.parametrize("spelling", ["--model-dir=x", "--model_dir=x"])
-def test_hyphens_and_underscores(spelling: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from lenet_cpp.cli import verify
-
-    with pytest.raises(SystemExit) as caught:
-        verify.main([spelling, "--no_such_flag"])
-    assert caught.value.code == 2
-    assert capsys.readouterr().err.endswith("unrecognized arguments: --no_such_flag\n")
+            for command, flag in flags_in(text, ["?"]):
+                flags = FLAGS.get(command, set()) | EVERYWHERE
+                assert flag.replace("_", "-") in flags, f"{name}, {command}: {text!r}"
 
 
 # Files that are not what is expected

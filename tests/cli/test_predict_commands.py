@@ -21,7 +21,6 @@ from PIL import Image
 
 import lenet_cpp
 from lenet_cpp import InferenceEngine, errors, models
-from lenet_cpp.cli import _classify
 from lenet_cpp.cli import infer as infer_command
 from lenet_cpp.cli import predict as predict_command
 from lenet_cpp.cli import py_infer as py_infer_command
@@ -361,24 +360,19 @@ def test_model_and_params(lenet: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
+    ("flags", "value"),
     [
-        *((text, True) for text in ("1", "True", "true", "yes", "on")),
-        *((text, False) for text in ("0", "False", "false", "no", "off")),
+        *((f"--use_gpu={text}", True) for text in ("1", "True", "true", "yes", "on")),
+        *((f"--use-gpu {text}", False) for text in ("0", "False", "false", "no", "off")),
+        ("--use_gpu", True),
+        ("--use_gpu -i x", True),
+        ("--use_gpu x", True),
+        ("", False),
     ],
 )
-def test_booleans(text: str, value: bool) -> None:
-    parser = _classify.make_parser("", "")
-    parsed = _classify.parse(parser, ["-i=x", f"--use_gpu={text}"])
-    assert parsed.use_gpu is value
-    assert _classify.parse(parser, ["-i=x", "--use_gpu", text]).use_gpu is value
-
-
-def test_bare_boolean_is_true_and_none_is_false() -> None:
-    parser = _classify.make_parser("", "")
-    assert _classify.parse(parser, ["-i=x", "--use_gpu"]).use_gpu is True
-    assert _classify.parse(parser, ["--use-gpu", "-i=x"]).use_gpu is True
-    assert _classify.parse(parser, ["-i=x"]).use_gpu is False
+def test_booleans(flags: str, value: bool) -> None:
+    parsed = MAINS["infer"].make_context("", ["-i=x", "-m=x", "-p=x", *flags.split()])
+    assert parsed.params["use_gpu"] is value
 
 
 @pytest.mark.parametrize("name", MAINS)
@@ -394,16 +388,16 @@ def test_bare_boolean_is_true_and_none_is_false() -> None:
         ["--output="],
         ["--gpu_mem=-1"],
         ["--batch=3"],
-        ["stray"],
     ],
     ids=" ".join,
 )
 def test_wrong_usage(name: str, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     model = ["-m=lenet", "-p=x"] if name == "infer" else ["-m=x.pdmodel"]
     with pytest.raises(SystemExit) as caught:
-        MAINS[name]([*flags, *model, "--use_gpu=0", "-i=x"])
+        MAINS[name]([*model, "--use_gpu=0", "-i=x", *flags])
     assert caught.value.code == 2
-    assert "error:" in capsys.readouterr().err.splitlines()[-1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "error: " in line
 
 
 @pytest.mark.parametrize(

@@ -1,76 +1,166 @@
-"""The commands that users type; each module parses arguments and calls the package."""
+"""The command ``lenet-cpp`` and its subcommands, one module each.
+
+A subcommand is a function that takes the options and returns the exit status::
+
+    @command(examples="  {prog} digit.png --model-dir lenet  one image")
+    @shared.images("image files, or folders of them")
+    @shared.batch_size("images a run", 1)
+    @option("--labels", metavar="FILE", type=FILE, group="Results", help="names of the classes")
+    def main(options: Options) -> int:
+        '''Classify images. The whole docstring is what --help says first.'''
+
+Declare in ``_shared.py`` what a second command takes too, so that one thing has one flag.
+``option`` and ``switch`` take click's settings; ``also`` are other spellings, such as those of
+Paddle's guides. Write names with hyphens: underscores, ``-x=1`` and ``--x=1`` are taken alike.
+For wrong combinations raise ``click.UsageError``. Every :class:`lenet_cpp.errors.Error` becomes one
+line and its exit code. Import what is heavy inside the function. Name the module in ``COMMANDS``.
+
+Each ``main`` can be called with a list of arguments, as ``scripts/*.py`` and the tests do.
+"""
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-import warnings
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.errors import Error
+import click
+from click.shell_completion import CompletionItem, shell_complete
+
+from lenet_cpp.cli._command import SETTINGS, run, run_cli
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-__all__ = ["run_cli"]
+__all__ = ["main", "run_cli", "run_script"]
 
-_ELSEWHERE = "name another place to write to (see --help)"
-_REMEDIES = {
-    errno.ENOSPC: f"free some, or {_ELSEWHERE}",
-    errno.EDQUOT: f"free some, or {_ELSEWHERE}",
-    errno.EROFS: _ELSEWHERE,
-    errno.EACCES: f"allow it, or {_ELSEWHERE}",
-    errno.EPERM: f"allow it, or {_ELSEWHERE}",
+COMMANDS = {
+    "train": ("train", "Train a network on MNIST"),
+    "export": ("export_model", "Export trained parameters as an inference model"),
+    "predict": ("predict", "Classify images with an exported model, in C++"),
+    "infer": ("infer", "Classify images with trained parameters, in Paddle's training engine"),
+    "py-infer": ("py_infer", "Classify images with an exported model, in Paddle's training engine"),
+    "verify": ("verify", "Compare the answers of C++ and Python"),
+    "quantize": ("quantize", "Quantize a model to 8-bit integers"),
+    "import": ("import_model", "Import a model from PyTorch, ONNX or Caffe2"),
+    "export-onnx": ("export_onnx", "Write a model as an ONNX file"),
+    "convert": ("convert_model", "Convert a model between Paddle's formats"),
+    "torch-train": ("torch_train", "Train a network in PyTorch"),
 }
+"""Name to module and summary."""
+
+_COMPLETE = "_LENET_CPP_COMPLETE"  # the name that click gives to this variable
+
+_EPILOG = """
+Examples:
+  lenet-cpp predict photo.jpg --model-dir inference_model/lenet
+  lenet-cpp COMMAND --help
+
+Complete commands and options with the Tab key: add one line to the shell's start-up file.
+  bash   eval "$(_LENET_CPP_COMPLETE=bash_source lenet-cpp)"   in ~/.bashrc
+  zsh    eval "$(_LENET_CPP_COMPLETE=zsh_source lenet-cpp)"    in ~/.zshrc
+  fish   _LENET_CPP_COMPLETE=fish_source lenet-cpp | source    in ~/.config/fish/config.fish
+"""
 
 
-def run_cli(command: Callable[[], int]) -> int:
-    """Run a command and turn what it raises into one line on stderr and an exit code.
+class _Group(click.Group):
+    """The subcommands; a module is imported when its subcommand is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of ``COMMANDS``, not of the alphabet."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        found = import_module(f"lenet_cpp.cli.{COMMANDS[cmd_name][0]}").main
+        return found if isinstance(found, click.Command) else _foreign(cmd_name, found)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the subcommands without importing them."""
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=COMMANDS[name][1]) for name in names]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the subcommands with their summaries."""
+        self.format_usage(ctx, formatter)
+        formatter.write(f"\n{self.help}\n")
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+        click.Command.format_options(self, ctx, formatter)
+        formatter.write(_EPILOG)
+
+
+def _foreign(name: str, function: Any) -> click.Command:
+    """A command that parses its arguments itself."""
+    parameter = click.Argument(["argv"], nargs=-1, type=click.UNPROCESSED)
+    return click.Command(
+        name,
+        callback=lambda argv: function(list(argv)),
+        params=[parameter],
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
+    )
+
+
+def _print_versions(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from lenet_cpp.cli._versions import versions_text
+
+        click.echo(versions_text())
+        ctx.exit()
+
+
+_GROUP = _Group(
+    "lenet-cpp",
+    help="Run image classifiers trained in PaddlePaddle, from training to C++.",
+    context_settings=SETTINGS,
+    commands={name: click.Command(name) for name in COMMANDS},  # to suggest one for another
+    subcommand_metavar="COMMAND ...",
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_print_versions,
+            help="print the versions of lenet-cpp, Paddle and onnxruntime, and the instructions"
+            " that the native engine uses",
+        )
+    ],
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``lenet-cpp``.
 
     Args:
-        command: The parsed command, ready to run; returns its own exit code.
+        argv: The arguments; those of the process when None.
 
     Returns:
-        The command's exit code; the ``exit_code`` of an :class:`lenet_cpp.errors.Error`;
-        130 after Ctrl-C; 141 when the reader of standard output went away; 1 for another
-        failure of the operating system, such as a full disk.
+        The exit status.
+
+    Raises:
+        SystemExit: The usage was wrong, which was said, or ``--help`` was printed.
     """
-    program = Path(sys.argv[0]).name
-    # What Paddle says of itself when it is imported is of no use to whoever runs a command.
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
-    try:
-        return _with_paddle(command)
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Python would complain again when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except Error as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"{program}: error: {_sentence(error)}", file=sys.stderr)
-        return 1
+    instruction = os.environ.get(_COMPLETE)
+    if instruction:
+        return shell_complete(_GROUP, {}, "lenet-cpp", _COMPLETE, instruction)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    return run(_GROUP, "lenet-cpp", arguments or ["--help"])
 
 
-def _sentence(error: OSError) -> str:
-    """Say what the operating system refused, and what to do."""
-    place = "" if error.filename is None else f": {error.filename}"
-    remedy = _REMEDIES.get(error.errno or 0)
-    return str(error) if remedy is None else f"{error.strerror}{place}; {remedy}"
+def run_script(file: str, **obj: Any) -> NoReturn:
+    """Run the subcommand whose module has the name of a script, which lies in a clone.
 
-
-def _with_paddle(command: Callable[[], int]) -> int:
-    """Say what to install where a part of the package that needs Paddle was reached without it."""
-    try:
-        return command()
-    except ModuleNotFoundError as error:
-        if error.name == "paddle":
-            require_paddle()
-        raise
+    Args:
+        file: The script.
+        **obj: What the script gives the command beside the user's options.
+    """
+    path = Path(file).resolve()
+    sys.exit(import_module(f"lenet_cpp.cli.{path.stem}").main(root=path.parents[1], **obj))

@@ -1,208 +1,113 @@
-"""What the three commands that predict have in common."""
+"""What the three commands that classify images have in common."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from lenet_cpp.cli._parsers import new_parser, positive
+from lenet_cpp.cli import _shared as shared
+from lenet_cpp.cli._command import FILE, NATURAL, POSITIVE, Options, option, switch
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.results import SUFFIXES, ImageResult, open_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from lenet_cpp.inference.results import Prediction
     from lenet_cpp.models import InferenceEngine
 
-EPILOG = """\
-booleans: --name, --name=True and --name=1 switch on; --name=False and --name=0 switch off. Every
-flag takes its value after a space or after '=' (-i photo.jpg, -i=photo.jpg, --i=photo.jpg), and may
-be written with hyphens for underscores.
 
-exit status: 0 done; 2 wrong usage; 3 a file is missing; 4 the model is damaged, or its files do not
-fit each other; 5 an image cannot be read (with --skip_errors after all others are done), or a value
-makes no sense; 6 not supported, such as a GPU; 7 another Paddle than this was built for; 8 Paddle
-failed; 1 anything else, such as a full disk; 130 interrupted; 141 the reader of the output went.
-"""
-
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
+def _results_file(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and value.suffix not in SUFFIXES:
+        raise click.BadParameter(f"'{value}' does not end in {', '.join(SUFFIXES)}")
+    return value
 
 
-def boolean(text: str) -> bool:
-    """The type of a flag that is true or false, as Python and shell scripts write these."""
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() in _FALSE:
-        return False
-    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-
-
-def _natural(text: str) -> int:
-    return 0 if text == "0" else positive(text)
-
-
-def path(text: str) -> Path:
-    """The type of a flag that names a file; nothing is the name of none."""
-    if not text:
-        raise argparse.ArgumentTypeError("the name is empty")
-    return Path(text)
-
-
-def _results_file(text: str) -> Path:
-    target = path(text)
-    if target.suffix not in SUFFIXES:
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(SUFFIXES)}")
-    return target
-
-
-def make_parser(description: str, examples: str) -> argparse.ArgumentParser:
-    """Make a parser with the flags that all three commands have."""
-    parser = new_parser(description, f"{examples}\n{EPILOG}")
-    parser.add_argument(
-        *("-i", "--i", "--image_file"),
-        dest="image_file",
-        metavar="IMAGE",
-        nargs="+",
-        action="extend",
-        required=True,
-        type=path,
-        help="image files, folders of them, globs, or .txt lists with a path in each line",
-    )
-    add = parser.add_argument
-    add(
-        *("-b", "--b", "--batch_size"),
-        dest="batch_size",
-        metavar="N",
-        type=positive,
-        default=1,
-        help="images a run (default: %(default)s)",
-    )
-    add("--topk", metavar="K", type=positive, help="classes to print of an image (default: 5)")
-    add(
+common = shared.group(
+    shared.images("image files, folders of them, globs, or .txt lists with a path in each line"),
+    shared.batch_size("images a run", 1, shared.IMAGES),
+    shared.preprocess,
+    switch(
+        "--skip-errors",
+        help="go on after an image that cannot be read; the exit status is 5 all the same",
+        group=shared.IMAGES,
+    ),
+    option(
+        "--topk",
+        metavar="K",
+        type=POSITIVE,
+        help="classes to print of an image (default: 5)",
+        group=shared.RESULTS,
+    ),
+    option(
         "--labels",
         metavar="FILE",
-        type=path,
+        type=FILE,
         help="names of the classes, one a line, or '0 NAME' and so on (default: the model's)",
-    )
-    add(
-        "--preprocess",
-        metavar="FILE",
-        type=path,
-        help="how images are prepared: preprocess.json, or PaddleClas's inference.yml (default: the"
-        " file of that name beside the model, else what the registry has for the model)",
-    )
-    add(
+        group=shared.RESULTS,
+    ),
+    option(
         "--output",
         metavar="FILE",
-        type=_results_file,
+        type=FILE,
+        callback=_results_file,
         help="write the predictions there instead of printing them: .csv, .json or .jsonl",
-    )
+        group=shared.RESULTS,
+    ),
     switch(
-        add,
-        "--skip_errors",
-        explain="go on after an image that cannot be read; the exit status is 5 all the same",
-    )
-    switch(
-        add,
-        "--use_gpu",
-        explain="compute on a GPU, which this build cannot (default: False; in PaddleClas True, for"
-        " builds that can)",
-    )
-    add(
-        *("--gpu_mem",),
-        metavar="MB",
-        type=_natural,
-        help="memory that a GPU would reserve at first; no effect on the CPU",
-    )
-    switch(
-        add,
         "--benchmark",
-        "--enable_benchmark",
-        explain="print AutoLog's report in the end: environment, settings, times of each stage",
-    )
-    add(
+        also=("--enable_benchmark",),
+        help="print AutoLog's report in the end: environment, settings, times of each stage",
+        group=shared.RESULTS,
+    ),
+    option(
         "--warmup",
         metavar="N",
-        type=_natural,
+        type=NATURAL,
         default=1,
-        help="with --benchmark, runs of the first batch before those that are timed (default:"
-        " %(default)s)",
-    )
-    return parser
-
-
-def switch(
-    add: Callable[..., argparse.Action], *names: str, default: bool | None = False, explain: str
-) -> None:
-    """Add a flag that is true or false, and true when it stands alone."""
-    add(*names, metavar="BOOL", type=boolean, nargs="?", const=True, default=default, help=explain)
-
-
-def add_model_files(parser: argparse.ArgumentParser, folder_names: Sequence[str]) -> None:
-    """Add the flags that name an exported model."""
-    parser.add_argument(
-        *folder_names,
-        dest="model_dir",
-        metavar="DIR",
-        type=path,
-        help="folder of an exported model, combined or with a file for each variable",
-    )
-    parser.add_argument(
-        *("-m", "--m", "--model_file"),
-        dest="model_file",
-        metavar="FILE",
-        type=path,
-        help="the program: .pdmodel, .json or __model__, with predict.py also .onnx; with a folder,"
-        " also a name in it",
-    )
-    parser.add_argument(
-        *("-p", "--p", "--params_file"),
-        dest="params_file",
-        metavar="FILE",
-        type=path,
-        help="its parameters; with a folder, also a name in it (default: NAME.pdiparams beside the"
-        " program)",
-    )
-    parser.add_argument(
-        "--model_name",
-        metavar="NAME",
-        help="which model this is, for preprocessing and labels if there are none beside it, and"
-        " for the report",
-    )
+        help="with --benchmark, runs of the first batch before those that are timed",
+        group=shared.RESULTS,
+    ),
     switch(
-        parser.add_argument,
-        "--check_program",
-        default=True,
-        explain="refuse programs with operators that are not known, which could crash Paddle; False"
-        " is for a model that you trust (default: %(default)s)",
-    )
+        "--use-gpu",
+        help="compute on a GPU, which this build cannot (PaddleClas has True by default)",
+        group=shared.ENGINE,
+    ),
+    option(
+        "--gpu-mem",
+        metavar="MB",
+        type=NATURAL,
+        help="memory that a GPU would reserve at first; no effect on the CPU",
+        group=shared.ENGINE,
+    ),
+)
+"""The options that all three have."""
 
 
-def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse arguments, and check that a model is named."""
-    options = parser.parse_args(argv)
-    if "model_dir" in options:
-        if options.model_dir is None and options.model_file is None:
-            parser.error("which model? give --model_dir DIR, or -m FILE and -p FILE")
-        if options.params_file is not None and options.model_file is None:
-            parser.error("-p goes with -m, the program whose parameters they are")
-    return options
+def check_model(options: Options) -> None:
+    """Check that an exported model is named.
+
+    Raises:
+        click.UsageError: It is not.
+    """
+    if options.model_dir is None and options.model_file is None:
+        raise click.UsageError("which model? give --model-dir DIR, or -m FILE and -p FILE")
+    if options.params_file is not None and options.model_file is None:
+        raise click.UsageError("-p goes with -m, the program whose parameters they are")
 
 
-def model_files(options: argparse.Namespace) -> dict[str, Path | None]:
-    """The model that the flags of :func:`add_model_files` name, for ``load_predictor``."""
+def model_files(options: Options) -> dict[str, Path | None]:
+    """The model that the options of ``model_files`` name, for ``load_predictor``."""
     folder, program = options.model_dir, options.model_file
     if folder is None or program is None:
         return {
@@ -219,7 +124,7 @@ def model_files(options: argparse.Namespace) -> dict[str, Path | None]:
     return {"model_file": within(program), "params_file": within(options.params_file)}
 
 
-def engine_options(options: argparse.Namespace) -> dict[str, Any]:
+def engine_options(options: Options) -> dict[str, Any]:
     """What the flags that all three commands have say to ``InferenceEngine``."""
     from lenet_cpp.inference.classification import read_labels
 
@@ -231,7 +136,7 @@ def engine_options(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def predict(options: argparse.Namespace, open_engine: Callable[[], InferenceEngine]) -> int:
+def predict(options: Options, open_engine: Callable[[], InferenceEngine]) -> int:
     """Classify the images and say what was found.
 
     Args:
@@ -247,7 +152,7 @@ def predict(options: argparse.Namespace, open_engine: Callable[[], InferenceEngi
     from lenet_cpp.data.images import find_images
 
     _refuse_gpu(options)
-    images = find_images(options.image_file)
+    images = find_images(options.images)
     rows: list[list[object]] = []
     skipped = 0
     with contextlib.ExitStack() as stack:
@@ -272,13 +177,12 @@ def predict(options: argparse.Namespace, open_engine: Callable[[], InferenceEngi
         print(f"wrote the predictions for {len(images) - skipped} images to {target}")
     if options.benchmark and settings is not None:
         log.report(settings)
-    sys.stdout.flush()  # here, where a closed pipe is still noticed
     if skipped:
         raise BadInput(f"{skipped} of {len(images)} images could not be read and were skipped")
     return 0
 
 
-def _refuse_gpu(options: argparse.Namespace) -> None:
+def _refuse_gpu(options: Options) -> None:
     if getattr(options, "use_tensorrt", False):
         raise Unsupported(
             "--use_tensorrt: TensorRT needs a GPU, and this build computes on the CPU only; leave"
@@ -292,7 +196,7 @@ def _refuse_gpu(options: argparse.Namespace) -> None:
 
 
 def _classify(
-    engine: InferenceEngine, images: Sequence[Path], options: argparse.Namespace, log: AutoLog
+    engine: InferenceEngine, images: Sequence[Path], options: Options, log: AutoLog
 ) -> Iterator[ImageResult]:
     size = options.batch_size
     for _ in range(log.warmup):
@@ -304,7 +208,7 @@ def _classify(
 
 
 def _run(
-    engine: InferenceEngine, images: Sequence[Path], options: argparse.Namespace, log: AutoLog
+    engine: InferenceEngine, images: Sequence[Path], options: Options, log: AutoLog
 ) -> list[ImageResult]:
     """Classify one batch."""
     log.start()

@@ -1,173 +1,106 @@
-"""``export_model.py``: from a model's parameters to the files that inference loads."""
+"""``lenet-cpp export``: from a model's parameters to the files that inference loads."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from lenet_cpp.agreement import TOLERANCE
-from lenet_cpp.cli import run_cli
-from lenet_cpp.cli._parsers import new_parser
+from lenet_cpp.cli import _shared as shared
+from lenet_cpp.cli._command import FOLDER, Options, argument, command, option
 from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
-from lenet_cpp.models import MODELS, get, resolve
+from lenet_cpp.models import MODELS, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lenet_cpp.export import ExportResult
     from lenet_cpp.models import ModelSpec
-
-_DESCRIPTION = """\
-Turn the parameters of a model (.pdparams) into the files that Paddle Inference loads.
-
-The output folder gets, for LeNet under the name lenet, for other models under inference:
-  NAME.pdmodel     the program in the format that every Paddle reads
-  NAME.json        the same program in Paddle 3's format (PIR)
-  NAME.pdiparams   the parameters, for either of the two
-  preprocess.json  how an image becomes the input
-  manifest.json    what the model is: inputs, outputs, training, checksums
-  SHA256SUMS       checksums; 'sha256sum -c SHA256SUMS' in the folder verifies it
-The input is called x: float32 [N, 1, 28, 28] for lenet with pixels in [0, 1], [N, 3, S, S] for the
-others with S of --img_size; any N. The output is [N, classes]: logits, or probabilities with
---softmax.
-
-What was written is loaded back and compared with the layer before it replaces an older export; a
-failure leaves the older one as it was.
-"""
-
-_EPILOG = """\
-examples:
-  %(prog)s
-      checkpoints/lenet/lenet.pdparams to inference_model/lenet, both formats
-  %(prog)s -m ResNet50_vd -p ResNet50_vd_pretrained.pdparams -o resnet50-vd
-      published weights, of PaddleClas; a URL will do too, with --sha256 to be sure
-  %(prog)s -m AlexNet --class_dim 10 --seed 0 -o alexnet
-      random parameters, to try things out
-  %(prog)s -p my/lenet.pdparams -o my/export --softmax
-      other places, and probabilities as the output
-  %(prog)s --format separate -o separate_persistables
-      the old layout: __model__ and one file for each variable
-  %(prog)s --combine separate_persistables -o combined
-      and back: lenet.pdmodel and lenet.pdiparams
-
-exit status: 0 done; 2 wrong usage; 3 a file is missing; 4 the parameters or the model are
-damaged, or do not fit; 5 a name, a size or a folder cannot be used; 6 not supported; 8 Paddle
-failed; 1 anything else, such as a full disk; 130 interrupted.
-"""
-
 
 _MOST_LINES = 20
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
+@command(
+    examples="""\
+  {prog}
+      checkpoints/lenet/lenet.pdparams to inference_model/lenet, both formats
+  {prog} -m ResNet50_vd -p ResNet50_vd_pretrained.pdparams -o resnet50-vd
+      published weights, of PaddleClas; a URL will do too, with --sha256 to be sure
+  {prog} -m AlexNet --class_dim 10 --seed 0 -o alexnet
+      random parameters, to try things out
+  {prog} -p my/lenet.pdparams -o my/export --softmax
+      other places, and probabilities as the output
+  {prog} --format separate -o separate_persistables
+      the old layout: __model__ and one file for each variable
+  {prog} --combine separate_persistables -o combined
+      and back: lenet.pdmodel and lenet.pdiparams
+"""
+)
+@argument(
+    "params",
+    metavar="[PARAMS]",
+    required=False,
+    also=("-p", "--params", "--pretrained"),
+    text="the trained parameters, with or without .pdparams, or their URL (default for lenet:"
+    " checkpoints/lenet/lenet.pdparams)",
+)
+@shared.model(
+    f"the model: {', '.join(MODELS)}, in upper or lower case; or FILE.py:SPEC, a ModelSpec of your"
+    " own",
+    default="lenet",
+)
+@option("--sha256", metavar="HEX", help="what the SHA-256 of the parameter file must be")
+@shared.seed("random parameters from this seed instead of trained ones")
+@shared.sizes()
+@shared.output_dir(
+    "the folder to write (default: inference_model/NAME of the model; inference_model/NAME_separate"
+    " with --format separate)",
+    "--save_inference_dir",
+)
+@shared.softmax
+@option(
+    "--format",
+    type=click.Choice(("both", "pdmodel", "json", "separate")),
+    help="what to write: both programs, one of them, or the old layout with one file for each"
+    " variable (default: both)",
+)
+@option(
+    "--combine",
+    metavar="DIR",
+    type=FOLDER,
+    help="instead of exporting parameters, convert DIR, a model in the old layout, to NAME.pdmodel"
+    " and NAME.pdiparams",
+)
+def main(options: Options) -> int:
+    """Turn the parameters of a model (.pdparams) into the files that Paddle Inference loads.
 
-    Args:
-        argv: The arguments; those of the process when None.
+    The output folder gets, for LeNet under the name lenet, for other models under inference:
+      NAME.pdmodel     the program in the format that every Paddle reads
+      NAME.json        the same program in Paddle 3's format (PIR)
+      NAME.pdiparams   the parameters, for either of the two
+      preprocess.json  how an image becomes the input
+      manifest.json    what the model is: inputs, outputs, training, checksums
+      SHA256SUMS       checksums; 'sha256sum -c SHA256SUMS' in the folder verifies it
+    The input is called x: float32 [N, 1, 28, 28] for lenet with pixels in [0, 1], [N, 3, S, S]
+    for the others with S of --image-size; any N. The output is [N, classes]: logits, or
+    probabilities with --softmax.
 
-    Returns:
-        The exit code.
+    What was written is loaded back and compared with the layer before it replaces an older
+    export; a failure leaves the older one as it was.
     """
-    parser = new_parser(_DESCRIPTION, _EPILOG)
-    parser.add_argument(
-        "-m",
-        "--m",
-        "--model",
-        dest="model",
-        metavar="NAME",
-        type=_model,
-        default="lenet",
-        help=f"the model: {', '.join(MODELS)}, in upper or lower case; or FILE.py:SPEC, a ModelSpec"
-        " of your own (default: %(default)s)",
-    )
-    parser.add_argument(
-        "-p",
-        "--p",
-        "--params",
-        dest="params",
-        metavar="PERSISTABLE",
-        help="the trained parameters, with or without .pdparams, or their URL"
-        " (default for lenet: checkpoints/lenet/lenet.pdparams)",
-    )
-    parser.add_argument(
-        "--sha256", metavar="HEX", help="what the SHA-256 of the parameter file must be"
-    )
-    parser.add_argument(
-        "--seed",
-        metavar="N",
-        type=int,
-        help="random parameters from this seed instead of trained ones",
-    )
-    parser.add_argument(
-        "--class_dim", metavar="N", type=int, help="the number of classes (default: the model's)"
-    )
-    parser.add_argument(
-        "--img_size",
-        metavar="S",
-        type=int,
-        help="height and width of the images (default: the model's)",
-    )
-    parser.add_argument(
-        "-o",
-        "--o",
-        "--output-dir",
-        dest="output_dir",
-        metavar="DIR",
-        type=Path,
-        help="the folder to write (default: inference_model/NAME of the model;"
-        " inference_model/NAME_separate with --format separate)",
-    )
-    parser.add_argument(
-        "--softmax",
-        action=argparse.BooleanOptionalAction,
-        help="append a softmax, so that the output is probabilities (default: --no-softmax)",
-    )
-    parser.add_argument(
-        "--format",
-        choices=("both", "pdmodel", "json", "separate"),
-        help="what to write: both programs, one of them, or the old layout with one file for each"
-        " variable (default: both)",
-    )
-    parser.add_argument(
-        "--combine",
-        metavar="DIR",
-        type=Path,
-        help="instead of exporting parameters, convert DIR, a model in the old layout, to"
-        " NAME.pdmodel and NAME.pdiparams",
-    )
-    options = parser.parse_args(argv)
     if options.combine is not None:
-        given = {
-            "--params": options.params,
-            "--sha256": options.sha256,
-            "--seed": options.seed,
-            "--class_dim": options.class_dim,
-            "--img_size": options.img_size,
-            "--softmax": options.softmax,
-            "--format": options.format,
-        }
-        for flag, value in given.items():
-            if value is not None:
-                parser.error(f"{flag} does not go with --combine, which converts a finished model")
+        for name in ("params", "sha256", "seed", "num_classes", "image_size", "softmax", "format"):
+            if getattr(options, name) is not None:
+                flag = "--" + name.replace("_", "-")
+                raise click.UsageError(
+                    f"{flag} does not go with --combine, which converts a finished model"
+                )
     if options.params is not None and options.seed is not None:
-        parser.error("--params and --seed: the parameters are trained ones or random ones")
-    return run_cli(lambda: _command(options))
-
-
-def _model(reference: str) -> str:
-    """A name in the registry, or what looks like a file, which the command reads later."""
-    if ":" not in reference:
-        try:
-            get(reference)
-        except BadInput as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-    return reference
-
-
-def _command(options: argparse.Namespace) -> int:
+        raise click.UsageError(
+            "--params and --seed: the parameters are trained ones or random ones"
+        )
     from lenet_cpp import export
     from lenet_cpp.export import separate_layout
     from lenet_cpp.export.inference_model import EXPORT_FORMATS
@@ -184,8 +117,8 @@ def _command(options: argparse.Namespace) -> int:
         arguments = {
             "model": spec,
             "softmax": bool(options.softmax),
-            "class_dim": options.class_dim,
-            "img_size": options.img_size,
+            "class_dim": options.num_classes,
+            "img_size": options.image_size,
             "seed": options.seed,
             "sha256": options.sha256,
         }
@@ -204,7 +137,7 @@ def _command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _params(options: argparse.Namespace, spec: ModelSpec) -> str | None:
+def _params(options: Options, spec: ModelSpec) -> str | None:
     """The parameters to export; None with a seed."""
     params: str | None = options.params
     if params is not None or options.seed is not None:
@@ -230,7 +163,3 @@ def _report(result: ExportResult, check: str) -> None:
     for name, size in lines:
         print(f"  {name:<{width}}  {size:>10,} bytes")
     print(f"checked: {check}")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,102 +1,62 @@
-"""``export_onnx.py``: from a Paddle or PyTorch model to an ONNX file."""
+"""``lenet-cpp export-onnx``: from a Paddle or PyTorch model to an ONNX file."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+import click
 
-from lenet_cpp.cli import run_cli
-from lenet_cpp.cli._parsers import new_parser
+from lenet_cpp.cli import _shared as shared
+from lenet_cpp.cli._command import FILE, Options, argument, command, option
 from lenet_cpp.errors import BadInput, Unsupported
-from lenet_cpp.interchange.torch import models as torch_models
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
 
 TORCH_SUFFIXES = (".prm", ".pt", ".pth")
 """Of files of PyTorch parameters."""
 
-_DESCRIPTION = """\
-Write a classifier as an ONNX file.
 
-The source is an exported Paddle model (a folder, a .pdmodel or a .json; paddle2onnx converts it)
-or a file of PyTorch parameters (.prm, .pt or .pth, with --model; PyTorch's own exporter writes it).
-
-The file takes any number of images, and has in its metadata what is known of the model: where it
-comes from with checksum, the class names, the preprocessing, the training. It is checked with
-onnx.checker, run with onnxruntime and compared with the source on batches of 1 and 3 images
-before it is put in its place.
-"""
-
-_EPILOG = """\
-examples:
-  %(prog)s inference_model/lenet -o lenet.onnx
+@command(
+    examples="""\
+  {prog} inference_model/lenet -o lenet.onnx
       what ./run.sh made; of two formats the .pdmodel
-  %(prog)s inference_model/lenet/lenet.json -o lenet.onnx
+  {prog} inference_model/lenet/lenet.json -o lenet.onnx
       from Paddle 3's format
-  %(prog)s net.prm --model lenet -o net.onnx
+  {prog} net.prm --model lenet -o net.onnx
       what scripts/torch_train.py saved
-  %(prog)s net.prm --model resnet18 --num-classes 2 --exporter legacy -o net.onnx
+  {prog} net.prm --model resnet18 --num-classes 2 --exporter legacy -o net.onnx
       with the older exporter, in the operators that older readers know
-
-It needs pip install 'lenet-cpp[onnx]', and from PyTorch 'lenet-cpp[torch]' too.
-
-exit status: 0 done; 2 wrong usage; 3 a file is missing; 4 the model or the parameters are damaged,
-or do not fit; 5 a name or size cannot be used; 6 not supported, or a package is missing; 8 the ONNX
-model computes something else, or a converter failed; 1 anything else, such as a full disk; 130
-interrupted.
 """
+)
+@argument("source", type=FILE, text="the model")
+@option(
+    *("-o", "--output"), metavar="FILE", type=FILE, required=True, help="the .onnx file to write"
+)
+@shared.torch_model
+@shared.sizes("those of the training, or of the network")
+@option(
+    "--exporter",
+    type=click.Choice(("dynamo", "legacy")),
+    default="dynamo",
+    help="PyTorch's exporter: dynamo (operator set 20) or legacy (17)",
+)
+def main(options: Options) -> int:
+    """Write a classifier as an ONNX file.
 
+    The source is an exported Paddle model (a folder, a .pdmodel or a .json; paddle2onnx
+    converts it) or a file of PyTorch parameters (.prm, .pt or .pth, with --model; PyTorch's own
+    exporter writes it).
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
+    The file takes any number of images, and has in its metadata what is known of the model:
+    where it comes from with checksum, the class names, the preprocessing, the training. It is
+    checked with onnx.checker, run with onnxruntime and compared with the source on batches of 1
+    and 3 images before it is put in its place.
 
-    Args:
-        argv: The arguments; those of the process when None.
-
-    Returns:
-        The exit code.
+    It needs pip install 'lenet-cpp[onnx]', and from PyTorch 'lenet-cpp[torch]' too.
     """
-    parser = new_parser(_DESCRIPTION, _EPILOG)
-    add = parser.add_argument
-    add("source", metavar="SOURCE", type=Path, help="the model")
-    add("-o", "--output", metavar="FILE", type=Path, required=True, help="the .onnx file to write")
-    add(
-        "-m",
-        "--model",
-        metavar="NAME",
-        help=f"the network of PyTorch parameters: {' or '.join(torch_models.NETWORKS)}",
-    )
-    add(
-        "--num-classes",
-        metavar="N",
-        type=int,
-        help="how many classes PyTorch parameters must have (default: as many as they have)",
-    )
-    add(
-        "--img_size",
-        metavar="N",
-        type=int,
-        help="height and width of the images, for PyTorch parameters (default: those of the"
-        " training, or of the network)",
-    )
-    add(
-        "--exporter",
-        choices=("dynamo", "legacy"),
-        default="dynamo",
-        help="PyTorch's exporter: dynamo (operator set 20) or legacy (17) (default: %(default)s)",
-    )
-    options = parser.parse_args(argv)
     torch = options.source.suffix in TORCH_SUFFIXES
     if torch and options.model is None:
-        parser.error("PyTorch parameters have no structure: name the network with --model")
-    if not torch and (options.model or options.num_classes or options.img_size):
-        parser.error("--model, --num-classes and --img_size go with PyTorch parameters")
-    return run_cli(lambda: _command(options, torch=torch))
-
-
-def _command(options: argparse.Namespace, *, torch: bool) -> int:
+        raise click.UsageError(
+            "PyTorch parameters have no structure: name the network with --model"
+        )
+    if not torch and (options.model or options.num_classes or options.image_size):
+        raise click.UsageError("--model, --num-classes and --image-size go with PyTorch parameters")
     from lenet_cpp.interchange.onnx import export as onnx_export
 
     if options.output.suffix != ".onnx":
@@ -107,7 +67,7 @@ def _command(options: argparse.Namespace, *, torch: bool) -> int:
             options.output,
             model=options.model,
             num_classes=options.num_classes,
-            img_size=options.img_size,
+            img_size=options.image_size,
             exporter=options.exporter,
         )
     else:
@@ -124,7 +84,3 @@ def _command(options: argparse.Namespace, *, torch: bool) -> int:
     print(f"wrote {done.path}: {size:,} bytes, ONNX operator set {done.opset}")
     print(f"checked: outputs differ from the source's by at most {done.max_difference:.3g}")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

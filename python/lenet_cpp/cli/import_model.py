@@ -1,4 +1,4 @@
-"""``import_model.py``: from another framework's file to an exported model."""
+"""``lenet-cpp import``: from another framework's file to an exported model."""
 
 from __future__ import annotations
 
@@ -7,122 +7,86 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from tqdm import tqdm
 
 from lenet_cpp._base.files import other_content
-from lenet_cpp.cli import run_cli
-from lenet_cpp.cli._parsers import new_parser
+from lenet_cpp.cli import _shared as shared
+from lenet_cpp.cli._command import FILE, POSITIVE, CommaList, Options, argument, command, option
 from lenet_cpp.cli.export_onnx import TORCH_SUFFIXES
 from lenet_cpp.errors import BadInput, FileNotFound
-from lenet_cpp.interchange.torch import models as torch_models
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Sequence
 
     from lenet_cpp.formats.installation import ExportResult
 
-_DESCRIPTION = """\
-Make of another framework's classifier what the C++ program, lenet_cpp and paddle.inference load.
-The suffix says what the source is:
+_TORCH_ONLY = ("model", "num_classes", "image_size", "softmax")
+_OTHERS_ONLY = ("like", "preprocess", "input_shape", "output_name")
 
-  .prm, .pt, .pth   PyTorch parameters (state_dict) of the network --model
-  .onnx             any ONNX classifier of one float32 input
-  a folder          Caffe2: init_net.pb and predict_net.pb; or name init_net.pb
 
-The output folder gets NAME.pdmodel, NAME.json, NAME.pdiparams, manifest.json, SHA256SUMS and, when
-it is known how images are prepared, preprocess.json. Before any of it is written, the answers of
-paddle.inference and lenet_cpp are compared with the source's own (PyTorch, or ONNX in onnxruntime).
-"""
-
-_EPILOG = """\
-examples:
-  %(prog)s net.prm --model lenet --output inference_model/from_torch
+@command(
+    examples="""\
+  {prog} net.prm --model lenet --output inference_model/from_torch
       what scripts/torch_train.py saved
-  %(prog)s resnet18.onnx --output inference_model/resnet18 --preprocess preprocess.json
+  {prog} resnet18.onnx --output inference_model/resnet18 --preprocess preprocess.json
       any ONNX classifier, with how its images are prepared
-  %(prog)s squeezenet.onnx --output squeezenet --like ResNet18
+  {prog} squeezenet.onnx --output squeezenet --like ResNet18
       one that takes the same images as a model that is known here
-  %(prog)s caffe2_nets --output inference_model/from_caffe2
+  {prog} caffe2_nets --output inference_model/from_caffe2
       the two files that Caffe2 saved
-
-It needs pip install 'lenet-cpp[torch]' for PyTorch parameters, 'lenet-cpp[onnx]' for the others.
-
-exit status: 0 done; 2 wrong usage; 3 a file is missing; 4 the source is damaged, not valid, or not
-the network that it is said to be; 5 a name, a size or a folder cannot be used; 6 an operator is
-not supported, which is named, or a package is missing; 8 what was converted computes something
-else, or a converter failed; 1 anything else, such as a full disk; 130 interrupted.
 """
+)
+@argument("source", type=FILE, text="the model to import")
+@shared.output_dir("the folder to write", "--output", required=True)
+@shared.stem
+@shared.torch_model
+@shared.sizes("as the parameters have")
+@shared.softmax
+@option(
+    "--like",
+    metavar="NAME",
+    help="a registered model, or FILE.py:SPEC, whose preprocessing and class names hold here",
+    group="ONNX and Caffe2",
+)
+@shared.preprocess
+@option(
+    "--input-shape",
+    metavar="C,H,W",
+    type=CommaList(POSITIVE, unique=False),
+    help="of one image, when the model leaves it open",
+    group="ONNX and Caffe2",
+)
+@option(
+    "--output-name", metavar="NAME", help="the output to keep, of several", group="ONNX and Caffe2"
+)
+def main(options: Options) -> int:
+    """Import a model from PyTorch, ONNX or Caffe2.
 
+    Make of another framework's classifier what the C++ program, lenet_cpp and paddle.inference
+    load. The suffix says what the source is:
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
+      .prm, .pt, .pth   PyTorch parameters (state_dict) of the network --model
+      .onnx             any ONNX classifier of one float32 input
+      a folder          Caffe2: init_net.pb and predict_net.pb; or name init_net.pb
 
-    Args:
-        argv: The arguments; those of the process when None.
+    The output folder gets NAME.pdmodel, NAME.json, NAME.pdiparams, manifest.json, SHA256SUMS
+    and, when it is known how images are prepared, preprocess.json. Before any of it is written,
+    the answers of paddle.inference and lenet_cpp are compared with the source's own (PyTorch,
+    or ONNX in onnxruntime).
 
-    Returns:
-        The exit code.
+    It needs pip install 'lenet-cpp[torch]' for PyTorch parameters, 'lenet-cpp[onnx]' for the
+    others.
     """
-    parser = new_parser(_DESCRIPTION, _EPILOG)
-    add = parser.add_argument
-    add("source", metavar="SOURCE", type=Path, help="the model to import")
-    add("-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to write")
-    add("--name", metavar="STEM", help="stem of the files (default: the source's or the network's)")
-    torch = parser.add_argument_group("PyTorch parameters")
-    torch.add_argument(
-        "-m",
-        "--model",
-        metavar="NAME",
-        help=f"the network: {' or '.join(torch_models.NETWORKS)}",
-    )
-    torch.add_argument(
-        "--num-classes",
-        metavar="N",
-        type=int,
-        help="how many classes it must have (default: as many as the parameters have)",
-    )
-    torch.add_argument("--img_size", metavar="N", type=int, help="height and width of the images")
-    torch.add_argument("--softmax", action="store_true", help="append a softmax")
-    other = parser.add_argument_group("ONNX and Caffe2")
-    other.add_argument(
-        "--like",
-        metavar="NAME",
-        help="a registered model whose preprocessing and class names hold for this one",
-    )
-    other.add_argument(
-        "--preprocess",
-        metavar="FILE",
-        type=Path,
-        help="how images are prepared, as docs/preprocessing.md describes it",
-    )
-    other.add_argument(
-        "--input_shape",
-        metavar="C,H,W",
-        type=_sizes,
-        help="of one image, when the model leaves it open",
-    )
-    other.add_argument("--output_name", metavar="NAME", help="the output to keep, of several")
-    options = parser.parse_args(argv)
     kind = _kind(options.source)
-    wrong = (
-        ("like", "preprocess", "input_shape", "output_name")
-        if kind is _TORCH
-        else ("model", "num_classes", "img_size", "softmax")
-    )
-    for name in wrong:
+    for name in _OTHERS_ONLY if kind is _TORCH else _TORCH_ONLY:
         if getattr(options, name):
-            parser.error(f"--{name.replace('_c', '-c')} does not go with {kind.what}")
+            flag = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{flag} does not go with {kind.what}")
     if kind is _TORCH and options.model is None:
-        parser.error("PyTorch parameters have no structure: name the network with --model")
-    return run_cli(lambda: _command(options, kind))
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
-def _command(options: argparse.Namespace, kind: _Kind) -> int:
+        raise click.UsageError(
+            "PyTorch parameters have no structure: name the network with --model"
+        )
     if not options.source.exists():
         raise FileNotFound(f"cannot read {options.source}: no such file or folder")
     result, notes = kind.read(options)
@@ -137,26 +101,26 @@ def _command(options: argparse.Namespace, kind: _Kind) -> int:
     return 0
 
 
-def _from_torch(options: argparse.Namespace) -> tuple[ExportResult, Sequence[str]]:
+def _from_torch(options: Options) -> tuple[ExportResult, Sequence[str]]:
     from lenet_cpp.interchange.torch.state import import_state
 
     result = import_state(
         options.source,
         options.model,
-        options.output,
+        options.output_dir,
         num_classes=options.num_classes,
-        img_size=options.img_size,
+        img_size=options.image_size,
         name=options.name,
         softmax=options.softmax,
     )
     return result, ()
 
 
-def _from_onnx(options: argparse.Namespace) -> tuple[ExportResult, Sequence[str]]:
+def _from_onnx(options: Options) -> tuple[ExportResult, Sequence[str]]:
     return _import(options, options.source, options.name)
 
 
-def _from_caffe2(options: argparse.Namespace) -> tuple[ExportResult, Sequence[str]]:
+def _from_caffe2(options: Options) -> tuple[ExportResult, Sequence[str]]:
     from lenet_cpp._base.optional import require
     from lenet_cpp.formats.manifest import sha256_file
     from lenet_cpp.interchange.caffe2.nets import read_nets
@@ -177,14 +141,14 @@ def _from_caffe2(options: argparse.Namespace) -> tuple[ExportResult, Sequence[st
 
 
 def _import(
-    options: argparse.Namespace, path: Path, name: str | None, origin: dict[str, Any] | None = None
+    options: Options, path: Path, name: str | None, origin: dict[str, Any] | None = None
 ) -> tuple[ExportResult, Sequence[str]]:
     from lenet_cpp.interchange.onnx.import_ import import_onnx
 
     with tqdm(desc="import", bar_format="{desc}: {postfix}", disable=None, leave=False) as bar:
         done = import_onnx(
             path,
-            options.output,
+            options.output_dir,
             name=name,
             model=options.like,
             preprocess=options.preprocess,
@@ -196,7 +160,7 @@ def _import(
     return done.result, done.notes
 
 
-def _unknown(options: argparse.Namespace) -> tuple[ExportResult, Sequence[str]]:
+def _unknown(options: Options) -> tuple[ExportResult, Sequence[str]]:
     other = other_content(options.source, "model")
     raise BadInput(
         f"{options.source} is no model that can be imported: expected"
@@ -210,7 +174,7 @@ class _Kind:
     """What a source is, and what reads it."""
 
     what: str
-    read: Callable[[argparse.Namespace], tuple[ExportResult, Sequence[str]]]
+    read: Callable[[Options], tuple[ExportResult, Sequence[str]]]
 
 
 _CAFFE2_NAMES = ("init_net.pb", "predict_net.pb")
@@ -228,7 +192,3 @@ def _kind(source: Path) -> _Kind:
     if source.is_dir() or source.name in _CAFFE2_NAMES:
         return _CAFFE2
     return _OTHER
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

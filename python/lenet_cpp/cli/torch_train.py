@@ -1,4 +1,4 @@
-"""``torch_train.py``: train a network in PyTorch and save its parameters."""
+"""``lenet-cpp torch-train``: train a network in PyTorch and save its parameters."""
 
 from __future__ import annotations
 
@@ -6,105 +6,63 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet_cpp.cli import run_cli
-from lenet_cpp.cli._parsers import new_parser
+import click
+
+from lenet_cpp.cli import _shared as shared
+from lenet_cpp.cli._command import FILE, NATURAL, Options, command, option
 from lenet_cpp.errors import BadInput
 from lenet_cpp.interchange.torch import models as torch_models
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
-
     from lenet_cpp.data.mnist import Mnist
     from lenet_cpp.interchange.torch.training import TorchTrainingSettings
 
-_DESCRIPTION = """\
-Train a network in PyTorch on the digits and save its state_dict.
 
-  lenet      LeNet, on the ten digits: 5 epochs of full MNIST, or 10 of the embedded sample
-  resnet18   ResNet18 with two classes, on digits as small colour images: even or odd, 1 epoch
-
-Writes the parameters (torch.save, on the processor, pickle protocol 4) and beside them
-NAME.train.json, which says how they came about. import_model.py makes of them what the C++ program
-runs. Ctrl-C stops and writes nothing.
-"""
-
-_EPILOG = """\
-examples:
-  %(prog)s
+@command(
+    examples="""\
+  {prog}
       LeNet to net.prm, on full MNIST when Paddle has it in its cache, else on the sample
-  %(prog)s --data-dir mnist --epochs 10 --output lenet.prm
+  {prog} --data-dir mnist --epochs 10 --output lenet.prm
       longer, on the four files in mnist
-  %(prog)s --model resnet18 --epochs 0 --seed 1 --output resnet18.prm
+  {prog} --model resnet18 --epochs 0 --seed 1 --output resnet18.prm
       random parameters, to try the road with
-
-exit status: 0 done; 2 wrong usage; 3 a file is missing; 5 data, a number or a device cannot be
-used; 6 PyTorch is missing or too old; 1 anything else, such as a full disk; 130 interrupted.
 """
+)
+@option(
+    *("-m", "--model"),
+    type=click.Choice(tuple(torch_models.NETWORKS), case_sensitive=False),
+    default="lenet",
+    help="which network",
+)
+@option(
+    "--epochs",
+    type=NATURAL,
+    metavar="N",
+    help="passes over the training images; 0 saves the random parameters of the seed",
+)
+@shared.batch_size("images a step (default: 64)")
+@shared.learning_rate
+@shared.seed("of parameters and order", 0)
+@shared.image_size("for resnet18 (default: 32)")
+@shared.data_dir
+@option("--device", metavar="NAME", help="as PyTorch names it (default: cuda or the like, or cpu)")
+@option(
+    *("-o", "--output"),
+    type=FILE,
+    metavar="FILE",
+    default=Path("net.prm"),
+    help="the file to write",
+)
+def main(options: Options) -> int:
+    """Train a network in PyTorch on the digits and save its state_dict.
 
+      lenet      LeNet, on the ten digits: 5 epochs of full MNIST, or 10 of the embedded sample
+      resnet18   ResNet18 with two classes, on digits as small colour images: even or odd, 1 epoch
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: The arguments; those of the process when None.
-
-    Returns:
-        The exit code.
+    Writes the parameters (torch.save, on the processor, pickle protocol 4) and beside them
+    NAME.train.json, which says how they came about. import_model.py makes of them what the C++
+    program runs. Ctrl-C stops and writes nothing.
     """
-    parser = new_parser(_DESCRIPTION, _EPILOG)
-    add = parser.add_argument
-    add(
-        "-m",
-        "--model",
-        type=str.lower,
-        choices=tuple(torch_models.NETWORKS),
-        default="lenet",
-        help="default: %(default)s",
-    )
-    add(
-        "--epochs",
-        type=int,
-        metavar="N",
-        help="passes over the training images; 0 saves the random parameters of the seed",
-    )
-    add("--batch-size", type=int, metavar="N", help="images per step (default: 64)")
-    add("--lr", type=float, metavar="X", help="peak learning rate")
-    add(
-        "--seed",
-        type=int,
-        metavar="N",
-        default=0,
-        help="of parameters and order (default: %(default)s)",
-    )
-    add(
-        "--img_size",
-        type=int,
-        metavar="S",
-        default=32,
-        help="height and width of the images for resnet18 (default: %(default)s)",
-    )
-    add(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="folder with the four MNIST files in IDX format, gzipped or not (default: Paddle's"
-        " cache when it is complete, else the embedded sample of 6,000 images)",
-    )
-    add("--device", metavar="NAME", help="as PyTorch names it (default: cuda or the like, or cpu)")
-    add(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="FILE",
-        default=Path("net.prm"),
-        help="the file to write (default: %(default)s)",
-    )
-    options = parser.parse_args(argv)
-    return run_cli(lambda: _run(options))
-
-
-def _run(options: argparse.Namespace) -> int:
     torch_models.require_torch()
     from lenet_cpp.data.mnist import load_mnist
     from lenet_cpp.interchange.torch import record, training
@@ -128,7 +86,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(options: argparse.Namespace, mnist: Mnist) -> TorchTrainingSettings:
+def _settings(options: Options, mnist: Mnist) -> TorchTrainingSettings:
     from lenet_cpp.interchange.torch.training import (
         TorchTrainingSettings,
         default_device,
@@ -138,7 +96,7 @@ def _settings(options: argparse.Namespace, mnist: Mnist) -> TorchTrainingSetting
     changes: dict[str, Any] = {
         "epochs": options.epochs,
         "batch_size": options.batch_size,
-        "learning_rate": options.lr,
+        "learning_rate": options.learning_rate,
     }
     changes = {key: value for key, value in changes.items() if value is not None}
     recipe = dataclasses.replace(default_recipe(options.model, mnist), **changes)
@@ -146,10 +104,6 @@ def _settings(options: argparse.Namespace, mnist: Mnist) -> TorchTrainingSetting
         model=options.model,
         recipe=None if options.epochs == 0 else recipe,
         seed=options.seed,
-        img_size=options.img_size,
+        img_size=options.image_size or 32,
         device=options.device or default_device(),
     )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,10 +1,4 @@
-"""Train a model on MNIST and leave a checkpoint.
-
-By default the recipe of Paddle's deployment guide: batches of 64, Adam at 1e-3, 2 epochs of the
-full MNIST, or the same 1,876 steps when only the embedded sample is there. Writes NAME.pdparams,
-NAME.pdopt and NAME.train.json after every epoch and at the end. Ctrl-C saves and stops; --resume
-continues as if nothing had happened.
-"""
+"""``lenet-cpp train``: train a model on MNIST and leave a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,55 +8,51 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenet_cpp import models
-from lenet_cpp.cli import run_cli
-from lenet_cpp.cli._parsers import new_parser
+import click
+
+from lenet_cpp.cli import _shared as shared
+from lenet_cpp.cli._command import Options, command, option
 from lenet_cpp.errors import BadInput
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
     from types import FrameType
 
     from lenet_cpp.data.mnist import Mnist
     from lenet_cpp.training.recipes import TrainingConfig
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; see ``--help``."""
-    parser = new_parser(str(__doc__))
-    add = parser.add_argument
-    digits = [name for name, spec in models.MODELS.items() if spec.input_shape == (1, 28, 28)]
-    add("--model", default="lenet", choices=sorted(digits), help="default lenet")
-    add(
-        "--recipe",
-        choices=("guide", "best"),
-        help="default guide; best takes over half an hour on full MNIST",
-    )
-    add("--epochs", type=int, metavar="N", help="passes over the training images")
-    add("--batch-size", type=int, metavar="N", help="images per step")
-    add("--lr", type=float, metavar="X", help="peak learning rate")
-    add("--seed", type=int, metavar="N", help="of parameters, order and distortion (default 0)")
-    add(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="folder with the four MNIST files in IDX format, gzipped or not (default: Paddle's"
-        " cache when it is complete, else the embedded sample of 6,000 images)",
-    )
-    add("--download", action="store_true", help="fetch MNIST into Paddle's cache if missing")
-    add(
-        "--output-dir",
-        type=Path,
-        metavar="DIR",
-        help="where the checkpoint goes (default checkpoints/MODEL)",
-    )
-    add("--resume", action="store_true", help="continue the checkpoint in the output folder")
-    options = parser.parse_args(argv)
-    return run_cli(lambda: _run(options))
+@command(
+    examples="""\
+  {prog}
+      LeNet by the guide's recipe, to checkpoints/lenet
+  {prog} --data-dir mnist --epochs 10 --output-dir longer
+      longer, on the four files in mnist
+  {prog} --resume --output-dir longer --epochs 20
+      and on from where it stopped
+"""
+)
+@shared.model("which model", default="lenet")
+@option(
+    "--recipe",
+    type=click.Choice(("guide", "best")),
+    help="default guide; best takes over half an hour on full MNIST",
+)
+@option("--epochs", metavar="N", type=int, help="passes over the training images")
+@shared.batch_size("images a step")
+@shared.learning_rate
+@shared.seed("of parameters, order and distortion (default: 0)")
+@shared.data_dir
+@option("--download", is_flag=True, help="fetch MNIST into Paddle's cache if missing")
+@shared.output_dir("where the checkpoint goes (default: checkpoints/MODEL)")
+@option("--resume", is_flag=True, help="continue the checkpoint in the output folder")
+def main(options: Options) -> int:
+    """Train a model on MNIST and leave a checkpoint.
 
-
-def _run(options: argparse.Namespace) -> int:
+    The default is the recipe of Paddle's deployment guide: batches of 64, Adam at 1e-3, 2 epochs
+    of the full MNIST, or the same 1,876 steps when only the embedded sample is there. Writes
+    NAME.pdparams, NAME.pdopt and NAME.train.json after every epoch and at the end. Ctrl-C saves
+    and stops; --resume continues as if nothing had happened.
+    """
     from lenet_cpp._base.optional import require_paddle
     from lenet_cpp.data.mnist import load_mnist
     from lenet_cpp.training.loop import train
@@ -111,14 +101,14 @@ class _StopOnSignal:
         self.signal = number
 
 
-def _config(options: argparse.Namespace, mnist: Mnist, output_dir: Path) -> TrainingConfig:
+def _config(options: Options, mnist: Mnist, output_dir: Path) -> TrainingConfig:
     from lenet_cpp.formats.checkpoint import load_record
     from lenet_cpp.training.recipes import TrainingConfig, config_from_record, recipe_for
 
     given = {
         "epochs": options.epochs,
         "batch_size": options.batch_size,
-        "learning_rate": options.lr,
+        "learning_rate": options.learning_rate,
     }
     if not options.resume:
         recipe = recipe_for(options.recipe or "guide", mnist, **given)
@@ -136,7 +126,3 @@ def _config(options: argparse.Namespace, mnist: Mnist, output_dir: Path) -> Trai
     return dataclasses.replace(
         config, recipe=dataclasses.replace(config.recipe, **changes), seed=seed
     )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

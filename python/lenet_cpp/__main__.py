@@ -1,0 +1,10 @@
+"""``python -m lenet_cpp``: the command ``lenet-cpp``."""
+
+from __future__ import annotations
+
+import sys
+
+from lenet_cpp.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

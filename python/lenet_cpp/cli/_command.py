@@ -1,0 +1,386 @@
+"""How a command declares its options, and how it runs from a terminal."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import os
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from click.shell_completion import CompletionItem
+
+SETTINGS: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 100,
+    "token_normalize_func": lambda token: token.replace("_", "-"),
+}
+"""Of every click context: names may be written with hyphens or underscores."""
+
+_EXIT_STATUS = """\
+Exit status: 0 success; 1 {one}; 2 wrong usage; 3 a file is missing; 4 a model or its parameters
+are damaged, or do not fit each other; 5 an image, a value or a name cannot be used; 6 not
+supported here, or a package is missing; 7 an unsupported version of Paddle; 8 an engine or a
+converter failed; 130 interrupted; 141 the reader of the output went away."""
+
+_ELSEWHERE = "name another place to write to (see --help)"
+_REMEDIES = {
+    errno.ENOSPC: f"free some, or {_ELSEWHERE}",
+    errno.EDQUOT: f"free some, or {_ELSEWHERE}",
+    errno.EROFS: _ELSEWHERE,
+    errno.EACCES: f"allow it, or {_ELSEWHERE}",
+    errno.EPERM: f"allow it, or {_ELSEWHERE}",
+}
+
+Options = SimpleNamespace
+"""What a command gets: an attribute for each option and argument."""
+
+
+class _File(click.Path):
+    """The type of an option that names a file; it is opened, and judged, by who reads it."""
+
+    def __init__(self, completion: str) -> None:
+        super().__init__(path_type=Path)
+        self._completion = completion
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not value:
+            self.fail("the name is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        found = super().shell_complete(ctx, param, incomplete)
+        found[0].type = self._completion
+        return found
+
+
+class CommaList(click.types.StringParamType):
+    """The type of an option that takes several values, separated by commas."""
+
+    name = "list"
+
+    def __init__(self, each: Any, *, unique: bool = True) -> None:
+        self._each, self._unique = each, unique
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = tuple(self._each.convert(part, param, ctx) for part in value.split(","))
+        return tuple(dict.fromkeys(parts)) if self._unique else parts
+
+
+FILE = _File("file")
+FOLDER = _File("dir")
+POSITIVE = click.IntRange(min=1)
+NATURAL = click.IntRange(min=0)
+
+
+class _Option(click.Option):
+    """An option under a heading of ``--help``, with other spellings that it shows once."""
+
+    def __init__(
+        self, names: Sequence[str], also: tuple[str, ...], group: str, **settings: Any
+    ) -> None:
+        self._shown = sorted((name for name in names if name.startswith("-")), key=len)
+        self.also, self.group = also, group
+        super().__init__([*names, *also], **settings)
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        del ctx
+        choices = self.type.choices if isinstance(self.type, click.Choice) else ()
+        value = "" if self.is_flag else self.metavar or "|".join(map(str, choices))
+        known = isinstance(self.default, (str, int, float, Path)) and self.default is not False
+        return f"{', '.join(self._shown)} {value}".strip(), _help(
+            self.help, self.also, f"default: {self.default}" if known else ""
+        )
+
+
+class _Argument(click.Argument):
+    """An argument; ``also`` are flags that may stand before its value."""
+
+    def __init__(self, name: str, also: tuple[str, ...], text: str, **settings: Any) -> None:
+        self.also, self.group = also, "Arguments"
+        super().__init__([name], **settings)
+        self.help = text
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        del ctx
+        names = f"{self.metavar}{'...' if self.nargs == -1 else ''}"
+        return names, _help(self.help, self.also)
+
+
+def _is_no_boolean(following: list[str]) -> bool:
+    try:
+        click.BOOL.convert("".join(following), None, None)
+    except click.BadParameter:
+        return True
+    return False
+
+
+def _help(text: str | None, also: tuple[str, ...], default: str = "") -> str:
+    extra = "; ".join(filter(None, [default, f"also {', '.join(also)}" if also else ""]))
+    return (text or "") + (f" ({extra})" if extra else "")
+
+
+class Command(click.Command):
+    """A command: a group of options, a text with examples, and a function that returns a status."""
+
+    def __init__(
+        self, function: Callable[[Options], int], *, examples: str, one: str, **settings: Any
+    ) -> None:
+        super().__init__(context_settings=SETTINGS, **settings)
+        self._function = function
+        self._examples, self._one = examples, one
+
+    def __call__(self, argv: Sequence[str] | None = None, **obj: Any) -> int:
+        """Run the command as a script of its own.
+
+        Args:
+            argv: The arguments; those of the process when None.
+            **obj: What a script knows and a user does not say, such as the folder of the clone.
+
+        Returns:
+            The exit status.
+
+        Raises:
+            SystemExit: The usage was wrong, which was said, or ``--help`` was printed.
+        """
+        return run(self, Path(sys.argv[0]).name, sys.argv[1:] if argv is None else argv, obj)
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Call the function with all options as one object."""
+        status: int = self._function(Options(**ctx.params, **(ctx.obj or {})))
+        return status
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take also ``-x=1``, ``--x=1`` and the flags that name a positional argument."""
+        return super().parse_args(ctx, list(self._plain(ctx, args)))
+
+    def _plain(self, ctx: click.Context, args: list[str]) -> Any:
+        normal = SETTINGS["token_normalize_func"]
+        short = {name for param in self.params for name in param.opts if len(name) == 2}
+        switches = {
+            normal(name)
+            for param in self.params
+            if isinstance(param, _Option) and param.type is click.BOOL and not param.is_flag
+            for name in param.opts
+        }
+        positional = {
+            normal(flag)
+            for param in self.params
+            if isinstance(param, _Argument)
+            for flag in param.also
+        }
+        for index, argument in enumerate(args):
+            if argument == "--":
+                yield from args[index:]
+                return
+            name, equals, value = argument.partition("=")
+            if name.startswith("--") and len(name) == 3:
+                name = name[1:]
+            known = normal(name)
+            following = args[index + 1 : index + 2]
+            if known in positional:
+                bare = not equals and (following or ["-"])[0][:1] == "-"
+                if bare and not ctx.resilient_parsing:
+                    raise click.BadOptionUsage(name, f"Option '{argument}' needs a value.", ctx)
+            elif name[:2] in positional and not name.startswith("--"):
+                value, equals = argument[2:], "="  # -iFILE
+            elif known in switches and not equals and _is_no_boolean(following):
+                yield f"{name}=true"
+            elif name in short:
+                yield name
+            else:
+                yield argument
+                continue
+            if equals:
+                yield value
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names that ``--help`` shows."""
+        also = {name for param in self.params for name in getattr(param, "also", ())}
+        return [item for item in super().shell_complete(ctx, incomplete) if item.value not in also]
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write usage, text, options by group, examples and the exit status."""
+        self.format_usage(ctx, formatter)
+        formatter.write(f"\n{self.help}\n")
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(getattr(param, "group", "Options"), []).append(record)
+        for name, records in groups.items():
+            with formatter.section(name):
+                formatter.write_dl(records, col_max=34)
+        examples = self._examples.replace("{prog}", ctx.command_path)
+        status = _EXIT_STATUS.format(one=self._one)
+        formatter.write(f"\nExamples:\n{examples.rstrip()}\n\n{status}\n")
+
+
+def command(
+    *, examples: str, text: str | None = None, one: str = "another failure, such as a full disk"
+) -> Callable[[Callable[[Options], int]], Command]:
+    """Make a command of a function that takes the options and returns the exit status.
+
+    Args:
+        examples: Each a line with ``{prog}`` for the command, and one that says what it does.
+        text: What the command does; the function's docstring when None.
+        one: What the exit status 1 says.
+    """
+
+    def make(function: Callable[[Options], int]) -> Command:
+        params = list(reversed(getattr(function, "__click_params__", [])))
+        return Command(
+            function,
+            name=function.__module__.rpartition(".")[2],
+            params=params,
+            help=inspect.cleandoc(text or function.__doc__ or ""),
+            examples=examples,
+            one=one,
+        )
+
+    return make
+
+
+def option(
+    *names: str, also: tuple[str, ...] = (), group: str = "Options", **settings: Any
+) -> Callable[[Any], Any]:
+    """Declare an option; further settings are click's.
+
+    Args:
+        names: Those that ``--help`` shows, and perhaps the attribute's.
+        also: Other spellings, which ``--help`` mentions once.
+        group: Its heading in ``--help``.
+        **settings: As for :class:`click.Option`.
+    """
+    if settings.get("default") is None:
+        settings.pop("default", None)  # click takes a None that is given for a value
+    return _declare(lambda: _Option(names, also, group, **settings))
+
+
+def switch(*names: str, default: bool | None = False, **settings: Any) -> Callable[[Any], Any]:
+    """Declare an option that is true or false, and true when it stands alone."""
+    return option(
+        *names,
+        default=default,
+        is_flag=False,
+        flag_value="true",
+        type=click.BOOL,
+        metavar="[BOOL]",
+        **settings,
+    )
+
+
+def argument(
+    name: str, *, text: str, also: tuple[str, ...] = (), **settings: Any
+) -> Callable[[Any], Any]:
+    """Declare a positional argument; ``also`` are flags that may stand before its value."""
+    settings.setdefault("metavar", name.upper())
+    return _declare(lambda: _Argument(name, also, text, **settings))
+
+
+def _declare(make: Callable[[], click.Parameter]) -> Callable[[Any], Any]:
+    def decorate(function: Any) -> Any:
+        function.__dict__.setdefault("__click_params__", []).append(make())
+        return function
+
+    return decorate
+
+
+def run(
+    what: click.Command, program: str, argv: Sequence[str], obj: dict[str, Any] | None = None
+) -> int:
+    """Parse arguments and run a command; what went wrong is one line on standard error.
+
+    Args:
+        what: The command, or a group of commands.
+        program: What the user called it.
+        argv: The arguments.
+        obj: Further attributes of the options.
+
+    Returns:
+        The exit status, as :func:`run_cli` gives it.
+
+    Raises:
+        SystemExit: The usage was wrong, which was said, or ``--help`` was printed.
+    """
+
+    def call() -> int:
+        try:
+            with what.make_context(program, list(argv), obj=obj) as ctx:
+                status: int = what.invoke(ctx)
+                return status
+        except click.exceptions.Exit as done:
+            raise SystemExit(done.exit_code) from None
+        except click.UsageError as error:
+            ctx_ = error.ctx or ctx
+            print(f"{ctx_.command_path}: error: {error.format_message()}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
+
+    return run_cli(call, program)
+
+
+def run_cli(call: Callable[[], int], program: str | None = None) -> int:
+    """Run a command and turn what it raises into one line on stderr and an exit code.
+
+    Args:
+        call: The parsed command, ready to run; returns its own exit code.
+        program: What the user called it; the name of the script when None.
+
+    Returns:
+        The command's exit code; the ``exit_code`` of an :class:`lenet_cpp.errors.Error`;
+        130 after Ctrl-C; 141 when the reader of standard output went away; 1 for another
+        failure of the operating system, such as a full disk.
+    """
+    program = program or Path(sys.argv[0]).name
+    # What Paddle says of itself when it is imported is of no use to whoever runs a command.
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
+    try:
+        status = _with_paddle(call)
+        sys.stdout.flush()  # here, where a closed pipe is still noticed
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Python would complain again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Error as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"{program}: error: {_sentence(error)}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _sentence(error: OSError) -> str:
+    """Say what the operating system refused, and what to do."""
+    place = "" if error.filename is None else f": {error.filename}"
+    remedy = _REMEDIES.get(error.errno or 0)
+    return str(error) if remedy is None else f"{error.strerror}{place}; {remedy}"
+
+
+def _with_paddle(call: Callable[[], int]) -> int:
+    """Say what to install where a part of the package that needs Paddle was reached without it."""
+    try:
+        return call()
+    except ModuleNotFoundError as error:
+        if error.name == "paddle":
+            require_paddle()
+        raise

@@ -1,0 +1,249 @@
+"""Options that several commands take, each declared once."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lenet_cpp.cli._command import FILE, FOLDER, POSITIVE, argument, option, switch
+from lenet_cpp.interchange.torch import models as torch_models
+from lenet_cpp.models import MODELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from click.shell_completion import CompletionItem
+
+    Decorator = Callable[[Any], Any]
+
+MODEL, IMAGES, ENGINE, RESULTS = "Model", "Images", "Engine", "Results"
+"""Headings of options in ``--help``."""
+
+
+class _ModelName(click.types.StringParamType):
+    """The name of a registered model or ``FILE.py:SPEC``, as the registry resolves it later."""
+
+    name = "name"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        names = click.Choice(list(MODELS), case_sensitive=False)
+        return names.shell_complete(ctx, param, incomplete)
+
+
+def group(*decorators: Decorator) -> Decorator:
+    """Make one decorator of several; ``--help`` shows the options in this order."""
+    return lambda function: reduce(lambda done, each: each(done), reversed(decorators), function)
+
+
+def model(text: str, *, default: str | None = None, required: bool = False) -> Decorator:
+    """``--model``: which network it is."""
+    return option(
+        *("-m", "--model", "model"),
+        also=("--model-name",),
+        metavar="NAME",
+        type=_ModelName(),
+        default=default,
+        required=required,
+        help=text,
+        group=MODEL,
+    )
+
+
+def params(text: str, *, type: Any = None, required: bool = False) -> Decorator:  # noqa: A002 - click's
+    """``--params``: its trained parameters."""
+    return option(
+        *("-p", "--params", "params"),
+        also=("--params-file", "--pretrained"),
+        metavar="FILE",
+        type=type,
+        required=required,
+        help=text,
+        group=MODEL,
+    )
+
+
+def image_size(text: str) -> Decorator:
+    """``--image-size``."""
+    return option(
+        "--image-size",
+        also=("--img_size",),
+        metavar="N",
+        type=POSITIVE,
+        help=f"height and width of the images, in pixels {text}",
+        group=MODEL,
+    )
+
+
+def sizes(whose: str = "the model's") -> Decorator:
+    """``--num-classes`` and ``--image-size``."""
+    return group(
+        option(
+            "--num-classes",
+            also=("--class_dim",),
+            metavar="N",
+            type=POSITIVE,
+            help=f"number of classes (default: {whose})",
+            group=MODEL,
+        ),
+        image_size(f"(default: {whose})"),
+    )
+
+
+def seed(text: str, default: int | None = None) -> Decorator:
+    """``--seed``: of random numbers."""
+    return option("--seed", metavar="N", type=int, default=default, help=text)
+
+
+def batch_size(text: str, default: int | None = None, heading: str = "Options") -> Decorator:
+    """``--batch-size``."""
+    return option(
+        *("-b", "--batch-size"),
+        metavar="N",
+        type=POSITIVE,
+        default=default,
+        help=text,
+        group=heading,
+    )
+
+
+def threads(text: str = "CPU threads of a run") -> Decorator:
+    """``--threads``."""
+    return option(
+        "--threads",
+        also=("--cpu_threads",),
+        metavar="N",
+        type=POSITIVE,
+        default=1,
+        help=text,
+        group=ENGINE,
+    )
+
+
+def output_dir(text: str, *also: str, required: bool = False) -> Decorator:
+    """``--output-dir``: the folder to write."""
+    return option(
+        *("-o", "--output-dir"),
+        also=also,
+        metavar="DIR",
+        type=FOLDER,
+        required=required,
+        help=text,
+    )
+
+
+def images(text: str, *, required: bool = True) -> Decorator:
+    """The images, as arguments or after ``-i``."""
+    return argument(
+        "images",
+        metavar="IMAGE",
+        nargs=-1,
+        required=required,
+        type=FILE,
+        also=("-i", "--image-file", "--img-path"),
+        text=text,
+    )
+
+
+preprocess = option(
+    "--preprocess",
+    metavar="FILE",
+    type=FILE,
+    help="how images are prepared: preprocess.json, or PaddleClas's inference.yml (default: the"
+    " file of that name beside the model, else what the registry has for the model)",
+    group=IMAGES,
+)
+
+model_name = option(
+    "--model-name",
+    metavar="NAME",
+    type=_ModelName(),
+    help="which model this is, for preprocessing and labels if there are none beside it, and for"
+    " the report; a registered name, or FILE.py:SPEC",
+    group=MODEL,
+)
+
+model_files = group(
+    option(
+        *("-d", "--model-dir"),
+        metavar="DIR",
+        type=FOLDER,
+        help="folder of an exported model, combined or with a file for each variable",
+        group=MODEL,
+    ),
+    option(
+        *("-m", "--model-file"),
+        metavar="FILE",
+        type=FILE,
+        help="the program: .pdmodel, .json, __model__, or .onnx for the C++ engines; with a folder,"
+        " also a name in it",
+        group=MODEL,
+    ),
+    option(
+        *("-p", "--params-file"),
+        metavar="FILE",
+        type=FILE,
+        help="its parameters; with a folder, also a name in it (default: NAME.pdiparams beside the"
+        " program)",
+        group=MODEL,
+    ),
+    model_name,
+    switch(
+        "--check-program",
+        default=True,
+        help="refuse programs with operators that are not known, which could crash Paddle; False is"
+        " for a model that you trust",
+        group=MODEL,
+    ),
+)
+
+softmax = option(
+    *("--softmax/--no-softmax",),
+    default=None,
+    help="append a softmax, so that the output is probabilities (default: logits)",
+)
+
+report = option("--report", metavar="FILE", type=FILE, help="also write the report as JSON")
+
+accelerator = option(
+    "--accelerator",
+    type=click.Choice(("auto", "plain", "onednn", "openvino")),
+    help="what computes Paddle's operators (default: auto; that is the fastest by measurement with"
+    " the paddle engine, oneDNN with python; the others have kernels of their own)",
+    group=ENGINE,
+)
+
+precision = option(
+    "--precision",
+    type=click.Choice(("fp32", "bf16", "int8")),
+    help="of the arithmetic: fp32, bf16, or int8 for a quantized .pdmodel (default: fp32)",
+    group=ENGINE,
+)
+
+data_dir = option(
+    "--data-dir",
+    metavar="DIR",
+    type=FOLDER,
+    help="folder with the four MNIST files in IDX format, gzipped or not (default: Paddle's cache"
+    " when it is complete, else the embedded sample of 6,000 images)",
+)
+
+learning_rate = option(
+    *("--lr", "learning_rate"),
+    also=("--learning-rate",),
+    metavar="X",
+    type=float,
+    help="peak learning rate",
+)
+
+torch_model = option(
+    *("-m", "--model"),
+    metavar="NAME",
+    help=f"the network of PyTorch parameters: {' or '.join(torch_models.NETWORKS)}",
+    group=MODEL,
+)
+
+stem = option("--name", metavar="STEM", help="stem of the files (default: the source's)")
