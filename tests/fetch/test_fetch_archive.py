@@ -92,180 +92,136 @@ def test_harmless_links_are_kept_and_special_mode_bits_dropped(
     assert stat.S_IMODE((clone.output / "sticky").stat().st_mode) == 0o777 & ~umask
 
 
+def plain(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    """An archive of these members alone."""
+    return gzip.compress(tar_bytes([*members], tarfile.GNU_FORMAT))
+
+
+def pax(name: str, **headers: str) -> bytes:
+    return tgz(entry(TOP + name, pax_headers=headers), tar_format=tarfile.PAX_FORMAT)
+
+
+LEAVES, ABSOLUTE, KIND = "leaves the folder by '..'", "absolute path", "special kind"
+SIZE, TWICE, LENGTH = "absurd size", "appears twice", "absurdly long"
+NO_FOLDER, NO_FILE, NO_END = "which is no folder", "no file before it", "no proper end"
+NOT_WHOLE, INCOMPLETE = "not a whole .tgz", "the archive has no"
 # What is wrong: the guard that is to speak (another one in its stead would leave it untested), and
-# the archive, given a folder that it must not reach.
-HOSTILE: dict[str, tuple[str, Callable[[str], bytes]]] = {
-    "dotdot": ("leaves the folder by '..'", lambda _out: tgz(entry(TOP + "../../evil", b"evil"))),
-    "dotdot inside": (
-        "leaves the folder by '..'",
-        lambda _out: tgz(entry(TOP + "paddle/../evil", b"evil")),
-    ),
-    "absolute": ("absolute path", lambda out: tgz(entry(out + "/evil", b"evil"))),
+# what a good archive has beside its members, or how the archive is made, given a folder that it
+# must not reach.
+HOSTILE: dict[str, tuple[str, list[tuple[tarfile.TarInfo, bytes]] | Callable[[str], bytes]]] = {
+    "dotdot": (LEAVES, [entry(TOP + "../../evil", b"evil")]),
+    "dotdot inside": (LEAVES, [entry(TOP + "paddle/../evil", b"evil")]),
+    "absolute": (ABSOLUTE, lambda out: tgz(entry(out + "/evil", b"evil"))),
     "absolute symlink": ("is a link to '/", lambda out: tgz(symlink(TOP + "link", out))),
     "symlink out of the tree": (
         "is a link to '../../../x'",
-        lambda _out: tgz(symlink(TOP + "paddle/link", "../../../x")),
+        [symlink(TOP + "paddle/link", "../../../x")],
     ),
-    "symlink out of the top folder": (
-        "leaves the tree",
-        lambda _out: tgz(symlink(TOP + "paddle/link", "../../x")),
-    ),
+    "symlink out of the top folder": ("leaves the tree", [symlink(TOP + "paddle/link", "../../x")]),
     "symlink through a symlink": (
         "is a link to 'a/b",
-        lambda _out: tgz(
-            symlink(TOP + "a/b/c/d/up", "../../../.."),
-            symlink(TOP + "out", "a/b/c/d/up/../../x"),
-        ),
+        [symlink(TOP + "a/b/c/d/up", "../../../.."), symlink(TOP + "out", "a/b/c/d/up/../../x")],
     ),
     "write through a symlink": (
         "is a link to '/",
         lambda out: tgz(symlink(TOP + "link", out), entry(TOP + "link/evil", b"evil")),
     ),
     "write through a harmless symlink": (
-        "which is no folder",
-        lambda _out: tgz(symlink(TOP + "link", "paddle"), entry(TOP + "link/evil", b"evil")),
+        NO_FOLDER,
+        [symlink(TOP + "link", "paddle"), entry(TOP + "link/evil", b"evil")],
     ),
     "write onto a symlink": (
-        "appears twice",
-        lambda _out: tgz(symlink(TOP + "link", "paddle/lib/new"), entry(TOP + "link", b"evil")),
+        TWICE,
+        [symlink(TOP + "link", "paddle/lib/new"), entry(TOP + "link", b"evil")],
     ),
-    "absolute hard link": (
-        "absolute path",
-        lambda out: tgz(hardlink(TOP + "link", out + "/canary")),
-    ),
-    "hard link by dotdot": (
-        "leaves the folder by '..'",
-        lambda _out: tgz(hardlink(TOP + "link", TOP + "../../../canary")),
-    ),
+    "absolute hard link": (ABSOLUTE, lambda out: tgz(hardlink(TOP + "link", out + "/canary"))),
+    "hard link by dotdot": (LEAVES, [hardlink(TOP + "link", TOP + "../../../canary")]),
     "hard link to a symlink": (
-        "no file before it",
-        lambda _out: tgz(
-            symlink(TOP + "soft", "version.txt"), hardlink(TOP + "hard", TOP + "soft")
-        ),
+        NO_FILE,
+        [symlink(TOP + "soft", "version.txt"), hardlink(TOP + "hard", TOP + "soft")],
     ),
-    "hard link to nothing": (
-        "no file before it",
-        lambda _out: tgz(hardlink(TOP + "link", TOP + "nothing")),
-    ),
-    "character device": (
-        "special kind",
-        lambda _out: tgz(entry(TOP + "null", type=tarfile.CHRTYPE, devmajor=1, devminor=3)),
-    ),
-    "block device": (
-        "special kind",
-        lambda _out: tgz(entry(TOP + "disk", type=tarfile.BLKTYPE, devmajor=8)),
-    ),
-    "fifo": ("special kind", lambda _out: tgz(entry(TOP + "pipe", type=tarfile.FIFOTYPE))),
-    "unknown type": ("special kind", lambda _out: tgz(entry(TOP + "odd", b"odd", type=b"Z"))),
-    "sparse": (
-        "special kind",
-        lambda _out: tgz(entry(TOP + "sparse", type=tarfile.GNUTYPE_SPARSE)),
-    ),
+    "hard link to nothing": (NO_FILE, [hardlink(TOP + "link", TOP + "nothing")]),
+    "character device": (KIND, [entry(TOP + "null", type=tarfile.CHRTYPE, devmajor=1, devminor=3)]),
+    "block device": (KIND, [entry(TOP + "disk", type=tarfile.BLKTYPE, devmajor=8)]),
+    "fifo": (KIND, [entry(TOP + "pipe", type=tarfile.FIFOTYPE)]),
+    "unknown type": (KIND, [entry(TOP + "odd", b"odd", type=b"Z")]),
+    "sparse": (KIND, [entry(TOP + "sparse", type=tarfile.GNUTYPE_SPARSE)]),
     "pax sparse": (
         "says it has",
-        lambda _out: tgz(
-            entry(
-                TOP + "sparse",
-                pax_headers={"GNU.sparse.map": "0,0", "GNU.sparse.size": "99999999999999"},
-            ),
-            tar_format=tarfile.PAX_FORMAT,
-        ),
+        lambda _: pax("x", **{"GNU.sparse.map": "0,0", "GNU.sparse.size": "99999999999999"}),
     ),
+    "pax declared size": ("says it has", lambda _: pax("big", size=str(1 << 60))),
     "absurd declared size": (
         "says it has 1125899906842624 bytes",
-        lambda _out: tgz((entry(TOP + "big", size=1 << 50)[0], b"")),
+        [(entry(TOP + "big", size=1 << 50)[0], b"")],
     ),
-    "pax declared size": (
-        "says it has",
-        lambda _out: tgz(
-            entry(TOP + "big", pax_headers={"size": str(1 << 60)}), tar_format=tarfile.PAX_FORMAT
-        ),
-    ),
-    "negative size": (
-        "says it has -1024 bytes",
-        lambda _out: tgz((entry(TOP + "minus", size=-1024)[0], b"")),
-    ),
-    "cut short member": (
-        "unexpected end",
-        lambda _out: tgz((entry(TOP + "short", size=1 << 20)[0], b"short")),
-    ),
+    "negative size": ("says it has -1024 bytes", [(entry(TOP + "minus", size=-1024)[0], b"")]),
+    "cut short member": ("unexpected end", [(entry(TOP + "short", size=1 << 20)[0], b"short")]),
     "huge extended header": (
-        "absurd size",
-        lambda _out: tgz(entry("x", b"17 path=abcdefgh\n" * 100_000, type=tarfile.XHDTYPE)),
+        SIZE,
+        lambda _: tgz(entry("x", b"17 path=abcdefgh\n" * 100_000, type=tarfile.XHDTYPE)),
     ),
     "huge long name": (
-        "absurd size",
-        lambda _out: tgz(entry("x", b"n" * 2_000_000, type=tarfile.GNUTYPE_LONGNAME), entry("y")),
+        SIZE,
+        lambda _: tgz(entry("x", b"n" * 2_000_000, type=tarfile.GNUTYPE_LONGNAME), entry("y")),
     ),
-    "nested extended headers": (
-        "absurd size",
-        lambda _out: tgz(*[entry("x", b"8 a=bcd\n", type=tarfile.XHDTYPE)] * 2000),
-    ),
-    "same file twice": ("appears twice", lambda _out: tgz(entry(TOP + "version.txt", b"again"))),
-    "file as a folder": (
-        "which is no folder",
-        lambda _out: tgz(entry(TOP + "version.txt/evil", b"evil")),
-    ),
-    "file for a folder": ("appears twice", lambda _out: tgz(entry(TOP + "paddle", b"evil"))),
-    "file for the tree itself": ("appears twice", lambda _out: tgz(entry(".", b"evil"))),
-    "terminal escape": ("unprintable", lambda _out: tgz(entry(TOP + "\x1b]0;evil\x07", b"evil"))),
-    "backslash": ("unprintable", lambda _out: tgz(entry(TOP + "..\\evil", b"evil"))),
-    "long name": ("absurdly long", lambda _out: tgz(entry(TOP + "n" * 300, b"evil"))),
-    "deep name": ("absurdly long", lambda _out: tgz(entry(TOP + "d/" * 3000 + "x", b"evil"))),
-    "truncated gzip": ("not a whole .tgz", lambda _out: tgz(filler=NOISE)[:200_000]),
-    "gzip without its trailer": ("not a whole .tgz", lambda _out: tgz(filler=NOISE)[:-8]),
+    "nested extended headers": (SIZE, [entry("x", b"8 a=bcd\n", type=tarfile.XHDTYPE)] * 2000),
+    "same file twice": (TWICE, [entry(TOP + "version.txt", b"again")]),
+    "file as a folder": (NO_FOLDER, [entry(TOP + "version.txt/evil", b"evil")]),
+    "file for a folder": (TWICE, [entry(TOP + "paddle", b"evil")]),
+    "file for the tree itself": (TWICE, [entry(".", b"evil")]),
+    "terminal escape": ("unprintable", [entry(TOP + "\x1b]0;evil\x07", b"evil")]),
+    "backslash": ("unprintable", [entry(TOP + "..\\evil", b"evil")]),
+    "long name": (LENGTH, [entry(TOP + "n" * 300, b"evil")]),
+    "deep name": (LENGTH, [entry(TOP + "d/" * 3000 + "x", b"evil")]),
+    "truncated gzip": (NOT_WHOLE, lambda _: tgz(filler=NOISE)[:200_000]),
+    "gzip without its trailer": (NOT_WHOLE, lambda _: tgz(filler=NOISE)[:-8]),
     "flipped bit": (
-        "not a whole .tgz",
-        lambda _out: ((a := tgz(filler=NOISE))[:200_000] + bytes([a[200_000] ^ 1]) + a[200_001:]),
+        NOT_WHOLE,
+        lambda _: (a := tgz(filler=NOISE))[:200_000] + bytes([a[200_000] ^ 1]) + a[200_001:],
     ),
-    "garbage after the gzip stream": ("not a whole .tgz", lambda _out: tgz() + b"garbage"),
+    "garbage after the gzip stream": (NOT_WHOLE, lambda _: tgz() + b"garbage"),
+    "no gzip": (NOT_WHOLE, lambda _: b"<html>404</html>"),
+    "empty": (NOT_WHOLE, lambda _: b""),
     "tar without its end": (
-        "no proper end",
-        lambda _out: gzip.compress(gzip.decompress(tgz()).rstrip(b"\0").ljust(3 * 1024, b"\0")),
+        NO_END,
+        lambda _: gzip.compress(gzip.decompress(tgz()).rstrip(b"\0").ljust(3 * 1024, b"\0")),
     ),
     "damaged header in the middle": (
-        "no proper end",
-        lambda _out: gzip.compress(
+        NO_END,
+        lambda _: gzip.compress(
             gzip.decompress(tgz(entry(TOP + "zzz"), entry(TOP + "more", b"1"))).replace(
                 b"zzz", b"zzy"
             )
         ),
     ),
-    "no gzip": ("not a whole .tgz", lambda _out: b"<html>404</html>"),
-    "empty": ("not a whole .tgz", lambda _out: b""),
-    "empty tar": ("the archive has no", lambda _out: gzip.compress(bytes(10240))),
-    "another layout": ("the archive has no", lambda _out: tgz(top="paddle_inference_c/")),
+    "empty tar": (INCOMPLETE, lambda _: gzip.compress(bytes(10240))),
+    "another layout": (INCOMPLETE, lambda _: tgz(top="paddle_inference_c/")),
     "top folder is a link": (
-        "the archive has no",
-        lambda _out: tgz(symlink("paddle_inference", "real"), top="real/"),
+        INCOMPLETE,
+        lambda _: tgz(symlink("paddle_inference", "real"), top="real/"),
     ),
-    "no version.txt": (
-        "the archive has no",
-        lambda _out: gzip.compress(tar_bytes(good_members()[1:], tarfile.GNU_FORMAT)),
-    ),
+    "no version.txt": (INCOMPLETE, lambda _: plain(*good_members()[1:])),
     "library of text": (
         "not an ELF library",
-        lambda _out: gzip.compress(
-            tar_bytes(
-                [*good_members()[:2], entry(TOP + "paddle/lib/libpaddle_inference.so", b"text")],
-                tarfile.GNU_FORMAT,
-            )
+        lambda _: plain(
+            *good_members()[:2], entry(TOP + "paddle/lib/libpaddle_inference.so", b"text")
         ),
     ),
     "made from a wheel": (
         "made from a wheel",
-        lambda _out: gzip.compress(
-            tar_bytes(
-                [
-                    entry(TOP + "version.txt", b"Paddle version: 3.3.1\nSource: wheel\n"),
-                    *good_members()[1:],
-                    entry(TOP + "paddle/libs/libphi.so", ELF),
-                ],
-                tarfile.GNU_FORMAT,
-            )
+        lambda _: plain(
+            entry(TOP + "version.txt", b"Paddle version: 3.3.1\nSource: wheel\n"),
+            *good_members()[1:],
+            entry(TOP + "paddle/libs/libphi.so", ELF),
         ),
     ),
 }
+
+
+def hostile(name: str, outside: Path) -> bytes:
+    _, more = HOSTILE[name]
+    return tgz(*more) if isinstance(more, list) else more(str(outside))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -278,8 +234,7 @@ def test_bad_archives_are_refused_and_change_nothing(
     (tmp_path / "canary").write_text("canary")
     good, bad = tmp_path / "good.tgz", tmp_path / "bad.tgz"
     good.write_bytes(tgz())
-    reason, make = HOSTILE[name]
-    bad.write_bytes(make(str(outside)))
+    bad.write_bytes(hostile(name, outside))
     assert clone.run("--archive", good) == 0
     before = snapshot(tmp_path)
     capsys.readouterr()
@@ -287,7 +242,7 @@ def test_bad_archives_are_refused_and_change_nothing(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "\x1b" not in error
-    assert reason in error
+    assert HOSTILE[name][0] in error
     assert snapshot(tmp_path) == before  # the good folder, the neighbours, and no leftovers
     assert (outside / "canary").stat().st_nlink == 1
     # and where nothing was, nothing is made
@@ -307,8 +262,8 @@ def test_own_checks_hold_without_tarfiles_filter(
     outside.mkdir()
     (outside / "canary").write_text("canary")
     bad = tmp_path / "bad.tgz"
-    for name, (reason, make) in HOSTILE.items():
-        bad.write_bytes(make(str(outside)))
+    for name, (reason, _) in HOSTILE.items():
+        bad.write_bytes(hostile(name, outside))
         assert clone.run("--archive", bad) == BAD_ARCHIVE, name
         assert reason in capsys.readouterr().err
         assert list((clone.root / "third_party").iterdir()) == [], name
@@ -352,8 +307,8 @@ def test_wrong_hash_and_wrong_version(clone: Clone, tmp_path: Path) -> None:
     assert clone.run("--archive", archive, "--version", "3.0.0-rc0") == 0
     # a version of 60,000 digits, and one that old archives and development builds have
     for said, code in ((b"9" * 60_000, VERSION_MISMATCH), (b"0.0.0", 0), (b"", 0)):
-        members = [entry("version.txt", b"Paddle version: " + said), *good_members("")[1:]]
-        archive.write_bytes(gzip.compress(tar_bytes(members, tarfile.GNU_FORMAT)))
+        version = entry("version.txt", b"Paddle version: " + said)
+        archive.write_bytes(plain(version, *good_members("")[1:]))
         assert clone.run("--archive", archive, "--version", "3.0.0") == code
     assert clone.run("--archive", tmp_path / "none.tgz") == NOT_FOUND
 
@@ -363,8 +318,7 @@ def test_what_an_archive_says_cannot_drive_the_terminal(
 ) -> None:
     said = b"Paddle version: 3.0.0\x1b[31m\nGIT COMMIT ID: \x1b]0;evil\x07\n"
     archive = tmp_path / "a.tgz"
-    members = [entry("version.txt", said), *good_members("")[1:]]
-    archive.write_bytes(gzip.compress(tar_bytes(members, tarfile.GNU_FORMAT)))
+    archive.write_bytes(plain(entry("version.txt", said), *good_members("")[1:]))
     assert clone.run("--archive", archive, "--version", "2.6.2") == VERSION_MISMATCH
     assert "holds Paddle 3.0.0?[31m" in capsys.readouterr().err
     for arguments in (["--archive", archive], ["--archive", archive], ["--check"], []):
