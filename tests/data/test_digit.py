@@ -1,0 +1,268 @@
+"""Which images a path names, and the digit in a photo."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from digit_photos import KINDS, photo
+from pictures import one_line, read
+from PIL import Image, ImageOps
+
+import lenet_cpp
+from lenet_cpp.data import images
+from lenet_cpp.data.images import Digit, Pipeline
+from lenet_cpp.data.mnist import load_mnist, sample_dir
+from lenet_cpp.formats.manifest import read_manifest, verify_checksums
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """The 1,000 embedded test images and their labels."""
+    return load_mnist(sample_dir()).test
+
+
+# --- Sources ---
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Path:
+    for name in ("b.png", "a.JPG", "c.webp", ".hidden.png", "notes.md", "below/d.png", "x y.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def test_folders_globs_and_files(gallery: Path) -> None:
+    a, b, c, d, x = (gallery / n for n in ("a.JPG", "b.png", "c.webp", "below/d.png", "x y.png"))
+    assert images.find_images([gallery]) == [a, b, c, x]
+    assert images.find_images(str(gallery)) == [a, b, c, x]
+    assert images.find_images([gallery / "*.png"]) == [b, x]
+    assert images.find_images([gallery / "**" / "*.png"]) == [b, d, x]
+    assert images.find_images([gallery / "[ab].*"]) == [a, b]
+    assert images.find_images([b, gallery / "below", a, b]) == [b, d, a, b]
+    assert images.find_images([gallery / "notes.md"]) == [gallery / "notes.md"]
+    # A file whose name looks like a pattern is the file.
+    odd = gallery / "[ab].png"
+    odd.touch()
+    assert images.find_images([odd]) == [odd]
+
+
+def test_list_files(gallery: Path) -> None:
+    lists = gallery / "below" / "list.txt"
+    lists.write_text(
+        "\ufeff../b.png 3\r\n\n../x y.png\n../x y.png\t7\n  d.png 0,1\n", encoding="utf-8"
+    )
+    names = ["../b.png", "../x y.png", "../x y.png", "d.png"]
+    assert images.find_images([lists]) == [gallery / "below" / name for name in names]
+    absolute = gallery / "absolute.txt"
+    absolute.write_text(f"{gallery / 'b.png'} 5\n")
+    assert images.find_images([absolute]) == [gallery / "b.png"]
+
+
+def test_sources_without_images(gallery: Path) -> None:
+    (gallery / "none").mkdir()
+    (gallery / "empty.txt").write_text("\n\n")
+    (gallery / "wrong.txt").write_text("b.png 1\ngone.png 2\n")
+    for source, problem in {
+        "none": "no image in this folder; looked for .bmp",
+        "*.nope": "no image that matches",
+        "gone.png": "does not exist",
+        "empty.txt": "lists no image",
+        "wrong.txt": "line 2: .*gone.png does not exist",
+    }.items():
+        with pytest.raises(lenet_cpp.FileNotFound, match=problem) as caught:
+            images.find_images([gallery / source])
+        assert one_line(caught.value, gallery / source)
+    (gallery / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(lenet_cpp.BadInput, match="not a list of images"):
+        images.find_images([gallery / "binary.txt"])
+    with pytest.raises(lenet_cpp.BadInput, match="at least one"):
+        images.find_images([])
+
+
+# --- The digit ---
+
+
+def test_mnist_images_come_through_unchanged(digits, tmp_path: Path) -> None:
+    sources = [Image.fromarray(image) for image in digits.images]
+    expected = digits.images[:, None].astype(np.float32) / np.float32(255)
+    assert np.array_equal(images.digit().batch(sources), expected)
+    logits = lenet_cpp.predict(digits.images)
+    assert np.array_equal(lenet_cpp.predict(images.digit().batch(sources)), logits)
+    for source, image in zip(sources[:3], digits.images, strict=False):
+        source.save(tmp_path / "digit.png")
+        assert np.array_equal(read(tmp_path / "digit.png", "L"), image)
+        same = lenet_cpp.classify(tmp_path / "digit.png").probabilities
+        assert np.array_equal(same, lenet_cpp.classify(image).probabilities)
+
+
+def test_the_bundled_description(model_dir: Path) -> None:
+    assert Pipeline.load(model_dir / images.PREPROCESS_NAME) == images.digit()
+    assert images.PREPROCESS_NAME in read_manifest(model_dir).files
+    assert images.PREPROCESS_NAME in verify_checksums(model_dir)
+
+
+def bar(
+    shape: tuple[int, int], box: tuple[int, int, int, int], paper: int, ink: int
+) -> Image.Image:
+    pixels = np.full(shape, paper, np.uint8)
+    top, left, height, width = box
+    pixels[top : top + height, left : left + width] = ink
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(("paper", "ink"), [(230, 30), (20, 200), (250, 235)])
+@pytest.mark.parametrize("place", [(7, 5), (50, 80), (2, 2)])
+def test_a_bar_by_hand(paper: int, ink: int, place: tuple[int, int]) -> None:
+    """40 x 10 pixels become 20 x 5; rows 0 to 19 have their mass at 9.5, which goes to 14."""
+    image = bar((100, 130), (*place, 40, 10), paper, ink)
+    expected = np.zeros((28, 28), np.uint8)
+    expected[5:25, 12:17] = 255  # 14 - 9.5 rounds to 5; 14 - 2
+    assert np.array_equal(Digit()(image), expected)
+    assert np.array_equal(Digit()(image.transpose(Image.Transpose.TRANSPOSE)), expected.T)
+
+
+def test_a_hair_is_thickened_by_hand() -> None:
+    """1 x 100 pixels: A = 100, P = 202, t = (100 * 202 - 2000 + 2020) // 4040 = 5: 11 x 110."""
+    expected = np.zeros((28, 28), np.uint8)
+    expected[5:25, 14:16] = 255  # round(14 - 0.5) is 14
+    assert np.array_equal(Digit()(bar((200, 200), (30, 60, 100, 1), 240, 10)), expected)
+
+
+def test_large_images_are_reduced_by_blocks() -> None:
+    """1000 x 800: blocks of 4 x 4, so a bar on their grid keeps its edges."""
+    small = bar((250, 200), (30, 50, 80, 20), 230, 30)
+    large = small.resize((800, 1000), Image.Resampling.NEAREST)
+    expected = Digit()(small)
+    assert np.array_equal(Digit()(large), expected)
+    # What is left over, less than a block, is dropped.
+    assert np.array_equal(Digit()(ImageOps.expand(large, (0, 0, 3, 2), 0)), expected)
+
+
+def test_specks_and_a_dark_rim_are_left_out() -> None:
+    image = bar((200, 200), (60, 90, 80, 20), 230, 30)
+    expected = np.asarray(Digit()(image))
+    image.paste(30, (20, 20, 23, 23))  # 9 pixels of 1600
+    image.paste(30, (0, 195, 200, 200))
+    assert np.array_equal(Digit()(image), expected)
+
+
+def test_longer_side_and_centre_of_mass(digits) -> None:
+    for number, digit in enumerate(digits.images[:50]):
+        result = np.asarray(Digit()(photo(digit, "paper", number).convert("L"))).astype(int)
+        rows, columns = (np.flatnonzero(result.any(axis)) for axis in (1, 0))
+        longer = max(np.ptp(rows), np.ptp(columns)) + 1
+        assert 18 <= longer <= 20, number  # its faint ends may round to 0
+        for axis, found in ((0, rows), (1, columns)):
+            centre = (result.sum(1 - axis) * np.arange(28)).sum() / result.sum()
+            at_the_rim = found[0] == 0 or found[-1] == 27
+            assert at_the_rim or abs(centre - 14) <= 0.5, number
+
+
+@pytest.mark.parametrize("size", [(28, 28), (100, 80), (640, 480), (1, 1), (1, 300), (2000, 3)])
+@pytest.mark.parametrize("noise", [0, 10])
+def test_blank_paper_has_no_digit(size: tuple[int, int], noise: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    light = np.linspace(220, 150, size[0])[None, :]
+    pixels = (light + random.normal(0, noise, size[::-1])).clip(0, 255).astype(np.uint8)
+    path = tmp_path / "blank.png"
+    Image.fromarray(pixels).save(path)
+    with pytest.raises(lenet_cpp.BadInput, match="found no digit: nothing stands out") as caught:
+        lenet_cpp.classify(path)
+    assert one_line(caught.value, path)
+
+
+@pytest.mark.parametrize(("kind", "lost"), [*zip(KINDS, [2, 2, 2, 4, 2, 8], strict=True)])
+def test_photos_are_read_as_well_as_the_originals(digits, kind: str, lost: int) -> None:
+    """Against the labels; ``lost`` more than of the originals may be wrong."""
+    chosen = slice(0, 60 if kind in {"far", "pen"} else 200)  # those are larger
+    labels = digits.labels[chosen]
+    originals = (lenet_cpp.predict(digits.images[chosen]).argmax(1) == labels).sum()
+    photos = [photo(digit, kind, [5, number]) for number, digit in enumerate(digits.images[chosen])]
+    found = np.array([label_of(source) for source in photos])
+    assert (found == labels).sum() >= originals - lost
+
+
+def label_of(source: Image.Image) -> int:
+    try:
+        return int(lenet_cpp.classify(source).labels[0])
+    except lenet_cpp.BadInput:
+        return -1
+
+
+def test_classify_takes_files_images_and_lists(digits, tmp_path: Path) -> None:
+    picture = photo(digits.images[0], "paper", 0)
+    upright = tmp_path / "upright.png"
+    picture.save(upright)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned right by a quarter
+    turned = tmp_path / "turned.png"
+    picture.transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif)
+    result = lenet_cpp.classify([upright, str(turned), picture])
+    assert result.labels == [str(digits.labels[0])] * 3
+    assert result.probabilities.shape == (3, 10)
+    assert (result.probabilities == result.probabilities[0]).all()
+    pixels = np.asarray(picture)
+    assert pixels.ndim == 2
+    rgb = pixels[:, :, None].repeat(3, axis=2)
+    content = upright.read_bytes()
+    for source in (
+        *(upright, str(turned), picture, (picture,), content, [bytearray(content)]),
+        *(pixels, pixels.copy("F"), rgb, np.dstack([rgb, np.full_like(pixels, 255)])),
+    ):
+        one = lenet_cpp.classify(source)
+        assert one.labels == result.labels[:1]
+        assert np.allclose(one.probabilities[0], result.probabilities[0], atol=1e-6)
+    with pytest.raises(lenet_cpp.FileNotFound, match="gone"):
+        lenet_cpp.classify([upright, tmp_path / "gone.png"])
+    with pytest.raises(lenet_cpp.BadInput, match="got list"):
+        lenet_cpp.classify([upright, [1.0]])
+
+
+def test_arrays_of_another_size_are_told_what_to_do() -> None:
+    """Floats, whose white is not known, and what is meant for predict."""
+    for shape in ((200, 200), (200, 200, 3)):
+        with pytest.raises(lenet_cpp.BadInput, match=r"float64 of shape \[200, 200.*: convert it"):
+            lenet_cpp.classify(np.zeros(shape))
+    for function in (lenet_cpp.classify, lenet_cpp.predict):
+        with pytest.raises(lenet_cpp.BadInput, match=r"got \[5, 200, 200\]; pictures .*classify"):
+            function(np.zeros((5, 200, 200), np.uint8))
+    for pixels in (np.zeros((5, 200, 200), np.uint8), np.zeros((2, 2)), np.zeros((2, 2, 2), "u1")):
+        with pytest.raises(lenet_cpp.BadInput, match="an array of pixels is uint8 from 0 to 255"):
+            read(pixels)
+    with pytest.raises(lenet_cpp.BadInput, match="must have at least one"):
+        read(np.zeros((0, 5), np.uint8))
+
+
+def test_digits_on_a_transparent_canvas(digits, tmp_path: Path) -> None:
+    """White and black ones, as drawing programs save them."""
+    path = tmp_path / "digit.png"
+    found = {white: [] for white in (True, False)}
+    for digit in digits.images[:20]:
+        alpha = Image.fromarray(digit).resize((200, 200), Image.Resampling.BICUBIC)
+        for white in (True, False):
+            picture = Image.new("RGBA", alpha.size, "white" if white else "black")
+            picture.putalpha(alpha)
+            picture.save(path)
+            found[white] += lenet_cpp.classify(path).labels
+    assert found[True] == found[False]
+    right = [
+        label == str(digit) for label, digit in zip(found[True], digits.labels[:20], strict=True)
+    ]
+    assert sum(right) >= 19
+
+
+def test_importing_is_quick() -> None:
+    code = (
+        "import sys, lenet_cpp, lenet_cpp.data.images\n"
+        "print([name for name in ('PIL', 'yaml', 'paddle') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "[]\n"

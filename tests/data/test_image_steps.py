@@ -1,0 +1,429 @@
+"""The steps from pixels to a model's input, preprocess.json, and PaddleClas's inference.yml."""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import one_line, random_pixels
+from PIL import Image
+
+import lenet_cpp
+from lenet_cpp import BadModel, Unsupported
+from lenet_cpp.data import images
+from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, Resize, ToCHW
+
+IMAGENET_YML = """\
+Global:
+  infer_imgs: ./images
+  inference_model_dir: ./models
+PreProcess:
+  transform_ops:
+    - ResizeImage:
+        resize_short: 256
+    - CropImage:
+        size: 224
+    - NormalizeImage:
+        scale: 0.00392157
+        mean: [0.485, 0.456, 0.406]
+        std: [0.229, 0.224, 0.225]
+        order: ''
+    - ToCHWImage:
+PostProcess:
+  name: Topk
+  topk: 5
+"""
+
+
+# --- The steps ---
+
+
+@pytest.mark.parametrize("size", [(300, 400), (401, 333), (256, 700), (257, 256), (90, 61)])
+def test_imagenet_is_what_paddle_makes_of_it(size: tuple[int, int]) -> None:
+    from paddle.vision import transforms
+
+    image = Image.fromarray(random_pixels(*size, 3))
+    expected = transforms.Compose(
+        [
+            transforms.Resize(256),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )(image).numpy()
+    result = images.imagenet()(image)
+    assert result.dtype == np.float32
+    assert result.flags.c_contiguous
+    # Paddle divides by 255 where we multiply with 1/255: some units in the last place.
+    assert np.abs(result - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("shape", [(31, 57), (57, 31), (40, 40), (300, 20)])
+def test_image_steps_are_exactly_paddles(shape: tuple[int, int], interpolation: str) -> None:
+    from paddle.vision import transforms
+
+    image = Image.fromarray(random_pixels(*shape, 3))
+    ours = Resize(short_side=24, interpolation=interpolation)(image)
+    assert np.array_equal(ours, transforms.Resize(24, interpolation)(image))
+    ours = Resize(size=(33, 44), interpolation=interpolation)(image)
+    assert np.array_equal(ours, transforms.Resize((33, 44), interpolation)(image))
+    crop = transforms.CenterCrop((17, 20))
+    assert np.array_equal(CenterCrop((17, 20))(image), crop(image))
+
+
+def test_the_longer_side_is_truncated() -> None:
+    # 502 * 256 / 375 = 342.70, 1000 * 256 / 601 = 425.96
+    assert Resize(short_side=256)(Image.new("L", (502, 375))).size == (342, 256)
+    assert Resize(short_side=256)(Image.new("L", (601, 1000))).size == (256, 425)
+
+
+def test_resize_leaves_the_right_size_alone() -> None:
+    image = Image.fromarray(random_pixels(24, 60, 3))
+    assert Resize(short_side=24)(image) is image
+    assert Resize(size=(24, 60), interpolation="bicubic")(image) is image
+
+
+def test_center_crop_rounds_half_to_even() -> None:
+    """2.5 is cut at 2 and 3.5 at 4."""
+    pixels = random_pixels(10, 12)
+    crop = CenterCrop((5, 5))(Image.fromarray(pixels))
+    assert np.array_equal(crop, pixels[2:7, 4:9])
+
+
+def test_normalize_rounds_to_float32_after_each_operation() -> None:
+    mean, std, scale = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1 / 255
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+
+    def single(value: float) -> float:
+        return struct.unpack("f", struct.pack("f", value))[0]
+
+    # One operation in double, rounded to single, is the operation in single: 53 >= 2 * 24 + 2.
+    expected = np.empty(pixels.shape, np.float32)
+    for index, pixel in np.ndenumerate(pixels):
+        t = single(float(pixel) * single(scale))
+        t = single(t - single(mean[index[2]]))
+        expected[index] = single(t / single(std[index[2]]))
+    result = Normalize(scale, mean, std)(pixels)
+    assert np.array_equal(result, expected)
+    chw = ToCHW()(result)
+    assert chw.flags.c_contiguous
+    assert all(np.array_equal(chw[c], expected[:, :, c]) for c in range(3))
+
+
+def test_bgr_is_rgb_with_the_channels_turned_round() -> None:
+    image = Image.fromarray(random_pixels(4, 5, 3))
+    normalize = Normalize(1.0, (1.0, 2.0, 3.0), (1.0, 1.0, 1.0))
+    result = Pipeline("BGR", (normalize, ToCHW()))(image)
+    blue = np.asarray(image)[..., 2]
+    assert np.array_equal(result[0], blue.astype(np.float32) - 1)
+
+
+def test_an_image_that_a_step_cannot_take(tmp_path: Path) -> None:
+    path = tmp_path / "small.png"
+    Image.new("RGB", (30, 20)).save(path)
+    pipeline = Pipeline("RGB", (CenterCrop((24, 24)), *images.imagenet().steps[2:]))
+    with pytest.raises(
+        lenet_cpp.BadInput, match="cannot crop 24 x 24 pixels from 30 x 20"
+    ) as caught:
+        pipeline(path)
+    assert one_line(caught.value, path)
+    Image.new("L", (100_000, 1)).save(path)
+    with pytest.raises(lenet_cpp.BadInput, match="25600000 x 256 is over the limit") as caught:
+        images.imagenet()(path)
+    assert one_line(caught.value, path)
+
+
+def test_batch(tmp_path: Path) -> None:
+    sources = [Image.fromarray(random_pixels(80 + i, 90, 3)) for i in range(3)]
+    pipeline = images.imagenet(64)
+    batch = pipeline.batch(sources)
+    assert batch.shape == (3, 3, 64, 64)
+    assert all(
+        np.array_equal(row, pipeline(source)) for row, source in zip(batch, sources, strict=True)
+    )
+    with pytest.raises(lenet_cpp.BadInput, match="at least one"):
+        pipeline.batch([])
+    sources[2].save(tmp_path / "wide.png")
+    with pytest.raises(lenet_cpp.BadInput, match=r"wide\.png: 90 x 82 pixels after .* 90 x 80"):
+        Pipeline("RGB", pipeline.steps[2:]).batch([sources[0], tmp_path / "wide.png"])
+
+
+def test_threads_get_the_same() -> None:
+    sources = [Image.fromarray(random_pixels(60 + i, 70, 3)) for i in range(8)]
+    pipeline = images.imagenet(32)
+    expected = [pipeline(source) for source in sources]
+    results: list[bool] = []
+
+    def run(number: int) -> None:
+        results.extend(
+            np.array_equal(pipeline(sources[number]), expected[number]) for _ in range(20)
+        )
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 160
+
+
+# --- The description ---
+
+
+def test_the_format_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "preprocess.json"
+    images.imagenet().save(path)
+    assert json.loads(path.read_text()) == {
+        "format_version": 1,
+        "mode": "RGB",
+        "steps": [
+            {"type": "Resize", "short_side": 256, "interpolation": "bilinear"},
+            {"type": "CenterCrop", "size": [224, 224]},
+            {
+                "type": "Normalize",
+                "scale": 0.00392156862745098,
+                "mean": [0.485, 0.456, 0.406],
+                "std": [0.229, 0.224, 0.225],
+            },
+            {"type": "ToCHW"},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        images.imagenet(),
+        images.imagenet(299),
+        images.digit(),
+        Pipeline("L", (Resize(size=(30, 40), interpolation="bicubic"), *images.digit().steps[1:])),
+        Pipeline("BGR", (Normalize(0.1, (1.0, 2.0, 1e-7), (3.0, 1 / 3, 1.0)), ToCHW())),
+    ],
+)
+def test_descriptions_come_back_the_same(tmp_path: Path, pipeline: Pipeline) -> None:
+    pipeline.save(tmp_path / "preprocess.json")
+    assert Pipeline.load(tmp_path / "preprocess.json") == pipeline
+    assert Pipeline.from_dict(pipeline.to_dict()) == pipeline
+
+
+def changed(change: object) -> str:
+    document = images.imagenet().to_dict()
+    change(document)
+    return json.dumps(document)
+
+
+BAD_DESCRIPTIONS = {
+    "": "Expecting value",
+    "{": "Expecting",
+    "[]": "the document: expected an object",
+    "[" * 100_000: "recursion|depth|nest",
+    '{"format_version": 1, "mode": "L", "mode": "RGB", "steps": []}': "'mode' comes a second time",
+    changed(lambda d: d.update(format_version=2)): "format_version: expected 1, found 2",
+    changed(lambda d: d.update(format_version=True)): "format_version: expected 1, found true",
+    changed(lambda d: d.update(format_version=1.0)): "format_version: expected 1, found 1.0",
+    changed(lambda d: d.pop("mode")): "the document: mode missing",
+    changed(lambda d: d.update(more=1)): "the document: unknown more",
+    changed(lambda d: d.update(mode="CMYK")): 'mode: expected one of L, RGB, BGR, found "CMYK"',
+    changed(lambda d: d.update(mode="L")): "Normalize has 3 channels, mode L has 1",
+    changed(lambda d: d.update(steps={})): "steps: expected a list",
+    changed(lambda d: d.update(steps=[])): "steps: expected Normalize and ToCHW at the end",
+    changed(lambda d: d["steps"].pop()): "steps: expected Normalize and ToCHW at the end",
+    changed(lambda d: d["steps"].reverse()): "steps: expected Normalize and ToCHW at the end",
+    changed(lambda d: d["steps"].insert(0, d["steps"][2])): "only Resize, CenterCrop and Digit",
+    changed(lambda d: d["steps"].insert(0, 7)): r"steps\[0\]: expected an object, found 7",
+    changed(lambda d: d["steps"].insert(0, {})): r"steps\[0\]\.type: expected one of",
+    changed(
+        lambda d: d["steps"][0].update(type="Rotate")
+    ): r"steps\[0\]\.type: .* found \"Rotate\"",
+    changed(lambda d: d["steps"][0].update(type=["a"])): r"steps\[0\]\.type: expected one of",
+    changed(lambda d: d["steps"][0].update(antialias=True)): r"steps\[0\]: unknown antialias",
+    changed(lambda d: d["steps"][0].update(size=[1, 2])): r"steps\[0\]: Resize: expected either",
+    changed(lambda d: d["steps"][0].pop("short_side")): r"steps\[0\]: Resize: expected either",
+    changed(lambda d: d["steps"][0].pop("interpolation")): r"steps\[0\]: interpolation missing",
+    changed(lambda d: d["steps"][0].update(interpolation="area")): 'interpolation: .* found "area"',
+    changed(lambda d: d["steps"][0].update(short_side=0)): "short_side: expected an integer from 1",
+    changed(lambda d: d["steps"][0].update(short_side=1 << 64)): "short_side: expected an integer",
+    changed(lambda d: d["steps"][0].update(short_side=256.0)): "short_side: expected an integer",
+    changed(lambda d: d["steps"][0].update(short_side=None)): "short_side: expected an integer",
+    changed(lambda d: d["steps"][1].update(size=224)): r"steps\[1\]\.size: expected a list",
+    changed(lambda d: d["steps"][1].update(size=[224])): r"size: expected \(height, width\)",
+    changed(lambda d: d["steps"][1].update(size=[1, True])): r"size\[1\]: expected an integer",
+    changed(lambda d: d["steps"][1].update(size=[20_000, 20_000])): "over the limit",
+    changed(lambda d: d["steps"][2].update(scale="1/255")): r"steps\[2\]\.scale: expected a number",
+    changed(lambda d: d["steps"][2].update(scale=0)): "scale other than 0",
+    changed(lambda d: d["steps"][2].update(scale=1e39)): "scale: expected a number that float32",
+    changed(lambda d: d["steps"][2].update(std=[1, 1, 0])): "std above 0",
+    changed(lambda d: d["steps"][2].update(std=[1, 1, 1e-50])): "std above 0 in float32",
+    changed(lambda d: d["steps"][2].update(std=[1, 1])): "as many std as mean",
+    changed(lambda d: d["steps"][2].update(mean=[0, 0, "0"])): r"mean\[2\]: expected a number",
+    changed(lambda d: d["steps"][2].update(mean=[0, 0, float("nan")])): "NaN is not a JSON number",
+    changed(lambda d: d["steps"][3].update(order="chw")): r"steps\[3\]: unknown order",
+    changed(
+        lambda d: d["steps"].insert(0, {"type": "Digit", "size": 28, "box": 20})
+    ): "Digit takes mode L, not RGB",
+    changed(
+        lambda d: d["steps"].insert(0, {"type": "Digit", "size": 28, "box": 28})
+    ): "expected box below size",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [*BAD_DESCRIPTIONS.items()], ids=range(len(BAD_DESCRIPTIONS))
+)
+def test_bad_descriptions(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "preprocess.json"
+    path.write_text(text)
+    with pytest.raises(BadModel, match=problem) as caught:
+        Pipeline.load(path)
+    assert one_line(caught.value, path)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_description_that_cannot_be_read(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing.json"):
+        with pytest.raises(lenet_cpp.FileNotFound) as caught:
+            Pipeline.load(path)
+        assert one_line(caught.value, path)
+    (tmp_path / "binary.json").write_bytes(b"\xff\x00\xfe")
+    with pytest.raises(BadModel):
+        Pipeline.load(tmp_path / "binary.json")
+    with pytest.raises(BadModel, match="the document"):
+        Pipeline.from_dict(None)
+
+
+# --- PaddleClas ---
+
+
+def yml(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "inference.yml"
+    path.write_text(text)
+    return path
+
+
+def with_ops(*ops: str) -> str:
+    return "PreProcess:\n  transform_ops:\n" + "".join(f"    - {op}\n" for op in ops)
+
+
+NORMALIZE = "NormalizeImage: {scale: 1.0/255.0, mean: [0, 0, 0], std: [1, 1, 1], order: ''}"
+
+
+def test_the_default_inference_yml(tmp_path: Path) -> None:
+    assert images.from_inference_yml(yml(tmp_path, IMAGENET_YML)) == Pipeline(
+        "RGB",
+        (
+            Resize(short_side=256),
+            CenterCrop((224, 224)),
+            Normalize(0.00392157, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+            ToCHW(),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("scale", "value"),
+    [
+        ("1.0/255.0", 1 / 255),
+        ("1./255.", 1 / 255),
+        ("'1/255'", 1 / 255),
+        ("' 1.0 / 255 '", 1 / 255),
+        ("0.5", 0.5),
+        ("'1e-2'", 0.01),
+        ("null", 1 / 255),
+        ("2", 2.0),
+    ],
+)
+def test_scales(tmp_path: Path, scale: str, value: float) -> None:
+    text = with_ops(f"NormalizeImage: {{scale: {scale}, order: hwc}}", "ToCHWImage: null")
+    pipeline = images.from_inference_yml(yml(tmp_path, text))
+    # Left out, mean and std are ImageNet's.
+    assert pipeline.steps == (
+        Normalize(value, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ToCHW(),
+    )
+
+
+def test_sizes_are_width_and_height_there(tmp_path: Path) -> None:
+    text = with_ops(
+        "DecodeImage: {to_rgb: False, channel_first: False}",
+        "ResizeImage: {size: [320, 240], interpolation: BICUBIC, backend: pil}",
+        "CropImage: {size: [300, 200]}",
+        "ToCHWImage:",
+        "NormalizeImage: {scale: 1, mean: [1, 2, 3], std: [4, 5, 6], order: chw}",
+    )
+    assert images.from_inference_yml(yml(tmp_path, text)) == Pipeline(
+        "BGR",
+        (
+            Resize(size=(240, 320), interpolation="bicubic"),
+            CenterCrop((200, 300)),
+            Normalize(1, (1, 2, 3), (4, 5, 6)),
+            ToCHW(),
+        ),
+    )
+
+
+def normalize(old: str, new: str) -> str:
+    return with_ops(NORMALIZE.replace(old, new), "ToCHWImage:")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "problem"),
+    [
+        ("a: [", BadModel, "is not YAML"),
+        ("!!python/object/apply:os.system ['exit 1']", BadModel, "is not YAML"),
+        ("", BadModel, "expected a list at PreProcess.transform_ops"),
+        ("PreProcess: {transform_ops: []}", BadModel, "expected a list"),
+        (with_ops("3"), BadModel, "expected the name of one op, found 3"),
+        (with_ops("RandFlipImage: {}"), Unsupported, "'RandFlipImage' is not known"),
+        (with_ops("{ToCHWImage: 3}"), BadModel, "ToCHWImage: expected values by name"),
+        (with_ops("CropImage: {sise: 3}"), Unsupported, "CropImage.sise is not known"),
+        (with_ops(NORMALIZE), Unsupported, "ToCHWImage once, found it 0 times"),
+        (with_ops("ToCHWImage:"), Unsupported, "NormalizeImage once"),
+        (
+            with_ops(NORMALIZE, "CropImage: {size: 3}", "ToCHWImage:"),
+            Unsupported,
+            "the order NormalizeImage, CropImage, ToCHWImage",
+        ),
+        (normalize("''", "chw"), BadModel, "order 'chw' does not fit its place before ToCHWImage"),
+        (
+            normalize("1.0/255.0", "'().__class__'"),
+            BadModel,
+            r"NormalizeImage: scale: .*'\(\)\.__class__'",
+        ),
+        (normalize("255.0", "0"), BadModel, "divides by zero"),
+        (
+            normalize("[1, 1, 1]", "[1, 1]"),
+            BadModel,
+            "Image: Normalize: expected as many std as mean",
+        ),
+        (normalize("[1, 1, 1]", "7"), BadModel, "NormalizeImage: "),
+        (
+            normalize("Norm", "ResizeImage: {resize_short: 9, interpolation: area}\n    - Norm"),
+            Unsupported,
+            "ResizeImage.interpolation 'area'",
+        ),
+        (normalize("Norm", "ResizeImage: {}\n    - Norm"), BadModel, "ResizeImage: size: expected"),
+        (
+            normalize("Norm", "DecodeImage: {channel_first: true}\n    - Norm"),
+            Unsupported,
+            "DecodeImage.channel_first",
+        ),
+        (normalize("order: ''", "order: '', channel_num: 4"), Unsupported, "channel_num 4"),
+    ],
+)
+def test_bad_inference_yml(
+    tmp_path: Path, text: str, error: type[lenet_cpp.Error], problem: str
+) -> None:
+    path = yml(tmp_path, text)
+    with pytest.raises(error, match=problem) as caught:
+        images.from_inference_yml(path)
+    assert one_line(caught.value, path)
+
+
+def test_a_missing_inference_yml(tmp_path: Path) -> None:
+    with pytest.raises(lenet_cpp.FileNotFound, match=r"missing\.yml"):
+        images.from_inference_yml(tmp_path / "missing.yml")

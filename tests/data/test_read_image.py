@@ -1,0 +1,385 @@
+"""From image files to pixels: every format and depth, what is damaged, what is too large."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import one_line, png, random_pixels, read
+from PIL import Image, ImageSequence
+
+import lenet_cpp
+from lenet_cpp.data import images
+from lenet_cpp.data.images.containers import essential_parts
+
+LOSSLESS = {"webp": {"lossless": True}}
+
+
+def over_white(values: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    exact = (values.astype(float) * alpha + 255.0 * (255 - alpha)) / 255
+    return np.floor(exact + 0.5).astype(np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "ppm", "webp"])
+def test_rgb_files_are_read_as_they_are(tmp_path: Path, suffix: str) -> None:
+    pixels = random_pixels(13, 21, 3)
+    path = tmp_path / f"image.{suffix}"
+    Image.fromarray(pixels).save(path, **LOSSLESS.get(suffix, {}))
+    assert np.array_equal(read(path), pixels)
+    assert np.array_equal(read(str(path)), pixels)
+
+
+def test_rgb_to_grey_is_itu_r_601_in_16_bit_fixed_point() -> None:
+    pixels = random_pixels(50, 60, 3)
+    red, green, blue = np.moveaxis(pixels.astype(np.int64), 2, 0)
+    expected = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+    assert np.array_equal(read(Image.fromarray(pixels), "L"), expected)
+
+
+def test_grey_to_rgb_repeats_the_value(tmp_path: Path) -> None:
+    pixels = random_pixels(7, 5)
+    Image.fromarray(pixels).save(tmp_path / "grey.png")
+    assert np.array_equal(read(tmp_path / "grey.png"), np.stack([pixels] * 3, axis=2))
+    assert np.array_equal(read(tmp_path / "grey.png", "L"), pixels)
+
+
+def test_alpha_is_composed_over_white(tmp_path: Path) -> None:
+    pixels = random_pixels(40, 50, 4)
+    expected = over_white(pixels[..., :3], pixels[..., 3:])
+    for name in ("rgba.png", "rgba.tiff"):
+        Image.fromarray(pixels).save(tmp_path / name)
+        assert np.array_equal(read(tmp_path / name), expected)
+    grey = random_pixels(30, 20, 2)
+    Image.fromarray(grey, "LA").save(tmp_path / "la.png")
+    assert np.array_equal(read(tmp_path / "la.png", "L"), over_white(grey[..., 0], grey[..., 1]))
+
+
+@pytest.mark.parametrize(
+    ("value", "alphas", "over"),
+    [
+        (255, (0, 51, 0, 255), 0),
+        (240, (0, 255, 0, 0), 0),
+        (239, (0, 255, 0, 0), 255),  # dark enough to be seen on white
+        (255, (0, 255, 255, 0), 255),  # half is opaque: as a sheet with its corners cut off
+        (255, (0, 0, 0, 0), 255),
+    ],
+)
+def test_what_white_would_hide_is_composed_over_black(
+    tmp_path: Path, value: int, alphas: tuple[int, ...], over: int
+) -> None:
+    pixels = np.array([[[value, alpha] for alpha in alphas]], np.uint8)
+    expected = [(value * alpha + over * (255 - alpha)) // 255 for alpha in alphas]
+    Image.fromarray(pixels, "LA").save(tmp_path / "la.png")
+    assert read(tmp_path / "la.png", "L").tolist() == [expected]
+    rgba = pixels[:, :, [0, 0, 0, 1]]
+    assert read(Image.fromarray(rgba)).tolist() == [[[grey] * 3 for grey in expected]]
+    assert read(rgba, "L").tolist() == [expected]
+
+
+def test_palette_with_transparency(tmp_path: Path) -> None:
+    # Entries: red opaque, green half, blue clear; the file by its definition.
+    palette = b"PLTE" + bytes([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    rows = bytes([0, 0, 1, 2])
+    plain = tmp_path / "palette.png"
+    plain.write_bytes(png(3, 1, 8, 3, rows, more=palette))
+    assert read(plain).tolist() == [[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]
+    image = Image.open(plain)
+    image.load()
+    image.save(tmp_path / "clear.png", transparency=bytes([255, 128, 0]))
+    assert read(tmp_path / "clear.png").tolist() == [[[255, 0, 0], [127, 255, 127], [255] * 3]]
+    image.save(tmp_path / "clear.gif", transparency=2)
+    assert read(tmp_path / "clear.gif").tolist() == [[[255, 0, 0], [0, 255, 0], [255] * 3]]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_transparent_colour_is_white(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "key.png"
+    # Grey of 8 bits, of which 7 is transparent; RGB, of which (1, 2, 3) is.
+    path.write_bytes(png(3, 1, 8, 0, bytes([0, 5, 7, 9]), more=b"tRNS\x00\x07"))
+    assert read(path, "L").tolist() == [[5, 255, 9]]
+    rows = bytes([0, 1, 2, 3, 3, 2, 1])
+    path.write_bytes(png(2, 1, 8, 2, rows, more=b"tRNS\x00\x01\x00\x02\x00\x03"))
+    assert read(path).tolist() == [[[255] * 3, [3, 2, 1]]]
+
+
+def test_16_bit_samples_become_their_high_byte(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 1 << 16, (9, 11), dtype=np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    (tmp_path / "grey.png").write_bytes(png(11, 9, 16, 0, rows))
+    (tmp_path / "grey.pgm").write_bytes(b"P5 11 9 65535\n" + values.astype(">u2").tobytes())
+    Image.fromarray(values).save(tmp_path / "grey.tiff")
+    for name in ("grey.png", "grey.pgm", "grey.tiff"):
+        assert np.array_equal(read(tmp_path / name, "L"), values >> 8), name
+    assert np.array_equal(read(tmp_path / "grey.png")[..., 1], values >> 8)
+    assert np.array_equal(read(Image.fromarray(values), "L"), values >> 8)
+    colours = np.random.default_rng(1).integers(0, 1 << 16, (4, 5, 3), dtype=np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
+    (tmp_path / "rgb.png").write_bytes(png(5, 4, 16, 2, rows))
+    assert np.array_equal(read(tmp_path / "rgb.png"), colours >> 8)
+    key = int(values[2, 3])
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    transparent = png(11, 9, 16, 0, rows, more=b"tRNS" + struct.pack(">H", key))
+    (tmp_path / "key.png").write_bytes(transparent)
+    expected = np.where(values == key, 255, values >> 8)
+    assert np.array_equal(read(tmp_path / "key.png", "L"), expected)
+
+
+def test_one_bit_images(tmp_path: Path) -> None:
+    (tmp_path / "bits.png").write_bytes(png(8, 1, 1, 0, bytes([0, 0b10110001])))
+    assert read(tmp_path / "bits.png", "L").tolist() == [[255, 0, 255, 255, 0, 0, 0, 255]]
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    inks = {(0, 0, 0, 0): [255] * 3, (0, 0, 0, 255): [0] * 3, (255, 0, 0, 0): [0, 255, 255]}
+    for number, (ink, colour) in enumerate(inks.items()):
+        for suffix in ("tiff", "jpg"):
+            path = tmp_path / f"{number}.{suffix}"
+            Image.new("CMYK", (8, 8), ink).save(path)
+            assert np.abs(read(path).astype(int) - colour).max() <= 2, (ink, suffix)
+
+
+# What EXIF says row 0 and column 0 of the stored image are: the turn that makes it upright.
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("orientation", [*UPRIGHT])
+@pytest.mark.parametrize("suffix", ["png", "tiff", "webp"])
+def test_exif_orientation(tmp_path: Path, orientation: int, suffix: str) -> None:
+    pixels = random_pixels(6, 9, 3)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"turned.{suffix}"
+    Image.fromarray(pixels).save(path, exif=exif, **LOSSLESS.get(suffix, {}))
+    assert np.array_equal(read(path), UPRIGHT[orientation](pixels))
+    with Image.open(path) as image:
+        assert np.array_equal(read(image), UPRIGHT[orientation](pixels))
+
+
+def test_jpeg_is_turned_too(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 80), np.uint8)
+    pixels[:, :40] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    upright = read(tmp_path / "turned.jpg", "L")
+    assert upright.shape == (80, 40)
+    assert upright[:38].min() > 250
+    assert upright[42:].max() < 5
+
+
+def test_damaged_exif_does_not_stop_the_picture(tmp_path: Path) -> None:
+    pixels = random_pixels(4, 4, 3)
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")
+    assert np.array_equal(read(tmp_path / "a.png"), pixels)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff"])
+def test_the_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "lime", "blue")]
+    path = tmp_path / f"frames.{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+    with Image.open(path) as image:
+        assert sum(1 for _ in ImageSequence.Iterator(image)) == 3
+    assert (read(path) == [255, 0, 0]).all()
+
+
+def test_a_pillow_image_is_not_changed() -> None:
+    image = Image.fromarray(random_pixels(5, 6, 4))
+    before = image.copy()
+    images.read_image(image, "L")
+    assert image == before
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_samples_without_a_white_are_refused(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "samples.tiff"
+    Image.new(mode, (4, 4), 1).save(path)
+    for source, name in ((path, str(path)), (Image.new(mode, (4, 4)), "the image")):
+        with pytest.raises(lenet_cpp.BadInput, match="white is not known: save it with") as caught:
+            images.read_image(source, "L")
+        assert str(caught.value).startswith(name)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tiff", "webp", "ppm"])
+def test_truncated_files_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"image.{suffix}"
+    Image.fromarray(random_pixels(40, 40, 3)).save(path)
+    whole = path.read_bytes()
+    for size in (1, 10, 17, 40, len(whole) // 3, len(whole) // 2, len(whole) * 9 // 10):
+        path.write_bytes(whole[:size])
+        with pytest.raises(lenet_cpp.BadInput) as caught:
+            images.read_image(path, "RGB")
+        assert one_line(caught.value, path), size
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tiff", "webp", "ppm"])
+def test_damaged_files_give_an_image_or_bad_input(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"image.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(random_pixels(20, 20, 3)).save(path, exif=exif)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    refusals = []
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for _ in range(random.integers(1, 6)):
+            damaged[random.integers(min(len(whole), 300))] = random.integers(256)
+        path.write_bytes(damaged)
+        refusals.append(refusal(path))
+    assert any(refusals)
+    assert all(error is None or one_line(error, path) for error in refusals)
+
+
+def refusal(path: Path) -> lenet_cpp.BadInput | None:
+    try:
+        images.read_image(path, "RGB")
+    except lenet_cpp.BadInput as error:
+        return error
+    return None
+
+
+def of_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan, which refines one bit, stands there again and again."""
+    file = io.BytesIO()
+    Image.new("L", (16, 16), 200).save(file, "JPEG", progressive=True)
+    body = file.getvalue()[:-2]
+    last = body.rindex(b"\xff\xda")
+    return body + body[last:] * (count - body.count(b"\xff\xda")) + b"\xff\xd9"
+
+
+def test_a_jpeg_of_many_scans_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scans.jpg"
+    path.write_bytes(of_scans(100))
+    assert (read(path, "L") == 200).all()
+    path.write_bytes(of_scans(101))
+    with pytest.raises(lenet_cpp.BadInput, match=r"more than 100 scans.*: save it anew") as caught:
+        read(path)
+    assert one_line(caught.value, path)
+    # Not decoded yet; and one that is in memory.
+    with Image.open(path) as image, pytest.raises(lenet_cpp.BadInput, match="100 scans"):
+        read(image)
+    image = Image.open(io.BytesIO(of_scans(100)))
+    assert (read(image, "L") == 200).all()
+    assert (read(image, "L") == 200).all()
+
+
+def test_bytes_of_image_files() -> None:
+    """As the file they would be; what Pillow makes of it has no name."""
+    file = io.BytesIO()
+    pixels = random_pixels(5, 6, 3)
+    Image.fromarray(pixels).save(file, "PNG")
+    assert np.array_equal(read(file.getvalue()), pixels)
+    assert np.array_equal(read(bytearray(file.getvalue())), pixels)
+    for content, problem in ((b"", "is empty"), (b"text", "is not an image"), (b"GIF89a", "damag")):
+        with pytest.raises(lenet_cpp.BadInput, match=f"^the image .*{problem}"):
+            read(content)
+
+
+def test_pillow_gets_only_what_the_pixels_need() -> None:
+    """Its work on other parts grows with their square, or a thousand times as fast as the file."""
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(random_pixels(8, 8, 3)).save(file, "JPEG", exif=exif, progressive=True)
+    jpeg = file.getvalue()
+    first = jpeg.index(b"\xff\xdb")  # after the JFIF and Exif segments
+    more = b"\xff\xe1\0\x0aExif\0\0ab\xff\xe2\0\x04ab\xff\xfe\0\x04ab" * 3
+    assert essential_parts(jpeg[:first] + more + jpeg[first:] + more, "") == jpeg
+
+    file = io.BytesIO()
+    Image.fromarray(random_pixels(8, 8, 4)).save(file, "PNG", exif=exif)
+    png_file = file.getvalue()
+    text = struct.pack(">I", 4) + b"zTXta\0\0a" + struct.pack(">I", zlib.crc32(b"zTXta\0\0a"))
+    at = png_file.index(b"IDAT") - 4
+    assert essential_parts(png_file[:at] + text * 3 + png_file[at:] + text, "") == png_file
+    with pytest.raises(lenet_cpp.BadInput, match="checksum of its chunk 'zTXt'"):
+        read(png_file[:at] + text.replace(b"a", b"b") + png_file[at:])
+
+
+def test_what_is_not_an_image_file(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("not an image\n")
+    (tmp_path / "plot.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    os.mkfifo(tmp_path / "pipe.png")
+    for name, problem in {
+        "empty.png": "is empty",
+        "text.png": "is not an image .*: save it anew as PNG or JPEG",
+        "plot.eps": "is not an image",  # no renderer is started
+        "pipe.png": "not a regular file",
+        ".": "is a folder",
+    }.items():
+        with pytest.raises(lenet_cpp.BadInput, match=problem) as caught:
+            images.read_image(tmp_path / name, "L")
+        assert one_line(caught.value, tmp_path / name)
+    for path in (tmp_path / "missing.png", tmp_path / ("long" * 100)):
+        with pytest.raises(lenet_cpp.FileNotFound) as caught:
+            images.read_image(path, "L")
+        assert one_line(caught.value, path)
+    with pytest.raises(lenet_cpp.FileNotFound):
+        images.read_image("null\0.png", "L")
+    with pytest.raises(lenet_cpp.BadInput, match="got int"):
+        images.read_image(3, "L")
+    with pytest.raises(lenet_cpp.BadInput, match="mode"):
+        images.read_image(tmp_path / "text.png", "CMYK")
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    path = tmp_path / "secret.png"
+    Image.new("L", (3, 3)).save(path)
+    path.chmod(0)
+    code = "import sys; from lenet_cpp.data import images; images.read_image(sys.argv[1], 'L')"
+    command = [sys.executable, "-c", code]
+    if os.geteuid() == 0:  # who may read every file
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    done = subprocess.run([*command, path], capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last == f"lenet_cpp.errors.FileNotFound: cannot read {path}: Permission denied"
+
+
+@pytest.mark.parametrize("side", [9460, 13400, 20_000, 60_000])
+def test_bombs_are_refused_before_decoding(tmp_path: Path, side: int) -> None:
+    """In the range where Pillow only warns, too; every warning is an error here."""
+    # Valid headers; a decoder that went on would find the data short.
+    (tmp_path / "bomb.png").write_bytes(png(side, side, 8, 2, b"\0" * 100))
+    (tmp_path / "bomb.bmp").write_bytes(
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 100, 0, 54, 40, side, side, 1, 24, 0, 0, 0, 0, 0, 0)
+    )
+    (tmp_path / "bomb.ppm").write_bytes(b"P6 %d %d 255\n" % (side, side))
+    for name in ("bomb.png", "bomb.bmp", "bomb.ppm"):
+        path = tmp_path / name
+        with pytest.raises(lenet_cpp.BadInput, match=f"{side} x {side} pixels, over") as caught:
+            images.read_image(path, "RGB")
+        assert one_line(caught.value, path)
+
+
+def test_the_largest_image_is_read_without_a_warning() -> None:
+    assert images.MAX_PIXELS == Image.MAX_IMAGE_PIXELS
+    side = 9459  # 9459 * 9459 <= MAX_PIXELS < 9460 * 9460
+    assert images.read_image(Image.new("L", (side, side)), "L").size == (side, side)
+
+
+def test_reading_from_memory() -> None:
+    """Pillow images that were never files, JPEG included."""
+    file = io.BytesIO()
+    Image.new("RGB", (20, 10), "red").save(file, "JPEG")
+    assert images.read_image(Image.open(file), "RGB").size == (20, 10)
+    broken = Image.open(io.BytesIO(file.getvalue()[:-4]))
+    with pytest.raises(lenet_cpp.BadInput, match="the image is truncated or damaged"):
+        images.read_image(broken, "RGB")
