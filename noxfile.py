@@ -8,7 +8,7 @@
     nox -s complexity                 does loading large files take linear time and memory?
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
     nox -s paddleslim                 does quantization by PaddleSlim itself work?
-    nox -s nightly                    thousands of random networks through every engine
+    nox -s nightly                    all that is too slow for ./test.sh
 
 For each interpreter that is found the wheel is built once, against the newest supported
 PaddlePaddle, and then used with each version below. The C++ program in build/ is the one that
@@ -150,12 +150,18 @@ def paddleslim(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def nightly(session: nox.Session) -> None:
-    """Run 3,000 random networks of the day's seed, which is printed, through every engine.
+    """Run what takes too long for ./test.sh and rarely finds anything: before an issue is closed.
 
-    What follows ``--`` goes to the tester: ``nox -s nightly -- --count=500``. The interpreter is
-    the one that runs nox; it needs lenet_cpp with its extras paddle and onnx. A find is minimised,
-    printed and saved in build/differential; its network then belongs into
-    tools/differential/cases.json, from which ./test.sh runs it ever after.
+    That is the tests marked ``nightly``, 3,000 random networks of the day's seed, which is printed,
+    through every engine, and the sessions caffe2, paddleslim, aarch64 and complexity.
+
+    What follows ``--`` goes to the tester of random networks: ``nox -s nightly -- --count=500``.
+    The interpreter is the one that runs nox; it needs lenet_cpp with its extras paddle, torch and
+    onnx, and pytest. A find is minimised, printed and saved in build/differential; its network then
+    belongs into tools/differential/cases.json, from which ./test.sh runs it ever after.
     """
+    for name in ("caffe2", "paddleslim", "aarch64", "complexity"):
+        session.notify(name, posargs=[])
+    session.run(sys.executable, "-m", "pytest", "-q", "--nightly", "-m", "nightly", external=True)
     command = (sys.executable, "-W", "ignore", "-m", "tools.differential", "run")
-    session.run(*command, "--seed=today", "--count=3000", *session.posargs)
+    session.run(*command, "--seed=today", "--count=3000", *session.posargs, external=True)

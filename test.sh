@@ -4,20 +4,56 @@ set -eu
 
 usage() {
     cat <<'END'
-Usage: ./test.sh [PYTEST ARGUMENTS...]
+Usage: ./test.sh [--quick] [PYTEST ARGUMENTS...]
 
 Sets up the environment as ./run.sh does, then checks style and types and runs the C++ and the
-Python tests. Arguments go to pytest, for example: ./test.sh tests/verify/test_parity.py -k onednn
+Python tests: 12 minutes on two cores. Arguments go to pytest, for example:
+./test.sh tests/verify/test_parity.py -k onednn
+
+Options:
+  --quick  only the linters, the C++ tests of the release build, and those Python tests that most
+           often find a mistake: less than two minutes on two cores, once everything is built
+  --help   this text
+
+The last lines are the ten slowest Python tests and the time that each part took. What takes long
+and rarely finds anything is run by `nox -s nightly` (noxfile.py).
 
 What it needs comes from the Python package index; the C++ tests need the packages doctest-dev and
 libstb-dev of Debian, which are installed when this runs as root.
 END
 }
-case ${1:-} in --help | -h) usage; exit 0 ;; esac
+quick=0
+case ${1:-} in
+    --help | -h) usage; exit 0 ;;
+    --quick) quick=1; shift ;;
+esac
+# The heart of the Python tests: one file or two of each room.
+heart="tests/_base tests/data/test_data.py tests/formats/test_manifest.py tests/models/test_models.py
+    tests/inference/test_python_api.py tests/cpp/test_program.py
+    tests/cpp/test_native_onnx.py tests/verify/test_parity.py tests/project/test_structure.py"
 
 cd "$(dirname "$0")"
 fail() { echo "test.sh: $1" >&2; exit 1; }
 
+# part NAME: says what begins, and notes how long the part before took.
+times=
+current=
+part() {
+    now=$(date +%s)
+    [ -z "$current" ] || times="$times$(printf '  %-22s %5d s' "$current" $((now - began)))
+"
+    current=$1 began=$now
+    [ -z "$current" ] || echo "$current"
+}
+
+# built NAME COMMAND...: runs a command whose output goes to a log.
+built() {
+    log=build/logs/$1.log
+    shift
+    "$@" >"$log" 2>&1 || { tail -20 "$log"; fail "the C++ tests do not build (log: $log)"; }
+}
+
+part "environment"
 has_header() { echo "#include <$1>" | c++ -E -x c++ - >/dev/null 2>&1; }
 packages=
 has_header doctest/doctest.h || packages="$packages doctest-dev"
@@ -37,38 +73,54 @@ fi
 PATH=$PWD/.venv/bin:$PATH
 export PATH
 unset PYTHONPATH PYTHONHOME || true
-python -m pip install -qq --group lint --group test || fail "cannot install the test tools: check pip's package index"
-# The package itself is there: only what its extras name is installed.
-python -m pip install -qq "lenet-cpp[bench,onnx]" || fail "cannot install the extras bench and onnx: check pip's package index"
-if ! python -m pip install -qq --group torch-cpu >build/logs/torch.log 2>&1; then
-    echo "PyTorch for the CPU is not on pip's package index: its tests are skipped (docs/pytorch.md)"
+installed=.venv/lenet-test-tools
+if ! cmp -s pyproject.toml $installed; then
+    # The package itself is there: only what its extras name is installed.
+    python -m pip install -qq --group lint --group test "lenet-cpp[bench,onnx]" ||
+        fail "cannot install the test tools and the extras bench and onnx: check pip's package index"
+    if python -m pip install -qq --group torch-cpu >build/logs/torch.log 2>&1; then
+        cp pyproject.toml $installed
+    else
+        echo "PyTorch for the CPU is not on pip's package index: its tests are skipped (docs/pytorch.md)"
+    fi
 fi
 
-echo "style"
-ruff check . || fail "ruff check found problems"
-ruff format --check --quiet . || fail "files are not formatted: ruff format ."
-find cpp examples cmake \( -name '*.cc' -o -name '*.h' \) -exec clang-format --dry-run --Werror {} + || fail "files are not formatted: clang-format -i"
-shellcheck run.sh test.sh .ci/run scripts/fuzz.sh || fail "shellcheck found problems"
-mypy || fail "mypy found problems"
+style() {
+    ruff check . || fail "ruff check found problems"
+    ruff format --check --quiet . || fail "files are not formatted: ruff format ."
+    find cpp examples cmake \( -name '*.cc' -o -name '*.h' \) -exec clang-format --dry-run --Werror {} + ||
+        fail "files are not formatted: clang-format -i"
+    shellcheck run.sh test.sh .ci/run scripts/fuzz.sh || fail "shellcheck found problems"
+    mypy || fail "mypy found problems"
+}
 
-echo "C++ tests"
-if ! { cmake -S . -B build -DLENET_BUILD_TESTS=ON && cmake --build build; } >build/logs/tests.log 2>&1; then
-    tail -20 build/logs/tests.log
-    fail "the C++ tests do not build"
-fi
+# mypy uses one core: the other one builds meanwhile.
+part "style, C++ tests"
+style >build/logs/style.log 2>&1 &
+styled=$!
+trap 'kill $styled 2>/dev/null || true' EXIT
+built tests cmake -S . -B build -DLENET_BUILD_TESTS=ON
+built tests cmake --build build
 jobs=$(nproc)
 ctest --test-dir build --output-on-failure --parallel "$jobs"
+wait $styled || { cat build/logs/style.log; exit 1; }
+trap - EXIT
 
-for preset in asan-ubsan tsan; do
-    echo "C++ tests, preset $preset"
-    if ! { cmake --preset $preset -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}" && cmake --build --preset $preset; } \
-        >build/logs/$preset.log 2>&1; then
-        tail -20 build/logs/$preset.log
-        fail "the C++ tests do not build with preset $preset"
-    fi
-    ctest --preset $preset --parallel "$jobs"
-done
+if [ $quick = 0 ]; then
+    for preset in asan-ubsan tsan; do
+        part "C++ tests, $preset"
+        built $preset cmake --preset $preset -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}"
+        built $preset cmake --build --preset $preset
+        ctest --preset $preset --parallel "$jobs"
+    done
+    heart=
+fi
 
-echo "Python tests"
+part "Python tests"
 # A file stays with one process, in the order of tests/conftest.py; each may take some 4 GB.
-python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 "$@"
+# shellcheck disable=SC2086 # several files
+python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 $heart "$@" ||
+    failed=$?
+part ""
+printf '\nParts\n%s' "$times"
+exit "${failed:-0}"

@@ -2,49 +2,96 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
+import shutil
 import signal
 import subprocess
-from collections.abc import Generator
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 import lenet_cpp
+import shared_models
 
 ROOT = Path(__file__).parents[1]
 
 # The files that take longest, first: at the end no process then works alone on a long one.
 LONGEST = (
-    "test_packaging.py",
+    "test_run_sh.py",
     "test_quantize.py",
     "test_guides.py",
     "test_torch.py",
     "test_verify_models.py",
     "test_models.py",
     "test_predict_commands.py",
-    "test_run_sh.py",  # a test of it runs alone: where those beside it are short
+    "test_packaging.py",
 )
-LOCK = ROOT / "build" / "tests.lock"
 
-# A shell ignores SIGINT in what it starts in the background, and children inherit that: the tests
-# that interrupt a child would wait for ever.
+# A shell ignores SIGINT in what it starts in the background, and nohup ignores SIGHUP; children
+# inherit that, and the tests that send these signals would wait for ever. A child starts with the
+# default of a signal that has a handler here.
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, lambda _number, _frame: None)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nightly", action="store_true", help="run the tests marked nightly too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder of models that are exported once for all processes of the run."""
+    if shared_models.STORE not in os.environ:
+        folder = tempfile.mkdtemp(prefix="lenet-tests-")
+        os.environ[shared_models.STORE] = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder))
+        config.add_cleanup(lambda: os.environ.pop(shared_models.STORE))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Bring the tests into the order in which processes take files (--no-loadscope-reorder)."""
+    if not config.getoption("nightly"):
+        later = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if item not in set(later)]
     place = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Run a test that links the program anew when no other process runs a test."""
-    LOCK.parent.mkdir(exist_ok=True)
-    with LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("relinks") else fcntl.LOCK_SH)
-        return (yield)
+def running_children() -> set[psutil.Process]:
+    """Return the processes below this one that have not ended."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # there are none: the usual case, which costs one system call
+        return set()
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            # Python's own helpers, which stay until the interpreter ends.
+            if "from multiprocessing" not in " ".join(process.cmdline()):
+                found.add(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """End the processes that a test leaves running, and fail it for that."""
+    before = running_children()
+    yield
+    _, left = psutil.wait_procs(running_children() - before, timeout=5)
+    commands = [" ".join(process.cmdline()) for process in left]
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, timeout=5)
+    assert commands == [], "the test has left these processes running; they are ended now"
 
 
 @pytest.fixture(scope="session")

@@ -38,38 +38,30 @@ for _page in (README, *TRANSLATIONS):
             SNIPPETS.setdefault(bare(_snippet.text), _snippet)
 
 
-def shell(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def run(*command: object, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd, capture_output=True, text=True, check=False, **options,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def finished(root: Path) -> str:
-    """What ./run.sh prints, after every step has been done at least once."""
-    done = shell(["./run.sh"], root)
+def finished(clone: Path, reuse: dict[str, str]) -> str:
+    """What ./run.sh prints when it does every step."""
+    done = run("./run.sh", cwd=clone, env=os.environ | reuse)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
 
-def test_steps_and_their_times(finished: str, root: Path) -> None:
+def test_steps_and_their_times(finished: str, clone: Path) -> None:
     table = finished[finished.index("\nSteps\n") :].splitlines()[2:11]
-    names = [
-        "environment",
-        "library",
-        "program",
-        "package",
-        "train",
-        "export",
-        "predict",
-        "compare",
-    ]
-    assert [line.split()[:2] for line in table[:8]] == [
-        [str(number), name] for number, name in enumerate(names, start=1)
-    ]
+    steps = "1 environment 2 library 3 program 4 package 5 train 6 export 7 predict 8 compare"
+    assert " ".join(" ".join(line.split()[:2]) for line in table[:8]) == steps
     assert all(re.search(r" (\d+ s|done already)$", line) for line in table)
     assert table[8].split()[0] == "total"
     # The package comes from the build of the programs: nothing is compiled twice.
-    built = json.loads((root / "build" / ".skbuild-info.json").read_text())
-    assert Path(built["build_dir"]) == (root / "build").resolve()
+    built = json.loads((clone / "build" / ".skbuild-info.json").read_text())
+    assert Path(built["build_dir"]) == (clone / "build").resolve()
 
 
 def test_summary(finished: str) -> None:
@@ -85,21 +77,21 @@ def test_summary(finished: str) -> None:
     assert re.search(r"latency.*[\d.]+ ms", summary)
 
 
-def test_again_skips_finished_steps(finished: str, root: Path, tmp_path: Path) -> None:
-    before = (root / "checkpoints/lenet/lenet.pdparams").stat().st_mtime_ns
-    exported = (root / "inference_model/lenet/lenet.pdmodel").stat().st_mtime_ns
-    done = shell(["sh", str(root / "run.sh")], tmp_path)
+def test_again_skips_finished_steps(finished: str, clone: Path, tmp_path: Path) -> None:
+    names = ("checkpoints/lenet/lenet.pdparams", "inference_model/lenet/lenet.pdmodel")
+    made = [clone / name for name in names]
+    before = [file.stat().st_mtime_ns for file in made]
+    done = run("sh", clone / "run.sh", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for name in ("environment", "package", "train", "export"):
+    for name in ("environment", "package", "train", "export", "compare"):
         assert f"{name}: done already" in done.stdout
-    assert (root / "checkpoints/lenet/lenet.pdparams").stat().st_mtime_ns == before
-    assert (root / "inference_model/lenet/lenet.pdmodel").stat().st_mtime_ns == exported
+    assert [file.stat().st_mtime_ns for file in made] == before
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("snippet", list(SNIPPETS.values()), ids=lambda snippet: snippet.place)
-def test_readme_snippet(finished: str, root: Path, snippet: Snippet) -> None:
-    done = run_snippet(snippet, root, root / ".venv")
+def test_readme_snippet(finished: str, clone: Path, snippet: Snippet) -> None:
+    done = run_snippet(snippet, clone, clone / ".venv")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
@@ -119,27 +111,18 @@ def test_translation_keeps_to_the_readme(page: Path) -> None:
     assert errors.findall(text) == errors.findall(english) != []
 
 
-@pytest.mark.relinks
-def test_lib_dir_is_the_library_of_the_program(finished: str, root: Path, tmp_path: Path) -> None:
+def test_lib_dir_is_the_library_of_the_program(finished: str, clone: Path, tmp_path: Path) -> None:
     mine = tmp_path / "my paddle"
-    mine.symlink_to(root / "third_party" / "paddle_inference")
-    plug_in = str(root / "build" / "liblenet_paddle.so")
-    try:
-        done = subprocess.run(
-            ["./run.sh", "--build-only"],
-            cwd=root,
-            env={**os.environ, "LIB_DIR": str(mine)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert str(mine / "paddle" / "lib") in shell(["readelf", "-d", plug_in], root).stdout
-        ran = shell(["build/lenet_infer_test", "--model_dir=inference_model/lenet"], root)
-        assert ran.returncode == 0, ran.stderr
-    finally:
-        shell(["./run.sh", "--build-only"], root)
-    assert str(mine) not in shell(["readelf", "-d", plug_in], root).stdout
+    mine.symlink_to(clone / "third_party" / "paddle_inference")
+    plug_in = clone / "build" / "liblenet_paddle.so"
+    build = ("./run.sh", "--build-only")
+    done = run(*build, cwd=clone, env=os.environ | {"LIB_DIR": str(mine)})
+    assert done.returncode == 0, done.stderr
+    assert str(mine / "paddle" / "lib") in run("readelf", "-d", plug_in, cwd=clone).stdout
+    ran = run("build/lenet_infer_test", "--model_dir=inference_model/lenet", cwd=clone)
+    assert ran.returncode == 0, ran.stderr
+    assert run(*build, cwd=clone).returncode == 0
+    assert str(mine) not in run("readelf", "-d", plug_in, cwd=clone).stdout
 
 
 @pytest.fixture
@@ -158,10 +141,7 @@ def alone(folder: Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """./run.sh in such a folder, which ends at the package index at the latest."""
     given = {"PIP_NO_INDEX": "1", **options.pop("env", {})}
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | given
-    return subprocess.run(
-        ["./run.sh"],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False, **options,
-    )  # fmt: skip
+    return run("./run.sh", cwd=folder, env=environment, **options)
 
 
 def test_a_moved_clone_is_mended(folder: Path) -> None:
@@ -225,10 +205,21 @@ def test_a_full_disk(folder: Path) -> None:
     assert "no space left on device; free some" in done.stderr
 
 
-def test_help_names_every_step(root: Path) -> None:
-    text = shell(["./run.sh", "--help"], root).stdout
-    for word in ("environment", "library", "train", "export", "LIB_DIR", "--data-dir"):
-        assert word in text
+@pytest.mark.parametrize("script", ["run.sh", "test.sh"])
+def test_help(root: Path, script: str) -> None:
+    done = run(f"./{script}", "--help", cwd=root)
+    assert done.returncode == 0
+    words = {
+        "run.sh": ("environment", "library", "train", "export", "LIB_DIR", "--data-dir"),
+        "test.sh": ("--quick", "pytest", "nox -s nightly"),
+    }
+    assert [word for word in words[script] if word not in done.stdout] == []
+
+
+def test_the_quick_tests_are_there(root: Path) -> None:
+    listed = re.search(r'^heart="(.*?)"$', (root / "test.sh").read_text(), re.DOTALL | re.MULTILINE)
+    assert listed
+    assert [path for path in listed[1].split() if not (root / path).exists()] == []
 
 
 @pytest.mark.parametrize(
@@ -242,16 +233,9 @@ def test_help_names_every_step(root: Path) -> None:
     ],
 )
 def test_failure_is_one_line(
-    root: Path, arguments: list[str], environment: dict[str, str], code: int, said: str
+    clone: Path, arguments: list[str], environment: dict[str, str], code: int, said: str
 ) -> None:
-    done = subprocess.run(
-        ["./run.sh", *arguments],
-        cwd=root,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run("./run.sh", *arguments, cwd=clone, env=os.environ | environment)
     assert done.returncode == code
     assert len(done.stderr.splitlines()) == 1
     assert said in done.stderr

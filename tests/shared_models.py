@@ -1,0 +1,55 @@
+"""Models that several test files use: each is exported once per run of the suite.
+
+The processes of a run share one folder, which goes when the run ends. Tests read what lies in it;
+one that changes a file works on a copy.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+STORE = "LENET_TEST_STORE"
+"""The environment variable with the folder, which tests/conftest.py makes."""
+
+SEED = 1
+
+
+def once(name: str, make: Callable[[Path], object]) -> Path:
+    """Return the folder of this name; the process of the run that asks first fills it."""
+    folder = Path(os.environ[STORE], name)
+    with folder.with_name(f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            unfinished = folder.with_name(f"{name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            make(unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
+def exported(name: str, num_classes: int = 10, image_size: int | None = None) -> Path:
+    """Return the export of a network with random parameters of ``SEED``, in both formats."""
+
+    def make(folder: Path) -> None:
+        from lenet_cpp.export.inference_model import export_model
+
+        sizes = {"class_dim": num_classes, "img_size": image_size}
+        export_model(None, folder, model=name, seed=SEED, **sizes)
+
+    return once(f"{name}-{num_classes}-{image_size}", make)
+
+
+def separate(name: str, num_classes: int = 10, image_size: int | None = None) -> Path:
+    """Return the same model with one file per variable."""
+
+    def make(folder: Path) -> None:
+        from lenet_cpp.export.separate_layout import write_separate
+
+        write_separate(exported(name, num_classes, image_size), folder / "model")
+
+    return once(f"{name}-{num_classes}-{image_size}-separate", make) / "model"
