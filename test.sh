@@ -29,7 +29,7 @@ case ${1:-} in
 esac
 # The heart of the Python tests: one file or two of each room.
 heart="tests/_base tests/data/test_data.py tests/formats/test_manifest.py tests/models/test_models.py
-    tests/inference/test_python_api.py tests/cpp/test_program.py
+    tests/training/test_checkpoint.py tests/inference/test_python_api.py tests/cpp/test_program.py
     tests/cpp/test_native_onnx.py tests/verify/test_parity.py tests/project/test_structure.py"
 
 cd "$(dirname "$0")"

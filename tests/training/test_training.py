@@ -1,12 +1,9 @@
-"""LeNet, recipes, training, checkpoints, resuming. About 30 s on one core."""
+"""LeNet, recipes, augmentation, training and resuming, in Python and by the command."""
 
 from __future__ import annotations
 
 import json
-import os
-import pickle
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import paddle
 import pytest
 
 from lenet_cpp import models
 from lenet_cpp.cli import train as command
 from lenet_cpp.data import mnist as data
-from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.errors import BadInput, BadModel
 from lenet_cpp.formats import checkpoint
-from lenet_cpp.models import load_parameters
 from lenet_cpp.training import evaluation, recipes
 from lenet_cpp.training import loop as training
 from lenet_cpp.training.augment import Augmentation, sampling_grid, warp
@@ -31,8 +28,6 @@ from numpy_reference import LENET, lenet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import paddle
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 NAMES = ("lenet.pdopt", "lenet.pdparams", "lenet.train.json")
@@ -85,8 +80,6 @@ def test_topology_is_the_guides() -> None:
 
 
 def test_multiply_adds() -> None:
-    import paddle
-
     layer = models.build("lenet")
     counted = []
 
@@ -103,8 +96,6 @@ def test_multiply_adds() -> None:
 
 
 def test_forward_matches_the_definition(mnist: data.Mnist) -> None:
-    import paddle
-
     paddle.seed(3)
     layer = models.build("lenet")
     generator = np.random.default_rng(0)
@@ -256,8 +247,6 @@ def test_elastic_displacement_has_the_stated_size_and_is_smooth() -> None:
 
 def guide_loop(config: TrainingConfig, mnist: data.Mnist, steps: int) -> paddle.nn.Layer:
     """The plain loop that a Paddle user writes, over the same batches."""
-    import paddle
-
     paddle.seed(config.seed)
     layer = models.build("lenet")
     optimizer = paddle.optimizer.Adam(
@@ -340,8 +329,6 @@ def test_averaged_weights_follow_the_definition(tmp_path: Path, tiny: data.Mnist
         saved = checkpoint.load_checkpoint(tmp_path, "lenet")
         assert saved.record["steps_done"] == step
         raw.append({name: saved.optimizer[f"training_weights/{name}"] for name in LENET})
-    import paddle
-
     paddle.seed(0)
     average = {name: t.numpy() for name, t in models.build("lenet").state_dict().items()}
     for step, weights in enumerate(raw, start=1):
@@ -361,8 +348,6 @@ def test_averaged_weights_follow_the_definition(tmp_path: Path, tiny: data.Mnist
 
 
 def test_guides_own_lines_load_the_checkpoint(tmp_path: Path, tiny: data.Mnist) -> None:
-    import paddle
-
     recipe = Recipe(name="t", batch_size=20, epochs=1, average_decay=0.9, optimizer="adamw")
     training.train(TrainingConfig(recipe), tiny, tmp_path, report=quiet)
     with paddle.utils.unique_name.guard():
@@ -411,14 +396,8 @@ def test_resuming_is_exact(
     config = TrainingConfig(recipe, seed=2)
     training.train(config, tiny, tmp_path / "whole", report=quiet)
     for number, steps in enumerate(stops):
-        result = training.train(
-            config,
-            tiny,
-            tmp_path / "parts",
-            resume=number > 0,
-            should_stop=after(steps),
-            report=quiet,
-        )
+        options = {"resume": number > 0, "should_stop": after(steps), "report": quiet}
+        result = training.train(config, tiny, tmp_path / "parts", **options)
         assert not result.complete
         assert result.accuracy is None
         assert result.steps == sum(stops[: number + 1])
@@ -461,8 +440,6 @@ def test_resuming_differently_is_refused(tmp_path: Path, tiny: data.Mnist) -> No
 
 
 def test_damaged_optimizer_state_is_listed(tmp_path: Path, tiny: data.Mnist) -> None:
-    import paddle
-
     config = TrainingConfig(BEST_LIKE)
     training.train(config, tiny, tmp_path, should_stop=after(3), report=quiet)
     saved = checkpoint.load_checkpoint(tmp_path, "lenet")
@@ -470,14 +447,8 @@ def test_damaged_optimizer_state_is_listed(tmp_path: Path, tiny: data.Mnist) -> 
     key = next(name for name in state if name.endswith("moment1_0"))
     del state[key]
     state["training_weights/conv1.bias"] = np.zeros(7, np.float32)
-    checkpoint.save_checkpoint(
-        tmp_path,
-        "lenet",
-        parameters=saved.parameters,
-        optimizer=state,
-        record=saved.record,
-        save=paddle.save,
-    )
+    changed = {"parameters": saved.parameters, "optimizer": state, "record": saved.record}
+    checkpoint.save_checkpoint(tmp_path, "lenet", **changed, save=paddle.save)
     with pytest.raises(BadModel, match=f"missing {key}.*conv1.bias is float32\\[7\\]") as caught:
         training.train(config, tiny, tmp_path, resume=True, report=quiet)
     assert "lenet.pdopt" in str(caught.value)
@@ -495,292 +466,56 @@ def test_two_trainings_do_not_share_a_folder(tmp_path: Path, tiny: data.Mnist) -
     training.train(config, tiny, tmp_path, should_stop=after(1), report=quiet)  # free again
 
 
-# Saving
-
-
-def state_of(value: float) -> dict[str, np.ndarray]:
-    return {"weight": np.full(4, value, np.float32)}
-
-
-def save(folder: Path, value: float) -> None:
-    import paddle
-
-    checkpoint.save_checkpoint(
-        folder,
-        "net",
-        parameters=state_of(value),
-        optimizer=state_of(-value),
-        record={"value": value},
-        save=paddle.save,
-    )
-
-
-def load(folder: Path) -> float:
-    """The value of a checkpoint, of which all three files must agree."""
-    found = checkpoint.load_checkpoint(folder, "net")
-    value = found.record["value"]
-    assert np.array_equal(found.parameters["weight"], state_of(value)["weight"])
-    assert np.array_equal(found.optimizer["weight"], state_of(-value)["weight"])
-    return value
-
-
-@pytest.fixture
-def snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], list[Path]]:
-    """Copy the folder before and after everything that a save does to it: what a kill leaves."""
-
-    def watch(folder: Path) -> list[Path]:
-        taken: list[Path] = []
-
-        def wrap(function: Any) -> Any:
-            def wrapped(*args: Any, **options: Any) -> Any:
-                for moment in ("before", "after"):
-                    if moment == "after":
-                        result = function(*args, **options)
-                    taken.append(tmp_path / f"snapshot{len(taken)}")
-                    shutil.copytree(folder, taken[-1])
-                return result
-
-            return wrapped
-
-        import paddle
-
-        monkeypatch.setattr(paddle, "save", wrap(paddle.save))
-        for name in ("replace", "unlink", "write_text"):
-            monkeypatch.setattr(Path, name, wrap(getattr(Path, name)))
-        return taken
-
-    return watch
-
-
-def test_killed_at_any_instant_the_checkpoint_is_whole(
-    tmp_path: Path,
-    snapshots: Callable[[Path], list[Path]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    folder = tmp_path / "folder"
-    save(folder, 1)
-    taken = snapshots(folder)
-    save(folder, 2)
-    monkeypatch.undo()
-    assert len(taken) >= 14  # two state dicts and the record staged, four renames
-    # The record as it lies there, before anybody recovers, never describes other parameters
-    # unless the journal that says so lies beside it.
-    found = []
-    for snapshot in taken:
-        again = snapshot.with_name(f"{snapshot.name}-again")
-        shutil.copytree(snapshot, again)
-        value = load(snapshot)
-        found.append(value)
-        # Reading the parameters alone gives the same checkpoint, and saving over it works.
-        record = checkpoint.load_record(again / "net.pdparams")
-        assert record["value"] == value
-        save(again, 3)
-        assert load(again) == 3
-        assert sorted(path.name for path in again.iterdir()) == [
-            *("net.pdopt", "net.pdparams", "net.train.json")
-        ]
-    assert found == sorted(found)  # old, and from the commit point on new
-    assert {1, 2} == set(found)
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_full_disk_leaves_the_old_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    import paddle
-
-    save(tmp_path, 1)
-    real, calls = paddle.save, []
-
-    def full(state: Any, path: str) -> None:
-        calls.append(path)
-        real(state, path)
-        if len(calls) == number:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(paddle, "save", full)
-    with pytest.raises(OSError, match="No space") as caught:
-        save(tmp_path, 2)
-    assert Path(caught.value.filename).suffix == (".pdparams", ".pdopt")[number - 1]
-    assert load(tmp_path) == 1
-    assert len(list(tmp_path.iterdir())) == 3
-
-
-# Loading
-
-
-@pytest.fixture
-def parameters() -> dict[str, np.ndarray]:
-    generator = np.random.default_rng(0)
-    return {name: generator.normal(size=s).astype(np.float32) for name, s in LENET.items()}
-
-
-def test_load_parameters(tmp_path: Path, parameters: dict[str, np.ndarray]) -> None:
-    import paddle
-
-    layer = models.build("lenet")
-    layer.set_state_dict(parameters)
-    path = tmp_path / "x.pdparams"
-    paddle.save(layer.state_dict(), str(path))  # as the guide does
-    other = models.build("lenet")
-    load_parameters(other, path)
-    for name, tensor in other.state_dict().items():
-        assert np.array_equal(tensor.numpy(), parameters[name])
-
-
-def test_every_difference_is_listed_and_nothing_is_loaded(
-    tmp_path: Path, parameters: dict[str, np.ndarray]
-) -> None:
-    import paddle
-
-    del parameters["conv1.bias"], parameters["linear2.weight"]
-    parameters["conv3.weight"] = np.zeros(3, np.float32)
-    parameters["linear1.weight"] = parameters["linear1.weight"].T.copy()
-    parameters["linear3.bias"] = parameters["linear3.bias"].astype(np.float64)
-    path = tmp_path / "x.pdparams"
-    paddle.save(parameters, str(path))
-    layer = models.build("lenet")
-    before = {name: tensor.numpy().copy() for name, tensor in layer.state_dict().items()}
-    with pytest.raises(BadModel) as caught:
-        load_parameters(layer, path)
-    for fault in (
-        str(path),
-        "missing conv1.bias, linear2.weight;",
-        "unexpected conv3.weight",
-        "linear1.weight is float32[120, 400], expected float32[400, 120]",
-        "linear3.bias is float64[10], expected float32[10]",
-    ):
-        assert fault in str(caught.value)
-    for name, tensor in layer.state_dict().items():
-        assert np.array_equal(tensor.numpy(), before[name])
-
-
-def damaged(good: bytes) -> dict[str, bytes]:
-    return {
-        "empty": b"",
-        "cut": good[: len(good) // 2],
-        "short by one byte": good[:-1],
-        "text": b"<html>not found</html>",
-        "noise": np.random.default_rng(0).bytes(5000),
-        "a list": pickle.dumps([1, 2]),
-        "not names": pickle.dumps({1: np.zeros(3)}),
-        "objects": pickle.dumps({"weight": np.array(["a"])}),
-    }
-
-
-@pytest.mark.parametrize("case", damaged(b"").keys())
-def test_damaged_parameters_are_named(
-    tmp_path: Path, parameters: dict[str, np.ndarray], case: str
-) -> None:
-    import paddle
-
-    path = tmp_path / "x.pdparams"
-    paddle.save(parameters, str(path))
-    path.write_bytes(damaged(path.read_bytes())[case])
-    with pytest.raises(BadModel, match=re.escape(str(path))) as caught:
-        load_parameters(models.build("lenet"), path)
-    assert "\n" not in str(caught.value)
-
-
-def test_missing_parameters_are_named(tmp_path: Path) -> None:
-    for path in (tmp_path / "x.pdparams", tmp_path):
-        with pytest.raises(FileNotFound, match=re.escape(str(path))):
-            load_parameters(models.build("lenet"), path)
-
-
-class Hostile:
-    """Unpickling this makes a file, where unpickling is naive."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return (os.mkdir, (str(self.path),))
-
-
-def test_reading_runs_no_code_from_the_file(tmp_path: Path) -> None:
-    path, trace = tmp_path / "x.pdparams", tmp_path / "trace"
-    path.write_bytes(pickle.dumps({"weight": Hostile(trace)}))
-    with pytest.raises(BadModel, match="mkdir"):
-        checkpoint.read_state(path)
-    assert not trace.exists()
-
-
-def test_checkpoint_files_of_another_training_are_refused(tmp_path: Path) -> None:
-    save(tmp_path / "a", 1)
-    save(tmp_path / "b", 2)
-    for name in ("net.pdparams", "net.pdopt"):
-        kept = (tmp_path / "a" / name).read_bytes()
-        shutil.copy(tmp_path / "b" / name, tmp_path / "a" / name)
-        with pytest.raises(BadModel, match=f"{name} is not the file"):
-            checkpoint.load_checkpoint(tmp_path / "a", "net")
-        (tmp_path / "a" / name).unlink()
-        with pytest.raises(FileNotFound, match=name):
-            checkpoint.load_checkpoint(tmp_path / "a", "net")
-        (tmp_path / "a" / name).write_bytes(kept)
-    assert load(tmp_path / "a") == 1
-
-
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1}', '{"format": 1, "files": 3}']
-)
-def test_damaged_record_is_named(tmp_path: Path, content: str) -> None:
-    save(tmp_path, 1)
-    (tmp_path / "net.train.json").write_text(content)
-    with pytest.raises(BadModel, match=r"net\.train\.json"):
-        checkpoint.load_checkpoint(tmp_path, "net")
-
-
 # The command
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+# Runs the script, and sends its own process a signal in the middle of the second epoch.
+INTERRUPTED = """
+import os, runpy, sys
+number, *sys.argv = sys.argv[1:]
+class Output:
+    def __getattr__(self, name):
+        return getattr(sys.__stdout__, name)
+    def write(self, text):
+        sys.__stdout__.write(text)
+        if text.startswith("epoch: 1, batch_id: 0,"):
+            os.kill(os.getpid(), int(number))
+sys.stdout = Output()
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, command)], capture_output=True, text=True, check=False
     )
-
-
-def interrupt(number: int, *arguments: str | Path) -> tuple[int, str]:
-    """Run the command, send a signal in the middle of the second epoch; return code and stderr."""
-    process = start(*arguments)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch: 1, batch_id: 0,"):
-            process.send_signal(number)
-            break
-    _, errors = process.communicate(timeout=60)
-    return process.returncode, errors
 
 
 def test_interrupted_and_resumed_by_command_is_exact(tmp_path: Path) -> None:
     """The best recipe itself, Ctrl-C in mid-epoch, against never having stopped."""
     common = ("--recipe", "best", "--epochs", "2", "--seed", "3", "--output-dir")
-    code, errors = interrupt(signal.SIGINT, *common, tmp_path / "parts")
-    assert code == 130
-    assert len(errors.splitlines()) == 1
-    assert "continue with --resume" in errors
-    record = checkpoint.load_checkpoint(tmp_path / "parts", "lenet").record
-    per_epoch = record["steps_total"] // 2
-    assert per_epoch < record["steps_done"] < record["steps_total"]
+    parts = tmp_path / "parts"
+    done = run("-c", INTERRUPTED, int(signal.SIGINT), SCRIPT, *common, parts)
+    assert done.returncode == 130, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "continue with --resume" in done.stderr
+    record = checkpoint.load_checkpoint(parts, "lenet").record
+    assert record["steps_done"] == record["steps_total"] // 2 + 1
     assert record["test"] is None
 
-    process = start("--resume", "--output-dir", tmp_path / "parts")
-    output, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (0, "")
-    assert re.search(r"(?m)^test accuracy: \d+\.\d\d % \(\d+ of 1000\)$", output)
-    assert "embedded MNIST sample: 6000 training and 1000 test images" in output
+    done = run(SCRIPT, "--resume", "--output-dir", parts)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"(?m)^test accuracy: \d+\.\d\d % \(\d+ of 1000\)$", done.stdout)
+    assert "embedded MNIST sample: 6000 training and 1000 test images" in done.stdout
 
     assert command.main([*common, str(tmp_path / "whole")]) == 0
-    assert_same_checkpoint(tmp_path / "whole", tmp_path / "parts")
+    assert_same_checkpoint(tmp_path / "whole", parts)
 
 
 def test_sigterm_leaves_a_checkpoint(tmp_path: Path) -> None:
-    code, _ = interrupt(signal.SIGTERM, "--output-dir", tmp_path)
-    assert code == 143
-    assert checkpoint.load_checkpoint(tmp_path, "lenet").record["steps_done"] > 94
+    arguments = ("--epochs", "2", "--output-dir", tmp_path)
+    assert run("-c", INTERRUPTED, int(signal.SIGTERM), SCRIPT, *arguments).returncode == 143
+    assert checkpoint.load_checkpoint(tmp_path, "lenet").record["steps_done"] == 95
     assert sorted(path.name for path in tmp_path.iterdir()) == list(NAMES)
 
 

@@ -1,0 +1,246 @@
+"""Checkpoints: saved as a whole, refused when damaged, read without running code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+
+from lenet_cpp import models
+from lenet_cpp.errors import BadModel, FileNotFound
+from lenet_cpp.formats import checkpoint
+from lenet_cpp.models import load_parameters
+from numpy_reference import LENET
+
+# Saving
+
+
+def state_of(value: float) -> dict[str, np.ndarray]:
+    return {"weight": np.full(4, value, np.float32)}
+
+
+def save(folder: Path, value: float) -> None:
+    checkpoint.save_checkpoint(
+        folder,
+        "net",
+        parameters=state_of(value),
+        optimizer=state_of(-value),
+        record={"value": value},
+        save=paddle.save,
+    )
+
+
+def load(folder: Path) -> float:
+    """The value of a checkpoint, of which all three files must agree."""
+    found = checkpoint.load_checkpoint(folder, "net")
+    value = found.record["value"]
+    assert np.array_equal(found.parameters["weight"], state_of(value)["weight"])
+    assert np.array_equal(found.optimizer["weight"], state_of(-value)["weight"])
+    return value
+
+
+@pytest.fixture
+def snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], list[Path]]:
+    """Copy the folder before and after everything that a save does to it: what a kill leaves."""
+
+    def watch(folder: Path) -> list[Path]:
+        taken: list[Path] = []
+
+        def take() -> None:
+            taken.append(tmp_path / f"snapshot{len(taken)}")
+            shutil.copytree(folder, taken[-1])
+
+        def wrap(function: Any) -> Any:
+            def wrapped(*args: Any, **options: Any) -> Any:
+                take()
+                result = function(*args, **options)
+                take()
+                return result
+
+            return wrapped
+
+        monkeypatch.setattr(paddle, "save", wrap(paddle.save))
+        for name in ("replace", "unlink", "write_text"):
+            monkeypatch.setattr(Path, name, wrap(getattr(Path, name)))
+        return taken
+
+    return watch
+
+
+def test_killed_at_any_instant_the_checkpoint_is_whole(
+    tmp_path: Path,
+    snapshots: Callable[[Path], list[Path]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "folder"
+    save(folder, 1)
+    taken = snapshots(folder)
+    save(folder, 2)
+    monkeypatch.undo()
+    assert len(taken) >= 14  # two state dicts and the record staged, four renames
+    # The record as it lies there, before anybody recovers, never describes other parameters
+    # unless the journal that says so lies beside it.
+    found = []
+    for snapshot in taken:
+        again = snapshot.with_name(f"{snapshot.name}-again")
+        shutil.copytree(snapshot, again)
+        value = load(snapshot)
+        found.append(value)
+        # Reading the parameters alone gives the same checkpoint, and saving over it works.
+        record = checkpoint.load_record(again / "net.pdparams")
+        assert record["value"] == value
+        save(again, 3)
+        assert load(again) == 3
+        assert sorted(path.name for path in again.iterdir()) == [
+            *("net.pdopt", "net.pdparams", "net.train.json")
+        ]
+    assert found == sorted(found)  # old, and from the commit point on new
+    assert {1, 2} == set(found)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_full_disk_leaves_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    save(tmp_path, 1)
+    real, calls = paddle.save, []
+
+    def full(state: Any, path: str) -> None:
+        calls.append(path)
+        real(state, path)
+        if len(calls) == number:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(paddle, "save", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        save(tmp_path, 2)
+    assert Path(caught.value.filename).suffix == (".pdparams", ".pdopt")[number - 1]
+    assert load(tmp_path) == 1
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+# Loading
+
+
+@pytest.fixture
+def parameters() -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    return {name: generator.normal(size=s).astype(np.float32) for name, s in LENET.items()}
+
+
+def test_load_parameters(tmp_path: Path, parameters: dict[str, np.ndarray]) -> None:
+    layer = models.build("lenet")
+    layer.set_state_dict(parameters)
+    path = tmp_path / "x.pdparams"
+    paddle.save(layer.state_dict(), str(path))  # as the guide does
+    other = models.build("lenet")
+    load_parameters(other, path)
+    for name, tensor in other.state_dict().items():
+        assert np.array_equal(tensor.numpy(), parameters[name])
+
+
+def test_every_difference_is_listed_and_nothing_is_loaded(
+    tmp_path: Path, parameters: dict[str, np.ndarray]
+) -> None:
+    del parameters["conv1.bias"], parameters["linear2.weight"]
+    parameters["conv3.weight"] = np.zeros(3, np.float32)
+    parameters["linear1.weight"] = parameters["linear1.weight"].T.copy()
+    parameters["linear3.bias"] = parameters["linear3.bias"].astype(np.float64)
+    path = tmp_path / "x.pdparams"
+    paddle.save(parameters, str(path))
+    layer = models.build("lenet")
+    before = {name: tensor.numpy().copy() for name, tensor in layer.state_dict().items()}
+    with pytest.raises(BadModel) as caught:
+        load_parameters(layer, path)
+    for fault in (
+        str(path),
+        "missing conv1.bias, linear2.weight;",
+        "unexpected conv3.weight",
+        "linear1.weight is float32[120, 400], expected float32[400, 120]",
+        "linear3.bias is float64[10], expected float32[10]",
+    ):
+        assert fault in str(caught.value)
+    for name, tensor in layer.state_dict().items():
+        assert np.array_equal(tensor.numpy(), before[name])
+
+
+def damaged(good: bytes) -> dict[str, bytes]:
+    return {
+        "empty": b"",
+        "cut": good[: len(good) // 2],
+        "short by one byte": good[:-1],
+        "text": b"<html>not found</html>",
+        "noise": np.random.default_rng(0).bytes(5000),
+        "a list": pickle.dumps([1, 2]),
+        "not names": pickle.dumps({1: np.zeros(3)}),
+        "objects": pickle.dumps({"weight": np.array(["a"])}),
+    }
+
+
+@pytest.mark.parametrize("case", damaged(b"").keys())
+def test_damaged_parameters_are_named(
+    tmp_path: Path, parameters: dict[str, np.ndarray], case: str
+) -> None:
+    path = tmp_path / "x.pdparams"
+    paddle.save(parameters, str(path))
+    path.write_bytes(damaged(path.read_bytes())[case])
+    with pytest.raises(BadModel, match=re.escape(str(path))) as caught:
+        load_parameters(models.build("lenet"), path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_parameters_are_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "x.pdparams", tmp_path):
+        with pytest.raises(FileNotFound, match=re.escape(str(path))):
+            load_parameters(models.build("lenet"), path)
+
+
+class Hostile:
+    """Unpickling this makes a file, where unpickling is naive."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (os.mkdir, (str(self.path),))
+
+
+def test_reading_runs_no_code_from_the_file(tmp_path: Path) -> None:
+    path, trace = tmp_path / "x.pdparams", tmp_path / "trace"
+    path.write_bytes(pickle.dumps({"weight": Hostile(trace)}))
+    with pytest.raises(BadModel, match="mkdir"):
+        checkpoint.read_state(path)
+    assert not trace.exists()
+
+
+def test_checkpoint_files_of_another_training_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "a", 1)
+    save(tmp_path / "b", 2)
+    for name in ("net.pdparams", "net.pdopt"):
+        kept = (tmp_path / "a" / name).read_bytes()
+        shutil.copy(tmp_path / "b" / name, tmp_path / "a" / name)
+        with pytest.raises(BadModel, match=f"{name} is not the file"):
+            checkpoint.load_checkpoint(tmp_path / "a", "net")
+        (tmp_path / "a" / name).unlink()
+        with pytest.raises(FileNotFound, match=name):
+            checkpoint.load_checkpoint(tmp_path / "a", "net")
+        (tmp_path / "a" / name).write_bytes(kept)
+    assert load(tmp_path / "a") == 1
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1}', '{"format": 1, "files": 3}']
+)
+def test_damaged_record_is_named(tmp_path: Path, content: str) -> None:
+    save(tmp_path, 1)
+    (tmp_path / "net.train.json").write_text(content)
+    with pytest.raises(BadModel, match=r"net\.train\.json"):
+        checkpoint.load_checkpoint(tmp_path, "net")
