@@ -1,10 +1,10 @@
-"""Conversion of a model from any format to any other, as far as there is a way.
+"""Convert a model from any format into any other, as far as that is possible.
 
 There are two ways. A ProgramDesc program keeps its structure: it is written under other names, in
-another layout, or translated to PIR (:func:`lenet_cpp.export.separate_layout.rewrite`). Everything
-else goes through the parameters, which are loaded into the network of that name and exported anew.
-In both, the outputs of the written model are compared with the source's before it is put into
-place.
+another layout, or translated to PIR (:func:`lenet_cpp.export.separate_layout.rewrite`). Every other
+source is converted by its parameters, which are loaded into the network of that name and exported
+again. In both ways, the outputs of the written model are compared with the source's before the
+model is moved into place.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ _LAYOUTS: dict[str, tuple[str, str | None]] = {
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion wrote.
+    """The result of a conversion.
 
     Attributes:
-        source: What was converted.
-        folder: Where to.
-        files: Every file written.
-        max_difference: Largest absolute difference between outputs of the source and of what was
-            written, on random inputs; 0 when the same bits were found.
+        source: The source.
+        folder: The output folder.
+        files: Every file that was written.
+        max_difference: Largest absolute difference between the outputs of the source and of the
+            written model, on random inputs; 0 for the same bits.
     """
 
     source: Source
@@ -75,7 +75,7 @@ class Conversion:
 
 @dataclass(frozen=True)
 class _Network:
-    """The registered network that parameters are for."""
+    """The network of the parameters, and its sizes."""
 
     spec: models.ModelSpec
     class_dim: int | None
@@ -100,24 +100,25 @@ def convert_model(
     Args:
         source: A file, a path without suffix, or a folder; see :func:`find_source`. Checksums
             beside it are verified first.
-        output_dir: The folder to write; made if missing. For ``persistables`` it has to be empty.
+        output_dir: The output folder; created if necessary. For ``persistables`` it must be empty.
         to: A key of :data:`FORMATS`.
-        source_format: The format to take when the source has several; see :func:`find_source`.
-        model: The network, by name or specification. Needed when the source has no program, and
-            for what has to be exported anew, unless the source's manifest names it.
-        class_dim: Its number of classes; by default the source program's, or the network's own.
-        img_size: Height and width of its images; by default as for ``class_dim``.
+        source_format: The format to use when the source has several; see :func:`find_source`.
+        model: The network, by name or specification. It is necessary when the model has to be
+            exported again, as it does when the source has no program, unless the source's manifest
+            names the network.
+        class_dim: The number of classes; by default the source program's, or the network's own.
+        img_size: Height and width of the images; by default as for ``class_dim``.
         softmax: Whether to append a softmax, when the source has no program.
-        name: Common stem of the files written; that of the source's manifest, or the network's,
-            when None.
+        name: Common stem of the written files; when None, the stem in the source's manifest, or
+            the network's.
 
     Raises:
-        BadInput: A format is unknown, the formats are the same, the network has to be named, or
-            the output folder is in use.
+        BadInput: A format is unknown, the formats are the same, the network must be named, or the
+            output folder is in use.
         FileNotFound: The source is missing.
-        BadModel: The source is damaged, or is not the network that it is said to be.
-        Unsupported: There is no way from this program to that format.
-        BackendFailure: What was written does not compute what the source computes.
+        BadModel: The source is damaged, or is another network than the named one.
+        Unsupported: This program cannot be converted into that format.
+        BackendFailure: The written model does not compute what the source computes.
         OSError: The folder cannot be written.
     """
     require_paddle()
@@ -152,7 +153,7 @@ def convert_model(
 
 
 def _check_unused(output: Path, to: str) -> None:
-    """Refuse to replace files that nothing says are an older export."""
+    """Refuse to replace files that are not known to be an older export."""
     if to == "persistables" and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise BadInput(f"{output} is in use: choose a folder that is empty or does not exist")
     if to == "model-params" and not has_manifest(output):
@@ -221,7 +222,7 @@ def _by_parameters(
     if direct:
         return _conversion(source, exported, difference)
     difference += exported.max_difference
-    if origin is not None:  # what is known of the training holds for this format too
+    if origin is not None:  # the facts about the training hold for this format too
         record = replace(
             exported.manifest,
             training=origin.training,
@@ -240,7 +241,7 @@ def _by_parameters(
 def _checked_program(
     source: Source, network: _Network, stack: ExitStack
 ) -> tuple[CheckedModel | None, _Network]:
-    """Check the source's program in C++, and see in it what is not said of the network."""
+    """Check the source's program in C++, and read from it the sizes that were not given."""
     if not source.has_program:
         return None, network
     path = source.path
@@ -269,7 +270,7 @@ def _write_state(state: dict[str, NDArray[Any]], path: Path) -> Path:
     if back.keys() != state.keys() or any(
         not np.array_equal(back[key], state[key], equal_nan=True) for key in state
     ):
-        raise BackendFailure(f"{path}: Paddle wrote other parameters than it was given")
+        raise BackendFailure(f"{path}: Paddle wrote other parameters than the given ones")
     return path
 
 

@@ -1,24 +1,24 @@
-"""Export of a model's parameters to Paddle's inference formats.
+"""Export a model's parameters in Paddle's inference formats.
 
 A combined export of LeNet is one folder with
 
 * ``lenet.json``: the program in Paddle 3's PIR format,
 * ``lenet.pdmodel``: the same program in the older ProgramDesc format,
 * ``lenet.pdiparams``: the parameters, the same bytes for both,
-* ``preprocess.json``: how an image becomes the input, see :mod:`lenet_cpp.data.images`,
+* ``preprocess.json``: the preprocessing of images, see :mod:`lenet_cpp.data.images`,
 * ``manifest.json`` and ``SHA256SUMS``: see :mod:`lenet_cpp.formats.manifest`.
 
-Of every other model the first three are called ``inference``, as Paddle's guides call them.
+For every other model the first three are called ``inference``, as in Paddle's guides.
 
-The legacy separate layout is that of :mod:`lenet_cpp.export.separate_layout`.
+:mod:`lenet_cpp.export.separate_layout` has the legacy separate layout.
 
-Paddle would also leave ``lenet.pdiparams.info``, which only fine-tuning an exported model needs;
-it is not kept, because the checkpoint serves that purpose and loading the file means unpickling.
+Paddle also writes ``lenet.pdiparams.info``, which only fine-tuning of an exported model needs. It
+is not kept, because the checkpoint serves that purpose and loading the file means unpickling.
 
 Exports are reproducible: generated names are numbered from zero, and the call stack that Paddle
-records in a ``.pdmodel``, with the file names of the exporting machine, is taken out. Only the
-``.json`` carries a numbering of layer calls that goes on within one process, so its bytes are the
-same from process to process but not from call to call.
+records in a ``.pdmodel``, with the file names of the exporting machine, is removed. Only the
+``.json`` has a numbering of layer calls that continues within a process, so its bytes are the same
+in every process, but not in every call.
 """
 
 from __future__ import annotations
@@ -76,36 +76,36 @@ def export_model(
     seed: int | None = None,
     sha256: str | None = None,
 ) -> ExportResult:
-    """Export a model for inference, and check that what was written agrees.
+    """Export a model for inference, and check that the written model agrees.
 
-    The batch size of the exported model is free. Whatever export of the same name is in the
-    folder is replaced as a whole, and only once the new one was loaded back with
-    ``paddle.inference`` and its outputs on random images and those of the layer were found to
-    agree (:mod:`lenet_cpp.agreement`). The caller's random state is left as it was.
+    The batch size of the exported model is free. An export of the same name in the folder is
+    replaced atomically, after the new one was loaded with ``paddle.inference`` and its outputs for
+    random images agree with those of the layer (:mod:`lenet_cpp.agreement`). The caller's random
+    state does not change.
 
     Args:
         params: The ``.pdparams`` file, with or without the suffix, or its URL
-            (:func:`lenet_cpp.models.weights.fetch`). The training record beside it goes into the
-            manifest when there is one. None with a seed.
-        output_dir: The folder to write; made if missing.
+            (:func:`lenet_cpp.models.weights.fetch`). A training record beside it becomes part of
+            the manifest. None with a seed.
+        output_dir: The output folder; created if necessary.
         model: The network, as :func:`lenet_cpp.models.resolve` takes it.
         name: Common stem of the files; that of the specification when None.
         formats: ``json`` (PIR), ``pdmodel`` (ProgramDesc), or both.
         softmax: Whether to append a softmax, so that the model returns probabilities.
         class_dim: Number of classes; that of the specification when None.
         img_size: Height and width of the images; those of the specification when None.
-        seed: Of random parameters instead of trained ones
+        seed: The seed of random parameters, instead of trained ones
             (:func:`lenet_cpp.models.weights.seed_parameters`).
-        sha256: What the SHA-256 of the parameter file must be.
+        sha256: The expected SHA-256 of the parameter file.
 
     Raises:
         BadInput: The model, a format, the number of classes or the size of images is unknown or
-            impossible, both or neither of parameters and seed are given, or the folder holds
+            not supported, both or neither of parameters and seed are given, or the folder contains
             another model's export.
         FileNotFound: There is no such parameter file.
         BadModel: The parameters are damaged or not finite, do not fit the model (every difference
-            is listed), or what was written does not compute what the layer computes. Nothing is
-            written, and an older export stays as it is.
+            is listed), or the written model does not compute what the layer computes. The folder
+            then stays unchanged.
         Unsupported: Paddle is in static-graph mode.
         OSError: The folder cannot be written.
     """
@@ -168,8 +168,8 @@ def export_separate(
 ) -> ExportResult:
     """Export a model in the separate layout.
 
-    The same as :func:`export_model` to ``pdmodel``, in a temporary folder, and then
-    :func:`write_separate`; takes their arguments and raises what they raise.
+    This is :func:`export_model` to ``pdmodel``, in a temporary folder, followed by
+    :func:`write_separate`, with their arguments and errors.
     """
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         combined = export_model(params, folder, formats=("pdmodel",), **options)
@@ -179,7 +179,7 @@ def export_separate(
 
 @dataclass(frozen=True)
 class _Source:
-    """What is exported."""
+    """The network to export, with its parameters."""
 
     spec: ModelSpec
     params: Path | None
@@ -193,7 +193,7 @@ class _Source:
         return self.spec.shape(self.img_size)
 
     def layer(self) -> paddle.nn.Layer:
-        """The network with its parameters, for inference."""
+        """Return the network with its parameters, for inference."""
         import paddle
 
         state = paddle.get_rng_state()
@@ -216,7 +216,7 @@ class _Source:
 
 
 def _check_forward(layer: paddle.nn.Layer) -> None:
-    """Paddle takes the tensor for ``self`` when that has another name, and says nothing of it."""
+    """Check the name of ``self``: with another one, Paddle silently uses the tensor for it."""
     forward = type(layer).forward
     first = next(iter(inspect.signature(forward).parameters), None)
     if first != "self":
@@ -228,7 +228,7 @@ def _check_forward(layer: paddle.nn.Layer) -> None:
 
 @dataclass(frozen=True)
 class Reference:
-    """Inputs, and what the layer computes from them."""
+    """Inputs, and the layer's outputs for them."""
 
     inputs: list[npt.NDArray[np.float32]]
     outputs: list[npt.NDArray[Any]]
@@ -246,7 +246,7 @@ def _with_suffix(params: str | Path) -> str | Path:
 def _reference_outputs(
     source: _Source,
 ) -> tuple[Reference, dict[str, Any] | None, dict[str, Any] | None]:
-    """Run the layer on random images; also return the training record and what it says of data."""
+    """Run the layer on random images; also return the training record and its data entry."""
     import paddle
 
     if not paddle.in_dynamic_mode():
@@ -270,7 +270,7 @@ def _reference_outputs(
 def _accuracy(
     params_path: Path | None, training: dict[str, Any] | None, data: dict[str, Any] | None
 ) -> MeasuredAccuracy | None:
-    """The accuracy that the training measured; export does not change what the model computes."""
+    """Return the accuracy that the training measured, which export does not change."""
     test = (training or {}).get("test")
     if test is None:
         return None
@@ -288,12 +288,12 @@ def _save(source: _Source, prefix: Path, format_: str) -> None:
     import paddle
     from paddle import pir_utils
 
-    # These guards do what FLAGS_enable_pir_api does in the environment, within one process.
+    # Within a process, these guards have the effect of FLAGS_enable_pir_api in the environment.
     guard = pir_utils.DygraphPirGuard if format_ == "json" else pir_utils.DygraphOldIrGuard
-    # Both formats order the parameters by generated name, in which 10 comes before 9: names that
-    # go on from earlier layers could order two exports of the same model differently.
+    # Both formats order the parameters by generated name, where 10 precedes 9: names that continue
+    # the numbering of earlier layers could order two exports of a model differently.
     with guard(), paddle.utils.unique_name.guard(), warnings.catch_warnings():
-        # Said of each "+=" in the ResNets of paddle.vision, for whoever comes from Paddle 1.
+        # Paddle warns of each "+=" in the ResNets of paddle.vision, for users of Paddle 1.
         warnings.filterwarnings("ignore", r"[\s\S]*expression A \+ B has", DeprecationWarning)
         static = paddle.jit.to_static(
             source.layer(),
@@ -308,7 +308,7 @@ def _save(source: _Source, prefix: Path, format_: str) -> None:
 
 
 def _without_call_stacks(program: bytes) -> bytes:
-    """Take the Python call stacks, with their file names, out of a serialized ProgramDesc."""
+    """Remove the Python call stacks, with their file names, from a serialized ProgramDesc."""
     import paddle
 
     parsed = paddle.static.Program.parse_from_string(program)

@@ -1,8 +1,8 @@
-"""Rewriting of a ProgramDesc model in another layout or as PIR, run as a child process.
+"""Rewrite a ProgramDesc model in another layout or as PIR, in a child process.
 
-Started by :mod:`lenet_cpp.export.separate_layout` with ``FLAGS_enable_pir_api=0`` in the
-environment, because Paddle reads that when it is imported, because static-graph mode is a state of
-the whole process, and because a damaged program can crash Paddle.
+:mod:`lenet_cpp.export.separate_layout` starts the child with ``FLAGS_enable_pir_api=0`` in the
+environment, because Paddle reads the flag when it is imported, because static-graph mode is a state
+of the whole process, and because a damaged program can crash Paddle.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def transcribe(
         program: The source.
         params: Its parameters; None when its layout is separate.
         output: An existing folder.
-        to_program: The name to write there; one that ends in ``.json`` asks for PIR.
-        to_params: The name of the parameters; None for the separate layout.
-        report: Takes the progress.
+        to_program: The name of the written program; the suffix ``.json`` requests PIR.
+        to_params: The name of the written parameters; None for the separate layout.
+        report: Receives the progress.
 
     Returns:
         ``files``, ``signature``, ``max_difference`` and ``paddle_version``.
@@ -77,7 +77,7 @@ def transcribe(
     if to_pir:
         _translate(model, params_path, folder / to_program)
     else:
-        # The program is the same in both layouts: a copy keeps it exact, whatever wrote it.
+        # The program is the same in both layouts, and a copy keeps every byte.
         shutil.copyfile(model, folder / to_program)
     after = folder / to_program, None if to_params is None else folder / to_params
     inputs = random_batches(_input_shape(model, parsed))
@@ -95,7 +95,7 @@ def _translate(model: Path, params: Path | None, target: Path) -> None:
     import paddle
     from paddle import pir_utils
 
-    # What makes Paddle translate a program while it loads it; it is not read before.
+    # With this flag Paddle translates a program while it loads it.
     os.environ |= {"FLAGS_enable_pir_in_executor": "1"}
     with paddle.static.scope_guard(paddle.static.Scope()):
         try:
@@ -122,17 +122,17 @@ def _translate(model: Path, params: Path | None, target: Path) -> None:
 
 
 def _tidy(op: dict[str, Any]) -> None:
-    """Make a translated operator as ``paddle.jit.save`` writes it."""
+    """Give a translated operator the form that ``paddle.jit.save`` writes."""
     if isinstance(op["A"], list):
-        # Its call stack holds file names of whoever exported the model.
+        # The call stack has file names of the exporting machine.
         op["A"] = [
             item
             for item in op["A"]
             if not isinstance(item, dict) or item.get("N") != "op_callstack"
         ]
     for output in op["O"] if isinstance(op["O"], list) else [op["O"]]:
-        # An output that the older program left out, such as a normalization's reserve space, has
-        # a number but no type; left out of a PIR program means number 0.
+        # An output that the older program omits, such as a normalization's reserve space, has a
+        # number but no type; in a PIR program an omitted output has number 0.
         if output["TT"].get("#") == "NULL":
             output["%"] = 0
 
@@ -172,7 +172,7 @@ def _transcribe(
     output: Path,
     output_name: str | None,
 ) -> None:
-    """Load all variables from one layout and save them in the other; a name means combined."""
+    """Load all variables from one layout and save them in the other; names mean combined."""
     import paddle
 
     scope = paddle.static.Scope()
@@ -207,9 +207,9 @@ def _transcribe(
 
 
 def _scales(program: paddle.static.Program) -> set[str]:
-    """The scales of quantized values, whose shapes Paddle declares otherwise than it writes them.
+    """Return the scales of quantized values, whose declared and written shapes differ.
 
-    ``[1]`` for ``[]`` and ``[6]`` for ``[1, 6]``; so does PostTrainingQuantization.
+    Paddle declares ``[1]`` for ``[]`` and ``[6]`` for ``[1, 6]``, as PostTrainingQuantization does.
     """
     return {
         name
@@ -226,9 +226,9 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _check_same_bytes(before: list[Path], after: list[Path], *, damaged: Path) -> None:
-    """Check that two layouts hold the same bytes: a combined file is the others in a row.
+    """Check that two layouts have the same bytes: a combined file is the others in a row.
 
-    Paddle reads over missing and superfluous bytes at the end of a variable without a word.
+    Paddle silently ignores missing and superfluous bytes at the end of a variable.
     """
 
     def digest(paths: list[Path]) -> str:
@@ -263,11 +263,11 @@ def compare_outputs(
     Args:
         inputs: The batches to run.
         before: The source, its program and parameters.
-        after: What was written.
+        after: The written model.
         exact: Whether the outputs have to be the same bits, or within the tolerance.
 
     Returns:
-        The signature of the model written, and the largest difference.
+        The signature of the written model, and the largest difference.
     """
     expected = run_or_raise(*before, inputs)
     found = run_or_raise(*after, inputs, error=BackendFailure, name="the converted model")

@@ -2,7 +2,7 @@
 
 Models are rewritten from the combined layout (``NAME.pdmodel`` and ``NAME.pdiparams``) to the
 separate one and back, with the same manifest and checksums as in any export. :func:`rewrite` is
-the general form, which takes and gives any file names and gives PIR as well.
+the general form: it reads and writes any file names, and writes PIR too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lenet_cpp.formats.manifest import (
 )
 from lenet_cpp.formats.source import find_source
 
-# What lies beside a model and holds for it in any format.
+# Files beside a model that are valid for it in any format.
 _COMPANIONS = (PREPROCESS_NAME,)
 
 
@@ -32,20 +32,21 @@ def write_separate(
 ) -> ExportResult:
     """Rewrite a combined ``.pdmodel`` model in the separate layout, one file for each variable.
 
-    The work is done in a child process, so that a model which crashes Paddle does not take the
-    caller along and static-graph mode stays out of the caller's Paddle.
+    A child process does the work, so that a model that crashes Paddle does not end the caller, and
+    static-graph mode does not affect the caller's Paddle.
 
     Args:
         source: The exported model's folder, its ``.pdmodel``, or the path of that without suffix.
             Checksums beside it are verified first.
-        output_dir: The folder to write; made if missing.
+        output_dir: The output folder; created if necessary.
         name: Name of the model in the manifest; that of the source when None.
 
     Raises:
         BadInput: The output folder holds another model's export or is the source's, or the source
             folder holds several models.
         FileNotFound: The source is missing.
-        BadModel: The source is damaged, or the model written does not give the very same outputs.
+        BadModel: The source is damaged, or the written model does not give exactly the same
+            outputs.
         OSError: The folder cannot be written.
     """
     found = find_source(source, "pdmodel")
@@ -57,12 +58,12 @@ def combine_separate(
 ) -> ExportResult:
     """Rewrite a model in the separate layout as ``NAME.pdmodel`` and ``NAME.pdiparams``.
 
-    The work is done in a child process; see :func:`write_separate`.
+    A child process does the work; see :func:`write_separate`.
 
     Args:
         source: The folder with ``__model__`` and one file for each variable. Checksums in it are
             verified first.
-        output_dir: The folder to write; made if missing.
+        output_dir: The output folder; created if necessary.
         name: Common stem of the files; when None, the name in the source's manifest, and
             ``model`` without one.
 
@@ -70,7 +71,7 @@ def combine_separate(
         BadInput: The folder holds another model's export, or the source folder is the output.
         FileNotFound: The source is missing.
         BadModel: A variable is missing, damaged or of the wrong shape or size (all are listed),
-            or the model written does not give the very same outputs.
+            or the written model does not give exactly the same outputs.
         OSError: The folder cannot be written.
     """
     folder = Path(source)
@@ -91,21 +92,22 @@ def rewrite(
 ) -> ExportResult:
     """Rewrite a ProgramDesc model under other names, in another layout, or as PIR.
 
-    The work is done in a child process; see :func:`write_separate`. In the same format the outputs
-    have to stay the same bits, as PIR within the tolerance.
+    A child process does the work; see :func:`write_separate`. In the same format the outputs must
+    stay the same bits, as PIR they must stay within the tolerance.
 
     Args:
         program: The program; checksums beside it are verified first.
         params: Its combined parameters; None when each variable has a file beside the program.
-        output_dir: The folder to write; made if missing.
-        names: What to call the program and the combined parameters (None: a file for each
-            variable); ``{}`` stands for the name of the model. A program that ends in ``.json``
-            is written as PIR.
-        name: Name of the model; when None, that in the source's manifest, and without one that
-            of the program.
+        output_dir: The output folder; created if necessary.
+        names: The names of the program and of the combined parameters (None: a file for each
+            variable); ``{}`` stands for the name of the model. A program whose name ends in
+            ``.json`` is written as PIR.
+        name: Name of the model; when None, the name in the source's manifest, and without a
+            manifest that of the program.
 
     Raises:
-        As :func:`combine_separate` does; also Unsupported: Paddle cannot translate the program.
+        Unsupported: Paddle cannot translate the program.
+        lenet_cpp.Error: As :func:`combine_separate`.
     """
     require_paddle()
     origin = read_origin(program.parent, program.name)

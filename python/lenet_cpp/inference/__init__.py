@@ -1,4 +1,4 @@
 """Run models: predictors, the bundled model, engines, results and timings.
 
-The public names are those of :mod:`lenet_cpp` itself.
+Their public names are in :mod:`lenet_cpp` itself.
 """

@@ -27,13 +27,13 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 def main() -> None:
-    """Load the model that the first message names, then run it for each message that follows."""
+    """Load the model that the first message names, then run it for each further message."""
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     _end_with_parent(int(sys.argv[1]), requests)
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-    os.dup2(2, 1)  # what Paddle prints is no answer
+    os.dup2(2, 1)  # so that Paddle's output does not mix with the answers
     request, _ = _receive(requests)
     _limit(resource.RLIMIT_AS, request["memory_limit"])
     _limit(resource.RLIMIT_NOFILE, _MAX_FILES)
@@ -78,9 +78,9 @@ def _described(error: Error) -> dict[str, Any]:
 
 
 def _end_with_parent(parent: int, requests: BinaryIO) -> None:
-    """End this process when the parent does, also in the middle of a run.
+    """End this process when the parent ends, also in the middle of a run.
 
-    PR_SET_PDEATHSIG would not do: it speaks of the thread that started the child.
+    PR_SET_PDEATHSIG is not enough: it is about the thread that started the child.
     """
     poll = select.poll()
     poll.register(requests, 0)  # a closed pipe only

@@ -1,9 +1,9 @@
-"""The benchmark report of AutoLog, whose log existing scripts parse, with measured values.
+"""The benchmark report of AutoLog, which existing scripts parse, with measured values.
 
 Sections, keys, order and the form of each line are those of AutoLog 1.0
-(https://github.com/LDOUBLEV/AutoLog), misspelling included. What it fills in without looking is
-measured here: the input's shape, memory optimization, the memory in use. What does not exist, such
-as a GPU, is ``None``, as there. More lines follow the last one of AutoLog.
+(https://github.com/LDOUBLEV/AutoLog), including its misspelling. Values that AutoLog fills in
+without looking are measured here: the input's shape, memory optimization, the memory in use. Things
+that do not exist, such as a GPU, are ``None``, as in AutoLog. Our own lines follow its last one.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class AutoLog:
         """Start with no batch.
 
         Args:
-            model_name: What to call the model.
-            warmup: How many runs were made before, untimed; only reported.
-            batch_size: Images of a batch that is ended without its shape, as AutoLog's are; 1 when
-                None.
+            model_name: The name of the model.
+            warmup: The number of untimed runs before; it is only reported.
+            batch_size: The number of images in a batch that is ended without its shape, as with
+                AutoLog; 1 when None.
             inference_config: The settings to report when :meth:`report` is given none:
                 :class:`lenet_cpp.inference.engine.RunSettings`, or a ``paddle.inference.Config``.
             gpu_ids: Ignored, as every engine here runs on the CPU.
@@ -90,7 +90,7 @@ class AutoLog:
 
     @property
     def batch_size(self) -> int:
-        """The most images that were timed in a batch; 0 before the first."""
+        """The number of images in the largest timed batch; 0 before the first."""
         return self._shape[0] if self._shape else 0
 
     @property
@@ -99,7 +99,7 @@ class AutoLog:
         return 1 + len(STAGES) - len(self._stamps)
 
     def start(self) -> None:
-        """Begin a batch; one that was begun and not ended does not count."""
+        """Begin a batch; an unfinished one does not count."""
         self._stamps = [time.perf_counter()]
 
     def stamp(self) -> None:
@@ -124,7 +124,7 @@ class AutoLog:
         shape = shape or (self._usual_size,)
         self._images += shape[0]
         self._shape = max(self._shape, shape)
-        # Measured between the batches, so that it is not in their times.
+        # Between the batches, so that the measurement is not part of their times.
         self._peak_rss = max(self._peak_rss, psutil.Process().memory_info().rss)
 
     def report(self, settings: RunSettings | None = None, *, file: TextIO | None = None) -> None:
@@ -269,7 +269,7 @@ def _os_version() -> str:
 
 
 def _driver_version() -> str | None:
-    """The version of NVIDIA's driver; None on a machine without."""
+    """Return the version of NVIDIA's driver; None on a machine without it."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None

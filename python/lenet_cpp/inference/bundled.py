@@ -1,4 +1,4 @@
-"""The LeNet that comes with the package, trained on MNIST (``bundled/lenet/manifest.json``)."""
+"""The LeNet in the package, trained on MNIST (``bundled/lenet/manifest.json``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def bundled_model_dir() -> Path:
-    """The folder of the model that :func:`predict` uses: .pdmodel, .json, .pdiparams, manifest."""
+    """Return the folder of the bundled model: .pdmodel, .json, .pdiparams and manifest."""
     return Path(__file__).parents[1] / "bundled" / "lenet"
 
 
@@ -36,8 +36,8 @@ _creating = threading.Lock()
 
 
 def _after_fork() -> None:
-    """In the child, the thread that may have held the lock is no more."""
-    global _creating  # noqa: PLW0603 - a lock cannot be made anew in place
+    """Replace the lock in the child: the thread that may have held it does not exist there."""
+    global _creating  # noqa: PLW0603 - a lock cannot be reset in place
     _creating = threading.Lock()
 
 

@@ -1,6 +1,6 @@
-"""The files of a model, looked at by the C++ checks before Paddle's Python side reads them.
+"""Check a model's files in C++ before Paddle's Python package reads them.
 
-Paddle crashes on some damaged programs, and gives wrong answers for some damaged parameters.
+Paddle crashes on some damaged programs, and gives wrong outputs for some damaged parameters.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckedModel:
-    """A model that the C++ predictor loads."""
+    """A model that the C++ predictor has loaded."""
 
     program: Path
     params: Path | None
-    """None in the layout with one file for each variable, and of an .onnx."""
+    """None for an .onnx, and in the layout with one file for each variable."""
     input_shape: tuple[int, ...]
 
     @property
@@ -31,12 +31,12 @@ class CheckedModel:
         return None if self.input_shape[-1] < 0 else self.input_shape[-1]
 
     def is_pir(self) -> bool:
-        """Whether the program is in Paddle 3's format: JSON, not a protocol buffer."""
+        """Return whether the program has Paddle 3's format: JSON, not a protocol buffer."""
         with self.program.open("rb") as file:
             return file.read(1) == b"{"
 
     def ends_in_softmax(self) -> bool:
-        """Whether the program's last operator is a softmax."""
+        """Return whether the program's last operator is a softmax."""
         config = _core.Config()
         config.model_file = str(self.program)
         config.params_file = "" if self.params is None else str(self.params)
@@ -60,7 +60,7 @@ def check_model(
         model_dir: As for :class:`lenet_cpp.Predictor`.
         check_program: As in :class:`lenet_cpp.Options`.
         check_hashes: As in :class:`lenet_cpp.Options`.
-        precision: As in :class:`lenet_cpp.Options`; refused where the model has not got it.
+        precision: As in :class:`lenet_cpp.Options`; an error when the model does not support it.
 
     Raises:
         lenet_cpp.Error: As :class:`lenet_cpp.Predictor`.

@@ -1,4 +1,4 @@
-"""Any image classifier, from image files to class and probability, in any engine."""
+"""Run any image classifier in any engine, from image files to classes and probabilities."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _NUMBERED = re.compile(r"(\d+)\s+(.*\S)")
 class InferenceEngine(Closing):
     """A classifier, from images to classes, with the same four steps in every engine.
 
-    Thread-safety: may be shared; :meth:`run` is done by one thread at a time. With the engine
-    ``executor`` no other thread may call Paddle meanwhile.
+    Thread-safety: may be shared; one thread at a time executes :meth:`run`. With the engine
+    ``executor`` no other thread may call Paddle at the same time.
 
     Example:
         >>> engine = InferenceEngine()
@@ -68,21 +68,22 @@ class InferenceEngine(Closing):
         """Choose an engine; nothing is loaded yet.
 
         Args:
-            engine: Inference engines, for an exported model: in C++ ``native``, ``paddle`` or
-                ``onnxruntime``, or ``auto``, the fastest of these that runs the model; and
-                ``python``, ``paddle.inference``. Training engines: ``dygraph``, for a registered
-                model's layer, or ``executor``, for an exported model.
-            preprocess: How images are prepared, or a file that describes it: ``preprocess.json``,
-                or an ``inference.yml`` of PaddleClas. By default the file of one of these names
-                beside the model, else what the registry has for the model.
-            model_name: The registered model that this is, when no manifest beside it says so.
-            labels: The name of each class; by default those of the manifest or the registry.
-            apply_softmax: Whether the model's outputs are logits, to be turned into
-                probabilities; by default seen from the manifest or from the program itself.
-            class_dim: Number of classes; with ``dygraph`` only, by default the registry's.
-            img_size: Height and width of the images; with ``dygraph`` only, as ``class_dim``.
-            accelerator: As in :class:`lenet_cpp.Options`, but that ``auto`` is oneDNN with
-                ``python``; with inference engines only, as the four that follow.
+            engine: The inference engines, for an exported model, are ``native``, ``paddle`` and
+                ``onnxruntime`` in C++, ``auto`` for the fastest of these that runs the model, and
+                ``python`` for ``paddle.inference``. The training engines are ``dygraph``, for a
+                registered model's layer, and ``executor``, for an exported model.
+            preprocess: The preprocessing of images, or a file that describes it:
+                ``preprocess.json``, or an ``inference.yml`` of PaddleClas. By default the file of
+                one of these names beside the model, or else the registry's preprocessing.
+            model_name: The registered model, when no manifest beside the files names it.
+            labels: The label of each class; by default those of the manifest or the registry.
+            apply_softmax: Whether the model's outputs are logits, which become probabilities; by
+                default the manifest or the program itself tells.
+            class_dim: Number of classes; only for ``dygraph``, by default the registry's.
+            img_size: Height and width of the images; only for ``dygraph``, by default the
+                registry's.
+            accelerator: As in :class:`lenet_cpp.Options`, except that ``auto`` is oneDNN with
+                ``python``. This option and the next four are only for inference engines.
             threads: As in :class:`lenet_cpp.Options`.
             ir_optim: As in :class:`lenet_cpp.Options`.
             memory_optim: As in :class:`lenet_cpp.Options`.
@@ -116,7 +117,7 @@ class InferenceEngine(Closing):
         *,
         model_dir: str | os.PathLike[str] | None = None,
     ) -> Self:
-        """Load a model; one that was loaded before is freed.
+        """Load a model, after freeing the one that was loaded before.
 
         Args:
             model_file: The program, ``NAME.pdmodel``, ``NAME.json`` or ``__model__``, or in C++
@@ -133,7 +134,7 @@ class InferenceEngine(Closing):
             FileNotFound: A file is missing.
             BadModel: A file is damaged, or they do not fit each other.
             BadInput: An argument or option.
-            Unsupported: The model or option is not one that the engine can run.
+            Unsupported: The engine does not support the model or an option.
             BackendFailure: Paddle failed.
         """
         self.close()
@@ -158,9 +159,9 @@ class InferenceEngine(Closing):
             float32 [N, channels, height, width], N = 1 for one.
 
         Raises:
-            FileNotFound: An image is missing; or it is not known how to prepare images.
-            BadInput: An image cannot be read (the message names the file), or does not come out
-                in the size that the model takes.
+            FileNotFound: An image is missing, or nothing describes the preprocessing.
+            BadInput: An image cannot be read (the message has the file), or the preprocessing does
+                not give the size that the model takes.
         """
         several = isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray))
         # mypy does not see what `several` says of `images`.
@@ -179,8 +180,8 @@ class InferenceEngine(Closing):
         """Compute the model's raw outputs.
 
         Args:
-            x: What :meth:`preprocess` gives, or any array that :meth:`lenet_cpp.Predictor.run`
-                takes, of at least one image.
+            x: The result of :meth:`preprocess`, or any array for :meth:`lenet_cpp.Predictor.run`,
+                with at least one image.
 
         Returns:
             float32 [N, classes]: logits or, if the model ends in a softmax, probabilities.
@@ -200,7 +201,7 @@ class InferenceEngine(Closing):
         """Return the most probable class of one image, and its probability.
 
         Args:
-            x: What :meth:`run` gives for one image; :meth:`topk` takes any number.
+            x: The result of :meth:`run` for one image; :meth:`topk` takes any number.
 
         Raises:
             BadInput: The outputs are of several images.
@@ -214,15 +215,16 @@ class InferenceEngine(Closing):
         """Return the most probable classes of each image.
 
         Args:
-            x: What :meth:`run` gives: [N, classes], or [classes] for one image.
-            k: How many classes; at most 5, or as many as there are, when None.
+            x: The result of :meth:`run`: [N, classes], or [classes] for one image.
+            k: Number of classes; when None, 5, or all when there are fewer.
 
         Returns:
             For each image its classes, the most probable first, the lower number first when two
             are equal.
 
         Raises:
-            BadInput: ``x`` is no such array, there are fewer classes, or other than labels.
+            BadInput: ``x`` is not such an array, or the number of classes is less than ``k`` or is
+                not the number of labels.
         """
         outputs = _rows(x)
         classes = outputs.shape[1]
@@ -241,7 +243,7 @@ class InferenceEngine(Closing):
         ]
 
     def probabilities(self, x: ArrayLike) -> NDArray[np.float32]:
-        """Return the probability of every class, [N, classes], from what :meth:`run` gives."""
+        """Return the probability of every class, [N, classes], from the result of :meth:`run`."""
         outputs = _rows(x)
         apply = self._apply_softmax
         if apply is None:
@@ -250,10 +252,10 @@ class InferenceEngine(Closing):
 
     @cached_property
     def pipeline(self) -> Pipeline:
-        """How images are prepared.
+        """The preprocessing of images.
 
         Raises:
-            FileNotFound: Nothing says how.
+            FileNotFound: Nothing describes it.
             BadModel: The file that describes it is damaged.
         """
         model, given = self._model, self._given_pipeline
@@ -268,7 +270,7 @@ class InferenceEngine(Closing):
                     _check_listed(path)
                 return _read_pipeline(path)
         spec, given_name = model.spec, self._model_name
-        # A name that is none in the registry is only what to call the model.
+        # A name that is not in the registry is only a label for the model.
         known = registry.find_network(given_name)
         if given_name and (spec is None or known or ".py:" in given_name):
             spec = registry.resolve_network(given_name)
@@ -282,7 +284,7 @@ class InferenceEngine(Closing):
 
     @property
     def name(self) -> str:
-        """What to call the model: as given, else what it or its files are called."""
+        """The model's name: as given, or else from the manifest or the files."""
         return self._model_name or self._model.name
 
     @property
@@ -292,11 +294,11 @@ class InferenceEngine(Closing):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """``(N, channels, height, width)``, -1 for what is free."""
+        """``(N, channels, height, width)``; -1 for a free dimension."""
         return self._model.engine.input_shape
 
     def settings(self, batch_size: int) -> RunSettings:
-        """How batches of this size are computed."""
+        """Return how batches of this size are computed."""
         return self._model.engine.settings(batch_size)
 
     @property
@@ -349,7 +351,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
-        BadInput: It is empty, or not UTF-8 text.
+        BadInput: The file is empty, or is not UTF-8 text.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -388,5 +390,5 @@ def _check_listed(path: Path) -> None:
     if expected is not None and sha256_file(path) != expected:
         raise BadModel(
             f"{path} is not the file that {CHECKSUMS_NAME} beside it describes: restore it, export"
-            " the model again, or name it outright to use it as it is"
+            " the model again, or give it as the preprocessing to use it as it is"
         )

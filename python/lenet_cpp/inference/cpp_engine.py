@@ -1,4 +1,4 @@
-"""Inference engine: the C++ predictor of this package."""
+"""The inference engine of the C++ predictor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class CppEngine:
-    """Runs a :class:`lenet_cpp.Predictor`, which it owns."""
+    """An engine that owns and runs a :class:`lenet_cpp.Predictor`."""
 
     def __init__(self, predictor: Predictor) -> None:
         """Take over a loaded predictor."""
@@ -24,7 +24,7 @@ class CppEngine:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """``(N, channels, height, width)``, -1 for what is free."""
+        """``(N, channels, height, width)``; -1 for a free dimension."""
         return self._predictor.input_spec.shape
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -32,7 +32,7 @@ class CppEngine:
         return self._predictor.run(batch)
 
     def settings(self, batch_size: int) -> RunSettings:
-        """How batches of this size are computed."""
+        """Return how batches of this size are computed."""
         options = self._predictor.options
         package = installed_paddle()
         version = _core.paddle_version() if options["engine"] == "paddle" else "none"

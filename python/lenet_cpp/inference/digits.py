@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Classification(NamedTuple):
-    """What :func:`classify` found in each of N images."""
+    """The result of :func:`classify` for N images."""
 
     labels: list[str]
-    """The name of the most probable class of each image."""
+    """The label of the most probable class of each image."""
     probabilities: NDArray[np.float32]
     """float32 [N, classes]; each row sums to 1."""
 
@@ -35,8 +35,8 @@ class Classification(NamedTuple):
 def classify(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Classification:
     """Return the bundled LeNet's label and class probabilities for images of digits.
 
-    A photo of a digit on paper just works: dark ink on light paper or the other way round, uneven
-    light, noise, off-centre, any size (see ``docs/preprocessing.md``).
+    A photo of a digit on paper may have dark ink on light paper or the reverse, uneven light,
+    noise, any size, and the digit at any place (see ``docs/preprocessing.md``).
 
     Thread-safety: may be called from any thread; the threads run in parallel.
 
@@ -50,8 +50,8 @@ def classify(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Classif
 
     Raises:
         lenet_cpp.FileNotFound: An image file does not exist or cannot be read.
-        lenet_cpp.BadInput: As :func:`predict`; or an image is damaged or too large, or has no
-            digit in it; names the file.
+        lenet_cpp.BadInput: As :func:`predict`; or an image is damaged, is too large or has no
+            digit in it; the message has the file.
         lenet_cpp.Error: The Paddle library could not be loaded or failed.
     """
     return _probabilities(predict(_as_arrays(images)))
@@ -66,7 +66,7 @@ def _as_arrays(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Array
 
 
 def _is_picture(images: object) -> TypeGuard[NDArray[np.uint8]]:
-    """Tell whether an array is of pixels that have to be prepared first."""
+    """Return whether an array has pixels that must be prepared first."""
     if not isinstance(images, np.ndarray):
         return False
     shape = images.shape

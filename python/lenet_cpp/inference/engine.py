@@ -1,10 +1,10 @@
 """The engines that compute a classifier's outputs, behind one interface.
 
-Inference engines load an exported model and only run it; training engines can also compute
-gradients, and run the model as it was trained or exported:
+Inference engines load an exported model and only run it. Training engines can also compute
+gradients; they run the model as it was trained or exported. The engines are:
 
-* ``auto``: inference engine, the C++ predictor of this package with the fastest of the next three
-  that runs the model (:class:`lenet_cpp.Options`);
+* ``auto``: inference engine, the C++ predictor with the fastest of the next three engines that
+  runs the model (:class:`lenet_cpp.Options`);
 * ``native``: the C++ predictor with its own kernels, which need no Paddle;
 * ``paddle``: the C++ predictor with the Paddle library;
 * ``onnxruntime``: the C++ predictor with onnxruntime, for .onnx;
@@ -12,7 +12,7 @@ gradients, and run the model as it was trained or exported:
 * ``dygraph``: training engine, a registered model's layer with trained parameters;
 * ``executor``: training engine, ``paddle.static.Executor`` with an exported model.
 
-Paddle is imported when an engine that needs it is opened, not with this module.
+This module does not import Paddle; an engine that needs Paddle imports it when it is opened.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How an engine computes, as it has it itself and not as it was asked to."""
+    """How an engine computes: its own values, not the requested ones."""
 
     engine: str
-    """What runs the model; never ``auto``."""
+    """The engine that runs the model; never ``auto``."""
     paddle_version: str
-    """``none`` where no Paddle computes."""
+    """``none`` when Paddle does not compute."""
     paddle_commit: str | None
-    """Of the Paddle library; None when the installed package is of another version."""
+    """The commit of the Paddle library; None when the installed package has another version."""
     cuda_version: str | None
-    """That the Paddle library was built with; None for one without CUDA."""
+    """The CUDA that the Paddle library was built with; None for a build without CUDA."""
     cudnn_version: str | None
     accelerator: str
-    """What computes the operators: ``onednn``, ``openvino``, or ``plain``, the engine's kernels."""
+    """The kernels: ``onednn``, ``openvino``, or ``plain`` for the engine's own."""
     ir_optim: bool
     memory_optim: bool | None
     """None when it is not known."""
@@ -53,11 +53,11 @@ class RunSettings:
 
 
 class Engine(Protocol):
-    """A loaded model. Not to be called from two threads at once."""
+    """A loaded model, which must not be called from two threads at once."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """``(N, channels, height, width)``, -1 for what is free."""
+        """``(N, channels, height, width)``; -1 for a free dimension."""
         ...
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -65,7 +65,7 @@ class Engine(Protocol):
         ...
 
     def settings(self, batch_size: int) -> RunSettings:
-        """How batches of this size are computed."""
+        """Return how batches of this size are computed."""
         ...
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ class Engine(Protocol):
 def require_finite(batch: NDArray[np.float32]) -> None:
     """Refuse NaN and infinity, as the C++ predictor does.
 
-    Rectifiers and max-pooling swallow them: the outputs would look like any others.
+    Rectifiers and max-pooling hide them: the outputs would look like any others.
     """
     if not np.isfinite(batch).all():
         raise BadInput("the images hold NaN or infinity")

@@ -1,8 +1,8 @@
-"""From the name of an engine and the files of a model to the engine that runs it.
+"""Load a model into the engine of a given name.
 
-The C++ engines are known here. Those that need Paddle's Python package, and the registry of
-networks, are added by :mod:`lenet_cpp.models` when it is imported, so that this part of the
-package depends on neither.
+This module knows the C++ engines. :mod:`lenet_cpp.models` adds the engines that need Paddle's
+Python package, and the registry of networks, when it is imported, so that this part of the package
+depends on neither.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 
 class KnownNetwork(Protocol):
-    """What a registry knows of a network."""
+    """What a registry knows about a network."""
 
     @property
     def name(self) -> str:
-        """Its name in the registry."""
+        """The name in the registry."""
         ...
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The name of each class; empty when they are not known."""
+        """The label of each class; empty when they are not known."""
         ...
 
     def pipeline(self, img_size: int | None = None) -> Pipeline:
@@ -48,22 +48,22 @@ class KnownNetwork(Protocol):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in an engine, and what is known of it."""
+    """A model in an engine, and what is known about it."""
 
     engine: Engine
     file: Path
-    """The program; with the ``dygraph`` engine the parameters."""
+    """The program; in the ``dygraph`` engine the parameters."""
     name: str
     spec: KnownNetwork | None
-    """The registered network; None when it is not known which one it is."""
+    """The registered network; None when it is not known."""
     labels: tuple[str, ...]
-    """The name of each class; empty when they are not known."""
+    """The label of each class; empty when they are not known."""
     gives_probabilities: bool
     """Whether the model ends in a softmax."""
 
 
 class LoadRequest(NamedTuple):
-    """What an engine is asked to load; see :func:`load`."""
+    """The arguments of :func:`load`."""
 
     model_file: Source
     params_file: Source
@@ -78,9 +78,9 @@ class EngineKind:
     """How to load a model into an engine.
 
     Attributes:
-        load: Loads the model.
-        options: The fields of :class:`lenet_cpp.Options` that it takes.
-        takes_sizes: Whether the number of classes and the size of images are given to it; an
+        load: The function that loads the model.
+        options: The supported fields of :class:`lenet_cpp.Options`.
+        takes_sizes: Whether the number of classes and the size of images are arguments; an
             exported model has its own.
     """
 
@@ -99,7 +99,7 @@ def _unknown_network(reference: str) -> KnownNetwork:
 
 @dataclass
 class _Registry:
-    """What :func:`load` can load, and which networks it knows by name."""
+    """The engines that :func:`load` knows, and the networks that it knows by name."""
 
     engines: dict[str, EngineKind] = field(default_factory=dict)
     find_network: Callable[[str | None], KnownNetwork | None] = _no_network
@@ -107,7 +107,7 @@ class _Registry:
 
 
 registry = _Registry()
-"""Filled below with the C++ engines, and by :mod:`lenet_cpp.models` with the others."""
+"""This module adds the C++ engines, :mod:`lenet_cpp.models` the others."""
 
 
 def load(
@@ -123,12 +123,12 @@ def load(
     """Load a model.
 
     Args:
-        engine: A name; :mod:`lenet_cpp.inference.engine` lists them.
-        model_file: The program; with the ``dygraph`` engine the name of a registered model.
-        params_file: Its parameters; with the ``dygraph`` engine a ``.pdparams`` file.
+        engine: The engine's name; :mod:`lenet_cpp.inference.engine` lists them.
+        model_file: The program; for the ``dygraph`` engine the name of a registered model.
+        params_file: Its parameters; for the ``dygraph`` engine a ``.pdparams`` file.
         model_dir: Instead of both, a folder with an exported model.
-        class_dim: Number of classes; with the ``dygraph`` engine only.
-        img_size: Height and width of the images, in pixels; with the ``dygraph`` engine only.
+        class_dim: Number of classes; only for the ``dygraph`` engine.
+        img_size: Height and width of the images, in pixels; only for the ``dygraph`` engine.
         options: Some of :class:`lenet_cpp.Options`.
 
     Raises:
@@ -139,15 +139,15 @@ def load(
         raise BadInput(f"unknown engine {engine!r}; choose among {', '.join(registry.engines)}")
     if wrong := sorted(options.keys() - kind.options):
         known = sorted(kind.options)
-        takes = f"it takes {', '.join(known)}" if known else "it takes none"
-        raise BadInput(f"option {wrong[0]} does not go with the engine {engine}: {takes}")
+        takes = f"it supports {', '.join(known)}" if known else "it supports none"
+        raise BadInput(f"the {engine} engine does not support the option {wrong[0]}: {takes}")
     if not kind.takes_sizes and (class_dim is not None or img_size is not None):
         raise BadInput("an exported model has its own number of classes and size of images")
     return kind.load(LoadRequest(model_file, params_file, model_dir, class_dim, img_size, options))
 
 
 def described(engine: Engine, model: CheckedModel) -> LoadedModel:
-    """Add what the manifest beside an exported model says of it."""
+    """Add the facts in the manifest beside an exported model."""
     folder = model.program.parent
     manifest = find_manifest(folder)
     if manifest is not None and model.program.name not in manifest.models:
@@ -183,7 +183,7 @@ def _load_cpp(engine: str, request: LoadRequest) -> LoadedModel:
 
 
 def _name_of(program: Path) -> str:
-    """The stem of a program, or its folder's name when the stem is the same for all models."""
+    """Return a program's stem, or its folder's name when all models have that stem."""
     usual = program.stem in {"__model__", "inference", "model"}
     return program.absolute().parent.name if usual else program.stem
 

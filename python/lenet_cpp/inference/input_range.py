@@ -1,4 +1,4 @@
-"""Notices values, such as float pixels from 0 to 255, far beyond what a model was trained on."""
+"""Detect inputs far beyond the training range, such as float pixels from 0 to 255."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _RUNS = 16
 
 
 class InputRangeWarning(UserWarning):
-    """The values of an input are far larger than those that the model's preprocessing gives.
+    """The values of an input are far larger than those of the model's preprocessing.
 
-    Turn it off with ``warnings.filterwarnings("ignore", category=lenet_cpp.InputRangeWarning)``.
+    ``warnings.filterwarnings("ignore", category=lenet_cpp.InputRangeWarning)`` turns it off.
     """
 
 
 class InputRange:
-    """Compares the first batches of a model with ``preprocess.json`` beside it.
+    """Compare the first batches of a model with ``preprocess.json`` beside it.
 
     Thread-safety: may be shared, as the clones of a predictor do.
     """
 
     def __init__(self, model_file: str) -> None:
-        """Take the model's program; nothing is read yet."""
+        """Remember the model's program; nothing is read yet."""
         self._model_file = model_file
         self._runs = 0
 
     def check(self, batch: NDArray[np.float32]) -> bool:
-        """Warn at most once; return whether this was the last batch to look at."""
+        """Warn at most once; return whether no further batch has to be checked."""
         if self._runs >= _RUNS:
             return True
         self._runs += 1
@@ -54,8 +54,8 @@ class InputRange:
             low, high = expected
             warnings.warn(
                 f"the input holds values up to {largest:.4g}, the preprocessing of the model"
-                f" ({file}) gives {low:.4g} to {high:.4g}: scale the input likewise, for a range"
-                " of 0 to 1 by giving uint8 pixels or dividing by 255",
+                f" ({file}) gives {low:.4g} to {high:.4g}: scale the input in the same way; for"
+                " a range of 0 to 1, pass uint8 pixels or divide by 255",
                 InputRangeWarning,
                 stacklevel=3,
             )

@@ -1,4 +1,4 @@
-"""A predictor whose model lives in a process of its own, for models from an untrusted source."""
+"""A predictor in a separate process, for models from an untrusted source."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from lenet_cpp.inference.predictor import Options
 
 HEADER = struct.Struct("<QQ")
-"""Before each message: the bytes of its JSON and of the array that follows."""
+"""The header of a message: the sizes in bytes of its JSON and of the array that follows."""
 MAX_MESSAGE = 1 << 16
-"""Longest JSON, in bytes, that either side reads."""
+"""The largest JSON, in bytes, that either side reads."""
 
 _Read = TypeVar("_Read")
 _MAX_RANK = 9
@@ -48,7 +48,7 @@ _TYPED_ERRORS: dict[str, type[Error]] = {
 }
 
 
-class _Gone(Exception):  # noqa: N818 - says what happened, is not shown
+class _Gone(Exception):  # noqa: N818 - never leaves this module
     """The child ended, or closed its end."""
 
 
@@ -61,19 +61,19 @@ class _Garbled(Exception):  # noqa: N818 - never leaves this module
 
 
 class IsolatedPredictor(Closing):
-    """A loaded image classifier in a child process, which limits what a hostile model can do.
+    """A loaded image classifier in a child process, which limits the harm of a hostile model.
 
-    The child is a new interpreter (not a fork) with an empty environment, an address space, open
-    files and core dumps limited, in a session of its own. It ends with the parent. Arrays go
-    through pipes; nothing that the child sends is unpickled or trusted in its size.
+    The child is a new interpreter (not a fork) with an empty environment, in its own session. Its
+    address space, open files and core dumps are limited. It ends with the parent. Arrays go through
+    pipes; the parent unpickles nothing that the child sends, and does not trust its sizes.
 
     When the child crashes, exceeds ``memory_limit`` or ``timeout``, the call raises
     :class:`lenet_cpp.BackendFailure` naming the cause, and the next :meth:`run` starts a new child
-    and loads the model again. It is a bound on harm by faults and exhaustion, not a sandbox: the
-    child may read files and use the network with the rights of its user.
+    and loads the model again. This limits the harm of faults and of exhausted resources, but it is
+    not a sandbox: the child may read files and use the network with the rights of its user.
 
     Thread-safety: may be shared; calls from several threads then take turns. For parallel runs
-    make several.
+    create several.
 
     Example:
         >>> with IsolatedPredictor("from_a_stranger.pdmodel", timeout=5) as predictor:
@@ -96,9 +96,9 @@ class IsolatedPredictor(Closing):
             model_file: As for :class:`lenet_cpp.Predictor`.
             params_file: As for :class:`lenet_cpp.Predictor`.
             model_dir: As for :class:`lenet_cpp.Predictor`.
-            memory_limit: Bytes of address space of the child. The Paddle library alone maps about
-                1 GiB.
-            timeout: Seconds that loading, and each run, may take.
+            memory_limit: The size of the child's address space, in bytes. The Paddle library alone
+                maps about 1 GiB.
+            timeout: The time limit of loading and of each run, in seconds.
             **options: See :class:`lenet_cpp.Options`.
 
         Raises:
@@ -140,7 +140,7 @@ class IsolatedPredictor(Closing):
             return read()
         except _Garbled as error:
             self._end()
-            raise BackendFailure(f"the child process sent nonsense: {error}") from None
+            raise BackendFailure(f"the child process sent an invalid reply: {error}") from None
 
     def _talk(
         self,
@@ -149,7 +149,7 @@ class IsolatedPredictor(Closing):
         array: NDArray[np.float32] | None,
         doing: str,
     ) -> tuple[dict[str, Any], memoryview]:
-        """Ask the child and wait; on any fault but a typed error it is ended."""
+        """Ask the child and wait; end the child on any fault except a typed error."""
         deadline = time.monotonic() + self._timeout
         try:
             child.send(request, array, deadline)
@@ -167,9 +167,9 @@ class IsolatedPredictor(Closing):
         except _Garbled as error:
             self._end()
             raise BackendFailure(
-                f"the child process sent nonsense while {doing}: {error}"
+                f"the child process sent an invalid reply while {doing}: {error}"
             ) from None
-        except BaseException:  # Ctrl-C: the rest of an answer would be taken for the next one
+        except BaseException:  # Ctrl-C: the rest of this answer would look like the next one
             self._end()
             raise
         kind = answer.get("error")
@@ -177,14 +177,14 @@ class IsolatedPredictor(Closing):
             return answer, payload
         if not isinstance(kind, str) or kind not in _TYPED_ERRORS:
             self._end()
-            raise BackendFailure(f"the child process sent nonsense while {doing}: an error")
+            raise BackendFailure(f"the child process sent an invalid reply while {doing}: an error")
         if array is None:  # a child without a model ends
             self._end()
         message = "".join(c if c.isprintable() else "?" for c in str(answer.get("message")))
         raise _TYPED_ERRORS[kind](message)
 
     def _longest_answer(self, array: NDArray[np.float32] | None) -> int:
-        """Bytes of the largest array to expect: of the declared output, for these images."""
+        """Return the largest expected array in bytes: the declared output for these images."""
         if array is None:
             return 0
         most = 1
@@ -199,7 +199,7 @@ class IsolatedPredictor(Closing):
             lenet_cpp.BadInput: Wrong type or shape, or a value that is not finite.
             lenet_cpp.BackendFailure: The engine failed, or the child crashed or exceeded a limit;
                 the predictor can be used again, which then starts a new child.
-            lenet_cpp.Error: As when it was made, when a new child had to load the model again.
+            lenet_cpp.Error: As in the constructor, when a new child had to load the model again.
         """
         with self._lock:
             self._require_open()
@@ -211,7 +211,9 @@ class IsolatedPredictor(Closing):
             shape = self._checked(lambda: _shape(answer.get("shape"), least=0))
             if len(payload) != 4 * math.prod(shape):
                 self._end()
-                raise BackendFailure("the child process sent an array of another size than it said")
+                raise BackendFailure(
+                    "the child process sent an array that does not have the announced size"
+                )
             return np.frombuffer(payload, dtype=np.float32).reshape(shape)
 
     def _end(self) -> None:
@@ -231,7 +233,7 @@ class IsolatedPredictor(Closing):
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied."""
-        raise TypeError("an IsolatedPredictor cannot be pickled or copied: make another")
+        raise TypeError("an IsolatedPredictor cannot be pickled or copied: create another one")
 
     @property
     def input_spec(self) -> TensorSpec:
@@ -290,7 +292,7 @@ class _Child:
         if paddle is not None and paddle.origin is not None:
             folders.append(Path(paddle.origin).parents[1])
         path = os.pathsep.join(dict.fromkeys(str(folder) for folder in folders))
-        # Nothing of the environment but what finds the Paddle library.
+        # Only the variables that find the Paddle library.
         environment = {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
         environment |= {
             name: os.environ[name]
@@ -373,7 +375,7 @@ class _Child:
             raise _Late
 
     def cause_of_death(self) -> str:
-        """Say how the child ended, which closed its pipes; it is given a moment."""
+        """Return how the child, which closed its pipes, ended; wait a moment for it."""
         try:
             code = self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What the installed paddlepaddle says of itself, read without importing it."""
+"""The versions of the installed paddlepaddle, read without importing it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class PaddlePackage(NamedTuple):
     version: str
     commit: str | None
     cuda: str | None
-    """The version of CUDA that it was built with; None for a build without."""
+    """The version of CUDA that it was built with; None for a build without CUDA."""
     cudnn: str | None
 
 
 @cache
 def installed_paddle() -> PaddlePackage | None:
-    """Read the version file of the installed paddlepaddle; None when there is none."""
+    """Read the version file of the installed paddlepaddle; return None without one."""
     spec = find_spec("paddle")
     if spec is None or spec.origin is None:
         return None

@@ -1,4 +1,4 @@
-"""How an engine computes a network: its steps, and what each costs."""
+"""How an engine computes a network: its steps and their costs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class PlanStep:
     """Layers that are computed together."""
 
     name: str
-    """Operators and what they give; or what is done besides."""
+    """The operators and their outputs, or the name of other work."""
     kernel: str
-    """Of each of them; empty for what is no layer."""
+    """The kernel of each operator; empty for other work."""
     output: tuple[int, ...]
-    """Shape of one image: channels, height, width."""
+    """The shape for one image: channels, height, width."""
     multiply_adds: int
     """For one image."""
     microseconds: float
-    """For the images of the part that are computed at once; the median of the runs."""
+    """The median time for the images of the part that are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -30,39 +30,39 @@ class PlanPart:
     """Images that are computed in the same way."""
 
     layout: str
-    """``"one by one"``, or such as ``"16 side by side"``."""
+    """For example ``"one by one"`` or ``"16 side by side"``."""
     images: int
-    """Of the batch, or of the first 64."""
+    """The number of images of the batch, or of its first 64."""
     at_once: int
-    """How many the times of the steps are for."""
+    """The number of images that the times of the steps are for."""
     steps: tuple[PlanStep, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What :meth:`lenet_cpp.Predictor.explain` returns."""
+    """The result of :meth:`lenet_cpp.Predictor.explain`."""
 
     engine: str
     reason: str
-    """Why it is this engine."""
+    """The reason for the choice of this engine."""
     instructions: str
-    """The instruction set of its kernels."""
+    """The instruction set of the kernels."""
     images: int
-    """Of the batch."""
+    """The number of images in the batch."""
     runs: int
-    """How many were measured."""
+    """The number of measured runs."""
     multiply_adds: int
     """For one image."""
     microseconds: float
-    """For the batch, with no clock between the steps; the median of the runs."""
+    """The median time for the batch, without a clock between the steps."""
     limit: float
-    """Multiply-adds a second that one core of this processor could do, in the precision that the
-    model is computed in, float32 or int8."""
+    """The multiply-adds per second of one core of this processor at best, in the precision of the
+    model, float32 or int8."""
     parts: tuple[PlanPart, ...]
 
 
 def from_core(plan: _core.Plan) -> Plan:
-    """Return the plan that the C++ module gave."""
+    """Convert the plan of the C++ module."""
     parts = (
         PlanPart(
             part.layout,

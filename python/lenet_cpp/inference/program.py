@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def call_program(program: Path, *arguments: str) -> str:
-    """Run the program and return what it printed.
+    """Run the program and return its output.
 
     Args:
-        program: Where it is.
+        program: The path of the program.
         arguments: Its flags.
 
     Raises:
         FileNotFound: There is no such program, or it cannot be started.
-        lenet_cpp.Error: What the program reported by its exit code.
-        BackendFailure: A signal ended it, or its exit code is none of ours.
+        lenet_cpp.Error: The program reported this error by its exit code.
+        BackendFailure: A signal ended the program, or its exit code is unknown.
     """
     try:
         child = run_program([program.absolute(), *arguments])

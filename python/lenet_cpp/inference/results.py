@@ -1,4 +1,4 @@
-"""Predictions, and the files that they are written to: CSV, JSON or JSON Lines."""
+"""Predictions, and their files: CSV, JSON or JSON Lines."""
 
 from __future__ import annotations
 
@@ -24,48 +24,48 @@ class Prediction(NamedTuple):
 
     class_id: int
     label: str | None
-    """None when the name of the class is not known."""
+    """None when the label of the class is not known."""
     probability: float
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What was found in one image."""
+    """The result for one image."""
 
     file: str
     predictions: tuple[Prediction, ...] = ()
-    """The most probable class first."""
+    """The classes, the most probable one first."""
     error: str | None = None
     """Why the image could not be read; None when it could."""
 
 
 @contextmanager
 def open_results(target: Path) -> Iterator[Callable[[ImageResult], None]]:
-    """Write results to a file, in the format that its suffix names.
+    """Write results to a file, in the format of its suffix.
 
     * ``.csv``: one line for each class of each image, with the columns :data:`CSV_COLUMNS`; the
       rank counts from 1; an image that could not be read has one line, with ``error``;
     * ``.json``: a list with one object for each image: ``file``, and ``predictions`` with
       ``class_id``, ``label`` and ``probability``, or ``error``;
-    * ``.jsonl``: the same objects, one a line.
+    * ``.jsonl``: the same objects, one per line.
 
-    The file appears, whole, when the block ends; when it raises, what was there before stays.
+    The complete file appears when the block ends; when the block raises, an older file stays.
 
     Args:
-        target: The file. Its folder is made if it is missing.
+        target: The file. Its folder is created if necessary.
 
     Yields:
         A function that writes the result of one image.
 
     Raises:
-        BadInput: The suffix is another.
+        BadInput: The suffix is not one of these.
         OSError: The file cannot be written.
     """
     if target.suffix not in SUFFIXES:
         raise BadInput(f"{target}: choose a name that ends in {', '.join(SUFFIXES)}")
     with (
         atomic_path(target) as temporary,
-        # File names may be any bytes, which JSON escapes and CSV gets as they are.
+        # File names may be any bytes, which JSON escapes and CSV keeps as they are.
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
         _FORMATS[target.suffix](file) as write,
     ):

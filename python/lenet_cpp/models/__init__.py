@@ -1,12 +1,12 @@
-"""The models of lenet_cpp: one registry, name to specification.
+"""The networks of lenet_cpp: a registry of their specifications by name.
 
-Importing this module does not import Paddle; building a model does. A model of your own needs no
-place in the registry: write a :class:`ModelSpec` in a file of yours and name it ``FILE.py:NAME``
-wherever a command takes a model, or hand it to the functions that take one. To add one to the
-registry, write a module beside this one with a ``paddle.nn.Layer`` and add its specification to
+Importing this module does not import Paddle; building a network does. Your own network does not
+need to be in the registry: write a :class:`ModelSpec` in a Python file and name it ``FILE.py:NAME``
+wherever a command takes a model, or pass it to the functions that take one. To add a network to the
+registry, write a module beside this one with a ``paddle.nn.Layer``, and add its specification to
 ``MODELS`` in :mod:`lenet_cpp.models.registry`.
 
-Published weights and seeded random ones are in :mod:`lenet_cpp.models.weights`.
+:mod:`lenet_cpp.models.weights` has published weights and seeded random ones.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _settings(engine: str) -> RunSettings:
-    """What training engines compute with: Paddle's own kernels, and its flags."""
+    """Return the settings of training engines: Paddle's own kernels and its flags."""
     import paddle
 
     flags = paddle.get_flags(["FLAGS_paddle_num_threads", "FLAGS_use_mkldnn"])
@@ -44,14 +44,14 @@ def _settings(engine: str) -> RunSettings:
 
 
 class DygraphEngine:
-    """Runs a layer, operator by operator."""
+    """An engine that runs a layer, operator by operator."""
 
     def __init__(self, layer: paddle.nn.Layer, input_shape: tuple[int, ...]) -> None:
-        """Take a layer with its parameters.
+        """Wrap a layer with its parameters.
 
         Args:
-            layer: The network; it is put into evaluation mode.
-            input_shape: ``(N, channels, height, width)``, -1 for what is free.
+            layer: The network, which is put into evaluation mode.
+            input_shape: ``(N, channels, height, width)``; -1 for a free dimension.
         """
         layer.eval()
         self.input_shape = input_shape
@@ -67,7 +67,7 @@ class DygraphEngine:
             return output
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
-        """How batches of any size are computed."""
+        """Return how batches of any size are computed."""
         return _settings("dygraph")
 
     def close(self) -> None:
@@ -76,18 +76,18 @@ class DygraphEngine:
 
 
 class ExecutorEngine:
-    """Runs an exported model with ``paddle.static.Executor``.
+    """An engine that runs an exported model with ``paddle.static.Executor``.
 
-    Paddle's static mode, and for programs other than .json its older intermediate representation,
-    are on while a model is loaded or run, and then as they were before. Both are states of the
-    whole process: other threads must not call Paddle meanwhile.
+    While a model is loaded or run, Paddle's static mode is on, and for programs other than .json
+    its older intermediate representation too; both are restored afterwards. They are states of the
+    whole process: other threads must not call Paddle at the same time.
     """
 
     def __init__(self, model: CheckedModel) -> None:
         """Load a model.
 
         Args:
-            model: The files, combined or one for each variable.
+            model: The files, with combined parameters or one file for each variable.
 
         Raises:
             BackendFailure: Paddle could not load the model.
@@ -110,7 +110,7 @@ class ExecutorEngine:
     def _load_combined(self, program: Path, params: Path) -> Any:
         import paddle
 
-        # Given names, Paddle prefers other files of similar names: here there are no others.
+        # Paddle prefers other files of similar names: this folder has no others.
         with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
             prefix = Path(folder, "model")
             prefix.with_suffix(".json" if self._pir else ".pdmodel").symlink_to(program.resolve())
@@ -120,7 +120,7 @@ class ExecutorEngine:
     def _load_separate(self, program: Path) -> Any:
         import paddle
 
-        # Paddle calls this layout deprecated each time it reads it.
+        # Paddle warns that this layout is deprecated each time it reads it.
         logger = logging.getLogger("paddle.static.io")
         level = logger.level
         logger.setLevel(logging.ERROR)
@@ -153,7 +153,7 @@ class ExecutorEngine:
         return outputs[0]
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
-        """How batches of any size are computed."""
+        """Return how batches of any size are computed."""
         return _settings("executor")
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ _CHECKS = frozenset({"check_program", "check_hashes"})
 
 
 def register() -> None:
-    """Tell the loader of engines about these engines and about the registry of networks."""
+    """Add these engines and the registry of networks to the loader of engines."""
     others = {"accelerator", "threads", "ir_optim", "memory_optim", "precision"}
     registry.engines["python"] = EngineKind(_load_python, _CHECKS | others)
     registry.engines["executor"] = EngineKind(_load_executor, _CHECKS)
@@ -56,11 +56,11 @@ def _load_executor(request: LoadRequest) -> LoadedModel:
 def _load_layer(request: LoadRequest) -> LoadedModel:
     require_paddle()
     if request.model_file is None or request.params_file is None or request.model_dir is not None:
-        raise BadInput("the engine dygraph takes a registered model's name and its parameters")
+        raise BadInput("the dygraph engine takes a registered model's name and its parameters")
     spec = resolve(str(request.model_file))
     shape = spec.shape(request.img_size)
     params = Path(request.params_file)
-    # Paddle 1 and 2 name the parameters by what comes before the suffix.
+    # Paddle 1 and 2 name the parameters without the suffix.
     if params.suffix != ".pdparams" and not params.is_file():
         params = params.with_name(params.name + ".pdparams")
     layer = spec.build(request.class_dim, request.img_size)

@@ -11,15 +11,15 @@ class LeNet(paddle.nn.Layer):  # type: ignore[misc]
 
     After Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to
     document recognition", Proceedings of the IEEE, 1998, with rectifiers and max-pooling.
-    There is no rectifier between the second convolution and its pooling; that is the published
-    topology of the guide, whose parameter names these are.
+    There is no rectifier between the second convolution and its pooling: this is the published
+    topology of the guide, with its parameter names.
 
     Args:
         num_classes: Length of the output row.
     """
 
     def __init__(self, num_classes: int = 10) -> None:
-        """Make the layers, with Paddle's default initialisation."""
+        """Create the layers, with Paddle's default initialisation."""
         super().__init__()
         self.conv1 = paddle.nn.Conv2D(1, 6, kernel_size=5, stride=1, padding=2)
         self.max_pool1 = paddle.nn.MaxPool2D(kernel_size=2, stride=2)

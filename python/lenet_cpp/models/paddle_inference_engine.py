@@ -1,4 +1,4 @@
-"""Inference engine: ``paddle.inference`` in Python."""
+"""The inference engine of ``paddle.inference`` in Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ACCELERATORS = ("plain", "onednn", "openvino")
 
 
 class PaddleInferenceEngine:
-    """Runs an exported model with ``paddle.inference``."""
+    """An engine that runs an exported model with ``paddle.inference``."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class PaddleInferenceEngine:
             threads: CPU threads of one run, 1 or more.
             ir_optim: Let Paddle fuse and rewrite operators.
             memory_optim: Let intermediate results share memory.
-            precision: As in :class:`lenet_cpp.Options`; ``check_model`` has seen that the model
-                has it.
+            precision: As in :class:`lenet_cpp.Options`; ``check_model`` has checked that the model
+                supports it.
 
         Raises:
-            BadInput: An option.
+            BadInput: An option is wrong.
             Unsupported: OpenVINO for a model that is not a ``.pdmodel``.
             BackendFailure: Paddle could not load the model.
         """
@@ -74,7 +74,8 @@ class PaddleInferenceEngine:
             with paddle_failures(f"loading {model.program}"):
                 from paddle.inference import create_predictor
 
-                # Both belong to the predictor: a Config serves one, and its handles point into it.
+                # Both live as long as the predictor: a Config serves one predictor, and the
+                # handles point into it.
                 self._config = inference_config(
                     model.program,
                     model.params,
@@ -106,7 +107,7 @@ class PaddleInferenceEngine:
             return output
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
-        """How batches of any size are computed."""
+        """Return how batches of any size are computed."""
         import paddle
 
         package = installed_paddle()

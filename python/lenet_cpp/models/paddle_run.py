@@ -1,4 +1,4 @@
-"""Runs exported models with ``paddle.inference``, as the checks of this package do."""
+"""Run exported models with ``paddle.inference``, for the checks of this package."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BF16_OPERATORS = (
 
 
 class Runs(NamedTuple):
-    """Some runs of a model with one input."""
+    """The results of some runs of a model with one input."""
 
     input_name: str
     output_names: list[str]
@@ -40,11 +40,11 @@ class Runs(NamedTuple):
 
 
 def random_batches(shape: Sequence[int]) -> list[npt.NDArray[np.float32]]:
-    """Return two batches of random inputs, float32 from 0 to 1; the same whenever it is called.
+    """Return two batches of random inputs, float32 from 0 to 1; they are always the same.
 
     Args:
-        shape: Of the model's input. When its batch is free (-1), the batches are of 1 and 3;
-            where another size is free, it is 224 in the first and 256 in the second.
+        shape: The shape of the model's input. When the batch is free (-1), the batches have 1 and
+            3 images; other free sizes are 224 in the first batch and 256 in the second.
     """
     batches = (1, 3) if shape[0] < 0 else (shape[0], shape[0])
     random = np.random.default_rng(_SEED)
@@ -56,7 +56,7 @@ def random_batches(shape: Sequence[int]) -> list[npt.NDArray[np.float32]]:
 
 def _onednn_method(config: paddle.inference.Config, name: str) -> Callable[..., None]:
     """Return a method of ``config`` whose name has ``onednn`` in it."""
-    # Paddle 3.1 knows oneDNN only by its older name, for which later versions print a warning.
+    # Paddle 3.1 has only the older name of oneDNN; later versions print a warning for that.
     method: Callable[..., None] | None = getattr(config, name, None)
     return method or getattr(config, name.replace("onednn", "mkldnn"))
 
@@ -83,9 +83,9 @@ def inference_config(
         threads: CPU threads.
         ir_optim: Let Paddle fuse and rewrite operators.
         memory_optim: Let intermediate results share memory.
-        precision: ``fp32``, ``bf16`` or ``int8``; the latter two with ``onednn``, on a model that
-            has it (``engines.cc`` says which): Paddle computes in float32 otherwise, or wrongly.
-        cache: An empty folder, to be kept while the predictor lives.
+        precision: ``fp32``, ``bf16`` or ``int8``; the latter two with ``onednn``, for a model that
+            supports them (see ``engines.cc``): for others Paddle computes in float32, or wrongly.
+        cache: An empty folder, which must exist as long as the predictor.
     """
     from paddle.inference import Config, PrecisionType
 
@@ -118,7 +118,7 @@ def inference_config(
         if not pir:
             config.set_bfloat16_op(set(_BF16_OPERATORS))
     if precision != "fp32":
-        # It joins fully connected layers, and what it joins is computed in float32.
+        # It fuses fully connected layers, and the fused layers are computed in float32.
         config.delete_pass("repeated_fc_relu_fuse_pass")
     return config
 
@@ -169,7 +169,7 @@ def run_config(config: paddle.inference.Config, inputs: Iterable[npt.NDArray[np.
 
 
 def signature_of(inputs: Sequence[npt.NDArray[Any]], runs: Runs) -> ModelSignature:
-    """Describe a model from two runs: a dimension that differed between them is free."""
+    """Return a model's signature from two runs: a dimension that differs is free."""
 
     def tensor(name: str, first: npt.NDArray[Any], last: npt.NDArray[Any]) -> TensorSpec:
         shape = tuple(a if a == b else -1 for a, b in zip(first.shape, last.shape, strict=True))
@@ -182,14 +182,14 @@ def signature_of(inputs: Sequence[npt.NDArray[Any]], runs: Runs) -> ModelSignatu
 
 
 def last_line(error: Exception) -> str:
-    """Return the last line of what Paddle says, which is the reason; before it come stacks."""
+    """Return the last line of Paddle's message: the reason, which follows the call stacks."""
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
 
 
 @contextmanager
 def paddle_failures(doing: str) -> Iterator[None]:
-    """Turn what Paddle raises into :class:`BackendFailure`, in one line."""
+    """Turn Paddle's exceptions into :class:`BackendFailure`, in one line."""
     try:
         yield
     except Error:

@@ -1,8 +1,8 @@
-"""How formats name the parameters of one network, and finding out which of these names a file has.
+"""The names of a network's parameters in each format, and how a file's names are recognised.
 
 A state dict has the attribute path of each parameter (``conv1.weight``). Programs, and files of
-variables, have a name of Paddle's making (``conv2d_0.w_0``), numbered in the order of
-construction, or one that the author gave, as PaddleClas 1 did (``res2a_branch2a_weights``).
+variables, have a name that Paddle generated (``conv2d_0.w_0``), numbered in the order of
+construction, or one that the author chose, as in PaddleClas 1 (``res2a_branch2a_weights``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _GENERATED = re.compile(r"(?P<kind>.+)_(?P<number>\d+)(?P<rest>\.\w+)")
-# What optimizers keep for a parameter is named after it: conv2d_0.w_0_velocity_0.
+# An optimizer's state is named after the parameter: conv2d_0.w_0_velocity_0.
 _OPTIMIZER = re.compile(r"_(velocity|moment\d*|beta\d_pow_acc|mean_square|mean_grad|momentum)_\d+$")
 _TRAINING = re.compile(r"learning_rate_\d+|@LR_DECAY_COUNTER@")
 
@@ -29,19 +29,19 @@ _TRAINING = re.compile(r"learning_rate_\d+|@LR_DECAY_COUNTER@")
 def as_state_dict(
     path: Path, found: Mapping[str, Any], layer: paddle.nn.Layer, *, checked: bool
 ) -> dict[str, NDArray[Any]]:
-    """Give arrays the names of a layer's state dict.
+    """Return arrays under the names of a layer's state dict.
 
     Args:
-        path: Where they were found, for messages.
-        found: Name to array, under any one of the ways to name; what an optimizer left among them
-            is ignored.
+        path: The origin of the arrays, for messages.
+        found: Each name, in any one of the naming schemes, and its array; the state of an
+            optimizer among them is ignored.
         layer: The network, built under ``paddle.utils.unique_name.guard()``.
-        checked: Whether the outputs are compared with the source's afterwards. Only then the
-            order of construction is enough where the numbers in generated names are others.
+        checked: Whether the outputs are compared with the source's afterwards. Only then the order
+            of construction is sufficient when the numbers in generated names differ.
 
     Raises:
         StateMismatch: The names, shapes or dtypes are not those of the layer; the message lists
-            the differences from the nearest way to name.
+            the differences from the nearest naming scheme.
     """
     state = layer.state_dict()
     specs = array_specs(state)
@@ -68,7 +68,7 @@ def _of_training(name: str, known: set[str]) -> bool:
 
 
 def _renumbered(names: Iterable[str]) -> dict[str, str]:
-    """Number generated names of each kind from zero, in their order; name to such a name."""
+    """Return each name and, for a generated one, the name with its kind numbered from zero."""
     numbers: dict[str, set[int]] = defaultdict(set)
     names = list(names)
     for name in names:
@@ -85,18 +85,18 @@ def _renumbered(names: Iterable[str]) -> dict[str, str]:
 
 _PLACES = {"weight": "scale", "bias": "offset", "_mean": "mean", "_variance": "variance"}
 _BRANCHES = {"conv0": "branch2a", "conv1": "branch2b", "conv2": "branch2c", "short": "branch1"}
-# A stage of more blocks numbers them instead of lettering them, if it is the third.
+# The third stage numbers its blocks, instead of lettering them, when it has more.
 _LETTERED = 6
 
 
 def _paddleclas1_names(keys: Iterable[str]) -> dict[str, str]:
-    """Each key's name in PaddleClas 1; nothing when the network is not a ResNet_vd."""
+    """Return each key's name in PaddleClas 1; nothing when the network is not a ResNet_vd."""
     keys = list(keys)
     with_shortcut = {
         int(match[1]) for key in keys if (match := re.match(r"blocks\.(\d+)\.short\.", key))
     }
     blocks = {int(match[1]) for key in keys if (match := re.match(r"blocks\.(\d+)\.", key))}
-    # Every stage begins with a block that has a projection as its shortcut.
+    # The first block of every stage has a projection as its shortcut.
     starts = sorted(with_shortcut)
     ends = [*starts[1:], len(blocks)]
     stages = [range(start, end) for start, end in zip(starts, ends, strict=False)]
@@ -105,10 +105,11 @@ def _paddleclas1_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def paddleclas1_name(key: str, stages: list[range]) -> str | None:
-    """The name that PaddleClas 1 gave to a variable of a ResNet_vd; None if it had no such one.
+    """Return a variable's name in the ResNet_vd of PaddleClas 1; None when it has none there.
 
     Args:
-        key: In the state dict: ``stem.0.conv.weight``, ``blocks.3.conv1.bn._mean``, ``fc.bias``.
+        key: The name in the state dict: ``stem.0.conv.weight``, ``blocks.3.conv1.bn._mean`` or
+            ``fc.bias``.
         stages: The numbers of the blocks of each stage.
     """
     if key in {"fc.weight", "fc.bias"}:
@@ -131,5 +132,5 @@ def paddleclas1_name(key: str, stages: list[range]) -> str | None:
         numbered = stage == 2 and count > _LETTERED and place > 0
         letter = f"b{place}" if numbered else chr(ord("a") + place)
         layer = f"res{stage + 2}{letter}_{_BRANCHES[branch]}"
-    # PaddleClas 1 takes three letters off for a normalization: conv1_1 makes bnv1_1.
+    # PaddleClas 1 removes three letters for a normalization: conv1_1 becomes bnv1_1.
     return f"bn{layer[3:]}_{_PLACES[norm]}" if norm else f"{layer}_weights"

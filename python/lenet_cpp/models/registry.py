@@ -30,22 +30,22 @@ def _digit(_img_size: int) -> Pipeline:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What is known of a model without building it.
+    """The facts about a network that are known without building it.
 
     Attributes:
         name: The registry name.
-        builder: What gives the ``paddle.nn.Layer`` when it is called with ``num_classes`` and
-            ``options``; or its place as ``package.module:attribute``, imported when it is built.
-            The layer gives one row of ``num_classes`` logits for each image.
-        input_shape: Shape of one image as the model takes it by default, channels first.
-        classes: Number of classes by default: the length of the output row.
-        description: One line.
-        labels: The name of each class, in output order; empty when they are not known.
-        image_sizes: The image sizes (height and width, in pixels) that the model takes; only that
-            of ``input_shape`` when it is empty.
-        preprocess: From the image size to the preprocessing of images for this model.
-        stem: Of the names of exported files.
-        options: Further arguments of the builder.
+        builder: A callable that takes ``num_classes`` and ``options`` and returns the
+            ``paddle.nn.Layer``; or its place as ``package.module:attribute``, which is imported
+            when the network is built. The layer returns ``num_classes`` logits for each image.
+        input_shape: The default shape of one image, channels first.
+        classes: The default number of classes, which is the length of the output row.
+        description: One line of text.
+        labels: The label of each class, in output order; empty when they are not known.
+        image_sizes: The supported image sizes (height and width, in pixels); only that of
+            ``input_shape`` when it is empty.
+        preprocess: The function from the image size to the preprocessing.
+        stem: The stem of the exported files.
+        options: Additional arguments of the builder.
     """
 
     name: str
@@ -60,13 +60,13 @@ class ModelSpec:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def shape(self, img_size: int | None = None) -> tuple[int, ...]:
-        """Shape of one image, channels first.
+        """Return the shape of one image, channels first.
 
         Args:
             img_size: Height and width; those of ``input_shape`` when None.
 
         Raises:
-            BadInput: The model cannot take images of that size; the message says which it takes.
+            BadInput: The network does not support that size; the message has the supported ones.
         """
         if img_size is None or (img_size, img_size) == self.input_shape[1:]:
             return self.input_shape
@@ -77,14 +77,14 @@ class ModelSpec:
         return (self.input_shape[0], img_size, img_size)
 
     def class_names(self, class_dim: int | None = None) -> tuple[str, ...]:
-        """The labels when they are those of ``class_dim`` classes, else nothing."""
+        """Return the labels if there are ``class_dim`` classes, and otherwise nothing."""
         return self.labels if class_dim in {None, len(self.labels)} else ()
 
     def pipeline(self, img_size: int | None = None) -> Pipeline:
-        """How images are prepared for the model.
+        """Return the preprocessing of images for the network.
 
         Raises:
-            BadInput: The model cannot take images of that size.
+            BadInput: The network does not support images of that size.
         """
         return self.preprocess(self.shape(img_size)[-1])
 
@@ -100,14 +100,14 @@ class ModelSpec:
 
         Args:
             class_dim: Number of classes; ``classes`` when None.
-            img_size: Height and width of the images it is meant for, which is only checked.
-            seed: Of random parameters that are the same on every machine and keep the outputs in
-                proportion (:func:`lenet_cpp.models.weights.seed_parameters`); Paddle's own
-                initialisation, from its global state, when None.
-            **options: Passed to the builder.
+            img_size: Height and width of the images, which are only checked.
+            seed: The seed of random parameters that are the same on every machine and keep the
+                outputs in proportion (:func:`lenet_cpp.models.weights.seed_parameters`); when None,
+                Paddle's own initialisation from its global state.
+            **options: Additional arguments of the builder.
 
         Raises:
-            BadInput: There is no such size of images or number of classes.
+            BadInput: The network does not support the size of images or the number of classes.
         """
         require_paddle()
         self.shape(img_size)
@@ -129,8 +129,7 @@ class ModelSpec:
         return builder
 
 
-# Below 32 the last maps, 1/32 of the image, are made of padding alone; the upper end is a limit of
-# reason, not of the layers.
+# Below 32 the last maps, 1/32 of the image, consist of padding only. The upper limit is arbitrary.
 _RESNET_SIZES = range(32, 1025)
 
 _RESNETS = tuple(
@@ -171,7 +170,7 @@ MODELS: dict[str, ModelSpec] = {
             name="AlexNet",
             builder="paddle.vision.models:alexnet",
             description="AlexNet (Krizhevsky et al., 2012), as paddle.vision has it",
-            # Its first linear layer is for a map of 6 x 6, which these sizes give.
+            # Its first linear layer takes a map of 6 x 6, which these sizes give.
             image_sizes=range(223, 255),
         ),
         *_RESNETS,
@@ -181,19 +180,19 @@ MODELS: dict[str, ModelSpec] = {
 
 
 def find(name: str | None) -> ModelSpec | None:
-    """Look a model up by a name that may be none of the registry's; None when it is none."""
+    """Return the network of a name; None when the registry does not have the name."""
     by_lower = {known.lower(): spec for known, spec in MODELS.items()}
     return None if name is None else by_lower.get(name.lower())
 
 
 def get(name: str) -> ModelSpec:
-    """Look a model up.
+    """Return the network of a name.
 
     Args:
         name: A key of ``MODELS``, in upper or lower case.
 
     Raises:
-        BadInput: There is no such model; the message has the nearest names, or lists all.
+        BadInput: There is no such network; the message has the nearest names, or all names.
     """
     found = find(name)
     if found is not None:
@@ -209,15 +208,15 @@ def get(name: str) -> ModelSpec:
 
 
 def resolve(reference: str | ModelSpec) -> ModelSpec:
-    """Find a model by what a user typed, which may name code to run.
+    """Find a network by a user's reference, which may run code.
 
     Args:
-        reference: A name in the registry, or ``FILE.py:NAME``: the name of a :class:`ModelSpec` in
-            a Python file, which is run; or a specification, which is returned. Never pass what an
-            untrusted file says; :func:`get` is for that.
+        reference: A name in the registry; or ``FILE.py:NAME``, the name of a :class:`ModelSpec` in
+            a Python file, which is run; or a specification, which is returned. For a name in an
+            untrusted file, use :func:`get`.
 
     Raises:
-        BadInput: There is no such model, or the file has no such specification.
+        BadInput: There is no such network, or the file has no such specification.
         FileNotFound: There is no such file.
     """
     if isinstance(reference, ModelSpec):
@@ -231,7 +230,7 @@ def resolve(reference: str | ModelSpec) -> ModelSpec:
     loader = SourceFileLoader(f"lenet_cpp.models.file_{path.stem}", str(path))
     module = ModuleType(loader.name)
     module.__file__ = str(path)
-    # Data classes look their module up by name.
+    # Data classes look up their module by name.
     sys.modules[loader.name] = module
     try:
         loader.exec_module(module)
@@ -254,10 +253,10 @@ def build(
     seed: int | None = None,
     **options: Any,
 ) -> paddle.nn.Layer:
-    """Build a model by name; see :meth:`ModelSpec.build`.
+    """Build a network by name; see :meth:`ModelSpec.build`.
 
     Raises:
-        BadInput: There is no such model, size of images or number of classes.
+        BadInput: There is no such network, or it does not support the sizes.
     """
     return get(name).build(class_dim, img_size, seed=seed, **options)
 

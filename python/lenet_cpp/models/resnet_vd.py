@@ -2,7 +2,7 @@
 
 After K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", 2015, in
 the variant D of T. He et al., "Bag of tricks for image classification with convolutional neural
-networks", 2018, section 4.1. What D changes:
+networks", 2018, section 4.1. Variant D changes three things:
 
 * the stem is three 3x3 convolutions (32, 32 and 64 filters, the first with stride 2) where the
   original has one of 7x7;
@@ -11,7 +11,7 @@ networks", 2018, section 4.1. What D changes:
   it has stride 1, so that no pixel is skipped.
 
 The names and shapes of parameters are those of PaddleClas, so that published weights load
-(``ResNet50_vd_pretrained.pdparams`` and its like). PaddleClas has a projection in the first
+(such as ``ResNet50_vd_pretrained.pdparams``). PaddleClas has a projection in the first
 shortcut of every stage, in the first stage of the 18 and 34 layer networks too, where the original
 adds the input itself.
 """
@@ -31,7 +31,7 @@ _WIDTHS = (64, 128, 256, 512)
 
 @dataclass(frozen=True)
 class _Depth:
-    """How deep a network is: blocks of each stage, and whether they are bottlenecks."""
+    """The depth of a network: blocks of each stage, and whether they are bottlenecks."""
 
     blocks: tuple[int, int, int, int]
     bottleneck: bool
@@ -62,11 +62,11 @@ class _ConvNorm(nn.Layer):  # type: ignore[misc]
 
 
 class _Shortcut(_ConvNorm):
-    """A projection of 1x1; where the block halves the image, after an average-pooling."""
+    """A 1x1 projection, after an average-pooling when the block halves the image."""
 
     def __init__(self, inputs: int, filters: int, stride: int) -> None:
         super().__init__(inputs, filters, kernel=1)
-        # An odd last row or column makes a window of its own, averaged over what is there.
+        # An odd last row or column is a window of its own, whose average excludes the padding.
         self.pool = nn.AvgPool2D(2, stride=2, padding="SAME") if stride == 2 else None
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -76,7 +76,7 @@ class _Shortcut(_ConvNorm):
 
 
 class _Block(nn.Layer):  # type: ignore[misc]
-    """The sum of a shortcut and two 3x3 convolutions, or of one between two of 1x1."""
+    """The sum of a shortcut and two 3x3 convolutions, or one 3x3 between two 1x1."""
 
     def __init__(
         self, inputs: int, width: int, stride: int, *, bottleneck: bool, project: bool
@@ -110,7 +110,7 @@ class ResNetVd(nn.Layer):  # type: ignore[misc]
     """
 
     def __init__(self, depth: int, num_classes: int = 1000) -> None:
-        """Make the layers, with Paddle's default initialisation."""
+        """Create the layers, with Paddle's default initialisation."""
         super().__init__()
         plan = _DEPTHS[depth]
         self.stem = nn.Sequential(
@@ -139,7 +139,7 @@ class ResNetVd(nn.Layer):  # type: ignore[misc]
         """Compute the logits.
 
         Args:
-            x: float32 [N, 3, H, W], normalised; 224 x 224 where the weights are published ones.
+            x: float32 [N, 3, H, W], normalised; 224 x 224 for published weights.
 
         Returns:
             float32 [N, num_classes].

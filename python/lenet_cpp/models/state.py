@@ -1,4 +1,4 @@
-"""The parameters of a source in any format, as the state dict of a registered network."""
+"""Read the parameters of a source in any format as the state dict of a network."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def read_arrays(source: Source, model: CheckedModel | None) -> dict[str, Any]:
-    """Read the parameters of a source, under the names that it has for them.
+    """Read the parameters of a source under its own names.
 
     Args:
-        source: Where they are.
-        model: The source's program, checked by C++; None when it has none.
+        source: The source.
+        model: The source's program after the C++ checks; None when it has no program.
 
     Raises:
         FileNotFound: A file cannot be read.
@@ -46,7 +46,7 @@ def read_arrays(source: Source, model: CheckedModel | None) -> dict[str, Any]:
 
 
 def _variables(model: CheckedModel) -> list[str]:
-    """The names of the variables of a program that C++ found sound."""
+    """Return the names of the variables of a program that passed the C++ checks."""
     if model.is_pir():
         program = json.loads(model.program.read_bytes())["program"]
         operators = program["regions"][0]["blocks"][0]["ops"]
@@ -66,12 +66,12 @@ def load_state(
     """Load a source's parameters into a network, and return them as a state dict.
 
     Args:
-        source: Where they are.
-        model: The source's program, checked by C++; None when it has none.
+        source: The source.
+        model: The source's program after the C++ checks; None when it has no program.
         layer: From :func:`lenet_cpp.models.registry.build_layer`.
 
     Raises:
-        StateMismatch: They are not those of the network.
+        StateMismatch: The parameters are not those of the network.
         lenet_cpp.Error: As :func:`read_arrays`.
     """
     arrays = read_arrays(source, model)

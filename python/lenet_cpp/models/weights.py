@@ -1,4 +1,4 @@
-"""Parameters that do not come from training here: published ones, and seeded random ones."""
+"""Parameters from elsewhere: published ones, and seeded random ones."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _TIMEOUT_SECONDS = 30
 
 
 def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
-    """Return the local path of a file that is named by a path or a URL.
+    """Return the local path of a file that a path or a URL names.
 
-    What http or https gives is downloaded once, with a progress bar on a terminal, into
-    the folder ``weights`` of :func:`lenet_cpp._base.files.cache_folder`, where it appears only when
-    it is whole and has the checksum.
+    An http or https URL is downloaded once, with a progress bar on a terminal, into the folder
+    ``weights`` of :func:`lenet_cpp._base.files.cache_folder`. The file appears there only when it
+    is complete and has the checksum.
 
     Args:
         source: A path, or a URL of scheme ``file``, ``https`` or ``http``.
-        sha256: What the file's SHA-256 must be, in hexadecimal. Required for ``http``, where
-            anybody on the way could change the file.
+        sha256: The expected SHA-256 of the file, in hexadecimal. It is required for ``http``,
+            where anybody on the way could change the file.
 
     Raises:
-        BadInput: The URL or the checksum is not one, or ``http`` comes without checksum.
+        BadInput: The URL or the checksum is invalid, or ``http`` is used without a checksum.
         FileNotFound: There is no such file, or it cannot be downloaded.
-        BadModel: The file has another checksum; a downloaded one is not kept.
+        BadModel: The file has another checksum; a download is then deleted.
         Unsupported: The package httpx, of the extra ``paddle``, is missing.
         OSError: The cache cannot be written.
     """
@@ -68,7 +68,7 @@ def load_parameters(layer: paddle.nn.Layer, path: Path) -> None:
 
     Args:
         layer: The model; its parameters are overwritten.
-        path: The ``.pdparams`` file. When a save of that checkpoint was cut short after its
+        path: The ``.pdparams`` file. When a save of that checkpoint was interrupted after its
             commit point, the save is finished first.
 
     Raises:
@@ -99,7 +99,7 @@ def load_pretrained(
         The local path of the file.
 
     Raises:
-        BadInput: The URL or the checksum is not one, or ``http`` comes without checksum.
+        BadInput: The URL or the checksum is invalid, or ``http`` is used without a checksum.
         FileNotFound: There is no such file, or it cannot be downloaded.
         BadModel: The file has another checksum, is damaged, or does not fit the layer (every
             difference is listed); the layer is then unchanged.
@@ -112,11 +112,11 @@ def load_pretrained(
 def seed_parameters(layer: paddle.nn.Layer, seed: int) -> None:
     """Give a layer random parameters that depend on the seed and their names only.
 
-    They are made for checking an untrained network: every parameter differs from what a fault
-    would leave (no zero biases, no means of 0 and variances of 1), and the outputs keep the size
-    of the input over any depth. Weights are drawn as by K. He et al., "Delving deep into
-    rectifiers", 2015. Scales of normalizations are below 1, because with running statistics
-    instead of a batch's own each residual block would otherwise double the variance.
+    They serve to check an untrained network: every parameter differs from what a fault would leave
+    (no zero biases, no means of 0 and variances of 1), and the outputs keep the size of the input
+    at any depth. Weights are drawn as by K. He et al., "Delving deep into
+    rectifiers", 2015. Scales of normalizations are below 1: with running statistics
+    instead of a batch's own, each residual block would otherwise double the variance.
 
     Args:
         layer: The model; its parameters and statistics are overwritten.
@@ -160,7 +160,7 @@ def _digest(sha256: str | None) -> str | None:
 
 def _check(source: str | Path, found: str, wanted: str) -> None:
     if found != wanted:
-        raise BadModel(f"{source} has SHA-256 {found}, expected {wanted}: it is another file")
+        raise BadModel(f"{source} has SHA-256 {found}, expected {wanted}: this is another file")
 
 
 def _downloaded(url: str, wanted: str | None) -> Path:
@@ -178,7 +178,7 @@ def _downloaded(url: str, wanted: str | None) -> Path:
 
 
 def _download(url: str, target: Path) -> str:
-    """Write what the URL gives; return its SHA-256."""
+    """Write the contents of the URL to a file; return their SHA-256."""
     require("httpx", extra="paddle")
     import httpx
 

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly images are distorted. All zeros leaves them as they are.
+    """How strongly images are distorted; zeros leave them unchanged.
 
     Attributes:
-        rotation: Largest rotation, degrees, uniform either way.
-        scale: Largest change of size, as a fraction, uniform either way, each axis on its own.
-        shear: Largest horizontal shear, pixels per pixel, uniform either way.
-        shift: Largest shift, pixels, uniform either way, each axis on its own.
+        rotation: Largest rotation in degrees, uniform in both directions.
+        scale: Largest change of size as a fraction, uniform in both directions, for each axis.
+        shear: Largest horizontal shear in pixels per pixel, uniform in both directions.
+        shift: Largest shift in pixels, uniform in both directions, for each axis.
         elastic: Standard deviation of the elastic displacement, pixels.
         elastic_sigma: Width of the Gaussian that smooths the displacement, pixels.
     """
@@ -44,13 +44,13 @@ class Augmentation:
 def sampling_grid(
     augmentation: Augmentation, count: int, size: int, generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Draw where each output pixel is read from.
+    """Draw the position from which each output pixel is read.
 
     Args:
         augmentation: The strengths.
         count: Number of images, N.
         size: Side of the square images, pixels.
-        generator: The source of randomness; the grid is a function of its state.
+        generator: The random generator, whose state determines the grid.
 
     Returns:
         float32 [N, size, size, 2]: x and y, in the -1..1 of ``grid_sample`` with
@@ -98,12 +98,12 @@ def _gaussian_basis(size: int, sigma: float) -> npt.NDArray[np.float32]:
 def warp(
     images: npt.NDArray[np.float32], augmentation: Augmentation, generator: np.random.Generator
 ) -> paddle.Tensor:
-    """Distort a batch; what comes from outside an image is background (0).
+    """Distort a batch; pixels from outside an image are background (0).
 
     Args:
         images: float32 [N, 1, H, H].
         augmentation: The strengths.
-        generator: The source of randomness.
+        generator: The random generator.
 
     Returns:
         float32 [N, 1, H, H].

@@ -1,4 +1,4 @@
-"""How many images a trained model classifies correctly."""
+"""Measure how many images a trained model classifies correctly."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How many images were classified correctly, of how many."""
+    """The number of images, and of those that were classified correctly."""
 
     correct: int
     count: int
 
     @property
     def fraction(self) -> float:
-        """Correct divided by count."""
+        """The fraction of correct images."""
         return self.correct / self.count
 
     def __str__(self) -> str:
@@ -35,9 +35,9 @@ def evaluate(layer: paddle.nn.Layer, split: Split, *, batch_size: int = 500) -> 
     """Count the images that a model classifies correctly.
 
     Args:
-        layer: The model; it is left in the mode (training or evaluation) that it was in.
+        layer: The model, whose mode (training or evaluation) is restored.
         split: The images and labels.
-        batch_size: Images at a time.
+        batch_size: Images per batch.
     """
     require_paddle()
     import paddle

@@ -46,14 +46,14 @@ _TRAINING_WEIGHTS = "training_weights/"
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What training left.
+    """The result of training.
 
     Attributes:
         layer: The model with the parameters to deploy, in evaluation mode.
-        accuracy: On the test images; None when training was stopped before its end.
-        steps: Steps done, of ``total_steps``.
-        total_steps: Steps of the whole training.
-        record: The training record, as saved (without the hashes of the files).
+        accuracy: The accuracy on the test images; None when training was stopped before its end.
+        steps: The number of steps done.
+        total_steps: The number of steps of the complete training.
+        record: The training record as saved, without the hashes of the files.
     """
 
     layer: paddle.nn.Layer
@@ -78,30 +78,30 @@ def train(
     report: Callable[[str], None] = print,
     progress: bool | None = False,
 ) -> TrainingResult:
-    """Train a model and leave a checkpoint.
+    """Train a model and save a checkpoint.
 
-    The checkpoint ``MODEL.pdparams``, ``MODEL.pdopt``, ``MODEL.train.json`` is replaced, as a
-    whole, after every epoch, when training is stopped, and at the end.
+    The checkpoint ``MODEL.pdparams``, ``MODEL.pdopt``, ``MODEL.train.json`` is replaced atomically
+    after every epoch, when training is stopped, and at the end.
 
     Args:
-        config: What to train and how.
-        mnist: The data. The test images are only used once, after the last step.
-        output_dir: Where the checkpoint goes; made if missing.
-        resume: Continue from the checkpoint there. The result is then, bit for bit, that of
-            never having stopped, given the same machine, Paddle version and thread count.
-        should_stop: Asked after every step; True saves a checkpoint and returns.
-        report: Takes one line: every 300 batches of an epoch the loss and the accuracy of the
-            batch.
+        config: The configuration.
+        mnist: The data. The test images are used only once, after the last step.
+        output_dir: The folder of the checkpoint; created if necessary.
+        resume: Continue from the checkpoint in the folder. The result is then bit for bit that of
+            an uninterrupted training with the same machine, Paddle version and thread count.
+        should_stop: Called after every step; True saves a checkpoint and returns.
+        report: Receives a line with the loss and the accuracy of a batch, every 300 batches of an
+            epoch.
         progress: Show a progress bar on stderr; None shows it when stderr is a terminal.
 
     Returns:
-        The trained model, or as far as it came.
+        The trained model, or its state when training was stopped.
 
     Raises:
-        FileNotFound: ``resume`` and there is no checkpoint.
-        BadModel: ``resume`` and the checkpoint is damaged or does not fit the model.
-        BadInput: ``resume`` and the checkpoint is of another configuration or of other data; or
-            the loss became infinite or not a number; or another training writes to the folder.
+        FileNotFound: With ``resume``, there is no checkpoint.
+        BadModel: With ``resume``, the checkpoint is damaged or does not fit the model.
+        BadInput: With ``resume``, the checkpoint has another configuration or other data; or the
+            loss became infinite or not a number; or another training writes to the folder.
     """
     require_paddle()
     from tqdm import tqdm
@@ -138,7 +138,7 @@ def train(
 
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
-    """Keep a second training out of the folder; the system drops the lock if we die."""
+    """Keep a second training out of the folder; the system releases the lock if we die."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -305,7 +305,7 @@ class _Run:
         }
 
     def finish(self) -> TrainingResult:
-        """Leave the parameters to deploy in the layer; when complete, test it and save."""
+        """Put the parameters to deploy into the layer; when complete, test and save it."""
         training_weights = self._weights()
         if self._average is not None:
             self.layer.set_state_dict(self._average)
@@ -339,7 +339,7 @@ def _build(config: TrainingConfig) -> tuple[paddle.nn.Layer, paddle.optimizer.Op
 def _optimizer_arrays(config: TrainingConfig) -> dict[str, tuple[tuple[int, ...], str]]:
     """Return the names, shapes and dtypes of the optimizer's state.
 
-    The state only comes into being in the first step, so a twin does one.
+    The state exists only after the first step, so a copy of the network does one step.
     """
     import paddle
 

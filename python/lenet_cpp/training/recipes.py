@@ -1,7 +1,7 @@
 """Recipes: how a model is trained.
 
-A :class:`TrainingConfig` is everything that, with the data, determines the trained parameters; the
-training record in a checkpoint describes it.
+A :class:`TrainingConfig` and the data determine the trained parameters; the training record in a
+checkpoint describes both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lenet_cpp.data.mnist import Mnist
 
-# What two epochs of full MNIST come to at batch 64: ceil(60000 / 64) * 2.
+# Two epochs of full MNIST with batches of 64: ceil(60000 / 64) * 2.
 GUIDE_STEPS = 1876
 
 
@@ -45,10 +45,10 @@ class Recipe:
         label_smoothing: Share of the target spread over all classes (C. Szegedy et al.,
             "Rethinking the Inception architecture for computer vision", CVPR 2016).
         average_decay: Per-step decay of an exponential moving average of the weights, which is
-            then the model that is tested and saved (B. T. Polyak and A. B. Juditsky,
+            the model that is tested and saved (B. T. Polyak and A. B. Juditsky,
             "Acceleration of stochastic approximation by averaging", SIAM J. Control Optim., 1992;
             the form here is that of C. Szegedy et al.); 0 for none.
-        augmentation: Random distortion of the training images; None for none.
+        augmentation: Random distortion of the training images; None for no distortion.
     """
 
     name: str
@@ -67,11 +67,11 @@ class Recipe:
 
 RECIPES = {
     "guide": Recipe(name="guide"),
-    # Chosen by training on the first 50,000 training images and counting on the last 10,000, 40
+    # Chosen by training on the first 50,000 training images and testing on the last 10,000, 40
     # epochs each, never on the test images: 99.49 % (99.48 % from another seed). Rotation 12,
     # scale 0.12, shear 0.15, shift 2, elastic 0.7: 99.42 %; the same with elastic 0 or 1: 99.34
     # and 99.23 %, with shift 1: 99.33 %, with batches of 64 at 2e-3: 99.35 %. Halfway between
-    # the two: 99.44 %; a learning rate of 6e-3: 99.46 %. One count has a standard error of 0.07.
+    # the two: 99.44 %; a learning rate of 6e-3: 99.46 %. The standard error is 0.07.
     "best": Recipe(
         name="best",
         batch_size=128,
@@ -91,12 +91,12 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that, with the data, determines the trained parameters.
+    """The configuration that determines, with the data, the trained parameters.
 
     Attributes:
-        recipe: How to train.
+        recipe: The recipe.
         model: The network, as :func:`lenet_cpp.models.resolve` takes it.
-        seed: Seed of the initial parameters, the shuffling and the distortion.
+        seed: The seed of the initial parameters, the shuffling and the distortion.
     """
 
     recipe: Recipe = field(default_factory=lambda: RECIPES["guide"])
@@ -137,11 +137,11 @@ class TrainingConfig:
         return models.resolve(self.model)
 
     def steps_per_epoch(self, images: int) -> int:
-        """Return the number of batches that ``images`` training images make."""
+        """Return the number of batches in an epoch of ``images`` training images."""
         return -(-images // self.recipe.batch_size)
 
     def total_steps(self, images: int) -> int:
-        """Return the number of steps of the whole training on ``images`` training images."""
+        """Return the number of steps of a complete training on ``images`` images."""
         if self.recipe.steps is not None:
             return self.recipe.steps
         assert self.recipe.epochs is not None  # noqa: S101 - checked in __post_init__
@@ -149,18 +149,18 @@ class TrainingConfig:
 
 
 def recipe_for(name: str, mnist: Mnist, **changes: Any) -> Recipe:
-    """Return a named recipe, fitted to the data.
+    """Return a named recipe, adapted to the data.
 
-    On the embedded sample the guide's recipe takes the number of steps that it takes on full
-    MNIST, not the number of epochs, unless epochs are asked for.
+    On the embedded sample the guide's recipe has the same number of steps as on full MNIST, not the
+    same number of epochs, unless epochs are given.
 
     Args:
         name: A key of ``RECIPES``.
-        mnist: The data it will be used on.
-        **changes: Fields of :class:`Recipe` to replace; None leaves the recipe's own value.
+        mnist: The data.
+        **changes: Fields of :class:`Recipe` to replace; None keeps the recipe's own value.
 
     Raises:
-        BadInput: There is no such recipe; the message lists those there are.
+        BadInput: There is no such recipe; the message lists the recipes.
     """
     if name not in RECIPES:
         raise BadInput(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
@@ -175,10 +175,10 @@ def learning_rate(recipe: Recipe, step: int, *, total: int, per_epoch: int) -> f
     """Return the learning rate of a step.
 
     Args:
-        recipe: Its peak, schedule and warm-up.
-        step: 0 for the first step.
-        total: Steps of the whole training.
-        per_epoch: Steps of an epoch.
+        recipe: The recipe, with the peak, the schedule and the warm-up.
+        step: The number of the step, from 0.
+        total: The number of steps of the complete training.
+        per_epoch: The number of steps of an epoch.
     """
     if recipe.schedule == "constant":
         return recipe.learning_rate
@@ -197,7 +197,7 @@ def config_from_record(record: Mapping[str, Any], model: str | None = None) -> T
             registry.
 
     Raises:
-        BadModel: The record lacks something or has something unknown.
+        BadModel: The record has a missing or an unknown entry.
     """
     try:
         recipe = dict(record["recipe"])

@@ -1,4 +1,4 @@
-"""Whether a checkpoint can be continued: it has to be of the same configuration and data."""
+"""Check whether a checkpoint can be continued, with the same configuration and data."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 def check_resumable(
     record: Mapping[str, Any], config: TrainingConfig, mnist: Mnist, folder: Path
 ) -> None:
-    """Check that training by ``config`` on ``mnist`` may go on from a checkpoint.
+    """Check that training by ``config`` on ``mnist`` may continue from a checkpoint.
 
     Args:
         record: The checkpoint's training record.
-        config: What to go on with. With a constant learning rate it may be of another length.
+        config: The configuration. With a constant learning rate its length may differ.
         mnist: The data.
-        folder: Where the checkpoint is, for the messages.
+        folder: The checkpoint's folder, for the messages.
 
     Raises:
-        BadInput: The checkpoint is of another configuration, of other data, or past the end.
-        BadModel: The record lacks something.
+        BadInput: The checkpoint has another configuration, other data, or more steps.
+        BadModel: The record is incomplete.
     """
     stored = config_from_record(record, config.model)
     if record.get("data", {}).get("md5") != mnist.md5:
@@ -40,9 +40,9 @@ def check_resumable(
     done = record.get("steps_done")
     seconds = record.get("seconds")
     if not isinstance(done, int) or done < 1 or not isinstance(seconds, (int, float)):
-        raise BadModel(f"the training record in {folder} does not say how far it came")
+        raise BadModel(f"the training record in {folder} does not have its number of steps")
     before, now = _flat(stored) | {"model": record["model"]}, _flat(config)
-    # With a constant learning rate the length does not touch the steps already done.
+    # With a constant learning rate the length does not affect the steps already done.
     free = {"epochs", "steps"} if stored.recipe.schedule == "constant" else set()
     faults = [
         f"{key} was {before[key]}, not {now[key]}"

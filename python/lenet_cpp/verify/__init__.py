@@ -1,21 +1,21 @@
-"""Parity: the same images through four routes, and whether the answers agree.
+"""Check parity: run the same images through four routes and compare the outputs.
 
 The routes are
 
 * ``dygraph``: the ``paddle.nn.Layer`` with the trained ``.pdparams``, in Python, on the training
   engine; or that engine with the exported model, when there are no trained parameters;
 * ``paddle.inference``: the exported model, in Python;
-* ``C++ program``: the exported model, by ``lenet_infer_test`` in a process of its own;
-* ``lenet_cpp``: the exported model, by this package.
+* ``C++ program``: the exported model, in a separate process of ``lenet_infer_test``;
+* ``lenet_cpp``: the exported model, in this package.
 
-The last three use one engine: with the same options their outputs have to be the same bits. Beside
-Paddle's accelerators the last two also run on the engine native: the same bits as each other, and
-within the tolerance of ``paddle.inference``. The layer's own arithmetic and each accelerator's
-differ in the order of additions: there every output has to be within ``tolerance * max(1, |a|)`` of
-the reference, by default 1e-5, with ``|a|`` the largest output of that image, and the predicted
-class the same unless the two largest outputs are closer than that. With a precision of bf16 or int8
-the first rule is the same, and the tolerance is the precision's; int8 of the engine native is held
-to Paddle's int8.
+The last three use one engine: with the same options their outputs must be the same bits. In
+addition to Paddle's accelerators, the last two also run on the native engine. There they must be
+the same bits as each other, and within the tolerance of ``paddle.inference``. The layer's own
+arithmetic and each accelerator's differ in the order of additions: there every output must be
+within ``tolerance * max(1, |a|)`` of the reference, by default 1e-5, with ``|a|`` the largest
+output of that image, and the predicted class must be the same unless the two largest outputs are
+closer than that. With a precision of bf16 or int8 the first rule is the same, and the tolerance is
+the precision's; the reference of int8 in the native engine is Paddle's int8.
 
 Paddle is imported when a check runs, not with this module.
 """
@@ -116,32 +116,32 @@ def verify(
     """Run the same images through every route and compare.
 
     Args:
-        model_dir: Folder of the exported model.
+        model_dir: The folder of the exported model.
         images: float32 [N, channels, height, width], at least one image.
-        labels: int64 [N], to measure each route's accuracy; None leaves that out.
+        labels: int64 [N], to measure each route's accuracy; None for no accuracy.
         program: The C++ program.
-        params: The ``.pdparams`` that the model was exported from. None leaves dygraph out, unless
-            the manifest says from which seed the parameters were drawn, and ``paddle.inference``
-            with plain kernels becomes the reference.
+        params: The ``.pdparams`` that the model was exported from. When None, ``paddle.inference``
+            with plain kernels is the reference instead of dygraph, unless the manifest has the
+            seed of the parameters.
         formats: As for :func:`find_models`.
-        accelerators: Some of :data:`ACCELERATORS`; None: all that have the precision.
-        batch_sizes: Images a run, 1 to 1024.
+        accelerators: Some of :data:`ACCELERATORS`; None for all that support the precision.
+        batch_sizes: Images per run, 1 to 1024.
         threads: CPU threads of a run.
         check_finite: Whether the C++ routes refuse NaN and infinity.
         progress: Whether to show a progress bar on a terminal.
         spec: The network, when no manifest beside the model names it.
-        precision: ``fp32``, ``bf16`` or ``int8``, of the exported model's arithmetic; the
-            reference is computed in float32.
-        tolerance: As for :func:`lenet_cpp.agreement.compare`; None: that of the precision in
+        precision: The precision of the exported model's arithmetic: ``fp32``, ``bf16`` or
+            ``int8``. The reference is computed in float32.
+        tolerance: As for :func:`lenet_cpp.agreement.compare`; when None, the precision's in
             :data:`lenet_cpp.agreement.TOLERANCES`.
-        training_engine: Without parameters, let the training engine run the exported model, and
-            take that as the reference.
+        training_engine: Without parameters, use the training engine with the exported model as the
+            reference.
         record: Keep the outputs of the row that differs most.
 
     Raises:
         FileNotFound: A file is missing.
         BadModel: The model or the parameters are damaged, or do not fit each other.
-        BadInput: An argument; an image that is not finite.
+        BadInput: An argument is wrong, or an image is not finite.
         BackendFailure: A route failed.
     """
     require_paddle()
@@ -182,7 +182,7 @@ def verify(
         bar.set_postfix_str(f"{case.model.format} {case.accelerator} {case.batch_size}")
         outputs = {"lenet_cpp": run_lenet_cpp(case, images)}
         outputs["C++ program"] = run_program(program, case, images)
-        # The engine native is held to what a row of Paddle's was.
+        # The reference of the native engine is one of Paddle's rows.
         key = (case.model.format, case.paddle_accelerator, case.batch_size)
         if key not in inference:
             inference[key] = run_paddle_inference(case, images)
@@ -220,10 +220,10 @@ def _run_reference(
     *,
     training_engine: bool,
 ) -> tuple[str, dict[int, NDArray[np.float32]]]:
-    """Run what ``paddle.inference`` is compared with, once for each batch size.
+    """Run the reference of ``paddle.inference``, once for each batch size.
 
     Returns:
-        What it is, and batch size to outputs.
+        The name of the reference, and its outputs for each batch size.
     """
     if layer is not None:
         return "dygraph", {
@@ -261,7 +261,7 @@ def _check_arguments(
     if not batch_sizes or not all(1 <= size <= MAX_BATCH_SIZE for size in batch_sizes):
         raise BadInput(f"batch sizes are from 1 to {MAX_BATCH_SIZE}; got {list(batch_sizes)}")
     if not 0 <= tolerance < np.inf:
-        raise BadInput(f"a threshold is a number from 0; got {tolerance}")
+        raise BadInput(f"a threshold is 0 or more; got {tolerance}")
 
 
 def _unavailable(
@@ -271,7 +271,7 @@ def _unavailable(
     *,
     quantized: bool,
 ) -> dict[tuple[str, str], str]:
-    """Say why a format and an accelerator do not go together."""
+    """Return why formats and accelerators cannot be combined, for those that cannot."""
     found = {}
     for model in models:
         if "openvino" in accelerators and model.format != "pdmodel":
@@ -296,7 +296,7 @@ def _refused_by_native(model: Source, precision: str) -> str:
 
 
 def _same_engine(paddle_version: str, program: Path) -> tuple[dict[str, bool], list[str]]:
-    """Tell which of the C++ routes run on the Paddle that Python has, and note which do not."""
+    """Return which C++ routes run on Python's Paddle, with notes about the others."""
     versions = {
         "C++ program": paddle_version_of(program),
         "lenet_cpp": _core.paddle_version(),
@@ -342,7 +342,7 @@ def _row(
 
 
 def _differs_more(row: Row, other: Row) -> bool:
-    """Whether a row agrees less than another."""
+    """Return whether a row differs more than another."""
 
     def key(one: Row) -> tuple[bool, float]:
         return not one.agrees, max(each.share for each in one.comparisons)

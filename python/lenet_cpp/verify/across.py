@@ -1,8 +1,8 @@
-"""The same weights and images through every framework at hand, and whether all answer the same.
+"""Run the same weights and images in every installed framework, and compare the outputs.
 
-The weights are those of an exported model, read out of its files. For a network that PyTorch has
-too they are given to it (:func:`lenet_cpp.interchange.torch.state.torch_state`), and exported from
-there to ONNX. A way that cannot take part says why.
+The weights are those of an exported model, read from its files. If PyTorch has the same network,
+they are loaded into it (:func:`lenet_cpp.interchange.torch.state.torch_state`), and exported from
+there to ONNX. A route that cannot run gives the reason.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Across:
-    """What :func:`across` found.
+    """The result of :func:`across`.
 
     Attributes:
         model_dir: The exported model.
-        images: How many.
-        routes: The ways that took part.
-        pairs: Every two of them, compared.
-        unavailable: A way that could not take part to why.
-        correct: Way to correct predictions; empty without labels.
-        tolerance: How far outputs may lie apart.
+        images: The number of images.
+        routes: The routes that ran.
+        pairs: The comparison of every two routes.
+        unavailable: The routes that could not run, with the reason.
+        correct: The correct predictions of each route; empty without labels.
+        tolerance: The tolerance of the comparisons.
     """
 
     model_dir: Path
@@ -84,21 +84,21 @@ class Across:
 
     @property
     def largest_difference(self) -> float:
-        """Of all pairs."""
+        """The largest difference of all pairs."""
         return max((pair.largest_difference for pair in self.pairs), default=0.0)
 
     @property
     def share(self) -> float:
-        """The largest share of the tolerance of all pairs: 1 is just within."""
+        """The largest share of the tolerance of all pairs: 1 is the limit."""
         return max((pair.share for pair in self.pairs), default=0.0)
 
     @property
     def equal_predictions(self) -> int:
-        """The fewest images that a pair puts into the same class."""
+        """The images of one class in both routes, the fewest of all pairs."""
         return min((pair.equal_predictions for pair in self.pairs), default=self.images)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as values that JSON takes; differences that are not finite as None."""
+        """Return the report for JSON, with None for differences that are not finite."""
 
         def finite(value: float) -> float | None:
             return value if np.isfinite(value) else None
@@ -128,7 +128,7 @@ class Across:
 
 @dataclass
 class Context:
-    """What the routes run, made once and shared."""
+    """The objects that the routes run, made once and shared."""
 
     model: Source
     images: NDArray[np.float32]
@@ -141,15 +141,15 @@ class Context:
 
     @property
     def case(self) -> Case:
-        """The model as it is, without an accelerator."""
+        """The exported model with plain kernels."""
         return Case(self.model, "plain", _BATCH, self.threads)
 
     def softmax(self) -> bool:
-        """Whether the exported model ends in a softmax, which the network itself lacks."""
+        """Return whether the exported model adds a softmax to the network."""
         return bool(self.once("softmax", lambda: gives_probabilities(self.model)))
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """Make something that several routes need; or raise again why it cannot be made."""
+        """Make a shared object at its first use; raise the same error each time when that fails."""
         if name not in self.made:
             try:
                 self.made[name] = make()
@@ -160,12 +160,12 @@ class Context:
         return self.made[name]
 
     def layer(self) -> paddle.nn.Layer:
-        """The network in Paddle with the exported model's own weights."""
+        """Return the network in Paddle with the exported model's own weights."""
         return self.once("layer", self._layer)
 
     def _layer(self) -> paddle.nn.Layer:
         if self.spec is None:
-            raise Unsupported("it is not known which network this is: name it with --model")
+            raise Unsupported("the network is not known: name it with --model")
         size, classes = sizes(self.model)
         layer = build_layer(self.spec, classes, size)
         try:
@@ -178,10 +178,10 @@ class Context:
         return layer
 
     def torch_name(self) -> str:
-        """What PyTorch's network of this kind is called."""
+        """Return the name of the same network in PyTorch."""
         torch_models.require_torch()
         if self.spec is None:
-            raise Unsupported("it is not known which network this is: name it with --model")
+            raise Unsupported("the network is not known: name it with --model")
         for network in torch_models.NETWORKS.values():
             if network.paddle == self.spec.name:
                 return network.name
@@ -189,7 +189,7 @@ class Context:
         raise Unsupported(f"there is no {self.spec.name} in PyTorch here, only {known}")
 
     def net(self) -> torch.nn.Module:
-        """The network in PyTorch, with the same weights or those of the file that was named."""
+        """Return the network in PyTorch, with the same weights or those of the given file."""
         return self.once("net", self._net)
 
     def _net(self) -> torch.nn.Module:
@@ -211,7 +211,7 @@ class Context:
 
 
 def _load_torch(net: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Load a state, which may lack PyTorch's counters of batches."""
+    """Load a state, with or without PyTorch's counters of batches."""
     counters = {key: value for key, value in net.state_dict().items() if key not in state}
     kept = {key: value for key, value in counters.items() if key.endswith("num_batches_tracked")}
     net.load_state_dict({**kept, **state})
@@ -231,26 +231,26 @@ def across(
     progress: bool = False,
     more_routes: Mapping[str, Route] | None = None,
 ) -> Across:
-    """Run the same images through every framework, and compare every two.
+    """Run the same images in every framework, and compare every two of them.
 
     Args:
         model_dir: Folder of the exported model.
         images: float32 [N, channels, height, width], at least one image.
-        labels: int64 [N], to measure the accuracy of each.
+        labels: int64 [N], to measure the accuracy of each route.
         program: The C++ program.
-        torch_params: A file of PyTorch parameters for PyTorch's part, such as the one that the
-            model was imported from; the exported model's weights when None.
-        formats: As for :func:`lenet_cpp.verify.find_models`; the first is taken.
+        torch_params: A file of parameters for PyTorch, such as the one that the model was imported
+            from; the exported model's weights when None.
+        formats: As for :func:`lenet_cpp.verify.find_models`; the first model is used.
         threads: CPU threads of a run.
         spec: The network, when no manifest beside the model names it.
-        tolerance: How far outputs may lie apart.
+        tolerance: The tolerance of the comparisons.
         progress: Whether to show a progress bar on a terminal.
-        more_routes: Further ways, beside :data:`WAYS`.
+        more_routes: Additional routes, after those of :data:`WAYS`.
 
     Raises:
         FileNotFound: A file is missing.
         BadModel: The model or the parameters are damaged, or do not fit each other.
-        BackendFailure: A way failed; or wrote an ONNX file that computes something else.
+        BackendFailure: A route failed, or wrote an ONNX file that computes something else.
     """
     require_paddle()
     model = find_models(model_dir, formats)[0]
@@ -293,7 +293,7 @@ def _batches(images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
 
 
 def softmax_of(context: Context, logits: Outputs) -> Outputs:
-    """Do what the exported model does after the network."""
+    """Apply the softmax that the exported model adds to the network, if any."""
     if not context.softmax():
         return logits
     return softmax(logits)
@@ -360,7 +360,7 @@ def _program(context: Context) -> Outputs:
 
 
 def _program_onnx(context: Context) -> Outputs:
-    """The C++ program's other engine, which runs the ONNX file itself."""
+    """Run the ONNX file itself in the C++ program's onnxruntime engine."""
     path = context.once("paddle.onnx", lambda: _paddle_onnx_file(context))
     case = Case(Source("onnx", path, None), "auto", _BATCH, context.threads)
     return run_program(context.program, case, context.images)
@@ -381,4 +381,4 @@ WAYS: dict[str, Route] = {
     "C++ program, onnxruntime": _program_onnx,
     "lenet_cpp": _lenet_cpp,
 }
-"""The ways, in the order of the table; each raises Unsupported when it cannot take part."""
+"""The routes, in the order of the table; each raises Unsupported when it cannot run."""

@@ -1,4 +1,4 @@
-"""The files that are compared: the exported model and the parameters it was exported from."""
+"""Find the files of a verification: the exported model and its original parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lenet_cpp.formats.source import Source
 
 PROGRAM_FORMATS = ("pdmodel", "json", "model-params", "separate")
-"""As :data:`lenet_cpp.formats.FORMATS` has them, without those that have no structure."""
+"""The keys of :data:`lenet_cpp.formats.FORMATS` that have the structure of the network."""
 
 
 def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[Source]:
@@ -30,12 +30,12 @@ def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[S
 
     Args:
         model_dir: The folder.
-        formats: Those that have to be there; when None, any of :data:`PROGRAM_FORMATS`.
+        formats: The required formats; when None, any of :data:`PROGRAM_FORMATS`.
 
     Raises:
         FileNotFound: There is no such folder, or no such program in it.
         BadInput: A format is unknown.
-        BadModel: The folder holds several models.
+        BadModel: The folder contains several models.
     """
     remedy = "export the model with scripts/export_model.py"
     if not model_dir.is_dir():
@@ -67,18 +67,18 @@ _DESCRIPTIONS = {
 def load_trained_layer(
     model: Source, params: Path | None, spec: models.ModelSpec | None = None
 ) -> paddle.nn.Layer:
-    """The network that a model was exported from, softmax included.
+    """Build the network that a model was exported from, with its softmax.
 
     Args:
         model: The exported model, which has the number of classes and the size of images.
-        params: Its ``.pdparams``; None for one with random parameters (:func:`random_seed`).
-        spec: The network; the one that the manifest beside the model names, and LeNet without
-            one, when None.
+        params: Its ``.pdparams``; None for random parameters (:func:`random_seed`).
+        spec: The network; when None, the one in the manifest beside the model, or LeNet without a
+            manifest.
 
     Raises:
         FileNotFound: There are no such parameters.
         BadModel: The parameters are damaged or are not those of the network.
-        BadInput: The network is not known, or is not one for such images.
+        BadInput: The network is not known, or does not support such images.
     """
     import paddle
 
@@ -106,7 +106,7 @@ def sizes(model: Source) -> tuple[int | None, int]:
 
 
 def gives_probabilities(model: Source) -> bool:
-    """Whether a model ends in a softmax."""
+    """Return whether a model ends in a softmax."""
     folder = model.program.parent
     manifest = find_manifest(folder)
     if manifest is not None and manifest.softmax is not None:
@@ -115,7 +115,7 @@ def gives_probabilities(model: Source) -> bool:
 
 
 def random_seed(model_dir: Path) -> int | None:
-    """The seed of the parameters when the manifest says that they are random ones, else None."""
+    """Return the seed of random parameters from the manifest; None for other parameters."""
     training = _training(model_dir)
     random = (training or {}).get("random_parameters")
     seed = random.get("seed") if isinstance(random, dict) else None
@@ -128,7 +128,7 @@ def _training(model_dir: Path) -> dict[str, Any] | None:
 
 
 def other_checkpoint(model_dir: Path, params: Path) -> str | None:
-    """Say so when the manifest has another checksum for the checkpoint than it has now."""
+    """Return a note when the checkpoint's checksum is not the one in the manifest."""
     training = _training(model_dir)
     files = (training or {}).get("files")
     trained = files.get(params.name) if isinstance(files, dict) else None

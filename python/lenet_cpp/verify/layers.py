@@ -1,4 +1,4 @@
-"""The network layer by layer: which is the first layer whose outputs differ?"""
+"""Compare a network layer by layer, to find the first layer whose outputs differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lenet_cpp.models import ModelSpec
 
 _LAYER_IMAGES = 64
-# Layer to the operators that exporting may make of it.
+# Each layer and the operators that export may turn it into.
 _OPERATORS = {
     "Conv2D": {"conv2d"},
     "Linear": {"matmul", "matmul_v2"},
@@ -44,17 +44,17 @@ _ADDITIONS = {"add", "elementwise_add"}
 
 @dataclass(frozen=True)
 class LayerComparison:
-    """One layer of the trained network and the operator that exporting made of it."""
+    """One layer of the trained network and its operator in the exported one."""
 
     format: str
     layer: str
     kind: str
     operator: str
-    """The operator's type; empty when it is not known which one it is."""
+    """The operator's type; empty when the operator is not known."""
     shape: tuple[int, ...]
     largest_difference: float
     share: float
-    """Of the tolerance: 1 is just within."""
+    """The largest difference as a share of the tolerance: 1 is the limit."""
     differs: bool
 
 
@@ -74,13 +74,13 @@ def compare_layers(
     Args:
         model_dir: Folder of the exported model.
         images: float32 [N, channels, height, width], at least one image.
-        params: The ``.pdparams`` that the model was exported from; None for a model with seeded
-            random parameters.
+        params: The ``.pdparams`` that the model was exported from; None for seeded random
+            parameters.
         formats: As for :func:`find_models`.
         spec: As for :func:`load_trained_layer`.
 
     Returns:
-        For each format the layers in the order of execution.
+        The layers of each format, in the order of execution.
 
     Raises:
         FileNotFound: A file is missing.
@@ -112,14 +112,14 @@ class _LayerRun:
 
 
 def _record_layers(layer: paddle.nn.Layer, images: NDArray[np.float32]) -> list[_LayerRun]:
-    """Run the network and keep what each of its layers returned."""
+    """Run the network and keep the outputs of each of its layers."""
     runs: list[_LayerRun] = []
 
     def recorder(name: str) -> Callable[[Any, Any, Any], None]:
         def record(sublayer: Any, _inputs: Any, output: Any) -> None:
             kind = type(sublayer).__name__
             biased = kind in _BIASED and sublayer.bias is not None
-            # A copy: an operator that works in place may overwrite it afterwards.
+            # A copy, because an in-place operator may overwrite it afterwards.
             runs.append(_LayerRun(name, kind, biased, np.array(output.numpy())))
 
         return record
@@ -138,7 +138,7 @@ def _record_layers(layer: paddle.nn.Layer, images: NDArray[np.float32]) -> list[
 
 
 def _operator_kind(op_type: str) -> str:
-    """``pd_op.add_:1`` is the in-place form of ``add``, second in its program."""
+    """Return an operator's kind: ``pd_op.add_:1`` is the second in-place ``add``."""
     return re.sub(r"^pd_op\.|_?:\d+$", "", op_type)
 
 

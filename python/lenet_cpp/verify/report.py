@@ -1,4 +1,4 @@
-"""What a verification found."""
+"""The report of a verification."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One case, compared."""
+    """The comparisons of one case."""
 
     case: Case
     comparisons: tuple[Comparison, ...]
     equal_predictions: int
-    """The images that every route puts into the same class."""
+    """The number of images that every route puts into the same class."""
 
     @property
     def agrees(self) -> bool:
-        """Whether every comparison came out as it has to."""
+        """Whether every comparison agrees."""
         return all(comparison.agrees for comparison in self.comparisons)
 
     @property
@@ -45,32 +45,31 @@ class Recorded:
 
     row: Row
     outputs: dict[str, NDArray[np.float32]]
-    """Route to its outputs, float32 [N, classes]."""
+    """The outputs of each route, float32 [N, classes]."""
     probabilities: bool
     """Whether the outputs are probabilities; they are logits otherwise."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What :func:`verify` found."""
+    """The result of :func:`verify`."""
 
     model_dir: Path
     images: int
     reference: str
-    """What ``paddle.inference`` is compared with: ``dygraph``; when the trained parameters are not
-    at hand, the training engine with the exported model, or ``paddle.inference``'s plain kernels.
-    """
+    """The reference of ``paddle.inference``: ``dygraph``; without trained parameters the training
+    engine with the exported model, or ``paddle.inference``'s plain kernels."""
     rows: tuple[Row, ...]
     unavailable: dict[tuple[str, str], str]
-    """Format and accelerator to why they do not go together."""
+    """Pairs of format and accelerator that cannot be combined, with the reason."""
     correct: dict[str, int] = field(default_factory=dict)
-    """Route to correct predictions, the fewest of all rows; empty without labels."""
+    """The correct predictions of each route, the fewest of all rows; empty without labels."""
     notes: tuple[str, ...] = ()
     precision: str = "fp32"
-    """Of the exported model's arithmetic."""
+    """The precision of the exported model's arithmetic."""
     tolerance: float = TOLERANCE
     recorded: Recorded | None = field(default=None, repr=False)
-    """The outputs of the row that differs most; None when they were not asked for."""
+    """The outputs of the row that differs most, if they were requested."""
 
     @property
     def agrees(self) -> bool:
@@ -79,21 +78,21 @@ class Report:
 
     @property
     def largest_difference(self) -> float:
-        """Of all comparisons."""
+        """The largest difference of all comparisons."""
         return max(one.largest_difference for row in self.rows for one in row.comparisons)
 
     @property
     def share(self) -> float:
-        """The largest share of the tolerance of all comparisons: 1 is just within."""
+        """The largest share of the tolerance of all comparisons: 1 is the limit."""
         return max(one.share for row in self.rows for one in row.comparisons)
 
     @property
     def equal_predictions(self) -> int:
-        """The images put into the same class by every route, the fewest of all rows."""
+        """The images that every route puts into the same class, the fewest of all rows."""
         return min(row.equal_predictions for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as values that JSON takes; differences that are not finite as None."""
+        """Return the report for JSON, with None for differences that are not finite."""
         return {
             "agrees": self.agrees,
             "images": self.images,

@@ -1,14 +1,14 @@
-"""Outputs recorded as ``reprod_log`` records them, which existing check scripts read.
+"""Record outputs in the format of ``reprod_log``, which existing check scripts read.
 
-A record is what ``reprod_log.ReprodLogger`` saves: a ``.npy`` file with a dictionary, name to
-array. Each route has one, with
+A record is a file of ``reprod_log.ReprodLogger``: a ``.npy`` with a dictionary of arrays by name.
+Each route has a record, with
 
 * ``class_id``: int64 [N], the class with the largest output of each image;
 * ``prob``: float32 [N], that class's probability;
-* ``output``: float32 [N, classes], everything the model gave.
+* ``output``: float32 [N, classes], all outputs of the model.
 
-For one image the first two are what Paddle's guide records. ``numpy.load`` runs code from such a
-file when it is told to unpickle; :func:`read_record` does not.
+For one image the first two are the record of Paddle's guide. ``numpy.load`` with pickling allowed
+runs code from such a file; :func:`read_record` does not.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ RECORD_NAMES = {
     "C++ program": "output_cpp_program.npy",
     "lenet_cpp": "output_lenet_cpp.npy",
 }
-"""Route to file; what stands in for dygraph has its file name too."""
+"""The file of each route; the substitute of dygraph has its file name too."""
 REPORT_NAME = "diff.txt"
 
 
 def entries(
     output: NDArray[np.float32], *, probabilities: bool
 ) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
-    """Return what is recorded of a route.
+    """Return the record of a route.
 
     Args:
         output: float32 [N, classes].
@@ -62,11 +62,11 @@ def write_records(folder: Path, report: Report) -> tuple[Path, ...]:
     """Write the record of each route, and ``diff.txt``, which compares them.
 
     Args:
-        folder: Made if missing; records of an earlier run are replaced.
-        report: Of a verification with ``record=True`` and something on the training engine.
+        folder: The folder; created if necessary. Records of an earlier run are replaced.
+        report: The report of a verification with ``record=True`` and the training engine.
 
     Returns:
-        The files, the report last.
+        The files; the report is last.
 
     Raises:
         BadInput: The outputs were not kept, or nothing ran on the training engine.
@@ -89,7 +89,7 @@ def write_records(folder: Path, report: Report) -> tuple[Path, ...]:
         with atomic_path(path) as temporary:
             logger.save(str(temporary))
         written[route] = path
-    # What is compared is what was written.
+    # The comparison uses the written files.
     records = {route: read_record(path) for route, path in written.items()}
     text = _head(report, recorded.row.case) + "".join(
         _section(comparison, written, records, report.tolerance)
@@ -116,7 +116,7 @@ def _section(
     records: dict[str, dict[str, NDArray[Any]]],
     tolerance: float,
 ) -> str:
-    """Compare two records as ``ReprodDiffHelper`` does, and say what our rule makes of it."""
+    """Compare two records as ``ReprodDiffHelper`` does, and add the verdict of our rule."""
     from reprod_log.compare import compute_diff
     from reprod_log.utils import check_print_diff
 
@@ -137,14 +137,14 @@ def _section(
 
 
 def read_record(path: Path) -> dict[str, NDArray[Any]]:
-    """Read a record, of ours or of any ``ReprodLogger``, without running code from the file.
+    """Read a record of ours or of any ``ReprodLogger``, without running code from the file.
 
     Returns:
-        Name to array.
+        The arrays by name.
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
-        BadInput: It is damaged or is not a record.
+        BadInput: The file is damaged or is not a record.
     """
     try:
         with path.open("rb") as file:

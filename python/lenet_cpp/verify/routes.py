@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 NATIVE = "native"
 ACCELERATORS = ("plain", "onednn", "openvino", NATIVE)
-"""Paddle's, and the engine native, which stands beside them."""
+"""Paddle's accelerators, and the native engine."""
 ROUTES = ("dygraph", "paddle.inference", "C++ program", "lenet_cpp")
 
 
 @dataclass(frozen=True)
 class Case:
-    """How one row of the table is run; the same for every route."""
+    """How one row of the table is run, in every route."""
 
     model: Source
     accelerator: str
@@ -43,19 +43,19 @@ class Case:
 
     @property
     def native(self) -> bool:
-        """Whether the C++ routes run on the engine native, and not on Paddle's."""
+        """Whether the C++ routes run on the native engine, and not on Paddle's."""
         return self.accelerator == NATIVE
 
     @property
     def engine(self) -> str:
-        """Of the C++ routes."""
+        """The engine of the C++ routes."""
         if self.model.program.suffix == ".onnx":
             return "onnxruntime"
         return "native" if self.native else "paddle"
 
     @property
     def paddle_accelerator(self) -> str:
-        """Of ``paddle.inference``; with plain, and in int8 with onednn, native is compared."""
+        """The accelerator of ``paddle.inference``; for native it is plain, and onednn in int8."""
         if not self.native:
             return self.accelerator
         return "onednn" if self.precision == "int8" else "plain"
@@ -80,8 +80,8 @@ def run_dygraph(
 def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Run a model with ``paddle.inference``, configured as ``paddle_engine.cc`` does.
 
-    The files are not checked: Paddle crashes on some damaged ones, so let :class:`Predictor` load
-    the model first.
+    This function does not check the files. Paddle crashes on some damaged ones, so load the model
+    with :class:`Predictor` first.
     """
     with tempfile.TemporaryDirectory(prefix="lenet-") as cache:
         config = inference_config(
@@ -114,7 +114,7 @@ def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32
     """Run a model with :class:`lenet_cpp.Predictor`.
 
     Raises:
-        lenet_cpp.Error: As the predictor does.
+        lenet_cpp.Error: As the predictor.
     """
     with Predictor(
         case.model.program,
@@ -130,11 +130,11 @@ def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32
 
 
 def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Run a model with the C++ program, in a process of its own.
+    """Run a model with the C++ program, in a separate process.
 
     Raises:
         FileNotFound: There is no such program, or it cannot be started.
-        lenet_cpp.Error: What the program reported by its exit code.
+        lenet_cpp.Error: The program reported this error by its exit code.
         BackendFailure: The program crashed.
     """
     with tempfile.TemporaryDirectory(prefix="lenet-") as name:
@@ -159,10 +159,10 @@ def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> NDArr
 
 
 def paddle_version_of(program: Path) -> str:
-    """Return the version of the Paddle that the C++ program runs on; ``unknown`` without one.
+    """Return the version of the C++ program's Paddle; ``unknown`` without Paddle.
 
     Raises:
-        As :func:`run_program` does.
+        lenet_cpp.Error: As :func:`run_program`.
     """
     match = re.search(r"^Paddle Inference (\S+)$", call_program(program, "--version"), re.M)
     return match[1] if match else "unknown"
