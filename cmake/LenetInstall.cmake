@@ -15,6 +15,15 @@ if(LENET_BUILD_PYTHON)
   install(TARGETS lenet ${_python_plugins} _core DESTINATION . COMPONENT python EXCLUDE_FROM_ALL)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/mnist_sample DESTINATION . COMPONENT python
           EXCLUDE_FROM_ALL)
+  # For `lenet-cpp fetch-paddle`, in the places that the script knows from a clone.
+  install(FILES ${PROJECT_SOURCE_DIR}/scripts/fetch_paddle_inference.py
+          DESTINATION fetch_paddle/scripts COMPONENT python EXCLUDE_FROM_ALL)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/scripts/paddle_library DESTINATION fetch_paddle/scripts
+          COMPONENT python EXCLUDE_FROM_ALL FILES_MATCHING PATTERN "*.py")
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/compat DESTINATION fetch_paddle/cpp
+          COMPONENT python EXCLUDE_FROM_ALL)
+  install(FILES ${PROJECT_SOURCE_DIR}/pyproject.toml DESTINATION fetch_paddle
+          COMPONENT python EXCLUDE_FROM_ALL)
 endif()
 if(LENET_BUILD_PYTHON AND NOT LENET_BUILD_APPS)
   return()  # a wheel

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -I leaves out
 
-from paddle_library import COMMAND, ROOT, official, wheel
+from paddle_library import COMMAND, THIRD_PARTY, official, wheel
 from paddle_library.failures import INTERRUPTED, NOT_FOUND, Failure, note
 from paddle_library.folder import report
 
@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--source", choices=("wheel", "official"), help="default: wheel, unless official is there")
-    add("--output-dir", type=Path, default=ROOT / "third_party/paddle_inference", metavar="DIR")
+    add("--output-dir", type=Path, default=THIRD_PARTY / "paddle_inference", metavar="DIR")
     add("--check", action="store_true", help="only say what is there; exit 0 when it is valid")
     add("--force", action="store_true", help="make it anew even when it is in place")
     add = parser.add_argument_group("wheel").add_argument
@@ -133,7 +133,7 @@ def run_official(args: argparse.Namespace) -> None:
     if archive is not None:
         official.install(archive, str(archive), request)
     else:
-        cache = args.cache_dir or ROOT / "third_party/.download"
+        cache = args.cache_dir or THIRD_PARTY / ".download"
         official.fetch(args.url, request, cache=cache, timeout=args.timeout, retries=args.retries)
 
 

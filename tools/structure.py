@@ -71,7 +71,7 @@ def room_edges() -> set[tuple[str, str]]:
         for module in graph.modules
         for imported in graph.find_modules_directly_imported_by(module)
     }
-    return {(a, b) for a, b in pairs if a and b and b not in {a, "_core"}}
+    return {(a, b) for a, b in pairs if a and b and b not in {a, "_core"} and a != "__main__"}
 
 
 def _entries() -> int:
@@ -138,9 +138,9 @@ COUNTS = (
     Count("pairs of rooms that import", 63, lambda: len(room_edges())),
     Count("names imported inside functions", 128, _imports_in_functions),
     Count("modules that start processes", 2, _subprocess_modules),
-    Count("lines of python/lenet_cpp", 22_350, _lines("python/lenet_cpp")),
+    Count("lines of python/lenet_cpp", 23_000, _lines("python/lenet_cpp")),
     Count("lines of interchange", 4_700, _lines("python/lenet_cpp/interchange")),
-    Count("lines of cli", 2_800, _lines("python/lenet_cpp/cli")),
+    Count("lines of cli", 3_450, _lines("python/lenet_cpp/cli")),
     Count("lines of quantize", 2_900, _lines("python/lenet_cpp/quantize")),
     Count("files of quantize", 21, _files("python/lenet_cpp/quantize")),
     Count("lines of tools", 11_100, _lines("tools")),

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[2] / "python" / "lenet_cpp"
 MODULES = {module: f"lenet_cpp.cli.{module}" for module, _ in COMMANDS.values()} | {
-    "benchmark": "tools.benchmark.cli",
-    "caffe2_roundtrip": "tools.caffe2.cli",
-    "draw_mnist_sample": "tools.draw_mnist_sample",
-    "mutate_models": "tools.hostile.cli",
+    "benchmark.py": "tools.benchmark.cli",
+    "caffe2_roundtrip.py": "tools.caffe2.cli",
+    "draw_mnist_sample.py": "tools.draw_mnist_sample",
+    "mutate_models.py": "tools.hostile.cli",
 }
 # What several commands have in common, and whose messages therefore may name only what all have.
 # The other modules of cli/ are commands.
@@ -103,7 +103,8 @@ def flags_in(line: str, commands: Iterable[str]) -> Iterator[tuple[str, str]]:
     """
     for script, name, flag in WORD.findall(line):
         if script or name:
-            commands = [script or COMMANDS[name][0]]
+            tool = f"{script}.py"
+            commands = [tool if tool in FLAGS else script or COMMANDS[name][0]]
         else:
             yield from ((command, flag) for command in commands)
 

@@ -839,7 +839,14 @@ def _(folder: Path) -> Request:
     return Request({"model_dir": model, "params_file": model / "lenet.pdiparams"})
 
 
-@row("no model named", "BadInput", "model_file", usage=True)
+@row(
+    "no model named",
+    "BadInput",
+    "model_file",
+    usage=True,
+    doors=("cpp", "program"),
+    why="Python takes the bundled model",
+)
 def _(folder: Path) -> Request:
     return Request()
 

@@ -359,8 +359,8 @@ def test_models_that_are_not_there(model_dir: Path, tmp_path: Path) -> None:
         lenet_cpp.Predictor(model_dir=tmp_path / "nowhere")
     with pytest.raises(lenet_cpp.BadModel, match="holds no model"):
         lenet_cpp.Predictor(model_dir=tmp_path)
-    with pytest.raises(lenet_cpp.BadInput, match="no model named"):
-        lenet_cpp.Predictor()
+    with pytest.raises(lenet_cpp.BadInput, match="model_file"):
+        lenet_cpp.Predictor(params_file=model_dir / "lenet.pdiparams")
     with pytest.raises(lenet_cpp.BadInput, match="not by both"):
         lenet_cpp.Predictor(model_dir / "lenet.json", model_dir=model_dir)
 

@@ -48,6 +48,9 @@ COMMANDS = {
     "export-onnx": ("export_onnx", "Write a model as an ONNX file"),
     "convert": ("convert_model", "Convert a model between Paddle's formats"),
     "torch-train": ("torch_train", "Train a network in PyTorch"),
+    "fetch-paddle": ("fetch_paddle", "Make the Paddle library that a C++ build links to"),
+    "explain": ("explain", "Show how the native engine computes a model"),
+    "benchmark": ("benchmark", "Measure latency and throughput of a model in each engine"),
 }
 """Name to module and summary."""
 
@@ -110,9 +113,9 @@ def _foreign(name: str, function: Any) -> click.Command:
 
 def _print_versions(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
-        from lenet_cpp.cli._versions import versions_text
+        from lenet_cpp.cli._versions import versions
 
-        click.echo(versions_text())
+        click.echo("\n".join(f"{name} {value}" for name, value in versions().items()))
         ctx.exit()
 
 

@@ -12,23 +12,20 @@ from lenet_cpp.agreement import TOLERANCE, difference
 from lenet_cpp.cli._verify_text import SHARES
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Mapping
-
     import numpy as np
     from numpy.typing import NDArray
 
+    from lenet_cpp.cli._command import Options
     from lenet_cpp.models import ModelSpec
-    from lenet_cpp.verify.across import Across, Route
+    from lenet_cpp.verify.across import Across
 
 
 def run_across(
-    options: argparse.Namespace,
+    options: Options,
     spec: ModelSpec | None,
     images: NDArray[np.float32],
     labels: NDArray[np.int64] | None,
     data: str,
-    more_routes: Mapping[str, Route] | None,
 ) -> int:
     """Compare, print, and return the exit code: 1 when two ways differ."""
     from lenet_cpp.verify.across import across
@@ -44,7 +41,7 @@ def run_across(
         spec=spec,
         tolerance=TOLERANCE if options.threshold is None else options.threshold,
         progress=True,
-        more_routes=more_routes,
+        more_routes=getattr(options, "more_routes", None),
     )
     document = json.dumps({"data": data, **report.to_dict()}, allow_nan=False)
     if options.report is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lenet_cpp.cli._command import FILE, FOLDER, POSITIVE, argument, option, switch
+from lenet_cpp.cli._command import FILE, FOLDER, POSITIVE, Options, argument, option, switch
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.models import MODELS
 
@@ -148,6 +150,26 @@ def images(text: str, *, required: bool = True) -> Decorator:
     )
 
 
+def _find_program(ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None:
+        return value
+    built = Path((ctx.obj or {}).get("root", ""), "build", "lenet_infer_test")
+    installed = shutil.which(built.name)
+    return built if built.is_file() else Path(installed) if installed else None
+
+
+def program(text: str = "") -> Decorator:
+    """``--program``: the C++ program, which a wheel has not."""
+    return option(
+        "--program",
+        metavar="FILE",
+        type=FILE,
+        callback=_find_program,
+        help=f"the C++ program (default: build/lenet_infer_test, or the one in PATH{text})",
+        group=ENGINE,
+    )
+
+
 preprocess = option(
     "--preprocess",
     metavar="FILE",
@@ -156,6 +178,33 @@ preprocess = option(
     " file of that name beside the model, else what the registry has for the model)",
     group=IMAGES,
 )
+
+exported_model = group(
+    argument(
+        "model",
+        metavar="[MODEL]",
+        required=False,
+        type=FILE,
+        also=("-m", "--model-file", "-d", "--model-dir"),
+        text="folder of an exported model, or its program: .pdmodel, .json or .onnx (default: the"
+        " bundled LeNet)",
+    ),
+    option(
+        *("-p", "--params-file"),
+        metavar="FILE",
+        type=FILE,
+        help="its parameters (default: NAME.pdiparams beside the program)",
+        group=MODEL,
+    ),
+)
+
+
+def predictor_files(options: Options) -> dict[str, Any]:
+    """The model that the options of ``exported_model`` name, as a predictor takes it."""
+    if options.model is not None and options.model.is_dir():
+        return {"model_dir": options.model, "params_file": options.params_file}
+    return {"model_file": options.model, "params_file": options.params_file}
+
 
 model_name = option(
     "--model-name",
@@ -205,6 +254,8 @@ softmax = option(
     default=None,
     help="append a softmax, so that the output is probabilities (default: logits)",
 )
+
+as_json = option("--json", is_flag=True, help="print JSON", group=RESULTS)
 
 report = option("--report", metavar="FILE", type=FILE, help="also write the report as JSON")
 

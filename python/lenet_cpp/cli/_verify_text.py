@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from lenet_cpp.verify import Comparison, LayerComparison, Report
 
+_INFERENCE = "paddle.inference"
 SHARES = "In parentheses: the difference as a share of the tolerance."
 
 
@@ -70,32 +71,29 @@ def report_text(report: Report, layers: Sequence[LayerComparison] | None, data: 
 
 
 def _table(report: Report) -> str:
+    routes = [each.second for each in report.rows[0].comparisons if each.first == _INFERENCE]
     header = [
-        "format",
-        "accelerator",
-        "batch",
-        "C++ program\nand paddle.inference",
-        "lenet_cpp\nand paddle.inference",
-        f"paddle.inference\nand {report.reference.replace(', ', chr(10))}",
-        "equal\npredictions",
-        "verdict",
+        *("format", "accelerator", "batch"),
+        *(f"{route}\nand {_INFERENCE}" for route in routes),
+        f"{_INFERENCE}\nand {report.reference.replace(', ', chr(10))}",
+        *("equal\npredictions", "verdict"),
     ]
     lines = [
         [
             row.case.model.label,
             row.case.accelerator,
             row.case.batch_size,
-            *map(_cell, row.comparisons[:3]),
+            *map(_cell, row.comparisons[: len(routes) + 1]),
             f"{row.equal_predictions}/{report.images}",
             row.verdict,
         ]
         for row in report.rows
     ]
     lines += [
-        [format_label(format_), accelerator, "", "-", "-", "-", "-", reason]
+        [format_label(format_), accelerator, "", *"-" * (len(routes) + 2), reason]
         for (format_, accelerator), reason in report.unavailable.items()
     ]
-    align = ("left", "left", "right", "left", "left", "left", "right", "left")
+    align = ("left", "left", "right", *("left",) * (len(routes) + 1), "right", "left")
     return tabulate(lines, header, colalign=align, disable_numparse=True)
 
 

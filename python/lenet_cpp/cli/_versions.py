@@ -1,4 +1,4 @@
-"""What ``lenet-cpp --version`` prints."""
+"""The versions that a report of a problem needs, found without importing Paddle."""
 
 from __future__ import annotations
 
@@ -7,21 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 import lenet_cpp
 
 
-def versions_text() -> str:
-    """Return the versions that a report of a problem needs, without importing Paddle."""
-    try:
-        with lenet_cpp.Predictor(
-            model_dir=lenet_cpp.bundled_model_dir(), engine="native"
-        ) as predictor:
-            instructions = predictor.explain(1, runs=1).instructions
-    except lenet_cpp.Error as error:
-        instructions = f"unknown: {error}"
-    return (
-        f"lenet-cpp {lenet_cpp.__version__}\n"
-        f"Paddle {_installed('paddlepaddle')}\n"
-        f"onnxruntime {_installed('onnxruntime')}\n"
-        f"native engine: {instructions}"
-    )
+def versions() -> dict[str, str]:
+    """Return name to version, and the instruction set that the native engine uses."""
+    return {
+        "lenet-cpp": lenet_cpp.__version__,
+        "Paddle": _installed("paddlepaddle"),
+        "onnxruntime": _installed("onnxruntime"),
+        "native engine": _instructions(),
+    }
 
 
 def _installed(package: str) -> str:
@@ -29,3 +22,13 @@ def _installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _instructions() -> str:
+    try:
+        with lenet_cpp.Predictor(engine="native") as predictor:
+            return predictor.explain(1, runs=1).instructions
+    except (
+        lenet_cpp.Error
+    ) as error:  # such as an instruction set that was asked for and is not here
+        return f"unknown ({error})"

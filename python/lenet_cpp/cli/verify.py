@@ -1,8 +1,7 @@
-"""``verify.py``: do C++ and Python give the same answers?"""
+"""``lenet-cpp verify``: do C++ and Python give the same answers?"""
 
 from __future__ import annotations
 
-import argparse
 import json
 from contextlib import ExitStack
 from dataclasses import replace
@@ -10,270 +9,216 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import click
+
 from lenet_cpp._base.files import write_text
 from lenet_cpp.agreement import TOLERANCES
-from lenet_cpp.cli import run_cli
+from lenet_cpp.cli import _shared as shared
 from lenet_cpp.cli._across import run_across
-from lenet_cpp.cli._parsers import new_parser, positive, positives
+from lenet_cpp.cli._command import (
+    FILE,
+    FOLDER,
+    POSITIVE,
+    CommaList,
+    Options,
+    argument,
+    command,
+    option,
+)
 from lenet_cpp.cli._verify_text import report_document, report_text
 from lenet_cpp.errors import BadInput
 from lenet_cpp.models import MODELS
 from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, PROGRAM_FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from lenet_cpp.models import ModelSpec
-    from lenet_cpp.verify.across import Route
 
 _OTHER_BATCH_SIZES = (1, 3)
 _MADE_IMAGES = 3
 _DIGIT_SHAPE = (1, 28, 28)
-
-_DESCRIPTION = """\
-Run the same images through four routes and compare what comes out:
-
-  dygraph           the trained network itself, in Python, on Paddle's training engine
-  paddle.inference  the exported model, in Python
-  C++ program       the exported model, by lenet_infer_test
-  lenet_cpp         the exported model, by the Python package over the C++ library
-
-The last three use one engine and have to give the same bits. The last two run on the engine native
-as well: the same bits as each other. Between that and Paddle, and the trained network and the
-exported model every output has to be within 1e-05 * max(1, |a|) (see --threshold), with |a| the
-largest output of that image, and the predicted class the same unless the two largest are closer
-than that. With --precision the same bits are asked of the last three, and a wider threshold holds
-for the rest.
-
-Any registered model can be verified, exported or not, and any model that was exported. A model
-that takes no digits is given the images of --image_file, or photo-like ones made from a seed,
-prepared as preprocess.json beside the model says.
-"""
-
-_EPILOG = """\
-examples:
-  %(prog)s
-      what ./run.sh made, on every test image at hand
-  %(prog)s --batch-sizes 64 --accelerators openvino --images 100
-      one row of the table
-  %(prog)s --model-dir inference_model/lenet_static-ptq --precision int8
-      a quantized model
-  %(prog)s --layers
-      which is the first layer that differs
-  %(prog)s --across
-      every framework at hand: PyTorch, ONNX, Paddle, OpenVINO, C++, Caffe2, each pair
-  %(prog)s --model ResNet50_vd --reprod-dir records
-      a registered model, and the outputs as reprod_log records them
-  %(prog)s --model-dir resnet50-vd -p ResNet50_vd_pretrained.pdparams -i photos/ -i cat.jpg
-      an exported model with published weights, on images of your own
-
-exit status: 0 the routes agree; 1 they differ; 2 wrong usage; 3 a file is missing; 4 the model or
-the parameters are damaged, or do not fit; 5 the data cannot be used; 6 not supported; 7 another
-Paddle; 8 a route failed; 130 interrupted.
-"""
-
-
-def main(
-    argv: Sequence[str] | None = None,
-    *,
-    root: Path | None = None,
-    more_routes: Mapping[str, Route] | None = None,
-) -> int:
-    """Run the command.
-
-    Args:
-        argv: The arguments; those of the process when None.
-        root: The repository, for the defaults; the working folder when None.
-        more_routes: Ways of ``--across`` beside those of the package.
-
-    Returns:
-        The exit code.
-    """
-    root = Path() if root is None else root
-    parser = new_parser(_DESCRIPTION, _EPILOG)
-    add = parser.add_argument
-    add(
-        *("-m", "--model", "--model_name"),
-        dest="model",
-        metavar="NAME",
-        help="a registered model, or FILE.py:SPEC, a ModelSpec of your own (default: the one that"
-        " the model's manifest names, or lenet)",
-    )
-    add(
-        "--model-dir",
-        metavar="DIR",
-        type=Path,
-        help="the exported model (default: inference_model/NAME; where that does not exist, the"
-        " parameters, or random ones of --seed, are exported to a temporary folder)",
-    )
-    add(
-        "-p",
-        "--params",
-        metavar="FILE",
-        type=Path,
-        help="the .pdparams it was exported from (default: checkpoints/NAME/NAME.pdparams with"
-        " the default folder, and random ones where a manifest says so; otherwise the trained"
-        " network is left out)",
-    )
-    add("--class_dim", metavar="N", type=positive, help="classes, of a model not exported yet")
-    add("--img_size", metavar="N", type=positive, help="image size, of a model not exported yet")
-    add(
-        "--seed",
-        metavar="N",
-        type=int,
-        default=0,
-        help="of random parameters for a model without (default: %(default)s)",
-    )
-    add(
-        "-i",
-        "--image_file",
-        metavar="PATH",
-        action="append",
-        help="an image, a folder, a glob or a list of images in a .txt file; may be repeated"
-        " (default: digits, or made images)",
-    )
-    add(
-        "--preprocess",
-        metavar="FILE",
-        type=Path,
-        help="how images are prepared: preprocess.json, or PaddleClas's inference.yml (default: the"
-        " file of that name beside the model, else what the registry has for the model)",
-    )
-    add(
-        "--program",
-        metavar="FILE",
-        type=Path,
-        default=root / "build" / "lenet_infer_test",
-        help="the C++ program (default: build/lenet_infer_test)",
-    )
-    add(
-        "--data-dir",
-        metavar="DIR",
-        type=Path,
-        help="folder with the four MNIST files in IDX format (default: Paddle's cache when it is"
-        " complete, else the embedded sample)",
-    )
-    add(
-        "--images",
-        metavar="N",
-        type=positive,
-        help=f"the first N images (default: all; {_MADE_IMAGES} made ones)",
-    )
-    add(
-        "--batch-sizes",
-        metavar="N,...",
-        type=positives,
-        help=f"images a run, 1 to 1024 (default: {_listed(BATCH_SIZES)} for digits, else"
-        f" {_listed(_OTHER_BATCH_SIZES)})",
-    )
-    add(
-        "--accelerators",
-        metavar="NAME,...",
-        type=_choices(ACCELERATORS),
-        help=f"some of {','.join(ACCELERATORS)}, the last of which is the engine of that name"
-        " (default: all that have the precision)",
-    )
-    add(
-        "--precision",
-        choices=tuple(TOLERANCES),
-        default="fp32",
-        help="of the exported model's arithmetic: fp32, bf16 where the processor has it, int8 for a"
-        " quantized model; the reference is computed in float32 (default: %(default)s)",
-    )
-    add(
-        "--formats",
-        metavar="NAME,...",
-        type=_choices(PROGRAM_FORMATS),
-        help=f"some of {','.join(PROGRAM_FORMATS)} (default: those of the exported model)",
-    )
-    add("--threads", metavar="N", type=positive, default=1, help="CPU threads (default: 1)")
-    add(
-        "--threshold",
-        metavar="X",
-        type=float,
-        help="how far outputs may lie apart, for largest outputs of up to 1 (default:"
-        f" {', '.join(f'{tolerance:g} in {name}' for name, tolerance in TOLERANCES.items())})",
-    )
-    add("--layers", action="store_true", help="also say which is the first layer that differs")
-    add(
-        "--reprod-dir",
-        metavar="DIR",
-        type=Path,
-        help="also write what each route gave as reprod_log does: output_training_engine.npy,"
-        " output_inference_engine.npy, output_cpp_program.npy, output_lenet_cpp.npy and diff.txt;"
-        " without trained parameters the training engine runs the exported model",
-    )
-    add(
-        "--across",
-        action="store_true",
-        help="instead, give the model's weights to every framework at hand (PyTorch, its ONNX in"
-        " onnxruntime, dygraph, paddle.inference, Paddle's ONNX, OpenVINO, the C++ program,"
-        " lenet_cpp, Caffe2) and compare every two; what cannot take part says why",
-    )
-    add(
-        "--torch",
-        metavar="FILE",
-        type=Path,
-        help="with --across: PyTorch's own parameters, such as those that the model was imported"
-        " from (default: the model's)",
-    )
-    add("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
-    add("--report", metavar="FILE", type=Path, help="also write the comparison as JSON")
-    options = parser.parse_args(argv)
-    if options.image_file and options.data_dir is not None:
-        parser.error("--image_file and --data-dir: the images are your own or digits")
-    if options.torch is not None and not options.across:
-        parser.error("--torch goes with --across")
-    if options.across and (
-        options.layers or options.reprod_dir or options.batch_sizes or options.precision != "fp32"
-    ):
-        parser.error("--layers, --reprod-dir, --batch-sizes and --precision: not with --across")
-    _set_defaults(options, root)
-    return run_cli(lambda: _command(options, parser, more_routes))
-
-
-def _set_defaults(options: argparse.Namespace, root: Path) -> None:
-    """Take the usual folders for a model that was named without them."""
-    if options.model_dir is not None:
-        return
-    name = "lenet" if options.model is None else _known_name(options.model)
-    options.model_dir = root / "inference_model" / name
-    trained = root / "checkpoints" / name / f"{name}.pdparams"
-    if options.params is None and trained.is_file():
-        options.params = trained
-
-
-def _known_name(model: str) -> str:
-    """The registry's spelling of a name; the name itself when there is none of that name."""
-    return next((known for known in MODELS if known.lower() == model.lower()), model)
+_WHAT = "What is compared"
 
 
 def _listed(sizes: Sequence[int]) -> str:
     return ",".join(map(str, sizes))
 
 
-class _choices:  # noqa: N801 - argparse names the type in its messages
-    """The type of an option that takes some of a few names, separated by commas."""
+@command(
+    one="the routes differ",
+    examples="""\
+  {prog}
+      what ./run.sh made, on every test image at hand
+  {prog} --batch-sizes 64 --accelerators openvino --images 100
+      one row of the table
+  {prog} inference_model/lenet_static-ptq --precision int8
+      a quantized model
+  {prog} --layers
+      which is the first layer that differs
+  {prog} --across
+      every framework at hand: PyTorch, ONNX, Paddle, OpenVINO, C++, Caffe2, each pair
+  {prog} --model ResNet50_vd --reprod-dir records
+      a registered model, and the outputs as reprod_log records them
+  {prog} resnet50-vd -p ResNet50_vd_pretrained.pdparams -i photos/ -i cat.jpg
+      an exported model with published weights, on images of your own
+""",
+)
+@argument(
+    "model_dir",
+    metavar="[MODEL]",
+    required=False,
+    type=FOLDER,
+    also=("--model-dir", "-d"),
+    text="folder of the exported model (default: inference_model/NAME; where that does not exist,"
+    " the parameters, or random ones of --seed, are exported to a temporary folder)",
+)
+@shared.model(
+    "a registered model, or FILE.py:SPEC, a ModelSpec of your own (default: the one that the"
+    " model's manifest names, or lenet)"
+)
+@shared.params(
+    "the .pdparams it was exported from (default: checkpoints/NAME/NAME.pdparams with the default"
+    " folder, and random ones where a manifest says so; otherwise the trained network is left out)",
+    type=FILE,
+)
+@shared.sizes("the model's; for one that is not exported yet")
+@shared.seed("of random parameters for a model without", 0)
+@option(
+    *("-i", "--image-file", "image_file"),
+    also=("--img-path",),
+    metavar="PATH",
+    multiple=True,
+    help="an image, a folder, a glob or a list of images in a .txt file; may be repeated (default:"
+    " digits, or made images)",
+    group=shared.IMAGES,
+)
+@shared.preprocess
+@shared.data_dir
+@option(
+    "--images",
+    metavar="N",
+    type=POSITIVE,
+    help=f"the first N images (default: all; {_MADE_IMAGES} made ones)",
+    group=shared.IMAGES,
+)
+@option(
+    "--batch-sizes",
+    metavar="N,...",
+    type=CommaList(POSITIVE),
+    help=f"images a run, 1 to 1024 (default: {_listed(BATCH_SIZES)} for digits, else"
+    f" {_listed(_OTHER_BATCH_SIZES)})",
+    group=_WHAT,
+)
+@option(
+    "--accelerators",
+    metavar="NAME,...",
+    type=CommaList(click.Choice(ACCELERATORS)),
+    help=f"some of {','.join(ACCELERATORS)}, the last of which is the engine of that name"
+    " (default: all that have the precision)",
+    group=_WHAT,
+)
+@option(
+    "--precision",
+    type=click.Choice(tuple(TOLERANCES)),
+    default="fp32",
+    help="of the exported model's arithmetic: fp32, bf16 where the processor has it, int8 for a"
+    " quantized model; the reference is computed in float32",
+    group=_WHAT,
+)
+@option(
+    "--formats",
+    metavar="NAME,...",
+    type=CommaList(click.Choice(PROGRAM_FORMATS)),
+    help=f"some of {','.join(PROGRAM_FORMATS)} (default: those of the exported model)",
+    group=_WHAT,
+)
+@shared.threads("CPU threads")
+@option(
+    "--threshold",
+    metavar="X",
+    type=float,
+    help="how far outputs may lie apart, for largest outputs of up to 1 (default:"
+    f" {', '.join(f'{tolerance:g} in {name}' for name, tolerance in TOLERANCES.items())})",
+    group=_WHAT,
+)
+@option(
+    "--across",
+    is_flag=True,
+    help="instead, give the model's weights to every framework at hand (PyTorch, its ONNX in"
+    " onnxruntime, dygraph, paddle.inference, Paddle's ONNX, OpenVINO, the C++ program, lenet_cpp,"
+    " Caffe2) and compare every two; what cannot take part says why",
+    group=_WHAT,
+)
+@option(
+    "--torch",
+    metavar="FILE",
+    type=FILE,
+    help="with --across: PyTorch's own parameters, such as those that the model was imported from"
+    " (default: the model's)",
+    group=_WHAT,
+)
+@shared.program("; where there is none, that route is left out")
+@option(
+    "--layers",
+    is_flag=True,
+    help="also say which is the first layer that differs",
+    group=shared.RESULTS,
+)
+@option(
+    "--reprod-dir",
+    metavar="DIR",
+    type=FOLDER,
+    help="also write what each route gave as reprod_log does: output_training_engine.npy,"
+    " output_inference_engine.npy, output_cpp_program.npy, output_lenet_cpp.npy and diff.txt;"
+    " without trained parameters the training engine runs the exported model",
+    group=shared.RESULTS,
+)
+@option(
+    "--format",
+    type=click.Choice(("text", "json")),
+    default="text",
+    help="what to print",
+    group=shared.RESULTS,
+)
+@shared.report
+def main(options: Options) -> int:
+    """Run the same images through four routes and compare the outputs.
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
+      dygraph           the trained network itself, in Python, on Paddle's training engine
+      paddle.inference  the exported model, in Python
+      C++ program       the exported model, by lenet_infer_test
+      lenet_cpp         the exported model, by the Python package over the C++ library
 
-    def __call__(self, text: str) -> tuple[str, ...]:
-        given = tuple(dict.fromkeys(text.split(",")))
-        for name in given:
-            if name not in self._names:
-                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(self._names)}")
-        return given
+    The last three use one engine and have to give the same bits. The last two also run on the
+    native engine: the same bits as each other. Between that and Paddle, and between the trained
+    network and the exported model, every output has to be within 1e-05 * max(1, |a|) (see
+    --threshold), with |a| the largest output of that image, and the predicted class has to be the
+    same unless the two largest outputs are closer than that. With --precision the last three still
+    have to give the same bits, and a wider threshold holds for the rest.
+
+    Any registered model can be verified, exported or not, and any model that was exported. A model
+    that takes no digits is given the images of --image_file, or photo-like ones made from a seed,
+    prepared as preprocess.json beside the model says.
+    """
+    if options.image_file and options.data_dir is not None:
+        raise click.UsageError("--image-file and --data-dir: the images are your own or digits")
+    if options.torch is not None and not options.across:
+        raise click.UsageError("--torch goes with --across")
+    if options.across and (
+        options.layers or options.reprod_dir or options.batch_sizes or options.precision != "fp32"
+    ):
+        raise click.UsageError(
+            "--layers, --reprod-dir, --batch-sizes and --precision: not with --across"
+        )
+    _set_defaults(options)
+    return _compare(options)
 
 
-def _command(
-    options: argparse.Namespace,
-    parser: argparse.ArgumentParser,
-    more_routes: Mapping[str, Route] | None,
-) -> int:
+def _compare(options: Options) -> int:
     from lenet_cpp import verify
     from lenet_cpp._base.optional import require_paddle
     from lenet_cpp.models import resolve
@@ -289,10 +234,10 @@ def _command(
             parameters = options.params or f"random parameters, seed {options.seed}"
             exported = (f"{spec.name} was exported for this check only, with {parameters}",)
         if options.layers and options.params is None and random_seed(options.model_dir) is None:
-            parser.error("--layers needs the trained parameters: --params FILE")
+            raise click.UsageError("--layers needs the trained parameters: --params FILE")
         images, labels, data = _images(options, spec)
         if options.across:
-            return run_across(options, spec, images, labels, data, more_routes)
+            return run_across(options, spec, images, labels, data)
         report = verify.verify(
             options.model_dir,
             images,
@@ -335,7 +280,24 @@ def _command(
     return 0 if report.agrees else 1
 
 
-def _export(options: argparse.Namespace, spec: ModelSpec, folder: Path) -> Path:
+def _set_defaults(options: Options) -> None:
+    """Take the usual folders for a model that was named without them."""
+    root = getattr(options, "root", Path())
+    if options.model_dir is not None:
+        return
+    name = "lenet" if options.model is None else _known_name(options.model)
+    options.model_dir = root / "inference_model" / name
+    trained = root / "checkpoints" / name / f"{name}.pdparams"
+    if options.params is None and trained.is_file():
+        options.params = trained
+
+
+def _known_name(model: str) -> str:
+    """The registry's spelling of a name; the name itself when there is none of that name."""
+    return next((known for known in MODELS if known.lower() == model.lower()), model)
+
+
+def _export(options: Options, spec: ModelSpec, folder: Path) -> Path:
     """Export a model that has not been exported yet, for this verification only."""
     from lenet_cpp.export.inference_model import export_model
 
@@ -343,15 +305,15 @@ def _export(options: argparse.Namespace, spec: ModelSpec, folder: Path) -> Path:
         options.params,
         folder,
         model=spec,
-        class_dim=options.class_dim,
-        img_size=options.img_size,
+        class_dim=options.num_classes,
+        img_size=options.image_size,
         seed=options.seed if options.params is None else None,
     )
     return folder
 
 
 def _images(
-    options: argparse.Namespace, spec: ModelSpec | None
+    options: Options, spec: ModelSpec | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, str]:
     """The images, their labels when they are known, and what they are."""
     from lenet_cpp.data.images import find_images
@@ -383,7 +345,3 @@ def _images(
         raise BadInput(f"--images {count}: there are {len(mnist.test)} test images, {mnist.folder}")
     images = to_model_input(mnist.test.images[:count])
     return images, mnist.test.labels[:count], f"images of the {mnist.describe()}"
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -5,24 +5,25 @@ from __future__ import annotations
 import os
 import threading
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.inference.predictor import BUNDLED_DIR, Predictor
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
 
 def bundled_model_dir() -> Path:
     """Return the folder of the bundled model: .pdmodel, .json, .pdiparams and manifest."""
-    return Path(__file__).parents[1] / "bundled" / "lenet"
+    return BUNDLED_DIR
 
 
 @cache
 def _origin() -> Predictor:
-    return Predictor(model_dir=bundled_model_dir())
+    return Predictor()
 
 
 class _PerThread(threading.local):

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from lenet_cpp.inference.plan import Plan
 
 
+BUNDLED_DIR = Path(__file__).parents[1] / "bundled" / "lenet"
+"""The model that a predictor takes when none is named."""
+
+
 class Options(TypedDict, total=False):
     """How to run a model; the names are those of the command line and of C++ (``lenet/config.h``).
 
@@ -133,6 +137,8 @@ def _config(
     config = _core.Config()
     named: dict[str, object] = {**options}
     paths = {"model_file": model_file, "params_file": params_file, "model_dir": model_dir}
+    if all(path is None for path in paths.values()):
+        paths["model_dir"] = BUNDLED_DIR
     named |= {name: os.fspath(path) for name, path in paths.items() if path is not None}
     for name, value in named.items():
         if name not in Options.__annotations__ and name not in paths:
@@ -157,6 +163,7 @@ class Predictor(Closing):
     give each thread a :meth:`clone`, or use :class:`PredictorPool`. The GIL is released meanwhile.
 
     Example:
+        >>> Predictor().run(digits)  # the bundled LeNet
         >>> with Predictor("lenet.pdmodel", "lenet.pdiparams", threads=2) as predictor:
         ...     logits = predictor.run(images)
     """
@@ -169,7 +176,7 @@ class Predictor(Closing):
         model_dir: str | os.PathLike[str] | None = None,
         **options: Unpack[Options],
     ) -> None:
-        """Load a model.
+        """Load a model; the bundled LeNet when none is named.
 
         Args:
             model_file: The program, ``NAME.pdmodel`` or ``NAME.json``, or an ONNX model,

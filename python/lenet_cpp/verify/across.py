@@ -33,6 +33,7 @@ from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
 from lenet_cpp.verify.files import find_models, gives_probabilities, sizes
 from lenet_cpp.verify.routes import (
+    NO_PROGRAM,
     Case,
     run_dygraph,
     run_lenet_cpp,
@@ -132,7 +133,7 @@ class Context:
 
     model: Source
     images: NDArray[np.float32]
-    program: Path
+    program: Path | None
     threads: int
     work: Path
     spec: ModelSpec | None
@@ -222,7 +223,7 @@ def across(
     images: NDArray[np.float32],
     labels: NDArray[np.int64] | None = None,
     *,
-    program: Path,
+    program: Path | None,
     torch_params: Path | None = None,
     formats: Sequence[str] | None = None,
     threads: int = 1,
@@ -237,7 +238,7 @@ def across(
         model_dir: Folder of the exported model.
         images: float32 [N, channels, height, width], at least one image.
         labels: int64 [N], to measure the accuracy of each route.
-        program: The C++ program.
+        program: The C++ program; None leaves its routes out.
         torch_params: A file of parameters for PyTorch, such as the one that the model was imported
             from; the exported model's weights when None.
         formats: As for :func:`lenet_cpp.verify.find_models`; the first model is used.
@@ -356,14 +357,20 @@ def _openvino(context: Context) -> Outputs:
 
 
 def _program(context: Context) -> Outputs:
-    return run_program(context.program, context.case, context.images)
+    return run_program(_the_program(context), context.case, context.images)
+
+
+def _the_program(context: Context) -> Path:
+    if context.program is None:
+        raise Unsupported(NO_PROGRAM)
+    return context.program
 
 
 def _program_onnx(context: Context) -> Outputs:
     """Run the ONNX file itself in the C++ program's onnxruntime engine."""
     path = context.once("paddle.onnx", lambda: _paddle_onnx_file(context))
     case = Case(Source("onnx", path, None), "auto", _BATCH, context.threads)
-    return run_program(context.program, case, context.images)
+    return run_program(_the_program(context), case, context.images)
 
 
 def _lenet_cpp(context: Context) -> Outputs:

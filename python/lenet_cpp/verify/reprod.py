@@ -81,6 +81,8 @@ def write_records(folder: Path, report: Report) -> tuple[Path, ...]:
 
     written: dict[str, Path] = {}
     for route in (report.reference, *list(RECORD_NAMES)[1:]):
+        if route not in recorded.outputs:
+            continue
         path = folder / RECORD_NAMES.get(route, TRAINING_NAME)
         logger = ReprodLogger()
         found = entries(recorded.outputs[route], probabilities=recorded.probabilities)

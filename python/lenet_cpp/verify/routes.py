@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NATIVE = "native"
 ACCELERATORS = ("plain", "onednn", "openvino", NATIVE)
 """Paddle's accelerators, and the native engine."""
+NO_PROGRAM = "there is none here; ./run.sh builds it in a clone"
 ROUTES = ("dygraph", "paddle.inference", "C++ program", "lenet_cpp")
 
 
