@@ -18,6 +18,7 @@ from lenet_cpp.errors import BadInput, BadModel, Unsupported
 from lenet_cpp.interchange.caffe2.files import FLOAT, INIT_NET, PREDICT_NET, VALUE_INFO
 from lenet_cpp.interchange.caffe2.nets import read_nets
 from lenet_cpp.interchange.torch import models as torch_models
+from lenet_cpp.interchange.torch.model_state import as_arrays
 from tools.caffe2.environment import call_worker
 
 if TYPE_CHECKING:
@@ -173,10 +174,7 @@ def round_trip(
 def _read_state(params: Path | None) -> dict[str, NDArray[Any]] | None:
     if params is None:
         return None
-    state = torch_models.load_state(params)
-    from lenet_cpp.interchange.torch.model_state import as_arrays
-
-    return as_arrays(state)
+    return as_arrays(torch_models.load_state(params))
 
 
 def _classes(

@@ -293,7 +293,7 @@ learning_rate = option(
 torch_model = option(
     *("-m", "--model"),
     metavar="NAME",
-    help=f"the network of PyTorch parameters: {' or '.join(torch_models.NETWORKS)}",
+    help=f"the network of PyTorch parameters: {', '.join(torch_models.NETWORKS)} or FILE.py:NAME",
     group=MODEL,
 )
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.images import digit, imagenet
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import paddle
 
     from lenet_cpp.data.images import Pipeline
+
+_Kind = TypeVar("_Kind")
 
 
 def _digit(_img_size: int) -> Pipeline:
@@ -221,9 +223,22 @@ def resolve(reference: str | ModelSpec) -> ModelSpec:
     """
     if isinstance(reference, ModelSpec):
         return reference
+    return load_from_file(reference, ModelSpec) if is_file_reference(reference) else get(reference)
+
+
+def is_file_reference(reference: str) -> bool:
+    """Tell whether a name is ``FILE.py:NAME``."""
+    return reference.rpartition(":")[0].endswith(".py")
+
+
+def load_from_file(reference: str, kind: type[_Kind]) -> _Kind:
+    """Run the Python file of ``FILE.py:NAME``, and return what is called so in it.
+
+    Raises:
+        BadInput: The file cannot be run, or has nothing of that kind under the name.
+        FileNotFound: There is no such file.
+    """
     file, _, attribute = reference.rpartition(":")
-    if not file.endswith(".py"):
-        return get(reference)
     path = Path(file)
     if not path.is_file():
         raise FileNotFound(f"cannot read {path}: no such file")
@@ -239,10 +254,10 @@ def resolve(reference: str | ModelSpec) -> ModelSpec:
             require_paddle()
         reason = " ".join(str(error).split())
         raise BadInput(f"{path} cannot be run: {type(error).__name__}: {reason}") from error
-    spec = getattr(module, attribute, None)
-    if not isinstance(spec, ModelSpec):
-        raise BadInput(f"{path} has no ModelSpec called {attribute!r}")
-    return spec
+    found = getattr(module, attribute, None)
+    if not isinstance(found, kind):
+        raise BadInput(f"{path} has no {kind.__name__} called {attribute!r}")
+    return found
 
 
 def build(

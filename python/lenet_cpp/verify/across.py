@@ -184,9 +184,9 @@ class Context:
         if self.spec is None:
             raise Unsupported("the network is not known: name it with --model")
         for network in torch_models.NETWORKS.values():
-            if network.paddle == self.spec.name:
+            if network.spec.name == self.spec.name:
                 return network.name
-        known = ", ".join(network.paddle for network in torch_models.NETWORKS.values())
+        known = ", ".join(network.spec.name for network in torch_models.NETWORKS.values())
         raise Unsupported(f"there is no {self.spec.name} in PyTorch here, only {known}")
 
     def net(self) -> torch.nn.Module:

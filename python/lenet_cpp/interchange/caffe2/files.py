@@ -32,39 +32,20 @@ _MAX_NAME = 1000
 _SCALARS = {"int32": 5, "int64": 3, "float": 2, "string": 9, "bytes": 12}
 _OPTIONAL, _REPEATED = 1, 3
 
-# Message: field, number, type; a type with a star is repeated.
+# Message: the number, name and type of each field; a type with a star is repeated.
 _MESSAGES = {
     "Argument": (
-        ("name", 1, "string"),
-        ("f", 2, "float"),
-        ("i", 3, "int64"),
-        ("s", 4, "bytes"),
-        ("floats", 5, "float*"),
-        ("ints", 6, "int64*"),
-        ("strings", 7, "bytes*"),
-        ("n", 8, "bytes"),
-        ("nets", 9, "bytes*"),
-        ("t", 10, "bytes"),
-        ("tensors", 11, "bytes*"),
-        ("qtensors", 12, "bytes*"),
+        "1 name string, 2 f float, 3 i int64, 4 s bytes, 5 floats float*, 6 ints int64*,"
+        " 7 strings bytes*, 8 n bytes, 9 nets bytes*, 10 t bytes, 11 tensors bytes*,"
+        " 12 qtensors bytes*"
     ),
     "OperatorDef": (
-        ("input", 1, "string*"),
-        ("output", 2, "string*"),
-        ("name", 3, "string"),
-        ("type", 4, "string"),
-        ("arg", 5, "Argument*"),
-        ("engine", 7, "string"),
-        ("control_input", 8, "string*"),
-        ("domain", 11, "string"),
+        "1 input string*, 2 output string*, 3 name string, 4 type string, 5 arg Argument*,"
+        " 7 engine string, 8 control_input string*, 11 domain string"
     ),
     "NetDef": (
-        ("name", 1, "string"),
-        ("op", 2, "OperatorDef*"),
-        ("type", 3, "string"),
-        ("arg", 6, "Argument*"),
-        ("external_input", 7, "string*"),
-        ("external_output", 8, "string*"),
+        "1 name string, 2 op OperatorDef*, 3 type string, 6 arg Argument*,"
+        " 7 external_input string*, 8 external_output string*"
     ),
 }
 
@@ -89,9 +70,9 @@ def messages() -> dict[str, Any]:
     )
     for message, fields in _MESSAGES.items():
         described = file.message_type.add(name=message)
-        for name, number, type_name in fields:
+        for number, name, type_name in (field.split() for field in fields.split(",")):
             base = type_name.rstrip("*")
-            field = described.field.add(name=name, number=number)
+            field = described.field.add(name=name, number=int(number))
             field.label = _REPEATED if type_name.endswith("*") else _OPTIONAL
             if base in _SCALARS:
                 field.type = _SCALARS[base]

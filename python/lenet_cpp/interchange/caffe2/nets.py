@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.interchange.caffe2.blobs import FILLS, Blobs, Missing
+from lenet_cpp.interchange.caffe2.blobs import FILLS, Blobs, Missing, Shape, Value
 from lenet_cpp.interchange.caffe2.files import (
     INIT_NET,
     PREDICT_NET,
@@ -20,8 +21,8 @@ from lenet_cpp.interchange.caffe2.files import (
     read_net,
     read_value_info,
 )
-from lenet_cpp.interchange.caffe2.graph import Shape, Value
 from lenet_cpp.interchange.caffe2.operators import SAME_SHAPE, translate
+from lenet_cpp.interchange.onnx.files import check_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,9 +82,6 @@ def read_nets(
         Unsupported: There is an operator or an argument that has no translation, which the
             message names; there are several inputs or outputs; or onnx is not installed.
     """
-    from lenet_cpp._base.optional import require
-    from lenet_cpp.interchange.onnx.files import check_onnx
-
     require("onnx", extra="onnx")
     init, predict = read_net(Path(init_net)), read_net(Path(predict_net))
     if all(op.type in FILLS for op in predict.operators):
@@ -100,7 +98,7 @@ def read_nets(
     except Missing as error:
         raise BadModel(f"{error}: {init.path} is of another model, or misses it") from error
     result = _output(blobs, predict, output_name)
-    model = blobs.graph.model(predict.name or "caffe2", source, result)
+    model = blobs.model(predict.name or "caffe2", source, result)
     if model is None:
         raise BadModel(f"{predict.path}: the output {result.hint!r} is not computed from {name!r}")
     check_onnx(model, predict.path)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenet_cpp.errors import BadModel, Unsupported
-from lenet_cpp.interchange.caffe2.blobs import FILL_OPERATORS, MAX_ELEMENTS, Blobs
+from lenet_cpp.interchange.caffe2.blobs import FILL_OPERATORS, MAX_ELEMENTS, Blobs, Shape, Value
 from lenet_cpp.interchange.caffe2.windows import Window, read_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lenet_cpp.interchange.caffe2.files import Operator
-    from lenet_cpp.interchange.caffe2.graph import Shape, Value
+
+    Translation = Callable[[Blobs, Operator], Value]
 
 SAME_SHAPE = frozenset(
     ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "PRelu", "Clip", "LRN", "SpatialBN", "Dropout")
@@ -142,7 +143,7 @@ def _affine_channel(blobs: Blobs, op: Operator) -> Value:
     return value
 
 
-def _unary(**defaults: float) -> Callable[[Blobs, Operator], Value]:
+def _unary(**defaults: float) -> Translation:
     """Return a translation to the operator of the same name, which has float attributes."""
 
     def read(blobs: Blobs, op: Operator) -> Value:
@@ -299,12 +300,8 @@ def _reduce_mean(blobs: Blobs, op: Operator) -> Value:
     axes, keep = op.arguments.integers("axes"), op.arguments.integer("keepdims", 1)
     if not axes or any(not 0 < axis < len(x.shape) for axis in axes):
         raise Unsupported(f"{op.place}: a mean over {axes} of {_said(x.shape)} is not supported")
-    kept: list[int | None] = []
-    for axis, length in enumerate(x.shape):
-        if axis not in axes:
-            kept.append(length)
-        elif keep:
-            kept.append(1)
+    rank = range(len(x.shape))
+    kept = [1 if axis in axes else x.shape[axis] for axis in rank if keep or axis not in axes]
     return blobs.add(op, "ReduceMean", [x], kept, axes=list(axes), keepdims=int(bool(keep)))
 
 
@@ -321,32 +318,27 @@ def _said(shape: Shape) -> str:
     return f"[{', '.join('?' if length is None else str(length) for length in shape)}]"
 
 
-_OPERATORS: dict[str, Callable[[Blobs, Operator], Value]] = {
+_OPERATORS: dict[str, Translation] = {
     **FILL_OPERATORS,
     **dict.fromkeys(_COPIES, _copy),
-    "Dropout": _dropout,
-    "Conv": _conv,
-    "Conv2D": _conv,
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _binary),
+    **dict.fromkeys(("Concat", "DepthConcat"), _concat),
+    **dict.fromkeys(("Conv", "Conv2D"), _conv),
+    **dict.fromkeys(("FC", "FCTransposed"), _fc),
     **dict.fromkeys(("MaxPool", "MaxPool2D", "AveragePool", "AveragePool2D"), _pool),
-    "SpatialBN": _spatial_bn,
+    **dict.fromkeys(("Relu", "Sigmoid", "Tanh"), _unary()),
     "AffineChannel": _affine_channel,
-    "Relu": _unary(),
-    "Sigmoid": _unary(),
-    "Tanh": _unary(),
-    "LeakyRelu": _unary(alpha=0.01),
-    "Elu": _unary(alpha=1.0),
     "Clip": _clip,
-    "PRelu": _prelu,
-    "LRN": _lrn,
-    "FC": _fc,
-    "FCTransposed": _fc,
+    "Dropout": _dropout,
+    "Elu": _unary(alpha=1.0),
     "Flatten": _flatten,
+    "LRN": _lrn,
+    "LeakyRelu": _unary(alpha=0.01),
+    "PRelu": _prelu,
+    "ReduceMean": _reduce_mean,
     "Reshape": _reshape,
     "Softmax": _softmax,
-    "Concat": _concat,
-    "DepthConcat": _concat,
-    "Sum": _sum,
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _binary),
-    "ReduceMean": _reduce_mean,
+    "SpatialBN": _spatial_bn,
     "Squeeze": _squeeze,
+    "Sum": _sum,
 }

@@ -10,7 +10,7 @@ from lenet_cpp.errors import BadModel, Unsupported
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lenet_cpp.interchange.caffe2.files import Arguments, Operator
+    from lenet_cpp.interchange.caffe2.files import Operator
 
 _EXPLICIT, _VALID, _SAME, _AS_CAFFE = range(4)  # legacy_pad
 _MOST = 1 << 15
@@ -29,10 +29,10 @@ class Window:
         same: Whether the output is to have 1/stride of the image's side; pads are then 0.
     """
 
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    pads: tuple[int, int, int, int]
-    dilations: tuple[int, int]
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
     ceil: bool = False
     same: bool = False
 
@@ -51,18 +51,17 @@ class Window:
 
     def output(self, sides: Sequence[int | None]) -> list[int | None]:
         """Return height and width of the output for those of the image."""
-        found: list[int | None] = []
-        for axis, side in enumerate(sides):
-            stride = self.strides[axis]
-            if side is None:
-                found.append(None)
-            elif self.same:
-                found.append(-(-side // stride))
-            else:
-                covered = self.dilations[axis] * (self.kernel[axis] - 1) + 1
-                room = side + self.pads[axis] + self.pads[axis + 2] - covered
-                found.append((-(-room // stride) if self.ceil else room // stride) + 1)
-        return found
+        return [
+            None if side is None else self._steps(axis, side) for axis, side in enumerate(sides)
+        ]
+
+    def _steps(self, axis: int, side: int) -> int:
+        stride = self.strides[axis]
+        if self.same:
+            return -(-side // stride)
+        covered = self.dilations[axis] * (self.kernel[axis] - 1) + 1
+        room = side + self.pads[axis] + self.pads[axis + 2] - covered
+        return (-(-room // stride) if self.ceil else room // stride) + 1
 
 
 def read_window(op: Operator) -> Window:
@@ -72,26 +71,19 @@ def read_window(op: Operator) -> Window:
         BadModel: It is none.
         Unsupported: It has other than two dimensions, or padding that ONNX has no word for.
     """
-    get = op.arguments
-    is_global = bool(get.integer("global_pooling", 0))
+    is_global = bool(op.arguments.integer("global_pooling", 0))
     window = Window(
-        kernel=_pair(op, "kernel", "kernels", 0),
-        strides=_pair(op, "stride", "strides", 1),
-        pads=_pads(op),
-        dilations=_pair(op, "dilation", "dilations", 1),
+        kernel=_several(op, "kernel", "_h _w", 0),
+        strides=_several(op, "stride", "_h _w", 1),
+        pads=_several(op, "pad", "_t _l _b _r", 0),
+        dilations=_several(op, "dilation", "_h _w", 1),
     )
-    least = 0 if is_global else 1
-    numbers = (*window.strides, *window.dilations)
-    if not (
-        all(least <= number <= _MOST for number in window.kernel)
-        and all(1 <= number <= _MOST for number in numbers)
-        and all(0 <= number <= _MOST for number in window.pads)
-    ):
+    limits = [(window.kernel, 0 if is_global else 1), (window.pads, 0)]
+    limits += [(window.strides, 1), (window.dilations, 1)]
+    if any(not least <= one <= _MOST for numbers, least in limits for one in numbers):
         raise BadModel(f"{op.place} has a window that is none: {window}")
-    legacy = get.integer("legacy_pad", _EXPLICIT)
-    if is_global or legacy == _EXPLICIT:
-        return window
-    return _legacy(op, window, legacy)
+    legacy = op.arguments.integer("legacy_pad", _EXPLICIT)
+    return window if is_global or legacy == _EXPLICIT else _legacy(op, window, legacy)
 
 
 def _legacy(op: Operator, window: Window, legacy: int) -> Window:
@@ -121,32 +113,18 @@ def _covers(window: Window) -> bool:
     return all(k >= s for k, s in zip(window.kernel, window.strides, strict=True))
 
 
-def _pair(op: Operator, one: str, many: str, default: int) -> tuple[int, int]:
-    values = _several(op, one, many, (f"{one}_h", f"{one}_w"), default)
-    if len(values) != 2:
-        raise Unsupported(f"{op.place}: only windows of two dimensions are supported")
-    return values[0], values[1]
-
-
-def _pads(op: Operator) -> tuple[int, int, int, int]:
-    names = ("pad_t", "pad_l", "pad_b", "pad_r")
-    values = _several(op, "pad", "pads", names, 0)
-    if len(values) != 4:
-        raise Unsupported(f"{op.place}: only windows of two dimensions are supported")
-    return values[0], values[1], values[2], values[3]
-
-
-def _several(
-    op: Operator, one: str, many: str, each: Sequence[str], default: int
-) -> tuple[int, ...]:
+def _several(op: Operator, name: str, endings: str, default: int) -> tuple[int, ...]:
     """Read numbers that may be written as one for all, as a list, or each by its name."""
-    get: Arguments = op.arguments
+    get, many = op.arguments, f"{name}s"
+    each = [name + ending for ending in endings.split()]
+    if many in get and name in get:
+        raise BadModel(f"{op.place} has both {name} and {many}")
     if many in get:
-        if one in get:
-            raise BadModel(f"{op.place} has both {one} and {many}")
-        return get.integers(many)
-    if one in get:
-        return (get.integer(one, default),) * len(each)
-    if all(name in get for name in each):
-        return tuple(get.integer(name, default) for name in each)
-    return (default,) * len(each)
+        found = get.integers(many)
+    elif name not in get and all(one in get for one in each):
+        found = tuple(get.integer(one, default) for one in each)
+    else:
+        found = (get.integer(name, default),) * len(each)
+    if len(found) != len(each):
+        raise Unsupported(f"{op.place}: only windows of two dimensions are supported")
+    return found

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp import models
 from lenet_cpp._base.files import atomic_path
 from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp._base.worker import Report, call
@@ -35,6 +34,10 @@ from lenet_cpp.interchange.onnx.files import (
     read_onnx,
     set_metadata,
 )
+from lenet_cpp.interchange.torch import models as torch_models
+from lenet_cpp.interchange.torch.model_state import as_arrays
+from lenet_cpp.interchange.torch.record import read_record
+from lenet_cpp.interchange.torch.state import paddle_state
 from lenet_cpp.models.paddle_run import last_line, random_batches, run_model
 
 if TYPE_CHECKING:
@@ -189,7 +192,7 @@ def export_state(
     Args:
         path: What ``torch.save`` wrote; see :func:`lenet_cpp.interchange.torch.models.load_state`.
         output: The ``.onnx`` file to write.
-        model: A key of :data:`lenet_cpp.interchange.torch.models.NETWORKS`.
+        model: A key of :data:`lenet_cpp.interchange.torch.models.NETWORKS`, or ``FILE.py:NAME``.
         num_classes: What the number of classes must be; any when None.
         img_size: Height and width of the images; when None, those in the training record beside
             the parameters, and without one those of the model in Paddle.
@@ -201,17 +204,11 @@ def export_state(
         BadModel: It is damaged, would run code, or does not fit the network.
         lenet_cpp.Error: As :func:`export_torch`.
     """
-    from lenet_cpp.interchange.torch import models as torch_models
-    from lenet_cpp.interchange.torch.record import read_record
-
     path = Path(path)
     network = torch_models.get(model)
-    spec = models.get(network.paddle)
+    spec = network.spec
     torch_models.require_torch()
     state = torch_models.load_state(path, weights_only=weights_only)
-    from lenet_cpp.interchange.torch.model_state import as_arrays
-    from lenet_cpp.interchange.torch.state import paddle_state
-
     # which names every parameter that does not fit
     parameters = paddle_state(as_arrays(state), model, num_classes=num_classes, path=path)
     classes = parameters[f"{network.last}.bias"].size

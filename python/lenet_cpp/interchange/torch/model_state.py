@@ -14,17 +14,17 @@ import pickletools
 import re
 import struct
 import zipfile
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from lenet_cpp._base.files import atomic_path, other_content
-from lenet_cpp.errors import BadModel, FileNotFound
+from lenet_cpp.errors import BadModel, FileNotFound, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import torch
     from numpy.typing import NDArray
 
 PICKLE_PROTOCOL = 4
@@ -32,6 +32,26 @@ PICKLE_PROTOCOL = 4
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PARALLEL_PREFIX = "module."  # of torch.nn.DataParallel
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
+
+
+def require_torch() -> Any:
+    """Import PyTorch, and return it.
+
+    Raises:
+        Unsupported: It is not installed, or is older than 2.6, whose reader of files can be made
+            to run code from a file even when it is told to read nothing but parameters
+            (CVE-2025-32434).
+    """
+    try:
+        torch = import_module("torch")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise Unsupported("this needs PyTorch: pip install 'lenet-cpp[torch]'") from error
+    version = str(torch.__version__)
+    if tuple(int(part) for part in version.split(".")[:2]) < (2, 6):
+        raise Unsupported(f"PyTorch {version} is too old: pip install 'torch>=2.6'")
+    return torch
 
 
 def save_state(net: torch.nn.Module, path: str | Path) -> None:
@@ -44,7 +64,9 @@ def save_state(net: torch.nn.Module, path: str | Path) -> None:
 
     Raises:
         OSError: The file cannot be written; what was there before stays.
+        Unsupported: PyTorch is missing or too old.
     """
+    torch = require_torch()
     net.cpu()
     with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
         # From a path, torch.save would take the temporary name into the file.
@@ -68,7 +90,9 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
         BadModel: The file is damaged, is not one of parameters, or would run code.
+        Unsupported: PyTorch is missing or too old.
     """
+    torch = require_torch()
     path = Path(path)
     try:
         file = io.BytesIO(path.read_bytes())
@@ -84,7 +108,7 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
         raise BadModel(f"{path} cannot be read: {_reason(path, error)}") from error
     if isinstance(found, torch.nn.Module):
         found = found.state_dict()
-    return _state(path, found)
+    return _state(path, found, torch)
 
 
 def as_arrays(state: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
@@ -93,9 +117,8 @@ def as_arrays(state: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
     Args:
         state: Name to tensor, as :func:`load_state` returns them.
     """
-    narrow = (torch.float16, torch.bfloat16)
     return {
-        key: (value.float() if value.dtype in narrow else value).numpy()
+        key: (value.float() if value.is_floating_point() and value.itemsize == 2 else value).numpy()
         for key, value in state.items()
     }
 
@@ -116,7 +139,7 @@ def _reason(path: Path, error: Exception) -> str:
     return other or f"it is damaged or holds more than parameters ({detail.strip()[:200]})"
 
 
-def _state(path: Path, found: Any) -> dict[str, torch.Tensor]:
+def _state(path: Path, found: Any, torch: Any) -> dict[str, torch.Tensor]:
     if isinstance(found, dict):
         wrapped = (found[key] for key in _WRAPPERS if isinstance(found.get(key), dict))
         found = next(wrapped, found)

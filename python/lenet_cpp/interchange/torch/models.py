@@ -1,22 +1,35 @@
-"""The models of lenet_cpp in PyTorch: networks, training, and files of their parameters.
+"""The networks of lenet_cpp in PyTorch, by name.
 
-Importing this module does not import PyTorch; each function does, and says what to install when
-it is missing. :mod:`lenet_cpp.interchange.torch.state` takes the parameters from here to Paddle.
+Importing this module does not import PyTorch; :mod:`lenet_cpp.interchange.torch.state` takes the
+parameters from here to Paddle.
 """
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from lenet_cpp.errors import BadInput, Unsupported
+from lenet_cpp import models
+from lenet_cpp.errors import BadInput
+from lenet_cpp.interchange.torch.model_state import load_state, require_torch, save_state
+from lenet_cpp.models.registry import is_file_reference, load_from_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     import torch
+
+
+__all__ = [
+    "NETWORKS",
+    "TorchNetwork",
+    "create_network",
+    "get",
+    "load_state",
+    "require_torch",
+    "save_state",
+]
 
 
 @dataclass(frozen=True)
@@ -25,17 +38,23 @@ class TorchNetwork:
 
     Attributes:
         name: What it is called here, as in torchvision.
-        paddle: The same network's name in :data:`lenet_cpp.models.MODELS`.
-        builder: Its class in :mod:`lenet_cpp.interchange.torch.networks`.
+        paddle: The same network's name in :data:`lenet_cpp.models.MODELS`, or its specification.
+        builder: What gives the ``torch.nn.Module`` for a number of classes; or its class in
+            :mod:`lenet_cpp.interchange.torch.networks`.
         classes: Number of classes by default.
         last: The layer whose outputs are the classes.
     """
 
     name: str
-    paddle: str
-    builder: str
+    paddle: str | models.ModelSpec
+    builder: str | Callable[[int], torch.nn.Module]
     classes: int
     last: str
+
+    @property
+    def spec(self) -> models.ModelSpec:
+        """The same network in Paddle."""
+        return models.get(self.paddle) if isinstance(self.paddle, str) else self.paddle
 
 
 NETWORKS: dict[str, TorchNetwork] = {
@@ -51,36 +70,25 @@ NETWORKS: dict[str, TorchNetwork] = {
 def get(name: str) -> TorchNetwork:
     """Look a network up by its name, in upper or lower case.
 
+    Args:
+        name: A key of :data:`NETWORKS`; or ``FILE.py:NAME``, a :class:`TorchNetwork` in a Python
+            file, which is run.
+
     Raises:
         BadInput: There is no such network.
+        FileNotFound: There is no such file.
     """
+    if is_file_reference(name):
+        return load_from_file(name, TorchNetwork)
     found = NETWORKS.get(name.lower())
     if found is None:
         near = difflib.get_close_matches(name.lower(), NETWORKS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise BadInput(
-            f"there is no network {name!r} in PyTorch, only {' and '.join(NETWORKS)}{hint}"
+            f"there is no network {name!r} in PyTorch, only {' and '.join(NETWORKS)}, or"
+            f" FILE.py:NAME, a TorchNetwork of your own{hint}"
         )
     return found
-
-
-def require_torch() -> None:
-    """Import PyTorch.
-
-    Raises:
-        Unsupported: It is not installed, or is older than 2.6, whose reader of files can be made
-            to run code from a file even when it is told to read nothing but parameters
-            (CVE-2025-32434).
-    """
-    try:
-        torch = import_module("torch")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise Unsupported("this needs PyTorch: pip install 'lenet-cpp[torch]'") from error
-    version = str(torch.__version__)
-    if tuple(int(part) for part in version.split(".")[:2]) < (2, 6):
-        raise Unsupported(f"PyTorch {version} is too old: pip install 'torch>=2.6'")
 
 
 def create_network(
@@ -89,7 +97,7 @@ def create_network(
     """Build a network, in training mode.
 
     Args:
-        model: A key of :data:`NETWORKS`, in upper or lower case.
+        model: A key of :data:`NETWORKS`, in upper or lower case, or ``FILE.py:NAME``.
         num_classes: Length of the output row; that of the network's specification when None.
         seed: Of its initial parameters, which are then the same every time, and the caller's
             random state stays as it was; PyTorch's global random state when None.
@@ -109,27 +117,13 @@ def create_network(
     require_torch()
     import torch
 
-    from lenet_cpp.interchange.torch import networks
+    builder = network.builder
+    if isinstance(builder, str):
+        from lenet_cpp.interchange.torch import networks
 
-    builder = getattr(networks, network.builder)
+        builder = getattr(networks, builder)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        module: torch.nn.Module = builder(classes)
-    return module
-
-
-def save_state(net: torch.nn.Module, path: str | Path) -> None:
-    """Write a network's parameters; see :func:`.model_state.save_state`."""
-    require_torch()
-    from lenet_cpp.interchange.torch import model_state as state
-
-    state.save_state(net, path)
-
-
-def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torch.Tensor]:
-    """Read a network's parameters; see :func:`.model_state.load_state`."""
-    require_torch()
-    from lenet_cpp.interchange.torch import model_state as state
-
-    return state.load_state(path, weights_only=weights_only)
+        net: torch.nn.Module = builder(classes)
+    return net

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lenet_cpp import models
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
@@ -25,10 +24,11 @@ from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import Manifest, MeasuredAccuracy, sha256_file
-from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.interchange.checks import outputs_by_route
 from lenet_cpp.interchange.torch import models as torch_models
+from lenet_cpp.interchange.torch.model_state import as_arrays
 from lenet_cpp.interchange.torch.record import read_record
-from lenet_cpp.models.paddle_run import random_batches, run_model
+from lenet_cpp.models.paddle_run import random_batches
 from lenet_cpp.models.registry import build_layer
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     import torch
     from numpy.typing import NDArray
+
+    from lenet_cpp.models import ModelSpec
 
 _STATISTICS = {"_mean": "running_mean", "_variance": "running_var"}
 _COUNTER = "num_batches_tracked"
@@ -72,7 +74,7 @@ def paddle_state(
     classes = next(n for n in (num_classes, found, network.classes) if n is not None)
     if found not in {None, classes}:
         raise BadModel(f"{path} is of a network of {found} classes, not {classes}")
-    places = _places(network.paddle, classes)
+    places = _places(network.spec, classes)
     arrays = {key: value for key, value in state.items() if key.rpartition(".")[2] != _COUNTER}
     expected = {
         place.name: (place.shape[::-1] if place.transposed else place.shape, "float32")
@@ -105,7 +107,7 @@ def torch_state(
     require_paddle()
     network = torch_models.get(model)
     bias = state.get(f"{network.last}.bias")
-    places = _places(network.paddle, network.classes if bias is None else bias.size)
+    places = _places(network.spec, network.classes if bias is None else bias.size)
     check_arrays(Path(path), state, {key: (p.shape, "float32") for key, p in places.items()})
     return {
         place.name: np.ascontiguousarray(state[key].T if place.transposed else state[key])
@@ -122,10 +124,10 @@ class _Place(NamedTuple):
     transposed: bool
 
 
-def _places(name: str, classes: int) -> dict[str, _Place]:
+def _places(spec: ModelSpec, classes: int) -> dict[str, _Place]:
     import paddle
 
-    layer = build_layer(models.get(name), classes, None)
+    layer = build_layer(spec, classes, None)
     linear = {key for key, part in layer.named_sublayers() if isinstance(part, paddle.nn.Linear)}
     places = {}
     for key, (shape, _) in array_specs(layer.state_dict()).items():
@@ -150,13 +152,13 @@ def import_state(
     """Make an exported model of a file of PyTorch parameters, as :mod:`lenet_cpp.export` does.
 
     Before anything is written, the outputs of the network in PyTorch are compared with those of
-    Paddle's layer, of ``paddle.inference`` and of :class:`lenet_cpp.Predictor`, on random images
-    and, where the model takes them, on digits.
+    ``paddle.inference`` and of :class:`lenet_cpp.Predictor`, on random images and, where the model
+    takes them, on digits.
 
     Args:
         path: What ``torch.save`` wrote; see :func:`.models.load_state`. When there is a training
             record about it, that goes into the manifest.
-        model: A key of :data:`.models.NETWORKS`, in upper or lower case.
+        model: A key of :data:`.models.NETWORKS`, in upper or lower case, or ``FILE.py:NAME``.
         output_dir: The folder to write; made if missing.
         num_classes: What the number of classes must be; any when None.
         img_size: Height and width of the images; when None, those in the training record, and
@@ -182,7 +184,7 @@ def import_state(
     require_paddle()
     torch_models.require_torch()
     network = torch_models.get(model)
-    spec = models.get(network.paddle)
+    spec = network.spec
     stem = checked_name(name or spec.stem)
     path, output = Path(path), Path(output_dir)
     record = read_record(path) or {}
@@ -192,11 +194,13 @@ def import_state(
     state = torch_models.load_state(path, weights_only=weights_only)
     parameters = _parameters(path, state, model, num_classes)
     classes = parameters[f"{network.last}.bias"].size
-    inputs = _inputs(shape)
+    inputs = random_batches((-1, *shape))
+    if shape == (1, 28, 28):
+        inputs.append(to_model_input(read_mnist_dir(sample_dir()).test.images[:_DIGITS]))
     expected = _torch_outputs(torch_models.create_network(model, classes), state, inputs, softmax)
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         file = Path(folder, f"{spec.name}.pdparams")
-        _write_parameters(parameters, file)
+        _save(parameters, file)
         exported = export_model(
             file,
             Path(folder, "exported"),
@@ -207,7 +211,7 @@ def import_state(
             class_dim=classes,
             img_size=img_size,
         )
-        difference = _compare(path, parameters, exported, inputs, expected)
+        difference = _compare(path, exported, inputs, expected)
         manifest = _with_origin(exported.manifest, path, record)
         with staging_folder(output, stem, spec.name) as staging:
             for file_name in manifest.files:
@@ -218,20 +222,11 @@ def import_state(
 def _parameters(
     path: Path, state: Mapping[str, torch.Tensor], model: str, num_classes: int | None
 ) -> dict[str, NDArray[np.float32]]:
-    from lenet_cpp.interchange.torch.model_state import as_arrays
-
     arrays = as_arrays(state)
     for key, value in arrays.items():
         if not np.isfinite(value).all():
             raise BadModel(f"{path}: {key} is not finite: train again, or use another file")
     return paddle_state(arrays, model, num_classes=num_classes, path=path)
-
-
-def _inputs(shape: tuple[int, ...]) -> list[NDArray[np.float32]]:
-    batches = random_batches((-1, *shape))
-    if shape == (1, 28, 28):
-        batches.append(to_model_input(read_mnist_dir(sample_dir()).test.images[:_DIGITS]))
-    return batches
 
 
 def _torch_outputs(
@@ -250,7 +245,7 @@ def _torch_outputs(
     return outputs
 
 
-def _write_parameters(parameters: Mapping[str, NDArray[Any]], path: Path) -> None:
+def _save(parameters: Mapping[str, NDArray[Any]], path: Path) -> None:
     import paddle
 
     paddle.save(dict(parameters), str(path))
@@ -258,54 +253,26 @@ def _write_parameters(parameters: Mapping[str, NDArray[Any]], path: Path) -> Non
 
 def _compare(
     path: Path,
-    parameters: Mapping[str, NDArray[np.float32]],
     exported: ExportResult,
     inputs: list[NDArray[np.float32]],
     expected: NDArray[np.float32],
 ) -> float:
     """Compare every way to run what was exported with PyTorch; return the largest difference."""
-    found = {"Paddle's layer": _layer_outputs(parameters, exported, inputs)}
-    params = exported.folder / f"{exported.manifest.name}.pdiparams"
-    for program in exported.manifest.models:
-        where = exported.folder / program
-        runs = run_model(where, params, inputs)
-        found[f"{program} in paddle.inference"] = np.concatenate([r[0] for r in runs.outputs])
-        with Predictor(where, params, accelerator="plain") as predictor:
-            rows = [predictor.run(batch) for batch in inputs]
-        found[f"{program} in lenet_cpp"] = np.concatenate(rows)
     largest = 0.0
-    for route, outputs in found.items():
-        comparison = compare(expected, outputs, names=("PyTorch", route))
+    routes = outputs_by_route(exported.folder, list(exported.manifest.models), inputs)
+    for route, batches in routes.items():
+        comparison = compare(expected, np.concatenate(batches), names=("PyTorch", route))
         if not comparison.agrees:
             raise BadModel(f"{path}: {comparison.mismatch}; nothing was written")
         largest = max(largest, comparison.largest_difference)
     return largest
 
 
-def _layer_outputs(
-    parameters: Mapping[str, NDArray[np.float32]],
-    exported: ExportResult,
-    inputs: list[NDArray[np.float32]],
-) -> NDArray[np.float32]:
-    import paddle
-
-    manifest = exported.manifest
-    layer = build_layer(models.get(str(manifest.topology)), manifest.class_dim, manifest.img_size)
-    layer.set_state_dict(parameters)
-    with paddle.no_grad():
-        rows = [layer(paddle.to_tensor(batch)) for batch in inputs]
-        if manifest.softmax:
-            rows = [paddle.nn.functional.softmax(row) for row in rows]
-        return np.concatenate([row.numpy() for row in rows])
-
-
 def _with_origin(manifest: Manifest, path: Path, record: Mapping[str, Any]) -> Manifest:
     """Say where the parameters are from, and what is known of their training."""
-    origin = {
-        "framework": "torch",
-        "source": {"file": path.name, "sha256": sha256_file(path)},
-    }
-    training = {key: value for key, value in record.items() if key != "data"} | origin
+    source = {"file": path.name, "sha256": sha256_file(path)}
+    training = {key: value for key, value in record.items() if key != "data"}
+    training |= {"framework": "torch", "source": source}
     test = record.get("test")
     try:
         return replace(
