@@ -5,12 +5,12 @@ A subcommand is a function that takes the options and returns the exit status::
     @command(examples="  {prog} digit.png --model-dir lenet  one image")
     @shared.images("image files, or folders of them")
     @shared.batch_size("images a run", 1)
-    @option("--labels", metavar="FILE", type=FILE, group="Results", help="names of the classes")
+    @option("--labels FILE", "names of the classes", group="Results")
     def main(options: Options) -> int:
         '''Classify images. The whole docstring is what --help says first.'''
 
 Declare in ``_shared.py`` what a second command takes too, so that one thing has one flag.
-``option`` and ``switch`` take click's settings; ``also`` are other spellings, such as those of
+An option is declared as ``--help`` shows it; ``also`` are other spellings, such as those of
 Paddle's guides. Write names with hyphens: underscores, ``-x=1`` and ``--x=1`` are taken alike.
 For wrong combinations raise ``click.UsageError``. Every :class:`lenet_cpp.errors.Error` becomes one
 line and its exit code. Import what is heavy inside the function. Name the module in ``COMMANDS``.

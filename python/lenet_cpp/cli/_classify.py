@@ -12,7 +12,8 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._command import FILE, NATURAL, POSITIVE, Options, option, switch
+from lenet_cpp.cli._command import NATURAL, Options, option
+from lenet_cpp.cli._shared import ENGINE, IMAGES, RESULTS
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.results import SUFFIXES, ImageResult, open_results
@@ -35,60 +36,48 @@ def _results_file(_ctx: click.Context, _param: click.Parameter, value: Path | No
 
 common = shared.group(
     shared.images("image files, folders of them, globs, or .txt lists with a path in each line"),
-    shared.batch_size("images a run", 1, shared.IMAGES),
+    shared.batch_size("images a run", 1, IMAGES),
     shared.preprocess,
-    switch(
-        "--skip-errors",
-        help="go on after an image that cannot be read; the exit status is 5 all the same",
-        group=shared.IMAGES,
+    option(
+        "--skip-errors [BOOL]",
+        "go on after an image that cannot be read; the exit status is 5 all the same",
+        group=IMAGES,
+    ),
+    option("--topk N", "classes to print of an image (default: 5)", group=RESULTS),
+    option(
+        "--labels FILE",
+        "names of the classes, one a line, or '0 NAME' and so on (default: the model's)",
+        group=RESULTS,
     ),
     option(
-        "--topk",
-        metavar="K",
-        type=POSITIVE,
-        help="classes to print of an image (default: 5)",
-        group=shared.RESULTS,
-    ),
-    option(
-        "--labels",
-        metavar="FILE",
-        type=FILE,
-        help="names of the classes, one a line, or '0 NAME' and so on (default: the model's)",
-        group=shared.RESULTS,
-    ),
-    option(
-        "--output",
-        metavar="FILE",
-        type=FILE,
+        "--output FILE",
+        "write the predictions there instead of printing them: .csv, .json or .jsonl",
+        group=RESULTS,
         callback=_results_file,
-        help="write the predictions there instead of printing them: .csv, .json or .jsonl",
-        group=shared.RESULTS,
-    ),
-    switch(
-        "--benchmark",
-        also=("--enable_benchmark",),
-        help="print AutoLog's report in the end: environment, settings, times of each stage",
-        group=shared.RESULTS,
     ),
     option(
-        "--warmup",
-        metavar="N",
+        "--benchmark [BOOL]",
+        "print AutoLog's report in the end: environment, settings, times of each stage",
+        also="--enable_benchmark",
+        group=RESULTS,
+    ),
+    option(
+        "--warmup N",
+        "with --benchmark, runs of the first batch before those that are timed",
+        group=RESULTS,
         type=NATURAL,
         default=1,
-        help="with --benchmark, runs of the first batch before those that are timed",
-        group=shared.RESULTS,
-    ),
-    switch(
-        "--use-gpu",
-        help="compute on a GPU, which this build cannot (PaddleClas has True by default)",
-        group=shared.ENGINE,
     ),
     option(
-        "--gpu-mem",
-        metavar="MB",
+        "--use-gpu [BOOL]",
+        "compute on a GPU, which this build cannot (PaddleClas has True by default)",
+        group=ENGINE,
+    ),
+    option(
+        "--gpu-mem MB",
+        "memory that a GPU would reserve at first; no effect on the CPU",
+        group=ENGINE,
         type=NATURAL,
-        help="memory that a GPU would reserve at first; no effect on the CPU",
-        group=shared.ENGINE,
     ),
 )
 """The options that all three have."""

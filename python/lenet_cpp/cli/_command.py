@@ -17,14 +17,19 @@ from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import Error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from click.shell_completion import CompletionItem
+
+
+def _hyphens(name: str) -> str:
+    return name.replace("_", "-")
+
 
 SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
     "max_content_width": 100,
-    "token_normalize_func": lambda token: token.replace("_", "-"),
+    "token_normalize_func": _hyphens,
 }
 """Of every click context: names may be written with hyphens or underscores."""
 
@@ -88,51 +93,59 @@ POSITIVE = click.IntRange(min=1)
 NATURAL = click.IntRange(min=0)
 
 
+_KINDS = {"N": POSITIVE, "N,...": CommaList(POSITIVE), "FILE": FILE, "DIR": FOLDER, "X": float}
+"""What the name of a value says of its type."""
+
+
 class _Option(click.Option):
     """An option under a heading of ``--help``, with other spellings that it shows once."""
 
-    def __init__(
-        self, names: Sequence[str], also: tuple[str, ...], group: str, **settings: Any
-    ) -> None:
-        self._shown = sorted((name for name in names if name.startswith("-")), key=len)
-        self.also, self.group = also, group
-        super().__init__([*names, *also], **settings)
+    def __init__(self, spec: str, text: str, also: str, group: str, **settings: Any) -> None:
+        self.spec, self.also, self.group = spec, also.split(), group
+        *names, last = spec.split(", ", spec.count(", -"))
+        last, _, value = last.partition(" ")
+        if "|" in value:
+            settings.setdefault("type", click.Choice(value.split("|"), case_sensitive=False))
+        elif value == "[BOOL]":
+            settings |= {"is_flag": False, "flag_value": "true", "type": click.BOOL}
+        elif value:
+            settings.setdefault("type", _KINDS.get(value, str))
+        else:
+            settings["is_flag"] = True
+        super().__init__([*names, last, *self.also], help=text, **settings)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """Return the names and the text, with the default and the other spellings."""
         del ctx
-        choices = self.type.choices if isinstance(self.type, click.Choice) else ()
-        value = "" if self.is_flag else self.metavar or "|".join(map(str, choices))
         known = isinstance(self.default, (str, int, float, Path)) and self.default is not False
-        return f"{', '.join(self._shown)} {value}".strip(), _help(
-            self.help, self.also, f"default: {self.default}" if known else ""
-        )
+        return self.spec, _help(self.help, self.also, f"default: {self.default}" if known else "")
 
 
 class _Argument(click.Argument):
     """An argument; ``also`` are flags that may stand before its value."""
 
-    def __init__(self, name: str, also: tuple[str, ...], text: str, **settings: Any) -> None:
-        self.also, self.group = also, "Arguments"
+    def __init__(self, name: str, text: str, also: str, **settings: Any) -> None:
+        self.also, self.group = also.split(), "Arguments"
         super().__init__([name], **settings)
         self.help = text
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """Return the name and the text, with the flags."""
         del ctx
-        names = f"{self.metavar}{'...' if self.nargs == -1 else ''}"
-        return names, _help(self.help, self.also)
+        return f"{self.metavar}{'...' if self.nargs < 0 else ''}", _help(self.help, self.also)
 
 
-def _is_no_boolean(following: list[str]) -> bool:
-    try:
-        click.BOOL.convert("".join(following), None, None)
-    except click.BadParameter:
-        return True
-    return False
-
-
-def _help(text: str | None, also: tuple[str, ...], default: str = "") -> str:
+def _help(text: str | None, also: list[str], default: str = "") -> str:
     extra = "; ".join(filter(None, [default, f"also {', '.join(also)}" if also else ""]))
     return (text or "") + (f" ({extra})" if extra else "")
+
+
+def _is_boolean(text: str) -> bool:
+    try:
+        click.BOOL.convert(text, None, None)
+    except click.BadParameter:
+        return False
+    return True
 
 
 class Command(click.Command):
@@ -169,50 +182,46 @@ class Command(click.Command):
         """Take also ``-x=1``, ``--x=1`` and the flags that name a positional argument."""
         return super().parse_args(ctx, list(self._plain(ctx, args)))
 
-    def _plain(self, ctx: click.Context, args: list[str]) -> Any:
-        normal = SETTINGS["token_normalize_func"]
+    def _plain(self, ctx: click.Context, args: list[str]) -> Iterator[str]:
         short = {name for param in self.params for name in param.opts if len(name) == 2}
+        positional = {_hyphens(flag) for flag in self._also(_Argument)}
         switches = {
-            normal(name)
+            _hyphens(name)
             for param in self.params
-            if isinstance(param, _Option) and param.type is click.BOOL and not param.is_flag
+            if param.type is click.BOOL and not getattr(param, "is_flag", True)
             for name in param.opts
         }
-        positional = {
-            normal(flag)
-            for param in self.params
-            if isinstance(param, _Argument)
-            for flag in param.also
-        }
-        for index, argument in enumerate(args):
-            if argument == "--":
+        for index, given in enumerate(args):
+            if given == "--":
                 yield from args[index:]
                 return
-            name, equals, value = argument.partition("=")
-            if name.startswith("--") and len(name) == 3:
-                name = name[1:]
-            known = normal(name)
+            name, equals, value = given.partition("=")
+            if len(name) == 3:
+                name = name.replace("--", "-")  # --x is -x
             following = args[index + 1 : index + 2]
-            if known in positional:
-                bare = not equals and (following or ["-"])[0][:1] == "-"
+            if _hyphens(name) in positional:
+                bare = not equals and (not following or following[0].startswith("-"))
                 if bare and not ctx.resilient_parsing:
-                    raise click.BadOptionUsage(name, f"Option '{argument}' needs a value.", ctx)
-            elif name[:2] in positional and not name.startswith("--"):
-                value, equals = argument[2:], "="  # -iFILE
-            elif known in switches and not equals and _is_no_boolean(following):
-                yield f"{name}=true"
+                    raise click.BadOptionUsage(name, f"Option '{given}' needs a value.", ctx)
+                yield from [value] if equals else []
+            elif name[:2] in positional and name[1] != "-":
+                yield given[2:]  # of -iFILE
+            elif _hyphens(name) in switches and following and not equals:
+                yield name if _is_boolean(following[0]) else f"{name}=true"
             elif name in short:
-                yield name
+                yield from [name, value] if equals else [name]
             else:
-                yield argument
-                continue
-            if equals:
-                yield value
+                yield given
+
+    def _also(self, kind: type[click.Parameter] = click.Parameter) -> list[str]:
+        params = (param for param in self.params if isinstance(param, kind))
+        return [name for param in params for name in getattr(param, "also", ())]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete the names that ``--help`` shows."""
-        also = {name for param in self.params for name in getattr(param, "also", ())}
-        return [item for item in super().shell_complete(ctx, incomplete) if item.value not in also]
+        hidden = self._also()
+        found = super().shell_complete(ctx, incomplete)
+        return [item for item in found if item.value not in hidden]
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write usage, text, options by group, examples and the exit status."""
@@ -243,59 +252,44 @@ def command(
     """
 
     def make(function: Callable[[Options], int]) -> Command:
-        params = list(reversed(getattr(function, "__click_params__", [])))
-        return Command(
-            function,
-            name=function.__module__.rpartition(".")[2],
-            params=params,
-            help=inspect.cleandoc(text or function.__doc__ or ""),
-            examples=examples,
-            one=one,
-        )
+        settings = {
+            "name": function.__module__.rpartition(".")[2],
+            "params": getattr(function, "__click_params__", []),
+            "help": inspect.cleandoc(text or function.__doc__ or ""),
+        }
+        return Command(function, examples=examples, one=one, **settings)
 
     return make
 
 
 def option(
-    *names: str, also: tuple[str, ...] = (), group: str = "Options", **settings: Any
+    spec: str, text: str = "", *, also: str = "", group: str = "Options", **settings: Any
 ) -> Callable[[Any], Any]:
-    """Declare an option; further settings are click's.
+    """Declare an option.
 
     Args:
-        names: Those that ``--help`` shows, and perhaps the attribute's.
-        also: Other spellings, which ``--help`` mentions once.
+        spec: As ``--help`` shows it: ``-b, --batch-size N``. Nothing after the names makes a flag,
+            ``[BOOL]`` a switch that is true when it stands alone, ``a|b`` a choice; ``N``,
+            ``N,...``, ``X``, ``FILE`` and ``DIR`` name a type, another word a text.
+        text: What it is.
+        also: Other spellings, separated by spaces, which ``--help`` mentions once.
         group: Its heading in ``--help``.
         **settings: As for :class:`click.Option`.
     """
-    if settings.get("default") is None:
-        settings.pop("default", None)  # click takes a None that is given for a value
-    return _declare(lambda: _Option(names, also, group, **settings))
-
-
-def switch(*names: str, default: bool | None = False, **settings: Any) -> Callable[[Any], Any]:
-    """Declare an option that is true or false, and true when it stands alone."""
-    return option(
-        *names,
-        default=default,
-        is_flag=False,
-        flag_value="true",
-        type=click.BOOL,
-        metavar="[BOOL]",
-        **settings,
-    )
+    return _declare(lambda: _Option(spec, text, also, group, **settings))
 
 
 def argument(
-    name: str, *, text: str, also: tuple[str, ...] = (), **settings: Any
+    name: str, text: str, *, also: str = "", metavar: str | None = None, **settings: Any
 ) -> Callable[[Any], Any]:
     """Declare a positional argument; ``also`` are flags that may stand before its value."""
-    settings.setdefault("metavar", name.upper())
-    return _declare(lambda: _Argument(name, also, text, **settings))
+    shown = metavar or name.upper()
+    return _declare(lambda: _Argument(name, text, also, metavar=shown, **settings))
 
 
 def _declare(make: Callable[[], click.Parameter]) -> Callable[[Any], Any]:
     def decorate(function: Any) -> Any:
-        function.__dict__.setdefault("__click_params__", []).append(make())
+        function.__dict__.setdefault("__click_params__", []).insert(0, make())
         return function
 
     return decorate

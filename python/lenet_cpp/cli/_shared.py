@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lenet_cpp.cli._command import FILE, FOLDER, POSITIVE, Options, argument, option, switch
+from lenet_cpp.cli._command import FILE, Options, argument, option
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.models import MODELS
 
@@ -27,13 +27,15 @@ MODEL, IMAGES, ENGINE, RESULTS = "Model", "Images", "Engine", "Results"
 class _ModelName(click.types.StringParamType):
     """The name of a registered model or ``FILE.py:SPEC``, as the registry resolves it later."""
 
-    name = "name"
-
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """Complete the registry's names."""
         names = click.Choice(list(MODELS), case_sensitive=False)
         return names.shell_complete(ctx, param, incomplete)
+
+
+NETWORK = _ModelName()
 
 
 def group(*decorators: Decorator) -> Decorator:
@@ -41,113 +43,130 @@ def group(*decorators: Decorator) -> Decorator:
     return lambda function: reduce(lambda done, each: each(done), reversed(decorators), function)
 
 
-def model(text: str, *, default: str | None = None, required: bool = False) -> Decorator:
-    """``--model``: which network it is."""
-    return option(
-        *("-m", "--model", "model"),
-        also=("--model-name",),
-        metavar="NAME",
-        type=_ModelName(),
-        default=default,
-        required=required,
-        help=text,
-        group=MODEL,
-    )
+# The model
 
 
-def params(text: str, *, type: Any = None, required: bool = False) -> Decorator:  # noqa: A002 - click's
-    """``--params``: its trained parameters."""
-    return option(
-        *("-p", "--params", "params"),
-        also=("--params-file", "--pretrained"),
-        metavar="FILE",
-        type=type,
-        required=required,
-        help=text,
-        group=MODEL,
-    )
+def model(text: str, **settings: Any) -> Decorator:
+    """``--model``: which registered network it is."""
+    also = "--model-name"
+    return option("-m, --model NAME", text, also=also, group=MODEL, type=NETWORK, **settings)
+
+
+def params(text: str, **settings: Any) -> Decorator:
+    """``--params``: the trained parameters."""
+    also = "--params-file --pretrained"
+    return option("-p, --params FILE", text, also=also, group=MODEL, **settings)
 
 
 def image_size(text: str) -> Decorator:
     """``--image-size``."""
-    return option(
-        "--image-size",
-        also=("--img_size",),
-        metavar="N",
-        type=POSITIVE,
-        help=f"height and width of the images, in pixels {text}",
-        group=MODEL,
-    )
+    text = f"height and width of the images, in pixels {text}"
+    return option("--image-size N", text, also="--img_size", group=MODEL)
 
 
 def sizes(whose: str = "the model's") -> Decorator:
     """``--num-classes`` and ``--image-size``."""
-    return group(
-        option(
-            "--num-classes",
-            also=("--class_dim",),
-            metavar="N",
-            type=POSITIVE,
-            help=f"number of classes (default: {whose})",
-            group=MODEL,
-        ),
-        image_size(f"(default: {whose})"),
-    )
+    text = f"number of classes (default: {whose})"
+    classes = option("--num-classes N", text, also="--class_dim", group=MODEL)
+    return group(classes, image_size(f"(default: {whose})"))
 
 
-def seed(text: str, default: int | None = None) -> Decorator:
-    """``--seed``: of random numbers."""
-    return option("--seed", metavar="N", type=int, default=default, help=text)
+model_name = option(
+    "--model-name NAME",
+    "which model this is, a registered name or FILE.py:SPEC, for preprocessing and labels if there"
+    " are none beside it, and for the report",
+    group=MODEL,
+    type=NETWORK,
+)
+check_program = option(
+    "--check-program [BOOL]",
+    "refuse programs with operators that are not known, which could crash Paddle; False is for a"
+    " model that you trust",
+    group=MODEL,
+    default=True,
+)
+model_files = group(
+    option("-d, --model-dir DIR", "folder of an exported model, in any layout", group=MODEL),
+    option(
+        "-m, --model-file FILE",
+        "the program: .pdmodel, .json, __model__, or .onnx for the C++ engines; with a folder, also"
+        " a name in it",
+        group=MODEL,
+    ),
+    option(
+        "-p, --params-file FILE",
+        "its parameters; with a folder, also a name in it (default: NAME.pdiparams beside the"
+        " program)",
+        group=MODEL,
+    ),
+    model_name,
+    check_program,
+)
+exported_model = group(
+    argument(
+        "model",
+        "folder of an exported model, or its program: .pdmodel, .json or .onnx (default: the"
+        " bundled LeNet)",
+        also="-m --model-file -d --model-dir",
+        metavar="[MODEL]",
+        required=False,
+        type=FILE,
+    ),
+    option(
+        "-p, --params-file FILE",
+        "its parameters (default: NAME.pdiparams beside the program)",
+        group=MODEL,
+    ),
+)
+torch_model = option(
+    "-m, --model NAME",
+    f"the network of PyTorch parameters: {', '.join(torch_models.NETWORKS)} or FILE.py:NAME",
+    group=MODEL,
+)
+
+
+def predictor_files(options: Options) -> dict[str, Any]:
+    """The model that the options of ``exported_model`` name, as a predictor takes it."""
+    if options.model is not None and options.model.is_dir():
+        return {"model_dir": options.model, "params_file": options.params_file}
+    return {"model_file": options.model, "params_file": options.params_file}
+
+
+# Images and data
+
+
+def images(text: str, **settings: Any) -> Decorator:
+    """The images, as arguments or after ``-i``."""
+    also = "-i --image-file --img-path"
+    settings = {"nargs": -1, "required": True, "type": FILE, "metavar": "IMAGE", **settings}
+    return argument("images", text, also=also, **settings)
 
 
 def batch_size(text: str, default: int | None = None, heading: str = "Options") -> Decorator:
     """``--batch-size``."""
-    return option(
-        *("-b", "--batch-size"),
-        metavar="N",
-        type=POSITIVE,
-        default=default,
-        help=text,
-        group=heading,
-    )
+    return option("-b, --batch-size N", text, group=heading, default=default)
 
 
-def threads(text: str = "CPU threads of a run") -> Decorator:
+preprocess = option(
+    "--preprocess FILE",
+    "how images are prepared: preprocess.json, or PaddleClas's inference.yml (default: the file of"
+    " that name beside the model, else what the registry has for the model)",
+    group=IMAGES,
+)
+data_dir = option(
+    "--data-dir DIR",
+    "folder with the four MNIST files in IDX format, gzipped or not (default: Paddle's cache when"
+    " it is complete, else the embedded sample of 6,000 images)",
+    group=IMAGES,
+)
+
+# The engine
+
+
+def threads(text: str = "CPU threads of a run", **settings: Any) -> Decorator:
     """``--threads``."""
-    return option(
-        "--threads",
-        also=("--cpu_threads",),
-        metavar="N",
-        type=POSITIVE,
-        default=1,
-        help=text,
-        group=ENGINE,
-    )
-
-
-def output_dir(text: str, *also: str, required: bool = False) -> Decorator:
-    """``--output-dir``: the folder to write."""
-    return option(
-        *("-o", "--output-dir"),
-        also=also,
-        metavar="DIR",
-        type=FOLDER,
-        required=required,
-        help=text,
-    )
-
-
-def images(text: str, *, required: bool = True) -> Decorator:
-    """The images, as arguments or after ``-i``."""
-    return argument(
-        "images",
-        metavar="IMAGE",
-        nargs=-1,
-        required=required,
-        type=FILE,
-        also=("-i", "--image-file", "--img-path"),
-        text=text,
-    )
+    settings = {"spec": "--threads N", "default": 1, **settings}
+    return option(text=text, also="--cpu_threads", group=ENGINE, **settings)
 
 
 def _find_program(ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path | None:
@@ -160,141 +179,41 @@ def _find_program(ctx: click.Context, _param: click.Parameter, value: Path | Non
 
 def program(text: str = "") -> Decorator:
     """``--program``: the C++ program, which a wheel has not."""
-    return option(
-        "--program",
-        metavar="FILE",
-        type=FILE,
-        callback=_find_program,
-        help=f"the C++ program (default: build/lenet_infer_test, or the one in PATH{text})",
-        group=ENGINE,
-    )
+    text = f"the C++ program (default: build/lenet_infer_test, or the one in PATH{text})"
+    return option("--program FILE", text, group=ENGINE, callback=_find_program)
 
-
-preprocess = option(
-    "--preprocess",
-    metavar="FILE",
-    type=FILE,
-    help="how images are prepared: preprocess.json, or PaddleClas's inference.yml (default: the"
-    " file of that name beside the model, else what the registry has for the model)",
-    group=IMAGES,
-)
-
-exported_model = group(
-    argument(
-        "model",
-        metavar="[MODEL]",
-        required=False,
-        type=FILE,
-        also=("-m", "--model-file", "-d", "--model-dir"),
-        text="folder of an exported model, or its program: .pdmodel, .json or .onnx (default: the"
-        " bundled LeNet)",
-    ),
-    option(
-        *("-p", "--params-file"),
-        metavar="FILE",
-        type=FILE,
-        help="its parameters (default: NAME.pdiparams beside the program)",
-        group=MODEL,
-    ),
-)
-
-
-def predictor_files(options: Options) -> dict[str, Any]:
-    """The model that the options of ``exported_model`` name, as a predictor takes it."""
-    if options.model is not None and options.model.is_dir():
-        return {"model_dir": options.model, "params_file": options.params_file}
-    return {"model_file": options.model, "params_file": options.params_file}
-
-
-model_name = option(
-    "--model-name",
-    metavar="NAME",
-    type=_ModelName(),
-    help="which model this is, for preprocessing and labels if there are none beside it, and for"
-    " the report; a registered name, or FILE.py:SPEC",
-    group=MODEL,
-)
-
-model_files = group(
-    option(
-        *("-d", "--model-dir"),
-        metavar="DIR",
-        type=FOLDER,
-        help="folder of an exported model, combined or with a file for each variable",
-        group=MODEL,
-    ),
-    option(
-        *("-m", "--model-file"),
-        metavar="FILE",
-        type=FILE,
-        help="the program: .pdmodel, .json, __model__, or .onnx for the C++ engines; with a folder,"
-        " also a name in it",
-        group=MODEL,
-    ),
-    option(
-        *("-p", "--params-file"),
-        metavar="FILE",
-        type=FILE,
-        help="its parameters; with a folder, also a name in it (default: NAME.pdiparams beside the"
-        " program)",
-        group=MODEL,
-    ),
-    model_name,
-    switch(
-        "--check-program",
-        default=True,
-        help="refuse programs with operators that are not known, which could crash Paddle; False is"
-        " for a model that you trust",
-        group=MODEL,
-    ),
-)
-
-softmax = option(
-    *("--softmax/--no-softmax",),
-    default=None,
-    help="append a softmax, so that the output is probabilities (default: logits)",
-)
-
-as_json = option("--json", is_flag=True, help="print JSON", group=RESULTS)
-
-report = option("--report", metavar="FILE", type=FILE, help="also write the report as JSON")
 
 accelerator = option(
-    "--accelerator",
-    type=click.Choice(("auto", "plain", "onednn", "openvino")),
-    help="what computes Paddle's operators (default: auto; that is the fastest by measurement with"
-    " the paddle engine, oneDNN with python; the others have kernels of their own)",
+    "--accelerator auto|plain|onednn|openvino",
+    "what computes Paddle's operators (default: auto; that is the fastest by measurement with the"
+    " paddle engine, oneDNN with python; the others have kernels of their own)",
     group=ENGINE,
 )
-
 precision = option(
-    "--precision",
-    type=click.Choice(("fp32", "bf16", "int8")),
-    help="of the arithmetic: fp32, bf16, or int8 for a quantized .pdmodel (default: fp32)",
+    "--precision fp32|bf16|int8",
+    "of the arithmetic; int8 is for a quantized model (default: fp32)",
     group=ENGINE,
 )
 
-data_dir = option(
-    "--data-dir",
-    metavar="DIR",
-    type=FOLDER,
-    help="folder with the four MNIST files in IDX format, gzipped or not (default: Paddle's cache"
-    " when it is complete, else the embedded sample of 6,000 images)",
-)
+# Training, and what is written
 
-learning_rate = option(
-    *("--lr", "learning_rate"),
-    also=("--learning-rate",),
-    metavar="X",
-    type=float,
-    help="peak learning rate",
-)
 
-torch_model = option(
-    *("-m", "--model"),
-    metavar="NAME",
-    help=f"the network of PyTorch parameters: {', '.join(torch_models.NETWORKS)} or FILE.py:NAME",
-    group=MODEL,
-)
+def seed(text: str, default: int | None = None) -> Decorator:
+    """``--seed``: of random numbers."""
+    return option("--seed N", text, type=int, default=default)
 
-stem = option("--name", metavar="STEM", help="stem of the files (default: the source's)")
+
+def output_dir(text: str, *, also: str = "", required: bool = False) -> Decorator:
+    """``--output-dir``: the folder to write."""
+    return option("-o, --output-dir DIR", text, also=also, required=required)
+
+
+learning_rate = option("--lr X", "peak learning rate", also="--learning-rate")
+softmax = option(
+    "--softmax/--no-softmax",
+    "append a softmax, so that the output is probabilities (default: logits)",
+    default=None,
+)
+stem = option("--name STEM", "stem of the files (default: the source's)")
+as_json = option("--json", "print JSON", group=RESULTS)
+report = option("--report FILE", "also write the report as JSON", group=RESULTS)

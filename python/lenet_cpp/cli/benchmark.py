@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lenet_cpp.agreement import TOLERANCES, Comparison, compare
 from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._command import POSITIVE, CommaList, Options, command, option
+from lenet_cpp.cli._command import CommaList, Options, command, option
 from lenet_cpp.cli._versions import versions
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.predictor import Predictor
@@ -40,41 +40,29 @@ _WARM_UP = 3
 )
 @shared.exported_model
 @option(
-    "--engines",
-    also=("--engine",),
-    metavar="NAME,...",
+    "--engines NAME,...",
+    f"some of {','.join(_ENGINES)} (default: all)",
+    also="--engine",
+    group=shared.ENGINE,
     type=CommaList(click.Choice(_ENGINES)),
     default=_ENGINES,
-    help=f"some of {','.join(_ENGINES)} (default: all)",
-    group=shared.ENGINE,
 )
 @shared.accelerator
 @shared.precision
+@shared.threads("CPU threads of a run (default: 1)", spec="--threads N,...", default=(1,))
 @option(
-    "--threads",
-    also=("--cpu_threads",),
-    metavar="N,...",
-    type=CommaList(POSITIVE),
-    default=(1,),
-    help="CPU threads of a run (default: 1)",
-    group=shared.ENGINE,
-)
-@option(
-    *("-b", "--batch-sizes"),
-    also=("--batch-size",),
-    metavar="N,...",
-    type=CommaList(POSITIVE),
-    default=(1, 8, 64),
-    help="images a run (default: 1,8,64)",
+    "-b, --batch-sizes N,...",
+    "images a run (default: 1,8,64)",
+    also="--batch-size",
     group=shared.IMAGES,
+    default=(1, 8, 64),
 )
 @shared.image_size("for a model that takes any")
 @option(
-    "--seconds",
-    metavar="S",
+    "--seconds X",
+    f"how long each row is measured; at least {_MIN_RUNS} runs are made",
     type=click.FloatRange(min=0, max=3600),
     default=1.0,
-    help=f"how long each row is measured; at least {_MIN_RUNS} runs are made",
 )
 @shared.as_json
 def main(options: Options) -> int:

@@ -34,13 +34,13 @@ older format, anything to pdparams), the parameters are loaded into the network 
       and from there to a state dict to fine-tune
 """,
 )
-@argument("source", type=FILE, text="the model to convert")
+@argument("source", "the model to convert", type=FILE)
 @shared.output_dir("the folder to write", required=True)
-@option("--to", type=_FORMAT, required=True, help="what to write")
+@option("--to FORMAT", "what to write", type=_FORMAT, required=True)
 @option(
-    *("--from", "source_format"),
+    "--from FORMAT",
+    "which one to take when SOURCE has several formats (default: .pdmodel before .json)",
     type=_FORMAT,
-    help="which one to take when SOURCE has several formats (default: .pdmodel before .json)",
 )
 @shared.model(
     "the network: a registered name, or FILE.py:SPEC (default: the one that the source's"
@@ -57,7 +57,7 @@ def main(options: Options) -> int:
         options.source,
         options.output_dir,
         options.to,
-        source_format=options.source_format,
+        source_format=getattr(options, "from"),
         model=options.model,
         class_dim=options.num_classes,
         img_size=options.image_size,

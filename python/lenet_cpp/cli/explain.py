@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 @shared.exported_model
 @shared.batch_size("images a run", 1)
 @option(
-    "--runs",
-    metavar="N",
-    type=NATURAL,
-    default=0,
-    help="how many are measured; 0 for as many as half a second allows",
+    "--runs N", "how many are measured; 0: as many as half a second allows", type=NATURAL, default=0
 )
 @shared.threads()
 @shared.precision

@@ -9,7 +9,7 @@ import click
 
 from lenet_cpp.agreement import TOLERANCE
 from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._command import FOLDER, Options, argument, command, option
+from lenet_cpp.cli._command import Options, argument, command, option
 from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
@@ -40,38 +40,35 @@ _MOST_LINES = 20
 )
 @argument(
     "params",
+    "the trained parameters, with or without .pdparams, or their URL (default for lenet:"
+    " checkpoints/lenet/lenet.pdparams)",
+    also="-p --params --pretrained",
     metavar="[PARAMS]",
     required=False,
-    also=("-p", "--params", "--pretrained"),
-    text="the trained parameters, with or without .pdparams, or their URL (default for lenet:"
-    " checkpoints/lenet/lenet.pdparams)",
 )
 @shared.model(
     f"the model: {', '.join(MODELS)}, in upper or lower case; or FILE.py:SPEC, a ModelSpec of your"
     " own",
     default="lenet",
 )
-@option("--sha256", metavar="HEX", help="what the SHA-256 of the parameter file must be")
+@option("--sha256 HEX", "what the SHA-256 of the parameter file must be", group=shared.MODEL)
 @shared.seed("random parameters from this seed instead of trained ones")
 @shared.sizes()
 @shared.output_dir(
     "the folder to write (default: inference_model/NAME of the model; inference_model/NAME_separate"
     " with --format separate)",
-    "--save_inference_dir",
+    also="--save_inference_dir",
 )
 @shared.softmax
 @option(
-    "--format",
-    type=click.Choice(("both", "pdmodel", "json", "separate")),
-    help="what to write: both programs, one of them, or the old layout with one file for each"
-    " variable (default: both)",
+    "--format both|pdmodel|json|separate",
+    "what to write: both programs, one of them, or the old layout with one file for each variable"
+    " (default: both)",
 )
 @option(
-    "--combine",
-    metavar="DIR",
-    type=FOLDER,
-    help="instead of exporting parameters, convert DIR, a model in the old layout, to NAME.pdmodel"
-    " and NAME.pdiparams",
+    "--combine DIR",
+    "instead of exporting parameters, convert DIR, a model in the old layout, to NAME.pdmodel and"
+    " NAME.pdiparams",
 )
 def main(options: Options) -> int:
     """Turn the parameters of a model (.pdparams) into the files that Paddle Inference loads.

@@ -24,17 +24,14 @@ TORCH_SUFFIXES = (".prm", ".pt", ".pth")
       with the older exporter, in the operators that older readers know
 """
 )
-@argument("source", type=FILE, text="the model")
-@option(
-    *("-o", "--output"), metavar="FILE", type=FILE, required=True, help="the .onnx file to write"
-)
+@argument("source", "the model", type=FILE)
+@option("-o, --output FILE", "the .onnx file to write", required=True)
 @shared.torch_model
 @shared.sizes("those of the training, or of the network")
 @option(
-    "--exporter",
-    type=click.Choice(("dynamo", "legacy")),
+    "--exporter dynamo|legacy",
+    "PyTorch's exporter: dynamo (operator set 20) or legacy (17)",
     default="dynamo",
-    help="PyTorch's exporter: dynamo (operator set 20) or legacy (17)",
 )
 def main(options: Options) -> int:
     """Write a classifier as an ONNX file.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from lenet_cpp.formats.installation import ExportResult
 
+_OTHERS = "ONNX and Caffe2"
 _TORCH_ONLY = ("model", "num_classes", "image_size", "softmax")
 _OTHERS_ONLY = ("like", "preprocess", "input_shape", "output_name")
 
@@ -37,29 +38,26 @@ _OTHERS_ONLY = ("like", "preprocess", "input_shape", "output_name")
       the two files that Caffe2 saved
 """
 )
-@argument("source", type=FILE, text="the model to import")
-@shared.output_dir("the folder to write", "--output", required=True)
+@argument("source", "the model to import", type=FILE)
+@shared.output_dir("the folder to write", also="--output", required=True)
 @shared.stem
 @shared.torch_model
 @shared.sizes("as the parameters have")
 @shared.softmax
 @option(
-    "--like",
-    metavar="NAME",
-    help="a registered model, or FILE.py:SPEC, whose preprocessing and class names hold here",
-    group="ONNX and Caffe2",
+    "--like NAME",
+    "a registered model, or FILE.py:SPEC, whose preprocessing and class names hold here",
+    group=_OTHERS,
+    type=shared.NETWORK,
 )
 @shared.preprocess
 @option(
-    "--input-shape",
-    metavar="C,H,W",
+    "--input-shape C,H,W",
+    "of one image, when the model leaves it open",
+    group=_OTHERS,
     type=CommaList(POSITIVE, unique=False),
-    help="of one image, when the model leaves it open",
-    group="ONNX and Caffe2",
 )
-@option(
-    "--output-name", metavar="NAME", help="the output to keep, of several", group="ONNX and Caffe2"
-)
+@option("--output-name NAME", "the output to keep, of several", group=_OTHERS)
 def main(options: Options) -> int:
     """Import a model from PyTorch, ONNX or Caffe2.
 

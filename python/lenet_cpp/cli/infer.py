@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lenet_cpp.cli import _shared as shared
 from lenet_cpp.cli._classify import common, engine_options, predict
-from lenet_cpp.cli._command import FILE, Options, command
+from lenet_cpp.cli._command import Options, command
 from lenet_cpp.models import InferenceEngine
 
 
@@ -20,7 +20,7 @@ from lenet_cpp.models import InferenceEngine
 @shared.model(
     "the model: a name in the registry, or FILE.py:SPEC, a ModelSpec of your own", required=True
 )
-@shared.params("its trained parameters, with or without .pdparams", type=FILE, required=True)
+@shared.params("its trained parameters, with or without .pdparams", required=True)
 @shared.sizes()
 def main(options: Options) -> int:
     """Classify images with Paddle's training engine and trained parameters (.pdparams).

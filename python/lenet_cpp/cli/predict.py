@@ -6,7 +6,8 @@ import click
 
 from lenet_cpp.cli import _shared as shared
 from lenet_cpp.cli._classify import check_model, common, engine_options, model_files, predict
-from lenet_cpp.cli._command import Options, command, option, switch
+from lenet_cpp.cli._command import Options, command, option
+from lenet_cpp.cli._shared import ENGINE
 from lenet_cpp.models import InferenceEngine
 
 
@@ -25,45 +26,26 @@ from lenet_cpp.models import InferenceEngine
 @common
 @shared.model_files
 @option(
-    "--engine",
-    type=click.Choice(("auto", "native", "paddle", "onnxruntime", "python")),
+    "--engine auto|native|paddle|onnxruntime|python",
+    "in C++: native (own kernels, needs no Paddle), paddle, onnxruntime (for .onnx), or auto, the"
+    " fastest of these that runs the model; python: paddle.inference",
+    group=ENGINE,
     default="auto",
-    help="in C++: native (own kernels, needs no Paddle), paddle, onnxruntime (for .onnx), or auto,"
-    " the fastest of these that runs the model; python: paddle.inference",
-    group=shared.ENGINE,
 )
 @shared.accelerator
-@switch(
-    "--use-onednn",
-    also=("--use_mkldnn",),
+@option(
+    "--use-onednn [BOOL]",
+    "True is --accelerator=onednn, False is --accelerator=plain",
+    also="--use_mkldnn",
+    group=ENGINE,
     default=None,
-    help="True is --accelerator=onednn, False is --accelerator=plain",
-    group=shared.ENGINE,
 )
 @shared.threads()
-@switch(
-    "--ir-optim",
-    default=True,
-    help="let Paddle fuse and rewrite operators",
-    group=shared.ENGINE,
-)
-@switch(
-    "--memory-optim",
-    help="let intermediate results share memory",
-    group=shared.ENGINE,
-)
-@switch(
-    "--use-tensorrt",
-    help="compute with TensorRT, which this build cannot",
-    group=shared.ENGINE,
-)
+@option("--ir-optim [BOOL]", "let Paddle fuse and rewrite operators", group=ENGINE, default=True)
+@option("--memory-optim [BOOL]", "let intermediate results share memory", group=ENGINE)
+@option("--use-tensorrt [BOOL]", "compute with TensorRT, which this build cannot", group=ENGINE)
 @shared.precision
-@option(
-    "--int8",
-    is_flag=True,
-    help="the same as --precision=int8",
-    group=shared.ENGINE,
-)
+@option("--int8", "the same as --precision=int8", group=ENGINE)
 def main(options: Options) -> int:
     """Classify images with an inference engine and an exported model.
 

@@ -6,10 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._command import FILE, NATURAL, Options, command, option
+from lenet_cpp.cli._command import Options, command, option
 from lenet_cpp.errors import BadInput
 from lenet_cpp.interchange.torch import models as torch_models
 
@@ -28,31 +26,19 @@ if TYPE_CHECKING:
       random parameters, to try the road with
 """
 )
+@option(f"-m, --model {'|'.join(torch_models.NETWORKS)}", "which network", default="lenet")
 @option(
-    *("-m", "--model"),
-    type=click.Choice(tuple(torch_models.NETWORKS), case_sensitive=False),
-    default="lenet",
-    help="which network",
-)
-@option(
-    "--epochs",
-    type=NATURAL,
-    metavar="N",
-    help="passes over the training images; 0 saves the random parameters of the seed",
+    "--epochs N",
+    "passes over the training images; 0 saves the random parameters of the seed",
+    type=int,
 )
 @shared.batch_size("images a step (default: 64)")
 @shared.learning_rate
 @shared.seed("of parameters and order", 0)
 @shared.image_size("for resnet18 (default: 32)")
 @shared.data_dir
-@option("--device", metavar="NAME", help="as PyTorch names it (default: cuda or the like, or cpu)")
-@option(
-    *("-o", "--output"),
-    type=FILE,
-    metavar="FILE",
-    default=Path("net.prm"),
-    help="the file to write",
-)
+@option("--device NAME", "as PyTorch names it (default: cuda or the like, or cpu)")
+@option("-o, --output FILE", "the file to write", default=Path("net.prm"))
 def main(options: Options) -> int:
     """Train a network in PyTorch on the digits and save its state_dict.
 
@@ -96,7 +82,7 @@ def _settings(options: Options, mnist: Mnist) -> TorchTrainingSettings:
     changes: dict[str, Any] = {
         "epochs": options.epochs,
         "batch_size": options.batch_size,
-        "learning_rate": options.learning_rate,
+        "learning_rate": options.lr,
     }
     changes = {key: value for key, value in changes.items() if value is not None}
     recipe = dataclasses.replace(default_recipe(options.model, mnist), **changes)

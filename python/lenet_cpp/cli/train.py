@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from lenet_cpp.cli import _shared as shared
 from lenet_cpp.cli._command import Options, command, option
 from lenet_cpp.errors import BadInput
@@ -31,20 +29,16 @@ if TYPE_CHECKING:
       and on from where it stopped
 """
 )
-@shared.model("which model", default="lenet")
-@option(
-    "--recipe",
-    type=click.Choice(("guide", "best")),
-    help="default guide; best takes over half an hour on full MNIST",
-)
-@option("--epochs", metavar="N", type=int, help="passes over the training images")
+@shared.model("which model: a registered name, or FILE.py:SPEC", default="lenet")
+@option("--recipe guide|best", "best takes over half an hour on full MNIST (default: guide)")
+@option("--epochs N", "passes over the training images", type=int)
 @shared.batch_size("images a step")
 @shared.learning_rate
 @shared.seed("of parameters, order and distortion (default: 0)")
 @shared.data_dir
-@option("--download", is_flag=True, help="fetch MNIST into Paddle's cache if missing")
+@option("--download", "fetch MNIST into Paddle's cache if missing", group=shared.IMAGES)
 @shared.output_dir("where the checkpoint goes (default: checkpoints/MODEL)")
-@option("--resume", is_flag=True, help="continue the checkpoint in the output folder")
+@option("--resume", "continue the checkpoint in the output folder")
 def main(options: Options) -> int:
     """Train a model on MNIST and leave a checkpoint.
 
@@ -108,7 +102,7 @@ def _config(options: Options, mnist: Mnist, output_dir: Path) -> TrainingConfig:
     given = {
         "epochs": options.epochs,
         "batch_size": options.batch_size,
-        "learning_rate": options.learning_rate,
+        "learning_rate": options.lr,
     }
     if not options.resume:
         recipe = recipe_for(options.recipe or "guide", mnist, **given)

@@ -15,16 +15,7 @@ from lenet_cpp._base.files import write_text
 from lenet_cpp.agreement import TOLERANCES
 from lenet_cpp.cli import _shared as shared
 from lenet_cpp.cli._across import run_across
-from lenet_cpp.cli._command import (
-    FILE,
-    FOLDER,
-    POSITIVE,
-    CommaList,
-    Options,
-    argument,
-    command,
-    option,
-)
+from lenet_cpp.cli._command import FOLDER, CommaList, Options, argument, command, option
 from lenet_cpp.cli._verify_text import report_document, report_text
 from lenet_cpp.errors import BadInput
 from lenet_cpp.models import MODELS
@@ -69,12 +60,12 @@ def _listed(sizes: Sequence[int]) -> str:
 )
 @argument(
     "model_dir",
+    "folder of the exported model (default: inference_model/NAME; where that does not exist, the"
+    " parameters, or random ones of --seed, are exported to a temporary folder)",
+    also="--model-dir -d",
     metavar="[MODEL]",
     required=False,
     type=FOLDER,
-    also=("--model-dir", "-d"),
-    text="folder of the exported model (default: inference_model/NAME; where that does not exist,"
-    " the parameters, or random ones of --seed, are exported to a temporary folder)",
 )
 @shared.model(
     "a registered model, or FILE.py:SPEC, a ModelSpec of your own (default: the one that the"
@@ -82,108 +73,81 @@ def _listed(sizes: Sequence[int]) -> str:
 )
 @shared.params(
     "the .pdparams it was exported from (default: checkpoints/NAME/NAME.pdparams with the default"
-    " folder, and random ones where a manifest says so; otherwise the trained network is left out)",
-    type=FILE,
+    " folder, and random ones where a manifest says so; otherwise the trained network is left out)"
 )
 @shared.sizes("the model's; for one that is not exported yet")
 @shared.seed("of random parameters for a model without", 0)
 @option(
-    *("-i", "--image-file", "image_file"),
-    also=("--img-path",),
-    metavar="PATH",
-    multiple=True,
-    help="an image, a folder, a glob or a list of images in a .txt file; may be repeated (default:"
+    "-i, --image-file FILE",
+    "an image, a folder, a glob or a list of images in a .txt file; may be repeated (default:"
     " digits, or made images)",
+    also="--img-path",
     group=shared.IMAGES,
+    multiple=True,
 )
 @shared.preprocess
 @shared.data_dir
 @option(
-    "--images",
-    metavar="N",
-    type=POSITIVE,
-    help=f"the first N images (default: all; {_MADE_IMAGES} made ones)",
+    "--images N",
+    f"the first N images (default: all; {_MADE_IMAGES} made ones)",
     group=shared.IMAGES,
 )
 @option(
-    "--batch-sizes",
-    metavar="N,...",
-    type=CommaList(POSITIVE),
-    help=f"images a run, 1 to 1024 (default: {_listed(BATCH_SIZES)} for digits, else"
+    "--batch-sizes N,...",
+    f"images a run, 1 to 1024 (default: {_listed(BATCH_SIZES)} for digits, else"
     f" {_listed(_OTHER_BATCH_SIZES)})",
     group=_WHAT,
 )
 @option(
-    "--accelerators",
-    metavar="NAME,...",
-    type=CommaList(click.Choice(ACCELERATORS)),
-    help=f"some of {','.join(ACCELERATORS)}, the last of which is the engine of that name"
-    " (default: all that have the precision)",
+    "--accelerators NAME,...",
+    f"some of {','.join(ACCELERATORS)}, the last of which is the engine of that name (default: all"
+    " that have the precision)",
     group=_WHAT,
+    type=CommaList(click.Choice(ACCELERATORS)),
 )
 @option(
-    "--precision",
-    type=click.Choice(tuple(TOLERANCES)),
-    default="fp32",
-    help="of the exported model's arithmetic: fp32, bf16 where the processor has it, int8 for a"
+    f"--precision {'|'.join(TOLERANCES)}",
+    "of the exported model's arithmetic: fp32, bf16 where the processor has it, int8 for a"
     " quantized model; the reference is computed in float32",
     group=_WHAT,
+    default="fp32",
 )
 @option(
-    "--formats",
-    metavar="NAME,...",
-    type=CommaList(click.Choice(PROGRAM_FORMATS)),
-    help=f"some of {','.join(PROGRAM_FORMATS)} (default: those of the exported model)",
+    "--formats NAME,...",
+    f"some of {','.join(PROGRAM_FORMATS)} (default: those of the exported model)",
     group=_WHAT,
+    type=CommaList(click.Choice(PROGRAM_FORMATS)),
 )
 @shared.threads("CPU threads")
 @option(
-    "--threshold",
-    metavar="X",
-    type=float,
-    help="how far outputs may lie apart, for largest outputs of up to 1 (default:"
+    "--threshold X",
+    "how far outputs may lie apart, for largest outputs of up to 1 (default:"
     f" {', '.join(f'{tolerance:g} in {name}' for name, tolerance in TOLERANCES.items())})",
     group=_WHAT,
 )
 @option(
     "--across",
-    is_flag=True,
-    help="instead, give the model's weights to every framework at hand (PyTorch, its ONNX in"
+    "instead, give the model's weights to every framework at hand (PyTorch, its ONNX in"
     " onnxruntime, dygraph, paddle.inference, Paddle's ONNX, OpenVINO, the C++ program, lenet_cpp,"
     " Caffe2) and compare every two; what cannot take part says why",
     group=_WHAT,
 )
 @option(
-    "--torch",
-    metavar="FILE",
-    type=FILE,
-    help="with --across: PyTorch's own parameters, such as those that the model was imported from"
+    "--torch FILE",
+    "with --across: PyTorch's own parameters, such as those that the model was imported from"
     " (default: the model's)",
     group=_WHAT,
 )
 @shared.program("; where there is none, that route is left out")
+@option("--layers", "also say which is the first layer that differs", group=shared.RESULTS)
 @option(
-    "--layers",
-    is_flag=True,
-    help="also say which is the first layer that differs",
-    group=shared.RESULTS,
-)
-@option(
-    "--reprod-dir",
-    metavar="DIR",
-    type=FOLDER,
-    help="also write what each route gave as reprod_log does: output_training_engine.npy,"
+    "--reprod-dir DIR",
+    "also write what each route gave as reprod_log does: output_training_engine.npy,"
     " output_inference_engine.npy, output_cpp_program.npy, output_lenet_cpp.npy and diff.txt;"
     " without trained parameters the training engine runs the exported model",
     group=shared.RESULTS,
 )
-@option(
-    "--format",
-    type=click.Choice(("text", "json")),
-    default="text",
-    help="what to print",
-    group=shared.RESULTS,
-)
+@option("--format text|json", "what to print", group=shared.RESULTS, default="text")
 @shared.report
 def main(options: Options) -> int:
     """Run the same images through four routes and compare the outputs.
