@@ -93,7 +93,8 @@ def texts_of(path: Path) -> list[str]:
             texts.append("".join(map(str, parts)))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.append(node.value)
-    return [text for text in texts if " " in text]
+    # What begins with a hyphen declares an option.
+    return [text for text in texts if " " in text and text[0] != "-"]
 
 
 def flags_in(line: str, commands: Iterable[str]) -> Iterator[tuple[str, str]]:
