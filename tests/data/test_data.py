@@ -7,9 +7,11 @@ import hashlib
 import re
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -279,18 +281,25 @@ def test_download_gives_up_on_a_bad_network(
     assert list((home / ".cache" / "paddle" / "dataset").iterdir()) == []
 
 
-def test_slow_download_is_not_a_stalled_one(home: Path, loader: Callable[[str], None]) -> None:
-    loader("""
-root.mkdir()
-with (root / "part").open("wb") as file:
-    for _ in range(8):
-        time.sleep(0.5)
-        file.write(b"x")
-        file.flush()
-sys.exit("came to the end")
-""")
-    with pytest.raises(BackendFailure, match="came to the end"):
-        download.download(data.paddle_cache_dir(), NAMES, stall_seconds=3)
+def test_slow_download_is_not_a_stalled_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte every two seconds of a clock that only this test moves."""
+    seconds, seen = [0.0], threading.Event()
+    (tmp_path / "mnist").mkdir()
+
+    def load() -> None:
+        with (tmp_path / "mnist" / "part").open("wb", buffering=0) as file:
+            for _ in range(8):
+                seconds[0] += 2
+                file.write(b"x")
+                assert seen.wait(60)
+                seen.clear()
+
+    monkeypatch.setattr(download, "load_function", lambda _: lambda _: load)
+    monkeypatch.setattr(download, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    download.fetch(str(tmp_path), "", 3, lambda *_: seen.set())
+    assert seconds == [16]
 
 
 # The sample

@@ -124,7 +124,7 @@ class Server:
         line["sent"] = len(payload)  # before it is: then the client may be done first
         handler.wfile.write(payload)
         if self.hang and index < len(self.cuts):
-            self.release.wait(20)
+            self.release.wait()
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def test_stalled_server(
 ) -> None:
     setattr(server, fault, True)
     server.cuts = [1000, 1000]
-    assert fetch(clone, server, "--timeout", 0.2, "--retries", 1) == DOWNLOAD_FAILED
+    assert fetch(clone, server, "--timeout", 2, "--retries", 1) == DOWNLOAD_FAILED
     assert len(server.log) == 2
     expected = "timed out" if fault == "hang" else "next to nothing"
     assert expected in capsys.readouterr().err
@@ -369,23 +369,13 @@ def test_interruption_keeps_a_resumable_part(
     assert fetch(clone, server) == 0
     before = snapshot(clone.output)
     server.cuts, server.hang = [0, 100_000], True
-    command = [
-        sys.executable,
-        str(clone.script),
-        "--source",
-        "official",
-        "--url",
-        server.url,
-        "--force",
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and not any(
-            part.stat().st_size == 100_000 for part in clone.cache.glob("*.part")
-        ):
+    command = [sys.executable, str(clone.script), "--source", "official", "--url", server.url]
+    with subprocess.Popen([*command, "--force"], stderr=subprocess.PIPE, text=True) as process:
+        while not any(part.stat().st_size == 100_000 for part in clone.cache.glob("*.part")):
+            assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(number)
-        _, error = process.communicate(timeout=20)
+        _, error = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in error
     assert "interrupted" in error

@@ -216,12 +216,6 @@ def test_help(root: Path, script: str) -> None:
     assert [word for word in words[script] if word not in done.stdout] == []
 
 
-def test_the_quick_tests_are_there(root: Path) -> None:
-    listed = re.search(r'^heart="(.*?)"$', (root / "test.sh").read_text(), re.DOTALL | re.MULTILINE)
-    assert listed
-    assert [path for path in listed[1].split() if not (root / path).exists()] == []
-
-
 @pytest.mark.parametrize(
     ("arguments", "environment", "code", "said"),
     [
