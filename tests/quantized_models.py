@@ -1,31 +1,139 @@
-"""Quantized LeNets for tests, made by Paddle itself in a process of its own.
+"""Quantized models that several test files use; each set is made once per run of the suite.
 
-Run as a script: ``quantized_models.py MODEL_DIR TARGET_DIR``. In TARGET_DIR there are then
-
-* ``onnx``: post-training quantization in Paddle's ONNX format, as it is deployed;
-* ``floats``: the same with the weights as whole numbers in float32, which is how
-  ``paddle.quantization`` leaves them;
-* ``old``: the format before that (``onnx_format=False``).
-
-Each is ``lenet.pdmodel`` and ``lenet.pdiparams``.
+Run as a script, ``quantized_models.py MODEL_DIR TARGET``, this file has Paddle itself quantize a
+LeNet, in a process of its own.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
-import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
+from PIL import Image
 
-_FLOAT32, _INT8 = 5, 21
+from lenet_cpp.data.images import imagenet
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
+from snippets import read_snippets, run_snippet
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "quantization.md"
 _CALIBRATION_IMAGES = 128
+
+NETWORK = """
+import paddle
+from lenet_cpp.models import ModelSpec
+
+
+class Residual(paddle.nn.Layer):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.stem = paddle.nn.Conv2D(3, 8, 3, 2, 1, bias_attr=False)
+        self.norm = paddle.nn.BatchNorm2D(8)
+        self.first = paddle.nn.Conv2D(8, 16, 3, 2, 1)
+        self.second = paddle.nn.Conv2D(16, 16, 3, 1, 1)
+        self.shortcut = paddle.nn.Conv2D(8, 16, 1, 2)
+        self.fc = paddle.nn.Linear(16, num_classes)
+
+    def forward(self, x):
+        relu = paddle.nn.functional.relu
+        x = relu(self.norm(self.stem(x)))
+        x = relu(self.second(relu(self.first(x))) + self.shortcut(x))
+        return self.fc(paddle.nn.functional.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+SPEC = ModelSpec("residual", Residual, (3, 24, 24), classes=10)
+"""
+"""A small network with what is hard to quantize: a normalization, and a short cut."""
+
+
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that the first of pytest's processes to ask for it fills."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # of all processes
+    folder, done = root / name, root / f"{name}.done"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
+def quantized_by_page(factory: pytest.TempPathFactory, program: Path) -> Path:
+    """A folder in which the commands of the first half of docs/quantization.md were typed.
+
+    ``inference_model/lenet_METHOD`` has LeNet by all four methods, ``printed.txt`` what the
+    commands said.
+    """
+
+    def make(folder: Path) -> None:
+        shutil.copytree(ROOT / "scripts", folder / "scripts")
+        (folder / "data").symlink_to(ROOT / "data")
+        (folder / "build").symlink_to(program.parent)
+        _make_classifier(folder)
+        text = PAGE.read_text(encoding="utf-8")
+        end = 1 + text.count("\n", 0, text.index("\n## Running"))
+        printed = ""
+        for snippet in read_snippets(PAGE):
+            if snippet.line >= end or snippet.language != "sh":
+                continue
+            done = run_snippet(snippet, folder, Path(sys.prefix), HOME=str(folder))
+            assert done.returncode == 0, f"{snippet.place}\n{done.stdout[-2000:]}{done.stderr}"
+            assert done.stderr == "", snippet.place  # nor what Paddle's passes say
+            printed += done.stdout
+        (folder / "printed.txt").write_text(printed, encoding="utf-8")
+
+    return make_once(factory, "quantized-by-page", make)
+
+
+def _make_classifier(folder: Path) -> None:
+    """Export a network that no registry has, without a manifest, and save photos for it."""
+    code = f"""{NETWORK}
+paddle.seed(0)
+layer = paddle.nn.Sequential(Residual(10), paddle.nn.Softmax())
+layer.eval()
+spec = [paddle.static.InputSpec([None, 3, 24, 24], "float32", name="image")]
+paddle.jit.save(layer, "classifier/inference", input_spec=spec)
+"""
+    environment = {"FLAGS_enable_pir_api": "0", "HOME": str(folder)}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    (folder / "classifier" / "inference.pdiparams.info").unlink(missing_ok=True)
+    imagenet(24).save(folder / "classifier" / "preprocess.json")
+    (folder / "photos").mkdir()
+    random = np.random.default_rng(0)
+    for index in range(12):
+        pixels = random.integers(0, 256, (6, 5 + index, 3), np.uint8)
+        photo = Image.fromarray(pixels).resize((40, 30 + index))
+        photo.save(folder / "photos" / f"{index:02}.png")
+
+
+def quantized_by_paddle(factory: pytest.TempPathFactory, model_dir: Path) -> Path:
+    """What :func:`make_quantized_models` makes, once."""
+    name = "quantized-by-paddle"
+    return make_once(factory, name, lambda target: make_quantized_models(model_dir, target))
 
 
 def make_quantized_models(model_dir: Path, target: Path) -> Path:
-    """Make the three; return ``target``."""
+    """Have Paddle itself quantize LeNet; return ``target``.
+
+    In each folder of it are ``lenet.pdmodel`` and ``lenet.pdiparams``:
+
+    * ``onnx``: post-training quantization in Paddle's ONNX format, as it is deployed;
+    * ``floats``: the same with the weights as integers in float32, which is how
+      ``paddle.quantization`` leaves them;
+    * ``old``: the format before that (``onnx_format=False``).
+    """
     command = [sys.executable, "-W", "ignore", __file__, str(model_dir), str(target)]
     # The old representation of programs is chosen before paddle is imported.
     environment = {"FLAGS_enable_pir_api": "0", "OMP_NUM_THREADS": "1", "HOME": str(target)}
@@ -33,77 +141,42 @@ def make_quantized_models(model_dir: Path, target: Path) -> Path:
         command, env=environment, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    folder = target / "floats"
-    folder.mkdir()
-    shutil.copy(target / "onnx" / "lenet.pdmodel", folder)
-    records = (target / "onnx" / "lenet.pdiparams").read_bytes()
-    (folder / "lenet.pdiparams").write_bytes(with_float_weights(records))
     return target
-
-
-def with_float_weights(records: bytes) -> bytes:
-    """Store every int8 tensor of a ``.pdiparams`` as float32, of the same values."""
-    result = b""
-    at = 0
-    while at < len(records):
-        # Version 0, no levels of detail, version 0, the length of a TensorDesc.
-        header = records[at : at + 16]
-        (length,) = struct.unpack_from("<i", records, at + 16)
-        desc = records[at + 20 : at + 20 + length]
-        dtype, shape = _read_desc(desc)
-        kind = np.dtype({_FLOAT32: "<f4", _INT8: "i1", 2: "<i4"}[dtype])
-        begin = at + 20 + length
-        at = begin + kind.itemsize * int(np.prod(shape))
-        values = np.frombuffer(records[begin:at], kind)
-        if dtype == _INT8:
-            desc = bytes([desc[0], _FLOAT32]) + desc[2:]
-            values = values.astype("<f4")
-        result += header + struct.pack("<i", len(desc)) + desc + values.tobytes()
-    return result
-
-
-def _read_desc(desc: bytes) -> tuple[int, list[int]]:
-    """Read a TensorDesc: data_type = 1, dims = 2, each a varint."""
-    fields = []
-    at = 0
-    while at < len(desc):
-        number, at = desc[at] >> 3, at + 1
-        value = shift = 0
-        while True:
-            byte, at = desc[at], at + 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        fields.append((number, value))
-    assert fields[0][0] == 1
-    return fields[0][1], [value for number, value in fields if number == 2]
 
 
 def _quantize(model_dir: Path, target: Path) -> None:
     import paddle
     from paddle.static.quantization import PostTrainingQuantization
 
-    from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
-
     paddle.enable_static()
-    pixels = read_mnist_dir(sample_dir()).train.images[:_CALIBRATION_IMAGES]
-    images = pixels[:, np.newaxis].astype(np.float32) / 255
+    place = paddle.CPUPlace()
+    executor = paddle.static.Executor(place)
+    names = {"model_filename": "lenet.pdmodel", "params_filename": "lenet.pdiparams"}
+    images = to_model_input(read_mnist_dir(sample_dir()).train.images[:_CALIBRATION_IMAGES])
     for name, onnx_format in (("onnx", True), ("old", False)):
         quantization = PostTrainingQuantization(
-            executor=paddle.static.Executor(paddle.CPUPlace()),
+            executor=executor,
             model_dir=str(model_dir),
-            model_filename="lenet.pdmodel",
-            params_filename="lenet.pdiparams",
+            **names,
             data_loader=lambda: ({"x": images[i : i + 32]} for i in range(0, len(images), 32)),
             batch_nums=_CALIBRATION_IMAGES // 32,
             algo="hist",
             onnx_format=onnx_format,
         )
         quantization.quantize()
-        quantization.save_quantized_model(
-            str(target / name), model_filename="lenet.pdmodel", params_filename="lenet.pdiparams"
-        )
+        quantization.save_quantized_model(str(target / name), **names)
+    with paddle.static.scope_guard(paddle.static.Scope()):
+        folder = str(target / "onnx")
+        program, feeds, fetches = paddle.static.load_inference_model(folder, executor, **names)
+        for variable in filter(paddle.static.io.is_persistable, program.list_vars()):
+            tensor = paddle.static.global_scope().find_var(variable.name).get_tensor()
+            if np.array(tensor).dtype == np.int8:
+                tensor.set(np.array(tensor).astype(np.float32), place)
+        inputs = [program.global_block().var(name) for name in feeds]
+        params = paddle.static.serialize_persistables(inputs, fetches, executor, program=program)
+    (target / "floats").mkdir()
+    (target / "floats" / "lenet.pdiparams").write_bytes(params)
+    shutil.copy(target / "onnx" / "lenet.pdmodel", target / "floats")
 
 
 if __name__ == "__main__":

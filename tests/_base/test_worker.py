@@ -75,7 +75,7 @@ def test_answer_progress_and_what_was_printed(functions: Path) -> None:
 
 
 def test_a_module_of_the_package_is_found() -> None:
-    assert call("lenet_cpp.quantize.worker:quantize", {"tasks": []}, doing="x").result == []
+    assert call("lenet_cpp.quantize.methods:quantize", {"tasks": []}, doing="x").result == []
 
 
 def test_another_interpreter_sees_the_package_and_nothing_else(

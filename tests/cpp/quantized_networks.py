@@ -112,11 +112,11 @@ def _network(rng: np.random.Generator) -> tuple[Any, tuple[int, int, int]]:
 
 def _main(target: Path, count: int) -> None:
     import paddle
-    from paddle.quantization import PTQ, QuantConfig
+    from paddle.quantization import PTQ
     from quantized_reference import describe
 
     from lenet_cpp.quantize.int8_weights import finish_program
-    from lenet_cpp.quantize.observers import ActivationObserver, WeightQuanter
+    from lenet_cpp.quantize.methods import layer_config, save_layer
 
     for i in range(count):
         paddle.disable_static()
@@ -127,26 +127,16 @@ def _main(target: Path, count: int) -> None:
         images = rng.normal(size=(_IMAGES, *shape)).astype(np.float32)
         np.save(target / f"{i}.npy", images)
         with paddle.static.scope_guard(paddle.static.Scope()):
-            config = QuantConfig(activation=None, weight=None)
-            config.add_type_config(
-                [paddle.nn.Conv2D, paddle.nn.Linear],
-                activation=ActivationObserver("abs_max"),
-                weight=WeightQuanter(),
-            )
-            ptq = PTQ(config)
+            ptq = PTQ(layer_config("abs_max"))
             observed = ptq.quantize(layer, inplace=True)
             # What is run has larger values here and there.
             observed(paddle.to_tensor(images[:4]))
-            converted = ptq.convert(observed, inplace=True)
-            converted.eval()
             spec = [paddle.static.InputSpec([None, *shape], "float32", name="x")]
-            paddle.jit.save(
-                paddle.jit.to_static(converted, input_spec=spec, full_graph=True),
-                str(target / str(i)),
-            )
+            program = target / f"{i}.pdmodel"
+            save_layer(ptq.convert(observed, inplace=True), program, spec)
             paddle.enable_static()
-            finish_program(target / f"{i}.pdmodel", target / f"{i}.pdiparams")
-        describe(target / f"{i}.pdmodel")
+            finish_program(program)
+        describe(program)
 
 
 if __name__ == "__main__":

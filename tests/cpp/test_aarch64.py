@@ -22,7 +22,7 @@ import lenet_cpp
 from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.quantize import QuantizationSettings, mnist_images, open_source
-from lenet_cpp.quantize.request import make_task, run_tasks
+from lenet_cpp.quantize.task import make_task, run_tasks
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

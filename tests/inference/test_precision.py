@@ -24,7 +24,7 @@ from lenet_cpp.cli.predict import main as predict
 from lenet_cpp.cli.verify import main as verify
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, write_idx
 from lenet_cpp.inference.classification import InferenceEngine
-from quantized_models import make_quantized_models
+from quantized_models import quantized_by_paddle
 
 BAD_INPUT, UNSUPPORTED = 5, 6
 # Of oneDNN's primitives those that have weights; the format changed between Paddle 3.1 and 3.3.
@@ -38,7 +38,7 @@ LENET = {"convolution": 2, "inner_product": 3}
 @pytest.fixture(scope="module")
 def quantized(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of quantized models; see quantized_models.py."""
-    return make_quantized_models(model_dir, tmp_path_factory.mktemp("quantized"))
+    return quantized_by_paddle(tmp_path_factory, model_dir)
 
 
 @pytest.fixture(scope="module")

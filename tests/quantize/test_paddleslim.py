@@ -19,7 +19,7 @@ import lenet_cpp
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BackendFailure, Unsupported
 from lenet_cpp.formats.manifest import read_manifest
-from lenet_cpp.quantize import METHODS, slim_environment
+from lenet_cpp.quantize import METHODS, slim
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,9 +28,9 @@ ROOT = Path(__file__).parents[2]
 def environment() -> Path:
     """The interpreter of PaddleSlim's environment."""
     try:
-        if not (slim_environment.is_made() or os.environ.get("LENET_TEST_PADDLESLIM")):
+        if slim.environment().find() is None and not os.environ.get("LENET_TEST_PADDLESLIM"):
             pytest.skip("PaddleSlim's environment (1.4 GB) is not made: nox -s paddleslim")
-        return slim_environment.environment_python()
+        return slim.environment().make(sys.executable)
     except (BackendFailure, Unsupported) as error:
         pytest.skip(f"PaddleSlim's environment cannot be made: {error}")
 

@@ -9,16 +9,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.files import write_text
+from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._parsers import new_parser, positive
-from lenet_cpp.errors import BadInput, BadModel
+from lenet_cpp.errors import BadInput, BadModel, Unsupported
+from lenet_cpp.quantize import (
+    METHODS,
+    FloatModel,
+    Images,
+    QuantizationSettings,
+    Quantized,
+    check_settings,
+    mnist_images,
+    open_source,
+    own_images,
+    quantize,
+)
+from lenet_cpp.quantize.deployed import outputs
+from lenet_cpp.quantize.report import analysis_text, make_report, report_text
+from lenet_cpp.quantize.sensitivity import analyse, plot
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
     from lenet_cpp._base.worker import Report
-    from lenet_cpp.quantize import FloatModel, Images, QuantizationSettings, Quantized
 
 _DESCRIPTION = """\
 Turn a float model into a model of 8-bit integers, check it as it will be deployed, and compare it
@@ -45,6 +60,8 @@ examples:
       full MNIST from a folder, another way to calibrate
   %(prog)s --method dygraph-qat --params checkpoints/lenet/lenet.pdparams --epochs 2
       a LeNet of your own
+  %(prog)s --method static-ptq --model-dir resnet50 --calibration photos
+      any classifier, with a folder of photos
   %(prog)s --method static-ptq --model ResNet50_vd --seed 0
       random parameters and made images: to see the speed
   %(prog)s --method all --via paddleslim
@@ -56,14 +73,6 @@ exit status: 0 done; 2 wrong usage; 3 a file is missing; 4 a model is damaged, o
 5 a setting, a name or a folder cannot be used; 6 not supported; 8 Paddle or PaddleSlim failed;
 1 anything else, such as a full disk; 130 interrupted.
 """
-
-_MNIST_CALIBRATION = 512
-_MADE_CALIBRATION = 32
-_MADE_TEST = 64
-_MADE_BATCH = 8
-_RATE = 1e-4
-_MADE_RATE = 1e-5
-_METHODS = ("static-ptq", "static-qat", "dygraph-ptq", "dygraph-qat")
 
 
 def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
@@ -79,7 +88,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     root = Path() if root is None else root
     parser = new_parser(_DESCRIPTION, _EPILOG)
     add = parser.add_argument
-    add("--method", choices=(*_METHODS, "all"), help="how to quantize")
+    add("--method", choices=(*METHODS, "all"), help="how to quantize")
     add(
         "--analyse",
         action="store_true",
@@ -91,36 +100,57 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
         default="paddle",
         help="Paddle's own methods, or PaddleSlim's (default: %(default)s)",
     )
-    add("--model", metavar="NAME", default="lenet", help="the network (default: %(default)s)")
     add(
         "--model-dir",
         metavar="DIR",
         type=Path,
-        help="its exported float model (default for lenet: the bundled one)",
+        help="the exported float model of any classifier: a folder, or its .pdmodel (default: the"
+        " bundled LeNet)",
+    )
+    add(
+        "--model",
+        metavar="NAME",
+        help="the network, a registered one or FILE.py:SPEC (default: the one that the manifest of"
+        " the exported model names, else lenet); static-ptq needs none",
     )
     add("--params", metavar="FILE", help="instead, its trained parameters, a .pdparams")
     add("--seed", metavar="N", type=int, help="instead, random parameters from this seed")
     add("--class_dim", metavar="N", type=int, help="with --params or --seed: number of classes")
     add("--img_size", metavar="S", type=int, help="with --params or --seed: size of the images")
     add(
+        "--calibration",
+        metavar="PATH",
+        type=Path,
+        help="images of your own: a folder, a glob, a .txt list, an IDX file or a .npy (default:"
+        " MNIST for lenet; made images, which show nothing, for others)",
+    )
+    add(
+        "--preprocess",
+        metavar="FILE",
+        type=Path,
+        help="how images are prepared: preprocess.json, or PaddleClas's inference.yml (default: the"
+        " file of that name beside the model, else what the registry has for the network)",
+    )
+    add(
         "--data-dir",
         metavar="DIR",
         type=Path,
         help="the four files of MNIST, for lenet (default: Paddle's cache, or else the embedded"
-        " sample); other models get made images",
+        " sample)",
     )
     add(
         "--calibration-images",
         metavar="N",
         type=positive,
-        help=f"images to calibrate with (default: {_MNIST_CALIBRATION}; of made ones"
-        f" {_MADE_CALIBRATION}, which are trained with as well)",
+        help="images to calibrate with, and to train with unless they are MNIST's (default: 512, at"
+        " most three quarters; 32 made ones)",
     )
     add(
         "--test-images",
         metavar="N",
         type=positive,
-        help=f"made images to compare outputs on (default: {_MADE_TEST})",
+        help="how many of the other images to compare outputs on (default: up to 512; 64 made"
+        " ones)",
     )
     add(
         "--algo",
@@ -130,21 +160,16 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
     )
     add("--epochs", metavar="N", type=positive, default=1, help="of training (default: 1)")
     add("--steps", metavar="N", type=positive, help="of training, instead of --epochs")
-    add("--batch-size", metavar="N", type=positive, help="in calibration and training"
-        f" (default: 64; {_MADE_BATCH} with made images)")  # fmt: skip
-    add(
-        "--learning-rate",
-        metavar="X",
-        type=float,
-        help=f"of training, at its start (default: {_RATE}; {_MADE_RATE} with made images, of"
-        " which few steps are trained)",
-    )
+    add("--batch-size", metavar="N", type=positive, help="in calibration and training (default: 64"
+        " with MNIST, else 8)")  # fmt: skip
+    add("--learning-rate", metavar="X", type=float, help="of training, at its start (default: 1e-4"
+        " with MNIST, else 1e-5, because few steps are trained)")  # fmt: skip
     add(
         "--max-drop",
         metavar="POINTS",
         type=float,
-        help="the most that the accuracy may fall, in percentage points (default: 0.5); for made"
-        " images the most that may be classified otherwise (default: any)",
+        help="the most that the accuracy may fall, in percentage points (default: 0.5); of"
+        " images without labels the most that may be classified otherwise (default: any)",
     )
     add(
         "-o",
@@ -180,25 +205,22 @@ def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
 
 
 def _command(options: argparse.Namespace) -> int:
-    from lenet_cpp import quantize as quantization
-    from lenet_cpp._base.optional import require, require_paddle
-
     require_paddle()
     if options.plot is not None:
         require("matplotlib", extra="bench")
-    settings = quantization.QuantizationSettings(
+    settings = QuantizationSettings(
         via=options.via,
         algo=options.algo,
         epochs=options.epochs,
         steps=options.steps,
-        batch_size=options.batch_size or (64 if _is_lenet(options) else _MADE_BATCH),
-        learning_rate=_rate(options),
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
         max_drop=options.max_drop,
     )
-    methods = _METHODS if options.method == "all" else (options.method or "static-ptq",)
+    methods = tuple(METHODS) if options.method == "all" else (options.method or "static-ptq",)
     for method in methods:
-        quantization.check_settings(method, settings)
-    with quantization.open_source(
+        check_settings(method, settings)
+    with open_source(
         options.model,
         model_dir=options.model_dir,
         params=options.params,
@@ -206,6 +228,7 @@ def _command(options: argparse.Namespace) -> int:
         class_dim=options.class_dim,
         img_size=options.img_size,
     ) as source:
+        print(f"model: {source.description}", flush=True)
         images = _images(options, source)
         print(f"data: {images.description}", flush=True)
         if options.analyse:
@@ -213,38 +236,27 @@ def _command(options: argparse.Namespace) -> int:
         return _quantize(options, source, images, settings, methods)
 
 
-def _is_lenet(options: argparse.Namespace) -> bool:
-    return bool(options.model.lower() == "lenet")
-
-
-def _rate(options: argparse.Namespace) -> float:
-    if options.learning_rate is not None:
-        return float(options.learning_rate)
-    return _RATE if _is_lenet(options) else _MADE_RATE
-
-
 def _images(options: argparse.Namespace, source: FloatModel) -> Images:
-    from lenet_cpp.quantize import made_image_set, mnist_images
-
-    if source.spec.name == "lenet" and source.class_dim == 10:
+    digits = source.spec is not None and source.spec.name == "lenet" and source.class_dim == 10
+    if options.calibration is None and digits:
         if options.test_images is not None:
-            raise BadInput("--test-images is for made images; lenet is tested on MNIST's")
-        count = options.calibration_images or _MNIST_CALIBRATION
-        return mnist_images(options.data_dir, count)
+            raise BadInput("--test-images is for --calibration; lenet is tested on MNIST's images")
+        return mnist_images(options.data_dir, options.calibration_images or 512)
     if options.data_dir is not None:
-        raise BadInput("--data-dir is for lenet; other models are quantized with made images")
-    return made_image_set(
-        source.input_shape,
-        options.calibration_images or _MADE_CALIBRATION,
-        options.test_images or _MADE_TEST,
+        raise BadInput("--data-dir is MNIST, for lenet: name images of your own by --calibration")
+    return own_images(
+        source,
+        options.calibration,
+        options.calibration_images,
+        options.test_images,
+        preprocess=options.preprocess,
     )
 
 
 def _folder(options: argparse.Namespace, source: FloatModel, method: str) -> Path:
-    name = f"{source.spec.name}_{method}"
-    if options.method == "all":
-        return (options.output_dir or Path("inference_model")) / name
-    return options.output_dir or Path("inference_model") / name
+    root = options.output_dir or Path("inference_model")
+    alone = options.output_dir is not None and options.method != "all"
+    return root if alone else root / f"{source.name}_{method}"
 
 
 def _quantize(
@@ -254,22 +266,19 @@ def _quantize(
     settings: QuantizationSettings,
     methods: Sequence[str],
 ) -> int:
-    from lenet_cpp.quantize import quantize
-    from lenet_cpp.quantize.deployed import outputs
-    from lenet_cpp.quantize.report import make_report, report_text
-
     done: list[Quantized] = []
     refused: dict[str, str] = {}
     with _progress("float") as report:
-        (reference,) = outputs([source.deployed], images.test, report=report)
+        reference, _ = outputs(source.deployed, images.test, report=report)
     for method in methods:
         folder = _folder(options, source, method)
+        print(f"{method}: to {folder}", flush=True)
         try:
             with _progress(method) as report:
                 one = quantize(
                     source, images, method, folder, settings, reference=reference, report=report
                 )
-        except BadModel as error:
+        except (BadModel, Unsupported) as error:
             if len(methods) == 1:
                 raise
             refused[method] = str(error)  # the others may do better
@@ -293,27 +302,24 @@ def _quantize(
 def _analyse(
     options: argparse.Namespace, source: FloatModel, images: Images, settings: QuantizationSettings
 ) -> int:
-    from lenet_cpp.quantize import sensitivity
-    from lenet_cpp.quantize.report import analysis_text
-
     with _progress("analysis") as report:
-        found = sensitivity.analyse(source, images, settings, report=report)
+        found = analyse(source, images, settings, report=report)
     print()
     print(analysis_text(found), flush=True)
     result = {
-        "model": source.spec.name,
+        "model": source.name,
         "images": images.kind,
         "test_images": len(images.test),
         "calibration_images": len(images.calibration),
         "algo": settings.algo,
-        "layers": sensitivity.records(found),
+        "layers": [one.record() for one in found],
     }
     _write(options, result)
     if options.plot is not None:
         # Paddle has every logger's messages shown.
         logging.getLogger("matplotlib").setLevel(logging.WARNING)
-        title = f"{source.spec.name}: each layer quantized alone ({len(images.test)} images)"
-        sensitivity.plot(found, options.plot, title)
+        title = f"{source.name}: each layer quantized alone ({len(images.test)} images)"
+        plot(found, options.plot, title)
         print(f"written: {options.plot}")
     return 0
 

@@ -17,28 +17,36 @@ chosen when Paddle is imported.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.errors import BadInput, BadModel
 from lenet_cpp.formats.installation import ExportResult, install, staging_folder
-from lenet_cpp.formats.manifest import has_manifest, read_manifest
-from lenet_cpp.quantize.data import Images, made_image_set, mnist_images
-from lenet_cpp.quantize.deployed import Deployed, outputs, outputs_and_primitives
-from lenet_cpp.quantize.int8_weights import check_int8
-from lenet_cpp.quantize.quality import Quality, check_quality, measure_quality
-from lenet_cpp.quantize.record import make_manifest
-from lenet_cpp.quantize.request import make_task, run_task
-from lenet_cpp.quantize.settings import (
-    METHODS,
-    VIA,
-    QuantizationSettings,
-    algorithms,
-    check_settings,
+from lenet_cpp.formats.manifest import (
+    Manifest,
+    MeasuredAccuracy,
+    ModelSignature,
+    describe_model,
+    has_manifest,
+    read_manifest,
 )
+from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.quantize.deployed import Deployed, Quality, check_quality, measure_quality, outputs
+from lenet_cpp.quantize.images import Images, mnist_images, own_images
+from lenet_cpp.quantize.int8_weights import check_int8
+from lenet_cpp.quantize.slim import PADDLESLIM
 from lenet_cpp.quantize.source import FloatModel, open_source
+from lenet_cpp.quantize.task import (
+    METHODS,
+    QuantizationSettings,
+    Task,
+    check_settings,
+    make_task,
+    run_tasks,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,19 +56,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
-    "VIA",
     "FloatModel",
     "Images",
     "Quality",
     "QuantizationSettings",
     "Quantized",
-    "algorithms",
     "check_quality",
     "check_settings",
-    "made_image_set",
     "measure_quality",
     "mnist_images",
     "open_source",
+    "own_images",
     "quantize",
 ]
 
@@ -73,7 +79,7 @@ class Quantized:
         method: A key of :data:`METHODS`.
         result: What was written where.
         quality: By ``paddle.inference`` in int8.
-        primitives: See :func:`lenet_cpp.quantize.deployed.outputs_and_primitives`.
+        primitives: See :func:`lenet_cpp.quantize.deployed.outputs`.
     """
 
     method: str
@@ -84,9 +90,7 @@ class Quantized:
     @property
     def deployed(self) -> Deployed:
         """The model, to be run in int8."""
-        stem = self.result.manifest.name
-        folder = self.result.folder
-        return Deployed(folder / f"{stem}.pdmodel", folder / f"{stem}.pdiparams", int8=True)
+        return Deployed(self.result.folder / f"{self.result.manifest.name}.pdmodel", int8=True)
 
 
 def quantize(
@@ -115,6 +119,7 @@ def quantize(
         BadInput: A setting, or the folder holds a float model or another model's export.
         BadModel: The quantized model is not what it has to be: weights that are not int8, no int8
             arithmetic, or more lost than ``settings.max_drop``. Nothing is written.
+        Unsupported: The method needs the network, and it is not known which it is.
         BackendFailure: Paddle, PaddleSlim or its environment failed. Nothing is written.
         OSError: The folder cannot be written.
     """
@@ -123,23 +128,22 @@ def quantize(
     check_settings(method, settings)
     output = Path(output_dir)
     _check_output(output)
-    stem = source.program.stem
     if reference is None:
-        (reference,) = outputs([source.deployed], images.test, report=report)
+        reference, _ = outputs(source.deployed, images.test, report=report)
+    topology = None if source.spec is None else source.spec.name
     with (
-        staging_folder(output, stem, source.spec.name) as staging,
+        staging_folder(output, source.program.stem, topology) as staging,
         tempfile.TemporaryDirectory(prefix="lenet-") as work,
     ):
         task = make_task(source, images, method, settings, staging, Path(work))
-        answer = run_task(task, report=report)
-        model = Deployed(staging / f"{stem}.pdmodel", staging / f"{stem}.pdiparams", int8=True)
-        weights = check_int8(model.program, model.params)
-        answers, primitives = outputs_and_primitives(model, images.test, report=report)
+        (answer,) = run_tasks([task], report=report)
+        weights = check_int8(task.result)
+        answers, primitives = outputs(Deployed(task.result, int8=True), images.test, report=report)
         if not sum(whole for whole, _ in primitives.values()):
             raise BadModel(f"{method}: oneDNN computed nothing in int8; nothing was written")
         quality = measure_quality(reference, answers, images.labels)
         check_quality(method, quality, settings.max_drop)
-        manifest = make_manifest(source, images, task, quality, staging, answer, weights)
+        manifest = _make_manifest(source, images, task, quality, answer, weights)
         result = install(staging, output, manifest, quality.largest_difference)
     return Quantized(method, result, quality, primitives)
 
@@ -153,3 +157,59 @@ def _check_output(output: Path) -> None:
         return  # staging_folder decides
     if old.quantization is None:
         raise BadInput(f"{output} holds a float model: choose another output folder")
+
+
+def _make_manifest(
+    source: FloatModel,
+    images: Images,
+    task: Task,
+    quality: Quality,
+    answer: dict[str, Any],
+    weights: list[str],
+) -> Manifest:
+    """Describe a quantized model, and save ``preprocess.json`` beside it."""
+    program = task.result
+    others = [program.with_suffix(".pdiparams").name]
+    if source.pipeline is not None:
+        source.pipeline.save(program.with_name(PREPROCESS_NAME))
+        others.append(PREPROCESS_NAME)
+    trains = task.method.endswith("qat")
+    record = {
+        "method": task.method,
+        "via": task.settings.via,
+        "bits": 8,
+        "algo": None if trains else task.settings.algo,
+        "calibration_images": None if trains else len(images.calibration),
+        "training_steps": task.steps if trains else None,
+        "images": images.kind,
+        "test_images": quality.images,
+        "float_accuracy": quality.float_accuracy,
+        "int8_accuracy": quality.accuracy,
+        "agreement": quality.agreement,
+        "largest_logit_difference": quality.largest_difference,
+        "weights": weights,
+    }
+    if task.settings.via == "paddleslim":
+        record["paddleslim_version"] = PADDLESLIM
+    accuracy = None
+    if quality.accuracy is not None:
+        dataset = f"MNIST test images ({images.kind}), in int8"
+        accuracy = MeasuredAccuracy(quality.accuracy, quality.images, dataset)
+    known: dict[str, Any] = {}
+    if source.manifest is None:
+        known["softmax"] = source.softmax
+        if source.spec is not None:
+            known["topology"] = source.spec.name
+            known["classes"] = source.spec.class_names(source.class_dim)
+    signature = ModelSignature((TensorSpec(*answer["input"]),), (TensorSpec(*answer["output"]),))
+    return describe_model(
+        program.parent,
+        program.stem,
+        {program.name: signature},
+        others,
+        paddle_version=answer["paddle_version"],
+        origin=source.manifest,
+        **known,
+        accuracy=accuracy,
+        quantization=record,
+    )

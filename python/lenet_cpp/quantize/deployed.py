@@ -1,8 +1,7 @@
-"""Quantized and float models as they are deployed: what they answer, how fast, and with what.
+"""Models as they are deployed: what they answer, how well, how fast, and with what.
 
-By three routes: ``paddle.inference``, configured as ``paddle_engine.cc`` does, and
-:class:`lenet_cpp.Predictor`, both in a child process, which :mod:`.serving` is about; and the C++
-program.
+By several routes: ``paddle.inference`` and :class:`lenet_cpp.Predictor` with each of its engines,
+in a child process; and the C++ program.
 """
 
 from __future__ import annotations
@@ -10,27 +9,40 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import time
 from collections import Counter
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp import errors
 from lenet_cpp._base.worker import PROGRAM_DESC, call
+from lenet_cpp.agreement import TOLERANCES, compare
+from lenet_cpp.errors import BadModel, Error
+from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
-from lenet_cpp.quantize.task import as_input
+from lenet_cpp.models import InferenceEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
-    from lenet_cpp._base.worker import Answer, Report
+    from lenet_cpp._base.worker import Report
+
+    Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 PADDLE = "paddle.inference"
-LENET_CPP = "lenet_cpp"
-LEAST_RUNS = 3
+PROGRAM = "C++ program"
+ENGINES = {"lenet_cpp": "paddle", "native": "native"}
+"""Routes through :class:`lenet_cpp.Predictor`, and the engine of each."""
+MAX_DROP = 0.5
+# Rounding to 8 bits costs a few hundredths in a deep network; wrong weights cost about 1.
+_MAX_RELATIVE_ERROR = 0.5
+_LEAST_RUNS = 3
 # Values of the input of a run, by the memory that a deep network then takes.
 _RUN_VALUES = 8 * 3 * 224 * 224
 _PRIMITIVE = re.compile(r"onednn_verbose,(?:v1,)?(?:primitive,)?exec,cpu,(\w+),[^,]*,[^,]*,([^,]*)")
@@ -39,65 +51,83 @@ _HEAVY = ("convolution", "inner_product", "matmul")
 
 @dataclass(frozen=True)
 class Deployed:
-    """A model and the precision that it is run with."""
+    """A ``.pdmodel`` with its ``.pdiparams``, and whether it is run in int8."""
 
     program: Path
-    params: Path
     int8: bool
 
     @property
+    def params(self) -> Path:
+        """The parameters."""
+        return self.program.with_suffix(".pdiparams")
+
+    @property
     def precision(self) -> str:
-        """As the C++ program takes it."""
+        """As a predictor takes it."""
         return "int8" if self.int8 else "fp32"
 
-    def to_json(self) -> dict[str, Any]:
-        """Describe it for a child."""
-        return {"program": str(self.program), "params": str(self.params), "int8": self.int8}
+    @contextmanager
+    def opened(self, route: str, threads: int = 1) -> Iterator[Run]:
+        """Load the model into what runs it by a route; yield a function from images to outputs.
 
-    @classmethod
-    def from_json(cls, described: dict[str, Any]) -> Deployed:
-        """Return what :meth:`to_json` described."""
-        return cls(Path(described["program"]), Path(described["params"]), int8=described["int8"])
+        Raises:
+            lenet_cpp.Error: It cannot be loaded.
+        """
+        files = (self.program, self.params)
+        if route == PADDLE:
+            python = InferenceEngine("python", precision=self.precision, threads=threads)
+            with python.load_predictor(*files):
+                yield python.run
+            return
+        engine = ENGINES[route]
+        accelerator = "onednn" if engine == "paddle" else "auto"
+        with Predictor(
+            *files,
+            precision=self.precision,
+            engine=engine,
+            accelerator=accelerator,
+            threads=threads,
+        ) as predictor:
+            yield predictor.run
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a model answered by one route.
+
+    Attributes:
+        outputs: float32 [N, classes]; empty when it failed.
+        seconds: The median of the runs, for each batch size.
+        engine: What a user gets who names no engine; empty when that was not asked.
+        error: Why it failed.
+    """
+
+    outputs: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    seconds: tuple[float, ...] = ()
+    engine: str = ""
+    error: Error | None = None
+
+
+def as_input(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return float32 [N, C, H, W]; uint8 [N, H, W] is divided by 255."""
+    if images.dtype == np.uint8:
+        return images[:, np.newaxis].astype(np.float32) / np.float32(255)
+    return np.ascontiguousarray(images, np.float32)
 
 
 def batch_size(images: npt.NDArray[Any]) -> int:
-    """How many of these images are run at a time: up to 64, as memory allows."""
+    """Return how many of these images are run at a time: up to 64, as memory allows."""
     return min(64, max(1, _RUN_VALUES // int(images[0].size)))
 
 
 def outputs(
-    models: Sequence[Deployed],
-    images: npt.NDArray[Any],
-    *,
-    route: str = PADDLE,
-    report: Report | None = None,
-) -> list[npt.NDArray[np.float32]]:
-    """Run models, one after the other, in a child process.
-
-    Args:
-        models: What to run.
-        images: As :func:`lenet_cpp.quantize.task.as_input` takes them.
-        route: :data:`PADDLE` or :data:`LENET_CPP`.
-        report: Takes the progress.
-
-    Returns:
-        float32 [N, classes] of each model.
-
-    Raises:
-        BackendFailure: Paddle could not load or run a model.
-        lenet_cpp.Error: As the predictor raises, by :data:`LENET_CPP`.
-    """
-    return _run(models, images, route, report, record=False)[0]
-
-
-def outputs_and_primitives(
     model: Deployed, images: npt.NDArray[Any], *, report: Report | None = None
 ) -> tuple[npt.NDArray[np.float32], dict[str, tuple[int, int]]]:
     """Run a model by ``paddle.inference``, and see in oneDNN's own record what that ran.
 
     Args:
         model: What to run.
-        images: As for :func:`outputs`.
+        images: As :func:`as_input` takes them.
         report: Takes the progress.
 
     Returns:
@@ -107,84 +137,14 @@ def outputs_and_primitives(
 
     Raises:
         BackendFailure: Paddle could not load or run the model.
+        lenet_cpp.Error: The model has other weights than its precision needs.
     """
-    (found,), answer = _run([model], images, PADDLE, report, record=True)
-    runs = answer.result
-    primitives = parse_primitives(answer.printed)
-    return found, {kind: (a // runs, b // runs) for kind, (a, b) in primitives.items()}
-
-
-def _run(
-    models: Sequence[Deployed],
-    images: npt.NDArray[Any],
-    route: str,
-    report: Report | None,
-    *,
-    record: bool,
-) -> tuple[list[npt.NDArray[np.float32]], Answer]:
-    variables = dict.fromkeys(("ONEDNN_VERBOSE", "DNNL_VERBOSE"), "1" if record else "0")
-    with tempfile.TemporaryDirectory(prefix="lenet-") as name:
-        answer = call(
-            "lenet_cpp.quantize.serving:write_outputs",
-            _arguments(route, models, images, name, threads=1) | {"folder": name},
-            doing="running the model",
-            report=report,
-            variables=PROGRAM_DESC | variables,
-        )
-        return [np.load(Path(name, f"{index}.npy")) for index in range(len(models))], answer
-
-
-def _arguments(
-    route: str, models: Sequence[Deployed], images: npt.NDArray[Any], folder: str, threads: int
-) -> dict[str, Any]:
-    """Return what a child is given to run; the images are written to the folder."""
-    source = Path(folder, "images.npy")
-    np.save(source, images)
-    return {
-        "route": route,
-        "models": [model.to_json() for model in models],
-        "images": str(source),
-        "threads": threads,
-    }
-
-
-def times(
-    models: Sequence[Deployed],
-    images: npt.NDArray[Any],
-    batch_sizes: Sequence[int],
-    *,
-    route: str,
-    seconds: float,
-    threads: int = 1,
-    report: Report | None = None,
-) -> list[list[float]]:
-    """Time models that take turns, in a child process.
-
-    Args:
-        models: What to run.
-        images: As for :func:`outputs`; repeated for a larger batch.
-        batch_sizes: Images a run.
-        route: :data:`PADDLE` or :data:`LENET_CPP`.
-        seconds: About how long each is to be run, at each batch size.
-        threads: CPU threads of a run.
-        report: Takes the progress.
-
-    Returns:
-        For each batch size, the median of each model's runs, in seconds.
-
-    Raises:
-        lenet_cpp.Error: As :func:`outputs`.
-    """
-    with tempfile.TemporaryDirectory(prefix="lenet-") as name:
-        timed = {"seconds": seconds, "batch_sizes": list(batch_sizes)}
-        found: list[list[float]] = call(
-            "lenet_cpp.quantize.serving:time_models",
-            _arguments(route, models, images, name, threads) | timed,
-            doing="timing the models",
-            report=report,
-            variables=PROGRAM_DESC,
-        ).result
-        return found
+    (served,), printed = _serve([model], images, PADDLE, report, verbose=True)
+    if served.error is not None:
+        raise served.error
+    runs = len(range(0, len(images), batch_size(images)))
+    primitives = parse_primitives(printed)
+    return served.outputs, {kind: (a // runs, b // runs) for kind, (a, b) in primitives.items()}
 
 
 def parse_primitives(printed: str) -> dict[str, tuple[int, int]]:
@@ -201,73 +161,300 @@ def parse_primitives(printed: str) -> dict[str, tuple[int, int]]:
     return {kind: (whole[kind], total[kind]) for kind in sorted(total)}
 
 
-def program_outputs(
-    program: Path, model: Deployed, images: npt.NDArray[Any]
-) -> npt.NDArray[np.float32]:
-    """Run a model by the C++ program.
+def serve(
+    models: Sequence[Deployed],
+    images: npt.NDArray[Any],
+    route: str,
+    *,
+    batch_sizes: Sequence[int],
+    seconds: float,
+    threads: int = 1,
+    report: Report | None = None,
+) -> list[Served]:
+    """Run models in a child process, one after the other, and then time them in turns.
 
-    Raises:
-        FileNotFound: There is no such program.
-        lenet_cpp.Error: What the program reported, or BackendFailure when it crashed.
+    Args:
+        models: What to run.
+        images: As for :func:`outputs`; repeated for a larger batch.
+        route: :data:`PADDLE`, or one of :data:`ENGINES`.
+        batch_sizes: Images a run, of the times.
+        seconds: About how long each is timed, at each batch size.
+        threads: CPU threads.
+        report: Takes the progress.
+
+    Returns:
+        Of each model; a crash is an error of all.
     """
-    with tempfile.TemporaryDirectory(prefix="lenet-") as name:
-        source, target = Path(name, "images.npy"), Path(name, "outputs.npy")
-        np.save(source, as_input(images))
-        _call(
-            program,
-            model,
-            f"--input={source}",
-            f"--output={target}",
-            f"--batch_size={batch_size(images)}",
+    timing: dict[str, Any] = {"seconds": seconds, "threads": threads}
+    try:
+        return _serve(models, images, route, report, batch_sizes=list(batch_sizes), **timing)[0]
+    except Error as error:
+        return [Served(error=error)] * len(models)
+
+
+def _serve(
+    models: Sequence[Deployed],
+    images: npt.NDArray[Any],
+    route: str,
+    report: Report | None,
+    *,
+    verbose: bool = False,
+    **timing: Any,
+) -> tuple[list[Served], str]:
+    """Return what each model answered, and what oneDNN printed."""
+    described = [[str(model.program), model.int8] for model in models]
+    with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
+        np.save(Path(folder, "images.npy"), images)
+        answer = call(
+            "lenet_cpp.quantize.deployed:run_in_child",
+            {"models": described, "route": route, "folder": folder, **timing},
+            doing="running the model",
+            report=report,
+            variables=PROGRAM_DESC
+            | dict.fromkeys(("ONEDNN_VERBOSE", "DNNL_VERBOSE"), str(int(verbose))),
         )
-        found: npt.NDArray[np.float32] = np.load(target)
-        return found
+        served = []
+        for index, (kind, said, seconds) in enumerate(answer.result):
+            if seconds is None:
+                served.append(Served(error=getattr(errors, kind)(said)))
+            else:
+                found = np.load(Path(folder, f"{index}.npy"))
+                served.append(Served(found, tuple(seconds), engine=said))
+        return served, answer.printed
 
 
-def program_time(
-    program: Path, model: Deployed, images: npt.NDArray[Any], *, runs: int, threads: int = 1
-) -> float:
-    """Time a model by the C++ program.
+def run_in_child(
+    models: list[tuple[str, bool]],
+    route: str,
+    folder: str,
+    report: Report,
+    batch_sizes: Sequence[int] = (),
+    seconds: float = 0.0,
+    threads: int = 1,
+) -> list[tuple[str, str, list[float] | None]]:
+    """Do what :func:`serve` says, with the images and the outputs in files of a folder.
+
+    Returns:
+        Of each model an empty text, the engine that a user gets, and its times; or the class of an
+        error, its message, and None.
+    """
+    images = np.load(Path(folder, "images.npy"))
+    answers: list[tuple[str, str, list[float] | None]] = []
+    timed: list[tuple[Run, list[float]]] = []
+    with ExitStack() as stack:
+        for index, (program, int8) in enumerate(models):
+            try:
+                model = Deployed(Path(program), int8)
+                run = stack.enter_context(model.opened(route, threads))
+                np.save(Path(folder, f"{index}.npy"), run_all(run, images))
+                engine = ""
+                if route in ENGINES:
+                    with Predictor(program, model.params, precision=model.precision) as predictor:
+                        engine = predictor.options["engine"]
+            except Error as error:
+                answers.append((type(error).__name__, str(error), None))
+                continue
+            timed.append((run, []))
+            answers.append(("", engine, timed[-1][1]))
+            report("checking", index + 1, len(models))
+        for size in batch_sizes if timed else ():
+            batch = as_input(images[np.arange(size) % len(images)])
+            for (_, times), median in zip(
+                timed, _medians([run for run, _ in timed], batch, seconds, report), strict=True
+            ):
+                times.append(median)
+    return answers
+
+
+def run_all(run: Run, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Run as many images at a time as memory allows; return the outputs of all."""
+    size = batch_size(images)
+    begins = range(0, len(images), size)
+    return np.concatenate([run(as_input(images[begin : begin + size])) for begin in begins])
+
+
+def _medians(
+    runs: Sequence[Run], batch: npt.NDArray[np.float32], seconds: float, report: Report
+) -> list[float]:
+    """Time functions in turns; return the median of each, in seconds."""
+    for run in runs:
+        run(batch)  # the first run chooses and prepares what computes
+    times: list[list[float]] = [[] for _ in runs]
+    begun = time.perf_counter()
+    wanted = seconds * len(runs)
+    while len(times[0]) < _LEAST_RUNS or time.perf_counter() - begun < wanted:
+        for run, found in zip(runs, times, strict=True):
+            start = time.perf_counter()
+            run(batch)
+            found.append(time.perf_counter() - start)
+        if len(times[0]) % 20 == 1:
+            passed = min(100, round(100 * (time.perf_counter() - begun) / wanted))
+            report(f"timing {len(batch)}", passed, 100)
+    return [float(np.median(found)) for found in times]
+
+
+def serve_by_program(
+    program: Path,
+    model: Deployed,
+    images: npt.NDArray[Any],
+    batch_sizes: Sequence[int],
+    expected: Sequence[float],
+    *,
+    seconds: float,
+    threads: int = 1,
+) -> Served:
+    """Run and time a model by the C++ program and its paddle engine.
 
     Args:
         program: The C++ program.
         model: What to run.
-        images: One batch, as for :func:`outputs`.
-        runs: How many are measured.
-        threads: CPU threads of a run.
+        images: As for :func:`serve`.
+        batch_sizes: As for :func:`serve`.
+        expected: About how long a run takes, for each batch size.
+        seconds: As for :func:`serve`.
+        threads: As for :func:`serve`.
+    """
+    with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
+        source, target = Path(folder, "images.npy"), Path(folder, "outputs.npy")
 
-    Returns:
-        The median, in seconds.
+        def run(images: npt.NDArray[Any], *flags: str) -> dict[str, Any]:
+            np.save(source, as_input(images))
+            files = (f"--model_file={model.program}", f"--params_file={model.params}")
+            how = ("--engine=paddle", "--accelerator=onednn", f"--precision={model.precision}")
+            printed = call_program(
+                program, *files, *how, f"--input={source}", "--format=json", *flags
+            )
+            answer: dict[str, Any] = json.loads(printed)
+            return answer
+
+        try:
+            run(images, f"--output={target}", f"--batch_size={batch_size(images)}")
+            times = []
+            for size, about in zip(batch_sizes, expected, strict=True):
+                repeats = max(_LEAST_RUNS, round(seconds / about))
+                flags = [f"--batch_size={size}", f"--max_batch_size={size}", "--warmup=1"]
+                flags += [f"--repeats={repeats}", f"--threads={threads}"]
+                answer = run(images[np.arange(size) % len(images)], *flags)
+                times.append(answer["latency"]["median_ms"] / 1000)
+            return Served(np.load(target), tuple(times))
+        except Error as error:
+            return Served(error=error)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How the outputs of a quantized model compare with the float model's, on the same images.
+
+    Attributes:
+        images: How many.
+        float_correct: How many the float model classified correctly; None without labels.
+        correct: How many the quantized one did; None without labels.
+        equal: How many got the same class from both.
+        largest_difference: Of a logit.
+        relative_error: Root of the mean square of the differences, relative to the spread of the
+            float model's logits.
+    """
+
+    images: int
+    float_correct: int | None
+    correct: int | None
+    equal: int
+    largest_difference: float
+    relative_error: float
+
+    @property
+    def drop(self) -> float:
+        """What was lost, in percentage points: accuracy, or agreement without labels."""
+        if self.correct is None or self.float_correct is None:
+            return 100 * (1 - self.equal / self.images)
+        return 100 * (self.float_correct - self.correct) / self.images
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of images that the quantized model classified correctly."""
+        return None if self.correct is None else self.correct / self.images
+
+    @property
+    def float_accuracy(self) -> float | None:
+        """Share of images that the float model classified correctly."""
+        return None if self.float_correct is None else self.float_correct / self.images
+
+    @property
+    def agreement(self) -> float:
+        """Share of images that got the same class from both."""
+        return self.equal / self.images
+
+    def record(self) -> dict[str, Any]:
+        """Return what reports in JSON have."""
+        shares = {
+            "accuracy": self.accuracy,
+            "float_accuracy": self.float_accuracy,
+            "drop": self.drop,
+            "agreement": self.agreement,
+        }
+        return asdict(self) | shares
+
+
+def measure_quality(
+    reference: npt.NDArray[np.float32],
+    outputs: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64] | None,
+) -> Quality:
+    """Compare outputs.
+
+    Args:
+        reference: float32 [N, classes], the float model's.
+        outputs: The same of the quantized model.
+        labels: int64 [N]; None when they are not known.
 
     Raises:
-        lenet_cpp.Error: As :func:`program_outputs`.
+        BadModel: The shapes differ, or an output is not finite.
     """
-    with tempfile.TemporaryDirectory(prefix="lenet-") as name:
-        source = Path(name, "images.npy")
-        np.save(source, as_input(images))
-        found = _call(
-            program,
-            model,
-            f"--input={source}",
-            f"--batch_size={len(images)}",
-            f"--max_batch_size={len(images)}",
-            f"--repeats={runs}",
-            "--warmup=1",
-            f"--threads={threads}",
+    if reference.shape != outputs.shape or not np.isfinite(outputs).all():
+        raise BadModel(
+            f"the quantized model returns {list(outputs.shape)} where {list(reference.shape)} was"
+            " expected, or values that are not finite"
         )
-        return float(found["latency"]["median_ms"]) / 1000
+    compared = compare(reference, outputs, tolerance=TOLERANCES["int8"])
+    difference = outputs.astype(np.float64) - reference
+    spread = float(reference.std()) or 1.0
 
+    def correct(logits: npt.NDArray[np.float32]) -> int | None:
+        return None if labels is None else int((logits.argmax(axis=1) == labels).sum())
 
-def _call(program: Path, model: Deployed, *arguments: str) -> dict[str, Any]:
-    printed = call_program(
-        program,
-        f"--model_file={model.program}",
-        f"--params_file={model.params}",
-        f"--precision={model.precision}",
-        "--engine=paddle",
-        "--accelerator=onednn",
-        "--format=json",
-        *arguments,
+    return Quality(
+        images=len(reference),
+        float_correct=correct(reference),
+        correct=correct(outputs),
+        equal=compared.equal_predictions,
+        largest_difference=compared.largest_difference,
+        relative_error=float(np.sqrt((difference**2).mean())) / spread,
     )
-    result: dict[str, Any] = json.loads(printed)
-    return result
+
+
+def check_quality(method: str, quality: Quality, max_drop: float | None) -> None:
+    """Refuse a quantized model that lost too much; see :attr:`QuantizationSettings.max_drop`.
+
+    Raises:
+        BadModel: It did; says how much.
+    """
+    most = max_drop
+    if quality.accuracy is not None and quality.float_accuracy is not None:
+        most = MAX_DROP if max_drop is None else max_drop
+        found = (
+            f"reaches {100 * quality.accuracy:.2f} % where the float model reaches"
+            f" {100 * quality.float_accuracy:.2f} %"
+        )
+    else:
+        found = f"classifies {quality.drop:.2f} % of the images otherwise than the float model"
+    remedy = "nothing was written; calibrate with more images, by another --algo, or train (qat)"
+    if most is not None and quality.drop > most:
+        raise BadModel(
+            f"{method}: the quantized model {found}, more than the {most:g} points of --max-drop:"
+            f" {remedy}"
+        )
+    if quality.relative_error > _MAX_RELATIVE_ERROR:
+        raise BadModel(
+            f"{method}: the outputs of the quantized model are off by"
+            f" {100 * quality.relative_error:.0f} % of their spread: {remedy}"
+        )

@@ -1,85 +1,121 @@
-"""Weights of a quantized program: made int8, and found to be int8.
+"""Weights of a program: which can be quantized, made int8, and found to be int8.
 
-``paddle.quantization``'s ``convert`` leaves whole numbers in float32. Paddle Inference reads them
+``paddle.quantization``'s ``convert`` leaves integers in float32. Paddle Inference reads them
 as if they were int8 when its int8 switch is on, and then answers wrongly without a word.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lenet_cpp.errors import BadModel
+from lenet_cpp.formats.tensors import read_combined
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    import paddle
-
-Weights = dict[str, tuple[str, tuple[int, ...]]]
-"""Name of each quantized weight to its dtype and shape."""
+QUANTIZED_OPS = ("conv2d", "depthwise_conv2d", "mul", "matmul_v2")
+"""Operators with weights that are quantized; Paddle's own default leaves out ``matmul_v2``."""
 
 # What training needs and inference does not; the others are X, Scale, ZeroPoint and Y.
 _TRAINING_SLOTS = {"InState", "InAccum", "OutState", "OutAccum", "OutScale"}
 
+# The Python call stacks, with the file names of the exporting machine; and a mark for passes that
+# quantize, which Paddle writes as an integer although it is a boolean.
+_LEFT_OVER = ("op_callstack", "skip_quant")
 
-def finish_program(
-    program_path: Path, params_path: Path
-) -> dict[str, tuple[str, tuple[int, ...], str]]:
+
+@contextmanager
+def _parsed(program: Path) -> Iterator[Any]:
+    """Yield a program without its parameters."""
+    import paddle
+    from paddle import pir_utils
+
+    with pir_utils.OldIrGuard():
+        yield paddle.static.Program.parse_from_string(program.read_bytes())
+
+
+def quantizable_weights(program: Path) -> dict[str, tuple[int, ...]]:
+    """Return the name and the shape of each weight that can be quantized, in their order."""
+    with _parsed(program) as parsed:
+        block = parsed.global_block()
+        weights = [
+            block.var(name)
+            for op in block.ops
+            if op.type in QUANTIZED_OPS
+            for name in op.input("Filter" if "conv" in op.type else "Y")
+        ]
+        return {weight.name: tuple(weight.shape) for weight in weights if weight.persistable}
+
+
+@contextmanager
+def opened_program(program: Path) -> Iterator[tuple[Any, list[str], list[Any], Any, Any]]:
+    """Load a program with its parameters, in static mode with the old IR.
+
+    Yields:
+        The program, the names of its inputs, its outputs, an executor and the scope.
+    """
+    import paddle
+
+    paddle.enable_static()
+    executor = paddle.static.Executor(paddle.CPUPlace())
+    scope = paddle.static.Scope()
+    with paddle.static.scope_guard(scope):
+        loaded, feeds, fetches = paddle.static.load_inference_model(
+            str(program.parent),
+            executor,
+            model_filename=program.name,
+            params_filename=program.with_suffix(".pdiparams").name,
+        )
+        yield loaded, feeds, fetches, executor, scope
+
+
+def finish_program(path: Path) -> dict[str, tuple[str, tuple[int, ...], str]]:
     """Rewrite a quantized program as it is deployed; in static mode with the old IR.
 
     Weights become int8, operators lose what only training needs, and what an exporting machine
     leaves of itself (call stacks) is taken out.
 
     Args:
-        program_path: The ``.pdmodel``, which is replaced.
-        params_path: Its ``.pdiparams``, which is replaced.
+        path: The ``.pdmodel``, which is replaced, as the ``.pdiparams`` beside it is.
 
     Returns:
         ``input`` and ``output``: name, shape and dtype of each.
 
     Raises:
-        BadModel: A weight is not made of whole numbers from -128 to 127.
+        BadModel: A weight is not made of integers from -128 to 127.
     """
     import paddle
 
-    place = paddle.CPUPlace()
-    executor = paddle.static.Executor(place)
-    scope = paddle.static.Scope()
-    with paddle.static.scope_guard(scope):
-        program, feeds, fetches = paddle.static.load_inference_model(
-            str(program_path.parent),
-            executor,
-            model_filename=program_path.name,
-            params_filename=params_path.name,
-        )
+    with opened_program(path) as (program, feeds, fetches, executor, scope):
         block = program.global_block()
         _drop_repetitions(block)
         for op in block.ops:
             if op.type in {"quantize_linear", "dequantize_linear"}:
                 _drop_training_slots(op)
             if op.type == "dequantize_linear":
-                _cast(block.var(op.input("X")[0]), scope, place, program_path.name)
-        prefix = str(program_path.with_suffix(""))
+                _cast(block.var(op.input("X")[0]), scope, path.name)
         inputs = [block.var(name) for name in feeds]
         paddle.static.save_inference_model(
-            prefix, inputs, fetches, executor, program=program, clip_extra=True
+            str(path.with_suffix("")), inputs, fetches, executor, program=program, clip_extra=True
         )
-        _drop_call_stacks(program_path)
+        _drop_attributes(path)
         return {"input": _spec(inputs[0]), "output": _spec(fetches[0])}
 
 
-def _drop_call_stacks(path: Path) -> None:
-    """Take out the Python call stacks, with the file names of the exporting machine."""
-    import paddle
-
-    program = paddle.static.Program.parse_from_string(path.read_bytes())
-    for block in program.blocks:
-        for op in block.ops:
-            if op.has_attr("op_callstack"):
-                op.desc.remove_attr("op_callstack")
-    path.write_bytes(program.desc.serialize_to_string())
+def _drop_attributes(path: Path) -> None:
+    """Take out :data:`_LEFT_OVER`."""
+    with _parsed(path) as program:
+        for block in program.blocks:
+            for op in block.ops:
+                for name in _LEFT_OVER:
+                    if op.has_attr(name):
+                        op.desc.remove_attr(name)
+        path.write_bytes(program.desc.serialize_to_string())
 
 
 def _spec(variable: Any) -> tuple[str, tuple[int, ...], str]:
@@ -112,7 +148,7 @@ def _drop_training_slots(op: Any) -> None:
         op.desc.remove_output(slot)
 
 
-def _cast(weight: Any, scope: Any, place: Any, program: str) -> None:
+def _cast(weight: Any, scope: Any, program: str) -> None:
     """Make a weight int8, in the program and in the scope; not an activation."""
     import paddle
 
@@ -123,61 +159,47 @@ def _cast(weight: Any, scope: Any, place: Any, program: str) -> None:
     whole = np.rint(values)
     if not (np.isfinite(values).all() and (whole == values).all() and np.abs(whole).max() <= 128):
         raise BadModel(
-            f"{program}: the weight {weight.name} was to be quantized, but is not made of whole"
-            " numbers from -128 to 127"
+            f"{program}: the weight {weight.name} was to be quantized, but is not made of integers"
+            " from -128 to 127"
         )
-    tensor.set(np.clip(whole, -128, 127).astype(np.int8), place)
+    tensor.set(np.clip(whole, -128, 127).astype(np.int8), paddle.CPUPlace())
     weight.desc.set_dtype(paddle.base.core.VarDesc.VarType.INT8)
 
 
-def inspect_program(program: paddle.static.Program, arrays: dict[str, Any]) -> Weights:
-    """Find the quantized weights of a program, and see that they are int8 in both files.
+def check_int8(program: Path) -> list[str]:
+    """Check that the weights of a quantized model are int8, by readers of our own.
 
     Args:
-        program: Of the old IR.
-        arrays: Name to value of every parameter, as the parameter file has it.
+        program: The ``.pdmodel``, with its ``.pdiparams`` beside it.
+
+    Returns:
+        The names of the quantized weights.
 
     Raises:
         BadModel: Nothing is quantized, or a weight is not int8 in the program or in the file.
     """
-    weights: Weights = {}
-    block = program.global_block()
-    for op in block.ops:
-        if op.type != "dequantize_linear":
-            continue
-        name = op.input("X")[0]
-        if name not in arrays:
-            continue  # an activation
-        declared = str(block.var(name).dtype).rpartition(".")[2].lower()
-        found = arrays[name].dtype
-        if declared != "int8" or found != np.int8:
-            raise BadModel(
-                f"the quantized weight {name} is {declared} in the program and {found} in the"
-                " parameters where int8 was expected: with int8 switched on, Paddle would answer"
-                " wrongly and say nothing"
-            )
-        weights[name] = (str(found), arrays[name].shape)
-    if not weights:
-        raise BadModel("no weight of the model was quantized")
-    return weights
-
-
-def check_int8(program: Path, params: Path) -> Weights:
-    """See that the weights of a quantized model are int8, by readers of our own.
-
-    Returns:
-        Name of each quantized weight to its dtype and shape.
-
-    Raises:
-        BadModel: They are not.
-    """
-    import paddle
-    from paddle import pir_utils
     from paddle.static.io import is_persistable
 
-    from lenet_cpp.formats.tensors import read_combined
-
-    with pir_utils.OldIrGuard():
-        parsed = paddle.static.Program.parse_from_string(program.read_bytes())
+    weights = set()
+    with _parsed(program) as parsed:
         names = [var.name for var in parsed.list_vars() if is_persistable(var)]
-        return inspect_program(parsed, read_combined(params, names))
+        arrays = read_combined(program.with_suffix(".pdiparams"), names)
+        block = parsed.global_block()
+        for op in block.ops:
+            if op.type != "dequantize_linear":
+                continue
+            name = op.input("X")[0]
+            if name not in arrays:
+                continue  # an activation
+            declared = str(block.var(name).dtype).rpartition(".")[2].lower()
+            found = arrays[name].dtype
+            if declared != "int8" or found != np.int8:
+                raise BadModel(
+                    f"the quantized weight {name} is {declared} in the program and {found} in the"
+                    " parameters where int8 was expected: with int8 switched on, Paddle would"
+                    " answer wrongly and say nothing"
+                )
+            weights.add(name)
+    if not weights:
+        raise BadModel("no weight of the model was quantized")
+    return sorted(weights)

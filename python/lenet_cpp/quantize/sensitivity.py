@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._base.files import atomic_path
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.quantize.deployed import Deployed, outputs
-from lenet_cpp.quantize.quality import Quality, measure_quality
-from lenet_cpp.quantize.request import make_task, run_tasks
-from lenet_cpp.quantize.settings import QuantizationSettings, check_settings
-from lenet_cpp.quantize.task import QUANTIZED_OPS
+from lenet_cpp._base.worker import PROGRAM_DESC, call
+from lenet_cpp.models.registry import build_layer
+from lenet_cpp.quantize.deployed import PADDLE, Deployed, Quality, measure_quality, run_all
+from lenet_cpp.quantize.int8_weights import quantizable_weights
+from lenet_cpp.quantize.task import QuantizationSettings, Task, check_settings, make_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lenet_cpp._base.worker import Report
-    from lenet_cpp.quantize.data import Images
+    from lenet_cpp.quantize.images import Images
     from lenet_cpp.quantize.source import FloatModel
-    from lenet_cpp.quantize.task import Task
 
 ALL_LAYERS = "(all)"
 DEPLOYED = "(all, in int8)"
-# Layers that one child process quantizes, and models that lie on the disk at a time.
-_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -37,15 +36,20 @@ class Sensitivity:
     Attributes:
         layer: Its name in the network; ``(all)`` for all together, ``(all, in int8)`` for what
             is deployed.
-        weight: The name of its weight in the program; empty for all together.
+        weight: The name of its weight in the program; None for all together.
         values: How many values the weight has.
         quality: Of the model of which only this layer is quantized.
     """
 
     layer: str
-    weight: str
+    weight: str | None
     values: int
     quality: Quality
+
+    def record(self) -> dict[str, Any]:
+        """Return what reports in JSON have."""
+        place = {"layer": self.layer, "weight": self.weight, "values": self.values}
+        return place | self.quality.record()
 
 
 def analyse(
@@ -63,7 +67,7 @@ def analyse(
     Args:
         source: The float model.
         images: To calibrate and to test with.
-        settings: ``via``, ``algo`` and ``batch_size`` are used.
+        settings: ``algo`` and ``batch_size`` are used.
         report: Takes the progress: the layers done.
 
     Returns:
@@ -74,104 +78,73 @@ def analyse(
     """
     require_paddle()
     check_settings("static-ptq", settings)
-    settings = replace(settings, via="paddle")
-    layers = [*_layers(source), (ALL_LAYERS, "", 0)]
-    everything = sum(values for _, _, values in layers)
-    (reference,) = outputs([source.deployed], images.test)
-    found: list[Sensitivity] = []
+    names = {}
+    if source.spec is not None:
+        layer = build_layer(source.spec, source.class_dim, source.input_shape[-1])
+        names = {tensor.name: key for key, tensor in layer.state_dict().items()}
+    rows: list[tuple[str, str | None, int]] = [
+        (names.get(weight, weight).removesuffix(".weight"), weight, prod(shape))
+        for weight, shape in quantizable_weights(source.program).items()
+    ]
+    everything = sum(values for _, _, values in rows)
+    rows += [(ALL_LAYERS, None, everything), (DEPLOYED, None, everything)]
     with tempfile.TemporaryDirectory(prefix="lenet-") as work:
-        whole = make_task(source, images, "static-ptq", settings, Path(work), Path(work))
-        for begin in range(0, len(layers), _AT_ONCE):
-            some = layers[begin : begin + _AT_ONCE]
-            with tempfile.TemporaryDirectory(dir=work) as name:
-                models = _quantized(whole, some, Path(name), _share(report, layers, begin))
-                rows = list(zip(some, models, strict=True))
-                if begin + _AT_ONCE >= len(layers):
-                    rows.append(((DEPLOYED, "", 0), replace(models[-1], int8=True)))
-                answers = outputs([model for _, model in rows], images.test)
-            found += [
-                Sensitivity(layer, weight, values or everything,
-                            measure_quality(reference, answer, images.labels))
-                for ((layer, weight, values), _), answer in zip(rows, answers, strict=True)
-            ]  # fmt: skip
-    return found
+        settings = replace(settings, via="paddle")
+        task = make_task(source, images, "static-ptq", settings, Path(work), Path(work))
+        np.save(Path(work, "test.npy"), images.test)
 
+        def tell(what: str, done: int, total: int) -> None:
+            if report is not None:
+                report(what, done, total)
 
-def _quantized(
-    whole: Task, layers: Sequence[tuple[str, str, int]], folder: Path, report: Report
-) -> list[Deployed]:
-    """Quantize each of some layers alone, or all layers where none is named."""
-    tasks = []
-    for index, (_, weight, _) in enumerate(layers):
-        output = folder / str(index)
-        output.mkdir()
-        tasks.append(replace(whole, output=str(output), only=(weight,) if weight else ()))
-    run_tasks(tasks, report=report)
-    return [
-        Deployed(
-            task.prefix.with_name(f"{task.stem}.pdmodel"),
-            task.prefix.with_name(f"{task.stem}.pdiparams"),
-            int8=False,
+        call(
+            "lenet_cpp.quantize.sensitivity:run_in_child",
+            {"task": asdict(task), "rows": rows},
+            doing="quantizing",
+            report=tell,
+            variables=PROGRAM_DESC,
         )
-        for task in tasks
-    ]
-
-
-def _share(report: Report | None, layers: Sequence[tuple[str, str, int]], begin: int) -> Report:
-    """Turn the progress of some layers into the progress of all."""
-    some = len(layers[begin : begin + _AT_ONCE])
-
-    def share(_what: str, done: int, total: int) -> None:
-        if report is not None:
-            at = begin + (max(done, 1) - 1) * some // total
-            report(f"layer {layers[at][0]}", begin * total + done * some, len(layers) * total)
-
-    return share
-
-
-def _layers(source: FloatModel) -> list[tuple[str, str, int]]:
-    """Name in the network, name in the program, and size of each weight that can be quantized."""
-    import paddle
-    from paddle import pir_utils
-
-    from lenet_cpp.models.registry import build_layer
-
-    layer = build_layer(source.spec, source.class_dim, source.input_shape[-1])
-    names = {tensor.name: key.removesuffix(".weight") for key, tensor in layer.state_dict().items()}
-    with pir_utils.OldIrGuard():
-        block = paddle.static.Program.parse_from_string(source.program.read_bytes()).global_block()
-        weights = [
-            name
-            for op in block.ops
-            if op.type in QUANTIZED_OPS
-            for name in op.input("Filter" if "conv" in op.type else "Y")
-            if block.var(name).persistable
-        ]
-        return [
-            (names.get(name, name), name, int(np.prod(block.var(name).shape)))
-            for name in dict.fromkeys(weights)
-        ]
-
-
-def records(found: Sequence[Sensitivity]) -> list[dict[str, Any]]:
-    """Describe the result for JSON."""
+        reference, *answers = (np.load(Path(work, f"{i}.npy")) for i in range(len(rows) + 1))
     return [
-        {
-            "layer": one.layer,
-            "weight": one.weight or None,
-            "values": one.values,
-            "accuracy": one.quality.accuracy,
-            "float_accuracy": one.quality.float_accuracy,
-            "drop": one.quality.drop,
-            "agreement": one.quality.agreement,
-            **{
-                key: value
-                for key, value in asdict(one.quality).items()
-                if key in {"images", "equal", "largest_difference", "relative_error"}
-            },
-        }
-        for one in found
+        Sensitivity(*row, measure_quality(reference, answer, images.labels))
+        for row, answer in zip(rows, answers, strict=True)
     ]
+
+
+def run_in_child(
+    task: dict[str, Any], rows: list[tuple[str, str | None, int]], report: Report
+) -> None:
+    """Run the float model and those of the rows; write their outputs, as ``INDEX.npy``.
+
+    Each is made and removed again, so that one lies on the disk at a time.
+
+    Args:
+        task: All layers, as ``dataclasses.asdict`` describes a :class:`Task`.
+        rows: Layer, weight and size.
+        report: Takes the progress.
+    """
+    from lenet_cpp.quantize.methods import quantize
+
+    whole = Task.from_json(task)
+    data = Path(whole.data)
+    images = np.load(data / "test.npy")
+
+    def save(index: int, model: Deployed) -> None:
+        with model.opened(PADDLE) as run:
+            np.save(data / f"{index}.npy", run_all(run, images))
+
+    save(0, Deployed(Path(whole.program), int8=False))
+    for index, (layer, weight, _) in enumerate(rows, start=1):
+        with tempfile.TemporaryDirectory(dir=data) as folder:
+
+            def share(
+                _what: str, done: int, total: int, layer: str = layer, at: int = index
+            ) -> None:
+                report(f"layer {layer}", (at - 1) * total + done, len(rows) * total)
+
+            one = replace(whole, output=folder, only=(weight,) if weight else ())
+            quantize([asdict(one)], share)
+            save(index, Deployed(one.result, int8=layer == DEPLOYED))
 
 
 def plot(found: Sequence[Sensitivity], path: Path, title: str) -> None:
@@ -184,14 +157,11 @@ def plot(found: Sequence[Sensitivity], path: Path, title: str) -> None:
     """
     from matplotlib.figure import Figure
 
-    from lenet_cpp._base.files import atomic_path
-
     figure = Figure(figsize=(8, 1.5 + 0.28 * len(found)), layout="constrained")
     axes = figure.subplots()
-    labels = [one.layer for one in found]
     errors = [100 * one.quality.relative_error for one in found]
     colours = ["tab:blue" if one.weight else "tab:gray" for one in found]
-    bars = axes.barh(labels, errors, color=colours)
+    bars = axes.barh([one.layer for one in found], errors, color=colours)
     axes.bar_label(bars, [f"{error:.2f} %" for error in errors], padding=3)
     axes.margins(x=0.15)
     axes.invert_yaxis()

@@ -1,134 +1,128 @@
-"""The four methods as PaddleSlim has them; in the environment of :mod:`.slim_environment`."""
+"""PaddleSlim: its four methods, and the environment of its own that they run in.
+
+PaddleSlim 2.6.0 wants NumPy 1 and does not declare all that it imports. It is kept out of the
+user's environment: made once, when it is asked for, in the user's cache folder.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
-from lenet_cpp.quantize.task import INPUT_NAME, QUANTIZED_OPS
+from lenet_cpp._base.environments import Environment
+from lenet_cpp.errors import Unsupported
+from lenet_cpp.quantize.int8_weights import opened_program
 
 if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
-    from lenet_cpp.quantize.task import Task
+    from pathlib import Path
 
-ALGORITHMS = ("hist", "KL", "avg", "abs_max", "mse", "emd")
-DYGRAPH_ALGORITHMS = {
+PADDLESLIM = "2.6.0"
+
+QUANTIZERS = {
     "hist": "HistQuantizer",
     "KL": "KLQuantizer",
     "abs_max": "AbsmaxQuantizer",
 }
+"""How dygraph-ptq finds the range of an activation: our name to PaddleSlim's."""
 
 
-def static_ptq(task: Task, progress: Report) -> None:
-    """``paddleslim.quant.quant_post_static``."""
-    import paddle
+def requirements() -> tuple[str, ...]:
+    """Return what goes into the environment: PaddleSlim, what it does not declare, our Paddle."""
+    try:
+        paddle = metadata.version("paddlepaddle")
+    except metadata.PackageNotFoundError as error:
+        raise Unsupported(
+            "PaddleSlim needs the same paddlepaddle as ours, which is not installed by pip:"
+            " use --via paddle"
+        ) from error
+    return (
+        f"paddlepaddle=={paddle}",
+        f"paddleslim=={PADDLESLIM}",
+        "numpy>=1.24,<2",
+        "six",
+        "requests",
+        "decorator",
+        "setuptools",
+    )
+
+
+def environment() -> Environment:
+    """Return the environment, which may not be made yet.
+
+    Raises:
+        Unsupported: Paddle was not installed by pip.
+    """
+    return Environment(
+        name=f"paddleslim-{PADDLESLIM}",
+        title="PaddleSlim",
+        requirements=requirements(),
+        trial="import paddleslim",
+        remedy="it needs the network and 1.5 GB of space, or use --via paddle",
+        key=(sys.version, sys.prefix),
+    )
+
+
+# The methods, which run in that environment; lenet_cpp.quantize.methods calls them.
+
+
+def static_ptq(output: Path, options: dict[str, Any]) -> None:
+    """Calibrate a program, and write it, with what Paddle's own method takes as well."""
     from paddleslim.quant import quant_post_static
 
-    from lenet_cpp.quantize.static_ptq import Loader
-
-    paddle.enable_static()
-    program, params = Path(task.program), Path(task.params)
-    loader = Loader(task, progress)
     quant_post_static(
-        executor=paddle.static.Executor(paddle.CPUPlace()),
-        model_dir=str(program.parent),
-        model_filename=program.name,
-        params_filename=params.name,
-        quantize_model_path=str(task.prefix.parent),
-        save_model_filename=f"{task.stem}.pdmodel",
-        save_params_filename=f"{task.stem}.pdiparams",
-        data_loader=loader,
-        batch_size=task.batch_size,
-        batch_nums=len(loader),
-        algo=task.algo,
+        **options,
+        quantize_model_path=str(output.parent),
+        save_model_filename=output.name,
+        save_params_filename=output.with_suffix(".pdiparams").name,
         hist_percent=0.99999,
-        quantizable_op_type=list(QUANTIZED_OPS),
-        activation_quantize_type="moving_average_abs_max",
-        weight_quantize_type="channel_wise_abs_max",
-        onnx_format=True,
     )
 
 
-def static_qat(task: Task, progress: Report) -> None:
-    """``paddleslim.quant.quant_aware`` and ``convert``."""
+def qat_functions() -> tuple[Any, Any]:
+    """Return ``quant_aware`` and ``convert``, which static-qat takes."""
     from paddleslim.quant import convert, quant_aware
 
-    from lenet_cpp.quantize.static_qat import train_program
-
-    train_program(task, progress, quant_aware, convert)
+    return quant_aware, convert
 
 
-def dygraph_ptq(task: Task, progress: Report) -> None:
-    """``paddleslim.PTQ``."""
-    import paddle
-    from paddleslim import PTQ
+def dygraph(method: str, algo: str) -> Any:
+    """Return the object with ``quantize`` and ``save_quantized_model``."""
+    from paddleslim import PTQ, QAT
 
-    layer = task.float_layer()
-    ptq = PTQ(
-        activation_quantizer=DYGRAPH_ALGORITHMS[task.algo],
-        weight_quantizer="PerChannelAbsmaxQuantizer",
-    )
-    observed = ptq.quantize(layer, inplace=True)
-    batches = task.calibration_batches()
-    with paddle.no_grad():
-        for done, batch in enumerate(batches, start=1):
-            observed(paddle.to_tensor(batch))
-            progress("calibrating", done, len(batches))
-    spec = [paddle.static.InputSpec([None, *task.image_shape], "float32", name=INPUT_NAME)]
-    ptq.save_quantized_model(observed, str(task.prefix), input_spec=spec)
-    _round_weights(task)
-
-
-def dygraph_qat(task: Task, progress: Report) -> None:
-    """``paddleslim.QAT``."""
-    import paddle
-    from paddleslim import QAT
-
-    from lenet_cpp.quantize.dygraph_qat import train_layer
-
-    qat = QAT(
+    if method == "dygraph-ptq":
+        return PTQ(
+            activation_quantizer=QUANTIZERS[algo],
+            weight_quantizer="PerChannelAbsmaxQuantizer",
+        )
+    return QAT(
         config={
             "weight_quantize_type": "channel_wise_abs_max",
             "activation_quantize_type": "moving_average_abs_max",
             "onnx_format": True,
         }
     )
-    student = task.float_layer()
-    student.train()
-    student = qat.quantize(student, inplace=True)
-    train_layer(student, task, progress)
-    spec = [paddle.static.InputSpec([None, *task.image_shape], "float32", name=INPUT_NAME)]
-    qat.save_quantized_model(student, str(task.prefix), input_spec=spec)
 
 
-def _round_weights(task: Task) -> None:
-    """Turn simulated rounding, float weights included, into the ONNX form; the others do it."""
+def round_weights(program_path: Path) -> None:
+    """Turn the simulated rounding that ``PTQ`` leaves, with float weights, into the ONNX form."""
     import paddle
     from paddle.base import core
     from paddle.base.framework import IrGraph
     from paddle.static.quantization import QuantWeightPass, ReplaceFakeQuantDequantPass
 
-    paddle.enable_static()
-    place, scope = paddle.CPUPlace(), paddle.static.Scope()
-    executor = paddle.static.Executor(place)
-    with paddle.static.scope_guard(scope):
-        program, feeds, fetches = paddle.static.load_inference_model(
-            str(task.prefix.parent),
-            executor,
-            model_filename=f"{task.stem}.pdmodel",
-            params_filename=f"{task.stem}.pdiparams",
-        )
+    with opened_program(program_path) as (program, feeds, fetches, executor, scope):
         outputs = [output.name for output in fetches]
         graph = IrGraph(core.Graph(program.desc), for_test=True)
+        place = paddle.CPUPlace()
         ReplaceFakeQuantDequantPass(scope, place, quant_bits=8).apply(graph)
         QuantWeightPass(scope, place).apply(graph)
-        program = graph.to_program()
-        block = program.global_block()
+        block = graph.to_program().global_block()
         paddle.static.save_inference_model(
-            str(task.prefix),
+            str(program_path.with_suffix("")),
             [block.var(name) for name in feeds],
             [block.var(name) for name in outputs],
             executor,
-            program=program,
+            program=block.program,
             clip_extra=True,
         )

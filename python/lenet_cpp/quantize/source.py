@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lenet_cpp._base.files import other_content
-from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.formats.manifest import CHECKSUMS_NAME, Manifest, find_manifest
-from lenet_cpp.formats.manifest import verify_checksums as verify
+from lenet_cpp.export.checks import compare_with_program
+from lenet_cpp.export.inference_model import export_model
+from lenet_cpp.formats.manifest import (
+    CHECKSUMS_NAME,
+    Manifest,
+    find_manifest,
+    verify_checksums,
+)
+from lenet_cpp.formats.source import Source, find_source
+from lenet_cpp.inference.bundled import bundled_model_dir
+from lenet_cpp.inference.checked_model import CheckedModel
+from lenet_cpp.inference.classification import InferenceEngine
+from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.models import ModelSpec, find, resolve
+from lenet_cpp.models.registry import build_layer
+from lenet_cpp.models.state import load_state
 from lenet_cpp.quantize.deployed import Deployed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lenet_cpp.models import ModelSpec
+    from lenet_cpp.data.images import Pipeline
 
 
 @dataclass(frozen=True)
@@ -28,37 +39,65 @@ class FloatModel:
     """A float model in the files that the methods take.
 
     Attributes:
-        program: The ``.pdmodel``.
-        params: Its ``.pdiparams``.
-        preprocess: The ``preprocess.json`` beside it; None when there is none.
+        program: The ``.pdmodel``, with its ``.pdiparams`` beside it.
+        name: What to call it: the network's name, or what the files are called.
         manifest: Its manifest; None when there is none.
-        model: What :func:`lenet_cpp.models.resolve` takes.
-        spec: The network.
-        state: ``.npz`` with the network's parameters.
-        input_shape: Channels, height and width.
-        seed: Of random parameters; None for trained ones.
+        pipeline: How images are prepared; None when nothing says so.
+        input_name: What the program calls its input.
+        input_shape: Channels, height and width; 224 where the program takes any.
+        class_dim: Number of classes.
+        softmax: Whether the program ends in a softmax.
+        network: What :func:`lenet_cpp.models.resolve` takes; None when the network is not known.
+        spec: The network; None when it is not known.
+        state: The network's parameters; None when it is not known.
     """
 
     program: Path
-    params: Path
-    preprocess: Path | None
+    name: str
     manifest: Manifest | None
-    model: str
-    spec: ModelSpec
-    state: Path
+    pipeline: Pipeline | None
+    input_name: str
     input_shape: tuple[int, ...]
     class_dim: int
-    seed: int | None = None
+    softmax: bool
+    network: str | None = None
+    spec: ModelSpec | None = None
+    state: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def deployed(self) -> Deployed:
         """The model, to be run in float."""
-        return Deployed(self.program, self.params, int8=False)
+        return Deployed(self.program, int8=False)
+
+    @property
+    def description(self) -> str:
+        """One line: the file, and what it holds."""
+        shape = " x ".join(map(str, self.input_shape))
+        return f"{self.program} ({self.name}, input {shape}, {self.class_dim} classes)"
+
+    def check_method(self, method: str) -> None:
+        """Check that a method can take this model.
+
+        Raises:
+            Unsupported: The method builds the network, and it is not known, or not the program's.
+        """
+        if method == "static-ptq":
+            return
+        if self.network is None:
+            raise Unsupported(
+                f"{self.program}: {method} builds the network again, and it is not known which it"
+                " is: name it with --model (a registered model, or FILE.py:SPEC), or use static-ptq"
+            )
+        if self.softmax:
+            raise Unsupported(
+                f"{self.program} ends in a softmax, which {method} would leave out: use static-ptq,"
+                " or export the model without, and apply the softmax to what it returns"
+            )
 
 
 @contextmanager
 def open_source(
-    model: str = "lenet",
+    model: str | None = None,
     *,
     model_dir: str | Path | None = None,
     params: str | Path | None = None,
@@ -69,8 +108,10 @@ def open_source(
     """Find the float model, exporting it first when parameters or a seed are given.
 
     Args:
-        model: Name in :data:`lenet_cpp.models.MODELS`, or ``FILE.py:NAME``.
-        model_dir: An exported model's folder; the bundled LeNet's when nothing is given.
+        model: Name in :data:`lenet_cpp.models.MODELS`, or ``FILE.py:NAME``; by default the one
+            that the manifest of the exported model names, if any, and otherwise ``lenet``.
+        model_dir: An exported model's folder or ``.pdmodel``, of any classifier; the bundled
+            LeNet's when nothing is given.
         params: Instead, a ``.pdparams``.
         seed: Instead, of random parameters.
         class_dim: With parameters or a seed; as for an export.
@@ -80,126 +121,98 @@ def open_source(
         BadInput: The model is unknown or needs parameters, or more than one source is given.
         FileNotFound: There is no such file.
         BadModel: The model is damaged or of another network.
-        Unsupported: The model is a ``.json`` only, or ends in a softmax.
+        Unsupported: The model is not a ``.pdmodel`` of a classifier of images.
     """
-    from lenet_cpp.inference.bundled import bundled_model_dir
-    from lenet_cpp.models import resolve
-
-    spec = resolve(model)
     if sum(given is not None for given in (model_dir, params, seed)) > 1:
         raise BadInput("the model comes from a folder, from parameters or from a seed: give one")
+    network = "lenet" if model is None and model_dir is None else model
+    spec = None if network is None else resolve(network)
     with ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lenet-")))
-        if params is not None or seed is not None:
-            from lenet_cpp.export.inference_model import export_model
-
+        if spec is not None and (params is not None or seed is not None):
+            work = stack.enter_context(tempfile.TemporaryDirectory(prefix="lenet-"))
+            model_dir = Path(work) / "float"
             export_model(
                 params,
-                work / "float",
+                model_dir,
                 model=spec,
                 formats=("pdmodel",),
                 seed=seed,
                 class_dim=class_dim,
                 img_size=img_size,
             )
-            model_dir = work / "float"
         elif model_dir is None:
-            if spec.name != "lenet":
+            if spec is not None and spec.name != "lenet":
                 raise BadInput(
                     f"{spec.name} needs its parameters (--params), an exported model"
                     " (--model-dir), or --seed N for random parameters"
                 )
             model_dir = bundled_model_dir()
-        yield _opened(Path(model_dir), model, spec, work, seed)
+        yield _opened(_program(Path(model_dir)), network, spec)
 
 
-def _opened(path: Path, model: str, spec: ModelSpec, work: Path, seed: int | None) -> FloatModel:
-    program = _program(path)
+def _program(path: Path) -> Path:
+    if not path.exists():
+        raise FileNotFound(f"there is no folder or file {path}")
+    if path.is_file() and path.suffix not in {".json", ".pdmodel"}:
+        raise BadInput(
+            f"{path} is not the folder of an exported model: {other_content(path, 'model')}"
+        )
+    source = find_source(path)
+    if source.format != "pdmodel":
+        convert = f"scripts/convert_model.py {path} --to pdmodel"
+        export = "export the model with scripts/export_model.py --format pdmodel"
+        raise Unsupported(
+            f"{source.path}: Paddle quantizes .pdmodel programs only, not those of "
+            + (f"its new format; {export}" if source.format == "json" else f"others; {convert}")
+        )
+    return source.path
+
+
+def _opened(program: Path, network: str | None, spec: ModelSpec | None) -> FloatModel:
     folder = program.parent
-    params = program.with_suffix(".pdiparams")
     if (folder / CHECKSUMS_NAME).exists():
-        verify(folder)
+        verify_checksums(folder)
     manifest = find_manifest(folder)
     if manifest is not None:
         if manifest.quantization is not None:
             raise BadInput(f"{folder} holds a model that is quantized already")
-        if manifest.topology not in {None, spec.name}:
+        if spec is None:
+            spec = find(manifest.topology)
+            network = None if spec is None else spec.name
+        elif manifest.topology not in {None, spec.name}:
             raise BadModel(f"{folder} holds a model {manifest.topology}, not {spec.name}")
-    state, shape, classes = _state(program, params, spec, work)
-    preprocess = folder / PREPROCESS_NAME
+    params = program.with_suffix(".pdiparams")
+    with Predictor(program, params, engine="paddle", accelerator="plain") as predictor:
+        taken, given = predictor.input_spec, predictor.output_spec
+    if len(taken.shape) != 4 or taken.shape[1] < 1 or len(given.shape) != 2 or given.shape[1] < 1:
+        raise Unsupported(
+            f"{program} takes {list(taken.shape)} and gives {list(given.shape)}: classifiers of"
+            " images are quantized, from [N, channels, height, width] to [N, classes]"
+        )
+    shape = tuple(224 if size < 0 else size for size in taken.shape[1:])
+    with InferenceEngine("paddle", model_name=network) as engine:
+        engine.load_predictor(program, params)
+        name, pipeline = engine.name, None
+        with suppress(FileNotFound):
+            pipeline = engine.pipeline
+    checked = CheckedModel(program, params, taken.shape)
+    softmax, state = checked.ends_in_softmax(), None
+    if spec is not None:
+        if shape[1] != shape[2]:
+            raise Unsupported(f"{program}: networks of square images are built, not of {shape}")
+        layer = build_layer(spec, given.shape[1], shape[-1])
+        state = load_state(Source("pdmodel", program, params), checked, layer)
+        softmax, _ = compare_with_program(layer, checked)
     return FloatModel(
         program=program,
-        params=params,
-        preprocess=preprocess if preprocess.is_file() else None,
+        name=name if spec is None else spec.name,
         manifest=manifest,
-        model=model,
+        pipeline=pipeline,
+        input_name=taken.name,
+        input_shape=shape,
+        class_dim=given.shape[1],
+        softmax=softmax,
+        network=network,
         spec=spec,
         state=state,
-        input_shape=shape,
-        class_dim=classes,
-        seed=seed,
     )
-
-
-def _program(path: Path) -> Path:
-    if path.is_file() and path.suffix in {".json", ".pdmodel"}:
-        if path.suffix == ".json":
-            raise _json_only(path)
-        return path
-    if path.is_file():
-        raise BadInput(
-            f"{path} is not the folder of an exported model: {other_content(path, 'model')}"
-        )
-    if not path.is_dir():
-        raise FileNotFound(f"there is no folder {path}")
-    found = sorted(path.glob("*.pdmodel"))
-    if not found and (programs := sorted(filter(_is_program, path.glob("*.json")))):
-        raise _json_only(programs[0])
-    if len(found) != 1:
-        raise FileNotFound(f"expected one .pdmodel in {path}, found {len(found)}")
-    return found[0]
-
-
-def _is_program(path: Path) -> bool:
-    return path.with_suffix(".pdiparams").is_file()
-
-
-def _json_only(path: Path) -> Unsupported:
-    return Unsupported(
-        f"{path}: Paddle quantizes .pdmodel programs only, not those of its new format; export the"
-        " model with scripts/export_model.py --format pdmodel"
-    )
-
-
-def _state(
-    program: Path, params: Path, spec: ModelSpec, work: Path
-) -> tuple[Path, tuple[int, ...], int]:
-    """Write the parameters as the network has them; return the shapes of input and output."""
-    from lenet_cpp.export.checks import compare_with_program
-    from lenet_cpp.formats.source import Source
-    from lenet_cpp.inference.checked_model import check_model
-    from lenet_cpp.inference.predictor import Predictor
-    from lenet_cpp.models.registry import build_layer
-    from lenet_cpp.models.state import load_state
-
-    checked = check_model(program, params)
-    with Predictor(program, params) as predictor:
-        shape, output = predictor.input_spec.shape, predictor.output_spec.shape
-    classes = int(output[-1])
-    layer = build_layer(spec, classes, _square(shape))
-    arrays: dict[str, Any] = load_state(Source("pdmodel", program, params), checked, layer)
-    softmax, _ = compare_with_program(layer, checked)
-    if softmax:
-        raise Unsupported(
-            f"{program} ends in a softmax: quantize a model that was exported without, and apply"
-            " the softmax to what it returns"
-        )
-    target = work / "state.npz"
-    np.savez(target, **arrays)
-    return target, tuple(shape[1:]), classes
-
-
-def _square(shape: tuple[int, ...]) -> int:
-    if len(shape) != 4 or shape[2] != shape[3] or shape[2] < 1:
-        raise Unsupported(f"models of square images are quantized; this one takes {list(shape)}")
-    return int(shape[2])

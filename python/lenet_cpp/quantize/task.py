@@ -1,32 +1,110 @@
-"""What a child process is asked to quantize: the request, with the data in files."""
+"""How to quantize, and the task that a child process gets: the settings, and the data in files."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import sys
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._base.worker import PROGRAM_DESC, call
+from lenet_cpp.errors import BadInput
+from lenet_cpp.quantize import slim
+from lenet_cpp.quantize.deployed import as_input
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
-    import paddle
 
-INPUT_NAME = "x"
-QUANTIZED_OPS = ("conv2d", "depthwise_conv2d", "mul", "matmul_v2")
-"""Operators with weights that are quantized; Paddle's own default leaves out ``matmul_v2``."""
+    from lenet_cpp._base.worker import Report
+    from lenet_cpp.quantize.images import Images
+    from lenet_cpp.quantize.source import FloatModel
+
+METHODS = {
+    "static-ptq": "a program, calibrated",
+    "static-qat": "a program, trained with rounded values",
+    "dygraph-ptq": "a layer, calibrated",
+    "dygraph-qat": "a layer, trained with rounded values",
+}
+VIA = ("paddle", "paddleslim")
+ALGORITHMS = {
+    ("static-ptq", "paddle"): ("hist", "KL", "avg", "abs_max", "mse", "emd"),
+    ("static-ptq", "paddleslim"): ("hist", "KL", "avg", "abs_max", "mse", "emd"),
+    ("dygraph-ptq", "paddle"): ("hist", "KL", "avg", "abs_max"),
+    ("dygraph-ptq", "paddleslim"): tuple(slim.QUANTIZERS),
+}
+"""The ways to calibrate, by method and way; none of a method that trains."""
 
 SETTLING_STEPS = 20
-"""The moving averages of the ranges begin at no sensible value."""
+"""Steps before the training: the moving averages of the ranges begin at no sensible value."""
 
 
-def as_input(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return float32 [N, C, H, W]; uint8 [N, H, W] is divided by 255."""
-    if images.dtype == np.uint8:
-        return images[:, np.newaxis].astype(np.float32) / np.float32(255)
-    return np.ascontiguousarray(images, np.float32)
+@dataclass(frozen=True)
+class QuantizationSettings:
+    """How to quantize.
+
+    Attributes:
+        via: A name in :data:`VIA`.
+        algo: How calibration finds the range of an activation: a name in :data:`ALGORITHMS`.
+        epochs: Of training.
+        steps: Of training, instead of epochs; None for epochs.
+        batch_size: Images at a time, in calibration and training. None is 64 for images with
+            labels and 8 for others, which may be large.
+        learning_rate: Of training, at its start. None is 1e-4 for images with labels and 1e-5 for
+            others, of which there are few.
+        seed: Of the order of images in training.
+        max_drop: The most that the accuracy may fall, in percentage points; without labels, the
+            most images that may be classified otherwise. None is 0.5 with labels, and any
+            without them, because an untrained model decides by chance.
+    """
+
+    via: str = "paddle"
+    algo: str = "hist"
+    epochs: int = 1
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    seed: int = 0
+    max_drop: float | None = None
+
+    def resolved(self, images: Images) -> QuantizationSettings:
+        """Return the settings with a number for each default that depends on the images."""
+        labelled = images.labels is not None
+        batch_size = self.batch_size or (64 if labelled else 8)
+        return replace(
+            self,
+            batch_size=batch_size,
+            learning_rate=self.learning_rate or (1e-4 if labelled else 1e-5),
+            steps=self.steps or self.epochs * max(1, len(images.training) // batch_size),
+        )
+
+
+def check_settings(method: str, settings: QuantizationSettings) -> None:
+    """Check that a method can do what the settings ask for.
+
+    Raises:
+        BadInput: It cannot; names what there is.
+    """
+    if method not in METHODS:
+        raise BadInput(f"unknown method {method!r}; choose among {', '.join(METHODS)}")
+    if settings.via not in VIA:
+        raise BadInput(f"unknown way {settings.via!r}; choose among {', '.join(VIA)}")
+    known = ALGORITHMS.get((method, settings.via), ())
+    if known and settings.algo not in known:
+        raise BadInput(
+            f"{method} by {settings.via} calibrates by {', '.join(known)}, not {settings.algo!r}"
+        )
+    for name in ("epochs", "batch_size", "steps"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise BadInput(f"{name} is {value}; expected 1 or more")
+    if settings.learning_rate is not None and not 0 < settings.learning_rate <= 1:
+        raise BadInput(f"the learning rate is {settings.learning_rate}; expected above 0 to 1")
+    if settings.max_drop is not None and not settings.max_drop >= 0:
+        raise BadInput(f"max_drop is {settings.max_drop}; expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -34,113 +112,127 @@ class Task:
     """One quantization.
 
     Attributes:
-        method: A key of :data:`lenet_cpp.quantize.METHODS`.
-        via: ``paddle`` or ``paddleslim``.
-        program: The float ``.pdmodel``.
-        params: Its ``.pdiparams``.
-        output: Where ``STEM.pdmodel`` and ``STEM.pdiparams`` go.
-        stem: See ``output``.
-        model: What :func:`lenet_cpp.models.resolve` takes; empty for a static-ptq of a program
-            without its network.
+        method: A key of :data:`METHODS`.
+        settings: Without any default that depends on the images.
+        program: The float ``.pdmodel``, with its ``.pdiparams`` beside it.
+        input_name: What the program calls its input.
+        output: The folder that gets files of the same names.
+        data: The folder with ``calibration.npy`` and ``training.npy``, images as
+            :func:`lenet_cpp.quantize.deployed.as_input` takes them, and ``state.npz``, the parameters of the network.
+        network: What :func:`lenet_cpp.models.resolve` takes; None when the network is not known,
+            which static-ptq does not need.
         class_dim: Number of classes.
-        img_size: Height and width of the images.
-        state: ``.npz`` with the network's parameters; empty as ``model``.
-        calibration: ``.npy`` with the images to calibrate on, as :func:`as_input` takes them.
-        training: ``.npy`` with the images to train on.
-        algo: How the range of an activation is found after training.
-        batch_size: Images at a time.
-        steps: Of the training.
-        learning_rate: Of the training, at its start.
-        seed: Of the order of the images in training.
+        image_shape: Channels, height and width.
         only: Names of the weights to quantize; all when empty.
     """
 
     method: str
-    via: str
+    settings: QuantizationSettings
     program: str
-    params: str
+    input_name: str
     output: str
-    stem: str
-    model: str
-    class_dim: int | None
-    img_size: int | None
-    state: str
-    calibration: str
-    training: str
-    algo: str
-    batch_size: int
-    steps: int
-    learning_rate: float
-    seed: int
+    data: str
+    network: str | None
+    class_dim: int
+    image_shape: tuple[int, ...]
     only: tuple[str, ...] = field(default=())
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Task:
-        """Make the task that :meth:`to_json` described."""
-        return cls(**{**document, "only": tuple(document["only"])})
-
-    def to_json(self) -> dict[str, Any]:
-        """Describe the task in JSON."""
-        return asdict(self)
+        """Return the task that ``dataclasses.asdict`` described."""
+        settings = QuantizationSettings(**document["settings"])
+        shape, only = tuple(document["image_shape"]), tuple(document["only"])
+        return cls(**{**document, "settings": settings, "image_shape": shape, "only": only})
 
     @property
-    def prefix(self) -> Path:
-        """The path of what is written, without suffix."""
-        return Path(self.output) / self.stem
+    def result(self) -> Path:
+        """The ``.pdmodel`` that is written."""
+        return Path(self.output, Path(self.program).name)
+
+    @property
+    def batch_size(self) -> int:
+        """Images at a time."""
+        return self.settings.batch_size or 1
+
+    @property
+    def steps(self) -> int:
+        """Steps of training."""
+        return self.settings.steps or 1
 
     def calibration_batches(self) -> list[npt.NDArray[np.float32]]:
-        """The images to calibrate on."""
-        images = np.load(self.calibration)
-        return [
-            as_input(images[begin : begin + self.batch_size])
-            for begin in range(0, len(images), self.batch_size)
-        ]
+        """Return the images to calibrate on."""
+        images = np.load(Path(self.data, "calibration.npy"))
+        begins = range(0, len(images), self.batch_size)
+        return [as_input(images[begin : begin + self.batch_size]) for begin in begins]
 
-    @property
-    def all_steps(self) -> int:
-        """Steps of training, and those before in which only the ranges of activations settle."""
-        return SETTLING_STEPS + self.steps
+    def training_batches(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Yield the number of each step and its images, in an order that only the seed decides.
 
-    def training_batches(self) -> Iterator[npt.NDArray[np.float32]]:
-        """``all_steps`` batches of images, in an order that only the seed decides."""
-        images = np.load(self.training, mmap_mode="r")
+        Steps below 0 come before the training: in them only the ranges of activations settle.
+        """
+        images = np.load(Path(self.data, "training.npy"), mmap_mode="r")
         size = min(self.batch_size, len(images))
         order = np.empty(0, np.int64)
         epoch = 0
-        for _ in range(self.all_steps):
+        for step in range(-SETTLING_STEPS, self.steps):
             if len(order) < size:
-                order = np.random.default_rng((self.seed, epoch)).permutation(len(images))
+                order = np.random.default_rng((self.settings.seed, epoch)).permutation(len(images))
                 epoch += 1
             chosen, order = np.sort(order[:size]), order[size:]
-            yield as_input(images[chosen])
+            yield step, as_input(images[chosen])
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, falling to zero; the steps count from 0 after settling."""
-        return self.learning_rate * 0.5 * (1 + float(np.cos(np.pi * step / self.steps)))
+        """Return the learning rate of a step of the training, which falls to zero."""
+        highest = self.settings.learning_rate or 0.0
+        return highest * 0.5 * (1 + float(np.cos(np.pi * step / self.steps)))
 
-    def build(self) -> paddle.nn.Layer:
-        """Build the network in evaluation mode, in Paddle's current mode, without parameters."""
-        from lenet_cpp.models import resolve
 
-        layer = resolve(self.model).build(self.class_dim, self.img_size)
-        layer.eval()
-        return layer
+def make_task(
+    source: FloatModel,
+    images: Images,
+    method: str,
+    settings: QuantizationSettings,
+    output: Path,
+    data: Path,
+) -> Task:
+    """Describe a quantization to a child process, and write its data into ``data``.
 
-    def float_layer(self) -> paddle.nn.Layer:
-        """Build the network with its parameters; in dynamic mode."""
-        import paddle
+    Raises:
+        Unsupported: The method needs more of the model than there is.
+    """
+    source.check_method(method)
+    np.save(data / "calibration.npy", images.calibration)
+    np.save(data / "training.npy", images.training)
+    if source.state is not None:
+        np.savez(data / "state.npz", **source.state)
+    return Task(
+        method=method,
+        settings=settings.resolved(images),
+        program=str(source.program.resolve()),
+        input_name=source.input_name,
+        output=str(output.resolve()),
+        data=str(data),
+        network=source.network,
+        class_dim=source.class_dim,
+        image_shape=source.input_shape,
+    )
 
-        with paddle.utils.unique_name.guard():
-            layer = self.build()
-        with np.load(self.state) as state:
-            missing, unexpected = layer.set_state_dict(dict(state))
-        if missing or unexpected:
-            raise AssertionError(f"parameters differ: {missing} {unexpected}")
-        return layer
 
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Channels, height and width."""
-        from lenet_cpp.models import resolve
+def run_tasks(tasks: Sequence[Task], *, report: Report | None = None) -> list[dict[str, Any]]:
+    """Do tasks in one child process, all by the same way, one after the other.
 
-        return resolve(self.model).shape(self.img_size)
+    PaddleSlim's tasks run in its own environment.
+
+    Returns:
+        Of each, ``paddle_version``, and name, shape and dtype of ``input`` and ``output``.
+    """
+    by_slim = tasks[0].settings.via == "paddleslim"
+    answers: list[dict[str, Any]] = call(
+        "lenet_cpp.quantize.methods:quantize",
+        {"tasks": [asdict(task) for task in tasks]},
+        doing="quantizing",
+        report=report,
+        python=slim.environment().make(sys.executable, report=report) if by_slim else None,
+        variables=PROGRAM_DESC,
+    ).result
+    return answers

@@ -1,0 +1,444 @@
+"""The four methods, in a child process that sees programs in the older format.
+
+``paddle.static.quantization`` and ``paddle.quantization`` do the work. What is here beside them:
+the training, and observers, because Paddle's own know whole tensors only and no zero points.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import paddle
+from paddle.quantization import PTQ, QAT, BaseObserver, BaseQuanter, QuantConfig
+from paddle.quantization.factory import QuanterFactory
+from paddle.quantization.quanters.abs_max import FakeQuanterWithAbsMaxObserverLayer
+from paddle.static.quantization import PostTrainingQuantization, convert, quant_aware
+
+from lenet_cpp.models import resolve
+from lenet_cpp.quantize import slim
+from lenet_cpp.quantize.int8_weights import QUANTIZED_OPS, finish_program, quantizable_weights
+from lenet_cpp.quantize.task import SETTLING_STEPS, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from lenet_cpp._base.worker import Report
+
+_BITS = 8
+_BINS = 2048
+# As the static method has it by default.
+_HIST_SHARE = 0.99999
+_LARGEST = 127.0
+# The algorithms of PostTrainingQuantization that look at all images twice: for the range, then
+# for what lies within.
+_TWO_PASSES = ("hist", "KL")
+_ROUNDING = {
+    "weight_quantize_type": "channel_wise_abs_max",
+    "activation_quantize_type": "moving_average_abs_max",
+    "onnx_format": True,
+}
+
+
+def quantize(tasks: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
+    """Do tasks, one after the other.
+
+    Args:
+        tasks: Each as ``dataclasses.asdict`` describes a :class:`Task`.
+        report: Takes the progress, each task's as its share of the whole.
+
+    Returns:
+        Of each, ``paddle_version``, and name, shape and dtype of ``input`` and ``output``.
+    """
+
+    def quantize_one(index: int, task: Task) -> dict[str, Any]:
+        def share(what: str, done: int, total: int) -> None:
+            report(what, index * total + done, len(tasks) * total)
+
+        paddle.disable_static()  # an earlier task may have left it on
+        paddle.seed(task.settings.seed)
+        with paddle.static.scope_guard(paddle.static.Scope()):
+            _METHODS[task.method](task, share)
+            paddle.enable_static()
+            signature = finish_program(task.result)
+        written = {task.result, task.result.with_suffix(".pdiparams")}
+        for leftover in set(task.result.parent.iterdir()) - written:
+            leftover.unlink()
+        return {"paddle_version": str(paddle.__version__), **signature}
+
+    return [quantize_one(index, Task.from_json(task)) for index, task in enumerate(tasks)]
+
+
+# The network
+
+
+def _build(task: Task) -> paddle.nn.Layer:
+    """Build the network in evaluation mode, in Paddle's current mode, without parameters."""
+    if task.network is None:
+        raise AssertionError(f"{task.method} needs the network")
+    layer = resolve(task.network).build(task.class_dim, task.image_shape[-1])
+    layer.eval()
+    return layer
+
+
+def _state(task: Task) -> dict[str, npt.NDArray[Any]]:
+    with np.load(Path(task.data, "state.npz")) as state:
+        return dict(state)
+
+
+def _float_layer(task: Task) -> paddle.nn.Layer:
+    """Build the network with its parameters; in dynamic mode."""
+    with paddle.utils.unique_name.guard():
+        layer = _build(task)
+    missing, unexpected = layer.set_state_dict(_state(task))
+    if missing or unexpected:
+        raise AssertionError(f"parameters differ: {missing} {unexpected}")
+    return layer
+
+
+def _input_spec(task: Task) -> list[paddle.static.InputSpec]:
+    shape = [None, *task.image_shape]
+    return [paddle.static.InputSpec(shape, "float32", name=task.input_name)]
+
+
+# Programs
+
+
+def _static_ptq(task: Task, progress: Report) -> None:
+    """Calibrate a program, and write it with its weights rounded by channel."""
+    paddle.enable_static()
+    program = Path(task.program)
+    batches = task.calibration_batches()
+    total = len(batches) * (2 if task.settings.algo in _TWO_PASSES else 1)
+    done = count(1)
+
+    def feeds() -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+        for batch in batches:
+            # Before, because after the last one Paddle does not come back.
+            progress("calibrating", min(next(done), total), total)
+            yield {task.input_name: batch}
+
+    model = {
+        "executor": paddle.static.Executor(paddle.CPUPlace()),
+        "model_dir": str(program.parent),
+        "model_filename": program.name,
+        "params_filename": program.with_suffix(".pdiparams").name,
+    }
+    options = {
+        "data_loader": feeds,
+        "batch_size": task.batch_size,
+        "batch_nums": len(batches),
+        "algo": task.settings.algo,
+        "quantizable_op_type": list(QUANTIZED_OPS),
+        **_ROUNDING,
+    }
+    if task.settings.via == "paddleslim":
+        slim.static_ptq(task.result, model | options)
+        return
+    skipped = sorted(quantizable_weights(program).keys() - task.only) if task.only else None
+    ptq = PostTrainingQuantization(
+        **model,
+        **options,
+        skip_tensor_list=skipped or None,
+        # Another value than None leaves Paddle's object without its configuration.
+        deploy_backend=None,
+    )
+    ptq.quantize()
+    ptq.save_quantized_model(task.output, model_filename=task.result.name)
+
+
+def _static_qat(task: Task, progress: Report) -> None:
+    """Train a program with rounded values, and write what ``convert`` makes of it.
+
+    What is learned is to answer as the float network does: no labels are needed, and the answers
+    stay where they were.
+    """
+    by_slim = task.settings.via == "paddleslim"
+    make_aware, make_final = slim.qat_functions() if by_slim else (quant_aware, convert)
+    config = {"moving_rate": 0.9, "quantize_op_types": list(QUANTIZED_OPS), **_ROUNDING}
+    teacher = _float_layer(task)
+    state = _state(task)
+    paddle.enable_static()
+    place = paddle.CPUPlace()
+    executor = paddle.static.Executor(place)
+    main, startup = paddle.static.Program(), paddle.static.Program()
+    with paddle.static.program_guard(main, startup), paddle.utils.unique_name.guard():
+        x = paddle.static.data(task.input_name, [None, *task.image_shape], "float32")
+        layer = _build(task)
+        logits = layer(x)
+        names = {key: tensor.name for key, tensor in layer.state_dict().items()}
+        inference, settling = main.clone(for_test=True), main.clone()
+        wanted = paddle.static.data("wanted", [None, logits.shape[-1]], "float32")
+        loss = paddle.nn.functional.cross_entropy(logits, wanted, soft_label=True)
+        optimizer = paddle.optimizer.Adam(task.rate(0))
+        optimizer.minimize(loss)
+        rate = optimizer._global_learning_rate().name  # noqa: SLF001 - there is no other way
+    executor.run(startup)
+    scope = paddle.static.global_scope()
+    for key, name in names.items():
+        scope.find_var(name).get_tensor().set(state[key], place)
+    # All before anything runs: each sets the ranges, which they share, to where they begin.
+    inference = make_aware(inference, place, config, scope=scope, for_test=True)
+    settling = make_aware(settling, place, config, scope=scope, return_program=True)
+    training = make_aware(main, place, config, scope=scope, return_program=True)
+    for step, images in task.training_batches():
+        _tell(task, step, progress)
+        if step < 0:
+            executor.run(settling, feed={task.input_name: images}, fetch_list=[])
+            continue
+        if step == 0:
+            _take_over_averages(settling, training, scope, place)
+        scope.find_var(rate).get_tensor().set(np.array([task.rate(step)], np.float32), place)
+        paddle.disable_static()
+        answers = _answers(teacher, images).numpy()
+        paddle.enable_static()
+        feed = {task.input_name: images, "wanted": answers}
+        executor.run(training, feed=feed, fetch_list=[loss.name])
+    block = make_final(inference, place, config, scope=scope).global_block()
+    paddle.static.save_inference_model(
+        str(task.result.with_suffix("")),
+        [block.var(task.input_name)],
+        [block.var(logits.name)],
+        executor,
+        program=block.program,
+        clip_extra=True,
+    )
+
+
+def _tell(task: Task, step: int, progress: Report) -> None:
+    progress("training", step + SETTLING_STEPS + 1, task.steps + SETTLING_STEPS)
+
+
+def _answers(teacher: paddle.nn.Layer, images: npt.NDArray[np.float32]) -> paddle.Tensor:
+    """Return the float network's probabilities."""
+    with paddle.no_grad():
+        return paddle.nn.functional.softmax(teacher(paddle.to_tensor(images)))
+
+
+def _take_over_averages(before: Any, after: Any, scope: Any, place: Any) -> None:
+    """Let a program's moving averages go on where another's are; only the ranges are shared."""
+    old = _averages(before)
+    for scale, names in _averages(after).items():
+        for source, target in zip(old.get(scale, ()), names, strict=False):
+            value = np.array(scope.find_var(source).get_tensor())
+            scope.find_var(target).get_tensor().set(value, place)
+
+
+def _averages(program: Any) -> dict[str, tuple[str, ...]]:
+    """Return the range's name to the names of what its moving average is made of."""
+    return {
+        op.output("OutScale")[0]: (*op.input("InAccum"), *op.input("InState"))
+        for op in program.global_block().ops
+        if {"InAccum", "InState"} <= set(op.input_names)
+    }
+
+
+# Layers
+
+
+def _dygraph_ptq(task: Task, progress: Report) -> None:
+    """Calibrate a layer, and write it with its weights rounded by channel."""
+    by_slim = task.settings.via == "paddleslim"
+    algo = task.settings.algo
+    ptq = slim.dygraph(task.method, algo) if by_slim else PTQ(layer_config(algo))
+    observed = ptq.quantize(_float_layer(task), inplace=True)
+    batches = task.calibration_batches()
+    with paddle.no_grad():
+        for done, batch in enumerate(batches, start=1):
+            observed(paddle.to_tensor(batch))
+            progress("calibrating", done, len(batches))
+    _save(ptq, observed, task)
+    if by_slim:
+        slim.round_weights(task.result)
+
+
+def _dygraph_qat(task: Task, progress: Report) -> None:
+    """Train a layer with rounded values to answer as the float network does, and write it."""
+    by_slim = task.settings.via == "paddleslim"
+    qat = slim.dygraph(task.method, "") if by_slim else QAT(layer_config(None))
+    student = _float_layer(task)
+    student.train()
+    student = qat.quantize(student, inplace=True)
+    student.train()
+    for layer in student.sublayers():
+        # The statistics and the depth of the float network stay.
+        if "BatchNorm" in type(layer).__name__ or "Dropout" in type(layer).__name__:
+            layer.eval()
+    teacher = _float_layer(task)
+    parameters = [one for one in student.parameters() if not one.stop_gradient]
+    optimizer = paddle.optimizer.Adam(task.rate(0), parameters=parameters)
+    for step, images in task.training_batches():
+        _tell(task, step, progress)
+        x = paddle.to_tensor(images)
+        if step < 0:
+            with paddle.no_grad():
+                student(x)
+            continue
+        wanted = _answers(teacher, images)
+        loss = paddle.nn.functional.cross_entropy(student(x), wanted, soft_label=True)
+        loss.backward()
+        optimizer.set_lr(task.rate(step))
+        optimizer.step()
+        optimizer.clear_grad()
+    student.eval()
+    with paddle.no_grad():
+        student(x)  # the ranges of the weights as they are now
+    _save(qat, student, task)
+
+
+def _save(quantization: Any, layer: paddle.nn.Layer, task: Task) -> None:
+    """Write a layer that was calibrated or trained as a program."""
+    if task.settings.via == "paddleslim":
+        target = str(task.result.with_suffix(""))
+        quantization.save_quantized_model(layer, target, input_spec=_input_spec(task))
+    else:
+        save_layer(quantization.convert(layer, inplace=True), task.result, _input_spec(task))
+
+
+def save_layer(
+    layer: paddle.nn.Layer, program: Path, input_spec: Sequence[paddle.static.InputSpec]
+) -> None:
+    """Write a converted layer as a program."""
+    layer.eval()
+    static = paddle.jit.to_static(layer, input_spec=input_spec, full_graph=True)
+    paddle.jit.save(static, str(program.with_suffix("")))
+
+
+_METHODS = {
+    "static-ptq": _static_ptq,
+    "static-qat": _static_qat,
+    "dygraph-ptq": _dygraph_ptq,
+    "dygraph-qat": _dygraph_qat,
+}
+
+
+# What observes and rounds in layers
+
+
+def layer_config(algo: str | None) -> QuantConfig:
+    """Return which layers are quantized, and how: their weights are rounded by channel.
+
+    Args:
+        algo: Of the calibration; None for training.
+    """
+    config = QuantConfig(activation=None, weight=None)
+    config.add_type_config(
+        [paddle.nn.Conv2D, paddle.nn.Linear],
+        activation=_Factory(_ActivationQuanter, moving_rate=0.9)
+        if algo is None
+        else _Factory(_ActivationObserver, algo=algo),
+        weight=_Factory(_WeightQuanter),
+    )
+    return config
+
+
+class _Factory(QuanterFactory):  # type: ignore[misc]
+    """What Paddle wants of a class: an object that makes one for each layer."""
+
+    def __init__(self, kind: type, **options: Any) -> None:
+        super().__init__(**options)
+        self._kind = kind
+
+    def _get_class(self) -> type:
+        return self._kind
+
+
+class _OneScale:
+    """What Paddle asks of whatever rounds a whole tensor; its own has no zero points."""
+
+    def zero_points(self) -> paddle.Tensor:
+        return paddle.zeros([1])
+
+    def quant_axis(self) -> int:
+        return -1
+
+    def bit_length(self) -> int:
+        return _BITS
+
+
+class _ActivationObserver(_OneScale, BaseObserver):  # type: ignore[misc]
+    """Finds the range of what goes into a layer.
+
+    Keeps a histogram of magnitudes whose range doubles when a value lies beyond it.
+    """
+
+    def __init__(self, layer: paddle.nn.Layer, algo: str) -> None:  # noqa: ARG002 - Paddle gives it
+        super().__init__()
+        self._algo = algo
+        self._counts: npt.NDArray[np.int64] = np.zeros(_BINS, np.int64)
+        self._end = 0.0
+        self._peaks: list[float] = []
+
+    def forward(self, values: paddle.Tensor) -> paddle.Tensor:
+        magnitudes = np.abs(values.numpy()).ravel()
+        peak = float(magnitudes.max(initial=0))
+        self._peaks.append(peak)
+        if self._end == 0:
+            self._end = peak
+        while 0 < self._end < peak:
+            self._counts[: _BINS // 2] = self._counts.reshape(-1, 2).sum(axis=1)
+            self._counts[_BINS // 2 :] = 0
+            self._end *= 2
+        if self._end > 0:
+            self._counts += np.histogram(magnitudes, _BINS, (0, self._end))[0]
+        return values
+
+    def cal_thresholds(self) -> None:
+        """Do nothing: :meth:`scales` computes."""
+
+    def scales(self) -> paddle.Tensor:
+        threshold = max(self._threshold(), 1e-8)
+        return paddle.to_tensor(np.array([threshold], np.float32))
+
+    def _threshold(self) -> float:
+        peak = max(self._peaks, default=0.0)
+        if self._algo == "abs_max" or peak == 0:
+            return peak
+        if self._algo == "avg":
+            return float(np.mean(self._peaks))
+        width = self._end / _BINS
+        if self._algo == "hist":
+            share = np.cumsum(self._counts) / self._counts.sum()
+            return min(peak, float(np.searchsorted(share, _HIST_SHARE) + 1) * width)
+        from paddle.static.quantization.cal_kl_threshold import cal_kl_threshold
+
+        return float(cal_kl_threshold(self._counts, width, _BITS))
+
+
+class _ActivationQuanter(_OneScale, FakeQuanterWithAbsMaxObserverLayer):  # type: ignore[misc]
+    """Rounds activations in training, to the moving average of their largest magnitudes."""
+
+
+class _WeightQuanter(BaseQuanter):  # type: ignore[misc]
+    """Rounds weights, each output channel to its largest magnitude; trains straight through."""
+
+    def __init__(self, layer: paddle.nn.Layer) -> None:
+        super().__init__()
+        # A linear layer's matrix is [inputs, outputs], a convolution's [outputs, inputs, ...].
+        self._axis = 1 if len(layer.weight.shape) == 2 else 0
+        self._latest: npt.NDArray[Any] | None = None
+
+    def forward(self, weight: paddle.Tensor) -> paddle.Tensor:
+        with paddle.no_grad():
+            other = [axis for axis in range(len(weight.shape)) if axis != self._axis]
+            scale = paddle.clip(paddle.amax(paddle.abs(weight), other, keepdim=True), min=1e-8)
+            self._latest = scale.numpy().ravel()
+            rounded = paddle.round(weight / scale * _LARGEST) * (scale / _LARGEST)
+            difference = rounded - weight
+        return weight + difference
+
+    def scales(self) -> paddle.Tensor | None:
+        return None if self._latest is None else paddle.to_tensor(self._latest)
+
+    def zero_points(self) -> paddle.Tensor | None:
+        return None if self._latest is None else paddle.zeros([len(self._latest)])
+
+    def quant_axis(self) -> int:
+        return self._axis
+
+    def bit_length(self) -> int:
+        return _BITS
