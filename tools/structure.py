@@ -140,15 +140,9 @@ COUNTS = (
     Count("modules that start processes", 2, _subprocess_modules),
     Count("lines of python/lenet_cpp", 23_000, _lines("python/lenet_cpp")),
     Count("lines of interchange", 4_700, _lines("python/lenet_cpp/interchange")),
-<<<<<<< HEAD
     Count("lines of cli", 3_450, _lines("python/lenet_cpp/cli")),
-    Count("lines of quantize", 2_900, _lines("python/lenet_cpp/quantize")),
-    Count("files of quantize", 21, _files("python/lenet_cpp/quantize")),
-=======
-    Count("lines of cli", 2_800, _lines("python/lenet_cpp/cli")),
     Count("lines of quantize", 2_470, _lines("python/lenet_cpp/quantize")),
     Count("files of quantize", 10, _files("python/lenet_cpp/quantize")),
->>>>>>> ed329d0 (Quantize any classifier with a user's own images, in half the files)
     Count("lines of tools", 11_100, _lines("tools")),
     Count("lines of tools/benchmark", 5_850, _lines("tools/benchmark")),
     Count("lines of tests", 32_000, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),

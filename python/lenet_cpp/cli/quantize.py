@@ -1,4 +1,4 @@
-"""``quantize.py``: from a float model to a model of 8-bit integers."""
+"""``lenet-cpp quantize``: from a float model to a model of 8-bit integers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+from tqdm import tqdm
+
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.optional import require, require_paddle
-from lenet_cpp.cli import run_cli
-from lenet_cpp.cli._parsers import new_parser, positive
+from lenet_cpp.cli import _shared as shared
+from lenet_cpp.cli._command import FILE, Options, argument, command, option
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
 from lenet_cpp.quantize import (
     METHODS,
@@ -30,181 +33,130 @@ from lenet_cpp.quantize.report import analysis_text, make_report, report_text
 from lenet_cpp.quantize.sensitivity import analyse, plot
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator, Sequence
 
     from lenet_cpp._base.worker import Report
 
-_DESCRIPTION = """\
-Turn a float model into a model of 8-bit integers, check it as it will be deployed, and compare it
-with the float model by every route.
+_TRAINING = "Calibration and training"
 
-  static-ptq    a program, calibrated with some images
-  static-qat    a program, trained with rounded values
-  dygraph-ptq   a layer, calibrated with some images
-  dygraph-qat   a layer, trained with rounded values
 
-The output folder gets NAME.pdmodel, NAME.pdiparams, preprocess.json, manifest.json and SHA256SUMS,
-as that of any exported model; run it with predict.py --int8 (lenet_infer_test and lenet_classify
-have that flag too) or lenet_cpp.Predictor(precision="int8"). Nothing is written when more is lost
-than --max-drop, when a weight is not int8, or when oneDNN computes nothing in int8.
-
-Training needs no labels: the model learns to answer as the float model does.
-"""
-
-_EPILOG = """\
-examples:
-  %(prog)s --method all
+@command(
+    examples="""\
+  {prog} --method all
       the bundled LeNet by all four methods, to inference_model/lenet_METHOD
-  %(prog)s --method static-ptq --data-dir mnist --calibration-images 1000 --algo KL
-      full MNIST from a folder, another way to calibrate
-  %(prog)s --method dygraph-qat --params checkpoints/lenet/lenet.pdparams --epochs 2
-      a LeNet of your own
-  %(prog)s --method static-ptq --model-dir resnet50 --calibration photos
+  {prog} resnet50 --method static-ptq --calibration photos
       any classifier, with a folder of photos
-  %(prog)s --method static-ptq --model ResNet50_vd --seed 0
+  {prog} --method static-ptq --data-dir mnist --calibration-images 1000 --algo KL
+      full MNIST from a folder, another way to calibrate
+  {prog} --method dygraph-qat --params checkpoints/lenet/lenet.pdparams --epochs 2
+      a LeNet of your own
+  {prog} --method static-ptq --model ResNet50_vd --seed 0
       random parameters and made images: to see the speed
-  %(prog)s --method all --via paddleslim
+  {prog} --method all --via paddleslim
       by PaddleSlim, which is installed into an environment of its own the first time
-  %(prog)s --analyse --plot sensitivity.png
+  {prog} --analyse --plot sensitivity.png
       what each layer costs when it is quantized alone
+""",
+)
+@argument(
+    "model_dir",
+    "the exported float model of any classifier: its folder, or its .pdmodel (default: the bundled"
+    " LeNet)",
+    also="-d --model-dir",
+    metavar="[MODEL]",
+    required=False,
+    type=FILE,
+)
+@shared.model(
+    "the network, a registered one or FILE.py:SPEC (default: the one that the manifest of MODEL"
+    " names, else lenet); static-ptq needs none"
+)
+@shared.params("instead of MODEL, trained parameters, a .pdparams or its URL", type=str)
+@shared.seed("instead of MODEL, random parameters from this seed")
+@shared.sizes("the network's; with --params or --seed")
+@option(f"--method {'|'.join(METHODS)}|all", "how to quantize")
+@option("--analyse", "instead: quantize each layer alone, by static-ptq, and show what that costs")
+@option("--via paddle|paddleslim", "Paddle's own methods, or PaddleSlim's", default="paddle")
+@option(
+    "--calibration PATH",
+    "images of your own: a folder, a glob, a .txt list, an IDX file or a .npy (default: MNIST for"
+    " lenet; made images, which show nothing, for others)",
+    group=shared.IMAGES,
+    type=FILE,
+)
+@shared.preprocess
+@shared.data_dir
+@option(
+    "--calibration-images N",
+    "images to calibrate with, and to train with unless they are MNIST's (default: 512, at most"
+    " three quarters; 32 made ones)",
+    group=shared.IMAGES,
+)
+@option(
+    "--test-images N",
+    "how many of the other images to compare outputs on (default: up to 512; 64 made ones)",
+    group=shared.IMAGES,
+)
+@option(
+    "--algo NAME",
+    "how calibration finds the range of an activation: hist, KL, avg, abs_max; static-ptq has mse"
+    " and emd as well",
+    group=_TRAINING,
+    default="hist",
+)
+@option("--epochs N", "of training", group=_TRAINING, default=1)
+@option("--steps N", "of training, instead of --epochs", group=_TRAINING)
+@shared.batch_size("images at a time (default: 64 with MNIST, else 8)", heading=_TRAINING)
+@option(
+    "--lr X",
+    "of training, at its start (default: 1e-4 with MNIST, else 1e-5, because few steps are"
+    " trained)",
+    also="--learning-rate",
+    group=_TRAINING,
+)
+@option(
+    "--max-drop X",
+    "the most that the accuracy may fall, in percentage points (default: 0.5); of images without"
+    " labels the most that may be classified otherwise (default: any)",
+)
+@shared.output_dir(
+    "the folder to write (default: inference_model/NAME_METHOD); with --method all the folder that"
+    " gets a folder NAME_METHOD of each (default: inference_model)"
+)
+@shared.report
+@option("--plot FILE", "with --analyse: a picture; needs matplotlib", group=shared.RESULTS)
+@shared.program(", if there is one")
+@shared.threads("CPU threads of a run that is timed")
+@option(
+    "--seconds X",
+    "how long each model is timed in each engine, at each batch size",
+    group=shared.ENGINE,
+    default=0.5,
+)
+def main(options: Options) -> int:
+    """Turn a float model into a model of 8-bit integers, and compare it with the float model.
 
-exit status: 0 done; 2 wrong usage; 3 a file is missing; 4 a model is damaged, or lost too much;
-5 a setting, a name or a folder cannot be used; 6 not supported; 8 Paddle or PaddleSlim failed;
-1 anything else, such as a full disk; 130 interrupted.
-"""
+      static-ptq    a program, calibrated with some images
+      static-qat    a program, trained with rounded values
+      dygraph-ptq   a layer, calibrated with some images
+      dygraph-qat   a layer, trained with rounded values
 
+    The output folder gets NAME.pdmodel, NAME.pdiparams, preprocess.json, manifest.json and
+    SHA256SUMS, as that of any exported model; run it with lenet-cpp predict --int8, the flag --int8
+    of lenet_infer_test and lenet_classify, or lenet_cpp.Predictor(precision="int8"). Nothing is
+    written when more is lost than --max-drop, when a weight is not int8, or when oneDNN computes
+    nothing in int8.
 
-def main(argv: Sequence[str] | None = None, *, root: Path | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: The arguments; those of the process when None.
-        root: The repository, for the C++ program; the working folder when None.
-
-    Returns:
-        The exit code.
+    Training needs no labels: the model learns to answer as the float model does.
     """
-    root = Path() if root is None else root
-    parser = new_parser(_DESCRIPTION, _EPILOG)
-    add = parser.add_argument
-    add("--method", choices=(*METHODS, "all"), help="how to quantize")
-    add(
-        "--analyse",
-        action="store_true",
-        help="instead: quantize each layer alone, by static-ptq, and show what that costs",
-    )
-    add(
-        "--via",
-        choices=("paddle", "paddleslim"),
-        default="paddle",
-        help="Paddle's own methods, or PaddleSlim's (default: %(default)s)",
-    )
-    add(
-        "--model-dir",
-        metavar="DIR",
-        type=Path,
-        help="the exported float model of any classifier: a folder, or its .pdmodel (default: the"
-        " bundled LeNet)",
-    )
-    add(
-        "--model",
-        metavar="NAME",
-        help="the network, a registered one or FILE.py:SPEC (default: the one that the manifest of"
-        " the exported model names, else lenet); static-ptq needs none",
-    )
-    add("--params", metavar="FILE", help="instead, its trained parameters, a .pdparams")
-    add("--seed", metavar="N", type=int, help="instead, random parameters from this seed")
-    add("--class_dim", metavar="N", type=int, help="with --params or --seed: number of classes")
-    add("--img_size", metavar="S", type=int, help="with --params or --seed: size of the images")
-    add(
-        "--calibration",
-        metavar="PATH",
-        type=Path,
-        help="images of your own: a folder, a glob, a .txt list, an IDX file or a .npy (default:"
-        " MNIST for lenet; made images, which show nothing, for others)",
-    )
-    add(
-        "--preprocess",
-        metavar="FILE",
-        type=Path,
-        help="how images are prepared: preprocess.json, or PaddleClas's inference.yml (default: the"
-        " file of that name beside the model, else what the registry has for the network)",
-    )
-    add(
-        "--data-dir",
-        metavar="DIR",
-        type=Path,
-        help="the four files of MNIST, for lenet (default: Paddle's cache, or else the embedded"
-        " sample)",
-    )
-    add(
-        "--calibration-images",
-        metavar="N",
-        type=positive,
-        help="images to calibrate with, and to train with unless they are MNIST's (default: 512, at"
-        " most three quarters; 32 made ones)",
-    )
-    add(
-        "--test-images",
-        metavar="N",
-        type=positive,
-        help="how many of the other images to compare outputs on (default: up to 512; 64 made"
-        " ones)",
-    )
-    add(
-        "--algo",
-        default="hist",
-        help="how calibration finds the range of an activation: hist, KL, avg, abs_max; static-ptq"
-        " has mse and emd as well (default: %(default)s)",
-    )
-    add("--epochs", metavar="N", type=positive, default=1, help="of training (default: 1)")
-    add("--steps", metavar="N", type=positive, help="of training, instead of --epochs")
-    add("--batch-size", metavar="N", type=positive, help="in calibration and training (default: 64"
-        " with MNIST, else 8)")  # fmt: skip
-    add("--learning-rate", metavar="X", type=float, help="of training, at its start (default: 1e-4"
-        " with MNIST, else 1e-5, because few steps are trained)")  # fmt: skip
-    add(
-        "--max-drop",
-        metavar="POINTS",
-        type=float,
-        help="the most that the accuracy may fall, in percentage points (default: 0.5); of"
-        " images without labels the most that may be classified otherwise (default: any)",
-    )
-    add(
-        "-o",
-        "--output-dir",
-        metavar="DIR",
-        type=Path,
-        help="the folder to write (default: inference_model/NAME_METHOD); with --method all the"
-        " folder that gets a folder NAME_METHOD of each (default: inference_model)",
-    )
-    add(
-        "--program",
-        metavar="FILE",
-        type=Path,
-        help="the C++ program (default: build/lenet_infer_test if it is there)",
-    )
-    add("--threads", metavar="N", type=positive, default=1, help="of the times (default: 1)")
-    add("--seconds", metavar="S", type=float, default=0.5, help="a model is timed at each batch"
-        " size (default: %(default)s)")  # fmt: skip
-    add("--report", metavar="FILE", type=Path, help="also write the report as JSON")
-    add("--plot", metavar="FILE", type=Path, help="with --analyse: a picture; needs matplotlib")
-    options = parser.parse_args(argv)
     if options.analyse == (options.method is not None):
-        parser.error("give one of --method and --analyse")
+        raise click.UsageError("give one of --method and --analyse")
     if options.plot is not None and not options.analyse:
-        parser.error("--plot goes with --analyse")
+        raise click.UsageError("--plot goes with --analyse")
     if options.analyse and options.output_dir is not None:
-        parser.error("--analyse writes no model: --output-dir does not go with it")
+        raise click.UsageError("--analyse writes no model: --output-dir does not go with it")
     if options.analyse and options.via != "paddle":
-        parser.error("--analyse uses Paddle's own static-ptq: --via does not go with it")
-    if options.program is None and (root / "build" / "lenet_infer_test").is_file():
-        options.program = root / "build" / "lenet_infer_test"
-    return run_cli(lambda: _command(options))
-
-
-def _command(options: argparse.Namespace) -> int:
+        raise click.UsageError("--analyse uses Paddle's own static-ptq: --via does not go with it")
     require_paddle()
     if options.plot is not None:
         require("matplotlib", extra="bench")
@@ -214,7 +166,7 @@ def _command(options: argparse.Namespace) -> int:
         epochs=options.epochs,
         steps=options.steps,
         batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
+        learning_rate=options.lr,
         max_drop=options.max_drop,
     )
     methods = tuple(METHODS) if options.method == "all" else (options.method or "static-ptq",)
@@ -225,8 +177,8 @@ def _command(options: argparse.Namespace) -> int:
         model_dir=options.model_dir,
         params=options.params,
         seed=options.seed,
-        class_dim=options.class_dim,
-        img_size=options.img_size,
+        class_dim=options.num_classes,
+        img_size=options.image_size,
     ) as source:
         print(f"model: {source.description}", flush=True)
         images = _images(options, source)
@@ -236,7 +188,7 @@ def _command(options: argparse.Namespace) -> int:
         return _quantize(options, source, images, settings, methods)
 
 
-def _images(options: argparse.Namespace, source: FloatModel) -> Images:
+def _images(options: Options, source: FloatModel) -> Images:
     digits = source.spec is not None and source.spec.name == "lenet" and source.class_dim == 10
     if options.calibration is None and digits:
         if options.test_images is not None:
@@ -253,14 +205,14 @@ def _images(options: argparse.Namespace, source: FloatModel) -> Images:
     )
 
 
-def _folder(options: argparse.Namespace, source: FloatModel, method: str) -> Path:
+def _folder(options: Options, source: FloatModel, method: str) -> Path:
     root = options.output_dir or Path("inference_model")
     alone = options.output_dir is not None and options.method != "all"
     return root if alone else root / f"{source.name}_{method}"
 
 
 def _quantize(
-    options: argparse.Namespace,
+    options: Options,
     source: FloatModel,
     images: Images,
     settings: QuantizationSettings,
@@ -300,7 +252,7 @@ def _quantize(
 
 
 def _analyse(
-    options: argparse.Namespace, source: FloatModel, images: Images, settings: QuantizationSettings
+    options: Options, source: FloatModel, images: Images, settings: QuantizationSettings
 ) -> int:
     with _progress("analysis") as report:
         found = analyse(source, images, settings, report=report)
@@ -324,7 +276,7 @@ def _analyse(
     return 0
 
 
-def _write(options: argparse.Namespace, result: dict[str, Any]) -> None:
+def _write(options: Options, result: dict[str, Any]) -> None:
     if options.report is not None:
         write_text(options.report, json.dumps(result, indent=2, allow_nan=False) + "\n")
         print(f"\nwritten: {options.report}")
@@ -333,8 +285,6 @@ def _write(options: argparse.Namespace, result: dict[str, Any]) -> None:
 @contextmanager
 def _progress(name: str) -> Iterator[Report]:
     """Yield what shows progress as a bar, when standard error is a terminal."""
-    from tqdm import tqdm
-
     bar = tqdm(desc=name, total=1, disable=None, leave=False)
     shown: list[tuple[str, int]] = [("", 1)]
 
@@ -349,7 +299,3 @@ def _progress(name: str) -> Iterator[Report]:
 
     with bar:
         yield report
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -17,7 +17,7 @@ chosen when Paddle is imported.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,7 +209,7 @@ def _make_manifest(
         others,
         paddle_version=answer["paddle_version"],
         origin=source.manifest,
-        **known,
         accuracy=accuracy,
         quantization=record,
+        **known,
     )

@@ -118,7 +118,8 @@ class Task:
         input_name: What the program calls its input.
         output: The folder that gets files of the same names.
         data: The folder with ``calibration.npy`` and ``training.npy``, images as
-            :func:`lenet_cpp.quantize.deployed.as_input` takes them, and ``state.npz``, the parameters of the network.
+            :func:`lenet_cpp.quantize.deployed.as_input` takes them, and ``state.npz``, the
+            parameters of the network.
         network: What :func:`lenet_cpp.models.resolve` takes; None when the network is not known,
             which static-ptq does not need.
         class_dim: Number of classes.
