@@ -116,8 +116,8 @@ def paddleclas(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def complexity(session: nox.Session) -> None:
-    """Load files eight times as large as test_complexity.py does; needs ./test.sh."""
-    command = ("tools/complexity/measure.py", "--unlimited", "--scale", "8", *session.posargs)
+    """Load files eight times as large as test_growth.py does; needs ./test.sh."""
+    command = ("-m", "tools.hostile", "growth", "--unlimited", "--scale", "8", *session.posargs)
     session.run(sys.executable, *command, external=True)
 
 
@@ -153,15 +153,19 @@ def nightly(session: nox.Session) -> None:
     """Run what takes too long for ./test.sh and rarely finds anything: before an issue is closed.
 
     That is the tests marked ``nightly``, 3,000 random networks of the day's seed, which is printed,
-    through every engine, and the sessions caffe2, paddleslim, aarch64 and complexity.
+    through every engine, 2,000 damaged models of each format with the engines paddle and native,
+    and the sessions caffe2, paddleslim, aarch64 and complexity.
 
     What follows ``--`` goes to the tester of random networks: ``nox -s nightly -- --count=500``.
     The interpreter is the one that runs nox; it needs lenet_cpp with its extras paddle, torch and
-    onnx, and pytest. A find is minimised, printed and saved in build/differential; its network then
-    belongs into tools/differential/cases.json, from which ./test.sh runs it ever after.
+    onnx, and pytest. A find is minimised, printed and saved in build/networks; its network then
+    belongs into tools/hostile/cases.json, from which ./test.sh runs it ever after.
     """
     for name in ("caffe2", "paddleslim", "aarch64", "complexity"):
         session.notify(name, posargs=[])
     session.run(sys.executable, "-m", "pytest", "-q", "--nightly", "-m", "nightly", external=True)
-    command = (sys.executable, "-W", "ignore", "-m", "tools.differential", "run")
-    session.run(*command, "--seed=today", "--count=3000", *session.posargs, external=True)
+    command = (sys.executable, "-W", "ignore", "-m", "tools.hostile")
+    networks = (*command, "networks", "--seed=today", "--count=3000", *session.posargs)
+    session.run(*networks, external=True)
+    for engine in ("paddle", "native"):
+        session.run(*command, "mutants", f"--engine={engine}", external=True)

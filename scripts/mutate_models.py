@@ -10,6 +10,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    from tools.hostile.cli import main
+    from tools.hostile.__main__ import main
 
-    sys.exit(main())
+    sys.exit(main(["mutants", *sys.argv[1:]]))

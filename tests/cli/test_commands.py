@@ -29,7 +29,7 @@ MODULES = {module: f"lenet_cpp.cli.{module}" for module, _ in COMMANDS.values()}
     "benchmark.py": "tools.benchmark.cli",
     "caffe2_roundtrip.py": "tools.caffe2.cli",
     "draw_mnist_sample.py": "tools.draw_mnist_sample",
-    "mutate_models.py": "tools.hostile.cli",
+    "mutate_models.py": "tools.hostile.__main__",
 }
 # What several commands have in common, and whose messages therefore may name only what all have.
 # The other modules of cli/ are commands.

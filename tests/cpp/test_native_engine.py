@@ -1,6 +1,6 @@
 """The native engine: each operator as Paddle exports it, whole networks and long sums, against
 Paddle and NumPy. cpp/tests/test_native.cc holds the kernels to their definition, over random shapes
-and with each instruction set, and tools/differential draws networks of all operators.
+and with each instruction set, and tools/hostile draws networks of all operators.
 """
 
 from __future__ import annotations

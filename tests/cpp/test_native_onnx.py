@@ -1,5 +1,5 @@
 """The native engine on .onnx models, against onnxruntime: what the exporters write, what is
-refused, and damaged files. tools/differential draws networks of every operator.
+refused, and damaged files. tools/hostile draws networks of every operator.
 """
 
 from __future__ import annotations

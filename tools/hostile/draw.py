@@ -1,0 +1,473 @@
+"""Draw random networks, each from a seed and a number.
+
+A layer is drawn, and kept if the framework takes it; what the framework refuses is drawn anew, so
+that nothing here has to know which shapes fit.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tools.hostile.networks import InvalidNetworkError, Layer, Network, Shape
+
+Attributes = dict[str, Any]
+Drawer = Callable[["Draw", Shape], Attributes]
+"""Draws a layer's attributes for an input of a shape."""
+Shapes = Callable[[Network], list[Shape]]
+"""The shapes of all values of a network, or InvalidNetworkError."""
+
+ATTEMPTS = 30
+
+
+class Draw:
+    """The choices of one network."""
+
+    def __init__(self, seed: int, number: int) -> None:
+        self.random = random.Random(f"{seed}/{number}")
+
+    def pick(self, values: Sequence[Any] | range) -> Any:
+        """One of them, each as likely."""
+        return self.random.choice(values)
+
+    def chance(self, share: float = 0.5) -> bool:
+        return self.random.random() < share
+
+    def two(self, values: Sequence[int] | range) -> list[int]:
+        """Of height and width: equal half of the time."""
+        first = self.pick(values)
+        return [first, first if self.chance() else self.pick(values)]
+
+    def some(self, **shares: tuple[float, Any]) -> Attributes:
+        """Attributes that are there with a probability, else at their default."""
+        return {name: value for name, (share, value) in shares.items() if self.chance(share)}
+
+    def axis(self, rank: int, first: int = 1) -> int:
+        """An axis that is not that of the images, counted from either end."""
+        axis = self.random.randrange(first, rank)
+        return axis if self.chance(0.7) else axis - rank
+
+    def axes(self, rank: int, least: int = 1) -> list[int]:
+        every = list(range(1, rank))
+        count = self.random.randint(min(least, len(every)), len(every))
+        return [
+            axis if self.chance(0.8) else axis - rank for axis in self.random.sample(every, count)
+        ]
+
+    def kernel(self) -> list[int]:
+        return self.two([1, 1, 2, 3, 3, 4, 5])
+
+    def window(self, kernel: list[int], *, pool: bool) -> Attributes:
+        most = [size - 1 for size in kernel] if pool else [min(size, 3) for size in kernel]
+        pad = [self.random.randint(0, most[i // 2]) for i in range(4)]
+        padding = self.pick([0, 0, pad[::2], pad[::2], pad, pad, "SAME", "VALID"])
+        return {
+            **self.some(stride=(0.55, self.two([1, 2, 2, 3]))),
+            **({} if padding == 0 else {"padding": padding}),
+        }
+
+
+# ---- Paddle's operators: what is drawn for an input of a shape
+
+
+def last(d: Draw) -> Attributes:
+    return d.some(data_format=(0.05, "NHWC"))
+
+
+def groups_of(d: Draw, channels: int, among: Sequence[int]) -> int:
+    return int(d.pick([g for g in among if channels % g == 0]))
+
+
+def conv2d(d: Draw, s: Shape) -> Attributes:
+    kernel, groups = d.kernel(), groups_of(d, s[1], [1, 1, 1, 2, 3, s[1]])
+    out = groups * d.pick([1, 1, 2, 3, 4, 5, 8, 17] if groups == 1 else [1, 1, 2])
+    more = d.some(dilation=(0.25, d.two([1, 2, 3])), bias=(0.3, False), groups=(groups > 1, groups))
+    return {"out": out, "kernel": kernel, **d.window(kernel, pool=False), **more, **last(d)}
+
+
+def conv2d_transpose(d: Draw, s: Shape) -> Attributes:
+    groups = groups_of(d, s[1], [1, 1, s[1]])
+    pads = [d.pick([0, 1, 2]) for _ in range(4)]
+    more = d.some(
+        groups=(groups > 1, groups),
+        stride=(0.6, d.two([1, 2, 3])),
+        padding=(0.5, d.pick([pads[:2], pads])),
+        output_padding=(0.2, d.two([0, 1])),
+        dilation=(0.2, d.two([1, 2])),
+    )
+    return {"out": groups * d.pick([1, 2, 3]), "kernel": d.kernel(), **more, **last(d)}
+
+
+def max_pool2d(d: Draw, s: Shape) -> Attributes:
+    kernel = d.two([1, 2, 2, 3, 3, 4, 5])
+    more = {**d.window(kernel, pool=True), **d.some(ceil_mode=(0.35, True)), **last(d)}
+    return {"kernel_size": kernel, **more}
+
+
+def adaptive(d: Draw, s: Shape) -> Attributes:
+    sizes = [[1, 1], [1, 1], d.two(range(1, 6)), [d.pick(range(1, 5)), 1], [1, 3]]
+    return {"output_size": d.pick(sizes)}
+
+
+def pool1d(d: Draw, s: Shape) -> Attributes:
+    more = d.some(padding=(0.4, 1), stride=(0.5, d.pick([1, 2, 3])), ceil_mode=(0.3, True))
+    return {"kernel_size": d.pick([2, 3]), **more}
+
+
+def linear(d: Draw, s: Shape) -> Attributes:
+    out = d.pick([1, 1, 2, 4, 7, 10, 17, 40])
+    return {"out": out, **d.some(bias=(0.3, False), transposed=(0.15, True))}
+
+
+def flatten(d: Draw, s: Shape) -> Attributes:
+    start = d.pick([1, 1, 1, d.random.randrange(1, len(s))])
+    return {"start_axis": start, "stop_axis": d.pick([-1, -1, d.random.randrange(start, len(s))])}
+
+
+def reshape(d: Draw, s: Shape) -> Attributes:
+    sizes = d.pick(
+        [
+            [-1],
+            [math.prod(s[1:])],
+            [*s[1:]],
+            [s[1], -1],
+            [-1, *s[2:]],
+            [1, -1],
+            [-1, 1],
+            [s[1], 1, -1],
+            [-1, 1, 1],
+            [*s[1:], 1],
+            [1, *s[1:]],
+            [s[-1], -1],
+        ]
+    )
+    return {"shape": [0 if -1 in sizes else d.pick([0, -1]), *sizes]}
+
+
+def split(d: Draw, s: Shape) -> Attributes:
+    axis = d.axis(len(s))
+    first = d.random.randint(1, max(1, s[axis] - 1))
+    parts = d.pick(
+        [groups_of(d, s[axis], [1, 2, 3, s[axis]]), [first, s[axis] - first], [first, -1]]
+    )
+    count = parts if isinstance(parts, int) else 2
+    return {"parts": parts, "axis": axis, **d.some(take=(0.5, d.random.randrange(count)))}
+
+
+def reduce(d: Draw, s: Shape) -> Attributes:
+    axes = d.pick([d.axes(len(s)), [-2, -1], d.axis(len(s))])
+    return {"axis": axes, **d.some(keepdim=(0.5, True))}
+
+
+def sliced(d: Draw, s: Shape) -> Attributes:
+    axes = d.axes(len(s))
+    ends = [d.pick([2**31 - 1, s[axis], max(1, s[axis] - 1), -1]) for axis in axes]
+    return {"axes": axes, "starts": [d.pick([0, 0, 1, -2]) for _ in axes], "ends": ends}
+
+
+def strided(d: Draw, s: Shape) -> Attributes:
+    bounds = sliced(d, s)
+    return {**bounds, "strides": [d.pick([1, 2, 3]) for _ in bounds["axes"]]}
+
+
+def interpolate(d: Draw, s: Shape) -> Attributes:
+    mode = d.pick(["nearest", "bilinear", "bicubic"])
+    size = d.pick([{"size": d.two(range(1, 12))}, {"scale_factor": d.pick([2, 3, 1.5, [2, 0.5]])}])
+    corners = d.some(align_corners=(0.4 * (mode != "nearest"), True))
+    return {
+        "mode": mode,
+        **size,
+        **corners,
+        **d.some(align_mode=(0.4 * (mode == "bilinear"), 1)),
+        **last(d),
+    }
+
+
+def pad(d: Draw, s: Shape) -> Attributes:
+    mode = d.pick(["constant", "reflect", "replicate", "circular"])
+    more = d.some(value=(0.5 * (mode == "constant"), 0.5))
+    return {"pad": [d.pick([0, 1, 2]) for _ in range(4)], "mode": mode, **more}
+
+
+def constant(d: Draw, s: Shape) -> Attributes:
+    """With a parameter, 0 for a size that is the input's."""
+    rank = len(s)
+    per_channel = [0, *[1] * (rank - 2)]
+    shapes = [per_channel, [1, *per_channel], [1], [0], [1] * rank, [d.pick([0, 1]) for _ in s[1:]]]
+    return {"of": d.pick(ELEMENTWISE), "shape": d.pick(shapes), **d.some(first=(0.3, True))}
+
+
+def add_at(d: Draw, s: Shape) -> Attributes:
+    axis = d.random.randrange(1, len(s))
+    more = d.some(of=(0.3, d.pick(["multiply", "subtract"])))
+    return {"axis": axis, "count": d.random.randint(1, len(s) - axis), **more}
+
+
+def plain(d: Draw, s: Shape) -> Attributes:
+    return {}
+
+
+def one_of(**attributes: Sequence[Any]) -> Drawer:
+    """Each attribute one of some values."""
+    return lambda d, s: {name: d.pick(values) for name, values in attributes.items()}
+
+
+def joined(d: Draw, s: Shape) -> Attributes:
+    return {"axis": 1 if d.chance(0.7) else d.axis(len(s))}
+
+
+ELEMENTWISE = ["add", "add", "add", "multiply", "subtract", "divide", "maximum", "minimum", "pow"]
+COMPARED = ["greater_than", "greater_equal", "less_than", "less_equal", "equal", "not_equal"]
+# What the native engine has kernels for, and what classifiers are made of.
+USUAL: dict[str, Drawer] = {
+    "conv2d": conv2d,
+    "max_pool2d": max_pool2d,
+    "relu": plain,
+    "adaptive_avg_pool2d": adaptive,
+    "avg_pool2d": lambda d, s: {**max_pool2d(d, s), **d.some(exclusive=(0.5, False))},
+    "batch_norm": lambda d, s: {**d.some(epsilon=(0.3, 1e-3)), **last(d)},
+    "adaptive_max_pool2d": adaptive,
+    "add_at": add_at,
+    "binary": one_of(of=["add"]),
+    "concat": joined,
+    "constant": one_of(of=["add"], shape=[[1], [0], [0, 1, 1], [0, 1, 1]]),
+    "dropout": one_of(p=[0.1, 0.5], mode=["upscale_in_train", "downscale_in_infer"]),
+    "scale": one_of(
+        scale=[1.0, 0.5, -2.0], bias=[0.0, 0.5, -1.0], bias_after_scale=[True, True, False]
+    ),
+    "assign": plain,
+}
+AT_THE_END: dict[str, Drawer] = {
+    "linear": linear,
+    "add_at": add_at,
+    **{op: USUAL[op] for op in ("batch_norm", "relu", "dropout", "scale", "concat", "binary")},
+}
+EVERY: dict[str, Drawer] = {
+    **USUAL,
+    **dict.fromkeys(
+        (
+            "relu6 sigmoid tanh silu swish mish hardswish softsign tanhshrink exp abs square erf "
+            "sin cos floor ceil sqrt rsqrt log log1p reciprocal log_sigmoid selu cast view"
+        ).split(),
+        plain,
+    ),
+    **dict.fromkeys(["mean", "sum", "max", "min", "amax", "amin", "logsumexp"], reduce),
+    "winograd": lambda d, s: {
+        "out": d.pick([4, 5, 8, 16, 17, 33]),
+        "kernel": [5, 5],
+        "padding": d.two([0, 1, 2]),
+    },
+    "conv1d": one_of(
+        out=[1, 2, 5],
+        kernel=[1, 2, 3],
+        stride=[1, 1, 2],
+        padding=[0, 1, [1, 0], "SAME"],
+        dilation=[1, 1, 2],
+    ),
+    "conv2d_transpose": conv2d_transpose,
+    "max_pool1d": pool1d,
+    "avg_pool1d": pool1d,
+    "linear": linear,
+    "layer_norm": lambda d, s: {
+        "axis": d.random.randrange(1, len(s)),
+        **d.some(scale=(0.2, False), bias=(0.2, False)),
+    },
+    "group_norm": lambda d, s: {
+        "groups": groups_of(d, s[1], range(1, s[1] + 1)),
+        **d.some(affine=(0.3, False)),
+        **last(d),
+    },
+    "prelu": lambda d, s: {**d.some(shared=(0.5, True)), **last(d)},
+    "gelu": one_of(approximate=[False, True]),
+    "elu": one_of(alpha=[1.0, 0.3]),
+    "leaky_relu": one_of(negative_slope=[0.01, 0.2]),
+    "power": one_of(factor=[2.0, 0.5, -1.0, 3.0]),
+    "hardsigmoid": one_of(slope=[1 / 6, 0.3], offset=[0.5, 0.1]),
+    "celu": one_of(alpha=[1.0, 0.5]),
+    "softplus": one_of(beta=[1, 2], threshold=[20, 1]),
+    "softshrink": one_of(threshold=[0.5, 0.1]),
+    "hardtanh": one_of(min=[-1.0, -0.2], max=[1.0, 0.3]),
+    "hardshrink": one_of(threshold=[0.5, 0.1]),
+    "thresholded_relu": one_of(threshold=[1.0, 0.2]),
+    "clip": one_of(min=[0.0, -0.5], max=[6.0, 0.7]),
+    "softmax": lambda d, s: {"axis": d.axis(len(s))},
+    "log_softmax": lambda d, s: {"axis": d.axis(len(s))},
+    "reshape": reshape,
+    "flatten": flatten,
+    "stack": joined,
+    "split": split,
+    "transpose": lambda d, s: {"perm": [0, *d.random.sample(range(1, len(s)), len(s) - 1)]},
+    "squeeze": lambda d, s: {"axis": d.axes(len(s))},
+    "flip": lambda d, s: {"axis": d.axes(len(s))},
+    "unsqueeze": one_of(axis=[[-1], [1], [2], [1, 2], [2, 3]]),
+    "slice": sliced,
+    "strided_slice": strided,
+    "unbind": lambda d, s: {"axis": d.axis(len(s))},
+    "interpolate": interpolate,
+    "pad": pad,
+    "roll": lambda d, s: {"shifts": [d.random.randint(-3, 3)], "axis": [d.axis(len(s))]},
+    "tile": lambda d, s: {"repeat_times": [1, *(d.pick([1, 1, 2]) for _ in s[1:])]},
+    "expand": lambda d, s: {
+        "shape": [-1, *(d.pick([1, 3] if size == 1 else [-1, size]) for size in s[1:])]
+    },
+    "norm": lambda d, s: {
+        "p": d.pick([1, 2, 3]),
+        "axis": d.axis(len(s)),
+        **d.some(keepdim=(0.5, True)),
+    },
+    "pixel_shuffle": lambda d, s: {"upscale_factor": d.pick([1, 2, 3]), **last(d)},
+    "pixel_unshuffle": lambda d, s: {"downscale_factor": d.pick([1, 2, 3]), **last(d)},
+    "channel_shuffle": lambda d, s: {"groups": d.pick([1, 2, 3, s[1]]), **last(d)},
+    "maxout": one_of(groups=[2, 3], axis=[1, 1, 3, -1]),
+    "constant": constant,
+    "binary": one_of(of=ELEMENTWISE),
+    "compare": one_of(of=COMPARED, cast=[True, False]),
+    "gram": one_of(batched=[True, False]),
+    "matmul": one_of(transpose_x=[False, True], transpose_y=[False, True]),
+}
+SEVERAL_INPUTS = {"binary", "concat", "stack", "compare", "matmul", "Add", "Mul", "Concat"}
+WITH_PARAMETERS = {
+    "conv2d",
+    "conv1d",
+    "conv2d_transpose",
+    "linear",
+    "batch_norm",
+    "prelu",
+    "constant",
+    "add_at",
+}
+# Neighbours that engines make one operator of, with what is fixed of each.
+IDIOMS: list[list[tuple[str, Attributes]]] = [
+    [("conv2d", {"kernel": [1, 1]}), ("conv2d", {"kernel": [1, 1], "stride": 2, "padding": 1})],
+    [("conv2d", {"kernel": [1, 1]}), ("conv2d", {"kernel": [1, 1]})],
+    [("conv2d", {}), ("batch_norm", {}), ("relu", {})],
+    [("conv2d", {}), ("relu", {}), ("max_pool2d", {"kernel_size": 2})],
+    [("winograd", {}), ("relu", {}), ("max_pool2d", {"kernel_size": 2})],
+    [("conv2d", {}), ("conv2d", {}), ("binary", {"of": "add"}), ("relu", {})],
+    [("conv2d_transpose", {}), ("add_at", {"axis": 1, "count": 1})],
+    [("flatten", {"start_axis": 1, "stop_axis": -1}), ("linear", {}), ("relu", {}), ("linear", {})],
+    [("flatten", {"start_axis": 1, "stop_axis": -1}), ("batch_norm", {}), ("linear", {})],
+    [("linear", {"out": 1}), ("linear", {})],
+    [
+        ("adaptive_avg_pool2d", {"output_size": 1}),
+        ("conv2d", {}),
+        ("sigmoid", {}),
+        ("binary", {"of": "multiply"}),
+    ],
+    [("reshape", {}), ("transpose", {}), ("reshape", {})],
+    [("scale", {}), ("linear", {})],
+    [("transpose", {}), ("linear", {})],
+    [("transpose", {}), ("flatten", {}), ("concat", {})],
+    [("squeeze", {}), ("linear", {})],
+    [("layer_norm", {}), ("linear", {}), ("gelu", {})],
+    [("split", {}), ("concat", {})],
+]
+
+
+class Drawing:
+    """A network that grows by what the framework takes."""
+
+    def __init__(self, d: Draw, network: Network, shapes: Shapes) -> None:
+        self.d = d
+        self.network = network
+        self.measure = shapes
+        self.shapes = shapes(network)
+
+    def rest(self, op: str, start: int) -> list[int]:
+        """The further inputs of a layer: of the same shape, or of any."""
+        if op not in SEVERAL_INPUTS:
+            return []
+        count = self.d.pick([1, 1, 2]) if op.lower() in ("concat", "stack") else 1
+        every = range(len(self.shapes))
+        alike = [i for i in every if self.shapes[i] == self.shapes[start]]
+        near = [i for i in every if len(self.shapes[i]) == len(self.shapes[start])]
+        return [self.d.pick(alike if self.d.chance(0.7) else near) for _ in range(count)]
+
+    def add(self, op: str, draw: Drawer, fixed: Attributes) -> bool:
+        """Add a layer to the last value, or sometimes to an earlier one."""
+        network, d = self.network, self.d
+        last = len(self.shapes) - 1
+        start = last if d.chance(0.9) or fixed else d.random.randint(0, last)
+        try:
+            attributes = {**draw(d, self.shapes[start]), **fixed}
+        except (InvalidNetworkError, IndexError, ValueError):  # nothing to choose from
+            return False
+        twin = [i for i, layer in enumerate(network.layers, 1) if layer.op == op]
+        if twin and d.chance(0.15) and ("out" in attributes or op == "batch_norm"):
+            before = network.layers[twin[-1] - 1].attributes
+            attributes = {**before, "like": before.get("like", twin[-1])}
+        name = "conv2d" if op == "winograd" else op
+        layer = Layer(name, [start, *self.rest(op, start)], attributes)
+        if d.chance(0.3):
+            layer.inputs = [*layer.inputs[1:], layer.inputs[0]]
+        network.layers.append(layer)
+        network.outputs = [last + 1]
+        try:
+            shapes = self.measure(network)
+            small = math.prod(shapes[-1][1:]) <= 20000
+            if small and shapes[-1] and shapes[-1][0] == shapes[0][0]:
+                self.shapes = shapes
+                return True
+        except InvalidNetworkError:
+            pass
+        network.layers.pop()
+        network.outputs = [last]
+        return False
+
+    def add_one_of(self, operators: dict[str, Drawer]) -> None:
+        for _ in range(ATTEMPTS):
+            op = self.d.pick(list(operators))
+            if self.add(op.split()[-1], operators[op], {}):
+                return
+
+    def finish(self) -> None:
+        """Flatten in one of many ways, and then what works on vectors."""
+        d = self.d
+        if d.chance(0.3):
+            self.add("adaptive_avg_pool2d", adaptive, {})
+        count = math.prod(self.shapes[-1][1:])
+        flat = d.pick(
+            [("flatten", {"start_axis": 1})] * 6
+            + [("reshape", {"shape": [d.pick([0, -1]), count]})] * 2
+            + [("squeeze", {"axis": [2, 3]}), ("view", {}), ("mean", {"axis": [2, 3]})]
+        )
+        self.add(flat[0], plain, flat[1])
+        for _ in range(d.pick(range(4))):
+            self.add_one_of(AT_THE_END)
+        if d.chance(0.2):
+            self.add("softmax", EVERY["softmax"], {})
+
+
+def draw_paddle(d: Draw, shapes: Shapes) -> Network:
+    """Draw a network of Paddle's operators."""
+    alone = d.chance(0.3)  # so that each operator is tried with many of its attributes
+    usual = not alone and d.chance(0.6)
+    sizes = [*range(1, 15), 1, 2, 3, 4, 28] if d.chance(0.8) else range(1, 41)
+    shape = [d.pick([1, 1, 2, 3, 4, 5, 8]), *d.two(sizes)]
+    if not usual and d.chance(0.2):
+        shape = d.pick([shape[:1], shape[:2], [2, *shape], [d.pick(range(1, 30))]])
+    drawing = Drawing(d, Network("paddle", shape, [], [0], d.random.randrange(2**31)), shapes)
+    operators = USUAL if usual else EVERY
+    idioms = [i for i in IDIOMS if not usual or {op for op, _ in i} <= {*USUAL, "winograd"}]
+    if usual:
+        drawing.add_one_of({"conv2d": conv2d, "a conv2d": conv2d, "winograd": EVERY["winograd"]})
+    if alone and d.chance():
+        drawing.add("conv2d", conv2d, {})
+    for _ in range(1 if alone else d.pick(range(1 if usual else 2, 6))):
+        if not alone and d.chance(0.25):
+            for op, fixed in d.pick(idioms):
+                drawing.add(op, EVERY[op], fixed)
+        else:
+            drawing.add_one_of(operators)
+    if usual:
+        drawing.finish()
+    network = drawing.network
+    if not any(layer.op in WITH_PARAMETERS for layer in network.layers):
+        drawing.add("linear", linear, {})
+    if d.chance(0.15):
+        network.outputs.append(d.random.randint(1, len(network.layers)))
+        d.random.shuffle(network.outputs)
+        network.outputs = list(dict.fromkeys(network.outputs))
+    return network

@@ -1,0 +1,105 @@
+"""Does loading take time and memory at most linear in the size of the files?
+
+Each family of files is written for two sizes, of which one is twice the other, and loaded by
+lenet_measure_loading in a process of its own with a limited address space. Work is counted in basic
+blocks, where the program was built with -DLENET_COUNT_BLOCKS=ON (preset asan-ubsan), and in bytes
+allocated: not in seconds.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import resource
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.hostile.families import FAMILIES, Family
+
+MOST_GROWTH = 2.3
+"""What twice the file may cost."""
+
+# docs/hostile-models.md states these.
+FREE_BYTES = 1 << 28
+ADDRESS_SPACE = 1 << 31
+SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one load took."""
+
+    file_bytes: int
+    result: str
+    blocks: int = 0
+    allocated: int = 0
+    peak: int = 0
+    message: str = ""
+
+
+def measure(program: Path, family: Family, size: int, *, limited: bool) -> Cost:
+    """Load one file of a family.
+
+    ``limited``: with a limited address space, which a program with AddressSanitizer cannot have.
+    """
+
+    def limit() -> None:
+        if limited:
+            resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+
+    with tempfile.TemporaryDirectory() as name:
+        path = family.write(Path(name), size)
+        file_bytes = sum(file.stat().st_size for file in Path(name).iterdir())
+        try:
+            run = subprocess.run(
+                [program, "int8" if family.int8 else "fp32", path], check=False, text=True,
+                capture_output=True, errors="replace", timeout=SECONDS, preexec_fn=limit,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            return Cost(file_bytes, "too-slow", message=str(error))
+    if run.returncode != 0:
+        return Cost(file_bytes, f"ended with {run.returncode}", message=run.stderr[-2000:])
+    numbers, _, message = run.stdout.partition("\n")
+    result, *counts = numbers.split()
+    return Cost(file_bytes, result, *map(int, counts), message=message.strip())
+
+
+def judge(family: Family, one: Cost, two: Cost) -> list[str]:
+    """Return what is wrong with the costs of a file and of one twice as large."""
+    problems = []
+    # What is refused at once needs no memory beside the files.
+    free = FREE_BYTES if family.bytes_of_a_byte > 4 else 0
+    for cost in (one, two):
+        if cost.result not in family.result.split(" or "):
+            problems.append(f"{cost.result} instead of {family.result}: {cost.message}")
+        if cost.peak > free + family.bytes_of_a_byte * cost.file_bytes:
+            problems.append(f"{cost.peak:,} bytes of memory for {cost.file_bytes:,} of files")
+    files = two.file_bytes / one.file_bytes
+    for what in ("blocks", "allocated"):
+        before, after = getattr(one, what), getattr(two, what)
+        if after > MOST_GROWTH * max(files / 2, 1) * before:
+            problems.append(f"{what}: {before:,}, and {after:,} for {files:.2f} times the file")
+    return problems
+
+
+def measure_families(program: Path, pattern: str, scale: float, *, limited: bool) -> int:
+    """Measure the families whose names fit a pattern, and print what each takes.
+
+    Returns:
+        How many take too much.
+    """
+    wrong = 0
+    for name in fnmatch.filter(FAMILIES, pattern):
+        family = FAMILIES[name]
+        size = int(family.size * scale)
+        one, two = (measure(program, family, n, limited=limited) for n in (size, 2 * size))
+        problems = judge(family, one, two)
+        growth = [
+            f"{getattr(two, what) / max(getattr(one, what), 1):.2f}"
+            for what in ("file_bytes", "blocks", "allocated", "peak")
+        ]
+        print(f"{name}: {two.file_bytes:,} bytes, {two.peak:,} at most; grows", *growth)
+        print(*(f"  {problem}\n" for problem in problems), sep="", end="")
+        wrong += bool(problems)
+    return wrong

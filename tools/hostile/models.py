@@ -1,0 +1,325 @@
+"""Models written byte by byte, without Paddle and without onnx: also such as neither would write.
+
+A model has an image as its input, by default of 1 x 4 x 4.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tools.hostile.wire import field, fields, varint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+Json: TypeAlias = Any
+IMAGE = (-1, 1, 4, 4)
+FILTER = (1, 1, 3, 3)
+
+
+def ones(count: int) -> bytes:
+    """Return float32 values of 1."""
+    return struct.pack("<f", 1) * count
+
+
+# ---- .onnx
+
+
+def onnx_graph(text: str) -> bytes:
+    """Write constants and nodes, each described in a line.
+
+    ``NAME : SHAPE`` is a constant of float32 ones, ``NAME : int64 VALUES`` one of integers; as
+    ``floats SHAPE`` and ``list VALUES`` they are written as lists of numbers, not as raw bytes. A
+    node is ``OUTPUTS = KIND INPUTS NAME=ATTRIBUTE...``, where ``_`` is an input that is left out.
+    An attribute is an integer, a number with a point, a text, or integers with commas.
+    """
+    written = b""
+    for line in filter(None, map(str.strip, text.splitlines())):
+        constant, _, rest = line.partition(" : ")
+        written += _onnx_constant(constant, rest.split()) if rest else _onnx_node(line)
+    return written
+
+
+def _onnx_constant(name: str, words: list[str]) -> bytes:
+    kind, *rest = words
+    if kind in ("int64", "list"):
+        values = [*map(int, rest)]
+        raw = field(9, struct.pack(f"<{len(values)}q", *values))
+        listed = field(7, b"".join(map(varint, values)))
+        return field(5, onnx_tensor(name, [len(values)], raw if kind == "int64" else listed, 7))
+    shape = [int(size) for size in words if size.isdigit()]
+    data = field(4 if kind == "floats" else 9, ones(math.prod(shape)))
+    return field(5, onnx_tensor(name, shape, data))
+
+
+def onnx_tensor(name: str, shape: Sequence[int], data: bytes, dtype: int = 1) -> bytes:
+    """Write a tensor with fields of data, without the number of the field that it is in."""
+    return fields(1, shape) + field(2, dtype) + field(8, name) + data
+
+
+def _onnx_node(line: str) -> bytes:
+    outputs, _, rest = line.partition(" = ")
+    kind, *words = rest.split()
+    inputs = ["" if word == "_" else word for word in words if "=" not in word]
+    node = fields(1, inputs) + fields(2, outputs.split()) + field(4, kind)
+    for name, _, value in (word.partition("=") for word in words if "=" in word):
+        node += field(5, field(1, name) + _onnx_attribute(value))
+    return field(1, node)
+
+
+def _onnx_attribute(value: str) -> bytes:
+    if "," in value:
+        return fields(8, map(int, filter(None, value.split(",")))) + field(20, 7)
+    if value.lstrip("-").isdigit():
+        return field(3, int(value)) + field(20, 2)
+    if value[0].isalpha():
+        return field(4, value) + field(20, 3)
+    return field(2, float(value)) + field(20, 1)
+
+
+def external_tensor(name: str, shape: Sequence[int], location: str, offset: int = 0) -> bytes:
+    """Write a float32 tensor whose values are in another file."""
+    entries = {"location": location, "offset": str(offset)}
+    data = fields(13, (field(1, key) + field(2, value) for key, value in entries.items()))
+    return onnx_tensor(name, shape, data + field(14, 1))
+
+
+def _onnx_value(number: int, name: str, shape: Iterable[int | str] | None) -> bytes:
+    described = field(1, 1)
+    if shape is not None:
+        sizes = (field(1, field(1 if isinstance(size, int) else 2, size)) for size in shape)
+        described += field(2, b"".join(sizes))
+    return field(number, field(1, name) + field(2, field(1, described)))
+
+
+def onnx_model(
+    graph: bytes,
+    shape: Sequence[int | str],
+    opset: int = 17,
+    x: str = "input",
+    y: Sequence[int] = (),
+) -> bytes:
+    """Write a model of nodes and constants from an input to y, whose shape may be told."""
+    graph += _onnx_value(11, x, shape)
+    graph += _onnx_value(12, "y", ["N", *y] if y else None)
+    return field(1, 8) + field(7, graph) + field(8, field(2, opset))
+
+
+def write_onnx(folder: Path, graph: bytes, sizes: Sequence[int] = IMAGE[1:]) -> Path:
+    """Write a model whose nodes begin with x, which is a convolution of the input."""
+    first = onnx_graph(f"w0 : {sizes[0]} 1 1 1\nx = Conv input w0 group={sizes[0]}")
+    path = folder / "model.onnx"
+    path.write_bytes(onnx_model(first + graph, [1, *sizes]))
+    return path
+
+
+# ---- Paddle's formats
+
+
+def record(shape: Sequence[int], values: bytes = b"", kind: int = 5) -> bytes:
+    """Write one tensor of a .pdiparams file: of float32 ones when no values are given."""
+    described = field(1, kind) + fields(2, shape)
+    values = values or ones(math.prod(shape))
+    return bytes(16) + struct.pack("<i", len(described)) + described + values
+
+
+def write_paddle(folder: Path, name: str, program: bytes, shapes: dict[str, list[int]]) -> Path:
+    """Write a program and its parameters; the one named "zero" is a zero."""
+    path = folder / name
+    path.write_bytes(program)
+    records = [record(shapes[one], bytes(4) * (one == "zero")) for one in sorted(shapes)]
+    path.with_suffix(".pdiparams").write_bytes(b"".join(records))
+    return path
+
+
+def value_type(shape: Sequence[int], kind: str = "f32") -> Json:
+    """Return the type of a tensor in a .json."""
+    return {"#": "0.t_dtensor", "D": [{"#": f"0.t_{kind}"}, [*shape], "NCHW", [], 0]}
+
+
+def _pir_attribute(value: Json) -> Json:
+    """Return an attribute of a .json; a dictionary is one already."""
+    if isinstance(value, list):
+        return {"#": "0.a_array", "D": [_pir_attribute(each) for each in value]}
+    kinds = {bool: "0.a_bool", int: "0.a_i32", str: "0.a_str", float: "0.a_f32"}
+    return {"#": kinds[type(value)], "D": value} if type(value) in kinds else value
+
+
+def data_type(name: str) -> Json:
+    """Return the attribute ``dtype`` of a .json."""
+    return {"#": "1.a_dtype", "D": name}
+
+
+PLACE = {"#": "1.a_place", "D": [0, 0, ""]}
+
+
+class Pir:
+    """A program of a .json, whose values are numbers."""
+
+    name = "json"
+
+    def __init__(self, shape: Sequence[int] = IMAGE) -> None:
+        """Begin with the input and a convolution of it."""
+        self.shape = shape
+        self.operators: list[Json] = []
+        self.parameters: dict[str, list[int]] = {}
+        self.numbers: dict[str, int] = {}
+        image = self.add(
+            "1.data", [], name="x", dtype=data_type("float32"), place=PLACE,
+            shape={"#": "1.a_intarray", "D": [*shape]},
+        )  # fmt: skip
+        self.input = self.conv(image, "w0", [shape[1], 1, 1, 1], shape[1])
+
+    def parameter(self, name: str, shape: list[int]) -> int:
+        """Return the parameter of a name, declared when it is new."""
+        if name not in self.parameters:
+            self.parameters[name] = shape
+            made = {"%": len(self.operators) + 1, "TT": value_type(shape)}
+            self.operators.append(
+                {"#": "p", "A": [0, 1, 1, name], "DA": [], "O": made, "OA": [1, 0, 1], "QA": []}
+            )
+            self.numbers[name] = len(self.operators)
+        return self.numbers[name]
+
+    def add(self, kind: str, inputs: list[int], to: Json = None, **attributes: Json) -> int:
+        """Add an operator; its result has the shape of the image, or another shape or type."""
+        made = to if isinstance(to, dict) else value_type(to or self.shape)
+        self.operators.append(
+            {
+                "#": kind,
+                "A": [{"AT": _pir_attribute(value), "N": at} for at, value in attributes.items()],
+                "I": [{"%": one} for one in inputs],
+                "O": [{"%": len(self.operators) + 1, "TT": made}],
+                "OA": [],
+            }
+        )
+        return len(self.operators)
+
+    def conv(self, x: int, w: str = "w", shape: Sequence[int] = FILTER, groups: int = 1) -> int:
+        """Add a convolution by a filter, which has the size of the image padded likewise."""
+        return self.add(
+            "1.conv2d", [x, self.parameter(w, [*shape])], groups=groups, strides=[1, 1],
+            paddings=[shape[2] // 2] * 2, dilations=[1, 1], padding_algorithm="EXPLICIT",
+            data_format="NCHW",
+        )  # fmt: skip
+
+    def relu(self, x: int, **attributes: Json) -> int:
+        """Add a rectifier, which knows no attribute."""
+        return self.add("1.relu", [x], **attributes)
+
+    def sum(self, x: int, y: int) -> int:
+        """Add a sum."""
+        return self.add("1.add", [x, y])
+
+    def bytes(self, output: int, shape: Sequence[int] | None = None) -> bytes:
+        """Return the program with an output."""
+        self.add("1.fetch", [output], shape, name="y", col=0)
+        block = {"#": "block_0", "args": [], "ops": self.operators}
+        base = {"magic": "pir", "trainable": True, "version": 4}
+        program = {"regions": [{"#": "region_0", "blocks": [block]}]}
+        return json.dumps({"base_code": base, "program": program}).encode()
+
+    def write(self, folder: Path, output: int) -> Path:
+        """Write the model."""
+        return write_paddle(folder, "model.json", self.bytes(output), self.parameters)
+
+
+class Program:
+    """A program of a .pdmodel, whose values are names."""
+
+    name = "pdmodel"
+
+    def __init__(self, shape: Sequence[int] = IMAGE) -> None:
+        """Begin with the input and a convolution of it."""
+        self.shape = shape
+        self.variables = self.operators = b""
+        self.parameters: dict[str, list[int]] = {}
+        self.declared = 0
+        self.variable("feed", kind=9)
+        self.variable("fetch", kind=10)
+        image = self.add("feed", {"X": ["feed"]}, col=0)
+        self.input = self.conv(image, "w0", [shape[1], 1, 1, 1], shape[1])
+
+    def variable(
+        self, name: str = "", shape: Sequence[int] | None = None, kind: int = 7, kept: bool = False
+    ) -> str:
+        """Declare a variable, of a tensor of the image's shape unless another is given."""
+        name = name or f"v{self.declared}"
+        self.declared += 1
+        described = field(1, kind)
+        if kind == 7:
+            described += field(3, field(1, field(1, 5) + fields(2, shape or self.shape)))
+        self.variables += field(3, field(1, name) + field(2, described) + field(3, int(kept)))
+        return name
+
+    def parameter(self, name: str, shape: list[int]) -> str:
+        """Return the parameter of a name, declared when it is new."""
+        if name not in self.parameters:
+            self.parameters[name] = shape
+            self.variable(name, shape, kept=True)
+        return name
+
+    def add(
+        self,
+        kind: str,
+        inputs: dict[str, list[str]],
+        to: str = "Out",
+        result: str = "",
+        **attributes: Any,
+    ) -> str:
+        """Add an operator with one output, which is declared unless it is named."""
+        result = result or self.variable()
+        made = b"".join(field(1, field(1, at) + fields(2, names)) for at, names in inputs.items())
+        made = field(3, kind) + made + field(2, field(1, to) + field(2, result))
+        types = {int: (0, 3), float: (1, 4), str: (2, 5), list: (3, 6), bool: (6, 10)}
+        for name, value in attributes.items():
+            number, place = types[type(value)]
+            values = value if isinstance(value, list) else [value]
+            made += field(4, field(1, name) + field(2, number) + fields(place, values))
+        self.operators += field(4, made)
+        return result
+
+    def conv(self, x: str, w: str = "w", shape: Sequence[int] = FILTER, groups: int = 1) -> str:
+        """Add a convolution by a filter, which has the size of the image padded likewise."""
+        return self.add(
+            "conv2d", {"Input": [x], "Filter": [self.parameter(w, [*shape])]}, "Output",
+            strides=[1, 1], paddings=[shape[2] // 2] * 2, dilations=[1, 1], groups=groups,
+            padding_algorithm="EXPLICIT", data_format="NCHW",
+        )  # fmt: skip
+
+    def relu(self, x: str, **attributes: Any) -> str:
+        """Add a rectifier, which knows no attribute."""
+        return self.add("relu", {"X": [x]}, **attributes)
+
+    def sum(self, x: str, y: str) -> str:
+        """Add a sum."""
+        return self.add("elementwise_add", {"X": [x], "Y": [y]}, axis=-1)
+
+    def pool(self, x: str) -> str:
+        """Add a maximum of windows of one value."""
+        return self.add(
+            "pool2d", {"X": [x]}, ksize=[1, 1], strides=[1, 1],
+            paddings=[0, 0], ceil_mode=False, exclusive=False, global_pooling=False, adaptive=False,
+            data_format="NCHW", pooling_type="max", padding_algorithm="EXPLICIT",
+        )  # fmt: skip
+
+    def rounded(self, x: str) -> str:
+        """Quantize and dequantize."""
+        scale, zero = self.parameter("scale", [1]), self.parameter("zero", [1])
+        inputs = {"Scale": [scale], "ZeroPoint": [zero]}
+        for kind in ("quantize_linear", "dequantize_linear"):
+            x = self.add(kind, {"X": [x], **inputs}, "Y", bit_length=8, quant_axis=-1)
+        return x
+
+    def bytes(self, output: str, more: bytes = b"") -> bytes:
+        """Return the program with an output."""
+        self.add("fetch", {"X": [output]}, result="fetch", col=0)
+        return field(1, field(1, 0) + field(2, -1) + self.variables + self.operators) + more
+
+    def write(self, folder: Path, output: str, more: bytes = b"") -> Path:
+        """Write the model."""
+        return write_paddle(folder, "model.pdmodel", self.bytes(output, more), self.parameters)
