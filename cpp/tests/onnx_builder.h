@@ -87,4 +87,17 @@ inline std::string onnx_model(const std::string& graph, int opset = 13) {
          delimited(8, delimited(1, "") + number_field(2, opset));
 }
 
+/// Writes a model from x to y; run on the native engine unless another is named.
+/// \param input and output without the images
+inline Config write_onnx(const TemporaryFolder& folder, const Names& nodes, const Names& tensors,
+                         Shape input, Shape output) {
+  for (Shape* shape : {&input, &output}) shape->insert(shape->begin(), -1);
+  Config config;
+  config.engine = "native";
+  config.model_file = write_file(
+      folder / "m.onnx",
+      onnx_model(onnx_graph(nodes, tensors, {onnx_value("x", input)}, {onnx_value("y", output)})));
+  return config;
+}
+
 }  // namespace lenet::tests

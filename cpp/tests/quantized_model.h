@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lenet/predictor.h"
@@ -76,19 +77,25 @@ struct QuantizedModel {
   }
 
   /// In the order of their names.
-  std::string params() const {
+  std::vector<std::pair<std::string, std::string>> records() const {
     std::vector<std::int8_t> whole;
     for (std::int64_t i = 0; i < kChannels * 9; ++i) whole.push_back(weight(i));
     std::vector<float> scales;
     for (std::int64_t i = 0; i < kChannels; ++i) scales.push_back(weight_scale(i));
     const std::vector<float> zeros(kChannels, 0.0F);
     const std::vector<float> same(whole.begin(), whole.end());
-    return parameter_record({}, values_of<float>({1.0F})) +
-           parameter_record({kChannels, 1, 3, 3},
-                            weight_dtype == 21 ? values_of(whole) : values_of(same), weight_dtype) +
-           parameter_record(stored_scale, values_of(scales)) +
-           parameter_record({kChannels}, values_of(zeros)) +
-           parameter_record({1}, values_of<float>({0.0F}));
+    return {{"s", parameter_record({}, values_of<float>({1.0F}))},
+            {"w", parameter_record({kChannels, 1, 3, 3},
+                                   weight_dtype == 21 ? values_of(whole) : values_of(same),
+                                   weight_dtype)},
+            {"ws", parameter_record(stored_scale, values_of(scales))},
+            {"wz", parameter_record({kChannels}, values_of(zeros))},
+            {"z", parameter_record({1}, values_of<float>({0.0F}))}};
+  }
+  std::string params() const {
+    std::string bytes;
+    for (const auto& record : records()) bytes += record.second;
+    return bytes;
   }
 
   Config write(const TemporaryFolder& folder) const {

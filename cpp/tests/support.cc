@@ -70,6 +70,14 @@ void check_error(ErrorCode code, std::string_view text, const std::function<void
   FAIL_CHECK("no error");
 }
 
+Config bundled(const std::string& engine, int threads) {
+  Config config;
+  config.model_dir = kModelDir;
+  config.engine = engine;
+  config.threads = threads;
+  return config;
+}
+
 std::string varint(std::uint64_t value) {
   std::string bytes;
   for (; value >= 0x80; value >>= 7) bytes += static_cast<char>((value & 0x7f) | 0x80);

@@ -8,9 +8,11 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "io/file.h"
+#include "lenet/config.h"
 #include "lenet/error.h"
 #include "lenet/paddle_library.h"
 #include "lenet/tensor.h"
@@ -48,6 +50,59 @@ std::string write_file(const std::string& path, std::string_view contents);
 
 /// Expects an Error of that code, of one line, whose message holds `text`.
 void check_error(ErrorCode code, std::string_view text, const std::function<void()>& action);
+
+/// What a function reads from a file, of which a test writes the contents.
+template <class Value>
+struct FileReader {
+  Value (*read)(const std::string& path);
+  ErrorCode code = ErrorCode::BadInput;  ///< of what is refused, unless a test says another
+  const char* name = "file";
+
+  Value operator()(std::string_view contents) const {
+    const TemporaryFolder folder;
+    return read(write_file(folder / name, contents));
+  }
+  void refuses(std::string_view contents, std::string_view text) const {
+    refuses(contents, text, code);
+  }
+  /// Errors name the file.
+  void refuses(std::string_view contents, std::string_view text, ErrorCode expected) const {
+    CAPTURE(contents);
+    const TemporaryFolder folder;
+    const std::string path = write_file(folder / name, contents);
+    for (const std::string_view part : {text, std::string_view(path)}) {
+      check_error(expected, part, [&] { read(path); });
+    }
+  }
+  /// Refuses the contents cut short anywhere.
+  void refuses_beginnings(std::string_view contents) const {
+    for (std::size_t size = 0; size < contents.size(); ++size) {
+      CAPTURE(size);
+      refuses(contents.substr(0, size), "");
+    }
+  }
+};
+
+/// Calls work(0), work(1) and so on, each in a thread of its own.
+template <class Work>
+void in_threads(std::size_t count, const Work& work) {
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < count; ++i) threads.emplace_back([&work, i] { work(i); });
+  for (std::thread& thread : threads) thread.join();
+}
+
+/// Parses a program's arguments.
+template <class Parse>
+auto parse_arguments(const Parse& parse, std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "program");
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  return parse(static_cast<int>(arguments.size()), argv.data());
+}
+
+/// The bundled model.
+Config bundled(const std::string& engine = "native", int threads = 1);
 
 /// The bytes of a number as it lies in memory (little-endian).
 template <typename T>

@@ -15,12 +15,8 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-apps::ClassifyOptions parse(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), "lenet_classify");
-  std::vector<char*> argv;
-  for (auto& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  return apps::parse_classify_options(static_cast<int>(arguments.size()), argv.data());
+apps::ClassifyOptions parse(const std::vector<std::string>& arguments) {
+  return parse_arguments(apps::parse_classify_options, arguments);
 }
 
 void check_usage(const std::string& text, const std::vector<std::string>& arguments) {

@@ -232,50 +232,11 @@ TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
   }
 }
 
-TEST_CASE("threads share a large batch") {
-  Config config;
-  config.model_dir = kModelDir;
-  config.engine = "native";
-  const Tensor images = random_images(300);
-  const std::vector<float> expected = Predictor(config).run(images.view()).data;
-  config.threads = 3;
-  Predictor predictor(config);
-  for (int i = 0; i < 5; ++i) CHECK(predictor.run(images.view()).data == expected);
-}
-
-TEST_CASE("the bundled model, by both engines" * doctest::skip(!has_paddle())) {
-  Config config;
-  config.model_dir = kModelDir;
-  config.accelerator = Accelerator::Plain;
-  Predictor paddle(config);
-  config.engine = "native";
-  Predictor predictor(config);
-  CHECK(predictor.config().engine == "native");
-  CHECK(predictor.input_spec().name == paddle.input_spec().name);
-  CHECK(predictor.input_spec().shape == paddle.input_spec().shape);
-  CHECK(predictor.output_spec().shape == paddle.output_spec().shape);
-  for (const std::int64_t count : {1, 7, 16, 70}) {
-    const Tensor images = random_images(count);
-    const Tensor expected = paddle.run(images.view());
-    const Tensor found = predictor.run(images.view());
-    CHECK(found.shape == expected.shape);
-    for (std::size_t i = 0; i < found.data.size(); ++i) {
-      CHECK(std::abs(found.data[i] - expected.data[i]) <= 1e-4F);
-    }
-    CHECK(predictor.clone().run(images.view()).data == found.data);
-  }
-}
-
 TEST_CASE("the output may lie over the input") {
   const TemporaryFolder folder;
-  Config config;
-  config.engine = "native";
+  Config config = write_onnx(folder, {onnx_node("Conv", {"x", "w"}, {"y"})},
+                             {onnx_tensor("w", {4, 1, 1, 1}, {1, 2, 3, 4})}, {1, 1, 2}, {4, 1, 2});
   config.max_batch_size = 1;
-  config.model_file = write_file(
-      folder / "m.onnx",
-      onnx_model(onnx_graph({onnx_node("Conv", {"x", "w"}, {"y"})},
-                            {onnx_tensor("w", {4, 1, 1, 1}, {1, 2, 3, 4})},
-                            {onnx_value("x", {-1, 1, 1, 2})}, {onnx_value("y", {-1, 4, 1, 2})})));
   Predictor predictor(config);
   const std::vector<float> expected = {1,  2,  2,  4,  3,  6,  4,  8,  // 1, 2 times 1, 2, 3, 4
                                        10, 20, 20, 40, 30, 60, 40, 80};
@@ -316,9 +277,7 @@ TEST_CASE("parameters that do not fit what a layer takes") {
 }
 
 TEST_CASE("options that it has not") {
-  Config config;
-  config.model_dir = kModelDir;
-  config.engine = "native";
+  Config config = bundled();
   config.precision = "bf16";
   check_error(ErrorCode::Unsupported, "not support precision bf16", [&] { Predictor{config}; });
   config.precision = "fp32";

@@ -197,9 +197,7 @@ TEST_CASE("sums that 32 bits might not hold are refused") {
 }
 
 TEST_CASE("a float model is not computed in int8") {
-  Config config;
-  config.model_dir = kModelDir;
-  config.engine = "native";
+  Config config = bundled();
   config.precision = "int8";
   check_error(ErrorCode::Unsupported, "in int8", [&] { Predictor{config}; });
 }

@@ -100,14 +100,9 @@ constexpr std::int64_t kSide = 1024;
 constexpr std::size_t kMebibyte = std::size_t{1} << 20;
 
 Config float_model(const TemporaryFolder& folder) {
-  const std::string bytes = onnx_model(onnx_graph(
-      {onnx_node("Conv", {"x", "w"}, {"y"})},
-      {onnx_tensor("w", {4, 1, 3, 3}, std::vector<float>(4 * 9, 1))},
-      {onnx_value("x", {-1, 1, kSide, kSide})}, {onnx_value("y", {-1, 4, kSide - 2, kSide - 2})}));
-  Config config;
-  config.engine = "native";
-  config.model_file = write_file(folder / "m.onnx", bytes);
-  return config;
+  return write_onnx(folder, {onnx_node("Conv", {"x", "w"}, {"y"})},
+                    {onnx_tensor("w", {4, 1, 3, 3}, std::vector<float>(4 * 9, 1))},
+                    {1, kSide, kSide}, {4, kSide - 2, kSide - 2});
 }
 
 }  // namespace
@@ -172,14 +167,10 @@ TEST_CASE("too little memory for the weights is a typed error" * doctest::skip(!
   const TemporaryFolder folder;
   constexpr std::int64_t kInputs = 1024;
   constexpr std::int64_t kOutputs = 2048;
-  const std::string bytes = onnx_model(
-      onnx_graph({onnx_node("Conv", {"x", "w"}, {"y"})},
-                 {onnx_tensor("w", {kOutputs, kInputs, 1, 1},
-                              std::vector<float>(static_cast<std::size_t>(kInputs * kOutputs), 1))},
-                 {onnx_value("x", {-1, kInputs, 1, 1})}, {onnx_value("y", {-1, kOutputs, 1, 1})}));
-  Config config;
-  config.engine = "native";
-  config.model_file = write_file(folder / "m.onnx", bytes);
+  const std::vector<float> ones(static_cast<std::size_t>(kInputs * kOutputs), 1);
+  const Config config = write_onnx(folder, {onnx_node("Conv", {"x", "w"}, {"y"})},
+                                   {onnx_tensor("w", {kOutputs, kInputs, 1, 1}, ones)},
+                                   {kInputs, 1, 1}, {kOutputs, 1, 1});
   for (const std::size_t room : {4U, 8U, 12U}) {
     const std::string said = failure_within(room * kMebibyte, [] {}, [&] { Predictor{config}; });
     CAPTURE(room);
@@ -191,17 +182,6 @@ TEST_CASE("too little memory for the weights is a typed error" * doctest::skip(!
 }
 
 namespace {
-
-Config write_model(const TemporaryFolder& folder, const std::vector<std::string>& nodes,
-                   const std::vector<std::string>& constants, std::int64_t channels) {
-  Config config;
-  config.engine = "native";
-  config.model_file =
-      write_file(folder / "m.onnx",
-                 onnx_model(onnx_graph(nodes, constants, {onnx_value("x", {-1, channels, 1, 1})},
-                                       {onnx_value("y", {-1, channels, 1, 1})})));
-  return config;
-}
 
 /// A chain of nodes from x to y, each of which takes the constant "w" too.
 std::vector<std::string> chain(const std::string& type, int count) {
@@ -226,13 +206,15 @@ TEST_CASE("layers that share weights run, and not beyond the bound that the file
   for (std::size_t i = 0; i < kWide; ++i) input[i] = static_cast<float>(i);
 
   constexpr int kFew = 20;
-  Predictor predictor(write_model(folder, chain("Conv", kFew), {filter}, kWide));
+  Predictor predictor(
+      write_onnx(folder, chain("Conv", kFew), {filter}, {kWide, 1, 1}, {kWide, 1, 1}));
   const Tensor output = predictor.run({input.data(), {1, kWide, 1, 1}});
   for (std::size_t i = 0; i < kWide; ++i) {
     CHECK(output.data[i] == input[(i + kFew) % kWide]);
   }
   // 600 times 256 KiB from a file of 284 kB.
-  const Config many = write_model(folder, chain("Conv", 600), {filter}, kWide);
+  const Config many =
+      write_onnx(folder, chain("Conv", 600), {filter}, {kWide, 1, 1}, {kWide, 1, 1});
   check_error(ErrorCode::Unsupported, "too many operators share large constants",
               [&] { Predictor{many}; });
 }
@@ -243,8 +225,9 @@ TEST_CASE("many factors after a convolution count, more than become part of it t
   std::vector<std::string> nodes = chain("Mul", kFactors);
   nodes[0] = onnx_node("Mul", {"c", "w"}, {"v1"});
   nodes.insert(nodes.begin(), onnx_node("Conv", {"x", "f"}, {"c"}));
-  Predictor predictor(write_model(
-      folder, nodes, {onnx_tensor("f", {1, 1, 1, 1}, {3}), onnx_tensor("w", {}, {2})}, 1));
+  Predictor predictor(write_onnx(folder, nodes,
+                                 {onnx_tensor("f", {1, 1, 1, 1}, {3}), onnx_tensor("w", {}, {2})},
+                                 {1, 1, 1}, {1, 1, 1}));
   const float one = 1;
   const Tensor output = predictor.run({&one, {1, 1, 1, 1}});
   CHECK(output.data[0] == std::ldexp(3.0F, kFactors));
@@ -257,7 +240,8 @@ TEST_CASE("a tensor's memory is counted with its padding, as it is stored") {
       onnx_node("Conv", {"x", "w"}, {"c"}),
       onnx_node("Conv", {"c", "w"}, {"p"}, {onnx_integers("pads", {5000, 5000, 5000, 5000})}),
       onnx_node("GlobalMaxPool", {"p"}, {"y"})};
-  const Config config = write_model(folder, nodes, {onnx_tensor("w", {1, 1, 1, 1}, {1})}, 1);
+  const Config config =
+      write_onnx(folder, nodes, {onnx_tensor("w", {1, 1, 1, 1}, {1})}, {1, 1, 1}, {1, 1, 1});
   if (native::choose_kernels().lanes >= 8) {
     check_error(ErrorCode::Unsupported, "more than 2 GiB for the tensors of one image",
                 [&] { Predictor{config}; });

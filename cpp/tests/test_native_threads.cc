@@ -53,17 +53,9 @@ int started_by_run(Predictor& predictor, std::int64_t images) {
   return started - before;
 }
 
-Config with_threads(int threads) {
-  Config config;
-  config.model_dir = kModelDir;
-  config.engine = "native";
-  config.threads = threads;
-  return config;
-}
-
 TEST_CASE("no thread is started to load a model or for one image") {
   const int before = started;
-  Predictor predictor(with_threads(4));
+  Predictor predictor(bundled("native", 4));
   Predictor clone = predictor.clone();
   CHECK(started == before);
   for (const std::int64_t images : {1, 8, 31}) {  // not worth two
@@ -78,7 +70,7 @@ TEST_CASE(
   // The caller's own is one of them.
   for (const int threads : {1, 2, 4}) {
     CAPTURE(threads);
-    Predictor predictor(with_threads(threads));
+    Predictor predictor(bundled("native", threads));
     const int few = std::min(threads, 2) - 1;
     CHECK(started_by_run(predictor, 32) == few);
     CHECK(started_by_run(predictor, 47) == 0);
@@ -94,8 +86,8 @@ TEST_CASE(
 
 TEST_CASE("where no more threads can be started, those there are do the work") {
   const Tensor images = random_images(1000);
-  Predictor predictor(with_threads(4));
-  const Tensor expected = Predictor(with_threads(1)).run(images.view());
+  Predictor predictor(bundled("native", 4));
+  const Tensor expected = Predictor(bundled("native", 1)).run(images.view());
   for (const int more : {0, 1, 1}) {
     CAPTURE(more);
     allowed = started + more;
@@ -108,7 +100,7 @@ TEST_CASE("where no more threads can be started, those there are do the work") {
 
 TEST_CASE("a forked process starts threads of its own" * doctest::test_suite("fork")) {
   const Tensor images = random_images(1000);
-  std::optional<Predictor> predictor(with_threads(3));
+  std::optional<Predictor> predictor(bundled("native", 3));
   std::optional<Predictor> dropped(predictor->clone());
   const Tensor expected = predictor->run(images.view());
   dropped->run(images.view());

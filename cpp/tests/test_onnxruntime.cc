@@ -128,13 +128,9 @@ TEST_CASE("clones share one session, in any number of threads") {
     model.config.threads = threads;
     PredictorPool pool(model.config, 3);
     std::atomic<int> wrong{0};
-    std::vector<std::thread> users;
-    for (int user = 0; user < 4; ++user) {
-      users.emplace_back([&] {
-        for (int turn = 0; turn < 50; ++turn) wrong += pool.run(kImages.view()).data != kExpected;
-      });
-    }
-    for (auto& user : users) user.join();
+    in_threads(4, [&](std::size_t) {
+      for (int turn = 0; turn < 50; ++turn) wrong += pool.run(kImages.view()).data != kExpected;
+    });
     CHECK(wrong == 0);
   }
 }
@@ -143,9 +139,7 @@ TEST_CASE("each engine has its formats, and says how to come by them") {
   Model model(linear());
   model.config.engine = "paddle";
   check_error(ErrorCode::Unsupported, "scripts/import_model.py", [&] { Predictor{model.config}; });
-  Config paddle;
-  paddle.model_dir = kModelDir;
-  paddle.engine = "onnxruntime";
+  Config paddle = bundled("onnxruntime");
   check_error(ErrorCode::Unsupported, "scripts/export_onnx.py", [&] { Predictor{paddle}; });
   paddle.engine = "auto";
   CHECK(Predictor(paddle).config().engine == "native");

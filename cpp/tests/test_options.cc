@@ -7,12 +7,8 @@
 namespace lenet::tests {
 namespace {
 
-apps::Options parse(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), "lenet_infer_test");
-  std::vector<char*> argv;
-  for (auto& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  return apps::parse_options(static_cast<int>(arguments.size()), argv.data());
+apps::Options parse(const std::vector<std::string>& arguments) {
+  return parse_arguments(apps::parse_options, arguments);
 }
 
 void check_usage(const std::string& text, const std::vector<std::string>& arguments) {

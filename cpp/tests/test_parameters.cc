@@ -93,18 +93,6 @@ TEST_CASE("a parameter file cut short anywhere is refused") {
   refuses(whole + "x", "tensor 2");
 }
 
-TEST_CASE("the bundled parameters short by any amount do not fit the program") {
-  const std::string whole = read_file(kModelDir + "/lenet.pdiparams");
-  const auto needed = read_pdmodel_parameters(read_file(kModelDir + "/lenet.pdmodel"), "m");
-  for (std::size_t less = 1; less < whole.size(); less += less < 400 ? 1 : 397) {
-    CAPTURE(less);
-    check_error(ErrorCode::BadModel, "p.pdiparams", [&] {
-      require_same_parameters(
-          needed, records(std::string_view(whole).substr(0, whole.size() - less)), "p.pdiparams");
-    });
-  }
-}
-
 TEST_CASE("lengths and dimensions beyond reason") {
   constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
   refuses(parameter_record({kMost}, ""), "fewer values");

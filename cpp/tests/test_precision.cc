@@ -142,15 +142,11 @@ TEST_CASE(
   std::vector<Predictor> clones;
   for (int i = 0; i < 4; ++i) clones.push_back(i % 2 == 0 ? origin->clone() : clones[0].clone());
   origin.reset();
-  std::vector<std::thread> threads;
-  for (std::size_t i = 0; i < clones.size(); ++i) {
-    threads.emplace_back([&, i] {
-      for (std::int64_t turn = 0; turn < 30; ++turn) {
-        failures += wrong(clones[i], 1 + (turn * 7 + static_cast<std::int64_t>(i)) % kMost);
-      }
-    });
-  }
-  for (auto &thread : threads) thread.join();
+  in_threads(clones.size(), [&](std::size_t i) {
+    for (std::int64_t turn = 0; turn < 30; ++turn) {
+      failures += wrong(clones[i], 1 + (turn * 7 + static_cast<std::int64_t>(i)) % kMost);
+    }
+  });
   CHECK(failures == 0);
   PredictorPool pool(config, 2);
   CHECK(pool.run(images.view()).data == expected.data);
@@ -163,23 +159,8 @@ TEST_CASE(
 TEST_CASE("one file for each variable, quantized") {
   const TemporaryFolder folder;
   const QuantizedModel model;
-  const std::string whole = model.params();
   write_file(folder / "__model__", model.bytes());
-  std::size_t begin = 0;
-  for (const char *name : {"s", "w", "ws", "wz", "z"}) {
-    // A record ends where reading it alone succeeds.
-    for (std::size_t size = 1; begin + size <= whole.size(); ++size) {
-      try {
-        read_parameter_records(whole.substr(begin, size), name);
-      } catch (const Error &) {
-        continue;
-      }
-      write_file(folder / name, whole.substr(begin, size));
-      begin += size;
-      break;
-    }
-  }
-  REQUIRE(begin == whole.size());
+  for (const auto &[name, bytes] : model.records()) write_file(folder / name, bytes);
   Config config;
   config.model_dir = folder.path();
   const Tensor images = whole_images(2);
@@ -257,8 +238,7 @@ TEST_CASE(
     CHECK(worst < 5.0 / 256.0 * largest);
     Predictor clone = predictor->clone();
     std::vector<float> alone(50);
-    std::thread other([&] { alone = clone.run(images.view()).data; });
-    other.join();
+    in_threads(1, [&](std::size_t) { alone = clone.run(images.view()).data; });
     CHECK(alone == output.data);
     for (std::int64_t i = 0; i < 5; ++i) {
       const Tensor one = clone.run({images.data.data() + i * 784, {1, 1, 28, 28}});

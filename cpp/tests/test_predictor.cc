@@ -225,13 +225,6 @@ TEST_CASE("an output of another shape than the model declares is an error") {
               [&] { predictor.run({x.data(), {1, 2}}); });
 }
 
-TEST_CASE("no images give no rows") {
-  Predictor predictor(config_of());
-  const Tensor output = predictor.run({nullptr, {0, 1, 28, 28}});
-  CHECK(output.shape == Shape{0, 10});
-  CHECK(output.data.empty());
-}
-
 TEST_CASE("inputs that do not fit are refused, and the predictor works on") {
   Predictor predictor(config_of());
   const Tensor images = random_images(2);
@@ -285,24 +278,6 @@ TEST_CASE("an output's memory is used again") {
   predictor.run(image(images, 0), output);
   CHECK(output.shape == Shape{1, 10});
   CHECK(output.data.size() == 10);
-}
-
-TEST_CASE("options that make no sense") {
-  Config config = config_of();
-  config.threads = 0;
-  check_error(ErrorCode::BadInput, "threads", [&] { Predictor{config}; });
-  config = config_of();
-  config.max_batch_size = -1;
-  check_error(ErrorCode::BadInput, "max_batch_size", [&] { Predictor{config}; });
-  config = config_of();
-  config.precision = "fp8";
-  check_error(ErrorCode::Unsupported, "fp8", [&] { Predictor{config}; });
-  config = config_of();
-  config.engine = "abacus";
-  check_error(ErrorCode::Unsupported, "abacus", [&] { Predictor{config}; });
-  check_error(ErrorCode::Unsupported, "OpenVINO",
-              [] { Predictor{config_of("lenet.json", Accelerator::OpenVino)}; });
-  check_error(ErrorCode::BadInput, "at least one", [] { PredictorPool(config_of(), 0); });
 }
 
 TEST_CASE("switches do not change the answer") {
@@ -365,22 +340,18 @@ TEST_CASE("a pool serves more threads than it has predictors") {
     for (std::int64_t i = 0; i < 8; ++i) expected.push_back(pool.run(image(images, i)));
     std::atomic<int> wrong{0};
     std::atomic<int> errors{0};
-    std::vector<std::thread> threads;
-    for (int thread = 0; thread < 4; ++thread) {
-      threads.emplace_back([&, thread] {
-        for (int turn = 0; turn < 20; ++turn) {
-          const auto i = static_cast<std::size_t>(thread + turn) % 8;
-          try {
-            // An error gives its predictor back too.
-            if (turn % 5 == 4) pool.run({images.data.data(), {28, 28}});
-            wrong += pool.run(image(images, static_cast<std::int64_t>(i))).data != expected[i].data;
-          } catch (const Error&) {
-            ++errors;
-          }
+    in_threads(4, [&](std::size_t thread) {
+      for (std::size_t turn = 0; turn < 20; ++turn) {
+        const std::size_t i = (thread + turn) % 8;
+        try {
+          // An error gives its predictor back too.
+          if (turn % 5 == 4) pool.run({images.data.data(), {28, 28}});
+          wrong += pool.run(image(images, static_cast<std::int64_t>(i))).data != expected[i].data;
+        } catch (const Error&) {
+          ++errors;
         }
-      });
-    }
-    for (auto& thread : threads) thread.join();
+      }
+    });
     CHECK(wrong == 0);
     CHECK(errors == 16);
   }

@@ -135,33 +135,23 @@ TEST_CASE("pools come and go") {
 
 TEST_CASE("several pools run at once") {
   std::atomic<int> wrong{0};
-  std::vector<std::thread> callers;
-  for (std::size_t threads = 1; threads <= 4; ++threads) {
-    callers.emplace_back([&wrong, threads] {
-      ThreadPool pool(threads);
-      for (std::size_t i = 0; i < 500; ++i) wrong += !shares_out(pool, threads, i % 20);
-    });
-  }
-  for (std::thread& caller : callers) caller.join();
+  in_threads(4, [&](std::size_t i) {
+    ThreadPool pool(i + 1);
+    for (std::size_t run = 0; run < 500; ++run) wrong += !shares_out(pool, i + 1, run % 20);
+  });
   CHECK(wrong == 0);
 }
 
 TEST_CASE("engines run at once, each on threads of its own, to the same bits") {
-  Config config;
-  config.model_dir = kModelDir;
-  config.engine = "native";
   const Tensor images = random_images(300);
-  const Tensor expected = Predictor(config).run(images.view());
-  config.threads = 3;
-  const Predictor origin(config);
+  const Tensor expected = Predictor(bundled()).run(images.view());
+  const Predictor origin(bundled("native", 3));
+  std::vector<Predictor> clones;
+  for (int i = 0; i < 3; ++i) clones.push_back(origin.clone());
   std::atomic<int> wrong{0};
-  std::vector<std::thread> callers;
-  for (int i = 0; i < 3; ++i) {
-    callers.emplace_back([&images, &expected, &wrong, clone = origin.clone()]() mutable {
-      for (int run = 0; run < 10; ++run) wrong += clone.run(images.view()).data != expected.data;
-    });
-  }
-  for (std::thread& caller : callers) caller.join();
+  in_threads(clones.size(), [&](std::size_t i) {
+    for (int run = 0; run < 10; ++run) wrong += clones[i].run(images.view()).data != expected.data;
+  });
   CHECK(wrong == 0);
 }
 
