@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -110,13 +111,14 @@ def program() -> Path:
 
 @pytest.fixture(scope="session")
 def run_program(program: Path):
-    """Run the C++ program with these arguments, without Python's environment around it."""
+    """Run the C++ program, or another, without Python's environment around it."""
 
-    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: object, program: Path = program, env: dict[str, str] | None = None, **more: Any
+    ) -> subprocess.CompletedProcess[str]:
         command = [str(program), *map(str, arguments)]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, env={}, timeout=120, **options
-        )
+        more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 120} | more
+        return subprocess.run(command, text=True, check=False, env=env or {}, **more)
 
     return run
 

@@ -21,12 +21,14 @@ def checked(*command: object, **options: object) -> str:
     return result.stdout
 
 
-def run_bare(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run with an empty PATH and nothing of Python's."""
-    return subprocess.run(
-        list(map(str, command)),
-        env={"PATH": ""}, cwd=cwd, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+@pytest.fixture
+def run_bare(run_program):
+    """Run a program with an empty PATH and nothing of Python's."""
+
+    def run(path: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return run_program(*arguments, program=path, env={"PATH": ""}, cwd="/")
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +62,10 @@ def consumer(build_consumer) -> Path:
     return build_consumer()
 
 
-def test_consumer_classifies(consumer, run_program, model_dir, tmp_path):
+def test_consumer_classifies(consumer, run_bare, run_program, model_dir, tmp_path):
     digits = read_mnist_dir(sample_dir()).test
     np.save(tmp_path / "digits.npy", digits.images[:200])
-    result = run_bare(consumer, model_dir, tmp_path / "digits.npy", cwd=Path("/"))
+    result = run_bare(consumer, model_dir, tmp_path / "digits.npy")
     assert (result.returncode, result.stderr) == (0, "")
     classes = [int(line) for line in result.stdout.split()]
     logits = tmp_path / "logits.npy"
@@ -73,18 +75,16 @@ def test_consumer_classifies(consumer, run_program, model_dir, tmp_path):
     assert classes == np.load(logits).argmax(axis=1).tolist()
 
 
-def test_consumer_reports_errors(consumer, tmp_path):
-    result = run_bare(consumer, tmp_path / "nowhere", tmp_path / "none.npy", cwd=Path("/"))
+def test_consumer_reports_errors(consumer, run_bare, tmp_path):
+    result = run_bare(consumer, tmp_path / "nowhere", tmp_path / "none.npy")
     assert result.returncode == 3
     assert result.stdout == ""
     assert "FileNotFound" in result.stderr
-    assert run_bare(consumer, cwd=Path("/")).returncode == 2
+    assert run_bare(consumer).returncode == 2
 
 
-def test_installed_program_runs_from_its_new_place(prefix, model_dir):
-    result = run_bare(
-        prefix / "bin" / "lenet_infer_test", f"--model_dir={model_dir}", cwd=Path("/")
-    )
+def test_installed_program_runs_from_its_new_place(prefix, run_bare, model_dir):
+    result = run_bare(prefix / "bin" / "lenet_infer_test", f"--model_dir={model_dir}")
     assert (result.returncode, result.stderr) == (0, "")
     assert "logits" in result.stdout
 
@@ -109,9 +109,7 @@ def test_nothing_refers_to_the_build(program, prefix):
         if path.suffix == ".cmake":
             assert build not in path.read_text(), path
         elif path.parent.name != "lenet":  # a program or library
-            text = subprocess.run(
-                ["readelf", "-d", path], check=True, capture_output=True, text=True
-            ).stdout
+            text = checked("readelf", "-d", path)
             found = re.search(r"\(R(?:UN)?PATH\).*\[(.*)\]", text)
             folders = found[1].split(":") if found else []
             # An empty entry would be the folder that the program is started in.

@@ -252,31 +252,29 @@ def test_engines_of_an_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             predictor.run_layers(np.zeros((1, 3, 9, 10), np.float32))
 
 
-def test_why_a_slower_engine_is_taken_is_said(tmp_path: Path, program: Path) -> None:
+def test_why_a_slower_engine_is_taken_is_said(tmp_path: Path, run_program) -> None:
     large = Model(shape=(3, 200, 200))
     large.conv(3, 16)
     path = large.write(tmp_path / "model.onnx")
-    command = [program, f"--model_file={path}", "--explain", "--repeats=1"]
     environment = {"LENET_ONNXRUNTIME_LIBRARY": "/no/such/library.so"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = run_program(f"--model_file={path}", "--explain", "--repeats=1", env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     reason = r"engine native \(auto: .* \(engine onnxruntime: there is no onnxruntime library"
     assert re.search(reason, done.stdout.splitlines()[0])
 
 
-def test_a_program_without_onnxruntime(tmp_path: Path, program: Path) -> None:
+def test_a_program_without_onnxruntime(tmp_path: Path, run_program, program: Path) -> None:
     """lenet_infer_native takes native unasked."""
     model = Model()
     model.conv(3, 2)
-    path = model.write(tmp_path / "model.onnx")
-    command = [program.with_name("lenet_infer_native"), f"--model_file={path}", "--format=json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={})
+    flag = f"--model_file={model.write(tmp_path / 'model.onnx')}"
+    alone = program.with_name("lenet_infer_native")
+    done = run_program(flag, "--format=json", program=alone)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["engine"] == "native"
-    command.append("--engine=onnxruntime")
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={})
+    done = run_program(flag, "--engine=onnxruntime", program=alone)
     assert done.returncode == 6
-    assert "no engine onnxruntime" in done.stderr
+    assert "no onnxruntime engine" in done.stderr
 
 
 # ---- what it cannot do: cpp/tests/test_onnx_graph.cc has the others

@@ -296,7 +296,7 @@ const Base* OrtGetApiBase(void) { return &base; }
     ],
 )
 def test_libraries_that_are_none(
-    lenet_file: Path, tmp_path: Path, program: Path, library: str, code: int, words: str
+    lenet_file: Path, tmp_path: Path, run_program, library: str, code: int, words: str
 ) -> None:
     path = tmp_path / library
     if library == "empty":
@@ -307,11 +307,10 @@ def test_libraries_that_are_none(
         subprocess.run(
             ["cc", "-shared", "-fPIC", f'-DVERSION="{library}"', "-o", path, source], check=True
         )
-    done = subprocess.run(
-        [program, f"--model_file={lenet_file}", "--engine=onnxruntime"],
-        capture_output=True, text=True, check=False,
-        env={"LENET_ONNXRUNTIME_LIBRARY": str(path)}, timeout=SECONDS,
-    )  # fmt: skip
+    done = run_program(
+        *(f"--model_file={lenet_file}", "--engine=onnxruntime"),
+        env={"LENET_ONNXRUNTIME_LIBRARY": str(path)},
+    )
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     assert words in done.stderr
@@ -428,13 +427,13 @@ def assert_classes(
     assert np.abs(np.array(probabilities) - np.sort(expected)[::-1]).max() < 1e-6
 
 
-def test_classify(classifier: tuple[Path, NDArray[np.float64]], program: Path) -> None:
+def test_classify(classifier: tuple[Path, NDArray[np.float64]], run_program, program: Path) -> None:
     folder, expected = classifier
-    done = subprocess.run(
-        [program.with_name("lenet_classify"), f"--model_dir={folder}", "--topk=10",
-         "--engine=onnxruntime", "--format=csv", folder / "image.png"],
-        capture_output=True, text=True, check=False, env={}, timeout=SECONDS,
-    )  # fmt: skip
+    done = run_program(
+        *(f"--model_dir={folder}", "--topk=10", "--engine=onnxruntime", "--format=csv"),
+        folder / "image.png",
+        program=program.with_name("lenet_classify"),
+    )
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split(",") for line in done.stdout.splitlines()[1:]]
     assert_classes([int(row[2]) for row in rows], [float(row[4]) for row in rows], expected)
