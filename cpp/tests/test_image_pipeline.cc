@@ -161,8 +161,7 @@ TEST_CASE("what is no image, or one of another kind") {
   check_error(ErrorCode::FileNotFound, "folder", [] { decode_image("/"); });
 }
 
-TEST_CASE("without stb photos are refused with the remedy") {
-  if (can_decode_photos()) return;
+TEST_CASE("without stb photos are refused with the remedy" * doctest::skip(can_decode_photos())) {
   const std::string rows(2, '\0');
   kDecode.refuses(png(1, 1, 8, 0, rows), "libstb-dev", ErrorCode::Unsupported);
   kDecode.refuses("\xff\xd8\xff\xe0", "libstb-dev", ErrorCode::Unsupported);
@@ -171,8 +170,8 @@ TEST_CASE("without stb photos are refused with the remedy") {
               [] { resize(numbered(4, 4), 2, 2, Interpolation::Bilinear); });
 }
 
-TEST_CASE("PNG: depths, alpha over white, transparent colour") {
-  if (!can_decode_photos()) return;
+TEST_CASE("PNG: depths, alpha over white, transparent colour" *
+          doctest::skip(!can_decode_photos())) {
   const auto pixels = [&](const std::string& file) { return kDecode(file).pixels; };
   CHECK(pixels(png(2, 1, 8, 0, std::string("\0\x07\0\xf0", 4))) == Bytes{7, 240});
   // 16 bits: the high byte.
@@ -190,8 +189,7 @@ TEST_CASE("PNG: depths, alpha over white, transparent colour") {
   CHECK(pixels(png(1, 2, 8, 0, std::string("\0\x07\x08", 3), transparent)) == Bytes{255, 8});
 }
 
-TEST_CASE("PNG: damaged, cut short, or a bomb") {
-  if (!can_decode_photos()) return;
+TEST_CASE("PNG: damaged, cut short, or a bomb" * doctest::skip(!can_decode_photos())) {
   const std::string whole = png(2, 3, 8, 0, std::string("\0\1\2\3\0\4\5\6", 8));
   CHECK(kDecode(whole).pixels == Bytes{1, 2, 3, 4, 5, 6});
   kDecode.refuses_beginnings(whole);
@@ -206,8 +204,8 @@ TEST_CASE("PNG: damaged, cut short, or a bomb") {
   kDecode.refuses(png(2, 3, 8, 0, std::string("\0\1\2\3\0\4\5", 7)), "damaged");
 }
 
-TEST_CASE("BMP: from the bottom up, 32 bits without alpha, cut short") {
-  if (!can_decode_photos()) return;
+TEST_CASE("BMP: from the bottom up, 32 bits without alpha, cut short" *
+          doctest::skip(!can_decode_photos())) {
   const auto bmp = [](std::uint16_t bits, const std::string& rows) {
     const auto number = [](std::uint32_t value) { return bytes_of(value); };
     return "BM" + number(0) + number(0) + number(54) + number(40) + number(1) + number(2) +
@@ -301,8 +299,7 @@ TEST_CASE("EXIF that says nothing leaves an image as it is") {
   CHECK(exif_orientation(text) == 1);
 }
 
-TEST_CASE("EXIF of a PNG is applied") {
-  if (!can_decode_photos()) return;
+TEST_CASE("EXIF of a PNG is applied" * doctest::skip(!can_decode_photos())) {
   const Image image =
       kDecode(png(1, 3, 8, 0, std::string("\0\1\2\3", 4), chunk("eXIf", exif('\x06', false))));
   CHECK(image.height == 3);
@@ -371,7 +368,9 @@ TEST_CASE("Resize: the values") {
   CHECK(resize(numbered(2, 2), 4, 2, Interpolation::Nearest).pixels ==
         Bytes{0, 1, 0, 1, 2, 3, 2, 3});
   CHECK(resize(numbered(3, 3), 3, 3, Interpolation::Bicubic).pixels == numbered(3, 3).pixels);
-  if (!can_decode_photos()) return;
+}
+
+TEST_CASE("Resize: the filters" * doctest::skip(!can_decode_photos())) {
   Bytes row;
   for (int i = 0; i < 150; ++i) row.push_back(static_cast<std::uint8_t>(i * i * 37 % 251));
   for (const std::int64_t to : {1, 7, 40, 149, 151, 400}) {

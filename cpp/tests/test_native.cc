@@ -195,19 +195,17 @@ TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
   constexpr std::int64_t kClasses = 9;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   Network network;
-  network.tensors = {{1, 1, kWidth}, {kClasses, 1, 1}};
-  network.output = 1;
+  network.tensors = {{1, 1, kWidth}};
   Layer linear = layer_of(LayerKind::Convolution);
   linear.window.kernel = {1, kWidth};
-  linear.inputs = {0};
-  linear.output = 1;
   Random random(3);
   linear.weights = random.values(kClasses * kWidth);
   linear.bias = random.values(kClasses);
+  add_layer(network, linear, {kClasses, 1, 1});
+  float& weight = network.layers[0].weights[3 * kWidth + 66];  // of class 3, times 0
   std::vector<float> image = random.values(kWidth);
   for (std::size_t i = 0; i < kWidth; ++i) image[i] *= static_cast<float>(i % 3 != 0);
   const auto run = [&](const Kernels& kernels) {
-    network.layers = {linear};
     const native::Program program(network, kernels, false);
     native::Aligned<float> memory(static_cast<std::size_t>(program.unit_floats()));
     std::vector<float> found(kClasses);
@@ -217,15 +215,13 @@ TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
   for (const Kernels* kernels : available_kernels(native::kernels_named)) {
     CAPTURE(std::string(kernels->name));
     const std::vector<float> found = run(*kernels);
-    network.layers = {linear};
     const std::vector<double> expected = definition(network, image.data());
     for (std::size_t o = 0; o < kClasses; ++o) CHECK(found[o] == doctest::Approx(expected[o]));
 
-    const Layer finite = linear;
-    linear.weights[3 * kWidth + 66] = kInfinity;  // of class 3, times 0
+    const float finite = std::exchange(weight, kInfinity);
     CHECK(std::isnan(run(*kernels)[3]));
     CHECK(run(*kernels)[2] == doctest::Approx(expected[2]));
-    linear = finite;
+    weight = finite;
     const float before = std::exchange(image[67], std::numeric_limits<float>::quiet_NaN());
     for (const float value : run(*kernels)) CHECK(std::isnan(value));
     image[67] = before;

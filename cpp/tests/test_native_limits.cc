@@ -30,12 +30,10 @@ using native::Network;
 Network wide_network(std::int64_t channels, bool quantized) {
   constexpr std::int64_t kWidth = std::int64_t{1} << 31;
   Network network;
-  network.tensors = {{1, 3, kWidth}, {1, 3, kWidth}, {channels, 1, kWidth}};
+  network.tensors = {{1, 3, kWidth}};
   Layer quantize = layer_of(LayerKind::Quantize);
   quantize.rounding.range = 127;
-  quantize.inputs = {0};
-  quantize.output = 1;
-  if (quantized) network.layers.push_back(quantize);
+  if (quantized) add_layer(network, quantize, {1, 3, kWidth});
   Layer convolution = layer_of(LayerKind::Convolution);
   convolution.name = "the convolution";
   convolution.window.kernel = {3, 1};
@@ -47,10 +45,7 @@ Network wide_network(std::int64_t channels, bool quantized) {
   } else {
     convolution.weights.assign(3 * outputs, 1);
   }
-  convolution.inputs = {quantized ? std::size_t{1} : 0};
-  convolution.output = 2;
-  network.layers.push_back(convolution);
-  network.output = 2;
+  add_layer(network, convolution, {channels, 1, kWidth});
   return network;
 }
 
