@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
+import shared_models
 from lenet_cpp import InferenceEngine, errors, models
 from lenet_cpp.cli import infer as infer_command
 from lenet_cpp.cli import predict as predict_command
@@ -138,9 +139,16 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
 
 @pytest.fixture(scope="session")
 def alexnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    import paddle
+
     folder = tmp_path_factory.mktemp("alexnet")
-    yield seeded(folder, "AlexNet", class_dim=7)
-    shutil.rmtree(folder)  # 700 MB
+    params = folder / "AlexNet.pdparams"
+    paddle.save(models.build("AlexNet", 10, seed=shared_models.SEED).state_dict(), str(params))
+    write_photos(folder / "photos", 3)
+    described = "AlexNet", 10, 224
+    exports = shared_models.exported(*described), shared_models.separate(*described)
+    yield Case("AlexNet", params, *exports, folder / "photos", {"class_dim": 10})
+    shutil.rmtree(folder)  # 230 MB
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from paddle import nn, pir_utils
 
 import lenet_cpp
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
-from lenet_cpp.export.inference_model import export_model
 from numpy_reference import conv2d
+from shared_models import exported
 from snippets import run_page
 
 if TYPE_CHECKING:
@@ -291,21 +291,12 @@ def test_threads_give_the_same_bits(model_dir: Path, digits: Array, threads: int
         assert (np.concatenate(list(executor.map(pool.run, parts))) == expected).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("ResNet18", {"class_dim": 10, "img_size": 64}),
-        ("ResNet50_vd", {"class_dim": 10, "img_size": 64}),
-    ],
-)
-def test_larger_networks_agree_with_paddle(
-    name: str, options: dict[str, int], tmp_path: Path
-) -> None:
-    export_model(None, tmp_path, model=name, seed=5, **options)
-    size = options.get("img_size", 224)
-    images = np.random.default_rng(0).random((3, 3, size, size), dtype=np.float32)
+@pytest.mark.parametrize("name", ["ResNet18", "ResNet50_vd"])
+def test_larger_networks_agree_with_paddle(name: str) -> None:
+    folder = exported(name, 10, 64)
+    images = np.random.default_rng(0).random((3, 3, 64, 64), dtype=np.float32)
     for suffix in ("pdmodel", "json"):
-        model = tmp_path / f"inference.{suffix}"
+        model = folder / f"inference.{suffix}"
         with lenet_cpp.Predictor(model, accelerator="onednn") as paddle:
             expected = paddle.run(images)
         with lenet_cpp.Predictor(model, engine="native") as predictor:

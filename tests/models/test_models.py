@@ -20,6 +20,7 @@ import pytest
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
 import lenet_cpp
+import shared_models
 from lenet_cpp import errors, export, models
 from lenet_cpp._base.files import cache_folder
 from lenet_cpp.agreement import compare
@@ -481,25 +482,20 @@ EXPORTED = {"AlexNet": 224, "ResNet18": 64, "ResNet50_vd": 64}
 
 
 @pytest.fixture(scope="module", params=EXPORTED)
-def exported(request, tmp_path_factory):
-    """A network, its export in both formats and its export in the separate layout."""
+def exported(request):
+    """A network, and the folders of its exports: in both formats, and in the separate layout."""
     name = request.param
-    folder = tmp_path_factory.mktemp(name)
-    result = export.export_model(
-        None, folder / "model", model=name, class_dim=10, img_size=EXPORTED[name], seed=1
-    )
-    separate_layout.write_separate(folder / "model", folder / "separate")
-    layer = models.build(name, 10, seed=1)
+    layer = models.build(name, 10, seed=shared_models.SEED)
     layer.eval()
-    yield name, layer, result
-    shutil.rmtree(folder)  # AlexNet alone has 230 MB of parameters in each layout
+    described = name, 10, EXPORTED[name]
+    return name, layer, shared_models.exported(*described), shared_models.separate(*described)
 
 
-def runs(folder: Path) -> list[tuple[dict[str, Path], str]]:
+def runs(folder: Path, separate: Path) -> list[tuple[dict[str, Path], str]]:
     by_format = {
         "pdmodel": {"model_file": folder / "inference.pdmodel"},
         "json": {"model_file": folder / "inference.json"},
-        "separate": {"model_dir": folder.parent / "separate"},
+        "separate": {"model_dir": separate},
     }
     accelerators = ("plain", "onednn", "openvino")
     return [
@@ -511,14 +507,13 @@ def runs(folder: Path) -> list[tuple[dict[str, Path], str]]:
 
 
 def test_exports_agree_with_the_layer_everywhere(exported, run_program, tmp_path) -> None:
-    name, layer, result = exported
-    assert result.max_difference < 1e-5
+    name, layer, folder, separate = exported
     images = pictures(2, EXPORTED[name])
     np.save(tmp_path / "images.npy", images)
     with paddle.no_grad():
         expected = layer(paddle.to_tensor(images)).numpy()
     assert np.ptp(expected, axis=0).max() > 1e-3
-    for named, accelerator in runs(result.folder):
+    for named, accelerator in runs(folder, separate):
         with lenet_cpp.Predictor(**named, accelerator=accelerator, check_hashes=False) as predictor:
             found = predictor.run(images)
         assert close(expected, found), (named, accelerator)
@@ -535,30 +530,28 @@ def test_exports_agree_with_the_layer_everywhere(exported, run_program, tmp_path
 
 
 def test_exports_say_what_they_are(exported) -> None:
-    name, _, result = exported
+    name, _, folder, separate = exported
     names = {"inference.pdmodel", "inference.json", "inference.pdiparams"}
     beside = {"preprocess.json", "manifest.json", "SHA256SUMS"}
-    assert {path.name for path in result.folder.iterdir()} == names | beside
-    found = manifest.read_manifest(result.folder)
+    assert {path.name for path in folder.iterdir()} == names | beside
+    found = manifest.read_manifest(folder)
     assert (found.topology, found.name, found.softmax) == (name, "inference", False)
     assert (found.class_dim, found.img_size) == (10, EXPORTED[name])
-    assert found.training == {"random_parameters": {"seed": 1}}
+    assert found.training == {"random_parameters": {"seed": shared_models.SEED}}
     assert found.classes == ()
-    assert set(manifest.verify_checksums(result.folder)) == names | beside - {"SHA256SUMS"}
-    written = json.loads((result.folder / "preprocess.json").read_text())
+    assert set(manifest.verify_checksums(folder)) == names | beside - {"SHA256SUMS"}
+    written = json.loads((folder / "preprocess.json").read_text())
     assert written["steps"][1] == {"type": "CenterCrop", "size": [EXPORTED[name]] * 2}
-    assert (result.folder.parent / "separate" / "preprocess.json").read_bytes() == (
-        result.folder / "preprocess.json"
-    ).read_bytes()
+    assert (separate / "preprocess.json").read_bytes() == (folder / "preprocess.json").read_bytes()
 
 
 def test_another_network_is_not_overwritten(exported) -> None:
-    name, _, result = exported
+    name, _, folder, _ = exported
     other = "ResNet34" if name != "ResNet34" else "ResNet18"
-    before = (result.folder / "SHA256SUMS").read_bytes()
+    before = (folder / "SHA256SUMS").read_bytes()
     with pytest.raises(errors.BadInput, match=f"holds a model {name}"):
-        export.export_model(None, result.folder, model=other, seed=0)
-    assert (result.folder / "SHA256SUMS").read_bytes() == before
+        export.export_model(None, folder, model=other, seed=0)
+    assert (folder / "SHA256SUMS").read_bytes() == before
 
 
 @pytest.mark.parametrize("params", ["params", "__params__", None])

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
+import shared_models
 from lenet_cpp import errors, export, models, verify
 from lenet_cpp.cli.verify import main
 from lenet_cpp.data.synthetic import made_images
@@ -41,18 +42,8 @@ RECORDS = {
 SMALL = {"class_dim": 7, "img_size": 64}
 
 
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Export a model with random parameters, once for each name."""
-    done: dict[str, Path] = {}
-
-    def make(name: str, **options: Any) -> Path:
-        if name not in done:
-            done[name] = tmp_path_factory.mktemp(name)
-            export.export_model(None, done[name], model=name, seed=1, **options)
-        return done[name]
-
-    return make
+def seeded(name: str, class_dim: int, img_size: int = 224) -> Path:
+    return shared_models.exported(name, class_dim, img_size)
 
 
 @pytest.fixture
@@ -85,7 +76,6 @@ def test_exported_classifier_agrees_in_both_formats(
     options: dict[str, Any],
     accelerators: str,
     batches: tuple[int, ...],
-    seeded: Callable[..., Path],
     run_verify: Callable[..., tuple[int, dict[str, Any]]],
     tmp_path: Path,
 ) -> None:
@@ -353,7 +343,6 @@ def test_other_layouts(
 
 
 def test_images_of_the_users_own(
-    seeded: Callable[..., Path],
     tmp_path: Path,
     run_verify: Callable[..., tuple[int, dict[str, Any]]],
 ) -> None:
@@ -497,7 +486,6 @@ def test_what_is_missing_or_wrong_is_one_line(
     arguments: list[str],
     status: int,
     message: str,
-    seeded: Callable[..., Path],
     program: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
