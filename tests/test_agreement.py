@@ -186,12 +186,12 @@ def in_conversion_by_parameters(
 
 
 def in_separate_and_combined(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> bool:
-    from lenet_cpp.export import checks, separate_child
+    from lenet_cpp.export import checks, separate_layout
 
     monkeypatch.setattr(checks, "run_model", runs(a, b))
-    monkeypatch.setattr(separate_child, "signature_of", lambda *_: None)
+    monkeypatch.setattr(separate_layout, "signature_of", lambda *_: None)
     model = Path("m"), None
-    return refuses(lambda: separate_child.compare_outputs([a], model, model, exact=False))
+    return refuses(lambda: separate_layout.compare_outputs([a], model, model, exact=False))
 
 
 def in_import_from_onnx(a: Array, b: Array, **_: Any) -> bool:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from lenet_cpp._base.files import write_text
-from lenet_cpp.agreement import TOLERANCE, difference
 from lenet_cpp.cli._verify_text import SHARES
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def run_across(
         formats=options.formats,
         threads=options.threads,
         spec=spec,
-        tolerance=TOLERANCE if options.threshold is None else options.threshold,
+        tolerance=options.threshold,
         progress=True,
         more_routes=getattr(options, "more_routes", None),
     )
@@ -65,7 +64,7 @@ def _text(report: Across, data: str) -> str:
         )
         parts.append("accuracy: " + ", ".join(accuracies))
     count = len(report.routes)
-    largest = f"largest difference {difference(report.largest_difference, report.share)}"
+    largest = f"largest difference {report.size}"
     if report.agrees:
         parts.append(
             f"All {count} ways agree: {largest}, {report.equal_predictions:,} of"

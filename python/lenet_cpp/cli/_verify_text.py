@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tabulate import tabulate
 
-from lenet_cpp.agreement import difference
 from lenet_cpp.verify import format_label
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def _layer_table(layers: Sequence[LayerComparison]) -> str:
             f"{layer.layer} ({layer.kind})",
             layer.operator or "-",
             list(layer.shape),
-            difference(layer.largest_difference, layer.share) if layer.operator else "-",
+            layer.size if layer.operator else "-",
             _layer_verdict(layer),
         ]
         for layer in layers
@@ -130,7 +129,7 @@ def _first_differing(layers: Sequence[LayerComparison]) -> LayerComparison | Non
 
 
 def _verdict(report: Report, layers: Sequence[LayerComparison] | None) -> str:
-    largest = f"largest difference {difference(report.largest_difference, report.share)}"
+    largest = f"largest difference {report.size}"
     if report.agrees:
         return f"The routes agree: {largest}, {report.equal_predictions:,} equal predictions."
     wrong = sum(not row.agrees for row in report.rows)

@@ -11,12 +11,12 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from lenet_cpp.agreement import TOLERANCES, Comparison, compare
 from lenet_cpp.cli import _shared as shared
 from lenet_cpp.cli._command import CommaList, Options, command, option
 from lenet_cpp.cli._versions import versions
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.verify import TOLERANCES, Comparison, compare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

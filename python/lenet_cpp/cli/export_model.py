@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lenet_cpp.agreement import TOLERANCE
 from lenet_cpp.cli import _shared as shared
 from lenet_cpp.cli._command import Options, argument, command, option
 from lenet_cpp.data.images import PREPROCESS_NAME
@@ -100,7 +99,7 @@ def main(options: Options) -> int:
         )
     from lenet_cpp import export
     from lenet_cpp.export import separate_layout
-    from lenet_cpp.export.inference_model import EXPORT_FORMATS
+    from lenet_cpp.export.inference_model import EXPORT_FORMATS, EXPORT_TOLERANCE
 
     spec = resolve(options.model)
     separate = options.format == "separate"
@@ -128,7 +127,7 @@ def main(options: Options) -> int:
         whose = "the trained model's" if options.seed is None else "the untrained model's"
         check = (
             f"outputs differ from {whose} by at most {result.max_difference:g}"
-            f" (allowed: {TOLERANCE:g})"
+            f" (allowed: {EXPORT_TOLERANCE:g})"
         )
     _report(result, check)
     return 0

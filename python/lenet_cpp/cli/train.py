@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lenet_cpp.cli import _shared as shared
 from lenet_cpp.cli._command import Options, command, option
 from lenet_cpp.errors import BadInput
+from lenet_cpp.models import resolve
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -52,7 +53,8 @@ def main(options: Options) -> int:
     from lenet_cpp.training.loop import train
 
     require_paddle()
-    output_dir: Path = options.output_dir or Path("checkpoints") / options.model
+    name = resolve(options.model).name
+    output_dir: Path = options.output_dir or Path("checkpoints") / name
     mnist = load_mnist(options.data_dir, download=options.download)
     print(f"data: {mnist.describe()}", flush=True)
     config = _config(options, mnist, output_dir)
@@ -70,7 +72,7 @@ def main(options: Options) -> int:
         report=lambda line: print(line, flush=True),
         progress=None,
     )
-    where = f"{output_dir / options.model}.pdparams, .pdopt and .train.json"
+    where = f"{output_dir / name}.pdparams, .pdopt and .train.json"
     if not result.complete:
         print(
             f"train: stopped after step {result.steps} of {result.total_steps}; saved {where};"
@@ -107,7 +109,8 @@ def _config(options: Options, mnist: Mnist, output_dir: Path) -> TrainingConfig:
     if not options.resume:
         recipe = recipe_for(options.recipe or "guide", mnist, **given)
         return TrainingConfig(recipe=recipe, model=options.model, seed=options.seed or 0)
-    config = config_from_record(load_record(output_dir / f"{options.model}.pdparams"))
+    record = load_record(output_dir / f"{resolve(options.model).name}.pdparams")
+    config = config_from_record(record, options.model)
     if options.recipe not in (None, config.recipe.name):
         raise BadInput(
             f"the checkpoint in {output_dir} was trained by the recipe {config.recipe.name},"

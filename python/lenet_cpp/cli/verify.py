@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from lenet_cpp._base.files import write_text
-from lenet_cpp.agreement import TOLERANCES
 from lenet_cpp.cli import _shared as shared
 from lenet_cpp.cli._across import run_across
 from lenet_cpp.cli._command import FOLDER, CommaList, Options, argument, command, option
 from lenet_cpp.cli._verify_text import report_document, report_text
 from lenet_cpp.errors import BadInput
 from lenet_cpp.models import MODELS
-from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, PROGRAM_FORMATS
+from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, PROGRAM_FORMATS, TOLERANCES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

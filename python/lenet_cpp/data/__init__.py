@@ -29,16 +29,4 @@ __all__ = [
     "write_idx",
 ]
 
-__getattr__, __dir__ = lazy_exports(
-    __name__,
-    {
-        "Mnist": "lenet_cpp.data.mnist",
-        "Split": "lenet_cpp.data.mnist",
-        "load_mnist": "lenet_cpp.data.mnist",
-        "read_idx": "lenet_cpp.data.mnist",
-        "read_mnist_dir": "lenet_cpp.data.mnist",
-        "sample_dir": "lenet_cpp.data.mnist",
-        "to_model_input": "lenet_cpp.data.mnist",
-        "write_idx": "lenet_cpp.data.mnist",
-    },
-)
+__getattr__, __dir__ = lazy_exports(__name__, dict.fromkeys(__all__, "lenet_cpp.data.mnist"))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,6 @@ from lenet_cpp.export.inference_model import export_model
 from lenet_cpp.export.separate_layout import rewrite
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.installation import ExportResult, checked_name
-from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM, linked_as_legacy
 from lenet_cpp.formats.manifest import (
     CHECKSUMS_NAME,
     MANIFEST_NAME,
@@ -38,7 +36,13 @@ from lenet_cpp.formats.manifest import (
     verify_checksums,
     write_manifest,
 )
-from lenet_cpp.formats.source import FORMATS, Source, find_source
+from lenet_cpp.formats.source import (
+    FORMATS,
+    LEGACY_PROGRAM,
+    Source,
+    find_source,
+    link_as_legacy,
+)
 from lenet_cpp.inference.checked_model import CheckedModel, check_model
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models.registry import build_layer
@@ -134,8 +138,8 @@ def convert_model(
             f"{found.path} has a program, which keeps or lacks its softmax: leave it out"
         )
     origin = _origin(found)
-    with ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lenet_cpp-")))
+    with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
+        work = Path(folder)
         if found.format in {"pdmodel", "model-params", "separate"} and to in _LAYOUTS:
             result = rewrite(found.path, found.params, output, _LAYOUTS[to], name=name)
             return _conversion(found, result, 0)
@@ -149,7 +153,7 @@ def convert_model(
                 f" (--model), one of {', '.join(models.MODELS)}"
             )
         network = _Network(spec, class_dim, img_size, softmax)
-        return _by_parameters(found, origin, network, output, to, name, stack, work)
+        return _by_parameters(found, origin, network, output, to, name, work)
 
 
 def _check_unused(output: Path, to: str) -> None:
@@ -185,11 +189,10 @@ def _by_parameters(
     output: Path,
     to: str,
     name: str | None,
-    stack: ExitStack,
     work: Path,
 ) -> Conversion:
     """Load the parameters into the network, and export that."""
-    program, network = _checked_program(source, network, stack)
+    program, network = _checked_program(source, network, work)
     layer = build_layer(network.spec, network.class_dim, network.img_size)
     state = load_state(source, program, layer)
     softmax, difference = bool(network.softmax), 0.0
@@ -239,14 +242,14 @@ def _by_parameters(
 
 
 def _checked_program(
-    source: Source, network: _Network, stack: ExitStack
+    source: Source, network: _Network, work: Path
 ) -> tuple[CheckedModel | None, _Network]:
     """Check the source's program in C++, and read from it the sizes that were not given."""
     if not source.has_program:
         return None, network
     path = source.path
     if source.format == "separate":
-        path = stack.enter_context(linked_as_legacy(path)) / LEGACY_PROGRAM
+        path = link_as_legacy(path, work / "linked") / LEGACY_PROGRAM
     checked = check_model(path, source.params)
     with Predictor(checked.program, checked.params, accelerator="plain") as predictor:
         if predictor.quantized:

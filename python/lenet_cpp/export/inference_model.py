@@ -37,6 +37,7 @@ import numpy as np
 from lenet_cpp import models
 from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.agreement import TOLERANCE
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.export.checks import check_agreement, run_or_raise
 from lenet_cpp.export.separate_layout import write_separate
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 
 EXPORT_FORMATS = ("json", "pdmodel")
 INPUT_NAME = "x"
+EXPORT_TOLERANCE = TOLERANCE
+"""By how much the outputs of an export may differ, when the largest is not above 1."""
 
 
 def export_model(

@@ -3,25 +3,45 @@
 Models are rewritten from the combined layout (``NAME.pdmodel`` and ``NAME.pdiparams``) to the
 separate one and back, with the same manifest and checksums as in any export. :func:`rewrite` is
 the general form: it reads and writes any file names, and writes PIR too.
+
+:func:`transcribe` does the work in a child process with ``FLAGS_enable_pir_api=0``, because Paddle
+reads that flag when it is imported, because static-graph mode is a state of the whole process, and
+because a damaged program can crash Paddle.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp._base.worker import PROGRAM_DESC, WorkerCrashed, call
-from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
+from lenet_cpp.export.checks import check_agreement, run_or_raise
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
-from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM
 from lenet_cpp.formats.manifest import (
+    CHECKSUMS_NAME,
+    MANIFEST_NAME,
     describe_model,
     parse_signature,
     read_origin,
 )
-from lenet_cpp.formats.source import find_source
+from lenet_cpp.formats.source import LEGACY_PROGRAM, find_source
+from lenet_cpp.models.paddle_run import last_line, random_batches, signature_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import paddle
+    from numpy.typing import NDArray
+
+    from lenet_cpp._base.worker import Report
+    from lenet_cpp.formats.manifest import ModelSignature
 
 # Files beside a model that are valid for it in any format.
 _COMPANIONS = (PREPROCESS_NAME,)
@@ -31,9 +51,6 @@ def write_separate(
     source: str | Path, output_dir: str | Path, *, name: str | None = None
 ) -> ExportResult:
     """Rewrite a combined ``.pdmodel`` model in the separate layout, one file for each variable.
-
-    A child process does the work, so that a model that crashes Paddle does not end the caller, and
-    static-graph mode does not affect the caller's Paddle.
 
     Args:
         source: The exported model's folder, its ``.pdmodel``, or the path of that without suffix.
@@ -57,8 +74,6 @@ def combine_separate(
     source: str | Path, output_dir: str | Path, *, name: str | None = None
 ) -> ExportResult:
     """Rewrite a model in the separate layout as ``NAME.pdmodel`` and ``NAME.pdiparams``.
-
-    A child process does the work; see :func:`write_separate`.
 
     Args:
         source: The folder with ``__model__`` and one file for each variable. Checksums in it are
@@ -92,8 +107,8 @@ def rewrite(
 ) -> ExportResult:
     """Rewrite a ProgramDesc model under other names, in another layout, or as PIR.
 
-    A child process does the work; see :func:`write_separate`. In the same format the outputs must
-    stay the same bits, as PIR they must stay within the tolerance.
+    In the same format the outputs must stay the same bits, as PIR they must stay within the
+    tolerance.
 
     Args:
         program: The program; checksums beside it are verified first.
@@ -123,7 +138,7 @@ def rewrite(
     with staging_folder(output, stem, topology) as staging:
         try:
             found = call(
-                "lenet_cpp.export.separate_child:transcribe",
+                f"{__name__}:transcribe",
                 {
                     "program": str(program.resolve()),
                     "params": None if params is None else str(params.resolve()),
@@ -150,3 +165,254 @@ def rewrite(
             origin=origin,
         )
         return install(staging, output, manifest, found["max_difference"])
+
+
+def transcribe(
+    program: str,
+    params: str | None,
+    output: str,
+    to_program: str,
+    to_params: str | None,
+    report: Report,
+) -> dict[str, Any]:
+    """Write a model in another layout, or as PIR; called in the child.
+
+    Args:
+        program: The source.
+        params: Its parameters; None when its layout is separate.
+        output: An existing folder.
+        to_program: The name of the written program; the suffix ``.json`` requests PIR.
+        to_params: The name of the written parameters; None for the separate layout.
+        report: Receives the progress.
+
+    Returns:
+        ``files``, ``signature``, ``max_difference`` and ``paddle_version``.
+    """
+    import paddle
+
+    report("converting", 0, 1)
+    paddle.enable_static()
+    model, folder = Path(program), Path(output)
+    params_path = None if params is None else Path(params)
+    parsed = _parse(model)
+    to_pir = to_program.endswith(".json")
+    if to_pir and _scales(parsed):
+        raise Unsupported(
+            f"{model} is quantized: Paddle runs nothing quantized in its new format; convert the"
+            " float model"
+        )
+    names = _variable_names(model, parsed)
+    sources = [model.parent / name for name in names] if params_path is None else [params_path]
+    if params_path is None and (missing := [path.name for path in sources if not path.is_file()]):
+        raise BadModel(f"{model.parent} lacks files of variables: {', '.join(missing)}")
+    written = names if to_params is None else [to_params]
+    source_name = None if params_path is None else params_path.name
+    _transcribe(parsed, model.parent, source_name, folder, to_params)
+    _check_same_bytes(
+        sources, [folder / name for name in written], damaged=params_path or model.parent
+    )
+    if to_pir:
+        _translate(model, params_path, folder / to_program)
+    else:
+        # The program is the same in both layouts, and a copy keeps every byte.
+        shutil.copyfile(model, folder / to_program)
+    after = folder / to_program, None if to_params is None else folder / to_params
+    inputs = random_batches(_input_shape(model, parsed))
+    signature, difference = compare_outputs(inputs, (model, params_path), after, exact=not to_pir)
+    return {
+        "files": [to_program, *written],
+        "paddle_version": str(paddle.__version__),
+        "max_difference": difference,
+        "signature": asdict(signature),
+    }
+
+
+def _translate(model: Path, params: Path | None, target: Path) -> None:
+    """Write the program as PIR, with Paddle's own translation."""
+    import paddle
+    from paddle import pir_utils
+
+    # With this flag Paddle translates a program while it loads it.
+    os.environ |= {"FLAGS_enable_pir_in_executor": "1"}
+    with paddle.static.scope_guard(paddle.static.Scope()):
+        try:
+            program, _, outputs = paddle.static.load_inference_model(
+                str(model.parent),
+                paddle.static.Executor(paddle.CPUPlace()),
+                model_filename=model.name,
+                params_filename=params and params.name,
+            )
+        except Exception as error:
+            raise Unsupported(
+                f"{model}: Paddle cannot translate it to PIR ({last_line(error)})"
+            ) from error
+        with pir_utils.IrGuard():
+            inputs = [
+                op.result(0) for op in program.global_block().ops if op.name() == "pd_op.data"
+            ]
+            normal = paddle.static.normalize_program(program, inputs, outputs)
+            paddle.base.core.serialize_pir_program(normal, str(target), True, False, True)
+    document = json.loads(target.read_bytes())
+    for op in document["program"]["regions"][0]["blocks"][0]["ops"]:
+        _tidy(op)
+    target.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
+
+
+def _tidy(op: dict[str, Any]) -> None:
+    """Give a translated operator the form that ``paddle.jit.save`` writes."""
+    if isinstance(op["A"], list):
+        # The call stack has file names of the exporting machine.
+        op["A"] = [
+            item
+            for item in op["A"]
+            if not isinstance(item, dict) or item.get("N") != "op_callstack"
+        ]
+    for output in op["O"] if isinstance(op["O"], list) else [op["O"]]:
+        # An output that the older program omits, such as a normalization's reserve space, has a
+        # number but no type; in a PIR program an omitted output has number 0.
+        if output["TT"].get("#") == "NULL":
+            output["%"] = 0
+
+
+def _parse(model: Path) -> paddle.static.Program:
+    import paddle
+
+    try:
+        return paddle.static.Program.parse_from_string(model.read_bytes())
+    except OSError as error:
+        raise FileNotFound(f"cannot read {model}: {error.strerror}") from error
+    except Exception as error:
+        raise BadModel(f"{model} is damaged or is not a Paddle program") from error
+
+
+def _variables(program: paddle.static.Program) -> dict[str, Any]:
+    from paddle.static.io import is_persistable
+
+    return {var.name: var for var in program.list_vars() if is_persistable(var)}
+
+
+def _variable_names(model: Path, program: paddle.static.Program) -> list[str]:
+    """Return the names of the variables in the order in which a combined file holds them."""
+    names = sorted(_variables(program))
+    if not names:
+        raise BadModel(f"{model} has no parameters")
+    reserved = {LEGACY_PROGRAM, MANIFEST_NAME, CHECKSUMS_NAME, ".", ".."}
+    if wrong := [name for name in names if name in reserved or "/" in name]:
+        raise Unsupported(f"{model}: a variable called {wrong[0]!r} cannot have a file of its own")
+    return names
+
+
+def _transcribe(
+    program: paddle.static.Program,
+    source: Path,
+    source_name: str | None,
+    output: Path,
+    output_name: str | None,
+) -> None:
+    """Load all variables from one layout and save them in the other; names mean combined."""
+    import paddle
+
+    scope = paddle.static.Scope()
+    executor = paddle.static.Executor(paddle.CPUPlace())
+    variables = _variables(program)
+    with paddle.static.scope_guard(scope):
+        try:
+            paddle.static.io.load_vars(
+                executor, str(source), vars=list(variables.values()), filename=source_name
+            )
+        except Exception as error:
+            raise BadModel(
+                f"{source / (source_name or '')}: the parameters are damaged or are not those of"
+                " the program"
+            ) from error
+        faults = []
+        scales = _scales(program)
+        for name, variable in variables.items():
+            found = tuple(scope.find_var(name).get_tensor().shape())
+            expected = tuple(variable.shape)
+            if name in scales and _without_ones(found) == _without_ones(expected):
+                continue
+            if found != expected:
+                faults.append(f"{name} is {list(found)}, expected {list(variable.shape)}")
+        if faults:
+            raise BadModel(
+                f"{source / (source_name or '')}: wrong shapes of variables: {'; '.join(faults)}"
+            )
+        paddle.static.io.save_vars(
+            executor, str(output), vars=list(variables.values()), filename=output_name
+        )
+
+
+def _scales(program: paddle.static.Program) -> set[str]:
+    """Return the scales of quantized values, whose declared and written shapes differ.
+
+    Paddle declares ``[1]`` for ``[]`` and ``[6]`` for ``[1, 6]``, as PostTrainingQuantization does.
+    """
+    return {
+        name
+        for block in program.blocks
+        for op in block.ops
+        if op.type in {"quantize_linear", "dequantize_linear"}
+        for slot in ("Scale", "ZeroPoint")
+        for name in op.input(slot)
+    }
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _check_same_bytes(before: list[Path], after: list[Path], *, damaged: Path) -> None:
+    """Check that two layouts have the same bytes: a combined file is the others in a row.
+
+    Paddle silently ignores missing and superfluous bytes at the end of a variable.
+    """
+
+    def digest(paths: list[Path]) -> str:
+        result = hashlib.sha256()
+        for path in paths:
+            result.update(path.read_bytes())
+        return result.hexdigest()
+
+    if digest(before) != digest(after):
+        raise BadModel(f"{damaged}: the parameters are truncated, damaged or of another program")
+
+
+def _input_shape(model: Path, program: paddle.static.Program) -> tuple[int, ...]:
+    names = program.desc.get_feed_target_names()
+    if len(names) != 1:
+        raise Unsupported(f"{model} has {len(names)} inputs; models with one are supported")
+    shape = tuple(program.global_block().var(names[0]).shape)
+    if any(size < 1 for size in shape[1:]):
+        raise Unsupported(f"{model}: only the batch may be free, its input is {list(shape)}")
+    return shape
+
+
+def compare_outputs(
+    inputs: list[NDArray[np.float32]],
+    before: tuple[Path, Path | None],
+    after: tuple[Path, Path | None],
+    *,
+    exact: bool,
+) -> tuple[ModelSignature, float]:
+    """Compare the outputs of two models.
+
+    Args:
+        inputs: The batches to run.
+        before: The source, its program and parameters.
+        after: The written model.
+        exact: Whether the outputs have to be the same bits, or within the tolerance.
+
+    Returns:
+        The signature of the written model, and the largest difference.
+    """
+    expected = run_or_raise(*before, inputs)
+    found = run_or_raise(*after, inputs, error=BackendFailure, name="the converted model")
+    pairs = [
+        pair
+        for one, other in zip(expected.outputs, found.outputs, strict=True)
+        for pair in zip(one, other, strict=True)
+    ]
+    names = "the source", "the converted model"
+    difference = check_agreement(pairs, names, exact=exact, error=BackendFailure)
+    return signature_of(inputs, found), difference

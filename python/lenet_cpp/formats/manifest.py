@@ -250,7 +250,7 @@ def parse_signature(value: Any) -> ModelSignature:
 
 
 def has_manifest(folder: Path) -> bool:
-    """Tell whether a folder has a ``manifest.json``."""
+    """Return whether a folder has a ``manifest.json``."""
     return (folder / MANIFEST_NAME).is_file()
 
 

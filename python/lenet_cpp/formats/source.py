@@ -7,7 +7,6 @@ from pathlib import Path
 
 from lenet_cpp._base.files import other_content
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
-from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
 
 FORMATS = {
@@ -18,6 +17,8 @@ FORMATS = {
     "separate": "__model__ (or model) and one file for each variable",
     "json": "NAME.json (PIR) and NAME.pdiparams",
 }
+LEGACY_PROGRAM = "__model__"
+"""The name of the program in the separate layout."""
 # The names that fluid.io.save_inference_model gave to a program and its combined parameters.
 OLD_PROGRAMS = (LEGACY_PROGRAM, "model")
 OLD_PARAMS = ("params", "__params__")
@@ -147,3 +148,13 @@ def _in_folder(folder: Path) -> list[Source]:
     if not found and [name for name in names if name.name not in {CHECKSUMS_NAME, MANIFEST_NAME}]:
         return [Source("persistables", folder)]
     return found
+
+
+def link_as_legacy(program: Path, folder: Path) -> Path:
+    """Link a program, as ``__model__``, and the files beside it into a new folder; return it."""
+    folder.mkdir()
+    for path in program.parent.iterdir():
+        if path.is_file():
+            name = LEGACY_PROGRAM if path.name == program.name else path.name
+            (folder / name).symlink_to(path.resolve())
+    return folder

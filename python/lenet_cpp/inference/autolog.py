@@ -20,10 +20,12 @@ import numpy as np
 from lenet_cpp._base.worker import run_program
 from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.engine import RunSettings
-from lenet_cpp.inference.paddle_package import installed_paddle
+from lenet_cpp.inference.paddle_package import installed_paddle, library_facts
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+    from typing_extensions import Self
 
 STAGES = ("preprocess", "inference", "postprocess")
 
@@ -84,19 +86,14 @@ class AutoLog:
         self._peak_rss = 0
 
     @property
-    def times(self) -> AutoLogTimes:
-        """The timer, as AutoLog calls it."""
-        return AutoLogTimes(self)
+    def times(self) -> Self:
+        """This object, whose :meth:`start`, :meth:`stamp` and :meth:`end` AutoLog has there."""
+        return self
 
     @property
     def batch_size(self) -> int:
         """The number of images in the largest timed batch; 0 before the first."""
         return self._shape[0] if self._shape else 0
-
-    @property
-    def stages_left(self) -> int:
-        """How many stages of the batch have no stamp."""
-        return 1 + len(STAGES) - len(self._stamps)
 
     def start(self) -> None:
         """Begin a batch; an unfinished one does not count."""
@@ -106,17 +103,20 @@ class AutoLog:
         """End a stage: preprocess, then inference, then postprocess."""
         self._stamps.append(time.perf_counter())
 
-    def end(self, shape: tuple[int, ...] | None = None) -> None:
+    def end(self, shape: tuple[int, ...] | None = None, *, stamp: bool = False) -> None:
         """End a batch.
 
         Args:
             shape: The shape of the batch, [N, channels, height, width]; None when it is not known.
+            stamp: Stamp the last stage, if that is missing.
 
         Raises:
             BadInput: Not every stage was stamped once.
         """
         import psutil
 
+        if stamp and len(self._stamps) == len(STAGES):
+            self.stamp()
         if len(self._stamps) != 1 + len(STAGES):
             raise BadInput(f"{len(self._stamps) - 1} stages were stamped, not {len(STAGES)}")
         self._seconds.append(np.diff(self._stamps).tolist())
@@ -218,39 +218,13 @@ class AutoLog:
         return [*lines, f" images: {self._images}, images/s: {self._images / total:.2f}"]
 
 
-class AutoLogTimes:
-    """The timer of an :class:`AutoLog`, with the calls of AutoLog itself."""
-
-    def __init__(self, log: AutoLog) -> None:
-        """Time for ``log``."""
-        self.start = log.start
-        self.stamp = log.stamp
-        self._log = log
-
-    def end(self, stamp: bool = False) -> None:
-        """End a batch.
-
-        Args:
-            stamp: End the last stage too, unless it was stamped.
-
-        Raises:
-            BadInput: Not every stage was stamped once.
-        """
-        if stamp and self._log.stages_left:
-            self.stamp()
-        self._log.end()
-
-
 def _settings_of(config: Any) -> RunSettings:
     """Read a ``paddle.inference.Config``, which does not tell whether it optimizes memory."""
     package = installed_paddle()
     enabled = getattr(config, "onednn_enabled", None) or config.mkldnn_enabled  # Paddle 3.1
     return RunSettings(
         engine="paddle.inference",
-        paddle_version=package.version if package else "none",
-        paddle_commit=package and package.commit,
-        cuda_version=package and package.cuda,
-        cudnn_version=package and package.cudnn,
+        **library_facts(package.version if package else "none"),
         accelerator="onednn" if enabled() else "plain",
         ir_optim=bool(config.ir_optim()),
         memory_optim=None,

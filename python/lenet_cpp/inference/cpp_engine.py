@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lenet_cpp import _core
 from lenet_cpp.inference.engine import RunSettings
-from lenet_cpp.inference.paddle_package import installed_paddle
+from lenet_cpp.inference.paddle_package import library_facts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,15 +34,10 @@ class CppEngine:
     def settings(self, batch_size: int) -> RunSettings:
         """Return how batches of this size are computed."""
         options = self._predictor.options
-        package = installed_paddle()
         version = _core.paddle_version() if options["engine"] == "paddle" else "none"
-        same = package if package is not None and package.version == version else None
         return RunSettings(
             engine=options["engine"],
-            paddle_version=version,
-            paddle_commit=same and same.commit,
-            cuda_version=same and same.cuda,
-            cudnn_version=same and same.cudnn,
+            **library_facts(version),
             accelerator=self._predictor.accelerator(batch_size),
             ir_optim=options["ir_optim"],
             memory_optim=options["memory_optim"],

@@ -25,6 +25,7 @@ from lenet_cpp._base.closing import Closing
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.errors import BackendFailure, BadInput, Error
 from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.inference.predictor import Specified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ class _Garbled(Exception):  # noqa: N818 - never leaves this module
     """The child sent what the protocol does not allow."""
 
 
-class IsolatedPredictor(Closing):
+class IsolatedPredictor(Specified, Closing):
     """A loaded image classifier in a child process, which limits the harm of a hostile model.
 
     The child is a new interpreter (not a fork) with an empty environment, in its own session. Its
@@ -234,16 +235,6 @@ class IsolatedPredictor(Closing):
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied."""
         raise TypeError("an IsolatedPredictor cannot be pickled or copied: create another one")
-
-    @property
-    def input_spec(self) -> TensorSpec:
-        """Name, shape and dtype of the input."""
-        return self._input_spec
-
-    @property
-    def output_spec(self) -> TensorSpec:
-        """Name, shape and dtype of the output."""
-        return self._output_spec
 
     @property
     def quantized(self) -> bool:

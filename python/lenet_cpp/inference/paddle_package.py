@@ -6,7 +6,7 @@ import ast
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class PaddlePackage(NamedTuple):
@@ -47,3 +47,19 @@ def installed_paddle() -> PaddlePackage | None:
     if version is None:
         return None
     return PaddlePackage(version, known("commit"), known("cuda_version"), known("cudnn_version"))
+
+
+def library_facts(version: str) -> dict[str, Any]:
+    """Return the facts about a Paddle library that a report of run settings has.
+
+    Args:
+        version: The library's version; the installed package tells the rest if it has the same.
+    """
+    package = installed_paddle()
+    same = package if package is not None and package.version == version else None
+    return {
+        "paddle_version": version,
+        "paddle_commit": same and same.commit,
+        "cuda_version": same and same.cuda,
+        "cudnn_version": same and same.cudnn,
+    }

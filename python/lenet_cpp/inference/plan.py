@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lenet_cpp import _core
@@ -64,27 +64,17 @@ class Plan:
 def from_core(plan: _core.Plan) -> Plan:
     """Convert the plan of the C++ module."""
     parts = (
-        PlanPart(
-            part.layout,
-            part.images,
-            part.at_once,
-            tuple(
-                PlanStep(
-                    step.name, step.kernel, step.output, int(step.multiply_adds), step.microseconds
-                )
-                for step in part.steps
-            ),
-        )
+        _copied(PlanPart, part, steps=tuple(_copied(PlanStep, step) for step in part.steps))
         for part in plan.parts
     )
-    return Plan(
-        plan.engine,
-        plan.reason,
-        plan.instructions,
-        plan.images,
-        plan.runs,
-        int(plan.multiply_adds),
-        plan.microseconds,
-        plan.limit,
-        tuple(parts),
-    )
+    found: Plan = _copied(Plan, plan, parts=tuple(parts))
+    return found
+
+
+def _copied(kind: type, original: object, **others: object) -> Any:
+    """Return a data class with the attributes of an object, except for ``others``."""
+    names = [entry.name for entry in fields(kind) if entry.name not in others]
+    values = {name: getattr(original, name) for name in names}
+    if "multiply_adds" in values:  # C++ counts in double
+        values["multiply_adds"] = int(values["multiply_adds"])
+    return kind(**values, **others)

@@ -156,7 +156,24 @@ def _spec(spec: _core.TensorSpec) -> TensorSpec:
     return TensorSpec(spec.name, spec.shape, spec.dtype)
 
 
-class Predictor(Closing):
+class Specified:
+    """Base of what has an input and an output."""
+
+    _input_spec: TensorSpec
+    _output_spec: TensorSpec
+
+    @property
+    def input_spec(self) -> TensorSpec:
+        """Name, shape and dtype of the input."""
+        return self._input_spec
+
+    @property
+    def output_spec(self) -> TensorSpec:
+        """Name, shape and dtype of the output."""
+        return self._output_spec
+
+
+class Predictor(Specified, Closing):
     """A loaded image classifier.
 
     Thread-safety: may be shared; calls from several threads then take turns. For parallel runs
@@ -292,16 +309,6 @@ class Predictor(Closing):
         )
 
     @property
-    def input_spec(self) -> TensorSpec:
-        """Name, shape and dtype of the input."""
-        return self._input_spec
-
-    @property
-    def output_spec(self) -> TensorSpec:
-        """Name, shape and dtype of the output."""
-        return self._output_spec
-
-    @property
     def quantized(self) -> bool:
         """Whether the model is quantized.
 
@@ -333,7 +340,7 @@ class Predictor(Closing):
         return cast("Options", values)
 
 
-class PredictorPool:
+class PredictorPool(Specified):
     """Predictors of one model that share their weights, for several threads.
 
     Thread-safety: :meth:`run` may be called from any number of threads; ``size`` of them run in
@@ -371,7 +378,9 @@ class PredictorPool:
             self._core = _core.PredictorPool(config, size)
         except TypeError as error:
             raise BadInput(f"size is {size!r}; expected an integer, 1 or more") from error
-        self._input_shape = self._core.input_spec.shape
+        self._input_spec = _spec(self._core.input_spec)
+        self._output_spec = _spec(self._core.output_spec)
+        self._input_shape = self._input_spec.shape
         self._input_range: InputRange | None = InputRange(self._core.config.model_file)
 
     def run(self, images: ArrayLike) -> NDArray[np.float32]:
@@ -392,16 +401,6 @@ class PredictorPool:
     def __len__(self) -> int:
         """Return the number of predictors."""
         return len(self._core)
-
-    @property
-    def input_spec(self) -> TensorSpec:
-        """Name, shape and dtype of the input."""
-        return _spec(self._core.input_spec)
-
-    @property
-    def output_spec(self) -> TensorSpec:
-        """Name, shape and dtype of the output."""
-        return _spec(self._core.output_spec)
 
     @property
     def quantized(self) -> bool:

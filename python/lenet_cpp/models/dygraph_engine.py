@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.inference.engine import RunSettings, require_finite
-from lenet_cpp.inference.paddle_package import installed_paddle
+from lenet_cpp.inference.paddle_package import library_facts
 from lenet_cpp.models.paddle_run import paddle_failures
 
 if TYPE_CHECKING:
@@ -29,13 +29,9 @@ def _settings(engine: str) -> RunSettings:
     import paddle
 
     flags = paddle.get_flags(["FLAGS_paddle_num_threads", "FLAGS_use_mkldnn"])
-    package = installed_paddle()
     return RunSettings(
         engine=engine,
-        paddle_version=str(paddle.__version__),
-        paddle_commit=package and package.commit,
-        cuda_version=package and package.cuda,
-        cudnn_version=package and package.cudnn,
+        **library_facts(str(paddle.__version__)),
         accelerator="onednn" if flags["FLAGS_use_mkldnn"] else "plain",
         ir_optim=False,
         memory_optim=False,

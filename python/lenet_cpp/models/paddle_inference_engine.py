@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.inference.engine import RunSettings, require_finite
-from lenet_cpp.inference.paddle_package import installed_paddle
+from lenet_cpp.inference.paddle_package import library_facts
 from lenet_cpp.models.paddle_run import inference_config, paddle_failures
 
 if TYPE_CHECKING:
@@ -110,13 +110,9 @@ class PaddleInferenceEngine:
         """Return how batches of any size are computed."""
         import paddle
 
-        package = installed_paddle()
         return RunSettings(
             engine="python",
-            paddle_version=str(paddle.__version__),
-            paddle_commit=package and package.commit,
-            cuda_version=package and package.cuda,
-            cudnn_version=package and package.cudnn,
+            **library_facts(str(paddle.__version__)),
             accelerator=self._accelerator,
             ir_optim=bool(self._config.ir_optim()),
             memory_optim=self._memory_optim,

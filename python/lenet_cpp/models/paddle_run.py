@@ -11,8 +11,8 @@ import numpy as np
 
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BackendFailure, Error
-from lenet_cpp.formats.legacy_names import LEGACY_PROGRAM, link_as_legacy
 from lenet_cpp.formats.manifest import ModelSignature
+from lenet_cpp.formats.source import LEGACY_PROGRAM, link_as_legacy
 from lenet_cpp.formats.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:

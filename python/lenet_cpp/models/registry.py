@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
@@ -17,7 +18,7 @@ from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.models.weights import seed_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import paddle
 
@@ -276,18 +277,33 @@ def build(
     return get(name).build(class_dim, img_size, seed=seed, **options)
 
 
-def build_layer(spec: ModelSpec, class_dim: int | None, img_size: int | None) -> paddle.nn.Layer:
-    """Build a network for inference; its parameters get new values.
+@contextmanager
+def construction(seed: int | None = None) -> Iterator[None]:
+    """Number generated names from zero in the block, as files and checkpoints need them.
 
-    Generated names are numbered from zero, and Paddle's random state stays as it was.
+    Args:
+        seed: The seed of Paddle's initial parameters; when None, its random state stays as it was.
+
+    Raises:
+        Unsupported: Paddle is not installed.
     """
+    require_paddle()
     import paddle
 
     state = paddle.get_rng_state()
+    if seed is not None:
+        paddle.seed(seed)
     try:
         with paddle.utils.unique_name.guard():
-            layer = spec.build(class_dim, img_size)
+            yield
     finally:
-        paddle.set_rng_state(state)
+        if seed is None:
+            paddle.set_rng_state(state)
+
+
+def build_layer(spec: ModelSpec, class_dim: int | None, img_size: int | None) -> paddle.nn.Layer:
+    """Build a network for inference, whose parameters will be replaced."""
+    with construction():
+        layer = spec.build(class_dim, img_size)
     layer.eval()
     return layer

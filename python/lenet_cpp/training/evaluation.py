@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.mnist import to_model_input
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ def evaluate(layer: paddle.nn.Layer, split: Split, *, batch_size: int = 500) -> 
         split: The images and labels.
         batch_size: Images per batch.
     """
-    require_paddle()
     import paddle
 
     training = layer.training

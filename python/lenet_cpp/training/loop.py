@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
-from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.mnist import to_model_input
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays, load_checkpoint, save_checkpoint
+from lenet_cpp.models.registry import construction
 from lenet_cpp.training.augment import warp
 from lenet_cpp.training.evaluation import Evaluation, evaluate
 from lenet_cpp.training.recipes import learning_rate
@@ -103,11 +104,8 @@ def train(
         BadInput: With ``resume``, the checkpoint has another configuration or other data; or the
             loss became infinite or not a number; or another training writes to the folder.
     """
-    require_paddle()
-    from tqdm import tqdm
-
+    run = _Run(config, mnist, output_dir)
     with _exclusive(output_dir):
-        run = _Run(config, mnist, output_dir)
         if resume:
             run.restore()
         bar = tqdm(
@@ -155,8 +153,6 @@ class _Run:
     """One training in progress."""
 
     def __init__(self, config: TrainingConfig, mnist: Mnist, folder: Path) -> None:
-        import paddle
-
         self.config = config
         self.mnist = mnist
         self.folder = folder
@@ -167,9 +163,8 @@ class _Run:
         self._started = time.monotonic()
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
         self._accuracy: Evaluation | None = None
-        paddle.seed(config.seed)
         # The optimizer's state is keyed by generated names, which must be the same every time.
-        with paddle.utils.unique_name.guard():
+        with construction(config.seed):
             self.layer, self.optimizer = _build(config)
         self.layer.train()
         self._tensors = self.layer.state_dict()

@@ -72,6 +72,7 @@ __all__ = [
     "BATCH_SIZES",
     "PROGRAM_FORMATS",
     "ROUTES",
+    "TOLERANCES",
     "Case",
     "Comparison",
     "LayerComparison",

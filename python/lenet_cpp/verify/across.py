@@ -32,6 +32,7 @@ from lenet_cpp.interchange.torch.state import torch_state
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
 from lenet_cpp.verify.files import find_models, gives_probabilities, sizes
+from lenet_cpp.verify.report import Compared, comparison_entry, finite
 from lenet_cpp.verify.routes import (
     NO_PROGRAM,
     Case,
@@ -42,7 +43,7 @@ from lenet_cpp.verify.routes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import paddle
     import torch
@@ -57,7 +58,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True)
-class Across:
+class Across(Compared):
     """The result of :func:`across`.
 
     Attributes:
@@ -78,20 +79,8 @@ class Across:
     correct: dict[str, int]
     tolerance: float
 
-    @property
-    def agrees(self) -> bool:
-        """Whether every pair agrees."""
-        return all(pair.agrees for pair in self.pairs)
-
-    @property
-    def largest_difference(self) -> float:
-        """The largest difference of all pairs."""
-        return max((pair.largest_difference for pair in self.pairs), default=0.0)
-
-    @property
-    def share(self) -> float:
-        """The largest share of the tolerance of all pairs: 1 is the limit."""
-        return max((pair.share for pair in self.pairs), default=0.0)
+    def _all(self) -> Iterable[Comparison]:
+        return self.pairs
 
     @property
     def equal_predictions(self) -> int:
@@ -100,10 +89,6 @@ class Across:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report for JSON, with None for differences that are not finite."""
-
-        def finite(value: float) -> float | None:
-            return value if np.isfinite(value) else None
-
         return {
             "agrees": self.agrees,
             "images": self.images,
@@ -113,16 +98,7 @@ class Across:
             "share_of_tolerance": finite(self.share),
             "tolerance": self.tolerance,
             "correct": self.correct,
-            "pairs": [
-                {
-                    "routes": [pair.first, pair.second],
-                    "largest_difference": finite(pair.largest_difference),
-                    "share_of_tolerance": finite(pair.share),
-                    "equal_predictions": pair.equal_predictions,
-                    "verdict": pair.verdict,
-                }
-                for pair in self.pairs
-            ],
+            "pairs": [comparison_entry(pair) for pair in self.pairs],
             "unavailable": self.unavailable,
         }
 
@@ -228,7 +204,7 @@ def across(
     formats: Sequence[str] | None = None,
     threads: int = 1,
     spec: ModelSpec | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     progress: bool = False,
     more_routes: Mapping[str, Route] | None = None,
 ) -> Across:
@@ -244,7 +220,7 @@ def across(
         formats: As for :func:`lenet_cpp.verify.find_models`; the first model is used.
         threads: CPU threads of a run.
         spec: The network, when no manifest beside the model names it.
-        tolerance: The tolerance of the comparisons.
+        tolerance: The tolerance of the comparisons; float32's when None.
         progress: Whether to show a progress bar on a terminal.
         more_routes: Additional routes, after those of :data:`WAYS`.
 
@@ -254,6 +230,7 @@ def across(
         BackendFailure: A route failed, or wrote an ONNX file that computes something else.
     """
     require_paddle()
+    tolerance = TOLERANCE if tolerance is None else tolerance
     model = find_models(model_dir, formats)[0]
     outputs: dict[str, Outputs] = {}
     unavailable: dict[str, str] = {}

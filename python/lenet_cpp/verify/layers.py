@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.agreement import differences
+from lenet_cpp.agreement import difference, differences
 from lenet_cpp.errors import BadModel
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.verify.files import find_models, load_trained_layer
@@ -56,6 +56,11 @@ class LayerComparison:
     share: float
     """The largest difference as a share of the tolerance: 1 is the limit."""
     differs: bool
+
+    @property
+    def size(self) -> str:
+        """The largest difference as :func:`lenet_cpp.agreement.difference` writes it."""
+        return difference(self.largest_difference, self.share)
 
 
 def compare_layers(
@@ -178,7 +183,7 @@ def _match_layers(
                 f"{model.program}: {operator.op_type} gives {list(operator.values.shape)} where the"
                 f" layer {layer.name} gives {list(layer.output.shape)}"
             )
-        difference, share = differences(layer.output, operator.values)
+        distance, share = differences(layer.output, operator.values)
         result.append(
             LayerComparison(
                 model.format,
@@ -186,7 +191,7 @@ def _match_layers(
                 layer.kind,
                 operator.op_type,
                 operator.values.shape,
-                float(difference.max()),
+                float(distance.max()),
                 share=float(share.max()),
                 differs=bool((share > 1).any()),
             )

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp.agreement import TOLERANCE
+from lenet_cpp.agreement import TOLERANCE, difference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -18,8 +19,51 @@ if TYPE_CHECKING:
     from lenet_cpp.verify.routes import Case
 
 
+class Compared:
+    """Base of the results that consist of comparisons."""
+
+    def _all(self) -> Iterable[Comparison]:
+        raise NotImplementedError
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every comparison agrees."""
+        return all(each.agrees for each in self._all())
+
+    @property
+    def largest_difference(self) -> float:
+        """The largest difference of all comparisons."""
+        return max((each.largest_difference for each in self._all()), default=0.0)
+
+    @property
+    def share(self) -> float:
+        """The largest share of the tolerance of all comparisons: 1 is the limit."""
+        return max((each.share for each in self._all()), default=0.0)
+
+    @property
+    def size(self) -> str:
+        """The largest difference as :func:`lenet_cpp.agreement.difference` writes it."""
+        return difference(self.largest_difference, self.share)
+
+
+def comparison_entry(one: Comparison) -> dict[str, Any]:
+    """Return a comparison for JSON."""
+    return {
+        "routes": [one.first, one.second],
+        "largest_difference": finite(one.largest_difference),
+        "share_of_tolerance": finite(one.share),
+        "equal_predictions": one.equal_predictions,
+        "verdict": one.verdict,
+    }
+
+
+def finite(value: float) -> float | None:
+    """Return a number for JSON: None when it is not finite."""
+    return value if np.isfinite(value) else None
+
+
 @dataclass(frozen=True)
-class Row:
+class Row(Compared):
     """The comparisons of one case."""
 
     case: Case
@@ -27,10 +71,8 @@ class Row:
     equal_predictions: int
     """The number of images that every route puts into the same class."""
 
-    @property
-    def agrees(self) -> bool:
-        """Whether every comparison agrees."""
-        return all(comparison.agrees for comparison in self.comparisons)
+    def _all(self) -> Iterable[Comparison]:
+        return self.comparisons
 
     @property
     def verdict(self) -> str:
@@ -51,7 +93,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Compared):
     """The result of :func:`verify`."""
 
     model_dir: Path
@@ -71,20 +113,8 @@ class Report:
     recorded: Recorded | None = field(default=None, repr=False)
     """The outputs of the row that differs most, if they were requested."""
 
-    @property
-    def agrees(self) -> bool:
-        """Whether every row agrees."""
-        return all(row.agrees for row in self.rows)
-
-    @property
-    def largest_difference(self) -> float:
-        """The largest difference of all comparisons."""
-        return max(one.largest_difference for row in self.rows for one in row.comparisons)
-
-    @property
-    def share(self) -> float:
-        """The largest share of the tolerance of all comparisons: 1 is the limit."""
-        return max(one.share for row in self.rows for one in row.comparisons)
+    def _all(self) -> Iterable[Comparison]:
+        return [one for row in self.rows for one in row.comparisons]
 
     @property
     def equal_predictions(self) -> int:
@@ -97,8 +127,8 @@ class Report:
             "agrees": self.agrees,
             "images": self.images,
             "equal_predictions": self.equal_predictions,
-            "largest_difference": _finite(self.largest_difference),
-            "share_of_tolerance": _finite(self.share),
+            "largest_difference": finite(self.largest_difference),
+            "share_of_tolerance": finite(self.share),
             "precision": self.precision,
             "tolerance": self.tolerance,
             "reference": self.reference,
@@ -114,16 +144,7 @@ class Report:
                     "threads": row.case.threads,
                     "equal_predictions": row.equal_predictions,
                     "verdict": row.verdict,
-                    "comparisons": [
-                        {
-                            "routes": [one.first, one.second],
-                            "largest_difference": _finite(one.largest_difference),
-                            "share_of_tolerance": _finite(one.share),
-                            "equal_predictions": one.equal_predictions,
-                            "verdict": one.verdict,
-                        }
-                        for one in row.comparisons
-                    ],
+                    "comparisons": [comparison_entry(one) for one in row.comparisons],
                 }
                 for row in self.rows
             ],
@@ -133,7 +154,3 @@ class Report:
             ],
             "notes": list(self.notes),
         }
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -1,0 +1,112 @@
+"""The same LeNet in every format, and one child process for all conversions."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import paddle
+import pytest
+from paddle_formats import FORMATS, Array, images, sorted_variables
+
+from lenet_cpp import errors, models
+from lenet_cpp.export import separate_layout
+
+# A child process for each conversion takes two seconds to import Paddle: here one does them all.
+# tests/export/test_export.py and test_commands have one for each, as users have.
+_SERVER = """
+import json, sys
+from lenet_cpp.errors import Error
+from lenet_cpp.export.separate_layout import transcribe
+for line in sys.stdin:
+    try:
+        answer = {"result": transcribe(**json.loads(line), report=lambda *_: None)}
+    except Error as error:
+        answer = {"error": type(error).__name__, "message": str(error)}
+    print("ANSWER " + json.dumps(answer), flush=True)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_child() -> Iterator[None]:
+    child: list[subprocess.Popen[str]] = []
+
+    def call(function: str, arguments: Any, *, doing: str, variables: dict[str, str]) -> Any:
+        assert function == "lenet_cpp.export.separate_layout:transcribe"
+        if not child:
+            child.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", _SERVER],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env={**os.environ, **variables, "GLOG_minloglevel": "3"},
+                    text=True,
+                )
+            )
+        assert child[0].stdin
+        assert child[0].stdout
+        child[0].stdin.write(json.dumps(arguments) + "\n")
+        child[0].stdin.flush()
+        line = next(line for line in child[0].stdout if line.startswith("ANSWER "))
+        answer = json.loads(line.removeprefix("ANSWER "))
+        if "error" in answer:
+            raise getattr(errors, answer["error"])(answer["message"])
+        return SimpleNamespace(result=answer["result"])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(separate_layout, "call", call)
+        yield
+    for process in child:
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def layer() -> Any:
+    net = models.build("lenet", seed=5)
+    net.eval()
+    return net
+
+
+@pytest.fixture(scope="session")
+def expected(layer: Any) -> Array:
+    return layer(paddle.to_tensor(images())).numpy()
+
+
+@pytest.fixture(scope="session")
+def sources(layer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same LeNet in every format, made by Paddle's own functions where it still has them."""
+    root = tmp_path_factory.mktemp("sources")
+    for format_ in FORMATS:
+        (root / format_).mkdir()
+    paddle.save(layer.state_dict(), str(root / "pdparams" / "lenet.pdparams"))
+    code = (
+        "import sys, paddle; from lenet_cpp import models; net = models.build('lenet');"
+        "net.set_state_dict(paddle.load(sys.argv[1])); net.eval();"
+        "spec = [paddle.static.InputSpec([None, 1, 28, 28], name='x')];"
+        "static = paddle.jit.to_static(net, input_spec=spec, full_graph=True);"
+        "paddle.jit.save(static, sys.argv[2])"
+    )
+    for format_, flag in (("pdmodel", "0"), ("json", "1")):
+        paths = root / "pdparams" / "lenet.pdparams", root / format_ / "lenet"
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code, *paths],
+            env=os.environ | {"FLAGS_enable_pir_api": flag},
+            check=True,
+            capture_output=True,
+        )
+        (root / format_ / "lenet.pdiparams.info").unlink(missing_ok=True)
+    for old, new in (("lenet.pdmodel", "model"), ("lenet.pdiparams", "params")):
+        shutil.copy(root / "pdmodel" / old, root / "model-params" / new)
+    shutil.copy(root / "pdmodel" / "lenet.pdmodel", root / "separate" / "__model__")
+    for name, tensor in zip(sorted_variables(layer), layer.state_dict().values(), strict=True):
+        for format_ in ("persistables", "separate"):
+            paddle.save(tensor, str(root / format_ / name), use_binary_format=True)
+    return root

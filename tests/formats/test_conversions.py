@@ -1,0 +1,428 @@
+"""Conversions: other names and numbers of parameters, and what has to be refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from paddle_formats import Array, images, run, sorted_variables
+
+from lenet_cpp import errors, export, formats, models
+from lenet_cpp.agreement import compare
+from lenet_cpp.inference.engine_loading import load
+from lenet_cpp.models.parameter_names import as_state_dict
+
+pytestmark = pytest.mark.timeout(300)
+
+
+# A network with normalizations, whose programs have outputs and variables that LeNet's have not.
+
+
+@pytest.fixture(scope="module")
+def resnet() -> Any:
+    return models.build("ResNet18_vd", 4, 32, seed=2)
+
+
+@pytest.fixture(scope="module")
+def resnet_params(resnet: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("resnet") / "resnet.pdparams"
+    paddle.save(resnet.state_dict(), str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def resnet_exports(resnet_params: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resnet_export")
+    options: dict[str, Any] = {"model": "ResNet18_vd", "class_dim": 4, "img_size": 32}
+    export.export_model(resnet_params, folder / "pdmodel", formats=["pdmodel"], **options)
+    export.export_model(resnet_params, folder / "json", formats=["json"], softmax=True, **options)
+    return folder
+
+
+def same_state(path: Path, layer: Any) -> bool:
+    found = paddle.load(str(path), return_numpy=True)
+    state = {key: value.numpy() for key, value in layer.state_dict().items()}
+    found.pop("StructuredToParameterName@@", None)
+    return found.keys() == state.keys() and all(
+        np.array_equal(found[key], state[key]) for key in state
+    )
+
+
+def test_translated_program_runs_at_every_door(
+    resnet: Any,
+    resnet_exports: Path,
+    tmp_path: Path,
+    run_program: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = export.convert_model(resnet_exports / "pdmodel", tmp_path / "out", "json")
+    # Counted by hand: an image passes 8 blocks of 2 convolutions, 4 projections, 3 of the stem.
+    operators = json.loads((tmp_path / "out" / "inference.json").read_bytes())["program"]["regions"]
+    kinds = [op["#"] for op in operators[0]["blocks"][0]["ops"]]
+    assert kinds.count("1.conv2d") == 8 * 2 + 4 + 3
+    assert "op_callstack" not in (tmp_path / "out" / "inference.json").read_text()
+    x = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
+    a = resnet_eval(resnet, x)
+    for engine in ("paddle", "python", "executor"):
+        loaded = load(engine, model_dir=done.folder, options={})
+        b = loaded.engine.run(x)
+        loaded.engine.close()
+        assert compare(a, b).agrees
+    np.save(tmp_path / "x.npy", x)
+    assert (
+        run_program(f"--model_dir={done.folder}", f"--input={tmp_path / 'x.npy'}").returncode == 0
+    )
+    manifest = json.loads((done.folder / "manifest.json").read_bytes())
+    assert (manifest["topology"], manifest["softmax"]) == ("ResNet18_vd", False)
+
+
+def resnet_eval(resnet: Any, x: Array) -> Array:
+    resnet.eval()
+    with paddle.no_grad():
+        result: Array = resnet(paddle.to_tensor(x)).numpy()
+    return result
+
+
+def test_manifest_names_the_network_and_keeps_the_softmax(
+    resnet: Any, resnet_exports: Path, tmp_path: Path
+) -> None:
+    back = export.convert_model(resnet_exports / "json", tmp_path / "old", "separate")
+    assert back.max_difference <= 1e-5
+    x = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
+    a = paddle.nn.functional.softmax(paddle.to_tensor(resnet_eval(resnet, x))).numpy()
+    assert np.abs(a - run("separate", tmp_path / "old", x)).max() <= 1e-5
+    export.convert_model(tmp_path / "old", tmp_path / "params", "pdparams")
+    assert same_state(tmp_path / "params" / "ResNet18_vd.pdparams", resnet)
+
+
+# What PaddleClas 1 called the variables of ResNet50_vd; the first group is in Paddle's guide.
+GUIDE = ["bn2a_branch1_mean", "bn2a_branch1_offset", "bn2a_branch1_scale", "bn2a_branch1_variance"]
+GUIDE += ["bn2a_branch2a_mean", "bn2a_branch2a_offset", "bn2a_branch2a_variance"]
+GUIDE += ["res5c_branch2c_weights", "bnv1_1_scale", "conv1_3_weights", "fc_0.w_0", "fc_0.b_0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "some", "absent"),
+    [
+        ("ResNet50_vd", [*GUIDE, "res4f_branch2b_weights"], ["res2b_branch1_weights"]),
+        ("ResNet101_vd", ["res4a_branch1_weights", "res4b22_branch2c_weights"], ["res4b_branch2a"]),
+        (
+            "ResNet18_vd",
+            ["res2b_branch2b_weights", "bn5a_branch1_mean"],
+            ["res2a_branch2c_weights"],
+        ),
+    ],
+)
+def test_names_of_paddleclas_1(name: str, some: list[str], absent: list[str]) -> None:
+    from lenet_cpp.models.parameter_names import _paddleclas1_names
+
+    keys = list(models.build(name, 2).state_dict())
+    names = _paddleclas1_names(keys)
+    assert list(names) == keys
+    assert len(set(names.values())) == len(keys)
+    assert set(some) <= set(names.values())
+    assert not set(absent) & set(names.values())
+
+
+@pytest.fixture(scope="module")
+def paddleclas_folder(resnet: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ResNet18_vd as fluid.io.save_persistables left it while training: momentum and all."""
+    folder = tmp_path_factory.mktemp("paddleclas")
+    places = {"weight": "scale", "bias": "offset", "_mean": "mean", "_variance": "variance"}
+    for key, tensor in resnet.state_dict().items():
+        where, _, rest = key.partition(".")
+        if where == "fc":
+            name = f"fc_0.{rest[0]}_0"
+        else:
+            number, _, rest = rest.partition(".")
+            if where == "stem":
+                stem, norm = f"conv1_{int(number) + 1}", f"bnv1_{int(number) + 1}"
+            else:
+                block = f"{int(number) // 2 + 2}{'ab'[int(number) % 2]}"  # 2 blocks a stage
+                branch, _, rest = rest.partition(".")
+                branch = {"conv0": "branch2a", "conv1": "branch2b", "short": "branch1"}[branch]
+                stem, norm = f"res{block}_{branch}", f"bn{block}_{branch}"
+            kind, _, last = rest.partition(".")
+            name = f"{stem}_weights" if kind == "conv" else f"{norm}_{places[last]}"
+        paddle.save(tensor, str(folder / name), use_binary_format=True)
+        if name.endswith("_weights"):
+            zeros = paddle.zeros_like(tensor)
+            paddle.save(zeros, str(folder / f"{name}_velocity_0"), use_binary_format=True)
+    rate = paddle.to_tensor([0.1])
+    paddle.save(rate, str(folder / "learning_rate_0"), use_binary_format=True)
+    return folder
+
+
+def test_folder_of_paddleclas_1(resnet: Any, paddleclas_folder: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"model": "resnet18_VD", "class_dim": 4, "img_size": 32}
+    export.convert_model(paddleclas_folder, tmp_path / "a", "pdparams", **options)
+    assert same_state(tmp_path / "a" / "ResNet18_vd.pdparams", resnet)
+    export.convert_model(paddleclas_folder, tmp_path / "b", "model-params", softmax=True, **options)
+    x = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
+    a = paddle.nn.functional.softmax(paddle.to_tensor(resnet_eval(resnet, x))).numpy()
+    assert np.abs(a - run("model-params", tmp_path / "b", x)).max() <= 1e-5
+
+
+def test_folder_that_does_not_fit_is_listed(
+    resnet: Any, paddleclas_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    shutil.copytree(paddleclas_folder, folder)
+    (folder / "bn2a_branch2a_mean").unlink()
+    (folder / "bnv1_1_scale").rename(folder / "of_my_own")
+    zeros = paddle.zeros([5, 6, 7])
+    paddle.save(zeros, str(folder / "res2a_branch2a_weights"), use_binary_format=True)
+    options: dict[str, Any] = {"model": "ResNet18_vd", "class_dim": 4, "img_size": 32}
+    with pytest.raises(errors.BadModel) as error:
+        export.convert_model(folder, tmp_path / "out", "pdparams", **options)
+    for part in (
+        "missing bnv1_1_scale, bn2a_branch2a_mean",
+        "unexpected of_my_own",
+        "res2a_branch2a_weights is float32[5, 6, 7], expected float32[64, 64, 3, 3]",
+    ):
+        assert part in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def jit_save(net: Any, prefix: Path) -> None:
+    """Save as a user does who built other layers before: the numbers do not begin at zero."""
+    from paddle.pir_utils import DygraphOldIrGuard
+
+    net.eval()
+    with DygraphOldIrGuard():
+        spec = [paddle.static.InputSpec([None, 1, 28, 28], "float32", name="x")]
+        paddle.jit.save(paddle.jit.to_static(net, input_spec=spec, full_graph=True), str(prefix))
+
+
+@pytest.fixture(scope="module")
+def renumbered(layer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from paddle.pir_utils import DygraphOldIrGuard
+
+    folder = tmp_path_factory.mktemp("renumbered")
+    with DygraphOldIrGuard(), paddle.utils.unique_name.guard():
+        # 9 and 10: as text, the second comes first.
+        others = [paddle.nn.Conv2D(1, 1, 1) for _ in range(9)]
+        net = models.build("lenet")
+    assert len(others) == 9
+    assert net.conv1.weight.name == "conv2d_9.w_0"
+    net.set_state_dict({key: value.numpy() for key, value in layer.state_dict().items()})
+    jit_save(net, folder / "lenet")
+    return folder
+
+
+def test_other_numbers_are_taken_from_a_program_only(
+    renumbered: Path, layer: Any, tmp_path: Path
+) -> None:
+    export.convert_model(renumbered / "lenet", tmp_path / "a", "pdparams", model="lenet")
+    assert same_state(tmp_path / "a" / "lenet.pdparams", layer)
+    export.convert_model(renumbered, tmp_path / "b", "persistables")
+    assert (tmp_path / "b" / "conv2d_10.w_0").is_file()
+    with pytest.raises(errors.BadModel, match=r"missing .*unexpected conv2d_10\.b_0"):
+        export.convert_model(tmp_path / "b", tmp_path / "c", "pdparams", model="lenet")
+
+
+def test_another_network_with_the_same_parameters_is_found_out(layer: Any, tmp_path: Path) -> None:
+    class Other(models.get("lenet").build().__class__):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return super().forward(x * 2)
+
+    with paddle.utils.unique_name.guard():
+        net = Other()
+    net.set_state_dict({key: value.numpy() for key, value in layer.state_dict().items()})
+    jit_save(net, tmp_path / "other")
+    with pytest.raises(errors.BadModel, match="it is another network"):
+        export.convert_model(tmp_path / "other", tmp_path / "out", "pdparams", model="lenet")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(errors.BadModel, match="does not fit the model"):
+        export.convert_model(
+            tmp_path / "other", tmp_path / "out", "pdparams", model="ResNet18_vd", img_size=32
+        )
+
+
+def test_static_state_dict(layer: Any, tmp_path: Path) -> None:
+    """paddle.static.save, once fluid.save, has generated names in its .pdparams."""
+    state = dict(
+        zip(sorted_variables(layer), (v.numpy() for v in layer.state_dict().values()), strict=True)
+    )
+    paddle.save(state, str(tmp_path / "old.pdparams"))
+    done = export.convert_model(tmp_path / "old", tmp_path / "out", "json", model="lenet")
+    found = run("json", done.folder, images())
+    a = layer(paddle.to_tensor(images())).numpy()
+    assert compare(a, found).agrees
+
+
+@pytest.mark.parametrize(
+    ("source", "program", "params"),
+    [
+        ("separate", "model", None),
+        ("model-params", "__model__", "params"),
+        ("model-params", "__model__", "__params__"),
+        ("model-params", "model", "__params__"),
+    ],
+)
+def test_other_names_of_the_guides(
+    source: str, program: str, params: str | None, sources: Path, expected: Array, tmp_path: Path
+) -> None:
+    folder = tmp_path / "guide"
+    shutil.copytree(sources / source, folder)
+    (folder / FIRST[source]).rename(folder / program)
+    if params is not None:
+        (folder / "params").rename(folder / params)
+    assert formats.find_source(folder).format == source
+    assert formats.find_source(folder / program).format == source
+    for to in ("pdmodel", "pdparams"):
+        export.convert_model(folder, tmp_path / to, to, model="lenet", name="lenet")
+        found = run(to, tmp_path / to, images())
+        assert compare(expected, found).agrees
+    for engine in ("paddle", "python", "executor"):
+        loaded = load(engine, model_dir=folder, options={})
+        found = loaded.engine.run(images())
+        loaded.engine.close()
+        assert compare(expected, found).agrees
+
+
+FIRST = {"separate": "__model__", "model-params": "model"}
+
+
+def test_a_network_that_is_not_registered_keeps_its_program(
+    resnet_exports: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(resnet_exports / "pdmodel", tmp_path / "own")
+    (tmp_path / "own" / "SHA256SUMS").unlink()
+    path = tmp_path / "own" / "manifest.json"
+    path.write_text(path.read_text().replace('"ResNet18_vd"', '"Of my own"'))
+    export.convert_model(tmp_path / "own", tmp_path / "json", "json")
+    manifest = json.loads((tmp_path / "json" / "manifest.json").read_bytes())
+    assert manifest["topology"] == "Of my own"
+    assert (tmp_path / "json" / "preprocess.json").read_bytes() == (
+        tmp_path / "own" / "preprocess.json"
+    ).read_bytes()
+    with pytest.raises(errors.BadInput, match="from json to pdmodel the network has to be named"):
+        export.convert_model(tmp_path / "json", tmp_path / "out", "pdmodel")
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "error", "message"),
+    [
+        ("nowhere", {}, errors.FileNotFound, "nowhere is not a model: no such files"),
+        ("pdmodel", {"source_format": "json"}, errors.FileNotFound, r"found: pdmodel"),
+        ("pdmodel", {"source_format": "onnx"}, errors.BadInput, "choose among pdparams, "),
+        ("pdmodel", {"to": "onnx"}, errors.BadInput, "choose among pdparams, "),
+        ("persistables", {}, errors.BadInput, "has to be named .--model.*lenet"),
+        ("persistables", {"model": "LeNext"}, errors.BadInput, "did you mean lenet"),
+        ("pdparams", {}, errors.BadInput, "has to be named"),
+        ("json", {"to": "pdmodel"}, errors.BadInput, "has to be named"),
+        ("json", {"to": "pdparams", "softmax": True}, errors.BadInput, "leave it out"),
+        ("pdparams", {"model": "lenet", "class_dim": 11}, errors.BadModel, "for 10 classes"),
+        ("pdparams", {"model": "ResNet18_vd", "img_size": 32}, errors.BadModel, "stem.0.conv.wei"),
+    ],
+)
+def test_refused(
+    source: str,
+    options: dict[str, Any],
+    error: type[Exception],
+    message: str,
+    sources: Path,
+    tmp_path: Path,
+) -> None:
+    to = options.pop("to", "json" if source != "json" else "pdmodel")
+    try:
+        with pytest.raises(error, match=message):
+            export.convert_model(sources / source, tmp_path / "out", to, **options)
+    finally:
+        options["to"] = to
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_in_use(sources: Path, tmp_path: Path) -> None:
+    with pytest.raises(errors.BadInput, match="holds the model to convert"):
+        export.convert_model(sources / "pdmodel", sources / "pdmodel", "json")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(errors.BadInput, match="choose a folder that is empty"):
+        export.convert_model(sources / "pdmodel", tmp_path, "persistables")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    for to, name in (("model-params", "params"), ("pdparams", "lenet.pdparams")):
+        folder = tmp_path / to
+        folder.mkdir()
+        (folder / name).write_text("mine")
+        with pytest.raises(errors.BadInput, match=f"{name} exists: choose another output folder"):
+            export.convert_model(sources / "separate", folder, to, model="lenet")
+        assert [path.read_text() for path in folder.iterdir()] == ["mine"]
+    for name in ("a", "b"):
+        shutil.copy(sources / "pdparams" / "lenet.pdparams", tmp_path / f"{name}.pdparams")
+    with pytest.raises(
+        errors.BadInput, match=r"holds several models: .*a.pdparams and .*b.pdparam"
+    ):
+        export.convert_model(tmp_path, tmp_path / "out", "json", model="lenet")
+
+
+def test_both_formats_in_one_folder(model_dir: Path, tmp_path: Path) -> None:
+    assert formats.find_source(model_dir).format == "pdmodel"
+    assert formats.find_source(model_dir / "lenet").format == "pdmodel"
+    done = export.convert_model(
+        model_dir / "lenet", tmp_path, "pdmodel", source_format="json"
+    )  # the manifest says which network
+    assert done.source.format == "json"
+    ours, theirs = (
+        json.loads((folder / "manifest.json").read_bytes()) for folder in (tmp_path, model_dir)
+    )
+    for known in ("training", "data", "accuracy", "classes", "name", "topology", "softmax"):
+        assert ours[known] == theirs[known]
+    assert (tmp_path / "lenet.pdiparams").read_bytes() == (
+        model_dir / "lenet.pdiparams"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize("format_", ["persistables", "json", "separate"])
+def test_damage_is_noticed_by_the_checksums(format_: str, model_dir: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    if format_ == "json":
+        shutil.copytree(model_dir, source)
+        (source / "lenet.pdmodel").unlink()
+        sums = source / "SHA256SUMS"
+        lines = [line for line in sums.read_text().splitlines(True) if "pdmodel" not in line]
+        sums.write_text("".join(lines))
+    else:
+        export.convert_model(model_dir, source, format_)
+    name = "lenet.pdiparams" if format_ == "json" else "linear_0.w_0"
+    content = bytearray((source / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (source / name).write_bytes(content)
+    with pytest.raises(errors.BadModel, match=f"{name} was changed or damaged"):
+        export.convert_model(source, tmp_path / "out", "pdparams", model="lenet")
+
+
+def test_wrong_outputs_are_not_installed(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lenet_cpp.formats import checkpoint
+
+    read = checkpoint.read_state
+
+    def disturbed(path: Path) -> dict[str, Any]:
+        state = read(path)
+        state["linear3.bias"] = state["linear3.bias"] + 1
+        return state
+
+    monkeypatch.setattr(checkpoint, "read_state", disturbed)
+    with pytest.raises(errors.BackendFailure, match="wrote other parameters"):
+        export.convert_model(sources / "json", tmp_path / "out", "pdparams", model="lenet")
+    assert not any(tmp_path.iterdir())
+
+
+def test_names_are_matched_whole(layer: Any) -> None:
+    arrays = {key: value.numpy() for key, value in layer.state_dict().items()}
+    assert as_state_dict(Path("x"), arrays, layer, checked=False).keys() == arrays.keys()
+    mixed = dict(arrays)
+    mixed["linear_2.b_0"] = mixed.pop("linear3.bias")
+    with pytest.raises(errors.BadModel, match=r"missing linear3.bias; unexpected linear_2.b_0"):
+        as_state_dict(Path("x"), mixed, layer, checked=False)

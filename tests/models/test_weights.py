@@ -1,0 +1,222 @@
+"""Seeded parameters, published weights and their download, and state dicts that do not fit."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from lenet_cpp import errors, models
+from lenet_cpp._base.files import cache_folder
+from lenet_cpp.formats import checkpoint
+from lenet_cpp.models import weights
+
+# ---- weights
+
+
+def test_seeded_parameters() -> None:
+    first, again, other = (
+        {k: v.numpy() for k, v in models.build("ResNet18_vd", 3, seed=seed).state_dict().items()}
+        for seed in (1, 1, 2)
+    )
+    for name, values in first.items():
+        assert (values == again[name]).all()
+        assert (values != other[name]).any()
+        assert values.std() > 0
+    with pytest.raises(errors.BadInput, match="seed is -1"):
+        models.build("lenet", seed=-1)
+
+
+@pytest.mark.parametrize("name", ["lenet", "ResNet152"])
+def test_seeded_outputs_keep_their_proportions(name: str) -> None:
+    layer = models.build(name, 10, seed=0)
+    layer.eval()
+    shape = (2, *models.get(name).shape(64 if name != "lenet" else None))
+    images = np.random.default_rng(0).standard_normal(shape).astype("float32")
+    with paddle.no_grad():
+        outputs = layer(paddle.to_tensor(images)).numpy()
+    assert 0.1 < np.abs(outputs).max() < 100
+    assert np.abs(outputs[0] - outputs[1]).max() > 0.01
+
+
+class Server:
+    """Serves bytes on the loopback interface and counts the requests."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        self.requests: list[str] = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.requests.append(self.path)
+                status, headers, body = outer.answers.get(self.path, (404, {}, b""))
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "lenet_cpp" / "weights"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights as somebody would publish them."""
+    path = tmp_path_factory.mktemp("published") / "LeNet_pretrained.pdparams"
+    paddle.save(models.build("lenet", seed=4).state_dict(), str(path))
+    return path
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_pretrained_weights_from_paths_and_urls(
+    published: Path, server: Server, cache: Path
+) -> None:
+    content = published.read_bytes()
+    server.answers["/w/LeNet%20it.pdparams?v=1"] = (200, {}, content)
+    server.answers["/moved"] = (302, {"Location": "/w/LeNet%20it.pdparams?v=1"}, b"")
+    expected = models.build("lenet", seed=4).state_dict()
+    digest = sha256(published).upper()
+    for source in (
+        published,
+        str(published),
+        published.as_uri(),
+        f"{server.url}/w/LeNet%20it.pdparams?v=1",
+        f"{server.url}/moved",
+    ):
+        layer = models.build("lenet", seed=5)
+        path = models.load_pretrained(layer, source, sha256=digest)
+        assert path.read_bytes() == content
+        for name, value in layer.state_dict().items():
+            assert (value.numpy() == expected[name].numpy()).all()
+    assert len(server.requests) == 3
+    assert sorted(path.name.partition("-")[2] for path in cache.iterdir()) == [
+        *("LeNet_it.pdparams", "moved")
+    ]
+    # A second time it comes from the cache, unless somebody changed that.
+    (cached,) = cache.glob("*-moved")
+    weights.fetch(f"{server.url}/moved", sha256=digest)
+    assert len(server.requests) == 3
+    cached.write_bytes(content[:-1])
+    assert weights.fetch(f"{server.url}/moved", sha256=digest).read_bytes() == content
+    assert len(server.requests) == 5
+
+
+def test_downloads_that_are_not_kept(published: Path, server: Server, cache: Path) -> None:
+    content = published.read_bytes()
+    server.answers["/good"] = (200, {}, content)
+    server.answers["/short"] = (200, {"Content-Length": str(len(content) + 9)}, content)
+    server.answers["/away"] = (302, {"Location": "ftp://127.0.0.1/good"}, b"")
+    server.answers["/huge"] = (200, {"Content-Length": str(1 << 40)}, content)
+    right, wrong = sha256(published), "0" * 64
+    for path, digest, error, said in (
+        ("/good", wrong, errors.BadModel, f"has SHA-256 {right}, expected {wrong}"),
+        ("/short", right, errors.FileNotFound, "cannot download"),
+        ("/none", right, errors.FileNotFound, "HTTP 404; check the address"),
+        ("/away", right, errors.FileNotFound, "ftp"),
+        ("/huge", right, errors.BadModel, "more than 4 GiB"),
+        ("/good", None, errors.BadInput, "give its sha256, or use https"),
+        ("/good", "abc", errors.BadInput, "64 hexadecimal digits"),
+    ):
+        with pytest.raises(error, match=said):
+            weights.fetch(server.url + path, sha256=digest)
+        assert not cache.exists() or list(cache.iterdir()) == []
+    server.server.server_close()
+    with pytest.raises(errors.FileNotFound, match="cannot download"):
+        weights.fetch("http://127.0.0.1:1/x", sha256=right)
+    with pytest.raises(errors.BadInput, match="a URL of https, http or file"):
+        weights.fetch("s3://bucket/x")
+    with pytest.raises(errors.FileNotFound, match="nowhere"):
+        weights.fetch("nowhere.pdparams")
+    with pytest.raises(errors.BadModel, match="expected 0000"):
+        weights.fetch(published, sha256=wrong)
+
+
+def test_https_is_not_left_for_http(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    import httpx
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.scheme == "https":
+            return httpx.Response(302, headers={"Location": "http://example.com/w"})
+        return httpx.Response(200, content=b"anything")
+
+    client = httpx.Client
+    monkeypatch.setattr(
+        httpx, "Client", lambda **given: client(**given, transport=httpx.MockTransport(answer))
+    )
+    with pytest.raises(errors.FileNotFound, match="not https"):
+        weights.fetch("https://example.com/w")
+
+
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value in ("", "relative/is/to/be/ignored"):
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert cache_folder() == tmp_path / ".cache" / "lenet_cpp"
+
+
+def test_every_difference_of_a_state_dict_is_listed(tmp_path: Path) -> None:
+    path = tmp_path / "w.pdparams"
+    state = {k: v.numpy() for k, v in models.build("lenet", seed=1).state_dict().items()}
+    del state["conv1.bias"], state["conv2.weight"]
+    state["extra"] = np.zeros(3, "float32")
+    state["linear1.bias"] = np.zeros(7, "float32")
+    state["linear2.bias"] = state["linear2.bias"].astype("float64")
+    paddle.save(state, str(path))
+    layer = models.build("lenet", seed=2)
+    before = {k: v.numpy().copy() for k, v in layer.state_dict().items()}
+    with pytest.raises(checkpoint.StateMismatch) as caught:
+        models.load_pretrained(layer, path)
+    assert caught.value.missing == ("conv1.bias", "conv2.weight")
+    assert caught.value.unexpected == ("extra",)
+    assert set(caught.value.wrong) == {"linear1.bias", "linear2.bias"}
+    said = str(caught.value)
+    assert "\n" not in said
+    for part in (
+        "missing conv1.bias, conv2.weight",
+        "unexpected extra",
+        "linear1.bias is float32[7], expected float32[120]",
+        "linear2.bias is float64[84], expected float32[84]",
+    ):
+        assert part in said
+    for name, value in layer.state_dict().items():
+        assert (value.numpy() == before[name]).all()
+
+
+def test_long_lists_of_differences_are_short_in_the_message(
+    published: Path, tmp_path: Path
+) -> None:
+    layer = models.build("ResNet18_vd", 2)
+    with pytest.raises(checkpoint.StateMismatch) as caught:
+        models.load_pretrained(layer, published)
+    assert caught.value.missing == tuple(layer.state_dict())
+    assert f"and {len(layer.state_dict()) - 20} more; unexpected" in str(caught.value)
+    with pytest.raises(checkpoint.StateMismatch, match=r"is it for 10 classes\? see class_dim"):
+        models.load_pretrained(models.build("lenet", 3), published)
