@@ -6,20 +6,17 @@ LeNet, in a process of its own.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from lenet_cpp.data.images import imagenet
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
+from shared_models import once
 from snippets import read_snippets, run_snippet
 
 ROOT = Path(__file__).parents[1]
@@ -53,23 +50,7 @@ SPEC = ModelSpec("residual", Residual, (3, 24, 24), classes=10)
 """A small network with what is hard to quantize: a normalization, and a short cut."""
 
 
-def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Return a folder that the first of pytest's processes to ask for it fills."""
-    root = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent  # of all processes
-    folder, done = root / name, root / f"{name}.done"
-    with (root / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            make(folder)
-            done.touch()
-    return folder
-
-
-def quantized_by_page(factory: pytest.TempPathFactory, program: Path) -> Path:
+def quantized_by_page(program: Path) -> Path:
     """A folder in which the commands of the first half of docs/quantization.md were typed.
 
     ``inference_model/lenet_METHOD`` has LeNet by all four methods, ``printed.txt`` what the
@@ -77,7 +58,6 @@ def quantized_by_page(factory: pytest.TempPathFactory, program: Path) -> Path:
     """
 
     def make(folder: Path) -> None:
-        shutil.copytree(ROOT / "scripts", folder / "scripts")
         (folder / "data").symlink_to(ROOT / "data")
         (folder / "build").symlink_to(program.parent)
         _make_classifier(folder)
@@ -93,7 +73,7 @@ def quantized_by_page(factory: pytest.TempPathFactory, program: Path) -> Path:
             printed += done.stdout
         (folder / "printed.txt").write_text(printed, encoding="utf-8")
 
-    return make_once(factory, "quantized-by-page", make)
+    return once("quantized-by-page", make)
 
 
 def _make_classifier(folder: Path) -> None:
@@ -118,10 +98,9 @@ paddle.jit.save(layer, "classifier/inference", input_spec=spec)
         photo.save(folder / "photos" / f"{index:02}.png")
 
 
-def quantized_by_paddle(factory: pytest.TempPathFactory, model_dir: Path) -> Path:
-    """What :func:`make_quantized_models` makes, once."""
-    name = "quantized-by-paddle"
-    return make_once(factory, name, lambda target: make_quantized_models(model_dir, target))
+def quantized_by_paddle(model_dir: Path) -> Path:
+    """Return what :func:`make_quantized_models` makes."""
+    return once("quantized-by-paddle", lambda target: make_quantized_models(model_dir, target))
 
 
 def make_quantized_models(model_dir: Path, target: Path) -> Path:

@@ -34,7 +34,7 @@ OPTIONS: dict[str, Any] = {"engine": "native", "precision": "int8"}
 @pytest.fixture(scope="module")
 def lenets(program: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The bundled LeNet by all four methods, and what Paddle reads in each."""
-    made, folder = quantized_by_page(tmp_path_factory, program), tmp_path_factory.mktemp("lenets")
+    made, folder = quantized_by_page(program), tmp_path_factory.mktemp("lenets")
     for method in METHODS:
         shutil.copytree(made / "inference_model" / f"lenet_{method}", folder / method)
     programs = {method: folder / method / "lenet.pdmodel" for method in METHODS}

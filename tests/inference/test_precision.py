@@ -36,9 +36,9 @@ LENET = {"convolution": 2, "inner_product": 3}
 
 
 @pytest.fixture(scope="module")
-def quantized(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quantized(model_dir: Path) -> Path:
     """A folder of quantized models; see quantized_models.py."""
-    return quantized_by_paddle(tmp_path_factory, model_dir)
+    return quantized_by_paddle(model_dir)
 
 
 @pytest.fixture(scope="module")
