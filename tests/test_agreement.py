@@ -229,7 +229,7 @@ def in_import_from_torch(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **
 def in_round_trip_through_caffe2(a: Array, b: Array, **_: Any) -> bool:
     from tools.caffe2.roundtrip import _compare
 
-    return not _compare(a, {"Caffe2": b})[1].agrees
+    return not _compare(a, {"Caffe2": b})[1].comparison.agrees
 
 
 def in_benchmark(a: Array, b: Array, **_: Any) -> bool:

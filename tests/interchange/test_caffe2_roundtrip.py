@@ -88,7 +88,7 @@ def test_a_python_of_another_version_is_refused(bare):
 
 
 def test_what_is_missing_is_said(bare, capsys):
-    assert caffe2_environment.find_environment() is None
+    assert caffe2_environment.ENVIRONMENT.find() is None
     assert command.main([]) == Unsupported.exit_code == 6
     assert "no python3.9 on PATH" in capsys.readouterr().err
     python = fake_python(bare / "bin/python3.9", "3 9")
@@ -111,7 +111,7 @@ def test_the_environment_is_made_once_and_only_on_request(bare, monkeypatch, cap
 
     monkeypatch.setattr(_environments, "_run", pretend)
     assert command.main(["--make-environment"]) == 0
-    made = caffe2_environment.find_environment()
+    made = caffe2_environment.ENVIRONMENT.find()
     assert str(made) in capsys.readouterr().out
     assert commands[0][0] == str(python)
     assert {"torch==1.10.2", "onnx==1.10.2", "protobuf==3.20.1", "--only-binary"} <= {*commands[1]}
@@ -131,11 +131,11 @@ def test_an_environment_that_cannot_be_made_leaves_nothing(bare, monkeypatch):
     monkeypatch.setattr(_environments, "_run", fail)
     with pytest.raises(BackendFailure, match="installing Caffe2 failed"):
         caffe2_environment.make_environment()
-    assert caffe2_environment.find_environment() is None
+    assert caffe2_environment.ENVIRONMENT.find() is None
     folder = caffe2_environment.ENVIRONMENT.folder
     assert not folder.exists()
     fake_python(folder / "bin" / "python", "3 9")  # a process that was killed leaves this much
-    assert caffe2_environment.find_environment() is None
+    assert caffe2_environment.ENVIRONMENT.find() is None
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def caffe2_python():
         except (BackendFailure, Unsupported) as error:
             # An interpreter or packages of 2021 that this machine cannot have are no fault of ours.
             pytest.skip(f"Caffe2's environment cannot be made: {error}")
-    found = caffe2_environment.find_environment()
+    found = caffe2_environment.ENVIRONMENT.find()
     if found is None:
         pytest.skip("Caffe2's environment has not been made; LENET_TEST_CAFFE2=1 makes it")
     return found
@@ -305,12 +305,12 @@ def test_parameters_of_another_network_are_refused(tmp_path, caffe2_python):
 
 
 def test_a_difference_is_an_error_and_writes_nothing(tmp_path, monkeypatch, capsys, caffe2_python):
-    original = caffe2_roundtrip._load
+    compare = caffe2_roundtrip._compare
 
-    def disturbed(path):
-        return original(path) + (1e-3 if path.name == "caffe2.npy" else 0)
+    def disturbed(reference, found):
+        return compare(reference, found | {"Caffe2 alone": found["Caffe2 alone"] + 1e-3})
 
-    monkeypatch.setattr(caffe2_roundtrip, "_load", disturbed)
+    monkeypatch.setattr(caffe2_roundtrip, "_compare", disturbed)
     output = tmp_path / "nets"
     assert command.main(["--model", "lenet", "-o", str(output)]) == 1
     assert "nothing was written" in capsys.readouterr().out

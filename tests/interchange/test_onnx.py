@@ -25,6 +25,7 @@ from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats import StateMismatch
 from lenet_cpp.formats.manifest import read_manifest, sha256_file, verify_checksums
+from lenet_cpp.formats.onnx_metadata import read_onnx_metadata
 from lenet_cpp.interchange.onnx import export, import_
 from lenet_cpp.interchange.onnx import files as onnx_files
 from lenet_cpp.interchange.onnx.import_ import import_onnx
@@ -150,6 +151,11 @@ def test_torch_becomes_onnx(
     assert described["lenet_cpp.classes"] == list("0123456789")
     assert described["lenet_cpp.preprocess"] == digit().to_dict()
     assert described["lenet_cpp.exporter"] == f"torch {torch.__version__}, {exporter}"
+    assert read_onnx_metadata(path)["classes"] == list("0123456789")
+    with lenet_cpp.InferenceEngine("native").load_predictor(path) as engine:
+        assert engine.pipeline.to_dict() == digit().to_dict()
+        label = engine.topk(engine.run(digits[:1]))[0][0].label
+        assert label == str(expected[0].argmax())
     # the exporting machine's file names, in the call stacks that PyTorch records
     assert str(ROOT).encode() not in path.read_bytes()
     assert b"torch/nn" not in path.read_bytes()
@@ -211,7 +217,7 @@ def test_paddle_becomes_onnx(
         assert_same(lenet_cpp.predict(digits[:count]), run_onnx(path, digits[:count]))
     with lenet_cpp.Predictor(path, engine="native") as predictor:
         assert_same(lenet_cpp.predict(digits), predictor.run(digits))
-    described = onnx_files.read_metadata(model)
+    described = read_onnx_metadata(path)
     manifest = read_manifest(model_dir)
     assert described["source"]["sha256"] == manifest.files[f"lenet.{model_format}"].sha256
     assert described["training"] == manifest.training
@@ -450,6 +456,26 @@ def test_what_was_left_open_can_be_said() -> None:
     assert run_steps(chosen, images).shape == (3, 8)
     with pytest.raises(BadInput, match="no output 'z'"):
         to_steps(edited(outputs=True), output="z")
+
+
+def test_damaged_metadata_is_left_out(tmp_path: Path) -> None:
+    model = edited()
+    wanted = {"classes": list("abcd"), "preprocess": {"steps": 1}}
+    onnx_files.set_metadata(model, wanted)
+    for key, value in {"lenet_cpp.data": "{", "lenet_cpp.top1": "NaN", "other": "1"}.items():
+        model.metadata_props.add(key=key, value=value)
+    path = save(model, tmp_path / "a.onnx")
+    assert read_onnx_metadata(path) == wanted
+    with lenet_cpp.InferenceEngine("native").load_predictor(path) as engine:
+        assert engine.topk(np.arange(4))[0][0].label == "d"
+        with pytest.raises(BadModel, match=r"a\.onnx: the preprocessing in its metadata"):
+            _ = engine.pipeline
+    whole = path.read_bytes()
+    for end in range(0, len(whole), 37):  # cut anywhere, or with a length that is too large
+        path.write_bytes(whole[:end])
+        read_onnx_metadata(path)
+        path.write_bytes(whole[:end] + b"\xff" * 20)
+        assert read_onnx_metadata(path).items() <= wanted.items()
 
 
 @pytest.mark.parametrize(

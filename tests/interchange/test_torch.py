@@ -150,6 +150,37 @@ def test_unknown_networks() -> None:
         create_network("lenet", 0)
 
 
+def test_a_network_of_ones_own(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import paddle, torch\n"
+        "from lenet_cpp.interchange.torch.models import TorchNetwork\n"
+        "from lenet_cpp.models import ModelSpec\n"
+        "class Layer(paddle.nn.Layer):\n"
+        "    def __init__(self, num_classes):\n"
+        "        super().__init__()\n"
+        "        self.fc = paddle.nn.Linear(48, num_classes)\n"
+        "    def forward(self, x):\n"
+        "        return self.fc(paddle.flatten(x, 1))\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, classes):\n"
+        "        super().__init__()\n"
+        "        self.fc = torch.nn.Linear(48, classes)\n"
+        "    def forward(self, x):\n"
+        "        return self.fc(torch.flatten(x, 1))\n"
+        "SPEC = ModelSpec('mine', Layer, (3, 4, 4), classes=5)\n"
+        "NET = TorchNetwork('mine', SPEC, Net, classes=5, last='fc')\n"
+    )
+    name = f"{tmp_path / 'mine.py'}:NET"
+    net = create_network(name, seed=1).eval()
+    save_state(net, tmp_path / "net.prm")
+    interchange.import_state(tmp_path / "net.prm", name, tmp_path / "out", formats=("json",))
+    images = np.random.default_rng(1).random((2, 3, 4, 4), np.float32)
+    with lenet_cpp.Predictor(model_dir=tmp_path / "out") as predictor:
+        assert_agree(torch_outputs(net, images), predictor.run(images))
+    with pytest.raises(BadInput, match="no TorchNetwork called 'SPEC'"):
+        create_network(f"{tmp_path / 'mine.py'}:SPEC")
+
+
 # Files
 
 

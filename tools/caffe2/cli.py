@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tabulate import tabulate
+from tqdm import tqdm
 
 from lenet_cpp.cli import run_cli
 from lenet_cpp.cli._parsers import new_parser
 from lenet_cpp.errors import BadInput
+from tools.caffe2 import environment as caffe2_environment
+from tools.caffe2 import roundtrip as caffe2_roundtrip
+from tools.caffe2.roundtrip import IMAGE_SHAPES, RoundTrip, guide_images
 
 if TYPE_CHECKING:
     import argparse
@@ -19,9 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenet_cpp._base.worker import Report
-    from tools.caffe2.roundtrip import RoundTrip
-
-__all__ = ["main"]
 
 _DESCRIPTION = """\
 Export a PyTorch network to ONNX, run it in Caffe2, save Caffe2's own nets, run those in a process
@@ -101,9 +103,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(options: argparse.Namespace) -> int:
-    from tools.caffe2 import environment as caffe2_environment
-    from tools.caffe2 import roundtrip as caffe2_roundtrip
-
     if options.make_environment:
         with _progress() as report:
             python = caffe2_environment.make_environment(python=options.python, report=report)
@@ -127,8 +126,6 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _images(options: argparse.Namespace) -> NDArray[np.float32]:
-    from tools.caffe2.roundtrip import IMAGE_SHAPES, guide_images
-
     if options.seed < 0:
         raise BadInput(f"the seed is {options.seed}; expected 0 or more")
     if options.image:
@@ -140,8 +137,6 @@ def _images(options: argparse.Namespace) -> NDArray[np.float32]:
 
 
 def _print(options: argparse.Namespace, images: NDArray[np.float32], found: RoundTrip) -> None:
-    from tabulate import tabulate
-
     versions = found.versions
     print(
         f"{options.model}, {found.stations[0].outputs.shape[1]} classes,"
@@ -153,8 +148,9 @@ def _print(options: argparse.Namespace, images: NDArray[np.float32], found: Roun
     for station in found.stations:
         first = [f"{value:.7f}" for value in station.outputs[0][:_SHOWN]]
         more = [" ..."] if station.outputs.shape[1] > _SHOWN else []
-        difference = "" if station is found.stations[0] else f"{station.difference:.1e}"
-        classes = f"{station.same_class} of {len(images)}"
+        largest = f"{station.comparison.largest_difference:.1e}"
+        difference = "" if station is found.stations[0] else largest
+        classes = f"{station.comparison.equal_predictions} of {len(images)}"
         rows.append((station.name, "  ".join(first + more), difference, classes))
     headers = ("", "outputs for the first image", "largest difference", "same class")
     print(tabulate(rows, headers, disable_numparse=True))
@@ -170,8 +166,6 @@ def _print(options: argparse.Namespace, images: NDArray[np.float32], found: Roun
 @contextmanager
 def _progress() -> Iterator[Report]:
     """Yield what shows progress as a bar, when standard error is a terminal."""
-    from tqdm import tqdm
-
     with tqdm(desc="Caffe2", total=1, disable=None, leave=False) as bar:
 
         def report(what: str, done: int, total: int) -> None:

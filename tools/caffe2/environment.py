@@ -7,38 +7,22 @@ is asked for, in the user's cache folder.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp import errors
 from lenet_cpp._base.environments import Environment
-from lenet_cpp._base.worker import Report, clean_variables
-from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
+from lenet_cpp._base.worker import Report, call, clean_variables, run_program
+from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
-
-__all__ = [
-    "ENVIRONMENT",
-    "call_worker",
-    "find_environment",
-    "find_interpreter",
-    "make_environment",
-    "require_environment",
-    "run_nets",
-]
 
 PYTHON = (3, 9)
 
@@ -65,11 +49,6 @@ _WORKER = Path(__file__).with_name("worker.py")
 _TIMEOUT_SECONDS = 1800
 
 
-def find_environment() -> Path | None:
-    """Return the interpreter of Caffe2's environment, or None when it has not been made."""
-    return ENVIRONMENT.find()
-
-
 def make_environment(*, python: str | Path | None = None, report: Report | None = None) -> Path:
     """Return the interpreter of Caffe2's environment; make it first unless it is there.
 
@@ -83,10 +62,7 @@ def make_environment(*, python: str | Path | None = None, report: Report | None 
         BadInput: ``python`` is another version.
         BackendFailure: It cannot be made: no network, no space; says what pip said last.
     """
-    found = find_environment()
-    if found is not None:
-        return found
-    return ENVIRONMENT.make(find_interpreter(python), report=report)
+    return ENVIRONMENT.find() or ENVIRONMENT.make(find_interpreter(python), report=report)
 
 
 def find_interpreter(python: str | Path | None = None) -> Path:
@@ -131,16 +107,9 @@ def _version(python: str | Path) -> tuple[int, ...] | None:
     """Return an interpreter's version, of CPython for 64 bits; None if it does not run."""
     code = "import sys; print(*sys.version_info[:2]) if sys.maxsize > 2**32 else sys.exit(1)"
     try:
-        done = subprocess.run(
-            [python, "-I", "-c", code],
-            capture_output=True,
-            check=True,
-            env=clean_variables(),
-            text=True,
-            timeout=60,
-        )
-        return tuple(int(part) for part in done.stdout.split())
-    except (OSError, ValueError, subprocess.SubprocessError):
+        done = run_program([python, "-I", "-c", code], seconds=60, variables=clean_variables())
+        return tuple(int(part) for part in done.stdout.split()) or None
+    except (OSError, ValueError):
         return None
 
 
@@ -150,7 +119,7 @@ def require_environment() -> Path:
     Raises:
         Unsupported: It has not been made; says how, and what is missing for it.
     """
-    found = find_environment()
+    found = ENVIRONMENT.find()
     if found is not None:
         return found
     if sys.platform != "linux" or platform.machine() != "x86_64":
@@ -191,63 +160,34 @@ def run_nets(
     with tempfile.TemporaryDirectory(prefix="lenet-caffe2-") as name:
         folder = Path(name)
         np.save(folder / "inputs.npy", np.ascontiguousarray(inputs))
-        request = {
-            "do": "run",
-            "init_net": str(Path(init_net).resolve()),
-            "predict_net": str(Path(predict_net).resolve()),
-            "batch_size": batch_size,
-        }
-        call_worker(request, folder)
+        nets = [str(Path(net).resolve()) for net in (init_net, predict_net)]
+        call_worker("run", folder, nets=nets, batch_size=batch_size)
         outputs: NDArray[np.float32] = np.load(folder / "caffe2.npy", allow_pickle=False)
     return outputs
 
 
 def call_worker(
-    request: Mapping[str, Any], folder: Path, *, report: Report | None = None
+    function: str, folder: Path, *, report: Report | None = None, **arguments: Any
 ) -> dict[str, Any]:
-    """Run ``_caffe2_worker.py`` in Caffe2's environment.
+    """Run a function of ``worker.py`` in Caffe2's environment, and return what it returns.
 
     Args:
-        request: What it is to do; see its ``main``.
+        function: Its name.
         folder: Where it finds its arrays and puts what it makes.
         report: Takes the progress.
-
-    Returns:
-        Its answer.
+        **arguments: Its other arguments.
 
     Raises:
-        lenet_cpp.Error: What it answered.
-        BackendFailure: It crashed.
+        lenet_cpp.Error: What it raised.
+        BackendFailure: It crashed, or took too long.
         Unsupported: The environment has not been made.
     """
-    python = require_environment()
-    command = [str(python), "-I", str(_WORKER), str(folder)]
-    (folder / "request.json").write_text(json.dumps(dict(request)), encoding="utf-8")
-    answer = folder / "answer.json"
-    answer.unlink(missing_ok=True)
-    with (
-        tempfile.TemporaryFile("w+", errors="replace") as log,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, env=clean_variables(), text=True
-        ) as child,
-    ):
-        watchdog = threading.Timer(_TIMEOUT_SECONDS, child.kill)
-        watchdog.start()
-        try:
-            for line in child.stdout or ():
-                number, of, what = line.rstrip("\n").split(" ", 2)
-                if report is not None:
-                    report(what, int(number), int(of))
-            child.wait()
-        finally:
-            watchdog.cancel()
-            child.kill()
-        log.seek(0)
-        printed = [line.strip() for line in log if line.strip()]
-    if child.returncode or not answer.is_file():
-        said = printed[-1] if printed else "it said nothing"
-        raise BackendFailure(f"Caffe2's process ended with {child.returncode}: {said}")
-    found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
-    if "error" in found:
-        raise getattr(errors, found["error"])(found["message"])
+    found: dict[str, Any] = call(
+        f"{_WORKER}:{function}",
+        {"folder": str(folder), **arguments},
+        doing="Caffe2",
+        report=report,
+        python=require_environment(),
+        seconds=_TIMEOUT_SECONDS,
+    ).result
     return found

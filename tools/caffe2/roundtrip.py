@@ -6,17 +6,19 @@ import json
 import shutil
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lenet_cpp._base.files import atomic_path
-from lenet_cpp.agreement import compare
+from lenet_cpp.agreement import Comparison, compare
+from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, ToCHW, digit
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
 from lenet_cpp.interchange.caffe2.files import FLOAT, INIT_NET, PREDICT_NET, VALUE_INFO
 from lenet_cpp.interchange.caffe2.nets import read_nets
+from lenet_cpp.interchange.onnx.files import OnnxSession
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.model_state import as_arrays
 from tools.caffe2.environment import call_worker
@@ -28,31 +30,18 @@ if TYPE_CHECKING:
 
     from lenet_cpp._base.worker import Report
 
-__all__ = ["IMAGE_SHAPES", "ONNX_NAME", "RoundTrip", "Station", "guide_images", "round_trip"]
-
 IMAGE_SHAPES = {"lenet": (1, 28, 28), "resnet18": (3, 224, 224)}
 """Channels, height and width of the images of each network."""
 ONNX_NAME = "output.onnx"
 _FILES = (ONNX_NAME, INIT_NET, PREDICT_NET, VALUE_INFO)
 
 
-@dataclass(frozen=True)
-class Station:
-    """One way to run the network, compared with PyTorch.
-
-    Attributes:
-        name: What ran.
-        outputs: float32 [N, classes].
-        difference: Largest absolute difference from PyTorch's.
-        same_class: Number of images for which the largest output is that of the same class.
-        agrees: Whether each output is as close as it has to be, and each class the same.
-    """
+class Station(NamedTuple):
+    """One way to run the network: what ran, float32 [N, classes], and how it compares."""
 
     name: str
     outputs: NDArray[np.float32]
-    difference: float
-    same_class: int
-    agrees: bool
+    comparison: Comparison
 
 
 @dataclass(frozen=True)
@@ -74,7 +63,7 @@ class RoundTrip:
     @property
     def agrees(self) -> bool:
         """Whether every station agrees with PyTorch."""
-        return all(station.agrees for station in self.stations)
+        return all(station.comparison.agrees for station in self.stations)
 
 
 def guide_images(model: str, paths: list[Path]) -> NDArray[np.float32]:
@@ -91,8 +80,6 @@ def guide_images(model: str, paths: list[Path]) -> NDArray[np.float32]:
         FileNotFound: A file is missing.
         BadInput: A file is no image, or is too small.
     """
-    from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, ToCHW, digit
-
     channels, height, width = IMAGE_SHAPES[model]
     middle = CenterCrop((height, width))
     scale = Normalize(1.0, (0.0,) * channels, (255.0,) * channels)
@@ -135,46 +122,40 @@ def round_trip(
         raise BadInput(f"images {list(images.shape)} do not fit {network.name}, {list(shape)}")
     if output.exists() and not output.is_dir():
         raise BadInput(f"{output} is a file: the output has to be a folder")
-    state = _read_state(params)
+    state = None if params is None else as_arrays(torch_models.load_state(params))
     classes = _classes(network, state, num_classes, params)
     with tempfile.TemporaryDirectory(prefix="lenet-caffe2-") as name:
         folder = Path(name)
         np.save(folder / "inputs.npy", np.ascontiguousarray(images, np.float32))
         if state is not None:
             np.savez(folder / "state.npz", **state)  # type: ignore[arg-type] # only arrays
-        request = {
-            "do": "convert",
-            "networks": str(Path(torch_models.__file__).with_name("networks.py")),
-            "builder": network.builder,
-            "classes": classes,
-            "seed": seed,
-            "params": str(params),
-        }
-        versions = call_worker(request, folder, report=report)
+        versions = call_worker(
+            "convert",
+            folder,
+            report=report,
+            networks=str(Path(torch_models.__file__).with_name("networks.py")),
+            builder=network.builder,
+            classes=classes,
+            seed=seed,
+            params=str(params),
+        )
         # A process of its own: "without ONNX" is to be true.
-        nets = {"init_net": str(folder / INIT_NET), "predict_net": str(folder / PREDICT_NET)}
-        call_worker({"do": "run", "batch_size": 1, **nets}, folder, report=report)
+        nets = [folder / INIT_NET, folder / PREDICT_NET]
+        call_worker("run", folder, report=report, nets=[str(net) for net in nets], batch_size=1)
         info = {"input": [FLOAT, [1, *shape]]}
         (folder / VALUE_INFO).write_text(json.dumps(info) + "\n", encoding="utf-8")
-        found = {"Caffe2 through ONNX": _load(folder / "caffe2_onnx.npy")}
-        found["Caffe2 alone"] = _load(folder / "caffe2.npy")
+        found = {"Caffe2 through ONNX": np.load(folder / "caffe2_onnx.npy", allow_pickle=False)}
+        found["Caffe2 alone"] = np.load(folder / "caffe2.npy", allow_pickle=False)
         unread = None
         try:
-            found["its nets in onnxruntime"] = _run_read_nets(folder, images)
+            found["its nets in onnxruntime"] = OnnxSession(read_nets(*nets)).run(images)[0]
         except Unsupported as error:
             unread = str(error)
-        reference = _load(folder / "torch.npy")
-        stations = _compare(reference, found)
-        files: tuple[Path, ...] = ()
-        if all(station.agrees for station in stations):
-            files = _install(folder, output)
-    return RoundTrip(stations, versions, files, unread)
-
-
-def _read_state(params: Path | None) -> dict[str, NDArray[Any]] | None:
-    if params is None:
-        return None
-    return as_arrays(torch_models.load_state(params))
+        reference = np.load(folder / "torch.npy", allow_pickle=False)
+        if not np.isfinite(reference).all():
+            raise BadModel(f"{network.name} gives values that are not finite")
+        done = RoundTrip(_compare(reference, found), versions, (), unread)
+        return replace(done, files=_install(folder, output)) if done.agrees else done
 
 
 def _classes(
@@ -195,43 +176,14 @@ def _classes(
     return len(bias)
 
 
-def _load(path: Path) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    return array
-
-
-def _run_read_nets(folder: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    from lenet_cpp._base.optional import require
-
-    require("onnx", "onnxruntime", extra="onnx")
-    import onnxruntime
-
-    model = read_nets(folder / INIT_NET, folder / PREDICT_NET)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    outputs: NDArray[np.float32] = session.run(None, {"input": images})[0]
-    return outputs
-
-
 def _compare(
     reference: NDArray[np.float32], found: Mapping[str, NDArray[np.float32]]
 ) -> tuple[Station, ...]:
-    stations = [
-        Station("PyTorch", reference, 0.0, len(reference), bool(np.isfinite(reference).all()))
-    ]
-    for name, outputs in found.items():
-        found_here = compare(reference, outputs, names=("PyTorch", name))
-        stations.append(
-            Station(
-                name,
-                outputs,
-                found_here.largest_difference,
-                found_here.equal_predictions,
-                found_here.agrees,
-            )
-        )
-    return tuple(stations)
+    """Compare each station with PyTorch, which is the first."""
+    return tuple(
+        Station(name, outputs, compare(reference, outputs, names=("PyTorch", name)))
+        for name, outputs in {"PyTorch": reference, **found}.items()
+    )
 
 
 def _install(folder: Path, output: Path) -> tuple[Path, ...]:

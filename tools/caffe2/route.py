@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from lenet_cpp.verify.across import Context
 
-__all__ = ["run"]
-
 
 def run(context: Context) -> NDArray[np.float32]:
     """Run the nets that PyTorch's ONNX file became, in Caffe2's own environment."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.manifest import find_manifest
+from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.inference.checked_model import CheckedModel
 from lenet_cpp.inference.cpp_engine import CppEngine
 from lenet_cpp.inference.predictor import Options, Predictor
@@ -154,12 +155,15 @@ def described(engine: Engine, model: CheckedModel) -> LoadedModel:
         manifest = None
     topology = manifest.topology if manifest else None
     known = manifest.softmax if manifest else None
+    labels = manifest.classes if manifest else ()
+    if model.program.suffix == ".onnx":
+        labels = class_names(read_onnx_metadata(model.program).get("classes"))
     return LoadedModel(
         engine,
         file=model.program,
         name=topology or (manifest.name if manifest else _name_of(model.program)),
         spec=registry.find_network(topology),
-        labels=manifest.classes if manifest else (),
+        labels=labels,
         gives_probabilities=model.ends_in_softmax() if known is None else known,
     )
 

@@ -140,15 +140,10 @@ class Blobs:
         return value
 
     def model(self, name: str, source: Value, result: Value) -> onnx.ModelProto | None:
-        """Write what the result needs as a model of ONNX.
+        """Write what the result needs as a model of ONNX with this name, not yet checked.
 
-        Args:
-            name: Of the graph.
-            source: The input.
-            result: The output; the hints of both become their names.
-
-        Returns:
-            The model, not yet checked; None when the result does not depend on the input.
+        The hints of the input ``source`` and the output ``result`` become their names; None when
+        the one does not depend on the other.
         """
         from onnx import TensorProto, helper, numpy_helper
 

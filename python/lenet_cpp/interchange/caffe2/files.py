@@ -183,10 +183,7 @@ class Net:
 
 
 def read_net(path: Path) -> Net:
-    """Read one net.
-
-    Args:
-        path: ``init_net.pb``, ``predict_net.pb`` or the like.
+    """Read one net, ``init_net.pb``, ``predict_net.pb`` or the like.
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
@@ -243,13 +240,9 @@ def _texts(values: Iterable[str | bytes]) -> tuple[str, ...]:
 
 
 def read_value_info(path: Path) -> dict[str, tuple[int, ...]]:
-    """Read what Caffe2's tools called value info: the shapes of a net's inputs.
+    """Read what Caffe2's tools called value info: the shape of each input, by its name.
 
-    Args:
-        path: A JSON file ``{"input": [1, [1, 3, 224, 224]]}``; 1 is float32.
-
-    Returns:
-        Name of each input to its shape.
+    It is a JSON file ``{"input": [1, [1, 3, 224, 224]]}``, in which 1 is float32.
 
     Raises:
         FileNotFound: There is no such file.

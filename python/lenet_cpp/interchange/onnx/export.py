@@ -35,9 +35,7 @@ from lenet_cpp.interchange.onnx.files import (
     set_metadata,
 )
 from lenet_cpp.interchange.torch import models as torch_models
-from lenet_cpp.interchange.torch.model_state import as_arrays
-from lenet_cpp.interchange.torch.record import read_record
-from lenet_cpp.interchange.torch.state import paddle_state
+from lenet_cpp.interchange.torch.state import read_source
 from lenet_cpp.models.paddle_run import last_line, random_batches, run_model
 
 if TYPE_CHECKING:
@@ -206,36 +204,20 @@ def export_state(
     """
     path = Path(path)
     network = torch_models.get(model)
-    spec = network.spec
-    torch_models.require_torch()
-    state = torch_models.load_state(path, weights_only=weights_only)
-    # which names every parameter that does not fit
-    parameters = paddle_state(as_arrays(state), model, num_classes=num_classes, path=path)
-    classes = parameters[f"{network.last}.bias"].size
-    record = read_record(path) or {}
-    size = img_size or record.get("img_size")
-    net = torch_models.create_network(model, classes)
-    net.load_state_dict(state)
-    net.eval()
-    test = record.get("test") or {}
+    source = read_source(path, network, num_classes, img_size, weights_only=weights_only)
+    spec, record = network.spec, source.record
     metadata = {
         "name": network.name,
         "source": {"file": path.name, "sha256": sha256_file(path)},
         "topology": spec.name,
         "softmax": False,
-        "classes": list(record.get("classes", spec.class_names(classes))) or None,
-        "preprocess": spec.pipeline(size).to_dict(),
+        "classes": list(record.get("classes", spec.class_names(source.classes))) or None,
+        "preprocess": spec.pipeline(source.shape[-1]).to_dict(),
         "training": {key: value for key, value in record.items() if key != "data"} or None,
         "data": record.get("data"),
-        "accuracy": None
-        if not test.get("count")
-        else {
-            "top1": test.get("correct", 0) / test["count"],
-            "images": test["count"],
-            "dataset": test.get("of", "test"),
-        },
+        "accuracy": source.accuracy and asdict(source.accuracy),
     }
-    return export_torch(net, spec.shape(size), output, exporter=exporter, metadata=metadata)
+    return export_torch(source.net, source.shape, output, exporter=exporter, metadata=metadata)
 
 
 def export_paddle(

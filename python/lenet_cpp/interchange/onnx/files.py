@@ -17,6 +17,7 @@ import numpy as np
 
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
+from lenet_cpp.formats.onnx_metadata import METADATA_PREFIX
 from lenet_cpp.formats.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
     import onnx
     from numpy.typing import NDArray
-
-METADATA_PREFIX = "lenet_cpp."
-"""Before the key of each of our entries in a model's ``metadata_props``."""
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer holds no more
 _DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -164,9 +162,8 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 def _inside(folder: Path, location: str, model: Path) -> Path:
     """A file of weights, which has to be in the model's folder or below."""
-    if not location or Path(location).is_absolute() or "\0" in location:
-        raise BadModel(f"{model} names weights outside its folder: {_quoted(location)}")
-    found = (folder / location).resolve()
+    usual = location and not Path(location).is_absolute() and "\0" not in location
+    found = (folder / location).resolve() if usual else folder.parent
     if not found.is_relative_to(folder):
         raise BadModel(f"{model} names weights outside its folder: {_quoted(location)}")
     if not found.is_file():
@@ -251,24 +248,6 @@ def set_metadata(model: onnx.ModelProto, entries: Mapping[str, Any]) -> None:
         if value is not None
     }
     helper.set_model_props(model, {**kept, **ours})
-
-
-def read_metadata(model: onnx.ModelProto) -> dict[str, Any]:
-    """Read what :func:`set_metadata` wrote; entries that are no JSON are left out."""
-    found = {}
-    for prop in model.metadata_props:
-        if prop.key.startswith(METADATA_PREFIX):
-            try:
-                found[prop.key.removeprefix(METADATA_PREFIX)] = json.loads(
-                    prop.value, parse_constant=_refuse_constant
-                )
-            except (ValueError, RecursionError):
-                continue
-    return found
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")
 
 
 class OnnxSession:

@@ -31,6 +31,7 @@ from lenet_cpp.formats.manifest import (
     read_manifest,
     sha256_file,
 )
+from lenet_cpp.formats.onnx_metadata import class_names, pipeline_of, read_onnx_metadata
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.interchange.checks import outputs_by_route
 from lenet_cpp.interchange.onnx import files as onnx_files
@@ -156,12 +157,7 @@ def _pipeline(
         if image[0] != spec.input_shape[0] or image[1:2] * 2 != image[1:]:
             raise BadInput(f"{path} takes images {list(image)}, which are not those of {spec.name}")
         return spec.pipeline(image[-1])
-    if described is None:
-        return None
-    try:
-        return Pipeline.from_dict(described)
-    except (BadInput, BadModel) as error:
-        raise BadModel(f"{path}: the preprocessing in its metadata is damaged: {error}") from error
+    return pipeline_of(described, path)
 
 
 def _with_metadata(
@@ -169,15 +165,10 @@ def _with_metadata(
 ) -> Manifest:
     """Take over from the file's metadata what a manifest can hold."""
     count = next(iter(manifest.models.values())).outputs[0].shape[-1]
-    classes = known.get("classes") if spec is None else spec.class_names(count)
-    usable = (
-        isinstance(classes, (list, tuple))
-        and len(classes) == count
-        and all(isinstance(label, str) and label and label.isprintable() for label in classes)
-    )
+    classes = class_names(known.get("classes")) if spec is None else spec.class_names(count)
     return replace(
         manifest,
-        classes=tuple(classes) if usable and classes else (),
+        classes=classes if len(classes) == count else (),
         training=_object(known.get("training")),
         data=_object(known.get("data")),
         accuracy=_accuracy(known.get("accuracy")),
@@ -235,7 +226,7 @@ def convert(
         "max_difference": max(
             _compare(path, route, expected, found) for route, found in routes.items()
         ),
-        "metadata": onnx_files.read_metadata(source),
+        "metadata": read_onnx_metadata(Path(path)),
         "producer": info.producer,
         "opset": info.opset,
         "softmax": kinds[-1:] == ["softmax"],

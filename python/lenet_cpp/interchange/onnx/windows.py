@@ -56,22 +56,16 @@ class _Window:
         self.out = steps.out_shape(node)[2:]
         self.image = steps.shape(node)[2:]  # of what a Pad made, when there was one
         mode = node.get("auto_pad", "NOTSET")
-        reach = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
-        self._reach = reach
+        self._reach = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
         if mode in {"SAME_UPPER", "SAME_LOWER"}:
-            missing = [
-                max(0, (self.out[i] - 1) * self.strides[i] + reach[i] - self.image[i])
-                for i in (0, 1)
-            ]
+            missing = [max(0, self._covered(i) - self.image[i]) for i in (0, 1)]
             less, more = [one // 2 for one in missing], [one - one // 2 for one in missing]
             self.begin, self.end = (less, more) if mode == "SAME_UPPER" else (more, less)
         else:
             pads = [0] * 4 if mode == "VALID" else [int(p) for p in node.get("pads", [0] * 4)]
             self.begin, self.end = pads[:2], pads[2:]
         self.pooled_beyond = any(  # windows that ceil_mode lets hang over the edge
-            (self.out[i] - 1) * self.strides[i] + reach[i]
-            > self.image[i] + self.begin[i] + self.end[i]
-            for i in (0, 1)
+            self._covered(i) > self.image[i] + self.begin[i] + self.end[i] for i in (0, 1)
         )
 
     def take_padding(self, before: tuple[int, int, int, int]) -> None:
@@ -83,16 +77,11 @@ class _Window:
 
     def needed_end(self) -> list[int]:
         """The least padding after the image that gives as many windows; none is cut off."""
-        return [
-            max(
-                0,
-                (self.out[i] - 1) * self.strides[i]
-                + self._reach[i]
-                - self.image[i]
-                - self.begin[i],
-            )
-            for i in (0, 1)
-        ]
+        return [max(0, self._covered(i) - self.image[i] - self.begin[i]) for i in (0, 1)]
+
+    def _covered(self, i: int) -> int:
+        """How far the windows reach, from the first pixel of the first to the last one's last."""
+        return (self.out[i] - 1) * self.strides[i] + self._reach[i]
 
     def symmetric(self) -> bool | None:
         """The ``ceil_mode`` with which the padding before the image serves after it too."""

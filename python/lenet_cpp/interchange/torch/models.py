@@ -67,17 +67,19 @@ NETWORKS: dict[str, TorchNetwork] = {
 }
 
 
-def get(name: str) -> TorchNetwork:
+def get(name: str | TorchNetwork) -> TorchNetwork:
     """Look a network up by its name, in upper or lower case.
 
     Args:
         name: A key of :data:`NETWORKS`; or ``FILE.py:NAME``, a :class:`TorchNetwork` in a Python
-            file, which is run.
+            file, which is run; or such a network, which is returned.
 
     Raises:
         BadInput: There is no such network.
         FileNotFound: There is no such file.
     """
+    if isinstance(name, TorchNetwork):
+        return name
     if is_file_reference(name):
         return load_from_file(name, TorchNetwork)
     found = NETWORKS.get(name.lower())
@@ -92,7 +94,7 @@ def get(name: str) -> TorchNetwork:
 
 
 def create_network(
-    model: str, num_classes: int | None = None, *, seed: int | None = None
+    model: str | TorchNetwork, num_classes: int | None = None, *, seed: int | None = None
 ) -> torch.nn.Module:
     """Build a network, in training mode.
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-RECORD_FORMAT = 1
-FRAMEWORK = "torch"
+_FORMAT = 1
+_FRAMEWORK = "torch"
 
 
 def record_path(path: Path) -> Path:
@@ -27,28 +27,14 @@ def record_path(path: Path) -> Path:
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write the record of a file of parameters, atomically.
-
-    Args:
-        path: The file, which has to be there.
-        record: What ``json`` can write.
-
-    Raises:
-        OSError: The record cannot be written.
-    """
-    head = {"format": RECORD_FORMAT, "framework": FRAMEWORK}
+    """Write the record of a file of parameters, which has to be there, atomically."""
+    head = {"format": _FORMAT, "framework": _FRAMEWORK}
     document = {**head, **record, "files": {path.name: sha256_file(path)}}
     write_text(record_path(path), json.dumps(document, indent=2) + "\n")
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Read the record of a file of parameters.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The record without its list of files; None when there is none about these very bytes.
+    """Read the record of a file of parameters; None when there is none about these very bytes.
 
     Raises:
         BadModel: The record is damaged.
@@ -61,7 +47,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise BadModel(f"the training record {where} is damaged: {error}") from error
-    if not isinstance(record, dict) or record.get("framework") != FRAMEWORK:
+    if not isinstance(record, dict) or record.get("framework") != _FRAMEWORK:
         return None
     files = record.pop("files", None)
     if not isinstance(files, dict) or sha256_file(path) not in files.values():

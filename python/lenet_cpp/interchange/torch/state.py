@@ -46,7 +46,7 @@ _DIGITS = 200
 
 def paddle_state(
     state: Mapping[str, NDArray[Any]],
-    model: str,
+    model: str | torch_models.TorchNetwork,
     *,
     num_classes: int | None = None,
     path: str | Path = "the state_dict",
@@ -182,63 +182,87 @@ def import_state(
         OSError: The folder cannot be written.
     """
     require_paddle()
-    torch_models.require_torch()
-    network = torch_models.get(model)
-    spec = network.spec
-    stem = checked_name(name or spec.stem)
     path, output = Path(path), Path(output_dir)
-    record = read_record(path) or {}
-    if img_size is None:
-        img_size = record.get("img_size")
-    shape = spec.shape(img_size)
-    state = torch_models.load_state(path, weights_only=weights_only)
-    parameters = _parameters(path, state, model, num_classes)
-    classes = parameters[f"{network.last}.bias"].size
-    inputs = random_batches((-1, *shape))
-    if shape == (1, 28, 28):
+    network = torch_models.get(model)
+    stem = checked_name(name or network.spec.stem)
+    source = read_source(path, network, num_classes, img_size, weights_only=weights_only)
+    inputs = random_batches((-1, *source.shape))
+    if source.shape == (1, 28, 28):
         inputs.append(to_model_input(read_mnist_dir(sample_dir()).test.images[:_DIGITS]))
-    expected = _torch_outputs(torch_models.create_network(model, classes), state, inputs, softmax)
+    expected = _torch_outputs(source.net, inputs, softmax)
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
-        file = Path(folder, f"{spec.name}.pdparams")
-        _save(parameters, file)
+        file = Path(folder, f"{network.spec.name}.pdparams")
+        _save(source.parameters, file)
         exported = export_model(
             file,
             Path(folder, "exported"),
-            model=spec,
+            model=network.spec,
             name=stem,
             formats=formats,
             softmax=softmax,
-            class_dim=classes,
-            img_size=img_size,
+            class_dim=source.classes,
+            img_size=source.shape[-1],
         )
         difference = _compare(path, exported, inputs, expected)
-        manifest = _with_origin(exported.manifest, path, record)
-        with staging_folder(output, stem, spec.name) as staging:
+        manifest = _with_origin(exported.manifest, path, source)
+        with staging_folder(output, stem, network.spec.name) as staging:
             for file_name in manifest.files:
                 shutil.copyfile(exported.folder / file_name, staging / file_name)
             return install(staging, output, manifest, difference)
 
 
-def _parameters(
-    path: Path, state: Mapping[str, torch.Tensor], model: str, num_classes: int | None
-) -> dict[str, NDArray[np.float32]]:
+class TorchSource(NamedTuple):
+    """A file of PyTorch parameters, read and checked."""
+
+    net: torch.nn.Module
+    """With the parameters, in evaluation mode."""
+    parameters: dict[str, NDArray[np.float32]]
+    """As Paddle has them."""
+    classes: int
+    shape: tuple[int, ...]
+    """Of one image."""
+    record: dict[str, Any]
+    """That of the training; empty when there is none."""
+    accuracy: MeasuredAccuracy | None
+
+
+def read_source(
+    path: Path,
+    network: torch_models.TorchNetwork,
+    num_classes: int | None,
+    img_size: int | None,
+    *,
+    weights_only: bool,
+) -> TorchSource:
+    """Read a file of PyTorch parameters; see :func:`import_state`."""
+    torch_models.require_torch()
+    record = read_record(path) or {}
+    shape = network.spec.shape(record.get("img_size") if img_size is None else img_size)
+    state = torch_models.load_state(path, weights_only=weights_only)
     arrays = as_arrays(state)
     for key, value in arrays.items():
         if not np.isfinite(value).all():
             raise BadModel(f"{path}: {key} is not finite: train again, or use another file")
-    return paddle_state(arrays, model, num_classes=num_classes, path=path)
+    parameters = paddle_state(arrays, network, num_classes=num_classes, path=path)
+    classes = parameters[f"{network.last}.bias"].size
+    net = torch_models.create_network(network, classes)
+    net.load_state_dict(state)
+    net.eval()
+    test = record.get("test")
+    try:
+        accuracy = test and MeasuredAccuracy(
+            test["correct"] / test["count"], test["count"], test["of"]
+        )
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise BadModel(f"the training record of {path} is damaged: {error!r}") from error
+    return TorchSource(net, parameters, classes, shape, record, accuracy)
 
 
 def _torch_outputs(
-    net: torch.nn.Module,
-    state: Mapping[str, torch.Tensor],
-    inputs: list[NDArray[np.float32]],
-    softmax: bool,
+    net: torch.nn.Module, inputs: list[NDArray[np.float32]], softmax: bool
 ) -> NDArray[np.float32]:
     import torch
 
-    net.load_state_dict(state)
-    net.eval()
     with torch.inference_mode():
         rows = torch.cat([net(torch.from_numpy(batch)) for batch in inputs])
         outputs: NDArray[np.float32] = (rows.softmax(dim=1) if softmax else rows).numpy()
@@ -268,20 +292,14 @@ def _compare(
     return largest
 
 
-def _with_origin(manifest: Manifest, path: Path, record: Mapping[str, Any]) -> Manifest:
+def _with_origin(manifest: Manifest, path: Path, source: TorchSource) -> Manifest:
     """Say where the parameters are from, and what is known of their training."""
-    source = {"file": path.name, "sha256": sha256_file(path)}
-    training = {key: value for key, value in record.items() if key != "data"}
-    training |= {"framework": "torch", "source": source}
-    test = record.get("test")
-    try:
-        return replace(
-            manifest,
-            training=training,
-            data=record.get("data"),
-            classes=tuple(record.get("classes", manifest.classes)),
-            accuracy=test
-            and MeasuredAccuracy(test["correct"] / test["count"], test["count"], test["of"]),
-        )
-    except (KeyError, TypeError, ZeroDivisionError) as error:
-        raise BadModel(f"the training record of {path} is damaged: {error!r}") from error
+    file = {"file": path.name, "sha256": sha256_file(path)}
+    training = {key: value for key, value in source.record.items() if key != "data"}
+    return replace(
+        manifest,
+        training=training | {"framework": "torch", "source": file},
+        data=source.record.get("data"),
+        classes=tuple(source.record.get("classes", manifest.classes)),
+        accuracy=source.accuracy,
+    )

@@ -1,0 +1,104 @@
+"""What an ONNX file of ours says of itself, read without the package onnx.
+
+The export writes class names, preprocessing and where the model comes from into ``metadata_props``,
+each as JSON under a key that begins with ``lenet_cpp.``; docs/onnx.md lists them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp._base.strict_json import read_json
+from lenet_cpp.data.images import Pipeline
+from lenet_cpp.errors import BadInput, BadModel
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+METADATA_PREFIX = "lenet_cpp."
+"""Before the key of each of our entries in a model's ``metadata_props``."""
+
+_METADATA_PROPS = 14  # the field's number in ModelProto
+_MOST_BYTES = 1 << 20  # of one entry
+_VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
+
+
+def read_onnx_metadata(path: Path) -> dict[str, Any]:
+    """Return our entries, by their keys without the prefix.
+
+    Entries that are no JSON are left out, and what comes after damage: whatever runs the model says
+    what is wrong with it.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    found = {}
+    with path.open("rb") as file:
+        for _, entry in _fields(file, {_METADATA_PROPS}, os.fstat(file.fileno()).st_size):
+            parts = dict(_fields(io.BytesIO(entry), {1, 2}, len(entry)))
+            try:
+                key = parts.get(1, b"").decode()
+                if key.startswith(METADATA_PREFIX):
+                    found[key.removeprefix(METADATA_PREFIX)] = read_json(parts.get(2, b""))
+            except ValueError:
+                continue
+    return found
+
+
+def class_names(known: Any) -> tuple[str, ...]:
+    """Return the class names of an entry, if they can all be printed."""
+    if not isinstance(known, (list, tuple)):
+        return ()
+    sound = all(isinstance(name, str) and name and name.isprintable() for name in known)
+    return tuple(known) if sound else ()
+
+
+def pipeline_of(known: Any, path: Path) -> Pipeline | None:
+    """Return the preprocessing of an entry; None when there is none.
+
+    Raises:
+        BadModel: It is damaged.
+    """
+    if known is None:
+        return None
+    try:
+        return Pipeline.from_dict(known)
+    except (BadInput, BadModel) as error:
+        raise BadModel(f"{path}: the preprocessing in its metadata is damaged: {error}") from error
+
+
+def _fields(file: BinaryIO, wanted: Collection[int], end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield number and content of the wanted fields of bytes in a protobuf message."""
+    while (tag := _varint(file)) is not None:
+        number, kind = tag >> 3, tag & 7
+        if kind == _BYTES:
+            size = _varint(file)
+            if size is None or size > end:
+                return
+            if number in wanted and size <= _MOST_BYTES:
+                yield number, file.read(size)
+            else:
+                file.seek(size, os.SEEK_CUR)
+        elif kind == _VARINT:
+            _varint(file)
+        elif kind in {_FIXED_32, _FIXED_64}:
+            file.seek(4 if kind == _FIXED_32 else 8, os.SEEK_CUR)
+        else:
+            return
+
+
+def _varint(file: BinaryIO) -> int | None:
+    """Read an integer; None at the end of the file, or when it has too many bytes."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            return None
+        value |= (byte[0] & 127) << shift
+        if byte[0] < 128:
+            return value
+    return None
