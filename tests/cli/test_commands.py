@@ -37,6 +37,7 @@ SHARED = {
     "cli/_across.py": ["verify"],
     "cli/_classify.py": ["predict"],  # it asks for flags that the others do not have
     "cli/_verify_text.py": ["verify"],
+    "data/download.py": ["train"],
     "data/mnist.py": ["train", "verify", "quantize", "torch_train"],
     "export/*.py": ["convert_model", "export_model"],
     "formats/*.py": ["convert_model"],

@@ -17,6 +17,7 @@ from lenet_cpp.cli._shared import ENGINE, IMAGES, RESULTS
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.results import SUFFIXES, ImageResult, open_results
+from lenet_cpp.verify.reprod import TRAINING_NAME, entries, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,6 +55,12 @@ common = shared.group(
         "write the predictions there instead of printing them: .csv, .json or .jsonl",
         group=RESULTS,
         callback=_results_file,
+    ),
+    option(
+        "--reprod-dir DIR",
+        "also write the outputs there as reprod_log does: output_inference_engine.npy (predict) or"
+        " output_training_engine.npy (infer, py-infer)",
+        group=RESULTS,
     ),
     option(
         "--benchmark [BOOL]",
@@ -125,12 +132,17 @@ def engine_options(options: Options) -> dict[str, Any]:
     }
 
 
-def predict(options: Options, open_engine: Callable[[], InferenceEngine]) -> int:
+def predict(
+    options: Options,
+    open_engine: Callable[[], InferenceEngine],
+    record_name: str = TRAINING_NAME,
+) -> int:
     """Classify the images and say what was found.
 
     Args:
         options: The parsed flags.
         open_engine: Loads the model.
+        record_name: The file in ``--reprod-dir``.
 
     Returns:
         The exit code.
@@ -143,6 +155,7 @@ def predict(options: Options, open_engine: Callable[[], InferenceEngine]) -> int
     _refuse_gpu(options)
     images = find_images(options.images)
     rows: list[list[object]] = []
+    outputs: list[NDArray[np.float32]] = []
     skipped = 0
     with contextlib.ExitStack() as stack:
         write = (
@@ -153,12 +166,16 @@ def predict(options: Options, open_engine: Callable[[], InferenceEngine]) -> int
         engine = stack.enter_context(open_engine())
         _ = engine.pipeline  # what says how to read images is missing now, or never
         log = AutoLog(engine.name, warmup=options.warmup if options.benchmark else 0)
-        for result in _classify(engine, images, options, log):
+        for result in _classify(engine, images, options, log, outputs):
             write(result)
             if result.error is not None:
                 skipped += 1
                 tqdm.write(f"skipped {_printable(result.error)}", file=sys.stderr)
         settings = engine.settings(log.batch_size) if log.batch_size else None
+        if options.reprod_dir is not None and outputs:
+            output = np.concatenate(outputs)
+            found = entries(engine.probabilities(output), probabilities=True)
+            write_record(options.reprod_dir / record_name, {**found, "output": output})
     if options.output is None:
         print(tabulate(rows, ["file", "class_id", "label", "probability"], disable_numparse=True))
     else:
@@ -185,21 +202,29 @@ def _refuse_gpu(options: Options) -> None:
 
 
 def _classify(
-    engine: InferenceEngine, images: Sequence[Path], options: Options, log: AutoLog
+    engine: InferenceEngine,
+    images: Sequence[Path],
+    options: Options,
+    log: AutoLog,
+    outputs: list[NDArray[np.float32]],
 ) -> Iterator[ImageResult]:
     size = options.batch_size
     for _ in range(log.warmup):
-        _run(engine, images[:size], options, AutoLog(log.model_name))
+        _run(engine, images[:size], options, AutoLog(log.model_name), [])
     with tqdm(total=len(images), desc="predict", unit="image", disable=None) as bar:
         for begin in range(0, len(images), size):
-            yield from _run(engine, images[begin : begin + size], options, log)
+            yield from _run(engine, images[begin : begin + size], options, log, outputs)
             bar.update(len(images[begin : begin + size]))
 
 
 def _run(
-    engine: InferenceEngine, images: Sequence[Path], options: Options, log: AutoLog
+    engine: InferenceEngine,
+    images: Sequence[Path],
+    options: Options,
+    log: AutoLog,
+    kept: list[NDArray[np.float32]],
 ) -> list[ImageResult]:
-    """Classify one batch."""
+    """Classify one batch; keep its outputs when they will be recorded."""
     log.start()
     batch, errors = _read(engine, images, skip_errors=options.skip_errors)
     log.stamp()
@@ -210,6 +235,7 @@ def _run(
         classes = engine.topk(outputs, options.topk)
         log.stamp()
         log.end(batch.shape)
+        kept += [outputs] if options.reprod_dir is not None else []
     found = iter(classes)
     return [
         ImageResult(str(image), error=errors[image])

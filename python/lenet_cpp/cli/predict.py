@@ -68,7 +68,7 @@ def main(options: Options) -> int:
                 " contradict each other"
             )
         options.accelerator = chosen
-    return predict(options, lambda: _engine(options))
+    return predict(options, lambda: _engine(options), "output_inference_engine.npy")
 
 
 def _engine(options: Options) -> InferenceEngine:

@@ -57,7 +57,7 @@ def main(options: Options) -> int:
     output_dir: Path = options.output_dir or Path("checkpoints") / name
     mnist = load_mnist(options.data_dir, download=options.download)
     print(f"data: {mnist.describe()}", flush=True)
-    config = _config(options, mnist, output_dir)
+    config = _config(options, mnist, output_dir / name)
 
     # It installs a SIGTERM handler, which ours must replace.
     import paddle  # noqa: F401 - for what importing it does
@@ -97,7 +97,7 @@ class _StopOnSignal:
         self.signal = number
 
 
-def _config(options: Options, mnist: Mnist, output_dir: Path) -> TrainingConfig:
+def _config(options: Options, mnist: Mnist, stem: Path) -> TrainingConfig:
     from lenet_cpp.formats.checkpoint import load_record
     from lenet_cpp.training.recipes import TrainingConfig, config_from_record, recipe_for
 
@@ -109,11 +109,10 @@ def _config(options: Options, mnist: Mnist, output_dir: Path) -> TrainingConfig:
     if not options.resume:
         recipe = recipe_for(options.recipe or "guide", mnist, **given)
         return TrainingConfig(recipe=recipe, model=options.model, seed=options.seed or 0)
-    record = load_record(output_dir / f"{resolve(options.model).name}.pdparams")
-    config = config_from_record(record, options.model)
+    config = config_from_record(load_record(stem.with_suffix(".pdparams")), options.model)
     if options.recipe not in (None, config.recipe.name):
         raise BadInput(
-            f"the checkpoint in {output_dir} was trained by the recipe {config.recipe.name},"
+            f"the checkpoint in {stem.parent} was trained by the recipe {config.recipe.name},"
             f" not {options.recipe}"
         )
     changes = {key: value for key, value in given.items() if value is not None}

@@ -76,20 +76,12 @@ def write_records(folder: Path, report: Report) -> tuple[Path, ...]:
     recorded = report.recorded
     if recorded is None or report.reference not in recorded.outputs:
         raise BadInput("there are no outputs of the training engine to record")
-    require("reprod_log", extra="paddle")
-    from reprod_log import ReprodLogger
-
     written: dict[str, Path] = {}
     for route in (report.reference, *list(RECORD_NAMES)[1:]):
         if route not in recorded.outputs:
             continue
         path = folder / RECORD_NAMES.get(route, TRAINING_NAME)
-        logger = ReprodLogger()
-        found = entries(recorded.outputs[route], probabilities=recorded.probabilities)
-        for key, value in found.items():
-            logger.add(key, value)
-        with atomic_path(path) as temporary:
-            logger.save(str(temporary))
+        write_record(path, entries(recorded.outputs[route], probabilities=recorded.probabilities))
         written[route] = path
     # The comparison uses the written files.
     records = {route: read_record(path) for route, path in written.items()}
@@ -100,6 +92,23 @@ def write_records(folder: Path, report: Report) -> tuple[Path, ...]:
     verdict = "passed" if report.agrees else "failed"
     write_text(folder / REPORT_NAME, f"{text}diff check {verdict}\n")
     return (*written.values(), folder / REPORT_NAME)
+
+
+def write_record(path: Path, found: dict[str, NDArray[Any]]) -> None:
+    """Write one record.
+
+    Raises:
+        Unsupported: The package reprod-log is missing.
+        OSError: The file cannot be written.
+    """
+    require("reprod_log", extra="paddle")
+    from reprod_log import ReprodLogger
+
+    logger = ReprodLogger()
+    for key, value in found.items():
+        logger.add(key, value)
+    with atomic_path(path) as temporary:
+        logger.save(str(temporary))
 
 
 def _head(report: Report, case: Case) -> str:
