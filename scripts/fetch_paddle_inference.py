@@ -21,13 +21,13 @@ from paddle_library.folder import report
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EPILOG = """\
+EPILOG = f"""\
 examples:
-  fetch_paddle_inference.py                            use the paddlepaddle of this Python (links)
-  fetch_paddle_inference.py --copy --output-dir DIR    the same with real files, about 700 MB
-  fetch_paddle_inference.py --source official --version 3.0.0 --sha256 HASH
-  fetch_paddle_inference.py --archive paddle_inference.tgz     an archive you already have
-  fetch_paddle_inference.py --check                    say what is there and whether it is whole
+  {COMMAND}                            use the paddlepaddle of this Python (links)
+  {COMMAND} --copy --output-dir DIR    the same with real files, about 700 MB
+  {COMMAND} --source official --version 3.0.0 --sha256 HASH
+  {COMMAND} --archive paddle_inference.tgz     an archive you already have
+  {COMMAND} --check                    say what is there and whether it is whole
 
 The folder looks the same from either source: paddle/include/, paddle/lib/libpaddle_inference.so and
 version.txt. With the wheel, include/ holds this project's own declarations (cpp/compat), because

@@ -107,7 +107,8 @@ class _Option(click.Option):
         if "|" in value:
             settings.setdefault("type", click.Choice(value.split("|"), case_sensitive=False))
         elif value == "[BOOL]":
-            settings |= {"is_flag": False, "flag_value": "true", "type": click.BOOL}
+            settings = {"default": False, **settings, "type": click.BOOL}
+            settings |= {"is_flag": False, "flag_value": "true"}
         elif value:
             settings.setdefault("type", _KINDS.get(value, str))
         else:
@@ -322,7 +323,8 @@ def run(
             raise SystemExit(done.exit_code) from None
         except click.UsageError as error:
             ctx_ = error.ctx or ctx
-            print(f"{ctx_.command_path}: error: {error.format_message()}", file=sys.stderr)
+            said = " ".join(error.format_message().split())
+            print(f"{ctx_.command_path}: error: {said}", file=sys.stderr)
             raise SystemExit(error.exit_code) from None
 
     return run_cli(call, program)

@@ -1,0 +1,121 @@
+"""Classifiers in every form, and the three commands that classify images."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from lenet_cpp import models
+from lenet_cpp.cli import infer as infer_command
+from lenet_cpp.cli import predict as predict_command
+from lenet_cpp.cli import py_infer as py_infer_command
+from lenet_cpp.data.mnist import read_idx
+from lenet_cpp.export.separate_layout import write_separate
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "data" / "mnist_sample"
+MAINS = {
+    "predict": predict_command.main,
+    "infer": infer_command.main,
+    "py_infer": py_infer_command.main,
+}
+FORMATS = ("pdmodel", "json", "separate")
+ENGINES = ("native", "paddle", "python", "executor")
+
+
+class Case(NamedTuple):
+    """A model in every form, and images for it."""
+
+    name: str
+    params: Path
+    exported: Path
+    separate: Path
+    photos: Path
+    sizes: dict[str, int]
+
+    def files(self, format_: str) -> dict[str, Path]:
+        if format_ == "separate":
+            return {"model_dir": self.separate}
+        (program,) = self.exported.glob("*.pdmodel")
+        return {"model_file": program.with_suffix(f".{format_}")}
+
+    def flags(self, format_: str) -> list[str]:
+        return [f"--{name}={path}" for name, path in self.files(format_).items()]
+
+    def infer_flags(self) -> list[str]:
+        sizes = [f"--{name}={size}" for name, size in self.sizes.items()]
+        return [f"--m={self.name}", f"--p={self.params}", *sizes]
+
+
+def write_digits(folder: Path, count: int) -> list[int]:
+    """Write real digits as PNG files; return what they are."""
+    pixels = read_idx(SAMPLE / "t10k-images-idx3-ubyte.gz")[:count]
+    folder.mkdir(exist_ok=True)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{number:03d}.png")
+    return read_idx(SAMPLE / "t10k-labels-idx1-ubyte.gz")[:count].tolist()
+
+
+def write_photos(folder: Path, count: int) -> None:
+    """Write smooth pictures of several sizes, so that resizing and cropping have work to do."""
+    folder.mkdir()
+    random = np.random.default_rng(4)
+    for number in range(count):
+        small = random.integers(0, 256, (5 + number, 7, 3), dtype=np.uint8)
+        picture = Image.fromarray(small).resize((300 - 40 * number, 200 + 50 * number))
+        picture.save(folder / f"{number}.jpg", quality=95)
+
+
+def trained_lenet(separate: Path, target: Path) -> None:
+    """Write the bundled model's parameters as a state dict.
+
+    A variable's file ends in its values (float32), after a header.
+    """
+    import paddle
+
+    places = {"conv": "conv2d", "linear": "linear"}
+    state = models.build("lenet").state_dict()
+    for name, tensor in state.items():
+        layer, kind = name.split(".")
+        number = int(layer[-1]) - 1
+        file = separate / f"{places[layer[:-1]]}_{number}.{kind[0]}_0"
+        values = np.frombuffer(file.read_bytes()[-4 * tensor.size :], np.float32)
+        tensor.set_value(values.reshape(tensor.shape))
+    paddle.save(state, str(target))
+
+
+def seeded(folder: Path, name: str, **sizes: int) -> Case:
+    import paddle
+
+    from lenet_cpp import export
+
+    params = folder / f"{name}.pdparams"
+    paddle.save(models.build(name, seed=1, **sizes).state_dict(), str(params))
+    export.export_model(params, folder / "exported", model=name, **sizes)
+    write_separate(folder / "exported", folder / "separate")
+    write_photos(folder / "photos", 3)
+    return Case(name, params, folder / "exported", folder / "separate", folder / "photos", sizes)
+
+
+def run(name: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user does."""
+    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120, **options
+    )
+
+
+def answers(path: Path) -> dict[str, list[tuple[int, str, float]]]:
+    """What a JSON file of predictions says of each image."""
+    return {
+        Path(found["file"]).name: [
+            (one["class_id"], one["label"], one["probability"]) for one in found["predictions"]
+        ]
+        for found in json.loads(path.read_text())
+    }

@@ -1,0 +1,55 @@
+"""The classifiers that the commands are tested with."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from classifiers import Case, seeded, trained_lenet, write_digits, write_photos
+
+import shared_models
+from lenet_cpp import models
+from lenet_cpp.export.separate_layout import write_separate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def lenet(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Case:
+    """The bundled model, trained, in every form."""
+    folder = tmp_path_factory.mktemp("lenet")
+    write_separate(model_dir, folder / "separate")
+    trained_lenet(folder / "separate", folder / "lenet.pdparams")
+    write_digits(folder / "digits", 8)
+    return Case(
+        "lenet", folder / "lenet.pdparams", model_dir, folder / "separate", folder / "digits", {}
+    )
+
+
+@pytest.fixture(scope="session")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    folder = tmp_path_factory.mktemp("resnet")
+    yield seeded(folder, "ResNet50_vd", img_size=64)
+    shutil.rmtree(folder)  # 300 MB, which pytest would keep for the next three runs
+
+
+@pytest.fixture(scope="session")
+def alexnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    import paddle
+
+    folder = tmp_path_factory.mktemp("alexnet")
+    params = folder / "AlexNet.pdparams"
+    paddle.save(models.build("AlexNet", 10, seed=shared_models.SEED).state_dict(), str(params))
+    write_photos(folder / "photos", 3)
+    described = "AlexNet", 10, 224
+    exports = shared_models.exported(*described), shared_models.separate(*described)
+    yield Case("AlexNet", params, *exports, folder / "photos", {"class_dim": 10})
+    shutil.rmtree(folder)  # 230 MB
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.getfixturevalue(request.param)

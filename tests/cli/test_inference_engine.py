@@ -1,0 +1,343 @@
+"""InferenceEngine, which the commands use: every engine, what lies beside a model, any size."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from classifiers import MAINS, Case, run
+from PIL import Image
+
+import lenet_cpp
+from lenet_cpp import InferenceEngine, errors
+from lenet_cpp.data import images
+
+if TYPE_CHECKING:
+    pass
+
+
+def test_template_steps(lenet: Case) -> None:
+    engine = InferenceEngine()
+    assert engine.load_predictor(*lenet.files("pdmodel").values()) is engine
+    image = engine.preprocess(lenet.photos / "000.png")
+    assert (image.shape, image.dtype) == ((1, 1, 28, 28), np.float32)
+    output = engine.run(image)
+    class_id, probability = engine.postprocess(output)
+    expected = lenet_cpp.classify(np.asarray(Image.open(lenet.photos / "000.png")))
+    assert type(class_id) is int
+    assert type(probability) is float
+    assert str(class_id) == expected.labels[0]
+    assert probability == pytest.approx(float(expected.probabilities.max()), abs=1e-6)
+    with Image.open(lenet.photos / "001.png") as opened:
+        several = engine.preprocess(
+            [lenet.photos / "000.png", str(lenet.photos / "001.png"), opened]
+        )
+    np.testing.assert_array_equal(several[1], several[2])
+    for wrong in (3, None, [None], []):
+        with pytest.raises(lenet_cpp.BadInput):
+            engine.preprocess(wrong)
+    with pytest.raises(lenet_cpp.BadInput, match="topk"):
+        engine.postprocess(engine.run(several))
+    assert [len(row) for row in engine.topk(engine.run(several))] == [5, 5, 5]
+    engine.close()
+    engine.close()
+    with pytest.raises(lenet_cpp.BadInput, match="load_predictor"):
+        engine.run(image)
+
+
+def test_topk_from_the_definition(lenet: Case) -> None:
+    engine = InferenceEngine(labels=list("abcdefghij")).load_predictor(model_dir=lenet.exported)
+    logits = np.array([[0, 3, 1, 3, -2, 0, 0, 0, 0, 50]], np.float32)
+    with engine:
+        (row,) = engine.topk(logits, 3)
+        assert [(one.class_id, one.label) for one in row] == [(9, "j"), (1, "b"), (3, "d")]
+        exponentials = np.exp(logits.astype(np.float64))
+        expected = exponentials[0, [9, 1, 3]] / exponentials.sum()
+        np.testing.assert_allclose([one.probability for one in row], expected, rtol=1e-6)
+        assert engine.postprocess(logits[0]) == (9, pytest.approx(1.0))
+        for k in (0, 11):
+            with pytest.raises(lenet_cpp.BadInput, match="classes"):
+                engine.topk(logits, k)
+        with pytest.raises(lenet_cpp.BadInput, match="outputs"):
+            engine.topk(np.zeros((0, 10), np.float32))
+
+
+@pytest.mark.parametrize("name", ["paddle", "python", "executor", "dygraph"])
+def test_arrays_are_checked_in_every_engine(name: str, lenet: Case) -> None:
+    engine = InferenceEngine(name)
+    model = ("lenet", lenet.params) if name == "dygraph" else lenet.files("json").values()
+    zeros = np.zeros((2, 1, 28, 28))
+    with engine.load_predictor(*model):
+        assert engine.run(zeros).shape == (2, 10)
+        assert engine.run(zeros[:, :, ::-1]).dtype == np.float32
+        for wrong in (zeros[:, :, 1:], zeros.astype(int), "zeros", np.full_like(zeros, np.nan)):
+            with pytest.raises(lenet_cpp.BadInput):
+                engine.run(wrong)
+        with pytest.raises(lenet_cpp.BadInput, match="at least one"):
+            engine.run(zeros[:0])
+        assert engine.run(zeros).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("paddle ", {}, "unknown engine"),
+        ("dygraph", {"threads": 2}, "threads"),
+        ("executor", {"accelerator": "plain"}, "accelerator"),
+        ("python", {"threads": 0}, "threads"),
+        ("python", {"accelerator": "fast"}, "accelerator"),
+        ("paddle", {"accelerator": "fast"}, "accelerator"),
+        ("paddle", {"class_dim": 3}, "number of classes"),
+    ],
+)
+def test_wrong_options(name: str, options: dict[str, Any], said: str, lenet: Case) -> None:
+    model = ("lenet", lenet.params) if name == "dygraph" else lenet.files("json").values()
+    with pytest.raises(errors.BadInput, match=said):
+        InferenceEngine(name, **options).load_predictor(*model)
+
+
+def test_static_mode_is_left_as_it_was(lenet: Case) -> None:
+    import paddle
+
+    with InferenceEngine("executor").load_predictor(model_dir=lenet.separate) as engine:
+        before = paddle.get_flags("FLAGS_enable_pir_api")
+        engine.run(np.zeros((1, 1, 28, 28)))
+        assert paddle.in_dynamic_mode()
+        assert paddle.get_flags("FLAGS_enable_pir_api") == before
+        assert float(paddle.ones([2]).sum()) == 2
+
+
+def test_threads_take_turns(lenet: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lenet_cpp.models.paddle_inference_engine import PaddleInferenceEngine
+
+    inside = 0
+    original = PaddleInferenceEngine.run
+
+    def watched(self: PaddleInferenceEngine, batch: np.ndarray) -> np.ndarray:
+        nonlocal inside
+        assert inside == 0
+        inside += 1
+        time.sleep(0.01)
+        output = original(self, batch)
+        inside -= 1
+        return output
+
+    paths = sorted(lenet.photos.iterdir())
+    monkeypatch.setattr(PaddleInferenceEngine, "run", watched)
+    with InferenceEngine("python").load_predictor(model_dir=lenet.exported) as engine:
+        expected = [engine.run(engine.preprocess(path)) for path in paths]
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda path: engine.run(engine.preprocess(path)), paths * 2))
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected * 2))
+
+
+def test_predict_imports_no_paddle(lenet: Case) -> None:
+    code = (
+        "import sys\nfrom lenet_cpp.cli.predict import main\n"
+        f"assert main(['-i={lenet.photos}', '--model_dir={lenet.exported}', '--benchmark']) == 0\n"
+        "sys.exit('paddle' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_labels_file(tmp_path: Path) -> None:
+    from lenet_cpp.inference.classification import read_labels
+
+    path = tmp_path / "labels.txt"
+    for text, expected in {
+        "0 tench, Tinca tinca\n1 goldfish\n": ("tench, Tinca tinca", "goldfish"),
+        "tench\r\n goldfish \n\n": ("tench", "goldfish"),
+        "3 doors\n5 doors\n": ("3 doors", "5 doors"),
+        "0\n1\n": ("0", "1"),
+        "\ufeffé\n": ("é",),
+    }.items():
+        path.write_text(text, encoding="utf-8")
+        assert read_labels(path) == expected
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(lenet_cpp.BadInput, match="labels"):
+        read_labels(path)
+    path.write_text("\n")
+    with pytest.raises(lenet_cpp.BadInput, match="no label"):
+        read_labels(path)
+
+
+def bare_copy(source: Path, folder: Path) -> Path:
+    """A model as somebody else's export would leave it: nothing but program and parameters."""
+    shutil.copytree(source, folder)
+    for name in ("SHA256SUMS", "manifest.json", "preprocess.json"):
+        (folder / name).unlink(missing_ok=True)
+    return folder
+
+
+def test_preprocessing_has_to_be_known(
+    lenet: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = bare_copy(lenet.exported, tmp_path / "bare")
+    flags = [f"-i={lenet.photos}", f"--model_dir={folder}", f"--output={tmp_path / 'o.json'}"]
+    assert MAINS["predict"](flags) == 3
+    error = capsys.readouterr().err
+    assert "preprocess.json" in error
+    assert "--model_name" in error
+    assert MAINS["predict"]([*flags, "--model_name=lenet"]) == 0
+    images.digit().save(tmp_path / "mine.json")
+    assert MAINS["predict"]([*flags, f"--preprocess={tmp_path / 'mine.json'}"]) == 0
+    assert MAINS["predict"]([*flags, "--model_name=mine"]) == 5  # no such model
+    images.digit().save(folder / "preprocess.json")
+    assert MAINS["predict"]([*flags, "--model_name=mine"]) == 0  # needed for the report alone
+
+
+def test_a_changed_preprocess_json_is_noticed(resnet: Case, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in resnet.exported.iterdir():
+        (folder / path.name).symlink_to(path)
+    (folder / "preprocess.json").unlink()
+    images.imagenet(64).save(folder / "preprocess.json")
+    text = (folder / "preprocess.json").read_text()
+    assert text == (resnet.exported / "preprocess.json").read_text()
+    (folder / "preprocess.json").write_text(text.replace("0.485", "0.486"))
+    engine = InferenceEngine(accelerator="plain").load_predictor(model_dir=folder)
+    with engine, pytest.raises(lenet_cpp.BadModel, match=r"preprocess\.json"):
+        engine.preprocess(resnet.photos / "0.jpg")
+    given = InferenceEngine(preprocess=folder / "preprocess.json", accelerator="plain")
+    with given.load_predictor(model_dir=folder) as engine:
+        changed = engine.preprocess(resnet.photos / "0.jpg")
+    with InferenceEngine(accelerator="plain").load_predictor(model_dir=resnet.exported) as engine:
+        assert (engine.preprocess(resnet.photos / "0.jpg") != changed).any()
+
+
+INFERENCE_YML = """\
+PreProcess:
+  transform_ops:
+  - ResizeImage:
+      resize_short: 73
+  - CropImage:
+      size: 64
+  - NormalizeImage:
+      scale: 1.0/255.0
+      mean: [0.485, 0.456, 0.406]
+      std: [0.229, 0.224, 0.225]
+      order: ''
+  - ToCHWImage:
+"""
+
+
+def test_inference_yml_beside_the_model(resnet: Case, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("inference.pdmodel", "inference.pdiparams"):
+        (folder / name).symlink_to(resnet.exported / name)
+    (folder / "inference.yml").write_text(INFERENCE_YML)
+    with InferenceEngine(accelerator="plain").load_predictor(model_dir=folder) as engine:
+        found = engine.preprocess(resnet.photos / "1.jpg")
+    with InferenceEngine(accelerator="plain").load_predictor(model_dir=resnet.exported) as engine:
+        expected = engine.preprocess(resnet.photos / "1.jpg")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def with_softmax(tmp_path_factory: pytest.TempPathFactory, lenet: Case) -> Path:
+    from lenet_cpp import export
+
+    folder = tmp_path_factory.mktemp("softmax") / "model"
+    export.export_model(lenet.params, folder, model="lenet", softmax=True)
+    return folder
+
+
+@pytest.mark.parametrize("format_", ["pdmodel", "json"])
+@pytest.mark.parametrize("bare", [False, True])
+def test_softmax_is_applied_once(
+    format_: str, bare: bool, with_softmax: Path, lenet: Case, tmp_path: Path
+) -> None:
+    """Known from the manifest; without one seen from the program."""
+    image = lenet.photos / "000.png"
+    expected = lenet_cpp.classify(np.asarray(Image.open(image))).probabilities
+    for source in (with_softmax, lenet.exported):
+        folder = bare_copy(source, tmp_path / source.name) if bare else source
+        made = InferenceEngine(model_name="lenet", accelerator="plain")
+        with made.load_predictor(folder / f"lenet.{format_}") as engine:
+            found = engine.probabilities(engine.run(engine.preprocess(image)))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    with made.load_predictor(with_softmax / f"lenet.{format_}") as engine:
+        assert engine.run(engine.preprocess(image)).sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def any_size(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A layer of Paddle, and the folder that it was exported to, for images of 40 x 40."""
+    import paddle
+    from paddle import nn, pir_utils
+
+    paddle.seed(1)
+    net = nn.Sequential(
+        nn.Conv2D(3, 8, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2D(8, 16, 3, padding=1),
+        nn.AdaptiveAvgPool2D(1),
+        nn.Flatten(),
+        nn.Linear(16, 5),
+    )
+    net.eval()
+    folder = tmp_path_factory.mktemp("any size")
+    spec = [paddle.static.InputSpec([None, 3, None, None], "float32", name="x")]
+    for guard in (pir_utils.DygraphPirGuard, pir_utils.DygraphOldIrGuard):
+        with guard():
+            static = paddle.jit.to_static(net, input_spec=spec, full_graph=True)
+            paddle.jit.save(static, str(folder / "open"))
+    images.imagenet(40).save(folder / "preprocess.json")
+    return net, folder
+
+
+@pytest.mark.parametrize("format_", ["pdmodel", "json"])
+@pytest.mark.parametrize("engine", ["auto", "paddle", "python", "executor"])
+def test_images_of_any_size(
+    engine: str, format_: str, any_size: tuple[Any, Path], resnet: Case
+) -> None:
+    import paddle
+
+    net, folder = any_size
+    with InferenceEngine(engine).load_predictor(folder / f"open.{format_}") as loaded:
+        assert loaded.input_shape == (-1, 3, -1, -1)
+        prepared = loaded.preprocess(sorted(resnet.photos.iterdir()))
+        assert prepared.shape == (3, 3, 40, 40)
+        random = np.random.default_rng(1)
+        for x in (prepared, random.random((2, 3, 33, 57), np.float32)):
+            expected = net(paddle.to_tensor(x)).numpy()
+            np.testing.assert_allclose(loaded.run(x), expected, rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(loaded.run(x[0]), loaded.run(x[:1]))
+        for wrong in ((2, 4, 33, 57), (33, 57), (2, 3, 0, 57)):
+            with pytest.raises(lenet_cpp.BadInput, match=r"expected shape \[N, 3, H, W\]"):
+                loaded.run(np.zeros(wrong))
+
+
+def test_commands_with_images_of_any_size(
+    any_size: tuple[Any, Path], resnet: Case, tmp_path: Path
+) -> None:
+    _, folder = any_size
+    for name in ("predict", "py_infer"):
+        done = run(name, f"-i={resnet.photos}", f"-d={folder}", "--topk=1")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout.splitlines()) == 2 + 3
+    bare = bare_copy(folder, tmp_path / "bare")
+    flags = [f"--model-dir={bare}", "--formats=json", "--accelerators=plain", "--batch-sizes=3"]
+    verified = run("verify", *flags)
+    assert verified.returncode == 3
+    assert "--preprocess" in verified.stderr
+    verified = run("verify", *flags, f"--preprocess={folder / 'preprocess.json'}")
+    assert verified.returncode == 0, verified.stderr
+    pytest.importorskip("paddle2onnx", reason="export_onnx.py needs it")
+    target = tmp_path / "open.onnx"
+    exported = run("export_onnx", folder / "open.json", f"--output={target}")
+    assert exported.returncode == 0, exported.stderr
+    x = np.random.default_rng(1).random((2, 3, 33, 57), np.float32)
+    with lenet_cpp.Predictor(folder / "open.json") as ours, lenet_cpp.Predictor(target) as theirs:
+        assert theirs.input_spec.shape == (-1, 3, -1, -1)
+        np.testing.assert_allclose(ours.run(x), theirs.run(x), rtol=0, atol=1e-5)

@@ -1,0 +1,359 @@
+"""The command lenet-cpp: subcommands, help, options that are alike, completion, versions."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+import pytest
+from classifiers import MAINS, ROOT, Case
+from PIL import Image
+
+import lenet_cpp
+from lenet_cpp.cli import COMMANDS, main
+from lenet_cpp.verify.reprod import read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROGRAM = Path(sys.executable).with_name("lenet-cpp")
+PARSED = {
+    name: importlib.import_module(f"lenet_cpp.cli.{module}").main
+    for name, (module, _) in COMMANDS.items()
+    if name != "fetch-paddle"  # a script, which runs before anything is installed
+}
+PARSED = {name: found for name, found in PARSED.items() if isinstance(found, click.Command)}
+
+
+def lenet_cpp_command(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAM, *map(str, arguments)],
+        capture_output=True, text=True, check=False, timeout=300, **options,
+    )  # fmt: skip
+
+
+# Help and usage
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples_and_every_option_once(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert f"lenet-cpp {name}" in text.lower()[text.lower().index("examples:") :].splitlines()[1]
+    if name in PARSED:
+        listed = [line.split("  ")[1] for line in text.splitlines() if line.startswith("  -")]
+        shown = [one for line in listed for one in line.split(", ")]
+        assert sorted(shown) == sorted(set(shown))
+        for param in PARSED[name].params:
+            words = " ".join(text.split())
+            assert all(words.count(f"{alias})") + words.count(f"{alias},") for alias in param.also)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_help_lists_the_commands(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    listed = text[text.index("Commands:\n") : text.index("\nOptions:")]
+    assert re.findall(r"^  ([a-z-]+)  ", listed, re.MULTILINE) == list(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("predct x.png", "lenet-cpp: error: No such command 'predct'. Did you mean 'predict'?"),
+        ("predict --batch 3 x.png", "Did you mean '--batch-size'?"),
+        ("convert x -o y", "lenet-cpp convert: error: Missing option '--to'"),
+        ("verify --model-dir", "Option '--model-dir' needs a value."),
+        ("verify --model-dir --layers", "Option '--model-dir' needs a value."),
+        ("benchmark --batch-sizes 1,x", "'x' is not a valid integer"),
+        ("explain -b 0", "0 is not in the range"),
+        ("export-onnx net.onnx", "Missing option '-o' / '--output'"),
+        ("export a b", "unexpected extra argument (b)"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments.split())
+    assert caught.value.code == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert said in line
+    assert captured.out == ""
+
+
+# Options
+
+
+def values(command: str, *arguments: str) -> dict[str, Any]:
+    """What a command would get."""
+    name, context = command, PARSED[command].make_context(command, list(arguments))
+    assert name == context.info_name
+    return context.params
+
+
+@pytest.mark.parametrize(
+    ("command", "spellings"),
+    [
+        ("export", ["--num-classes=7", "--num_classes 7", "--class_dim=7", "--class-dim 7"]),
+        ("export", ["--image-size 64", "--img_size=64", "--image_size=64"]),
+        ("export", ["-o out", "-o=out", "--o out", "--output_dir=out", "--save_inference_dir out"]),
+        ("export", ["net", "-p net", "-p=net", "-pnet", "--pretrained=net", "--params net"]),
+        ("export", ["-m AlexNet", "--model=AlexNet", "--model_name AlexNet", "--m=AlexNet"]),
+        ("predict", ["x", "-i x", "-i=x", "-ix", "--image_file x", "--img_path=x", "--i x"]),
+        ("predict", ["x --threads 2", "x --cpu_threads=2", "--cpu-threads 2 x"]),
+        ("predict", ["x --use_onednn", "--use_mkldnn x", "-i=x --use-mkldnn=True"]),
+        ("predict", ["x --benchmark", "--enable_benchmark x", "-i=x --benchmark on"]),
+        ("verify", ["model", "--model-dir model", "--model_dir=model", "-d model"]),
+        ("verify", ["-i x -i y", "--image_file=x --img_path y"]),
+        ("explain", ["model", "-d model", "--model_dir=model", "-m model", "--model-file model"]),
+        ("torch-train", ["--lr 0.1", "--learning_rate=0.1"]),
+    ],
+)  # fmt: skip
+def test_spellings_are_alike(command: str, spellings: list[str]) -> None:
+    first, *others = (values(command, *spelling.split()) for spelling in spellings)
+    assert "x" in spellings or first != values(command, *["x"] * (command == "predict"))
+    for other in others:
+        assert other == first
+
+
+def test_one_thing_has_one_name() -> None:
+    """No command shows a name that is another spelling of what another command shows."""
+    shown = {
+        name for command in PARSED.values() for param in command.params
+        for name in set(param.opts) - set(param.also) if name.startswith("--")
+    }  # fmt: skip
+    also = {
+        name.replace("_", "-")
+        for command in PARSED.values() for param in command.params for name in param.also
+        if isinstance(param, click.Option) and name.startswith("--")
+    }  # fmt: skip
+    # predict's --model-name only says what an exported model is called, its --output is a file and
+    # --params-file an exported one; benchmark takes several of what others take one of.
+    known = {"--model-name", "--params-file", "--output", "--batch-size", "--engine"}
+    assert shown & also <= known
+
+
+def attributes_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield from [node.attr] if node.value.id == "options" else []
+
+
+@pytest.mark.parametrize("name", PARSED)
+def test_commands_read_only_options_that_there_are(name: str) -> None:
+    """Their attributes are not known to mypy."""
+    path = ROOT / "python" / "lenet_cpp" / "cli" / f"{COMMANDS[name][0]}.py"
+    assert set(attributes_of(path)) <= {param.name for param in PARSED[name].params}
+
+
+# Imports, versions and completion
+
+
+def modules_after(statement: str, *names: str) -> set[str]:
+    code = f"import sys\ntry:\n    {statement}\nexcept SystemExit: pass\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(names) & set(done.stdout.split())
+
+
+def test_commands_are_imported_when_they_run() -> None:
+    assert modules_after("import lenet_cpp", "click", "lenet_cpp.cli") == set()
+    run = "from lenet_cpp.cli import main; main(['{}'])"
+    others = [f"lenet_cpp.cli.{module}" for module, _ in COMMANDS.values()]
+    assert modules_after(run.format("--help"), "paddle", "torch", "onnx", *others) == set()
+    assert modules_after(run.format("--version"), "paddle", "torch", "onnx", *others) == set()
+
+
+def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    for environment, instructions in (({}, None), ({"LENET_NATIVE_ISA": "scalar"}, "scalar")):
+        done = lenet_cpp_command("--version", env=os.environ | environment)
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
+        assert lines["lenet-cpp"] == version("lenet-cpp") == lenet_cpp.__version__
+        assert lines["Paddle"] == version("paddlepaddle")
+        assert lines["onnxruntime"] == version("onnxruntime")
+        with lenet_cpp.Predictor(engine="native") as predictor:
+            here = predictor.explain(1, runs=1).instructions
+        assert lines["native engine"] == (instructions or here)
+
+
+def test_a_package_that_is_missing_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lenet_cpp.cli import _versions
+
+    def missing(name: str) -> str:
+        raise _versions.PackageNotFoundError(name)
+
+    monkeypatch.setattr(_versions, "version", missing)
+    assert _versions.versions()["onnxruntime"] == "not installed"
+
+
+def test_entry_point_and_module() -> None:
+    (found,) = entry_points(group="console_scripts", name="lenet-cpp")
+    assert found.load() is main
+    command = [sys.executable, "-m", "lenet_cpp", "explain", "--batch", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("lenet-cpp explain: error: No such option")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(shell: str) -> None:
+    environment = os.environ | {"_LENET_CPP_COMPLETE": f"{shell}_source"}
+    done = lenet_cpp_command(env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "_LENET_CPP_COMPLETE" in done.stdout
+    assert "lenet-cpp" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "some", "none"),
+    [
+        ("lenet-cpp ", {*COMMANDS}, {"--version"}),
+        ("lenet-cpp ex", {"export", "export-onnx", "explain"}, {"predict"}),
+        ("lenet-cpp export --", {"--num-classes", "--image-size"}, {"--class_dim", "--img_size"}),
+        ("lenet-cpp train --model Le", {"lenet"}, {"AlexNet"}),
+        ("lenet-cpp predict --engine ", {"native", "python"}, set()),
+        ("lenet-cpp convert x --to pd", {"pdmodel"}, {"json"}),
+    ],
+)
+def test_completion(line: str, some: set[str], none: set[str]) -> None:
+    words = line.split(" ")
+    environment = os.environ | {
+        "_LENET_CPP_COMPLETE": "bash_complete",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    done = lenet_cpp_command(env=environment)
+    found = {line.partition(",")[2] for line in done.stdout.splitlines()}
+    assert some <= found
+    assert not none & found
+
+
+# Commands that have no page of their own
+
+
+def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "-b", "3", "--runs", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "3 images" in text
+    assert " 117,600 " in text  # 1 * 5 * 5 * 6 * 28 * 28, of the first layer
+    assert main(["explain", "--json", "--runs", "1"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["multiply_adds"] == 416_520
+    assert (plan["engine"], plan["images"]) == ("native", 1)
+
+
+def test_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--batch-sizes", "1,3", "--threads", "1,2", "--seconds", "0"]
+    assert main(["benchmark", "--json", *sizes]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["left_out"]) == {"onnxruntime"}  # it runs .onnx only
+    assert found["versions"]["lenet-cpp"] == lenet_cpp.__version__
+    keys = ("engine", "threads", "batch_size")
+    assert [tuple(row[key] for key in keys) for row in found["rows"]] == [
+        (engine, threads, size)
+        for engine in ("native", "paddle") for threads in (1, 2) for size in (1, 3)
+    ]  # fmt: skip
+    for row in found["rows"]:
+        assert row["runs"] >= 10
+        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+        assert row["images_per_second"] > 0
+    assert found["differences"]["paddle"] < 1e-3
+    assert main(["benchmark", "--engines", "native", "-b", "2", "--seconds", "0"]) == 0
+    header, _, row = capsys.readouterr().out.splitlines()[:3]
+    assert header.split()[:4] == ["engine", "threads", "batch", "runs"]
+    assert row.split()[:3] == ["native", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nowhere"], 3, "nowhere"),
+        (["--engines", "onnxruntime"], 6, "onnxruntime"),
+        (["--accelerator", "onednn", "--engines", "native"], 6, "native"),
+    ],
+)
+def test_benchmark_without_an_engine(
+    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["benchmark", "--seconds", "0", *arguments]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_fetch_paddle_is_in_the_wheel(tmp_path: Path) -> None:
+    done = lenet_cpp_command("fetch-paddle", "--check", cwd=tmp_path)
+    assert done.returncode == 3
+    folder = tmp_path / "third_party" / "paddle_inference"
+    assert f"{folder} is not there: run lenet-cpp fetch-paddle" in done.stderr
+    done = lenet_cpp_command("fetch-paddle", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "paddle/include/paddle_inference_api.h").read_bytes() == (
+        ROOT / "cpp/compat/paddle_inference_api.h"
+    ).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["third_party"]
+
+
+def test_verify_without_the_program(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    flags = ["--images=5", "--batch-sizes=5", "--formats=json", "--accelerators=plain,native"]
+    assert main(["verify", str(model_dir), *flags]) == 0
+    text = capsys.readouterr().out
+    assert "the C++ program is left out: there is none here; ./run.sh builds it" in text
+    assert "lenet_cpp" in text
+    assert "C++ program\n" not in text
+    assert main(["verify", str(model_dir), *flags, "--format=json"]) == 0
+    assert "C++ program" not in json.loads(capsys.readouterr().out)["accuracy"]
+    assert main(["verify", str(model_dir), "--program=no", *flags]) == 3  # which was named
+
+
+def test_records_of_predict_and_infer(
+    lenet: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("reprod_log", reason="it writes them")
+    runs = {
+        "predict": (lenet.flags("pdmodel"), "output_inference_engine.npy"),
+        "infer": (lenet.infer_flags(), "output_training_engine.npy"),
+    }
+    images = sorted(lenet.photos.iterdir())
+    pixels = np.stack([np.asarray(Image.open(path)) for path in images])
+    for name, (flags, file) in runs.items():
+        given = [*flags, "-b=3", f"--reprod-dir={tmp_path}", "--benchmark"]
+        assert MAINS[name]([*map(str, images), *given]) == 0
+        record = read_record(tmp_path / file)
+        logits = lenet_cpp.predict(pixels)
+        np.testing.assert_allclose(record["output"], logits, rtol=0, atol=1e-3)
+        np.testing.assert_array_equal(record["class_id"], logits.argmax(axis=1))
+        expected = lenet_cpp.classify(pixels).probabilities.max(axis=1)
+        np.testing.assert_allclose(record["prob"], expected, rtol=0, atol=1e-5)
+
+
+def test_a_predictor_without_a_model_has_the_bundled_one() -> None:
+    x = np.random.default_rng(1).random((5, 28, 28), np.float32)
+    with lenet_cpp.Predictor(engine="native") as predictor:
+        assert predictor.model_file.parent == lenet_cpp.bundled_model_dir()
+        assert predictor.options["engine"] == "native"
+    with lenet_cpp.Predictor() as predictor:
+        np.testing.assert_array_equal(predictor.run(x), lenet_cpp.predict(x))
+    pool = lenet_cpp.PredictorPool(size=2)
+    np.testing.assert_array_equal(pool.run(x), lenet_cpp.predict(x))

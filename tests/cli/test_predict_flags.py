@@ -1,0 +1,283 @@
+"""The flags of predict, infer and py-infer, as the guides write them, and the answers they give."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from classifiers import ENGINES, FORMATS, MAINS, Case, answers, run, write_digits
+from PIL import Image
+
+import lenet_cpp
+from lenet_cpp import InferenceEngine
+
+if TYPE_CHECKING:
+    pass
+
+
+IMAGE_FLAGS = [
+    ["-i=IMAGE"],
+    ["-i", "IMAGE"],
+    ["-iIMAGE"],
+    ["--i=IMAGE"],
+    ["--i", "IMAGE"],
+    ["--image_file=IMAGE"],
+    ["--image_file", "IMAGE"],
+    ["--image-file", "IMAGE"],
+]
+
+
+@pytest.mark.parametrize("flags", IMAGE_FLAGS, ids=" ".join)
+def test_image_flag_as_the_guide_writes_it(
+    lenet: Case, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (28, 28)).save("one.png")
+    given = [flag.replace("IMAGE", "./one.png") for flag in flags]
+    target = tmp_path / "out.jsonl"
+    assert MAINS["predict"]([*given, f"--model_dir={lenet.exported}", f"--output={target}"]) == 0
+    assert json.loads(target.read_text())["file"] == "one.png"
+
+
+@pytest.mark.parametrize("style", ["-{}={}", "--{}={}", "-{} {}", "--{} {}"])
+def test_model_flags_as_the_guide_writes_them(lenet: Case, style: str, tmp_path: Path) -> None:
+    program = lenet.files("pdmodel")["model_file"]
+    target = tmp_path / "out.json"
+
+    def flag(name: str, value: object) -> list[str]:
+        return style.format(name, value).split(" ")
+
+    exported = [*flag("m", program), *flag("p", program.with_suffix(".pdiparams"))]
+    trained = [*flag("m", "LeNet"), *flag("p", lenet.params.with_suffix(""))]
+    for name, model in (("predict", exported), ("py_infer", exported), ("infer", trained)):
+        arguments = [*flag("i", lenet.photos), *flag("b", 3), *model, f"--output={target}"]
+        assert MAINS[name](arguments) == 0, name
+        assert len(answers(target)) == 8
+        target.unlink()
+
+
+def test_guide_commands_with_cpu(lenet: Case, tmp_path: Path) -> None:
+    """Every flag of the guide at once."""
+    program = lenet.files("pdmodel")["model_file"]
+    arguments = [
+        f"-i={lenet.photos / '000.png'}",
+        f"-m={program}",
+        f"-p={program.with_suffix('.pdiparams')}",
+        *("--use_gpu=0", "--use_tensorrt=False", "--ir_optim=True", "--gpu_mem=8000", "-b=1"),
+        *("--enable_benchmark=False", "--model_name=LeNet", "--cpu_threads=2", "--use_mkldnn=True"),
+        f"--output={tmp_path / 'out.json'}",
+    ]
+    assert MAINS["predict"](arguments) == 0
+    d = ["-i", str(lenet.photos / "000.png"), f"--output={tmp_path / 'out2.json'}", "--use_gpu=No"]
+    for model in (
+        [f"--d={lenet.exported}", "--m=lenet.json", "--p=lenet.pdiparams"],
+        [f"--d={lenet.exported}", f"--m={program}", f"--p={program.with_suffix('.pdiparams')}"],
+        [f"-d={lenet.separate}"],
+        [f"-d={lenet.separate}", "-m=__model__"],
+    ):
+        assert MAINS["py_infer"]([*d, *model]) == 0
+        first, second = answers(tmp_path / "out.json"), answers(tmp_path / "out2.json")
+        assert first["000.png"][0][0] == second["000.png"][0][0]
+
+
+def test_model_and_params(lenet: Case, tmp_path: Path) -> None:
+    """The names that the guide's files have."""
+    program = lenet.files("pdmodel")["model_file"]
+    shutil.copy(program, tmp_path / "model")
+    shutil.copy(program.with_suffix(".pdiparams"), tmp_path / "params")
+    target = tmp_path / "out.json"
+    flags = [f"-i={lenet.photos}", "--model_name=lenet", "--topk=1", f"--output={target}"]
+    found = []
+    for name, more in (
+        ("predict", []),
+        ("predict", ["--engine=python"]),
+        ("py_infer", []),
+        ("py_infer", [f"-d={tmp_path}"]),
+    ):
+        model = [f"-m={tmp_path / 'model'}", f"-p={tmp_path / 'params'}"]
+        assert MAINS[name]([*flags, *model, *more]) == 0
+        found.append({key: value[0] for key, value in answers(target).items()})
+    assert len(found[0]) == 8
+    for others in found[1:]:
+        assert others.keys() == found[0].keys()
+        for key, (class_id, label, probability) in found[0].items():
+            assert others[key] == (class_id, label, pytest.approx(probability, abs=1e-5))
+
+
+@pytest.mark.parametrize(
+    ("flags", "value"),
+    [
+        *((f"--use_gpu={text}", True) for text in ("1", "True", "true", "yes", "on")),
+        *((f"--use-gpu {text}", False) for text in ("0", "False", "false", "no", "off")),
+        ("--use_gpu", True),
+        ("--use_gpu -i x", True),
+        ("--use_gpu x", True),
+        ("", False),
+    ],
+)
+def test_booleans(flags: str, value: bool) -> None:
+    parsed = MAINS["infer"].make_context("", ["-i=x", "-m=x", "-p=x", *flags.split()])
+    assert parsed.params["use_gpu"] is value
+
+
+@pytest.mark.parametrize("name", MAINS)
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--use_gpu=maybe"],
+        ["-b=0"],
+        ["-b=many"],
+        ["--topk=-1"],
+        ["-i="],
+        ["--output=result.xlsx"],
+        ["--output="],
+        ["--gpu_mem=-1"],
+        ["--batch=3"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(name: str, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    model = ["-m=lenet", "-p=x"] if name == "infer" else ["-m=x.pdmodel"]
+    with pytest.raises(SystemExit) as caught:
+        MAINS[name]([*model, "--use_gpu=0", "-i=x", *flags])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "error: " in line
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("predict", ["-i=x"]),
+        ("py_infer", ["-i=x"]),
+        ("predict", ["-i=x", "-p=x"]),
+        ("infer", ["-i=x", "-m=lenet"]),
+        ("infer", ["-i=x", "-p=x"]),
+        ("predict", ["-m=x"]),
+        ("predict", ["-i=x", "-m=x", "--use_onednn=1", "--accelerator=plain"]),
+        ("predict", ["-i=x", "-m=x", "--use_onednn=0", "--accelerator=onednn"]),
+    ],
+)
+def test_flags_that_are_missing_or_contradict(name: str, flags: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        MAINS[name](flags)
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("name", MAINS)
+def test_no_gpu(name: str, lenet: Case) -> None:
+    model = lenet.infer_flags() if name == "infer" else [f"--model_dir={lenet.exported}"]
+    done = run(name, f"-i={lenet.photos}", *model, "--use_gpu=1")
+    assert (done.returncode, done.stdout) == (6, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "--use_gpu" in done.stderr
+    assert "CPU" in done.stderr
+
+
+@pytest.mark.parametrize("flags", [["--use_tensorrt=True"], ["--use_tensorrt", "--benchmark"]])
+def test_no_tensorrt(flags: list[str], lenet: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    assert MAINS["predict"]([f"-i={lenet.photos}", f"--model_dir={lenet.exported}", *flags]) == 6
+    assert "--use_tensorrt" in capsys.readouterr().err
+
+
+def outputs(engine: InferenceEngine, case: Case) -> np.ndarray:
+    batch = engine.preprocess(sorted(case.photos.iterdir()))
+    return engine.run(batch)
+
+
+def assert_same(reference: np.ndarray, found: np.ndarray) -> None:
+    assert reference.shape == found.shape
+    assert np.ptp(reference) > 0.1  # something is there to be different
+    allowed = 1e-5 * np.maximum(1, np.abs(reference))
+    assert (np.abs(reference - found) <= allowed).all(), np.abs(reference - found).max()
+    np.testing.assert_array_equal(reference.argmax(axis=1), found.argmax(axis=1))
+
+
+@pytest.mark.parametrize("case", ["lenet", "resnet", "alexnet"], indirect=True)
+def test_three_ways_agree(case: Case) -> None:
+    with InferenceEngine("dygraph", **case.sizes).load_predictor(case.name, case.params) as engine:
+        reference = outputs(engine, case)
+        topk = engine.topk(reference)
+    pairs = list(itertools.product(ENGINES, FORMATS))
+    if case.name == "AlexNet":  # its 230 MB take seconds to load each time
+        pairs = list(zip(ENGINES[1:], FORMATS, strict=True))
+    for name, format_ in pairs:
+        with InferenceEngine(name).load_predictor(**case.files(format_)) as engine:
+            found = outputs(engine, case)
+            assert_same(reference, found)
+            ids = [[one.class_id for one in row] for row in engine.topk(found, 1)]
+            assert ids == [[row[0].class_id] for row in topk]
+
+
+@pytest.mark.parametrize("accelerator", ["auto", "plain", "onednn", "openvino"])
+def test_accelerators_agree(lenet: Case, accelerator: str) -> None:
+    with InferenceEngine("executor").load_predictor(**lenet.files("pdmodel")) as engine:
+        reference = outputs(engine, lenet)
+    for name in ("paddle", "python"):
+        made = InferenceEngine(name, accelerator=accelerator, memory_optim=True)
+        with made.load_predictor(**lenet.files("pdmodel")) as engine:
+            assert_same(reference, outputs(engine, lenet))
+
+
+@pytest.mark.parametrize("case", ["lenet", "resnet"], indirect=True)
+def test_commands_agree(case: Case, tmp_path: Path) -> None:
+    """With the whole output, through files, in this process."""
+    runs = {
+        "predict": case.flags("pdmodel"),
+        "infer": case.infer_flags(),
+        "py_infer": case.flags("separate"),
+    }
+    found = {}
+    for name, flags in runs.items():
+        target = tmp_path / f"{name}.json"
+        arguments = [f"-i={case.photos}", "-b=2", "--topk=7", f"--output={target}", *flags]
+        assert MAINS[name](arguments) == 0
+        found[name] = answers(target)
+    reference = found.pop("infer")
+    assert list(reference) == [path.name for path in sorted(case.photos.iterdir())]
+    for one in found.values():
+        assert one.keys() == reference.keys()
+        for name, expected in reference.items():
+            assert one[name][0][:2] == expected[0][:2]
+            by_class = {class_id: probability for class_id, _, probability in one[name]}
+            for class_id, _, probability in expected:
+                assert by_class.get(class_id, 0) == pytest.approx(probability, abs=1e-5)
+
+
+def test_digits_are_right_in_every_process(lenet: Case, tmp_path: Path) -> None:
+    truth = write_digits(tmp_path / "digits", 100)
+    flags = {
+        "predict": ["--engine=python", *lenet.flags("json")],
+        "infer": lenet.infer_flags(),
+        "py_infer": lenet.flags("json"),
+    }
+    found = {}
+    for name, model in flags.items():
+        done = run(name, "-i", tmp_path / "digits", "-b", 64, "--topk", 1, *model)
+        assert done.returncode == 0, done.stderr
+        rows = [line.split() for line in done.stdout.splitlines()[2:]]
+        found[name] = [int(row[1]) for row in rows]
+        assert [row[1] for row in rows] == [row[2] for row in rows]  # a digit's label is itself
+        assert done.stderr == ""
+    assert found["predict"] == found["infer"] == found["py_infer"]
+    right = sum(a == b for a, b in zip(found["infer"], truth, strict=True))
+    assert right >= 95
+
+
+def test_outputs_are_those_of_the_bundled_predictor(lenet: Case) -> None:
+    """The engine adds nothing: array in, the predictor's own numbers out."""
+    predictor = lenet_cpp.Predictor(model_dir=lenet.exported)
+    pixels = np.stack([np.asarray(Image.open(path)) for path in sorted(lenet.photos.iterdir())])
+    with InferenceEngine().load_predictor(model_dir=lenet.exported) as engine:
+        np.testing.assert_array_equal(engine.run(pixels), predictor.run(pixels))
+        expected = lenet_cpp.classify(pixels)
+        np.testing.assert_allclose(
+            engine.probabilities(engine.run(pixels)), expected.probabilities, rtol=0, atol=1e-6
+        )
+        labels = [row[0].label for row in engine.topk(engine.run(pixels), 1)]
+        assert labels == expected.labels

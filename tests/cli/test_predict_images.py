@@ -1,0 +1,339 @@
+"""From image files to results: sources, batches, tables, files, images that cannot be read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from classifiers import MAINS, ROOT, Case, answers, run, write_digits
+from PIL import Image
+
+import lenet_cpp
+from lenet_cpp import InferenceEngine
+from lenet_cpp.data import images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def predict(lenet: Case) -> Callable[..., int]:
+    """predict.py with the bundled model, in this process."""
+
+    def call(*arguments: object) -> int:
+        return MAINS["predict"]([*map(str, arguments), f"--model_dir={lenet.exported}"])
+
+    return call
+
+
+def test_image_sources(predict: Callable[..., int], lenet: Case, tmp_path: Path) -> None:
+    first, second, *_ = sorted(lenet.photos.iterdir())
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{second}\n{first} 7\n")
+    target = tmp_path / "out.json"
+    for sources, expected in (
+        ([first], [first]),
+        ([second, first], [second, first]),
+        ([lenet.photos], sorted(lenet.photos.iterdir())),
+        ([lenet.photos / "00[01].png"], [first, second]),
+        ([listed], [second, first]),
+        ([first, listed], [first, second, first]),
+    ):
+        assert predict("-i", *sources, f"--output={target}") == 0
+        assert [found["file"] for found in json.loads(target.read_text())] == list(
+            map(str, expected)
+        )
+
+
+def test_the_batch_size_changes_nothing(
+    predict: Callable[..., int], lenet: Case, tmp_path: Path
+) -> None:
+    found = []
+    for size in (1, 3, 100):
+        target = tmp_path / f"{size}.json"
+        flags = ("--accelerator=plain", "--topk=10", f"--output={target}")
+        assert predict(f"-i={lenet.photos}", f"-b={size}", *flags) == 0
+        found.append(answers(target))
+    for other in found[1:]:
+        assert other.keys() == found[0].keys()
+        for name, expected in found[0].items():
+            assert [one[:2] for one in other[name]][:1] == [one[:2] for one in expected][:1]
+            values = [sorted(one[2] for one in found_)[-1] for found_ in (other[name], expected)]
+            assert values[0] == pytest.approx(values[1], abs=1e-6)
+
+
+def test_table(
+    predict: Callable[..., int], lenet: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(f"-i={lenet.photos}", "--topk=2") == 0
+    captured = capsys.readouterr()
+    header, _, *rows = captured.out.splitlines()
+    assert header.split() == ["file", "class_id", "label", "probability"]
+    assert len(rows) == 16
+    assert rows[0].split()[0] == str(lenet.photos / "000.png")
+    assert len(rows[1].split()) == 3  # the second class of the same image
+    probabilities = lenet_cpp.classify(np.asarray(Image.open(lenet.photos / "000.png")))
+    assert float(rows[0].split()[-1]) == pytest.approx(probabilities.probabilities.max(), abs=6e-7)
+    assert captured.err == ""  # no progress bar where there is no terminal
+
+
+def test_output_files_say_the_same(
+    predict: Callable[..., int], lenet: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.txt"
+    names = ["nought, zero", *"ABCDEFGHI"]
+    labels.write_text("".join(f"{i} {name}\n" for i, name in enumerate(names)))
+    for suffix in ("csv", "json", "jsonl"):
+        flags = (
+            f"--output={tmp_path / 'deep' / f'out.{suffix}'}",
+            f"--labels={labels}",
+            "--topk=3",
+        )
+        assert predict(f"-i={lenet.photos}", *flags) == 0
+    assert "wrote the predictions for 8 images" in capsys.readouterr().out
+    document = json.loads((tmp_path / "deep/out.json").read_text())
+    lines = (tmp_path / "deep/out.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == document
+    with (tmp_path / "deep/out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = [
+        (image["file"], rank, one["class_id"], one["label"], one["probability"])
+        for image in document
+        for rank, one in enumerate(image["predictions"], start=1)
+    ]
+    assert [
+        (
+            row["file"],
+            int(row["rank"]),
+            int(row["class_id"]),
+            row["label"],
+            float(row["probability"]),
+        )
+        for row in rows
+    ] == expected
+    assert {row["error"] for row in rows} == {""}
+    assert all(one[3] == names[one[2]] for one in expected)
+    assert len(expected) == 24
+    for image in document:
+        values = [one["probability"] for one in image["predictions"]]
+        assert values == sorted(values, reverse=True)
+
+
+def test_file_names_of_any_bytes(lenet: Case, tmp_path: Path) -> None:
+    names = ['a "b", c.png', "new\nline.png", "\udcff.png", "日本.png", "\x1b[31m.png"]
+    for name in names:
+        Image.new("L", (28, 28)).save(tmp_path / name)
+    for suffix in ("csv", "json", "jsonl"):
+        target = tmp_path / f"out.{suffix}"
+        flags = (f"--model_dir={lenet.exported}", "--topk=1", f"--output={target}")
+        assert MAINS["predict"]([f"-i={tmp_path}", *flags]) == 0
+    expected = sorted(str(tmp_path / name) for name in names)
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert sorted(one["file"] for one in document) == expected
+    with (tmp_path / "out.csv").open(newline="", errors="surrogateescape") as file:
+        rows = list(csv.reader(file))
+    assert sorted(row[0] for row in rows[1:]) == expected
+    done = run("predict", f"-i={tmp_path}", f"--model_dir={lenet.exported}", "--topk=1")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2 + len(names)
+    assert "\x1b" not in done.stdout
+
+
+def write_bad_image(folder: Path) -> Path:
+    """A PNG file that was cut short."""
+    good = folder / "000.png"
+    bad = folder / "001.png"
+    bad.write_bytes(good.read_bytes()[:100])
+    return bad
+
+
+def test_an_unreadable_image_stops(lenet: Case, tmp_path: Path) -> None:
+    write_digits(tmp_path / "digits", 4)
+    bad = write_bad_image(tmp_path / "digits")
+    target = tmp_path / "out.csv"
+    target.write_text("as it was")
+    flags = [f"--model_dir={lenet.exported}", f"--output={target}"]
+    done = run("predict", f"-i={tmp_path / 'digits'}", *flags)
+    assert done.returncode == 5
+    assert len(done.stderr.splitlines()) == 1
+    assert str(bad) in done.stderr
+    assert target.read_text() == "as it was"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits", "out.csv"]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_skip_errors(
+    predict: Callable[..., int], tmp_path: Path, size: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_digits(tmp_path / "digits", 4)
+    bad = write_bad_image(tmp_path / "digits")
+    found = {}
+    for suffix in ("csv", "json"):
+        target = tmp_path / f"out.{suffix}"
+        flags = ("--skip_errors", f"--output={target}", f"-b={size}", "--topk=1", "--benchmark")
+        assert predict(f"-i={tmp_path / 'digits'}", *flags) == 5
+        found[suffix] = target.read_text()
+    error = capsys.readouterr().err
+    assert "1 of 4 images" in error
+    assert error.count(f"skipped {bad}") == 2
+    document = json.loads(found["json"])
+    assert [Path(one["file"]).name for one in document] == [f"{n:03d}.png" for n in range(4)]
+    assert ["error" in one for one in document] == [False, True, False, False]
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [bool(row["error"]) for row in rows] == [False, True, False, False]
+    # Those after it are their own, not their neighbour's.
+    assert predict(f"-i={tmp_path / 'digits' / '002.png'}", f"--output={tmp_path / 'o.json'}") == 0
+    (alone,) = json.loads((tmp_path / "o.json").read_text())
+    assert document[2]["predictions"][0]["class_id"] == alone["predictions"][0]["class_id"]
+
+
+def test_nothing_but_unreadable_images(
+    predict: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.png").touch()
+    target = tmp_path / "out.json"
+    flags = ("--skip_errors", "--benchmark", f"--output={target}")
+    assert predict(f"-i={tmp_path}", *flags) == 5
+    assert "1 of 1 images" in capsys.readouterr().err
+    assert [one["file"] for one in json.loads(target.read_text())] == [str(tmp_path / "empty.png")]
+
+
+def damaged(source: Path, folder: Path, name: str) -> Path:
+    """A copy of a model's folder without checksums, one of its files cut short."""
+    shutil.copytree(source, folder)
+    for path in (folder / "SHA256SUMS", folder / "manifest.json"):
+        path.unlink()
+    contents = (folder / name).read_bytes()
+    (folder / name).write_bytes(contents[: len(contents) * 2 // 3])
+    return folder
+
+
+@pytest.mark.parametrize("name", ["predict", "py_infer"])
+@pytest.mark.parametrize("file", ["lenet.pdmodel", "lenet.json", "lenet.pdiparams", "__model__"])
+def test_damaged_models(name: str, file: str, lenet: Case, tmp_path: Path) -> None:
+    """Paddle itself ends in a crash for some of these: exit codes below zero would show that."""
+    source = lenet.separate if file == "__model__" else lenet.exported
+    folder = damaged(source, tmp_path / "model", file)
+    program = "lenet.pdmodel" if file.endswith("params") else file
+    model = [f"-d={folder}"] if file == "__model__" else [f"-m={folder / program}"]
+    engine = ["--engine=python"] if name == "predict" else []
+    done = run(name, f"-i={lenet.photos}", *model, *engine)
+    assert done.returncode == 4, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert str(folder / file) in done.stderr
+
+
+def test_wrong_parameters_are_listed(lenet: Case, tmp_path: Path) -> None:
+    import paddle
+
+    state = paddle.load(str(lenet.params))
+    state["extra.weight"] = state.pop("conv1.bias")
+    state["conv2.bias"] = paddle.zeros([17])
+    paddle.save(state, str(tmp_path / "wrong.pdparams"))
+    done = run("infer", f"-i={lenet.photos}", "-m=lenet", f"-p={tmp_path / 'wrong'}")
+    assert done.returncode == 4
+    assert len(done.stderr.splitlines()) == 1
+    for name in ("wrong.pdparams", "conv1.bias", "extra.weight", "conv2.bias"):
+        assert name in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "code", "said"),
+    [
+        ("predict", ["-m=no.pdmodel"], 3, "no.pdmodel"),
+        ("predict", ["-d=nowhere"], 3, "nowhere"),
+        ("predict", ["-d=nowhere", "-m=x"], 3, "nowhere"),
+        ("py_infer", ["-d=nowhere"], 3, "nowhere"),
+        ("predict", ["-m=no.pdmodel", "--engine=python"], 3, "no.pdmodel"),
+        ("infer", ["-m=lenet", "-p=no"], 3, "no.pdparams"),
+        ("infer", ["-m=ResNet99", "-p=no"], 5, "ResNet99"),
+        ("infer", ["-m=lenet", "-p=PARAMS", "--class_dim=5"], 4, "linear3"),
+        ("infer", ["-m=lenet", "-p=PARAMS", "--img_size=32"], 5, "32"),
+        ("predict", ["-d=MODEL", "-i=no.png"], 3, "no.png"),
+        ("predict", ["-d=MODEL", "--topk=11"], 5, "11"),
+        ("predict", ["-d=MODEL", "--labels=no.txt"], 3, "no.txt"),
+        ("predict", ["-d=MODEL", "--labels=nine.txt"], 5, "9 labels"),
+        ("predict", ["-d=MODEL", "--preprocess=no.json"], 3, "no.json"),
+        ("predict", ["-d=MODEL", "--preprocess=large.json"], 5, "[1, 28, 28]"),
+        ("predict", ["-m=MODEL/lenet.json", "--accelerator=openvino"], 6, "OpenVINO"),
+        ("predict", ["-m=MODEL/lenet.json", "--use_mkldnn=False", "--engine=python"], 0, ""),
+    ],
+)
+def test_refusals(
+    name: str,
+    flags: list[str],
+    code: int,
+    said: str,
+    lenet: Case,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nine.txt").write_text("a\n" * 9)
+    images.imagenet(32).save("large.json")
+    known = {"MODEL": str(lenet.exported), "PARAMS": str(lenet.params)}
+    for word, path in known.items():
+        flags = [flag.replace(word, path) for flag in flags]
+    assert MAINS[name]([f"-i={lenet.photos}", *flags]) == code
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == (code != 0)
+    assert said in "".join(error)
+
+
+def test_json_with_openvino_in_python(lenet: Case) -> None:
+    with pytest.raises(lenet_cpp.Unsupported, match="OpenVINO"):
+        InferenceEngine("python", accelerator="openvino").load_predictor(**lenet.files("json"))
+
+
+@pytest.mark.parametrize("count", [1, 2000])
+def test_closed_pipe(count: int, lenet: Case, tmp_path: Path) -> None:
+    """Whether what is printed fits into a buffer or not."""
+    listed = tmp_path / "many.txt"
+    listed.write_text(f"{lenet.photos / '000.png'}\n" * count)
+    command = [sys.executable, ROOT / "scripts/predict.py", f"-i={listed}", "-b=100"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        [*command, f"--model_dir={lenet.exported}"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert child.stderr.read() == b""
+        assert child.wait(timeout=60) == 141
+
+
+def test_interrupt_leaves_nothing_half_written(lenet: Case, tmp_path: Path) -> None:
+    listed = tmp_path / "many.txt"
+    listed.write_text(f"{lenet.photos / '000.png'}\n" * 50_000)
+    folder = tmp_path / "out"
+    command = [sys.executable, ROOT / "scripts/predict.py", f"-i={listed}"]
+    with subprocess.Popen(
+        [*command, f"--model_dir={lenet.exported}", f"--output={folder / 'out.jsonl'}"],
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stderr is not None
+        deadline = time.monotonic() + 60
+        # Only once something was written has the command begun to classify.
+        while not (folder.is_dir() and any(path.stat().st_size for path in folder.iterdir())):
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=60) == 130
+        assert child.stderr.read().decode() == "predict.py: interrupted\n"
+    assert list(folder.iterdir()) == []
