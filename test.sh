@@ -28,9 +28,9 @@ case ${1:-} in
     --quick) quick=1; shift ;;
 esac
 # The heart of the Python tests: one file or two of each room.
-heart="tests/_base tests/data/test_data.py tests/formats/test_manifest.py tests/models/test_models.py
-    tests/training/test_checkpoint.py tests/inference/test_python_api.py tests/cpp/test_program.py
-    tests/cpp/test_native_onnx.py tests/verify/test_parity.py tests/project/test_structure.py"
+heart="tests/_base tests/data/test_data.py tests/formats/test_manifest.py tests/training/test_checkpoint.py
+    tests/inference/test_arrays.py tests/inference/test_predictor.py tests/cpp/test_program.py
+    tests/cpp/test_native_onnx.py tests/verify/test_parity.py tests/project/test_structure.py tests/project/test_suite.py"
 
 cd "$(dirname "$0")"
 fail() { echo "test.sh: $1" >&2; exit 1; }

@@ -27,7 +27,10 @@ LONGEST = (
     "test_torch.py",
     "test_verify_models.py",
     "test_models.py",
-    "test_predict_commands.py",
+    "test_predict_images.py",
+    "test_predict_flags.py",
+    "test_inference_engine.py",
+    "test_weights.py",
     "test_packaging.py",
 )
 

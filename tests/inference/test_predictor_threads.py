@@ -230,6 +230,7 @@ print(wrong)
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("program", ["lenet.pdmodel", "lenet.json"])
 def test_onednn_with_many_shapes_in_threads(model_dir: Path, program: str, tmp_path: Path) -> None:
     # With the limit on shapes that Paddle has, threads count its cache while others change it.

@@ -706,6 +706,7 @@ def test_across_says_why_a_way_is_left_out(
     assert "OpenVINO" in report["routes"]
 
 
+@pytest.mark.nightly
 def test_the_page(model_dir: Path, tmp_path: Path) -> None:
     """Each command of docs/onnx.md, in a folder like a fresh clone after ./run.sh."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")  # which look for things beside them
