@@ -159,6 +159,7 @@ def test_results_are_the_callers_own(predictor: lenet_cpp.Predictor) -> None:
     assert np.array_equal(predictor.run(x), kept)
 
 
+@pytest.mark.filterwarnings("ignore::lenet_cpp.InputRangeWarning")
 def test_settings_for_floating_point_errors_do_not_matter(predictor: lenet_cpp.Predictor) -> None:
     with np.errstate(all="raise"):
         assert predictor.run(np.full((28, 28), 1e-300)).shape == (1, 10)
