@@ -9,23 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lenet_cpp.agreement import compare
 from lenet_cpp.interchange.caffe2 import files as caffe2_files
 from numpy_reference import average_pool, batch_norm, conv2d, max_pool, softmax
-
-__all__ = [
-    "CASES",
-    "B",
-    "Case",
-    "W",
-    "assert_close",
-    "fill",
-    "net_bytes",
-    "op",
-    "run_onnx",
-    "small_nets",
-    "write_nets",
-]
 
 Array = np.ndarray
 
@@ -293,22 +278,6 @@ CASES: dict[str, Case] = {
 
 W = np.random.default_rng(0).normal(0, 1, (6, 4, 3, 3)).astype(np.float32)
 B = np.random.default_rng(1).normal(0, 1, 6).astype(np.float32)
-
-
-def run_onnx(model: Any, x: Array) -> Array:
-    """The output of a model of ONNX."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, {session.get_inputs()[0].name: x})[0]
-
-
-def assert_close(found: Array, expected: Array, name: str = "") -> None:
-    assert found.shape == expected.shape, name
-    comparison = compare(expected.astype(found.dtype), found)
-    assert comparison.agrees, f"{name}: {comparison.mismatch}"
 
 
 def small_nets(folder: Path) -> tuple[Path, Path]:

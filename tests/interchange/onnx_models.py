@@ -8,8 +8,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["CASES", "everything", "model", "squeezenet"]
-
 Array = Any
 Nodes = list[onnx.NodeProto]
 _random = np.random.default_rng(0)
@@ -335,43 +333,4 @@ def squeezenet() -> onnx.ModelProto:
         rank=4,
         input_name="data_0",
         output_name="softmaxout_1",
-    )
-
-
-def everything() -> onnx.ModelProto:
-    """One classifier with all that is written in its own way, to be converted once."""
-    nodes: Nodes = []
-    weights: dict[str, Array] = {}
-    parts = []
-    channels = 0
-    for index, case in enumerate(CASES.values()):
-        *source, pool, _, gemm = case.graph.node
-        free = case.graph.input[0].type.tensor_type.shape.dim[0].dim_param
-        if pool.op_type != "GlobalAveragePool" or case.opset_import[0].version != 17 or not free:
-            continue
-        arrays = {one.name: numpy_helper.to_array(one) for one in case.graph.initializer}
-        for one in (*source[1:], pool):
-            copy = onnx.NodeProto()
-            copy.CopyFrom(one)
-            copy.input[:] = [name if name in ("", "c") else f"{name}{index}" for name in one.input]
-            copy.output[:] = [f"{name}{index}" for name in one.output]
-            nodes.append(copy)
-            weights |= {f"{name}{index}": arrays[name] for name in one.input if name in arrays}
-        parts.append(f"pooled{index}")
-        channels += arrays[gemm.input[1]].shape[1]
-    return model(
-        [
-            node("Conv", "input w1", "c", pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
-            *nodes,
-            node("Concat", " ".join(parts), "all", axis=1),
-            node("Flatten", "all", "flat"),
-            node("Gemm", "flat fw fb", "y", transB=1),
-        ],
-        {
-            "w1": values(8, 3, 3, 3),
-            **weights,
-            "fw": values(4, channels),
-            "fb": values(4),
-        },
-        17,
     )

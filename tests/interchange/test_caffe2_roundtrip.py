@@ -19,12 +19,11 @@ import numpy as np
 import pytest
 from caffe2_cases import (
     CASES,
-    assert_close,
     op,
-    run_onnx,
     small_nets,
     write_nets,
 )
+from support import assert_same, run_onnx
 
 from lenet_cpp._base import environments as _environments
 from lenet_cpp._base.files import cache_folder
@@ -200,10 +199,10 @@ def test_caffe2_computes_what_the_definitions_say(tmp_path, caffe2_python):
     for number, (name, case) in enumerate(CASES.items()):
         folder = tmp_path / f"{number:03}"
         found = np.load(folder / "y.npy")
-        assert_close(found, case.expected(case.inputs(), **case.params), name)
+        assert_same(case.expected(case.inputs(), **case.params), found, name)
         nets = folder / "init_net.pb", folder / "predict_net.pb"
         read = run_onnx(read_nets(*nets, input_shape=case.shape[1:]), case.inputs())
-        assert_close(read, found, name)
+        assert_same(found, read, name)
 
 
 # A net as Caffe2's own tools make it, with all the arguments that they write.
@@ -252,8 +251,9 @@ def test_a_net_that_caffe2_made_is_read(tmp_path, caffe2_python):
         "data",
         "softmax",
     ]
-    assert_close(run_onnx(model, x), y)
-    assert_close(run_onnx(read_nets(*find_nets(tmp_path), input_shape=(1, 28, 28)), x), y)
+    assert_same(y, run_onnx(model, x))
+    model = read_nets(*find_nets(tmp_path), input_shape=(1, 28, 28))
+    assert_same(y, run_onnx(model, x))
 
 
 @pytest.mark.parametrize("model", ["lenet", "resnet18"])
@@ -270,11 +270,11 @@ def test_the_round_trip(tmp_path, capsys, model, caffe2_python):
     x = np.random.default_rng(9).random((3, *shape), np.float32)
     nets = find_nets(output)
     of_caffe2 = caffe2_environment.run_nets(*nets, x, batch_size=2)
-    assert_close(run_onnx(read_nets(*nets), x), of_caffe2)
+    assert_same(of_caffe2, run_onnx(read_nets(*nets), x))
     import onnx
 
     exported = onnx.load(output / "output.onnx")
-    assert_close(run_onnx(exported, x[:1]), of_caffe2[:1])
+    assert_same(of_caffe2[:1], run_onnx(exported, x[:1]))
 
 
 def test_parameters_arrive_in_caffe2(tmp_path, caffe2_python):
@@ -291,7 +291,7 @@ def test_parameters_arrive_in_caffe2(tmp_path, caffe2_python):
     with torch.no_grad():
         expected = net(torch.from_numpy(images)).numpy()
     for station in found.stations:
-        assert_close(station.outputs, expected)
+        assert_same(expected, station.outputs)
 
 
 def test_parameters_of_another_network_are_refused(tmp_path, caffe2_python):
@@ -359,4 +359,4 @@ def test_the_page_does_what_it_says(tmp_path, program, run_program, caffe2_pytho
         f"--model_dir={model}", f"--input={tmp_path / 'x.npy'}", f"--output={tmp_path / 'y.npy'}"
     )
     assert done.returncode == 0, done.stderr
-    assert_close(np.load(tmp_path / "y.npy"), expected)
+    assert_same(expected, np.load(tmp_path / "y.npy"))

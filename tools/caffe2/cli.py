@@ -56,46 +56,22 @@ _SHOWN = 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: The arguments; those of the process when None.
-
-    Returns:
-        The exit code.
-    """
+    """Run the command, and return the exit code."""
     parser = new_parser(_DESCRIPTION, _EPILOG)
     add = parser.add_argument
+    add("--make-environment", action="store_true", help="make Caffe2's environment, and stop")
     add(
-        "--make-environment",
-        action="store_true",
-        help="make Caffe2's environment if it is not there, and stop",
+        "--python", metavar="FILE", help="the Python 3.9 to make it with (default: the first found)"
     )
-    add("--python", metavar="FILE", help="with --make-environment: the Python 3.9 to make it with"
-        " (default: python3.9, or one of pyenv's)")  # fmt: skip
-    add(
-        "--model",
-        choices=("lenet", "resnet18"),
-        default="resnet18",
-        help="the network (default: %(default)s)",
-    )
-    add("--params", metavar="FILE", type=Path, help="its parameters, saved by torch.save (default:"
-        " random ones)")  # fmt: skip
-    add("--classes", metavar="N", type=int, help="of a network with random parameters (default: 10"
-        " for lenet, 2 for resnet18)")  # fmt: skip
-    add("--seed", metavar="N", type=int, default=0, help="of random parameters and images"
-        " (default: %(default)s)")  # fmt: skip
-    add(
-        "--image",
-        metavar="FILE",
-        type=Path,
-        action="append",
-        default=[],
-        help="an image to run, perhaps several times (default: random images)",
-    )
+    names = tuple(IMAGE_SHAPES)
+    add("--model", choices=names, default="resnet18", help="the network (default: %(default)s)")
+    add("--params", metavar="FILE", type=Path, help="its parameters (default: random ones)")
+    add("--classes", metavar="N", type=int, help="of random parameters (default: 10 or 2)")
+    add("--seed", metavar="N", type=int, default=0, help="of all that is random (default: 0)")
+    add("--image", metavar="FILE", type=Path, action="append", default=[],
+        help="an image to run, perhaps several times (default: random images)")  # fmt: skip
     add("--images", metavar="N", type=int, default=4, help="random ones (default: %(default)s)")
-    add("-o", "--output-dir", metavar="DIR", type=Path, help="the folder to write (default:"
-        " caffe2_model/MODEL)")  # fmt: skip
+    add("-o", "--output-dir", metavar="DIR", type=Path, help="default: caffe2_model/MODEL")
     options = parser.parse_args(argv)
     if options.python is not None and not options.make_environment:
         parser.error("--python goes with --make-environment")

@@ -50,27 +50,14 @@ _TIMEOUT_SECONDS = 1800
 
 
 def make_environment(*, python: str | Path | None = None, report: Report | None = None) -> Path:
-    """Return the interpreter of Caffe2's environment; make it first unless it is there.
-
-    Args:
-        python: A Python 3.9 to make it with; see :func:`find_interpreter`.
-        report: Takes the progress.
-
-    Raises:
-        Unsupported: There is no Python 3.9.
-        FileNotFound: ``python`` does not exist.
-        BadInput: ``python`` is another version.
-        BackendFailure: It cannot be made: no network, no space; says what pip said last.
-    """
+    """Return the interpreter of Caffe2's environment; make it first unless it is there."""
     return ENVIRONMENT.find() or ENVIRONMENT.make(find_interpreter(python), report=report)
 
 
 def find_interpreter(python: str | Path | None = None) -> Path:
-    """Return a Python 3.9.
+    """Return a Python 3.9: the given one, ``python3.9`` on PATH, or the newest one of pyenv.
 
-    Args:
-        python: The one to take. When None: ``python3.9`` on PATH, or else the newest one of pyenv
-            (``PYENV_ROOT``, or ``~/.pyenv``).
+    pyenv is looked for in ``PYENV_ROOT``, or ``~/.pyenv``.
 
     Raises:
         Unsupported: There is none.
@@ -137,14 +124,7 @@ def run_nets(
 ) -> NDArray[np.float32]:
     """Run a model of Caffe2's in Caffe2, in a process that imports no ONNX.
 
-    Args:
-        init_net: The net that fills the parameters.
-        predict_net: The net that computes the output.
-        inputs: float32 [N, C, H, W], N 1 or more.
-        batch_size: Images for each run.
-
-    Returns:
-        The first output, float32 [N, ...].
+    The inputs are float32 [N, C, H, W]; returned is the first output, float32 [N, ...].
 
     Raises:
         FileNotFound: A net is missing.
@@ -171,16 +151,7 @@ def call_worker(
 ) -> dict[str, Any]:
     """Run a function of ``worker.py`` in Caffe2's environment, and return what it returns.
 
-    Args:
-        function: Its name.
-        folder: Where it finds its arrays and puts what it makes.
-        report: Takes the progress.
-        **arguments: Its other arguments.
-
-    Raises:
-        lenet_cpp.Error: What it raised.
-        BackendFailure: It crashed, or took too long.
-        Unsupported: The environment has not been made.
+    It finds its arrays in ``folder``, and puts there what it makes.
     """
     found: dict[str, Any] = call(
         f"{_WORKER}:{function}",

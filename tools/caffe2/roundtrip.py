@@ -67,19 +67,7 @@ class RoundTrip:
 
 
 def guide_images(model: str, paths: list[Path]) -> NDArray[np.float32]:
-    """Read image files as the guide does: the middle, divided by 255; a digit as LeNet takes it.
-
-    Args:
-        model: ``lenet`` or ``resnet18``.
-        paths: Image files.
-
-    Returns:
-        float32 [N, C, H, W].
-
-    Raises:
-        FileNotFound: A file is missing.
-        BadInput: A file is no image, or is too small.
-    """
+    """Read image files as the guide does: the middle, divided by 255; a digit as LeNet takes it."""
     channels, height, width = IMAGE_SHAPES[model]
     middle = CenterCrop((height, width))
     scale = Normalize(1.0, (0.0,) * channels, (255.0,) * channels)
@@ -99,19 +87,12 @@ def round_trip(
 ) -> RoundTrip:
     """Take a network from PyTorch to Caffe2 and back into a process without ONNX.
 
-    Args:
-        model: ``lenet`` or ``resnet18``.
-        images: float32 [N, C, H, W], N 1 or more, each run alone.
-        output: The folder that gets ``output.onnx``, ``init_net.pb``, ``predict_net.pb`` and
-            ``value_info.json``, when all agree.
-        params: A ``state_dict``; random parameters when None.
-        num_classes: As many as ``params`` have, or as the network usually has, when None.
-        seed: Of the random parameters.
-        report: Takes the progress.
+    Each image runs alone. When all outputs agree, ``output`` gets ``output.onnx``, ``init_net.pb``,
+    ``predict_net.pb`` and ``value_info.json``.
 
     Raises:
-        FileNotFound: ``params`` is missing.
-        BadModel: ``params`` is damaged, would run code, or is of another network.
+        FileNotFound: ``params``, a ``state_dict``, is missing.
+        BadModel: It is damaged, would run code, or is of another network.
         BadInput: A name or a number cannot be.
         BackendFailure: Caffe2's environment failed.
         Unsupported: That environment has not been made, or PyTorch is needed to read ``params``.

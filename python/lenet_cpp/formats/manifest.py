@@ -386,7 +386,7 @@ def _parse(document: Any) -> Manifest:
         lenet_cpp_version=optional(text, whole["lenet_cpp_version"], "lenet_cpp_version"),
         training=optional(object_, whole["training"], "training"),
         data=optional(object_, whole["data"], "data"),
-        accuracy=optional(_accuracy, whole["accuracy"], "accuracy"),
+        accuracy=optional(parse_accuracy, whole["accuracy"], "accuracy"),
         quantization=optional(object_, whole["quantization"], "quantization"),
     )
     for reserved in (MANIFEST_NAME, CHECKSUMS_NAME):
@@ -448,7 +448,8 @@ def _signature(value: Any, where: str) -> ModelSignature:
     )
 
 
-def _accuracy(value: Any, where: str) -> MeasuredAccuracy:
+def parse_accuracy(value: Any, where: str) -> MeasuredAccuracy:
+    """Check what a manifest says of the accuracy; a ValueError says what is wrong."""
     found = _record(MeasuredAccuracy, value, where)
     top1 = found["top1"]
     if type(top1) not in {int, float} or not 0 <= top1 <= 1:

@@ -187,11 +187,9 @@ def _fc(blobs: Blobs, op: Operator) -> Value:
     weights = blobs.constant(op, 1)
     transposed = op.type == "FC"  # the weights of FC are [outputs, inputs], those of the other not
     outputs = blobs.constant(op, 2).size
-    if weights.ndim < 2 or not outputs or weights.size % outputs:
-        raise BadModel(f"{op.place}: weights {weights.shape} do not fit {outputs} outputs")
-    inputs = weights.size // outputs
+    inputs, rest = divmod(weights.size, max(1, outputs))
     matrix = (outputs, inputs) if transposed else (inputs, outputs)
-    if weights.shape[0] != matrix[0]:
+    if weights.ndim < 2 or not outputs or rest or weights.shape[0] != matrix[0]:
         raise BadModel(f"{op.place}: weights {weights.shape} do not fit {outputs} outputs")
     if x.elements(1) not in {None, inputs} or len(x.shape) < 2:
         raise BadModel(f"{op.place} has weights for {inputs} values and reads {_said(x.shape)}")

@@ -187,15 +187,8 @@ def export_state(
 ) -> OnnxExport:
     """Export a file of PyTorch parameters.
 
-    Args:
-        path: What ``torch.save`` wrote; see :func:`lenet_cpp.interchange.torch.models.load_state`.
-        output: The ``.onnx`` file to write.
-        model: A key of :data:`lenet_cpp.interchange.torch.models.NETWORKS`, or ``FILE.py:NAME``.
-        num_classes: What the number of classes must be; any when None.
-        img_size: Height and width of the images; when None, those in the training record beside
-            the parameters, and without one those of the model in Paddle.
-        exporter: A key of :data:`EXPORTERS`.
-        weights_only: See :func:`lenet_cpp.interchange.torch.models.load_state`.
+    Its arguments are those of :func:`lenet_cpp.interchange.torch.import_state` and of
+    :func:`export_torch`.
 
     Raises:
         FileNotFound: There is no such file.

@@ -79,15 +79,10 @@ def read_onnx(path: str | Path) -> onnx.ModelProto:
 
 
 def check_onnx(model: onnx.ModelProto, name: str | Path, *, inference: bool = True) -> None:
-    """Run ``onnx.checker``.
-
-    Args:
-        model: With all its weights inside.
-        name: For the message.
-        inference: Whether shapes and types are inferred too, and have to fit.
+    """Run ``onnx.checker``, and infer shapes and types, which have to fit, unless told not to.
 
     Raises:
-        BadModel: It is not valid ONNX; the message says why.
+        BadModel: The model, which has all its weights inside, is not valid ONNX; says why.
     """
     import onnx
 
@@ -257,11 +252,7 @@ class OnnxSession:
     """
 
     def __init__(self, model: onnx.ModelProto | Path, *, threads: int = 1) -> None:
-        """Load a model.
-
-        Args:
-            model: Checked before, or the path of one that was.
-            threads: CPU threads of one run.
+        """Load a model that was checked before, or the file of one.
 
         Raises:
             BadModel: onnxruntime cannot load it.
@@ -288,11 +279,7 @@ class OnnxSession:
     def run(
         self, images: NDArray[np.float32], outputs: Sequence[str] | None = None
     ) -> list[NDArray[Any]]:
-        """Run a batch.
-
-        Args:
-            images: float32 [N, ...].
-            outputs: Names of outputs; all when None.
+        """Run a batch, float32 [N, ...], and return the named outputs, or all.
 
         Raises:
             BackendFailure: onnxruntime failed.

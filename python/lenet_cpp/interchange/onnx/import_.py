@@ -18,6 +18,7 @@ import numpy as np
 
 from lenet_cpp import models
 from lenet_cpp._base.optional import require, require_paddle
+from lenet_cpp._base.strict_json import object_
 from lenet_cpp._base.worker import Report, call
 from lenet_cpp.agreement import compare_batches
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
@@ -26,8 +27,8 @@ from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import (
     Manifest,
-    MeasuredAccuracy,
     describe_files,
+    parse_accuracy,
     read_manifest,
     sha256_file,
 )
@@ -40,7 +41,7 @@ from lenet_cpp.interchange.onnx.reduce import to_steps, upgraded
 from lenet_cpp.models.paddle_run import last_line, random_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -169,24 +170,18 @@ def _with_metadata(
     return replace(
         manifest,
         classes=classes if len(classes) == count else (),
-        training=_object(known.get("training")),
-        data=_object(known.get("data")),
-        accuracy=_accuracy(known.get("accuracy")),
+        training=_checked(object_, known.get("training")),
+        data=_checked(object_, known.get("data")),
+        accuracy=_checked(parse_accuracy, known.get("accuracy")),
     )
 
 
-def _object(value: Any) -> dict[str, Any] | None:
-    return value if isinstance(value, dict) else None
-
-
-def _accuracy(value: Any) -> MeasuredAccuracy | None:
-    """The accuracy that the metadata has, if it has one that a manifest takes."""
+def _checked(parse: Callable[[Any, str], Any], value: Any) -> Any:
+    """Return an entry of the metadata, or None when a manifest cannot hold it."""
     try:
-        accuracy = MeasuredAccuracy(float(value["top1"]), value["images"], value["dataset"])
-    except (KeyError, TypeError, ValueError):
+        return parse(value, "metadata")
+    except ValueError:
         return None
-    sound = 0 <= accuracy.top1 <= 1 and type(accuracy.images) is int and accuracy.images > 0
-    return accuracy if sound and isinstance(accuracy.dataset, str) and accuracy.dataset else None
 
 
 def convert(

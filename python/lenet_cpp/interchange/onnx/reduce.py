@@ -35,26 +35,18 @@ def to_steps(
     input_shape: Sequence[int] | None = None,
     output: str | None = None,
 ) -> Steps:
-    """Reduce a classifier to steps, see the module.
+    """Reduce a classifier that is :func:`upgraded` to steps, see the module.
 
-    Args:
-        model: As :func:`~lenet_cpp.interchange.onnx.files.read_onnx` returns it, and
-            :func:`upgraded`.
-        input_shape: Of one image, where the model leaves it open.
-        output: The output to keep, of several.
-
-    Returns:
-        Steps from ``x``, float32 [N, ...] for any N, to float32 [N, classes].
+    They go from ``x``, float32 [N, ...] for any N, to float32 [N, classes].
 
     Raises:
         Unsupported: An operator cannot be converted, which is named; or the model is no classifier
             of one float32 input.
-        BadInput: The shape or the output has to be named, or is wrong.
+        BadInput: The shape of one image or the output has to be named, or is wrong.
     """
     image, wanted = _shape_and_output(model, input_shape, output)
-    source = _without_weights_as_inputs(model)
-    info = describe_onnx(source)
-    nodes = _nodes(source, info.opset)
+    info = describe_onnx(model)
+    nodes = _nodes(model, info.opset)
     depends = _dependent(nodes, info.inputs[0].name, wanted)
     kinds = {node.kind for node in nodes if set(node.outputs) & depends}
     if unknown := sorted(kinds - RULES.keys()):
@@ -62,7 +54,7 @@ def to_steps(
             f"the ONNX operator{'s' * (len(unknown) > 1)} {', '.join(unknown)} cannot be converted;"
             f" known are {', '.join(sorted(RULES))}"
         )
-    shapes, known = _measure(_freed(source, image, nodes, depends), nodes, depends, image)
+    shapes, known = _measure(_freed(model, image, nodes, depends), nodes, depends, image)
     steps = Steps(image, shapes, known, {info.inputs[0].name: INPUT})
     for node in nodes:
         if set(node.outputs) & depends:
@@ -127,20 +119,6 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
         ) from error
 
 
-def _without_weights_as_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    weights = {tensor.name for tensor in copy.graph.initializer}
-    inputs = [value for value in copy.graph.input if value.name not in weights]
-    kept = [type(value).FromString(value.SerializeToString()) for value in inputs]
-    del copy.graph.input[:]
-    copy.graph.input.extend(kept)
-    copy.ir_version = max(copy.ir_version, 4)  # weights need not be inputs from there on
-    return copy
-
-
 def _nodes(model: onnx.ModelProto, opset: int) -> list[Node]:
     from onnx import AttributeProto, helper, numpy_helper
 
@@ -188,11 +166,12 @@ def _freed(
     import onnx
     from onnx import helper, numpy_helper
 
-    fixed = describe_onnx(model).batch
+    info = describe_onnx(model)
+    fixed, name = info.batch, info.inputs[0].name
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    copy.ir_version = max(copy.ir_version, 4)  # weights need not be inputs from there on
     graph = copy.graph
-    name = graph.input[0].name
     del graph.input[:], graph.value_info[:], graph.output[:]
     graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", *image]))
     asked = {

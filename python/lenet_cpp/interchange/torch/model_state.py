@@ -112,11 +112,7 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
 
 
 def as_arrays(state: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
-    """Return the tensors as arrays; those of 16 bits widened to float32, which is exact.
-
-    Args:
-        state: Name to tensor, as :func:`load_state` returns them.
-    """
+    """Return the tensors as arrays; those of 16 bits widened to float32, which is exact."""
     return {
         key: (value.float() if value.is_floating_point() and value.itemsize == 2 else value).numpy()
         for key, value in state.items()

@@ -53,14 +53,7 @@ def paddle_state(
 ) -> dict[str, NDArray[np.float32]]:
     """Give the arrays of a PyTorch ``state_dict`` the names and shapes that Paddle has for them.
 
-    Args:
-        state: Name to float32 array.
-        model: A key of :data:`.models.NETWORKS`, or the network's name in Paddle.
-        num_classes: Its number of classes; by default as many as the last layer has outputs.
-        path: Where the arrays were read from, for messages.
-
-    Returns:
-        Every parameter of the network, C-contiguous.
+    ``num_classes`` is by default as many as the last layer has outputs; ``path`` is for messages.
 
     Raises:
         BadInput: There is no such network.
@@ -91,14 +84,6 @@ def torch_state(
     state: Mapping[str, NDArray[Any]], model: str, *, path: str | Path = "the state dict"
 ) -> dict[str, NDArray[np.float32]]:
     """The other way: give the arrays of a Paddle state dict PyTorch's names and shapes.
-
-    Args:
-        state: Name to float32 array.
-        model: As for :func:`paddle_state`.
-        path: Where the arrays were read from, for messages.
-
-    Returns:
-        What ``load_state_dict`` takes once each is a tensor.
 
     Raises:
         BadInput: There is no such network.

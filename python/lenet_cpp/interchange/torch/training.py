@@ -98,14 +98,10 @@ class Training:
 
 
 def default_recipe(model: str, mnist: Mnist | None = None) -> Recipe:
-    """How a network is trained unless other things are asked for.
+    """Return how a network is trained unless other things are asked for.
 
-    Adam and half a cosine down to zero: LeNet for 5 epochs of full MNIST or other data, or 10 of
-    the embedded sample.
-
-    Args:
-        model: A key of :data:`lenet_cpp.interchange.torch.models.NETWORKS`.
-        mnist: The data; full MNIST when None.
+    Adam and half a cosine down to zero: LeNet for 5 epochs of full MNIST (without ``mnist``) or
+    other data, or 10 of the embedded sample.
     """
     if model != "lenet":
         return Recipe(name="even or odd", epochs=1, schedule="cosine")
@@ -127,16 +123,11 @@ def train(
     report: Callable[[str], None] = print,
     progress: bool | None = False,
 ) -> Training:
-    """Train a network on the digits.
+    """Train a network on the digits; the test images are only used once, at the end.
 
     The caller's random state is left as it was. On one kind of processor, with one version of
-    PyTorch and one number of threads, the same settings give the same bits.
-
-    Args:
-        settings: What to train, and how.
-        mnist: The data. The test images are only used once, at the end.
-        report: Takes one line: every 300 batches the loss and the accuracy of the batch.
-        progress: Show a progress bar on stderr; None shows it when stderr is a terminal.
+    PyTorch and one number of threads, the same settings give the same bits. ``report`` takes a line
+    every 300 batches; ``progress`` shows a bar, and None shows it on a terminal.
 
     Raises:
         BadInput: The loss became infinite or not a number, or there is no such device.
@@ -223,13 +214,7 @@ def _batch(
 
 
 def evaluate(net: torch.nn.Module, settings: TorchTrainingSettings, split: Split) -> Evaluation:
-    """Count the images that a network classifies correctly; it is left in evaluation mode.
-
-    Args:
-        net: On the device of the settings.
-        settings: What it was trained for.
-        split: The images and labels.
-    """
+    """Count the images that a network classifies correctly; it is left in evaluation mode."""
     net.eval()
     correct = 0
     with torch.inference_mode():

@@ -1,0 +1,86 @@
+"""What the tests of this folder share: networks of PyTorch, and how outputs are compared."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenet_cpp.agreement import compare
+from lenet_cpp.interchange.torch.models import create_network
+
+Array = np.ndarray
+NETWORKS = {"lenet": (1, 28, 28), "resnet18": (3, 64, 64)}
+
+
+def assert_same(expected: Array, found: Array, name: str = "") -> None:
+    """The two agree, and no value of the reference is infinite or NaN."""
+    assert expected.shape == found.shape, name
+    assert np.isfinite(expected).all(), name
+    comparison = compare(expected.astype(found.dtype), found)
+    assert comparison.agrees, f"{name}: {comparison.mismatch}"
+
+
+def run_onnx(model: Any, images: Array) -> Array:
+    """What onnxruntime computes; one image after the other when the model takes one.
+
+    Args:
+        model: The model, or its path.
+        images: [N, ...].
+    """
+    import onnxruntime
+
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    first = session.get_inputs()[0]
+    size = first.shape[0] if isinstance(first.shape[0], int) else len(images)
+    starts = range(0, len(images), size)
+    parts = [session.run(None, {first.name: images[i : i + size]})[0] for i in starts]
+    return np.concatenate(parts)
+
+
+def save(model: Any, path: Path) -> Path:
+    """Write a model of ONNX, and return the path."""
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def lively(model: str, classes: int | None = None, seed: int = 0) -> Any:
+    """A network in which no two parameters are alike: no zeros, no means of 0, no scales of 1."""
+    import torch
+
+    net = create_network(model, classes, seed=seed)
+    random = torch.Generator().manual_seed(seed + 1)
+    for key, value in net.state_dict().items():
+        if value.ndim == 1:
+            positive = key.endswith(("running_var", "weight"))
+            noise = torch.rand(value.shape, generator=random)
+            value.copy_(noise / 2 + 0.6 if positive else noise - 0.5)
+    return net.eval()
+
+
+def images_for(model: str, count: int = 3) -> Array:
+    return np.random.default_rng(7).random((count, *NETWORKS[model]), dtype=np.float32)
+
+
+def torch_outputs(net: Any, images: Array) -> Array:
+    import torch
+
+    with torch.no_grad():
+        return net(torch.from_numpy(images)).numpy()
+
+
+def written_by_torch(state: object, protocol: int = 2, *, archive: bool = True) -> bytes:
+    import torch
+
+    file = io.BytesIO()
+    torch.save(state, file, pickle_protocol=protocol, _use_new_zipfile_serialization=archive)
+    return file.getvalue()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -1,0 +1,263 @@
+"""Files of PyTorch parameters, from friend and foe."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import pickletools
+import re
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+from support import (
+    contents,
+    lively,
+    written_by_torch,
+)
+
+from lenet_cpp.errors import BadModel, FileNotFound
+from lenet_cpp.interchange.torch import state as interchange
+from lenet_cpp.interchange.torch.models import create_network, load_state, save_state
+
+_REASON = "PyTorch is an extra: pip install 'lenet-cpp[torch]'"
+torch = pytest.importorskip("torch", reason=_REASON)
+
+
+def test_saved_as_the_guide_does(tmp_path) -> None:
+    class Net(torch.nn.Linear):
+        moved = 0
+
+        def cpu(self):
+            self.moved += 1
+            return super().cpu()
+
+    net = Net(3, 2)
+    path = tmp_path / "net.prm"
+    save_state(net, path)
+    save_state(net, tmp_path / "again.prm")
+    assert net.moved == 2
+    assert path.read_bytes() == (tmp_path / "again.prm").read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+        opcode, protocol, _ = next(pickletools.genops(archive.read(name)))
+    assert (opcode.name, protocol) == ("PROTO", 4)
+    # what the guide types to read it
+    params = torch.load(path, map_location="cpu", weights_only=False)
+    found = load_state(path)
+    assert list(found) == list(params) == ["weight", "bias"]
+    assert all(torch.equal(found[key], params[key]) for key in params)
+    net.load_state_dict(found)
+
+
+def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "net.prm"
+    save_state(create_network("lenet", seed=1), path)
+    old = path.read_bytes()
+
+    def full_disk(_state, file, **_options):
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        save_state(create_network("lenet", seed=2), path)
+    assert contents(tmp_path) == {"net.prm": old}
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["archive", "before 1.6"])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_every_pickle_protocol_is_read(tmp_path, protocol, archive) -> None:
+    net = lively("resnet18")
+    path = tmp_path / "net.prm"
+    path.write_bytes(written_by_torch(net.state_dict(), protocol, archive=archive))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = load_state(path)
+    expected = net.state_dict()
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol 4:UserWarning")
+def test_the_reason_for_rewriting_protocol_4_still_holds() -> None:
+    """When this fails, PyTorch has learnt it, and interchange.torch.model_state may lose it."""
+    with pytest.raises(pickle.UnpicklingError, match="Unsupported operand"):
+        torch.load(io.BytesIO(written_by_torch({"a": torch.ones(1)}, 4)), weights_only=True)
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_training_checkpoints_and_data_parallel(tmp_path, key, protocol) -> None:
+    net = lively("lenet")
+    optimizer = torch.optim.Adam(net.parameters())
+    net(torch.rand(1, 1, 28, 28)).sum().backward()
+    optimizer.step()
+    parallel = torch.nn.DataParallel(net)
+    whole = {"epoch": 3, key: parallel.state_dict(), "optimizer": optimizer.state_dict()}
+    path = tmp_path / "net.pth"
+    path.write_bytes(written_by_torch(whole, protocol))
+    found = load_state(path)
+    expected = net.state_dict()
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+class Hostile:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.target}'",)
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["archive", "before 1.6"])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("place", ["value", "key", "whole"])
+def test_a_pickle_that_runs_code_does_not(tmp_path, place, protocol, archive) -> None:
+    mark, path = tmp_path / "it-ran", tmp_path / "net.prm"
+    hostile = Hostile(mark)
+    states = {"value": {"a": torch.ones(1), "b": hostile}, "key": {hostile: 1}, "whole": hostile}
+    path.write_bytes(written_by_torch(states[place], protocol, archive=archive))
+    with pytest.raises(
+        BadModel, match=r"net\.prm cannot be read: it asks for posix\.system"
+    ) as info:
+        load_state(path)
+    assert "\n" not in str(info.value)
+    assert not mark.exists()
+    with pytest.raises(BadModel):
+        interchange.import_state(path, "lenet", tmp_path / "out")
+    assert not mark.exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_it_would_run_where_it_is_allowed_to(tmp_path) -> None:
+    mark, path = tmp_path / "it-ran", tmp_path / "net.prm"
+    path.write_bytes(written_by_torch({"a": Hostile(mark)}, 4))
+    with pytest.raises(BadModel):
+        load_state(path, weights_only=False)
+    assert mark.exists()
+
+
+def index_replaced(state: object, index: bytes) -> bytes:
+    """A file of torch.save with another pickle in it."""
+    output = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(written_by_torch(state))) as old,
+        zipfile.ZipFile(output, "w") as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, index if name.endswith("data.pkl") else old.read(name))
+    return output.getvalue()
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        # the name of a global is the second line of another, or is taken from the memo, or is made
+        b"\x80\x04\x8c\x0bcollections\x8c\x1fOrderedDict\n)Rcos\nsystem\n\x8c\x01a\x93.",
+        b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94h\x00h\x01\x93\x8c\x04true\x85R.",
+        b"\x80\x04)\x8c\x06system\x93.",
+        b"\x80\x04cos\nsystem\nX\x04\x00\x00\x00true\x85R.",
+        b"\x80\x04\x93.",
+        b"\x80\x04\x94.",
+        b"\x80\x04h\x05.",
+        b"\x80\x04.",
+        b"\x80\x04]\x94h\x00a.",
+        b"\x80\x04\x8c\xff",
+        b"\x80\x04\xff",
+        b"",
+    ],
+)
+def test_pickles_made_by_hand(tmp_path, index) -> None:
+    path = tmp_path / "net.prm"
+    for data in (index_replaced({"a": torch.ones(1)}, index), index * 5, index):
+        path.write_bytes(data)
+        with pytest.raises(BadModel, match=r"net\.prm") as info:
+            load_state(path)
+        assert "\n" not in str(info.value)
+        assert len(str(info.value)) < 500
+
+
+def test_a_name_cannot_smuggle_instructions_in(tmp_path) -> None:
+    """As text of protocol 2 the lines after the name would be instructions that are carried out."""
+    attribute = b"OrderedDict\n)R(X\x01\x00\x00\x00aK\x01u."
+    index = b"\x80\x04\x8c\x0bcollections\x8c" + bytes([len(attribute)]) + attribute + b"\x93."
+    path = tmp_path / "net.prm"
+    path.write_bytes(index_replaced({"a": torch.ones(1)}, index))
+    with pytest.raises(BadModel, match="the name of a global has two lines"):
+        load_state(path)
+
+
+def bad_files() -> dict[str, tuple[bytes, str]]:
+    good = written_by_torch({"a": torch.ones(1000)}, 4)
+    compressed = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(good)) as old,
+        zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    twice = io.BytesIO(good)
+    with warnings.catch_warnings(), zipfile.ZipFile(twice, "a") as archive:
+        warnings.simplefilter("ignore")
+        archive.writestr(next(n for n in archive.namelist() if n.endswith("data.pkl")), b"\x80\x04")
+    script = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), script)
+    sparse = torch.eye(2).to_sparse()
+    claims = torch.ones(1).expand(1 << 40)
+    return {
+        "empty file": (b"", "net.prm"),
+        "text": (b"not a model", "damaged"),
+        "cut": (good[: len(good) // 2], "damaged"),
+        "compressed": (compressed.getvalue(), "compressed parts"),
+        "twice": (twice.getvalue(), "two of its parts have the same name"),
+        "no parameters": (written_by_torch({}), "does not hold a state_dict"),
+        "a list": (written_by_torch([torch.ones(1)]), "does not hold a state_dict but a list"),
+        "a number": (written_by_torch({"a": 1}), "'a' is a int"),
+        "a whole network": (written_by_torch(torch.nn.Linear(2, 2)), "save net.state_dict"),
+        "a script": (script.getvalue(), "net.prm"),
+        "sparse": (written_by_torch({"a": sparse}), "a is not a plain tensor"),
+        "nowhere": (written_by_torch({"a": torch.ones(2, device="meta")}), "not a plain tensor"),
+        "four terabytes": (written_by_torch({"a": claims}), "holds fewer values"),
+    }
+
+
+@pytest.mark.parametrize("case", bad_files())
+def test_files_that_are_none(tmp_path, case) -> None:
+    data, message = bad_files()[case]
+    path = tmp_path / "net.prm"
+    path.write_bytes(data)
+    with pytest.raises(BadModel, match=re.escape(message)) as info:
+        load_state(path)
+    assert str(path) in str(info.value)
+    assert "\n" not in str(info.value)
+
+
+def test_every_cut_is_noticed(tmp_path) -> None:
+    path = tmp_path / "net.prm"
+    for archive in (True, False):
+        good = written_by_torch({"a": torch.ones(10)}, 4, archive=archive)
+        for length in range(0, len(good), 41):
+            path.write_bytes(good[:length])
+            with pytest.raises(BadModel):
+                load_state(path)
+
+
+def test_a_whole_network_of_ones_own(tmp_path) -> None:
+    path = tmp_path / "net.prm"
+    net = lively("lenet")
+    path.write_bytes(written_by_torch(net, 4))
+    found = load_state(path, weights_only=False)
+    assert torch.equal(found["conv1.weight"], net.conv1.weight)
+
+
+def test_missing_file(tmp_path) -> None:
+    with pytest.raises(FileNotFound, match=r"cannot read .*net\.prm: No such file"):
+        load_state(tmp_path / "net.prm")
