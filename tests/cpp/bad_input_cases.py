@@ -98,98 +98,105 @@ def unhashed(folder: Path) -> Path:
 # --- The model's files: where they are -------------------------------------------------------
 
 
-@row("model_file is missing", "FileNotFound", "nothing.pdmodel")
-def _(folder: Path) -> Request:
-    return by_file(folder, "nothing.pdmodel")
+def models(gives: str, *rows: tuple[Any, ...], **rest: Any) -> None:
+    """Rows of a name, words, the model in the folder, and what is done to the model's folder."""
+    for name, words, given, *changes in rows:
+
+        def prepare(folder: Path, given: Any = given, changes: Any = changes) -> Request:
+            for change in changes:
+                change(folder / "model")
+            if isinstance(given, str):
+                given = {"model_file": f"model/{given}"}
+            return Request({key: folder / path for key, path in given.items()})
+
+        row(name, gives, words, **rest)(prepare)
 
 
-@row("model_dir is missing", "FileNotFound", "nowhere")
-def _(folder: Path) -> Request:
-    return Request({"model_dir": folder / "nowhere"})
+PROGRAM, PARAMS = "model/lenet.pdmodel", "model/lenet.pdiparams"
 
 
-@row("the parameters are missing", "FileNotFound", "lenet.pdiparams")
-def _(folder: Path) -> Request:
-    (folder / "model" / "lenet.pdiparams").unlink()
-    return by_file(folder, "lenet.json")
+def relink(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("gone")
 
 
-@row("params_file is missing", "FileNotFound", "none.bin")
-def _(folder: Path) -> Request:
-    model = folder / "model"
-    return Request({"model_file": model / "lenet.pdmodel", "params_file": model / "none.bin"})
+def copy_model(model: Path) -> None:
+    for suffix in ("pdmodel", "pdiparams"):
+        shutil.copy(model / f"lenet.{suffix}", model / f"other.{suffix}")
 
 
-@row("model_file lies below a file", "FileNotFound", "Not a directory")
-def _(folder: Path) -> Request:
-    return by_file(folder, "lenet.json/lenet.json")
-
-
-@row("model_file is a folder", "FileNotFound", "it is a folder")
-def _(folder: Path) -> Request:
-    return Request({"model_file": folder / "model"})
-
-
-@row("params_file is a folder", "FileNotFound", "it is a folder")
-def _(folder: Path) -> Request:
-    model = folder / "model"
-    return Request({"model_file": model / "lenet.pdmodel", "params_file": model})
-
-
-@row("model_dir is a file", "FileNotFound", "is not a folder")
-def _(folder: Path) -> Request:
-    return Request({"model_dir": folder / "model" / "lenet.json"})
-
-
-@row("model_file is a link to itself", "FileNotFound", "loop.pdmodel")
-def _(folder: Path) -> Request:
-    (folder / "model" / "loop.pdmodel").symlink_to("loop.pdmodel")
-    return by_file(folder, "loop.pdmodel")
-
-
-@row("model_dir is a link to itself", "FileNotFound", "loop")
-def _(folder: Path) -> Request:
-    (folder / "loop").symlink_to("loop")
-    return Request({"model_dir": folder / "loop"})
-
-
-@row("the parameters are a link to nothing", "FileNotFound", "lenet.pdiparams")
-def _(folder: Path) -> Request:
-    params = folder / "model" / "lenet.pdiparams"
-    params.unlink()
-    params.symlink_to("gone")
-    return by_file(folder)
-
-
-@row("model_file is a pipe", "FileNotFound", "not a regular file")
-def _(folder: Path) -> Request:
-    os.mkfifo(folder / "model" / "pipe.pdmodel")
-    return by_file(folder, "pipe.pdmodel")
-
-
-@row("model_file is /dev/null", "FileNotFound", "'/dev/null': it is not a regular file")
-def _(folder: Path) -> Request:
-    return Request({"model_file": "/dev/null", "params_file": folder / "model" / "lenet.pdiparams"})
-
-
-@row("params_file is /dev/zero", "FileNotFound", "'/dev/zero': it is not a regular file")
-def _(folder: Path) -> Request:
-    return Request({"model_file": folder / "model" / "lenet.json", "params_file": "/dev/zero"})
-
-
-@row("a name longer than file names can be", "FileNotFound", "File name too long")
-def _(folder: Path) -> Request:
-    return by_file(folder, "x" * 5000)
-
-
-@row("a name with line feeds", "FileNotFound", "no?such?file.pdmodel")
-def _(folder: Path) -> Request:
-    return by_file(folder, "no\nsuch\rfile.pdmodel")
-
-
-@row("a name in letters of every kind", "FileNotFound", "модель-模型-é.pdmodel")
-def _(folder: Path) -> Request:
-    return by_file(folder, "модель-模型-é.pdmodel")
+models(
+    "FileNotFound",
+    ("model_file is missing", "nothing.pdmodel", "nothing.pdmodel"),
+    ("model_dir is missing", "nowhere", {"model_dir": "nowhere"}),
+    ("the parameters are missing", "lenet.pdiparams", "lenet.json",
+     lambda model: (model / "lenet.pdiparams").unlink()),
+    ("params_file is missing", "none.bin", {"model_file": PROGRAM, "params_file": "none.bin"}),
+    ("model_file lies below a file", "Not a directory", "lenet.json/lenet.json"),
+    ("model_file is a folder", "it is a folder", {"model_file": "model"}),
+    ("params_file is a folder", "it is a folder", {"model_file": PROGRAM, "params_file": "model"}),
+    ("model_dir is a file", "is not a folder", {"model_dir": "model/lenet.json"}),
+    ("model_file is a link to itself", "loop.pdmodel", "loop.pdmodel",
+     lambda model: (model / "loop.pdmodel").symlink_to("loop.pdmodel")),
+    ("model_dir is a link to itself", "loop", {"model_dir": "model/loop"},
+     lambda model: (model / "loop").symlink_to("loop")),
+    ("the parameters are a link to nothing", "lenet.pdiparams", "lenet.pdmodel",
+     lambda model: relink(model / "lenet.pdiparams")),
+    ("model_file is a pipe", "not a regular file", "pipe.pdmodel",
+     lambda model: os.mkfifo(model / "pipe.pdmodel")),
+    ("model_file is /dev/null", "'/dev/null': it is not a regular file",
+     {"model_file": "/dev/null", "params_file": PARAMS}),
+    ("params_file is /dev/zero", "'/dev/zero': it is not a regular file",
+     {"model_file": "model/lenet.json", "params_file": "/dev/zero"}),
+    ("a name longer than file names can be", "File name too long", "x" * 5000),
+    ("a name with line feeds", "no?such?file.pdmodel", "no\nsuch\rfile.pdmodel"),
+    ("a name in letters of every kind", "модель-模型-é.pdmodel", "модель-模型-é.pdmodel"),
+    ("SHA256SUMS is a folder", "it is a folder", "lenet.pdmodel",
+     lambda model: (model / "SHA256SUMS").unlink(), lambda model: (model / "SHA256SUMS").mkdir()),
+    ("SHA256SUMS is a pipe", "not a regular file", "lenet.pdmodel",
+     lambda model: (model / "SHA256SUMS").unlink(), lambda model: os.mkfifo(model / "SHA256SUMS")),
+)  # fmt: skip
+models(
+    "FileNotFound",
+    ("model_file may not be read", "Permission denied", "lenet.pdmodel",
+     lambda model: (model / "lenet.pdmodel").chmod(0)),
+    ("the parameters may not be read", "Permission denied", "lenet.pdmodel",
+     lambda model: (model / "lenet.pdiparams").chmod(0)),
+    ("SHA256SUMS may not be read", "Permission denied", "lenet.pdmodel",
+     lambda model: (model / "SHA256SUMS").chmod(0)),
+    unprivileged=True,
+)  # fmt: skip
+models(
+    "BadModel",
+    ("a folder without a model", "holds no model", {"model_dir": "model/empty"},
+     lambda model: (model / "empty").mkdir()),
+    ("a folder with two models", "holds several models", {"model_dir": "model"}, copy_model),
+    ("SHA256SUMS of other files", "SHA-256", "lenet.pdmodel",
+     lambda model: (model / "SHA256SUMS").write_text(
+         "".join(f"{'0' * 64}  {name}\n" for name in MODEL_FILES))),
+    ("SHA256SUMS is no list of sums", "is not a list of SHA-256 sums", "lenet.pdmodel",
+     lambda model: (model / "SHA256SUMS").write_text("lenet.pdmodel is fine\n")),
+    ("parameters given as the program", "lenet.pdiparams",
+     {"model_file": PARAMS, "params_file": PARAMS}),
+    ("a state dict given as the program", "export_model.py", "lenet.pdparams"),
+    ("PyTorch's file given as the program", "import_model.py", "net.pt"),
+    ("a state dict given as the parameters", "export_model.py",
+     {"model_file": PROGRAM, "params_file": "model/lenet.pdparams"}),
+    ("the program given as the parameters", "lenet.pdmodel",
+     {"model_file": PROGRAM, "params_file": PROGRAM}),
+)  # fmt: skip
+models(
+    "BadInput",
+    ("model_dir and model_file", "model_dir", {"model_dir": "model", "model_file": PROGRAM}),
+    ("model_dir and params_file", "model_dir", {"model_dir": "model", "params_file": PARAMS}),
+    ("params_file without model_file", "model_file", {"params_file": PARAMS}),
+    usage=True,
+)
+models(
+    OK,
+    ("manifest.json is damaged: it is not needed to run", "", "lenet.pdmodel",
+     lambda model: (model / "manifest.json").write_bytes(b'{"models": ')),
+)  # fmt: skip
 
 
 @row("a name that is not UTF-8", "FileNotFound", "no-?-such.pdmodel")
@@ -201,38 +208,6 @@ def _(folder: Path) -> Request:
 def _(folder: Path) -> Request:
     shutil.move(folder / "model", folder / "модель 模型")
     return Request({"model_dir": folder / "модель 模型"})
-
-
-@row("model_file may not be read", "FileNotFound", "Permission denied", unprivileged=True)
-def _(folder: Path) -> Request:
-    (folder / "model" / "lenet.pdmodel").chmod(0)
-    return by_file(folder)
-
-
-@row("the parameters may not be read", "FileNotFound", "Permission denied", unprivileged=True)
-def _(folder: Path) -> Request:
-    (folder / "model" / "lenet.pdiparams").chmod(0)
-    return by_file(folder)
-
-
-@row("SHA256SUMS may not be read", "FileNotFound", "Permission denied", unprivileged=True)
-def _(folder: Path) -> Request:
-    (folder / "model" / "SHA256SUMS").chmod(0)
-    return by_file(folder)
-
-
-@row("a folder without a model", "BadModel", "holds no model")
-def _(folder: Path) -> Request:
-    (folder / "empty").mkdir()
-    return Request({"model_dir": folder / "empty"})
-
-
-@row("a folder with two models", "BadModel", "holds several models")
-def _(folder: Path) -> Request:
-    model = folder / "model"
-    shutil.copy(model / "lenet.pdmodel", model / "other.pdmodel")
-    shutil.copy(model / "lenet.pdiparams", model / "other.pdiparams")
-    return by_dir(folder)
 
 
 # --- The model's files: what is in them ------------------------------------------------------
@@ -339,34 +314,6 @@ def _(folder: Path) -> Request:
     return by_file(swap(folder), "lenet.json")
 
 
-@row("parameters given as the program", "BadModel", "lenet.pdiparams")
-def _(folder: Path) -> Request:
-    params = folder / "model" / "lenet.pdiparams"
-    return Request({"model_file": params, "params_file": params})
-
-
-@row("a state dict given as the program", "BadModel", "export_model.py")
-def _(folder: Path) -> Request:
-    return Request({"model_file": folder / "model" / "lenet.pdparams"})
-
-
-@row("PyTorch's file given as the program", "BadModel", "import_model.py")
-def _(folder: Path) -> Request:
-    return Request({"model_file": folder / "model" / "net.pt"})
-
-
-@row("a state dict given as the parameters", "BadModel", "export_model.py")
-def _(folder: Path) -> Request:
-    model = folder / "model"
-    return Request({"model_file": model / "lenet.pdmodel", "params_file": model / "lenet.pdparams"})
-
-
-@row("the program given as the parameters", "BadModel", "lenet.pdmodel")
-def _(folder: Path) -> Request:
-    program = folder / "model" / "lenet.pdmodel"
-    return Request({"model_file": program, "params_file": program})
-
-
 # --- A model whose files do not belong together ----------------------------------------------
 
 
@@ -437,38 +384,6 @@ for bad in (float("nan"), float("-inf")):
 def _(folder: Path) -> Request:
     spoil_a_bias(folder, float("nan"))
     return by_file(folder, options={"check_finite": "false"})
-
-
-@row("SHA256SUMS of other files", "BadModel", "SHA-256")
-def _(folder: Path) -> Request:
-    sums = folder / "model" / "SHA256SUMS"
-    sums.write_text("".join(f"{'0' * 64}  {name}\n" for name in MODEL_FILES))
-    return by_file(folder)
-
-
-@row("SHA256SUMS is no list of sums", "BadModel", "is not a list of SHA-256 sums")
-def _(folder: Path) -> Request:
-    (folder / "model" / "SHA256SUMS").write_text("lenet.pdmodel is fine\n")
-    return by_file(folder)
-
-
-@row("SHA256SUMS is a folder", "FileNotFound", "it is a folder")
-def _(folder: Path) -> Request:
-    (unhashed(folder) / "SHA256SUMS").mkdir()
-    return by_file(folder)
-
-
-@row("SHA256SUMS is a pipe", "FileNotFound", "not a regular file")
-def _(folder: Path) -> Request:
-    os.mkfifo(unhashed(folder) / "SHA256SUMS")
-    return by_file(folder)
-
-
-@row("manifest.json is damaged: it is not needed to run", OK, "")
-def _(folder: Path) -> Request:
-    (folder / "model" / "manifest.json").write_bytes(b'{"models": ')
-    options = {"model_file": folder / "model" / "lenet.pdmodel"}
-    return Request(options)
 
 
 # --- Images: what they are -------------------------------------------------------------------
@@ -827,18 +742,6 @@ def _(folder: Path) -> Request:
     return by_file(folder, "lenet.json", options={"accelerator": "openvino"})
 
 
-@row("model_dir and model_file", "BadInput", "model_dir", usage=True)
-def _(folder: Path) -> Request:
-    model = folder / "model"
-    return Request({"model_dir": model, "model_file": model / "lenet.pdmodel"})
-
-
-@row("model_dir and params_file", "BadInput", "model_dir", usage=True)
-def _(folder: Path) -> Request:
-    model = folder / "model"
-    return Request({"model_dir": model, "params_file": model / "lenet.pdiparams"})
-
-
 @row(
     "no model named",
     "BadInput",
@@ -849,11 +752,6 @@ def _(folder: Path) -> Request:
 )
 def _(folder: Path) -> Request:
     return Request()
-
-
-@row("params_file without model_file", "BadInput", "model_file", usage=True)
-def _(folder: Path) -> Request:
-    return Request({"params_file": folder / "model" / "lenet.pdiparams"})
 
 
 for _size in (0, -1):
@@ -897,68 +795,39 @@ for _flags, _words in (
 # --- Where the output goes -------------------------------------------------------------------
 
 
-def outputs(name: str, gives: str, words: str, **rest: Any) -> Callable[..., None]:
-    return row(name, gives, words, doors=("cpp", "program"), why=NO_FILES_OUT, **rest)
+def outputs(
+    name: str,
+    gives: str,
+    words: str,
+    output: str,
+    change: Callable[[Path], object] = lambda _: None,
+    **rest: Any,
+) -> None:
+    """A row of 20,000 bytes of output to a place in the folder, after something is done to that."""
+
+    def prepare(folder: Path) -> Request:
+        change(folder)
+        np.save(folder / "images.npy", np.zeros((500, 28, 28), np.uint8))
+        how = {"options": {"accelerator": "plain"}, "input": folder / "images.npy"}
+        return by_file(folder, **how, output=folder / output)
+
+    row(name, gives, words, doors=("cpp", "program"), why=NO_FILES_OUT, **rest)(prepare)
 
 
-def many_rows(folder: Path, output: Path) -> Request:
-    """20,000 bytes of output."""
-    np.save(folder / "images.npy", np.zeros((500, 28, 28), np.uint8))
-    return by_file(
-        folder,
-        options={"accelerator": "plain"},
-        input=folder / "images.npy",
-        output=output,
-    )
-
-
-@outputs("the output's folder is missing", "FileNotFound", "missing/logits.npy")
-def _(folder: Path) -> Request:
-    return many_rows(folder, folder / "missing" / "logits.npy")
-
-
-@outputs("the output is a folder", "FileNotFound", "model")
-def _(folder: Path) -> Request:
-    return many_rows(folder, folder / "model")
-
-
-@outputs("the output is a link to itself", "FileNotFound", "loop.npy")
-def _(folder: Path) -> Request:
-    (folder / "loop.npy").symlink_to("loop.npy")
-    return many_rows(folder, folder / "loop.npy")
-
-
-@outputs("the output's name is too long", "FileNotFound", "xxx")
-def _(folder: Path) -> Request:
-    return many_rows(folder, folder / ("x" * 5000))
-
-
-@outputs("the output's folder may not be written", "FileNotFound", "closed/l", unprivileged=True)
-def _(folder: Path) -> Request:
-    (folder / "closed").mkdir(mode=0o500)
-    return many_rows(folder, folder / "closed" / "logits.npy")
-
-
-@outputs("the output is /dev/full", "BackendFailure", "No space left")
-def _(folder: Path) -> Request:
-    return many_rows(folder, Path("/dev/full"))
-
-
-@outputs("the disk is full", "BackendFailure", "disk/logits.npy", small_disk=True, keeps=b"before")
-def _(folder: Path) -> Request:
-    return many_rows(folder, folder / "disk" / "logits.npy")
-
-
-@outputs(
-    "a file may not grow that large",
-    "BackendFailure",
-    "too large",
-    file_size=4096,
-    keeps=b"before",
+outputs(
+    "the output's folder is missing", "FileNotFound", "missing/logits.npy", "missing/logits.npy"
 )
-def _(folder: Path) -> Request:
-    (folder / "out").mkdir()
-    return many_rows(folder, folder / "out" / "logits.npy")
+outputs("the output is a folder", "FileNotFound", "model", "model")
+outputs("the output is a link to itself", "FileNotFound", "loop.npy", "loop.npy",
+        lambda folder: (folder / "loop.npy").symlink_to("loop.npy"))  # fmt: skip
+outputs("the output's name is too long", "FileNotFound", "xxx", "x" * 5000)
+outputs("the output's folder may not be written", "FileNotFound", "closed/l", "closed/logits.npy",
+        lambda folder: (folder / "closed").mkdir(mode=0o500), unprivileged=True)  # fmt: skip
+outputs("the output is /dev/full", "BackendFailure", "No space left", "/dev/full")
+outputs("the disk is full", "BackendFailure", "disk/logits.npy", "disk/logits.npy",
+        small_disk=True, keeps=b"before")  # fmt: skip
+outputs("a file may not grow that large", "BackendFailure", "too large", "out/logits.npy",
+        lambda folder: (folder / "out").mkdir(), file_size=4096, keeps=b"before")  # fmt: skip
 
 
 # --- Memory ----------------------------------------------------------------------------------
