@@ -97,7 +97,7 @@ def lenet(parameters: Mapping[str, Any] | Path, images: Array) -> Array:
     x = conv2d(x, p["conv1.weight"], p["conv1.bias"], pads=(2, 2, 2, 2))
     x = max_pool(np.maximum(x, 0), (2, 2), strides=(2, 2))
     x = conv2d(x, p["conv2.weight"], p["conv2.bias"])  # no rectifier behind this one
-    x = max_pool(x, (2, 2), strides=(2, 2)).reshape(len(x), -1)
+    x = max_pool(x, (2, 2), strides=(2, 2)).reshape(-1, 400)
     x = np.maximum(x @ p["linear1.weight"] + p["linear1.bias"], 0)
     x = np.maximum(x @ p["linear2.weight"] + p["linear2.bias"], 0)
     return x @ p["linear3.weight"] + p["linear3.bias"]

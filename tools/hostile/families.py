@@ -229,38 +229,42 @@ def paddle(
     return add
 
 
-@paddle("relus, in a chain", 1000)
-def _(program: AnyProgram, size: int) -> Any:
-    last = program.input
+def chain(first: Any, size: int, step: Callable[[Any], Any]) -> Any:
     for _ in range(size):
-        last = program.relu(last)
-    return last
+        first = step(first)
+    return first
 
 
-@paddle("convolutions that share a filter, in a chain", 150)
-def _(program: AnyProgram, size: int) -> Any:
-    last = program.input
-    for _ in range(size):
-        last = program.conv(last)
-    return last
+paddle("relus, in a chain", 1000)(lambda p, n: chain(p.input, n, p.relu))
+paddle("convolutions that share a filter, in a chain", 150)(lambda p, n: chain(p.input, n, p.conv))
+paddle("convolutions that share a filter, each added to the first", 150)(
+    lambda p, n: chain(p.input, n, lambda x: p.sum(p.conv(x), p.input))
+)
+paddle("many attributes", 2000, "BadModel or loaded")(
+    lambda p, n: p.relu(p.input, **{f"a{i}": i for i in range(n)})
+)
+paddle("long texts", 2, "BadModel or loaded")(
+    lambda p, n: p.relu(p.input, name="\\u0000" * 5000 * n)
+)
+paddle("pools whose last result is rounded", 150, "Unsupported", "pdmodel", int8=True)(
+    lambda p, n: p.rounded(chain(p.input, n, p.pool))
+)
+paddle("rounded convolutions, each added to its input", 200, formats="pdmodel", int8=True)(
+    lambda p, n: chain(p.rounded(p.input), n, lambda x: p.rounded(p.relu(p.sum(p.conv(x), x))))
+)
+paddle("long attributes", 5000, "BadModel", "pdmodel")(
+    lambda p, n: p.relu(p.input, op_role=[1] * n)
+)
 
 
-@paddle("convolutions that share a filter, each added to the first", 150)
-def _(program: AnyProgram, size: int) -> Any:
-    last = program.input
-    for _ in range(size):
-        last = program.sum(program.conv(last), program.input)
-    return last
+@paddle("rounded convolutions, each added to the first", 200, "Unsupported", "pdmodel", int8=True)
+def _(program: Program, size: int) -> str:
+    first = program.rounded(program.input)
 
+    def add(last: str) -> str:
+        return program.rounded(program.relu(program.sum(program.conv(last), first)))
 
-@paddle("many attributes", 2000, "BadModel or loaded")
-def _(program: AnyProgram, size: int) -> Any:
-    return program.relu(program.input, **{f"a{i}": i for i in range(size)})
-
-
-@paddle("long texts", 2, "BadModel or loaded")
-def _(program: AnyProgram, size: int) -> Any:
-    return program.relu(program.input, name="\\u0000" * 5000 * size)
+    return chain(first, size, add)
 
 
 @paddle("parameters", 300, formats="json")
@@ -301,37 +305,6 @@ def _(program: Program, size: int) -> str:
     for _ in range(size):
         program.variable()
     return program.relu(program.input)
-
-
-@paddle("long attributes", 5000, "BadModel", "pdmodel")
-def _(program: Program, size: int) -> str:
-    return program.relu(program.input, op_role=[1] * size)
-
-
-def rounded_convolutions(program: Program, size: int, *, from_first: bool) -> str:
-    last = first = program.rounded(program.input)
-    for _ in range(size):
-        made = program.sum(program.conv(last), first if from_first else last)
-        last = program.rounded(program.relu(made))
-    return last
-
-
-@paddle("rounded convolutions, each added to its input", 200, formats="pdmodel", int8=True)
-def _(program: Program, size: int) -> str:
-    return rounded_convolutions(program, size, from_first=False)
-
-
-@paddle("rounded convolutions, each added to the first", 200, "Unsupported", "pdmodel", int8=True)
-def _(program: Program, size: int) -> str:
-    return rounded_convolutions(program, size, from_first=True)
-
-
-@paddle("pools whose last result is rounded", 150, "Unsupported", "pdmodel", int8=True)
-def _(program: Program, size: int) -> str:
-    last = program.input
-    for _ in range(size):
-        last = program.pool(last)
-    return program.rounded(last)
 
 
 def small_model(folder: Path, more: bytes = b"") -> Path:
