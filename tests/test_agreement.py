@@ -233,7 +233,7 @@ def in_round_trip_through_caffe2(a: Array, b: Array, **_: Any) -> bool:
 
 
 def in_benchmark(a: Array, b: Array, **_: Any) -> bool:
-    from tools.benchmark.correctness import assess
+    from tools.benchmark.summary import assess
 
     return assess(a, b, None, name="it").wrong is not None
 

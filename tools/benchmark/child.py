@@ -1,133 +1,139 @@
-"""How the benchmark starts processes, and what it makes of their end."""
+"""What runs in the process of a contender that is a Python engine; started by ``turns.py``.
+
+Imports nothing of the package, which may be another one than that of the parent.
+"""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import tempfile
+import sys
 import time
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+
+_BEGUN = time.monotonic()
+import numpy as np
+
+_NUMPY_MS = 1e3 * (time.monotonic() - _BEGUN)
+
+import gc
+import importlib.util
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable
 
-__all__ = ["Child", "child_environment", "how_it_ended", "on_processors", "start_child"]
+    from numpy.typing import NDArray
 
-_ENDING_SECONDS = 5
+    Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-
-def child_environment(threads: int) -> dict[str, str]:
-    """Return the environment of a child: no settings of OpenMP or Paddle but the threads."""
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OMP_", "KMP_", "MKL_", "GOMP_", "FLAGS_"))
-    }
-    # They run in another folder, and would find another lenet_cpp, or none.
-    if entries := environment.get("PYTHONPATH"):
-        absolute = (str(Path(entry).absolute()) for entry in entries.split(os.pathsep))
-        environment["PYTHONPATH"] = os.pathsep.join(absolute)
-    return environment | {"OMP_NUM_THREADS": str(threads), "GLOG_minloglevel": "2"}
+_LEAST_RUNS = 3
 
 
-def module_environment(threads: int) -> dict[str, str]:
-    """Return the environment of a child that is a module of this folder, run by ``-m``."""
-    environment = child_environment(threads)
-    path = [str(Path(__file__).parents[2]), *filter(None, [environment.get("PYTHONPATH")])]
-    return environment | {"PYTHONPATH": os.pathsep.join(path)}
+def load_factory(name: str) -> Callable[[Any], Run]:
+    """Return the function that ``FILE.py:NAME`` names."""
+    path, _, function = name.rpartition(":")
+    spec = importlib.util.spec_from_file_location(Path(path).stem + "_of_benchmark", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    factory: Callable[[Any], Run] = getattr(module, function)
+    return factory
 
 
-@contextmanager
-def on_processors(processors: Sequence[int]) -> Iterator[None]:
-    """Have the processes that are started meanwhile run on these processors only."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, processors)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
+def resident(field: str = "VmRSS") -> int:
+    """Return the process's resident memory in bytes: ``VmRSS``, now, or ``VmHWM``, at most."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.partition(f"{field}:")[2].split()[0])
 
 
-def how_it_ended(code: int, said: bytes) -> str:
-    """Say in one line how a child ended that should not have."""
-    lines = said.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-    return (f"ended by signal {-code}: " if code < 0 else f"exit code {code}: ") + lines[-1]
+def block(run: Run, batch: NDArray[np.float32], seconds: float, warmup: float) -> list[int]:
+    """Time single runs, in nanoseconds, with the garbage collector held off.
 
-
-@dataclass(frozen=True)
-class Child:
-    """A process that answers in lines of standard output."""
-
-    process: subprocess.Popen[bytes]
-    log: IO[bytes]
-    """Its standard error."""
-    started: float
-    """When it was asked for, by ``time.monotonic``."""
-
-    def line(self) -> bytes:
-        """Wait for the next line; nothing when there is none to come."""
-        return self.process.stdout.readline() if self.process.stdout else b""
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield the lines until the process closes its output."""
-        yield from self.process.stdout or ()
-
-    def failure(self) -> str | None:
-        """Wait for the end, and say how it was; None when all went well."""
-        code = self.process.wait()
-        if code == 0:
-            return None
-        self.log.seek(0)
-        return how_it_ended(code, self.log.read())
-
-
-@contextmanager
-def start_child(
-    command: Sequence[str],
-    folder: Path | str,
-    environment: Mapping[str, str],
-    *,
-    commanded: bool = False,
-    interrupt: bool = False,
-) -> Iterator[Child]:
-    """Start a process, and end it when the block ends, whatever becomes of that.
-
-    Args:
-        command: A program of ours and its arguments.
-        folder: Where it works.
-        environment: All of it.
-        commanded: Whether it reads commands from its standard input.
-        interrupt: Whether it gets a few seconds to end its own children.
+    There are three of them at least. Seconds of warm-up, two runs at least, come before.
     """
-    with tempfile.TemporaryFile() as log:
-        started = time.monotonic()
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE if commanded else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-            cwd=folder,
-        )
-        try:
-            yield Child(process, log, started)
-        finally:
-            if interrupt:
-                _interrupt(process)
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    with suppress(BrokenPipeError):
-                        stream.close()
+    clock = time.perf_counter_ns
+    gc.collect()
+    gc.disable()
+    until = clock() + int(1e9 * warmup)
+    run(batch)
+    run(batch)
+    while clock() < until:
+        run(batch)
+    times: list[int] = []
+    end = clock()
+    until = end + int(1e9 * seconds)
+    while end < until or len(times) < _LEAST_RUNS:
+        begin = clock()
+        run(batch)
+        end = clock()
+        times.append(end - begin)
+    gc.enable()
+    return times
 
 
-def _interrupt(process: subprocess.Popen[bytes]) -> None:
-    with suppress(subprocess.TimeoutExpired):
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(_ENDING_SECONDS)
+def turn(
+    *, factory: str, model: dict[str, Any], images: str, batch_size: int, count: int,
+    seconds: float, warmup: float, outputs: str, own_package: bool, **_: object,
+) -> dict[str, Any]:  # fmt: skip
+    """Load the model and run an image of zeros; then some images, and a batch for some time.
+
+    The outputs of ``count`` images, run in batches, are written to a file; a batch is timed for so
+    many seconds, if any, after some of warm-up. With ``own_package`` the package is that of this
+    interpreter, and not the parent's.
+    """
+    if own_package:
+        sys.path[:] = [entry for entry in sys.path if entry != os.environ["PYTHONPATH"]]
+    make = load_factory(factory)
+    begin = time.monotonic()
+    run = make(model)
+    loaded = time.monotonic()
+    data = np.load(images, mmap_mode="r")
+    zeros = np.zeros((1, *data.shape[1:]), np.float32)
+    first = time.monotonic()
+    run(zeros)
+    done = time.monotonic()
+    answer: dict[str, Any] = {
+        "done": done,
+        "numpy_ms": _NUMPY_MS,
+        "load_ms": 1e3 * (loaded - begin),
+        "first_run_ms": 1e3 * (done - first),
+    }
+    if count:
+        # Copies: some engines answer with the same memory every time.
+        parts = [np.array(data[i : i + batch_size]) for i in range(0, count, batch_size)]
+        np.save(outputs, np.concatenate([np.array(run(part)) for part in parts]))
+    if seconds:
+        answer["ns"] = block(run, np.array(data[:batch_size]), seconds, warmup)
+    predictor: Any = getattr(run, "__self__", None)
+    if hasattr(predictor, "accelerator"):
+        package = sys.modules["lenet_cpp"]
+        answer |= {
+            "engine": predictor.options["engine"],
+            "accelerator": predictor.accelerator(batch_size),
+            "version": package.__version__,
+            "package": str(Path(str(package.__file__)).parent),
+        }
+    return answer | {"peak_bytes": resident("VmHWM")}
+
+
+def memory(
+    *, factory: str, model: dict[str, Any], images: str, kind: str, sizes: list[int], every: int,
+    **_: object,
+) -> list[tuple[int, int]]:  # fmt: skip
+    """Sample the resident memory over ``runs`` of one predictor, or ``creations`` of many.
+
+    ``sizes`` are those of the batches, and every so many runs there is a sample.
+
+    Returns:
+        Pairs of how much is done, and the resident bytes then.
+    """
+    data, make = np.load(images), load_factory(factory)
+    run = make(model) if kind == "runs" else None
+    samples = []
+    for done, size in enumerate(sizes):
+        (run or make(model))(data[:size])
+        if done % every == 0 or done == len(sizes) - 1:
+            gc.collect()
+            samples.append((done, resident()))
+    return samples

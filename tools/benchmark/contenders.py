@@ -4,50 +4,36 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lenet_cpp.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = [
-    "BASELINE",
-    "CONTENDERS",
-    "NETWORK_BASELINE",
-    "NETWORK_CONTENDERS",
-    "PRECISIONS",
-    "PROGRAM",
-    "Contender",
-    "choose",
-]
-
 BASELINE = "paddle.inference/pdmodel/plain"
-PROGRAM = "program"
-"""What ``factory`` is for the C++ program, which is no Python process."""
-
 PRECISIONS = ("fp32", "bf16", "int8")
 NETWORK_BASELINE = "lenet_cpp/pdmodel/plain"
+# Who takes part by default: on other networks than LeNet, of which every run takes long; and among
+# the processes that are started to time the first result.
 NETWORK_CONTENDERS = (
-    NETWORK_BASELINE,
-    "lenet_cpp/*/onednn",
-    "lenet_cpp/pdmodel/openvino",
-    "lenet_cpp/auto",
-    "lenet_cpp/native",
-    "onnxruntime",
-    "openvino",
+    *(NETWORK_BASELINE, "lenet_cpp/*/onednn", "lenet_cpp/pdmodel/openvino", "lenet_cpp/auto"),
+    *("lenet_cpp/native", "onnxruntime", "openvino"),
 )
-"""Who is measured by default on other networks than LeNet, of which every run takes long."""
+STARTED = (
+    *("lenet_infer_native", "*/native", "program/pdmodel/openvino", "lenet_cpp/pdmodel/auto"),
+    *(BASELINE, "onnxruntime", "openvino", "litert"),
+)
 
 # As processor.cc has them.
 _BF16_FLAGS = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"})
 # Where the package is not called as the module.
 _PACKAGES = {"ai_edge_litert": "ai-edge-litert", "paddle": "paddlepaddle"}
-_ENGINES = Path(__file__).with_name("engines.py")
+ENGINES = Path(__file__).with_name("engines.py")
 
 
 @dataclass(frozen=True)
@@ -57,26 +43,21 @@ class Contender:
     Attributes:
         name: Group, and where there are several of a kind format, accelerator and precision:
             ``lenet_cpp/pdmodel/openvino``, ``lenet_cpp/pdmodel/onednn/int8``, ``litert/int8``.
-        factory: What makes it, ``FILE.py:FUNCTION`` (see ``engines.py``), or :data:`PROGRAM`.
+        factory: What makes it, ``FILE.py:FUNCTION`` (see ``engines.py``); None of the C++ program.
         modules: Python modules without which it cannot run.
-        packages: What has to be installed for it, for the size on disk.
-        format: Of the exported model that it reads.
-        accelerator: As the options of lenet_cpp have it; empty where there is no choice.
-        files: Other files it needs: ``onnx``, ``tflite``, ``weights``; ``onnx_int8`` and
-            ``tflite_int8`` are the quantized ones.
-        precision: A name in :data:`PRECISIONS`.
-        engine: The engine of lenet_cpp and of the C++ program.
+        reads: A format of the exported model, ``quantized``, or a file that is made: ``weights``,
+            ``onnx``, ``onnx_int8``, ``tflite``, ``tflite_int8``.
+        engine: The engine of lenet_cpp and of the C++ program; accelerator and precision are
+            theirs, too.
     """
 
     name: str
-    factory: str
+    factory: str | None
     modules: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
-    format: str = "pdmodel"
-    accelerator: str = ""
-    files: tuple[str, ...] = field(default=())
-    precision: str = "fp32"
+    reads: str = "pdmodel"
     engine: str = "paddle"
+    accelerator: str = ""
+    precision: str = "fp32"
 
     @property
     def group(self) -> str:
@@ -85,7 +66,7 @@ class Contender:
 
     @property
     def is_peer(self) -> bool:
-        """Whether the engine native is compared with it: it is another, and by its name."""
+        """Whether the native engine is compared with it."""
         return self.engine not in {"native", "auto"}
 
     @property
@@ -94,28 +75,21 @@ class Contender:
         return None if self.precision == "fp32" else self.name.removesuffix(f"/{self.precision}")
 
     @property
-    def exported(self) -> str | None:
-        """Which exported model it reads: :attr:`format` or ``quantized``; None with other files."""
-        if self.files:
-            return None
-        return "quantized" if self.precision == "int8" else self.format
-
-    @property
     def only_lenet(self) -> str | None:
         """Why it cannot run another network than LeNet; None when it can."""
-        if "tflite" in self.files:
+        if self.reads.startswith("tflite"):
             return "a .tflite is written of LeNet only"
         if self.precision != "fp32":
             return f"what {self.precision} loses is measured on digits, with LeNet only"
         return None
 
     def missing(self) -> str | None:
-        """Why it cannot take part, with the remedy; None when it can."""
+        """Say why it cannot take part, with the remedy; None when it can."""
         for module in self.modules:
             if find_spec(module) is None:
                 package = _PACKAGES.get(module, module)
                 return f"{module} is not installed: pip install {package}"
-        if self.precision == "bf16" and (lacking := sorted(_BF16_FLAGS - _processor_flags())):
+        if self.precision == "bf16" and (lacking := sorted(_BF16_FLAGS - processor_flags())):
             return (
                 f"this processor has no {lacking[0]}: bf16 would be imitated, more slowly than"
                 " float32"
@@ -124,102 +98,54 @@ class Contender:
 
 
 @cache
-def _processor_flags() -> frozenset[str]:
+def processor_flags() -> frozenset[str]:
+    """Return the instruction sets that the kernel names."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
     return frozenset(found[1].split() if found else ())
 
 
-def _engine(name: str) -> str:
-    return f"{_ENGINES}:{name}"
+_ONNXRUNTIME = ("onnxruntime", "onnx")
+# Modules, what is read where the kind is no format, and kinds.
+_PLAIN = ("pdmodel/plain", "pdmodel/onednn", "pdmodel/openvino", "json/plain", "json/onednn")
+_REDUCED = ("pdmodel/onednn/bf16", "json/onednn/bf16", "pdmodel/onednn/int8")
+_AUTO = ("pdmodel/auto", "json/auto")
+_OWN = ("native", "native/int8", "onnxruntime")
+_GROUPS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
+    "dygraph": (("paddle",), "weights", ("",)),
+    "paddle.inference": (("paddle",), "pdmodel", (*_PLAIN, *_REDUCED)),
+    "program": ((), "pdmodel", (*_PLAIN, *_REDUCED, *_OWN)),
+    "lenet_cpp": ((), "pdmodel", (*_PLAIN, *_AUTO, *_REDUCED, "auto", *_OWN)),
+    "onnxruntime": (_ONNXRUNTIME, "onnx", ("", "int8")),
+    "openvino": (("openvino",), "pdmodel", ("", "bf16", "int8")),
+    "litert": (("ai_edge_litert", "flatbuffers"), "tflite", ("", "int8")),
+}
 
 
-_FLOAT = (
-    ("pdmodel", "plain"),
-    ("pdmodel", "onednn"),
-    ("pdmodel", "openvino"),
-    ("json", "plain"),
-    ("json", "onednn"),
+def _contender(group: str, kind: str) -> Contender:
+    modules, reads, _ = _GROUPS[group]
+    first, second, *_ = [*kind.split("/"), ""]
+    precision = kind.rpartition("/")[2] if kind.endswith(PRECISIONS) else "fp32"
+    engine, accelerator = "paddle", ""
+    if first in {"native", "auto", "onnxruntime"}:
+        engine, accelerator = first, "auto"
+    elif first in {"pdmodel", "json"}:
+        reads, accelerator = first, second
+    if engine == "onnxruntime":
+        modules, reads = _ONNXRUNTIME, "onnx"
+    if precision == "int8":
+        reads = "quantized" if reads == "pdmodel" else f"{reads}_int8"
+        if group == "openvino":  # what quantizes the ONNX file is part of onnxruntime
+            modules, reads = ("openvino", *_ONNXRUNTIME), "onnx_int8"
+    factory = None if group == "program" else f"{ENGINES}:{group.replace('.', '_')}"
+    name = f"{group}/{kind}".rstrip("/")
+    return Contender(name, factory, modules, reads, engine, accelerator, precision)
+
+
+CONTENDERS = (
+    *(_contender(group, kind) for group, (_, _, kinds) in _GROUPS.items() for kind in kinds),
+    Contender("lenet_infer_native", None, engine="native", accelerator="auto"),
 )
-_AUTO = (("pdmodel", "auto"), ("json", "auto"))
-_REDUCED = (("pdmodel", "bf16"), ("json", "bf16"), ("pdmodel", "int8"))
-
-
-def _kinds(group: str, *, auto: bool = False, **common: Any) -> list[Contender]:
-    """All formats, accelerators and precisions that Paddle has; oneDNN computes bf16 and int8."""
-    kinds = [(*kind, "fp32") for kind in (*_FLOAT, *(_AUTO if auto else ()))]
-    kinds += [(format_, "onednn", precision) for format_, precision in _REDUCED]
-    return [
-        Contender(
-            f"{group}/{format_}/{accelerator}" + ("" if precision == "fp32" else f"/{precision}"),
-            format=format_,
-            accelerator=accelerator,
-            precision=precision,
-            **common,
-        )
-        for format_, accelerator, precision in kinds
-    ]
-
-
-def _others() -> list[Contender]:
-    onnxruntime: dict[str, Any] = {
-        "factory": _engine("onnxruntime"),
-        "modules": ("onnxruntime", "onnx"),
-        "packages": ("onnxruntime",),
-    }
-    openvino: dict[str, Any] = {
-        "factory": _engine("openvino"),
-        "modules": ("openvino",),
-        "packages": ("openvino",),
-    }
-    litert: dict[str, Any] = {
-        "factory": _engine("litert"),
-        "modules": ("ai_edge_litert", "flatbuffers"),
-        "packages": ("ai-edge-litert",),
-    }
-    # What quantizes the ONNX file is part of onnxruntime.
-    from_onnx = openvino | {"modules": ("openvino", *onnxruntime["modules"])}
-    return [
-        Contender("onnxruntime", **onnxruntime, files=("onnx",)),
-        Contender("onnxruntime/int8", **onnxruntime, files=("onnx_int8",), precision="int8"),
-        Contender("openvino", **openvino),
-        Contender("openvino/bf16", **openvino, precision="bf16"),
-        Contender("openvino/int8", **from_onnx, files=("onnx_int8",), precision="int8"),
-        Contender("litert", **litert, files=("tflite",)),
-        Contender("litert/int8", **litert, files=("tflite_int8",), precision="int8"),
-    ]
-
-
-def _all() -> tuple[Contender, ...]:
-    paddle = ("paddlepaddle", "setuptools")
-    inference: dict[str, Any] = {
-        "factory": _engine("paddle_inference"),
-        "modules": ("paddle",),
-        "packages": paddle,
-    }
-    ours: dict[str, Any] = {"factory": _engine("lenet_cpp"), "packages": ("lenet-cpp", *paddle)}
-    native: dict[str, Any] = {"engine": "native", "accelerator": "auto"}
-    return (
-        Contender("dygraph", _engine("dygraph"), ("paddle",), paddle, files=("weights",)),
-        *_kinds("paddle.inference", **inference),
-        *_kinds("program", factory=PROGRAM),
-        Contender("program/native", PROGRAM, **native),
-        Contender("program/native/int8", PROGRAM, **native, precision="int8"),
-        *_kinds("lenet_cpp", auto=True, **ours),
-        Contender("lenet_cpp/auto", **ours, engine="auto", accelerator="auto"),
-        Contender("lenet_cpp/native", ours["factory"], packages=("lenet-cpp",), **native),
-        Contender(
-            "lenet_cpp/native/int8",
-            ours["factory"],
-            packages=("lenet-cpp",),
-            **native,
-            precision="int8",
-        ),
-        *_others(),
-    )
-
-
-CONTENDERS = _all()
 
 
 def choose(
@@ -230,28 +156,23 @@ def choose(
 ) -> list[Contender]:
     """Return the contenders of these names, groups (``lenet_cpp``) or patterns (``*/plain``).
 
-    Args:
-        patterns: All when None.
-        known: Among which.
-        precisions: Of these only.
-
     Raises:
         BadInput: One of the patterns matches none, or nothing is left of the precisions.
     """
-    unknown = [name for name in precisions if name not in PRECISIONS]
-    if unknown:
-        raise BadInput(
-            f"no contender has the precision {unknown[0]!r}; choose among {', '.join(PRECISIONS)}"
-        )
+    for name in precisions:
+        if name not in PRECISIONS:
+            raise BadInput(
+                f"no contender has the precision {name!r}; choose among {', '.join(PRECISIONS)}"
+            )
     chosen: set[str] = set()
     for pattern in ("*",) if patterns is None else patterns:
         found = [
-            contender.name
-            for contender in known
-            if contender.group == pattern or fnmatch.fnmatchcase(contender.name, pattern)
+            one.name
+            for one in known
+            if one.group == pattern or fnmatch.fnmatchcase(one.name, pattern)
         ]
         if not found:
-            names = ", ".join(dict.fromkeys(contender.group for contender in known))
+            names = ", ".join(dict.fromkeys(one.group for one in known))
             raise BadInput(f"no contender is called {pattern!r}; choose among {names}")
         chosen.update(found)
     left = [one for one in known if one.name in chosen and one.precision in precisions]

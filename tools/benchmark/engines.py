@@ -2,68 +2,29 @@
 
 The module is loaded by its path and imports nothing of the package, so that the time from process
 start to the first result is the engine's own (but for dygraph, which needs the network, and
-``paddle.inference`` in bf16 and int8, whose many switches stand in one place). Each function takes
-a model and returns what runs a batch: float32 [N, C, H, W] in, float32 [N, classes] out, both NumPy
-arrays.
+``paddle.inference``, whose many switches stand in one place). Each function takes a model and
+returns what runs a batch: float32 [N, C, H, W] in, float32 [N, classes] out, both NumPy arrays.
+A model has what :func:`tools.benchmark.sessions.task_of` puts there.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
-__all__ = [
-    "Model",
-    "compile_openvino",
-    "dygraph",
-    "lenet_cpp",
-    "litert",
-    "onnxruntime",
-    "openvino",
-    "paddle_inference",
-]
-
-
-class Model(TypedDict, total=False):
-    """The model and how to run it; a contender uses what it needs."""
-
-    program: str
-    """``.pdmodel`` or ``.json``, quantized for int8."""
-    params: str
-    """``.pdiparams``."""
-    onnx: str
-    tflite: str
-    weights: str
-    """``.npz`` with the arrays of the layer's state dict."""
-    network: str
-    """What builds the layer: a name in the registry, or ``FILE.py:SPEC``."""
-    classes: int
-    accelerator: str
-    engine: str
-    """Of lenet_cpp."""
-    precision: str
-    """``fp32`` when it is not there."""
-    threads: int
-    onednn_shapes: int | None
-    """How many input shapes oneDNN keeps primitives for; None for Paddle's default."""
-    cache: str
-    """An empty folder, for what OpenVINO writes."""
-
-
-# As paddle_engine.cc has it.
-_ONEDNN_SHAPES = 16
+    Model = Mapping[str, Any]
 
 
 def dygraph(model: Model) -> Run:
-    """The network itself, in eager mode. Its threads are those of OMP_NUM_THREADS."""
+    """Run the network itself, in eager mode. Its threads are those of OMP_NUM_THREADS."""
     import paddle
 
     from lenet_cpp.models import resolve
@@ -81,19 +42,22 @@ def dygraph(model: Model) -> Run:
     return run
 
 
-def _onednn(config: Any, name: str) -> Callable[..., None]:
-    # Paddle 3.1 knows oneDNN only by its older name, for which later versions print a warning.
-    method: Callable[..., None] | None = getattr(config, name, None)
-    return method or getattr(config, name.replace("onednn", "mkldnn"))
-
-
 def paddle_inference(model: Model) -> Run:
-    """``paddle.inference``, configured as ``paddle_engine.cc`` does."""
+    """Run ``paddle.inference``, configured as ``paddle_engine.cc`` does."""
     from paddle.inference import create_predictor
 
-    predictor = create_predictor(
-        _float_config(model) if model.get("precision", "fp32") == "fp32" else _reduced_config(model)
+    from lenet_cpp.models.paddle_run import inference_config
+
+    config = inference_config(
+        Path(model["program"]),
+        Path(model["params"]),
+        pir=model["program"].endswith(".json"),
+        accelerator=model["accelerator"],
+        threads=model["threads"],
+        precision=model["precision"],
+        cache=model["cache"],
     )
+    predictor = create_predictor(config)
     source = predictor.get_input_handle(predictor.get_input_names()[0])
     output = predictor.get_output_handle(predictor.get_output_names()[0])
 
@@ -107,65 +71,23 @@ def paddle_inference(model: Model) -> Run:
     return run
 
 
-def _reduced_config(model: Model) -> Any:
-    from pathlib import Path
-
-    from lenet_cpp.models.paddle_run import inference_config
-
-    return inference_config(
-        Path(model["program"]),
-        Path(model["params"]),
-        pir=model["program"].endswith(".json"),
-        accelerator=model["accelerator"],
-        threads=model["threads"],
-        precision=model["precision"],
-        cache=model["cache"],
-    )
-
-
-def _float_config(model: Model) -> Any:
-    from paddle.inference import Config, PrecisionType
-
-    config = Config(model["program"], model["params"])
-    config.disable_gpu()
-    config.disable_glog_info()
-    config.set_cpu_math_library_num_threads(model["threads"])
-    config.switch_ir_optim(True)
-    if model["program"].endswith(".json"):
-        config.enable_new_executor(True)
-        config.enable_new_ir(True)
-    else:
-        config.enable_memory_optim(False)
-    if model["accelerator"] == "onednn":
-        _onednn(config, "enable_onednn")()
-        shapes = model.get("onednn_shapes", _ONEDNN_SHAPES)
-        if shapes is not None:
-            _onednn(config, "set_onednn_cache_capacity")(shapes)
-    else:
-        _onednn(config, "disable_onednn")()
-    if model["accelerator"] == "openvino":
-        config.set_optim_cache_dir(model["cache"])
-        config.enable_openvino_engine(PrecisionType.Float32)
-    return config
-
-
 def lenet_cpp(model: Model) -> Run:
-    """``lenet_cpp.Predictor``."""
+    """Run ``lenet_cpp.Predictor``, by what every version of the package has."""
     from lenet_cpp import Predictor
 
     predictor = Predictor(
-        model["program"],
-        model["params"],
-        engine=model.get("engine", "paddle"),
+        model.get("program") or model["onnx"],
+        model.get("params"),
+        engine=model["engine"],
         accelerator=model["accelerator"],
         threads=model["threads"],
-        precision=model.get("precision", "fp32"),
+        precision=model["precision"],
     )
     return predictor.run
 
 
 def onnxruntime(model: Model) -> Run:
-    """ONNX Runtime's CPU provider."""
+    """Run ONNX Runtime's CPU provider."""
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()
@@ -173,23 +95,13 @@ def onnxruntime(model: Model) -> Run:
     options.inter_op_num_threads = 1
     session = InferenceSession(model["onnx"], options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = session.run(None, {name: batch})[0]
-        return result
-
-    return run
+    return lambda batch: session.run(None, {name: batch})[0]
 
 
 def openvino(model: Model) -> Run:
-    """OpenVINO of its own package, which reads the ``.pdmodel`` itself; for int8 the ONNX file."""
+    """Run OpenVINO of its own package, which reads the ``.pdmodel`` itself; for int8 the ONNX."""
     request = compile_openvino(model).create_infer_request()
-
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = request.infer([batch], share_inputs=True)[0]
-        return result
-
-    return run
+    return lambda batch: request.infer([batch], share_inputs=True)[0]
 
 
 def compile_openvino(model: Model) -> Any:
@@ -197,22 +109,19 @@ def compile_openvino(model: Model) -> Any:
     from openvino import Core
 
     core = Core()
-    precision = model.get("precision", "fp32")
+    precision = model["precision"]
     # A quantized model says by itself what is to be computed in int8; the rest is float32.
     source = [model["onnx"]] if precision == "int8" else [model["program"], model["params"]]
-    return core.compile_model(
-        core.read_model(*source),
-        "CPU",
-        {
-            "INFERENCE_NUM_THREADS": model["threads"],
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-        },
-    )
+    options = {
+        "INFERENCE_NUM_THREADS": model["threads"],
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    return core.compile_model(core.read_model(*source), "CPU", options)
 
 
 def litert(model: Model) -> Run:
-    """LiteRT's interpreter with its default XNNPACK delegate; of LeNet only."""
+    """Run LiteRT's interpreter with its default XNNPACK delegate; LeNet only."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter: Any = Interpreter(model_path=model["tflite"], num_threads=model["threads"])

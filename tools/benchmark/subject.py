@@ -1,30 +1,69 @@
-"""What is measured: a network, its images, and the outputs that every contender has to give."""
+"""What is measured: a network, its images, the right outputs, and the files contenders read."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
-from lenet_cpp.errors import BadInput, Unsupported
+from lenet_cpp.errors import BadInput, Error, Unsupported
 from lenet_cpp.formats.manifest import has_manifest, read_manifest
+from lenet_cpp.models import get
 from lenet_cpp.verify import find_models
-from tools.benchmark import graphs
-from tools.benchmark.making import call_maker
+from tools.benchmark import lenet
+from tools.benchmark.making import calibration_images, make
+from tools.benchmark.tflite import write_tflite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Subject", "is_lenet", "lenet_subject", "network_subject", "read_subject"]
+    from tools.benchmark.contenders import Contender
 
-_LENET = "lenet"
+    Files = dict[str, dict[str, str]]
+    """What contenders read (:attr:`Contender.reads`) to what a model (``engines.py``) has of it."""
+
 _DIFFERENT = 8
 _SEED = 20_261_120
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure, and how; the options of the command say more.
+
+    Attributes:
+        networks: Names in the registry, or ``FILE.py:SPEC``, instead of ``model_dir``.
+        seconds: Measured time of each contender, batch size and number of threads, cut into
+            ``rounds``; the most time of a row of a comparison.
+        starts: Processes of each kind that are started to time the first result.
+        runs: Of one predictor, to watch the memory; a hundredth of that is made and dropped.
+        same_within: Largest difference of two builds that counts as none, as a share; None is 0.02
+            of running and 0.1 of loading.
+        half_width: How near both ends of the interval have to be to its middle, as a share, until
+            a row is done; half of ``same_within`` when None.
+    """
+
+    model_dir: Path
+    program: Path
+    networks: Sequence[str] = ()
+    image_size: int | None = None
+    batch_sizes: Sequence[int] = (1, 8, 64, 1024)
+    threads: Sequence[int] = (1,)
+    seconds: float = 0.5
+    rounds: int = 5
+    starts: int = 20
+    runs: int = 100_000
+    seed: int = 1
+    baseline: str = ""
+    same_within: float | None = None
+    half_width: float | None = None
 
 
 @dataclass(frozen=True)
@@ -33,170 +72,163 @@ class Subject:
 
     Attributes:
         network: What builds it: a name in the registry, or ``FILE.py:SPEC``.
-        model_dir: Its exported model.
+        folder: A temporary one; ``images.npy`` in it are :attr:`images`.
         images: float32 [N, C, H, W], for batches of any of the sizes, without a smaller one.
         different: How many of them are different: the first; after these they come again.
         expected: float32 [N, classes], the right outputs.
         multiply_adds: Of one image, by the definition.
         labels: int64 [different], of the first; None where the classes mean nothing.
-        weights: LeNet's, from :func:`tools.benchmark.graphs.read_weights`; None of others.
-        weight_file: Of others, ``.npz``, the state dict of the layer.
+        weights: LeNet's; None of others.
     """
 
     network: str
     model_dir: Path
+    folder: Path
     images: NDArray[np.float32]
     different: int
     expected: NDArray[np.float32]
     multiply_adds: int
     labels: NDArray[np.int64] | None = None
-    weights: graphs.Weights | None = None
-    weight_file: Path | None = None
+    weights: lenet.Weights | None = None
 
     @property
     def name(self) -> str:
-        """As people write it."""
-        return "LeNet" if self.network == _LENET else self.network.rpartition("/")[2]
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Of one image, channels first."""
-        return self.images.shape[1:]
+        """The name as people write it."""
+        return "LeNet" if self.network == "lenet" else self.network.rpartition("/")[2]
 
     def count(self, batch_size: int) -> int:
-        """How many images are checked: all that are different, in whole batches."""
-        return whole_batches(self.different, batch_size)
+        """Return how many images are checked: all that are different, in whole batches."""
+        return -(-self.different // batch_size) * batch_size
 
 
-def whole_batches(images: int, batch_size: int) -> int:
-    """Return the least number of images from ``images`` on that is whole batches."""
-    return -(-images // batch_size) * batch_size
+def network_reference(network: str, image_size: int | None = None) -> str:
+    """Return what builds a network, as any folder understands it; check that there is such one."""
+    file, colon, attribute = network.rpartition(":")
+    if colon:
+        return f"{Path(file).absolute()}:{attribute}"
+    spec = get(network)
+    spec.shape(image_size)
+    return spec.name
 
 
-def _repeated(values: NDArray[np.float32], batch_sizes: Sequence[int]) -> NDArray[np.float32]:
-    count = max(whole_batches(len(values), size) for size in batch_sizes)
-    return np.ascontiguousarray(np.resize(values, (count, *values.shape[1:])), np.float32)
-
-
-def lenet_subject(model_dir: Path, batch_sizes: Sequence[int]) -> Subject:
-    """Take an exported LeNet and the test digits of the embedded sample, for which NumPy computes.
-
-    Args:
-        model_dir: The exported model.
-        batch_sizes: Those that are to be measured.
+def subjects(settings: Settings) -> Iterator[Subject]:
+    """Yield each network, exported, in a temporary folder of its own.
 
     Raises:
-        FileNotFound: The model is missing.
-        BadModel: The model is damaged.
-        Unsupported: It is not the LeNet with ten classes, or it ends in a softmax.
+        BadInput: The network is not known, or there are fewer processors than threads.
+        lenet_cpp.Error: The model is missing or damaged, or not one that can be measured.
     """
+    usable = len(os.sched_getaffinity(0))
+    if not all(1 <= threads <= usable for threads in settings.threads):
+        raise BadInput(f"threads are from 1 to {usable}, the processors that can be used")
+    size, sizes = settings.image_size, settings.batch_sizes
+    networks = [network_reference(one, size) for one in settings.networks]
+    for network in networks or [""]:
+        with tempfile.TemporaryDirectory(prefix="lenet-benchmark-") as name:
+            folder = Path(name)
+            if network:
+                yield network_subject(network, size, sizes, folder)
+            else:
+                yield lenet_subject(settings.model_dir, sizes, folder)
+
+
+def lenet_subject(model_dir: Path, batch_sizes: Sequence[int], folder: Path) -> Subject:
+    """Take an exported LeNet and the test digits of the embedded sample; NumPy computes."""
     if has_manifest(model_dir) and read_manifest(model_dir).softmax:
         raise Unsupported(f"{model_dir} was exported with --softmax; export it without")
-    weights = graphs.read_weights(find_models(model_dir)[0].combined_params)
+    weights = lenet.read_weights(find_models(model_dir)[0].combined_params)
     test = read_mnist_dir(sample_dir()).test
-    digits = to_model_input(test.images)
-    return Subject(
-        _LENET,
-        model_dir,
-        _repeated(digits, batch_sizes),
-        len(digits),
-        _repeated(graphs.reference(weights, digits), batch_sizes),
-        graphs.MULTIPLY_ADDS,
-        test.labels,
-        weights,
-    )
+    images = to_model_input(test.images)
+    logits = lenet.activations(weights, images)["linear3"]
+    arrays = _repeated(images, logits, batch_sizes, folder)
+    known = (lenet.MULTIPLY_ADDS, test.labels, weights)
+    return Subject("lenet", model_dir, folder, *arrays, *known)
 
 
 def network_subject(
-    network: str,
-    model_dir: Path,
-    batch_sizes: Sequence[int],
-    folder: Path,
-    *,
-    params: Path | None = None,
+    network: str, image_size: int | None, batch_sizes: Sequence[int], folder: Path
 ) -> Subject:
-    """Take an exported network and made images; Paddle's training engine computes the outputs.
+    """Export a network; make images, for which Paddle's training engine computes the outputs."""
+    model_dir, file = folder / "exported", folder / "different.npy"
+    make("export", folder, network=network, image_size=image_size, target=model_dir)
+    first = find_models(model_dir)[0].program.name
+    shape = read_manifest(model_dir).models[first].inputs[0].shape[1:]
+    images = np.random.default_rng(_SEED).random((_DIFFERENT, *shape), np.float32)
+    np.save(file, images)
+    of: dict[str, Any] = {"network": network, "model_dir": model_dir, "images": file}
+    multiply_adds = make("reference", folder, target=folder, **of)
+    arrays = _repeated(images, np.load(folder / "expected.npy"), batch_sizes, folder)
+    return Subject(network, model_dir, folder, *arrays, multiply_adds)
 
-    Args:
-        network: What builds it.
-        model_dir: Its exported model.
-        batch_sizes: Those that are to be measured.
-        folder: For the images, the outputs and the weights.
-        params: The ``.pdparams`` it was exported from; None when these were random ones.
 
-    Raises:
-        FileNotFound: The model or the parameters are missing.
-        BadModel: One of them is damaged, or they do not fit the network.
-        BadInput: The network is not known, or the parameters were not named.
-        Unsupported: The size of the images is not fixed.
+def _repeated(
+    images: NDArray[Any], expected: NDArray[Any], batch_sizes: Sequence[int], folder: Path
+) -> tuple[NDArray[np.float32], int, NDArray[np.float32]]:
+    """Return enough images for whole batches, how many are different, and the outputs."""
+    count = max(-(-len(images) // size) * size for size in batch_sizes)
+    found = [
+        np.ascontiguousarray(np.resize(one, (count, *one.shape[1:])), np.float32)
+        for one in (images, expected)
+    ]
+    np.save(folder / "images.npy", found[0])
+    return found[0], len(images), found[1]
+
+
+def prepare(
+    contenders: Sequence[Contender], subject: Subject, program: Path
+) -> tuple[Files, dict[str, tuple[str, str]]]:
+    """Write what contenders read, the quantized models among them.
+
+    Returns:
+        The files; and who cannot take part: ``unavailable`` or ``refused``, and the reason.
     """
-    found = find_models(model_dir)[0].program.name
-    known = read_manifest(model_dir).models.get(found) if has_manifest(model_dir) else None
-    if known is None or min(shape := known.inputs[0].shape[1:]) < 1:
-        raise Unsupported(
-            f"{model_dir} has no manifest that says what images it takes: export the model again"
-            " with scripts/export_model.py"
-        )
-    random = np.random.default_rng(_SEED)
-    different = random.random((_DIFFERENT, *shape), np.float32)
-    images, outputs, state = (
-        folder / name for name in ("different.npy", "expected.npy", "state.npz")
-    )
-    np.save(images, different)
-    result = call_maker(
-        folder,
-        do="reference",
-        network=network,
-        model_dir=str(model_dir.resolve()),
-        params=None if params is None else str(params.resolve()),
-        images=str(images),
-        outputs=str(outputs),
-        weights=str(state),
-    )
-    return Subject(
-        network,
-        model_dir,
-        _repeated(different, batch_sizes),
-        _DIFFERENT,
-        _repeated(np.load(outputs), batch_sizes),
-        result["multiply_adds"],
-        weight_file=state,
-    )
+    files = {one.format: _paths(one) for one in find_models(subject.model_dir) if one.params}
+    absent: dict[str, tuple[str, str]] = {}
+    users: dict[str, list[str]] = {}
+    for one in contenders:
+        reason = one.missing() or (one.only_lenet if subject.weights is None else None)
+        if reason is None and one.reads in {"pdmodel", "json"} and one.reads not in files:
+            reason = f"{subject.model_dir} has no .{one.reads}"
+        if reason is None and one.factory is None and not program.is_file():
+            reason = f"there is no {program}: build it with ./run.sh"
+        if reason is not None:
+            absent[one.name] = ("unavailable", reason)
+        elif one.reads not in files:
+            users.setdefault(one.reads, []).append(one.name)
+    for kind in (bar := tqdm(users, desc="preparing", leave=False, disable=None)):
+        bar.set_postfix_str(kind)
+        try:
+            files[kind] = _write(kind, subject, files)
+        except Error as error:
+            absent.update(dict.fromkeys(users[kind], ("refused", str(error))))
+    return files, absent
 
 
-def _topology(model_dir: Path) -> str | None:
-    return read_manifest(model_dir).topology if has_manifest(model_dir) else None
+def _paths(model: Any) -> dict[str, str]:
+    return {"program": str(model.program.resolve()), "params": str(model.params.resolve())}
 
 
-def is_lenet(model_dir: Path) -> bool:
-    """Return whether an exported model is a LeNet, as one without a manifest is taken to be."""
-    return _topology(model_dir) in {None, _LENET}
-
-
-def read_subject(
-    model_dir: Path,
-    batch_sizes: Sequence[int],
-    folder: Path,
-    *,
-    network: str | None = None,
-    params: Path | None = None,
-) -> Subject:
-    """Take an exported model: LeNet with the digits, another as :func:`network_subject` has it.
-
-    Args:
-        model_dir: The exported model.
-        batch_sizes: Those that are to be measured.
-        folder: For files that are made.
-        network: What builds the network, also when it is a LeNet; what the manifest says when
-            None.
-        params: See :func:`network_subject`.
-
-    Raises:
-        lenet_cpp.Error: As :func:`lenet_subject` and :func:`network_subject`.
-    """
-    if network is None and is_lenet(model_dir):
-        if params is not None:
-            raise BadInput("--params is for other networks than LeNet, whose files say it all")
-        return lenet_subject(model_dir, batch_sizes)
-    name = network or str(_topology(model_dir))
-    return network_subject(name, model_dir, batch_sizes, folder, params=params)
+def _write(kind: str, subject: Subject, files: Files) -> dict[str, str]:
+    """Write one of the files that are made; of other networks than LeNet there are two."""
+    weights, folder = subject.weights, subject.folder
+    name = kind.partition("_")[0]
+    path = folder / f"{kind}.{name}"
+    if kind == "quantized":
+        make(kind, folder, model_dir=subject.model_dir.resolve(), target=path)
+        return _paths(find_models(path, ["pdmodel"])[0])
+    if kind == "weights":  # a network's are there
+        path = folder / "state.npz"
+        arrays: dict[str, Any] = {**(weights or {})}
+        if not path.exists():
+            np.savez(path, **arrays)
+    elif weights is None:
+        source: Any = next(iter(files.values()))
+        make("onnx", folder, **source, target=path)
+    elif kind == "onnx":
+        lenet.write_onnx(weights, path)
+    elif kind == "onnx_int8":
+        lenet.write_onnx(weights, folder / "float.onnx")
+        make(kind, folder, source=folder / "float.onnx", target=path)
+    else:
+        write_tflite(weights, path, calibration_images() if kind == "tflite_int8" else None)
+    return {name: str(path)}

@@ -1,44 +1,33 @@
-"""What a set of run times comes to."""
+"""What a set of run times comes to, and whether a contender's answers are right."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from lenet_cpp import agreement
+from lenet_cpp.errors import BadModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "Block",
-    "Ratio",
-    "Summary",
-    "block_of",
-    "compare_blocks",
-    "median_interval",
-    "percentile",
-    "summarize",
-]
-
-_FAR = 3.0
+LEAST_SAME = 0.98
+"""The least share of the images with float's class, in bf16 and int8."""
+MOST_LOST = 0.01
+"""The most that bf16 and int8 may lose of float's accuracy."""
+_ROUNDING = 1e-9
 
 
 def percentile(values: Sequence[float] | NDArray[np.float64], percent: float) -> float:
     """Return the value below or at which ``percent`` of the values lie (nearest rank).
 
     It is one of the values, as the C++ program has it; no interpolation.
-
-    Args:
-        values: At least one, in any order.
-        percent: Above 0, up to 100.
     """
-    ordered = np.sort(np.asarray(values, np.float64))
-    rank = max(math.ceil(percent / 100 * len(ordered)), 1)
-    return float(ordered[rank - 1])
+    return float(np.percentile(values, percent, method="inverted_cdf"))
 
 
 @dataclass(frozen=True)
@@ -49,89 +38,40 @@ class Block:
     median: float
     p90: float
     p99: float
-    times: tuple[float, ...] | None = None
-    """Of each run; None for the C++ program, which reports the percentiles only."""
 
 
 def block_of(nanoseconds: Sequence[int]) -> Block:
     """Make a block of the times of its runs."""
     times = np.asarray(nanoseconds, np.float64) / 1e3
-    median, p90, p99 = (percentile(times, percent) for percent in (50, 90, 99))
-    return Block(len(times), median, p90, p99, tuple(times.tolist()))
+    return Block(len(times), *(percentile(times, percent) for percent in (50, 90, 99)))
 
 
-@dataclass(frozen=True)
-class Summary:
-    """All turns of one contender with one batch size. Times in microseconds."""
+def summarize(blocks: Sequence[Block]) -> dict[str, Any]:
+    """Sum up the turns of one contender, in microseconds: the medians of their percentiles.
 
-    runs: int
-    median: float
-    p90: float
-    p99: float
-    quietest: float
-    """The smallest of the turns' medians: with the least disturbance by other programs."""
-    spread: float
-    """Between the turns: largest minus smallest of their medians, as a share of the median."""
-    variation: float | None
-    """Coefficient of variation of the runs: standard deviation by mean, outliers included."""
-    outliers: int | None
-    """Runs slower than the third quartile by more than three interquartile ranges; they count."""
-
-
-def summarize(blocks: Sequence[Block]) -> Summary:
-    """Sum up the turns.
-
-    The percentiles are those of all runs together; where the runs are not known, the median of the
-    turns' percentiles.
+    ``spread_between_turns`` is the largest minus the smallest of the turns' medians, as a share of
+    the median.
     """
-    medians = [block.median for block in blocks]
-    runs = sum(block.runs for block in blocks)
-    known = [block.times for block in blocks if block.times is not None]
-    if len(known) < len(blocks):
-        median, p90, p99 = (
-            percentile([getattr(block, name) for block in blocks], 50)
-            for name in ("median", "p90", "p99")
-        )
-        spread = (max(medians) - min(medians)) / median
-        return Summary(runs, median, p90, p99, min(medians), spread, None, None)
-    times = np.concatenate([np.asarray(one) for one in known])
-    median, p90, p99 = (percentile(times, percent) for percent in (50, 90, 99))
-    lower, upper = (percentile(times, percent) for percent in (25, 75))
-    return Summary(
-        runs,
-        median,
-        p90,
-        p99,
-        quietest=min(medians),
-        spread=(max(medians) - min(medians)) / median,
-        variation=float(times.std() / times.mean()),
-        outliers=int((times > upper + _FAR * (upper - lower)).sum()),
-    )
+    names, medians = ("median", "p90", "p99"), [block.median for block in blocks]
+    found = {f"{n}_us": percentile([getattr(one, n) for one in blocks], 50) for n in names}
+    spread = (max(medians) - min(medians)) / found["median_us"]
+    return {"runs": sum(one.runs for one in blocks), **found, "spread_between_turns": spread}
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """How many times as fast as the baseline; above 1 is faster."""
+def ratio(baseline: Sequence[Block] | None, found: Sequence[Block]) -> dict[str, float] | None:
+    """Say how many times as fast one contender is, where there is a baseline.
 
-    median: float
-    low: float
-    high: float
-    p99: float
-
-
-def compare_blocks(baseline: Sequence[Block], found: Sequence[Block]) -> Ratio:
-    """Compare turn by turn: the two of one round ran within a second or so of each other.
-
-    Args:
-        baseline: The turns of the baseline, in the order of the rounds.
-        found: As many turns of the other.
+    The turns are compared round by round: the two of one ran within a second or so of each other.
 
     Returns:
-        Median, smallest and largest ratio of the rounds' medians; and the ratio of the p99.
+        ``median``, ``low`` and ``high`` of the rounds' medians; and the ratio of the ``p99``.
     """
+    if baseline is None:
+        return None
     ratios = [a.median / b.median for a, b in zip(baseline, found, strict=True)]
-    p99 = summarize(baseline).p99 / summarize(found).p99
-    return Ratio(float(np.median(ratios)), min(ratios), max(ratios), p99)
+    p99 = summarize(baseline)["p99_us"] / summarize(found)["p99_us"]
+    ends = {"low": min(ratios), "high": max(ratios)}
+    return {"median": float(np.median(ratios)), **ends, "p99": p99}
 
 
 def median_interval(
@@ -140,15 +80,8 @@ def median_interval(
     """Return an interval that holds the median of what the values were drawn from.
 
     It is the interval of the sign test: two of the values, chosen by the binomial distribution.
-    Nothing is assumed about the distribution of the values, so that rounds in which the machine
-    did something else do not widen it much.
-
-    Args:
-        values: In any order.
-        confidence: How sure, at least.
-
-    Returns:
-        Its ends; None when there are too few values to be that sure.
+    Nothing is assumed about how they are distributed, so that rounds in which the machine did
+    something else do not widen it much. There is none of too few values to be that sure.
     """
     ordered = sorted(values)
     count = len(ordered)
@@ -159,3 +92,59 @@ def median_interval(
         ways = ways * (count - rank + 1) // rank
         tail += ways
     return (ordered[rank - 1], ordered[count - rank]) if rank else None
+
+
+class Correctness(NamedTuple):
+    """What a contender's answers are worth, and why it is refused (None when it is not)."""
+
+    wrong: str | None
+    same_class: float = 0.0
+    """Share of the images with the class that float arithmetic gives."""
+    accuracy: float | None = None
+    """Share of the images with the class of their label; None without labels."""
+    largest_difference: float = 0.0
+
+
+def assess(
+    expected: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    *,
+    name: str,
+    precision: str = "fp32",
+) -> Correctness:
+    """Judge a contender's outputs.
+
+    Those of a float contender go by :mod:`lenet_cpp.agreement`. In bf16 and int8 the outputs
+    differ; at least :data:`LEAST_SAME` of the images have to get the same class, and the accuracy
+    may be lower by :data:`MOST_LOST` at most.
+
+    ``labels`` are those of the first images; None where the classes mean nothing, which only float
+    contenders can be judged without.
+    """
+    try:
+        found = agreement.compare(expected, np.asarray(outputs), names=("the reference", name))
+    except BadModel as error:
+        return Correctness(str(error))
+    should, accuracy = (_accuracy(one, labels) for one in (expected, outputs))
+    same = found.equal_predictions / found.images
+    wrong = None
+    if precision == "fp32":
+        wrong = None if found.agrees else found.mismatch
+    elif not np.isfinite(outputs).all():
+        wrong = f"in {precision} it gives values that are not finite"
+    elif should is None or accuracy is None:
+        wrong = f"in {precision} it is judged by the classes of labelled images, which are not here"
+    elif same < LEAST_SAME or accuracy < should - MOST_LOST - _ROUNDING:
+        wrong = (
+            f"in {precision} {100 * same:.1f} % of the images get float's class, and"
+            f" {100 * accuracy:.1f} % the right one ({100 * should:.1f} % in float); at least"
+            f" {100 * LEAST_SAME:.0f} % and {100 * (should - MOST_LOST):.1f} % have to"
+        )
+    return Correctness(wrong, same, accuracy, found.largest_difference)
+
+
+def _accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64] | None) -> float | None:
+    if labels is None:
+        return None
+    return float((outputs[: len(labels)].argmax(axis=1) == labels).mean())
