@@ -87,6 +87,7 @@ def test_its_models_deploy_like_ours(made, run_program, method):
     found = report["methods"][method]
     assert found["int8_primitives"] == {"convolution": [2, 2], "inner_product": [3, 3]}
     assert (folder / "lenet.pdiparams").stat().st_size < 0.28 * 247_083
-    assert {route: entry["correct"] for route, entry in found["routes"].items()} == dict.fromkeys(
-        ("paddle.inference", "C++ program", "lenet_cpp"), correct
-    )
+    correct_by = {route: entry["correct"] for route, entry in found["routes"].items()}
+    # The native engine rounds a sum in the middle of two integers the other way now and then.
+    assert abs(correct_by.pop("native") - correct) <= 2
+    assert correct_by == dict.fromkeys(("paddle.inference", "C++ program", "lenet_cpp"), correct)

@@ -17,6 +17,7 @@ chosen when Paddle is imported.
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,7 @@ from lenet_cpp.formats.manifest import (
     MeasuredAccuracy,
     ModelSignature,
     describe_model,
-    has_manifest,
-    read_manifest,
+    find_manifest,
 )
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.quantize.deployed import Deployed, Quality, check_quality, measure_quality, outputs
@@ -127,7 +127,10 @@ def quantize(
     settings = settings or QuantizationSettings()
     check_settings(method, settings)
     output = Path(output_dir)
-    _check_output(output)
+    with suppress(BadModel):  # of a damaged manifest, of which staging_folder decides
+        old = find_manifest(output)
+        if old is not None and old.quantization is None:
+            raise BadInput(f"{output} holds a float model: choose another output folder")
     if reference is None:
         reference, _ = outputs(source.deployed, images.test, report=report)
     topology = None if source.spec is None else source.spec.name
@@ -146,17 +149,6 @@ def quantize(
         manifest = _make_manifest(source, images, task, quality, answer, weights)
         result = install(staging, output, manifest, quality.largest_difference)
     return Quantized(method, result, quality, primitives)
-
-
-def _check_output(output: Path) -> None:
-    if not has_manifest(output):
-        return
-    try:
-        old = read_manifest(output)
-    except BadModel:
-        return  # staging_folder decides
-    if old.quantization is None:
-        raise BadInput(f"{output} holds a float model: choose another output folder")
 
 
 def _make_manifest(

@@ -6,13 +6,12 @@ in a child process; and the C++ program.
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +147,7 @@ def outputs(
 
 
 def parse_primitives(printed: str) -> dict[str, tuple[int, int]]:
-    """Read oneDNN's record of what it ran; see :func:`outputs_and_primitives`."""
+    """Read oneDNN's record of what it ran; see :func:`outputs`."""
     whole: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for match in _PRIMITIVE.finditer(printed):
@@ -293,52 +292,19 @@ def _medians(
     return [float(np.median(found)) for found in times]
 
 
-def serve_by_program(
-    program: Path,
-    model: Deployed,
-    images: npt.NDArray[Any],
-    batch_sizes: Sequence[int],
-    expected: Sequence[float],
-    *,
-    seconds: float,
-    threads: int = 1,
-) -> Served:
-    """Run and time a model by the C++ program and its paddle engine.
-
-    Args:
-        program: The C++ program.
-        model: What to run.
-        images: As for :func:`serve`.
-        batch_sizes: As for :func:`serve`.
-        expected: About how long a run takes, for each batch size.
-        seconds: As for :func:`serve`.
-        threads: As for :func:`serve`.
-    """
+def serve_by_program(program: Path, model: Deployed, images: npt.NDArray[Any]) -> Served:
+    """Run a model by the C++ program and its paddle engine; it is not timed."""
     with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
         source, target = Path(folder, "images.npy"), Path(folder, "outputs.npy")
-
-        def run(images: npt.NDArray[Any], *flags: str) -> dict[str, Any]:
-            np.save(source, as_input(images))
-            files = (f"--model_file={model.program}", f"--params_file={model.params}")
-            how = ("--engine=paddle", "--accelerator=onednn", f"--precision={model.precision}")
-            printed = call_program(
-                program, *files, *how, f"--input={source}", "--format=json", *flags
-            )
-            answer: dict[str, Any] = json.loads(printed)
-            return answer
-
+        np.save(source, as_input(images))
+        files = [f"--model_file={model.program}", f"--params_file={model.params}"]
+        files += [f"--input={source}", f"--output={target}"]
+        engine = ("--engine=paddle", "--accelerator=onednn", f"--precision={model.precision}")
         try:
-            run(images, f"--output={target}", f"--batch_size={batch_size(images)}")
-            times = []
-            for size, about in zip(batch_sizes, expected, strict=True):
-                repeats = max(_LEAST_RUNS, round(seconds / about))
-                flags = [f"--batch_size={size}", f"--max_batch_size={size}", "--warmup=1"]
-                flags += [f"--repeats={repeats}", f"--threads={threads}"]
-                answer = run(images[np.arange(size) % len(images)], *flags)
-                times.append(answer["latency"]["median_ms"] / 1000)
-            return Served(np.load(target), tuple(times))
+            call_program(program, *files, *engine, f"--batch_size={batch_size(images)}")
         except Error as error:
             return Served(error=error)
+        return Served(np.load(target))
 
 
 @dataclass(frozen=True)
@@ -347,52 +313,26 @@ class Quality:
 
     Attributes:
         images: How many.
-        float_correct: How many the float model classified correctly; None without labels.
-        correct: How many the quantized one did; None without labels.
+        correct: How many the quantized model classified correctly; None without labels.
+        accuracy: Their share; None without labels.
+        float_accuracy: The share that the float model classified correctly; None without labels.
         equal: How many got the same class from both.
+        agreement: Their share.
+        drop: What was lost, in percentage points: accuracy, or agreement without labels.
         largest_difference: Of a logit.
         relative_error: Root of the mean square of the differences, relative to the spread of the
             float model's logits.
     """
 
     images: int
-    float_correct: int | None
     correct: int | None
+    accuracy: float | None
+    float_accuracy: float | None
     equal: int
+    agreement: float
+    drop: float
     largest_difference: float
     relative_error: float
-
-    @property
-    def drop(self) -> float:
-        """What was lost, in percentage points: accuracy, or agreement without labels."""
-        if self.correct is None or self.float_correct is None:
-            return 100 * (1 - self.equal / self.images)
-        return 100 * (self.float_correct - self.correct) / self.images
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of images that the quantized model classified correctly."""
-        return None if self.correct is None else self.correct / self.images
-
-    @property
-    def float_accuracy(self) -> float | None:
-        """Share of images that the float model classified correctly."""
-        return None if self.float_correct is None else self.float_correct / self.images
-
-    @property
-    def agreement(self) -> float:
-        """Share of images that got the same class from both."""
-        return self.equal / self.images
-
-    def record(self) -> dict[str, Any]:
-        """Return what reports in JSON have."""
-        shares = {
-            "accuracy": self.accuracy,
-            "float_accuracy": self.float_accuracy,
-            "drop": self.drop,
-            "agreement": self.agreement,
-        }
-        return asdict(self) | shares
 
 
 def measure_quality(
@@ -416,19 +356,25 @@ def measure_quality(
             " expected, or values that are not finite"
         )
     compared = compare(reference, outputs, tolerance=TOLERANCES["int8"])
-    difference = outputs.astype(np.float64) - reference
+    images, equal = len(reference), compared.equal_predictions
+    correct = accuracy = float_accuracy = None
+    drop = 100 * (images - equal) / images
+    if labels is not None:
+        correct, before = (int((x.argmax(axis=1) == labels).sum()) for x in (outputs, reference))
+        accuracy, float_accuracy = correct / images, before / images
+        drop = 100 * (before - correct) / images
     spread = float(reference.std()) or 1.0
-
-    def correct(logits: npt.NDArray[np.float32]) -> int | None:
-        return None if labels is None else int((logits.argmax(axis=1) == labels).sum())
-
+    error = float(np.sqrt(((outputs.astype(np.float64) - reference) ** 2).mean()))
     return Quality(
-        images=len(reference),
-        float_correct=correct(reference),
-        correct=correct(outputs),
-        equal=compared.equal_predictions,
+        images=images,
+        correct=correct,
+        accuracy=accuracy,
+        float_accuracy=float_accuracy,
+        equal=equal,
+        agreement=equal / images,
+        drop=drop,
         largest_difference=compared.largest_difference,
-        relative_error=float(np.sqrt((difference**2).mean())) / spread,
+        relative_error=error / spread,
     )
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp.data.arrays import as_batch
-from lenet_cpp.data.images import IMAGE_SUFFIXES, find_images
+from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import load_mnist, read_idx, stratified_indices
 from lenet_cpp.data.synthetic import made_images
-from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.classification import InferenceEngine
 
 if TYPE_CHECKING:
@@ -136,23 +136,19 @@ def own_images(
 
 def _read(path: Path) -> Sequence[Path] | npt.NDArray[Any]:
     """Return the image files, or the array, that a path names."""
-    if not path.is_file() or path.suffix.lower() in {*IMAGE_SUFFIXES, ".txt"}:
+    start = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(3)
+    if start in _IDX_STARTS:
+        array: npt.NDArray[Any] = read_idx(path)
+    elif path.is_file() and path.suffix == ".npy":
+        try:
+            array = np.load(path, allow_pickle=False)
+        except ValueError as error:
+            raise BadInput(f"{path} is not a .npy of numbers: {error}") from error
+    else:
         return find_images(path)
-    try:
-        if path.suffix == ".npy":
-            array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-        else:
-            with path.open("rb") as file:
-                start = file.read(3)
-            if start not in _IDX_STARTS:
-                return find_images(path)
-            array = read_idx(path)
-    except ValueError as error:
-        raise BadInput(f"{path} is not a .npy of numbers: {error}") from error
-    except OSError as error:
-        if isinstance(error, FileNotFound):
-            raise
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
     if array.ndim < 3 or len(array) == 0:
         raise BadInput(f"{path}: expected images, got an array of shape {list(array.shape)}")
     return array

@@ -6,6 +6,7 @@ as if they were int8 when its int8 switch is on, and then answers wrongly withou
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,10 @@ QUANTIZED_OPS = ("conv2d", "depthwise_conv2d", "mul", "matmul_v2")
 # What training needs and inference does not; the others are X, Scale, ZeroPoint and Y.
 _TRAINING_SLOTS = {"InState", "InAccum", "OutState", "OutAccum", "OutScale"}
 
-# The Python call stacks, with the file names of the exporting machine; and a mark for passes that
-# quantize, which Paddle writes as an integer although it is a boolean.
-_LEFT_OVER = ("op_callstack", "skip_quant")
+# The Python call stacks, with the file names of the exporting machine; a mark for passes that
+# quantize, which Paddle writes as an integer although it is a boolean; PaddleSlim's ranges, such as
+# Filter0_threshold, which no operator has.
+_LEFT_OVER = re.compile(r"op_callstack|skip_quant|[A-Za-z]+\d+_threshold")
 
 
 @contextmanager
@@ -108,13 +110,12 @@ def finish_program(path: Path) -> dict[str, tuple[str, tuple[int, ...], str]]:
 
 
 def _drop_attributes(path: Path) -> None:
-    """Take out :data:`_LEFT_OVER`."""
+    """Take out the attributes of :data:`_LEFT_OVER`."""
     with _parsed(path) as program:
         for block in program.blocks:
             for op in block.ops:
-                for name in _LEFT_OVER:
-                    if op.has_attr(name):
-                        op.desc.remove_attr(name)
+                for name in filter(_LEFT_OVER.fullmatch, op.attr_names):
+                    op.desc.remove_attr(name)
         path.write_bytes(program.desc.serialize_to_string())
 
 

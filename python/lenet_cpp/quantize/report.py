@@ -13,7 +13,6 @@ from lenet_cpp.quantize.deployed import (
     ENGINES,
     PADDLE,
     PROGRAM,
-    Deployed,
     Served,
     batch_size,
     measure_quality,
@@ -56,7 +55,8 @@ def make_report(
         reference: The float model's outputs by ``paddle.inference``, with which all are compared.
         refused: Method to reason, of models that were not written.
         program: The C++ program; its route is left out when None.
-        seconds: About how long each model is timed by each route, for one image and for a batch.
+        seconds: About how long each model is timed in Python by each route, for one image and for
+            a batch.
         threads: CPU threads.
         report: Takes the progress.
 
@@ -65,26 +65,42 @@ def make_report(
     """
     models = {"float": source.deployed} | {one.method: one.deployed for one in quantized}
     sizes = (1, batch_size(images.test))
-    timing: dict[str, Any] = {"seconds": seconds, "threads": threads}
-    found: dict[str, list[Served]] = {}
-    for route in (PADDLE, *ENGINES):
-        found[route] = serve(
-            list(models.values()), images.test, route,
-            batch_sizes=sizes, report=report, **timing,
-        )  # fmt: skip
+    found = {
+        route: serve(
+            list(models.values()),
+            images.test,
+            route,
+            batch_sizes=sizes,
+            seconds=seconds,
+            threads=threads,
+            report=report,
+        )
+        for route in (PADDLE, *ENGINES)
+    }
     if program is not None:
-        found[PROGRAM] = [
-            serve_by_program(
-                program, model, images.test, sizes, served.seconds or (seconds, seconds), **timing
-            )
-            for model, served in zip(models.values(), found[PADDLE], strict=True)
-        ]
-    entries = {
-        name: _entry(model, {route: served[index] for route, served in found.items()},
-                     {route: served[0] for route, served in found.items()}, sizes,
-                     reference, images.labels)
-        for index, (name, model) in enumerate(models.items())
-    }  # fmt: skip
+        found[PROGRAM] = [serve_by_program(program, one, images.test) for one in models.values()]
+    entries: dict[str, dict[str, Any]] = {}
+    for index, (name, model) in enumerate(models.items()):
+        served = {route: answers[index] for route, answers in found.items()}
+        times = {route: dict(zip(map(str, sizes), answers[index].seconds, strict=False))
+                 for route, answers in found.items()}  # fmt: skip
+        entries[name] = {
+            "precision": model.precision,
+            "engine": next((each.engine for each in served.values() if each.engine), "-"),
+            "size": model.program.stat().st_size + model.params.stat().st_size,
+            "params_size": model.params.stat().st_size,
+            "routes": {route: _answer(each, reference, images) for route, each in served.items()},
+            "latency_ms": {
+                route: {size: 1000 * seconds for size, seconds in by_size.items()}
+                for route, by_size in times.items()
+                if by_size
+            },
+        }
+        entries[name]["times_as_fast"] = {
+            route: {size: before[size] / after for size, after in by_size.items()}
+            for route, by_size in entries[name]["latency_ms"].items()
+            if (before := entries["float"]["latency_ms"].get(route))
+        }
     for one in quantized:
         entries[one.method] |= {
             "folder": str(one.result.folder),
@@ -105,37 +121,10 @@ def make_report(
     }
 
 
-def _entry(
-    model: Deployed,
-    found: Mapping[str, Served],
-    as_float: Mapping[str, Served],
-    sizes: Sequence[int],
-    reference: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int64] | None,
-) -> dict[str, Any]:
-    """Describe a model: by each route what it answered, and its times beside the float model's."""
-    routes: dict[str, Any] = {}
-    latency: dict[str, Any] = {}
-    faster: dict[str, Any] = {}
-    for route, served in found.items():
-        if served.error is not None:
-            routes[route] = {"error": f"{type(served.error).__name__}: {served.error}"}
-            continue
-        routes[route] = measure_quality(reference, served.outputs, labels).record()
-        times = dict(zip(map(str, sizes), served.seconds, strict=True))
-        latency[route] = {size: 1000 * seconds for size, seconds in times.items()}
-        if as_float[route].error is None:
-            base = dict(zip(times, as_float[route].seconds, strict=True))
-            faster[route] = {size: base[size] / seconds for size, seconds in times.items()}
-    return {
-        "precision": model.precision,
-        "engine": next((served.engine for served in found.values() if served.engine), "-"),
-        "size": model.program.stat().st_size + model.params.stat().st_size,
-        "params_size": model.params.stat().st_size,
-        "routes": routes,
-        "latency_ms": latency,
-        "times_as_fast": faster,
-    }
+def _answer(served: Served, reference: npt.NDArray[np.float32], images: Images) -> dict[str, Any]:
+    if served.error is not None:
+        return {"error": f"{type(served.error).__name__}: {served.error}"}
+    return asdict(measure_quality(reference, served.outputs, images.labels))
 
 
 def report_text(result: dict[str, Any]) -> str:
@@ -167,7 +156,7 @@ def report_text(result: dict[str, Any]) -> str:
                 ["", "batch", *rows],
                 [
                     [route, size, *(_time(name, rows[name], route, size) for name in rows)]
-                    for route in routes
+                    for route in result["float"]["latency_ms"]
                     for size in sizes
                 ],
             ),

@@ -49,7 +49,7 @@ class Sensitivity:
     def record(self) -> dict[str, Any]:
         """Return what reports in JSON have."""
         place = {"layer": self.layer, "weight": self.weight, "values": self.values}
-        return place | self.quality.record()
+        return place | asdict(self.quality)
 
 
 def analyse(
@@ -92,16 +92,11 @@ def analyse(
         settings = replace(settings, via="paddle")
         task = make_task(source, images, "static-ptq", settings, Path(work), Path(work))
         np.save(Path(work, "test.npy"), images.test)
-
-        def tell(what: str, done: int, total: int) -> None:
-            if report is not None:
-                report(what, done, total)
-
         call(
             "lenet_cpp.quantize.sensitivity:run_in_child",
             {"task": asdict(task), "rows": rows},
             doing="quantizing",
-            report=tell,
+            report=report,
             variables=PROGRAM_DESC,
         )
         reference, *answers = (np.load(Path(work, f"{i}.npy")) for i in range(len(rows) + 1))
