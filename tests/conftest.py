@@ -85,9 +85,12 @@ def running_children() -> set[psutil.Process]:
     return found
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def no_process_is_left() -> Iterator[None]:
-    """End the processes that a test leaves running, and fail it for that."""
+    """End the processes that the tests of a file leave running, and fail the last one for that.
+
+    Not after each test: a file may keep a process for several.
+    """
     before = running_children()
     yield
     _, left = psutil.wait_procs(running_children() - before, timeout=5)
@@ -95,7 +98,7 @@ def no_process_is_left() -> Iterator[None]:
     for process in left:
         process.kill()
     psutil.wait_procs(left, timeout=5)
-    assert commands == [], "the test has left these processes running; they are ended now"
+    assert commands == [], "tests of this file left these processes running; they are ended now"
 
 
 @pytest.fixture(scope="session")

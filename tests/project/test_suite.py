@@ -21,7 +21,7 @@ def test_slow():
 """
 
 
-def test_a_process_that_is_left_fails_its_test_and_is_ended(root: Path, tmp_path: Path) -> None:
+def test_a_process_that_is_left_is_ended_and_an_error(root: Path, tmp_path: Path) -> None:
     (tmp_path / "test_left.py").write_text(LEAVES_A_PROCESS)
     command = ("-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-o", "markers=nightly")
     done = subprocess.run(
