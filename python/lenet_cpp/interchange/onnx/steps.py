@@ -138,7 +138,7 @@ class Steps:
 
     def made_by(self, name: str) -> str | None:
         """Return the function that gives a tensor here; None for the input."""
-        return next((step.function for step in self.steps if step.output == name), None)
+        return self.steps[int(name[1:])].function if name.startswith("t") else None
 
     def shape(self, node: Node, index: int = 0) -> tuple[int, ...]:
         """Return the shape of an input that depends on the image."""
