@@ -18,6 +18,7 @@ import pytest
 from paddle import nn, pir_utils
 
 import lenet_cpp
+from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from numpy_reference import conv2d
 from shared_models import exported
@@ -195,8 +196,7 @@ def test_operators_agree_with_paddle(name: str, tmp_path: Path) -> None:
             # The same bits for an image wherever it lies in a batch of any size.
             for count in (1, 3):
                 assert (predictor.run(images[:count]) == found[:count]).all()
-        assert found.shape == expected.shape
-        assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max()), model
+        assert compare(expected, found).agrees, model
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_what_has_no_kernel_is_named_and_runs_on_paddle(
         with lenet_cpp.Predictor(model) as auto:
             assert auto.options["engine"] == "paddle"
             if make is not SumWithFlattened:  # which mixes images
-                np.testing.assert_allclose(auto.run(images), expected, rtol=1e-4, atol=1e-5)
+                assert compare(expected, auto.run(images)).agrees
 
 
 # ---- whole networks
@@ -273,9 +273,7 @@ def test_lenet_agrees_with_paddle(
             assert (np.concatenate(pieces).view(np.uint32) == found.view(np.uint32)).all()
         clone = predictor.clone()
     assert (clone.run(images) == found).all()
-    allowed = 1e-5 * np.maximum(1, np.abs(expected).max(axis=1, keepdims=True))
-    assert (np.abs(found - expected) <= allowed).all()
-    assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
+    assert compare(expected, found).agrees
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -304,8 +302,7 @@ def test_larger_networks_agree_with_paddle(name: str) -> None:
         # Too large for the caches: Paddle is faster.
         with lenet_cpp.Predictor(model) as auto:
             assert auto.options["engine"] == "paddle"
-        allowed = 1e-5 * np.maximum(1, np.abs(expected).max(axis=1, keepdims=True))
-        assert (np.abs(found - expected) <= allowed).all()
+        assert compare(expected, found).agrees
 
 
 # ---- long sums

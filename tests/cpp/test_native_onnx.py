@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import lenet_cpp
+from lenet_cpp.agreement import compare
 
 pytest.importorskip("onnx", reason="the models of these tests are made with it")
 pytest.importorskip("onnxruntime", reason="the answers are compared with its own")
@@ -97,9 +98,7 @@ def agrees(path: Path, seed: int = 0, counts: tuple[int, ...] = COUNTS) -> NDArr
     assert spec.shape[1:] == expected.shape[1:]
     assert np.isfinite(expected).all()
     for count, output in zip(counts, outputs, strict=True):
-        assert output.shape == (count, *expected.shape[1:])
-        allowed = 1e-5 * np.maximum(1, np.abs(expected[:count]))
-        assert (np.abs(output - expected[:count]) <= allowed).all()
+        assert compare(expected[:count], output).agrees
     return expected
 
 
@@ -189,7 +188,7 @@ def test_resnet18_from_torch(exporter: str, tmp_path: Path) -> None:
     expected = agrees(path, counts=(1, 3))
     images = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype("f4")
     with torch.inference_mode():
-        assert np.abs(net(torch.from_numpy(images)).numpy() - expected).max() <= 1e-5
+        assert compare(net(torch.from_numpy(images)).numpy(), expected).agrees
     with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
         assert predictor.run(images).tobytes() == reference(path, images).tobytes()
     values = tmp_path / "model.onnx.data"
@@ -221,8 +220,7 @@ paddle2onnx.export(*files, opset_version=9, optimize_tool="none")
     expected = agrees(path, counts=(1, 3))
     images = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype("f4")
     with lenet_cpp.Predictor(tmp_path / "inference.json", engine="native") as predictor:
-        difference = np.abs(predictor.run(images) - expected)
-    assert (difference <= 1e-5 * np.maximum(1, np.abs(expected))).all()
+        assert compare(predictor.run(images), expected).agrees
 
 
 # ---- which engine

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import Split, read_mnist_dir, sample_dir, write_idx
 from lenet_cpp.export.separate_layout import write_separate
 from numpy_reference import lenet
@@ -31,10 +32,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def assert_same(actual: npt.ArrayLike, expected: npt.NDArray[Any]) -> None:
-    actual = np.asarray(actual)
-    assert actual.shape == expected.shape
-    scale = np.maximum(1, np.abs(expected).max(axis=1, keepdims=True))
-    assert np.all(np.abs(actual - expected) <= 1e-5 * scale)
+    assert compare(expected.astype(np.float32), np.asarray(actual, np.float32)).agrees
 
 
 # The program
