@@ -18,7 +18,7 @@ import pytest
 
 from snippets import RUN, Snippet, read_snippets, run_snippet
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
