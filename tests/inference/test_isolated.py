@@ -263,7 +263,7 @@ def test_a_busy_child_ends_with_its_parent_too():
     assert child.wait(timeout=30) == -signal.SIGKILL
 
 
-GARBLED = "the child process sent nonsense"
+GARBLED = "the child process sent an invalid reply"
 # What a child says, and what is said of it.
 LIARS = {
     "no message": ("out(b'x' * 15); os._exit(0)", "ended with exit code 0 while loading"),
