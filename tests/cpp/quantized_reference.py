@@ -1,7 +1,7 @@
 """A quantized program of Paddle as its oneDNN computes it in int8, by NumPy and in float64.
 
 Paddle takes quantization out of the program, keeps the ranges, joins operators and has oneDNN round
-between those that it computes in whole numbers; the rules are those of its passes in
+between those that it computes in integers; the rules are those of its passes in
 paddle/fluid/framework/ir/onednn. What is rounded is a whole number times a step, and float64 sums
 such products exactly.
 
@@ -65,7 +65,7 @@ class _Operator:
 
 @dataclass
 class _Tensor:
-    """``unsigned``: the range is worth 255; ``from_zero``: whole numbers are 0 to 255."""
+    """``unsigned``: the range stands for 255 steps; ``from_zero``: integers are 0 to 255."""
 
     range: float = 0.0
     unsigned: bool = False
@@ -76,7 +76,7 @@ class _Tensor:
     def round(self, values: Array) -> Array:
         most = 255 if self.unsigned else 127
         least, largest = (0, 255) if self.from_zero else (-128, 127)
-        # Means of whole numbers lie in the middle of two but for float64's last bits.
+        # Means of integers lie in the middle of two but for float64's last bits.
         whole = np.rint(np.round(values * (most / self.range), 9))
         return np.clip(whole, least, largest) * (self.range / most)
 
@@ -245,7 +245,7 @@ class QuantizedProgram:
 
     @staticmethod
     def _as_multiplied(op: _Operator) -> Array:
-        """By whole numbers of each output's largest. Of a matrix [inputs, outputs] Paddle takes for
+        """By integers of each output's largest. Of a matrix [inputs, outputs] Paddle takes for
         that as many numbers of the memory as there are inputs, which are not one output's.
         """
         assert op.weights is not None
@@ -255,7 +255,7 @@ class QuantizedProgram:
         largest = np.abs(rows).max(axis=1)
         largest = np.where(largest > 0, largest, np.float32(1))
         largest = largest if matrix else largest[:, None, None, None]
-        # In float32, as Paddle does: a weight may lie in the middle of two whole numbers.
+        # In float32, as Paddle does: a weight may lie in the middle of two integers.
         whole = np.clip(np.rint(weights * (127 * (1 / largest))), -128, 127)
         assert whole.dtype == np.float32
         return whole.astype(np.float64) * (largest.astype(np.float64) / 127)

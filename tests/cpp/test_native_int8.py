@@ -93,7 +93,7 @@ def needs_vnni() -> None:
 def test_lenet_follows_the_rules(
     lenets: dict[str, Path], digits: Array, labels: Array, method: str
 ) -> None:
-    """To the rounding of the result; but where a value lies in the middle of two whole numbers, to
+    """To the rounding of the result; but where a value lies in the middle of two integers, to
     what one of them more or less makes of it.
     """
     extremes = np.stack([np.zeros((1, 28, 28)), np.full((1, 28, 28), 1e30), -digits[0] * 3])
