@@ -17,6 +17,7 @@ import pytest
 from paddle_formats import FORMATS, Array, images, sorted_variables
 
 from lenet_cpp import errors, models
+from lenet_cpp._base.worker import PROGRAM_DESC
 from lenet_cpp.export import separate_layout
 
 # A child process for each conversion takes two seconds to import Paddle: here one does them all.
@@ -34,28 +35,25 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def one_child() -> Iterator[None]:
-    child: list[subprocess.Popen[str]] = []
+    child = subprocess.Popen(
+        [sys.executable, "-c", _SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **PROGRAM_DESC, "GLOG_minloglevel": "3"},
+        text=True,
+    )
 
     def call(function: str, arguments: Any, *, doing: str, variables: dict[str, str]) -> Any:
         assert function == "lenet_cpp.export.separate_layout:transcribe"
-        if not child:
-            child.append(
-                subprocess.Popen(
-                    [sys.executable, "-c", _SERVER],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env={**os.environ, **variables, "GLOG_minloglevel": "3"},
-                    text=True,
-                )
-            )
-        assert child[0].stdin
-        assert child[0].stdout
-        child[0].stdin.write(json.dumps(arguments) + "\n")
-        child[0].stdin.flush()
-        line = next(line for line in child[0].stdout if line.startswith("ANSWER "))
+        assert variables == PROGRAM_DESC
+        assert child.stdin
+        assert child.stdout
+        child.stdin.write(json.dumps(arguments) + "\n")
+        child.stdin.flush()
+        line = next(line for line in child.stdout if line.startswith("ANSWER "))
         answer = json.loads(line.removeprefix("ANSWER "))
         if "error" in answer:
             raise getattr(errors, answer["error"])(answer["message"])
@@ -64,8 +62,7 @@ def one_child() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(separate_layout, "call", call)
         yield
-    for process in child:
-        process.communicate()
+    child.communicate()
 
 
 @pytest.fixture(scope="session")

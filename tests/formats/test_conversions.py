@@ -19,7 +19,7 @@ from lenet_cpp.agreement import compare
 from lenet_cpp.inference.engine_loading import load
 from lenet_cpp.models.parameter_names import as_state_dict
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("one_child")]
 
 
 # A network with normalizations, whose programs have outputs and variables that LeNet's have not.

@@ -20,7 +20,7 @@ from lenet_cpp.cli.convert_model import main
 from lenet_cpp.cli.export_model import main as export_main
 from lenet_cpp.inference.engine_loading import load
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("one_child")]
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "formats.md"
 # Which names each format's files have when it is written as LeNet.

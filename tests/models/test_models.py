@@ -470,12 +470,12 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
         (["-m", "resnet18"], 5, "ResNet18 needs its parameters (-p), or --seed N"),
         (["-m", "AlexNet", "--seed", "0", "--img_size", "32"], 5, "223 to 254, not 32"),
         (["-m", "no.py:X"], 3, "no.py"),
+        (["-m", "resnet51"], 5, "did you mean ResNet50"),
         (["-m", "resnet18", "-p", "http://127.0.0.1:1/w"], 5, "give its sha256"),
     ):
         assert main(arguments) == code
         assert said in capsys.readouterr().err
     for arguments, said in (
-        (["-m", "resnet51"], "did you mean ResNet50"),
         (["--seed", "1", "-p", "x"], "trained ones or random ones"),
         (["--combine", "x", "--seed", "1"], "--seed does not go with --combine"),
     ):

@@ -11,8 +11,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.strict_json import read_json
-from lenet_cpp.data.images import Pipeline
-from lenet_cpp.errors import BadInput, BadModel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -55,20 +53,6 @@ def class_names(known: Any) -> tuple[str, ...]:
         return ()
     sound = all(isinstance(name, str) and name and name.isprintable() for name in known)
     return tuple(known) if sound else ()
-
-
-def pipeline_of(known: Any, path: Path) -> Pipeline | None:
-    """Return the preprocessing of an entry; None when there is none.
-
-    Raises:
-        BadModel: It is damaged.
-    """
-    if known is None:
-        return None
-    try:
-        return Pipeline.from_dict(known)
-    except (BadInput, BadModel) as error:
-        raise BadModel(f"{path}: the preprocessing in its metadata is damaged: {error}") from error
 
 
 def _fields(file: BinaryIO, wanted: Collection[int], end: int) -> Iterator[tuple[int, bytes]]:

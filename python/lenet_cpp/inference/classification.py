@@ -16,7 +16,7 @@ from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline, from_inference_yml
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, read_checksums, sha256_file
-from lenet_cpp.formats.onnx_metadata import pipeline_of, read_onnx_metadata
+from lenet_cpp.formats.onnx_metadata import read_onnx_metadata
 from lenet_cpp.inference.engine_loading import LoadedModel, load, registry
 from lenet_cpp.inference.results import Prediction
 
@@ -271,7 +271,9 @@ class InferenceEngine(Closing):
                     _check_listed(path)
                 return _read_pipeline(path)
         if model.file.suffix == ".onnx":
-            pipeline = pipeline_of(read_onnx_metadata(model.file).get("preprocess"), model.file)
+            pipeline = Pipeline.of_metadata(
+                read_onnx_metadata(model.file).get("preprocess"), model.file
+            )
             if pipeline is not None:
                 return pipeline
         spec, given_name = model.spec, self._model_name

@@ -166,6 +166,21 @@ class Pipeline:
         except ValueError as error:
             raise BadModel(f"not a valid description of preprocessing: {error}") from error
 
+    @staticmethod
+    def of_metadata(document: Any, path: Path) -> Pipeline | None:
+        """Return the pipeline in an ONNX file's metadata; None when there is none.
+
+        Raises:
+            BadModel: The metadata is damaged; the message has the file, the place and the problem.
+        """
+        try:
+            return None if document is None else Pipeline(*parse(document))
+        except ValueError as error:
+            raise BadModel(
+                f"{path}: the preprocessing in its metadata is damaged: not a valid description of"
+                f" preprocessing: {error}"
+            ) from error
+
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of ``preprocess.json``."""
         return describe(self.mode, self.steps)

@@ -32,7 +32,7 @@ from lenet_cpp.formats.manifest import (
     read_manifest,
     sha256_file,
 )
-from lenet_cpp.formats.onnx_metadata import class_names, pipeline_of, read_onnx_metadata
+from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.interchange.checks import outputs_by_route
 from lenet_cpp.interchange.onnx import files as onnx_files
@@ -158,7 +158,7 @@ def _pipeline(
         if image[0] != spec.input_shape[0] or image[1:2] * 2 != image[1:]:
             raise BadInput(f"{path} takes images {list(image)}, which are not those of {spec.name}")
         return spec.pipeline(image[-1])
-    return pipeline_of(described, path)
+    return Pipeline.of_metadata(described, path)
 
 
 def _with_metadata(
