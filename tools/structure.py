@@ -144,6 +144,7 @@ COUNTS = (
     Count("lines of quantize", 2_390, _lines("python/lenet_cpp/quantize")),
     Count("files of quantize", 10, _files("python/lenet_cpp/quantize")),
     Count("lines of tools", 11_100, _lines("tools")),
+    Count("lines of tools/hostile", 3_800, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 2_665, _lines("tools/benchmark")),
     Count("lines of tests", 32_000, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )
