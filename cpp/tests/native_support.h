@@ -79,30 +79,30 @@ inline double windowed(const native::Layer& layer, const std::vector<double>& im
   const bool pool = layer.kind == native::LayerKind::Pool;
   const std::int64_t inputs = pool ? 1 : in.channels / layer.groups;
   const std::int64_t first = pool ? c : c / (out.channels / layer.groups) * inputs;
-  auto tap = static_cast<std::size_t>(c * inputs * window.kernel[0] * window.kernel[1]);
+  // Pointers and counts of its own: an unoptimized build under a sanitizer spends its time here.
+  const std::int64_t taps = window.kernel[0] * window.kernel[1];
+  const float* const weights =
+      layer.weights.empty() ? nullptr : &layer.weights[0] + c * inputs * taps;
+  const std::int8_t* const integers =
+      layer.integers.empty() ? nullptr : &layer.integers[0] + c * inputs * taps;
+  const std::int64_t top = y * window.strides[0] - window.padding[0];
+  const std::int64_t left = x * window.strides[1] - window.padding[2];
   double largest = -std::numeric_limits<double>::infinity();
   double sum = 0;
   int inside = 0;
   int padded = 0;
-  for (std::int64_t from = first; from < first + inputs; ++from) {
-    for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
-      for (std::int64_t j = 0; j < window.kernel[1]; ++j, ++tap) {
-        const std::int64_t row =
-            y * window.strides[0] - window.padding[0] + i * window.dilations[0];
-        const std::int64_t column =
-            x * window.strides[1] - window.padding[2] + j * window.dilations[1];
-        padded += row < in.height + window.padding[1] && column < in.width + window.padding[3];
-        if (row < 0 || column < 0 || row >= in.height || column >= in.width) continue;
-        const double value =
-            image[static_cast<std::size_t>((from * in.height + row) * in.width + column)];
-        largest = std::max(largest, value);
-        ++inside;
-        if (pool) {
-          sum += value;
-        } else {
-          sum += value * (layer.weights.empty() ? layer.integers[tap] : layer.weights[tap]);
-        }
-      }
+  for (std::int64_t tap = 0; tap < taps; ++tap) {
+    const std::int64_t row = top + tap / window.kernel[1] * window.dilations[0];
+    const std::int64_t column = left + tap % window.kernel[1] * window.dilations[1];
+    padded += row < in.height + window.padding[1] && column < in.width + window.padding[3];
+    if (row < 0 || column < 0 || row >= in.height || column >= in.width) continue;
+    ++inside;
+    const double* const pixel = image.data() + row * in.width + column;
+    for (std::int64_t from = 0; from < inputs; ++from) {
+      const double value = pixel[(first + from) * in.height * in.width];
+      const std::int64_t at = from * taps + tap;
+      if (pool && value > largest) largest = value;
+      sum += value * (weights != nullptr ? weights[at] : integers != nullptr ? integers[at] : 1);
     }
   }
   const auto channel = static_cast<std::size_t>(c);
