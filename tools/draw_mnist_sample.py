@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet_cpp.cli import run_cli
-from lenet_cpp.cli._parsers import new_parser
 from lenet_cpp.data.mnist import read_mnist_dir, stratified_indices, write_idx
 from lenet_cpp.errors import BadInput
+from tools.parsers import new_parser
 
 if TYPE_CHECKING:
     import argparse

@@ -34,9 +34,7 @@ MODULES = {module: f"lenet_cpp.cli.{module}" for module, _ in COMMANDS.values()}
 # What several commands have in common, and whose messages therefore may name only what all have.
 # The other modules of cli/ are commands.
 SHARED = {
-    "cli/_across.py": ["verify"],
     "cli/_classify.py": ["predict"],  # it asks for flags that the others do not have
-    "cli/_verify_text.py": ["verify"],
     "data/download.py": ["train"],
     "data/mnist.py": ["train", "verify", "quantize", "torch_train"],
     "export/*.py": ["convert_model", "export_model"],

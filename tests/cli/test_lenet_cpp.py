@@ -121,7 +121,7 @@ def values(command: str, *arguments: str) -> dict[str, Any]:
         ("predict", ["x --threads 2", "x --cpu_threads=2", "--cpu-threads 2 x"]),
         ("predict", ["x --use_onednn", "--use_mkldnn x", "-i=x --use-mkldnn=True"]),
         ("predict", ["x --benchmark", "--enable_benchmark x", "-i=x --benchmark on"]),
-        ("verify", ["model", "--model-dir model", "--model_dir=model", "-d model"]),
+        ("verify", ["model", "--model-dir model", "--model_dir=model", "-d x -d model"]),
         ("verify", ["-i x -i y", "--image_file=x --img_path y"]),
         ("explain", ["model", "-d model", "--model_dir=model", "-m model", "--model-file model"]),
         ("torch-train", ["--lr 0.1", "--learning_rate=0.1"]),

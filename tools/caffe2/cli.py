@@ -11,11 +11,11 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp.cli import run_cli
-from lenet_cpp.cli._parsers import new_parser
 from lenet_cpp.errors import BadInput
 from tools.caffe2 import environment as caffe2_environment
 from tools.caffe2 import roundtrip as caffe2_roundtrip
 from tools.caffe2.roundtrip import IMAGE_SHAPES, RoundTrip, guide_images
+from tools.parsers import new_parser
 
 if TYPE_CHECKING:
     import argparse

@@ -141,6 +141,10 @@ def _help(text: str | None, also: list[str], default: str = "") -> str:
     return (text or "") + (f" ({extra})" if extra else "")
 
 
+def _flags(param: click.Parameter) -> list[str]:
+    return param.also if isinstance(param, _Argument) else []
+
+
 def _is_boolean(text: str) -> bool:
     try:
         click.BOOL.convert(text, None, None)
@@ -192,6 +196,13 @@ class Command(click.Command):
             if param.type is click.BOOL and not getattr(param, "is_flag", True)
             for name in param.opts
         }
+        single = {
+            _hyphens(name) for each in self.params if each.nargs == 1 for name in _flags(each)
+        }
+        repeated = [i for i, one in enumerate(args) if _hyphens(one.partition("=")[0]) in single]
+        # Of a flag that is given twice the last one counts, as for an option.
+        dropped = {i + j for i in repeated[:-1] for j in range(2 - ("=" in args[i]))}
+        args = [one for i, one in enumerate(args) if i not in dropped]
         for index, given in enumerate(args):
             if given == "--":
                 yield from args[index:]

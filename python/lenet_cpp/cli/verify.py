@@ -12,13 +12,28 @@ from typing import TYPE_CHECKING
 import click
 
 from lenet_cpp._base.files import write_text
+from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._across import run_across
 from lenet_cpp.cli._command import FOLDER, CommaList, Options, argument, command, option
-from lenet_cpp.cli._verify_text import report_document, report_text
+from lenet_cpp.data.images import find_images
+from lenet_cpp.data.mnist import load_mnist, to_model_input
+from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.errors import BadInput
-from lenet_cpp.models import MODELS
-from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, PROGRAM_FORMATS, TOLERANCES
+from lenet_cpp.export.inference_model import export_model
+from lenet_cpp.models import InferenceEngine, find, resolve
+from lenet_cpp.verify import (
+    ACCELERATORS,
+    BATCH_SIZES,
+    PROGRAM_FORMATS,
+    TOLERANCES,
+    Report,
+    compare_layers,
+    verify,
+)
+from lenet_cpp.verify.across import Across, across
+from lenet_cpp.verify.files import find_models, random_seed
+from lenet_cpp.verify.reprod import write_records
+from lenet_cpp.verify.text import across_text, report_document, report_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,11 +197,6 @@ def main(options: Options) -> int:
 
 
 def _compare(options: Options) -> int:
-    from lenet_cpp import verify
-    from lenet_cpp._base.optional import require_paddle
-    from lenet_cpp.models import resolve
-    from lenet_cpp.verify.files import random_seed
-
     require_paddle()
     spec = None if options.model is None else resolve(options.model)
     exported: tuple[str, ...] = ()
@@ -199,48 +209,77 @@ def _compare(options: Options) -> int:
         if options.layers and options.params is None and random_seed(options.model_dir) is None:
             raise click.UsageError("--layers needs the trained parameters: --params FILE")
         images, labels, data = _images(options, spec)
-        if options.across:
-            return run_across(options, spec, images, labels, data)
-        report = verify.verify(
-            options.model_dir,
-            images,
-            labels,
-            program=options.program,
-            params=options.params,
-            formats=options.formats,
-            accelerators=options.accelerators,
-            batch_sizes=options.batch_sizes,
-            threads=options.threads,
-            progress=True,
-            spec=spec,
-            precision=options.precision,
-            tolerance=options.threshold,
-            training_engine=options.reprod_dir is not None,
-            record=options.reprod_dir is not None,
-        )
+        found = (_across if options.across else _four_routes)(options, spec, images, labels)
         layers = (
-            verify.compare_layers(
+            compare_layers(
                 options.model_dir, images, params=options.params, formats=options.formats, spec=spec
             )
             if options.layers
             else None
         )
-    report = replace(report, notes=(*exported, *report.notes))
     written: tuple[Path, ...] = ()
-    if options.reprod_dir is not None:
-        from lenet_cpp.verify.reprod import write_records
-
-        written = write_records(options.reprod_dir, report)
-    document = json.dumps(report_document(report, layers, data), allow_nan=False)
-    if options.report is not None:
-        write_text(options.report, document + "\n")
-    if options.format == "json":
-        print(document)
+    if isinstance(found, Across):
+        document: dict[str, object] = found.to_dict()
+        printed = across_text(found, f"{len(images):,} {data}")
     else:
-        print(report_text(report, layers, f"{len(images):,} {data}"))
-        if written:
-            print(f"recorded in {options.reprod_dir}: {', '.join(path.name for path in written)}")
-    return 0 if report.agrees else 1
+        found = replace(found, notes=(*exported, *found.notes))
+        if options.reprod_dir is not None:
+            written = write_records(options.reprod_dir, found)
+        document = report_document(found, layers)
+        printed = report_text(found, layers, f"{len(images):,} {data}")
+    document_text = json.dumps({"data": data, **document}, allow_nan=False)
+    if options.report is not None:
+        write_text(options.report, document_text + "\n")
+    print(document_text if options.format == "json" else printed)
+    if written and options.format == "text":
+        print(f"recorded in {options.reprod_dir}: {', '.join(path.name for path in written)}")
+    return 0 if found.agrees else 1
+
+
+def _across(
+    options: Options,
+    spec: ModelSpec | None,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+) -> Across:
+    return across(
+        options.model_dir,
+        images,
+        labels,
+        program=options.program,
+        torch_params=options.torch,
+        formats=options.formats,
+        threads=options.threads,
+        spec=spec,
+        tolerance=options.threshold,
+        progress=True,
+        more_routes=getattr(options, "more_routes", None),
+    )
+
+
+def _four_routes(
+    options: Options,
+    spec: ModelSpec | None,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+) -> Report:
+    return verify(
+        options.model_dir,
+        images,
+        labels,
+        program=options.program,
+        params=options.params,
+        formats=options.formats,
+        accelerators=options.accelerators,
+        batch_sizes=options.batch_sizes,
+        threads=options.threads,
+        progress=True,
+        spec=spec,
+        precision=options.precision,
+        tolerance=options.threshold,
+        training_engine=options.reprod_dir is not None,
+        record=options.reprod_dir is not None,
+    )
 
 
 def _set_defaults(options: Options) -> None:
@@ -248,22 +287,16 @@ def _set_defaults(options: Options) -> None:
     root = getattr(options, "root", Path())
     if options.model_dir is not None:
         return
-    name = "lenet" if options.model is None else _known_name(options.model)
+    known = find(options.model or "lenet")
+    name = options.model if known is None else known.name
     options.model_dir = root / "inference_model" / name
     trained = root / "checkpoints" / name / f"{name}.pdparams"
     if options.params is None and trained.is_file():
         options.params = trained
 
 
-def _known_name(model: str) -> str:
-    """The registry's spelling of a name; the name itself when there is none of that name."""
-    return next((known for known in MODELS if known.lower() == model.lower()), model)
-
-
 def _export(options: Options, spec: ModelSpec, folder: Path) -> Path:
     """Export a model that has not been exported yet, for this verification only."""
-    from lenet_cpp.export.inference_model import export_model
-
     export_model(
         options.params,
         folder,
@@ -279,12 +312,6 @@ def _images(
     options: Options, spec: ModelSpec | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, str]:
     """The images, their labels when they are known, and what they are."""
-    from lenet_cpp.data.images import find_images
-    from lenet_cpp.data.mnist import load_mnist, to_model_input
-    from lenet_cpp.data.synthetic import made_images
-    from lenet_cpp.models import InferenceEngine
-    from lenet_cpp.verify.files import find_models
-
     model = find_models(options.model_dir, options.formats)[0]
     name = None if spec is None else spec.name
     engine = InferenceEngine(

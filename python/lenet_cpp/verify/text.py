@@ -1,4 +1,4 @@
-"""What ``verify.py`` prints."""
+"""What ``lenet-cpp verify`` prints."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tabulate import tabulate
 
-from lenet_cpp.verify import format_label
+from lenet_cpp.formats.source import format_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lenet_cpp.verify import Comparison, LayerComparison, Report
+    from lenet_cpp.agreement import Comparison
+    from lenet_cpp.verify.across import Across
+    from lenet_cpp.verify.layers import LayerComparison
+    from lenet_cpp.verify.report import Report
 
 _INFERENCE = "paddle.inference"
 SHARES = "In parentheses: the difference as a share of the tolerance."
 
 
-def report_document(
-    report: Report, layers: Sequence[LayerComparison] | None, data: str
-) -> dict[str, object]:
+def report_document(report: Report, layers: Sequence[LayerComparison] | None) -> dict[str, object]:
     """Return what the command writes as JSON.
 
     Args:
         report: The comparison.
         layers: That of the layers, if it was asked for.
-        data: What the images are.
     """
-    document: dict[str, object] = {"data": data, **report.to_dict()}
+    document: dict[str, object] = dict(report.to_dict())
     if layers is not None:
         document["layers"] = [
             {
@@ -49,7 +49,7 @@ def report_document(
 
 
 def report_text(report: Report, layers: Sequence[LayerComparison] | None, data: str) -> str:
-    """Return what the command prints; arguments as those of :func:`report_document`."""
+    """Return what the command prints; ``data`` says what the images are."""
     computed = "" if report.precision == "fp32" else f", computed in {report.precision}"
     parts = [f"model {report.model_dir}{computed}, {data}", _table(report), SHARES]
     if "dygraph" not in report.reference:
@@ -141,3 +141,52 @@ def _verdict(report: Report, layers: Sequence[LayerComparison] | None) -> str:
         return said + " No layer of the unoptimized program differs: look at the accelerator."
     where = f"{first.layer} ({first.kind}, {format_label(first.format)})"
     return f"{said} The first layer that differs is {where}."
+
+
+def across_text(report: Across, data: str) -> str:
+    """Return what ``lenet-cpp verify --across`` prints: the table of every two frameworks."""
+    parts = [
+        f"model {report.model_dir}, {data}",
+        "Above the diagonal: the largest difference of two ways; below: the images that both put"
+        " into the same class.",
+        _across_table(report),
+        SHARES,
+    ]
+    if report.correct:
+        accuracies = (
+            f"{name} {100 * correct / report.images:.2f} %"
+            for name, correct in report.correct.items()
+        )
+        parts.append("accuracy: " + ", ".join(accuracies))
+    count = len(report.routes)
+    largest = f"largest difference {report.size}"
+    if report.agrees:
+        parts.append(
+            f"All {count} ways agree: {largest}, {report.equal_predictions:,} of"
+            f" {report.images:,} equal predictions."
+        )
+    else:
+        wrong = [f"{pair.first} and {pair.second}" for pair in report.pairs if not pair.agrees]
+        parts.append(f"{len(wrong)} of {len(report.pairs)} pairs DIFFER, {largest}: {wrong[0]}")
+    return "\n\n".join(parts)
+
+
+def _across_table(report: Across) -> str:
+    names = report.routes
+    cells = {}
+    for pair in report.pairs:
+        mark = "" if pair.agrees else " DIFFERS"
+        cells[pair.first, pair.second] = pair.size + mark
+        cells[pair.second, pair.first] = str(pair.equal_predictions)
+    lines = [
+        [index, name, *(cells.get((name, other), "-") for other in names)]
+        for index, name in enumerate(names, start=1)
+    ]
+    table = tabulate(
+        lines,
+        ["", "way", *(str(index) for index in range(1, len(names) + 1))],
+        disable_numparse=True,
+        colalign=("right", "left", *("right",) * len(names)),
+    )
+    missing = [f"{name}: left out: {reason}" for name, reason in report.unavailable.items()]
+    return "\n".join([table, *missing])
