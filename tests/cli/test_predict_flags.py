@@ -153,8 +153,6 @@ def test_wrong_usage(name: str, flags: list[str], capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("name", "flags"),
     [
-        ("predict", ["-i=x"]),
-        ("py_infer", ["-i=x"]),
         ("predict", ["-i=x", "-p=x"]),
         ("infer", ["-i=x", "-m=lenet"]),
         ("infer", ["-i=x", "-p=x"]),

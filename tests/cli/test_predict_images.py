@@ -55,6 +55,15 @@ def test_image_sources(predict: Callable[..., int], lenet: Case, tmp_path: Path)
         )
 
 
+@pytest.mark.parametrize("name", ["predict", "py_infer"])
+def test_the_bundled_model_is_the_default(name: str, tmp_path: Path) -> None:
+    labels = write_digits(tmp_path / "digits", 4)
+    target = tmp_path / "found.json"
+    assert MAINS[name]([str(tmp_path / "digits"), "--topk=1", f"--output={target}"]) == 0
+    found = [each["predictions"][0]["label"] for each in json.loads(target.read_text())]
+    assert found == [str(label) for label in labels]
+
+
 def test_the_batch_size_changes_nothing(
     predict: Callable[..., int], lenet: Case, tmp_path: Path
 ) -> None:

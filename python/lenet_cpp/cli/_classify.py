@@ -16,6 +16,7 @@ from lenet_cpp.cli._command import NATURAL, Options, option
 from lenet_cpp.cli._shared import ENGINE, IMAGES, RESULTS
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.autolog import AutoLog
+from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.results import SUFFIXES, ImageResult, open_results
 from lenet_cpp.verify.reprod import TRAINING_NAME, entries, write_record
 
@@ -90,16 +91,16 @@ common = shared.group(
 """The options that all three have."""
 
 
-def check_model(options: Options) -> None:
-    """Check that an exported model is named.
+def choose_model(options: Options) -> None:
+    """Take the bundled model when the options name none.
 
     Raises:
-        click.UsageError: It is not.
+        click.UsageError: Parameters are named without their program.
     """
-    if options.model_dir is None and options.model_file is None:
-        raise click.UsageError("which model? give --model-dir DIR, or -m FILE and -p FILE")
     if options.params_file is not None and options.model_file is None:
         raise click.UsageError("-p goes with -m, the program whose parameters they are")
+    if options.model_dir is None and options.model_file is None:
+        options.model_dir = bundled_model_dir()
 
 
 def model_files(options: Options) -> dict[str, Path | None]:

@@ -86,7 +86,11 @@ check_program = option(
     default=True,
 )
 model_files = group(
-    option("-d, --model-dir DIR", "folder of an exported model, in any layout", group=MODEL),
+    option(
+        "-d, --model-dir DIR",
+        "folder of an exported model, in any layout (default: the bundled LeNet)",
+        group=MODEL,
+    ),
     option(
         "-m, --model-file FILE",
         "the program: .pdmodel, .json, __model__, or .onnx for the C++ engines; with a folder, also"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._classify import check_model, common, engine_options, model_files, predict
+from lenet_cpp.cli._classify import choose_model, common, engine_options, model_files, predict
 from lenet_cpp.cli._command import Options, command, option
 from lenet_cpp.cli._shared import ENGINE
 from lenet_cpp.models import InferenceEngine
@@ -13,6 +13,8 @@ from lenet_cpp.models import InferenceEngine
 
 @command(
     examples="""\
+  {prog} digit.png
+      a digit, by the bundled LeNet
   {prog} -i=./test.jpeg -m=./resnet50-vd/inference.pdmodel -p=./resnet50-vd/inference.pdiparams
       the five most probable classes of one image
   {prog} -i photos --model_dir resnet50-vd -b 8 --topk 1 --output classes.csv
@@ -53,7 +55,7 @@ def main(options: Options) -> int:
     or paddle.inference with --engine=python. See also infer (training engine, trained parameters)
     and py-infer (training engine, exported model).
     """
-    check_model(options)
+    choose_model(options)
     if options.int8:
         if options.precision not in {None, "int8"}:
             raise click.UsageError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._classify import check_model, common, engine_options, model_files, predict
+from lenet_cpp.cli._classify import choose_model, common, engine_options, model_files, predict
 from lenet_cpp.cli._command import Options, command
 from lenet_cpp.models import InferenceEngine
 
@@ -27,7 +27,7 @@ def main(options: Options) -> int:
     faster predict has to agree with it. Combined models (.pdmodel or .json, with .pdiparams) and
     those with one file for each variable (__model__) are taken alike.
     """
-    check_model(options)
+    choose_model(options)
     return predict(options, lambda: _engine(options))
 
 
