@@ -57,6 +57,13 @@ OneOperator group_norm(std::int64_t groups, const Shape& scale) {
 
 }  // namespace
 
+TEST_CASE("attributes that any operator may have") {
+  // paddle.quantization writes it as an integer.
+  accept(simple("relu", {int_attribute("skip_quant", 1)}));
+  refuse(simple("relu", {text_attribute("skip_quant", "1")}),
+         "the type of the attribute skip_quant");
+}
+
 TEST_CASE("transposed convolution") {
   const OneOperator good = {
       kImages,

@@ -795,7 +795,7 @@ std::string_view common_attributes(bool pir) {
                "fuse_activation:str? fuse_alpha:float? fuse_beta:float? "
                "fuse_residual_connection:bool? fuse_relu_before_depthwise_conv:bool? "
                "data_format:str? x_data_format:str? y_data_format:str? moving_rate:float? "
-               "quantization_type:str? out_threshold:float? skip_quant:bool?";
+               "quantization_type:str? out_threshold:float? skip_quant:bool|int?";
 }
 
 // ---- Step
