@@ -292,7 +292,7 @@ LIARS = {
     ),
     "an array of another size": (
         "tell(GOOD); read(); tell({'shape': [1, 10]}, b'1234')",
-        "sent an array of another size than it said",
+        "sent an array that does not have the announced size",
     ),
     "open dimensions": (
         "tell(GOOD); read(); tell({'shape': [-1, -1]}, b'1234')",

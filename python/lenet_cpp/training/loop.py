@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.mnist import to_model_input
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays, load_checkpoint, save_checkpoint
@@ -103,7 +104,9 @@ def train(
         BadModel: With ``resume``, the checkpoint is damaged or does not fit the model.
         BadInput: With ``resume``, the checkpoint has another configuration or other data; or the
             loss became infinite or not a number; or another training writes to the folder.
+        Unsupported: Paddle is not installed.
     """
+    require_paddle()
     run = _Run(config, mnist, output_dir)
     with _exclusive(output_dir):
         if resume:
