@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.mnist import to_model_input
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays, load_checkpoint, save_checkpoint
@@ -106,7 +105,6 @@ def train(
             loss became infinite or not a number; or another training writes to the folder.
         Unsupported: Paddle is not installed.
     """
-    require_paddle()
     run = _Run(config, mnist, output_dir)
     with _exclusive(output_dir):
         if resume:
