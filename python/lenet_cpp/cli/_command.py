@@ -6,6 +6,7 @@ import errno
 import inspect
 import os
 import sys
+import textwrap
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -248,7 +249,7 @@ class Command(click.Command):
             with formatter.section(name):
                 formatter.write_dl(records, col_max=34)
         examples = self._examples.replace("{prog}", ctx.command_path)
-        status = _EXIT_STATUS.format(one=self._one)
+        status = textwrap.fill(_EXIT_STATUS.format(one=self._one), formatter.width)
         formatter.write(f"\nExamples:\n{examples.rstrip()}\n\n{status}\n")
 
 
