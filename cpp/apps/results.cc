@@ -50,7 +50,7 @@ std::string quoted(const std::string& text) {
   return result + '"';
 }
 
-/// The columns of scripts/predict.py; an image that cannot be read ends this program.
+/// The columns of lenet-cpp predict; an image that cannot be read ends this program.
 std::string csv_of(const std::vector<ImageResult>& results, const Names& names) {
   std::string text = "file,rank,class_id,label,probability,error\n";
   for (const ImageResult& result : results) {

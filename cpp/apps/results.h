@@ -27,7 +27,7 @@ std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, s
                                     bool softmax);
 
 /// \param names of all classes; empty when they are not known
-/// \returns text: a table; csv and json: as scripts/predict.py writes them.
+/// \returns text: a table; csv and json: as lenet-cpp predict writes them.
 std::string format_results(const std::vector<ImageResult>& results,
                            const std::vector<std::string>& names, ResultFormat format);
 

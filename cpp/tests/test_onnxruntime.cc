@@ -138,9 +138,9 @@ TEST_CASE("clones share one session, in any number of threads") {
 TEST_CASE("each engine has its formats, and says how to come by them") {
   Model model(linear());
   model.config.engine = "paddle";
-  check_error(ErrorCode::Unsupported, "scripts/import_model.py", [&] { Predictor{model.config}; });
+  check_error(ErrorCode::Unsupported, "lenet-cpp import", [&] { Predictor{model.config}; });
   Config paddle = bundled("onnxruntime");
-  check_error(ErrorCode::Unsupported, "scripts/export_onnx.py", [&] { Predictor{paddle}; });
+  check_error(ErrorCode::Unsupported, "lenet-cpp export-onnx", [&] { Predictor{paddle}; });
   paddle.engine = "auto";
   CHECK(Predictor(paddle).config().engine == "native");
   paddle.engine = "abacus";
@@ -162,7 +162,7 @@ TEST_CASE("options that onnxruntime has not") {
   }
   model.config.accelerator = Accelerator::Plain;
   Predictor predictor(model.config);
-  check_error(ErrorCode::Unsupported, "import_model.py", [&] {
+  check_error(ErrorCode::Unsupported, "lenet-cpp import", [&] {
     predictor.set_layer_callback([](const std::string&, const std::string&, const TensorView&) {});
   });
   CHECK(predictor.run(kImages.view()).data == kExpected);

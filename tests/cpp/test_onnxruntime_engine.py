@@ -468,7 +468,7 @@ def test_other_engines_refuse_an_onnx(
         lambda: py_infer.main(flags),
     ):
         assert call() == UNSUPPORTED
-        assert "import_model.py" in capsys.readouterr().err
+        assert "lenet-cpp import" in capsys.readouterr().err
 
 
 def test_the_page(model_dir: Path, tmp_path: Path, root: Path) -> None:

@@ -206,7 +206,7 @@ def test_float_weights_are_wrong_in_int8_without_an_error_and_so_refused(
 
 
 REFUSED = [
-    ("pdmodel", {"precision": "int8"}, lenet_cpp.Unsupported, "not quantized.*quantize.py"),
+    ("pdmodel", {"precision": "int8"}, lenet_cpp.Unsupported, "not quantized.*lenet-cpp quantize"),
     ("json", {"precision": "int8"}, lenet_cpp.Unsupported, r"\.json.*int8"),
     ("float weights", {"precision": "int8"}, lenet_cpp.Unsupported, "stored as float32"),
     ("quantized", {"precision": "bf16"}, lenet_cpp.Unsupported, "quantized"),

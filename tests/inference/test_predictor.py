@@ -45,7 +45,11 @@ def test_error_classes() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"engine": "onnxruntime"}, lenet_cpp.Unsupported, "onnxruntime engine: .*export_onnx.py"),
+        (
+            {"engine": "onnxruntime"},
+            lenet_cpp.Unsupported,
+            "onnxruntime engine: .*lenet-cpp export-onnx",
+        ),
         ({"engine": "abacus"}, lenet_cpp.Unsupported, "'abacus'.* native, onnxruntime, paddle"),
         ({"precision": "int4"}, lenet_cpp.Unsupported, "'int4' .* fp32, bf16, int8"),
         ({"precision": "int8"}, lenet_cpp.Unsupported, "runs in int8"),

@@ -36,10 +36,10 @@ constexpr std::array<EngineKind, 3> kEngines = {{
     {"native", is_any, "", require_native_options, asks_for_no_library, create_native_engine,
      own_kernels},
     {"onnxruntime", is_onnx,
-     "scripts/export_onnx.py makes an .onnx of it; the paddle engine runs it as it is",
+     "lenet-cpp export-onnx makes an .onnx of it; the paddle engine runs it as it is",
      require_onnxruntime_options, supports_all_options, create_onnxruntime_engine, own_kernels},
     {"paddle", is_paddle,
-     "scripts/import_model.py makes a Paddle model of it; the onnxruntime engine runs it as it is",
+     "lenet-cpp import makes a Paddle model of it; the onnxruntime engine runs it as it is",
      require_paddle_options, supports_all_options, create_paddle_engine, choose_paddle_accelerator},
 }};
 

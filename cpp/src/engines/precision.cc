@@ -11,17 +11,17 @@ void require_quantized(const ModelFiles& files) {
   if (files.format == ModelFormat::Json) {
     refuse(
         "is a .json program, of which nothing runs in int8; quantize its .pdmodel with "
-        "scripts/quantize.py");
+        "lenet-cpp quantize");
   }
   if (!files.traits.quantized) {
     refuse(
-        "is not quantized, so that nothing of it runs in int8: scripts/quantize.py makes a "
+        "is not quantized, so that nothing of it runs in int8: lenet-cpp quantize makes a "
         "quantized model of it; use precision fp32 or bf16 for this one");
   }
   if (files.traits.float_weights) {
     refuse(
         "is quantized, but its weights are stored as float32, of which int8 makes wrong answers; "
-        "scripts/quantize.py stores them as int8; this model runs with engine paddle and precision "
+        "lenet-cpp quantize stores them as int8; this model runs with engine paddle and precision "
         "fp32");
   }
 }

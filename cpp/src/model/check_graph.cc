@@ -119,7 +119,7 @@ class Checker {
     if (type == "1.quantize_linear" || type == "1.dequantize_linear") {
       throw Error(ErrorCode::Unsupported, "'" + path_ +
                                               "' is a quantized .json program; quantized "
-                                              "models run as .pdmodel, which scripts/quantize.py "
+                                              "models run as .pdmodel, which lenet-cpp quantize "
                                               "writes");
     }
     // The forms that Paddle writes with onnx_format=False, or while it trains.
@@ -128,7 +128,7 @@ class Checker {
       throw Error(ErrorCode::Unsupported, "'" + path_ + "' is quantized in an old format (" +
                                               printable(type) +
                                               "); quantize it with "
-                                              "onnx_format=True, as scripts/quantize.py does");
+                                              "onnx_format=True, as lenet-cpp quantize does");
     }
   }
 

@@ -33,12 +33,11 @@ struct Other {
   const char* what;
 };
 constexpr std::array<Other, 5> kOthers = {{
-    {".pdparams", "is what training leaves: scripts/export_model.py makes a model of it"},
-    {".pdopt",
-     "is the state of an optimizer: scripts/export_model.py makes a model of a .pdparams"},
-    {".pt", "is a file of PyTorch: scripts/import_model.py makes a model of it"},
-    {".pth", "is a file of PyTorch: scripts/import_model.py makes a model of it"},
-    {".prm", "is a file of PyTorch: scripts/import_model.py makes a model of it"},
+    {".pdparams", "is what training leaves: lenet-cpp export makes a model of it"},
+    {".pdopt", "is the state of an optimizer: lenet-cpp export makes a model of a .pdparams"},
+    {".pt", "is a file of PyTorch: lenet-cpp import makes a model of it"},
+    {".pth", "is a file of PyTorch: lenet-cpp import makes a model of it"},
+    {".prm", "is a file of PyTorch: lenet-cpp import makes a model of it"},
 }};
 
 void refuse_others(const std::string& path) {

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 PREPROCESS_NAME = "preprocess.json"
 """The file beside a model that says how images are prepared (:mod:`lenet_cpp.data.images`)."""
 
-_STATE_DICT = "scripts/convert_model.py --to pdparams makes a state dict of that model's"
+_STATE_DICT = "lenet-cpp convert --to pdparams makes a state dict of that model's"
 _CONTENTS = {
-    "torch": ("PyTorch's parameters", "scripts/import_model.py makes a Paddle model of them"),
+    "torch": ("PyTorch's parameters", "lenet-cpp import makes a Paddle model of them"),
     "pdparams": (
         "a Paddle state dict (.pdparams)",
-        "scripts/export_model.py --params makes a model of it",
+        "lenet-cpp export --params makes a model of it",
     ),
     "pdiparams": ("the parameters of an exported model (.pdiparams)", _STATE_DICT),
     "json": ("text, such as a program (.json)", _STATE_DICT),
     "pdmodel": ("a program (.pdmodel)", _STATE_DICT),
-    "onnx": ("an ONNX model", "scripts/import_model.py makes a Paddle model of it"),
+    "onnx": ("an ONNX model", "lenet-cpp import makes a Paddle model of it"),
 }
 # The first match counts.
 _BEGINNINGS = {

@@ -19,7 +19,7 @@ TORCH_SUFFIXES = (".prm", ".pt", ".pth")
   {prog} inference_model/lenet/lenet.json -o lenet.onnx
       from Paddle 3's format
   {prog} net.prm --model lenet -o net.onnx
-      what scripts/torch_train.py saved
+      what lenet-cpp torch-train saved
   {prog} net.prm --model resnet18 --num-classes 2 --exporter legacy -o net.onnx
       with the older exporter, in the operators that older readers know
 """
@@ -74,7 +74,7 @@ def main(options: Options) -> int:
         if not found.has_program or found.params is None:
             raise Unsupported(
                 f"{found.path} is in the format {found.format}: convert it first with"
-                " scripts/convert_model.py --to pdmodel"
+                " lenet-cpp convert --to pdmodel"
             )
         done = onnx_export.export_paddle(found.path, found.params, options.output)
     size = done.path.stat().st_size

@@ -29,7 +29,7 @@ _OTHERS_ONLY = ("like", "preprocess", "input_shape", "output_name")
 @command(
     examples="""\
   {prog} net.prm --model lenet --output inference_model/from_torch
-      what scripts/torch_train.py saved
+      what lenet-cpp torch-train saved
   {prog} resnet18.onnx --output inference_model/resnet18 --preprocess preprocess.json
       any ONNX classifier, with how its images are prepared
   {prog} squeezenet.onnx --output squeezenet --like ResNet18

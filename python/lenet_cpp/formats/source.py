@@ -54,7 +54,7 @@ class Source:
         if self.params is None:
             raise BadModel(
                 f"{self.folder} has one file for each variable: convert it with"
-                " scripts/convert_model.py --to pdmodel"
+                " lenet-cpp convert --to pdmodel"
             )
         return self.params
 

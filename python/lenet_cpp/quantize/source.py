@@ -159,8 +159,8 @@ def _program(path: Path) -> Path:
         )
     source = find_source(path)
     if source.format != "pdmodel":
-        convert = f"scripts/convert_model.py {path} --to pdmodel"
-        export = "export the model with scripts/export_model.py --format pdmodel"
+        convert = f"lenet-cpp convert {path} --to pdmodel"
+        export = "export the model with lenet-cpp export --format pdmodel"
         raise Unsupported(
             f"{source.path}: Paddle quantizes .pdmodel programs only, not those of "
             + (f"its new format; {export}" if source.format == "json" else f"others; {convert}")

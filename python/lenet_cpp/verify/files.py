@@ -37,7 +37,7 @@ def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[S
         BadInput: A format is unknown.
         BadModel: The folder contains several models.
     """
-    remedy = "export the model with scripts/export_model.py"
+    remedy = "export the model with lenet-cpp export"
     if not model_dir.is_dir():
         raise FileNotFound(f"there is no folder {model_dir}: {remedy}")
     candidates, found = find_sources(model_dir), []
@@ -136,5 +136,5 @@ def other_checkpoint(model_dir: Path, params: Path) -> str | None:
         return None
     return (
         f"by its manifest, {model_dir} was exported from another {params.name} than {params};"
-        " export it again with scripts/export_model.py"
+        " export it again with lenet-cpp export"
     )

@@ -246,7 +246,7 @@ class OnnxRuntimeEngine final : public Engine {
     throw Error(
         ErrorCode::Unsupported,
         "onnxruntime does not show the output of each operator; the paddle engine does, for "
-        "the model that scripts/import_model.py makes");
+        "the model that lenet-cpp import makes");
   }
 
  private:

@@ -12,7 +12,7 @@ namespace {
 [[noreturn]] void fail() {
   throw Error(ErrorCode::Unsupported,
               "this build has no onnxruntime engine; build again with -DLENET_WITH_ONNXRUNTIME=ON, "
-              "or make a Paddle model of an .onnx with scripts/import_model.py");
+              "or make a Paddle model of an .onnx with lenet-cpp import");
 }
 
 }  // namespace

@@ -242,7 +242,7 @@ def export_paddle(
     if checked.params is None or checked.params != checked.program.with_suffix(".pdiparams"):
         raise Unsupported(
             f"{program}: paddle2onnx takes NAME.pdmodel or NAME.json with NAME.pdiparams: convert"
-            " it first with scripts/convert_model.py --to pdmodel"
+            " it first with lenet-cpp convert --to pdmodel"
         )
     program, params = checked.program.resolve(), checked.params.resolve()
     entries = dict(paddle_metadata(program) if metadata is None else metadata)
