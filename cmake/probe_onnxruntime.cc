@@ -44,7 +44,7 @@ void require(bool holds, const char* what) {
   if (!holds) moved(what);
 }
 
-/// A crash in the call that follows is then laid at the right door.
+/// A crash in the call that follows is then reported for the right call.
 void checking(const char* what) {
   std::printf("checking %s\n", what);
   std::fflush(stdout);

@@ -68,7 +68,7 @@ void require(bool holds, const std::string& what) {
   if (!holds) moved(what);
 }
 
-/// A crash later on is then laid at the right door.
+/// A crash later on is then reported for the right call.
 void checking(const char* what) {
   std::printf("checking %s\n", what);
   std::fflush(stdout);

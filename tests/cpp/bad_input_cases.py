@@ -1,8 +1,8 @@
 """The table of bad input: one row for each thing that can be wrong, and what it gives.
 
-A row says what is handed over and what comes of it, through each of three doors: the C++ library
-("cpp", by the little program lenet_door), the command line program ("program") and the Python
-package ("python"). Where a door is left out, the row says why. Nothing here knows how the doors
+A row says what is handed over and what comes of it, through each of three routes: the C++ library
+("cpp", by the little program lenet_api_call), the command line program ("program") and the Python
+package ("python"). Where a route is left out, the row says why. Nothing here knows how the routes
 are opened: that is in test_bad_input.py.
 
 The boundaries where files are cut short come from the formats' definitions, not from our readers.
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-DOORS = ("cpp", "program", "python")
+ROUTES = ("cpp", "program", "python")
 OK = "ok"
 
 NO_FILES_OUT = "the Python package returns an array and writes no file"
@@ -33,7 +33,7 @@ NO_POOL = "the program has no pool"
 
 @dataclass(frozen=True)
 class Request:
-    """One call, in terms that each door can express."""
+    """One call, in terms that each route can express."""
 
     model: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, object] = field(default_factory=dict)
@@ -49,11 +49,13 @@ class Case:
     """One row."""
 
     name: str
-    gives: str | Mapping[str, str]  # an error of design section 5, or OK; by door where they differ
+    gives: (
+        str | Mapping[str, str]
+    )  # an error of design section 5, or OK; by route where they differ
     words: str  # in the message; of the file or argument concerned
     prepare: Callable[[Path], Request]  # given a folder that holds "model", a copy of the model
-    doors: tuple[str, ...] = DOORS
-    why: str = ""  # some doors are left out
+    routes: tuple[str, ...] = ROUTES
+    why: str = ""  # some routes are left out
     usage: bool = False  # the program takes it for wrong usage (exit code 2)
     array: Callable[[], Any] | None = None  # what Python is given; saved as .npy for the others
     answer: Callable[[], Any] | None = None  # the images as the model takes them, float, where OK
@@ -65,8 +67,8 @@ class Case:
     peak_mib: int | None = None  # resident memory that the process must stay below
     keeps: bytes | None = None  # what the output file holds, before and after
 
-    def expected(self, door: str) -> str:
-        return self.gives if isinstance(self.gives, str) else self.gives[door]
+    def expected(self, route: str) -> str:
+        return self.gives if isinstance(self.gives, str) else self.gives[route]
 
 
 CASES: list[Case] = []
@@ -439,8 +441,8 @@ for _dtype, _words in (
         "BadInput",
         {"b": "bool", "c": "complex64"}.get(_words, ""),
         lambda kind=_kind: np.zeros((1, 28, 28), kind),
-        doors=("python",) if _words in {"b", "c"} else DOORS,
-        why="the other doors name it |b1 and <c8" if _words in {"b", "c"} else "",
+        routes=("python",) if _words in {"b", "c"} else ROUTES,
+        why="the other routes name it |b1 and <c8" if _words in {"b", "c"} else "",
     )
 for _dtype, _words in ((np.bool_, "|b1"), (np.complex64, "<c8")):
     _kind = np.dtype(_dtype)
@@ -449,7 +451,7 @@ for _dtype, _words in ((np.bool_, "|b1"), (np.complex64, "<c8")):
         "BadInput",
         _words,
         lambda kind=_kind: np.zeros((1, 28, 28), kind),
-        doors=("cpp", "program"),
+        routes=("cpp", "program"),
         why="Python names it as NumPy does",
     )
 arrays("object array", "BadInput", "", lambda: np.zeros((1, 28, 28), object))
@@ -520,7 +522,7 @@ def only_python(
     name: str, gives: str, words: str, array: Callable[[], Any], count: int = 0, why: str = ""
 ) -> None:
     answer = (lambda: digits(count)) if count else None
-    arrays(name, gives, words, array, answer=answer, doors=("python",), why=why or NO_STRIDES)
+    arrays(name, gives, words, array, answer=answer, routes=("python",), why=why or NO_STRIDES)
 
 
 def read_only() -> Any:
@@ -592,8 +594,8 @@ def files(name: str, content: bytes, words: str = "images.bin", gives: str = "Ba
         (folder / "images.bin").write_bytes(content)
         return by_file(folder, options={"accelerator": "plain"}, input=folder / "images.bin")
 
-    doors = DOORS if is_idx else ("cpp", "program")
-    row(name, gives, words, doors=doors, why="" if is_idx else NO_READER)(prepare)
+    routes = ROUTES if is_idx else ("cpp", "program")
+    row(name, gives, words, routes=routes, why="" if is_idx else NO_READER)(prepare)
 
 
 _NPY = npy(np.zeros((2, 28, 28), np.float32))
@@ -632,12 +634,12 @@ files("IDX as large as can be said", idx((2**32 - 1,) * 3, bytes(100)))
 files("IDX with bytes after its end", _IDX + b"\0")
 
 
-@row("input is missing", "FileNotFound", "none.npy", doors=("cpp", "program"), why=NO_READER)
+@row("input is missing", "FileNotFound", "none.npy", routes=("cpp", "program"), why=NO_READER)
 def _(folder: Path) -> Request:
     return by_file(folder, input=folder / "none.npy")
 
 
-@row("input is a pipe", "FileNotFound", "regular file", doors=("cpp", "program"), why=NO_READER)
+@row("input is a pipe", "FileNotFound", "regular file", routes=("cpp", "program"), why=NO_READER)
 def _(folder: Path) -> Request:
     os.mkfifo(folder / "pipe.npy")
     return by_file(folder, input=folder / "pipe.npy")
@@ -647,7 +649,7 @@ def _(folder: Path) -> Request:
     "input may not be read",
     "FileNotFound",
     "Permission denied",
-    doors=("cpp", "program"),
+    routes=("cpp", "program"),
     why=NO_READER,
     unprivileged=True,
 )
@@ -671,7 +673,7 @@ def with_labels(array: Any) -> Callable[[Path], Request]:
     return prepare
 
 
-for _name, _array, _words, _doors in (
+for _name, _array, _words, _routes in (
     ("labels of float", np.zeros(3, np.float32), "<f4", ("cpp", "program")),
     ("labels of two dimensions", np.zeros((3, 1), np.uint8), "one dimension", ("cpp", "program")),
     ("more labels than images", np.zeros(4, np.uint8), "4 labels for 3 images", ("program",)),
@@ -681,7 +683,7 @@ for _name, _array, _words, _doors in (
         _name,
         "BadInput",
         _words,
-        doors=_doors,
+        routes=_routes,
         why=NO_READER + "; in C++ the caller counts labels itself",
     )(with_labels(_array))
 
@@ -704,7 +706,7 @@ for _value in ("many", "", "1.5", "2x", "99999999999999999999", "0x10"):
         "threads",
         {"threads": _value},
         usage=True,
-        doors=("program", "python"),
+        routes=("program", "python"),
         why=NO_INTEGER,
     )
 options("accelerator is cuda", "BadInput", "'cuda'", {"accelerator": "cuda"}, usage=True)
@@ -732,7 +734,7 @@ options(
     "nonsense",
     {"nonsense": "1"},
     usage=True,
-    doors=("program", "python"),
+    routes=("program", "python"),
     why=NO_FLAGS,
 )
 
@@ -747,7 +749,7 @@ def _(folder: Path) -> Request:
     "BadInput",
     "model_file",
     usage=True,
-    doors=("cpp", "program"),
+    routes=("cpp", "program"),
     why="Python takes the bundled model",
 )
 def _(folder: Path) -> Request:
@@ -760,7 +762,7 @@ for _size in (0, -1):
         f"a pool of {_size}",
         "BadInput",
         "at least one" if _size == 0 else "size",
-        doors=("cpp", "python") if _size == 0 else ("python",),
+        routes=("cpp", "python") if _size == 0 else ("python",),
         why=NO_POOL + "; in C++ the size is unsigned",
     )
     def _(folder: Path, size: int = _size) -> Request:
@@ -787,7 +789,7 @@ for _flags, _words in (
         "BadInput",
         _words,
         usage=True,
-        doors=("program",),
+        routes=("program",),
         why=NO_FLAGS,
     )(lambda folder, flags=_flags: by_dir(folder, flags=flags))
 
@@ -811,7 +813,7 @@ def outputs(
         how = {"options": {"accelerator": "plain"}, "input": folder / "images.npy"}
         return by_file(folder, **how, output=folder / output)
 
-    row(name, gives, words, doors=("cpp", "program"), why=NO_FILES_OUT, **rest)(prepare)
+    row(name, gives, words, routes=("cpp", "program"), why=NO_FILES_OUT, **rest)(prepare)
 
 
 outputs(
@@ -851,7 +853,7 @@ def _(folder: Path) -> Request:
     "an input file of 8 TiB",
     "BackendFailure",
     "not enough memory to read",
-    doors=("cpp", "program"),
+    routes=("cpp", "program"),
     why=NO_READER,
 )
 def _(folder: Path) -> Request:
@@ -866,8 +868,8 @@ def sparse(folder: Path, path: Path) -> Path:
 
 
 def each() -> Iterator[tuple[Case, str]]:
-    """Every row with every door that it has."""
+    """Every row with every route that it has."""
     for case in CASES:
-        assert case.doors == DOORS or case.why, case.name
-        for door in case.doors:
-            yield case, door
+        assert case.routes == ROUTES or case.why, case.name
+        for route in case.routes:
+            yield case, route

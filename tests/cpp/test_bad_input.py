@@ -1,8 +1,8 @@
-"""The table of bad input (bad_input_cases.py) through the three doors, and what no table can hold.
+"""The table of bad input (bad_input_cases.py) through the three routes, and what no table can hold.
 
-Through every door each row gives the typed error of design section 5, in one line that names what
-is wrong, or the right answer; no door aborts, dies of a signal, hangs, prints a traceback or leaves
-a file behind. What must not take the tests down with it runs in processes of its own.
+Through every route each row gives the typed error of design section 5, in one line that names what
+is wrong, or the right answer; no route aborts, dies of a signal, hangs, prints a traceback or
+leaves a file behind. What must not take the tests down with it runs in processes of its own.
 
 About 80 s on one core.
 """
@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import bad_input_cases
 import numpy as np
 import pytest
-import python_door
+import python_call
 from bad_input_cases import Case, Request
-from python_door import Result
+from python_call import Result
 
 import lenet_cpp
 from numpy_reference import lenet
@@ -44,7 +44,7 @@ EXIT_CODES = {
 }  # fmt: skip
 
 
-# The doors
+# The routes
 
 
 def python(*arguments: object) -> list[str]:
@@ -98,7 +98,7 @@ def peak(case: Case, errors: str) -> tuple[str, float]:
 
 
 def saved(case: Case, request: Request, folder: Path) -> Path | None:
-    """The row's array as a file, for the doors that read files."""
+    """The row's array as a file, for the routes that read files."""
     if case.array is None:
         return request.input
     path = folder / "array.npy"
@@ -133,7 +133,7 @@ def cpp(case: Case, request: Request, folder: Path, build: Path) -> Result:
         arguments = {"labels": request.labels}
     if request.pool is not None:
         arguments["pool"] = request.pool
-    command: list[Any] = [str(build / "lenet_door")]
+    command: list[Any] = [str(build / "lenet_api_call")]
     command += [text_of(name, value) for name, value in arguments.items()]
     # A library leaves the signals of its process alone. With the limit on a file's size comes
     # SIGXFSZ, which Python has already set to be ignored, and hands on like this.
@@ -167,7 +167,7 @@ def program(case: Case, request: Request, folder: Path, build: Path) -> Result:
     return Result(kind, message)
 
 
-class PythonDoor:
+class PythonRoute:
     """A process that makes the calls, and another one when it dies."""
 
     def __init__(self) -> None:
@@ -180,7 +180,7 @@ class PythonDoor:
             spawn = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, mp_context=spawn)
         try:
-            return self._pool.submit(python_door.call, case.name, request).result(SECONDS)
+            return self._pool.submit(python_call.call, case.name, request).result(SECONDS)
         except BaseException:
             self.close()
             raise
@@ -190,7 +190,7 @@ class PythonDoor:
         with tempfile.TemporaryDirectory() as place:
             files = [Path(place, name) for name in ("request", "result")]
             files[0].write_bytes(pickle.dumps((case.name, request, case.address_space)))
-            command = python(python_door.__file__, *files)
+            command = python(python_call.__file__, *files)
             if case.unprivileged:
                 command = command_of(case, command)
             done = subprocess.run(
@@ -209,10 +209,10 @@ class PythonDoor:
 
 
 @pytest.fixture(scope="module")
-def doors() -> Iterator[dict[str, Callable[..., Result]]]:
-    door = PythonDoor()
-    yield {"cpp": cpp, "program": program, "python": door}
-    door.close()
+def routes() -> Iterator[dict[str, Callable[..., Result]]]:
+    route = PythonRoute()
+    yield {"cpp": cpp, "program": program, "python": route}
+    route.close()
 
 
 @pytest.fixture
@@ -259,17 +259,17 @@ def small_disk(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 @pytest.mark.parametrize(
-    ("case", "door"),
+    ("case", "route"),
     list(bad_input_cases.each()),
     ids=lambda value: value.name if isinstance(value, Case) else value,
 )
 def test_table(
-    doors: dict[str, Callable[..., Result]],
+    routes: dict[str, Callable[..., Result]],
     root: Path,
     folder: Path,
     small_disk: Callable[[], None],
     case: Case,
-    door: str,
+    route: str,
 ) -> None:
     original = folder / "model" / "lenet.pdiparams"
     weights = Path(shutil.copy(original, folder / "tmp"))
@@ -284,9 +284,9 @@ def test_table(
     weights.unlink()
     before = contents(folder)
 
-    result = doors[door](case, request, folder, root / "build")
+    result = routes[route](case, request, folder, root / "build")
 
-    assert result.kind == case.expected(door), result.message
+    assert result.kind == case.expected(route), result.message
     if result.kind != "ok":
         assert case.words in result.message
         assert result.message.isprintable(), "one line"
@@ -302,11 +302,11 @@ def test_table(
         assert request.output.read_bytes() == case.keeps
 
 
-def test_the_table_covers_every_door_and_error() -> None:
-    for door in bad_input_cases.DOORS:
-        found = {case.expected(door) for case in bad_input_cases.CASES if door in case.doors}
+def test_the_table_covers_every_route_and_error() -> None:
+    for route in bad_input_cases.ROUTES:
+        found = {case.expected(route) for case in bad_input_cases.CASES if route in case.routes}
         assert found >= {"ok", *EXIT_CODES} - {"VersionMismatch"}  # which needs another Paddle
-        assert sum(door in case.doors for case in bad_input_cases.CASES) >= 60
+        assert sum(route in case.routes for case in bad_input_cases.CASES) >= 60
 
 
 def test_a_predictor_of_unhashed_foreign_weights_differs(folder: Path) -> None:
@@ -505,7 +505,7 @@ def test_paddle_of_another_version(
     )
     model = f"model_dir={model_dir}"
     for command, result in (
-        ([root / "build" / "lenet_door", model, "engine=paddle"], 0),
+        ([root / "build" / "lenet_api_call", model, "engine=paddle"], 0),
         ([root / "build" / "lenet_infer_test", f"--{model}", "--engine=paddle"], 7),
         (python("-c", code), 0),
     ):

@@ -1,8 +1,8 @@
 """lenet_classify from outside, and the C++ image pipeline beside Python's.
 
 Pixels come from Pillow, tensors from ``lenet_cpp.data.images``, probabilities from the logits that
-:class:`lenet_cpp.Predictor` gives and NumPy's exponentials. ``lenet_door``, one call of the C++ API
-as a program, gives tensors of any size; ``lenet_classify`` those that a model takes.
+:class:`lenet_cpp.Predictor` gives and NumPy's exponentials. ``lenet_api_call``, one call of the
+C++ API as a program, gives tensors of any size; ``lenet_classify`` those that a model takes.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def classifier(root: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def door(root: Path) -> Path:
-    path = root / "build" / "lenet_door"
+def route(root: Path) -> Path:
+    path = root / "build" / "lenet_api_call"
     assert path.is_file(), f"{path} is missing: run ./test.sh, which builds it"
     return path
 
@@ -105,16 +105,16 @@ def fails(run):
 
 
 @pytest.fixture
-def cpp_tensor(door: Path, tmp_path: Path):
+def cpp_tensor(route: Path, tmp_path: Path):
     """What C++ makes of an image with a pipeline; the line of its error when it refuses it."""
 
     def cpp_tensor(
         pipeline: Pipeline, image: Path, memory: int = resource.RLIM_INFINITY
     ) -> Floats | str:
-        preprocess, output = tmp_path / "door.json", tmp_path / "door.npy"
+        preprocess, output = tmp_path / "route.json", tmp_path / "route.npy"
         pipeline.save(preprocess)
         result = subprocess.run(
-            [door, f"image={image}", f"preprocess={preprocess}", f"output={output}"],
+            [route, f"image={image}", f"preprocess={preprocess}", f"output={output}"],
             capture_output=True,
             text=True,
             check=True,

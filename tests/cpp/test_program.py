@@ -416,7 +416,7 @@ def test_a_program_that_embeds_python(run_program, root, model_dir, when, librar
         f"model_dir={model_dir}",
         "engine=paddle",
         f"{when}={python}",
-        program=root / "build" / "lenet_door",
+        program=root / "build" / "lenet_api_call",
         env={"PYTHONHOME": sys.base_prefix}
         | ({} if library is None else {"LENET_PADDLE_LIBRARY": str(library)}),
     )
@@ -442,7 +442,7 @@ def test_a_missing_library_is_not_found_in_any_language(run_program, root, model
         pytest.skip("this machine has no messages in German")
     result = run_program(
         *("locale=", f"model_dir={model_dir}", "engine=paddle"),
-        program=root / "build" / "lenet_door",
+        program=root / "build" / "lenet_api_call",
         env=environment | {"LENET_PADDLE_LIBRARY": str(missing)},
     )
     assert result.stdout.startswith("FileNotFound ")

@@ -55,7 +55,7 @@ def same_state(path: Path, layer: Any) -> bool:
     )
 
 
-def test_translated_program_runs_at_every_door(
+def test_translated_program_runs_by_every_route(
     resnet: Any,
     resnet_exports: Path,
     tmp_path: Path,

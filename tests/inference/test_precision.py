@@ -1,4 +1,4 @@
-"""int8 and bf16: the same bits through every door, computed as asked, or refused with the reason.
+"""int8 and bf16: the same bits through every route, computed as asked, or refused with the reason.
 
 Against ``paddle.inference`` with the same switches, MNIST's labels, and oneDNN's own record of
 what it ran. cpp/tests/test_precision.cc compares with values from the definition.
@@ -90,7 +90,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize(("name", "precision", "accelerator"), WAYS)
-def test_three_doors_give_the_same_bits(
+def test_three_routes_give_the_same_bits(
     find, run_program, images, labels, tmp_path, name, precision, accelerator
 ) -> None:
     needs(precision)
@@ -141,15 +141,15 @@ def run_verbosely(command: list[str]) -> list[tuple[str, str, str]]:
     return executed(done.stdout)
 
 
-@pytest.mark.parametrize("door", ["program", "lenet_cpp"])
+@pytest.mark.parametrize("route", ["program", "lenet_cpp"])
 @pytest.mark.parametrize(
     ("name", "precision"),
     [("quantized", "int8"), ("quantized", "fp32"), ("json", "bf16"), ("pdmodel", "bf16")],
 )
-def test_what_was_asked_for_is_what_runs(find, program, door, name, precision) -> None:
+def test_what_was_asked_for_is_what_runs(find, program, route, name, precision) -> None:
     needs(precision)
     model = find(name)
-    if door == "program":
+    if route == "program":
         command = [str(program), f"--model_file={model}", f"--precision={precision}"]
         command.append("--accelerator=onednn")
     else:
@@ -321,7 +321,7 @@ def test_an_isolated_predictor_says_whether_its_model_is_quantized(find, images)
 
 
 @pytest.mark.parametrize(("name", "precision"), [("quantized", "int8"), ("pdmodel", "bf16")])
-def test_verify_compares_the_doors_in_a_precision(
+def test_verify_compares_the_routes_in_a_precision(
     find, program, capsys: pytest.CaptureFixture[str], name, precision
 ) -> None:
     needs(precision)

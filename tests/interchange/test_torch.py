@@ -1,4 +1,4 @@
-"""PyTorch: networks, and the road of their parameters to C++."""
+"""PyTorch: networks, and how their parameters reach C++."""
 
 from __future__ import annotations
 

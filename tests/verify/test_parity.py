@@ -333,7 +333,7 @@ def test_no_layer_of_an_unchanged_model_differs(
     assert layers[7].operator.startswith("pd_op.add")
 
 
-def test_changed_file_is_refused_at_every_door(
+def test_changed_file_is_refused_by_every_route(
     model_dir: Path,
     params: Path,
     program: Path,

@@ -1,4 +1,4 @@
-"""Steps that may crash or hang, done in child processes: what becomes of a child is an outcome."""
+"""Run steps that may crash or hang in child processes, and report how each child ended."""
 
 from __future__ import annotations
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Closing:
+class Closing(ABC):
     """Make ``with`` call :meth:`close`.
 
     A subclass's ``close`` may be called again, and from any thread.
@@ -23,9 +24,9 @@ class Closing:
         """Close the object."""
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
         """Free what the object holds. May be called again, and from any thread."""
-        raise NotImplementedError
 
-    def _require_open(self) -> None:
-        """Raise an error when the object was closed; the default does not care."""
+    def _require_open(self) -> None:  # noqa: B027 - few subclasses can tell
+        """Raise an error when the object was closed; the default accepts it."""

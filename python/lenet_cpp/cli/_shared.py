@@ -182,7 +182,7 @@ def _find_program(ctx: click.Context, _param: click.Parameter, value: Path | Non
 
 
 def program(text: str = "") -> Decorator:
-    """``--program``: the C++ program, which a wheel has not."""
+    """``--program``: the C++ program, which a wheel does not contain."""
     text = f"the C++ program (default: build/lenet_infer_test, or the one in PATH{text})"
     return option("--program FILE", text, group=ENGINE, callback=_find_program)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
     from lenet_cpp.verify.routes import Case
 
 
-class Compared:
+class Compared(ABC):
     """Base of the results that consist of comparisons."""
 
+    @abstractmethod
     def _all(self) -> Iterable[Comparison]:
-        raise NotImplementedError
+        """Return the comparisons."""
 
     @property
     def agrees(self) -> bool:

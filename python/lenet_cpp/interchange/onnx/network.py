@@ -33,7 +33,7 @@ def build_network(steps: Steps) -> paddle.nn.Layer:
     """Build the network, with its parameters, in evaluation mode."""
     import paddle
 
-    class Network(paddle.nn.Layer):  # type: ignore[misc]
+    class Network(paddle.nn.Layer):  # type: ignore[misc] # paddle has no types
         """Walks over the steps; the class gives its parameters their names in an export."""
 
         def __init__(self) -> None:
@@ -49,7 +49,7 @@ def build_network(steps: Steps) -> paddle.nn.Layer:
         def forward(self, x: paddle.Tensor) -> paddle.Tensor:
             return self.walk(x)
 
-        @paddle.jit.not_to_static  # type: ignore[misc]
+        @paddle.jit.not_to_static  # type: ignore[misc] # likewise
         def walk(self, x: paddle.Tensor) -> paddle.Tensor:
             values = {INPUT: x, **dict(self.named_parameters(include_sublayers=False))}
             for step in steps.steps:

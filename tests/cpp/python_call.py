@@ -1,4 +1,4 @@
-"""The Python door of the table of bad input: one call in a process that may die.
+"""The Python route of the table of bad input: one call in a process that may die.
 
 Run as a program it makes one call within limits that hold from after the imports on.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import bad_input_cases
 import numpy as np
-import python_door
+import python_call
 
 import lenet_cpp
 from lenet_cpp.data.mnist import read_idx
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Result(NamedTuple):
-    """What came of a call, through any door."""
+    """What came of a call, through any route."""
 
     kind: str  # the name of an error, or "ok"
     message: str
@@ -79,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    python_door.main()  # under its own name, by which the result can be read
+    python_call.main()  # under its own name, by which the result can be read

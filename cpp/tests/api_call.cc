@@ -119,7 +119,7 @@ int main(int argc, char** argv) {
     const std::string text = argv[i];
     const auto equals = text.find('=');
     if (equals == std::string::npos) {
-      std::fprintf(stderr, "door: expected name=value, got '%s'\n", argv[i]);
+      std::fprintf(stderr, "api_call: expected name=value, got '%s'\n", argv[i]);
       return 2;
     }
     arguments[text.substr(0, equals)] = text.substr(equals + 1);
