@@ -1,15 +1,11 @@
 """What several test files share."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -43,11 +39,11 @@ for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser):
     parser.addoption("--nightly", action="store_true", help="run the tests marked nightly too")
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure(config):
     """Make the folder of models that are exported once for all processes of the run."""
     if shared_models.STORE not in os.environ:
         folder = tempfile.mkdtemp(prefix="lenet-tests-")
@@ -56,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: os.environ.pop(shared_models.STORE))
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config, items):
     """Bring the tests into the order in which processes take files (--no-loadscope-reorder)."""
     if not config.getoption("nightly"):
         later = [item for item in items if item.get_closest_marker("nightly")]
@@ -66,7 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 
-def running_children() -> set[psutil.Process]:
+def running_children():
     """Return the processes below this one that have not ended."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -86,7 +82,7 @@ def running_children() -> set[psutil.Process]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_process_is_left() -> Iterator[None]:
+def no_process_is_left():
     """End the processes that the tests of a file leave running, and fail the last one for that.
 
     Not after each test: a file may keep a process for several.
@@ -102,13 +98,13 @@ def no_process_is_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def root() -> Path:
+def root():
     """The repository."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
-def program() -> Path:
+def program():
     """The C++ program."""
     path = ROOT / "build" / "lenet_infer_test"
     assert path.is_file(), f"{path} is missing: run ./run.sh, or ./test.sh, which builds it"
@@ -116,12 +112,10 @@ def program() -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_program(program: Path):
+def run_program(program):
     """Run the C++ program, or another, without Python's environment around it."""
 
-    def run(
-        *arguments: object, program: Path = program, env: dict[str, str] | None = None, **more: Any
-    ) -> subprocess.CompletedProcess[str]:
+    def run(*arguments, program=program, env=None, **more):
         command = [str(program), *map(str, arguments)]
         more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 120} | more
         return subprocess.run(command, text=True, check=False, env=env or {}, **more)
@@ -130,6 +124,6 @@ def run_program(program: Path):
 
 
 @pytest.fixture(scope="session")
-def model_dir() -> Path:
+def model_dir():
     """The bundled model: lenet.pdmodel, lenet.json, lenet.pdiparams, manifest.json, SHA256SUMS."""
     return lenet_cpp.bundled_model_dir()

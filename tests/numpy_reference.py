@@ -3,16 +3,10 @@
 Images are [N, channels, height, width]; pads are (top, left, bottom, right).
 """
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Pair = tuple[int, int]
@@ -32,14 +26,7 @@ LENET = {
 }
 
 
-def windows(
-    x: Array,
-    kernel: Pair,
-    strides: Pair = (1, 1),
-    pads: Pads = (0, 0, 0, 0),
-    dilations: Pair = (1, 1),
-    outside: float = 0.0,
-) -> Array:
+def windows(x, kernel, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1), outside=0.0):
     """Return what the window sees at each place: [N, channels, rows, columns, *kernel]."""
     top, left, bottom, right = pads
     around = ((0, 0), (0, 0), (top, bottom), (left, right))
@@ -50,7 +37,7 @@ def windows(
     return seen[:, :, ::down, ::across, ::vertical, ::horizontal]
 
 
-def conv2d(x: Array, weight: Array, bias: Any = None, groups: int = 1, **window: Any) -> Array:
+def conv2d(x, weight, bias=None, groups=1, **window):
     """Return the sums over the taps of the filters; ``window``: as of :func:`windows`."""
     seen = windows(x, weight.shape[2:], **window)
     weight = np.asarray(weight, np.float64)
@@ -62,33 +49,31 @@ def conv2d(x: Array, weight: Array, bias: Any = None, groups: int = 1, **window:
     return sums if bias is None else sums + np.reshape(bias, (-1, 1, 1))
 
 
-def average_pool(x: Array, kernel: Pair, *, exclusive: bool = True, **window: Any) -> Array:
+def average_pool(x, kernel, *, exclusive=True, **window):
     """Return the means; ``exclusive``: of what is inside the image, otherwise of the pads too."""
     seen = windows(x, kernel, outside=np.nan if exclusive else 0, **window)
     return np.nanmean(seen, (4, 5))
 
 
-def max_pool(x: Array, kernel: Pair, **window: Any) -> Array:
+def max_pool(x, kernel, **window):
     return windows(x, kernel, outside=-np.inf, **window).max((4, 5))
 
 
-def batch_norm(
-    x: Array, scale: Array, bias: Array, mean: Array, variance: Array, epsilon: float
-) -> Array:
+def batch_norm(x, scale, bias, mean, variance, epsilon):
     scale, bias, mean, variance = (
         np.asarray(values, np.float64)[:, None, None] for values in (scale, bias, mean, variance)
     )
     return (x - mean) / np.sqrt(variance + epsilon) * scale + bias
 
 
-def softmax(x: Array) -> Array:
+def softmax(x):
     """Return the probabilities of each row of [N, classes]."""
     x = np.asarray(x, np.float64)
     powers = np.exp(x - x.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def lenet(parameters: Mapping[str, Any] | Path, images: Array) -> Array:
+def lenet(parameters, images):
     """Return the logits; ``parameters``: by the names of LENET, or a .pdiparams file."""
     p = parameters if not hasattr(parameters, "read_bytes") else lenet_parameters(parameters)
     p = {name: np.asarray(p[name], np.float64) for name in LENET}
@@ -103,7 +88,7 @@ def lenet(parameters: Mapping[str, Any] | Path, images: Array) -> Array:
     return x @ p["linear3.weight"] + p["linear3.bias"]
 
 
-def read_parameters(path: Path) -> list[Array]:
+def read_parameters(path):
     """Read a .pdiparams file of float32 tensors, by the definition of its format."""
     data, at, tensors = path.read_bytes(), 0, []
     while at < len(data):
@@ -125,7 +110,7 @@ def read_parameters(path: Path) -> list[Array]:
     return tensors
 
 
-def lenet_parameters(path: Path) -> dict[str, Array]:
+def lenet_parameters(path):
     """Read LeNet's parameters by their names: no two of them have the same shape."""
     by_shape = {tensor.shape: tensor for tensor in read_parameters(path)}
     return {name: by_shape[shape] for name, shape in LENET.items()}

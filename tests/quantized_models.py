@@ -4,8 +4,6 @@ Run as a script, ``quantized_models.py MODEL_DIR TARGET``, this file has Paddle 
 LeNet, in a process of its own.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys
@@ -50,14 +48,14 @@ SPEC = ModelSpec("residual", Residual, (3, 24, 24), classes=10)
 """A small network with what is hard to quantize: a normalization, and a short cut."""
 
 
-def quantized_by_page(program: Path) -> Path:
+def quantized_by_page(program):
     """A folder in which the commands of the first half of docs/quantization.md were typed.
 
     ``inference_model/lenet_METHOD`` has LeNet by all four methods, ``printed.txt`` what the
     commands said.
     """
 
-    def make(folder: Path) -> None:
+    def make(folder):
         (folder / "data").symlink_to(ROOT / "data")
         (folder / "build").symlink_to(program.parent)
         _make_classifier(folder)
@@ -76,7 +74,7 @@ def quantized_by_page(program: Path) -> Path:
     return once("quantized-by-page", make)
 
 
-def _make_classifier(folder: Path) -> None:
+def _make_classifier(folder):
     """Export a network that no registry has, without a manifest, and save photos for it."""
     code = f"""{NETWORK}
 paddle.seed(0)
@@ -98,12 +96,12 @@ paddle.jit.save(layer, "classifier/inference", input_spec=spec)
         photo.save(folder / "photos" / f"{index:02}.png")
 
 
-def quantized_by_paddle(model_dir: Path) -> Path:
+def quantized_by_paddle(model_dir):
     """Return what :func:`make_quantized_models` makes."""
     return once("quantized-by-paddle", lambda target: make_quantized_models(model_dir, target))
 
 
-def make_quantized_models(model_dir: Path, target: Path) -> Path:
+def make_quantized_models(model_dir, target):
     """Have Paddle itself quantize LeNet; return ``target``.
 
     In each folder of it are ``lenet.pdmodel`` and ``lenet.pdiparams``:
@@ -123,7 +121,7 @@ def make_quantized_models(model_dir: Path, target: Path) -> Path:
     return target
 
 
-def _quantize(model_dir: Path, target: Path) -> None:
+def _quantize(model_dir, target):
     import paddle
     from paddle.static.quantization import PostTrainingQuantization
 

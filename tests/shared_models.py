@@ -4,12 +4,9 @@ The processes of a run share one folder, which goes when the run ends. Tests rea
 one that changes a file works on a copy.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 STORE = "LENET_TEST_STORE"
@@ -18,7 +15,7 @@ STORE = "LENET_TEST_STORE"
 SEED = 1
 
 
-def once(name: str, make: Callable[[Path], object]) -> Path:
+def once(name, make):
     """Return the folder of this name; the process of the run that asks first fills it."""
     folder = Path(os.environ[STORE], name)
     with folder.with_name(f"{name}.lock").open("w") as lock:
@@ -32,10 +29,10 @@ def once(name: str, make: Callable[[Path], object]) -> Path:
     return folder
 
 
-def exported(name: str, num_classes: int = 10, image_size: int | None = None) -> Path:
+def exported(name, num_classes=10, image_size=None):
     """Return the export of a network with random parameters of ``SEED``, in both formats."""
 
-    def make(folder: Path) -> None:
+    def make(folder):
         from lenet_cpp.export.inference_model import export_model
 
         sizes = {"class_dim": num_classes, "img_size": image_size}
@@ -44,10 +41,10 @@ def exported(name: str, num_classes: int = 10, image_size: int | None = None) ->
     return once(f"{name}-{num_classes}-{image_size}", make)
 
 
-def separate(name: str, num_classes: int = 10, image_size: int | None = None) -> Path:
+def separate(name, num_classes=10, image_size=None):
     """Return the same model with one file per variable."""
 
-    def make(folder: Path) -> None:
+    def make(folder):
         from lenet_cpp.export.separate_layout import write_separate
 
         write_separate(exported(name, num_classes, image_size), folder / "model")

@@ -1,7 +1,5 @@
 """The fenced blocks of a Markdown page, run as its reader would run them."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -10,15 +8,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = [
-    "FILES",
-    "RUN",
-    "Snippet",
-    "read_snippets",
-    "run_page",
-    "run_snippet",
-    "save_snippet",
-]
+__all__ = ["FILES", "RUN", "Snippet", "read_snippets", "run_page", "run_snippet", "save_snippet"]
 
 RUN = ("sh", "python")
 """Languages that are run."""
@@ -36,11 +26,11 @@ class Snippet(NamedTuple):
     text: str
 
     @property
-    def place(self) -> str:
+    def place(self):
         return f"{self.page}:{self.line}"
 
 
-def read_snippets(page: Path) -> list[Snippet]:
+def read_snippets(page):
     """Return all fenced blocks in their order."""
     text = page.read_text(encoding="utf-8")
     return [
@@ -49,9 +39,7 @@ def read_snippets(page: Path) -> list[Snippet]:
     ]
 
 
-def run_snippet(
-    snippet: Snippet, folder: Path, environment: Path, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def run_snippet(snippet, folder, environment, **variables):
     """Run a block in a folder, with the programs of a virtual environment before all others."""
     interpreter = {"sh": ["sh", "-eu"], "python": [str(environment / "bin" / "python")]}
     return subprocess.run(
@@ -64,7 +52,7 @@ def run_snippet(
     )
 
 
-def run_page(page: Path, folder: Path, model_dir: Path) -> list[str]:
+def run_page(page, folder, model_dir):
     """Run its commands in a folder like a clone after ./run.sh; return what each block printed."""
     root = page.parents[1]
     for name in ("scripts", "data"):
@@ -85,7 +73,7 @@ def run_page(page: Path, folder: Path, model_dir: Path) -> list[str]:
     return outputs
 
 
-def save_snippet(snippet: Snippet, folder: Path) -> None:
+def save_snippet(snippet, folder):
     """Save a block under the name that its first line has in a comment."""
     match = _NAME.match(snippet.text.splitlines()[0])
     assert match, f"{snippet.place}: the first line does not name a file"

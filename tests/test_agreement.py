@@ -1,11 +1,7 @@
 """The one rule of equality, and that everything that compares outputs applies it."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +13,7 @@ from lenet_cpp.errors import BackendFailure, BadModel
 Array = NDArray[np.float32]
 
 
-def rows(*values: list[float]) -> NDArray[np.float32]:
+def rows(*values):
     return np.array(values, np.float32)
 
 
@@ -40,7 +36,7 @@ def rows(*values: list[float]) -> NDArray[np.float32]:
         ([0.1, 0.0, 0.1 + 5e-6], [0.1 + 5e-6, 0.0, 0.1], True),
     ],
 )
-def test_the_rule(reference: list[float], found: list[float], within: bool) -> None:
+def test_the_rule(reference, found, within):
     ok = rows([2.0] + [0.0] * (len(reference) - 1))
     comparison = compare(
         np.vstack([ok, rows(reference)]), np.vstack([ok, rows(found)]), exact=False
@@ -50,7 +46,7 @@ def test_the_rule(reference: list[float], found: list[float], within: bool) -> N
     assert (comparison.verdict == "DIFFERS") is not within
 
 
-def test_another_class_differs_even_within_the_tolerance_of_large_outputs() -> None:
+def test_another_class_differs_even_within_the_tolerance_of_large_outputs():
     a, b = rows([1000.0, 1000.012]), rows([1000.006, 1000.005])
     comparison = compare(a, b)
     assert comparison.largest_difference < 1e-5 * 1000
@@ -58,7 +54,7 @@ def test_another_class_differs_even_within_the_tolerance_of_large_outputs() -> N
     assert not comparison.agrees
 
 
-def test_one_bit_differs_where_bits_have_to_be_the_same() -> None:
+def test_one_bit_differs_where_bits_have_to_be_the_same():
     a = rows([1.0, 2.0])
     b = a.copy()
     b[0, 1] = np.nextafter(np.float32(2), np.float32(3))
@@ -68,12 +64,12 @@ def test_one_bit_differs_where_bits_have_to_be_the_same() -> None:
     assert not compare(rows([0.0, 1.0]), rows([-0.0, 1.0]), exact=True).agrees
 
 
-def test_outputs_of_other_shapes_are_not_compared() -> None:
+def test_outputs_of_other_shapes_are_not_compared():
     with pytest.raises(BadModel, match="do not run the same model"):
         compare(rows([1.0, 2.0]), rows([1.0, 2.0, 3.0]))
 
 
-def test_batches_are_one_comparison() -> None:
+def test_batches_are_one_comparison():
     a, b = rows([1.0, 2.0]), rows([3.0, 2.0], [5.0, 4.0])
     found = compare_batches([(a, a), (b, b + np.float32(2e-5))])
     assert (found.images, found.equal_predictions) == (3, 3)
@@ -82,7 +78,7 @@ def test_batches_are_one_comparison() -> None:
     assert found.agrees
 
 
-def test_outputs_that_are_no_classes_have_no_class() -> None:
+def test_outputs_that_are_no_classes_have_no_class():
     a = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     assert compare(a, a + np.float32(1e-5)).agrees
     assert not compare(a, a + np.float32(1e-4)).agrees
@@ -98,7 +94,7 @@ def test_outputs_that_are_no_classes_have_no_class() -> None:
         (np.inf, np.inf, "inf"),
     ],
 )
-def test_a_difference_is_written_with_its_share(largest: float, share: float, text: str) -> None:
+def test_a_difference_is_written_with_its_share(largest, share, text):
     assert difference(largest, share) == text
 
 
@@ -109,7 +105,7 @@ ANOTHER_CLASS = ([1000.0, 1000.012], [1000.006, 1000.005])
 TOO_FAR = ([1.0, 2.0], [1.0, 2.1])
 
 
-def refuses(call: Callable[[], object]) -> bool:
+def refuses(call):
     """Whether a comparison that raises refuses; the message is the rule's own."""
     try:
         call()
@@ -122,11 +118,11 @@ def refuses(call: Callable[[], object]) -> bool:
     return True
 
 
-def in_verify(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> bool:
+def in_verify(a, b, monkeypatch, **_):
     import lenet_cpp
     from lenet_cpp import verify
 
-    def run_reference(cases: Any, *_: Any, **__: Any) -> tuple[str, dict[int, Array]]:
+    def run_reference(cases, *_, **__):
         return "dygraph", {case.batch_size: a for case in cases}
 
     for name in ("run_paddle_inference", "run_lenet_cpp", "run_program"):
@@ -141,7 +137,7 @@ def in_verify(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> 
     return not report.agrees
 
 
-def in_across(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> bool:
+def in_across(a, b, monkeypatch, **_):
     import lenet_cpp
     from lenet_cpp.verify import across
 
@@ -153,7 +149,7 @@ def in_across(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> 
     return not report.agrees
 
 
-def runs(*outputs: Array) -> Callable[..., Any]:
+def runs(*outputs):
     """What stands for run_model: the outputs of one batch, of one model after the other."""
     from lenet_cpp.models.paddle_run import Runs
 
@@ -161,7 +157,7 @@ def runs(*outputs: Array) -> Callable[..., Any]:
     return lambda *_: Runs("x", ["y"], [[left.pop(0)]])
 
 
-def in_export(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> bool:
+def in_export(a, b, monkeypatch, **_):
     from lenet_cpp.export import checks, inference_model
 
     monkeypatch.setattr(checks, "run_model", runs(b))
@@ -171,21 +167,19 @@ def in_export(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> 
     return refuses(lambda: inference_model.check_exported(*where, reference))
 
 
-def in_conversion_by_parameters(
-    a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any
-) -> bool:
+def in_conversion_by_parameters(a, b, monkeypatch, **_):
     paddle = pytest.importorskip("paddle", reason="the network is Paddle's")
     from lenet_cpp.export import checks
 
     monkeypatch.setattr(checks, "run_model", runs(b))
     monkeypatch.setattr(checks, "random_batches", lambda _: [a])
-    model: Any = SimpleNamespace(
+    model = SimpleNamespace(
         program=Path("m"), params=None, input_shape=(-1, 2), ends_in_softmax=lambda: False
     )
     return refuses(lambda: checks.compare_with_program(lambda _: paddle.to_tensor(a), model))
 
 
-def in_separate_and_combined(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> bool:
+def in_separate_and_combined(a, b, monkeypatch, **_):
     from lenet_cpp.export import checks, separate_layout
 
     monkeypatch.setattr(checks, "run_model", runs(a, b))
@@ -194,15 +188,13 @@ def in_separate_and_combined(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch
     return refuses(lambda: separate_layout.compare_outputs([a], model, model, exact=False))
 
 
-def in_import_from_onnx(a: Array, b: Array, **_: Any) -> bool:
+def in_import_from_onnx(a, b, **_):
     from lenet_cpp.interchange.onnx.import_ import _compare
 
     return refuses(lambda: _compare("m.onnx", "it", [a], [b]))
 
 
-def in_export_to_onnx(
-    a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **_: Any
-) -> bool:
+def in_export_to_onnx(a, b, monkeypatch, tmp_path, **_):
     from lenet_cpp.interchange.onnx import export
 
     info = SimpleNamespace(batch=-1, inputs=[SimpleNamespace(shape=(-1, 2))], opset=13)
@@ -211,28 +203,28 @@ def in_export_to_onnx(
     monkeypatch.setattr(export, "describe_onnx", lambda _: info)
     monkeypatch.setattr(export, "random_batches", lambda _: [a])
     monkeypatch.setattr(export, "OnnxSession", lambda _: SimpleNamespace(run=lambda _: [b]))
-    model: Any = SimpleNamespace(ByteSize=lambda: 1, SerializeToString=lambda: b"x")
+    model = SimpleNamespace(ByteSize=lambda: 1, SerializeToString=lambda: b"x")
     path = tmp_path / "m.onnx"
     refused = refuses(lambda: export._finish(model, path, {}, "PyTorch", lambda _: a))
     assert path.exists() is not refused
     return refused
 
 
-def in_import_from_torch(a: Array, b: Array, monkeypatch: pytest.MonkeyPatch, **_: Any) -> bool:
+def in_import_from_torch(a, b, monkeypatch, **_):
     from lenet_cpp.interchange.torch import state
 
     monkeypatch.setattr(state, "outputs_by_route", lambda *_: {"it": [b]})
-    exported: Any = SimpleNamespace(folder=Path("m"), manifest=SimpleNamespace(name="m", models={}))
+    exported = SimpleNamespace(folder=Path("m"), manifest=SimpleNamespace(name="m", models={}))
     return refuses(lambda: state._compare(Path("m.pt"), exported, [a], a))
 
 
-def in_round_trip_through_caffe2(a: Array, b: Array, **_: Any) -> bool:
+def in_round_trip_through_caffe2(a, b, **_):
     from tools.caffe2.roundtrip import _compare
 
     return not _compare(a, {"Caffe2": b})[1].comparison.agrees
 
 
-def in_benchmark(a: Array, b: Array, **_: Any) -> bool:
+def in_benchmark(a, b, **_):
     from tools.benchmark.summary import assess
 
     return assess(a, b, None, name="it").wrong is not None
@@ -257,12 +249,6 @@ COMPARISONS = [
     ids=["near tie", "another class within the tolerance", "beyond the tolerance"],
 )  # fmt: skip
 @pytest.mark.parametrize("comparison", COMPARISONS, ids=lambda one: one.__name__)
-def test_all_comparisons_are_one_rule(
-    comparison: Callable[..., bool],
-    pair: tuple[list[float], list[float]],
-    refused: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
+def test_all_comparisons_are_one_rule(comparison, pair, refused, monkeypatch, tmp_path):
     a, b = (rows(values) for values in pair)
     assert comparison(a, b, monkeypatch=monkeypatch, tmp_path=tmp_path) is refused

@@ -191,10 +191,7 @@ def _measure(reference: NDArray[Any], found: NDArray[Any], tolerance: float) -> 
         same_class = reference.argmax(axis=1) == found.argmax(axis=1)
         close = close and bool((same_class | _near_ties(reference, tolerance)).all())
     return _Part(
-        float(distance.max(initial=0)),
-        float(share.max(initial=0)),
-        close,
-        int(same_class.sum()),
+        float(distance.max(initial=0)), float(share.max(initial=0)), close, int(same_class.sum())
     )
 
 

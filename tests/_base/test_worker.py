@@ -1,7 +1,5 @@
 """Functions in a child process: what they answer, how they fail, and that they end."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -9,7 +7,6 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -53,19 +50,19 @@ def sleep(pid_file, report):
 
 
 @pytest.fixture(scope="module")
-def functions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def functions(tmp_path_factory):
     path = tmp_path_factory.mktemp("functions") / "functions.py"
     path.write_text(FUNCTIONS)
     return path
 
 
-def run(functions: Path, name: str, **options: Any) -> Any:
+def run(functions, name, **options):
     arguments = options.pop("arguments", {})
     return call(f"{functions}:{name}", arguments, doing="adding up", **options)
 
 
-def test_answer_progress_and_what_was_printed(functions: Path) -> None:
-    told: list[tuple[str, int, int]] = []
+def test_answer_progress_and_what_was_printed(functions):
+    told = []
     answer = run(
         functions, "add", arguments={"a": 2, "b": 3}, report=lambda *each: told.append(each)
     )
@@ -74,20 +71,18 @@ def test_answer_progress_and_what_was_printed(functions: Path) -> None:
     assert told == [("adding", 1, 2)]
 
 
-def test_a_module_of_the_package_is_found() -> None:
+def test_a_module_of_the_package_is_found():
     assert call("lenet_cpp.quantize.methods:quantize", {"tasks": []}, doing="x").result == []
 
 
-def test_another_interpreter_sees_the_package_and_nothing_else(
-    functions: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_interpreter_sees_the_package_and_nothing_else(functions, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
     answer = run(functions, "add", arguments={"a": 2, "b": 3}, python=Path(sys.executable))
     assert answer.result["path"] != "/nowhere"
     assert os.pathsep not in answer.result["path"]
 
 
-def test_errors_of_ours_keep_their_class(functions: Path) -> None:
+def test_errors_of_ours_keep_their_class(functions):
     with pytest.raises(BadModel, match=r"^no good$"):
         run(functions, "refuse")
 
@@ -101,7 +96,7 @@ def test_errors_of_ours_keep_their_class(functions: Path) -> None:
         ("crash", "adding up was ended by SIGABRT: the last words"),
     ],
 )
-def test_other_ends_are_backend_failures(functions: Path, name: str, said: str) -> None:
+def test_other_ends_are_backend_failures(functions, name, said):
     with pytest.raises(BackendFailure) as caught:
         run(functions, name)
     assert str(caught.value) == said
@@ -110,7 +105,7 @@ def test_other_ends_are_backend_failures(functions: Path, name: str, said: str) 
         assert caught.value.signal == "SIGABRT"
 
 
-def test_a_time_limit_ends_it(functions: Path, tmp_path: Path) -> None:
+def test_a_time_limit_ends_it(functions, tmp_path):
     pid = tmp_path / "pid"
     with pytest.raises(BackendFailure, match=r"^adding up took longer than 0.5 s and was ended$"):
         run(functions, "sleep", arguments={"pid_file": str(pid)}, seconds=0.5)
@@ -119,7 +114,7 @@ def test_a_time_limit_ends_it(functions: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_it_does_not_outlive_its_caller(functions: Path, tmp_path: Path, number: int) -> None:
+def test_it_does_not_outlive_its_caller(functions, tmp_path, number):
     pid = tmp_path / "pid"
     code = f"""
         from lenet_cpp._base.worker import call
@@ -141,7 +136,7 @@ def test_it_does_not_outlive_its_caller(functions: Path, tmp_path: Path, number:
         time.sleep(0.05)
 
 
-def alive(pid: int) -> bool:
+def alive(pid):
     """Whether a process is there and not only its entry, which its reaper still has to take."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

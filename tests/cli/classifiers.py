@@ -1,12 +1,10 @@
 """Classifiers in every form, and the three commands that classify images."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -39,21 +37,21 @@ class Case(NamedTuple):
     photos: Path
     sizes: dict[str, int]
 
-    def files(self, format_: str) -> dict[str, Path]:
+    def files(self, format_):
         if format_ == "separate":
             return {"model_dir": self.separate}
         (program,) = self.exported.glob("*.pdmodel")
         return {"model_file": program.with_suffix(f".{format_}")}
 
-    def flags(self, format_: str) -> list[str]:
+    def flags(self, format_):
         return [f"--{name}={path}" for name, path in self.files(format_).items()]
 
-    def infer_flags(self) -> list[str]:
+    def infer_flags(self):
         sizes = [f"--{name}={size}" for name, size in self.sizes.items()]
         return [f"--m={self.name}", f"--p={self.params}", *sizes]
 
 
-def write_digits(folder: Path, count: int) -> list[int]:
+def write_digits(folder, count):
     """Write real digits as PNG files; return what they are."""
     pixels = read_idx(SAMPLE / "t10k-images-idx3-ubyte.gz")[:count]
     folder.mkdir(exist_ok=True)
@@ -62,7 +60,7 @@ def write_digits(folder: Path, count: int) -> list[int]:
     return read_idx(SAMPLE / "t10k-labels-idx1-ubyte.gz")[:count].tolist()
 
 
-def write_photos(folder: Path, count: int) -> None:
+def write_photos(folder, count):
     """Write smooth pictures of several sizes, so that resizing and cropping have work to do."""
     folder.mkdir()
     random = np.random.default_rng(4)
@@ -72,7 +70,7 @@ def write_photos(folder: Path, count: int) -> None:
         picture.save(folder / f"{number}.jpg", quality=95)
 
 
-def trained_lenet(separate: Path, target: Path) -> None:
+def trained_lenet(separate, target):
     """Write the bundled model's parameters as a state dict.
 
     A variable's file ends in its values (float32), after a header.
@@ -90,7 +88,7 @@ def trained_lenet(separate: Path, target: Path) -> None:
     paddle.save(state, str(target))
 
 
-def seeded(folder: Path, name: str, **sizes: int) -> Case:
+def seeded(folder, name, **sizes):
     import paddle
 
     from lenet_cpp import export
@@ -103,7 +101,7 @@ def seeded(folder: Path, name: str, **sizes: int) -> Case:
     return Case(name, params, folder / "exported", folder / "separate", folder / "photos", sizes)
 
 
-def run(name: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(name, *arguments, **options):
     """Run a command as a user does."""
     command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
     return subprocess.run(
@@ -111,7 +109,7 @@ def run(name: str, *arguments: object, **options: Any) -> subprocess.CompletedPr
     )
 
 
-def answers(path: Path) -> dict[str, list[tuple[int, str, float]]]:
+def answers(path):
     """What a JSON file of predictions says of each image."""
     return {
         Path(found["file"]).name: [

@@ -1,9 +1,6 @@
 """The classifiers that the commands are tested with."""
 
-from __future__ import annotations
-
 import shutil
-from typing import TYPE_CHECKING
 
 import pytest
 from classifiers import Case, seeded, trained_lenet, write_digits, write_photos
@@ -12,13 +9,9 @@ import shared_models
 from lenet_cpp import models
 from lenet_cpp.export.separate_layout import write_separate
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 
 @pytest.fixture(scope="session")
-def lenet(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Case:
+def lenet(tmp_path_factory, model_dir):
     """The bundled model, trained, in every form."""
     folder = tmp_path_factory.mktemp("lenet")
     write_separate(model_dir, folder / "separate")
@@ -30,14 +23,14 @@ def lenet(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Case:
 
 
 @pytest.fixture(scope="session")
-def resnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+def resnet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("resnet")
     yield seeded(folder, "ResNet50_vd", img_size=64)
     shutil.rmtree(folder)  # 300 MB, which pytest would keep for the next three runs
 
 
 @pytest.fixture(scope="session")
-def alexnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+def alexnet(tmp_path_factory):
     import paddle
 
     folder = tmp_path_factory.mktemp("alexnet")
@@ -51,5 +44,5 @@ def alexnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
 
 
 @pytest.fixture
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request):
     return request.getfixturevalue(request.param)

@@ -1,7 +1,5 @@
 """Every command of lenet_cpp.cli: that it runs as a module, and what its messages say of flags."""
 
-from __future__ import annotations
-
 import argparse
 import ast
 import errno
@@ -12,7 +10,6 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -20,9 +17,6 @@ import pytest
 from PIL import Image
 
 from lenet_cpp.cli import COMMANDS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 PACKAGE = Path(__file__).parents[2] / "python" / "lenet_cpp"
 MODULES = {module: f"lenet_cpp.cli.{module}" for module, _ in COMMANDS.values()} | {
@@ -49,7 +43,7 @@ EVERYWHERE = {"--help", "--name"}  # the latter is any flag, in help
 WORD = re.compile(r"(\w+)\.py\b|lenet-cpp ([a-z-]+)|(?<![\w-])(--[a-z][\w-]*\w)")
 
 
-def flags_of(command: str) -> set[str]:
+def flags_of(command):
     """The names of a command's options, as its parser has them."""
 
     module = importlib.import_module(MODULES[command])
@@ -62,7 +56,7 @@ def flags_of(command: str) -> set[str]:
         return {name.replace("_", "-") for name in names}
     parsers = []
 
-    def catch(parser: argparse.ArgumentParser, *_: object) -> None:
+    def catch(parser, *_):
         parsers.append(parser)
         raise SystemExit
 
@@ -77,7 +71,7 @@ def flags_of(command: str) -> set[str]:
 FLAGS = {command: flags_of(command) for command in MODULES}
 
 
-def texts_of(path: Path) -> list[str]:
+def texts_of(path):
     """What a module says: its texts of several words, without docstrings and fields."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = list(ast.walk(tree))
@@ -96,7 +90,7 @@ def texts_of(path: Path) -> list[str]:
     return [text for text in texts if " " in text and text[0] != "-"]
 
 
-def flags_in(line: str, commands: Iterable[str]) -> Iterator[tuple[str, str]]:
+def flags_in(line, commands):
     """The flags of a line, each with every command that has to have it.
 
     These are those that the module is for, or the one that the line named last.
@@ -109,7 +103,7 @@ def flags_in(line: str, commands: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield from ((command, flag) for command in commands)
 
 
-def modules() -> dict[str, list[str]]:
+def modules():
     found = {f"cli/{command}.py": [command] for command, _ in COMMANDS.values()}
     for pattern, commands in SHARED.items():
         for path in PACKAGE.glob(pattern):
@@ -118,7 +112,7 @@ def modules() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(("name", "commands"), modules().items())
-def test_messages_name_flags_that_there_are(name: str, commands: list[str]) -> None:
+def test_messages_name_flags_that_there_are(name, commands):
     for text in texts_of(PACKAGE / name):
         # Of examples the part after a command that is another one, to the end of the line.
         for line in text.splitlines():
@@ -127,7 +121,7 @@ def test_messages_name_flags_that_there_are(name: str, commands: list[str]) -> N
                 assert flag.replace("_", "-") in known, f"{name}: {command} has no {flag}: {line!r}"
 
 
-def test_other_modules_name_no_flags() -> None:
+def test_other_modules_name_no_flags():
     """A message of theirs may be any command's."""
     known = modules()
     for path in PACKAGE.rglob("*.py"):
@@ -144,7 +138,7 @@ def test_other_modules_name_no_flags() -> None:
 
 
 @pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Path:
+def others(tmp_path_factory, model_dir):
     """A folder with a file of each kind, each as its framework begins it."""
     folder = tmp_path_factory.mktemp("others")
     shutil.copytree(model_dir, folder, dirs_exist_ok=True)
@@ -183,13 +177,7 @@ def others(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Path:
         ("import_model paddle.pt --model lenet -o out", "a Paddle state dict"),
     ],
 )
-def test_a_file_of_another_kind_is_named(
-    arguments: str,
-    said: str,
-    others: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_file_of_another_kind_is_named(arguments, said, others, monkeypatch, capsys):
     if "paddle.pt" in arguments:
         pytest.importorskip("torch", reason="it reads the file")
     monkeypatch.chdir(others)
@@ -205,9 +193,7 @@ def test_a_file_of_another_kind_is_named(
 # What the operating system refuses
 
 
-def test_a_full_disk_is_named_with_its_file(
-    model_dir: Path, others: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_full_disk_is_named_with_its_file(model_dir, others, capsys):
     from lenet_cpp.cli import predict
 
     target = others / "full.json"
@@ -218,7 +204,7 @@ def test_a_full_disk_is_named_with_its_file(
     assert f"{os.strerror(errno.ENOSPC)}: {target}; free some" in line
 
 
-def test_a_full_disk_is_named_with_the_folder_of_an_export(tmp_path: Path) -> None:
+def test_a_full_disk_is_named_with_the_folder_of_an_export(tmp_path):
     from lenet_cpp.formats.installation import staging_folder
 
     folder = tmp_path / "exported"
@@ -229,13 +215,11 @@ def test_a_full_disk_is_named_with_the_folder_of_an_export(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
-def test_what_cannot_be_written_is_named(
-    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_written_is_named(code, tmp_path, monkeypatch, capsys):
     from lenet_cpp._base.files import write_text
     from lenet_cpp.cli import run_cli
 
-    def refuse(self: Path, text: str, **_: object) -> None:
+    def refuse(self, text, **_):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(Path, "write_text", refuse)

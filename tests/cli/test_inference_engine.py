@@ -1,29 +1,22 @@
 """InferenceEngine, which the commands use: every engine, what lies beside a model, any size."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from classifiers import MAINS, Case, run
+from classifiers import MAINS, run
 from PIL import Image
 
 import lenet_cpp
 from lenet_cpp import InferenceEngine, errors
 from lenet_cpp.data import images
 
-if TYPE_CHECKING:
-    pass
 
-
-def test_template_steps(lenet: Case) -> None:
+def test_template_steps(lenet):
     engine = InferenceEngine()
     assert engine.load_predictor(*lenet.files("pdmodel").values()) is engine
     image = engine.preprocess(lenet.photos / "000.png")
@@ -52,7 +45,7 @@ def test_template_steps(lenet: Case) -> None:
         engine.run(image)
 
 
-def test_topk_from_the_definition(lenet: Case) -> None:
+def test_topk_from_the_definition(lenet):
     engine = InferenceEngine(labels=list("abcdefghij")).load_predictor(model_dir=lenet.exported)
     logits = np.array([[0, 3, 1, 3, -2, 0, 0, 0, 0, 50]], np.float32)
     with engine:
@@ -70,7 +63,7 @@ def test_topk_from_the_definition(lenet: Case) -> None:
 
 
 @pytest.mark.parametrize("name", ["paddle", "python", "executor", "dygraph"])
-def test_arrays_are_checked_in_every_engine(name: str, lenet: Case) -> None:
+def test_arrays_are_checked_in_every_engine(name, lenet):
     engine = InferenceEngine(name)
     model = ("lenet", lenet.params) if name == "dygraph" else lenet.files("json").values()
     zeros = np.zeros((2, 1, 28, 28))
@@ -97,13 +90,13 @@ def test_arrays_are_checked_in_every_engine(name: str, lenet: Case) -> None:
         ("paddle", {"class_dim": 3}, "number of classes"),
     ],
 )
-def test_wrong_options(name: str, options: dict[str, Any], said: str, lenet: Case) -> None:
+def test_wrong_options(name, options, said, lenet):
     model = ("lenet", lenet.params) if name == "dygraph" else lenet.files("json").values()
     with pytest.raises(errors.BadInput, match=said):
         InferenceEngine(name, **options).load_predictor(*model)
 
 
-def test_static_mode_is_left_as_it_was(lenet: Case) -> None:
+def test_static_mode_is_left_as_it_was(lenet):
     import paddle
 
     with InferenceEngine("executor").load_predictor(model_dir=lenet.separate) as engine:
@@ -114,13 +107,13 @@ def test_static_mode_is_left_as_it_was(lenet: Case) -> None:
         assert float(paddle.ones([2]).sum()) == 2
 
 
-def test_threads_take_turns(lenet: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_take_turns(lenet, monkeypatch):
     from lenet_cpp.models.paddle_inference_engine import PaddleInferenceEngine
 
     inside = 0
     original = PaddleInferenceEngine.run
 
-    def watched(self: PaddleInferenceEngine, batch: np.ndarray) -> np.ndarray:
+    def watched(self, batch):
         nonlocal inside
         assert inside == 0
         inside += 1
@@ -138,7 +131,7 @@ def test_threads_take_turns(lenet: Case, monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected * 2))
 
 
-def test_predict_imports_no_paddle(lenet: Case) -> None:
+def test_predict_imports_no_paddle(lenet):
     code = (
         "import sys\nfrom lenet_cpp.cli.predict import main\n"
         f"assert main(['-i={lenet.photos}', '--model_dir={lenet.exported}', '--benchmark']) == 0\n"
@@ -148,7 +141,7 @@ def test_predict_imports_no_paddle(lenet: Case) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_labels_file(tmp_path: Path) -> None:
+def test_labels_file(tmp_path):
     from lenet_cpp.inference.classification import read_labels
 
     path = tmp_path / "labels.txt"
@@ -169,7 +162,7 @@ def test_labels_file(tmp_path: Path) -> None:
         read_labels(path)
 
 
-def bare_copy(source: Path, folder: Path) -> Path:
+def bare_copy(source, folder):
     """A model as somebody else's export would leave it: nothing but program and parameters."""
     shutil.copytree(source, folder)
     for name in ("SHA256SUMS", "manifest.json", "preprocess.json"):
@@ -177,9 +170,7 @@ def bare_copy(source: Path, folder: Path) -> Path:
     return folder
 
 
-def test_preprocessing_has_to_be_known(
-    lenet: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_preprocessing_has_to_be_known(lenet, tmp_path, capsys):
     folder = bare_copy(lenet.exported, tmp_path / "bare")
     flags = [f"-i={lenet.photos}", f"--model_dir={folder}", f"--output={tmp_path / 'o.json'}"]
     assert MAINS["predict"](flags) == 3
@@ -194,7 +185,7 @@ def test_preprocessing_has_to_be_known(
     assert MAINS["predict"]([*flags, "--model_name=mine"]) == 0  # needed for the report alone
 
 
-def test_a_changed_preprocess_json_is_noticed(resnet: Case, tmp_path: Path) -> None:
+def test_a_changed_preprocess_json_is_noticed(resnet, tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     for path in resnet.exported.iterdir():
@@ -230,7 +221,7 @@ PreProcess:
 """
 
 
-def test_inference_yml_beside_the_model(resnet: Case, tmp_path: Path) -> None:
+def test_inference_yml_beside_the_model(resnet, tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     for name in ("inference.pdmodel", "inference.pdiparams"):
@@ -244,7 +235,7 @@ def test_inference_yml_beside_the_model(resnet: Case, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def with_softmax(tmp_path_factory: pytest.TempPathFactory, lenet: Case) -> Path:
+def with_softmax(tmp_path_factory, lenet):
     from lenet_cpp import export
 
     folder = tmp_path_factory.mktemp("softmax") / "model"
@@ -254,9 +245,7 @@ def with_softmax(tmp_path_factory: pytest.TempPathFactory, lenet: Case) -> Path:
 
 @pytest.mark.parametrize("format_", ["pdmodel", "json"])
 @pytest.mark.parametrize("bare", [False, True])
-def test_softmax_is_applied_once(
-    format_: str, bare: bool, with_softmax: Path, lenet: Case, tmp_path: Path
-) -> None:
+def test_softmax_is_applied_once(format_, bare, with_softmax, lenet, tmp_path):
     """Known from the manifest; without one seen from the program."""
     image = lenet.photos / "000.png"
     expected = lenet_cpp.classify(np.asarray(Image.open(image))).probabilities
@@ -271,7 +260,7 @@ def test_softmax_is_applied_once(
 
 
 @pytest.fixture(scope="module")
-def any_size(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+def any_size(tmp_path_factory):
     """A layer of Paddle, and the folder that it was exported to, for images of 40 x 40."""
     import paddle
     from paddle import nn, pir_utils
@@ -298,9 +287,7 @@ def any_size(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 
 @pytest.mark.parametrize("format_", ["pdmodel", "json"])
 @pytest.mark.parametrize("engine", ["auto", "paddle", "python", "executor"])
-def test_images_of_any_size(
-    engine: str, format_: str, any_size: tuple[Any, Path], resnet: Case
-) -> None:
+def test_images_of_any_size(engine, format_, any_size, resnet):
     import paddle
 
     net, folder = any_size
@@ -318,9 +305,7 @@ def test_images_of_any_size(
                 loaded.run(np.zeros(wrong))
 
 
-def test_commands_with_images_of_any_size(
-    any_size: tuple[Any, Path], resnet: Case, tmp_path: Path
-) -> None:
+def test_commands_with_images_of_any_size(any_size, resnet, tmp_path):
     _, folder = any_size
     for name in ("predict", "py_infer"):
         done = run(name, f"-i={resnet.photos}", f"-d={folder}", "--topk=1")

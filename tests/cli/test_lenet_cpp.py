@@ -1,7 +1,5 @@
 """The command lenet-cpp: subcommands, help, options that are alike, completion, versions."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import json
@@ -11,20 +9,16 @@ import subprocess
 import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 import pytest
-from classifiers import MAINS, ROOT, Case
+from classifiers import MAINS, ROOT
 from PIL import Image
 
 import lenet_cpp
 from lenet_cpp.cli import COMMANDS, main
 from lenet_cpp.verify.reprod import read_record
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PROGRAM = Path(sys.executable).with_name("lenet-cpp")
 PARSED = {
@@ -35,7 +29,7 @@ PARSED = {
 PARSED = {name: found for name, found in PARSED.items() if isinstance(found, click.Command)}
 
 
-def lenet_cpp_command(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+def lenet_cpp_command(*arguments, **options):
     return subprocess.run(
         [PROGRAM, *map(str, arguments)],
         capture_output=True, text=True, check=False, timeout=300, **options,
@@ -46,9 +40,7 @@ def lenet_cpp_command(*arguments: object, **options: Any) -> subprocess.Complete
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_has_examples_and_every_option_once(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_help_has_examples_and_every_option_once(name, capsys):
     with pytest.raises(SystemExit) as caught:
         main([name, "--help"])
     assert caught.value.code == 0
@@ -64,7 +56,7 @@ def test_help_has_examples_and_every_option_once(
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
-def test_help_lists_the_commands(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_the_commands(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 0
@@ -87,9 +79,7 @@ def test_help_lists_the_commands(arguments: list[str], capsys: pytest.CaptureFix
         ("export a b", "unexpected extra argument (b)"),
     ],
 )
-def test_wrong_usage_is_one_line(
-    arguments: str, said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_usage_is_one_line(arguments, said, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments.split())
     assert caught.value.code == 2
@@ -102,7 +92,7 @@ def test_wrong_usage_is_one_line(
 # Options
 
 
-def values(command: str, *arguments: str) -> dict[str, Any]:
+def values(command, *arguments):
     """What a command would get."""
     name, context = command, PARSED[command].make_context(command, list(arguments))
     assert name == context.info_name
@@ -127,14 +117,14 @@ def values(command: str, *arguments: str) -> dict[str, Any]:
         ("torch-train", ["--lr 0.1", "--learning_rate=0.1"]),
     ],
 )  # fmt: skip
-def test_spellings_are_alike(command: str, spellings: list[str]) -> None:
+def test_spellings_are_alike(command, spellings):
     first, *others = (values(command, *spelling.split()) for spelling in spellings)
     assert "x" in spellings or first != values(command, *["x"] * (command == "predict"))
     for other in others:
         assert other == first
 
 
-def test_one_thing_has_one_name() -> None:
+def test_one_thing_has_one_name():
     """No command shows a name that is another spelling of what another command shows."""
     shown = {
         name for command in PARSED.values() for param in command.params
@@ -151,14 +141,14 @@ def test_one_thing_has_one_name() -> None:
     assert shown & also <= known
 
 
-def attributes_of(path: Path) -> Iterator[str]:
+def attributes_of(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             yield from [node.attr] if node.value.id == "options" else []
 
 
 @pytest.mark.parametrize("name", PARSED)
-def test_commands_read_only_options_that_there_are(name: str) -> None:
+def test_commands_read_only_options_that_there_are(name):
     """Their attributes are not known to mypy."""
     path = ROOT / "python" / "lenet_cpp" / "cli" / f"{COMMANDS[name][0]}.py"
     assert set(attributes_of(path)) <= {param.name for param in PARSED[name].params}
@@ -167,13 +157,13 @@ def test_commands_read_only_options_that_there_are(name: str) -> None:
 # Imports, versions and completion
 
 
-def modules_after(statement: str, *names: str) -> set[str]:
+def modules_after(statement, *names):
     code = f"import sys\ntry:\n    {statement}\nexcept SystemExit: pass\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(names) & set(done.stdout.split())
 
 
-def test_commands_are_imported_when_they_run() -> None:
+def test_commands_are_imported_when_they_run():
     assert modules_after("import lenet_cpp", "click", "lenet_cpp.cli") == set()
     run = "from lenet_cpp.cli import main; main(['{}'])"
     others = [f"lenet_cpp.cli.{module}" for module, _ in COMMANDS.values()]
@@ -181,7 +171,7 @@ def test_commands_are_imported_when_they_run() -> None:
     assert modules_after(run.format("--version"), "paddle", "torch", "onnx", *others) == set()
 
 
-def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions(monkeypatch):
     for environment, instructions in (({}, None), ({"LENET_NATIVE_ISA": "scalar"}, "scalar")):
         done = lenet_cpp_command("--version", env=os.environ | environment)
         assert (done.returncode, done.stderr) == (0, "")
@@ -194,17 +184,17 @@ def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:
         assert lines["native engine"] == (instructions or here)
 
 
-def test_a_package_that_is_missing_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_missing_is_said_to_be(monkeypatch):
     from lenet_cpp.cli import _versions
 
-    def missing(name: str) -> str:
+    def missing(name):
         raise _versions.PackageNotFoundError(name)
 
     monkeypatch.setattr(_versions, "version", missing)
     assert _versions.versions()["onnxruntime"] == "not installed"
 
 
-def test_entry_point_and_module() -> None:
+def test_entry_point_and_module():
     (found,) = entry_points(group="console_scripts", name="lenet-cpp")
     assert found.load() is main
     command = [sys.executable, "-m", "lenet_cpp", "explain", "--batch", "1"]
@@ -214,7 +204,7 @@ def test_entry_point_and_module() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_script(shell: str) -> None:
+def test_completion_script(shell):
     environment = os.environ | {"_LENET_CPP_COMPLETE": f"{shell}_source"}
     done = lenet_cpp_command(env=environment)
     assert done.returncode == 0, done.stderr
@@ -233,7 +223,7 @@ def test_completion_script(shell: str) -> None:
         ("lenet-cpp convert x --to pd", {"pdmodel"}, {"json"}),
     ],
 )
-def test_completion(line: str, some: set[str], none: set[str]) -> None:
+def test_completion(line, some, none):
     words = line.split(" ")
     environment = os.environ | {
         "_LENET_CPP_COMPLETE": "bash_complete",
@@ -249,7 +239,7 @@ def test_completion(line: str, some: set[str], none: set[str]) -> None:
 # Commands that have no page of their own
 
 
-def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain(capsys):
     assert main(["explain", "-b", "3", "--runs", "2"]) == 0
     text = capsys.readouterr().out
     assert "3 images" in text
@@ -260,7 +250,7 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert (plan["engine"], plan["images"]) == ("native", 1)
 
 
-def test_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+def test_benchmark(capsys):
     sizes = ["--batch-sizes", "1,3", "--threads", "1,2", "--seconds", "0"]
     assert main(["benchmark", "--json", *sizes]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -290,15 +280,13 @@ def test_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
         (["--accelerator", "onednn", "--engines", "native"], 6, "native"),
     ],
 )
-def test_benchmark_without_an_engine(
-    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_benchmark_without_an_engine(arguments, code, said, capsys):
     assert main(["benchmark", "--seconds", "0", *arguments]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
 
 
-def test_fetch_paddle_is_in_the_wheel(tmp_path: Path) -> None:
+def test_fetch_paddle_is_in_the_wheel(tmp_path):
     done = lenet_cpp_command("fetch-paddle", "--check", cwd=tmp_path)
     assert done.returncode == 3
     folder = tmp_path / "third_party" / "paddle_inference"
@@ -312,9 +300,9 @@ def test_fetch_paddle_is_in_the_wheel(tmp_path: Path) -> None:
 
 
 def test_verify_without_the_program(
-    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    model_dir, tmp_path, monkeypatch,
+    capsys,
+):  # fmt: skip
     monkeypatch.chdir(tmp_path)
     flags = ["--images=5", "--batch-sizes=5", "--formats=json", "--accelerators=plain,native"]
     assert main(["verify", str(model_dir), *flags]) == 0
@@ -327,9 +315,7 @@ def test_verify_without_the_program(
     assert main(["verify", str(model_dir), "--program=no", *flags]) == 3  # which was named
 
 
-def test_records_of_predict_and_infer(
-    lenet: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_records_of_predict_and_infer(lenet, tmp_path, capsys):
     pytest.importorskip("reprod_log", reason="it writes them")
     runs = {
         "predict": (lenet.flags("pdmodel"), "output_inference_engine.npy"),
@@ -348,7 +334,7 @@ def test_records_of_predict_and_infer(
         np.testing.assert_allclose(record["prob"], expected, rtol=0, atol=1e-5)
 
 
-def test_a_predictor_without_a_model_has_the_bundled_one() -> None:
+def test_a_predictor_without_a_model_has_the_bundled_one():
     x = np.random.default_rng(1).random((5, 28, 28), np.float32)
     with lenet_cpp.Predictor(engine="native") as predictor:
         assert predictor.model_file.parent == lenet_cpp.bundled_model_dir()

@@ -1,24 +1,16 @@
 """The flags of predict, infer and py-infer, as the guides write them, and the answers they give."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import shutil
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from classifiers import ENGINES, FORMATS, MAINS, Case, answers, run, write_digits
+from classifiers import ENGINES, FORMATS, MAINS, answers, run, write_digits
 from PIL import Image
 
 import lenet_cpp
 from lenet_cpp import InferenceEngine
-
-if TYPE_CHECKING:
-    pass
-
 
 IMAGE_FLAGS = [
     ["-i=IMAGE"],
@@ -33,9 +25,7 @@ IMAGE_FLAGS = [
 
 
 @pytest.mark.parametrize("flags", IMAGE_FLAGS, ids=" ".join)
-def test_image_flag_as_the_guide_writes_it(
-    lenet: Case, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_image_flag_as_the_guide_writes_it(lenet, flags, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.new("L", (28, 28)).save("one.png")
     given = [flag.replace("IMAGE", "./one.png") for flag in flags]
@@ -45,11 +35,11 @@ def test_image_flag_as_the_guide_writes_it(
 
 
 @pytest.mark.parametrize("style", ["-{}={}", "--{}={}", "-{} {}", "--{} {}"])
-def test_model_flags_as_the_guide_writes_them(lenet: Case, style: str, tmp_path: Path) -> None:
+def test_model_flags_as_the_guide_writes_them(lenet, style, tmp_path):
     program = lenet.files("pdmodel")["model_file"]
     target = tmp_path / "out.json"
 
-    def flag(name: str, value: object) -> list[str]:
+    def flag(name, value):
         return style.format(name, value).split(" ")
 
     exported = [*flag("m", program), *flag("p", program.with_suffix(".pdiparams"))]
@@ -61,7 +51,7 @@ def test_model_flags_as_the_guide_writes_them(lenet: Case, style: str, tmp_path:
         target.unlink()
 
 
-def test_guide_commands_with_cpu(lenet: Case, tmp_path: Path) -> None:
+def test_guide_commands_with_cpu(lenet, tmp_path):
     """Every flag of the guide at once."""
     program = lenet.files("pdmodel")["model_file"]
     arguments = [
@@ -85,7 +75,7 @@ def test_guide_commands_with_cpu(lenet: Case, tmp_path: Path) -> None:
         assert first["000.png"][0][0] == second["000.png"][0][0]
 
 
-def test_model_and_params(lenet: Case, tmp_path: Path) -> None:
+def test_model_and_params(lenet, tmp_path):
     """The names that the guide's files have."""
     program = lenet.files("pdmodel")["model_file"]
     shutil.copy(program, tmp_path / "model")
@@ -120,7 +110,7 @@ def test_model_and_params(lenet: Case, tmp_path: Path) -> None:
         ("", False),
     ],
 )
-def test_booleans(flags: str, value: bool) -> None:
+def test_booleans(flags, value):
     parsed = MAINS["infer"].make_context("", ["-i=x", "-m=x", "-p=x", *flags.split()])
     assert parsed.params["use_gpu"] is value
 
@@ -141,7 +131,7 @@ def test_booleans(flags: str, value: bool) -> None:
     ],
     ids=" ".join,
 )
-def test_wrong_usage(name: str, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage(name, flags, capsys):
     model = ["-m=lenet", "-p=x"] if name == "infer" else ["-m=x.pdmodel"]
     with pytest.raises(SystemExit) as caught:
         MAINS[name]([*model, "--use_gpu=0", "-i=x", *flags])
@@ -161,14 +151,14 @@ def test_wrong_usage(name: str, flags: list[str], capsys: pytest.CaptureFixture[
         ("predict", ["-i=x", "-m=x", "--use_onednn=0", "--accelerator=onednn"]),
     ],
 )
-def test_flags_that_are_missing_or_contradict(name: str, flags: list[str]) -> None:
+def test_flags_that_are_missing_or_contradict(name, flags):
     with pytest.raises(SystemExit) as caught:
         MAINS[name](flags)
     assert caught.value.code == 2
 
 
 @pytest.mark.parametrize("name", MAINS)
-def test_no_gpu(name: str, lenet: Case) -> None:
+def test_no_gpu(name, lenet):
     model = lenet.infer_flags() if name == "infer" else [f"--model_dir={lenet.exported}"]
     done = run(name, f"-i={lenet.photos}", *model, "--use_gpu=1")
     assert (done.returncode, done.stdout) == (6, "")
@@ -178,17 +168,17 @@ def test_no_gpu(name: str, lenet: Case) -> None:
 
 
 @pytest.mark.parametrize("flags", [["--use_tensorrt=True"], ["--use_tensorrt", "--benchmark"]])
-def test_no_tensorrt(flags: list[str], lenet: Case, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_tensorrt(flags, lenet, capsys):
     assert MAINS["predict"]([f"-i={lenet.photos}", f"--model_dir={lenet.exported}", *flags]) == 6
     assert "--use_tensorrt" in capsys.readouterr().err
 
 
-def outputs(engine: InferenceEngine, case: Case) -> np.ndarray:
+def outputs(engine, case):
     batch = engine.preprocess(sorted(case.photos.iterdir()))
     return engine.run(batch)
 
 
-def assert_same(reference: np.ndarray, found: np.ndarray) -> None:
+def assert_same(reference, found):
     assert reference.shape == found.shape
     assert np.ptp(reference) > 0.1  # something is there to be different
     allowed = 1e-5 * np.maximum(1, np.abs(reference))
@@ -197,7 +187,7 @@ def assert_same(reference: np.ndarray, found: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("case", ["lenet", "resnet", "alexnet"], indirect=True)
-def test_three_ways_agree(case: Case) -> None:
+def test_three_ways_agree(case):
     with InferenceEngine("dygraph", **case.sizes).load_predictor(case.name, case.params) as engine:
         reference = outputs(engine, case)
         topk = engine.topk(reference)
@@ -213,7 +203,7 @@ def test_three_ways_agree(case: Case) -> None:
 
 
 @pytest.mark.parametrize("accelerator", ["auto", "plain", "onednn", "openvino"])
-def test_accelerators_agree(lenet: Case, accelerator: str) -> None:
+def test_accelerators_agree(lenet, accelerator):
     with InferenceEngine("executor").load_predictor(**lenet.files("pdmodel")) as engine:
         reference = outputs(engine, lenet)
     for name in ("paddle", "python"):
@@ -223,7 +213,7 @@ def test_accelerators_agree(lenet: Case, accelerator: str) -> None:
 
 
 @pytest.mark.parametrize("case", ["lenet", "resnet"], indirect=True)
-def test_commands_agree(case: Case, tmp_path: Path) -> None:
+def test_commands_agree(case, tmp_path):
     """With the whole output, through files, in this process."""
     runs = {
         "predict": case.flags("pdmodel"),
@@ -247,7 +237,7 @@ def test_commands_agree(case: Case, tmp_path: Path) -> None:
                 assert by_class.get(class_id, 0) == pytest.approx(probability, abs=1e-5)
 
 
-def test_digits_are_right_in_every_process(lenet: Case, tmp_path: Path) -> None:
+def test_digits_are_right_in_every_process(lenet, tmp_path):
     truth = write_digits(tmp_path / "digits", 100)
     flags = {
         "predict": ["--engine=python", *lenet.flags("json")],
@@ -267,7 +257,7 @@ def test_digits_are_right_in_every_process(lenet: Case, tmp_path: Path) -> None:
     assert right >= 95
 
 
-def test_outputs_are_those_of_the_bundled_predictor(lenet: Case) -> None:
+def test_outputs_are_those_of_the_bundled_predictor(lenet):
     """The engine adds nothing: array in, the predictor's own numbers out."""
     predictor = lenet_cpp.Predictor(model_dir=lenet.exported)
     pixels = np.stack([np.asarray(Image.open(path)) for path in sorted(lenet.photos.iterdir())])

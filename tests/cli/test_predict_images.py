@@ -1,7 +1,5 @@
 """From image files to results: sources, batches, tables, files, images that cannot be read."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os
@@ -11,32 +9,28 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from classifiers import MAINS, ROOT, Case, answers, run, write_digits
+from classifiers import MAINS, ROOT, answers, run, write_digits
 from PIL import Image
 
 import lenet_cpp
 from lenet_cpp import InferenceEngine
 from lenet_cpp.data import images
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 @pytest.fixture
-def predict(lenet: Case) -> Callable[..., int]:
+def predict(lenet):
     """predict.py with the bundled model, in this process."""
 
-    def call(*arguments: object) -> int:
+    def call(*arguments):
         return MAINS["predict"]([*map(str, arguments), f"--model_dir={lenet.exported}"])
 
     return call
 
 
-def test_image_sources(predict: Callable[..., int], lenet: Case, tmp_path: Path) -> None:
+def test_image_sources(predict, lenet, tmp_path):
     first, second, *_ = sorted(lenet.photos.iterdir())
     listed = tmp_path / "list.txt"
     listed.write_text(f"{second}\n{first} 7\n")
@@ -56,7 +50,7 @@ def test_image_sources(predict: Callable[..., int], lenet: Case, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["predict", "py_infer"])
-def test_the_bundled_model_is_the_default(name: str, tmp_path: Path) -> None:
+def test_the_bundled_model_is_the_default(name, tmp_path):
     labels = write_digits(tmp_path / "digits", 4)
     target = tmp_path / "found.json"
     assert MAINS[name]([str(tmp_path / "digits"), "--topk=1", f"--output={target}"]) == 0
@@ -64,9 +58,7 @@ def test_the_bundled_model_is_the_default(name: str, tmp_path: Path) -> None:
     assert found == [str(label) for label in labels]
 
 
-def test_the_batch_size_changes_nothing(
-    predict: Callable[..., int], lenet: Case, tmp_path: Path
-) -> None:
+def test_the_batch_size_changes_nothing(predict, lenet, tmp_path):
     found = []
     for size in (1, 3, 100):
         target = tmp_path / f"{size}.json"
@@ -81,9 +73,7 @@ def test_the_batch_size_changes_nothing(
             assert values[0] == pytest.approx(values[1], abs=1e-6)
 
 
-def test_table(
-    predict: Callable[..., int], lenet: Case, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_table(predict, lenet, capsys):
     assert predict(f"-i={lenet.photos}", "--topk=2") == 0
     captured = capsys.readouterr()
     header, _, *rows = captured.out.splitlines()
@@ -96,9 +86,7 @@ def test_table(
     assert captured.err == ""  # no progress bar where there is no terminal
 
 
-def test_output_files_say_the_same(
-    predict: Callable[..., int], lenet: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_output_files_say_the_same(predict, lenet, tmp_path, capsys):
     labels = tmp_path / "labels.txt"
     names = ["nought, zero", *"ABCDEFGHI"]
     labels.write_text("".join(f"{i} {name}\n" for i, name in enumerate(names)))
@@ -138,7 +126,7 @@ def test_output_files_say_the_same(
         assert values == sorted(values, reverse=True)
 
 
-def test_file_names_of_any_bytes(lenet: Case, tmp_path: Path) -> None:
+def test_file_names_of_any_bytes(lenet, tmp_path):
     names = ['a "b", c.png', "new\nline.png", "\udcff.png", "日本.png", "\x1b[31m.png"]
     for name in names:
         Image.new("L", (28, 28)).save(tmp_path / name)
@@ -158,7 +146,7 @@ def test_file_names_of_any_bytes(lenet: Case, tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
-def write_bad_image(folder: Path) -> Path:
+def write_bad_image(folder):
     """A PNG file that was cut short."""
     good = folder / "000.png"
     bad = folder / "001.png"
@@ -166,7 +154,7 @@ def write_bad_image(folder: Path) -> Path:
     return bad
 
 
-def test_an_unreadable_image_stops(lenet: Case, tmp_path: Path) -> None:
+def test_an_unreadable_image_stops(lenet, tmp_path):
     write_digits(tmp_path / "digits", 4)
     bad = write_bad_image(tmp_path / "digits")
     target = tmp_path / "out.csv"
@@ -181,9 +169,7 @@ def test_an_unreadable_image_stops(lenet: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_skip_errors(
-    predict: Callable[..., int], tmp_path: Path, size: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_skip_errors(predict, tmp_path, size, capsys):
     write_digits(tmp_path / "digits", 4)
     bad = write_bad_image(tmp_path / "digits")
     found = {}
@@ -207,9 +193,7 @@ def test_skip_errors(
     assert document[2]["predictions"][0]["class_id"] == alone["predictions"][0]["class_id"]
 
 
-def test_nothing_but_unreadable_images(
-    predict: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_but_unreadable_images(predict, tmp_path, capsys):
     (tmp_path / "empty.png").touch()
     target = tmp_path / "out.json"
     flags = ("--skip_errors", "--benchmark", f"--output={target}")
@@ -218,7 +202,7 @@ def test_nothing_but_unreadable_images(
     assert [one["file"] for one in json.loads(target.read_text())] == [str(tmp_path / "empty.png")]
 
 
-def damaged(source: Path, folder: Path, name: str) -> Path:
+def damaged(source, folder, name):
     """A copy of a model's folder without checksums, one of its files cut short."""
     shutil.copytree(source, folder)
     for path in (folder / "SHA256SUMS", folder / "manifest.json"):
@@ -230,7 +214,7 @@ def damaged(source: Path, folder: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("name", ["predict", "py_infer"])
 @pytest.mark.parametrize("file", ["lenet.pdmodel", "lenet.json", "lenet.pdiparams", "__model__"])
-def test_damaged_models(name: str, file: str, lenet: Case, tmp_path: Path) -> None:
+def test_damaged_models(name, file, lenet, tmp_path):
     """Paddle itself ends in a crash for some of these: exit codes below zero would show that."""
     source = lenet.separate if file == "__model__" else lenet.exported
     folder = damaged(source, tmp_path / "model", file)
@@ -243,7 +227,7 @@ def test_damaged_models(name: str, file: str, lenet: Case, tmp_path: Path) -> No
     assert str(folder / file) in done.stderr
 
 
-def test_wrong_parameters_are_listed(lenet: Case, tmp_path: Path) -> None:
+def test_wrong_parameters_are_listed(lenet, tmp_path):
     import paddle
 
     state = paddle.load(str(lenet.params))
@@ -279,16 +263,7 @@ def test_wrong_parameters_are_listed(lenet: Case, tmp_path: Path) -> None:
         ("predict", ["-m=MODEL/lenet.json", "--use_mkldnn=False", "--engine=python"], 0, ""),
     ],
 )
-def test_refusals(
-    name: str,
-    flags: list[str],
-    code: int,
-    said: str,
-    lenet: Case,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_refusals(name, flags, code, said, lenet, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("nine.txt").write_text("a\n" * 9)
     images.imagenet(32).save("large.json")
@@ -301,13 +276,13 @@ def test_refusals(
     assert said in "".join(error)
 
 
-def test_json_with_openvino_in_python(lenet: Case) -> None:
+def test_json_with_openvino_in_python(lenet):
     with pytest.raises(lenet_cpp.Unsupported, match="OpenVINO"):
         InferenceEngine("python", accelerator="openvino").load_predictor(**lenet.files("json"))
 
 
 @pytest.mark.parametrize("count", [1, 2000])
-def test_closed_pipe(count: int, lenet: Case, tmp_path: Path) -> None:
+def test_closed_pipe(count, lenet, tmp_path):
     """Whether what is printed fits into a buffer or not."""
     listed = tmp_path / "many.txt"
     listed.write_text(f"{lenet.photos / '000.png'}\n" * count)
@@ -326,7 +301,7 @@ def test_closed_pipe(count: int, lenet: Case, tmp_path: Path) -> None:
         assert child.wait(timeout=60) == 141
 
 
-def test_interrupt_leaves_nothing_half_written(lenet: Case, tmp_path: Path) -> None:
+def test_interrupt_leaves_nothing_half_written(lenet, tmp_path):
     listed = tmp_path / "many.txt"
     listed.write_text(f"{lenet.photos / '000.png'}\n" * 50_000)
     folder = tmp_path / "out"

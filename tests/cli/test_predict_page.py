@@ -1,27 +1,20 @@
 """docs/predict.md: its commands run, and it has every flag."""
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from classifiers import MAINS, ROOT, Case
+from classifiers import MAINS, ROOT
 
-from snippets import RUN, Snippet, read_snippets, run_snippet
-
-if TYPE_CHECKING:
-    pass
-
+from snippets import RUN, read_snippets, run_snippet
 
 PAGE = ROOT / "docs" / "predict.md"
 SNIPPETS = [snippet for snippet in read_snippets(PAGE) if snippet.language in RUN]
 
 
 @pytest.fixture(scope="module")
-def documented(tmp_path_factory: pytest.TempPathFactory, lenet: Case, resnet: Case) -> Path:
+def documented(tmp_path_factory, lenet, resnet):
     """A folder with everything that the page speaks of."""
     folder = tmp_path_factory.mktemp("page")
     for name, target in {
@@ -42,7 +35,7 @@ def documented(tmp_path_factory: pytest.TempPathFactory, lenet: Case, resnet: Ca
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=[snippet.place for snippet in SNIPPETS])
-def test_page(snippet: Snippet, documented: Path) -> None:
+def test_page(snippet, documented):
     done = run_snippet(snippet, documented, Path(sys.prefix))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     if snippet.language == "sh":  # where Paddle is kept from speaking of itself
@@ -51,7 +44,7 @@ def test_page(snippet: Snippet, documented: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MAINS)
-def test_page_has_every_flag(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_page_has_every_flag(name, capsys):
     with pytest.raises(SystemExit):
         MAINS[name](["--help"])
     flags = set(re.findall(r"(?<![\w-])--\w[\w-]+", capsys.readouterr().out.replace("_", "-")))

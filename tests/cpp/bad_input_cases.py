@@ -8,13 +8,11 @@ are opened: that is in test_bad_input.py.
 The boundaries where files are cut short come from the formats' definitions, not from our readers.
 """
 
-from __future__ import annotations
-
 import gzip
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,32 +65,32 @@ class Case:
     peak_mib: int | None = None  # resident memory that the process must stay below
     keeps: bytes | None = None  # what the output file holds, before and after
 
-    def expected(self, route: str) -> str:
+    def expected(self, route):
         return self.gives if isinstance(self.gives, str) else self.gives[route]
 
 
-CASES: list[Case] = []
+CASES = []
 
 
-def row(name: str, gives: str | Mapping[str, str], words: str, **rest: Any) -> Callable[..., None]:
+def row(name, gives, words, **rest):
     """Decorate the function that prepares the row's files."""
 
-    def add(prepare: Callable[[Path], Request]) -> None:
+    def add(prepare):
         assert name not in {case.name for case in CASES}, name
         CASES.append(Case(name, gives, words, prepare, **rest))
 
     return add
 
 
-def by_dir(folder: Path, **rest: Any) -> Request:
+def by_dir(folder, **rest):
     return Request({"model_dir": folder / "model"}, **rest)
 
 
-def by_file(folder: Path, name: str = "lenet.pdmodel", **rest: Any) -> Request:
+def by_file(folder, name="lenet.pdmodel", **rest):
     return Request({"model_file": folder / "model" / name}, **rest)
 
 
-def unhashed(folder: Path) -> Path:
+def unhashed(folder):
     (folder / "model" / "SHA256SUMS").unlink()
     return folder / "model"
 
@@ -100,11 +98,11 @@ def unhashed(folder: Path) -> Path:
 # --- The model's files: where they are -------------------------------------------------------
 
 
-def models(gives: str, *rows: tuple[Any, ...], **rest: Any) -> None:
+def models(gives, *rows, **rest):
     """Rows of a name, words, the model in the folder, and what is done to the model's folder."""
     for name, words, given, *changes in rows:
 
-        def prepare(folder: Path, given: Any = given, changes: Any = changes) -> Request:
+        def prepare(folder, given=given, changes=changes):
             for change in changes:
                 change(folder / "model")
             if isinstance(given, str):
@@ -117,12 +115,12 @@ def models(gives: str, *rows: tuple[Any, ...], **rest: Any) -> None:
 PROGRAM, PARAMS = "model/lenet.pdmodel", "model/lenet.pdiparams"
 
 
-def relink(path: Path) -> None:
+def relink(path):
     path.unlink()
     path.symlink_to("gone")
 
 
-def copy_model(model: Path) -> None:
+def copy_model(model):
     for suffix in ("pdmodel", "pdiparams"):
         shutil.copy(model / f"lenet.{suffix}", model / f"other.{suffix}")
 
@@ -202,12 +200,12 @@ models(
 
 
 @row("a name that is not UTF-8", "FileNotFound", "no-?-such.pdmodel")
-def _(folder: Path) -> Request:
+def _(folder):
     return Request({"model_file": os.fsencode(folder) + b"/no-\xff-such.pdmodel"})
 
 
 @row("a model in a folder named in another script", OK, "", answer=lambda: np.zeros((1, 28, 28)))
-def _(folder: Path) -> Request:
+def _(folder):
     shutil.move(folder / "model", folder / "модель 模型")
     return Request({"model_dir": folder / "модель 模型"})
 
@@ -217,14 +215,14 @@ def _(folder: Path) -> Request:
 MODEL_FILES = ("lenet.pdmodel", "lenet.json", "lenet.pdiparams")
 
 
-def program_of(name: str) -> str:
+def program_of(name):
     return "lenet.json" if name == "lenet.json" else "lenet.pdmodel"
 
 
-def replaced(name: str, content: Callable[[Path], bytes]) -> Callable[[Path], Request]:
+def replaced(name, content):
     """The file with another content, without the hashes, which would see it too."""
 
-    def prepare(folder: Path) -> Request:
+    def prepare(folder):
         (unhashed(folder) / name).write_bytes(content(folder / "model"))
         return by_file(folder, program_of(name))
 
@@ -243,7 +241,7 @@ for _name in MODEL_FILES:
         )
 
 
-def head(name: str, size: int) -> Callable[[Path], Request]:
+def head(name, size):
     return replaced(name, lambda model: (model / name).read_bytes()[:size])
 
 
@@ -274,14 +272,14 @@ for _size, _where in (
 
 
 @row("lenet.pdiparams with bytes after its end", "BadModel", "lenet.pdiparams")
-def _(folder: Path) -> Request:
+def _(folder):
     with (unhashed(folder) / "lenet.pdiparams").open("ab") as file:
         file.write(bytes(10))
     return by_file(folder)
 
 
 @row("the size of a description set to 2 GiB", "BadModel", "lenet.pdiparams")
-def _(folder: Path) -> Request:
+def _(folder):
     params = unhashed(folder) / "lenet.pdiparams"
     content = bytearray(params.read_bytes())
     struct.pack_into("<i", content, 16, 2**31 - 1)
@@ -290,7 +288,7 @@ def _(folder: Path) -> Request:
 
 
 @row("the number of levels set to 2^64 - 1", "BadModel", "lenet.pdiparams")
-def _(folder: Path) -> Request:
+def _(folder):
     params = unhashed(folder) / "lenet.pdiparams"
     content = bytearray(params.read_bytes())
     struct.pack_into("<Q", content, 4, 2**64 - 1)
@@ -298,7 +296,7 @@ def _(folder: Path) -> Request:
     return by_file(folder, "lenet.json")
 
 
-def swap(folder: Path) -> Path:
+def swap(folder):
     model = unhashed(folder)
     (model / "lenet.pdmodel").rename(model / "lenet.tmp")
     (model / "lenet.json").rename(model / "lenet.pdmodel")
@@ -307,19 +305,19 @@ def swap(folder: Path) -> Path:
 
 
 @row(".json under the name of .pdmodel", "BadModel", "lenet.pdmodel")
-def _(folder: Path) -> Request:
+def _(folder):
     return by_file(swap(folder), "lenet.pdmodel")
 
 
 @row(".pdmodel under the name of .json", "BadModel", "lenet.json")
-def _(folder: Path) -> Request:
+def _(folder):
     return by_file(swap(folder), "lenet.json")
 
 
 # --- A model whose files do not belong together ----------------------------------------------
 
 
-def negate_last_weights(folder: Path) -> None:
+def negate_last_weights(folder):
     """The same shapes, other values: as another model of this topology has."""
     params = folder / "model" / "lenet.pdiparams"
     content = bytearray(params.read_bytes())
@@ -329,26 +327,26 @@ def negate_last_weights(folder: Path) -> None:
 
 
 @row("another model's parameters of the same shapes", "BadModel", "SHA-256")
-def _(folder: Path) -> Request:
+def _(folder):
     negate_last_weights(folder)
     return by_file(folder)
 
 
 # Nothing in the two files tells: Paddle would run it too. Hence SHA256SUMS beside every export.
 @row("the same without SHA256SUMS: runs as that model", OK, "")
-def _(folder: Path) -> Request:
+def _(folder):
     unhashed(folder)
     negate_last_weights(folder)
     return by_file(folder)
 
 
 @row("the same with check_hashes off: runs as that model", OK, "")
-def _(folder: Path) -> Request:
+def _(folder):
     negate_last_weights(folder)
     return by_file(folder, options={"check_hashes": "false"})
 
 
-def tensor(*shape: int) -> bytes:
+def tensor(*shape):
     """A record of .pdiparams: float32 zeros."""
     desc = b"\x08\x05"
     for size in shape:
@@ -364,7 +362,7 @@ row("parameters with one tensor more", "BadModel", "holds 11 parameters")(
 )
 
 
-def spoil_a_bias(folder: Path, value: float) -> None:
+def spoil_a_bias(folder, value):
     """The first of conv2d_0.b_0, by the layout of the file: a header and then its six numbers."""
     params = unhashed(folder) / "lenet.pdiparams"
     content = bytearray(params.read_bytes())
@@ -377,13 +375,13 @@ def spoil_a_bias(folder: Path, value: float) -> None:
 for bad in (float("nan"), float("-inf")):
 
     @row(f"a parameter of {bad}", "BadModel", "NaN or infinity in the parameter 'conv2d_0.b_0'")
-    def _(folder: Path, bad: float = bad) -> Request:
+    def _(folder, bad=bad):
         spoil_a_bias(folder, bad)
         return by_file(folder, "lenet.json")
 
 
 @row("a parameter of NaN with check_finite off", OK, "")
-def _(folder: Path) -> Request:
+def _(folder):
     spoil_a_bias(folder, float("nan"))
     return by_file(folder, options={"check_finite": "false"})
 
@@ -391,16 +389,14 @@ def _(folder: Path) -> Request:
 # --- Images: what they are -------------------------------------------------------------------
 
 
-def digits(count: int) -> Any:
+def digits(count):
     """Values that float16 holds exactly."""
     pixels = np.random.default_rng(0).integers(0, 2048, (count, 1, 28, 28))
     return pixels.astype(np.float32) / np.float32(2048)
 
 
-def arrays(
-    name: str, gives: str | Mapping[str, str], words: str, array: Callable[[], Any], **rest: Any
-) -> None:
-    def prepare(folder: Path) -> Request:
+def arrays(name, gives, words, array, **rest):
+    def prepare(folder):
         options = rest.get("options", {})
         return by_file(folder, options={"accelerator": "plain", **options})
 
@@ -408,7 +404,7 @@ def arrays(
     row(name, gives, words, array=array, **others)(prepare)
 
 
-def taken_by_python(words: str = "") -> dict[str, Any]:
+def taken_by_python(words=""):
     """The program and the C++ reader refuse the file; Python converts the array."""
     return {
         "gives": {"cpp": "BadInput", "program": "BadInput", "python": OK},
@@ -421,9 +417,7 @@ arrays("float64", array=lambda: digits(3).astype(np.float64), **taken_by_python(
 arrays("float16", array=lambda: digits(3).astype(np.float16), **taken_by_python("<f2"))
 arrays("byte-swapped", array=lambda: digits(3).astype(">f4"), **taken_by_python(">f4"))
 arrays(
-    "Fortran order",
-    array=lambda: np.asfortranarray(digits(3)),
-    **taken_by_python("Fortran order"),
+    "Fortran order", array=lambda: np.asfortranarray(digits(3)), **taken_by_python("Fortran order")
 )
 for _dtype, _words in (
     (np.int64, "i"),
@@ -518,20 +512,18 @@ arrays(
 # Python alone.
 
 
-def only_python(
-    name: str, gives: str, words: str, array: Callable[[], Any], count: int = 0, why: str = ""
-) -> None:
+def only_python(name, gives, words, array, count=0, why=""):
     answer = (lambda: digits(count)) if count else None
     arrays(name, gives, words, array, answer=answer, routes=("python",), why=why or NO_STRIDES)
 
 
-def read_only() -> Any:
+def read_only():
     x = digits(3)
     x.flags.writeable = False
     return x
 
 
-def unaligned() -> Any:
+def unaligned():
     x = digits(3)
     place = np.zeros(x.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(x.shape)
     place[...] = x
@@ -570,7 +562,7 @@ for _name, _array, _words in (
 # --- Images: files ---------------------------------------------------------------------------
 
 
-def npy(array: Any, version: tuple[int, int] = (1, 0)) -> bytes:
+def npy(array, version=(1, 0)):
     import io
 
     file = io.BytesIO()
@@ -578,19 +570,19 @@ def npy(array: Any, version: tuple[int, int] = (1, 0)) -> bytes:
     return file.getvalue()
 
 
-def npy_header(text: str, values: bytes = b"", version: int = 1) -> bytes:
+def npy_header(text, values=b"", version=1):
     header = text.encode().ljust(117) + b"\n"
     return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H", len(header)) + header + values
 
 
-def idx(shape: tuple[int, ...], content: bytes, kind: int = 8) -> bytes:
+def idx(shape, content, kind=8):
     return struct.pack(f">HBB{len(shape)}I", 0, kind, len(shape), *shape) + content
 
 
-def files(name: str, content: bytes, words: str = "images.bin", gives: str = "BadInput") -> None:
+def files(name, content, words="images.bin", gives="BadInput"):
     is_idx = content[:2] == b"\0\0"
 
-    def prepare(folder: Path) -> Request:
+    def prepare(folder):
         (folder / "images.bin").write_bytes(content)
         return by_file(folder, options={"accelerator": "plain"}, input=folder / "images.bin")
 
@@ -635,12 +627,12 @@ files("IDX with bytes after its end", _IDX + b"\0")
 
 
 @row("input is missing", "FileNotFound", "none.npy", routes=("cpp", "program"), why=NO_READER)
-def _(folder: Path) -> Request:
+def _(folder):
     return by_file(folder, input=folder / "none.npy")
 
 
 @row("input is a pipe", "FileNotFound", "regular file", routes=("cpp", "program"), why=NO_READER)
-def _(folder: Path) -> Request:
+def _(folder):
     os.mkfifo(folder / "pipe.npy")
     return by_file(folder, input=folder / "pipe.npy")
 
@@ -653,14 +645,14 @@ def _(folder: Path) -> Request:
     why=NO_READER,
     unprivileged=True,
 )
-def _(folder: Path) -> Request:
+def _(folder):
     (folder / "secret.npy").write_bytes(_NPY)
     (folder / "secret.npy").chmod(0)
     return by_file(folder, input=folder / "secret.npy")
 
 
-def with_labels(array: Any) -> Callable[[Path], Request]:
-    def prepare(folder: Path) -> Request:
+def with_labels(array):
+    def prepare(folder):
         np.save(folder / "images.npy", np.zeros((3, 28, 28), np.float32))
         np.save(folder / "labels.npy", array)
         return by_file(
@@ -691,7 +683,7 @@ for _name, _array, _words, _routes in (
 # --- Options ---------------------------------------------------------------------------------
 
 
-def options(name: str, gives: str, words: str, given: Mapping[str, object], **rest: Any) -> None:
+def options(name, gives, words, given, **rest):
     row(name, gives, words, **rest)(lambda folder: by_dir(folder, options=given))
 
 
@@ -721,13 +713,7 @@ options(
     "to plain",
     {"precision": "bf16", "accelerator": "plain"},
 )
-options(
-    "max_batch_size is -1",
-    "BadInput",
-    "max_batch_size",
-    {"max_batch_size": -1},
-    usage=True,
-)
+options("max_batch_size is -1", "BadInput", "max_batch_size", {"max_batch_size": -1}, usage=True)
 options(
     "an unknown option",
     "BadInput",
@@ -740,7 +726,7 @@ options(
 
 
 @row("OpenVINO on a .json", "Unsupported", "OpenVINO")
-def _(folder: Path) -> Request:
+def _(folder):
     return by_file(folder, "lenet.json", options={"accelerator": "openvino"})
 
 
@@ -752,7 +738,7 @@ def _(folder: Path) -> Request:
     routes=("cpp", "program"),
     why="Python takes the bundled model",
 )
-def _(folder: Path) -> Request:
+def _(folder):
     return Request()
 
 
@@ -765,7 +751,7 @@ for _size in (0, -1):
         routes=("cpp", "python") if _size == 0 else ("python",),
         why=NO_POOL + "; in C++ the size is unsigned",
     )
-    def _(folder: Path, size: int = _size) -> Request:
+    def _(folder, size=_size):
         return by_dir(folder, pool=size)
 
 
@@ -797,17 +783,10 @@ for _flags, _words in (
 # --- Where the output goes -------------------------------------------------------------------
 
 
-def outputs(
-    name: str,
-    gives: str,
-    words: str,
-    output: str,
-    change: Callable[[Path], object] = lambda _: None,
-    **rest: Any,
-) -> None:
+def outputs(name, gives, words, output, change=lambda _: None, **rest):
     """A row of 20,000 bytes of output to a place in the folder, after something is done to that."""
 
-    def prepare(folder: Path) -> Request:
+    def prepare(folder):
         change(folder)
         np.save(folder / "images.npy", np.zeros((500, 28, 28), np.uint8))
         how = {"options": {"accelerator": "plain"}, "input": folder / "images.npy"}
@@ -845,7 +824,7 @@ for _mib, _accelerator in ((100, "plain"), (300, "plain"), (500, "plain"), (500,
 
 
 @row("a model file of 8 TiB", "BackendFailure", "not enough memory to read")
-def _(folder: Path) -> Request:
+def _(folder):
     return by_file(sparse(folder, unhashed(folder) / "lenet.pdmodel"))
 
 
@@ -856,18 +835,18 @@ def _(folder: Path) -> Request:
     routes=("cpp", "program"),
     why=NO_READER,
 )
-def _(folder: Path) -> Request:
+def _(folder):
     (folder / "images.npy").write_bytes(_NPY)
     return by_file(sparse(folder, folder / "images.npy"), input=folder / "images.npy")
 
 
-def sparse(folder: Path, path: Path) -> Path:
+def sparse(folder, path):
     """Make the file long without using the disk."""
     os.truncate(path, 8 << 40)
     return folder
 
 
-def each() -> Iterator[tuple[Case, str]]:
+def each():
     """Every row with every route that it has."""
     for case in CASES:
         assert case.routes == ROUTES or case.why, case.name

@@ -1,35 +1,16 @@
 """ONNX models made by hand, and what Python's onnxruntime gives for them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import onnxruntime
 from onnx import TensorProto, helper
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 node = helper.make_node
 
 
-def value(name: str, shape: Any, kind: int = TensorProto.FLOAT) -> Any:
+def value(name, shape, kind=TensorProto.FLOAT):
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def model(
-    nodes: list[Any],
-    inputs: Any = None,
-    outputs: Any = None,
-    tensors: Iterable[Any] = (),
-    *,
-    opset: int = 17,
-    ir_version: int = 8,
-) -> bytes:
+def model(nodes, inputs=None, outputs=None, tensors=(), *, opset=17, ir_version=8):
     """Return a model from x [N, 2] to y [N, 2] unless other inputs and outputs are given."""
     graph = helper.make_graph(
         nodes,
@@ -43,9 +24,7 @@ def model(
     return made.SerializeToString()
 
 
-def reference(
-    path: Path, x: NDArray[np.float32], *, threads: int = 1, optimize: bool = True
-) -> NDArray[np.float32]:
+def reference(path, x, *, threads=1, optimize=True):
     """Return the outputs of Python's onnxruntime with the options that our engine gives it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -3,23 +3,19 @@
 Run as a program it makes one call within limits that hold from after the imports on.
 """
 
-from __future__ import annotations
-
 import pickle
 import resource
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import bad_input_cases
 import numpy as np
 import python_call
+from numpy.typing import NDArray
 
 import lenet_cpp
 from lenet_cpp.data.mnist import read_idx
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class Result(NamedTuple):
@@ -31,7 +27,7 @@ class Result(NamedTuple):
     peak_mib: float = 0
 
 
-def options_of(case: bad_input_cases.Case, request: bad_input_cases.Request) -> dict[str, Any]:
+def options_of(case, request):
     switches = {"true": True, "false": False}
     return {
         name: switches.get(value, value) if isinstance(value, str) else value
@@ -39,7 +35,7 @@ def options_of(case: bad_input_cases.Case, request: bad_input_cases.Request) -> 
     }
 
 
-def images_of(case: bad_input_cases.Case, request: bad_input_cases.Request) -> Any:
+def images_of(case, request):
     if case.array is not None:
         return case.array()
     if request.input is not None:
@@ -47,7 +43,7 @@ def images_of(case: bad_input_cases.Case, request: bad_input_cases.Request) -> A
     return np.zeros((1, 28, 28), np.float32)
 
 
-def call(name: str, request: bad_input_cases.Request) -> Result:
+def call(name, request):
     """Make the call; an error that is not ours leaves as it is."""
     case = next(case for case in bad_input_cases.CASES if case.name == name)
     arguments = {**request.model, **options_of(case, request)}
@@ -63,13 +59,13 @@ def call(name: str, request: bad_input_cases.Request) -> Result:
     return Result("ok", "", output, peak_mib())
 
 
-def peak_mib() -> float:
+def peak_mib():
     status = Path("/proc/self/status").read_text()
     kib = next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]
     return int(kib) / 1024
 
 
-def main() -> None:
+def main():
     name, request, address_space = pickle.loads(Path(sys.argv[1]).read_bytes())
     if address_space is not None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -5,19 +5,16 @@ on into TARGET, with ``0.npy``, images [N, channels, height, width] of the range
 with.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 _IMAGES = 19
 
 
-def make_networks(target: Path, count: int) -> list[Path]:
+def make_networks(target, count):
     """Return the programs; each has been described for quantized_reference.py."""
     command = [sys.executable, "-W", "ignore", __file__, str(target), str(count)]
     package = Path(__import__("lenet_cpp").__file__).parents[1]
@@ -32,17 +29,17 @@ def make_networks(target: Path, count: int) -> list[Path]:
     return [target / f"{i}.pdmodel" for i in range(count)]
 
 
-def _network(rng: np.random.Generator) -> tuple[Any, tuple[int, int, int]]:
+def _network(rng):
     import paddle
     from paddle import nn
 
     class FloatLinear(nn.Linear):
         """Of no type that is quantized."""
 
-    def pick(*values: int) -> int:
+    def pick(*values):
         return int(rng.choice(values))
 
-    def convolution(inputs: int, outputs: int, groups: int) -> Any:
+    def convolution(inputs, outputs, groups):
         kernel, dilation = [pick(1, 2, 3, 5), pick(1, 2, 3)], [pick(1, 1, 2), pick(1, 1, 2)]
         stride = [pick(1, 1, 2), pick(1, 1, 2)]
         padding = [min(pick(0, 1, 2), size - 1) for size in kernel]
@@ -54,15 +51,10 @@ def _network(rng: np.random.Generator) -> tuple[Any, tuple[int, int, int]]:
     groups = pick(1, 1, 1, 2)
     shape = (groups * pick(1, 1, 2, 3), pick(13, 20, 32), pick(13, 20, 33))
     middle, last = 2 * pick(2, 3, 8, 9), groups * pick(1, 5, 16, 20)
-    pools = (
-        nn.MaxPool2D(2),
-        nn.MaxPool2D(3, 2, 1),
-        nn.AvgPool2D(2),
-        nn.MaxPool2D(2, 1),
-    )
+    pools = (nn.MaxPool2D(2), nn.MaxPool2D(3, 2, 1), nn.AvgPool2D(2), nn.MaxPool2D(2, 1))
 
     class Network(nn.Layer):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.first = convolution(shape[0], middle, groups)
             self.norm = nn.BatchNorm2D(middle)
@@ -87,7 +79,7 @@ def _network(rng: np.random.Generator) -> tuple[Any, tuple[int, int, int]]:
             hidden = self.hidden.weight.shape[1]
             self.out = linear(hidden, pick(2, hidden, 40))
 
-        def features(self, x: Any) -> Any:
+        def features(self, x):
             x = self.first(x)
             x = self.norm(x) if self.normalizes else x
             x = nn.functional.relu(x) if self.relus[0] else x
@@ -102,7 +94,7 @@ def _network(rng: np.random.Generator) -> tuple[Any, tuple[int, int, int]]:
                 x = nn.functional.adaptive_avg_pool2d(x, 1) if self.pooled else self.pools[1](x)
             return x
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x):
             x = nn.functional.relu(self.hidden(self.features(x).flatten(1)))
             x = self.out(x)
             return nn.functional.softmax(x) if self.softmax else x
@@ -110,7 +102,7 @@ def _network(rng: np.random.Generator) -> tuple[Any, tuple[int, int, int]]:
     return Network(), shape
 
 
-def _main(target: Path, count: int) -> None:
+def _main(target, count):
     import paddle
     from paddle.quantization import PTQ
     from quantized_reference import describe

@@ -9,8 +9,6 @@ Run as a script, ``quantized_reference.py PROGRAM...`` has Paddle read each ``.p
 process of its own, and writes its operators and parameters beside it, as a ``.npz``.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -33,7 +31,7 @@ _WEIGHTS = {"conv2d": "Filter", "depthwise_conv2d": "Filter", "matmul_v2": "Y"}
 _CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
 
 
-def read_programs(programs: list[Path]) -> list[QuantizedProgram]:
+def read_programs(programs):
     """Read them, each with the parameters beside it."""
     command = [sys.executable, "-W", "ignore", __file__, *map(str, programs)]
     # The old representation of programs is chosen before paddle is imported.
@@ -73,7 +71,7 @@ class _Tensor:
     rounded: bool = False
     by_whole: bool = False
 
-    def round(self, values: Array) -> Array:
+    def round(self, values):
         most = 255 if self.unsigned else 127
         least, largest = (0, 255) if self.from_zero else (-128, 127)
         # Means of integers lie in the middle of two but for float64's last bits.
@@ -84,7 +82,7 @@ class _Tensor:
 class QuantizedProgram:
     """One program; :meth:`run` computes it."""
 
-    def __init__(self, described: Path) -> None:
+    def __init__(self, described):
         with np.load(described) as stored:
             self._values = {name: np.asarray(value) for name, value in stored.items()}
         self._tensors: dict[str, _Tensor] = {}
@@ -98,13 +96,13 @@ class QuantizedProgram:
                 op.weights = self._as_multiplied(op)
         self._choose_rounding()
 
-    def _tensor(self, name: str) -> _Tensor:
+    def _tensor(self, name):
         return self._tensors.setdefault(name, _Tensor())
 
     # ---- the program, without its quantization
 
-    def _read(self, operators: list[Any]) -> None:
-        same: dict[str, str] = {}
+    def _read(self, operators):
+        same = {}
         made_by = {
             name: kind for kind, _, gives, _ in operators for n in gives.values() for name in n
         }
@@ -130,7 +128,7 @@ class QuantizedProgram:
                 op.quantized = all("quantize" in source for source in sources)
                 self._operators.append(op)
 
-    def _dequantized(self, name: str, scale: str, attributes: dict[str, Any]) -> Array:
+    def _dequantized(self, name, scale, attributes):
         values, scales = self._values[name], self._values[scale].astype(np.float32)
         shape = [1] * values.ndim
         if scales.size > 1:
@@ -138,9 +136,7 @@ class QuantizedProgram:
             shape[0 if scales.size == len(values) else attributes["quant_axis"]] = -1
         return (values / 127).astype(np.float32) * scales.reshape(shape)
 
-    def _operator(
-        self, kind: str, takes: Any, gives: Any, attributes: dict[str, Any], same: dict[str, str]
-    ) -> _Operator:
+    def _operator(self, kind, takes, gives, attributes, same):
         inputs = takes[_INPUTS.get(kind, "X")] + (takes["Y"] if kind == "elementwise_add" else [])
         output = next(gives[name][0] for name in ("Out", "Output", "Y") if name in gives)
         names = {name: values[0] for name, values in takes.items()}
@@ -151,18 +147,18 @@ class QuantizedProgram:
 
     # ---- operators that Paddle makes one
 
-    def _reader(self, name: str, kind: str) -> _Operator | None:
+    def _reader(self, name, kind):
         """The operator that alone reads a value."""
         readers = [op for op in self._operators if name in (*op.inputs, op.residual)]
         if name == self._output or len(readers) != 1 or readers[0].kind != kind:
             return None
         return readers[0]
 
-    def _absorb(self, op: _Operator, other: _Operator) -> None:
+    def _absorb(self, op, other):
         op.output = other.output
         self._operators.remove(other)
 
-    def _join(self) -> None:
+    def _join(self):
         for op in [op for op in self._operators if op.kind in _CONVOLUTIONS]:
             if (norm := self._reader(op.output, "batch_norm")) is not None:
                 mean, variance, gain, bias = self._statistics(norm)
@@ -197,28 +193,28 @@ class QuantizedProgram:
                 op.relu = True
                 self._absorb(op, relu)
 
-    def _reaches(self, name: str, to: str) -> bool:
+    def _reaches(self, name, to):
         reached = {name}
         for op in self._operators:
             if reached & {*op.inputs, op.residual}:
                 reached.add(op.output)
         return to in reached
 
-    def _givers(self, name: str) -> list[_Operator]:
+    def _givers(self, name):
         return [op for op in self._operators if op.output == name]
 
-    def _statistics(self, op: _Operator) -> list[Array]:
+    def _statistics(self, op):
         names = ("Mean", "Variance", "Scale", "Bias")
         return [self._values[op.names[name]].astype(np.float64) for name in names]
 
     # ---- what is rounded, and how
 
-    def _share_ranges(self) -> None:
+    def _share_ranges(self):
         for op in self._operators:
             tensor = self._tensor(op.output)
             tensor.unsigned = tensor.range > 0 and (op.relu or op.kind == "relu")
-        unknown: set[str] = {""}
-        before: set[str] = set()
+        unknown = {""}
+        before = set()
         while unknown and unknown != before:
             before, unknown = unknown, set()
             for op in self._operators:
@@ -233,7 +229,7 @@ class QuantizedProgram:
                     for tensor in tensors:
                         tensor.range = tensors[-1].range
 
-    def _is_whole(self, op: _Operator) -> bool:
+    def _is_whole(self, op):
         inputs, output = [self._tensor(name) for name in op.inputs], self._tensor(op.output)
         all_known = all(tensor.range > 0 for tensor in (*inputs, output))
         if op.kind in (*_CONVOLUTIONS, "fc"):
@@ -244,7 +240,7 @@ class QuantizedProgram:
         return (op.kind == "pool2d" and all_known) or (op.kind == "concat" and output.range > 0)
 
     @staticmethod
-    def _as_multiplied(op: _Operator) -> Array:
+    def _as_multiplied(op):
         """By integers of each output's largest. Of a matrix [inputs, outputs] Paddle takes for
         that as many numbers of the memory as there are inputs, which are not one output's.
         """
@@ -260,7 +256,7 @@ class QuantizedProgram:
         assert whole.dtype == np.float32
         return whole.astype(np.float64) * (largest.astype(np.float64) / 127)
 
-    def _choose_rounding(self) -> None:
+    def _choose_rounding(self):
         for tensor in self._tensors.values():
             tensor.from_zero = tensor.unsigned
         for op in self._operators:
@@ -282,11 +278,11 @@ class QuantizedProgram:
 
     # ---- running
 
-    def run(self, images: Array) -> Array:
+    def run(self, images):
         """Float64 logits of float32 [N, channels, height, width]."""
         values = dict(self._values)
 
-        def read(op: _Operator, name: str) -> Array:
+        def read(op, name):
             tensor, value = self._tensor(name), values[name].astype(np.float64)
             if op.kind == "concat" and op.whole:
                 unsigned = all(self._tensor(each).unsigned for each in op.inputs)
@@ -305,7 +301,7 @@ class QuantizedProgram:
         return last.round(values[self._output]) if rounded else values[self._output]
 
     @staticmethod
-    def _conv2d(op: _Operator, inputs: list[Array]) -> Array:
+    def _conv2d(op, inputs):
         assert op.weights is not None
         top, left = op.attributes["paddings"]
         window = {name: op.attributes[name] for name in ("strides", "dilations", "groups")}
@@ -314,7 +310,7 @@ class QuantizedProgram:
     _depthwise_conv2d = _conv2d
 
     @staticmethod
-    def _pool2d(op: _Operator, inputs: list[Array]) -> Array:
+    def _pool2d(op, inputs):
         (x,), attributes = inputs, op.attributes
         average = attributes["pooling_type"] == "avg"
         if attributes["adaptive"] or attributes["global_pooling"]:
@@ -327,46 +323,46 @@ class QuantizedProgram:
         return pool(x, attributes["ksize"], strides=attributes["strides"], pads=pads)
 
     @staticmethod
-    def _fc(op: _Operator, inputs: list[Array]) -> Array:
+    def _fc(op, inputs):
         return inputs[0] @ op.weights + op.bias
 
     @staticmethod
-    def _matmul_v2(op: _Operator, inputs: list[Array]) -> Array:
+    def _matmul_v2(op, inputs):
         assert op.weights is not None
         return inputs[0] @ (op.weights.T if op.attributes["trans_y"] else op.weights)
 
     @staticmethod
-    def _elementwise_add(op: _Operator, inputs: list[Array]) -> Array:
+    def _elementwise_add(op, inputs):
         assert op.attributes["axis"] == -1
         return inputs[0] + inputs[1]
 
     @staticmethod
-    def _concat(op: _Operator, inputs: list[Array]) -> Array:
+    def _concat(op, inputs):
         return np.concatenate(inputs, axis=op.attributes["axis"])
 
-    def _batch_norm(self, op: _Operator, inputs: list[Array]) -> Array:
+    def _batch_norm(self, op, inputs):
         mean, variance, gain, bias = self._statistics(op)
         return batch_norm(inputs[0], gain, bias, mean, variance, op.attributes["epsilon"])
 
     @staticmethod
-    def _relu(_: _Operator, inputs: list[Array]) -> Array:
+    def _relu(_, inputs):
         return np.maximum(inputs[0], 0)
 
     @staticmethod
-    def _reshape2(_: _Operator, inputs: list[Array]) -> Array:
+    def _reshape2(_, inputs):
         """Of a bias, to channels."""
         return inputs[0].reshape(1, -1, 1, 1)
 
     @staticmethod
-    def _flatten_contiguous_range(_: _Operator, inputs: list[Array]) -> Array:
+    def _flatten_contiguous_range(_, inputs):
         return inputs[0].reshape(len(inputs[0]), -1)
 
     @staticmethod
-    def _softmax(_: _Operator, inputs: list[Array]) -> Array:
+    def _softmax(_, inputs):
         return softmax(inputs[0])
 
 
-def describe(program: Path) -> None:
+def describe(program):
     """Write what a program holds beside it; in a process with the old representation."""
     import paddle
 

@@ -5,8 +5,6 @@ and against this machine's.
 otherwise these tests are skipped. ``nox -s aarch64`` runs the C++ tests there as well.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -35,7 +33,7 @@ OLD_PROCESSOR = {"QEMU_CPU": "cortex-a53"}
 
 
 @pytest.fixture(scope="module")
-def command() -> list[str]:
+def command():
     """What runs the program."""
     if os.environ.get("LENET_TEST_AARCH64") != "1":
         pytest.skip("not compiled for aarch64: nox -s aarch64, or LENET_TEST_AARCH64=1")
@@ -54,10 +52,10 @@ def command() -> list[str]:
 
 
 @pytest.fixture
-def emulated(command: list[str], tmp_path: Path):
+def emulated(command, tmp_path):
     """Run the program, with these variables; what it says is JSON."""
 
-    def run(*arguments: object, code: int = 0, **variables: str) -> Any:
+    def run(*arguments, code=0, **variables):
         done = subprocess.run(
             [*command, *map(str, arguments), "--format=json"],
             capture_output=True,
@@ -72,8 +70,8 @@ def emulated(command: list[str], tmp_path: Path):
 
 
 @pytest.fixture
-def predict(emulated, tmp_path: Path):
-    def run(model: Path, images: Array, *arguments: str, **variables: str) -> Array:
+def predict(emulated, tmp_path):
+    def run(model, images, *arguments, **variables):
         np.save(tmp_path / "images.npy", images)
         output = tmp_path / "logits.npy"
         files = (f"--model_file={model}", f"--input={tmp_path / 'images.npy'}")
@@ -84,7 +82,7 @@ def predict(emulated, tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def images() -> Array:
+def images():
     """Digits, noise, and extremes."""
     digits = to_model_input(read_mnist_dir(sample_dir()).test.images[:100])
     noise = np.random.default_rng(0).random((9, 1, 28, 28))
@@ -93,10 +91,10 @@ def images() -> Array:
 
 
 @pytest.fixture(scope="module")
-def model(model_dir: Path, tmp_path_factory: pytest.TempPathFactory):
+def model(model_dir, tmp_path_factory):
     """The bundled LeNet as one of its files, or as ONNX."""
 
-    def find(suffix: str) -> Path:
+    def find(suffix):
         if suffix != "onnx":
             return model_dir / f"lenet.{suffix}"
         pytest.importorskip("paddle2onnx", reason="the exporter is its own")
@@ -109,7 +107,7 @@ def model(model_dir: Path, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.parametrize("suffix", ["pdmodel", "json", "onnx"])
-def test_lenet_agrees_with_paddle(predict, model, model_dir: Path, images: Array, suffix: str):
+def test_lenet_agrees_with_paddle(predict, model, model_dir, images, suffix):
     path = model(suffix)
     with lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator="plain") as paddle:
         expected = paddle.run(images)
@@ -124,9 +122,7 @@ def test_lenet_agrees_with_paddle(predict, model, model_dir: Path, images: Array
     np.testing.assert_array_equal(predict(path, images), found)  # neon is the one that is chosen
 
 
-def test_int8_gives_the_bits_of_other_processors(
-    predict, model_dir: Path, images: Array, tmp_path: Path
-):
+def test_int8_gives_the_bits_of_other_processors(predict, model_dir, images, tmp_path):
     calibration = mnist_images(sample_dir(), 64)
     with open_source("lenet") as source:
         task = make_task(
@@ -144,7 +140,7 @@ def test_int8_gives_the_bits_of_other_processors(
             np.testing.assert_array_equal(found, expected, err_msg=str(variables))
 
 
-def test_an_instruction_set_is_named_or_refused(emulated, model_dir: Path):
+def test_an_instruction_set_is_named_or_refused(emulated, model_dir):
     explain = (f"--model_dir={model_dir}", "--explain", "--repeats=1")
     assert emulated(*explain)["instructions"] == "neon"
     assert emulated(*explain, **OLD_PROCESSOR)["instructions"] == "neon"

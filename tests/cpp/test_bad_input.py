@@ -7,8 +7,6 @@ leaves a file behind. What must not take the tests down with it runs in processe
 About 80 s on one core.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import pickle
@@ -20,23 +18,19 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 import bad_input_cases
 import numpy as np
 import pytest
 import python_call
-from bad_input_cases import Case, Request
+from bad_input_cases import Case
 from python_call import Result
 
 import lenet_cpp
 from numpy_reference import lenet
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 SECONDS = 60
-Start: TypeAlias = "Callable[..., subprocess.Popen[bytes]]"
+Start = "Callable[..., subprocess.Popen[bytes]]"
 USAGE = 2
 EXIT_CODES = {
     "FileNotFound": 3, "BadModel": 4, "BadInput": 5, "Unsupported": 6, "VersionMismatch": 7,
@@ -47,7 +41,7 @@ EXIT_CODES = {
 # The routes
 
 
-def python(*arguments: object) -> list[str]:
+def python(*arguments):
     return [
         sys.executable,
         *(os.fsdecode(a) if isinstance(a, bytes) else str(a) for a in arguments),
@@ -64,7 +58,7 @@ sys.exit(done.returncode)
 """
 
 
-def command_of(case: Case, command: list[str]) -> list[str]:
+def command_of(case, command):
     if case.unprivileged and os.geteuid() == 0:
         if shutil.which("setpriv") is None:
             pytest.skip("root may read every file, and setpriv, which takes that away, is missing")
@@ -77,7 +71,7 @@ def command_of(case: Case, command: list[str]) -> list[str]:
     return command
 
 
-def execute(case: Case, folder: Path, command: list[str], **options: Any) -> tuple[int, str, str]:
+def execute(case, folder, command, **options):
     done = subprocess.run(
         command_of(case, command),
         env={"TMPDIR": str(folder / "tmp")},
@@ -90,14 +84,14 @@ def execute(case: Case, folder: Path, command: list[str], **options: Any) -> tup
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-def peak(case: Case, errors: str) -> tuple[str, float]:
+def peak(case, errors):
     if case.peak_mib is None:
         return errors, 0
     *lines, kib = errors.splitlines(keepends=True)
     return "".join(lines), int(kib) / 1024
 
 
-def saved(case: Case, request: Request, folder: Path) -> Path | None:
+def saved(case, request, folder):
     """The row's array as a file, for the routes that read files."""
     if case.array is None:
         return request.input
@@ -106,15 +100,15 @@ def saved(case: Case, request: Request, folder: Path) -> Path | None:
     return path
 
 
-def named(case: Case, request: Request, folder: Path) -> dict[str, Any]:
-    arguments: dict[str, Any] = {**request.model, **request.options}
+def named(case, request, folder):
+    arguments = {**request.model, **request.options}
     arguments |= {"input": saved(case, request, folder), "labels": request.labels}
     answer = folder / "answer.npy" if case.answer is not None else None
     arguments["output"] = request.output or answer
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def take_answer(folder: Path) -> Any:
+def take_answer(folder):
     path = folder / "answer.npy"
     if not path.exists():
         return None
@@ -123,17 +117,17 @@ def take_answer(folder: Path) -> Any:
     return array
 
 
-def text_of(name: str, value: object) -> bytes:
+def text_of(name, value):
     return name.encode() + b"=" + os.fsencode(value if isinstance(value, bytes) else str(value))
 
 
-def cpp(case: Case, request: Request, folder: Path, build: Path) -> Result:
+def cpp(case, request, folder, build):
     arguments = named(case, request, folder)
     if request.labels is not None:
         arguments = {"labels": request.labels}
     if request.pool is not None:
         arguments["pool"] = request.pool
-    command: list[Any] = [str(build / "lenet_api_call")]
+    command = [str(build / "lenet_api_call")]
     command += [text_of(name, value) for name, value in arguments.items()]
     # A library leaves the signals of its process alone. With the limit on a file's size comes
     # SIGXFSZ, which Python has already set to be ignored, and hands on like this.
@@ -144,8 +138,8 @@ def cpp(case: Case, request: Request, folder: Path, build: Path) -> Result:
     return Result(kind, "" if kind == "ok" else message, take_answer(folder), mib)
 
 
-def program(case: Case, request: Request, folder: Path, build: Path) -> Result:
-    command: list[Any] = [str(build / "lenet_infer_test")]
+def program(case, request, folder, build):
+    command = [str(build / "lenet_infer_test")]
     command += [b"--" + text_of(*item) for item in named(case, request, folder).items()]
     command += request.flags
     code, out, errors = execute(case, folder, command)
@@ -170,10 +164,10 @@ def program(case: Case, request: Request, folder: Path, build: Path) -> Result:
 class PythonRoute:
     """A process that makes the calls, and another one when it dies."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self._pool: ProcessPoolExecutor | None = None
 
-    def __call__(self, case: Case, request: Request, _folder: Path, _build: Path) -> Result:
+    def __call__(self, case, request, _folder, _build):
         if case.unprivileged or case.address_space is not None or case.peak_mib is not None:
             return self._alone(case, request)
         if self._pool is None:
@@ -186,7 +180,7 @@ class PythonRoute:
             raise
 
     @staticmethod
-    def _alone(case: Case, request: Request) -> Result:
+    def _alone(case, request):
         with tempfile.TemporaryDirectory() as place:
             files = [Path(place, name) for name in ("request", "result")]
             files[0].write_bytes(pickle.dumps((case.name, request, case.address_space)))
@@ -197,10 +191,9 @@ class PythonRoute:
                 command, capture_output=True, text=True, timeout=SECONDS, check=False
             )
             assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-            result: Result = pickle.loads(files[1].read_bytes())
-            return result
+            return pickle.loads(files[1].read_bytes())
 
-    def close(self) -> None:
+    def close(self):
         if self._pool is not None:
             for process in self._pool._processes.values():
                 process.kill()
@@ -209,14 +202,14 @@ class PythonRoute:
 
 
 @pytest.fixture(scope="module")
-def routes() -> Iterator[dict[str, Callable[..., Result]]]:
+def routes():
     route = PythonRoute()
     yield {"cpp": cpp, "program": program, "python": route}
     route.close()
 
 
 @pytest.fixture
-def folder(model_dir: Path) -> Iterator[Path]:
+def folder(model_dir):
     """A folder with a copy of the model, which a test may damage; gone with everything after it."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name)
@@ -225,7 +218,7 @@ def folder(model_dir: Path) -> Iterator[Path]:
         yield path
 
 
-def contents(folder: Path) -> dict[str, tuple[int, int]]:
+def contents(folder):
     found = {}
     for root, folders, files in os.walk(folder):
         for name in (*folders, *files):
@@ -236,16 +229,16 @@ def contents(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def close(found: Any, expected: Any) -> bool:
+def close(found, expected):
     scale = np.maximum(1, np.abs(expected).max(axis=1, keepdims=True, initial=0))
     return found.shape == expected.shape and bool((np.abs(found - expected) <= 1e-5 * scale).all())
 
 
 @pytest.fixture
-def small_disk(folder: Path) -> Iterator[Callable[[], None]]:
+def small_disk(folder):
     mounted = []
 
-    def mount() -> None:
+    def mount():
         place = folder / "disk"
         place.mkdir()
         command = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(place)]
@@ -263,14 +256,7 @@ def small_disk(folder: Path) -> Iterator[Callable[[], None]]:
     list(bad_input_cases.each()),
     ids=lambda value: value.name if isinstance(value, Case) else value,
 )
-def test_table(
-    routes: dict[str, Callable[..., Result]],
-    root: Path,
-    folder: Path,
-    small_disk: Callable[[], None],
-    case: Case,
-    route: str,
-) -> None:
+def test_table(routes, root, folder, small_disk, case, route):
     original = folder / "model" / "lenet.pdiparams"
     weights = Path(shutil.copy(original, folder / "tmp"))
     if case.small_disk:
@@ -302,14 +288,14 @@ def test_table(
         assert request.output.read_bytes() == case.keeps
 
 
-def test_the_table_covers_every_route_and_error() -> None:
+def test_the_table_covers_every_route_and_error():
     for route in bad_input_cases.ROUTES:
         found = {case.expected(route) for case in bad_input_cases.CASES if route in case.routes}
         assert found >= {"ok", *EXIT_CODES} - {"VersionMismatch"}  # which needs another Paddle
         assert sum(route in case.routes for case in bad_input_cases.CASES) >= 60
 
 
-def test_a_predictor_of_unhashed_foreign_weights_differs(folder: Path) -> None:
+def test_a_predictor_of_unhashed_foreign_weights_differs(folder):
     """What the table calls "runs as that model": the answers are the other model's."""
     bad_input_cases.unhashed(folder)
     x = bad_input_cases.digits(3)
@@ -332,16 +318,16 @@ __attribute__((constructor)) static void wait() { write(2, "loading\\n", 8); sle
 
 
 @pytest.fixture(scope="module")
-def slow_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def slow_library(tmp_path_factory):
     return compile_library(tmp_path_factory.mktemp("slow"), SLOW_LIBRARY)
 
 
 @pytest.fixture
-def start(root: Path, folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start(root, folder):
     """Start the program on pixels up to 255, of which it warns between loading and running."""
     processes = []
 
-    def started(*flags: str, **environment: str) -> subprocess.Popen[bytes]:
+    def started(*flags, **environment):
         np.save(folder / "array.npy", np.full((2000, 28, 28), 255, np.float32))
         command = [root / "build" / "lenet_infer_test", f"--model_dir={folder / 'model'}"]
         process = subprocess.Popen(
@@ -360,12 +346,12 @@ def start(root: Path, folder: Path) -> Iterator[Callable[..., subprocess.Popen[b
         process.communicate()
 
 
-def says(process: subprocess.Popen[bytes], words: bytes) -> None:
+def says(process, words):
     assert process.stderr is not None
     assert words in process.stderr.readline()
 
 
-def ends_by(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def ends_by(process, number):
     process.send_signal(number)
     out, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, out, errors) == (-number, b"", b"")
@@ -373,9 +359,7 @@ def ends_by(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("phase", ["loading", "running"])
-def test_a_signal_leaves_nothing(
-    start: Start, folder: Path, slow_library: Path, number: signal.Signals, phase: str
-) -> None:
+def test_a_signal_leaves_nothing(start, folder, slow_library, number, phase):
     output = folder / "logits.npy"
     output.write_text("before")
     before = contents(folder)
@@ -391,7 +375,7 @@ def test_a_signal_leaves_nothing(
     assert output.read_text() == "before"
 
 
-def test_a_signal_ends_a_program_that_waits_for_a_reader(start: Start, folder: Path) -> None:
+def test_a_signal_ends_a_program_that_waits_for_a_reader(start, folder):
     os.mkfifo(folder / "pipe")
     process = start(f"--output={folder / 'pipe'}")
     says(process, b"warning")
@@ -401,7 +385,7 @@ def test_a_signal_ends_a_program_that_waits_for_a_reader(start: Start, folder: P
     ends_by(process, signal.SIGTERM)
 
 
-def test_a_signal_ignored_by_the_caller_stays_ignored(start: Start, folder: Path) -> None:
+def test_a_signal_ignored_by_the_caller_stays_ignored(start, folder):
     os.mkfifo(folder / "pipe")
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
@@ -417,7 +401,7 @@ def test_a_signal_ignored_by_the_caller_stays_ignored(start: Start, folder: Path
     assert np.load(folder / "logits.npy").shape == (2000, 10)
 
 
-def test_ctrl_c_in_python(tmp_path: Path) -> None:
+def test_ctrl_c_in_python(tmp_path):
     """It comes while a run is under way: the loop starts the timer, and does nothing but run."""
     code = """
 import os, signal, sys, threading, numpy, lenet_cpp
@@ -441,7 +425,7 @@ except KeyboardInterrupt:
 # Closed pipes
 
 
-def test_a_reader_that_leaves_early(root: Path, model_dir: Path) -> None:
+def test_a_reader_that_leaves_early(root, model_dir):
     """| head -1, on more output than a pipe holds."""
     program = root / "build" / "lenet_infer_test"
     script = f"{program} --model_dir={model_dir} --batch_size=10000 --format=json | head -c 1; "
@@ -455,7 +439,7 @@ def test_a_reader_that_leaves_early(root: Path, model_dir: Path) -> None:
 # Another Paddle, or none
 
 
-def compile_library(folder: Path, source: str) -> Path:
+def compile_library(folder, source):
     (folder / "fake.cc").write_text(source)
     library = folder / "libpaddle.so"
     subprocess.run(
@@ -475,7 +459,7 @@ std::string GetVersion() { return "version: 2.6.2\\ncommit: 0\\nbranch: none"; }
 
 
 @pytest.fixture(scope="module")
-def undefined(root: Path) -> list[str]:
+def undefined(root):
     """The symbols that our plug-in expects of Paddle."""
     listing = subprocess.run(
         ["nm", "-D", "--undefined-only", root / "build" / "liblenet_paddle.so"],
@@ -486,9 +470,7 @@ def undefined(root: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("complete", [False, True], ids=["without our symbols", "with all"])
-def test_paddle_of_another_version(
-    root: Path, model_dir: Path, tmp_path: Path, undefined: list[str], complete: bool
-) -> None:
+def test_paddle_of_another_version(root, model_dir, tmp_path, undefined, complete):
     source, words = VERSION_ONLY, "undefined symbol"
     if complete:
         words = "Paddle 2.6.2 was found, this build supports >=3.1,<3.4"
@@ -520,7 +502,7 @@ def test_paddle_of_another_version(
         assert "install paddlepaddle>=3.1,<3.4" in said
 
 
-def test_no_paddle_in_python(tmp_path: Path) -> None:
+def test_no_paddle_in_python(tmp_path):
     """An environment with the package and NumPy, and no paddle."""
     package = Path(lenet_cpp.__file__).parent
     site = tmp_path / "site"
@@ -551,7 +533,7 @@ for _ in range(2):  # the second try says the same
     assert "install paddlepaddle>=3.1,<3.4" in first
 
 
-def hide_paddle(plugin: Path) -> None:
+def hide_paddle(plugin):
     """Take folders outside the package from the places where the plug-in looks for Paddle."""
     dynamic = subprocess.run(
         ["readelf", "-d", plugin], capture_output=True, text=True, check=True

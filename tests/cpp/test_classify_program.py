@@ -5,8 +5,6 @@ Pixels come from Pillow, tensors from ``lenet_cpp.data.images``, probabilities f
 C++ API as a program, gives tensors of any size; ``lenet_classify`` those that a model takes.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -20,7 +18,6 @@ import subprocess
 import time
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +45,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @pytest.fixture(scope="session")
-def classifier(root: Path) -> Path:
+def classifier(root):
     path = root / "build" / "lenet_classify"
     assert path.is_file(), f"{path} is missing: run ./run.sh, or ./test.sh, which builds it"
     cache = (path.parent / "CMakeCache.txt").read_text()
@@ -59,17 +56,17 @@ def classifier(root: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def route(root: Path) -> Path:
+def route(root):
     path = root / "build" / "lenet_api_call"
     assert path.is_file(), f"{path} is missing: run ./test.sh, which builds it"
     return path
 
 
 @pytest.fixture(scope="session")
-def run(classifier: Path):
+def run(classifier):
     """Run lenet_classify without Python's environment around it."""
 
-    def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(*arguments, **options):
         command = [str(classifier), *map(str, arguments)]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
         return subprocess.run(command, text=True, check=False, env={}, timeout=120, **options)
@@ -81,7 +78,7 @@ def run(classifier: Path):
 def run_ok(run):
     """It succeeds and says nothing beside its result."""
 
-    def run_ok(*arguments: object, **options: Any) -> str:
+    def run_ok(*arguments, **options):
         result = run(*arguments, **options)
         assert (result.returncode, result.stderr) == (0, "")
         return result.stdout
@@ -93,7 +90,7 @@ def run_ok(run):
 def fails(run):
     """It fails with that exit code and one line that holds these words."""
 
-    def fails(code: int, words: str, *arguments: object, **options: Any) -> None:
+    def fails(code, words, *arguments, **options):
         result = run(*arguments, **options)
         assert (result.returncode, result.stdout) == (code, ""), result.stderr
         lines = result.stderr.splitlines()
@@ -105,12 +102,10 @@ def fails(run):
 
 
 @pytest.fixture
-def cpp_tensor(route: Path, tmp_path: Path):
+def cpp_tensor(route, tmp_path):
     """What C++ makes of an image with a pipeline; the line of its error when it refuses it."""
 
-    def cpp_tensor(
-        pipeline: Pipeline, image: Path, memory: int = resource.RLIM_INFINITY
-    ) -> Floats | str:
+    def cpp_tensor(pipeline, image, memory=resource.RLIM_INFINITY):
         preprocess, output = tmp_path / "route.json", tmp_path / "route.npy"
         pipeline.save(preprocess)
         result = subprocess.run(
@@ -128,19 +123,19 @@ def cpp_tensor(route: Path, tmp_path: Path):
     return cpp_tensor
 
 
-def raw(mode: str) -> Pipeline:
+def raw(mode):
     """The pixels as they are."""
     channels = 1 if mode == "L" else 3
     return Pipeline(mode, (Normalize(1.0, (0.0,) * channels, (1.0,) * channels), ToCHW()))
 
 
-def assert_same_bits(actual: Floats | str, expected: Floats) -> None:
+def assert_same_bits(actual, expected):
     assert isinstance(actual, np.ndarray), actual
     assert actual.shape == expected.shape
     assert actual.tobytes() == expected.tobytes()
 
 
-def photo(height: int, width: int, seed: int = 0) -> Image.Image:
+def photo(height, width, seed=0):
     """Soft shapes with some noise, as photos have."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), np.uint8)
@@ -149,12 +144,12 @@ def photo(height: int, width: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
-def chunk(kind: bytes, content: bytes) -> bytes:
+def chunk(kind, content):
     checksum = struct.pack(">I", zlib.crc32(kind + content))
     return struct.pack(">I", len(content)) + kind + content + checksum
 
 
-def png(width: int, height: int, depth: int, colour: int, data: bytes, *chunks: bytes) -> bytes:
+def png(width, height, depth, colour, data, *chunks):
     """A PNG around ``data``, already compressed."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return b"".join(
@@ -163,7 +158,7 @@ def png(width: int, height: int, depth: int, colour: int, data: bytes, *chunks: 
     )  # fmt: skip
 
 
-def png_16(samples: npt.NDArray[np.uint16], colour: int, *chunks: bytes) -> bytes:
+def png_16(samples, colour, *chunks):
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
     height, width = samples.shape[:2]
     return png(width, height, 16, colour, zlib.compress(rows), *chunks)
@@ -175,23 +170,23 @@ def png_16(samples: npt.NDArray[np.uint16], colour: int, *chunks: bytes) -> byte
 WIDTH, HEIGHT = 83, 61
 
 
-def layered() -> Image.Image:
+def layered():
     image = photo(HEIGHT, WIDTH)
     alpha = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH), np.uint8)
     image.putalpha(Image.fromarray(alpha))
     return image
 
 
-def deep(channels: int) -> npt.NDArray[np.uint16]:
+def deep(channels):
     shape = (HEIGHT, WIDTH, channels)
     return np.random.default_rng(2).integers(0, 1 << 16, shape).astype(np.uint16)
 
 
-def lossless() -> dict[str, bytes]:
+def lossless():
     """File name to content: each kind of pixel that the containers have."""
-    files: dict[str, bytes] = {}
+    files = {}
 
-    def save(name: str, image: Image.Image, **options: Any) -> None:
+    def save(name, image, **options):
         file = io.BytesIO()
         image.save(file, {"pgm": "PPM"}.get(name[-3:], name[-3:]), **options)
         files[name] = file.getvalue()
@@ -320,11 +315,11 @@ def test_resizers_differ_by_rounding(size, target, interpolation, cpp_tensor, tm
 
 
 @pytest.fixture(scope="session")
-def digits() -> Pixels:
+def digits():
     return read_mnist_dir(sample_dir()).test.images
 
 
-def on_paper(digit_pixels: Pixels, side: int, height: int, width: int, seed: int) -> Image.Image:
+def on_paper(digit_pixels, side, height, width, seed):
     """Dark ink on paper in uneven light, with noise."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
@@ -338,7 +333,7 @@ def on_paper(digit_pixels: Pixels, side: int, height: int, width: int, seed: int
 
 
 @pytest.fixture(scope="session")
-def folder(digits, tmp_path_factory) -> Path:
+def folder(digits, tmp_path_factory):
     """Digits as images of several kinds."""
     path = tmp_path_factory.mktemp("digits")
     Image.fromarray(digits[0]).save(path / "a_mnist.png")
@@ -351,12 +346,12 @@ def folder(digits, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def files(folder) -> list[Path]:
+def files(folder):
     return [path for path in sorted(folder.iterdir()) if path.suffix != ".txt"]
 
 
 @pytest.fixture(scope="session")
-def model(model_dir, tmp_path_factory) -> Path:
+def model(model_dir, tmp_path_factory):
     """The bundled model with its preprocessing beside it, and nothing that lists their sums."""
     path = shutil.copytree(model_dir, tmp_path_factory.mktemp("model") / "lenet")
     (path / "SHA256SUMS").unlink()
@@ -365,7 +360,7 @@ def model(model_dir, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def expected(model, files) -> Floats:
+def expected(model, files):
     """The probabilities of all classes, [images, 10]."""
     logits = lenet_cpp.Predictor(model_dir=model).run(digit().batch(files)).astype(np.float64)
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -518,7 +513,7 @@ def test_help_names_every_option(run_ok, root):
 
 
 @pytest.fixture(scope="module")
-def softmax_model(tmp_path_factory) -> Path:
+def softmax_model(tmp_path_factory):
     from lenet_cpp.export.inference_model import export_model
 
     path = tmp_path_factory.mktemp("softmax")
@@ -567,7 +562,7 @@ def test_usage(fails, model, files):
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory) -> dict[str, bytes]:
+def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("whole")
     image = photo(28, 28).convert("L")
     files = {}
@@ -577,7 +572,7 @@ def whole(tmp_path_factory) -> dict[str, bytes]:
     return files
 
 
-BAD: dict[str, tuple[int, str, Any]] = {
+BAD = {
     "zero bytes": (BAD_INPUT, "is empty", b""),
     "text": (BAD_INPUT, "is not an image", b"hello"),
     "PNG signature": (BAD_INPUT, "cut short", b"\x89PNG\r\n\x1a\n"),

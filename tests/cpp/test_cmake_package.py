@@ -1,7 +1,5 @@
 """The CMake package: installed, moved, found by another project, run with nothing around it."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess
@@ -13,7 +11,7 @@ import pytest
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 
 
-def checked(*command: object, **options: object) -> str:
+def checked(*command, **options):
     result = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, check=False, **options
     )
@@ -25,14 +23,14 @@ def checked(*command: object, **options: object) -> str:
 def run_bare(run_program):
     """Run a program with an empty PATH and nothing of Python's."""
 
-    def run(path: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    def run(path, *arguments):
         return run_program(*arguments, program=path, env={"PATH": ""}, cwd="/")
 
     return run
 
 
 @pytest.fixture(scope="module")
-def prefix(root: Path, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prefix(root, program, tmp_path_factory):
     """The installed package, moved after it was installed."""
     folder = tmp_path_factory.mktemp("package")
     checked("cmake", "--install", program.parent, "--prefix", folder / "first")
@@ -41,8 +39,8 @@ def prefix(root: Path, program: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def build_consumer(root: Path, prefix: Path, tmp_path_factory: pytest.TempPathFactory):
-    def build(cmake_lists: str | None = None) -> Path:
+def build_consumer(root, prefix, tmp_path_factory):
+    def build(cmake_lists=None):
         folder = tmp_path_factory.mktemp("consumer")
         source = Path(shutil.copytree(root / "examples" / "cmake_consumer", folder / "source"))
         if cmake_lists is not None:
@@ -58,7 +56,7 @@ def build_consumer(root: Path, prefix: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
-def consumer(build_consumer) -> Path:
+def consumer(build_consumer):
     return build_consumer()
 
 

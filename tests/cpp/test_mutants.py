@@ -1,7 +1,5 @@
 """Damaged and hostile models: none may crash the process that loads it."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -11,7 +9,7 @@ from quantized_models import make_quantized_models
 from tools.hostile import survey as surveys
 from tools.hostile.__main__ import main
 from tools.hostile.mutants import make_mutant
-from tools.hostile.survey import ACCELERATORS, Tally, read_model, survey
+from tools.hostile.survey import ACCELERATORS, read_model, survey
 from tools.hostile.wire import parse_message, serialize
 
 FORMATS = [*ACCELERATORS]
@@ -29,7 +27,7 @@ def quantized_dir(model_dir, tmp_path_factory):
     return make_quantized_models(model_dir, tmp_path_factory.mktemp("quantized")) / "onnx"
 
 
-def check(tally: Tally, least: int) -> None:
+def check(tally, least):
     """None killed the process; were they all harmless, or all refused, this would show nothing."""
     assert not tally.killers
     assert sum(tally.outcomes.values()) == COUNT
@@ -119,7 +117,7 @@ def field(nodes, number, at=0):
 
 
 def in_block(change):
-    def changed(program: bytes) -> bytes:
+    def changed(program):
         root = parse_message(program, "Program")
         change(field(root, 1).value)
         return serialize(root)

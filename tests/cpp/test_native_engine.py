@@ -3,14 +3,12 @@ Paddle and NumPy. cpp/tests/test_native.cc holds the kernels to their definition
 and with each instruction set, and tools/hostile draws networks of all operators.
 """
 
-from __future__ import annotations
-
 import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import paddle
@@ -23,9 +21,6 @@ from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from numpy_reference import conv2d
 from shared_models import exported
 from snippets import run_page
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, int, int]
@@ -41,14 +36,14 @@ PROCESSOR_FLAGS = {
 PROCESSOR_FLAGS["avx512vnni"] = PROCESSOR_FLAGS["avx512"] | {"avx512_vnni"}
 
 
-def processor_has(name: str) -> bool:
+def processor_has(name):
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     flags = next(line for line in lines if line.startswith("flags")).split()
     return PROCESSOR_FLAGS[name] <= set(flags)
 
 
 @pytest.fixture(params=[name for name in INSTRUCTION_SETS if name != "avx512vnni"])
-def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def instruction_set(request, monkeypatch):
     if not processor_has(request.param):
         pytest.skip(f"this processor has no {request.param}")
     monkeypatch.setenv("LENET_NATIVE_ISA", request.param)
@@ -58,7 +53,7 @@ def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 # ---- operators
 
 
-def lively(norm: Any) -> Any:
+def lively(norm):
     """A normalization whose statistics make a difference."""
     rng = np.random.default_rng(1)
     for tensor in (norm.weight, norm.bias, norm._mean, norm._variance):
@@ -69,13 +64,13 @@ def lively(norm: Any) -> Any:
 class Branches(nn.Layer):
     """One branch is normalized by its convolution, the other, which is pooled, by a layer."""
 
-    def __init__(self, join: Callable[[Any, Any], Any]) -> None:
+    def __init__(self, join):
         super().__init__()
         self.one, self.two = nn.Conv2D(3, 5, 1), nn.Conv2D(3, 5, 1)
         self.norms = nn.LayerList([lively(nn.BatchNorm2D(5)) for _ in range(2)])
         self.join = join
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x):
         pooled = nn.functional.max_pool2d(self.two(x), 1)
         return self.join(self.norms[0](self.one(x)), self.norms[1](pooled))
 
@@ -83,24 +78,24 @@ class Branches(nn.Layer):
 class SumWithFlattened(nn.Layer):
     """The sum is broadcast: [N, 1, 1, 6] and [N, 6] give [N, 1, N, 6]."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.convolution = nn.Conv2D(2, 1, (6, 1))
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x):
         x = self.convolution(x)
         return x + paddle.flatten(x, 1)
 
 
-def convolved(*layers: Any, outputs: int = 2) -> Any:
+def convolved(*layers, outputs=2):
     return nn.Sequential(nn.Conv2D(2, outputs, 1), *layers)
 
 
-def flattened(*layers: Any) -> Any:
+def flattened(*layers):
     return nn.Sequential(nn.Conv2D(2, 4, 3), nn.AdaptiveAvgPool2D(1), nn.Flatten(), *layers)
 
 
-NETWORKS: dict[str, tuple[Shape, Callable[[], Any]]] = {
+NETWORKS = {
     "convolution": (
         (6, 11, 9), lambda: nn.Conv2D(6, 9, (3, 2), (2, 1), (1, 0), (2, 1), groups=3),
     ),
@@ -168,7 +163,7 @@ for _kind in (nn.AvgPool2D, nn.MaxPool2D):
         )
 
 
-def both_formats(layer: Any, shape: Shape, folder: Path) -> list[Path]:
+def both_formats(layer, shape, folder):
     layer.eval()
     spec = [paddle.static.InputSpec([None, *shape], "float32", "x")]
     for suffix, guard in (
@@ -182,7 +177,7 @@ def both_formats(layer: Any, shape: Shape, folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_operators_agree_with_paddle(name: str, tmp_path: Path) -> None:
+def test_operators_agree_with_paddle(name, tmp_path):
     shape, make = NETWORKS[name]
     paddle.seed(0)
     layer = make()
@@ -227,9 +222,7 @@ def test_operators_agree_with_paddle(name: str, tmp_path: Path) -> None:
         (lambda: convolved(nn.LeakyReLU()), r"native engine has no kernel.*leaky_relu"),
     ],
 )
-def test_what_has_no_kernel_is_named_and_runs_on_paddle(
-    make: Callable[[], Any], words: str, tmp_path: Path
-) -> None:
+def test_what_has_no_kernel_is_named_and_runs_on_paddle(make, words, tmp_path):
     layer = make()
     images = np.random.default_rng(0).standard_normal((3, 2, 6, 6)).astype(np.float32)
     layer.eval()
@@ -247,14 +240,12 @@ def test_what_has_no_kernel_is_named_and_runs_on_paddle(
 
 
 @pytest.fixture(scope="module")
-def digits() -> Array:
+def digits():
     return to_model_input(read_mnist_dir(sample_dir()).test.images)
 
 
 @pytest.mark.parametrize("suffix", ["pdmodel", "json"])
-def test_lenet_agrees_with_paddle(
-    model_dir: Path, digits: Array, instruction_set: str, suffix: str
-) -> None:
+def test_lenet_agrees_with_paddle(model_dir, digits, instruction_set, suffix):
     rng = np.random.default_rng(3)
     extremes = np.stack(
         [np.zeros((1, 28, 28)), np.ones((1, 28, 28)), np.full((1, 28, 28), 1e-40),
@@ -277,7 +268,7 @@ def test_lenet_agrees_with_paddle(
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_threads_give_the_same_bits(model_dir: Path, digits: Array, threads: int) -> None:
+def test_threads_give_the_same_bits(model_dir, digits, threads):
     with lenet_cpp.Predictor(model_dir=model_dir, engine="native") as predictor:
         expected = predictor.run(digits)
     with lenet_cpp.Predictor(model_dir=model_dir, engine="native", threads=threads) as predictor:
@@ -290,7 +281,7 @@ def test_threads_give_the_same_bits(model_dir: Path, digits: Array, threads: int
 
 
 @pytest.mark.parametrize("name", ["ResNet18", "ResNet50_vd"])
-def test_larger_networks_agree_with_paddle(name: str) -> None:
+def test_larger_networks_agree_with_paddle(name):
     folder = exported(name, 10, 64)
     images = np.random.default_rng(0).random((3, 3, 64, 64), dtype=np.float32)
     for suffix in ("pdmodel", "json"):
@@ -312,7 +303,7 @@ def test_larger_networks_agree_with_paddle(name: str) -> None:
     ("shape", "kernel"),
     [((512, 7, 7), 7), ((9216, 1, 1), 1), ((600, 4, 3), 3)],  # 25,088, 9,216 and 5,400 products
 )
-def test_long_sums(shape: Shape, kernel: int, instruction_set: str, tmp_path: Path) -> None:
+def test_long_sums(shape, kernel, instruction_set, tmp_path):
     """Rounding errors do not grow with the number of products; one image has a batch's bits."""
     rng = np.random.default_rng(5)
     taps = shape[0] * kernel * kernel
@@ -330,9 +321,7 @@ def test_long_sums(shape: Shape, kernel: int, instruction_set: str, tmp_path: Pa
     assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()
 
 
-def test_an_instruction_set_is_named_or_refused(
-    model_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_instruction_set_is_named_or_refused(model_dir, monkeypatch):
     monkeypatch.setenv("LENET_NATIVE_ISA", "mmx")
     with pytest.raises(lenet_cpp.BadInput, match=r"LENET_NATIVE_ISA is 'mmx'.*avx2"):
         lenet_cpp.Predictor(model_dir=model_dir, engine="native")
@@ -343,7 +332,7 @@ def test_an_instruction_set_is_named_or_refused(
     assert (found == lenet_cpp.Predictor(model_dir=model_dir, engine="native").run(x)).all()
 
 
-def test_needs_no_paddle(model_dir: Path) -> None:
+def test_needs_no_paddle(model_dir):
     """Neither the package nor its library comes into the process."""
     code = (
         "import sys, numpy, lenet_cpp; "
@@ -359,7 +348,7 @@ def test_needs_no_paddle(model_dir: Path) -> None:
     assert "libpaddle" not in done.stdout
 
 
-def test_the_page(model_dir: Path, tmp_path: Path, root: Path) -> None:
+def test_the_page(model_dir, tmp_path, root):
     """Each command of docs/native-engine.md."""
     run, python, scalar, explained, slowest = run_page(
         root / "docs" / "native-engine.md", tmp_path, model_dir

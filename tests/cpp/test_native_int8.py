@@ -2,8 +2,6 @@
 passes in NumPy; the same bits with each instruction set.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import struct
@@ -28,11 +26,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 AVAILABLE = [name for name in INSTRUCTION_SETS if processor_has(name)]
 NETWORKS = 16
-OPTIONS: dict[str, Any] = {"engine": "native", "precision": "int8"}
+OPTIONS = {"engine": "native", "precision": "int8"}
 
 
 @pytest.fixture(scope="module")
-def lenets(program: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def lenets(program, tmp_path_factory):
     """The bundled LeNet by all four methods, and what Paddle reads in each."""
     made, folder = quantized_by_page(program), tmp_path_factory.mktemp("lenets")
     for method in METHODS:
@@ -43,45 +41,45 @@ def lenets(program: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def networks(tmp_path_factory):
     return make_networks(tmp_path_factory.mktemp("networks"), NETWORKS)
 
 
 @pytest.fixture(scope="module")
-def digits() -> Array:
+def digits():
     return to_model_input(read_mnist_dir(sample_dir()).test.images)
 
 
 @pytest.fixture(scope="module")
-def labels() -> Array:
+def labels():
     return read_mnist_dir(sample_dir()).test.labels
 
 
-def run(model: Path, images: Array, **options: Any) -> Array:
+def run(model, images, **options):
     with lenet_cpp.Predictor(model, **{**OPTIONS, **options}) as predictor:
         return predictor.run(images)
 
 
-def bits(values: Array) -> Array:
+def bits(values):
     return values.view(np.uint32)
 
 
 # ---- right
 
 
-def differences(found: Array, expected: Array) -> Array:
+def differences(found, expected):
     """Of each image, the largest, in steps of 8 bits of the largest output."""
     steps = np.abs(found - expected).max(axis=1) / (np.abs(expected).max() / 127)
     assert steps.shape == (len(expected),)
     return steps
 
 
-def has_vnni() -> bool:
+def has_vnni():
     flags = Path("/proc/cpuinfo").read_text(encoding="ascii")
     return "avx512_vnni" in flags or "avx_vnni" in flags
 
 
-def needs_vnni() -> None:
+def needs_vnni():
     """It must be so: on other processors Paddle's answers are not those that it gives with VNNI, so
     not the engine's, which are the same on all. The rules in NumPy are tested everywhere.
     """
@@ -90,9 +88,7 @@ def needs_vnni() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_lenet_follows_the_rules(
-    lenets: dict[str, Path], digits: Array, labels: Array, method: str
-) -> None:
+def test_lenet_follows_the_rules(lenets, digits, labels, method):
     """To the rounding of the result; but where a value lies in the middle of two integers, to
     what one of them more or less makes of it.
     """
@@ -111,7 +107,7 @@ def test_lenet_follows_the_rules(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_lenet_answers_as_paddle_does(lenets: dict[str, Path], digits: Array, method: str) -> None:
+def test_lenet_answers_as_paddle_does(lenets, digits, method):
     needs_vnni()
     found = run(lenets[method], digits)
     expected = run(lenets[method], digits, engine="paddle")
@@ -125,7 +121,7 @@ def test_lenet_answers_as_paddle_does(lenets: dict[str, Path], digits: Array, me
     ("name", "method"),
     [("ResNet18", "static-ptq"), ("ResNet18", "dygraph-ptq"), ("ResNet18_vd", "static-ptq")],
 )
-def test_a_resnet_answers_as_paddle_does(tmp_path: Path, name: str, method: str) -> None:
+def test_a_resnet_answers_as_paddle_does(tmp_path, name, method):
     """Normalization that is folded, sums that oneDNN adds in a convolution, and others."""
     found, expected, paddle = run_made(tmp_path, name, 32, method)
     if method == "dygraph-ptq":
@@ -138,13 +134,13 @@ def test_a_resnet_answers_as_paddle_does(tmp_path: Path, name: str, method: str)
     assert_mostly_equal(differences(found, paddle))
 
 
-def assert_mostly_equal(apart: Array) -> None:
+def assert_mostly_equal(apart):
     """Of an image in which some value was rounded the other way, twenty layers may make more."""
     assert (apart <= 1e-3).mean() >= 0.25
     assert apart.max() <= 5
 
 
-def run_made(folder: Path, name: str, size: int, method: str) -> tuple[Array, Array, Array]:
+def run_made(folder, name, size, method):
     """A network with random weights, quantized: by this engine, by the rules, and by Paddle."""
     (folder / "made").mkdir()
     with open_source(name, seed=1, img_size=size) as source:
@@ -186,7 +182,7 @@ SPEC = ModelSpec("branches", Branches, (3, 16, 16), classes=10)
 
 
 @pytest.mark.parametrize("method", ["static-ptq", "static-qat"])
-def test_branches_answer_as_paddle_does(tmp_path: Path, method: str) -> None:
+def test_branches_answer_as_paddle_does(tmp_path, method):
     """What relus give, concatenated; a sum that no convolution takes in."""
     (tmp_path / "branches.py").write_text(BRANCHES, encoding="utf-8")
     found, expected, paddle = run_made(tmp_path, f"{tmp_path}/branches.py:SPEC", 16, method)
@@ -196,9 +192,7 @@ def test_branches_answer_as_paddle_does(tmp_path: Path, method: str) -> None:
 
 
 @pytest.mark.parametrize("index", range(NETWORKS))
-def test_networks_answer_as_paddle_does(
-    networks: list[Path], index: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_networks_answer_as_paddle_does(networks, index, monkeypatch):
     """Convolutions of any kind, pools, branches, and layers left in float; the same bits with each
     instruction set, alone or in a batch.
     """
@@ -221,9 +215,7 @@ def test_networks_answer_as_paddle_does(
 # ---- the same bits
 
 
-def test_instruction_sets_give_the_same_bits(
-    lenets: dict[str, Path], digits: Array, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_instruction_sets_give_the_same_bits(lenets, digits, monkeypatch):
     images = digits[:200]
     for method in METHODS:
         expected = run(lenets[method], images)
@@ -233,7 +225,7 @@ def test_instruction_sets_give_the_same_bits(
             monkeypatch.delenv("LENET_NATIVE_ISA")
 
 
-def test_batches_and_threads_give_the_same_bits(lenets: dict[str, Path], digits: Array) -> None:
+def test_batches_and_threads_give_the_same_bits(lenets, digits):
     model = lenets["static-ptq"]
     with lenet_cpp.Predictor(model, **OPTIONS) as predictor:
         expected = predictor.run(digits)
@@ -248,9 +240,7 @@ def test_batches_and_threads_give_the_same_bits(lenets: dict[str, Path], digits:
         clone.run(np.full((1, 1, 28, 28), np.nan, np.float32))
 
 
-def test_float_models_take_every_name(
-    model_dir: Path, digits: Array, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_float_models_take_every_name(model_dir, digits, monkeypatch):
     """Those of avx512 compute float32 where int8 has kernels of its own."""
     if "avx512vnni" not in AVAILABLE:
         pytest.skip("this processor has no avx512vnni: its kernels cannot run here")
@@ -264,7 +254,7 @@ def test_float_models_take_every_name(
 # ---- refused
 
 
-def test_precision_and_model_belong_together(lenets: dict[str, Path], model_dir: Path) -> None:
+def test_precision_and_model_belong_together(lenets, model_dir):
     quantized = lenets["static-ptq"]
     with pytest.raises(lenet_cpp.Unsupported, match=r"is quantized.*precision int8"):
         lenet_cpp.Predictor(quantized, engine="native")
@@ -276,7 +266,7 @@ def test_precision_and_model_belong_together(lenets: dict[str, Path], model_dir:
         lenet_cpp.Predictor(quantized, engine="native", precision="bf16")
 
 
-def with_parameter(program: Path, folder: Path, name: str, values: Any) -> Path:
+def with_parameter(program, folder, name, values):
     """A copy of a model, one parameter of which has other values."""
     for suffix in (".pdmodel", ".pdiparams"):
         shutil.copy(program.with_suffix(suffix), folder)
@@ -298,17 +288,13 @@ def with_parameter(program: Path, folder: Path, name: str, values: Any) -> Path:
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf, 1e-42])
-def test_a_scale_that_is_no_positive_number_is_refused(
-    lenets: dict[str, Path], tmp_path: Path, bad: float
-) -> None:
+def test_a_scale_that_is_no_positive_number_is_refused(lenets, tmp_path, bad):
     model = with_parameter(lenets["static-ptq"], tmp_path, "flatten_0.tmp_0@scale", bad)
     with pytest.raises(lenet_cpp.BadModel, match="scale that is no positive number"):
         lenet_cpp.Predictor(model, check_finite=False, **OPTIONS)
 
 
-def test_weights_without_a_scale_are_zeros(
-    lenets: dict[str, Path], tmp_path: Path, digits: Array
-) -> None:
+def test_weights_without_a_scale_are_zeros(lenets, tmp_path, digits):
     """As the definition has it; but a negative scale is refused."""
     model = with_parameter(lenets["static-ptq"], tmp_path, "linear_2.w_0@scale", 0)
     bias = np.load(lenets["static-ptq"].with_suffix(".npz"))["linear_2.b_0"]
@@ -318,7 +304,7 @@ def test_weights_without_a_scale_are_zeros(
         lenet_cpp.Predictor(model, **OPTIONS)
 
 
-def test_other_quantization_is_not_known(lenets: dict[str, Path], tmp_path: Path) -> None:
+def test_other_quantization_is_not_known(lenets, tmp_path):
     model = with_parameter(lenets["static-ptq"], tmp_path, "x.quantized@zero_point", 3)
     with pytest.raises(lenet_cpp.Unsupported, match="zero point"):
         lenet_cpp.Predictor(model, **OPTIONS)
@@ -332,7 +318,7 @@ def test_other_quantization_is_not_known(lenets: dict[str, Path], tmp_path: Path
         lenet_cpp.Predictor(model, **OPTIONS)
 
 
-def test_the_program(lenets: dict[str, Path], run_program: Any) -> None:
+def test_the_program(lenets, run_program):
     model = lenets["dygraph-qat"]
     arguments = [f"--model_file={model}", f"--params_file={model.with_suffix('.pdiparams')}"]
     done = run_program(*arguments, "--engine=native", "--int8")
@@ -350,9 +336,7 @@ def test_the_program(lenets: dict[str, Path], run_program: Any) -> None:
 
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("images", [1, 70])
-def test_what_lenet_costs_layer_by_layer(
-    lenets: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, images: int
-) -> None:
+def test_what_lenet_costs_layer_by_layer(lenets, monkeypatch, name, images):
     """Multiply-adds: taps of a filter, times filters, times places; inputs times outputs."""
     expected = {"conv2d_0": 117_600, "conv2d_1": 240_000, "linear_0": 48_000, "linear_1": 10_080}
     monkeypatch.setenv("LENET_NATIVE_ISA", name)
@@ -376,7 +360,7 @@ def test_what_lenet_costs_layer_by_layer(
     assert all(step.microseconds > 0 for step in layers)
 
 
-def test_the_page(lenets: dict[str, Path], model_dir: Path, tmp_path: Path, root: Path) -> None:
+def test_the_page(lenets, model_dir, tmp_path, root):
     """Each command of docs/native-int8.md."""
     shutil.copytree(lenets["static-ptq"].parent, tmp_path / "inference_model" / "lenet_static-ptq")
     shell, python = run_page(root / "docs" / "native-int8.md", tmp_path, model_dir)

@@ -2,15 +2,13 @@
 refused, and damaged files. tools/hostile draws networks of every operator.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,11 +23,6 @@ pytest.importorskip("onnxruntime", reason="the answers are compared with its own
 from onnx import helper, numpy_helper
 from onnx_files import model as model_of
 from onnx_files import node, reference, value
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 Array = Any
 COUNTS = (1, 3, 20)
@@ -50,21 +43,21 @@ class Model:
     inputs: list[Any] = field(default_factory=list)  # besides x
     last: str = "x"
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         self.random = np.random.default_rng(0)
 
-    def floats(self, *shape: int) -> Array:
+    def floats(self, *shape):
         return self.random.standard_normal(shape).astype(np.float32)
 
-    def constant(self, values: Array) -> str:
+    def constant(self, values):
         name = f"k{len(self.tensors)}"
         self.tensors.append(numpy_helper.from_array(values, name))
         return name
 
-    def integers(self, *values: int) -> str:
+    def integers(self, *values):
         return self.constant(np.array(values, np.int64))
 
-    def node(self, kind: str, *others: str, first: str | None = None, **attributes: Any) -> str:
+    def node(self, kind, *others, first=None, **attributes):
         """Add an operator on the last output, with the other inputs."""
         output = f"{kind.lower()}{len(self.nodes)}"
         inputs = [self.last if first is None else first, *others]
@@ -72,19 +65,19 @@ class Model:
         self.last = output
         return output
 
-    def conv(self, inputs: int, outputs: int, kernel: tuple[int, int] = (1, 1), **more: Any) -> str:
+    def conv(self, inputs, outputs, kernel=(1, 1), **more):
         """So that what is computed stays about as large."""
         weight = self.floats(outputs, inputs, *kernel) / np.sqrt(np.float32(inputs))
         return self.node("Conv", self.constant(weight), self.constant(self.floats(outputs)), **more)
 
-    def write(self, path: Path) -> Path:
+    def write(self, path):
         inputs = [value("x", [self.batch, *self.shape]), *self.inputs]
         outputs = [value(self.last, None)]
         path.write_bytes(model_of(self.nodes, inputs, outputs, self.tensors, opset=self.opset))
         return path
 
 
-def agrees(path: Path, seed: int = 0, counts: tuple[int, ...] = COUNTS) -> NDArray[np.float32]:
+def agrees(path, seed=0, counts=COUNTS):
     """Compare both engines, for several batch sizes."""
     with lenet_cpp.Predictor(path, engine="native") as predictor:
         assert predictor.options["engine"] == "native"
@@ -102,7 +95,7 @@ def agrees(path: Path, seed: int = 0, counts: tuple[int, ...] = COUNTS) -> NDArr
     return expected
 
 
-def pooled(kind: str, opset: int, shape: tuple[int, int, int], **window: Any) -> Model:
+def pooled(kind, opset, shape, **window):
     model = Model(opset=opset, shape=shape)
     model.conv(shape[0], 2)
     model.node(kind, **window)
@@ -111,7 +104,7 @@ def pooled(kind: str, opset: int, shape: tuple[int, int, int], **window: Any) ->
 
 @pytest.mark.parametrize("opset", [10, 19, 21])
 @pytest.mark.parametrize("counted", [None, 0, 1])
-def test_the_last_window(counted: int | None, opset: int, tmp_path: Path) -> None:
+def test_the_last_window(counted, opset, tmp_path):
     """It may reach beyond the padding; one that would begin there is left out."""
     kind = "MaxPool" if counted is None else "AveragePool"
     more = {} if counted is None else {"count_include_pad": counted}
@@ -123,7 +116,7 @@ def test_the_last_window(counted: int | None, opset: int, tmp_path: Path) -> Non
         agrees(pooled(kind, opset, (1, size, size), **window).write(tmp_path / "model.onnx"))
 
 
-def test_clip_without_bounds_and_values_of_constants(tmp_path: Path) -> None:
+def test_clip_without_bounds_and_values_of_constants(tmp_path):
     model = Model(opset=13)
     model.nodes.append(helper.make_node("Constant", [], ["low"], value_float=0.0))
     model.nodes.append(
@@ -142,7 +135,7 @@ def test_clip_without_bounds_and_values_of_constants(tmp_path: Path) -> None:
     assert expected.max() > 0
 
 
-def test_constants_among_the_inputs(tmp_path: Path) -> None:
+def test_constants_among_the_inputs(tmp_path):
     """As before 2019."""
     model = Model(opset=9)
     model.conv(3, 2)
@@ -151,7 +144,7 @@ def test_constants_among_the_inputs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_fixed_number_of_images(batch: int, tmp_path: Path) -> None:
+def test_a_fixed_number_of_images(batch, tmp_path):
     """As with the engine onnxruntime: multiples of it."""
     model = Model(batch=batch)
     model.conv(3, 2)
@@ -170,7 +163,7 @@ def test_a_fixed_number_of_images(batch: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("exporter", ["dynamo", "legacy"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_resnet18_from_torch(exporter: str, tmp_path: Path) -> None:
+def test_resnet18_from_torch(exporter, tmp_path):
     """As torch.onnx.export writes it: dynamo keeps weights in a file beside the model."""
     torch = pytest.importorskip("torch", reason="the exporters are torch's")
     pytest.importorskip("onnxscript", reason="the dynamo exporter needs it")
@@ -180,7 +173,7 @@ def test_resnet18_from_torch(exporter: str, tmp_path: Path) -> None:
     net = create_network("resnet18").eval()
     path = tmp_path / "model.onnx"
     if exporter == "dynamo":
-        free: dict[str, Any] = {"dynamic_shapes": ({0: torch.export.Dim("N")},)}
+        free = {"dynamic_shapes": ({0: torch.export.Dim("N")},)}
     else:
         free = {"input_names": ["x"], "dynamic_axes": {"x": {0: "N"}}}
     sample = torch.zeros(2, 3, 64, 64)
@@ -200,7 +193,7 @@ def test_resnet18_from_torch(exporter: str, tmp_path: Path) -> None:
             lenet_cpp.Predictor(path, engine="native")
 
 
-def test_resnet18_vd_from_paddle(tmp_path: Path) -> None:
+def test_resnet18_vd_from_paddle(tmp_path):
     pytest.importorskip("paddle2onnx", reason="the exporter is its own")
     code = """
 import paddle, paddle2onnx
@@ -226,7 +219,7 @@ paddle2onnx.export(*files, opset_version=9, optimize_tool="none")
 # ---- which engine
 
 
-def test_engines_of_an_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engines_of_an_onnx(tmp_path, monkeypatch):
     """auto is native where it is the fastest and supports the options, else onnxruntime."""
     model = Model()
     model.conv(3, 2)
@@ -250,7 +243,7 @@ def test_engines_of_an_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             predictor.run_layers(np.zeros((1, 3, 9, 10), np.float32))
 
 
-def test_why_a_slower_engine_is_taken_is_said(tmp_path: Path, run_program) -> None:
+def test_why_a_slower_engine_is_taken_is_said(tmp_path, run_program):
     large = Model(shape=(3, 200, 200))
     large.conv(3, 16)
     path = large.write(tmp_path / "model.onnx")
@@ -261,7 +254,7 @@ def test_why_a_slower_engine_is_taken_is_said(tmp_path: Path, run_program) -> No
     assert re.search(reason, done.stdout.splitlines()[0])
 
 
-def test_a_program_without_onnxruntime(tmp_path: Path, run_program, program: Path) -> None:
+def test_a_program_without_onnxruntime(tmp_path, run_program, program):
     """lenet_infer_native takes native unasked."""
     model = Model()
     model.conv(3, 2)
@@ -286,7 +279,7 @@ def test_a_program_without_onnxruntime(tmp_path: Path, run_program, program: Pat
         (["Conv", "GlobalMaxPool", "Softmax", "Relu"], r"softmax as the last layer"),
     ],
 )
-def test_what_has_no_kernel_is_named(nodes: list[str], words: str, tmp_path: Path) -> None:
+def test_what_has_no_kernel_is_named(nodes, words, tmp_path):
     model = Model()
     for kind in nodes:
         if kind == "Conv":
@@ -298,7 +291,7 @@ def test_what_has_no_kernel_is_named(nodes: list[str], words: str, tmp_path: Pat
         lenet_cpp.Predictor(path, engine="native")
 
 
-def test_damaged_models_give_a_typed_error_or_the_right_answer(tmp_path: Path) -> None:
+def test_damaged_models_give_a_typed_error_or_the_right_answer(tmp_path):
     """400 models with some bytes changed or cut short, through both engines; in one process."""
     drawn = Model(opset=13, shape=(1, 8, 8))
     drawn.conv(1, 3, (3, 3), pads=[1, 0, 1, 0], strides=[1, 2])
@@ -313,8 +306,8 @@ def test_damaged_models_give_a_typed_error_or_the_right_answer(tmp_path: Path) -
     agrees(tmp_path / "model.onnx")
     generator = np.random.default_rng(0)
     batch = generator.standard_normal((2, 1, 8, 8)).astype(np.float32)
-    outcomes: Counter[tuple[str, str]] = Counter()
-    typed: dict[str, Any] = {
+    outcomes = Counter()
+    typed = {
         "native": (lenet_cpp.BadModel, lenet_cpp.Unsupported, lenet_cpp.BadInput),
         "onnxruntime": lenet_cpp.Error,
     }

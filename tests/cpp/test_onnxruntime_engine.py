@@ -4,14 +4,10 @@ Against Python's onnxruntime with the same options, to the bit; against values f
 against torch. About 30 s on one core.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -29,27 +25,24 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the engine needs its li
 from onnx import TensorProto, numpy_helper  # noqa: E402
 from onnx_files import model, node, reference, value  # noqa: E402
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 BAD_MODEL, BAD_INPUT, UNSUPPORTED, BACKEND_FAILURE = 4, 5, 6, 8
 FILE_NOT_FOUND, VERSION_MISMATCH = 3, 7
 SECONDS = 60
 
 
-def array(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float32]:
+def array(shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def lenet(batch: int | str = "N", *, softmax: bool = False, seed: int = 0) -> bytes:
+def lenet(batch="N", *, softmax=False, seed=0):
     """The LeNet of this project, with weights of its own."""
     tensors = []
     for i, (name, shape) in enumerate(LENET.items()):
         scale = np.float32(np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1)
         tensors.append(numpy_helper.from_array(array(shape, seed + i) * scale, name))
-    nodes: list[Any] = []
+    nodes = []
 
-    def add(kind: str, *others: str, **attributes: Any) -> None:
+    def add(kind, *others, **attributes):
         last = nodes[-1].output[0] if nodes else "x"
         nodes.append(node(kind, [last, *others], [f"v{len(nodes)}"], **attributes))
 
@@ -67,27 +60,27 @@ def lenet(batch: int | str = "N", *, softmax: bool = False, seed: int = 0) -> by
 
 
 @pytest.fixture(scope="module")
-def lenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lenet_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "lenet.onnx"
     path.write_bytes(lenet())
     return path
 
 
-def predictor_of(path: Path, **options: Any) -> lenet_cpp.Predictor:
+def predictor_of(path, **options):
     """On this engine: auto would take native for LeNet."""
     return lenet_cpp.Predictor(path, engine="onnxruntime", **options)
 
 
-def write(path: Path, contents: bytes) -> Path:
+def write(path, contents):
     path.write_bytes(contents)
     return path
 
 
-def same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+def same(a, b):
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def child(code: str, *arguments: object, cwd: Path) -> str:
+def child(code, *arguments, cwd):
     """What a program prints that ends by itself, without a word on standard error."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)],
@@ -102,7 +95,7 @@ def child(code: str, *arguments: object, cwd: Path) -> str:
 
 @pytest.mark.parametrize("optimize", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_same_bits_as_python(lenet_file: Path, threads: int, optimize: bool) -> None:
+def test_the_same_bits_as_python(lenet_file, threads, optimize):
     for memory_optim in (False, True):
         predictor = predictor_of(
             lenet_file, threads=threads, ir_optim=optimize, memory_optim=memory_optim
@@ -120,7 +113,7 @@ def test_the_same_bits_as_python(lenet_file: Path, threads: int, optimize: bool)
         assert predictor.run(x[:0]).shape == (0, 10)
 
 
-def test_large_batches_in_pieces(lenet_file: Path) -> None:
+def test_large_batches_in_pieces(lenet_file):
     x = array((150, 1, 28, 28))
     pieces = [reference(lenet_file, part) for part in (x[:64], x[64:128], x[128:])]
     assert same(predictor_of(lenet_file).run(x), np.concatenate(pieces))
@@ -129,7 +122,7 @@ def test_large_batches_in_pieces(lenet_file: Path) -> None:
     assert same(found, np.concatenate(pieces))
 
 
-def test_the_program_gives_the_same_bits(lenet_file: Path, tmp_path: Path, run_program) -> None:
+def test_the_program_gives_the_same_bits(lenet_file, tmp_path, run_program):
     x = array((70, 1, 28, 28))
     np.save(tmp_path / "x.npy", x)
     done = run_program(
@@ -148,7 +141,7 @@ def test_the_program_gives_the_same_bits(lenet_file: Path, tmp_path: Path, run_p
     assert f"onnxruntime {onnxruntime.__version__}: engine onnxruntime, " in text
 
 
-def test_quantized_models_run_as_they_are(tmp_path: Path, run_program) -> None:
+def test_quantized_models_run_as_they_are(tmp_path, run_program):
     """A QDQ model: what is not float32 is inside."""
     scale = numpy_helper.from_array(np.float32(0.05), "s")
     zero = numpy_helper.from_array(np.int8(0), "z")
@@ -175,7 +168,7 @@ def test_quantized_models_run_as_they_are(tmp_path: Path, run_program) -> None:
 
 
 @pytest.mark.parametrize("fixed", [1, 3])
-def test_models_for_a_fixed_number_of_images(tmp_path: Path, fixed: int, run_program) -> None:
+def test_models_for_a_fixed_number_of_images(tmp_path, fixed, run_program):
     """The program takes a batch size that fits; cpp/tests/test_onnxruntime.cc has the engine."""
     path = write(tmp_path / "fixed.onnx", lenet(fixed))
     np.save(tmp_path / "x.npy", array((240, 1, 28, 28)))
@@ -187,7 +180,7 @@ def test_models_for_a_fixed_number_of_images(tmp_path: Path, fixed: int, run_pro
 # Threads and processes
 
 
-def test_a_forked_child(lenet_file: Path, tmp_path: Path) -> None:
+def test_a_forked_child(lenet_file, tmp_path):
     """One thread goes on in the child; the workers of several are not there, which is said."""
     code = """
 import os, signal, sys
@@ -210,7 +203,7 @@ for threads in (1, 2):
     assert child(code, lenet_file, cwd=tmp_path).split() == ["0", "6"]
 
 
-def test_nothing_is_imported_and_no_paddle_is_loaded(lenet_file: Path, tmp_path: Path) -> None:
+def test_nothing_is_imported_and_no_paddle_is_loaded(lenet_file, tmp_path):
     code = """
 import sys
 import numpy as np
@@ -225,9 +218,7 @@ print("fine")
 
 
 @pytest.mark.parametrize("order", ["engine first", "packages first"])
-def test_beside_paddle_and_the_package_of_python(
-    lenet_file: Path, tmp_path: Path, order: str
-) -> None:
+def test_beside_paddle_and_the_package_of_python(lenet_file, tmp_path, order):
     code = """
 import sys
 import numpy as np
@@ -262,7 +253,7 @@ print("fine")
     assert child(code, lenet_file, order, cwd=tmp_path) == "fine\n"
 
 
-def test_in_a_child_process_of_its_own(lenet_file: Path) -> None:
+def test_in_a_child_process_of_its_own(lenet_file):
     x = array((2, 1, 28, 28))
     with lenet_cpp.IsolatedPredictor(
         lenet_file, timeout=SECONDS, engine="onnxruntime"
@@ -295,9 +286,7 @@ const Base* OrtGetApiBase(void) { return &base; }
         ("?", VERSION_MISMATCH, "onnxruntime ? was found"),
     ],
 )
-def test_libraries_that_are_none(
-    lenet_file: Path, tmp_path: Path, run_program, library: str, code: int, words: str
-) -> None:
+def test_libraries_that_are_none(lenet_file, tmp_path, run_program, library, code, words):
     path = tmp_path / library
     if library == "empty":
         path.touch()
@@ -321,13 +310,13 @@ def test_libraries_that_are_none(
 # Models that are refused
 
 
-def external() -> bytes:
+def external():
     tensor = TensorProto(name="w", data_type=1, dims=[2, 2], data_location=1)
     tensor.external_data.add(key="location", value="../w.bin")
     return model([node("MatMul", ["x", "w"], ["y"])], tensors=[tensor])
 
 
-def short_weights() -> bytes:
+def short_weights():
     weight = numpy_helper.from_array(np.ones((2, 2), np.float32), "w")
     weight.raw_data = weight.raw_data[:7]
     return model([node("MatMul", ["x", "w"], ["y"])], tensors=[weight])
@@ -370,7 +359,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_models_that_are_refused(name: str, tmp_path: Path, run_program) -> None:
+def test_models_that_are_refused(name, tmp_path, run_program):
     contents, code, words = REFUSED[name]
     path = write(tmp_path / "model.onnx", contents)
     done = run_program(f"--model_file={path}", "--engine=onnxruntime")
@@ -386,7 +375,7 @@ def test_models_that_are_refused(name: str, tmp_path: Path, run_program) -> None
     assert str(raised.value) in done.stderr
 
 
-def test_a_pdmodel_under_another_name(model_dir: Path, tmp_path: Path) -> None:
+def test_a_pdmodel_under_another_name(model_dir, tmp_path):
     for name in ("lenet.pdmodel", "lenet.json"):
         path = tmp_path / "lenet.onnx"
         shutil.copy(model_dir / name, path)
@@ -407,7 +396,7 @@ PREPROCESS = {
 
 
 @pytest.fixture(params=[False, True], ids=["logits", "softmax"])
-def classifier(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, NDArray[np.float64]]:
+def classifier(tmp_path, request):
     """A folder with a model and image.png, and the probabilities of its classes.
 
     Whether the outputs are probabilities is seen from the model.
@@ -420,14 +409,12 @@ def classifier(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, ND
     return tmp_path, (outputs if request.param else softmax(outputs))[0]
 
 
-def assert_classes(
-    classes: list[int], probabilities: list[float], expected: NDArray[np.float64]
-) -> None:
+def assert_classes(classes, probabilities, expected):
     assert classes == np.argsort(-expected).tolist()
     assert np.abs(np.array(probabilities) - np.sort(expected)[::-1]).max() < 1e-6
 
 
-def test_classify(classifier: tuple[Path, NDArray[np.float64]], run_program, program: Path) -> None:
+def test_classify(classifier, run_program, program):
     folder, expected = classifier
     done = run_program(
         *(f"--model_dir={folder}", "--topk=10", "--engine=onnxruntime", "--format=csv"),
@@ -441,9 +428,7 @@ def test_classify(classifier: tuple[Path, NDArray[np.float64]], run_program, pro
 
 @pytest.mark.parametrize("engine", ["auto", "native", "onnxruntime"])
 @pytest.mark.parametrize("flag", ["-d={}", "-m={}/model.onnx"])
-def test_predict_command(
-    classifier: tuple[Path, NDArray[np.float64]], engine: str, flag: str
-) -> None:
+def test_predict_command(classifier, engine, flag):
     folder, expected = classifier
     target = folder / "out.json"
     flags = [f"-i={folder / 'image.png'}", f"--output={target}", "--topk=10", "--benchmark"]
@@ -457,9 +442,7 @@ def test_predict_command(
     )
 
 
-def test_other_engines_refuse_an_onnx(
-    lenet_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_engines_refuse_an_onnx(lenet_file, tmp_path, capsys):
     flags = [f"-i={tmp_path}", f"-m={lenet_file}"]
     Image.new("L", (28, 28)).save(tmp_path / "image.png")
     for call in (
@@ -471,7 +454,7 @@ def test_other_engines_refuse_an_onnx(
         assert "lenet-cpp import" in capsys.readouterr().err
 
 
-def test_the_page(model_dir: Path, tmp_path: Path, root: Path) -> None:
+def test_the_page(model_dir, tmp_path, root):
     """Each command of docs/onnxruntime-engine.md, in a folder like a clone after ./run.sh."""
     pytest.importorskip("paddle2onnx", reason="the page exports a model with it")
     outputs = run_page(root / "docs" / "onnxruntime-engine.md", tmp_path, model_dir)

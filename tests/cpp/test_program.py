@@ -4,8 +4,6 @@ The expected numbers come from LeNet written out in NumPy; what models and array
 the table of test_bad_input.py.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -14,14 +12,14 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from lenet_cpp.agreement import compare
-from lenet_cpp.data.mnist import Split, read_mnist_dir, sample_dir, write_idx
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, write_idx
 from lenet_cpp.export.separate_layout import write_separate
 from numpy_reference import lenet
 
@@ -31,7 +29,7 @@ FILE_NOT_FOUND, UNSUPPORTED, BACKEND_FAILURE = 3, 6, 8
 Floats = npt.NDArray[np.float32]
 
 
-def assert_same(actual: npt.ArrayLike, expected: npt.NDArray[Any]) -> None:
+def assert_same(actual, expected):
     assert compare(expected.astype(np.float32), np.asarray(actual, np.float32)).agrees
 
 
@@ -43,7 +41,7 @@ class Output(NamedTuple):
     logits: Floats
 
 
-def parse(text: str) -> Output:
+def parse(text):
     rows = re.findall(r"^image (\d+): class (\d+), logits (.+)$", text, flags=re.MULTILINE)
     assert [int(number) for number, _, _ in rows] == list(range(len(rows)))
     logits = np.array([[float(value) for value in row.split()] for _, _, row in rows], np.float32)
@@ -54,7 +52,7 @@ def parse(text: str) -> Output:
 def run_ok(run_program):
     """Run the program; it succeeds and says nothing beside its report."""
 
-    def run(*arguments: object, **options: object) -> str:
+    def run(*arguments, **options):
         result = run_program(*arguments, **options)
         assert (result.returncode, result.stderr) == (0, "")
         return result.stdout
@@ -66,7 +64,7 @@ def run_ok(run_program):
 def fails(run_program):
     """Run the program; it fails with that exit code and one line that holds these words."""
 
-    def run(code: int, words: str, *arguments: object, **options: object) -> None:
+    def run(code, words, *arguments, **options):
         result = run_program(*arguments, **options)
         assert (result.returncode, result.stdout) == (code, "")
         lines = result.stderr.splitlines()
@@ -78,29 +76,29 @@ def fails(run_program):
 
 
 @pytest.fixture(scope="session")
-def digits() -> Split:
+def digits():
     return read_mnist_dir(sample_dir()).test
 
 
 @pytest.fixture(scope="session")
-def pixels(digits: Split) -> npt.NDArray[np.uint8]:
+def pixels(digits):
     return digits.images[:7]
 
 
 @pytest.fixture(scope="session")
-def expected(model_dir: Path, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def expected(model_dir, pixels):
     return lenet(model_dir / "lenet.pdiparams", pixels / 255)
 
 
 @pytest.fixture(scope="session")
-def images_file(pixels, tmp_path_factory) -> Path:
+def images_file(pixels, tmp_path_factory):
     path = tmp_path_factory.mktemp("images") / "images.npy"
     np.save(path, pixels)
     return path
 
 
 @pytest.fixture(scope="session")
-def separate_dir(model_dir: Path, tmp_path_factory) -> Path:
+def separate_dir(model_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("separate")
     write_separate(model_dir, folder)
     return folder
@@ -112,8 +110,7 @@ def separate_dir(model_dir: Path, tmp_path_factory) -> Path:
 @pytest.mark.parametrize("program_name", ["lenet.pdmodel", "lenet.json"])
 def test_guides_command(run_ok, model_dir, program_name):
     text = run_ok(
-        f"--model_file={model_dir / program_name}",
-        f"--params_file={model_dir / 'lenet.pdiparams'}",
+        f"--model_file={model_dir / program_name}", f"--params_file={model_dir / 'lenet.pdiparams'}"
     )
     assert "zeros" in text
     assert "[1, 1, 28, 28]" in text
@@ -268,7 +265,7 @@ def test_floats_from_0_to_255_are_warned_of(run_program, model_dir, pixels, tmp_
     folder = shutil.copytree(model_dir, tmp_path / "model")
     path = tmp_path / "images.npy"
 
-    def warning(images: npt.NDArray[Any], *arguments: str) -> str:
+    def warning(images, *arguments):
         np.save(path, images)
         result = run_program(f"--model_dir={folder}", f"--input={path}", *arguments)
         assert result.returncode == 0
@@ -338,7 +335,7 @@ def test_report_has_only_our_lines(run_ok, model_dir):
 # What it needs
 
 
-def dynamic_section(path: Path) -> str:
+def dynamic_section(path):
     return subprocess.run(
         ["readelf", "-d", path], check=True, capture_output=True, text=True
     ).stdout

@@ -1,7 +1,5 @@
 """The checks against hostile models accept what Paddle exports."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

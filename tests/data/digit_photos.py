@@ -1,7 +1,5 @@
 """Makes 'photos' of digits on paper out of MNIST images, whose labels stay true."""
 
-from __future__ import annotations
-
 import io
 import math
 
@@ -11,7 +9,7 @@ from PIL import Image, ImageFilter
 KINDS = ("paper", "small", "far", "shadow", "board", "pen")
 
 
-def photo(digit: np.ndarray, kind: str, seed: object) -> Image.Image:
+def photo(digit, kind, seed):
     """Return a JPEG's worth of grey image: a digit written on a sheet and photographed.
 
     Every photo has its own size, place, rotation up to 10 degrees either way, paper and ink, light
@@ -40,7 +38,7 @@ def photo(digit: np.ndarray, kind: str, seed: object) -> Image.Image:
     return Image.open(file)
 
 
-def _written(digit: np.ndarray, kind: str, random: np.random.Generator) -> Image.Image:
+def _written(digit, kind, random):
     side = round(math.exp(random.uniform(math.log(40), math.log(500))))
     if kind == "small":
         side = int(random.integers(28, 60))
@@ -55,7 +53,7 @@ def _written(digit: np.ndarray, kind: str, random: np.random.Generator) -> Image
     return image.rotate(random.uniform(-10, 10), Image.Resampling.BICUBIC, expand=True)
 
 
-def _placed(ink: Image.Image, kind: str, random: np.random.Generator) -> np.ndarray:
+def _placed(ink, kind, random):
     least, most = (2.5, 5) if kind in {"far", "pen"} else (1.05, 1.6)
     sheet = np.zeros([int(side * random.uniform(least, most)) for side in (ink.height, ink.width)])
     top = int(random.integers(0, sheet.shape[0] - ink.height + 1))
@@ -64,11 +62,11 @@ def _placed(ink: Image.Image, kind: str, random: np.random.Generator) -> np.ndar
     return sheet
 
 
-def _light(shape: tuple[int, ...], kind: str, random: np.random.Generator) -> np.ndarray:
+def _light(shape, kind, random):
     y, x = (np.arange(side) / side - 0.5 for side in shape)
     y = y[:, None]
 
-    def across() -> np.ndarray:
+    def across():
         angle = random.uniform(0, 2 * math.pi)
         return x * math.cos(angle) + y * math.sin(angle)
 
@@ -80,7 +78,7 @@ def _light(shape: tuple[int, ...], kind: str, random: np.random.Generator) -> np
     return light
 
 
-def _skeleton(mask: np.ndarray) -> np.ndarray:
+def _skeleton(mask):
     """Thin a shape to its middle line, after T. Y. Zhang and C. Y. Suen, 1984."""
     shape = np.pad(mask.astype(np.uint8), 1)
     around = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))

@@ -1,7 +1,5 @@
 """IDX files, finding MNIST, the embedded sample. About 10 s, most of it two imports of Paddle."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import re
@@ -9,7 +7,6 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,12 +26,12 @@ NAMES = (
 )
 
 
-def idx(shape: tuple[int, ...], content: bytes, *, kind: int = 8) -> bytes:
+def idx(shape, content, *, kind=8):
     """An IDX file written from the format's definition."""
     return struct.pack(f">HBB{len(shape)}I", 0, kind, len(shape), *shape) + content
 
 
-def write_set(folder: Path, *, train: int = 20, test: int = 10, **replace: bytes) -> Path:
+def write_set(folder, *, train=20, test=10, **replace):
     """Four consistent files of zeros; ``replace`` gives another content by position: f0 to f3."""
     folder.mkdir(exist_ok=True, parents=True)
     for number, name in enumerate(NAMES):
@@ -46,7 +43,7 @@ def write_set(folder: Path, *, train: int = 20, test: int = 10, **replace: bytes
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
@@ -55,7 +52,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_read_idx_follows_the_format(tmp_path: Path, zipped: bool) -> None:
+def test_read_idx_follows_the_format(tmp_path, zipped):
     content = idx((2, 3, 4), bytes(range(24)))
     path = tmp_path / "a"  # the name says nothing: the contents do
     path.write_bytes(gzip.compress(content) if zipped else content)
@@ -67,7 +64,7 @@ def test_read_idx_follows_the_format(tmp_path: Path, zipped: bool) -> None:
     ]
 
 
-def test_write_idx_follows_the_format(tmp_path: Path) -> None:
+def test_write_idx_follows_the_format(tmp_path):
     array = np.arange(600, dtype=np.uint8).reshape(300, 2)[:, ::-1]  # not contiguous
     data.write_idx(tmp_path / "a", array)
     data.write_idx(tmp_path / "a.gz", array)
@@ -77,7 +74,7 @@ def test_write_idx_follows_the_format(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.gz"]
 
 
-def test_gzip_carries_no_time_and_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gzip_carries_no_time_and_no_name(tmp_path, monkeypatch):
     array = np.arange(100, dtype=np.uint8)
     data.write_idx(tmp_path / "a.gz", array)
     monkeypatch.setattr(time, "time", lambda: 1e9)
@@ -89,7 +86,7 @@ def test_gzip_carries_no_time_and_no_name(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("array", [np.zeros(3, np.int64), np.uint8(3)[()] * np.ones((), np.uint8)])
-def test_write_idx_refuses_what_it_cannot_hold(tmp_path: Path, array: np.ndarray) -> None:
+def test_write_idx_refuses_what_it_cannot_hold(tmp_path, array):
     with pytest.raises(BadInput, match="uint8"):
         data.write_idx(tmp_path / "a", np.asarray(array))
     assert list(tmp_path.iterdir()) == []
@@ -115,7 +112,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("case", DAMAGE)
-def test_damaged_idx_is_named(tmp_path: Path, case: str) -> None:
+def test_damaged_idx_is_named(tmp_path, case):
     content, message = DAMAGE[case]
     path = tmp_path / "images.gz"
     path.write_bytes(content)
@@ -125,7 +122,7 @@ def test_damaged_idx_is_named(tmp_path: Path, case: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_flipped_bits_in_a_gzip_are_noticed(tmp_path: Path) -> None:
+def test_flipped_bits_in_a_gzip_are_noticed(tmp_path):
     path = tmp_path / "images.gz"
     pixels = np.random.default_rng(0).integers(0, 256, 5 * 784, dtype=np.uint8)
     content = bytearray(gzip.compress(idx((5, 28, 28), pixels.tobytes())))
@@ -135,7 +132,7 @@ def test_flipped_bits_in_a_gzip_are_noticed(tmp_path: Path) -> None:
         data.read_idx(path)
 
 
-def test_missing_and_unreadable_files(tmp_path: Path) -> None:
+def test_missing_and_unreadable_files(tmp_path):
     for path in (tmp_path / "nothing", tmp_path):
         with pytest.raises(FileNotFound, match=re.escape(str(path))):
             data.read_idx(path)
@@ -144,7 +141,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
 # A folder of four files
 
 
-def test_reads_a_folder_of_raw_and_gzipped_files(tmp_path: Path) -> None:
+def test_reads_a_folder_of_raw_and_gzipped_files(tmp_path):
     labels = bytes([3, 1, 4, 1, 5])
     pixels = bytes(range(256)) * 15 + bytes(80)
     write_set(tmp_path, train=5, f0=idx((5, 28, 28), pixels), f1=idx((5,), labels))
@@ -173,15 +170,13 @@ def test_reads_a_folder_of_raw_and_gzipped_files(tmp_path: Path) -> None:
         ({"f2": idx((0, 28, 28), b""), "f3": idx((0,), b"")}, "empty"),
     ],
 )
-def test_files_that_do_not_fit_each_other(
-    tmp_path: Path, replace: dict[str, bytes], message: str
-) -> None:
+def test_files_that_do_not_fit_each_other(tmp_path, replace, message):
     with pytest.raises(BadInput, match=message) as caught:
         data.load_mnist(write_set(tmp_path, **replace))
     assert str(tmp_path) in str(caught.value)
 
 
-def test_missing_folder_and_missing_file(tmp_path: Path) -> None:
+def test_missing_folder_and_missing_file(tmp_path):
     with pytest.raises(FileNotFound, match="there is no folder"):
         data.load_mnist(tmp_path / "nothing")
     write_set(tmp_path)
@@ -191,7 +186,7 @@ def test_missing_folder_and_missing_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("position", "count"), [(1, 60_000), (3, 10_000)])
-def test_size_of_the_full_set_means_its_checksum(tmp_path: Path, position: int, count: int) -> None:
+def test_size_of_the_full_set_means_its_checksum(tmp_path, position, count):
     labels = idx((count,), bytes(count))
     write_set(tmp_path, **{f"f{position}": labels})
     with pytest.raises(BadInput, match=f"MD5 {hashlib.md5(labels).hexdigest()}") as caught:
@@ -199,7 +194,7 @@ def test_size_of_the_full_set_means_its_checksum(tmp_path: Path, position: int, 
     assert NAMES[position] in str(caught.value)
 
 
-def test_known_checksums_mean_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_checksums_mean_full(tmp_path, monkeypatch):
     write_set(tmp_path)
     sums = {name: hashlib.md5((tmp_path / name).read_bytes()).hexdigest() for name in NAMES}
     monkeypatch.setattr(data, "IDX_FILES", sums)
@@ -209,7 +204,7 @@ def test_known_checksums_mean_full(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 # Finding
 
 
-def test_cache_is_used_only_when_complete(tmp_path: Path, home: Path) -> None:
+def test_cache_is_used_only_when_complete(tmp_path, home):
     assert data.load_mnist().kind == "sample"
     cache = write_set(home / ".cache" / "paddle" / "dataset" / "mnist", train=7)
     assert len(data.load_mnist().train) == 7
@@ -219,10 +214,10 @@ def test_cache_is_used_only_when_complete(tmp_path: Path, home: Path) -> None:
 
 
 @pytest.fixture
-def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def loader(tmp_path, monkeypatch):
     """What takes the place of Paddle's loader: the body of its function ``load``."""
 
-    def write(body: str) -> None:
+    def write(body):
         program = tmp_path / "loader.py"
         lines = "".join(f"        {line}\n" for line in body.strip().splitlines())
         program.write_text(
@@ -237,9 +232,7 @@ def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
     return write
 
 
-def test_download_moves_whole_files_into_the_cache(
-    home: Path, loader: Callable[[str], None]
-) -> None:
+def test_download_moves_whole_files_into_the_cache(home, loader):
     loader(f"""
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_data
@@ -256,9 +249,7 @@ for path in list(test_data.write_set(root, train=4).iterdir()):
 
 
 @pytest.mark.parametrize("network", ["silent", "refused"])
-def test_download_gives_up_on_a_bad_network(
-    home: Path, monkeypatch: pytest.MonkeyPatch, network: str
-) -> None:
+def test_download_gives_up_on_a_bad_network(home, monkeypatch, network):
     """Paddle's real loader, behind a proxy that accepts and never answers, or is not there."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -281,14 +272,12 @@ def test_download_gives_up_on_a_bad_network(
     assert list((home / ".cache" / "paddle" / "dataset").iterdir()) == []
 
 
-def test_slow_download_is_not_a_stalled_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_download_is_not_a_stalled_one(tmp_path, monkeypatch):
     """A byte every two seconds of a clock that only this test moves."""
     seconds, seen = [0.0], threading.Event()
     (tmp_path / "mnist").mkdir()
 
-    def load() -> None:
+    def load():
         with (tmp_path / "mnist" / "part").open("wb", buffering=0) as file:
             for _ in range(8):
                 seconds[0] += 2
@@ -313,30 +302,30 @@ SAMPLE_TEST = [98, 114, 103, 101, 98, 89, 96, 103, 97, 101]
 
 
 @pytest.fixture(scope="module")
-def sample() -> data.Mnist:
+def sample():
     return data.read_mnist_dir(data.sample_dir(), kind="sample")
 
 
-def test_sample_is_stratified(sample: data.Mnist) -> None:
+def test_sample_is_stratified(sample):
     assert np.bincount(sample.train.labels).tolist() == SAMPLE_TRAIN
     assert np.bincount(sample.test.labels).tolist() == SAMPLE_TEST
     assert (len(sample.train), len(sample.test)) == (6000, 1000)
 
 
-def test_sample_holds_no_image_twice(sample: data.Mnist) -> None:
+def test_sample_holds_no_image_twice(sample):
     # The full MNIST holds none twice either, so a repeated one was drawn twice or put in both.
     images = np.concatenate([sample.train.images, sample.test.images])
     assert len({image.tobytes() for image in images}) == 7000
 
 
-def test_sample_is_the_one_that_its_readme_describes(sample: data.Mnist, root: Path) -> None:
+def test_sample_is_the_one_that_its_readme_describes(sample, root):
     text = (root / "data" / "README.md").read_text(encoding="utf-8")
     sums = dict(re.findall(r"(?m)^ +([0-9a-f]{32})  (\S+)$", text))
     assert {name: digest for digest, name in sums.items()} == sample.md5
     assert "CC BY-SA 3.0" in text
 
 
-def test_sample_is_read_alike_by_paddle(sample: data.Mnist) -> None:
+def test_sample_is_read_alike_by_paddle(sample):
     from paddle.vision.datasets import MNIST
     from paddle.vision.transforms import ToTensor
 
@@ -357,7 +346,7 @@ def test_sample_is_read_alike_by_paddle(sample: data.Mnist) -> None:
         assert label == sample.test.labels[number]
 
 
-def test_every_pixel_value_is_scaled_as_totensor_does() -> None:
+def test_every_pixel_value_is_scaled_as_totensor_does():
     from paddle.vision.transforms import ToTensor
 
     pixels = np.arange(784, dtype=np.uint8).reshape(28, 28)  # all 256 values
@@ -369,7 +358,7 @@ def test_every_pixel_value_is_scaled_as_totensor_does() -> None:
     ("full", "count", "expected"),
     [(FULL_TRAIN, 6000, SAMPLE_TRAIN), (FULL_TEST, 1000, SAMPLE_TEST), ((1, 1, 1), 2, [1, 1, 0])],
 )
-def test_stratified_shares(full: tuple[int, ...], count: int, expected: list[int]) -> None:
+def test_stratified_shares(full, count, expected):
     labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(full)), full))
     chosen = data.stratified_indices(labels, count, seed=(0, 0))
     assert np.bincount(labels[chosen], minlength=len(full)).tolist() == expected
@@ -377,7 +366,7 @@ def test_stratified_shares(full: tuple[int, ...], count: int, expected: list[int
     assert np.array_equal(chosen, data.stratified_indices(labels, count, seed=(0, 0)))
 
 
-def test_drawing_depends_on_the_seed_and_refuses_absurd_counts() -> None:
+def test_drawing_depends_on_the_seed_and_refuses_absurd_counts():
     labels = np.repeat(np.arange(10), 50)
     one, two = (data.stratified_indices(labels, 100, seed=(seed,)) for seed in (1, 2))
     assert not np.array_equal(one, two)
@@ -386,9 +375,7 @@ def test_drawing_depends_on_the_seed_and_refuses_absurd_counts() -> None:
             data.stratified_indices(labels, count, seed=(0,))
 
 
-def test_draw_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_draw_command(tmp_path, monkeypatch, capsys):
     labels = bytes(number % 10 for number in range(200))
     pixels = np.arange(200, dtype=np.uint8).repeat(784).tobytes()  # an image's value is its number
     full = write_set(tmp_path / "full", train=200, f0=idx((200, 28, 28), pixels), test=100)

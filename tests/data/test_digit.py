@@ -1,10 +1,7 @@
 """Which images a path names, and the digit in a photo."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +26,7 @@ def digits():
 
 
 @pytest.fixture
-def gallery(tmp_path: Path) -> Path:
+def gallery(tmp_path):
     for name in ("b.png", "a.JPG", "c.webp", ".hidden.png", "notes.md", "below/d.png", "x y.png"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -37,7 +34,7 @@ def gallery(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_folders_globs_and_files(gallery: Path) -> None:
+def test_folders_globs_and_files(gallery):
     a, b, c, d, x = (gallery / n for n in ("a.JPG", "b.png", "c.webp", "below/d.png", "x y.png"))
     assert images.find_images([gallery]) == [a, b, c, x]
     assert images.find_images(str(gallery)) == [a, b, c, x]
@@ -52,7 +49,7 @@ def test_folders_globs_and_files(gallery: Path) -> None:
     assert images.find_images([odd]) == [odd]
 
 
-def test_list_files(gallery: Path) -> None:
+def test_list_files(gallery):
     lists = gallery / "below" / "list.txt"
     lists.write_text(
         "\ufeff../b.png 3\r\n\n../x y.png\n../x y.png\t7\n  d.png 0,1\n", encoding="utf-8"
@@ -64,7 +61,7 @@ def test_list_files(gallery: Path) -> None:
     assert images.find_images([absolute]) == [gallery / "b.png"]
 
 
-def test_sources_without_images(gallery: Path) -> None:
+def test_sources_without_images(gallery):
     (gallery / "none").mkdir()
     (gallery / "empty.txt").write_text("\n\n")
     (gallery / "wrong.txt").write_text("b.png 1\ngone.png 2\n")
@@ -88,7 +85,7 @@ def test_sources_without_images(gallery: Path) -> None:
 # --- The digit ---
 
 
-def test_mnist_images_come_through_unchanged(digits, tmp_path: Path) -> None:
+def test_mnist_images_come_through_unchanged(digits, tmp_path):
     sources = [Image.fromarray(image) for image in digits.images]
     expected = digits.images[:, None].astype(np.float32) / np.float32(255)
     assert np.array_equal(images.digit().batch(sources), expected)
@@ -101,15 +98,13 @@ def test_mnist_images_come_through_unchanged(digits, tmp_path: Path) -> None:
         assert np.array_equal(same, lenet_cpp.classify(image).probabilities)
 
 
-def test_the_bundled_description(model_dir: Path) -> None:
+def test_the_bundled_description(model_dir):
     assert Pipeline.load(model_dir / images.PREPROCESS_NAME) == images.digit()
     assert images.PREPROCESS_NAME in read_manifest(model_dir).files
     assert images.PREPROCESS_NAME in verify_checksums(model_dir)
 
 
-def bar(
-    shape: tuple[int, int], box: tuple[int, int, int, int], paper: int, ink: int
-) -> Image.Image:
+def bar(shape, box, paper, ink):
     pixels = np.full(shape, paper, np.uint8)
     top, left, height, width = box
     pixels[top : top + height, left : left + width] = ink
@@ -118,7 +113,7 @@ def bar(
 
 @pytest.mark.parametrize(("paper", "ink"), [(230, 30), (20, 200), (250, 235)])
 @pytest.mark.parametrize("place", [(7, 5), (50, 80), (2, 2)])
-def test_a_bar_by_hand(paper: int, ink: int, place: tuple[int, int]) -> None:
+def test_a_bar_by_hand(paper, ink, place):
     """40 x 10 pixels become 20 x 5; rows 0 to 19 have their mass at 9.5, which goes to 14."""
     image = bar((100, 130), (*place, 40, 10), paper, ink)
     expected = np.zeros((28, 28), np.uint8)
@@ -127,14 +122,14 @@ def test_a_bar_by_hand(paper: int, ink: int, place: tuple[int, int]) -> None:
     assert np.array_equal(Digit()(image.transpose(Image.Transpose.TRANSPOSE)), expected.T)
 
 
-def test_a_hair_is_thickened_by_hand() -> None:
+def test_a_hair_is_thickened_by_hand():
     """1 x 100 pixels: A = 100, P = 202, t = (100 * 202 - 2000 + 2020) // 4040 = 5: 11 x 110."""
     expected = np.zeros((28, 28), np.uint8)
     expected[5:25, 14:16] = 255  # round(14 - 0.5) is 14
     assert np.array_equal(Digit()(bar((200, 200), (30, 60, 100, 1), 240, 10)), expected)
 
 
-def test_large_images_are_reduced_by_blocks() -> None:
+def test_large_images_are_reduced_by_blocks():
     """1000 x 800: blocks of 4 x 4, so a bar on their grid keeps its edges."""
     small = bar((250, 200), (30, 50, 80, 20), 230, 30)
     large = small.resize((800, 1000), Image.Resampling.NEAREST)
@@ -144,7 +139,7 @@ def test_large_images_are_reduced_by_blocks() -> None:
     assert np.array_equal(Digit()(ImageOps.expand(large, (0, 0, 3, 2), 0)), expected)
 
 
-def test_specks_and_a_dark_rim_are_left_out() -> None:
+def test_specks_and_a_dark_rim_are_left_out():
     image = bar((200, 200), (60, 90, 80, 20), 230, 30)
     expected = np.asarray(Digit()(image))
     image.paste(30, (20, 20, 23, 23))  # 9 pixels of 1600
@@ -152,7 +147,7 @@ def test_specks_and_a_dark_rim_are_left_out() -> None:
     assert np.array_equal(Digit()(image), expected)
 
 
-def test_longer_side_and_centre_of_mass(digits) -> None:
+def test_longer_side_and_centre_of_mass(digits):
     for number, digit in enumerate(digits.images[:50]):
         result = np.asarray(Digit()(photo(digit, "paper", number).convert("L"))).astype(int)
         rows, columns = (np.flatnonzero(result.any(axis)) for axis in (1, 0))
@@ -166,7 +161,7 @@ def test_longer_side_and_centre_of_mass(digits) -> None:
 
 @pytest.mark.parametrize("size", [(28, 28), (100, 80), (640, 480), (1, 1), (1, 300), (2000, 3)])
 @pytest.mark.parametrize("noise", [0, 10])
-def test_blank_paper_has_no_digit(size: tuple[int, int], noise: int, tmp_path: Path) -> None:
+def test_blank_paper_has_no_digit(size, noise, tmp_path):
     random = np.random.default_rng(0)
     light = np.linspace(220, 150, size[0])[None, :]
     pixels = (light + random.normal(0, noise, size[::-1])).clip(0, 255).astype(np.uint8)
@@ -178,7 +173,7 @@ def test_blank_paper_has_no_digit(size: tuple[int, int], noise: int, tmp_path: P
 
 
 @pytest.mark.parametrize(("kind", "lost"), [*zip(KINDS, [2, 2, 2, 4, 2, 8], strict=True)])
-def test_photos_are_read_as_well_as_the_originals(digits, kind: str, lost: int) -> None:
+def test_photos_are_read_as_well_as_the_originals(digits, kind, lost):
     """Against the labels; ``lost`` more than of the originals may be wrong."""
     chosen = slice(0, 60 if kind in {"far", "pen"} else 200)  # those are larger
     labels = digits.labels[chosen]
@@ -188,14 +183,14 @@ def test_photos_are_read_as_well_as_the_originals(digits, kind: str, lost: int) 
     assert (found == labels).sum() >= originals - lost
 
 
-def label_of(source: Image.Image) -> int:
+def label_of(source):
     try:
         return int(lenet_cpp.classify(source).labels[0])
     except lenet_cpp.BadInput:
         return -1
 
 
-def test_classify_takes_files_images_and_lists(digits, tmp_path: Path) -> None:
+def test_classify_takes_files_images_and_lists(digits, tmp_path):
     picture = photo(digits.images[0], "paper", 0)
     upright = tmp_path / "upright.png"
     picture.save(upright)
@@ -224,7 +219,7 @@ def test_classify_takes_files_images_and_lists(digits, tmp_path: Path) -> None:
         lenet_cpp.classify([upright, [1.0]])
 
 
-def test_arrays_of_another_size_are_told_what_to_do() -> None:
+def test_arrays_of_another_size_are_told_what_to_do():
     """Floats, whose white is not known, and what is meant for predict."""
     for shape in ((200, 200), (200, 200, 3)):
         with pytest.raises(lenet_cpp.BadInput, match=r"float64 of shape \[200, 200.*: convert it"):
@@ -239,7 +234,7 @@ def test_arrays_of_another_size_are_told_what_to_do() -> None:
         read(np.zeros((0, 5), np.uint8))
 
 
-def test_digits_on_a_transparent_canvas(digits, tmp_path: Path) -> None:
+def test_digits_on_a_transparent_canvas(digits, tmp_path):
     """White and black ones, as drawing programs save them."""
     path = tmp_path / "digit.png"
     found = {white: [] for white in (True, False)}
@@ -257,7 +252,7 @@ def test_digits_on_a_transparent_canvas(digits, tmp_path: Path) -> None:
     assert sum(right) >= 19
 
 
-def test_importing_is_quick() -> None:
+def test_importing_is_quick():
     code = (
         "import sys, lenet_cpp, lenet_cpp.data.images\n"
         "print([name for name in ('PIL', 'yaml', 'paddle') if name in sys.modules])"

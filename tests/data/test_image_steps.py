@@ -1,11 +1,8 @@
 """The steps from pixels to a model's input, preprocess.json, and PaddleClas's inference.yml."""
 
-from __future__ import annotations
-
 import json
 import struct
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,7 +40,7 @@ PostProcess:
 
 
 @pytest.mark.parametrize("size", [(300, 400), (401, 333), (256, 700), (257, 256), (90, 61)])
-def test_imagenet_is_what_paddle_makes_of_it(size: tuple[int, int]) -> None:
+def test_imagenet_is_what_paddle_makes_of_it(size):
     from paddle.vision import transforms
 
     image = Image.fromarray(random_pixels(*size, 3))
@@ -64,7 +61,7 @@ def test_imagenet_is_what_paddle_makes_of_it(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize("shape", [(31, 57), (57, 31), (40, 40), (300, 20)])
-def test_image_steps_are_exactly_paddles(shape: tuple[int, int], interpolation: str) -> None:
+def test_image_steps_are_exactly_paddles(shape, interpolation):
     from paddle.vision import transforms
 
     image = Image.fromarray(random_pixels(*shape, 3))
@@ -76,30 +73,30 @@ def test_image_steps_are_exactly_paddles(shape: tuple[int, int], interpolation: 
     assert np.array_equal(CenterCrop((17, 20))(image), crop(image))
 
 
-def test_the_longer_side_is_truncated() -> None:
+def test_the_longer_side_is_truncated():
     # 502 * 256 / 375 = 342.70, 1000 * 256 / 601 = 425.96
     assert Resize(short_side=256)(Image.new("L", (502, 375))).size == (342, 256)
     assert Resize(short_side=256)(Image.new("L", (601, 1000))).size == (256, 425)
 
 
-def test_resize_leaves_the_right_size_alone() -> None:
+def test_resize_leaves_the_right_size_alone():
     image = Image.fromarray(random_pixels(24, 60, 3))
     assert Resize(short_side=24)(image) is image
     assert Resize(size=(24, 60), interpolation="bicubic")(image) is image
 
 
-def test_center_crop_rounds_half_to_even() -> None:
+def test_center_crop_rounds_half_to_even():
     """2.5 is cut at 2 and 3.5 at 4."""
     pixels = random_pixels(10, 12)
     crop = CenterCrop((5, 5))(Image.fromarray(pixels))
     assert np.array_equal(crop, pixels[2:7, 4:9])
 
 
-def test_normalize_rounds_to_float32_after_each_operation() -> None:
+def test_normalize_rounds_to_float32_after_each_operation():
     mean, std, scale = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1 / 255
     pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
 
-    def single(value: float) -> float:
+    def single(value):
         return struct.unpack("f", struct.pack("f", value))[0]
 
     # One operation in double, rounded to single, is the operation in single: 53 >= 2 * 24 + 2.
@@ -115,7 +112,7 @@ def test_normalize_rounds_to_float32_after_each_operation() -> None:
     assert all(np.array_equal(chw[c], expected[:, :, c]) for c in range(3))
 
 
-def test_bgr_is_rgb_with_the_channels_turned_round() -> None:
+def test_bgr_is_rgb_with_the_channels_turned_round():
     image = Image.fromarray(random_pixels(4, 5, 3))
     normalize = Normalize(1.0, (1.0, 2.0, 3.0), (1.0, 1.0, 1.0))
     result = Pipeline("BGR", (normalize, ToCHW()))(image)
@@ -123,7 +120,7 @@ def test_bgr_is_rgb_with_the_channels_turned_round() -> None:
     assert np.array_equal(result[0], blue.astype(np.float32) - 1)
 
 
-def test_an_image_that_a_step_cannot_take(tmp_path: Path) -> None:
+def test_an_image_that_a_step_cannot_take(tmp_path):
     path = tmp_path / "small.png"
     Image.new("RGB", (30, 20)).save(path)
     pipeline = Pipeline("RGB", (CenterCrop((24, 24)), *images.imagenet().steps[2:]))
@@ -138,7 +135,7 @@ def test_an_image_that_a_step_cannot_take(tmp_path: Path) -> None:
     assert one_line(caught.value, path)
 
 
-def test_batch(tmp_path: Path) -> None:
+def test_batch(tmp_path):
     sources = [Image.fromarray(random_pixels(80 + i, 90, 3)) for i in range(3)]
     pipeline = images.imagenet(64)
     batch = pipeline.batch(sources)
@@ -153,13 +150,13 @@ def test_batch(tmp_path: Path) -> None:
         Pipeline("RGB", pipeline.steps[2:]).batch([sources[0], tmp_path / "wide.png"])
 
 
-def test_threads_get_the_same() -> None:
+def test_threads_get_the_same():
     sources = [Image.fromarray(random_pixels(60 + i, 70, 3)) for i in range(8)]
     pipeline = images.imagenet(32)
     expected = [pipeline(source) for source in sources]
-    results: list[bool] = []
+    results = []
 
-    def run(number: int) -> None:
+    def run(number):
         results.extend(
             np.array_equal(pipeline(sources[number]), expected[number]) for _ in range(20)
         )
@@ -175,7 +172,7 @@ def test_threads_get_the_same() -> None:
 # --- The description ---
 
 
-def test_the_format_of_the_file(tmp_path: Path) -> None:
+def test_the_format_of_the_file(tmp_path):
     path = tmp_path / "preprocess.json"
     images.imagenet().save(path)
     assert json.loads(path.read_text()) == {
@@ -205,13 +202,13 @@ def test_the_format_of_the_file(tmp_path: Path) -> None:
         Pipeline("BGR", (Normalize(0.1, (1.0, 2.0, 1e-7), (3.0, 1 / 3, 1.0)), ToCHW())),
     ],
 )
-def test_descriptions_come_back_the_same(tmp_path: Path, pipeline: Pipeline) -> None:
+def test_descriptions_come_back_the_same(tmp_path, pipeline):
     pipeline.save(tmp_path / "preprocess.json")
     assert Pipeline.load(tmp_path / "preprocess.json") == pipeline
     assert Pipeline.from_dict(pipeline.to_dict()) == pipeline
 
 
-def changed(change: object) -> str:
+def changed(change):
     document = images.imagenet().to_dict()
     change(document)
     return json.dumps(document)
@@ -275,7 +272,7 @@ BAD_DESCRIPTIONS = {
 @pytest.mark.parametrize(
     ("text", "problem"), [*BAD_DESCRIPTIONS.items()], ids=range(len(BAD_DESCRIPTIONS))
 )
-def test_bad_descriptions(tmp_path: Path, text: str, problem: str) -> None:
+def test_bad_descriptions(tmp_path, text, problem):
     path = tmp_path / "preprocess.json"
     path.write_text(text)
     with pytest.raises(BadModel, match=problem) as caught:
@@ -284,7 +281,7 @@ def test_bad_descriptions(tmp_path: Path, text: str, problem: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-def test_a_description_that_cannot_be_read(tmp_path: Path) -> None:
+def test_a_description_that_cannot_be_read(tmp_path):
     for path in (tmp_path, tmp_path / "missing.json"):
         with pytest.raises(lenet_cpp.FileNotFound) as caught:
             Pipeline.load(path)
@@ -299,20 +296,20 @@ def test_a_description_that_cannot_be_read(tmp_path: Path) -> None:
 # --- PaddleClas ---
 
 
-def yml(tmp_path: Path, text: str) -> Path:
+def yml(tmp_path, text):
     path = tmp_path / "inference.yml"
     path.write_text(text)
     return path
 
 
-def with_ops(*ops: str) -> str:
+def with_ops(*ops):
     return "PreProcess:\n  transform_ops:\n" + "".join(f"    - {op}\n" for op in ops)
 
 
 NORMALIZE = "NormalizeImage: {scale: 1.0/255.0, mean: [0, 0, 0], std: [1, 1, 1], order: ''}"
 
 
-def test_the_default_inference_yml(tmp_path: Path) -> None:
+def test_the_default_inference_yml(tmp_path):
     assert images.from_inference_yml(yml(tmp_path, IMAGENET_YML)) == Pipeline(
         "RGB",
         (
@@ -337,7 +334,7 @@ def test_the_default_inference_yml(tmp_path: Path) -> None:
         ("2", 2.0),
     ],
 )
-def test_scales(tmp_path: Path, scale: str, value: float) -> None:
+def test_scales(tmp_path, scale, value):
     text = with_ops(f"NormalizeImage: {{scale: {scale}, order: hwc}}", "ToCHWImage: null")
     pipeline = images.from_inference_yml(yml(tmp_path, text))
     # Left out, mean and std are ImageNet's.
@@ -347,7 +344,7 @@ def test_scales(tmp_path: Path, scale: str, value: float) -> None:
     )
 
 
-def test_sizes_are_width_and_height_there(tmp_path: Path) -> None:
+def test_sizes_are_width_and_height_there(tmp_path):
     text = with_ops(
         "DecodeImage: {to_rgb: False, channel_first: False}",
         "ResizeImage: {size: [320, 240], interpolation: BICUBIC, backend: pil}",
@@ -366,7 +363,7 @@ def test_sizes_are_width_and_height_there(tmp_path: Path) -> None:
     )
 
 
-def normalize(old: str, new: str) -> str:
+def normalize(old, new):
     return with_ops(NORMALIZE.replace(old, new), "ToCHWImage:")
 
 
@@ -415,15 +412,13 @@ def normalize(old: str, new: str) -> str:
         (normalize("order: ''", "order: '', channel_num: 4"), Unsupported, "channel_num 4"),
     ],
 )
-def test_bad_inference_yml(
-    tmp_path: Path, text: str, error: type[lenet_cpp.Error], problem: str
-) -> None:
+def test_bad_inference_yml(tmp_path, text, error, problem):
     path = yml(tmp_path, text)
     with pytest.raises(error, match=problem) as caught:
         images.from_inference_yml(path)
     assert one_line(caught.value, path)
 
 
-def test_a_missing_inference_yml(tmp_path: Path) -> None:
+def test_a_missing_inference_yml(tmp_path):
     with pytest.raises(lenet_cpp.FileNotFound, match=r"missing\.yml"):
         images.from_inference_yml(tmp_path / "missing.yml")

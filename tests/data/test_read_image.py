@@ -1,14 +1,11 @@
 """From image files to pixels: every format and depth, what is damaged, what is too large."""
 
-from __future__ import annotations
-
 import io
 import os
 import struct
 import subprocess
 import sys
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,13 +19,13 @@ from lenet_cpp.data.images.containers import essential_parts
 LOSSLESS = {"webp": {"lossless": True}}
 
 
-def over_white(values: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def over_white(values, alpha):
     exact = (values.astype(float) * alpha + 255.0 * (255 - alpha)) / 255
     return np.floor(exact + 0.5).astype(np.uint8)
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "ppm", "webp"])
-def test_rgb_files_are_read_as_they_are(tmp_path: Path, suffix: str) -> None:
+def test_rgb_files_are_read_as_they_are(tmp_path, suffix):
     pixels = random_pixels(13, 21, 3)
     path = tmp_path / f"image.{suffix}"
     Image.fromarray(pixels).save(path, **LOSSLESS.get(suffix, {}))
@@ -36,21 +33,21 @@ def test_rgb_files_are_read_as_they_are(tmp_path: Path, suffix: str) -> None:
     assert np.array_equal(read(str(path)), pixels)
 
 
-def test_rgb_to_grey_is_itu_r_601_in_16_bit_fixed_point() -> None:
+def test_rgb_to_grey_is_itu_r_601_in_16_bit_fixed_point():
     pixels = random_pixels(50, 60, 3)
     red, green, blue = np.moveaxis(pixels.astype(np.int64), 2, 0)
     expected = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
     assert np.array_equal(read(Image.fromarray(pixels), "L"), expected)
 
 
-def test_grey_to_rgb_repeats_the_value(tmp_path: Path) -> None:
+def test_grey_to_rgb_repeats_the_value(tmp_path):
     pixels = random_pixels(7, 5)
     Image.fromarray(pixels).save(tmp_path / "grey.png")
     assert np.array_equal(read(tmp_path / "grey.png"), np.stack([pixels] * 3, axis=2))
     assert np.array_equal(read(tmp_path / "grey.png", "L"), pixels)
 
 
-def test_alpha_is_composed_over_white(tmp_path: Path) -> None:
+def test_alpha_is_composed_over_white(tmp_path):
     pixels = random_pixels(40, 50, 4)
     expected = over_white(pixels[..., :3], pixels[..., 3:])
     for name in ("rgba.png", "rgba.tiff"):
@@ -71,9 +68,7 @@ def test_alpha_is_composed_over_white(tmp_path: Path) -> None:
         (255, (0, 0, 0, 0), 255),
     ],
 )
-def test_what_white_would_hide_is_composed_over_black(
-    tmp_path: Path, value: int, alphas: tuple[int, ...], over: int
-) -> None:
+def test_what_white_would_hide_is_composed_over_black(tmp_path, value, alphas, over):
     pixels = np.array([[[value, alpha] for alpha in alphas]], np.uint8)
     expected = [(value * alpha + over * (255 - alpha)) // 255 for alpha in alphas]
     Image.fromarray(pixels, "LA").save(tmp_path / "la.png")
@@ -83,7 +78,7 @@ def test_what_white_would_hide_is_composed_over_black(
     assert read(rgba, "L").tolist() == [expected]
 
 
-def test_palette_with_transparency(tmp_path: Path) -> None:
+def test_palette_with_transparency(tmp_path):
     # Entries: red opaque, green half, blue clear; the file by its definition.
     palette = b"PLTE" + bytes([255, 0, 0, 0, 255, 0, 0, 0, 255])
     rows = bytes([0, 0, 1, 2])
@@ -99,7 +94,7 @@ def test_palette_with_transparency(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_a_transparent_colour_is_white(tmp_path: Path, mode: str) -> None:
+def test_a_transparent_colour_is_white(tmp_path, mode):
     path = tmp_path / "key.png"
     # Grey of 8 bits, of which 7 is transparent; RGB, of which (1, 2, 3) is.
     path.write_bytes(png(3, 1, 8, 0, bytes([0, 5, 7, 9]), more=b"tRNS\x00\x07"))
@@ -109,7 +104,7 @@ def test_a_transparent_colour_is_white(tmp_path: Path, mode: str) -> None:
     assert read(path).tolist() == [[[255] * 3, [3, 2, 1]]]
 
 
-def test_16_bit_samples_become_their_high_byte(tmp_path: Path) -> None:
+def test_16_bit_samples_become_their_high_byte(tmp_path):
     values = np.random.default_rng(0).integers(0, 1 << 16, (9, 11), dtype=np.uint16)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     (tmp_path / "grey.png").write_bytes(png(11, 9, 16, 0, rows))
@@ -131,12 +126,12 @@ def test_16_bit_samples_become_their_high_byte(tmp_path: Path) -> None:
     assert np.array_equal(read(tmp_path / "key.png", "L"), expected)
 
 
-def test_one_bit_images(tmp_path: Path) -> None:
+def test_one_bit_images(tmp_path):
     (tmp_path / "bits.png").write_bytes(png(8, 1, 1, 0, bytes([0, 0b10110001])))
     assert read(tmp_path / "bits.png", "L").tolist() == [[255, 0, 255, 255, 0, 0, 0, 255]]
 
 
-def test_cmyk(tmp_path: Path) -> None:
+def test_cmyk(tmp_path):
     inks = {(0, 0, 0, 0): [255] * 3, (0, 0, 0, 255): [0] * 3, (255, 0, 0, 0): [0, 255, 255]}
     for number, (ink, colour) in enumerate(inks.items()):
         for suffix in ("tiff", "jpg"):
@@ -160,7 +155,7 @@ UPRIGHT = {
 
 @pytest.mark.parametrize("orientation", [*UPRIGHT])
 @pytest.mark.parametrize("suffix", ["png", "tiff", "webp"])
-def test_exif_orientation(tmp_path: Path, orientation: int, suffix: str) -> None:
+def test_exif_orientation(tmp_path, orientation, suffix):
     pixels = random_pixels(6, 9, 3)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -171,7 +166,7 @@ def test_exif_orientation(tmp_path: Path, orientation: int, suffix: str) -> None
         assert np.array_equal(read(image), UPRIGHT[orientation](pixels))
 
 
-def test_jpeg_is_turned_too(tmp_path: Path) -> None:
+def test_jpeg_is_turned_too(tmp_path):
     pixels = np.zeros((40, 80), np.uint8)
     pixels[:, :40] = 255
     exif = Image.Exif()
@@ -183,14 +178,14 @@ def test_jpeg_is_turned_too(tmp_path: Path) -> None:
     assert upright[42:].max() < 5
 
 
-def test_damaged_exif_does_not_stop_the_picture(tmp_path: Path) -> None:
+def test_damaged_exif_does_not_stop_the_picture(tmp_path):
     pixels = random_pixels(4, 4, 3)
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")
     assert np.array_equal(read(tmp_path / "a.png"), pixels)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff"])
-def test_the_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
+def test_the_first_frame_of_an_animation(tmp_path, suffix):
     frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "lime", "blue")]
     path = tmp_path / f"frames.{suffix}"
     frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
@@ -199,7 +194,7 @@ def test_the_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
     assert (read(path) == [255, 0, 0]).all()
 
 
-def test_a_pillow_image_is_not_changed() -> None:
+def test_a_pillow_image_is_not_changed():
     image = Image.fromarray(random_pixels(5, 6, 4))
     before = image.copy()
     images.read_image(image, "L")
@@ -207,7 +202,7 @@ def test_a_pillow_image_is_not_changed() -> None:
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
-def test_samples_without_a_white_are_refused(tmp_path: Path, mode: str) -> None:
+def test_samples_without_a_white_are_refused(tmp_path, mode):
     path = tmp_path / "samples.tiff"
     Image.new(mode, (4, 4), 1).save(path)
     for source, name in ((path, str(path)), (Image.new(mode, (4, 4)), "the image")):
@@ -217,7 +212,7 @@ def test_samples_without_a_white_are_refused(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tiff", "webp", "ppm"])
-def test_truncated_files_are_refused(tmp_path: Path, suffix: str) -> None:
+def test_truncated_files_are_refused(tmp_path, suffix):
     path = tmp_path / f"image.{suffix}"
     Image.fromarray(random_pixels(40, 40, 3)).save(path)
     whole = path.read_bytes()
@@ -229,7 +224,7 @@ def test_truncated_files_are_refused(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tiff", "webp", "ppm"])
-def test_damaged_files_give_an_image_or_bad_input(tmp_path: Path, suffix: str) -> None:
+def test_damaged_files_give_an_image_or_bad_input(tmp_path, suffix):
     path = tmp_path / f"image.{suffix}"
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -247,7 +242,7 @@ def test_damaged_files_give_an_image_or_bad_input(tmp_path: Path, suffix: str) -
     assert all(error is None or one_line(error, path) for error in refusals)
 
 
-def refusal(path: Path) -> lenet_cpp.BadInput | None:
+def refusal(path):
     try:
         images.read_image(path, "RGB")
     except lenet_cpp.BadInput as error:
@@ -255,7 +250,7 @@ def refusal(path: Path) -> lenet_cpp.BadInput | None:
     return None
 
 
-def of_scans(count: int) -> bytes:
+def of_scans(count):
     """A progressive JPEG whose last scan, which refines one bit, stands there again and again."""
     file = io.BytesIO()
     Image.new("L", (16, 16), 200).save(file, "JPEG", progressive=True)
@@ -264,7 +259,7 @@ def of_scans(count: int) -> bytes:
     return body + body[last:] * (count - body.count(b"\xff\xda")) + b"\xff\xd9"
 
 
-def test_a_jpeg_of_many_scans_is_refused(tmp_path: Path) -> None:
+def test_a_jpeg_of_many_scans_is_refused(tmp_path):
     path = tmp_path / "scans.jpg"
     path.write_bytes(of_scans(100))
     assert (read(path, "L") == 200).all()
@@ -280,7 +275,7 @@ def test_a_jpeg_of_many_scans_is_refused(tmp_path: Path) -> None:
     assert (read(image, "L") == 200).all()
 
 
-def test_bytes_of_image_files() -> None:
+def test_bytes_of_image_files():
     """As the file they would be; what Pillow makes of it has no name."""
     file = io.BytesIO()
     pixels = random_pixels(5, 6, 3)
@@ -292,7 +287,7 @@ def test_bytes_of_image_files() -> None:
             read(content)
 
 
-def test_pillow_gets_only_what_the_pixels_need() -> None:
+def test_pillow_gets_only_what_the_pixels_need():
     """Its work on other parts grows with their square, or a thousand times as fast as the file."""
     file = io.BytesIO()
     exif = Image.Exif()
@@ -313,7 +308,7 @@ def test_pillow_gets_only_what_the_pixels_need() -> None:
         read(png_file[:at] + text.replace(b"a", b"b") + png_file[at:])
 
 
-def test_what_is_not_an_image_file(tmp_path: Path) -> None:
+def test_what_is_not_an_image_file(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("not an image\n")
     (tmp_path / "plot.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
@@ -340,7 +335,7 @@ def test_what_is_not_an_image_file(tmp_path: Path) -> None:
         images.read_image(tmp_path / "text.png", "CMYK")
 
 
-def test_unreadable_file(tmp_path: Path) -> None:
+def test_unreadable_file(tmp_path):
     path = tmp_path / "secret.png"
     Image.new("L", (3, 3)).save(path)
     path.chmod(0)
@@ -354,7 +349,7 @@ def test_unreadable_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("side", [9460, 13400, 20_000, 60_000])
-def test_bombs_are_refused_before_decoding(tmp_path: Path, side: int) -> None:
+def test_bombs_are_refused_before_decoding(tmp_path, side):
     """In the range where Pillow only warns, too; every warning is an error here."""
     # Valid headers; a decoder that went on would find the data short.
     (tmp_path / "bomb.png").write_bytes(png(side, side, 8, 2, b"\0" * 100))
@@ -369,13 +364,13 @@ def test_bombs_are_refused_before_decoding(tmp_path: Path, side: int) -> None:
         assert one_line(caught.value, path)
 
 
-def test_the_largest_image_is_read_without_a_warning() -> None:
+def test_the_largest_image_is_read_without_a_warning():
     assert images.MAX_PIXELS == Image.MAX_IMAGE_PIXELS
     side = 9459  # 9459 * 9459 <= MAX_PIXELS < 9460 * 9460
     assert images.read_image(Image.new("L", (side, side)), "L").size == (side, side)
 
 
-def test_reading_from_memory() -> None:
+def test_reading_from_memory():
     """Pillow images that were never files, JPEG included."""
     file = io.BytesIO()
     Image.new("RGB", (20, 10), "red").save(file, "JPEG")

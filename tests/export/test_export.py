@@ -1,16 +1,14 @@
 """Export: both formats, the softmax, the separate layout, and what must not happen to old files."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import paddle
 import pytest
 
 from lenet_cpp import errors, export, models
@@ -18,11 +16,6 @@ from lenet_cpp.agreement import compare
 from lenet_cpp.cli.export_model import main
 from lenet_cpp.export import checks, inference_model, separate_layout
 from lenet_cpp.formats import manifest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-import paddle
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "export_model.py"
 COMBINED = {
@@ -43,11 +36,11 @@ VARIABLES = {
 }
 
 
-def images(batch: int) -> np.ndarray:
+def images(batch):
     return np.random.default_rng(batch).random((batch, 1, 28, 28), dtype=np.float32)
 
 
-def infer(model: Path, params: Path | None, x: np.ndarray) -> np.ndarray:
+def infer(model, params, x):
     """Run a model as a user of paddle.inference would, with its default kernels."""
     from paddle.inference import Config, create_predictor
 
@@ -59,11 +52,10 @@ def infer(model: Path, params: Path | None, x: np.ndarray) -> np.ndarray:
     handle.copy_from_cpu(x)
     predictor.run()
     (name,) = predictor.get_output_names()
-    result: np.ndarray = predictor.get_output_handle(name).copy_to_cpu()
-    return result
+    return predictor.get_output_handle(name).copy_to_cpu()
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder):
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -71,13 +63,13 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def sha256sum_check(folder: Path) -> int:
+def sha256sum_check(folder):
     command = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
     return subprocess.run(command, cwd=folder, check=False, capture_output=True).returncode
 
 
 @pytest.fixture(scope="session")
-def layer() -> Any:
+def layer():
     paddle.seed(7)
     net = models.build("lenet")
     for parameter in net.parameters():  # Paddle starts with biases of zero, which would hide faults
@@ -88,34 +80,30 @@ def layer() -> Any:
 
 
 @pytest.fixture(scope="session")
-def params(layer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def params(layer, tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "lenet.pdparams"
     paddle.save(layer.state_dict(), str(path))
     return path
 
 
 @pytest.fixture(scope="session")
-def combined(params: Path, tmp_path_factory: pytest.TempPathFactory) -> export.ExportResult:
+def combined(params, tmp_path_factory):
     return export.export_model(params, tmp_path_factory.mktemp("combined") / "lenet")
 
 
 @pytest.fixture(scope="session")
-def softmax(params: Path, tmp_path_factory: pytest.TempPathFactory) -> export.ExportResult:
+def softmax(params, tmp_path_factory):
     return export.export_model(params, tmp_path_factory.mktemp("softmax"), softmax=True)
 
 
 @pytest.fixture(scope="session")
-def separate(
-    combined: export.ExportResult, tmp_path_factory: pytest.TempPathFactory
-) -> export.ExportResult:
+def separate(combined, tmp_path_factory):
     return separate_layout.write_separate(combined.folder, tmp_path_factory.mktemp("separate"))
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("format_", ["json", "pdmodel"])
-def test_exported_model_is_the_layer(
-    layer: Any, combined: export.ExportResult, format_: str, batch: int
-) -> None:
+def test_exported_model_is_the_layer(layer, combined, format_, batch):
     x = images(batch)
     found = infer(
         combined.folder / f"lenet.{format_}", combined.folder / "lenet.pdiparams", images(batch)
@@ -125,7 +113,7 @@ def test_exported_model_is_the_layer(
 
 
 @pytest.mark.parametrize("format_", ["json", "pdmodel"])
-def test_softmax(layer: Any, softmax: export.ExportResult, format_: str) -> None:
+def test_softmax(layer, softmax, format_):
     x = images(3)
     logits = layer(paddle.to_tensor(x)).numpy().astype("float64")
     powers = np.exp(logits)
@@ -134,7 +122,7 @@ def test_softmax(layer: Any, softmax: export.ExportResult, format_: str) -> None
     assert softmax.manifest.softmax is True
 
 
-def test_files(combined: export.ExportResult) -> None:
+def test_files(combined):
     assert {path.name for path in combined.files} == COMBINED
     assert {path.name for path in combined.folder.iterdir()} == COMBINED
     assert combined.files[-1].name == "SHA256SUMS"
@@ -143,7 +131,7 @@ def test_files(combined: export.ExportResult) -> None:
     assert all(path.stat().st_mode & 0o444 == 0o444 for path in combined.files)
 
 
-def test_changed_byte_is_noticed(params: Path, tmp_path: Path) -> None:
+def test_changed_byte_is_noticed(params, tmp_path):
     export.export_model(params, tmp_path, formats=["pdmodel"])
     with (tmp_path / "lenet.pdiparams").open("r+b") as file:
         file.seek(100_000)
@@ -155,7 +143,7 @@ def test_changed_byte_is_noticed(params: Path, tmp_path: Path) -> None:
         manifest.verify_checksums(tmp_path)
 
 
-def test_manifest(combined: export.ExportResult) -> None:
+def test_manifest(combined):
     written = combined.manifest
     assert (written.name, written.topology, written.softmax) == ("lenet", "lenet", False)
     assert set(written.models) == {"lenet.json", "lenet.pdmodel"}
@@ -171,7 +159,7 @@ def test_manifest(combined: export.ExportResult) -> None:
         assert (entry.size, entry.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
-def test_training_record_is_copied(layer: Any, tmp_path: Path) -> None:
+def test_training_record_is_copied(layer, tmp_path):
     from lenet_cpp.formats import checkpoint
 
     data = {"kind": "sample", "md5": {"train-labels-idx1-ubyte": "0" * 32}}
@@ -198,7 +186,7 @@ def test_training_record_is_copied(layer: Any, tmp_path: Path) -> None:
     assert result.manifest.accuracy.images == 1000
 
 
-def test_parameters_are_the_same_for_both_formats(params: Path, tmp_path: Path) -> None:
+def test_parameters_are_the_same_for_both_formats(params, tmp_path):
     digests = {
         hashlib.sha256((folder / "lenet.pdiparams").read_bytes()).hexdigest()
         for folder in (
@@ -209,12 +197,10 @@ def test_parameters_are_the_same_for_both_formats(params: Path, tmp_path: Path) 
     assert len(digests) == 1
 
 
-def test_parameters_that_differ_between_formats_are_refused(
-    params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parameters_that_differ_between_formats_are_refused(params, tmp_path, monkeypatch):
     save = inference_model._save
 
-    def save_with_a_fault(source: Any, prefix: Path, format_: str) -> None:
+    def save_with_a_fault(source, prefix, format_):
         save(source, prefix, format_)
         if format_ == "pdmodel":
             lengthen(prefix.with_name(f"{prefix.name}.pdiparams"))
@@ -225,9 +211,7 @@ def test_parameters_that_differ_between_formats_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_export_is_reproducible_and_free_of_local_paths(
-    combined: export.ExportResult, params: Path, tmp_path: Path
-) -> None:
+def test_export_is_reproducible_and_free_of_local_paths(combined, params, tmp_path):
     for _ in range(7):  # generated names go on counting: 10 would sort before 9
         models.build("lenet")
     again = export.export_model(params, tmp_path)
@@ -238,8 +222,8 @@ def test_export_is_reproducible_and_free_of_local_paths(
             assert hint not in path.read_bytes()
 
 
-def test_callers_paddle_is_left_alone(params: Path, tmp_path: Path) -> None:
-    def state() -> tuple[Any, ...]:
+def test_callers_paddle_is_left_alone(params, tmp_path):
+    def state():
         flags = ["FLAGS_enable_pir_api", "FLAGS_enable_pir_in_executor"]
         return (
             paddle.in_dynamic_mode(),
@@ -260,7 +244,7 @@ def test_callers_paddle_is_left_alone(params: Path, tmp_path: Path) -> None:
     assert (paddle.rand([4]).numpy() == expected).all()
 
 
-def test_static_mode_is_refused(params: Path, tmp_path: Path) -> None:
+def test_static_mode_is_refused(params, tmp_path):
     paddle.enable_static()
     try:
         with pytest.raises(errors.Unsupported, match="disable_static"):
@@ -270,9 +254,7 @@ def test_static_mode_is_refused(params: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_separate_layout(
-    combined: export.ExportResult, separate: export.ExportResult, layer: Any
-) -> None:
+def test_separate_layout(combined, separate, layer):
     names = {"__model__", *VARIABLES, "preprocess.json", "manifest.json", "SHA256SUMS"}
     assert {path.name for path in separate.folder.iterdir()} == names
     assert {path.name for path in separate.files} == names
@@ -287,7 +269,7 @@ def test_separate_layout(
     assert set(separate.manifest.models) == {"__model__"}
 
 
-def test_separate_files_hold_the_parameters(separate: export.ExportResult, layer: Any) -> None:
+def test_separate_files_hold_the_parameters(separate, layer):
     values = [value.numpy() for value in layer.state_dict().values()]
     assert [value.shape for value in values] == list(VARIABLES.values())
     for name, value in zip(VARIABLES, values, strict=True):
@@ -296,9 +278,7 @@ def test_separate_files_hold_the_parameters(separate: export.ExportResult, layer
         assert 0 < len(stored) - value.nbytes < 64
 
 
-def test_combining_restores_every_byte(
-    combined: export.ExportResult, separate: export.ExportResult, tmp_path: Path
-) -> None:
+def test_combining_restores_every_byte(combined, separate, tmp_path):
     result = separate_layout.combine_separate(separate.folder, tmp_path)
     names = COMBINED - {"lenet.json"}
     assert {path.name for path in tmp_path.iterdir()} == names
@@ -313,7 +293,7 @@ def test_combining_restores_every_byte(
     assert sha256sum_check(tmp_path) == 0
 
 
-def test_a_guides_model_without_manifest(layer: Any, tmp_path: Path) -> None:
+def test_a_guides_model_without_manifest(layer, tmp_path):
     """What the guide's own commands write is converted and back, with its call stacks and all."""
     code = (
         "import paddle, sys; from lenet_cpp import models; net = models.build('lenet');"
@@ -339,19 +319,19 @@ def test_a_guides_model_without_manifest(layer: Any, tmp_path: Path) -> None:
         assert written == source.with_suffix(suffix).read_bytes()
 
 
-def cut(path: Path) -> None:
+def cut(path):
     path.write_bytes(path.read_bytes()[:-4])
 
 
-def lengthen(path: Path) -> None:
+def lengthen(path):
     path.write_bytes(path.read_bytes() + b"\0" * 4)
 
 
-def exchange(path: Path) -> None:
+def exchange(path):
     path.write_bytes(path.with_name("linear_2.w_0").read_bytes())
 
 
-def scramble(path: Path) -> None:
+def scramble(path):
     path.write_bytes(np.random.default_rng(0).bytes(300))
 
 
@@ -366,13 +346,7 @@ def scramble(path: Path) -> None:
         ("__model__", scramble, "damaged"),
     ],
 )
-def test_damaged_separate_layouts(
-    separate: export.ExportResult,
-    tmp_path: Path,
-    name: str,
-    damage: Callable[[Path], None],
-    said: str,
-) -> None:
+def test_damaged_separate_layouts(separate, tmp_path, name, damage, said):
     source = tmp_path / "source"
     source.mkdir()
     for file, content in contents(separate.folder).items():
@@ -387,7 +361,7 @@ def test_damaged_separate_layouts(
     assert not (tmp_path / "out").exists()
 
 
-def test_truncated_combined_parameters(combined: export.ExportResult, tmp_path: Path) -> None:
+def test_truncated_combined_parameters(combined, tmp_path):
     """Paddle itself loads them without a word."""
     for name in ("lenet.pdmodel", "lenet.pdiparams"):
         (tmp_path / name).write_bytes((combined.folder / name).read_bytes())
@@ -397,9 +371,7 @@ def test_truncated_combined_parameters(combined: export.ExportResult, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_crash_of_paddle_is_an_error(
-    separate: export.ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_of_paddle_is_an_error(separate, tmp_path, monkeypatch):
     crash = tmp_path / "path"
     crash.mkdir()
     (crash / "paddle.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
@@ -409,7 +381,7 @@ def test_a_crash_of_paddle_is_an_error(
     assert not (tmp_path / "out").exists()
 
 
-def write_params(path: Path, layer: Any, **changes: Any) -> Path:
+def write_params(path, layer, **changes):
     state = {key: value.numpy() for key, value in layer.state_dict().items()}
     for key, value in changes.items():
         state[key.replace("__", ".")] = value
@@ -418,9 +390,7 @@ def write_params(path: Path, layer: Any, **changes: Any) -> Path:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_parameters_that_are_not_finite_are_refused(
-    layer: Any, tmp_path: Path, value: float
-) -> None:
+def test_parameters_that_are_not_finite_are_refused(layer, tmp_path, value):
     bias = np.zeros(10, "float32")
     bias[4] = value
     path = write_params(tmp_path / "lenet.pdparams", layer, linear3__bias=bias)
@@ -430,7 +400,7 @@ def test_parameters_that_are_not_finite_are_refused(
 
 
 @pytest.fixture
-def older(params: Path, tmp_path: Path) -> Path:
+def older(params, tmp_path):
     """An export of other parameters, and a file of the user's."""
     folder = tmp_path / "older"
     state = paddle.load(str(params))
@@ -441,13 +411,11 @@ def older(params: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_export_with_other_outputs_is_not_installed(
-    params: Path, older: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_export_with_other_outputs_is_not_installed(params, older, monkeypatch):
     before = contents(older)
     run = checks.run_model
 
-    def run_with_a_fault(*arguments: Any) -> Any:
+    def run_with_a_fault(*arguments):
         runs = run(*arguments)
         runs.outputs[1][0][2, 3] += 3e-5 * max(1, np.abs(runs.outputs[1][0][2]).max())
         return runs
@@ -463,20 +431,14 @@ def test_export_with_other_outputs_is_not_installed(
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize("moves", [0, 2, 4])
-def test_interrupted_installation_is_undone(
-    params: Path,
-    older: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    failure: BaseException,
-    moves: int,
-) -> None:
+def test_interrupted_installation_is_undone(params, older, monkeypatch, failure, moves):
     # Of one format only, so that the new export has a file that the older has not.
     export.export_model(older.parent / "older", older, name="lenet", formats=["pdmodel"])
     before = contents(older)
     replace = Path.replace
     left = [moves]
 
-    def failing_replace(self: Path, target: Path) -> Path:
+    def failing_replace(self, target):
         if self.parent.name.startswith(".export-") and target.parent == older:
             left[0] -= 1
             if left[0] == -1:
@@ -492,14 +454,12 @@ def test_interrupted_installation_is_undone(
     assert sha256sum_check(older) == 0
 
 
-def test_half_of_an_installation_is_noticed(
-    params: Path, older: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_of_an_installation_is_noticed(params, older, monkeypatch):
     """What a process killed at any moment leaves does not fit the checksums beside it."""
     replace = Path.replace
-    moved: list[str] = []
+    moved = []
 
-    def watched_replace(self: Path, target: Path) -> Path:
+    def watched_replace(self, target):
         result = replace(self, target)
         if target.parent == older:
             moved.append(target.name)
@@ -514,7 +474,7 @@ def test_half_of_an_installation_is_noticed(
     assert moved[-2:] == ["manifest.json", "SHA256SUMS"]
 
 
-def test_replacement_leaves_nothing_stale(params: Path, older: Path, layer: Any) -> None:
+def test_replacement_leaves_nothing_stale(params, older, layer):
     (older / "lenet.pdiparams.info").write_bytes(b"from jit.save")
     export.export_model(params, older, formats=["pdmodel"])
     assert {path.name for path in older.iterdir()} == COMBINED - {"lenet.json"} | {"notes.txt"}
@@ -524,13 +484,13 @@ def test_replacement_leaves_nothing_stale(params: Path, older: Path, layer: Any)
     assert compare(layer(paddle.to_tensor(x)).numpy(), found).agrees
 
 
-def test_damaged_export_is_replaced(params: Path, older: Path) -> None:
+def test_damaged_export_is_replaced(params, older):
     (older / "manifest.json").write_text("{")
     export.export_model(params, older)
     assert sha256sum_check(older) == 0
 
 
-def test_folders_of_others_are_refused(params: Path, older: Path, tmp_path: Path) -> None:
+def test_folders_of_others_are_refused(params, older, tmp_path):
     before = contents(older)
     with pytest.raises(errors.BadInput, match="'lenet'"):
         export.export_model(params, older, name="digits")
@@ -548,20 +508,18 @@ def test_folders_of_others_are_refused(params: Path, older: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a\nb"])
-def test_bad_names(params: Path, tmp_path: Path, name: str) -> None:
+def test_bad_names(params, tmp_path, name):
     with pytest.raises(errors.BadInput, match="plain file name"):
         export.export_model(params, tmp_path / "out", name=name)
 
 
 @pytest.mark.parametrize("formats", [[], ["onnx"], ["json", "onnx"]])
-def test_bad_formats(params: Path, tmp_path: Path, formats: list[str]) -> None:
+def test_bad_formats(params, tmp_path, formats):
     with pytest.raises(errors.BadInput, match="json, pdmodel"):
         export.export_model(params, tmp_path / "out", formats=formats)
 
 
-def test_command_from_another_folder(
-    combined: export.ExportResult, params: Path, tmp_path: Path
-) -> None:
+def test_command_from_another_folder(combined, params, tmp_path):
     checkpoint = tmp_path / "checkpoints" / "lenet" / "lenet.pdparams"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(params.read_bytes())
@@ -577,9 +535,7 @@ def test_command_from_another_folder(
     assert [path.name for path in tmp_path.rglob(".*")] == []
 
 
-def test_command_flags(
-    softmax: export.ExportResult, params: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_flags(softmax, params, tmp_path, capsys):
     apart, back = tmp_path / "apart", tmp_path / "back"
     stem = str(params.with_suffix(""))
     arguments = ["--m", "lenet", "--p", stem, "--o", str(apart), "--softmax"]
@@ -597,9 +553,7 @@ def test_command_flags(
     assert capsys.readouterr().err == ""
 
 
-def test_command_errors(
-    layer: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_command_errors(layer, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     bad = write_params(tmp_path / "bad.pdparams", layer, conv1__weight=None)
     (tmp_path / "file").write_text("")
@@ -630,7 +584,7 @@ def test_command_errors(
         ["one", "extra"],
     ],
 )
-def test_command_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -638,7 +592,7 @@ def test_command_usage(arguments: list[str], capsys: pytest.CaptureFixture[str])
     assert " error: " in line
 
 
-def test_help_needs_no_paddle() -> None:
+def test_help_needs_no_paddle():
     code = (
         "import sys\nfrom lenet_cpp.cli.export_model import main\n"
         "try: main(['--help'])\nfinally: sys.stderr.write(str('paddle' in sys.modules))"

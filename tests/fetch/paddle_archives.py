@@ -1,7 +1,5 @@
 """A small clone to run the fetching script in, and archives, good and bad, to run it on."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import importlib.util
@@ -11,8 +9,6 @@ import sys
 import tarfile
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCRIPT = PROJECT / "scripts/fetch_paddle_inference.py"
@@ -28,7 +24,7 @@ NOISE = b"".join(hashlib.sha256(str(i).encode()).digest() for i in range(12_500)
 class Clone:
     """A copy of the script in a repository of its own, so that the real one stays as it is."""
 
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, root, monkeypatch):
         self.root = root
         self.script = root / "scripts" / SCRIPT.name
         self.output = root / "third_party/paddle_inference"
@@ -54,29 +50,29 @@ class Clone:
         spec.loader.exec_module(self.command)
         self.module("download").BACKOFF_SECONDS = 0.01
 
-    def module(self, name: str) -> Any:
+    def module(self, name):
         """A module of the clone's own package."""
         return sys.modules[f"{PACKAGE}.{name}"]
 
-    def run(self, *arguments: object) -> int:
+    def run(self, *arguments):
         try:
             return int(self.command.main([str(a) for a in arguments]))
         except SystemExit as stop:  # argparse
             return int(stop.code or 0)
 
-    def leftovers(self) -> list[str]:
+    def leftovers(self):
         return [p.name for p in (self.root / "third_party").iterdir() if p != self.output]
 
-    def part(self) -> Path:
+    def part(self):
         (part,) = self.cache.glob("*.part")
         return part
 
 
-def snapshot(folder: Path) -> dict[str, tuple[int, bytes | str]]:
+def snapshot(folder):
     """Every path below ``folder`` with its mode and content or link target."""
-    result: dict[str, tuple[int, bytes | str]] = {}
+    result = {}
     for path in sorted(folder.rglob("*")):
-        content: bytes | str = b""
+        content = b""
         if path.is_symlink():
             content = str(path.readlink())
         elif path.is_file():
@@ -85,7 +81,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes | str]]:
     return result
 
 
-def entry(name: str, data: bytes = b"", **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
+def entry(name, data=b"", **fields):
     info = tarfile.TarInfo(name)
     info.size = len(data)
     for key, value in fields.items():
@@ -93,15 +89,15 @@ def entry(name: str, data: bytes = b"", **fields: Any) -> tuple[tarfile.TarInfo,
     return info, data
 
 
-def symlink(name: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
+def symlink(name, target):
     return entry(name, type=tarfile.SYMTYPE, linkname=target)
 
 
-def hardlink(name: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
+def hardlink(name, target):
     return entry(name, type=tarfile.LNKTYPE, linkname=target)
 
 
-def good_members(top: str = TOP, filler: bytes = b"") -> list[tuple[tarfile.TarInfo, bytes]]:
+def good_members(top=TOP, filler=b""):
     return [
         entry(f"{top}version.txt", VERSION_TXT),
         entry(f"{top}paddle/include/paddle_inference_api.h", b"// theirs\n"),
@@ -109,7 +105,7 @@ def good_members(top: str = TOP, filler: bytes = b"") -> list[tuple[tarfile.TarI
     ]
 
 
-def tar_bytes(members: list[tuple[tarfile.TarInfo, bytes]], tar_format: Any) -> bytes:
+def tar_bytes(members, tar_format):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tar_format) as tar:
         for info, data in members:
@@ -120,14 +116,9 @@ def tar_bytes(members: list[tuple[tarfile.TarInfo, bytes]], tar_format: Any) -> 
     return buffer.getvalue()
 
 
-def tgz(
-    *extra: tuple[tarfile.TarInfo, bytes],
-    top: str = TOP,
-    filler: bytes = b"",
-    tar_format: Any = tarfile.GNU_FORMAT,
-) -> bytes:
+def tgz(*extra, top=TOP, filler=b"", tar_format=tarfile.GNU_FORMAT):
     return gzip.compress(tar_bytes([*good_members(top, filler), *extra], tar_format), mtime=0)
 
 
-def sha256(data: bytes) -> str:
+def sha256(data):
     return hashlib.sha256(data).hexdigest()

@@ -1,7 +1,5 @@
 """scripts/fetch_paddle_inference.py on archives: good, damaged and hostile ones."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import os
@@ -9,7 +7,6 @@ import shutil
 import stat
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from paddle_archives import (
@@ -21,7 +18,6 @@ from paddle_archives import (
     USAGE,
     VERSION_MISMATCH,
     VERSION_TXT,
-    Clone,
     entry,
     good_members,
     hardlink,
@@ -32,14 +28,9 @@ from paddle_archives import (
     tgz,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 @pytest.mark.parametrize("top", [TOP, "paddle_inference_install_dir/", "", "./", "./" + TOP])
-def test_good_archive_with_each_top_folder(
-    clone: Clone, tmp_path: Path, top: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_good_archive_with_each_top_folder(clone, tmp_path, top, capsys):
     archive = tmp_path / "a.tgz"
     archive.write_bytes(tgz(top=top))
     assert clone.run("--archive", archive, "--sha256", sha256(archive.read_bytes()).upper()) == 0
@@ -64,9 +55,7 @@ def test_good_archive_with_each_top_folder(
     assert clone.output.stat().st_ino != before
 
 
-def test_harmless_links_are_kept_and_special_mode_bits_dropped(
-    clone: Clone, tmp_path: Path
-) -> None:
+def test_harmless_links_are_kept_and_special_mode_bits_dropped(clone, tmp_path):
     archive = tmp_path / "a.tgz"
     archive.write_bytes(
         tgz(
@@ -92,12 +81,12 @@ def test_harmless_links_are_kept_and_special_mode_bits_dropped(
     assert stat.S_IMODE((clone.output / "sticky").stat().st_mode) == 0o777 & ~umask
 
 
-def plain(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+def plain(*members):
     """An archive of these members alone."""
     return gzip.compress(tar_bytes([*members], tarfile.GNU_FORMAT))
 
 
-def pax(name: str, **headers: str) -> bytes:
+def pax(name, **headers):
     return tgz(entry(TOP + name, pax_headers=headers), tar_format=tarfile.PAX_FORMAT)
 
 
@@ -108,7 +97,7 @@ NOT_WHOLE, INCOMPLETE = "not a whole .tgz", "the archive has no"
 # What is wrong: the guard that is to speak (another one in its stead would leave it untested), and
 # what a good archive has beside its members, or how the archive is made, given a folder that it
 # must not reach.
-HOSTILE: dict[str, tuple[str, list[tuple[tarfile.TarInfo, bytes]] | Callable[[str], bytes]]] = {
+HOSTILE = {
     "dotdot": (LEAVES, [entry(TOP + "../../evil", b"evil")]),
     "dotdot inside": (LEAVES, [entry(TOP + "paddle/../evil", b"evil")]),
     "absolute": (ABSOLUTE, lambda out: tgz(entry(out + "/evil", b"evil"))),
@@ -219,15 +208,13 @@ HOSTILE: dict[str, tuple[str, list[tuple[tarfile.TarInfo, bytes]] | Callable[[st
 }
 
 
-def hostile(name: str, outside: Path) -> bytes:
+def hostile(name, outside):
     _, more = HOSTILE[name]
     return tgz(*more) if isinstance(more, list) else more(str(outside))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_bad_archives_are_refused_and_change_nothing(
-    clone: Clone, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_archives_are_refused_and_change_nothing(clone, tmp_path, name, capsys):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "canary").write_text("canary")
@@ -251,12 +238,7 @@ def test_bad_archives_are_refused_and_change_nothing(
     assert list((clone.root / "third_party").iterdir()) == []
 
 
-def test_own_checks_hold_without_tarfiles_filter(
-    clone: Clone,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_own_checks_hold_without_tarfiles_filter(clone, tmp_path, monkeypatch, capsys):
     monkeypatch.delattr(tarfile, "data_filter", raising=False)  # Python 3.10.0 to 3.10.11
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -270,7 +252,7 @@ def test_own_checks_hold_without_tarfiles_filter(
         assert [p.name for p in outside.iterdir()] == ["canary"], name
 
 
-def test_bombs(clone: Clone, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bombs(clone, tmp_path, capsys):
     zeros = bytes(400_000)
     bombs = {
         "one member": tgz(entry(TOP + "zeros", bytes(3_000_000))),
@@ -298,7 +280,7 @@ def test_bombs(clone: Clone, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert clone.run("--archive", archive) == 0  # the default limit lets it in
 
 
-def test_wrong_hash_and_wrong_version(clone: Clone, tmp_path: Path) -> None:
+def test_wrong_hash_and_wrong_version(clone, tmp_path):
     archive = tmp_path / "a.tgz"
     archive.write_bytes(tgz())
     assert clone.run("--archive", archive, "--sha256", "0" * 64) == BAD_ARCHIVE
@@ -313,9 +295,7 @@ def test_wrong_hash_and_wrong_version(clone: Clone, tmp_path: Path) -> None:
     assert clone.run("--archive", tmp_path / "none.tgz") == NOT_FOUND
 
 
-def test_what_an_archive_says_cannot_drive_the_terminal(
-    clone: Clone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_an_archive_says_cannot_drive_the_terminal(clone, tmp_path, capsys):
     said = b"Paddle version: 3.0.0\x1b[31m\nGIT COMMIT ID: \x1b]0;evil\x07\n"
     archive = tmp_path / "a.tgz"
     archive.write_bytes(plain(entry("version.txt", said), *good_members("")[1:]))
@@ -326,7 +306,7 @@ def test_what_an_archive_says_cannot_drive_the_terminal(
         assert "Paddle 3.0.0?[31m, commit ?]0;evil?, official" in capsys.readouterr().out
 
 
-def test_foreign_folder_is_never_replaced(clone: Clone, tmp_path: Path) -> None:
+def test_foreign_folder_is_never_replaced(clone, tmp_path):
     archive = tmp_path / "a.tgz"
     archive.write_bytes(tgz())
     precious = tmp_path / "home"
@@ -349,9 +329,7 @@ def test_foreign_folder_is_never_replaced(clone: Clone, tmp_path: Path) -> None:
     assert snapshot(precious) == before
 
 
-def test_failing_rename_restores_the_old_folder(
-    clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failing_rename_restores_the_old_folder(clone, tmp_path, monkeypatch):
     old, new = tmp_path / "old.tgz", tmp_path / "new.tgz"
     old.write_bytes(tgz())
     new.write_bytes(tgz(filler=b"new"))
@@ -360,7 +338,7 @@ def test_failing_rename_restores_the_old_folder(
     rename = Path.rename
     for stop in (OSError(5, "Input/output error"), KeyboardInterrupt()):
 
-        def failing(self: Path, target: Path, stop: BaseException = stop) -> Path:
+        def failing(self, target, stop=stop):
             if Path(target) == clone.output and "new" in str(self):
                 raise stop
             return rename(self, target)

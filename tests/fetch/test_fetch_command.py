@@ -1,11 +1,7 @@
 """The command line of scripts/fetch_paddle_inference.py."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
-from paddle_archives import NOT_FOUND, USAGE, Clone, tgz
+from paddle_archives import NOT_FOUND, USAGE, tgz
 
 
 @pytest.mark.parametrize(
@@ -28,12 +24,12 @@ from paddle_archives import NOT_FOUND, USAGE, Clone, tgz
         ["--source", "nowhere"],
     ],
 )
-def test_wrong_usage(clone: Clone, arguments: list[str]) -> None:
+def test_wrong_usage(clone, arguments):
     assert clone.run(*arguments) == USAGE
     assert clone.leftovers() == []
 
 
-def test_published_addresses(clone: Clone) -> None:
+def test_published_addresses(clone):
     host = "https://paddle-inference-lib.bj.bcebos.com/"
     published_url = clone.module("official").published_url
     assert published_url("2.0.0") == host + "2.0.0-cpu-avx-mkl/paddle_inference.tgz"
@@ -42,7 +38,7 @@ def test_published_addresses(clone: Clone) -> None:
     )
 
 
-def test_file_address(clone: Clone, tmp_path: Path) -> None:
+def test_file_address(clone, tmp_path):
     archive = tmp_path / "with space.tgz"
     archive.write_bytes(tgz())
     assert clone.run("--source", "official", "--url", archive.as_uri()) == 0

@@ -1,7 +1,5 @@
 """scripts/fetch_paddle_inference.py and a server that may cut off, change its file or lie."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import gzip
@@ -16,7 +14,7 @@ import threading
 import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from paddle_archives import (
@@ -25,22 +23,17 @@ from paddle_archives import (
     ELF,
     NOISE,
     TOP,
-    Clone,
     entry,
     sha256,
     snapshot,
     tgz,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 
 class Server:
     """Serves ``body`` well unless told otherwise; ``log`` has a line for each request."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.body = tgz(filler=NOISE)
         self.headers: dict[str, str] = {"ETag": '"one"'}
         self.ranges = self.if_range = True
@@ -56,11 +49,11 @@ class Server:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+            def do_GET(self):
                 with contextlib.suppress(ConnectionError):
                     server.answer(self)
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, *_):
                 pass
 
         class Quiet(ThreadingHTTPServer):
@@ -71,14 +64,14 @@ class Server:
         self.thread.start()
         self.url = f"http://127.0.0.1:{self.http.server_port}/paddle_inference.tgz"
 
-    def close(self) -> None:
+    def close(self):
         self.release.set()
         self.http.shutdown()
         self.http.server_close()
         self.thread.join()
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        line: dict[str, Any] = {"range": handler.headers["Range"], "sent": 0}
+    def answer(self, handler):
+        line = {"range": handler.headers["Range"], "sent": 0}
         self.log.append(line)
         index = len(self.log) - 1
         if index < len(self.statuses):
@@ -128,20 +121,20 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server():
     result = Server()
     yield result
     result.close()
 
 
-def fetch(clone: Clone, server: Server, *more: object, check_hash: bool = True) -> int:
-    arguments: list[object] = ["--source", "official", "--url", server.url, *more]
+def fetch(clone, server, *more, check_hash=True):
+    arguments = ["--source", "official", "--url", server.url, *more]
     if check_hash:
         arguments += ["--sha256", sha256(server.body)]
     return clone.run(*arguments)
 
 
-def assert_installed(clone: Clone, server: Server) -> None:
+def assert_installed(clone, server):
     library = clone.output / "paddle/lib/libpaddle_inference.so"
     assert library.read_bytes() == ELF + NOISE
     record = json.loads((clone.output / "source.json").read_text())
@@ -150,7 +143,7 @@ def assert_installed(clone: Clone, server: Server) -> None:
     assert clone.leftovers() == []
 
 
-def test_download(clone: Clone, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_download(clone, server, capsys):
     assert fetch(clone, server, "--version", "3.0.0", check_hash=False) == 0
     out, err = capsys.readouterr()
     assert sha256(server.body) in out
@@ -165,7 +158,7 @@ def test_download(clone: Clone, server: Server, capsys: pytest.CaptureFixture[st
     assert_installed(clone, server)  # what follows the ? is not recorded
 
 
-def test_resume_within_a_run_transfers_only_the_rest(clone: Clone, server: Server) -> None:
+def test_resume_within_a_run_transfers_only_the_rest(clone, server):
     server.cuts = [100_000, 50_000]
     assert fetch(clone, server) == 0
     assert [line["range"] for line in server.log] == [None, "bytes=100000-", "bytes=150000-"]
@@ -174,9 +167,7 @@ def test_resume_within_a_run_transfers_only_the_rest(clone: Clone, server: Serve
 
 
 @pytest.mark.parametrize("check_hash", [True, False])
-def test_truncated_downloads_fail_and_the_next_run_resumes(
-    clone: Clone, server: Server, check_hash: bool
-) -> None:
+def test_truncated_downloads_fail_and_the_next_run_resumes(clone, server, check_hash):
     server.cuts = [100_000, 0]
     assert fetch(clone, server, "--retries", 1, check_hash=check_hash) == DOWNLOAD_FAILED
     assert not clone.output.exists()
@@ -186,7 +177,7 @@ def test_truncated_downloads_fail_and_the_next_run_resumes(
     assert_installed(clone, server)
 
 
-def test_server_without_range_starts_again(clone: Clone, server: Server) -> None:
+def test_server_without_range_starts_again(clone, server):
     server.ranges = False
     server.cuts = [100_000]
     assert fetch(clone, server) == 0
@@ -194,7 +185,7 @@ def test_server_without_range_starts_again(clone: Clone, server: Server) -> None
     assert_installed(clone, server)
 
 
-def test_no_validator_resumes_only_with_a_hash(clone: Clone, server: Server) -> None:
+def test_no_validator_resumes_only_with_a_hash(clone, server):
     server.headers = {"ETag": 'W/"weak"'}
     server.cuts = [100_000]
     assert fetch(clone, server, check_hash=False) == 0
@@ -208,9 +199,7 @@ def test_no_validator_resumes_only_with_a_hash(clone: Clone, server: Server) -> 
 
 @pytest.mark.parametrize("honest", [True, False], ids=["If-Range honoured", "If-Range ignored"])
 @pytest.mark.parametrize("validator", ["ETag", "Last-Modified"])
-def test_changed_file_is_not_spliced(
-    clone: Clone, server: Server, honest: bool, validator: str
-) -> None:
+def test_changed_file_is_not_spliced(clone, server, honest, validator):
     server.headers = {validator: '"one"'}
     server.if_range = honest
     server.cuts = [100_000]
@@ -228,7 +217,7 @@ def test_changed_file_is_not_spliced(
 
 
 @pytest.mark.parametrize("validator", ['"two"', "", "control\x01"])
-def test_changed_length_is_not_spliced(clone: Clone, server: Server, validator: str) -> None:
+def test_changed_length_is_not_spliced(clone, server, validator):
     server.headers = {"ETag": '"one"'}
     server.if_range = False
     server.cuts = [100_000]
@@ -239,7 +228,7 @@ def test_changed_length_is_not_spliced(clone: Clone, server: Server, validator: 
     assert_installed(clone, server)
 
 
-def test_wholly_fetched_part_is_used(clone: Clone, server: Server) -> None:
+def test_wholly_fetched_part_is_used(clone, server):
     server.cuts = [100_000]
     assert fetch(clone, server, "--retries", 0) == DOWNLOAD_FAILED
     clone.part().write_bytes(server.body)  # as when the power fails before unpacking
@@ -254,7 +243,7 @@ def test_wholly_fetched_part_is_used(clone: Clone, server: Server) -> None:
     assert_installed(clone, server)
 
 
-def test_wrong_hash_of_a_download(clone: Clone, server: Server) -> None:
+def test_wrong_hash_of_a_download(clone, server):
     assert fetch(clone, server) == 0
     before = snapshot(clone.root)
     more = ("--sha256", "0" * 64)
@@ -262,7 +251,7 @@ def test_wrong_hash_of_a_download(clone: Clone, server: Server) -> None:
     assert snapshot(clone.root) == before  # the part is gone as well, or it would be resumed
 
 
-def test_wrong_content_length(clone: Clone, server: Server) -> None:
+def test_wrong_content_length(clone, server):
     server.declared = len(server.body) + 1000
     assert fetch(clone, server, "--retries", 1) == DOWNLOAD_FAILED
     shutil.rmtree(clone.cache)
@@ -277,7 +266,7 @@ def test_wrong_content_length(clone: Clone, server: Server) -> None:
     assert_installed(clone, server)
 
 
-def test_hostile_download_leaves_no_part(clone: Clone, server: Server) -> None:
+def test_hostile_download_leaves_no_part(clone, server):
     assert fetch(clone, server) == 0
     before = snapshot(clone.root)
     server.body = tgz(entry(TOP + "../../evil", b"evil"))
@@ -285,7 +274,7 @@ def test_hostile_download_leaves_no_part(clone: Clone, server: Server) -> None:
     assert snapshot(clone.root) == before
 
 
-def test_oversized_downloads(clone: Clone, server: Server) -> None:
+def test_oversized_downloads(clone, server):
     server.declared = 1 << 40
     assert fetch(clone, server) == BAD_ARCHIVE
     assert len(server.log) == 1
@@ -295,9 +284,7 @@ def test_oversized_downloads(clone: Clone, server: Server) -> None:
 
 
 @pytest.mark.parametrize("fault", ["hang", "dribble"])
-def test_stalled_server(
-    clone: Clone, server: Server, fault: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stalled_server(clone, server, fault, capsys):
     setattr(server, fault, True)
     server.cuts = [1000, 1000]
     assert fetch(clone, server, "--timeout", 2, "--retries", 1) == DOWNLOAD_FAILED
@@ -306,7 +293,7 @@ def test_stalled_server(
     assert expected in capsys.readouterr().err
 
 
-def test_http_errors(clone: Clone, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_http_errors(clone, server, capsys):
     server.statuses = [404]
     assert fetch(clone, server) == DOWNLOAD_FAILED
     assert "HTTP 404" in capsys.readouterr().err
@@ -321,16 +308,14 @@ def test_http_errors(clone: Clone, server: Server, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("where", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://[::", "SELF"])
-def test_redirects(
-    clone: Clone, server: Server, where: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_redirects(clone, server, where, capsys):
     server.redirect = server.url if where == "SELF" else where
     assert fetch(clone, server, "--retries", 0) == DOWNLOAD_FAILED
     assert "Traceback" not in capsys.readouterr().err
     assert all(line["sent"] < 100 << 20 for line in server.log)  # its endless body is not read
 
 
-def test_https_does_not_become_http(clone: Clone) -> None:
+def test_https_does_not_become_http(clone):
     request = urllib.request.Request("https://127.0.0.1/x")
     with pytest.raises(clone.module("failures").Failure, match="refused"):
         clone.module("download").SafeRedirects().redirect_request(
@@ -338,7 +323,7 @@ def test_https_does_not_become_http(clone: Clone) -> None:
         )
 
 
-def test_two_downloads_do_not_mix(clone: Clone, server: Server) -> None:
+def test_two_downloads_do_not_mix(clone, server):
     server.cuts = [100_000]
     assert fetch(clone, server, "--retries", 0) == DOWNLOAD_FAILED
     with clone.part().open("ab") as lock:
@@ -350,7 +335,7 @@ def test_two_downloads_do_not_mix(clone: Clone, server: Server) -> None:
     assert clone.part().read_bytes() == server.body[:100_000]
 
 
-def test_cache_dir(clone: Clone, server: Server, tmp_path: Path) -> None:
+def test_cache_dir(clone, server, tmp_path):
     server.cuts = [100_000]
     elsewhere = ("--cache-dir", tmp_path / "cache")
     assert fetch(clone, server, *elsewhere, "--retries", 0) == DOWNLOAD_FAILED
@@ -363,9 +348,7 @@ def test_cache_dir(clone: Clone, server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interruption_keeps_a_resumable_part(
-    clone: Clone, server: Server, number: signal.Signals
-) -> None:
+def test_interruption_keeps_a_resumable_part(clone, server, number):
     assert fetch(clone, server) == 0
     before = snapshot(clone.output)
     server.cuts, server.hang = [0, 100_000], True

@@ -1,7 +1,5 @@
 """scripts/fetch_paddle_inference.py and the paddlepaddle wheel, installed or made up."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import importlib.util
 import re
@@ -11,19 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from paddle_archives import (
-    BAD_ARCHIVE,
-    ELF,
-    NOT_FOUND,
-    PROJECT,
-    SCRIPT,
-    VERSION_MISMATCH,
-    Clone,
-    tgz,
-)
+from paddle_archives import BAD_ARCHIVE, ELF, NOT_FOUND, PROJECT, SCRIPT, VERSION_MISMATCH, tgz
 
 
-def fake_wheel(site: Path, version: str = "3.2.0", said: str | None = None) -> Path:
+def fake_wheel(site, version="3.2.0", said=None):
     for name in ("base/libpaddle.so", "libs/libphi.so", "libs/libdnnl.so.3"):
         (site / "paddle" / name).parent.mkdir(parents=True, exist_ok=True)
         (site / "paddle" / name).write_bytes(ELF + name.encode())
@@ -41,7 +30,7 @@ def fake_wheel(site: Path, version: str = "3.2.0", said: str | None = None) -> P
     return site
 
 
-def test_real_wheel(tmp_path: Path) -> None:
+def test_real_wheel(tmp_path):
     """The project's own script with the installed paddlepaddle, which it must not import."""
     output = tmp_path / "paddle_inference"
     program = (
@@ -77,9 +66,7 @@ def test_real_wheel(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", load], check=True)
 
 
-def test_links_inside_the_repository_are_relative_and_survive_a_move(
-    clone: Clone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_links_inside_the_repository_are_relative_and_survive_a_move(clone, tmp_path, capsys):
     site = fake_wheel(clone.root / ".venv/lib/python3/site-packages")
     (clone.root / "cpp/compat/more").mkdir()
     (clone.root / "cpp/compat/more/detail.h").write_text("// more\n")
@@ -98,7 +85,7 @@ def test_links_inside_the_repository_are_relative_and_survive_a_move(
     assert "already in place" in again.stdout
 
 
-def test_links_out_of_the_repository_are_absolute(clone: Clone, tmp_path: Path) -> None:
+def test_links_out_of_the_repository_are_absolute(clone, tmp_path):
     site = fake_wheel(tmp_path / "site")
     assert clone.run("--site-packages", site) == 0
     assert (clone.output / "paddle/libs").readlink() == site / "paddle/libs"
@@ -111,9 +98,7 @@ def test_links_out_of_the_repository_are_absolute(clone: Clone, tmp_path: Path) 
     assert header.readlink() == clone.root / "cpp/compat/paddle_inference_api.h"
 
 
-def test_copy_stands_alone(
-    clone: Clone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_copy_stands_alone(clone, tmp_path, capsys):
     site = fake_wheel(tmp_path / "site")
     assert clone.run("--site-packages", site, "--copy") == 0
     before = clone.output.stat().st_ino
@@ -136,8 +121,8 @@ def test_copy_stands_alone(
     assert "Paddle 3.2.0, commit abcdef, wheel (copy)" in capsys.readouterr().out
 
 
-def test_up_to_date_folder_is_left_and_any_other_made_anew(clone: Clone, tmp_path: Path) -> None:
-    def run(site: Path, *more: str) -> bool:
+def test_up_to_date_folder_is_left_and_any_other_made_anew(clone, tmp_path):
+    def run(site, *more):
         before = clone.output.stat().st_ino if clone.output.exists() else 0
         assert clone.run("--source", "wheel", "--site-packages", site, *more) == 0
         assert clone.run("--check") == 0
@@ -164,9 +149,7 @@ def test_up_to_date_folder_is_left_and_any_other_made_anew(clone: Clone, tmp_pat
 
 
 @pytest.mark.parametrize("version", ["2.6.2", "3.0.0", "3.4.0", "3.10.1", "4.0.0", "nonsense"])
-def test_unsupported_wheel(
-    clone: Clone, tmp_path: Path, version: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unsupported_wheel(clone, tmp_path, version, capsys):
     site = fake_wheel(tmp_path / "site", version)
     assert clone.run("--site-packages", site) == VERSION_MISMATCH
     error = capsys.readouterr().err
@@ -177,13 +160,11 @@ def test_unsupported_wheel(
 
 
 @pytest.mark.parametrize("version", ["3.1", "3.1.0", "3.2.2", "3.3.1", "3.3.9rc1"])
-def test_supported_wheel(clone: Clone, tmp_path: Path, version: str) -> None:
+def test_supported_wheel(clone, tmp_path, version):
     assert clone.run("--site-packages", fake_wheel(tmp_path / "site", version)) == 0
 
 
-def test_missing_or_damaged_wheel(
-    clone: Clone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_or_damaged_wheel(clone, tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()
     assert clone.run("--site-packages", empty) == NOT_FOUND
@@ -203,10 +184,8 @@ def test_missing_or_damaged_wheel(
     assert clone.run("--site-packages", fake_wheel(tmp_path / "c")) == NOT_FOUND
 
 
-def test_check_notices_what_is_broken(
-    clone: Clone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def check() -> int:
+def test_check_notices_what_is_broken(clone, tmp_path, capsys):
+    def check():
         code = clone.run("--check")
         assert capsys.readouterr().err.count("\n") == (code != 0)
         return code
@@ -226,7 +205,7 @@ def test_check_notices_what_is_broken(
     assert check() == NOT_FOUND
 
 
-def test_the_supported_range_is_stated_alike_everywhere() -> None:
+def test_the_supported_range_is_stated_alike_everywhere():
     """The build requirements must name the same range as the dependencies."""
     text = (PROJECT / "pyproject.toml").read_text()
     assert set(re.findall(r'"paddlepaddle[<>=~!][^"]*"', text)) == {'"paddlepaddle>=3.1,<3.4"'}

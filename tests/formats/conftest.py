@@ -1,20 +1,15 @@
 """The same LeNet in every format, and one child process for all conversions."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import paddle
 import pytest
-from paddle_formats import FORMATS, Array, images, sorted_variables
+from paddle_formats import FORMATS, images, sorted_variables
 
 from lenet_cpp import errors, models
 from lenet_cpp._base.worker import PROGRAM_DESC
@@ -36,7 +31,7 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def one_child() -> Iterator[None]:
+def one_child():
     child = subprocess.Popen(
         [sys.executable, "-c", _SERVER],
         stdin=subprocess.PIPE,
@@ -46,7 +41,7 @@ def one_child() -> Iterator[None]:
         text=True,
     )
 
-    def call(function: str, arguments: Any, *, doing: str, variables: dict[str, str]) -> Any:
+    def call(function, arguments, *, doing, variables):
         assert function == "lenet_cpp.export.separate_layout:transcribe"
         assert variables == PROGRAM_DESC
         assert child.stdin
@@ -66,19 +61,19 @@ def one_child() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def layer() -> Any:
+def layer():
     net = models.build("lenet", seed=5)
     net.eval()
     return net
 
 
 @pytest.fixture(scope="session")
-def expected(layer: Any) -> Array:
+def expected(layer):
     return layer(paddle.to_tensor(images())).numpy()
 
 
 @pytest.fixture(scope="session")
-def sources(layer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sources(layer, tmp_path_factory):
     """The same LeNet in every format, made by Paddle's own functions where it still has them."""
     root = tmp_path_factory.mktemp("sources")
     for format_ in FORMATS:

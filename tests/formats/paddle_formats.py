@@ -1,8 +1,5 @@
 """The formats, and what a model in each of them computes in Paddle itself."""
 
-from __future__ import annotations
-
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +11,11 @@ FORMATS = ("pdparams", "persistables", "pdmodel", "model-params", "separate", "j
 Array = Any
 
 
-def images(batch: int = 3) -> Array:
+def images(batch=3):
     return np.random.default_rng(batch).random((batch, 1, 28, 28), dtype=np.float32)
 
 
-def sorted_variables(layer: Any) -> list[str]:
+def sorted_variables(layer):
     """The generated name of each parameter, in the order of the state dict."""
     names = []
     numbers = {"conv": 0, "linear": 0}
@@ -32,7 +29,7 @@ def sorted_variables(layer: Any) -> list[str]:
     return names
 
 
-def run(format_: str, folder: Path, x: Array) -> Array:
+def run(format_, folder, x):
     """What a model computes, by Paddle itself: a layer, or paddle.inference."""
     if format_ == "pdparams":
         net = models.build("lenet")
@@ -65,5 +62,4 @@ def run(format_: str, folder: Path, x: Array) -> Array:
     handle.reshape(x.shape)
     handle.copy_from_cpu(x)
     predictor.run()
-    result: Array = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
-    return result
+    return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()

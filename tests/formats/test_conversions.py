@@ -1,18 +1,13 @@
 """Conversions: other names and numbers of parameters, and what has to be refused."""
 
-from __future__ import annotations
-
 import json
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import paddle
 import pytest
-from paddle_formats import Array, images, run, sorted_variables
+from paddle_formats import images, run, sorted_variables
 
 from lenet_cpp import errors, export, formats, models
 from lenet_cpp.agreement import compare
@@ -26,27 +21,27 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("one_child")]
 
 
 @pytest.fixture(scope="module")
-def resnet() -> Any:
+def resnet():
     return models.build("ResNet18_vd", 4, 32, seed=2)
 
 
 @pytest.fixture(scope="module")
-def resnet_params(resnet: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def resnet_params(resnet, tmp_path_factory):
     path = tmp_path_factory.mktemp("resnet") / "resnet.pdparams"
     paddle.save(resnet.state_dict(), str(path))
     return path
 
 
 @pytest.fixture(scope="module")
-def resnet_exports(resnet_params: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def resnet_exports(resnet_params, tmp_path_factory):
     folder = tmp_path_factory.mktemp("resnet_export")
-    options: dict[str, Any] = {"model": "ResNet18_vd", "class_dim": 4, "img_size": 32}
+    options = {"model": "ResNet18_vd", "class_dim": 4, "img_size": 32}
     export.export_model(resnet_params, folder / "pdmodel", formats=["pdmodel"], **options)
     export.export_model(resnet_params, folder / "json", formats=["json"], softmax=True, **options)
     return folder
 
 
-def same_state(path: Path, layer: Any) -> bool:
+def same_state(path, layer):
     found = paddle.load(str(path), return_numpy=True)
     state = {key: value.numpy() for key, value in layer.state_dict().items()}
     found.pop("StructuredToParameterName@@", None)
@@ -55,12 +50,7 @@ def same_state(path: Path, layer: Any) -> bool:
     )
 
 
-def test_translated_program_runs_by_every_route(
-    resnet: Any,
-    resnet_exports: Path,
-    tmp_path: Path,
-    run_program: Callable[..., subprocess.CompletedProcess[str]],
-) -> None:
+def test_translated_program_runs_by_every_route(resnet, resnet_exports, tmp_path, run_program):
     done = export.convert_model(resnet_exports / "pdmodel", tmp_path / "out", "json")
     # Counted by hand: an image passes 8 blocks of 2 convolutions, 4 projections, 3 of the stem.
     operators = json.loads((tmp_path / "out" / "inference.json").read_bytes())["program"]["regions"]
@@ -82,16 +72,13 @@ def test_translated_program_runs_by_every_route(
     assert (manifest["topology"], manifest["softmax"]) == ("ResNet18_vd", False)
 
 
-def resnet_eval(resnet: Any, x: Array) -> Array:
+def resnet_eval(resnet, x):
     resnet.eval()
     with paddle.no_grad():
-        result: Array = resnet(paddle.to_tensor(x)).numpy()
-    return result
+        return resnet(paddle.to_tensor(x)).numpy()
 
 
-def test_manifest_names_the_network_and_keeps_the_softmax(
-    resnet: Any, resnet_exports: Path, tmp_path: Path
-) -> None:
+def test_manifest_names_the_network_and_keeps_the_softmax(resnet, resnet_exports, tmp_path):
     back = export.convert_model(resnet_exports / "json", tmp_path / "old", "separate")
     assert back.max_difference <= 1e-5
     x = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
@@ -119,7 +106,7 @@ GUIDE += ["res5c_branch2c_weights", "bnv1_1_scale", "conv1_3_weights", "fc_0.w_0
         ),
     ],
 )
-def test_names_of_paddleclas_1(name: str, some: list[str], absent: list[str]) -> None:
+def test_names_of_paddleclas_1(name, some, absent):
     from lenet_cpp.models.parameter_names import _paddleclas1_names
 
     keys = list(models.build(name, 2).state_dict())
@@ -131,7 +118,7 @@ def test_names_of_paddleclas_1(name: str, some: list[str], absent: list[str]) ->
 
 
 @pytest.fixture(scope="module")
-def paddleclas_folder(resnet: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def paddleclas_folder(resnet, tmp_path_factory):
     """ResNet18_vd as fluid.io.save_persistables left it while training: momentum and all."""
     folder = tmp_path_factory.mktemp("paddleclas")
     places = {"weight": "scale", "bias": "offset", "_mean": "mean", "_variance": "variance"}
@@ -159,8 +146,8 @@ def paddleclas_folder(resnet: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-def test_folder_of_paddleclas_1(resnet: Any, paddleclas_folder: Path, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"model": "resnet18_VD", "class_dim": 4, "img_size": 32}
+def test_folder_of_paddleclas_1(resnet, paddleclas_folder, tmp_path):
+    options = {"model": "resnet18_VD", "class_dim": 4, "img_size": 32}
     export.convert_model(paddleclas_folder, tmp_path / "a", "pdparams", **options)
     assert same_state(tmp_path / "a" / "ResNet18_vd.pdparams", resnet)
     export.convert_model(paddleclas_folder, tmp_path / "b", "model-params", softmax=True, **options)
@@ -169,16 +156,14 @@ def test_folder_of_paddleclas_1(resnet: Any, paddleclas_folder: Path, tmp_path: 
     assert np.abs(a - run("model-params", tmp_path / "b", x)).max() <= 1e-5
 
 
-def test_folder_that_does_not_fit_is_listed(
-    resnet: Any, paddleclas_folder: Path, tmp_path: Path
-) -> None:
+def test_folder_that_does_not_fit_is_listed(resnet, paddleclas_folder, tmp_path):
     folder = tmp_path / "folder"
     shutil.copytree(paddleclas_folder, folder)
     (folder / "bn2a_branch2a_mean").unlink()
     (folder / "bnv1_1_scale").rename(folder / "of_my_own")
     zeros = paddle.zeros([5, 6, 7])
     paddle.save(zeros, str(folder / "res2a_branch2a_weights"), use_binary_format=True)
-    options: dict[str, Any] = {"model": "ResNet18_vd", "class_dim": 4, "img_size": 32}
+    options = {"model": "ResNet18_vd", "class_dim": 4, "img_size": 32}
     with pytest.raises(errors.BadModel) as error:
         export.convert_model(folder, tmp_path / "out", "pdparams", **options)
     for part in (
@@ -190,7 +175,7 @@ def test_folder_that_does_not_fit_is_listed(
     assert not (tmp_path / "out").exists()
 
 
-def jit_save(net: Any, prefix: Path) -> None:
+def jit_save(net, prefix):
     """Save as a user does who built other layers before: the numbers do not begin at zero."""
     from paddle.pir_utils import DygraphOldIrGuard
 
@@ -201,7 +186,7 @@ def jit_save(net: Any, prefix: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def renumbered(layer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def renumbered(layer, tmp_path_factory):
     from paddle.pir_utils import DygraphOldIrGuard
 
     folder = tmp_path_factory.mktemp("renumbered")
@@ -216,9 +201,7 @@ def renumbered(layer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_other_numbers_are_taken_from_a_program_only(
-    renumbered: Path, layer: Any, tmp_path: Path
-) -> None:
+def test_other_numbers_are_taken_from_a_program_only(renumbered, layer, tmp_path):
     export.convert_model(renumbered / "lenet", tmp_path / "a", "pdparams", model="lenet")
     assert same_state(tmp_path / "a" / "lenet.pdparams", layer)
     export.convert_model(renumbered, tmp_path / "b", "persistables")
@@ -227,9 +210,9 @@ def test_other_numbers_are_taken_from_a_program_only(
         export.convert_model(tmp_path / "b", tmp_path / "c", "pdparams", model="lenet")
 
 
-def test_another_network_with_the_same_parameters_is_found_out(layer: Any, tmp_path: Path) -> None:
-    class Other(models.get("lenet").build().__class__):  # type: ignore[misc]
-        def forward(self, x: Any) -> Any:
+def test_another_network_with_the_same_parameters_is_found_out(layer, tmp_path):
+    class Other(models.get("lenet").build().__class__):
+        def forward(self, x):
             return super().forward(x * 2)
 
     with paddle.utils.unique_name.guard():
@@ -245,7 +228,7 @@ def test_another_network_with_the_same_parameters_is_found_out(layer: Any, tmp_p
         )
 
 
-def test_static_state_dict(layer: Any, tmp_path: Path) -> None:
+def test_static_state_dict(layer, tmp_path):
     """paddle.static.save, once fluid.save, has generated names in its .pdparams."""
     state = dict(
         zip(sorted_variables(layer), (v.numpy() for v in layer.state_dict().values()), strict=True)
@@ -266,9 +249,7 @@ def test_static_state_dict(layer: Any, tmp_path: Path) -> None:
         ("model-params", "model", "__params__"),
     ],
 )
-def test_other_names_of_the_guides(
-    source: str, program: str, params: str | None, sources: Path, expected: Array, tmp_path: Path
-) -> None:
+def test_other_names_of_the_guides(source, program, params, sources, expected, tmp_path):
     folder = tmp_path / "guide"
     shutil.copytree(sources / source, folder)
     (folder / FIRST[source]).rename(folder / program)
@@ -290,9 +271,7 @@ def test_other_names_of_the_guides(
 FIRST = {"separate": "__model__", "model-params": "model"}
 
 
-def test_a_network_that_is_not_registered_keeps_its_program(
-    resnet_exports: Path, tmp_path: Path
-) -> None:
+def test_a_network_that_is_not_registered_keeps_its_program(resnet_exports, tmp_path):
     shutil.copytree(resnet_exports / "pdmodel", tmp_path / "own")
     (tmp_path / "own" / "SHA256SUMS").unlink()
     path = tmp_path / "own" / "manifest.json"
@@ -326,14 +305,7 @@ def test_a_network_that_is_not_registered_keeps_its_program(
         ("pdparams", {"model": "ResNet18_vd", "img_size": 32}, errors.BadModel, "stem.0.conv.wei"),
     ],
 )
-def test_refused(
-    source: str,
-    options: dict[str, Any],
-    error: type[Exception],
-    message: str,
-    sources: Path,
-    tmp_path: Path,
-) -> None:
+def test_refused(source, options, error, message, sources, tmp_path):
     to = options.pop("to", "json" if source != "json" else "pdmodel")
     try:
         with pytest.raises(error, match=message):
@@ -343,7 +315,7 @@ def test_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_folders_in_use(sources: Path, tmp_path: Path) -> None:
+def test_folders_in_use(sources, tmp_path):
     with pytest.raises(errors.BadInput, match="holds the model to convert"):
         export.convert_model(sources / "pdmodel", sources / "pdmodel", "json")
     (tmp_path / "notes.txt").write_text("mine")
@@ -365,7 +337,7 @@ def test_folders_in_use(sources: Path, tmp_path: Path) -> None:
         export.convert_model(tmp_path, tmp_path / "out", "json", model="lenet")
 
 
-def test_both_formats_in_one_folder(model_dir: Path, tmp_path: Path) -> None:
+def test_both_formats_in_one_folder(model_dir, tmp_path):
     assert formats.find_source(model_dir).format == "pdmodel"
     assert formats.find_source(model_dir / "lenet").format == "pdmodel"
     done = export.convert_model(
@@ -383,7 +355,7 @@ def test_both_formats_in_one_folder(model_dir: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format_", ["persistables", "json", "separate"])
-def test_damage_is_noticed_by_the_checksums(format_: str, model_dir: Path, tmp_path: Path) -> None:
+def test_damage_is_noticed_by_the_checksums(format_, model_dir, tmp_path):
     source = tmp_path / "source"
     if format_ == "json":
         shutil.copytree(model_dir, source)
@@ -401,14 +373,12 @@ def test_damage_is_noticed_by_the_checksums(format_: str, model_dir: Path, tmp_p
         export.convert_model(source, tmp_path / "out", "pdparams", model="lenet")
 
 
-def test_wrong_outputs_are_not_installed(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_outputs_are_not_installed(sources, tmp_path, monkeypatch):
     from lenet_cpp.formats import checkpoint
 
     read = checkpoint.read_state
 
-    def disturbed(path: Path) -> dict[str, Any]:
+    def disturbed(path):
         state = read(path)
         state["linear3.bias"] = state["linear3.bias"] + 1
         return state
@@ -419,7 +389,7 @@ def test_wrong_outputs_are_not_installed(
     assert not any(tmp_path.iterdir())
 
 
-def test_names_are_matched_whole(layer: Any) -> None:
+def test_names_are_matched_whole(layer):
     arrays = {key: value.numpy() for key, value in layer.state_dict().items()}
     assert as_state_dict(Path("x"), arrays, layer, checked=False).keys() == arrays.keys()
     mixed = dict(arrays)

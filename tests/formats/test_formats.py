@@ -1,18 +1,14 @@
 """Every cell of the tables in docs/formats.md."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import paddle
 import pytest
-from paddle_formats import FORMATS, Array, images, run
+from paddle_formats import FORMATS, images, run
 
 from lenet_cpp import errors, export, formats
 from lenet_cpp.agreement import compare
@@ -37,7 +33,7 @@ FILES = {
 COMPANIONS = {"preprocess.json", "manifest.json", "SHA256SUMS"}
 
 
-def table(heading: str) -> list[dict[str, str]]:
+def table(heading):
     """The first table after a heading of the document: column title to cell, for each row."""
     text = DOCUMENT.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1]
     rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
@@ -57,7 +53,7 @@ READERS = table("Who reads it")
 WRITERS = table("Who writes it")
 
 
-def test_the_document_has_every_pair() -> None:
+def test_the_document_has_every_pair():
     assert set(formats.FORMATS) == set(FORMATS)
     pairs = [(row["from"], row["to"]) for row in CONVERSIONS]
     assert pairs == [(a, b) for a in FORMATS for b in FORMATS if a != b]
@@ -68,14 +64,7 @@ def test_the_document_has_every_pair() -> None:
 @pytest.mark.parametrize(
     "row", CONVERSIONS, ids=[f"{row['from']} to {row['to']}" for row in CONVERSIONS]
 )
-def test_conversion(
-    row: dict[str, str],
-    sources: Path,
-    expected: Array,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_conversion(row, sources, expected, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(sources)
     script, *arguments = row["command"].split()
     assert script == "scripts/convert_model.py"
@@ -121,14 +110,7 @@ ENGINES = {
 
 @pytest.mark.parametrize("row", READERS, ids=[row["format"] for row in READERS])
 @pytest.mark.parametrize("reader", [*READERS[0]][1:])
-def test_reader(
-    row: dict[str, str],
-    reader: str,
-    sources: Path,
-    expected: Array,
-    tmp_path: Path,
-    run_program: Callable[..., subprocess.CompletedProcess[str]],
-) -> None:
+def test_reader(row, reader, sources, expected, tmp_path, run_program):
     paths = {"model_dir": sources / row["format"]}
     reads = {"yes": True, "no": False}[row[reader]]
     if reader == "C++ program":
@@ -146,7 +128,7 @@ def test_reader(
     else:
         if ENGINES[reader] == "dygraph":
             files = [path for path in (sources / row["format"]).iterdir() if path.is_file()]
-            arguments: tuple[Any, ...] = ("lenet", files[0])
+            arguments = ("lenet", files[0])
             paths = {}
         else:
             arguments = ()
@@ -162,12 +144,7 @@ def test_reader(
 
 
 @pytest.mark.parametrize("row", WRITERS, ids=[row["format"] for row in WRITERS])
-def test_export_writes_what_the_table_says(
-    row: dict[str, str],
-    sources: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_export_writes_what_the_table_says(row, sources, tmp_path, capsys):
     params = sources / "pdparams" / "lenet.pdparams"
     arguments = ["-m", "lenet", "-p", str(params), "-o", str(tmp_path / "out")]
     assert row["convert_model.py"] == "yes"  # test_conversion has a row for each
@@ -183,7 +160,7 @@ def test_export_writes_what_the_table_says(
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES[row["format"]] | COMPANIONS
 
 
-def test_train_writes_a_state_dict(tmp_path: Path, layer: Any) -> None:
+def test_train_writes_a_state_dict(tmp_path, layer):
     from lenet_cpp.formats.checkpoint import save_checkpoint
 
     save_checkpoint(
@@ -207,14 +184,7 @@ def test_train_writes_a_state_dict(tmp_path: Path, layer: Any) -> None:
         (["pdparams", "-o", "out", "--to", "json", "-m", "AlexNet"], 4, "does not fit"),
     ],
 )
-def test_commands(
-    arguments: list[str],
-    status: int,
-    message: str,
-    sources: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_commands(arguments, status, message, sources, monkeypatch, capsys):
     monkeypatch.chdir(sources)
     assert main(arguments) == status
     captured = capsys.readouterr()
@@ -223,7 +193,7 @@ def test_commands(
     assert not (sources / "out").exists()
 
 
-def test_the_script_in_a_process_of_its_own(root: Path, sources: Path, tmp_path: Path) -> None:
+def test_the_script_in_a_process_of_its_own(root, sources, tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, root / "scripts" / "convert_model.py"),

@@ -1,27 +1,21 @@
 """manifest.json and SHA256SUMS: what is written, what is read back, what is refused."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats import manifest as m
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 CONTENTS = {"toy.pdmodel": b"a program", "toy.pdiparams": b"\0\1\2 parameters"}
 
 
-def toy(folder: Path) -> m.Manifest:
+def toy(folder):
     for name, content in CONTENTS.items():
         (folder / name).write_bytes(content)
     return m.Manifest(
@@ -44,12 +38,12 @@ def toy(folder: Path) -> m.Manifest:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     m.write_manifest(tmp_path, toy(tmp_path))
     return tmp_path
 
 
-def sha256sum(folder: Path) -> subprocess.CompletedProcess[str]:
+def sha256sum(folder):
     return subprocess.run(
         ["sha256sum", "--check", "--strict", "SHA256SUMS"],
         cwd=folder,
@@ -60,17 +54,17 @@ def sha256sum(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def rewrite(folder: Path, document: Any) -> None:
+def rewrite(folder, document):
     (folder / "manifest.json").write_text(json.dumps(document))
 
 
-def test_round_trip(folder: Path) -> None:
+def test_round_trip(folder):
     assert m.read_manifest(folder) == toy(folder)
     assert m.has_manifest(folder)
     assert not m.has_manifest(folder / "elsewhere")
 
 
-def test_document(folder: Path) -> None:
+def test_document(folder):
     document = json.loads((folder / "manifest.json").read_bytes())
     assert document["format_version"] == 1
     assert document["files"]["toy.pdiparams"] == {
@@ -82,7 +76,7 @@ def test_document(folder: Path) -> None:
     assert document["accuracy"] is None
 
 
-def test_checksums_are_those_of_coreutils(folder: Path) -> None:
+def test_checksums_are_those_of_coreutils(folder):
     names = [*CONTENTS, "manifest.json"]
     printed = subprocess.run(
         ["sha256sum", *sorted(names)], cwd=folder, capture_output=True, check=True, text=True
@@ -93,7 +87,7 @@ def test_checksums_are_those_of_coreutils(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["toy.pdmodel", "toy.pdiparams", "manifest.json"])
-def test_changed_byte_is_noticed(folder: Path, name: str) -> None:
+def test_changed_byte_is_noticed(folder, name):
     path = folder / name
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
     content = bytearray(path.read_bytes())
@@ -107,13 +101,13 @@ def test_changed_byte_is_noticed(folder: Path, name: str) -> None:
     assert sha256sum(folder).returncode == 1
 
 
-def test_missing_file_is_noticed(folder: Path) -> None:
+def test_missing_file_is_noticed(folder):
     (folder / "toy.pdiparams").unlink()
     with pytest.raises(BadModel, match=r"toy\.pdiparams is listed in SHA256SUMS"):
         m.verify_checksums(folder)
 
 
-def test_files_that_are_not_there(tmp_path: Path) -> None:
+def test_files_that_are_not_there(tmp_path):
     with pytest.raises(FileNotFound, match=r"manifest\.json"):
         m.read_manifest(tmp_path)
     with pytest.raises(FileNotFound, match="SHA256SUMS"):
@@ -122,7 +116,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         m.describe_files(tmp_path, ["toy"])
 
 
-def test_forms_that_sha256sum_writes(folder: Path) -> None:
+def test_forms_that_sha256sum_writes(folder):
     digest = hashlib.sha256(CONTENTS["toy.pdmodel"]).hexdigest()
     (folder / "SHA256SUMS").write_text(f"{digest.upper()} *toy.pdmodel\n")
     assert sha256sum(folder).returncode == 0
@@ -145,13 +139,13 @@ def test_forms_that_sha256sum_writes(folder: Path) -> None:
         ("0" * 64 + "  toy.pdmodel\n") * 2,
     ],
 )
-def test_damaged_checksum_lists(folder: Path, text: str) -> None:
+def test_damaged_checksum_lists(folder, text):
     (folder / "SHA256SUMS").write_text(text)
     with pytest.raises(BadModel, match="SHA256SUMS"):
         m.verify_checksums(folder)
 
 
-def test_checksum_list_that_is_not_text(folder: Path) -> None:
+def test_checksum_list_that_is_not_text(folder):
     (folder / "SHA256SUMS").write_bytes(b"\xff\xfe" * 40)
     with pytest.raises(BadModel, match="SHA256SUMS"):
         m.read_checksums(folder)
@@ -201,7 +195,7 @@ def test_checksum_list_that_is_not_text(folder: Path) -> None:
         (["surprise"], 1, "unknown surprise"),
     ],
 )
-def test_reading_validates(folder: Path, path: list[Any], value: Any, said: str) -> None:
+def test_reading_validates(folder, path, value, said):
     document = json.loads((folder / "manifest.json").read_bytes())
     place = document
     for key in path[:-1]:
@@ -214,7 +208,7 @@ def test_reading_validates(folder: Path, path: list[Any], value: Any, said: str)
     assert "\n" not in str(caught.value)
 
 
-def test_every_field_is_required(folder: Path) -> None:
+def test_every_field_is_required(folder):
     whole = json.loads((folder / "manifest.json").read_bytes())
     for key in whole:
         document = copy.deepcopy(whole)
@@ -229,7 +223,7 @@ def test_every_field_is_required(folder: Path) -> None:
     [b"", b"{", b"[]", b"null", b"\xff\xff", b'{"format_version": NaN}', b"[" * 100_000],
     ids=["empty", "cut", "list", "null", "binary", "nan", "deep"],
 )
-def test_damaged_manifests(folder: Path, content: bytes) -> None:
+def test_damaged_manifests(folder, content):
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(BadModel, match=r"manifest\.json"):
         m.read_manifest(folder)
@@ -246,14 +240,14 @@ def test_damaged_manifests(folder: Path, content: bytes) -> None:
         {"models": {}},
     ],
 )
-def test_what_cannot_be_read_is_not_written(folder: Path, change: dict[str, Any]) -> None:
+def test_what_cannot_be_read_is_not_written(folder, change):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(BadInput, match=r"manifest\.json"):
         m.write_manifest(folder, replace(toy(folder), **change))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_needs_no_paddle() -> None:
+def test_needs_no_paddle():
     code = "import sys, lenet_cpp.formats.manifest; print('paddle' in sys.modules)"
     command = [sys.executable, "-c", code]
     printed = subprocess.run(command, capture_output=True, check=True, text=True)

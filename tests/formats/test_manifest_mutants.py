@@ -1,19 +1,13 @@
 """Damaged manifests: read_manifest and read_checksums end in a typed error or a valid result."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from lenet_cpp.errors import BadModel
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME, read_checksums, read_manifest
 from tools.hostile.mutants import BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 BUNDLED = Path(__file__).parents[2] / "python" / "lenet_cpp" / "bundled" / "lenet"
 MUTANTS = 2000
@@ -24,7 +18,7 @@ TOKENS = (
 )  # fmt: skip
 
 
-def mutate(content: bytes, chance: random.Random) -> bytes:
+def mutate(content, chance):
     """Change the bytes in one to three ways, of which one is to put a token in."""
     for _ in range(chance.randint(1, 3)):
         if chance.random() < 0.2:
@@ -39,9 +33,7 @@ def mutate(content: bytes, chance: random.Random) -> bytes:
 @pytest.mark.parametrize(
     ("name", "read"), [(MANIFEST_NAME, read_manifest), (CHECKSUMS_NAME, read_checksums)]
 )
-def test_mutants_are_read_or_refused(
-    tmp_path: Path, name: str, read: Callable[[Path], object]
-) -> None:
+def test_mutants_are_read_or_refused(tmp_path, name, read):
     original = (BUNDLED / name).read_bytes()
     chance = random.Random(f"{name} 1")
     refused = 0

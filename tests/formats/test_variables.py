@@ -1,9 +1,6 @@
 """Files of variables, by the definition of the format and as Paddle writes them."""
 
-from __future__ import annotations
-
 import struct
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -15,7 +12,7 @@ from lenet_cpp.formats.tensors import read_combined, read_variable
 # Files of variables.
 
 
-def variable(values: np.ndarray, kind: int, *, packed: bool) -> bytes:
+def variable(values, kind, *, packed):
     """A variable's file, from the definition of the format; for fewer than 128 in a dimension."""
     dims = bytes(values.shape)
     shape = (
@@ -29,7 +26,7 @@ def variable(values: np.ndarray, kind: int, *, packed: bool) -> bytes:
 @pytest.mark.parametrize(
     ("dtype", "kind"), [("float32", 5), ("float64", 6), ("int64", 3), ("uint8", 20), ("bool", 0)]
 )
-def test_variables_by_definition(dtype: str, kind: int, packed: bool, tmp_path: Path) -> None:
+def test_variables_by_definition(dtype, kind, packed, tmp_path):
     values = np.arange(24).reshape(2, 3, 4).astype(dtype)
     (tmp_path / "v").write_bytes(variable(values, kind, packed=packed))
     found = read_variable(tmp_path / "v")
@@ -42,7 +39,7 @@ def test_variables_by_definition(dtype: str, kind: int, packed: bool, tmp_path: 
     assert list(both) == ["b_10", "b_9"]  # as text: 1 comes before 9
 
 
-def test_variables_as_paddle_writes_them(tmp_path: Path) -> None:
+def test_variables_as_paddle_writes_them(tmp_path):
     values = np.random.default_rng(0).random((300, 2, 1)).astype("float32")
     paddle.save(paddle.to_tensor(values), str(tmp_path / "v"), use_binary_format=True)
     assert np.array_equal(read_variable(tmp_path / "v"), values)
@@ -66,7 +63,7 @@ GOOD = variable(np.ones((2, 3), np.float32), 5, packed=False)
         (GOOD[:20] + b"\xff" * 6 + GOOD[26:], errors.BadModel),
     ],
 )
-def test_damaged_variable(content: bytes, error: type[Exception], tmp_path: Path) -> None:
+def test_damaged_variable(content, error, tmp_path):
     (tmp_path / "v").write_bytes(content)
     with pytest.raises(error, match=str(tmp_path / "v")):
         read_variable(tmp_path / "v")

@@ -1,29 +1,20 @@
 """The arrays that predictors accept and refuse."""
 
-from __future__ import annotations
-
 import shutil
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import paddle
 import pytest
+from predictor_cases import SHAPE, digits, same
 
 import lenet_cpp
 from lenet_cpp.data.arrays import as_batch
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-import paddle
-from predictor_cases import SHAPE, digits, same
-
 
 @pytest.fixture(scope="module")
-def predictor(model_dir: Path) -> lenet_cpp.Predictor:
+def predictor(model_dir):
     return lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator="plain")
 
 
@@ -42,16 +33,14 @@ def predictor(model_dir: Path) -> lenet_cpp.Predictor:
     ],
 )
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f2", ">f4", ">f8", "<f8"])
-def test_shapes_and_floating_types(
-    predictor: lenet_cpp.Predictor, shape: tuple[int, ...], count: int, dtype: str
-) -> None:
+def test_shapes_and_floating_types(predictor, shape, count, dtype):
     x = digits(count)
     found = predictor.run(x.reshape(shape).astype(dtype))
     assert found.shape == (count, 10)
     assert same(found, predictor.run(x))
 
 
-def test_rows_are_those_of_each_image(predictor: lenet_cpp.Predictor) -> None:
+def test_rows_are_those_of_each_image(predictor):
     x = digits(6)
     together = predictor.run(x)
     for image, row in zip(x, together, strict=True):
@@ -60,9 +49,7 @@ def test_rows_are_those_of_each_image(predictor: lenet_cpp.Predictor) -> None:
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (4, 28, 28), (4, 1, 28, 28)])
-def test_pixels_are_scaled_as_paddle_does(
-    predictor: lenet_cpp.Predictor, shape: tuple[int, ...]
-) -> None:
+def test_pixels_are_scaled_as_paddle_does(predictor, shape):
     pixels = np.random.default_rng(3).integers(0, 256, shape, np.uint8)
     pixels.flat[:256] = np.arange(256)  # each value at least once
     to_tensor = paddle.vision.transforms.ToTensor()
@@ -72,7 +59,7 @@ def test_pixels_are_scaled_as_paddle_does(
     assert same(predictor.run(pixels), predictor.run(expected))
 
 
-def strided(x: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+def strided(x):
     wide = np.repeat(x, 2, axis=0)
     framed = np.pad(x, ((0, 0), (0, 0), (3, 5), (2, 4)), constant_values=np.nan)
     unaligned = np.zeros(x.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(x.shape)
@@ -95,7 +82,7 @@ def strided(x: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
 
 @pytest.mark.parametrize("kind", sorted(strided(digits(2))))
 @pytest.mark.parametrize("count", [1, 4])
-def test_any_strides(predictor: lenet_cpp.Predictor, kind: str, count: int) -> None:
+def test_any_strides(predictor, kind, count):
     x = digits(count)
     given = strided(x)[kind]
     assert np.array_equal(given, x)
@@ -104,7 +91,7 @@ def test_any_strides(predictor: lenet_cpp.Predictor, kind: str, count: int) -> N
     assert np.array_equal(given, before)
 
 
-def test_zero_strides(predictor: lenet_cpp.Predictor) -> None:
+def test_zero_strides(predictor):
     x = digits(1)
     found = predictor.run(np.broadcast_to(x[0], (5, 1, 28, 28)))
     assert same(found, predictor.run(np.repeat(x, 5, axis=0)))
@@ -112,7 +99,7 @@ def test_zero_strides(predictor: lenet_cpp.Predictor) -> None:
     assert same(predictor.run(grey), predictor.run(np.full((2, 1, 28, 28), 0.5, np.float32)))
 
 
-def test_nested_lists_and_paddle_tensors(predictor: lenet_cpp.Predictor) -> None:
+def test_nested_lists_and_paddle_tensors(predictor):
     x = digits(2)
     expected = predictor.run(x)
     assert same(predictor.run(x.tolist()), expected)
@@ -122,9 +109,7 @@ def test_nested_lists_and_paddle_tensors(predictor: lenet_cpp.Predictor) -> None
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8"])
 @pytest.mark.parametrize("shape", [(0, 28, 28), (0, 1, 28, 28)])
-def test_no_images(
-    model_dir: Path, predictor: lenet_cpp.Predictor, shape: tuple[int, ...], dtype: str
-) -> None:
+def test_no_images(model_dir, predictor, shape, dtype):
     nothing = np.zeros(shape, dtype)
     for found in (
         predictor.run(nothing),
@@ -139,7 +124,7 @@ def test_no_images(
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (3, 28, 28), (3, 1, 28, 28)])
-def test_contiguous_float32_is_not_copied(shape: tuple[int, ...]) -> None:
+def test_contiguous_float32_is_not_copied(shape):
     x = np.ones(shape, np.float32)
     x.flags.writeable = False
     batch = as_batch(x, SHAPE)
@@ -148,7 +133,7 @@ def test_contiguous_float32_is_not_copied(shape: tuple[int, ...]) -> None:
     assert not np.shares_memory(as_batch(x[..., ::-1], SHAPE), x)
 
 
-def test_results_are_the_callers_own(predictor: lenet_cpp.Predictor) -> None:
+def test_results_are_the_callers_own(predictor):
     x = digits(3)
     first = predictor.run(x)
     kept = first.copy()
@@ -160,7 +145,7 @@ def test_results_are_the_callers_own(predictor: lenet_cpp.Predictor) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::lenet_cpp.InputRangeWarning")
-def test_settings_for_floating_point_errors_do_not_matter(predictor: lenet_cpp.Predictor) -> None:
+def test_settings_for_floating_point_errors_do_not_matter(predictor):
     with np.errstate(all="raise"):
         assert predictor.run(np.full((28, 28), 1e-300)).shape == (1, 10)
         with pytest.raises(lenet_cpp.BadInput, match="NaN or infinity"):
@@ -202,9 +187,7 @@ def test_settings_for_floating_point_errors_do_not_matter(predictor: lenet_cpp.P
         (np.zeros((28, 27)), r"got \[28, 27\]"),
     ],
 )
-def test_anything_else_is_bad_input(
-    model_dir: Path, predictor: lenet_cpp.Predictor, images: Any, message: str
-) -> None:
+def test_anything_else_is_bad_input(model_dir, predictor, images, message):
     pool = lenet_cpp.PredictorPool(model_dir=model_dir, size=1)
     for run in (predictor.run, predictor.run_layers, pool.run, lenet_cpp.predict):
         with pytest.raises(lenet_cpp.BadInput, match=message) as caught:
@@ -215,9 +198,7 @@ def test_anything_else_is_bad_input(
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite(
-    model_dir: Path, predictor: lenet_cpp.Predictor, dtype: Any, value: float
-) -> None:
+def test_values_that_are_not_finite(model_dir, predictor, dtype, value):
     x = digits(3).astype(dtype)
     for at in ((0, 0, 0, 0), (1, 0, 13, 13), (2, 0, 27, 27)):
         bad = x.copy()
@@ -228,7 +209,7 @@ def test_values_that_are_not_finite(
         assert trusting.run(bad).shape == (3, 10)
 
 
-def test_floats_from_0_to_255_are_warned_of_once(model_dir: Path, tmp_path: Path) -> None:
+def test_floats_from_0_to_255_are_warned_of_once(model_dir, tmp_path):
     x = digits(2)
     for make in (lenet_cpp.Predictor, partial(lenet_cpp.PredictorPool, size=2)):
         predictor = make(model_dir=model_dir, accelerator="plain")

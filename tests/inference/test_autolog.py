@@ -1,14 +1,11 @@
 """The benchmark report: what AutoLog's parsers find in it, and whether it is true."""
 
-from __future__ import annotations
-
 import io
 import os
 import re
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,9 +18,6 @@ from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.inference import autolog
 from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.engine import RunSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MAINS = {"predict": predict.main, "infer": infer.main, "py_infer": py_infer.main}
 SAMPLE = Path(__file__).parents[2] / "data" / "mnist_sample" / "t10k-images-idx3-ubyte.gz"
@@ -72,7 +66,7 @@ COLLECTED = [
 ]
 
 
-def collected(log: str) -> dict[str, str]:
+def collected(log):
     """Read a log as the collecting scripts do: the word after 'KEY:', up to a comma.
 
     They skip the first line, take any line with the word, and let a later one win.
@@ -88,12 +82,12 @@ def collected(log: str) -> dict[str, str]:
     return found
 
 
-def report_of(output: str) -> str:
+def report_of(output):
     """The report in what a command printed: it begins at the first line of the log."""
     return output[LINE.search(output).start() :]
 
 
-def messages_of(report: str) -> list[str]:
+def messages_of(report):
     """The messages of a report whose every line is one of the log, but AutoLog's empty second."""
     lines = report.splitlines()
     assert lines[1] == ""
@@ -104,7 +98,7 @@ def messages_of(report: str) -> list[str]:
     return [match[2] for match in matches[1:]]
 
 
-def total_of(report: str) -> float:
+def total_of(report):
     return float(re.search(r"total time spent\(s\): ([\d.]+)$", report, re.MULTILINE)[1])
 
 
@@ -121,7 +115,7 @@ SETTINGS = RunSettings(
 )
 
 
-def timed(monkeypatch: pytest.MonkeyPatch, rounds: list[list[float]], images: int = 1) -> AutoLog:
+def timed(monkeypatch, rounds, images=1):
     """A log of batches whose stages took these seconds, by a clock of our own."""
     now = 100.0
     monkeypatch.setattr(time, "perf_counter", lambda: now)
@@ -136,7 +130,7 @@ def timed(monkeypatch: pytest.MonkeyPatch, rounds: list[list[float]], images: in
     return log
 
 
-def test_sections_keys_and_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sections_keys_and_order(monkeypatch):
     stream = io.StringIO()
     timed(monkeypatch, [[1, 2, 3]]).report(SETTINGS, file=stream)
     messages = messages_of(stream.getvalue())
@@ -155,7 +149,7 @@ def test_sections_keys_and_order(monkeypatch: pytest.MonkeyPatch) -> None:
             assert all(part.partition(": ")[2] for part in message[1:].split(", "))
 
 
-def test_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arithmetic(monkeypatch):
     """Compared with values computed by hand."""
     stages = [[0.010 * n, 0.020, 0.001] for n in range(1, 12)]  # preprocess 10 to 110 ms
     stream = io.StringIO()
@@ -177,7 +171,7 @@ def test_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "images: 44, images/s: 49.38" in text  # 44 / 0.891
 
 
-def test_what_is_missing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_none(monkeypatch):
     """As AutoLog has it."""
     monkeypatch.setenv("PATH", "")
     stream = io.StringIO()
@@ -188,7 +182,7 @@ def test_what_is_missing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.search(r" cpu_rss\(MB\): [\d.]+, gpu_rss\(MB\): None, gpu_util: None%\n", text)
 
 
-def test_driver_version_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_driver_version_is_asked_for(tmp_path, monkeypatch):
     program = tmp_path / "nvidia-smi"
     program.write_text('#!/bin/sh\n[ "$1" = --query-gpu=driver_version ] && echo 535.54.03\n')
     program.chmod(0o755)
@@ -198,7 +192,7 @@ def test_driver_version_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert autolog._driver_version() is None
 
 
-def test_a_batch_has_three_stages() -> None:
+def test_a_batch_has_three_stages():
     log = AutoLog("x")
     log.start()
     log.stamp()
@@ -212,7 +206,7 @@ def test_a_batch_has_three_stages() -> None:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def digits(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     for number, image in enumerate(read_idx(SAMPLE)[:7]):
         Image.fromarray(image).save(folder / f"{number}.png")
@@ -220,7 +214,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def params(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def params(tmp_path_factory):
     import paddle
 
     path = tmp_path_factory.mktemp("params") / "lenet.pdparams"
@@ -229,12 +223,10 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(
-    model_dir: Path, digits: Path, params: Path, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def command(model_dir, digits, params, capsys):
     """Run a command on the digits, in this process; return its report."""
 
-    def run(name: str, *flags: str) -> str:
+    def run(name, *flags):
         model = ["-m=lenet", f"-p={params}"] if name == "infer" else [f"--model_dir={model_dir}"]
         assert MAINS[name]([f"-i={digits}", *model, *flags]) == 0
         return report_of(capsys.readouterr().out)
@@ -252,7 +244,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_report_of_each_command(way: str, command: Callable[..., str]) -> None:
+def test_report_of_each_command(way, command):
     import paddle
 
     begin = time.perf_counter()
@@ -287,13 +279,11 @@ def test_report_of_each_command(way: str, command: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize(("warmup", "before"), [([], 1), (["--warmup=0"], 0), (["--warmup=3"], 3)])
-def test_warm_up_is_stated_and_not_counted(
-    warmup: list[str], before: int, command: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_warm_up_is_stated_and_not_counted(warmup, before, command, monkeypatch):
     runs = []
     original = InferenceEngine.run
 
-    def counted(self: InferenceEngine, x: Any) -> Any:
+    def counted(self, x):
         runs.append(len(x))
         if len(runs) <= before:
             time.sleep(0.3)
@@ -307,13 +297,7 @@ def test_warm_up_is_stated_and_not_counted(
     assert float(collected(report)["inference_time(ms)"]) < 150
 
 
-def test_without_benchmark_nothing_is_run_twice(
-    command: Callable[..., str],
-    monkeypatch: pytest.MonkeyPatch,
-    model_dir: Path,
-    digits: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_without_benchmark_nothing_is_run_twice(command, monkeypatch, model_dir, digits, capsys):
     runs = []
     original = InferenceEngine.run
     monkeypatch.setattr(
@@ -338,15 +322,13 @@ def test_without_benchmark_nothing_is_run_twice(
         ),
     ],
 )
-def test_settings_are_those_in_use(
-    engine: str, flags: list[str], expected: tuple[str, ...], command: Callable[..., str]
-) -> None:
+def test_settings_are_those_in_use(engine, flags, expected, command):
     found = collected(command("predict", "--benchmark", f"--engine={engine}", *flags))
     keys = ("ir_optim", "enable_memory_optim", "enable_mkldnn", "cpu_math_library_num_threads")
     assert tuple(found[key] for key in keys) == expected
 
 
-def test_accelerator_that_auto_chose(command: Callable[..., str], model_dir: Path) -> None:
+def test_accelerator_that_auto_chose(command, model_dir):
     with lenet_cpp.Predictor(model_dir=model_dir, engine="paddle") as predictor:
         chosen = predictor.accelerator(7)
     report = command("predict", "--benchmark", "--engine=paddle", "-b=100")
@@ -358,20 +340,18 @@ def test_accelerator_that_auto_chose(command: Callable[..., str], model_dir: Pat
     assert (found["batch_size"], found["input_shape"]) == ("7", "7,1,28,28")
 
 
-def test_model_name_is_as_given(command: Callable[..., str]) -> None:
+def test_model_name_is_as_given(command):
     report = command("predict", "--benchmark", "--model_name=classification")
     assert collected(report)["model_name"] == "classification"
 
 
-def test_times_are_those_of_the_stages(
-    command: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_times_are_those_of_the_stages(command, monkeypatch):
     """Each stage made slow in turn: its own time grows, and no other's."""
     names = {"preprocess": "preprocess", "run": "inference", "topk": "postprocess"}
     for method, stage in names.items():
         original = getattr(InferenceEngine, method)
 
-        def slow(*args: Any, original: Any = original) -> Any:
+        def slow(*args, original=original):
             time.sleep(0.2)
             return original(*args)
 
@@ -383,7 +363,7 @@ def test_times_are_those_of_the_stages(
         assert max(times.values()) < 200, times
 
 
-def test_report_from_python(model_dir: Path, digits: Path) -> None:
+def test_report_from_python(model_dir, digits):
     log = AutoLog("classification")
     with InferenceEngine().load_predictor(model_dir=model_dir) as engine:
         for path in sorted(digits.iterdir()):
@@ -403,10 +383,10 @@ def test_report_from_python(model_dir: Path, digits: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["engine", "paddle"])
-def test_the_calls_of_the_guide(model_dir: Path, digits: Path, kind: str) -> None:
+def test_the_calls_of_the_guide(model_dir, digits, kind):
     """AutoLogger's constructor and its timer, as the guide to deployment has them."""
     with InferenceEngine().load_predictor(model_dir=model_dir) as engine:
-        config: Any = engine.config
+        config = engine.config
         if kind == "paddle":
             config = pytest.importorskip("paddle").inference.Config()
             config.set_cpu_math_library_num_threads(3)

@@ -1,22 +1,12 @@
 """How the native engine says it computes a model: --explain and Predictor.explain."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import lenet_cpp
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-    from subprocess import CompletedProcess
-
-    Run = Callable[..., CompletedProcess[str]]
 
 USAGE, BAD_INPUT, UNSUPPORTED = 2, 5, 6
 
@@ -37,7 +27,7 @@ SHAPES = {
 }
 
 
-def test_the_definition_of_lenet() -> None:
+def test_the_definition_of_lenet():
     """The sum that the design and the issue name."""
     assert list(LENET.values()) == [117_600, 240_000, 48_000, 10_080, 840]
     assert sum(LENET.values()) == 416_520
@@ -45,9 +35,7 @@ def test_the_definition_of_lenet() -> None:
 
 @pytest.mark.parametrize("instruction_set", ["scalar", "sse42", None])
 @pytest.mark.parametrize("images", [1, 3, 21, 130])
-def test_every_layer_of_lenet(
-    model_dir: Path, images: int, instruction_set: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_layer_of_lenet(model_dir, images, instruction_set, monkeypatch):
     if instruction_set is not None:
         monkeypatch.setenv("LENET_NATIVE_ISA", instruction_set)
     with lenet_cpp.Predictor(model_dir=model_dir, engine="native") as predictor:
@@ -78,7 +66,7 @@ def test_every_layer_of_lenet(
                 assert step.output == SHAPES[last]
 
 
-def test_layouts(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layouts(model_dir, monkeypatch):
     monkeypatch.setenv("LENET_NATIVE_ISA", "sse42")  # four images side by side
     with lenet_cpp.Predictor(model_dir=model_dir, engine="native") as predictor:
         parts = {
@@ -92,7 +80,7 @@ def test_layouts(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_the_program(model_dir: Path, run_program: Run) -> None:
+def test_the_program(model_dir, run_program):
     done = run_program(f"--model_dir={model_dir}", "--explain", "--repeats=3", "--batch_size=2")
     assert (done.returncode, done.stderr) == (0, "")
     assert "engine native (auto: the fastest that runs this model)" in done.stdout
@@ -108,11 +96,11 @@ def test_the_program(model_dir: Path, run_program: Run) -> None:
     assert re.search(r"--explain\s", help_text)
 
 
-def test_the_program_in_json(model_dir: Path, run_program: Run) -> None:
+def test_the_program_in_json(model_dir, run_program):
     done = run_program(
         f"--model_dir={model_dir}", "--engine=native", "--explain", "--repeats=3", "--format=json"
     )
-    found: dict[str, Any] = json.loads(done.stdout)
+    found = json.loads(done.stdout)
     assert found["multiply_adds"] == sum(LENET.values())
     assert (found["engine"], found["images"], found["runs"]) == ("native", 1, 3)
     assert found["reason"] == "the one that was named"
@@ -132,9 +120,7 @@ def test_the_program_in_json(model_dir: Path, run_program: Run) -> None:
         (["--batch_size=9999999"], BAD_INPUT, "expected 0 to 10000 runs, of 1 to 1048576 images"),
     ],
 )
-def test_what_cannot_be_explained(
-    model_dir: Path, run_program: Run, arguments: list[str], code: int, words: str
-) -> None:
+def test_what_cannot_be_explained(model_dir, run_program, arguments, code, words):
     done = run_program(f"--model_dir={model_dir}", "--explain", *arguments)
     assert done.returncode == code
     assert words in done.stderr
@@ -142,10 +128,10 @@ def test_what_cannot_be_explained(
     assert done.stderr.count("\n") == 1
 
 
-def test_errors_in_python(model_dir: Path) -> None:
+def test_errors_in_python(model_dir):
     with lenet_cpp.Predictor(model_dir=model_dir, engine="native") as predictor:
         before = predictor.run(np.ones((1, 28, 28), np.float32))
-        wrong: list[tuple[Any, int]] = [(0, 1), (-1, 1), (1, -1), ("a", 1), (1.5, 1), (2**40, 1)]
+        wrong = [(0, 1), (-1, 1), (1, -1), ("a", 1), (1.5, 1), (2**40, 1)]
         for images, runs in wrong:
             with pytest.raises(lenet_cpp.BadInput, match="cannot explain"):
                 predictor.explain(images, runs=runs)

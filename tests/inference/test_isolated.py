@@ -1,7 +1,5 @@
 """lenet_cpp.IsolatedPredictor: a model in a process of its own."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pickle
@@ -35,7 +33,7 @@ def predictor(model_dir):
         yield made
 
 
-def gone(pid: int) -> bool:
+def gone(pid):
     """Whether a process ended (a zombie that nobody waits for counts)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
@@ -43,7 +41,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def wait_until(condition) -> None:
+def wait_until(condition):
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
@@ -109,7 +107,7 @@ def test_a_crash_in_mid_run_is_an_error_and_the_next_run_starts_anew(predictor, 
     pid = predictor.pid
     os.kill(pid, signal.SIGSTOP)
 
-    def end_in_mid_run() -> None:
+    def end_in_mid_run():
         requests = predictor._child._stdin
         wait_until(lambda: any(fcntl.ioctl(requests, termios.FIONREAD, bytes(4))))  # it was asked
         os.kill(pid, sent)
@@ -201,7 +199,7 @@ def test_dropped_without_close(model_dir):
 def test_shared_by_threads_and_outliving_the_one_that_made_it(model_dir, images):
     made = []
 
-    def make() -> None:
+    def make():
         made.append(lenet_cpp.IsolatedPredictor(model_dir=model_dir, accelerator=ACCELERATOR))
 
     maker = threading.Thread(target=make)
@@ -211,7 +209,7 @@ def test_shared_by_threads_and_outliving_the_one_that_made_it(model_dir, images)
     pid = predictor.pid
     time.sleep(0.7)  # longer than the child takes to look for its parent
     expected = predictor.run(images)
-    results: list[np.ndarray] = []
+    results = []
     threads = [
         threading.Thread(target=lambda: results.append(predictor.run(images))) for _ in range(4)
     ]

@@ -4,15 +4,12 @@ Against ``paddle.inference`` with the same switches, MNIST's labels, and oneDNN'
 what it ran. cpp/tests/test_precision.cc compares with values from the definition.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -36,25 +33,25 @@ LENET = {"convolution": 2, "inner_product": 3}
 
 
 @pytest.fixture(scope="module")
-def quantized(model_dir: Path) -> Path:
+def quantized(model_dir):
     """A folder of quantized models; see quantized_models.py."""
     return quantized_by_paddle(model_dir)
 
 
 @pytest.fixture(scope="module")
-def images() -> np.ndarray:
+def images():
     """float32 [1000, 1, 28, 28]."""
     return read_mnist_dir(sample_dir()).test.images[:, np.newaxis].astype(np.float32) / 255
 
 
 @pytest.fixture(scope="module")
-def labels() -> np.ndarray:
+def labels():
     """int64 [1000]."""
     return read_mnist_dir(sample_dir()).test.labels
 
 
 @pytest.fixture(scope="module")
-def find(quantized: Path, model_dir: Path):
+def find(quantized, model_dir):
     """From the name of a model in the tables below to its program."""
     places = {
         "quantized": quantized / "onnx" / "lenet.pdmodel",
@@ -66,7 +63,7 @@ def find(quantized: Path, model_dir: Path):
     return places.__getitem__
 
 
-def needs(precision: str) -> None:
+def needs(precision):
     if precision != "bf16":
         return
     flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
@@ -76,7 +73,7 @@ def needs(precision: str) -> None:
         pytest.skip("this processor has no bf16: avx512_bf16 is not among its flags")
 
 
-def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
+def accuracy(outputs, labels):
     return float((outputs.argmax(axis=1) == labels).mean())
 
 
@@ -92,7 +89,7 @@ WAYS = [
 @pytest.mark.parametrize(("name", "precision", "accelerator"), WAYS)
 def test_three_routes_give_the_same_bits(
     find, run_program, images, labels, tmp_path, name, precision, accelerator
-) -> None:
+):
     needs(precision)
     model = find(name)
     source, target = tmp_path / "images.idx", tmp_path / "outputs.npy"
@@ -127,12 +124,12 @@ def test_three_routes_give_the_same_bits(
     assert (program.argmax(axis=1) == exact.argmax(axis=1)).mean() >= 0.99
 
 
-def executed(printed: str) -> list[tuple[str, str, str]]:
+def executed(printed):
     """What oneDNN ran, in order: kind, type of the input, type of the weights."""
     return PRIMITIVE.findall(printed)
 
 
-def run_verbosely(command: list[str]) -> list[tuple[str, str, str]]:
+def run_verbosely(command):
     environment = {"ONEDNN_VERBOSE": "1"}
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, timeout=120
@@ -146,7 +143,7 @@ def run_verbosely(command: list[str]) -> list[tuple[str, str, str]]:
     ("name", "precision"),
     [("quantized", "int8"), ("quantized", "fp32"), ("json", "bf16"), ("pdmodel", "bf16")],
 )
-def test_what_was_asked_for_is_what_runs(find, program, route, name, precision) -> None:
+def test_what_was_asked_for_is_what_runs(find, program, route, name, precision):
     needs(precision)
     model = find(name)
     if route == "program":
@@ -178,13 +175,13 @@ def test_what_was_asked_for_is_what_runs(find, program, route, name, precision) 
 
 def test_float_weights_are_wrong_in_int8_without_an_error_and_so_refused(
     find, images, labels, tmp_path
-) -> None:
+):
     """The reason for the check: with it broken, the second part fails."""
     from lenet_cpp.models.paddle_run import inference_config, run_config
 
     model = find("float weights")
 
-    def run_paddle(program: Path) -> float:
+    def run_paddle(program):
         config = inference_config(
             *(program, program.with_suffix(".pdiparams")),
             pir=False,
@@ -227,9 +224,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("name", "options", "error", "message"), REFUSED)
-def test_refused_with_the_reason(
-    find, run_program, name: str, options: dict[str, Any], error: type[Exception], message: str
-) -> None:
+def test_refused_with_the_reason(find, run_program, name, options, error, message):
     model = find(name)
     with pytest.raises(error, match=message):
         lenet_cpp.Predictor(model, **options)
@@ -243,7 +238,7 @@ def test_refused_with_the_reason(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_quantized_model_without_int8_says_so(find, run_program) -> None:
+def test_a_quantized_model_without_int8_says_so(find, run_program):
     said = "quantized, but computed in float32: --int8"
     model = f"--model_file={find('quantized')}"
     assert said in run_program(model).stdout
@@ -252,7 +247,7 @@ def test_a_quantized_model_without_int8_says_so(find, run_program) -> None:
     assert said not in run_program(f"--model_file={find('pdmodel')}").stdout
 
 
-def test_auto_is_what_can_run_it(find) -> None:
+def test_auto_is_what_can_run_it(find):
     with lenet_cpp.Predictor(find("quantized"), engine="paddle", precision="int8") as predictor:
         assert {predictor.accelerator(count) for count in (1, 2, 64)} == {"onednn"}
     with lenet_cpp.Predictor(find("quantized"), precision="int8") as predictor:
@@ -268,7 +263,7 @@ def test_auto_is_what_can_run_it(find) -> None:
         assert not predictor.quantized
 
 
-def test_clones_pools_and_threads_agree_in_int8(find, images) -> None:
+def test_clones_pools_and_threads_agree_in_int8(find, images):
     model = find("quantized")
     sizes = [*range(1, 21), 64, 100, 3]  # more than oneDNN keeps primitives of
     paddle = {"engine": "paddle", "precision": "int8"}
@@ -289,9 +284,7 @@ def test_clones_pools_and_threads_agree_in_int8(find, images) -> None:
         assert (predictor.run(images[:100]) == expected).all()
 
 
-def test_predict_takes_the_precision(
-    find, model_dir, tmp_path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_predict_takes_the_precision(find, model_dir, tmp_path, capsys):
     digit = read_mnist_dir(sample_dir()).test
     photo = tmp_path / "digit.png"
     Image.fromarray(digit.images[0]).save(photo)
@@ -309,7 +302,7 @@ def test_predict_takes_the_precision(
     assert predict([*model, "--int8", "--accelerator=plain"]) == BAD_INPUT
 
 
-def test_an_isolated_predictor_says_whether_its_model_is_quantized(find, images) -> None:
+def test_an_isolated_predictor_says_whether_its_model_is_quantized(find, images):
     with lenet_cpp.Predictor(find("quantized"), precision="int8") as predictor:
         expected = predictor.run(images[:3])
     with lenet_cpp.IsolatedPredictor(find("quantized"), precision="int8") as isolated:
@@ -321,9 +314,7 @@ def test_an_isolated_predictor_says_whether_its_model_is_quantized(find, images)
 
 
 @pytest.mark.parametrize(("name", "precision"), [("quantized", "int8"), ("pdmodel", "bf16")])
-def test_verify_compares_the_routes_in_a_precision(
-    find, program, capsys: pytest.CaptureFixture[str], name, precision
-) -> None:
+def test_verify_compares_the_routes_in_a_precision(find, program, capsys, name, precision):
     needs(precision)
     command = ["--model=lenet", f"--model-dir={find(name).parent}", f"--program={program}"]
     command += [f"--precision={precision}", "--images=100", "--batch-sizes=3,64"]
@@ -356,9 +347,7 @@ def test_verify_compares_the_routes_in_a_precision(
     assert f"precision {precision} is computed by onednn" in capsys.readouterr().err
 
 
-def test_verify_refuses_a_precision_that_the_model_has_not(
-    find, program, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verify_refuses_a_precision_that_the_model_has_not(find, program, capsys):
     command = ["--model=lenet", f"--program={program}", "--images=3", "--batch-sizes=3"]
     command += ["--precision=int8", f"--model-dir={find('pdmodel').parent}"]
     assert verify(command) == UNSUPPORTED
@@ -367,9 +356,7 @@ def test_verify_refuses_a_precision_that_the_model_has_not(
     assert "nothing of a .json runs in int8" in capsys.readouterr().err
 
 
-def test_what_paddle_quantized_converts(
-    find, images, tmp_path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_paddle_quantized_converts(find, images, tmp_path, capsys):
     """Its scales have other shapes in the program than in the file."""
     model = find("quantized")
     separate, combined = tmp_path / "separate", tmp_path / "combined"

@@ -1,32 +1,24 @@
 """Predictors, pools and the bundled model: options, errors, clones, layers."""
 
-from __future__ import annotations
-
 import copy
 import gc
 import json
 import pickle
 import shutil
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import paddle
 import pytest
+from predictor_cases import ACCELERATORS, close, digits, same
 
 import lenet_cpp
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 from lenet_cpp.export.separate_layout import write_separate
 from lenet_cpp.formats.manifest import read_manifest
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-import paddle
-from predictor_cases import ACCELERATORS, close, digits, same
-
-
-def test_error_classes() -> None:
+def test_error_classes():
     builtin = {
         lenet_cpp.FileNotFound: (FileNotFoundError, 3),
         lenet_cpp.BadModel: (ValueError, 4),
@@ -66,27 +58,25 @@ def test_error_classes() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["lenet.pdmodel", "lenet.json"])
-def test_options_that_are_refused(
-    model_dir: Path, name: str, options: dict[str, Any], error: type[Exception], message: str
-) -> None:
+def test_options_that_are_refused(model_dir, name, options, error, message):
     with pytest.raises(error, match=message):
         lenet_cpp.Predictor(model_dir / name, **options)
     with pytest.raises(error, match=message):
         lenet_cpp.PredictorPool(model_dir / name, size=1, **options)
 
 
-def test_what_paddle_cannot_do_with_json_is_unsupported(model_dir: Path) -> None:
+def test_what_paddle_cannot_do_with_json_is_unsupported(model_dir):
     with pytest.raises(NotImplementedError, match=r"lenet\.json.*OpenVINO runs \.pdmodel"):
         lenet_cpp.Predictor(model_dir / "lenet.json", accelerator="openvino")
 
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, "2", None])
-def test_sizes_of_a_pool_that_are_refused(model_dir: Path, size: Any) -> None:
+def test_sizes_of_a_pool_that_are_refused(model_dir, size):
     with pytest.raises(lenet_cpp.BadInput, match=r"size is|at least one"):
         lenet_cpp.PredictorPool(model_dir=model_dir, size=size)
 
 
-def test_models_that_are_not_there(model_dir: Path, tmp_path: Path) -> None:
+def test_models_that_are_not_there(model_dir, tmp_path):
     for error in (lenet_cpp.FileNotFound, FileNotFoundError):
         with pytest.raises(error, match=r"nothing\.pdmodel"):
             lenet_cpp.Predictor(tmp_path / "nothing.pdmodel")
@@ -106,7 +96,7 @@ def test_models_that_are_not_there(model_dir: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("accelerator", ["auto", *ACCELERATORS])
-def test_parameters_may_lie_elsewhere(model_dir: Path, tmp_path: Path, accelerator: str) -> None:
+def test_parameters_may_lie_elsewhere(model_dir, tmp_path, accelerator):
     program, params = tmp_path / "program.pdmodel", tmp_path / "weights"
     shutil.copy(model_dir / "lenet.pdmodel", program)
     shutil.copy(model_dir / "lenet.pdiparams", params)
@@ -115,10 +105,10 @@ def test_parameters_may_lie_elsewhere(model_dir: Path, tmp_path: Path, accelerat
     assert same(found, usual.run(digits(3)))
 
 
-def test_separate_layout(model_dir: Path, tmp_path: Path) -> None:
+def test_separate_layout(model_dir, tmp_path):
     write_separate(model_dir, tmp_path / "separate")
     for accelerator, used in (("auto", "onednn"), ("plain", "plain"), ("onednn", "onednn")):
-        options: dict[str, Any] = {"accelerator": accelerator, "engine": "paddle"}
+        options = {"accelerator": accelerator, "engine": "paddle"}
         separate = lenet_cpp.Predictor(model_dir=tmp_path / "separate", **options)
         assert separate.accelerator(3) == used
         combined = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator=used)
@@ -127,7 +117,7 @@ def test_separate_layout(model_dir: Path, tmp_path: Path) -> None:
         lenet_cpp.Predictor(model_dir=tmp_path / "separate", accelerator="openvino")
 
 
-def empty(path: Path) -> Path:
+def empty(path):
     path.touch()
     return path
 
@@ -135,7 +125,7 @@ def empty(path: Path) -> Path:
 # --- Predictors ---
 
 
-def test_specifications_are_those_of_the_manifest(model_dir: Path) -> None:
+def test_specifications_are_those_of_the_manifest(model_dir):
     manifest = json.loads((model_dir / "manifest.json").read_text())
     for name in ("lenet.pdmodel", "lenet.json"):
         predictor = lenet_cpp.Predictor(str(model_dir / name), str(model_dir / "lenet.pdiparams"))
@@ -161,9 +151,7 @@ def test_specifications_are_those_of_the_manifest(model_dir: Path) -> None:
         ("lenet.json", 3, "onednn"),
     ],
 )
-def test_auto_chooses_an_accelerator_of_paddle(
-    model_dir: Path, name: str, images: int, expected: str
-) -> None:
+def test_auto_chooses_an_accelerator_of_paddle(model_dir, name, images, expected):
     auto = lenet_cpp.Predictor(model_dir / name, engine="paddle")
     pool = lenet_cpp.PredictorPool(model_dir / name, size=1, engine="paddle")
     assert auto.accelerator(images) == pool.accelerator(images) == expected
@@ -173,7 +161,7 @@ def test_auto_chooses_an_accelerator_of_paddle(
         assert same(predictor.run(digits(images)), named.run(digits(images)))
 
 
-def test_closed_predictor_says_so(model_dir: Path) -> None:
+def test_closed_predictor_says_so(model_dir):
     with lenet_cpp.Predictor(model_dir=model_dir, accelerator="plain") as predictor:
         expected = predictor.run(digits(2))
         clone = predictor.clone()
@@ -190,7 +178,7 @@ def test_closed_predictor_says_so(model_dir: Path) -> None:
     assert same(clone.run(digits(2)), expected)
 
 
-def test_context_closes_when_the_block_raises(model_dir: Path) -> None:
+def test_context_closes_when_the_block_raises(model_dir):
     predictor = lenet_cpp.Predictor(model_dir=model_dir, accelerator="plain")
     with pytest.raises(KeyError), predictor:
         raise KeyError
@@ -199,7 +187,7 @@ def test_context_closes_when_the_block_raises(model_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("accelerator", ACCELERATORS)
-def test_clone_outlives_its_origin(model_dir: Path, accelerator: str) -> None:
+def test_clone_outlives_its_origin(model_dir, accelerator):
     """Paddle frees the weights with the predictor that loaded them, whoever else uses them."""
     x = digits(4)
     origin = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator=accelerator)
@@ -219,7 +207,7 @@ def test_clone_outlives_its_origin(model_dir: Path, accelerator: str) -> None:
     assert same(grandchild.clone().run(x), expected)
 
 
-def test_predictors_cannot_be_pickled_or_copied(model_dir: Path) -> None:
+def test_predictors_cannot_be_pickled_or_copied(model_dir):
     predictor = lenet_cpp.Predictor(model_dir=model_dir)
     pool = lenet_cpp.PredictorPool(model_dir=model_dir, size=1)
     for action in (pickle.dumps, copy.copy, copy.deepcopy):
@@ -230,9 +218,9 @@ def test_predictors_cannot_be_pickled_or_copied(model_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("accelerator", ACCELERATORS)
-def test_large_batch_is_cut(model_dir: Path, accelerator: str) -> None:
+def test_large_batch_is_cut(model_dir, accelerator):
     x = digits(50)
-    options: dict[str, Any] = {"accelerator": accelerator}
+    options = {"accelerator": accelerator}
     whole = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", **options)
     pieces = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", max_batch_size=16, **options)
     found = pieces.run(x)
@@ -243,8 +231,8 @@ def test_large_batch_is_cut(model_dir: Path, accelerator: str) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_run_takes_64_images_a_thread_by_default(model_dir: Path, threads: int) -> None:
-    options: dict[str, Any] = {"accelerator": "plain", "threads": threads}
+def test_a_run_takes_64_images_a_thread_by_default(model_dir, threads):
+    options = {"accelerator": "plain", "threads": threads}
     predictor = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", **options)
     layers = predictor.run_layers(digits(300))
     pieces = [len(layer.values) for layer in layers if layer.op_type == layers[-1].op_type]
@@ -252,7 +240,7 @@ def test_a_run_takes_64_images_a_thread_by_default(model_dir: Path, threads: int
     assert pieces[-1] == 300 % (64 * threads)
 
 
-def test_options_reach_the_engine(model_dir: Path) -> None:
+def test_options_reach_the_engine(model_dir):
     x = digits(64)
     plain = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator="plain").run(x)
     for options in (
@@ -270,14 +258,14 @@ def test_options_reach_the_engine(model_dir: Path) -> None:
     assert len(optimized) < len(layers(model_dir, ir_optim=False))
 
 
-def layers(model_dir: Path, **options: Any) -> list[str]:
+def layers(model_dir, **options):
     options = {"accelerator": "plain", **options}
     predictor = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", **options)
     return [layer.op_type for layer in predictor.run_layers(digits(2))]
 
 
 @pytest.mark.parametrize("name", ["lenet.pdmodel", "lenet.json"])
-def test_layers_follow_from_one_another(model_dir: Path, name: str) -> None:
+def test_layers_follow_from_one_another(model_dir, name):
     x = digits(3)
     predictor = lenet_cpp.Predictor(model_dir / name, accelerator="plain", ir_optim=False)
     expected = predictor.run(x)
@@ -297,14 +285,14 @@ def test_layers_follow_from_one_another(model_dir: Path, name: str) -> None:
 # --- The bundled model ---
 
 
-def test_predict_runs_the_bundled_model(model_dir: Path) -> None:
+def test_predict_runs_the_bundled_model(model_dir):
     x = digits(7)
     with lenet_cpp.Predictor(model_dir=model_dir) as predictor:
         assert same(lenet_cpp.predict(x), predictor.run(x))
     assert lenet_cpp.predict(np.zeros((2, 1, 28, 28), "float32")).shape == (2, 10)
 
 
-def test_classify_gives_the_softmax_and_names(model_dir: Path) -> None:
+def test_classify_gives_the_softmax_and_names(model_dir):
     x = digits(9)
     logits = lenet_cpp.predict(x)
     labels, probabilities = lenet_cpp.classify(x)
@@ -317,12 +305,12 @@ def test_classify_gives_the_softmax_and_names(model_dir: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::lenet_cpp.InputRangeWarning")
-def test_classify_does_not_overflow() -> None:
+def test_classify_does_not_overflow():
     result = lenet_cpp.classify(np.full((28, 28), 1e30, np.float32))
     np.testing.assert_allclose(result.probabilities.sum(), 1, rtol=1e-6)
 
 
-def test_bundled_model_reads_digits(model_dir: Path) -> None:
+def test_bundled_model_reads_digits(model_dir):
     sample = read_mnist_dir(sample_dir()).test
     correct = int((lenet_cpp.predict(sample.images).argmax(axis=1) == sample.labels).sum())
     accuracy = read_manifest(model_dir).accuracy

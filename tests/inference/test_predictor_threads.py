@@ -1,38 +1,26 @@
 """Predictors in threads, in processes of their own, and beside each other and Paddle."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import paddle
 import pytest
+from predictor_cases import ACCELERATORS, digits, in_child, same
 
 import lenet_cpp
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-import paddle
-from predictor_cases import ACCELERATORS, digits, in_child, same
-
 
 @pytest.fixture(scope="module")
-def predictor(model_dir: Path) -> lenet_cpp.Predictor:
+def predictor(model_dir):
     return lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator="plain")
 
 
-def test_a_json_runs_without_handing_work_to_another_thread(
-    model_dir: Path, tmp_path: Path
-) -> None:
+def test_a_json_runs_without_handing_work_to_another_thread(model_dir, tmp_path):
     """Paddle's new executor would have each intermediate result freed by a thread of its own."""
     code = f"""
 import pathlib, re, sys
@@ -62,15 +50,13 @@ for memory_optim in (False, True):
     assert min(freed, freed_by_clone) > 500
 
 
-def test_openvino_predictors_of_equal_models_are_lent_again(
-    model_dir: Path, tmp_path: Path
-) -> None:
+def test_openvino_predictors_of_equal_models_are_lent_again(model_dir, tmp_path):
     """Also when the files that the first was loaded from are gone."""
     x = digits(3)
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         shutil.copytree(model_dir, folder)
-    options: dict[str, Any] = {"accelerator": "openvino"}
+    options = {"accelerator": "openvino"}
     with lenet_cpp.Predictor(model_dir=first, **options) as predictor:
         expected = predictor.run(x)
     shutil.rmtree(first)
@@ -79,7 +65,7 @@ def test_openvino_predictors_of_equal_models_are_lent_again(
     assert all(same(predictor.run(x), expected) for predictor in alive)
 
 
-def test_openvino_predictors_do_not_pile_up(model_dir: Path, tmp_path: Path) -> None:
+def test_openvino_predictors_do_not_pile_up(model_dir, tmp_path):
     """Paddle keeps 1.5 MB of each that it compiles."""
     code = f"""
 import numpy as np
@@ -107,7 +93,7 @@ print(resident() - before)
 
 
 @contextmanager
-def no_forced_switches() -> Iterator[None]:
+def no_forced_switches():
     """Another thread gets the GIL only where this one gives it away."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1000)
@@ -117,12 +103,12 @@ def no_forced_switches() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def other_thread_ran_during(action: Callable[[], object]) -> bool:
+def other_thread_ran_during(action):
     gate = threading.Lock()
     gate.acquire()
     ran = []
 
-    def wait_and_note() -> None:
+    def wait_and_note():
         with gate:
             ran.append(True)
 
@@ -136,7 +122,7 @@ def other_thread_ran_during(action: Callable[[], object]) -> bool:
     return during
 
 
-def test_gil_is_released_while_running(model_dir: Path, predictor: lenet_cpp.Predictor) -> None:
+def test_gil_is_released_while_running(model_dir, predictor):
     x = digits(1000)
     pool = lenet_cpp.PredictorPool(model_dir=model_dir, accelerator="plain", size=1)
     layered = lenet_cpp.Predictor(model_dir=model_dir, accelerator="plain")
@@ -148,7 +134,7 @@ def test_gil_is_released_while_running(model_dir: Path, predictor: lenet_cpp.Pre
         assert any(other_thread_ran_during(action) for _ in range(50)), run
 
 
-def expected_of(predictor: lenet_cpp.Predictor) -> list[NDArray[np.float32]]:
+def expected_of(predictor):
     return [predictor.run(batch) for batch in BATCHES]
 
 
@@ -157,17 +143,16 @@ BATCHES = [digits(1 + seed % 5, seed) for seed in range(60)]
 
 @pytest.mark.parametrize("name", ["lenet.pdmodel", "lenet.json"])
 @pytest.mark.parametrize("accelerator", ["plain", "auto"])
-def test_threads_get_what_one_thread_gets(model_dir: Path, name: str, accelerator: str) -> None:
+def test_threads_get_what_one_thread_gets(model_dir, name, accelerator):
     origin = lenet_cpp.Predictor(model_dir / name, accelerator=accelerator)
     expected = expected_of(origin)
     pool = lenet_cpp.PredictorPool(model_dir / name, size=3, accelerator=accelerator)
     local = threading.local()
 
-    def by_clone(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def by_clone(batch):
         if not hasattr(local, "clone"):
             local.clone = origin.clone()
-        result: NDArray[np.float32] = local.clone.run(batch)
-        return result
+        return local.clone.run(batch)
 
     with ThreadPoolExecutor(4) as threads:
         for run in (pool.run, by_clone, origin.run):
@@ -175,18 +160,18 @@ def test_threads_get_what_one_thread_gets(model_dir: Path, name: str, accelerato
             assert all(map(same, found, expected)), run
 
 
-def test_predict_from_threads() -> None:
+def test_predict_from_threads():
     expected = [lenet_cpp.predict(batch) for batch in BATCHES]
     with ThreadPoolExecutor(4) as threads:
         assert all(map(same, threads.map(lenet_cpp.predict, BATCHES), expected))
 
 
 @pytest.mark.parametrize("accelerator", ACCELERATORS)
-def test_predictors_can_be_made_in_parallel(model_dir: Path, accelerator: str) -> None:
+def test_predictors_can_be_made_in_parallel(model_dir, accelerator):
     x = digits(2)
     expected = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator=accelerator).run(x)
 
-    def make_and_run(_: int) -> NDArray[np.float32]:
+    def make_and_run(_):
         with lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator=accelerator) as made:
             return made.clone().run(x)
 
@@ -194,7 +179,7 @@ def test_predictors_can_be_made_in_parallel(model_dir: Path, accelerator: str) -
         assert all(same(found, expected) for found in threads.map(make_and_run, range(12)))
 
 
-def test_failed_runs_do_not_use_up_a_pool(model_dir: Path) -> None:
+def test_failed_runs_do_not_use_up_a_pool(model_dir):
     pool = lenet_cpp.PredictorPool(model_dir=model_dir, size=1)
     bad = np.full((1, 1, 28, 28), np.nan, np.float32)
     for _ in range(3):
@@ -232,7 +217,7 @@ print(wrong)
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("program", ["lenet.pdmodel", "lenet.json"])
-def test_onednn_with_many_shapes_in_threads(model_dir: Path, program: str, tmp_path: Path) -> None:
+def test_onednn_with_many_shapes_in_threads(model_dir, program, tmp_path):
     # With the limit on shapes that Paddle has, threads count its cache while others change it.
     assert in_child(MANY_SHAPES, model_dir / program, cwd=tmp_path) == "[]\n"
 
@@ -249,9 +234,7 @@ for size in map(int, sys.argv[2].split(",")):
 
 
 @pytest.mark.parametrize("program", ["lenet.pdmodel", "lenet.json"])
-def test_onednn_keeps_the_primitives_of_16_shapes(
-    model_dir: Path, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_onednn_keeps_the_primitives_of_16_shapes(model_dir, program, tmp_path, monkeypatch):
     monkeypatch.setenv("ONEDNN_VERBOSE", "2")
     sizes = [*range(1, 17), *range(1, 17), *range(17, 33), *range(1, 33)]
     arguments = (model_dir / program, ",".join(map(str, sizes)))
@@ -263,7 +246,7 @@ def test_onednn_keeps_the_primitives_of_16_shapes(
     assert sum(made > max(again) for made in all_again) >= 16
 
 
-def test_importing_and_running_imports_no_paddle(tmp_path: Path) -> None:
+def test_importing_and_running_imports_no_paddle(tmp_path):
     code = """
 import sys, lenet_cpp, numpy
 def foreign():
@@ -303,7 +286,7 @@ numpy.save(sys.argv[1], outputs)
 USE_PADDLE = "import paddle; assert paddle.ones([2]).sum().item() == 2"
 
 
-def test_paddle_imported_before_after_or_never(tmp_path: Path) -> None:
+def test_paddle_imported_before_after_or_never(tmp_path):
     folder = tmp_path / "empty"
     folder.mkdir()
     found = {}
@@ -323,7 +306,7 @@ def test_paddle_imported_before_after_or_never(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []  # OpenVINO's cache, __cache__, is not left here
 
 
-def test_temporary_folders_are_removed(tmp_path: Path) -> None:
+def test_temporary_folders_are_removed(tmp_path):
     code = """
 import tempfile, pathlib, numpy, lenet_cpp
 folder = pathlib.Path(tempfile.gettempdir())
@@ -381,9 +364,7 @@ print("done", flush=True)
         ("lenet.json", "onednn"),
     ],
 )
-def test_predictors_of_several_models_do_not_mix(
-    model_dir: Path, tmp_path: Path, name: str, accelerator: str
-) -> None:
+def test_predictors_of_several_models_do_not_mix(model_dir, tmp_path, name, accelerator):
     """Paddle keeps OpenVINO's engines in a table of the process, by a key that may repeat."""
     other = tmp_path / "other"
     shutil.copytree(model_dir, other, ignore=shutil.ignore_patterns("SHA256SUMS"))

@@ -4,8 +4,6 @@ What may hang or crash runs in a process of its own, with a limit on its time. A
 core.
 """
 
-from __future__ import annotations
-
 import gc
 import itertools
 import queue
@@ -15,16 +13,11 @@ import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import lenet_cpp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 WAYS = [
     ("lenet.pdmodel", "plain"),
@@ -39,15 +32,15 @@ SECONDS = 60
 NO_WARNING = ("-W", "ignore::DeprecationWarning")
 
 
-def digits(count: int, seed: int = 0) -> NDArray[np.float32]:
+def digits(count, seed=0):
     return np.random.default_rng(seed).random((count, 1, 28, 28), dtype=np.float32)
 
 
-def same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+def same(a, b):
     return a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def child(code: str, *arguments: object, cwd: Path, **options: Any) -> str:
+def child(code, *arguments, cwd, **options):
     """What the program prints; it ends by itself, without a word on standard error."""
     done = subprocess.run(
         [sys.executable, *NO_WARNING, "-c", PREAMBLE + code, *map(str, arguments)],
@@ -85,7 +78,7 @@ def in_fork(action, seconds=20):
 # Many threads
 
 
-def test_pools_of_several_models_sizes_and_accelerators(model_dir: Path) -> None:
+def test_pools_of_several_models_sizes_and_accelerators(model_dir):
     """Each call gives, to the bit, what one thread alone gets."""
     single = {way: lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1]) for way in WAYS}
     batches = {(size, seed): digits(size, seed) for size in SIZES for seed in range(2)}
@@ -97,7 +90,7 @@ def test_pools_of_several_models_sizes_and_accelerators(model_dir: Path) -> None
         way: lenet_cpp.PredictorPool(model_dir / way[0], size=2, accelerator=way[1]) for way in WAYS
     }
 
-    def run(job: tuple[Any, Any]) -> NDArray[np.float32]:
+    def run(job):
         way, key = job
         return pools[way].run(batches[key])
 
@@ -106,29 +99,29 @@ def test_pools_of_several_models_sizes_and_accelerators(model_dir: Path) -> None
             assert same(found, expected[job]), job
 
 
-def test_clones_made_run_and_dropped_by_threads_at_once(model_dir: Path) -> None:
+def test_clones_made_run_and_dropped_by_threads_at_once(model_dir):
     """A clone may come from any thread, run in another and be dropped in a third."""
     x = digits(5)
     origins = {way: lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1]) for way in WAYS}
     expected = {way: origin.run(x) for way, origin in origins.items()}
-    made: queue.Queue[Any] = queue.Queue(8)
-    used: queue.Queue[Any] = queue.Queue(8)
-    wrong: list[object] = []
+    made = queue.Queue(8)
+    used = queue.Queue(8)
+    wrong = []
     count = 40
 
-    def make() -> None:
+    def make():
         for i in range(count):
             way = WAYS[i % len(WAYS)]
             made.put((way, origins[way].clone()))
 
-    def use() -> None:
+    def use():
         for _ in range(count):
             way, clone = made.get(timeout=SECONDS)
             if not same(clone.run(x), expected[way]):
                 wrong.append(way)
             used.put(clone)
 
-    def drop() -> None:
+    def drop():
         for _ in range(count):
             used.get(timeout=SECONDS).close()
 
@@ -142,21 +135,16 @@ def test_clones_made_run_and_dropped_by_threads_at_once(model_dir: Path) -> None
     assert all(same(origins[way].run(x), expected[way]) for way in WAYS)
 
 
-def test_closing_while_another_thread_runs(model_dir: Path) -> None:
+def test_closing_while_another_thread_runs(model_dir):
     """The run that has begun ends well; the next says that the predictor is closed."""
     x = digits(200)
     for _ in range(5):
         predictor = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator="plain")
         expected = predictor.run(x)
-        runs: list[bool] = []
+        runs = []
         started = threading.Event()
 
-        def work(
-            predictor: lenet_cpp.Predictor = predictor,
-            expected: NDArray[np.float32] = expected,
-            runs: list[bool] = runs,
-            started: threading.Event = started,
-        ) -> str:
+        def work(predictor=predictor, expected=expected, runs=runs, started=started):
             try:
                 while True:
                     started.set()
@@ -174,7 +162,7 @@ def test_closing_while_another_thread_runs(model_dir: Path) -> None:
         assert all(runs)
 
 
-def test_exceptions_cross_threads(model_dir: Path) -> None:
+def test_exceptions_cross_threads(model_dir):
     """Raised in C++ without the GIL, many at once, each in the thread that called."""
     pool = lenet_cpp.PredictorPool(model_dir=model_dir, size=2)
     good, bad = digits(2), np.full((1, 28, 28), np.nan, np.float32)
@@ -187,7 +175,7 @@ def test_exceptions_cross_threads(model_dir: Path) -> None:
         (lambda: lenet_cpp.Predictor(model_dir=model_dir, engine="x"), lenet_cpp.Unsupported),
     ]
 
-    def call(i: int) -> None:
+    def call(i):
         action, error = calls[i % len(calls)]
         with pytest.raises(error) as caught:
             action()
@@ -201,7 +189,7 @@ def test_exceptions_cross_threads(model_dir: Path) -> None:
 # Ownership
 
 
-def test_dropped_in_any_order(model_dir: Path) -> None:
+def test_dropped_in_any_order(model_dir):
     """Origins, clones, pools and results, in every order that Python may choose."""
     x = digits(4)
     expected = {}
@@ -210,7 +198,7 @@ def test_dropped_in_any_order(model_dir: Path) -> None:
     for way, order in itertools.product(WAYS[:3], itertools.permutations(range(4))):
         origin = lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1])
         clone = origin.clone()
-        held: list[Any] = [origin, clone, clone.clone(), clone.run(x)]
+        held = [origin, clone, clone.clone(), clone.run(x)]
         del origin, clone
         for number, i in enumerate(order):
             held[i] = None
@@ -220,9 +208,9 @@ def test_dropped_in_any_order(model_dir: Path) -> None:
         assert held == [None] * 4
 
 
-def test_in_cycles(model_dir: Path) -> None:
+def test_in_cycles(model_dir):
     class Node:
-        def __init__(self, predictor: lenet_cpp.Predictor) -> None:
+        def __init__(self, predictor):
             self.predictor = predictor
             self.other: Node | None = None
 
@@ -231,7 +219,7 @@ def test_in_cycles(model_dir: Path) -> None:
     for _ in range(5):
         a, b = Node(origin.clone()), Node(origin.clone())
         a.other, b.other = b, a
-        a.predictor.friend = b  # type: ignore[attr-defined]
+        a.predictor.friend = b
         seen = weakref.ref(a)
         del a, b
         gc.collect()
@@ -260,7 +248,7 @@ finally:
 """
 
 
-def test_loaded_while_another_thread_makes_and_drops_objects(tmp_path: Path) -> None:
+def test_loaded_while_another_thread_makes_and_drops_objects(tmp_path):
     """pybind11 keeps all its objects in one table, which only the GIL protects."""
     assert child(MADE_AND_DROPPED, cwd=tmp_path) == ""
 
@@ -315,7 +303,7 @@ atexit.register(lambda: print("at exit", (p.run(x) == expected).all()))
 
 
 @pytest.mark.parametrize("where", ENDS)
-def test_predictors_alive_at_the_end(tmp_path: Path, where: str) -> None:
+def test_predictors_alive_at_the_end(tmp_path, where):
     before = ""
     if where == "in a function registered before the import":
         before = (
@@ -382,7 +370,7 @@ for threads in (1, 2):
 
 
 @pytest.mark.parametrize(("name", "accelerator"), WAYS)
-def test_fork_while_nothing_runs_works(tmp_path: Path, name: str, accelerator: str) -> None:
+def test_fork_while_nothing_runs_works(tmp_path, name, accelerator):
     assert child(FORK, name, accelerator, cwd=tmp_path) == ""
 
 
@@ -413,7 +401,7 @@ assert use() == 0
 """
 
 
-def test_fork_of_a_predictor_that_keeps_threads(tmp_path: Path) -> None:
+def test_fork_of_a_predictor_that_keeps_threads(tmp_path):
     """The child has none of the native engine's waiting threads, and starts others."""
     assert child(POOL_FORK, cwd=tmp_path) == ""
 
@@ -455,12 +443,12 @@ assert set(found) <= {0, 1} and found.count(0) == 3, found
 """
 
 
-def test_fork_while_another_thread_runs_is_refused(tmp_path: Path) -> None:
+def test_fork_while_another_thread_runs_is_refused(tmp_path):
     """That thread's locks, in Paddle and in ours, are held for ever in the child."""
     child(BUSY_FORK, cwd=tmp_path)
 
 
-def test_fork_while_predict_loads(tmp_path: Path) -> None:
+def test_fork_while_predict_loads(tmp_path):
     """The bundled model's own lock does not stay held in the child."""
     code = """
 from lenet_cpp.inference import bundled
@@ -490,7 +478,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_multiprocessing(tmp_path: Path, method: str) -> None:
+def test_multiprocessing(tmp_path, method):
     script = tmp_path / "script.py"
     script.write_text(MULTIPROCESSING)
     done = subprocess.run(

@@ -1,7 +1,5 @@
 """Where no Paddle is installed: the package, its commands, and the program lenet_infer_native."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -27,13 +25,13 @@ MOST_BYTES = 1 << 20  # "1 MB" in the README
 NOWHERE = "/nonexistent/libpaddle.so"
 
 
-def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
+def run(*command, **options):
     return subprocess.run(
         list(map(str, command)), capture_output=True, text=True, check=False, timeout=120, **options
     )
 
 
-def base_requirements(root: Path) -> list[str]:
+def base_requirements(root):
     """The packages that `pip install lenet-cpp` brings."""
     text = (root / "pyproject.toml").read_text()
     table = re.search(r"^dependencies = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE)
@@ -42,7 +40,7 @@ def base_requirements(root: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def bare(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bare(root, tmp_path_factory):
     """The interpreter of an environment with this package and what it requires, and no Paddle."""
     folder = tmp_path_factory.mktemp("bare") / "venv"
     assert run(sys.executable, "-m", "venv", "--without-pip", folder).returncode == 0
@@ -61,26 +59,26 @@ def bare(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bare_run(bare: Path, tmp_path: Path):
+def bare_run(bare, tmp_path):
     """Run Python there, in an empty folder, with nothing of this process's environment.
 
     The plug-in of a source tree would find the Paddle that it was built against.
     """
     environment = {"PATH": "/usr/bin:/bin", "LENET_PADDLE_LIBRARY": NOWHERE}
 
-    def run_bare(*arguments: object) -> subprocess.CompletedProcess[str]:
+    def run_bare(*arguments):
         return run(bare, "-B", *arguments, cwd=tmp_path, env=environment)
 
     return run_bare
 
 
-def test_paddle_is_not_required(root: Path) -> None:
+def test_paddle_is_not_required(root):
     names = base_requirements(root)
     assert "numpy" in names
     assert not {"paddlepaddle", "setuptools", "httpx", "reprod-log"} & set(names)
 
 
-def test_what_run_sh_installs_for_the_build(root: Path) -> None:
+def test_what_run_sh_installs_for_the_build(root):
     code = re.search(r"<<'END'\n(import re\n.*?)\nEND", (root / "run.sh").read_text(), re.DOTALL)
     assert code is not None
     lines = run(sys.executable, "-c", code[1], cwd=root).stdout.split()
@@ -91,7 +89,7 @@ def test_what_run_sh_installs_for_the_build(root: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "ON", "OFF", "0"])
-def test_a_wheel_without_paddle(root: Path, monkeypatch: pytest.MonkeyPatch, value) -> None:
+def test_a_wheel_without_paddle(root, monkeypatch, value):
     """LENET_PADDLE=OFF pip install . brings no Paddle for the build, and builds all the rest."""
     reader = pytest.importorskip("scikit_build_core.settings.skbuild_read_settings")
     monkeypatch.delenv("LENET_PADDLE", raising=False)
@@ -104,7 +102,7 @@ def test_a_wheel_without_paddle(root: Path, monkeypatch: pytest.MonkeyPatch, val
     assert settings.cmake.define.get("LENET_PADDLE", "ON") == ("OFF" if off else "ON")
 
 
-def test_the_same_bits_as_beside_paddle(bare_run, tmp_path: Path) -> None:
+def test_the_same_bits_as_beside_paddle(bare_run, tmp_path):
     digits = np.random.default_rng(0).random((70, 1, 28, 28), dtype=np.float32)
     np.save(tmp_path / "digits.npy", digits)
     code = """
@@ -131,7 +129,7 @@ print(*sorted(foreign - {"__main__", "sitecustomize", "usercustomize"}))
     np.testing.assert_array_equal(np.load(tmp_path / "logits.npy"), lenet_cpp.predict(digits))
 
 
-def test_what_is_imported_later_is_there(bare_run) -> None:
+def test_what_is_imported_later_is_there(bare_run):
     code = """
 import sys, lenet_cpp
 slow = {"lenet_cpp.inference.isolated", "lenet_cpp.inference.classification"}
@@ -149,7 +147,7 @@ except AttributeError as error:
     assert (done.stdout, done.stderr) == ("module 'lenet_cpp' has no attribute 'nothing'\n", "")
 
 
-def test_predict_command(bare_run, root: Path, model_dir: Path, tmp_path: Path) -> None:
+def test_predict_command(bare_run, root, model_dir, tmp_path):
     (tmp_path / "digit.pgm").write_bytes(
         b"P5 28 28 255\n"
         + bytes(255 if 12 <= i % 28 <= 15 and 4 <= i // 28 < 24 else 0 for i in range(784))
@@ -176,9 +174,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_commands_say_what_to_install(
-    bare_run, root: Path, model_dir: Path, tmp_path: Path, name: str
-) -> None:
+def test_commands_say_what_to_install(bare_run, root, model_dir, tmp_path, name):
     (tmp_path / "digit.pgm").write_bytes(b"P5 28 28 255\n" + bytes(784))
     script = root / "scripts" / f"{name.strip()}.py"
     done = bare_run(script, *COMMANDS[name].format(model=model_dir).split())
@@ -232,7 +228,7 @@ print(json.dumps(found))
 """
 
 
-def test_a_command_that_reaches_paddle_unasked_says_what_to_install(bare_run) -> None:
+def test_a_command_that_reaches_paddle_unasked_says_what_to_install(bare_run):
     code = "import sys; from lenet_cpp.cli import run_cli; {}; sys.exit(run_cli(reach))"
     done = bare_run("-c", code.format("reach = lambda: __import__('paddle.nn')"))
     assert (done.returncode, len(done.stderr.splitlines())) == (UNSUPPORTED, 1)
@@ -242,7 +238,7 @@ def test_a_command_that_reaches_paddle_unasked_says_what_to_install(bare_run) ->
     assert "ModuleNotFoundError" in done.stderr
 
 
-def test_functions_say_what_to_install(bare_run) -> None:
+def test_functions_say_what_to_install(bare_run):
     done = bare_run("-c", FUNCTIONS)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -252,7 +248,7 @@ def test_functions_say_what_to_install(bare_run) -> None:
         assert message.endswith(REMEDY), (name, message)
 
 
-def test_the_engine_paddle_says_what_to_install(bare: Path, tmp_path: Path) -> None:
+def test_the_engine_paddle_says_what_to_install(bare, tmp_path):
     plugin = bare.parents[1].glob("lib/*/site-packages/lenet_cpp/liblenet_paddle.so")
     text = run("readelf", "-d", *plugin).stdout
     if "paddle_inference" in text:
@@ -273,7 +269,7 @@ except lenet_cpp.FileNotFound as error:
     assert "the native engine needs none" in done.stdout
 
 
-def test_a_predictor_survives_asking_for_what_only_paddle_has(bare_run) -> None:
+def test_a_predictor_survives_asking_for_what_only_paddle_has(bare_run):
     code = """
 import lenet_cpp, numpy
 digits = numpy.ones((3, 28, 28), "float32")
@@ -297,7 +293,7 @@ with lenet_cpp.Predictor(model_dir=lenet_cpp.bundled_model_dir()) as predictor:
 
 
 @pytest.fixture(scope="module")
-def stand_alone(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stand_alone(program, tmp_path_factory):
     """lenet_infer_native, stripped, in a folder of its own."""
     path = tmp_path_factory.mktemp("program") / "lenet_infer_native"
     done = run("strip", "-o", path, program.with_name("lenet_infer_native"))
@@ -305,7 +301,7 @@ def stand_alone(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
-def test_the_program_needs_the_system_only(stand_alone: Path) -> None:
+def test_the_program_needs_the_system_only(stand_alone):
     text = run("readelf", "-d", stand_alone).stdout
     needed = set(re.findall(r"\(NEEDED\).*\[(.*)\]", text))
     assert {"libc.so.6", "libstdc++.so.6"} <= needed <= SYSTEM_LIBRARIES
@@ -314,9 +310,7 @@ def test_the_program_needs_the_system_only(stand_alone: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["lenet.pdmodel", "lenet.json"])
-def test_the_program_gives_the_same_bits(
-    stand_alone: Path, model_dir: Path, tmp_path: Path, name: str
-) -> None:
+def test_the_program_gives_the_same_bits(stand_alone, model_dir, tmp_path, name):
     digits = np.random.default_rng(1).random((70, 1, 28, 28), dtype=np.float32)
     np.save(tmp_path / "digits.npy", digits)
     model = f"--model_file={model_dir / name}"
@@ -330,7 +324,7 @@ def test_the_program_gives_the_same_bits(
     assert 1e6 < json.loads(done.stdout)["peak_bytes"] < 30e6
 
 
-def test_the_program_says_what_it_lacks(stand_alone: Path, model_dir: Path) -> None:
+def test_the_program_says_what_it_lacks(stand_alone, model_dir):
     version = run(stand_alone, "--version", env={})
     assert version.stdout == (
         f"lenet_infer_native {lenet_cpp.__version__}\nwithout Paddle Inference\n"
@@ -355,7 +349,7 @@ def test_the_program_says_what_it_lacks(stand_alone: Path, model_dir: Path) -> N
         assert remedy in done.stderr
 
 
-def test_a_build_without_paddle_looks_for_none(root: Path, tmp_path: Path) -> None:
+def test_a_build_without_paddle_looks_for_none(root, tmp_path):
     settings = ("-DLENET_PADDLE=OFF", "-DLENET_WITH_ONNXRUNTIME=OFF", "-G", "Ninja")
     nowhere = f"-DPADDLE_INFERENCE_DIR={tmp_path / 'nowhere'}"
     done = run("cmake", "-S", root, "-B", tmp_path / "build", *settings, nowhere)
@@ -369,7 +363,7 @@ def test_a_build_without_paddle_looks_for_none(root: Path, tmp_path: Path) -> No
     assert "compat" not in commands
 
 
-def test_page(root: Path, model_dir: Path, tmp_path: Path) -> None:
+def test_page(root, model_dir, tmp_path):
     """Each command of docs/without-paddle.md that is for a shell or for Python."""
     python, program = run_page(root / "docs" / "without-paddle.md", tmp_path, model_dir)
     assert python == "(2, 10)\n"

@@ -1,10 +1,7 @@
 """Small nets of Caffe2's, each with what it computes, written in NumPy from the definition."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +12,7 @@ from numpy_reference import average_pool, batch_norm, conv2d, max_pool, softmax
 Array = np.ndarray
 
 
-def op(kind: str, inputs: Sequence[str], outputs: Sequence[str], **arguments: Any) -> Any:
+def op(kind, inputs, outputs, **arguments):
     """One operator; an argument is an int, float, text, or a list of ints or floats."""
     made = caffe2_files.messages()["OperatorDef"](type=kind, input=inputs, output=outputs)
     for name, value in arguments.items():
@@ -33,7 +30,7 @@ def op(kind: str, inputs: Sequence[str], outputs: Sequence[str], **arguments: An
     return made
 
 
-def fill(name: str, array: Array) -> Any:
+def fill(name, array):
     kinds = {"f": "GivenTensorFill", "i": "GivenTensorInt64Fill"}
     made = op(kinds[array.dtype.kind], [], [name], shape=list(array.shape))
     values = made.arg.add(name="values")
@@ -41,17 +38,13 @@ def fill(name: str, array: Array) -> Any:
     return made
 
 
-def net_bytes(
-    operators: Sequence[Any], inputs: Sequence[str] = (), outputs: Sequence[str] = (), **more: Any
-) -> bytes:
+def net_bytes(operators, inputs=(), outputs=(), **more):
     kind = caffe2_files.messages()["NetDef"]
     made = kind(op=operators, external_input=inputs, external_output=outputs, **more)
     return made.SerializeToString()
 
 
-def write_nets(
-    folder: Path, operators: Sequence[Any], params: dict[str, Array], output: str = "y"
-) -> tuple[Path, Path]:
+def write_nets(folder, operators, params, output="y"):
     """Write the two nets; the input is ``x``."""
     init, predict = folder / "init_net.pb", folder / "predict_net.pb"
     fills = [fill("nobody's", np.zeros(1, np.float32)), *(fill(*p) for p in params.items())]
@@ -68,32 +61,32 @@ class Case:
     params: dict[str, Array] = field(default_factory=dict)
     shape: tuple[int, ...] = (3, 4, 9, 7)
 
-    def inputs(self) -> Array:
+    def inputs(self):
         return np.random.default_rng(7).normal(0, 1, self.shape).astype(np.float32)
 
 
 _RANDOM = np.random.default_rng(3)
 
 
-def _draw(*shape: int) -> Array:
+def _draw(*shape):
     return _RANDOM.normal(0, 1, shape).astype(np.float32)
 
 
-def _positive(*shape: int) -> Array:
+def _positive(*shape):
     return _RANDOM.uniform(0.5, 1.5, shape).astype(np.float32)
 
 
-def _lrn(x: Array, size: int, alpha: float, beta: float, bias: float) -> Array:
+def _lrn(x, size, alpha, beta, bias):
     squares = np.pad(x.astype(np.float64) ** 2, ((0, 0), (size // 2,) * 2, (0, 0), (0, 0)))
     sums = sum(squares[:, i : i + x.shape[1]] for i in range(size))
     return x / (bias + alpha / size * sums) ** beta
 
 
-def _rows(x: Array) -> Array:
+def _rows(x):
     return x.reshape(len(x), -1).astype(np.float64)
 
 
-def _one(kind: str, more: Sequence[str] = (), **arguments: Any) -> list[Any]:
+def _one(kind, more=(), **arguments):
     return [op(kind, ["x", *more], ["y"], **arguments)]
 
 
@@ -101,7 +94,7 @@ _FILTERS = {"w": _draw(6, 4, 3, 3), "b": _draw(6)}
 _LINEAR = {"w": _draw(5, 4 * 9 * 7), "b": _draw(5)}
 _CHANNELS = {"s": _positive(4), "b": _draw(4), "m": _draw(4), "v": _positive(4)}
 
-CASES: dict[str, Case] = {
+CASES = {
     "conv": Case(
         _one("Conv", ["w", "b"], kernel=3, pad=1, stride=2),
         lambda x, w, b: conv2d(x, w, b, strides=(2, 2), pads=(1, 1, 1, 1)),
@@ -280,7 +273,7 @@ W = np.random.default_rng(0).normal(0, 1, (6, 4, 3, 3)).astype(np.float32)
 B = np.random.default_rng(1).normal(0, 1, 6).astype(np.float32)
 
 
-def small_nets(folder: Path) -> tuple[Path, Path]:
+def small_nets(folder):
     """A convolution, pooling and a linear layer, for images of 8 x 8."""
     params = {
         "w": W,

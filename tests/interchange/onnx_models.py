@@ -1,7 +1,5 @@
 """Small ONNX classifiers, one for each operator and form, and some in the style of their time."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -14,34 +12,34 @@ _random = np.random.default_rng(0)
 SIDE = 12
 
 
-def values(*shape: int) -> Array:
+def values(*shape):
     return (_random.standard_normal(shape) * 0.3).astype(np.float32)
 
 
-def scalar(value: float) -> Array:
+def scalar(value):
     return np.array(value, np.float32)
 
 
-def longs(*numbers: int) -> Array:
+def longs(*numbers):
     return np.array(numbers, np.int64)
 
 
-def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:
+def node(kind, inputs, outputs, **attributes):
     return helper.make_node(kind, inputs.split(" "), outputs.split(" "), **attributes)
 
 
 def model(
-    nodes: Nodes,
-    weights: dict[str, Array],
-    opset: int,
+    nodes,
+    weights,
+    opset,
     *,
-    shape: tuple[int, ...] = (3, SIDE, SIDE),
-    batch: int | str = "N",
-    old: bool = False,
-    rank: int = 2,
-    input_name: str = "input",
-    output_name: str = "y",
-) -> onnx.ModelProto:
+    shape=(3, SIDE, SIDE),
+    batch="N",
+    old=False,
+    rank=2,
+    input_name="input",
+    output_name="y",
+):
     """A model; ``old``: as before 2019, with every weight an input too."""
     inputs = [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, [batch, *shape])]
     if old:
@@ -64,9 +62,7 @@ def model(
     )
 
 
-def between(
-    middle: Nodes, weights: dict[str, Array], *, channels: int = 8, opset: int = 17, **options: Any
-) -> onnx.ModelProto:
+def between(middle, weights, *, channels=8, opset=17, **options):
     """A classifier with these nodes, from ``c`` to ``m``, between a convolution and its head."""
     return model(
         [
@@ -82,13 +78,13 @@ def between(
     )
 
 
-CASES: dict[str, onnx.ModelProto] = {}
+CASES = {}
 
 PLAIN = (
     "Relu Sigmoid Tanh Exp Abs Erf Floor Ceil Neg Sin Cos Softsign Softplus HardSwish Identity"
     " Dropout"
 )
-FUNCTIONS: dict[str, dict[str, Any]] = {
+FUNCTIONS = {
     **{kind: {} for kind in PLAIN.split()},
     "LeakyRelu": {"alpha": 0.2},
     "Elu": {"alpha": 0.7},
@@ -177,10 +173,7 @@ CASES["Split"] = between(
     channels=4,
 )
 CASES["Split, turned round"] = between(
-    [
-        node("Split", "c sizes", "a b _unused", axis=1),
-        node("Concat", "b a", "m", axis=1),
-    ],
+    [node("Split", "c sizes", "a b _unused", axis=1), node("Concat", "b a", "m", axis=1)],
     {"sizes": longs(2, 4, 2)},
     channels=6,
 )
@@ -193,9 +186,7 @@ CASES["Split 9"] = between(
     [node("Split", "c", "a b", axis=1), node("Mul", "a b", "m")], {}, channels=4, opset=9
 )
 CASES["Slice"] = between(
-    [node("Slice", "c s e axes", "m")],
-    {"s": longs(2), "e": longs(6), "axes": longs(1)},
-    channels=4,
+    [node("Slice", "c s e axes", "m")], {"s": longs(2), "e": longs(6), "axes": longs(1)}, channels=4
 )
 CASES["Slice 9"] = between(
     [node("Slice", "c", "m", starts=[2, 0], ends=[6, -1], axes=[1, 3])], {}, channels=4, opset=9
@@ -303,7 +294,7 @@ CASES["channels last"] = model(
 )
 
 
-def squeezenet() -> onnx.ModelProto:
+def squeezenet():
     """As Caffe2 exported in 2018: one image at a time, and an output [1, classes, 1, 1]."""
     nodes = [
         node("Conv", "data_0 w1 b1", "a", kernel_shape=[3, 3], strides=[2, 2]),

@@ -1,10 +1,7 @@
 """What the tests of this folder share: networks of PyTorch, and how outputs are compared."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +12,7 @@ Array = np.ndarray
 NETWORKS = {"lenet": (1, 28, 28), "resnet18": (3, 64, 64)}
 
 
-def assert_same(expected: Array, found: Array, name: str = "") -> None:
+def assert_same(expected, found, name=""):
     """The two agree, and no value of the reference is infinite or NaN."""
     assert expected.shape == found.shape, name
     assert np.isfinite(expected).all(), name
@@ -23,7 +20,7 @@ def assert_same(expected: Array, found: Array, name: str = "") -> None:
     assert comparison.agrees, f"{name}: {comparison.mismatch}"
 
 
-def run_onnx(model: Any, images: Array) -> Array:
+def run_onnx(model, images):
     """What onnxruntime computes; one image after the other when the model takes one.
 
     Args:
@@ -43,13 +40,13 @@ def run_onnx(model: Any, images: Array) -> Array:
     return np.concatenate(parts)
 
 
-def save(model: Any, path: Path) -> Path:
+def save(model, path):
     """Write a model of ONNX, and return the path."""
     path.write_bytes(model.SerializeToString())
     return path
 
 
-def lively(model: str, classes: int | None = None, seed: int = 0) -> Any:
+def lively(model, classes=None, seed=0):
     """A network in which no two parameters are alike: no zeros, no means of 0, no scales of 1."""
     import torch
 
@@ -63,18 +60,18 @@ def lively(model: str, classes: int | None = None, seed: int = 0) -> Any:
     return net.eval()
 
 
-def images_for(model: str, count: int = 3) -> Array:
+def images_for(model, count=3):
     return np.random.default_rng(7).random((count, *NETWORKS[model]), dtype=np.float32)
 
 
-def torch_outputs(net: Any, images: Array) -> Array:
+def torch_outputs(net, images):
     import torch
 
     with torch.no_grad():
         return net(torch.from_numpy(images)).numpy()
 
 
-def written_by_torch(state: object, protocol: int = 2, *, archive: bool = True) -> bytes:
+def written_by_torch(state, protocol=2, *, archive=True):
     import torch
 
     file = io.BytesIO()
@@ -82,5 +79,5 @@ def written_by_torch(state: object, protocol: int = 2, *, archive: bool = True) 
     return file.getvalue()
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}

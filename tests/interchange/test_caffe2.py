@@ -1,7 +1,5 @@
 """Caffe2's nets, read without Caffe2; about 10 s."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
@@ -10,26 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from caffe2_cases import (
-    CASES,
-    B,
-    W,
-    fill,
-    net_bytes,
-    op,
-    small_nets,
-    write_nets,
-)
+from caffe2_cases import CASES, B, W, fill, net_bytes, op, small_nets, write_nets
 from support import assert_same, run_onnx
 
 import lenet_cpp
-from lenet_cpp.errors import (
-    BadInput,
-    BadModel,
-    Error,
-    FileNotFound,
-    Unsupported,
-)
+from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound, Unsupported
 from lenet_cpp.interchange.caffe2 import blobs as caffe2_blobs
 from lenet_cpp.interchange.caffe2 import files as caffe2_files
 from lenet_cpp.interchange.caffe2 import operators as caffe2_operators
@@ -157,10 +140,7 @@ def test_masks_among_the_outputs_do_not_disturb(tmp_path):
 def test_a_stranded_model_gets_out(tmp_path):
     """From nets to a model of Paddle's and the C++ predictor, against NumPy, without Caffe2."""
     case = CASES["fully connected"]
-    operators = [
-        op("MaxPool", ["x"], ["p"], kernel=3, pad=1),
-        op("FC", ["p", "w", "b"], ["y"]),
-    ]
+    operators = [op("MaxPool", ["x"], ["p"], kernel=3, pad=1), op("FC", ["p", "w", "b"], ["y"])]
     write_nets(tmp_path, operators, case.params)
     command_line = [ROOT / "scripts" / "import_model.py", tmp_path, "-o", tmp_path / "out"]
     done = subprocess.run(

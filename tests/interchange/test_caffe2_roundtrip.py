@@ -5,8 +5,6 @@ What needs that environment runs where it has been made, which is not part of th
 download. All of it then takes about 70 s.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -17,23 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from caffe2_cases import (
-    CASES,
-    op,
-    small_nets,
-    write_nets,
-)
+from caffe2_cases import CASES, op, small_nets, write_nets
 from support import assert_same, run_onnx
 
 from lenet_cpp._base import environments as _environments
 from lenet_cpp._base.files import cache_folder
-from lenet_cpp.errors import (
-    BackendFailure,
-    BadInput,
-    BadModel,
-    FileNotFound,
-    Unsupported,
-)
+from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.interchange.caffe2.nets import find_nets, read_nets
 from snippets import read_snippets, run_snippet
 from tools.caffe2 import cli as command
@@ -48,7 +35,7 @@ PAGE = ROOT / "docs" / "caffe2.md"
 # Caffe2's environment
 
 
-def fake_python(path: Path, version: str) -> Path:
+def fake_python(path, version):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\necho {version}\n")
     path.chmod(0o755)
@@ -101,7 +88,7 @@ def test_what_is_missing_is_said(bare, capsys):
 
 def test_the_environment_is_made_once_and_only_on_request(bare, monkeypatch, capsys):
     python = fake_python(bare / "bin/python3.9", "3 9")
-    commands: list[list[str]] = []
+    commands = []
 
     def pretend(_what, line, _remedy):
         commands.append(line)

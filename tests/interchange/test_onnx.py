@@ -1,7 +1,5 @@
 """ONNX out of Paddle and PyTorch and back, and all frameworks compared."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -46,12 +44,12 @@ DIGITS = 200
 
 
 @pytest.fixture(scope="module")
-def digits() -> np.ndarray:
+def digits():
     return to_model_input(read_mnist_dir(sample_dir()).test.images[:DIGITS])
 
 
 @pytest.fixture(scope="module")
-def net(model_dir: Path) -> torch.nn.Module:
+def net(model_dir):
     """LeNet in PyTorch, with trained parameters, so that its answers are apart."""
     from lenet_cpp.interchange.torch.state import torch_state
     from lenet_cpp.verify.across import Context
@@ -74,14 +72,14 @@ def net(model_dir: Path) -> torch.nn.Module:
 
 
 @pytest.fixture(scope="module")
-def expected(net: torch.nn.Module, digits: np.ndarray) -> np.ndarray:
+def expected(net, digits):
     """What PyTorch computes from the digits."""
     with torch.inference_mode():
         return net(torch.from_numpy(digits)).numpy()
 
 
 @pytest.fixture(scope="module")
-def exported(net: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def exported(net, tmp_path_factory):
     """The network as net.prm, and in ONNX by either exporter."""
     folder = tmp_path_factory.mktemp("exported")
     files = {"prm": folder / "net.prm"}
@@ -94,9 +92,7 @@ def exported(net: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.parametrize("exporter", export.EXPORTERS)
-def test_torch_becomes_onnx(
-    exporter: str, exported: dict[str, Path], digits: np.ndarray, expected: np.ndarray
-) -> None:
+def test_torch_becomes_onnx(exporter, exported, digits, expected):
     path = exported[exporter]
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
@@ -127,13 +123,8 @@ def test_torch_becomes_onnx(
 
 @pytest.mark.parametrize("exporter", export.EXPORTERS)
 def test_onnx_from_torch_arrives_in_cpp(
-    exporter: str,
-    exported: dict[str, Path],
-    digits: np.ndarray,
-    expected: np.ndarray,
-    run_program,
-    tmp_path: Path,
-) -> None:
+    exporter, exported, digits, expected, run_program, tmp_path
+):
     output = tmp_path / "imported"
     assert import_model.main([str(exported[exporter]), f"--output={output}"]) == 0
     manifest = read_manifest(output)
@@ -158,7 +149,7 @@ def test_onnx_from_torch_arrives_in_cpp(
 
 
 @pytest.fixture(scope="module")
-def paddle_onnx(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def paddle_onnx(model_dir, tmp_path_factory):
     """The bundled model in ONNX, from either format."""
     folder = tmp_path_factory.mktemp("paddle")
     files = {name: folder / name / "lenet.onnx" for name in ("pdmodel", "json")}
@@ -169,9 +160,7 @@ def paddle_onnx(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 @pytest.mark.parametrize("model_format", ["pdmodel", "json"])
-def test_paddle_becomes_onnx(
-    model_format: str, paddle_onnx: dict[str, Path], model_dir: Path, digits: np.ndarray
-) -> None:
+def test_paddle_becomes_onnx(model_format, paddle_onnx, model_dir, digits):
     path = paddle_onnx[model_format]
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
@@ -189,13 +178,7 @@ def test_paddle_becomes_onnx(
     assert re.fullmatch(r"paddle 3\.\d+\.\d+, paddle2onnx 2\.1\.0", described["exporter"])
 
 
-def test_onnx_from_paddle_comes_back(
-    paddle_onnx: dict[str, Path],
-    model_dir: Path,
-    digits: np.ndarray,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_onnx_from_paddle_comes_back(paddle_onnx, model_dir, digits, tmp_path, capsys):
     back = tmp_path / "back"
     assert import_model.main([str(paddle_onnx["json"]), f"--output={back}"]) == 0
     assert "checked: outputs differ" in capsys.readouterr().out
@@ -205,15 +188,15 @@ def test_onnx_from_paddle_comes_back(
         assert_same(lenet_cpp.predict(digits), predictor.run(digits))
 
 
-def test_nothing_wrong_is_written(net: torch.nn.Module, tmp_path: Path) -> None:
+def test_nothing_wrong_is_written(net, tmp_path):
     class Moody(torch.nn.Module):
         """Computes something else once it has been exported."""
 
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.net = net
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x):
             result = self.net(x)
             return result if torch.onnx.is_in_onnx_export() else result + 1e-3
 
@@ -228,13 +211,7 @@ def test_nothing_wrong_is_written(net: torch.nn.Module, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["onnx", "onnxruntime", "paddle2onnx"])
-def test_what_is_missing_is_named(
-    module: str,
-    model_dir: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_what_is_missing_is_named(module, model_dir, monkeypatch, tmp_path, capsys):
     find = _extras.find_spec
     monkeypatch.setattr(_extras, "find_spec", lambda name: None if name == module else find(name))
     path = save(made.CASES["Relu"], tmp_path / "a.onnx")
@@ -263,14 +240,7 @@ def test_what_is_missing_is_named(
         ([".", "--output=out"], 3, "init_net.pb"),
     ],
 )
-def test_import_usage(
-    arguments: list[str],
-    status: int,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_import_usage(arguments, status, said, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     try:
         found = import_model.main(arguments)
@@ -280,12 +250,7 @@ def test_import_usage(
     assert said in capsys.readouterr().err
 
 
-def test_across(
-    model_dir: Path,
-    program: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_across(model_dir, program, tmp_path, capsys):
     common = ["--across", f"--model-dir={model_dir}", f"--program={program}", "--images=50"]
     command = [*common, f"--report={tmp_path / 'report.json'}"]
     assert verify.main(command, more_routes={"Caffe2": route.run}) == 0
@@ -306,13 +271,7 @@ def test_across(
         assert "caffe2_roundtrip.py --make-environment" in report["unavailable"]["Caffe2"]
 
 
-def test_across_notices_other_weights(
-    model_dir: Path,
-    program: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_across_notices_other_weights(model_dir, program, tmp_path, monkeypatch, capsys):
     ways = ("torch", "Paddle dygraph", "C++ program", "lenet_cpp")
     monkeypatch.setattr(across, "WAYS", {way: across.WAYS[way] for way in ways})
     torch_models.save_state(torch_models.create_network("lenet", seed=3), tmp_path / "other.prm")
@@ -323,9 +282,7 @@ def test_across_notices_other_weights(
     assert wrong == {("torch", way) for way in ways[1:]}
 
 
-def test_across_says_why_a_way_is_left_out(
-    model_dir: Path, program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_across_says_why_a_way_is_left_out(model_dir, program, tmp_path, capsys):
     for name in ("lenet.json", "lenet.pdiparams"):
         shutil.copyfile(model_dir / name, tmp_path / name)
     arguments = ["--across", f"--model-dir={tmp_path}", f"--program={program}", "--images=2"]
@@ -337,7 +294,7 @@ def test_across_says_why_a_way_is_left_out(
 
 
 @pytest.mark.nightly
-def test_the_page(model_dir: Path, tmp_path: Path) -> None:
+def test_the_page(model_dir, tmp_path):
     """Each command of docs/onnx.md, in a folder like a fresh clone after ./run.sh."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")  # which look for things beside them
     for name in ("data", "tools"):
@@ -356,12 +313,12 @@ def test_the_page(model_dir: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, f"{block.place}: {done.stderr}"
 
 
-def test_the_page_lists_the_operators() -> None:
+def test_the_page_lists_the_operators():
     listed = next(block for block in read_snippets(PAGE) if block.text.startswith("Abs Add"))
     assert listed.text.split() == sorted(RULES)
 
 
-def test_importing_lenet_cpp_imports_none_of_them() -> None:
+def test_importing_lenet_cpp_imports_none_of_them():
     code = (
         "import sys, lenet_cpp, lenet_cpp.cli.export_onnx, lenet_cpp.cli.import_model,"
         " lenet_cpp.cli.verify; print(sorted({'onnx', 'onnxruntime', 'torch', 'paddle'}"

@@ -1,9 +1,6 @@
 """Any ONNX classifier as a Paddle model; what an operator computes is onnxruntime's word."""
 
-from __future__ import annotations
-
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +19,6 @@ from lenet_cpp.interchange.onnx.import_ import import_onnx
 from lenet_cpp.interchange.onnx.network import build_network
 from lenet_cpp.interchange.onnx.reduce import to_steps, upgraded
 from lenet_cpp.interchange.onnx.rules import RULES
-from lenet_cpp.interchange.onnx.steps import Steps
 
 _REASON = "ONNX is an extra: pip install 'lenet-cpp[onnx]'"
 onnx = pytest.importorskip("onnx", reason=_REASON)
@@ -35,11 +31,11 @@ import onnx_models as made  # noqa: E402 - needs onnx
 pytestmark = pytest.mark.timeout(300)
 
 
-def answers(model: onnx.ModelProto | Path, images: np.ndarray) -> np.ndarray:
+def answers(model, images):
     return run_onnx(model, images).reshape(len(images), -1)
 
 
-def run_steps(steps: Steps, images: np.ndarray) -> np.ndarray:
+def run_steps(steps, images):
     """What the Paddle network computes, which only names of ours reach."""
     names = [name for step in steps.steps for name in (step.output, *step.inputs)]
     assert all(re.fullmatch(r"x|[wt][0-9]+", name) for name in (*names, *steps.weights))
@@ -48,12 +44,12 @@ def run_steps(steps: Steps, images: np.ndarray) -> np.ndarray:
     return build_network(steps)(paddle.to_tensor(images)).numpy()
 
 
-def test_every_operator_has_a_case() -> None:
+def test_every_operator_has_a_case():
     assert {one.op_type for case in made.CASES.values() for one in case.graph.node} >= RULES.keys()
 
 
 @pytest.mark.parametrize("name", made.CASES)
-def test_an_operator_gives_the_same_answers_everywhere(name: str, tmp_path: Path) -> None:
+def test_an_operator_gives_the_same_answers_everywhere(name, tmp_path):
     source = made.CASES[name]
     onnx.checker.check_model(source, full_check=True)
     steps = to_steps(upgraded(source))
@@ -70,7 +66,7 @@ def test_an_operator_gives_the_same_answers_everywhere(name: str, tmp_path: Path
             assert_same(reference, output, route)
 
 
-def test_the_network_can_be_trained() -> None:
+def test_the_network_can_be_trained():
     network = build_network(to_steps(made.CASES["BatchNormalization"]))
     parameters = dict(network.named_parameters())
     trained = [name for name, value in parameters.items() if not value.stop_gradient]
@@ -93,7 +89,7 @@ def test_the_network_can_be_trained() -> None:
 class Odds(torch.nn.Module):
     """What today's networks are made of, as PyTorch's exporter writes it."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         nn = torch.nn
         self.stem = nn.Sequential(
@@ -110,7 +106,7 @@ class Odds(torch.nn.Module):
         self.dense = nn.Sequential(nn.Linear(72, 16), nn.BatchNorm1d(16), nn.ELU(), nn.Dropout())
         self.last = nn.Linear(24, 5)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         functional = torch.nn.functional
         x = self.stem(x)
         x = self.middle(functional.silu(self.depthwise(x)) + functional.gelu(x))
@@ -124,7 +120,7 @@ class Odds(torch.nn.Module):
         return functional.softmax(self.last(torch.cat([x, mean * most.sigmoid()], 1)), dim=1)
 
 
-def test_a_network_of_ones_own(tmp_path: Path) -> None:
+def test_a_network_of_ones_own(tmp_path):
     torch.manual_seed(0)
     net = Odds().eval()
     done = export.export_torch(
@@ -144,7 +140,7 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
             assert_same(expected, predictor.run(images))
 
 
-def test_a_model_of_2018_takes_any_number_of_images(tmp_path: Path) -> None:
+def test_a_model_of_2018_takes_any_number_of_images(tmp_path):
     path = save(made.squeezenet(), tmp_path / "squeezenet.onnx")
     described = tmp_path / "preprocess.json"
     lenet_cpp.images.imagenet(18).save(described)
@@ -164,7 +160,7 @@ def test_a_model_of_2018_takes_any_number_of_images(tmp_path: Path) -> None:
 CODE = 'q=globals()[getattr(__import__("os"),"mkdir")("owned")]'
 
 
-def test_no_name_becomes_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_name_becomes_code(tmp_path, monkeypatch):
     """Names are chosen so that whatever writes them into Python code would run them."""
     monkeypatch.chdir(tmp_path)
     nodes = [
@@ -189,7 +185,7 @@ def test_no_name_becomes_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert_same(answers(path, images), predictor.run(images))
 
 
-def edited(**changes: object) -> onnx.ModelProto:
+def edited(**changes):
     """A model with something wrong."""
     model = onnx.ModelProto()
     model.CopyFrom(made.CASES["Relu"])
@@ -225,15 +221,13 @@ def edited(**changes: object) -> onnx.ModelProto:
         ),
     ],
 )
-def test_what_cannot_be_converted(
-    changes: dict[str, object], error: type[Exception], said: str, tmp_path: Path
-) -> None:
+def test_what_cannot_be_converted(changes, error, said, tmp_path):
     path = save(edited(**changes), tmp_path / "model.onnx")
     with pytest.raises(error, match=said):
         to_steps(onnx_files.read_onnx(path))
 
 
-def test_what_was_left_open_can_be_said() -> None:
+def test_what_was_left_open_can_be_said():
     images = np.random.default_rng(4).random((3, 3, 16, 14), np.float32)
     open_size = edited(dims=True)
     steps = to_steps(open_size, input_shape=(3, 16, 14))
@@ -247,7 +241,7 @@ def test_what_was_left_open_can_be_said() -> None:
         to_steps(edited(outputs=True), output="z")
 
 
-def test_damaged_metadata_is_left_out(tmp_path: Path) -> None:
+def test_damaged_metadata_is_left_out(tmp_path):
     model = edited()
     wanted = {"classes": list("abcd"), "preprocess": {"steps": 1}}
     onnx_files.set_metadata(model, wanted)
@@ -275,9 +269,7 @@ def test_damaged_metadata_is_left_out(tmp_path: Path) -> None:
         (made.CASES["Relu"].SerializeToString()[:500], "damaged, or is not an ONNX model"),
     ],
 )
-def test_damaged_files(
-    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_files(content, said, tmp_path, capsys):
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     assert import_model.main([str(path), f"--output={tmp_path / 'out'}"]) == BadModel.exit_code
@@ -287,7 +279,7 @@ def test_damaged_files(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def with_weights_at(location: str, length: int = 8 * 3 * 3 * 3 * 4) -> onnx.ModelProto:
+def with_weights_at(location, length=8 * 3 * 3 * 3 * 4):
     model = edited()
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
@@ -297,7 +289,7 @@ def with_weights_at(location: str, length: int = 8 * 3 * 3 * 3 * 4) -> onnx.Mode
     return model
 
 
-def test_weights_beside_the_model(tmp_path: Path) -> None:
+def test_weights_beside_the_model(tmp_path):
     source = edited()
     folder = tmp_path / "model"
     folder.mkdir()
@@ -320,12 +312,10 @@ def test_weights_beside_the_model(tmp_path: Path) -> None:
         onnx_files.read_onnx(folder / "a.onnx")
 
 
-def test_an_export_that_is_refused_keeps_its_kind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_that_is_refused_keeps_its_kind(tmp_path, monkeypatch):
     """StateMismatch is a BadModel whose constructor takes more than a message."""
 
-    def refuse(*_: object, **__: object) -> None:
+    def refuse(*_, **__):
         raise StateMismatch(tmp_path, ["fc.weight"], [], {})
 
     monkeypatch.setattr(import_, "export_model", refuse)
@@ -334,12 +324,10 @@ def test_an_export_that_is_refused_keeps_its_kind(
         import_._export("a.onnx", "a", steps, tmp_path)
 
 
-def test_a_format_that_is_refused_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_format_that_is_refused_is_left_out(tmp_path, monkeypatch):
     export_model = import_.export_model
 
-    def refuse(*arguments: object, **options: object) -> object:
+    def refuse(*arguments, **options):
         if "pdmodel" in options["formats"]:
             raise RuntimeError("a stack\nno such operator")
         return export_model(*arguments, **options)
@@ -351,7 +339,7 @@ def test_a_format_that_is_refused_is_left_out(
     assert notes == [".pdmodel is left out: no such operator"]
 
 
-def test_an_import_that_computes_something_else_is_refused(tmp_path: Path) -> None:
+def test_an_import_that_computes_something_else_is_refused(tmp_path):
     outputs = np.array([[1.0, 2.0, 30.0]], np.float32)
     compare_ = import_._compare
     assert compare_("m", "it", [outputs], [outputs + np.float32(2e-4)]) == pytest.approx(2e-4, 0.1)

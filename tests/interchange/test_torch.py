@@ -1,7 +1,5 @@
 """PyTorch: networks, and how their parameters reach C++."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -11,14 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import (
-    NETWORKS,
-    assert_same,
-    contents,
-    images_for,
-    lively,
-    torch_outputs,
-)
+from support import NETWORKS, assert_same, contents, images_for, lively, torch_outputs
 
 import lenet_cpp
 from lenet_cpp import models
@@ -44,7 +35,7 @@ PAGE = ROOT / "docs" / "pytorch.md"
 QUIET = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore:No ccache found"}
 
 
-def test_lenet_computes_what_the_layers_say() -> None:
+def test_lenet_computes_what_the_layers_say():
     net = lively("lenet")
     w = {key: value.numpy() for key, value in net.state_dict().items()}
     w |= {key: value.T for key, value in w.items() if value.shape[1:] and "linear" in key}
@@ -52,7 +43,7 @@ def test_lenet_computes_what_the_layers_say() -> None:
     assert_same(lenet(w, images).astype(np.float32), torch_outputs(net, images))
 
 
-def test_resnet18_has_the_names_of_torchvision() -> None:
+def test_resnet18_has_the_names_of_torchvision():
     def norm(name):
         kinds = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
         return {f"{name}.{kind}" for kind in kinds}
@@ -73,7 +64,7 @@ def test_resnet18_has_the_names_of_torchvision() -> None:
 
 
 @pytest.mark.parametrize("model", NETWORKS)
-def test_paddle_computes_the_same(model) -> None:
+def test_paddle_computes_the_same(model):
     net = lively(model, 3)
     arrays = as_arrays(net.state_dict())
     state = interchange.paddle_state(arrays, model)
@@ -90,7 +81,7 @@ def test_paddle_computes_the_same(model) -> None:
     assert all(np.array_equal(back[key], value) for key, value in without_counters.items())
 
 
-def test_seed_decides_and_leaves_the_global_state_alone() -> None:
+def test_seed_decides_and_leaves_the_global_state_alone():
     before = torch.random.get_rng_state()
     first, again, other = (create_network("lenet", seed=seed) for seed in (5, 5, 6))
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -100,14 +91,14 @@ def test_seed_decides_and_leaves_the_global_state_alone() -> None:
     assert create_network("resnet18").fc.out_features == 2
 
 
-def test_unknown_networks() -> None:
+def test_unknown_networks():
     with pytest.raises(BadInput, match=r"no network 'resnet81'.*did you mean resnet18\?"):
         create_network("resnet81")
     with pytest.raises(BadInput, match="number of classes is 0"):
         create_network("lenet", 0)
 
 
-def test_a_network_of_ones_own(tmp_path) -> None:
+def test_a_network_of_ones_own(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import paddle, torch\n"
         "from lenet_cpp.interchange.torch.models import TorchNetwork\n"
@@ -138,7 +129,7 @@ def test_a_network_of_ones_own(tmp_path) -> None:
         create_network(f"{tmp_path / 'mine.py'}:SPEC")
 
 
-def test_every_misfit_is_named() -> None:
+def test_every_misfit_is_named():
     arrays = as_arrays(lively("resnet18").state_dict())
     del arrays["bn1.running_mean"]
     arrays["layer9.weight"] = arrays["layer4.1.conv2.weight"]
@@ -160,7 +151,7 @@ def test_every_misfit_is_named() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_sixteen_bits_are_widened(dtype) -> None:
+def test_sixteen_bits_are_widened(dtype):
     state = {key: value.to(dtype) for key, value in lively("lenet").state_dict().items()}
     found = interchange.paddle_state(as_arrays(state), "lenet")
     assert found["linear1.weight"].dtype == np.float32
@@ -168,7 +159,7 @@ def test_sixteen_bits_are_widened(dtype) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(program, tmp_path_factory):
     """A folder in which the page's blocks were typed."""
     folder = tmp_path_factory.mktemp("made")
     shutil.copytree(ROOT / "scripts", folder / "scripts")
@@ -186,7 +177,7 @@ def made(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_trained_lenet_in_cpp(made, run_program) -> None:
+def test_trained_lenet_in_cpp(made, run_program):
     """The digits' classes and outputs are PyTorch's own, in the C++ program."""
     test = read_mnist_dir(sample_dir()).test
     images = to_model_input(test.images)
@@ -221,7 +212,7 @@ def test_trained_lenet_in_cpp(made, run_program) -> None:
     assert f"({correct} of 1000)" in (made / "printed.txt").read_text(encoding="utf-8")
 
 
-def test_resnet18_of_two_classes_in_cpp(tmp_path, run_program) -> None:
+def test_resnet18_of_two_classes_in_cpp(tmp_path, run_program):
     net = lively("resnet18")
     save_state(net, tmp_path / "net.prm")
     folder = tmp_path / "out"
@@ -250,7 +241,7 @@ def test_resnet18_of_two_classes_in_cpp(tmp_path, run_program) -> None:
 @pytest.mark.parametrize(
     "fault", ["perturbed", "mixed up", "not finite", "other classes", "no record"]
 )
-def test_nothing_is_written_when_it_is_wrong(tmp_path, monkeypatch, fault) -> None:
+def test_nothing_is_written_when_it_is_wrong(tmp_path, monkeypatch, fault):
     path, folder = tmp_path / "net.prm", tmp_path / "out"
     save_state(lively("lenet"), path)
     interchange.import_state(path, "lenet", folder, formats=("pdmodel",))
@@ -288,7 +279,7 @@ def test_nothing_is_written_when_it_is_wrong(tmp_path, monkeypatch, fault) -> No
     assert not (tmp_path / "new").exists()
 
 
-def test_a_record_of_other_parameters_is_left_out(tmp_path, capsys) -> None:
+def test_a_record_of_other_parameters_is_left_out(tmp_path, capsys):
     path = tmp_path / "net.prm"
     assert command.main(["--epochs", "0", "--seed", "3", "-o", str(path)]) == 0
     assert "the parameters are random" in capsys.readouterr().out
@@ -303,7 +294,7 @@ def test_a_record_of_other_parameters_is_left_out(tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize("state", ["missing", "too old"])
-def test_without_torch_it_says_what_to_install(tmp_path, monkeypatch, state) -> None:
+def test_without_torch_it_says_what_to_install(tmp_path, monkeypatch, state):
     path = tmp_path / "net.prm"
     save_state(lively("lenet"), path)
     if state == "missing":
@@ -325,7 +316,7 @@ def test_without_torch_it_says_what_to_install(tmp_path, monkeypatch, state) -> 
 @pytest.mark.parametrize(
     "program", ["torch_train -o new.prm", "import_model net.prm -m lenet -o out"]
 )
-def test_commands_without_torch(tmp_path, program) -> None:
+def test_commands_without_torch(tmp_path, program):
     name, *arguments = program.split()
     save_state(lively("lenet"), tmp_path / "net.prm")
     code = (
@@ -369,7 +360,7 @@ print(*(results[name].hex() for name in ("torch", "paddle", "lenet_cpp")))
 """
 
 
-def test_any_order_of_imports() -> None:
+def test_any_order_of_imports():
     printed = set()
     # PyTorch before Paddle and after it; docs/pytorch.md speaks of all six.
     orders = ("torch,paddle,lenet_cpp", "lenet_cpp,paddle,torch")
@@ -387,7 +378,7 @@ def test_any_order_of_imports() -> None:
     assert len(printed) == 1
 
 
-def test_importing_the_package_imports_no_torch() -> None:
+def test_importing_the_package_imports_no_torch():
     program = (
         "import sys, lenet_cpp.interchange.torch.models, lenet_cpp.interchange.torch.state\n"
         "import lenet_cpp.cli.torch_train, lenet_cpp.interchange.torch.record\n"

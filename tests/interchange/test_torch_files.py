@@ -1,7 +1,5 @@
 """Files of PyTorch parameters, from friend and foe."""
 
-from __future__ import annotations
-
 import io
 import os
 import pickle
@@ -9,14 +7,9 @@ import pickletools
 import re
 import warnings
 import zipfile
-from pathlib import Path
 
 import pytest
-from support import (
-    contents,
-    lively,
-    written_by_torch,
-)
+from support import contents, lively, written_by_torch
 
 from lenet_cpp.errors import BadModel, FileNotFound
 from lenet_cpp.interchange.torch import state as interchange
@@ -26,7 +19,7 @@ _REASON = "PyTorch is an extra: pip install 'lenet-cpp[torch]'"
 torch = pytest.importorskip("torch", reason=_REASON)
 
 
-def test_saved_as_the_guide_does(tmp_path) -> None:
+def test_saved_as_the_guide_does(tmp_path):
     class Net(torch.nn.Linear):
         moved = 0
 
@@ -52,7 +45,7 @@ def test_saved_as_the_guide_does(tmp_path) -> None:
     net.load_state_dict(found)
 
 
-def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch) -> None:
+def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch):
     path = tmp_path / "net.prm"
     save_state(create_network("lenet", seed=1), path)
     old = path.read_bytes()
@@ -69,7 +62,7 @@ def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.parametrize("archive", [True, False], ids=["archive", "before 1.6"])
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_every_pickle_protocol_is_read(tmp_path, protocol, archive) -> None:
+def test_every_pickle_protocol_is_read(tmp_path, protocol, archive):
     net = lively("resnet18")
     path = tmp_path / "net.prm"
     path.write_bytes(written_by_torch(net.state_dict(), protocol, archive=archive))
@@ -82,7 +75,7 @@ def test_every_pickle_protocol_is_read(tmp_path, protocol, archive) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol 4:UserWarning")
-def test_the_reason_for_rewriting_protocol_4_still_holds() -> None:
+def test_the_reason_for_rewriting_protocol_4_still_holds():
     """When this fails, PyTorch has learnt it, and interchange.torch.model_state may lose it."""
     with pytest.raises(pickle.UnpicklingError, match="Unsupported operand"):
         torch.load(io.BytesIO(written_by_torch({"a": torch.ones(1)}, 4)), weights_only=True)
@@ -90,7 +83,7 @@ def test_the_reason_for_rewriting_protocol_4_still_holds() -> None:
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_training_checkpoints_and_data_parallel(tmp_path, key, protocol) -> None:
+def test_training_checkpoints_and_data_parallel(tmp_path, key, protocol):
     net = lively("lenet")
     optimizer = torch.optim.Adam(net.parameters())
     net(torch.rand(1, 1, 28, 28)).sum().backward()
@@ -108,7 +101,7 @@ def test_training_checkpoints_and_data_parallel(tmp_path, key, protocol) -> None
 class Hostile:
     """Makes a file when it is unpickled."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target):
         self.target = target
 
     def __reduce__(self):
@@ -118,7 +111,7 @@ class Hostile:
 @pytest.mark.parametrize("archive", [True, False], ids=["archive", "before 1.6"])
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize("place", ["value", "key", "whole"])
-def test_a_pickle_that_runs_code_does_not(tmp_path, place, protocol, archive) -> None:
+def test_a_pickle_that_runs_code_does_not(tmp_path, place, protocol, archive):
     mark, path = tmp_path / "it-ran", tmp_path / "net.prm"
     hostile = Hostile(mark)
     states = {"value": {"a": torch.ones(1), "b": hostile}, "key": {hostile: 1}, "whole": hostile}
@@ -135,7 +128,7 @@ def test_a_pickle_that_runs_code_does_not(tmp_path, place, protocol, archive) ->
     assert not (tmp_path / "out").exists()
 
 
-def test_it_would_run_where_it_is_allowed_to(tmp_path) -> None:
+def test_it_would_run_where_it_is_allowed_to(tmp_path):
     mark, path = tmp_path / "it-ran", tmp_path / "net.prm"
     path.write_bytes(written_by_torch({"a": Hostile(mark)}, 4))
     with pytest.raises(BadModel):
@@ -143,7 +136,7 @@ def test_it_would_run_where_it_is_allowed_to(tmp_path) -> None:
     assert mark.exists()
 
 
-def index_replaced(state: object, index: bytes) -> bytes:
+def index_replaced(state, index):
     """A file of torch.save with another pickle in it."""
     output = io.BytesIO()
     with (
@@ -173,7 +166,7 @@ def index_replaced(state: object, index: bytes) -> bytes:
         b"",
     ],
 )
-def test_pickles_made_by_hand(tmp_path, index) -> None:
+def test_pickles_made_by_hand(tmp_path, index):
     path = tmp_path / "net.prm"
     for data in (index_replaced({"a": torch.ones(1)}, index), index * 5, index):
         path.write_bytes(data)
@@ -183,7 +176,7 @@ def test_pickles_made_by_hand(tmp_path, index) -> None:
         assert len(str(info.value)) < 500
 
 
-def test_a_name_cannot_smuggle_instructions_in(tmp_path) -> None:
+def test_a_name_cannot_smuggle_instructions_in(tmp_path):
     """As text of protocol 2 the lines after the name would be instructions that are carried out."""
     attribute = b"OrderedDict\n)R(X\x01\x00\x00\x00aK\x01u."
     index = b"\x80\x04\x8c\x0bcollections\x8c" + bytes([len(attribute)]) + attribute + b"\x93."
@@ -193,7 +186,7 @@ def test_a_name_cannot_smuggle_instructions_in(tmp_path) -> None:
         load_state(path)
 
 
-def bad_files() -> dict[str, tuple[bytes, str]]:
+def bad_files():
     good = written_by_torch({"a": torch.ones(1000)}, 4)
     compressed = io.BytesIO()
     with (
@@ -230,7 +223,7 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.mark.parametrize("case", bad_files())
-def test_files_that_are_none(tmp_path, case) -> None:
+def test_files_that_are_none(tmp_path, case):
     data, message = bad_files()[case]
     path = tmp_path / "net.prm"
     path.write_bytes(data)
@@ -240,7 +233,7 @@ def test_files_that_are_none(tmp_path, case) -> None:
     assert "\n" not in str(info.value)
 
 
-def test_every_cut_is_noticed(tmp_path) -> None:
+def test_every_cut_is_noticed(tmp_path):
     path = tmp_path / "net.prm"
     for archive in (True, False):
         good = written_by_torch({"a": torch.ones(10)}, 4, archive=archive)
@@ -250,7 +243,7 @@ def test_every_cut_is_noticed(tmp_path) -> None:
                 load_state(path)
 
 
-def test_a_whole_network_of_ones_own(tmp_path) -> None:
+def test_a_whole_network_of_ones_own(tmp_path):
     path = tmp_path / "net.prm"
     net = lively("lenet")
     path.write_bytes(written_by_torch(net, 4))
@@ -258,6 +251,6 @@ def test_a_whole_network_of_ones_own(tmp_path) -> None:
     assert torch.equal(found["conv1.weight"], net.conv1.weight)
 
 
-def test_missing_file(tmp_path) -> None:
+def test_missing_file(tmp_path):
     with pytest.raises(FileNotFound, match=r"cannot read .*net\.prm: No such file"):
         load_state(tmp_path / "net.prm")

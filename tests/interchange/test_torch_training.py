@@ -1,7 +1,5 @@
 """Training in PyTorch, and the record of it."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -11,9 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support import (
-    torch_outputs,
-)
+from support import torch_outputs
 
 import lenet_cpp
 from lenet_cpp.cli import torch_train as command
@@ -32,7 +28,7 @@ training = pytest.importorskip("lenet_cpp.interchange.torch.training", reason=_R
 ROOT = Path(__file__).parents[2]
 
 
-def test_training_is_repeatable(tmp_path, capsys) -> None:
+def test_training_is_repeatable(tmp_path, capsys):
     files = []
     for number, seed in enumerate((1, 1, 2)):
         files.append(tmp_path / f"{number}.prm")
@@ -47,7 +43,7 @@ def test_training_is_repeatable(tmp_path, capsys) -> None:
     assert f"({record['test']['correct']} of 1000)" in capsys.readouterr().out
 
 
-def test_resnet18_learns_and_brings_its_image_size(tmp_path, monkeypatch) -> None:
+def test_resnet18_learns_and_brings_its_image_size(tmp_path, monkeypatch):
     whole = read_mnist_dir(sample_dir(), kind="sample")
     train_part = Split(whole.train.images[:640], whole.train.labels[:640])
     test_part = Split(whole.test.images[:200], whole.test.labels[:200])
@@ -76,13 +72,13 @@ def test_resnet18_learns_and_brings_its_image_size(tmp_path, monkeypatch) -> Non
     assert (found == labels).mean() > 0.7
 
 
-def test_recipes_of_paddle_that_have_more_are_refused() -> None:
+def test_recipes_of_paddle_that_have_more_are_refused():
     training.TorchTrainingSettings(recipe=RECIPES["guide"])
     with pytest.raises(BadInput, match="the recipe best is not for PyTorch"):
         training.TorchTrainingSettings(recipe=RECIPES["best"])
 
 
-def test_ctrl_c_leaves_nothing(tmp_path) -> None:
+def test_ctrl_c_leaves_nothing(tmp_path):
     # What a shell starts in the background ignores SIGINT, and so would the child.
     command_line = ["env", "--default-signal=INT", sys.executable, ROOT / "scripts/torch_train.py"]
     child = subprocess.Popen(
@@ -122,7 +118,7 @@ def test_ctrl_c_leaves_nothing(tmp_path) -> None:
         ("--lr 1e30 --epochs 1", 5, "lower the learning rate"),
     ],
 )
-def test_refusals(tmp_path, monkeypatch, capsys, arguments, code, message) -> None:
+def test_refusals(tmp_path, monkeypatch, capsys, arguments, code, message):
     monkeypatch.chdir(tmp_path)
     assert command.main(arguments.split()) == code
     error = capsys.readouterr().err

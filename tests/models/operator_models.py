@@ -6,8 +6,6 @@ writes NAME.pdmodel or NAME.json (as FLAGS_enable_pir_api says) with NAME.pdipar
 the layer computes) and images.npy.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -162,7 +160,7 @@ PIR_MODELS = {
 }
 
 
-def main(folder: Path) -> None:
+def main(folder):
     images = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype("float32")
     np.save(folder / "images.npy", images)
     pir = paddle.get_flags(["FLAGS_enable_pir_api"])["FLAGS_enable_pir_api"]

@@ -1,7 +1,5 @@
 """The registry, the networks against their definitions, and their exports."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -9,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import paddle
@@ -64,21 +61,21 @@ TRAINABLE = {
 }
 
 
-def lazy(name: str, class_dim: int | None = None) -> Any:
+def lazy(name, class_dim=None):
     """A network whose parameters have shapes but no values, which is quick."""
     with paddle.LazyGuard():
         return models.build(name, class_dim)
 
 
-def shapes(layer: Any) -> dict[str, tuple[int, ...]]:
+def shapes(layer):
     return {name: tuple(value.shape) for name, value in layer.state_dict().items()}
 
 
-def expected_shapes(depth: int, classes: int) -> dict[str, tuple[int, ...]]:
+def expected_shapes(depth, classes):
     """Names and shapes in PaddleClas 2.6's order, from the definition of the network."""
-    table: dict[str, tuple[int, ...]] = {}
+    table = {}
 
-    def add(name: str, inputs: int, filters: int, kernel: int) -> None:
+    def add(name, inputs, filters, kernel):
         table[f"{name}.conv.weight"] = (filters, inputs, kernel, kernel)
         for each in ("weight", "bias", "_mean", "_variance"):
             table[f"{name}.bn.{each}"] = (filters,)
@@ -107,10 +104,10 @@ def expected_shapes(depth: int, classes: int) -> dict[str, tuple[int, ...]]:
     return table
 
 
-def reference(state: dict[str, Any], depth: int, images: np.ndarray) -> np.ndarray:
+def reference(state, depth, images):
     """The network, written once more from its definition, with plain functions."""
 
-    def norm(name: str, x: Any, stride: int = 1) -> Any:
+    def norm(name, x, stride=1):
         filters = state[f"{name}.conv.weight"]
         x = F.conv2d(x, filters, stride=stride, padding=filters.shape[2] // 2)
         mean, variance, scale, shift = (
@@ -119,7 +116,7 @@ def reference(state: dict[str, Any], depth: int, images: np.ndarray) -> np.ndarr
         )
         return (x - mean) / paddle.sqrt(variance + 1e-5) * scale + shift
 
-    def halve(x: Any) -> Any:
+    def halve(x):
         """Means of 2x2 pixels; at an odd edge of those that are there."""
         values = x.numpy()
         rows = [values[:, :, i : i + 2].mean(axis=2) for i in range(0, values.shape[2], 2)]
@@ -149,16 +146,15 @@ def reference(state: dict[str, Any], depth: int, images: np.ndarray) -> np.ndarr
             x = F.relu(out + x)
             number += 1
     x = x.mean(axis=[2, 3])
-    result: np.ndarray = (x @ state["fc.weight"] + state["fc.bias"]).numpy()
-    return result
+    return (x @ state["fc.weight"] + state["fc.bias"]).numpy()
 
 
-def pictures(count: int, size: int, channels: int = 3) -> np.ndarray:
+def pictures(count, size, channels=3):
     shape = (count, channels, size, size)
     return np.random.default_rng(size).standard_normal(shape).astype("float32")
 
 
-def close(expected: np.ndarray, found: np.ndarray) -> bool:
+def close(expected, found):
     same = expected.shape == found.shape
     return same and compare(expected, found).agrees
 
@@ -166,7 +162,7 @@ def close(expected: np.ndarray, found: np.ndarray) -> bool:
 # ---- the registry
 
 
-def test_registry() -> None:
+def test_registry():
     assert set(models.MODELS) == set(TRAINABLE)
     for name, spec in models.MODELS.items():
         assert spec.name == name
@@ -176,7 +172,7 @@ def test_registry() -> None:
     assert models.get("AlexNet").stem == "inference"
 
 
-def test_unknown_names_get_suggestions() -> None:
+def test_unknown_names_get_suggestions():
     with pytest.raises(errors.BadInput, match="did you mean ResNet50_vd or"):
         models.get("resnet50-vd")
     with pytest.raises(errors.BadInput, match="did you mean AlexNet"):
@@ -186,13 +182,13 @@ def test_unknown_names_get_suggestions() -> None:
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_parameter_counts(name: str) -> None:
+def test_parameter_counts(name):
     layer = lazy(name)
     trainable = [p for p in layer.parameters() if not p.stop_gradient]
     assert sum(int(np.prod(p.shape)) for p in trainable) == TRAINABLE[name]
 
 
-def test_image_sizes_of_alexnet_are_those_that_its_layers_take() -> None:
+def test_image_sizes_of_alexnet_are_those_that_its_layers_take():
     spec = models.get("AlexNet")
     layer = lazy("AlexNet", 2)
     for parameter in layer.parameters():
@@ -207,7 +203,7 @@ def test_image_sizes_of_alexnet_are_those_that_its_layers_take() -> None:
             layer(paddle.zeros([1, 3, size, size]))
 
 
-def test_other_sizes_and_classes() -> None:
+def test_other_sizes_and_classes():
     with pytest.raises(errors.BadInput, match="lenet takes images of size 28, not 32"):
         models.build("lenet", img_size=32)
     with pytest.raises(errors.BadInput, match="32 to 1024, not 31"):
@@ -224,13 +220,13 @@ def test_other_sizes_and_classes() -> None:
 
 
 @pytest.mark.parametrize("depth", BLOCKS)
-def test_names_and_shapes_are_those_of_paddleclas(depth: int) -> None:
+def test_names_and_shapes_are_those_of_paddleclas(depth):
     found = shapes(lazy(f"ResNet{depth}_vd", 7))
     assert list(found.items()) == list(expected_shapes(depth, 7).items())
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-def test_resnet_vd_computes_what_its_definition_says(depth: int) -> None:
+def test_resnet_vd_computes_what_its_definition_says(depth):
     layer = models.build(f"ResNet{depth}_vd", 5, seed=2)
     layer.eval()
     for size in (64, 75):  # 75 makes odd maps of 38, 19, 10, 5 and 3
@@ -242,7 +238,7 @@ def test_resnet_vd_computes_what_its_definition_says(depth: int) -> None:
         assert close(expected, found)
 
 
-def test_strides_are_where_the_definition_has_them() -> None:
+def test_strides_are_where_the_definition_has_them():
     layer = models.build("ResNet50_vd", 2)
     found = {
         name: (each._stride[0], each._kernel_size[0])
@@ -271,7 +267,7 @@ def exported(request):
     return name, layer, shared_models.exported(*described), shared_models.separate(*described)
 
 
-def runs(folder: Path, separate: Path) -> list[tuple[dict[str, Path], str]]:
+def runs(folder, separate):
     by_format = {
         "pdmodel": {"model_file": folder / "inference.pdmodel"},
         "json": {"model_file": folder / "inference.json"},
@@ -286,7 +282,7 @@ def runs(folder: Path, separate: Path) -> list[tuple[dict[str, Path], str]]:
     ]
 
 
-def test_exports_agree_with_the_layer_everywhere(exported, run_program, tmp_path) -> None:
+def test_exports_agree_with_the_layer_everywhere(exported, run_program, tmp_path):
     name, layer, folder, separate = exported
     images = pictures(2, EXPORTED[name])
     np.save(tmp_path / "images.npy", images)
@@ -309,7 +305,7 @@ def test_exports_agree_with_the_layer_everywhere(exported, run_program, tmp_path
         assert (np.load(output) == found).all(), (named, accelerator)
 
 
-def test_exports_say_what_they_are(exported) -> None:
+def test_exports_say_what_they_are(exported):
     name, _, folder, separate = exported
     names = {"inference.pdmodel", "inference.json", "inference.pdiparams"}
     beside = {"preprocess.json", "manifest.json", "SHA256SUMS"}
@@ -325,7 +321,7 @@ def test_exports_say_what_they_are(exported) -> None:
     assert (separate / "preprocess.json").read_bytes() == (folder / "preprocess.json").read_bytes()
 
 
-def test_another_network_is_not_overwritten(exported) -> None:
+def test_another_network_is_not_overwritten(exported):
     name, _, folder, _ = exported
     other = "ResNet34" if name != "ResNet34" else "ResNet18"
     before = (folder / "SHA256SUMS").read_bytes()
@@ -336,9 +332,7 @@ def test_another_network_is_not_overwritten(exported) -> None:
 
 @pytest.mark.parametrize("params", ["params", "__params__", None])
 @pytest.mark.parametrize("called", ["model", "__model__"])
-def test_names_of_the_old_guides(
-    called: str, params: str | None, model_dir: Path, tmp_path: Path, run_program
-) -> None:
+def test_names_of_the_old_guides(called, params, model_dir, tmp_path, run_program):
     folder = tmp_path / "resnet50-vd"
     if params is None:
         separate_layout.write_separate(model_dir, folder)
@@ -355,7 +349,7 @@ def test_names_of_the_old_guides(
         model_dir / "lenet.pdmodel", model_dir / "lenet.pdiparams", accelerator="plain"
     ) as predictor:
         expected = predictor.run(images)
-    ways: list[dict[str, Path]] = [{"model_dir": folder}, {"model_file": folder / called}]
+    ways = [{"model_dir": folder}, {"model_file": folder / called}]
     if params is not None:
         ways.append({"model_file": folder / called, "params_file": folder / params})
     for named in ways:
@@ -392,20 +386,20 @@ TINY = ModelSpec("tiny", Tiny, (3, 32, 32), 2, labels=("cat", "dog"))
 """
 
 
-def snippet(number: int) -> str:
+def snippet(number):
     return re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[number]
 
 
-def test_documented_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documented_use(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     state = models.build("ResNet50_vd", seed=8).state_dict()
     paddle.save(state, "ResNet50_vd_pretrained.pdparams")
-    names: dict[str, Any] = {}
+    names = {}
     exec(snippet(0), names)
     assert (names["layer"].fc.weight.numpy() == state["fc.weight"].numpy()).all()
 
 
-def test_documented_model_of_ones_own(tmp_path: Path) -> None:
+def test_documented_model_of_ones_own(tmp_path):
     code = snippet(1)
     assert len(code.splitlines()) < 20
     (tmp_path / "my_net.py").write_text(code)
@@ -426,7 +420,7 @@ def test_documented_model_of_ones_own(tmp_path: Path) -> None:
         assert close(layer(paddle.to_tensor(images)).numpy(), predictor.run(images))
 
 
-def test_models_of_ones_own_that_are_wrong(tmp_path: Path) -> None:
+def test_models_of_ones_own_that_are_wrong(tmp_path):
     path = tmp_path / "tiny.py"
     with pytest.raises(errors.FileNotFound, match=r"tiny\.py"):
         models.resolve(f"{path}:TINY")
@@ -444,7 +438,7 @@ def test_models_of_ones_own_that_are_wrong(tmp_path: Path) -> None:
         export.export_model(None, tmp_path / "o", model=models.resolve(f"{path}:TINY"), seed=0)
 
 
-def test_training_takes_a_model_of_ones_own(tmp_path: Path) -> None:
+def test_training_takes_a_model_of_ones_own(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         "from lenet_cpp.models import ModelSpec\n"
@@ -464,7 +458,7 @@ def test_training_takes_a_model_of_ones_own(tmp_path: Path) -> None:
         config_from_record({**record, "model": f"{path}:NET"})
 
 
-def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+def test_command(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments, code, said in (
         (["-m", "resnet18"], 5, "ResNet18 needs its parameters (-p), or --seed N"),

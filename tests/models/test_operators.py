@@ -1,7 +1,5 @@
 """Every operator that the checks know runs, on every accelerator, as in Paddle's own layers."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,11 +1,8 @@
 """Seeded parameters, published weights and their download, and state dicts that do not fit."""
 
-from __future__ import annotations
-
 import hashlib
 import http.server
 import threading
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -19,7 +16,7 @@ from lenet_cpp.models import weights
 # ---- weights
 
 
-def test_seeded_parameters() -> None:
+def test_seeded_parameters():
     first, again, other = (
         {k: v.numpy() for k, v in models.build("ResNet18_vd", 3, seed=seed).state_dict().items()}
         for seed in (1, 1, 2)
@@ -33,7 +30,7 @@ def test_seeded_parameters() -> None:
 
 
 @pytest.mark.parametrize("name", ["lenet", "ResNet152"])
-def test_seeded_outputs_keep_their_proportions(name: str) -> None:
+def test_seeded_outputs_keep_their_proportions(name):
     layer = models.build(name, 10, seed=0)
     layer.eval()
     shape = (2, *models.get(name).shape(64 if name != "lenet" else None))
@@ -47,13 +44,13 @@ def test_seeded_outputs_keep_their_proportions(name: str) -> None:
 class Server:
     """Serves bytes on the loopback interface and counts the requests."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.requests: list[str] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+            def do_GET(self):
                 outer.requests.append(self.path)
                 status, headers, body = outer.answers.get(self.path, (404, {}, b""))
                 self.send_response(status)
@@ -62,7 +59,7 @@ class Server:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *arguments: object) -> None:
+            def log_message(self, *arguments):
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -79,26 +76,24 @@ def server():
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "lenet_cpp" / "weights"
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published(tmp_path_factory):
     """Weights as somebody would publish them."""
     path = tmp_path_factory.mktemp("published") / "LeNet_pretrained.pdparams"
     paddle.save(models.build("lenet", seed=4).state_dict(), str(path))
     return path
 
 
-def sha256(path: Path) -> str:
+def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_pretrained_weights_from_paths_and_urls(
-    published: Path, server: Server, cache: Path
-) -> None:
+def test_pretrained_weights_from_paths_and_urls(published, server, cache):
     content = published.read_bytes()
     server.answers["/w/LeNet%20it.pdparams?v=1"] = (200, {}, content)
     server.answers["/moved"] = (302, {"Location": "/w/LeNet%20it.pdparams?v=1"}, b"")
@@ -129,7 +124,7 @@ def test_pretrained_weights_from_paths_and_urls(
     assert len(server.requests) == 5
 
 
-def test_downloads_that_are_not_kept(published: Path, server: Server, cache: Path) -> None:
+def test_downloads_that_are_not_kept(published, server, cache):
     content = published.read_bytes()
     server.answers["/good"] = (200, {}, content)
     server.answers["/short"] = (200, {"Content-Length": str(len(content) + 9)}, content)
@@ -159,10 +154,10 @@ def test_downloads_that_are_not_kept(published: Path, server: Server, cache: Pat
         weights.fetch(published, sha256=wrong)
 
 
-def test_https_is_not_left_for_http(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_https_is_not_left_for_http(monkeypatch, cache):
     import httpx
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request):
         if request.url.scheme == "https":
             return httpx.Response(302, headers={"Location": "http://example.com/w"})
         return httpx.Response(200, content=b"anything")
@@ -175,14 +170,14 @@ def test_https_is_not_left_for_http(monkeypatch: pytest.MonkeyPatch, cache: Path
         weights.fetch("https://example.com/w")
 
 
-def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     for value in ("", "relative/is/to/be/ignored"):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
         assert cache_folder() == tmp_path / ".cache" / "lenet_cpp"
 
 
-def test_every_difference_of_a_state_dict_is_listed(tmp_path: Path) -> None:
+def test_every_difference_of_a_state_dict_is_listed(tmp_path):
     path = tmp_path / "w.pdparams"
     state = {k: v.numpy() for k, v in models.build("lenet", seed=1).state_dict().items()}
     del state["conv1.bias"], state["conv2.weight"]
@@ -210,9 +205,7 @@ def test_every_difference_of_a_state_dict_is_listed(tmp_path: Path) -> None:
         assert (value.numpy() == before[name]).all()
 
 
-def test_long_lists_of_differences_are_short_in_the_message(
-    published: Path, tmp_path: Path
-) -> None:
+def test_long_lists_of_differences_are_short_in_the_message(published, tmp_path):
     layer = models.build("ResNet18_vd", 2)
     with pytest.raises(checkpoint.StateMismatch) as caught:
         models.load_pretrained(layer, published)

@@ -1,7 +1,5 @@
 """What the tests of the project's scripts share: a clone, and builds that compile nothing twice."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -22,7 +20,7 @@ cp "$LENET_BUILT/$object" "$object" && echo "$object:" >"$dependencies"
 
 
 @pytest.fixture(scope="session")
-def reuse(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def reuse(root, tmp_path_factory):
     """Variables for a build of the same sources: it takes the object files of ``build/``.
 
     Compiling takes minutes, and the build in ``build/`` has just done it. When that one is not up
@@ -41,7 +39,7 @@ def reuse(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
 
 
 @pytest.fixture(scope="session")
-def clone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone(root, tmp_path_factory):
     """A copy of the working tree, with an environment that has all packages of this one."""
     folder = tmp_path_factory.mktemp("clone") / "lenet_cpp"
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]

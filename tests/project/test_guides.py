@@ -1,12 +1,9 @@
 """docs/guides and the examples: what they tell a reader to type, typed; about 70 s on one core."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +26,7 @@ LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 
 
 @pytest.fixture(scope="module")
-def finished(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(program, tmp_path_factory):
     """The repository's folder as ./run.sh leaves it, with a shorter training."""
     folder = tmp_path_factory.mktemp("finished")
     for name in ("scripts", "examples"):
@@ -47,14 +44,14 @@ def finished(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(finished: Path, tmp_path: Path) -> Iterator[Path]:
+def folder(finished, tmp_path):
     """A copy of it for one page."""
     copy = Path(shutil.copytree(finished, tmp_path / "lenet_cpp", symlinks=True))
     yield copy
     shutil.rmtree(copy / "guide", ignore_errors=True)  # pytest keeps the rest; AlexNet is large
 
 
-def follow(page: Path, folder: Path) -> str:
+def follow(page, folder):
     """Do what a page says, block by block; return what was printed."""
     printed = ""
     for snippet in read_snippets(page):
@@ -70,7 +67,7 @@ def follow(page: Path, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page(page: Path, folder: Path) -> None:
+def test_page(page, folder):
     before = {path.name for path in folder.iterdir()}
     follow(page, folder)
     made = {path.name for path in folder.iterdir()} - before
@@ -81,7 +78,7 @@ def test_page(page: Path, folder: Path) -> None:
     }
 
 
-def test_own_classifier(folder: Path) -> None:
+def test_own_classifier(folder):
     example = folder / "examples" / "own_classifier"
     printed = follow(example / "README.md", folder)
     assert re.search(r"green\.png +1 +green", printed)
@@ -89,21 +86,21 @@ def test_own_classifier(folder: Path) -> None:
     assert "The routes agree" in printed
 
 
-def test_own_classifier_is_short() -> None:
+def test_own_classifier_is_short():
     lines = (EXAMPLE / "colours.py").read_text(encoding="utf-8").splitlines()
     assert len(lines) < 20
     assert read_snippets(EXAMPLE / "README.md")[0].text.splitlines() == lines
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_lead_somewhere(page):
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         if "://" not in target and not target.startswith("#"):
             assert (page.parent / target.partition("#")[0]).exists(), target
 
 
 @pytest.mark.parametrize("index", ["docs/README.md", "docs/guides/README.md", "tests/README.md"])
-def test_indexes_are_complete(index: str) -> None:
+def test_indexes_are_complete(index):
     page = ROOT / index
     if page.parent.name == "tests":
         names = {path.name for path in page.parent.iterdir() if list(path.glob("test_*.py"))}

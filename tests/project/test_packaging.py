@@ -4,15 +4,13 @@ Here the wheel is made from the object files of build/, and Paddle is that of th
 `nox` builds the wheel in pip's isolated environment and installs each supported Paddle.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -28,7 +26,7 @@ IMPORT_ORDERS = {
 }
 
 
-def run(*command: object, cwd: Path, **options: Any) -> str:
+def run(*command, cwd, **options):
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd, capture_output=True, text=True, check=False, **options,
@@ -38,15 +36,13 @@ def run(*command: object, cwd: Path, **options: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def elsewhere(tmp_path_factory):
     """A folder outside the repository."""
     return tmp_path_factory.mktemp("elsewhere")
 
 
 @pytest.fixture(scope="module")
-def wheel(
-    tmp_path_factory: pytest.TempPathFactory, root: Path, elsewhere: Path, reuse: dict[str, str]
-) -> Path:
+def wheel(tmp_path_factory, root, elsewhere, reuse):
     """The wheel, built with the packages that are here."""
     folder = tmp_path_factory.mktemp("wheel")
     run(
@@ -70,9 +66,7 @@ class Fresh(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def fresh(
-    tmp_path_factory: pytest.TempPathFactory, wheel: Path, elsewhere: Path, digits: Path
-) -> Fresh:
+def fresh(tmp_path_factory, wheel, elsewhere, digits):
     """Install the wheel with what it requires; Paddle comes later, from this environment."""
     environment = tmp_path_factory.mktemp("environment") / "venv"
     run(sys.executable, "-m", "venv", environment, cwd=elsewhere)
@@ -88,19 +82,19 @@ def fresh(
 
 
 @pytest.fixture(scope="module")
-def fresh_python(fresh: Fresh) -> Path:
+def fresh_python(fresh):
     """The interpreter of that environment."""
     return fresh.python
 
 
 @pytest.fixture(scope="module")
-def digits(elsewhere: Path) -> Path:
+def digits(elsewhere):
     path = elsewhere / "digits.npy"
     np.save(path, np.random.default_rng(0).random((5, 1, 28, 28), dtype=np.float32))
     return path
 
 
-def predict_with(python: Path, imports: str, digits: Path) -> np.ndarray:
+def predict_with(python, imports, digits):
     output = digits.with_name("logits.npy")
     code = (
         f"{imports}; import numpy as np; images = np.load({str(digits)!r});"
@@ -110,13 +104,13 @@ def predict_with(python: Path, imports: str, digits: Path) -> np.ndarray:
     return np.load(output)
 
 
-def test_without_paddle(fresh: Fresh, digits: Path) -> None:
+def test_without_paddle(fresh, digits):
     assert "numpy==" in fresh.packages
     assert "paddle" not in fresh.packages
     np.testing.assert_array_equal(fresh.without_paddle, lenet_cpp.predict(np.load(digits)))
 
 
-def test_paddle_may_come_later(fresh_python: Path, digits: Path) -> None:
+def test_paddle_may_come_later(fresh_python, digits):
     """The engine paddle of the same installation runs once there is a Paddle."""
     code = (
         f"import lenet_cpp, numpy as np; images = np.load({str(digits)!r});"
@@ -133,12 +127,12 @@ def test_paddle_may_come_later(fresh_python: Path, digits: Path) -> None:
 
 
 @pytest.mark.parametrize("order", IMPORT_ORDERS)
-def test_pip_install(fresh_python: Path, digits: Path, order: str) -> None:
+def test_pip_install(fresh_python, digits, order):
     logits = predict_with(fresh_python, IMPORT_ORDERS[order], digits)
     np.testing.assert_array_equal(logits, lenet_cpp.predict(np.load(digits)))
 
 
-def test_same_command_as_the_issue(fresh_python: Path, elsewhere: Path) -> None:
+def test_same_command_as_the_issue(fresh_python, elsewhere):
     code = (
         "import numpy as np, lenet_cpp; "
         "print(lenet_cpp.predict(np.zeros((2,1,28,28),'float32')).shape)"
@@ -146,7 +140,7 @@ def test_same_command_as_the_issue(fresh_python: Path, elsewhere: Path) -> None:
     assert run(fresh_python, "-c", code, cwd=elsewhere) == "(2, 10)\n"
 
 
-def test_wheel(wheel: Path) -> None:
+def test_wheel(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
         "lenet_cpp/py.typed",
@@ -164,7 +158,7 @@ def test_wheel(wheel: Path) -> None:
     assert wheel.stat().st_size < 5_000_000
 
 
-def test_typed_for_users(tmp_path: Path) -> None:
+def test_typed_for_users(tmp_path):
     """mypy --strict accepts correct uses of the public API and refuses wrong ones."""
     (tmp_path / "good.py").write_text(
         "import numpy as np\nimport lenet_cpp\n"

@@ -1,7 +1,5 @@
 """./run.sh and what the README tells a user to type after it."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
@@ -10,13 +8,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from snippets import RUN, Snippet, read_snippets, run_snippet
+from snippets import RUN, read_snippets, run_snippet
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -25,20 +21,20 @@ README = ROOT / "README.md"
 TRANSLATIONS = [ROOT / "README.ko.md", ROOT / "README.zh.md"]
 
 
-def bare(text: str) -> str:
+def bare(text):
     """Code without comments, which are translated."""
     return re.sub(r" *(?:#|//) .*", "", text)
 
 
 # Of blocks that are the same in several languages the first.
-SNIPPETS: dict[str, Snippet] = {}
+SNIPPETS = {}
 for _page in (README, *TRANSLATIONS):
     for _snippet in read_snippets(_page):
         if _snippet.language in RUN:
             SNIPPETS.setdefault(bare(_snippet.text), _snippet)
 
 
-def run(*command: object, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(*command, cwd, **options):
     return subprocess.run(
         [str(part) for part in command],
         cwd=cwd, capture_output=True, text=True, check=False, **options,
@@ -46,14 +42,14 @@ def run(*command: object, cwd: Path, **options: Any) -> subprocess.CompletedProc
 
 
 @pytest.fixture(scope="module")
-def finished(clone: Path, reuse: dict[str, str]) -> str:
+def finished(clone, reuse):
     """What ./run.sh prints when it does every step."""
     done = run("./run.sh", cwd=clone, env=os.environ | reuse)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
 
-def test_steps_and_their_times(finished: str, clone: Path) -> None:
+def test_steps_and_their_times(finished, clone):
     table = finished[finished.index("\nSteps\n") :].splitlines()[2:11]
     steps = "1 environment 2 library 3 program 4 package 5 train 6 export 7 predict 8 compare"
     assert " ".join(" ".join(line.split()[:2]) for line in table[:8]) == steps
@@ -64,7 +60,7 @@ def test_steps_and_their_times(finished: str, clone: Path) -> None:
     assert Path(built["build_dir"]) == (clone / "build").resolve()
 
 
-def test_summary(finished: str) -> None:
+def test_summary(finished):
     summary = finished[finished.index("Done") :]
     accuracies = re.search(r"accuracy  C\+\+ ([\d.]+) %, Python ([\d.]+) % of", summary)
     assert accuracies, summary
@@ -77,7 +73,7 @@ def test_summary(finished: str) -> None:
     assert re.search(r"latency.*[\d.]+ ms", summary)
 
 
-def test_again_skips_finished_steps(finished: str, clone: Path, tmp_path: Path) -> None:
+def test_again_skips_finished_steps(finished, clone, tmp_path):
     names = ("checkpoints/lenet/lenet.pdparams", "inference_model/lenet/lenet.pdmodel")
     made = [clone / name for name in names]
     before = [file.stat().st_mtime_ns for file in made]
@@ -90,13 +86,13 @@ def test_again_skips_finished_steps(finished: str, clone: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("snippet", list(SNIPPETS.values()), ids=lambda snippet: snippet.place)
-def test_readme_snippet(finished: str, clone: Path, snippet: Snippet) -> None:
+def test_readme_snippet(finished, clone, snippet):
     done = run_snippet(snippet, clone, clone / ".venv")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("page", TRANSLATIONS, ids=lambda page: page.stem)
-def test_translation_keeps_to_the_readme(page: Path) -> None:
+def test_translation_keeps_to_the_readme(page):
     text, english = page.read_text(encoding="utf-8"), README.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 120
     for other in {README, *TRANSLATIONS} - {page}:
@@ -111,7 +107,7 @@ def test_translation_keeps_to_the_readme(page: Path) -> None:
     assert errors.findall(text) == errors.findall(english) != []
 
 
-def test_lib_dir_is_the_library_of_the_program(finished: str, clone: Path, tmp_path: Path) -> None:
+def test_lib_dir_is_the_library_of_the_program(finished, clone, tmp_path):
     mine = tmp_path / "my paddle"
     mine.symlink_to(clone / "third_party" / "paddle_inference")
     plug_in = clone / "build" / "liblenet_paddle.so"
@@ -126,7 +122,7 @@ def test_lib_dir_is_the_library_of_the_program(finished: str, clone: Path, tmp_p
 
 
 @pytest.fixture
-def folder(root: Path) -> Iterator[Path]:
+def folder(root):
     """A folder that holds run.sh, and that other users may look into."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "first")
@@ -137,14 +133,14 @@ def folder(root: Path) -> Iterator[Path]:
         yield folder
 
 
-def alone(folder: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+def alone(folder, **options):
     """./run.sh in such a folder, which ends at the package index at the latest."""
     given = {"PIP_NO_INDEX": "1", **options.pop("env", {})}
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | given
     return run("./run.sh", cwd=folder, env=environment, **options)
 
 
-def test_a_moved_clone_is_mended(folder: Path) -> None:
+def test_a_moved_clone_is_mended(folder):
     subprocess.run([sys.executable, "-m", "venv", ".venv"], cwd=folder, check=True)
     assert "before" not in alone(folder).stdout
     for place in ("second", "with a space"):  # the kernel starts no interpreter with a space
@@ -169,7 +165,7 @@ def test_a_moved_clone_is_mended(folder: Path) -> None:
         folder = moved
 
 
-def test_a_second_run_is_refused(folder: Path) -> None:
+def test_a_second_run_is_refused(folder):
     (folder / "build").mkdir()
     with (folder / "build" / "run.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -182,7 +178,7 @@ def test_a_second_run_is_refused(folder: Path) -> None:
     assert "wait until it ends" in done.stderr
 
 
-def test_a_folder_that_cannot_be_written_to(folder: Path) -> None:
+def test_a_folder_that_cannot_be_written_to(folder):
     nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
     folder.chmod(0o555)
     done = alone(folder, **nobody)
@@ -193,7 +189,7 @@ def test_a_folder_that_cannot_be_written_to(folder: Path) -> None:
     assert "clone or copy" in done.stderr
 
 
-def test_a_full_disk(folder: Path) -> None:
+def test_a_full_disk(folder):
     python = folder / "python"
     python.write_text(
         '#!/bin/sh\n[ "$1" = -c ] || { echo "[Errno 28] No space left on device" >&2; exit 1; }\n'
@@ -206,7 +202,7 @@ def test_a_full_disk(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("script", ["run.sh", "test.sh"])
-def test_help(root: Path, script: str) -> None:
+def test_help(root, script):
     done = run(f"./{script}", "--help", cwd=root)
     assert done.returncode == 0
     words = {
@@ -226,9 +222,7 @@ def test_help(root: Path, script: str) -> None:
         (["--build-only"], {"CXX": "/no/such/compiler"}, 1, "compiler"),
     ],
 )
-def test_failure_is_one_line(
-    clone: Path, arguments: list[str], environment: dict[str, str], code: int, said: str
-) -> None:
+def test_failure_is_one_line(clone, arguments, environment, code, said):
     done = run("./run.sh", *arguments, cwd=clone, env=os.environ | environment)
     assert done.returncode == code
     assert len(done.stderr.splitlines()) == 1

@@ -1,7 +1,5 @@
 """The rooms of the package: which may import which, and how much there may be of everything."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import re
@@ -11,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tools.structure import COUNTS, ROOT, Count, importable
+from tools.structure import COUNTS, ROOT, importable
 
 
-def test_rooms_import_in_one_direction() -> None:
+def test_rooms_import_in_one_direction():
     """The contracts are in pyproject.toml; they hold for lazy and typing-only imports too."""
     with importable() as folder:
         done = subprocess.run(
@@ -27,11 +25,11 @@ def test_rooms_import_in_one_direction() -> None:
 
 
 @pytest.mark.parametrize("each", COUNTS, ids=lambda each: each.what)
-def test_count_is_within_its_limit(each: Count) -> None:
+def test_count_is_within_its_limit(each):
     assert each.count() <= each.limit
 
 
-def public_names() -> dict[str, set[str]]:
+def public_names():
     """The modules of docs/api.md and the names that it lists for each."""
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     sections = re.split(r"^## `([\w.]+)`$", page, flags=re.MULTILINE)[1:]
@@ -42,7 +40,7 @@ def public_names() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(("module", "names"), public_names().items())
-def test_public_names_are_those_of_the_page(module: str, names: set[str]) -> None:
+def test_public_names_are_those_of_the_page(module, names):
     found = importlib.import_module(module)
     assert set(found.__all__) == names
     for name in names:

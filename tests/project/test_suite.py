@@ -1,7 +1,5 @@
 """What ./test.sh and tests/conftest.py promise of the suite itself."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
@@ -21,7 +19,7 @@ def test_slow():
 """
 
 
-def test_a_process_that_is_left_is_ended_and_an_error(root: Path, tmp_path: Path) -> None:
+def test_a_process_that_is_left_is_ended_and_an_error(root, tmp_path):
     (tmp_path / "test_left.py").write_text(LEAVES_A_PROCESS)
     command = ("-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-o", "markers=nightly")
     done = subprocess.run(
@@ -34,7 +32,7 @@ def test_a_process_that_is_left_is_ended_and_an_error(root: Path, tmp_path: Path
     assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
 
 
-def test_the_quick_tests_are_there(root: Path) -> None:
+def test_the_quick_tests_are_there(root):
     listed = re.search(r'^heart="(.*?)"$', (root / "test.sh").read_text(), re.DOTALL | re.MULTILINE)
     assert listed
     assert [path for path in listed[1].split() if not (root / path).exists()] == []

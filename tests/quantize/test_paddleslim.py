@@ -4,8 +4,6 @@ The environment takes a minute and 1.4 GB to make. Where there is none these tes
 ``nox -s paddleslim`` makes it, as LENET_TEST_PADDLESLIM=1 does.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -25,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def environment() -> Path:
+def environment():
     """The interpreter of PaddleSlim's environment."""
     try:
         if slim.environment().find() is None and not os.environ.get("LENET_TEST_PADDLESLIM"):
@@ -36,7 +34,7 @@ def environment() -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(environment: Path, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(environment, program, tmp_path_factory):
     """A folder in which all four methods were done by PaddleSlim."""
     folder = tmp_path_factory.mktemp("slim")
     command = [

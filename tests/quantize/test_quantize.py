@@ -1,7 +1,5 @@
 """Quantization: what docs/quantization.md says to type, and what came of it."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -12,7 +10,6 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -30,7 +27,6 @@ from lenet_cpp.export import convert_model
 from lenet_cpp.formats.manifest import read_manifest, verify_checksums
 from lenet_cpp.formats.tensors import read_combined
 from lenet_cpp.quantize import (
-    Images,
     Quality,
     QuantizationSettings,
     deployed,
@@ -40,9 +36,6 @@ from lenet_cpp.quantize import (
 )
 from lenet_cpp.quantize.deployed import Deployed
 from quantized_models import NETWORK, ROOT, quantized_by_page
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 METHODS = tuple(quantization.METHODS)
 WEIGHTS = {
@@ -56,18 +49,18 @@ ROUTES = ("paddle.inference", "lenet_cpp", "native", "C++ program")
 
 
 @pytest.fixture(scope="module")
-def made(program: Path) -> Path:
+def made(program):
     """A folder in which the commands of the page's first half were typed."""
     return quantized_by_page(program)
 
 
 @pytest.fixture(scope="module")
-def report(made: Path) -> dict:
+def report(made):
     return json.loads((made / "quantization.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def sample() -> Images:
+def sample():
     return quantization.mnist_images(sample_dir(), 128)
 
 
@@ -77,17 +70,17 @@ def mnist_test():
 
 
 @pytest.fixture
-def residual(tmp_path: Path) -> str:
+def residual(tmp_path):
     """A network of one's own, as commands take it."""
     (tmp_path / "residual.py").write_text(NETWORK, encoding="utf-8")
     return f"{tmp_path}/residual.py:SPEC"
 
 
-def model_of(made: Path, method: str) -> Path:
+def model_of(made, method):
     return made / "inference_model" / f"lenet_{method}" / "lenet.pdmodel"
 
 
-def paddle_logits(program: Path, images: np.ndarray, *, int8: bool) -> np.ndarray:
+def paddle_logits(program, images, *, int8):
     """By ``paddle.inference``, configured here and not by the package."""
     from paddle.inference import Config, create_predictor
 
@@ -106,7 +99,7 @@ def paddle_logits(program: Path, images: np.ndarray, *, int8: bool) -> np.ndarra
     return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
 
 
-def parameters(program: Path) -> dict[str, np.ndarray]:
+def parameters(program):
     import paddle
     from paddle import pir_utils
     from paddle.static.io import is_persistable
@@ -117,7 +110,7 @@ def parameters(program: Path) -> dict[str, np.ndarray]:
         return read_combined(program.with_suffix(".pdiparams"), names)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -325,7 +318,7 @@ def test_made_images_are_the_same_every_time(residual):
     assert np.abs(first.test - first.calibration[:1]).max() > 0.1
 
 
-def averages(program: Path) -> list[float]:
+def averages(program):
     """The range of what goes into each convolution and matrix product, in their order."""
     import paddle
     from paddle import pir_utils
@@ -343,7 +336,7 @@ def averages(program: Path) -> list[float]:
     return [scales[name] for name in sources]
 
 
-def run_tasks(folder: Path, images: Images, settings: QuantizationSettings, *methods: str):
+def run_tasks(folder, images, settings, *methods):
     """Quantize the bundled LeNet in one process, without the checks; return the programs."""
     tasks = []
     with quantization.open_source() as source:
@@ -527,7 +520,7 @@ def test_bad_calibration_leaves_the_older_model(made, tmp_path, sample):
     assert contents(folder) == before
 
 
-def run_command(capsys, *arguments: object) -> tuple[int, str]:
+def run_command(capsys, *arguments):
     try:
         code = command.main([*map(str, arguments)])
     except SystemExit as exit_:
@@ -580,10 +573,7 @@ def test_json_is_refused(tmp_path, model_dir):
 def test_a_float_model_is_not_overwritten(tmp_path, model_dir, sample):
     folder = Path(shutil.copytree(model_dir, tmp_path / "float"))
     before = contents(folder)
-    with (
-        pytest.raises(BadInput, match="holds a float model"),
-        quantization.open_source() as source,
-    ):
+    with pytest.raises(BadInput, match="holds a float model"), quantization.open_source() as source:
         quantization.quantize(source, sample, "static-ptq", folder)
     assert contents(folder) == before
 
@@ -654,11 +644,11 @@ def test_ctrl_c_leaves_what_was_there(made, tmp_path, older):
     assert list(scratch.iterdir()) == []
 
 
-def children(pid: int) -> list[str]:
+def children(pid):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
 
 
-def wait_until(found: Callable[[], object]) -> None:
+def wait_until(found):
     end = time.monotonic() + 60
     while not found():
         assert time.monotonic() < end, "the command did not get that far"
@@ -670,9 +660,9 @@ def wait_until(found: Callable[[], object]) -> None:
 
 def test_the_environment_is_made_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    commands: list[list[str]] = []
+    commands = []
 
-    def pretend(_what: str, command: list[str], _remedy: str) -> None:
+    def pretend(_what, command, _remedy):
         commands.append(command)
         if "venv" in command:
             python = Path(command[-1], "bin", "python")

@@ -2,8 +2,6 @@
 long anything takes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -41,7 +39,7 @@ PROGRAM = "program/native"
 RESNET18_OF_32 = (1_814_073_344 - 512_000) // 49 + 512_000
 
 
-def quick(model_dir: Path, program: Path, **options) -> Settings:
+def quick(model_dir, program, **options):
     few = {"batch_sizes": (1, 8), "seconds": 0.02, "rounds": 2, "baseline": PROGRAM}
     return Settings(model_dir, program, **{**few, **options})
 
@@ -281,7 +279,7 @@ def engine_model(prepared, kind, precision="fp32"):
     return {**of, "cache": str(digits.folder), **files[kind]}
 
 
-def skip_without(name: str) -> None:
+def skip_without(name):
     reason = next(one for one in CONTENDERS if one.name == name).missing()
     if reason is not None:
         pytest.skip(reason)
@@ -493,7 +491,7 @@ def test_results_are_shown_again(whole, tmp_path, capsys):
     assert "cannot read" in capsys.readouterr().err
 
 
-def check_png(path: Path) -> None:
+def check_png(path):
     """Walk through the chunks, with their checksums, and unpack the pixels."""
     data = path.read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
@@ -797,7 +795,7 @@ def test_wrong_usage(arguments, capsys):
     assert "usage:" in capsys.readouterr().err
 
 
-def commands(text: str) -> list[str]:
+def commands(text):
     """The arguments of each call of the command in a text."""
     joined = text.replace("\\\n", " ")
     return re.findall(r"(?:scripts/benchmark\.py|^ +benchmark\.py) +(.+)$", joined, re.MULTILINE)

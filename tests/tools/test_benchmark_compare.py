@@ -2,8 +2,6 @@
 No test asserts on how long anything takes.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path
@@ -33,7 +31,7 @@ ANSWER = {
 NATIVE = choose(["native"], COMPARED, precisions=["fp32"])
 
 
-def fake(folder: Path, median_ms: float, commands: str = "", **answer) -> Path:
+def fake(folder, median_ms, commands="", **answer):
     """A build whose program says that a run takes this long, and notes when it was called."""
     latency = {"median_ms": median_ms, "p90_ms": median_ms, "p99_ms": 2 * median_ms}
     said = json.dumps(ANSWER | {"latency": latency} | answer)
@@ -45,7 +43,7 @@ def fake(folder: Path, median_ms: float, commands: str = "", **answer) -> Path:
     return folder
 
 
-def settings(model_dir: Path, **options) -> Settings:
+def settings(model_dir, **options):
     few = {"batch_sizes": (1,), "seconds": 60.0}
     return Settings(model_dir, Path("none"), **{**few, **options})
 
@@ -139,7 +137,7 @@ def test_builds_are_found(root, program, tmp_path):
     assert (environment.program, environment.python) == (Path(sys.prefix) / "bin" / "python", True)
 
 
-def python_in(folder: Path, flags: str = "") -> Path:
+def python_in(folder, flags=""):
     """An environment that is this one, by another name."""
     (folder / "bin").mkdir(parents=True)
     python = folder / "bin" / "python"

@@ -1,12 +1,10 @@
 """Loading a model takes time and memory at most linear in the size of its files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
 
-from tools.hostile.growth import FAMILIES, Cost, judge, measure
+from tools.hostile.growth import FAMILIES, judge, measure
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "lenet_measure_loading"
@@ -15,7 +13,7 @@ RELEASE = ROOT / "build" / PROGRAM
 COUNTING = ROOT / "build" / "asan-ubsan" / PROGRAM
 
 
-def check(program: Path, name: str, *, limited: bool) -> Cost:
+def check(program, name, *, limited):
     if not program.is_file():
         pytest.skip(f"{program.relative_to(ROOT)} is missing: ./test.sh builds it")
     family = FAMILIES[name]
@@ -25,12 +23,12 @@ def check(program: Path, name: str, *, limited: bool) -> Cost:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_twice_the_file_takes_twice_the_memory(name: str) -> None:
+def test_twice_the_file_takes_twice_the_memory(name):
     check(RELEASE, name, limited=True)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_twice_the_file_takes_twice_the_work(name: str) -> None:
+def test_twice_the_file_takes_twice_the_work(name):
     one = check(COUNTING, name, limited=False)
     # Else the counters are not there.
     assert one.blocks > 1000 or name.startswith("manifest.json")

@@ -1,13 +1,8 @@
 """Random networks, and each that was ever wrong, through every engine, format and binding."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from tools.hostile.__main__ import main
 from tools.hostile.children import LATE, do_steps
@@ -16,20 +11,20 @@ from tools.hostile.networks import Layer, Network
 CASES = Path(__file__).parents[2] / "tools" / "hostile" / "cases.json"
 
 
-def hostile(folder: Path, *arguments: str) -> None:
+def hostile(folder, *arguments):
     assert main([*arguments, f"--save-dir={folder}"]) == 0
 
 
-def test_random_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_random_networks(tmp_path, capsys):
     hostile(tmp_path, "networks", "--seed=15", "--count=60", "--most=3")
     assert "60 networks ran" in capsys.readouterr().out
 
 
-def test_networks_that_were_wrong(tmp_path: Path) -> None:
+def test_networks_that_were_wrong(tmp_path):
     hostile(tmp_path, "replay", str(CASES), "--no-minimise")
 
 
-def test_an_activation_is_not_left_to_the_next_model(tmp_path: Path) -> None:
+def test_an_activation_is_not_left_to_the_next_model(tmp_path):
     """What ended a .pdmodel on oneDNN was computed again at the beginning of the next .json."""
     conv = Layer("conv2d", [0], {"out": 3, "kernel": [1, 1], "bias": False})
     layers = [conv, Layer("leaky_relu", [1], {"negative_slope": 0.2})]
@@ -40,7 +35,7 @@ def test_an_activation_is_not_left_to_the_next_model(tmp_path: Path) -> None:
     hostile(tmp_path, "replay", str(both), "--jobs=1", *targets)
 
 
-def step(what: Any, folder: str) -> dict[str, Any]:
+def step(what, folder):
     """What the children below do: answer, or end."""
     if what == "answer":
         return {"folder": folder, "child": os.getpid()}
@@ -48,13 +43,13 @@ def step(what: Any, folder: str) -> dict[str, Any]:
     return {}
 
 
-def test_a_child_that_ends_or_hangs_is_an_outcome_and_the_next_takes_over() -> None:
+def test_a_child_that_ends_or_hangs_is_an_outcome_and_the_next_takes_over():
     """The instrument itself: a child that dies must not pass for one that answered."""
     steps = [
         "answer", "import signal; signal.raise_signal(signal.SIGSEGV)", "answer",
         "import time; time.sleep(60)", "import os; os._exit(3)", "answer", "answer",
     ]  # fmt: skip
-    heard: list[dict[str, Any]] = []
+    heard = []
     do_steps(
         f"{step.__module__}:step", steps, lambda _, said: heard.append(said), seconds=3, folder="f"
     )

@@ -1,14 +1,10 @@
 """Checkpoints: saved as a whole, refused when damaged, read without running code."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import paddle
@@ -23,11 +19,11 @@ from numpy_reference import LENET
 # Saving
 
 
-def state_of(value: float) -> dict[str, np.ndarray]:
+def state_of(value):
     return {"weight": np.full(4, value, np.float32)}
 
 
-def save(folder: Path, value: float) -> None:
+def save(folder, value):
     checkpoint.save_checkpoint(
         folder,
         "net",
@@ -38,7 +34,7 @@ def save(folder: Path, value: float) -> None:
     )
 
 
-def load(folder: Path) -> float:
+def load(folder):
     """The value of a checkpoint, of which all three files must agree."""
     found = checkpoint.load_checkpoint(folder, "net")
     value = found.record["value"]
@@ -48,18 +44,18 @@ def load(folder: Path) -> float:
 
 
 @pytest.fixture
-def snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], list[Path]]:
+def snapshots(tmp_path, monkeypatch):
     """Copy the folder before and after everything that a save does to it: what a kill leaves."""
 
-    def watch(folder: Path) -> list[Path]:
-        taken: list[Path] = []
+    def watch(folder):
+        taken = []
 
-        def take() -> None:
+        def take():
             taken.append(tmp_path / f"snapshot{len(taken)}")
             shutil.copytree(folder, taken[-1])
 
-        def wrap(function: Any) -> Any:
-            def wrapped(*args: Any, **options: Any) -> Any:
+        def wrap(function):
+            def wrapped(*args, **options):
                 take()
                 result = function(*args, **options)
                 take()
@@ -75,11 +71,7 @@ def snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path
     return watch
 
 
-def test_killed_at_any_instant_the_checkpoint_is_whole(
-    tmp_path: Path,
-    snapshots: Callable[[Path], list[Path]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_killed_at_any_instant_the_checkpoint_is_whole(tmp_path, snapshots, monkeypatch):
     folder = tmp_path / "folder"
     save(folder, 1)
     taken = snapshots(folder)
@@ -107,13 +99,11 @@ def test_killed_at_any_instant_the_checkpoint_is_whole(
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_full_disk_leaves_the_old_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch, number):
     save(tmp_path, 1)
     real, calls = paddle.save, []
 
-    def full(state: Any, path: str) -> None:
+    def full(state, path):
         calls.append(path)
         real(state, path)
         if len(calls) == number:
@@ -131,12 +121,12 @@ def test_a_full_disk_leaves_the_old_checkpoint(
 
 
 @pytest.fixture
-def parameters() -> dict[str, np.ndarray]:
+def parameters():
     generator = np.random.default_rng(0)
     return {name: generator.normal(size=s).astype(np.float32) for name, s in LENET.items()}
 
 
-def test_load_parameters(tmp_path: Path, parameters: dict[str, np.ndarray]) -> None:
+def test_load_parameters(tmp_path, parameters):
     layer = models.build("lenet")
     layer.set_state_dict(parameters)
     path = tmp_path / "x.pdparams"
@@ -147,9 +137,7 @@ def test_load_parameters(tmp_path: Path, parameters: dict[str, np.ndarray]) -> N
         assert np.array_equal(tensor.numpy(), parameters[name])
 
 
-def test_every_difference_is_listed_and_nothing_is_loaded(
-    tmp_path: Path, parameters: dict[str, np.ndarray]
-) -> None:
+def test_every_difference_is_listed_and_nothing_is_loaded(tmp_path, parameters):
     del parameters["conv1.bias"], parameters["linear2.weight"]
     parameters["conv3.weight"] = np.zeros(3, np.float32)
     parameters["linear1.weight"] = parameters["linear1.weight"].T.copy()
@@ -172,7 +160,7 @@ def test_every_difference_is_listed_and_nothing_is_loaded(
         assert np.array_equal(tensor.numpy(), before[name])
 
 
-def damaged(good: bytes) -> dict[str, bytes]:
+def damaged(good):
     return {
         "empty": b"",
         "cut": good[: len(good) // 2],
@@ -186,9 +174,7 @@ def damaged(good: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("case", damaged(b"").keys())
-def test_damaged_parameters_are_named(
-    tmp_path: Path, parameters: dict[str, np.ndarray], case: str
-) -> None:
+def test_damaged_parameters_are_named(tmp_path, parameters, case):
     path = tmp_path / "x.pdparams"
     paddle.save(parameters, str(path))
     path.write_bytes(damaged(path.read_bytes())[case])
@@ -197,7 +183,7 @@ def test_damaged_parameters_are_named(
     assert "\n" not in str(caught.value)
 
 
-def test_missing_parameters_are_named(tmp_path: Path) -> None:
+def test_missing_parameters_are_named(tmp_path):
     for path in (tmp_path / "x.pdparams", tmp_path):
         with pytest.raises(FileNotFound, match=re.escape(str(path))):
             load_parameters(models.build("lenet"), path)
@@ -206,14 +192,14 @@ def test_missing_parameters_are_named(tmp_path: Path) -> None:
 class Hostile:
     """Unpickling this makes a file, where unpickling is naive."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path):
         self.path = path
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self):
         return (os.mkdir, (str(self.path),))
 
 
-def test_reading_runs_no_code_from_the_file(tmp_path: Path) -> None:
+def test_reading_runs_no_code_from_the_file(tmp_path):
     path, trace = tmp_path / "x.pdparams", tmp_path / "trace"
     path.write_bytes(pickle.dumps({"weight": Hostile(trace)}))
     with pytest.raises(BadModel, match="mkdir"):
@@ -221,7 +207,7 @@ def test_reading_runs_no_code_from_the_file(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
-def test_checkpoint_files_of_another_training_are_refused(tmp_path: Path) -> None:
+def test_checkpoint_files_of_another_training_are_refused(tmp_path):
     save(tmp_path / "a", 1)
     save(tmp_path / "b", 2)
     for name in ("net.pdparams", "net.pdopt"):
@@ -239,7 +225,7 @@ def test_checkpoint_files_of_another_training_are_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1}', '{"format": 1, "files": 3}']
 )
-def test_damaged_record_is_named(tmp_path: Path, content: str) -> None:
+def test_damaged_record_is_named(tmp_path, content):
     save(tmp_path, 1)
     (tmp_path / "net.train.json").write_text(content)
     with pytest.raises(BadModel, match=r"net\.train\.json"):

@@ -1,7 +1,5 @@
 """LeNet, recipes, augmentation, training and resuming, in Python and by the command."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal
@@ -9,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import paddle
@@ -26,36 +23,33 @@ from lenet_cpp.training.augment import Augmentation, sampling_grid, warp
 from lenet_cpp.training.recipes import Recipe, TrainingConfig
 from numpy_reference import LENET, lenet
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 NAMES = ("lenet.pdopt", "lenet.pdparams", "lenet.train.json")
 
 
 @pytest.fixture(scope="module")
-def mnist() -> data.Mnist:
+def mnist():
     return data.read_mnist_dir(data.sample_dir(), kind="sample")
 
 
 @pytest.fixture(scope="module")
-def tiny(mnist: data.Mnist) -> data.Mnist:
+def tiny(mnist):
     """200 training images: a step of 20 takes milliseconds, an epoch is 10 steps."""
     small = data.Split(mnist.train.images[::30], mnist.train.labels[::30])
     return replace(mnist, train=small, test=data.Split(mnist.test.images, mnist.test.labels))
 
 
-def quiet(_line: str) -> None:
+def quiet(_line):
     pass
 
 
-def after(steps: int) -> Callable[[], bool]:
+def after(steps):
     """A ``should_stop`` that says yes after so many steps."""
     asked = iter(range(1, 1_000_000))
     return lambda: next(asked) >= steps
 
 
-def assert_same_checkpoint(one: Path, two: Path) -> None:
+def assert_same_checkpoint(one, two):
     """Every parameter, moment and averaged weight is equal, bit for bit."""
     first, second = (checkpoint.load_checkpoint(folder, "lenet") for folder in (one, two))
     for a, b in ((first.parameters, second.parameters), (first.optimizer, second.optimizer)):
@@ -69,7 +63,7 @@ def assert_same_checkpoint(one: Path, two: Path) -> None:
 # The model
 
 
-def test_topology_is_the_guides() -> None:
+def test_topology_is_the_guides():
     layer = models.build("lenet")
     found = {name: tuple(tensor.shape) for name, tensor in layer.state_dict().items()}
     assert found == LENET
@@ -79,11 +73,11 @@ def test_topology_is_the_guides() -> None:
     }
 
 
-def test_multiply_adds() -> None:
+def test_multiply_adds():
     layer = models.build("lenet")
     counted = []
 
-    def count(sublayer: Any, _inputs: Any, output: Any) -> None:
+    def count(sublayer, _inputs, output):
         # Each output element of a convolution or a matrix product is one dot product.
         fan_in = int(np.prod(sublayer.weight.shape)) // output.shape[1]
         counted.append(int(np.prod(output.shape)) * fan_in)
@@ -95,7 +89,7 @@ def test_multiply_adds() -> None:
     assert sum(counted) == 416_520
 
 
-def test_forward_matches_the_definition(mnist: data.Mnist) -> None:
+def test_forward_matches_the_definition(mnist):
     paddle.seed(3)
     layer = models.build("lenet")
     generator = np.random.default_rng(0)
@@ -110,7 +104,7 @@ def test_forward_matches_the_definition(mnist: data.Mnist) -> None:
     assert np.abs(found - expected).max() <= 1e-5 * np.maximum(1, np.abs(expected)).max()
 
 
-def test_registry() -> None:
+def test_registry():
     spec = models.get("lenet")
     assert (spec.input_shape, spec.classes) == ((1, 28, 28), 10)
     assert spec.labels == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
@@ -119,7 +113,7 @@ def test_registry() -> None:
         models.build("alexnet9")
 
 
-def test_registry_data_and_training_import_no_paddle() -> None:
+def test_registry_data_and_training_import_no_paddle():
     program = (
         "import sys, lenet_cpp.models, lenet_cpp.data.mnist, lenet_cpp.training.loop\n"
         "import lenet_cpp.formats.checkpoint\n"
@@ -132,7 +126,7 @@ def test_registry_data_and_training_import_no_paddle() -> None:
 # Recipes
 
 
-def test_guide_recipe(mnist: data.Mnist) -> None:
+def test_guide_recipe(mnist):
     full = replace(mnist, kind="full")
     config = TrainingConfig(recipes.recipe_for("guide", full))
     assert (config.recipe.batch_size, config.recipe.learning_rate) == (64, 1e-3)
@@ -145,7 +139,7 @@ def test_guide_recipe(mnist: data.Mnist) -> None:
         recipes.recipe_for("x", mnist)
 
 
-def test_cosine_schedule() -> None:
+def test_cosine_schedule():
     recipe = Recipe(name="t", learning_rate=8.0, schedule="cosine", warmup_epochs=0.5)
     rates = [recipes.learning_rate(recipe, step, total=12, per_epoch=8) for step in range(12)]
     # Four steps up in fifths of the peak, then (1 + cos(k pi / 8)) / 2 of it.
@@ -170,12 +164,12 @@ def test_cosine_schedule() -> None:
         {"average_decay": 1.0},
     ],
 )
-def test_recipes_out_of_range_are_refused(changes: dict[str, Any]) -> None:
+def test_recipes_out_of_range_are_refused(changes):
     with pytest.raises(BadInput):
         TrainingConfig(Recipe(name="t", **changes))
 
 
-def test_seed_and_model_out_of_range_are_refused() -> None:
+def test_seed_and_model_out_of_range_are_refused():
     for wrong in ({"seed": -1}, {"seed": 2**32}, {"model": "nothing"}):
         with pytest.raises(BadInput):
             TrainingConfig(Recipe(name="t"), **wrong)
@@ -187,47 +181,47 @@ def test_seed_and_model_out_of_range_are_refused() -> None:
 class Largest:
     """A generator whose uniform draws are all the upper limit."""
 
-    def uniform(self, _low: float, high: float, size: tuple[int, ...]) -> np.ndarray:
+    def uniform(self, _low, high, size):
         return np.full(size, high)
 
 
-def warped(images: np.ndarray, **strengths: float) -> np.ndarray:
+def warped(images, **strengths):
     return warp(images, Augmentation(**strengths), Largest()).numpy()
 
 
 @pytest.fixture(scope="module")
-def digits(mnist: data.Mnist) -> np.ndarray:
+def digits(mnist):
     return data.to_model_input(mnist.train.images[:8])
 
 
-def test_no_augmentation_is_the_identity(digits: np.ndarray) -> None:
+def test_no_augmentation_is_the_identity(digits):
     assert np.abs(warped(digits) - digits).max() < 1e-5
 
 
-def test_shift_is_in_pixels(digits: np.ndarray) -> None:
+def test_shift_is_in_pixels(digits):
     expected = np.zeros_like(digits)
     expected[:, :, :-2, :-2] = digits[:, :, 2:, 2:]  # reading 2 further right and further down
     assert np.abs(warped(digits, shift=2) - expected).max() < 1e-4
 
 
-def test_rotation_is_in_degrees(digits: np.ndarray) -> None:
+def test_rotation_is_in_degrees(digits):
     found = warped(digits, rotation=90)
     assert np.abs(found - np.rot90(digits, axes=(2, 3))).max() < 1e-4
 
 
-def test_scale_is_a_fraction(digits: np.ndarray) -> None:
+def test_scale_is_a_fraction(digits):
     grid = sampling_grid(Augmentation(scale=0.25), 1, 28, Largest())[0]
     assert grid[0, 0] == pytest.approx([-1.25, -1.25])
     assert grid[27, 0] == pytest.approx([-1.25, 1.25])
 
 
-def test_shear_is_in_pixels_per_pixel() -> None:
+def test_shear_is_in_pixels_per_pixel():
     grid = sampling_grid(Augmentation(shear=0.5), 1, 28, Largest())[0] * 13.5  # to pixels
     assert (grid[20] - grid[10])[:, 0] == pytest.approx(np.full(28, 5.0), abs=1e-4)
     assert (grid[20] - grid[10])[:, 1] == pytest.approx(np.full(28, 10.0), abs=1e-4)
 
 
-def test_elastic_displacement_has_the_stated_size_and_is_smooth() -> None:
+def test_elastic_displacement_has_the_stated_size_and_is_smooth():
     plain = sampling_grid(Augmentation(), 2000, 28, np.random.default_rng(0))
     augmentation = Augmentation(elastic=0.8, elastic_sigma=4)
     field = sampling_grid(augmentation, 2000, 28, np.random.default_rng(0)) - plain
@@ -245,7 +239,7 @@ def test_elastic_displacement_has_the_stated_size_and_is_smooth() -> None:
 # Training
 
 
-def guide_loop(config: TrainingConfig, mnist: data.Mnist, steps: int) -> paddle.nn.Layer:
+def guide_loop(config, mnist, steps):
     """The plain loop that a Paddle user writes, over the same batches."""
     paddle.seed(config.seed)
     layer = models.build("lenet")
@@ -270,7 +264,7 @@ def guide_loop(config: TrainingConfig, mnist: data.Mnist, steps: int) -> paddle.
     raise AssertionError
 
 
-def test_training_is_the_plain_loop(tmp_path: Path, tiny: data.Mnist) -> None:
+def test_training_is_the_plain_loop(tmp_path, tiny):
     config = TrainingConfig(Recipe(name="t", batch_size=30, epochs=None, steps=17), seed=5)
     result = training.train(config, tiny, tmp_path, report=quiet)
     expected = guide_loop(config, tiny, 17).state_dict()  # 2 epochs, each ending with 20 images
@@ -278,9 +272,9 @@ def test_training_is_the_plain_loop(tmp_path: Path, tiny: data.Mnist) -> None:
         assert np.array_equal(tensor.numpy(), expected[name].numpy()), name
 
 
-def test_sample_is_learned_and_reported(tmp_path: Path, mnist: data.Mnist) -> None:
+def test_sample_is_learned_and_reported(tmp_path, mnist):
     """375 steps of 16 images, one epoch: 92.9 % when this was written."""
-    lines: list[str] = []
+    lines = []
     recipe = recipes.recipe_for("guide", mnist, epochs=1, batch_size=16)
     result = training.train(TrainingConfig(recipe), mnist, tmp_path, report=lines.append)
     matches = [
@@ -308,7 +302,7 @@ def test_sample_is_learned_and_reported(tmp_path: Path, mnist: data.Mnist) -> No
     assert str(Path.cwd()) not in json.dumps(record)
 
 
-def test_evaluate_leaves_the_mode(mnist: data.Mnist) -> None:
+def test_evaluate_leaves_the_mode(mnist):
     layer = models.build("lenet")
     for mode in (layer.train, layer.eval):
         mode()
@@ -318,12 +312,12 @@ def test_evaluate_leaves_the_mode(mnist: data.Mnist) -> None:
         assert layer.training == before
 
 
-def test_averaged_weights_follow_the_definition(tmp_path: Path, tiny: data.Mnist) -> None:
+def test_averaged_weights_follow_the_definition(tmp_path, tiny):
     """The saved parameters are the moving average of the weights after every step."""
     recipe = Recipe(name="t", batch_size=20, epochs=3, average_decay=0.4)
     config = TrainingConfig(recipe)
     raw = []
-    saved: checkpoint.Checkpoint | None = None
+    saved = None
     for step in range(1, 6):
         training.train(config, tiny, tmp_path, resume=step > 1, should_stop=after(1), report=quiet)
         saved = checkpoint.load_checkpoint(tmp_path, "lenet")
@@ -347,7 +341,7 @@ def test_averaged_weights_follow_the_definition(tmp_path: Path, tiny: data.Mnist
         assert np.array_equal(last.optimizer[f"training_weights/{name}"], raw[-1][name])
 
 
-def test_guides_own_lines_load_the_checkpoint(tmp_path: Path, tiny: data.Mnist) -> None:
+def test_guides_own_lines_load_the_checkpoint(tmp_path, tiny):
     recipe = Recipe(name="t", batch_size=20, epochs=1, average_decay=0.9, optimizer="adamw")
     training.train(TrainingConfig(recipe), tiny, tmp_path, report=quiet)
     with paddle.utils.unique_name.guard():
@@ -365,7 +359,7 @@ def test_guides_own_lines_load_the_checkpoint(tmp_path: Path, tiny: data.Mnist) 
     assert power.item() == pytest.approx(0.999**12, rel=1e-5)
 
 
-def test_divergence_is_an_error(tmp_path: Path, tiny: data.Mnist) -> None:
+def test_divergence_is_an_error(tmp_path, tiny):
     config = TrainingConfig(Recipe(name="t", batch_size=20, learning_rate=1e30))
     with pytest.raises(BadInput, match="lower the learning rate"):
         training.train(config, tiny, tmp_path, report=quiet)
@@ -390,9 +384,7 @@ BEST_LIKE = Recipe(
 
 @pytest.mark.parametrize("recipe", [Recipe(name="t", batch_size=30, epochs=3), BEST_LIKE])
 @pytest.mark.parametrize("stops", [(10,), (1, 6, 3)])  # an epoch has 7 steps
-def test_resuming_is_exact(
-    tmp_path: Path, tiny: data.Mnist, recipe: Recipe, stops: tuple[int, ...]
-) -> None:
+def test_resuming_is_exact(tmp_path, tiny, recipe, stops):
     config = TrainingConfig(recipe, seed=2)
     training.train(config, tiny, tmp_path / "whole", report=quiet)
     for number, steps in enumerate(stops):
@@ -407,7 +399,7 @@ def test_resuming_is_exact(
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == list(NAMES)
 
 
-def test_a_finished_training_goes_on_as_a_longer_one(tmp_path: Path, tiny: data.Mnist) -> None:
+def test_a_finished_training_goes_on_as_a_longer_one(tmp_path, tiny):
     short, long = (TrainingConfig(Recipe(name="t", batch_size=50, epochs=n)) for n in (2, 3))
     training.train(short, tiny, tmp_path / "a", report=quiet)
     training.train(long, tiny, tmp_path / "a", resume=True, report=quiet)
@@ -415,7 +407,7 @@ def test_a_finished_training_goes_on_as_a_longer_one(tmp_path: Path, tiny: data.
     assert_same_checkpoint(tmp_path / "a", tmp_path / "b")
 
 
-def test_resuming_what_is_finished_changes_nothing(tmp_path: Path, tiny: data.Mnist) -> None:
+def test_resuming_what_is_finished_changes_nothing(tmp_path, tiny):
     config = TrainingConfig(BEST_LIKE)
     first = training.train(config, tiny, tmp_path, report=quiet)
     before = {name: (tmp_path / name).read_bytes() for name in NAMES}
@@ -424,7 +416,7 @@ def test_resuming_what_is_finished_changes_nothing(tmp_path: Path, tiny: data.Mn
     assert {name: (tmp_path / name).read_bytes() for name in NAMES} == before
 
 
-def test_resuming_differently_is_refused(tmp_path: Path, tiny: data.Mnist) -> None:
+def test_resuming_differently_is_refused(tmp_path, tiny):
     config = TrainingConfig(BEST_LIKE)
     training.train(config, tiny, tmp_path, should_stop=after(3), report=quiet)
     for changed, message in (
@@ -439,7 +431,7 @@ def test_resuming_differently_is_refused(tmp_path: Path, tiny: data.Mnist) -> No
         training.train(config, other, tmp_path, resume=True, report=quiet)
 
 
-def test_damaged_optimizer_state_is_listed(tmp_path: Path, tiny: data.Mnist) -> None:
+def test_damaged_optimizer_state_is_listed(tmp_path, tiny):
     config = TrainingConfig(BEST_LIKE)
     training.train(config, tiny, tmp_path, should_stop=after(3), report=quiet)
     saved = checkpoint.load_checkpoint(tmp_path, "lenet")
@@ -454,10 +446,10 @@ def test_damaged_optimizer_state_is_listed(tmp_path: Path, tiny: data.Mnist) -> 
     assert "lenet.pdopt" in str(caught.value)
 
 
-def test_two_trainings_do_not_share_a_folder(tmp_path: Path, tiny: data.Mnist) -> None:
+def test_two_trainings_do_not_share_a_folder(tmp_path, tiny):
     config = TrainingConfig(Recipe(name="t"))
 
-    def second() -> bool:
+    def second():
         with pytest.raises(BadInput, match="another training is writing"):
             training.train(config, tiny, tmp_path, report=quiet)
         return True
@@ -485,13 +477,13 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def run(*command: object) -> subprocess.CompletedProcess[str]:
+def run(*command):
     return subprocess.run(
         [sys.executable, *map(str, command)], capture_output=True, text=True, check=False
     )
 
 
-def test_interrupted_and_resumed_by_command_is_exact(tmp_path: Path) -> None:
+def test_interrupted_and_resumed_by_command_is_exact(tmp_path):
     """The best recipe itself, Ctrl-C in mid-epoch, against never having stopped."""
     common = ("--recipe", "best", "--epochs", "2", "--seed", "3", "--output-dir")
     parts = tmp_path / "parts"
@@ -512,7 +504,7 @@ def test_interrupted_and_resumed_by_command_is_exact(tmp_path: Path) -> None:
     assert_same_checkpoint(tmp_path / "whole", parts)
 
 
-def test_sigterm_leaves_a_checkpoint(tmp_path: Path) -> None:
+def test_sigterm_leaves_a_checkpoint(tmp_path):
     arguments = ("--epochs", "2", "--output-dir", tmp_path)
     assert run("-c", INTERRUPTED, int(signal.SIGTERM), SCRIPT, *arguments).returncode == 143
     assert checkpoint.load_checkpoint(tmp_path, "lenet").record["steps_done"] == 95
@@ -520,7 +512,7 @@ def test_sigterm_leaves_a_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def restored_signals() -> Iterator[None]:
+def restored_signals():
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in kept.items():
@@ -539,13 +531,7 @@ def restored_signals() -> Iterator[None]:
         (["--seed", "-1"], 5, "seed"),
     ],
 )
-def test_command_errors_are_one_line(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    code: int,
-    message: str,
-) -> None:
+def test_command_errors_are_one_line(tmp_path, capsys, arguments, code, message):
     given = [argument.format(tmp=tmp_path) for argument in arguments]
     assert command.main([*given, "--output-dir", str(tmp_path / "out")]) == code
     errors = capsys.readouterr().err
@@ -556,15 +542,13 @@ def test_command_errors_are_one_line(
 @pytest.mark.parametrize(
     "arguments", [["--recipe", "x"], ["--epochs", "two"], ["--batch-size", "0"], ["--nothing"]]
 )
-def test_usage_errors(arguments: list[str]) -> None:
+def test_usage_errors(arguments):
     with pytest.raises(SystemExit) as caught:
         command.main(arguments)
     assert caught.value.code == 2
 
 
-def test_resuming_by_another_recipe_is_refused(
-    tmp_path: Path, tiny: data.Mnist, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_resuming_by_another_recipe_is_refused(tmp_path, tiny, capsys):
     training.train(TrainingConfig(Recipe(name="guide")), tiny, tmp_path, report=quiet)
     arguments = ["--resume", "--recipe", "best", "--output-dir", str(tmp_path)]
     assert command.main(arguments) == 5

@@ -3,32 +3,22 @@
 About 40 s on one core.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
 import shutil
 import struct
-import subprocess
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import paddle
 import pytest
+from numpy.typing import NDArray
 
 import lenet_cpp
 from lenet_cpp import export, models, verify
 from lenet_cpp.cli.verify import main
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from numpy_reference import lenet, lenet_parameters
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-import paddle
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -50,13 +40,13 @@ KINDS = ("digits", "noise", "zeros", "ones", "denormals", "1e30", "1e30 noise")
 
 
 @pytest.fixture(scope="module")
-def weights(model_dir: Path) -> dict[str, NDArray[np.float32]]:
+def weights(model_dir):
     """The bundled model's parameters, read by the definition of the file format."""
     return lenet_parameters(model_dir / "lenet.pdiparams")
 
 
 @pytest.fixture(scope="module")
-def layer(weights: dict[str, NDArray[np.float32]]) -> Any:
+def layer(weights):
     network = models.build("lenet")
     assert network.set_state_dict(weights) == ([], [])
     network.eval()
@@ -64,14 +54,14 @@ def layer(weights: dict[str, NDArray[np.float32]]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def params(layer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def params(layer, tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "lenet.pdparams"
     paddle.save(layer.state_dict(), str(path))
     return path
 
 
 @pytest.fixture(scope="module")
-def inputs() -> dict[str, NDArray[np.float32]]:
+def inputs():
     random = np.random.default_rng(1)
     noise = random.standard_normal((8, 1, 28, 28), dtype=np.float32)
     shape = (3, 1, 28, 28)
@@ -90,7 +80,7 @@ def inputs() -> dict[str, NDArray[np.float32]]:
 
 
 @pytest.fixture(scope="module")
-def images(inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+def images(inputs):
     return np.concatenate(list(inputs.values()))
 
 
@@ -98,15 +88,13 @@ Run = dict[str, "NDArray[np.float32]"]
 
 
 @pytest.fixture(scope="module")
-def runs(
-    model_dir: Path, program: Path, layer: Any, images: NDArray[np.float32]
-) -> Callable[[str, str, int], Run]:
+def runs(model_dir, program, layer, images):
     """The outputs of every route for all images, computed once for each case."""
     found = {model.format: model for model in verify.find_models(model_dir)}
-    done: dict[tuple[str, str, int], Run] = {}
-    references: dict[int, NDArray[np.float32]] = {}
+    done = {}
+    references = {}
 
-    def run(format_: str, accelerator: str, batch: int) -> Run:
+    def run(format_, accelerator, batch):
         key = (format_, accelerator, batch)
         if batch not in references:
             references[batch] = verify.run_dygraph(layer, images, batch)
@@ -123,21 +111,15 @@ def runs(
     return run
 
 
-def of_kind(
-    kind: str, inputs: dict[str, NDArray[np.float32]], outputs: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def of_kind(kind, inputs, outputs):
     begin = sum(len(inputs[other]) for other in KINDS[: KINDS.index(kind)])
     return outputs[begin : begin + len(inputs[kind])]
 
 
 @pytest.mark.parametrize(("format_", "accelerator", "batch"), CASES)
 def test_one_engine_with_the_same_options_gives_the_same_bits(
-    runs: Callable[[str, str, int], Run],
-    images: NDArray[np.float32],
-    format_: str,
-    accelerator: str,
-    batch: int,
-) -> None:
+    runs, images, format_, accelerator, batch
+):
     outputs = runs(format_, accelerator, batch)
     # The engine native is no part of Paddle; how far it may be is the next test's.
     expected = outputs["C++ program" if accelerator == "native" else "paddle.inference"]
@@ -152,13 +134,8 @@ def test_one_engine_with_the_same_options_gives_the_same_bits(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("format_", "accelerator", "batch"), CASES)
 def test_exported_model_agrees_with_the_trained_network(
-    runs: Callable[[str, str, int], Run],
-    inputs: dict[str, NDArray[np.float32]],
-    format_: str,
-    accelerator: str,
-    batch: int,
-    kind: str,
-) -> None:
+    runs, inputs, format_, accelerator, batch, kind
+):
     outputs = runs(format_, accelerator, batch)
     expected = of_kind(kind, inputs, outputs["dygraph"]).astype(np.float64)
     found = of_kind(kind, inputs, outputs["lenet_cpp"]).astype(np.float64)
@@ -172,7 +149,7 @@ def test_exported_model_agrees_with_the_trained_network(
     assert (found.argmax(axis=1) == expected.argmax(axis=1))[clear].all()
 
 
-def test_accelerators_differ(runs: Callable[[str, str, int], Run]) -> None:
+def test_accelerators_differ(runs):
     """Else the switch would have been lost on the way, and the comparisons above say nothing."""
     for format_, others in (
         ("pdmodel", ("onednn", "openvino", "native")),
@@ -184,13 +161,7 @@ def test_accelerators_differ(runs: Callable[[str, str, int], Run]) -> None:
 
 
 @pytest.mark.parametrize(("format_", "accelerator"), COMBINATIONS)
-def test_outputs_are_those_of_the_definition(
-    runs: Callable[[str, str, int], Run],
-    inputs: dict[str, NDArray[np.float32]],
-    weights: dict[str, NDArray[np.float32]],
-    format_: str,
-    accelerator: str,
-) -> None:
+def test_outputs_are_those_of_the_definition(runs, inputs, weights, format_, accelerator):
     outputs = runs(format_, accelerator, 64)
     for kind in ("digits", "noise", "ones"):
         expected = lenet(weights, inputs[kind])
@@ -200,12 +171,7 @@ def test_outputs_are_those_of_the_definition(
 
 
 @pytest.mark.parametrize(("format_", "accelerator"), COMBINATIONS)
-def test_bundled_model_knows_the_digits(
-    runs: Callable[[str, str, int], Run],
-    inputs: dict[str, NDArray[np.float32]],
-    format_: str,
-    accelerator: str,
-) -> None:
+def test_bundled_model_knows_the_digits(runs, inputs, format_, accelerator):
     labels = read_mnist_dir(sample_dir()).test.labels
     outputs = runs(format_, accelerator, 1000)
     for route in ("C++ program", "lenet_cpp"):
@@ -213,9 +179,7 @@ def test_bundled_model_knows_the_digits(
         assert (predicted == labels).mean() >= 0.98
 
 
-def test_two_threads_give_the_same_bits_in_every_route(
-    model_dir: Path, program: Path, inputs: dict[str, NDArray[np.float32]]
-) -> None:
+def test_two_threads_give_the_same_bits_in_every_route(model_dir, program, inputs):
     for model in verify.find_models(model_dir):
         case = verify.Case(model, "onednn", 64, threads=2)
         expected = verify.run_paddle_inference(case, inputs["digits"]).tobytes()
@@ -225,12 +189,8 @@ def test_two_threads_give_the_same_bits_in_every_route(
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused_unless_let_through(
-    model_dir: Path,
-    program: Path,
-    run_program: Callable[..., subprocess.CompletedProcess[str]],
-    tmp_path: Path,
-    value: float,
-) -> None:
+    model_dir, program, run_program, tmp_path, value
+):
     x = np.random.default_rng(0).random((3, 1, 28, 28), dtype=np.float32)
     x[1, 0, 14, 14] = value
     source, output = tmp_path / "x.npy", tmp_path / "y.npy"
@@ -255,7 +215,7 @@ def test_values_that_are_not_finite_are_refused_unless_let_through(
         assert verify.run_program(program, case, x).tobytes() == expected
 
 
-def changed_model(model_dir: Path, target: Path, name: str, *, checksums: bool) -> Path:
+def changed_model(model_dir, target, name, *, checksums):
     """A copy of the model in which one value of a parameter is 1e-3 larger."""
     shutil.copytree(model_dir, target)
     path = target / "lenet.pdiparams"
@@ -276,12 +236,8 @@ QUICK = ("--images", "32", "--batch-sizes", "16")
 
 
 def test_one_weight_changed_by_a_thousandth_fails_the_check(
-    model_dir: Path,
-    params: Path,
-    program: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    model_dir, params, program, tmp_path, capsys
+):
     folder = changed_model(model_dir, tmp_path / "model", "conv2.weight", checksums=True)
     arguments = [f"--model-dir={folder}", f"--params={params}", f"--program={program}", *QUICK]
     arguments += ["--data-dir", str(sample_dir())]
@@ -304,13 +260,7 @@ def test_one_weight_changed_by_a_thousandth_fails_the_check(
 @pytest.mark.parametrize(
     "name", ["conv1.weight", "conv2.bias", "linear1.weight", "linear2.bias", "linear3.bias"]
 )
-def test_layers_name_the_changed_one(
-    model_dir: Path,
-    params: Path,
-    inputs: dict[str, NDArray[np.float32]],
-    tmp_path: Path,
-    name: str,
-) -> None:
+def test_layers_name_the_changed_one(model_dir, params, inputs, tmp_path, name):
     folder = changed_model(model_dir, tmp_path / "model", name, checksums=True)
     layers = verify.compare_layers(folder, inputs["digits"], params=params)
     order = ["conv1", "max_pool1", "conv2", "max_pool2", "linear1", "linear2", "linear3"]
@@ -322,9 +272,7 @@ def test_layers_name_the_changed_one(
         assert differing[0] == name.partition(".")[0]
 
 
-def test_no_layer_of_an_unchanged_model_differs(
-    model_dir: Path, params: Path, inputs: dict[str, NDArray[np.float32]]
-) -> None:
+def test_no_layer_of_an_unchanged_model_differs(model_dir, params, inputs):
     layers = verify.compare_layers(model_dir, inputs["noise"], params=params)
     assert len(layers) == 14
     assert not any(one.differs for one in layers)
@@ -334,13 +282,8 @@ def test_no_layer_of_an_unchanged_model_differs(
 
 
 def test_changed_file_is_refused_by_every_route(
-    model_dir: Path,
-    params: Path,
-    program: Path,
-    run_program: Callable[..., subprocess.CompletedProcess[str]],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    model_dir, params, program, run_program, tmp_path, capsys
+):
     folder = changed_model(model_dir, tmp_path / "model", "conv2.weight", checksums=False)
     message = "lenet.pdiparams' has SHA-256 .* damaged or replaced"
     for name in ("lenet.pdmodel", "lenet.json"):
@@ -361,14 +304,7 @@ def test_changed_file_is_refused_by_every_route(
         assert predictor.run(np.zeros((1, 1, 28, 28), np.float32)).shape == (1, 10)
 
 
-def test_verify_agrees_and_reports_it(
-    model_dir: Path,
-    params: Path,
-    program: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_verify_agrees_and_reports_it(model_dir, params, program, tmp_path, monkeypatch, capsys):
     # As after ./run.sh, seen from another folder.
     shutil.copytree(model_dir, tmp_path / "inference_model" / "lenet")
     checkpoint = tmp_path / "checkpoints" / "lenet" / "lenet.pdparams"
@@ -414,9 +350,7 @@ def test_verify_agrees_and_reports_it(
     }
 
 
-def test_without_the_trained_parameters_the_table_says_so(
-    model_dir: Path, program: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_the_trained_parameters_the_table_says_so(model_dir, program, capsys):
     arguments = [f"--model-dir={model_dir}", f"--program={program}", *QUICK]
     arguments += ["--formats=json", "--accelerators=onednn,openvino"]
     assert main(arguments) == 0
@@ -430,9 +364,7 @@ def test_without_the_trained_parameters_the_table_says_so(
     )
 
 
-def test_model_with_softmax_is_compared_with_probabilities(
-    params: Path, program: Path, inputs: dict[str, NDArray[np.float32]], tmp_path: Path
-) -> None:
+def test_model_with_softmax_is_compared_with_probabilities(params, program, inputs, tmp_path):
     export.export_model(params, tmp_path, softmax=True)
     report = verify.verify(
         tmp_path, inputs["digits"][:16], program=program, params=params, batch_sizes=(8,)
@@ -444,15 +376,13 @@ def test_model_with_softmax_is_compared_with_probabilities(
     assert not any(one.differs for one in layers)
 
 
-def wrapper(path: Path, script: str) -> Path:
+def wrapper(path, script):
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return path
 
 
-def test_program_that_computes_otherwise_is_found_out(
-    model_dir: Path, program: Path, inputs: dict[str, NDArray[np.float32]], tmp_path: Path
-) -> None:
+def test_program_that_computes_otherwise_is_found_out(model_dir, program, inputs, tmp_path):
     # Within the tolerance, but one engine with the same options has to give the same bits.
     other = wrapper(tmp_path / "program", f'exec {program} "$@" --accelerator=plain')
     report = verify.verify(
@@ -478,9 +408,7 @@ def test_program_that_computes_otherwise_is_found_out(
         ("exit 77", lenet_cpp.BackendFailure, "it printed nothing"),
     ],
 )
-def test_failure_of_the_program_is_reported(
-    model_dir: Path, tmp_path: Path, script: str, error: type[Exception], message: str
-) -> None:
+def test_failure_of_the_program_is_reported(model_dir, tmp_path, script, error, message):
     case = verify.Case(verify.find_models(model_dir)[0], "plain", 1)
     program = wrapper(tmp_path / "program", script)
     with pytest.raises(error, match=message):
@@ -488,8 +416,8 @@ def test_failure_of_the_program_is_reported(
 
 
 def test_program_of_another_paddle_is_compared_within_the_tolerance(
-    model_dir: Path, program: Path, inputs: dict[str, NDArray[np.float32]], tmp_path: Path
-) -> None:
+    model_dir, program, inputs, tmp_path
+):
     script = 'case $1 in --version) echo "Paddle Inference 3.0.0";; '
     script += f'*) exec {program} "$@" --accelerator=plain;; esac'
     report = verify.verify(
@@ -517,13 +445,8 @@ def test_program_of_another_paddle_is_compared_within_the_tolerance(
     ],
 )
 def test_what_is_missing_or_wrong_is_one_line(
-    model_dir: Path,
-    program: Path,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    status: int,
-    message: str,
-) -> None:
+    model_dir, program, capsys, arguments, status, message
+):
     assert main([f"--model-dir={model_dir}", f"--program={program}", *QUICK, *arguments]) == status
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -534,16 +457,14 @@ def test_what_is_missing_or_wrong_is_one_line(
     "argument",
     ["--batch-sizes=0", "--batch-sizes=a", "--accelerators=gpu", "--formats=onnx", "--threads=0"],
 )
-def test_wrong_usage(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage(argument, capsys):
     with pytest.raises(SystemExit) as stop:
         main([argument])
     assert stop.value.code == 2
     assert argument.partition("=")[0] in capsys.readouterr().err
 
 
-def test_layers_need_the_trained_parameters(
-    model_dir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_layers_need_the_trained_parameters(model_dir, capsys):
     with pytest.raises(SystemExit) as stop:
         main([f"--model-dir={model_dir}", "--layers"])
     assert stop.value.code == 2

@@ -3,8 +3,6 @@
 About 50 s on one core.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import pickle
@@ -12,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +39,22 @@ RECORDS = {
 SMALL = {"class_dim": 7, "img_size": 64}
 
 
-def seeded(name: str, class_dim: int, img_size: int = 224) -> Path:
+def seeded(name, class_dim, img_size=224):
     return shared_models.exported(name, class_dim, img_size)
 
 
 @pytest.fixture
-def run_verify(
-    program: Path, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, dict[str, Any]]]:
-    def run(*arguments: str) -> tuple[int, dict[str, Any]]:
+def run_verify(program, capsys):
+    def run(*arguments):
         status = main([*arguments, f"--program={program}", "--format=json"])
         return status, json.loads(capsys.readouterr().out)
 
     return run
 
 
-def read(path: Path) -> dict[str, Array]:
+def read(path):
     """A record, as check scripts read it."""
-    data: dict[str, Array] = np.load(path, allow_pickle=True).tolist()
-    return data
+    return np.load(path, allow_pickle=True).tolist()
 
 
 @pytest.mark.parametrize(
@@ -72,13 +66,8 @@ def read(path: Path) -> dict[str, Array]:
     ],
 )
 def test_exported_classifier_agrees_in_both_formats(
-    name: str,
-    options: dict[str, Any],
-    accelerators: str,
-    batches: tuple[int, ...],
-    run_verify: Callable[..., tuple[int, dict[str, Any]]],
-    tmp_path: Path,
-) -> None:
+    name, options, accelerators, batches, run_verify, tmp_path
+):
     folder = seeded(name, **options)
     arguments = [f"--model-dir={folder}", f"--accelerators={accelerators}"]
     if len(batches) == 1:
@@ -119,7 +108,7 @@ def test_exported_classifier_agrees_in_both_formats(
         assert np.abs(record["prob"] - probabilities.max(axis=1)).max() <= 1e-5
 
 
-def made_tensor(name: str, img_size: int | None) -> Array:
+def made_tensor(name, img_size):
     return models.get(name).pipeline(img_size).batch(made_images(3))
 
 
@@ -137,9 +126,7 @@ helper.report(path=sys.argv[2], diff_method=sys.argv[3], diff_threshold=float(sy
 
 
 @pytest.fixture(scope="module")
-def lenet_records(
-    program: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Callable[[], verify.Report]]:
+def lenet_records(program, tmp_path_factory):
     """The bundled LeNet on the training engine, and on the others with oneDNN."""
     folder = tmp_path_factory.mktemp("records")
     report = verify.verify(
@@ -156,7 +143,7 @@ def lenet_records(
     return folder, lambda: report
 
 
-def check(folder: Path, log: Path, method: str, threshold: float) -> str:
+def check(folder, log, method, threshold):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", CHECK_SCRIPT, folder, log, method, str(threshold)],
         capture_output=True,
@@ -168,9 +155,7 @@ def check(folder: Path, log: Path, method: str, threshold: float) -> str:
     return log.read_text()
 
 
-def test_existing_check_script_reads_the_records(
-    lenet_records: tuple[Path, Callable[[], verify.Report]], tmp_path: Path
-) -> None:
+def test_existing_check_script_reads_the_records(lenet_records, tmp_path):
     folder, report = lenet_records
     text = check(folder, tmp_path / "log", "mean", 1e-5)
     for key in ("class_id", "prob", "output"):
@@ -183,9 +168,7 @@ def test_existing_check_script_reads_the_records(
     assert 0 < max(values) == report().largest_difference
 
 
-def test_stand_in_for_the_check_script(
-    lenet_records: tuple[Path, Callable[[], verify.Report]],
-) -> None:
+def test_stand_in_for_the_check_script(lenet_records):
     """The same by the format's definition: an object array of no dimension with a dictionary."""
     folder, report = lenet_records
     recorded = report().recorded
@@ -203,9 +186,7 @@ def test_stand_in_for_the_check_script(
         assert np.array_equal(record["output"], recorded.outputs[route])
 
 
-def test_diff_report(
-    lenet_records: tuple[Path, Callable[[], verify.Report]], program: Path
-) -> None:
+def test_diff_report(lenet_records, program):
     folder, report = lenet_records
     text = (folder / "diff.txt").read_text()
     assert text.startswith(f"model {lenet_cpp.bundled_model_dir()}, 5 images\n")
@@ -235,19 +216,14 @@ def test_diff_report(
 
 
 @pytest.fixture
-def quick() -> list[str]:
+def quick():
     """Few digits, for a model that takes them."""
     from lenet_cpp.data.mnist import sample_dir
 
     return [f"--data-dir={sample_dir()}", "--images=8", "--batch-sizes=8"]
 
 
-def test_different_outputs_are_a_failure_everywhere(
-    model_dir: Path,
-    quick: list[str],
-    tmp_path: Path,
-    run_verify: Callable[..., tuple[int, dict[str, Any]]],
-) -> None:
+def test_different_outputs_are_a_failure_everywhere(model_dir, quick, tmp_path, run_verify):
     """Other parameters than the model was exported from."""
     paddle.save(models.build("lenet", seed=2).state_dict(), str(tmp_path / "other.pdparams"))
     arguments = [f"--model-dir={model_dir}", f"--params={tmp_path / 'other.pdparams'}", *quick]
@@ -261,9 +237,7 @@ def test_different_outputs_are_a_failure_everywhere(
     assert check(tmp_path / "records", tmp_path / "log", "mean", 1e-5).rstrip().endswith("failed")
 
 
-def test_threshold(
-    model_dir: Path, quick: list[str], run_verify: Callable[..., tuple[int, dict[str, Any]]]
-) -> None:
+def test_threshold(model_dir, quick, run_verify):
     arguments = [f"--model-dir={model_dir}", "--formats=json", "--accelerators=onednn", *quick]
     status, found = run_verify(*arguments)
     largest = found["largest_difference"]
@@ -274,9 +248,7 @@ def test_threshold(
     assert found["rows"][0]["verdict"] == "DIFFERS"
 
 
-def test_model_that_was_not_exported(
-    program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_model_that_was_not_exported(program, tmp_path, capsys):
     arguments = ["--model", "resnet18_VD", "--class_dim=7", "--img_size=64", "--seed=3"]
     arguments += [f"--program={program}", "--accelerators=plain", "--batch-sizes=3", "--layers"]
     assert main(arguments, root=tmp_path) == 0
@@ -289,9 +261,7 @@ def test_model_that_was_not_exported(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_model_named_by_its_parameters(
-    program: Path, tmp_path: Path, run_verify: Callable[..., tuple[int, dict[str, Any]]]
-) -> None:
+def test_model_named_by_its_parameters(program, tmp_path, run_verify):
     """The usual folders, as training and exporting leave them."""
     net = models.build("ResNet18_vd", **SMALL, seed=4)
     trained = tmp_path / "checkpoints" / "ResNet18_vd" / "ResNet18_vd.pdparams"
@@ -321,14 +291,7 @@ def test_model_named_by_its_parameters(
     ("layout", "program_name"),
     [("separate", "__model__"), ("separate", "model"), ("model-params", "model")],
 )
-def test_other_layouts(
-    layout: str,
-    program_name: str,
-    model_dir: Path,
-    quick: list[str],
-    tmp_path: Path,
-    run_verify: Callable[..., tuple[int, dict[str, Any]]],
-) -> None:
+def test_other_layouts(layout, program_name, model_dir, quick, tmp_path, run_verify):
     folder = tmp_path / "model"
     export.convert_model(model_dir, folder, layout)
     if program_name not in {path.name for path in folder.iterdir()}:  # as older guides have it
@@ -342,10 +305,7 @@ def test_other_layouts(
     assert unavailable == [(layout, "openvino")]
 
 
-def test_images_of_the_users_own(
-    tmp_path: Path,
-    run_verify: Callable[..., tuple[int, dict[str, Any]]],
-) -> None:
+def test_images_of_the_users_own(tmp_path, run_verify):
     folder = seeded("ResNet18_vd", **SMALL)
     (tmp_path / "photos").mkdir()
     first, second, third = made_images(3)
@@ -365,7 +325,7 @@ def test_images_of_the_users_own(
     assert np.abs(record["output"] - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
 
 
-def by_hand(image: Image.Image) -> Array:
+def by_hand(image):
     """What a model for 64 pixels takes: the short side 73 = round(64 * 256 / 224), the middle."""
     image = image.convert("RGB")
     width, height = image.size
@@ -377,9 +337,7 @@ def by_hand(image: Image.Image) -> Array:
     return ((pixels - mean) / std).transpose(2, 0, 1)
 
 
-def test_digits_as_files_for_lenet(
-    model_dir: Path, tmp_path: Path, run_verify: Callable[..., tuple[int, dict[str, Any]]]
-) -> None:
+def test_digits_as_files_for_lenet(model_dir, tmp_path, run_verify):
     from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 
     digits = read_mnist_dir(sample_dir()).test.images[:4]
@@ -398,7 +356,7 @@ def test_digits_as_files_for_lenet(
 # Reading records.
 
 
-def test_record_of_the_package_itself_is_read(tmp_path: Path) -> None:
+def test_record_of_the_package_itself_is_read(tmp_path):
     from reprod_log import ReprodLogger
 
     logger = ReprodLogger()
@@ -410,13 +368,11 @@ def test_record_of_the_package_itself_is_read(tmp_path: Path) -> None:
 
 
 class Malicious:
-    def __reduce__(self) -> Any:
+    def __reduce__(self):
         return os.system, ("touch executed",)
 
 
-def test_record_that_would_run_code_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_record_that_would_run_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "a.npy", {"class_id": Malicious()})
     with pytest.raises(errors.BadInput, match=r"a\.npy is damaged or is not a record.*system"):
@@ -428,7 +384,7 @@ def test_record_that_would_run_code_is_refused(
     "value",
     [np.zeros(3), {"a": 1}, {"a": np.array([None])}, {1: np.zeros(1)}, [np.zeros(1)], b"damaged"],
 )
-def test_other_files_are_refused(value: Any, tmp_path: Path) -> None:
+def test_other_files_are_refused(value, tmp_path):
     path = tmp_path / "a.npy"
     if isinstance(value, bytes):
         np.save(path, {"a": np.zeros(3)})
@@ -439,23 +395,19 @@ def test_other_files_are_refused(value: Any, tmp_path: Path) -> None:
         reprod.read_record(path)
 
 
-def test_missing_record(tmp_path: Path) -> None:
+def test_missing_record(tmp_path):
     with pytest.raises(errors.FileNotFound, match="cannot read"):
         reprod.read_record(tmp_path / "a.npy")
 
 
-def test_records_are_replaced_whole(
-    lenet_records: tuple[Path, Callable[[], verify.Report]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_records_are_replaced_whole(lenet_records, tmp_path, monkeypatch):
     from reprod_log import ReprodLogger
 
     folder, report = lenet_records
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def full_disk(self: Any, path: str) -> None:
+    def full_disk(self, path):
         Path(path).write_bytes(b"a part")
         raise OSError(28, "No space left on device")
 
@@ -483,14 +435,8 @@ def test_records_are_replaced_whole(
     ],
 )
 def test_what_is_missing_or_wrong_is_one_line(
-    arguments: list[str],
-    status: int,
-    message: str,
-    program: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    arguments, status, message, program, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     folder = seeded("ResNet18_vd", **SMALL)
     params = tmp_path / "p.pdparams"
@@ -504,14 +450,14 @@ def test_what_is_missing_or_wrong_is_one_line(
     assert re.fullmatch(f".*{message}.*\n", captured.err)
 
 
-def test_images_and_digits_do_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_and_digits_do_not_go_together(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["-i=a.png", "--data-dir=."])
     assert stop.value.code == 2
     assert "your own or digits" in capsys.readouterr().err
 
 
-def test_made_images_are_the_same_each_time_and_differ() -> None:
+def test_made_images_are_the_same_each_time_and_differ():
     first, again = made_images(5), made_images(5)
     for a, b in zip(first, again, strict=True):
         assert np.array_equal(np.asarray(a), np.asarray(b))

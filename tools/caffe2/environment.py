@@ -116,11 +116,7 @@ def require_environment() -> Path:
 
 
 def run_nets(
-    init_net: str | Path,
-    predict_net: str | Path,
-    inputs: NDArray[Any],
-    *,
-    batch_size: int = 64,
+    init_net: str | Path, predict_net: str | Path, inputs: NDArray[Any], *, batch_size: int = 64
 ) -> NDArray[np.float32]:
     """Run a model of Caffe2's in Caffe2, in a process that imports no ONNX.
 

@@ -150,10 +150,7 @@ def _vary_statistics(net: Any) -> None:
 
 @_in_one_line
 def run(
-    folder: Path,
-    nets: list[str],
-    batch_size: int,
-    report: Callable[[str, int, int], None],
+    folder: Path, nets: list[str], batch_size: int, report: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
     """Run two nets in Caffe2 alone; reads ``inputs.npy``, writes ``caffe2.npy``."""
     from caffe2.python import workspace

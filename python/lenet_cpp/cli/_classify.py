@@ -107,11 +107,7 @@ def model_files(options: Options) -> dict[str, Path | None]:
     """The model that the options of ``model_files`` name, for ``load_predictor``."""
     folder, program = options.model_dir, options.model_file
     if folder is None or program is None:
-        return {
-            "model_file": program,
-            "params_file": options.params_file,
-            "model_dir": folder,
-        }
+        return {"model_file": program, "params_file": options.params_file, "model_dir": folder}
     if not folder.is_dir():
         raise FileNotFound(f"there is no folder {folder}")
 
@@ -134,9 +130,7 @@ def engine_options(options: Options) -> dict[str, Any]:
 
 
 def predict(
-    options: Options,
-    open_engine: Callable[[], InferenceEngine],
-    record_name: str = TRAINING_NAME,
+    options: Options, open_engine: Callable[[], InferenceEngine], record_name: str = TRAINING_NAME
 ) -> int:
     """Classify the images and say what was found.
 

@@ -56,7 +56,7 @@ _TRAINING = "Calibration and training"
       by PaddleSlim, which is installed into an environment of its own the first time
   {prog} --analyse --plot sensitivity.png
       what each layer costs when it is quantized alone
-""",
+"""
 )
 @argument(
     "model_dir",

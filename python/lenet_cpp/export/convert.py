@@ -36,13 +36,7 @@ from lenet_cpp.formats.manifest import (
     verify_checksums,
     write_manifest,
 )
-from lenet_cpp.formats.source import (
-    FORMATS,
-    LEGACY_PROGRAM,
-    Source,
-    find_source,
-    link_as_legacy,
-)
+from lenet_cpp.formats.source import FORMATS, LEGACY_PROGRAM, Source, find_source, link_as_legacy
 from lenet_cpp.inference.checked_model import CheckedModel, check_model
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models.registry import build_layer

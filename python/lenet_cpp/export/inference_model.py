@@ -43,12 +43,7 @@ from lenet_cpp.export.checks import check_agreement, run_or_raise
 from lenet_cpp.export.separate_layout import write_separate
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
-from lenet_cpp.formats.manifest import (
-    MeasuredAccuracy,
-    ModelSignature,
-    describe_model,
-    sha256_file,
-)
+from lenet_cpp.formats.manifest import MeasuredAccuracy, ModelSignature, describe_model, sha256_file
 from lenet_cpp.models.paddle_run import random_batches, signature_of
 from lenet_cpp.models.weights import fetch, load_parameters
 

@@ -144,11 +144,7 @@ class IsolatedPredictor(Specified, Closing):
             raise BackendFailure(f"the child process sent an invalid reply: {error}") from None
 
     def _talk(
-        self,
-        child: _Child,
-        request: dict[str, Any],
-        array: NDArray[np.float32] | None,
-        doing: str,
+        self, child: _Child, request: dict[str, Any], array: NDArray[np.float32] | None, doing: str
     ) -> tuple[dict[str, Any], memoryview]:
         """Ask the child and wait; end the child on any fault except a typed error."""
         deadline = time.monotonic() + self._timeout

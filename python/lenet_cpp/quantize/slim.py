@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 PADDLESLIM = "2.6.0"
 
-QUANTIZERS = {
-    "hist": "HistQuantizer",
-    "KL": "KLQuantizer",
-    "abs_max": "AbsmaxQuantizer",
-}
+QUANTIZERS = {"hist": "HistQuantizer", "KL": "KLQuantizer", "abs_max": "AbsmaxQuantizer"}
 """How dygraph-ptq finds the range of an activation: our name to PaddleSlim's."""
 
 
@@ -92,8 +88,7 @@ def dygraph(method: str, algo: str) -> Any:
 
     if method == "dygraph-ptq":
         return PTQ(
-            activation_quantizer=QUANTIZERS[algo],
-            weight_quantizer="PerChannelAbsmaxQuantizer",
+            activation_quantizer=QUANTIZERS[algo], weight_quantizer="PerChannelAbsmaxQuantizer"
         )
     return QAT(
         config={

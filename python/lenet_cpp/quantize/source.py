@@ -12,12 +12,7 @@ from lenet_cpp._base.files import other_content
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.export.checks import compare_with_program
 from lenet_cpp.export.inference_model import export_model
-from lenet_cpp.formats.manifest import (
-    CHECKSUMS_NAME,
-    Manifest,
-    find_manifest,
-    verify_checksums,
-)
+from lenet_cpp.formats.manifest import CHECKSUMS_NAME, Manifest, find_manifest, verify_checksums
 from lenet_cpp.formats.source import Source, find_source
 from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.checked_model import CheckedModel

@@ -268,11 +268,7 @@ def _check_arguments(
 
 
 def _unavailable(
-    models: Sequence[Source],
-    accelerators: Sequence[str],
-    precision: str,
-    *,
-    quantized: bool,
+    models: Sequence[Source], accelerators: Sequence[str], precision: str, *, quantized: bool
 ) -> dict[tuple[str, str], str]:
     """Return why formats and accelerators cannot be combined, for those that cannot."""
     found = {}

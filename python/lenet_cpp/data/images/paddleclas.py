@@ -186,14 +186,8 @@ def _scale(value: Any) -> Any:
 # Each op and its values. Values that only choose an implementation in PaddleClas are ignored.
 _OPS: dict[str, tuple[set[str], Callable[[dict[str, Any]], Any]]] = {
     "DecodeImage": ({"to_rgb", "to_np", "channel_first"}, _mode),
-    "ResizeImage": (
-        {"size", "resize_short", "interpolation", "backend", "return_numpy"},
-        _resize,
-    ),
+    "ResizeImage": ({"size", "resize_short", "interpolation", "backend", "return_numpy"}, _resize),
     "CropImage": ({"size"}, _crop),
-    "NormalizeImage": (
-        {"scale", "mean", "std", "order", "output_fp16", "channel_num"},
-        _normalize,
-    ),
+    "NormalizeImage": ({"scale", "mean", "std", "order", "output_fp16", "channel_num"}, _normalize),
     "ToCHWImage": (set(), lambda _values: ToCHW()),
 }

@@ -21,9 +21,7 @@ IMAGE_SUFFIXES = frozenset(
 """The suffixes, in lower case, of the image files that are found in folders."""
 
 
-def find_images(
-    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-) -> list[Path]:
+def find_images(sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
     """Return the image files that the sources name, in the order of the sources.
 
     Args:

@@ -30,10 +30,7 @@ _MOST_PIXELS = 2**25
 
 
 def to_steps(
-    model: onnx.ModelProto,
-    *,
-    input_shape: Sequence[int] | None = None,
-    output: str | None = None,
+    model: onnx.ModelProto, *, input_shape: Sequence[int] | None = None, output: str | None = None
 ) -> Steps:
     """Reduce a classifier that is :func:`upgraded` to steps, see the module.
 
