@@ -205,6 +205,11 @@ CASES = {
         {"w": _draw(252, 5), "b": _draw(5)},
     ),
     "flatten": Case(_one("Flatten"), lambda x: x.reshape(3, -1)),
+    "flatten from an axis": Case(
+        [op("Flatten", ["x"], ["f"], axis=2),
+         op("Reshape", ["f"], ["y", "old"], shape=[-1, 12, 21])],
+        lambda x: x.reshape(3, 12, 21),
+    ),
     "reshape": Case(
         [op("Reshape", ["x"], ["y", "old"], shape=[0, -1, 7])], lambda x: x.reshape(3, -1, 7)
     ),

@@ -7,7 +7,6 @@ in ONNX each name stands for one value. So a value is known by what it is and no
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,29 +15,15 @@ import numpy as np
 from lenet_cpp.errors import BadModel, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     import onnx
     from numpy.typing import NDArray
 
     from lenet_cpp.interchange.caffe2.files import Operator
 
-OPSET = 12
-"""The last one whose Softmax is Caffe2's: over all axes from the given one on."""
 MAX_ELEMENTS = 1 << 29  # 2 GiB of float32, more than a file holds
 
+_OPSET = 12  # the last one whose Softmax is Caffe2's: over all axes from the given one on
 _IR_VERSION = 7
-_MAX_CONSTANT = 1 << 24  # a few bytes in a file must not ask for all the memory there is
-_DTYPES: dict[int, type[np.generic]] = {
-    1: np.float32,
-    2: np.int32,
-    5: np.bool_,
-    10: np.int64,
-    13: np.float64,
-}
-
-Shape = tuple["int | None", ...]
-"""Length of each dimension; None where it is not known, as that of the batch."""
 
 
 class Missing(BadModel):
@@ -51,18 +36,19 @@ class Value:
 
     Attributes:
         hint: What it is called, if nothing else is.
-        shape: Its shape.
+        shape: Length of each dimension; None where it is not known, as that of the batch.
         array: Its value, of a constant.
+        node: Type, inputs and attributes of the operator of ONNX that computes it.
     """
 
     hint: str
-    shape: Shape
+    shape: tuple[int | None, ...]
     array: NDArray[Any] | None = None
+    node: tuple[str, tuple[Value, ...], dict[str, Any]] = ("", (), {})
 
-    def elements(self, start: int = 0) -> int | None:
-        """Return the product of the dimensions from ``start`` on; None when one is not known."""
-        known = [length for length in self.shape[start:] if length is not None]
-        return math.prod(known) if len(known) == len(self.shape[start:]) else None
+    def __str__(self) -> str:
+        """Return the shape, for messages."""
+        return f"[{', '.join('?' if length is None else str(length) for length in self.shape)}]"
 
 
 @dataclass
@@ -74,7 +60,7 @@ class Blobs:
     """
 
     held: dict[str, Value | Unsupported] = field(default_factory=dict)
-    _nodes: dict[Value, tuple[str, tuple[Value, ...], dict[str, Any]]] = field(default_factory=dict)
+    _computed: list[Value] = field(default_factory=list)
     _elements: int = 0
 
     def get(self, op: Operator, index: int) -> Value:
@@ -119,25 +105,41 @@ class Blobs:
             raise BadModel(f"{op.place}: the nets hold more than {MAX_ELEMENTS} values")
         return Value(op.outputs[0], array.shape, array)
 
-    def add(
-        self,
-        op: Operator,
-        op_type: str,
-        inputs: Sequence[Value],
-        shape: Sequence[int | None],
-        **attributes: Any,
-    ) -> Value:
-        """Add a node of ONNX for an operator, and return its output of this shape.
+    def add(self, op: Operator, op_type: str, *inputs: Value, **attributes: Any) -> Value:
+        """Add a node of ONNX for an operator, and return its output, whose shape onnx infers.
 
         Raises:
-            BadModel: It makes more values of one image than there can be.
+            BadModel: The inputs do not fit, or it makes more values of one image than there can be.
         """
-        value = Value(op.outputs[0], tuple(shape))
-        self._nodes[value] = op_type, tuple(inputs), attributes
-        elements = value.elements(1)
-        if elements is not None and elements > MAX_ELEMENTS:
+        from onnx import TensorProto, defs, helper, numpy_helper, shape_inference
+
+        types, shapes_as_values = {}, {}
+        for index, value in enumerate(inputs):
+            dtype = TensorProto.FLOAT
+            if value.array is not None:
+                dtype = helper.np_dtype_to_tensor_dtype(value.array.dtype)
+                if dtype == TensorProto.INT64:
+                    shapes_as_values[str(index)] = numpy_helper.from_array(value.array)
+            types[str(index)] = helper.make_tensor_type_proto(dtype, value.shape)
+        try:
+            output = shape_inference.infer_node_outputs(
+                defs.get_schema(op_type, _OPSET),
+                helper.make_node(op_type, list(types), ["y"], **attributes),
+                types,
+                shapes_as_values,
+                opset_imports=[helper.make_opsetid("", _OPSET)],
+                ir_version=_IR_VERSION,
+            )["y"]
+        except shape_inference.InferenceError as error:
+            reason = " ".join(str(error).removeprefix("[ShapeInferenceError]").split())
+            shapes = " and ".join(map(str, inputs[:4]))
+            raise BadModel(f"{op.place}: its inputs {shapes} do not fit: {reason:.200}") from error
+        dims = output.tensor_type.shape.dim
+        shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
+        if (elements := math.prod(length or 1 for length in shape[1:])) > MAX_ELEMENTS:
             raise BadModel(f"{op.place} makes {elements} values of each image")
-        return value
+        self._computed.append(Value(op.outputs[0], shape, None, (op_type, inputs, attributes)))
+        return self._computed[-1]
 
     def model(self, name: str, source: Value, result: Value) -> onnx.ModelProto | None:
         """Write what the result needs as a model of ONNX with this name, not yet checked.
@@ -147,126 +149,44 @@ class Blobs:
         """
         from onnx import TensorProto, helper, numpy_helper
 
-        needed = self._needed(result)
-        if not any(source in self._nodes[value][1] for value in needed):
+        needed = {result: None}
+        for value in reversed(self._computed):
+            if value in needed:
+                needed.update(dict.fromkeys(value.node[1]))
+        computed = [value for value in self._computed if value in needed]
+        if source not in needed or not computed:
             return None
-        read = [value for output in needed for value in self._nodes[output][1]]
-        constants = {value: value.array for value in read if value.array is not None}
-        names = _unique_names([source, result, *constants, *read, *needed])
+        arrays = {value: value.array for value in needed if value.array is not None}
+        names: dict[Value, str] = {}
+        taken: set[str] = set()
+        for value in dict.fromkeys([source, result, *arrays, *computed]):
+            names[value] = value.hint
+            while names[value] in taken:
+                names[value] += f".{len(taken)}"
+            taken.add(names[value])
         nodes = []
-        for number, value in enumerate(needed):
-            op_type, inputs, attributes = self._nodes[value]
-            read_names = [names[one] for one in inputs]
-            title = f"{op_type}_{number}"
-            nodes.append(
-                helper.make_node(op_type, read_names, [names[value]], name=title, **attributes)
-            )
-        graph = helper.make_graph(
-            nodes,
-            name,
-            *(
-                [helper.make_tensor_value_info(names[value], TensorProto.FLOAT, _dims(value))]
-                for value in (source, result)
-            ),
-            [
-                numpy_helper.from_array(np.ascontiguousarray(array), names[value])
-                for value, array in constants.items()
-            ],
-        )
+        for number, value in enumerate(computed):
+            op_type, inputs, attributes = value.node
+            read, title = [names[one] for one in inputs], f"{op_type}_{number}"
+            made = helper.make_node(op_type, read, [names[value]], name=title, **attributes)
+            nodes.append(made)
+        ends = [
+            [helper.make_tensor_value_info(names[value], TensorProto.FLOAT, _dims(value))]
+            for value in (source, result)
+        ]
+        constants = [
+            numpy_helper.from_array(np.ascontiguousarray(array), names[value])
+            for value, array in arrays.items()
+        ]
         return helper.make_model(
-            graph,
+            helper.make_graph(nodes, name, *ends, constants),
             producer_name="lenet_cpp",
             ir_version=_IR_VERSION,
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid("", _OPSET)],
         )
-
-    def _needed(self, result: Value) -> list[Value]:
-        wanted, waiting = set[Value](), [result]
-        while waiting:
-            value = waiting.pop()
-            if value in self._nodes and value not in wanted:
-                wanted.add(value)
-                waiting.extend(self._nodes[value][1])
-        return [value for value in self._nodes if value in wanted]
 
 
 def _dims(value: Value) -> list[int | str]:
     """Give each unknown length a name; the first one is the batch's."""
     names = ["N", *(f"{value.hint}_dim{axis}" for axis in range(1, len(value.shape)))]
     return [names[axis] if length is None else length for axis, length in enumerate(value.shape)]
-
-
-def _unique_names(values: Sequence[Value]) -> dict[Value, str]:
-    """Give each value a name of its own: its hint, with a number when that is taken."""
-    names: dict[Value, str] = {}
-    taken: set[str] = set()
-    times = Counter[str]()
-    for value in values:
-        if value not in names:
-            name = value.hint
-            while name in taken:
-                times[value.hint] += 1
-                name = f"{value.hint}.{times[value.hint]}"
-            taken.add(name)
-            names[value] = name
-    return names
-
-
-def _given(blobs: Blobs, op: Operator) -> Value:
-    default = next(n for n, dtype in _DTYPES.items() if dtype is FILLS[op.type])
-    shape = _filled_shape(op)
-    values = op.arguments.values(_dtype(op, default))
-    if values.size != math.prod(shape):
-        raise BadModel(f"{op.place} has {values.size} values for a shape of {list(shape)}")
-    return blobs.fill(op, values.reshape(shape))
-
-
-def _constant_fill(blobs: Blobs, op: Operator) -> Value:
-    dtype = _dtype(op, 1)
-    floating = issubclass(dtype, np.floating)
-    value = op.arguments.number("value", 0) if floating else op.arguments.integer("value", 0)
-    shape = _filled_shape(op, _MAX_CONSTANT)
-    try:
-        return blobs.fill(op, np.full(shape, value, dtype))
-    except OverflowError as error:
-        raise BadModel(f"{op.place}: {value} does not fit {dtype.__name__}") from error
-
-
-def _random_fill(_blobs: Blobs, op: Operator) -> Value:
-    raise Unsupported(
-        f"{op.place} fills with random numbers: this net starts a training; export the trained one"
-    )
-
-
-def _dtype(op: Operator, default: int) -> type[np.generic]:
-    number = op.arguments.integer("dtype", default)
-    if number not in _DTYPES:
-        raise Unsupported(f"{op.place}: values of Caffe2's data type {number} are not supported")
-    return _DTYPES[number]
-
-
-def _filled_shape(op: Operator, most: int = MAX_ELEMENTS) -> tuple[int, ...]:
-    if op.inputs:
-        raise Unsupported(f"{op.place}: a shape that is computed is not supported")
-    shape = op.arguments.integers("shape")
-    if len(shape) > 8 or any(length < 0 for length in shape) or math.prod(shape) > most:
-        raise BadModel(f"{op.place}: a blob cannot have the shape {list(shape)[:8]}")
-    return shape
-
-
-FILLS = {
-    "GivenTensorFill": np.float32,
-    "GivenTensorDoubleFill": np.float64,
-    "GivenTensorIntFill": np.int32,
-    "GivenTensorInt64Fill": np.int64,
-    "GivenTensorBoolFill": np.bool_,
-}
-"""Operators that hold the values they fill a blob with."""
-RANDOM_FILLS = frozenset(
-    ("XavierFill", "MSRAFill", "GaussianFill", "UniformFill", "UniformIntFill", "UniqueUniformFill")
-)
-FILL_OPERATORS: dict[str, Callable[[Blobs, Operator], Value]] = {
-    **dict.fromkeys(FILLS, _given),
-    "ConstantFill": _constant_fill,
-    **dict.fromkeys(RANDOM_FILLS, _random_fill),
-}

@@ -7,19 +7,16 @@ net for inference is declared: protobuf passes over the rest.
 from __future__ import annotations
 
 import functools
-import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import numpy as np
-
+from lenet_cpp._base.strict_json import read_json
 from lenet_cpp.errors import BadModel, FileNotFound, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    _Kind = TypeVar("_Kind", int, float, str, tuple[int, ...])
 
 INIT_NET, PREDICT_NET, VALUE_INFO = "init_net.pb", "predict_net.pb", "value_info.json"
 MAX_BYTES = (1 << 31) - 1
@@ -29,23 +26,18 @@ FLOAT = 1
 
 _MAX_OPERATORS = 50_000
 _MAX_NAME = 1000
-_SCALARS = {"int32": 5, "int64": 3, "float": 2, "string": 9, "bytes": 12}
+_FIELDS = {int: "i", float: "f", str: "s", tuple: "ints"}
+_TYPES = {"int64": 3, "float": 2, "string": 9, "bytes": 12}
 _OPTIONAL, _REPEATED = 1, 3
 
 # Message: the number, name and type of each field; a type with a star is repeated.
 _MESSAGES = {
-    "Argument": (
-        "1 name string, 2 f float, 3 i int64, 4 s bytes, 5 floats float*, 6 ints int64*,"
-        " 7 strings bytes*, 8 n bytes, 9 nets bytes*, 10 t bytes, 11 tensors bytes*,"
-        " 12 qtensors bytes*"
-    ),
+    "Argument": "1 name string, 2 f float, 3 i int64, 4 s bytes, 5 floats float*, 6 ints int64*",
     "OperatorDef": (
-        "1 input string*, 2 output string*, 3 name string, 4 type string, 5 arg Argument*,"
-        " 7 engine string, 8 control_input string*, 11 domain string"
+        "1 input string*, 2 output string*, 4 type string, 5 arg Argument*, 11 domain string"
     ),
     "NetDef": (
-        "1 name string, 2 op OperatorDef*, 3 type string, 6 arg Argument*,"
-        " 7 external_input string*, 8 external_output string*"
+        "1 name string, 2 op OperatorDef*, 7 external_input string*, 8 external_output string*"
     ),
 }
 
@@ -58,10 +50,9 @@ def messages() -> dict[str, Any]:
         Unsupported: protobuf is missing or too old.
     """
     try:
-        from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-        get_class = message_factory.GetMessageClass
-    except (ImportError, AttributeError) as error:
+        from google.protobuf import descriptor_pb2, descriptor_pool
+        from google.protobuf.message_factory import GetMessageClass
+    except ImportError as error:
         raise Unsupported(
             "Caffe2's nets are read with protobuf 4.22 or later: pip install 'lenet-cpp[onnx]'"
         ) from error
@@ -70,114 +61,87 @@ def messages() -> dict[str, Any]:
     )
     for message, fields in _MESSAGES.items():
         described = file.message_type.add(name=message)
-        for number, name, type_name in (field.split() for field in fields.split(",")):
-            base = type_name.rstrip("*")
-            field = described.field.add(name=name, number=int(number))
-            field.label = _REPEATED if type_name.endswith("*") else _OPTIONAL
-            if base in _SCALARS:
-                field.type = _SCALARS[base]
-            else:
-                field.type, field.type_name = 11, f".caffe2.{base}"
+        for number, name, kind in (field.split() for field in fields.split(",")):
+            base, label = kind.rstrip("*"), _REPEATED if kind.endswith("*") else _OPTIONAL
+            numbers = {"number": int(number), "label": label, "type": _TYPES.get(base, 11)}
+            field = described.field.add(name=name, **numbers)
+            if base in _MESSAGES:
+                field.type_name = f".caffe2.{base}"
     # A pool of its own: the default one would refuse a second "caffe2" package in this process.
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return {name: get_class(pool.FindMessageTypeByName(f"caffe2.{name}")) for name in _MESSAGES}
+    return {
+        name: GetMessageClass(pool.FindMessageTypeByName(f"caffe2.{name}")) for name in _MESSAGES
+    }
 
 
-class Arguments:
-    """The arguments of an operator, each read as the kind that it has to be."""
-
-    def __init__(self, place: str, arguments: Iterable[Any]) -> None:
-        """Take ``Argument`` messages; ``place`` names the operator in messages."""
-        self._place = place
-        self._all = {_text(argument.name): argument for argument in arguments}
-        self._asked: set[str] = set()
-
-    def __contains__(self, name: object) -> bool:
-        """Tell whether the operator has an argument of this name."""
-        return name in self._all
-
-    def integer(self, name: str, default: int) -> int:
-        """Return an integer or truth value."""
-        return int(self._single(name, "i", default))
-
-    def number(self, name: str, default: float) -> float:
-        """Return a float32."""
-        return float(self._single(name, "f", default))
-
-    def text(self, name: str, default: str) -> str:
-        """Return a text."""
-        found = self._single(name, "s", default)
-        return found.decode(errors="replace") if isinstance(found, bytes) else str(found)
-
-    def integers(self, name: str) -> tuple[int, ...]:
-        """Return a list of integers, which is empty when there is none."""
-        return tuple(self._many(name, "ints"))
-
-    def values(self, dtype: type[np.generic]) -> NDArray[Any]:
-        """Return the argument ``values``.
-
-        Args:
-            dtype: Of the array [n]; a float type takes floats, any other integers.
-        """
-        floating = issubclass(dtype, np.floating)
-        found = self._many("values", "floats" if floating else "ints")
-        try:
-            return np.array(found, dtype)
-        except OverflowError as error:
-            raise BadModel(f"{self._place}: a value does not fit {dtype.__name__}") from error
-
-    def unknown(self, ignored: Collection[str]) -> list[str]:
-        """Return the names of the arguments that nothing has asked for."""
-        return sorted(self._all.keys() - self._asked - set(ignored))
-
-    def _single(self, name: str, kind: str, default: object) -> Any:
-        self._asked.add(name)
-        if name not in self._all:
-            return default
-        if not self._all[name].HasField(kind):
-            raise BadModel(f"{self._place}: the argument {name} is of another kind")
-        return getattr(self._all[name], kind)
-
-    def _many(self, name: str, kind: str) -> Any:
-        self._asked.add(name)
-        return getattr(self._all[name], kind) if name in self._all else ()
-
-
-@dataclass(frozen=True)
 class Operator:
-    """One operator of a net.
+    """One operator of a net, with each of its arguments read as the kind that it has to be.
 
     Attributes:
         place: Names it in messages.
         type: What it computes.
         inputs: Names of the blobs that it reads.
         outputs: Names of the blobs that it writes, perhaps those that it reads.
-        arguments: Its arguments.
     """
 
-    place: str
-    type: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    arguments: Arguments
+    def __init__(self, place: str, message: Any) -> None:
+        """Take an ``OperatorDef`` message.
+
+        Raises:
+            BadModel: It cannot be one.
+            Unsupported: It is not one of Caffe2's own.
+        """
+        self.type = _text(message.type)
+        self.inputs, self.outputs = _texts(message.input), _texts(message.output)
+        named = all(0 < len(name) <= _MAX_NAME for name in (self.type, *self.inputs, *self.outputs))
+        if not self.type.isidentifier() or not self.outputs or not named:
+            raise BadModel(
+                f"{place} has no type, or an input or output without a name: the file is damaged,"
+                " or is no net of Caffe2's"
+            )
+        self.place = f"{place} ({self.type})"
+        if message.domain:
+            raise Unsupported(
+                f"{self.place} is of the domain {message.domain!r}, not one of Caffe2's own"
+            )
+        self._arguments = {_text(argument.name): argument for argument in message.arg}
+        self._asked: set[str] = set()
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether the operator has an argument of this name."""
+        return name in self._arguments
+
+    def get(self, name: str, default: _Kind) -> _Kind:
+        """Return an argument of the kind of its default: one of ``_FIELDS``."""
+        self._asked.add(name)
+        if name not in self:
+            return default
+        argument, kind = self._arguments[name], type(default)
+        if kind is not tuple and not argument.HasField(_FIELDS[kind]):
+            raise BadModel(f"{self.place}: the argument {name} is of another kind")
+        found: Any = getattr(argument, _FIELDS[kind])
+        return kind(found.decode(errors="replace") if kind is str else found)
+
+    def values(self, *, floating: bool) -> Sequence[float]:
+        """Return the argument ``values``, which are floats or integers."""
+        self._asked.add("values")
+        if "values" not in self:
+            return ()
+        argument = self._arguments["values"]
+        return argument.floats if floating else argument.ints  # type: ignore[no-any-return]
+
+    def unknown(self, ignored: Collection[str]) -> list[str]:
+        """Return the names of the arguments that nothing has asked for."""
+        return sorted(self._arguments.keys() - self._asked - set(ignored))
 
 
-@dataclass(frozen=True)
-class Net:
-    """One net.
-
-    Attributes:
-        path: Its file.
-        name: What it calls itself.
-        operators: In the order in which they run.
-        external_input: Names of the blobs that have to be there before it runs.
-        external_output: Names of the blobs that are wanted of it.
-    """
+class Net(NamedTuple):
+    """One net: its operators in the order in which they run, and the blobs it takes and gives."""
 
     path: Path
     name: str
-    operators: tuple[Operator, ...]
+    operators: list[Operator]
     external_input: tuple[str, ...]
     external_output: tuple[str, ...]
 
@@ -193,41 +157,18 @@ def read_net(path: Path) -> Net:
     kind = messages()["NetDef"]
     from google.protobuf.message import DecodeError
 
+    data = _read(path, MAX_BYTES, "a net of Caffe2's")
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise BadModel(f"{path} has {size} bytes: more than a net of Caffe2's can have")
-        data = path.read_bytes()
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror or error}") from error
-    try:
-        return _net(path, kind.FromString(data))
+        net = kind.FromString(data)
+        if not net.op:
+            raise BadModel(f"{path} holds no operators: it is empty, or is no net of Caffe2's")
+        if len(net.op) > _MAX_OPERATORS:
+            raise BadModel(f"{path} has {len(net.op)} operators; expected {_MAX_OPERATORS} or less")
+        operators = [Operator(f"{path}: operator {n}", op) for n, op in enumerate(net.op)]
+        inputs, outputs = _texts(net.external_input), _texts(net.external_output)
+        return Net(path, _text(net.name), operators, inputs, outputs)
     except (DecodeError, UnicodeDecodeError) as error:
         raise BadModel(f"{path} is damaged, or is no net of Caffe2's") from error
-
-
-def _net(path: Path, message: Any) -> Net:
-    if not message.op:
-        raise BadModel(f"{path} holds no operators: it is empty, or is no net of Caffe2's")
-    if len(message.op) > _MAX_OPERATORS:
-        raise BadModel(f"{path} has {len(message.op)} operators; expected {_MAX_OPERATORS} or less")
-    operators = [_operator(f"{path}: operator {n}", op) for n, op in enumerate(message.op)]
-    inputs, outputs = _texts(message.external_input), _texts(message.external_output)
-    return Net(path, _text(message.name), tuple(operators), inputs, outputs)
-
-
-def _operator(place: str, message: Any) -> Operator:
-    kind, inputs, outputs = _text(message.type), _texts(message.input), _texts(message.output)
-    names_are_sound = all(0 < len(name) <= _MAX_NAME for name in (kind, *inputs, *outputs))
-    if not kind.isidentifier() or not outputs or not names_are_sound:
-        raise BadModel(
-            f"{place} has no type, or an input or output without a name: the file is damaged, or"
-            " is no net of Caffe2's"
-        )
-    place = f"{place} ({kind})"
-    if message.domain:
-        raise Unsupported(f"{place} is of the domain {message.domain!r}, not one of Caffe2's own")
-    return Operator(place, kind, inputs, outputs, Arguments(place, message.arg))
 
 
 def _text(value: str | bytes) -> str:
@@ -237,6 +178,15 @@ def _text(value: str | bytes) -> str:
 
 def _texts(values: Iterable[str | bytes]) -> tuple[str, ...]:
     return tuple(_text(value) for value in values)
+
+
+def _read(path: Path, most: int, what: str) -> bytes:
+    try:
+        if (size := path.stat().st_size) > most:
+            raise BadModel(f"{path} has {size} bytes: more than {what} can have")
+        return path.read_bytes()
+    except OSError as error:
+        raise FileNotFound(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def read_value_info(path: Path) -> dict[str, tuple[int, ...]]:
@@ -249,14 +199,11 @@ def read_value_info(path: Path) -> dict[str, tuple[int, ...]]:
         BadModel: It says something else.
         Unsupported: An input is not float32.
     """
+    data = _read(path, 1 << 20, "value info of Caffe2's")
     try:
-        if path.stat().st_size > 1 << 20:
-            raise BadModel(f"{path} is no value info of Caffe2's: it has more than 1 MiB")
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise BadModel(f"{path} is not JSON") from error
+        found = read_json(data)
+    except ValueError as error:
+        raise BadModel(f"{path} is not JSON: {error}") from error
     shapes: dict[str, tuple[int, ...]] = {}
     for name, entry in found.items() if isinstance(found, dict) else [("", None)]:
         match entry:

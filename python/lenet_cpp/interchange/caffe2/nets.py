@@ -6,12 +6,13 @@ output from them and the input; both are run through here, with values of ONNX i
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.interchange.caffe2.blobs import FILLS, Blobs, Missing, Shape, Value
+from lenet_cpp.interchange.caffe2.blobs import Blobs, Missing, Value
 from lenet_cpp.interchange.caffe2.files import (
     INIT_NET,
     PREDICT_NET,
@@ -21,7 +22,7 @@ from lenet_cpp.interchange.caffe2.files import (
     read_net,
     read_value_info,
 )
-from lenet_cpp.interchange.caffe2.operators import SAME_SHAPE, translate
+from lenet_cpp.interchange.caffe2.operators import FILLS, SAME_SHAPE, translate
 from lenet_cpp.interchange.onnx.files import check_onnx
 
 if TYPE_CHECKING:
@@ -142,7 +143,9 @@ def _input_name(blobs: Blobs, init: Net, predict: Net) -> str:
     raise BadModel(f"{predict.path} reads no blob that could be its input")
 
 
-def _input_shape(blobs: Blobs, predict: Net, name: str, given: Sequence[int] | None) -> Shape:
+def _input_shape(
+    blobs: Blobs, predict: Net, name: str, given: Sequence[int] | None
+) -> tuple[int | None, ...]:
     info = predict.path.with_name(VALUE_INFO)
     if given is not None:
         if len(given) != 3 or any(not 0 < length < 1 << 16 for length in given):
@@ -156,21 +159,21 @@ def _input_shape(blobs: Blobs, predict: Net, name: str, given: Sequence[int] | N
     return _deduced_shape(blobs, predict, name)
 
 
-def _deduced_shape(blobs: Blobs, predict: Net, name: str) -> Shape:
+def _deduced_shape(blobs: Blobs, predict: Net, name: str) -> tuple[int | None, ...]:
     """Return what the first operator that looks at the channels says of the input."""
     like_input = {name}
     for op in predict.operators:
         if not op.inputs or op.inputs[0] not in like_input:
             continue
         weights = blobs.held.get(op.inputs[1]) if len(op.inputs) > 1 else None
-        if isinstance(weights, Value) and weights.array is not None and weights.shape:
-            known = weights.array.shape
-            if op.type in {"Conv", "Conv2D"} and len(known) == 4:
-                return (None, known[1] * op.arguments.integer("group", 1), None, None)
-            if op.type in {"SpatialBN", "AffineChannel"}:
-                return (None, known[0], None, None)
-            if op.type == "FC" and like_input == {name}:
-                return (None, weights.array.size // max(1, known[0]))
+        array = weights.array if isinstance(weights, Value) else None
+        match op.type, () if array is None else array.shape:
+            case "Conv" | "Conv2D", (_, channels, _, _):
+                return (None, channels * op.get("group", 1), None, None)
+            case "SpatialBN" | "AffineChannel", (channels, *_):
+                return (None, channels, None, None)
+            case "FC", (_, *inputs) if like_input == {name}:
+                return (None, math.prod(inputs))
         if op.type in SAME_SHAPE or "Pool" in op.type:
             like_input.update(op.outputs[:1])
     raise BadInput(
