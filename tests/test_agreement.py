@@ -191,7 +191,7 @@ def in_separate_and_combined(a, b, monkeypatch, **_):
 def in_import_from_onnx(a, b, **_):
     from lenet_cpp.interchange.onnx.import_ import _compare
 
-    return refuses(lambda: _compare("m.onnx", "it", [a], [b]))
+    return refuses(lambda: _compare("m.onnx", [a], {"it": [b]}))
 
 
 def in_export_to_onnx(a, b, monkeypatch, tmp_path, **_):

@@ -100,7 +100,8 @@ for _kind in ("Sqrt", "Log", "Reciprocal"):  # of positive numbers
         [node("Abs", "c", "a"), node("Add", "a one", "b"), node(_kind, "b", "m")],
         {"one": scalar(1)},
     )
-CASES["Gelu"] = between([node("Gelu", "c", "m")], {}, opset=20)
+for _form in ("none", "tanh"):
+    CASES[f"Gelu {_form}"] = between([node("Gelu", "c", "m", approximate=_form)], {}, opset=20)
 CASES["Mish"] = between([node("Mish", "c", "m")], {}, opset=18)
 CASES["Clip"] = between([node("Clip", "c low high", "m")], {"low": scalar(0), "high": scalar(0.5)})
 CASES["Clip attributes"] = between([node("Clip", "c", "m", min=0.1, max=0.5)], {}, opset=9)

@@ -341,12 +341,8 @@ def test_a_format_that_is_refused_is_left_out(tmp_path, monkeypatch):
 
 def test_an_import_that_computes_something_else_is_refused(tmp_path):
     outputs = np.array([[1.0, 2.0, 30.0]], np.float32)
-    compare_ = import_._compare
-    assert compare_("m", "it", [outputs], [outputs + np.float32(2e-4)]) == pytest.approx(2e-4, 0.1)
-    with pytest.raises(BackendFailure, match="nothing was written"):
-        compare_("m", "it", [outputs], [outputs + np.float32(4e-4)])
-    with pytest.raises(BadModel, match="do not run the same model"):
-        compare_("m", "it", [outputs], [outputs[:, :2]])
+    with pytest.raises(BackendFailure, match=r"what m\.onnx computes: .*; nothing was written"):
+        import_._compare("m.onnx", [outputs], {"it": [outputs + np.float32(4e-4)]})
     huge = made.between([made.node("Log", "c", "m")], {})  # of negative numbers
     with pytest.raises(BadModel, match="not finite"):
         import_onnx(save(huge, tmp_path / "a.onnx"), tmp_path / "out")

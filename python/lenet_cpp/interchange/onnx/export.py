@@ -22,9 +22,9 @@ import numpy as np
 from lenet_cpp._base.files import atomic_path
 from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp._base.worker import Report, call
-from lenet_cpp.agreement import compare_batches
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Unsupported
+from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.formats.manifest import package_version, read_origin, sha256_file
 from lenet_cpp.inference.checked_model import check_model
 from lenet_cpp.interchange.onnx.files import (
@@ -52,8 +52,6 @@ EXPORTERS = {"dynamo": 20, "legacy": 17}
 
 PADDLE_OPSET = 17
 _MOST_BYTES = 2**31 - 1
-# What paddle2onnx uses would otherwise install packages while it runs.
-_VARIABLES = {"POLYGRAPHY_AUTOINSTALL_DEPS": "0"}
 
 
 @dataclass(frozen=True)
@@ -105,10 +103,9 @@ def export_torch(
     import torch
 
     sample = torch.from_numpy(random_batches((-1, *input_shape))[-1])
-    export = _by_dynamo if exporter == "dynamo" else _by_tracing
     try:
         with _quiet():
-            model = export(net, sample)
+            model = _export(net, sample, exporter)
     except Exception as error:
         raise Unsupported(
             f"PyTorch's {exporter} exporter cannot export the network:"
@@ -124,53 +121,37 @@ def export_torch(
     return _finish(model, Path(path), entries, "PyTorch", run)
 
 
-def _by_dynamo(net: torch.nn.Module, sample: torch.Tensor) -> onnx.ModelProto:
-    import torch
-
-    program = torch.onnx.export(
-        net,
-        (sample,),
-        dynamo=True,
-        opset_version=EXPORTERS["dynamo"],
-        input_names=["x"],
-        output_names=["y"],
-        dynamic_shapes=({0: torch.export.Dim("N")},),
-        verbose=False,
-    )
-    if program is None:
-        raise AssertionError("without a path the exporter returns the program")
-    model: onnx.ModelProto = program.model_proto
-    return model
-
-
-def _by_tracing(net: torch.nn.Module, sample: torch.Tensor) -> onnx.ModelProto:
+def _export(net: torch.nn.Module, sample: torch.Tensor, exporter: str) -> onnx.ModelProto:
     import onnx
     import torch
 
-    file = io.BytesIO()
-    torch.onnx.export(
+    dynamo, file = exporter == "dynamo", io.BytesIO()
+    if dynamo:
+        free: dict[str, Any] = {"dynamic_shapes": ({0: torch.export.Dim("N")},)}
+    else:
+        free = {"f": file, "dynamic_axes": {"x": {0: "N"}, "y": {0: "N"}}}
+    program = torch.onnx.export(
         net,
         (sample,),
-        file,
-        dynamo=False,
-        opset_version=EXPORTERS["legacy"],
+        dynamo=dynamo,
+        opset_version=EXPORTERS[exporter],
         input_names=["x"],
         output_names=["y"],
-        dynamic_axes={"x": {0: "N"}, "y": {0: "N"}},
+        verbose=False,
+        **free,
     )
-    return onnx.load_model_from_string(file.getvalue())
+    return program.model_proto if program else onnx.load_model_from_string(file.getvalue())
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep back what the exporters tell their developers."""
-    level = logging.root.manager.disable
+    level, said = logging.root.manager.disable, io.StringIO()
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
             warnings.simplefilter("ignore")
-            with redirect_stderr(io.StringIO()):
-                yield
+            yield
     finally:
         logging.disable(level)
 
@@ -204,9 +185,9 @@ def export_state(
         "source": {"file": path.name, "sha256": sha256_file(path)},
         "topology": spec.name,
         "softmax": False,
-        "classes": list(record.get("classes", spec.class_names(source.classes))) or None,
+        "classes": list(record.get("classes", spec.class_names(source.classes))),
         "preprocess": spec.pipeline(source.shape[-1]).to_dict(),
-        "training": {key: value for key, value in record.items() if key != "data"} or None,
+        "training": {key: value for key, value in record.items() if key != "data"},
         "data": record.get("data"),
         "accuracy": source.accuracy and asdict(source.accuracy),
     }
@@ -249,15 +230,11 @@ def export_paddle(
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         output = Path(folder, "model.onnx")
         versions = call(
-            "lenet_cpp.interchange.onnx.export:convert",
-            {
-                "program": str(program),
-                "params": str(params),
-                "output": str(output),
-                "opset": PADDLE_OPSET,
-            },
+            f"{__name__}:convert",
+            {"program": str(program), "params": str(params), "output": str(output)},
             doing="the conversion",
-            variables=_VARIABLES,
+            # What paddle2onnx uses would otherwise install packages while it runs.
+            variables={"POLYGRAPHY_AUTOINSTALL_DEPS": "0"},
         ).result
         model = read_onnx(output)
     entries["exporter"] = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -268,7 +245,7 @@ def export_paddle(
     return _finish(model, Path(path), entries, "paddle.inference", run)
 
 
-def convert(program: str, params: str, output: str, opset: int, report: Report) -> dict[str, Any]:
+def convert(program: str, params: str, output: str, report: Report) -> dict[str, Any]:
     """Convert a Paddle model with paddle2onnx, which prints and may crash; runs in the child."""
     report("paddle2onnx", 0, 0)
     import paddle
@@ -277,7 +254,8 @@ def convert(program: str, params: str, output: str, opset: int, report: Report) 
     with redirect_stdout(io.StringIO()) as printed:
         try:
             # Its optimization by Polygraphy installs packages, whatever the environment says.
-            paddle2onnx.export(program, params, output, opset_version=opset, optimize_tool="none")
+            options = {"opset_version": PADDLE_OPSET, "optimize_tool": "none"}
+            paddle2onnx.export(program, params, output, **options)
         except Exception as error:
             said = re.findall(r"Failed to convert PaddlePaddle model: (.*)", printed.getvalue())
             reason = said[-1] if said else last_line(error)
@@ -292,20 +270,12 @@ def paddle_metadata(program: Path) -> dict[str, Any]:
     """What is known of an exported model, for the metadata of its ONNX file."""
     origin = read_origin(program.parent, program.name)
     preprocess = program.parent / PREPROCESS_NAME
-    known: dict[str, Any] = {
+    fields = ("name", "topology", "softmax", "classes", "training", "data", "accuracy")
+    known = {} if origin is None else asdict(origin)
+    return {
         "source": {"file": program.name, "sha256": sha256_file(program)},
         "preprocess": Pipeline.load(preprocess).to_dict() if preprocess.is_file() else None,
-    }
-    if origin is None:
-        return known
-    return known | {
-        "name": origin.name,
-        "topology": origin.topology,
-        "softmax": origin.softmax,
-        "classes": list(origin.classes) or None,
-        "training": origin.training,
-        "data": origin.data,
-        "accuracy": None if origin.accuracy is None else asdict(origin.accuracy),
+        **{key: known.get(key) for key in fields},
     }
 
 
@@ -328,13 +298,15 @@ def _finish(
     if not all(np.isfinite(outputs).all() for outputs in expected):
         raise BadModel(f"{framework} gives values that are not finite")
     found = [session.run(batch)[0] for batch in batches]
-    names = framework, "the ONNX model"
-    comparison = compare_batches(zip(expected, found, strict=True), names=names)
-    if not comparison.agrees:
-        raise BackendFailure(f"{comparison.mismatch}; {path} was not written")
+    difference = check_agreement(
+        zip(expected, found, strict=True),
+        (framework, "the ONNX model"),
+        error=BackendFailure,
+        conclusion=f"; {path} was not written",
+    )
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
-    return OnnxExport(path, info.opset, comparison.largest_difference)
+    return OnnxExport(path, info.opset, difference)
 
 
 def _free_batch(model: onnx.ModelProto) -> None:

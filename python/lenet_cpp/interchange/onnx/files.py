@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer holds no more
-_DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
 def read_onnx(path: str | Path) -> onnx.ModelProto:
@@ -71,9 +70,8 @@ def read_onnx(path: str | Path) -> onnx.ModelProto:
         try:
             model = inliner.inline_local_functions(model)
         except Exception as error:
-            raise BadModel(
-                f"{path}: its functions cannot be written out: {_line(error)}"
-            ) from error
+            said = f"{path}: its functions cannot be written out: {_line(error)}"
+            raise BadModel(said) from error
         check_onnx(model, path, inference=False)
     return model
 
@@ -88,14 +86,7 @@ def check_onnx(model: onnx.ModelProto, name: str | Path, *, inference: bool = Tr
 
     try:
         onnx.checker.check_model(model, full_check=inference)
-    except (
-        onnx.checker.ValidationError,
-        onnx.shape_inference.InferenceError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        IndexError,
-    ) as error:
+    except Exception as error:  # of five types
         raise BadModel(f"{name} is not a valid ONNX model: {_line(error)}") from error
 
 
@@ -108,55 +99,48 @@ def _line(error: Exception) -> str:
 
 def _load_weights(model: onnx.ModelProto, path: Path) -> None:
     """Read the weights that are in files beside the model."""
-    from onnx import TensorProto
+    from onnx import TensorProto, helper
 
-    folder = path.parent.resolve()
     total = model.ByteSize()
     for tensor in _tensors(model.graph):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        source = _inside(folder, entries.get("location", ""), path)
+        name, entries = _quoted(tensor.name), {one.key: one.value for one in tensor.external_data}
+        source = _inside(path, entries.get("location", ""))
         try:
-            offset, length = (int(entries.get(key, "-1")) for key in ("offset", "length"))
-        except ValueError as error:
-            raise BadModel(f"{path} is damaged: where {source.name} begins is no number") from error
-        wanted = _size_of(tensor, path)
-        if length not in {-1, wanted}:
-            raise BadModel(
-                f"{path} is damaged: the weights {_quoted(tensor.name)} have a wrong size"
-            )
+            dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+            wanted = dtype.itemsize * math.prod(max(0, size) for size in tensor.dims)
+            offset, length = int(entries.get("offset", 0)), int(entries.get("length", wanted))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadModel(f"{path} is damaged: {name} has no type or no place") from error
+        if length != wanted:
+            raise BadModel(f"{path} is damaged: the weights {name} have a wrong size")
         total += wanted
         if total > _MOST_BYTES:
             raise Unsupported(f"{path}: ONNX models of more than 2 GiB are not supported")
         try:
             with source.open("rb") as file:
                 file.seek(max(offset, 0))
-                values = file.read(wanted)
+                tensor.raw_data = file.read(wanted)
         except OSError as error:
             raise FileNotFound(f"cannot read {source}: {error.strerror}") from error
-        if len(values) != wanted:
-            raise BadModel(f"{source} is truncated: {_quoted(tensor.name)} is not whole")
-        tensor.raw_data = values
+        if len(tensor.raw_data) != wanted:
+            raise BadModel(f"{source} is truncated: {name} is not whole")
         tensor.ClearField("external_data")
         tensor.ClearField("data_location")
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    from onnx import AttributeProto
-
     yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.TENSOR:
-                yield attribute.t
-            yield from attribute.tensors
-            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from _tensors(inner)
+    for attribute in (one for node in graph.node for one in node.attribute):
+        yield from (*attribute.tensors, *([attribute.t] if attribute.HasField("t") else []))
+        for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            yield from _tensors(inner)
 
 
-def _inside(folder: Path, location: str, model: Path) -> Path:
+def _inside(model: Path, location: str) -> Path:
     """A file of weights, which has to be in the model's folder or below."""
+    folder = model.parent.resolve()
     usual = location and not Path(location).is_absolute() and "\0" not in location
     found = (folder / location).resolve() if usual else folder.parent
     if not found.is_relative_to(folder):
@@ -164,17 +148,6 @@ def _inside(folder: Path, location: str, model: Path) -> Path:
     if not found.is_file():
         raise FileNotFound(f"cannot read {found}: the weights of {model.name} are missing")
     return found
-
-
-def _size_of(tensor: onnx.TensorProto, path: Path) -> int:
-    from onnx import helper
-
-    try:
-        item: int = int(np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize)
-    except (KeyError, TypeError) as error:
-        raise BadModel(f"{path}: {_quoted(tensor.name)} has an unknown data type") from error
-    sizes: list[int] = [max(0, size) for size in tensor.dims]
-    return item * math.prod(sizes)
 
 
 def _quoted(name: str) -> str:
@@ -211,7 +184,7 @@ def describe_onnx(model: onnx.ModelProto) -> OnnxInfo:
     return OnnxInfo(
         tuple(_spec(value) for value in model.graph.input if value.name not in weights),
         tuple(_spec(value) for value in model.graph.output),
-        next((opset[domain] for domain in _DEFAULT_DOMAINS if domain in opset), 1),
+        opset.get("", opset.get("ai.onnx", 1)),
         " ".join(filter(None, (model.producer_name, model.producer_version)))[:100],
     )
 
@@ -229,20 +202,15 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
 
 
 def set_metadata(model: onnx.ModelProto, entries: Mapping[str, Any]) -> None:
-    """Write our entries into a model's ``metadata_props``, each as JSON; None leaves one out."""
+    """Write our entries into ``metadata_props``, each as JSON; what is empty is left out."""
     from onnx import helper
 
-    kept = {
-        prop.key: prop.value
-        for prop in model.metadata_props
-        if not prop.key.startswith(METADATA_PREFIX)
-    }
-    ours = {
-        METADATA_PREFIX + key: json.dumps(value, allow_nan=False)
-        for key, value in entries.items()
-        if value is not None
-    }
-    helper.set_model_props(model, {**kept, **ours})
+    props = {prop.key: prop.value for prop in model.metadata_props}
+    props = {key: value for key, value in props.items() if not key.startswith(METADATA_PREFIX)}
+    for key, value in entries.items():
+        if value not in (None, (), [], {}):
+            props[METADATA_PREFIX + key] = json.dumps(value, allow_nan=False)
+    helper.set_model_props(model, props)
 
 
 class OnnxSession:
@@ -265,10 +233,9 @@ class OnnxSession:
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
         source = str(model) if isinstance(model, Path) else model.SerializeToString()
+        providers = ["CPUExecutionProvider"]
         try:
-            self._session = onnxruntime.InferenceSession(
-                source, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(source, options, providers=providers)
         except Exception as error:
             name = model if isinstance(model, Path) else "the ONNX model"
             raise BadModel(f"onnxruntime cannot load {name}: {_line(error)}") from error
@@ -290,11 +257,10 @@ class OnnxSession:
             raise BadInput(f"the ONNX model takes {size} images at a time, not {len(images)}")
         try:
             runs = [
-                self._session.run(outputs, {self._input: images[begin : begin + size]})
-                for begin in range(0, len(images), size)
+                self._session.run(outputs, {self._input: part})
+                for part in np.split(images, len(images) // size)
             ]
         except Exception as error:
             raise BackendFailure(f"onnxruntime failed: {_line(error)}") from error
-        if len(runs) == 1:
-            return list(runs[0])
-        return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
+        columns = zip(*runs, strict=True)
+        return list(runs[0]) if len(runs) == 1 else [np.concatenate(one) for one in columns]

@@ -20,9 +20,9 @@ from lenet_cpp import models
 from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp._base.strict_json import object_
 from lenet_cpp._base.worker import Report, call
-from lenet_cpp.agreement import compare_batches
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, FileNotFound, Unsupported
+from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import (
@@ -113,7 +113,7 @@ def import_onnx(
     given = None if preprocess is None else Pipeline.load(preprocess)
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         found = call(
-            "lenet_cpp.interchange.onnx.import_:convert",
+            f"{__name__}:convert",
             {
                 "path": str(path),
                 "output": folder,
@@ -124,56 +124,47 @@ def import_onnx(
             doing="the conversion",
             report=report,
         ).result
+        known = found["metadata"]
         with staging_folder(output, stem) as staging:
             exported = Path(folder, found["folder"])
             manifest = read_manifest(exported)
             files = [file for file in manifest.files if file != PREPROCESS_NAME]
             for file in files:
                 shutil.copyfile(exported / file, staging / file)
-            pipeline = given or _pipeline(spec, manifest, found["metadata"].get("preprocess"), path)
+            signature = next(iter(manifest.models.values()))
+            image, count = signature.inputs[0].shape[1:], signature.outputs[0].shape[-1]
+            pipeline = given or _pipeline(spec, image, known.get("preprocess"), path)
             if pipeline is not None:
                 pipeline.save(staging / PREPROCESS_NAME)
                 files.append(PREPROCESS_NAME)
-            manifest = _with_metadata(manifest, found["metadata"], spec)
+            classes = spec.class_names(count) if spec else class_names(known.get("classes"))
             source = dict(origin or {"file": path.name, "sha256": sha256_file(path)})
-            framework = source.pop("framework", "onnx")
-            source |= {"producer": found["producer"], "opset": found["opset"]}
+            training = _checked(object_, known.get("training")) or {}
+            training["framework"] = source.pop("framework", "onnx")
+            training["source"] = source | {key: found[key] for key in ("producer", "opset")}
             manifest = replace(
                 manifest,
                 topology=None,
                 softmax=found["softmax"],
+                classes=classes if len(classes) == count else (),
                 files=describe_files(staging, files),
-                training=(manifest.training or {}) | {"framework": framework, "source": source},
+                training=training,
+                data=_checked(object_, known.get("data")),
+                accuracy=_checked(parse_accuracy, known.get("accuracy")),
             )
             result = install(staging, output, manifest, found["max_difference"])
     return Imported(result, tuple(found["notes"]))
 
 
 def _pipeline(
-    spec: models.ModelSpec | None, manifest: Manifest, described: Any, path: Path
+    spec: models.ModelSpec | None, image: tuple[int, ...], described: Any, path: Path
 ) -> Pipeline | None:
     """How images are prepared, when it is known."""
-    image = next(iter(manifest.models.values())).inputs[0].shape[1:]
-    if spec is not None:
-        if image[0] != spec.input_shape[0] or image[1:2] * 2 != image[1:]:
-            raise BadInput(f"{path} takes images {list(image)}, which are not those of {spec.name}")
-        return spec.pipeline(image[-1])
-    return Pipeline.of_metadata(described, path)
-
-
-def _with_metadata(
-    manifest: Manifest, known: dict[str, Any], spec: models.ModelSpec | None
-) -> Manifest:
-    """Take over from the file's metadata what a manifest can hold."""
-    count = next(iter(manifest.models.values())).outputs[0].shape[-1]
-    classes = class_names(known.get("classes")) if spec is None else spec.class_names(count)
-    return replace(
-        manifest,
-        classes=classes if len(classes) == count else (),
-        training=_checked(object_, known.get("training")),
-        data=_checked(object_, known.get("data")),
-        accuracy=_checked(parse_accuracy, known.get("accuracy")),
-    )
+    if spec is None:
+        return Pipeline.of_metadata(described, path)
+    if image[0] != spec.input_shape[0] or image[1:2] * 2 != image[1:]:
+        raise BadInput(f"{path} takes images {list(image)}, which are not those of {spec.name}")
+    return spec.pipeline(image[-1])
 
 
 def _checked(parse: Callable[[Any, str], Any], value: Any) -> Any:
@@ -202,9 +193,8 @@ def convert(
         steps = to_steps(source, input_shape=input_shape, output=output_name)
     except (Unsupported, BadModel) as error:
         raise type(error)(f"{path}: {error}") from error
-    images = random_batches((-1, *steps.image))
-    if info.batch > 1:  # such as the source takes at a time
-        images = [np.repeat(batch, info.batch, axis=0) for batch in images]
+    times = max(1, info.batch)  # the source may take so many at a time
+    images = [np.repeat(one, times, axis=0) for one in random_batches((-1, *steps.image))]
     session = onnx_files.OnnxSession(source)
     names = None if output_name is None else [output_name]
     expected = [session.run(batch, names)[0].reshape(len(batch), -1) for batch in images]
@@ -218,9 +208,7 @@ def convert(
     return {
         "folder": folder.name,
         "notes": notes,
-        "max_difference": max(
-            _compare(path, route, expected, found) for route, found in routes.items()
-        ),
+        "max_difference": _compare(path, expected, routes),
         "metadata": read_onnx_metadata(Path(path)),
         "producer": info.producer,
         "opset": info.opset,
@@ -229,12 +217,18 @@ def convert(
 
 
 def _compare(
-    path: str, what: str, expected: list[NDArray[Any]], found: list[NDArray[Any]]
+    path: str, expected: list[NDArray[Any]], routes: dict[str, list[NDArray[Any]]]
 ) -> float:
-    comparison = compare_batches(zip(expected, found, strict=True), names=("the ONNX model", what))
-    if not comparison.agrees:
-        raise BackendFailure(f"{path}: {comparison.mismatch}; nothing was written")
-    return comparison.largest_difference
+    """Compare every way to run what was exported with the source; return the largest difference."""
+    return max(
+        check_agreement(
+            zip(expected, found, strict=True),
+            (path, route),
+            error=BackendFailure,
+            conclusion="; nothing was written",
+        )
+        for route, found in routes.items()
+    )
 
 
 def _export(path: str, name: str, steps: Steps, folder: Path) -> tuple[Manifest, Path, list[str]]:
@@ -256,8 +250,8 @@ def _export(path: str, name: str, steps: Steps, folder: Path) -> tuple[Manifest,
         try:
             done = export_model(parameters, target, model=spec, name=name, formats=formats)
             for program in done.manifest.models:
-                with Predictor(target / program, target / f"{name}.pdiparams", accelerator="plain"):
-                    pass
+                params = target / f"{name}.pdiparams"
+                Predictor(target / program, params, accelerator="plain").close()
         except (Error, RuntimeError, TypeError, ValueError) as error:  # Paddle's own, too
             refused[formats] = error
             continue
@@ -268,13 +262,10 @@ def _export(path: str, name: str, steps: Steps, folder: Path) -> tuple[Manifest,
             notes.append(f".{other} is left out: {_reason(reason, folder)}")
         return done.manifest, target, notes
     first = refused[EXPORT_FORMATS]
-    kind = _known(first) if isinstance(first, Error) else BackendFailure
+    # Its class in lenet_cpp.errors: others take more than a message.
+    kinds = [kind for kind in type(first).__mro__ if kind.__module__ == Error.__module__]
+    kind = kinds[0] if kinds else BackendFailure
     raise kind(f"{path} was converted, but cannot be used: {_reason(first, folder)}")
-
-
-def _known(error: Error) -> type[Error]:
-    """Return the class in :mod:`lenet_cpp.errors` of an error: others take more than a message."""
-    return next(kind for kind in type(error).__mro__ if kind.__module__ == Error.__module__)
 
 
 def _reason(error: Exception, folder: Path) -> str:

@@ -20,7 +20,7 @@ _LAYERS = {"batch_norm": ("weight", "bias", "_mean", "_variance"), "conv2d": ("w
 # Functions that in Paddle 3.3 build PIR only, as operators of a .pdmodel.
 _OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in ("abs", "ceil", "cos", "exp", "floor", "log", "sin", "sqrt")},
-    **{name: (name, {}) for name in ("sigmoid", "tanh")},
+    **{name: (name, {}) for name in ("gelu", "sigmoid", "tanh")},
     "matmul": ("matmul_v2", {"trans_x": False, "trans_y": False}),
     "maximum": ("elementwise_max", {"axis": -1}),
     "minimum": ("elementwise_min", {"axis": -1}),
@@ -94,7 +94,8 @@ def _call(function: str, inputs: list[Any], options: dict[str, Any]) -> Any:
 
     old_program = not (paddle.in_dynamic_mode() or paddle.framework.in_pir_mode())
     if old_program and function in _OPERATORS:
-        return _append(*_OPERATORS[function], inputs)
+        kind, attributes = _OPERATORS[function]
+        return _append(kind, {**attributes, **options}, inputs)
     if function == "concat":
         return paddle.concat(inputs, **options)
     call = getattr(paddle.nn.functional, function, None) or getattr(paddle, function)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import onnx
-    from numpy.typing import NDArray
+
+    from lenet_cpp.interchange.onnx.files import OnnxInfo
 
 _OLDEST = 7  # before, operators did not broadcast as NumPy does
 _BATCHES = (2, 3)
@@ -41,30 +42,29 @@ def to_steps(
             of one float32 input.
         BadInput: The shape of one image or the output has to be named, or is wrong.
     """
-    image, wanted = _shape_and_output(model, input_shape, output)
     info = describe_onnx(model)
-    nodes = _nodes(model, info.opset)
+    image, wanted = _shape_and_output(info, input_shape, output)
+    steps = Steps(image, names={info.inputs[0].name: INPUT})
+    nodes = _nodes(model, info.opset, steps)
     depends = _dependent(nodes, info.inputs[0].name, wanted)
-    kinds = {node.kind for node in nodes if set(node.outputs) & depends}
-    if unknown := sorted(kinds - RULES.keys()):
+    computed = [node for node in nodes if depends & set(node.outputs)]
+    if unknown := sorted({node.kind for node in computed} - RULES.keys()):
         raise Unsupported(
             f"the ONNX operator{'s' * (len(unknown) > 1)} {', '.join(unknown)} cannot be converted;"
             f" known are {', '.join(sorted(RULES))}"
         )
-    shapes, known = _measure(_freed(model, image, nodes, depends), nodes, depends, image)
-    steps = Steps(image, shapes, known, {info.inputs[0].name: INPUT})
-    for node in nodes:
-        if set(node.outputs) & depends:
-            RULES[node.kind](steps, node)
+    _measure(model, computed, depends, steps)
+    for node in computed:
+        found = RULES[node.kind](node)
+        steps.names |= zip(node.outputs, [found] if isinstance(found, str) else found, strict=False)
     _finish(steps, wanted)
     return steps
 
 
 def _shape_and_output(
-    model: onnx.ModelProto, input_shape: Sequence[int] | None, output: str | None
+    info: OnnxInfo, input_shape: Sequence[int] | None, output: str | None
 ) -> tuple[tuple[int, ...], str]:
     """The shape of one image, and the name of the output."""
-    info = describe_onnx(model)
     if len(info.inputs) != 1:
         raise Unsupported(f"the ONNX model has {len(info.inputs)} inputs; models with one only")
     spec = info.inputs[0]
@@ -116,7 +116,7 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
         ) from error
 
 
-def _nodes(model: onnx.ModelProto, opset: int) -> list[Node]:
+def _nodes(model: onnx.ModelProto, opset: int, steps: Steps) -> list[Node]:
     from onnx import AttributeProto, helper, numpy_helper
 
     found = []
@@ -131,7 +131,8 @@ def _nodes(model: onnx.ModelProto, opset: int) -> list[Node]:
             elif isinstance(value, bytes):
                 value = value.decode("utf-8", "replace")
             attributes[attribute.name] = value
-        found.append(Node(_kind(node), tuple(node.input), tuple(node.output), attributes, opset))
+        names = tuple(node.input), tuple(node.output)
+        found.append(Node(steps, _kind(node), *names, attributes, opset))
     return found
 
 
@@ -156,89 +157,43 @@ def _dependent(nodes: Sequence[Node], input_name: str, output: str) -> set[str]:
     return after & before
 
 
-def _freed(
-    model: onnx.ModelProto, image: Sequence[int], nodes: Sequence[Node], depends: set[str]
-) -> onnx.ModelProto:
-    """A copy that takes any number of images, and gives every tensor that is asked for."""
+def _measure(
+    model: onnx.ModelProto, computed: Sequence[Node], depends: set[str], steps: Steps
+) -> None:
+    """Run the model to see the shapes of all tensors, and what depends on no pixel."""
     import onnx
-    from onnx import helper, numpy_helper
 
-    info = describe_onnx(model)
-    fixed, name = info.batch, info.inputs[0].name
+    info, random = describe_onnx(model), np.random.default_rng(0)
+    steps.shapes[info.inputs[0].name] = (-1, *steps.image)
+    for tensor in model.graph.initializer:
+        steps.known[tensor.name] = onnx.numpy_helper.to_array(tensor)
+    asked = depends.union(*(node.inputs for node in computed)) - {""}
+    made = {name for node in model.graph.node for name in node.output}
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    copy.ir_version = max(copy.ir_version, 4)  # weights need not be inputs from there on
-    graph = copy.graph
-    del graph.input[:], graph.value_info[:], graph.output[:]
-    graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", *image]))
-    asked = {
-        one
-        for node in nodes
-        if set(node.outputs) & depends
-        for one in (*node.inputs, *(set(node.outputs) & depends))
-    }
-    made = {one for node in nodes for one in node.outputs}
-    graph.output.extend(onnx.ValueInfoProto(name=one) for one in sorted(asked & made))
-    if fixed > 0:  # a shape that was written for so many images
-        arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-        arrays |= {
-            node.outputs[0]: node.attributes["value"]
-            for node in nodes
-            if node.kind == "Constant" and "value" in node.attributes
-        }
-        for index, node in enumerate(graph.node):
-            if node.op_type != "Reshape" or node.input[0] not in depends:
-                continue
-            shape = arrays.get(node.input[1])
-            if shape is not None and shape.size and shape.flat[0] == fixed:
-                free = f"lenet_cpp_shape_{index}"
-                rest = [int(size) for size in shape.flat[1:]]
-                images = 0 if -1 in rest else -1  # as many as before, or whatever remains
-                graph.initializer.append(
-                    numpy_helper.from_array(np.array([images, *rest], np.int64), free)
-                )
-                kept = [one for one in node.attribute if one.name != "allowzero"]
-                del node.attribute[:]
-                node.attribute.extend(kept)
-                node.input[1] = free
-    return copy
-
-
-def _measure(
-    model: onnx.ModelProto, nodes: Sequence[Node], depends: set[str], image: Sequence[int]
-) -> tuple[dict[str, tuple[int, ...]], dict[str, NDArray[Any]]]:
-    """Run the model to see the shapes of all tensors, and what depends on no pixel."""
-    from onnx import numpy_helper
-
-    session = OnnxSession(model)
-    names = [output.name for output in model.graph.output]
-    random = np.random.default_rng(0)
-    found: dict[str, list[tuple[int, ...]]] = {name: [] for name in names}
-    constants: dict[str, list[NDArray[Any]]] = {name: [] for name in names if name not in depends}
-    for count in _BATCHES:
-        for name, value in zip(
-            names, session.run(random.random((count, *image), np.float32)), strict=True
-        ):
-            found[name].append(value.shape)
-            if name in constants:
-                constants[name].append(value)
-            elif value.dtype != np.float32:
-                kind = next(node.kind for node in nodes if name in node.outputs)
-                raise Unsupported(
-                    f"the ONNX operator {kind} gives {value.dtype}: classifiers that compute in"
-                    " float32 are supported"
-                )
-    shapes = {model.graph.input[0].name: (-1, *image)}
-    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    for name, (one, other) in found.items():
-        if len(one) != len(other) or (name in constants and one != other):
+    del copy.graph.value_info[:], copy.graph.output[:]
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(asked & made))
+    session = OnnxSession(copy)
+    runs = [
+        session.run(random.random((count, *steps.image), np.float32))
+        for count in (_BATCHES if info.batch < 0 else (info.batch, info.batch))
+    ]
+    for name, one, other in zip(sorted(asked & made), *runs, strict=True):
+        if one.ndim != other.ndim or (name not in depends and one.shape != other.shape):
             raise Unsupported("the ONNX model gives other dimensions for other numbers of images")
-        if name in constants:
-            first, second = constants[name]
-            known[name] = np.where(first == second, first, -1).astype(first.dtype)
-        else:
-            shapes[name] = tuple(a if a == b else -1 for a, b in zip(one, other, strict=True))
-    return shapes, known
+        if name not in depends:
+            steps.known[name] = np.where(one == other, one, -1).astype(one.dtype)
+            continue
+        if one.dtype != np.float32:
+            kind = next(node.kind for node in computed if name in node.outputs)
+            raise Unsupported(
+                f"the ONNX operator {kind} gives {one.dtype}: classifiers that compute in"
+                " float32 are supported"
+            )
+        shape = [a if a == b else -1 for a, b in zip(one.shape, other.shape, strict=True)]
+        if shape[:1] == [info.batch]:  # the file is for so many images
+            shape[0] = -1
+        steps.shapes[name] = tuple(shape)
 
 
 def _finish(steps: Steps, wanted: str) -> None:
@@ -250,7 +205,7 @@ def _finish(steps: Steps, wanted: str) -> None:
         raise Unsupported(
             f"the output of the ONNX model is {list(shape)}: a classifier gives [N, classes]"
         )
-    steps.output = last if len(shape) == 2 else steps.reshape(last, (-1, shape[1]))
+    steps.output = last if len(shape) == 2 else steps.add("reshape", last, shape=[-1, shape[1]])
     steps.classes = shape[1]
     if not steps.steps:
         raise Unsupported("the ONNX model does nothing to its input")

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lenet_cpp.interchange.onnx.windows import WINDOW_RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from lenet_cpp.interchange.onnx.steps import Node, Steps, Value
+    from lenet_cpp.interchange.onnx.steps import Node, Value
 
-    Rule = Callable[[Steps, Node], None]
+    Rule = Callable[[Node], str | list[str]]
 
 _FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
-def _same(steps: Steps, node: Node) -> None:
+def _same(node: Node) -> str:
     """Leave out what does nothing when a model is used."""
-    steps.names[node.outputs[0]] = steps.names[node.inputs[0]]
+    return node.steps.names[node.inputs[0]]
 
 
 def _function(name: str, **options: tuple[str, float]) -> Rule:
@@ -32,28 +32,9 @@ def _function(name: str, **options: tuple[str, float]) -> Rule:
         **options: Each of its numbers to the attribute and its default.
     """
 
-    def rule(steps: Steps, node: Node) -> None:
+    def rule(node: Node) -> str:
         numbers = {one: float(node.get(*attribute)) for one, attribute in options.items()}
-        steps.give(node, steps.add(name, steps.data(node), **numbers))
-
-    return rule
-
-
-def _operands(steps: Steps, node: Node, count: int) -> list[Value]:
-    operands = [steps.value(node, index) for index in range(count)]
-    if None in [None if one is None else 0 for one in operands]:
-        raise node.refuse("lacks an input")
-    # Paddle has no operand of no dimensions.
-    return [
-        one if isinstance(one, str) else one.astype(np.float32).reshape(one.shape or (1,))
-        for one in operands
-        if one is not None
-    ]
-
-
-def _binary(function: str) -> Rule:
-    def rule(steps: Steps, node: Node) -> None:
-        steps.give(node, steps.add(function, *_operands(steps, node, 2)))
+        return node.add(name, node.data(), **numbers)
 
     return rule
 
@@ -61,252 +42,196 @@ def _binary(function: str) -> Rule:
 def _chain(function: str) -> Rule:
     """An operator of any number of tensors, two at a time."""
 
-    def rule(steps: Steps, node: Node) -> None:
-        operands = _operands(steps, node, len(node.inputs))
-        result = operands[0]
-        for other in operands[1:]:
-            result = steps.add(function, result, other)
-        if not isinstance(result, str):
+    def rule(node: Node) -> str:
+        first, *others = (_operand(node, index) for index in range(len(node.inputs)))
+        for other in others:
+            first = node.add(function, first, other)
+        if not isinstance(first, str):
             raise node.refuse("has constant inputs only")
-        if node.kind == "Mean":
-            result = _scaled(steps, result, 1 / len(operands))
-        steps.give(node, result)
+        return node.scale(first, 1 / len(node.inputs)) if node.kind == "Mean" else first
 
     return rule
 
 
-def _scaled(steps: Steps, x: str, scale: float, bias: float = 0.0) -> str:
-    return steps.add("scale", x, scale=float(scale), bias=float(bias))
+def _operand(node: Node, index: int) -> Value:
+    found = node.value(index)
+    if found is None:
+        raise node.refuse("lacks an input")
+    # Paddle has no operand of no dimensions.
+    return found if isinstance(found, str) else np.atleast_1d(found.astype(np.float32))
 
 
-def _neg(steps: Steps, node: Node) -> None:
-    steps.give(node, _scaled(steps, steps.data(node), -1))
+def _gelu(node: Node) -> str:
+    return node.add("gelu", node.data(), approximate=node.get("approximate", "none") == "tanh")
 
 
-def _gate(steps: Steps, x: str, alpha: float, beta: float) -> str:
-    return steps.add("clip", _scaled(steps, x, alpha, beta), min=0.0, max=1.0)
-
-
-def _hard_sigmoid(steps: Steps, node: Node) -> None:
-    slope = node.get("alpha", 0.2), node.get("beta", 0.5)
-    steps.give(node, _gate(steps, steps.data(node), *slope))
-
-
-def _hard_swish(steps: Steps, node: Node) -> None:
-    x = steps.data(node)
-    steps.give(node, steps.add("multiply", x, _gate(steps, x, 1 / 6, 0.5)))
-
-
-def _gelu(steps: Steps, node: Node) -> None:
-    if node.get("approximate", "none") != "none":
-        raise node.refuse("is supported in its exact form only")
-    x = steps.data(node)
-    erf = steps.add("erf", _scaled(steps, x, math.sqrt(0.5)))
-    half = _scaled(steps, x, 0.5)
-    steps.give(node, steps.add("multiply", half, _scaled(steps, erf, 1, 1)))
-
-
-def _mish(steps: Steps, node: Node) -> None:
-    x = steps.data(node)
-    steps.give(node, steps.add("multiply", x, steps.add("tanh", steps.add("softplus", x))))
-
-
-def _clip(steps: Steps, node: Node) -> None:
-    limits: dict[str, Any] = {}
+def _clip(node: Node) -> str:
+    limits: dict[str, float] = {}
     for index, name in enumerate(("min", "max"), start=1):
-        given = steps.constant(node, index)
+        given = node.constant(index)
         value = node.get(name) if given is None else given.item()
         if value is not None and math.isfinite(value):
             limits[name] = float(value)
-    if not limits:
-        _same(steps, node)
-        return
-    steps.give(node, steps.add("clip", steps.data(node), **limits))
+    return node.add("clip", node.data(), **limits) if limits else _same(node)
 
 
-def _batch_norm(steps: Steps, node: Node) -> None:
+def _batch_norm(node: Node) -> str:
     if node.get("training_mode", 0) or not node.get("spatial", 1):
         raise node.refuse("is supported as it is used after training only")
-    parameters = [steps.weights_of(node, index) for index in range(1, 5)]
-    epsilon = float(node.get("epsilon", 1e-5))
-    steps.give(node, steps.add("batch_norm", steps.data(node), *parameters, epsilon=epsilon))
+    parameters = [node.weights(index) for index in range(1, 5)]
+    return node.add(
+        "batch_norm", node.data(), *parameters, epsilon=float(node.get("epsilon", 1e-5))
+    )
 
 
-def _gemm(steps: Steps, node: Node) -> None:
-    weight = steps.weights_of(node, 1)
-    x = steps.data(node)
+def _gemm(node: Node) -> str:
+    weight, x, added = node.weights(1), node.data(), node.value(2)
     if node.get("transA", 0):
         raise node.refuse("with a transposed image is not supported")
     weight = weight.T if node.get("transB", 0) else weight
     alpha, beta = (float(node.get(name, 1)) for name in ("alpha", "beta"))
     # With the bias apart Paddle recognizes a fully connected layer.
-    result = steps.add("matmul", x, weight * np.float32(alpha))
-    added = steps.value(node, 2)
+    result = node.add("matmul", x, weight * np.float32(alpha))
+    if added is None or beta == 0:
+        return result
     if isinstance(added, str):
-        result = steps.add("add", result, _scaled(steps, added, beta) if beta != 1 else added)
-    elif added is not None and beta != 0:
-        bias = (added * beta).astype(np.float32)
-        if bias.ndim == 2 and bias.shape[0] == 1:
-            bias = bias[0]
-        result = steps.add("add", result, bias.reshape(bias.shape or (1,)))
-    steps.give(node, result)
+        return node.add("add", result, node.scale(added, beta) if beta != 1 else added)
+    bias = np.atleast_1d((added * beta).astype(np.float32))
+    return node.add("add", result, bias[0] if bias.ndim == 2 and len(bias) == 1 else bias)
 
 
-def _reshape(steps: Steps, node: Node) -> None:
+def _reshape(node: Node) -> str:
     """Any operator that changes the shape and nothing else."""
-    shape = steps.out_shape(node)
-    if shape == steps.shape(node):
-        _same(steps, node)
-        return
+    shape = node.out_shape
+    if shape == node.shape:
+        return _same(node)
     if shape.count(-1) != 1:
         raise node.refuse(f"gives {list(shape)}, in which the number of images is not one size")
-    steps.give(node, steps.reshape(steps.data(node), shape))
+    return node.reshape(node.data(), shape)
 
 
-def _transpose(steps: Steps, node: Node) -> None:
-    rank = len(steps.shape(node))
-    perm = [int(one) for one in node.get("perm", range(rank)[::-1])]
-    steps.give(node, steps.add("transpose", steps.data(node), perm=perm))
+def _transpose(node: Node) -> str:
+    perm = [int(one) for one in node.get("perm", range(len(node.shape))[::-1])]
+    return node.add("transpose", node.data(), perm=perm)
 
 
-def _concat(steps: Steps, node: Node) -> None:
-    parts = [steps.data(node, index) for index in range(len(node.inputs))]
-    axis = int(node.get("axis", 1)) % len(steps.shape(node))
-    steps.give(node, parts[0] if len(parts) == 1 else steps.add("concat", *parts, axis=axis))
+def _concat(node: Node) -> str:
+    parts = [node.data(index) for index in range(len(node.inputs))]
+    axis = int(node.get("axis", 1)) % len(node.shape)
+    return parts[0] if len(parts) == 1 else node.add("concat", *parts, axis=axis)
 
 
-def _split(steps: Steps, node: Node) -> None:
-    shape, x = steps.shape(node), steps.data(node)
-    axis = int(node.get("axis", 0)) % len(shape)
-    given = steps.constant(node, 1)
-    sizes = node.get("split") if given is None else list(given)
-    if sizes is None:
-        part = -(-shape[axis] // len(node.outputs))
-        sizes = [part] * len(node.outputs)
-    if shape[axis] == -1:
+def _split(node: Node) -> list[str]:
+    axis = int(node.get("axis", 0)) % len(node.shape)
+    whole, count = node.shape[axis], len(node.outputs)
+    if whole == -1:
         raise node.refuse("of the images of a batch is not supported")
-    ends = [min(int(end), shape[axis]) for end in np.cumsum(sizes)]
-    for name, begin, end in zip(node.outputs, [0, *ends], ends, strict=False):
-        steps.names[name] = steps.add("slice", x, axes=[axis], starts=[begin], ends=[end])
+    ends = np.cumsum(node.integers(1, "split") or [-(-whole // count)] * count).clip(max=whole)
+    return [
+        node.add("slice", node.data(), axes=[axis], starts=[int(begin)], ends=[int(end)])
+        for begin, end in zip([0, *ends], ends, strict=False)
+    ]
 
 
 def _softmax(function: str) -> Rule:
-    def rule(steps: Steps, node: Node) -> None:
-        shape, x = steps.shape(node), steps.data(node)
-        rank = len(shape)
-        axis = int(node.get("axis", -1 if node.opset >= 13 else 1)) % rank
-        rest = math.prod(shape[axis + 1 :])
-        if rest == 1 or node.opset >= 13:
-            steps.give(node, steps.add(function, x, axis=axis))
-            return
+    def rule(node: Node) -> str:
+        shape, x = node.shape, node.data()
+        axis = int(node.get("axis", -1 if node.opset >= 13 else 1)) % len(shape)
+        if node.opset >= 13 or math.prod(shape[axis + 1 :]) == 1:
+            return node.add(function, x, axis=axis)
         if axis == 0:  # it was computed over all dimensions from there on
             raise node.refuse("over all images is not supported")
-        flat = steps.reshape(x, (-1, math.prod(shape[axis:])))
-        steps.give(node, steps.reshape(steps.add(function, flat, axis=1), shape))
+        flat = node.reshape(x, (-1, math.prod(shape[axis:])))
+        return node.reshape(node.add(function, flat, axis=1), shape)
 
     return rule
 
 
 def _reduce(function: str) -> Rule:
-    def rule(steps: Steps, node: Node) -> None:
-        shape, x = steps.shape(node), steps.data(node)
-        rank = len(shape)
-        given = steps.constant(node, 1)
-        axes: Sequence[Any] = node.get("axes", ()) if given is None else list(given)
-        if not len(axes) and node.get("noop_with_empty_axes", 0):
-            _same(steps, node)
-            return
-        over = sorted(int(axis) % rank for axis in (axes if len(axes) else range(rank)))
+    def rule(node: Node) -> str:
+        shape, x, axes = node.shape, node.data(), node.integers(1, "axes")
+        if not axes and node.get("noop_with_empty_axes", 0):
+            return x
+        over = sorted(axis % len(shape) for axis in axes or range(len(shape)))
         if over[0] == 0:
             raise node.refuse("over all images is not supported")
         keep = bool(node.get("keepdims", 1))
-        if function == "mean" and rank == 4 and over == [2, 3]:
-            result = steps.add("adaptive_avg_pool2d", x, output_size=1)
-            result = result if keep else steps.reshape(result, steps.out_shape(node))
+        if function == "mean" and len(shape) == 4 and over == [2, 3]:
+            result = node.add("adaptive_avg_pool2d", x, output_size=1)
+            result = result if keep else node.reshape(result, node.out_shape)
         else:
-            result = steps.add(function, x, axis=over, keepdim=keep)
+            result = node.add(function, x, axis=over, keepdim=keep)
         if node.kind == "ReduceSum":
-            result = _scaled(steps, result, math.prod(shape[axis] for axis in over))
-        steps.give(node, result)
+            result = node.scale(result, math.prod(shape[axis] for axis in over))
+        return result
 
     return rule
 
 
-def _p_relu(steps: Steps, node: Node) -> None:
-    slope = steps.weights_of(node, 1)
-    channels = steps.shape(node)[1]
-    if slope.size not in {1, channels}:
-        raise node.refuse("with a slope for each pixel is not supported")
-    # max(x, 0) + slope * min(x, 0): Paddle's own function takes no slope of such a shape.
-    x = steps.data(node)
-    shape = (1, *slope.shape) if slope.ndim < len(steps.shape(node)) else slope.shape
-    negative = _scaled(steps, steps.add("relu", _scaled(steps, x, -1)), -1)
-    part = steps.add("multiply", negative, slope.reshape(shape if slope.size > 1 else (1,)))
-    steps.give(node, steps.add("add", steps.add("relu", x), part))
+def _p_relu(node: Node) -> str:
+    # max(x, 0) + slope * min(x, 0): Paddle's own function takes no slope of any shape.
+    x, slope = node.data(), np.atleast_1d(node.weights(1))
+    negative = node.scale(node.add("relu", node.scale(x, -1)), -1)
+    return node.add("add", node.add("relu", x), node.add("multiply", negative, slope))
 
 
-def _cast(steps: Steps, node: Node) -> None:
+def _cast(node: Node) -> str:
     if node.get("to") != _FLOAT:
         raise node.refuse("to another type than float32 is not supported")
-    _same(steps, node)
+    return _same(node)
 
 
-def _slice(steps: Steps, node: Node) -> None:
-    shape = steps.shape(node)
-    parts = [node.get(name) for name in ("starts", "ends", "axes")] + [None]
-    for index in range(4):
-        given = steps.constant(node, index + 1)
-        parts[index] = parts[index] if given is None else [int(one) for one in given]
-    starts, ends, axes, strides = parts
-    if starts is None or ends is None or (strides is not None and set(strides) != {1}):
+def _slice(node: Node) -> str:
+    shape = node.shape
+    starts, ends, axes, strides = (
+        node.integers(index, name)
+        for index, name in enumerate(("starts", "ends", "axes", "steps"), start=1)
+    )
+    if starts is None or ends is None or set(strides or [1]) != {1}:
         raise node.refuse("with steps is not supported")
     kept: dict[int, tuple[int, int]] = {}
     for start, end, given in zip(starts, ends, axes or range(len(starts)), strict=True):
-        axis = int(given) % len(shape)
+        axis = given % len(shape)
         if shape[axis] != -1:
             begin, stop, _ = slice(start, end).indices(shape[axis])
             kept[axis] = begin, stop
         elif (start, end < 2**31 - 1) != (0, False):
             raise node.refuse("of the images of a batch is not supported")
     if not kept:
-        _same(steps, node)
-        return
+        return _same(node)
     begins, stops = (list(one) for one in zip(*kept.values(), strict=True))
-    options = {"axes": list(kept), "starts": begins, "ends": stops}
-    steps.give(node, steps.add("slice", steps.data(node), **options))
+    return node.add("slice", node.data(), axes=list(kept), starts=begins, ends=stops)
 
 
 _FUNCTIONS = (
     *("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Erf", "Floor", "Ceil"),
-    *("Reciprocal", "Sin", "Cos", "Softsign", "Softplus"),
+    *("Reciprocal", "Sin", "Cos", "Softsign", "Softplus", "HardSwish", "Mish"),
 )
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("Identity", "Dropout"), _same),
     **{kind: _function(kind.lower()) for kind in _FUNCTIONS},
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
     **WINDOW_RULES,
-    "Add": _binary("add"),
+    "Add": _chain("add"),
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Clip": _clip,
     "Concat": _concat,
-    "Div": _binary("divide"),
+    "Div": _chain("divide"),
     "Elu": _function("elu", alpha=("alpha", 1.0)),
     "Gelu": _gelu,
     "Gemm": _gemm,
-    "HardSigmoid": _hard_sigmoid,
-    "HardSwish": _hard_swish,
+    "HardSigmoid": _function("hardsigmoid", slope=("alpha", 0.2), offset=("beta", 0.5)),
     "LeakyRelu": _function("leaky_relu", negative_slope=("alpha", 0.01)),
     "LogSoftmax": _softmax("log_softmax"),
-    "MatMul": _binary("matmul"),
+    "MatMul": _chain("matmul"),
     "Max": _chain("maximum"),
     "Mean": _chain("add"),
     "Min": _chain("minimum"),
-    "Mish": _mish,
-    "Mul": _binary("multiply"),
-    "Neg": _neg,
+    "Mul": _chain("multiply"),
+    "Neg": lambda node: node.scale(node.data(), -1),
     "PRelu": _p_relu,
-    "Pow": _binary("pow"),
+    "Pow": _chain("pow"),
     "ReduceMax": _reduce("max"),
     "ReduceMean": _reduce("mean"),
     "ReduceMin": _reduce("min"),
@@ -314,9 +239,9 @@ RULES: dict[str, Rule] = {
     "Slice": _slice,
     "Softmax": _softmax("softmax"),
     "Split": _split,
-    "Sub": _binary("subtract"),
+    "Sub": _chain("subtract"),
     "Sum": _chain("add"),
     "ThresholdedRelu": _function("thresholded_relu", threshold=("alpha", 1.0)),
     "Transpose": _transpose,
 }
-"""Type of an operator to what adds its steps."""
+"""Type of an operator to what adds its steps, and returns the names of its outputs here."""

@@ -20,33 +20,6 @@ INPUT = "x"
 
 
 @dataclass(frozen=True)
-class Node:
-    """An operator of the source.
-
-    Attributes:
-        kind: Its type, such as ``Conv``.
-        inputs: Names; empty where an optional one is left out.
-        outputs: Names.
-        attributes: Name to number, string, list or array.
-        opset: Of the source.
-    """
-
-    kind: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: dict[str, Any]
-    opset: int
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return an attribute."""
-        return self.attributes.get(name, default)
-
-    def refuse(self, why: str) -> Unsupported:
-        """Return what to raise when it cannot be converted."""
-        return Unsupported(f"the ONNX operator {self.kind} {why}")
-
-
-@dataclass(frozen=True)
 class Step:
     """One call of the network.
 
@@ -76,52 +49,19 @@ class Steps:
         output: Name of the output.
         classes: Length of its rows.
         weights: Name to array.
-        padding: Name here to the name before, and top, left, bottom and right: a Pad that what
+        padding: Name here to the name before, and [[top, left], [bottom, right]]: a Pad that what
             comes after has to take over.
     """
 
     image: tuple[int, ...]
-    shapes: dict[str, tuple[int, ...]]
-    known: dict[str, NDArray[Any]]
     names: dict[str, str]
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    known: dict[str, NDArray[Any]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     output: str = ""
     classes: int = 0
     weights: dict[str, NDArray[Any]] = field(default_factory=dict)
-    padding: dict[str, tuple[str, tuple[int, int, int, int]]] = field(default_factory=dict)
-
-    def value(self, node: Node, index: int) -> Value | None:
-        """Return an input: the name of a tensor here, an array, or None when it is left out."""
-        name = node.inputs[index] if index < len(node.inputs) else ""
-        if not name:
-            return None
-        if name in self.known:
-            return self.known[name]
-        here = self.names[name]
-        if here in self.padding:
-            raise Unsupported(f"the ONNX operator Pad before {node.kind} cannot be converted")
-        return here
-
-    def data(self, node: Node, index: int = 0) -> str:
-        """Return an input that depends on the image."""
-        found = self.value(node, index)
-        if not isinstance(found, str):
-            raise node.refuse(f"has no computed input {index}, which it needs to be converted")
-        return found
-
-    def constant(self, node: Node, index: int) -> NDArray[Any] | None:
-        """Return an input that depends on no pixel, or None when it is left out."""
-        found = self.value(node, index)
-        if isinstance(found, str):
-            raise node.refuse(f"computes its input {index} from the image: not supported")
-        return found
-
-    def weights_of(self, node: Node, index: int) -> NDArray[np.float32]:
-        """Return an input that has to be weights."""
-        found = self.constant(node, index)
-        if found is None:
-            raise node.refuse("lacks weights")
-        return found.astype(np.float32)
+    padding: dict[str, tuple[str, NDArray[np.int64]]] = field(default_factory=dict)
 
     def add(self, function: str, *inputs: Value, **options: Any) -> str:
         """Add a step, and return the name of its output; arrays become weights of its own."""
@@ -140,17 +80,89 @@ class Steps:
         """Return the function that gives a tensor here; None for the input."""
         return self.steps[int(name[1:])].function if name.startswith("t") else None
 
-    def shape(self, node: Node, index: int = 0) -> tuple[int, ...]:
-        """Return the shape of an input that depends on the image."""
-        return self.shapes[node.inputs[index]]
 
-    def out_shape(self, node: Node) -> tuple[int, ...]:
-        """Return the shape of the first output."""
-        return self.shapes[node.outputs[0]]
+@dataclass(frozen=True)
+class Node:
+    """An operator of the source, and what a rule asks of it.
 
-    def give(self, node: Node, name: str) -> None:
-        """Say what the output of a node is here."""
-        self.names[node.outputs[0]] = name
+    Attributes:
+        steps: The network in the making.
+        kind: Its type, such as ``Conv``.
+        inputs: Names; empty where an optional one is left out.
+        outputs: Names.
+        attributes: Name to number, string, list or array.
+        opset: Of the source.
+    """
+
+    steps: Steps
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+    opset: int
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an attribute."""
+        return self.attributes.get(name, default)
+
+    def refuse(self, why: str) -> Unsupported:
+        """Return what to raise when it cannot be converted."""
+        return Unsupported(f"the ONNX operator {self.kind} {why}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the first input, which depends on the image."""
+        return self.steps.shapes[self.inputs[0]]
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """The shape of the first output."""
+        return self.steps.shapes[self.outputs[0]]
+
+    def value(self, index: int) -> Value | None:
+        """Return an input: the name of a tensor here, an array, or None when it is left out."""
+        name = self.inputs[index] if index < len(self.inputs) else ""
+        if not name or name in self.steps.known:
+            return self.steps.known.get(name)
+        here = self.steps.names[name]
+        if here in self.steps.padding:
+            raise Unsupported(f"the ONNX operator Pad before {self.kind} cannot be converted")
+        return here
+
+    def data(self, index: int = 0) -> str:
+        """Return an input that depends on the image."""
+        found = self.value(index)
+        if not isinstance(found, str):
+            raise self.refuse(f"has no computed input {index}, which it needs to be converted")
+        return found
+
+    def constant(self, index: int) -> NDArray[Any] | None:
+        """Return an input that depends on no pixel, or None when it is left out."""
+        found = self.value(index)
+        if isinstance(found, str):
+            raise self.refuse(f"computes its input {index} from the image: not supported")
+        return found
+
+    def weights(self, index: int) -> NDArray[np.float32]:
+        """Return an input that has to be weights."""
+        found = self.constant(index)
+        if found is None:
+            raise self.refuse("lacks weights")
+        return found.astype(np.float32)
+
+    def integers(self, index: int, name: str) -> list[int] | None:
+        """Return numbers that are an input, or an attribute in older operator sets."""
+        found = self.constant(index)
+        given = self.get(name) if found is None else found.ravel()
+        return None if given is None else [int(one) for one in given]
+
+    def add(self, function: str, *inputs: Value, **options: Any) -> str:
+        """Add a step, as :meth:`Steps.add`."""
+        return self.steps.add(function, *inputs, **options)
+
+    def scale(self, x: str, scale: float, bias: float = 0.0) -> str:
+        """Multiply a tensor by a number, and add another."""
+        return self.add("scale", x, scale=float(scale), bias=float(bias))
 
     def reshape(self, x: str, shape: Sequence[int]) -> str:
         """Give a tensor another shape, in which one size may be -1."""
