@@ -126,7 +126,7 @@ def test_a_resnet_answers_as_paddle_does(tmp_path, name, method):
     found, expected, paddle = run_made(tmp_path, name, 32, method)
     if method == "dygraph-ptq":
         # The convolutions to whose output a short cut's is added stay in float, and the last one.
-        model = Deployed(tmp_path / "made" / "inference.pdmodel", int8=True)
+        model = Deployed(tmp_path / "made" / "inference.pdmodel", "int8")
         _, primitives = outputs(model, np.zeros((1, 3, 32, 32), np.float32))
         assert primitives == {"convolution": (16, 20), "inner_product": (1, 1)}
     assert_mostly_equal(differences(found, expected))

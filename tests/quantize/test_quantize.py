@@ -435,7 +435,7 @@ def test_weights_that_are_no_integers_are_not_cast(values):
 
 
 def test_without_the_switch_nothing_is_int8(made, mnist_test):
-    model = Deployed(model_of(made, "dygraph-ptq"), int8=False)
+    model = Deployed(model_of(made, "dygraph-ptq"), "fp32")
     _, found = deployed.outputs(model, mnist_test.images[:1])
     assert sum(whole for whole, _ in found.values()) == 0
     assert sum(total for _, total in found.values()) == 5
@@ -454,14 +454,11 @@ onednn_verbose,exec,cpu,reorder,jit:uni,undef,src_f32::b dst_s8::b,,,x,0.1
 
 
 def test_a_model_that_cannot_be_run_is_reported_and_the_others_run(made, tmp_path, mnist_test):
-    good, bad = (
-        Deployed(model_of(made, "static-ptq"), int8=True),
-        Deployed(tmp_path / "a", int8=True),
-    )
+    good, bad = (Deployed(model_of(made, "static-ptq"), "int8"), Deployed(tmp_path / "a", "int8"))
     with pytest.raises(FileNotFound):
         deployed.outputs(bad, mnist_test.images[:1])
     for route in ROUTES[:3]:
-        found = deployed.serve(
+        found, _ = deployed.serve(
             [bad, good], mnist_test.images[:2], route, batch_sizes=(1,), seconds=0.01
         )
         assert isinstance(found[0].error, FileNotFound), route

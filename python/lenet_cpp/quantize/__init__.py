@@ -33,7 +33,7 @@ from lenet_cpp.formats.manifest import (
     describe_model,
     find_manifest,
 )
-from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.quantize.deployed import Deployed, Quality, check_quality, measure_quality, outputs
 from lenet_cpp.quantize.images import Images, mnist_images, own_images
 from lenet_cpp.quantize.int8_weights import check_int8
@@ -90,7 +90,7 @@ class Quantized:
     @property
     def deployed(self) -> Deployed:
         """The model, to be run in int8."""
-        return Deployed(self.result.folder / f"{self.result.manifest.name}.pdmodel", int8=True)
+        return Deployed(self.result.folder / f"{self.result.manifest.name}.pdmodel", "int8")
 
 
 def quantize(
@@ -139,38 +139,36 @@ def quantize(
         tempfile.TemporaryDirectory(prefix="lenet-") as work,
     ):
         task = make_task(source, images, method, settings, staging, Path(work))
-        (answer,) = run_tasks([task], report=report)
+        run_tasks([task], report=report)
         weights = check_int8(task.result)
-        answers, primitives = outputs(Deployed(task.result, int8=True), images.test, report=report)
+        answers, primitives = outputs(Deployed(task.result, "int8"), images.test, report=report)
         if not sum(whole for whole, _ in primitives.values()):
             raise BadModel(f"{method}: oneDNN computed nothing in int8; nothing was written")
         quality = measure_quality(reference, answers, images.labels)
         check_quality(method, quality, settings.max_drop)
-        manifest = _make_manifest(source, images, task, quality, answer, weights)
+        manifest = _make_manifest(source, images, task, quality, weights)
         result = install(staging, output, manifest, quality.largest_difference)
     return Quantized(method, result, quality, primitives)
 
 
 def _make_manifest(
-    source: FloatModel,
-    images: Images,
-    task: Task,
-    quality: Quality,
-    answer: dict[str, Any],
-    weights: list[str],
+    source: FloatModel, images: Images, task: Task, quality: Quality, weights: list[str]
 ) -> Manifest:
     """Describe a quantized model, and save ``preprocess.json`` beside it."""
+    import paddle
+
     program = task.result
-    others = [program.with_suffix(".pdiparams").name]
+    params = program.with_suffix(".pdiparams")
+    others = [params.name]
     if source.pipeline is not None:
         source.pipeline.save(program.with_name(PREPROCESS_NAME))
         others.append(PREPROCESS_NAME)
     trains = task.method.endswith("qat")
     record = {
         "method": task.method,
-        "via": task.settings.via,
+        "via": task.via,
         "bits": 8,
-        "algo": None if trains else task.settings.algo,
+        "algo": None if trains else task.algo,
         "calibration_images": None if trains else len(images.calibration),
         "training_steps": task.steps if trains else None,
         "images": images.kind,
@@ -181,27 +179,25 @@ def _make_manifest(
         "largest_logit_difference": quality.largest_difference,
         "weights": weights,
     }
-    if task.settings.via == "paddleslim":
+    if task.via == "paddleslim":
         record["paddleslim_version"] = PADDLESLIM
-    accuracy = None
+    known: dict[str, Any] = {"quantization": record, "accuracy": None}
     if quality.accuracy is not None:
         dataset = f"MNIST test images ({images.kind}), in int8"
-        accuracy = MeasuredAccuracy(quality.accuracy, quality.images, dataset)
-    known: dict[str, Any] = {}
+        known["accuracy"] = MeasuredAccuracy(quality.accuracy, quality.images, dataset)
     if source.manifest is None:
         known["softmax"] = source.softmax
         if source.spec is not None:
             known["topology"] = source.spec.name
             known["classes"] = source.spec.class_names(source.class_dim)
-    signature = ModelSignature((TensorSpec(*answer["input"]),), (TensorSpec(*answer["output"]),))
+    with Predictor(program, params, engine="paddle", accelerator="plain") as predictor:
+        signature = ModelSignature((predictor.input_spec,), (predictor.output_spec,))
     return describe_model(
         program.parent,
         program.stem,
         {program.name: signature},
         others,
-        paddle_version=answer["paddle_version"],
+        paddle_version=str(paddle.__version__),
         origin=source.manifest,
-        accuracy=accuracy,
-        quantization=record,
         **known,
     )

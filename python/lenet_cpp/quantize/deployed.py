@@ -44,26 +44,23 @@ _MAX_RELATIVE_ERROR = 0.5
 _LEAST_RUNS = 3
 # Values of the input of a run, by the memory that a deep network then takes.
 _RUN_VALUES = 8 * 3 * 224 * 224
-_PRIMITIVE = re.compile(r"onednn_verbose,(?:v1,)?(?:primitive,)?exec,cpu,(\w+),[^,]*,[^,]*,([^,]*)")
-_HEAVY = ("convolution", "inner_product", "matmul")
+_PRIMITIVE = re.compile(
+    r"onednn_verbose,(?:v1,)?(?:primitive,)?exec,cpu,(convolution|inner_product|matmul)"
+    r",[^,]*,[^,]*,([^,]*)"
+)
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A ``.pdmodel`` with its ``.pdiparams``, and whether it is run in int8."""
+    """A ``.pdmodel`` with its ``.pdiparams``, and the precision that it is run in."""
 
     program: Path
-    int8: bool
+    precision: str
 
     @property
     def params(self) -> Path:
         """The parameters."""
         return self.program.with_suffix(".pdiparams")
-
-    @property
-    def precision(self) -> str:
-        """As a predictor takes it."""
-        return "int8" if self.int8 else "fp32"
 
     @contextmanager
     def opened(self, route: str, threads: int = 1) -> Iterator[Run]:
@@ -72,22 +69,15 @@ class Deployed:
         Raises:
             lenet_cpp.Error: It cannot be loaded.
         """
-        files = (self.program, self.params)
+        how: Any = {"precision": self.precision, "threads": threads}
+        model: InferenceEngine | Predictor
         if route == PADDLE:
-            python = InferenceEngine("python", precision=self.precision, threads=threads)
-            with python.load_predictor(*files):
-                yield python.run
-            return
-        engine = ENGINES[route]
-        accelerator = "onednn" if engine == "paddle" else "auto"
-        with Predictor(
-            *files,
-            precision=self.precision,
-            engine=engine,
-            accelerator=accelerator,
-            threads=threads,
-        ) as predictor:
-            yield predictor.run
+            model = InferenceEngine("python", **how).load_predictor(self.program, self.params)
+        else:
+            how |= {"accelerator": "onednn"} if ENGINES[route] == "paddle" else {}
+            model = Predictor(self.program, self.params, engine=ENGINES[route], **how)
+        with model:
+            yield model.run
 
 
 @dataclass(frozen=True)
@@ -96,13 +86,13 @@ class Served:
 
     Attributes:
         outputs: float32 [N, classes]; empty when it failed.
-        seconds: The median of the runs, for each batch size.
+        seconds: The median of the runs, by batch size.
         engine: What a user gets who names no engine; empty when that was not asked.
         error: Why it failed.
     """
 
     outputs: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    seconds: tuple[float, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
     engine: str = ""
     error: Error | None = None
 
@@ -138,7 +128,7 @@ def outputs(
         BackendFailure: Paddle could not load or run the model.
         lenet_cpp.Error: The model has other weights than its precision needs.
     """
-    (served,), printed = _serve([model], images, PADDLE, report, verbose=True)
+    (served,), printed = serve([model], images, PADDLE, verbose=True, report=report)
     if served.error is not None:
         raise served.error
     runs = len(range(0, len(images), batch_size(images)))
@@ -148,15 +138,11 @@ def outputs(
 
 def parse_primitives(printed: str) -> dict[str, tuple[int, int]]:
     """Read oneDNN's record of what it ran; see :func:`outputs`."""
-    whole: Counter[str] = Counter()
-    total: Counter[str] = Counter()
-    for match in _PRIMITIVE.finditer(printed):
-        kind, memory = match.groups()
-        if kind not in _HEAVY:
-            continue
-        total[kind] += 1
-        if re.search(r"src[_:][us]8", memory) and re.search(r"wei[_:]s8", memory):
-            whole[kind] += 1
+    found = _PRIMITIVE.findall(printed)
+    total = Counter(kind for kind, _ in found)
+    whole = Counter(
+        kind for kind, memory in found if re.search(r"src[_:][us]8.* wei[_:]s8", memory)
+    )
     return {kind: (whole[kind], total[kind]) for kind in sorted(total)}
 
 
@@ -165,11 +151,12 @@ def serve(
     images: npt.NDArray[Any],
     route: str,
     *,
-    batch_sizes: Sequence[int],
-    seconds: float,
+    batch_sizes: Sequence[int] = (),
+    seconds: float = 0.0,
     threads: int = 1,
+    verbose: bool = False,
     report: Report | None = None,
-) -> list[Served]:
+) -> tuple[list[Served], str]:
     """Run models in a child process, one after the other, and then time them in turns.
 
     Args:
@@ -179,89 +166,75 @@ def serve(
         batch_sizes: Images a run, of the times.
         seconds: About how long each is timed, at each batch size.
         threads: CPU threads.
+        verbose: Have oneDNN print what it runs.
         report: Takes the progress.
 
     Returns:
-        Of each model; a crash is an error of all.
+        Of each model, where a crash is an error of all; and what was printed.
     """
-    timing: dict[str, Any] = {"seconds": seconds, "threads": threads}
-    try:
-        return _serve(models, images, route, report, batch_sizes=list(batch_sizes), **timing)[0]
-    except Error as error:
-        return [Served(error=error)] * len(models)
-
-
-def _serve(
-    models: Sequence[Deployed],
-    images: npt.NDArray[Any],
-    route: str,
-    report: Report | None,
-    *,
-    verbose: bool = False,
-    **timing: Any,
-) -> tuple[list[Served], str]:
-    """Return what each model answered, and what oneDNN printed."""
-    described = [[str(model.program), model.int8] for model in models]
+    timing = {"batch_sizes": list(batch_sizes), "seconds": seconds, "threads": threads}
+    described = [[str(model.program), model.precision] for model in models]
     with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
         np.save(Path(folder, "images.npy"), images)
-        answer = call(
-            "lenet_cpp.quantize.deployed:run_in_child",
-            {"models": described, "route": route, "folder": folder, **timing},
-            doing="running the model",
-            report=report,
-            variables=PROGRAM_DESC
-            | dict.fromkeys(("ONEDNN_VERBOSE", "DNNL_VERBOSE"), str(int(verbose))),
-        )
-        served = []
-        for index, (kind, said, seconds) in enumerate(answer.result):
-            if seconds is None:
-                served.append(Served(error=getattr(errors, kind)(said)))
-            else:
-                found = np.load(Path(folder, f"{index}.npy"))
-                served.append(Served(found, tuple(seconds), engine=said))
+        try:
+            answer = call(
+                "lenet_cpp.quantize.deployed:run_in_child",
+                {"models": described, "route": route, "folder": folder, **timing},
+                doing="running the model",
+                report=report,
+                variables=PROGRAM_DESC
+                | dict.fromkeys(("ONEDNN_VERBOSE", "DNNL_VERBOSE"), str(int(verbose))),
+            )
+        except Error as error:
+            return [Served(error=error)] * len(models), ""
+        served = [
+            Served(error=getattr(errors, found["error"])(found["message"]))
+            if "error" in found
+            else Served(np.load(Path(folder, f"{index}.npy")), **found)
+            for index, found in enumerate(answer.result)
+        ]
         return served, answer.printed
 
 
 def run_in_child(
-    models: list[tuple[str, bool]],
+    models: list[tuple[str, str]],
     route: str,
     folder: str,
+    batch_sizes: Sequence[int],
+    seconds: float,
+    threads: int,
     report: Report,
-    batch_sizes: Sequence[int] = (),
-    seconds: float = 0.0,
-    threads: int = 1,
-) -> list[tuple[str, str, list[float] | None]]:
+) -> list[dict[str, Any]]:
     """Do what :func:`serve` says, with the images and the outputs in files of a folder.
 
     Returns:
-        Of each model an empty text, the engine that a user gets, and its times; or the class of an
-        error, its message, and None.
+        Of each model, ``engine`` and ``seconds`` as :class:`Served` has them; or the class of an
+        ``error``, and its ``message``.
     """
     images = np.load(Path(folder, "images.npy"))
-    answers: list[tuple[str, str, list[float] | None]] = []
-    timed: list[tuple[Run, list[float]]] = []
+    answers: list[dict[str, Any]] = []
+    runs: list[Run] = []
     with ExitStack() as stack:
-        for index, (program, int8) in enumerate(models):
+        for index, (program, precision) in enumerate(models):
+            model = Deployed(Path(program), precision)
+            engine = ""
             try:
-                model = Deployed(Path(program), int8)
                 run = stack.enter_context(model.opened(route, threads))
                 np.save(Path(folder, f"{index}.npy"), run_all(run, images))
-                engine = ""
                 if route in ENGINES:
-                    with Predictor(program, model.params, precision=model.precision) as predictor:
+                    with Predictor(program, model.params, precision=precision) as predictor:
                         engine = predictor.options["engine"]
             except Error as error:
-                answers.append((type(error).__name__, str(error), None))
+                answers.append({"error": type(error).__name__, "message": str(error)})
                 continue
-            timed.append((run, []))
-            answers.append(("", engine, timed[-1][1]))
+            runs.append(run)
+            answers.append({"engine": engine, "seconds": {}})
             report("checking", index + 1, len(models))
+        timed = [answer["seconds"] for answer in answers if "seconds" in answer]
         for size in batch_sizes if timed else ():
             batch = as_input(images[np.arange(size) % len(images)])
-            for (_, times), median in zip(
-                timed, _medians([run for run, _ in timed], batch, seconds, report), strict=True
-            ):
-                times.append(median)
+            for times, median in zip(timed, _medians(runs, batch, seconds, report), strict=True):
+                times[str(size)] = median
     return answers
 
 

@@ -16,12 +16,13 @@ from lenet_cpp.errors import BadModel
 from lenet_cpp.formats.tensors import read_combined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 QUANTIZED_OPS = ("conv2d", "depthwise_conv2d", "mul", "matmul_v2")
 """Operators with weights that are quantized; Paddle's own default leaves out ``matmul_v2``."""
 
+_ROUNDING_OPS = ("quantize_linear", "dequantize_linear")
 # What training needs and inference does not; the others are X, Scale, ZeroPoint and Y.
 _TRAINING_SLOTS = {"InState", "InAccum", "OutState", "OutAccum", "OutScale"}
 
@@ -55,28 +56,42 @@ def quantizable_weights(program: Path) -> dict[str, tuple[int, ...]]:
 
 
 @contextmanager
-def opened_program(program: Path) -> Iterator[tuple[Any, list[str], list[Any], Any, Any]]:
+def opened_program(program: Path) -> Iterator[tuple[Any, list[str], list[str], Any]]:
     """Load a program with its parameters, in static mode with the old IR.
 
     Yields:
-        The program, the names of its inputs, its outputs, an executor and the scope.
+        The program, the names of its inputs and of its outputs, and the scope.
     """
     import paddle
 
     paddle.enable_static()
-    executor = paddle.static.Executor(paddle.CPUPlace())
     scope = paddle.static.Scope()
     with paddle.static.scope_guard(scope):
         loaded, feeds, fetches = paddle.static.load_inference_model(
             str(program.parent),
-            executor,
+            paddle.static.Executor(paddle.CPUPlace()),
             model_filename=program.name,
             params_filename=program.with_suffix(".pdiparams").name,
         )
-        yield loaded, feeds, fetches, executor, scope
+        yield loaded, feeds, [output.name for output in fetches], scope
 
 
-def finish_program(path: Path) -> dict[str, tuple[str, tuple[int, ...], str]]:
+def save_program(path: Path, program: Any, feeds: Iterable[str], fetches: Iterable[str]) -> None:
+    """Write a program, with inputs and outputs of these names, and its parameters."""
+    import paddle
+
+    block = program.global_block()
+    paddle.static.save_inference_model(
+        str(path.with_suffix("")),
+        [block.var(name) for name in feeds],
+        [block.var(name) for name in fetches],
+        paddle.static.Executor(paddle.CPUPlace()),
+        program=program,
+        clip_extra=True,
+    )
+
+
+def finish_program(path: Path) -> None:
     """Rewrite a quantized program as it is deployed; in static mode with the old IR.
 
     Weights become int8, operators lose what only training needs, and what an exporting machine
@@ -85,53 +100,34 @@ def finish_program(path: Path) -> dict[str, tuple[str, tuple[int, ...], str]]:
     Args:
         path: The ``.pdmodel``, which is replaced, as the ``.pdiparams`` beside it is.
 
-    Returns:
-        ``input`` and ``output``: name, shape and dtype of each.
-
     Raises:
         BadModel: A weight is not made of integers from -128 to 127.
     """
-    import paddle
-
-    with opened_program(path) as (program, feeds, fetches, executor, scope):
+    with opened_program(path) as (program, feeds, fetches, scope):
         block = program.global_block()
         _drop_repetitions(block)
         for op in block.ops:
-            if op.type in {"quantize_linear", "dequantize_linear"}:
-                _drop_training_slots(op)
+            if op.type in _ROUNDING_OPS:
+                for slot in _TRAINING_SLOTS & set(op.input_names):
+                    op.desc.remove_input(slot)
+                for slot in _TRAINING_SLOTS & set(op.output_names):
+                    op.desc.remove_output(slot)
             if op.type == "dequantize_linear":
                 _cast(block.var(op.input("X")[0]), scope, path.name)
-        inputs = [block.var(name) for name in feeds]
-        paddle.static.save_inference_model(
-            str(path.with_suffix("")), inputs, fetches, executor, program=program, clip_extra=True
-        )
-        _drop_attributes(path)
-        return {"input": _spec(inputs[0]), "output": _spec(fetches[0])}
-
-
-def _drop_attributes(path: Path) -> None:
-    """Take out the attributes of :data:`_LEFT_OVER`."""
+        save_program(path, program, feeds, fetches)
     with _parsed(path) as program:
-        for block in program.blocks:
-            for op in block.ops:
-                for name in filter(_LEFT_OVER.fullmatch, op.attr_names):
-                    op.desc.remove_attr(name)
+        for op in (op for block in program.blocks for op in block.ops):
+            for name in filter(_LEFT_OVER.fullmatch, op.attr_names):
+                op.desc.remove_attr(name)
         path.write_bytes(program.desc.serialize_to_string())
-
-
-def _spec(variable: Any) -> tuple[str, tuple[int, ...], str]:
-    dtype = str(variable.dtype).rpartition(".")[2].lower()
-    names = {"fp32": "float32"}
-    return variable.name, tuple(variable.shape), names.get(dtype, dtype)
 
 
 def _drop_repetitions(block: Any) -> None:
     """Take out operators that only observe what an earlier one has quantized to the same name."""
     written: set[str] = set()
     repeated: list[int] = []
-    for index in range(len(block.ops)):
-        op = block.ops[index]
-        if op.type not in {"quantize_linear", "dequantize_linear"}:
+    for index, op in enumerate(block.ops):
+        if op.type not in _ROUNDING_OPS:
             continue
         (output,) = op.output("Y")
         if output in written and op.has_attr("only_observer") and op.attr("only_observer"):
@@ -140,13 +136,6 @@ def _drop_repetitions(block: Any) -> None:
     for index in reversed(repeated):
         block._remove_op(index, sync=False)  # noqa: SLF001 - there is no other way
     block._sync_with_cpp()  # noqa: SLF001 - Paddle has no public name for it
-
-
-def _drop_training_slots(op: Any) -> None:
-    for slot in _TRAINING_SLOTS & set(op.input_names):
-        op.desc.remove_input(slot)
-    for slot in _TRAINING_SLOTS & set(op.output_names):
-        op.desc.remove_output(slot)
 
 
 def _cast(weight: Any, scope: Any, program: str) -> None:

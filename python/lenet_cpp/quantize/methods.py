@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import paddle
-from paddle.quantization import PTQ, QAT, BaseObserver, BaseQuanter, QuantConfig
+from paddle.quantization import PTQ, QAT, BaseQuanter, QuantConfig
 from paddle.quantization.factory import QuanterFactory
 from paddle.quantization.quanters.abs_max import FakeQuanterWithAbsMaxObserverLayer
 from paddle.static.quantization import PostTrainingQuantization, convert, quant_aware
 
 from lenet_cpp.models import resolve
 from lenet_cpp.quantize import slim
-from lenet_cpp.quantize.int8_weights import QUANTIZED_OPS, finish_program, quantizable_weights
-from lenet_cpp.quantize.task import SETTLING_STEPS, Task
+from lenet_cpp.quantize.int8_weights import (
+    QUANTIZED_OPS,
+    finish_program,
+    quantizable_weights,
+    save_program,
+)
+from lenet_cpp.quantize.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,33 +49,28 @@ _ROUNDING = {
 }
 
 
-def quantize(tasks: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
+def quantize(tasks: list[dict[str, Any]], report: Report) -> None:
     """Do tasks, one after the other.
 
     Args:
         tasks: Each as ``dataclasses.asdict`` describes a :class:`Task`.
         report: Takes the progress, each task's as its share of the whole.
-
-    Returns:
-        Of each, ``paddle_version``, and name, shape and dtype of ``input`` and ``output``.
     """
-
-    def quantize_one(index: int, task: Task) -> dict[str, Any]:
-        def share(what: str, done: int, total: int) -> None:
-            report(what, index * total + done, len(tasks) * total)
-
+    for index, task in enumerate(Task(**each) for each in tasks):
         paddle.disable_static()  # an earlier task may have left it on
-        paddle.seed(task.settings.seed)
+        paddle.seed(task.seed)
         with paddle.static.scope_guard(paddle.static.Scope()):
-            _METHODS[task.method](task, share)
+            _METHODS[task.method](task, share_of(report, index, len(tasks)))
             paddle.enable_static()
-            signature = finish_program(task.result)
+            finish_program(task.result)
         written = {task.result, task.result.with_suffix(".pdiparams")}
         for leftover in set(task.result.parent.iterdir()) - written:
             leftover.unlink()
-        return {"paddle_version": str(paddle.__version__), **signature}
 
-    return [quantize_one(index, Task.from_json(task)) for index, task in enumerate(tasks)]
+
+def share_of(report: Report, index: int, count: int, name: str = "") -> Report:
+    """Return what takes the progress of one of ``count`` pieces of work, and may name it."""
+    return lambda what, done, total: report(name or what, index * total + done, count * total)
 
 
 # The network
@@ -85,16 +85,12 @@ def _build(task: Task) -> paddle.nn.Layer:
     return layer
 
 
-def _state(task: Task) -> dict[str, npt.NDArray[Any]]:
-    with np.load(Path(task.data, "state.npz")) as state:
-        return dict(state)
-
-
 def _float_layer(task: Task) -> paddle.nn.Layer:
     """Build the network with its parameters; in dynamic mode."""
     with paddle.utils.unique_name.guard():
         layer = _build(task)
-    missing, unexpected = layer.set_state_dict(_state(task))
+    with np.load(Path(task.data, "state.npz")) as state:
+        missing, unexpected = layer.set_state_dict(dict(state))
     if missing or unexpected:
         raise AssertionError(f"parameters differ: {missing} {unexpected}")
     return layer
@@ -113,7 +109,7 @@ def _static_ptq(task: Task, progress: Report) -> None:
     paddle.enable_static()
     program = Path(task.program)
     batches = task.calibration_batches()
-    total = len(batches) * (2 if task.settings.algo in _TWO_PASSES else 1)
+    total = len(batches) * (2 if task.algo in _TWO_PASSES else 1)
     done = count(1)
 
     def feeds() -> Iterator[dict[str, npt.NDArray[np.float32]]]:
@@ -122,31 +118,24 @@ def _static_ptq(task: Task, progress: Report) -> None:
             progress("calibrating", min(next(done), total), total)
             yield {task.input_name: batch}
 
-    model = {
+    options = {
         "executor": paddle.static.Executor(paddle.CPUPlace()),
         "model_dir": str(program.parent),
         "model_filename": program.name,
         "params_filename": program.with_suffix(".pdiparams").name,
-    }
-    options = {
         "data_loader": feeds,
         "batch_size": task.batch_size,
         "batch_nums": len(batches),
-        "algo": task.settings.algo,
+        "algo": task.algo,
         "quantizable_op_type": list(QUANTIZED_OPS),
         **_ROUNDING,
     }
-    if task.settings.via == "paddleslim":
-        slim.static_ptq(task.result, model | options)
+    if task.via == "paddleslim":
+        slim.static_ptq(task.result, options)
         return
     skipped = sorted(quantizable_weights(program).keys() - task.only) if task.only else None
-    ptq = PostTrainingQuantization(
-        **model,
-        **options,
-        skip_tensor_list=skipped or None,
-        # Another value than None leaves Paddle's object without its configuration.
-        deploy_backend=None,
-    )
+    # Another deploy_backend than None leaves Paddle's object without its configuration.
+    ptq = PostTrainingQuantization(**options, skip_tensor_list=skipped or None, deploy_backend=None)
     ptq.quantize()
     ptq.save_quantized_model(task.output, model_filename=task.result.name)
 
@@ -157,11 +146,11 @@ def _static_qat(task: Task, progress: Report) -> None:
     What is learned is to answer as the float network does: no labels are needed, and the answers
     stay where they were.
     """
-    by_slim = task.settings.via == "paddleslim"
+    by_slim = task.via == "paddleslim"
     make_aware, make_final = slim.qat_functions() if by_slim else (quant_aware, convert)
     config = {"moving_rate": 0.9, "quantize_op_types": list(QUANTIZED_OPS), **_ROUNDING}
     teacher = _float_layer(task)
-    state = _state(task)
+    state = {key: tensor.numpy() for key, tensor in teacher.state_dict().items()}
     paddle.enable_static()
     place = paddle.CPUPlace()
     executor = paddle.static.Executor(place)
@@ -185,8 +174,7 @@ def _static_qat(task: Task, progress: Report) -> None:
     inference = make_aware(inference, place, config, scope=scope, for_test=True)
     settling = make_aware(settling, place, config, scope=scope, return_program=True)
     training = make_aware(main, place, config, scope=scope, return_program=True)
-    for step, images in task.training_batches():
-        _tell(task, step, progress)
+    for step, images in task.training_batches(progress):
         if step < 0:
             executor.run(settling, feed={task.input_name: images}, fetch_list=[])
             continue
@@ -198,19 +186,8 @@ def _static_qat(task: Task, progress: Report) -> None:
         paddle.enable_static()
         feed = {task.input_name: images, "wanted": answers}
         executor.run(training, feed=feed, fetch_list=[loss.name])
-    block = make_final(inference, place, config, scope=scope).global_block()
-    paddle.static.save_inference_model(
-        str(task.result.with_suffix("")),
-        [block.var(task.input_name)],
-        [block.var(logits.name)],
-        executor,
-        program=block.program,
-        clip_extra=True,
-    )
-
-
-def _tell(task: Task, step: int, progress: Report) -> None:
-    progress("training", step + SETTLING_STEPS + 1, task.steps + SETTLING_STEPS)
+    final = make_final(inference, place, config, scope=scope)
+    save_program(task.result, final, [task.input_name], [logits.name])
 
 
 def _answers(teacher: paddle.nn.Layer, images: npt.NDArray[np.float32]) -> paddle.Tensor:
@@ -242,8 +219,8 @@ def _averages(program: Any) -> dict[str, tuple[str, ...]]:
 
 def _dygraph_ptq(task: Task, progress: Report) -> None:
     """Calibrate a layer, and write it with its weights rounded by channel."""
-    by_slim = task.settings.via == "paddleslim"
-    algo = task.settings.algo
+    by_slim = task.via == "paddleslim"
+    algo = task.algo
     ptq = slim.dygraph(task.method, algo) if by_slim else PTQ(layer_config(algo))
     observed = ptq.quantize(_float_layer(task), inplace=True)
     batches = task.calibration_batches()
@@ -258,7 +235,7 @@ def _dygraph_ptq(task: Task, progress: Report) -> None:
 
 def _dygraph_qat(task: Task, progress: Report) -> None:
     """Train a layer with rounded values to answer as the float network does, and write it."""
-    by_slim = task.settings.via == "paddleslim"
+    by_slim = task.via == "paddleslim"
     qat = slim.dygraph(task.method, "") if by_slim else QAT(layer_config(None))
     student = _float_layer(task)
     student.train()
@@ -271,8 +248,7 @@ def _dygraph_qat(task: Task, progress: Report) -> None:
     teacher = _float_layer(task)
     parameters = [one for one in student.parameters() if not one.stop_gradient]
     optimizer = paddle.optimizer.Adam(task.rate(0), parameters=parameters)
-    for step, images in task.training_batches():
-        _tell(task, step, progress)
+    for step, images in task.training_batches(progress):
         x = paddle.to_tensor(images)
         if step < 0:
             with paddle.no_grad():
@@ -292,7 +268,7 @@ def _dygraph_qat(task: Task, progress: Report) -> None:
 
 def _save(quantization: Any, layer: paddle.nn.Layer, task: Task) -> None:
     """Write a layer that was calibrated or trained as a program."""
-    if task.settings.via == "paddleslim":
+    if task.via == "paddleslim":
         target = str(task.result.with_suffix(""))
         quantization.save_quantized_model(layer, target, input_spec=_input_spec(task))
     else:
@@ -325,14 +301,13 @@ def layer_config(algo: str | None) -> QuantConfig:
     Args:
         algo: Of the calibration; None for training.
     """
+    if algo is None:
+        activation = _Factory(_ActivationQuanter, moving_rate=0.9)
+    else:
+        activation = _Factory(_ActivationObserver, algo=algo)
     config = QuantConfig(activation=None, weight=None)
-    config.add_type_config(
-        [paddle.nn.Conv2D, paddle.nn.Linear],
-        activation=_Factory(_ActivationQuanter, moving_rate=0.9)
-        if algo is None
-        else _Factory(_ActivationObserver, algo=algo),
-        weight=_Factory(_WeightQuanter),
-    )
+    types = [paddle.nn.Conv2D, paddle.nn.Linear]
+    config.add_type_config(types, activation=activation, weight=_Factory(_WeightQuanter))
     return config
 
 
@@ -350,7 +325,7 @@ class _Factory(QuanterFactory):  # type: ignore[misc]
 class _OneScale:
     """What Paddle asks of whatever rounds a whole tensor; its own has no zero points."""
 
-    def zero_points(self) -> paddle.Tensor:
+    def zero_points(self) -> paddle.Tensor | None:
         return paddle.zeros([1])
 
     def quant_axis(self) -> int:
@@ -360,7 +335,7 @@ class _OneScale:
         return _BITS
 
 
-class _ActivationObserver(_OneScale, BaseObserver):  # type: ignore[misc]
+class _ActivationObserver(_OneScale, BaseQuanter):  # type: ignore[misc]
     """Finds the range of what goes into a layer.
 
     Keeps a histogram of magnitudes whose range doubles when a value lies beyond it.
@@ -387,9 +362,6 @@ class _ActivationObserver(_OneScale, BaseObserver):  # type: ignore[misc]
             self._counts += np.histogram(magnitudes, _BINS, (0, self._end))[0]
         return values
 
-    def cal_thresholds(self) -> None:
-        """Do nothing: :meth:`scales` computes."""
-
     def scales(self) -> paddle.Tensor:
         threshold = max(self._threshold(), 1e-8)
         return paddle.to_tensor(np.array([threshold], np.float32))
@@ -413,7 +385,7 @@ class _ActivationQuanter(_OneScale, FakeQuanterWithAbsMaxObserverLayer):  # type
     """Rounds activations in training, to the moving average of their largest magnitudes."""
 
 
-class _WeightQuanter(BaseQuanter):  # type: ignore[misc]
+class _WeightQuanter(_OneScale, BaseQuanter):  # type: ignore[misc]
     """Rounds weights, each output channel to its largest magnitude; trains straight through."""
 
     def __init__(self, layer: paddle.nn.Layer) -> None:
@@ -439,6 +411,3 @@ class _WeightQuanter(BaseQuanter):  # type: ignore[misc]
 
     def quant_axis(self) -> int:
         return self._axis
-
-    def bit_length(self) -> int:
-        return _BITS

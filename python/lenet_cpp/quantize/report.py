@@ -64,42 +64,37 @@ def make_report(
         What can be written as JSON. A route that failed has ``error``.
     """
     models = {"float": source.deployed} | {one.method: one.deployed for one in quantized}
-    sizes = (1, batch_size(images.test))
+    timing: Any = {"seconds": seconds, "threads": threads, "report": report}
+    timing["batch_sizes"] = (1, batch_size(images.test))
     found = {
-        route: serve(
-            list(models.values()),
-            images.test,
-            route,
-            batch_sizes=sizes,
-            seconds=seconds,
-            threads=threads,
-            report=report,
-        )
+        route: serve(list(models.values()), images.test, route, **timing)[0]
         for route in (PADDLE, *ENGINES)
     }
     if program is not None:
         found[PROGRAM] = [serve_by_program(program, one, images.test) for one in models.values()]
     entries: dict[str, dict[str, Any]] = {}
+    before: dict[str, dict[str, float]] = {}  # of the float model
     for index, (name, model) in enumerate(models.items()):
         served = {route: answers[index] for route, answers in found.items()}
-        times = {route: dict(zip(map(str, sizes), answers[index].seconds, strict=False))
-                 for route, answers in found.items()}  # fmt: skip
+        latency = {
+            route: {size: 1000 * seconds for size, seconds in each.seconds.items()}
+            for route, each in served.items()
+            if each.seconds
+        }
+        before = latency if name == "float" else before
+        params_size = model.params.stat().st_size
         entries[name] = {
             "precision": model.precision,
             "engine": next((each.engine for each in served.values() if each.engine), "-"),
-            "size": model.program.stat().st_size + model.params.stat().st_size,
-            "params_size": model.params.stat().st_size,
+            "size": model.program.stat().st_size + params_size,
+            "params_size": params_size,
             "routes": {route: _answer(each, reference, images) for route, each in served.items()},
-            "latency_ms": {
-                route: {size: 1000 * seconds for size, seconds in by_size.items()}
-                for route, by_size in times.items()
-                if by_size
+            "latency_ms": latency,
+            "times_as_fast": {
+                route: {size: before[route][size] / after for size, after in by_size.items()}
+                for route, by_size in latency.items()
+                if route in before
             },
-        }
-        entries[name]["times_as_fast"] = {
-            route: {size: before[size] / after for size, after in by_size.items()}
-            for route, by_size in entries[name]["latency_ms"].items()
-            if (before := entries["float"]["latency_ms"].get(route))
         }
     for one in quantized:
         entries[one.method] |= {
@@ -133,7 +128,6 @@ def report_text(result: dict[str, Any]) -> str:
     routes = list(result["float"]["routes"])
     labelled = result["float"]["routes"][PADDLE].get("accuracy") is not None
     what = "Accuracy" if labelled else "Images classified as the float model does"
-    sizes = list(result["float"]["latency_ms"][PADDLE])
     notes = [
         f"{name} by {route}: {found['error']}"
         for name, entry in rows.items()
@@ -142,27 +136,21 @@ def report_text(result: dict[str, Any]) -> str:
     ]
     notes += [f"refused: {reason}" for reason in result["refused"].values()]
     header = ["", *routes, "same class", "largest\ndifference", "in int8", "parameters", "engine"]
-    return "\n".join(
-        [
-            f"{what}, {result['test_images']} images; 'in int8' are oneDNN's convolutions and"
-            " matrix products; 'engine' is what runs the model when none is named",
-            "",
-            _table(header, [_quality_row(*row, labelled=labelled) for row in rows.items()]),
-            "",
-            f"Median time of a run in ms, {result['threads']} thread(s); how many times as fast as"
-            " float by the same route",
-            "",
-            _table(
-                ["", "batch", *rows],
-                [
-                    [route, size, *(_time(name, rows[name], route, size) for name in rows)]
-                    for route in result["float"]["latency_ms"]
-                    for size in sizes
-                ],
-            ),
-            *(["", *notes] if notes else []),
-        ]
+    times = [
+        [route, size, *(_time(name, rows[name], route, size) for name in rows)]
+        for route in result["float"]["latency_ms"]
+        for size in result["float"]["latency_ms"][PADDLE]
+    ]
+    blocks = (
+        f"{what}, {result['test_images']} images; 'in int8' are oneDNN's convolutions and matrix"
+        " products; 'engine' is what runs the model when none is named",
+        _table(header, [_quality_row(*row, labelled=labelled) for row in rows.items()]),
+        f"Median time of a run in ms, {result['threads']} thread(s); how many times as fast as"
+        " float by the same route",
+        _table(["", "batch", *rows], times),
+        "\n".join(notes),
     )
+    return "\n\n".join(filter(None, blocks))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -170,15 +158,18 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return tabulate(rows, header, disable_numparse=True, colalign=align)
 
 
+def _percent(share: float | None, otherwise: str = "-") -> str:
+    return otherwise if share is None else f"{100 * share:.2f} %"
+
+
 def _quality_row(name: str, entry: dict[str, Any], *, labelled: bool) -> list[str]:
-    shares = [found.get("accuracy" if labelled else "agreement")
-              for found in entry["routes"].values()]  # fmt: skip
+    shown = "accuracy" if labelled else "agreement"
     first = next((r for r in entry["routes"].values() if "error" not in r), None)
     done = [sum(column) for column in zip(*entry.get("int8_primitives", {}).values(), strict=True)]
     return [
         name,
-        *("failed" if share is None else f"{100 * share:.2f} %" for share in shares),
-        f"{100 * first['agreement']:.2f} %" if first else "-",
+        *(_percent(found.get(shown), "failed") for found in entry["routes"].values()),
+        _percent(first and first["agreement"]),
         f"{first['largest_difference']:.3g}" if first else "-",
         f"{done[0]} of {done[1]}" if done else "-",
         f"{entry['params_size'] / 1000:,.0f} kB",
@@ -203,10 +194,10 @@ def analysis_text(found: Sequence[Sensitivity]) -> str:
             [
                 one.layer,
                 f"{one.values:,}",
-                "-" if one.quality.accuracy is None else f"{100 * one.quality.accuracy:.2f} %",
-                f"{100 * one.quality.agreement:.2f} %",
+                _percent(one.quality.accuracy),
+                _percent(one.quality.agreement),
                 f"{one.quality.largest_difference:.3g}",
-                f"{100 * one.quality.relative_error:.2f} %",
+                _percent(one.quality.relative_error),
             ]
             for one in found
         ],

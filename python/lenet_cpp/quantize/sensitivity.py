@@ -118,28 +118,22 @@ def run_in_child(
         rows: Layer, weight and size.
         report: Takes the progress.
     """
-    from lenet_cpp.quantize.methods import quantize
+    from lenet_cpp.quantize import methods
 
-    whole = Task.from_json(task)
-    data = Path(whole.data)
+    data = Path(task["data"])
     images = np.load(data / "test.npy")
 
     def save(index: int, model: Deployed) -> None:
         with model.opened(PADDLE) as run:
             np.save(data / f"{index}.npy", run_all(run, images))
 
-    save(0, Deployed(Path(whole.program), int8=False))
-    for index, (layer, weight, _) in enumerate(rows, start=1):
+    save(0, Deployed(Path(task["program"]), "fp32"))
+    for index, (layer, weight, _) in enumerate(rows):
         with tempfile.TemporaryDirectory(dir=data) as folder:
-
-            def share(
-                _what: str, done: int, total: int, layer: str = layer, at: int = index
-            ) -> None:
-                report(f"layer {layer}", (at - 1) * total + done, len(rows) * total)
-
-            one = replace(whole, output=folder, only=(weight,) if weight else ())
-            quantize([asdict(one)], share)
-            save(index, Deployed(one.result, int8=layer == DEPLOYED))
+            one = Task(**task | {"output": folder, "only": [weight] if weight else []})
+            share = methods.share_of(report, index, len(rows), f"layer {layer}")
+            methods.quantize([asdict(one)], share)
+            save(index + 1, Deployed(one.result, "int8" if layer == DEPLOYED else "fp32"))
 
 
 def plot(found: Sequence[Sensitivity], path: Path, title: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.environments import Environment
 from lenet_cpp.errors import Unsupported
-from lenet_cpp.quantize.int8_weights import opened_program
+from lenet_cpp.quantize.int8_weights import opened_program, save_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,18 +106,9 @@ def round_weights(program_path: Path) -> None:
     from paddle.base.framework import IrGraph
     from paddle.static.quantization import QuantWeightPass, ReplaceFakeQuantDequantPass
 
-    with opened_program(program_path) as (program, feeds, fetches, executor, scope):
-        outputs = [output.name for output in fetches]
+    with opened_program(program_path) as (program, feeds, fetches, scope):
         graph = IrGraph(core.Graph(program.desc), for_test=True)
         place = paddle.CPUPlace()
         ReplaceFakeQuantDequantPass(scope, place, quant_bits=8).apply(graph)
         QuantWeightPass(scope, place).apply(graph)
-        block = graph.to_program().global_block()
-        paddle.static.save_inference_model(
-            str(program_path.with_suffix("")),
-            [block.var(name) for name in feeds],
-            [block.var(name) for name in outputs],
-            executor,
-            program=block.program,
-            clip_extra=True,
-        )
+        save_program(program_path, graph.to_program(), feeds, fetches)

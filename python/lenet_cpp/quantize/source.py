@@ -62,7 +62,7 @@ class FloatModel:
     @property
     def deployed(self) -> Deployed:
         """The model, to be run in float."""
-        return Deployed(self.program, int8=False)
+        return Deployed(self.program, "fp32")
 
     @property
     def description(self) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,16 +31,16 @@ METHODS = {
     "dygraph-qat": "a layer, trained with rounded values",
 }
 VIA = ("paddle", "paddleslim")
+_LAYERS = ("hist", "KL", "avg", "abs_max")
 ALGORITHMS = {
-    ("static-ptq", "paddle"): ("hist", "KL", "avg", "abs_max", "mse", "emd"),
-    ("static-ptq", "paddleslim"): ("hist", "KL", "avg", "abs_max", "mse", "emd"),
-    ("dygraph-ptq", "paddle"): ("hist", "KL", "avg", "abs_max"),
+    **dict.fromkeys((("static-ptq", way) for way in VIA), (*_LAYERS, "mse", "emd")),
+    ("dygraph-ptq", "paddle"): _LAYERS,
     ("dygraph-ptq", "paddleslim"): tuple(slim.QUANTIZERS),
 }
 """The ways to calibrate, by method and way; none of a method that trains."""
 
-SETTLING_STEPS = 20
-"""Steps before the training: the moving averages of the ranges begin at no sensible value."""
+# Steps before the training: the moving averages of the ranges begin at no sensible value.
+_SETTLING_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -69,17 +70,6 @@ class QuantizationSettings:
     learning_rate: float | None = None
     seed: int = 0
     max_drop: float | None = None
-
-    def resolved(self, images: Images) -> QuantizationSettings:
-        """Return the settings with a number for each default that depends on the images."""
-        labelled = images.labels is not None
-        batch_size = self.batch_size or (64 if labelled else 8)
-        return replace(
-            self,
-            batch_size=batch_size,
-            learning_rate=self.learning_rate or (1e-4 if labelled else 1e-5),
-            steps=self.steps or self.epochs * max(1, len(images.training) // batch_size),
-        )
 
 
 def check_settings(method: str, settings: QuantizationSettings) -> None:
@@ -113,7 +103,12 @@ class Task:
 
     Attributes:
         method: A key of :data:`METHODS`.
-        settings: Without any default that depends on the images.
+        via: As in :class:`QuantizationSettings`, as are the next two and ``batch_size``.
+        algo: How calibration finds the range of an activation.
+        seed: Of the order of images in training.
+        batch_size: Images at a time.
+        steps: Of training.
+        learning_rate: Of training, at its start.
         program: The float ``.pdmodel``, with its ``.pdiparams`` beside it.
         input_name: What the program calls its input.
         output: The folder that gets files of the same names.
@@ -128,37 +123,25 @@ class Task:
     """
 
     method: str
-    settings: QuantizationSettings
+    via: str
+    algo: str
+    seed: int
+    batch_size: int
+    steps: int
+    learning_rate: float
     program: str
     input_name: str
     output: str
     data: str
     network: str | None
     class_dim: int
-    image_shape: tuple[int, ...]
-    only: tuple[str, ...] = field(default=())
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Task:
-        """Return the task that ``dataclasses.asdict`` described."""
-        settings = QuantizationSettings(**document["settings"])
-        shape, only = tuple(document["image_shape"]), tuple(document["only"])
-        return cls(**{**document, "settings": settings, "image_shape": shape, "only": only})
+    image_shape: Sequence[int]
+    only: Sequence[str] = ()
 
     @property
     def result(self) -> Path:
         """The ``.pdmodel`` that is written."""
         return Path(self.output, Path(self.program).name)
-
-    @property
-    def batch_size(self) -> int:
-        """Images at a time."""
-        return self.settings.batch_size or 1
-
-    @property
-    def steps(self) -> int:
-        """Steps of training."""
-        return self.settings.steps or 1
 
     def calibration_batches(self) -> list[npt.NDArray[np.float32]]:
         """Return the images to calibrate on."""
@@ -166,7 +149,7 @@ class Task:
         begins = range(0, len(images), self.batch_size)
         return [as_input(images[begin : begin + self.batch_size]) for begin in begins]
 
-    def training_batches(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    def training_batches(self, progress: Report) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """Yield the number of each step and its images, in an order that only the seed decides.
 
         Steps below 0 come before the training: in them only the ranges of activations settle.
@@ -174,18 +157,18 @@ class Task:
         images = np.load(Path(self.data, "training.npy"), mmap_mode="r")
         size = min(self.batch_size, len(images))
         order = np.empty(0, np.int64)
-        epoch = 0
-        for step in range(-SETTLING_STEPS, self.steps):
+        epoch = count()
+        for step in range(-_SETTLING_STEPS, self.steps):
             if len(order) < size:
-                order = np.random.default_rng((self.settings.seed, epoch)).permutation(len(images))
-                epoch += 1
+                random = np.random.default_rng((self.seed, next(epoch)))
+                order = random.permutation(len(images))
             chosen, order = np.sort(order[:size]), order[size:]
+            progress("training", step + _SETTLING_STEPS + 1, self.steps + _SETTLING_STEPS)
             yield step, as_input(images[chosen])
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step of the training, which falls to zero."""
-        highest = self.settings.learning_rate or 0.0
-        return highest * 0.5 * (1 + float(np.cos(np.pi * step / self.steps)))
+        return self.learning_rate * 0.5 * (1 + float(np.cos(np.pi * step / self.steps)))
 
 
 def make_task(
@@ -206,9 +189,16 @@ def make_task(
     np.save(data / "training.npy", images.training)
     if source.state is not None:
         np.savez(data / "state.npz", **source.state)
+    labelled = images.labels is not None
+    batch_size = settings.batch_size or (64 if labelled else 8)
     return Task(
         method=method,
-        settings=settings.resolved(images),
+        via=settings.via,
+        algo=settings.algo,
+        seed=settings.seed,
+        batch_size=batch_size,
+        steps=settings.steps or settings.epochs * max(1, len(images.training) // batch_size),
+        learning_rate=settings.learning_rate or (1e-4 if labelled else 1e-5),
         program=str(source.program.resolve()),
         input_name=source.input_name,
         output=str(output.resolve()),
@@ -219,21 +209,17 @@ def make_task(
     )
 
 
-def run_tasks(tasks: Sequence[Task], *, report: Report | None = None) -> list[dict[str, Any]]:
+def run_tasks(tasks: Sequence[Task], *, report: Report | None = None) -> None:
     """Do tasks in one child process, all by the same way, one after the other.
 
     PaddleSlim's tasks run in its own environment.
-
-    Returns:
-        Of each, ``paddle_version``, and name, shape and dtype of ``input`` and ``output``.
     """
-    by_slim = tasks[0].settings.via == "paddleslim"
-    answers: list[dict[str, Any]] = call(
+    by_slim = tasks[0].via == "paddleslim"
+    call(
         "lenet_cpp.quantize.methods:quantize",
         {"tasks": [asdict(task) for task in tasks]},
         doing="quantizing",
         report=report,
         python=slim.environment().make(sys.executable, report=report) if by_slim else None,
         variables=PROGRAM_DESC,
-    ).result
-    return answers
+    )
