@@ -66,17 +66,13 @@ def _as_float32(images: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[
 
 
 def _batch_shape(images: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[int, ...]:
-    item = shape[1:]
-    given = images.shape
-    if _fits(given[1:], item):
-        return given
-    if _fits(given, item):
-        return (1, *given)
+    item, given = shape[1:], images.shape
+    forms = [given, (1, *given)]
     if len(item) == 3 and item[0] == 1:
-        if _fits(given, item[1:]):
-            return (1, 1, *given)
-        if _fits(given[1:], item[1:]):
-            return (given[0], 1, *given[1:])
+        forms += [(1, 1, *given), (*given[:1], 1, *given[1:])]
+    for form in forms:
+        if _fits(form[1:], item):
+            return form
     raise BadInput(
         f"expected shape {_describe(shape)}, got {_describe(given)}; pictures of other sizes are"
         " prepared by lenet_cpp.classify (digits) or InferenceEngine.preprocess"
@@ -91,8 +87,5 @@ def _fits(given: tuple[int, ...], item: tuple[int, ...]) -> bool:
 
 def _describe(shape: tuple[int, ...]) -> str:
     free = "NCHW" if len(shape) == 4 else "N" * len(shape)
-    return (
-        "["
-        + ", ".join(n if size < 0 else str(size) for n, size in zip(free, shape, strict=True))
-        + "]"
-    )
+    sizes = (n if size < 0 else str(size) for n, size in zip(free, shape, strict=True))
+    return f"[{', '.join(sizes)}]"

@@ -294,11 +294,8 @@ def read_mnist_dir(folder: Path, *, kind: str | None = None) -> Mnist:
                 f" expected {full_md5}): it is damaged or is another data set"
             )
         arrays[name] = array
-    train = _split(folder, arrays, "train")
-    test = _split(folder, arrays, "t10k")
-    if kind is None:
-        kind = "full" if md5 == IDX_FILES else "other"
-    return Mnist(train=train, test=test, kind=kind, folder=folder, md5=md5)
+    kind = kind or ("full" if md5 == IDX_FILES else "other")
+    return Mnist(_split(folder, arrays, "train"), _split(folder, arrays, "t10k"), kind, folder, md5)
 
 
 def _find(folder: Path, name: str) -> Path | None:

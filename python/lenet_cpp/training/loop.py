@@ -27,8 +27,7 @@ from lenet_cpp.formats.checkpoint import array_specs, check_arrays, load_checkpo
 from lenet_cpp.models.registry import construction
 from lenet_cpp.training.augment import warp
 from lenet_cpp.training.evaluation import Evaluation, evaluate
-from lenet_cpp.training.recipes import learning_rate
-from lenet_cpp.training.resume import check_resumable
+from lenet_cpp.training.recipes import check_resumable, learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,14 +108,13 @@ def train(
     with _exclusive(output_dir):
         if resume:
             run.restore()
-        bar = tqdm(
+        with tqdm(
             total=run.total,
             initial=run.step,
             unit="batch",
             disable=None if progress is None else not progress,
             file=sys.stderr,
-        )
-        with bar:
+        ) as bar:
             while run.step < run.total:
                 epoch, batch = divmod(run.step, run.per_epoch)
                 loss, accuracy = run.advance()
@@ -249,22 +247,18 @@ class _Run:
             weights = {name: checkpoint.optimizer[f"{_TRAINING_WEIGHTS}{name}"] for name in weights}
         self.layer.set_state_dict(weights)
         self.optimizer.set_state_dict(
-            {
-                key: value
-                for key, value in checkpoint.optimizer.items()
-                if not key.startswith(_TRAINING_WEIGHTS)
-            }
+            {k: v for k, v in checkpoint.optimizer.items() if not k.startswith(_TRAINING_WEIGHTS)}
         )
         self.step = record["steps_done"]
         self._seconds = record["seconds"]
         if record.get("test") and self.step == self.total:
             self._accuracy = Evaluation(record["test"]["correct"], record["test"]["count"])
 
-    def save(self) -> None:
-        """Replace the checkpoint."""
+    def save(self, weights: dict[str, npt.NDArray[np.float32]] | None = None) -> None:
+        """Replace the checkpoint; ``weights``: those in training, when they are not the layer's."""
         import paddle
 
-        weights = self._weights()
+        weights = weights or self._weights()
         optimizer = dict(self.optimizer.state_dict())
         if self._average is not None:
             optimizer |= {f"{_TRAINING_WEIGHTS}{name}": array for name, array in weights.items()}
@@ -284,8 +278,7 @@ class _Run:
 
         test = None
         if self._accuracy is not None:
-            fraction = self._accuracy.fraction
-            test = {**dataclasses.asdict(self._accuracy), "accuracy": fraction}
+            test = {**dataclasses.asdict(self._accuracy), "accuracy": self._accuracy.fraction}
         return {
             "model": self.config.spec.name,
             "recipe": dataclasses.asdict(self.config.recipe),
@@ -308,28 +301,18 @@ class _Run:
         self.layer.eval()
         if self.step >= self.total and self._accuracy is None:
             self._accuracy = evaluate(self.layer, self.mnist.test)
-            self.layer.set_state_dict(training_weights)
-            self.save()
-            if self._average is not None:
-                self.layer.set_state_dict(self._average)
+            self.save(training_weights)
         return TrainingResult(self.layer, self._accuracy, self.step, self.total, self.record())
 
 
 def _build(config: TrainingConfig) -> tuple[paddle.nn.Layer, paddle.optimizer.Optimizer]:
     import paddle
 
-    layer = config.spec.build()
-    if config.recipe.optimizer == "adamw":
-        optimizer = paddle.optimizer.AdamW(
-            config.recipe.learning_rate,
-            parameters=layer.parameters(),
-            weight_decay=config.recipe.weight_decay,
-        )
-    else:
-        optimizer = paddle.optimizer.Adam(
-            config.recipe.learning_rate, parameters=layer.parameters()
-        )
-    return layer, optimizer
+    layer, recipe = config.spec.build(), config.recipe
+    options = {"learning_rate": recipe.learning_rate, "parameters": layer.parameters()}
+    if recipe.optimizer == "adamw":
+        return layer, paddle.optimizer.AdamW(**options, weight_decay=recipe.weight_decay)
+    return layer, paddle.optimizer.Adam(**options)
 
 
 def _optimizer_arrays(config: TrainingConfig) -> dict[str, tuple[tuple[int, ...], str]]:

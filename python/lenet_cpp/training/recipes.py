@@ -18,6 +18,7 @@ from lenet_cpp.training.augment import Augmentation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from lenet_cpp.data.mnist import Mnist
 
@@ -207,3 +208,50 @@ def config_from_record(record: Mapping[str, Any], model: str | None = None) -> T
         return TrainingConfig(recipe=Recipe(**recipe), model=model, seed=int(record["seed"]))
     except (KeyError, TypeError, ValueError) as error:
         raise BadModel(f"the training record does not describe a training: {error}") from error
+
+
+def check_resumable(
+    record: Mapping[str, Any], config: TrainingConfig, mnist: Mnist, folder: Path
+) -> None:
+    """Check that training by ``config`` on ``mnist`` may continue from a checkpoint.
+
+    Args:
+        record: The checkpoint's training record.
+        config: The configuration. With a constant learning rate its length may differ.
+        mnist: The data.
+        folder: The checkpoint's folder, for the messages.
+
+    Raises:
+        BadInput: The checkpoint has another configuration, other data, or more steps.
+        BadModel: The record is incomplete.
+    """
+    stored = config_from_record(record, config.model)
+    if record.get("data", {}).get("md5") != mnist.md5:
+        raise BadInput(
+            f"the checkpoint in {folder} was trained on other data"
+            f" ({record.get('data', {}).get('train_images')} images) than {mnist.folder}:"
+            " name the folder of its data"
+        )
+    done = record.get("steps_done")
+    if not isinstance(done, int) or done < 1 or not isinstance(record.get("seconds"), (int, float)):
+        raise BadModel(f"the training record in {folder} does not have its number of steps")
+    before, now = _flat(stored) | {"model": record["model"]}, _flat(config)
+    # With a constant learning rate the length does not affect the steps already done.
+    free = {"epochs", "steps"} if stored.recipe.schedule == "constant" else set()
+    faults = [
+        f"{key} was {before[key]}, not {now[key]}"
+        for key in before
+        if before[key] != now[key] and key not in free
+    ]
+    if faults:
+        raise BadInput(f"cannot resume the checkpoint in {folder} differently: {'; '.join(faults)}")
+    total = config.total_steps(len(mnist.train))
+    if done > total:
+        raise BadInput(
+            f"the checkpoint in {folder} has {done} steps, more than the {total} asked for"
+        )
+
+
+def _flat(config: TrainingConfig) -> dict[str, Any]:
+    recipe = dataclasses.asdict(config.recipe)
+    return {"model": config.spec.name, "seed": config.seed, "recipe": recipe.pop("name"), **recipe}

@@ -49,12 +49,6 @@ def essential_parts(content: bytes, name: str) -> bytes:
     return b"".join(parts(content, name))
 
 
-def check_scans(content: bytes, name: str) -> None:
-    """Refuse a JPEG of more than :data:`MAX_SCANS` scans, as :func:`essential_parts` does."""
-    if content.startswith(_JPEG):
-        _jpeg_parts(content, name)
-
-
 def _jpeg_parts(content: bytes, name: str) -> list[memoryview]:
     view = memoryview(content)
     parts = [view[:2]]

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 _WORK = 256  # longer side, in pixels, of the image in which the digit is searched
+_NO_DIGIT = (
+    "found no digit: nothing stands out from the background; write it larger or take the photo"
+    " nearer, in better light"
+)
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,7 @@ def _otsu_mask(strength: Grid) -> Mask:
     above = total - below
     split = (below > 0) & (above > 0)
     if not split.any():
-        raise _no_digit()
+        raise BadInput(_NO_DIGIT)
     difference = (whole * below - total * sums[:-1]).astype(np.float64)
     weight = below.astype(np.float64) * above.astype(np.float64)
     between = np.divide(difference * difference, weight, out=np.zeros(255), where=split)
@@ -251,7 +255,7 @@ def _ink_values(strength: Grid, ink: Mask, noise: int) -> Grid:
     ordered = np.sort(strength[ink])
     top = int(ordered[(len(ordered) - 1) * 3 // 4])
     if top < max(12, 4 * noise):
-        raise _no_digit()
+        raise BadInput(_NO_DIGIT)
     low = top // 4
     values = ((strength - low) * 255 // (top - low)).clip(0, 255)
     return np.asarray(np.where(_greatest_within(ink, 1), values, 0))
@@ -284,10 +288,3 @@ def _overlaps(new: int, old: int) -> Grid:
     y = np.arange(old)
     overlap = np.minimum((i + 1) * old, (y + 1) * new) - np.maximum(i * old, y * new)
     return np.asarray(overlap.clip(0))
-
-
-def _no_digit() -> BadInput:
-    return BadInput(
-        "found no digit: nothing stands out from the background; write it larger or take the photo"
-        " nearer, in better light"
-    )

@@ -97,22 +97,18 @@ def _pipeline(ops: list[tuple[str, dict[str, Any]]]) -> Pipeline:
     mode = "RGB"
     steps: list[Any] = []
     for name, values in ops:
-        made = _made(name, values, after_chw="ToCHWImage" in names[: names.index(name)])
+        try:
+            if name == "NormalizeImage":
+                _check_order(values, after="ToCHWImage" in names[: names.index(name)])
+            made = _OPS[name][1](values)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{name}: {error}") from error
         if name == "DecodeImage":
             mode = made
         elif name != "ToCHWImage":
             steps.append(made)
     # Either order of the last two gives the same numbers.
     return Pipeline(mode, (*steps, ToCHW()))
-
-
-def _made(name: str, values: dict[str, Any], *, after_chw: bool) -> Any:
-    try:
-        if name == "NormalizeImage":
-            _check_order(values, after=after_chw)
-        return _OPS[name][1](values)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{name}: {error}") from error
 
 
 def _mode(values: dict[str, Any]) -> str:
@@ -132,10 +128,6 @@ def _resize(values: dict[str, Any]) -> Resize:
     if short_side := values.get("resize_short"):
         return Resize(short_side=short_side, interpolation=interpolation)
     return Resize(size=_height_width(values), interpolation=interpolation)
-
-
-def _crop(values: dict[str, Any]) -> CenterCrop:
-    return CenterCrop(_height_width(values))
 
 
 def _height_width(values: dict[str, Any]) -> tuple[int, int]:
@@ -187,7 +179,7 @@ def _scale(value: Any) -> Any:
 _OPS: dict[str, tuple[set[str], Callable[[dict[str, Any]], Any]]] = {
     "DecodeImage": ({"to_rgb", "to_np", "channel_first"}, _mode),
     "ResizeImage": ({"size", "resize_short", "interpolation", "backend", "return_numpy"}, _resize),
-    "CropImage": ({"size"}, _crop),
+    "CropImage": ({"size"}, lambda values: CenterCrop(_height_width(values))),
     "NormalizeImage": ({"scale", "mean", "std", "order", "output_fp16", "channel_num"}, _normalize),
     "ToCHWImage": (set(), lambda _values: ToCHW()),
 }

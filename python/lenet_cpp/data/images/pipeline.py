@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from lenet_cpp._base.files import write_text
-from lenet_cpp._base.strict_json import read_json
-from lenet_cpp.data.images._description import MODES, Step, describe, parse
+from lenet_cpp._base.strict_json import choice, integer, number, object_, read_json, sequence, wrong
 from lenet_cpp.data.images.digit import Digit
 from lenet_cpp.data.images.reading import ImageSource, describe_source, read_image
-from lenet_cpp.data.images.steps import CenterCrop, Normalize, Resize, ToCHW
+from lenet_cpp.data.images.steps import INTERPOLATIONS, CenterCrop, Normalize, Resize, ToCHW
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+_FORMAT_VERSION = 1
+_MODES = {"L": 1, "RGB": 3, "BGR": 3}  # and the number of channels
+
+_Step: TypeAlias = Resize | CenterCrop | Digit | Normalize | ToCHW
+_STEPS: dict[str, type[_Step]] = {
+    step.__name__: step for step in (Resize, CenterCrop, Digit, Normalize, ToCHW)
+}
+# By the annotations of the steps' fields.
+_PARSERS: dict[str, Callable[[Any, str], Any]] = {
+    "int": integer,
+    "float": number,
+    "str": lambda value, where: choice(value, where, INTERPOLATIONS),
+    "tuple[int, int]": partial(sequence, integer),
+    "tuple[float, ...]": partial(sequence, number),
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,7 @@ class Pipeline:
     """
 
     mode: str
-    steps: tuple[Step, ...]
+    steps: tuple[_Step, ...]
 
     def __post_init__(self) -> None:
         """Check the order of the steps.
@@ -49,8 +65,8 @@ class Pipeline:
             BadInput: The mode is unknown, or the steps do not go together.
         """
         object.__setattr__(self, "steps", tuple(self.steps))
-        if self.mode not in MODES:
-            raise BadInput(f"mode: expected one of {', '.join(MODES)}, got {self.mode!r}")
+        if self.mode not in _MODES:
+            raise BadInput(f"mode: expected one of {', '.join(_MODES)}, got {self.mode!r}")
         *image_steps, normalize, last = (None, None, *self.steps)
         if not isinstance(normalize, Normalize) or not isinstance(last, ToCHW):
             raise BadInput("steps: expected Normalize and ToCHW at the end")
@@ -67,7 +83,7 @@ class Pipeline:
     @property
     def channels(self) -> int:
         """The number of channels of the result."""
-        return MODES[self.mode]
+        return _MODES[self.mode]
 
     @property
     def value_range(self) -> tuple[float, float]:
@@ -138,7 +154,7 @@ class Pipeline:
         """
         file = Path(path)
         try:
-            return Pipeline(*parse(read_json(file.read_bytes())))
+            return _parse(read_json(file.read_bytes()))
         except OSError as error:
             raise FileNotFound(f"cannot read {file}: {error.strerror}") from error
         except ValueError as error:
@@ -162,7 +178,7 @@ class Pipeline:
             BadModel: The document is invalid; the message has the place and the problem.
         """
         try:
-            return Pipeline(*parse(document))
+            return _parse(document)
         except ValueError as error:
             raise BadModel(f"not a valid description of preprocessing: {error}") from error
 
@@ -174,13 +190,88 @@ class Pipeline:
             BadModel: The metadata is damaged; the message has the file, the place and the problem.
         """
         try:
-            return None if document is None else Pipeline(*parse(document))
-        except ValueError as error:
+            return None if document is None else Pipeline.from_dict(document)
+        except BadModel as error:
             raise BadModel(
-                f"{path}: the preprocessing in its metadata is damaged: not a valid description of"
-                f" preprocessing: {error}"
+                f"{path}: the preprocessing in its metadata is damaged: {error}"
             ) from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the contents of ``preprocess.json``."""
-        return describe(self.mode, self.steps)
+        """Return the contents of ``preprocess.json``, without the fields that are None."""
+        steps = [
+            {
+                "type": type(step).__name__,
+                **{
+                    name: list(value) if isinstance(value, tuple) else value
+                    for name, value in asdict(step).items()
+                    if value is not None
+                },
+            }
+            for step in self.steps
+        ]
+        return {"format_version": _FORMAT_VERSION, "mode": self.mode, "steps": steps}
+
+
+def _parse(document: Any) -> Pipeline:
+    whole = object_(document, "the document", {"format_version", "mode", "steps"})
+    version = whole["format_version"]
+    if type(version) is not int or version != _FORMAT_VERSION:
+        raise wrong("format_version", str(_FORMAT_VERSION), version)
+    mode = choice(whole["mode"], "mode", tuple(_MODES))
+    return Pipeline(mode, sequence(_step, whole["steps"], "steps"))
+
+
+def _step(value: Any, where: str) -> _Step:
+    kind = _STEPS[choice(object_(value, where).get("type"), f"{where}.type", tuple(_STEPS))]
+    parsers = {
+        field.name: _PARSERS[str(field.type).removesuffix(" | None")] for field in fields(kind)
+    }
+    expected = {"type", *parsers}
+    if kind is Resize:
+        # one of the two; the step itself checks that it is not both
+        expected -= {"short_side", "size"} - value.keys()
+    found = object_(value, where, expected)
+    found.pop("type")
+    try:
+        return kind(
+            **{name: parsers[name](item, f"{where}.{name}") for name, item in found.items()}
+        )
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(where) else f"{where}: {text}") from error
+
+
+def imagenet(img_size: int = 224) -> Pipeline:
+    """Return the preprocessing of classifiers trained on ImageNet, such as AlexNet.
+
+    The short side is resized to ``round(img_size * 256 / 224)``, bilinear, and the middle
+    ``img_size`` x ``img_size`` is cropped. ImageNet's mean is subtracted from RGB in [0, 1], and
+    the result is divided by its standard deviation.
+
+    Args:
+        img_size: Height and width of the model's input, in pixels.
+
+    Returns:
+        A pipeline to float32 [3, img_size, img_size].
+    """
+    return Pipeline(
+        "RGB",
+        (
+            Resize(short_side=round(img_size * 256 / 224)),
+            CenterCrop((img_size, img_size)),
+            Normalize(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+            ToCHW(),
+        ),
+    )
+
+
+def digit() -> Pipeline:
+    """Return LeNet's preprocessing: the digit of a photo as in MNIST, in [0, 1].
+
+    The pixels are divided by 255, as in :func:`lenet_cpp.predict` and Paddle's ToTensor. A
+    multiplication by 1/255 would give other last bits.
+
+    Returns:
+        A pipeline to float32 [1, 28, 28].
+    """
+    return Pipeline("L", (Digit(size=28, box=20), Normalize(1.0, (0.0,), (255.0,)), ToCHW()))

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 
-from lenet_cpp.data.images.containers import check_scans, essential_parts, is_jpeg_or_png
+from lenet_cpp.data.images.containers import essential_parts, is_jpeg_or_png
 from lenet_cpp.errors import BadInput, FileNotFound
 
 if TYPE_CHECKING:
@@ -136,11 +136,11 @@ def _check_before_load(image: Image.Image, name: str) -> None:
         return
     try:
         file.seek(tiles[0][2])
-        check_scans(file.read(), name)
+        content = file.read()
     except (OSError, ValueError) as error:  # a file that was closed
-        if not isinstance(error, BadInput):
-            raise _damaged(name, error) from error
-        raise
+        raise _damaged(name, error) from error
+    if is_jpeg_or_png(content):
+        essential_parts(content, name)
 
 
 def _open(file: IO[bytes], name: str) -> Image.Image:

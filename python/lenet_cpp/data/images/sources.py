@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lenet_cpp.errors import BadInput, FileNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -53,7 +53,7 @@ def _find(source: Path) -> list[Path]:
             found = sorted(path for path in source.iterdir() if _is_image(path))
             what = "in this folder"
         elif source.exists():
-            return list(_listed(source)) if source.suffix.lower() == ".txt" else [source]
+            return _listed(source) if source.suffix.lower() == ".txt" else [source]
         elif glob.has_magic(str(source)):
             # Path.glob takes no pattern that starts at the root
             matches = glob.glob(str(source), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
@@ -77,27 +77,21 @@ def _is_image(path: Path) -> bool:
     )
 
 
-def _listed(source: Path) -> Iterator[Path]:
+def _listed(source: Path) -> list[Path]:
     try:
-        lines = source.read_text(encoding="utf-8-sig").split("\n")
+        text = source.read_text(encoding="utf-8-sig")
     except ValueError as error:
         raise BadInput(f"{source} is not a list of images: {error}") from error
-    empty = True
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if not text:
-            continue
-        empty = False
-        yield _listed_path(source, number, text)
-    if empty:
+    lines = enumerate(text.split("\n"), start=1)
+    found = [_listed_path(source, number, line.strip()) for number, line in lines if line.strip()]
+    if not found:
         raise FileNotFound(f"{source} lists no image: write one path in each line")
+    return found
 
 
 def _listed_path(source: Path, number: int, text: str) -> Path:
-    whole = source.parent / text
-    if whole.is_file():
-        return whole
-    without_label = source.parent / text.rsplit(maxsplit=1)[0]
-    if without_label.is_file():
-        return without_label
-    raise FileNotFound(f"{source}, line {number}: {without_label} does not exist: check the path")
+    for name in (text, text.rsplit(maxsplit=1)[0]):  # perhaps with a label
+        path = source.parent / name
+        if path.is_file():
+            return path
+    raise FileNotFound(f"{source}, line {number}: {path} does not exist: check the path")

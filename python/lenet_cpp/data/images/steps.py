@@ -148,12 +148,9 @@ class Normalize:
         """Check the fields."""
         if len(self.mean) != len(self.std) or not self.mean:
             raise BadInput("Normalize: expected as many std as mean, at least one")
-        for name, value in (
-            ("scale", self.scale),
-            *(("mean", value) for value in self.mean),
-            *(("std", value) for value in self.std),
-        ):
-            _check_float32(f"Normalize.{name}", value)
+        for name, values in (("scale", (self.scale,)), ("mean", self.mean), ("std", self.std)):
+            for value in values:
+                _check_float32(f"Normalize.{name}", value)
         if not np.float32(self.scale) or any(np.float32(value) <= 0 for value in self.std):
             raise BadInput("Normalize: expected scale other than 0 and std above 0 in float32")
 
