@@ -2,8 +2,10 @@
 
 import struct
 import zlib
+from contextlib import contextmanager
 
 import numpy as np
+import pytest
 
 from lenet_cpp.data import images
 
@@ -30,5 +32,10 @@ def read(source, mode="RGB"):
     return np.asarray(images.read_image(source, mode))
 
 
-def one_line(error, path):
-    return str(path) in str(error) and "\n" not in str(error)
+@contextmanager
+def refused(kind, problem, name=""):
+    """Expect an error of one line that has the problem, a pattern, and the name."""
+    with pytest.raises(kind, match=problem or None) as caught:
+        yield caught
+    assert str(name) in str(caught.value)
+    assert "\n" not in str(caught.value)

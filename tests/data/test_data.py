@@ -1,4 +1,4 @@
-"""IDX files, finding MNIST, the embedded sample. About 10 s, most of it two imports of Paddle."""
+"""IDX files, finding MNIST, the embedded sample."""
 
 import gzip
 import hashlib
@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pictures import refused
 
 from lenet_cpp.data import download
 from lenet_cpp.data import mnist as data
@@ -19,10 +20,8 @@ from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
 from tools import draw_mnist_sample
 
 NAMES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
+    *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    *("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 )
 
 
@@ -58,10 +57,8 @@ def test_read_idx_follows_the_format(tmp_path, zipped):
     path.write_bytes(gzip.compress(content) if zipped else content)
     array = data.read_idx(path)
     assert array.dtype == np.uint8
-    assert array.tolist() == [
-        [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]],
-        [[12, 13, 14, 15], [16, 17, 18, 19], [20, 21, 22, 23]],
-    ]
+    rows = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    assert array.tolist() == [rows, [[value + 12 for value in row] for row in rows]]
 
 
 def test_write_idx_follows_the_format(tmp_path):
@@ -93,6 +90,7 @@ def test_write_idx_refuses_what_it_cannot_hold(tmp_path, array):
 
 
 GOOD = idx((5, 28, 28), bytes(5 * 784))
+NOISE = gzip.compress(idx((5, 28, 28), np.random.default_rng(0).bytes(5 * 784)))
 DAMAGE = {
     "empty": (b"", "not an IDX file"),
     "text": (b"<html>not found</html>", "not an IDX file"),
@@ -106,6 +104,7 @@ DAMAGE = {
     "gzip cut": (gzip.compress(GOOD)[:-4], "damaged gzip"),
     "gzip header only": (gzip.compress(GOOD)[:9], "damaged gzip"),
     "gzip checksum": (gzip.compress(GOOD)[:-8] + bytes(8), "damaged gzip"),
+    "gzip, one bit": (NOISE[:2000] + bytes([NOISE[2000] ^ 16]) + NOISE[2001:], "damaged gzip"),
     "gzip of text": (gzip.compress(b"hello"), "not an IDX file"),
     "gzip, then text": (gzip.compress(GOOD) + b"hello", "damaged gzip"),
 }
@@ -116,25 +115,13 @@ def test_damaged_idx_is_named(tmp_path, case):
     content, message = DAMAGE[case]
     path = tmp_path / "images.gz"
     path.write_bytes(content)
-    with pytest.raises(BadInput, match=message) as caught:
+    with refused(BadInput, message, path):
         data.read_idx(path, dimensions=3)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_flipped_bits_in_a_gzip_are_noticed(tmp_path):
-    path = tmp_path / "images.gz"
-    pixels = np.random.default_rng(0).integers(0, 256, 5 * 784, dtype=np.uint8)
-    content = bytearray(gzip.compress(idx((5, 28, 28), pixels.tobytes())))
-    content[2000] ^= 0x10
-    path.write_bytes(content)
-    with pytest.raises(BadInput, match="damaged gzip"):
-        data.read_idx(path)
 
 
 def test_missing_and_unreadable_files(tmp_path):
     for path in (tmp_path / "nothing", tmp_path):
-        with pytest.raises(FileNotFound, match=re.escape(str(path))):
+        with refused(FileNotFound, "", path):
             data.read_idx(path)
 
 
@@ -171,9 +158,8 @@ def test_reads_a_folder_of_raw_and_gzipped_files(tmp_path):
     ],
 )
 def test_files_that_do_not_fit_each_other(tmp_path, replace, message):
-    with pytest.raises(BadInput, match=message) as caught:
+    with refused(BadInput, message, tmp_path):
         data.load_mnist(write_set(tmp_path, **replace))
-    assert str(tmp_path) in str(caught.value)
 
 
 def test_missing_folder_and_missing_file(tmp_path):
@@ -189,9 +175,8 @@ def test_missing_folder_and_missing_file(tmp_path):
 def test_size_of_the_full_set_means_its_checksum(tmp_path, position, count):
     labels = idx((count,), bytes(count))
     write_set(tmp_path, **{f"f{position}": labels})
-    with pytest.raises(BadInput, match=f"MD5 {hashlib.md5(labels).hexdigest()}") as caught:
+    with refused(BadInput, f"MD5 {hashlib.md5(labels).hexdigest()}", NAMES[position]):
         data.load_mnist(tmp_path)
-    assert NAMES[position] in str(caught.value)
 
 
 def test_known_checksums_mean_full(tmp_path, monkeypatch):
@@ -248,27 +233,22 @@ for path in list(test_data.write_set(root, train=4).iterdir()):
     )
 
 
-@pytest.mark.parametrize("network", ["silent", "refused"])
-def test_download_gives_up_on_a_bad_network(home, monkeypatch, network):
+# A refusal is answered at once: no stall, however slow this machine is.
+@pytest.mark.parametrize(
+    ("stall", "expected"), [(1, "stalled for 1 s"), (120, "failed .*retry limit")]
+)
+def test_download_gives_up_on_a_bad_network(home, monkeypatch, stall, expected):
     """Paddle's real loader, behind a proxy that accepts and never answers, or is not there."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        if network == "refused":
+        if stall > 1:
             server.close()
-        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
-            monkeypatch.setenv(name.lower(), f"http://127.0.0.1:{port}")
-        monkeypatch.setenv("NO_PROXY", "")
-        monkeypatch.setenv("no_proxy", "")
-        # A refusal is answered at once: no stall, however slow this machine is.
-        stall, expected = {
-            "silent": (1, "stalled for 1 s"),
-            "refused": (120, "failed .*retry limit"),
-        }[network]
-        with pytest.raises(BackendFailure, match=expected) as caught:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+            for spelled in (name, name.lower()):
+                value = "" if name == "NO_PROXY" else f"http://127.0.0.1:{port}"
+                monkeypatch.setenv(spelled, value)
+        with refused(BackendFailure, expected, "--data-dir"):
             download.download(data.paddle_cache_dir(), NAMES, stall_seconds=stall)
-    assert "--data-dir" in str(caught.value)
-    assert "\n" not in str(caught.value)
     assert list((home / ".cache" / "paddle" / "dataset").iterdir()) == []
 
 
@@ -329,14 +309,8 @@ def test_sample_is_read_alike_by_paddle(sample):
     from paddle.vision.datasets import MNIST
     from paddle.vision.transforms import ToTensor
 
-    folder = data.sample_dir()
-    theirs = MNIST(
-        image_path=str(folder / f"{NAMES[2]}.gz"),
-        label_path=str(folder / f"{NAMES[3]}.gz"),
-        mode="test",
-        transform=ToTensor(),
-        download=False,
-    )
+    files = (str(data.sample_dir() / f"{name}.gz") for name in NAMES[2:])
+    theirs = MNIST(*files, mode="test", transform=ToTensor(), download=False)
     ours = data.to_model_input(sample.test.images)
     assert ours.dtype == np.float32
     assert ours.shape == (1000, 1, 28, 28)
@@ -344,11 +318,6 @@ def test_sample_is_read_alike_by_paddle(sample):
         image, label = theirs[number]
         assert np.array_equal(image.numpy(), ours[number])
         assert label == sample.test.labels[number]
-
-
-def test_every_pixel_value_is_scaled_as_totensor_does():
-    from paddle.vision.transforms import ToTensor
-
     pixels = np.arange(784, dtype=np.uint8).reshape(28, 28)  # all 256 values
     expected = ToTensor()(pixels).numpy()
     assert np.array_equal(data.to_model_input(pixels[np.newaxis])[0], expected)

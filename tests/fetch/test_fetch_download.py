@@ -127,31 +127,39 @@ def server():
     result.close()
 
 
-def fetch(clone, server, *more, check_hash=True):
+def fetch(clone, server, *more, check_hash=True, code=0):
+    """Fetch; where that succeeds, the file of the server is installed."""
     arguments = ["--source", "official", "--url", server.url, *more]
     if check_hash:
         arguments += ["--sha256", sha256(server.body)]
-    return clone.run(*arguments)
+    assert clone.run(*arguments) == code
+    if code == 0:
+        assert_installed(clone, server)
+
+
+def cut_off(clone, server, *more, **options):
+    """Fetch the first 100,000 bytes."""
+    server.cuts = [100_000]
+    fetch(clone, server, "--retries", 0, *more, **options, code=DOWNLOAD_FAILED)
 
 
 def assert_installed(clone, server):
     library = clone.output / "paddle/lib/libpaddle_inference.so"
     assert library.read_bytes() == ELF + NOISE
     record = json.loads((clone.output / "source.json").read_text())
-    assert record["url"] == server.url
-    assert record["sha256"] == sha256(server.body)
+    assert (record["url"], record["sha256"]) == (server.url, sha256(server.body))
     assert clone.leftovers() == []
 
 
 def test_download(clone, server, capsys):
-    assert fetch(clone, server, "--version", "3.0.0", check_hash=False) == 0
+    fetch(clone, server, "--version", "3.0.0", check_hash=False)
     out, err = capsys.readouterr()
     assert sha256(server.body) in out
     assert "no --sha256 given" in err
     assert re.search(r"100\.0 % of 0\.4 MB", err)
     assert_installed(clone, server)
-    assert fetch(clone, server, "--version", "3.0.0", check_hash=False) == 0
-    assert fetch(clone, server, "--version", "3.0.0") == 0
+    fetch(clone, server, "--version", "3.0.0", check_hash=False)
+    fetch(clone, server, "--version", "3.0.0")
     assert len(server.log) == 1  # in place: nothing was asked of the server
     assert clone.run("--source", "official", "--url", server.url + "?v=2#x", "--force") == 0
     assert len(server.log) == 2
@@ -160,7 +168,7 @@ def test_download(clone, server, capsys):
 
 def test_resume_within_a_run_transfers_only_the_rest(clone, server):
     server.cuts = [100_000, 50_000]
-    assert fetch(clone, server) == 0
+    fetch(clone, server)
     assert [line["range"] for line in server.log] == [None, "bytes=100000-", "bytes=150000-"]
     assert [line["sent"] for line in server.log] == [100_000, 50_000, len(server.body) - 150_000]
     assert_installed(clone, server)
@@ -169,32 +177,29 @@ def test_resume_within_a_run_transfers_only_the_rest(clone, server):
 @pytest.mark.parametrize("check_hash", [True, False])
 def test_truncated_downloads_fail_and_the_next_run_resumes(clone, server, check_hash):
     server.cuts = [100_000, 0]
-    assert fetch(clone, server, "--retries", 1, check_hash=check_hash) == DOWNLOAD_FAILED
+    fetch(clone, server, "--retries", 1, check_hash=check_hash, code=DOWNLOAD_FAILED)
     assert not clone.output.exists()
     assert clone.part().read_bytes() == server.body[:100_000]
-    assert fetch(clone, server, "--retries", 0, check_hash=check_hash) == 0
+    fetch(clone, server, "--retries", 0, check_hash=check_hash)
     assert server.log[-1] == {"range": "bytes=100000-", "sent": len(server.body) - 100_000}
-    assert_installed(clone, server)
 
 
 def test_server_without_range_starts_again(clone, server):
     server.ranges = False
     server.cuts = [100_000]
-    assert fetch(clone, server) == 0
+    fetch(clone, server)
     assert server.log[-1]["sent"] == len(server.body)
-    assert_installed(clone, server)
 
 
 def test_no_validator_resumes_only_with_a_hash(clone, server):
     server.headers = {"ETag": 'W/"weak"'}
     server.cuts = [100_000]
-    assert fetch(clone, server, check_hash=False) == 0
+    fetch(clone, server, check_hash=False)
     assert [line["range"] for line in server.log] == [None, None]
     assert_installed(clone, server)
     server.cuts = [0, 0, 100_000]
-    assert fetch(clone, server, "--force") == 0
+    fetch(clone, server, "--force")
     assert server.log[-1]["range"] == "bytes=100000-"
-    assert_installed(clone, server)
 
 
 @pytest.mark.parametrize("honest", [True, False], ids=["If-Range honoured", "If-Range ignored"])
@@ -202,84 +207,76 @@ def test_no_validator_resumes_only_with_a_hash(clone, server):
 def test_changed_file_is_not_spliced(clone, server, honest, validator):
     server.headers = {validator: '"one"'}
     server.if_range = honest
-    server.cuts = [100_000]
-    assert fetch(clone, server, "--retries", 0) == DOWNLOAD_FAILED
+    cut_off(clone, server)
     # Of the same length and with the change in the part already fetched, the hardest to notice.
     old, server.body = server.body, gzip.compress(gzip.decompress(server.body), mtime=7)
     assert len(server.body) == len(old)
     assert server.body[100_000:] == old[100_000:]
     server.headers = {validator: '"two"'}
     # no hash given: the validators alone must notice
-    assert fetch(clone, server, "--retries", 1, check_hash=False) == 0
+    fetch(clone, server, "--retries", 1, check_hash=False)
     assert server.log[1]["range"] == "bytes=100000-"
     assert server.log[-1]["sent"] == len(server.body)
-    assert_installed(clone, server)
 
 
 @pytest.mark.parametrize("validator", ['"two"', "", "control\x01"])
 def test_changed_length_is_not_spliced(clone, server, validator):
     server.headers = {"ETag": '"one"'}
     server.if_range = False
-    server.cuts = [100_000]
-    assert fetch(clone, server, "--retries", 0, check_hash=False) == DOWNLOAD_FAILED
+    cut_off(clone, server, check_hash=False)
     server.body = tgz(entry(TOP + "more", b"more"), filler=NOISE)
     server.headers = {"ETag": validator} if validator else {}
-    assert fetch(clone, server, "--retries", 1, check_hash=False) == 0
-    assert_installed(clone, server)
+    fetch(clone, server, "--retries", 1, check_hash=False)
 
 
 def test_wholly_fetched_part_is_used(clone, server):
-    server.cuts = [100_000]
-    assert fetch(clone, server, "--retries", 0) == DOWNLOAD_FAILED
+    cut_off(clone, server)
     clone.part().write_bytes(server.body)  # as when the power fails before unpacking
-    assert fetch(clone, server) == 0
+    fetch(clone, server)
     assert server.log[-1] == {"range": f"bytes={len(server.body)}-", "sent": 0}
-    assert_installed(clone, server)
     # longer than the file: started again
     server.cuts = [0, 0, 100_000]
-    assert fetch(clone, server, "--retries", 0, "--force") == DOWNLOAD_FAILED
+    fetch(clone, server, "--retries", 0, "--force", code=DOWNLOAD_FAILED)
     clone.part().write_bytes(server.body + b"more")
-    assert fetch(clone, server, "--force") == 0
-    assert_installed(clone, server)
+    fetch(clone, server, "--force")
 
 
 def test_wrong_hash_of_a_download(clone, server):
-    assert fetch(clone, server) == 0
+    fetch(clone, server)
     before = snapshot(clone.root)
     more = ("--sha256", "0" * 64)
-    assert fetch(clone, server, *more, check_hash=False) == BAD_ARCHIVE
+    fetch(clone, server, *more, check_hash=False, code=BAD_ARCHIVE)
     assert snapshot(clone.root) == before  # the part is gone as well, or it would be resumed
 
 
 def test_wrong_content_length(clone, server):
     server.declared = len(server.body) + 1000
-    assert fetch(clone, server, "--retries", 1) == DOWNLOAD_FAILED
+    fetch(clone, server, "--retries", 1, code=DOWNLOAD_FAILED)
     shutil.rmtree(clone.cache)
     server.declared = len(server.body) - 1000
-    assert fetch(clone, server, check_hash=False) == BAD_ARCHIVE
+    fetch(clone, server, check_hash=False, code=BAD_ARCHIVE)
     server.declared, server.headers = None, {"Content-Length": "-5"}
     server.length = False
-    assert fetch(clone, server) == DOWNLOAD_FAILED
+    fetch(clone, server, code=DOWNLOAD_FAILED)
     shutil.rmtree(clone.cache)
     server.headers = {}
-    assert fetch(clone, server) == 0  # without a length the end of the connection is the end
-    assert_installed(clone, server)
+    fetch(clone, server)  # without a length the end of the connection is the end
 
 
 def test_hostile_download_leaves_no_part(clone, server):
-    assert fetch(clone, server) == 0
+    fetch(clone, server)
     before = snapshot(clone.root)
     server.body = tgz(entry(TOP + "../../evil", b"evil"))
-    assert fetch(clone, server) == BAD_ARCHIVE
+    fetch(clone, server, code=BAD_ARCHIVE)
     assert snapshot(clone.root) == before
 
 
 def test_oversized_downloads(clone, server):
     server.declared = 1 << 40
-    assert fetch(clone, server) == BAD_ARCHIVE
+    fetch(clone, server, code=BAD_ARCHIVE)
     assert len(server.log) == 1
     server.declared, server.length = None, False
-    assert fetch(clone, server, "--max-size", "100K") == BAD_ARCHIVE
+    fetch(clone, server, "--max-size", "100K", code=BAD_ARCHIVE)
     assert clone.part().stat().st_size <= 100 * 1024 + clone.module("download").CHUNK_BYTES
 
 
@@ -287,7 +284,7 @@ def test_oversized_downloads(clone, server):
 def test_stalled_server(clone, server, fault, capsys):
     setattr(server, fault, True)
     server.cuts = [1000, 1000]
-    assert fetch(clone, server, "--timeout", 2, "--retries", 1) == DOWNLOAD_FAILED
+    fetch(clone, server, "--timeout", 2, "--retries", 1, code=DOWNLOAD_FAILED)
     assert len(server.log) == 2
     expected = "timed out" if fault == "hang" else "next to nothing"
     assert expected in capsys.readouterr().err
@@ -295,12 +292,11 @@ def test_stalled_server(clone, server, fault, capsys):
 
 def test_http_errors(clone, server, capsys):
     server.statuses = [404]
-    assert fetch(clone, server) == DOWNLOAD_FAILED
+    fetch(clone, server, code=DOWNLOAD_FAILED)
     assert "HTTP 404" in capsys.readouterr().err
     assert len(server.log) == 1  # it will not appear by asking again
     server.statuses = [0, 503, 429]
-    assert fetch(clone, server) == 0
-    assert_installed(clone, server)
+    fetch(clone, server)
     url = server.url
     server.close()
     error_code = clone.run("--source", "official", "--url", url, "--force", "--retries", 1)
@@ -310,7 +306,7 @@ def test_http_errors(clone, server, capsys):
 @pytest.mark.parametrize("where", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://[::", "SELF"])
 def test_redirects(clone, server, where, capsys):
     server.redirect = server.url if where == "SELF" else where
-    assert fetch(clone, server, "--retries", 0) == DOWNLOAD_FAILED
+    fetch(clone, server, "--retries", 0, code=DOWNLOAD_FAILED)
     assert "Traceback" not in capsys.readouterr().err
     assert all(line["sent"] < 100 << 20 for line in server.log)  # its endless body is not read
 
@@ -324,11 +320,10 @@ def test_https_does_not_become_http(clone):
 
 
 def test_two_downloads_do_not_mix(clone, server):
-    server.cuts = [100_000]
-    assert fetch(clone, server, "--retries", 0) == DOWNLOAD_FAILED
+    cut_off(clone, server)
     with clone.part().open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert fetch(clone, server) == DOWNLOAD_FAILED
+        fetch(clone, server, code=DOWNLOAD_FAILED)
     assert len(server.log) == 1
     # another address has another part
     assert clone.run("--source", "official", "--url", server.url + "?other") == 0
@@ -336,20 +331,18 @@ def test_two_downloads_do_not_mix(clone, server):
 
 
 def test_cache_dir(clone, server, tmp_path):
-    server.cuts = [100_000]
     elsewhere = ("--cache-dir", tmp_path / "cache")
-    assert fetch(clone, server, *elsewhere, "--retries", 0) == DOWNLOAD_FAILED
+    cut_off(clone, server, *elsewhere)
     assert clone.leftovers() == []
     assert [p.stat().st_size for p in (tmp_path / "cache").glob("*.part")] == [100_000]
-    assert fetch(clone, server, *elsewhere) == 0
+    fetch(clone, server, *elsewhere)
     assert server.log[-1]["range"] == "bytes=100000-"
-    assert_installed(clone, server)
     assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruption_keeps_a_resumable_part(clone, server, number):
-    assert fetch(clone, server) == 0
+    fetch(clone, server)
     before = snapshot(clone.output)
     server.cuts, server.hang = [0, 100_000], True
     command = [sys.executable, str(clone.script), "--source", "official", "--url", server.url]
@@ -364,6 +357,5 @@ def test_interruption_keeps_a_resumable_part(clone, server, number):
     assert "interrupted" in error
     assert snapshot(clone.output) == before
     assert clone.leftovers() == [".download"]
-    assert fetch(clone, server, "--force") == 0
+    fetch(clone, server, "--force")
     assert server.log[-1] == {"range": "bytes=100000-", "sent": len(server.body) - 100_000}
-    assert_installed(clone, server)
