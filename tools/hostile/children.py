@@ -1,31 +1,20 @@
 """Run steps that may crash or hang in child processes, and report how each child ended."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import signal
-from typing import TYPE_CHECKING, Any
+import threading
 
-from lenet_cpp._base.worker import Report, WorkerCrashed, call
+from lenet_cpp._base.worker import WorkerCrashed, call
 from lenet_cpp.errors import BackendFailure
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 LATE = "SIGALRM"
 """The outcome of a step that takes longer than it may."""
+INTERRUPTED = threading.Event()
+"""Set when the user ends the command, while threads that it does not reach do steps."""
 
 
-def do_steps(
-    function: str,
-    steps: Sequence[Any],
-    heard: Callable[[int, dict[str, Any]], None],
-    *,
-    seconds: int,
-    per_child: int = 200,
-    **arguments: Any,
-) -> None:
+def do_steps(function, steps, heard, *, seconds, per_child=200, **arguments):
     """Call a function for each step, in its order, in child processes.
 
     Args:
@@ -38,43 +27,37 @@ def do_steps(
             that a load takes.
         **arguments: The same for each step.
     """
-    first = 0
-    while first < len(steps):
-        at = first
+    numbered = list(enumerate(steps))
+    while numbered:
+        at = numbered[0][0]
 
-        def report(said: str, step: int, _steps: int, first: int = first) -> None:
+        def report(said, number, _):
             nonlocal at
-            at = first + step
+            if INTERRUPTED.is_set():
+                raise KeyboardInterrupt
+            at = number
             if said:
                 heard(at, json.loads(said))
 
-        request = {
-            "function": function,
-            "steps": steps[first : first + per_child],
-            "seconds": seconds,
-            "arguments": arguments,
-        }
+        request = {"function": function, "steps": numbered[:per_child], "seconds": seconds}
         try:
             call(
-                "tools.hostile.children:serve", request, doing="the child", report=report,
-                variables={"OMP_NUM_THREADS": "1"},
+                "tools.hostile.children:serve", {**request, "arguments": arguments},
+                doing="the child", report=report, variables={"OMP_NUM_THREADS": "1"},
             )  # fmt: skip
-            at = first + per_child - 1
         except BackendFailure as error:
             outcome = error.signal if isinstance(error, WorkerCrashed) else "exit"
             heard(at, {"outcome": outcome, "detail": str(error)})
-        first = at + 1
+        numbered = [step for step in numbered if step[0] > at]
 
 
-def serve(
-    function: str, steps: list[Any], seconds: int, arguments: dict[str, Any], report: Report
-) -> None:
+def serve(function, steps, seconds, arguments, report):
     """Do the steps, in the child."""
     module, _, name = function.partition(":")
     step_function = getattr(importlib.import_module(module), name)
-    for number, step in enumerate(steps):
-        report("", number, len(steps))
+    for number, step in steps:
+        report("", number, 0)
         signal.alarm(seconds)
         found = step_function(step, **arguments)
         signal.alarm(0)
-        report(json.dumps(found), number, len(steps))
+        report(json.dumps(found), number, 0)

@@ -1,23 +1,14 @@
 """Draw random networks, each from a seed and a number.
 
 A layer is drawn, and kept if the framework takes it; what the framework refuses is drawn anew, so
-that nothing here has to know which shapes fit.
+that nothing here has to know which shapes fit. A drawer is a function of the choices and the shape
+of an input, and returns a layer's attributes.
 """
-
-from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
-from typing import Any
 
-from tools.hostile.networks import InvalidNetworkError, Layer, Network, Shape
-
-Attributes = dict[str, Any]
-Drawer = Callable[["Draw", Shape], Attributes]
-"""Draws a layer's attributes for an input of a shape."""
-Shapes = Callable[[Network], list[Shape]]
-"""The shapes of all values of a network, or InvalidNetworkError."""
+from tools.hostile.networks import InvalidNetworkError, Layer, Network
 
 ATTEMPTS = 30
 
@@ -25,173 +16,171 @@ ATTEMPTS = 30
 class Draw:
     """The choices of one network."""
 
-    def __init__(self, seed: int, number: int) -> None:
+    def __init__(self, seed, number):
         self.random = random.Random(f"{seed}/{number}")
+        self.pick = self.random.choice
 
-    def pick(self, values: Sequence[Any] | range) -> Any:
-        """One of them, each as likely."""
-        return self.random.choice(values)
-
-    def chance(self, share: float = 0.5) -> bool:
+    def chance(self, share=0.5):
         return self.random.random() < share
 
-    def two(self, values: Sequence[int] | range) -> list[int]:
+    def two(self, values):
         """Of height and width: equal half of the time."""
         first = self.pick(values)
         return [first, first if self.chance() else self.pick(values)]
 
-    def some(self, **shares: tuple[float, Any]) -> Attributes:
+    def some(self, **shares):
         """Attributes that are there with a probability, else at their default."""
         return {name: value for name, (share, value) in shares.items() if self.chance(share)}
 
-    def axis(self, rank: int, first: int = 1) -> int:
+    def axis(self, rank, first=1):
         """An axis that is not that of the images, counted from either end."""
         axis = self.random.randrange(first, rank)
         return axis if self.chance(0.7) else axis - rank
 
-    def axes(self, rank: int, least: int = 1) -> list[int]:
+    def axes(self, rank):
+        """One or more of them."""
         every = list(range(1, rank))
-        count = self.random.randint(min(least, len(every)), len(every))
-        return [
-            axis if self.chance(0.8) else axis - rank for axis in self.random.sample(every, count)
-        ]
+        chosen = self.random.sample(every, self.random.randint(min(1, len(every)), len(every)))
+        return [axis if self.chance(0.8) else axis - rank for axis in chosen]
 
-    def kernel(self) -> list[int]:
+    def kernel(self):
         return self.two([1, 1, 2, 3, 3, 4, 5])
 
-    def window(self, kernel: list[int], *, pool: bool) -> Attributes:
+    def window(self, kernel, *, pool):
         most = [size - 1 for size in kernel] if pool else [min(size, 3) for size in kernel]
         pad = [self.random.randint(0, most[i // 2]) for i in range(4)]
         padding = self.pick([0, 0, pad[::2], pad[::2], pad, pad, "SAME", "VALID"])
-        return {
-            **self.some(stride=(0.55, self.two([1, 2, 2, 3]))),
-            **({} if padding == 0 else {"padding": padding}),
-        }
+        strides = self.some(stride=(0.55, self.two([1, 2, 2, 3])))
+        return strides if padding == 0 else {**strides, "padding": padding}
+
+
+# ---- drawers made of others
+
+
+def plain(d, s):
+    return {}
+
+
+def one_of(**attributes):
+    """Each attribute one of some values."""
+    return lambda d, s: {name: d.pick(values) for name, values in attributes.items()}
+
+
+def maybe(**shares):
+    """Each attribute with a probability."""
+    return lambda d, s: d.some(**shares)
+
+
+def all_of(*drawers):
+    return lambda d, s: {name: value for each in drawers for name, value in each(d, s).items()}
+
+
+last = maybe(data_format=(0.05, "NHWC"))
+
+
+def axis(d, s):
+    return {"axis": d.axis(len(s))}
+
+
+def axes(d, s):
+    return {"axis": d.axes(len(s))}
+
+
+def groups_of(d, channels, among):
+    return int(d.pick([g for g in among if channels % g == 0]))
 
 
 # ---- Paddle's operators: what is drawn for an input of a shape
 
 
-def last(d: Draw) -> Attributes:
-    return d.some(data_format=(0.05, "NHWC"))
-
-
-def groups_of(d: Draw, channels: int, among: Sequence[int]) -> int:
-    return int(d.pick([g for g in among if channels % g == 0]))
-
-
-def conv2d(d: Draw, s: Shape) -> Attributes:
+def conv2d(d, s):
     kernel, groups = d.kernel(), groups_of(d, s[1], [1, 1, 1, 2, 3, s[1]])
     out = groups * d.pick([1, 1, 2, 3, 4, 5, 8, 17] if groups == 1 else [1, 1, 2])
     more = d.some(dilation=(0.25, d.two([1, 2, 3])), bias=(0.3, False), groups=(groups > 1, groups))
-    return {"out": out, "kernel": kernel, **d.window(kernel, pool=False), **more, **last(d)}
+    window = d.window(kernel, pool=False)
+    return {"out": out, "kernel": kernel, **window, **more, **last(d, s)}
 
 
-def conv2d_transpose(d: Draw, s: Shape) -> Attributes:
+def conv2d_transpose(d, s):
     groups = groups_of(d, s[1], [1, 1, s[1]])
     pads = [d.pick([0, 1, 2]) for _ in range(4)]
     more = d.some(
-        groups=(groups > 1, groups),
-        stride=(0.6, d.two([1, 2, 3])),
-        padding=(0.5, d.pick([pads[:2], pads])),
-        output_padding=(0.2, d.two([0, 1])),
+        groups=(groups > 1, groups), stride=(0.6, d.two([1, 2, 3])),
+        padding=(0.5, d.pick([pads[:2], pads])), output_padding=(0.2, d.two([0, 1])),
         dilation=(0.2, d.two([1, 2])),
-    )
-    return {"out": groups * d.pick([1, 2, 3]), "kernel": d.kernel(), **more, **last(d)}
+    )  # fmt: skip
+    return {"out": groups * d.pick([1, 2, 3]), "kernel": d.kernel(), **more, **last(d, s)}
 
 
-def max_pool2d(d: Draw, s: Shape) -> Attributes:
+def max_pool2d(d, s):
     kernel = d.two([1, 2, 2, 3, 3, 4, 5])
-    more = {**d.window(kernel, pool=True), **d.some(ceil_mode=(0.35, True)), **last(d)}
+    more = {**d.window(kernel, pool=True), **d.some(ceil_mode=(0.35, True)), **last(d, s)}
     return {"kernel_size": kernel, **more}
 
 
-def adaptive(d: Draw, s: Shape) -> Attributes:
+def adaptive(d, s):
     sizes = [[1, 1], [1, 1], d.two(range(1, 6)), [d.pick(range(1, 5)), 1], [1, 3]]
     return {"output_size": d.pick(sizes)}
 
 
-def pool1d(d: Draw, s: Shape) -> Attributes:
+def pool1d(d, s):
     more = d.some(padding=(0.4, 1), stride=(0.5, d.pick([1, 2, 3])), ceil_mode=(0.3, True))
     return {"kernel_size": d.pick([2, 3]), **more}
 
 
-def linear(d: Draw, s: Shape) -> Attributes:
-    out = d.pick([1, 1, 2, 4, 7, 10, 17, 40])
-    return {"out": out, **d.some(bias=(0.3, False), transposed=(0.15, True))}
-
-
-def flatten(d: Draw, s: Shape) -> Attributes:
+def flatten(d, s):
     start = d.pick([1, 1, 1, d.random.randrange(1, len(s))])
     return {"start_axis": start, "stop_axis": d.pick([-1, -1, d.random.randrange(start, len(s))])}
 
 
-def reshape(d: Draw, s: Shape) -> Attributes:
-    sizes = d.pick(
-        [
-            [-1],
-            [math.prod(s[1:])],
-            [*s[1:]],
-            [s[1], -1],
-            [-1, *s[2:]],
-            [1, -1],
-            [-1, 1],
-            [s[1], 1, -1],
-            [-1, 1, 1],
-            [*s[1:], 1],
-            [1, *s[1:]],
-            [s[-1], -1],
-        ]
-    )
+def reshape(d, s):
+    sizes = d.pick([
+        [-1], [math.prod(s[1:])], [*s[1:]], [s[1], -1], [-1, *s[2:]], [1, -1], [-1, 1],
+        [s[1], 1, -1], [-1, 1, 1], [*s[1:], 1], [1, *s[1:]], [s[-1], -1],
+    ])  # fmt: skip
     return {"shape": [0 if -1 in sizes else d.pick([0, -1]), *sizes]}
 
 
-def split(d: Draw, s: Shape) -> Attributes:
+def split(d, s):
     axis = d.axis(len(s))
     first = d.random.randint(1, max(1, s[axis] - 1))
-    parts = d.pick(
-        [groups_of(d, s[axis], [1, 2, 3, s[axis]]), [first, s[axis] - first], [first, -1]]
-    )
+    equal = groups_of(d, s[axis], [1, 2, 3, s[axis]])
+    parts = d.pick([equal, [first, s[axis] - first], [first, -1]])
     count = parts if isinstance(parts, int) else 2
     return {"parts": parts, "axis": axis, **d.some(take=(0.5, d.random.randrange(count)))}
 
 
-def reduce(d: Draw, s: Shape) -> Attributes:
+def reduce(d, s):
     axes = d.pick([d.axes(len(s)), [-2, -1], d.axis(len(s))])
     return {"axis": axes, **d.some(keepdim=(0.5, True))}
 
 
-def sliced(d: Draw, s: Shape) -> Attributes:
+def sliced(d, s):
     axes = d.axes(len(s))
     ends = [d.pick([2**31 - 1, s[axis], max(1, s[axis] - 1), -1]) for axis in axes]
     return {"axes": axes, "starts": [d.pick([0, 0, 1, -2]) for _ in axes], "ends": ends}
 
 
-def strided(d: Draw, s: Shape) -> Attributes:
+def strided(d, s):
     bounds = sliced(d, s)
     return {**bounds, "strides": [d.pick([1, 2, 3]) for _ in bounds["axes"]]}
 
 
-def interpolate(d: Draw, s: Shape) -> Attributes:
+def interpolate(d, s):
     mode = d.pick(["nearest", "bilinear", "bicubic"])
     size = d.pick([{"size": d.two(range(1, 12))}, {"scale_factor": d.pick([2, 3, 1.5, [2, 0.5]])}])
     corners = d.some(align_corners=(0.4 * (mode != "nearest"), True))
-    return {
-        "mode": mode,
-        **size,
-        **corners,
-        **d.some(align_mode=(0.4 * (mode == "bilinear"), 1)),
-        **last(d),
-    }
+    align = d.some(align_mode=(0.4 * (mode == "bilinear"), 1))
+    return {"mode": mode, **size, **corners, **align, **last(d, s)}
 
 
-def pad(d: Draw, s: Shape) -> Attributes:
+def pad(d, s):
     mode = d.pick(["constant", "reflect", "replicate", "circular"])
     more = d.some(value=(0.5 * (mode == "constant"), 0.5))
     return {"pad": [d.pick([0, 1, 2]) for _ in range(4)], "mode": mode, **more}
 
 
-def constant(d: Draw, s: Shape) -> Attributes:
+def constant(d, s):
     """With a parameter, 0 for a size that is the input's."""
     rank = len(s)
     per_channel = [0, *[1] * (rank - 2)]
@@ -199,35 +188,29 @@ def constant(d: Draw, s: Shape) -> Attributes:
     return {"of": d.pick(ELEMENTWISE), "shape": d.pick(shapes), **d.some(first=(0.3, True))}
 
 
-def add_at(d: Draw, s: Shape) -> Attributes:
+def add_at(d, s):
     axis = d.random.randrange(1, len(s))
     more = d.some(of=(0.3, d.pick(["multiply", "subtract"])))
     return {"axis": axis, "count": d.random.randint(1, len(s) - axis), **more}
 
 
-def plain(d: Draw, s: Shape) -> Attributes:
-    return {}
-
-
-def one_of(**attributes: Sequence[Any]) -> Drawer:
-    """Each attribute one of some values."""
-    return lambda d, s: {name: d.pick(values) for name, values in attributes.items()}
-
-
-def joined(d: Draw, s: Shape) -> Attributes:
+def joined(d, s):
     return {"axis": 1 if d.chance(0.7) else d.axis(len(s))}
 
 
 ELEMENTWISE = ["add", "add", "add", "multiply", "subtract", "divide", "maximum", "minimum", "pow"]
 COMPARED = ["greater_than", "greater_equal", "less_than", "less_equal", "equal", "not_equal"]
+LINEAR = all_of(
+    one_of(out=[1, 1, 2, 4, 7, 10, 17, 40]), maybe(bias=(0.3, False), transposed=(0.15, True))
+)
 # What the native engine has kernels for, and what classifiers are made of.
-USUAL: dict[str, Drawer] = {
+USUAL = {
     "conv2d": conv2d,
     "max_pool2d": max_pool2d,
     "relu": plain,
     "adaptive_avg_pool2d": adaptive,
-    "avg_pool2d": lambda d, s: {**max_pool2d(d, s), **d.some(exclusive=(0.5, False))},
-    "batch_norm": lambda d, s: {**d.some(epsilon=(0.3, 1e-3)), **last(d)},
+    "avg_pool2d": all_of(max_pool2d, maybe(exclusive=(0.5, False))),
+    "batch_norm": all_of(maybe(epsilon=(0.3, 1e-3)), last),
     "adaptive_max_pool2d": adaptive,
     "add_at": add_at,
     "binary": one_of(of=["add"]),
@@ -239,47 +222,34 @@ USUAL: dict[str, Drawer] = {
     ),
     "assign": plain,
 }
-AT_THE_END: dict[str, Drawer] = {
-    "linear": linear,
+AT_THE_END = {
+    "linear": LINEAR,
     "add_at": add_at,
     **{op: USUAL[op] for op in ("batch_norm", "relu", "dropout", "scale", "concat", "binary")},
 }
-EVERY: dict[str, Drawer] = {
+PLAIN = (
+    "relu6 sigmoid tanh silu swish mish hardswish softsign tanhshrink exp abs square erf sin cos "
+    "floor ceil sqrt rsqrt log log1p reciprocal log_sigmoid selu cast view"
+)
+EVERY = {
     **USUAL,
-    **dict.fromkeys(
-        (
-            "relu6 sigmoid tanh silu swish mish hardswish softsign tanhshrink exp abs square erf "
-            "sin cos floor ceil sqrt rsqrt log log1p reciprocal log_sigmoid selu cast view"
-        ).split(),
-        plain,
-    ),
+    **dict.fromkeys(PLAIN.split(), plain),
     **dict.fromkeys(["mean", "sum", "max", "min", "amax", "amin", "logsumexp"], reduce),
-    "winograd": lambda d, s: {
-        "out": d.pick([4, 5, 8, 16, 17, 33]),
-        "kernel": [5, 5],
-        "padding": d.two([0, 1, 2]),
-    },
-    "conv1d": one_of(
-        out=[1, 2, 5],
-        kernel=[1, 2, 3],
-        stride=[1, 1, 2],
-        padding=[0, 1, [1, 0], "SAME"],
-        dilation=[1, 1, 2],
+    "winograd": all_of(
+        one_of(out=[4, 5, 8, 16, 17, 33]),
+        lambda d, s: {"kernel": [5, 5], "padding": d.two([0, 1, 2])},
     ),
+    "conv1d": one_of(out=[1, 2, 5], kernel=[1, 2, 3], stride=[1, 1, 2],
+                     padding=[0, 1, [1, 0], "SAME"], dilation=[1, 1, 2]),
     "conv2d_transpose": conv2d_transpose,
     "max_pool1d": pool1d,
     "avg_pool1d": pool1d,
-    "linear": linear,
-    "layer_norm": lambda d, s: {
-        "axis": d.random.randrange(1, len(s)),
-        **d.some(scale=(0.2, False), bias=(0.2, False)),
-    },
-    "group_norm": lambda d, s: {
-        "groups": groups_of(d, s[1], range(1, s[1] + 1)),
-        **d.some(affine=(0.3, False)),
-        **last(d),
-    },
-    "prelu": lambda d, s: {**d.some(shared=(0.5, True)), **last(d)},
+    "linear": LINEAR,
+    "layer_norm": all_of(lambda d, s: {"axis": d.random.randrange(1, len(s))},
+                         maybe(scale=(0.2, False), bias=(0.2, False))),
+    "group_norm": all_of(lambda d, s: {"groups": groups_of(d, s[1], range(1, s[1] + 1))},
+                         maybe(affine=(0.3, False)), last),
+    "prelu": all_of(maybe(shared=(0.5, True)), last),
     "gelu": one_of(approximate=[False, True]),
     "elu": one_of(alpha=[1.0, 0.3]),
     "leaky_relu": one_of(negative_slope=[0.01, 0.2]),
@@ -292,70 +262,54 @@ EVERY: dict[str, Drawer] = {
     "hardshrink": one_of(threshold=[0.5, 0.1]),
     "thresholded_relu": one_of(threshold=[1.0, 0.2]),
     "clip": one_of(min=[0.0, -0.5], max=[6.0, 0.7]),
-    "softmax": lambda d, s: {"axis": d.axis(len(s))},
-    "log_softmax": lambda d, s: {"axis": d.axis(len(s))},
+    "softmax": axis,
+    "log_softmax": axis,
     "reshape": reshape,
     "flatten": flatten,
     "stack": joined,
     "split": split,
     "transpose": lambda d, s: {"perm": [0, *d.random.sample(range(1, len(s)), len(s) - 1)]},
-    "squeeze": lambda d, s: {"axis": d.axes(len(s))},
-    "flip": lambda d, s: {"axis": d.axes(len(s))},
+    "squeeze": axes,
+    "flip": axes,
     "unsqueeze": one_of(axis=[[-1], [1], [2], [1, 2], [2, 3]]),
     "slice": sliced,
     "strided_slice": strided,
-    "unbind": lambda d, s: {"axis": d.axis(len(s))},
+    "unbind": axis,
     "interpolate": interpolate,
     "pad": pad,
     "roll": lambda d, s: {"shifts": [d.random.randint(-3, 3)], "axis": [d.axis(len(s))]},
     "tile": lambda d, s: {"repeat_times": [1, *(d.pick([1, 1, 2]) for _ in s[1:])]},
-    "expand": lambda d, s: {
-        "shape": [-1, *(d.pick([1, 3] if size == 1 else [-1, size]) for size in s[1:])]
-    },
-    "norm": lambda d, s: {
-        "p": d.pick([1, 2, 3]),
-        "axis": d.axis(len(s)),
-        **d.some(keepdim=(0.5, True)),
-    },
-    "pixel_shuffle": lambda d, s: {"upscale_factor": d.pick([1, 2, 3]), **last(d)},
-    "pixel_unshuffle": lambda d, s: {"downscale_factor": d.pick([1, 2, 3]), **last(d)},
-    "channel_shuffle": lambda d, s: {"groups": d.pick([1, 2, 3, s[1]]), **last(d)},
+    "expand": lambda d, s: {"shape": [-1, *(d.pick([1, 3] if n == 1 else [-1, n]) for n in s[1:])]},
+    "norm": all_of(one_of(p=[1, 2, 3]), axis, maybe(keepdim=(0.5, True))),
+    "pixel_shuffle": all_of(one_of(upscale_factor=[1, 2, 3]), last),
+    "pixel_unshuffle": all_of(one_of(downscale_factor=[1, 2, 3]), last),
+    "channel_shuffle": all_of(lambda d, s: {"groups": d.pick([1, 2, 3, s[1]])}, last),
     "maxout": one_of(groups=[2, 3], axis=[1, 1, 3, -1]),
     "constant": constant,
     "binary": one_of(of=ELEMENTWISE),
     "compare": one_of(of=COMPARED, cast=[True, False]),
     "gram": one_of(batched=[True, False]),
     "matmul": one_of(transpose_x=[False, True], transpose_y=[False, True]),
-}
+}  # fmt: skip
 SEVERAL_INPUTS = {"binary", "concat", "stack", "compare", "matmul", "Add", "Mul", "Concat"}
-WITH_PARAMETERS = {
-    "conv2d",
-    "conv1d",
-    "conv2d_transpose",
-    "linear",
-    "batch_norm",
-    "prelu",
-    "constant",
-    "add_at",
-}
+WITH_PARAMETERS = set(
+    "conv2d conv1d conv2d_transpose linear batch_norm prelu constant add_at".split()
+)
 # Neighbours that engines make one operator of, with what is fixed of each.
-IDIOMS: list[list[tuple[str, Attributes]]] = [
-    [("conv2d", {"kernel": [1, 1]}), ("conv2d", {"kernel": [1, 1], "stride": 2, "padding": 1})],
-    [("conv2d", {"kernel": [1, 1]}), ("conv2d", {"kernel": [1, 1]})],
+SMALL, FLAT = ("conv2d", {"kernel": [1, 1]}), ("flatten", {"start_axis": 1, "stop_axis": -1})
+IDIOMS = [
+    [SMALL, ("conv2d", {"kernel": [1, 1], "stride": 2, "padding": 1})],
+    [SMALL, SMALL],
     [("conv2d", {}), ("batch_norm", {}), ("relu", {})],
     [("conv2d", {}), ("relu", {}), ("max_pool2d", {"kernel_size": 2})],
     [("winograd", {}), ("relu", {}), ("max_pool2d", {"kernel_size": 2})],
     [("conv2d", {}), ("conv2d", {}), ("binary", {"of": "add"}), ("relu", {})],
     [("conv2d_transpose", {}), ("add_at", {"axis": 1, "count": 1})],
-    [("flatten", {"start_axis": 1, "stop_axis": -1}), ("linear", {}), ("relu", {}), ("linear", {})],
-    [("flatten", {"start_axis": 1, "stop_axis": -1}), ("batch_norm", {}), ("linear", {})],
+    [FLAT, ("linear", {}), ("relu", {}), ("linear", {})],
+    [FLAT, ("batch_norm", {}), ("linear", {})],
     [("linear", {"out": 1}), ("linear", {})],
-    [
-        ("adaptive_avg_pool2d", {"output_size": 1}),
-        ("conv2d", {}),
-        ("sigmoid", {}),
-        ("binary", {"of": "multiply"}),
-    ],
+    [("adaptive_avg_pool2d", {"output_size": 1}), ("conv2d", {}), ("sigmoid", {}),
+     ("binary", {"of": "multiply"})],
     [("reshape", {}), ("transpose", {}), ("reshape", {})],
     [("scale", {}), ("linear", {})],
     [("transpose", {}), ("linear", {})],
@@ -363,29 +317,32 @@ IDIOMS: list[list[tuple[str, Attributes]]] = [
     [("squeeze", {}), ("linear", {})],
     [("layer_norm", {}), ("linear", {}), ("gelu", {})],
     [("split", {}), ("concat", {})],
-]
+]  # fmt: skip
 
 
 class Drawing:
-    """A network that grows by what the framework takes."""
+    """A network that grows by what the framework takes.
 
-    def __init__(self, d: Draw, network: Network, shapes: Shapes) -> None:
+    ``measure`` returns the shapes of all values of a network, or raises InvalidNetworkError.
+    """
+
+    def __init__(self, d, kind, shape, measure, **options):
         self.d = d
-        self.network = network
-        self.measure = shapes
-        self.shapes = shapes(network)
+        self.network = Network(kind, shape, [], [0], d.random.randrange(2**31), options)
+        self.measure = measure
+        self.shapes = measure(self.network)
 
-    def rest(self, op: str, start: int) -> list[int]:
+    def rest(self, op, start):
         """The further inputs of a layer: of the same shape, or of any."""
         if op not in SEVERAL_INPUTS:
             return []
         count = self.d.pick([1, 1, 2]) if op.lower() in ("concat", "stack") else 1
-        every = range(len(self.shapes))
-        alike = [i for i in every if self.shapes[i] == self.shapes[start]]
-        near = [i for i in every if len(self.shapes[i]) == len(self.shapes[start])]
+        shapes = [*enumerate(self.shapes)]
+        alike = [i for i, shape in shapes if shape == self.shapes[start]]
+        near = [i for i, shape in shapes if len(shape) == len(self.shapes[start])]
         return [self.d.pick(alike if self.d.chance(0.7) else near) for _ in range(count)]
 
-    def add(self, op: str, draw: Drawer, fixed: Attributes) -> bool:
+    def add(self, op, draw, fixed):
         """Add a layer to the last value, or sometimes to an earlier one."""
         network, d = self.network, self.d
         last = len(self.shapes) - 1
@@ -416,13 +373,14 @@ class Drawing:
         network.outputs = [last]
         return False
 
-    def add_one_of(self, operators: dict[str, Drawer]) -> None:
+    def add_one_of(self, operators):
+        """Add a layer; the operator is the last word of a name."""
         for _ in range(ATTEMPTS):
             op = self.d.pick(list(operators))
             if self.add(op.split()[-1], operators[op], {}):
                 return
 
-    def finish(self) -> None:
+    def finish(self):
         """Flatten in one of many ways, and then what works on vectors."""
         d = self.d
         if d.chance(0.3):
@@ -437,10 +395,10 @@ class Drawing:
         for _ in range(d.pick(range(4))):
             self.add_one_of(AT_THE_END)
         if d.chance(0.2):
-            self.add("softmax", EVERY["softmax"], {})
+            self.add("softmax", axis, {})
 
 
-def draw_paddle(d: Draw, shapes: Shapes) -> Network:
+def draw_paddle(d, shapes):
     """Draw a network of Paddle's operators."""
     alone = d.chance(0.3)  # so that each operator is tried with many of its attributes
     usual = not alone and d.chance(0.6)
@@ -448,8 +406,7 @@ def draw_paddle(d: Draw, shapes: Shapes) -> Network:
     shape = [d.pick([1, 1, 2, 3, 4, 5, 8]), *d.two(sizes)]
     if not usual and d.chance(0.2):
         shape = d.pick([shape[:1], shape[:2], [2, *shape], [d.pick(range(1, 30))]])
-    drawing = Drawing(d, Network("paddle", shape, [], [0], d.random.randrange(2**31)), shapes)
-    operators = USUAL if usual else EVERY
+    drawing = Drawing(d, "paddle", shape, shapes)
     idioms = [i for i in IDIOMS if not usual or {op for op, _ in i} <= {*USUAL, "winograd"}]
     if usual:
         drawing.add_one_of({"conv2d": conv2d, "a conv2d": conv2d, "winograd": EVERY["winograd"]})
@@ -460,12 +417,12 @@ def draw_paddle(d: Draw, shapes: Shapes) -> Network:
             for op, fixed in d.pick(idioms):
                 drawing.add(op, EVERY[op], fixed)
         else:
-            drawing.add_one_of(operators)
+            drawing.add_one_of(USUAL if usual else EVERY)
     if usual:
         drawing.finish()
     network = drawing.network
     if not any(layer.op in WITH_PARAMETERS for layer in network.layers):
-        drawing.add("linear", linear, {})
+        drawing.add("linear", LINEAR, {})
     if d.chance(0.15):
         network.outputs.append(d.random.randint(1, len(network.layers)))
         d.random.shuffle(network.outputs)

@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.hostile.families import FAMILIES, Family
+from tools.hostile.families import FAMILIES
 
 MOST_GROWTH = 2.3
 """What twice the file may cost."""
@@ -38,13 +38,13 @@ class Cost:
     message: str = ""
 
 
-def measure(program: Path, family: Family, size: int, *, limited: bool) -> Cost:
+def measure(program, family, size, *, limited):
     """Load one file of a family.
 
     ``limited``: with a limited address space, which a program with AddressSanitizer cannot have.
     """
 
-    def limit() -> None:
+    def limit():
         if limited:
             resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
 
@@ -65,7 +65,7 @@ def measure(program: Path, family: Family, size: int, *, limited: bool) -> Cost:
     return Cost(file_bytes, result, *map(int, counts), message=message.strip())
 
 
-def judge(family: Family, one: Cost, two: Cost) -> list[str]:
+def judge(family, one, two):
     """Return what is wrong with the costs of a file and of one twice as large."""
     problems = []
     # What is refused at once needs no memory beside the files.
@@ -83,7 +83,7 @@ def judge(family: Family, one: Cost, two: Cost) -> list[str]:
     return problems
 
 
-def measure_families(program: Path, pattern: str, scale: float, *, limited: bool) -> int:
+def measure_families(program, pattern, scale, *, limited):
     """Measure the families whose names fit a pattern, and print what each takes.
 
     Returns:

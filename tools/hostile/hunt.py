@@ -1,28 +1,21 @@
 """Run networks in child processes, where a crash is a find, and minimise the finds."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
 import tempfile
-import threading
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
-from tools.hostile.children import do_steps
+from tools.hostile.children import INTERRUPTED, do_steps
 from tools.hostile.networks import Network, dump, smaller, weight
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 BATCH = 15
 """Candidates that are tried at once in place of a network."""
 ROUNDS = 40
-INTERRUPTED = threading.Event()
 SECONDS = 300
 """What exporting a network, and running it with an engine, may take."""
 
@@ -37,48 +30,33 @@ class Find:
     detail: str
     network: Network
 
-    def kind(self) -> tuple[str, str, str]:
+    def kind(self):
         """Return what tells this fault from others, as far as can be said."""
         said = "" if self.outcome == "wrong" else re.sub(r"'[^']*'|[\d(), ]+", "", self.detail)[:80]
         return self.target, self.outcome, said
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self):
         """Return what is saved, and replayed."""
-        what = {"name": self.name, "target": self.target, "outcome": self.outcome}
-        return {**what, "detail": self.detail, "network": self.network.to_json()}
+        return {**vars(self), "network": self.network.to_json()}
 
 
-@dataclass
-class Report:
+class Report(NamedTuple):
     """What came of some networks."""
 
-    networks: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    """By target and outcome."""
-    invalid: list[str] = field(default_factory=list)
-    finds: list[Find] = field(default_factory=list)
-
-    def add(self, other: Report) -> None:
-        """Count another's in."""
-        self.networks += other.networks
-        self.outcomes.update(other.outcomes)
-        self.invalid += other.invalid
-        self.finds += other.finds
+    outcomes: list[tuple[str, str]]
+    """The target and the outcome of each run."""
+    invalid: list[str]
+    finds: list[Find]
 
 
-def accepted(target: str, outcome: str) -> bool:
+def accepted(target, outcome):
     """Return whether an outcome is right: equal, or refused by name where others run it."""
     way = target.split("/")[1:]
-    if way[0] in ("auto", "onnxruntime") or "plain" in way or "auto" in way:
-        return outcome == "equal"
-    return outcome in ("equal", "Unsupported")
+    certain = way[0] == "onnxruntime" or {"auto", "plain"} & {*way}
+    return outcome == "equal" or (outcome == "Unsupported" and not certain)
 
 
-def examine(
-    entries: list[dict[str, Any]],
-    done: Callable[[], object] = lambda: None,
-    keep: Path | None = None,
-) -> Report:
+def examine(entries, done=lambda: None, keep=None):
     """Export and run networks, in this order.
 
     Args:
@@ -87,12 +65,10 @@ def examine(
         done: Called after each.
         keep: Where to leave the exported models, in folders by number.
     """
-    report = Report(networks=len(entries))
-    steps: list[tuple[int, str]] = []
+    report = Report([], [], [])
+    steps = []
 
-    def exported(number: int, said: dict[str, Any]) -> None:
-        if INTERRUPTED.is_set():
-            raise KeyboardInterrupt
+    def exported(number, said):
         if "targets" in said:
             steps.extend((number, target) for target in said["targets"])
             return
@@ -101,17 +77,15 @@ def examine(
         report.invalid.append(f"{entries[number]['name']}: {why}")
         done()
 
-    def ran(step: int, said: dict[str, str]) -> None:
-        if INTERRUPTED.is_set():
-            raise KeyboardInterrupt
+    def ran(step, said):
         number, target = steps[step]
         if said:
-            report.outcomes[f"{target} {said['outcome']}"] += 1
+            report.outcomes.append((target, said["outcome"]))
             if not accepted(target, said["outcome"]):
                 path = folder / str(number) / "network.json"
                 network = Network.from_json(json.loads(path.read_text("utf-8")))
-                found = (said["outcome"], said["detail"], network)
-                report.finds.append(Find(entries[number]["name"], target, *found))
+                found = Find(entries[number]["name"], target, **said, network=network)
+                report.finds.append(found)
         if step + 1 == len(steps) or steps[step + 1][0] != number:
             done()
 
@@ -123,25 +97,23 @@ def examine(
     return report
 
 
-def hunt(entries: list[dict[str, Any]], jobs: int, done: Callable[[], object]) -> Report:
+def hunt(entries, jobs, done):
     """Examine networks in several processes."""
-    if not entries:
-        return Report()
     size = min(200, -(-len(entries) // jobs))
-    chunks = [entries[i : i + size] for i in range(0, len(entries), size)]
-    report = Report()
+    chunks = [entries[i : i + size] for i in range(0, len(entries), size or 1)]
     with ThreadPoolExecutor(jobs) as executor:
         try:
-            for part in executor.map(lambda chunk: examine(chunk, done), chunks):
-                report.add(part)
+            reports = list(executor.map(lambda chunk: examine(chunk, done), chunks))
         except KeyboardInterrupt:
             INTERRUPTED.set()  # else the threads would go on to the end of their chunks
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-    return report
+    return Report(
+        *(list(chain(*lists)) for lists in zip(Report([], [], []), *reports, strict=True))
+    )
 
 
-def minimised(finds: list[Find], jobs: int, done: Callable[[], object]) -> list[Find]:
+def minimised(finds, jobs, done):
     """Return, for each find, the smallest network that shows the same with the same engine."""
     least = list(finds)
     tried = [0] * len(finds)
@@ -154,33 +126,30 @@ def minimised(finds: list[Find], jobs: int, done: Callable[[], object]) -> list[
                 active.remove(i)
                 done()
             tried[i] += BATCH
-            entries += [
-                {"name": i, "network": network.to_json(), "targets": [least[i].target]}
-                for network in candidates
-            ]
+            entries += [entry(i, network, least[i].target) for network in candidates]
         if not entries:
             break
         for found in hunt(entries, jobs, lambda: None).finds:
-            i = int(found.name)
+            i = found.name
             if found.kind() == finds[i].kind() and weight(found.network) < weight(least[i].network):
                 least[i] = replace(found, name=finds[i].name)
                 tried[i] = 0
     return least
 
 
-def save(finds: list[Find], folder: Path) -> list[Path]:
+def entry(name, network, *targets):
+    return {"name": name, "network": network.to_json(), "targets": targets}
+
+
+def save(finds, folder):
     """Write FOLDER/.../find.json for each, to replay, and the exported models beside it."""
+    paths = []
     with tempfile.TemporaryDirectory(prefix="lenet-differential-") as name:
-        entries = [
-            {"name": find.name, "network": find.network.to_json(), "targets": ["-"]}
-            for find in finds
-        ]
-        examine(entries, keep=Path(name))
-        paths = []
+        examine([entry(find.name, find.network, "-") for find in finds], keep=Path(name))
         for i, find in enumerate(finds):
             title = f"{find.name}-{find.target}-{find.outcome}".translate(str.maketrans("/ ", "--"))
             shutil.rmtree(folder / title, ignore_errors=True)
             shutil.copytree(Path(name) / str(i), folder / title)
             paths.append(folder / title / "find.json")
-            paths[-1].write_text(dump(find.to_json()), encoding="utf-8")
+            paths[-1].write_text(dump(find.to_json()) + "\n", encoding="utf-8")
     return paths

@@ -3,25 +3,18 @@
 A model has an image as its input, by default of 1 x 4 x 4.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import struct
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tools.hostile.wire import field, fields, varint
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-Json: TypeAlias = Any
 IMAGE = (-1, 1, 4, 4)
 FILTER = (1, 1, 3, 3)
+PLACE = {"#": "1.a_place", "D": [0, 0, ""]}
 
 
-def ones(count: int) -> bytes:
+def ones(count):
     """Return float32 values of 1."""
     return struct.pack("<f", 1) * count
 
@@ -29,7 +22,7 @@ def ones(count: int) -> bytes:
 # ---- .onnx
 
 
-def onnx_graph(text: str) -> bytes:
+def onnx_graph(text):
     """Write constants and nodes, each described in a line.
 
     ``NAME : SHAPE`` is a constant of float32 ones, ``NAME : int64 VALUES`` one of integers; as
@@ -44,7 +37,7 @@ def onnx_graph(text: str) -> bytes:
     return written
 
 
-def _onnx_constant(name: str, words: list[str]) -> bytes:
+def _onnx_constant(name, words):
     kind, *rest = words
     if kind in ("int64", "list"):
         values = [*map(int, rest)]
@@ -56,12 +49,12 @@ def _onnx_constant(name: str, words: list[str]) -> bytes:
     return field(5, onnx_tensor(name, shape, data))
 
 
-def onnx_tensor(name: str, shape: Sequence[int], data: bytes, dtype: int = 1) -> bytes:
+def onnx_tensor(name, shape, data, dtype=1):
     """Write a tensor with fields of data, without the number of the field that it is in."""
     return fields(1, shape) + field(2, dtype) + field(8, name) + data
 
 
-def _onnx_node(line: str) -> bytes:
+def _onnx_node(line):
     outputs, _, rest = line.partition(" = ")
     kind, *words = rest.split()
     inputs = ["" if word == "_" else word for word in words if "=" not in word]
@@ -71,7 +64,7 @@ def _onnx_node(line: str) -> bytes:
     return field(1, node)
 
 
-def _onnx_attribute(value: str) -> bytes:
+def _onnx_attribute(value):
     if "," in value:
         return fields(8, map(int, filter(None, value.split(",")))) + field(20, 7)
     if value.lstrip("-").isdigit():
@@ -81,14 +74,14 @@ def _onnx_attribute(value: str) -> bytes:
     return field(2, float(value)) + field(20, 1)
 
 
-def external_tensor(name: str, shape: Sequence[int], location: str, offset: int = 0) -> bytes:
+def external_tensor(name, shape, location, offset=0):
     """Write a float32 tensor whose values are in another file."""
     entries = {"location": location, "offset": str(offset)}
     data = fields(13, (field(1, key) + field(2, value) for key, value in entries.items()))
     return onnx_tensor(name, shape, data + field(14, 1))
 
 
-def _onnx_value(number: int, name: str, shape: Iterable[int | str] | None) -> bytes:
+def _onnx_value(number, name, shape):
     described = field(1, 1)
     if shape is not None:
         sizes = (field(1, field(1 if isinstance(size, int) else 2, size)) for size in shape)
@@ -96,20 +89,14 @@ def _onnx_value(number: int, name: str, shape: Iterable[int | str] | None) -> by
     return field(number, field(1, name) + field(2, field(1, described)))
 
 
-def onnx_model(
-    graph: bytes,
-    shape: Sequence[int | str],
-    opset: int = 17,
-    x: str = "input",
-    y: Sequence[int] = (),
-) -> bytes:
+def onnx_model(graph, shape, opset=17, x="input", y=()):
     """Write a model of nodes and constants from an input to y, whose shape may be told."""
     graph += _onnx_value(11, x, shape)
     graph += _onnx_value(12, "y", ["N", *y] if y else None)
     return field(1, 8) + field(7, graph) + field(8, field(2, opset))
 
 
-def write_onnx(folder: Path, graph: bytes, sizes: Sequence[int] = IMAGE[1:]) -> Path:
+def write_onnx(folder, graph, sizes=IMAGE[1:]):
     """Write a model whose nodes begin with x, which is a convolution of the input."""
     first = onnx_graph(f"w0 : {sizes[0]} 1 1 1\nx = Conv input w0 group={sizes[0]}")
     path = folder / "model.onnx"
@@ -120,28 +107,24 @@ def write_onnx(folder: Path, graph: bytes, sizes: Sequence[int] = IMAGE[1:]) -> 
 # ---- Paddle's formats
 
 
-def record(shape: Sequence[int], values: bytes = b"", kind: int = 5) -> bytes:
+def record(shape, values=b"", kind=5):
     """Write one tensor of a .pdiparams file: of float32 ones when no values are given."""
     described = field(1, kind) + fields(2, shape)
     values = values or ones(math.prod(shape))
     return bytes(16) + struct.pack("<i", len(described)) + described + values
 
 
-def write_paddle(folder: Path, name: str, program: bytes, shapes: dict[str, list[int]]) -> Path:
-    """Write a program and its parameters; the one named "zero" is a zero."""
-    path = folder / name
-    path.write_bytes(program)
-    records = [record(shapes[one], bytes(4) * (one == "zero")) for one in sorted(shapes)]
-    path.with_suffix(".pdiparams").write_bytes(b"".join(records))
-    return path
-
-
-def value_type(shape: Sequence[int], kind: str = "f32") -> Json:
+def value_type(shape, kind="f32"):
     """Return the type of a tensor in a .json."""
     return {"#": "0.t_dtensor", "D": [{"#": f"0.t_{kind}"}, [*shape], "NCHW", [], 0]}
 
 
-def _pir_attribute(value: Json) -> Json:
+def data_type(name):
+    """Return the attribute ``dtype`` of a .json."""
+    return {"#": "1.a_dtype", "D": name}
+
+
+def _pir_attribute(value):
     """Return an attribute of a .json; a dictionary is one already."""
     if isinstance(value, list):
         return {"#": "0.a_array", "D": [_pir_attribute(each) for each in value]}
@@ -149,43 +132,78 @@ def _pir_attribute(value: Json) -> Json:
     return {"#": kinds[type(value)], "D": value} if type(value) in kinds else value
 
 
-def data_type(name: str) -> Json:
-    """Return the attribute ``dtype`` of a .json."""
-    return {"#": "1.a_dtype", "D": name}
+class PaddleModel:
+    """A program and its parameters; what a value is depends on the format.
+
+    It begins with the input and a convolution of it, ``input``.
+    """
+
+    name = ""
+
+    def __init__(self, shape=IMAGE):
+        self.shape = shape
+        self.parameters = {}
+        self.shapes = {}
+        self.input = self.conv(self.feed(), "w0", [shape[1], 1, 1, 1], shape[1])
+
+    def parameter(self, name, shape):
+        """Return the parameter of a name, declared when it is new."""
+        if name not in self.parameters:
+            self.shapes[name] = shape
+            self.parameters[name] = self.declare(name, shape)
+        return self.parameters[name]
+
+    def conv(self, x, w="w", shape=FILTER, groups=1):
+        """Add a convolution by a filter, which has the size of the image padded likewise."""
+        return self.add(
+            "conv2d", {"Input": [x], "Filter": [self.parameter(w, [*shape])]}, "Output",
+            strides=[1, 1], paddings=[shape[2] // 2] * 2, dilations=[1, 1], groups=groups,
+            padding_algorithm="EXPLICIT", data_format="NCHW",
+        )  # fmt: skip
+
+    def relu(self, x, **attributes):
+        """Add a rectifier, which knows no attribute."""
+        return self.add("relu", {"X": [x]}, **attributes)
+
+    def sum(self, x, y):
+        """Add a sum."""
+        return self.add("elementwise_add", {"X": [x], "Y": [y]}, axis=-1)
+
+    def write(self, folder, output):
+        """Write the model with an output; the parameter named "zero" is a zero."""
+        path = folder / f"model.{self.name}"
+        path.write_bytes(self.bytes(output))
+        records = [record(shape, bytes(4) * (name == "zero")) for name, shape in
+                   sorted(self.shapes.items())]  # fmt: skip
+        path.with_suffix(".pdiparams").write_bytes(b"".join(records))
+        return path
 
 
-PLACE = {"#": "1.a_place", "D": [0, 0, ""]}
-
-
-class Pir:
+class Pir(PaddleModel):
     """A program of a .json, whose values are numbers."""
 
     name = "json"
 
-    def __init__(self, shape: Sequence[int] = IMAGE) -> None:
-        """Begin with the input and a convolution of it."""
-        self.shape = shape
-        self.operators: list[Json] = []
-        self.parameters: dict[str, list[int]] = {}
-        self.numbers: dict[str, int] = {}
-        image = self.add(
-            "1.data", [], name="x", dtype=data_type("float32"), place=PLACE,
-            shape={"#": "1.a_intarray", "D": [*shape]},
-        )  # fmt: skip
-        self.input = self.conv(image, "w0", [shape[1], 1, 1, 1], shape[1])
+    def __init__(self, shape=IMAGE):
+        self.operators = []
+        super().__init__(shape)
 
-    def parameter(self, name: str, shape: list[int]) -> int:
-        """Return the parameter of a name, declared when it is new."""
-        if name not in self.parameters:
-            self.parameters[name] = shape
-            made = {"%": len(self.operators) + 1, "TT": value_type(shape)}
-            self.operators.append(
-                {"#": "p", "A": [0, 1, 1, name], "DA": [], "O": made, "OA": [1, 0, 1], "QA": []}
-            )
-            self.numbers[name] = len(self.operators)
-        return self.numbers[name]
+    def feed(self):
+        """Add the input."""
+        shape = {"#": "1.a_intarray", "D": [*self.shape]}
+        return self.operator(
+            "1.data", [], name="x", dtype=data_type("float32"), place=PLACE, shape=shape
+        )
 
-    def add(self, kind: str, inputs: list[int], to: Json = None, **attributes: Json) -> int:
+    def declare(self, name, shape):
+        """Add what reads a parameter."""
+        made = {"%": len(self.operators) + 1, "TT": value_type(shape)}
+        self.operators.append(
+            {"#": "p", "A": [0, 1, 1, name], "DA": [], "O": made, "OA": [1, 0, 1], "QA": []}
+        )
+        return len(self.operators)
+
+    def operator(self, kind, inputs, to=None, **attributes):
         """Add an operator; its result has the shape of the image, or another shape or type."""
         made = to if isinstance(to, dict) else value_type(to or self.shape)
         self.operators.append(
@@ -199,54 +217,42 @@ class Pir:
         )
         return len(self.operators)
 
-    def conv(self, x: int, w: str = "w", shape: Sequence[int] = FILTER, groups: int = 1) -> int:
-        """Add a convolution by a filter, which has the size of the image padded likewise."""
-        return self.add(
-            "1.conv2d", [x, self.parameter(w, [*shape])], groups=groups, strides=[1, 1],
-            paddings=[shape[2] // 2] * 2, dilations=[1, 1], padding_algorithm="EXPLICIT",
-            data_format="NCHW",
-        )  # fmt: skip
+    def add(self, kind, inputs, _to="Out", axis=None, **attributes):
+        """Add an operator as a .pdmodel has it; sums have no axis here."""
+        values = [value for each in inputs.values() for value in each]
+        return self.operator(f"1.{kind.removeprefix('elementwise_')}", values, **attributes)
 
-    def relu(self, x: int, **attributes: Json) -> int:
-        """Add a rectifier, which knows no attribute."""
-        return self.add("1.relu", [x], **attributes)
-
-    def sum(self, x: int, y: int) -> int:
-        """Add a sum."""
-        return self.add("1.add", [x, y])
-
-    def bytes(self, output: int, shape: Sequence[int] | None = None) -> bytes:
+    def bytes(self, output):
         """Return the program with an output."""
-        self.add("1.fetch", [output], shape, name="y", col=0)
+        self.operator("1.fetch", [output], name="y", col=0)
         block = {"#": "block_0", "args": [], "ops": self.operators}
         base = {"magic": "pir", "trainable": True, "version": 4}
         program = {"regions": [{"#": "region_0", "blocks": [block]}]}
         return json.dumps({"base_code": base, "program": program}).encode()
 
-    def write(self, folder: Path, output: int) -> Path:
-        """Write the model."""
-        return write_paddle(folder, "model.json", self.bytes(output), self.parameters)
 
-
-class Program:
-    """A program of a .pdmodel, whose values are names."""
+class Program(PaddleModel):
+    """A program of a .pdmodel, whose values are names; ``more`` are fields after its block."""
 
     name = "pdmodel"
 
-    def __init__(self, shape: Sequence[int] = IMAGE) -> None:
-        """Begin with the input and a convolution of it."""
-        self.shape = shape
+    def __init__(self, shape=IMAGE, more=b""):
         self.variables = self.operators = b""
-        self.parameters: dict[str, list[int]] = {}
         self.declared = 0
+        self.more = more
+        super().__init__(shape)
+
+    def feed(self):
+        """Add the input."""
         self.variable("feed", kind=9)
         self.variable("fetch", kind=10)
-        image = self.add("feed", {"X": ["feed"]}, col=0)
-        self.input = self.conv(image, "w0", [shape[1], 1, 1, 1], shape[1])
+        return self.add("feed", {"X": ["feed"]}, col=0)
 
-    def variable(
-        self, name: str = "", shape: Sequence[int] | None = None, kind: int = 7, kept: bool = False
-    ) -> str:
+    def declare(self, name, shape):
+        """Declare a parameter."""
+        return self.variable(name, shape, kept=True)
+
+    def variable(self, name="", shape=None, kind=7, kept=False):
         """Declare a variable, of a tensor of the image's shape unless another is given."""
         name = name or f"v{self.declared}"
         self.declared += 1
@@ -256,21 +262,7 @@ class Program:
         self.variables += field(3, field(1, name) + field(2, described) + field(3, int(kept)))
         return name
 
-    def parameter(self, name: str, shape: list[int]) -> str:
-        """Return the parameter of a name, declared when it is new."""
-        if name not in self.parameters:
-            self.parameters[name] = shape
-            self.variable(name, shape, kept=True)
-        return name
-
-    def add(
-        self,
-        kind: str,
-        inputs: dict[str, list[str]],
-        to: str = "Out",
-        result: str = "",
-        **attributes: Any,
-    ) -> str:
+    def add(self, kind, inputs, to="Out", result="", **attributes):
         """Add an operator with one output, which is declared unless it is named."""
         result = result or self.variable()
         made = b"".join(field(1, field(1, at) + fields(2, names)) for at, names in inputs.items())
@@ -283,23 +275,7 @@ class Program:
         self.operators += field(4, made)
         return result
 
-    def conv(self, x: str, w: str = "w", shape: Sequence[int] = FILTER, groups: int = 1) -> str:
-        """Add a convolution by a filter, which has the size of the image padded likewise."""
-        return self.add(
-            "conv2d", {"Input": [x], "Filter": [self.parameter(w, [*shape])]}, "Output",
-            strides=[1, 1], paddings=[shape[2] // 2] * 2, dilations=[1, 1], groups=groups,
-            padding_algorithm="EXPLICIT", data_format="NCHW",
-        )  # fmt: skip
-
-    def relu(self, x: str, **attributes: Any) -> str:
-        """Add a rectifier, which knows no attribute."""
-        return self.add("relu", {"X": [x]}, **attributes)
-
-    def sum(self, x: str, y: str) -> str:
-        """Add a sum."""
-        return self.add("elementwise_add", {"X": [x], "Y": [y]}, axis=-1)
-
-    def pool(self, x: str) -> str:
+    def pool(self, x):
         """Add a maximum of windows of one value."""
         return self.add(
             "pool2d", {"X": [x]}, ksize=[1, 1], strides=[1, 1],
@@ -307,7 +283,7 @@ class Program:
             data_format="NCHW", pooling_type="max", padding_algorithm="EXPLICIT",
         )  # fmt: skip
 
-    def rounded(self, x: str) -> str:
+    def rounded(self, x):
         """Quantize and dequantize."""
         scale, zero = self.parameter("scale", [1]), self.parameter("zero", [1])
         inputs = {"Scale": [scale], "ZeroPoint": [zero]}
@@ -315,11 +291,7 @@ class Program:
             x = self.add(kind, {"X": [x], **inputs}, "Y", bit_length=8, quant_axis=-1)
         return x
 
-    def bytes(self, output: str, more: bytes = b"") -> bytes:
+    def bytes(self, output):
         """Return the program with an output."""
         self.add("fetch", {"X": [output]}, result="fetch", col=0)
-        return field(1, field(1, 0) + field(2, -1) + self.variables + self.operators) + more
-
-    def write(self, folder: Path, output: str, more: bytes = b"") -> Path:
-        """Write the model."""
-        return write_paddle(folder, "model.pdmodel", self.bytes(output, more), self.parameters)
+        return field(1, field(1, 0) + field(2, -1) + self.variables + self.operators) + self.more

@@ -1,27 +1,17 @@
 """How a model is damaged: changes to the bytes of a file, and to the structure of a program.
 
 A mutant is named by the format of its model, a seed and an index, and is made the same each time.
+A change takes the file to change, another one, and what chooses.
 """
-
-from __future__ import annotations
 
 import json
 import random
+import re
 import struct
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from tools.hostile.wire import MESSAGES, Node, parse_message, read_varint, serialize, varint
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-Files = dict[str, bytes]
-"""The files of a model by name; the program is the first."""
-Change: TypeAlias = Callable[[bytes, bytes, random.Random], bytes]
-"""Takes the file to change, another one, and what chooses."""
+from tools.hostile.wire import parse_message, serialize, varint
 
 
 @dataclass(frozen=True)
@@ -29,23 +19,14 @@ class Mutant:
     """A changed model.
 
     Attributes:
-        format: One of :data:`tools.hostile.survey.ACCELERATORS`.
-        seed: Seed of the series.
-        index: Place in the series; -1 for the model as it is.
+        name: How to ask for it again: ``format/seed/index``.
         change: What was done, such as ``lenet.json: set number``.
         files: The contents by name; the program is the first.
     """
 
-    format: str
-    seed: int
-    index: int
+    name: str
     change: str
-    files: Files
-
-    @property
-    def name(self) -> str:
-        """How to ask for it again: ``format/seed/index``."""
-        return f"{self.format}/{self.seed}/{self.index}"
+    files: dict[str, bytes]
 
 
 _LIMITS = [
@@ -55,61 +36,64 @@ _LIMITS = [
 ]
 
 
-def _other_number(value: int, rng: random.Random) -> int:
+def _other_number(value, rng):
     near = [value + 1, value - 1, value * 2, -value, value // 2, value ^ 1 << rng.randrange(32)]
     return rng.choice([*_LIMITS, *near, *(rng.randrange(-4, 40) for _time in range(12))])
 
 
-def _span(data: bytes, rng: random.Random) -> tuple[int, int]:
+def _span(data, rng):
     start = rng.randrange(len(data))
     return start, min(len(data), start + rng.choice([1, 2, 4, 8, 30, 200, 2000, len(data)]))
 
 
-def _flip_bits(data: bytes, _: bytes, rng: random.Random) -> bytes:
+# ---- changes to bytes
+
+
+def _flip_bits(data, _, rng):
     result = bytearray(data)
     for _time in range(rng.choice([1, 1, 1, 2, 4, 16])):
         result[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     return bytes(result)
 
 
-def _change_bytes(data: bytes, _: bytes, rng: random.Random) -> bytes:
+def _change_bytes(data, _, rng):
     result = bytearray(data)
     for _time in range(rng.choice([1, 1, 1, 2, 4, 16])):
         result[rng.randrange(len(data))] = rng.randrange(256)
     return bytes(result)
 
 
-def _truncate(data: bytes, _: bytes, rng: random.Random) -> bytes:
+def _truncate(data, _, rng):
     return data[: rng.randrange(len(data))]
 
 
-def _remove(data: bytes, _: bytes, rng: random.Random) -> bytes:
+def _remove(data, _, rng):
     start, end = _span(data, rng)
     return data[:start] + data[end:]
 
 
-def _insert(data: bytes, _: bytes, rng: random.Random) -> bytes:
+def _insert(data, _, rng):
     at = rng.randrange(len(data) + 1)
     return data[:at] + rng.randbytes(rng.choice([1, 2, 4, 8, 100])) + data[at:]
 
 
-def _repeat(data: bytes, _: bytes, rng: random.Random) -> bytes:
+def _repeat(data, _, rng):
     start, end = _span(data, rng)
     at = rng.randrange(len(data) + 1)
     return data[:at] + data[start:end] + data[at:]
 
 
-def _overwrite(data: bytes, other: bytes, rng: random.Random) -> bytes:
+def _overwrite(data, other, rng):
     start, end = _span(other, rng)
     at = rng.randrange(len(data))
     return data[:at] + other[start:end] + data[at + end - start :]
 
 
-def _splice(data: bytes, other: bytes, rng: random.Random) -> bytes:
+def _splice(data, other, rng):
     return data[: rng.randrange(len(data))] + other[rng.randrange(len(other)) :]
 
 
-def _set_integer(data: bytes, _: bytes, rng: random.Random) -> bytes:
+def _set_integer(data, _, rng):
     code, size = rng.choice([("<i", 4), ("<q", 8)])
     if len(data) < size:
         return data[:-1]
@@ -119,10 +103,10 @@ def _set_integer(data: bytes, _: bytes, rng: random.Random) -> bytes:
     return data[:at] + struct.pack(code, (value + half) % (2 * half) - half) + data[at + size :]
 
 
-# ---- changes to the structure of a program --------------------------------------------------
+# ---- changes to the structure of a program
 
 
-def _choose_node(nodes: list[Node], rng: random.Random) -> tuple[list[Node], int]:
+def _choose_node(nodes, rng):
     """Choose a field, with the same odds for each kind of field at every level."""
     while True:
         number = rng.choice(sorted({node.number for node in nodes}))
@@ -133,22 +117,20 @@ def _choose_node(nodes: list[Node], rng: random.Random) -> tuple[list[Node], int
         nodes = inner
 
 
-def _leaves(nodes: list[Node]) -> Iterator[Node]:
+def _nodes(nodes):
     for node in nodes:
-        if isinstance(node.value, list):
-            yield from _leaves(node.value)
-        else:
-            yield node
+        yield node
+        yield from _nodes(node.value) if isinstance(node.value, list) else ()
 
 
-def _change_fields(data: bytes, _: bytes, rng: random.Random) -> bytes:
+def _change_fields(data, _, rng):
     root = parse_message(data, "Program")
     for _time in range(rng.choice([1, 1, 1, 2, 3])):
         _change_field(root, rng)
     return serialize(root)
 
 
-def _change_field(root: list[Node], rng: random.Random) -> None:
+def _change_field(root, rng):
     siblings, at = _choose_node(root, rng)
     node = siblings[at]
     other_siblings, other = _choose_node(root, rng)
@@ -158,9 +140,8 @@ def _change_field(root: list[Node], rng: random.Random) -> None:
     elif action == "repeat":
         siblings.insert(rng.randrange(len(siblings) + 1), deepcopy(node))
     elif action == "swap":
-        same = [i for i, item in enumerate(siblings) if item.wire == node.wire]
-        to = rng.choice(same)
-        siblings[at].value, siblings[to].value = siblings[to].value, siblings[at].value
+        to = rng.choice([item for item in siblings if item.wire == node.wire])
+        node.value, to.value = to.value, node.value
     elif action == "copy":
         siblings[at] = replace(deepcopy(other_siblings[other]), number=node.number)
     elif action == "move":
@@ -168,49 +149,30 @@ def _change_field(root: list[Node], rng: random.Random) -> None:
     elif isinstance(node.value, int):
         node.value = _other_number(node.value if node.value < 1 << 63 else -1, rng)
     elif isinstance(node.value, bytes):
-        alike = [leaf.value for leaf in _leaves(root) if leaf.wire == node.wire]
+        values = [each.value for each in _nodes(root) if each.wire == node.wire]
+        alike = [value for value in values if not isinstance(value, list)]
         changed = _flip_bits(node.value, b"", rng) if node.value else b"\0"
-        choices = [cast("bytes", rng.choice(alike)), changed, node.value[:-1], b""]
+        choices = [rng.choice(alike), changed, node.value[:-1], b""]
         node.value = rng.choice(choices if node.wire == 2 else choices[:2])
     else:
         node.number = rng.randrange(1, 22)
 
 
-def _set_length(data: bytes, _: bytes, rng: random.Random) -> bytes:
+def _set_length(data, _, rng):
     """Change the length of one field and leave everything else as it is."""
-    places: list[tuple[int, int, int]] = []
-
-    def walk(start: int, end: int, kind: str) -> None:
-        at = start
-        while at < end:
-            key, at = read_varint(data, at)
-            if key & 7 != 2:
-                at = read_varint(data, at)[1] if key & 7 == 0 else at + {1: 8, 5: 4}[key & 7]
-                continue
-            size, after = read_varint(data, at)
-            places.append((at, after, size))
-            inner = MESSAGES.get(kind, {}).get(key >> 3, "")
-            if inner:
-                walk(after, after + size, inner)
-            at = after + size
-
-    walk(0, len(data), "Program")
-    start, end, size = rng.choice(places)
+    every = _nodes(parse_message(data, "Program"))
+    start, end, size = rng.choice([node.length for node in every if node.wire == 2])
     return data[:start] + varint(_other_number(size, rng)) + data[end:]
 
 
-def _json_places(value: object) -> Iterator[tuple[Any, Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
+def _json_places(value):
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
             yield value, key
-            yield from _json_places(item)
-    elif isinstance(value, list):
-        for key, item in enumerate(value):
-            yield value, key
-            yield from _json_places(item)
+            yield from _json_places(value[key])
 
 
-def _change_json(data: bytes, _: bytes, rng: random.Random) -> bytes:
+def _change_json(data, _, rng):
     root = json.loads(data)
     for _time in range(rng.choice([1, 1, 1, 2, 3])):
         places = list(_json_places(root))
@@ -219,9 +181,7 @@ def _change_json(data: bytes, _: bytes, rng: random.Random) -> bytes:
     return json.dumps(root, separators=(",", ":")).encode()
 
 
-def _change_json_value(
-    box: Any, key: Any, places: list[tuple[Any, Any]], rng: random.Random
-) -> None:
+def _change_json_value(box, key, places, rng):
     old = box[key]
     other_box, other_key = rng.choice(places)
     alike = [a[b] for a, b in places if type(a[b]) is type(old)]
@@ -231,8 +191,7 @@ def _change_json_value(
     elif action == "repeat" and isinstance(box, list):
         box.insert(rng.randrange(len(box) + 1), old)
     elif action == "swap":
-        copy = json.loads(json.dumps([old, other_box[other_key]]))
-        other_box[other_key], box[key] = copy
+        other_box[other_key], box[key] = json.loads(json.dumps([old, other_box[other_key]]))
     elif action == "type":
         box[key] = rng.choice([None, True, 0, -1, 1e300, 0.5, "", "x", [], {}, [[]], "a" * 5000])
     elif action == "set" and isinstance(old, bool):
@@ -247,49 +206,40 @@ def _change_json_value(
         box[key] = json.loads(json.dumps(rng.choice(alike)))
 
 
-_NUMBER_BYTES = b"-0123456789"
-
-
-def _set_json_number(data: bytes, _: bytes, rng: random.Random) -> bytes:
+def _set_json_number(data, _, rng):
     """Change the digits of one number and leave everything else as it is."""
-    starts = [
-        at
-        for at in range(1, len(data))
-        if data[at] in _NUMBER_BYTES and data[at - 1 : at] in (b"[", b",", b":")
-    ]
-    start = end = rng.choice(starts)
-    while data[end] in _NUMBER_BYTES:
-        end += 1
-    text = str(_other_number(int(data[start:end]), rng))
+    number = rng.choice(list(re.finditer(rb"(?<=[\[,:])[-0-9]+", data)))
+    text = str(_other_number(int(number[0]), rng))
     wild = ["1e400", "-", "1e5", "0.5", "99999999999999999999", "NaN", "-0"]
     text = text if rng.random() < 0.8 else rng.choice(wild)
-    return data[:start] + text.encode() + data[end:]
+    return data[: number.start()] + text.encode() + data[number.end() :]
 
 
-BYTES: dict[str, Change] = {
-    "flip bits": _flip_bits,
-    "change bytes": _change_bytes,
-    "truncate": _truncate,
-    "remove": _remove,
-    "insert": _insert,
-    "repeat": _repeat,
-    "overwrite": _overwrite,
-    "splice": _splice,
-    "set integer": _set_integer,
-}
-PROTOBUF: dict[str, Change] = {"change field": _change_fields, "set length": _set_length}
-JSON: dict[str, Change] = {"change value": _change_json, "set number": _set_json_number}
+_BYTES = (
+    _flip_bits, _change_bytes, _truncate, _remove, _insert, _repeat, _overwrite, _splice,
+    _set_integer,
+)  # fmt: skip
+BYTES = {change.__name__.strip("_").replace("_", " "): change for change in _BYTES}
+PROTOBUF = {"change field": _change_fields, "set length": _set_length}
+JSON = {"change value": _change_json, "set number": _set_json_number}
 
 
-def make_mutant(files: Files, model_format: str, seed: int, index: int) -> Mutant:
+def make_mutant(files, model_format, seed, index):
     """Make one mutant; the same arguments give the same.
 
     Half of the mutants have a change in the structure of the program (fields of the protocol
     buffer, values of the JSON), the others a change of bytes in the program or in the parameters.
+
+    Args:
+        files: The files of a model by name; the program is the first.
+        model_format: One of :data:`tools.hostile.survey.ACCELERATORS`.
+        seed: Seed of the series.
+        index: Place in the series; -1 for the model as it is.
     """
+    title = f"{model_format}/{seed}/{index}"
     if index < 0:
-        return Mutant(model_format, seed, index, "nothing", files)
-    rng = random.Random(f"{model_format}/{seed}/{index}")
+        return Mutant(title, "nothing", files)
+    rng = random.Random(title)
     program, *others = files
     if rng.random() < 0.5:
         target, changes = program, JSON if model_format == "json" else PROTOBUF
@@ -299,4 +249,4 @@ def make_mutant(files: Files, model_format: str, seed: int, index: int) -> Mutan
         name = rng.choice([*changes])
     other = files[rng.choice([*files])]
     changed = {**files, target: changes[name](files[target], other, rng)}
-    return Mutant(model_format, seed, index, f"{target}: {name}", changed)
+    return Mutant(title, f"{target}: {name}", changed)

@@ -1,29 +1,22 @@
 """What becomes of a series of mutants, each loaded and run in a child process."""
 
-from __future__ import annotations
-
 import resource
 import signal
-import struct
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from lenet_cpp.errors import BadInput, BadModel, Error
+from lenet_cpp.formats.tensors import read_combined
 from lenet_cpp.inference.predictor import Predictor
 from tools.hostile.children import LATE, do_steps
-from tools.hostile.mutants import Files, Mutant, make_mutant
-from tools.hostile.wire import Node, parse_message
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
+from tools.hostile.models import record
+from tools.hostile.mutants import Mutant, make_mutant
+from tools.hostile.wire import parse_message
 
 ACCELERATORS = {
     "pdmodel": ("plain", "onednn", "openvino"),
@@ -36,6 +29,7 @@ SECONDS = 10
 MEMORY = 4 << 30
 """Bytes of address space of the child."""
 _MOST_VALUES = 1 << 22
+_KINDS = {"float32": 5, "int32": 2, "int8": 21}  # VarType.Type
 
 
 @dataclass(frozen=True)
@@ -47,13 +41,11 @@ class Outcome:
             ``different`` (other output, or non-finite), or ``killed`` (the child died or hung).
         detail: The class of the error, ``finite`` or ``non-finite``, the signal, or ``timeout``.
         message: The error's message, or the last words of the child.
-        accelerator: The one it happened with; of a killed one, the first that it may have been.
     """
 
     kind: str
     detail: str = ""
     message: str = ""
-    accelerator: str = ""
 
 
 @dataclass
@@ -62,36 +54,34 @@ class Tally:
 
     Attributes:
         format: One of :data:`ACCELERATORS`.
-        outcomes: How many there were of each kind.
-        details: How many of each kind and detail.
+        details: How many there were of each kind and detail.
         killers: The mutants that killed the child, and how.
     """
 
     format: str
-    outcomes: Counter[str] = field(default_factory=Counter)
     details: Counter[tuple[str, str]] = field(default_factory=Counter)
     killers: list[tuple[Mutant, Outcome]] = field(default_factory=list)
 
-    def rows(self) -> list[list[object]]:
+    @property
+    def outcomes(self):
+        """How many there were of each kind."""
+        return Counter(kind for kind, _ in self.details.elements())
+
+    def rows(self):
         """Return rows of outcome, detail and count."""
         return [[self.format, *key, count] for key, count in sorted(self.details.items())]
 
-    def shares(self) -> list[object]:
+    def shares(self):
         """Return how many mutants there were, and the share of each kind of outcome."""
-        total = sum(self.outcomes.values())
-        refused, equal, different, killed = (
-            f"{self.outcomes[kind]} ({self.outcomes[kind] / total:.1%})"
-            for kind in ("refused", "equal", "different", "killed")
-        )
-        infinite = self.details["different", "non-finite"]
-        return [self.format, total, refused, equal, different, infinite, killed]
+        total, outcomes = self.details.total(), self.outcomes
+        kinds = ("refused", "equal", "different", "killed")
+        *others, killed = (f"{outcomes[kind]} ({outcomes[kind] / total:.1%})" for kind in kinds)
+        return [self.format, total, *others, self.details["different", "non-finite"], killed]
 
 
-# ---- the files of an undamaged model
-
-
-def read_model(model_dir: Path, model_format: str) -> Files:
-    """Read the files of an exported model as ``model_format`` has them.
+@cache
+def read_model(model_dir, model_format):
+    """Read the files of an exported model as ``model_format`` has them, once.
 
     Args:
         model_dir: A folder with one NAME.pdmodel, NAME.json and NAME.pdiparams.
@@ -106,106 +96,63 @@ def read_model(model_dir: Path, model_format: str) -> Files:
     if len(programs) != 1:
         raise BadInput(f"{model_dir} holds {len(programs)} models NAME.{suffix}; expected one")
     program, params = programs[0], programs[0].with_suffix(".pdiparams")
-    contents = program.read_bytes()
     if model_format != "separate":
-        return {program.name: contents, params.name: params.read_bytes()}
-    names = sorted(_persistable_names(contents))
-    return {"__model__": contents, **dict(zip(names, _records(params.read_bytes()), strict=True))}
+        return {path.name: path.read_bytes() for path in (program, params)}
+    contents = program.read_bytes()
+    values = read_combined(params, list(_persistable_names(contents)))
+    records = (record(v.shape, v.tobytes(), _KINDS[v.dtype.name]) for v in values.values())
+    return {"__model__": contents, **dict(zip(values, records, strict=True))}
 
 
-def _persistable_names(program: bytes) -> Iterator[str]:
+def _persistable_names(program):
     tensor = 7
     for block in parse_message(program, "Program"):
-        for part in cast("list[Node]", block.value) if block.kind == "Block" else []:
-            if part.kind != "Var":
-                continue
-            parts = {item.number: item.value for item in cast("list[Node]", part.value)}
-            kind = cast("list[Node]", parts[2])[0].value
-            if parts.get(3) and kind == tensor:
-                yield cast("bytes", parts[1]).decode()
-
-
-_RECORD_HEADER = struct.Struct("<IQIi")  # version, levels of detail, tensor version, desc size
-_BYTES = {2: 4, 5: 4, 21: 1}  # by VarType.Type: int32, float32, int8
-
-
-def _records(params: bytes) -> Iterator[bytes]:
-    at = 0
-    while at < len(params):
-        *_, size = _RECORD_HEADER.unpack_from(params, at)
-        start = at + _RECORD_HEADER.size
-        desc = parse_message(params[start : start + size], "TensorDesc")
-        count = 1
-        for item in desc:
-            number = cast("int", item.value)
-            count *= _BYTES[number] if item.number == 1 else number
-        end = start + size + count
-        yield params[at:end]
-        at = end
+        for variable in block.value if block.kind == "Block" else []:
+            if variable.kind == "Var":
+                parts = {part.number: part.value for part in variable.value}
+                if parts.get(3) and parts[2][0].value == tensor:
+                    yield parts[1].decode()
 
 
 # ---- in the child
 
 
-def try_mutant(
-    index: int,
-    *,
-    folder: str,
-    model_dir: str,
-    model_format: str,
-    seed: int,
-    accelerators: list[str],
-    **options: Any,
-) -> dict[str, str]:
+def try_mutant(index, *, folder, model_dir, model_format, seed, accelerators, **options):
     """Load and run a mutant with each accelerator until one refuses it."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    mutant = make_mutant(_original(model_dir, model_format), model_format, seed, index)
+    mutant = make_mutant(read_model(Path(model_dir), model_format), model_format, seed, index)
     outcome = Outcome("equal")
     for accelerator in accelerators:
         signal.alarm(SECONDS)
-        place = Path(folder)
-        expected = _expected(place, model_dir, model_format, accelerator, **options)
+        expected = _expected(folder, model_dir, model_format, accelerator, **options)
         try:
-            found = _run(_write(place, mutant), accelerator, **options)
+            found = _run(folder, mutant.files, accelerator, **options)
         except Error as error:
-            return vars(Outcome("refused", type(error).__name__, str(error)[:500], accelerator))
+            return vars(Outcome("refused", type(error).__name__, str(error)[:500]))
         if found.shape != expected.shape or found.tobytes() != expected.tobytes():
             finite = "finite" if np.isfinite(found).all() else "non-finite"
-            outcome = Outcome("different", finite, accelerator=accelerator)
+            outcome = Outcome("different", finite)
     return vars(outcome)
 
 
 @cache
-def _original(model_dir: str, model_format: str) -> Files:
-    return read_model(Path(model_dir), model_format)
+def _expected(folder, model_dir, model_format, accelerator, **options):
+    return _run(folder, read_model(Path(model_dir), model_format), accelerator, **options)
 
 
-@cache
-def _expected(
-    folder: Path, model_dir: str, model_format: str, accelerator: str, **options: Any
-) -> NDArray[np.float32]:
-    original = Mutant(model_format, 0, -1, "nothing", _original(model_dir, model_format))
-    return _run(_write(folder, original), accelerator, **options)
-
-
-def _write(folder: Path, mutant: Mutant) -> Path:
-    for name, contents in mutant.files.items():
-        (folder / name).write_bytes(contents)
-    return folder / next(iter(mutant.files))
-
-
-def _run(model: Path, accelerator: str, **options: Any) -> NDArray[np.float32]:
+def _run(folder, files, accelerator, **options):
     """Run a model on the same numbers whatever input it asks for, with two batch sizes."""
+    for name, contents in files.items():
+        Path(folder, name).write_bytes(contents)
+    model = Path(folder, next(iter(files)))
     params = None if model.name == "__model__" else model.with_suffix(".pdiparams")
-    with Predictor(
-        model, params, accelerator=accelerator, check_hashes=False, **options
-    ) as predictor:
+    options = {"accelerator": accelerator, "check_hashes": False, **options}
+    with Predictor(model, params, **options) as predictor:
         shape = [3 if size < 0 else size for size in predictor.input_spec.shape]
         if np.prod(shape, dtype=float) > _MOST_VALUES:
             shape = [3, 1, 28, 28]
-        values = np.random.default_rng(7).random(2352, dtype=np.float32)
-        images = np.resize(values, shape)
+        images = np.resize(np.random.default_rng(7).random(2352, dtype=np.float32), shape)
         predictor.run(images[:1])
         return predictor.run(images)
 
@@ -213,17 +160,7 @@ def _run(model: Path, accelerator: str, **options: Any) -> NDArray[np.float32]:
 # ---- in the parent
 
 
-def survey(
-    model_dir: Path,
-    model_format: str,
-    indices: Sequence[int],
-    *,
-    seed: int,
-    accelerators: Sequence[str],
-    engine: str = "paddle",
-    precision: str = "fp32",
-    done: Callable[[], object] = lambda: None,
-) -> Tally:
+def survey(model_dir, model_format, indices, *, seed, accelerators, done=lambda: None, **options):
     """Try a series of mutants.
 
     A mutant that kills a child which others ran in before is tried again in a new one; when it does
@@ -235,62 +172,48 @@ def survey(
         indices: Which mutants of the series.
         seed: Seed of the series.
         accelerators: To run each with; those that cannot run the format are left out.
-        engine: As in :class:`lenet_cpp.Options`.
-        precision: As in :class:`lenet_cpp.Options`; ``int8`` for quantized models.
-        done: Called after each.
+        done: Called after each mutant.
+        **options: ``engine`` and ``precision``, as in :class:`lenet_cpp.Options`.
 
     Raises:
         BadModel: The unchanged model is refused or gives another output than itself.
     """
     files = read_model(model_dir, model_format)
+    usable = [name for name in ACCELERATORS[model_format] if name in accelerators]
     tally = Tally(model_format)
 
-    def try_all(indices: Sequence[int], heard: Callable[[int, Outcome], None]) -> None:
-        with tempfile.TemporaryDirectory(prefix="lenet-mutants-") as folder:
-            do_steps(
-                "tools.hostile.survey:try_mutant",
-                indices,
-                lambda step, said: heard(indices[step], _outcome(said, usable)),
-                seconds=SECONDS * (len(usable) + 1),
-                folder=folder,
-                model_dir=str(model_dir),
-                model_format=model_format,
-                seed=seed,
-                accelerators=usable,
-                engine=engine,
-                precision=precision,
-            )
+    def try_all(indices, done=lambda: None):
+        found = {}
 
-    def count(index: int, outcome: Outcome) -> None:
-        if index < 0:
-            if outcome.kind != "equal":
+        def heard(step, said):
+            found[indices[step]] = outcome = _outcome(said)
+            if indices[step] >= 0:
+                done()
+            elif outcome.kind != "equal":
                 said = f"{outcome.kind} {outcome.message}"
                 raise BadModel(f"the unchanged {model_format} model: {said}")
-            return
-        done()
-        if outcome.kind == "killed":
-            killed.append((index, outcome))
-            return
-        tally.outcomes[outcome.kind] += 1
-        tally.details[outcome.kind, outcome.detail] += 1
 
-    usable = [name for name in ACCELERATORS[model_format] if name in accelerators]
-    killed: list[tuple[int, Outcome]] = []
-    try_all([-1, *indices], count)
-    for index, outcome in killed:
-        alone: dict[int, Outcome] = {}
-        try_all([index], alone.__setitem__)
-        again = alone[index]
-        if again.kind != "killed":
-            again = replace(outcome, message=f"(not when alone) {outcome.message}")
-        tally.outcomes["killed"] += 1
-        tally.details["killed", again.detail] += 1
-        tally.killers.append((make_mutant(files, model_format, seed, index), again))
+        with tempfile.TemporaryDirectory(prefix="lenet-mutants-") as folder:
+            do_steps(
+                "tools.hostile.survey:try_mutant", indices, heard,
+                seconds=SECONDS * (len(usable) + 1), folder=folder, model_dir=str(model_dir),
+                model_format=model_format, seed=seed, accelerators=usable, **options,
+            )  # fmt: skip
+        return found
+
+    found = try_all([-1, *indices], done)
+    for index in indices:
+        outcome = found[index]
+        if outcome.kind == "killed":
+            again, said = try_all([index])[index], f"(not when alone) {outcome.message}"
+            outcome = again if again.kind == "killed" else replace(outcome, message=said)
+            tally.killers.append((make_mutant(files, model_format, seed, index), outcome))
+        tally.details[outcome.kind, outcome.detail] += 1
     return tally
 
 
-def _outcome(said: dict[str, str], accelerators: list[str]) -> Outcome:
+def _outcome(said):
     if "kind" in said:
         return Outcome(**said)
     detail = "timeout" if said["outcome"] == LATE else said["outcome"]
-    return Outcome("killed", detail, said["detail"], accelerators[0])
+    return Outcome("killed", detail, said["detail"])

@@ -1,15 +1,9 @@
 """The encoding of protocol buffers: writing fields, and a program as a tree to change."""
 
-from __future__ import annotations
-
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-MESSAGES: dict[str, dict[int, str]] = {
+MESSAGES = {
     "Program": {1: "Block", 4: "Version", 5: "OpVersionMap"},
     "Block": {3: "Var", 4: "Op"},
     "Var": {2: "VarType"},
@@ -22,7 +16,7 @@ MESSAGES: dict[str, dict[int, str]] = {
 """The fields of framework.proto that are messages, by the message they are in."""
 
 
-def varint(value: int) -> bytes:
+def varint(value):
     """Encode a number; a negative one as 64 bits."""
     value &= (1 << 64) - 1
     result = bytearray()
@@ -32,7 +26,7 @@ def varint(value: int) -> bytes:
     return bytes([*result, value])
 
 
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data, at):
     """Read the number at a place; return it and the place after it."""
     value = shift = 0
     while True:
@@ -43,7 +37,7 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
-def field(number: int, value: float | str | bytes) -> bytes:
+def field(number, value):
     """Write one field: an integer, a float32, or text, bytes or a message."""
     if isinstance(value, float):
         return varint(number << 3 | 5) + struct.pack("<f", value)
@@ -53,49 +47,55 @@ def field(number: int, value: float | str | bytes) -> bytes:
     return varint(number << 3 | 2) + varint(len(data)) + data
 
 
-def fields(number: int, values: Iterable[float | str | bytes]) -> bytes:
+def fields(number, values):
     """Write a repeated field."""
     return b"".join(field(number, value) for value in values)
 
 
 @dataclass
 class Node:
-    """One field of a message: a number, bytes, or the fields of a message within."""
+    """One field of a message: a number, bytes, or the fields of a message within.
+
+    ``length`` is where it says its length, from and to, and the length.
+    """
 
     number: int
     wire: int
-    value: int | bytes | list[Node]
+    value: int | bytes | list
     kind: str = ""
+    length: tuple[int, int, int] = (0, 0, 0)
 
 
-def parse_message(data: bytes, kind: str) -> list[Node]:
-    """Parse an undamaged message of framework.proto into its fields."""
-    nodes, at = [], 0
-    while at < len(data):
+def parse_message(data, kind, at=0, end=None):
+    """Parse an undamaged message of framework.proto, or a part of one, into its fields."""
+    nodes, end = [], len(data) if end is None else end
+    while at < end:
         key, at = read_varint(data, at)
-        number, wire = key >> 3, key & 7
-        value: int | bytes | list[Node]
-        inner = ""
-        if wire == 0:
-            value, at = read_varint(data, at)
+        node = Node(key >> 3, key & 7, b"")
+        if node.wire == 0:
+            node.value, at = read_varint(data, at)
         else:
-            size, at = read_varint(data, at) if wire == 2 else ({1: 8, 5: 4}[wire], at)
-            value, at = data[at : at + size], at + size
-            inner = MESSAGES.get(kind, {}).get(number, "") if wire == 2 else ""
-            if inner:
-                value = parse_message(value, inner)
-        nodes.append(Node(number, wire, value, inner))
+            size, start = read_varint(data, at) if node.wire == 2 else ({1: 8, 5: 4}[node.wire], at)
+            node.length, at, node.value = (
+                (at, start, size),
+                start + size,
+                data[start : start + size],
+            )
+            if node.wire == 2 and node.number in MESSAGES.get(kind, {}):
+                node.kind = MESSAGES[kind][node.number]
+                node.value = parse_message(data, node.kind, start, at)
+        nodes.append(node)
     return nodes
 
 
-def serialize(nodes: list[Node]) -> bytes:
+def serialize(nodes):
     """Write fields as a message."""
     result = bytearray()
     for node in nodes:
-        result += varint(node.number << 3 | node.wire)
-        if isinstance(node.value, int):
-            result += varint(node.value)
-            continue
-        contents = node.value if isinstance(node.value, bytes) else serialize(node.value)
-        result += varint(len(contents)) + contents if node.wire == 2 else contents
+        value = serialize(node.value) if isinstance(node.value, list) else node.value
+        if isinstance(value, int):
+            value = varint(value)
+        elif node.wire == 2:
+            value = varint(len(value)) + value
+        result += varint(node.number << 3 | node.wire) + value
     return bytes(result)
