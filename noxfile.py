@@ -131,7 +131,8 @@ def caffe2(session: nox.Session) -> None:
     """
     ours = session.posargs[0] if session.posargs else sys.executable
     tests = "tests/interchange/test_caffe2_roundtrip.py"
-    session.run(ours, "-m", "pytest", "-q", tests, env={"LENET_TEST_CAFFE2": "1"})
+    command = (ours, "-m", "pytest", "-q", "--nightly", tests)
+    session.run(*command, env={"LENET_TEST_CAFFE2": "1"})
 
 
 @nox.session(python=False)

@@ -243,7 +243,7 @@ def test_a_net_that_caffe2_made_is_read(tmp_path, caffe2_python):
     assert_same(y, run_onnx(model, x))
 
 
-@pytest.mark.parametrize("model", ["lenet", "resnet18"])
+@pytest.mark.parametrize("model", ["lenet", pytest.param("resnet18", marks=pytest.mark.nightly)])
 def test_the_round_trip(tmp_path, capsys, model, caffe2_python):
     output = tmp_path / "nets"
     assert command.main(["--model", model, "--images", "2", "-o", str(output)]) == 0
@@ -311,6 +311,7 @@ def test_caffe2_refuses_in_one_line(tmp_path, caffe2_python):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.nightly
 def test_the_page_does_what_it_says(tmp_path, program, run_program, caffe2_python):
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     (tmp_path / "tools").symlink_to(ROOT / "tools")

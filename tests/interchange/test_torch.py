@@ -177,6 +177,7 @@ def made(program, tmp_path_factory):
     return folder
 
 
+@pytest.mark.nightly
 def test_trained_lenet_in_cpp(made, run_program):
     """The digits' classes and outputs are PyTorch's own, in the C++ program."""
     test = read_mnist_dir(sample_dir()).test

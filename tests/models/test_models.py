@@ -257,7 +257,10 @@ def test_strides_are_where_the_definition_has_them():
 EXPORTED = {"AlexNet": 224, "ResNet18": 64, "ResNet50_vd": 64}
 
 
-@pytest.fixture(scope="module", params=EXPORTED)
+LARGE = pytest.param("AlexNet", marks=pytest.mark.nightly)  # 230 MB
+
+
+@pytest.fixture(scope="module", params=[LARGE, "ResNet18", "ResNet50_vd"])
 def exported(request):
     """A network, and the folders of its exports: in both formats, and in the separate layout."""
     name = request.param

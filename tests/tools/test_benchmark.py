@@ -509,6 +509,7 @@ def check_png(path):
     assert len(zlib.decompress(pixels)) == height * (1 + 4 * width)  # RGBA, a filter byte a row
 
 
+@pytest.mark.nightly
 def test_a_network_is_compared_with_the_best_peer(program, tmp_path, capsys, monkeypatch):
     """A small ResNet18, against Paddle's training engine; nothing is left behind."""
     monkeypatch.setattr(subject.tempfile, "tempdir", str(tmp_path))
