@@ -44,6 +44,15 @@ def train(config, mnist, folder, **options):
     return loop.train(config, mnist, folder, report=lambda _: None, **options)
 
 
+@pytest.fixture(scope="module")
+def tiny_dir(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    for prefix, split in (("train", tiny.train), ("t10k", tiny.test)):
+        data.write_idx(folder / f"{prefix}-images-idx3-ubyte", split.images)
+        data.write_idx(folder / f"{prefix}-labels-idx1-ubyte", split.labels.astype(np.uint8))
+    return folder
+
+
 def after(steps):
     """A ``should_stop`` that says yes after so many steps."""
     asked = iter(range(1, 1_000_000))
@@ -417,9 +426,9 @@ def run(*command):
     )
 
 
-def test_interrupted_and_resumed_by_command_is_exact(tmp_path, monkeypatch):
+def test_interrupted_and_resumed_by_command_is_exact(tmp_path, tiny_dir, monkeypatch):
     """The best recipe itself, Ctrl-C in mid-epoch, against never having stopped."""
-    common = ("--recipe", "best", "--epochs", "2", "--seed", "3", "--output-dir")
+    common = "--recipe=best", "--epochs=2", "--seed=3", f"--data-dir={tiny_dir}", "--output-dir"
     parts = tmp_path / "parts"
     done = run("-c", INTERRUPTED, int(signal.SIGINT), SCRIPT, *common, parts)
     assert done.returncode == 130, done.stderr
@@ -429,20 +438,20 @@ def test_interrupted_and_resumed_by_command_is_exact(tmp_path, monkeypatch):
     assert record["steps_done"] == record["steps_total"] // 2 + 1
     assert record["test"] is None
 
-    done = run(SCRIPT, "--resume", "--output-dir", parts)
+    done = run(SCRIPT, "--resume", "--data-dir", tiny_dir, "--output-dir", parts)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"(?m)^test accuracy: \d+\.\d\d % \(\d+ of 1000\)$", done.stdout)
-    assert "embedded MNIST sample: 6000 training and 1000 test images" in done.stdout
+    assert "IDX files that are not the full MNIST: 200 training and 1000 test" in done.stdout
 
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process's are its own
     assert command.main([*common, str(tmp_path / "whole")]) == 0
     assert_same_checkpoint(tmp_path / "whole", parts)
 
 
-def test_sigterm_leaves_a_checkpoint(tmp_path):
-    arguments = ("--epochs", "2", "--output-dir", tmp_path)
+def test_sigterm_leaves_a_checkpoint(tmp_path, tiny_dir):
+    arguments = ("--data-dir", tiny_dir, "--output-dir", tmp_path)
     assert run("-c", INTERRUPTED, int(signal.SIGTERM), SCRIPT, *arguments).returncode == 143
-    assert checkpoint.load_checkpoint(tmp_path, "lenet").record["steps_done"] == 95
+    assert checkpoint.load_checkpoint(tmp_path, "lenet").record["steps_done"] == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == list(NAMES)
 
 
