@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lenet_cpp.interchange.caffe2 import files as caffe2_files
+from lenet_cpp.interchange.caffe2.nets import messages
 from numpy_reference import average_pool, batch_norm, conv2d, max_pool, softmax
 
 Array = np.ndarray
@@ -14,7 +14,7 @@ Array = np.ndarray
 
 def op(kind, inputs, outputs, **arguments):
     """One operator; an argument is an int, float, text, or a list of ints or floats."""
-    made = caffe2_files.messages()["OperatorDef"](type=kind, input=inputs, output=outputs)
+    made = messages()["OperatorDef"](type=kind, input=inputs, output=outputs)
     for name, value in arguments.items():
         argument = made.arg.add(name=name)
         if isinstance(value, bool | int):
@@ -39,7 +39,7 @@ def fill(name, array):
 
 
 def net_bytes(operators, inputs=(), outputs=(), **more):
-    kind = caffe2_files.messages()["NetDef"]
+    kind = messages()["NetDef"]
     made = kind(op=operators, external_input=inputs, external_output=outputs, **more)
     return made.SerializeToString()
 

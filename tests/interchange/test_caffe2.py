@@ -13,8 +13,7 @@ from support import assert_same, run_onnx
 
 import lenet_cpp
 from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound, Unsupported
-from lenet_cpp.interchange.caffe2 import files as caffe2_files
-from lenet_cpp.interchange.caffe2.nets import find_nets, read_nets
+from lenet_cpp.interchange.caffe2.nets import find_nets, messages, read_nets
 from lenet_cpp.interchange.caffe2.operators import OPERATORS
 
 pytest.importorskip("onnxruntime", reason="runs what Caffe2's nets become")
@@ -97,7 +96,7 @@ def test_an_init_net_with_a_copy_of_the_whole_network(tmp_path):
     """So they are written with onnx 1.9 and later, which has no optimizer to split them."""
     init, predict = small_nets(tmp_path)
     expected = read_nets(init, predict, input_shape=(4, 8, 8)).SerializeToString()
-    kind = caffe2_files.messages()["NetDef"]
+    kind = messages()["NetDef"]
     both = kind.FromString(init.read_bytes())
     both.op.extend(kind.FromString(predict.read_bytes()).op)
     init.write_bytes(both.SerializeToString())
@@ -108,7 +107,7 @@ def test_an_init_net_that_fills_the_input_too(tmp_path):
     """So does Caffe2's mobile_exporter: one value, which the first image replaces."""
     init, predict = small_nets(tmp_path)
     expected = read_nets(init, predict, input_shape=(4, 8, 8)).SerializeToString()
-    kind = caffe2_files.messages()["NetDef"]
+    kind = messages()["NetDef"]
     more = kind.FromString(init.read_bytes())
     more.op.append(op("GivenTensorFill", [], ["x"], shape=[1, 1], values=[0.0]))
     init.write_bytes(more.SerializeToString())
@@ -117,7 +116,7 @@ def test_an_init_net_that_fills_the_input_too(tmp_path):
 
 def test_names_of_classes_do_not_disturb(tmp_path):
     init, predict = small_nets(tmp_path)
-    kind = caffe2_files.messages()["NetDef"]
+    kind = messages()["NetDef"]
     more = kind.FromString(init.read_bytes())
     more.op.append(op("GivenTensorStringFill", [], ["labels"], shape=[3]))
     init.write_bytes(more.SerializeToString())
@@ -128,7 +127,7 @@ def test_masks_among_the_outputs_do_not_disturb(tmp_path):
     """Caffe2's mobile_exporter lists all that no operator reads."""
     operators = [op("Relu", ["x"], ["r"]), op("Dropout", ["r"], ["y", "mask"], is_test=1)]
     init, predict = write_nets(tmp_path, operators, {})
-    kind = caffe2_files.messages()["NetDef"]
+    kind = messages()["NetDef"]
     net = kind.FromString(predict.read_bytes())
     net.external_output[:] = ["mask", "y"]
     predict.write_bytes(net.SerializeToString())
@@ -294,7 +293,7 @@ def test_damaged_nets_raise_our_errors_only(tmp_path):
 def test_values_that_do_not_fit_their_shape_are_refused(tmp_path):
     init, predict = small_nets(tmp_path)
     wrong = op("GivenTensorFill", [], ["w"], shape=[6, 4, 3, 3], values=[1.0] * 215)
-    kind = caffe2_files.messages()["NetDef"]
+    kind = messages()["NetDef"]
     net = kind.FromString(init.read_bytes())
     net.op.append(wrong)
     init.write_bytes(net.SerializeToString())
@@ -320,7 +319,7 @@ def test_exchanged_nets_are_refused(tmp_path):
 def test_of_two_outputs_one_has_to_be_named(tmp_path):
     init, predict = small_nets(tmp_path)
     expected = read_nets(init, predict).SerializeToString()
-    kind = caffe2_files.messages()["NetDef"]
+    kind = messages()["NetDef"]
     net = kind.FromString(predict.read_bytes())
     net.external_output.append("s")
     predict.write_bytes(net.SerializeToString())

@@ -16,11 +16,10 @@ from lenet_cpp._base.files import atomic_path
 from lenet_cpp.agreement import Comparison, compare
 from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, ToCHW, digit
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
-from lenet_cpp.interchange.caffe2.files import FLOAT, INIT_NET, PREDICT_NET, VALUE_INFO
-from lenet_cpp.interchange.caffe2.nets import read_nets
+from lenet_cpp.interchange.caffe2.nets import FLOAT, INIT_NET, PREDICT_NET, VALUE_INFO, read_nets
 from lenet_cpp.interchange.onnx.files import OnnxSession
 from lenet_cpp.interchange.torch import models as torch_models
-from lenet_cpp.interchange.torch.model_state import as_arrays
+from lenet_cpp.interchange.torch.models import as_arrays
 from tools.caffe2.environment import call_worker
 
 if TYPE_CHECKING:

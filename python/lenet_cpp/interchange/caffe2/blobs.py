@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from lenet_cpp.interchange.caffe2.files import Operator
+    from lenet_cpp.interchange.caffe2.nets import Operator
 
 MAX_ELEMENTS = 1 << 29  # 2 GiB of float32, more than a file holds
 

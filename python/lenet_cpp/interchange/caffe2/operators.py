@@ -18,7 +18,7 @@ from lenet_cpp.interchange.caffe2.blobs import MAX_ELEMENTS, Blobs, Value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lenet_cpp.interchange.caffe2.files import Operator
+    from lenet_cpp.interchange.caffe2.nets import Operator
 
     Translation = Callable[[Blobs, Operator], Value]
 
@@ -72,7 +72,7 @@ def translate(blobs: Blobs, op: Operator) -> None:
     if (order := op.get("order", "NCHW")) != "NCHW":
         raise Unsupported(f"{op.place}: images in {order!r:.40} are not supported, only NCHW")
     value = read(blobs, op)
-    if unknown := op.unknown(_IGNORED):
+    if unknown := sorted(op.unasked - _IGNORED):
         raise Unsupported(f"{op.place}: the argument {unknown[0]!r} is not supported")
     for extra in op.outputs[1:]:  # masks, old shapes and the like, which nobody needs
         blobs.held[extra] = Unsupported(f"{op.place}: its output {extra!r} is not supported")
@@ -95,7 +95,8 @@ def _fill(blobs: Blobs, op: Operator) -> Value:
         if op.type not in FILLS:
             value = op.get("value", 0.0) if floating else op.get("value", 0)
             return blobs.fill(op, np.full(shape, value, dtype))
-        array = np.array(op.values(floating=floating), dtype)
+        nothing: Any = [] if floating else ()
+        array = np.array(op.get("values", nothing), dtype)
     except OverflowError as error:
         raise BadModel(f"{op.place}: a value does not fit {dtype.__name__}") from error
     if array.size != math.prod(shape):
