@@ -76,7 +76,7 @@ def test_every_pickle_protocol_is_read(tmp_path, protocol, archive):
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol 4:UserWarning")
 def test_the_reason_for_rewriting_protocol_4_still_holds():
-    """When this fails, PyTorch has learnt it, and interchange.torch.model_state may lose it."""
+    """When this fails, PyTorch has learnt it, and interchange.torch.pickles may go it."""
     with pytest.raises(pickle.UnpicklingError, match="Unsupported operand"):
         torch.load(io.BytesIO(written_by_torch({"a": torch.ones(1)}, 4)), weights_only=True)
 

@@ -17,8 +17,7 @@ from lenet_cpp.data.images import Pipeline
 from lenet_cpp.data.mnist import Mnist, Split, read_mnist_dir, sample_dir
 from lenet_cpp.errors import BadInput
 from lenet_cpp.interchange.torch import state as interchange
-from lenet_cpp.interchange.torch.models import save_state
-from lenet_cpp.interchange.torch.record import record_path, write_record
+from lenet_cpp.interchange.torch.models import record_path, save_state, write_record
 from lenet_cpp.training.recipes import RECIPES
 
 _REASON = "PyTorch is an extra: pip install 'lenet-cpp[torch]'"

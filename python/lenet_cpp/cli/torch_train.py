@@ -51,7 +51,7 @@ def main(options: Options) -> int:
     """
     torch_models.require_torch()
     from lenet_cpp.data.mnist import load_mnist
-    from lenet_cpp.interchange.torch import record, training
+    from lenet_cpp.interchange.torch import training
 
     if options.output.is_dir():
         raise BadInput(f"{options.output} is a folder: the output has to be a file")
@@ -63,12 +63,12 @@ def main(options: Options) -> int:
         settings, mnist, report=lambda line: print(line, flush=True), progress=None
     )
     torch_models.save_state(result.net, options.output)
-    record.write_record(options.output, result.record)
+    torch_models.write_record(options.output, result.record)
     if result.accuracy is None:
         print("not trained: the parameters are random")
     else:
         print(f"test accuracy: {result.accuracy}")
-    print(f"saved {options.output} and {record.record_path(options.output).name}")
+    print(f"saved {options.output} and {torch_models.record_path(options.output).name}")
     return 0
 
 

@@ -1,4 +1,10 @@
-"""The networks of lenet_cpp in PyTorch, by name.
+"""The networks of lenet_cpp in PyTorch by name, and the files of their parameters.
+
+Such a file has a ``state_dict``, written by ``torch.save``. Reading trusts nobody:
+``torch.load(..., weights_only=True)`` decides what a file may build. The training record beside it,
+``NAME.train.json``, says how the parameters came about. It names the SHA-256 of the file that it is
+about, so that it is never taken for a description of other parameters that later have the same file
+name.
 
 Importing this module does not import PyTorch; :mod:`lenet_cpp.interchange.torch.state` takes the
 parameters from here to Paddle.
@@ -7,29 +13,33 @@ parameters from here to Paddle.
 from __future__ import annotations
 
 import difflib
+import io
+import json
+import pickle
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lenet_cpp import models
-from lenet_cpp.errors import BadInput
-from lenet_cpp.interchange.torch.model_state import load_state, require_torch, save_state
+from lenet_cpp._base.files import atomic_path, other_content, write_text
+from lenet_cpp._base.optional import require
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
+from lenet_cpp.formats.manifest import sha256_file
+from lenet_cpp.interchange.torch.pickles import readable
 from lenet_cpp.models.registry import is_file_reference, load_from_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import torch
+    from numpy.typing import NDArray
 
-
-__all__ = [
-    "NETWORKS",
-    "TorchNetwork",
-    "create_network",
-    "get",
-    "load_state",
-    "require_torch",
-    "save_state",
-]
+PICKLE_PROTOCOL = 4
+# Where training programs put the parameters beside what else they save.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_PARALLEL_PREFIX = "module."  # of torch.nn.DataParallel
+_REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
 
 
 @dataclass(frozen=True)
@@ -116,9 +126,7 @@ def create_network(
     classes = network.classes if num_classes is None else num_classes
     if classes < 1:
         raise BadInput(f"the number of classes is {classes}; expected 1 or more")
-    require_torch()
-    import torch
-
+    torch = require_torch()
     builder = network.builder
     if isinstance(builder, str):
         from lenet_cpp.interchange.torch import networks
@@ -127,5 +135,154 @@ def create_network(
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        net: torch.nn.Module = builder(classes)
-    return net
+        return builder(classes)
+
+
+def require_torch() -> Any:
+    """Import PyTorch, and return it.
+
+    Raises:
+        Unsupported: It is not installed, or is older than 2.6, whose reader of files can be made
+            to run code from a file even when it is told to read nothing but parameters
+            (CVE-2025-32434).
+    """
+    require("torch", extra="torch")
+    import torch
+
+    version = str(torch.__version__)
+    if tuple(int(part) for part in version.split(".")[:2]) < (2, 6):
+        raise Unsupported(f"PyTorch {version} is too old: pip install 'torch>=2.6'")
+    return torch
+
+
+def save_state(net: torch.nn.Module, path: str | Path) -> None:
+    """Write a network's ``state_dict``, atomically.
+
+    Args:
+        net: The network. It is moved to the processor first, as a file written from elsewhere asks
+            its reader for the same kind of device.
+        path: The file to write, such as ``net.prm``.
+
+    Raises:
+        OSError: The file cannot be written; what was there before stays.
+        Unsupported: PyTorch is missing or too old.
+    """
+    torch = require_torch()
+    net.cpu()
+    with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+        # From a path, torch.save would take the temporary name into the file.
+        torch.save(net.state_dict(), file, pickle_protocol=PICKLE_PROTOCOL)
+
+
+def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torch.Tensor]:
+    """Read a network's parameters, onto the processor.
+
+    Args:
+        path: What ``torch.save`` wrote: a ``state_dict``; or a dictionary with one under
+            ``state_dict``, ``model_state_dict`` or ``model``. The ``module.`` before every name
+            that ``torch.nn.DataParallel`` makes is taken off.
+        weights_only: Refuse whatever is not a tensor or a plain container. With False the file
+            may run any code it likes and may hold a whole ``torch.nn.Module``: only for files of
+            your own.
+
+    Returns:
+        Name to tensor.
+
+    Raises:
+        FileNotFound: There is no such file, or it cannot be read.
+        BadModel: The file is damaged, is not one of parameters, or would run code.
+        Unsupported: PyTorch is missing or too old.
+    """
+    torch = require_torch()
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FileNotFound(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        file = io.BytesIO(readable(path, data) if weights_only else data)
+        found = torch.load(file, map_location="cpu", weights_only=weights_only)
+    except BadModel:
+        raise
+    except Exception as error:
+        raise BadModel(f"{path} cannot be read: {_reason(path, error)}") from error
+    if isinstance(found, torch.nn.Module):
+        found = found.state_dict()
+    return _state(path, found, torch)
+
+
+def as_arrays(state: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
+    """Return the tensors as arrays; those of 16 bits widened to float32, which is exact."""
+    return {
+        key: (value.float() if value.is_floating_point() and value.itemsize == 2 else value).numpy()
+        for key, value in state.items()
+    }
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """One line of what PyTorch says in many."""
+    text = " ".join(str(error).split())
+    other = other_content(path, "torch")
+    if not isinstance(error, pickle.UnpicklingError):
+        return other or f"it is damaged or was not written by torch.save ({text[:200]})"
+    found = _REFUSED_GLOBAL.search(text)
+    if found and not (other and found[1].startswith("numpy")):  # whose arrays Paddle pickles
+        return (
+            f"it asks for {found[1]}, which is more than parameters and could run code; save"
+            " net.state_dict() alone"
+        )
+    detail = text.rpartition("trusted source.")[2].partition("Check the documentation")[0]
+    return other or f"it is damaged or holds more than parameters ({detail.strip()[:200]})"
+
+
+def _state(path: Path, found: Any, torch: Any) -> dict[str, torch.Tensor]:
+    if isinstance(found, dict):
+        wrapped = (found[key] for key in _WRAPPERS if isinstance(found.get(key), dict))
+        found = next(wrapped, found)
+    if not isinstance(found, dict) or not found:
+        raise BadModel(f"{path} does not hold a state_dict but a {type(found).__name__}")
+    for key, value in found.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            raise BadModel(f"{path} is not a state_dict: {key!r:.100} is a {type(value).__name__}")
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+            raise BadModel(f"{path}: {key} is not a plain tensor: save a network in float32")
+        if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise BadModel(f"{path}: {key} claims {list(value.shape)} but holds fewer values")
+    parallel = all(key.startswith(_PARALLEL_PREFIX) for key in found)
+    return {
+        key.removeprefix(_PARALLEL_PREFIX) if parallel else key: value.detach()
+        for key, value in found.items()
+    }
+
+
+def record_path(path: Path) -> Path:
+    """Where the training record of a file is: ``net.train.json`` for ``net.prm``."""
+    return path.with_suffix(".train.json")
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write the training record of a file, which has to be there, atomically."""
+    files = {path.name: sha256_file(path)}
+    document = {"format": 1, "framework": "torch", **record, "files": files}
+    write_text(record_path(path), json.dumps(document, indent=2) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Read the training record of a file; None when there is none about these very bytes.
+
+    Raises:
+        BadModel: The record is damaged.
+        FileNotFound: The file cannot be read.
+    """
+    where = record_path(path)
+    try:
+        record = json.loads(where.read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    except ValueError as error:
+        raise BadModel(f"the training record {where} is damaged: {error}") from error
+    if not isinstance(record, dict) or record.get("framework") != "torch":
+        return None
+    files = record.pop("files", None)
+    about_it = isinstance(files, dict) and sha256_file(path) in files.values()
+    return record if about_it else None

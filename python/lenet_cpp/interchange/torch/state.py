@@ -23,11 +23,9 @@ from lenet_cpp.errors import BadModel
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
-from lenet_cpp.formats.manifest import Manifest, MeasuredAccuracy, sha256_file
+from lenet_cpp.formats.manifest import MeasuredAccuracy, sha256_file
 from lenet_cpp.interchange.checks import outputs_by_route
 from lenet_cpp.interchange.torch import models as torch_models
-from lenet_cpp.interchange.torch.model_state import as_arrays
-from lenet_cpp.interchange.torch.record import read_record
 from lenet_cpp.models.paddle_run import random_batches
 from lenet_cpp.models.registry import build_layer
 
@@ -70,13 +68,13 @@ def paddle_state(
     places = _places(network.spec, classes)
     arrays = {key: value for key, value in state.items() if key.rpartition(".")[2] != _COUNTER}
     expected = {
-        place.name: (place.shape[::-1] if place.transposed else place.shape, "float32")
-        for place in places.values()
+        name: (shape[::-1] if transposed else shape, "float32")
+        for name, shape, transposed in places.values()
     }
     check_arrays(Path(path), arrays, expected)
     return {
-        key: np.ascontiguousarray(arrays[place.name].T if place.transposed else arrays[place.name])
-        for key, place in places.items()
+        key: np.ascontiguousarray(arrays[name].T if transposed else arrays[name])
+        for key, (name, _, transposed) in places.items()
     }
 
 
@@ -93,23 +91,18 @@ def torch_state(
     network = torch_models.get(model)
     bias = state.get(f"{network.last}.bias")
     places = _places(network.spec, network.classes if bias is None else bias.size)
-    check_arrays(Path(path), state, {key: (p.shape, "float32") for key, p in places.items()})
+    check_arrays(Path(path), state, {key: (p[1], "float32") for key, p in places.items()})
     return {
-        place.name: np.ascontiguousarray(state[key].T if place.transposed else state[key])
-        for key, place in places.items()
+        name: np.ascontiguousarray(state[key].T if transposed else state[key])
+        for key, (name, _, transposed) in places.items()
     }
 
 
-class _Place(NamedTuple):
-    """Where PyTorch has a parameter of Paddle's."""
+def _places(spec: ModelSpec, classes: int) -> dict[str, tuple[str, tuple[int, ...], bool]]:
+    """Return each of Paddle's parameters: its name in PyTorch, its shape, whether it is transposed.
 
-    name: str
-    shape: tuple[int, ...]
-    """In Paddle."""
-    transposed: bool
-
-
-def _places(spec: ModelSpec, classes: int) -> dict[str, _Place]:
+    The shape is Paddle's.
+    """
     import paddle
 
     layer = build_layer(spec, classes, None)
@@ -118,7 +111,7 @@ def _places(spec: ModelSpec, classes: int) -> dict[str, _Place]:
     for key, (shape, _) in array_specs(layer.state_dict()).items():
         owner, _, last = key.rpartition(".")
         transposed = owner in linear and last == "weight"
-        places[key] = _Place(f"{owner}.{_STATISTICS.get(last, last)}", shape, transposed)
+        places[key] = f"{owner}.{_STATISTICS.get(last, last)}", shape, transposed
     return places
 
 
@@ -167,6 +160,8 @@ def import_state(
         OSError: The folder cannot be written.
     """
     require_paddle()
+    import paddle
+
     path, output = Path(path), Path(output_dir)
     network = torch_models.get(model)
     stem = checked_name(name or network.spec.stem)
@@ -177,7 +172,7 @@ def import_state(
     expected = _torch_outputs(source.net, inputs, softmax)
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         file = Path(folder, f"{network.spec.name}.pdparams")
-        _save(source.parameters, file)
+        paddle.save(source.parameters, str(file))
         exported = export_model(
             file,
             Path(folder, "exported"),
@@ -189,7 +184,15 @@ def import_state(
             img_size=source.shape[-1],
         )
         difference = _compare(path, exported, inputs, expected)
-        manifest = _with_origin(exported.manifest, path, source)
+        training = {key: value for key, value in source.record.items() if key != "data"}
+        origin = {"file": path.name, "sha256": sha256_file(path)}
+        manifest = replace(
+            exported.manifest,
+            training=training | {"framework": "torch", "source": origin},
+            data=source.record.get("data"),
+            classes=tuple(source.record.get("classes", exported.manifest.classes)),
+            accuracy=source.accuracy,
+        )
         with staging_folder(output, stem, network.spec.name) as staging:
             for file_name in manifest.files:
                 shutil.copyfile(exported.folder / file_name, staging / file_name)
@@ -197,17 +200,17 @@ def import_state(
 
 
 class TorchSource(NamedTuple):
-    """A file of PyTorch parameters, read and checked."""
+    """A file of PyTorch parameters, read and checked.
+
+    It is the network in evaluation mode, the parameters as Paddle has them, the shape of one image,
+    and the training record, which is empty when there is none.
+    """
 
     net: torch.nn.Module
-    """With the parameters, in evaluation mode."""
     parameters: dict[str, NDArray[np.float32]]
-    """As Paddle has them."""
     classes: int
     shape: tuple[int, ...]
-    """Of one image."""
     record: dict[str, Any]
-    """That of the training; empty when there is none."""
     accuracy: MeasuredAccuracy | None
 
 
@@ -221,10 +224,10 @@ def read_source(
 ) -> TorchSource:
     """Read a file of PyTorch parameters; see :func:`import_state`."""
     torch_models.require_torch()
-    record = read_record(path) or {}
+    record = torch_models.read_record(path) or {}
     shape = network.spec.shape(record.get("img_size") if img_size is None else img_size)
     state = torch_models.load_state(path, weights_only=weights_only)
-    arrays = as_arrays(state)
+    arrays = torch_models.as_arrays(state)
     for key, value in arrays.items():
         if not np.isfinite(value).all():
             raise BadModel(f"{path}: {key} is not finite: train again, or use another file")
@@ -254,12 +257,6 @@ def _torch_outputs(
     return outputs
 
 
-def _save(parameters: Mapping[str, NDArray[Any]], path: Path) -> None:
-    import paddle
-
-    paddle.save(dict(parameters), str(path))
-
-
 def _compare(
     path: Path,
     exported: ExportResult,
@@ -275,16 +272,3 @@ def _compare(
             raise BadModel(f"{path}: {comparison.mismatch}; nothing was written")
         largest = max(largest, comparison.largest_difference)
     return largest
-
-
-def _with_origin(manifest: Manifest, path: Path, source: TorchSource) -> Manifest:
-    """Say where the parameters are from, and what is known of their training."""
-    file = {"file": path.name, "sha256": sha256_file(path)}
-    training = {key: value for key, value in source.record.items() if key != "data"}
-    return replace(
-        manifest,
-        training=training | {"framework": "torch", "source": file},
-        data=source.record.get("data"),
-        classes=tuple(source.record.get("classes", manifest.classes)),
-        accuracy=source.accuracy,
-    )

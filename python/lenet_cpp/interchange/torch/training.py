@@ -22,7 +22,7 @@ from lenet_cpp.data.mnist import to_model_input
 from lenet_cpp.errors import BadInput
 from lenet_cpp.interchange.torch.models import create_network
 from lenet_cpp.training.evaluation import Evaluation
-from lenet_cpp.training.recipes import Recipe, learning_rate
+from lenet_cpp.training.recipes import Recipe, TrainingConfig, learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,21 +60,21 @@ class TorchTrainingSettings:
         Raises:
             BadInput: A value is out of range.
         """
-        recipe = self.recipe or default_recipe("lenet")
+        recipe = self.config.recipe
         unknown = (recipe.weight_decay, recipe.label_smoothing, recipe.average_decay)
-        plain = recipe.optimizer == "adam" and not any(unknown) and recipe.augmentation is None
-        checks = {
-            f"the recipe {recipe.name} is not for PyTorch, where Adam alone is known": plain,
-            "epochs must be at least 1": recipe.epochs is None or recipe.epochs >= 1,
-            "the batch size must be at least 2": recipe.batch_size >= 2,
-            "the learning rate must be above 0": 0 < recipe.learning_rate < math.inf,
-            "the seed must be between 0 and 2**32 - 1": 0 <= self.seed < 2**32,
-        }
-        for message, fine in checks.items():
-            if not fine:
-                raise BadInput(message)
+        if recipe.optimizer != "adam" or any(unknown) or recipe.augmentation is not None:
+            raise BadInput(
+                f"the recipe {recipe.name} is not for PyTorch, where Adam alone is known"
+            )
+        if recipe.batch_size < 2:
+            raise BadInput("the batch size must be at least 2")
         if self.model == "resnet18":
             models.get("ResNet18").shape(self.img_size)
+
+    @property
+    def config(self) -> TrainingConfig:
+        """What a training in Paddle has too, checked."""
+        return TrainingConfig(self.recipe or default_recipe("lenet"), seed=self.seed)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class Training:
     Attributes:
         net: The network, on the device, in evaluation mode.
         accuracy: On the test images; None when nothing was trained.
-        record: What :func:`lenet_cpp.interchange.torch.record.write_record` takes.
+        record: What :func:`lenet_cpp.interchange.torch.models.write_record` takes.
     """
 
     net: torch.nn.Module
@@ -141,7 +141,7 @@ def train(
         raise BadInput(f"cannot train on {settings.device!r}: {reason}") from error
     accuracy, test = None, None
     if settings.recipe is not None:
-        _optimize(net, settings, settings.recipe, mnist.train, report, progress)
+        _optimize(net, settings, mnist.train, report, progress)
         accuracy = evaluate(net, settings, mnist.test)
         of = f"MNIST test images ({mnist.kind})"
         if settings.classes == EVEN_OR_ODD:
@@ -165,13 +165,13 @@ def train(
 def _optimize(
     net: torch.nn.Module,
     settings: TorchTrainingSettings,
-    recipe: Recipe,
     split: Split,
     report: Callable[[str], None],
     progress: bool | None,
 ) -> None:
-    per_epoch = -(-len(split) // recipe.batch_size)
-    total = recipe.steps or per_epoch * (recipe.epochs or 1)
+    recipe = settings.config.recipe
+    per_epoch = settings.config.steps_per_epoch(len(split))
+    total = settings.config.total_steps(len(split))
     optimizer = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
     order = np.empty(0, np.int64)
     net.train()
