@@ -198,12 +198,12 @@ def in_export_to_onnx(a, b, monkeypatch, tmp_path, **_):
     from lenet_cpp.interchange.onnx import export
 
     info = SimpleNamespace(batch=-1, inputs=[SimpleNamespace(shape=(-1, 2))], opset=13)
-    for name in ("_free_batch", "_strip", "set_metadata", "check_onnx"):
+    for name in ("_tidy", "set_metadata", "check_onnx"):
         monkeypatch.setattr(export, name, lambda *_: None)
     monkeypatch.setattr(export, "describe_onnx", lambda _: info)
     monkeypatch.setattr(export, "random_batches", lambda _: [a])
     monkeypatch.setattr(export, "OnnxSession", lambda _: SimpleNamespace(run=lambda _: [b]))
-    model = SimpleNamespace(ByteSize=lambda: 1, SerializeToString=lambda: b"x")
+    model = SimpleNamespace(SerializeToString=lambda: b"x")
     path = tmp_path / "m.onnx"
     refused = refuses(lambda: export._finish(model, path, {}, "PyTorch", lambda _: a))
     assert path.exists() is not refused

@@ -55,10 +55,9 @@ def test_an_operator_gives_the_same_answers_everywhere(name, tmp_path):
     steps = to_steps(upgraded(source))
     batches = [np.random.default_rng(n).random((n, *steps.image), np.float32) for n in (1, 3)]
     expected = [answers(source, batch) for batch in batches]
-    manifest, folder, notes = import_._export("a.onnx", "a", steps, tmp_path)
+    done, notes = import_._export("a.onnx", "a", steps, tmp_path)
     assert not notes
-    assert list(manifest.models) == ["a.json", "a.pdmodel"]
-    found = outputs_by_route(folder, list(manifest.models), batches)
+    found = outputs_by_route(done.folder, list(done.manifest.models), batches)
     assert len(found) == 4
     found["the layer"] = [run_steps(steps, batch) for batch in batches]
     for route, outputs in found.items():
@@ -334,8 +333,8 @@ def test_a_format_that_is_refused_is_left_out(tmp_path, monkeypatch):
 
     monkeypatch.setattr(import_, "export_model", refuse)
     steps = to_steps(made.CASES["Relu"])
-    manifest, _, notes = import_._export("a.onnx", "a", steps, tmp_path)
-    assert list(manifest.models) == ["a.json"]
+    done, notes = import_._export("a.onnx", "a", steps, tmp_path)
+    assert list(done.manifest.models) == ["a.json"]
     assert notes == [".pdmodel is left out: no such operator"]
 
 

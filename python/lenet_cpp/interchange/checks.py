@@ -21,10 +21,9 @@ def outputs_by_route(
     """Run each exported program on each batch, by ``paddle.inference`` and by ``Predictor``."""
     found: dict[str, list[NDArray[Any]]] = {}
     for name in programs:
-        program = folder / name
-        params = program.with_suffix(".pdiparams")
-        runs = run_model(program, params, inputs)
-        found[f"{name} in paddle.inference"] = [outputs[0] for outputs in runs.outputs]
+        program, params = folder / name, (folder / name).with_suffix(".pdiparams")
+        runs = run_model(program, params, inputs).outputs
+        found[f"{name} in paddle.inference"] = [outputs[0] for outputs in runs]
         with Predictor(program, params) as predictor:
             found[f"{name} in lenet_cpp"] = [predictor.run(batch) for batch in inputs]
     return found

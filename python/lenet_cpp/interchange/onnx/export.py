@@ -31,6 +31,7 @@ from lenet_cpp.interchange.onnx.files import (
     OnnxSession,
     check_onnx,
     describe_onnx,
+    one_line,
     read_onnx,
     set_metadata,
 )
@@ -43,15 +44,9 @@ if TYPE_CHECKING:
 
     import onnx
     import torch
-    from numpy.typing import NDArray
-
-    Run = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 EXPORTERS = {"dynamo": 20, "legacy": 17}
 """PyTorch's exporters, and the operator set that each is asked for."""
-
-PADDLE_OPSET = 17
-_MOST_BYTES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -108,16 +103,11 @@ def export_torch(
             model = _export(net, sample, exporter)
     except Exception as error:
         raise Unsupported(
-            f"PyTorch's {exporter} exporter cannot export the network:"
-            f" {' '.join(str(error).split())[:300]}"
+            f"PyTorch's {exporter} exporter cannot export the network: {one_line(error)}"
         ) from error
 
-    def run(batch: NDArray[np.float32]) -> NDArray[Any]:
-        with torch.inference_mode():
-            output: NDArray[Any] = net(torch.from_numpy(batch)).numpy()
-        return output
-
     entries = {"exporter": f"torch {torch.__version__}, {exporter}", **(metadata or {})}
+    run = torch.inference_mode()(lambda batch: net(torch.from_numpy(batch)).numpy())
     return _finish(model, Path(path), entries, "PyTorch", run)
 
 
@@ -164,11 +154,10 @@ def export_state(
     num_classes: int | None = None,
     img_size: int | None = None,
     exporter: str = "dynamo",
-    weights_only: bool = True,
 ) -> OnnxExport:
     """Export a file of PyTorch parameters.
 
-    Its arguments are those of :func:`lenet_cpp.interchange.torch.import_state` and of
+    Its arguments are some of :func:`lenet_cpp.interchange.torch.import_state` and of
     :func:`export_torch`.
 
     Raises:
@@ -178,7 +167,7 @@ def export_state(
     """
     path = Path(path)
     network = torch_models.get(model)
-    source = read_source(path, network, num_classes, img_size, weights_only=weights_only)
+    source = read_source(path, network, num_classes, img_size, weights_only=True)
     spec, record = network.spec, source.record
     metadata = {
         "name": network.name,
@@ -229,7 +218,7 @@ def export_paddle(
     entries = dict(paddle_metadata(program) if metadata is None else metadata)
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         output = Path(folder, "model.onnx")
-        versions = call(
+        entries["exporter"] = call(
             f"{__name__}:convert",
             {"program": str(program), "params": str(params), "output": str(output)},
             doing="the conversion",
@@ -237,15 +226,14 @@ def export_paddle(
             variables={"POLYGRAPHY_AUTOINSTALL_DEPS": "0"},
         ).result
         model = read_onnx(output)
-    entries["exporter"] = ", ".join(f"{name} {version}" for name, version in versions.items())
 
-    def run(batch: NDArray[np.float32]) -> NDArray[Any]:
+    def run(batch: Any) -> Any:
         return run_model(program, params, [batch]).outputs[0][0]
 
     return _finish(model, Path(path), entries, "paddle.inference", run)
 
 
-def convert(program: str, params: str, output: str, report: Report) -> dict[str, Any]:
+def convert(program: str, params: str, output: str, report: Report) -> str:
     """Convert a Paddle model with paddle2onnx, which prints and may crash; runs in the child."""
     report("paddle2onnx", 0, 0)
     import paddle
@@ -254,16 +242,12 @@ def convert(program: str, params: str, output: str, report: Report) -> dict[str,
     with redirect_stdout(io.StringIO()) as printed:
         try:
             # Its optimization by Polygraphy installs packages, whatever the environment says.
-            options = {"opset_version": PADDLE_OPSET, "optimize_tool": "none"}
-            paddle2onnx.export(program, params, output, **options)
+            paddle2onnx.export(program, params, output, opset_version=17, optimize_tool="none")
         except Exception as error:
             said = re.findall(r"Failed to convert PaddlePaddle model: (.*)", printed.getvalue())
             reason = said[-1] if said else last_line(error)
             raise Unsupported(f"{program}: paddle2onnx cannot convert it ({reason})") from error
-    return {
-        "paddle": str(paddle.__version__),
-        "paddle2onnx": str(getattr(paddle2onnx, "__version__", "unknown")),
-    }
+    return f"paddle {paddle.__version__}, paddle2onnx {paddle2onnx.__version__}"
 
 
 def paddle_metadata(program: Path) -> dict[str, Any]:
@@ -280,14 +264,15 @@ def paddle_metadata(program: Path) -> dict[str, Any]:
 
 
 def _finish(
-    model: onnx.ModelProto, path: Path, metadata: Mapping[str, Any], framework: str, run: Run
+    model: onnx.ModelProto,
+    path: Path,
+    metadata: Mapping[str, Any],
+    framework: str,
+    run: Callable[[Any], Any],
 ) -> OnnxExport:
     """Name the free dimension, add the metadata, check, compare, and write."""
-    _free_batch(model)
-    _strip(model)
+    _tidy(model)
     set_metadata(model, {**metadata, "lenet_cpp_version": package_version()})
-    if model.ByteSize() > _MOST_BYTES:
-        raise Unsupported("ONNX files of more than 2 GiB are not supported")
     check_onnx(model, f"what {framework} exported")
     info = describe_onnx(model)
     if info.batch != -1 or len(info.inputs) != 1:
@@ -309,21 +294,14 @@ def _finish(
     return OnnxExport(path, info.opset, difference)
 
 
-def _free_batch(model: onnx.ModelProto) -> None:
-    """Call the number of images N, in what goes in and what comes out."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    values = [value for value in model.graph.input if value.name not in weights]
-    for value in (*values, *model.graph.output):
+def _tidy(model: onnx.ModelProto) -> None:
+    """Call the number of images N, and take out the exporting program's call stacks."""
+    for value in (*model.graph.input, *model.graph.output):
         dims = value.type.tensor_type.shape.dim
         if dims and not dims[0].HasField("dim_value"):
             dims[0].dim_param = "N"
-
-
-def _strip(model: onnx.ModelProto) -> None:
-    """Take out what says where the exporting program was: call stacks, with its file names."""
     model.ClearField("doc_string")
     graph = model.graph
     for part in (graph, *graph.node, *graph.initializer, *graph.value_info):
         part.ClearField("doc_string")
-        if "metadata_props" in part.DESCRIPTOR.fields_by_name:  # onnx 1.16 and later
-            part.ClearField("metadata_props")
+        part.ClearField("metadata_props")

@@ -43,7 +43,6 @@ def read_onnx(path: str | Path) -> onnx.ModelProto:
     """
     require("onnx", extra="onnx")
     import onnx
-    from google.protobuf.message import DecodeError
 
     path = Path(path)
     try:
@@ -55,7 +54,7 @@ def read_onnx(path: str | Path) -> onnx.ModelProto:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
-    except (DecodeError, ValueError) as error:
+    except Exception as error:  # protobuf's, or a ValueError
         raise BadModel(f"{path} is damaged, or is not an ONNX model") from error
     if not model.HasField("graph") or not model.graph.node:
         raise BadModel(f"{path} is damaged, or is not an ONNX model: it has no operators")
@@ -70,7 +69,7 @@ def read_onnx(path: str | Path) -> onnx.ModelProto:
         try:
             model = inliner.inline_local_functions(model)
         except Exception as error:
-            said = f"{path}: its functions cannot be written out: {_line(error)}"
+            said = f"{path}: its functions cannot be written out: {one_line(error)}"
             raise BadModel(said) from error
         check_onnx(model, path, inference=False)
     return model
@@ -81,17 +80,20 @@ def check_onnx(model: onnx.ModelProto, name: str | Path, *, inference: bool = Tr
 
     Raises:
         BadModel: The model, which has all its weights inside, is not valid ONNX; says why.
+        Unsupported: It is larger than 2 GiB.
     """
     import onnx
 
+    if model.ByteSize() > _MOST_BYTES:
+        raise Unsupported(f"{name}: ONNX models of more than 2 GiB are not supported")
     try:
         onnx.checker.check_model(model, full_check=inference)
     except Exception as error:  # of five types
-        raise BadModel(f"{name} is not a valid ONNX model: {_line(error)}") from error
+        raise BadModel(f"{name} is not a valid ONNX model: {one_line(error)}") from error
 
 
-def _line(error: Exception) -> str:
-    """What onnx says of an error, in one line; names from the file may hold anything."""
+def one_line(error: Exception) -> str:
+    """Return what onnx says of an error; names from the file may hold anything."""
     said = " ".join(str(error).split())
     said = "".join(one if one.isprintable() else "?" for one in said)
     return said if len(said) <= 300 else said[:297] + "..."
@@ -105,7 +107,10 @@ def _load_weights(model: onnx.ModelProto, path: Path) -> None:
     for tensor in _tensors(model.graph):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
-        name, entries = _quoted(tensor.name), {one.key: one.value for one in tensor.external_data}
+        name, entries = (
+            ascii(tensor.name[:60]),
+            {one.key: one.value for one in tensor.external_data},
+        )
         source = _inside(path, entries.get("location", ""))
         try:
             dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
@@ -144,15 +149,10 @@ def _inside(model: Path, location: str) -> Path:
     usual = location and not Path(location).is_absolute() and "\0" not in location
     found = (folder / location).resolve() if usual else folder.parent
     if not found.is_relative_to(folder):
-        raise BadModel(f"{model} names weights outside its folder: {_quoted(location)}")
+        raise BadModel(f"{model} names weights outside its folder: {location[:60]!a}")
     if not found.is_file():
         raise FileNotFound(f"cannot read {found}: the weights of {model.name} are missing")
     return found
-
-
-def _quoted(name: str) -> str:
-    """A name from the file, safe to print."""
-    return ascii(name if len(name) <= 60 else name[:57] + "...")
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class OnnxSession:
             self._session = onnxruntime.InferenceSession(source, options, providers=providers)
         except Exception as error:
             name = model if isinstance(model, Path) else "the ONNX model"
-            raise BadModel(f"onnxruntime cannot load {name}: {_line(error)}") from error
+            raise BadModel(f"onnxruntime cannot load {name}: {one_line(error)}") from error
         first = self._session.get_inputs()[0]
         self._input = first.name
         self._batch = first.shape[0] if first.shape and isinstance(first.shape[0], int) else None
@@ -261,6 +261,6 @@ class OnnxSession:
                 for part in np.split(images, len(images) // size)
             ]
         except Exception as error:
-            raise BackendFailure(f"onnxruntime failed: {_line(error)}") from error
+            raise BackendFailure(f"onnxruntime failed: {one_line(error)}") from error
         columns = zip(*runs, strict=True)
         return list(runs[0]) if len(runs) == 1 else [np.concatenate(one) for one in columns]

@@ -21,17 +21,11 @@ from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp._base.strict_json import object_
 from lenet_cpp._base.worker import Report, call
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
-from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, FileNotFound, Unsupported
+from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, Unsupported
 from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
-from lenet_cpp.formats.manifest import (
-    Manifest,
-    describe_files,
-    parse_accuracy,
-    read_manifest,
-    sha256_file,
-)
+from lenet_cpp.formats.manifest import describe_files, parse_accuracy, read_manifest, sha256_file
 from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.interchange.checks import outputs_by_route
@@ -107,8 +101,6 @@ def import_onnx(
     require("onnx", "onnxruntime", extra="onnx")
     path, output = Path(path), Path(output_dir)
     stem = checked_name(name or path.stem)
-    if not path.is_file():
-        raise FileNotFound(f"cannot read {path}: no such file")
     spec = None if model is None else models.resolve(model)
     given = None if preprocess is None else Pipeline.load(preprocess)
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
@@ -133,7 +125,13 @@ def import_onnx(
                 shutil.copyfile(exported / file, staging / file)
             signature = next(iter(manifest.models.values()))
             image, count = signature.inputs[0].shape[1:], signature.outputs[0].shape[-1]
-            pipeline = given or _pipeline(spec, image, known.get("preprocess"), path)
+            if given is None and spec is not None:
+                if image[0] != spec.input_shape[0] or image[1:2] * 2 != image[1:]:
+                    raise BadInput(
+                        f"{path} takes images {list(image)}, which are not those of {spec.name}"
+                    )
+                given = spec.pipeline(image[-1])
+            pipeline = given or Pipeline.of_metadata(known.get("preprocess"), path)
             if pipeline is not None:
                 pipeline.save(staging / PREPROCESS_NAME)
                 files.append(PREPROCESS_NAME)
@@ -154,17 +152,6 @@ def import_onnx(
             )
             result = install(staging, output, manifest, found["max_difference"])
     return Imported(result, tuple(found["notes"]))
-
-
-def _pipeline(
-    spec: models.ModelSpec | None, image: tuple[int, ...], described: Any, path: Path
-) -> Pipeline | None:
-    """How images are prepared, when it is known."""
-    if spec is None:
-        return Pipeline.of_metadata(described, path)
-    if image[0] != spec.input_shape[0] or image[1:2] * 2 != image[1:]:
-        raise BadInput(f"{path} takes images {list(image)}, which are not those of {spec.name}")
-    return spec.pipeline(image[-1])
 
 
 def _checked(parse: Callable[[Any, str], Any], value: Any) -> Any:
@@ -201,12 +188,12 @@ def convert(
     if not all(np.isfinite(outputs).all() for outputs in expected):
         raise BadModel(f"{path} gives values that are not finite for images from 0 to 1")
     report("exporting", 0, 0)
-    manifest, folder, notes = _export(path, name, steps, Path(output))
+    done, notes = _export(path, name, steps, Path(output))
     report("comparing", 0, 0)
-    routes = outputs_by_route(folder, list(manifest.models), images)
+    routes = outputs_by_route(done.folder, list(done.manifest.models), images)
     kinds = [step.function for step in steps.steps if step.function != "reshape"]
     return {
-        "folder": folder.name,
+        "folder": done.folder.name,
         "notes": notes,
         "max_difference": _compare(path, expected, routes),
         "metadata": read_onnx_metadata(Path(path)),
@@ -231,43 +218,32 @@ def _compare(
     )
 
 
-def _export(path: str, name: str, steps: Steps, folder: Path) -> tuple[Manifest, Path, list[str]]:
+def _export(path: str, name: str, steps: Steps, folder: Path) -> tuple[ExportResult, list[str]]:
     """Export in both formats, or in the one that Paddle and the C++ program take."""
     import paddle
 
     parameters = folder / "model.pdparams"
     paddle.save(build_network(steps).state_dict(), str(parameters))
     spec = models.ModelSpec(
-        name,
-        lambda num_classes: build_network(steps),  # noqa: ARG005 - as ModelSpec calls it
-        steps.image,
-        classes=steps.classes,
-        stem=name,
+        name, lambda **_: build_network(steps), steps.image, classes=steps.classes, stem=name
     )
-    refused: dict[tuple[str, ...], Exception] = {}
+    kinds: list[type[Error]] = []
+    refused: dict[tuple[str, ...], str] = {}
     for formats in (EXPORT_FORMATS, *((one,) for one in EXPORT_FORMATS)):
         target = folder / "-".join(formats)
         try:
             done = export_model(parameters, target, model=spec, name=name, formats=formats)
             for program in done.manifest.models:
-                params = target / f"{name}.pdiparams"
-                Predictor(target / program, params, accelerator="plain").close()
+                Predictor(target / program, accelerator="plain").close()
         except (Error, RuntimeError, TypeError, ValueError) as error:  # Paddle's own, too
-            refused[formats] = error
+            refused[formats] = last_line(error).strip().replace(f"{folder}/", "")
+            # The class in lenet_cpp.errors: its own subclasses take more than a message.
+            kinds += [one for one in type(error).__mro__ if one.__module__ == Error.__module__]
+            kinds.append(BackendFailure)
             continue
-        notes = []
-        if formats != EXPORT_FORMATS:
-            (other,) = set(EXPORT_FORMATS) - set(formats)
-            reason = refused.get((other,), refused[EXPORT_FORMATS])
-            notes.append(f".{other} is left out: {_reason(reason, folder)}")
-        return done.manifest, target, notes
-    first = refused[EXPORT_FORMATS]
-    # Its class in lenet_cpp.errors: others take more than a message.
-    kinds = [kind for kind in type(first).__mro__ if kind.__module__ == Error.__module__]
-    kind = kinds[0] if kinds else BackendFailure
-    raise kind(f"{path} was converted, but cannot be used: {_reason(first, folder)}")
-
-
-def _reason(error: Exception, folder: Path) -> str:
-    """Return the last line of an error, without the name of a temporary folder."""
-    return last_line(error).strip().replace(f"{folder}/", "")
+        notes = [
+            f".{one} is left out: {refused.get((one,), refused[EXPORT_FORMATS])}"
+            for one in set(EXPORT_FORMATS) - set(formats)
+        ]
+        return done, notes
+    raise kinds[0](f"{path} was converted, but cannot be used: {refused[EXPORT_FORMATS]}")

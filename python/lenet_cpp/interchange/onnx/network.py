@@ -44,7 +44,10 @@ def build_network(steps: Steps) -> paddle.nn.Layer:
                     continue
                 for name in step.inputs:
                     if name in steps.weights:
-                        self.add_parameter(name, _parameter(self, steps.weights[name]))
+                        value = steps.weights[name]
+                        parameter = self.create_parameter(value.shape, dtype="float32")
+                        parameter.set_value(value)
+                        self.add_parameter(name, parameter)
 
         def forward(self, x: paddle.Tensor) -> paddle.Tensor:
             return self.walk(x)
@@ -73,20 +76,11 @@ def _layer(step: Step, weights: dict[str, NDArray[Any]]) -> paddle.nn.Layer:
     if step.function == "batch_norm":
         layer = paddle.nn.BatchNorm(size[0], **step.options)
     else:
-        groups = step.options.get("groups", 1)
-        bias = None if len(arrays) > 1 else False
-        layer = paddle.nn.Conv2D(
-            size[1] * groups, size[0], list(size[2:]), bias_attr=bias, **step.options
-        )
+        inputs, bias = size[1] * step.options.get("groups", 1), len(arrays) > 1 and None
+        layer = paddle.nn.Conv2D(inputs, size[0], list(size[2:]), bias_attr=bias, **step.options)
     for name, array in zip(_LAYERS[step.function], arrays, strict=False):
         getattr(layer, name).set_value(array)
     return layer
-
-
-def _parameter(layer: paddle.nn.Layer, array: NDArray[Any]) -> paddle.Tensor:
-    parameter = layer.create_parameter(list(array.shape), dtype="float32")
-    parameter.set_value(array)
-    return parameter
 
 
 def _call(function: str, inputs: list[Any], options: dict[str, Any]) -> Any:
@@ -95,19 +89,13 @@ def _call(function: str, inputs: list[Any], options: dict[str, Any]) -> Any:
     old_program = not (paddle.in_dynamic_mode() or paddle.framework.in_pir_mode())
     if old_program and function in _OPERATORS:
         kind, attributes = _OPERATORS[function]
-        return _append(kind, {**attributes, **options}, inputs)
+        helper = paddle.base.layer_helper.LayerHelper(kind)
+        output = helper.create_variable_for_type_inference(dtype=inputs[0].dtype)
+        named = dict(zip(("X", "Y"), inputs, strict=False))
+        attributes = {**attributes, **options}
+        helper.append_op(type=kind, inputs=named, outputs={"Out": output}, attrs=attributes)
+        return output
     if function == "concat":
         return paddle.concat(inputs, **options)
     call = getattr(paddle.nn.functional, function, None) or getattr(paddle, function)
     return call(*inputs, **options)
-
-
-def _append(kind: str, attributes: dict[str, Any], inputs: list[Any]) -> Any:
-    """Append an operator to the ``.pdmodel`` program that is being built."""
-    from paddle.base.layer_helper import LayerHelper
-
-    helper = LayerHelper(kind)
-    output = helper.create_variable_for_type_inference(dtype=inputs[0].dtype)
-    named = dict(zip(("X", "Y"), inputs, strict=False))
-    helper.append_op(type=kind, inputs=named, outputs={"Out": output}, attrs=attributes)
-    return output

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
-from lenet_cpp.interchange.onnx.files import OnnxSession, describe_onnx
+from lenet_cpp.interchange.onnx.files import OnnxInfo, OnnxSession, describe_onnx, one_line
 from lenet_cpp.interchange.onnx.rules import RULES
 from lenet_cpp.interchange.onnx.steps import INPUT, Node, Steps
 
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from lenet_cpp.interchange.onnx.files import OnnxInfo
-
 _OLDEST = 7  # before, operators did not broadcast as NumPy does
-_BATCHES = (2, 3)
 _MOST_PIXELS = 2**25
 
 
@@ -112,7 +109,7 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
     except Exception as error:
         raise Unsupported(
             f"the ONNX model is of operator set {opset} and cannot be brought to {_OLDEST}:"
-            f" {' '.join(str(error).split())[:200]}"
+            f" {one_line(error)}"
         ) from error
 
 
@@ -176,7 +173,7 @@ def _measure(
     session = OnnxSession(copy)
     runs = [
         session.run(random.random((count, *steps.image), np.float32))
-        for count in (_BATCHES if info.batch < 0 else (info.batch, info.batch))
+        for count in ((2, 3) if info.batch < 0 else (info.batch, info.batch))
     ]
     for name, one, other in zip(sorted(asked & made), *runs, strict=True):
         if one.ndim != other.ndim or (name not in depends and one.shape != other.shape):

@@ -21,13 +21,9 @@ INPUT = "x"
 
 @dataclass(frozen=True)
 class Step:
-    """One call of the network.
+    """One call of the network: a function or layer, see :mod:`lenet_cpp.interchange.onnx.network`.
 
-    Attributes:
-        function: What is called; see :mod:`lenet_cpp.interchange.onnx.network`.
-        inputs: Names of the tensors and weights it takes.
-        output: Name of what it gives.
-        options: Its other arguments.
+    It takes the tensors and weights of these names, and options.
     """
 
     function: str
@@ -76,22 +72,13 @@ class Steps:
         self.steps.append(Step(function, tuple(names), output, options))
         return output
 
-    def made_by(self, name: str) -> str | None:
-        """Return the function that gives a tensor here; None for the input."""
-        return self.steps[int(name[1:])].function if name.startswith("t") else None
-
 
 @dataclass(frozen=True)
 class Node:
     """An operator of the source, and what a rule asks of it.
 
-    Attributes:
-        steps: The network in the making.
-        kind: Its type, such as ``Conv``.
-        inputs: Names; empty where an optional one is left out.
-        outputs: Names.
-        attributes: Name to number, string, list or array.
-        opset: Of the source.
+    Names of inputs are empty where an optional one is left out. An attribute is a number, string,
+    list or array.
     """
 
     steps: Steps
