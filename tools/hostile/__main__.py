@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from lenet_cpp.cli import run_cli
 from lenet_cpp.inference.bundled import bundled_model_dir
-from tools.hostile.growth import measure_families
-from tools.hostile.hunt import entry, hunt, minimised, save
+from tools.hostile.growth import run_growth
+from tools.hostile.hunt import Find, entry, hunt, minimised, save
 from tools.hostile.networks import dump, load
 from tools.hostile.survey import ACCELERATORS, survey
 
@@ -127,11 +127,6 @@ def run_mutants(options):
     return int(bool(killers))
 
 
-def run_growth(options):
-    limited = not options.unlimited
-    return measure_families(options.program, options.family, options.scale, limited=limited)
-
-
 def run_networks(options):
     today = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d")
     seed = int(today if options.seed == "today" else options.seed)
@@ -142,58 +137,43 @@ def run_networks(options):
          "program": i % options.program_every == 0}
         for i in numbers
     ]  # fmt: skip
-    finds, _ = examine(entries, options)
-    return int(finds)
+    return int(bool(examine(entries, options).finds))
 
 
 def run_replay(options):
     named = [each for path in options.files for each in load(path)]
-    return int(any(examine([entry(*each, *options.targets) for each in named], options)))
+    report = examine([entry(*each, *options.targets) for each in named], options)
+    return int(bool(report.finds or report.invalid))
 
 
 def examine(entries, options):
-    """Return whether there are finds, and whether some networks could not be made."""
+    """Run networks; print what came of them, and minimise and save the finds."""
     with tqdm(total=len(entries), unit="network", disable=None) as bar:
         report = hunt(entries, options.jobs, bar.update)
-    show(report, len(entries))
-    finds = distinct(report.finds)[: options.most]
-    if options.minimise and finds:
-        with tqdm(total=len(finds), unit="find", desc="minimise", disable=None) as bar:
-            finds = minimised(finds, options.jobs, bar.update)
-    for find, path in zip(finds, save(finds, options.save_dir) if finds else [], strict=True):
-        print(f"\n{find.name} {find.target}: {find.outcome}: {find.detail}")
-        print(f"{dump(find.network.to_json())}\nsaved as {path}")
-    return bool(report.finds), bool(report.invalid)
-
-
-def show(report, count):
-    """Print how many networks ran, and the outcomes of each target."""
     unmade = len(report.invalid)
-    print(f"{count - unmade} networks ran; {unmade} could not be made")
+    print(f"{len(entries) - unmade} networks ran; {unmade} could not be made")
     print(*(f"  {reason}\n" for reason in report.invalid), sep="", end="")
     for target in sorted({target for target, _ in report.outcomes}):
         counts = Counter(outcome for of, outcome in report.outcomes if of == target)
         said = (f"{count} {outcome}" for outcome, count in sorted(counts.items()))
         print(f"  {target}: {', '.join(said)}")
     print(f"{len(report.finds)} finds")
-    for (name, outcome), finds in grouped(report.finds).items():
-        targets = " ".join(find.target for find in finds)
-        print(f"  {name} {outcome}: {targets}: {finds[0].detail[:200]}")
-
-
-def grouped(finds):
-    """Return finds of different causes apart: those of one network and outcome are together."""
-    groups = {}
-    for find in finds:
+    groups = {}  # each of one network and outcome, and may have a cause of its own
+    for find in report.finds:
         groups.setdefault((find.name, find.outcome), []).append(find)
-    return groups
-
-
-def distinct(finds):
-    """Return finds that may have different causes: one of each network and outcome."""
-    rest = sorted(finds, key=lambda each: "auto" in each.target or "program" in each.target)
-    chosen = [group[0] for group in grouped(rest).values()]
-    return sorted(chosen, key=lambda each: each.outcome in ("BadModel", "BackendFailure"))
+    for (name, outcome), group in groups.items():
+        targets = " ".join(find.target for find in group)
+        print(f"  {name} {outcome}: {targets}: {group[0].detail[:200]}")
+    finds = [min(group, key=Find.indirect) for group in groups.values()]
+    finds.sort(key=lambda each: each.outcome in ("BadModel", "BackendFailure"))
+    finds = finds[: options.most]
+    if options.minimise and finds:
+        with tqdm(total=len(finds), unit="find", desc="minimise", disable=None) as bar:
+            finds = minimised(finds, options.jobs, bar.update)
+    for find, path in zip(finds, save(finds, options.save_dir), strict=True):
+        print(f"\n{find.name} {find.target}: {find.outcome}: {find.detail}")
+        print(f"{dump(find.network.to_json())}\nsaved as {path}")
+    return report
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ that nothing here has to know which shapes fit. A drawer is a function of the ch
 of an input, and returns a layer's attributes.
 """
 
+import contextlib
 import math
 import random
 
@@ -32,9 +33,9 @@ class Draw:
         """Attributes that are there with a probability, else at their default."""
         return {name: value for name, (share, value) in shares.items() if self.chance(share)}
 
-    def axis(self, rank, first=1):
+    def axis(self, rank):
         """An axis that is not that of the images, counted from either end."""
-        axis = self.random.randrange(first, rank)
+        axis = self.random.randrange(1, rank)
         return axis if self.chance(0.7) else axis - rank
 
     def axes(self, rank):
@@ -242,41 +243,26 @@ EVERY = {
     "conv1d": one_of(out=[1, 2, 5], kernel=[1, 2, 3], stride=[1, 1, 2],
                      padding=[0, 1, [1, 0], "SAME"], dilation=[1, 1, 2]),
     "conv2d_transpose": conv2d_transpose,
-    "max_pool1d": pool1d,
-    "avg_pool1d": pool1d,
-    "linear": LINEAR,
+    "max_pool1d": pool1d, "avg_pool1d": pool1d, "linear": LINEAR,
     "layer_norm": all_of(lambda d, s: {"axis": d.random.randrange(1, len(s))},
                          maybe(scale=(0.2, False), bias=(0.2, False))),
     "group_norm": all_of(lambda d, s: {"groups": groups_of(d, s[1], range(1, s[1] + 1))},
                          maybe(affine=(0.3, False)), last),
-    "prelu": all_of(maybe(shared=(0.5, True)), last),
-    "gelu": one_of(approximate=[False, True]),
-    "elu": one_of(alpha=[1.0, 0.3]),
-    "leaky_relu": one_of(negative_slope=[0.01, 0.2]),
+    "prelu": all_of(maybe(shared=(0.5, True)), last), "gelu": one_of(approximate=[False, True]),
+    "elu": one_of(alpha=[1.0, 0.3]), "leaky_relu": one_of(negative_slope=[0.01, 0.2]),
     "power": one_of(factor=[2.0, 0.5, -1.0, 3.0]),
-    "hardsigmoid": one_of(slope=[1 / 6, 0.3], offset=[0.5, 0.1]),
-    "celu": one_of(alpha=[1.0, 0.5]),
-    "softplus": one_of(beta=[1, 2], threshold=[20, 1]),
-    "softshrink": one_of(threshold=[0.5, 0.1]),
+    "hardsigmoid": one_of(slope=[1 / 6, 0.3], offset=[0.5, 0.1]), "celu": one_of(alpha=[1.0, 0.5]),
+    "softplus": one_of(beta=[1, 2], threshold=[20, 1]), "softshrink": one_of(threshold=[0.5, 0.1]),
     "hardtanh": one_of(min=[-1.0, -0.2], max=[1.0, 0.3]),
-    "hardshrink": one_of(threshold=[0.5, 0.1]),
-    "thresholded_relu": one_of(threshold=[1.0, 0.2]),
+    "hardshrink": one_of(threshold=[0.5, 0.1]), "thresholded_relu": one_of(threshold=[1.0, 0.2]),
     "clip": one_of(min=[0.0, -0.5], max=[6.0, 0.7]),
-    "softmax": axis,
-    "log_softmax": axis,
-    "reshape": reshape,
-    "flatten": flatten,
-    "stack": joined,
-    "split": split,
+    "softmax": axis, "log_softmax": axis,
+    "reshape": reshape, "flatten": flatten, "stack": joined, "split": split,
     "transpose": lambda d, s: {"perm": [0, *d.random.sample(range(1, len(s)), len(s) - 1)]},
-    "squeeze": axes,
-    "flip": axes,
+    "squeeze": axes, "flip": axes,
     "unsqueeze": one_of(axis=[[-1], [1], [2], [1, 2], [2, 3]]),
-    "slice": sliced,
-    "strided_slice": strided,
-    "unbind": axis,
-    "interpolate": interpolate,
-    "pad": pad,
+    "slice": sliced, "strided_slice": strided, "unbind": axis,
+    "interpolate": interpolate, "pad": pad,
     "roll": lambda d, s: {"shifts": [d.random.randint(-3, 3)], "axis": [d.axis(len(s))]},
     "tile": lambda d, s: {"repeat_times": [1, *(d.pick([1, 1, 2]) for _ in s[1:])]},
     "expand": lambda d, s: {"shape": [-1, *(d.pick([1, 3] if n == 1 else [-1, n]) for n in s[1:])]},
@@ -285,16 +271,15 @@ EVERY = {
     "pixel_unshuffle": all_of(one_of(downscale_factor=[1, 2, 3]), last),
     "channel_shuffle": all_of(lambda d, s: {"groups": d.pick([1, 2, 3, s[1]])}, last),
     "maxout": one_of(groups=[2, 3], axis=[1, 1, 3, -1]),
-    "constant": constant,
-    "binary": one_of(of=ELEMENTWISE),
+    "constant": constant, "binary": one_of(of=ELEMENTWISE),
     "compare": one_of(of=COMPARED, cast=[True, False]),
     "gram": one_of(batched=[True, False]),
     "matmul": one_of(transpose_x=[False, True], transpose_y=[False, True]),
 }  # fmt: skip
 SEVERAL_INPUTS = {"binary", "concat", "stack", "compare", "matmul", "Add", "Mul", "Concat"}
-WITH_PARAMETERS = set(
-    "conv2d conv1d conv2d_transpose linear batch_norm prelu constant add_at".split()
-)
+WITH_PARAMETERS = {
+    *"conv2d conv1d conv2d_transpose linear batch_norm prelu constant add_at".split()
+}
 # Neighbours that engines make one operator of, with what is fixed of each.
 SMALL, FLAT = ("conv2d", {"kernel": [1, 1]}), ("flatten", {"start_axis": 1, "stop_axis": -1})
 IDIOMS = [
@@ -361,14 +346,12 @@ class Drawing:
             layer.inputs = [*layer.inputs[1:], layer.inputs[0]]
         network.layers.append(layer)
         network.outputs = [last + 1]
-        try:
+        with contextlib.suppress(InvalidNetworkError):
             shapes = self.measure(network)
             small = math.prod(shapes[-1][1:]) <= 20000
             if small and shapes[-1] and shapes[-1][0] == shapes[0][0]:
                 self.shapes = shapes
                 return True
-        except InvalidNetworkError:
-            pass
         network.layers.pop()
         network.outputs = [last]
         return False

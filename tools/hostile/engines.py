@@ -3,15 +3,14 @@
 import importlib
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
 
 import lenet_cpp
 from lenet_cpp import agreement
-from tools.hostile.draw import WITH_PARAMETERS, Draw, draw_paddle
-from tools.hostile.draw_onnx import draw_onnx
+from lenet_cpp.inference.program import call_program
+from tools.hostile.draw import WITH_PARAMETERS, Draw
 from tools.hostile.networks import IMAGES, InvalidNetworkError, Network
 
 PROGRAM = Path(__file__).parents[2] / "build" / "lenet_infer_test"
@@ -20,7 +19,6 @@ CONDITION = 0.3
 """What rounding may change, as a share of what the rule allows: more, and no engine can be held to
 the rule. Such a network is drawn anew."""
 INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512")
-ERRORS = {error.exit_code: error.__name__ for error in lenet_cpp.Error.__subclasses__()}
 _REFUSED = set()
 
 
@@ -38,7 +36,7 @@ def targets(kind, *, program):
 
 
 def framework(kind):
-    """Return what has shapes(), answers() and export() for networks of a kind."""
+    """Return what has draw(), answers() and export() for networks of a kind."""
     return importlib.import_module(f"tools.hostile.{kind}_networks")
 
 
@@ -71,10 +69,10 @@ def export_network(step, folder):
 def drawn(seed, number):
     """Return a network of which the answers are well defined."""
     d = Draw(seed, number)
-    kind, draw = ("onnx", draw_onnx) if number % 3 == 2 else ("paddle", draw_paddle)
+    kind = "onnx" if number % 3 == 2 else "paddle"
     error = "nothing was drawn"
     for _ in range(10):
-        network = draw(d, framework(kind).shapes).pruned()
+        network = framework(kind).draw(d).pruned()
         try:
             if kind == "onnx" or WITH_PARAMETERS & {layer.op for layer in network.layers}:
                 answers(network)
@@ -129,10 +127,14 @@ def run(network, folder, name, model):
         os.environ["LENET_NATIVE_ISA"] = how
     elif how:
         options["accelerator"] = how
-    if "program" in rest:
-        return run_program(network, folder, options)
     images = np.load(folder / "images.npy")
     try:
+        if "program" in rest:
+            output = folder / "output.npy"
+            output.unlink(missing_ok=True)
+            options |= {"input": folder / "images.npy", "output": output}
+            call_program(PROGRAM, *(f"--{option}={value}" for option, value in options.items()))
+            return compare(network, folder, np.load(output))
         with lenet_cpp.Predictor(**options) as predictor:
             found = {count: predictor.run(images[:count]) for count in COUNTS}
             spec = predictor.output_spec.shape
@@ -174,15 +176,3 @@ def compare(network, folder, found):
 def share(reference, found):
     """Return the largest difference as a share of the tolerance; infinite if not finite."""
     return float(agreement.differences(reference, found)[1].max(initial=0))
-
-
-def run_program(network, folder, options):
-    output = folder / "output.npy"
-    output.unlink(missing_ok=True)
-    command = [PROGRAM, f"--input={folder / 'images.npy'}", f"--output={output}"]
-    command += [f"--{name}={value}" for name, value in options.items()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    if done.returncode == 0:
-        return compare(network, folder, np.load(output))
-    name = ERRORS.get(done.returncode, f"exit {done.returncode}")
-    return name, done.stderr.strip()[-500:]

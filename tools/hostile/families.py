@@ -5,7 +5,9 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
+from functools import reduce
+from itertools import pairwise
+from math import isqrt
 from pathlib import Path
 
 from tools.hostile import models
@@ -34,115 +36,23 @@ def family(name, *of, **more):
 
 # ---- .onnx
 
-# Name, size and result; the sizes of the image, where they are not 1 4 4; constants and nodes, of
-# which those with a star are repeated. {n} is the size, {i} and {j} are i and i + 1; {a} is what
-# the nodes before gave and {b} what these give, which is y in the end.
-ONNX = """
-convolutions that share a filter, in a chain: 500 loaded
-    w : 1 1 3 3
-    * {b} = Conv {a} w pads=1,1,1,1
-sums, in a chain: 2000 loaded
-    * {b} = Add {a} {a}
-relus, in a chain: 2000 loaded
-    * {b} = Relu {a}
-convolutions side by side: 500 loaded
-    w : 1 1 3 3
-    * c{i} = Conv x w pads=1,1,1,1
-    y = Concat {every_c} axis=1
-convolutions, each added to the first: 500 loaded
-    w : 1 1 3 3
-    * c{i} = Conv {a} w pads=1,1,1,1
-    * {b} = Add c{i} x
-tensors that are joined with the first, again and again: 60 loaded
-    w : 1 2 1 1
-    * j{i} = Concat {a} x axis=1
-    * r{i} = Relu j{i}
-    * {b} = Conv r{i} w
-products that share a matrix: 3000 Unsupported
-    image {root} 1 1
-    w : {root} {root}
-    f = Flatten x
-    * {b} = Gemm {a} w
-factors after a large convolution: 2000 loaded
-    image 1 {n} 1
-    w : 1 1 {n} 1
-    k : []
-    c = Conv x w
-    * {b} = Mul {a} k
-changes of one constant's shape: 2000 loaded
-    image {n} 1 1
-    k0 : {n}
-    s : int64 -1 1 1
-    * k{j} = Reshape k{i} s
-    y = Add x k{n}
-parts of one list: 2000 Unsupported
-    k0 : int64 {zeros}
-    zero : int64 0
-    size : int64 {n}
-    * k{j} = Slice k{i} zero size
-    y = Reshape x k{n}
-shapes of many dimensions: 2000 Unsupported
-    image 1 1 1
-    s : int64 {ones}
-    * {b} = Reshape {a} s
-one convolution of many groups: 2000 loaded
-    image {n} 1 1
-    w : {n} 1 1 1
-    y = Conv x w group={n}
-a tensor joined with itself: 2000 loaded
-    image 1 1 1
-    y = Concat {every_x} axis=1
-many attributes: 2000 Unsupported
-    y = Relu x {attributes}
-long attributes: 2000 Unsupported
-    y = MaxPool x kernel_shape={list} strides={list}
-"""
+
+def onnx(name, size, graph, result="loaded", image=lambda _: (1, 4, 4)):
+    """Add a family of graphs, each as text or bytes, that begin with x."""
+
+    def write(folder, size):
+        made = graph(size)
+        made = onnx_graph(made) if isinstance(made, str) else made
+        return models.write_onnx(folder, made, image(size))
+
+    family(f"onnx {name}", size, write, result)
 
 
-def expanded(lines, size):
-    """Return the lines of a graph of a size."""
-    values = {
-        "n": size,
-        "root": int((10 * size) ** 0.5),
-        "zeros": "0 " * size,
-        "ones": "1 " * size,
-        "list": "1," * size,
-        "every_x": "x " * size,
-        "every_c": " ".join(f"c{i}" for i in range(size)),
-        "attributes": " ".join(f"a{i}={i}" for i in range(size)),
-    }
-    last, text = "x", []
-    for starred, group in groupby(lines, key=lambda line: line.startswith("* ")):
-        nodes = "\n".join(line.removeprefix("* ") for line in group)
-        if not starred:
-            text.append(nodes.format(**values))
-            last = nodes.splitlines()[-1].partition(" = ")[0] if " = " in nodes else last
-            continue
-        names = [last, *(f"v{i}" for i in range(1, size)), "y"]
-        text += [
-            nodes.format(a=names[i], b=names[i + 1], i=i, j=i + 1, n=size) for i in range(size)
-        ]
-    return "\n".join(text)
-
-
-def write_onnx(folder, size, lines):
-    text = expanded(lines, size)
-    image, _, rest = text.partition("\n") if text.startswith("image") else ("image 1 4 4", "", text)
-    return models.write_onnx(folder, onnx_graph(rest), [*map(int, image.split()[1:])])
-
-
-for _entry in re.split(r"\n(?! )", ONNX.strip()):
-    _head, *_lines = map(str.strip, _entry.splitlines())
-    _name, _, _rest = _head.rpartition(": ")
-    _size, _result = _rest.split()
-    family(
-        f"onnx {_name}", int(_size), lambda to, n, lines=_lines: write_onnx(to, n, lines), _result
-    )
-
-
-def onnx(name, size, result, graph):
-    """Add a family of graphs that other bytes than those of nodes make large."""
-    family(f"onnx {name}", size, lambda to, n: models.write_onnx(to, graph(n)), result)
+def chain(nodes, count, first="x"):
+    """Repeat nodes: {i} is the number, {a} what those before gave, {b} what these give, then y."""
+    names = [first, *(f"v{i}" for i in range(1, count)), "y"]
+    steps = enumerate(pairwise(names))
+    return "".join(f"{nodes}\n".format(i=i, j=i + 1, a=a, b=b) for i, (a, b) in steps)
 
 
 def short_attributes(size):
@@ -157,13 +67,15 @@ def graphs_in_graphs(size):
     return graph * 20 + onnx_graph("y = If x")
 
 
-RELU = onnx_graph("y = Relu x")
-TEN = expanded(["* {b} = Relu {a}"], 10)
-onnx("long names", 2, "loaded", lambda n: onnx_graph(TEN.replace("v", "v" * 10_000 * n)))
-onnx("short attributes", 5000, "Unsupported", short_attributes)
-onnx("empty nodes", 150_000, "BadModel", lambda n: RELU + field(1, b"") * n)
-onnx("empty constants", 150_000, "BadModel", lambda n: field(5, b"") * n + RELU)
-onnx("graphs in graphs", 20, "Unsupported", graphs_in_graphs)
+def external(name, size, place, *result):
+    """Add a family of constants whose places are in another file."""
+
+    def write(folder, size):
+        (folder / "values.bin").write_bytes(ones(100 * size))
+        tensors = (models.external_tensor(f"k{i}", [50 * size], *place(i)) for i in range(size))
+        return models.write_onnx(folder, fields(5, tensors) + RELU)
+
+    family(f"onnx constants {name}", size, write, *result)
 
 
 def long_path(i):
@@ -171,18 +83,53 @@ def long_path(i):
     return "".join("./" if i >> bit & 1 else ".//" for bit in range(16)) + "values.bin"
 
 
-def external(name, size, result, place):
-    def write(folder, size):
-        (folder / "values.bin").write_bytes(ones(100 * size))
-        tensors = (models.external_tensor(f"k{i}", [50 * size], *place(i)) for i in range(size))
-        return models.write_onnx(folder, fields(5, tensors) + RELU)
-
-    family(f"onnx constants {name}", size, write, result)
-
-
-external("at one place of another file", 200, "loaded", lambda _: ("values.bin", 0))
-external("that overlap in another file", 200, "BadModel", lambda i: ("values.bin", 4 * i))
-external("in one file by many names", 100, "loaded", lambda i: (long_path(i), 0))
+RELU = onnx_graph("y = Relu x")
+# fmt: off
+FILTER = "w : 1 1 3 3\n"
+onnx("convolutions that share a filter, in a chain", 500,
+     lambda n: FILTER + chain("{b} = Conv {a} w pads=1,1,1,1", n))
+onnx("sums, in a chain", 2000, lambda n: chain("{b} = Add {a} {a}", n))
+onnx("relus, in a chain", 2000, lambda n: chain("{b} = Relu {a}", n))
+onnx("convolutions side by side", 500,
+     lambda n: FILTER + chain("c{i} = Conv x w pads=1,1,1,1", n)
+     + f"y = Concat {' '.join(f'c{i}' for i in range(n))} axis=1")
+onnx("convolutions, each added to the first", 500,
+     lambda n: FILTER + chain("c{i} = Conv {a} w pads=1,1,1,1\n{b} = Add c{i} x", n))
+onnx("tensors that are joined with the first, again and again", 60,
+     lambda n: "w : 1 2 1 1\n"
+     + chain("j{i} = Concat {a} x axis=1\nr{i} = Relu j{i}\n{b} = Conv r{i} w", n))
+onnx("products that share a matrix", 3000,
+     lambda n: "w : {0} {0}\nf = Flatten x\n".format(isqrt(10 * n))
+     + chain("{b} = Gemm {a} w", n, "f"), "Unsupported", lambda n: (isqrt(10 * n), 1, 1))
+onnx("factors after a large convolution", 2000,
+     lambda n: f"w : 1 1 {n} 1\nk : []\nc = Conv x w\n" + chain("{b} = Mul {a} k", n, "c"),
+     image=lambda n: (1, n, 1))
+onnx("changes of one constant's shape", 2000,
+     lambda n: f"k0 : {n}\ns : int64 -1 1 1\n" + chain("k{j} = Reshape k{i} s", n)
+     + f"y = Add x k{n}", image=lambda n: (n, 1, 1))
+onnx("parts of one list", 2000,
+     lambda n: f"k0 : int64 {'0 ' * n}\nzero : int64 0\nsize : int64 {n}\n"
+     + chain("k{j} = Slice k{i} zero size", n) + f"y = Reshape x k{n}", "Unsupported")
+onnx("shapes of many dimensions", 2000,
+     lambda n: f"s : int64 {'1 ' * n}\n" + chain("{b} = Reshape {a} s", n),
+     "Unsupported", lambda _: (1, 1, 1))
+onnx("one convolution of many groups", 2000,
+     lambda n: f"w : {n} 1 1 1\ny = Conv x w group={n}", image=lambda n: (n, 1, 1))
+onnx("a tensor joined with itself", 2000, lambda n: f"y = Concat {'x ' * n} axis=1",
+     image=lambda _: (1, 1, 1))
+onnx("many attributes", 2000,
+     lambda n: "y = Relu x " + " ".join(f"a{i}={i}" for i in range(n)), "Unsupported")
+onnx("long attributes", 2000,
+     lambda n: f"y = MaxPool x kernel_shape={'1,' * n} strides={'1,' * n}", "Unsupported")
+onnx("long names", 2, lambda n: chain("{b} = Relu {a}", 10).replace("v", "v" * 10_000 * n))
+onnx("short attributes", 5000, short_attributes, "Unsupported")
+onnx("empty nodes", 150_000, lambda n: RELU + field(1, b"") * n, "BadModel")
+onnx("empty constants", 150_000, lambda n: field(5, b"") * n + RELU, "BadModel")
+onnx("graphs in graphs", 20, graphs_in_graphs, "Unsupported")
+external("at one place of another file", 200, lambda _: ("values.bin", 0))
+external("that overlap in another file", 200, lambda i: ("values.bin", 4 * i), "BadModel")
+external("in one file by many names", 100, lambda i: (long_path(i), 0))
+# fmt: on
 
 
 # ---- .json and .pdmodel: functions that add to a program of a size and return its output
@@ -198,20 +145,19 @@ def paddle(name, size, make, *result, kinds=(Pir, Program), **more):
         family(f"{kind.name} {name}", size, write, *result, **more)
 
 
-def chain(first, size, step):
-    for _ in range(size):
-        first = step(first)
-    return first
+def repeated(first, count, step):
+    """Return what the last of some steps gives, of which each takes what the one before gave."""
+    return reduce(lambda last, _: step(last), range(count), first)
 
 
 def added(program, size, *, to_first):
     first = program.rounded(program.input)
 
-    def add(x):
-        other = first if to_first else x
-        return program.rounded(program.relu(program.sum(program.conv(x), other)))
+    def step(x):
+        total = program.sum(program.conv(x), first if to_first else x)
+        return program.rounded(program.relu(total))
 
-    return chain(first, size, add)
+    return repeated(first, size, step)
 
 
 def read_list(program, size):
@@ -236,27 +182,29 @@ def changed_shapes(folder, size):
 
 
 EITHER, INT8 = "BadModel or loaded", {"kinds": [Program], "int8": True}
-paddle("relus, in a chain", 1000, lambda p, n: chain(p.input, n, p.relu))
-paddle("convolutions that share a filter, in a chain", 150, lambda p, n: chain(p.input, n, p.conv))
+# fmt: off
+paddle("relus, in a chain", 1000, lambda p, n: repeated(p.input, n, p.relu))
+paddle("convolutions that share a filter, in a chain", 150,
+       lambda p, n: repeated(p.input, n, p.conv))
 paddle("convolutions that share a filter, each added to the first", 150,
-       lambda p, n: chain(p.input, n, lambda x: p.sum(p.conv(x), p.input)))  # fmt: skip
+       lambda p, n: repeated(p.input, n, lambda x: p.sum(p.conv(x), p.input)))
 paddle("many attributes", 2000, lambda p, n: p.relu(p.input, **{f"a{i}": i for i in range(n)}),
-       EITHER)  # fmt: skip
+       EITHER)
 paddle("long texts", 2, lambda p, n: p.relu(p.input, name="\\u0000" * 5000 * n), EITHER)
 paddle("pools whose last result is rounded", 150,
-       lambda p, n: p.rounded(chain(p.input, n, p.pool)), "Unsupported", **INT8)  # fmt: skip
+       lambda p, n: p.rounded(repeated(p.input, n, p.pool)), "Unsupported", **INT8)
 paddle("rounded convolutions, each added to its input", 200,
-       lambda p, n: added(p, n, to_first=False), **INT8)  # fmt: skip
+       lambda p, n: added(p, n, to_first=False), **INT8)
 paddle("rounded convolutions, each added to the first", 200,
-       lambda p, n: added(p, n, to_first=True), "Unsupported", **INT8)  # fmt: skip
+       lambda p, n: added(p, n, to_first=True), "Unsupported", **INT8)
 paddle("long attributes", 5000, lambda p, n: p.relu(p.input, op_role=[1] * n), "BadModel",
-       kinds=[Program])  # fmt: skip
+       kinds=[Program])
 paddle("variables that nothing reads", 2000, kinds=[Program],
-       make=lambda p, n: [p.variable() for _ in range(n)] and p.relu(p.input))  # fmt: skip
+       make=lambda p, n: [p.variable() for _ in range(n)] and p.relu(p.input))
 paddle("lists that many operators read", 1000, read_list, "BadModel", kinds=[Pir])
-paddle("parameters", 300, lambda p, n: chain(
-           p.input, n, lambda x: p.sum(x, p.parameter(f"b{len(p.parameters)}", [1, 1, 1]))),
-       kinds=[Pir])  # fmt: skip
+paddle("parameters", 300, kinds=[Pir], make=lambda p, n: repeated(
+    p.input, n, lambda x: p.sum(x, p.parameter(f"b{len(p.parameters)}", [1, 1, 1]))))
+# fmt: on
 family("json changes of one parameter's shape", 500, changed_shapes)
 
 
@@ -305,10 +253,6 @@ def members(size):
     return {f"member {i}": {} for i in range(size)}
 
 
-def levels(size):
-    return bytes(4) + struct.pack("<Q", size) + bytes(8 * size) + record([1])[12:]
-
-
 def preprocess(crops=0, means=1, **more):
     crop = {"type": "CenterCrop", "size": [1, 1]}
     normalize = {"type": "Normalize", "scale": 1, "mean": [0] * means, "std": [1] * means}
@@ -316,25 +260,19 @@ def preprocess(crops=0, means=1, **more):
     return json.dumps({"format_version": 1, "mode": "L", "steps": steps, **more})
 
 
-def manifest(size):
-    model = {"format_version": 1, "models": {"model.pdmodel": {}}, "softmax": False}
-    return json.dumps({**model, "classes": [f"class {i}" for i in range(size)]})
-
-
-def sums(size):
-    return "".join(f"{i:064x}  file{i}\n" for i in range(size))
-
-
 NESTED = (2_000_000, lambda n: "[" * n + "]" * n, "BadModel", False, 4)
 file("json nested lists", *NESTED)
 file("json many members", 5000, lambda n: json.dumps(members(n)), "BadModel")
 file("pdiparams: many tensors", 2000, lambda n: record([1]) * n, "BadModel")
 file("pdiparams: a tensor of many dimensions", 10_000, lambda n: record([1] * n), "BadModel")
-file("pdiparams: many levels", 10_000, levels, "BadModel")
-file("SHA256SUMS: many lines", 2000, sums)
+file("pdiparams: many levels", 10_000, lambda n: (
+    bytes(4) + struct.pack("<Q", n) + bytes(8 * n) + record([1])[12:]), "BadModel")  # fmt: skip
+file("SHA256SUMS: many lines", 2000, lambda n: "".join(f"{i:064x}  file{i}\n" for i in range(n)))
 file("SHA256SUMS: a long name", 100_000, lambda n: f"{0:064x}  {'n' * n}\n")
 file("preprocess.json: many steps", 1000, lambda n: preprocess(crops=n))
 file("preprocess.json: many means", 3000, lambda n: preprocess(means=n), "BadModel")
 file("preprocess.json: nested lists", *NESTED)
 file("preprocess.json: many members", 5000, lambda n: preprocess(**members(n)), "BadModel")
-file("manifest.json: many classes", 5000, manifest)
+file("manifest.json: many classes", 5000, lambda n: json.dumps({
+    "format_version": 1, "models": {"model.pdmodel": {}}, "softmax": False,
+    "classes": [f"class {i}" for i in range(n)]}))  # fmt: skip

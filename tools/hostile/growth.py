@@ -12,30 +12,28 @@ import fnmatch
 import resource
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tools.hostile.families import FAMILIES
 
 MOST_GROWTH = 2.3
 """What twice the file may cost."""
-
 # docs/hostile-models.md states these.
 FREE_BYTES = 1 << 28
 ADDRESS_SPACE = 1 << 31
 SECONDS = 120
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """What one load took."""
 
+    message: str
     file_bytes: int
     result: str
     blocks: int = 0
     allocated: int = 0
     peak: int = 0
-    message: str = ""
 
 
 def measure(program, family, size, *, limited):
@@ -57,16 +55,19 @@ def measure(program, family, size, *, limited):
                 capture_output=True, errors="replace", timeout=SECONDS, preexec_fn=limit,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            return Cost(file_bytes, "too-slow", message=str(error))
+            return Cost(str(error), file_bytes, "too-slow")
     if run.returncode != 0:
-        return Cost(file_bytes, f"ended with {run.returncode}", message=run.stderr[-2000:])
+        return Cost(run.stderr[-2000:], file_bytes, f"ended with {run.returncode}")
     numbers, _, message = run.stdout.partition("\n")
     result, *counts = numbers.split()
-    return Cost(file_bytes, result, *map(int, counts), message=message.strip())
+    return Cost(message.strip(), file_bytes, result, *map(int, counts))
 
 
-def judge(family, one, two):
-    """Return what is wrong with the costs of a file and of one twice as large."""
+def measure_twice(program, name, scale=1, *, limited):
+    """Return the costs of a file and of one twice as large, and what is wrong with them."""
+    family = FAMILIES[name]
+    size = int(family.size * scale)
+    one, two = (measure(program, family, n, limited=limited) for n in (size, 2 * size))
     problems = []
     # What is refused at once needs no memory beside the files.
     free = FREE_BYTES if family.bytes_of_a_byte > 4 else 0
@@ -80,26 +81,18 @@ def judge(family, one, two):
         before, after = getattr(one, what), getattr(two, what)
         if after > MOST_GROWTH * max(files / 2, 1) * before:
             problems.append(f"{what}: {before:,}, and {after:,} for {files:.2f} times the file")
-    return problems
+    return one, two, problems
 
 
-def measure_families(program, pattern, scale, *, limited):
-    """Measure the families whose names fit a pattern, and print what each takes.
-
-    Returns:
-        How many take too much.
-    """
-    wrong = 0
-    for name in fnmatch.filter(FAMILIES, pattern):
-        family = FAMILIES[name]
-        size = int(family.size * scale)
-        one, two = (measure(program, family, n, limited=limited) for n in (size, 2 * size))
-        problems = judge(family, one, two)
-        growth = [
-            f"{getattr(two, what) / max(getattr(one, what), 1):.2f}"
-            for what in ("file_bytes", "blocks", "allocated", "peak")
-        ]
+def run_growth(options):
+    """Measure the families whose names fit a pattern, and print what each takes."""
+    wrong = False
+    for name in fnmatch.filter(FAMILIES, options.family):
+        limited = not options.unlimited
+        one, two, problems = measure_twice(options.program, name, options.scale, limited=limited)
+        counts = zip(one, two, strict=True)
+        growth = [f"{b / max(a, 1):.2f}" for a, b in counts if isinstance(a, int)]
         print(f"{name}: {two.file_bytes:,} bytes, {two.peak:,} at most; grows", *growth)
         print(*(f"  {problem}\n" for problem in problems), sep="", end="")
-        wrong += bool(problems)
-    return wrong
+        wrong |= bool(problems)
+    return int(wrong)

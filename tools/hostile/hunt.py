@@ -35,6 +35,10 @@ class Find:
         said = "" if self.outcome == "wrong" else re.sub(r"'[^']*'|[\d(), ]+", "", self.detail)[:80]
         return self.target, self.outcome, said
 
+    def indirect(self):
+        """Return whether another engine or program is between this one and the fault."""
+        return "auto" in self.target or "program" in self.target
+
     def to_json(self):
         """Return what is saved, and replayed."""
         return {**vars(self), "network": self.network.to_json()}

@@ -198,23 +198,17 @@ class Pir(PaddleModel):
     def declare(self, name, shape):
         """Add what reads a parameter."""
         made = {"%": len(self.operators) + 1, "TT": value_type(shape)}
-        self.operators.append(
-            {"#": "p", "A": [0, 1, 1, name], "DA": [], "O": made, "OA": [1, 0, 1], "QA": []}
-        )
+        made = {"A": [0, 1, 1, name], "DA": [], "O": made, "OA": [1, 0, 1], "QA": []}
+        self.operators.append({"#": "p", **made})
         return len(self.operators)
 
     def operator(self, kind, inputs, to=None, **attributes):
         """Add an operator; its result has the shape of the image, or another shape or type."""
-        made = to if isinstance(to, dict) else value_type(to or self.shape)
-        self.operators.append(
-            {
-                "#": kind,
-                "A": [{"AT": _pir_attribute(value), "N": at} for at, value in attributes.items()],
-                "I": [{"%": one} for one in inputs],
-                "O": [{"%": len(self.operators) + 1, "TT": made}],
-                "OA": [],
-            }
-        )
+        type_ = to if isinstance(to, dict) else value_type(to or self.shape)
+        made = [{"%": len(self.operators) + 1, "TT": type_}]
+        taken = [{"%": one} for one in inputs]
+        given = [{"AT": _pir_attribute(value), "N": at} for at, value in attributes.items()]
+        self.operators.append({"#": kind, "A": given, "I": taken, "O": made, "OA": []})
         return len(self.operators)
 
     def add(self, kind, inputs, _to="Out", axis=None, **attributes):

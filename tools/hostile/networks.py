@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -84,15 +85,15 @@ class Network:
 def dump(data, depth=0):
     """Return JSON with one layer, or other short value, on each line."""
     flat = json.dumps(data)
-    if len(flat) + depth <= 100 or not isinstance(data, dict | list) or not data:
+    if len(flat) + depth <= 100 or not isinstance(data, dict | list):
         return flat
-    pad = " " * (depth + 1)
-    if isinstance(data, dict):
-        parts = [f"{pad}{json.dumps(key)}: {dump(data[key], depth + 1)}" for key in data]
-    else:
-        parts = [pad + dump(value, depth + 1) for value in data]
-    start, end = "{}" if isinstance(data, dict) else "[]"
-    return start + "\n" + ",\n".join(parts) + "\n" + " " * depth + end
+    keys = [f"{json.dumps(key)}: " for key in data] if isinstance(data, dict) else [""] * len(data)
+    values = data.values() if isinstance(data, dict) else data
+    pad = "\n" + " " * depth
+    parts = [
+        f"{pad} {key}{dump(value, depth + 1)}" for key, value in zip(keys, values, strict=True)
+    ]
+    return flat[0] + ",".join(parts) + pad + flat[-1]
 
 
 def load(path):
@@ -109,8 +110,7 @@ def weight(network):
     """Return what is made as small as possible: layers, then the description, then its numbers."""
     attributes = [layer.attributes for layer in network.layers]
     text = json.dumps([attributes, network.options])
-    digits = "".join(c if c.isdigit() else " " for c in text).split()
-    numbers = sum(min(int(digit), 10**6) for digit in digits) + sum(network.shape)
+    numbers = sum(min(int(each), 10**6) for each in re.findall(r"\d+", text)) + sum(network.shape)
     return len(network.layers) + len(network.outputs), len(text), numbers
 
 
@@ -134,20 +134,18 @@ def _candidates(network):
             less.outputs = list(dict.fromkeys(stand_in if o == i else o for o in less.outputs))
             yield less
         yield _changed(network, "outputs", [i])
-    if len(network.outputs) > 1:
-        for output in network.outputs:
-            yield _changed(network, "outputs", [output])
+    for output in network.outputs:
+        yield _changed(network, "outputs", [output])
     for i, layer in enumerate(network.layers):
-        for attributes in _simpler_attributes(layer.attributes):
+        for attributes in _simpler(layer.attributes):
             less = copy.deepcopy(network)
             less.layers[i].attributes = attributes
             yield less
     for shape in _simpler(network.shape):
         if len(shape) == len(network.shape):
             yield _changed(network, "shape", shape)
-    for name in network.options:
-        if name not in ("opset", "batch"):
-            yield _changed(network, "options", _without(network.options, name))
+    for options in _simpler(network.options):
+        yield _changed(network, "options", options)
 
 
 def _changed(network, name, value):
@@ -156,18 +154,12 @@ def _changed(network, name, value):
     return less
 
 
-def _simpler_attributes(attributes):
-    for name, value in attributes.items():
-        yield _without(attributes, name)
-        yield from ({**attributes, name: simpler} for simpler in _simpler(value))
-
-
-def _without(values, name):
-    return {key: value for key, value in values.items() if key != name}
-
-
 def _simpler(value):
-    if isinstance(value, list):
+    if isinstance(value, dict):
+        for name in (name for name in value if name not in ("opset", "batch")):
+            yield {key: each for key, each in value.items() if key != name}
+            yield from ({**value, name: simpler} for simpler in _simpler(value[name]))
+    elif isinstance(value, list):
         for i, each in enumerate(value):
             for simpler in _simpler(each):
                 yield [*value[:i], simpler, *value[i + 1 :]]

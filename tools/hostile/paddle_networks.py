@@ -9,7 +9,9 @@ import paddle
 from paddle import nn, pir_utils
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
+from tools.hostile.draw import draw_paddle
 from tools.hostile.networks import InvalidNetworkError
+from tools.hostile.survey import read_model
 
 
 def writes_pdmodel():
@@ -73,6 +75,10 @@ OPERATORS = {
     # Flattens by the number of images that the program reads while it runs.
     "view": lambda x: paddle.reshape(x, [paddle.shape(x)[0], math.prod(x.shape[1:])]),
     "binary": lambda x, y, of: BINARY[of](x, y),
+    "matmul": lambda x, y, **more: MATMUL(x, y, **more) / math.sqrt(x.shape[-1]),
+    # The products of all rows with each other.
+    "gram": lambda x, batched=True: (BMM if batched else MATMUL)(x, paddle.transpose(x, [0, 2, 1]))
+    / math.sqrt(x.shape[2]),
     "concat": lambda *parts, axis: paddle.concat(list(parts), axis=axis),
     "stack": lambda *parts, axis: paddle.stack(list(parts), axis=axis),
 }
@@ -90,8 +96,8 @@ COMPARE = {
 }
 WHERE = older(paddle.where, "where", "Condition X Y")
 # Of other ranks, Paddle 3.3 makes operators that the checks of models do not accept, or, of gram,
-# transposes the first dimensions alone.
-RANKS = {"interpolate": 4, "pad": 4, "gram": 3}
+# transposes the first dimensions alone, or matmul has products of the images with each other.
+RANKS = {"interpolate": [4], "pad": [4], "gram": [3], "matmul": range(3, 9)}
 
 
 def channels(x, more):
@@ -134,7 +140,7 @@ class Run:
         for i, layer in enumerate(self.network.layers, 1):
             inputs, attributes = [values[i] for i in layer.inputs], dict(layer.attributes)
             self.owner = attributes.pop("like", i)
-            if len(inputs[0].shape) != RANKS.get(layer.op, len(inputs[0].shape)):
+            if len(inputs[0].shape) not in RANKS.get(layer.op, range(9)):
                 raise InvalidNetworkError("a tensor of another rank")
             values.append(self.function(layer.op)(*inputs, **attributes))
             if paddle.in_dynamic_mode() and 0 in values[-1].shape:
@@ -178,16 +184,6 @@ class Run:
             return MATMUL(x, self.parameter(0, [out, inputs], scale), transpose_y=True)
         weight = self.parameter(0, [inputs, out], scale)
         return F.linear(x, weight, self.parameter(1, [out])) if bias else MATMUL(x, weight)
-
-    def matmul(self, x, y, **more):
-        if len(x.shape) < 3:
-            raise InvalidNetworkError("a product of the images with each other")
-        return MATMUL(x, y, **more) / math.sqrt(x.shape[-1])
-
-    def gram(self, x, batched=True):
-        """The products of all rows with each other."""
-        turned = paddle.transpose(x, [0, 2, 1])
-        return (BMM if batched else MATMUL)(x, turned) / math.sqrt(x.shape[2])
 
     def batch_norm(self, x, **more):
         shape = [channels(x, more)]
@@ -265,6 +261,11 @@ def shapes(network):
     return [tuple(value.shape) for value in values]
 
 
+def draw(d):
+    """Draw a network."""
+    return draw_paddle(d, shapes)
+
+
 def answers(network, images, nudged):
     """Return the first output in dygraph, and what it must be close to: first float64's."""
     every = ((images, "float32", 0), (images, "float64", 0), (nudged, "float64", 3e-7))
@@ -285,7 +286,10 @@ def export(network, folder, formats):
             paddle.enable_static()
             if formats != {"json"}:
                 with contextlib.suppress(TypeError), pir_utils.OldIrGuard():
-                    _save(network, folder, separate=folder / "separate")
+                    _save(network, folder)
+                    (folder / "separate").mkdir()
+                    for name, contents in read_model(folder, "separate").items():
+                        (folder / "separate" / name).write_bytes(contents)
             if not formats or formats - {"pdmodel", "separate"}:
                 _save(network, folder)
         except Exception as error:
@@ -295,7 +299,7 @@ def export(network, folder, formats):
             paddle.disable_static()
 
 
-def _save(network, folder, separate=None):
+def _save(network, folder):
     static = paddle.static
     main, startup = static.Program(), static.Program()
     executor = static.Executor(paddle.CPUPlace())
@@ -306,10 +310,3 @@ def _save(network, folder, separate=None):
         outputs = [values[i] for i in network.outputs]
         executor.run(startup)
         static.save_inference_model(str(folder / "net"), [x], outputs, executor, program=main)
-        if separate is None:
-            return
-        pruned = static.normalize_program(main, [x], outputs)
-        separate.mkdir()
-        (separate / "__model__").write_bytes(static.serialize_program([x], outputs, program=main))
-        kept = [v for v in pruned.list_vars() if v.persistable and v.name not in ("feed", "fetch")]
-        static.io.save_vars(executor, str(separate), pruned, vars=kept)
