@@ -14,7 +14,6 @@ from lenet_cpp.cli import infer as infer_command
 from lenet_cpp.cli import predict as predict_command
 from lenet_cpp.cli import py_infer as py_infer_command
 from lenet_cpp.data.mnist import read_idx
-from lenet_cpp.export.separate_layout import write_separate
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "mnist_sample"
@@ -86,19 +85,6 @@ def trained_lenet(separate, target):
         values = np.frombuffer(file.read_bytes()[-4 * tensor.size :], np.float32)
         tensor.set_value(values.reshape(tensor.shape))
     paddle.save(state, str(target))
-
-
-def seeded(folder, name, **sizes):
-    import paddle
-
-    from lenet_cpp import export
-
-    params = folder / f"{name}.pdparams"
-    paddle.save(models.build(name, seed=1, **sizes).state_dict(), str(params))
-    export.export_model(params, folder / "exported", model=name, **sizes)
-    write_separate(folder / "exported", folder / "separate")
-    write_photos(folder / "photos", 3)
-    return Case(name, params, folder / "exported", folder / "separate", folder / "photos", sizes)
 
 
 def run(name, *arguments, **options):

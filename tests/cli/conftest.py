@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from classifiers import Case, seeded, trained_lenet, write_digits, write_photos
+from classifiers import Case, trained_lenet, write_digits, write_photos
 
 import shared_models
 from lenet_cpp import models
@@ -22,25 +22,33 @@ def lenet(tmp_path_factory, model_dir):
     )
 
 
+def shared(folder, name, classes, image_size):
+    """A network with random parameters, whose exports are made once per run of the suite."""
+    import paddle
+
+    params = folder / f"{name}.pdparams"
+    sizes = {"class_dim": classes, "img_size": image_size}
+    paddle.save(models.build(name, **sizes, seed=shared_models.SEED).state_dict(), str(params))
+    write_photos(folder / "photos", 3)
+    described = name, classes, image_size
+    exports = shared_models.exported(*described), shared_models.separate(*described)
+    yield Case(name, params, *exports, folder / "photos", sizes)
+    shutil.rmtree(folder)  # up to 230 MB, which pytest would keep for the next three runs
+
+
 @pytest.fixture(scope="session")
 def resnet(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("resnet")
-    yield seeded(folder, "ResNet50_vd", img_size=64)
-    shutil.rmtree(folder)  # 300 MB, which pytest would keep for the next three runs
+    yield from shared(tmp_path_factory.mktemp("resnet"), "ResNet18_vd", 7, 64)
+
+
+@pytest.fixture(scope="session")
+def resnet50(tmp_path_factory):
+    yield from shared(tmp_path_factory.mktemp("resnet50"), "ResNet50_vd", 1000, 64)
 
 
 @pytest.fixture(scope="session")
 def alexnet(tmp_path_factory):
-    import paddle
-
-    folder = tmp_path_factory.mktemp("alexnet")
-    params = folder / "AlexNet.pdparams"
-    paddle.save(models.build("AlexNet", 10, seed=shared_models.SEED).state_dict(), str(params))
-    write_photos(folder / "photos", 3)
-    described = "AlexNet", 10, 224
-    exports = shared_models.exported(*described), shared_models.separate(*described)
-    yield Case("AlexNet", params, *exports, folder / "photos", {"class_dim": 10})
-    shutil.rmtree(folder)  # 230 MB
+    yield from shared(tmp_path_factory.mktemp("alexnet"), "AlexNet", 10, 224)
 
 
 @pytest.fixture

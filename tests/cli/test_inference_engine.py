@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from classifiers import MAINS, run
+from classifiers import MAINS
 from PIL import Image
 
 import lenet_cpp
 from lenet_cpp import InferenceEngine, errors
+from lenet_cpp.cli import export_onnx, verify
 from lenet_cpp.data import images
 
 
@@ -305,23 +306,20 @@ def test_images_of_any_size(engine, format_, any_size, resnet):
                 loaded.run(np.zeros(wrong))
 
 
-def test_commands_with_images_of_any_size(any_size, resnet, tmp_path):
+def test_commands_with_images_of_any_size(any_size, resnet, program, tmp_path, capsys):
     _, folder = any_size
     for name in ("predict", "py_infer"):
-        done = run(name, f"-i={resnet.photos}", f"-d={folder}", "--topk=1")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert len(done.stdout.splitlines()) == 2 + 3
+        assert MAINS[name]([f"-i={resnet.photos}", f"-d={folder}", "--topk=1"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 2 + 3
     bare = bare_copy(folder, tmp_path / "bare")
     flags = [f"--model-dir={bare}", "--formats=json", "--accelerators=plain", "--batch-sizes=3"]
-    verified = run("verify", *flags)
-    assert verified.returncode == 3
-    assert "--preprocess" in verified.stderr
-    verified = run("verify", *flags, f"--preprocess={folder / 'preprocess.json'}")
-    assert verified.returncode == 0, verified.stderr
+    flags.append(f"--program={program}")
+    assert verify.main(flags) == 3
+    assert "--preprocess" in capsys.readouterr().err
+    assert verify.main([*flags, f"--preprocess={folder / 'preprocess.json'}"]) == 0
     pytest.importorskip("paddle2onnx", reason="export_onnx.py needs it")
     target = tmp_path / "open.onnx"
-    exported = run("export_onnx", folder / "open.json", f"--output={target}")
-    assert exported.returncode == 0, exported.stderr
+    assert export_onnx.main([str(folder / "open.json"), f"--output={target}"]) == 0
     x = np.random.default_rng(1).random((2, 3, 33, 57), np.float32)
     with lenet_cpp.Predictor(folder / "open.json") as ours, lenet_cpp.Predictor(target) as theirs:
         assert theirs.input_spec.shape == (-1, 3, -1, -1)

@@ -14,19 +14,19 @@ SNIPPETS = [snippet for snippet in read_snippets(PAGE) if snippet.language in RU
 
 
 @pytest.fixture(scope="module")
-def documented(tmp_path_factory, lenet, resnet):
+def documented(tmp_path_factory, lenet, resnet50):
     """A folder with everything that the page speaks of."""
     folder = tmp_path_factory.mktemp("page")
     for name, target in {
         "scripts": ROOT / "scripts",
         "inference_model/lenet": lenet.exported,
         "checkpoints/lenet/lenet.pdparams": lenet.params,
-        "resnet50-vd": resnet.exported,
-        "ResNet50_vd.pdparams": resnet.params,
-        "photos": resnet.photos,
+        "resnet50-vd": resnet50.exported,
+        "ResNet50_vd.pdparams": resnet50.params,
+        "photos": resnet50.photos,
         "digits": lenet.photos,
         "digit.png": lenet.photos / "000.png",
-        "test.jpeg": resnet.photos / "0.jpg",
+        "test.jpeg": resnet50.photos / "0.jpg",
     }.items():
         link = folder / name
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +34,7 @@ def documented(tmp_path_factory, lenet, resnet):
     return folder
 
 
+@pytest.mark.nightly  # project/test_guides.py looks at the flags of every page
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=[snippet.place for snippet in SNIPPETS])
 def test_page(snippet, documented):
     done = run_snippet(snippet, documented, Path(sys.prefix))

@@ -257,10 +257,10 @@ def test_strides_are_where_the_definition_has_them():
 EXPORTED = {"AlexNet": 224, "ResNet18": 64, "ResNet50_vd": 64}
 
 
-LARGE = pytest.param("AlexNet", marks=pytest.mark.nightly)  # 230 MB
+LARGE = [pytest.param(name, marks=pytest.mark.nightly) for name in ("AlexNet", "ResNet50_vd")]
 
 
-@pytest.fixture(scope="module", params=[LARGE, "ResNet18", "ResNet50_vd"])
+@pytest.fixture(scope="module", params=["ResNet18", *LARGE])
 def exported(request):
     """A network, and the folders of its exports: in both formats, and in the separate layout."""
     name = request.param
