@@ -25,7 +25,9 @@ if(LENET_BUILD_FUZZERS)
 endif()
 
 if(_flags)
-  # -O1 after the build type's flags: fast enough, and stack traces that name the functions.
+  # -O1 after the build type's flags: fast enough, and stack traces that name the functions. What runs
+  # once for a model, and the tests, take half as long to compile without it.
+  set(LENET_SANITIZE_COLD -O0)
   add_compile_options(${_flags} -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g1)
   add_compile_definitions($<$<COMPILE_LANGUAGE:CXX>:_GLIBCXX_ASSERTIONS>)
   add_link_options(${_flags})
