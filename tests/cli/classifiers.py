@@ -10,18 +10,12 @@ import numpy as np
 from PIL import Image
 
 from lenet_cpp import models
-from lenet_cpp.cli import infer as infer_command
-from lenet_cpp.cli import predict as predict_command
-from lenet_cpp.cli import py_infer as py_infer_command
+from lenet_cpp.cli import classify
 from lenet_cpp.data.mnist import read_idx
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "mnist_sample"
-MAINS = {
-    "predict": predict_command.main,
-    "infer": infer_command.main,
-    "py_infer": py_infer_command.main,
-}
+MAINS = {name: getattr(classify, name) for name in ("predict", "infer", "py_infer")}
 FORMATS = ("pdmodel", "json", "separate")
 ENGINES = ("native", "paddle", "python", "executor")
 

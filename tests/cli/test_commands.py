@@ -4,22 +4,24 @@ import argparse
 import ast
 import errno
 import importlib
+import io
 import os
 import pickle
 import re
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_cpp.cli import COMMANDS
+from lenet_cpp.cli import COMMANDS, load, run_cli
 
 PACKAGE = Path(__file__).parents[2] / "python" / "lenet_cpp"
-MODULES = {module: f"lenet_cpp.cli.{module}" for module, _ in COMMANDS.values()} | {
+STEMS = {name: place.partition(":")[2] or place for name, (place, _) in COMMANDS.items()}
+TOOLS = {
     "benchmark.py": "tools.benchmark.cli",
     "caffe2_roundtrip.py": "tools.caffe2.cli",
     "draw_mnist_sample.py": "tools.draw_mnist_sample",
@@ -28,7 +30,6 @@ MODULES = {module: f"lenet_cpp.cli.{module}" for module, _ in COMMANDS.values()}
 # What several commands have in common, and whose messages therefore may name only what all have.
 # The other modules of cli/ are commands.
 SHARED = {
-    "cli/_classify.py": ["predict"],  # it asks for flags that the others do not have
     "data/download.py": ["train"],
     "data/mnist.py": ["train", "verify", "quantize", "torch_train"],
     "export/*.py": ["convert_model", "export_model"],
@@ -43,17 +44,17 @@ EVERYWHERE = {"--help", "--name"}  # the latter is any flag, in help
 WORD = re.compile(r"(\w+)\.py\b|lenet-cpp ([a-z-]+)|(?<![\w-])(--[a-z][\w-]*\w)")
 
 
-def flags_of(command):
+def option_names(command):
     """The names of a command's options, as its parser has them."""
+    names = (
+        name
+        for param in command.params
+        for name in (*param.opts, *param.secondary_opts, *param.also)
+    )
+    return {name.replace("_", "-") for name in names}
 
-    module = importlib.import_module(MODULES[command])
-    if isinstance(module.main, click.Command):
-        names = {
-            name
-            for param in module.main.params
-            for name in (*param.opts, *param.secondary_opts, *param.also)
-        }
-        return {name.replace("_", "-") for name in names}
+
+def argparse_names(main, arguments):
     parsers = []
 
     def catch(parser, *_):
@@ -63,12 +64,21 @@ def flags_of(command):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", catch)
         with pytest.raises(SystemExit):
-            module.main([])
+            main(arguments)
     (parser,) = parsers
     return {name.replace("_", "-") for name in parser._option_string_actions}
 
 
-FLAGS = {command: flags_of(command) for command in MODULES}
+PARSED = {name: load(name) for name in COMMANDS if name != "fetch-paddle"}  # which is a script
+FLAGS = {
+    **{STEMS[name]: option_names(command) for name, command in PARSED.items()},
+    "fetch_paddle": argparse_names(load("fetch-paddle").callback, ()),
+    **{
+        tool: argparse_names(importlib.import_module(module).main, [])
+        for tool, module in TOOLS.items()
+    },
+}
+FLAGS["classify"] = FLAGS["predict"] | FLAGS["infer"]  # whose help is tested for each
 
 
 def texts_of(path):
@@ -96,15 +106,18 @@ def flags_in(line, commands):
     These are those that the module is for, or the one that the line named last.
     """
     for script, name, flag in WORD.findall(line):
+        if script == "FILE":  # of the user's
+            continue
         if script or name:
             tool = f"{script}.py"
-            commands = [tool if tool in FLAGS else script or COMMANDS[name][0]]
+            commands = [tool if tool in FLAGS else script or STEMS[name]]
         else:
             yield from ((command, flag) for command in commands)
 
 
 def modules():
-    found = {f"cli/{command}.py": [command] for command, _ in COMMANDS.values()}
+    found = {f"cli/{place}.py": [place] for place in [*STEMS.values(), "classify"]}
+    found = {name: commands for name, commands in found.items() if (PACKAGE / name).is_file()}
     for pattern, commands in SHARED.items():
         for path in PACKAGE.glob(pattern):
             found[path.relative_to(PACKAGE).as_posix()] = commands
@@ -121,9 +134,18 @@ def test_messages_name_flags_that_there_are(name, commands):
                 assert flag.replace("_", "-") in known, f"{name}: {command} has no {flag}: {line!r}"
 
 
+@pytest.mark.parametrize("name", PARSED)
+def test_help_names_flags_that_there_are(name):
+    stem, command = STEMS[name], PARSED[name]
+    texts = [param.help for param in command.params]
+    for text in [*texts, *(example for example, _ in command.examples)]:
+        for where, flag in flags_in(text, [stem]):
+            assert flag.replace("_", "-") in FLAGS[where] | EVERYWHERE, f"{flag} in {text!r}"
+
+
 def test_other_modules_name_no_flags():
     """A message of theirs may be any command's."""
-    known = modules()
+    known = {*modules(), "cli/_options.py"}  # whose options are tested with each command
     for path in PACKAGE.rglob("*.py"):
         name = path.relative_to(PACKAGE).as_posix()
         if name in known:
@@ -182,7 +204,8 @@ def test_a_file_of_another_kind_is_named(arguments, said, others, monkeypatch, c
         pytest.importorskip("torch", reason="it reads the file")
     monkeypatch.chdir(others)
     command, *rest = arguments.split()
-    assert importlib.import_module(f"lenet_cpp.cli.{command}").main(rest) in {3, 4, 5}
+    (name,) = (name for name, stem in STEMS.items() if stem == command)
+    assert load(name)(rest) in {3, 4, 5}
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert said in error
@@ -194,12 +217,10 @@ def test_a_file_of_another_kind_is_named(arguments, said, others, monkeypatch, c
 
 
 def test_a_full_disk_is_named_with_its_file(model_dir, others, capsys):
-    from lenet_cpp.cli import predict
-
     target = others / "full.json"
     target.symlink_to("/dev/full")
     arguments = ["-i", str(others / "digit.png"), "-d", str(model_dir), f"--output={target}"]
-    assert predict.main(arguments) == 1
+    assert load("predict")(arguments) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{os.strerror(errno.ENOSPC)}: {target}; free some" in line
 
@@ -214,10 +235,18 @@ def test_a_full_disk_is_named_with_the_folder_of_an_export(tmp_path):
     assert not folder.exists()
 
 
+def test_a_closed_pipe_in_the_place_of_a_file(monkeypatch):
+    class Closed(io.StringIO):
+        def flush(self):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert run_cli(lambda: 0, "predict") == 141
+
+
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
 def test_what_cannot_be_written_is_named(code, tmp_path, monkeypatch, capsys):
     from lenet_cpp._base.files import write_text
-    from lenet_cpp.cli import run_cli
 
     def refuse(self, text, **_):
         raise OSError(code, os.strerror(code))

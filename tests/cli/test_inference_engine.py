@@ -134,7 +134,7 @@ def test_threads_take_turns(lenet, monkeypatch):
 
 def test_predict_imports_no_paddle(lenet):
     code = (
-        "import sys\nfrom lenet_cpp.cli.predict import main\n"
+        "import sys\nfrom lenet_cpp.cli.classify import predict as main\n"
         f"assert main(['-i={lenet.photos}', '--model_dir={lenet.exported}', '--benchmark']) == 0\n"
         "sys.exit('paddle' in sys.modules)"
     )

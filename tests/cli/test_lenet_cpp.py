@@ -1,7 +1,6 @@
 """The command lenet-cpp: subcommands, help, options that are alike, completion, versions."""
 
 import ast
-import importlib
 import json
 import os
 import re
@@ -17,16 +16,11 @@ from classifiers import MAINS, ROOT
 from PIL import Image
 
 import lenet_cpp
-from lenet_cpp.cli import COMMANDS, main
+from lenet_cpp.cli import COMMANDS, load, main
 from lenet_cpp.verify.reprod import read_record
 
 PROGRAM = Path(sys.executable).with_name("lenet-cpp")
-PARSED = {
-    name: importlib.import_module(f"lenet_cpp.cli.{module}").main
-    for name, (module, _) in COMMANDS.items()
-    if name != "fetch-paddle"  # a script, which runs before anything is installed
-}
-PARSED = {name: found for name, found in PARSED.items() if isinstance(found, click.Command)}
+PARSED = {name: load(name) for name in COMMANDS if name != "fetch-paddle"}  # which is a script
 
 
 def lenet_cpp_command(*arguments, **options):
@@ -50,8 +44,9 @@ def test_help_has_examples_and_every_option_once(name, capsys):
         listed = [line.split("  ")[1] for line in text.splitlines() if line.startswith("  -")]
         shown = [one for line in listed for one in line.split(", ")]
         assert sorted(shown) == sorted(set(shown))
+        words = "".join(text.split())
         for param in PARSED[name].params:
-            words = " ".join(text.split())
+            assert param.spec[0] == "-" or text.splitlines()[0].endswith(f" {param.spec}")
             assert all(words.count(f"{alias})") + words.count(f"{alias},") for alias in param.also)
 
 
@@ -61,7 +56,7 @@ def test_help_lists_the_commands(arguments, capsys):
         main(arguments)
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    listed = text[text.index("Commands:\n") : text.index("\nOptions:")]
+    listed = text[text.index("Commands:\n") : text.index("\nExamples:")]
     assert re.findall(r"^  ([a-z-]+)  ", listed, re.MULTILINE) == list(COMMANDS)
 
 
@@ -106,6 +101,7 @@ def values(command, *arguments):
         ("export", ["--image-size 64", "--img_size=64", "--image_size=64"]),
         ("export", ["-o out", "-o=out", "--o out", "--output_dir=out", "--save_inference_dir out"]),
         ("export", ["net", "-p net", "-p=net", "-pnet", "--pretrained=net", "--params net"]),
+        ("export", ["params", "-p params"]),
         ("export", ["-m AlexNet", "--model=AlexNet", "--model_name AlexNet", "--m=AlexNet"]),
         ("predict", ["x", "-i x", "-i=x", "-ix", "--image_file x", "--img_path=x", "--i x"]),
         ("predict", ["x --threads 2", "x --cpu_threads=2", "--cpu-threads 2 x"]),
@@ -143,15 +139,20 @@ def test_one_thing_has_one_name():
 
 def attributes_of(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            yield from [node.attr] if node.value.id == "options" else []
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "options.only":
+            yield from (name.value for name in node.args)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "options":
+            yield from [node.attr] if node.attr != "only" else []
 
 
 @pytest.mark.parametrize("name", PARSED)
 def test_commands_read_only_options_that_there_are(name):
     """Their attributes are not known to mypy."""
-    path = ROOT / "python" / "lenet_cpp" / "cli" / f"{COMMANDS[name][0]}.py"
-    assert set(attributes_of(path)) <= {param.name for param in PARSED[name].params}
+    module = COMMANDS[name][0].partition(":")[0]
+    path = ROOT / "python" / "lenet_cpp" / "cli" / f"{module}.py"
+    together = [one for one, (place, _) in COMMANDS.items() if place.partition(":")[0] == module]
+    known = {param.name for one in together for param in PARSED[one].params}
+    assert set(attributes_of(path)) <= known
 
 
 # Imports, versions and completion
@@ -166,7 +167,7 @@ def modules_after(statement, *names):
 def test_commands_are_imported_when_they_run():
     assert modules_after("import lenet_cpp", "click", "lenet_cpp.cli") == set()
     run = "from lenet_cpp.cli import main; main(['{}'])"
-    others = [f"lenet_cpp.cli.{module}" for module, _ in COMMANDS.values()]
+    others = [f"lenet_cpp.cli.{place.partition(':')[0]}" for place, _ in COMMANDS.values()]
     assert modules_after(run.format("--help"), "paddle", "torch", "onnx", *others) == set()
     assert modules_after(run.format("--version"), "paddle", "torch", "onnx", *others) == set()
 

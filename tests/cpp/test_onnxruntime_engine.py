@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
-from lenet_cpp.cli import predict, py_infer
+from lenet_cpp.cli.classify import predict, py_infer
 from numpy_reference import LENET, softmax
 from snippets import run_page
 
@@ -434,7 +434,7 @@ def test_predict_command(classifier, engine, flag):
     flags = [f"-i={folder / 'image.png'}", f"--output={target}", "--topk=10", "--benchmark"]
     if engine != "auto":
         flags.append(f"--engine={engine}")
-    assert predict.main([*flags, flag.format(folder)]) == 0
+    assert predict([*flags, flag.format(folder)]) == 0
     (image,) = json.loads(target.read_text())
     found = image["predictions"]
     assert_classes(
@@ -446,9 +446,9 @@ def test_other_engines_refuse_an_onnx(lenet_file, tmp_path, capsys):
     flags = [f"-i={tmp_path}", f"-m={lenet_file}"]
     Image.new("L", (28, 28)).save(tmp_path / "image.png")
     for call in (
-        lambda: predict.main([*flags, "--engine=paddle"]),
-        lambda: predict.main([*flags, "--engine=python"]),
-        lambda: py_infer.main(flags),
+        lambda: predict([*flags, "--engine=paddle"]),
+        lambda: predict([*flags, "--engine=python"]),
+        lambda: py_infer(flags),
     ):
         assert call() == UNSUPPORTED
         assert "lenet-cpp import" in capsys.readouterr().err

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
+from lenet_cpp.cli.classify import predict
 from lenet_cpp.cli.convert_model import main as convert
-from lenet_cpp.cli.predict import main as predict
 from lenet_cpp.cli.verify import main as verify
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, write_idx
 from lenet_cpp.inference.classification import InferenceEngine

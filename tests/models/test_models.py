@@ -484,7 +484,7 @@ def test_command(tmp_path, capsys, monkeypatch):
     small = ["-m", "resnet18_VD", "--class_dim", "3", "--img_size", "32", "--seed", "0"]
     assert main([*small, "--format", "separate", "--softmax", "-o", "s"]) == 0
     printed = capsys.readouterr().out
-    assert "117 variables" in printed
+    assert f"and {len(list(Path('s').iterdir())) - 10} more files" in printed
     assert "untrained" in printed
     assert manifest.read_manifest(Path("s")).class_dim == 3
     with lenet_cpp.Predictor(model_dir="s") as predictor:

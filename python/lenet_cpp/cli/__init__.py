@@ -2,20 +2,15 @@
 
 A subcommand is a function that takes the options and returns the exit status::
 
-    @command(examples="  {prog} digit.png --model-dir lenet  one image")
-    @shared.images("image files, or folders of them")
-    @shared.batch_size("images a run", 1)
-    @option("--labels FILE", "names of the classes", group="Results")
+    @command(OPTIONS_AND_EXAMPLES)
     def main(options: Options) -> int:
         '''Classify images. The whole docstring is what --help says first.'''
 
-Declare in ``_shared.py`` what a second command takes too, so that one thing has one flag.
-An option is declared as ``--help`` shows it; ``also`` are other spellings, such as those of
-Paddle's guides. Write names with hyphens: underscores, ``-x=1`` and ``--x=1`` are taken alike.
-For wrong combinations raise ``click.UsageError``. Every :class:`lenet_cpp.errors.Error` becomes one
-line and its exit code. Import what is heavy inside the function. Name the module in ``COMMANDS``.
+``_options.py`` says how options are declared. For wrong combinations raise ``click.UsageError``;
+every :class:`lenet_cpp.errors.Error` becomes one line and its exit code. Import what is heavy
+inside the function. Name the module in ``COMMANDS``.
 
-Each ``main`` can be called with a list of arguments, as ``scripts/*.py`` and the tests do.
+Each command can be called with a list of arguments, as ``scripts/*.py`` and the tests do.
 """
 
 from __future__ import annotations
@@ -27,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from click.shell_completion import CompletionItem, shell_complete
+from click.shell_completion import shell_complete
 
 from lenet_cpp.cli._command import SETTINGS, run, run_cli
 
@@ -39,9 +34,15 @@ __all__ = ["main", "run_cli", "run_script"]
 COMMANDS = {
     "train": ("train", "Train a network on MNIST"),
     "export": ("export_model", "Export trained parameters as an inference model"),
-    "predict": ("predict", "Classify images with an exported model, in C++"),
-    "infer": ("infer", "Classify images with trained parameters, in Paddle's training engine"),
-    "py-infer": ("py_infer", "Classify images with an exported model, in Paddle's training engine"),
+    "predict": ("classify:predict", "Classify images with an exported model, in C++"),
+    "infer": (
+        "classify:infer",
+        "Classify images with trained parameters, in Paddle's training engine",
+    ),
+    "py-infer": (
+        "classify:py_infer",
+        "Classify images with an exported model, in Paddle's training engine",
+    ),
     "verify": ("verify", "Compare the answers of C++ and Python"),
     "quantize": ("quantize", "Quantize a model to 8-bit integers"),
     "import": ("import_model", "Import a model from PyTorch, ONNX or Caffe2"),
@@ -52,7 +53,7 @@ COMMANDS = {
     "explain": ("explain", "Show how the native engine computes a model"),
     "benchmark": ("benchmark", "Measure latency and throughput of a model in each engine"),
 }
-"""Name to module and summary."""
+"""Name to module, with the function when that is not ``main``, and summary."""
 
 _COMPLETE = "_LENET_CPP_COMPLETE"  # the name that click gives to this variable
 
@@ -68,47 +69,30 @@ Complete commands and options with the Tab key: add one line to the shell's star
 """
 
 
+def load(name: str) -> Any:
+    """Return the command that has a name; its module is imported only now."""
+    module, _, function = COMMANDS[name][0].partition(":")
+    return getattr(import_module(f"lenet_cpp.cli.{module}"), function or "main")
+
+
 class _Group(click.Group):
-    """The subcommands; a module is imported when its subcommand is used."""
+    """The subcommands, each with its summary alone until it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of ``COMMANDS``, not of the alphabet."""
         del ctx
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name else None, rest
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples as they are."""
         del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        found = import_module(f"lenet_cpp.cli.{COMMANDS[cmd_name][0]}").main
-        return found if isinstance(found, click.Command) else _foreign(cmd_name, found)
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete the subcommands without importing them."""
-        names = [name for name in COMMANDS if name.startswith(incomplete)]
-        found = [CompletionItem(name, help=COMMANDS[name][1]) for name in names]
-        return found + click.Command.shell_complete(self, ctx, incomplete)
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the subcommands with their summaries."""
-        self.format_usage(ctx, formatter)
-        formatter.write(f"\n{self.help}\n")
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
-        click.Command.format_options(self, ctx, formatter)
         formatter.write(_EPILOG)
-
-
-def _foreign(name: str, function: Any) -> click.Command:
-    """A command that parses its arguments itself."""
-    parameter = click.Argument(["argv"], nargs=-1, type=click.UNPROCESSED)
-    return click.Command(
-        name,
-        callback=lambda argv: function(list(argv)),
-        params=[parameter],
-        add_help_option=False,
-        context_settings={"ignore_unknown_options": True},
-    )
 
 
 def _print_versions(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
@@ -123,7 +107,7 @@ _GROUP = _Group(
     "lenet-cpp",
     help="Run image classifiers trained in PaddlePaddle, from training to C++.",
     context_settings=SETTINGS,
-    commands={name: click.Command(name) for name in COMMANDS},  # to suggest one for another
+    commands={name: click.Command(name, short_help=text) for name, (_, text) in COMMANDS.items()},
     subcommand_metavar="COMMAND ...",
     params=[
         click.Option(
@@ -140,13 +124,7 @@ _GROUP = _Group(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``lenet-cpp``.
-
-    Args:
-        argv: The arguments; those of the process when None.
-
-    Returns:
-        The exit status.
+    """Run ``lenet-cpp`` with arguments, or those of the process, and return the exit status.
 
     Raises:
         SystemExit: The usage was wrong, which was said, or ``--help`` was printed.
@@ -159,11 +137,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_script(file: str, **obj: Any) -> NoReturn:
-    """Run the subcommand whose module has the name of a script, which lies in a clone.
+    """Run the subcommand whose module or function has the name of a script of a clone.
 
-    Args:
-        file: The script.
-        **obj: What the script gives the command beside the user's options.
+    ``obj`` is what the script gives the command beside the user's options.
     """
     path = Path(file).resolve()
-    sys.exit(import_module(f"lenet_cpp.cli.{path.stem}").main(root=path.parents[1], **obj))
+    name = next(name for name, (place, _) in COMMANDS.items() if path.stem in place.split(":"))
+    sys.exit(load(name)(root=path.parents[1], **obj))

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from typing import TYPE_CHECKING, Any
 
-import click
 import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._command import CommaList, Options, command, option
+from lenet_cpp.cli._options import EXPORTED_MODEL, Options, command, open_predictor
 from lenet_cpp.cli._versions import versions
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
-from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.verify import TOLERANCES, Comparison, compare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from lenet_cpp.inference.predictor import Predictor
 
 _ENGINES = ("native", "paddle", "onnxruntime")
 _PERCENTILES = (50, 90, 99)
@@ -28,43 +28,27 @@ _WARM_UP = 3
 
 
 @command(
-    one="the answers of two engines differ",
-    examples="""\
-  {prog} inference_model/lenet
-      every engine that can run it, batches of 1, 8 and 64
-  {prog} resnet50.onnx --engines onnxruntime,native --threads 1,2,4 --batch-sizes 1
+    f"""{EXPORTED_MODEL}
+  --image-size  height and width of the images, in pixels, for a model that takes any
+Engine:
+  --engines {"|".join(_ENGINES)},...  which (default: all) [also: --engine]
+  --accelerator
+  --precision
+  --threads N,...  CPU threads of a run [default: 1] [also: --cpu_threads]
+Images:
+  -b, --batch-sizes N,...  images a run [default: 1,8,64] [also: --batch-size]
+Results:
+  --seconds SECONDS
+      how long each row is measured, in {_MIN_RUNS} to {_MAX_RUNS:,} runs [default: 1.0]
+  --json
+Examples:
+  %prog inference_model/lenet  every engine that can run it, batches of 1, 8 and 64
+  %prog resnet50.onnx --engines onnxruntime,native --threads 1,2,4 --batch-sizes 1
       how it scales with threads
-  {prog} --json > bundled.json
-      the bundled LeNet, for a program to read
+  %prog --json > bundled.json  the bundled LeNet, for a program to read
 """,
+    one="the answers of two engines differ",
 )
-@shared.exported_model
-@option(
-    "--engines NAME,...",
-    f"some of {','.join(_ENGINES)} (default: all)",
-    also="--engine",
-    group=shared.ENGINE,
-    type=CommaList(click.Choice(_ENGINES)),
-    default=_ENGINES,
-)
-@shared.accelerator
-@shared.precision
-@shared.threads("CPU threads of a run (default: 1)", spec="--threads N,...", default=(1,))
-@option(
-    "-b, --batch-sizes N,...",
-    "images a run (default: 1,8,64)",
-    also="--batch-size",
-    group=shared.IMAGES,
-    default=(1, 8, 64),
-)
-@shared.image_size("for a model that takes any")
-@option(
-    "--seconds X",
-    f"how long each row is measured, in {_MIN_RUNS} to {_MAX_RUNS:,} runs",
-    type=click.FloatRange(min=0, max=3600),
-    default=1.0,
-)
-@shared.as_json
 def main(options: Options) -> int:
     """Measure a model: percentiles of the latency of a run, and images a second.
 
@@ -75,27 +59,37 @@ def main(options: Options) -> int:
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
     answers: dict[str, NDArray[np.float32]] = {}
-    total = len(options.engines) * len(options.threads) * len(options.batch_sizes)
+    engines = options.engines or _ENGINES
+    total = len(engines) * len(options.threads) * len(options.batch_sizes)
     with tqdm(total=total, desc="benchmark", unit="row", disable=None, leave=False) as bar:
-        for engine in options.engines:
-            reason = _why_not(options, engine)
-            if reason:
-                left_out[engine] = reason
+        for engine, threads in itertools.product(engines, options.threads):
+            try:
+                predictor = open_predictor(
+                    options, engine, threads=threads, accelerator=options.accelerator
+                )
+            except (Unsupported, FileNotFound) as error:
+                if options.model_file is not None and not options.model_file.exists():
+                    raise
+                left_out[engine] = str(error)
                 continue
-            for threads in options.threads:
-                with _load(options, engine, threads) as predictor:
-                    answers[engine] = predictor.run(_images(predictor, options, 3))
-                    for size in options.batch_sizes:
-                        images = _images(predictor, options, size)
-                        measured = _measure(predictor, images, options.seconds)
-                        rows.append({"engine": engine, "threads": threads, **measured})
-                        bar.update()
+            with predictor:
+                answers[engine] = predictor.run(_images(predictor, options, 3))
+                for size in options.batch_sizes:
+                    images = _images(predictor, options, size)
+                    measured = _measure(predictor, images, options.seconds)
+                    rows.append({"engine": engine, "threads": threads, **measured})
+                    bar.update()
     if not rows:
         raise Unsupported("; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
-    comparisons = _compare(answers, options.precision or "fp32")
+    first, *others = answers
+    tolerance = TOLERANCES[options.precision or "fp32"]
+    comparisons = [
+        compare(answers[first], answers[other], names=(first, other), tolerance=tolerance)
+        for other in others
+    ]
     if options.json:
         document = {
-            "model": str(options.model or "bundled LeNet"),
+            "model": str(options.model_file or "bundled LeNet"),
             "versions": versions(),
             "rows": rows,
             "differences": {each.second: each.largest_difference for each in comparisons},
@@ -105,23 +99,6 @@ def main(options: Options) -> int:
     else:
         print(_text(rows, comparisons, left_out))
     return 0 if all(each.agrees for each in comparisons) else 1
-
-
-def _why_not(options: Options, engine: str) -> str:
-    """Say why an engine cannot run the model; nothing when it can."""
-    try:
-        _load(options, engine, 1).close()
-    except (Unsupported, FileNotFound) as error:
-        if options.model is not None and not options.model.exists():
-            raise
-        return str(error)
-    return ""
-
-
-def _load(options: Options, engine: str, threads: int) -> Predictor:
-    chosen = {"accelerator": options.accelerator, "precision": options.precision}
-    given: Any = {name: value for name, value in chosen.items() if value is not None}
-    return Predictor(**shared.predictor_files(options), engine=engine, threads=threads, **given)
 
 
 def _images(predictor: Predictor, options: Options, count: int) -> NDArray[np.float32]:
@@ -152,31 +129,14 @@ def _measure(predictor: Predictor, images: NDArray[np.float32], seconds: float) 
     }
 
 
-def _compare(answers: dict[str, NDArray[np.float32]], precision: str) -> list[Comparison]:
-    """Compare every engine with the first one."""
-    first = next(iter(answers))
-    return [
-        compare(
-            answers[first], answers[other], names=(first, other), tolerance=TOLERANCES[precision]
-        )
-        for other in list(answers)[1:]
-    ]
-
-
 def _text(
     rows: list[dict[str, Any]], comparisons: list[Comparison], left_out: dict[str, str]
 ) -> str:
     header = ["engine", "threads", "batch", "runs", *(f"p{p} ms" for p in _PERCENTILES), "images/s"]
-    cells = [
-        [
-            *(row[name] for name in ("engine", "threads", "batch_size", "runs")),
-            *(f"{row[f'p{p}_ms']:.4f}" for p in _PERCENTILES),
-            f"{row['images_per_second']:,.0f}",
-        ]
-        for row in rows
-    ]
     align = ("left", *("right",) * (len(header) - 1))
-    lines = [tabulate(cells, header, colalign=align, disable_numparse=True), ""]
+    formats = (*("",) * 4, *(".4f",) * len(_PERCENTILES), ",.0f")
+    cells = [list(row.values()) for row in rows]
+    lines = [tabulate(cells, header, colalign=align, floatfmt=formats), ""]
     for each in comparisons:
         verdict = "agree" if each.agrees else "DIFFER"
         lines.append(f"{each.first} and {each.second} {verdict}: {each.size} on 3 images")

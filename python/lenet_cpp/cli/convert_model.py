@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import click
-
-from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._command import FILE, Options, argument, command, option
+from lenet_cpp.cli._options import Options, command, print_files
+from lenet_cpp.export import convert_model
 from lenet_cpp.formats import FORMATS
-
-_FORMAT = click.Choice(tuple(FORMATS))
 
 _TEXT = """\
 Convert a model from one of Paddle's formats to another:
@@ -24,51 +20,43 @@ older format, anything to pdparams), the parameters are loaded into the network 
 
 
 @command(
-    text=_TEXT.format(formats="\n".join(f"  {name:<12}  {what}" for name, what in FORMATS.items())),
-    examples="""\
-  {prog} inference_model/lenet/lenet.json -o old --to separate
+    f"""
+Arguments:
+  SOURCE  the model to convert
+Options:
+  --output-dir  [required]
+  --to {"|".join(FORMATS)}  what to write [required]
+  --from {"|".join(FORMATS)}
+      which one to take when SOURCE has several formats (default: .pdmodel before .json)
+  --softmax/--no-softmax
+  --name
+Model:
+  --model  the network: a registered name, or FILE.py:SPEC (default: the one that the source's
+      manifest.json names)
+  --num-classes  (default: the source's)
+  --image-size  (default: the source's)
+Examples:
+  %prog inference_model/lenet/lenet.json -o old --to separate
       from Paddle 3's format to one file for each variable and __model__
-  {prog} ResNet50_vd_persistable -o resnet50-vd --to model-params -m ResNet50_vd
+  %prog ResNet50_vd_persistable -o resnet50-vd --to model-params -m ResNet50_vd
       a folder of variables, as fluid.io.save_persistables wrote it, to model and params
-  {prog} resnet50-vd -o checkpoint --to pdparams -m ResNet50_vd
+  %prog resnet50-vd -o checkpoint --to pdparams -m ResNet50_vd
       and from there to a state dict to fine-tune
 """,
+    text=_TEXT.format(formats="\n".join(f"  {name:<12}  {what}" for name, what in FORMATS.items())),
 )
-@argument("source", "the model to convert", type=FILE)
-@shared.output_dir("the folder to write", required=True)
-@option("--to FORMAT", "what to write", type=_FORMAT, required=True)
-@option(
-    "--from FORMAT",
-    "which one to take when SOURCE has several formats (default: .pdmodel before .json)",
-    type=_FORMAT,
-)
-@shared.model(
-    "the network: a registered name, or FILE.py:SPEC (default: the one that the source's"
-    " manifest.json names)"
-)
-@shared.sizes("the source's")
-@shared.softmax
-@shared.stem
 def main(options: Options) -> int:
     """Convert a model."""
-    from lenet_cpp.export import convert_model
-
     done = convert_model(
         options.source,
         options.output_dir,
         options.to,
         source_format=getattr(options, "from"),
-        model=options.model,
         class_dim=options.num_classes,
         img_size=options.image_size,
-        softmax=options.softmax,
-        name=options.name,
+        **options.only("model", "softmax", "name"),
     )
     print(f"converted {done.source.path} ({done.source.format}) to {options.to} in {done.folder}:")
-    shown = done.files if len(done.files) <= 12 else done.files[:10]
-    for path in shown:
-        print(f"  {path.name}  {path.stat().st_size:,} bytes")
-    if len(shown) < len(done.files):
-        print(f"  and {len(done.files) - len(shown)} more files")
+    print_files(done.files)
     print(f"checked: outputs differ from the source's by at most {done.max_difference:g}")
     return 0

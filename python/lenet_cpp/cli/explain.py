@@ -8,30 +8,28 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._command import NATURAL, Options, command, option
-from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.cli._options import EXPORTED_MODEL, Options, command, open_predictor
 
 if TYPE_CHECKING:
     from lenet_cpp.inference.plan import Plan, PlanPart
 
 
 @command(
-    examples="""\
-  {prog} inference_model/lenet
-      one image, in float32
-  {prog} inference_model/lenet_static-ptq --precision int8 --batch-size 64 --json
+    f"""{EXPORTED_MODEL}
+Options:
+  --batch-size  [default: 1]
+  --runs RUNS  how many are measured; 0: as many as half a second allows [default: 0]
+Engine:
+  --threads
+  --precision
+Results:
+  --json
+Examples:
+  %prog inference_model/lenet  one image, in float32
+  %prog inference_model/lenet_static-ptq --precision int8 --batch-size 64 --json
       a quantized model, and what a program can read
 """
 )
-@shared.exported_model
-@shared.batch_size("images a run", 1)
-@option(
-    "--runs N", "how many are measured; 0: as many as half a second allows", type=NATURAL, default=0
-)
-@shared.threads()
-@shared.precision
-@shared.as_json
 def main(options: Options) -> int:
     """Show how the native engine computes a model: kernels, multiply-adds and times of each layer.
 
@@ -39,12 +37,7 @@ def main(options: Options) -> int:
     may be over 100 % of the limit. Times are medians; of a batch over 64 the layers are timed for
     64 images. The limit is what one core of this processor could do.
     """
-    with Predictor(
-        **shared.predictor_files(options),
-        engine="native",
-        threads=options.threads,
-        precision=options.precision or "fp32",
-    ) as predictor:
+    with open_predictor(options, "native", threads=options.threads) as predictor:
         plan = predictor.explain(options.batch_size, runs=options.runs)
         name = str(predictor.model_file)
     if options.json:

@@ -3,71 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._command import Options, argument, command, option
-from lenet_cpp.data.images import PREPROCESS_NAME
+from lenet_cpp.cli._options import Options, command, print_files
 from lenet_cpp.errors import BadInput
-from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
+from lenet_cpp.export import export_model, export_separate
+from lenet_cpp.export.inference_model import EXPORT_FORMATS, EXPORT_TOLERANCE
+from lenet_cpp.export.separate_layout import combine_separate
 from lenet_cpp.models import MODELS, resolve
-
-if TYPE_CHECKING:
-    from lenet_cpp.export import ExportResult
-    from lenet_cpp.models import ModelSpec
-
-_MOST_LINES = 20
 
 
 @command(
-    examples="""\
-  {prog}
-      checkpoints/lenet/lenet.pdparams to inference_model/lenet, both formats
-  {prog} -m ResNet50_vd -p ResNet50_vd_pretrained.pdparams -o resnet50-vd
+    f"""
+Arguments:
+  [PARAMS]  the trained parameters, with or without .pdparams, or their URL (default for lenet:
+      checkpoints/lenet/lenet.pdparams) [also: -p, --params, --pretrained]
+Model:
+  --model  the model: {", ".join(MODELS)}, in upper or lower case; or FILE.py:SPEC, a ModelSpec of
+      your own [default: lenet]
+  --sha256 HEX  what the SHA-256 of the parameter file must be
+  --num-classes
+  --image-size
+Options:
+  --seed  random parameters from this seed instead of trained ones
+  --output-dir  the folder to write (default: inference_model/NAME of the model;
+      inference_model/NAME_separate with --format separate) [also: --save_inference_dir]
+  --softmax/--no-softmax
+  --format both|pdmodel|json|separate  what to write: both programs, one of them, or the old layout
+      with one file for each variable (default: both)
+  --combine DIR  instead of exporting parameters, convert DIR, a model in the old layout, to
+      NAME.pdmodel and NAME.pdiparams
+Examples:
+  %prog  checkpoints/lenet/lenet.pdparams to inference_model/lenet, both formats
+  %prog -m ResNet50_vd -p ResNet50_vd_pretrained.pdparams -o resnet50-vd
       published weights, of PaddleClas; a URL will do too, with --sha256 to be sure
-  {prog} -m AlexNet --class_dim 10 --seed 0 -o alexnet
-      random parameters, to try things out
-  {prog} -p my/lenet.pdparams -o my/export --softmax
-      other places, and probabilities as the output
-  {prog} --format separate -o separate_persistables
+  %prog -m AlexNet --class_dim 10 --seed 0 -o alexnet  random parameters, to try things out
+  %prog -p my/lenet.pdparams -o my/export --softmax  other places, and probabilities as the output
+  %prog --format separate -o separate_persistables
       the old layout: __model__ and one file for each variable
-  {prog} --combine separate_persistables -o combined
-      and back: lenet.pdmodel and lenet.pdiparams
+  %prog --combine separate_persistables -o combined  and back: lenet.pdmodel and lenet.pdiparams
 """
-)
-@argument(
-    "params",
-    "the trained parameters, with or without .pdparams, or their URL (default for lenet:"
-    " checkpoints/lenet/lenet.pdparams)",
-    also="-p --params --pretrained",
-    metavar="[PARAMS]",
-    required=False,
-)
-@shared.model(
-    f"the model: {', '.join(MODELS)}, in upper or lower case; or FILE.py:SPEC, a ModelSpec of your"
-    " own",
-    default="lenet",
-)
-@option("--sha256 HEX", "what the SHA-256 of the parameter file must be", group=shared.MODEL)
-@shared.seed("random parameters from this seed instead of trained ones")
-@shared.sizes()
-@shared.output_dir(
-    "the folder to write (default: inference_model/NAME of the model; inference_model/NAME_separate"
-    " with --format separate)",
-    also="--save_inference_dir",
-)
-@shared.softmax
-@option(
-    "--format both|pdmodel|json|separate",
-    "what to write: both programs, one of them, or the old layout with one file for each variable"
-    " (default: both)",
-)
-@option(
-    "--combine DIR",
-    "instead of exporting parameters, convert DIR, a model in the old layout, to NAME.pdmodel and"
-    " NAME.pdiparams",
 )
 def main(options: Options) -> int:
     """Turn the parameters of a model (.pdparams) into the files that Paddle Inference loads.
@@ -97,17 +73,13 @@ def main(options: Options) -> int:
         raise click.UsageError(
             "--params and --seed: the parameters are trained ones or random ones"
         )
-    from lenet_cpp import export
-    from lenet_cpp.export import separate_layout
-    from lenet_cpp.export.inference_model import EXPORT_FORMATS, EXPORT_TOLERANCE
-
     spec = resolve(options.model)
     separate = options.format == "separate"
     output = options.output_dir or Path("inference_model") / (
         f"{spec.name}_separate" if separate else spec.name
     )
     if options.combine is not None:
-        result = separate_layout.combine_separate(options.combine, output, name=spec.stem)
+        result = combine_separate(options.combine, output, name=spec.stem)
         check = f"outputs are those of {options.combine}, bit for bit"
     else:
         arguments = {
@@ -115,47 +87,27 @@ def main(options: Options) -> int:
             "softmax": bool(options.softmax),
             "class_dim": options.num_classes,
             "img_size": options.image_size,
-            "seed": options.seed,
-            "sha256": options.sha256,
+            **options.only("seed", "sha256"),
         }
-        params = _params(options, spec)
+        params = options.params
+        if params is None and options.seed is None:
+            if spec.name != "lenet":
+                raise BadInput(
+                    f"{spec.name} needs its parameters (-p), or --seed N for random ones, which"
+                    " recognise nothing"
+                )
+            params = Path("checkpoints", "lenet", "lenet.pdparams")
         if separate:
-            result = export.export_separate(params, output, **arguments)
+            result = export_separate(params, output, **arguments)
         else:
             formats = EXPORT_FORMATS if options.format in {None, "both"} else (options.format,)
-            result = export.export_model(params, output, formats=formats, **arguments)
+            result = export_model(params, output, formats=formats, **arguments)
         whose = "the trained model's" if options.seed is None else "the untrained model's"
         check = (
             f"outputs differ from {whose} by at most {result.max_difference:g}"
             f" (allowed: {EXPORT_TOLERANCE:g})"
         )
-    _report(result, check)
-    return 0
-
-
-def _params(options: Options, spec: ModelSpec) -> str | None:
-    """The parameters to export; None with a seed."""
-    params: str | None = options.params
-    if params is not None or options.seed is not None:
-        return params
-    if spec.name == "lenet":
-        return str(Path("checkpoints") / "lenet" / "lenet.pdparams")
-    raise BadInput(
-        f"{spec.name} needs its parameters (-p), or --seed N for random ones, which recognise"
-        " nothing"
-    )
-
-
-def _report(result: ExportResult, check: str) -> None:
     print(f"wrote {result.folder}:")
-    own = {*result.manifest.models, PREPROCESS_NAME, MANIFEST_NAME, CHECKSUMS_NAME}
-    variables = [path for path in result.files if path.name not in own]
-    lines = [(path.name, path.stat().st_size) for path in result.files if path not in variables]
-    if len(variables) <= _MOST_LINES:
-        lines = [(path.name, path.stat().st_size) for path in result.files]
-    else:  # the separate layout of a large model
-        lines.append((f"{len(variables)} variables", sum(p.stat().st_size for p in variables)))
-    width = max(len(name) for name, _ in lines)
-    for name, size in lines:
-        print(f"  {name:<{width}}  {size:>10,} bytes")
+    print_files(result.files)
     print(f"checked: {check}")
+    return 0

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import click
 
-from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._command import FILE, Options, argument, command, option
+from lenet_cpp.cli._options import TORCH_MODEL, Options, command
 from lenet_cpp.errors import BadInput, Unsupported
+from lenet_cpp.formats import find_source
+from lenet_cpp.interchange.onnx.export import export_paddle, export_state
 
 TORCH_SUFFIXES = (".prm", ".pt", ".pth")
 """Of files of PyTorch parameters."""
+NO_STRUCTURE = "PyTorch parameters have no structure: name the network with --model"
 
 
 @command(
-    examples="""\
-  {prog} inference_model/lenet -o lenet.onnx
-      what ./run.sh made; of two formats the .pdmodel
-  {prog} inference_model/lenet/lenet.json -o lenet.onnx
-      from Paddle 3's format
-  {prog} net.prm --model lenet -o net.onnx
-      what lenet-cpp torch-train saved
-  {prog} net.prm --model resnet18 --num-classes 2 --exporter legacy -o net.onnx
+    f"""
+Arguments:
+  SOURCE  the model
+Options:
+  -o, --output FILE  the .onnx file to write [required]
+  --exporter dynamo|legacy
+      PyTorch's exporter: dynamo (operator set 20) or legacy (17) [default: dynamo]
+Model:{TORCH_MODEL}\
+  --num-classes  (default: those of the training, or of the network)
+  --image-size  (default: those of the training, or of the network)
+Examples:
+  %prog inference_model/lenet -o lenet.onnx  what ./run.sh made; of two formats the .pdmodel
+  %prog inference_model/lenet/lenet.json -o lenet.onnx  from Paddle 3's format
+  %prog net.prm --model lenet -o net.onnx  what lenet-cpp torch-train saved
+  %prog net.prm --model resnet18 --num-classes 2 --exporter legacy -o net.onnx
       with the older exporter, in the operators that older readers know
 """
-)
-@argument("source", "the model", type=FILE)
-@option("-o, --output FILE", "the .onnx file to write", required=True)
-@shared.torch_model
-@shared.sizes("those of the training, or of the network")
-@option(
-    "--exporter dynamo|legacy",
-    "PyTorch's exporter: dynamo (operator set 20) or legacy (17)",
-    default="dynamo",
 )
 def main(options: Options) -> int:
     """Write a classifier as an ONNX file.
@@ -49,17 +49,13 @@ def main(options: Options) -> int:
     """
     torch = options.source.suffix in TORCH_SUFFIXES
     if torch and options.model is None:
-        raise click.UsageError(
-            "PyTorch parameters have no structure: name the network with --model"
-        )
+        raise click.UsageError(NO_STRUCTURE)
     if not torch and (options.model or options.num_classes or options.image_size):
         raise click.UsageError("--model, --num-classes and --image-size go with PyTorch parameters")
-    from lenet_cpp.interchange.onnx import export as onnx_export
-
     if options.output.suffix != ".onnx":
         raise BadInput(f"{options.output}: the output has to be called NAME.onnx")
     if torch:
-        done = onnx_export.export_state(
+        done = export_state(
             options.source,
             options.output,
             model=options.model,
@@ -68,15 +64,13 @@ def main(options: Options) -> int:
             exporter=options.exporter,
         )
     else:
-        from lenet_cpp.formats import find_source
-
         found = find_source(options.source)
         if not found.has_program or found.params is None:
             raise Unsupported(
                 f"{found.path} is in the format {found.format}: convert it first with"
                 " lenet-cpp convert --to pdmodel"
             )
-        done = onnx_export.export_paddle(found.path, found.params, options.output)
+        done = export_paddle(found.path, found.params, options.output)
     size = done.path.stat().st_size
     print(f"wrote {done.path}: {size:,} bytes, ONNX operator set {done.opset}")
     print(f"checked: outputs differ from the source's by at most {done.max_difference:.3g}")

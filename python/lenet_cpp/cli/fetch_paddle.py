@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import runpy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import click
 
 from lenet_cpp.errors import Unsupported
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _PLACES = (_PACKAGE / "fetch_paddle", _PACKAGE.parents[1])  # of a wheel; of a clone
 _SCRIPT = "scripts/fetch_paddle_inference.py"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script; it parses the arguments."""
+@click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED)
+def main(argv: tuple[str, ...]) -> int:
+    """Run the script, which parses the arguments."""
     for place in _PLACES:
         if (place / _SCRIPT).is_file():
-            status: int = _load(place / _SCRIPT)["main"](argv)
+            script = runpy.run_path(str(place / _SCRIPT), run_name="lenet_cpp.fetch_paddle")
+            status: int = script["main"](list(argv))
             return status
     raise Unsupported(f"{_SCRIPT} is not part of this installation: run it in a clone")
-
-
-def _load(script: Path) -> dict[str, Any]:
-    return runpy.run_path(str(script), run_name="lenet_cpp.fetch_paddle")

@@ -13,125 +13,79 @@ from tqdm import tqdm
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.optional import require, require_paddle
-from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._command import FILE, Options, argument, command, option
+from lenet_cpp.cli._options import Options, command, find_program
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
-from lenet_cpp.quantize import (
-    METHODS,
-    FloatModel,
-    Images,
-    QuantizationSettings,
-    Quantized,
-    check_settings,
-    mnist_images,
-    open_source,
-    own_images,
-    quantize,
-)
+from lenet_cpp.quantize import Images, Quantized, mnist_images, own_images, quantize
 from lenet_cpp.quantize.deployed import outputs
 from lenet_cpp.quantize.report import analysis_text, make_report, report_text
 from lenet_cpp.quantize.sensitivity import analyse, plot
+from lenet_cpp.quantize.source import FloatModel, open_source
+from lenet_cpp.quantize.task import METHODS, QuantizationSettings, check_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lenet_cpp._base.worker import Report
 
-_TRAINING = "Calibration and training"
-
 
 @command(
-    examples="""\
-  {prog} --method all
-      the bundled LeNet by all four methods, to inference_model/lenet_METHOD
-  {prog} resnet50 --method static-ptq --calibration photos
-      any classifier, with a folder of photos
-  {prog} --method static-ptq --data-dir mnist --calibration-images 1000 --algo KL
+    f"""
+Arguments:
+  [MODEL]  the exported float model of any classifier: its folder, or its .pdmodel (default: the
+      bundled LeNet) [also: -d, --model-dir]
+Model:
+  --model  the network, a registered one or FILE.py:SPEC (default: the one that the manifest of
+      MODEL names, else lenet); static-ptq needs none
+  -p, --params PARAMS  instead of MODEL, trained parameters, a .pdparams or its URL [also:
+      --params-file, --pretrained]
+  --num-classes  (default: the network's; with --params or --seed)
+  --image-size  (default: the network's; with --params or --seed)
+  --seed  instead of MODEL, random parameters from this seed
+Options:
+  --method {"|".join(METHODS)}|all  how to quantize
+  --analyse  instead: quantize each layer alone, by static-ptq, and show what that costs
+  --via paddle|paddleslim  Paddle's own methods, or PaddleSlim's [default: paddle]
+  --max-drop X  the most that the accuracy may fall, in percentage points (default: 0.5); of images
+      without labels the most that may be classified otherwise (default: any)
+  --output-dir  the folder to write (default: inference_model/NAME_METHOD); with --method all the
+      folder that gets a folder NAME_METHOD of each (default: inference_model)
+Images:
+  --calibration PATH  images of your own: a folder, a glob, a .txt list, an IDX file or a .npy
+      (default: MNIST for lenet; made images, which show nothing, for others)
+  --preprocess
+  --data-dir
+  --calibration-images N  images to calibrate with, and to train with unless they are MNIST's
+      (default: 512, at most three quarters; 32 made ones)
+  --test-images N
+      how many of the other images to compare outputs on (default: up to 512; 64 made ones)
+Calibration and training:
+  --algo ALGORITHM  how calibration finds the range of an activation: hist, KL, avg, abs_max;
+      static-ptq has mse and emd as well [default: hist]
+  --epochs N  of training [default: 1]
+  --steps N  of training, instead of --epochs
+  --batch-size  images at a time (default: 64 with MNIST, else 8)
+  --lr
+      of training, at its start (default: 1e-4 with MNIST, else 1e-5, because few steps are trained)
+Results:
+  --report
+  --plot FILE  with --analyse: a picture; needs matplotlib
+Engine:
+  --program  (default: build/lenet_infer_test, or the one in PATH, if there is one)
+  --threads  CPU threads of a run that is timed
+  --seconds SECONDS  how long each model is timed in each engine, at each batch size [default: 0.5]
+Examples:
+  %prog --method all  the bundled LeNet by all four methods, to inference_model/lenet_METHOD
+  %prog resnet50 --method static-ptq --calibration photos  any classifier, with a folder of photos
+  %prog --method static-ptq --data-dir mnist --calibration-images 1000 --algo KL
       full MNIST from a folder, another way to calibrate
-  {prog} --method dygraph-qat --params checkpoints/lenet/lenet.pdparams --epochs 2
+  %prog --method dygraph-qat --params checkpoints/lenet/lenet.pdparams --epochs 2
       a LeNet of your own
-  {prog} --method static-ptq --model ResNet50_vd --seed 0
+  %prog --method static-ptq --model ResNet50_vd --seed 0
       random parameters and made images: to see the speed
-  {prog} --method all --via paddleslim
+  %prog --method all --via paddleslim
       by PaddleSlim, which is installed into an environment of its own the first time
-  {prog} --analyse --plot sensitivity.png
-      what each layer costs when it is quantized alone
+  %prog --analyse --plot sensitivity.png  what each layer costs when it is quantized alone
 """
-)
-@argument(
-    "model_dir",
-    "the exported float model of any classifier: its folder, or its .pdmodel (default: the bundled"
-    " LeNet)",
-    also="-d --model-dir",
-    metavar="[MODEL]",
-    required=False,
-    type=FILE,
-)
-@shared.model(
-    "the network, a registered one or FILE.py:SPEC (default: the one that the manifest of MODEL"
-    " names, else lenet); static-ptq needs none"
-)
-@shared.params("instead of MODEL, trained parameters, a .pdparams or its URL", type=str)
-@shared.seed("instead of MODEL, random parameters from this seed")
-@shared.sizes("the network's; with --params or --seed")
-@option(f"--method {'|'.join(METHODS)}|all", "how to quantize")
-@option("--analyse", "instead: quantize each layer alone, by static-ptq, and show what that costs")
-@option("--via paddle|paddleslim", "Paddle's own methods, or PaddleSlim's", default="paddle")
-@option(
-    "--calibration PATH",
-    "images of your own: a folder, a glob, a .txt list, an IDX file or a .npy (default: MNIST for"
-    " lenet; made images, which show nothing, for others)",
-    group=shared.IMAGES,
-    type=FILE,
-)
-@shared.preprocess
-@shared.data_dir
-@option(
-    "--calibration-images N",
-    "images to calibrate with, and to train with unless they are MNIST's (default: 512, at most"
-    " three quarters; 32 made ones)",
-    group=shared.IMAGES,
-)
-@option(
-    "--test-images N",
-    "how many of the other images to compare outputs on (default: up to 512; 64 made ones)",
-    group=shared.IMAGES,
-)
-@option(
-    "--algo NAME",
-    "how calibration finds the range of an activation: hist, KL, avg, abs_max; static-ptq has mse"
-    " and emd as well",
-    group=_TRAINING,
-    default="hist",
-)
-@option("--epochs N", "of training", group=_TRAINING, default=1)
-@option("--steps N", "of training, instead of --epochs", group=_TRAINING)
-@shared.batch_size("images at a time (default: 64 with MNIST, else 8)", heading=_TRAINING)
-@option(
-    "--lr X",
-    "of training, at its start (default: 1e-4 with MNIST, else 1e-5, because few steps are"
-    " trained)",
-    also="--learning-rate",
-    group=_TRAINING,
-)
-@option(
-    "--max-drop X",
-    "the most that the accuracy may fall, in percentage points (default: 0.5); of images without"
-    " labels the most that may be classified otherwise (default: any)",
-)
-@shared.output_dir(
-    "the folder to write (default: inference_model/NAME_METHOD); with --method all the folder that"
-    " gets a folder NAME_METHOD of each (default: inference_model)"
-)
-@shared.report
-@option("--plot FILE", "with --analyse: a picture; needs matplotlib", group=shared.RESULTS)
-@shared.program(", if there is one")
-@shared.threads("CPU threads of a run that is timed")
-@option(
-    "--seconds X",
-    "how long each model is timed in each engine, at each batch size",
-    group=shared.ENGINE,
-    default=0.5,
 )
 def main(options: Options) -> int:
     """Turn a float model into a model of 8-bit integers, and compare it with the float model.
@@ -161,24 +115,17 @@ def main(options: Options) -> int:
     if options.plot is not None:
         require("matplotlib", extra="bench")
     settings = QuantizationSettings(
-        via=options.via,
-        algo=options.algo,
-        epochs=options.epochs,
-        steps=options.steps,
-        batch_size=options.batch_size,
         learning_rate=options.lr,
-        max_drop=options.max_drop,
+        **options.only("via", "algo", "epochs", "steps", "batch_size", "max_drop"),
     )
     methods = tuple(METHODS) if options.method == "all" else (options.method or "static-ptq",)
     for method in methods:
         check_settings(method, settings)
     with open_source(
         options.model,
-        model_dir=options.model_dir,
-        params=options.params,
-        seed=options.seed,
         class_dim=options.num_classes,
         img_size=options.image_size,
+        **options.only("model_dir", "params", "seed"),
     ) as source:
         print(f"model: {source.description}", flush=True)
         images = _images(options, source)
@@ -205,12 +152,6 @@ def _images(options: Options, source: FloatModel) -> Images:
     )
 
 
-def _folder(options: Options, source: FloatModel, method: str) -> Path:
-    root = options.output_dir or Path("inference_model")
-    alone = options.output_dir is not None and options.method != "all"
-    return root if alone else root / f"{source.name}_{method}"
-
-
 def _quantize(
     options: Options,
     source: FloatModel,
@@ -223,7 +164,9 @@ def _quantize(
     with _progress("float") as report:
         reference, _ = outputs(source.deployed, images.test, report=report)
     for method in methods:
-        folder = _folder(options, source, method)
+        folder = options.output_dir or Path("inference_model")
+        if options.output_dir is None or options.method == "all":
+            folder /= f"{source.name}_{method}"
         print(f"{method}: to {folder}", flush=True)
         try:
             with _progress(method) as report:
@@ -242,7 +185,7 @@ def _quantize(
     with _progress("report") as report:
         result = make_report(
             source, images, settings, done,
-            reference=reference, refused=refused, program=options.program,
+            reference=reference, refused=refused, program=find_program(options),
             seconds=options.seconds, threads=options.threads, report=report,
         )  # fmt: skip
     print()
@@ -286,16 +229,14 @@ def _write(options: Options, result: dict[str, Any]) -> None:
 def _progress(name: str) -> Iterator[Report]:
     """Yield what shows progress as a bar, when standard error is a terminal."""
     bar = tqdm(desc=name, total=1, disable=None, leave=False)
-    shown: list[tuple[str, int]] = [("", 1)]
 
     def report(what: str, done: int, total: int) -> None:
-        if bar.disable:
-            return
-        if shown[0] != (what, total):
-            shown[0] = (what, total)
-            bar.reset(total)
-            bar.set_description(f"{name}: {what}", refresh=False)
-        bar.update(done - bar.n)
+        title = f"{name}: {what}"
+        if not bar.disable:
+            if (bar.desc, bar.total) != (title, total):
+                bar.reset(total)
+                bar.set_description_str(title, refresh=False)
+            bar.update(done - bar.n)
 
     with bar:
         yield report

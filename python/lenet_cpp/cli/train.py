@@ -8,38 +8,37 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenet_cpp.cli import _shared as shared
-from lenet_cpp.cli._command import Options, command, option
+from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.cli._options import Options, command
+from lenet_cpp.data.mnist import load_mnist
 from lenet_cpp.errors import BadInput
+from lenet_cpp.formats.checkpoint import load_record
 from lenet_cpp.models import resolve
+from lenet_cpp.training.loop import train
+from lenet_cpp.training.recipes import TrainingConfig, config_from_record, recipe_for
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from lenet_cpp.data.mnist import Mnist
-    from lenet_cpp.training.recipes import TrainingConfig
 
 
 @command(
-    examples="""\
-  {prog}
-      LeNet by the guide's recipe, to checkpoints/lenet
-  {prog} --data-dir mnist --epochs 10 --output-dir longer
-      longer, on the four files in mnist
-  {prog} --resume --output-dir longer --epochs 20
-      and on from where it stopped
+    """
+  --model  which model: a registered name, or FILE.py:SPEC [default: lenet]
+  --recipe guide|best  best takes over half an hour on full MNIST (default: guide)
+  --epochs EPOCHS  passes over the training images
+  --batch-size  images a step
+  --lr
+  --seed  of parameters, order and distortion (default: 0)
+  --data-dir
+  --download  fetch MNIST into Paddle's cache if missing
+  --output-dir  where the checkpoint goes (default: checkpoints/MODEL)
+  --resume  continue the checkpoint in the output folder
+Examples:
+  %prog  LeNet by the guide's recipe, to checkpoints/lenet
+  %prog --data-dir mnist --epochs 10 --output-dir longer  longer, on the four files in mnist
+  %prog --resume --output-dir longer --epochs 20  and on from where it stopped
 """
 )
-@shared.model("which model: a registered name, or FILE.py:SPEC", default="lenet")
-@option("--recipe guide|best", "best takes over half an hour on full MNIST (default: guide)")
-@option("--epochs N", "passes over the training images", type=int)
-@shared.batch_size("images a step")
-@shared.learning_rate
-@shared.seed("of parameters, order and distortion (default: 0)")
-@shared.data_dir
-@option("--download", "fetch MNIST into Paddle's cache if missing", group=shared.IMAGES)
-@shared.output_dir("where the checkpoint goes (default: checkpoints/MODEL)")
-@option("--resume", "continue the checkpoint in the output folder")
 def main(options: Options) -> int:
     """Train a model on MNIST and leave a checkpoint.
 
@@ -48,10 +47,6 @@ def main(options: Options) -> int:
     NAME.pdparams, NAME.pdopt and NAME.train.json after every epoch and at the end. Ctrl-C saves
     and stops; --resume continues as if nothing had happened.
     """
-    from lenet_cpp._base.optional import require_paddle
-    from lenet_cpp.data.mnist import load_mnist
-    from lenet_cpp.training.loop import train
-
     require_paddle()
     name = resolve(options.model).name
     output_dir: Path = options.output_dir or Path("checkpoints") / name
@@ -62,13 +57,15 @@ def main(options: Options) -> int:
     # It installs a SIGTERM handler, which ours must replace.
     import paddle  # noqa: F401 - for what importing it does
 
-    stop = _StopOnSignal()
+    stopped: list[int] = []  # by which signals; training stops between two steps
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _frame: stopped.append(received))
     result = train(
         config,
         mnist,
         output_dir,
         resume=options.resume,
-        should_stop=lambda: stop.signal is not None,
+        should_stop=lambda: bool(stopped),
         report=lambda line: print(line, flush=True),
         progress=None,
     )
@@ -79,33 +76,14 @@ def main(options: Options) -> int:
             " continue with --resume",
             file=sys.stderr,
         )
-        return 128 + (stop.signal or signal.SIGINT)
+        return 128 + (stopped or [signal.SIGINT])[-1]
     print(f"test accuracy: {result.accuracy}")
     print(f"saved {where}")
     return 0
 
 
-class _StopOnSignal:
-    """Remembers SIGINT or SIGTERM, so that training can stop between two steps."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._remember)
-
-    def _remember(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-
-
 def _config(options: Options, mnist: Mnist, stem: Path) -> TrainingConfig:
-    from lenet_cpp.formats.checkpoint import load_record
-    from lenet_cpp.training.recipes import TrainingConfig, config_from_record, recipe_for
-
-    given = {
-        "epochs": options.epochs,
-        "batch_size": options.batch_size,
-        "learning_rate": options.lr,
-    }
+    given = {**options.only("epochs", "batch_size"), "learning_rate": options.lr}
     if not options.resume:
         recipe = recipe_for(options.recipe or "guide", mnist, **given)
         return TrainingConfig(recipe=recipe, model=options.model, seed=options.seed or 0)

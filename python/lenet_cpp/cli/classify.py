@@ -1,0 +1,315 @@
+"""``lenet-cpp predict``, ``infer`` and ``py-infer``: the same, each with engines of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from tabulate import tabulate
+from tqdm import tqdm
+
+from lenet_cpp.cli._options import Options, command
+from lenet_cpp.data.images import find_images
+from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
+from lenet_cpp.inference.autolog import AutoLog
+from lenet_cpp.inference.bundled import bundled_model_dir
+from lenet_cpp.inference.classification import read_labels
+from lenet_cpp.inference.results import SUFFIXES, ImageResult, open_results
+from lenet_cpp.models import InferenceEngine
+from lenet_cpp.verify.reprod import RECORD_NAMES, TRAINING_NAME, entries, write_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from lenet_cpp.inference.results import Prediction
+
+_COMMON = """
+Arguments:
+  IMAGE...  image files, folders of them, globs, or .txt lists with a path in each line [also: -i,
+      --image-file, --img-path]
+Images:
+  --batch-size  [default: 1]
+  --preprocess
+  --skip-errors [BOOL]
+      go on after an image that cannot be read; the exit status is 5 all the same [default: False]
+Results:
+  --topk N  classes to print of an image (default: 5)
+  --labels FILE  names of the classes, one a line, or '0 NAME' and so on (default: the model's)
+  --output FILE  write the predictions there instead of printing them: .csv, .json or .jsonl
+  --reprod-dir DIR  also write the outputs there as reprod_log does: output_inference_engine.npy
+      (predict) or output_training_engine.npy (infer, py-infer)
+  --benchmark [BOOL]  print AutoLog's report in the end: environment, settings, times of each stage
+      [also: --enable_benchmark] [default: False]
+  --warmup RUNS  with --benchmark, runs of the first batch before those that are timed [default: 1]
+"""
+_EXPORTED = """
+Model:
+  -d, --model-dir DIR  folder of an exported model, in any layout (default: the bundled LeNet)
+  -m, --model-file FILE  the program: .pdmodel, .json, __model__, or .onnx for the C++ engines; with
+      a folder, also a name in it
+  -p, --params-file FILE
+      its parameters; with a folder, also a name in it (default: NAME.pdiparams beside the program)
+  --model-name NAME  which model this is, a registered name or FILE.py:SPEC, for preprocessing and
+      labels if there are none beside it, and for the report
+  --check-program [BOOL]  refuse programs with operators that are not known, which could crash
+      Paddle; False is for a model that you trust [default: True]
+"""
+_ENGINE = """
+Engine:
+  --use-gpu [BOOL]
+      compute on a GPU, which this build cannot (PaddleClas has True by default) [default: False]
+  --gpu-mem MB  memory that a GPU would reserve at first; no effect on the CPU
+"""
+
+
+@command(
+    f"""{_COMMON}{_EXPORTED}{_ENGINE}
+  --engine auto|native|paddle|onnxruntime|python
+      in C++: native (own kernels, needs no Paddle), paddle, onnxruntime (for .onnx), or auto, the
+      fastest of these that runs the model; python: paddle.inference [default: auto]
+  --accelerator
+  --use-onednn [BOOL]
+      True is --accelerator=onednn, False is --accelerator=plain [also: --use_mkldnn]
+  --threads
+  --ir-optim [BOOL]  let Paddle fuse and rewrite operators [default: True]
+  --memory-optim [BOOL]  let intermediate results share memory [default: False]
+  --use-tensorrt [BOOL]  compute with TensorRT, which this build cannot [default: False]
+  --precision
+  --int8  the same as --precision=int8
+Examples:
+  %prog digit.png  a digit, by the bundled LeNet
+  %prog -i=./test.jpeg -m=./resnet50-vd/inference.pdmodel -p=./resnet50-vd/inference.pdiparams
+      the five most probable classes of one image
+  %prog -i photos --model_dir resnet50-vd -b 8 --topk 1 --output classes.csv
+      every image in a folder, eight at a time
+  %prog -i test.jpeg --model_dir resnet50-vd --engine=python --use_onednn=False --benchmark
+      with paddle.inference and Paddle's plain kernels, and AutoLog's report
+  %prog -i digit.png -m lenet.onnx --model_name lenet
+      an ONNX model, prepared as the registry prepares images for LeNet
+"""
+)
+def predict(options: Options) -> int:
+    """Classify images with an inference engine and an exported model.
+
+    The C++ predictor of this package runs it, in the fastest of its engines that can (--engine),
+    or paddle.inference with --engine=python. See also infer (training engine, trained parameters)
+    and py-infer (training engine, exported model).
+    """
+    onednn = options.use_onednn
+    kernels = None if onednn is None else "onednn" if onednn else "plain"
+    for flag, name, chosen in (
+        ("--int8", "precision", "int8" if options.int8 else None),
+        (f"--use_onednn={onednn}", "accelerator", kernels),
+    ):
+        given = getattr(options, name)
+        if chosen is not None and given not in {None, chosen}:
+            raise click.UsageError(f"{flag} and --{name}={given} contradict each other")
+        setattr(options, name, given or chosen)
+    return _classify(
+        options,
+        options.engine,
+        _exported(options),
+        RECORD_NAMES["paddle.inference"],
+        **options.only("threads", "ir_optim", "memory_optim"),
+        accelerator=options.accelerator or "auto",
+        precision=options.precision or "fp32",
+    )
+
+
+@command(
+    f"""{_COMMON}
+Model:
+  --model  the model: a name in the registry, or FILE.py:SPEC, a ModelSpec of your own [required]
+  --params  its trained parameters, with or without .pdparams [required]
+  --num-classes
+  --image-size
+{_ENGINE}
+Examples:
+  %prog --i=./test.jpeg --m=ResNet50_vd --p=./ResNet50_vd_pretrained.pdparams
+      the five most probable classes of one image
+  %prog -i photos -m AlexNet -p alexnet.pdparams --class_dim 10 --output classes.json
+      every image in a folder, with parameters trained for ten classes
+"""
+)
+def infer(options: Options) -> int:
+    """Classify images with Paddle's training engine and trained parameters (.pdparams).
+
+    The network is a paddle.nn.Layer from the registry, as it was trained: nothing has to be
+    exported. The parameters have to be exactly those of the network; what is missing, unexpected
+    or of another shape is listed.
+    """
+    sizes = {"class_dim": options.num_classes, "img_size": options.image_size}
+    model = {"model_file": options.model, "params_file": options.params}
+    return _classify(options, "dygraph", model, **sizes)
+
+
+@command(
+    f"""{_COMMON}{_EXPORTED}{_ENGINE}
+Examples:
+  %prog -i=./test.jpeg -d=./resnet50-vd  the model in a folder
+  %prog -i=./test.jpeg -d=./resnet50-vd -m=inference.json -p=inference.pdiparams
+      one of the programs in it
+  %prog -i photos -m=./resnet50-vd/inference.pdmodel --output classes.jsonl  every image in a folder
+"""
+)
+def py_infer(options: Options) -> int:
+    """Classify images with Paddle's training engine and an exported model.
+
+    paddle.static.Executor runs the program as it was exported, without fusing operators: the
+    faster predict has to agree with it. Combined models (.pdmodel or .json, with .pdiparams) and
+    those with one file for each variable (__model__) are taken alike.
+    """
+    return _classify(options, "executor", _exported(options))
+
+
+def _exported(options: Options) -> dict[str, Path | None]:
+    """Return the exported model that the options name, the bundled one when they name none."""
+    folder, program, params = options.model_dir, options.model_file, options.params_file
+    if program is None:
+        if params is not None:
+            raise click.UsageError("-p goes with -m, the program whose parameters they are")
+        return {"model_dir": folder or bundled_model_dir()}
+    if folder is not None:
+        if not folder.is_dir():
+            raise FileNotFound(f"there is no folder {folder}")
+        program, params = (
+            folder / file if file is not None and (folder / file).exists() else file
+            for file in (program, params)
+        )
+    return {"model_file": program, "params_file": params}
+
+
+def _classify(
+    options: Options,
+    engine_name: str,
+    model: dict[str, Path | None],
+    record_name: str = TRAINING_NAME,
+    **settings: Any,
+) -> int:
+    """Classify the images by ``model``, the arguments of ``load_predictor``; return the status."""
+    _refuse(options)
+    images = find_images(options.image_file)
+    made = InferenceEngine(
+        engine_name,
+        preprocess=options.preprocess,
+        model_name=getattr(options, "model_name", None),
+        labels=options.labels and read_labels(options.labels),
+        check_program=getattr(options, "check_program", None),
+        **settings,
+    )
+    results: list[ImageResult] = []
+    outputs: list[NDArray[np.float32]] = []
+    skipped = 0
+    with contextlib.ExitStack() as stack:
+        write: Callable[[ImageResult], None] = results.append
+        if options.output is not None:
+            write = stack.enter_context(open_results(options.output))
+        engine = stack.enter_context(made.load_predictor(**model))
+        _ = engine.pipeline  # what says how to read images is missing now, or never
+        log = AutoLog(engine.name, warmup=options.warmup if options.benchmark else 0)
+        for _ in range(log.warmup):
+            _run(engine, images[: options.batch_size], options, AutoLog(log.model_name), [])
+        bar = stack.enter_context(
+            tqdm(total=len(images), desc="predict", unit="image", disable=None)
+        )
+        for begin in range(0, len(images), options.batch_size):
+            batch = images[begin : begin + options.batch_size]
+            for result in _run(engine, batch, options, log, outputs):
+                write(result)
+                if result.error is not None:
+                    skipped += 1
+                    tqdm.write(f"skipped {_printable(result.error)}", file=sys.stderr)
+            bar.update(len(batch))
+        config = engine.settings(log.batch_size) if log.batch_size else None
+        if options.reprod_dir is not None and outputs:
+            output = np.concatenate(outputs)
+            found = entries(engine.probabilities(output), probabilities=True)
+            write_record(options.reprod_dir / record_name, {**found, "output": output})
+    if options.output is None:
+        header = ["file", "class_id", "label", "probability"]
+        print(tabulate(_rows(results), header, disable_numparse=True))
+    else:
+        target = _printable(str(options.output))
+        print(f"wrote the predictions for {len(images) - skipped} images to {target}")
+    if options.benchmark and config is not None:
+        log.report(config)
+    if skipped:
+        raise BadInput(f"{skipped} of {len(images)} images could not be read and were skipped")
+    return 0
+
+
+def _refuse(options: Options) -> None:
+    if options.output is not None and options.output.suffix not in SUFFIXES:
+        raise click.UsageError(
+            f"--output: '{options.output}' does not end in {', '.join(SUFFIXES)}"
+        )
+    for flag in ("use_gpu", "use_tensorrt"):  # for which TensorRT needs a GPU
+        if getattr(options, flag, False):
+            raise Unsupported(
+                f"--{flag}: this build computes on the CPU only, which has no TensorRT; leave"
+                f" --{flag} out, or say --{flag}=False"
+            )
+
+
+def _run(
+    engine: InferenceEngine,
+    images: Sequence[Path],
+    options: Options,
+    log: AutoLog,
+    kept: list[NDArray[np.float32]],
+) -> list[ImageResult]:
+    """Classify one batch; keep its outputs when they will be recorded."""
+    log.start()
+    batch, errors = _read(engine, images, skip_errors=options.skip_errors)
+    log.stamp()
+    found: Iterator[tuple[Prediction, ...]] = iter(())
+    if batch is not None:
+        outputs = engine.run(batch)
+        log.stamp()
+        found = iter(engine.topk(outputs, options.topk))
+        log.stamp()
+        log.end(batch.shape)
+        kept += [outputs] if options.reprod_dir is not None else []
+    return [
+        ImageResult(str(image), () if image in errors else next(found), errors.get(image))
+        for image in images
+    ]
+
+
+def _read(
+    engine: InferenceEngine, images: Sequence[Path], *, skip_errors: bool
+) -> tuple[NDArray[np.float32] | None, dict[Path, str]]:
+    """Read a batch; with ``skip_errors`` without the images that cannot be read."""
+    if not skip_errors:
+        return engine.preprocess(images), {}
+    tensors, errors = [], {}
+    for image in images:
+        try:
+            tensors.append(engine.preprocess(image))
+        except (BadInput, FileNotFound) as error:  # noqa: PERF203 - one image must not stop others
+            errors[image] = str(error)
+    return (np.concatenate(tensors) if tensors else None), errors
+
+
+def _rows(results: list[ImageResult]) -> list[list[object]]:
+    return [
+        [
+            "" if place else _printable(result.file),
+            class_id,
+            "-" if label is None else _printable(label),
+            f"{probability:.6f}",
+        ]
+        for result in results
+        for place, (class_id, label, probability) in enumerate(result.predictions)
+    ]
+
+
+def _printable(text: str) -> str:
+    """Escape what would break a line or a terminal; file names can hold anything."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
