@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tools.hostile import models  # noqa: E402 - found by the line above
-from tools.hostile.wire import field, fields  # noqa: E402 - likewise
+from tools.hostile.models import field, fields  # noqa: E402 - likewise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

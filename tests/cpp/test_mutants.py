@@ -8,9 +8,9 @@ import lenet_cpp
 from quantized_models import make_quantized_models
 from tools.hostile import survey as surveys
 from tools.hostile.__main__ import main
+from tools.hostile.models import parse_message, serialize
 from tools.hostile.mutants import make_mutant
 from tools.hostile.survey import ACCELERATORS, read_model, survey
-from tools.hostile.wire import parse_message, serialize
 
 FORMATS = [*ACCELERATORS]
 COUNT = 150

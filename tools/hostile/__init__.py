@@ -1,4 +1,1 @@
-"""Hostile input: damaged models, files that grow, and random networks through every engine.
-
-python -m tools.hostile COMMAND --help
-"""
+"""Hostile input: damaged models, files that grow, and random networks; see ``__main__.py``."""

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from lenet_cpp.cli import run_cli
 from lenet_cpp.inference.bundled import bundled_model_dir
 from tools.hostile.growth import run_growth
-from tools.hostile.hunt import Find, entry, hunt, minimised, save
+from tools.hostile.hunt import entry, hunt, minimised, save
 from tools.hostile.networks import dump, load
 from tools.hostile.survey import ACCELERATORS, survey
 
@@ -114,7 +114,7 @@ def run_mutants(options):
         tallies.append(tally)
     kinds = ["refused", "equal", "different", "(non-finite)", "killed"]
     print(tabulate([tally.shares() for tally in tallies], ["format", "mutants", *kinds]))
-    rows = [row for tally in tallies for row in tally.rows()]
+    rows = [[t.format, *key, count] for t in tallies for key, count in sorted(t.details.items())]
     print("\n" + tabulate(rows, ["format", "outcome", "detail", "mutants"]))
     killers = [killer for tally in tallies for killer in tally.killers]
     for mutant, outcome in killers:
@@ -141,8 +141,8 @@ def run_networks(options):
 
 
 def run_replay(options):
-    named = [each for path in options.files for each in load(path)]
-    report = examine([entry(*each, *options.targets) for each in named], options)
+    entries = [entry(*each, *options.targets) for path in options.files for each in load(path)]
+    report = examine(entries, options)
     return int(bool(report.finds or report.invalid))
 
 
@@ -164,7 +164,10 @@ def examine(entries, options):
     for (name, outcome), group in groups.items():
         targets = " ".join(find.target for find in group)
         print(f"  {name} {outcome}: {targets}: {group[0].detail[:200]}")
-    finds = [min(group, key=Find.indirect) for group in groups.values()]
+    finds = [
+        min(group, key=lambda each: "auto" in each.target or "program" in each.target)
+        for group in groups.values()
+    ]
     finds.sort(key=lambda each: each.outcome in ("BadModel", "BackendFailure"))
     finds = finds[: options.most]
     if options.minimise and finds:

@@ -1,15 +1,14 @@
 """Run steps that may crash or hang in child processes, and report how each child ended."""
 
-import importlib
 import json
+import pkgutil
 import signal
 import threading
 
 from lenet_cpp._base.worker import WorkerCrashed, call
 from lenet_cpp.errors import BackendFailure
 
-LATE = "SIGALRM"
-"""The outcome of a step that takes longer than it may."""
+LATE = "SIGALRM"  # the outcome of a step that takes longer than it may
 INTERRUPTED = threading.Event()
 """Set when the user ends the command, while threads that it does not reach do steps."""
 
@@ -53,8 +52,7 @@ def do_steps(function, steps, heard, *, seconds, per_child=200, **arguments):
 
 def serve(function, steps, seconds, arguments, report):
     """Do the steps, in the child."""
-    module, _, name = function.partition(":")
-    step_function = getattr(importlib.import_module(module), name)
+    step_function = pkgutil.resolve_name(function)
     for number, step in steps:
         report("", number, 0)
         signal.alarm(seconds)

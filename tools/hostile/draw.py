@@ -14,15 +14,13 @@ from tools.hostile.networks import InvalidNetworkError, Layer, Network
 ATTEMPTS = 30
 
 
-class Draw:
-    """The choices of one network."""
+class Draw(random.Random):
+    """The choices of one network, which grows by what the framework takes."""
 
-    def __init__(self, seed, number):
-        self.random = random.Random(f"{seed}/{number}")
-        self.pick = self.random.choice
+    pick = random.Random.choice
 
     def chance(self, share=0.5):
-        return self.random.random() < share
+        return self.random() < share
 
     def two(self, values):
         """Of height and width: equal half of the time."""
@@ -35,13 +33,13 @@ class Draw:
 
     def axis(self, rank):
         """An axis that is not that of the images, counted from either end."""
-        axis = self.random.randrange(1, rank)
+        axis = self.randrange(1, rank)
         return axis if self.chance(0.7) else axis - rank
 
     def axes(self, rank):
         """One or more of them."""
         every = list(range(1, rank))
-        chosen = self.random.sample(every, self.random.randint(min(1, len(every)), len(every)))
+        chosen = self.sample(every, self.randint(min(1, len(every)), len(every)))
         return [axis if self.chance(0.8) else axis - rank for axis in chosen]
 
     def kernel(self):
@@ -49,10 +47,78 @@ class Draw:
 
     def window(self, kernel, *, pool):
         most = [size - 1 for size in kernel] if pool else [min(size, 3) for size in kernel]
-        pad = [self.random.randint(0, most[i // 2]) for i in range(4)]
+        pad = [self.randint(0, most[i // 2]) for i in range(4)]
         padding = self.pick([0, 0, pad[::2], pad[::2], pad, pad, "SAME", "VALID"])
         strides = self.some(stride=(0.55, self.two([1, 2, 2, 3])))
         return strides if padding == 0 else {**strides, "padding": padding}
+
+    def begin(self, kind, shape, measure, **options):
+        """Begin anew; ``measure`` gives the shapes of all values, or raises InvalidNetworkError."""
+        self.network = Network(kind, shape, [], [0], self.randrange(2**31), options)
+        self.measure = measure
+        self.shapes = measure(self.network)
+
+    def rest(self, op, start):
+        """The further inputs of a layer: of the same shape, or of any."""
+        if op not in SEVERAL_INPUTS:
+            return []
+        count = self.pick([1, 1, 2]) if op.lower() in ("concat", "stack") else 1
+        shapes = [*enumerate(self.shapes)]
+        alike = [i for i, shape in shapes if shape == self.shapes[start]]
+        near = [i for i, shape in shapes if len(shape) == len(self.shapes[start])]
+        return [self.pick(alike if self.chance(0.7) else near) for _ in range(count)]
+
+    def add(self, op, draw, fixed):
+        """Add a layer to the last value, or sometimes to an earlier one."""
+        network = self.network
+        last = len(self.shapes) - 1
+        start = last if self.chance(0.9) or fixed else self.randint(0, last)
+        try:
+            attributes = {**draw(self, self.shapes[start]), **fixed}
+        except (InvalidNetworkError, IndexError, ValueError):  # nothing to choose from
+            return False
+        twin = [i for i, layer in enumerate(network.layers, 1) if layer.op == op]
+        if twin and self.chance(0.15) and ("out" in attributes or op == "batch_norm"):
+            before = network.layers[twin[-1] - 1].attributes
+            attributes = {**before, "like": before.get("like", twin[-1])}
+        name = "conv2d" if op == "winograd" else op
+        layer = Layer(name, [start, *self.rest(op, start)], attributes)
+        if self.chance(0.3):
+            layer.inputs = [*layer.inputs[1:], layer.inputs[0]]
+        network.layers.append(layer)
+        network.outputs = [last + 1]
+        with contextlib.suppress(InvalidNetworkError):
+            shapes = self.measure(network)
+            small = math.prod(shapes[-1][1:]) <= 20000
+            if small and shapes[-1] and shapes[-1][0] == shapes[0][0]:
+                self.shapes = shapes
+                return True
+        network.layers.pop()
+        network.outputs = [last]
+        return False
+
+    def add_one_of(self, operators):
+        """Add a layer; the operator is the last word of a name."""
+        for _ in range(ATTEMPTS):
+            op = self.pick(list(operators))
+            if self.add(op.split()[-1], operators[op], {}):
+                return
+
+    def finish(self):
+        """Flatten in one of many ways, and then what works on vectors."""
+        if self.chance(0.3):
+            self.add("adaptive_avg_pool2d", adaptive, {})
+        count = math.prod(self.shapes[-1][1:])
+        flat = self.pick(
+            [("flatten", {"start_axis": 1})] * 6
+            + [("reshape", {"shape": [self.pick([0, -1]), count]})] * 2
+            + [("squeeze", {"axis": [2, 3]}), ("view", {}), ("mean", {"axis": [2, 3]})]
+        )
+        self.add(flat[0], plain, flat[1])
+        for _ in range(self.pick(range(4))):
+            self.add_one_of(AT_THE_END)
+        if self.chance(0.2):
+            self.add("softmax", axis, {})
 
 
 # ---- drawers made of others
@@ -130,8 +196,8 @@ def pool1d(d, s):
 
 
 def flatten(d, s):
-    start = d.pick([1, 1, 1, d.random.randrange(1, len(s))])
-    return {"start_axis": start, "stop_axis": d.pick([-1, -1, d.random.randrange(start, len(s))])}
+    start = d.pick([1, 1, 1, d.randrange(1, len(s))])
+    return {"start_axis": start, "stop_axis": d.pick([-1, -1, d.randrange(start, len(s))])}
 
 
 def reshape(d, s):
@@ -144,11 +210,11 @@ def reshape(d, s):
 
 def split(d, s):
     axis = d.axis(len(s))
-    first = d.random.randint(1, max(1, s[axis] - 1))
+    first = d.randint(1, max(1, s[axis] - 1))
     equal = groups_of(d, s[axis], [1, 2, 3, s[axis]])
     parts = d.pick([equal, [first, s[axis] - first], [first, -1]])
     count = parts if isinstance(parts, int) else 2
-    return {"parts": parts, "axis": axis, **d.some(take=(0.5, d.random.randrange(count)))}
+    return {"parts": parts, "axis": axis, **d.some(take=(0.5, d.randrange(count)))}
 
 
 def reduce(d, s):
@@ -190,9 +256,9 @@ def constant(d, s):
 
 
 def add_at(d, s):
-    axis = d.random.randrange(1, len(s))
+    axis = d.randrange(1, len(s))
     more = d.some(of=(0.3, d.pick(["multiply", "subtract"])))
-    return {"axis": axis, "count": d.random.randint(1, len(s) - axis), **more}
+    return {"axis": axis, "count": d.randint(1, len(s) - axis), **more}
 
 
 def joined(d, s):
@@ -206,28 +272,18 @@ LINEAR = all_of(
 )
 # What the native engine has kernels for, and what classifiers are made of.
 USUAL = {
-    "conv2d": conv2d,
-    "max_pool2d": max_pool2d,
-    "relu": plain,
-    "adaptive_avg_pool2d": adaptive,
+    "conv2d": conv2d, "max_pool2d": max_pool2d, "relu": plain, "adaptive_avg_pool2d": adaptive,
     "avg_pool2d": all_of(max_pool2d, maybe(exclusive=(0.5, False))),
     "batch_norm": all_of(maybe(epsilon=(0.3, 1e-3)), last),
-    "adaptive_max_pool2d": adaptive,
-    "add_at": add_at,
-    "binary": one_of(of=["add"]),
-    "concat": joined,
-    "constant": one_of(of=["add"], shape=[[1], [0], [0, 1, 1], [0, 1, 1]]),
+    "adaptive_max_pool2d": adaptive, "add_at": add_at, "binary": one_of(of=["add"]),
+    "concat": joined, "constant": one_of(of=["add"], shape=[[1], [0], [0, 1, 1], [0, 1, 1]]),
     "dropout": one_of(p=[0.1, 0.5], mode=["upscale_in_train", "downscale_in_infer"]),
-    "scale": one_of(
-        scale=[1.0, 0.5, -2.0], bias=[0.0, 0.5, -1.0], bias_after_scale=[True, True, False]
-    ),
+    "scale": one_of(scale=[1.0, 0.5, -2.0], bias=[0.0, 0.5, -1.0],
+                    bias_after_scale=[True, True, False]),
     "assign": plain,
-}
-AT_THE_END = {
-    "linear": LINEAR,
-    "add_at": add_at,
-    **{op: USUAL[op] for op in ("batch_norm", "relu", "dropout", "scale", "concat", "binary")},
-}
+}  # fmt: skip
+LAST = ("linear", "add_at", "batch_norm", "relu", "dropout", "scale", "concat", "binary")
+AT_THE_END = {op: LINEAR if op == "linear" else USUAL[op] for op in LAST}
 PLAIN = (
     "relu6 sigmoid tanh silu swish mish hardswish softsign tanhshrink exp abs square erf sin cos "
     "floor ceil sqrt rsqrt log log1p reciprocal log_sigmoid selu cast view"
@@ -242,9 +298,9 @@ EVERY = {
     ),
     "conv1d": one_of(out=[1, 2, 5], kernel=[1, 2, 3], stride=[1, 1, 2],
                      padding=[0, 1, [1, 0], "SAME"], dilation=[1, 1, 2]),
-    "conv2d_transpose": conv2d_transpose,
-    "max_pool1d": pool1d, "avg_pool1d": pool1d, "linear": LINEAR,
-    "layer_norm": all_of(lambda d, s: {"axis": d.random.randrange(1, len(s))},
+    "conv2d_transpose": conv2d_transpose, "max_pool1d": pool1d, "avg_pool1d": pool1d,
+    "linear": LINEAR,
+    "layer_norm": all_of(lambda d, s: {"axis": d.randrange(1, len(s))},
                          maybe(scale=(0.2, False), bias=(0.2, False))),
     "group_norm": all_of(lambda d, s: {"groups": groups_of(d, s[1], range(1, s[1] + 1))},
                          maybe(affine=(0.3, False)), last),
@@ -256,14 +312,14 @@ EVERY = {
     "hardtanh": one_of(min=[-1.0, -0.2], max=[1.0, 0.3]),
     "hardshrink": one_of(threshold=[0.5, 0.1]), "thresholded_relu": one_of(threshold=[1.0, 0.2]),
     "clip": one_of(min=[0.0, -0.5], max=[6.0, 0.7]),
-    "softmax": axis, "log_softmax": axis,
-    "reshape": reshape, "flatten": flatten, "stack": joined, "split": split,
-    "transpose": lambda d, s: {"perm": [0, *d.random.sample(range(1, len(s)), len(s) - 1)]},
+    "softmax": axis, "log_softmax": axis, "reshape": reshape, "flatten": flatten,
+    "stack": joined, "split": split,
+    "transpose": lambda d, s: {"perm": [0, *d.sample(range(1, len(s)), len(s) - 1)]},
     "squeeze": axes, "flip": axes,
     "unsqueeze": one_of(axis=[[-1], [1], [2], [1, 2], [2, 3]]),
     "slice": sliced, "strided_slice": strided, "unbind": axis,
     "interpolate": interpolate, "pad": pad,
-    "roll": lambda d, s: {"shifts": [d.random.randint(-3, 3)], "axis": [d.axis(len(s))]},
+    "roll": lambda d, s: {"shifts": [d.randint(-3, 3)], "axis": [d.axis(len(s))]},
     "tile": lambda d, s: {"repeat_times": [1, *(d.pick([1, 1, 2]) for _ in s[1:])]},
     "expand": lambda d, s: {"shape": [-1, *(d.pick([1, 3] if n == 1 else [-1, n]) for n in s[1:])]},
     "norm": all_of(one_of(p=[1, 2, 3]), axis, maybe(keepdim=(0.5, True))),
@@ -272,8 +328,7 @@ EVERY = {
     "channel_shuffle": all_of(lambda d, s: {"groups": d.pick([1, 2, 3, s[1]])}, last),
     "maxout": one_of(groups=[2, 3], axis=[1, 1, 3, -1]),
     "constant": constant, "binary": one_of(of=ELEMENTWISE),
-    "compare": one_of(of=COMPARED, cast=[True, False]),
-    "gram": one_of(batched=[True, False]),
+    "compare": one_of(of=COMPARED, cast=[True, False]), "gram": one_of(batched=[True, False]),
     "matmul": one_of(transpose_x=[False, True], transpose_y=[False, True]),
 }  # fmt: skip
 SEVERAL_INPUTS = {"binary", "concat", "stack", "compare", "matmul", "Add", "Mul", "Concat"}
@@ -283,8 +338,7 @@ WITH_PARAMETERS = {
 # Neighbours that engines make one operator of, with what is fixed of each.
 SMALL, FLAT = ("conv2d", {"kernel": [1, 1]}), ("flatten", {"start_axis": 1, "stop_axis": -1})
 IDIOMS = [
-    [SMALL, ("conv2d", {"kernel": [1, 1], "stride": 2, "padding": 1})],
-    [SMALL, SMALL],
+    [SMALL, ("conv2d", {"kernel": [1, 1], "stride": 2, "padding": 1})], [SMALL, SMALL],
     [("conv2d", {}), ("batch_norm", {}), ("relu", {})],
     [("conv2d", {}), ("relu", {}), ("max_pool2d", {"kernel_size": 2})],
     [("winograd", {}), ("relu", {}), ("max_pool2d", {"kernel_size": 2})],
@@ -296,89 +350,12 @@ IDIOMS = [
     [("adaptive_avg_pool2d", {"output_size": 1}), ("conv2d", {}), ("sigmoid", {}),
      ("binary", {"of": "multiply"})],
     [("reshape", {}), ("transpose", {}), ("reshape", {})],
-    [("scale", {}), ("linear", {})],
-    [("transpose", {}), ("linear", {})],
+    [("scale", {}), ("linear", {})], [("transpose", {}), ("linear", {})],
     [("transpose", {}), ("flatten", {}), ("concat", {})],
     [("squeeze", {}), ("linear", {})],
     [("layer_norm", {}), ("linear", {}), ("gelu", {})],
     [("split", {}), ("concat", {})],
 ]  # fmt: skip
-
-
-class Drawing:
-    """A network that grows by what the framework takes.
-
-    ``measure`` returns the shapes of all values of a network, or raises InvalidNetworkError.
-    """
-
-    def __init__(self, d, kind, shape, measure, **options):
-        self.d = d
-        self.network = Network(kind, shape, [], [0], d.random.randrange(2**31), options)
-        self.measure = measure
-        self.shapes = measure(self.network)
-
-    def rest(self, op, start):
-        """The further inputs of a layer: of the same shape, or of any."""
-        if op not in SEVERAL_INPUTS:
-            return []
-        count = self.d.pick([1, 1, 2]) if op.lower() in ("concat", "stack") else 1
-        shapes = [*enumerate(self.shapes)]
-        alike = [i for i, shape in shapes if shape == self.shapes[start]]
-        near = [i for i, shape in shapes if len(shape) == len(self.shapes[start])]
-        return [self.d.pick(alike if self.d.chance(0.7) else near) for _ in range(count)]
-
-    def add(self, op, draw, fixed):
-        """Add a layer to the last value, or sometimes to an earlier one."""
-        network, d = self.network, self.d
-        last = len(self.shapes) - 1
-        start = last if d.chance(0.9) or fixed else d.random.randint(0, last)
-        try:
-            attributes = {**draw(d, self.shapes[start]), **fixed}
-        except (InvalidNetworkError, IndexError, ValueError):  # nothing to choose from
-            return False
-        twin = [i for i, layer in enumerate(network.layers, 1) if layer.op == op]
-        if twin and d.chance(0.15) and ("out" in attributes or op == "batch_norm"):
-            before = network.layers[twin[-1] - 1].attributes
-            attributes = {**before, "like": before.get("like", twin[-1])}
-        name = "conv2d" if op == "winograd" else op
-        layer = Layer(name, [start, *self.rest(op, start)], attributes)
-        if d.chance(0.3):
-            layer.inputs = [*layer.inputs[1:], layer.inputs[0]]
-        network.layers.append(layer)
-        network.outputs = [last + 1]
-        with contextlib.suppress(InvalidNetworkError):
-            shapes = self.measure(network)
-            small = math.prod(shapes[-1][1:]) <= 20000
-            if small and shapes[-1] and shapes[-1][0] == shapes[0][0]:
-                self.shapes = shapes
-                return True
-        network.layers.pop()
-        network.outputs = [last]
-        return False
-
-    def add_one_of(self, operators):
-        """Add a layer; the operator is the last word of a name."""
-        for _ in range(ATTEMPTS):
-            op = self.d.pick(list(operators))
-            if self.add(op.split()[-1], operators[op], {}):
-                return
-
-    def finish(self):
-        """Flatten in one of many ways, and then what works on vectors."""
-        d = self.d
-        if d.chance(0.3):
-            self.add("adaptive_avg_pool2d", adaptive, {})
-        count = math.prod(self.shapes[-1][1:])
-        flat = d.pick(
-            [("flatten", {"start_axis": 1})] * 6
-            + [("reshape", {"shape": [d.pick([0, -1]), count]})] * 2
-            + [("squeeze", {"axis": [2, 3]}), ("view", {}), ("mean", {"axis": [2, 3]})]
-        )
-        self.add(flat[0], plain, flat[1])
-        for _ in range(d.pick(range(4))):
-            self.add_one_of(AT_THE_END)
-        if d.chance(0.2):
-            self.add("softmax", axis, {})
 
 
 def draw_paddle(d, shapes):
@@ -389,25 +366,25 @@ def draw_paddle(d, shapes):
     shape = [d.pick([1, 1, 2, 3, 4, 5, 8]), *d.two(sizes)]
     if not usual and d.chance(0.2):
         shape = d.pick([shape[:1], shape[:2], [2, *shape], [d.pick(range(1, 30))]])
-    drawing = Drawing(d, "paddle", shape, shapes)
+    d.begin("paddle", shape, shapes)
     idioms = [i for i in IDIOMS if not usual or {op for op, _ in i} <= {*USUAL, "winograd"}]
     if usual:
-        drawing.add_one_of({"conv2d": conv2d, "a conv2d": conv2d, "winograd": EVERY["winograd"]})
+        d.add_one_of({"conv2d": conv2d, "a conv2d": conv2d, "winograd": EVERY["winograd"]})
     if alone and d.chance():
-        drawing.add("conv2d", conv2d, {})
+        d.add("conv2d", conv2d, {})
     for _ in range(1 if alone else d.pick(range(1 if usual else 2, 6))):
         if not alone and d.chance(0.25):
             for op, fixed in d.pick(idioms):
-                drawing.add(op, EVERY[op], fixed)
+                d.add(op, EVERY[op], fixed)
         else:
-            drawing.add_one_of(USUAL if usual else EVERY)
+            d.add_one_of(USUAL if usual else EVERY)
     if usual:
-        drawing.finish()
-    network = drawing.network
+        d.finish()
+    network = d.network
     if not any(layer.op in WITH_PARAMETERS for layer in network.layers):
-        drawing.add("linear", LINEAR, {})
+        d.add("linear", LINEAR, {})
     if d.chance(0.15):
-        network.outputs.append(d.random.randint(1, len(network.layers)))
-        d.random.shuffle(network.outputs)
+        network.outputs.append(d.randint(1, len(network.layers)))
+        d.shuffle(network.outputs)
         network.outputs = list(dict.fromkeys(network.outputs))
     return network

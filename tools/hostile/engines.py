@@ -10,14 +10,14 @@ import numpy as np
 import lenet_cpp
 from lenet_cpp import agreement
 from lenet_cpp.inference.program import call_program
-from tools.hostile.draw import WITH_PARAMETERS, Draw
+from tools.hostile.draw import WITH_PARAMETERS, Draw, draw_paddle
 from tools.hostile.networks import IMAGES, InvalidNetworkError, Network
 
 PROGRAM = Path(__file__).parents[2] / "build" / "lenet_infer_test"
 COUNTS = (IMAGES, 1, 3)
+# What rounding may change, as a share of what the rule allows: more, and no engine can be held to
+# the rule. Such a network is drawn anew.
 CONDITION = 0.3
-"""What rounding may change, as a share of what the rule allows: more, and no engine can be held to
-the rule. Such a network is drawn anew."""
 INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512")
 _REFUSED = set()
 
@@ -36,11 +36,8 @@ def targets(kind, *, program):
 
 
 def framework(kind):
-    """Return what has draw(), answers() and export() for networks of a kind."""
+    """Return what has shapes(), answers() and export() for networks of a kind."""
     return importlib.import_module(f"tools.hostile.{kind}_networks")
-
-
-# ---- export
 
 
 def export_network(step, folder):
@@ -49,30 +46,27 @@ def export_network(step, folder):
     target = Path(folder, str(number))
     target.mkdir(exist_ok=True)
     try:
-        if "network" in entry:
-            network = Network.from_json(entry["network"])
-        else:
-            network = drawn(entry["seed"], entry["number"])
+        given = entry.get("network")
+        network = Network.from_json(given) if given else drawn(entry["seed"], entry["number"])
         expected, judge = answers(network)
         formats = {each.split("/")[0] for each in entry.get("targets", [])}
         framework(network.kind).export(network, target, formats)
     except InvalidNetworkError as error:
         return {"invalid": str(error)}
-    np.save(target / "images.npy", network.images())
-    np.save(target / "expected.npy", expected)
-    np.save(target / "judge.npy", judge)
+    for name, array in {"images": network.images(), "expected": expected, "judge": judge}.items():
+        np.save(target / f"{name}.npy", array)
     (target / "network.json").write_text(json.dumps(network.to_json()), encoding="utf-8")
-    program = bool(entry.get("program")) and len(network.shape) == 3
+    program = entry.get("program") and len(network.shape) == 3
     return {"targets": entry.get("targets") or targets(network.kind, program=program)}
 
 
 def drawn(seed, number):
     """Return a network of which the answers are well defined."""
-    d = Draw(seed, number)
-    kind = "onnx" if number % 3 == 2 else "paddle"
-    error = "nothing was drawn"
+    d = Draw(f"{seed}/{number}")
+    kind, error = "onnx" if number % 3 == 2 else "paddle", "nothing was drawn"
     for _ in range(10):
-        network = framework(kind).draw(d).pruned()
+        draw = draw_paddle if kind == "paddle" else framework(kind).draw_onnx
+        network = draw(d, framework(kind).shapes).pruned()
         try:
             if kind == "onnx" or WITH_PARAMETERS & {layer.op for layer in network.layers}:
                 answers(network)
@@ -97,9 +91,6 @@ def answers(network):
     if not all(share(expected, other) <= CONDITION for other in others):
         raise InvalidNetworkError("rounding decides the answer")
     return expected, others[0]
-
-
-# ---- run
 
 
 def run_target(step, folder):

@@ -13,11 +13,9 @@ from typing import NamedTuple
 from tools.hostile.children import INTERRUPTED, do_steps
 from tools.hostile.networks import Network, dump, smaller, weight
 
-BATCH = 15
-"""Candidates that are tried at once in place of a network."""
+BATCH = 15  # candidates that are tried at once in place of a network
 ROUNDS = 40
-SECONDS = 300
-"""What exporting a network, and running it with an engine, may take."""
+SECONDS = 300  # that exporting a network, and running it with an engine, may take
 
 
 @dataclass
@@ -35,10 +33,6 @@ class Find:
         said = "" if self.outcome == "wrong" else re.sub(r"'[^']*'|[\d(), ]+", "", self.detail)[:80]
         return self.target, self.outcome, said
 
-    def indirect(self):
-        """Return whether another engine or program is between this one and the fault."""
-        return "auto" in self.target or "program" in self.target
-
     def to_json(self):
         """Return what is saved, and replayed."""
         return {**vars(self), "network": self.network.to_json()}
@@ -47,8 +41,7 @@ class Find:
 class Report(NamedTuple):
     """What came of some networks."""
 
-    outcomes: list[tuple[str, str]]
-    """The target and the outcome of each run."""
+    outcomes: list[tuple[str, str]]  # the target and the outcome of each run
     invalid: list[str]
     finds: list[Find]
 
@@ -112,9 +105,8 @@ def hunt(entries, jobs, done):
             INTERRUPTED.set()  # else the threads would go on to the end of their chunks
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-    return Report(
-        *(list(chain(*lists)) for lists in zip(Report([], [], []), *reports, strict=True))
-    )
+    parts = zip(Report([], [], []), *reports, strict=True)
+    return Report(*(list(chain(*lists)) for lists in parts))
 
 
 def minimised(finds, jobs, done):

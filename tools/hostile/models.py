@@ -1,17 +1,113 @@
 """Models written byte by byte, without Paddle and without onnx: also such as neither would write.
 
-A model has an image as its input, by default of 1 x 4 x 4.
+A model has an image as its input, by default of 1 x 4 x 4. A program is also read, as a tree of
+fields to change.
 """
 
 import json
 import math
 import struct
-
-from tools.hostile.wire import field, fields, varint
+from dataclasses import dataclass
 
 IMAGE = (-1, 1, 4, 4)
 FILTER = (1, 1, 3, 3)
 PLACE = {"#": "1.a_place", "D": [0, 0, ""]}
+MESSAGES = {
+    "Program": {1: "Block", 4: "Version", 5: "OpVersionMap"},
+    "Block": {3: "Var", 4: "Op"},
+    "Var": {2: "VarType"},
+    "VarType": {3: "DenseTensor"},
+    "DenseTensor": {1: "TensorDesc"},
+    "Op": {1: "OpVar", 2: "OpVar", 4: "Attr"},
+    "OpVersionMap": {1: "OpVersionPair"},
+    "OpVersionPair": {2: "Version"},
+}
+"""The fields of framework.proto that are messages, by the message they are in."""
+
+
+def varint(value):
+    """Encode a number; a negative one as 64 bits."""
+    value &= (1 << 64) - 1
+    result = bytearray()
+    while value >= 0x80:
+        result.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*result, value])
+
+
+def read_varint(data, at):
+    """Read the number at a place; return it and the place after it."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+def field(number, value):
+    """Write one field: an integer, a float32, or text, bytes or a message."""
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    data = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def fields(number, values):
+    """Write a repeated field."""
+    return b"".join(field(number, value) for value in values)
+
+
+@dataclass
+class Node:
+    """One field of a message: a number, bytes, or the fields of a message within.
+
+    ``length`` is where it says its length, from and to, and the length.
+    """
+
+    number: int
+    wire: int
+    value: int | bytes | list
+    kind: str = ""
+    length: tuple[int, int, int] = (0, 0, 0)
+
+
+def parse_message(data, kind, at=0, end=None):
+    """Parse an undamaged message of framework.proto, or a part of one, into its fields."""
+    nodes, end = [], len(data) if end is None else end
+    while at < end:
+        key, at = read_varint(data, at)
+        node = Node(key >> 3, key & 7, b"")
+        if node.wire == 0:
+            node.value, at = read_varint(data, at)
+        else:
+            size, start = read_varint(data, at) if node.wire == 2 else ({1: 8, 5: 4}[node.wire], at)
+            node.length, at, node.value = (
+                (at, start, size),
+                start + size,
+                data[start : start + size],
+            )
+            if node.wire == 2 and node.number in MESSAGES.get(kind, {}):
+                node.kind = MESSAGES[kind][node.number]
+                node.value = parse_message(data, node.kind, start, at)
+        nodes.append(node)
+    return nodes
+
+
+def serialize(nodes):
+    """Write fields as a message."""
+    result = bytearray()
+    for node in nodes:
+        value = serialize(node.value) if isinstance(node.value, list) else node.value
+        if isinstance(value, int):
+            value = varint(value)
+        elif node.wire == 2:
+            value = varint(len(value)) + value
+        result += varint(node.number << 3 | node.wire) + value
+    return bytes(result)
 
 
 def ones(count):
@@ -119,11 +215,6 @@ def value_type(shape, kind="f32"):
     return {"#": "0.t_dtensor", "D": [{"#": f"0.t_{kind}"}, [*shape], "NCHW", [], 0]}
 
 
-def data_type(name):
-    """Return the attribute ``dtype`` of a .json."""
-    return {"#": "1.a_dtype", "D": name}
-
-
 def _pir_attribute(value):
     """Return an attribute of a .json; a dictionary is one already."""
     if isinstance(value, list):
@@ -138,20 +229,16 @@ class PaddleModel:
     It begins with the input and a convolution of it, ``input``.
     """
 
-    name = ""
-
     def __init__(self, shape=IMAGE):
         self.shape = shape
         self.parameters = {}
-        self.shapes = {}
-        self.input = self.conv(self.feed(), "w0", [shape[1], 1, 1, 1], shape[1])
+        self.input = self.conv(self._feed(), "w0", [shape[1], 1, 1, 1], shape[1])
 
     def parameter(self, name, shape):
         """Return the parameter of a name, declared when it is new."""
         if name not in self.parameters:
-            self.shapes[name] = shape
-            self.parameters[name] = self.declare(name, shape)
-        return self.parameters[name]
+            self.parameters[name] = self._declare(name, shape), shape
+        return self.parameters[name][0]
 
     def conv(self, x, w="w", shape=FILTER, groups=1):
         """Add a convolution by a filter, which has the size of the image padded likewise."""
@@ -173,8 +260,8 @@ class PaddleModel:
         """Write the model with an output; the parameter named "zero" is a zero."""
         path = folder / f"model.{self.name}"
         path.write_bytes(self.bytes(output))
-        records = [record(shape, bytes(4) * (name == "zero")) for name, shape in
-                   sorted(self.shapes.items())]  # fmt: skip
+        shapes = {name: self.parameters[name][1] for name in sorted(self.parameters)}
+        records = [record(shapes[name], bytes(4) * (name == "zero")) for name in shapes]
         path.with_suffix(".pdiparams").write_bytes(b"".join(records))
         return path
 
@@ -188,15 +275,11 @@ class Pir(PaddleModel):
         self.operators = []
         super().__init__(shape)
 
-    def feed(self):
-        """Add the input."""
-        shape = {"#": "1.a_intarray", "D": [*self.shape]}
-        return self.operator(
-            "1.data", [], name="x", dtype=data_type("float32"), place=PLACE, shape=shape
-        )
+    def _feed(self):
+        shape, dtype = {"#": "1.a_intarray", "D": [*self.shape]}, {"#": "1.a_dtype", "D": "float32"}
+        return self.operator("1.data", [], name="x", dtype=dtype, place=PLACE, shape=shape)
 
-    def declare(self, name, shape):
-        """Add what reads a parameter."""
+    def _declare(self, name, shape):
         made = {"%": len(self.operators) + 1, "TT": value_type(shape)}
         made = {"A": [0, 1, 1, name], "DA": [], "O": made, "OA": [1, 0, 1], "QA": []}
         self.operators.append({"#": "p", **made})
@@ -236,14 +319,12 @@ class Program(PaddleModel):
         self.more = more
         super().__init__(shape)
 
-    def feed(self):
-        """Add the input."""
+    def _feed(self):
         self.variable("feed", kind=9)
         self.variable("fetch", kind=10)
         return self.add("feed", {"X": ["feed"]}, col=0)
 
-    def declare(self, name, shape):
-        """Declare a parameter."""
+    def _declare(self, name, shape):
         return self.variable(name, shape, kept=True)
 
     def variable(self, name="", shape=None, kind=7, kept=False):

@@ -9,24 +9,18 @@ import random
 import re
 import struct
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
-from tools.hostile.wire import parse_message, serialize, varint
+from tools.hostile.models import parse_message, serialize, varint
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """A changed model.
+class Mutant(NamedTuple):
+    """A changed model."""
 
-    Attributes:
-        name: How to ask for it again: ``format/seed/index``.
-        change: What was done, such as ``lenet.json: set number``.
-        files: The contents by name; the program is the first.
-    """
-
-    name: str
-    change: str
-    files: dict[str, bytes]
+    name: str  # by which it is made again: format/seed/index
+    change: str  # such as ``lenet.json: set number``
+    files: dict[str, bytes]  # by name; the program is the first
 
 
 _LIMITS = [
@@ -46,9 +40,6 @@ def _span(data, rng):
     return start, min(len(data), start + rng.choice([1, 2, 4, 8, 30, 200, 2000, len(data)]))
 
 
-# ---- changes to bytes
-
-
 def _flip_bits(data, _, rng):
     result = bytearray(data)
     for _time in range(rng.choice([1, 1, 1, 2, 4, 16])):
@@ -61,10 +52,6 @@ def _change_bytes(data, _, rng):
     for _time in range(rng.choice([1, 1, 1, 2, 4, 16])):
         result[rng.randrange(len(data))] = rng.randrange(256)
     return bytes(result)
-
-
-def _truncate(data, _, rng):
-    return data[: rng.randrange(len(data))]
 
 
 def _remove(data, _, rng):
@@ -89,10 +76,6 @@ def _overwrite(data, other, rng):
     return data[:at] + other[start:end] + data[at + end - start :]
 
 
-def _splice(data, other, rng):
-    return data[: rng.randrange(len(data))] + other[rng.randrange(len(other)) :]
-
-
 def _set_integer(data, _, rng):
     code, size = rng.choice([("<i", 4), ("<q", 8)])
     if len(data) < size:
@@ -101,9 +84,6 @@ def _set_integer(data, _, rng):
     value = _other_number(struct.unpack_from(code, data, at)[0], rng)
     half = 1 << (8 * size - 1)
     return data[:at] + struct.pack(code, (value + half) % (2 * half) - half) + data[at + size :]
-
-
-# ---- changes to the structure of a program
 
 
 def _choose_node(nodes, rng):
@@ -215,11 +195,13 @@ def _set_json_number(data, _, rng):
     return data[: number.start()] + text.encode() + data[number.end() :]
 
 
-_BYTES = (
-    _flip_bits, _change_bytes, _truncate, _remove, _insert, _repeat, _overwrite, _splice,
-    _set_integer,
-)  # fmt: skip
-BYTES = {change.__name__.strip("_").replace("_", " "): change for change in _BYTES}
+BYTES = {
+    "flip bits": _flip_bits, "change bytes": _change_bytes,
+    "truncate": lambda data, _, rng: data[: rng.randrange(len(data))],
+    "remove": _remove, "insert": _insert, "repeat": _repeat, "overwrite": _overwrite,
+    "splice": lambda a, b, rng: a[: rng.randrange(len(a))] + b[rng.randrange(len(b)) :],
+    "set integer": _set_integer,
+}  # fmt: skip
 PROTOBUF = {"change field": _change_fields, "set length": _set_length}
 JSON = {"change value": _change_json, "set number": _set_json_number}
 
@@ -229,16 +211,8 @@ def make_mutant(files, model_format, seed, index):
 
     Half of the mutants have a change in the structure of the program (fields of the protocol
     buffer, values of the JSON), the others a change of bytes in the program or in the parameters.
-
-    Args:
-        files: The files of a model by name; the program is the first.
-        model_format: One of :data:`tools.hostile.survey.ACCELERATORS`.
-        seed: Seed of the series.
-        index: Place in the series; -1 for the model as it is.
     """
     title = f"{model_format}/{seed}/{index}"
-    if index < 0:
-        return Mutant(title, "nothing", files)
     rng = random.Random(title)
     program, *others = files
     if rng.random() < 0.5:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-IMAGES = 20
-"""Enough to be computed side by side with a rest by every instruction set."""
+IMAGES = 20  # enough to be computed side by side with a rest by every instruction set
 
 
 class InvalidNetworkError(Exception):
@@ -32,17 +31,13 @@ class Layer:
 class Network:
     """Layers in the order in which they run."""
 
-    kind: str
-    """``"paddle"`` or ``"onnx"``."""
-    shape: list[int]
-    """Of the input, without images."""
+    kind: str  # "paddle" or "onnx"
+    shape: list[int]  # of the input, without images
     layers: list[Layer]
-    outputs: list[int]
-    """The values that it gives; engines give the first."""
-    seed: int = 0
-    """Of the parameters and images."""
+    outputs: list[int]  # the values that it gives; engines give the first
+    seed: int = 0  # of the parameters and images
+    # Of an .onnx: opset, batch, constants_as_nodes, as_lists.
     options: dict[str, Any] = field(default_factory=dict)
-    """Of an .onnx: opset, batch, constants_as_nodes, as_lists."""
 
     def images(self):
         """Return float32 [IMAGES, ...] of about the size 1."""
@@ -103,9 +98,6 @@ def load(path):
     return [(each["name"], Network.from_json(each["network"])) for each in entries]
 
 
-# ---- what is a little less than a network: candidates for the smallest that shows a fault
-
-
 def weight(network):
     """Return what is made as small as possible: layers, then the description, then its numbers."""
     attributes = [layer.attributes for layer in network.layers]
@@ -115,7 +107,10 @@ def weight(network):
 
 
 def smaller(network):
-    """Yield networks with less of something; not each of them is one that a framework takes."""
+    """Yield networks with less of something, candidates for the smallest that shows a fault.
+
+    Not each of them is one that a framework takes.
+    """
     seen = {json.dumps(network.to_json())}
     for candidate in _candidates(network):
         less = candidate.pruned()

@@ -9,20 +9,19 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from tools.hostile.draw import Drawing, all_of, groups_of, maybe, one_of, plain
+from tools.hostile.draw import all_of, groups_of, maybe, one_of, plain
 from tools.hostile.networks import InvalidNetworkError
 
 onnxruntime.set_default_logger_severity(4)
 # Operators whose axes are an input since an operator set.
 AXES = {"ReduceMean": 18, "Squeeze": 13, "Unsqueeze": 13}
 _SHAPES = {}
-OPSETS = range(7, 22)
 
 
 def window(d, kernel, opset, *, pool):
     """Strides and paddings; what is the default is now and then left out."""
     most = [size - 1 for size in kernel] if pool else [4, 4]
-    pads = [d.random.randint(0, min(most[i % 2], 3)) for i in range(4)]
+    pads = [d.randint(0, min(most[i % 2], 3)) for i in range(4)]
     mode = d.pick(["NOTSET", "pads", "pads", None, None, "SAME_UPPER", "SAME_LOWER", "VALID"])
     padding = {"pads": pads} if mode == "pads" else {"auto_pad": mode} if mode else {}
     more = d.some(strides=(0.6, d.two([1, 2, 2, 3])))
@@ -35,9 +34,9 @@ def constant(d, s):
     return {"of": d.pick(["Add", "Mul"]), "shape": d.pick(every), **d.some(first=(0.3, True))}
 
 
-def draw(d):
+def draw_onnx(d, shapes):
     """Draw a network of ONNX's operators."""
-    opset = d.pick(OPSETS)
+    opset = d.pick(range(7, 22))
     batch = d.pick(["N", "N", 1])
     written = d.some(constants_as_nodes=(0.4, True), as_lists=(0.4, True))
     negative = opset >= 11  # axes from the end
@@ -61,7 +60,7 @@ def draw(d):
         return pool(d, s) | d.some(storage_order=(0.15 * (opset >= 8), 1)) | newer
 
     def concat(d, s):
-        axis = d.pick([1, 1, 1, d.random.randrange(1, len(s))])
+        axis = d.pick([1, 1, 1, d.randrange(1, len(s))])
         return {"axis": axis - len(s) if negative and d.chance(0.3) else axis}
 
     def reshape(d, s):
@@ -106,19 +105,19 @@ def draw(d):
         "Add": plain,
     }  # fmt: skip
     shape = [d.pick([1, 1, 2, 3, 4, 8]), *d.two([*range(1, 15), 1, 2, 3, 4, 28])]
-    drawing = Drawing(d, "onnx", shape, shapes, opset=opset, batch=batch, **written)
-    drawing.add_one_of({"Conv": conv} if d.chance(0.95) else body)
+    d.begin("onnx", shape, shapes, opset=opset, batch=batch, **written)
+    d.add_one_of({"Conv": conv} if d.chance(0.95) else body)
     for _ in range(d.pick(range(5))):
-        drawing.add_one_of(joints if d.chance(0.3) else others if d.chance(0.1) else body)
+        d.add_one_of(joints if d.chance(0.3) else others if d.chance(0.1) else body)
     if d.chance(0.9):
-        drawing.add_one_of(flat)
-        if len(drawing.shapes[-1]) > 2 and d.chance(0.8):
-            drawing.add_one_of(flatter)
+        d.add_one_of(flat)
+        if len(d.shapes[-1]) > 2 and d.chance(0.8):
+            d.add_one_of(flatter)
         for _ in range(d.pick(range(4))):
-            drawing.add_one_of(ends)
+            d.add_one_of(ends)
         if d.chance(0.25):
-            drawing.add("Softmax", softmax, {})
-    return drawing.network
+            d.add("Softmax", softmax, {})
+    return d.network
 
 
 class Writer:
@@ -174,47 +173,48 @@ class Writer:
         attributes = dict(layer.attributes)
         self.owner = attributes.pop("like", number)
         inputs, output = [f"v{i}" for i in layer.inputs], f"v{number}"
-        method = getattr(self, layer.op.lower(), None)
-        if method is None:
-            self.node(layer.op, inputs, output, **attributes)
-        else:
-            method(inputs, self.shapes[layer.inputs[0]], output, **attributes)
+        kind, method = layer.op, getattr(self, layer.op.lower(), None)
+        if method is not None:
+            shape = self.shapes[layer.inputs[0]]
+            kind, inputs, attributes = method(inputs, shape, **attributes)
+        self.node(kind, inputs, output, **attributes)
 
-    def conv(self, x, s, output, out, kernel, bias=True, **more):
+    # What these return is the last node.
+
+    def conv(self, x, s, out, kernel, bias=True, **more):
         shape = [out, s[1] // more.get("group", 1), *kernel]
         parts = [self.parameter(0, shape, 1 / math.sqrt(math.prod(shape[1:])))]
         parts += [self.parameter(1, [out])] if bias else []
-        self.node("Conv", [*x, *parts], output, **more)
+        return "Conv", [*x, *parts], more
 
-    def batchnormalization(self, x, s, output, **more):
+    def batchnormalization(self, x, s, **more):
         parts = [self.parameter(i, [s[1]], least=0.5 if i == 3 else None) for i in range(4)]
-        self.node("BatchNormalization", [*x, *parts], output, **more)
+        return "BatchNormalization", [*x, *parts], more
 
-    def constant_of(self, x, s, output, of, shape, first=False):
+    def constant_of(self, x, s, of, shape, first=False):
         sizes = [size or s[len(s) - len(shape) + i] for i, size in enumerate(shape)]
         inputs = [*x, self.parameter(0, sizes)]
-        self.node(of, inputs[::-1] if first else inputs, output)
+        return of, inputs[::-1] if first else inputs, {}
 
-    def clip(self, x, s, output, **bounds):
+    def clip(self, x, s, **bounds):
         if self.opset < 11:
-            self.node("Clip", x, output, **bounds)
-            return
+            return "Clip", x, bounds
         names = ["min", "max"] if "max" in bounds else ["min"]
         parts = [self.constant(np.float32(bounds[k])) if k in bounds else "" for k in names]
-        self.node("Clip", [*x, *parts], output)
+        return "Clip", [*x, *parts], {}
 
-    def squeeze(self, x, s, output, axes):
+    def squeeze(self, x, s, axes):
         if max(axes) >= len(s):
             raise InvalidNetworkError("an axis outside the tensor, which onnxruntime takes")
-        self.node("Squeeze", x, output, axes=axes)
+        return "Squeeze", x, {"axes": axes}
 
-    def reshape(self, x, s, output, shape):
-        self.node("Reshape", [*x, self.integers(*shape)], output)
+    def reshape(self, x, s, shape):
+        return "Reshape", [*x, self.integers(*shape)], {}
 
-    def cast(self, x, s, output):
-        self.node("Cast", x, output, to=self.kind)
+    def cast(self, x, s):
+        return "Cast", x, {"to": self.kind}
 
-    def view(self, x, s, output, gather=False, cast=False):
+    def view(self, x, s, gather=False, cast=False):
         """x.view(x.size(0), -1), as exporters write it."""
         shape = self.node("Shape", x)
         if gather:
@@ -227,22 +227,21 @@ class Writer:
         both = self.node("Concat", [images, self.integers(-1)], axis=0)
         if cast:
             both = self.node("Cast", [both], to=TensorProto.INT64)
-        self.node("Reshape", [*x, both], output)
+        return "Reshape", [*x, both], {}
 
-    def matmul(self, x, s, output, out, bias=None):
+    def matmul(self, x, s, out, bias=None):
         inputs = [*x, self.parameter(0, [s[-1], out], 1 / math.sqrt(s[-1]))]
         if bias is None:
-            self.node("MatMul", inputs, output)
-            return
+            return "MatMul", inputs, {}
         product = self.node("MatMul", inputs)
-        self.node("Add", [product, self.parameter(1, [size or out for size in bias])], output)
+        return "Add", [product, self.parameter(1, [size or out for size in bias])], {}
 
-    def gemm(self, x, s, output, out, bias=None, **more):
+    def gemm(self, x, s, out, bias=None, **more):
         inputs = s[0 if more.get("transA") else -1]
         shape = (out, inputs) if more.get("transB") else (inputs, out)
         parts = [self.parameter(0, shape, 1 / math.sqrt(inputs))]
         parts += [] if bias is None else [self.parameter(1, [size or out for size in bias])]
-        self.node("Gemm", [*x, *parts], output, **more)
+        return "Gemm", [*x, *parts], more
 
     def model(self, outputs):
         """Return the model that gives those values."""

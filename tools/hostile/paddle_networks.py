@@ -9,9 +9,15 @@ import paddle
 from paddle import nn, pir_utils
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
-from tools.hostile.draw import draw_paddle
+from tools.hostile import draw
 from tools.hostile.networks import InvalidNetworkError
 from tools.hostile.survey import read_model
+
+# Attributes of the older operators, by the first word of their names.
+RENAMED = {
+    "reduce": {"axis": "dim", "keepdim": "keep_dim"},
+    "matmul": {"transpose_x": "trans_x", "transpose_y": "trans_y"},
+}
 
 
 def writes_pdmodel():
@@ -19,13 +25,14 @@ def writes_pdmodel():
     return not paddle.in_dynamic_mode() and not paddle.framework.in_pir_mode()
 
 
-def older(function, kind, places="X", renamed=None, dtype="float32", **defaults):
+def older(function, kind, places="X", dtype="float32", **defaults):
     """Return Paddle's function, which adds an operator where Paddle 3.3 writes no .pdmodel."""
+    renamed = RENAMED.get(kind.partition("_")[0], {})
 
     def call(*inputs, **attributes):
         if not writes_pdmodel():
             return function(*inputs, **attributes)
-        given = {(renamed or {}).get(name, name): value for name, value in attributes.items()}
+        given = {renamed.get(name, name): value for name, value in attributes.items()}
         if isinstance(given.get("dim"), int):
             given["dim"] = [given["dim"]]
         helper = paddle.base.layer_helper.LayerHelper(kind)
@@ -41,15 +48,12 @@ OLDER = {
     name: older(F.sigmoid if name == "sigmoid" else getattr(paddle, name), name)
     for name in "sigmoid tanh exp abs sin cos floor ceil sqrt rsqrt log log1p reciprocal".split()
 }
-ELEMENTWISE = {
-    name: older(getattr(paddle, name), f"elementwise_{short}", "X Y", axis=-1)
-    for name, short in (
-        ("add", "add"), ("subtract", "sub"), ("multiply", "mul"), ("divide", "div"),
-        ("maximum", "max"), ("minimum", "min"), ("pow", "pow"),
-    )
-}  # fmt: skip
+ELEMENTWISE = {  # by the first letters of their names
+    name: older(getattr(paddle, name), f"elementwise_{name[:3]}", "X Y", axis=-1)
+    for name in draw.ELEMENTWISE
+}
 POSITIVE = OLDER["abs"]
-REDUCED = {"axis": "dim", "keepdim": "keep_dim"}
+POWER = older(lambda x, factor: paddle.pow(x, factor), "pow")
 # Layers of one input; of those that are not here, or below, attributes and name are Paddle's.
 OPERATORS = {
     **OLDER,
@@ -61,13 +65,9 @@ OPERATORS = {
     "log": lambda x: OLDER["log"](POSITIVE(x) + 0.5),
     "log1p": lambda x: OLDER["log1p"](paddle.square(x)),
     "reciprocal": lambda x: OLDER["reciprocal"](POSITIVE(x) + 0.5),
-    "power": lambda x, factor: older(lambda x, factor: paddle.pow(x, factor), "pow")(
-        POSITIVE(x) + 0.5, factor=factor
-    ),
+    "power": lambda x, factor: POWER(POSITIVE(x) + 0.5, factor=factor),
     **{
-        name: older(
-            getattr(paddle, name), f"reduce_{name}", "X", REDUCED, keep_dim=False, reduce_all=False
-        )
+        name: older(getattr(paddle, name), f"reduce_{name}", keep_dim=False, reduce_all=False)
         for name in ("sum", "amax", "amin")
     },
     "logsumexp": older(paddle.logsumexp, "logsumexp", keepdim=False, reduce_all=False),
@@ -87,12 +87,10 @@ BINARY = {
     "divide": lambda x, y: ELEMENTWISE["divide"](x, POSITIVE(y) + 0.5),
     "pow": lambda x, y: ELEMENTWISE["pow"](POSITIVE(x) + 0.5, y),
 }
-TRANSPOSED = {"transpose_x": "trans_x", "transpose_y": "trans_y"}
-MATMUL = older(paddle.matmul, "matmul_v2", "X Y", TRANSPOSED, trans_x=False, trans_y=False)
+MATMUL = older(paddle.matmul, "matmul_v2", "X Y", trans_x=False, trans_y=False)
 BMM = older(paddle.bmm, "bmm", "X Y")
 COMPARE = {
-    name: older(getattr(paddle, name), name, "X Y", None, "bool", axis=-1)
-    for name in ["greater_than", "greater_equal", "less_than", "less_equal", "equal", "not_equal"]
+    name: older(getattr(paddle, name), name, "X Y", "bool", axis=-1) for name in draw.COMPARED
 }
 WHERE = older(paddle.where, "where", "Condition X Y")
 # Of other ranks, Paddle 3.3 makes operators that the checks of models do not accept, or, of gram,
@@ -125,10 +123,8 @@ class Run:
 
     def make(self, key, values):
         if not paddle.in_dynamic_mode():
-            initializer = nn.initializer.Assign(values)
-            name = f"p{key[0]}_{key[1]}"
-            shape = list(values.shape)
-            return paddle.create_parameter(shape, "float32", name, default_initializer=initializer)
+            name, of = "p{}_{}".format(*key), {"default_initializer": nn.initializer.Assign(values)}
+            return paddle.create_parameter(list(values.shape), "float32", name, **of)
         wide = values.astype(np.float64)
         if self.nudge:
             wide *= 1 + self.nudge * np.random.default_rng(1).standard_normal(values.shape)
@@ -259,11 +255,6 @@ def shapes(network):
     if any(str(value.dtype) != "paddle.float32" for value in values):
         raise InvalidNetworkError("another type than float32")
     return [tuple(value.shape) for value in values]
-
-
-def draw(d):
-    """Draw a network."""
-    return draw_paddle(d, shapes)
 
 
 def answers(network, images, nudged):

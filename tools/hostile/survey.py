@@ -4,9 +4,9 @@ import resource
 import signal
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,62 +14,42 @@ from lenet_cpp.errors import BadInput, BadModel, Error
 from lenet_cpp.formats.tensors import read_combined
 from lenet_cpp.inference.predictor import Predictor
 from tools.hostile.children import LATE, do_steps
-from tools.hostile.models import record
-from tools.hostile.mutants import Mutant, make_mutant
-from tools.hostile.wire import parse_message
+from tools.hostile.models import parse_message, record
+from tools.hostile.mutants import make_mutant
 
+# What can run each format.
 ACCELERATORS = {
     "pdmodel": ("plain", "onednn", "openvino"),
-    "json": ("plain", "onednn"),
-    "separate": ("plain", "onednn"),
+    **dict.fromkeys(("json", "separate"), ("plain", "onednn")),
 }
-"""What can run each format."""
-SECONDS = 10
-"""What a mutant may take with one accelerator."""
-MEMORY = 4 << 30
-"""Bytes of address space of the child."""
+SECONDS = 10  # that a mutant may take with one accelerator
+MEMORY = 4 << 30  # bytes of address space of the child
 _MOST_VALUES = 1 << 22
 _KINDS = {"float32": 5, "int32": 2, "int8": 21}  # VarType.Type
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What happened to a mutant.
+class Outcome(NamedTuple):
+    """What happened to a mutant."""
 
-    Attributes:
-        kind: ``refused`` (a typed error), ``equal`` (output bit-identical to the original's),
-            ``different`` (other output, or non-finite), or ``killed`` (the child died or hung).
-        detail: The class of the error, ``finite`` or ``non-finite``, the signal, or ``timeout``.
-        message: The error's message, or the last words of the child.
-    """
-
+    # refused (a typed error), equal (output bit-identical to the original's), different (other
+    # output, or non-finite), or killed (the child died or hung)
     kind: str
-    detail: str = ""
-    message: str = ""
+    detail: str = ""  # the class of the error, finite or non-finite, the signal, or timeout
+    message: str = ""  # of the error, or the last words of the child
 
 
-@dataclass
 class Tally:
-    """The outcomes of one format.
+    """The outcomes of one format."""
 
-    Attributes:
-        format: One of :data:`ACCELERATORS`.
-        details: How many there were of each kind and detail.
-        killers: The mutants that killed the child, and how.
-    """
-
-    format: str
-    details: Counter[tuple[str, str]] = field(default_factory=Counter)
-    killers: list[tuple[Mutant, Outcome]] = field(default_factory=list)
+    def __init__(self, model_format):
+        self.format = model_format
+        self.details = Counter()  # by kind and detail
+        self.killers = []  # mutants that killed the child, and how
 
     @property
     def outcomes(self):
         """How many there were of each kind."""
         return Counter(kind for kind, _ in self.details.elements())
-
-    def rows(self):
-        """Return rows of outcome, detail and count."""
-        return [[self.format, *key, count] for key, count in sorted(self.details.items())]
 
     def shares(self):
         """Return how many mutants there were, and the share of each kind of outcome."""
@@ -114,26 +94,25 @@ def _persistable_names(program):
                     yield parts[1].decode()
 
 
-# ---- in the child
-
-
 def try_mutant(index, *, folder, model_dir, model_format, seed, accelerators, **options):
-    """Load and run a mutant with each accelerator until one refuses it."""
+    """Load and run a mutant with each accelerator until one refuses it, in a child."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    mutant = make_mutant(read_model(Path(model_dir), model_format), model_format, seed, index)
+    files = read_model(Path(model_dir), model_format)
+    if index >= 0:
+        files = make_mutant(files, model_format, seed, index).files
     outcome = Outcome("equal")
     for accelerator in accelerators:
         signal.alarm(SECONDS)
         expected = _expected(folder, model_dir, model_format, accelerator, **options)
         try:
-            found = _run(folder, mutant.files, accelerator, **options)
+            found = _run(folder, files, accelerator, **options)
         except Error as error:
-            return vars(Outcome("refused", type(error).__name__, str(error)[:500]))
+            return Outcome("refused", type(error).__name__, str(error)[:500])._asdict()
         if found.shape != expected.shape or found.tobytes() != expected.tobytes():
             finite = "finite" if np.isfinite(found).all() else "non-finite"
             outcome = Outcome("different", finite)
-    return vars(outcome)
+    return outcome._asdict()
 
 
 @cache
@@ -155,9 +134,6 @@ def _run(folder, files, accelerator, **options):
         images = np.resize(np.random.default_rng(7).random(2352, dtype=np.float32), shape)
         predictor.run(images[:1])
         return predictor.run(images)
-
-
-# ---- in the parent
 
 
 def survey(model_dir, model_format, indices, *, seed, accelerators, done=lambda: None, **options):
@@ -186,7 +162,10 @@ def survey(model_dir, model_format, indices, *, seed, accelerators, done=lambda:
         found = {}
 
         def heard(step, said):
-            found[indices[step]] = outcome = _outcome(said)
+            if "outcome" in said:
+                detail = "timeout" if said["outcome"] == LATE else said["outcome"]
+                said = {"kind": "killed", "detail": detail, "message": said["detail"]}
+            found[indices[step]] = outcome = Outcome(**said)
             if indices[step] >= 0:
                 done()
             elif outcome.kind != "equal":
@@ -202,18 +181,12 @@ def survey(model_dir, model_format, indices, *, seed, accelerators, done=lambda:
         return found
 
     found = try_all([-1, *indices], done)
-    for index in indices:
-        outcome = found[index]
+    for index, outcome in list(found.items())[1:]:
         if outcome.kind == "killed":
-            again, said = try_all([index])[index], f"(not when alone) {outcome.message}"
-            outcome = again if again.kind == "killed" else replace(outcome, message=said)
-            tally.killers.append((make_mutant(files, model_format, seed, index), outcome))
-        tally.details[outcome.kind, outcome.detail] += 1
+            again = try_all([index])[index]
+            if again.kind != "killed":
+                again = outcome._replace(message=f"(not when alone) {outcome.message}")
+            tally.killers.append((make_mutant(files, model_format, seed, index), again))
+            found[index] = again
+    tally.details.update((kind, detail) for kind, detail, _ in list(found.values())[1:])
     return tally
-
-
-def _outcome(said):
-    if "kind" in said:
-        return Outcome(**said)
-    detail = "timeout" if said["outcome"] == LATE else said["outcome"]
-    return Outcome("killed", detail, said["detail"])
