@@ -251,7 +251,7 @@ def test_lenet_agrees_with_paddle(model_dir, digits, instruction_set, suffix):
         [np.zeros((1, 28, 28)), np.ones((1, 28, 28)), np.full((1, 28, 28), 1e-40),
          np.full((1, 28, 28), 1e30), -np.ones((1, 28, 28)), rng.standard_normal((1, 28, 28))]
     ).astype(np.float32)  # fmt: skip
-    images = np.concatenate([digits, extremes])
+    images = np.concatenate([digits[:300], extremes])
     model = model_dir / f"lenet.{suffix}"
     with lenet_cpp.Predictor(model, accelerator="plain") as paddle:
         expected = paddle.run(images)
@@ -280,7 +280,9 @@ def test_threads_give_the_same_bits(model_dir, digits, threads):
         assert (np.concatenate(list(executor.map(pool.run, parts))) == expected).all()
 
 
-@pytest.mark.parametrize("name", ["ResNet18", "ResNet50_vd"])
+@pytest.mark.parametrize(
+    "name", ["ResNet18", pytest.param("ResNet50_vd", marks=pytest.mark.nightly)]
+)
 def test_larger_networks_agree_with_paddle(name):
     folder = exported(name, 10, 64)
     images = np.random.default_rng(0).random((3, 3, 64, 64), dtype=np.float32)

@@ -30,9 +30,10 @@ OPTIONS = {"engine": "native", "precision": "int8"}
 
 
 @pytest.fixture(scope="module")
-def lenets(program, tmp_path_factory):
+def lenets(program, pytestconfig, tmp_path_factory):
     """The bundled LeNet by all four methods, and what Paddle reads in each."""
-    made, folder = quantized_by_page(program), tmp_path_factory.mktemp("lenets")
+    made = quantized_by_page(program, whole=pytestconfig.getoption("nightly"))
+    folder = tmp_path_factory.mktemp("lenets")
     for method in METHODS:
         shutil.copytree(made / "inference_model" / f"lenet_{method}", folder / method)
     programs = {method: folder / method / "lenet.pdmodel" for method in METHODS}
@@ -117,6 +118,7 @@ def test_lenet_answers_as_paddle_does(lenets, digits, method):
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("name", "method"),
     [("ResNet18", "static-ptq"), ("ResNet18", "dygraph-ptq"), ("ResNet18_vd", "static-ptq")],
