@@ -42,6 +42,7 @@ def test_training_is_repeatable(tmp_path, capsys):
     assert f"({record['test']['correct']} of 1000)" in capsys.readouterr().out
 
 
+@pytest.mark.nightly
 def test_resnet18_learns_and_brings_its_image_size(tmp_path, monkeypatch):
     whole = read_mnist_dir(sample_dir(), kind="sample")
     train_part = Split(whole.train.images[:640], whole.train.labels[:640])

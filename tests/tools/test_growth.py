@@ -9,9 +9,12 @@ from tools.hostile.growth import FAMILIES, measure_twice
 BUILD = Path(__file__).parents[2] / "build"
 
 
-# The address space is limited in one, basic blocks are counted in the other (preset asan-ubsan).
+# The address space is limited in one, basic blocks are counted in the other (preset asan-ubsan),
+# which judges the memory too.
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("counting", [False, True], ids=["memory", "work"])
+@pytest.mark.parametrize(
+    "counting", [pytest.param(False, marks=pytest.mark.nightly), True], ids=["memory", "work"]
+)
 def test_twice_the_file_takes_twice_the(counting, name):
     program = BUILD / ("asan-ubsan" if counting else "") / "lenet_measure_loading"
     if not program.is_file():

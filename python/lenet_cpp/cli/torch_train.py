@@ -9,7 +9,6 @@ from lenet_cpp.cli._options import Options, command
 from lenet_cpp.data.mnist import load_mnist
 from lenet_cpp.errors import BadInput
 from lenet_cpp.interchange.torch import models as torch_models
-from lenet_cpp.interchange.torch import record
 
 
 @command(
