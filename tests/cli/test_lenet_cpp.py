@@ -104,6 +104,7 @@ def values(command, *arguments):
         ("export", ["params", "-p params"]),
         ("export", ["-m AlexNet", "--model=AlexNet", "--model_name AlexNet", "--m=AlexNet"]),
         ("predict", ["x", "-i x", "-i=x", "-ix", "--image_file x", "--img_path=x", "--i x"]),
+        ("predict", ["x", "--i=x", "--image-file x", "--image_file=x"]),
         ("predict", ["x --threads 2", "x --cpu_threads=2", "--cpu-threads 2 x"]),
         ("predict", ["x --use_onednn", "--use_mkldnn x", "-i=x --use-mkldnn=True"]),
         ("predict", ["x --benchmark", "--enable_benchmark x", "-i=x --benchmark on"]),
@@ -300,10 +301,7 @@ def test_fetch_paddle_is_in_the_wheel(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["third_party"]
 
 
-def test_verify_without_the_program(
-    model_dir, tmp_path, monkeypatch,
-    capsys,
-):  # fmt: skip
+def test_verify_without_the_program(model_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flags = ["--images=5", "--batch-sizes=5", "--formats=json", "--accelerators=plain,native"]
     assert main(["verify", str(model_dir), *flags]) == 0

@@ -44,9 +44,8 @@ def test_image_sources(predict, lenet, tmp_path):
         ([first, listed], [first, second, first]),
     ):
         assert predict("-i", *sources, f"--output={target}") == 0
-        assert [found["file"] for found in json.loads(target.read_text())] == list(
-            map(str, expected)
-        )
+        found = [one["file"] for one in json.loads(target.read_text())]
+        assert found == list(map(str, expected))
 
 
 @pytest.mark.parametrize("name", ["predict", "py_infer"])
@@ -91,12 +90,8 @@ def test_output_files_say_the_same(predict, lenet, tmp_path, capsys):
     names = ["nought, zero", *"ABCDEFGHI"]
     labels.write_text("".join(f"{i} {name}\n" for i, name in enumerate(names)))
     for suffix in ("csv", "json", "jsonl"):
-        flags = (
-            f"--output={tmp_path / 'deep' / f'out.{suffix}'}",
-            f"--labels={labels}",
-            "--topk=3",
-        )
-        assert predict(f"-i={lenet.photos}", *flags) == 0
+        output = f"--output={tmp_path / 'deep' / f'out.{suffix}'}"
+        assert predict(f"-i={lenet.photos}", output, f"--labels={labels}", "--topk=3") == 0
     assert "wrote the predictions for 8 images" in capsys.readouterr().out
     document = json.loads((tmp_path / "deep/out.json").read_text())
     lines = (tmp_path / "deep/out.jsonl").read_text().splitlines()
@@ -108,16 +103,8 @@ def test_output_files_say_the_same(predict, lenet, tmp_path, capsys):
         for image in document
         for rank, one in enumerate(image["predictions"], start=1)
     ]
-    assert [
-        (
-            row["file"],
-            int(row["rank"]),
-            int(row["class_id"]),
-            row["label"],
-            float(row["probability"]),
-        )
-        for row in rows
-    ] == expected
+    kinds = {"file": str, "rank": int, "class_id": int, "label": str, "probability": float}
+    assert [tuple(kind(row[key]) for key, kind in kinds.items()) for row in rows] == expected
     assert {row["error"] for row in rows} == {""}
     assert all(one[3] == names[one[2]] for one in expected)
     assert len(expected) == 24
@@ -244,33 +231,31 @@ def test_wrong_parameters_are_listed(lenet, tmp_path):
 @pytest.mark.parametrize(
     ("name", "flags", "code", "said"),
     [
-        ("predict", ["-m=no.pdmodel"], 3, "no.pdmodel"),
-        ("predict", ["-d=nowhere"], 3, "nowhere"),
-        ("predict", ["-d=nowhere", "-m=x"], 3, "nowhere"),
-        ("py_infer", ["-d=nowhere"], 3, "nowhere"),
-        ("predict", ["-m=no.pdmodel", "--engine=python"], 3, "no.pdmodel"),
-        ("infer", ["-m=lenet", "-p=no"], 3, "no.pdparams"),
-        ("infer", ["-m=ResNet99", "-p=no"], 5, "ResNet99"),
-        ("infer", ["-m=lenet", "-p=PARAMS", "--class_dim=5"], 4, "linear3"),
-        ("infer", ["-m=lenet", "-p=PARAMS", "--img_size=32"], 5, "32"),
-        ("predict", ["-d=MODEL", "-i=no.png"], 3, "no.png"),
-        ("predict", ["-d=MODEL", "--topk=11"], 5, "11"),
-        ("predict", ["-d=MODEL", "--labels=no.txt"], 3, "no.txt"),
-        ("predict", ["-d=MODEL", "--labels=nine.txt"], 5, "9 labels"),
-        ("predict", ["-d=MODEL", "--preprocess=no.json"], 3, "no.json"),
-        ("predict", ["-d=MODEL", "--preprocess=large.json"], 5, "[1, 28, 28]"),
-        ("predict", ["-m=MODEL/lenet.json", "--accelerator=openvino"], 6, "OpenVINO"),
-        ("predict", ["-m=MODEL/lenet.json", "--use_mkldnn=False", "--engine=python"], 0, ""),
+        ("predict", "-m=no.pdmodel", 3, "no.pdmodel"),
+        ("predict", "-d=nowhere", 3, "nowhere"),
+        ("predict", "-d=nowhere -m=x", 3, "nowhere"),
+        ("py_infer", "-d=nowhere", 3, "nowhere"),
+        ("predict", "-m=no.pdmodel --engine=python", 3, "no.pdmodel"),
+        ("infer", "-m=lenet -p=no", 3, "no.pdparams"),
+        ("infer", "-m=ResNet99 -p=no", 5, "ResNet99"),
+        ("infer", "-m=lenet -p=PARAMS --class_dim=5", 4, "linear3"),
+        ("infer", "-m=lenet -p=PARAMS --img_size=32", 5, "32"),
+        ("predict", "-d=MODEL -i=no.png", 3, "no.png"),
+        ("predict", "-d=MODEL --topk=11", 5, "11"),
+        ("predict", "-d=MODEL --labels=no.txt", 3, "no.txt"),
+        ("predict", "-d=MODEL --labels=nine.txt", 5, "9 labels"),
+        ("predict", "-d=MODEL --preprocess=no.json", 3, "no.json"),
+        ("predict", "-d=MODEL --preprocess=large.json", 5, "[1, 28, 28]"),
+        ("predict", "-m=MODEL/lenet.json --accelerator=openvino", 6, "OpenVINO"),
+        ("predict", "-m=MODEL/lenet.json --use_mkldnn=False --engine=python", 0, ""),
     ],
 )
 def test_refusals(name, flags, code, said, lenet, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("nine.txt").write_text("a\n" * 9)
     images.imagenet(32).save("large.json")
-    known = {"MODEL": str(lenet.exported), "PARAMS": str(lenet.params)}
-    for word, path in known.items():
-        flags = [flag.replace(word, path) for flag in flags]
-    assert MAINS[name]([f"-i={lenet.photos}", *flags]) == code
+    flags = flags.replace("MODEL", str(lenet.exported)).replace("PARAMS", str(lenet.params))
+    assert MAINS[name]([f"-i={lenet.photos}", *flags.split()]) == code
     error = capsys.readouterr().err.splitlines()
     assert len(error) == (code != 0)
     assert said in "".join(error)
@@ -294,8 +279,6 @@ def test_closed_pipe(count, lenet, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as child:
-        assert child.stdout is not None
-        assert child.stderr is not None
         child.stdout.close()
         assert child.stderr.read() == b""
         assert child.wait(timeout=60) == 141
@@ -310,7 +293,6 @@ def test_interrupt_leaves_nothing_half_written(lenet, tmp_path):
         [*command, f"--model_dir={lenet.exported}", f"--output={folder / 'out.jsonl'}"],
         stderr=subprocess.PIPE,
     ) as child:
-        assert child.stderr is not None
         deadline = time.monotonic() + 60
         # Only once something was written has the command begun to classify.
         while not (folder.is_dir() and any(path.stat().st_size for path in folder.iterdir())):

@@ -27,36 +27,24 @@ LINE = re.compile(r"\[(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\] root INFO: (.*)")
 # AutoLog 1.0: each section, and the keys of each of its lines, in order.
 AUTOLOG = {
     "---------------------- Env info ----------------------": [
-        ["OS_version"],
-        ["CUDA_version"],
-        ["CUDNN_version"],
-        ["drivier_version"],
+        "OS_version", "CUDA_version", "CUDNN_version", "drivier_version",
     ],
     "---------------------- Paddle info ----------------------": [
-        ["paddle_version"],
-        ["paddle_commit"],
-        ["log_api_version"],
+        "paddle_version", "paddle_commit", "log_api_version",
     ],
     "----------------------- Conf info -----------------------": [
-        ["runtime_device"],
-        ["ir_optim"],
-        ["enable_memory_optim"],
-        ["enable_tensorrt"],
-        ["enable_mkldnn"],
-        ["cpu_math_library_num_threads"],
+        "runtime_device", "ir_optim", "enable_memory_optim", "enable_tensorrt", "enable_mkldnn",
+        "cpu_math_library_num_threads",
     ],
-    "----------------------- Model info ----------------------": [["model_name"], ["precision"]],
+    "----------------------- Model info ----------------------": ["model_name", "precision"],
     "----------------------- Data info -----------------------": [
-        ["batch_size"],
-        ["input_shape"],
-        ["data_num"],
+        "batch_size", "input_shape", "data_num",
     ],
     "----------------------- Perf info -----------------------": [
-        ["cpu_rss(MB)", "gpu_rss(MB)", "gpu_util"],
-        ["total time spent(s)"],
-        ["preprocess_time(ms)", "inference_time(ms)", "postprocess_time(ms)"],
+        "cpu_rss(MB), gpu_rss(MB), gpu_util", "total time spent(s)",
+        "preprocess_time(ms), inference_time(ms), postprocess_time(ms)",
     ],
-}
+}  # fmt: skip
 # The keys that collecting scripts look for, as single words with a colon.
 COLLECTED = [
     *("runtime_device", "ir_optim", "enable_memory_optim", "enable_tensorrt", "precision"),
@@ -76,9 +64,8 @@ def collected(log):
         words = line.split(" ")
         for key in COLLECTED:
             if f"{key}:" in words:
-                found[key] = words[words.index(f"{key}:") + 1].strip().split(",")[0]
-                if key == "input_shape":
-                    found[key] = words[words.index(f"{key}:") + 1].strip()
+                value = words[words.index(f"{key}:") + 1].strip()
+                found[key] = value if key == "input_shape" else value.split(",")[0]
     return found
 
 
@@ -103,16 +90,9 @@ def total_of(report):
 
 
 SETTINGS = RunSettings(
-    engine="paddle",
-    paddle_version="3.3.1",
-    paddle_commit="0123abc",
-    cuda_version=None,
-    cudnn_version=None,
-    accelerator="plain",
-    ir_optim=True,
-    memory_optim=False,
-    threads=3,
-)
+    engine="paddle", paddle_version="3.3.1", paddle_commit="0123abc", cuda_version=None,
+    cudnn_version=None, accelerator="plain", ir_optim=True, memory_optim=False, threads=3,
+)  # fmt: skip
 
 
 def timed(monkeypatch, rounds, images=1):
@@ -130,42 +110,39 @@ def timed(monkeypatch, rounds, images=1):
     return log
 
 
-def test_sections_keys_and_order(monkeypatch):
+def text_of(log, settings=SETTINGS):
     stream = io.StringIO()
-    timed(monkeypatch, [[1, 2, 3]]).report(SETTINGS, file=stream)
-    messages = messages_of(stream.getvalue())
-    expected = [
-        (section, None) if keys is None else (None, keys)
-        for section, lines in AUTOLOG.items()
-        for keys in [None, *lines]
-    ]
-    assert len(messages) > len(expected)
-    for message, (section, keys) in zip(messages, expected, strict=False):
-        if section is not None:
-            assert message == section
-        else:
+    log.report(settings, file=stream)
+    return stream.getvalue()
+
+
+def test_sections_keys_and_order(monkeypatch):
+    messages = messages_of(text_of(timed(monkeypatch, [[1, 2, 3]])))
+    for section, lines in AUTOLOG.items():
+        assert messages.pop(0) == section
+        for keys in lines:
+            message = messages.pop(0)
             assert message.startswith(" ")
-            assert [part.partition(": ")[0] for part in message[1:].split(", ")] == keys
-            assert all(part.partition(": ")[2] for part in message[1:].split(", "))
+            parts = [part.partition(": ") for part in message[1:].split(", ")]
+            assert ", ".join(key for key, _, _ in parts) == keys
+            assert all(value for _, _, value in parts)
+    assert messages  # our own
 
 
 def test_arithmetic(monkeypatch):
     """Compared with values computed by hand."""
     stages = [[0.010 * n, 0.020, 0.001] for n in range(1, 12)]  # preprocess 10 to 110 ms
-    stream = io.StringIO()
-    log = timed(monkeypatch, stages, images=4)
-    log.report(SETTINGS, file=stream)
-    found = collected(stream.getvalue())
+    text = text_of(timed(monkeypatch, stages, images=4))
+    found = collected(text)
     assert found.keys() == set(COLLECTED)
     assert float(found["preprocess_time(ms)"]) == pytest.approx(60)
     assert float(found["inference_time(ms)"]) == pytest.approx(20)
     assert float(found["postprocess_time(ms)"]) == pytest.approx(1)
-    assert total_of(stream.getvalue()) == pytest.approx(0.66 + 0.22 + 0.011)
+    assert total_of(text) == pytest.approx(0.66 + 0.22 + 0.011)
     assert found["data_num"] == "11"
     assert found["batch_size"] == "4"
     assert found["input_shape"] == "4,3,4,5"
     assert found["model_name"] == "a_name_with_spaces"
-    text = stream.getvalue()
     assert "preprocess of a batch in ms, median: 60.0000, p90: 100.0000, p99: 109.0000" in text
     assert "inference of a batch in ms, median: 20.0000, p90: 20.0000, p99: 20.0000" in text
     assert "images: 44, images/s: 49.38" in text  # 44 / 0.891
@@ -174,9 +151,7 @@ def test_arithmetic(monkeypatch):
 def test_what_is_missing_is_none(monkeypatch):
     """As AutoLog has it."""
     monkeypatch.setenv("PATH", "")
-    stream = io.StringIO()
-    timed(monkeypatch, [[1, 1, 1]]).report(SETTINGS, file=stream)
-    text = stream.getvalue()
+    text = text_of(timed(monkeypatch, [[1, 1, 1]]))
     for value in ("CUDA_version: None", "CUDNN_version: None", "drivier_version: None"):
         assert f"INFO:  {value}\n" in text
     assert re.search(r" cpu_rss\(MB\): [\d.]+, gpu_rss\(MB\): None, gpu_util: None%\n", text)
@@ -312,20 +287,15 @@ def test_without_benchmark_nothing_is_run_twice(command, monkeypatch, model_dir,
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (
-            ["--ir_optim=False", "--memory_optim=True", "--use_onednn=False", "--cpu_threads=1"],
-            ("False", "True", "False", "1"),
-        ),
-        (
-            ["--ir_optim=True", "--memory_optim=False", "--use_mkldnn", "--cpu_threads=2"],
-            ("True", "False", "True", "2"),
-        ),
+        ("ir_optim=False memory_optim=True use_onednn=False cpu_threads=1", "False True False 1"),
+        ("ir_optim=True memory_optim=False use_mkldnn cpu_threads=2", "True False True 2"),
     ],
 )
 def test_settings_are_those_in_use(engine, flags, expected, command):
-    found = collected(command("predict", "--benchmark", f"--engine={engine}", *flags))
+    given = [f"--{flag}" for flag in flags.split()]
+    found = collected(command("predict", "--benchmark", f"--engine={engine}", *given))
     keys = ("ir_optim", "enable_memory_optim", "enable_mkldnn", "cpu_math_library_num_threads")
-    assert tuple(found[key] for key in keys) == expected
+    assert [found[key] for key in keys] == expected.split()
 
 
 def test_accelerator_that_auto_chose(command, model_dir):
@@ -375,9 +345,7 @@ def test_report_from_python(model_dir, digits):
             engine.postprocess(output)
             log.stamp()
             log.end(x.shape)
-        stream = io.StringIO()
-        log.report(engine.settings(log.batch_size), file=stream)
-    found = collected(stream.getvalue())
+        found = collected(text_of(log, engine.settings(log.batch_size)))
     assert (found["batch_size"], found["data_num"]) == ("1", "7")
     assert np.isfinite(float(found["inference_time(ms)"]))
 
@@ -404,9 +372,7 @@ def test_the_calls_of_the_guide(model_dir, digits, kind):
             if stamps == 3:
                 log.times.stamp()
             log.times.end(stamp=True)
-        stream = io.StringIO()
-        log.report(file=stream)
-    found = collected(stream.getvalue())
+    found = collected(text_of(log, None))
     assert (found["batch_size"], found["input_shape"], found["data_num"]) == ("2", "dynamic", "2")
     assert found["cpu_math_library_num_threads"] == ("3" if kind == "paddle" else "1")
     with pytest.raises(lenet_cpp.BadInput, match="settings"):
