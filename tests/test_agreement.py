@@ -215,7 +215,7 @@ def in_import_from_torch(a, b, monkeypatch, **_):
 
     monkeypatch.setattr(state, "outputs_by_route", lambda *_: {"it": [b]})
     exported = SimpleNamespace(folder=Path("m"), manifest=SimpleNamespace(name="m", models={}))
-    return refuses(lambda: state._compare(Path("m.pt"), exported, [a], a))
+    return refuses(lambda: state._compare(Path("m.pt"), exported, [a], [a]))
 
 
 def in_round_trip_through_caffe2(a, b, **_):

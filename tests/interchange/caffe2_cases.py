@@ -1,6 +1,7 @@
 """Small nets of Caffe2's, each with what it computes, written in NumPy from the definition."""
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,9 +40,16 @@ def fill(name, array):
 
 
 def net_bytes(operators, inputs=(), outputs=(), **more):
-    kind = messages()["NetDef"]
-    made = kind(op=operators, external_input=inputs, external_output=outputs, **more)
-    return made.SerializeToString()
+    ends = {"external_input": inputs, "external_output": outputs}
+    return messages()["NetDef"](op=operators, **ends, **more).SerializeToString()
+
+
+@contextmanager
+def editing(path):
+    """Yield the message of a net, and write it back."""
+    net = messages()["NetDef"].FromString(path.read_bytes())
+    yield net
+    path.write_bytes(net.SerializeToString())
 
 
 def write_nets(folder, operators, params, output="y"):

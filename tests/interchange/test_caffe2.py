@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from caffe2_cases import CASES, B, W, fill, net_bytes, op, small_nets, write_nets
+from caffe2_cases import CASES, B, W, editing, fill, net_bytes, op, small_nets, write_nets
 from support import assert_same, run_onnx
 
 import lenet_cpp
@@ -92,45 +92,30 @@ def test_a_reshape_to_a_batch_of_one_takes_any_batch(tmp_path):
         np.testing.assert_array_equal(run_onnx(model, x), x.reshape(3, 144))
 
 
-def test_an_init_net_with_a_copy_of_the_whole_network(tmp_path):
-    """So they are written with onnx 1.9 and later, which has no optimizer to split them."""
+def test_what_an_init_net_fills_besides_changes_nothing(tmp_path):
     init, predict = small_nets(tmp_path)
+    original = init.read_bytes()
     expected = read_nets(init, predict, input_shape=(4, 8, 8)).SerializeToString()
-    kind = messages()["NetDef"]
-    both = kind.FromString(init.read_bytes())
-    both.op.extend(kind.FromString(predict.read_bytes()).op)
-    init.write_bytes(both.SerializeToString())
-    assert read_nets(init, predict, input_shape=(4, 8, 8)).SerializeToString() == expected
-
-
-def test_an_init_net_that_fills_the_input_too(tmp_path):
-    """So does Caffe2's mobile_exporter: one value, which the first image replaces."""
-    init, predict = small_nets(tmp_path)
-    expected = read_nets(init, predict, input_shape=(4, 8, 8)).SerializeToString()
-    kind = messages()["NetDef"]
-    more = kind.FromString(init.read_bytes())
-    more.op.append(op("GivenTensorFill", [], ["x"], shape=[1, 1], values=[0.0]))
-    init.write_bytes(more.SerializeToString())
-    assert read_nets(init, predict, input_shape=(4, 8, 8)).SerializeToString() == expected
-
-
-def test_names_of_classes_do_not_disturb(tmp_path):
-    init, predict = small_nets(tmp_path)
-    kind = messages()["NetDef"]
-    more = kind.FromString(init.read_bytes())
-    more.op.append(op("GivenTensorStringFill", [], ["labels"], shape=[3]))
-    init.write_bytes(more.SerializeToString())
-    read_nets(init, predict)
+    for more in (
+        # Written with onnx 1.9 and later, which has no optimizer to split it: the whole network.
+        messages()["NetDef"].FromString(predict.read_bytes()).op,
+        # Caffe2's mobile_exporter fills the input too: one value, which the first image replaces.
+        [op("GivenTensorFill", [], ["x"], shape=[1, 1], values=[0.0])],
+        # names of classes
+        [op("GivenTensorStringFill", [], ["labels"], shape=[3])],
+    ):
+        with editing(init) as net:
+            net.op.extend(more)
+        assert read_nets(init, predict, input_shape=(4, 8, 8)).SerializeToString() == expected
+        init.write_bytes(original)
 
 
 def test_masks_among_the_outputs_do_not_disturb(tmp_path):
     """Caffe2's mobile_exporter lists all that no operator reads."""
     operators = [op("Relu", ["x"], ["r"]), op("Dropout", ["r"], ["y", "mask"], is_test=1)]
     init, predict = write_nets(tmp_path, operators, {})
-    kind = messages()["NetDef"]
-    net = kind.FromString(predict.read_bytes())
-    net.external_output[:] = ["mask", "y"]
-    predict.write_bytes(net.SerializeToString())
+    with editing(predict) as net:
+        net.external_output[:] = ["mask", "y"]
     model = read_nets(init, predict, input_shape=(1, 2, 2))
     assert [output.name for output in model.graph.output] == ["y"]
 
@@ -186,16 +171,10 @@ RELU = op("Relu", ["x"], ["y"])
         ([op("MaxPool", ["x"], ["y"], kernel=2, pad=2)], BadModel, "not less than"),
         ([op("MaxPool", ["x"], ["y"], kernel=2, dilation=2)], BadModel, "dilation"),
         ([op("MaxPool", ["x"], ["y"], kernel=9)], BadModel, "finds no place"),
-        (
-            [op("MaxPool", ["x"], ["y"], kernel=3, stride=2, pad=1, legacy_pad=3)],
-            Unsupported,
-            "Caffe's pooling",
-        ),
-        (
-            [op("MaxPool", ["x"], ["y"], kernel=1, stride=3, legacy_pad=2)],
-            Unsupported,
-            "legacy_pad 2",
-        ),
+        ([op("MaxPool", ["x"], ["y"], kernel=3, stride=2, pad=1, legacy_pad=3)], Unsupported,
+         "Caffe's pooling"),
+        ([op("MaxPool", ["x"], ["y"], kernel=1, stride=3, legacy_pad=2)], Unsupported,
+         "legacy_pad 2"),
         ([op("MaxPool", ["x"], ["y"], global_pooling=1, stride=2)], BadModel, "strides"),
         ([op("FC", ["x", "w", "b"], ["y"])], BadModel, "36 values and reads"),
         ([op("FC", ["x", "w", "b"], ["y"], axis=2)], Unsupported, "axis"),
@@ -219,19 +198,13 @@ RELU = op("Relu", ["x"], ["y"])
         ([op("Copy", ["x"], ["y"])], BadModel, "not computed from 'x'"),
         ([op("Relu", ["x"], ["z"])], BadModel, "'y', which nothing fills"),
         ([op("Relu", ["x" * 2000], ["y"])], BadModel, "without a name"),
-        (
-            [op("Concat", ["x", "x"], ["x", "l"], axis=1)] * 30 + [RELU],
-            BadModel,
-            r"operator 21 \(Concat\) makes 1073741824 values",
-        ),
+        ([op("Concat", ["x", "x"], ["x", "l"], axis=1)] * 30 + [RELU], BadModel,
+         r"operator 21 \(Concat\) makes 1073741824 values"),
         ([op("Conv", ["x", "w"], ["y"], kernel=3, pad=30000)], BadModel, "makes .* values"),
-        (
-            [op("Relu", ["l"], ["m"]), op("Sum", ["m", "x"], ["y"]), op("Relu", ["y"], ["l"])],
-            BadModel,
-            r"not its one input \('x', 'l'\)",
-        ),
+        ([op("Relu", ["l"], ["m"]), op("Sum", ["m", "x"], ["y"]), op("Relu", ["y"], ["l"])],
+         BadModel, r"not its one input \('x', 'l'\)"),
     ],
-)
+)  # fmt: skip
 def test_a_net_that_cannot_be_translated_is_refused(tmp_path, operators, kind, said):
     nets = write_nets(tmp_path, operators, {"w": W, "b": B})
     with pytest.raises(kind, match=said) as caught:
@@ -292,37 +265,27 @@ def test_damaged_nets_raise_our_errors_only(tmp_path):
 
 def test_values_that_do_not_fit_their_shape_are_refused(tmp_path):
     init, predict = small_nets(tmp_path)
-    wrong = op("GivenTensorFill", [], ["w"], shape=[6, 4, 3, 3], values=[1.0] * 215)
-    kind = messages()["NetDef"]
-    net = kind.FromString(init.read_bytes())
-    net.op.append(wrong)
-    init.write_bytes(net.SerializeToString())
+    with editing(init) as net:
+        net.op.append(op("GivenTensorFill", [], ["w"], shape=[6, 4, 3, 3], values=[1.0] * 215))
     with pytest.raises(BadModel, match="215 values for a shape of"):
         read_nets(init, predict)
 
 
-def test_nets_of_different_models_are_refused(tmp_path):
-    small_nets(tmp_path)
-    other = tmp_path / "other"
-    other.mkdir()
-    init, _ = write_nets(other, [], {"w": W})
-    with pytest.raises(BadModel, match=r"what .*other.init_net.pb does not fill .*'b'"):
-        read_nets(init, tmp_path / "predict_net.pb")
-
-
-def test_exchanged_nets_are_refused(tmp_path):
+def test_nets_that_do_not_belong_together_are_refused(tmp_path):
     init, predict = small_nets(tmp_path)
     with pytest.raises(BadModel, match="exchanged"):
         read_nets(predict, init)
+    (tmp_path / "other").mkdir()
+    other, _ = write_nets(tmp_path / "other", [], {"w": W})
+    with pytest.raises(BadModel, match=r"what .*other.init_net.pb does not fill .*'b'"):
+        read_nets(other, predict)
 
 
 def test_of_two_outputs_one_has_to_be_named(tmp_path):
     init, predict = small_nets(tmp_path)
     expected = read_nets(init, predict).SerializeToString()
-    kind = messages()["NetDef"]
-    net = kind.FromString(predict.read_bytes())
-    net.external_output.append("s")
-    predict.write_bytes(net.SerializeToString())
+    with editing(predict) as net:
+        net.external_output.append("s")
     with pytest.raises(Unsupported, match=r"several outputs \('y', 's'\)"):
         read_nets(init, predict)
     assert read_nets(init, predict, output_name="y").SerializeToString() == expected

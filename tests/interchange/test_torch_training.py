@@ -20,9 +20,8 @@ from lenet_cpp.interchange.torch import state as interchange
 from lenet_cpp.interchange.torch.models import record_path, save_state, write_record
 from lenet_cpp.training.recipes import RECIPES
 
-_REASON = "PyTorch is an extra: pip install 'lenet-cpp[torch]'"
-torch = pytest.importorskip("torch", reason=_REASON)
-training = pytest.importorskip("lenet_cpp.interchange.torch.training", reason=_REASON)
+torch = pytest.importorskip("torch", reason="an extra: pip install 'lenet-cpp[torch]'")
+training = pytest.importorskip("lenet_cpp.interchange.torch.training")
 
 ROOT = Path(__file__).parents[2]
 

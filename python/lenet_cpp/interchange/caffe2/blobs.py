@@ -50,6 +50,14 @@ class Value:
         """Return the shape, for messages."""
         return f"[{', '.join('?' if length is None else str(length) for length in self.shape)}]"
 
+    def type(self) -> onnx.TypeProto:
+        """Return the shape and the kind of elements; a batch that is not known is called N."""
+        from onnx import helper
+
+        dtype = np.dtype(np.float32) if self.array is None else self.array.dtype
+        dims = [*(length or "N" for length in self.shape[:1]), *self.shape[1:]]
+        return helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), dims)
+
 
 @dataclass
 class Blobs:
@@ -111,22 +119,16 @@ class Blobs:
         Raises:
             BadModel: The inputs do not fit, or it makes more values of one image than there can be.
         """
-        from onnx import TensorProto, defs, helper, numpy_helper, shape_inference
+        from onnx import defs, helper, numpy_helper, shape_inference
 
-        types, shapes_as_values = {}, {}
-        for index, value in enumerate(inputs):
-            dtype = TensorProto.FLOAT
-            if value.array is not None:
-                dtype = helper.np_dtype_to_tensor_dtype(value.array.dtype)
-                if dtype == TensorProto.INT64:
-                    shapes_as_values[str(index)] = numpy_helper.from_array(value.array)
-            types[str(index)] = helper.make_tensor_type_proto(dtype, value.shape)
+        types = {str(index): value.type() for index, value in enumerate(inputs)}
+        sizes = {"1": numpy_helper.from_array(inputs[1].array)} if op_type == "Reshape" else {}
         try:
             output = shape_inference.infer_node_outputs(
                 defs.get_schema(op_type, _OPSET),
                 helper.make_node(op_type, list(types), ["y"], **attributes),
                 types,
-                shapes_as_values,
+                sizes,
                 opset_imports=[helper.make_opsetid("", _OPSET)],
                 ir_version=_IR_VERSION,
             )["y"]
@@ -147,7 +149,7 @@ class Blobs:
         The hints of the input ``source`` and the output ``result`` become their names; None when
         the one does not depend on the other.
         """
-        from onnx import TensorProto, helper, numpy_helper
+        from onnx import helper, numpy_helper
 
         needed = {result: None}
         for value in reversed(self._computed):
@@ -166,14 +168,10 @@ class Blobs:
             taken.add(names[value])
         nodes = []
         for number, value in enumerate(computed):
-            op_type, inputs, attributes = value.node
-            read, title = [names[one] for one in inputs], f"{op_type}_{number}"
-            made = helper.make_node(op_type, read, [names[value]], name=title, **attributes)
-            nodes.append(made)
-        ends = [
-            [helper.make_tensor_value_info(names[value], TensorProto.FLOAT, _dims(value))]
-            for value in (source, result)
-        ]
+            kind, inputs, attributes = value.node
+            read, title = [names[one] for one in inputs], f"{kind}_{number}"
+            nodes.append(helper.make_node(kind, read, [names[value]], name=title, **attributes))
+        ends = [[helper.make_value_info(names[one], one.type())] for one in (source, result)]
         constants = [
             numpy_helper.from_array(np.ascontiguousarray(array), names[value])
             for value, array in arrays.items()
@@ -184,9 +182,3 @@ class Blobs:
             ir_version=_IR_VERSION,
             opset_imports=[helper.make_opsetid("", _OPSET)],
         )
-
-
-def _dims(value: Value) -> list[int | str]:
-    """Give each unknown length a name; the first one is the batch's."""
-    names = ["N", *(f"{value.hint}_dim{axis}" for axis in range(1, len(value.shape)))]
-    return [names[axis] if length is None else length for axis, length in enumerate(value.shape)]

@@ -37,8 +37,6 @@ FLOAT = 1
 _MAX_OPERATORS = 50_000
 _MAX_NAME = 1000
 _FIELDS = {int: "i", float: "f", str: "s", tuple: "ints", list: "floats"}
-_TYPES = {"int64": 3, "float": 2, "string": 9, "bytes": 12}
-_OPTIONAL, _REPEATED = 1, 3
 
 # Message: the number, name and type of each field; a type with a star is repeated.
 _MESSAGES = {
@@ -72,11 +70,12 @@ def messages() -> dict[str, Any]:
     for message, fields in _MESSAGES.items():
         described = file.message_type.add(name=message)
         for number, name, kind in (field.split() for field in fields.split(",")):
-            base, label = kind.rstrip("*"), _REPEATED if kind.endswith("*") else _OPTIONAL
-            numbers = {"number": int(number), "label": label, "type": _TYPES.get(base, 11)}
-            field = described.field.add(name=name, **numbers)
-            if base in _MESSAGES:
-                field.type_name = f".caffe2.{base}"
+            field = described.field.add(name=name, number=int(number))
+            field.label = field.LABEL_REPEATED if kind.endswith("*") else field.LABEL_OPTIONAL
+            if (base := kind.rstrip("*")) in _MESSAGES:
+                field.type, field.type_name = field.TYPE_MESSAGE, f".caffe2.{base}"
+            else:
+                field.type = field.Type.Value(f"TYPE_{base.upper()}")
     # A pool of its own: the default one would refuse a second "caffe2" package in this process.
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
@@ -103,8 +102,8 @@ class Operator:
             BadModel: It cannot be one.
             Unsupported: It is not one of Caffe2's own.
         """
-        self.type = _text(message.type)
-        self.inputs, self.outputs = _texts(message.input), _texts(message.output)
+        self.type = str(message.type)  # protobuf gives bytes for what is no valid text
+        self.inputs, self.outputs = _names(message.input), _names(message.output)
         named = all(0 < len(name) <= _MAX_NAME for name in (self.type, *self.inputs, *self.outputs))
         if not self.type.isidentifier() or not self.outputs or not named:
             raise BadModel(
@@ -116,7 +115,7 @@ class Operator:
             raise Unsupported(
                 f"{self.place} is of the domain {message.domain!r}, not one of Caffe2's own"
             )
-        self._arguments = {_text(argument.name): argument for argument in message.arg}
+        self._arguments = {str(argument.name): argument for argument in message.arg}
         self.unasked = set(self._arguments)
 
     def __contains__(self, name: object) -> bool:
@@ -164,19 +163,14 @@ def read_net(path: Path) -> Net:
         if len(net.op) > _MAX_OPERATORS:
             raise BadModel(f"{path} has {len(net.op)} operators; expected {_MAX_OPERATORS} or less")
         operators = [Operator(f"{path}: operator {n}", op) for n, op in enumerate(net.op)]
-        inputs, outputs = _texts(net.external_input), _texts(net.external_output)
-        return Net(path, _text(net.name), operators, inputs, outputs)
+        inputs, outputs = _names(net.external_input), _names(net.external_output)
+        return Net(path, str(net.name), operators, inputs, outputs)
     except (DecodeError, UnicodeDecodeError) as error:
         raise BadModel(f"{path} is damaged, or is no net of Caffe2's") from error
 
 
-def _text(value: str | bytes) -> str:
-    """Return a text; protobuf gives one as bytes when it is not valid."""
-    return value if isinstance(value, str) else value.decode()
-
-
-def _texts(values: Iterable[str | bytes]) -> tuple[str, ...]:
-    return tuple(_text(value) for value in values)
+def _names(values: Iterable[str | bytes]) -> tuple[str, ...]:
+    return tuple(map(str, values))
 
 
 def _read(path: Path, most: int, what: str) -> bytes:
@@ -230,8 +224,7 @@ def read_nets(
 
     Returns:
         A model of opset 12, checked, with input [N, C, H, W] and a dynamic batch. Its input and
-        output have the names of the blobs; N is the batch, and where the size of images is not
-        known the other dimensions have names too.
+        output have the names of the blobs; N is the batch.
 
     Raises:
         FileNotFound: A file is missing.

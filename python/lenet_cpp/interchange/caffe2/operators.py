@@ -44,7 +44,7 @@ _MAX_SIDE = 1 << 15
 _MAX_CONSTANT = 1 << 24  # a few bytes in a file must not ask for all the memory there is
 _COPIES = frozenset(
     ("Copy", "Alias", "StopGradient", "CopyGPUToCPU", "CopyCPUToGPU", "CopyFromCPUInput",
-     "EnsureCPUOutput")
+     "EnsureCPUOutput", "Dropout")
 )  # fmt: skip
 # They say how to compute, or matter to training only.
 _IGNORED = frozenset(
@@ -62,16 +62,14 @@ def translate(blobs: Blobs, op: Operator) -> None:
         Unsupported: It has no translation.
     """
     if op.type in _RANDOM_FILLS:
-        raise Unsupported(
-            f"{op.place} fills with random numbers: this net starts a training; export the trained"
-            " one"
-        )
-    read = OPERATORS.get(op.type)
-    if read is None:
+        raise Unsupported(f"{op.place} fills with random numbers: export the trained net")
+    if op.type not in OPERATORS:
         raise Unsupported(f"{op.place}: this operator of Caffe2's is not supported")
     if (order := op.get("order", "NCHW")) != "NCHW":
         raise Unsupported(f"{op.place}: images in {order!r:.40} are not supported, only NCHW")
-    value = read(blobs, op)
+    if op.type in {"Dropout", "SpatialBN"} and not op.get("is_test", 0):
+        raise Unsupported(f"{op.place} is in training mode: export the net for inference")
+    value = OPERATORS[op.type](blobs, op)
     if unknown := sorted(op.unasked - _IGNORED):
         raise Unsupported(f"{op.place}: the argument {unknown[0]!r} is not supported")
     for extra in op.outputs[1:]:  # masks, old shapes and the like, which nobody needs
@@ -104,16 +102,6 @@ def _fill(blobs: Blobs, op: Operator) -> Value:
     return blobs.fill(op, array.reshape(shape))
 
 
-def _dropout(blobs: Blobs, op: Operator) -> Value:
-    _in_test_mode(op)
-    return blobs.get(op, 0)
-
-
-def _in_test_mode(op: Operator) -> None:
-    if not op.get("is_test", 0):
-        raise Unsupported(f"{op.place} is in training mode: export the net for inference")
-
-
 def _image(blobs: Blobs, op: Operator) -> Value:
     x = blobs.get(op, 0)
     if len(x.shape) != 4:
@@ -128,16 +116,15 @@ def _window(op: Operator, x: Value) -> dict[str, Any]:
     pads = _several(op, "pad", "_t _l _b _r", 0)
     dilations = _several(op, "dilation", "_h _w", 1)
     window = {"kernel_shape": kernel, "strides": strides, "pads": pads, "dilations": dilations}
-    is_global = bool(op.get("global_pooling", 0))
-    least = {"kernel_shape": 0 if is_global else 1, "pads": 0}
+    is_global = op.get("global_pooling", 0) != 0
+    least = {"kernel_shape": int(not is_global), "pads": 0}
     for name, numbers in window.items():
         if any(not least.get(name, 1) <= one <= _MAX_SIDE for one in numbers):
             raise BadModel(f"{op.place} has a window that is none: {window}")
     legacy = op.get("legacy_pad", _EXPLICIT)
-    if is_global:
-        return window
-    window = window if legacy == _EXPLICIT else _legacy(op, window, legacy)
-    for axis, side in enumerate(x.shape[2:] if "pads" in window else ()):
+    if legacy != _EXPLICIT and not is_global:
+        window = _legacy(op, window, legacy)
+    for axis, side in enumerate(() if is_global or "pads" not in window else x.shape[2:]):
         if side is not None:
             room = side + sum(window["pads"][axis::2]) - dilations[axis] * (kernel[axis] - 1) - 1
             if room < 0 and (room <= -strides[axis] or "ceil_mode" not in window):
@@ -204,9 +191,8 @@ def _conv(blobs: Blobs, op: Operator) -> Value:
 
 def _pool(blobs: Blobs, op: Operator) -> Value:
     x = _image(blobs, op)
-    name = op.type.removesuffix("2D")
-    counted = op.get("count_include_pad", 0)
-    window = _window(op, x)
+    name, window = op.type.removesuffix("2D"), _window(op, x)
+    counted = {"count_include_pad": op.get("count_include_pad", 0)}
     if window.pop("dilations") != (1, 1):
         raise BadModel(f"{op.place}: Caffe2 pools without dilation")
     kernel, pads = window["kernel_shape"], window.get("pads", ())
@@ -216,14 +202,11 @@ def _pool(blobs: Blobs, op: Operator) -> Value:
         return blobs.add(op, f"Global{name}", x)
     if any(pad >= side for pad, side in zip(pads, kernel * 2, strict=False)):
         raise BadModel(f"{op.place}: padding {pads} is not less than {kernel}")
-    if name == "AveragePool":
-        window["count_include_pad"] = counted
-    return blobs.add(op, name, x, **window)
+    return blobs.add(op, name, x, **window, **(counted if name == "AveragePool" else {}))
 
 
 def _spatial_bn(blobs: Blobs, op: Operator) -> Value:
     x = _image(blobs, op)
-    _in_test_mode(op)
     for index in range(1, 5):
         blobs.constant(op, index, size=x.shape[1])
     inputs = [blobs.get(op, index) for index in range(5)]
@@ -363,7 +346,6 @@ OPERATORS: dict[str, Translation] = {
     **dict.fromkeys(("Relu", "Sigmoid", "Tanh"), _unary()),
     "AffineChannel": _affine_channel,
     "Clip": _clip,
-    "Dropout": _dropout,
     "Elu": _unary(alpha=1.0),
     "LRN": _lrn,
     "LeakyRelu": _unary(alpha=0.01),

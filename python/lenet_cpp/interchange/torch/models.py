@@ -1,7 +1,10 @@
 """The networks of lenet_cpp in PyTorch by name, and the files of their parameters.
 
 Such a file has a ``state_dict``, written by ``torch.save``. Reading trusts nobody:
-``torch.load(..., weights_only=True)`` decides what a file may build. The training record beside it,
+``torch.load(..., weights_only=True)`` decides what a file may build, and it knows no pickle newer
+than protocol 3, whereas files are often written with protocol 4 (``torch.save(...,
+pickle_protocol=4)``). So what is pickled in such a file is first written in the instructions of
+protocol 2, one for one and without carrying them out. The training record beside it,
 ``NAME.train.json``, says how the parameters came about. It names the SHA-256 of the file that it is
 about, so that it is never taken for a description of other parameters that later have the same file
 name.
@@ -12,11 +15,13 @@ parameters from here to Paddle.
 
 from __future__ import annotations
 
-import difflib
 import io
 import json
 import pickle
+import pickletools
 import re
+import struct
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +31,6 @@ from lenet_cpp._base.files import atomic_path, other_content, write_text
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats.manifest import sha256_file
-from lenet_cpp.interchange.torch.pickles import readable
 from lenet_cpp.models.registry import is_file_reference, load_from_file
 
 if TYPE_CHECKING:
@@ -35,7 +39,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-PICKLE_PROTOCOL = 4
 # Where training programs put the parameters beside what else they save.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PARALLEL_PREFIX = "module."  # of torch.nn.DataParallel
@@ -92,15 +95,12 @@ def get(name: str | TorchNetwork) -> TorchNetwork:
         return name
     if is_file_reference(name):
         return load_from_file(name, TorchNetwork)
-    found = NETWORKS.get(name.lower())
-    if found is None:
-        near = difflib.get_close_matches(name.lower(), NETWORKS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+    if name.lower() not in NETWORKS:
         raise BadInput(
             f"there is no network {name!r} in PyTorch, only {' and '.join(NETWORKS)}, or"
-            f" FILE.py:NAME, a TorchNetwork of your own{hint}"
+            " FILE.py:NAME, a TorchNetwork of your own"
         )
-    return found
+    return NETWORKS[name.lower()]
 
 
 def create_network(
@@ -171,7 +171,7 @@ def save_state(net: torch.nn.Module, path: str | Path) -> None:
     net.cpu()
     with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
         # From a path, torch.save would take the temporary name into the file.
-        torch.save(net.state_dict(), file, pickle_protocol=PICKLE_PROTOCOL)
+        torch.save(net.state_dict(), file, pickle_protocol=4)
 
 
 def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torch.Tensor]:
@@ -200,7 +200,7 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
     except OSError as error:
         raise FileNotFound(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        file = io.BytesIO(readable(path, data) if weights_only else data)
+        file = io.BytesIO(_readable(path, data) if weights_only else data)
         found = torch.load(file, map_location="cpu", weights_only=weights_only)
     except BadModel:
         raise
@@ -223,8 +223,6 @@ def _reason(path: Path, error: Exception) -> str:
     """One line of what PyTorch says in many."""
     text = " ".join(str(error).split())
     other = other_content(path, "torch")
-    if not isinstance(error, pickle.UnpicklingError):
-        return other or f"it is damaged or was not written by torch.save ({text[:200]})"
     found = _REFUSED_GLOBAL.search(text)
     if found and not (other and found[1].startswith("numpy")):  # whose arrays Paddle pickles
         return (
@@ -232,7 +230,7 @@ def _reason(path: Path, error: Exception) -> str:
             " net.state_dict() alone"
         )
     detail = text.rpartition("trusted source.")[2].partition("Check the documentation")[0]
-    return other or f"it is damaged or holds more than parameters ({detail.strip()[:200]})"
+    return other or f"it is damaged or is no file of parameters ({detail.strip()[:200]})"
 
 
 def _state(path: Path, found: Any, torch: Any) -> dict[str, torch.Tensor]:
@@ -253,6 +251,82 @@ def _state(path: Path, found: Any, torch: Any) -> dict[str, torch.Tensor]:
         key.removeprefix(_PARALLEL_PREFIX) if parallel else key: value.detach()
         for key, value in found.items()
     }
+
+
+def _readable(path: Path, data: bytes) -> bytes:
+    """Return a file, or its equal in the protocol of pickle that ``weights_only`` reads."""
+    if data.startswith(b"PK"):
+        return _readable_archive(path, data)
+    if not _is_newer(data):
+        return data
+    # The format before PyTorch 1.6: five pickles, and the numbers after them.
+    file = io.BytesIO(data)
+    return b"".join([*(_protocol_2(file) for _ in range(5)), file.read()])
+
+
+def _is_newer(pickled: bytes) -> bool:
+    return pickled[:1] == pickle.PROTO and pickled[1:2] > b"\2"
+
+
+def _readable_archive(path: Path, data: bytes) -> bytes:
+    copy = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(copy, "w") as rewritten:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise BadModel(
+                f"{path} has compressed parts, which torch.save does not make and which could be"
+                " of any size: unpack it and save the parameters again"
+            )
+        if len({entry.filename for entry in entries}) < len(entries):
+            raise BadModel(f"{path} is damaged: two of its parts have the same name")
+        index = next((e for e in entries if e.filename.endswith("/data.pkl")), None)
+        if index is None or not _is_newer(archive.read(index)):
+            return data
+        for entry in entries:
+            part = archive.read(entry)
+            if entry is index:
+                part = _protocol_2(io.BytesIO(part))
+            rewritten.writestr(entry.filename, part)
+    return copy.getvalue()
+
+
+def _protocol_2(file: io.BytesIO) -> bytes:
+    """Read one pickle, and return its equal; the file is left behind its last instruction.
+
+    Instructions that have no equal there stay, and PyTorch refuses them.
+    """
+    output: list[bytes | str] = []  # text stands for the instruction that pushes it
+    memo: dict[Any, bytes | str] = {}
+    begin, data = file.tell(), file.getvalue()
+    for opcode, argument, _ in pickletools.genops(file):
+        raw, begin = data[begin : file.tell()], file.tell()
+        name = opcode.name
+        if name == "PROTO":
+            output.append(pickle.PROTO + b"\2")
+        elif name in {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"}:
+            output.append(str(argument))
+        elif name in {"BINGET", "LONG_BINGET"} and isinstance(memo.get(argument), str):
+            # A string is as good as what the memo has of it, and may then be taken back below.
+            output.append(memo[argument])
+        elif name == "MEMOIZE":
+            memo[len(memo)] = output[-1]
+            if isinstance(output[-1], bytes):
+                output.append(pickle.LONG_BINPUT + struct.pack("<I", len(memo) - 1))
+        elif name == "STACK_GLOBAL":
+            attribute, module = output.pop(), output.pop()
+            if not isinstance(module, str) or not isinstance(attribute, str):
+                raise pickle.UnpicklingError("the name of a global is computed")
+            if "\n" in module + attribute:
+                raise pickle.UnpicklingError("the name of a global has two lines")
+            output.append(pickle.GLOBAL + f"{module}\n{attribute}\n".encode())
+        elif name != "FRAME":
+            output.append(raw)
+    return b"".join(part if isinstance(part, bytes) else _push(part) for part in output)
+
+
+def _push(text: str) -> bytes:
+    encoded = text.encode("utf-8", "surrogatepass")
+    return pickle.BINUNICODE + struct.pack("<I", len(encoded)) + encoded
 
 
 def record_path(path: Path) -> Path:

@@ -18,9 +18,7 @@ class LeNet(nn.Module):  # type: ignore[misc]
         """Make the layers, with PyTorch's default initialisation."""
         super().__init__()
         self.conv1 = nn.Conv2d(1, 6, kernel_size=5, padding=2)
-        self.max_pool1 = nn.MaxPool2d(kernel_size=2, stride=2)
         self.conv2 = nn.Conv2d(6, 16, kernel_size=5)
-        self.max_pool2 = nn.MaxPool2d(kernel_size=2, stride=2)
         self.linear1 = nn.Linear(16 * 5 * 5, 120)
         self.linear2 = nn.Linear(120, 84)
         self.linear3 = nn.Linear(84, num_classes)
@@ -34,8 +32,8 @@ class LeNet(nn.Module):  # type: ignore[misc]
         Returns:
             float32 [N, num_classes].
         """
-        x = F.relu(self.max_pool1(F.relu(self.conv1(x))))
-        x = self.max_pool2(self.conv2(x))
+        x = F.relu(F.max_pool2d(F.relu(self.conv1(x)), 2))
+        x = F.max_pool2d(self.conv2(x), 2)
         x = torch.flatten(x, start_dim=1)
         x = F.relu(self.linear1(x))
         x = F.relu(self.linear2(x))
@@ -49,18 +47,16 @@ class _BasicBlock(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
-        self.downsample: nn.Module | None = None
+        self.downsample = nn.Sequential()  # changes nothing
         if stride != 1 or inputs != outputs:
             projection = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
             self.downsample = nn.Sequential(projection, nn.BatchNorm2d(outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(x)) + shortcut)
+        inner = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(inner)) + self.downsample(x))
 
 
 class ResNet18(nn.Module):  # type: ignore[misc]
@@ -78,15 +74,12 @@ class ResNet18(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         widths = (64, 64, 128, 256, 512)
         for stage in range(1, 5):
             inputs, outputs = widths[stage - 1], widths[stage]
             first = _BasicBlock(inputs, outputs, stride=1 if stage == 1 else 2)
             blocks = nn.Sequential(first, _BasicBlock(outputs, outputs, stride=1))
             self.add_module(f"layer{stage}", blocks)
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(512, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -101,6 +94,6 @@ class ResNet18(nn.Module):  # type: ignore[misc]
         Returns:
             float32 [N, num_classes].
         """
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(torch.flatten(self.avgpool(x), start_dim=1))
+        return self.fc(torch.flatten(F.adaptive_avg_pool2d(x, 1), start_dim=1))

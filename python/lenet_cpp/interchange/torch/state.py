@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BadModel
+from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenet_cpp.models import ModelSpec
+
+    _Place = tuple[str, tuple[int, ...], bool]  # other name, shape, whether it is transposed there
 
 _STATISTICS = {"_mean": "running_mean", "_variance": "running_var"}
 _COUNTER = "num_batches_tracked"
@@ -67,15 +69,11 @@ def paddle_state(
         raise BadModel(f"{path} is of a network of {found} classes, not {classes}")
     places = _places(network.spec, classes)
     arrays = {key: value for key, value in state.items() if key.rpartition(".")[2] != _COUNTER}
-    expected = {
-        name: (shape[::-1] if transposed else shape, "float32")
-        for name, shape, transposed in places.values()
+    wanted = {
+        name: (key, shape[::-1] if transposed else shape, transposed)
+        for key, (name, shape, transposed) in places.items()
     }
-    check_arrays(Path(path), arrays, expected)
-    return {
-        key: np.ascontiguousarray(arrays[name].T if transposed else arrays[name])
-        for key, (name, _, transposed) in places.items()
-    }
+    return _renamed(arrays, wanted, path)
 
 
 def torch_state(
@@ -91,6 +89,12 @@ def torch_state(
     network = torch_models.get(model)
     bias = state.get(f"{network.last}.bias")
     places = _places(network.spec, network.classes if bias is None else bias.size)
+    return _renamed(state, places, path)
+
+
+def _renamed(
+    state: Mapping[str, NDArray[Any]], places: Mapping[str, _Place], path: str | Path
+) -> dict[str, NDArray[np.float32]]:
     check_arrays(Path(path), state, {key: (p[1], "float32") for key, p in places.items()})
     return {
         name: np.ascontiguousarray(state[key].T if transposed else state[key])
@@ -98,11 +102,8 @@ def torch_state(
     }
 
 
-def _places(spec: ModelSpec, classes: int) -> dict[str, tuple[str, tuple[int, ...], bool]]:
-    """Return each of Paddle's parameters: its name in PyTorch, its shape, whether it is transposed.
-
-    The shape is Paddle's.
-    """
+def _places(spec: ModelSpec, classes: int) -> dict[str, _Place]:
+    """Return the place in PyTorch of each of Paddle's parameters, with Paddle's shape."""
     import paddle
 
     layer = build_layer(spec, classes, None)
@@ -160,6 +161,7 @@ def import_state(
         OSError: The folder cannot be written.
     """
     require_paddle()
+    torch = torch_models.require_torch()
     import paddle
 
     path, output = Path(path), Path(output_dir)
@@ -169,7 +171,9 @@ def import_state(
     inputs = random_batches((-1, *source.shape))
     if source.shape == (1, 28, 28):
         inputs.append(to_model_input(read_mnist_dir(sample_dir()).test.images[:_DIGITS]))
-    expected = _torch_outputs(source.net, inputs, softmax)
+    with torch.inference_mode():
+        rows = [source.net(torch.from_numpy(batch)) for batch in inputs]
+        expected = [(one.softmax(dim=1) if softmax else one).numpy() for one in rows]
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         file = Path(folder, f"{network.spec.name}.pdparams")
         paddle.save(source.parameters, str(file))
@@ -246,29 +250,19 @@ def read_source(
     return TorchSource(net, parameters, classes, shape, record, accuracy)
 
 
-def _torch_outputs(
-    net: torch.nn.Module, inputs: list[NDArray[np.float32]], softmax: bool
-) -> NDArray[np.float32]:
-    import torch
-
-    with torch.inference_mode():
-        rows = torch.cat([net(torch.from_numpy(batch)) for batch in inputs])
-        outputs: NDArray[np.float32] = (rows.softmax(dim=1) if softmax else rows).numpy()
-    return outputs
-
-
 def _compare(
     path: Path,
     exported: ExportResult,
     inputs: list[NDArray[np.float32]],
-    expected: NDArray[np.float32],
+    expected: list[NDArray[np.float32]],
 ) -> float:
     """Compare every way to run what was exported with PyTorch; return the largest difference."""
-    largest = 0.0
     routes = outputs_by_route(exported.folder, list(exported.manifest.models), inputs)
-    for route, batches in routes.items():
-        comparison = compare(expected, np.concatenate(batches), names=("PyTorch", route))
-        if not comparison.agrees:
-            raise BadModel(f"{path}: {comparison.mismatch}; nothing was written")
-        largest = max(largest, comparison.largest_difference)
-    return largest
+    return max(
+        check_agreement(
+            zip(expected, batches, strict=True),
+            ("PyTorch", f"{path}: {route}"),
+            conclusion="; nothing was written",
+        )
+        for route, batches in routes.items()
+    )

@@ -10,7 +10,7 @@ import math
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -63,9 +63,7 @@ class TorchTrainingSettings:
         recipe = self.config.recipe
         unknown = (recipe.weight_decay, recipe.label_smoothing, recipe.average_decay)
         if recipe.optimizer != "adam" or any(unknown) or recipe.augmentation is not None:
-            raise BadInput(
-                f"the recipe {recipe.name} is not for PyTorch, where Adam alone is known"
-            )
+            raise BadInput(f"the recipe {recipe.name} is not for PyTorch, which knows Adam alone")
         if recipe.batch_size < 2:
             raise BadInput("the batch size must be at least 2")
         if self.model == "resnet18":
@@ -82,14 +80,11 @@ class TorchTrainingSettings:
         return EVEN_OR_ODD if self.model == "resnet18" else models.get("lenet").labels
 
 
-@dataclass(frozen=True)
-class Training:
-    """What training left.
+class Training(NamedTuple):
+    """What training left: the network on the device, in evaluation mode, and how it came about.
 
-    Attributes:
-        net: The network, on the device, in evaluation mode.
-        accuracy: On the test images; None when nothing was trained.
-        record: What :func:`lenet_cpp.interchange.torch.models.write_record` takes.
+    The accuracy, on the test images, is None when nothing was trained; the record is what
+    :func:`lenet_cpp.interchange.torch.models.write_record` takes.
     """
 
     net: torch.nn.Module
@@ -216,10 +211,8 @@ def _batch(
 def evaluate(net: torch.nn.Module, settings: TorchTrainingSettings, split: Split) -> Evaluation:
     """Count the images that a network classifies correctly; it is left in evaluation mode."""
     net.eval()
-    correct = 0
+    batches = np.array_split(np.arange(len(split)), -(-len(split) // _TEST_BATCH))
     with torch.inference_mode():
-        for start in range(0, len(split), _TEST_BATCH):
-            chosen = np.arange(start, min(start + _TEST_BATCH, len(split)))
-            images, labels = _batch(settings, split, chosen)
-            correct += int((net(images).argmax(dim=1) == labels).sum().item())
+        pairs = (_batch(settings, split, chosen) for chosen in batches)
+        correct = sum(int((net(x).argmax(dim=1) == labels).sum().item()) for x, labels in pairs)
     return Evaluation(correct, len(split))
