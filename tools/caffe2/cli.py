@@ -13,8 +13,7 @@ from tqdm import tqdm
 from lenet_cpp.cli import run_cli
 from lenet_cpp.errors import BadInput
 from tools.caffe2 import environment as caffe2_environment
-from tools.caffe2 import roundtrip as caffe2_roundtrip
-from tools.caffe2.roundtrip import IMAGE_SHAPES, RoundTrip, guide_images
+from tools.caffe2.roundtrip import IMAGE_SHAPES, RoundTrip, guide_images, round_trip
 from tools.parsers import new_parser
 
 if TYPE_CHECKING:
@@ -87,16 +86,9 @@ def _command(options: argparse.Namespace) -> int:
     caffe2_environment.require_environment()
     images = _images(options)
     output = options.output_dir or Path("caffe2_model") / options.model
+    settings = {"params": options.params, "num_classes": options.classes, "seed": options.seed}
     with _progress() as report:
-        found = caffe2_roundtrip.round_trip(
-            options.model,
-            images,
-            output,
-            params=options.params,
-            num_classes=options.classes,
-            seed=options.seed,
-            report=report,
-        )
+        found = round_trip(options.model, images, output, **settings, report=report)
     _print(options, images, found)
     return 0 if found.agrees else 1
 
@@ -132,25 +124,16 @@ def _print(options: argparse.Namespace, images: NDArray[np.float32], found: Roun
     print(tabulate(rows, headers, disable_numparse=True))
     if found.unread:
         print(f"\nits nets were not read back: {found.unread}")
-    if found.files:
-        names = ", ".join(path.name for path in found.files)
-        print(f"\nwrote {found.files[0].parent}: {names}")
-    else:
-        print("\nthey differ: nothing was written")
+    names = ", ".join(path.name for path in found.files)
+    parent = found.files and found.files[0].parent
+    print(f"\nwrote {parent}: {names}" if names else "\nthey differ: nothing was written")
 
 
 @contextmanager
 def _progress() -> Iterator[Report]:
     """Yield what shows progress as a bar, when standard error is a terminal."""
-    with tqdm(desc="Caffe2", total=1, disable=None, leave=False) as bar:
-
-        def report(what: str, done: int, total: int) -> None:
-            bar.total = total
-            bar.set_description(what, refresh=False)
-            bar.update(done - bar.n)
-            bar.refresh()
-
-        yield report
+    with tqdm(desc="Caffe2", bar_format="{desc}: {postfix}", disable=None, leave=False) as bar:
+        yield lambda what, *_: bar.set_postfix_str(what)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -103,7 +103,11 @@ def round_trip(
     if output.exists() and not output.is_dir():
         raise BadInput(f"{output} is a file: the output has to be a folder")
     state = None if params is None else as_arrays(torch_models.load_state(params))
-    classes = _classes(network, state, num_classes, params)
+    bias = None if state is None else state.get(f"{network.last}.bias")
+    classes = (num_classes or network.classes) if bias is None else bias.size
+    if not 0 < classes <= 1 << 20 or num_classes not in {None, classes}:
+        wanted = classes if num_classes is None else num_classes
+        raise BadInput(f"{wanted} classes cannot be: {params or network.name} has {classes}")
     with tempfile.TemporaryDirectory(prefix="lenet-caffe2-") as name:
         folder = Path(name)
         np.save(folder / "inputs.npy", np.ascontiguousarray(images, np.float32))
@@ -138,24 +142,6 @@ def round_trip(
         return replace(done, files=_install(folder, output)) if done.agrees else done
 
 
-def _classes(
-    network: torch_models.TorchNetwork,
-    state: Mapping[str, NDArray[Any]] | None,
-    wanted: int | None,
-    params: Path | None,
-) -> int:
-    if wanted is not None and not 0 < wanted <= 1 << 20:
-        raise BadInput(f"the number of classes is {wanted}; expected 1 or more")
-    if state is None:
-        return wanted or network.classes
-    bias = state.get(f"{network.last}.bias")
-    if bias is None or bias.ndim != 1 or not len(bias):
-        raise BadModel(f"{params} is not of {network.name}: it has no {network.last}.bias")
-    if wanted not in {None, len(bias)}:
-        raise BadInput(f"{params} has {len(bias)} classes, not {wanted}")
-    return len(bias)
-
-
 def _compare(
     reference: NDArray[np.float32], found: Mapping[str, NDArray[np.float32]]
 ) -> tuple[Station, ...]:
@@ -170,6 +156,5 @@ def _install(folder: Path, output: Path) -> tuple[Path, ...]:
     """Put the files into the output folder, all of them or none."""
     with ExitStack() as whole:
         for name in _FILES:
-            temporary = whole.enter_context(atomic_path(output / name))
-            shutil.copyfile(folder / name, temporary)
+            shutil.copyfile(folder / name, whole.enter_context(atomic_path(output / name)))
     return tuple(output / name for name in _FILES)

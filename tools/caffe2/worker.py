@@ -7,7 +7,7 @@ leave their results there.
 from __future__ import annotations
 
 import functools
-import importlib.util
+import runpy
 import sys
 import warnings
 from pathlib import Path
@@ -74,7 +74,8 @@ def convert(
 
     report("building the network in PyTorch", 0, 5)
     torch.manual_seed(seed)
-    net = getattr(_module(networks), builder)(classes)
+    # The file of the networks alone: the package around it is not for this interpreter.
+    net = runpy.run_path(networks, run_name="networks")[builder](classes)
     _load(net, folder / "state.npz", params)
     net.eval()
     inputs = np.load(folder / "inputs.npy", allow_pickle=False)
@@ -83,17 +84,12 @@ def convert(
     np.save(folder / "torch.npy", np.concatenate(expected))
 
     report("exporting to ONNX", 1, 5)
-    path = folder / "output.onnx"
+    path = str(folder / "output.onnx")
     dummy = torch.empty(1, *inputs.shape[1:], dtype=torch.float32)
-    torch.onnx.export(
-        net,
-        dummy,
-        str(path),
-        input_names=["input"],
-        output_names=["output"],
-        keep_initializers_as_inputs=True,  # Caffe2 takes the parameters as inputs
-    )
-    model = onnx.load(str(path))
+    names = {"input_names": ["input"], "output_names": ["output"]}
+    # Caffe2 takes the parameters as inputs.
+    torch.onnx.export(net, dummy, path, keep_initializers_as_inputs=True, **names)
+    model = onnx.load(path)
     onnx.checker.check_model(model)
     for node in model.graph.node:
         # PyTorch names nodes since 1.8, and Caffe2 takes whatever has "Pool" in its name for a
@@ -112,21 +108,17 @@ def convert(
     return {"torch": torch.__version__, "onnx": onnx.__version__, "python": sys.version.split()[0]}
 
 
-def _module(path: str) -> Any:
-    """Import the file of the networks alone: the package around it is not for this interpreter."""
-    spec = importlib.util.spec_from_file_location("networks", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def _load(net: Any, state: Path, params: str) -> None:
     import torch
 
     if not state.exists():
-        _vary_statistics(net)
+        for module in net.modules():
+            # No mean stays at 0 and no variance at 1, which would hide a fault.
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(module.weight, 0.6, 0.8)
+                torch.nn.init.normal_(module.bias, 0, 0.03)
+                torch.nn.init.normal_(module.running_mean, 0, 0.03)
+                torch.nn.init.uniform_(module.running_var, 0.8, 1.25)
         return
     with np.load(state, allow_pickle=False) as arrays:
         tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
@@ -134,18 +126,6 @@ def _load(net: Any, state: Path, params: str) -> None:
         net.load_state_dict(tensors)
     except RuntimeError as error:
         raise BadModel(f"{params}: {' '.join(str(error).split())[:300]}") from error
-
-
-def _vary_statistics(net: Any) -> None:
-    """Leave no mean at 0 and no variance at 1, which would hide a fault."""
-    from torch import nn
-
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.6, 0.8)
-            nn.init.normal_(module.bias, 0, 0.03)
-            nn.init.normal_(module.running_mean, 0, 0.03)
-            nn.init.uniform_(module.running_var, 0.8, 1.25)
 
 
 @_in_one_line
