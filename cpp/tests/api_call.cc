@@ -18,6 +18,8 @@
 #include <string>
 #include <vector>
 
+#include "config_option.h"
+#include "images/png.h"
 #include "lenet/image_io.h"
 #include "lenet/image_pipeline.h"
 #include "lenet/paddle_library.h"
@@ -27,23 +29,6 @@
 namespace {
 
 using Arguments = std::map<std::string, std::string>;
-
-lenet::Config config_of(const Arguments& arguments) {
-  lenet::Config config;
-  for (const auto& [name, value] : arguments) {
-    if (name == "model_file") config.model_file = value;
-    if (name == "params_file") config.params_file = value;
-    if (name == "model_dir") config.model_dir = value;
-    if (name == "engine") config.engine = value;
-    if (name == "accelerator") config.accelerator = lenet::parse_accelerator(value);
-    if (name == "precision") config.precision = value;
-    if (name == "threads") config.threads = std::stoi(value);
-    if (name == "check_hashes") config.check_hashes = value != "false";
-    if (name == "check_finite") config.check_finite = value != "false";
-    if (name == "max_batch_size") config.max_batch_size = std::stoll(value);
-  }
-  return config;
-}
 
 /// "2,1,28,28": zeros of that shape; a negative size stands for itself and has no values.
 lenet::Tensor zeros(const std::string& text) {
@@ -58,15 +43,10 @@ lenet::Tensor zeros(const std::string& text) {
   return tensor;
 }
 
-/// As zlib computes it, so that Python can compare.
-std::uint32_t crc32(const std::vector<float>& values) {
-  const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
-  std::uint32_t crc = 0xffffffffU;
-  for (std::size_t i = 0; i < values.size() * sizeof(float); ++i) {
-    crc ^= bytes[i];
-    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ ((crc & 1U) != 0 ? 0xedb88320U : 0U);
-  }
-  return ~crc;
+/// Of the values' bytes, as zlib computes it, so that Python can compare.
+std::uint32_t crc32_of(const std::vector<float>& values) {
+  return lenet::crc32(
+      {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
 }
 
 /// As a program does that embeds an interpreter. \param library libpython's path
@@ -92,10 +72,11 @@ void act(const Arguments& arguments) {
     const auto pipeline = lenet::ImagePipeline::load(arguments.at("preprocess"));
     const lenet::Tensor tensor = pipeline(lenet::decode_image(arguments.at("image")));
     if (given("output")) lenet::write_npy(arguments.at("output"), tensor);
-    std::printf("image %s %08x\n", lenet::to_string(tensor.shape).c_str(), crc32(tensor.data));
+    std::printf("image %s %08x\n", lenet::to_string(tensor.shape).c_str(), crc32_of(tensor.data));
     return;
   }
-  const lenet::Config config = config_of(arguments);
+  lenet::Config config;
+  for (const auto& [name, value] : arguments) lenet::tests::set_option(config, name, value);
   const lenet::Tensor images = given("input")
                                    ? lenet::read_images(arguments.at("input"))
                                    : zeros(given("shape") ? arguments.at("shape") : "1,1,28,28");
@@ -108,7 +89,7 @@ void act(const Arguments& arguments) {
     output = predictor.run(images.view());
   }
   if (given("output")) lenet::write_npy(arguments.at("output"), output);
-  std::printf("ok %s %08x\n", lenet::to_string(output.shape).c_str(), crc32(output.data));
+  std::printf("ok %s %08x\n", lenet::to_string(output.shape).c_str(), crc32_of(output.data));
 }
 
 }  // namespace
@@ -118,10 +99,6 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string text = argv[i];
     const auto equals = text.find('=');
-    if (equals == std::string::npos) {
-      std::fprintf(stderr, "api_call: expected name=value, got '%s'\n", argv[i]);
-      return 2;
-    }
     arguments[text.substr(0, equals)] = text.substr(equals + 1);
   }
   try {

@@ -2,17 +2,11 @@
 /// What the tests of the native engine's programs share.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <limits>
 #include <random>
-#include <string>
-#include <utility>
-#include <vector>
 
 #include "engines/native/kernels/dispatch.h"
 #include "engines/native/network.h"
+#include "support.h"
 
 namespace lenet::tests {
 
@@ -59,6 +53,12 @@ inline std::int64_t count_windows(std::int64_t size, const native::Window& windo
 inline native::Layer layer_of(native::LayerKind kind) {
   native::Layer layer;
   layer.kind = kind;
+  return layer;
+}
+
+inline native::Layer convolution_of(std::int64_t height, std::int64_t width) {
+  native::Layer layer = layer_of(native::LayerKind::Convolution);
+  layer.window.kernel = {height, width};
   return layer;
 }
 
@@ -112,7 +112,7 @@ inline double windowed(const native::Layer& layer, const std::vector<double>& im
 }
 
 /// What a network gives for an image, from the definition of its layers; without softmax.
-inline std::vector<double> definition(const native::Network& network, const float* image) {
+inline std::vector<double> definition_of_one(const native::Network& network, const float* image) {
   using native::LayerKind;
   std::vector<std::vector<double>> tensors(network.tensors.size());
   tensors[network.input].assign(image, image + network.tensors[network.input].values());
@@ -153,6 +153,33 @@ inline std::vector<double> definition(const native::Network& network, const floa
     tensors[layer.output] = std::move(results);
   }
   return tensors[network.output];
+}
+
+/// The same for all images.
+inline std::vector<double> definition(const native::Network& network,
+                                      const std::vector<float>& images) {
+  std::vector<double> all;
+  for (std::size_t at = 0; at < images.size();) {
+    const std::vector<double> one = definition_of_one(network, &images[at]);
+    all.insert(all.end(), one.begin(), one.end());
+    at += static_cast<std::size_t>(network.tensors[network.input].values());
+  }
+  return all;
+}
+
+/// What a program of that network gives for images, so many at once.
+template <class Program>
+std::vector<float> outputs(const Program& program, const native::Network& network,
+                           const std::vector<float>& images, std::int64_t at_once = 1) {
+  const std::int64_t image = network.tensors[network.input].values();
+  const std::int64_t row = network.tensors[network.output].values();
+  const std::int64_t count = static_cast<std::int64_t>(images.size()) / image;
+  auto memory = program.memory(at_once);
+  std::vector<float> found(static_cast<std::size_t>(count * row));
+  for (std::int64_t n = 0; n < count; n += at_once) {
+    program.run(images.data() + n * image, at_once, memory.data(), found.data() + n * row);
+  }
+  return found;
 }
 
 }  // namespace lenet::tests

@@ -2,38 +2,24 @@
 /// A quantized Paddle model made for tests.
 #pragma once
 
-#include <cstdint>
-#include <string>
-#include <utility>
-#include <vector>
-
-#include "lenet/predictor.h"
-#include "program_builder.h"
+#include "notation.h"
 
 namespace lenet::tests {
 
 inline constexpr std::int64_t kChannels = 4;  ///< that a QuantizedModel gives
 
-template <typename T>
-std::string values_of(const std::vector<T>& values) {
-  std::string bytes;
-  for (const T value : values) bytes += bytes_of(value);
-  return bytes;
-}
-
 /// A convolution of 3 x 3 whose input and weights are quantized; each field is what a test changes.
 struct QuantizedModel {
-  Shape scale = {kChannels};  ///< declared
+  std::string text =
+      "x[-1,1,8,8] y[-1,4,6,6] s[1]* z[1]* w[4,1,3,3]* wz[4]* xq[-1,1,8,8] xd[-1,1,8,8] "
+      "wd[4,1,3,3] ws[4]*:"
+      "quantize_linear x Scale=s ZeroPoint=z -> Y=xq | bit_length=8 quant_axis=-1;"
+      "dequantize_linear X=xq Scale=s ZeroPoint=z -> Y=xd | bit_length=8 quant_axis=-1;"
+      "dequantize_linear X=w Scale=ws ZeroPoint=wz -> Y=wd | bit_length=8 quant_axis=0;"
+      "conv2d Input=xd Filter=wd -> Output=y | strides=[1,1] paddings=[0,0] dilations=[1,1] "
+      "groups=1 data_format=NCHW padding_algorithm=EXPLICIT";
   Shape stored_scale = {1, kChannels};
-  std::int64_t side = 8;  ///< height and width of an image
-  std::int64_t axis = 0;
-  std::int64_t bits = 8;
-  std::int64_t input_axis = -1;
   int weight_dtype = 21;
-  bool scale_is_parameter = true;
-  std::vector<std::string> attributes;  ///< of the weights' dequantize_linear besides
-  std::vector<std::string> operators;   ///< besides
-  Arguments training;                   ///< inputs besides
 
   /// The largest of each channel is 127: by it Paddle's int8 passes quantize them again.
   static std::int8_t weight(std::int64_t i) {
@@ -44,53 +30,37 @@ struct QuantizedModel {
     return 0.5F + 0.25F * static_cast<float>(channel);
   }
 
-  std::string bytes() const {
-    const auto settings = [&](std::int64_t quant_axis) {
-      return std::vector<std::string>{int_attribute("bit_length", bits),
-                                      int_attribute("quant_axis", quant_axis)};
+  /// The same for images of another height and width.
+  QuantizedModel of(std::int64_t side) const {
+    QuantizedModel changed = *this;
+    const auto square = [](std::int64_t size) {
+      return std::to_string(size) + "," + std::to_string(size) + "]";
     };
-    std::vector<std::string> weights = settings(axis);
-    weights.insert(weights.end(), attributes.begin(), attributes.end());
-    Arguments dequantized = {{"X", "w"}, {"Scale", "ws"}, {"ZeroPoint", "wz"}};
-    dequantized.insert(dequantized.end(), training.begin(), training.end());
-    const Shape input = {-1, 1, side, side};
-    const Shape filter = {kChannels, 1, 3, 3};
-    TestProgram made{input, {-1, kChannels, side - 2, side - 2}, {}, {}};
-    made.variables = {
-        tensor_variable("s", {1}, true),    tensor_variable("z", {1}, true),
-        tensor_variable("w", filter, true), tensor_variable("wz", scale, true),
-        tensor_variable("xq", input),       tensor_variable("xd", input),
-        tensor_variable("wd", filter),      tensor_variable("ws", scale, scale_is_parameter)};
-    made.operators = {
-        make_operator("quantize_linear", {{"X", "x"}, {"Scale", "s"}, {"ZeroPoint", "z"}},
-                      {{"Y", "xq"}}, settings(input_axis)),
-        make_operator("dequantize_linear", {{"X", "xq"}, {"Scale", "s"}, {"ZeroPoint", "z"}},
-                      {{"Y", "xd"}}, settings(-1)),
-        make_operator("dequantize_linear", dequantized, {{"Y", "wd"}}, weights),
-        make_operator("conv2d", {{"Input", "xd"}, {"Filter", "wd"}}, {{"Output", "y"}},
-                      {ints_attribute("strides", {1, 1}), ints_attribute("paddings", {0, 0}),
-                       ints_attribute("dilations", {1, 1}), int_attribute("groups", 1),
-                       text_attribute("data_format", "NCHW"),
-                       text_attribute("padding_algorithm", "EXPLICIT")})};
-    made.operators.insert(made.operators.end(), operators.begin(), operators.end());
-    return made.bytes();
+    for (int i = 0; i < 3; ++i) changed.text = replaced(changed.text, "8,8]", square(side));
+    changed.text = replaced(changed.text, "6,6]", square(side - 2));
+    return changed;
   }
+  QuantizedModel with(const std::string& part, const std::string& by) const {
+    QuantizedModel changed = *this;
+    changed.text = replaced(text, part, by);
+    return changed;
+  }
+  std::string bytes() const { return program(text); }
 
   /// In the order of their names.
-  std::vector<std::pair<std::string, std::string>> records() const {
+  Arguments records() const {
     std::vector<std::int8_t> whole;
     for (std::int64_t i = 0; i < kChannels * 9; ++i) whole.push_back(weight(i));
     std::vector<float> scales;
     for (std::int64_t i = 0; i < kChannels; ++i) scales.push_back(weight_scale(i));
-    const std::vector<float> zeros(kChannels, 0.0F);
     const std::vector<float> same(whole.begin(), whole.end());
-    return {{"s", parameter_record({}, values_of<float>({1.0F}))},
-            {"w", parameter_record({kChannels, 1, 3, 3},
-                                   weight_dtype == 21 ? values_of(whole) : values_of(same),
-                                   weight_dtype)},
-            {"ws", parameter_record(stored_scale, values_of(scales))},
-            {"wz", parameter_record({kChannels}, values_of(zeros))},
-            {"z", parameter_record({1}, values_of<float>({0.0F}))}};
+    return {{"s", parameter_record({}, bytes_of(1.0F))},
+            {"w",
+             parameter_record({kChannels, 1, 3, 3},
+                              weight_dtype == 21 ? bytes_of(whole) : bytes_of(same), weight_dtype)},
+            {"ws", parameter_record(stored_scale, bytes_of(scales))},
+            {"wz", parameter_record({kChannels}, bytes_of(std::vector<float>(kChannels)))},
+            {"z", parameter_record({1}, bytes_of(0.0F))}};
   }
   std::string params() const {
     std::string bytes;
@@ -99,11 +69,8 @@ struct QuantizedModel {
   }
 
   Config write(const TemporaryFolder& folder) const {
-    Config config;
-    config.engine = "paddle";
-    config.model_file = write_file(folder / "q.pdmodel", bytes());
-    config.params_file = write_file(folder / "q.pdiparams", params());
-    return config;
+    write_file(folder / "q.pdiparams", params());
+    return config_of("engine=paddle model_file=" + write_file(folder / "q.pdmodel", bytes()));
   }
 };
 

@@ -1,26 +1,24 @@
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support.h"
 
 #include <sys/inotify.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <random>
+#include <sstream>
+
+#include "config_option.h"
 
 namespace lenet::tests {
-namespace fs = std::filesystem;
 
-std::vector<std::string> TemporaryFolder::names() const {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(path())) {
-    names.push_back(entry.path().filename().string());
+ModelFolder::ModelFolder() {
+  for (const char* name : {"lenet.pdmodel", "lenet.json", "lenet.pdiparams", "SHA256SUMS"}) {
+    fs::copy_file(fs::path(kModelDir) / name, *this / name);
   }
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 Opens::Opens(const std::string& folder) : descriptor_(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
@@ -70,18 +68,66 @@ void check_error(ErrorCode code, std::string_view text, const std::function<void
   FAIL_CHECK("no error");
 }
 
-Config bundled(const std::string& engine, int threads) {
-  Config config;
-  config.model_dir = kModelDir;
-  config.engine = engine;
-  config.threads = threads;
+Names split(const std::string& text, char by) {
+  Names parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, by);) {
+    if (!part.empty()) parts.push_back(part);
+  }
+  return parts;
+}
+
+std::string replaced(std::string text, std::string_view part, std::string_view by) {
+  CAPTURE(part);
+  const auto at = text.find(part);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, part.size(), by);
+}
+
+int status_of_child(const std::function<bool()>& action) {
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    alarm(30);
+    _exit(action() ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  return status;
+}
+
+Config config_of(const std::string& options, Config config) {
+  for (const std::string& option : split(options, ' ')) {
+    CAPTURE(option);
+    const auto equals = option.find('=');
+    REQUIRE(set_option(config, option.substr(0, equals), option.substr(equals + 1)));
+  }
   return config;
+}
+
+Config bundled(const std::string& options) {
+  return config_of("engine=native model_dir=" + kModelDir + " " + options);
 }
 
 std::string varint(std::uint64_t value) {
   std::string bytes;
   for (; value >= 0x80; value >>= 7) bytes += static_cast<char>((value & 0x7f) | 0x80);
   return bytes + static_cast<char>(value);
+}
+
+std::string npy_with(const std::string& header, std::string_view values, int major) {
+  const std::size_t size = header.size() + 1;
+  const std::string length = major == 1 ? bytes_of(static_cast<std::uint16_t>(size))
+                                        : bytes_of(static_cast<std::uint32_t>(size));
+  return "\x93NUMPY" + std::string{static_cast<char>(major), '\0'} + length + header + "\n" +
+         std::string(values);
+}
+
+std::string npy(const std::string& dtype, const std::string& shape, std::string_view values,
+                int major, const std::string& fortran_order) {
+  return npy_with("{'descr': '" + dtype + "', 'fortran_order': " + fortran_order + ", 'shape': (" +
+                      shape + "), }",
+                  values, major);
 }
 
 std::string parameter_record(const Shape& shape, std::string_view values, int dtype) {

@@ -1,23 +1,31 @@
 /// \file
-/// What several test files share.
+/// What several test files share, with the headers that most of them need.
 #pragma once
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "io/file.h"
-#include "lenet/config.h"
-#include "lenet/error.h"
-#include "lenet/paddle_library.h"
-#include "lenet/tensor.h"
+#include "lenet/predictor.h"
 
 namespace lenet::tests {
+
+namespace fs = std::filesystem;
+using Names = std::vector<std::string>;
 
 inline const std::string kModelDir = LENET_TEST_MODEL_DIR;
 
@@ -25,7 +33,12 @@ inline const std::string kModelDir = LENET_TEST_MODEL_DIR;
 class TemporaryFolder : public lenet::TemporaryFolder {
  public:
   std::string operator/(const std::string& name) const { return path() + "/" + name; }
-  std::vector<std::string> names() const;  ///< of the files in it, sorted
+};
+
+/// A copy of the bundled model, which a test may damage.
+class ModelFolder : public TemporaryFolder {
+ public:
+  ModelFolder();
 };
 
 /// While it lives, counts how often each file of a folder is opened.
@@ -42,14 +55,18 @@ class Opens {
   int descriptor_;
 };
 
-/// Whether this build has the paddle engine.
-inline bool has_paddle() { return *paddle_library_name() != '\0'; }
-
 /// \returns `path`
 std::string write_file(const std::string& path, std::string_view contents);
 
+/// The parts of a text between characters, but empty ones.
+Names split(const std::string& text, char by);
+
+/// A text with something else in the place of a part, which has to be there.
+std::string replaced(std::string text, std::string_view part, std::string_view by);
+
 /// Expects an Error of that code, of one line, whose message holds `text`.
 void check_error(ErrorCode code, std::string_view text, const std::function<void()>& action);
+#define CHECK_ERROR(CODE, TEXT, ...) check_error(ErrorCode::CODE, TEXT, [&] { __VA_ARGS__; })
 
 /// What a function reads from a file, of which a test writes the contents.
 template <class Value>
@@ -62,16 +79,14 @@ struct FileReader {
     const TemporaryFolder folder;
     return read(write_file(folder / name, contents));
   }
-  void refuses(std::string_view contents, std::string_view text) const {
-    refuses(contents, text, code);
-  }
   /// Errors name the file.
-  void refuses(std::string_view contents, std::string_view text, ErrorCode expected) const {
+  void refuses(std::string_view contents, std::string_view text,
+               std::optional<ErrorCode> other = {}) const {
     CAPTURE(contents);
     const TemporaryFolder folder;
     const std::string path = write_file(folder / name, contents);
     for (const std::string_view part : {text, std::string_view(path)}) {
-      check_error(expected, part, [&] { read(path); });
+      check_error(other.value_or(code), part, [&] { read(path); });
     }
   }
   /// Refuses the contents cut short anywhere.
@@ -83,6 +98,9 @@ struct FileReader {
   }
 };
 
+/// How a child that does this ends, which has 30 seconds: 0 is well.
+int status_of_child(const std::function<bool()>& action);
+
 /// Calls work(0), work(1) and so on, each in a thread of its own.
 template <class Work>
 void in_threads(std::size_t count, const Work& work) {
@@ -93,7 +111,7 @@ void in_threads(std::size_t count, const Work& work) {
 
 /// Parses a program's arguments.
 template <class Parse>
-auto parse_arguments(const Parse& parse, std::vector<std::string> arguments) {
+auto parse_arguments(const Parse& parse, Names arguments) {
   arguments.insert(arguments.begin(), "program");
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -101,17 +119,29 @@ auto parse_arguments(const Parse& parse, std::vector<std::string> arguments) {
   return parse(static_cast<int>(arguments.size()), argv.data());
 }
 
-/// The bundled model.
-Config bundled(const std::string& engine = "native", int threads = 1);
+/// A configuration with these options, `name=value`, between which stand spaces.
+Config config_of(const std::string& options, Config config = {});
+
+/// The bundled model, on the native engine unless an option says otherwise.
+Config bundled(const std::string& options = "");
 
 /// The bytes of a number as it lies in memory (little-endian).
 template <typename T>
 std::string bytes_of(T value) {
   return std::string(reinterpret_cast<const char*>(&value), sizeof(value));
 }
+template <typename T>
+std::string bytes_of(const std::vector<T>& values) {
+  return std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+}
 
 /// A protocol buffer varint.
 std::string varint(std::uint64_t value);
+
+/// A .npy file.
+std::string npy_with(const std::string& header, std::string_view values, int major = 1);
+std::string npy(const std::string& dtype, const std::string& shape, std::string_view values,
+                int major = 1, const std::string& fortran_order = "False");
 
 /// A record of a .pdiparams file: float32 unless `dtype` says otherwise.
 std::string parameter_record(const Shape& shape, std::string_view values, int dtype = 5);

@@ -1,6 +1,3 @@
-#include <cmath>
-#include <filesystem>
-
 #include "class_names.h"
 #include "classify_options.h"
 #include "command_line.h"
@@ -10,17 +7,10 @@
 #include "support.h"
 
 namespace lenet::tests {
-namespace fs = std::filesystem;
 namespace {
 
-using Names = std::vector<std::string>;
-
-apps::ClassifyOptions parse(const std::vector<std::string>& arguments) {
+apps::ClassifyOptions parse(const Names& arguments) {
   return parse_arguments(apps::parse_classify_options, arguments);
-}
-
-void check_usage(const std::string& text, const std::vector<std::string>& arguments) {
-  CHECK_THROWS_WITH_AS(parse(arguments), doctest::Contains(text.c_str()), apps::UsageError);
 }
 
 }  // namespace
@@ -36,17 +26,11 @@ TEST_CASE("images stand among the flags, and after --") {
   CHECK(parse({"--model_dir=d", "--softmax", "a"}).softmax == true);
   CHECK(parse({"--model_dir=d", "--softmax", "false", "a"}).softmax == false);
   CHECK(parse({"--help"}).help);
-}
-
-TEST_CASE("wrong usage of lenet_classify") {
-  check_usage("name a model", {"a.png"});
-  check_usage("name images", {"--model_dir=d"});
-  check_usage("instead", {"--model_dir=d", "--model_file=m", "a"});
-  check_usage("expected text, json or csv", {"--model_dir=d", "--format=xml", "a"});
-  check_usage("--topk is '0'", {"--model_dir=d", "--topk=0", "a"});
-  check_usage("--batch_size is 'x'", {"--model_dir=d", "--batch_size=x", "a"});
-  check_usage("expected true or false", {"--model_dir=d", "--softmax=no", "a"});
-  check_usage("unknown option --input", {"--model_dir=d", "--input=x", "a"});
+  // test_options.cc has more of what the two programs share, test_classify_program.py of this one.
+  CHECK_THROWS_WITH_AS(parse({"--model_dir=d", "--topk=0", "a"}),
+                       doctest::Contains("--topk is '0'"), apps::UsageError);
+  CHECK_THROWS_WITH_AS(parse({"--model_dir=d", "--input=x", "a"}),
+                       doctest::Contains("unknown option --input"), apps::UsageError);
 }
 
 TEST_CASE("the most probable classes, the lower number first when two are equal") {
@@ -96,9 +80,9 @@ TEST_CASE("names of classes") {
              "0 cat\n1\thot dog\n") == Names{"cat", "hot dog"});
   CHECK(read("0 cat\n2 dog\n") == Names{"0 cat", "2 dog"});
   CHECK(read("0\n1\n2\n") == Names{"0", "1", "2"});
-  check_error(ErrorCode::BadInput, "lists no label", [&] { read(" \n"); });
-  check_error(ErrorCode::BadInput, "UTF-8", [&] { read("\xff\n"); });
-  check_error(ErrorCode::FileNotFound, "nowhere", [] { apps::read_class_names("/nowhere"); });
+  CHECK_ERROR(BadInput, "lists no label", read(" \n"));
+  CHECK_ERROR(BadInput, "UTF-8", read("\xff\n"));
+  CHECK_ERROR(FileNotFound, "nowhere", apps::read_class_names("/nowhere"));
 }
 
 TEST_CASE("image files of a folder") {
@@ -109,10 +93,8 @@ TEST_CASE("image files of a folder") {
   fs::create_directory(folder / "d.png");
   CHECK(apps::find_images({folder.path(), folder / "notes.txt"}) ==
         Names{folder / "a.jpeg", folder / "b.PNG", folder / "c.webp", folder / "notes.txt"});
-  check_error(ErrorCode::FileNotFound, "no image in this folder",
-              [&] { apps::find_images({folder / "d.png"}); });
-  check_error(ErrorCode::FileNotFound, "missing.png",
-              [&] { apps::find_images({folder / "missing.png"}); });
+  CHECK_ERROR(FileNotFound, "no image in this folder", apps::find_images({folder / "d.png"}));
+  CHECK_ERROR(FileNotFound, "missing.png", apps::find_images({folder / "missing.png"}));
 }
 
 TEST_CASE("the manifest beside a model") {
@@ -134,12 +116,11 @@ TEST_CASE("the manifest beside a model") {
                               R"({"format_version": 1, "models": {"net.json": {}}})",
                               R"({"format_version": 1, "softmax": 1, "classes": [],
                                   "models": {"net.json": {}}})"}) {
-    check_error(ErrorCode::BadModel, "manifest.json' is not a valid manifest",
-                [&] { read(damaged); });
+    CHECK_ERROR(BadModel, "manifest.json' is not a valid manifest", read(damaged));
   }
   read(whole);
   write_file(folder / "SHA256SUMS", std::string(64, '0') + "  manifest.json\n");
-  check_error(ErrorCode::BadModel, "SHA-256", [&] { read(whole); });
+  CHECK_ERROR(BadModel, "SHA-256", read(whole));
 }
 
 }  // namespace lenet::tests

@@ -1,48 +1,20 @@
-#include <filesystem>
-
-#include "io/file.h"
 #include "model/model_files.h"
 #include "model/sha256.h"
-#include "program_builder.h"
-#include "support.h"
+#include "notation.h"
 
 namespace lenet::tests {
-namespace fs = std::filesystem;
 namespace {
 
-/// A copy of the bundled model that a test may damage.
-class Model {
- public:
-  Model() {
-    for (const char* name : {"lenet.pdmodel", "lenet.json", "lenet.pdiparams", "SHA256SUMS"}) {
-      fs::copy_file(fs::path(kModelDir) / name, folder_ / name);
-    }
-  }
-
-  std::string operator/(const std::string& name) const { return folder_ / name; }
-  const std::string& folder() const { return folder_.path(); }
-
-  void replace_byte(const std::string& name, std::size_t at) const {
-    std::string contents = read_file(*this / name);
-    contents.at(at) = static_cast<char>(contents.at(at) ^ 1);
-    write_file(*this / name, contents);
-  }
-
- private:
-  TemporaryFolder folder_;
-};
-
-Config by_dir(const std::string& folder) {
-  Config config;
-  config.model_dir = folder;
-  return config;
+void flip_a_weight(const ModelFolder& model) {
+  std::string contents = read_file(model / "lenet.pdiparams");
+  contents.at(247000) ^= 1;
+  write_file(model / "lenet.pdiparams", contents);
 }
 
+Config by_dir(const TemporaryFolder& folder) { return config_of("model_dir=" + folder.path()); }
+
 Config by_files(const std::string& program, const std::string& params = "") {
-  Config config;
-  config.model_file = program;
-  config.params_file = params;
-  return config;
+  return config_of("model_file=" + program + " params_file=" + params);
 }
 
 void check(const Config& config) {
@@ -50,50 +22,43 @@ void check(const Config& config) {
   check_model_files(files, config.check_hashes, config.check_program, config.check_finite);
 }
 
-constexpr std::size_t kInLastWeights = 247000;
+void expect(const Config& config, ModelFormat format, const std::string& program,
+            const std::string& params = "") {
+  const ModelFiles files = find_model_files(config);
+  CHECK(files.format == format);
+  CHECK(files.program == program);
+  CHECK(files.params == params);
+}
 
 }  // namespace
 
 TEST_CASE("a folder: .pdmodel before .json, __model__ before both") {
-  const Model model;
-  ModelFiles files = find_model_files(by_dir(model.folder()));
-  CHECK(files.format == ModelFormat::Pdmodel);
-  CHECK(files.program == model / "lenet.pdmodel");
-  CHECK(files.params == model / "lenet.pdiparams");
-  CHECK(files.directory == model.folder());
-  check(by_dir(model.folder()));
-
-  fs::remove(model / "lenet.pdmodel");
-  files = find_model_files(by_dir(model.folder()));
-  CHECK(files.format == ModelFormat::Json);
-  CHECK(files.program == model / "lenet.json");
-  check(by_dir(model.folder()));
-
+  const ModelFolder model;
+  const Config config = by_dir(model);
+  CHECK(find_model_files(config).directory == model.path());
+  for (const auto& [format, name] : {std::pair(ModelFormat::Pdmodel, "lenet.pdmodel"),
+                                     std::pair(ModelFormat::Json, "lenet.json")}) {
+    expect(config, format, model / name, model / "lenet.pdiparams");
+    check(config);
+    fs::remove(model / name);
+  }
   write_file(model / "__model__", "");
-  files = find_model_files(by_dir(model.folder()));
-  CHECK(files.format == ModelFormat::Separate);
-  CHECK(files.program == model / "__model__");
-  CHECK(files.params.empty());
+  expect(config, ModelFormat::Separate, model / "__model__");
 }
 
 TEST_CASE("the names of the old guides") {
-  const Model model;
+  const ModelFolder model;
   fs::create_directory(model / "model");  // a folder of that name is none of them
-  CHECK(find_model_files(by_dir(model.folder())).format == ModelFormat::Pdmodel);
+  CHECK(find_model_files(by_dir(model)).format == ModelFormat::Pdmodel);
   fs::remove(model / "model");
   for (const char* program : {"model", "__model__"}) {
     CAPTURE(program);
     fs::copy_file(model / "lenet.pdmodel", model / program);
-    ModelFiles files = find_model_files(by_dir(model.folder()));
-    CHECK(files.format == ModelFormat::Separate);
-    CHECK(files.program == model / program);
+    expect(by_dir(model), ModelFormat::Separate, model / program);
     for (const char* params : {"__params__", "params"}) {
       fs::copy_file(model / "lenet.pdiparams", model / params);
-      for (const Config& config : {by_dir(model.folder()), by_files(model / program)}) {
-        files = find_model_files(config);
-        CHECK(files.format == ModelFormat::Pdmodel);
-        CHECK(files.program == model / program);
-        CHECK(files.params == model / params);
+      for (const Config& config : {by_dir(model), by_files(model / program)}) {
+        expect(config, ModelFormat::Pdmodel, model / program, model / params);
         check(config);
       }
       fs::remove(model / params);
@@ -103,118 +68,118 @@ TEST_CASE("the names of the old guides") {
   }
 }
 
-TEST_CASE("folders without one model") {  // bad_input_cases.py has more
-  const Model model;
-  fs::copy_file(model / "lenet.pdmodel", model / "other.pdmodel");
-  CHECK(find_model_files(by_dir(model.folder())).program == model / "lenet.pdmodel");
-  fs::copy_file(model / "lenet.pdiparams", model / "other.pdiparams");
-  check_error(ErrorCode::BadModel, "several models",
-              [&] { find_model_files(by_dir(model.folder())); });
-}
-
-TEST_CASE("ways of naming a model") {
-  const Model model;
+TEST_CASE("ways of naming a model") {  // bad_input_cases.py has more
+  const ModelFolder model;
   check(by_files(model / "lenet.pdmodel"));
   CHECK(find_model_files(by_files("a/b.json")).params == "a/b.pdiparams");
   CHECK(find_model_files(by_files("b.pdmodel")).directory == ".");
   CHECK(find_model_files(by_files("a/b.pdmodel", "c/d")).params == "c/d");
   CHECK(find_model_files(by_files("a/__model__")).format == ModelFormat::Separate);
   CHECK(find_model_files(by_files("a/__model__", "a/__params__")).format == ModelFormat::Pdmodel);
+  fs::copy_file(model / "lenet.pdmodel", model / "other.pdmodel");
+  CHECK(find_model_files(by_dir(model)).program == model / "lenet.pdmodel");
+  fs::copy_file(model / "lenet.pdiparams", model / "other.pdiparams");
+  CHECK_ERROR(BadModel, "several models", find_model_files(by_dir(model)));
+}
+
+TEST_CASE("where an .onnx is looked for") {
+  const TemporaryFolder folder;
+  Config config = by_dir(folder);
+  CHECK_ERROR(BadModel, "NAME.onnx", find_model_files(config));
+  write_file(folder / "a.onnx", "");
+  expect(config, ModelFormat::Onnx, folder / "a.onnx");
+  write_file(folder / "m.json", "");
+  write_file(folder / "m.pdiparams", "");
+  expect(config, ModelFormat::Json, folder / "m.json", folder / "m.pdiparams");
+  config.engine = "onnxruntime";
+  expect(config, ModelFormat::Onnx, folder / "a.onnx");
+  write_file(folder / "b.onnx", "");
+  CHECK_ERROR(BadModel, "several models", find_model_files(config));
+  expect(by_files(folder / "a.onnx"), ModelFormat::Onnx, folder / "a.onnx");
+  config = by_files(folder / "a.onnx", folder / "m.pdiparams");
+  CHECK_ERROR(BadInput, "holds its parameters", find_model_files(config));
 }
 
 TEST_CASE("SHA256SUMS sees one changed bit") {
-  for (const char* name : {"lenet.pdiparams", "lenet.pdmodel", "lenet.json"}) {
+  for (const std::string name : {"lenet.pdiparams", "lenet.pdmodel", "lenet.json"}) {
     CAPTURE(name);
-    const Model model;
-    const bool params = std::string(name) == "lenet.pdiparams";
-    // In the values of a weight; in the name of an operator of a program.
+    const ModelFolder model;
+    const bool params = name == "lenet.pdiparams";
     if (params) {
-      model.replace_byte(name, kInLastWeights);
+      flip_a_weight(model);
     } else {
-      std::string text = read_file(model / name);
-      const auto at = text.find("relu");
-      REQUIRE(at != std::string::npos);
-      write_file(model / name, text.replace(at, 4, "tanh"));
+      write_file(model / name, replaced(read_file(model / name), "relu", "tanh"));
     }
-    const std::string program = params ? "lenet.pdmodel" : name;
-    Config config = by_files(model / program);
-    check_error(ErrorCode::BadModel, std::string(name) + "' has SHA-256", [&] { check(config); });
+    Config config = by_files(model / (params ? "lenet.pdmodel" : name));
+    CHECK_ERROR(BadModel, name + "' has SHA-256", check(config));
     config.check_hashes = false;
     if (params) check(config);
   }
 }
 
 TEST_CASE("the hashes beside a file hold however its path is written") {
-  const Model model;
-  model.replace_byte("lenet.pdiparams", kInLastWeights);
+  const ModelFolder model;
+  flip_a_weight(model);
   for (const std::string& params :
-       {model / "./lenet.pdiparams", model.folder() + "//lenet.pdiparams",
-        model.folder() + "/../" + fs::path(model.folder()).filename().string() +
-            "/lenet.pdiparams"}) {
+       {model / "./lenet.pdiparams", model.path() + "//lenet.pdiparams",
+        model.path() + "/../" + fs::path(model.path()).filename().string() + "/lenet.pdiparams"}) {
     CAPTURE(params);
-    check_error(ErrorCode::BadModel, "has SHA-256",
-                [&] { check(by_files(model / "lenet.pdmodel", params)); });
+    CHECK_ERROR(BadModel, "has SHA-256", check(by_files(model / "lenet.pdmodel", params)));
   }
   // Another model's program: the parameters still are what the list beside them says, or not.
-  check_error(ErrorCode::BadModel, "has SHA-256",
-              [&] { check(by_files(kModelDir + "/lenet.pdmodel", model / "lenet.pdiparams")); });
+  CHECK_ERROR(BadModel, "has SHA-256",
+              check(by_files(kModelDir + "/lenet.pdmodel", model / "lenet.pdiparams")));
 }
 
 TEST_CASE("kinds of SHA256SUMS") {
-  const Model model;
+  const ModelFolder model;
   const std::string good = sha256_hex(read_file(model / "lenet.pdiparams"));
   const Config config = by_files(model / "lenet.pdmodel");
-  write_file(model / "SHA256SUMS", good + " *lenet.pdiparams\n");
-  check(config);
   std::string upper = good;
   for (char& digit : upper) digit = static_cast<char>(std::toupper(digit));
-  write_file(model / "SHA256SUMS", "\n" + upper + "  lenet.pdiparams");
-  check(config);
-  write_file(model / "SHA256SUMS", std::string(64, '0') + "  another file\n");
-  check(config);
-  for (const char* text : {"nonsense\n", "0123  lenet.pdiparams\n"}) {
+  for (const std::string& text : {good + " *lenet.pdiparams\n", "\n" + upper + "  lenet.pdiparams",
+                                  std::string(64, '0') + "  another file\n"}) {
     write_file(model / "SHA256SUMS", text);
-    check_error(ErrorCode::BadModel, "not a list", [&] { check(config); });
+    check(config);
   }
-  write_file(model / "SHA256SUMS", good + "  lenet.pdiparams\n" + good + "  lenet.pdiparams\n");
-  check_error(ErrorCode::BadModel, "twice", [&] { check(config); });
+  const auto refuse = [&](const std::string& text, const char* words) {
+    write_file(model / "SHA256SUMS", text);
+    CHECK_ERROR(BadModel, words, check(config));
+  };
+  refuse("nonsense\n", "not a list");
+  refuse("0123  lenet.pdiparams\n", "not a list");
+  refuse(good + "  lenet.pdiparams\n" + good + "  lenet.pdiparams\n", "twice");
   fs::remove(model / "SHA256SUMS");
   check(config);
 }
 
 TEST_CASE("one file per variable") {
-  const auto program = [](const std::string& name) {
-    return TestProgram{{-1, 2},
-                       {-1, 2},
-                       {tensor_variable(name, {2}, true)},
-                       {make_operator("elementwise_add", {{"X", "x"}, {"Y", name}}, {{"Out", "y"}},
-                                      {int_attribute("axis", -1)})}}
-        .bytes();
+  const auto program_with = [](const std::string& name) {
+    return program("x[-1,2] y[-1,2] " + name + "[2]*: elementwise_add x Y=" + name +
+                   " -> y | axis=-1");
   };
   const TemporaryFolder folder;
-  write_file(folder / "__model__", program("w"));
-  check_error(ErrorCode::FileNotFound, "/w'", [&] { check(by_dir(folder.path())); });
-  write_file(folder / "w", parameter_record({2}, std::string(8, 'v')));
-  check(by_dir(folder.path()));
-  write_file(folder / "w", parameter_record({3}, std::string(12, 'v')));
-  check_error(ErrorCode::BadModel, "'w' of shape [2]", [&] { check(by_dir(folder.path())); });
-  std::string infinite(4, 'v');
-  infinite += bytes_of(std::numeric_limits<float>::infinity());
-  write_file(folder / "w", parameter_record({2}, infinite));
-  check_error(ErrorCode::BadModel, "NaN or infinity in the parameter 'w'",
-              [&] { check(by_dir(folder.path())); });
-  Config trusting = by_dir(folder.path());
-  trusting.check_finite = false;
-  check(trusting);
-  write_file(folder / "w", parameter_record({2}, std::string(7, 'v')));
-  check_error(ErrorCode::BadModel, "damaged", [&] { check(by_dir(folder.path())); });
-  write_file(folder / "w", parameter_record({2}, std::string(8, 'v')));
+  const Config config = by_dir(folder);
+  write_file(folder / "__model__", program_with("w"));
+  CHECK_ERROR(FileNotFound, "/w'", check(config));
+  const auto values = [&](const Shape& shape, const std::string& bytes) {
+    write_file(folder / "w", parameter_record(shape, bytes));
+  };
+  values({2}, std::string(8, 'v'));
+  check(config);
+  values({3}, std::string(12, 'v'));
+  CHECK_ERROR(BadModel, "'w' of shape [2]", check(config));
+  values({2}, bytes_of<float>({1, std::numeric_limits<float>::infinity()}));
+  CHECK_ERROR(BadModel, "NaN or infinity in the parameter 'w'", check(config));
+  check(config_of("check_finite=false", config));
+  values({2}, std::string(7, 'v'));
+  CHECK_ERROR(BadModel, "damaged", check(config));
+  values({2}, std::string(8, 'v'));
   write_file(folder / "SHA256SUMS", std::string(64, '0') + "  w\n");
-  check_error(ErrorCode::BadModel, "has SHA-256", [&] { check(by_dir(folder.path())); });
+  CHECK_ERROR(BadModel, "has SHA-256", check(config));
   for (const char* name : {"../w", "/w", "w\n", "w\xff"}) {
-    write_file(folder / "__model__", program(name));
-    check_error(ErrorCode::BadModel, "no file of its folder",
-                [&] { check(by_dir(folder.path())); });
+    write_file(folder / "__model__", program_with(name));
+    CHECK_ERROR(BadModel, "no file of its folder", check(config));
   }
 }
 

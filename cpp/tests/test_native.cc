@@ -1,23 +1,15 @@
 // The native engine's programs of one or two layers, over shapes that look random, against the
 // definition; under the sanitizers too. tests/cpp/test_native_engine.py has real exports.
 
-#include <algorithm>
 #include <array>
-#include <cmath>
-#include <cstdint>
-#include <limits>
-#include <utility>
 
 #include "engines/native/int8/program.h"
 #include "engines/native/program.h"
 #include "engines/native/read_network.h"
-#include "lenet/predictor.h"
 #include "model/check_graph.h"
 #include "model/program_desc.h"
 #include "native_support.h"
-#include "onnx_builder.h"
-#include "program_builder.h"
-#include "support.h"
+#include "notation.h"
 
 namespace lenet::tests {
 namespace {
@@ -66,25 +58,22 @@ Network random_network(Random& random, bool winograd) {
       winograd ? random.from(4, 9) : convolution.groups * (random.coin() ? 1 : random.from(1, 9));
   out.channels = convolution.groups * random.from(winograd ? 4 : 1, 20);
   const bool plain = random.coin();  // as the special cases want it
-  const auto direction = [&](std::size_t i, std::int64_t& image, std::int64_t& result) {
-    native::Window& window = convolution.window;
+  const bool simple = plain || winograd;
+  std::int64_t* const sizes[] = {&in.height, &in.width};
+  std::int64_t* const results[] = {&out.height, &out.width};
+  native::Window& window = convolution.window;
+  for (std::size_t i = 0; i < 2; ++i) {
     window.kernel[i] = winograd ? 5 : random.from(1, 5);
-    if (winograd || !plain) {
-      window.padding[2 * i] = random.from(0, 2);
-      window.padding[2 * i + 1] = random.from(0, 2);
+    for (const std::size_t side : {2 * i, 2 * i + 1}) {
+      window.padding[side] = plain && !winograd ? 0 : random.from(0, 2);
     }
-    if (winograd) {
-      result = 2 * random.from(1, 14);
-      image = result + 4 - window.padding[2 * i] - window.padding[2 * i + 1];
-      return;
-    }
-    window.strides[i] = plain ? 1 : random.from(1, 3);
-    window.dilations[i] = plain ? 1 : random.from(1, 2);
-    image = random.from(1, 40) + window.dilations[i] * (window.kernel[i] - 1);
-    result = count_windows(image, window, i);
-  };
-  direction(0, in.height, out.height);
-  direction(1, in.width, out.width);
+    window.strides[i] = simple ? 1 : random.from(1, 3);
+    window.dilations[i] = simple ? 1 : random.from(1, 2);
+    *sizes[i] = winograd
+                    ? 2 * random.from(1, 14) + 4 - window.padding[2 * i] - window.padding[2 * i + 1]
+                    : random.from(1, 40) + window.dilations[i] * (window.kernel[i] - 1);
+    *results[i] = count_windows(*sizes[i], window, i);
+  }
   convolution.weights = random.values(out.channels * (in.channels / convolution.groups) *
                                       convolution.window.kernel[0] * convolution.window.kernel[1]);
   convolution.bias = random.values(out.channels);
@@ -107,8 +96,7 @@ Network random_network(Random& random, bool winograd) {
   if (random.coin()) add_pool(network, random);
   if (random.coin()) {
     const TensorShape image = network.tensors.back();
-    Layer linear = layer_of(LayerKind::Convolution);
-    linear.window.kernel = {image.height, image.width};
+    Layer linear = convolution_of(image.height, image.width);
     const std::int64_t classes = random.from(1, 150);
     linear.weights = random.values(classes * image.values());
     linear.bias = random.values(classes);
@@ -123,28 +111,17 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
   for (int i = 0; i < 90; ++i) {
     const Network network = random_network(random, i >= 60);
     CAPTURE(i);
-    const std::int64_t image = network.tensors[0].values();
-    const std::int64_t row = network.tensors[network.output].values();
-    const std::vector<float> images = random.values(kImages * image);
-    std::vector<double> expected;
+    const std::vector<float> images = random.values(kImages * network.tensors[0].values());
+    const std::vector<double> expected = definition(network, images);
     double largest = 1;
-    for (std::int64_t n = 0; n < kImages; ++n) {
-      for (const double value : definition(network, images.data() + n * image)) {
-        expected.push_back(value);
-        largest = std::max(largest, std::abs(value));
-      }
-    }
+    for (const double value : expected) largest = std::max(largest, std::abs(value));
     for (const Kernels* kernels : available_kernels(native::kernels_named)) {
       CAPTURE(std::string(kernels->name));
       std::vector<float> one_by_one;
       for (const bool interleaved : {false, true}) {
         const native::Program program(network, *kernels, interleaved);
         for (const std::int64_t at_once : {kImages, std::int64_t{1}}) {
-          native::Aligned<float> memory = program.memory(at_once);
-          std::vector<float> found(static_cast<std::size_t>(kImages * row));
-          for (std::int64_t n = 0; n < kImages; n += at_once) {
-            program.run(images.data() + n * image, at_once, memory.data(), found.data() + n * row);
-          }
+          const std::vector<float> found = outputs(program, network, images, at_once);
           double worst = 0;
           for (std::size_t k = 0; k < found.size(); ++k) {
             worst = std::max(worst, std::abs(found[k] - expected[k]));
@@ -172,32 +149,25 @@ TEST_CASE("softmax gives the output, wherever it is among the layers, and nothin
   add_layer(network, unused, {3, 1, 1});
   network.output = 2;
   const std::vector<float> image = {0, std::log(2.0F) / 2, std::log(5.0F) / 2};
-  const auto check = [&](const auto& program, auto memory) {
-    std::vector<float> found(3);
-    program.run(image.data(), 1, memory.data(), found.data());
+  const auto check = [&](const auto& program) {
+    const std::vector<float> found = outputs(program, network, image);
     const std::array<float, 3> expected = {0.125F, 0.25F, 0.625F};
     for (std::size_t i = 0; i < 3; ++i) CHECK(std::abs(found[i] - expected[i]) <= 1e-6F);
   };
-  const native::Program program(network, native::choose_kernels(), false);
-  check(program, program.memory(1));
-  const native::int8::Program rounding(network, native::int8::choose_kernels());
-  check(rounding, rounding.memory(1));
+  check(native::Program(network, native::choose_kernels(), false));
+  check(native::int8::Program(network, native::int8::choose_kernels()));
   network.output = 3;
-  const auto refused = [](const auto& compile) {
-    check_error(ErrorCode::Unsupported, "softmax as the last layer only", compile);
-  };
-  refused([&] { native::Program(network, native::choose_kernels(), false); });
-  refused([&] { native::int8::Program(network, native::int8::choose_kernels()); });
+  const char* const words = "softmax as the last layer only";
+  CHECK_ERROR(Unsupported, words, native::Program(network, native::choose_kernels(), false));
+  CHECK_ERROR(Unsupported, words, native::int8::Program(network, native::int8::choose_kernels()));
 }
 
 TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
   constexpr std::int64_t kWidth = 70;  // more than the bits of a number
   constexpr std::int64_t kClasses = 9;
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
   Network network;
   network.tensors = {{1, 1, kWidth}};
-  Layer linear = layer_of(LayerKind::Convolution);
-  linear.window.kernel = {1, kWidth};
+  Layer linear = convolution_of(1, kWidth);
   Random random(3);
   linear.weights = random.values(kClasses * kWidth);
   linear.bias = random.values(kClasses);
@@ -206,23 +176,19 @@ TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
   std::vector<float> image = random.values(kWidth);
   for (std::size_t i = 0; i < kWidth; ++i) image[i] *= static_cast<float>(i % 3 != 0);
   const auto run = [&](const Kernels& kernels) {
-    const native::Program program(network, kernels, false);
-    native::Aligned<float> memory(static_cast<std::size_t>(program.unit_floats()));
-    std::vector<float> found(kClasses);
-    program.run(image.data(), 1, memory.data(), found.data());
-    return found;
+    return outputs(native::Program(network, kernels, false), network, image);
   };
   for (const Kernels* kernels : available_kernels(native::kernels_named)) {
     CAPTURE(std::string(kernels->name));
     const std::vector<float> found = run(*kernels);
-    const std::vector<double> expected = definition(network, image.data());
+    const std::vector<double> expected = definition(network, image);
     for (std::size_t o = 0; o < kClasses; ++o) CHECK(found[o] == doctest::Approx(expected[o]));
 
-    const float finite = std::exchange(weight, kInfinity);
+    const float finite = std::exchange(weight, INFINITY);
     CHECK(std::isnan(run(*kernels)[3]));
     CHECK(run(*kernels)[2] == doctest::Approx(expected[2]));
     weight = finite;
-    const float before = std::exchange(image[67], std::numeric_limits<float>::quiet_NaN());
+    const float before = std::exchange(image[67], NAN);
     for (const float value : run(*kernels)) CHECK(std::isnan(value));
     image[67] = before;
   }
@@ -230,10 +196,9 @@ TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
 
 TEST_CASE("the output may lie over the input") {
   const TemporaryFolder folder;
-  Config config = write_onnx(folder, {onnx_node("Conv", {"x", "w"}, {"y"})},
-                             {onnx_tensor("w", {4, 1, 1, 1}, {1, 2, 3, 4})}, {1, 1, 2}, {4, 1, 2});
-  config.max_batch_size = 1;
-  Predictor predictor(config);
+  const std::string graph =
+      onnx_graph("Conv x w -> y", "w[4,1,1,1]=1,2,3,4", "x[-1,1,1,2] -> y[-1,4,1,2]");
+  Predictor predictor(config_of("max_batch_size=1", write_onnx(folder, graph)));
   const std::vector<float> expected = {1,  2,  2,  4,  3,  6,  4,  8,  // 1, 2 times 1, 2, 3, 4
                                        10, 20, 20, 40, 30, 60, 40, 80};
   Tensor tensor{{1, 2, 10, 20}, {2, 1, 1, 2}};
@@ -243,47 +208,32 @@ TEST_CASE("the output may lie over the input") {
 }
 
 TEST_CASE("parameters that do not fit what a layer takes") {
-  const auto read = [](const TestProgram& program, const native::Parameters& parameters) {
-    Graph graph = read_program_desc(program.bytes(), "m");
+  const auto read = [](const char* text, const native::Parameters& parameters) {
+    Graph graph = read_program_desc(program(text), "m");
     check_graph(graph, "m");
     native::read_network(graph, parameters, "m", 1e6);
   };
-  const std::string flatten =
-      make_operator("reshape2", {{"X", "x"}}, {{"Out", "f"}}, {ints_attribute("shape", {0, 10})});
   // The axis says where the dimensions of Y begin in those of X, which here is the larger one.
-  const TestProgram sum = {
-      {-1, 1, 1, 10},
-      {1, 1, -1, 10},
-      {tensor_variable("f", {-1, 10}), tensor_variable("w", {1, 1, 1, 10}, true)},
-      {flatten, make_operator("elementwise_add", {{"X", "w"}, {"Y", "f"}}, {{"Out", "y"}},
-                              {int_attribute("axis", 2)})}};
-  check_error(ErrorCode::Unsupported, "elementwise_add",
-              [&] { read(sum, {{"w", {{1, 1, 1, 10}, std::vector<float>(10)}}}); });
+  const char* const sum =
+      "x[-1,1,1,10] y[1,1,-1,10] f[-1,10] w[1,1,1,10]*:"
+      "reshape2 x -> f | shape=[0,10]; elementwise_add X=w Y=f -> y | axis=2";
+  const native::Parameters four = {{"w", {{1, 1, 1, 10}, std::vector<float>(10)}}};
+  CHECK_ERROR(Unsupported, "elementwise_add", read(sum, four));
   // Its shape comes from another input, and is only what the program declares.
-  const TestProgram bias = {{-1, 10, 1, 1},
-                            {-1, 10, 1, 1},
-                            {tensor_variable("w", {7}, true), tensor_variable("s", {3}, true),
-                             tensor_variable("b", {10, 1, 1})},
-                            {make_operator("reshape2", {{"X", "w"}, {"Shape", "s"}}, {{"Out", "b"}},
-                                           {ints_attribute("shape", {10, 1, 1})}),
-                             make_operator("elementwise_add", {{"X", "x"}, {"Y", "b"}},
-                                           {{"Out", "y"}}, {int_attribute("axis", -1)})}};
-  check_error(ErrorCode::Unsupported, "to another number of values",
-              [&] { read(bias, {{"w", {{7}, std::vector<float>(7)}}}); });
+  const char* const bias =
+      "x[-1,10,1,1] y[-1,10,1,1] w[7]* s[3]* b[10,1,1]:"
+      "reshape2 X=w Shape=s -> b | shape=[10,1,1]; elementwise_add x Y=b -> y | axis=-1";
+  const native::Parameters seven = {{"w", {{7}, std::vector<float>(7)}}};
+  CHECK_ERROR(Unsupported, "to another number of values", read(bias, seven));
 }
 
 TEST_CASE("options that it has not") {
-  Config config = bundled();
-  config.precision = "bf16";
-  check_error(ErrorCode::Unsupported, "not support precision bf16", [&] { Predictor{config}; });
-  config.precision = "fp32";
-  config.accelerator = Accelerator::OneDnn;
-  check_error(ErrorCode::Unsupported, "accelerator onednn", [&] { Predictor{config}; });
-  config.accelerator = Accelerator::Auto;
-  Predictor predictor(config);
-  check_error(ErrorCode::Unsupported, "cannot show each", [&] {
-    predictor.set_layer_callback([](const std::string&, const std::string&, const TensorView&) {});
-  });
+  CHECK_ERROR(Unsupported, "not support precision bf16", Predictor{bundled("precision=bf16")});
+  CHECK_ERROR(Unsupported, "accelerator onednn", Predictor{bundled("accelerator=onednn")});
+  CHECK_ERROR(Unsupported, "in int8", Predictor{bundled("precision=int8")});
+  CHECK_ERROR(Unsupported, "fp32, bf16, int8", Predictor{bundled("engine=auto precision=int4")});
+  Predictor predictor(bundled());
+  CHECK_ERROR(Unsupported, "cannot show each", predictor.set_layer_callback([](auto&&...) {}));
 }
 
 }  // namespace

@@ -2,14 +2,9 @@
 // definition; under the sanitizers too. Steps are powers of 2, so that what is done in floating
 // point is exact and every bit has to agree. tests/cpp/test_native_int8.py has real exports.
 
-#include <algorithm>
 #include <array>
-#include <cmath>
-#include <cstdint>
-#include <limits>
 
 #include "engines/native/int8/program.h"
-#include "lenet/predictor.h"
 #include "native_support.h"
 #include "support.h"
 
@@ -24,7 +19,6 @@ using native::int8::Kernels;
 using native::int8::Program;
 
 constexpr std::int64_t kImages = 5;
-constexpr float kMost = 127;
 
 void add_quantize(Network& network, Random& random, std::int64_t least, std::int64_t most) {
   Layer quantize = layer_of(LayerKind::Quantize);
@@ -97,8 +91,7 @@ Network random_network(Random& random) {
     }
     if (random.from(0, 3) > 0) {
       const TensorShape image = network.tensors.back();
-      Layer linear = layer_of(LayerKind::Convolution);
-      linear.window.kernel = {image.height, image.width};
+      Layer linear = convolution_of(image.height, image.width);
       const std::int64_t classes = random.from(1, 150);
       give_weights(linear, random, classes, image.values());
       add_layer(network, linear, {classes, 1, 1});
@@ -114,29 +107,19 @@ TEST_CASE("networks of whole numbers are what their definition says, in all sets
     const Network network = random_network(random);
     CAPTURE(i);
     const std::int64_t image = network.tensors[0].values();
-    const std::int64_t row = network.tensors[network.output].values();
     std::vector<float> images;
     for (std::int64_t k = 0; k < kImages * image; ++k) {
       // A quarter of the smallest step: never in the middle of two whole numbers. Some too large.
       images.push_back(static_cast<float>(random.from(-1000, 1000) * 4 + 1) / 512);
     }
-    std::vector<float> expected;
-    for (std::int64_t n = 0; n < kImages; ++n) {
-      for (const double value : definition(network, images.data() + n * image)) {
-        expected.push_back(static_cast<float>(value));
-      }
-    }
+    const std::vector<double> exact = definition(network, images);
+    const std::vector<float> expected(exact.begin(), exact.end());
     for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
       CAPTURE(std::string(kernels->name));
       const Program program(network, *kernels);
       CHECK(program.has_integers());
       for (const std::int64_t at_once : {kImages, std::int64_t{1}}) {
-        native::Aligned<char> memory = program.memory(at_once);
-        std::vector<float> found(static_cast<std::size_t>(kImages * row));
-        for (std::int64_t n = 0; n < kImages; n += at_once) {
-          program.run(images.data() + n * image, at_once, memory.data(), found.data() + n * row);
-        }
-        CHECK(found == expected);
+        CHECK(outputs(program, network, images, at_once) == expected);
       }
     }
   }
@@ -146,17 +129,13 @@ TEST_CASE("what is no number is rounded to the least") {
   Network network;
   network.tensors = {{1, 1, 3}};
   Layer quantize = layer_of(LayerKind::Quantize);
-  quantize.rounding.range = kMost;
+  quantize.rounding.range = 127;
   add_layer(network, quantize, network.tensors[0]);
-  const float infinity = std::numeric_limits<float>::infinity();
-  const std::vector<float> image = {std::nanf(""), infinity, -infinity};
+  const std::vector<float> image = {NAN, INFINITY, -INFINITY};
   for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
     const Program program(network, *kernels);
     CHECK_FALSE(program.has_integers());
-    native::Aligned<char> memory = program.memory(1);
-    std::vector<float> found(3);
-    program.run(image.data(), 1, memory.data(), found.data());
-    CHECK(found == std::vector<float>{-128, 127, -128});
+    CHECK(outputs(program, network, image) == std::vector<float>{-128, 127, -128});
   }
 }
 
@@ -164,13 +143,11 @@ TEST_CASE("what multiplies in float32 is known, as is the work of a pooled convo
   Random random(3);
   Network network;
   network.tensors = {{2, 6, 6}};
-  Layer first = layer_of(LayerKind::Convolution);
-  first.window.kernel = {3, 3};
+  Layer first = convolution_of(3, 3);
   give_weights(first, random, 4, 2 * 3 * 3);  // of values that are not rounded
   add_layer(network, first, {4, 4, 4});
   add_quantize(network, random, 0, 0);
-  Layer second = layer_of(LayerKind::Convolution);
-  second.window.kernel = {1, 1};
+  Layer second = convolution_of(1, 1);
   give_weights(second, random, 5, 4);
   for (float& step : second.steps) step = std::abs(step);
   add_layer(network, second, {5, 4, 4});
@@ -192,14 +169,8 @@ TEST_CASE("sums that 32 bits might not hold are refused") {
   Layer linear = layer_of(LayerKind::Convolution);
   give_weights(linear, random, 1, 1 << 17);
   add_layer(network, linear, {1, 1, 1});
-  check_error(ErrorCode::Unsupported, "sums as long as those",
-              [&] { Program(network, native::int8::choose_kernels()); });
-}
-
-TEST_CASE("a float model is not computed in int8") {
-  Config config = bundled();
-  config.precision = "int8";
-  check_error(ErrorCode::Unsupported, "in int8", [&] { Predictor{config}; });
+  CHECK_ERROR(Unsupported, "sums as long as those",
+              Program(network, native::int8::choose_kernels()));
 }
 
 }  // namespace

@@ -2,21 +2,15 @@
 
 #include <malloc.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmath>
 #include <fstream>
-#include <functional>
-#include <limits>
 #include <new>
-#include <optional>
 
 #include "engines/native/int8/program.h"
 #include "engines/native/program.h"
-#include "lenet/predictor.h"
 #include "native_support.h"
-#include "onnx_builder.h"
+#include "notation.h"
 #include "quantized_model.h"
 
 namespace lenet::tests {
@@ -61,9 +55,7 @@ std::string failure_within(std::size_t bytes, const std::function<void()>& prepa
                            const std::function<void()>& action) {
   int ends[2];
   REQUIRE(pipe(ends) == 0);
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
+  const int status = status_of_child([&] {
     std::string said = "nothing";
     try {
       prepare();
@@ -79,15 +71,13 @@ std::string failure_within(std::size_t bytes, const std::function<void()>& prepa
     } catch (const std::exception& error) {
       said = std::string("untyped: ") + error.what();
     }
-    _exit(write(ends[1], said.data(), said.size()) == static_cast<ssize_t>(said.size()) ? 0 : 1);
-  }
+    return write(ends[1], said.data(), said.size()) == static_cast<ssize_t>(said.size());
+  });
+  CHECK(status == 0);
   close(ends[1]);
   std::string said(4096, ' ');
   said.resize(static_cast<std::size_t>(std::max<ssize_t>(0, read(ends[0], said.data(), 4096))));
   close(ends[0]);
-  int status = 0;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  CHECK(status == 0);
   return said;
 }
 
@@ -95,45 +85,48 @@ constexpr std::int64_t kSide = 1024;
 constexpr std::size_t kMebibyte = std::size_t{1} << 20;
 
 Config float_model(const TemporaryFolder& folder) {
-  return write_onnx(folder, {onnx_node("Conv", {"x", "w"}, {"y"})},
-                    {onnx_tensor("w", {4, 1, 3, 3}, std::vector<float>(4 * 9, 1))},
-                    {1, kSide, kSide}, {4, kSide - 2, kSide - 2});
+  return write_onnx(folder, onnx_graph("Conv x w -> y", "w[4,1,3,3]=1,1,1,1,1,1,1,1,1",
+                                       "x[-1,1,1024,1024] -> y[-1,4,1022,1022]"));
+}
+
+/// A chain of nodes from `first` to y, each of which takes the constant "w" too.
+std::string chain(const std::string& type, int count, const std::string& first = "x") {
+  std::string nodes;
+  for (int i = 0; i < count; ++i) {
+    nodes += type + " " + (i == 0 ? first : "v" + std::to_string(i)) + " w -> " +
+             (i == count - 1 ? "y" : "v" + std::to_string(i + 1)) + ";";
+  }
+  return nodes;
 }
 
 }  // namespace
 
 TEST_CASE("tensors of more than 2 GiB are refused, in every layout and set") {
-  const auto refuse = [](const std::function<void()>& compile) {
-    check_error(ErrorCode::Unsupported, "more than 2 GiB for the tensors of one image", compile);
-  };
+  constexpr std::size_t kMany = std::numeric_limits<std::size_t>::max() / sizeof(float) + 2;
+  CHECK_THROWS_AS(native::Aligned<float>{kMany}, std::bad_alloc);  // more bytes than an address has
+  const char* const words = "more than 2 GiB for the tensors of one image";
   for (const std::int64_t channels : {1, 40}) {
     CAPTURE(channels);
+    const Network floats = wide_network(channels, false);
     for (const auto* kernels : available_kernels(native::kernels_named)) {
       CAPTURE(std::string(kernels->name));
       for (const bool interleaved : {false, true}) {
-        refuse([&] { native::Program(wide_network(channels, false), *kernels, interleaved); });
+        CHECK_ERROR(Unsupported, words, native::Program(floats, *kernels, interleaved));
       }
     }
+    const Network integers = wide_network(channels, true);
     for (const auto* kernels : available_kernels(native::int8::kernels_named)) {
       CAPTURE(std::string(kernels->name));
-      refuse([&] { native::int8::Program(wide_network(channels, true), *kernels); });
+      CHECK_ERROR(Unsupported, words, native::int8::Program(integers, *kernels));
     }
   }
-}
-
-TEST_CASE("more numbers than an address has bytes are too much memory") {
-  constexpr std::size_t kMany = std::numeric_limits<std::size_t>::max() / sizeof(float) + 2;
-  CHECK_THROWS_AS(native::Aligned<float>{kMany}, std::bad_alloc);
 }
 
 TEST_CASE("too little memory is a typed error" * doctest::skip(!kCanLimit) *
           doctest::test_suite("address space")) {
   const TemporaryFolder folder;
-  QuantizedModel quantized;
-  quantized.side = kSide;
-  Config whole = quantized.write(folder);
-  whole.engine = "native";
-  whole.precision = "int8";
+  const Config whole =
+      config_of("engine=native precision=int8", QuantizedModel().of(kSide).write(folder));
   const std::vector<float> image(kSide * kSide, 0.5F);
   const TensorView view{image.data(), {1, 1, kSide, kSide}};
   for (const Config& config : {float_model(folder), whole}) {
@@ -163,9 +156,9 @@ TEST_CASE("too little memory for the weights is a typed error" * doctest::skip(!
   constexpr std::int64_t kInputs = 1024;
   constexpr std::int64_t kOutputs = 2048;
   const std::vector<float> ones(static_cast<std::size_t>(kInputs * kOutputs), 1);
-  const Config config = write_onnx(folder, {onnx_node("Conv", {"x", "w"}, {"y"})},
-                                   {onnx_tensor("w", {kOutputs, kInputs, 1, 1}, ones)},
-                                   {kInputs, 1, 1}, {kOutputs, 1, 1});
+  const Config config =
+      write_onnx(folder, onnx_graph("Conv x w -> y", "", "x[-1,1024,1,1] -> y[-1,2048,1,1]") +
+                             delimited(5, onnx_tensor("w", {kOutputs, kInputs, 1, 1}, ones)));
   for (const std::size_t room : {4U, 8U, 12U}) {
     const std::string said = failure_within(room * kMebibyte, [] {}, [&] { Predictor{config}; });
     CAPTURE(room);
@@ -176,53 +169,35 @@ TEST_CASE("too little memory for the weights is a typed error" * doctest::skip(!
   }
 }
 
-namespace {
-
-/// A chain of nodes from x to y, each of which takes the constant "w" too.
-std::vector<std::string> chain(const std::string& type, int count) {
-  std::vector<std::string> nodes;
-  for (int i = 0; i < count; ++i) {
-    const std::string from = i == 0 ? "x" : "v" + std::to_string(i);
-    const std::string to = i == count - 1 ? "y" : "v" + std::to_string(i + 1);
-    nodes.push_back(onnx_node(type, {from, "w"}, {to}));
-  }
-  return nodes;
-}
-
-}  // namespace
-
 TEST_CASE("layers that share weights run, and not beyond the bound that the file sets") {
   const TemporaryFolder folder;
   constexpr std::int64_t kWide = 256;
   std::vector<float> weights(kWide * kWide);
   for (std::size_t i = 0; i < kWide; ++i) weights[i * kWide + (i + 1) % kWide] = 1;
-  const std::string filter = onnx_tensor("w", {kWide, kWide, 1, 1}, weights);
+  const auto model = [&](int count) {
+    return write_onnx(folder,
+                      onnx_graph(chain("Conv", count), "", "x[-1,256,1,1] -> y[-1,256,1,1]") +
+                          delimited(5, onnx_tensor("w", {kWide, kWide, 1, 1}, weights)));
+  };
   std::vector<float> input(kWide);
   for (std::size_t i = 0; i < kWide; ++i) input[i] = static_cast<float>(i);
 
   constexpr int kFew = 20;
-  Predictor predictor(
-      write_onnx(folder, chain("Conv", kFew), {filter}, {kWide, 1, 1}, {kWide, 1, 1}));
+  Predictor predictor(model(kFew));
   const Tensor output = predictor.run({input.data(), {1, kWide, 1, 1}});
   for (std::size_t i = 0; i < kWide; ++i) {
     CHECK(output.data[i] == input[(i + kFew) % kWide]);
   }
   // 600 times 256 KiB from a file of 284 kB.
-  const Config many =
-      write_onnx(folder, chain("Conv", 600), {filter}, {kWide, 1, 1}, {kWide, 1, 1});
-  check_error(ErrorCode::Unsupported, "too many operators share large constants",
-              [&] { Predictor{many}; });
+  CHECK_ERROR(Unsupported, "too many operators share large constants", Predictor{model(600)});
 }
 
 TEST_CASE("many factors after a convolution count, more than become part of it too") {
   const TemporaryFolder folder;
   constexpr int kFactors = 2 * native::kMostScales + 3;
-  std::vector<std::string> nodes = chain("Mul", kFactors);
-  nodes[0] = onnx_node("Mul", {"c", "w"}, {"v1"});
-  nodes.insert(nodes.begin(), onnx_node("Conv", {"x", "f"}, {"c"}));
-  Predictor predictor(write_onnx(folder, nodes,
-                                 {onnx_tensor("f", {1, 1, 1, 1}, {3}), onnx_tensor("w", {}, {2})},
-                                 {1, 1, 1}, {1, 1, 1}));
+  Predictor predictor(
+      write_onnx(folder, onnx_graph("Conv x f -> c;" + chain("Mul", kFactors, "c"),
+                                    "f[1,1,1,1]=3 w[]=2", "x[-1,1,1,1] -> y[-1,1,1,1]")));
   const float one = 1;
   const Tensor output = predictor.run({&one, {1, 1, 1, 1}});
   CHECK(output.data[0] == std::ldexp(3.0F, kFactors));
@@ -231,15 +206,12 @@ TEST_CASE("many factors after a convolution count, more than become part of it t
 TEST_CASE("a tensor's memory is counted with its padding, as it is stored") {
   const TemporaryFolder folder;
   // One channel of 10,001 x 10,001 pixels is stored as a vector of channels.
-  const std::vector<std::string> nodes = {
-      onnx_node("Conv", {"x", "w"}, {"c"}),
-      onnx_node("Conv", {"c", "w"}, {"p"}, {onnx_integers("pads", {5000, 5000, 5000, 5000})}),
-      onnx_node("GlobalMaxPool", {"p"}, {"y"})};
   const Config config =
-      write_onnx(folder, nodes, {onnx_tensor("w", {1, 1, 1, 1}, {1})}, {1, 1, 1}, {1, 1, 1});
+      write_onnx(folder, onnx_graph("Conv x w -> c; Conv c w -> p | pads=[5000,5000,5000,5000];"
+                                    "GlobalMaxPool p -> y",
+                                    "w[1,1,1,1]=1", "x[-1,1,1,1] -> y[-1,1,1,1]"));
   if (native::choose_kernels().lanes >= 8) {
-    check_error(ErrorCode::Unsupported, "more than 2 GiB for the tensors of one image",
-                [&] { Predictor{config}; });
+    CHECK_ERROR(Unsupported, "more than 2 GiB for the tensors of one image", Predictor{config});
   }
 }
 

@@ -3,15 +3,9 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <atomic>
 #include <cerrno>
-#include <optional>
 
-#include "lenet/predictor.h"
 #include "support.h"
 
 // The sanitizers have a function of their own in that place.
@@ -55,7 +49,7 @@ int started_by_run(Predictor& predictor, std::int64_t images) {
 
 TEST_CASE("no thread is started to load a model or for one image") {
   const int before = started;
-  Predictor predictor(bundled("native", 4));
+  Predictor predictor(bundled("threads=4"));
   Predictor clone = predictor.clone();
   CHECK(started == before);
   for (const std::int64_t images : {1, 8, 31}) {  // not worth two
@@ -70,7 +64,7 @@ TEST_CASE(
   // The caller's own is one of them.
   for (const int threads : {1, 2, 4}) {
     CAPTURE(threads);
-    Predictor predictor(bundled("native", threads));
+    Predictor predictor(bundled("threads=" + std::to_string(threads)));
     const int few = std::min(threads, 2) - 1;
     CHECK(started_by_run(predictor, 32) == few);
     CHECK(started_by_run(predictor, 47) == 0);
@@ -86,8 +80,8 @@ TEST_CASE(
 
 TEST_CASE("where no more threads can be started, those there are do the work") {
   const Tensor images = random_images(1000);
-  Predictor predictor(bundled("native", 4));
-  const Tensor expected = Predictor(bundled("native", 1)).run(images.view());
+  Predictor predictor(bundled("threads=4"));
+  const Tensor expected = Predictor(bundled()).run(images.view());
   for (const int more : {0, 1, 1}) {
     CAPTURE(more);
     allowed = started + more;
@@ -96,31 +90,6 @@ TEST_CASE("where no more threads can be started, those there are do the work") {
   }
   allowed = 1000000;
   CHECK(started_by_run(predictor, 1000) == 1);
-}
-
-TEST_CASE("a forked process starts threads of its own" * doctest::test_suite("fork")) {
-  const Tensor images = random_images(1000);
-  std::optional<Predictor> predictor(bundled("native", 3));
-  std::optional<Predictor> dropped(predictor->clone());
-  const Tensor expected = predictor->run(images.view());
-  dropped->run(images.view());
-  const auto same = [&](int starts) {
-    const int before = started;
-    return predictor->run(images.view()).data == expected.data && started == before + starts;
-  };
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    alarm(30);
-    dropped.reset();
-    const bool well = same(2) && same(0);
-    predictor.reset();
-    _exit(well ? 0 : 1);
-  }
-  int status = -1;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  CHECK(status == 0);
-  CHECK(same(0));
 }
 
 }  // namespace

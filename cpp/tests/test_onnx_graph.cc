@@ -1,35 +1,23 @@
 // Nodes and constants of .onnx files made by hand, and the networks that they become.
 
-#include <cmath>
-#include <cstdint>
-#include <limits>
-
 #include "engines/native/onnx/read_onnx.h"
 #include "model/graph.h"
 #include "model/onnx_graph.h"
-#include "onnx_builder.h"
-#include "support.h"
+#include "notation.h"
 
 namespace lenet::tests {
 namespace {
 
-using native::LayerKind;
 using native::Network;
-using native::PoolKind;
 
-constexpr float kLargest = std::numeric_limits<float>::max();
-
-const Names kInput = {onnx_value("x", {-1, 1, 4, 4})};
-const Names kOutput = {delimited(1, "y") + delimited(2, delimited(1, number_field(1, 1)))};
-
-std::string model_of(const Names& nodes, const Names& tensors = {}, int opset = 13) {
-  return onnx_model(onnx_graph(nodes, tensors, kInput, kOutput), opset);
+std::string model_of(const std::string& nodes, const std::string& tensors = "", int opset = 13) {
+  return onnx_model(onnx_graph(nodes, tensors, "x[-1,1,4,4] -> y"), opset);
 }
 
 OnnxGraph graph_of(const std::string& bytes) { return read_onnx_graph(bytes, "m.onnx"); }
 
-Network network_of(const Names& nodes, const Names& tensors = {}, int opset = 13) {
-  return native::read_onnx(graph_of(model_of(nodes, tensors, opset)), "m.onnx");
+Network network_of(const std::string& model) {
+  return native::read_onnx(graph_of(model), "m.onnx");
 }
 
 /// A tensor with its values in the field of that number.
@@ -40,24 +28,10 @@ std::string listed(const Shape& shape, int dtype, const std::string& values) {
 }
 
 OnnxTensor tensor_of(const std::string& tensor) {
-  return graph_of(model_of({}, {tensor})).constants.at(0);
+  return graph_of(onnx_model(onnx_graph("") + delimited(5, tensor))).constants.at(0);
 }
 
-std::string integers(const std::string& name, const Shape& values) {
-  std::string raw;
-  for (const auto value : values) raw += bytes_of(value);
-  return number_field(1, static_cast<std::int64_t>(values.size())) + number_field(2, 7) +
-         delimited(8, name) + delimited(9, raw);
-}
-
-const std::string kRelu = onnx_node("Relu", {"x"}, {"y"});
-const std::string kFilter = onnx_tensor("w", {2, 1, 1, 1}, {2, 3});
-
-/// Of these values, encoded.
-Network relu_network(const std::string& input, const std::string& output) {
-  const std::string bytes = onnx_model(onnx_graph({kRelu}, {}, {input}, {output}));
-  return native::read_onnx(graph_of(bytes), "m.onnx");
-}
+const std::string kRelu = "Relu x -> y";
 
 }  // namespace
 
@@ -78,7 +52,7 @@ TEST_CASE("constants, however their values are stored") {
 
   const Integers numbers = {5, -7};
   const auto minus = static_cast<std::uint64_t>(-7);
-  CHECK(tensor_of(integers("k", {5, -7})).integers == numbers);
+  CHECK(graph_of(model_of("", "k[2]i=5,-7")).constants.at(0).integers == numbers);
   CHECK(tensor_of(listed({2}, 7, delimited(7, varint(5) + varint(minus)))).integers == numbers);
   CHECK(tensor_of(listed({2}, 7, number_field(7, 5) + number_field(7, -7))).integers == numbers);
   CHECK(tensor_of(listed({2}, 6, delimited(5, varint(5) + varint(minus)))).integers == numbers);
@@ -92,7 +66,7 @@ TEST_CASE("constants, however their values are stored") {
 TEST_CASE("constants that are damaged") {
   const std::string one = bytes_of(1.5F);
   const auto check = [](const char* text, const std::string& tensor) {
-    check_error(ErrorCode::BadModel, text, [&] { tensor_of(tensor); });
+    CHECK_ERROR(BadModel, text, tensor_of(tensor));
   };
   const char* const other = "as many values as its shape says";
   check(other, listed({2}, 1, delimited(9, one)));
@@ -114,14 +88,14 @@ TEST_CASE("constants that are damaged") {
 }
 
 TEST_CASE("nodes, attributes, inputs and outputs") {
-  const std::string floats = delimited(1, "l") + delimited(7, bytes_of(1.0F) + bytes_of(2.0F));
-  const OnnxGraph graph = graph_of(model_of(
-      {onnx_node("Conv", {"x", "", "b"}, {"y"},
-                 {onnx_integer("i", -3), onnx_integers("j", {1, -2}), onnx_float("f", 0.5F),
-                  onnx_text("t", "VALID"), onnx_attribute("k", onnx_tensor("", {1}, {4})),
-                  floats + number_field(20, 6)},
-                 "ai.onnx")},
-      {}, 15));
+  const std::string tensor = delimited(1, "k") + delimited(5, onnx_tensor("", {1}, {4}));
+  const std::string floats = delimited(1, "l") + delimited(7, bytes_of<float>({1, 2}));
+  const OnnxGraph graph = graph_of(onnx_model(
+      onnx_graph("", "", "x[-1,1,4,4] -> y") +
+          delimited(1, onnx_node("Conv@ai.onnx x _ b -> y | i=-3 j=[1,-2] f=0.5 t=VALID") +
+                           delimited(5, tensor + number_field(20, 4)) +
+                           delimited(5, floats + number_field(20, 6))),
+      15));
   CHECK(graph.opset == 15);
   CHECK(graph.inputs.at(0).name == "x");
   CHECK(graph.inputs[0].dtype == kOnnxFloat);
@@ -139,31 +113,28 @@ TEST_CASE("nodes, attributes, inputs and outputs") {
   CHECK(node.attributes.at("k").tensor.floats == std::vector<float>{4});
   CHECK(node.attributes.at("l").numbers == std::vector<float>{1, 2});
 
-  const auto damaged = [](const char* text, const std::string& attribute) {
-    check_error(ErrorCode::BadModel, text,
-                [&] { graph_of(model_of({onnx_node("Relu", {"x"}, {"y"}, {attribute})})); });
+  const auto damaged = [](const char* text, const std::string& attributes) {
+    const std::string relu = onnx_node(kRelu) + attributes;
+    CHECK_ERROR(BadModel, text, graph_of(onnx_model(onnx_graph("") + delimited(1, relu))));
   };
-  damaged("two tensors", onnx_attribute("k", onnx_tensor("", {}, {4})) + delimited(5, ""));
-  damaged("of the wrong type", delimited(1, "f") + number_field(2, 1));
-  damaged("of the wrong type", number_field(1, 1));
-  check_error(ErrorCode::BadModel, "the attribute 'i' twice", [] {
-    graph_of(
-        model_of({onnx_node("Relu", {"x"}, {"y"}, {onnx_integer("i", 1), onnx_integer("i", 1)})}));
-  });
+  damaged("two tensors", delimited(5, tensor + number_field(20, 4) + delimited(5, "")));
+  damaged("of the wrong type", delimited(5, delimited(1, "f") + number_field(2, 1)));
+  damaged("of the wrong type", delimited(5, number_field(1, 1)));
+  CHECK_ERROR(BadModel, "the attribute 'i' twice", graph_of(model_of(kRelu + " | i=1 i=1")));
   const std::string opset = delimited(8, number_field(2, 9));
-  check_error(ErrorCode::BadModel, "two operator sets",
-              [&] { graph_of(model_of({kRelu}) + opset); });
-  CHECK(graph_of(model_of({kRelu}) + delimited(8, delimited(1, "my") + number_field(2, 1))).opset ==
-        13);
+  CHECK_ERROR(BadModel, "two operator sets", graph_of(model_of(kRelu) + opset));
+  const std::string other = delimited(8, delimited(1, "my") + number_field(2, 1));
+  CHECK(graph_of(model_of(kRelu) + other).opset == 13);
 }
 
 TEST_CASE("values beside the model") {
   const TemporaryFolder folder;
   write_file(folder / "w.bin", "pad." + bytes_of(2.0F) + bytes_of(3.0F));
   const auto read = [&](const Arguments& entries, const Shape& shape = {2, 1, 1, 1}) {
-    OnnxGraph graph = read_onnx_graph(model_of({onnx_node("Conv", {"x", "w"}, {"y"})},
-                                               {onnx_external_tensor("w", shape, entries)}),
-                                      folder / "m.onnx");
+    const std::string tensor = onnx_external_tensor("w", shape, entries);
+    OnnxGraph graph = read_onnx_graph(
+        onnx_model(onnx_graph("Conv x w -> y", "", "x[-1,1,4,4] -> y") + delimited(5, tensor)),
+        folder / "m.onnx");
     std::string contents;
     read_external_values(graph, folder / "m.onnx", [&](const std::string& file) {
       contents = read_file(file);
@@ -176,7 +147,7 @@ TEST_CASE("values beside the model") {
   CHECK(read({{"location", "w.bin"}, {"offset", "4"}, {"length", "8"}}) == values);
   CHECK(read({{"location", "w.bin"}, {"offset", "4"}}) == values);
   const auto check = [&](const char* text, const Arguments& entries, const Shape& shape) {
-    check_error(ErrorCode::BadModel, text, [&] { read(entries, shape); });
+    CHECK_ERROR(BadModel, text, read(entries, shape));
   };
   const Shape two = {2, 1, 1, 1};
   check("as many values as its shape", {{"location", "w.bin"}, {"offset", "8"}}, two);
@@ -189,19 +160,11 @@ TEST_CASE("values beside the model") {
 TEST_CASE("a network by hand") {
   // (2x + 1, 3x - 1), normalized with gain 2, bias 1, mean 1, variance 3 and epsilon 1: y - 1 + 1.
   Network network = network_of(
-      {onnx_node("Conv", {"x", "w", "b"}, {"c"}),
-       onnx_node("BatchNormalization", {"c", "g", "o", "o", "v"}, {"n"},
-                 {onnx_float("epsilon", 1)}),
-       onnx_node("Relu", {"n"}, {"r"}),
-       onnx_node("AveragePool", {"r"}, {"p"},
-                 {onnx_integers("kernel_shape", {3, 2}), onnx_integers("strides", {2, 2}),
-                  onnx_integers("pads", {1, 0, 0, 0}), onnx_integer("ceil_mode", 1)}),
-       onnx_node("Flatten", {"p"}, {"f"}),
-       onnx_node("Gemm", {"f", "m", "b"}, {"y"},
-                 {onnx_float("alpha", 0.5F), onnx_float("beta", 2)})},
-      {kFilter, onnx_tensor("b", {2}, {1, -1}), onnx_tensor("g", {2}, {2, 2}),
-       onnx_tensor("o", {2}, {1, 1}), onnx_tensor("v", {2}, {3, 3}),
-       onnx_tensor("m", {8, 2}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16})});
+      model_of("Conv x w b -> c; BatchNormalization c g o o v -> n | epsilon=1.0; Relu n -> r;"
+               "AveragePool r -> p | kernel_shape=[3,2] strides=[2,2] pads=[1,0,0,0] ceil_mode=1;"
+               "Flatten p -> f; Gemm f m b -> y | alpha=0.5 beta=2.0",
+               "w[2,1,1,1]=2,3 b[2]=1,-1 g[2]=2,2 o[2]=1,1 v[2]=3,3 "
+               "m[8,2]=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16"));
   CHECK(network.input_name == "x");
   CHECK(network.output_name == "y");
   CHECK(network.input_shape == Shape{-1, 1, 4, 4});
@@ -215,7 +178,7 @@ TEST_CASE("a network by hand") {
   CHECK(convolution.bias == std::vector<float>{1, -1});
   CHECK(convolution.relu);
   const native::Layer& pool = network.layers[1];
-  CHECK(pool.pool == PoolKind::Average);
+  CHECK(pool.pool == native::PoolKind::Average);
   CHECK(pool.window.kernel == std::array<std::int64_t, 2>{3, 2});
   CHECK(pool.window.padding == std::array<std::int64_t, 4>{1, 0, 0, 0});
   CHECK(network.tensors[pool.output].height == 2);
@@ -228,192 +191,131 @@ TEST_CASE("a network by hand") {
 }
 
 TEST_CASE("what leads to no output is left out, and may be anything") {
-  const Network network =
-      network_of({onnx_node("Softmax", {"x"}, {"s"}), kRelu, onnx_node("Erf", {"y"}, {"unused"})});
+  const Network network = network_of(model_of("Softmax x -> s; Relu x -> y; Erf y -> unused"));
   REQUIRE(network.layers.size() == 1);
-  CHECK(network.layers[0].kind == LayerKind::Relu);
+  CHECK(network.layers[0].kind == native::LayerKind::Relu);
   // Needed for its shape alone, behind the layer that is last.
   const Network shaped =
-      network_of({onnx_node("GlobalMaxPool", {"x"}, {"p"}),
-                  onnx_node("Softmax", {"p"}, {"s"}, {onnx_integer("axis", 1)}),
-                  onnx_node("Relu", {"p"}, {"r"}), onnx_node("Shape", {"r"}, {"t"}),
-                  onnx_node("Reshape", {"s", "t"}, {"y"})});
+      network_of(model_of("GlobalMaxPool x -> p; Softmax p -> s | axis=1; Relu p -> r; Shape r -> "
+                          "t; Reshape s t -> y"));
   REQUIRE(shaped.layers.size() == 2);
-  CHECK(shaped.layers[1].kind == LayerKind::Softmax);
+  CHECK(shaped.layers[1].kind == native::LayerKind::Softmax);
 }
 
 TEST_CASE("models that do not fit themselves") {
-  const Names conv = {onnx_node("Conv", {"x", "w"}, {"y"})};
-  const auto filter = [](const Shape& shape) {
-    return onnx_tensor("w", shape, std::vector<float>(element_count(shape)));
-  };
-  const auto convolution = [&](const Names& attributes) {
-    return Names{onnx_node("Conv", {"x", "w"}, {"y"}, attributes)};
-  };
-  const auto pool = [](const Names& attributes) {
-    return Names{onnx_node("MaxPool", {"x"}, {"y"}, attributes)};
-  };
-  const std::string two = onnx_integers("kernel_shape", {2, 2});
-  const std::string wide = onnx_integers("pads", {0, 0, 1 << 16, 1 << 16});
-  const auto weight = [](float value) { return onnx_tensor("w", {1, 1, 1, 1}, {value}); };
+  const char* const filter = "w[2,1,1,1]=2,3";
   const struct {
     const char* text;
-    Names nodes;
-    Names tensors;
+    const char* nodes;
+    const char* tensors = "";
   } cases[] = {
-      {"'nothing' is given by nothing before it", {onnx_node("Relu", {"nothing"}, {"y"})}, {}},
-      {"given by nothing", {onnx_node("Relu", {"y"}, {"y"})}, {}},
-      {"is there already", {kRelu, kRelu}, {}},
-      {"is there already",
-       {onnx_node("Relu", {"x"}, {"w"}), kRelu, onnx_node("Add", {"x", "w"}, {"y"})},
-       {kFilter}},
-      {"'w' is there twice", {kRelu}, {kFilter, kFilter}},
-      {"number of inputs", {onnx_node("Relu", {"x", "x"}, {"y"})}, {}},
-      {"number of inputs", {onnx_node("Conv", {"x"}, {"y"})}, {}},
-      {"left out", {onnx_node("Conv", {"x", ""}, {"y"})}, {}},
-      {"of the wrong type", convolution({onnx_integers("group", {1})}), {kFilter}},
-      {"groups and channels", convolution({onnx_integer("group", 2)}), {kFilter}},
-      {"groups and channels", convolution({onnx_integer("group", 0)}), {kFilter}},
-      {"groups and channels", conv, {filter({2, 3, 1, 1})}},
-      {"filter is empty", conv, {filter({0, 1, 1, 1})}},
-      {"kernel_shape", convolution({onnx_integers("kernel_shape", {1, 2})}), {kFilter}},
-      {"larger than the image", conv, {filter({1, 1, 5, 1})}},
-      {"out of range", convolution({onnx_integers("strides", {1})}), {kFilter}},
-      {"out of range", convolution({onnx_integers("strides", {0, 1})}), {kFilter}},
-      {"out of range", convolution({onnx_integers("dilations", {1, 1 << 20})}), {kFilter}},
-      {"out of range", convolution({onnx_integers("pads", {0, 0, 0, -1})}), {kFilter}},
-      {"absurdly large", convolution({wide}), {kFilter}},
-      {"absurdly large",
-       convolution({wide, onnx_integers("strides", {1 << 16, 1 << 16})}),
-       {kFilter}},
-      {"auto_pad is unknown", convolution({onnx_text("auto_pad", "same")}), {kFilter}},
-      {"both pads",
-       convolution({onnx_text("auto_pad", "VALID"), onnx_integers("pads", {0, 0, 0, 1})}),
-       {kFilter}},
-      {"no kernel_shape", pool({}), {}},
-      {"out of range", pool({onnx_integers("kernel_shape", {0, 1})}), {}},
-      {"as wide as the window", pool({two, onnx_integers("pads", {2, 0, 0, 0})}), {}},
-      {"neither 0 nor 1", pool({two, onnx_integer("ceil_mode", 2)}), {}},
-      {"NaN or infinity", conv, {weight(std::numeric_limits<float>::infinity())}},
-      {"NaN or infinity", conv, {weight(std::nanf(""))}},
-      {"not positive",
-       {onnx_node("BatchNormalization", {"x", "k", "k", "k", "k"}, {"y"})},
-       {onnx_tensor("k", {1}, {-1})}},
-      {"does not fit the vector",
-       {onnx_node("Flatten", {"x"}, {"f"}), onnx_node("MatMul", {"f", "w"}, {"y"})},
-       {onnx_tensor("w", {2, 2}, {1, 2, 3, 4})}},
+      {"'nothing' is given by nothing before it", "Relu nothing -> y"},
+      {"given by nothing", "Relu y -> y"},
+      {"is there already", "Relu x -> y; Relu x -> y"},
+      {"is there already", "Relu x -> w; Relu x -> y; Add x w -> y", filter},
+      {"'w' is there twice", "Relu x -> y", "w[1]=2 w[1]=3"},
+      {"number of inputs", "Relu x x -> y"},
+      {"number of inputs", "Conv x -> y"},
+      {"left out", "Conv x _ -> y"},
+      {"of the wrong type", "Conv x w -> y | group=[1]", filter},
+      {"groups and channels", "Conv x w -> y | group=2", filter},
+      {"groups and channels", "Conv x w -> y | group=0", filter},
+      {"groups and channels", "Conv x w -> y", "w[2,3,1,1]"},
+      {"filter is empty", "Conv x w -> y", "w[0,1,1,1]"},
+      {"kernel_shape", "Conv x w -> y | kernel_shape=[1,2]", filter},
+      {"larger than the image", "Conv x w -> y", "w[1,1,5,1]"},
+      {"out of range", "Conv x w -> y | strides=[1]", filter},
+      {"out of range", "Conv x w -> y | strides=[0,1]", filter},
+      {"out of range", "Conv x w -> y | dilations=[1,1048576]", filter},
+      {"out of range", "Conv x w -> y | pads=[0,0,0,-1]", filter},
+      {"absurdly large", "Conv x w -> y | pads=[0,0,65536,65536]", filter},
+      {"absurdly large", "Conv x w -> y | pads=[0,0,65536,65536] strides=[65536,65536]", filter},
+      {"auto_pad is unknown", "Conv x w -> y | auto_pad=same", filter},
+      {"both pads", "Conv x w -> y | auto_pad=VALID pads=[0,0,0,1]", filter},
+      {"no kernel_shape", "MaxPool x -> y"},
+      {"out of range", "MaxPool x -> y | kernel_shape=[0,1]"},
+      {"as wide as the window", "MaxPool x -> y | kernel_shape=[2,2] pads=[2,0,0,0]"},
+      {"neither 0 nor 1", "MaxPool x -> y | kernel_shape=[2,2] ceil_mode=2"},
+      {"NaN or infinity", "Conv x w -> y", "w[1,1,1,1]=inf"},
+      {"NaN or infinity", "Conv x w -> y", "w[1,1,1,1]=nan"},
+      {"not positive", "BatchNormalization x k k k k -> y", "k[1]=-1"},
+      {"does not fit the vector", "Flatten x -> f; MatMul f w -> y", "w[2,2]=1,2,3,4"},
   };
   for (const auto& one : cases) {
-    check_error(ErrorCode::BadModel, one.text, [&] { network_of(one.nodes, one.tensors); });
+    CHECK_ERROR(BadModel, one.text, network_of(model_of(one.nodes, one.tensors)));
   }
-  const std::string fixed = onnx_value("y", {-1, 3, 4, 4});
-  const std::string huge = onnx_value("x", {-1, 1 << 20, 1 << 20, 1 << 20});
-  check_error(ErrorCode::BadModel, "declared as", [&] { relu_network(kInput[0], fixed); });
-  check_error(ErrorCode::BadModel, "absurdly large", [&] { relu_network(huge, kOutput[0]); });
+  const auto relu = [](const char* values) { return onnx_model(onnx_graph(kRelu, "", values)); };
+  CHECK_ERROR(BadModel, "declared as", network_of(relu("x[-1,1,4,4] -> y[-1,3,4,4]")));
+  CHECK_ERROR(BadModel, "absurdly large", network_of(relu("x[-1,1048576,1048576,1048576] -> y")));
 }
 
 TEST_CASE("what the native engine has not, by operator and name") {
-  const auto clip = [&](float least, float most) {
-    return onnx_node("Clip", {"x"}, {"y"}, {onnx_float("min", least), onnx_float("max", most)});
-  };
-  const auto pool = [](const Names& attributes, const Names& outputs = {"y"}) {
-    return onnx_node("MaxPool", {"x"}, outputs, attributes);
-  };
-  const auto flatten = [](const char* input, std::int64_t axis) {
-    return onnx_node("Flatten", {input}, {"y"}, {onnx_integer("axis", axis)});
-  };
-  const std::string one_pixel = onnx_node("GlobalMaxPool", {"x"}, {"p"});
-  const std::string two = onnx_integers("kernel_shape", {2, 2});
-  const std::string dilated = onnx_integers("dilations", {2, 2});
-  const std::string reshape = onnx_node("Reshape", {"x", "s"}, {"y"});
-  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  const char* const each = "but of each image";
   const struct {
     const char* text;
-    Names nodes;
-    Names tensors;
+    const char* nodes;
+    const char* tensors = "";
     int opset = 13;
   } cases[] = {
-      {"no kernel for this operator (Erf, which gives 'y')", {onnx_node("Erf", {"x"}, {"y"})}, {}},
-      {"domain com.microsoft", {onnx_node("Relu", {"x"}, {"y"}, {}, "com.microsoft")}, {}},
-      {"the attribute alpha (Relu",
-       {onnx_node("Relu", {"x"}, {"y"}, {onnx_float("alpha", 1)})},
-       {}},
-      {"a second output", {pool({onnx_integers("kernel_shape", {1, 1})}, {"y", "indices"})}, {}},
-      {"operator set 6; ", {kRelu}, {}, 6},
-      {"operator set 22", {kRelu}, {}, 22},
-      {"such bounds", {clip(0, 6)}, {}, 10},
-      {"such bounds", {clip(-1, kLargest)}, {}, 10},
-      {"such bounds (Clip",
-       {onnx_node("Clip", {"x", "zero", "six"}, {"y"})},
-       {onnx_tensor("zero", {}, {0}), onnx_tensor("six", {}, {6})}},
-      {"but of each image", {reshape}, {integers("s", {1, -1})}},
-      {"but of each image", {reshape}, {integers("s", {-1, 8})}},
-      {"but of each image", {reshape}, {integers("s", {-1, 32})}},
-      {"but of each image", {reshape}, {integers("s", {16, -1})}},
-      {"but of each image", {reshape}, {integers("s", {-1})}},
-      {"but of each image", {reshape}, {integers("s", {0, -1, 3})}},
-      {"softmax but over the classes", {onnx_node("Softmax", {"x"}, {"y"})}, {}},
+      {"no kernel for this operator (Erf, which gives 'y')", "Erf x -> y"},
+      {"domain com.microsoft", "Relu@com.microsoft x -> y"},
+      {"the attribute alpha (Relu", "Relu x -> y | alpha=1.0"},
+      {"a second output", "MaxPool x -> y indices | kernel_shape=[1,1]"},
+      {"operator set 6; ", "Relu x -> y", "", 6},
+      {"operator set 22", "Relu x -> y", "", 22},
+      {"such bounds", "Clip x -> y | min=0.0 max=6.0", "", 10},
+      {"such bounds", "Clip x -> y | min=-1.0 max=3.4028235e38", "", 10},
+      {"such bounds (Clip", "Clip x zero six -> y", "zero[]=0 six[]=6"},
+      {each, "Reshape x s -> y", "s[2]i=1,-1"},
+      {each, "Reshape x s -> y", "s[2]i=-1,8"},
+      {each, "Reshape x s -> y", "s[2]i=-1,32"},
+      {each, "Reshape x s -> y", "s[2]i=16,-1"},
+      {each, "Reshape x s -> y", "s[1]i=-1"},
+      {each, "Reshape x s -> y", "s[3]i=0,-1,3"},
+      {"softmax but over the classes", "Softmax x -> y"},
       // Over one column, which would give nothing but ones.
-      {"softmax but over the classes", {one_pixel, onnx_node("Softmax", {"p"}, {"y"})}, {}},
-      {"sum of different shapes", {one_pixel, onnx_node("Add", {"x", "p"}, {"y"})}, {}},
-      {"one number for each channel",
-       {onnx_node("Add", {"x", "k"}, {"y"})},
-       {onnx_tensor("k", {4}, {1, 2, 3, 4})}},
-      {"is no float32 constant", {onnx_node("Conv", {"x", "x"}, {"y"})}, {}},
-      {"no float32 constant", {onnx_node("Mul", {"x", "x"}, {"y"})}, {}},
-      {"concat but of chan",
-       {onnx_node("Concat", {"x", "x"}, {"y"}, {onnx_integer("axis", 2)})},
-       {}},
-      {"kernel but for vec",
-       {onnx_node("MatMul", {"x", "k"}, {"y"})},
-       {onnx_tensor("k", {4, 1}, {1, 2, 3, 4})}},
-      {"no training",
-       {onnx_node("BatchNormalization", {"x", "k", "k", "k", "k"}, {"y"},
-                  {onnx_integer("training_mode", 1)})},
-       {onnx_tensor("k", {1}, {1})},
-       15},
-      {"window larger than the image", {pool({onnx_integers("kernel_shape", {5, 1})})}, {}},
+      {"softmax but over the classes", "GlobalMaxPool x -> p; Softmax p -> y"},
+      {"sum of different shapes", "GlobalMaxPool x -> p; Add x p -> y"},
+      {"one number for each channel", "Add x k -> y", "k[4]=1,2,3,4"},
+      {"is no float32 constant", "Conv x x -> y"},
+      {"no float32 constant", "Mul x x -> y"},
+      {"concat but of chan", "Concat x x -> y | axis=2"},
+      {"kernel but for vec", "MatMul x k -> y", "k[4,1]=1,2,3,4"},
+      {"no training", "BatchNormalization x k k k k -> y | training_mode=1", "k[1]=1", 15},
+      {"window larger than the image", "MaxPool x -> y | kernel_shape=[5,1]"},
       {"auto_pad with such a stride",
-       {pool({onnx_integers("kernel_shape", {1, 1}), onnx_text("auto_pad", "SAME_UPPER"),
-              onnx_integers("strides", {4, 1})})},
-       {}},
-      {"such dilations (MaxPool", {pool({two, dilated})}, {}},
-      {"ceil_mode with auto_pad",
-       {pool({two, onnx_text("auto_pad", "VALID"), onnx_integer("ceil_mode", 1)})},
-       {}},
-      {"such dilations (Conv",
-       {onnx_node("Conv", {"x", "w"}, {"y"}, {onnx_text("auto_pad", "SAME_UPPER"), dilated})},
-       {onnx_tensor("w", {1, 1, 2, 2}, {1, 2, 3, 4})}},
-      {"flattening but of each image", {flatten("x", kMost)}, {}},
-      {"flattening but of each image", {flatten("x", 0)}, {}},
+       "MaxPool x -> y | kernel_shape=[1,1] auto_pad=SAME_UPPER strides=[4,1]"},
+      {"such dilations (MaxPool", "MaxPool x -> y | kernel_shape=[2,2] dilations=[2,2]"},
+      {"ceil_mode with auto_pad", "MaxPool x -> y | kernel_shape=[2,2] auto_pad=VALID ceil_mode=1"},
+      {"such dilations (Conv", "Conv x w -> y | auto_pad=SAME_UPPER dilations=[2,2]",
+       "w[1,1,2,2]=1,2,3,4"},
+      {each, "Flatten x -> y | axis=9223372036854775807"},
+      {each, "Flatten x -> y | axis=0"},
       // Of one number for each image, axis 0 counts from the front.
-      {"flattening but of each image",
-       {one_pixel, onnx_node("Squeeze", {"p", "a"}, {"s"}), flatten("s", 0)},
-       {integers("a", {1, 2, 3})}},
-      {"mean but over height and width",
-       {onnx_node("ReduceMean", {"x"}, {"y"}, {onnx_integers("axes", {1})})},
-       {}},
+      {each, "GlobalMaxPool x -> p; Squeeze p a -> s; Flatten s -> y | axis=0", "a[3]i=1,2,3"},
+      {"mean but over height and width", "ReduceMean x -> y | axes=[1]"},
   };
   for (const auto& one : cases) {
-    check_error(ErrorCode::Unsupported, one.text,
-                [&] { network_of(one.nodes, one.tensors, one.opset); });
+    CHECK_ERROR(Unsupported, one.text, network_of(model_of(one.nodes, one.tensors, one.opset)));
   }
-  CHECK(network_of({clip(0, kLargest)}, {}, 10).layers.size() == 1);
-  CHECK(network_of({clip(-kLargest, kLargest)}, {}, 10).layers.empty());
-  const auto refuse = [](const char* text, const std::string& bytes) {
-    check_error(ErrorCode::Unsupported, text,
-                [&] { native::read_onnx(graph_of(bytes), "m.onnx"); });
+  const auto layers = [](const std::string& least) {
+    const std::string clip = "Clip x -> y | max=3.4028235e38 min=" + least;
+    return network_of(model_of(clip, "", 10)).layers.size();
   };
-  refuse("functions of its own", model_of({kRelu}) + delimited(25, delimited(1, "Relu")));
-  refuse("sparse constants",
-         onnx_model(onnx_graph({kRelu}, {}, kInput, kOutput) + delimited(15, "")));
-  const Names inputs = {onnx_value("x", {1, 1, 4, 4}), onnx_value("z", {1, 1, 4, 4})};
-  refuse("2 inputs and 1 outputs", onnx_model(onnx_graph({kRelu}, {}, inputs, kOutput)));
-  for (const auto& [text, input] : {std::pair("height, width]", onnx_value("x", {-1, 16})),
-                                    {"height, width]", onnx_value("x", {-1, 1, -1, 4})},
-                                    {"not a float32 tensor", onnx_value("x", {-1, 1, 4, 4}, 10)}}) {
-    refuse(text, onnx_model(onnx_graph({kRelu}, {}, {input}, kOutput)));
-  }
+  CHECK(layers("0.0") == 1);
+  CHECK(layers("-3.4028235e38") == 0);
+  const auto refuse = [](const char* text, const std::string& model) {
+    CHECK_ERROR(Unsupported, text, network_of(model));
+  };
+  const auto relu = [](const char* values) { return onnx_graph(kRelu, "", values); };
+  const char* const values = "x[-1,1,4,4] -> y";
+  refuse("functions of its own", onnx_model(relu(values)) + delimited(25, delimited(1, "Relu")));
+  refuse("sparse constants", onnx_model(relu(values) + delimited(15, "")));
+  refuse("2 inputs and 1 outputs", onnx_model(relu("x[1,1,4,4] z[1,1,4,4] -> y")));
+  refuse("height, width]", onnx_model(relu("x[-1,16] -> y")));
+  refuse("height, width]", onnx_model(relu("x[-1,1,-1,4] -> y")));
+  const std::string halves = delimited(11, onnx_value("x[-1,1,4,4]", 10));
+  refuse("not a float32 tensor", onnx_model(relu("-> y") + halves));
 }
 
 }  // namespace lenet::tests

@@ -1,74 +1,62 @@
-#include <filesystem>
-
-#include "lenet/predictor.h"
 #include "model/model_files.h"
 #include "model/onnx_model.h"
-#include "onnx_builder.h"
-#include "support.h"
+#include "notation.h"
 
 namespace lenet::tests {
 namespace {
 
-const Names kInput = {onnx_value("x", {-1, 2})};
-const Names kOutput = {onnx_value("y", {-1, 2})};
-
-std::string model_of(const Names& nodes, const Names& tensors = {}) {
-  return onnx_model(onnx_graph(nodes, tensors, kInput, kOutput));
-}
-
 OnnxModel read(const std::string& bytes) { return read_onnx_model(bytes, "m.onnx"); }
 
-std::string model_with(const Arguments& entries) {
-  return model_of({onnx_node("MatMul", {"x", "w"}, {"y"})},
-                  {onnx_external_tensor("w", {2, 2}, entries)});
+/// \param more fields of the graph, encoded
+OnnxModel read_nodes(const std::string& nodes, const std::string& more = "") {
+  return read(onnx_model(onnx_graph(nodes, "", "x[-1,2] -> y[-1,2]") + more));
+}
+
+OnnxModel read_external(const Arguments& entries) {
+  return read_nodes("MatMul x w -> y", delimited(5, onnx_external_tensor("w", {2, 2}, entries)));
 }
 
 }  // namespace
 
-TEST_CASE("the last operator that changes a value") {
-  const auto ends = [](const Names& nodes) { return read(model_of(nodes)).ends_in_softmax; };
-  const std::string softmax = onnx_node("Softmax", {"x"}, {"a"});
-  CHECK(ends({onnx_node("Softmax", {"x"}, {"y"})}));
-  CHECK_FALSE(ends({onnx_node("Relu", {"x"}, {"y"})}));
-  CHECK_FALSE(ends({softmax, onnx_node("Relu", {"a"}, {"y"})}));
-  CHECK_FALSE(ends({softmax, onnx_node("Relu", {"x"}, {"y"})}));  // of no use
-  CHECK(ends(
-      {onnx_node("Reshape", {"a", "s"}, {"b"}), onnx_node("Identity", {"b"}, {"y"}), softmax}));
-  CHECK_FALSE(ends({}));
-  // It goes round.
-  CHECK_FALSE(ends({onnx_node("Identity", {"y"}, {"a"}), onnx_node("Identity", {"a"}, {"y"})}));
-}
-
-TEST_CASE("quantized models are known by their operators") {
-  CHECK_FALSE(read(model_of({onnx_node("Relu", {"x"}, {"y"})})).quantized);
-  for (const char* type : {"DequantizeLinear", "QLinearConv", "MatMulInteger", "ConvInteger"}) {
-    CHECK(read(model_of({onnx_node(type, {"x"}, {"y"})})).quantized);
+TEST_CASE("what the operators say of a model: it ends in softmax, it is quantized") {
+  const auto ends = [](const char* nodes) { return read_nodes(nodes).ends_in_softmax; };
+  CHECK(ends("Softmax x -> y"));
+  CHECK_FALSE(ends("Relu x -> y"));
+  CHECK_FALSE(ends("Softmax x -> a; Relu a -> y"));
+  CHECK_FALSE(ends("Softmax x -> a; Relu x -> y"));  // of no use
+  CHECK(ends("Reshape a s -> b; Identity b -> y; Softmax x -> a"));
+  CHECK_FALSE(ends(""));
+  CHECK_FALSE(ends("Identity y -> a; Identity a -> y"));  // it goes round
+  // So are quantized models known.
+  CHECK_FALSE(read_nodes("Relu x -> y").quantized);
+  for (const std::string type :
+       {"DequantizeLinear", "QLinearConv", "MatMulInteger", "ConvInteger"}) {
+    CHECK(read_nodes(type + " x -> y").quantized);
   }
 }
 
 TEST_CASE("external data is found wherever it is") {
   const std::string tensor =
       onnx_external_tensor("w", {2}, {{"location", "w.bin"}, {"offset", "8"}, {"length", "16"}});
-  const std::string inner = onnx_graph({}, {tensor}, {}, {});
-  const std::string attribute = delimited(1, "value");
-  const std::string deep = onnx_node(
-      "If", {"x"}, {"y"},
-      {attribute +
-       delimited(6, onnx_graph({onnx_node("If", {}, {}, {delimited(11, inner)})}, {}, {}, {}))});
+  const std::string inner = delimited(5, tensor);  // a graph
   const std::string sparse = delimited(1, tensor);
-  const std::string cases[] = {
-      model_of({}, {tensor}),
-      model_of({onnx_node("Constant", {}, {"y"}, {attribute + delimited(5, tensor)})}),
-      model_of({onnx_node("Constant", {}, {"y"}, {attribute + delimited(10, tensor)})}),
-      model_of({onnx_node("Constant", {}, {"y"}, {attribute + delimited(22, sparse)})}),
-      model_of({onnx_node("Constant", {}, {"y"}, {attribute + delimited(23, sparse)})}),
-      model_of({deep}),
-      onnx_model(onnx_graph({}, {}, {}, {}) + delimited(15, sparse)),
-      model_of({}) + delimited(20, delimited(2, inner)),
-      model_of({}) +
-          delimited(25, delimited(7, onnx_node("Constant", {}, {"y"}, {delimited(5, tensor)}))),
-      model_of({}) + delimited(25, delimited(11, delimited(5, tensor))),
+  const auto node = [](const std::string& attribute) {
+    return delimited(1, onnx_node("If x -> y") + delimited(5, delimited(1, "value") + attribute));
   };
+  const std::string fields_of_graph[] = {inner,
+                                         node(delimited(5, tensor)),
+                                         node(delimited(10, tensor)),
+                                         node(delimited(22, sparse)),
+                                         node(delimited(23, sparse)),
+                                         node(delimited(6, node(delimited(11, inner)))),
+                                         delimited(15, sparse)};
+  const std::string empty = onnx_model(onnx_graph(""));
+  Names cases = {empty + delimited(20, delimited(2, inner)),
+                 empty + delimited(25, delimited(7, onnx_node("If -> y") + delimited(5, inner))),
+                 empty + delimited(25, delimited(11, inner))};
+  for (const std::string& fields : fields_of_graph) {
+    cases.push_back(onnx_model(onnx_graph("") + fields));
+  }
   for (const std::string& bytes : cases) {
     const auto external = read(bytes).external;
     REQUIRE(external.size() == 1);
@@ -80,12 +68,11 @@ TEST_CASE("external data is found wherever it is") {
 }
 
 TEST_CASE("files that are no ONNX model") {
-  const std::string good = model_of({onnx_node("Relu", {"x"}, {"y"})});
+  const std::string good = onnx_model(onnx_graph("Relu x -> y", "", "x[-1,2] -> y[-1,2]"));
   CHECK_NOTHROW(read(good));
-  check_error(ErrorCode::BadModel, "no graph", [] { read(""); });
-  check_error(ErrorCode::BadModel, "two graphs",
-              [&] { read(good + delimited(7, onnx_graph({}, {}, {}, {}))); });
-  check_error(ErrorCode::BadModel, "an ONNX model", [] { read("plain text"); });
+  CHECK_ERROR(BadModel, "no graph", read(""));
+  CHECK_ERROR(BadModel, "two graphs", read(good + delimited(7, onnx_graph(""))));
+  CHECK_ERROR(BadModel, "an ONNX model", read("plain text"));
   for (std::size_t size = 1; size < good.size(); ++size) {
     try {
       read(good.substr(0, size));  // what ends between two fields may be whole
@@ -93,17 +80,15 @@ TEST_CASE("files that are no ONNX model") {
       CHECK(error.code() == ErrorCode::BadModel);
     }
   }
-  std::string graph = onnx_graph({}, {}, {}, {});
+  std::string graph = onnx_graph("");
   for (int i = 0; i < 200; ++i) {
-    graph = onnx_graph({onnx_node("If", {}, {}, {delimited(6, graph)})}, {}, {}, {});
+    graph = delimited(1, onnx_node("If") + delimited(5, delimited(6, graph)));
   }
-  check_error(ErrorCode::BadModel, "graphs in graphs", [&] { read(onnx_model(graph)); });
-  check_error(ErrorCode::BadModel, "no number: -8",
-              [] { read(model_with({{"location", "w"}, {"offset", "-8"}})); });
+  CHECK_ERROR(BadModel, "graphs in graphs", read(onnx_model(graph)));
+  CHECK_ERROR(BadModel, "no number: -8", read_external({{"location", "w"}, {"offset", "-8"}}));
 }
 
 TEST_CASE("external data stays in the folder of the model") {
-  namespace fs = std::filesystem;
   const TemporaryFolder outside;
   const TemporaryFolder folder;
   write_file(outside / "w.bin", std::string(16, 'w'));
@@ -114,7 +99,7 @@ TEST_CASE("external data stays in the folder of the model") {
   fs::create_symlink(outside.path(), folder / "way");
   fs::create_symlink("w.bin", folder / "inner.bin");
   const auto find = [&](const Arguments& entries) {
-    return find_external_files(read(model_with(entries)), folder / "m.onnx");
+    return find_external_files(read_external(entries), folder / "m.onnx");
   };
   CHECK(find({{"location", "w.bin"}}) == Names{folder / "w.bin"});
   CHECK(find({{"location", "inner.bin"}}) == Names{folder / "inner.bin"});
@@ -123,39 +108,17 @@ TEST_CASE("external data stays in the folder of the model") {
        {std::string(), std::string("."), std::string("../w.bin"), std::string("sub/../../w.bin"),
         outside / "w.bin", std::string("*/_ORT_MEM_ADDR_/*"), std::string("w.bin\0", 6)}) {
     CAPTURE(bad);
-    check_error(ErrorCode::BadModel, "no file of its folder", [&] { find({{"location", bad}}); });
+    CHECK_ERROR(BadModel, "no file of its folder", find({{"location", bad}}));
   }
   for (const char* bad : {"link.bin", "way/w.bin"}) {
-    check_error(ErrorCode::BadModel, "out of its folder", [&] { find({{"location", bad}}); });
+    CHECK_ERROR(BadModel, "out of its folder", find({{"location", bad}}));
   }
-  check_error(ErrorCode::BadModel, "only 16 bytes",
-              [&] { find({{"location", "w.bin"}, {"offset", "8"}, {"length", "9"}}); });
-  check_error(ErrorCode::BadModel, "only 16 bytes",
-              [&] { find({{"location", "w.bin"}, {"offset", "18446744073709551615"}}); });
-  check_error(ErrorCode::FileNotFound, "not there", [&] { find({{"location", "none"}}); });
-  check_error(ErrorCode::FileNotFound, "is a folder", [&] { find({{"location", "sub"}}); });
-}
-
-TEST_CASE("where an .onnx is looked for") {
-  const TemporaryFolder folder;
-  Config config;
-  config.model_dir = folder.path();
-  check_error(ErrorCode::BadModel, "NAME.onnx", [&] { find_model_files(config); });
-  write_file(folder / "a.onnx", "");
-  CHECK(find_model_files(config).format == ModelFormat::Onnx);
-  CHECK(find_model_files(config).program == folder / "a.onnx");
-  write_file(folder / "m.json", "");
-  write_file(folder / "m.pdiparams", "");
-  CHECK(find_model_files(config).format == ModelFormat::Json);
-  config.engine = "onnxruntime";
-  CHECK(find_model_files(config).format == ModelFormat::Onnx);
-  write_file(folder / "b.onnx", "");
-  check_error(ErrorCode::BadModel, "several models", [&] { find_model_files(config); });
-  config.model_dir.clear();
-  config.model_file = folder / "a.onnx";
-  CHECK(find_model_files(config).params.empty());
-  config.params_file = folder / "m.pdiparams";
-  check_error(ErrorCode::BadInput, "holds its parameters", [&] { find_model_files(config); });
+  CHECK_ERROR(BadModel, "only 16 bytes",
+              find({{"location", "w.bin"}, {"offset", "8"}, {"length", "9"}}));
+  CHECK_ERROR(BadModel, "only 16 bytes",
+              find({{"location", "w.bin"}, {"offset", "18446744073709551615"}}));
+  CHECK_ERROR(FileNotFound, "not there", find({{"location", "none"}}));
+  CHECK_ERROR(FileNotFound, "is a folder", find({{"location", "sub"}}));
 }
 
 }  // namespace lenet::tests

@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "measure.h"
 #include "options.h"
 #include "support.h"
@@ -7,11 +5,11 @@
 namespace lenet::tests {
 namespace {
 
-apps::Options parse(const std::vector<std::string>& arguments) {
+apps::Options parse(const Names& arguments) {
   return parse_arguments(apps::parse_options, arguments);
 }
 
-void check_usage(const std::string& text, const std::vector<std::string>& arguments) {
+void check_usage(const std::string& text, const Names& arguments) {
   CAPTURE(arguments.back());
   CHECK_THROWS_WITH_AS(parse(arguments), doctest::Contains(text.c_str()), apps::UsageError);
 }
@@ -20,8 +18,8 @@ void check_usage(const std::string& text, const std::vector<std::string>& argume
 
 TEST_CASE("values follow an equals sign or a space") {
   for (const auto& arguments :
-       {std::vector<std::string>{"--model_file=m", "--params_file=p", "--threads=3"},
-        std::vector<std::string>{"--model_file", "m", "--params_file", "p", "--threads", "3"}}) {
+       {Names{"--model_file=m", "--params_file=p", "--threads=3"},
+        Names{"--model_file", "m", "--params_file", "p", "--threads", "3"}}) {
     const apps::Options options = parse(arguments);
     CHECK(options.config.model_file == "m");
     CHECK(options.config.params_file == "p");
@@ -36,9 +34,7 @@ TEST_CASE("booleans: alone, with a value, and before another flag") {
   CHECK(parse({"--memory_optim", "--model_dir", "d"}).config.memory_optim);
   CHECK(parse({"--memory_optim", "true", "--model_dir", "d"}).config.memory_optim);
   check_usage("expected true or false", {"--model_dir=d", "--ir_optim=maybe"});
-}
-
-TEST_CASE("--int8 is the same as --precision=int8") {
+  // --int8 is the same as --precision=int8
   CHECK(parse({"--model_dir=d"}).config.precision == "fp32");
   CHECK(parse({"--model_dir=d", "--int8"}).config.precision == "int8");
   CHECK(parse({"--precision=int8", "--model_dir=d", "--int8"}).config.precision == "int8");

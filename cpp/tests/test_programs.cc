@@ -1,69 +1,29 @@
-#include <limits>
-
-#include "io/file.h"
+#include "model/check_graph.h"
 #include "model/pir_program.h"
-#include "program_builder.h"
+#include "notation.h"
 
 namespace lenet::tests {
 namespace {
 
-void refuse_json(std::string text, const std::string& part, const std::string& by,
-                 std::string_view words, ErrorCode code = ErrorCode::BadModel) {
-  CAPTURE(part);
-  CAPTURE(by);
-  const auto at = text.find(part);
-  REQUIRE(at != std::string::npos);
-  text.replace(at, part.size(), by);
-  check_error(code, words, [&] {
-    Graph graph = read_pir_program(text, "m");
-    check_graph(graph, "m");
-  });
+void accept_json(const std::string& text) {
+  Graph graph = read_pir_program(text, "m");
+  check_graph(graph, "m");
+  CHECK(graph.pir);
 }
 
-const std::string kRelu = make_operator("relu", {{"X", "x"}}, {{"Out", "y"}});
-
-TestProgram relu_program() { return {{-1, 4}, {-1, 4}, {}, {kRelu}}; }
-
-OneOperator pool_program(const Shape& output, const Shape& kernel, const Shape& paddings,
-                         bool ceil = false, bool adaptive = false,
-                         const std::string& algorithm = "EXPLICIT") {
-  return {{-1, 3, 7, 7},
-          output,
-          "pool2d",
-          {ints_attribute("ksize", kernel), ints_attribute("strides", {2, 2}),
-           ints_attribute("paddings", paddings), bool_attribute("ceil_mode", ceil),
-           bool_attribute("exclusive", true), bool_attribute("adaptive", adaptive),
-           bool_attribute("global_pooling", false), text_attribute("data_format", "NCHW"),
-           text_attribute("pooling_type", "max"), text_attribute("padding_algorithm", algorithm)},
-          {}};
-}
-
-OneOperator matmul_program(const Shape& weights, const Shape& output, bool transpose = false) {
-  return {{-1, 4},
-          output,
-          "matmul_v2",
-          {bool_attribute("trans_x", false), bool_attribute("trans_y", transpose)},
-          {tensor_variable("w", weights, true)},
-          {{"X", "x"}, {"Y", "w"}}};
-}
-
-OneOperator reshape_program(const Shape& shape, const Shape& output) {
-  return {{-1, 2, 6}, output, "reshape2", {ints_attribute("shape", shape)}, {}};
-}
+const std::string kRelu = "x[-1,4] y[-1,4]: relu x -> y";
 
 }  // namespace
 
 TEST_CASE("the bundled programs pass") {
   accept(read_file(kModelDir + "/lenet.pdmodel"));
-  Graph graph = read_pir_program(read_file(kModelDir + "/lenet.json"), "m");
-  check_graph(graph, "m");
-  CHECK(graph.pir);
+  accept_json(read_file(kModelDir + "/lenet.json"));
 }
 
 TEST_CASE("fields of the protocol buffer") {
-  const std::string good = relu_program().bytes();
+  const std::string good = program(kRelu);
   accept(good);
-  refuse(std::string(), "no block");
+  refuse("", "no block");
   refuse(good + good, "several blocks");
   refuse(good + number_field(2, 1), "an unknown field in the program");
   refuse(good + delimited(1 << 20, ""), "an unknown field");
@@ -83,244 +43,236 @@ TEST_CASE("fields of the protocol buffer") {
 }
 
 TEST_CASE("the numbers of the block") {
-  TestProgram program = relu_program();
+  TestProgram relu(kRelu);
   for (const auto& [index, parent] : {std::pair<int, int>{1, -1}, {-1, -1}, {0, 0}, {0, 3003001}}) {
-    program.heading = number_field(1, index) + number_field(2, parent);
-    refuse(program, "the number of another block");
+    relu.heading = number_field(1, index) + number_field(2, parent);
+    refuse(relu.bytes(), "the number of another block");
   }
-  program.heading = number_field(1, 0);
-  refuse(program, "no required field in the block");
+  relu.heading = number_field(1, 0);
+  refuse(relu.bytes(), "no required field in the block");
 }
 
 TEST_CASE("names and declarations of variables") {
-  TestProgram program = relu_program();
+  const TestProgram relu(kRelu);
+  const auto with = [&](const std::string& variable) {
+    TestProgram changed = relu;
+    changed.variables.push_back(variable);
+    return changed.bytes();
+  };
   for (const std::string& name : {std::string(), std::string("a\xff"), std::string("a\nb"),
                                   std::string("a b"), std::string(1025, 'a')}) {
-    program.variables = {tensor_variable(name, {1})};
-    refuse(program, "the name of a variable");
+    refuse(with(paddle_variable(name, {1})), "the name of a variable");
   }
-  program.variables = {tensor_variable("x", {1})};
-  refuse(program, "the second declaration of 'x'");
-  program.variables = {list_variable("raw", 11)};
-  refuse(program, "an unknown kind");
-  program.variables.clear();
-  program.operators = {make_operator("relu", {{"X", "z"}}, {{"Out", "y"}})};
-  refuse(program, "'z', which is no variable of the kind");
-  program.operators = {make_operator("relu", {{"X", "feed"}}, {{"Out", "y"}})};
-  refuse(program, "'feed', which is no variable of the kind");
+  refuse(with(paddle_variable("x", {1})), "the second declaration of 'x'");
+  refuse(with(paddle_list("raw", 11)), "an unknown kind");
+  for (const std::string name : {"z", "feed"}) {
+    refuse(program("x[-1,4] y[-1,4]: relu " + name + " -> y"),
+           "'" + name + "', which is no variable of the kind");
+  }
 }
 
 TEST_CASE("shapes beyond reason") {
-  for (const Shape& shape : {Shape{-1, 1LL << 40}, Shape{-1, 1 << 20, 1 << 20}, Shape{-2, 4},
-                             Shape{-1, std::numeric_limits<std::int64_t>::min()}, Shape(10, 1)}) {
-    TestProgram program = relu_program();
-    program.input = program.output = shape;
-    refuse(program, "has the shape");
+  for (const std::string shape : {"[-1,1099511627776]", "[-1,1048576,1048576]", "[-2,4]",
+                                  "[-1,-9223372036854775808]", "[1,1,1,1,1,1,1,1,1,1]"}) {
+    refuse(program("x" + shape + " y" + shape + ": relu x -> y"), "has the shape");
   }
-  TestProgram program = relu_program();
-  program.variables = {tensor_variable("w", {-1, 4}, true)};
-  refuse(program, "'w' has the shape");
+  refuse(program("w[-1,4]* " + kRelu), "'w' has the shape");
 }
 
 TEST_CASE("arguments and attributes of an operator") {
-  TestProgram program = relu_program();
-  const auto with = [&](const std::string& op) {
-    program.operators = {op};
-    return program.bytes();
+  const auto with = [](const std::string& op) { return program("x[-1,4] y[-1,4]: " + op); };
+  refuse(with("relu -> y"), "the argument X");
+  refuse(with("relu x"), "the argument Out");
+  refuse(with("relu x Y=x -> y"), "too many");
+  refuse(with("relu x x -> y"), "repeated name");
+  refuse(with("save x -> y"), "'save'", ErrorCode::Unsupported);
+  const auto relu = [&](const std::string& attributes) {
+    return with("relu x -> y | " + attributes);
   };
-  refuse(with(make_operator("relu", {}, {{"Out", "y"}})), "the argument X");
-  refuse(with(make_operator("relu", {{"X", "x"}}, {})), "the argument Out");
-  refuse(with(make_operator("relu", {{"X", "x"}, {"Y", "x"}}, {{"Out", "y"}})), "too many");
-  refuse(with(make_operator("relu", {{"X", "x"}, {"X", "x"}}, {{"Out", "y"}})), "repeated name");
-  refuse(with(make_operator("save", {{"X", "x"}}, {{"Out", "y"}})), "'save'",
-         ErrorCode::Unsupported);
-  const auto relu = [](const std::vector<std::string>& attributes) {
-    return make_operator("relu", {{"X", "x"}}, {{"Out", "y"}}, attributes);
-  };
-  accept(with(relu({bool_attribute("use_onednn", false), text_attribute("op_device", "")})));
-  refuse(with(relu({int_attribute("use_onednn", 0)})), "the type of the attribute use_onednn");
-  refuse(with(relu({text_attribute("op_device", "gpu:0")})), "op_device");
-  refuse(with(relu({int_attribute("op_device", 0)})), "the type of the attribute op_device");
-  refuse(with(relu({bool_attribute("workspace_size_MB", true)})),
-         "the type of the attribute workspace_size_MB");
-  refuse(with(relu({int_attribute("data_format", 0)})), "the type of the attribute data_format");
-  refuse(with(relu({text_attribute("data_format", "NHWC")})), "data_format");
-  accept(with(relu({text_attribute("data_format", "AnyLayout")})));
-  refuse(with(relu({text_attribute("surprise", "")})),
+  accept(relu("use_onednn=false op_device="));
+  accept(relu("skip_quant=1"));  // paddle.quantization writes it as an integer
+  refuse(relu("skip_quant='1'"), "the type of the attribute skip_quant");
+  refuse(relu("use_onednn=0"), "the type of the attribute use_onednn");
+  refuse(relu("op_device=gpu:0"), "op_device");
+  refuse(relu("op_device=0"), "the type of the attribute op_device");
+  refuse(relu("workspace_size_MB=true"), "the type of the attribute workspace_size_MB");
+  refuse(relu("data_format=0"), "the type of the attribute data_format");
+  refuse(relu("data_format=NHWC"), "data_format");
+  accept(relu("data_format=AnyLayout"));
+  refuse(relu("surprise="),
          "operator 1 (relu) is damaged: the attribute surprise, which it does not have");
   // What a pass of Paddle has made of two operators, and what says that it did not.
-  refuse(with(relu({bool_attribute("fuse_with_relu", true)})), "fuse_with_relu");
-  refuse(with(relu({text_attribute("fuse_activation", "relu")})), "fuse_activation");
-  accept(
-      with(relu({bool_attribute("fuse_with_relu", false), text_attribute("fuse_activation", "")})));
-  refuse(with(relu({int_attribute("workspace_size_MB", 1 << 30)})), "workspace_size_MB");
-  refuse(with(relu({int_attribute("op_role", 0), int_attribute("op_role", 0)})),
-         "second attribute");
-  refuse(with(relu({delimited(1, "op_role") + number_field(2, 0)})), "no value of 'op_role'");
-  refuse(with(relu({delimited(1, "op_role") + number_field(2, 8)})), "unknown type");
-  refuse(with(relu({int_attribute("op_role", 1LL << 32)})), "a number out of range");
-  refuse(with(relu({int_attribute("op_role", 0) + number_field(10, 1)})), "two values");
-  program.fetch = make_operator("fetch", {{"X", "y"}}, {{"Out", "fetch"}});
-  refuse(with(relu({})), "no attribute col");
+  refuse(relu("fuse_with_relu=true"), "fuse_with_relu");
+  refuse(relu("fuse_activation=relu"), "fuse_activation");
+  accept(relu("fuse_with_relu=false fuse_activation="));
+  refuse(relu("workspace_size_MB=1073741824"), "workspace_size_MB");
+  refuse(relu("op_role=0 op_role=0"), "second attribute");
+  refuse(relu("op_role=4294967296"), "a number out of range");
+  const auto encoded = [](const std::string& attribute) {
+    TestProgram changed(kRelu);
+    changed.operators[0] += delimited(4, delimited(1, "op_role") + attribute);
+    return changed.bytes();
+  };
+  refuse(encoded(number_field(2, 0)), "no value of 'op_role'");
+  refuse(encoded(number_field(2, 8)), "unknown type");
+  refuse(encoded(number_field(2, 0) + number_field(3, 0) + number_field(10, 1)), "two values");
 }
 
 TEST_CASE("values are given once, before they are used, and parameters never") {
-  TestProgram program = relu_program();
-  program.variables = {tensor_variable("z", {-1, 4}), tensor_variable("w", {2, 4}, true)};
-  const auto relu = [](const std::string& from, const std::string& to) {
-    return make_operator("relu", {{"X", from}}, {{"Out", to}});
+  const auto with = [](const std::string& operators) {
+    return program("x[-1,4] y[-1,4] z[-1,4] w[2,4]*: " + operators);
   };
-  program.operators = {relu("x", "z"), relu("z", "y")};
-  accept(program);
-  program.operators = {relu("z", "y"), relu("x", "z")};
-  refuse(program, "uses 'z' before");
-  program.operators = {relu("x", "z")};
-  refuse(program, "uses 'y' before");
-  program.operators = {relu("x", "y"), relu("x", "y")};
-  refuse(program, "overwrites 'y'");
-  program.operators = {relu("x", "y"), relu("w", "w")};
-  refuse(program, "overwrites 'w'");
+  accept(with("relu x -> z; relu z -> y"));
+  refuse(with("relu z -> y; relu x -> z"), "uses 'z' before");
+  refuse(with("relu x -> z"), "uses 'y' before");
+  refuse(with("relu x -> y; relu x -> y"), "overwrites 'y'");
+  refuse(with("relu x -> y; relu w -> w"), "overwrites 'w'");
 }
 
 TEST_CASE("inputs and outputs of the program") {
-  TestProgram program = relu_program();
-  program.fetch =
-      make_operator("fetch", {{"X", "y"}}, {{"Out", "fetch"}}, {int_attribute("col", 1)});
-  refuse(program, "the numbers of its outputs");
-  program.fetch =
-      make_operator("fetch", {{"X", "y"}}, {{"Out", "fetch"}}, {int_attribute("col", -1)});
-  refuse(program, "col");
-  program.fetch = make_operator("relu", {{"X", "y"}}, {{"Out", "z"}});
-  program.variables = {tensor_variable("z", {-1, 4})};
-  refuse(program, "no output");
-  program = relu_program();
-  program.variables = {tensor_variable("z", {-1, 4})};
-  program.operators.push_back(
-      make_operator("feed", {{"X", "feed"}}, {{"Out", "z"}}, {int_attribute("col", 0)}));
-  refuse(program, "2 inputs", ErrorCode::Unsupported);
+  const auto with = [](const char* fetch, const std::string& text = kRelu) {
+    TestProgram changed(text);
+    changed.fetch = paddle_operator(fetch);
+    return changed.bytes();
+  };
+  refuse(with("fetch y -> fetch"), "no attribute col");
+  refuse(with("fetch y -> fetch | col=1"), "the numbers of its outputs");
+  refuse(with("fetch y -> fetch | col=-1"), "col");
+  refuse(with("relu y -> z", "z[-1,4] " + kRelu), "no output");
+  refuse(program("z[-1,4] " + kRelu + "; feed feed -> z | col=0"), "2 inputs",
+         ErrorCode::Unsupported);
 }
 
 TEST_CASE("convolution") {
-  OneOperator good = {
-      {-1, 4, 9, 9},
-      {-1, 6, 5, 5},
-      "conv2d",
-      {ints_attribute("strides", {2, 2}), ints_attribute("paddings", {1, 1}),
-       ints_attribute("dilations", {1, 1}), int_attribute("groups", 2),
-       text_attribute("data_format", "NCHW"), text_attribute("padding_algorithm", "EXPLICIT")},
-      {tensor_variable("w", {6, 2, 3, 3}, true)},
-      {{"Input", "x"}, {"Filter", "w"}},
-      {{"Output", "y"}}};
-  accept(good);
-  refuse(good.gives({-1, 6, 5, 6}), "[N, 6, 5, 5]");
-  refuse(good.gives({-1, 5, 5, 5}), "[N, 6, 5, 5]");
-  for (const Shape& filter : {Shape{6, 4, 3, 3}, Shape{7, 2, 3, 3}}) {
-    refuse(good.takes(tensor_variable("w", filter, true)), "groups and channels");
-  }
-  for (const std::int64_t groups : {0, -2}) {
-    refuse(good.with(int_attribute("groups", groups)), "groups and channels");
-  }
-  const struct {
-    const char* name;
-    Shape value;
-    const char* text;
-  } cases[] = {{"strides", {0, 2}, "strides"},
-               {"strides", {2}, "the number of strides"},
-               {"dilations", {0, 1}, "dilations"},
-               {"dilations", {9, 1}, "larger than the image"},
-               {"paddings", {-1, 1}, "paddings"},
-               {"paddings", {4, 4}, "where it gives [N, 6, 8, 8]"},
-               {"paddings", {1, 1, 1}, "the number of paddings"}};
-  for (const auto& one : cases) refuse(good.with(ints_attribute(one.name, one.value)), one.text);
-  accept(good.with(ints_attribute("paddings", {1, 1, 1, 1})));
-  refuse(good.with(text_attribute("data_format", "CHWN")), "data_format");
-  refuse(good.with(text_attribute("padding_algorithm", "ANY")), "padding_algorithm");
-  accept(good.with(text_attribute("padding_algorithm", "SAME")));  // ceil(9 / 2)
+  const std::string good =
+      "x[-1,4,9,9] y[-1,6,5,5] w[6,2,3,3]*: conv2d Input=x Filter=w -> Output=y | "
+      "strides=[2,2] paddings=[1,1] dilations=[1,1] groups=2 data_format=NCHW "
+      "padding_algorithm=EXPLICIT";
+  const auto with = [&](const char* part, const char* by) {
+    return program(replaced(good, part, by));
+  };
+  accept(program(good));
+  accept(with("paddings=[1,1]", "paddings=[1,1,1,1]"));
+  accept(with("EXPLICIT", "SAME"));  // ceil(9 / 2)
   // floor((9 - 3) / 2) + 1
-  accept(good.with(text_attribute("padding_algorithm", "VALID")).gives({-1, 6, 4, 4}));
-
+  accept(program(replaced(replaced(good, "EXPLICIT", "VALID"), "y[-1,6,5,5]", "y[-1,6,4,4]")));
+  const struct {
+    const char *part, *by, *text;
+  } cases[] = {{"y[-1,6,5,5]", "y[-1,6,5,6]", "[N, 6, 5, 5]"},
+               {"y[-1,6,5,5]", "y[-1,5,5,5]", "[N, 6, 5, 5]"},
+               {"w[6,2,3,3]", "w[6,4,3,3]", "groups and channels"},
+               {"w[6,2,3,3]", "w[7,2,3,3]", "groups and channels"},
+               {"groups=2", "groups=0", "groups and channels"},
+               {"groups=2", "groups=-2", "groups and channels"},
+               {"strides=[2,2]", "strides=[0,2]", "strides"},
+               {"strides=[2,2]", "strides=[2]", "the number of strides"},
+               {"dilations=[1,1]", "dilations=[0,1]", "dilations"},
+               {"dilations=[1,1]", "dilations=[9,1]", "larger than the image"},
+               {"paddings=[1,1]", "paddings=[-1,1]", "paddings"},
+               {"paddings=[1,1]", "paddings=[4,4]", "where it gives [N, 6, 8, 8]"},
+               {"paddings=[1,1]", "paddings=[1,1,1]", "the number of paddings"},
+               {"NCHW", "CHWN", "data_format"},
+               {"EXPLICIT", "ANY", "padding_algorithm"}};
+  for (const auto& one : cases) refuse(with(one.part, one.by), one.text);
   // An absurd amount of work: 13e12 multiply-adds. Before: beyond the size of any tensor.
-  good.input = good.output = {-1, 8192, 128, 128};
-  refuse(good.takes(tensor_variable("w", {8192, 8192, 7, 7}, true)), "has the shape");
-  good.input = good.output = {-1, 2048, 256, 256};
-  refuse(good.takes(tensor_variable("w", {2048, 2048, 7, 7}, true))
-             .with(ints_attribute("strides", {1, 1}))
-             .with(ints_attribute("paddings", {3, 3}))
-             .with(int_attribute("groups", 1)),
-         "an absurd amount of work");
+  const auto large = [](const std::string& image, const std::string& filter) {
+    return program("x" + image + " y" + image + " w" + filter +
+                   "*: conv2d Input=x Filter=w -> Output=y | strides=[1,1] paddings=[3,3] "
+                   "dilations=[1,1] groups=1 data_format=NCHW padding_algorithm=EXPLICIT");
+  };
+  refuse(large("[-1,8192,128,128]", "[8192,8192,7,7]"), "has the shape");
+  refuse(large("[-1,2048,256,256]", "[2048,2048,7,7]"), "an absurd amount of work");
 }
 
 TEST_CASE("pooling") {
-  accept(pool_program({-1, 3, 3, 3}, {2, 2}, {0, 0}));
-  accept(pool_program({-1, 3, 4, 4}, {2, 2}, {0, 0}, true));
-  accept(pool_program({-1, 3, 1, 1}, {1, 1}, {0, 0}, false, true));
-  refuse(pool_program({-1, 3, 4, 4}, {2, 2}, {0, 0}), "[N, 3, 3, 3]");
-  refuse(pool_program({-1, 3, 3, 3}, {0, 2}, {0, 0}), "kernel sizes");
-  refuse(pool_program({-1, 3, 3, 3}, {2, 2}, {2, 2}), "where it gives [N, 3, 5, 5]");
+  const auto pool = [](const std::string& output, const std::string& kernel,
+                       const std::string& ceil = "false", const std::string& same = "EXPLICIT",
+                       const std::string& paddings = "0,0", const std::string& adaptive = "false") {
+    return program("x[-1,3,7,7] y[-1,3," + output + "]: pool2d x -> y | ksize=[" + kernel +
+                   "] strides=[2,2] paddings=[" + paddings + "] ceil_mode=" + ceil +
+                   " adaptive=" + adaptive + " padding_algorithm=" + same +
+                   " exclusive=true global_pooling=false data_format=NCHW pooling_type=max");
+  };
+  accept(pool("3,3", "2,2"));
+  accept(pool("4,4", "2,2", "true"));
+  accept(pool("1,1", "1,1", "false", "EXPLICIT", "0,0", "true"));
+  refuse(pool("4,4", "2,2"), "[N, 3, 3, 3]");
+  refuse(pool("3,3", "0,2"), "kernel sizes");
+  refuse(pool("3,3", "2,2", "false", "EXPLICIT", "2,2"), "where it gives [N, 3, 5, 5]");
   // Paddle divides 7 - 8 by 2 towards zero.
-  accept(pool_program({-1, 3, 1, 1}, {8, 8}, {0, 0}));
-  refuse(pool_program({-1, 3, 0, 0}, {9, 9}, {0, 0}), "operator 1 (pool2d) pools to an empty",
-         ErrorCode::Unsupported);
-  accept(pool_program({-1, 3, 1, 1}, {9, 9}, {0, 0}, true));
-  refuse(pool_program({-1, 3, 0, 0}, {10, 10}, {0, 0}, true), "pools to an empty",
-         ErrorCode::Unsupported);
-  refuse(pool_program({-1, 3, -1, -1}, {12, 12}, {0, 0}), "larger than the image");
-  accept(pool_program({-1, 3, 4, 4}, {1, 1}, {0, 0}, false, false, "SAME"));
-  accept(pool_program({-1, 3, 4, 4}, {1, 1}, {0, 0}, true, false, "SAME"));
-  accept(pool_program({-1, 3, 4, 4}, {3, 3}, {0, 0}, true, false, "SAME"));
+  accept(pool("1,1", "8,8"));
+  refuse(pool("0,0", "9,9"), "operator 1 (pool2d) pools to an empty", ErrorCode::Unsupported);
+  accept(pool("1,1", "9,9", "true"));
+  refuse(pool("0,0", "10,10", "true"), "pools to an empty", ErrorCode::Unsupported);
+  refuse(pool("-1,-1", "12,12"), "larger than the image");
+  accept(pool("4,4", "1,1", "false", "SAME"));
+  accept(pool("4,4", "1,1", "true", "SAME"));
+  accept(pool("4,4", "3,3", "true", "SAME"));
 }
 
 TEST_CASE("matrix products and reshaping") {
-  accept(matmul_program({4, 3}, {-1, 3}));
-  accept(matmul_program({3, 4}, {-1, 3}, true));
-  refuse(matmul_program({3, 4}, {-1, 4}), "do not match");
-  refuse(matmul_program({4, 3}, {-1, 4}), "[N, 3]");
-  accept(reshape_program({-1, 12}, {-1, 12}));
-  accept(reshape_program({0, -1}, {-1, 12}));
-  accept(reshape_program({0, 3, -1}, {-1, 3, 4}));
-  refuse(reshape_program({-1, 13}, {-1, 13}), "a size that does not match");
-  refuse(reshape_program({0, 5, -1}, {-1, 5, 2}), "a size that does not match");
-  refuse(reshape_program({-1, -1}, {-1, 12}), "two open");
-  refuse(reshape_program({-1, -12}, {-1, 12}), "shape");
+  const auto matmul = [](const std::string& weights, const std::string& output,
+                         const std::string& transposed = "false") {
+    return program("x[-1,4] y" + output + " w" + weights +
+                   "*: matmul_v2 x Y=w -> y | trans_x=false trans_y=" + transposed);
+  };
+  accept(matmul("[4,3]", "[-1,3]"));
+  accept(matmul("[3,4]", "[-1,3]", "true"));
+  refuse(matmul("[3,4]", "[-1,4]"), "do not match");
+  refuse(matmul("[4,3]", "[-1,4]"), "[N, 3]");
+  const auto reshape = [](const std::string& shape, const std::string& output) {
+    return program("x[-1,2,6] y" + output + ": reshape2 x -> y | shape=" + shape);
+  };
+  accept(reshape("[-1,12]", "[-1,12]"));
+  accept(reshape("[0,-1]", "[-1,12]"));
+  accept(reshape("[0,3,-1]", "[-1,3,4]"));
+  refuse(reshape("[-1,13]", "[-1,13]"), "a size that does not match");
+  refuse(reshape("[0,5,-1]", "[-1,5,2]"), "a size that does not match");
+  refuse(reshape("[-1,-1]", "[-1,12]"), "two open");
+  refuse(reshape("[-1,-12]", "[-1,12]"), "shape");
 }
 
 TEST_CASE("members of a PIR program") {
   const std::string good = read_file(kModelDir + "/lenet.json");
-  const auto refuse_with = [&](const std::string& part, const std::string& by,
-                               std::string_view words) { refuse_json(good, part, by, words); };
-  refuse_with(R"("magic":"pir")", R"("magic":"pir","magic":"pir")", "comes a second time");
-  refuse_with(R"("trainable":true)", R"("trainable":1)", "heading");
-  refuse_with(R"("version":4)", R"("version":-1)", "size of a number");
-  refuse_with(R"("version":4)", R"("version":4.5)", "a whole number");
-  refuse_with(R"("args":[])", R"("args":[1])", "arguments of a block");
-  refuse_with(R"("#":"p")", R"("#":3)", "an operator");
-  refuse_with(R"([0,1,1,"linear_2.b_0"])", R"([0,1,1])", "a parameter");
-  refuse_with(R"("linear_2.b_0")", R"("linear_2.w_0")", "the second parameter");
-  refuse_with(R"("linear_2.b_0")", R"("a\u0000b")", "the name of a parameter");
-  refuse_with(R"("%":1,)", R"("%":2,)", "a value defined twice");
-  refuse_with(R"("%":1,)", R"("%":-1,)", "size of a number");
-  refuse_with(R"("0.t_f32")", R"("0.t_f31")", "an element type");
-  refuse_with(R"([10],"NCHW",[],0)", R"([10],"NCHW",[],1)", "level of detail");
-  refuse_with(R"([10],"NCHW",[],0)", R"([10],"NCHW",[])", "a type");
-  refuse_with(R"([10],"NCHW",[],0)", R"([-10],"NCHW",[],0)", "has the shape");
-  refuse_with(R"([-1,1,28,28],"NCHW")", R"([-1,1,1099511627776,28],"NCHW")", "has the shape");
-  refuse_with(R"("I":[{"%":11},{"%":10}])", R"("I":[{"%":11},{"%":35}])", "no operator before");
-  refuse_with(R"("I":[{"%":11},{"%":10}])", R"("I":[{"%":11},{"%":0}])", "the argument Filter");
-  refuse_with(R"("I":[{"%":11},{"%":10}])", R"("I":[{"%":11}])", "the argument Filter");
-  refuse_with(R"({"#":"0.a_i32","D":2})", R"({"#":"0.a_i32","D":2147483648})", "size of a number");
-  refuse_with(R"({"#":"0.a_i32","D":2})", R"({"#":"0.a_i64","D":2})", "the elements of an array");
-  refuse_with(R"({"#":"0.a_i32","D":2})", R"({"#":"0.a_i32","D":true})", "a whole number");
-  refuse_with(R"({"AT":{"#":"0.a_i32","D":1},"N":"groups"},)", "", "no attribute groups");
-  refuse_with(R"({"#":"0.a_i32","D":1},"N":"groups")", R"({"#":"0.a_i64","D":1},"N":"groups")",
-              "the type of the attribute groups");
-  refuse_with(R"("N":"stop_gradient")", R"("N":"go_gradient")", "attribute of the outputs");
-  refuse_with(R"([{"#":"0.a_bool","D":false}]},"N":"stop_gradient")", R"([]},"N":"stop_gradient")",
-              "attribute of the outputs");
-  refuse_with(R"("D":[1,0,""])", R"("D":[2,0,""])", "size of a number");
-  refuse_with(R"("1.relu")", R"("1.re\u00e9lu")", "the name of an operator");
-  refuse_json(good, R"("1.relu")", R"("1.py_func")", "'1.py_func'", ErrorCode::Unsupported);
-  refuse_with(R"("1.fetch","A":[{"AT":{"#":"0.a_str","D":"fetch_name_0"},"N":"name"},)",
-              R"("1.fetch","A":[)", "no attribute name");
+  const auto bad = [&](const std::string& part, const std::string& by, std::string_view words,
+                       ErrorCode code = ErrorCode::BadModel) {
+    CAPTURE(by);
+    const std::string text = replaced(good, part, by);
+    check_error(code, words, [&] { accept_json(text); });
+  };
+  bad(R"("magic":"pir")", R"("magic":"pir","magic":"pir")", "comes a second time");
+  bad(R"("trainable":true)", R"("trainable":1)", "heading");
+  bad(R"("version":4)", R"("version":-1)", "size of a number");
+  bad(R"("version":4)", R"("version":4.5)", "a whole number");
+  bad(R"("args":[])", R"("args":[1])", "arguments of a block");
+  bad(R"("#":"p")", R"("#":3)", "an operator");
+  bad(R"([0,1,1,"linear_2.b_0"])", R"([0,1,1])", "a parameter");
+  bad(R"("linear_2.b_0")", R"("linear_2.w_0")", "the second parameter");
+  bad(R"("linear_2.b_0")", R"("a\u0000b")", "the name of a parameter");
+  bad(R"("%":1,)", R"("%":2,)", "a value defined twice");
+  bad(R"("%":1,)", R"("%":-1,)", "size of a number");
+  bad(R"("0.t_f32")", R"("0.t_f31")", "an element type");
+  bad(R"([10],"NCHW",[],0)", R"([10],"NCHW",[],1)", "level of detail");
+  bad(R"([10],"NCHW",[],0)", R"([10],"NCHW",[])", "a type");
+  bad(R"([10],"NCHW",[],0)", R"([-10],"NCHW",[],0)", "has the shape");
+  bad(R"([-1,1,28,28],"NCHW")", R"([-1,1,1099511627776,28],"NCHW")", "has the shape");
+  bad(R"("I":[{"%":11},{"%":10}])", R"("I":[{"%":11},{"%":35}])", "no operator before");
+  bad(R"("I":[{"%":11},{"%":10}])", R"("I":[{"%":11},{"%":0}])", "the argument Filter");
+  bad(R"("I":[{"%":11},{"%":10}])", R"("I":[{"%":11}])", "the argument Filter");
+  bad(R"({"#":"0.a_i32","D":2})", R"({"#":"0.a_i32","D":2147483648})", "size of a number");
+  bad(R"({"#":"0.a_i32","D":2})", R"({"#":"0.a_i64","D":2})", "the elements of an array");
+  bad(R"({"#":"0.a_i32","D":2})", R"({"#":"0.a_i32","D":true})", "a whole number");
+  bad(R"({"AT":{"#":"0.a_i32","D":1},"N":"groups"},)", "", "no attribute groups");
+  bad(R"({"#":"0.a_i32","D":1},"N":"groups")", R"({"#":"0.a_i64","D":1},"N":"groups")",
+      "the type of the attribute groups");
+  bad(R"("N":"stop_gradient")", R"("N":"go_gradient")", "attribute of the outputs");
+  bad(R"([{"#":"0.a_bool","D":false}]},"N":"stop_gradient")", R"([]},"N":"stop_gradient")",
+      "attribute of the outputs");
+  bad(R"("D":[1,0,""])", R"("D":[2,0,""])", "size of a number");
+  bad(R"("1.relu")", R"("1.re\u00e9lu")", "the name of an operator");
+  bad(R"("1.relu")", R"("1.py_func")", "'1.py_func'", ErrorCode::Unsupported);
+  bad(R"("1.fetch","A":[{"AT":{"#":"0.a_str","D":"fetch_name_0"},"N":"name"},)",
+      R"("1.fetch","A":[)", "no attribute name");
   // Of these names Paddle reads them in any operator, as texts.
   for (const char* type : {"0.a_i32", "0.a_array"}) {
     const std::string value = type == std::string("0.a_i32") ? "1" : "[]";
@@ -329,12 +281,12 @@ TEST_CASE("members of a PIR program") {
                                 R"(},"N":")" + name + R"("},)";
       for (const char* op : {"1.data", "1.full_int_array", "1.reshape"}) {
         const std::string begin = R"("#":")" + std::string(op) + R"(","A":[)";
-        refuse_with(begin, begin + added, name + std::string(", which it does not have"));
+        bad(begin, begin + added, name + std::string(", which it does not have"));
       }
     }
   }
-  std::string deep(1000, '[');
-  refuse_with(R"("args":[])", R"("args":)" + deep + std::string(1000, ']'), "nested too deeply");
+  bad(R"("args":[])", R"("args":)" + std::string(1000, '[') + std::string(1000, ']'),
+      "nested too deeply");
 }
 
 }  // namespace lenet::tests

@@ -3,27 +3,20 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>  // pthread_sigmask is POSIX: <csignal> has no such promise
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <memory>
 #include <new>
 #include <numeric>
 #include <stdexcept>
-#include <thread>
-#include <vector>
 
 #include "engines/native/thread_pool.h"
-#include "lenet/predictor.h"
 #include "support.h"
 
 namespace lenet::tests {
 namespace {
 
 using native::ThreadPool;
-
-constexpr unsigned kSeconds = 30;
 
 /// Whether all pieces were computed, each once, and can be read without more ado.
 bool shares_out(ThreadPool& pool, std::size_t threads, std::size_t pieces) {
@@ -48,20 +41,6 @@ void run_in_all(ThreadPool& pool, std::size_t threads, const Work& work) {
   });
 }
 
-/// How a child that does this ends: 0 is well.
-template <class Action>
-int status_of_child(const Action& action) {
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    alarm(kSeconds);
-    _exit(action() ? 0 : 1);
-  }
-  int status = -1;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  return status;
-}
-
 TEST_CASE("every piece is computed once, by any number of threads, in many short runs") {
   for (const std::size_t most : {1U, 2U, 3U, 8U}) {
     ThreadPool pool(most);
@@ -81,20 +60,15 @@ TEST_CASE("each thread has a number of its own, and no more are called than were
   }
 }
 
-TEST_CASE("a thread that is asleep is woken") {
+TEST_CASE("a thread or a caller that is asleep is woken") {
   ThreadPool pool(2);
-  for (int i = 0; i < 3; ++i) {
-    run_in_all(pool, 2, [](std::size_t) {});
-    usleep(20000);
-  }
-}
-
-TEST_CASE("a caller that is asleep is woken") {
-  ThreadPool pool(2);
-  for (int i = 0; i < 3; ++i) {
-    run_in_all(pool, 2, [](std::size_t thread) {
-      if (thread == 1) usleep(20000);
-    });
+  for (const std::size_t slow : {0U, 1U}) {
+    for (int i = 0; i < 3; ++i) {
+      run_in_all(pool, 2, [&](std::size_t thread) {
+        if (thread == slow) usleep(20000);
+      });
+      usleep(20000);
+    }
   }
 }
 
@@ -114,26 +88,18 @@ TEST_CASE("an exception reaches the caller when all threads have stopped") {
     CHECK(running == 0);
     CHECK(shares_out(pool, 3, 50));
   }
+  const auto fail = [](std::size_t i) {
+    if (i == 1) throw Error(ErrorCode::BackendFailure, "of a thread");
+  };
+  CHECK_ERROR(BackendFailure, "of a thread", run_in_all(pool, 2, fail));
 }
 
-TEST_CASE("an error keeps its kind and its words") {
-  ThreadPool pool(2);
-  check_error(ErrorCode::BackendFailure, "of a thread", [&] {
-    run_in_all(pool, 2, [](std::size_t i) {
-      if (i == 1) throw Error(ErrorCode::BackendFailure, "of a thread");
-    });
-  });
-}
-
-TEST_CASE("pools come and go") {
+TEST_CASE("pools come and go, and several run at once") {
   for (std::size_t i = 0; i < 200; ++i) {
     const ThreadPool unused(4);
     ThreadPool used(4);
     CHECK(shares_out(used, 1 + i % 4, i % 3));
   }
-}
-
-TEST_CASE("several pools run at once") {
   std::atomic<int> wrong{0};
   in_threads(4, [&](std::size_t i) {
     ThreadPool pool(i + 1);
@@ -145,7 +111,7 @@ TEST_CASE("several pools run at once") {
 TEST_CASE("engines run at once, each on threads of its own, to the same bits") {
   const Tensor images = random_images(300);
   const Tensor expected = Predictor(bundled()).run(images.view());
-  const Predictor origin(bundled("native", 3));
+  const Predictor origin(bundled("threads=3"));
   std::vector<Predictor> clones;
   for (int i = 0; i < 3; ++i) clones.push_back(origin.clone());
   std::atomic<int> wrong{0};
