@@ -88,7 +88,7 @@ TEST_CASE("what cannot be read says why") {
     kImages.refuses(npy(dtype, "2, 2", bytes_of<float>({1, 2, 3, 4})), "element type");
   }
   kImages.refuses(npy_with("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1, 1), }",
-                           bytes_of<float>({1})),
+                           bytes_of(1.0F)),
                   "element type");
   kImages.refuses(npy("<i4", "2, 2", bytes_of<float>({1, 2, 3, 4})), "images are uint8 or float32");
   kImages.refuses(npy("|u1", "2, 3", kPixels, 4), "version");
@@ -110,7 +110,7 @@ TEST_CASE("labels") {
   CHECK(kLabels(npy("<i4", "3,", bytes_of<std::int32_t>({7, 2, 255}))) == expected);
   CHECK(kLabels(npy("<i8", "3,", bytes_of(expected), 1, "True")) == expected);
   CHECK(kLabels(npy("<i8", "1,", bytes_of<std::int64_t>(-5))) == std::vector<std::int64_t>{-5});
-  kLabels.refuses(npy("<f4", "1,", bytes_of<float>({1})), "labels are uint8, int32 or int64");
+  kLabels.refuses(npy("<f4", "1,", bytes_of(1.0F)), "labels are uint8, int32 or int64");
   kLabels.refuses(idx({3, 1}, "\x07\x02\xff"), "one dimension");
   CHECK_ERROR(FileNotFound, "nowhere", read_labels("/nowhere"));
 }
