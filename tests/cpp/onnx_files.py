@@ -1,24 +1,18 @@
-"""ONNX models made by hand, and what Python's onnxruntime gives for them."""
+"""ONNX models in ONNX's own notation, and what Python's onnxruntime gives for them."""
 
 import onnxruntime
-from onnx import TensorProto, helper
-
-node = helper.make_node
+from onnx import TensorProto, helper, numpy_helper, parser
 
 
-def value(name, shape, kind=TensorProto.FLOAT):
-    return helper.make_tensor_value_info(name, kind, shape)
-
-
-def model(nodes, inputs=None, outputs=None, tensors=(), *, opset=17, ir_version=8):
-    """Return a model from x [N, 2] to y [N, 2] unless other inputs and outputs are given."""
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [value("x", ["N", 2])] if inputs is None else inputs,
-        [value("y", ["N", 2])] if outputs is None else outputs,
-        list(tensors),
-    )
+def model(nodes, x="float[N,2] x", y="float[N,2] y", tensors=None, *, opset=17, ir_version=8):
+    """Return a model from inputs to outputs, of which those without brackets have no shape."""
+    graph = parser.parse_graph(f"graph ({x}) => ({y}) {{ {nodes} }}")
+    for value in (*graph.input, *graph.output):
+        if not value.type.tensor_type.shape.dim:
+            value.type.tensor_type.ClearField("shape")
+    for name, values in (tensors or {}).items():
+        known = isinstance(values, TensorProto)
+        graph.initializer.append(values if known else numpy_helper.from_array(values, name))
     opsets = [helper.make_opsetid("", opset)]
     made = helper.make_model(graph, ir_version=ir_version, opset_imports=opsets)
     return made.SerializeToString()

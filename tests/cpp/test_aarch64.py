@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +20,6 @@ from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.quantize import QuantizationSettings, mnist_images, open_source
 from lenet_cpp.quantize.task import make_task, run_tasks
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 ROOT = Path(__file__).parents[2]
 COMPILER = "aarch64-linux-gnu-g++"

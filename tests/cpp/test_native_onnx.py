@@ -7,8 +7,6 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,61 +18,34 @@ pytest.importorskip("onnx", reason="the models of these tests are made with it")
 pytest.importorskip("onnxruntime", reason="the answers are compared with its own")
 
 # Where there is no onnx, the lines above skip this file; importing it first would fail.
-from onnx import helper, numpy_helper
-from onnx_files import model as model_of
-from onnx_files import node, reference, value
+from onnx_files import model, reference
 
-Array = Any
 COUNTS = (1, 3, 20)
 
 
 # ---- small models
 
 
-@dataclass
-class Model:
-    """Nodes that are added one by one, each to what the last one gave."""
+def floats(*shape):
+    return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
 
-    opset: int = 17
-    batch: int | str = "N"
-    shape: tuple[int, int, int] = (3, 9, 10)
-    nodes: list[Any] = field(default_factory=list)
-    tensors: list[Any] = field(default_factory=list)
-    inputs: list[Any] = field(default_factory=list)  # besides x
-    last: str = "x"
 
-    def __post_init__(self):
-        self.random = np.random.default_rng(0)
+def weights(outputs=2, inputs=3, kernel=(1, 1)):
+    """Those of a convolution, after which values are about as large."""
+    w = floats(outputs, inputs, *kernel) / np.sqrt(np.float32(inputs))
+    return {"w": w, "b": floats(outputs)}
 
-    def floats(self, *shape):
-        return self.random.standard_normal(shape).astype(np.float32)
 
-    def constant(self, values):
-        name = f"k{len(self.tensors)}"
-        self.tensors.append(numpy_helper.from_array(values, name))
-        return name
+def write(folder, nodes, shape=(3, 9, 10), tensors=None, batch="N", also="", **options):
+    """Write a model, by default of a convolution's weights, whose input is an image."""
+    x = f"float[{','.join(map(str, (batch, *shape)))}] x{also}"
+    path = folder / "model.onnx"
+    path.write_bytes(model(nodes, x, "float y", weights() | (tensors or {}), **options))
+    return path
 
-    def integers(self, *values):
-        return self.constant(np.array(values, np.int64))
 
-    def node(self, kind, *others, first=None, **attributes):
-        """Add an operator on the last output, with the other inputs."""
-        output = f"{kind.lower()}{len(self.nodes)}"
-        inputs = [self.last if first is None else first, *others]
-        self.nodes.append(node(kind, inputs, [output], **attributes))
-        self.last = output
-        return output
-
-    def conv(self, inputs, outputs, kernel=(1, 1), **more):
-        """So that what is computed stays about as large."""
-        weight = self.floats(outputs, inputs, *kernel) / np.sqrt(np.float32(inputs))
-        return self.node("Conv", self.constant(weight), self.constant(self.floats(outputs)), **more)
-
-    def write(self, path):
-        inputs = [value("x", [self.batch, *self.shape]), *self.inputs]
-        outputs = [value(self.last, None)]
-        path.write_bytes(model_of(self.nodes, inputs, outputs, self.tensors, opset=self.opset))
-        return path
+CONV = "c = Conv(x, w, b)"
+ALONE = "y = Conv(x, w, b)"
 
 
 def agrees(path, seed=0, counts=COUNTS):
@@ -95,61 +66,41 @@ def agrees(path, seed=0, counts=COUNTS):
     return expected
 
 
-def pooled(kind, opset, shape, **window):
-    model = Model(opset=opset, shape=shape)
-    model.conv(shape[0], 2)
-    model.node(kind, **window)
-    return model
-
-
 @pytest.mark.parametrize("opset", [10, 19, 21])
 @pytest.mark.parametrize("counted", [None, 0, 1])
 def test_the_last_window(counted, opset, tmp_path):
     """It may reach beyond the padding; one that would begin there is left out."""
-    kind = "MaxPool" if counted is None else "AveragePool"
-    more = {} if counted is None else {"count_include_pad": counted}
+    kind, more = ("MaxPool", "") if counted is None else ("AveragePool", counted)
     for size, kernel, stride, pad in ((6, 3, 2, 0), (6, 3, 2, 1), (5, 2, 3, 1), (7, 2, 3, 1)):
-        window = {
-            "kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4,
-            "ceil_mode": 1, **more,
-        }  # fmt: skip
-        agrees(pooled(kind, opset, (1, size, size), **window).write(tmp_path / "model.onnx"))
+        pool = f"{kind}<kernel_shape={[kernel] * 2}, strides={[stride] * 2}, pads={[pad] * 4}"
+        pool += f", ceil_mode=1{f', count_include_pad={more}' * (counted is not None)}>"
+        nodes = f"{CONV} y = {pool}(c)"
+        agrees(write(tmp_path, nodes, (1, size, size), weights(2, 1), opset=opset))
 
 
 def test_clip_without_bounds_and_values_of_constants(tmp_path):
-    model = Model(opset=13)
-    model.nodes.append(helper.make_node("Constant", [], ["low"], value_float=0.0))
-    model.nodes.append(
-        helper.make_node("Constant", [], ["most"], value_float=3.4028234663852886e38)
-    )
-    model.nodes.append(helper.make_node("Constant", [], ["scale"], value_floats=[0.5]))
-    model.nodes.append(helper.make_node("Constant", [], ["rows"], value_ints=[0, -1]))
-    model.conv(3, 2)
-    model.node("Clip")
-    model.node("Clip", "", "most")
-    model.node("Mul", "scale")
-    model.node("Clip", "low")
-    model.node("Reshape", "rows")
-    expected = agrees(model.write(tmp_path / "model.onnx"))
+    nodes = """
+        low = Constant<value_float=0.0>()
+        most = Constant<value_float=3.4028234663852886e38>()
+        scale = Constant<value_floats=[0.5]>()
+        rows = Constant<value_ints=[0, -1]>()
+        d = Clip(c) e = Clip(d, , most) f = Mul(e, scale) g = Clip(f, low) y = Reshape(g, rows)
+    """
+    expected = agrees(write(tmp_path, CONV + nodes, opset=13))
     assert expected.min() == 0
     assert expected.max() > 0
 
 
 def test_constants_among_the_inputs(tmp_path):
     """As before 2019."""
-    model = Model(opset=9)
-    model.conv(3, 2)
-    model.inputs = [value(k.name, list(k.dims), k.data_type) for k in model.tensors]
-    agrees(model.write(tmp_path / "model.onnx"))
+    agrees(write(tmp_path, ALONE, also=", float[2,3,1,1] w, float[2] b", opset=9))
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_fixed_number_of_images(batch, tmp_path):
     """As with the engine onnxruntime: multiples of it."""
-    model = Model(batch=batch)
-    model.conv(3, 2)
-    model.node("Reshape", model.integers(batch, -1))
-    path = model.write(tmp_path / "model.onnx")
+    rows = {"s": np.array([batch, -1])}
+    path = write(tmp_path, f"{CONV} y = Reshape(c, s)", tensors=rows, batch=batch)
     agrees(path, counts=(3, 6, 21))
     with lenet_cpp.Predictor(path, engine="native") as predictor:
         assert predictor.input_spec.shape == (batch, 3, 9, 10)
@@ -218,23 +169,20 @@ paddle2onnx.export(*files, opset_version=9, optimize_tool="none")
 
 # ---- which engine
 
+LARGE = (ALONE, (3, 200, 200), weights(16))
+
 
 def test_engines_of_an_onnx(tmp_path, monkeypatch):
     """auto is native where it is the fastest and supports the options, else onnxruntime."""
-    model = Model()
-    model.conv(3, 2)
-    path = model.write(tmp_path / "model.onnx")
+    path = write(tmp_path, ALONE)
     with lenet_cpp.Predictor(path) as predictor:
         assert predictor.options["engine"] == "native"
     for options in ({"ir_optim": False}, {"memory_optim": True}, {"accelerator": "plain"}):
         with lenet_cpp.Predictor(path, **options) as predictor:
             assert predictor.options["engine"] == "onnxruntime"
-    large = Model(shape=(3, 200, 200))
-    large.conv(3, 16)
-    model.node("Sigmoid")
-    for name, slower in (("large", large), ("sigmoid", model)):
+    for name, slower in (("large", LARGE), ("sigmoid", (f"{CONV} y = Sigmoid(c)",))):
         (tmp_path / name).mkdir()
-        with lenet_cpp.Predictor(slower.write(tmp_path / name / "model.onnx")) as predictor:
+        with lenet_cpp.Predictor(write(tmp_path / name, *slower)) as predictor:
             assert predictor.options["engine"] == "onnxruntime"
     with lenet_cpp.Predictor(model_dir=tmp_path, engine="native") as predictor:
         assert predictor.model_file == path
@@ -244,9 +192,7 @@ def test_engines_of_an_onnx(tmp_path, monkeypatch):
 
 
 def test_why_a_slower_engine_is_taken_is_said(tmp_path, run_program):
-    large = Model(shape=(3, 200, 200))
-    large.conv(3, 16)
-    path = large.write(tmp_path / "model.onnx")
+    path = write(tmp_path, *LARGE)
     environment = {"LENET_ONNXRUNTIME_LIBRARY": "/no/such/library.so"}
     done = run_program(f"--model_file={path}", "--explain", "--repeats=1", env=environment)
     assert (done.returncode, done.stderr) == (0, "")
@@ -256,9 +202,7 @@ def test_why_a_slower_engine_is_taken_is_said(tmp_path, run_program):
 
 def test_a_program_without_onnxruntime(tmp_path, run_program, program):
     """lenet_infer_native takes native unasked."""
-    model = Model()
-    model.conv(3, 2)
-    flag = f"--model_file={model.write(tmp_path / 'model.onnx')}"
+    flag = f"--model_file={write(tmp_path, ALONE)}"
     alone = program.with_name("lenet_infer_native")
     done = run_program(flag, "--format=json", program=alone)
     assert (done.returncode, done.stderr) == (0, "")
@@ -274,35 +218,33 @@ def test_a_program_without_onnxruntime(tmp_path, run_program, program):
 @pytest.mark.parametrize(
     ("nodes", "words"),
     [
-        (["Conv", "Sigmoid"], r"Sigmoid, which gives 'sigmoid1'.*engine onnxruntime"),
-        (["Relu"], r"relu of the image itself \(Relu .*engine paddle"),
-        (["Conv", "GlobalMaxPool", "Softmax", "Relu"], r"softmax as the last layer"),
+        (f"{CONV} y = Sigmoid(c)", r"Sigmoid, which gives 'y'.*engine onnxruntime"),
+        ("y = Relu(x)", r"relu of the image itself \(Relu .*engine paddle"),
+        (
+            f"{CONV} p = GlobalMaxPool(c) s = Softmax<axis=1>(p) y = Relu(s)",
+            "softmax as the last layer",
+        ),
     ],
 )
 def test_what_has_no_kernel_is_named(nodes, words, tmp_path):
-    model = Model()
-    for kind in nodes:
-        if kind == "Conv":
-            model.conv(3, 2)
-        else:
-            model.node(kind, **({"axis": 1} if kind == "Softmax" else {}))
-    path = model.write(tmp_path / "model.onnx")
+    path = write(tmp_path, nodes)
     with pytest.raises(lenet_cpp.Unsupported, match=words):
         lenet_cpp.Predictor(path, engine="native")
 
 
 def test_damaged_models_give_a_typed_error_or_the_right_answer(tmp_path):
     """400 models with some bytes changed or cut short, through both engines; in one process."""
-    drawn = Model(opset=13, shape=(1, 8, 8))
-    drawn.conv(1, 3, (3, 3), pads=[1, 0, 1, 0], strides=[1, 2])
-    drawn.node("BatchNormalization", *[drawn.constant(np.full(3, 0.5, np.float32))] * 4)
-    drawn.node("MaxPool", kernel_shape=[2, 2], ceil_mode=1, strides=[2, 2])
-    image, shape = drawn.last, drawn.node("Shape")
-    images = drawn.node("Slice", *(drawn.integers(i) for i in (0, 1, 0)), first=shape)
-    drawn.node("Concat", drawn.integers(-1), first=images, axis=0)
-    drawn.node("Reshape", drawn.last, first=image)
-    drawn.node("Gemm", drawn.constant(drawn.floats(5, 24)), transB=1)
-    whole = drawn.write(tmp_path / "model.onnx").read_bytes()
+    nodes = """
+        c = Conv<pads=[1,0,1,0], strides=[1,2]>(x, w, b)
+        n = BatchNormalization(c, half, half, half, half)
+        p = MaxPool<kernel_shape=[2,2], ceil_mode=1, strides=[2,2]>(n)
+        s = Shape(p) i = Slice(s, zero, one, zero) r = Concat<axis=0>(i, rest) f = Reshape(p, r)
+        y = Gemm<transB=1>(f, g)
+    """
+    numbers = {name: np.array([i]) for name, i in (("zero", 0), ("one", 1), ("rest", -1))}
+    half = {"half": np.full(3, 0.5, np.float32), "g": floats(5, 24)}
+    tensors = weights(3, 1, (3, 3)) | numbers | half
+    whole = write(tmp_path, nodes, (1, 8, 8), tensors, opset=13).read_bytes()
     agrees(tmp_path / "model.onnx")
     generator = np.random.default_rng(0)
     batch = generator.standard_normal((2, 1, 8, 8)).astype(np.float32)

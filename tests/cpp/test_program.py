@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from lenet_cpp.agreement import compare
@@ -26,8 +25,6 @@ from numpy_reference import lenet
 PADDLE = Path(sysconfig.get_path("purelib"), "paddle", "base", "libpaddle.so")
 FILE_NOT_FOUND, UNSUPPORTED, BACKEND_FAILURE = 3, 6, 8
 
-Floats = npt.NDArray[np.float32]
-
 
 def assert_same(actual, expected):
     assert compare(expected.astype(np.float32), np.asarray(actual, np.float32)).agrees
@@ -37,8 +34,8 @@ def assert_same(actual, expected):
 
 
 class Output(NamedTuple):
-    classes: list[int]
-    logits: Floats
+    classes: list
+    logits: np.ndarray
 
 
 def parse(text):
