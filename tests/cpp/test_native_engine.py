@@ -97,23 +97,17 @@ def normalized(outputs):
 
 
 NETWORKS = {
-    "convolution": (
-        (6, 11, 9), lambda: nn.Conv2D(6, 9, (3, 2), (2, 1), (1, 0), (2, 1), groups=3),
-    ),
-    "convolution and pool": (
-        (1, 12, 40), lambda: nn.Sequential(nn.Conv2D(1, 5, 3), nn.ReLU(), nn.MaxPool2D(2)),
-    ),
-    "convolution of five": (
-        (4, 10, 12), lambda: nn.Sequential(nn.Conv2D(4, 17, 5, padding=[2, 1]), nn.MaxPool2D(2)),
-    ),
+    "convolution": ((6, 11, 9), lambda: nn.Conv2D(6, 9, (3, 2), (2, 1), (1, 0), (2, 1), groups=3)),
+    "convolution and pool":
+        ((1, 12, 40), lambda: nn.Sequential(nn.Conv2D(1, 5, 3), nn.ReLU(), nn.MaxPool2D(2))),
+    "convolution of five":
+        ((4, 10, 12), lambda: nn.Sequential(nn.Conv2D(4, 17, 5, padding=[2, 1]), nn.MaxPool2D(2))),
     "max pool": ((2, 7, 9), lambda: convolved(nn.MaxPool2D((3, 2), (2, 1), (1, 0)), outputs=17)),
-    "max pool, rounded up": (
-        (2, 8, 9), lambda: convolved(nn.MaxPool2D((3, 4), 2, (1, 2), ceil_mode=True)),
-    ),
+    "max pool, rounded up":
+        ((2, 8, 9), lambda: convolved(nn.MaxPool2D((3, 4), 2, (1, 2), ceil_mode=True))),
     "average pool": ((2, 7, 9), lambda: convolved(nn.AvgPool2D((3, 2), (2, 1), (1, 0)))),
-    "average pool, counted": (
-        (2, 8, 9), lambda: convolved(nn.AvgPool2D((3, 4), 2, (1, 2), True, exclusive=False)),
-    ),
+    "average pool, counted":
+        ((2, 8, 9), lambda: convolved(nn.AvgPool2D((3, 4), 2, (1, 2), True, exclusive=False))),
     "adaptive pool": ((2, 7, 5), lambda: convolved(nn.AdaptiveAvgPool2D((4, 3)))),
     "global pool": ((2, 7, 5), lambda: convolved(nn.AdaptiveAvgPool2D(1), outputs=17)),
     "linear layers": (
@@ -130,9 +124,8 @@ NETWORKS = {
         (3, 6, 5),
         lambda: Branches(lambda x, y: nn.functional.relu(paddle.concat([x, y], axis=1))),
     ),
-    "normalization of a flattened vector": (
-        (2, 6, 6), lambda: flattened(lively(nn.BatchNorm1D(4)), nn.Linear(4, 5)),
-    ),
+    "normalization of a flattened vector":
+        ((2, 6, 6), lambda: flattened(lively(nn.BatchNorm1D(4)), nn.Linear(4, 5))),
 }  # fmt: skip
 # Of the padding after the image Paddle counts as many rows as there are before it.
 for _exclusive, (_window, _size) in product(
