@@ -17,17 +17,9 @@ ROOT = Path(__file__).parents[1]
 
 # The files that take longest, first: at the end no process then works alone on a long one.
 LONGEST = (
-    "test_run_sh.py",
-    "test_quantize.py",
-    "test_guides.py",
-    "test_torch.py",
-    "test_verify_models.py",
-    "test_models.py",
-    "test_predict_images.py",
-    "test_predict_flags.py",
-    "test_inference_engine.py",
-    "test_weights.py",
-    "test_packaging.py",
+    *("test_quantize.py", "test_run_sh.py", "test_benchmark.py", "test_verify_models.py"),
+    *("test_export.py", "test_models.py", "test_growth.py", "test_packaging.py"),
+    *("test_bad_input.py", "test_onnx_import.py", "test_conversions.py", "test_native_int8.py"),
 )
 
 # A shell ignores SIGINT in what it starts in the background, and nohup ignores SIGHUP; children

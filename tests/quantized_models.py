@@ -4,6 +4,7 @@ Run as a script, ``quantized_models.py MODEL_DIR TARGET``, this file has Paddle 
 LeNet, in a process of its own.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -48,9 +49,10 @@ SPEC = ModelSpec("residual", Residual, (3, 24, 24), classes=10)
 """A small network with what is hard to quantize: a normalization, and a short cut."""
 
 
-def quantized_by_page(program):
+def quantized_by_page(program, *, whole):
     """A folder in which the commands of the first half of docs/quantization.md were typed.
 
+    All of them when it is to be the whole, otherwise not ResNet18 and not the analysis.
     ``inference_model/lenet_METHOD`` has LeNet by all four methods, ``printed.txt`` what the
     commands said.
     """
@@ -64,6 +66,8 @@ def quantized_by_page(program):
         printed = ""
         for snippet in read_snippets(PAGE):
             if snippet.line >= end or snippet.language != "sh":
+                continue
+            if not whole and re.search("ResNet18|--analyse", snippet.text):
                 continue
             done = run_snippet(snippet, folder, Path(sys.prefix), HOME=str(folder))
             assert done.returncode == 0, f"{snippet.place}\n{done.stdout[-2000:]}{done.stderr}"

@@ -49,9 +49,9 @@ ROUTES = ("paddle.inference", "lenet_cpp", "native", "C++ program")
 
 
 @pytest.fixture(scope="module")
-def made(program):
+def made(program, pytestconfig):
     """A folder in which the commands of the page's first half were typed."""
-    return quantized_by_page(program)
+    return quantized_by_page(program, whole=pytestconfig.getoption("nightly"))
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +214,7 @@ def test_the_report_is_printed(made, report):
     assert report["refused"] == {}
 
 
+@pytest.mark.nightly
 def test_resnet_is_quantized_with_made_images(made):
     manifest = read_manifest(made / "inference_model" / "ResNet18_static-ptq")
     assert manifest.topology == "ResNet18"
@@ -358,6 +359,7 @@ def test_both_ways_to_train_know_the_ranges_after_one_step(tmp_path, sample):
     np.testing.assert_allclose(static, dygraph, rtol=0.03)
 
 
+@pytest.mark.nightly
 def test_sensitivity(made):
     result = json.loads((made / "sensitivity.json").read_text(encoding="utf-8"))
     layers = result["layers"]
