@@ -1,13 +1,17 @@
-"""docs/guides and the examples: what they tell a reader to type, typed; about 70 s on one core."""
+"""docs/guides and the examples: what they tell a reader to type, typed."""
 
+import importlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from lenet_cpp.cli import COMMANDS
 from snippets import FILES, RUN, read_snippets, run_snippet, save_snippet
 
 ROOT = Path(__file__).parents[2]
@@ -23,23 +27,30 @@ DOCUMENTS = [
     *(ROOT / "tests").glob("*.md"),
 ]
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+COMMAND = re.compile(r"(?:lenet-cpp +([a-z-]+)|scripts/(\w+)\.py)([^|>&;\n]*)")
+MODULES = {name: module for name, (module, _) in COMMANDS.items()}
+SLOW = {"check-and-log", "export", "separate-and-combined", "three-ways", "train"}
+"""Pages that train, export or start Paddle more than twice."""
 
 
 @pytest.fixture(scope="module")
-def finished(program, tmp_path_factory):
-    """The repository's folder as ./run.sh leaves it, with a shorter training."""
+def finished(program, model_dir, tmp_path_factory, pytestconfig):
+    """The repository's folder as ./run.sh leaves it, with a shorter training.
+
+    The pages that are not slow need the model alone: theirs is the bundled one.
+    """
     folder = tmp_path_factory.mktemp("finished")
     for name in ("scripts", "examples"):
         shutil.copytree(ROOT / name, folder / name)
     (folder / "data").symlink_to(ROOT / "data")
     (folder / "build").symlink_to(program.parent)
     (folder / ".venv").symlink_to(ENVIRONMENT)
+    if not pytestconfig.getoption("nightly"):
+        shutil.copytree(model_dir, folder / "inference_model" / "lenet")
+        return folder
     for command in ("train.py --epochs 1", "export_model.py"):
-        done = subprocess.run(
-            [sys.executable, *f"scripts/{command}".split()],
-            cwd=folder, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        arguments = [sys.executable, *f"scripts/{command}".split()]
+        subprocess.run(arguments, cwd=folder, capture_output=True, check=True)
     return folder
 
 
@@ -66,7 +77,10 @@ def follow(page, folder):
     return printed
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[pytest.mark.nightly] * (p.stem in SLOW), id=p.stem) for p in PAGES],
+)
 def test_page(page, folder):
     before = {path.name for path in folder.iterdir()}
     follow(page, folder)
@@ -78,6 +92,7 @@ def test_page(page, folder):
     }
 
 
+@pytest.mark.nightly
 def test_own_classifier(folder):
     example = folder / "examples" / "own_classifier"
     printed = follow(example / "README.md", folder)
@@ -97,6 +112,20 @@ def test_links_lead_somewhere(page):
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         if "://" not in target and not target.startswith("#"):
             assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_are_understood(page):
+    """All that a page has a reader type has the options and values of today; nothing is run."""
+    text = "".join(s.text for s in read_snippets(page) if s.language in {"sh", "console"})
+    for name, script, arguments in COMMAND.findall(text.replace("\\\n", " ")):
+        module = MODULES[name] if name else script
+        if module in MODULES.values() and script != "benchmark":  # another command
+            command = importlib.import_module(f"lenet_cpp.cli.{module}").main
+            try:
+                command.make_context(module, shlex.split(arguments, comments=True))
+            except click.exceptions.Exit:
+                assert "--help" in arguments
 
 
 @pytest.mark.parametrize("index", ["docs/README.md", "docs/guides/README.md", "tests/README.md"])

@@ -33,6 +33,14 @@ for _page in (README, *TRANSLATIONS):
         if _snippet.language in RUN:
             SNIPPETS.setdefault(bare(_snippet.text), _snippet)
 
+SLOW = re.compile(r"export_model\.py -|cmake --build")
+"""In a snippet that exports or compiles."""
+
+
+def marked(snippet):
+    marks = [pytest.mark.nightly] if SLOW.search(snippet.text) else []
+    return pytest.param(snippet, marks=marks, id=snippet.place)
+
 
 def run(*command, cwd, **options):
     return subprocess.run(
@@ -43,8 +51,11 @@ def run(*command, cwd, **options):
 
 @pytest.fixture(scope="module")
 def finished(clone, reuse):
-    """What ./run.sh prints when it does every step."""
-    done = run("./run.sh", cwd=clone, env=os.environ | reuse)
+    """What ./run.sh prints when it does every step.
+
+    As data of a user's own the sample is trained on for 188 steps, instead of 1,876.
+    """
+    done = run("./run.sh", "--data-dir", "data/mnist_sample", cwd=clone, env=os.environ | reuse)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
@@ -64,7 +75,7 @@ def test_summary(finished):
     summary = finished[finished.index("Done") :]
     accuracies = re.search(r"accuracy  C\+\+ ([\d.]+) %, Python ([\d.]+) % of", summary)
     assert accuracies, summary
-    assert all(float(accuracy) > 95 for accuracy in accuracies.groups())
+    assert all(float(accuracy) > 85 for accuracy in accuracies.groups())
     assert "inference_model/lenet" in summary
     assert "./build/lenet_infer_test" in summary
     share = re.search(r"largest difference .* \S+, (\d+) % of the tolerance", summary)
@@ -85,7 +96,7 @@ def test_again_skips_finished_steps(finished, clone, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("snippet", list(SNIPPETS.values()), ids=lambda snippet: snippet.place)
+@pytest.mark.parametrize("snippet", [marked(snippet) for snippet in SNIPPETS.values()])
 def test_readme_snippet(finished, clone, snippet):
     done = run_snippet(snippet, clone, clone / ".venv")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -107,6 +118,7 @@ def test_translation_keeps_to_the_readme(page):
     assert errors.findall(text) == errors.findall(english) != []
 
 
+@pytest.mark.nightly
 def test_lib_dir_is_the_library_of_the_program(finished, clone, tmp_path):
     mine = tmp_path / "my paddle"
     mine.symlink_to(clone / "third_party" / "paddle_inference")
