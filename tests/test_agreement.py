@@ -5,12 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from lenet_cpp.agreement import compare, compare_batches, difference
 from lenet_cpp.errors import BackendFailure, BadModel
-
-Array = NDArray[np.float32]
 
 
 def rows(*values):
@@ -84,18 +81,12 @@ def test_outputs_that_are_no_classes_have_no_class():
     assert not compare(a, a + np.float32(1e-4)).agrees
 
 
-@pytest.mark.parametrize(
-    ("largest", "share", "text"),
-    [
-        (1.9e-5, 0.123, "1.9e-05 (12 %)"),
-        (1e-8, 1e-4, "1e-08 (<1 %)"),
-        (0.0, 0.0, "0 (0 %)"),
-        (3e-4, 30, "0.0003 (3000 %)"),
-        (np.inf, np.inf, "inf"),
-    ],
-)
-def test_a_difference_is_written_with_its_share(largest, share, text):
-    assert difference(largest, share) == text
+def test_a_difference_is_written_with_its_share():
+    assert difference(1.9e-5, 0.123) == "1.9e-05 (12 %)"
+    assert difference(1e-8, 1e-4) == "1e-08 (<1 %)"
+    assert difference(0.0, 0.0) == "0 (0 %)"
+    assert difference(3e-4, 30) == "0.0003 (3000 %)"
+    assert difference(np.inf, np.inf) == "inf"
 
 
 # Everything that compares
@@ -230,18 +221,7 @@ def in_benchmark(a, b, **_):
     return assess(a, b, None, name="it").wrong is not None
 
 
-COMPARISONS = [
-    in_verify,
-    in_across,
-    in_export,
-    in_conversion_by_parameters,
-    in_separate_and_combined,
-    in_import_from_onnx,
-    in_export_to_onnx,
-    in_import_from_torch,
-    in_round_trip_through_caffe2,
-    in_benchmark,
-]
+COMPARISONS = [each for name, each in list(globals().items()) if name.startswith("in_")]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import shutil
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCRIPT = PROJECT / "scripts/fetch_paddle_inference.py"
@@ -32,11 +31,7 @@ class Clone:
         for folder in (root / "scripts", root / "cpp/compat", root / "third_party"):
             folder.mkdir(parents=True)
         shutil.copy(SCRIPT, self.script)
-        shutil.copytree(
-            SCRIPT.parent / PACKAGE,
-            self.script.parent / PACKAGE,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+        shutil.copytree(SCRIPT.parent / PACKAGE, self.script.parent / PACKAGE)
         shutil.copy(PROJECT / "pyproject.toml", root)
         (root / "cpp/compat/paddle_inference_api.h").write_text("// ours\n")
         monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -44,9 +39,7 @@ class Clone:
         for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
             monkeypatch.delitem(sys.modules, name)
         spec = importlib.util.spec_from_file_location("fetch_under_test", self.script)
-        assert spec is not None
-        assert spec.loader is not None
-        self.command: Any = importlib.util.module_from_spec(spec)
+        self.command = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.command)
         self.module("download").BACKOFF_SECONDS = 0.01
 
