@@ -10,7 +10,6 @@ import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -55,36 +54,29 @@ def wheel(tmp_path_factory, root, elsewhere, reuse):
     return wheel
 
 
-class Fresh(NamedTuple):
-    """A new environment with the wheel, and with Paddle."""
-
-    python: Path
-    without_paddle: np.ndarray
-    """What predict() gave before Paddle was installed."""
-    packages: str
-    """What was installed then."""
-
-
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory, wheel, elsewhere, digits):
-    """Install the wheel with what it requires; Paddle comes later, from this environment."""
+    """An environment with the wheel, to which Paddle was added from this one.
+
+    The interpreter; what predict() gave before, and which packages there were then.
+    """
     environment = tmp_path_factory.mktemp("environment") / "venv"
-    run(sys.executable, "-m", "venv", environment, cwd=elsewhere)
+    run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=elsewhere)
     python = environment / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", wheel, cwd=elsewhere)
-    packages = run(python, "-m", "pip", "list", "--format=freeze", cwd=elsewhere)
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "--quiet", wheel, cwd=elsewhere)
+    packages = run(*pip, "list", "--format=freeze", cwd=elsewhere)
     logits = predict_with(python, IMPORT_ORDERS["never"], digits)
     (site,) = environment.glob("lib/python3*/site-packages")
     for package in Path(str(metadata.distribution("paddlepaddle").locate_file(""))).iterdir():
         if not (site / package.name).exists() and not package.name.startswith("lenet_cpp"):
             (site / package.name).symlink_to(package)
-    return Fresh(python, logits, packages)
+    return python, logits, packages
 
 
 @pytest.fixture(scope="module")
 def fresh_python(fresh):
-    """The interpreter of that environment."""
-    return fresh.python
+    return fresh[0]
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +97,10 @@ def predict_with(python, imports, digits):
 
 
 def test_without_paddle(fresh, digits):
-    assert "numpy==" in fresh.packages
-    assert "paddle" not in fresh.packages
-    np.testing.assert_array_equal(fresh.without_paddle, lenet_cpp.predict(np.load(digits)))
+    _, logits, packages = fresh
+    assert "numpy==" in packages
+    assert "paddle" not in packages
+    np.testing.assert_array_equal(logits, lenet_cpp.predict(np.load(digits)))
 
 
 def test_paddle_may_come_later(fresh_python, digits):
@@ -142,17 +135,12 @@ def test_same_command_as_the_issue(fresh_python, elsewhere):
 
 def test_wheel(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for needed in (
-        "lenet_cpp/py.typed",
-        "lenet_cpp/_core.pyi",
-        "lenet_cpp/bundled/lenet/lenet.pdmodel",
-        "lenet_cpp/bundled/lenet/lenet.json",
-        "lenet_cpp/bundled/lenet/lenet.pdiparams",
-        "lenet_cpp/bundled/lenet/manifest.json",
-        "lenet_cpp/bundled/lenet/preprocess.json",
+    files = ("lenet.pdmodel", "lenet.json", "lenet.pdiparams", "manifest.json", "preprocess.json")
+    assert {
+        *("lenet_cpp/py.typed", "lenet_cpp/_core.pyi"),
+        *(f"lenet_cpp/bundled/lenet/{file}" for file in files),
         "lenet_cpp/mnist_sample/train-images-idx3-ubyte.gz",
-    ):
-        assert needed in names
+    } <= {*names}
     # The Paddle library comes from the paddlepaddle package, never from inside ours.
     assert not [name for name in names if "libpaddle" in name or "libdnnl" in name]
     assert wheel.stat().st_size < 5_000_000
