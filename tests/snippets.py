@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["FILES", "RUN", "Snippet", "read_snippets", "run_page", "run_snippet", "save_snippet"]
-
 RUN = ("sh", "python")
 """Languages that are run."""
 FILES = ("cpp", "cmake")

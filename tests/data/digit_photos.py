@@ -10,17 +10,12 @@ KINDS = ("paper", "small", "far", "shadow", "board", "pen")
 
 
 def photo(digit, kind, seed):
-    """Return a JPEG's worth of grey image: a digit written on a sheet and photographed.
+    """Return a grey JPEG: a digit (uint8 [28, 28] of MNIST) written on a sheet and photographed.
 
     Every photo has its own size, place, rotation up to 10 degrees either way, paper and ink, light
-    that falls off to one side and to the corners, noise, and JPEG quality.
-
-    Args:
-        digit: uint8 [28, 28] of MNIST.
-        kind: ``paper``: as said; ``small``: 28 to 60 pixels a side; ``far``: the sheet 2.5 to 5
-            times as long as the digit; ``shadow``: with the edge of a shadow across; ``board``:
-            chalk, light on dark; ``pen``: ``far`` with a thin line for a stroke.
-        seed: Of numpy's generator.
+    that falls off to one side and to the corners, noise, and JPEG quality. ``small``: 28 to 60
+    pixels a side; ``far``: the sheet 2.5 to 5 times as long as the digit; ``shadow``: with the edge
+    of a shadow across; ``board``: chalk, light on dark; ``pen``: ``far`` with a thin stroke.
     """
     random = np.random.default_rng(seed)
     ink = _written(digit, kind, random)

@@ -24,14 +24,8 @@ def state_of(value):
 
 
 def save(folder, value):
-    checkpoint.save_checkpoint(
-        folder,
-        "net",
-        parameters=state_of(value),
-        optimizer=state_of(-value),
-        record={"value": value},
-        save=paddle.save,
-    )
+    states = {"parameters": state_of(value), "optimizer": state_of(-value)}
+    checkpoint.save_checkpoint(folder, "net", **states, record={"value": value}, save=paddle.save)
 
 
 def load(folder):
@@ -127,9 +121,8 @@ def parameters():
 
 
 def test_load_parameters(tmp_path, parameters):
-    layer = models.build("lenet")
+    layer, path = models.build("lenet"), tmp_path / "x.pdparams"
     layer.set_state_dict(parameters)
-    path = tmp_path / "x.pdparams"
     paddle.save(layer.state_dict(), str(path))  # as the guide does
     other = models.build("lenet")
     load_parameters(other, path)
@@ -149,9 +142,7 @@ def test_every_difference_is_listed_and_nothing_is_loaded(tmp_path, parameters):
     with pytest.raises(BadModel) as caught:
         load_parameters(layer, path)
     for fault in (
-        str(path),
-        "missing conv1.bias, linear2.weight;",
-        "unexpected conv3.weight",
+        *(str(path), "missing conv1.bias, linear2.weight;", "unexpected conv3.weight"),
         "linear1.weight is float32[120, 400], expected float32[400, 120]",
         "linear3.bias is float64[10], expected float32[10]",
     ):
