@@ -7,10 +7,12 @@ ValueError that begins with the place.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+_Record = TypeVar("_Record")
 
 _SHOWN = 60
 
@@ -45,6 +47,15 @@ def object_(value: Any, where: str, keys: Iterable[str] | None = None) -> dict[s
         if unknown := sorted(value.keys() - expected):
             raise ValueError(f"{where}: unknown {', '.join(unknown)}")
     return dict(value)
+
+
+def record(
+    kind: Callable[..., _Record], value: Any, where: str, /, **fields: Callable[[Any, str], Any]
+) -> _Record:
+    """Return an object with exactly these fields, each parsed, as an instance of a class."""
+    found = object_(value, where or "the document", fields)
+    prefix = f"{where}." if where else ""
+    return kind(**{name: parse(found[name], prefix + name) for name, parse in fields.items()})
 
 
 def sequence(parse: Callable[[Any, str], Any], value: Any, where: str) -> tuple[Any, ...]:

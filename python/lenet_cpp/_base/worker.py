@@ -114,7 +114,9 @@ def call(
                 watchdog.start()
             found = _converse(child, request, report)
         except KeyboardInterrupt:
-            _interrupt(child)
+            with suppress(subprocess.TimeoutExpired):  # while it ends its own children
+                child.send_signal(signal.SIGINT)
+                child.wait(_ENDING_SECONDS)
             raise
         finally:
             watchdog.cancel()
@@ -204,10 +206,3 @@ def _converse(
             report(*message["progress"])
     child.wait()
     return found
-
-
-def _interrupt(child: subprocess.Popen[str]) -> None:
-    """Give the child a few seconds to end its own children."""
-    with suppress(subprocess.TimeoutExpired):
-        child.send_signal(signal.SIGINT)
-        child.wait(_ENDING_SECONDS)

@@ -159,7 +159,7 @@ def rewrite(
         manifest = describe_model(
             staging,
             stem,
-            {str(to_program): parse_signature(found["signature"])},
+            {str(to_program): parse_signature(found["signature"], "signature")},
             [*found["files"], *companions],
             paddle_version=found["paddle_version"],
             origin=origin,

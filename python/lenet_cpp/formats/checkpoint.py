@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 RECORD_FORMAT = 1
+_SHOWN = 20  # of the names in a message
 # paddle.save adds this table of generated tensor names to a layer's state dict.
 _NAME_TABLE = "StructuredToParameterName@@"
 
@@ -102,8 +103,6 @@ class StateMismatch(BadModel):
         wrong: Names in both, each with the problem of its array.
     """
 
-    _SHOWN = 20
-
     def __init__(
         self,
         path: Path,
@@ -125,18 +124,12 @@ class StateMismatch(BadModel):
         self.unexpected = tuple(unexpected)
         self.wrong = dict(wrong)
         faults = []
-        if missing:
-            faults.append(f"missing {self._list(missing)}")
-        if unexpected:
-            faults.append(f"unexpected {self._list(unexpected)}")
-        if wrong:
-            faults.append(self._list(list(wrong.values()), "; "))
+        for what, items in (("missing ", missing), ("unexpected ", unexpected), ("", [*wrong])):
+            if items:
+                separator, more = ", " if what else "; ", len(items) - _SHOWN
+                shown = separator.join(wrong.get(item, item) for item in items[:_SHOWN])
+                faults.append(what + shown + (f" and {more} more" if more > 0 else ""))
         super().__init__(f"{path} does not fit the model: {'; '.join(faults)}{hint}")
-
-    def _list(self, items: list[str], separator: str = ", ") -> str:
-        shown = separator.join(items[: self._SHOWN])
-        more = len(items) - self._SHOWN
-        return f"{shown} and {more} more" if more > 0 else shown
 
 
 def check_arrays(
@@ -217,6 +210,7 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     recover(folder, name)
     params_path, opt_path, record_path = _paths(folder, name)
+    draft = record_path.with_name(f".{record_path.name}.draft")
     try:
         files = {}
         for path, state in ((params_path, parameters), (opt_path, optimizer)):
@@ -226,16 +220,14 @@ def save_checkpoint(
                 _sync(staged)
             files[path.name] = sha256_file(staged)
         text = json.dumps({"format": RECORD_FORMAT, **record, "files": files}, indent=2) + "\n"
-        draft = record_path.with_name(f".{record_path.name}.draft")
         draft.write_text(text, encoding="utf-8")
         _sync(draft)
         _sync(folder)
         draft.replace(_staged(record_path))  # the commit point
     except BaseException:
         if not _staged(record_path).exists():
-            for path in (params_path, opt_path):
-                _staged(path).unlink(missing_ok=True)
-            record_path.with_name(f".{record_path.name}.draft").unlink(missing_ok=True)
+            for path in (_staged(params_path), _staged(opt_path), draft):
+                path.unlink(missing_ok=True)
         raise
     _sync(folder)
     recover(folder, name)

@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.strict_json import (
     boolean,
+    choice,
     integer,
     object_,
     optional,
     read_json,
+    record,
     sequence,
     text,
     wrong,
@@ -38,11 +41,9 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 _CHECKSUM_LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
 # The facts about a model that stay true when its files are rewritten.
 _ORIGINAL = ("topology", "softmax", "classes", "training", "data", "accuracy", "quantization")
-_DTYPES = frozenset(
-    {
-        *("bool", "uint8", "int8", "int16", "int32", "int64"),
-        *("float16", "bfloat16", "float32", "float64"),
-    }
+_DTYPES = (
+    *("bfloat16", "bool", "float16", "float32", "float64"),
+    *("int16", "int32", "int64", "int8", "uint8"),
 )
 
 
@@ -116,10 +117,10 @@ class Manifest:
     classes: tuple[str, ...]
     paddle_version: str
     lenet_cpp_version: str | None = None
-    training: dict[str, Any] | None = field(default=None)
-    data: dict[str, Any] | None = field(default=None)
+    training: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None
     accuracy: MeasuredAccuracy | None = None
-    quantization: dict[str, Any] | None = field(default=None)
+    quantization: dict[str, Any] | None = None
 
     @property
     def class_dim(self) -> int | None:
@@ -238,15 +239,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     sums[MANIFEST_NAME] = hashlib.sha256(document_text.encode()).hexdigest()
     write_text(folder / MANIFEST_NAME, document_text)
     write_text(folder / CHECKSUMS_NAME, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
-
-
-def parse_signature(value: Any) -> ModelSignature:
-    """Return the signature that ``asdict`` turned into a dictionary.
-
-    Raises:
-        ValueError: The value is not a signature.
-    """
-    return _signature(value, "signature")
 
 
 def has_manifest(folder: Path) -> bool:
@@ -373,22 +365,7 @@ def _parse(document: Any) -> Manifest:
     version = whole.pop("format_version", None)
     if type(version) is not int or version != FORMAT_VERSION:
         raise ValueError(f"format_version: expected {FORMAT_VERSION}, found {version!r}")
-    whole.setdefault("quantization", None)
-    object_(whole, "the document", (entry.name for entry in fields(Manifest)))
-    manifest = Manifest(
-        name=_plain_name(whole["name"], "name"),
-        topology=optional(text, whole["topology"], "topology"),
-        softmax=optional(boolean, whole["softmax"], "softmax"),
-        files=_mapping(_file_entry, whole["files"], "files"),
-        models=_mapping(_signature, whole["models"], "models"),
-        classes=sequence(text, whole["classes"], "classes"),
-        paddle_version=text(whole["paddle_version"], "paddle_version"),
-        lenet_cpp_version=optional(text, whole["lenet_cpp_version"], "lenet_cpp_version"),
-        training=optional(object_, whole["training"], "training"),
-        data=optional(object_, whole["data"], "data"),
-        accuracy=optional(parse_accuracy, whole["accuracy"], "accuracy"),
-        quantization=optional(object_, whole["quantization"], "quantization"),
-    )
+    manifest = _parse_fields({"quantization": None, **whole}, "")
     for reserved in (MANIFEST_NAME, CHECKSUMS_NAME):
         if reserved in manifest.files:
             raise ValueError(f"files: {reserved} cannot be a file of the model")
@@ -397,10 +374,6 @@ def _parse(document: Any) -> Manifest:
     if not manifest.models:
         raise ValueError("models: expected at least one model file, found none")
     return manifest
-
-
-def _record(kind: type, value: Any, where: str) -> dict[str, Any]:
-    return object_(value, where, (entry.name for entry in fields(kind)))
 
 
 def _plain_name(value: Any, where: str) -> str:
@@ -416,11 +389,10 @@ def _mapping(parse: Callable[[Any, str], Any], value: Any, where: str) -> dict[s
     }
 
 
-def _file_entry(value: Any, where: str) -> FileEntry:
-    found = _record(FileEntry, value, where)
-    if not isinstance(found["sha256"], str) or not _HEX.fullmatch(found["sha256"]):
-        raise wrong(f"{where}.sha256", "64 lower-case hexadecimal digits", found["sha256"])
-    return FileEntry(found["sha256"], integer(found["size"], f"{where}.size", 0))
+def _sha256(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not _HEX.fullmatch(value):
+        raise wrong(where, "64 lower-case hexadecimal digits", value)
+    return value
 
 
 def _dimension(value: Any, where: str) -> int:
@@ -429,33 +401,35 @@ def _dimension(value: Any, where: str) -> int:
     return integer(value, where, -1)
 
 
-def _tensor(value: Any, where: str) -> TensorSpec:
-    found = _record(TensorSpec, value, where)
-    if not isinstance(found["dtype"], str) or found["dtype"] not in _DTYPES:
-        raise wrong(f"{where}.dtype", f"one of {', '.join(sorted(_DTYPES))}", found["dtype"])
-    return TensorSpec(
-        text(found["name"], f"{where}.name"),
-        sequence(_dimension, found["shape"], f"{where}.shape"),
-        found["dtype"],
-    )
+def _fraction(value: Any, where: str) -> float:
+    if type(value) not in {int, float} or not 0 <= value <= 1:
+        raise wrong(where, "a fraction from 0 to 1", value)
+    return float(value)
 
 
-def _signature(value: Any, where: str) -> ModelSignature:
-    found = _record(ModelSignature, value, where)
-    return ModelSignature(
-        sequence(_tensor, found["inputs"], f"{where}.inputs"),
-        sequence(_tensor, found["outputs"], f"{where}.outputs"),
-    )
-
-
-def parse_accuracy(value: Any, where: str) -> MeasuredAccuracy:
-    """Check what a manifest says of the accuracy; a ValueError says what is wrong."""
-    found = _record(MeasuredAccuracy, value, where)
-    top1 = found["top1"]
-    if type(top1) not in {int, float} or not 0 <= top1 <= 1:
-        raise wrong(f"{where}.top1", "a fraction from 0 to 1", top1)
-    return MeasuredAccuracy(
-        float(top1),
-        integer(found["images"], f"{where}.images", 1),
-        text(found["dataset"], f"{where}.dataset"),
-    )
+_file_entry = partial(record, FileEntry, sha256=_sha256, size=partial(integer, least=0))
+_shape = partial(sequence, _dimension)
+_dtype = partial(choice, choices=_DTYPES)
+_tensors = partial(sequence, partial(record, TensorSpec, name=text, shape=_shape, dtype=_dtype))
+parse_signature = partial(record, ModelSignature, inputs=_tensors, outputs=_tensors)
+"""Turn what ``asdict`` made of a signature into one again, or raise ValueError."""
+parse_accuracy = partial(
+    record, MeasuredAccuracy, top1=_fraction, images=partial(integer, least=1), dataset=text
+)
+"""Check what a manifest says of the accuracy; a ValueError says what is wrong."""
+_parse_fields = partial(
+    record,
+    Manifest,
+    name=_plain_name,
+    topology=partial(optional, text),
+    softmax=partial(optional, boolean),
+    files=partial(_mapping, _file_entry),
+    models=partial(_mapping, parse_signature),
+    classes=partial(sequence, text),
+    paddle_version=text,
+    lenet_cpp_version=partial(optional, text),
+    training=partial(optional, object_),
+    data=partial(optional, object_),
+    accuracy=partial(optional, parse_accuracy),
+    quantization=partial(optional, object_),
+)

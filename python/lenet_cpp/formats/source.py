@@ -125,16 +125,9 @@ def _of_file(path: Path) -> list[Source]:
         elif name.suffix in {".pdmodel", ".json"} and params.is_file():
             found.append(Source(name.suffix[1:], name, params))
         elif name.name in OLD_PROGRAMS:
-            found.append(_old_model(name))
+            combined = next(filter(Path.is_file, map(name.with_name, OLD_PARAMS)), None)
+            found.append(Source("model-params" if combined else "separate", name, combined))
     return found
-
-
-def _old_model(program: Path) -> Source:
-    """Return a program of :data:`OLD_PROGRAMS`, with its parameters in one file or in many."""
-    for name in OLD_PARAMS:
-        if program.with_name(name).is_file():
-            return Source("model-params", program, program.with_name(name))
-    return Source("separate", program)
 
 
 def _in_folder(folder: Path) -> list[Source]:

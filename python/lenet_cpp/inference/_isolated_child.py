@@ -10,17 +10,21 @@ import select
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from lenet_cpp.errors import BackendFailure, Error
+from lenet_cpp.errors import Error
 from lenet_cpp.inference.isolated import HEADER, MAX_MESSAGE
 from lenet_cpp.inference.predictor import Predictor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+_Result = TypeVar("_Result")
 _MAX_FILES = 256
 _WATCH_MILLISECONDS = 500
 _PR_SET_NO_NEW_PRIVS = 38
@@ -38,13 +42,9 @@ def main() -> None:
     _limit(resource.RLIMIT_AS, request["memory_limit"])
     _limit(resource.RLIMIT_NOFILE, _MAX_FILES)
     _limit(resource.RLIMIT_CORE, 0)
-    try:
-        predictor = Predictor(**request["paths"], **request["options"])
-    except Error as error:
-        _send(answers, _described(error))
-        return
-    except MemoryError:
-        _send(answers, _described(BackendFailure("out of memory while loading the model")))
+    predictor = _attempt("loading", lambda: Predictor(**request["paths"], **request["options"]))
+    if not isinstance(predictor, Predictor):
+        _send(answers, predictor)
         return
     specs = {"input": predictor.input_spec, "output": predictor.output_spec}
     described = {key: [spec.name, spec.shape, spec.dtype] for key, spec in specs.items()}
@@ -52,29 +52,27 @@ def main() -> None:
     while True:
         request, data = _receive(requests)
         images = np.frombuffer(data, dtype=np.float32).reshape(request["shape"])
-        _send(answers, *_run(predictor, images))
+        output = _attempt("running", partial(predictor.run, images))
+        if isinstance(output, np.ndarray):
+            _send(answers, {"shape": output.shape}, output)
+        else:
+            _send(answers, output)
 
 
-def _run(
-    predictor: Predictor, images: NDArray[np.float32]
-) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
+def _attempt(doing: str, action: Callable[[], _Result]) -> _Result | dict[str, Any]:
+    """Return the result, or the message that describes the error."""
     try:
-        output = predictor.run(images)
+        return action()
     except Error as error:
-        return _described(error), None
+        return {"error": type(error).__name__, "message": str(error)[:4096]}
     except MemoryError:
-        return _described(BackendFailure("out of memory while running the model")), None
-    return {"shape": output.shape}, output
+        return {"error": "BackendFailure", "message": f"out of memory while {doing} the model"}
 
 
 def _limit(kind: int, most: int) -> None:
     hard = resource.getrlimit(kind)[1]
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(kind, (most, most))
-
-
-def _described(error: Error) -> dict[str, Any]:
-    return {"error": type(error).__name__, "message": str(error)[:4096]}
 
 
 def _end_with_parent(parent: int, requests: BinaryIO) -> None:

@@ -155,11 +155,12 @@ class AutoLog:
         if settings is None:
             raise BadInput("the report needs the engine's settings: give settings=")
         if not isinstance(settings, RunSettings):
-            settings = _settings_of(settings)
+            settings = settings_of(settings)
         if not self._seconds:
             raise BadInput("no batch was timed: there is nothing to report")
         seconds = np.array(self._seconds)
         total = float(seconds.sum())
+        shape = "dynamic" if len(self._shape) == 1 else ",".join(map(str, self._shape))
         means = 1000 * seconds.mean(axis=0)
         return [
             "\n",
@@ -185,7 +186,7 @@ class AutoLog:
             f" precision: {settings.precision}",
             "----------------------- Data info -----------------------",
             f" batch_size: {self.batch_size}",
-            f" input_shape: {self._described_shape()}",
+            f" input_shape: {shape}",
             f" data_num: {len(seconds)}",
             "----------------------- Perf info -----------------------",
             f" cpu_rss(MB): {round(self._peak_rss / _MIB, 4)}, gpu_rss(MB): None, gpu_util: None%",
@@ -197,9 +198,6 @@ class AutoLog:
             ),
             *self._more(settings, seconds, total),
         ]
-
-    def _described_shape(self) -> str:
-        return "dynamic" if len(self._shape) == 1 else ",".join(map(str, self._shape))
 
     def _more(self, settings: RunSettings, seconds: np.ndarray, total: float) -> list[str]:
         """Return the lines after AutoLog's own; none has a key of those: parsers skip them."""
@@ -218,20 +216,26 @@ class AutoLog:
         return [*lines, f" images: {self._images}, images/s: {self._images / total:.2f}"]
 
 
-def _settings_of(config: Any) -> RunSettings:
-    """Read a ``paddle.inference.Config``, which does not tell whether it optimizes memory."""
+def settings_of(config: Any, **known: Any) -> RunSettings:
+    """Read a ``paddle.inference.Config``, which does not tell whether it optimizes memory.
+
+    Args:
+        config: The configuration.
+        **known: Fields of the settings that are known better.
+    """
     package = installed_paddle()
     enabled = getattr(config, "onednn_enabled", None) or config.mkldnn_enabled  # Paddle 3.1
-    return RunSettings(
-        engine="paddle.inference",
+    found = {
+        "engine": "paddle.inference",
         **library_facts(package.version if package else "none"),
-        accelerator="onednn" if enabled() else "plain",
-        ir_optim=bool(config.ir_optim()),
-        memory_optim=None,
-        threads=int(config.cpu_math_library_num_threads()),
-        tensorrt=bool(config.tensorrt_engine_enabled()),
-        runtime_device="gpu" if config.use_gpu() else "cpu",
-    )
+        "accelerator": "onednn" if enabled() else "plain",
+        "ir_optim": bool(config.ir_optim()),
+        "memory_optim": None,
+        "threads": int(config.cpu_math_library_num_threads()),
+        "tensorrt": bool(config.tensorrt_engine_enabled()),
+        "runtime_device": "gpu" if config.use_gpu() else "cpu",
+    }
+    return RunSettings(**{**found, **known})
 
 
 def _os_version() -> str:

@@ -26,13 +26,7 @@ def _origin() -> Predictor:
     return Predictor()
 
 
-class _PerThread(threading.local):
-    """A clone for each thread, so that threads run in parallel."""
-
-    predictor: Predictor | None = None
-
-
-_per_thread = _PerThread()
+_per_thread = threading.local()  # a clone for each thread, so that threads run in parallel
 _creating = threading.Lock()
 
 
@@ -43,15 +37,6 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def _predictor() -> Predictor:
-    predictor = _per_thread.predictor
-    if predictor is None:
-        with _creating:
-            predictor = _origin().clone()
-        _per_thread.predictor = predictor
-    return predictor
 
 
 def predict(images: ArrayLike) -> NDArray[np.float32]:
@@ -71,4 +56,8 @@ def predict(images: ArrayLike) -> NDArray[np.float32]:
         lenet_cpp.BadInput: Wrong type or shape, or a value that is not finite.
         lenet_cpp.Error: The Paddle library could not be loaded or failed.
     """
-    return _predictor().run(images)
+    predictor: Predictor | None = getattr(_per_thread, "predictor", None)
+    if predictor is None:
+        with _creating:
+            predictor = _per_thread.predictor = _origin().clone()
+    return predictor.run(images)

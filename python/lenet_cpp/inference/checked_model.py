@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lenet_cpp import _core
+from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.inference.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def check_model(
         precision: As in :class:`lenet_cpp.Options`; an error when the model does not support it.
 
     Raises:
-        lenet_cpp.Error: As :class:`lenet_cpp.Predictor`.
+        lenet_cpp.Error: As :class:`lenet_cpp.Predictor`; ``Unsupported`` also without PaddlePaddle.
     """
+    require_paddle()
     with Predictor(
         model_file,
         params_file,

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,13 +58,7 @@ class InferenceEngine(Closing):
         apply_softmax: bool | None = None,
         class_dim: int | None = None,
         img_size: int | None = None,
-        accelerator: str | None = None,
-        threads: int | None = None,
-        ir_optim: bool | None = None,
-        memory_optim: bool | None = None,
-        precision: str | None = None,
-        check_program: bool | None = None,
-        check_hashes: bool | None = None,
+        **options: Any,
     ) -> None:
         """Choose an engine; nothing is loaded yet.
 
@@ -83,30 +77,17 @@ class InferenceEngine(Closing):
             class_dim: Number of classes; only for ``dygraph``, by default the registry's.
             img_size: Height and width of the images; only for ``dygraph``, by default the
                 registry's.
-            accelerator: As in :class:`lenet_cpp.Options`, except that ``auto`` is oneDNN with
-                ``python``. This option and the next four are only for inference engines.
-            threads: As in :class:`lenet_cpp.Options`.
-            ir_optim: As in :class:`lenet_cpp.Options`.
-            memory_optim: As in :class:`lenet_cpp.Options`.
-            precision: As in :class:`lenet_cpp.Options`.
-            check_program: As in :class:`lenet_cpp.Options`; for exported models.
-            check_hashes: As in :class:`lenet_cpp.Options`; for exported models.
+            **options: As in :class:`lenet_cpp.Options`; None is the default. All engines of
+                exported models support ``check_program`` and ``check_hashes``; ``python`` also
+                ``accelerator`` (``auto`` is oneDNN), ``threads``, ``ir_optim``, ``memory_optim``
+                and ``precision``; the engines in C++ support every option.
         """
         self._engine_name = engine
         self._given_pipeline = preprocess
         self._model_name = model_name
         self._given_labels = None if labels is None else tuple(labels)
         self._apply_softmax = apply_softmax
-        self._sizes = {"class_dim": class_dim, "img_size": img_size}
-        options = {
-            "accelerator": accelerator,
-            "threads": threads,
-            "ir_optim": ir_optim,
-            "memory_optim": memory_optim,
-            "precision": precision,
-            "check_program": check_program,
-            "check_hashes": check_hashes,
-        }
+        options |= {"class_dim": class_dim, "img_size": img_size}
         self._options = {name: value for name, value in options.items() if value is not None}
         self._loaded: LoadedModel | None = None
         self._running = threading.Lock()
@@ -140,12 +121,7 @@ class InferenceEngine(Closing):
         """
         self.close()
         self._loaded = load(
-            self._engine_name,
-            model_file,
-            params_file,
-            model_dir=model_dir,
-            **self._sizes,
-            options=self._options,
+            self._engine_name, model_file, params_file, model_dir=model_dir, **self._options
         )
         return self
 
@@ -191,8 +167,7 @@ class InferenceEngine(Closing):
             BadInput: Wrong type or shape, or a value that is not finite.
             BackendFailure: Paddle failed.
         """
-        model = self._model
-        batch = as_batch(x, model.engine.input_shape)
+        batch = as_batch(x, self._model.engine.input_shape)
         if len(batch) == 0:
             raise BadInput("expected at least one image, got none")
         with self._running:
@@ -332,12 +307,9 @@ class InferenceEngine(Closing):
         if labels is not None and len(labels) != classes:
             raise BadInput(f"{len(labels)} labels for the {classes} classes of {self._model.file}")
         if labels is None:
-            labels = self._model.labels or self._registered_labels()
+            network = registry.find_network(self._model_name)
+            labels = self._model.labels or (network.labels if network is not None else ())
         return labels if len(labels) == classes else ()
-
-    def _registered_labels(self) -> tuple[str, ...]:
-        network = registry.find_network(self._model_name)
-        return network.labels if network is not None else ()
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -54,7 +54,9 @@ def classify(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Classif
             digit in it; the message has the file.
         lenet_cpp.Error: The Paddle library could not be loaded or failed.
     """
-    return _probabilities(predict(_as_arrays(images)))
+    logits = predict(_as_arrays(images))
+    names = _labels()
+    return Classification([names[i] for i in logits.argmax(axis=1)], softmax(logits))
 
 
 def _as_arrays(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> ArrayLike:
@@ -81,11 +83,6 @@ def _is_picture(images: object) -> TypeGuard[NDArray[np.uint8]]:
     return True
 
 
-def _probabilities(logits: NDArray[np.float32]) -> Classification:
-    names = _labels()
-    return Classification([names[i] for i in logits.argmax(axis=1)], softmax(logits))
-
-
 @cache
 def _preprocess() -> Pipeline:
     return Pipeline.load(bundled_model_dir() / PREPROCESS_NAME)
@@ -93,4 +90,4 @@ def _preprocess() -> Pipeline:
 
 @cache
 def _labels() -> tuple[str, ...]:
-    return tuple(read_manifest(bundled_model_dir()).classes)
+    return read_manifest(bundled_model_dir()).classes

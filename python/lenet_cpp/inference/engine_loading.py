@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from lenet_cpp import _core
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.manifest import find_manifest
 from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.inference.checked_model import CheckedModel
-from lenet_cpp.inference.cpp_engine import CppEngine
+from lenet_cpp.inference.engine import RunSettings
+from lenet_cpp.inference.paddle_package import library_facts
 from lenet_cpp.inference.predictor import Options, Predictor
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from lenet_cpp.data.images import Pipeline
@@ -63,39 +65,38 @@ class LoadedModel:
     """Whether the model ends in a softmax."""
 
 
-class LoadRequest(NamedTuple):
-    """The arguments of :func:`load`."""
+class EngineKind(NamedTuple):
+    """How to load a model into an engine."""
 
-    model_file: Source
-    params_file: Source
-    model_dir: Source
-    class_dim: int | None
-    img_size: int | None
-    options: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class EngineKind:
-    """How to load a model into an engine.
-
-    Attributes:
-        load: The function that loads the model.
-        options: The supported fields of :class:`lenet_cpp.Options`.
-        takes_sizes: Whether the number of classes and the size of images are arguments; an
-            exported model has its own.
-    """
-
-    load: Callable[[LoadRequest], LoadedModel]
+    load: Callable[..., LoadedModel]
+    """Loads the model; it takes the arguments of :func:`load`, except for the first."""
     options: frozenset[str]
-    takes_sizes: bool = False
+    """The supported options."""
 
 
-def _no_network(_name: str | None) -> KnownNetwork | None:
-    return None
+class CppEngine:
+    """An engine that owns and runs a :class:`lenet_cpp.Predictor`."""
 
+    def __init__(self, predictor: Predictor) -> None:
+        """Take over a loaded predictor."""
+        self._predictor = predictor
+        self.input_shape = predictor.input_spec.shape
+        self.run = predictor.run
+        self.close = predictor.close
 
-def _unknown_network(reference: str) -> KnownNetwork:
-    raise BadInput(f"unknown model {reference!r}: no registry of networks is imported")
+    def settings(self, batch_size: int) -> RunSettings:
+        """Return how batches of this size are computed."""
+        options = self._predictor.options
+        version = _core.paddle_version() if options["engine"] == "paddle" else "none"
+        return RunSettings(
+            engine=options["engine"],
+            **library_facts(version),
+            accelerator=self._predictor.accelerator(batch_size),
+            ir_optim=options["ir_optim"],
+            memory_optim=options["memory_optim"],
+            threads=options["threads"],
+            precision=options["precision"],
+        )
 
 
 @dataclass
@@ -103,8 +104,8 @@ class _Registry:
     """The engines that :func:`load` knows, and the networks that it knows by name."""
 
     engines: dict[str, EngineKind] = field(default_factory=dict)
-    find_network: Callable[[str | None], KnownNetwork | None] = _no_network
-    resolve_network: Callable[[str], KnownNetwork] = _unknown_network
+    find_network: Callable[[str | None], KnownNetwork | None] = lambda _: None
+    resolve_network: Callable[[str], KnownNetwork | None] = lambda _: None
 
 
 registry = _Registry()
@@ -117,9 +118,7 @@ def load(
     params_file: Source = None,
     *,
     model_dir: Source = None,
-    class_dim: int | None = None,
-    img_size: int | None = None,
-    options: Mapping[str, Any],
+    **options: Any,
 ) -> LoadedModel:
     """Load a model.
 
@@ -128,9 +127,8 @@ def load(
         model_file: The program; for the ``dygraph`` engine the name of a registered model.
         params_file: Its parameters; for the ``dygraph`` engine a ``.pdparams`` file.
         model_dir: Instead of both, a folder with an exported model.
-        class_dim: Number of classes; only for the ``dygraph`` engine.
-        img_size: Height and width of the images, in pixels; only for the ``dygraph`` engine.
-        options: Some of :class:`lenet_cpp.Options`.
+        **options: Some of :class:`lenet_cpp.Options`; for the ``dygraph`` engine ``class_dim``, the
+            number of classes, and ``img_size``, height and width of the images in pixels.
 
     Raises:
         lenet_cpp.Error: An argument is wrong, or the model cannot be loaded.
@@ -139,12 +137,13 @@ def load(
     if kind is None:
         raise BadInput(f"unknown engine {engine!r}; choose among {', '.join(registry.engines)}")
     if wrong := sorted(options.keys() - kind.options):
-        known = sorted(kind.options)
-        takes = f"it supports {', '.join(known)}" if known else "it supports none"
-        raise BadInput(f"the {engine} engine does not support the option {wrong[0]}: {takes}")
-    if not kind.takes_sizes and (class_dim is not None or img_size is not None):
-        raise BadInput("an exported model has its own number of classes and size of images")
-    return kind.load(LoadRequest(model_file, params_file, model_dir, class_dim, img_size, options))
+        if wrong[0] in {"class_dim", "img_size"}:
+            raise BadInput("an exported model has its own number of classes and size of images")
+        known = ", ".join(sorted(kind.options))
+        raise BadInput(
+            f"the {engine} engine does not support the option {wrong[0]}: it supports {known}"
+        )
+    return kind.load(model_file, params_file, model_dir=model_dir, **options)
 
 
 def described(engine: Engine, model: CheckedModel) -> LoadedModel:
@@ -158,24 +157,20 @@ def described(engine: Engine, model: CheckedModel) -> LoadedModel:
     labels = manifest.classes if manifest else ()
     if model.program.suffix == ".onnx":
         labels = class_names(read_onnx_metadata(model.program).get("classes"))
+    usual = model.program.stem in {"__model__", "inference", "model"}
+    stem = folder.absolute().name if usual else model.program.stem
     return LoadedModel(
         engine,
         file=model.program,
-        name=topology or (manifest.name if manifest else _name_of(model.program)),
+        name=topology or (manifest.name if manifest else stem),
         spec=registry.find_network(topology),
         labels=labels,
         gives_probabilities=model.ends_in_softmax() if known is None else known,
     )
 
 
-def _load_cpp(engine: str, request: LoadRequest) -> LoadedModel:
-    predictor = Predictor(
-        request.model_file,
-        request.params_file,
-        model_dir=request.model_dir,
-        engine=engine,
-        **request.options,
-    )
+def _load_cpp(engine: str, *files: Source, **options: Any) -> LoadedModel:
+    predictor = Predictor(*files, engine=engine, **options)
     try:
         model = CheckedModel(
             predictor.model_file, predictor.params_file, predictor.input_spec.shape
@@ -184,12 +179,6 @@ def _load_cpp(engine: str, request: LoadRequest) -> LoadedModel:
     except BaseException:
         predictor.close()
         raise
-
-
-def _name_of(program: Path) -> str:
-    """Return a program's stem, or its folder's name when all models have that stem."""
-    usual = program.stem in {"__model__", "inference", "model"}
-    return program.absolute().parent.name if usual else program.stem
 
 
 for _name in ("auto", "native", "paddle", "onnxruntime"):

@@ -49,7 +49,12 @@ class InputRange:
             return False
         self._runs = _RUNS
         file = Path(self._model_file).with_name(PREPROCESS_NAME)
-        expected = _range_of(file)
+        from lenet_cpp.data.images import Pipeline  # takes longer to import than the predictor
+
+        try:
+            expected = Pipeline.load(file).value_range
+        except Error:
+            return True
         if expected and largest > _FAR * max(map(abs, expected)):
             low, high = expected
             warnings.warn(
@@ -60,12 +65,3 @@ class InputRange:
                 stacklevel=3,
             )
         return True
-
-
-def _range_of(file: Path) -> tuple[float, float] | None:
-    from lenet_cpp.data.images import Pipeline  # takes longer to import than the predictor
-
-    try:
-        return Pipeline.load(file).value_range
-    except Error:
-        return None

@@ -16,7 +16,7 @@ import time
 import weakref
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -49,14 +49,6 @@ _TYPED_ERRORS: dict[str, type[Error]] = {
 }
 
 
-class _Gone(Exception):  # noqa: N818 - never leaves this module
-    """The child ended, or closed its end."""
-
-
-class _Late(Exception):  # noqa: N818 - never leaves this module
-    """The child took too long."""
-
-
 class _Garbled(Exception):  # noqa: N818 - never leaves this module
     """The child sent what the protocol does not allow."""
 
@@ -80,6 +72,8 @@ class IsolatedPredictor(Specified, Closing):
         >>> with IsolatedPredictor("from_a_stranger.pdmodel", timeout=5) as predictor:
         ...     logits = predictor.run(images)
     """
+
+    _COPY = ("an IsolatedPredictor", "create another one")
 
     def __init__(
         self,
@@ -128,66 +122,52 @@ class IsolatedPredictor(Specified, Closing):
             self._start()
 
     def _start(self) -> _Child:
-        child = _Child()
-        self._child = child
-        answer, _ = self._talk(child, self._request, None, "loading the model")
-        self._input_spec = self._checked(lambda: _spec(answer.get("input")))
-        self._output_spec = self._checked(lambda: _spec(answer.get("output")))
-        self._quantized = answer.get("quantized") is True
+        child = self._child = _Child()
+        found = self._talk(child, self._request, None, "loading the model", _described)
+        self._input_spec, self._output_spec, self._quantized = found
         return child
 
-    def _checked(self, read: Callable[[], _Read]) -> _Read:
-        try:
-            return read()
-        except _Garbled as error:
-            self._end()
-            raise BackendFailure(f"the child process sent an invalid reply: {error}") from None
-
     def _talk(
-        self, child: _Child, request: dict[str, Any], array: NDArray[np.float32] | None, doing: str
-    ) -> tuple[dict[str, Any], memoryview]:
-        """Ask the child and wait; end the child on any fault except a typed error."""
+        self,
+        child: _Child,
+        request: dict[str, Any],
+        array: NDArray[np.float32] | None,
+        doing: str,
+        read: Callable[[dict[str, Any], memoryview], _Read],
+    ) -> _Read:
+        """Ask the child, wait, and read its answer; end it on any fault except a typed error."""
         deadline = time.monotonic() + self._timeout
         try:
             child.send(request, array, deadline)
             answer, payload = child.receive(self._longest_answer(array), deadline)
-        except _Late:
-            self._end()
-            raise BackendFailure(
-                f"the child process was ended after {self._timeout:g} s while {doing}; raise"
-                " timeout if the model is to be trusted"
-            ) from None
-        except _Gone:
-            cause = child.cause_of_death()
-            self._end()
-            raise BackendFailure(f"the child process {cause} while {doing}") from None
+            refused = _error(answer)
+            if refused is None:
+                return read(answer, payload)
+        except TimeoutError:
+            fault = (
+                f"was ended after {self._timeout:g} s while {doing}; raise timeout if the model is"
+                " to be trusted"
+            )
+        except (EOFError, BrokenPipeError):
+            fault = f"{child.cause_of_death()} while {doing}"
         except _Garbled as error:
-            self._end()
-            raise BackendFailure(
-                f"the child process sent an invalid reply while {doing}: {error}"
-            ) from None
+            fault = f"sent an invalid reply while {doing}: {error}"
         except BaseException:  # Ctrl-C: the rest of this answer would look like the next one
             self._end()
             raise
-        kind = answer.get("error")
-        if kind is None:
-            return answer, payload
-        if not isinstance(kind, str) or kind not in _TYPED_ERRORS:
-            self._end()
-            raise BackendFailure(f"the child process sent an invalid reply while {doing}: an error")
-        if array is None:  # a child without a model ends
-            self._end()
-        message = "".join(c if c.isprintable() else "?" for c in str(answer.get("message")))
-        raise _TYPED_ERRORS[kind](message)
+        else:
+            if array is None:  # a child without a model ends
+                self._end()
+            raise refused
+        self._end()
+        raise BackendFailure(f"the child process {fault}")
 
     def _longest_answer(self, array: NDArray[np.float32] | None) -> int:
         """Return the largest expected array in bytes: the declared output for these images."""
         if array is None:
             return 0
-        most = 1
-        for size in self._output_spec.shape[1:]:
-            most *= size if size > 0 else 1 << 16
-        return min(max(1, len(array)) * most * 4, self._memory_limit)
+        sizes = (size if size > 0 else 1 << 16 for size in self._output_spec.shape[1:])
+        return min(4 * max(1, len(array)) * math.prod(sizes), self._memory_limit)
 
     def run(self, images: ArrayLike) -> NDArray[np.float32]:
         """Return the model's raw outputs; arguments and result as :meth:`Predictor.run`.
@@ -202,16 +182,8 @@ class IsolatedPredictor(Specified, Closing):
             self._require_open()
             child = self._child or self._start()
             batch = np.ascontiguousarray(as_batch(images, self._input_spec.shape))
-            answer, payload = self._talk(
-                child, {"shape": list(batch.shape)}, batch, "running the model"
-            )
-            shape = self._checked(lambda: _shape(answer.get("shape"), least=0))
-            if len(payload) != 4 * math.prod(shape):
-                self._end()
-                raise BackendFailure(
-                    "the child process sent an array that does not have the announced size"
-                )
-            return np.frombuffer(payload, dtype=np.float32).reshape(shape)
+            request = {"shape": list(batch.shape)}
+            return self._talk(child, request, batch, "running the model", _outputs)
 
     def _end(self) -> None:
         child, self._child = self._child, None
@@ -227,10 +199,6 @@ class IsolatedPredictor(Specified, Closing):
     def _require_open(self) -> None:
         if self._closed:
             raise BadInput("the predictor is closed")
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied."""
-        raise TypeError("an IsolatedPredictor cannot be pickled or copied: create another one")
 
     @property
     def quantized(self) -> bool:
@@ -256,6 +224,31 @@ def _spec(given: object) -> TensorSpec:
         raise _Garbled("the description of a tensor")
     name, shape, dtype = given
     return TensorSpec(str(name)[:_MAX_NAME], _shape(shape), str(dtype)[:_MAX_NAME])
+
+
+def _error(answer: dict[str, Any]) -> Error | None:
+    kind = answer.get("error")
+    if kind is None:
+        return None
+    if not isinstance(kind, str) or kind not in _TYPED_ERRORS:
+        raise _Garbled("an error")
+    return _TYPED_ERRORS[kind](_printable(str(answer.get("message"))))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _described(answer: dict[str, Any], _: memoryview) -> tuple[TensorSpec, TensorSpec, bool]:
+    quantized = answer.get("quantized") is True
+    return _spec(answer.get("input")), _spec(answer.get("output")), quantized
+
+
+def _outputs(answer: dict[str, Any], payload: memoryview) -> NDArray[np.float32]:
+    shape = _shape(answer.get("shape"), least=0)
+    if len(payload) != 4 * math.prod(shape):
+        raise _Garbled("an array that does not have the announced size")
+    return np.frombuffer(payload, dtype=np.float32).reshape(shape)
 
 
 def _end_process(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
@@ -325,8 +318,6 @@ class _Child:
                     left = left[os.write(self._stdin, left[: 1 << 20]) :]
                 except BlockingIOError:
                     continue
-                except BrokenPipeError:
-                    raise _Gone from None
 
     def receive(self, longest: int, deadline: float) -> tuple[dict[str, Any], memoryview]:
         text_size, array_size = HEADER.unpack(self._read(HEADER.size, deadline))
@@ -350,7 +341,7 @@ class _Child:
             except BlockingIOError:
                 continue
             if got == 0:
-                raise _Gone
+                raise EOFError
             done += got
         return view
 
@@ -359,7 +350,7 @@ class _Child:
         poll = select.poll()  # select cannot wait on descriptors above 1023
         poll.register(pipe, event)
         if left <= 0 or not poll.poll(left * 1000):
-            raise _Late
+            raise TimeoutError
 
     def cause_of_death(self) -> str:
         """Return how the child, which closed its pipes, ended; wait a moment for it."""
@@ -379,8 +370,7 @@ class _Child:
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - 4096))
         lines = self._errors.read().decode("ascii", "replace").strip().splitlines()
-        last = "".join(c if c.isprintable() else "?" for c in lines[-1]) if lines else ""
-        return f" ({last[:300]})" if last else ""
+        return f" ({_printable(lines[-1][:300])})" if lines else ""
 
     def end(self) -> None:
         self._finalizer()

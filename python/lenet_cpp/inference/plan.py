@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lenet_cpp import _core
@@ -62,19 +62,16 @@ class Plan:
 
 
 def from_core(plan: _core.Plan) -> Plan:
-    """Convert the plan of the C++ module."""
-    parts = (
-        _copied(PlanPart, part, steps=tuple(_copied(PlanStep, step) for step in part.steps))
+    """Convert the plan of the C++ module, which counts multiply-adds in double."""
+    parts = tuple(
+        PlanPart(part.layout, part.images, part.at_once, tuple(map(_step, part.steps)))
         for part in plan.parts
     )
-    found: Plan = _copied(Plan, plan, parts=tuple(parts))
-    return found
+    names = ("engine", "reason", "instructions", "images", "runs", "microseconds", "limit")
+    same = {name: getattr(plan, name) for name in names}
+    return Plan(**same, multiply_adds=int(plan.multiply_adds), parts=parts)
 
 
-def _copied(kind: type, original: object, **others: object) -> Any:
-    """Return a data class with the attributes of an object, except for ``others``."""
-    names = [entry.name for entry in fields(kind) if entry.name not in others]
-    values = {name: getattr(original, name) for name in names}
-    if "multiply_adds" in values:  # C++ counts in double
-        values["multiply_adds"] = int(values["multiply_adds"])
-    return kind(**values, **others)
+def _step(step: _core.PlanStep) -> PlanStep:
+    multiply_adds = int(step.multiply_adds)
+    return PlanStep(step.name, step.kernel, step.output, multiply_adds, step.microseconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypedDict, cast
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NoReturn, TypedDict, TypeVar, cast
 
 from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
@@ -116,18 +116,6 @@ def paddle_version() -> str:
     return _core.paddle_version()
 
 
-def use_installed_libraries() -> None:
-    """Tell C++ where the installed packages keep the engines' libraries, without importing them."""
-    use_installed_paddle()
-    spec = find_spec("onnxruntime")
-    if spec is None or spec.origin is None:
-        return
-    # The file has its version in its name. Before 1.19 there was none.
-    for library in sorted(Path(spec.origin).parent.glob("capi/libonnxruntime.so*")):
-        _core.set_onnxruntime_library(str(library))
-        return
-
-
 def _config(
     model_file: str | os.PathLike[str] | None,
     params_file: str | os.PathLike[str] | None,
@@ -148,19 +136,27 @@ def _config(
             setattr(config, name, value)
         except TypeError as error:
             raise BadInput(f"option {name} cannot be {value!r}") from error
-    use_installed_libraries()
+    use_installed_paddle()
+    spec = find_spec("onnxruntime")
+    if spec is not None and spec.origin is not None:
+        # The file has its version in its name. Before 1.19 there was none.
+        for library in sorted(Path(spec.origin).parent.glob("capi/libonnxruntime.so*"))[:1]:
+            _core.set_onnxruntime_library(str(library))
     return config
 
 
-def _spec(spec: _core.TensorSpec) -> TensorSpec:
-    return TensorSpec(spec.name, spec.shape, spec.dtype)
-
-
 class Specified:
-    """Base of what has an input and an output."""
+    """Base of what has an input and an output, and belongs to one process."""
 
+    _COPY: ClassVar[tuple[str, str]]
+    """What it is, and what to do instead of copying it."""
     _input_spec: TensorSpec
     _output_spec: TensorSpec
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        name, remedy = self._COPY
+        raise TypeError(f"{name} cannot be pickled or copied: {remedy}")
 
     @property
     def input_spec(self) -> TensorSpec:
@@ -173,54 +169,23 @@ class Specified:
         return self._output_spec
 
 
-class Predictor(Specified, Closing):
-    """A loaded image classifier.
+_Core = TypeVar("_Core", _core.Predictor, _core.PredictorPool)
 
-    Thread-safety: may be shared; calls from several threads then take turns. For parallel runs
-    give each thread a :meth:`clone`, or use :class:`PredictorPool`. The GIL is released meanwhile.
 
-    Example:
-        >>> Predictor().run(digits)  # the bundled LeNet
-        >>> with Predictor("lenet.pdmodel", "lenet.pdiparams", threads=2) as predictor:
-        ...     logits = predictor.run(images)
-    """
+class _Running(Specified, Generic[_Core]):
+    """Base of what runs a model by an object of C++."""
 
-    def __init__(
-        self,
-        model_file: str | os.PathLike[str] | None = None,
-        params_file: str | os.PathLike[str] | None = None,
-        *,
-        model_dir: str | os.PathLike[str] | None = None,
-        **options: Unpack[Options],
-    ) -> None:
-        """Load a model; the bundled LeNet when none is named.
-
-        Args:
-            model_file: The program, ``NAME.pdmodel`` or ``NAME.json``, or an ONNX model,
-                ``NAME.onnx``.
-            params_file: Its parameters; by default ``NAME.pdiparams`` beside the program. An .onnx
-                has no such file.
-            model_dir: Instead of both, the folder of an exported model or of ``__model__`` and
-                one file per variable. An .onnx is used when there is no Paddle model, or with
-                ``engine="onnxruntime"``.
-            **options: See :class:`Options`.
-
-        Raises:
-            lenet_cpp.Error: ``FileNotFound``, ``BadModel``, ``BadInput`` (an option),
-                ``Unsupported``, ``VersionMismatch`` or ``BackendFailure``.
-        """
-        core = _core.Predictor(_config(model_file, params_file, model_dir, options))
-        self._hold(core, InputRange(core.config.model_file))
-
-    def _hold(self, core: _core.Predictor, input_range: InputRange | None) -> Self:
-        self._core: _core.Predictor | None = core
+    def _hold(self, core: _Core, input_range: InputRange | None) -> Self:
+        self._core: _Core | None = core
         self._input_range = input_range  # None once the first batches were compared with it
-        self._input_spec = _spec(core.input_spec)
-        self._output_spec = _spec(core.output_spec)
+        self._input_spec, self._output_spec = (
+            TensorSpec(spec.name, spec.shape, spec.dtype)
+            for spec in (core.input_spec, core.output_spec)
+        )
         self._input_shape = self._input_spec.shape
         return self
 
-    def _alive(self) -> _core.Predictor:
+    def _alive(self) -> _Core:
         if self._core is None:
             raise BadInput("the predictor is closed")
         return self._core
@@ -252,6 +217,61 @@ class Predictor(Specified, Closing):
         if unchecked is not None and unchecked.check(batch):
             self._input_range = None
         return core.run(batch)
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the model is quantized.
+
+        Its weights are then int8. In a Paddle model with the option ``precision="fp32"`` every run
+        turns them into float32, which gives int8's accuracy at less than float32's speed.
+        """
+        return self._alive().quantized
+
+    def accelerator(self, images: int = 1) -> str:
+        """Return the accelerator that runs this many images at once; what ``"auto"`` chooses."""
+        return self._alive().accelerator(images)
+
+
+class Predictor(_Running[_core.Predictor], Closing):
+    """A loaded image classifier.
+
+    Thread-safety: may be shared; calls from several threads then take turns. For parallel runs
+    give each thread a :meth:`clone`, or use :class:`PredictorPool`. The GIL is released meanwhile.
+
+    Example:
+        >>> Predictor().run(digits)  # the bundled LeNet
+        >>> with Predictor("lenet.pdmodel", "lenet.pdiparams", threads=2) as predictor:
+        ...     logits = predictor.run(images)
+    """
+
+    _COPY = ("a Predictor", "use clone() for a thread, and load the model again in another process")
+
+    def __init__(
+        self,
+        model_file: str | os.PathLike[str] | None = None,
+        params_file: str | os.PathLike[str] | None = None,
+        *,
+        model_dir: str | os.PathLike[str] | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Load a model; the bundled LeNet when none is named.
+
+        Args:
+            model_file: The program, ``NAME.pdmodel`` or ``NAME.json``, or an ONNX model,
+                ``NAME.onnx``.
+            params_file: Its parameters; by default ``NAME.pdiparams`` beside the program. An .onnx
+                has no such file.
+            model_dir: Instead of both, the folder of an exported model or of ``__model__`` and
+                one file per variable. An .onnx is used when there is no Paddle model, or with
+                ``engine="onnxruntime"``.
+            **options: See :class:`Options`.
+
+        Raises:
+            lenet_cpp.Error: ``FileNotFound``, ``BadModel``, ``BadInput`` (an option),
+                ``Unsupported``, ``VersionMismatch`` or ``BackendFailure``.
+        """
+        core = _core.Predictor(_config(model_file, params_file, model_dir, options))
+        self._hold(core, InputRange(core.config.model_file))
 
     def run_layers(self, images: ArrayLike) -> list[LayerOutput]:
         """Return what every operator computed, in the order of execution.
@@ -301,26 +321,6 @@ class Predictor(Specified, Closing):
     def _require_open(self) -> None:
         self._alive()
 
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied."""
-        raise TypeError(
-            "a Predictor cannot be pickled or copied: use clone() for a thread, and load the model"
-            " again in another process"
-        )
-
-    @property
-    def quantized(self) -> bool:
-        """Whether the model is quantized.
-
-        Its weights are then int8. In a Paddle model with the option ``precision="fp32"`` every run
-        turns them into float32, which gives int8's accuracy at less than float32's speed.
-        """
-        return self._alive().quantized
-
-    def accelerator(self, images: int = 1) -> str:
-        """Return the accelerator that runs this many images at once; what ``"auto"`` chooses."""
-        return self._alive().accelerator(images)
-
     @property
     def model_file(self) -> Path:
         """The program that was loaded."""
@@ -340,17 +340,22 @@ class Predictor(Specified, Closing):
         return cast("Options", values)
 
 
-class PredictorPool(Specified):
+class PredictorPool(_Running[_core.PredictorPool]):
     """Predictors of one model that share their weights, for several threads.
 
-    Thread-safety: :meth:`run` may be called from any number of threads; ``size`` of them run in
-    parallel, the others wait.
+    Thread-safety: :meth:`run` may be called from any number of threads; each takes a predictor that
+    is free, so that ``size`` of them run in parallel, and the others wait.
 
     Example:
         >>> pool = PredictorPool("lenet.pdmodel", size=4)
         >>> with ThreadPoolExecutor(4) as threads:
         ...     results = list(threads.map(pool.run, batches))
     """
+
+    _COPY = (
+        "a PredictorPool",
+        "share it between threads, and load the model again in another process",
+    )
 
     def __init__(
         self,
@@ -375,38 +380,11 @@ class PredictorPool(Specified):
         """
         config = _config(model_file, params_file, model_dir, options)
         try:
-            self._core = _core.PredictorPool(config, size)
+            core = _core.PredictorPool(config, size)
         except TypeError as error:
             raise BadInput(f"size is {size!r}; expected an integer, 1 or more") from error
-        self._input_spec = _spec(self._core.input_spec)
-        self._output_spec = _spec(self._core.output_spec)
-        self._input_shape = self._input_spec.shape
-        self._input_range: InputRange | None = InputRange(self._core.config.model_file)
-
-    def run(self, images: ArrayLike) -> NDArray[np.float32]:
-        """Run on a predictor that is free; arguments and result as :meth:`Predictor.run`."""
-        batch = as_batch(images, self._input_shape)
-        unchecked = self._input_range
-        if unchecked is not None and unchecked.check(batch):
-            self._input_range = None
-        return self._core.run(batch)
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied."""
-        raise TypeError(
-            "a PredictorPool cannot be pickled or copied: share it between threads, and load the"
-            " model again in another process"
-        )
+        self._hold(core, InputRange(core.config.model_file))
 
     def __len__(self) -> int:
         """Return the number of predictors."""
-        return len(self._core)
-
-    @property
-    def quantized(self) -> bool:
-        """Whether the model is quantized, as :attr:`Predictor.quantized`."""
-        return self._core.quantized
-
-    def accelerator(self, images: int = 1) -> str:
-        """Return the accelerator that runs this many images at once; what ``"auto"`` chooses."""
-        return self._core.accelerator(images)
+        return len(self._alive())

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.inference.engine import RunSettings, require_finite
 from lenet_cpp.inference.paddle_package import library_facts
 from lenet_cpp.models.paddle_run import paddle_failures
@@ -88,7 +87,6 @@ class ExecutorEngine:
         Raises:
             BackendFailure: Paddle could not load the model.
         """
-        require_paddle()
         import paddle
 
         self.input_shape = model.input_shape

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BadInput, Unsupported
-from lenet_cpp.inference.engine import RunSettings, require_finite
-from lenet_cpp.inference.paddle_package import library_facts
+from lenet_cpp.inference.autolog import settings_of
+from lenet_cpp.inference.engine import require_finite
 from lenet_cpp.models.paddle_run import inference_config, paddle_failures
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenet_cpp.inference.checked_model import CheckedModel
+    from lenet_cpp.inference.engine import RunSettings
 
 _ACCELERATORS = ("plain", "onednn", "openvino")
 
@@ -49,7 +49,6 @@ class PaddleInferenceEngine:
             Unsupported: OpenVINO for a model that is not a ``.pdmodel``.
             BackendFailure: Paddle could not load the model.
         """
-        require_paddle()
         accelerator = "onednn" if accelerator == "auto" else accelerator
         if accelerator not in _ACCELERATORS:
             known = ", ".join(("auto", *_ACCELERATORS))
@@ -65,10 +64,11 @@ class PaddleInferenceEngine:
         if accelerator == "openvino" and (pir or model.params is None):
             raise Unsupported(f"{model.program}: OpenVINO runs .pdmodel programs only")
         self.input_shape = model.input_shape
-        self._accelerator = accelerator
-        self._threads = threads
-        self._memory_optim = memory_optim
-        self._precision = precision
+        self._known: dict[str, Any] = {
+            "accelerator": accelerator,
+            "memory_optim": memory_optim,
+            "precision": precision,
+        }
         self._cache = tempfile.TemporaryDirectory(prefix="lenet-")
         try:
             with paddle_failures(f"loading {model.program}"):
@@ -80,12 +80,10 @@ class PaddleInferenceEngine:
                     model.program,
                     model.params,
                     pir=pir,
-                    accelerator=accelerator,
                     threads=threads,
                     ir_optim=ir_optim,
-                    memory_optim=memory_optim,
-                    precision=precision,
                     cache=self._cache.name,
+                    **self._known,
                 )
                 self._predictor = create_predictor(self._config)
                 self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
@@ -108,19 +106,7 @@ class PaddleInferenceEngine:
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """Return how batches of any size are computed."""
-        import paddle
-
-        return RunSettings(
-            engine="python",
-            **library_facts(str(paddle.__version__)),
-            accelerator=self._accelerator,
-            ir_optim=bool(self._config.ir_optim()),
-            memory_optim=self._memory_optim,
-            threads=int(self._config.cpu_math_library_num_threads()),
-            precision=self._precision,
-            tensorrt=bool(self._config.tensorrt_engine_enabled()),
-            runtime_device="gpu" if self._config.use_gpu() else "cpu",
-        )
+        return settings_of(self._config, engine="python", **self._known)
 
     def close(self) -> None:
         """Free the model."""

@@ -119,17 +119,14 @@ class ModelSpec:
                 raise BadInput(f"the number of classes is {class_dim}; expected 1 or more")
             options["num_classes"] = class_dim
         options = {"num_classes": self.classes, **self.options, **options}
-        layer: paddle.nn.Layer = self._builder()(**options)
+        builder = self.builder
+        if isinstance(builder, str):
+            module, _, attribute = builder.partition(":")
+            builder = getattr(import_module(module), attribute)
+        layer: paddle.nn.Layer = builder(**options)
         if seed is not None:
             seed_parameters(layer, seed)
         return layer
-
-    def _builder(self) -> Callable[..., paddle.nn.Layer]:
-        if not isinstance(self.builder, str):
-            return self.builder
-        module, _, attribute = self.builder.partition(":")
-        builder: Callable[..., paddle.nn.Layer] = getattr(import_module(module), attribute)
-        return builder
 
 
 # Below 32 the last maps, 1/32 of the image, consist of padding only. The upper limit is arbitrary.
@@ -184,8 +181,11 @@ MODELS: dict[str, ModelSpec] = {
 
 def find(name: str | None) -> ModelSpec | None:
     """Return the network of a name; None when the registry does not have the name."""
-    by_lower = {known.lower(): spec for known, spec in MODELS.items()}
-    return None if name is None else by_lower.get(name.lower())
+    return None if name is None else _by_lower_name().get(name.lower())
+
+
+def _by_lower_name() -> dict[str, ModelSpec]:
+    return {known.lower(): spec for known, spec in MODELS.items()}
 
 
 def get(name: str) -> ModelSpec:
@@ -200,7 +200,7 @@ def get(name: str) -> ModelSpec:
     found = find(name)
     if found is not None:
         return found
-    by_lower = {known.lower(): spec for known, spec in MODELS.items()}
+    by_lower = _by_lower_name()
     near = difflib.get_close_matches(name.lower(), by_lower, n=3)
     hint = (
         f"did you mean {' or '.join(by_lower[match].name for match in near)}?"

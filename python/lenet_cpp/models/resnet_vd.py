@@ -19,7 +19,6 @@ adds the input itself.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import paddle
 from paddle import nn
@@ -27,24 +26,16 @@ from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
 _STEM = (32, 32, 64)
 _WIDTHS = (64, 128, 256, 512)
-
-
-@dataclass(frozen=True)
-class _Depth:
-    """The depth of a network: blocks of each stage, and whether they are bottlenecks."""
-
-    blocks: tuple[int, int, int, int]
-    bottleneck: bool
-
-
-_DEPTHS = {
-    18: _Depth((2, 2, 2, 2), bottleneck=False),
-    34: _Depth((3, 4, 6, 3), bottleneck=False),
-    50: _Depth((3, 4, 6, 3), bottleneck=True),
-    101: _Depth((3, 4, 23, 3), bottleneck=True),
-    152: _Depth((3, 8, 36, 3), bottleneck=True),
-    200: _Depth((3, 12, 48, 3), bottleneck=True),
+# By the depth: the blocks of each stage.
+_BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    200: (3, 12, 48, 3),
 }
+_LEAST_BOTTLENECKS = 50  # shallower networks have none
 
 
 class _ConvNorm(nn.Layer):  # type: ignore[misc]
@@ -112,7 +103,7 @@ class ResNetVd(nn.Layer):  # type: ignore[misc]
     def __init__(self, depth: int, num_classes: int = 1000) -> None:
         """Create the layers, with Paddle's default initialisation."""
         super().__init__()
-        plan = _DEPTHS[depth]
+        bottleneck = depth >= _LEAST_BOTTLENECKS
         self.stem = nn.Sequential(
             _ConvNorm(3, _STEM[0], 3, stride=2),
             _ConvNorm(_STEM[0], _STEM[1], 3),
@@ -120,13 +111,11 @@ class ResNetVd(nn.Layer):  # type: ignore[misc]
         )
         blocks = []
         inputs = _STEM[-1]
-        for stage, (width, count) in enumerate(zip(_WIDTHS, plan.blocks, strict=True)):
+        for stage, (width, count) in enumerate(zip(_WIDTHS, _BLOCKS[depth], strict=True)):
             for i in range(count):
                 stride = 2 if i == 0 and stage > 0 else 1
-                blocks.append(
-                    _Block(inputs, width, stride, bottleneck=plan.bottleneck, project=i == 0)
-                )
-                inputs = 4 * width if plan.bottleneck else width
+                blocks.append(_Block(inputs, width, stride, bottleneck=bottleneck, project=i == 0))
+                inputs = 4 * width if bottleneck else width
         self.blocks = nn.Sequential(*blocks)
         bound = 1 / math.sqrt(inputs)
         self.fc = nn.Linear(
