@@ -1,10 +1,8 @@
 """manifest.json and SHA256SUMS: what is written, what is read back, what is refused."""
 
-import copy
 import hashlib
 import json
 import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -43,19 +41,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-def sha256sum(folder):
-    return subprocess.run(
-        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
-        cwd=folder,
-        capture_output=True,
-        check=False,
-        text=True,
-        env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
-    )
-
-
-def rewrite(folder, document):
-    (folder / "manifest.json").write_text(json.dumps(document))
+def sha256sum(folder, *arguments):
+    command = ["sha256sum", *(arguments or ("--check", "--strict", "SHA256SUMS"))]
+    return subprocess.run(command, cwd=folder, capture_output=True, check=False, text=True)
 
 
 def test_round_trip(folder):
@@ -77,20 +65,17 @@ def test_document(folder):
 
 
 def test_checksums_are_those_of_coreutils(folder):
-    names = [*CONTENTS, "manifest.json"]
-    printed = subprocess.run(
-        ["sha256sum", *sorted(names)], cwd=folder, capture_output=True, check=True, text=True
-    ).stdout
-    assert (folder / "SHA256SUMS").read_text() == printed
+    names = sorted([*CONTENTS, "manifest.json"])
+    assert (folder / "SHA256SUMS").read_text() == sha256sum(folder, *names).stdout
     assert sha256sum(folder).returncode == 0
-    assert sorted(m.verify_checksums(folder)) == sorted(names)
+    assert sorted(m.verify_checksums(folder)) == names
 
 
 @pytest.mark.parametrize("name", ["toy.pdmodel", "toy.pdiparams", "manifest.json"])
 def test_changed_byte_is_noticed(folder, name):
     path = folder / name
-    expected = hashlib.sha256(path.read_bytes()).hexdigest()
     content = bytearray(path.read_bytes())
+    expected = hashlib.sha256(content).hexdigest()
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     found = hashlib.sha256(content).hexdigest()
@@ -137,18 +122,13 @@ def test_forms_that_sha256sum_writes(folder):
         "0" * 64 + "  ..\n",
         "\\" + "0" * 64 + "  toy\\npdmodel\n",
         ("0" * 64 + "  toy.pdmodel\n") * 2,
+        "\xff\xfe" * 40,  # not UTF-8
     ],
 )
 def test_damaged_checksum_lists(folder, text):
-    (folder / "SHA256SUMS").write_text(text)
+    (folder / "SHA256SUMS").write_text(text, encoding="latin1")
     with pytest.raises(BadModel, match="SHA256SUMS"):
         m.verify_checksums(folder)
-
-
-def test_checksum_list_that_is_not_text(folder):
-    (folder / "SHA256SUMS").write_bytes(b"\xff\xfe" * 40)
-    with pytest.raises(BadModel, match="SHA256SUMS"):
-        m.read_checksums(folder)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +181,7 @@ def test_reading_validates(folder, path, value, said):
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    rewrite(folder, document)
+    (folder / "manifest.json").write_text(json.dumps(document))
     with pytest.raises(BadModel, match=said) as caught:
         m.read_manifest(folder)
     assert str(folder / "manifest.json") in str(caught.value)
@@ -211,9 +191,8 @@ def test_reading_validates(folder, path, value, said):
 def test_every_field_is_required(folder):
     whole = json.loads((folder / "manifest.json").read_bytes())
     for key in whole:
-        document = copy.deepcopy(whole)
-        del document[key]
-        rewrite(folder, document)
+        document = {name: value for name, value in whole.items() if name != key}
+        (folder / "manifest.json").write_text(json.dumps(document))
         with pytest.raises(BadModel, match=key):
             m.read_manifest(folder)
 
@@ -245,10 +224,3 @@ def test_what_cannot_be_read_is_not_written(folder, change):
     with pytest.raises(BadInput, match=r"manifest\.json"):
         m.write_manifest(folder, replace(toy(folder), **change))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-def test_needs_no_paddle():
-    code = "import sys, lenet_cpp.formats.manifest; print('paddle' in sys.modules)"
-    command = [sys.executable, "-c", code]
-    printed = subprocess.run(command, capture_output=True, check=True, text=True)
-    assert printed.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""The arrays that predictors accept and refuse."""
+"""The arrays that predictors accept and refuse; tests/cpp/bad_input_cases.py has more of them."""
 
 import shutil
 import warnings
@@ -16,9 +16,6 @@ from lenet_cpp.data.arrays import as_batch
 @pytest.fixture(scope="module")
 def predictor(model_dir):
     return lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator="plain")
-
-
-# --- What is taken ---
 
 
 @pytest.mark.parametrize(
@@ -40,14 +37,6 @@ def test_shapes_and_floating_types(predictor, shape, count, dtype):
     assert same(found, predictor.run(x))
 
 
-def test_rows_are_those_of_each_image(predictor):
-    x = digits(6)
-    together = predictor.run(x)
-    for image, row in zip(x, together, strict=True):
-        np.testing.assert_allclose(predictor.run(image)[0], row, rtol=0, atol=1e-5)
-    assert not np.allclose(together[0], together[1])
-
-
 @pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (4, 28, 28), (4, 1, 28, 28)])
 def test_pixels_are_scaled_as_paddle_does(predictor, shape):
     pixels = np.random.default_rng(3).integers(0, 256, shape, np.uint8)
@@ -60,21 +49,12 @@ def test_pixels_are_scaled_as_paddle_does(predictor, shape):
 
 
 def strided(x):
-    wide = np.repeat(x, 2, axis=0)
     framed = np.pad(x, ((0, 0), (0, 0), (3, 5), (2, 4)), constant_values=np.nan)
-    unaligned = np.zeros(x.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(x.shape)
-    unaligned[...] = x
-    frozen = x.copy()
-    frozen.flags.writeable = False
     return {
-        "slice": wide[::2],
         "window": framed[:, :, 3:-5, 2:-4],
-        "reversed": x[:, :, ::-1, ::-1].copy()[:, :, ::-1, ::-1],
         "transposed": x.swapaxes(2, 3).copy().swapaxes(2, 3),
         "channels last": x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2),
         "Fortran": np.asfortranarray(x),
-        "unaligned": unaligned,
-        "read-only": frozen,
         "bytes": np.frombuffer(x.tobytes(), np.float32).reshape(x.shape),
         "subclass": x.view(type("Mine", (np.ndarray,), {})),
     }
@@ -91,20 +71,15 @@ def test_any_strides(predictor, kind, count):
     assert np.array_equal(given, before)
 
 
-def test_zero_strides(predictor):
+def test_one_image_repeated_by_a_stride_of_zero(predictor):
     x = digits(1)
     found = predictor.run(np.broadcast_to(x[0], (5, 1, 28, 28)))
     assert same(found, predictor.run(np.repeat(x, 5, axis=0)))
-    grey = np.broadcast_to(np.float32(0.5), (2, 28, 28))
-    assert same(predictor.run(grey), predictor.run(np.full((2, 1, 28, 28), 0.5, np.float32)))
 
 
-def test_nested_lists_and_paddle_tensors(predictor):
+def test_paddle_tensors(predictor):
     x = digits(2)
-    expected = predictor.run(x)
-    assert same(predictor.run(x.tolist()), expected)
-    assert same(predictor.run(x[:, 0].tolist()), expected)
-    assert same(predictor.run(paddle.to_tensor(x)), expected)
+    assert same(predictor.run(paddle.to_tensor(x)), predictor.run(x))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8"])
@@ -153,60 +128,31 @@ def test_settings_for_floating_point_errors_do_not_matter(predictor):
         lenet_cpp.classify(np.full((28, 28), 1e30))
 
 
-# --- What is refused ---
-
-
 @pytest.mark.parametrize(
     ("images", "message"),
     [
         (np.zeros((28, 28), np.int64), r"float16, float32 or float64 .*uint8.*got int64 of shape"),
-        (np.zeros((28, 28), np.int8), "got int8"),
-        (np.zeros((28, 28), np.uint16), "got uint16"),
-        (np.zeros((28, 28), bool), "got bool"),
-        (np.zeros((28, 28), np.complex64), "got complex64"),
         (np.zeros((28, 28), np.longdouble), f"got {np.dtype(np.longdouble)}"),
-        (np.zeros((28, 28), object), "got object"),
-        (np.zeros((28, 28), "U1"), "got <U1"),
-        (np.zeros((28, 28), "M8[s]"), "got datetime64"),
-        (np.zeros((28, 28), [("a", "f4")]), "got .*'a'"),
-        (np.ma.masked_equal(np.zeros((28, 28), np.float32), 0), "masked"),
         ("image.png", r"\[N, 1, 28, 28\], got a string"),
-        (b"image", "got a string"),
-        (None, "got object of shape"),
-        (0.5, r"got \[\]"),
-        ([], r"got \[0\]"),
-        ([[0] * 28] * 28, "got int64"),
-        ([[0.0] * 28, [0.0]], r"\[N, 1, 28, 28\]: .*inhomogeneous"),
         (np.zeros(784, np.float32), r"expected shape \[N, 1, 28, 28\], got \[784\]"),
-        (np.zeros((2, 784)), r"got \[2, 784\]"),
-        (np.zeros((2, 3, 28, 28)), r"got \[2, 3, 28, 28\]"),
-        (np.zeros((2, 28, 28, 1)), r"got \[2, 28, 28, 1\]"),
-        (np.zeros((1, 1, 1, 28, 28)), r"got \[1, 1, 1, 28, 28\]"),
         (np.zeros((32, 32), np.uint8), r"got \[32, 32\]"),
-        (np.zeros((0, 32, 32)), r"got \[0, 32, 32\]"),
-        (np.zeros((28, 27)), r"got \[28, 27\]"),
     ],
 )
-def test_anything_else_is_bad_input(model_dir, predictor, images, message):
+def test_anything_else_is_bad_input_everywhere(model_dir, predictor, images, message):
     pool = lenet_cpp.PredictorPool(model_dir=model_dir, size=1)
     for run in (predictor.run, predictor.run_layers, pool.run, lenet_cpp.predict):
-        with pytest.raises(lenet_cpp.BadInput, match=message) as caught:
+        with pytest.raises(lenet_cpp.BadInput, match=message):
             run(images)
-        assert "\n" not in str(caught.value)
     assert predictor.run(digits(1)).shape == (1, 10)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite(model_dir, predictor, dtype, value):
-    x = digits(3).astype(dtype)
-    for at in ((0, 0, 0, 0), (1, 0, 13, 13), (2, 0, 27, 27)):
-        bad = x.copy()
+def test_values_that_are_not_finite(predictor, dtype):
+    for at, value in (((0, 0, 0), np.nan), ((1, 13, 13), np.inf), ((2, 27, 27), -np.inf)):
+        bad = digits(3)[:, 0].astype(dtype)
         bad[at] = value
         with pytest.raises(lenet_cpp.BadInput, match="NaN or infinity"):
             predictor.run(bad)
-    with lenet_cpp.Predictor(model_dir=model_dir, check_finite=False) as trusting:
-        assert trusting.run(bad).shape == (3, 10)
 
 
 def test_floats_from_0_to_255_are_warned_of_once(model_dir, tmp_path):

@@ -5,6 +5,7 @@ import gc
 import json
 import pickle
 import shutil
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -37,62 +38,28 @@ def test_error_classes():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        (
-            {"engine": "onnxruntime"},
-            lenet_cpp.Unsupported,
-            "onnxruntime engine: .*lenet-cpp export-onnx",
-        ),
-        ({"engine": "abacus"}, lenet_cpp.Unsupported, "'abacus'.* native, onnxruntime, paddle"),
-        ({"precision": "int4"}, lenet_cpp.Unsupported, "'int4' .* fp32, bf16, int8"),
-        ({"precision": "int8"}, lenet_cpp.Unsupported, "runs in int8"),
-        ({"accelerator": "gpu"}, lenet_cpp.BadInput, "'gpu'.*auto, plain, onednn, openvino"),
-        ({"accelerator": None}, lenet_cpp.BadInput, "accelerator cannot be None"),
-        ({"threads": 0}, lenet_cpp.BadInput, "threads is 0"),
-        ({"threads": -1}, lenet_cpp.BadInput, "threads is -1"),
-        ({"threads": 2.5}, lenet_cpp.BadInput, "threads cannot be 2.5"),
-        ({"threads": "2"}, lenet_cpp.BadInput, "threads cannot be '2'"),
-        ({"threads": 10**30}, lenet_cpp.BadInput, "threads cannot be 1000"),
-        ({"ir_optim": "no"}, lenet_cpp.BadInput, "ir_optim cannot be 'no'"),
-        ({"max_batch_size": -1}, lenet_cpp.BadInput, "max_batch_size is -1"),
-        ({"batch": 1}, lenet_cpp.BadInput, "unknown option 'batch'; choose among engine, "),
+        ({"engine": "onnxruntime"}, "Unsupported", "onnxruntime engine: .*lenet-cpp export-onnx"),
+        ({"engine": "abacus"}, "Unsupported", "'abacus'.* native, onnxruntime, paddle"),
+        ({"precision": "int4"}, "Unsupported", "'int4' .* fp32, bf16, int8"),
+        ({"accelerator": "gpu"}, "BadInput", "'gpu'.*auto, plain, onednn, openvino"),
+        ({"accelerator": None}, "BadInput", "accelerator cannot be None"),
+        ({"threads": 2.5}, "BadInput", "threads cannot be 2.5"),
+        ({"threads": 10**30}, "BadInput", "threads cannot be 1000"),
+        ({"ir_optim": "no"}, "BadInput", "ir_optim cannot be 'no'"),
+        ({"batch": 1}, "BadInput", "unknown option 'batch'; choose among engine, "),
     ],
 )
-@pytest.mark.parametrize("name", ["lenet.pdmodel", "lenet.json"])
-def test_options_that_are_refused(model_dir, name, options, error, message):
-    with pytest.raises(error, match=message):
-        lenet_cpp.Predictor(model_dir / name, **options)
-    with pytest.raises(error, match=message):
-        lenet_cpp.PredictorPool(model_dir / name, size=1, **options)
+def test_options_that_are_refused(model_dir, options, error, message):
+    """tests/cpp/bad_input_cases.py has those that every route refuses alike."""
+    for make in (lenet_cpp.Predictor, partial(lenet_cpp.PredictorPool, size=1)):
+        with pytest.raises(getattr(lenet_cpp, error), match=message):
+            make(model_dir / "lenet.pdmodel", **options)
 
 
-def test_what_paddle_cannot_do_with_json_is_unsupported(model_dir):
-    with pytest.raises(NotImplementedError, match=r"lenet\.json.*OpenVINO runs \.pdmodel"):
-        lenet_cpp.Predictor(model_dir / "lenet.json", accelerator="openvino")
-
-
-@pytest.mark.parametrize("size", [0, -1, 1.5, "2", None])
+@pytest.mark.parametrize("size", [1.5, "2", None])
 def test_sizes_of_a_pool_that_are_refused(model_dir, size):
-    with pytest.raises(lenet_cpp.BadInput, match=r"size is|at least one"):
+    with pytest.raises(lenet_cpp.BadInput, match="size is"):
         lenet_cpp.PredictorPool(model_dir=model_dir, size=size)
-
-
-def test_models_that_are_not_there(model_dir, tmp_path):
-    for error in (lenet_cpp.FileNotFound, FileNotFoundError):
-        with pytest.raises(error, match=r"nothing\.pdmodel"):
-            lenet_cpp.Predictor(tmp_path / "nothing.pdmodel")
-    for name in ("lenet.pdmodel", "lenet.json"):
-        with pytest.raises(lenet_cpp.FileNotFound, match=r"nothing\.pdiparams"):
-            lenet_cpp.Predictor(model_dir / name, tmp_path / "nothing.pdiparams")
-        with pytest.raises(lenet_cpp.BadModel, match="parameters"):
-            lenet_cpp.Predictor(model_dir / name, empty(tmp_path / "empty.pdiparams"))
-    with pytest.raises(lenet_cpp.FileNotFound, match="nowhere"):
-        lenet_cpp.Predictor(model_dir=tmp_path / "nowhere")
-    with pytest.raises(lenet_cpp.BadModel, match="holds no model"):
-        lenet_cpp.Predictor(model_dir=tmp_path)
-    with pytest.raises(lenet_cpp.BadInput, match="model_file"):
-        lenet_cpp.Predictor(params_file=model_dir / "lenet.pdiparams")
-    with pytest.raises(lenet_cpp.BadInput, match="not by both"):
-        lenet_cpp.Predictor(model_dir / "lenet.json", model_dir=model_dir)
 
 
 @pytest.mark.parametrize("accelerator", ["auto", *ACCELERATORS])
@@ -115,14 +82,6 @@ def test_separate_layout(model_dir, tmp_path):
         assert same(separate.run(digits(3)), combined.run(digits(3)))
     with pytest.raises(lenet_cpp.Unsupported, match=r"__model__.*OpenVINO runs \.pdmodel"):
         lenet_cpp.Predictor(model_dir=tmp_path / "separate", accelerator="openvino")
-
-
-def empty(path):
-    path.touch()
-    return path
-
-
-# --- Predictors ---
 
 
 def test_specifications_are_those_of_the_manifest(model_dir):
@@ -207,14 +166,14 @@ def test_clone_outlives_its_origin(model_dir, accelerator):
     assert same(grandchild.clone().run(x), expected)
 
 
-def test_predictors_cannot_be_pickled_or_copied(model_dir):
-    predictor = lenet_cpp.Predictor(model_dir=model_dir)
-    pool = lenet_cpp.PredictorPool(model_dir=model_dir, size=1)
-    for action in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match=r"a Predictor cannot be pickled .* use clone\(\)"):
-            action(predictor)
-        with pytest.raises(TypeError, match="PredictorPool cannot be pickled or copied"):
-            action(pool)
+def test_predictors_cannot_be_pickled_or_copied():
+    for loaded, message in (
+        (lenet_cpp.Predictor(), r"a Predictor cannot be pickled or copied: use clone\(\)"),
+        (lenet_cpp.PredictorPool(size=1), "PredictorPool cannot be pickled or copied"),
+    ):
+        for action in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match=message):
+                action(loaded)
 
 
 @pytest.mark.parametrize("accelerator", ACCELERATORS)
@@ -223,11 +182,9 @@ def test_large_batch_is_cut(model_dir, accelerator):
     options = {"accelerator": accelerator}
     whole = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", **options)
     pieces = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", max_batch_size=16, **options)
-    found = pieces.run(x)
     by_hand = [whole.run(x[i : i + 16]) for i in (0, 16, 32, 48)]
-    assert same(found, np.concatenate(by_hand))
-    expected = whole.run(x)
-    assert close(found, expected)
+    assert same(pieces.run(x), np.concatenate(by_hand))
+    assert close(pieces.run(x), whole.run(x))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -243,25 +200,19 @@ def test_a_run_takes_64_images_a_thread_by_default(model_dir, threads):
 def test_options_reach_the_engine(model_dir):
     x = digits(64)
     plain = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator="plain").run(x)
-    for options in (
-        {"ir_optim": False},
-        {"memory_optim": True},
-        {"threads": 2},
-        {"ir_optim": False, "memory_optim": True, "threads": np.int64(2)},
-    ):
-        found = lenet_cpp.Predictor(
-            model_dir / "lenet.pdmodel", accelerator="plain", **options
-        ).run(x)
-        assert close(found, plain)
-    optimized = layers(model_dir, ir_optim=True)
-    assert layers(model_dir, ir_optim=False).count("relu") == 4
-    assert len(optimized) < len(layers(model_dir, ir_optim=False))
-
-
-def layers(model_dir, **options):
-    options = {"accelerator": "plain", **options}
-    predictor = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", **options)
-    return [layer.op_type for layer in predictor.run_layers(digits(2))]
+    layers = {}
+    for name, options in {
+        "default": {},
+        "without ir_optim": {"ir_optim": False},
+        "memory_optim": {"memory_optim": True},
+        "threads": {"threads": 2},
+        "all": {"ir_optim": False, "memory_optim": True, "threads": np.int64(2)},
+    }.items():
+        made = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator="plain", **options)
+        assert close(made.run(x), plain)
+        layers[name] = [layer.op_type for layer in made.run_layers(x)]
+    assert layers["without ir_optim"].count("relu") == 4
+    assert len(layers["default"]) < len(layers["without ir_optim"])
 
 
 @pytest.mark.parametrize("name", ["lenet.pdmodel", "lenet.json"])
@@ -282,14 +233,10 @@ def test_layers_follow_from_one_another(model_dir, name):
     assert again[-1].values.shape == (5, 10)
 
 
-# --- The bundled model ---
-
-
 def test_predict_runs_the_bundled_model(model_dir):
     x = digits(7)
     with lenet_cpp.Predictor(model_dir=model_dir) as predictor:
         assert same(lenet_cpp.predict(x), predictor.run(x))
-    assert lenet_cpp.predict(np.zeros((2, 1, 28, 28), "float32")).shape == (2, 10)
 
 
 def test_classify_gives_the_softmax_and_names(model_dir):
