@@ -1,55 +1,24 @@
 """Predictors in many threads, at the end of the interpreter and in child processes.
 
-What may hang or crash runs in a process of its own, with a limit on its time. About 25 s on one
-core.
+What may hang or crash runs in a process of its own, with a limit on its time.
 """
 
 import gc
 import itertools
 import queue
 import random
-import subprocess
-import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from predictor_cases import WAYS, digits, in_child, same
 
 import lenet_cpp
 
-WAYS = [
-    ("lenet.pdmodel", "plain"),
-    ("lenet.pdmodel", "onednn"),
-    ("lenet.pdmodel", "openvino"),
-    ("lenet.json", "plain"),
-    ("lenet.json", "onednn"),
-]
 SIZES = (1, 2, 3, 7, 16, 33, 64, 0)
 SECONDS = 60
-# Python 3.12 warns of any fork in a process with threads; what comes of it is tested here.
-NO_WARNING = ("-W", "ignore::DeprecationWarning")
-
-
-def digits(count, seed=0):
-    return np.random.default_rng(seed).random((count, 1, 28, 28), dtype=np.float32)
-
-
-def same(a, b):
-    return a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def child(code, *arguments, cwd, **options):
-    """What the program prints; it ends by itself, without a word on standard error."""
-    done = subprocess.run(
-        [sys.executable, *NO_WARNING, "-c", PREAMBLE + code, *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, timeout=SECONDS, check=False, **options,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
-    assert done.stderr == ""
-    return done.stdout
-
 
 PREAMBLE = """
 import gc, os, signal, sys, threading, time
@@ -75,28 +44,30 @@ def in_fork(action, seconds=20):
 """
 
 
-# Many threads
-
-
-def test_pools_of_several_models_sizes_and_accelerators(model_dir):
+def test_pools_and_shared_predictors_of_several_models_sizes_and_accelerators(model_dir):
     """Each call gives, to the bit, what one thread alone gets."""
-    single = {way: lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1]) for way in WAYS}
+    ways = [*WAYS, ("lenet.pdmodel", "auto"), ("lenet.json", "auto")]
+    single = {way: lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1]) for way in ways}
     batches = {(size, seed): digits(size, seed) for size in SIZES for seed in range(2)}
-    jobs = list(itertools.product(WAYS, batches)) * 2
+    jobs = list(itertools.product(ways, batches)) * 2
     expected = {(way, key): single[way].run(batches[key]) for way, key in jobs}
     assert len({found.tobytes() for found in expected.values()}) > len(batches)
     random.Random(0).shuffle(jobs)
     pools = {
-        way: lenet_cpp.PredictorPool(model_dir / way[0], size=2, accelerator=way[1]) for way in WAYS
+        way: lenet_cpp.PredictorPool(model_dir / way[0], size=2, accelerator=way[1]) for way in ways
     }
-
-    def run(job):
-        way, key = job
-        return pools[way].run(batches[key])
-
     with ThreadPoolExecutor(6) as threads:
-        for job, found in zip(jobs, threads.map(run, jobs), strict=True):
-            assert same(found, expected[job]), job
+        for loaded in (pools, single):
+            runs = [threads.submit(loaded[way].run, batches[key]) for way, key in jobs]
+            for job, found in zip(jobs, runs, strict=True):
+                assert same(found.result(), expected[job]), job
+
+
+def test_predict_from_threads():
+    batches = [digits(1 + seed % 5, seed) for seed in range(60)]
+    expected = [lenet_cpp.predict(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as threads:
+        assert all(map(same, threads.map(lenet_cpp.predict, batches), expected))
 
 
 def test_clones_made_run_and_dropped_by_threads_at_once(model_dir):
@@ -186,9 +157,6 @@ def test_exceptions_cross_threads(model_dir):
         list(threads.map(call, range(60)))
 
 
-# Ownership
-
-
 def test_dropped_in_any_order(model_dir):
     """Origins, clones, pools and results, in every order that Python may choose."""
     x = digits(4)
@@ -250,16 +218,14 @@ finally:
 
 def test_loaded_while_another_thread_makes_and_drops_objects(tmp_path):
     """pybind11 keeps all its objects in one table, which only the GIL protects."""
-    assert child(MADE_AND_DROPPED, cwd=tmp_path) == ""
+    assert in_child(PREAMBLE + MADE_AND_DROPPED, cwd=tmp_path) == ""
 
 
 # The end of the interpreter
 
 ENDS = {
-    "in globals": """
+    "in globals, a module, a class and a cycle": """
 p = load(); c = p.clone(); pool = lenet_cpp.PredictorPool(model_dir=folder, size=2)
-""",
-    "in a module, a class and a cycle": """
 class A: p = load()
 sys.modules["extra"] = type(sys)("extra"); sys.modules["extra"].p = A.p.clone()
 a = []; a.append(a); a.append(A.p.clone())
@@ -275,7 +241,10 @@ def work(p):
     while True: p.run(x[:8])
 for accelerator in ("plain", "onednn", "openvino"):
     threading.Thread(target=work, args=(load(accelerator=accelerator),), daemon=True).start()
-time.sleep(0.3)
+def predict():
+    while True: lenet_cpp.predict(x)
+threading.Thread(target=predict, daemon=True).start()
+time.sleep(0.5)
 """,
     "in daemon threads that run layers, clone and load": """
 def work(action):
@@ -285,12 +254,6 @@ actions = [lambda: p.run_layers(x), p.clone, lambda: pool.run(x), lambda: pool.r
 for action in actions:
     threading.Thread(target=work, args=(action,), daemon=True).start()
 time.sleep(0.3)
-""",
-    "in a daemon thread of predict": """
-def work():
-    while True: lenet_cpp.predict(x)
-threading.Thread(target=work, daemon=True).start()
-time.sleep(0.5)
 """,
     "in functions called at the end": """
 import atexit
@@ -302,27 +265,24 @@ atexit.register(lambda: print("at exit", (p.run(x) == expected).all()))
 }
 
 
+SAID = {
+    "in functions called at the end": "at exit True\n",
+    "in a function registered before the import": "(1, 10)\n",
+}
+BEFORE = {
+    "in a function registered before the import": """
+import atexit
+class early: p = None
+atexit.register(lambda: print(early.p.run([[0.0] * 28] * 28).shape))
+"""
+}
+
+
 @pytest.mark.parametrize("where", ENDS)
 def test_predictors_alive_at_the_end(tmp_path, where):
-    before = ""
-    if where == "in a function registered before the import":
-        before = (
-            "import atexit\nclass early: p = None\n"
-            "atexit.register(lambda: print(early.p.run([[0.0] * 28] * 28).shape))\n"
-        )
-    done = subprocess.run(
-        [sys.executable, "-c", before + PREAMBLE + ENDS[where]],
-        cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    said = {
-        "in functions called at the end": "at exit True\n",
-        "in a function registered before the import": "(1, 10)\n",
-    }
-    assert done.stdout == said.get(where, "")
+    code = BEFORE.get(where, "") + PREAMBLE + ENDS[where]
+    assert in_child(code, cwd=tmp_path) == SAID.get(where, "")
 
-
-# Children
 
 FORK = """
 name, accelerator = sys.argv[1:]
@@ -371,7 +331,7 @@ for threads in (1, 2):
 
 @pytest.mark.parametrize(("name", "accelerator"), WAYS)
 def test_fork_while_nothing_runs_works(tmp_path, name, accelerator):
-    assert child(FORK, name, accelerator, cwd=tmp_path) == ""
+    assert in_child(PREAMBLE + FORK, name, accelerator, cwd=tmp_path) == ""
 
 
 POOL_FORK = """
@@ -403,7 +363,7 @@ assert use() == 0
 
 def test_fork_of_a_predictor_that_keeps_threads(tmp_path):
     """The child has none of the native engine's waiting threads, and starts others."""
-    assert child(POOL_FORK, cwd=tmp_path) == ""
+    assert in_child(PREAMBLE + POOL_FORK, cwd=tmp_path) == ""
 
 
 BUSY_FORK = """
@@ -445,7 +405,7 @@ assert set(found) <= {0, 1} and found.count(0) == 3, found
 
 def test_fork_while_another_thread_runs_is_refused(tmp_path):
     """That thread's locks, in Paddle and in ours, are held for ever in the child."""
-    child(BUSY_FORK, cwd=tmp_path)
+    in_child(PREAMBLE + BUSY_FORK, cwd=tmp_path)
 
 
 def test_fork_while_predict_loads(tmp_path):
@@ -456,33 +416,25 @@ bundled._creating.acquire()
 def use(): return 0 if lenet_cpp.predict(x).shape == (40, 10) else 1
 assert in_fork(use) == 0
 """
-    child(code, cwd=tmp_path)
+    in_child(PREAMBLE + code, cwd=tmp_path)
 
 
 MULTIPROCESSING = """
-import multiprocessing, sys
-import numpy as np
-import lenet_cpp
+import multiprocessing, numpy, lenet_cpp
 
 def work(seed):
-    x = np.random.default_rng(seed).random((3, 28, 28), dtype=np.float32)
-    return lenet_cpp.predict(x)
+    return lenet_cpp.predict(numpy.random.default_rng(seed).random((3, 28, 28), "float32"))
 
 if __name__ == "__main__":
     expected = [work(seed) for seed in range(4)]
-    for method in sys.argv[1:]:
+    for method in ("fork", "spawn", "forkserver"):
         with multiprocessing.get_context(method).Pool(2) as pool:
             found = pool.map(work, range(4))
         assert all((a == b).all() for a, b in zip(found, expected)), method
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_multiprocessing(tmp_path, method):
-    script = tmp_path / "script.py"
-    script.write_text(MULTIPROCESSING)
-    done = subprocess.run(
-        [sys.executable, *NO_WARNING, script, method],
-        cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+def test_multiprocessing(tmp_path):
+    (tmp_path / "script.py").write_text(MULTIPROCESSING)
+    code = "import runpy; runpy.run_path('script.py', run_name='__main__')"
+    assert in_child(code, cwd=tmp_path) == ""
