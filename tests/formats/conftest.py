@@ -5,11 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import paddle
 import pytest
-from paddle_formats import FORMATS, images, sorted_variables
+from paddle.pir_utils import DygraphOldIrGuard
+from paddle_formats import FORMATS, arrays, images, jit_save, save_variable, sorted_variables
 
 from lenet_cpp import errors, models
 from lenet_cpp._base.worker import PROGRAM_DESC
@@ -44,8 +46,6 @@ def one_child():
     def call(function, arguments, *, doing, variables):
         assert function == "lenet_cpp.export.separate_layout:transcribe"
         assert variables == PROGRAM_DESC
-        assert child.stdin
-        assert child.stdout
         child.stdin.write(json.dumps(arguments) + "\n")
         child.stdin.flush()
         line = next(line for line in child.stdout if line.startswith("ANSWER "))
@@ -79,26 +79,16 @@ def sources(layer, tmp_path_factory):
     for format_ in FORMATS:
         (root / format_).mkdir()
     paddle.save(layer.state_dict(), str(root / "pdparams" / "lenet.pdparams"))
-    code = (
-        "import sys, paddle; from lenet_cpp import models; net = models.build('lenet');"
-        "net.set_state_dict(paddle.load(sys.argv[1])); net.eval();"
-        "spec = [paddle.static.InputSpec([None, 1, 28, 28], name='x')];"
-        "static = paddle.jit.to_static(net, input_spec=spec, full_graph=True);"
-        "paddle.jit.save(static, sys.argv[2])"
-    )
-    for format_, flag in (("pdmodel", "0"), ("json", "1")):
-        paths = root / "pdparams" / "lenet.pdparams", root / format_ / "lenet"
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code, *paths],
-            env=os.environ | {"FLAGS_enable_pir_api": flag},
-            check=True,
-            capture_output=True,
-        )
+    for format_, guard in (("pdmodel", DygraphOldIrGuard), ("json", nullcontext)):
+        with guard(), paddle.utils.unique_name.guard():
+            net = models.build("lenet")
+            net.set_state_dict(arrays(layer))
+            jit_save(net, root / format_ / "lenet")
         (root / format_ / "lenet.pdiparams.info").unlink(missing_ok=True)
     for old, new in (("lenet.pdmodel", "model"), ("lenet.pdiparams", "params")):
         shutil.copy(root / "pdmodel" / old, root / "model-params" / new)
     shutil.copy(root / "pdmodel" / "lenet.pdmodel", root / "separate" / "__model__")
     for name, tensor in zip(sorted_variables(layer), layer.state_dict().values(), strict=True):
         for format_ in ("persistables", "separate"):
-            paddle.save(tensor, str(root / format_ / name), use_binary_format=True)
+            save_variable(tensor, root / format_ / name)
     return root

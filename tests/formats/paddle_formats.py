@@ -1,14 +1,12 @@
 """The formats, and what a model in each of them computes in Paddle itself."""
 
-from typing import Any
-
 import numpy as np
 import paddle
 
 from lenet_cpp import models
+from lenet_cpp.inference.engine_loading import load
 
 FORMATS = ("pdparams", "persistables", "pdmodel", "model-params", "separate", "json")
-Array = Any
 
 
 def images(batch=3):
@@ -18,31 +16,49 @@ def images(batch=3):
 def sorted_variables(layer):
     """The generated name of each parameter, in the order of the state dict."""
     names = []
-    numbers = {"conv": 0, "linear": 0}
+    numbers = {"conv2d": 0, "linear": 0}
     for key in layer.state_dict():
-        kind = "conv" if key.startswith("conv") else "linear"
+        kind = "conv2d" if key.startswith("conv") else "linear"
         is_bias = key.endswith("bias")
-        names.append(
-            f"{kind.replace('conv', 'conv2d')}_{numbers[kind]}.{'b' if is_bias else 'w'}_0"
-        )
+        names.append(f"{kind}_{numbers[kind]}.{'b' if is_bias else 'w'}_0")
         numbers[kind] += is_bias
     return names
 
 
+def arrays(layer):
+    return {key: value.numpy() for key, value in layer.state_dict().items()}
+
+
+def jit_save(net, prefix):
+    """Save a .json, or under DygraphOldIrGuard a .pdmodel, as a user does."""
+    net.eval()
+    spec = [paddle.static.InputSpec([None, 1, 28, 28], "float32", name="x")]
+    paddle.jit.save(paddle.jit.to_static(net, input_spec=spec, full_graph=True), str(prefix))
+
+
+def save_variable(tensor, path):
+    paddle.save(tensor, str(path), use_binary_format=True)
+
+
+def run_engine(engine, x, *files, **named):
+    """What one of our engines computes."""
+    loaded = load(engine, *files, **named)
+    try:
+        return loaded.engine.run(x)
+    finally:
+        loaded.engine.close()
+
+
 def run(format_, folder, x):
     """What a model computes, by Paddle itself: a layer, or paddle.inference."""
-    if format_ == "pdparams":
+    if format_ in {"pdparams", "persistables"}:
         net = models.build("lenet")
-        (path,) = folder.glob("*.pdparams")
-        assert net.set_state_dict(paddle.load(str(path))) == ([], [])
-        net.eval()
-        return net(paddle.to_tensor(x)).numpy()
-    if format_ == "persistables":
-        net = models.build("lenet")
-        values = [
-            paddle.load(str(folder / name)) for name in sorted_variables(net)
-        ]  # Paddle's own reader of such files
-        state = dict(zip(net.state_dict(), values, strict=True))
+        if format_ == "pdparams":
+            (path,) = folder.glob("*.pdparams")
+            state = paddle.load(str(path))
+        else:  # Paddle's own reader of such files
+            values = [paddle.load(str(folder / name)) for name in sorted_variables(net)]
+            state = dict(zip(net.state_dict(), values, strict=True))
         assert net.set_state_dict(state) == ([], [])
         net.eval()
         return net(paddle.to_tensor(x)).numpy()

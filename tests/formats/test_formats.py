@@ -1,5 +1,6 @@
 """Every cell of the tables in docs/formats.md."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -8,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from paddle_formats import FORMATS, images, run
+from paddle_formats import FORMATS, images, run, run_engine
 
 from lenet_cpp import errors, export, formats
 from lenet_cpp.agreement import compare
 from lenet_cpp.cli.convert_model import main
 from lenet_cpp.cli.export_model import main as export_main
-from lenet_cpp.inference.engine_loading import load
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("one_child")]
 
@@ -39,13 +39,8 @@ def table(heading):
     rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     cells = [[cell.strip().replace("`", "") for cell in row] for row in rows]
     width = next((i for i, row in enumerate(cells) if len(row) != len(cells[0])), len(cells))
-    body = cells[2:width]
-    found = []
-    for row in body:
-        if row[0] not in FORMATS:
-            break
-        found.append(dict(zip(cells[0], row, strict=True)))
-    return found
+    body = itertools.takewhile(lambda row: row[0] in FORMATS, cells[2:width])
+    return [dict(zip(cells[0], row, strict=True)) for row in body]
 
 
 CONVERSIONS = table("From one to the other")
@@ -68,13 +63,12 @@ def test_conversion(row, sources, expected, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(sources)
     script, *arguments = row["command"].split()
     assert script == "scripts/convert_model.py"
-    at = arguments.index("-o") + 1
-    assert arguments[at] == "out"
-    arguments[at] = str(tmp_path / "out")
+    out = tmp_path / "out"
+    arguments[arguments.index("out")] = str(out)
     assert main(arguments) == 0
     assert f"({row['from']}) to {row['to']}" in capsys.readouterr().out
 
-    written = {path.name for path in (tmp_path / "out").iterdir()}
+    written = {path.name for path in out.iterdir()}
     if row["to"] == "pdparams":
         assert written == FILES["pdparams"]
     elif row["to"] == "persistables":
@@ -83,21 +77,18 @@ def test_conversion(row, sources, expected, tmp_path, monkeypatch, capsys):
         assert written - {"preprocess.json"} == FILES[row["to"]] | COMPANIONS - {"preprocess.json"}
         if row["how"] == "parameters":
             assert "preprocess.json" in written
-    found = run(row["to"], tmp_path / "out", images())
+    found = run(row["to"], out, images())
     assert compare(expected, found).agrees
     if row["how"] == "kept" and row["to"] != "persistables":
         assert np.array_equal(found, run(row["from"], sources / row["from"], images()))
         names = {"separate": "__model__", "model-params": "model", "pdmodel": "lenet.pdmodel"}
         if row["to"] in names:
-            program = (tmp_path / "out" / names[row["to"]]).read_bytes()
+            program = (out / names[row["to"]]).read_bytes()
             assert program == (sources / "pdmodel" / "lenet.pdmodel").read_bytes()
-    parameters = sources / "pdmodel" / "lenet.pdiparams"
-    if row["to"] in {"pdmodel", "model-params", "json"}:
-        name = "params" if row["to"] == "model-params" else "lenet.pdiparams"
-        assert (tmp_path / "out" / name).read_bytes() == parameters.read_bytes()
-    if row["to"] in {"separate", "persistables"}:
-        stored = b"".join((tmp_path / "out" / name).read_bytes() for name in sorted(VARIABLES))
-        assert stored == parameters.read_bytes()
+    if row["to"] != "pdparams":  # all variables in one file, or one after the other in many
+        stored = written & {"params", "lenet.pdiparams"} or VARIABLES
+        parameters = (sources / "pdmodel" / "lenet.pdiparams").read_bytes()
+        assert b"".join((out / name).read_bytes() for name in sorted(stored)) == parameters
 
 
 ENGINES = {
@@ -111,14 +102,14 @@ ENGINES = {
 @pytest.mark.parametrize("row", READERS, ids=[row["format"] for row in READERS])
 @pytest.mark.parametrize("reader", [*READERS[0]][1:])
 def test_reader(row, reader, sources, expected, tmp_path, run_program):
-    paths = {"model_dir": sources / row["format"]}
-    reads = {"yes": True, "no": False}[row[reader]]
+    folder = sources / row["format"]
+    assert row[reader] in {"yes", "no"}
     if reader == "C++ program":
         np.save(tmp_path / "x.npy", images())
         output = tmp_path / "y.npy"
-        flags = [f"--{name}={path}" for name, path in paths.items()]
-        done = run_program(*flags, f"--input={tmp_path / 'x.npy'}", f"--output={output}")
-        if not reads:
+        files = (f"--input={tmp_path / 'x.npy'}", f"--output={output}")
+        done = run_program(f"--model_dir={folder}", *files)
+        if row[reader] == "no":
             assert done.returncode in {3, 4}
             assert re.fullmatch("lenet_infer_test: (FileNotFound|BadModel): .*\n", done.stderr)
             assert not output.exists()
@@ -126,20 +117,15 @@ def test_reader(row, reader, sources, expected, tmp_path, run_program):
         assert done.returncode == 0, done.stderr
         found = np.load(output)
     else:
+        arguments, named = (), {"model_dir": folder}
         if ENGINES[reader] == "dygraph":
-            files = [path for path in (sources / row["format"]).iterdir() if path.is_file()]
-            arguments = ("lenet", files[0])
-            paths = {}
-        else:
-            arguments = ()
-        if not reads:
+            arguments, named = ("lenet", next(filter(Path.is_file, folder.iterdir()))), {}
+        if row[reader] == "no":
             with pytest.raises((errors.BadModel, errors.FileNotFound)) as error:
-                load(ENGINES[reader], *arguments, options={}, **paths)
+                run_engine(ENGINES[reader], images(), *arguments, **named)
             assert "\n" not in str(error.value)
             return
-        loaded = load(ENGINES[reader], *arguments, options={}, **paths)
-        found = loaded.engine.run(images())
-        loaded.engine.close()
+        found = run_engine(ENGINES[reader], images(), *arguments, **named)
     assert compare(expected, found).agrees
 
 
@@ -163,46 +149,26 @@ def test_export_writes_what_the_table_says(row, sources, tmp_path, capsys):
 def test_train_writes_a_state_dict(tmp_path, layer):
     from lenet_cpp.formats.checkpoint import save_checkpoint
 
-    save_checkpoint(
-        tmp_path,
-        "lenet",
-        parameters=layer.state_dict(),
-        optimizer={"step": 1},
-        record={},
-        save=paddle.save,
-    )  # what train.py does
+    state = {"parameters": layer.state_dict(), "optimizer": {"step": 1}, "record": {}}
+    save_checkpoint(tmp_path, "lenet", **state, save=paddle.save)  # what train.py does
     assert formats.find_source(tmp_path) == formats.Source("pdparams", tmp_path / "lenet.pdparams")
     done = export.convert_model(tmp_path / "lenet", tmp_path / "out", "json", model="lenet")
     assert (done.folder / "lenet.json").is_file()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "message"),
-    [
-        (["nowhere", "-o", "out", "--to", "json"], 3, "nowhere is not a model"),
-        (["persistables", "-o", "out", "--to", "json"], 5, "the network has to be named"),
-        (["pdparams", "-o", "out", "--to", "json", "-m", "AlexNet"], 4, "does not fit"),
-    ],
-)
-def test_commands(arguments, status, message, sources, monkeypatch, capsys):
+def test_a_wrong_command(sources, monkeypatch, capsys):
     monkeypatch.chdir(sources)
-    assert main(arguments) == status
+    assert main(["nowhere", "-o", "out", "--to", "json"]) == 3
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert re.fullmatch(f".*{message}.*\n", captured.err)
+    assert re.fullmatch(".*nowhere is not a model.*\n", captured.err)
     assert not (sources / "out").exists()
 
 
 def test_the_script_in_a_process_of_its_own(root, sources, tmp_path):
-    done = subprocess.run(
-        [
-            *(sys.executable, root / "scripts" / "convert_model.py"),
-            *(sources / "separate" / "__model__", "-o", tmp_path / "out", "--to", "json"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    script = (sys.executable, root / "scripts" / "convert_model.py")
+    arguments = (sources / "separate" / "__model__", "-o", tmp_path / "out", "--to", "json")
+    done = subprocess.run([*script, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "checked: outputs differ from the source's by at most " in done.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
