@@ -56,16 +56,13 @@ def functions(tmp_path_factory):
     return path
 
 
-def run(functions, name, **options):
-    arguments = options.pop("arguments", {})
-    return call(f"{functions}:{name}", arguments, doing="adding up", **options)
+def run(functions, name, arguments=None, **options):
+    return call(f"{functions}:{name}", arguments or {}, doing="adding up", **options)
 
 
 def test_answer_progress_and_what_was_printed(functions):
     told = []
-    answer = run(
-        functions, "add", arguments={"a": 2, "b": 3}, report=lambda *each: told.append(each)
-    )
+    answer = run(functions, "add", {"a": 2, "b": 3}, report=lambda *each: told.append(each))
     assert answer.result["sum"] == 5
     assert sorted(answer.printed.splitlines()) == ["by the descriptor", "on stdout"]
     assert told == [("adding", 1, 2)]
@@ -77,7 +74,7 @@ def test_a_module_of_the_package_is_found():
 
 def test_another_interpreter_sees_the_package_and_nothing_else(functions, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
-    answer = run(functions, "add", arguments={"a": 2, "b": 3}, python=Path(sys.executable))
+    answer = run(functions, "add", {"a": 2, "b": 3}, python=Path(sys.executable))
     assert answer.result["path"] != "/nowhere"
     assert os.pathsep not in answer.result["path"]
 
@@ -108,7 +105,7 @@ def test_other_ends_are_backend_failures(functions, name, said):
 def test_a_time_limit_ends_it(functions, tmp_path):
     pid = tmp_path / "pid"
     with pytest.raises(BackendFailure, match=r"^adding up took longer than 0.5 s and was ended$"):
-        run(functions, "sleep", arguments={"pid_file": str(pid)}, seconds=0.5)
+        run(functions, "sleep", {"pid_file": str(pid)}, seconds=0.5)
     if pid.exists() and pid.read_text():
         assert not alive(int(pid.read_text()))
 
@@ -125,7 +122,6 @@ def test_it_does_not_outlive_its_caller(functions, tmp_path, number):
         [sys.executable, "-c", textwrap.dedent(code)],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as caller:  # fmt: skip
-        assert caller.stdout is not None
         assert caller.stdout.readline() == "ready\n"
         caller.send_signal(number)
         assert caller.wait(30) == -number

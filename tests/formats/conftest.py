@@ -1,63 +1,51 @@
 """The same LeNet in every format, and one child process for all conversions."""
 
 import json
-import os
+import multiprocessing
 import shutil
-import subprocess
-import sys
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from types import SimpleNamespace
 
 import paddle
 import pytest
 from paddle.pir_utils import DygraphOldIrGuard
-from paddle_formats import FORMATS, arrays, images, jit_save, save_variable, sorted_variables
+from paddle_formats import (
+    FORMATS,
+    arrays,
+    ignore,
+    images,
+    jit_save,
+    save_variable,
+    sorted_variables,
+)
 
-from lenet_cpp import errors, models
+from lenet_cpp import models
 from lenet_cpp._base.worker import PROGRAM_DESC
 from lenet_cpp.export import separate_layout
-
-# A child process for each conversion takes two seconds to import Paddle: here one does them all.
-# tests/export/test_export.py and test_commands have one for each, as users have.
-_SERVER = """
-import json, sys
-from lenet_cpp.errors import Error
-from lenet_cpp.export.separate_layout import transcribe
-for line in sys.stdin:
-    try:
-        answer = {"result": transcribe(**json.loads(line), report=lambda *_: None)}
-    except Error as error:
-        answer = {"error": type(error).__name__, "message": str(error)}
-    print("ANSWER " + json.dumps(answer), flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
 def one_child():
-    child = subprocess.Popen(
-        [sys.executable, "-c", _SERVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **PROGRAM_DESC, "GLOG_minloglevel": "3"},
-        text=True,
-    )
+    """Do all conversions in one child process: Paddle takes two seconds to import.
+
+    tests/export/test_export.py and test_commands have one for each, as users have.
+    """
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**PROGRAM_DESC, "GLOG_minloglevel": "3"}.items():
+            patch.setenv(name, value)
+        pool.submit(ignore).result()
 
     def call(function, arguments, *, doing, variables):
         assert function == "lenet_cpp.export.separate_layout:transcribe"
         assert variables == PROGRAM_DESC
-        child.stdin.write(json.dumps(arguments) + "\n")
-        child.stdin.flush()
-        line = next(line for line in child.stdout if line.startswith("ANSWER "))
-        answer = json.loads(line.removeprefix("ANSWER "))
-        if "error" in answer:
-            raise getattr(errors, answer["error"])(answer["message"])
-        return SimpleNamespace(result=answer["result"])
+        done = pool.submit(separate_layout.transcribe, **arguments, report=ignore)
+        return SimpleNamespace(result=json.loads(json.dumps(done.result())))
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pool, pytest.MonkeyPatch.context() as patch:
         patch.setattr(separate_layout, "call", call)
         yield
-    child.communicate()
 
 
 @pytest.fixture(scope="session")

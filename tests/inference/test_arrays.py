@@ -125,7 +125,6 @@ def test_settings_for_floating_point_errors_do_not_matter(predictor):
         assert predictor.run(np.full((28, 28), 1e-300)).shape == (1, 10)
         with pytest.raises(lenet_cpp.BadInput, match="NaN or infinity"):
             predictor.run(np.full((28, 28), 1e300))
-        lenet_cpp.classify(np.full((28, 28), 1e30))
 
 
 @pytest.mark.parametrize(

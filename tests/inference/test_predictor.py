@@ -253,7 +253,8 @@ def test_classify_gives_the_softmax_and_names(model_dir):
 
 @pytest.mark.filterwarnings("ignore::lenet_cpp.InputRangeWarning")
 def test_classify_does_not_overflow():
-    result = lenet_cpp.classify(np.full((28, 28), 1e30, np.float32))
+    with np.errstate(all="raise"):
+        result = lenet_cpp.classify(np.full((28, 28), 1e30, np.float32))
     np.testing.assert_allclose(result.probabilities.sum(), 1, rtol=1e-6)
 
 
