@@ -14,12 +14,7 @@
 namespace lenet::tests {
 namespace {
 
-using native::Kernels;
-using native::Layer;
-using native::LayerKind;
-using native::Network;
-using native::PoolKind;
-using native::TensorShape;
+using namespace native;
 
 constexpr std::int64_t kImages = 19;  // more than a vector of any set, with a rest
 
@@ -236,7 +231,6 @@ TEST_CASE("options that it has not") {
   CHECK_ERROR(Unsupported, "not support precision bf16", Predictor{bundled("precision=bf16")});
   CHECK_ERROR(Unsupported, "accelerator onednn", Predictor{bundled("accelerator=onednn")});
   CHECK_ERROR(Unsupported, "in int8", Predictor{bundled("precision=int8")});
-  CHECK_ERROR(Unsupported, "fp32, bf16, int8", Predictor{bundled("engine=auto precision=int4")});
   Predictor predictor(bundled());
   CHECK_ERROR(Unsupported, "cannot show each", predictor.set_layer_callback([](auto&&...) {}));
 }

@@ -11,10 +11,7 @@
 namespace lenet::tests {
 namespace {
 
-using native::Layer;
-using native::LayerKind;
-using native::Network;
-using native::TensorShape;
+using namespace native;
 using native::int8::Kernels;
 using native::int8::Program;
 

@@ -16,9 +16,7 @@
 namespace lenet::tests {
 namespace {
 
-using native::Layer;
-using native::LayerKind;
-using native::Network;
+using namespace native;
 
 /// A convolution of three rows, of an image whose rows are 2^31 values long.
 Network wide_network(std::int64_t channels, bool quantized) {

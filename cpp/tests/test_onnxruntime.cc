@@ -107,12 +107,14 @@ TEST_CASE("options that onnxruntime has not") {
 
 TEST_CASE("models that onnxruntime cannot run") {  // test_onnxruntime_engine.py has more
   if (!available()) return;
-  const auto load = [](const char* nodes, const char* tensors = "") {
-    const Model model(onnx_model(onnx_graph(nodes, tensors, "x[-1,2] -> y[-1,2]")));
+  const auto load = [](const char* nodes, const char* tensors, const char* more = "") {
+    const Model model(
+        onnx_model(onnx_graph(nodes, tensors, std::string(more) + "x[-1,2] -> y[-1,2]")));
     Predictor{model.config};
   };
   CHECK_ERROR(BadModel, "Incompatible dimensions", load("MatMul x w -> y", "w[3,2]=1,2,3,4,5,6"));
-  CHECK_ERROR(Unsupported, "Abacus", load("Abacus x -> y"));
+  CHECK_ERROR(Unsupported, "Abacus", load("Abacus x -> y", ""));
+  CHECK_ERROR(Unsupported, "2 inputs and 1", load("Add x z -> y", "", "z[-1,2] "));
   CHECK_ERROR(FileNotFound, "such.onnx", Predictor{config_of("model_file=/none/such.onnx")});
 }
 

@@ -136,6 +136,15 @@ TEST_CASE("weights stored as float32 run in float32, and are refused in int8") {
     config = config_of(std::string("precision=int8 check_program=") + check, config);
     CHECK_ERROR(Unsupported, "stored as float32", Predictor{config});
   }
+  const auto refuse = [&](const std::string& option, const char* words) {
+    CHECK_THROWS_WITH_AS(Predictor{config_of(option, model.write(folder))},
+                         doctest::Contains(words), Error);
+  };
+  refuse("accelerator=openvino", "OpenVINO cannot convert");  // test_precision.py has more
+  refuse("precision=bf16", "nothing of it runs in bf16");
+  refuse("precision=int4", "fp32, bf16, int8");
+  refuse("precision=int8 accelerator=plain", "set accelerator");
+  refuse("precision=int8 ir_optim=false", "set ir_optim");
 }
 
 TEST_CASE("bf16 departs from float32 by its eight bits, and clones do not from each other") {

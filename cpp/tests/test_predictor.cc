@@ -94,6 +94,8 @@ TEST_CASE("the engine auto is native, unless something is asked for that Paddle 
        {"accelerator=plain", "accelerator=onednn", "ir_optim=false", "memory_optim=true"}) {
     CHECK(Predictor(bundled("engine=auto " + option)).config().engine == "paddle");
   }
+  CHECK_ERROR(Unsupported, "lenet-cpp export-onnx", Predictor{bundled("engine=onnxruntime")});
+  CHECK_ERROR(Unsupported, "native, onnxruntime, paddle", Predictor{bundled("engine=abacus")});
 }
 
 TEST_CASE("a model that was replaced is not mixed with the one that was loaded") {
