@@ -81,3 +81,12 @@ def written_by_torch(state, protocol=2, *, archive=True):
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def program_outputs(run_program, folder, images, *arguments):
+    """What the C++ program computes; ``folder`` takes the arrays."""
+    x, y = folder / "x.npy", folder / "y.npy"
+    np.save(x, images)
+    done = run_program(*arguments, f"--input={x}", f"--output={y}")
+    assert done.returncode == 0, done.stderr
+    return np.load(y)

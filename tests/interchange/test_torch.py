@@ -9,7 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import NETWORKS, assert_same, contents, images_for, lively, torch_outputs
+from support import (
+    NETWORKS,
+    assert_same,
+    contents,
+    images_for,
+    lively,
+    program_outputs,
+    torch_outputs,
+)
 
 import lenet_cpp
 from lenet_cpp import models
@@ -184,7 +192,6 @@ def test_trained_lenet_in_cpp(made, run_program):
     """The digits' classes and outputs are PyTorch's own, in the C++ program."""
     test = read_mnist_dir(sample_dir()).test
     images = to_model_input(test.images)
-    np.save(made / "images.npy", images)
     net = create_network("lenet")
     # another reader than ours
     net.load_state_dict(torch.load(made / "net.prm", map_location="cpu", weights_only=False))
@@ -193,22 +200,15 @@ def test_trained_lenet_in_cpp(made, run_program):
     assert correct >= 960
     folder = made / "inference_model" / "lenet_torch"
     for suffix in ("pdmodel", "json"):
-        done = run_program(
-            f"--model_file={folder / f'lenet.{suffix}'}",
-            f"--params_file={folder / 'lenet.pdiparams'}",
-            f"--input={made / 'images.npy'}",
-            f"--output={made / 'outputs.npy'}",
-        )
-        assert done.returncode == 0, done.stderr
-        assert_same(expected, np.load(made / "outputs.npy"))
+        files = folder / f"lenet.{suffix}", folder / "lenet.pdiparams"
+        arguments = f"--model_file={files[0]}", f"--params_file={files[1]}"
+        assert_same(expected, program_outputs(run_program, made, images, *arguments))
     manifest = read_manifest(folder)
     assert manifest.topology == "lenet"
     assert manifest.classes == tuple("0123456789")
     assert manifest.training["framework"] == "torch"
-    assert manifest.training["source"] == {
-        "file": "net.prm",
-        "sha256": sha256_file(made / "net.prm"),
-    }
+    source = {"file": "net.prm", "sha256": sha256_file(made / "net.prm")}
+    assert manifest.training["source"] == source
     assert manifest.accuracy.top1 * len(test) == pytest.approx(correct)
     assert manifest.data["kind"] == "sample"
     verify_checksums(folder)
@@ -223,18 +223,11 @@ def test_resnet18_of_two_classes_in_cpp(tmp_path, run_program):
         tmp_path / "net.prm", "ResNet18", folder, img_size=64, softmax=True, formats=("json",)
     )
     images = images_for("resnet18")
-    np.save(tmp_path / "images.npy", images)
     expected = torch.from_numpy(torch_outputs(net, images)).softmax(dim=1).numpy()
-    done = run_program(
-        f"--model_dir={folder}",
-        f"--input={tmp_path / 'images.npy'}",
-        f"--output={tmp_path / 'outputs.npy'}",
-    )
-    assert done.returncode == 0, done.stderr
-    assert_same(expected, np.load(tmp_path / "outputs.npy"))
-    assert sorted(contents(folder)) == sorted(
-        ["inference.json", "inference.pdiparams", "preprocess.json", "manifest.json", "SHA256SUMS"]
-    )
+    found = program_outputs(run_program, tmp_path, images, f"--model_dir={folder}")
+    assert_same(expected, found)
+    model = {"inference.json", "inference.pdiparams"}
+    assert contents(folder).keys() == model | {"preprocess.json", "manifest.json", "SHA256SUMS"}
     assert result.manifest.softmax
     assert result.manifest.class_dim == 2
     assert result.manifest.img_size == 64

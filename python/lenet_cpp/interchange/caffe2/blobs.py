@@ -1,4 +1,4 @@
-"""What Caffe2's blobs hold while the nets are read, and the graph of ONNX that comes of it.
+"""Caffe2's operators, what its blobs hold while the nets are read, and what comes of it in ONNX.
 
 A net of Caffe2's is a list of statements over named blobs, and may write a blob again and again;
 in ONNX each name stands for one value. So a value is known by what it is and not by its name.
@@ -8,22 +8,81 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from lenet_cpp.errors import BadModel, Unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import onnx
     from numpy.typing import NDArray
 
-    from lenet_cpp.interchange.caffe2.nets import Operator
+    _Kind = TypeVar("_Kind", int, float, str, tuple[int, ...], list[float])
 
 MAX_ELEMENTS = 1 << 29  # 2 GiB of float32, more than a file holds
 
 _OPSET = 12  # the last one whose Softmax is Caffe2's: over all axes from the given one on
 _IR_VERSION = 7
+_MAX_NAME = 1000
+_FIELDS = {int: "i", float: "f", str: "s", tuple: "ints", list: "floats"}
+
+
+def names(values: Iterable[str | bytes]) -> tuple[str, ...]:
+    """Return texts; protobuf gives bytes for what is no valid one."""
+    return tuple(map(str, values))
+
+
+class Operator:
+    """One operator of a net, with each of its arguments read as the kind that it has to be.
+
+    Attributes:
+        place: Names it in messages.
+        type: What it computes.
+        inputs: Names of the blobs that it reads.
+        outputs: Names of the blobs that it writes, perhaps those that it reads.
+        unasked: Names of the arguments that nothing has asked for.
+    """
+
+    def __init__(self, place: str, message: Any) -> None:
+        """Take an ``OperatorDef`` message.
+
+        Raises:
+            BadModel: It cannot be one.
+            Unsupported: It is not one of Caffe2's own.
+        """
+        self.type = str(message.type)
+        self.inputs, self.outputs = names(message.input), names(message.output)
+        named = all(0 < len(name) <= _MAX_NAME for name in (self.type, *self.inputs, *self.outputs))
+        if not self.type.isidentifier() or not self.outputs or not named:
+            raise BadModel(
+                f"{place} has no type, or an input or output without a name: the file is damaged,"
+                " or is no net of Caffe2's"
+            )
+        self.place = f"{place} ({self.type})"
+        if message.domain:
+            raise Unsupported(
+                f"{self.place} is of the domain {message.domain!r}, not one of Caffe2's own"
+            )
+        self._arguments = {str(argument.name): argument for argument in message.arg}
+        self.unasked = set(self._arguments)
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether the operator has an argument of this name."""
+        return name in self._arguments
+
+    def get(self, name: str, default: _Kind) -> _Kind:
+        """Return an argument of the kind of its default: a tuple has integers, a list floats."""
+        if name not in self:
+            return default
+        self.unasked.discard(name)
+        argument, kind = self._arguments[name], type(default)
+        if kind in {int, float, str} and not argument.HasField(_FIELDS[kind]):
+            raise BadModel(f"{self.place}: the argument {name} is of another kind")
+        found: Any = getattr(argument, _FIELDS[kind])
+        return kind(found.decode(errors="replace") if kind is str else found)
 
 
 class Missing(BadModel):
@@ -83,7 +142,7 @@ class Blobs:
         name = op.inputs[index]
         value = self.held.get(name)
         if value is None:
-            raise Missing(f"{op.place} reads {name!r}, which nothing has filled")
+            raise Missing(f"{op.place} reads {name!r}, which nothing fills: the nets do not match")
         if isinstance(value, Unsupported):
             raise value
         return value

@@ -12,21 +12,19 @@ from __future__ import annotations
 import functools
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lenet_cpp._base.optional import require
 from lenet_cpp._base.strict_json import read_json
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.interchange.caffe2.blobs import Blobs, Missing, Value
+from lenet_cpp.interchange.caffe2.blobs import Blobs, Missing, Operator, Value, names
 from lenet_cpp.interchange.caffe2.operators import FILLS, SAME_SHAPE, translate
 from lenet_cpp.interchange.onnx.files import check_onnx
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import onnx
-
-    _Kind = TypeVar("_Kind", int, float, str, tuple[int, ...], list[float])
 
 INIT_NET, PREDICT_NET, VALUE_INFO = "init_net.pb", "predict_net.pb", "value_info.json"
 MAX_BYTES = (1 << 31) - 1
@@ -35,8 +33,6 @@ FLOAT = 1
 """Caffe2's number for float32."""
 
 _MAX_OPERATORS = 50_000
-_MAX_NAME = 1000
-_FIELDS = {int: "i", float: "f", str: "s", tuple: "ints", list: "floats"}
 
 # Message: the number, name and type of each field; a type with a star is repeated.
 _MESSAGES = {
@@ -84,56 +80,6 @@ def messages() -> dict[str, Any]:
     }
 
 
-class Operator:
-    """One operator of a net, with each of its arguments read as the kind that it has to be.
-
-    Attributes:
-        place: Names it in messages.
-        type: What it computes.
-        inputs: Names of the blobs that it reads.
-        outputs: Names of the blobs that it writes, perhaps those that it reads.
-        unasked: Names of the arguments that nothing has asked for.
-    """
-
-    def __init__(self, place: str, message: Any) -> None:
-        """Take an ``OperatorDef`` message.
-
-        Raises:
-            BadModel: It cannot be one.
-            Unsupported: It is not one of Caffe2's own.
-        """
-        self.type = str(message.type)  # protobuf gives bytes for what is no valid text
-        self.inputs, self.outputs = _names(message.input), _names(message.output)
-        named = all(0 < len(name) <= _MAX_NAME for name in (self.type, *self.inputs, *self.outputs))
-        if not self.type.isidentifier() or not self.outputs or not named:
-            raise BadModel(
-                f"{place} has no type, or an input or output without a name: the file is damaged,"
-                " or is no net of Caffe2's"
-            )
-        self.place = f"{place} ({self.type})"
-        if message.domain:
-            raise Unsupported(
-                f"{self.place} is of the domain {message.domain!r}, not one of Caffe2's own"
-            )
-        self._arguments = {str(argument.name): argument for argument in message.arg}
-        self.unasked = set(self._arguments)
-
-    def __contains__(self, name: object) -> bool:
-        """Tell whether the operator has an argument of this name."""
-        return name in self._arguments
-
-    def get(self, name: str, default: _Kind) -> _Kind:
-        """Return an argument of the kind of its default: a tuple has integers, a list floats."""
-        if name not in self:
-            return default
-        self.unasked.discard(name)
-        argument, kind = self._arguments[name], type(default)
-        if kind in {int, float, str} and not argument.HasField(_FIELDS[kind]):
-            raise BadModel(f"{self.place}: the argument {name} is of another kind")
-        found: Any = getattr(argument, _FIELDS[kind])
-        return kind(found.decode(errors="replace") if kind is str else found)
-
-
 class Net(NamedTuple):
     """One net: its operators in the order in which they run, and the blobs it takes and gives."""
 
@@ -163,14 +109,10 @@ def read_net(path: Path) -> Net:
         if len(net.op) > _MAX_OPERATORS:
             raise BadModel(f"{path} has {len(net.op)} operators; expected {_MAX_OPERATORS} or less")
         operators = [Operator(f"{path}: operator {n}", op) for n, op in enumerate(net.op)]
-        inputs, outputs = _names(net.external_input), _names(net.external_output)
+        inputs, outputs = names(net.external_input), names(net.external_output)
         return Net(path, str(net.name), operators, inputs, outputs)
     except (DecodeError, UnicodeDecodeError) as error:
         raise BadModel(f"{path} is damaged, or is no net of Caffe2's") from error
-
-
-def _names(values: Iterable[str | bytes]) -> tuple[str, ...]:
-    return tuple(map(str, values))
 
 
 def _read(path: Path, most: int, what: str) -> bytes:
@@ -243,11 +185,8 @@ def read_nets(
     name = _input_name(blobs, init, predict)
     source = Value(name, _input_shape(blobs, predict, name, input_shape))
     blobs.held[name] = source
-    try:
-        for op in predict.operators:
-            translate(blobs, op)
-    except Missing as error:
-        raise BadModel(f"{error}: {init.path} is of another model, or misses it") from error
+    for op in predict.operators:
+        translate(blobs, op)
     result = _output(blobs, predict, output_name)
     model = blobs.model(predict.name or "caffe2", source, result)
     if model is None:

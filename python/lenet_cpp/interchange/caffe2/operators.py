@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp.errors import BadModel, Unsupported
-from lenet_cpp.interchange.caffe2.blobs import MAX_ELEMENTS, Blobs, Value
+from lenet_cpp.interchange.caffe2.blobs import MAX_ELEMENTS, Blobs, Operator, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from lenet_cpp.interchange.caffe2.nets import Operator
 
     Translation = Callable[[Blobs, Operator], Value]
 
@@ -320,18 +318,21 @@ def _binary(blobs: Blobs, op: Operator) -> Value:
     return blobs.add(op, op.type, a, b)
 
 
-def _reduce_mean(blobs: Blobs, op: Operator) -> Value:
-    x, axes = blobs.get(op, 0), op.get("axes", ())
+def _axes(op: Operator, x: Value, name: str) -> tuple[int, ...]:
+    axes = op.get(name, ())
     if not axes or any(not 0 < axis < len(x.shape) for axis in axes):
-        raise Unsupported(f"{op.place}: a mean over {axes} of {x} is not supported")
-    return blobs.add(op, "ReduceMean", x, axes=axes, keepdims=int(op.get("keepdims", 1) != 0))
+        raise Unsupported(f"{op.place}: the dimensions {axes} of {x} are not supported")
+    return axes
+
+
+def _reduce_mean(blobs: Blobs, op: Operator) -> Value:
+    x, keep = blobs.get(op, 0), int(op.get("keepdims", 1) != 0)
+    return blobs.add(op, "ReduceMean", x, axes=_axes(op, x, "axes"), keepdims=keep)
 
 
 def _squeeze(blobs: Blobs, op: Operator) -> Value:
-    x, axes = blobs.get(op, 0), op.get("dims", ())
-    if not axes or any(not 0 < axis < len(x.shape) for axis in axes):
-        raise BadModel(f"{op.place}: {x} cannot lose the dimensions {axes}")
-    return blobs.add(op, "Squeeze", x, axes=axes)
+    x = blobs.get(op, 0)
+    return blobs.add(op, "Squeeze", x, axes=_axes(op, x, "dims"))
 
 
 OPERATORS: dict[str, Translation] = {

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 # Where training programs put the parameters beside what else they save.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PARALLEL_PREFIX = "module."  # of torch.nn.DataParallel
+_NEWER_PICKLE = re.compile(rb"\x80[\x03-\xff]")
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
 
 
@@ -257,15 +258,11 @@ def _readable(path: Path, data: bytes) -> bytes:
     """Return a file, or its equal in the protocol of pickle that ``weights_only`` reads."""
     if data.startswith(b"PK"):
         return _readable_archive(path, data)
-    if not _is_newer(data):
+    if not _NEWER_PICKLE.match(data):
         return data
     # The format before PyTorch 1.6: five pickles, and the numbers after them.
     file = io.BytesIO(data)
     return b"".join([*(_protocol_2(file) for _ in range(5)), file.read()])
-
-
-def _is_newer(pickled: bytes) -> bool:
-    return pickled[:1] == pickle.PROTO and pickled[1:2] > b"\2"
 
 
 def _readable_archive(path: Path, data: bytes) -> bytes:
@@ -280,7 +277,7 @@ def _readable_archive(path: Path, data: bytes) -> bytes:
         if len({entry.filename for entry in entries}) < len(entries):
             raise BadModel(f"{path} is damaged: two of its parts have the same name")
         index = next((e for e in entries if e.filename.endswith("/data.pkl")), None)
-        if index is None or not _is_newer(archive.read(index)):
+        if index is None or not _NEWER_PICKLE.match(archive.read(index)):
             return data
         for entry in entries:
             part = archive.read(entry)
