@@ -1,4 +1,4 @@
-"""PaddleSlim itself, in the environment that ``quantize.py`` makes for it; about 40 s.
+"""PaddleSlim's environment, and PaddleSlim itself in it; about 40 s.
 
 The environment takes a minute and 1.4 GB to make. Where there is none these tests are skipped;
 ``nox -s paddleslim`` makes it, as LENET_TEST_PADDLESLIM=1 does.
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import lenet_cpp
+from lenet_cpp._base import environments as _environments
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BackendFailure, Unsupported
 from lenet_cpp.formats.manifest import read_manifest
@@ -89,3 +90,46 @@ def test_its_models_deploy_like_ours(made, run_program, method):
     # The native engine rounds a sum in the middle of two integers the other way now and then.
     assert abs(correct_by.pop("native") - correct) <= 2
     assert correct_by == dict.fromkeys(("paddle.inference", "C++ program", "lenet_cpp"), correct)
+
+
+def test_the_environment_is_made_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    commands = []
+
+    def pretend(_what, command, _remedy):
+        commands.append(command)
+        if "venv" in command:
+            python = Path(command[-1], "bin", "python")
+            python.parent.mkdir(parents=True)
+            python.touch()
+
+    monkeypatch.setattr(_environments, "_run", pretend)
+    python = slim.environment().make(sys.executable)
+    assert python.is_relative_to(tmp_path)
+    assert len(commands) == 3
+    assert {"paddleslim==2.6.0", "numpy>=1.24,<2", "six", "requests", "decorator"} <= {*commands[1]}
+    assert f"paddlepaddle=={lenet_cpp.paddle_version()}" in commands[1]
+    assert slim.environment().make(sys.executable) == python
+    assert len(commands) == 3
+
+
+def test_an_environment_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    """By what pip itself says; only the environment is no real one, which takes long to make."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setattr(slim, "PADDLESLIM", "0.0.0")
+    run = _environments._run
+
+    def link(what, command, remedy):
+        if "venv" in command:
+            python = Path(command[-1], "bin", "python")
+            python.parent.mkdir(parents=True)
+            python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+            python.chmod(0o755)
+        else:
+            run(what, command, remedy)
+
+    monkeypatch.setattr(_environments, "_run", link)
+    with pytest.raises(BackendFailure, match=r"installing PaddleSlim failed: ERROR.* --via paddle"):
+        slim.environment().make(sys.executable)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

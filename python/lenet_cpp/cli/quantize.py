@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp.cli._options import Options, command, find_program
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
 from lenet_cpp.quantize import Images, Quantized, mnist_images, own_images, quantize
-from lenet_cpp.quantize.deployed import outputs
 from lenet_cpp.quantize.report import analysis_text, make_report, report_text
 from lenet_cpp.quantize.sensitivity import analyse, plot
 from lenet_cpp.quantize.source import FloatModel, open_source
@@ -161,8 +161,7 @@ def _quantize(
 ) -> int:
     done: list[Quantized] = []
     refused: dict[str, str] = {}
-    with _progress("float") as report:
-        reference, _ = outputs(source.deployed, images.test, report=report)
+    reference = source.outputs(images.test)
     for method in methods:
         folder = options.output_dir or Path("inference_model")
         if options.output_dir is None or options.method == "all":
@@ -207,7 +206,7 @@ def _analyse(
         "test_images": len(images.test),
         "calibration_images": len(images.calibration),
         "algo": settings.algo,
-        "layers": [one.record() for one in found],
+        "layers": [asdict(one) for one in found],
     }
     _write(options, result)
     if options.plot is not None:

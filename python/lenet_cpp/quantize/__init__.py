@@ -58,12 +58,9 @@ __all__ = [
     "METHODS",
     "FloatModel",
     "Images",
-    "Quality",
     "QuantizationSettings",
     "Quantized",
-    "check_quality",
     "check_settings",
-    "measure_quality",
     "mnist_images",
     "open_source",
     "own_images",
@@ -126,13 +123,14 @@ def quantize(
     require_paddle()
     settings = settings or QuantizationSettings()
     check_settings(method, settings)
+    source.check_method(method)
     output = Path(output_dir)
     with suppress(BadModel):  # of a damaged manifest, of which staging_folder decides
         old = find_manifest(output)
         if old is not None and old.quantization is None:
             raise BadInput(f"{output} holds a float model: choose another output folder")
     if reference is None:
-        reference, _ = outputs(source.deployed, images.test, report=report)
+        reference = source.outputs(images.test)
     topology = None if source.spec is None else source.spec.name
     with (
         staging_folder(output, source.program.stem, topology) as staging,

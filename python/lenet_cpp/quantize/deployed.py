@@ -12,7 +12,9 @@ import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from timeit import Timer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +40,7 @@ PADDLE = "paddle.inference"
 PROGRAM = "C++ program"
 ENGINES = {"lenet_cpp": "paddle", "native": "native"}
 """Routes through :class:`lenet_cpp.Predictor`, and the engine of each."""
-MAX_DROP = 0.5
+_MAX_DROP = 0.5
 # Rounding to 8 bits costs a few hundredths in a deep network; wrong weights cost about 1.
 _MAX_RELATIVE_ERROR = 0.5
 _LEAST_RUNS = 3
@@ -109,6 +111,11 @@ def batch_size(images: npt.NDArray[Any]) -> int:
     return min(64, max(1, _RUN_VALUES // int(images[0].size)))
 
 
+def batches(images: npt.NDArray[Any], size: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield the images, so many at a time, as :func:`as_input` returns them."""
+    return (as_input(images[begin : begin + size]) for begin in range(0, len(images), size))
+
+
 def outputs(
     model: Deployed, images: npt.NDArray[Any], *, report: Report | None = None
 ) -> tuple[npt.NDArray[np.float32], dict[str, tuple[int, int]]]:
@@ -131,7 +138,7 @@ def outputs(
     (served,), printed = serve([model], images, PADDLE, verbose=True, report=report)
     if served.error is not None:
         raise served.error
-    runs = len(range(0, len(images), batch_size(images)))
+    runs = -(-len(images) // batch_size(images))
     primitives = parse_primitives(printed)
     return served.outputs, {kind: (a // runs, b // runs) for kind, (a, b) in primitives.items()}
 
@@ -240,29 +247,24 @@ def run_in_child(
 
 def run_all(run: Run, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Run as many images at a time as memory allows; return the outputs of all."""
-    size = batch_size(images)
-    begins = range(0, len(images), size)
-    return np.concatenate([run(as_input(images[begin : begin + size])) for begin in begins])
+    return np.concatenate([run(batch) for batch in batches(images, batch_size(images))])
 
 
 def _medians(
     runs: Sequence[Run], batch: npt.NDArray[np.float32], seconds: float, report: Report
 ) -> list[float]:
     """Time functions in turns; return the median of each, in seconds."""
-    for run in runs:
-        run(batch)  # the first run chooses and prepares what computes
-    times: list[list[float]] = [[] for _ in runs]
-    begun = time.perf_counter()
-    wanted = seconds * len(runs)
-    while len(times[0]) < _LEAST_RUNS or time.perf_counter() - begun < wanted:
-        for run, found in zip(runs, times, strict=True):
-            start = time.perf_counter()
-            run(batch)
-            found.append(time.perf_counter() - start)
-        if len(times[0]) % 20 == 1:
+    timers = [Timer(partial(run, batch)) for run in runs]
+    for timer in timers:
+        timer.timeit(1)  # the first run chooses and prepares what computes
+    times: list[list[float]] = []
+    begun, wanted = time.perf_counter(), seconds * len(runs)
+    while len(times) < _LEAST_RUNS or time.perf_counter() - begun < wanted:
+        times.append([timer.timeit(1) for timer in timers])
+        if len(times) % 20 == 1:
             passed = min(100, round(100 * (time.perf_counter() - begun) / wanted))
             report(f"timing {len(batch)}", passed, 100)
-    return [float(np.median(found)) for found in times]
+    return [float(median) for median in np.median(times, axis=0)]
 
 
 def serve_by_program(program: Path, model: Deployed, images: npt.NDArray[Any]) -> Served:
@@ -357,23 +359,21 @@ def check_quality(method: str, quality: Quality, max_drop: float | None) -> None
     Raises:
         BadModel: It did; says how much.
     """
-    most = max_drop
+    most, refusal = max_drop, ""
+    lost = f"classifies {quality.drop:.2f} % of the images otherwise than the float model"
     if quality.accuracy is not None and quality.float_accuracy is not None:
-        most = MAX_DROP if max_drop is None else max_drop
-        found = (
+        most = _MAX_DROP if max_drop is None else max_drop
+        lost = (
             f"reaches {100 * quality.accuracy:.2f} % where the float model reaches"
             f" {100 * quality.float_accuracy:.2f} %"
         )
-    else:
-        found = f"classifies {quality.drop:.2f} % of the images otherwise than the float model"
-    remedy = "nothing was written; calibrate with more images, by another --algo, or train (qat)"
     if most is not None and quality.drop > most:
+        refusal = f"the quantized model {lost}, more than the {most:g} points of --max-drop"
+    elif quality.relative_error > _MAX_RELATIVE_ERROR:
+        share = f"{100 * quality.relative_error:.0f} %"
+        refusal = f"the outputs of the quantized model are off by {share} of their spread"
+    if refusal:
         raise BadModel(
-            f"{method}: the quantized model {found}, more than the {most:g} points of --max-drop:"
-            f" {remedy}"
-        )
-    if quality.relative_error > _MAX_RELATIVE_ERROR:
-        raise BadModel(
-            f"{method}: the outputs of the quantized model are off by"
-            f" {100 * quality.relative_error:.0f} % of their spread: {remedy}"
+            f"{method}: {refusal}: nothing was written; calibrate with more images, by another"
+            " --algo, or train (qat)"
         )

@@ -113,8 +113,8 @@ def own_images(
         raise BadInput(f"{path}: cannot draw {calibration} of {len(found)} images")
     order = np.random.default_rng(seed).permutation(len(found))
     chosen, others = order[:calibration], order[calibration:][: test or _MOST]
-    with InferenceEngine("paddle", preprocess=preprocess, model_name=source.network) as engine:
-        engine.load_predictor(source.program, source.program.with_suffix(".pdiparams"))
+    chooser = InferenceEngine("paddle", preprocess=preprocess, model_name=source.network)
+    with chooser.load_predictor(source.program) as engine:
 
         def prepare(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
             if isinstance(found, np.ndarray) and found.dtype != np.uint8:

@@ -170,17 +170,13 @@ def check_int8(program: Path) -> list[str]:
     """
     from paddle.static.io import is_persistable
 
-    weights = set()
     with _parsed(program) as parsed:
         names = [var.name for var in parsed.list_vars() if is_persistable(var)]
         arrays = read_combined(program.with_suffix(".pdiparams"), names)
         block = parsed.global_block()
-        for op in block.ops:
-            if op.type != "dequantize_linear":
-                continue
-            name = op.input("X")[0]
-            if name not in arrays:
-                continue  # an activation
+        rounded = {op.input("X")[0] for op in block.ops if op.type == "dequantize_linear"}
+        weights = sorted(rounded & arrays.keys())  # the others are activations
+        for name in weights:
             declared = str(block.var(name).dtype).rpartition(".")[2].lower()
             found = arrays[name].dtype
             if declared != "int8" or found != np.int8:
@@ -189,7 +185,6 @@ def check_int8(program: Path) -> list[str]:
                     " parameters where int8 was expected: with int8 switched on, Paddle would"
                     " answer wrongly and say nothing"
                 )
-            weights.add(name)
     if not weights:
         raise BadModel("no weight of the model was quantized")
-    return sorted(weights)
+    return weights

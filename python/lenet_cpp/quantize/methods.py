@@ -36,17 +36,11 @@ if TYPE_CHECKING:
 
 _BITS = 8
 _BINS = 2048
-# As the static method has it by default.
-_HIST_SHARE = 0.99999
+_HIST_SHARE = 0.99999  # as the static method has it by default
 _LARGEST = 127.0
 # The algorithms of PostTrainingQuantization that look at all images twice: for the range, then
 # for what lies within.
 _TWO_PASSES = ("hist", "KL")
-_ROUNDING = {
-    "weight_quantize_type": "channel_wise_abs_max",
-    "activation_quantize_type": "moving_average_abs_max",
-    "onnx_format": True,
-}
 
 
 def quantize(tasks: list[dict[str, Any]], report: Report) -> None:
@@ -78,9 +72,7 @@ def share_of(report: Report, index: int, count: int, name: str = "") -> Report:
 
 def _build(task: Task) -> paddle.nn.Layer:
     """Build the network in evaluation mode, in Paddle's current mode, without parameters."""
-    if task.network is None:
-        raise AssertionError(f"{task.method} needs the network")
-    layer = resolve(task.network).build(task.class_dim, task.image_shape[-1])
+    layer = resolve(str(task.network)).build(task.class_dim, task.image_shape[-1])
     layer.eval()
     return layer
 
@@ -90,15 +82,8 @@ def _float_layer(task: Task) -> paddle.nn.Layer:
     with paddle.utils.unique_name.guard():
         layer = _build(task)
     with np.load(Path(task.data, "state.npz")) as state:
-        missing, unexpected = layer.set_state_dict(dict(state))
-    if missing or unexpected:
-        raise AssertionError(f"parameters differ: {missing} {unexpected}")
+        layer.set_state_dict(dict(state))
     return layer
-
-
-def _input_spec(task: Task) -> list[paddle.static.InputSpec]:
-    shape = [None, *task.image_shape]
-    return [paddle.static.InputSpec(shape, "float32", name=task.input_name)]
 
 
 # Programs
@@ -128,7 +113,7 @@ def _static_ptq(task: Task, progress: Report) -> None:
         "batch_nums": len(batches),
         "algo": task.algo,
         "quantizable_op_type": list(QUANTIZED_OPS),
-        **_ROUNDING,
+        **slim.ROUNDING,
     }
     if task.via == "paddleslim":
         slim.static_ptq(task.result, options)
@@ -148,7 +133,7 @@ def _static_qat(task: Task, progress: Report) -> None:
     """
     by_slim = task.via == "paddleslim"
     make_aware, make_final = slim.qat_functions() if by_slim else (quant_aware, convert)
-    config = {"moving_rate": 0.9, "quantize_op_types": list(QUANTIZED_OPS), **_ROUNDING}
+    config = {"moving_rate": 0.9, "quantize_op_types": list(QUANTIZED_OPS), **slim.ROUNDING}
     teacher = _float_layer(task)
     state = {key: tensor.numpy() for key, tensor in teacher.state_dict().items()}
     paddle.enable_static()
@@ -160,7 +145,7 @@ def _static_qat(task: Task, progress: Report) -> None:
         layer = _build(task)
         logits = layer(x)
         names = {key: tensor.name for key, tensor in layer.state_dict().items()}
-        inference, settling = main.clone(for_test=True), main.clone()
+        inference = main.clone(for_test=True)
         wanted = paddle.static.data("wanted", [None, logits.shape[-1]], "float32")
         loss = paddle.nn.functional.cross_entropy(logits, wanted, soft_label=True)
         optimizer = paddle.optimizer.Adam(task.rate(0))
@@ -172,14 +157,13 @@ def _static_qat(task: Task, progress: Report) -> None:
         scope.find_var(name).get_tensor().set(state[key], place)
     # All before anything runs: each sets the ranges, which they share, to where they begin.
     inference = make_aware(inference, place, config, scope=scope, for_test=True)
-    settling = make_aware(settling, place, config, scope=scope, return_program=True)
     training = make_aware(main, place, config, scope=scope, return_program=True)
+    # Without the loss and what goes backwards from it; there is no public way.
+    settling = training._prune_with_input([task.input_name], [logits.name])  # noqa: SLF001
     for step, images in task.training_batches(progress):
         if step < 0:
             executor.run(settling, feed={task.input_name: images}, fetch_list=[])
             continue
-        if step == 0:
-            _take_over_averages(settling, training, scope, place)
         scope.find_var(rate).get_tensor().set(np.array([task.rate(step)], np.float32), place)
         paddle.disable_static()
         answers = _answers(teacher, images).numpy()
@@ -194,24 +178,6 @@ def _answers(teacher: paddle.nn.Layer, images: npt.NDArray[np.float32]) -> paddl
     """Return the float network's probabilities."""
     with paddle.no_grad():
         return paddle.nn.functional.softmax(teacher(paddle.to_tensor(images)))
-
-
-def _take_over_averages(before: Any, after: Any, scope: Any, place: Any) -> None:
-    """Let a program's moving averages go on where another's are; only the ranges are shared."""
-    old = _averages(before)
-    for scale, names in _averages(after).items():
-        for source, target in zip(old.get(scale, ()), names, strict=False):
-            value = np.array(scope.find_var(source).get_tensor())
-            scope.find_var(target).get_tensor().set(value, place)
-
-
-def _averages(program: Any) -> dict[str, tuple[str, ...]]:
-    """Return the range's name to the names of what its moving average is made of."""
-    return {
-        op.output("OutScale")[0]: (*op.input("InAccum"), *op.input("InState"))
-        for op in program.global_block().ops
-        if {"InAccum", "InState"} <= set(op.input_names)
-    }
 
 
 # Layers
@@ -268,11 +234,13 @@ def _dygraph_qat(task: Task, progress: Report) -> None:
 
 def _save(quantization: Any, layer: paddle.nn.Layer, task: Task) -> None:
     """Write a layer that was calibrated or trained as a program."""
+    shape = [None, *task.image_shape]
+    spec = [paddle.static.InputSpec(shape, "float32", name=task.input_name)]
     if task.via == "paddleslim":
         target = str(task.result.with_suffix(""))
-        quantization.save_quantized_model(layer, target, input_spec=_input_spec(task))
+        quantization.save_quantized_model(layer, target, input_spec=spec)
     else:
-        save_layer(quantization.convert(layer, inplace=True), task.result, _input_spec(task))
+        save_layer(quantization.convert(layer, inplace=True), task.result, spec)
 
 
 def save_layer(
@@ -280,8 +248,7 @@ def save_layer(
 ) -> None:
     """Write a converted layer as a program."""
     layer.eval()
-    static = paddle.jit.to_static(layer, input_spec=input_spec, full_graph=True)
-    paddle.jit.save(static, str(program.with_suffix("")))
+    paddle.jit.save(layer, str(program.with_suffix("")), input_spec=input_spec)
 
 
 _METHODS = {
@@ -363,8 +330,7 @@ class _ActivationObserver(_OneScale, BaseQuanter):  # type: ignore[misc]
         return values
 
     def scales(self) -> paddle.Tensor:
-        threshold = max(self._threshold(), 1e-8)
-        return paddle.to_tensor(np.array([threshold], np.float32))
+        return paddle.to_tensor(np.array([max(self._threshold(), 1e-8)], np.float32))
 
     def _threshold(self) -> float:
         peak = max(self._peaks, default=0.0)

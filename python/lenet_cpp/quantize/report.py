@@ -52,7 +52,7 @@ def make_report(
         images: The images; those to test with are run.
         settings: Those of the quantization, which are recorded.
         quantized: The models.
-        reference: The float model's outputs by ``paddle.inference``, with which all are compared.
+        reference: The float model's outputs, with which all are compared.
         refused: Method to reason, of models that were not written.
         program: The C++ program; its route is left out when None.
         seconds: About how long each model is timed in Python by each route, for one image and for
@@ -194,10 +194,10 @@ def analysis_text(found: Sequence[Sensitivity]) -> str:
             [
                 one.layer,
                 f"{one.values:,}",
-                _percent(one.quality.accuracy),
-                _percent(one.quality.agreement),
-                f"{one.quality.largest_difference:.3g}",
-                _percent(one.quality.relative_error),
+                _percent(one.accuracy),
+                _percent(one.agreement),
+                f"{one.largest_difference:.3g}",
+                _percent(one.relative_error),
             ]
             for one in found
         ],

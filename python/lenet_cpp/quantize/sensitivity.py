@@ -25,31 +25,23 @@ if TYPE_CHECKING:
     from lenet_cpp.quantize.images import Images
     from lenet_cpp.quantize.source import FloatModel
 
-ALL_LAYERS = "(all)"
 DEPLOYED = "(all, in int8)"
 
 
 @dataclass(frozen=True)
-class Sensitivity:
-    """What one layer costs.
+class Sensitivity(Quality):
+    """What one layer costs: the quality of the model of which only this layer is quantized.
 
     Attributes:
         layer: Its name in the network; ``(all)`` for all together, ``(all, in int8)`` for what
             is deployed.
         weight: The name of its weight in the program; None for all together.
         values: How many values the weight has.
-        quality: Of the model of which only this layer is quantized.
     """
 
     layer: str
     weight: str | None
     values: int
-    quality: Quality
-
-    def record(self) -> dict[str, Any]:
-        """Return what reports in JSON have."""
-        place = {"layer": self.layer, "weight": self.weight, "values": self.values}
-        return place | asdict(self.quality)
 
 
 def analyse(
@@ -81,13 +73,14 @@ def analyse(
     names = {}
     if source.spec is not None:
         layer = build_layer(source.spec, source.class_dim, source.input_shape[-1])
-        names = {tensor.name: key for key, tensor in layer.state_dict().items()}
-    rows: list[tuple[str, str | None, int]] = [
-        (names.get(weight, weight).removesuffix(".weight"), weight, prod(shape))
-        for weight, shape in quantizable_weights(source.program).items()
+        state = layer.state_dict().items()
+        names = {tensor.name: key.removesuffix(".weight") for key, tensor in state}
+    rows: list[dict[str, Any]] = [
+        {"layer": names.get(name, name), "weight": name, "values": prod(shape)}
+        for name, shape in quantizable_weights(source.program).items()
     ]
-    everything = sum(values for _, _, values in rows)
-    rows += [(ALL_LAYERS, None, everything), (DEPLOYED, None, everything)]
+    everything = {"weight": None, "values": sum(row["values"] for row in rows)}
+    rows += [{"layer": name, **everything} for name in ("(all)", DEPLOYED)]
     with tempfile.TemporaryDirectory(prefix="lenet-") as work:
         settings = replace(settings, via="paddle")
         task = make_task(source, images, "static-ptq", settings, Path(work), Path(work))
@@ -101,21 +94,19 @@ def analyse(
         )
         reference, *answers = (np.load(Path(work, f"{i}.npy")) for i in range(len(rows) + 1))
     return [
-        Sensitivity(*row, measure_quality(reference, answer, images.labels))
+        Sensitivity(**asdict(measure_quality(reference, answer, images.labels)), **row)
         for row, answer in zip(rows, answers, strict=True)
     ]
 
 
-def run_in_child(
-    task: dict[str, Any], rows: list[tuple[str, str | None, int]], report: Report
-) -> None:
+def run_in_child(task: dict[str, Any], rows: list[dict[str, Any]], report: Report) -> None:
     """Run the float model and those of the rows; write their outputs, as ``INDEX.npy``.
 
     Each is made and removed again, so that one lies on the disk at a time.
 
     Args:
         task: All layers, as ``dataclasses.asdict`` describes a :class:`Task`.
-        rows: Layer, weight and size.
+        rows: ``layer`` and ``weight`` of each.
         report: Takes the progress.
     """
     from lenet_cpp.quantize import methods
@@ -128,9 +119,10 @@ def run_in_child(
             np.save(data / f"{index}.npy", run_all(run, images))
 
     save(0, Deployed(Path(task["program"]), "fp32"))
-    for index, (layer, weight, _) in enumerate(rows):
+    for index, row in enumerate(rows):
+        layer, only = row["layer"], [row["weight"]] if row["weight"] else []
         with tempfile.TemporaryDirectory(dir=data) as folder:
-            one = Task(**task | {"output": folder, "only": [weight] if weight else []})
+            one = Task(**task | {"output": folder, "only": only})
             share = methods.share_of(report, index, len(rows), f"layer {layer}")
             methods.quantize([asdict(one)], share)
             save(index + 1, Deployed(one.result, "int8" if layer == DEPLOYED else "fp32"))
@@ -148,7 +140,7 @@ def plot(found: Sequence[Sensitivity], path: Path, title: str) -> None:
 
     figure = Figure(figsize=(8, 1.5 + 0.28 * len(found)), layout="constrained")
     axes = figure.subplots()
-    errors = [100 * one.quality.relative_error for one in found]
+    errors = [100 * one.relative_error for one in found]
     colours = ["tab:blue" if one.weight else "tab:gray" for one in found]
     bars = axes.barh([one.layer for one in found], errors, color=colours)
     axes.bar_label(bars, [f"{error:.2f} %" for error in errors], padding=3)

@@ -19,12 +19,23 @@ if TYPE_CHECKING:
 
 PADDLESLIM = "2.6.0"
 
+ROUNDING = {
+    "weight_quantize_type": "channel_wise_abs_max",
+    "activation_quantize_type": "moving_average_abs_max",
+    "onnx_format": True,
+}
 QUANTIZERS = {"hist": "HistQuantizer", "KL": "KLQuantizer", "abs_max": "AbsmaxQuantizer"}
 """How dygraph-ptq finds the range of an activation: our name to PaddleSlim's."""
 
 
-def requirements() -> tuple[str, ...]:
-    """Return what goes into the environment: PaddleSlim, what it does not declare, our Paddle."""
+def environment() -> Environment:
+    """Return the environment, which may not be made yet.
+
+    It gets PaddleSlim, what that does not declare, and our Paddle.
+
+    Raises:
+        Unsupported: Paddle was not installed by pip.
+    """
     try:
         paddle = metadata.version("paddlepaddle")
     except metadata.PackageNotFoundError as error:
@@ -32,27 +43,11 @@ def requirements() -> tuple[str, ...]:
             "PaddleSlim needs the same paddlepaddle as ours, which is not installed by pip:"
             " use --via paddle"
         ) from error
-    return (
-        f"paddlepaddle=={paddle}",
-        f"paddleslim=={PADDLESLIM}",
-        "numpy>=1.24,<2",
-        "six",
-        "requests",
-        "decorator",
-        "setuptools",
-    )
-
-
-def environment() -> Environment:
-    """Return the environment, which may not be made yet.
-
-    Raises:
-        Unsupported: Paddle was not installed by pip.
-    """
+    others = ("numpy>=1.24,<2", "six", "requests", "decorator", "setuptools")
     return Environment(
         name=f"paddleslim-{PADDLESLIM}",
         title="PaddleSlim",
-        requirements=requirements(),
+        requirements=(f"paddlepaddle=={paddle}", f"paddleslim=={PADDLESLIM}", *others),
         trial="import paddleslim",
         remedy="it needs the network and 1.5 GB of space, or use --via paddle",
         key=(sys.version, sys.prefix),
@@ -90,13 +85,7 @@ def dygraph(method: str, algo: str) -> Any:
         return PTQ(
             activation_quantizer=QUANTIZERS[algo], weight_quantizer="PerChannelAbsmaxQuantizer"
         )
-    return QAT(
-        config={
-            "weight_quantize_type": "channel_wise_abs_max",
-            "activation_quantize_type": "moving_average_abs_max",
-            "onnx_format": True,
-        }
-    )
+    return QAT(config=dict(ROUNDING))
 
 
 def round_weights(program_path: Path) -> None:

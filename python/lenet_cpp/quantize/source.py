@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,13 @@ from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models import ModelSpec, find, resolve
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
-from lenet_cpp.quantize.deployed import Deployed
+from lenet_cpp.quantize.deployed import Deployed, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from lenet_cpp.data.images import Pipeline
 
@@ -63,6 +66,11 @@ class FloatModel:
     def deployed(self) -> Deployed:
         """The model, to be run in float."""
         return Deployed(self.program, "fp32")
+
+    def outputs(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Return float32 [N, classes], with which quantized models are compared; by oneDNN."""
+        with self.deployed.opened("lenet_cpp") as run:
+            return run_all(run, images)
 
     @property
     def description(self) -> str:
@@ -122,10 +130,9 @@ def open_source(
         raise BadInput("the model comes from a folder, from parameters or from a seed: give one")
     network = "lenet" if model is None and model_dir is None else model
     spec = None if network is None else resolve(network)
-    with ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="lenet-") as work:
         if spec is not None and (params is not None or seed is not None):
-            work = stack.enter_context(tempfile.TemporaryDirectory(prefix="lenet-"))
-            model_dir = Path(work) / "float"
+            model_dir = Path(work, "float")
             export_model(
                 params,
                 model_dir,
@@ -142,29 +149,27 @@ def open_source(
                     " (--model-dir), or --seed N for random parameters"
                 )
             model_dir = bundled_model_dir()
-        yield _opened(_program(Path(model_dir)), network, spec)
+        yield _opened(_find(Path(model_dir)), network, spec)
 
 
-def _program(path: Path) -> Path:
-    if not path.exists():
-        raise FileNotFound(f"there is no folder or file {path}")
+def _find(path: Path) -> Source:
     if path.is_file() and path.suffix not in {".json", ".pdmodel"}:
         raise BadInput(
             f"{path} is not the folder of an exported model: {other_content(path, 'model')}"
         )
     source = find_source(path)
     if source.format != "pdmodel":
-        convert = f"lenet-cpp convert {path} --to pdmodel"
-        export = "export the model with lenet-cpp export --format pdmodel"
+        others = f"others; lenet-cpp convert {path} --to pdmodel"
+        if source.format == "json":
+            others = "its new format; export the model with lenet-cpp export --format pdmodel"
         raise Unsupported(
-            f"{source.path}: Paddle quantizes .pdmodel programs only, not those of "
-            + (f"its new format; {export}" if source.format == "json" else f"others; {convert}")
+            f"{source.path}: Paddle quantizes .pdmodel programs only, not those of {others}"
         )
-    return source.path
+    return source
 
 
-def _opened(program: Path, network: str | None, spec: ModelSpec | None) -> FloatModel:
-    folder = program.parent
+def _opened(source: Source, network: str | None, spec: ModelSpec | None) -> FloatModel:
+    program, params, folder = source.path, source.params, source.folder
     if (folder / CHECKSUMS_NAME).exists():
         verify_checksums(folder)
     manifest = find_manifest(folder)
@@ -176,7 +181,6 @@ def _opened(program: Path, network: str | None, spec: ModelSpec | None) -> Float
             network = None if spec is None else spec.name
         elif manifest.topology not in {None, spec.name}:
             raise BadModel(f"{folder} holds a model {manifest.topology}, not {spec.name}")
-    params = program.with_suffix(".pdiparams")
     with Predictor(program, params, engine="paddle", accelerator="plain") as predictor:
         taken, given = predictor.input_spec, predictor.output_spec
     if len(taken.shape) != 4 or taken.shape[1] < 1 or len(given.shape) != 2 or given.shape[1] < 1:
@@ -185,19 +189,17 @@ def _opened(program: Path, network: str | None, spec: ModelSpec | None) -> Float
             " images are quantized, from [N, channels, height, width] to [N, classes]"
         )
     shape = tuple(224 if size < 0 else size for size in taken.shape[1:])
-    with InferenceEngine("paddle", model_name=network) as engine:
-        engine.load_predictor(program, params)
+    with InferenceEngine("paddle", model_name=network).load_predictor(program, params) as engine:
         name, pipeline = engine.name, None
         with suppress(FileNotFound):
             pipeline = engine.pipeline
-    checked = CheckedModel(program, params, taken.shape)
-    softmax, state = checked.ends_in_softmax(), None
+    checked, state = CheckedModel(program, params, taken.shape), None
     if spec is not None:
         if shape[1] != shape[2]:
             raise Unsupported(f"{program}: networks of square images are built, not of {shape}")
         layer = build_layer(spec, given.shape[1], shape[-1])
-        state = load_state(Source("pdmodel", program, params), checked, layer)
-        softmax, _ = compare_with_program(layer, checked)
+        state = load_state(source, checked, layer)
+        compare_with_program(layer, checked)
     return FloatModel(
         program=program,
         name=name if spec is None else spec.name,
@@ -206,7 +208,7 @@ def _opened(program: Path, network: str | None, spec: ModelSpec | None) -> Float
         input_name=taken.name,
         input_shape=shape,
         class_dim=given.shape[1],
-        softmax=softmax,
+        softmax=checked.ends_in_softmax(),
         network=network,
         spec=spec,
         state=state,

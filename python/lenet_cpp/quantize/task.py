@@ -13,7 +13,7 @@ import numpy as np
 from lenet_cpp._base.worker import PROGRAM_DESC, call
 from lenet_cpp.errors import BadInput
 from lenet_cpp.quantize import slim
-from lenet_cpp.quantize.deployed import as_input
+from lenet_cpp.quantize.deployed import as_input, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -103,12 +103,7 @@ class Task:
 
     Attributes:
         method: A key of :data:`METHODS`.
-        via: As in :class:`QuantizationSettings`, as are the next two and ``batch_size``.
-        algo: How calibration finds the range of an activation.
-        seed: Of the order of images in training.
-        batch_size: Images at a time.
-        steps: Of training.
-        learning_rate: Of training, at its start.
+        via: As the next five, in :class:`QuantizationSettings`; no default is left open.
         program: The float ``.pdmodel``, with its ``.pdiparams`` beside it.
         input_name: What the program calls its input.
         output: The folder that gets files of the same names.
@@ -145,9 +140,7 @@ class Task:
 
     def calibration_batches(self) -> list[npt.NDArray[np.float32]]:
         """Return the images to calibrate on."""
-        images = np.load(Path(self.data, "calibration.npy"))
-        begins = range(0, len(images), self.batch_size)
-        return [as_input(images[begin : begin + self.batch_size]) for begin in begins]
+        return [*batches(np.load(Path(self.data, "calibration.npy")), self.batch_size)]
 
     def training_batches(self, progress: Report) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """Yield the number of each step and its images, in an order that only the seed decides.
@@ -179,12 +172,7 @@ def make_task(
     output: Path,
     data: Path,
 ) -> Task:
-    """Describe a quantization to a child process, and write its data into ``data``.
-
-    Raises:
-        Unsupported: The method needs more of the model than there is.
-    """
-    source.check_method(method)
+    """Describe a quantization to a child process, and write its data into ``data``."""
     np.save(data / "calibration.npy", images.calibration)
     np.save(data / "training.npy", images.training)
     if source.state is not None:
