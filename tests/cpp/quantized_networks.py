@@ -1,31 +1,22 @@
-"""Small quantized networks of random shapes, made by Paddle's PTQ in a process of its own.
+"""Small quantized networks of random shapes, made by Paddle's PTQ in a process of its own."""
 
-Run as a script: ``quantized_networks.py TARGET COUNT`` writes ``0.pdmodel``, ``0.pdiparams`` and so
-on into TARGET, with ``0.npy``, images [N, channels, height, width] of the range it was calibrated
-with.
-"""
-
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+from quantized_reference import describe
+
+from lenet_cpp._base.worker import PROGRAM_DESC, call
 
 _IMAGES = 19
 
 
 def make_networks(target, count):
-    """Return the programs; each has been described for quantized_reference.py."""
-    command = [sys.executable, "-W", "ignore", __file__, str(target), str(count)]
-    package = Path(__import__("lenet_cpp").__file__).parents[1]
-    environment = {
-        "FLAGS_enable_pir_api": "0",
-        "OMP_NUM_THREADS": "1",
-        "HOME": str(target),
-        "PYTHONPATH": f"{package}:{Path(__file__).parents[1]}",
-    }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    """Return the programs, described for quantized_reference.py.
+
+    Beside ``0.pdmodel`` lies ``0.npy``, images of the range that it was calibrated with.
+    """
+    arguments = {"target": str(target), "count": count}
+    call("quantized_networks:make", arguments, doing="quantizing", variables=PROGRAM_DESC)
     return [target / f"{i}.pdmodel" for i in range(count)]
 
 
@@ -102,34 +93,29 @@ def _network(rng):
     return Network(), shape
 
 
-def _main(target, count):
+def make(target, count, report):
     import paddle
     from paddle.quantization import PTQ
-    from quantized_reference import describe
 
     from lenet_cpp.quantize.int8_weights import finish_program
     from lenet_cpp.quantize.methods import layer_config, save_layer
 
-    for i in range(count):
+    programs = [Path(target, f"{i}.pdmodel") for i in range(count)]
+    for i, program in enumerate(programs):
         paddle.disable_static()
         paddle.seed(i)
         rng = np.random.default_rng(i)
         layer, shape = _network(rng)
         layer.eval()
         images = rng.normal(size=(_IMAGES, *shape)).astype(np.float32)
-        np.save(target / f"{i}.npy", images)
+        np.save(program.with_suffix(".npy"), images)
         with paddle.static.scope_guard(paddle.static.Scope()):
             ptq = PTQ(layer_config("abs_max"))
             observed = ptq.quantize(layer, inplace=True)
             # What is run has larger values here and there.
             observed(paddle.to_tensor(images[:4]))
             spec = [paddle.static.InputSpec([None, *shape], "float32", name="x")]
-            program = target / f"{i}.pdmodel"
             save_layer(ptq.convert(observed, inplace=True), program, spec)
             paddle.enable_static()
             finish_program(program)
-        describe(program)
-
-
-if __name__ == "__main__":
-    _main(Path(sys.argv[1]), int(sys.argv[2]))
+    describe(programs, report)

@@ -5,22 +5,19 @@ between those that it computes in integers; the rules are those of its passes in
 paddle/fluid/framework/ir/onednn. What is rounded is a whole number times a step, and float64 sums
 such products exactly.
 
-Run as a script, ``quantized_reference.py PROGRAM...`` has Paddle read each ``.pdmodel``, in a
-process of its own, and writes its operators and parameters beside it, as a ``.npz``.
+A child process has Paddle read each ``.pdmodel``, and writes its operators and parameters beside
+it, as a ``.npz``.
 """
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lenet_cpp._base.worker import PROGRAM_DESC, call
 from numpy_reference import average_pool, batch_norm, conv2d, max_pool, softmax
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _ATTRIBUTES = (
     "only_observer", "quant_axis", "strides", "paddings", "dilations", "groups", "pooling_type",
@@ -29,20 +26,21 @@ _ATTRIBUTES = (
 _INPUTS = {"conv2d": "Input", "depthwise_conv2d": "Input"}
 _WEIGHTS = {"conv2d": "Filter", "depthwise_conv2d": "Filter", "matmul_v2": "Y"}
 _CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
+_SIMPLE = {
+    "concat": lambda op, x: np.concatenate(x, axis=op.attributes["axis"]),
+    "fc": lambda op, x: x[0] @ op.weights + op.bias,
+    "flatten_contiguous_range": lambda _, x: x[0].reshape(len(x[0]), -1),
+    "matmul_v2": lambda op, x: x[0] @ (op.weights.T if op.attributes["trans_y"] else op.weights),
+    "relu": lambda _, x: np.maximum(x[0], 0),
+    "reshape2": lambda _, x: x[0].reshape(1, -1, 1, 1),  # of a bias, to channels
+    "softmax": lambda _, x: softmax(x[0]),
+}
 
 
 def read_programs(programs):
     """Read them, each with the parameters beside it."""
-    command = [sys.executable, "-W", "ignore", __file__, *map(str, programs)]
-    # The old representation of programs is chosen before paddle is imported.
-    environment = {
-        "FLAGS_enable_pir_api": "0",
-        "OMP_NUM_THREADS": "1",
-        "HOME": str(programs[0].parent),
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-    }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    arguments = {"programs": [str(program) for program in programs]}
+    call("quantized_reference:describe", arguments, doing="reading", variables=PROGRAM_DESC)
     return [QuantizedProgram(program.with_suffix(".npz")) for program in programs]
 
 
@@ -53,8 +51,8 @@ class _Operator:
     output: str
     attributes: dict[str, Any]
     names: dict[str, str]
-    weights: Array | None = None
-    bias: Array | float = 0.0
+    weights: Any = None
+    bias: Any = 0.0
     quantized: bool = False
     residual: str = ""
     relu: bool = False
@@ -163,7 +161,6 @@ class QuantizedProgram:
             if (norm := self._reader(op.output, "batch_norm")) is not None:
                 mean, variance, gain, bias = self._statistics(norm)
                 factor = gain / np.sqrt(variance + norm.attributes["epsilon"])
-                assert op.weights is not None
                 op.weights = op.weights * factor[:, None, None, None]
                 op.bias = (bias - mean * factor)[:, None, None]
                 self._absorb(op, norm)
@@ -239,12 +236,10 @@ class QuantizedProgram:
             return all_known and inputs[0].unsigned == inputs[1].unsigned
         return (op.kind == "pool2d" and all_known) or (op.kind == "concat" and output.range > 0)
 
-    @staticmethod
-    def _as_multiplied(op):
+    def _as_multiplied(self, op):
         """By integers of each output's largest. Of a matrix [inputs, outputs] Paddle takes for
         that as many numbers of the memory as there are inputs, which are not one output's.
         """
-        assert op.weights is not None
         weights = op.weights.astype(np.float32)
         matrix = op.kind == "fc"
         rows = weights.reshape((-1, len(weights)) if matrix else (len(weights), -1))
@@ -292,7 +287,8 @@ class QuantizedProgram:
 
         values[self._input] = images
         for op in self._operators:
-            found = getattr(self, f"_{op.kind}")(op, [read(op, name) for name in op.inputs])
+            compute = _SIMPLE.get(op.kind) or getattr(self, f"_{op.kind}")
+            found = compute(op, [read(op, name) for name in op.inputs])
             if op.residual:
                 found = found + read(op, op.residual)
             values[op.output] = np.maximum(found, 0) if op.relu else found
@@ -300,17 +296,14 @@ class QuantizedProgram:
         rounded = last.rounded and last.by_whole
         return last.round(values[self._output]) if rounded else values[self._output]
 
-    @staticmethod
-    def _conv2d(op, inputs):
-        assert op.weights is not None
+    def _conv2d(self, op, inputs):
         top, left = op.attributes["paddings"]
         window = {name: op.attributes[name] for name in ("strides", "dilations", "groups")}
         return conv2d(inputs[0], op.weights, op.bias, pads=(top, left, top, left), **window)
 
     _depthwise_conv2d = _conv2d
 
-    @staticmethod
-    def _pool2d(op, inputs):
+    def _pool2d(self, op, inputs):
         (x,), attributes = inputs, op.attributes
         average = attributes["pooling_type"] == "avg"
         if attributes["adaptive"] or attributes["global_pooling"]:
@@ -322,71 +315,36 @@ class QuantizedProgram:
         pool, pads = average_pool if average else max_pool, (top, left, top, left)
         return pool(x, attributes["ksize"], strides=attributes["strides"], pads=pads)
 
-    @staticmethod
-    def _fc(op, inputs):
-        return inputs[0] @ op.weights + op.bias
-
-    @staticmethod
-    def _matmul_v2(op, inputs):
-        assert op.weights is not None
-        return inputs[0] @ (op.weights.T if op.attributes["trans_y"] else op.weights)
-
-    @staticmethod
-    def _elementwise_add(op, inputs):
+    def _elementwise_add(self, op, inputs):
         assert op.attributes["axis"] == -1
         return inputs[0] + inputs[1]
-
-    @staticmethod
-    def _concat(op, inputs):
-        return np.concatenate(inputs, axis=op.attributes["axis"])
 
     def _batch_norm(self, op, inputs):
         mean, variance, gain, bias = self._statistics(op)
         return batch_norm(inputs[0], gain, bias, mean, variance, op.attributes["epsilon"])
 
-    @staticmethod
-    def _relu(_, inputs):
-        return np.maximum(inputs[0], 0)
 
-    @staticmethod
-    def _reshape2(_, inputs):
-        """Of a bias, to channels."""
-        return inputs[0].reshape(1, -1, 1, 1)
-
-    @staticmethod
-    def _flatten_contiguous_range(_, inputs):
-        return inputs[0].reshape(len(inputs[0]), -1)
-
-    @staticmethod
-    def _softmax(_, inputs):
-        return softmax(inputs[0])
-
-
-def describe(program):
-    """Write what a program holds beside it; in a process with the old representation."""
+def describe(programs, report):
+    """Write what programs hold beside them; in a process with the old representation."""
     import paddle
 
     paddle.enable_static()
-    loaded = paddle.static.deserialize_program(program.read_bytes())
     executor = paddle.static.Executor(paddle.CPUPlace())
-    scope = paddle.static.Scope()
-    with paddle.static.scope_guard(scope):
-        params = program.with_suffix(".pdiparams").read_bytes()
-        paddle.static.deserialize_persistables(loaded, params, executor)
-    operators = []
-    for op in loaded.global_block().ops:
-        inputs = {name: op.input(name) for name in op.input_names if op.input(name)}
-        outputs = {name: op.output(name) for name in op.output_names if op.output(name)}
-        attributes = {name: op.attr(name) for name in _ATTRIBUTES if op.has_attr(name)}
-        operators.append((op.type, inputs, outputs, attributes))
-    values = {
-        name: np.array(scope.find_var(name).get_tensor())
-        for name, variable in loaded.global_block().vars.items()
-        if variable.persistable and name not in ("feed", "fetch")
-    }
-    np.savez(program.with_suffix(".npz"), operators=json.dumps(operators), **values)
-
-
-if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        describe(Path(argument))
+    for program in map(Path, programs):
+        scope = paddle.static.Scope()
+        loaded = paddle.static.deserialize_program(program.read_bytes())
+        with paddle.static.scope_guard(scope):
+            params = program.with_suffix(".pdiparams").read_bytes()
+            paddle.static.deserialize_persistables(loaded, params, executor)
+        operators = []
+        for op in loaded.global_block().ops:
+            inputs = {name: op.input(name) for name in op.input_names if op.input(name)}
+            outputs = {name: op.output(name) for name in op.output_names if op.output(name)}
+            attributes = {name: op.attr(name) for name in _ATTRIBUTES if op.has_attr(name)}
+            operators.append((op.type, inputs, outputs, attributes))
+        values = {
+            name: np.array(scope.find_var(name).get_tensor())
+            for name, variable in loaded.global_block().vars.items()
+            if variable.persistable and name not in ("feed", "fetch")
+        }
+        np.savez(program.with_suffix(".npz"), operators=json.dumps(operators), **values)

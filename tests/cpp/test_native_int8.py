@@ -5,8 +5,8 @@ passes in NumPy; the same bits with each instruction set.
 import re
 import shutil
 import struct
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +21,6 @@ from lenet_cpp.quantize.deployed import Deployed, outputs
 from lenet_cpp.quantize.task import make_task, run_tasks
 from quantized_models import quantized_by_page
 from snippets import run_page
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 AVAILABLE = [name for name in INSTRUCTION_SETS if processor_has(name)]
 NETWORKS = 16
@@ -75,16 +73,14 @@ def differences(found, expected):
     return steps
 
 
-def has_vnni():
-    flags = Path("/proc/cpuinfo").read_text(encoding="ascii")
-    return "avx512_vnni" in flags or "avx_vnni" in flags
+HAS_VNNI = re.search("avx(512)?_vnni", Path("/proc/cpuinfo").read_text(encoding="ascii"))
 
 
 def needs_vnni():
-    """It must be so: on other processors Paddle's answers are not those that it gives with VNNI, so
-    not the engine's, which are the same on all. The rules in NumPy are tested everywhere.
+    """On other processors Paddle's answers are not those that it gives with VNNI, so not the
+    engine's, which are the same on all. The rules in NumPy are tested everywhere.
     """
-    if not has_vnni():
+    if not HAS_VNNI:
         pytest.skip("this processor has no VNNI, without which Paddle itself answers otherwise")
 
 
@@ -118,45 +114,6 @@ def test_lenet_answers_as_paddle_does(lenets, digits, method):
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("name", "method"),
-    [("ResNet18", "static-ptq"), ("ResNet18", "dygraph-ptq"), ("ResNet18_vd", "static-ptq")],
-)
-def test_a_resnet_answers_as_paddle_does(tmp_path, name, method):
-    """Normalization that is folded, sums that oneDNN adds in a convolution, and others."""
-    found, expected, paddle = run_made(tmp_path, name, 32, method)
-    if method == "dygraph-ptq":
-        # The convolutions to whose output a short cut's is added stay in float, and the last one.
-        model = Deployed(tmp_path / "made" / "inference.pdmodel", "int8")
-        _, primitives = outputs(model, np.zeros((1, 3, 32, 32), np.float32))
-        assert primitives == {"convolution": (16, 20), "inner_product": (1, 1)}
-    assert_mostly_equal(differences(found, expected))
-    needs_vnni()
-    assert_mostly_equal(differences(found, paddle))
-
-
-def assert_mostly_equal(apart):
-    """Of an image in which some value was rounded the other way, twenty layers may make more."""
-    assert (apart <= 1e-3).mean() >= 0.25
-    assert apart.max() <= 5
-
-
-def run_made(folder, name, size, method):
-    """A network with random weights, quantized: by this engine, by the rules, and by Paddle."""
-    (folder / "made").mkdir()
-    with open_source(name, seed=1, img_size=size) as source:
-        made = own_images(source, None, 16, 16)
-        settings = QuantizationSettings(steps=1)
-        run_tasks([make_task(source, made, method, settings, folder / "made", folder)])
-    images = np.asarray(made.test, np.float32)
-    (model,) = (folder / "made").glob("*.pdmodel")
-    (program,) = read_programs([model])
-    found = run(model, images)
-    assert (bits(run(model, images, threads=3)) == bits(found)).all()  # some images each
-    return found, program.run(images), run(model, images, engine="paddle")
-
-
 BRANCHES = """
 import paddle
 from lenet_cpp.models import ModelSpec
@@ -181,16 +138,59 @@ class Branches(paddle.nn.Layer):
 
 SPEC = ModelSpec("branches", Branches, (3, 16, 16), classes=10)
 """
+RESNETS = [("ResNet18", "static-ptq"), ("ResNet18", "dygraph-ptq"), ("ResNet18_vd", "static-ptq")]
+BRANCHED = [("branches", "static-ptq"), ("branches", "static-qat")]
 
 
-@pytest.mark.parametrize("method", ["static-ptq", "static-qat"])
-def test_branches_answer_as_paddle_does(tmp_path, method):
-    """What relus give, concatenated; a sum that no convolution takes in."""
-    (tmp_path / "branches.py").write_text(BRANCHES, encoding="utf-8")
-    found, expected, paddle = run_made(tmp_path, f"{tmp_path}/branches.py:SPEC", 16, method)
-    assert np.median(differences(found, expected)) <= 1e-3
+@pytest.fixture(scope="module")
+def made(pytestconfig, tmp_path_factory):
+    """Networks with random weights, quantized: the model, its rules, and images."""
+    names = BRANCHED + (RESNETS if pytestconfig.getoption("nightly") else [])
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "branches.py").write_text(BRANCHES, encoding="utf-8")
+    tasks, images = [], []
+    with ExitStack() as stack:
+        for name, method in names:
+            how = {"model": f"{folder}/branches.py:SPEC", "img_size": 16}
+            how = how if name == "branches" else {"model": name, "img_size": 32}
+            source = stack.enter_context(open_source(**how, seed=1))
+            drawn = own_images(source, None, 16, 16)
+            target, data = (tmp_path_factory.mktemp(each) for each in ("target", "data"))
+            settings = QuantizationSettings(steps=1)
+            tasks.append(make_task(source, drawn, method, settings, target, data))
+            images.append(np.asarray(drawn.test, np.float32))
+        run_tasks(tasks)
+    models = [task.result for task in tasks]
+    return dict(zip(names, zip(models, read_programs(models), images, strict=True), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [*BRANCHED, *(pytest.param(*one, marks=pytest.mark.nightly) for one in RESNETS)],
+)
+def test_a_network_answers_as_paddle_does(made, name, method):
+    """Normalization that is folded, sums that oneDNN adds in a convolution, and others; what relus
+    give, concatenated; a sum that no convolution takes in.
+    """
+    model, rules, images = made[name, method]
+    found = run(model, images)
+    assert (bits(run(model, images, threads=3)) == bits(found)).all()  # some images each
+    if (name, method) == ("ResNet18", "dygraph-ptq"):
+        # The convolutions to whose output a short cut's is added stay in float, and the last one.
+        _, primitives = outputs(Deployed(model, "int8"), np.zeros((1, 3, 32, 32), np.float32))
+        assert primitives == {"convolution": (16, 20), "inner_product": (1, 1)}
+
+    def check(expected):
+        apart = differences(found, expected)
+        if name == "branches":
+            assert np.median(apart) <= 1e-3
+        else:  # of an image in which some value was rounded the other way, twenty layers make more
+            assert (apart <= 1e-3).mean() >= 0.25
+            assert apart.max() <= 5
+
+    check(rules.run(images))
     needs_vnni()
-    assert np.median(differences(found, paddle)) <= 1e-3
+    check(run(model, images, engine="paddle"))
 
 
 @pytest.mark.parametrize("index", range(NETWORKS))
@@ -202,7 +202,7 @@ def test_networks_answer_as_paddle_does(networks, index, monkeypatch):
     images = np.load(model.with_suffix(".npy"))
     found = run(model, images)
     apart = [differences(found, QuantizedProgram(model.with_suffix(".npz")).run(images))]
-    if has_vnni():
+    if HAS_VNNI:
         apart.append(differences(found, run(model, images, engine="paddle")))
     for each in apart:
         assert np.median(each) <= 1e-3

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ import lenet_cpp
 from lenet_cpp.cli.classify import predict
 from lenet_cpp.cli.convert_model import main as convert
 from lenet_cpp.cli.verify import main as verify
-from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, write_idx
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input, write_idx
 from lenet_cpp.inference.classification import InferenceEngine
 from quantized_models import quantized_by_paddle
 
@@ -29,30 +30,22 @@ PRIMITIVE = re.compile(
     r"onednn_verbose,(?:v1,)?(?:primitive,)?exec,cpu,(convolution|inner_product|matmul),"
     r"[^,]*,[^,]*,src[_:](\w+?):\S* wei[_:](\w+?):"
 )
-LENET = {"convolution": 2, "inner_product": 3}
-
-
-@pytest.fixture(scope="module")
-def quantized(model_dir):
-    """A folder of quantized models; see quantized_models.py."""
-    return quantized_by_paddle(model_dir)
 
 
 @pytest.fixture(scope="module")
 def images():
-    """float32 [1000, 1, 28, 28]."""
-    return read_mnist_dir(sample_dir()).test.images[:, np.newaxis].astype(np.float32) / 255
+    return to_model_input(read_mnist_dir(sample_dir()).test.images)
 
 
 @pytest.fixture(scope="module")
 def labels():
-    """int64 [1000]."""
     return read_mnist_dir(sample_dir()).test.labels
 
 
 @pytest.fixture(scope="module")
-def find(quantized, model_dir):
+def find(model_dir):
     """From the name of a model in the tables below to its program."""
+    quantized = quantized_by_paddle(model_dir)
     places = {
         "quantized": quantized / "onnx" / "lenet.pdmodel",
         "float weights": quantized / "floats" / "lenet.pdmodel",
@@ -64,12 +57,8 @@ def find(quantized, model_dir):
 
 
 def needs(precision):
-    if precision != "bf16":
-        return
-    flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    if not {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"} <= set(
-        flags[1].split() if flags else ()
-    ):
+    needed = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"}
+    if precision == "bf16" and not needed <= set(Path("/proc/cpuinfo").read_text().split()):
         pytest.skip("this processor has no bf16: avx512_bf16 is not among its flags")
 
 
@@ -124,20 +113,6 @@ def test_three_routes_give_the_same_bits(
     assert (program.argmax(axis=1) == exact.argmax(axis=1)).mean() >= 0.99
 
 
-def executed(printed):
-    """What oneDNN ran, in order: kind, type of the input, type of the weights."""
-    return PRIMITIVE.findall(printed)
-
-
-def run_verbosely(command):
-    environment = {"ONEDNN_VERBOSE": "1"}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return executed(done.stdout)
-
-
 @pytest.mark.parametrize("route", ["program", "lenet_cpp"])
 @pytest.mark.parametrize(
     ("name", "precision"),
@@ -156,12 +131,13 @@ def test_what_was_asked_for_is_what_runs(find, program, route, name, precision):
             ".run(numpy.zeros((1, 1, 28, 28), numpy.float32))"
         )
         command = [sys.executable, "-c", code, str(model), precision]
-    found = run_verbosely(command)
-    kinds = [kind for kind, _, _ in found]
+    verbose = {"env": {"ONEDNN_VERBOSE": "1"}, "capture_output": True, "text": True}
+    done = subprocess.run(command, **verbose, check=True, timeout=120)
+    found = PRIMITIVE.findall(done.stdout)
     assert len(found) == 5, found
     types = {(source, weights) for _, source, weights in found}
     if precision == "int8":
-        assert {kind: kinds.count(kind) for kind in LENET} == LENET
+        assert [kind for kind, _, _ in found] == ["convolution"] * 2 + ["inner_product"] * 3
         assert {weights for _, weights in types} == {"s8"}
         assert {source for source, _ in types} <= {"s8", "u8"}
     elif precision == "bf16" and name == "json":
@@ -182,14 +158,8 @@ def test_float_weights_are_wrong_in_int8_without_an_error_and_so_refused(
     model = find("float weights")
 
     def run_paddle(program):
-        config = inference_config(
-            *(program, program.with_suffix(".pdiparams")),
-            pir=False,
-            accelerator="onednn",
-            threads=1,
-            precision="int8",
-            cache=str(tmp_path),
-        )
+        how = {"accelerator": "onednn", "precision": "int8", "threads": 1, "cache": str(tmp_path)}
+        config = inference_config(program, program.with_suffix(".pdiparams"), pir=False, **how)
         return accuracy(run_config(config, [images]).outputs[0][0], labels)
 
     assert run_paddle(find("quantized")) > 0.98
@@ -256,9 +226,8 @@ def test_auto_is_what_can_run_it(find):
         with lenet_cpp.Predictor(find("quantized"), precision="int8", **options) as predictor:
             assert predictor.options["engine"] == "paddle"
     with lenet_cpp.Predictor(find("quantized")) as predictor:
-        assert [predictor.accelerator(count) for count in (1, 2, 3, 64)] == [
-            *("plain", "plain", "onednn", "onednn")
-        ]
+        chosen = [predictor.accelerator(count) for count in (1, 2, 3, 64)]
+        assert chosen == ["plain", "plain", "onednn", "onednn"]
     with lenet_cpp.Predictor(find("pdmodel")) as predictor:
         assert not predictor.quantized
 
@@ -276,9 +245,8 @@ def test_clones_pools_and_threads_agree_in_int8(find, images):
     pool = lenet_cpp.PredictorPool(model, **paddle, size=2)
     assert pool.quantized
     with ThreadPoolExecutor(4) as threads:
-        for size, found in zip(
-            sizes * 3, threads.map(lambda n: pool.run(images[:n]), sizes * 3), strict=True
-        ):
+        several = threads.map(lambda n: pool.run(images[:n]), sizes * 3)
+        for size, found in zip(sizes * 3, several, strict=True):
             assert (found == expected[:size]).all()
     with lenet_cpp.Predictor(model, **paddle, threads=2) as predictor:
         assert (predictor.run(images[:100]) == expected).all()
@@ -323,12 +291,8 @@ def test_verify_compares_the_routes_in_a_precision(find, program, capsys, name, 
     assert (found["precision"], found["agrees"]) == (precision, True)
     formats = ("pdmodel",) if precision == "int8" else ("pdmodel", "json")
     accelerators = ("onednn", "native") if precision == "int8" else ("onednn",)
-    assert [(row["format"], row["accelerator"], row["batch_size"]) for row in found["rows"]] == [
-        (format_, accelerator, size)
-        for format_ in formats
-        for accelerator in accelerators
-        for size in (3, 64)
-    ]
+    rows = [(row["format"], row["accelerator"], row["batch_size"]) for row in found["rows"]]
+    assert rows == list(product(formats, accelerators, (3, 64)))
     for row in found["rows"]:
         in_program, in_module, exact, *native = row["comparisons"]
         if row["accelerator"] == "native":
