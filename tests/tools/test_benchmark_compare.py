@@ -102,7 +102,7 @@ def test_verdicts(ratio, interval, expected):
 
 def test_a_row_is_done_when_its_interval_is_narrow(model_dir):
     def turn(ms):
-        return Turn(1, 1, 1, None, 1, {}, Block(3, 1e3 * ms, 1e3 * ms, 1e3 * ms))
+        return Turn(1, None, 1, 1, 1, {}, Block(3, 1e3 * ms, 1e3 * ms, 1e3 * ms))
 
     (_, row) = compare_rows("x", settings(model_dir), NATIVE)
     pairs = [(turn(1.0), turn(ms)) for ms in (1.0, 1.002, 1.004) * 4]

@@ -98,6 +98,8 @@ def turn(
         "numpy_ms": _NUMPY_MS,
         "load_ms": 1e3 * (loaded - begin),
         "first_run_ms": 1e3 * (done - first),
+        "about": {},
+        "ns": [],
     }
     if count:
         # Copies: some engines answer with the same memory every time.
@@ -108,7 +110,7 @@ def turn(
     predictor: Any = getattr(run, "__self__", None)
     if hasattr(predictor, "accelerator"):
         package = sys.modules["lenet_cpp"]
-        answer |= {
+        answer["about"] = {
             "engine": predictor.options["engine"],
             "accelerator": predictor.accelerator(batch_size),
             "version": package.__version__,

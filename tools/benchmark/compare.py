@@ -16,7 +16,7 @@ from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
 from tools.benchmark import machine
 from tools.benchmark.contenders import CONTENDERS
-from tools.benchmark.subject import prepare, subjects
+from tools.benchmark.subject import failure, prepare, subjects
 from tools.benchmark.summary import median_interval
 from tools.benchmark.turns import take_turn, task_of
 
@@ -81,6 +81,11 @@ class Build:
         """The name in errors."""
         return f"{self.label} ({self.path})"
 
+    def runs(self, task: Task) -> Task:
+        """Return a task for this build."""
+        factory = task.factory if self.python else None
+        return replace(task, name=self.name, factory=factory, program=self.program)
+
     def describe(self, about: dict[str, Any]) -> dict[str, Any]:
         """Return where it is, its version, and the SHA-256 of what may make it fast or slow."""
         files = [self.program, *self.program.parent.glob("liblenet*.so")]
@@ -119,16 +124,14 @@ def verdict(ratio: float, interval: tuple[float, float] | None, same_within: flo
 
     ``same_within`` is the largest difference that counts as none, as a share.
     """
-    if interval is not None:
-        low, high = interval
-        if low >= 1 / (1 + same_within) and high <= 1 + same_within:
-            return f"same within {100 * same_within:g} %"
-        # Both are asked for: of many rows some intervals leave out 1 by chance, by little.
-        if low > 1 and ratio > 1 + same_within:
-            return "slower"
-        if high < 1 and ratio < 1 / (1 + same_within):
-            return "faster"
-    return "unclear: more rounds needed"
+    low, high = interval or (0.0, np.inf)
+    most = 1 + same_within
+    if low >= 1 / most and high <= most:
+        return f"same within {100 * same_within:g} %"
+    # Both are asked for: of many rows some intervals leave out 1 by chance, by little.
+    if low > 1 and ratio > most:
+        return "slower"
+    return "faster" if high < 1 and ratio < 1 / most else "unclear: more rounds needed"
 
 
 def _times(turn: Turn) -> tuple[float, float]:
@@ -238,23 +241,18 @@ def compare_builds(
                 bar.set_postfix_str(row.name)
                 bar.update()
                 if one.name in absent:
-                    found |= dict(zip(("status", "reason"), absent[one.name], strict=True))
+                    found |= absent[one.name]
                     continue
-                tasks = []
-                for build in builds:
-                    task = task_of(one, files, subject, row.threads, build.program)
-                    factory = task.factory if build.python else None
-                    task = replace(task, name=build.name, factory=factory, program=build.program)
-                    tasks.append(task)
+                given = (one, files, subject, row.threads, settings.program)
+                tasks = [build.runs(task_of(*given)) for build in builds]
                 try:
                     turns = _measure(row, builds, tasks, settings, found)
-                    pairs = zip(builds, turns, strict=True)
                     result["builds"] = result["builds"] or {
-                        one.label: one.describe(turn.about) for one, turn in pairs
+                        build.label: build.describe(turn.about)
+                        for build, turn in zip(builds, turns, strict=True)
                     }
                 except (BackendFailure, Unsupported) as error:
-                    status = "unavailable" if isinstance(error, Unsupported) else "failed"
-                    found |= {"status": status, "reason": str(error)}
+                    found |= failure(error, "failed")
     except KeyboardInterrupt:
         result["interrupted"] = True
     return {**result, "rows": [row for row in rows if "status" in row]}

@@ -32,7 +32,20 @@ _SHAPES = {
     "linear3.weight": (84, 10),
     "linear3.bias": (10,),
 }
-_CHUNK = 64
+_ONNX = """<ir_version: 8, opset_import: ["": 13]>
+lenet (float[N, 1, 28, 28] x) => (float[N, 10] y) {
+    a = Conv <pads = [2, 2, 2, 2]> (x, conv1_weight, conv1_bias)
+    b = Relu (a)
+    c = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (b)
+    d = Conv (c, conv2_weight, conv2_bias)
+    e = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (d)
+    f = Flatten (e)
+    g = Gemm (f, linear1_weight, linear1_bias)
+    h = Relu (g)
+    i = Gemm (h, linear2_weight, linear2_bias)
+    j = Relu (i)
+    y = Gemm (j, linear3_weight, linear3_bias)
+}"""
 
 
 def read_weights(params: Path) -> Weights:
@@ -74,49 +87,24 @@ def activations(weights: Weights, images: NDArray[np.float32]) -> dict[str, NDAr
         ``linear3``.
     """
     w = {name: values.astype(np.float64) for name, values in weights.items()}
-    parts = []
-    for begin in range(0, len(images), _CHUNK):
-        found = {"x": images[begin : begin + _CHUNK].astype(np.float64)}
-        x = np.pad(found["x"], ((0, 0), (0, 0), (2, 2), (2, 2)))
-        x = found["conv1"] = np.maximum(_convolve(x, w["conv1.weight"], w["conv1.bias"]), 0)
-        x = found["conv2"] = _convolve(_pool(x), w["conv2.weight"], w["conv2.bias"])
-        x = _pool(x).reshape(len(x), -1)
-        x = found["linear1"] = np.maximum(x @ w["linear1.weight"] + w["linear1.bias"], 0)
-        x = found["linear2"] = np.maximum(x @ w["linear2.weight"] + w["linear2.bias"], 0)
-        found["linear3"] = x @ w["linear3.weight"] + w["linear3.bias"]
-        parts.append(found)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    x = images.astype(np.float64)
+    found = {"x": x}
+    x = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    x = found["conv1"] = np.maximum(_convolve(x, w["conv1.weight"], w["conv1.bias"]), 0)
+    x = found["conv2"] = _convolve(_pool(x), w["conv2.weight"], w["conv2.bias"])
+    x = _pool(x).reshape(len(x), -1)
+    x = found["linear1"] = np.maximum(x @ w["linear1.weight"] + w["linear1.bias"], 0)
+    x = found["linear2"] = np.maximum(x @ w["linear2.weight"] + w["linear2.bias"], 0)
+    return {**found, "linear3": x @ w["linear3.weight"] + w["linear3.bias"]}
 
 
 def write_onnx(weights: Weights, path: Path) -> None:
-    """Write LeNet as ONNX, opset 13, with a free batch; needs the package ``onnx``."""
+    """Write LeNet as ONNX, with a free batch; needs the package ``onnx``."""
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
 
-    nodes: list[Any] = []
-
-    def node(kind: str, *inputs: str, **attributes: object) -> str:
-        output = f"{kind}_{len(nodes)}"
-        nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
-        return output
-
-    def layer(kind: str, x: str, name: str, **attributes: object) -> str:
-        return node(kind, x, f"{name}.weight", f"{name}.bias", **attributes)
-
-    def pool(x: str) -> str:
-        return node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
-
-    x = pool(node("Relu", layer("Conv", "x", "conv1", pads=[2, 2, 2, 2])))
-    x = node("Flatten", pool(layer("Conv", x, "conv2")))
-    x = node("Relu", layer("Gemm", x, "linear1"))
-    x = node("Relu", layer("Gemm", x, "linear2"))
-    x = layer("Gemm", x, "linear3")
-    source = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 28, 28])
-    output = helper.make_tensor_value_info(x, TensorProto.FLOAT, ["N", 10])
-    arrays = [numpy_helper.from_array(values, name) for name, values in weights.items()]
-    graph = helper.make_graph(nodes, "lenet", [source], [output], arrays)
-    opset = [helper.make_opsetid("", 13)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    model = onnx.parser.parse_model(_ONNX)
+    arrays = {name.replace(".", "_"): values for name, values in weights.items()}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(a, n) for n, a in arrays.items())
     onnx.checker.check_model(model)
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())

@@ -45,7 +45,7 @@ def run_startup(settings: Settings, contenders: Sequence[Contender]) -> dict[str
     result, rows = {"kind": "startup", **machine.describe(settings)}, []
     for subject in subjects(settings):
         files, absent = prepare(contenders, subject, settings.program)
-        reasons = {name: reason for name, (_, reason) in absent.items()}
+        reasons = {name: one["reason"] for name, one in absent.items()}
         tasks = [task_of(one, files, subject, 1, settings.program) for one in contenders]
         turns: dict[str, list[Turn]] = {task.name: [] for task in tasks}
         for _ in tqdm(range(settings.starts + 1), "startup", disable=None):
@@ -109,15 +109,11 @@ def run_memory(settings: Settings, contenders: Sequence[Contender]) -> dict[str,
         series = [(one, kind) for kind in work for one in there]
         for one, kind in tqdm(series, "memory", disable=None):
             task = task_of(one, files, subject, 1, settings.program)
-            what: dict[str, Any] = {
-                "factory": task.factory,
-                "model": task.model,
-                "images": str(task.images),
-            }
+            what: dict[str, Any] = {"factory": task.factory, "model": task.model}
             every = max(1, len(work[kind]) // _SAMPLES)
-            what |= {"kind": kind, "sizes": work[kind], "every": every}
+            what |= {"images": str(task.images), "kind": kind, "sizes": work[kind], "every": every}
             with pinned(1):
                 samples = call(f"{CHILD}:memory", what, doing=f"{one.name}, {kind}").result
             row = {"contender": one.name, "kind": kind, "samples": samples}
-            found.append({**row, **summarize_series(samples)})
+            found.append(row | summarize_series(samples))
     return {**result, "series": found}

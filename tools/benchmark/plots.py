@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.files import atomic_path
+from tools.benchmark.contenders import CONTENDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,15 +15,7 @@ if TYPE_CHECKING:
     Panel = tuple[str, list[Row], Callable[[Any, list[Row]], None]]
     """A label, what is drawn, and how."""
 
-_GROUPS = (
-    "dygraph",
-    "paddle.inference",
-    "program",
-    "lenet_cpp",
-    "onnxruntime",
-    "openvino",
-    "litert",
-)
+_GROUPS = [*dict.fromkeys(one.group for one in CONTENDERS)]
 _MARKERS = {"fp32": "o", "bf16": "s", "int8": "^"}
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from lenet_cpp.errors import Error, Unsupported
+from lenet_cpp.errors import Error
 from tools.benchmark import machine
-from tools.benchmark.subject import prepare, subjects
+from tools.benchmark.subject import failure, prepare, subjects
 from tools.benchmark.summary import assess, ratio, summarize
 from tools.benchmark.turns import pinned, take_turn, task_of
 
@@ -39,12 +40,7 @@ def run_speed(settings: Settings, contenders: Sequence[Contender]) -> dict[str, 
     """
     result = {"kind": "speed", **machine.describe(settings)}
     machine.multiply_add_limit(settings.program, 1, 0.01)
-    networks = []
-    for subject in subjects(settings):
-        measured = _Network(settings, contenders, subject)
-        for threads in settings.threads:
-            measured.measure(threads)
-        networks.append(measured.result())
+    networks = [_Network(settings, contenders, one).result() for one in subjects(settings)]
     return {**result, "networks": networks}
 
 
@@ -54,62 +50,59 @@ class _Network:
     def __init__(
         self, settings: Settings, contenders: Sequence[Contender], subject: Subject
     ) -> None:
-        self._settings = settings
-        self._subject = subject
+        self._settings, self._subject = settings, subject
         self._random = random.Random(settings.seed)
         self._files, absent = prepare(contenders, subject, settings.program)
         self._there = {one.name: one for one in contenders if one.name not in absent}
-        self._contenders: dict[str, dict[str, Any]] = {}
-        for one in contenders:
-            status, reason = absent.get(one.name, ("measured", None))
-            entry = {"name": one.name, "precision": one.precision, "float": one.float_name}
-            self._contenders[one.name] = {**entry, "status": status, "reason": reason}
-        self._limits: list[dict[str, Any]] = []
-        self._cells: list[dict[str, Any]] = []
+        measured = {"status": "measured", "reason": None}
+        self._contenders: dict[str, dict[str, Any]] = {
+            one.name: {"name": one.name, "precision": one.precision, "float": one.float_name}
+            | absent.get(one.name, measured)
+            for one in contenders
+        }
         total = len(settings.threads) * len(settings.batch_sizes) * (settings.rounds + 1)
         self._bar = tqdm(total=total * len(contenders), desc=subject.name, disable=None)
 
     def result(self) -> dict[str, Any]:
-        """Return what has been measured."""
+        """Measure with each number of threads, and return what came of it."""
+        found = {threads: self._measure(threads) for threads in self._settings.threads}
         self._bar.close()
-        rates = {(c["contender"], c["batch_size"], c["threads"]): c for c in self._cells}
-        for cell in self._cells:
-            least = (cell["contender"], cell["batch_size"], min(self._settings.threads))
-            base = rates.get(least, {}).get("images_per_second")
-            cell["speed_up"] = cell["images_per_second"] / base if base else None
+        cells = [cell for _, cells in found.values() for cell in cells]
+        of = ("contender", "batch_size")
+        base = {itemgetter(*of)(one): one["images_per_second"] for one in found[min(found)][1]}
+        for cell in cells:
+            least = base.get(itemgetter(*of)(cell))
+            cell["speed_up"] = least and cell["images_per_second"] / least
         return {
             "network": self._subject.name,
             "image_shape": list(self._subject.images.shape[1:]),
             "multiply_adds_per_image": self._subject.multiply_adds,
-            "multiply_add_limit": self._limits,
+            "multiply_add_limit": [limit for limit, _ in found.values()],
             "contenders": list(self._contenders.values()),
-            "cells": self._cells,
+            "cells": cells,
         }
 
-    def measure(self, threads: int) -> None:
-        """Measure each batch size with a number of threads."""
+    def _measure(self, threads: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Measure each batch size; return the limit, and a cell for each who is right."""
+        limits: list[dict[str, Any]] = []
+        cells: list[dict[str, Any]] = []
         tasks = {
             name: task_of(one, self._files, self._subject, threads, self._settings.program)
             for name, one in self._there.items()
         }
-        limits: list[dict[str, Any]] = []
-        cells: list[dict[str, Any]] = []
         for size in self._settings.batch_sizes:
             found = {name: self._check(task, size) for name, task in tasks.items()}
-            mine = [
-                {"threads": threads, "batch_size": size, **cell} for cell in found.values() if cell
-            ]
+            mine = [{"threads": threads, "batch_size": size, **c} for c in found.values() if c]
             tasks = {name: task for name, task in tasks.items() if found[name]}
-            self._there = {name: one for name, one in self._there.items() if name in tasks}
+            self._there = {name: self._there[name] for name in tasks}
             limits += self._rounds(tasks, threads, size, mine)
             cells += mine
         rates = [one["multiply_adds_per_second"] for one in limits]
-        gflops = {"gflops": 2 * max(rates) / 1e9, "lowest_sample_gflops": 2 * min(rates) / 1e9}
-        self._limits.append({**limits[0], "multiply_adds_per_second": max(rates), **gflops})
         for cell in cells:
             done = cell["images_per_second"] * self._subject.multiply_adds
             cell["share_of_limit"] = done / max(rates)
-        self._cells += cells
+        gflops = {"gflops": 2 * max(rates) / 1e9, "lowest_sample_gflops": 2 * min(rates) / 1e9}
+        return {**limits[0], "multiply_adds_per_second": max(rates), **gflops}, cells
 
     def _check(self, task: Task, size: int) -> dict[str, Any] | None:
         """Judge the outputs, and begin the results; None of who is wrong."""
@@ -119,18 +112,17 @@ class _Network:
         try:
             turn = take_turn(task, size, count=count)
         except Error as error:
-            status = "unavailable" if isinstance(error, Unsupported) else "refused"
-            self._contenders[one.name] |= {"status": status, "reason": str(error)}
+            self._contenders[one.name] |= failure(error, "refused")
             return None
         names = {"name": one.name, "precision": one.precision}
         found = assess(subject.expected[:count], np.asarray(turn.outputs), subject.labels, **names)
-        if found.wrong is not None:
-            self._contenders[one.name] |= {"status": "refused", "reason": found.wrong}
+        cell = found._asdict()
+        if wrong := cell.pop("wrong"):
+            self._contenders[one.name] |= {"status": "refused", "reason": wrong}
             return None
-        right = {k: v for k, v in found._asdict().items() if k != "wrong"}
         start = {"first_result_ms": turn.first_result_ms, "load_ms": turn.load_ms}
         about = {"contender": one.name, "precision": one.precision, "engine": turn.used}
-        return {**about, **right, **start}
+        return {**about, **cell, **start}
 
     def _rounds(
         self, tasks: dict[str, Task], threads: int, size: int, cells: Sequence[dict[str, Any]]
@@ -152,16 +144,11 @@ class _Network:
         peers = best_peers(list(self._there.values()), blocks)
         for cell in cells:
             name, peer = cell["contender"], peers.get(cell["precision"])
+            cell.update(summarize(blocks[name]), peak_bytes=peaks[name] or None, peer=peer)
             others = {"": settings.baseline, "float_": self._there[name].float_name, "peer_": peer}
-            found = {
-                **summarize(blocks[name]),
-                "peak_bytes": peaks[name] or None,
-                "peer": peer,
-                **{
-                    f"{k}ratio": ratio(blocks.get(v or ""), blocks[name]) for k, v in others.items()
-                },
-            }
-            cell.update(found, images_per_second=1e6 * size / found["median_us"])
+            for kind, other in others.items():
+                cell[f"{kind}ratio"] = ratio(blocks.get(other or ""), blocks[name])
+            cell["images_per_second"] = 1e6 * size / cell["median_us"]
         return limits
 
 

@@ -124,12 +124,11 @@ def subjects(settings: Settings) -> Iterator[Subject]:
     size, sizes = settings.image_size, settings.batch_sizes
     networks = [network_reference(one, size) for one in settings.networks]
     for network in networks or [""]:
-        with tempfile.TemporaryDirectory(prefix="lenet-benchmark-") as name:
-            folder = Path(name)
+        with tempfile.TemporaryDirectory(prefix="lenet-benchmark-") as folder:
             if network:
-                yield network_subject(network, size, sizes, folder)
+                yield network_subject(network, size, sizes, Path(folder))
             else:
-                yield lenet_subject(settings.model_dir, sizes, folder)
+                yield lenet_subject(settings.model_dir, sizes, Path(folder))
 
 
 def lenet_subject(model_dir: Path, batch_sizes: Sequence[int], folder: Path) -> Subject:
@@ -176,14 +175,15 @@ def _repeated(
 
 def prepare(
     contenders: Sequence[Contender], subject: Subject, program: Path
-) -> tuple[Files, dict[str, tuple[str, str]]]:
+) -> tuple[Files, dict[str, dict[str, str]]]:
     """Write what contenders read, the quantized models among them.
 
     Returns:
-        The files; and who cannot take part: ``unavailable`` or ``refused``, and the reason.
+        The files; and of who cannot take part the ``status``, ``unavailable`` or ``refused``, and
+        the ``reason``.
     """
     files = {one.format: _paths(one) for one in find_models(subject.model_dir) if one.params}
-    absent: dict[str, tuple[str, str]] = {}
+    absent: dict[str, dict[str, str]] = {}
     users: dict[str, list[str]] = {}
     for one in contenders:
         reason = one.missing() or (one.only_lenet if subject.weights is None else None)
@@ -192,7 +192,7 @@ def prepare(
         if reason is None and one.factory is None and not program.is_file():
             reason = f"there is no {program}: build it with ./run.sh"
         if reason is not None:
-            absent[one.name] = ("unavailable", reason)
+            absent[one.name] = {"status": "unavailable", "reason": reason}
         elif one.reads not in files:
             users.setdefault(one.reads, []).append(one.name)
     for kind in (bar := tqdm(users, desc="preparing", leave=False, disable=None)):
@@ -200,8 +200,14 @@ def prepare(
         try:
             files[kind] = _write(kind, subject, files)
         except Error as error:
-            absent.update(dict.fromkeys(users[kind], ("refused", str(error))))
+            absent |= dict.fromkeys(users[kind], failure(error, "refused"))
     return files, absent
+
+
+def failure(error: Error, status: str) -> dict[str, str]:
+    """Return this ``status``, or that the engine does not support the model, and the ``reason``."""
+    status = "unavailable" if isinstance(error, Unsupported) else status
+    return {"status": status, "reason": str(error)}
 
 
 def _paths(model: Any) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
@@ -14,24 +15,17 @@ if TYPE_CHECKING:
     """Tables, and lines that stand below them."""
 
 
-def _number(value: float | None, digits: int = 1, unit: str = "") -> str:
-    return "-" if value is None else f"{value:,.{digits}f}{unit}"
+def _number(value: float | None, digits: int = 1, unit: str = "", scale: float = 1) -> str:
+    return "-" if value is None else f"{scale * value:,.{digits}f}{unit}"
 
 
-def _whole(value: float | None) -> str:
-    return _number(value, 0)
+_whole = partial(_number, digits=0)
+_percent = partial(_number, unit=" %", scale=100)
+_mb = partial(_number, scale=1e-6)
 
 
 def _short(value: float) -> str:
     return _number(value, 1 if value < 1000 else 0)
-
-
-def _percent(value: float | None) -> str:
-    return _number(None if value is None else 100 * value, 1, " %")
-
-
-def _mb(value: float | None) -> str:
-    return _number(value and value / 1e6)
 
 
 def _times(found: dict[str, float] | float | None) -> str:

@@ -89,9 +89,9 @@ class Turn:
     """
 
     first_result_ms: float
+    numpy_ms: float | None
     load_ms: float
     first_run_ms: float
-    numpy_ms: float | None
     peak_bytes: int
     about: dict[str, Any]
     block: Block | None = None
@@ -157,12 +157,9 @@ def _python_turn(task: Task, batch_size: int, count: int, seconds: float) -> Tur
     }
     started = time.monotonic()
     found = call(f"{CHILD}:turn", arguments, doing="its process", python=task.program).result
-    first = 1e3 * (found.pop("done") - started)
-    load, first_run, numpy = (found.pop(f"{key}_ms") for key in ("load", "first_run", "numpy"))
-    block = block_of(found.pop("ns")) if seconds else None
+    first, times = 1e3 * (found.pop("done") - started), found.pop("ns")
     answers = np.load(outputs) if count else None
-    peak = found.pop("peak_bytes")
-    return Turn(first, load, first_run, numpy, peak, found, block, answers)
+    return Turn(first, block=block_of(times) if times else None, outputs=answers, **found)
 
 
 def _program_turn(task: Task, batch_size: int, count: int, seconds: float) -> Turn:
@@ -190,19 +187,17 @@ def _program_turn(task: Task, batch_size: int, count: int, seconds: float) -> Tu
         block = Block(options["repeats"], *times)
         known[batch_size] = times[0] / 1e3
     outputs = np.array(found["outputs"], np.float32).reshape(found["output_shape"])
-    of = (found["load_ms"], found["first_run_ms"], None, found["peak_bytes"])
+    of = {key: found[key] for key in ("load_ms", "first_run_ms", "peak_bytes")}
     about = {key: found[key] for key in ("engine", "accelerator", "version")}
-    return Turn(elapsed, *of, about, block, outputs if count else None)
+    return Turn(elapsed, None, **of, about=about, block=block, outputs=outputs if count else None)
 
 
 def _call_program(task: Task, options: dict[str, Any]) -> dict[str, Any]:
     if task.program is None:
         raise AssertionError("the C++ program has a file")
+    said = call_program(task.program, *(f"--{key}={value}" for key, value in options.items()))
     try:
-        said = call_program(task.program, *(f"--{key}={value}" for key, value in options.items()))
         found: dict[str, Any] = json.loads(said)
     except ValueError as error:
-        if isinstance(error, Error):
-            raise
         raise BackendFailure("its answer is no JSON") from error
     return found
