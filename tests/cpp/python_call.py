@@ -7,12 +7,11 @@ import pickle
 import resource
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import bad_input_cases
 import numpy as np
 import python_call
-from numpy.typing import NDArray
 
 import lenet_cpp
 from lenet_cpp.data.mnist import read_idx
@@ -23,46 +22,32 @@ class Result(NamedTuple):
 
     kind: str  # the name of an error, or "ok"
     message: str
-    output: NDArray[np.float32] | None = None
+    output: Any = None
     peak_mib: float = 0
-
-
-def options_of(case, request):
-    switches = {"true": True, "false": False}
-    return {
-        name: switches.get(value, value) if isinstance(value, str) else value
-        for name, value in request.options.items()
-    }
-
-
-def images_of(case, request):
-    if case.array is not None:
-        return case.array()
-    if request.input is not None:
-        return read_idx(request.input)
-    return np.zeros((1, 28, 28), np.float32)
 
 
 def call(name, request):
     """Make the call; an error that is not ours leaves as it is."""
     case = next(case for case in bad_input_cases.CASES if case.name == name)
-    arguments = {**request.model, **options_of(case, request)}
+    switches = {"true": True, "false": False}
+    arguments = {**request.model, **request.options}
+    arguments = {key: switches.get(str(value), value) for key, value in arguments.items()}
     try:
+        images = np.zeros((1, 28, 28), np.float32)
+        if case.array is not None:
+            images = case.array()
+        elif request.input is not None:
+            images = read_idx(request.input)
         if request.pool is not None:
-            arguments["size"] = request.pool
-            output = lenet_cpp.PredictorPool(**arguments).run(images_of(case, request))
+            output = lenet_cpp.PredictorPool(**arguments, size=request.pool).run(images)
         else:
             with lenet_cpp.Predictor(**arguments) as predictor:
-                output = predictor.run(images_of(case, request))
+                output = predictor.run(images)
     except lenet_cpp.Error as error:
         return Result(type(error).__name__, str(error))
-    return Result("ok", "", output, peak_mib())
-
-
-def peak_mib():
     status = Path("/proc/self/status").read_text()
     kib = next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]
-    return int(kib) / 1024
+    return Result("ok", "", output, int(kib) / 1024)
 
 
 def main():

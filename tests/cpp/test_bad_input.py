@@ -12,6 +12,7 @@ import os
 import pickle
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -30,8 +31,6 @@ import lenet_cpp
 from numpy_reference import lenet
 
 SECONDS = 60
-Start = "Callable[..., subprocess.Popen[bytes]]"
-USAGE = 2
 EXIT_CODES = {
     "FileNotFound": 3, "BadModel": 4, "BadInput": 5, "Unsupported": 6, "VersionMismatch": 7,
     "BackendFailure": 8,
@@ -42,10 +41,12 @@ EXIT_CODES = {
 
 
 def python(*arguments):
-    return [
-        sys.executable,
-        *(os.fsdecode(a) if isinstance(a, bytes) else str(a) for a in arguments),
-    ]
+    return [sys.executable, *map(os.fsdecode, arguments)]
+
+
+def ran(command, text=True, **options):
+    options = {"text": text, "timeout": SECONDS, **options}
+    return subprocess.run(command, capture_output=True, check=False, **options)
 
 
 # Prints the greatest resident memory of the command, in KiB, after its errors. Started from the
@@ -72,49 +73,33 @@ def command_of(case, command):
 
 
 def execute(case, folder, command, **options):
-    done = subprocess.run(
-        command_of(case, command),
-        env={"TMPDIR": str(folder / "tmp")},
-        capture_output=True,
-        timeout=SECONDS,
-        check=False,
-        **options,
-    )
+    environment = {"TMPDIR": str(folder / "tmp")}
+    done = ran(command_of(case, command), text=False, env=environment, **options)
     assert done.returncode >= 0, f"signal {-done.returncode}: {done.stderr!r}"
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-
-def peak(case, errors):
-    if case.peak_mib is None:
-        return errors, 0
-    *lines, kib = errors.splitlines(keepends=True)
-    return "".join(lines), int(kib) / 1024
-
-
-def saved(case, request, folder):
-    """The row's array as a file, for the routes that read files."""
-    if case.array is None:
-        return request.input
-    path = folder / "array.npy"
-    np.save(path, case.array(), allow_pickle=True)
-    return path
+    errors, mib = done.stderr.decode(), 0
+    if case.peak_mib is not None:
+        *lines, kib = errors.splitlines(keepends=True)
+        errors, mib = "".join(lines), int(kib) / 1024
+    return done.returncode, done.stdout.decode(), errors, mib
 
 
 def named(case, request, folder):
-    arguments = {**request.model, **request.options}
-    arguments |= {"input": saved(case, request, folder), "labels": request.labels}
-    answer = folder / "answer.npy" if case.answer is not None else None
-    arguments["output"] = request.output or answer
+    arguments = {**request.model, **request.options, "labels": request.labels}
+    arguments["input"] = request.input
+    if case.array is not None:  # as a file, for the routes that read files
+        arguments["input"] = folder / "array.npy"
+        np.save(arguments["input"], case.array(), allow_pickle=True)
+    arguments["output"] = request.output or (folder / "answer.npy" if case.answer else None)
     return {name: value for name, value in arguments.items() if value is not None}
 
 
 def take_answer(folder):
     path = folder / "answer.npy"
-    if not path.exists():
-        return None
-    array = np.load(path)
-    path.unlink()
-    return array
+    if path.exists():
+        array = np.load(path)
+        path.unlink()
+        return array
+    return None
 
 
 def text_of(name, value):
@@ -127,12 +112,10 @@ def cpp(case, request, folder, build):
         arguments = {"labels": request.labels}
     if request.pool is not None:
         arguments["pool"] = request.pool
-    command = [str(build / "lenet_api_call")]
-    command += [text_of(name, value) for name, value in arguments.items()]
+    command = [str(build / "lenet_api_call"), *(text_of(*item) for item in arguments.items())]
     # A library leaves the signals of its process alone. With the limit on a file's size comes
     # SIGXFSZ, which Python has already set to be ignored, and hands on like this.
-    code, out, errors = execute(case, folder, command, restore_signals=False)
-    errors, mib = peak(case, errors)
+    code, out, errors, mib = execute(case, folder, command, restore_signals=False)
     assert (code, errors) == (0, "")
     kind, _, message = out.rstrip("\n").partition(" ")
     return Result(kind, "" if kind == "ok" else message, take_answer(folder), mib)
@@ -142,37 +125,30 @@ def program(case, request, folder, build):
     command = [str(build / "lenet_infer_test")]
     command += [b"--" + text_of(*item) for item in named(case, request, folder).items()]
     command += request.flags
-    code, out, errors = execute(case, folder, command)
-    errors, mib = peak(case, errors)
+    code, out, errors, mib = execute(case, folder, command)
     if code == 0:
         assert errors == ""
         assert out.startswith("lenet_infer_test ")
         return Result("ok", "", take_answer(folder), mib)
-    assert out == ""
     start, kind, message = errors.removesuffix("\n").split(": ", 2)
-    assert start == "lenet_infer_test"
-    if kind == "usage":
-        assert code == USAGE
-        assert case.usage
-        assert message.endswith("(see --help)")
-        return Result("BadInput", message)
-    assert code == EXIT_CODES[kind]
-    assert not case.usage
-    return Result(kind, message)
+    usage = kind == "usage"
+    assert (out, start, case.usage) == ("", "lenet_infer_test", usage)
+    assert code == (2 if usage else EXIT_CODES[kind])
+    assert not usage or message.endswith("(see --help)")
+    return Result("BadInput" if usage else kind, message)
 
 
 class PythonRoute:
     """A process that makes the calls, and another one when it dies."""
 
     def __init__(self):
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool = None
 
     def __call__(self, case, request, _folder, _build):
         if case.unprivileged or case.address_space is not None or case.peak_mib is not None:
             return self._alone(case, request)
         if self._pool is None:
-            spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=spawn)
+            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
         try:
             return self._pool.submit(python_call.call, case.name, request).result(SECONDS)
         except BaseException:
@@ -187,9 +163,7 @@ class PythonRoute:
             command = python(python_call.__file__, *files)
             if case.unprivileged:
                 command = command_of(case, command)
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=SECONDS, check=False
-            )
+            done = ran(command)
             assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
             return pickle.loads(files[1].read_bytes())
 
@@ -220,11 +194,10 @@ def folder(model_dir):
 
 def contents(folder):
     found = {}
-    for root, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            status = Path(root, name).lstat()
-            size = 0 if name in folders else status.st_size
-            found[os.path.relpath(Path(root, name), folder)] = (status.st_mode, size)
+    for path in folder.rglob("*"):
+        status = path.lstat()
+        size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+        found[str(path.relative_to(folder))] = (status.st_mode, size)
     found.pop("array.npy", None)
     return found
 
@@ -242,7 +215,7 @@ def small_disk(folder):
         place = folder / "disk"
         place.mkdir()
         command = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(place)]
-        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        if ran(command).returncode != 0:
             pytest.skip("mounting a small file system takes root's privileges")
         mounted.append(place)
 
@@ -253,7 +226,7 @@ def small_disk(folder):
 
 @pytest.mark.parametrize(
     ("case", "route"),
-    list(bad_input_cases.each()),
+    bad_input_cases.each(),
     ids=lambda value: value.name if isinstance(value, Case) else value,
 )
 def test_table(routes, root, folder, small_disk, case, route):
@@ -263,7 +236,6 @@ def test_table(routes, root, folder, small_disk, case, route):
         small_disk()
     request = case.prepare(folder)
     if case.keeps is not None:
-        assert request.output is not None
         request.output.write_bytes(case.keeps)
     expected = case.answer() if case.answer is not None else None
     rows = lenet(weights, expected) if expected is not None else None
@@ -276,23 +248,21 @@ def test_table(routes, root, folder, small_disk, case, route):
     if result.kind != "ok":
         assert case.words in result.message
         assert result.message.isprintable(), "one line"
-        assert result.message
-        assert len(result.message) < 12_000
+        assert 0 < len(result.message) < 12_000
     elif rows is not None:
         assert close(result.output, np.tile(rows, (case.repeats, 1)))
     if case.peak_mib is not None:
         assert 100 < result.peak_mib < case.peak_mib
     assert contents(folder) == before, "nothing is left, nothing is changed"
     if case.keeps is not None:
-        assert request.output is not None
         assert request.output.read_bytes() == case.keeps
 
 
 def test_the_table_covers_every_route_and_error():
     for route in bad_input_cases.ROUTES:
-        found = {case.expected(route) for case in bad_input_cases.CASES if route in case.routes}
-        assert found >= {"ok", *EXIT_CODES} - {"VersionMismatch"}  # which needs another Paddle
-        assert sum(route in case.routes for case in bad_input_cases.CASES) >= 60
+        found = [case.expected(route) for case, of in bad_input_cases.each() if of == route]
+        assert {*found} >= {"ok", *EXIT_CODES} - {"VersionMismatch"}  # which needs another Paddle
+        assert len(found) >= 60
 
 
 def test_a_predictor_of_unhashed_foreign_weights_differs(folder):
@@ -303,8 +273,7 @@ def test_a_predictor_of_unhashed_foreign_weights_differs(folder):
     bad_input_cases.negate_last_weights(folder)
     other = lenet_cpp.Predictor(model_dir=folder / "model", accelerator="plain").run(x)
     assert not np.allclose(own, other)
-    expected = lenet(folder / "model" / "lenet.pdiparams", x)
-    assert close(other, expected)
+    assert close(other, lenet(folder / "model" / "lenet.pdiparams", x))
 
 
 # Signals
@@ -317,11 +286,6 @@ __attribute__((constructor)) static void wait() { write(2, "loading\\n", 8); sle
 """
 
 
-@pytest.fixture(scope="module")
-def slow_library(tmp_path_factory):
-    return compile_library(tmp_path_factory.mktemp("slow"), SLOW_LIBRARY)
-
-
 @pytest.fixture
 def start(root, folder):
     """Start the program on pixels up to 255, of which it warns between loading and running."""
@@ -330,15 +294,11 @@ def start(root, folder):
     def started(*flags, **environment):
         np.save(folder / "array.npy", np.full((2000, 28, 28), 255, np.float32))
         command = [root / "build" / "lenet_infer_test", f"--model_dir={folder / 'model'}"]
-        process = subprocess.Popen(
-            [*command, f"--input={folder / 'array.npy'}", *flags],
-            env={"TMPDIR": str(folder / "tmp"), **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-        )
-        processes.append(process)
-        return process
+        environment = {"TMPDIR": str(folder / "tmp"), **environment}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0}
+        command += [f"--input={folder / 'array.npy'}", *flags]
+        processes.append(subprocess.Popen(command, env=environment, **pipes))
+        return processes[-1]
 
     yield started
     for process in processes:
@@ -347,7 +307,6 @@ def start(root, folder):
 
 
 def says(process, words):
-    assert process.stderr is not None
     assert words in process.stderr.readline()
 
 
@@ -359,13 +318,13 @@ def ends_by(process, number):
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("phase", ["loading", "running"])
-def test_a_signal_leaves_nothing(start, folder, slow_library, number, phase):
+def test_a_signal_leaves_nothing(start, folder, tmp_path, number, phase):
     output = folder / "logits.npy"
     output.write_text("before")
     before = contents(folder)
     if phase == "loading":
-        library = {"LENET_PADDLE_LIBRARY": str(slow_library)}
-        process = start(f"--output={output}", "--engine=paddle", **library)
+        library = str(compile_library(tmp_path, SLOW_LIBRARY))
+        process = start(f"--output={output}", "--engine=paddle", LENET_PADDLE_LIBRARY=library)
         says(process, b"loading\n")
     else:
         process = start(f"--output={output}", "--repeats=1000000000")
@@ -416,9 +375,7 @@ except KeyboardInterrupt:
     assert (predictor.run(x) == expected).all()
     print("interrupted")
 """
-    done = subprocess.run(
-        python("-c", code), capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    done = ran(python("-c", code))
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
 
 
@@ -429,10 +386,8 @@ def test_a_reader_that_leaves_early(root, model_dir):
     """| head -1, on more output than a pipe holds."""
     program = root / "build" / "lenet_infer_test"
     script = f"{program} --model_dir={model_dir} --batch_size=10000 --format=json | head -c 1; "
-    done = subprocess.run(
-        ["bash", "-c", script + 'echo " ${PIPESTATUS[0]}"'],
-        env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command = ["bash", "-c", script + 'echo " ${PIPESTATUS[0]}"']
+    done = ran(command, env={"PATH": os.environ["PATH"]})
     assert (done.stdout, done.stderr) == ("{ 141\n", "")
 
 
@@ -442,11 +397,8 @@ def test_a_reader_that_leaves_early(root, model_dir):
 def compile_library(folder, source):
     (folder / "fake.cc").write_text(source)
     library = folder / "libpaddle.so"
-    subprocess.run(
-        ["c++", "-shared", "-fPIC", "-w", "-Wl,-soname,libpaddle.so", "-o", library,
-         folder / "fake.cc"],
-        check=True,
-    )  # fmt: skip
+    flags = ["-shared", "-fPIC", "-w", "-Wl,-soname,libpaddle.so"]
+    subprocess.run(["c++", *flags, "-o", library, folder / "fake.cc"], check=True)
     return library
 
 
@@ -458,42 +410,33 @@ std::string GetVersion() { return "version: 2.6.2\\ncommit: 0\\nbranch: none"; }
 """
 
 
-@pytest.fixture(scope="module")
-def undefined(root):
-    """The symbols that our plug-in expects of Paddle."""
-    listing = subprocess.run(
-        ["nm", "-D", "--undefined-only", root / "build" / "liblenet_paddle.so"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    names = [line.split()[-1] for line in listing.splitlines()]
-    return [name for name in names if "paddle" in name and "@" not in name and "lenet" not in name]
-
-
 @pytest.mark.parametrize("complete", [False, True], ids=["without our symbols", "with all"])
-def test_paddle_of_another_version(root, model_dir, tmp_path, undefined, complete):
+def test_paddle_of_another_version(root, model_dir, tmp_path, complete):
     source, words = VERSION_ONLY, "undefined symbol"
     if complete:
         words = "Paddle 2.6.2 was found, this build supports >=3.1,<3.4"
-        missing = [name for name in undefined if "GetVersion" not in name]
+        # The symbols that our plug-in expects of Paddle.
+        listing = ran(["nm", "-D", "--undefined-only", root / "build" / "liblenet_paddle.so"])
+        names = [line.split()[-1] for line in listing.stdout.splitlines() if "paddle" in line]
+        missing = [n for n in names if not any(word in n for word in ("@", "lenet", "GetVersion"))]
         assert missing
         source += 'extern "C" {\n' + "".join(f"void {n}() {{}}\n" for n in missing) + "}\n"
     library = compile_library(tmp_path, source)
     environment = {**os.environ, "LENET_PADDLE_LIBRARY": str(library)}
-    code = (
-        "import lenet_cpp\n"
-        "folder = lenet_cpp.bundled_model_dir()\n"
-        "try:\n    lenet_cpp.Predictor(model_dir=folder, engine='paddle')\n"
-        "except lenet_cpp.Error as error:\n    print(type(error).__name__, error)\n"
-    )
+    code = """
+import lenet_cpp
+try:
+    lenet_cpp.Predictor(model_dir=lenet_cpp.bundled_model_dir(), engine="paddle")
+except lenet_cpp.Error as error:
+    print(type(error).__name__, error)
+"""
     model = f"model_dir={model_dir}"
     for command, result in (
         ([root / "build" / "lenet_api_call", model, "engine=paddle"], 0),
         ([root / "build" / "lenet_infer_test", f"--{model}", "--engine=paddle"], 7),
         (python("-c", code), 0),
     ):
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
+        done = ran(command, env=environment)
         said = done.stdout + done.stderr
         assert done.returncode == result, said
         assert len(said.splitlines()) == 1
@@ -522,10 +465,7 @@ for _ in range(2):  # the second try says the same
     except lenet_cpp.FileNotFound as error:
         print(error)
 """
-    done = subprocess.run(
-        python("-S", "-c", code), env={"PYTHONPATH": str(site)}, cwd=tmp_path,
-        capture_output=True, text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
+    done = ran(python("-S", "-c", code), env={"PYTHONPATH": str(site)}, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     first, second = done.stdout.splitlines()
     assert first == second
@@ -535,10 +475,8 @@ for _ in range(2):  # the second try says the same
 
 def hide_paddle(plugin):
     """Take folders outside the package from the places where the plug-in looks for Paddle."""
-    dynamic = subprocess.run(
-        ["readelf", "-d", plugin], capture_output=True, text=True, check=True
-    ).stdout
-    (path,) = (line.split("[")[1].rstrip("]") for line in dynamic.splitlines() if "PATH)" in line)
+    lines = ran(["readelf", "-d", plugin]).stdout.splitlines()
+    (path,) = (line.split("[")[1].rstrip("]") for line in lines if "PATH)" in line)
     content = plugin.read_bytes()
     hidden = "$ORIGIN".ljust(len(path), "/")
     assert content.count(path.encode() + b"\0") == 1

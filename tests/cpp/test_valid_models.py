@@ -38,6 +38,7 @@ for name, model in models.items():
 images = np.random.default_rng(3).random((2, 3, 32, 32), dtype=np.float32)
 np.save(f"{sys.argv[1]}/unfold.npy", models["unfold"](paddle.to_tensor(images)).numpy())
 """
+IMAGES = np.random.default_rng(3).random((2, 3, 32, 32), dtype=np.float32)
 
 
 @pytest.fixture(scope="module", params=["pdmodel", "json"])
@@ -45,22 +46,17 @@ def exported(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     script = folder / "export.py"  # Paddle reads the source of a forward
     script.write_text(EXPORT)
-    pir = "1" if request.param == "json" else "0"
-    subprocess.run(
-        [sys.executable, "-W", "ignore", script, folder],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "FLAGS_enable_pir_api": pir},
-    )
+    environment = {**os.environ, "FLAGS_enable_pir_api": str(int(request.param == "json"))}
+    command = [sys.executable, "-W", "ignore", script, folder]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
     return folder, request.param
 
 
 @pytest.mark.parametrize("name", ["softmax", "reshaped", "resnet18", "mobilenet_v2"])
 def test_exports_of_paddle_are_accepted(exported, name):
     folder, suffix = exported
-    images = np.random.default_rng(3).random((2, 3, 32, 32), dtype=np.float32)
     with lenet_cpp.Predictor(folder / f"{name}.{suffix}", accelerator="plain") as predictor:
-        assert predictor.run(images).shape == (2, 10)
+        assert predictor.run(IMAGES).shape == (2, 10)
 
 
 def test_operator_that_is_not_known_needs_a_word_of_trust(exported):
@@ -68,6 +64,5 @@ def test_operator_that_is_not_known_needs_a_word_of_trust(exported):
     program = folder / f"unfold.{suffix}"
     with pytest.raises(lenet_cpp.Unsupported, match=r"unfold.*check_program"):
         lenet_cpp.Predictor(program)
-    images = np.random.default_rng(3).random((2, 3, 32, 32), dtype=np.float32)
     trusted = lenet_cpp.Predictor(program, accelerator="plain", check_program=False)
-    np.testing.assert_allclose(trusted.run(images), np.load(folder / "unfold.npy"), atol=1e-5)
+    np.testing.assert_allclose(trusted.run(IMAGES), np.load(folder / "unfold.npy"), atol=1e-5)

@@ -50,12 +50,10 @@ def test_a_child_that_ends_or_hangs_is_an_outcome_and_the_next_takes_over():
         "import time; time.sleep(60)", "import os; os._exit(3)", "answer", "answer",
     ]  # fmt: skip
     heard = []
-    do_steps(
-        f"{step.__module__}:step", steps, lambda _, said: heard.append(said), seconds=3, folder="f"
-    )
-    assert [said.get("outcome") for said in heard] == [
-        None, "SIGSEGV", None, LATE, "exit", None, None
-    ]  # fmt: skip
+    name = f"{step.__module__}:step"
+    do_steps(name, steps, lambda _, said: heard.append(said), seconds=3, folder="f")
+    ends = [None, "SIGSEGV", None, LATE, "exit", None, None]
+    assert [said.get("outcome") for said in heard] == ends
     answered = [said for said in heard if "outcome" not in said]
     assert {said["folder"] for said in answered} == {"f"}
     children = [said["child"] for said in answered]
