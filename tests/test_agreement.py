@@ -153,9 +153,8 @@ def in_export(a, b, monkeypatch, **_):
 
     monkeypatch.setattr(checks, "run_model", runs(b))
     monkeypatch.setattr(inference_model, "signature_of", lambda *_: None)
-    reference = SimpleNamespace(inputs=[a], outputs=[a])
     where = Path("model.json"), Path("model.pdiparams")
-    return refuses(lambda: inference_model.check_exported(*where, reference))
+    return refuses(lambda: inference_model.check_exported(*where, [a], [a]))
 
 
 def in_conversion_by_parameters(a, b, monkeypatch, **_):

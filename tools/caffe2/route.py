@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run(context: Context) -> NDArray[np.float32]:
     """Run the nets that PyTorch's ONNX file became, in Caffe2's own environment."""
     require_environment()
-    name, net = context.torch_name(), context.net()
+    name, net = context.torch_name(), context.net
     wanted = IMAGE_SHAPES[name]
     if context.images.shape[1:] != wanted:
         raise Unsupported(f"the nets are made for images {list(wanted)} only")

@@ -71,16 +71,6 @@ class Conversion:
     max_difference: float
 
 
-@dataclass(frozen=True)
-class _Network:
-    """The network of the parameters, and its sizes."""
-
-    spec: models.ModelSpec
-    class_dim: int | None
-    img_size: int | None
-    softmax: bool | None
-
-
 def convert_model(
     source: str | Path,
     output_dir: str | Path,
@@ -131,7 +121,9 @@ def convert_model(
         raise BadInput(
             f"{found.path} has a program, which keeps or lacks its softmax: leave it out"
         )
-    origin = _origin(found)
+    origin = read_origin(found.folder, found.path.name) if found.has_program else None
+    if found.format == "persistables" and (found.folder / CHECKSUMS_NAME).exists():
+        verify_checksums(found.folder)
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         work = Path(folder)
         if found.format in {"pdmodel", "model-params", "separate"} and to in _LAYOUTS:
@@ -140,14 +132,15 @@ def convert_model(
         if found.format in {"pdmodel", "model-params", "separate"} and to == "persistables":
             apart = rewrite(found.path, found.params, work / "apart", _LAYOUTS["separate"])
             return _install_persistables(found, apart, output, 0)
-        spec = _spec(model, origin)
+        named = origin.topology if origin else None
+        spec = models.find(named) if model is None else models.resolve(model)
         if spec is None:
             raise BadInput(
                 f"{found.path}: from {found.format} to {to} the network has to be named"
                 f" (--model), one of {', '.join(models.MODELS)}"
             )
-        network = _Network(spec, class_dim, img_size, softmax)
-        return _by_parameters(found, origin, network, output, to, name, work)
+        sizes = class_dim, img_size
+        return _by_parameters(found, origin, spec, sizes, bool(softmax), output, to, name, work)
 
 
 def _check_unused(output: Path, to: str) -> None:
@@ -160,41 +153,27 @@ def _check_unused(output: Path, to: str) -> None:
             raise BadInput(f"{taken[0]} exists: choose another output folder")
 
 
-def _origin(source: Source) -> Manifest | None:
-    """Verify the checksums beside the source; return the manifest that describes it."""
-    if source.has_program:
-        return read_origin(source.folder, source.path.name)
-    if source.format == "persistables" and (source.folder / CHECKSUMS_NAME).exists():
-        verify_checksums(source.folder)
-    return None
-
-
-def _spec(model: str | models.ModelSpec | None, origin: Manifest | None) -> models.ModelSpec | None:
-    if model is not None:
-        return models.resolve(model)
-    topology = None if origin is None else origin.topology
-    return models.find(topology)
-
-
 def _by_parameters(
     source: Source,
     origin: Manifest | None,
-    network: _Network,
+    spec: models.ModelSpec,
+    sizes: tuple[int | None, int | None],
+    softmax: bool,
     output: Path,
     to: str,
     name: str | None,
     work: Path,
 ) -> Conversion:
     """Load the parameters into the network, and export that."""
-    program, network = _checked_program(source, network, work)
-    layer = build_layer(network.spec, network.class_dim, network.img_size)
+    program, (class_dim, img_size) = _checked_program(source, sizes, work)
+    layer = build_layer(spec, class_dim, img_size)
     state = load_state(source, program, layer)
-    softmax, difference = bool(network.softmax), 0.0
+    difference = 0.0
     if program is not None:
         softmax, difference = compare_with_program(layer, program)
-    stem = checked_name(name or (origin.name if origin else network.spec.stem))
+    stem = checked_name(name or (origin.name if origin else spec.stem))
     if to == "pdparams":
-        stem = checked_name(name or network.spec.name)
+        stem = checked_name(name or spec.name)
         written = _write_state(state, work / f"{stem}.pdparams")
         path = output / written.name
         if path.exists():
@@ -204,17 +183,17 @@ def _by_parameters(
         return Conversion(source, output, (path,), difference)
     params = source.path
     if source.format != "pdparams" or state.keys() != checkpoint.read_state(params).keys():
-        params = _write_state(state, work / f"{network.spec.name}.pdparams")
+        params = _write_state(state, work / f"{spec.name}.pdparams")
     direct = to in {"json", "pdmodel"} and origin is None
     exported = export_model(
         params,
         output if direct else work / "exported",
-        model=network.spec,
+        model=spec,
         name=stem,
         formats=("json" if to == "json" else "pdmodel",),
         softmax=softmax,
-        class_dim=network.class_dim,
-        img_size=network.img_size,
+        class_dim=class_dim,
+        img_size=img_size,
     )
     if direct:
         return _conversion(source, exported, difference)
@@ -236,11 +215,11 @@ def _by_parameters(
 
 
 def _checked_program(
-    source: Source, network: _Network, work: Path
-) -> tuple[CheckedModel | None, _Network]:
+    source: Source, sizes: tuple[int | None, int | None], work: Path
+) -> tuple[CheckedModel | None, tuple[int | None, int | None]]:
     """Check the source's program in C++, and read from it the sizes that were not given."""
     if not source.has_program:
-        return None, network
+        return None, sizes
     path = source.path
     if source.format == "separate":
         path = link_as_legacy(path, work / "linked") / LEGACY_PROGRAM
@@ -251,11 +230,7 @@ def _checked_program(
                 f"{path} is quantized, and the network is not: convert the float model"
             )
         classes = predictor.output_spec.shape[-1]
-    return checked, replace(
-        network,
-        class_dim=network.class_dim or classes,
-        img_size=network.img_size or checked.img_size,
-    )
+    return checked, (sizes[0] or classes, sizes[1] or checked.img_size)
 
 
 def _write_state(state: dict[str, NDArray[Any]], path: Path) -> Path:

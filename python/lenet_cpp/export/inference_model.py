@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 
     from lenet_cpp.models import ModelSpec
 
+    Inputs = list[npt.NDArray[np.float32]]
+    Outputs = list[npt.NDArray[Any]]
+
 EXPORT_FORMATS = ("json", "pdmodel")
 INPUT_NAME = "x"
 EXPORT_TOLERANCE = TOLERANCE
@@ -122,7 +125,7 @@ def export_model(
     output = Path(output_dir)
     import paddle
 
-    reference, training, data = _reference_outputs(source)
+    inputs, outputs, training, data = _reference_outputs(source)
 
     with staging_folder(output, stem, spec.name) as staging:
         # The PIR program first: its numbering of layers then does not depend on the other format.
@@ -138,11 +141,9 @@ def export_model(
             shutil.rmtree(staging / format_)
         signatures: dict[str, ModelSignature] = {}
         difference = 0.0
-        for format_ in wanted:
-            model_name = f"{stem}.{format_}"
-            signatures[model_name], found = check_exported(
-                staging / model_name, staging / params_name, reference
-            )
+        for program in (f"{stem}.{format_}" for format_ in wanted):
+            files = staging / program, staging / params_name
+            signatures[program], found = check_exported(*files, inputs, outputs)
             difference = max(difference, found)
         spec.pipeline(img_size).save(staging / PREPROCESS_NAME)
         manifest = describe_model(
@@ -224,14 +225,6 @@ def _check_forward(layer: paddle.nn.Layer) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Inputs, and the layer's outputs for them."""
-
-    inputs: list[npt.NDArray[np.float32]]
-    outputs: list[npt.NDArray[Any]]
-
-
 def _with_suffix(params: str | Path) -> str | Path:
     if isinstance(params, str) and "://" in params:
         return params
@@ -243,8 +236,8 @@ def _with_suffix(params: str | Path) -> str | Path:
 
 def _reference_outputs(
     source: _Source,
-) -> tuple[Reference, dict[str, Any] | None, dict[str, Any] | None]:
-    """Run the layer on random images; also return the training record and its data entry."""
+) -> tuple[Inputs, Outputs, dict[str, Any] | None, dict[str, Any] | None]:
+    """Return random images, the layer's outputs, the training record and its data entry."""
     import paddle
 
     if not paddle.in_dynamic_mode():
@@ -262,7 +255,7 @@ def _reference_outputs(
     inputs = random_batches((-1, *source.shape))
     with paddle.no_grad():
         outputs = [layer(paddle.to_tensor(x)).numpy() for x in inputs]
-    return Reference(inputs, outputs), record, data
+    return inputs, outputs, record, data
 
 
 def _accuracy(
@@ -319,10 +312,10 @@ def _without_call_stacks(program: bytes) -> bytes:
 
 
 def check_exported(
-    program: Path, params: Path, reference: Reference
+    program: Path, params: Path, inputs: Inputs, outputs: Outputs
 ) -> tuple[ModelSignature, float]:
     """Compare an exported model with the layer; return its signature and largest difference."""
     written = f"{program.name}, which was written,"
-    runs = run_or_raise(program, params, reference.inputs, name=written)
-    pairs = zip(reference.outputs, [run[0] for run in runs.outputs], strict=True)
-    return signature_of(reference.inputs, runs), check_agreement(pairs, ("the layer", written))
+    runs = run_or_raise(program, params, inputs, name=written)
+    pairs = zip(outputs, [run[0] for run in runs.outputs], strict=True)
+    return signature_of(inputs, runs), check_agreement(pairs, ("the layer", written))

@@ -11,7 +11,6 @@ because a damaged program can crash Paddle.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
 
     from lenet_cpp._base.worker import Report
     from lenet_cpp.formats.manifest import ModelSignature
-
-# Files beside a model that are valid for it in any format.
-_COMPANIONS = (PREPROCESS_NAME,)
 
 
 def write_separate(
@@ -153,7 +149,8 @@ def rewrite(
             raise BadModel(
                 f"{program} is damaged: Paddle crashed on it ({error.signal})"
             ) from error
-        companions = [each for each in _COMPANIONS if (program.parent / each).is_file()]
+        # It is valid for the model in any format.
+        companions = [each for each in [PREPROCESS_NAME] if (program.parent / each).is_file()]
         for companion in companions:
             shutil.copyfile(program.parent / companion, staging / companion)
         manifest = describe_model(
@@ -175,18 +172,9 @@ def transcribe(
     to_params: str | None,
     report: Report,
 ) -> dict[str, Any]:
-    """Write a model in another layout, or as PIR; called in the child.
+    """Write a model in another layout, or as PIR, into an existing folder; called in the child.
 
-    Args:
-        program: The source.
-        params: Its parameters; None when its layout is separate.
-        output: An existing folder.
-        to_program: The name of the written program; the suffix ``.json`` requests PIR.
-        to_params: The name of the written parameters; None for the separate layout.
-        report: Receives the progress.
-
-    Returns:
-        ``files``, ``signature``, ``max_difference`` and ``paddle_version``.
+    Parameters of None stand for the separate layout, and the suffix ``.json`` requests PIR.
     """
     import paddle
 
@@ -208,17 +196,23 @@ def transcribe(
     written = names if to_params is None else [to_params]
     source_name = None if params_path is None else params_path.name
     _transcribe(parsed, model.parent, source_name, folder, to_params)
-    _check_same_bytes(
-        sources, [folder / name for name in written], damaged=params_path or model.parent
-    )
+    # A combined file is the others in a row. Paddle silently ignores missing and superfluous bytes
+    # at the end of a variable.
+    copies = [folder / name for name in written]
+    before, after = (b"".join(path.read_bytes() for path in paths) for paths in (sources, copies))
+    if before != after:
+        raise BadModel(
+            f"{params_path or model.parent}: the parameters are truncated, damaged or of another"
+            " program"
+        )
     if to_pir:
         _translate(model, params_path, folder / to_program)
     else:
         # The program is the same in both layouts, and a copy keeps every byte.
         shutil.copyfile(model, folder / to_program)
-    after = folder / to_program, None if to_params is None else folder / to_params
+    target = folder / to_program, None if to_params is None else folder / to_params
     inputs = random_batches(_input_shape(model, parsed))
-    signature, difference = compare_outputs(inputs, (model, params_path), after, exact=not to_pir)
+    signature, difference = compare_outputs(inputs, (model, params_path), target, exact=not to_pir)
     return {
         "files": [to_program, *written],
         "paddle_version": str(paddle.__version__),
@@ -325,15 +319,12 @@ def _transcribe(
                 f"{source / (source_name or '')}: the parameters are damaged or are not those of"
                 " the program"
             ) from error
-        faults = []
-        scales = _scales(program)
+        faults, scales = [], _scales(program)
         for name, variable in variables.items():
-            found = tuple(scope.find_var(name).get_tensor().shape())
-            expected = tuple(variable.shape)
-            if name in scales and _without_ones(found) == _without_ones(expected):
-                continue
-            if found != expected:
-                faults.append(f"{name} is {list(found)}, expected {list(variable.shape)}")
+            found, expected = list(scope.find_var(name).get_tensor().shape()), list(variable.shape)
+            kept = [[size for size in each if size != 1] for each in (found, expected)]
+            if found != expected and not (name in scales and kept[0] == kept[1]):
+                faults.append(f"{name} is {found}, expected {expected}")
         if faults:
             raise BadModel(
                 f"{source / (source_name or '')}: wrong shapes of variables: {'; '.join(faults)}"
@@ -358,26 +349,6 @@ def _scales(program: paddle.static.Program) -> set[str]:
     }
 
 
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1)
-
-
-def _check_same_bytes(before: list[Path], after: list[Path], *, damaged: Path) -> None:
-    """Check that two layouts have the same bytes: a combined file is the others in a row.
-
-    Paddle silently ignores missing and superfluous bytes at the end of a variable.
-    """
-
-    def digest(paths: list[Path]) -> str:
-        result = hashlib.sha256()
-        for path in paths:
-            result.update(path.read_bytes())
-        return result.hexdigest()
-
-    if digest(before) != digest(after):
-        raise BadModel(f"{damaged}: the parameters are truncated, damaged or of another program")
-
-
 def _input_shape(model: Path, program: paddle.static.Program) -> tuple[int, ...]:
     names = program.desc.get_feed_target_names()
     if len(names) != 1:
@@ -395,17 +366,7 @@ def compare_outputs(
     *,
     exact: bool,
 ) -> tuple[ModelSignature, float]:
-    """Compare the outputs of two models.
-
-    Args:
-        inputs: The batches to run.
-        before: The source, its program and parameters.
-        after: The written model.
-        exact: Whether the outputs have to be the same bits, or within the tolerance.
-
-    Returns:
-        The signature of the written model, and the largest difference.
-    """
+    """Compare a model with what was written; return its signature and the largest difference."""
     expected = run_or_raise(*before, inputs)
     found = run_or_raise(*after, inputs, error=BackendFailure, name="the converted model")
     pairs = [

@@ -194,7 +194,7 @@ def verify(
             outputs[reference] = references[case.batch_size]
         row = _row(case, outputs, (reference, references[case.batch_size]), exact, tolerance)
         rows.append(row)
-        if record and (recorded is None or _differs_more(row, recorded.row)):
+        if record and (recorded is None or _severity(row) > _severity(recorded.row)):
             recorded = Recorded(row, outputs, probabilities)
         if labels is not None:
             for route, output in outputs.items():
@@ -341,10 +341,5 @@ def _row(
     return Row(case, tuple(comparisons), int(same.sum()))
 
 
-def _differs_more(row: Row, other: Row) -> bool:
-    """Return whether a row differs more than another."""
-
-    def key(one: Row) -> tuple[bool, float]:
-        return not one.agrees, max(each.share for each in one.comparisons)
-
-    return key(row) > key(other)
+def _severity(row: Row) -> tuple[bool, float]:
+    return not row.agrees, row.share

@@ -8,7 +8,8 @@ there to ONNX. A route that cannot run gives the reason.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,84 +115,72 @@ class Context:
     work: Path
     spec: ModelSpec | None
     torch_params: Path | None
-    made: dict[str, Any] = field(default_factory=dict)
 
     @property
     def case(self) -> Case:
         """The exported model with plain kernels."""
         return Case(self.model, "plain", _BATCH, self.threads)
 
+    @cached_property
     def softmax(self) -> bool:
-        """Return whether the exported model adds a softmax to the network."""
-        return bool(self.once("softmax", lambda: gives_probabilities(self.model)))
+        """Whether the exported model adds a softmax to the network."""
+        return gives_probabilities(self.model)
 
-    def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """Make a shared object at its first use; raise the same error each time when that fails."""
-        if name not in self.made:
-            try:
-                self.made[name] = make()
-            except Unsupported as error:
-                self.made[name] = error
-        if isinstance(self.made[name], Unsupported):
-            raise self.made[name]
-        return self.made[name]
-
-    def layer(self) -> paddle.nn.Layer:
-        """Return the network in Paddle with the exported model's own weights."""
-        return self.once("layer", self._layer)
-
-    def _layer(self) -> paddle.nn.Layer:
+    @property
+    def network(self) -> ModelSpec:
+        """The network, which has to be known."""
         if self.spec is None:
             raise Unsupported("the network is not known: name it with --model")
+        return self.spec
+
+    @cached_property
+    def layer(self) -> paddle.nn.Layer:
+        """The network in Paddle with the exported model's own weights."""
         size, classes = sizes(self.model)
-        layer = build_layer(self.spec, classes, size)
+        layer = build_layer(self.network, classes, size)
         try:
             load_state(self.model, check_model(self.model.program, self.model.params), layer)
         except StateMismatch as error:
             raise Unsupported(
-                f"the weights have other names than in {self.spec.name}, as after an import from"
-                " ONNX"
+                f"the weights have other names than in {self.network.name}, as after an import"
+                " from ONNX"
             ) from error
         return layer
 
     def torch_name(self) -> str:
         """Return the name of the same network in PyTorch."""
         torch_models.require_torch()
-        if self.spec is None:
-            raise Unsupported("the network is not known: name it with --model")
-        for network in torch_models.NETWORKS.values():
-            if network.spec.name == self.spec.name:
-                return network.name
-        known = ", ".join(network.spec.name for network in torch_models.NETWORKS.values())
-        raise Unsupported(f"there is no {self.spec.name} in PyTorch here, only {known}")
+        names = {each.spec.name: each.name for each in torch_models.NETWORKS.values()}
+        if self.network.name not in names:
+            raise Unsupported(
+                f"there is no {self.network.name} in PyTorch here, only {', '.join(names)}"
+            )
+        return names[self.network.name]
 
+    @cached_property
     def net(self) -> torch.nn.Module:
-        """Return the network in PyTorch, with the same weights or those of the given file."""
-        return self.once("net", self._net)
-
-    def _net(self) -> torch.nn.Module:
+        """The network in PyTorch, with the same weights or those of the given file."""
         name = self.torch_name()
         import torch
 
         if self.torch_params is not None:
             state = torch_models.load_state(self.torch_params)
         else:
-            arrays = {key: value.numpy() for key, value in self.layer().state_dict().items()}
-            state = {
-                key: torch.from_numpy(value.copy())
-                for key, value in torch_state(arrays, name).items()
-            }
+            arrays = {key: value.numpy() for key, value in self.layer.state_dict().items()}
+            arrays = torch_state(arrays, name)
+            state = {key: torch.from_numpy(value.copy()) for key, value in arrays.items()}
         net = torch_models.create_network(name, sizes(self.model)[1])
-        _load_torch(net, state)
-        net.eval()
-        return net
+        # PyTorch's counters of batches may be missing.
+        kept = {k: value for k, value in net.state_dict().items() if k.endswith("_tracked")}
+        net.load_state_dict({**kept, **state})
+        return net.eval()
 
-
-def _load_torch(net: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Load a state, with or without PyTorch's counters of batches."""
-    counters = {key: value for key, value in net.state_dict().items() if key not in state}
-    kept = {key: value for key, value in counters.items() if key.endswith("num_batches_tracked")}
-    net.load_state_dict({**kept, **state})
+    @cached_property
+    def paddle_onnx(self) -> Path:
+        """The exported model as an ONNX file."""
+        path = self.work / "paddle.onnx"
+        export_paddle(self.model.program, self.model.combined_params, path)
+        return path
 
 
 def across(
@@ -235,8 +224,9 @@ def across(
     outputs: dict[str, Outputs] = {}
     unavailable: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
-        network = spec or _network(model)
-        context = Context(model, images, program, threads, Path(folder), network, torch_params)
+        if spec is None and (manifest := find_manifest(model.folder)) is not None:
+            spec = models.find(manifest.topology)
+        context = Context(model, images, program, threads, Path(folder), spec, torch_params)
         routes = {**WAYS, **(more_routes or {})}
         bar = tqdm(routes.items(), desc="across", unit="way", disable=None if progress else True)
         for name, route in bar:
@@ -261,26 +251,19 @@ def across(
     )
 
 
-def _network(model: Source) -> ModelSpec | None:
-    manifest = find_manifest(model.folder)
-    return models.find(None if manifest is None else manifest.topology)
-
-
 def _batches(images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return [images[begin : begin + _BATCH] for begin in range(0, len(images), _BATCH)]
 
 
 def softmax_of(context: Context, logits: Outputs) -> Outputs:
     """Apply the softmax that the exported model adds to the network, if any."""
-    if not context.softmax():
-        return logits
-    return softmax(logits)
+    return softmax(logits) if context.softmax else logits
 
 
 def _torch(context: Context) -> Outputs:
     import torch
 
-    net = context.net()
+    net = context.net
     with torch.inference_mode():
         rows = [net(torch.from_numpy(batch)).numpy() for batch in _batches(context.images)]
     return softmax_of(context, np.concatenate(rows))
@@ -288,32 +271,13 @@ def _torch(context: Context) -> Outputs:
 
 def _torch_onnx(context: Context) -> Outputs:
     path = context.work / "torch.onnx"
-    export_torch(context.net(), context.images.shape[1:], path)
+    export_torch(context.net, context.images.shape[1:], path)
     return softmax_of(context, _onnxruntime(context, path))
 
 
 def _onnxruntime(context: Context, path: Path) -> Outputs:
     session = OnnxSession(path, threads=context.threads)
     return np.concatenate([session.run(batch)[0] for batch in _batches(context.images)])
-
-
-def _dygraph(context: Context) -> Outputs:
-    return softmax_of(context, run_dygraph(context.layer(), context.images, _BATCH))
-
-
-def _paddle_inference(context: Context) -> Outputs:
-    return run_paddle_inference(context.case, context.images)
-
-
-def _paddle_onnx_file(context: Context) -> Path:
-    path = context.work / "paddle.onnx"
-    export_paddle(context.model.program, context.model.combined_params, path)
-    return path
-
-
-def _paddle_onnx(context: Context) -> Outputs:
-    path = context.once("paddle.onnx", lambda: _paddle_onnx_file(context))
-    return _onnxruntime(context, path)
 
 
 def _openvino(context: Context) -> Outputs:
@@ -324,17 +288,13 @@ def _openvino(context: Context) -> Outputs:
     if context.model.format == "pdmodel":
         network = core.read_model(context.model.program, context.model.params)
     else:
-        network = core.read_model(context.once("paddle.onnx", lambda: _paddle_onnx_file(context)))
+        network = core.read_model(context.paddle_onnx)
     compiled = core.compile_model(
         network,
         "CPU",
         {"INFERENCE_NUM_THREADS": context.threads, "INFERENCE_PRECISION_HINT": "f32"},
     )
     return np.concatenate([compiled([batch])[0] for batch in _batches(context.images)])
-
-
-def _program(context: Context) -> Outputs:
-    return run_program(_the_program(context), context.case, context.images)
 
 
 def _the_program(context: Context) -> Path:
@@ -345,24 +305,19 @@ def _the_program(context: Context) -> Path:
 
 def _program_onnx(context: Context) -> Outputs:
     """Run the ONNX file itself in the C++ program's onnxruntime engine."""
-    path = context.once("paddle.onnx", lambda: _paddle_onnx_file(context))
-    case = Case(Source("onnx", path, None), "auto", _BATCH, context.threads)
+    case = Case(Source("onnx", context.paddle_onnx, None), "auto", _BATCH, context.threads)
     return run_program(_the_program(context), case, context.images)
-
-
-def _lenet_cpp(context: Context) -> Outputs:
-    return run_lenet_cpp(context.case, context.images)
 
 
 WAYS: dict[str, Route] = {
     "torch": _torch,
     "torch's ONNX in onnxruntime": _torch_onnx,
-    "Paddle dygraph": _dygraph,
-    "paddle.inference": _paddle_inference,
-    "Paddle's ONNX in onnxruntime": _paddle_onnx,
+    "Paddle dygraph": lambda one: softmax_of(one, run_dygraph(one.layer, one.images, _BATCH)),
+    "paddle.inference": lambda one: run_paddle_inference(one.case, one.images),
+    "Paddle's ONNX in onnxruntime": lambda one: _onnxruntime(one, one.paddle_onnx),
     "OpenVINO": _openvino,
-    "C++ program": _program,
+    "C++ program": lambda one: run_program(_the_program(one), one.case, one.images),
     "C++ program, onnxruntime": _program_onnx,
-    "lenet_cpp": _lenet_cpp,
+    "lenet_cpp": lambda one: run_lenet_cpp(one.case, one.images),
 }
 """The routes, in the order of the table; each raises Unsupported when it cannot run."""

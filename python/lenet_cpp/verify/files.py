@@ -116,21 +116,19 @@ def gives_probabilities(model: Source) -> bool:
 
 def random_seed(model_dir: Path) -> int | None:
     """Return the seed of random parameters from the manifest; None for other parameters."""
-    training = _training(model_dir)
-    random = (training or {}).get("random_parameters")
+    random = _training(model_dir).get("random_parameters")
     seed = random.get("seed") if isinstance(random, dict) else None
     return seed if isinstance(seed, int) else None
 
 
-def _training(model_dir: Path) -> dict[str, Any] | None:
+def _training(model_dir: Path) -> dict[str, Any]:
     manifest = find_manifest(model_dir)
-    return None if manifest is None else manifest.training
+    return (manifest and manifest.training) or {}
 
 
 def other_checkpoint(model_dir: Path, params: Path) -> str | None:
     """Return a note when the checkpoint's checksum is not the one in the manifest."""
-    training = _training(model_dir)
-    files = (training or {}).get("files")
+    files = _training(model_dir).get("files")
     trained = files.get(params.name) if isinstance(files, dict) else None
     if trained is None or trained == sha256_file(params):
         return None

@@ -142,11 +142,6 @@ def _record_layers(layer: paddle.nn.Layer, images: NDArray[np.float32]) -> list[
     return runs
 
 
-def _operator_kind(op_type: str) -> str:
-    """Return an operator's kind: ``pd_op.add_:1`` is the second in-place ``add``."""
-    return re.sub(r"^pd_op\.|_?:\d+$", "", op_type)
-
-
 def _match_layers(
     model: Source, layers: Sequence[_LayerRun], operators: Sequence[LayerOutput]
 ) -> list[LayerComparison]:
@@ -157,7 +152,8 @@ def _match_layers(
         for operator in remaining:
             # Batch normalization also gives its statistics, of one dimension.
             same_rank = operator.values.ndim == layer.output.ndim
-            if same_rank and _operator_kind(operator.op_type) in kinds:
+            # "pd_op.add_:1" is the second in-place "add".
+            if same_rank and re.sub(r"^pd_op\.|_?:\d+$", "", operator.op_type) in kinds:
                 return operator
         raise BadModel(
             f"{model.program} has no operator for the layer {layer.name} ({layer.kind}):"
@@ -166,34 +162,18 @@ def _match_layers(
 
     result = []
     for layer in layers:
-        kinds = _OPERATORS.get(layer.kind)
-        if kinds is None:
-            shape = layer.output.shape
-            result.append(
-                LayerComparison(
-                    model.format, layer.name, layer.kind, "", shape, 0.0, 0.0, differs=False
-                )
-            )
-            continue
-        operator = next_operator(kinds, layer)
-        if layer.biased:
-            operator = next_operator(_ADDITIONS, layer)
-        if operator.values.shape != layer.output.shape:
+        type_, values = "", layer.output
+        if kinds := _OPERATORS.get(layer.kind):
+            operator = next_operator(kinds, layer)
+            if layer.biased:
+                operator = next_operator(_ADDITIONS, layer)
+            type_, values = operator.op_type, operator.values
+        if values.shape != layer.output.shape:
             raise BadModel(
-                f"{model.program}: {operator.op_type} gives {list(operator.values.shape)} where the"
+                f"{model.program}: {type_} gives {list(values.shape)} where the"
                 f" layer {layer.name} gives {list(layer.output.shape)}"
             )
-        distance, share = differences(layer.output, operator.values)
-        result.append(
-            LayerComparison(
-                model.format,
-                layer.name,
-                layer.kind,
-                operator.op_type,
-                operator.values.shape,
-                float(distance.max()),
-                share=float(share.max()),
-                differs=bool((share > 1).any()),
-            )
-        )
+        distance, share = (float(one.max()) for one in differences(layer.output, values))
+        found = model.format, layer.name, layer.kind, type_, values.shape, distance, share
+        result.append(LayerComparison(*found, differs=share > 1))
     return result

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import numpy as np
 from tabulate import tabulate
 
 from lenet_cpp.formats.source import format_label
+from lenet_cpp.verify.report import finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,19 +31,10 @@ def report_document(report: Report, layers: Sequence[LayerComparison] | None) ->
     """
     document: dict[str, object] = dict(report.to_dict())
     if layers is not None:
-        document["layers"] = [
-            {
-                "format": layer.format,
-                "layer": layer.layer,
-                "kind": layer.kind,
-                "operator": layer.operator or None,
-                "shape": list(layer.shape),
-                "largest_difference": layer.largest_difference,
-                "share_of_tolerance": layer.share if np.isfinite(layer.share) else None,
-                "differs": layer.differs,
-            }
-            for layer in layers
-        ]
+        entries = [asdict(layer) | {"operator": layer.operator or None} for layer in layers]
+        for entry in entries:
+            entry["share_of_tolerance"] = finite(entry.pop("share"))
+        document["layers"] = entries
         first = _first_differing(layers)
         document["first_differing_layer"] = None if first is None else first.layer
     return document
@@ -57,16 +49,19 @@ def report_text(report: Report, layers: Sequence[LayerComparison] | None, data: 
             f"dygraph is left out: no trained parameters (--params); {report.reference} stands in"
         )
     parts += [f"note: {note}" for note in report.notes]
-    if report.correct:
-        accuracies = (
-            f"{route} {100 * correct / report.images:.2f} % ({correct:,} of {report.images:,})"
-            for route, correct in report.correct.items()
-        )
-        parts.append("accuracy: " + ", ".join(accuracies))
+    parts += _accuracy(report)
     if layers is not None:
         parts.append(_layer_table(layers))
     parts.append(_verdict(report, layers))
     return "\n\n".join(parts)
+
+
+def _accuracy(report: Report | Across) -> list[str]:
+    accuracies = [
+        f"{route} {100 * correct / report.images:.2f} % ({correct:,} of {report.images:,})"
+        for route, correct in report.correct.items()
+    ]
+    return ["accuracy: " + ", ".join(accuracies)] if accuracies else []
 
 
 def _table(report: Report) -> str:
@@ -152,17 +147,11 @@ def across_text(report: Across, data: str) -> str:
         _across_table(report),
         SHARES,
     ]
-    if report.correct:
-        accuracies = (
-            f"{name} {100 * correct / report.images:.2f} %"
-            for name, correct in report.correct.items()
-        )
-        parts.append("accuracy: " + ", ".join(accuracies))
-    count = len(report.routes)
+    parts += _accuracy(report)
     largest = f"largest difference {report.size}"
     if report.agrees:
         parts.append(
-            f"All {count} ways agree: {largest}, {report.equal_predictions:,} of"
+            f"All {len(report.routes)} ways agree: {largest}, {report.equal_predictions:,} of"
             f" {report.images:,} equal predictions."
         )
     else:
@@ -175,8 +164,7 @@ def _across_table(report: Across) -> str:
     names = report.routes
     cells = {}
     for pair in report.pairs:
-        mark = "" if pair.agrees else " DIFFERS"
-        cells[pair.first, pair.second] = pair.size + mark
+        cells[pair.first, pair.second] = _cell(pair)
         cells[pair.second, pair.first] = str(pair.equal_predictions)
     lines = [
         [index, name, *(cells.get((name, other), "-") for other in names)]
