@@ -12,6 +12,7 @@ import pytest
 
 import lenet_cpp
 import shared_models
+from numpy_reference import lenet_parameters
 
 ROOT = Path(__file__).parents[1]
 
@@ -119,3 +120,23 @@ def run_program(program):
 def model_dir():
     """The bundled model: lenet.pdmodel, lenet.json, lenet.pdiparams, manifest.json, SHA256SUMS."""
     return lenet_cpp.bundled_model_dir()
+
+
+@pytest.fixture(scope="session")
+def layer(model_dir):
+    """LeNet with the bundled model's parameters, read by the definition of their format."""
+    network = lenet_cpp.models.build("lenet")
+    weights = lenet_parameters(model_dir / "lenet.pdiparams")
+    assert network.set_state_dict(weights) == ([], [])
+    network.eval()
+    return network
+
+
+@pytest.fixture(scope="session")
+def params(layer, tmp_path_factory):
+    """The same as a .pdparams file."""
+    import paddle
+
+    path = tmp_path_factory.mktemp("checkpoint") / "lenet.pdparams"
+    paddle.save(layer.state_dict(), str(path))
+    return path

@@ -22,29 +22,24 @@ COMBINED = {
     *("lenet.json", "lenet.pdmodel", "lenet.pdiparams"),
     *("preprocess.json", "manifest.json", "SHA256SUMS"),
 }
-VARIABLES = {
-    "conv2d_0.w_0": (6, 1, 5, 5),
-    "conv2d_0.b_0": (6,),
-    "conv2d_1.w_0": (16, 6, 5, 5),
-    "conv2d_1.b_0": (16,),
-    "linear_0.w_0": (400, 120),
-    "linear_0.b_0": (120,),
-    "linear_1.w_0": (120, 84),
-    "linear_1.b_0": (84,),
-    "linear_2.w_0": (84, 10),
-    "linear_2.b_0": (10,),
-}
+VARIABLES = [
+    f"{layer}.{part}"
+    for layer in ("conv2d_0", "conv2d_1", "linear_0", "linear_1", "linear_2")
+    for part in ("w_0", "b_0")
+]
+SEPARATE = {"__model__", *VARIABLES, "preprocess.json", "manifest.json", "SHA256SUMS"}
 
 
 def images(batch):
     return np.random.default_rng(batch).random((batch, 1, 28, 28), dtype=np.float32)
 
 
-def infer(model, params, x):
-    """Run a model as a user of paddle.inference would, with its default kernels."""
+def infer(folder, x, format_="pdmodel"):
+    """Run LeNet as a user of paddle.inference would, with its default kernels."""
     from paddle.inference import Config, create_predictor
 
-    config = Config(str(model)) if params is None else Config(str(model), str(params))
+    combined = str(folder / f"lenet.{format_}"), str(folder / "lenet.pdiparams")
+    config = Config(str(folder)) if format_ == "__model__" else Config(*combined)
     config.disable_glog_info()
     predictor = create_predictor(config)
     handle = predictor.get_input_handle("x")
@@ -69,24 +64,6 @@ def sha256sum_check(folder):
 
 
 @pytest.fixture(scope="session")
-def layer():
-    paddle.seed(7)
-    net = models.build("lenet")
-    for parameter in net.parameters():  # Paddle starts with biases of zero, which would hide faults
-        noise = np.random.default_rng(parameter.size).normal(0, 0.1, parameter.shape)
-        parameter.set_value(parameter.numpy() + noise.astype("float32"))
-    net.eval()
-    return net
-
-
-@pytest.fixture(scope="session")
-def params(layer, tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "lenet.pdparams"
-    paddle.save(layer.state_dict(), str(path))
-    return path
-
-
-@pytest.fixture(scope="session")
 def combined(params, tmp_path_factory):
     return export.export_model(params, tmp_path_factory.mktemp("combined") / "lenet")
 
@@ -105,9 +82,7 @@ def separate(combined, tmp_path_factory):
 @pytest.mark.parametrize("format_", ["json", "pdmodel"])
 def test_exported_model_is_the_layer(layer, combined, format_, batch):
     x = images(batch)
-    found = infer(
-        combined.folder / f"lenet.{format_}", combined.folder / "lenet.pdiparams", images(batch)
-    )
+    found = infer(combined.folder, x, format_)
     assert found.shape == (batch, 10)
     assert compare(layer(paddle.to_tensor(x)).numpy(), found).agrees
 
@@ -117,7 +92,7 @@ def test_softmax(layer, softmax, format_):
     x = images(3)
     logits = layer(paddle.to_tensor(x)).numpy().astype("float64")
     powers = np.exp(logits)
-    found = infer(softmax.folder / f"lenet.{format_}", softmax.folder / "lenet.pdiparams", x)
+    found = infer(softmax.folder, x, format_)
     assert compare((powers / powers.sum(axis=1, keepdims=True)).astype("float32"), found).agrees
     assert softmax.manifest.softmax is True
 
@@ -129,18 +104,6 @@ def test_files(combined):
     assert sha256sum_check(combined.folder) == 0
     assert manifest.read_manifest(combined.folder) == combined.manifest
     assert all(path.stat().st_mode & 0o444 == 0o444 for path in combined.files)
-
-
-def test_changed_byte_is_noticed(params, tmp_path):
-    export.export_model(params, tmp_path, formats=["pdmodel"])
-    with (tmp_path / "lenet.pdiparams").open("r+b") as file:
-        file.seek(100_000)
-        byte = file.read(1)[0]
-        file.seek(100_000)
-        file.write(bytes([byte ^ 1]))
-    assert sha256sum_check(tmp_path) != 0
-    with pytest.raises(errors.BadModel, match=r"lenet\.pdiparams"):
-        manifest.verify_checksums(tmp_path)
 
 
 def test_manifest(combined):
@@ -171,30 +134,14 @@ def test_training_record_is_copied(layer, tmp_path):
         record={"recipe": "guide", "data": data, "test": {"correct": 979, "count": 1000}},
         save=paddle.save,
     )
-    result = export.export_model(
-        tmp_path / "ck" / "lenet", tmp_path / "out", formats=["json"], name="digits"
-    )
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        *("digits.json", "digits.pdiparams"),
-        *("preprocess.json", "manifest.json", "SHA256SUMS"),
-    }
-    assert result.manifest.training is not None
+    options = {"formats": ["json"], "name": "digits"}
+    result = export.export_model(tmp_path / "ck" / "lenet", tmp_path / "out", **options)
+    names = {"digits.json", "digits.pdiparams", "preprocess.json", "manifest.json", "SHA256SUMS"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
     assert result.manifest.training["recipe"] == "guide"
     assert result.manifest.data == data
-    assert result.manifest.accuracy is not None
     assert result.manifest.accuracy.top1 == 0.979
     assert result.manifest.accuracy.images == 1000
-
-
-def test_parameters_are_the_same_for_both_formats(params, tmp_path):
-    digests = {
-        hashlib.sha256((folder / "lenet.pdiparams").read_bytes()).hexdigest()
-        for folder in (
-            export.export_model(params, tmp_path / format_, formats=[format_]).folder
-            for format_ in inference_model.EXPORT_FORMATS
-        )
-    }
-    assert len(digests) == 1
 
 
 def test_parameters_that_differ_between_formats_are_refused(params, tmp_path, monkeypatch):
@@ -203,7 +150,8 @@ def test_parameters_that_differ_between_formats_are_refused(params, tmp_path, mo
     def save_with_a_fault(source, prefix, format_):
         save(source, prefix, format_)
         if format_ == "pdmodel":
-            lengthen(prefix.with_name(f"{prefix.name}.pdiparams"))
+            path = prefix.with_name(f"{prefix.name}.pdiparams")
+            path.write_bytes(path.read_bytes() + b"\0" * 4)
 
     monkeypatch.setattr(inference_model, "_save", save_with_a_fault)
     with pytest.raises(errors.BadModel, match="different"):
@@ -211,12 +159,14 @@ def test_parameters_that_differ_between_formats_are_refused(params, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_export_is_reproducible_and_free_of_local_paths(combined, params, tmp_path):
+@pytest.mark.parametrize("format_", inference_model.EXPORT_FORMATS)
+def test_export_is_reproducible_and_free_of_local_paths(combined, params, tmp_path, format_):
     for _ in range(7):  # generated names go on counting: 10 would sort before 9
         models.build("lenet")
-    again = export.export_model(params, tmp_path)
-    for name in ("lenet.pdmodel", "lenet.pdiparams"):
-        assert (tmp_path / name).read_bytes() == (combined.folder / name).read_bytes()
+    again = export.export_model(params, tmp_path, formats=[format_])
+    files = contents(tmp_path)
+    for name in files.keys() & {"lenet.pdmodel", "lenet.pdiparams"}:
+        assert files[name] == (combined.folder / name).read_bytes()
     for path in again.files:
         for hint in (b".py", b"site-packages", os.fsencode(Path.cwd())):
             assert hint not in path.read_bytes()
@@ -255,15 +205,12 @@ def test_static_mode_is_refused(params, tmp_path):
 
 
 def test_separate_layout(combined, separate, layer):
-    names = {"__model__", *VARIABLES, "preprocess.json", "manifest.json", "SHA256SUMS"}
-    assert {path.name for path in separate.folder.iterdir()} == names
-    assert {path.name for path in separate.files} == names
+    assert {path.name for path in separate.folder.iterdir()} == SEPARATE
+    assert {path.name for path in separate.files} == SEPARATE
     assert sha256sum_check(separate.folder) == 0
     x = images(3)
-    found = infer(separate.folder, None, x)
-    assert np.array_equal(
-        found, infer(combined.folder / "lenet.pdmodel", combined.folder / "lenet.pdiparams", x)
-    )
+    found = infer(separate.folder, x, "__model__")
+    assert np.array_equal(found, infer(combined.folder, x))
     assert compare(layer(paddle.to_tensor(x)).numpy(), found).agrees
     assert separate.manifest.topology == "lenet"
     assert set(separate.manifest.models) == {"__model__"}
@@ -271,7 +218,6 @@ def test_separate_layout(combined, separate, layer):
 
 def test_separate_files_hold_the_parameters(separate, layer):
     values = [value.numpy() for value in layer.state_dict().values()]
-    assert [value.shape for value in values] == list(VARIABLES.values())
     for name, value in zip(VARIABLES, values, strict=True):
         stored = (separate.folder / name).read_bytes()
         assert stored.endswith(value.tobytes())
@@ -284,11 +230,6 @@ def test_combining_restores_every_byte(combined, separate, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
     for name in ("lenet.pdmodel", "lenet.pdiparams"):
         assert (tmp_path / name).read_bytes() == (combined.folder / name).read_bytes()
-    x = images(3)
-    assert np.array_equal(
-        infer(tmp_path / "lenet.pdmodel", tmp_path / "lenet.pdiparams", x),
-        infer(separate.folder, None, x),
-    )
     assert result.manifest.classes == combined.manifest.classes
     assert sha256sum_check(tmp_path) == 0
 
@@ -308,50 +249,38 @@ def test_a_guides_model_without_manifest(layer, tmp_path):
         capture_output=True,
     )
     apart = separate_layout.write_separate(source, tmp_path / "apart")
-    assert (apart.manifest.name, apart.manifest.topology, apart.manifest.softmax) == (
-        *("lenet", None),
-        None,
-    )
-    assert apart.manifest.classes == ()
+    written = apart.manifest
+    assert (written.name, written.topology, written.softmax) == ("lenet", None, None)
+    assert written.classes == ()
     separate_layout.combine_separate(tmp_path / "apart", tmp_path / "back")
     for suffix in (".pdmodel", ".pdiparams"):
         written = (tmp_path / "back" / f"lenet{suffix}").read_bytes()
         assert written == source.with_suffix(suffix).read_bytes()
 
 
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-4])
-
-
-def lengthen(path):
-    path.write_bytes(path.read_bytes() + b"\0" * 4)
-
-
-def exchange(path):
-    path.write_bytes(path.with_name("linear_2.w_0").read_bytes())
-
-
-def scramble(path):
-    path.write_bytes(np.random.default_rng(0).bytes(300))
-
-
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
-        ("linear_1.b_0", Path.unlink, r"lacks files of variables: linear_1\.b_0"),
-        ("linear_1.b_0", cut, "damaged"),
-        ("linear_1.b_0", lengthen, "damaged"),
-        ("linear_1.b_0", exchange, r"linear_1\.b_0 is \[84, 10\], expected \[84\]"),
-        ("linear_1.b_0", scramble, "damaged"),
-        ("__model__", scramble, "damaged"),
+        ("linear_1.b_0", None, r"lacks files of variables: linear_1\.b_0"),
+        ("linear_1.b_0", lambda old, _: old[:-4], "damaged"),
+        ("linear_1.b_0", lambda old, _: old + b"\0" * 4, "damaged"),
+        (
+            "linear_1.b_0",
+            lambda _, files: files["linear_2.w_0"],
+            r"linear_1\.b_0 is \[84, 10\], expected \[84\]",
+        ),
+        ("linear_1.b_0", lambda *_: np.random.default_rng(0).bytes(300), "damaged"),
+        ("__model__", lambda *_: np.random.default_rng(0).bytes(300), "damaged"),
     ],
 )
 def test_damaged_separate_layouts(separate, tmp_path, name, damage, said):
     source = tmp_path / "source"
     source.mkdir()
-    for file, content in contents(separate.folder).items():
-        (source / file).write_bytes(content)
-    damage(source / name)
+    files = contents(separate.folder)
+    files[name] = damage and damage(files[name], files)
+    for file, content in files.items():
+        if content is not None:
+            (source / file).write_bytes(content)
     with pytest.raises(errors.BadModel, match=rf"{name}"):  # the checksums say it first
         separate_layout.combine_separate(source, tmp_path / "out")
     for file in ("SHA256SUMS", "manifest.json"):
@@ -363,9 +292,8 @@ def test_damaged_separate_layouts(separate, tmp_path, name, damage, said):
 
 def test_truncated_combined_parameters(combined, tmp_path):
     """Paddle itself loads them without a word."""
-    for name in ("lenet.pdmodel", "lenet.pdiparams"):
-        (tmp_path / name).write_bytes((combined.folder / name).read_bytes())
-    cut(tmp_path / "lenet.pdiparams")
+    for name, end in (("lenet.pdmodel", None), ("lenet.pdiparams", -4)):
+        (tmp_path / name).write_bytes((combined.folder / name).read_bytes()[:end])
     with pytest.raises(errors.BadModel, match=r"lenet\.pdiparams"):
         separate_layout.write_separate(tmp_path / "lenet.pdmodel", tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -480,7 +408,7 @@ def test_replacement_leaves_nothing_stale(params, older, layer):
     assert {path.name for path in older.iterdir()} == COMBINED - {"lenet.json"} | {"notes.txt"}
     assert sha256sum_check(older) == 0
     x = images(3)
-    found = infer(older / "lenet.pdmodel", older / "lenet.pdiparams", x)
+    found = infer(older, x)
     assert compare(layer(paddle.to_tensor(x)).numpy(), found).agrees
 
 
@@ -507,16 +435,16 @@ def test_folders_of_others_are_refused(params, older, tmp_path):
         separate_layout.write_separate(older, older)
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a\nb"])
-def test_bad_names(params, tmp_path, name):
-    with pytest.raises(errors.BadInput, match="plain file name"):
-        export.export_model(params, tmp_path / "out", name=name)
-
-
-@pytest.mark.parametrize("formats", [[], ["onnx"], ["json", "onnx"]])
-def test_bad_formats(params, tmp_path, formats):
-    with pytest.raises(errors.BadInput, match="json, pdmodel"):
-        export.export_model(params, tmp_path / "out", formats=formats)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"name": name}, "plain file name") for name in ("a/b", "..", ".hidden", "a\nb")),
+        *(({"formats": some}, "json, pdmodel") for some in ([], ["onnx"], ["json", "onnx"])),
+    ],
+)
+def test_bad_names_and_formats(params, tmp_path, options, message):
+    with pytest.raises(errors.BadInput, match=message):
+        export.export_model(params, tmp_path / "out", **options)
 
 
 def test_command_from_another_folder(combined, params, tmp_path):
@@ -540,10 +468,7 @@ def test_command_flags(softmax, params, tmp_path, capsys):
     stem = str(params.with_suffix(""))
     arguments = ["--m", "lenet", "--p", stem, "--o", str(apart), "--softmax"]
     assert main([*arguments, "--format", "separate"]) == 0
-    assert {path.name for path in apart.iterdir()} == {
-        *("__model__", "preprocess.json", "manifest.json", "SHA256SUMS"),
-        *VARIABLES,
-    }
+    assert {path.name for path in apart.iterdir()} == SEPARATE
     assert main(["--combine", str(apart), "-o", str(back)]) == 0
     for name in ("lenet.pdmodel", "lenet.pdiparams"):
         assert (back / name).read_bytes() == (softmax.folder / name).read_bytes()
@@ -590,13 +515,3 @@ def test_command_usage(arguments, capsys):
     assert caught.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert " error: " in line
-
-
-def test_help_needs_no_paddle():
-    code = (
-        "import sys\nfrom lenet_cpp.cli.export_model import main\n"
-        "try: main(['--help'])\nfinally: sys.stderr.write(str('paddle' in sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-    assert done.stderr == "False"
-    assert "Examples:" in done.stdout

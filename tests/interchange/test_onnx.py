@@ -23,7 +23,9 @@ from lenet_cpp.formats.onnx_metadata import read_onnx_metadata
 from lenet_cpp.interchange.onnx import export
 from lenet_cpp.interchange.onnx.rules import RULES
 from lenet_cpp.interchange.torch import models as torch_models
+from lenet_cpp.interchange.torch.state import torch_state
 from lenet_cpp.verify import across
+from numpy_reference import lenet_parameters
 from snippets import read_snippets, run_snippet
 from tools.caffe2 import route
 
@@ -51,22 +53,8 @@ def digits():
 @pytest.fixture(scope="module")
 def net(model_dir):
     """LeNet in PyTorch, with trained parameters, so that its answers are apart."""
-    from lenet_cpp.interchange.torch.state import torch_state
-    from lenet_cpp.verify.across import Context
-    from lenet_cpp.verify.files import find_models
-
-    context = Context(
-        find_models(model_dir)[0],
-        np.zeros(0),
-        Path(),
-        1,
-        Path(),
-        lenet_cpp.models.get("lenet"),
-        None,
-    )
-    arrays = {key: value.numpy() for key, value in context.layer().state_dict().items()}
+    state = torch_state(lenet_parameters(model_dir / "lenet.pdiparams"), "lenet")
     net = torch_models.create_network("lenet")
-    state = torch_state(arrays, "lenet")
     net.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in state.items()})
     return net.eval()
 
@@ -91,18 +79,24 @@ def exported(net, tmp_path_factory):
     return files
 
 
-@pytest.mark.parametrize("exporter", export.EXPORTERS)
-def test_torch_becomes_onnx(exporter, exported, digits, expected):
-    path = exported[exporter]
+def check(path, digits, expected):
+    """A valid model, for any number of images, computes this in onnxruntime and here."""
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
-    assert model.opset_import[0].version == export.EXPORTERS[exporter]
     for value in (*model.graph.input, *model.graph.output):
         assert value.type.tensor_type.shape.dim[0].dim_param == "N"
     for count in (1, 3, DIGITS):
         assert_same(expected[:count], run_onnx(path, digits[:count]))
     with lenet_cpp.Predictor(path, engine="native") as predictor:
         assert_same(expected, predictor.run(digits))
+    return model
+
+
+@pytest.mark.parametrize("exporter", export.EXPORTERS)
+def test_torch_becomes_onnx(exporter, exported, digits, expected):
+    path = exported[exporter]
+    model = check(path, digits, expected)
+    assert model.opset_import[0].version == export.EXPORTERS[exporter]
     described = {
         prop.key: json.loads(prop.value) for prop in model.metadata_props if "lenet" in prop.key
     }
@@ -162,14 +156,7 @@ def paddle_onnx(model_dir, tmp_path_factory):
 @pytest.mark.parametrize("model_format", ["pdmodel", "json"])
 def test_paddle_becomes_onnx(model_format, paddle_onnx, model_dir, digits):
     path = paddle_onnx[model_format]
-    model = onnx.load(path)
-    onnx.checker.check_model(model, full_check=True)
-    for value in (*model.graph.input, *model.graph.output):
-        assert value.type.tensor_type.shape.dim[0].dim_param == "N"
-    for count in (1, 3, DIGITS):
-        assert_same(lenet_cpp.predict(digits[:count]), run_onnx(path, digits[:count]))
-    with lenet_cpp.Predictor(path, engine="native") as predictor:
-        assert_same(lenet_cpp.predict(digits), predictor.run(digits))
+    check(path, digits, lenet_cpp.predict(digits))
     described = read_onnx_metadata(path)
     manifest = read_manifest(model_dir)
     assert described["source"]["sha256"] == manifest.files[f"lenet.{model_format}"].sha256
@@ -215,12 +202,9 @@ def test_what_is_missing_is_named(module, model_dir, monkeypatch, tmp_path, caps
     find = _extras.find_spec
     monkeypatch.setattr(_extras, "find_spec", lambda name: None if name == module else find(name))
     path = save(made.CASES["Relu"], tmp_path / "a.onnx")
-    command = (
-        export_onnx.main([str(model_dir), f"--output={tmp_path / 'b.onnx'}"])
-        if module == "paddle2onnx"
-        else import_model.main([str(path), f"--output={tmp_path / 'out'}"])
-    )
-    assert command == Unsupported.exit_code
+    export_it = module == "paddle2onnx"
+    command, source = (export_onnx, model_dir) if export_it else (import_model, path)
+    assert command.main([str(source), f"--output={tmp_path / 'b.onnx'}"]) == Unsupported.exit_code
     assert f"package {module}: pip install 'lenet-cpp[onnx]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [path]
 
@@ -231,11 +215,7 @@ def test_what_is_missing_is_named(module, model_dir, monkeypatch, tmp_path, caps
         (["a.onnx", "--output=out"], 3, "cannot read a.onnx"),
         (["a.prm", "--output=out"], 2, "name the network with --model"),
         (["a.onnx", "--output=out", "--model=lenet"], 2, "--model does not go with an ONNX file"),
-        (
-            ["a.prm", "--output=out", "--like=lenet"],
-            2,
-            "--like does not go with PyTorch parameters",
-        ),
+        (["a.prm", "--output=out", "--like=lenet"], 2, "--like does not go with PyTorch"),
         ([str(PAGE), "--output=out"], 5, "is no model that can be imported"),
         ([".", "--output=out"], 3, "init_net.pb"),
     ],
@@ -320,9 +300,9 @@ def test_the_page_lists_the_operators():
 
 def test_importing_lenet_cpp_imports_none_of_them():
     code = (
-        "import sys, lenet_cpp, lenet_cpp.cli.export_onnx, lenet_cpp.cli.import_model,"
-        " lenet_cpp.cli.verify; print(sorted({'onnx', 'onnxruntime', 'torch', 'paddle'}"
-        " & sys.modules.keys()))"
+        "import sys, lenet_cpp.cli.export_onnx, lenet_cpp.cli.import_model, lenet_cpp.cli.verify,"
+        " lenet_cpp.cli.export_model;"
+        " print(sorted({'onnx', 'onnxruntime', 'torch', 'paddle'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

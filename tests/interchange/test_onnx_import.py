@@ -1,5 +1,6 @@
 """Any ONNX classifier as a Paddle model; what an operator computes is onnxruntime's word."""
 
+import copy
 import re
 
 import numpy as np
@@ -91,12 +92,8 @@ class Odds(torch.nn.Module):
     def __init__(self):
         super().__init__()
         nn = torch.nn
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, 8, 3, 2, 1),
-            nn.BatchNorm2d(8),
-            nn.Hardswish(),
-            nn.MaxPool2d(3, 2, ceil_mode=True),
-        )
+        pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.Hardswish(), pool)
         self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
         self.middle = nn.Sequential(
             nn.PReLU(8), nn.ReLU6(), nn.ZeroPad2d((1, 2, 0, 1)), nn.Conv2d(8, 8, 3)
@@ -143,10 +140,8 @@ def test_a_model_of_2018_takes_any_number_of_images(tmp_path):
     path = save(made.squeezenet(), tmp_path / "squeezenet.onnx")
     described = tmp_path / "preprocess.json"
     lenet_cpp.images.imagenet(18).save(described)
-    done = import_model.main(
-        [str(path), f"--output={tmp_path / 'out'}", f"--preprocess={described}"]
-    )
-    assert done == 0
+    options = [f"--output={tmp_path / 'out'}", f"--preprocess={described}"]
+    assert import_model.main([str(path), *options]) == 0
     manifest = read_manifest(tmp_path / "out")
     assert (manifest.softmax, manifest.classes, manifest.class_dim) == (True, (), 5)
     images = np.random.default_rng(2).random((7, 3, 18, 18), np.float32)
@@ -162,13 +157,11 @@ CODE = 'q=globals()[getattr(__import__("os"),"mkdir")("owned")]'
 def test_no_name_becomes_code(tmp_path, monkeypatch):
     """Names are chosen so that whatever writes them into Python code would run them."""
     monkeypatch.chdir(tmp_path)
-    nodes = [
-        made.node("Conv", "input w1", "c", pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
-        onnx.helper.make_node("Relu", ["c"], [CODE], name=CODE),
-        onnx.helper.make_node("GlobalAveragePool", [CODE], ["p=(1,)"]),
-        onnx.helper.make_node("Flatten", ["p=(1,)"], ["f"]),
-        onnx.helper.make_node("MatMul", ["f", "w);import os;("], ["y"]),
-    ]
+    names = [("Conv", ["input", "w1"], CODE), ("Relu", [CODE], "p=(1,)")]
+    names += [("GlobalAveragePool", ["p=(1,)"], "p"), ("Flatten", ["p"], "f")]
+    names += [("MatMul", ["f", "w);import os;("], "y")]
+    nodes = [onnx.helper.make_node(kind, given, [out]) for kind, given, out in names]
+    nodes[1].name = CODE
     weights = {"w1": made.values(8, 3, 3, 3), "w);import os;(": made.values(8, 4)}
     model = made.model(nodes, weights, 13)
     model.graph.name = model.producer_name = model.doc_string = CODE
@@ -184,64 +177,45 @@ def test_no_name_becomes_code(tmp_path, monkeypatch):
         assert_same(answers(path, images), predictor.run(images))
 
 
-def edited(**changes):
-    """A model with something wrong."""
-    model = onnx.ModelProto()
-    model.CopyFrom(made.CASES["Relu"])
-    for name, value in changes.items():
-        if name == "kind":
-            model.graph.node[1].op_type = str(value)
-        elif name == "domain":
-            model.graph.node[1].domain = str(value)
-            model.opset_import.append(onnx.helper.make_opsetid(str(value), 1))
-        elif name == "input_type":
-            model.graph.input[0].type.tensor_type.elem_type = int(str(value))
-        elif name == "dims":
-            dims = model.graph.input[0].type.tensor_type.shape.dim
-            dims[2].dim_param = dims[3].dim_param = "side"
-        elif name == "outputs":
-            model.graph.output.append(
-                onnx.helper.make_tensor_value_info("pooled", 1, ["a", "b", "c", "d"])
-            )
-    return model
+RELU = made.CASES["Relu"]
+OPEN_SIZE = made.between("m = Relu(c)", shape=(3, "side", "side"))
+TWO_OUTPUTS, FOREIGN = copy.deepcopy(RELU), copy.deepcopy(RELU)
+TWO_OUTPUTS.graph.output.append(onnx.helper.make_tensor_value_info("pooled", 1, list("abcd")))
+FOREIGN.graph.node[1].domain = "a.b"
+FOREIGN.opset_import.append(onnx.helper.make_opsetid("a.b", 1))
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "said"),
+    ("model", "error", "said"),
     [
-        ({"kind": "NonZero"}, Unsupported, "operator NonZero cannot be converted; known are Abs"),
-        ({"kind": "place_holder"}, BadModel, "not a valid ONNX model"),
-        ({"kind": "Relu", "domain": "a.b"}, Unsupported, "'a.b.Relu' cannot be converted"),
-        ({"dims": True}, BadInput, r"any size, \[3, -1, -1\]: say which \(--input_shape\)"),
-        (
-            {"outputs": True},
-            BadInput,
-            r"several outputs: say which \(--output_name\): 'y', 'pooled'",
-        ),
+        (made.between("m = NonZero(c)"), Unsupported, "NonZero cannot be converted; known are Abs"),
+        (made.between("m = place_holder(c)"), BadModel, "not a valid ONNX model"),
+        (FOREIGN, Unsupported, "'a.b.Relu' cannot be converted"),
+        (OPEN_SIZE, BadInput, r"any size, \[3, -1, -1\]: say which \(--input_shape\)"),
+        (TWO_OUTPUTS, BadInput, r"say which \(--output_name\): 'y', 'pooled'"),
     ],
 )
-def test_what_cannot_be_converted(changes, error, said, tmp_path):
-    path = save(edited(**changes), tmp_path / "model.onnx")
+def test_what_cannot_be_converted(model, error, said, tmp_path):
+    path = save(model, tmp_path / "model.onnx")
     with pytest.raises(error, match=said):
         to_steps(onnx_files.read_onnx(path))
 
 
 def test_what_was_left_open_can_be_said():
     images = np.random.default_rng(4).random((3, 3, 16, 14), np.float32)
-    open_size = edited(dims=True)
-    steps = to_steps(open_size, input_shape=(3, 16, 14))
-    assert_same(answers(open_size, images), run_steps(steps, images))
+    steps = to_steps(OPEN_SIZE, input_shape=(3, 16, 14))
+    assert_same(answers(OPEN_SIZE, images), run_steps(steps, images))
     with pytest.raises(BadInput, match=r"takes images \[3, -1, -1\], not \[1, 16, 14\]"):
-        to_steps(open_size, input_shape=(1, 16, 14))
+        to_steps(OPEN_SIZE, input_shape=(1, 16, 14))
     images = np.random.default_rng(5).random((3, 3, made.SIDE, made.SIDE), np.float32)
-    chosen = to_steps(edited(outputs=True), output="pooled")
+    chosen = to_steps(TWO_OUTPUTS, output="pooled")
     assert run_steps(chosen, images).shape == (3, 8)
     with pytest.raises(BadInput, match="no output 'z'"):
-        to_steps(edited(outputs=True), output="z")
+        to_steps(TWO_OUTPUTS, output="z")
 
 
 def test_damaged_metadata_is_left_out(tmp_path):
-    model = edited()
+    model = copy.deepcopy(RELU)
     wanted = {"classes": list("abcd"), "preprocess": {"steps": 1}}
     onnx_files.set_metadata(model, wanted)
     for key, value in {"lenet_cpp.data": "{", "lenet_cpp.top1": "NaN", "other": "1"}.items():
@@ -265,7 +239,7 @@ def test_damaged_metadata_is_left_out(tmp_path):
     [
         (b"", "no operators"),
         (b"\x08\x08\x12\x00 not a model at all", "damaged, or is not an ONNX model"),
-        (made.CASES["Relu"].SerializeToString()[:500], "damaged, or is not an ONNX model"),
+        (RELU.SerializeToString()[:500], "damaged, or is not an ONNX model"),
     ],
 )
 def test_damaged_files(content, said, tmp_path, capsys):
@@ -279,7 +253,7 @@ def test_damaged_files(content, said, tmp_path, capsys):
 
 
 def with_weights_at(location, length=8 * 3 * 3 * 3 * 4):
-    model = edited()
+    model = copy.deepcopy(RELU)
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
@@ -289,13 +263,12 @@ def with_weights_at(location, length=8 * 3 * 3 * 3 * 4):
 
 
 def test_weights_beside_the_model(tmp_path):
-    source = edited()
     folder = tmp_path / "model"
     folder.mkdir()
-    data = source.graph.initializer[0].raw_data
+    data = RELU.graph.initializer[0].raw_data
     (folder / "weights.bin").write_bytes(data)
     read = onnx_files.read_onnx(save(with_weights_at("weights.bin"), folder / "a.onnx"))
-    assert read == source
+    assert read == RELU
     (tmp_path / "secret.bin").write_bytes(data)
     (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
     for location in ("../secret.bin", str(tmp_path / "secret.bin"), "link.bin", ""):
@@ -318,7 +291,7 @@ def test_an_export_that_is_refused_keeps_its_kind(tmp_path, monkeypatch):
         raise StateMismatch(tmp_path, ["fc.weight"], [], {})
 
     monkeypatch.setattr(import_, "export_model", refuse)
-    steps = to_steps(made.CASES["Relu"])
+    steps = to_steps(RELU)
     with pytest.raises(BadModel, match=r"cannot be used.*missing fc\.weight"):
         import_._export("a.onnx", "a", steps, tmp_path)
 
@@ -332,7 +305,7 @@ def test_a_format_that_is_refused_is_left_out(tmp_path, monkeypatch):
         return export_model(*arguments, **options)
 
     monkeypatch.setattr(import_, "export_model", refuse)
-    steps = to_steps(made.CASES["Relu"])
+    steps = to_steps(RELU)
     done, notes = import_._export("a.onnx", "a", steps, tmp_path)
     assert list(done.manifest.models) == ["a.json"]
     assert notes == [".pdmodel is left out: no such operator"]
@@ -342,6 +315,6 @@ def test_an_import_that_computes_something_else_is_refused(tmp_path):
     outputs = np.array([[1.0, 2.0, 30.0]], np.float32)
     with pytest.raises(BackendFailure, match=r"what m\.onnx computes: .*; nothing was written"):
         import_._compare("m.onnx", [outputs], {"it": [outputs + np.float32(4e-4)]})
-    huge = made.between([made.node("Log", "c", "m")], {})  # of negative numbers
+    huge = made.between("m = Log(c)")  # of negative numbers
     with pytest.raises(BadModel, match="not finite"):
         import_onnx(save(huge, tmp_path / "a.onnx"), tmp_path / "out")

@@ -5,13 +5,11 @@ About 50 s on one core.
 
 import json
 import os
-import pickle
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ import lenet_cpp
 import shared_models
 from lenet_cpp import errors, export, models, verify
 from lenet_cpp.cli.verify import main
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.verify import reprod
 
@@ -28,25 +27,17 @@ import paddle  # isort: skip
 
 pytestmark = pytest.mark.timeout(300)
 
-Array = Any
 RECORDS = {
-    "output_training_engine.npy",
-    "output_inference_engine.npy",
-    "output_cpp_program.npy",
-    "output_lenet_cpp.npy",
-    "diff.txt",
+    *(f"output_{name}_engine.npy" for name in ("training", "inference")),
+    *("output_cpp_program.npy", "output_lenet_cpp.npy", "diff.txt"),
 }
 SMALL = {"class_dim": 7, "img_size": 64}
 
 
-def seeded(name, class_dim, img_size=224):
-    return shared_models.exported(name, class_dim, img_size)
-
-
 @pytest.fixture
 def run_verify(program, capsys):
-    def run(*arguments):
-        status = main([*arguments, f"--program={program}", "--format=json"])
+    def run(*arguments, **more):
+        status = main([*arguments, f"--program={program}", "--format=json"], **more)
         return status, json.loads(capsys.readouterr().out)
 
     return run
@@ -68,7 +59,7 @@ def read(path):
 def test_exported_classifier_agrees_in_both_formats(
     name, options, accelerators, batches, run_verify, tmp_path
 ):
-    folder = seeded(name, **options)
+    folder = shared_models.exported(name, options["class_dim"], options.get("img_size", 224))
     arguments = [f"--model-dir={folder}", f"--accelerators={accelerators}"]
     if len(batches) == 1:
         arguments.append(f"--batch-sizes={batches[0]}")
@@ -82,20 +73,9 @@ def test_exported_classifier_agrees_in_both_formats(
     wanted = {(f, a, b) for f in ("pdmodel", "json") for a in given for b in batches}
     rows = {(row["format"], row["accelerator"], row["batch_size"]) for row in found["rows"]}
     assert rows == {row for row in wanted if row[:2] != ("json", "openvino")}
-    for row in found["rows"]:
-        in_program, in_module, trained, *same = row["comparisons"]
-        assert in_program["routes"] == ["paddle.inference", "C++ program"]
-        if row["accelerator"] == "native":
-            assert [one["verdict"] for one in same] == ["identical"]
-        else:
-            assert in_program["verdict"] == in_module["verdict"] == "identical"
-        assert trained["routes"] == ["dygraph", "paddle.inference"]
-
     assert {path.name for path in tmp_path.iterdir()} == RECORDS
     records = {path.name: read(path) for path in tmp_path.glob("*.npy")}
-    (net := models.build(name, **options, seed=1)).eval()
-    x = made_tensor(name, options.get("img_size"))
-    expected = net(paddle.to_tensor(x)).numpy()
+    expected = trained_outputs(name, options, made_images(3))
     exponentials = np.exp(expected.astype(np.float64))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     for record in records.values():
@@ -108,8 +88,11 @@ def test_exported_classifier_agrees_in_both_formats(
         assert np.abs(record["prob"] - probabilities.max(axis=1)).max() <= 1e-5
 
 
-def made_tensor(name, img_size):
-    return models.get(name).pipeline(img_size).batch(made_images(3))
+def trained_outputs(name, options, images):
+    """What the layer itself gives for images that the pipeline prepares."""
+    (net := models.build(name, **options, seed=1)).eval()
+    x = models.get(name).pipeline(options.get("img_size")).batch(images)
+    return net(paddle.to_tensor(x)).numpy()
 
 
 # Two scripts as people have them for a comparison with reprod_log, one with the package itself.
@@ -140,7 +123,7 @@ def lenet_records(program, tmp_path_factory):
         record=True,
     )
     reprod.write_records(folder, report)
-    return folder, lambda: report
+    return folder, report
 
 
 def check(folder, log, method, threshold):
@@ -165,25 +148,7 @@ def test_existing_check_script_reads_the_records(lenet_records, tmp_path):
     text = check(folder, tmp_path / "log", "max", 0)
     assert text.rstrip().endswith("diff check failed")
     values = [float(value) for value in re.findall(r"value: (\S+)", text)]
-    assert 0 < max(values) == report().largest_difference
-
-
-def test_stand_in_for_the_check_script(lenet_records):
-    """The same by the format's definition: an object array of no dimension with a dictionary."""
-    folder, report = lenet_records
-    recorded = report().recorded
-    assert recorded is not None
-    names = dict(
-        zip(recorded.outputs, ("lenet_cpp", "cpp_program", "inference_engine"), strict=False)
-    )
-    names[report().reference] = "training_engine"
-    for route, name in names.items():
-        content = (folder / f"output_{name}.npy").read_bytes()
-        assert content[:8] == b"\x93NUMPY\x01\x00"
-        header = eval(content[10 : 10 + int.from_bytes(content[8:10], "little")])
-        assert header == {"descr": "|O", "fortran_order": False, "shape": ()}
-        record = pickle.loads(content[10 + int.from_bytes(content[8:10], "little") :]).item()
-        assert np.array_equal(record["output"], recorded.outputs[route])
+    assert 0 < max(values) == report.largest_difference
 
 
 def test_diff_report(lenet_records, program):
@@ -192,14 +157,10 @@ def test_diff_report(lenet_records, program):
     assert text.startswith(f"model {lenet_cpp.bundled_model_dir()}, 5 images\n")
     assert "recorded: .pdmodel, accelerator onednn, batch size 5" in text
     sections = text.split("\n\n")
-    assert [section.splitlines()[0] for section in sections[1:4]] == [
-        f"output_{a}.npy - output_{b}.npy"
-        for a, b in (
-            ("training_engine", "inference_engine"),
-            ("inference_engine", "lenet_cpp"),
-            ("inference_engine", "cpp_program"),
-        )
-    ]
+    first = [section.splitlines()[0] for section in sections[1:4]]
+    others = [("training", "inference_engine")]
+    others += [("inference", other) for other in ("lenet_cpp", "cpp_program")]
+    assert first == [f"output_{a}_engine.npy - output_{b}.npy" for a, b in others]
     training, inference = (
         read(folder / f"output_{name}_engine.npy") for name in ("training", "inference")
     )
@@ -212,14 +173,12 @@ def test_diff_report(lenet_records, program):
     assert sections[1].endswith("has to be within the threshold: within tolerance")
     assert sections[2].endswith("has to be the same bits: identical")
     assert sections[4] == "diff check passed\n"
-    assert report().reference == "training engine .pdmodel"
+    assert report.reference == "training engine .pdmodel"
 
 
 @pytest.fixture
 def quick():
     """Few digits, for a model that takes them."""
-    from lenet_cpp.data.mnist import sample_dir
-
     return [f"--data-dir={sample_dir()}", "--images=8", "--batch-sizes=8"]
 
 
@@ -261,7 +220,7 @@ def test_model_that_was_not_exported(program, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_model_named_by_its_parameters(program, tmp_path, run_verify):
+def test_model_named_by_its_parameters(tmp_path, run_verify):
     """The usual folders, as training and exporting leave them."""
     net = models.build("ResNet18_vd", **SMALL, seed=4)
     trained = tmp_path / "checkpoints" / "ResNet18_vd" / "ResNet18_vd.pdparams"
@@ -269,18 +228,9 @@ def test_model_named_by_its_parameters(program, tmp_path, run_verify):
     paddle.save(net.state_dict(), str(trained))
     exported = tmp_path / "inference_model" / "ResNet18_vd"
     export.export_model(trained, exported, model="ResNet18_vd", softmax=True, **SMALL)
-    status = main(
-        [
-            "--model=ResNet18_vd",
-            f"--program={program}",
-            "--accelerators=plain",
-            "--formats=json",
-            "--batch-sizes=3",
-            f"--reprod-dir={tmp_path / 'records'}",
-        ],
-        root=tmp_path,
-    )
-    assert status == 0
+    arguments = ["--model=ResNet18_vd", "--accelerators=plain", "--formats=json"]
+    arguments += ["--batch-sizes=3", f"--reprod-dir={tmp_path / 'records'}"]
+    assert run_verify(*arguments, root=tmp_path)[0] == 0
     record = read(tmp_path / "records" / "output_training_engine.npy")
     # The model ends in a softmax: its outputs are the probabilities.
     assert np.array_equal(record["prob"], record["output"].max(axis=1))
@@ -306,40 +256,23 @@ def test_other_layouts(layout, program_name, model_dir, quick, tmp_path, run_ver
 
 
 def test_images_of_the_users_own(tmp_path, run_verify):
-    folder = seeded("ResNet18_vd", **SMALL)
+    folder = shared_models.exported("ResNet18_vd", *SMALL.values())
     (tmp_path / "photos").mkdir()
     first, second, third = made_images(3)
     first.save(tmp_path / "photos" / "a.png")
     second.convert("L").save(tmp_path / "photos" / "b.bmp")
     third.save(tmp_path / "c.jpg", quality=95)
     arguments = [f"--model-dir={folder}", "--formats=json", "--accelerators=plain"]
-    arguments += ["--batch-sizes=3"]
-    arguments += [f"-i={tmp_path / 'photos'}", f"-i={tmp_path / 'c.jpg'}"]
+    arguments += ["--batch-sizes=3", f"-i={tmp_path / 'photos'}", f"-i={tmp_path / 'c.jpg'}"]
     status, found = run_verify(*arguments, f"--reprod-dir={tmp_path / 'records'}")
     assert (status, found["data"], found["images"]) == (0, "image files", 3)
     record = read(tmp_path / "records" / "output_training_engine.npy")
-    (net := models.build("ResNet18_vd", **SMALL, seed=1)).eval()
     files = [tmp_path / "photos" / "a.png", tmp_path / "photos" / "b.bmp", tmp_path / "c.jpg"]
-    x = np.stack([by_hand(Image.open(path)) for path in files])
-    expected = net(paddle.to_tensor(x)).numpy()
+    expected = trained_outputs("ResNet18_vd", SMALL, [Image.open(path) for path in files])
     assert np.abs(record["output"] - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
 
 
-def by_hand(image):
-    """What a model for 64 pixels takes: the short side 73 = round(64 * 256 / 224), the middle."""
-    image = image.convert("RGB")
-    width, height = image.size
-    short = min(width, height)
-    image = image.resize((width * 73 // short, height * 73 // short), Image.Resampling.BILINEAR)
-    left, top = round((image.width - 64) / 2), round((image.height - 64) / 2)
-    pixels = np.asarray(image.crop((left, top, left + 64, top + 64)), np.float32) / 255
-    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
-    return ((pixels - mean) / std).transpose(2, 0, 1)
-
-
 def test_digits_as_files_for_lenet(model_dir, tmp_path, run_verify):
-    from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
-
     digits = read_mnist_dir(sample_dir()).test.images[:4]
     for number, pixels in enumerate(digits):
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
@@ -354,17 +287,6 @@ def test_digits_as_files_for_lenet(model_dir, tmp_path, run_verify):
 
 
 # Reading records.
-
-
-def test_record_of_the_package_itself_is_read(tmp_path):
-    from reprod_log import ReprodLogger
-
-    logger = ReprodLogger()
-    logger.add("class_id", np.array([np.int64(3)]))
-    logger.add("prob", np.array([np.float32(0.5)]))
-    logger.save(str(tmp_path / "a.npy"))
-    found = reprod.read_record(tmp_path / "a.npy")
-    assert {key: value.tolist() for key, value in found.items()} == {"class_id": [3], "prob": [0.5]}
 
 
 class Malicious:
@@ -413,7 +335,7 @@ def test_records_are_replaced_whole(lenet_records, tmp_path, monkeypatch):
 
     monkeypatch.setattr(ReprodLogger, "save", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        reprod.write_records(tmp_path, report())
+        reprod.write_records(tmp_path, report)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -438,7 +360,7 @@ def test_what_is_missing_or_wrong_is_one_line(
     arguments, status, message, program, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    folder = seeded("ResNet18_vd", **SMALL)
+    folder = shared_models.exported("ResNet18_vd", *SMALL.values())
     params = tmp_path / "p.pdparams"
     if "-p={params}" in arguments:
         net = models.build("ResNet18_vd", **SMALL, seed=1)
@@ -448,13 +370,6 @@ def test_what_is_missing_or_wrong_is_one_line(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert re.fullmatch(f".*{message}.*\n", captured.err)
-
-
-def test_images_and_digits_do_not_go_together(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["-i=a.png", "--data-dir=."])
-    assert stop.value.code == 2
-    assert "your own or digits" in capsys.readouterr().err
 
 
 def test_made_images_are_the_same_each_time_and_differ():
