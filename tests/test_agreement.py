@@ -178,12 +178,6 @@ def in_separate_and_combined(a, b, monkeypatch, **_):
     return refuses(lambda: separate_layout.compare_outputs([a], model, model, exact=False))
 
 
-def in_import_from_onnx(a, b, **_):
-    from lenet_cpp.interchange.onnx.import_ import _compare
-
-    return refuses(lambda: _compare("m.onnx", [a], {"it": [b]}))
-
-
 def in_export_to_onnx(a, b, monkeypatch, tmp_path, **_):
     from lenet_cpp.interchange.onnx import export
 
@@ -200,12 +194,12 @@ def in_export_to_onnx(a, b, monkeypatch, tmp_path, **_):
     return refused
 
 
-def in_import_from_torch(a, b, monkeypatch, **_):
-    from lenet_cpp.interchange.torch import state
+def in_import_from_onnx_torch_and_caffe2(a, b, monkeypatch, **_):
+    from lenet_cpp.interchange import checks
 
-    monkeypatch.setattr(state, "outputs_by_route", lambda *_: {"it": [b]})
-    exported = SimpleNamespace(folder=Path("m"), manifest=SimpleNamespace(name="m", models={}))
-    return refuses(lambda: state._compare(Path("m.pt"), exported, [a], [a]))
+    monkeypatch.setattr(checks, "outputs_by_route", lambda *_: {"it": [b]})
+    exported = SimpleNamespace(folder=Path("m"), manifest=SimpleNamespace(models={}))
+    return refuses(lambda: checks.compare_routes("m.pt", exported, [a], [a]))
 
 
 def in_round_trip_through_caffe2(a, b, **_):

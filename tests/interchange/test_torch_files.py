@@ -187,6 +187,20 @@ def test_a_name_cannot_smuggle_instructions_in(tmp_path):
         load_state(path)
 
 
+def nested(archive, size=50_000):
+    """A file of torch.save with one more part, and another in whose bytes that one lies."""
+    file, inner, name = io.BytesIO(archive), io.BytesIO(), "archive/data/901"
+    with zipfile.ZipFile(inner, "w") as other:
+        other.writestr("archive/data/900", bytes(size))
+        (part,) = other.infolist()
+        raw = inner.getvalue()[: other.start_dir]
+    with zipfile.ZipFile(file, "a") as outer:
+        outer.writestr(name, raw)
+        part.header_offset = outer.getinfo(name).header_offset + 30 + len(name)
+        outer.filelist.append(part)
+    return file.getvalue()
+
+
 def bad_files():
     good = written_by_torch({"a": torch.ones(1000)}, 4)
     twice = io.BytesIO(good)
@@ -205,6 +219,7 @@ def bad_files():
         "cut": (good[: len(good) // 2], "damaged"),
         "compressed": (rebuilt(good, zipfile.ZIP_DEFLATED), "compressed parts"),
         "twice": (twice.getvalue(), "two of its parts have the same name"),
+        "nested": (nested(good), "its parts are together larger than the file"),
         "no parameters": (written_by_torch({}), "does not hold a state_dict"),
         "a list": (written_by_torch([torch.ones(1)]), "does not hold a state_dict but a list"),
         "a number": (written_by_torch({"a": 1}), "'a' is a int"),

@@ -16,8 +16,9 @@ from lenet_cpp.cli import torch_train as command
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.data.mnist import Mnist, Split, read_mnist_dir, sample_dir
 from lenet_cpp.errors import BadInput
+from lenet_cpp.formats.training_record import record_path, write_torch_record
 from lenet_cpp.interchange.torch import state as interchange
-from lenet_cpp.interchange.torch.models import record_path, save_state, write_record
+from lenet_cpp.interchange.torch.models import save_state
 from lenet_cpp.training.recipes import RECIPES
 
 torch = pytest.importorskip("torch", reason="an extra: pip install 'lenet-cpp[torch]'")
@@ -53,7 +54,7 @@ def test_resnet18_learns_and_brings_its_image_size(tmp_path, monkeypatch):
     assert not result.net.training
     path = tmp_path / "net.prm"
     save_state(result.net, path)
-    write_record(path, result.record)
+    write_torch_record(path, result.record)
     manifest = interchange.import_state(
         path, "resnet18", tmp_path / "out", formats=("json",)
     ).manifest

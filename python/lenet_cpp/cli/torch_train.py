@@ -8,6 +8,7 @@ from typing import Any
 from lenet_cpp.cli._options import Options, command
 from lenet_cpp.data.mnist import load_mnist
 from lenet_cpp.errors import BadInput
+from lenet_cpp.formats.training_record import record_path, write_torch_record
 from lenet_cpp.interchange.torch import models as torch_models
 
 
@@ -61,10 +62,10 @@ def main(options: Options) -> int:
         settings, mnist, report=lambda line: print(line, flush=True), progress=None
     )
     torch_models.save_state(result.net, options.output)
-    torch_models.write_record(options.output, result.record)
+    write_torch_record(options.output, result.record)
     trained = result.accuracy is not None
     print(
         f"test accuracy: {result.accuracy}" if trained else "not trained: the parameters are random"
     )
-    print(f"saved {options.output} and {torch_models.record_path(options.output).name}")
+    print(f"saved {options.output} and {record_path(options.output).name}")
     return 0

@@ -17,7 +17,6 @@ few types of a state dict.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ import numpy as np
 from lenet_cpp._base.files import naming, other_content
 from lenet_cpp._base.unpickling import ArrayUnpickler
 from lenet_cpp.errors import BadModel, FileNotFound
+from lenet_cpp.formats import training_record
 from lenet_cpp.formats.manifest import sha256_file
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-RECORD_FORMAT = 1
 _SHOWN = 20  # of the names in a message
 # paddle.save adds this table of generated tensor names to a layer's state dict.
 _NAME_TABLE = "StructuredToParameterName@@"
@@ -219,8 +218,7 @@ def save_checkpoint(
                 save(dict(state), str(staged))
                 _sync(staged)
             files[path.name] = sha256_file(staged)
-        text = json.dumps({"format": RECORD_FORMAT, **record, "files": files}, indent=2) + "\n"
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(training_record.record_text(record, files), encoding="utf-8")
         _sync(draft)
         _sync(folder)
         draft.replace(_staged(record_path))  # the commit point
@@ -309,14 +307,7 @@ def recover(folder: Path, name: str) -> None:
 
 
 def _read_record(path: Path, name: str) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileNotFound(f"cannot read the training record {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise BadModel(f"the training record {path} is damaged: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != RECORD_FORMAT:
-        raise BadModel(f"{path} is not a training record of format {RECORD_FORMAT}")
+    record = training_record.load_record(path)
     files = record.get("files")
     wanted = {f"{name}.pdparams", f"{name}.pdopt"}
     if not isinstance(files, dict) or not wanted <= files.keys():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lenet_cpp.errors import BackendFailure
+from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models.paddle_run import run_model
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from lenet_cpp.errors import Error
+    from lenet_cpp.formats.installation import ExportResult
 
 
 def outputs_by_route(
@@ -27,3 +32,26 @@ def outputs_by_route(
         with Predictor(program, params) as predictor:
             found[f"{name} in lenet_cpp"] = [predictor.run(batch) for batch in inputs]
     return found
+
+
+def compare_routes(
+    source: str,
+    exported: ExportResult,
+    inputs: Sequence[NDArray[np.float32]],
+    expected: Sequence[NDArray[Any]],
+    error: type[Error] = BackendFailure,
+) -> float:
+    """Compare every way to run an export with its source; return the largest difference.
+
+    One that does not give what the source gives raises ``error``.
+    """
+    routes = outputs_by_route(exported.folder, list(exported.manifest.models), inputs)
+    return max(
+        check_agreement(
+            zip(expected, found, strict=True),
+            (source, route),
+            error=error,
+            conclusion="; nothing was written",
+        )
+        for route, found in routes.items()
+    )

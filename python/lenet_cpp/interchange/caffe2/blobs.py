@@ -15,8 +15,6 @@ import numpy as np
 from lenet_cpp.errors import BadModel, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import onnx
     from numpy.typing import NDArray
 
@@ -28,11 +26,6 @@ _OPSET = 12  # the last one whose Softmax is Caffe2's: over all axes from the gi
 _IR_VERSION = 7
 _MAX_NAME = 1000
 _FIELDS = {int: "i", float: "f", str: "s", tuple: "ints", list: "floats"}
-
-
-def names(values: Iterable[str | bytes]) -> tuple[str, ...]:
-    """Return texts; protobuf gives bytes for what is no valid one."""
-    return tuple(map(str, values))
 
 
 class Operator:
@@ -54,7 +47,7 @@ class Operator:
             Unsupported: It is not one of Caffe2's own.
         """
         self.type = str(message.type)
-        self.inputs, self.outputs = names(message.input), names(message.output)
+        self.inputs, self.outputs = tuple(map(str, message.input)), tuple(map(str, message.output))
         named = all(0 < len(name) <= _MAX_NAME for name in (self.type, *self.inputs, *self.outputs))
         if not self.type.isidentifier() or not self.outputs or not named:
             raise BadModel(
@@ -63,9 +56,7 @@ class Operator:
             )
         self.place = f"{place} ({self.type})"
         if message.domain:
-            raise Unsupported(
-                f"{self.place} is of the domain {message.domain!r}, not one of Caffe2's own"
-            )
+            raise Unsupported(f"{self.place}: the domain {message.domain!r} is not Caffe2's own")
         self._arguments = {str(argument.name): argument for argument in message.arg}
         self.unasked = set(self._arguments)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lenet_cpp._base.optional import require
 from lenet_cpp._base.strict_json import read_json
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.interchange.caffe2.blobs import Blobs, Missing, Operator, Value, names
+from lenet_cpp.interchange.caffe2.blobs import Blobs, Missing, Operator, Value
 from lenet_cpp.interchange.caffe2.operators import FILLS, SAME_SHAPE, translate
 from lenet_cpp.interchange.onnx.files import check_onnx
 
@@ -109,7 +109,9 @@ def read_net(path: Path) -> Net:
         if len(net.op) > _MAX_OPERATORS:
             raise BadModel(f"{path} has {len(net.op)} operators; expected {_MAX_OPERATORS} or less")
         operators = [Operator(f"{path}: operator {n}", op) for n, op in enumerate(net.op)]
-        inputs, outputs = names(net.external_input), names(net.external_output)
+        inputs, outputs = (
+            tuple(map(str, one)) for one in (net.external_input, net.external_output)
+        )
         return Net(path, str(net.name), operators, inputs, outputs)
     except (DecodeError, UnicodeDecodeError) as error:
         raise BadModel(f"{path} is damaged, or is no net of Caffe2's") from error
@@ -134,16 +136,14 @@ def find_nets(path: str | Path) -> tuple[Path, Path]:
         FileNotFound: One of them is missing.
         BadInput: The path is another file.
     """
-    path = Path(path)
+    path, both = Path(path), f"{INIT_NET} and {PREDICT_NET}"
     folder = path if path.is_dir() else path.parent
     if path != folder and path.name not in {INIT_NET, PREDICT_NET}:
-        raise BadInput(f"{path}: expected {INIT_NET} and {PREDICT_NET}, or the folder with both")
+        raise BadInput(f"{path}: expected {both}, or the folder with both")
     nets = folder / INIT_NET, folder / PREDICT_NET
     for net in nets:
         if not net.is_file():
-            raise FileNotFound(
-                f"cannot read {net}: a model of Caffe2's is {INIT_NET} and {PREDICT_NET}"
-            )
+            raise FileNotFound(f"cannot read {net}: a model of Caffe2's is {both}")
     return nets
 
 

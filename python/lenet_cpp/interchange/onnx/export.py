@@ -116,10 +116,9 @@ def _export(net: torch.nn.Module, sample: torch.Tensor, exporter: str) -> onnx.M
     import torch
 
     dynamo, file = exporter == "dynamo", io.BytesIO()
+    free: dict[str, Any] = {"f": file, "dynamic_axes": {"x": {0: "N"}, "y": {0: "N"}}}
     if dynamo:
-        free: dict[str, Any] = {"dynamic_shapes": ({0: torch.export.Dim("N")},)}
-    else:
-        free = {"f": file, "dynamic_axes": {"x": {0: "N"}, "y": {0: "N"}}}
+        free = {"dynamic_shapes": ({0: torch.export.Dim("N")},)}
     program = torch.onnx.export(
         net,
         (sample,),

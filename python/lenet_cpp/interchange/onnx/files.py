@@ -107,10 +107,8 @@ def _load_weights(model: onnx.ModelProto, path: Path) -> None:
     for tensor in _tensors(model.graph):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
-        name, entries = (
-            ascii(tensor.name[:60]),
-            {one.key: one.value for one in tensor.external_data},
-        )
+        name = ascii(tensor.name[:60])
+        entries = {one.key: one.value for one in tensor.external_data}
         source = _inside(path, entries.get("location", ""))
         try:
             dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))

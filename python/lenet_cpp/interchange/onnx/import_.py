@@ -22,13 +22,12 @@ from lenet_cpp._base.strict_json import object_
 from lenet_cpp._base.worker import Report, call
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, Unsupported
-from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import describe_files, parse_accuracy, read_manifest, sha256_file
 from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.inference.predictor import Predictor
-from lenet_cpp.interchange.checks import outputs_by_route
+from lenet_cpp.interchange.checks import compare_routes
 from lenet_cpp.interchange.onnx import files as onnx_files
 from lenet_cpp.interchange.onnx.network import build_network
 from lenet_cpp.interchange.onnx.reduce import to_steps, upgraded
@@ -36,8 +35,6 @@ from lenet_cpp.models.paddle_run import last_line, random_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
 
     from lenet_cpp.interchange.onnx.steps import Steps
 
@@ -190,32 +187,16 @@ def convert(
     report("exporting", 0, 0)
     done, notes = _export(path, name, steps, Path(output))
     report("comparing", 0, 0)
-    routes = outputs_by_route(done.folder, list(done.manifest.models), images)
     kinds = [step.function for step in steps.steps if step.function != "reshape"]
     return {
         "folder": done.folder.name,
         "notes": notes,
-        "max_difference": _compare(path, expected, routes),
+        "max_difference": compare_routes(path, done, images, expected),
         "metadata": read_onnx_metadata(Path(path)),
         "producer": info.producer,
         "opset": info.opset,
         "softmax": kinds[-1:] == ["softmax"],
     }
-
-
-def _compare(
-    path: str, expected: list[NDArray[Any]], routes: dict[str, list[NDArray[Any]]]
-) -> float:
-    """Compare every way to run what was exported with the source; return the largest difference."""
-    return max(
-        check_agreement(
-            zip(expected, found, strict=True),
-            (path, route),
-            error=BackendFailure,
-            conclusion="; nothing was written",
-        )
-        for route, found in routes.items()
-    )
 
 
 def _export(path: str, name: str, steps: Steps, folder: Path) -> tuple[ExportResult, list[str]]:

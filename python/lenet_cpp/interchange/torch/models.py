@@ -4,10 +4,7 @@ Such a file has a ``state_dict``, written by ``torch.save``. Reading trusts nobo
 ``torch.load(..., weights_only=True)`` decides what a file may build, and it knows no pickle newer
 than protocol 3, whereas files are often written with protocol 4 (``torch.save(...,
 pickle_protocol=4)``). So what is pickled in such a file is first written in the instructions of
-protocol 2, one for one and without carrying them out. The training record beside it,
-``NAME.train.json``, says how the parameters came about. It names the SHA-256 of the file that it is
-about, so that it is never taken for a description of other parameters that later have the same file
-name.
+protocol 2, one for one and without carrying them out.
 
 Importing this module does not import PyTorch; :mod:`lenet_cpp.interchange.torch.state` takes the
 parameters from here to Paddle.
@@ -16,7 +13,6 @@ parameters from here to Paddle.
 from __future__ import annotations
 
 import io
-import json
 import pickle
 import pickletools
 import re
@@ -27,10 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp import models
-from lenet_cpp._base.files import atomic_path, other_content, write_text
+from lenet_cpp._base.files import atomic_path, other_content
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.formats.manifest import sha256_file
 from lenet_cpp.models.registry import is_file_reference, load_from_file
 
 if TYPE_CHECKING:
@@ -274,6 +269,8 @@ def _readable_archive(path: Path, data: bytes) -> bytes:
                 f"{path} has compressed parts, which torch.save does not make and which could be"
                 " of any size: unpack it and save the parameters again"
             )
+        if sum(entry.file_size for entry in entries) > len(data):
+            raise BadModel(f"{path} is damaged: its parts are together larger than the file")
         if len({entry.filename for entry in entries}) < len(entries):
             raise BadModel(f"{path} is damaged: two of its parts have the same name")
         index = next((e for e in entries if e.filename.endswith("/data.pkl")), None)
@@ -324,36 +321,3 @@ def _protocol_2(file: io.BytesIO) -> bytes:
 def _push(text: str) -> bytes:
     encoded = text.encode("utf-8", "surrogatepass")
     return pickle.BINUNICODE + struct.pack("<I", len(encoded)) + encoded
-
-
-def record_path(path: Path) -> Path:
-    """Where the training record of a file is: ``net.train.json`` for ``net.prm``."""
-    return path.with_suffix(".train.json")
-
-
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write the training record of a file, which has to be there, atomically."""
-    files = {path.name: sha256_file(path)}
-    document = {"format": 1, "framework": "torch", **record, "files": files}
-    write_text(record_path(path), json.dumps(document, indent=2) + "\n")
-
-
-def read_record(path: Path) -> dict[str, Any] | None:
-    """Read the training record of a file; None when there is none about these very bytes.
-
-    Raises:
-        BadModel: The record is damaged.
-        FileNotFound: The file cannot be read.
-    """
-    where = record_path(path)
-    try:
-        record = json.loads(where.read_text(encoding="utf-8"))
-    except OSError:
-        return None
-    except ValueError as error:
-        raise BadModel(f"the training record {where} is damaged: {error}") from error
-    if not isinstance(record, dict) or record.get("framework") != "torch":
-        return None
-    files = record.pop("files", None)
-    about_it = isinstance(files, dict) and sha256_file(path) in files.values()
-    return record if about_it else None

@@ -19,12 +19,12 @@ import numpy as np
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BadModel
-from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import MeasuredAccuracy, sha256_file
-from lenet_cpp.interchange.checks import outputs_by_route
+from lenet_cpp.formats.training_record import read_torch_record
+from lenet_cpp.interchange.checks import compare_routes
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.models.paddle_run import random_batches
 from lenet_cpp.models.registry import build_layer
@@ -187,7 +187,7 @@ def import_state(
             class_dim=source.classes,
             img_size=source.shape[-1],
         )
-        difference = _compare(path, exported, inputs, expected)
+        difference = compare_routes(f"{path} in PyTorch", exported, inputs, expected, BadModel)
         training = {key: value for key, value in source.record.items() if key != "data"}
         origin = {"file": path.name, "sha256": sha256_file(path)}
         manifest = replace(
@@ -228,7 +228,7 @@ def read_source(
 ) -> TorchSource:
     """Read a file of PyTorch parameters; see :func:`import_state`."""
     torch_models.require_torch()
-    record = torch_models.read_record(path) or {}
+    record = read_torch_record(path)
     shape = network.spec.shape(record.get("img_size") if img_size is None else img_size)
     state = torch_models.load_state(path, weights_only=weights_only)
     arrays = torch_models.as_arrays(state)
@@ -248,21 +248,3 @@ def read_source(
     except (KeyError, TypeError, ZeroDivisionError) as error:
         raise BadModel(f"the training record of {path} is damaged: {error!r}") from error
     return TorchSource(net, parameters, classes, shape, record, accuracy)
-
-
-def _compare(
-    path: Path,
-    exported: ExportResult,
-    inputs: list[NDArray[np.float32]],
-    expected: list[NDArray[np.float32]],
-) -> float:
-    """Compare every way to run what was exported with PyTorch; return the largest difference."""
-    routes = outputs_by_route(exported.folder, list(exported.manifest.models), inputs)
-    return max(
-        check_agreement(
-            zip(expected, batches, strict=True),
-            ("PyTorch", f"{path}: {route}"),
-            conclusion="; nothing was written",
-        )
-        for route, batches in routes.items()
-    )

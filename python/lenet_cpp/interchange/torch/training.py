@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 REPORT_EVERY = 300
 EVEN_OR_ODD = ("even", "odd")
-_TEST_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Training(NamedTuple):
     """What training left: the network on the device, in evaluation mode, and how it came about.
 
     The accuracy, on the test images, is None when nothing was trained; the record is what
-    :func:`lenet_cpp.interchange.torch.models.write_record` takes.
+    :func:`lenet_cpp.formats.training_record.write_torch_record` takes.
     """
 
     net: torch.nn.Module
@@ -211,7 +210,7 @@ def _batch(
 def evaluate(net: torch.nn.Module, settings: TorchTrainingSettings, split: Split) -> Evaluation:
     """Count the images that a network classifies correctly; it is left in evaluation mode."""
     net.eval()
-    batches = np.array_split(np.arange(len(split)), -(-len(split) // _TEST_BATCH))
+    batches = np.array_split(np.arange(len(split)), -(-len(split) // 500))
     with torch.inference_mode():
         pairs = (_batch(settings, split, chosen) for chosen in batches)
         correct = sum(int((net(x).argmax(dim=1) == labels).sum().item()) for x, labels in pairs)
