@@ -90,9 +90,6 @@ def unhashed(folder):
     return folder / "model"
 
 
-# --- The model's files: where they are -------------------------------------------------------
-
-
 def models(gives, *rows, **rest):
     """Rows of a name, words, the model in the folder, and what is done to the model's folder."""
     for name, words, given, *changes in rows:
@@ -127,6 +124,195 @@ def copy_model(model):
         shutil.copy(model / f"lenet.{suffix}", model / f"other.{suffix}")
 
 
+def changed(name, change, program=None, **rest):
+    """A file with another content, without the hashes, which would see it too."""
+
+    def prepare(folder):
+        path = unhashed(folder) / name
+        path.write_bytes(change(path.read_bytes()))
+        return by_file(folder, program or (JSON if name == JSON else "lenet.pdmodel"), **rest)
+
+    return prepare
+
+
+def packed(code, at, value):
+    """What writes a number into the content of a file."""
+    number = struct.pack(code, value)
+    return lambda content: content[:at] + number + content[at + len(number) :]
+
+
+def swap(name):
+    def prepare(folder):
+        model = unhashed(folder)
+        (model / "lenet.pdmodel").rename(model / "lenet.tmp")
+        (model / "lenet.json").rename(model / "lenet.pdmodel")
+        (model / "lenet.tmp").rename(model / "lenet.json")
+        return by_file(folder, name)
+
+    return prepare
+
+
+def negate_last_weights(folder):
+    """The same shapes, other values: as another model of this topology has."""
+    params = folder / "model" / "lenet.pdiparams"
+    content = bytearray(params.read_bytes())
+    last = -np.frombuffer(content, "<f4", 840, len(content) - 3360)
+    content[-3360:] = last.tobytes()
+    params.write_bytes(content)
+
+
+def foreign(*changes, **options):
+    def prepare(folder):
+        for change in (*changes, negate_last_weights):
+            change(folder)
+        return by_file(folder, options=options)
+
+    return prepare
+
+
+def tensor(*shape):
+    """A record of .pdiparams: float32 zeros."""
+    desc = b"\x08\x05"
+    for size in shape:
+        desc += b"\x10" + (bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7]))
+    return struct.pack("<IQIi", 0, 0, 0, len(desc)) + desc + bytes(4 * int(np.prod(shape)))
+
+
+def spoiled(value, **rest):
+    """The first of conv2d_0.b_0, by the layout of the file: a header and then its six numbers."""
+    header = tensor(6)[:-24]
+    return changed(
+        "lenet.pdiparams",
+        **rest,
+        change=lambda file: packed("<f", file.index(header) + len(header), value)(file),
+    )
+
+
+def digits(count):
+    """Values that float16 holds exactly."""
+    pixels = np.random.default_rng(0).integers(0, 2048, (count, 1, 28, 28))
+    return pixels.astype(np.float32) / np.float32(2048)
+
+
+def arrays(name, gives, words, array, options=None, **rest):
+    options = {"accelerator": "plain", **(options or {})}
+    row(name, gives, words, lambda folder: by_file(folder, options=options), array=array, **rest)
+
+
+def zeros(kind, *shape):
+    return lambda: np.zeros(shape or (1, 28, 28), kind)
+
+
+def pixel(value, at=783):
+    return lambda: np.where(np.arange(784) == at, value, 0).astype("<f4").reshape(1, 28, 28)
+
+
+def only_python(name, gives, words, array, count=0, why=""):
+    answer = (lambda: digits(count)) if count else None
+    arrays(name, gives, words, array, answer=answer, routes=("python",), why=why or NO_STRIDES)
+
+
+def read_only():
+    x = digits(3)
+    x.flags.writeable = False
+    return x
+
+
+def unaligned():
+    x = digits(3)
+    place = np.zeros(x.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(x.shape)
+    place[...] = x
+    return place
+
+
+def npy(array, version=(1, 0)):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, version=version)
+    return file.getvalue()
+
+
+def npy_header(text, values=b"", version=1):
+    header = text.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H", len(header)) + header + values
+
+
+def idx(shape, content, kind=8):
+    return struct.pack(f">HBB{len(shape)}I", 0, kind, len(shape), *shape) + content
+
+
+def files(name, content, words="images.bin"):
+    is_idx = content[:2] == b"\0\0"
+
+    def prepare(folder):
+        (folder / "images.bin").write_bytes(content)
+        return by_file(folder, options={"accelerator": "plain"}, input=folder / "images.bin")
+
+    row(name, "BadInput", words, prepare, **({} if is_idx else FILES_ONLY))
+
+
+def inputs(name, gives, words, path, make=lambda _: None, **rest):
+    def prepare(folder):
+        make(folder / path)
+        return by_file(folder, input=folder / path)
+
+    row(name, gives, words, prepare, **FILES_ONLY, **rest)
+
+
+_NPY = npy(np.zeros((2, 28, 28), np.float32))
+
+
+def secret(path):
+    path.write_bytes(_NPY)
+    path.chmod(0)
+
+
+def large(path, content=_NPY):
+    """Make the file long without using the disk."""
+    path.write_bytes(content)
+    os.truncate(path, 8 << 40)
+
+
+def labels(name, words, array, routes):
+    def prepare(folder):
+        named = {"input": folder / "images.npy", "labels": folder / "labels.npy"}
+        np.save(named["input"], np.zeros((3, 28, 28), np.float32))
+        np.save(named["labels"], array)
+        return by_file(folder, options={"accelerator": "plain"}, **named)
+
+    why = NO_READER + "; in C++ the caller counts labels itself"
+    row(name, "BadInput", words, prepare, routes, why)
+
+
+def options(name, gives, words, given, **rest):
+    row(name, gives, words, lambda folder: by_dir(folder, options=given), **rest)
+
+
+def outputs(name, gives, words, output, change=lambda _: None, **rest):
+    """A row of 20,000 bytes of output to a place in the folder, after something is done to that."""
+
+    def prepare(folder):
+        change(folder)
+        np.save(folder / "images.npy", np.zeros((500, 28, 28), np.uint8))
+        how = {"options": {"accelerator": "plain"}, "input": folder / "images.npy"}
+        return by_file(folder, **how, output=folder / output)
+
+    row(name, gives, words, prepare, ("cpp", "program"), NO_FILES_OUT, **rest)
+
+
+def large_model(folder):
+    os.truncate(unhashed(folder) / "lenet.pdmodel", 8 << 40)
+    return by_file(folder)
+
+
+def each():
+    """Every row with every route that it has."""
+    return [(case, route) for case in CASES for route in case.routes]
+
+
+# fmt: off
+# The table: a row is a line or two, of which ruff's format would make up to eight.
+
+# --- The model's files: where they are -------------------------------------------------------
 models(
     "FileNotFound",
     ("model_file is missing", "nothing.pdmodel", "nothing.pdmodel"),
@@ -156,14 +342,14 @@ models(
      at("SHA256SUMS", instead, Path.mkdir)),
     ("SHA256SUMS is a pipe", "not a regular file", "lenet.pdmodel",
      at("SHA256SUMS", instead, os.mkfifo)),
-)  # fmt: skip
+)
 models(
     "FileNotFound",
     *((f"{what} may not be read", "Permission denied", "lenet.pdmodel", at(name, Path.chmod, 0))
       for what, name in (("model_file", "lenet.pdmodel"), ("the parameters", "lenet.pdiparams"),
                          ("SHA256SUMS", "SHA256SUMS"))),
     unprivileged=True,
-)  # fmt: skip
+)
 models(
     "BadModel",
     ("a folder without a model", "holds no model", {"model_dir": "model/empty"},
@@ -181,7 +367,7 @@ models(
      {"model_file": PROGRAM, "params_file": "model/lenet.pdparams"}),
     ("the program given as the parameters", "lenet.pdmodel",
      {"model_file": PROGRAM, "params_file": PROGRAM}),
-)  # fmt: skip
+)
 models(
     "BadInput",
     ("model_dir and model_file", "model_dir", {"model_dir": "model", "model_file": PROGRAM}),
@@ -193,52 +379,21 @@ models(
     OK,
     ("manifest.json is damaged: it is not needed to run", "", "lenet.pdmodel",
      at("manifest.json", Path.write_bytes, b'{"models": ')),
-)  # fmt: skip
+)
 row("a name that is not UTF-8", "FileNotFound", "no-?-such.pdmodel", lambda folder: Request(
-    {"model_file": os.fsencode(folder) + b"/no-\xff-such.pdmodel"}))  # fmt: skip
+    {"model_file": os.fsencode(folder) + b"/no-\xff-such.pdmodel"}))
 row("a model in a folder named in another script", OK, "",
     lambda folder: Request({"model_dir": shutil.move(folder / "model", folder / "модель 模型")}),
-    answer=lambda: np.zeros((1, 28, 28)))  # fmt: skip
-
+    answer=lambda: np.zeros((1, 28, 28)))
 
 # --- The model's files: what is in them ------------------------------------------------------
-
-
-def changed(name, change, program=None, **rest):
-    """A file with another content, without the hashes, which would see it too."""
-
-    def prepare(folder):
-        path = unhashed(folder) / name
-        path.write_bytes(change(path.read_bytes()))
-        return by_file(folder, program or (JSON if name == JSON else "lenet.pdmodel"), **rest)
-
-    return prepare
-
-
-def packed(code, at, value):
-    """What writes a number into the content of a file."""
-    number = struct.pack(code, value)
-    return lambda content: content[:at] + number + content[at + len(number) :]
-
-
-def swap(name):
-    def prepare(folder):
-        model = unhashed(folder)
-        (model / "lenet.pdmodel").rename(model / "lenet.tmp")
-        (model / "lenet.json").rename(model / "lenet.pdmodel")
-        (model / "lenet.tmp").rename(model / "lenet.json")
-        return by_file(folder, name)
-
-    return prepare
-
-
 for _name in MODEL_FILES:
     for _what, _content in (
         ("empty", b""), ("zeros", bytes(4096)), ("text", b"This is no model.\n" * 100),
         ("random bytes", np.random.default_rng(1).bytes(50_000)),
-    ):  # fmt: skip
+    ):
         row(f"{_name} holds {_what}", "BadModel", _name,
-            changed(_name, lambda _, content=_content: content))  # fmt: skip
+            changed(_name, lambda _, content=_content: content))
 # ProgramDesc is a sequence of fields: the first is a block, tag 0x0a, then a varint of its length.
 # A tensor: version (4), levels of detail (8), tensor version (4), size of the description (4), the
 # description, the values.
@@ -251,167 +406,82 @@ for _name, _cuts in {
         "before the description": 20, "in the description": 24, "in the values": 60,
         "before the last byte": -1, "in the last tensor": -400,
     },
-}.items():  # fmt: skip
+}.items():
     for _where, _size in _cuts.items():
         row(f"{_name} cut {_where}", "BadModel", _name,
-            changed(_name, lambda content, size=_size: content[:size]))  # fmt: skip
+            changed(_name, lambda content, size=_size: content[:size]))
 row("lenet.pdiparams with bytes after its end", "BadModel", "lenet.pdiparams",
-    changed("lenet.pdiparams", lambda content: content + bytes(10)))  # fmt: skip
+    changed("lenet.pdiparams", lambda content: content + bytes(10)))
 row("the size of a description set to 2 GiB", "BadModel", "lenet.pdiparams",
-    changed("lenet.pdiparams", packed("<i", 16, 2**31 - 1)))  # fmt: skip
+    changed("lenet.pdiparams", packed("<i", 16, 2**31 - 1)))
 row("the number of levels set to 2^64 - 1", "BadModel", "lenet.pdiparams",
-    changed("lenet.pdiparams", packed("<Q", 4, 2**64 - 1), JSON))  # fmt: skip
+    changed("lenet.pdiparams", packed("<Q", 4, 2**64 - 1), JSON))
 row(".json under the name of .pdmodel", "BadModel", "lenet.pdmodel", swap("lenet.pdmodel"))
 row(".pdmodel under the name of .json", "BadModel", "lenet.json", swap("lenet.json"))
 
-
 # --- A model whose files do not belong together ----------------------------------------------
-
-
-def negate_last_weights(folder):
-    """The same shapes, other values: as another model of this topology has."""
-    params = folder / "model" / "lenet.pdiparams"
-    content = bytearray(params.read_bytes())
-    last = -np.frombuffer(content, "<f4", 840, len(content) - 3360)
-    content[-3360:] = last.tobytes()
-    params.write_bytes(content)
-
-
-def foreign(*changes, **options):
-    def prepare(folder):
-        for change in (*changes, negate_last_weights):
-            change(folder)
-        return by_file(folder, options=options)
-
-    return prepare
-
-
 row("another model's parameters of the same shapes", "BadModel", "SHA-256", foreign())
 # Nothing in the two files tells: Paddle would run it too. Hence SHA256SUMS beside every export.
 row("the same without SHA256SUMS: runs as that model", OK, "", foreign(unhashed))
 row("the same with check_hashes off: runs as that model", OK, "", foreign(check_hashes="false"))
 
-
-def tensor(*shape):
-    """A record of .pdiparams: float32 zeros."""
-    desc = b"\x08\x05"
-    for size in shape:
-        desc += b"\x10" + (bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7]))
-    return struct.pack("<IQIi", 0, 0, 0, len(desc)) + desc + bytes(4 * int(np.prod(shape)))
-
-
-def spoiled(value, **rest):
-    """The first of conv2d_0.b_0, by the layout of the file: a header and then its six numbers."""
-    header = tensor(6)[:-24]
-    return changed(
-        "lenet.pdiparams", **rest,
-        change=lambda file: packed("<f", file.index(header) + len(header), value)(file),
-    )  # fmt: skip
-
-
 row("parameters of another topology", "BadModel", "not of one model", changed(
-    "lenet.pdiparams", lambda _: tensor(784, 100) + tensor(100) + tensor(100, 10)))  # fmt: skip
+    "lenet.pdiparams", lambda _: tensor(784, 100) + tensor(100) + tensor(100, 10)))
 row("parameters with one tensor more", "BadModel", "holds 11 parameters",
-    changed("lenet.pdiparams", lambda content: content + tensor(10)))  # fmt: skip
+    changed("lenet.pdiparams", lambda content: content + tensor(10)))
 for _bad in (float("nan"), float("-inf")):
     row(f"a parameter of {_bad}", "BadModel", "NaN or infinity in the parameter 'conv2d_0.b_0'",
-        spoiled(_bad, program=JSON))  # fmt: skip
+        spoiled(_bad, program=JSON))
 row("a parameter of NaN with check_finite off", OK, "",
-    spoiled(float("nan"), options={"check_finite": "false"}))  # fmt: skip
-
+    spoiled(float("nan"), options={"check_finite": "false"}))
 
 # --- Images: what they are -------------------------------------------------------------------
-
-
-def digits(count):
-    """Values that float16 holds exactly."""
-    pixels = np.random.default_rng(0).integers(0, 2048, (count, 1, 28, 28))
-    return pixels.astype(np.float32) / np.float32(2048)
-
-
 TAKEN_BY_PYTHON = {"cpp": "BadInput", "program": "BadInput", "python": OK}
-
-
-def arrays(name, gives, words, array, options=None, **rest):
-    options = {"accelerator": "plain", **(options or {})}
-    row(name, gives, words, lambda folder: by_file(folder, options=options), array=array, **rest)
-
-
-def zeros(kind, *shape):
-    return lambda: np.zeros(shape or (1, 28, 28), kind)
-
-
-def pixel(value, at=783):
-    return lambda: np.where(np.arange(784) == at, value, 0).astype("<f4").reshape(1, 28, 28)
-
 
 # The program and the C++ reader refuse the file; Python converts the array.
 for _name, _words, _convert in (
     ("float64", "<f8", np.float64),
     ("float16", "<f2", np.float16),
     ("byte-swapped", ">f4", ">f4"),
-):  # fmt: skip
+):
     arrays(_name, TAKEN_BY_PYTHON, _words, lambda kind=_convert: digits(3).astype(kind),
-           answer=lambda: digits(3))  # fmt: skip
+           answer=lambda: digits(3))
 arrays("Fortran order", TAKEN_BY_PYTHON, "Fortran order", lambda: np.asfortranarray(digits(3)),
-       answer=lambda: digits(3))  # fmt: skip
+       answer=lambda: digits(3))
 for _kind in ("i8", "i1", "u2", "U1", "S3", "M8[s]"):
     arrays(f"{np.dtype(_kind)} images", "BadInput", "", zeros(_kind))
 for _kind, _words in (("bool", "|b1"), ("complex64", "<c8")):
     arrays(f"{_kind} images", "BadInput", _kind, zeros(_kind), routes=("python",),
-           why="the other routes name it |b1 and <c8")  # fmt: skip
+           why="the other routes name it |b1 and <c8")
     arrays(f"{_kind} images in a file", "BadInput", _words, zeros(_kind),
-           routes=("cpp", "program"), why="Python names it as NumPy does")  # fmt: skip
+           routes=("cpp", "program"), why="Python names it as NumPy does")
 arrays("object array", "BadInput", "", zeros(object))
 arrays("structured array", "BadInput", "", zeros([("a", "f4")]))
 for _shape in (
     (784,), (2, 784), (27, 28), (1, 27, 28), (1, 3, 28, 28), (1, 28, 28, 1), (1, 1, 1, 28, 28),
     (0, 32, 32),
-):  # fmt: skip
+):
     arrays(f"shape {list(_shape)}", "BadInput", ", ".join(map(str, _shape[-2:])),
-           zeros("f4", *_shape))  # fmt: skip
+           zeros("f4", *_shape))
 arrays("no dimensions", "BadInput", "[]", lambda: np.float32(0.5).reshape(()))
 arrays("no images", OK, "", zeros("f4", 0, 1, 28, 28), answer=zeros("f8", 0, 28, 28))
 arrays("8-bit pixels", OK, "", lambda: np.arange(784, dtype=np.uint8).reshape(1, 28, 28),
-       answer=lambda: np.arange(784).astype(np.uint8).reshape(1, 28, 28) / 255)  # fmt: skip
+       answer=lambda: np.arange(784).astype(np.uint8).reshape(1, 28, 28) / 255)
 arrays("100,000 images", OK, "",
        lambda: np.tile((digits(8) * 255).astype(np.uint8), (12_500, 1, 1, 1)),
        answer=lambda: (digits(8) * 255).astype(np.uint8) / 255, repeats=12_500,
        peak_mib=1000,  # the first layer's output alone, of all at once, is 1,800 MiB
-       options={"accelerator": "openvino"})  # fmt: skip
+       options={"accelerator": "openvino"})
 for _value in (np.nan, np.inf, -np.inf):
     arrays(f"a pixel of {_value}", "BadInput", "NaN or infinity", pixel(_value))
 arrays("a pixel of NaN with check_finite off", OK, "", pixel(np.nan, 9),
-       options={"check_finite": "false"})  # fmt: skip
-
-
+       options={"check_finite": "false"})
 # Python alone.
-
-
-def only_python(name, gives, words, array, count=0, why=""):
-    answer = (lambda: digits(count)) if count else None
-    arrays(name, gives, words, array, answer=answer, routes=("python",), why=why or NO_STRIDES)
-
-
-def read_only():
-    x = digits(3)
-    x.flags.writeable = False
-    return x
-
-
-def unaligned():
-    x = digits(3)
-    place = np.zeros(x.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(x.shape)
-    place[...] = x
-    return place
-
-
 only_python("every other image", OK, "", lambda: np.repeat(digits(3), 2, axis=0)[::2], 3)
 only_python("negative strides", OK, "", lambda: digits(3)[:, :, ::-1].copy()[:, :, ::-1], 3)
 only_python("zero strides", OK, "", lambda: np.broadcast_to(digits(1)[0, 0], (1, 28, 28)), 1)
 only_python("read-only", OK, "", read_only, 3)
 only_python("unaligned", OK, "", unaligned, 3)
-
 ONLY_OBJECTS = "a Python object"
 only_python("a memoryview", OK, "", lambda: memoryview(digits(3)), 3, ONLY_OBJECTS)
 only_python("nested lists", OK, "", lambda: digits(2).tolist(), 2, ONLY_OBJECTS)
@@ -431,42 +501,12 @@ for _name, _array, _words in (
     ("a generator", lambda: (x for x in range(3)), "object"),
     ("a masked array", lambda: np.ma.masked_equal(digits(1), 0), "masked"),
     ("a path", lambda: Path("digit.png"), "object"),
-):  # fmt: skip
+):
     only_python(_name, "BadInput", _words, _array, why=ONLY_OBJECTS)
 
-
 # --- Images: files ---------------------------------------------------------------------------
-
-
-def npy(array, version=(1, 0)):
-    file = io.BytesIO()
-    np.lib.format.write_array(file, array, version=version)
-    return file.getvalue()
-
-
-def npy_header(text, values=b"", version=1):
-    header = text.encode().ljust(117) + b"\n"
-    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H", len(header)) + header + values
-
-
-def idx(shape, content, kind=8):
-    return struct.pack(f">HBB{len(shape)}I", 0, kind, len(shape), *shape) + content
-
-
 FILES_ONLY = {"routes": ("cpp", "program"), "why": NO_READER}
 
-
-def files(name, content, words="images.bin"):
-    is_idx = content[:2] == b"\0\0"
-
-    def prepare(folder):
-        (folder / "images.bin").write_bytes(content)
-        return by_file(folder, options={"accelerator": "plain"}, input=folder / "images.bin")
-
-    row(name, "BadInput", words, prepare, **({} if is_idx else FILES_ONLY))
-
-
-_NPY = npy(np.zeros((2, 28, 28), np.float32))
 _NPY2 = npy(np.zeros((2, 28, 28), np.float32), (2, 0))
 _IDX = idx((2, 28, 28), bytes(2 * 784))
 _PGM = b"P5\n28 28\n255\n" + bytes(784)
@@ -475,7 +515,7 @@ for _content, _cuts, _kind in (
     (_NPY2, (8, 10, 12, 60, 128), ".npy of version 2"),
     (_IDX, (2, 3, 4, 6, 8, 12, 14, 16, 500, -1), "IDX"),
     (_PGM, (1, 2, 3, 5, 6, 8, 9, 12, 13, 400, -1), "PGM"),
-):  # fmt: skip
+):
     for _cut in _cuts:
         files(f"{_kind} cut to {_cut} bytes", _content[:_cut])
 files("an empty file", b"", "empty")
@@ -501,57 +541,18 @@ files("IDX without dimensions", struct.pack(">I", 0x00000800))
 files("IDX as large as can be said", idx((2**32 - 1,) * 3, bytes(100)))
 files("IDX with bytes after its end", _IDX + b"\0")
 
-
-def inputs(name, gives, words, path, make=lambda _: None, **rest):
-    def prepare(folder):
-        make(folder / path)
-        return by_file(folder, input=folder / path)
-
-    row(name, gives, words, prepare, **FILES_ONLY, **rest)
-
-
-def secret(path):
-    path.write_bytes(_NPY)
-    path.chmod(0)
-
-
-def large(path, content=_NPY):
-    """Make the file long without using the disk."""
-    path.write_bytes(content)
-    os.truncate(path, 8 << 40)
-
-
 inputs("input is missing", "FileNotFound", "none.npy", "none.npy")
 inputs("input is a pipe", "FileNotFound", "regular file", "pipe.npy", os.mkfifo)
 inputs("input may not be read", "FileNotFound", "Permission denied", "secret.npy", secret,
-       unprivileged=True)  # fmt: skip
+       unprivileged=True)
 inputs("an input file of 8 TiB", "BackendFailure", "not enough memory to read", "images.npy", large)
-
-
-def labels(name, words, array, routes):
-    def prepare(folder):
-        named = {"input": folder / "images.npy", "labels": folder / "labels.npy"}
-        np.save(named["input"], np.zeros((3, 28, 28), np.float32))
-        np.save(named["labels"], array)
-        return by_file(folder, options={"accelerator": "plain"}, **named)
-
-    why = NO_READER + "; in C++ the caller counts labels itself"
-    row(name, "BadInput", words, prepare, routes, why)
-
 
 labels("labels of float", "<f4", np.zeros(3, np.float32), ("cpp", "program"))
 labels("labels of two dimensions", "one dimension", np.zeros((3, 1), np.uint8), ("cpp", "program"))
 labels("more labels than images", "4 labels for 3 images", np.zeros(4, np.uint8), ("program",))
 labels("no labels", "0 labels for 3 images", np.zeros(0, np.uint8), ("program",))
 
-
 # --- Options ---------------------------------------------------------------------------------
-
-
-def options(name, gives, words, given, **rest):
-    row(name, gives, words, lambda folder: by_dir(folder, options=given), **rest)
-
-
 USAGE = {"usage": True}
 NO_CPP = {"usage": True, "routes": ("program", "python")}
 NO_INTEGER = "std::stoi of the little program would fail, not the library"
@@ -560,7 +561,7 @@ options("threads is -1", "BadInput", "threads", {"threads": -1}, **USAGE)
 options("threads is 1025", "BadInput", "threads is 1025", {"threads": 1025})
 for _value in ("many", "", "1.5", "2x", "99999999999999999999", "0x10"):
     options(f"threads is '{_value}'", "BadInput", "threads", {"threads": _value}, why=NO_INTEGER,
-            **NO_CPP)  # fmt: skip
+            **NO_CPP)
 options("accelerator is cuda", "BadInput", "'cuda'", {"accelerator": "cuda"}, **USAGE)
 options("accelerator is empty", "BadInput", "''", {"accelerator": ""}, **USAGE)
 options("accelerator has a line feed", "BadInput", "'on?e'", {"accelerator": "on\ne"}, **USAGE)
@@ -568,17 +569,17 @@ options("engine is abacus", "Unsupported", "'abacus'", {"engine": "abacus"})
 options("precision is int4", "Unsupported", "'int4'", {"precision": "int4"})
 options("precision is int8, the model float", "Unsupported", "not quantized", {"precision": "int8"})
 options("precision is bf16 with plain kernels", "BadInput", "to plain",
-        {"precision": "bf16", "accelerator": "plain"})  # fmt: skip
+        {"precision": "bf16", "accelerator": "plain"})
 options("max_batch_size is -1", "BadInput", "max_batch_size", {"max_batch_size": -1}, **USAGE)
 options("an unknown option", "BadInput", "nonsense", {"nonsense": "1"}, why=NO_FLAGS, **NO_CPP)
 row("OpenVINO on a .json", "Unsupported", "OpenVINO",
-    lambda folder: by_file(folder, "lenet.json", options={"accelerator": "openvino"}))  # fmt: skip
+    lambda folder: by_file(folder, "lenet.json", options={"accelerator": "openvino"}))
 row("no model named", "BadInput", "model_file", lambda _: Request(), ("cpp", "program"),
-    "Python takes the bundled model", **USAGE)  # fmt: skip
+    "Python takes the bundled model", **USAGE)
 row("a pool of 0", "BadInput", "at least one", lambda folder: by_dir(folder, pool=0),
-    ("cpp", "python"), NO_POOL)  # fmt: skip
+    ("cpp", "python"), NO_POOL)
 row("a pool of -1", "BadInput", "size", lambda folder: by_dir(folder, pool=-1), ("python",),
-    NO_POOL + "; in C++ the size is unsigned")  # fmt: skip
+    NO_POOL + "; in C++ the size is unsigned")
 for _flags, _words in (
     ("--nonsense", "--nonsense"), ("--nonsense=1", "--nonsense"), ("stray", "'stray'"),
     ("--input", "--input needs a value"), ("--batch_size=0", "--batch_size is '0'"),
@@ -586,60 +587,31 @@ for _flags, _words in (
     ("--repeats=3000000000", "--repeats"), ("--ir_optim=maybe", "--ir_optim is 'maybe'"),
     ("--format=xml", "'xml'"), ("--help=me", "--help"), ("--labels=l", "--labels needs"),
     ("--no\nsense", "--no?sense"),
-):  # fmt: skip
+):
     row(f"the flag {_flags!r}", "BadInput", _words,
         lambda folder, flag=_flags: by_dir(folder, flags=(flag,)),
-        ("program",), NO_FLAGS, **USAGE)  # fmt: skip
-
+        ("program",), NO_FLAGS, **USAGE)
 
 # --- Where the output goes -------------------------------------------------------------------
-
-
-def outputs(name, gives, words, output, change=lambda _: None, **rest):
-    """A row of 20,000 bytes of output to a place in the folder, after something is done to that."""
-
-    def prepare(folder):
-        change(folder)
-        np.save(folder / "images.npy", np.zeros((500, 28, 28), np.uint8))
-        how = {"options": {"accelerator": "plain"}, "input": folder / "images.npy"}
-        return by_file(folder, **how, output=folder / output)
-
-    row(name, gives, words, prepare, ("cpp", "program"), NO_FILES_OUT, **rest)
-
-
-outputs(
-    "the output's folder is missing", "FileNotFound", "missing/logits.npy", "missing/logits.npy"
-)  # fmt: skip
+outputs("the output's folder is missing", "FileNotFound", "missing/logits.npy",
+        "missing/logits.npy")
 outputs("the output is a folder", "FileNotFound", "model", "model")
 outputs("the output is a link to itself", "FileNotFound", "loop.npy", "loop.npy",
-        lambda folder: (folder / "loop.npy").symlink_to("loop.npy"))  # fmt: skip
+        lambda folder: (folder / "loop.npy").symlink_to("loop.npy"))
 outputs("the output's name is too long", "FileNotFound", "xxx", "x" * 5000)
 outputs("the output's folder may not be written", "FileNotFound", "closed/l", "closed/logits.npy",
-        lambda folder: (folder / "closed").mkdir(mode=0o500), unprivileged=True)  # fmt: skip
+        lambda folder: (folder / "closed").mkdir(mode=0o500), unprivileged=True)
 outputs("the output is /dev/full", "BackendFailure", "No space left", "/dev/full")
 outputs("the disk is full", "BackendFailure", "disk/logits.npy", "disk/logits.npy",
-        small_disk=True, keeps=b"before")  # fmt: skip
+        small_disk=True, keeps=b"before")
 outputs("a file may not grow that large", "BackendFailure", "too large", "out/logits.npy",
-        lambda folder: (folder / "out").mkdir(), file_size=4096, keeps=b"before")  # fmt: skip
-
+        lambda folder: (folder / "out").mkdir(), file_size=4096, keeps=b"before")
 
 # --- Memory ----------------------------------------------------------------------------------
-
 # Of each kind: no room for Paddle's library, for the libraries it opens, for OpenVINO's model.
 for _mib, _name in ((100, "plain"), (300, "plain"), (500, "plain"), (500, "openvino")):
     row(f"{_mib} MiB of address space, {_name}", "BackendFailure", "",
         lambda folder, name=_name: by_file(folder, options={"accelerator": name}),
-        address_space=_mib << 20)  # fmt: skip
-
-
-def large_model(folder):
-    os.truncate(unhashed(folder) / "lenet.pdmodel", 8 << 40)
-    return by_file(folder)
-
-
+        address_space=_mib << 20)
 row("a model file of 8 TiB", "BackendFailure", "not enough memory to read", large_model)
-
-
-def each():
-    """Every row with every route that it has."""
-    return [(case, route) for case in CASES for route in case.routes]
+# fmt: on

@@ -171,11 +171,9 @@ def conv2d(d, s):
 def conv2d_transpose(d, s):
     groups = groups_of(d, s[1], [1, 1, s[1]])
     pads = [d.pick([0, 1, 2]) for _ in range(4)]
-    more = d.some(
-        groups=(groups > 1, groups), stride=(0.6, d.two([1, 2, 3])),
-        padding=(0.5, d.pick([pads[:2], pads])), output_padding=(0.2, d.two([0, 1])),
-        dilation=(0.2, d.two([1, 2])),
-    )  # fmt: skip
+    shares = {"groups": (groups > 1, groups), "stride": (0.6, d.two([1, 2, 3]))}
+    shares["padding"] = (0.5, d.pick([pads[:2], pads]))
+    more = d.some(**shares, output_padding=(0.2, d.two([0, 1])), dilation=(0.2, d.two([1, 2])))
     return {"out": groups * d.pick([1, 2, 3]), "kernel": d.kernel(), **more, **last(d, s)}
 
 
@@ -201,10 +199,9 @@ def flatten(d, s):
 
 
 def reshape(d, s):
-    sizes = d.pick([
-        [-1], [math.prod(s[1:])], [*s[1:]], [s[1], -1], [-1, *s[2:]], [1, -1], [-1, 1],
-        [s[1], 1, -1], [-1, 1, 1], [*s[1:], 1], [1, *s[1:]], [s[-1], -1],
-    ])  # fmt: skip
+    flat = [[-1], [math.prod(s[1:])], [*s[1:]], [s[1], -1], [-1, *s[2:]], [1, -1], [-1, 1]]
+    wide = [[s[1], 1, -1], [-1, 1, 1], [*s[1:], 1], [1, *s[1:]], [s[-1], -1]]
+    sizes = d.pick(flat + wide)
     return {"shape": [0 if -1 in sizes else d.pick([0, -1]), *sizes]}
 
 
@@ -270,6 +267,8 @@ COMPARED = ["greater_than", "greater_equal", "less_than", "less_equal", "equal",
 LINEAR = all_of(
     one_of(out=[1, 1, 2, 4, 7, 10, 17, 40]), maybe(bias=(0.3, False), transposed=(0.15, True))
 )
+# fmt: off
+# The tables: an operator is a line or a part of one, of which ruff's format would make up to six.
 # What the native engine has kernels for, and what classifiers are made of.
 USUAL = {
     "conv2d": conv2d, "max_pool2d": max_pool2d, "relu": plain, "adaptive_avg_pool2d": adaptive,
@@ -281,7 +280,7 @@ USUAL = {
     "scale": one_of(scale=[1.0, 0.5, -2.0], bias=[0.0, 0.5, -1.0],
                     bias_after_scale=[True, True, False]),
     "assign": plain,
-}  # fmt: skip
+}
 LAST = ("linear", "add_at", "batch_norm", "relu", "dropout", "scale", "concat", "binary")
 AT_THE_END = {op: LINEAR if op == "linear" else USUAL[op] for op in LAST}
 PLAIN = (
@@ -330,7 +329,7 @@ EVERY = {
     "constant": constant, "binary": one_of(of=ELEMENTWISE),
     "compare": one_of(of=COMPARED, cast=[True, False]), "gram": one_of(batched=[True, False]),
     "matmul": one_of(transpose_x=[False, True], transpose_y=[False, True]),
-}  # fmt: skip
+}
 SEVERAL_INPUTS = {"binary", "concat", "stack", "compare", "matmul", "Add", "Mul", "Concat"}
 WITH_PARAMETERS = {
     *"conv2d conv1d conv2d_transpose linear batch_norm prelu constant add_at".split()
@@ -355,7 +354,8 @@ IDIOMS = [
     [("squeeze", {}), ("linear", {})],
     [("layer_norm", {}), ("linear", {}), ("gelu", {})],
     [("split", {}), ("concat", {})],
-]  # fmt: skip
+]
+# fmt: on
 
 
 def draw_paddle(d, shapes):

@@ -89,7 +89,168 @@ def external(name, size, place, *result):
 
 
 RELU = onnx_graph("y = Relu x")
+
+
+# ---- .json and .pdmodel: functions that add to a program of a size and return its output
+
+
+def paddle(name, size, make, *result, kinds=(Pir, Program), **more):
+    for kind in kinds:
+
+        def write(folder, size, kind=kind):
+            program = kind()
+            return program.write(folder, make(program, size))
+
+        family(f"{kind.name} {name}", size, write, *result, **more)
+
+
+def repeated(first, count, step):
+    """Return what the last of some steps gives, of which each takes what the one before gave."""
+    return reduce(lambda last, _: step(last), range(count), first)
+
+
+def added(p, size, *, to_first):
+    first = p.rounded(p.input)
+    return repeated(
+        first, size, lambda x: p.rounded(p.relu(p.sum(p.conv(x), first if to_first else x)))
+    )
+
+
+def read_list(program, size):
+    types = {"#": "0.t_vec", "D": [models.value_type(program.shape)] * size}
+    joined = program.operator("0.combine", [program.input] * size, types)
+    for _ in range(size):
+        program.relu(joined)
+    return program.input
+
+
+def changed_shapes(folder, size):
+    program = Pir([-1, size, 1, 1])
+    bias = program.parameter("b", [size])
+    value = {"#": "0.a_array", "D": [{"#": "0.a_i64", "D": each} for each in (-1, 1, 1)]}
+    more = {"value": value, "dtype": {"#": "1.a_dtype", "D": "int64"}, "place": models.PLACE}
+    shape = program.operator("1.full_int_array", [], models.value_type([3], "i64"), **more)
+    for _ in range(size):
+        bias = program.operator("1.reshape", [bias, shape], [size, 1, 1])
+    return program.write(folder, program.sum(program.input, bias))
+
+
+def small_model(folder, more=b""):
+    program = Program(more=more)
+    return program.write(folder, program.relu(program.input))
+
+
+def repeated_variable(folder, size):
+    program = Program()
+    for _ in range(size):
+        program.variable("w", [100 * size], kept=True)
+    (folder / "w0").write_bytes(record([1, 1, 1, 1]))
+    (folder / "w").write_bytes(record([100 * size]))
+    (folder / "__model__").write_bytes(program.bytes(program.relu(program.input)))
+    return folder
+
+
+def file(name, size, content, *result, **more):
+    """Add a family of a file, whose name begins the family's."""
+    path = re.split(r"[: ]", name)[0]
+    path = {"json": "model.json", "pdiparams": "model.pdiparams"}.get(path, path)
+
+    def write(folder, size):
+        model = small_model(folder)
+        made = content(size)
+        (folder / path).write_bytes(made.encode() if isinstance(made, str) else made)
+        return folder / path if path.endswith(".json") else model
+
+    family(name, size, write, *result, **more)
+
+
+def members(size):
+    return {f"member {i}": {} for i in range(size)}
+
+
+def preprocess(crops=0, means=1, **more):
+    crop = {"type": "CenterCrop", "size": [1, 1]}
+    normalize = {"type": "Normalize", "scale": 1, "mean": [0] * means, "std": [1] * means}
+    steps = [crop] * crops + [normalize, {"type": "ToCHW"}]
+    return json.dumps({"format_version": 1, "mode": "L", "steps": steps, **more})
+
+
+class Cost(NamedTuple):
+    """What one load took."""
+
+    message: str
+    file_bytes: int
+    result: str
+    blocks: int = 0
+    allocated: int = 0
+    peak: int = 0
+
+
+def measure(program, family, size, *, limited):
+    """Load one file of a family.
+
+    ``limited``: with a limited address space, which a program with AddressSanitizer cannot have.
+    """
+    limits = (resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    with tempfile.TemporaryDirectory() as name:
+        path = family.write(Path(name), size)
+        file_bytes = sum(file.stat().st_size for file in Path(name).iterdir())
+        try:
+            run = subprocess.run(
+                [program, "int8" if family.int8 else "fp32", path],
+                check=False,
+                text=True,
+                capture_output=True,
+                errors="replace",
+                timeout=SECONDS,
+                preexec_fn=partial(resource.setrlimit, *limits) if limited else None,
+            )
+        except subprocess.TimeoutExpired as error:
+            return Cost(str(error), file_bytes, "too-slow")
+    if run.returncode != 0:
+        return Cost(run.stderr[-2000:], file_bytes, f"ended with {run.returncode}")
+    numbers, _, message = run.stdout.partition("\n")
+    result, *counts = numbers.split()
+    return Cost(message.strip(), file_bytes, result, *map(int, counts))
+
+
+def measure_twice(program, name, scale=1, *, limited):
+    """Return the costs of a file and of one twice as large, and what is wrong with them."""
+    family = FAMILIES[name]
+    size = int(family.size * scale)
+    one, two = (measure(program, family, n, limited=limited) for n in (size, 2 * size))
+    problems = []
+    # What is refused at once needs no memory beside the files.
+    free = FREE_BYTES if family.bytes_of_a_byte > 4 else 0
+    for cost in (one, two):
+        if cost.result not in family.result.split(" or "):
+            problems.append(f"{cost.result} instead of {family.result}: {cost.message}")
+        if cost.peak > free + family.bytes_of_a_byte * cost.file_bytes:
+            problems.append(f"{cost.peak:,} bytes of memory for {cost.file_bytes:,} of files")
+    files = two.file_bytes / one.file_bytes
+    for what in ("blocks", "allocated"):
+        before, after = getattr(one, what), getattr(two, what)
+        if after > MOST_GROWTH * max(files / 2, 1) * before:
+            problems.append(f"{what}: {before:,}, and {after:,} for {files:.2f} times the file")
+    return one, two, problems
+
+
+def run_growth(options):
+    """Measure the families whose names fit a pattern, and print what each takes."""
+    wrong = False
+    for name in fnmatch.filter(FAMILIES, options.family):
+        limited = not options.unlimited
+        one, two, problems = measure_twice(options.program, name, options.scale, limited=limited)
+        counts = zip(one, two, strict=True)
+        growth = [f"{b / max(a, 1):.2f}" for a, b in counts if isinstance(a, int)]
+        print(f"{name}: {two.file_bytes:,} bytes, {two.peak:,} at most; grows", *growth)
+        print(*(f"  {problem}\n" for problem in problems), sep="", end="")
+        wrong |= bool(problems)
+    return int(wrong)
+
+
 # fmt: off
+# The table: a family is a line or two, of which ruff's format would make up to eight.
 FILTER = "w : 1 1 3 3\n"
 onnx("convolutions that share a filter, in a chain", 500,
      lambda n: FILTER + chain("{b} = Conv {a} w pads=1,1,1,1", n))
@@ -136,58 +297,7 @@ external("at one place of another file", 200, lambda _: ("values.bin", 0))
 external("that overlap in another file", 200, lambda i: ("values.bin", 4 * i), "BadModel")
 external("in one file by many names", 100, lambda i: (
     "".join("./" if i >> bit & 1 else ".//" for bit in range(16)) + "values.bin", 0))
-# fmt: on
-
-
-# ---- .json and .pdmodel: functions that add to a program of a size and return its output
-
-
-def paddle(name, size, make, *result, kinds=(Pir, Program), **more):
-    for kind in kinds:
-
-        def write(folder, size, kind=kind):
-            program = kind()
-            return program.write(folder, make(program, size))
-
-        family(f"{kind.name} {name}", size, write, *result, **more)
-
-
-def repeated(first, count, step):
-    """Return what the last of some steps gives, of which each takes what the one before gave."""
-    return reduce(lambda last, _: step(last), range(count), first)
-
-
-def added(p, size, *, to_first):
-    first = p.rounded(p.input)
-    return repeated(
-        first, size,
-        lambda x: p.rounded(p.relu(p.sum(p.conv(x), first if to_first else x))),
-    )  # fmt: skip
-
-
-def read_list(program, size):
-    types = {"#": "0.t_vec", "D": [models.value_type(program.shape)] * size}
-    joined = program.operator("0.combine", [program.input] * size, types)
-    for _ in range(size):
-        program.relu(joined)
-    return program.input
-
-
-def changed_shapes(folder, size):
-    program = Pir([-1, size, 1, 1])
-    bias = program.parameter("b", [size])
-    value = {"#": "0.a_array", "D": [{"#": "0.a_i64", "D": each} for each in (-1, 1, 1)]}
-    shape = program.operator(
-        "1.full_int_array", [], models.value_type([3], "i64"),
-        value=value, dtype={"#": "1.a_dtype", "D": "int64"}, place=models.PLACE,
-    )  # fmt: skip
-    for _ in range(size):
-        bias = program.operator("1.reshape", [bias, shape], [size, 1, 1])
-    return program.write(folder, program.sum(program.input, bias))
-
-
 EITHER, INT8 = "BadModel or loaded", {"kinds": [Program], "int8": True}
-# fmt: off
 paddle("relus, in a chain", 1000, lambda p, n: repeated(p.input, n, p.relu))
 paddle("convolutions that share a filter, in a chain", 150,
        lambda p, n: repeated(p.input, n, p.conv))
@@ -209,65 +319,17 @@ paddle("variables that nothing reads", 2000, kinds=[Program],
 paddle("lists that many operators read", 1000, read_list, "BadModel", kinds=[Pir])
 paddle("parameters", 300, kinds=[Pir], make=lambda p, n: repeated(
     p.input, n, lambda x: p.sum(x, p.parameter(f"b{len(p.parameters)}", [1, 1, 1]))))
-# fmt: on
 family("json changes of one parameter's shape", 500, changed_shapes)
-
-
-def small_model(folder, more=b""):
-    program = Program(more=more)
-    return program.write(folder, program.relu(program.input))
-
-
-def repeated_variable(folder, size):
-    program = Program()
-    for _ in range(size):
-        program.variable("w", [100 * size], kept=True)
-    (folder / "w0").write_bytes(record([1, 1, 1, 1]))
-    (folder / "w").write_bytes(record([100 * size]))
-    (folder / "__model__").write_bytes(program.bytes(program.relu(program.input)))
-    return folder
-
-
 family("pdmodel versions of operators", 2000, lambda to, n: small_model(to, field(5, fields(
-    1, (field(1, f"op{i}") + field(2, field(1, 1)) for i in range(n))))))  # fmt: skip
+    1, (field(1, f"op{i}") + field(2, field(1, 1)) for i in range(n))))))
 family("separate files: one variable, declared again and again", 500, repeated_variable, "BadModel")
-
-
-# ---- files that grow beside a small model, or in its place
-
-
-def file(name, size, content, *result, **more):
-    """Add a family of a file, whose name begins the family's."""
-    path = re.split(r"[: ]", name)[0]
-    path = {"json": "model.json", "pdiparams": "model.pdiparams"}.get(path, path)
-
-    def write(folder, size):
-        model = small_model(folder)
-        made = content(size)
-        (folder / path).write_bytes(made.encode() if isinstance(made, str) else made)
-        return folder / path if path.endswith(".json") else model
-
-    family(name, size, write, *result, **more)
-
-
-def members(size):
-    return {f"member {i}": {} for i in range(size)}
-
-
-def preprocess(crops=0, means=1, **more):
-    crop = {"type": "CenterCrop", "size": [1, 1]}
-    normalize = {"type": "Normalize", "scale": 1, "mean": [0] * means, "std": [1] * means}
-    steps = [crop] * crops + [normalize, {"type": "ToCHW"}]
-    return json.dumps({"format_version": 1, "mode": "L", "steps": steps, **more})
-
-
 NESTED = (2_000_000, lambda n: "[" * n + "]" * n, "BadModel", False, 4)
 file("json nested lists", *NESTED)
 file("json many members", 5000, lambda n: json.dumps(members(n)), "BadModel")
 file("pdiparams: many tensors", 2000, lambda n: record([1]) * n, "BadModel")
 file("pdiparams: a tensor of many dimensions", 10_000, lambda n: record([1] * n), "BadModel")
 file("pdiparams: many levels", 10_000, lambda n: (
-    bytes(4) + struct.pack("<Q", n) + bytes(8 * n) + record([1])[12:]), "BadModel")  # fmt: skip
+    bytes(4) + struct.pack("<Q", n) + bytes(8 * n) + record([1])[12:]), "BadModel")
 file("SHA256SUMS: many lines", 2000, lambda n: "".join(f"{i:064x}  file{i}\n" for i in range(n)))
 file("SHA256SUMS: a long name", 100_000, lambda n: f"{0:064x}  {'n' * n}\n")
 file("preprocess.json: many steps", 1000, lambda n: preprocess(crops=n))
@@ -276,74 +338,5 @@ file("preprocess.json: nested lists", *NESTED)
 file("preprocess.json: many members", 5000, lambda n: preprocess(**members(n)), "BadModel")
 file("manifest.json: many classes", 5000, lambda n: json.dumps({
     "format_version": 1, "models": {"model.pdmodel": {}}, "softmax": False,
-    "classes": [f"class {i}" for i in range(n)]}))  # fmt: skip
-
-
-class Cost(NamedTuple):
-    """What one load took."""
-
-    message: str
-    file_bytes: int
-    result: str
-    blocks: int = 0
-    allocated: int = 0
-    peak: int = 0
-
-
-def measure(program, family, size, *, limited):
-    """Load one file of a family.
-
-    ``limited``: with a limited address space, which a program with AddressSanitizer cannot have.
-    """
-    limits = (resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    with tempfile.TemporaryDirectory() as name:
-        path = family.write(Path(name), size)
-        file_bytes = sum(file.stat().st_size for file in Path(name).iterdir())
-        try:
-            run = subprocess.run(
-                [program, "int8" if family.int8 else "fp32", path], check=False, text=True,
-                capture_output=True, errors="replace", timeout=SECONDS,
-                preexec_fn=partial(resource.setrlimit, *limits) if limited else None,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            return Cost(str(error), file_bytes, "too-slow")
-    if run.returncode != 0:
-        return Cost(run.stderr[-2000:], file_bytes, f"ended with {run.returncode}")
-    numbers, _, message = run.stdout.partition("\n")
-    result, *counts = numbers.split()
-    return Cost(message.strip(), file_bytes, result, *map(int, counts))
-
-
-def measure_twice(program, name, scale=1, *, limited):
-    """Return the costs of a file and of one twice as large, and what is wrong with them."""
-    family = FAMILIES[name]
-    size = int(family.size * scale)
-    one, two = (measure(program, family, n, limited=limited) for n in (size, 2 * size))
-    problems = []
-    # What is refused at once needs no memory beside the files.
-    free = FREE_BYTES if family.bytes_of_a_byte > 4 else 0
-    for cost in (one, two):
-        if cost.result not in family.result.split(" or "):
-            problems.append(f"{cost.result} instead of {family.result}: {cost.message}")
-        if cost.peak > free + family.bytes_of_a_byte * cost.file_bytes:
-            problems.append(f"{cost.peak:,} bytes of memory for {cost.file_bytes:,} of files")
-    files = two.file_bytes / one.file_bytes
-    for what in ("blocks", "allocated"):
-        before, after = getattr(one, what), getattr(two, what)
-        if after > MOST_GROWTH * max(files / 2, 1) * before:
-            problems.append(f"{what}: {before:,}, and {after:,} for {files:.2f} times the file")
-    return one, two, problems
-
-
-def run_growth(options):
-    """Measure the families whose names fit a pattern, and print what each takes."""
-    wrong = False
-    for name in fnmatch.filter(FAMILIES, options.family):
-        limited = not options.unlimited
-        one, two, problems = measure_twice(options.program, name, options.scale, limited=limited)
-        counts = zip(one, two, strict=True)
-        growth = [f"{b / max(a, 1):.2f}" for a, b in counts if isinstance(a, int)]
-        print(f"{name}: {two.file_bytes:,} bytes, {two.peak:,} at most; grows", *growth)
-        print(*(f"  {problem}\n" for problem in problems), sep="", end="")
-        wrong |= bool(problems)
-    return int(wrong)
+    "classes": [f"class {i}" for i in range(n)]}))
+# fmt: on
