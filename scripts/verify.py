@@ -11,7 +11,7 @@ from lenet_cpp.cli import run_script
 def caffe2(context: Any) -> Any:
     """Run Caffe2, which is not in the wheel, as one of the ways of ``--across``."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tools.caffe2.route import run
+    from tools.caffe2.roundtrip import run
 
     return run(context)
 

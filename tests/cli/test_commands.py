@@ -55,6 +55,8 @@ def option_names(command):
 
 
 def argparse_names(main, arguments):
+    if hasattr(main, "params"):
+        return option_names(main)
     parsers = []
 
     def catch(parser, *_):

@@ -126,9 +126,9 @@ def test_an_environment_that_cannot_be_made_leaves_nothing(bare, monkeypatch):
     ("arguments", "code", "said"),
     [
         (["--params", "no.prm"], 3, "no.prm"),
-        (["--images", "0"], 5, "0 images"),
+        (["--images", "1025"], 5, "1025 images"),
         (["--seed", "-1"], 5, "seed"),
-        (["--classes", "0"], 5, "classes"),
+        (["--classes", "1048577"], 5, "classes"),
         (["--image", "no.jpg"], 3, "no.jpg"),
         (["-o", "{file}"], 5, "is a file"),
     ],

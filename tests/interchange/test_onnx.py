@@ -27,7 +27,7 @@ from lenet_cpp.interchange.torch.state import torch_state
 from lenet_cpp.verify import across
 from numpy_reference import lenet_parameters
 from snippets import read_snippets, run_snippet
-from tools.caffe2 import route
+from tools.caffe2 import roundtrip
 
 _REASON = "ONNX is an extra: pip install 'lenet-cpp[onnx]'"
 onnx = pytest.importorskip("onnx", reason=_REASON)
@@ -233,7 +233,7 @@ def test_import_usage(arguments, status, said, monkeypatch, tmp_path, capsys):
 def test_across(model_dir, program, tmp_path, capsys):
     common = ["--across", f"--model-dir={model_dir}", f"--program={program}", "--images=50"]
     command = [*common, f"--report={tmp_path / 'report.json'}"]
-    assert verify.main(command, more_routes={"Caffe2": route.run}) == 0
+    assert verify.main(command, more_routes={"Caffe2": roundtrip.run}) == 0
     text = capsys.readouterr().out
     report = json.loads((tmp_path / "report.json").read_text())
     ways = ["torch", "torch's ONNX in onnxruntime", "Paddle dygraph", "paddle.inference"]

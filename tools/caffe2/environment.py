@@ -149,12 +149,7 @@ def call_worker(
 
     It finds its arrays in ``folder``, and puts there what it makes.
     """
-    found: dict[str, Any] = call(
-        f"{_WORKER}:{function}",
-        {"folder": str(folder), **arguments},
-        doing="Caffe2",
-        report=report,
-        python=require_environment(),
-        seconds=_TIMEOUT_SECONDS,
-    ).result
-    return found
+    given = {"folder": str(folder), **arguments}
+    how: dict[str, Any] = {"python": require_environment(), "seconds": _TIMEOUT_SECONDS}
+    answer = call(f"{_WORKER}:{function}", given, doing="Caffe2", report=report, **how)
+    return dict(answer.result)

@@ -6,7 +6,6 @@ import json
 import shutil
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,14 +19,14 @@ from lenet_cpp.interchange.caffe2.nets import FLOAT, INIT_NET, PREDICT_NET, VALU
 from lenet_cpp.interchange.onnx.files import OnnxSession
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.models import as_arrays
-from tools.caffe2.environment import call_worker
+from lenet_cpp.verify.across import softmax_of
+from tools.caffe2.environment import call_worker, require_environment, run_nets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from lenet_cpp._base.worker import Report
+    from lenet_cpp.verify.across import Context
 
 IMAGE_SHAPES = {"lenet": (1, 28, 28), "resnet18": (3, 224, 224)}
 """Channels, height and width of the images of each network."""
@@ -43,21 +42,13 @@ class Station(NamedTuple):
     comparison: Comparison
 
 
-@dataclass(frozen=True)
-class RoundTrip:
-    """What a round trip found.
+class RoundTrip(NamedTuple):
+    """What a round trip found."""
 
-    Attributes:
-        stations: PyTorch itself first.
-        versions: Of what ran in Caffe2's environment.
-        files: What was written; nothing unless all agree.
-        unread: Why our own reading of the nets was not compared, when it was not.
-    """
-
-    stations: tuple[Station, ...]
-    versions: dict[str, str]
-    files: tuple[Path, ...]
-    unread: str | None = None
+    stations: tuple[Station, ...]  # PyTorch itself first
+    versions: dict[str, str]  # of what ran in Caffe2's environment
+    files: tuple[Path, ...]  # nothing unless all agree
+    unread: str | None  # why our own reading of the nets was not compared, when it was not
 
     @property
     def agrees(self) -> bool:
@@ -113,16 +104,10 @@ def round_trip(
         np.save(folder / "inputs.npy", np.ascontiguousarray(images, np.float32))
         if state is not None:
             np.savez(folder / "state.npz", **state)  # type: ignore[arg-type] # only arrays
-        versions = call_worker(
-            "convert",
-            folder,
-            report=report,
-            networks=str(Path(torch_models.__file__).with_name("networks.py")),
-            builder=network.builder,
-            classes=classes,
-            seed=seed,
-            params=str(params),
-        )
+        networks = str(Path(torch_models.__file__).with_name("networks.py"))
+        settings = {"builder": network.builder, "classes": classes, "seed": seed}
+        settings |= {"networks": networks, "params": str(params)}
+        versions = call_worker("convert", folder, report=report, **settings)
         # A process of its own: "without ONNX" is to be true.
         nets = [folder / INIT_NET, folder / PREDICT_NET]
         call_worker("run", folder, report=report, nets=[str(net) for net in nets], batch_size=1)
@@ -139,11 +124,16 @@ def round_trip(
         if not np.isfinite(reference).all():
             raise BadModel(f"{network.name} gives values that are not finite")
         done = RoundTrip(_compare(reference, found), versions, (), unread)
-        return replace(done, files=_install(folder, output)) if done.agrees else done
+        if not done.agrees:
+            return done
+        with ExitStack() as whole:  # all of the files or none
+            for file in _FILES:
+                shutil.copyfile(folder / file, whole.enter_context(atomic_path(output / file)))
+        return done._replace(files=tuple(output / file for file in _FILES))
 
 
 def _compare(
-    reference: NDArray[np.float32], found: Mapping[str, NDArray[np.float32]]
+    reference: NDArray[np.float32], found: dict[str, NDArray[np.float32]]
 ) -> tuple[Station, ...]:
     """Compare each station with PyTorch, which is the first."""
     return tuple(
@@ -152,9 +142,15 @@ def _compare(
     )
 
 
-def _install(folder: Path, output: Path) -> tuple[Path, ...]:
-    """Put the files into the output folder, all of them or none."""
-    with ExitStack() as whole:
-        for name in _FILES:
-            shutil.copyfile(folder / name, whole.enter_context(atomic_path(output / name)))
-    return tuple(output / name for name in _FILES)
+def run(context: Context) -> NDArray[np.float32]:
+    """Run Caffe2 as one of the ways of ``scripts/verify.py --across``."""
+    require_environment()
+    model, net = context.torch_name(), context.net
+    wanted = IMAGE_SHAPES[model]
+    if context.images.shape[1:] != wanted:
+        raise Unsupported(f"the nets are made for images {list(wanted)} only")
+    params, folder = context.work / "net.prm", context.work / "caffe2"
+    torch_models.save_state(net, params)
+    round_trip(model, context.images[:1], folder, params=params)
+    nets = folder / INIT_NET, folder / PREDICT_NET
+    return softmax_of(context, run_nets(*nets, context.images, batch_size=1))
