@@ -15,6 +15,7 @@ from PIL import Image
 
 import lenet_cpp
 from lenet_cpp.cli.classify import predict, py_infer
+from lenet_cpp.data.images import Normalize, Pipeline, ToCHW
 from numpy_reference import LENET, softmax
 from snippets import run_page
 
@@ -25,9 +26,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the engine needs its li
 from onnx import TensorProto, numpy_helper  # noqa: E402
 from onnx_files import model, reference  # noqa: E402
 
-BAD_MODEL, BAD_INPUT, UNSUPPORTED, BACKEND_FAILURE = 4, 5, 6, 8
-FILE_NOT_FOUND, VERSION_MISMATCH = 3, 7
-SECONDS = 60
+FILE_NOT_FOUND, BAD_MODEL, UNSUPPORTED, VERSION_MISMATCH, BACKEND_FAILURE = 3, 4, 6, 7, 8
 
 
 def array(shape, seed=0):
@@ -77,7 +76,7 @@ def child(code, *arguments, cwd):
     """What a program prints that ends by itself, without a word on standard error."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, timeout=SECONDS, check=False,
+        cwd=cwd, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
@@ -89,10 +88,9 @@ def child(code, *arguments, cwd):
 @pytest.mark.parametrize("optimize", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_same_bits_as_python(lenet_file, threads, optimize):
+    options = {"threads": threads, "ir_optim": optimize}
     for memory_optim in (False, True):
-        predictor = predictor_of(
-            lenet_file, threads=threads, ir_optim=optimize, memory_optim=memory_optim
-        )
+        predictor = predictor_of(lenet_file, memory_optim=memory_optim, **options)
         assert predictor.options["engine"] == "onnxruntime"
         assert predictor.accelerator(64) == "plain"
         assert predictor.params_file is None
@@ -108,33 +106,27 @@ def test_the_same_bits_as_python(lenet_file, threads, optimize):
 
 def test_large_batches_in_pieces(lenet_file):
     x = array((150, 1, 28, 28))
-    pieces = [reference(lenet_file, part) for part in (x[:64], x[64:128], x[128:])]
-    assert same(predictor_of(lenet_file).run(x), np.concatenate(pieces))
-    pieces = [reference(lenet_file, part) for part in (x[:100], x[100:])]
-    found = predictor_of(lenet_file, max_batch_size=100).run(x)
-    assert same(found, np.concatenate(pieces))
+    for ends, options in (([64, 128], {}), ([100], {"max_batch_size": 100})):
+        pieces = [reference(lenet_file, part) for part in np.split(x, ends)]
+        assert same(predictor_of(lenet_file, **options).run(x), np.concatenate(pieces))
 
 
-def test_the_program_gives_the_same_bits(lenet_file, tmp_path, run_program):
+def test_the_program_gives_the_same_bits(lenet_file, tmp_path, run_ok):
     x = array((70, 1, 28, 28))
     np.save(tmp_path / "x.npy", x)
-    done = run_program(
-        f"--model_file={lenet_file}", f"--input={tmp_path / 'x.npy'}",
-        f"--output={tmp_path / 'y.npy'}", "--format=json", "--repeats=2", "--engine=onnxruntime",
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    report = json.loads(done.stdout)
+    flags = (f"--model_file={lenet_file}", "--engine=onnxruntime")
+    files = ("--input=x.npy", "--output=y.npy")
+    report = json.loads(run_ok(*flags, *files, "--format=json", "--repeats=2", cwd=tmp_path))
     assert report["engine"] == "onnxruntime"
     assert report["onnxruntime_version"] == onnxruntime.__version__
     assert "paddle_version" not in report
     expected = np.concatenate([reference(lenet_file, part) for part in (x[:64], x[64:])])
     assert same(np.load(tmp_path / "y.npy"), expected)
     assert report["classes"] == expected.argmax(1).tolist()
-    text = run_program(f"--model_file={lenet_file}", "--engine=onnxruntime").stdout
-    assert f"onnxruntime {onnxruntime.__version__}: engine onnxruntime, " in text
+    assert f"onnxruntime {onnxruntime.__version__}: engine onnxruntime, " in run_ok(*flags)
 
 
-def test_quantized_models_run_as_they_are(tmp_path, run_program):
+def test_quantized_models_run_as_they_are(tmp_path, run_ok):
     """A QDQ model: what is not float32 is inside."""
     w = np.array([[20, -40], [60, 5]], np.int8)
     nodes = """
@@ -149,22 +141,19 @@ def test_quantized_models_run_as_they_are(tmp_path, run_program):
     assert predictor.quantized
     assert same(predictor.run(x), reference(path, x))
     quantized = np.clip(np.rint(x / np.float32(0.05)), -128, 127) * 0.05
-    expected = quantized @ (w * 0.05)
-    assert np.abs(predictor.run(x) - expected).max() < 1e-5
-    text = run_program(f"--model_file={path}").stdout
-    assert "--int8" not in text
+    assert np.abs(predictor.run(x) - quantized @ (w * 0.05)).max() < 1e-5
+    assert "--int8" not in run_ok(f"--model_file={path}")
     with pytest.raises(lenet_cpp.Unsupported, match=r"precision int8: .*arithmetic"):
         lenet_cpp.Predictor(path, precision="int8")
 
 
 @pytest.mark.parametrize("fixed", [1, 3])
-def test_models_for_a_fixed_number_of_images(tmp_path, fixed, run_program):
+def test_models_for_a_fixed_number_of_images(tmp_path, fixed, run_ok):
     """The program takes a batch size that fits; cpp/tests/test_onnxruntime.cc has the engine."""
     path = write(tmp_path / "fixed.onnx", lenet(fixed))
     np.save(tmp_path / "x.npy", array((240, 1, 28, 28)))
     for arguments in ([], [f"--input={tmp_path / 'x.npy'}"]):
-        done = run_program(f"--model_file={path}", "--engine=onnxruntime", *arguments)
-        assert (done.returncode, done.stderr) == (0, "")
+        run_ok(f"--model_file={path}", "--engine=onnxruntime", *arguments)
 
 
 # Threads and processes
@@ -245,8 +234,7 @@ print("fine")
 
 def test_in_a_child_process_of_its_own(lenet_file):
     x = array((2, 1, 28, 28))
-    options = {"timeout": SECONDS, "engine": "onnxruntime"}
-    with lenet_cpp.IsolatedPredictor(lenet_file, **options) as predictor:
+    with lenet_cpp.IsolatedPredictor(lenet_file, engine="onnxruntime", timeout=60) as predictor:
         assert same(predictor.run(x), reference(lenet_file, x))
 
 
@@ -275,7 +263,7 @@ const Base* OrtGetApiBase(void) { return &base; }
         ("?", VERSION_MISMATCH, "onnxruntime ? was found"),
     ],
 )
-def test_libraries_that_are_none(lenet_file, tmp_path, run_program, library, code, words):
+def test_libraries_that_are_none(lenet_file, tmp_path, fails, library, code, words):
     path = tmp_path / library
     if library == "empty":
         path.touch()
@@ -285,15 +273,9 @@ def test_libraries_that_are_none(lenet_file, tmp_path, run_program, library, cod
         subprocess.run(
             ["cc", "-shared", "-fPIC", f'-DVERSION="{library}"', "-o", path, source], check=True
         )
-    done = run_program(
-        *(f"--model_file={lenet_file}", "--engine=onnxruntime"),
-        env={"LENET_ONNXRUNTIME_LIBRARY": str(path)},
-    )
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert words in done.stderr
-    assert "pip install 'onnxruntime" in done.stderr
-    assert done.stderr.count("\n") == 1
+    flags = (f"--model_file={lenet_file}", "--engine=onnxruntime")
+    line = fails(code, words, *flags, env={"LENET_ONNXRUNTIME_LIBRARY": str(path)})
+    assert "pip install 'onnxruntime" in line
 
 
 # Models that are refused
@@ -304,8 +286,6 @@ EXTERNAL = TensorProto(name="w", data_type=1, dims=[2, 2], data_location=1)
 EXTERNAL.external_data.add(key="location", value="../w.bin")
 SHORT = numpy_helper.from_array(np.ones((2, 2), np.float32), "w")
 SHORT.raw_data = SHORT.raw_data[:7]
-
-
 RELU = "y = Relu(x)"
 REFUSED = {
     BAD_MODEL: {
@@ -338,40 +318,26 @@ REFUSED = {
 @pytest.mark.parametrize(
     ("code", "name"), [(code, name) for code, rows in REFUSED.items() for name in rows]
 )
-def test_models_that_are_refused(code, name, tmp_path, run_program):
+def test_models_that_are_refused(code, name, tmp_path, fails):
     contents, words = REFUSED[code][name]
     path = write(tmp_path / "model.onnx", contents)
-    done = run_program(f"--model_file={path}", "--engine=onnxruntime")
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert words in done.stderr
-    assert "model.onnx" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert "/onnxruntime_src/" not in done.stderr
+    line = fails(code, words, f"--model_file={path}", "--engine=onnxruntime")
+    assert "model.onnx" in line
+    assert "/onnxruntime_src/" not in line
     with pytest.raises(lenet_cpp.Error) as raised:
         predictor_of(path)
     assert raised.value.exit_code == code
-    assert str(raised.value) in done.stderr
+    assert str(raised.value) in line
 
 
 def test_a_pdmodel_under_another_name(model_dir, tmp_path):
     for name in ("lenet.pdmodel", "lenet.json"):
-        path = tmp_path / "lenet.onnx"
-        shutil.copy(model_dir / name, path)
+        path = shutil.copy(model_dir / name, tmp_path / "lenet.onnx")
         with pytest.raises(lenet_cpp.BadModel, match=r"lenet\.onnx"):
             predictor_of(path)
 
 
 # The program from image files to classes
-
-PREPROCESS = {
-    "format_version": 1,
-    "mode": "L",
-    "steps": [
-        {"type": "Normalize", "scale": 1.0, "mean": [0.0], "std": [255.0]},
-        {"type": "ToCHW"},
-    ],
-}
 
 
 @pytest.fixture(params=[False, True], ids=["logits", "softmax"])
@@ -382,7 +348,7 @@ def classifier(tmp_path, request):
     """
     pixels = np.random.default_rng(0).integers(256, size=(28, 28), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "image.png")
-    (tmp_path / "preprocess.json").write_text(json.dumps(PREPROCESS))
+    Pipeline("L", (Normalize(1.0, (0.0,), (255.0,)), ToCHW())).save(tmp_path / "preprocess.json")
     path = write(tmp_path / "model.onnx", lenet(softmax=request.param))
     outputs = reference(path, pixels[None, None].astype(np.float32) / 255)
     return tmp_path, (outputs if request.param else softmax(outputs))[0]
@@ -393,15 +359,11 @@ def assert_classes(classes, probabilities, expected):
     assert np.abs(np.array(probabilities) - np.sort(expected)[::-1]).max() < 1e-6
 
 
-def test_classify(classifier, run_program, program):
+def test_classify(classifier, run_ok, program):
     folder, expected = classifier
-    done = run_program(
-        *(f"--model_dir={folder}", "--topk=10", "--engine=onnxruntime", "--format=csv"),
-        folder / "image.png",
-        program=program.with_name("lenet_classify"),
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    rows = [line.split(",") for line in done.stdout.splitlines()[1:]]
+    flags = (f"--model_dir={folder}", "--topk=10", "--engine=onnxruntime", "--format=csv")
+    text = run_ok(*flags, folder / "image.png", program=program.with_name("lenet_classify"))
+    rows = [line.split(",") for line in text.splitlines()[1:]]
     assert_classes([int(row[2]) for row in rows], [float(row[4]) for row in rows], expected)
 
 
@@ -411,25 +373,21 @@ def test_predict_command(classifier, engine, flag):
     folder, expected = classifier
     target = folder / "out.json"
     flags = [f"-i={folder / 'image.png'}", f"--output={target}", "--topk=10", "--benchmark"]
-    if engine != "auto":
-        flags.append(f"--engine={engine}")
-    assert predict([*flags, flag.format(folder)]) == 0
+    named = [] if engine == "auto" else [f"--engine={engine}"]
+    assert predict([*flags, *named, flag.format(folder)]) == 0
     (image,) = json.loads(target.read_text())
-    found = image["predictions"]
-    assert_classes(
-        [one["class_id"] for one in found], [one["probability"] for one in found], expected
-    )
+    found = [(one["class_id"], one["probability"]) for one in image["predictions"]]
+    assert_classes(*map(list, zip(*found, strict=True)), expected)
 
 
 def test_other_engines_refuse_an_onnx(lenet_file, tmp_path, capsys):
-    flags = [f"-i={tmp_path}", f"-m={lenet_file}"]
     Image.new("L", (28, 28)).save(tmp_path / "image.png")
-    for call in (
-        lambda: predict([*flags, "--engine=paddle"]),
-        lambda: predict([*flags, "--engine=python"]),
-        lambda: py_infer(flags),
+    for command, *engine in (
+        (predict, "--engine=paddle"),
+        (predict, "--engine=python"),
+        (py_infer,),
     ):
-        assert call() == UNSUPPORTED
+        assert command([f"-i={tmp_path}", f"-m={lenet_file}", *engine]) == UNSUPPORTED
         assert "lenet-cpp import" in capsys.readouterr().err
 
 
