@@ -50,3 +50,20 @@ def separate(name, num_classes=10, image_size=None):
         write_separate(exported(name, num_classes, image_size), folder / "model")
 
     return once(f"{name}-{num_classes}-{image_size}-separate", make) / "model"
+
+
+def both_formats(layer, shape, folder):
+    """Export a layer for images of this shape as Paddle itself does; return both programs."""
+    import paddle
+    from paddle import pir_utils
+
+    layer.eval()
+    spec = [paddle.static.InputSpec([None, *shape], "float32", "x")]
+    for suffix, guard in (
+        ("json", pir_utils.DygraphPirGuard),
+        ("pdmodel", pir_utils.DygraphOldIrGuard),
+    ):
+        with guard():
+            static = paddle.jit.to_static(layer, input_spec=spec, full_graph=True)
+            paddle.jit.save(static, str(folder / suffix))
+    return [folder / "json.json", folder / "pdmodel.pdmodel"]

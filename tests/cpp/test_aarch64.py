@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ OLD_PROCESSOR = {"QEMU_CPU": "cortex-a53"}
 
 
 @pytest.fixture(scope="module")
-def command():
+def command(run_program):
     """What runs the program."""
     if os.environ.get("LENET_TEST_AARCH64") != "1":
         pytest.skip("not compiled for aarch64: nox -s aarch64, or LENET_TEST_AARCH64=1")
@@ -45,21 +46,15 @@ def command():
         )
         assert done.returncode == 0, done.stdout + done.stderr
     program = ROOT / "build" / "aarch64" / "lenet_infer_native"
-    return [emulator, "-L", "/usr/aarch64-linux-gnu", str(program)]
+    return partial(run_program, "-L", "/usr/aarch64-linux-gnu", program, program=emulator)
 
 
 @pytest.fixture
-def emulated(command, tmp_path):
+def emulated(command):
     """Run the program, with these variables; what it says is JSON."""
 
     def run(*arguments, code=0, **variables):
-        done = subprocess.run(
-            [*command, *map(str, arguments), "--format=json"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=variables,
-        )
+        done = command(*arguments, "--format=json", env=variables, timeout=None)
         assert done.returncode == code, done.stderr
         return done.stderr if code else json.loads(done.stdout)
 
@@ -69,11 +64,10 @@ def emulated(command, tmp_path):
 @pytest.fixture
 def predict(emulated, tmp_path):
     def run(model, images, *arguments, **variables):
-        np.save(tmp_path / "images.npy", images)
-        output = tmp_path / "logits.npy"
-        files = (f"--model_file={model}", f"--input={tmp_path / 'images.npy'}")
-        emulated(*files, f"--output={output}", *arguments, **variables)
-        return np.load(output)
+        np.save(tmp_path / "x.npy", images)
+        files = (f"--input={tmp_path / 'x.npy'}", f"--output={tmp_path / 'y.npy'}")
+        emulated(f"--model_file={model}", *files, *arguments, **variables)
+        return np.load(tmp_path / "y.npy")
 
     return run
 
@@ -122,10 +116,8 @@ def test_lenet_agrees_with_paddle(predict, model, model_dir, images, suffix):
 def test_int8_gives_the_bits_of_other_processors(predict, model_dir, images, tmp_path):
     calibration = mnist_images(sample_dir(), 64)
     with open_source("lenet") as source:
-        task = make_task(
-            source, calibration, "static-ptq", QuantizationSettings(), tmp_path, tmp_path
-        )
-        run_tasks([task])
+        options = (calibration, "static-ptq", QuantizationSettings(), tmp_path, tmp_path)
+        run_tasks([make_task(source, *options)])
     path = tmp_path / "lenet.pdmodel"
     with lenet_cpp.Predictor(path, engine="native", precision="int8") as native:
         expected = native.run(images)

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from paddle import nn, pir_utils
+from paddle import nn
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from numpy_reference import conv2d
-from shared_models import exported
+from shared_models import both_formats, exported
 from snippets import run_page
 
 INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512", "avx512vnni")
@@ -42,7 +42,6 @@ def instruction_set(request, monkeypatch):
     if not processor_has(request.param):
         pytest.skip(f"this processor has no {request.param}")
     monkeypatch.setenv("LENET_NATIVE_ISA", request.param)
-    return request.param
 
 
 # ---- operators
@@ -153,19 +152,6 @@ for _kind, _options in product(
             *(_kind, *_options[:3]), ceil_mode=_options[3],
         ),
     )  # fmt: skip
-
-
-def both_formats(layer, shape, folder):
-    layer.eval()
-    spec = [paddle.static.InputSpec([None, *shape], "float32", "x")]
-    for suffix, guard in (
-        ("json", pir_utils.DygraphPirGuard),
-        ("pdmodel", pir_utils.DygraphOldIrGuard),
-    ):
-        with guard():
-            static = paddle.jit.to_static(layer, input_spec=spec, full_graph=True)
-            paddle.jit.save(static, str(folder / suffix))
-    return [folder / "json.json", folder / "pdmodel.pdmodel"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
