@@ -18,8 +18,7 @@ def photo(digit, kind, seed):
     of a shadow across; ``board``: chalk, light on dark; ``pen``: ``far`` with a thin stroke.
     """
     random = np.random.default_rng(seed)
-    ink = _written(digit, kind, random)
-    sheet = _placed(ink, kind, random)
+    sheet = _placed(_written(digit, kind, random), kind, random)
     paper = random.uniform(170, 250)
     pigment = random.uniform(10, min(90, paper - 90))
     if kind == "board":
@@ -40,8 +39,8 @@ def _written(digit, kind, random):
     image = Image.fromarray(digit)
     if kind == "pen":
         side = max(side, 100)
-        image = image.resize((224, 224), Image.Resampling.BICUBIC)
-        image = Image.fromarray(_skeleton(np.asarray(image) > 110) * np.uint8(255))
+        image = np.asarray(image.resize((224, 224), Image.Resampling.BICUBIC))
+        image = Image.fromarray(_skeleton(image > 110) * np.uint8(255))
         image = image.filter(ImageFilter.MaxFilter(int(random.choice([3, 5, 7]))))
         image = image.filter(ImageFilter.GaussianBlur(1))
     image = image.resize((side, side), Image.Resampling.BICUBIC)
@@ -85,11 +84,8 @@ def _skeleton(mask):
             neighbours = sum(p)
             rises = sum((p[i] == 0) & (p[(i + 1) % 8] == 1) for i in range(8))
             north, east, south, west = p[::2]
-            open_side = (
-                (north * east * south == 0) & (east * south * west == 0)
-                if half == 0
-                else (north * east * west == 0) & (north * south * west == 0)
-            )
+            one, two = ((south * east, east * west), (west * east, north * west))[half]
+            open_side = (north * one == 0) & (south * two == 0)
             gone = (shape == 1) & (neighbours >= 2) & (neighbours <= 6) & (rises == 1) & open_side
             shape[gone] = 0
             changed |= bool(gone.any())

@@ -18,9 +18,8 @@ def png(width, height, depth, colour, rows, *, more=b""):
     """A PNG by its definition; ``rows`` has a filter byte before each row."""
 
     def chunk(name, data):
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
+        body = name + data
+        return struct.pack(f">I{len(body)}sI", len(data), body, zlib.crc32(body))
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     extra = chunk(more[:4], more[4:]) if more else b""

@@ -2,9 +2,11 @@
 
 import gzip
 import hashlib
+import os
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 from pathlib import Path
@@ -19,10 +21,9 @@ from lenet_cpp.data import mnist as data
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
 from tools import draw_mnist_sample
 
-NAMES = (
-    *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    *("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-)
+NAMES = [
+    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+]
 
 
 def idx(shape, content, *, kind=8):
@@ -47,9 +48,6 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-# IDX
-
-
 @pytest.mark.parametrize("zipped", [False, True])
 def test_read_idx_follows_the_format(tmp_path, zipped):
     content = idx((2, 3, 4), bytes(range(24)))
@@ -57,28 +55,19 @@ def test_read_idx_follows_the_format(tmp_path, zipped):
     path.write_bytes(gzip.compress(content) if zipped else content)
     array = data.read_idx(path)
     assert array.dtype == np.uint8
-    rows = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
-    assert array.tolist() == [rows, [[value + 12 for value in row] for row in rows]]
+    rows = [[*range(first, first + 4)] for first in range(0, 24, 4)]
+    assert array.tolist() == [rows[:3], rows[3:]]
 
 
-def test_write_idx_follows_the_format(tmp_path):
+def test_write_idx_follows_the_format(tmp_path, monkeypatch):
     array = np.arange(600, dtype=np.uint8).reshape(300, 2)[:, ::-1]  # not contiguous
-    data.write_idx(tmp_path / "a", array)
-    data.write_idx(tmp_path / "a.gz", array)
-    expected = idx((300, 2), array.tobytes())
-    assert (tmp_path / "a").read_bytes() == expected
-    assert gzip.decompress((tmp_path / "a.gz").read_bytes()) == expected
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.gz"]
-
-
-def test_gzip_carries_no_time_and_no_name(tmp_path, monkeypatch):
-    array = np.arange(100, dtype=np.uint8)
-    data.write_idx(tmp_path / "a.gz", array)
-    monkeypatch.setattr(time, "time", lambda: 1e9)
-    data.write_idx(tmp_path / "b.gz", array)
-    content = (tmp_path / "a.gz").read_bytes()
-    assert content == (tmp_path / "b.gz").read_bytes()
-    assert content[3:8] == bytes(5)  # RFC 1952: no flags, so no file name; no modification time
+    for name in ("a", "a.gz", "b.gz"):
+        data.write_idx(tmp_path / name, array)
+        monkeypatch.setattr(time, "time", lambda: 1e9)
+    plain, zipped, later = (path.read_bytes() for path in sorted(tmp_path.iterdir()))
+    assert plain == gzip.decompress(zipped) == idx((300, 2), array.tobytes())
+    assert zipped == later
+    assert zipped[3:8] == bytes(5)  # RFC 1952: no flags, so no file name; no modification time
 
 
 def test_write_idx_refuses_what_it_cannot_hold(tmp_path):
@@ -109,9 +98,8 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("case", DAMAGE)
-def test_damaged_idx_is_named(tmp_path, case):
-    content, message = DAMAGE[case]
+@pytest.mark.parametrize(("content", "message"), DAMAGE.values(), ids=DAMAGE)
+def test_damaged_idx_is_named(tmp_path, content, message):
     path = tmp_path / "images.gz"
     path.write_bytes(content)
     with refused(BadInput, message, path):
@@ -124,22 +112,16 @@ def test_missing_and_unreadable_files(tmp_path):
             data.read_idx(path)
 
 
-# A folder of four files
-
-
 def test_reads_a_folder_of_raw_and_gzipped_files(tmp_path):
     labels = bytes([3, 1, 4, 1, 5])
     pixels = bytes(range(256)) * 15 + bytes(80)
     write_set(tmp_path, train=5, f0=idx((5, 28, 28), pixels), f1=idx((5,), labels))
-    raw = tmp_path / NAMES[0]
-    (tmp_path / f"{NAMES[0]}.gz").write_bytes(gzip.compress(raw.read_bytes()))
-    raw.unlink()
+    (tmp_path / f"{NAMES[0]}.gz").write_bytes(gzip.compress((tmp_path / NAMES[0]).read_bytes()))
+    (tmp_path / NAMES[0]).unlink()
     mnist = data.load_mnist(tmp_path)
     assert mnist.kind == "other"
-    assert mnist.train.images.shape == (5, 28, 28)
-    assert mnist.train.images.tobytes() == pixels
-    assert mnist.train.labels.dtype == np.int64
-    assert mnist.train.labels.tolist() == [3, 1, 4, 1, 5]
+    assert (mnist.train.images.shape, mnist.train.images.tobytes()) == ((5, 28, 28), pixels)
+    assert (mnist.train.labels.dtype, bytes(mnist.train.labels.tolist())) == (np.int64, labels)
     assert len(mnist.test) == 10
     assert mnist.md5[NAMES[1]] == hashlib.md5(idx((5,), labels)).hexdigest()
     assert "5 training and 10 test images" in mnist.describe()
@@ -162,12 +144,10 @@ def test_files_that_do_not_fit_each_other(tmp_path, replace, message):
 
 
 def test_missing_folder_and_missing_file(tmp_path):
-    with pytest.raises(FileNotFound, match="there is no folder"):
-        data.load_mnist(tmp_path / "nothing")
-    write_set(tmp_path)
-    (tmp_path / NAMES[3]).unlink()
-    with pytest.raises(FileNotFound, match=NAMES[3]):
-        data.load_mnist(tmp_path)
+    (write_set(tmp_path) / NAMES[3]).unlink()
+    for folder, problem in ((tmp_path / "nothing", "there is no folder"), (tmp_path, NAMES[3])):
+        with pytest.raises(FileNotFound, match=problem):
+            data.load_mnist(folder)
 
 
 @pytest.mark.parametrize(("position", "count"), [(1, 60_000), (3, 10_000)])
@@ -178,14 +158,15 @@ def test_size_of_the_full_set_means_its_checksum(tmp_path, position, count):
         data.load_mnist(tmp_path)
 
 
-def test_known_checksums_mean_full(tmp_path, monkeypatch):
-    write_set(tmp_path)
-    sums = {name: hashlib.md5((tmp_path / name).read_bytes()).hexdigest() for name in NAMES}
+def known(folder, monkeypatch):
+    """Take the files of this folder for the full MNIST."""
+    sums = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in NAMES}
     monkeypatch.setattr(data, "IDX_FILES", sums)
+
+
+def test_known_checksums_mean_full(tmp_path, monkeypatch):
+    known(write_set(tmp_path), monkeypatch)
     assert data.load_mnist(tmp_path).kind == "full"
-
-
-# Finding
 
 
 def test_cache_is_used_only_when_complete(tmp_path, home):
@@ -197,32 +178,19 @@ def test_cache_is_used_only_when_complete(tmp_path, home):
     assert data.load_mnist().kind == "sample"
 
 
-@pytest.fixture
-def loader(tmp_path, monkeypatch):
-    """What takes the place of Paddle's loader: the body of its function ``load``."""
+def fake_loader(folder):
+    """What takes the place of Paddle's, which zips too."""
 
-    def write(body):
-        program = tmp_path / "loader.py"
-        lines = "".join(f"        {line}\n" for line in body.strip().splitlines())
-        program.write_text(
-            "import gzip, pathlib, sys, time\n"
-            "def loader(folder):\n"
-            "    root = pathlib.Path(folder, 'mnist')\n"
-            f"    def load():\n{lines}"
-            "    return load\n"
-        )
-        monkeypatch.setattr(download, "_LOADER", f"{program}:loader")
+    def load():
+        for path in list(write_set(Path(folder, "mnist"), train=4).iterdir()):
+            path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
 
-    return write
+    return load
 
 
-def test_download_moves_whole_files_into_the_cache(home, loader):
-    loader(f"""
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_data
-for path in list(test_data.write_set(root, train=4).iterdir()):
-    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
-""")
+def test_download_moves_whole_files_into_the_cache(home, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setattr(download, "_LOADER", f"{__file__}:fake_loader")
     mnist = data.load_mnist(download=True)
     assert len(mnist.train) == 4
     dataset = home / ".cache" / "paddle" / "dataset"
@@ -240,9 +208,9 @@ def test_download_gives_up_on_a_bad_network(home, monkeypatch, stall, expected):
         port = server.getsockname()[1]
         if stall > 1:
             server.close()
-        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-            for spelled in (name, name.lower()):
-                value = "" if name == "NO_PROXY" else f"http://127.0.0.1:{port}"
+        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+            for spelled in (name, name.upper()):
+                value = "" if name == "no_proxy" else f"http://127.0.0.1:{port}"
                 monkeypatch.setenv(spelled, value)
         with refused(BackendFailure, expected, "--data-dir"):
             download.download(data.paddle_cache_dir(), NAMES, stall_seconds=stall)
@@ -268,8 +236,6 @@ def test_slow_download_is_not_a_stalled_one(tmp_path, monkeypatch):
     assert seconds == [16]
 
 
-# The sample
-
 # MNIST's own class counts, digits 0 to 9, and what a tenth of them comes to: floor, then one more
 # for the largest remainders (training: 9, 2, 6, 7; test: 9, 6, 7, 1).
 FULL_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
@@ -283,13 +249,10 @@ def sample():
     return data.read_mnist_dir(data.sample_dir(), kind="sample")
 
 
-def test_sample_is_stratified(sample):
+def test_sample_is_stratified_and_holds_no_image_twice(sample):
     assert np.bincount(sample.train.labels).tolist() == SAMPLE_TRAIN
     assert np.bincount(sample.test.labels).tolist() == SAMPLE_TEST
     assert (len(sample.train), len(sample.test)) == (6000, 1000)
-
-
-def test_sample_holds_no_image_twice(sample):
     # The full MNIST holds none twice either, so a repeated one was drawn twice or put in both.
     images = np.concatenate([sample.train.images, sample.test.images])
     assert len({image.tobytes() for image in images}) == 7000
@@ -309,15 +272,13 @@ def test_sample_is_read_alike_by_paddle(sample):
     files = (str(data.sample_dir() / f"{name}.gz") for name in NAMES[2:])
     theirs = MNIST(*files, mode="test", transform=ToTensor(), download=False)
     ours = data.to_model_input(sample.test.images)
-    assert ours.dtype == np.float32
-    assert ours.shape == (1000, 1, 28, 28)
+    assert (ours.dtype, ours.shape) == (np.float32, (1000, 1, 28, 28))
     for number in range(0, 1000, 7):
         image, label = theirs[number]
         assert np.array_equal(image.numpy(), ours[number])
         assert label == sample.test.labels[number]
     pixels = np.arange(784, dtype=np.uint8).reshape(28, 28)  # all 256 values
-    expected = ToTensor()(pixels).numpy()
-    assert np.array_equal(data.to_model_input(pixels[np.newaxis])[0], expected)
+    assert np.array_equal(data.to_model_input(pixels[np.newaxis])[0], ToTensor()(pixels).numpy())
 
 
 @pytest.mark.parametrize(
@@ -349,8 +310,7 @@ def test_draw_command(tmp_path, monkeypatch, capsys):
     command = [str(full), str(tmp_path / "out"), "--train", "20", "--test", "5"]
     assert draw_mnist_sample.main(command) == 5
     assert "does not hold the full MNIST" in capsys.readouterr().err
-    sums = {name: hashlib.md5((full / name).read_bytes()).hexdigest() for name in NAMES}
-    monkeypatch.setattr(data, "IDX_FILES", sums)
+    known(full, monkeypatch)
     assert draw_mnist_sample.main(command) == 0
     assert "20 training and 5 test images" in capsys.readouterr().out
     drawn = data.read_mnist_dir(tmp_path / "out")

@@ -24,7 +24,7 @@ class Clone:
     """A copy of the script in a repository of its own, so that the real one stays as it is."""
 
     def __init__(self, root, monkeypatch):
-        self.root = root
+        self.root, self.third_party = root, root / "third_party"
         self.script = root / "scripts" / SCRIPT.name
         self.output = root / "third_party/paddle_inference"
         self.cache = root / "third_party/.download"
@@ -53,8 +53,17 @@ class Clone:
         except SystemExit as stop:  # argparse
             return int(stop.code or 0)
 
+    def archive(self, data, *arguments):
+        """Take an archive of these bytes."""
+        archive = self.root.with_name("a.tgz")
+        archive.write_bytes(data)
+        return self.run("--archive", archive, *arguments)
+
+    def library(self):
+        return (self.output / "paddle/lib/libpaddle_inference.so").read_bytes()
+
     def leftovers(self):
-        return [p.name for p in (self.root / "third_party").iterdir() if p != self.output]
+        return [p.name for p in self.third_party.iterdir() if p != self.output]
 
     def part(self):
         (part,) = self.cache.glob("*.part")
@@ -63,38 +72,39 @@ class Clone:
 
 def snapshot(folder):
     """Every path below ``folder`` with its mode and content or link target."""
-    result = {}
-    for path in sorted(folder.rglob("*")):
-        content = b""
-        if path.is_symlink():
-            content = str(path.readlink())
-        elif path.is_file():
-            content = path.read_bytes()
-        result[str(path.relative_to(folder))] = (path.lstat().st_mode, content)
-    return result
+
+    def content(path):
+        return str(path.readlink()) if path.is_symlink() else path.is_file() and path.read_bytes()
+
+    return {path: (path.lstat().st_mode, content(path)) for path in sorted(folder.rglob("*"))}
 
 
-def entry(name, data=b"", **fields):
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    for key, value in fields.items():
+def entry(name, data=b"", *, top=TOP, **fields):
+    """A member of the top folder."""
+    info = tarfile.TarInfo(top + name)
+    for key, value in ({"size": len(data)} | fields).items():
         setattr(info, key, value)
     return info, data
 
 
-def symlink(name, target):
-    return entry(name, type=tarfile.SYMTYPE, linkname=target)
+def symlink(name, target, **more):
+    return entry(name, type=tarfile.SYMTYPE, linkname=target, **more)
 
 
 def hardlink(name, target):
     return entry(name, type=tarfile.LNKTYPE, linkname=target)
 
 
+def plain(*members):
+    """An archive of these members alone."""
+    return gzip.compress(tar_bytes(members, tarfile.GNU_FORMAT), mtime=0)
+
+
 def good_members(top=TOP, filler=b""):
     return [
-        entry(f"{top}version.txt", VERSION_TXT),
-        entry(f"{top}paddle/include/paddle_inference_api.h", b"// theirs\n"),
-        entry(f"{top}paddle/lib/libpaddle_inference.so", ELF + filler, mode=0o755),
+        entry("version.txt", VERSION_TXT, top=top),
+        entry("paddle/include/paddle_inference_api.h", b"// theirs\n", top=top),
+        entry("paddle/lib/libpaddle_inference.so", ELF + filler, top=top, mode=0o755),
     ]
 
 

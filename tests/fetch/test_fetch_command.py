@@ -30,12 +30,10 @@ def test_wrong_usage(clone, arguments):
 
 
 def test_published_addresses(clone):
-    host = "https://paddle-inference-lib.bj.bcebos.com/"
+    host, name = "https://paddle-inference-lib.bj.bcebos.com/", "paddle_inference.tgz"
     published_url = clone.module("official").published_url
-    assert published_url("2.0.0") == host + "2.0.0-cpu-avx-mkl/paddle_inference.tgz"
-    assert (
-        published_url("3.0.0") == host + "3.0.0/cxx_c/Linux/CPU/gcc8.2_avx_mkl/paddle_inference.tgz"
-    )
+    assert published_url("2.0.0") == f"{host}2.0.0-cpu-avx-mkl/{name}"
+    assert published_url("3.0.0") == f"{host}3.0.0/cxx_c/Linux/CPU/gcc8.2_avx_mkl/{name}"
 
 
 def test_file_address(clone, tmp_path):

@@ -16,17 +16,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from paddle_archives import (
-    BAD_ARCHIVE,
-    DOWNLOAD_FAILED,
-    ELF,
-    NOISE,
-    TOP,
-    entry,
-    sha256,
-    snapshot,
-    tgz,
-)
+from paddle_archives import BAD_ARCHIVE, DOWNLOAD_FAILED, ELF, NOISE, entry, sha256, snapshot, tgz
 
 
 class Server:
@@ -82,11 +72,8 @@ class Server:
                 line["sent"] += 65536
             return
         wanted = handler.headers["Range"] if self.ranges else None
-        if self.if_range and handler.headers["If-Range"] not in (
-            None,
-            self.headers.get("ETag"),
-            self.headers.get("Last-Modified"),
-        ):
+        known = None, self.headers.get("ETag"), self.headers.get("Last-Modified")
+        if self.if_range and handler.headers["If-Range"] not in known:
             wanted = None
         payload, size = self.body, len(self.body)
         if wanted:
@@ -140,8 +127,7 @@ def cut_off(clone, server, *more, **options):
 
 
 def assert_installed(clone, server):
-    library = clone.output / "paddle/lib/libpaddle_inference.so"
-    assert library.read_bytes() == ELF + NOISE
+    assert clone.library() == ELF + NOISE
     record = json.loads((clone.output / "source.json").read_text())
     assert (record["url"], record["sha256"]) == (server.url, sha256(server.body))
     assert clone.leftovers() == []
@@ -153,7 +139,6 @@ def test_download(clone, server, capsys):
     assert sha256(server.body) in out
     assert "no --sha256 given" in err
     assert re.search(r"100\.0 % of 0\.4 MB", err)
-    assert_installed(clone, server)
     fetch(clone, server, "--version", "3.0.0", check_hash=False)
     fetch(clone, server, "--version", "3.0.0")
     assert len(server.log) == 1  # in place: nothing was asked of the server
@@ -167,7 +152,6 @@ def test_resume_within_a_run_transfers_only_the_rest(clone, server):
     fetch(clone, server)
     assert [line["range"] for line in server.log] == [None, "bytes=100000-", "bytes=150000-"]
     assert [line["sent"] for line in server.log] == [100_000, 50_000, len(server.body) - 150_000]
-    assert_installed(clone, server)
 
 
 @pytest.mark.parametrize("check_hash", [True, False])
@@ -181,18 +165,15 @@ def test_truncated_downloads_fail_and_the_next_run_resumes(clone, server, check_
 
 
 def test_server_without_range_starts_again(clone, server):
-    server.ranges = False
-    server.cuts = [100_000]
+    server.ranges, server.cuts = False, [100_000]
     fetch(clone, server)
     assert server.log[-1]["sent"] == len(server.body)
 
 
 def test_no_validator_resumes_only_with_a_hash(clone, server):
-    server.headers = {"ETag": 'W/"weak"'}
-    server.cuts = [100_000]
+    server.headers, server.cuts = {"ETag": 'W/"weak"'}, [100_000]
     fetch(clone, server, check_hash=False)
     assert [line["range"] for line in server.log] == [None, None]
-    assert_installed(clone, server)
     server.cuts = [0, 0, 100_000]
     fetch(clone, server, "--force")
     assert server.log[-1]["range"] == "bytes=100000-"
@@ -220,7 +201,7 @@ def test_changed_length_is_not_spliced(clone, server, validator):
     server.headers = {"ETag": '"one"'}
     server.if_range = False
     cut_off(clone, server, check_hash=False)
-    server.body = tgz(entry(TOP + "more", b"more"), filler=NOISE)
+    server.body = tgz(entry("more", b"more"), filler=NOISE)
     server.headers = {"ETag": validator} if validator else {}
     fetch(clone, server, "--retries", 1, check_hash=False)
 
@@ -261,7 +242,7 @@ def test_wrong_content_length(clone, server):
 def test_hostile_download_leaves_no_part(clone, server):
     fetch(clone, server)
     before = snapshot(clone.root)
-    server.body = tgz(entry(TOP + "../../evil", b"evil"))
+    server.body = tgz(entry("../../evil", b"evil"))
     fetch(clone, server, code=BAD_ARCHIVE)
     assert snapshot(clone.root) == before
 

@@ -135,9 +135,7 @@ def test_up_to_date_folder_is_left_and_any_other_made_anew(clone, tmp_path):
     assert run(site)
     (clone.output / "version.txt").unlink()
     assert run(site)
-    archive = tmp_path / "a.tgz"
-    archive.write_bytes(tgz())
-    assert clone.run("--archive", archive) == 0
+    assert clone.archive(tgz()) == 0
     assert run(site)
     assert clone.leftovers() == []
 
@@ -150,7 +148,7 @@ def test_unsupported_wheel(clone, tmp_path, version, capsys):
     assert error.count("\n") == 1
     assert "pip install" in error
     assert "paddlepaddle>=3.1,<3.4" in error
-    assert list((clone.root / "third_party").iterdir()) == []
+    assert list(clone.third_party.iterdir()) == []
 
 
 @pytest.mark.parametrize("version", ["3.1", "3.1.0", "3.2.2", "3.3.1", "3.3.9rc1"])
@@ -168,7 +166,7 @@ def test_missing_or_damaged_wheel(clone, tmp_path, capsys):
     site = fake_wheel(tmp_path / "b")
     (site / "paddle/base/libpaddle.so").unlink()
     assert clone.run("--site-packages", site) == NOT_FOUND
-    assert list((clone.root / "third_party").iterdir()) == []
+    assert list(clone.third_party.iterdir()) == []
     # the interpreter itself, without any site-packages
     command = [sys.executable, "-IS", str(clone.script)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
