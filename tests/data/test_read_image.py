@@ -23,6 +23,12 @@ def turned(orientation):
     return exif
 
 
+def saved(pixels, kind, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
 def over_white(values, alpha):
     exact = (values.astype(float) * alpha + 255.0 * (255 - alpha)) / 255
     return np.floor(exact + 0.5).astype(np.uint8)
@@ -96,8 +102,7 @@ def test_palette_with_transparency(tmp_path):
     assert read(tmp_path / "clear.gif").tolist() == [[[255, 0, 0], [0, 255, 0], [255] * 3]]
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_a_transparent_colour_is_white(tmp_path, mode):
+def test_a_transparent_colour_is_white(tmp_path):
     path = tmp_path / "key.png"
     # Grey of 8 bits, of which 7 is transparent; RGB, of which (1, 2, 3) is.
     path.write_bytes(png(3, 1, 8, 0, bytes([0, 5, 7, 9]), more=b"tRNS\x00\x07"))
@@ -107,11 +112,10 @@ def test_a_transparent_colour_is_white(tmp_path, mode):
     assert read(path).tolist() == [[[255] * 3, [3, 2, 1]]]
 
 
-def rows_of(samples):
-    return b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-
-
 def test_16_bit_samples_become_their_high_byte(tmp_path):
+    def rows_of(samples):
+        return b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+
     values = np.random.default_rng(0).integers(0, 1 << 16, (9, 11), dtype=np.uint16)
     rows = rows_of(values)
     (tmp_path / "grey.png").write_bytes(png(11, 9, 16, 0, rows))
@@ -187,9 +191,9 @@ def test_damaged_exif_does_not_stop_the_picture(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff"])
 def test_the_first_frame_of_an_animation(tmp_path, suffix):
-    frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "lime", "blue")]
+    first, *more = (Image.new("RGB", (5, 4), colour) for colour in ("red", "lime", "blue"))
     path = tmp_path / f"frames.{suffix}"
-    frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+    first.save(path, save_all=True, append_images=more, lossless=True)
     with Image.open(path) as image:
         assert sum(1 for _ in ImageSequence.Iterator(image)) == 3
     assert (read(path) == [255, 0, 0]).all()
@@ -244,9 +248,7 @@ def test_damaged_files_give_an_image_or_bad_input(tmp_path, suffix):
 
 def of_scans(count):
     """A progressive JPEG whose last scan, which refines one bit, stands there again and again."""
-    file = io.BytesIO()
-    Image.new("L", (16, 16), 200).save(file, "JPEG", progressive=True)
-    body = file.getvalue()[:-2]
+    body = saved(np.full((16, 16), 200, np.uint8), "JPEG", progressive=True)[:-2]
     last = body.rindex(b"\xff\xda")
     return body + body[last:] * (count - body.count(b"\xff\xda")) + b"\xff\xd9"
 
@@ -268,11 +270,10 @@ def test_a_jpeg_of_many_scans_is_refused(tmp_path):
 
 def test_bytes_of_image_files():
     """As the file they would be; what Pillow makes of it has no name."""
-    file = io.BytesIO()
     pixels = random_pixels(5, 6, 3)
-    Image.fromarray(pixels).save(file, "PNG")
-    assert np.array_equal(read(file.getvalue()), pixels)
-    assert np.array_equal(read(bytearray(file.getvalue())), pixels)
+    content = saved(pixels, "PNG")
+    assert np.array_equal(read(content), pixels)
+    assert np.array_equal(read(bytearray(content)), pixels)
     for content, problem in ((b"", "is empty"), (b"text", "is not an image"), (b"GIF89a", "damag")):
         with pytest.raises(lenet_cpp.BadInput, match=f"^the image .*{problem}"):
             read(content)
@@ -280,16 +281,12 @@ def test_bytes_of_image_files():
 
 def test_pillow_gets_only_what_the_pixels_need():
     """Its work on other parts grows with their square, or a thousand times as fast as the file."""
-    file = io.BytesIO()
-    Image.fromarray(random_pixels(8, 8, 3)).save(file, "JPEG", exif=turned(6), progressive=True)
-    jpeg = file.getvalue()
+    jpeg = saved(random_pixels(8, 8, 3), "JPEG", exif=turned(6), progressive=True)
     first = jpeg.index(b"\xff\xdb")  # after the JFIF and Exif segments
     more = b"\xff\xe1\0\x0aExif\0\0ab\xff\xe2\0\x04ab\xff\xfe\0\x04ab" * 3
     assert essential_parts(jpeg[:first] + more + jpeg[first:] + more, "") == jpeg
 
-    file = io.BytesIO()
-    Image.fromarray(random_pixels(8, 8, 4)).save(file, "PNG", exif=turned(6))
-    png_file = file.getvalue()
+    png_file = saved(random_pixels(8, 8, 4), "PNG", exif=turned(6))
     text = struct.pack(">I", 4) + b"zTXta\0\0a" + struct.pack(">I", zlib.crc32(b"zTXta\0\0a"))
     at = png_file.index(b"IDAT") - 4
     assert essential_parts(png_file[:at] + text * 3 + png_file[at:] + text, "") == png_file
@@ -316,10 +313,9 @@ def test_what_is_not_an_image_file(tmp_path):
             read(path)
     with pytest.raises(lenet_cpp.FileNotFound):
         read("null\0.png")
-    with pytest.raises(lenet_cpp.BadInput, match="got int"):
-        read(3)
-    with pytest.raises(lenet_cpp.BadInput, match="mode"):
-        read(tmp_path / "text.png", "CMYK")
+    for source, mode, problem in ((3, "RGB", "got int"), (tmp_path / "text.png", "CMYK", "mode")):
+        with pytest.raises(lenet_cpp.BadInput, match=problem):
+            read(source, mode)
 
 
 def test_unreadable_file(tmp_path):
@@ -357,9 +353,8 @@ def test_the_largest_image_is_read_without_a_warning():
 
 def test_reading_from_memory():
     """Pillow images that were never files, JPEG included."""
-    file = io.BytesIO()
-    Image.new("RGB", (20, 10), "red").save(file, "JPEG")
-    assert images.read_image(Image.open(file), "RGB").size == (20, 10)
-    broken = Image.open(io.BytesIO(file.getvalue()[:-4]))
+    content = saved(random_pixels(10, 20, 3), "JPEG")
+    assert read(Image.open(io.BytesIO(content))).shape == (10, 20, 3)
+    broken = Image.open(io.BytesIO(content[:-4]))
     with pytest.raises(lenet_cpp.BadInput, match="the image is truncated or damaged"):
         images.read_image(broken, "RGB")

@@ -16,15 +16,12 @@ from lenet_cpp.formats import checkpoint
 from lenet_cpp.models import load_parameters
 from numpy_reference import LENET
 
-# Saving
-
-
-def state_of(value):
-    return {"weight": np.full(4, value, np.float32)}
+RECORD = "net.train.json"
 
 
 def save(folder, value):
-    states = {"parameters": state_of(value), "optimizer": state_of(-value)}
+    values = {"parameters": value, "optimizer": -value}
+    states = {name: {"weight": np.full(4, of, np.float32)} for name, of in values.items()}
     checkpoint.save_checkpoint(folder, "net", **states, record={"value": value}, save=paddle.save)
 
 
@@ -32,45 +29,38 @@ def load(folder):
     """The value of a checkpoint, of which all three files must agree."""
     found = checkpoint.load_checkpoint(folder, "net")
     value = found.record["value"]
-    assert np.array_equal(found.parameters["weight"], state_of(value)["weight"])
-    assert np.array_equal(found.optimizer["weight"], state_of(-value)["weight"])
+    assert found.parameters["weight"].tolist() == [value] * 4
+    assert found.optimizer["weight"].tolist() == [-value] * 4
     return value
 
 
-@pytest.fixture
-def snapshots(tmp_path, monkeypatch):
-    """Copy the folder before and after everything that a save does to it: what a kill leaves."""
+def test_killed_at_any_instant_the_checkpoint_is_whole(tmp_path):
+    folder, taken = tmp_path / "folder", []
 
-    def watch(folder):
-        taken = []
+    def take():
+        taken.append(tmp_path / f"snapshot{len(taken)}")
+        shutil.copytree(folder, taken[-1])
 
-        def take():
-            taken.append(tmp_path / f"snapshot{len(taken)}")
-            shutil.copytree(folder, taken[-1])
+    def wrap(function):
+        def wrapped(*args, **options):
+            take()
+            result = function(*args, **options)
+            take()
+            return result
 
-        def wrap(function):
-            def wrapped(*args, **options):
-                take()
-                result = function(*args, **options)
-                take()
-                return result
+        return wrapped
 
-            return wrapped
-
-        monkeypatch.setattr(paddle, "save", wrap(paddle.save))
-        for name in ("replace", "unlink", "write_text"):
-            monkeypatch.setattr(Path, name, wrap(getattr(Path, name)))
-        return taken
-
-    return watch
-
-
-def test_killed_at_any_instant_the_checkpoint_is_whole(tmp_path, snapshots, monkeypatch):
-    folder = tmp_path / "folder"
     save(folder, 1)
-    taken = snapshots(folder)
-    save(folder, 2)
-    monkeypatch.undo()
+    # Before and after everything that a save does to the folder: what a kill leaves.
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in (
+            (paddle, "save"),
+            (Path, "replace"),
+            (Path, "unlink"),
+            (Path, "write_text"),
+        ):
+            patch.setattr(owner, name, wrap(getattr(owner, name)))
+        save(folder, 2)
     assert len(taken) >= 14  # two state dicts and the record staged, four renames
     # The record as it lies there, before anybody recovers, never describes other parameters
     # unless the journal that says so lies beside it.
@@ -78,16 +68,12 @@ def test_killed_at_any_instant_the_checkpoint_is_whole(tmp_path, snapshots, monk
     for snapshot in taken:
         again = snapshot.with_name(f"{snapshot.name}-again")
         shutil.copytree(snapshot, again)
-        value = load(snapshot)
-        found.append(value)
+        found.append(load(snapshot))
         # Reading the parameters alone gives the same checkpoint, and saving over it works.
-        record = checkpoint.load_record(again / "net.pdparams")
-        assert record["value"] == value
+        assert checkpoint.load_record(again / "net.pdparams")["value"] == found[-1]
         save(again, 3)
         assert load(again) == 3
-        assert sorted(path.name for path in again.iterdir()) == [
-            *("net.pdopt", "net.pdparams", "net.train.json")
-        ]
+        assert {path.name for path in again.iterdir()} == {"net.pdopt", "net.pdparams", RECORD}
     assert found == sorted(found)  # old, and from the commit point on new
     assert {1, 2} == set(found)
 
@@ -111,7 +97,8 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch, number):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-# Loading
+def values_of(layer):
+    return {name: tensor.numpy().copy() for name, tensor in layer.state_dict().items()}
 
 
 @pytest.fixture
@@ -126,8 +113,7 @@ def test_load_parameters(tmp_path, parameters):
     paddle.save(layer.state_dict(), str(path))  # as the guide does
     other = models.build("lenet")
     load_parameters(other, path)
-    for name, tensor in other.state_dict().items():
-        assert np.array_equal(tensor.numpy(), parameters[name])
+    np.testing.assert_equal(values_of(other), parameters)
 
 
 def test_every_difference_is_listed_and_nothing_is_loaded(tmp_path, parameters):
@@ -138,7 +124,7 @@ def test_every_difference_is_listed_and_nothing_is_loaded(tmp_path, parameters):
     path = tmp_path / "x.pdparams"
     paddle.save(parameters, str(path))
     layer = models.build("lenet")
-    before = {name: tensor.numpy().copy() for name, tensor in layer.state_dict().items()}
+    before = values_of(layer)
     with pytest.raises(BadModel) as caught:
         load_parameters(layer, path)
     for fault in (
@@ -147,8 +133,7 @@ def test_every_difference_is_listed_and_nothing_is_loaded(tmp_path, parameters):
         "linear3.bias is float64[10], expected float32[10]",
     ):
         assert fault in str(caught.value)
-    for name, tensor in layer.state_dict().items():
-        assert np.array_equal(tensor.numpy(), before[name])
+    np.testing.assert_equal(values_of(layer), before)
 
 
 def damaged(good):
@@ -164,7 +149,7 @@ def damaged(good):
     }
 
 
-@pytest.mark.parametrize("case", damaged(b"").keys())
+@pytest.mark.parametrize("case", damaged(b""))
 def test_damaged_parameters_are_named(tmp_path, parameters, case):
     path = tmp_path / "x.pdparams"
     paddle.save(parameters, str(path))
@@ -180,19 +165,14 @@ def test_missing_parameters_are_named(tmp_path):
             load_parameters(models.build("lenet"), path)
 
 
-class Hostile:
-    """Unpickling this makes a file, where unpickling is naive."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (os.mkdir, (str(self.path),))
-
-
 def test_reading_runs_no_code_from_the_file(tmp_path):
     path, trace = tmp_path / "x.pdparams", tmp_path / "trace"
-    path.write_bytes(pickle.dumps({"weight": Hostile(trace)}))
+
+    class Hostile:
+        def __reduce__(self):
+            return os.mkdir, (str(trace),)
+
+    path.write_bytes(pickle.dumps({"weight": Hostile()}))
     with pytest.raises(BadModel, match="mkdir"):
         checkpoint.read_state(path)
     assert not trace.exists()
@@ -218,6 +198,6 @@ def test_checkpoint_files_of_another_training_are_refused(tmp_path):
 )
 def test_damaged_record_is_named(tmp_path, content):
     save(tmp_path, 1)
-    (tmp_path / "net.train.json").write_text(content)
+    (tmp_path / RECORD).write_text(content)
     with pytest.raises(BadModel, match=r"net\.train\.json"):
         checkpoint.load_checkpoint(tmp_path, "net")
