@@ -1,5 +1,6 @@
 """InferenceEngine, which the commands use: every engine, what lies beside a model, any size."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -304,6 +305,24 @@ def test_images_of_any_size(engine, format_, any_size, resnet):
         for wrong in ((2, 4, 33, 57), (33, 57), (2, 3, 0, 57)):
             with pytest.raises(lenet_cpp.BadInput, match=r"expected shape \[N, 3, H, W\]"):
                 loaded.run(np.zeros(wrong))
+
+
+def test_images_that_keep_different_sizes_are_no_batch(any_size, tmp_path, capsys):
+    steps = json.loads((any_size[1] / "preprocess.json").read_text())
+    steps["steps"] = steps["steps"][2:]  # neither Resize nor CenterCrop
+    (tmp_path / "mine.json").write_text(json.dumps(steps))
+    photos = [tmp_path / f"{number}.png" for number in range(3)]
+    for photo, size in zip(photos, [(30, 20), (40, 20), (30, 20)], strict=True):
+        Image.new("RGB", size).save(photo)
+    command = [f"-d={any_size[1]}", f"--preprocess={tmp_path / 'mine.json'}", *map(str, photos)]
+    assert MAINS["predict"]([*command, "-b=3"]) == 5
+    assert "1.png: 40 x 20 pixels after the steps" in capsys.readouterr().err
+    assert MAINS["predict"]([*command, "-b=3", "--skip-errors", "--topk=1"]) == 5
+    said = capsys.readouterr()
+    assert f"skipped {photos[1]}: 40 x 20 pixels after the steps" in said.err
+    assert "1 of 3 images" in said.err
+    assert [str(photo) in said.out for photo in photos] == [True, False, True]
+    assert MAINS["predict"]([*command, "--skip-errors"]) == 0
 
 
 def test_commands_with_images_of_any_size(any_size, resnet, program, tmp_path, capsys):

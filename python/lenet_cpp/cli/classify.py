@@ -288,12 +288,22 @@ def _read(
     """Read a batch; with ``skip_errors`` without the images that cannot be read."""
     if not skip_errors:
         return engine.preprocess(images), {}
-    tensors, errors = [], {}
+    tensors: list[NDArray[np.float32]] = []
+    errors = {}
     for image in images:
         try:
-            tensors.append(engine.preprocess(image))
-        except (BadInput, FileNotFound) as error:  # noqa: PERF203 - one image must not stop others
+            tensor = engine.preprocess(image)
+        except (BadInput, FileNotFound) as error:
             errors[image] = str(error)
+            continue
+        if tensors and tensor.shape != tensors[0].shape:
+            height, width = tensor.shape[2:]
+            errors[image] = (
+                f"{image}: {width} x {height} pixels after the steps, which is not the size of the"
+                " first of its batch: use --batch-size=1"
+            )
+        else:
+            tensors.append(tensor)
     return (np.concatenate(tensors) if tensors else None), errors
 
 
