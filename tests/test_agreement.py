@@ -9,6 +9,10 @@ import pytest
 from lenet_cpp.agreement import compare, compare_batches, difference
 from lenet_cpp.errors import BackendFailure, BadModel
 
+NEAR_TIE = ([1.0, 1.000004], [1.000004, 1.0])
+ANOTHER_CLASS = ([1000.0, 1000.012], [1000.006, 1000.005])
+TOO_FAR = ([1.0, 2.0], [1.0, 2.1])
+
 
 def rows(*values):
     return np.array(values, np.float32)
@@ -34,18 +38,15 @@ def rows(*values):
     ],
 )
 def test_the_rule(reference, found, within):
-    ok = rows([2.0] + [0.0] * (len(reference) - 1))
-    comparison = compare(
-        np.vstack([ok, rows(reference)]), np.vstack([ok, rows(found)]), exact=False
-    )
+    ok = [2.0] + [0.0] * (len(reference) - 1)
+    comparison = compare(rows(ok, reference), rows(ok, found), exact=False)
     assert comparison.within is within
     assert comparison.agrees is within
     assert (comparison.verdict == "DIFFERS") is not within
 
 
 def test_another_class_differs_even_within_the_tolerance_of_large_outputs():
-    a, b = rows([1000.0, 1000.012]), rows([1000.006, 1000.005])
-    comparison = compare(a, b)
+    comparison = compare(*map(rows, ANOTHER_CLASS))
     assert comparison.largest_difference < 1e-5 * 1000
     assert comparison.equal_predictions == 0
     assert not comparison.agrees
@@ -91,10 +92,6 @@ def test_a_difference_is_written_with_its_share():
 
 # Everything that compares
 
-NEAR_TIE = ([1.0, 1.000004], [1.000004, 1.0])
-ANOTHER_CLASS = ([1000.0, 1000.012], [1000.006, 1000.005])
-TOO_FAR = ([1.0, 2.0], [1.0, 2.1])
-
 
 def refuses(call):
     """Whether a comparison that raises refuses; the message is the rule's own."""
@@ -109,6 +106,9 @@ def refuses(call):
     return True
 
 
+IMAGE = np.zeros((1, 1, 28, 28), np.float32)
+
+
 def in_verify(a, b, monkeypatch, **_):
     import lenet_cpp
     from lenet_cpp import verify
@@ -121,11 +121,8 @@ def in_verify(a, b, monkeypatch, **_):
     same = {"lenet_cpp": True, "C++ program": True}
     monkeypatch.setattr(verify, "_same_engine", lambda *_: (same, []))
     monkeypatch.setattr(verify, "_run_reference", run_reference)
-    report = verify.verify(
-        lenet_cpp.bundled_model_dir(), np.zeros((len(a), 1, 28, 28), np.float32),
-        program=Path("no program"), formats=["pdmodel"], accelerators=["plain"], batch_sizes=[1],
-    )  # fmt: skip
-    return not report.agrees
+    how = {"formats": ["pdmodel"], "accelerators": ["plain"], "batch_sizes": [1]}
+    return not verify.verify(lenet_cpp.bundled_model_dir(), IMAGE, program=Path(), **how).agrees
 
 
 def in_across(a, b, monkeypatch, **_):
@@ -133,11 +130,7 @@ def in_across(a, b, monkeypatch, **_):
     from lenet_cpp.verify import across
 
     monkeypatch.setattr(across, "WAYS", {"one": lambda _: a, "another": lambda _: b})
-    report = across.across(
-        lenet_cpp.bundled_model_dir(), np.zeros((len(a), 1, 28, 28), np.float32),
-        program=Path("no program"),
-    )  # fmt: skip
-    return not report.agrees
+    return not across.across(lenet_cpp.bundled_model_dir(), IMAGE, program=Path()).agrees
 
 
 def runs(*outputs):
@@ -218,9 +211,8 @@ COMPARISONS = [each for name, each in list(globals().items()) if name.startswith
 
 
 @pytest.mark.parametrize(
-    ("pair", "refused"), [(NEAR_TIE, False), (ANOTHER_CLASS, True), (TOO_FAR, True)],
-    ids=["near tie", "another class within the tolerance", "beyond the tolerance"],
-)  # fmt: skip
+    ("pair", "refused"), [(NEAR_TIE, False), (ANOTHER_CLASS, True), (TOO_FAR, True)]
+)
 @pytest.mark.parametrize("comparison", COMPARISONS, ids=lambda one: one.__name__)
 def test_all_comparisons_are_one_rule(comparison, pair, refused, monkeypatch, tmp_path):
     a, b = (rows(values) for values in pair)

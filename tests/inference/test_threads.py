@@ -75,10 +75,7 @@ def test_clones_made_run_and_dropped_by_threads_at_once(model_dir):
     x = digits(5)
     origins = {way: lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1]) for way in WAYS}
     expected = {way: origin.run(x) for way, origin in origins.items()}
-    made = queue.Queue(8)
-    used = queue.Queue(8)
-    wrong = []
-    count = 40
+    made, used, wrong, count = queue.Queue(8), queue.Queue(8), [], 40
 
     def make():
         for i in range(count):
@@ -160,9 +157,9 @@ def test_exceptions_cross_threads(model_dir):
 def test_dropped_in_any_order(model_dir):
     """Origins, clones, pools and results, in every order that Python may choose."""
     x = digits(4)
-    expected = {}
-    for way in WAYS:
-        expected[way] = lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1]).run(x)
+    loaded = {way: lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1]) for way in WAYS}
+    expected = {way: predictor.run(x) for way, predictor in loaded.items()}
+    del loaded
     for way, order in itertools.product(WAYS[:3], itertools.permutations(range(4))):
         origin = lenet_cpp.Predictor(model_dir / way[0], accelerator=way[1])
         clone = origin.clone()
@@ -180,7 +177,6 @@ def test_in_cycles(model_dir):
     class Node:
         def __init__(self, predictor):
             self.predictor = predictor
-            self.other: Node | None = None
 
     origin = lenet_cpp.Predictor(model_dir=model_dir)
     expected = origin.run(digits(2))
@@ -255,33 +251,27 @@ for action in actions:
     threading.Thread(target=work, args=(action,), daemon=True).start()
 time.sleep(0.3)
 """,
+    "after sys.exit": "p = load(); p.run(x); sys.exit(0)",
     "in functions called at the end": """
 import atexit
 p = load(); expected = p.run(x)
-atexit.register(lambda: print("at exit", (p.run(x) == expected).all()))
+atexit.register(lambda: print("in the end", (p.run(x) == expected).all()))
 """,
     "in a function registered before the import": "p = early.p = load()",
-    "after sys.exit": "p = load(); p.run(x); sys.exit(0)",
 }
-
-
-SAID = {
-    "in functions called at the end": "at exit True\n",
-    "in a function registered before the import": "(1, 10)\n",
-}
-BEFORE = {
-    "in a function registered before the import": """
+REGISTERED = """
 import atexit
 class early: p = None
-atexit.register(lambda: print(early.p.run([[0.0] * 28] * 28).shape))
+atexit.register(lambda: print("in the end", early.p.run([[0.0] * 28] * 28).shape == (1, 10)))
 """
-}
 
 
 @pytest.mark.parametrize("where", ENDS)
 def test_predictors_alive_at_the_end(tmp_path, where):
-    code = BEFORE.get(where, "") + PREAMBLE + ENDS[where]
-    assert in_child(code, cwd=tmp_path) == SAID.get(where, "")
+    code = PREAMBLE + ENDS[where]
+    if "early" in code:
+        code = REGISTERED + code
+    assert in_child(code, cwd=tmp_path) == ("in the end True\n" if "atexit" in code else "")
 
 
 FORK = """
@@ -419,7 +409,8 @@ assert in_fork(use) == 0
     in_child(PREAMBLE + code, cwd=tmp_path)
 
 
-MULTIPROCESSING = """
+def test_multiprocessing(tmp_path):
+    (tmp_path / "script.py").write_text("""
 import multiprocessing, numpy, lenet_cpp
 
 def work(seed):
@@ -429,12 +420,7 @@ if __name__ == "__main__":
     expected = [work(seed) for seed in range(4)]
     for method in ("fork", "spawn", "forkserver"):
         with multiprocessing.get_context(method).Pool(2) as pool:
-            found = pool.map(work, range(4))
-        assert all((a == b).all() for a, b in zip(found, expected)), method
-"""
-
-
-def test_multiprocessing(tmp_path):
-    (tmp_path / "script.py").write_text(MULTIPROCESSING)
+            assert all((a == b).all() for a, b in zip(pool.map(work, range(4)), expected)), method
+""")
     code = "import runpy; runpy.run_path('script.py', run_name='__main__')"
     assert in_child(code, cwd=tmp_path) == ""
