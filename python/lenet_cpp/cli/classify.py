@@ -215,9 +215,8 @@ def _classify(
         log = AutoLog(engine.name, warmup=options.warmup if options.benchmark else 0)
         for _ in range(log.warmup):
             _run(engine, images[: options.batch_size], options, AutoLog(log.model_name), [])
-        bar = stack.enter_context(
-            tqdm(total=len(images), desc="predict", unit="image", disable=None)
-        )
+        bar = tqdm(total=len(images), desc="predict", unit="image", disable=None)
+        stack.enter_context(bar)
         for begin in range(0, len(images), options.batch_size):
             batch = images[begin : begin + options.batch_size]
             for result in _run(engine, batch, options, log, outputs):
@@ -246,14 +245,12 @@ def _classify(
 
 def _refuse(options: Options) -> None:
     if options.output is not None and options.output.suffix not in SUFFIXES:
-        raise click.UsageError(
-            f"--output: '{options.output}' does not end in {', '.join(SUFFIXES)}"
-        )
+        endings = ", ".join(SUFFIXES)
+        raise click.UsageError(f"--output: '{options.output}' does not end in {endings}")
     for flag in ("use_gpu", "use_tensorrt"):  # for which TensorRT needs a GPU
         if getattr(options, flag, False):
             raise Unsupported(
-                f"--{flag}: this build computes on the CPU only, which has no TensorRT; leave"
-                f" --{flag} out, or say --{flag}=False"
+                f"--{flag}: this build computes on the CPU, without TensorRT; leave --{flag} out"
             )
 
 
@@ -297,11 +294,8 @@ def _read(
             errors[image] = str(error)
             continue
         if tensors and tensor.shape != tensors[0].shape:
-            height, width = tensor.shape[2:]
-            errors[image] = (
-                f"{image}: {width} x {height} pixels after the steps, which is not the size of the"
-                " first of its batch: use --batch-size=1"
-            )
+            size = " x ".join(map(str, tensor.shape[:1:-1]))
+            errors[image] = f"{image}: {size} pixels after the steps, unlike the first: use -b=1"
         else:
             tensors.append(tensor)
     return (np.concatenate(tensors) if tensors else None), errors
@@ -309,14 +303,9 @@ def _read(
 
 def _rows(results: list[ImageResult]) -> list[list[object]]:
     return [
-        [
-            "" if place else _printable(result.file),
-            class_id,
-            "-" if label is None else _printable(label),
-            f"{probability:.6f}",
-        ]
+        ["" if place else _printable(result.file), id_, _printable(label or "-"), f"{share:.6f}"]
         for result in results
-        for place, (class_id, label, probability) in enumerate(result.predictions)
+        for place, (id_, label, share) in enumerate(result.predictions)
     ]
 
 
