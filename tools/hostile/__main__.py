@@ -8,14 +8,11 @@
 Exit code: 0 nothing found, 1 finds, 2 wrong usage.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 from tqdm import tqdm
@@ -26,9 +23,6 @@ from tools.hostile.growth import run_growth
 from tools.hostile.hunt import entry, hunt, minimised, save
 from tools.hostile.networks import dump, load
 from tools.hostile.survey import ACCELERATORS, survey
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 COUNTING = Path(__file__).parents[2] / "build" / "asan-ubsan" / "lenet_measure_loading"
 MUTANTS = """Damage a model in many ways, load and run each variant in a child process, and report
@@ -106,12 +100,9 @@ def run_mutants(options):
     for model_format in options.formats:
         with tqdm(total=options.count, desc=model_format, unit="mutant", disable=None) as bar:
             indices = range(options.first, options.first + options.count)
-            tally = survey(
-                options.model_dir, model_format, indices, seed=options.seed, done=bar.update,
-                accelerators=options.accelerators or ACCELERATORS["pdmodel"],
-                engine=options.engine, precision=options.precision,
-            )  # fmt: skip
-        tallies.append(tally)
+            how = {name: getattr(options, name) for name in ("seed", "engine", "precision")}
+            how["accelerators"] = options.accelerators or ACCELERATORS["pdmodel"]
+            tallies.append(survey(options.model_dir, model_format, indices, bar.update, **how))
     kinds = ["refused", "equal", "different", "(non-finite)", "killed"]
     print(tabulate([tally.shares() for tally in tallies], ["format", "mutants", *kinds]))
     rows = [[t.format, *key, count] for t in tallies for key, count in sorted(t.details.items())]
@@ -132,11 +123,11 @@ def run_networks(options):
     seed = int(today if options.seed == "today" else options.seed)
     numbers = range(options.first, options.first + options.count)
     print(f"seed {seed}, networks {numbers[0]} to {numbers[-1]}")
+    which = {"seed": seed, "targets": options.targets}
     entries = [
-        {"name": f"{seed}/{i}", "seed": seed, "number": i, "targets": options.targets,
-         "program": i % options.program_every == 0}
+        {"name": f"{seed}/{i}", "number": i, "program": i % options.program_every == 0, **which}
         for i in numbers
-    ]  # fmt: skip
+    ]
     return int(bool(examine(entries, options).finds))
 
 
@@ -179,7 +170,7 @@ def examine(entries, options):
     return report
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv=None):
     """Run a command; return the exit code."""
     made = parser()
     options = made.parse_args(argv)

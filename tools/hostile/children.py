@@ -16,15 +16,11 @@ INTERRUPTED = threading.Event()
 def do_steps(function, steps, heard, *, seconds, per_child=200, **arguments):
     """Call a function for each step, in its order, in child processes.
 
-    Args:
-        function: ``module:name``; it takes a step and the arguments, and returns a dictionary.
-        steps: Values that JSON takes.
-        heard: Takes the number of a step and what the function returned; or ``outcome``, the name
-            of the signal or the exit that ended the child, and ``detail``, its last words.
-        seconds: What a step may take before SIGALRM ends the child.
-        per_child: Steps after which a new child begins: Paddle does not give back all the memory
-            that a load takes.
-        **arguments: The same for each step.
+    ``function`` is ``module:name``; it takes a step, a value that JSON takes, and the arguments,
+    and returns a dictionary. ``heard`` takes the number of a step and that dictionary; or
+    ``outcome``, the name of the signal or the exit that ended the child, and ``detail``, its last
+    words. After ``seconds`` SIGALRM ends the child. After ``per_child`` steps a new one begins:
+    Paddle does not give back all the memory that a load takes.
     """
     numbered = list(enumerate(steps))
     while numbered:
@@ -39,11 +35,10 @@ def do_steps(function, steps, heard, *, seconds, per_child=200, **arguments):
                 heard(at, json.loads(said))
 
         request = {"function": function, "steps": numbered[:per_child], "seconds": seconds}
+        request["arguments"] = arguments
+        how = {"doing": "the child", "variables": {"OMP_NUM_THREADS": "1"}}
         try:
-            call(
-                "tools.hostile.children:serve", {**request, "arguments": arguments},
-                doing="the child", report=report, variables={"OMP_NUM_THREADS": "1"},
-            )  # fmt: skip
+            call("tools.hostile.children:serve", request, report=report, **how)
         except BackendFailure as error:
             outcome = error.signal if isinstance(error, WorkerCrashed) else "exit"
             heard(at, {"outcome": outcome, "detail": str(error)})

@@ -6,8 +6,6 @@ blocks, where the program was built with -DLENET_COUNT_BLOCKS=ON (preset asan-ub
 allocated: not in seconds.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import json
 import re

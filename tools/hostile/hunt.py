@@ -33,10 +33,6 @@ class Find:
         said = "" if self.outcome == "wrong" else re.sub(r"'[^']*'|[\d(), ]+", "", self.detail)[:80]
         return self.target, self.outcome, said
 
-    def to_json(self):
-        """Return what is saved, and replayed."""
-        return {**vars(self), "network": self.network.to_json()}
-
 
 class Report(NamedTuple):
     """What came of some networks."""
@@ -56,11 +52,9 @@ def accepted(target, outcome):
 def examine(entries, done=lambda: None, keep=None):
     """Export and run networks, in this order.
 
-    Args:
-        entries: Each a ``name`` with ``network``, or ``seed`` and ``number``; ``targets``, where
-            not every one, and ``program``, whether the C++ program too runs it.
-        done: Called after each.
-        keep: Where to leave the exported models, in folders by number.
+    Each entry is a ``name`` with ``network``, or ``seed`` and ``number``; ``targets``, where not
+    every one, and ``program``, whether the C++ program too runs it. The exported models are left
+    in ``keep``, in folders by number.
     """
     report = Report([], [], [])
     steps = []
@@ -143,9 +137,10 @@ def save(finds, folder):
     with tempfile.TemporaryDirectory(prefix="lenet-differential-") as name:
         examine([entry(find.name, find.network, "-") for find in finds], keep=Path(name))
         for i, find in enumerate(finds):
-            title = f"{find.name}-{find.target}-{find.outcome}".translate(str.maketrans("/ ", "--"))
+            title = re.sub("[/ ]", "-", f"{find.name}-{find.target}-{find.outcome}")
             shutil.rmtree(folder / title, ignore_errors=True)
             shutil.copytree(Path(name) / str(i), folder / title)
             paths.append(folder / title / "find.json")
-            paths[-1].write_text(dump(find.to_json()) + "\n", encoding="utf-8")
+            said = {**vars(find), "network": find.network.to_json()}  # replay() reads it
+            paths[-1].write_text(dump(said) + "\n", encoding="utf-8")
     return paths

@@ -85,11 +85,8 @@ def parse_message(data, kind, at=0, end=None):
             node.value, at = read_varint(data, at)
         else:
             size, start = read_varint(data, at) if node.wire == 2 else ({1: 8, 5: 4}[node.wire], at)
-            node.length, at, node.value = (
-                (at, start, size),
-                start + size,
-                data[start : start + size],
-            )
+            node.length, at = (at, start, size), start + size
+            node.value = data[start:at]
             if node.wire == 2 and node.number in MESSAGES.get(kind, {}):
                 node.kind = MESSAGES[kind][node.number]
                 node.value = parse_message(data, node.kind, start, at)
@@ -242,11 +239,10 @@ class PaddleModel:
 
     def conv(self, x, w="w", shape=FILTER, groups=1):
         """Add a convolution by a filter, which has the size of the image padded likewise."""
-        return self.add(
-            "conv2d", {"Input": [x], "Filter": [self.parameter(w, [*shape])]}, "Output",
-            strides=[1, 1], paddings=[shape[2] // 2] * 2, dilations=[1, 1], groups=groups,
-            padding_algorithm="EXPLICIT", data_format="NCHW",
-        )  # fmt: skip
+        inputs = {"Input": [x], "Filter": [self.parameter(w, [*shape])]}
+        window = {"strides": [1, 1], "paddings": [shape[2] // 2] * 2, "dilations": [1, 1]}
+        more = {"groups": groups, "padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
+        return self.add("conv2d", inputs, "Output", **window, **more)
 
     def relu(self, x, **attributes):
         """Add a rectifier, which knows no attribute."""
@@ -352,11 +348,10 @@ class Program(PaddleModel):
 
     def pool(self, x):
         """Add a maximum of windows of one value."""
-        return self.add(
-            "pool2d", {"X": [x]}, ksize=[1, 1], strides=[1, 1],
-            paddings=[0, 0], ceil_mode=False, exclusive=False, global_pooling=False, adaptive=False,
-            data_format="NCHW", pooling_type="max", padding_algorithm="EXPLICIT",
-        )  # fmt: skip
+        window = {"ksize": [1, 1], "strides": [1, 1], "paddings": [0, 0]}
+        flags = dict.fromkeys(("ceil_mode", "exclusive", "global_pooling", "adaptive"), False)
+        kind = {"data_format": "NCHW", "pooling_type": "max", "padding_algorithm": "EXPLICIT"}
+        return self.add("pool2d", {"X": [x]}, **window, **flags, **kind)
 
     def rounded(self, x):
         """Quantize and dequantize."""

@@ -3,7 +3,7 @@
 import copy
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,8 +64,7 @@ class Network:
             if "like" in attributes:
                 attributes["like"] = place.get(attributes["like"], place[old])
             layers.append(Layer(layer.op, [place[i] for i in layer.inputs], attributes))
-        outputs = [place[i] for i in self.outputs]
-        return Network(self.kind, self.shape, layers, outputs, self.seed, self.options)
+        return replace(self, layers=layers, outputs=[place[i] for i in self.outputs])
 
     def to_json(self):
         """Return what :meth:`from_json` reads."""
@@ -85,9 +84,8 @@ def dump(data, depth=0):
     keys = [f"{json.dumps(key)}: " for key in data] if isinstance(data, dict) else [""] * len(data)
     values = data.values() if isinstance(data, dict) else data
     pad = "\n" + " " * depth
-    parts = [
-        f"{pad} {key}{dump(value, depth + 1)}" for key, value in zip(keys, values, strict=True)
-    ]
+    lines = zip(keys, values, strict=True)
+    parts = (f"{pad} {key}{dump(value, depth + 1)}" for key, value in lines)
     return flat[0] + ",".join(parts) + pad + flat[-1]
 
 
@@ -128,25 +126,18 @@ def _candidates(network):
                 each.inputs = [stand_in if value == i else value for value in each.inputs]
             less.outputs = list(dict.fromkeys(stand_in if o == i else o for o in less.outputs))
             yield less
-        yield _changed(network, "outputs", [i])
+        yield replace(network, outputs=[i])
     for output in network.outputs:
-        yield _changed(network, "outputs", [output])
+        yield replace(network, outputs=[output])
     for i, layer in enumerate(network.layers):
         for attributes in _simpler(layer.attributes):
-            less = copy.deepcopy(network)
-            less.layers[i].attributes = attributes
-            yield less
+            simpler = replace(layer, attributes=attributes)
+            yield replace(network, layers=[*network.layers[:i], simpler, *network.layers[i + 1 :]])
     for shape in _simpler(network.shape):
         if len(shape) == len(network.shape):
-            yield _changed(network, "shape", shape)
+            yield replace(network, shape=shape)
     for options in _simpler(network.options):
-        yield _changed(network, "options", options)
-
-
-def _changed(network, name, value):
-    less = copy.deepcopy(network)
-    setattr(less, name, value)
-    return less
+        yield replace(network, options=options)
 
 
 def _simpler(value):

@@ -45,10 +45,8 @@ def draw_onnx(d, shapes):
     def conv(d, s):
         kernel, group = d.kernel(), groups_of(d, s[1], [1, 1, 1, 2, s[1]])
         out = group * d.pick([1, 2, 5, 8] if group == 1 else [1, 2])
-        more = d.some(
-            kernel_shape=(0.5, kernel), dilations=(0.25, d.two([1, 2])), bias=(0.4, False),
-            group=(1 if group > 1 else 0.2, group),
-        )  # fmt: skip
+        more = {"kernel_shape": (0.5, kernel), "dilations": (0.25, d.two([1, 2]))}
+        more = d.some(**more, bias=(0.4, False), group=(1 if group > 1 else 0.2, group))
         return {"out": out, "kernel": kernel, **window(d, kernel, opset, pool=False), **more}
 
     def pool(d, s):
@@ -249,13 +247,10 @@ class Writer:
         for number, layer in enumerate(self.network.layers[: len(self.shapes)], 1):
             self.write(number, layer)
         shape = [options.get("batch", "N"), *self.network.shape]
-        graph = helper.make_graph(
-            self.nodes,
-            "graph",
-            [helper.make_tensor_value_info("v0", self.kind, shape)],
-            [helper.make_tensor_value_info(f"v{i}", self.kind, None) for i in outputs],
-            [] if options.get("constants_as_nodes") else list(self.tensors.values()),
-        )
+        given = [helper.make_tensor_value_info("v0", self.kind, shape)]
+        made = [helper.make_tensor_value_info(f"v{i}", self.kind, None) for i in outputs]
+        tensors = [] if options.get("constants_as_nodes") else list(self.tensors.values())
+        graph = helper.make_graph(self.nodes, "graph", given, made, tensors)
         imports = [helper.make_opsetid("", self.opset)]
         return helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString()
 

@@ -29,10 +29,12 @@ _KINDS = {"float32": 5, "int32": 2, "int8": 21}  # VarType.Type
 
 
 class Outcome(NamedTuple):
-    """What happened to a mutant."""
+    """What happened to a mutant.
 
-    # refused (a typed error), equal (output bit-identical to the original's), different (other
-    # output, or non-finite), or killed (the child died or hung)
+    It is refused (a typed error), equal (output bit-identical to the original's), different (other
+    output, or non-finite), or killed (the child died or hung).
+    """
+
     kind: str
     detail: str = ""  # the class of the error, finite or non-finite, the signal, or timeout
     message: str = ""  # of the error, or the last words of the child
@@ -61,11 +63,7 @@ class Tally:
 
 @cache
 def read_model(model_dir, model_format):
-    """Read the files of an exported model as ``model_format`` has them, once.
-
-    Args:
-        model_dir: A folder with one NAME.pdmodel, NAME.json and NAME.pdiparams.
-        model_format: One of :data:`ACCELERATORS`; ``separate`` is made from the other files.
+    """Read an exported model as ``model_format`` has it, once; ``separate`` is made from the rest.
 
     Raises:
         BadInput: The folder does not hold one such model.
@@ -136,20 +134,14 @@ def _run(folder, files, accelerator, **options):
         return predictor.run(images)
 
 
-def survey(model_dir, model_format, indices, *, seed, accelerators, done=lambda: None, **options):
+def survey(model_dir, model_format, indices, done=lambda: None, *, seed, accelerators, **options):
     """Try a series of mutants.
 
     A mutant that kills a child which others ran in before is tried again in a new one; when it does
     not kill that, its message says so.
 
-    Args:
-        model_dir: As for :func:`read_model`.
-        model_format: One of :data:`ACCELERATORS`.
-        indices: Which mutants of the series.
-        seed: Seed of the series.
-        accelerators: To run each with; those that cannot run the format are left out.
-        done: Called after each mutant.
-        **options: ``engine`` and ``precision``, as in :class:`lenet_cpp.Options`.
+    Of the accelerators, those that cannot run the format are left out; ``options`` are ``engine``
+    and ``precision``, as in :class:`lenet_cpp.Options`.
 
     Raises:
         BadModel: The unchanged model is refused or gives another output than itself.
@@ -172,12 +164,11 @@ def survey(model_dir, model_format, indices, *, seed, accelerators, done=lambda:
                 said = f"{outcome.kind} {outcome.message}"
                 raise BadModel(f"the unchanged {model_format} model: {said}")
 
+        seconds = SECONDS * (len(usable) + 1)
+        how = {"model_dir": str(model_dir), "model_format": model_format, "accelerators": usable}
         with tempfile.TemporaryDirectory(prefix="lenet-mutants-") as folder:
-            do_steps(
-                "tools.hostile.survey:try_mutant", indices, heard,
-                seconds=SECONDS * (len(usable) + 1), folder=folder, model_dir=str(model_dir),
-                model_format=model_format, seed=seed, accelerators=usable, **options,
-            )  # fmt: skip
+            how |= {"folder": folder, "seed": seed, **options}
+            do_steps("tools.hostile.survey:try_mutant", indices, heard, seconds=seconds, **how)
         return found
 
     found = try_all([-1, *indices], done)
