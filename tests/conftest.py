@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -63,14 +64,11 @@ def running_children():
         return set()
     found = set()
     for process in psutil.Process().children(recursive=True):
-        try:
-            if process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            # Python's own helpers, which stay until the interpreter ends.
-            if "from multiprocessing" not in " ".join(process.cmdline()):
+        with suppress(psutil.NoSuchProcess):
+            # Python's own helpers stay until the interpreter ends.
+            helper = "from multiprocessing" in " ".join(process.cmdline())
+            if process.status() != psutil.STATUS_ZOMBIE and not helper:
                 found.add(process)
-        except psutil.NoSuchProcess:
-            continue
     return found
 
 

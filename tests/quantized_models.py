@@ -20,7 +20,6 @@ from snippets import read_snippets, run_snippet
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "quantization.md"
-_CALIBRATION_IMAGES = 128
 
 NETWORK = """
 import paddle
@@ -95,18 +94,12 @@ paddle.jit.save(layer, "classifier/inference", input_spec=spec)
     (folder / "photos").mkdir()
     random = np.random.default_rng(0)
     for index in range(12):
-        pixels = random.integers(0, 256, (6, 5 + index, 3), np.uint8)
-        photo = Image.fromarray(pixels).resize((40, 30 + index))
-        photo.save(folder / "photos" / f"{index:02}.png")
+        photo = Image.fromarray(random.integers(0, 256, (6, 5 + index, 3), np.uint8))
+        photo.resize((40, 30 + index)).save(folder / "photos" / f"{index:02}.png")
 
 
 def quantized_by_paddle(model_dir):
-    """Return what :func:`make_quantized_models` makes."""
-    return once("quantized-by-paddle", lambda target: make_quantized_models(model_dir, target))
-
-
-def make_quantized_models(model_dir, target):
-    """Have Paddle itself quantize LeNet; return ``target``.
+    """Have Paddle itself quantize LeNet; return the folder.
 
     In each folder of it are ``lenet.pdmodel`` and ``lenet.pdiparams``:
 
@@ -115,14 +108,16 @@ def make_quantized_models(model_dir, target):
       ``paddle.quantization`` leaves them;
     * ``old``: the format before that (``onnx_format=False``).
     """
-    command = [sys.executable, "-W", "ignore", __file__, str(model_dir), str(target)]
-    # The old representation of programs is chosen before paddle is imported.
-    environment = {"FLAGS_enable_pir_api": "0", "OMP_NUM_THREADS": "1", "HOME": str(target)}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return target
+
+    def make(target):
+        command = [sys.executable, "-W", "ignore", __file__, str(model_dir), str(target)]
+        # The old representation of programs is chosen before paddle is imported.
+        environment = {"FLAGS_enable_pir_api": "0", "OMP_NUM_THREADS": "1", "HOME": str(target)}
+        output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        done = subprocess.run(command, env=environment, check=False, timeout=300, **output)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    return once("quantized-by-paddle", make)
 
 
 def _quantize(model_dir, target):
@@ -133,17 +128,13 @@ def _quantize(model_dir, target):
     place = paddle.CPUPlace()
     executor = paddle.static.Executor(place)
     names = {"model_filename": "lenet.pdmodel", "params_filename": "lenet.pdiparams"}
-    images = to_model_input(read_mnist_dir(sample_dir()).train.images[:_CALIBRATION_IMAGES])
+    images = to_model_input(read_mnist_dir(sample_dir()).train.images[:128])
     for name, onnx_format in (("onnx", True), ("old", False)):
         quantization = PostTrainingQuantization(
-            executor=executor,
-            model_dir=str(model_dir),
-            **names,
+            executor=executor, model_dir=str(model_dir), **names,
             data_loader=lambda: ({"x": images[i : i + 32]} for i in range(0, len(images), 32)),
-            batch_nums=_CALIBRATION_IMAGES // 32,
-            algo="hist",
-            onnx_format=onnx_format,
-        )
+            batch_nums=len(images) // 32, algo="hist", onnx_format=onnx_format,
+        )  # fmt: skip
         quantization.quantize()
         quantization.save_quantized_model(str(target / name), **names)
     with paddle.static.scope_guard(paddle.static.Scope()):

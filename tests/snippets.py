@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 RUN = ("sh", "python")
-"""Languages that are run."""
-FILES = ("cpp", "cmake")
-"""Languages that are saved under the name in the comment of their first line."""
+FILES = ("cpp", "cmake")  # saved under the name in the comment of their first line
 
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-_NAME = re.compile(r"(?://|#) (?P<name>[\w./-]+)$")
+_NAME = re.compile(r"(?://|#) ([\w./-]+)$")
 
 
 class Snippet(NamedTuple):
@@ -40,14 +38,12 @@ def read_snippets(page):
 def run_snippet(snippet, folder, environment, **variables):
     """Run a block in a folder, with the programs of a virtual environment before all others."""
     interpreter = {"sh": ["sh", "-eu"], "python": [str(environment / "bin" / "python")]}
+    path = f"{environment}/bin:{os.environ['PATH']}"
     return subprocess.run(
         [*interpreter[snippet.language], "-c", snippet.text],
-        cwd=folder,
-        env={**os.environ, "PATH": f"{environment}/bin:{os.environ['PATH']}", **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        cwd=folder, env={**os.environ, "PATH": path, **variables},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
 def run_page(page, folder, model_dir):
@@ -75,6 +71,6 @@ def save_snippet(snippet, folder):
     """Save a block under the name that its first line has in a comment."""
     match = _NAME.match(snippet.text.splitlines()[0])
     assert match, f"{snippet.place}: the first line does not name a file"
-    path = folder / match["name"]
+    path = folder / match[1]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(snippet.text, encoding="utf-8")

@@ -6,8 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import lenet_cpp
+from lenet_cpp import verify
 from lenet_cpp.agreement import compare, compare_batches, difference
 from lenet_cpp.errors import BackendFailure, BadModel
+from lenet_cpp.export import checks, inference_model, separate_layout
+from lenet_cpp.interchange import checks as imports
+from lenet_cpp.interchange.onnx import export
+from lenet_cpp.models.paddle_run import Runs
+from lenet_cpp.verify import across
+from tools.benchmark import summary
+from tools.caffe2 import roundtrip
 
 NEAR_TIE = ([1.0, 1.000004], [1.000004, 1.0])
 ANOTHER_CLASS = ([1000.0, 1000.012], [1000.006, 1000.005])
@@ -110,9 +119,6 @@ IMAGE = np.zeros((1, 1, 28, 28), np.float32)
 
 
 def in_verify(a, b, monkeypatch, **_):
-    import lenet_cpp
-    from lenet_cpp import verify
-
     def run_reference(cases, *_, **__):
         return "dygraph", {case.batch_size: a for case in cases}
 
@@ -126,24 +132,17 @@ def in_verify(a, b, monkeypatch, **_):
 
 
 def in_across(a, b, monkeypatch, **_):
-    import lenet_cpp
-    from lenet_cpp.verify import across
-
     monkeypatch.setattr(across, "WAYS", {"one": lambda _: a, "another": lambda _: b})
     return not across.across(lenet_cpp.bundled_model_dir(), IMAGE, program=Path()).agrees
 
 
 def runs(*outputs):
     """What stands for run_model: the outputs of one batch, of one model after the other."""
-    from lenet_cpp.models.paddle_run import Runs
-
     left = list(outputs)
     return lambda *_: Runs("x", ["y"], [[left.pop(0)]])
 
 
 def in_export(a, b, monkeypatch, **_):
-    from lenet_cpp.export import checks, inference_model
-
     monkeypatch.setattr(checks, "run_model", runs(b))
     monkeypatch.setattr(inference_model, "signature_of", lambda *_: None)
     where = Path("model.json"), Path("model.pdiparams")
@@ -152,7 +151,6 @@ def in_export(a, b, monkeypatch, **_):
 
 def in_conversion_by_parameters(a, b, monkeypatch, **_):
     paddle = pytest.importorskip("paddle", reason="the network is Paddle's")
-    from lenet_cpp.export import checks
 
     monkeypatch.setattr(checks, "run_model", runs(b))
     monkeypatch.setattr(checks, "random_batches", lambda _: [a])
@@ -163,8 +161,6 @@ def in_conversion_by_parameters(a, b, monkeypatch, **_):
 
 
 def in_separate_and_combined(a, b, monkeypatch, **_):
-    from lenet_cpp.export import checks, separate_layout
-
     monkeypatch.setattr(checks, "run_model", runs(a, b))
     monkeypatch.setattr(separate_layout, "signature_of", lambda *_: None)
     model = Path("m"), None
@@ -172,8 +168,6 @@ def in_separate_and_combined(a, b, monkeypatch, **_):
 
 
 def in_export_to_onnx(a, b, monkeypatch, tmp_path, **_):
-    from lenet_cpp.interchange.onnx import export
-
     info = SimpleNamespace(batch=-1, inputs=[SimpleNamespace(shape=(-1, 2))], opset=13)
     for name in ("_tidy", "set_metadata", "check_onnx"):
         monkeypatch.setattr(export, name, lambda *_: None)
@@ -188,23 +182,17 @@ def in_export_to_onnx(a, b, monkeypatch, tmp_path, **_):
 
 
 def in_import_from_onnx_torch_and_caffe2(a, b, monkeypatch, **_):
-    from lenet_cpp.interchange import checks
-
-    monkeypatch.setattr(checks, "outputs_by_route", lambda *_: {"it": [b]})
+    monkeypatch.setattr(imports, "outputs_by_route", lambda *_: {"it": [b]})
     exported = SimpleNamespace(folder=Path("m"), manifest=SimpleNamespace(models={}))
-    return refuses(lambda: checks.compare_routes("m.pt", exported, [a], [a]))
+    return refuses(lambda: imports.compare_routes("m.pt", exported, [a], [a]))
 
 
 def in_round_trip_through_caffe2(a, b, **_):
-    from tools.caffe2.roundtrip import _compare
-
-    return not _compare(a, {"Caffe2": b})[1].comparison.agrees
+    return not roundtrip._compare(a, {"Caffe2": b})[1].comparison.agrees
 
 
 def in_benchmark(a, b, **_):
-    from tools.benchmark.summary import assess
-
-    return assess(a, b, None, name="it").wrong is not None
+    return summary.assess(a, b, None, name="it").wrong is not None
 
 
 COMPARISONS = [each for name, each in list(globals().items()) if name.startswith("in_")]

@@ -18,18 +18,12 @@ import lenet_cpp
 
 pytestmark = pytest.mark.timeout(900)
 
-IMPORT_ORDERS = {
-    "never": "import lenet_cpp",
-    "before": "import paddle; import lenet_cpp",
-    "after": "import lenet_cpp; import paddle",
-}
+IMPORT_ORDERS = "import lenet_cpp", "import paddle, lenet_cpp", "import lenet_cpp, paddle"
 
 
-def run(*command, cwd, **options):
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd, capture_output=True, text=True, check=False, **options,
-    )  # fmt: skip
+def run(*command, **options):
+    command = [str(part) for part in command]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
     return done.stdout
 
@@ -66,17 +60,12 @@ def fresh(tmp_path_factory, wheel, elsewhere, digits):
     pip = (sys.executable, "-m", "pip", "--python", python)
     run(*pip, "install", "--quiet", wheel, cwd=elsewhere)
     packages = run(*pip, "list", "--format=freeze", cwd=elsewhere)
-    logits = predict_with(python, IMPORT_ORDERS["never"], digits)
+    logits = predict_with(python, IMPORT_ORDERS[0], digits)
     (site,) = environment.glob("lib/python3*/site-packages")
     for package in Path(str(metadata.distribution("paddlepaddle").locate_file(""))).iterdir():
         if not (site / package.name).exists() and not package.name.startswith("lenet_cpp"):
             (site / package.name).symlink_to(package)
     return python, logits, packages
-
-
-@pytest.fixture(scope="module")
-def fresh_python(fresh):
-    return fresh[0]
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +75,10 @@ def digits(elsewhere):
     return path
 
 
-def predict_with(python, imports, digits):
-    output = digits.with_name("logits.npy")
-    code = (
-        f"{imports}; import numpy as np; images = np.load({str(digits)!r});"
-        f"np.save({str(output)!r}, lenet_cpp.predict(images))"
-    )
+def predict_with(python, imports, digits, predict="lenet_cpp.predict"):
+    code = f"{imports}; import numpy; numpy.save('out', {predict}(numpy.load('digits.npy')))"
     run(python, "-W", "ignore", "-c", code, cwd=digits.parent)
-    return np.load(output)
+    return np.load(digits.with_name("out.npy"))
 
 
 def test_without_paddle(fresh, digits):
@@ -103,34 +88,19 @@ def test_without_paddle(fresh, digits):
     np.testing.assert_array_equal(logits, lenet_cpp.predict(np.load(digits)))
 
 
-def test_paddle_may_come_later(fresh_python, digits):
+def test_paddle_may_come_later(fresh, digits):
     """The engine paddle of the same installation runs once there is a Paddle."""
-    code = (
-        f"import lenet_cpp, numpy as np; images = np.load({str(digits)!r});"
-        "folder = lenet_cpp.bundled_model_dir();"
-        "p = lenet_cpp.Predictor(model_dir=folder, engine='paddle', accelerator='plain');"
-        f"np.save({str(digits.with_name('paddle.npy'))!r}, p.run(images))"
-    )
-    run(fresh_python, "-W", "ignore", "-c", code, cwd=digits.parent)
-    with lenet_cpp.Predictor(
-        model_dir=lenet_cpp.bundled_model_dir(), engine="paddle", accelerator="plain"
-    ) as predictor:
-        expected = predictor.run(np.load(digits))
-    np.testing.assert_array_equal(np.load(digits.with_name("paddle.npy")), expected)
+    options = {"engine": "paddle", "accelerator": "plain"}
+    predict = f"lenet_cpp.Predictor(model_dir=lenet_cpp.bundled_model_dir(), **{options}).run"
+    found = predict_with(fresh[0], "import lenet_cpp", digits, predict)
+    with lenet_cpp.Predictor(model_dir=lenet_cpp.bundled_model_dir(), **options) as predictor:
+        np.testing.assert_array_equal(found, predictor.run(np.load(digits)))
 
 
-@pytest.mark.parametrize("order", IMPORT_ORDERS)
-def test_pip_install(fresh_python, digits, order):
-    logits = predict_with(fresh_python, IMPORT_ORDERS[order], digits)
+@pytest.mark.parametrize("imports", IMPORT_ORDERS)
+def test_pip_install(fresh, digits, imports):
+    logits = predict_with(fresh[0], imports, digits)
     np.testing.assert_array_equal(logits, lenet_cpp.predict(np.load(digits)))
-
-
-def test_same_command_as_the_issue(fresh_python, elsewhere):
-    code = (
-        "import numpy as np, lenet_cpp; "
-        "print(lenet_cpp.predict(np.zeros((2,1,28,28),'float32')).shape)"
-    )
-    assert run(fresh_python, "-c", code, cwd=elsewhere) == "(2, 10)\n"
 
 
 def test_wheel(wheel):

@@ -43,5 +43,4 @@ def public_names():
 def test_public_names_are_those_of_the_page(module, names):
     found = importlib.import_module(module)
     assert set(found.__all__) == names
-    for name in names:
-        assert getattr(found, name) is not None
+    assert all(getattr(found, name) is not None for name in names)
