@@ -18,6 +18,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Report = Callable[[str, int, int], None]
+
 
 class BackendFailure(Exception):  # noqa: N818 - called like the caller's class
     """The caller raises its own class of this name."""
@@ -50,13 +52,7 @@ def _in_one_line(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[
 
 @_in_one_line
 def convert(
-    folder: Path,
-    networks: str,
-    builder: str,
-    classes: int,
-    seed: int,
-    params: str,
-    report: Callable[[str, int, int], None],
+    folder: Path, networks: str, builder: str, classes: int, seed: int, params: str, report: Report
 ) -> dict[str, Any]:
     """Take a network from PyTorch to Caffe2's nets, as the guide does it.
 
@@ -129,9 +125,7 @@ def _load(net: Any, state: Path, params: str) -> None:
 
 
 @_in_one_line
-def run(
-    folder: Path, nets: list[str], batch_size: int, report: Callable[[str, int, int], None]
-) -> dict[str, Any]:
+def run(folder: Path, nets: list[str], batch_size: int, report: Report) -> dict[str, Any]:
     """Run two nets in Caffe2 alone; reads ``inputs.npy``, writes ``caffe2.npy``."""
     from caffe2.python import workspace
 

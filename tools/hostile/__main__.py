@@ -170,7 +170,7 @@ def examine(entries, options):
     return report
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run a command; return the exit code."""
     made = parser()
     options = made.parse_args(argv)

@@ -28,22 +28,13 @@ MESSAGES = {
 def varint(value):
     """Encode a number; a negative one as 64 bits."""
     value &= (1 << 64) - 1
-    result = bytearray()
-    while value >= 0x80:
-        result.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*result, value])
+    return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + varint(value >> 7)
 
 
 def read_varint(data, at):
     """Read the number at a place; return it and the place after it."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
+    end = next(i for i in range(at, len(data)) if data[i] < 0x80) + 1
+    return sum((data[i] & 0x7F) << 7 * (i - at) for i in range(at, end)), end
 
 
 def field(number, value):

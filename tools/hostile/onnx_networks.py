@@ -181,9 +181,8 @@ class Writer:
 
     def conv(self, x, s, out, kernel, bias=True, **more):
         shape = [out, s[1] // more.get("group", 1), *kernel]
-        parts = [self.parameter(0, shape, 1 / math.sqrt(math.prod(shape[1:])))]
-        parts += [self.parameter(1, [out])] if bias else []
-        return "Conv", [*x, *parts], more
+        weight = self.parameter(0, shape, 1 / math.sqrt(math.prod(shape[1:])))
+        return "Conv", [*x, weight, *([self.parameter(1, [out])] if bias else [])], more
 
     def batchnormalization(self, x, s, **more):
         parts = [self.parameter(i, [s[1]], least=0.5 if i == 3 else None) for i in range(4)]
@@ -256,11 +255,7 @@ class Writer:
 
 
 def shapes(network):
-    """Return the shapes of all values, for two images or the fixed number, by onnxruntime.
-
-    Raises:
-        InvalidNetworkError: onnxruntime refuses it.
-    """
+    """Return the shapes of all values, for two images or the fixed number, by onnxruntime."""
     batch = network.options.get("batch", "N")
     images = np.zeros((2 if batch == "N" else batch, *network.shape), np.float32)
     known = [images.shape]

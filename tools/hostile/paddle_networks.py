@@ -154,9 +154,8 @@ class Run:
         padding, dilation = more.get("padding", 0), np.ravel(more.get("dilation", 1))
         pads = padding if isinstance(padding, list) else [0 if padding == "VALID" else padding]
         for i, size in enumerate(x.shape[1:-1] if last else x.shape[2:]):
-            both = [pads[i % len(pads)]] * 2
-            if len(pads) == 2 * len(kernel):
-                both = pads[2 * i : 2 * i + 2]
+            whole = len(pads) == 2 * len(kernel)
+            both = pads[2 * i : 2 * i + 2] if whole else [pads[i % len(pads)]] * 2
             reach = dilation[i % len(dilation)] * (kernel[i] - 1)
             if padding != "SAME" and size + sum(both) <= reach:
                 raise InvalidNetworkError("a window larger than the image: Paddle 3.3 faults")
@@ -234,11 +233,7 @@ class Run:
 
 
 def evaluate(network, images, dtype="float32", nudge=0):
-    """Return all values in dygraph, as tensors.
-
-    Raises:
-        InvalidNetworkError: Paddle refuses it.
-    """
+    """Return all values in dygraph, as tensors."""
     try:
         with paddle.no_grad():
             return Run(network, dtype, nudge)(paddle.to_tensor(images.astype(dtype)))
@@ -267,9 +262,6 @@ def export(network, folder, formats):
     """Write net.json and, where Paddle still can, net.pdmodel and the folder separate.
 
     Only those of ``formats``, unless that is empty.
-
-    Raises:
-        InvalidNetworkError: Paddle cannot export it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
