@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -76,18 +77,15 @@ def find_interpreter(python: str | Path | None = None) -> Path:
         return Path(named)
     on_path = shutil.which(f"python{wanted}")
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    of_pyenv = sorted(root.glob(f"versions/{wanted}.*/bin/python"), key=_patch, reverse=True)
-    for candidate in [*([Path(on_path)] if on_path else []), *of_pyenv]:
+    of_pyenv = list(root.glob(f"versions/{wanted}.*/bin/python"))
+    of_pyenv.sort(key=lambda path: [int(part) for part in re.findall(r"\d+", path.parts[-3])])
+    for candidate in [*([Path(on_path)] if on_path else []), *reversed(of_pyenv)]:
         if _version(candidate) == PYTHON:
             return candidate
     raise Unsupported(
         f"Caffe2 needs Python {wanted}: there is no python{wanted} on PATH and none in"
         f" {root / 'versions'}; install one (pyenv install {wanted}), or name it with --python"
     )
-
-
-def _patch(python: Path) -> list[int]:
-    return [int(part) for part in python.parents[1].name.split(".") if part.isdigit()]
 
 
 def _version(python: str | Path) -> tuple[int, ...] | None:

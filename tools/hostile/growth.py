@@ -189,20 +189,16 @@ def measure(program, family, size, *, limited):
 
     ``limited``: with a limited address space, which a program with AddressSanitizer cannot have.
     """
-    limits = (resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    how = {"capture_output": True, "text": True, "errors": "replace", "timeout": SECONDS}
+    if limited:
+        limits = resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE)
+        how["preexec_fn"] = partial(resource.setrlimit, *limits)
     with tempfile.TemporaryDirectory() as name:
         path = family.write(Path(name), size)
         file_bytes = sum(file.stat().st_size for file in Path(name).iterdir())
         try:
-            run = subprocess.run(
-                [program, "int8" if family.int8 else "fp32", path],
-                check=False,
-                text=True,
-                capture_output=True,
-                errors="replace",
-                timeout=SECONDS,
-                preexec_fn=partial(resource.setrlimit, *limits) if limited else None,
-            )
+            command = [program, "int8" if family.int8 else "fp32", path]
+            run = subprocess.run(command, check=False, **how)
         except subprocess.TimeoutExpired as error:
             return Cost(str(error), file_bytes, "too-slow")
     if run.returncode != 0:

@@ -236,11 +236,9 @@ class PaddleModel:
         return self.add("conv2d", inputs, "Output", **window, **more)
 
     def relu(self, x, **attributes):
-        """Add a rectifier, which knows no attribute."""
         return self.add("relu", {"X": [x]}, **attributes)
 
     def sum(self, x, y):
-        """Add a sum."""
         return self.add("elementwise_add", {"X": [x], "Y": [y]}, axis=-1)
 
     def write(self, folder, output):
@@ -287,7 +285,6 @@ class Pir(PaddleModel):
         return self.operator(f"1.{kind.removeprefix('elementwise_')}", values, **attributes)
 
     def bytes(self, output):
-        """Return the program with an output."""
         self.operator("1.fetch", [output], name="y", col=0)
         block = {"#": "block_0", "args": [], "ops": self.operators}
         base = {"magic": "pir", "trainable": True, "version": 4}
@@ -345,7 +342,6 @@ class Program(PaddleModel):
         return self.add("pool2d", {"X": [x]}, **window, **flags, **kind)
 
     def rounded(self, x):
-        """Quantize and dequantize."""
         scale, zero = self.parameter("scale", [1]), self.parameter("zero", [1])
         inputs = {"Scale": [scale], "ZeroPoint": [zero]}
         for kind in ("quantize_linear", "dequantize_linear"):
@@ -353,6 +349,5 @@ class Program(PaddleModel):
         return x
 
     def bytes(self, output):
-        """Return the program with an output."""
         self.add("fetch", {"X": [output]}, result="fetch", col=0)
         return field(1, field(1, 0) + field(2, -1) + self.variables + self.operators) + self.more

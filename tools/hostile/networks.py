@@ -67,7 +67,6 @@ class Network:
         return replace(self, layers=layers, outputs=[place[i] for i in self.outputs])
 
     def to_json(self):
-        """Return what :meth:`from_json` reads."""
         return asdict(self)
 
     @classmethod

@@ -54,7 +54,6 @@ class Tally:
         return Counter(kind for kind, _ in self.details.elements())
 
     def shares(self):
-        """Return how many mutants there were, and the share of each kind of outcome."""
         total, outcomes = self.details.total(), self.outcomes
         kinds = ("refused", "equal", "different", "killed")
         *others, killed = (f"{outcomes[kind]} ({outcomes[kind] / total:.1%})" for kind in kinds)
