@@ -1,7 +1,4 @@
-"""How a C++ program ends, seen from outside; a file runs another one with a run_program of its own.
-
-Neither lives longer than a test, so that they are that file's.
-"""
+"""How a program ends, seen from outside: for one test, as a file may have its own run_program."""
 
 from pathlib import Path
 

@@ -4,6 +4,7 @@ and with each instruction set, and tools/hostile draws networks of all operators
 """
 
 import math
+import re
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import paddle
 import pytest
 from paddle import nn
+from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
@@ -32,9 +34,8 @@ PROCESSOR_FLAGS["avx512vnni"] = PROCESSOR_FLAGS["avx512"] | {"avx512_vnni"}
 
 
 def processor_has(name):
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    flags = next(line for line in lines if line.startswith("flags")).split()
-    return PROCESSOR_FLAGS[name] <= set(flags)
+    flags = re.search("^flags.*", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0]
+    return PROCESSOR_FLAGS[name] <= set(flags.split())
 
 
 @pytest.fixture(params=[name for name in INSTRUCTION_SETS if name != "avx512vnni"])
@@ -65,7 +66,7 @@ class Branches(nn.Layer):
         self.join = join
 
     def forward(self, x):
-        pooled = nn.functional.max_pool2d(self.two(x), 1)
+        pooled = F.max_pool2d(self.two(x), 1)
         return self.join(self.norms[0](self.one(x)), self.norms[1](pooled))
 
 
@@ -91,8 +92,8 @@ def flattened(*layers):
 
 def normalized(outputs):
     norm = lively(nn.BatchNorm1D(outputs * 36))
-    layers = (nn.Flatten(), norm, nn.Linear(outputs * 36, 5))
-    return nn.Sequential(nn.Conv2D(2, outputs, 3, padding=1), *layers)
+    last = nn.Linear(outputs * 36, 5)
+    return nn.Sequential(nn.Conv2D(2, outputs, 3, padding=1), nn.Flatten(), norm, last)
 
 
 NETWORKS = {
@@ -109,20 +110,15 @@ NETWORKS = {
         ((2, 8, 9), lambda: convolved(nn.AvgPool2D((3, 4), 2, (1, 2), True, exclusive=False))),
     "adaptive pool": ((2, 7, 5), lambda: convolved(nn.AdaptiveAvgPool2D((4, 3)))),
     "global pool": ((2, 7, 5), lambda: convolved(nn.AdaptiveAvgPool2D(1), outputs=17)),
-    "linear layers": (
-        (3, 4, 5),
-        lambda: nn.Sequential(
-            nn.Flatten(), nn.Linear(60, 33), nn.ReLU(), nn.Dropout(0.5), nn.Linear(33, 7)
-        ),
-    ),
+    "linear layers": ((3, 4, 5), lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(60, 33), nn.ReLU(), nn.Dropout(0.5), nn.Linear(33, 7)
+    )),
     "softmax": ((2, 6, 6), lambda: flattened(nn.Linear(4, 5), nn.Softmax())),
     "sum": ((3, 6, 5), lambda: Branches(lambda x, y: x + y)),
-    "sum and relu": ((3, 6, 5), lambda: Branches(lambda x, y: nn.functional.relu(x + y))),
+    "sum and relu": ((3, 6, 5), lambda: Branches(lambda x, y: F.relu(x + y))),
     "concat": ((3, 6, 5), lambda: Branches(lambda x, y: paddle.concat([x, y], axis=1))),
-    "concat and relu": (
-        (3, 6, 5),
-        lambda: Branches(lambda x, y: nn.functional.relu(paddle.concat([x, y], axis=1))),
-    ),
+    "concat and relu":
+        ((3, 6, 5), lambda: Branches(lambda x, y: F.relu(paddle.concat([x, y], axis=1)))),
     "normalization of a flattened vector":
         ((2, 6, 6), lambda: flattened(lively(nn.BatchNorm1D(4)), nn.Linear(4, 5))),
 }  # fmt: skip
@@ -274,21 +270,20 @@ def test_long_sums(shape, kernel, instruction_set, tmp_path):
 
 
 def test_an_instruction_set_is_named_or_refused(model_dir, monkeypatch):
+    native = partial(lenet_cpp.Predictor, model_dir=model_dir, engine="native")
+    x = np.zeros((1, 1, 28, 28), np.float32)
+    expected = native().run(x)
     monkeypatch.setenv("LENET_NATIVE_ISA", "mmx")
     with pytest.raises(lenet_cpp.BadInput, match=r"LENET_NATIVE_ISA is 'mmx'.*avx2"):
-        lenet_cpp.Predictor(model_dir=model_dir, engine="native")
+        native()
     monkeypatch.setenv("LENET_NATIVE_ISA", "")  # as if it were not set
-    x = np.zeros((1, 1, 28, 28), np.float32)
-    found = lenet_cpp.Predictor(model_dir=model_dir, engine="native").run(x)
-    monkeypatch.delenv("LENET_NATIVE_ISA")
-    assert (found == lenet_cpp.Predictor(model_dir=model_dir, engine="native").run(x)).all()
+    assert (native().run(x) == expected).all()
 
 
 def test_the_page(model_dir, tmp_path, root):
     """Each command of docs/native-engine.md."""
-    run, python, scalar, explained, slowest = run_page(
-        root / "docs" / "native-engine.md", tmp_path, model_dir
-    )
+    page = root / "docs" / "native-engine.md"
+    run, python, scalar, explained, slowest = run_page(page, tmp_path, model_dir)
     assert "engine native" in run
     assert python == "(2, 10)\n"
     assert "engine native" in scalar

@@ -20,9 +20,6 @@ pytest.importorskip("onnxruntime", reason="the answers are compared with its own
 # Where there is no onnx, the lines above skip this file; importing it first would fail.
 from onnx_files import model, reference
 
-COUNTS = (1, 3, 20)
-
-
 # ---- small models
 
 
@@ -44,16 +41,15 @@ def write(folder, nodes, shape=(3, 9, 10), tensors=None, batch="N", also="", **o
     return path
 
 
-CONV = "c = Conv(x, w, b)"
-ALONE = "y = Conv(x, w, b)"
+CONV, ALONE = "c = Conv(x, w, b)", "y = Conv(x, w, b)"
 
 
-def agrees(path, seed=0, counts=COUNTS):
+def agrees(path, counts=(1, 3, 20)):
     """Compare both engines, for several batch sizes."""
     with lenet_cpp.Predictor(path, engine="native") as predictor:
         assert predictor.options["engine"] == "native"
         shape = predictor.input_spec.shape[1:]
-        images = np.random.default_rng(seed).standard_normal((max(counts), *shape)).astype("f4")
+        images = np.random.default_rng(0).standard_normal((max(counts), *shape)).astype("f4")
         outputs = [predictor.run(images[:count]) for count in counts]
         spec = predictor.output_spec
     fixed = predictor.input_spec.shape[0]
@@ -80,10 +76,8 @@ def test_the_last_window(counted, opset, tmp_path):
 
 def test_clip_without_bounds_and_values_of_constants(tmp_path):
     nodes = """
-        low = Constant<value_float=0.0>()
-        most = Constant<value_float=3.4028234663852886e38>()
-        scale = Constant<value_floats=[0.5]>()
-        rows = Constant<value_ints=[0, -1]>()
+        low = Constant<value_float=0.0>() most = Constant<value_float=3.4028234663852886e38>()
+        scale = Constant<value_floats=[0.5]>() rows = Constant<value_ints=[0, -1]>()
         d = Clip(c) e = Clip(d, , most) f = Mul(e, scale) g = Clip(f, low) y = Reshape(g, rows)
     """
     expected = agrees(write(tmp_path, CONV + nodes, opset=13))
@@ -160,8 +154,7 @@ paddle2onnx.export(*files, opset_version=9, optimize_tool="none")
 """
     command = [sys.executable, "-c", code]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    path = tmp_path / "inference.onnx"
-    expected = agrees(path, counts=(1, 3))
+    expected = agrees(tmp_path / "inference.onnx", counts=(1, 3))
     images = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype("f4")
     with lenet_cpp.Predictor(tmp_path / "inference.json", engine="native") as predictor:
         assert compare(predictor.run(images), expected).agrees
@@ -172,18 +165,20 @@ paddle2onnx.export(*files, opset_version=9, optimize_tool="none")
 LARGE = (ALONE, (3, 200, 200), weights(16))
 
 
-def test_engines_of_an_onnx(tmp_path, monkeypatch):
+def engine_of(path, **options):
+    with lenet_cpp.Predictor(path, **options) as predictor:
+        return predictor.options["engine"]
+
+
+def test_engines_of_an_onnx(tmp_path):
     """auto is native where it is the fastest and supports the options, else onnxruntime."""
     path = write(tmp_path, ALONE)
-    with lenet_cpp.Predictor(path) as predictor:
-        assert predictor.options["engine"] == "native"
+    assert engine_of(path) == "native"
     for options in ({"ir_optim": False}, {"memory_optim": True}, {"accelerator": "plain"}):
-        with lenet_cpp.Predictor(path, **options) as predictor:
-            assert predictor.options["engine"] == "onnxruntime"
+        assert engine_of(path, **options) == "onnxruntime"
     for name, slower in (("large", LARGE), ("sigmoid", (f"{CONV} y = Sigmoid(c)",))):
         (tmp_path / name).mkdir()
-        with lenet_cpp.Predictor(write(tmp_path / name, *slower)) as predictor:
-            assert predictor.options["engine"] == "onnxruntime"
+        assert engine_of(write(tmp_path / name, *slower)) == "onnxruntime"
     with lenet_cpp.Predictor(model_dir=tmp_path, engine="native") as predictor:
         assert predictor.model_file == path
         assert predictor.quantized is False
@@ -191,25 +186,20 @@ def test_engines_of_an_onnx(tmp_path, monkeypatch):
             predictor.run_layers(np.zeros((1, 3, 9, 10), np.float32))
 
 
-def test_why_a_slower_engine_is_taken_is_said(tmp_path, run_program):
+def test_why_a_slower_engine_is_taken_is_said(tmp_path, run_ok):
     path = write(tmp_path, *LARGE)
     environment = {"LENET_ONNXRUNTIME_LIBRARY": "/no/such/library.so"}
-    done = run_program(f"--model_file={path}", "--explain", "--repeats=1", env=environment)
-    assert (done.returncode, done.stderr) == (0, "")
+    text = run_ok(f"--model_file={path}", "--explain", "--repeats=1", env=environment)
     reason = r"engine native \(auto: .* \(engine onnxruntime: there is no onnxruntime library"
-    assert re.search(reason, done.stdout.splitlines()[0])
+    assert re.search(reason, text.splitlines()[0])
 
 
-def test_a_program_without_onnxruntime(tmp_path, run_program, program):
+def test_a_program_without_onnxruntime(tmp_path, run_ok, fails, program):
     """lenet_infer_native takes native unasked."""
     flag = f"--model_file={write(tmp_path, ALONE)}"
     alone = program.with_name("lenet_infer_native")
-    done = run_program(flag, "--format=json", program=alone)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["engine"] == "native"
-    done = run_program(flag, "--engine=onnxruntime", program=alone)
-    assert done.returncode == 6
-    assert "no onnxruntime engine" in done.stderr
+    assert json.loads(run_ok(flag, "--format=json", program=alone))["engine"] == "native"
+    fails(6, "no onnxruntime engine", flag, "--engine=onnxruntime", program=alone)
 
 
 # ---- what it cannot do: cpp/tests/test_onnx_graph.cc has the others
@@ -220,16 +210,12 @@ def test_a_program_without_onnxruntime(tmp_path, run_program, program):
     [
         (f"{CONV} y = Sigmoid(c)", r"Sigmoid, which gives 'y'.*engine onnxruntime"),
         ("y = Relu(x)", r"relu of the image itself \(Relu .*engine paddle"),
-        (
-            f"{CONV} p = GlobalMaxPool(c) s = Softmax<axis=1>(p) y = Relu(s)",
-            "softmax as the last layer",
-        ),
+        (f"{CONV} p = GlobalMaxPool(c) s = Softmax<axis=1>(p) y = Relu(s)", "softmax as the last"),
     ],
 )
 def test_what_has_no_kernel_is_named(nodes, words, tmp_path):
-    path = write(tmp_path, nodes)
     with pytest.raises(lenet_cpp.Unsupported, match=words):
-        lenet_cpp.Predictor(path, engine="native")
+        lenet_cpp.Predictor(write(tmp_path, nodes), engine="native")
 
 
 def test_damaged_models_give_a_typed_error_or_the_right_answer(tmp_path):
@@ -258,9 +244,7 @@ def test_damaged_models_give_a_typed_error_or_the_right_answer(tmp_path):
         damaged = bytearray(whole)
         for at in generator.integers(0, len(whole), generator.integers(1, 3)):
             damaged[at] = generator.integers(256)
-        path.write_bytes(
-            bytes(damaged[: generator.integers(len(whole))] if i % 8 == 0 else damaged)
-        )
+        path.write_bytes(damaged[: generator.integers(len(whole)) if i % 8 == 0 else None])
         try:
             expected = reference(path, batch)
         # onnxruntime's errors derive from Exception and from nothing else that they share.

@@ -5,6 +5,7 @@ against torch. About 30 s on one core.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -72,14 +73,11 @@ def same(a, b):
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def child(code, *arguments, cwd):
+@pytest.fixture
+def child(run_ok, tmp_path):
     """What a program prints that ends by itself, without a word on standard error."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return done.stdout
+    python = {"program": sys.executable, "env": os.environ, "cwd": tmp_path}
+    return lambda code, *given: run_ok("-W", "ignore", "-c", code, *given, **python)
 
 
 # The same answers
@@ -159,7 +157,7 @@ def test_models_for_a_fixed_number_of_images(tmp_path, fixed, run_ok):
 # Threads and processes
 
 
-def test_a_forked_child(lenet_file, tmp_path):
+def test_a_forked_child(lenet_file, child):
     """One thread goes on in the child; the workers of several are not there, which is said."""
     code = """
 import os, signal, sys
@@ -179,13 +177,13 @@ for threads in (1, 2):
         os._exit(code)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
-    assert child(code, lenet_file, cwd=tmp_path).split() == ["0", "6"]
+    assert child(code, lenet_file).split() == ["0", "6"]
 
 
 @pytest.mark.parametrize(
     ("engine", "library"), [("onnxruntime", "libonnxruntime.so"), ("native", "liblenet.so")]
 )
-def test_nothing_is_imported_and_no_paddle_is_loaded(lenet_file, tmp_path, engine, library):
+def test_nothing_is_imported_and_no_paddle_is_loaded(lenet_file, child, engine, library):
     code = """
 import sys
 import numpy as np
@@ -196,11 +194,11 @@ maps = open("/proc/self/maps").read()
 assert sys.argv[3] in maps and "libpaddle" not in maps
 print("fine")
 """
-    assert child(code, lenet_file, engine, library, cwd=tmp_path) == "fine\n"
+    assert child(code, lenet_file, engine, library) == "fine\n"
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["engine first", "packages first"])
-def test_beside_paddle_and_the_package_of_python(lenet_file, tmp_path, order):
+def test_beside_paddle_and_the_package_of_python(lenet_file, child, order):
     code = """
 import sys
 import numpy as np
@@ -229,7 +227,7 @@ for turn in range(3):
     assert layer(paddle.to_tensor(x.reshape(4, 784))).shape == [4, 2]
 print("fine")
 """
-    assert child(code, lenet_file, order, cwd=tmp_path) == "fine\n"
+    assert child(code, lenet_file, order) == "fine\n"
 
 
 def test_in_a_child_process_of_its_own(lenet_file):
@@ -270,9 +268,8 @@ def test_libraries_that_are_none(lenet_file, tmp_path, fails, library, code, wor
     elif library == "other" or library[0] in "19?":
         source = write(tmp_path / "fake.c", FAKE_LIBRARY.encode())
         source = write(tmp_path / "other.c", b"int x;") if library == "other" else source
-        subprocess.run(
-            ["cc", "-shared", "-fPIC", f'-DVERSION="{library}"', "-o", path, source], check=True
-        )
+        flags = ["-shared", "-fPIC", f'-DVERSION="{library}"']
+        subprocess.run(["cc", *flags, "-o", path, source], check=True)
     flags = (f"--model_file={lenet_file}", "--engine=onnxruntime")
     line = fails(code, words, *flags, env={"LENET_ONNXRUNTIME_LIBRARY": str(path)})
     assert "pip install 'onnxruntime" in line
@@ -304,9 +301,7 @@ REFUSED = {
         "an operator that is none": (model("y = Abacus(x)"), "Abacus"),
         "opset of the future": (model(RELU, opset=99), "Opset 99"),
         "format of the future": (model(RELU, ir_version=99), "IR version: 99"),
-        "two inputs": (
-            model("y = Add(x, z)", "float[N,2] x, float[N,2] z"), "2 inputs and 1 outputs"
-        ),
+        "two inputs": (model("y = Add(x, z)", "float[N,2] x, float[N,2] z"), "2 inputs and 1 out"),
         "two outputs": (model(RELU, y="float[N,2] y, float[N,2] x"), "1 inputs and 2 outputs"),
         "integers in": (model("y = Cast<to=1>(x)", "int64[N,2] x"), "'x' is no"),
         "integers out": (model("y = Cast<to=7>(x)", y="int64[N,2] y"), "'y' is not a float32"),

@@ -31,9 +31,6 @@ def assert_same(actual, expected):
     assert compare(expected.astype(np.float32), np.asarray(actual, np.float32)).agrees
 
 
-# The program
-
-
 def parse(text):
     """The classes and the outputs that a report tells."""
     rows = re.findall(r"^image (\d+): class (\d+), logits (.+)$", text, flags=re.MULTILINE)
@@ -74,12 +71,8 @@ def test_guides_command(run_ok, model_dir, program_name):
 def test_every_way_agrees_with_numpy(
     run_ok, fails, model_dir, images_file, expected, accelerator, program_name
 ):
-    arguments = (
-        f"--model_file={model_dir / program_name}",
-        f"--input={images_file}",
-        f"--accelerator={accelerator}",
-        "--engine=paddle",
-    )
+    arguments = (f"--model_file={model_dir / program_name}", f"--input={images_file}")
+    arguments += (f"--accelerator={accelerator}", "--engine=paddle")
     if (accelerator, program_name) == ("openvino", "lenet.json"):
         fails(UNSUPPORTED, "OpenVINO", *arguments)
         return
@@ -347,32 +340,21 @@ def test_a_program_that_embeds_python(run_program, root, model_dir, when, librar
     python = Path(sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME") or "")
     if not python.is_file() or ".so" not in python.name:
         pytest.skip("this Python has no shared library")
-    result = run_program(
-        f"model_dir={model_dir}",
-        "engine=paddle",
-        f"{when}={python}",
-        program=root / "build" / "lenet_api_call",
-        env={"PYTHONHOME": sys.base_prefix}
-        | ({} if library is None else {"LENET_PADDLE_LIBRARY": str(library)}),
-    )
+    arguments = (f"model_dir={model_dir}", "engine=paddle", f"{when}={python}")
+    named = {} if library is None else {"LENET_PADDLE_LIBRARY": str(library)}
+    env = {"PYTHONHOME": sys.base_prefix} | named
+    result = run_program(*arguments, program=root / "build" / "lenet_api_call", env=env)
     lines = [line.split()[:2] for line in result.stdout.splitlines()]
-    expected = [["ok", "[1,"], ["python", "2"]]
-    assert (result.returncode, lines) == (
-        0, expected if when == "python_after" else expected[::-1]
-    ), result.stderr  # fmt: skip
+    expected = [["ok", "[1,"], ["python", "2"]][:: 1 if when == "python_after" else -1]
+    assert (result.returncode, lines) == (0, expected), result.stderr
 
 
 def test_a_missing_library_is_not_found_in_any_language(run_program, root, model_dir, tmp_path):
     """The C library's messages are in the language of the process."""
     environment = {"LC_ALL": "C.UTF-8", "LANGUAGE": "de"}
     missing = tmp_path / "libpaddle.so"
-    code = (
-        "import ctypes, locale, sys\nlocale.setlocale(locale.LC_ALL, '')\nctypes.CDLL(sys.argv[1])"
-    )
-    said = subprocess.run(
-        [sys.executable, "-c", code, missing], env=environment, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+    code = "import ctypes, locale as l, sys; l.setlocale(l.LC_ALL, ''); ctypes.CDLL(sys.argv[1])"
+    said = run_program("-c", code, missing, program=sys.executable, env=environment)
     if "cannot open shared object file" in said.stderr:
         pytest.skip("this machine has no messages in German")
     result = run_program(

@@ -142,9 +142,7 @@ MODELS = {
 PIR_MODELS = {
     "amax": lambda: lambda x: paddle.amax(x, [1], keepdim=True),
     "attention": lambda: Tokens(),
-    "bmm": lambda: lambda x: paddle.bmm(x.flatten(2), x.flatten(2).transpose([0, 2, 1])).unsqueeze(
-        1
-    ),
+    "bmm": lambda: lambda x: paddle.bmm(x[:, 0], x[:, 1]).unsqueeze(1),
     "glu": lambda: lambda x: F.glu(x, 1),
     "log": lambda: lambda x: paddle.log(paddle.abs(x) + 1) + paddle.log1p(x * x),
     "logsumexp": lambda: lambda x: paddle.logsumexp(x, 1, keepdim=True),

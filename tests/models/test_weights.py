@@ -33,43 +33,34 @@ def test_seeded_outputs_keep_their_proportions(name):
     layer.eval()
     shape = (2, *models.get(name).shape(64 if name != "lenet" else None))
     images = np.random.default_rng(0).standard_normal(shape).astype("float32")
-    with paddle.no_grad():
-        outputs = layer(paddle.to_tensor(images)).numpy()
+    outputs = layer(paddle.to_tensor(images)).numpy()
     assert 0.1 < np.abs(outputs).max() < 100
     assert np.abs(outputs[0] - outputs[1]).max() > 0.01
 
 
-class Server:
-    """Serves bytes on the loopback interface and counts the requests."""
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        status, headers, body = self.server.answers.get(self.path, (404, {}, b""))
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
 
-    def __init__(self):
-        self.answers, self.requests = {}, []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.requests.append(self.path)
-                status, headers, body = outer.answers.get(self.path, (404, {}, b""))
-                self.send_response(status)
-                for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def log_message(self, *arguments):
+        pass
 
 
 @pytest.fixture
 def server():
-    server = Server()
-    yield server
-    server.server.shutdown()
-    server.server.server_close()
+    """Serves bytes on the loopback interface and notes the requests."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.answers, server.requests = {}, []
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture
@@ -87,27 +78,20 @@ def published(tmp_path_factory):
 
 
 def test_pretrained_weights_from_paths_and_urls(published, server, cache):
-    content = published.read_bytes()
-    server.answers["/w/LeNet%20it.pdparams?v=1"] = (200, {}, content)
-    server.answers["/moved"] = (302, {"Location": "/w/LeNet%20it.pdparams?v=1"}, b"")
+    content, place = published.read_bytes(), "/w/LeNet%20it.pdparams?v=1"
+    server.answers |= {place: (200, {}, content), "/moved": (302, {"Location": place}, b"")}
     expected = models.build("lenet", seed=4).state_dict()
     digest = hashlib.sha256(content).hexdigest().upper()
-    for source in (
-        published,
-        str(published),
-        published.as_uri(),
-        f"{server.url}/w/LeNet%20it.pdparams?v=1",
-        f"{server.url}/moved",
-    ):
+    urls = (published.as_uri(), f"{server.url}{place}", f"{server.url}/moved")
+    for source in (published, str(published), *urls):
         layer = models.build("lenet", seed=5)
         path = models.load_pretrained(layer, source, sha256=digest)
         assert path.read_bytes() == content
         for name, value in layer.state_dict().items():
             assert (value.numpy() == expected[name].numpy()).all()
     assert len(server.requests) == 3
-    assert sorted(path.name.partition("-")[2] for path in cache.iterdir()) == [
-        *("LeNet_it.pdparams", "moved")
-    ]
+    cached = sorted(path.name.partition("-")[2] for path in cache.iterdir())
+    assert cached == ["LeNet_it.pdparams", "moved"]
     # A second time it comes from the cache, unless somebody changed that.
     (cached,) = cache.glob("*-moved")
     weights.fetch(f"{server.url}/moved", sha256=digest)
@@ -124,27 +108,23 @@ def test_downloads_that_are_not_kept(published, server, cache):
     server.answers["/away"] = (302, {"Location": "ftp://127.0.0.1/good"}, b"")
     server.answers["/huge"] = (200, {"Content-Length": str(1 << 40)}, content)
     right, wrong = hashlib.sha256(content).hexdigest(), "0" * 64
-    for path, digest, error, said in (
-        ("/good", wrong, errors.BadModel, f"has SHA-256 {right}, expected {wrong}"),
-        ("/short", right, errors.FileNotFound, "cannot download"),
-        ("/none", right, errors.FileNotFound, "HTTP 404; check the address"),
-        ("/away", right, errors.FileNotFound, "ftp"),
-        ("/huge", right, errors.BadModel, "more than 4 GiB"),
-        ("/good", None, errors.BadInput, "give its sha256, or use https"),
-        ("/good", "abc", errors.BadInput, "64 hexadecimal digits"),
+    url = server.url
+    for source, digest, error, said in (
+        (f"{url}/good", wrong, errors.BadModel, f"has SHA-256 {right}, expected {wrong}"),
+        (f"{url}/short", right, errors.FileNotFound, "cannot download"),
+        (f"{url}/none", right, errors.FileNotFound, "HTTP 404; check the address"),
+        (f"{url}/away", right, errors.FileNotFound, "ftp"),
+        (f"{url}/huge", right, errors.BadModel, "more than 4 GiB"),
+        (f"{url}/good", None, errors.BadInput, "give its sha256, or use https"),
+        (f"{url}/good", "abc", errors.BadInput, "64 hexadecimal digits"),
+        ("http://127.0.0.1:1/x", right, errors.FileNotFound, "cannot download"),
+        ("s3://bucket/x", None, errors.BadInput, "a URL of https, http or file"),
+        ("nowhere.pdparams", None, errors.FileNotFound, "nowhere"),
+        (published, wrong, errors.BadModel, "expected 0000"),
     ):
         with pytest.raises(error, match=said):
-            weights.fetch(server.url + path, sha256=digest)
+            weights.fetch(source, sha256=digest)
         assert not cache.exists() or list(cache.iterdir()) == []
-    server.server.server_close()
-    with pytest.raises(errors.FileNotFound, match="cannot download"):
-        weights.fetch("http://127.0.0.1:1/x", sha256=right)
-    with pytest.raises(errors.BadInput, match="a URL of https, http or file"):
-        weights.fetch("s3://bucket/x")
-    with pytest.raises(errors.FileNotFound, match="nowhere"):
-        weights.fetch("nowhere.pdparams")
-    with pytest.raises(errors.BadModel, match="expected 0000"):
-        weights.fetch(published, sha256=wrong)
 
 
 def test_https_is_not_left_for_http(monkeypatch, cache):
