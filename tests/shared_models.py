@@ -67,3 +67,23 @@ def both_formats(layer, shape, folder):
             static = paddle.jit.to_static(layer, input_spec=spec, full_graph=True)
             paddle.jit.save(static, str(folder / suffix))
     return [folder / "json.json", folder / "pdmodel.pdmodel"]
+
+
+def infer(model, params, x, *, onednn=False, int8=False):
+    """Run a model as a user of paddle.inference would, configured here and not by the package."""
+    from paddle.inference import Config, create_predictor
+
+    config = Config(*(str(path) for path in (model, params) if path is not None))
+    config.disable_glog_info()
+    if onednn:
+        config.enable_mkldnn()
+    if int8:
+        config.enable_mkldnn_int8()
+        config.delete_pass("repeated_fc_relu_fuse_pass")
+    predictor = create_predictor(config)
+    handle = predictor.get_input_handle(predictor.get_input_names()[0])
+    handle.reshape(x.shape)
+    handle.copy_from_cpu(x)
+    predictor.run()
+    (name,) = predictor.get_output_names()
+    return predictor.get_output_handle(name).copy_to_cpu()

@@ -7,7 +7,6 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -298,21 +297,18 @@ def test_settings_are_those_in_use(engine, flags, expected, command):
     assert [found[key] for key in keys] == expected.split()
 
 
-def test_accelerator_that_auto_chose(command, model_dir):
+def test_accelerator_that_auto_chose_and_the_name_that_was_given(command, model_dir):
     with lenet_cpp.Predictor(model_dir=model_dir, engine="paddle") as predictor:
         chosen = predictor.accelerator(7)
-    report = command("predict", "--benchmark", "--engine=paddle", "-b=100")
+    flags = ("--engine=paddle", "-b=100", "--model_name=classification")
+    report = command("predict", "--benchmark", *flags)
     assert " engine: paddle\n" in report
     assert f" accelerator: {chosen}\n" in report
     found = collected(report)
     assert found["enable_mkldnn"] == str(chosen == "onednn")
+    assert found["model_name"] == "classification"
     # No more images were run at once than there are.
     assert (found["batch_size"], found["input_shape"]) == ("7", "7,1,28,28")
-
-
-def test_model_name_is_as_given(command):
-    report = command("predict", "--benchmark", "--model_name=classification")
-    assert collected(report)["model_name"] == "classification"
 
 
 def test_times_are_those_of_the_stages(command, monkeypatch):
@@ -331,23 +327,6 @@ def test_times_are_those_of_the_stages(command, monkeypatch):
         times = {key: float(found[f"{key}_time(ms)"]) for key in names.values()}
         assert times.pop(stage) >= 200
         assert max(times.values()) < 200, times
-
-
-def test_report_from_python(model_dir, digits):
-    log = AutoLog("classification")
-    with InferenceEngine().load_predictor(model_dir=model_dir) as engine:
-        for path in sorted(digits.iterdir()):
-            log.start()
-            x = engine.preprocess(path)
-            log.stamp()
-            output = engine.run(x)
-            log.stamp()
-            engine.postprocess(output)
-            log.stamp()
-            log.end(x.shape)
-        found = collected(text_of(log, engine.settings(log.batch_size)))
-    assert (found["batch_size"], found["data_num"]) == ("1", "7")
-    assert np.isfinite(float(found["inference_time(ms)"]))
 
 
 @pytest.mark.parametrize("kind", ["engine", "paddle"])

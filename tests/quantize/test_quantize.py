@@ -29,6 +29,7 @@ from lenet_cpp.formats.tensors import read_combined
 from lenet_cpp.quantize import Quality, QuantizationSettings, deployed, int8_weights, sensitivity
 from lenet_cpp.quantize.deployed import Deployed
 from quantized_models import NETWORK, ROOT, quantized_by_page
+from shared_models import infer
 
 METHODS = tuple(quantization.METHODS)
 WEIGHTS = {
@@ -74,33 +75,22 @@ def model_of(made, method):
 
 
 def paddle_logits(program, images, *, int8):
-    """By ``paddle.inference``, configured here and not by the package."""
-    from paddle.inference import Config, create_predictor
+    return infer(program, program.with_suffix(".pdiparams"), images, onednn=True, int8=int8)
 
-    config = Config(str(program), str(program.with_suffix(".pdiparams")))
-    config.disable_gpu()
-    config.disable_glog_info()
-    config.enable_mkldnn()
-    if int8:
-        config.enable_mkldnn_int8()
-        config.delete_pass("repeated_fc_relu_fuse_pass")
-    predictor = create_predictor(config)
-    handle = predictor.get_input_handle(predictor.get_input_names()[0])
-    handle.reshape(images.shape)
-    handle.copy_from_cpu(images)
-    predictor.run()
-    return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+
+def parsed(program):
+    import paddle
+    from paddle import pir_utils
+
+    with pir_utils.OldIrGuard():
+        return paddle.static.Program.parse_from_string(program.read_bytes())
 
 
 def parameters(program):
-    import paddle
-    from paddle import pir_utils
     from paddle.static.io import is_persistable
 
-    with pir_utils.OldIrGuard():
-        parsed = paddle.static.Program.parse_from_string(program.read_bytes())
-        names = [v.name for v in parsed.list_vars() if is_persistable(v)]
-        return read_combined(program.with_suffix(".pdiparams"), names)
+    names = [v.name for v in parsed(program).list_vars() if is_persistable(v)]
+    return read_combined(program.with_suffix(".pdiparams"), names)
 
 
 def contents(folder):
@@ -142,30 +132,20 @@ def test_weights_are_int8_and_everything_runs_in_int8(made, report, method):
     arrays = parameters(program)
     assert {n: a.shape for n, a in arrays.items() if a.dtype == np.int8} == WEIGHTS
     assert params.stat().st_size < 0.28 * 247_083
-    assert report["methods"][method]["int8_primitives"] == {
-        "convolution": [2, 2],
-        "inner_product": [3, 3],
-    }
-    assert report["methods"][method]["params_size"] == params.stat().st_size
+    found = report["methods"][method]
+    assert found["int8_primitives"] == {"convolution": [2, 2], "inner_product": [3, 3]}
+    assert found["params_size"] == params.stat().st_size
 
 
-@pytest.mark.parametrize("method", ["static-ptq", "dygraph-ptq"])
-def test_weights_are_those_of_the_float_model_rounded_by_channel(made, model_dir, method):
+@pytest.mark.parametrize("kind", ["static", "dygraph"])
+def test_weights_are_those_of_the_float_model_rounded_by_channel_or_trained(made, model_dir, kind):
     exact = parameters(model_dir / "lenet.pdmodel")
-    found = parameters(model_of(made, method))
+    found, trained = (parameters(model_of(made, f"{kind}-{way}")) for way in ("ptq", "qat"))
     for name in WEIGHTS:
+        assert 0.001 < (found[name] != trained[name]).mean() < 0.9, name
         axes = tuple(range(1, 4)) if name.startswith("conv") else (0,)
         step = np.abs(exact[name]).max(axis=axes, keepdims=True) / 127
         assert (np.abs(found[name] * step - exact[name]) <= step * 0.5001).all()
-
-
-@pytest.mark.parametrize("method", ["static-qat", "dygraph-qat"])
-def test_training_changes_the_weights(made, method):
-    before = parameters(model_of(made, method.replace("qat", "ptq")))
-    after = parameters(model_of(made, method))
-    for name in WEIGHTS:
-        changed = (before[name] != after[name]).mean()
-        assert 0.001 < changed < 0.9, name
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -309,19 +289,15 @@ def test_images_of_ones_own(made, tmp_path):
 
 def averages(program):
     """The range of what goes into each convolution and matrix product, in their order."""
-    import paddle
-    from paddle import pir_utils
-
     arrays = parameters(program)
-    with pir_utils.OldIrGuard():
-        ops = paddle.static.Program.parse_from_string(program.read_bytes()).global_block().ops
-        scales = {
-            op.output("Y")[0]: float(arrays[op.input("Scale")[0]].item())
-            for op in ops
-            if op.type == "dequantize_linear" and op.input("X")[0] not in arrays
-        }
-        sources = [op.input("Input" if op.type == "conv2d" else "X")[0] for op in ops
-                   if op.type in {"conv2d", "mul", "matmul_v2"}]  # fmt: skip
+    ops = parsed(program).global_block().ops
+    scales = {
+        op.output("Y")[0]: float(arrays[op.input("Scale")[0]].item())
+        for op in ops
+        if op.type == "dequantize_linear" and op.input("X")[0] not in arrays
+    }
+    kinds = {"conv2d": "Input", "mul": "X", "matmul_v2": "X"}
+    sources = [op.input(kinds[op.type])[0] for op in ops if op.type in kinds]
     return [scales[name] for name in sources]
 
 
@@ -445,7 +421,7 @@ onednn_verbose,exec,cpu,reorder,jit:uni,undef,src_f32::b dst_s8::b,,,x,0.1
 
 
 def test_a_model_that_cannot_be_run_is_reported_and_the_others_run(made, tmp_path, mnist_test):
-    models = [Deployed(tmp_path / "a", "int8"), Deployed(model_of(made, "static-ptq"), "int8")]
+    models = [Deployed(path, "int8") for path in (tmp_path / "a", model_of(made, "static-ptq"))]
     for route in ROUTES[:3]:
         timing = {"batch_sizes": (1,), "seconds": 0.01}
         (bad, good), _ = deployed.serve(models, mnist_test.images[:2], route, **timing)
@@ -542,14 +518,10 @@ def test_a_float_model_is_not_overwritten(tmp_path, model_dir, sample):
     assert contents(folder) == before
 
 
-def test_a_quantized_model_is_not_quantized_again(made):
-    source = quantization.open_source(model_dir=made / "inference_model" / "lenet_static-ptq")
-    with pytest.raises(BadInput, match="quantized already"), source:
-        pass
-
-
-def test_parameters_of_a_quantized_model_are_not_taken_for_the_networks(made, tmp_path):
+def test_a_quantized_model_is_not_quantized_again_nor_made_a_state_dict(made, tmp_path):
     folder = made / "inference_model" / "lenet_static-ptq"
+    with pytest.raises(BadInput, match="quantized already"):
+        quantization.open_source(model_dir=folder).__enter__()
     with pytest.raises(Unsupported, match=r"lenet\.pdmodel is quantized, and the network is not"):
         convert_model(folder, tmp_path / "out", "pdparams")
     assert not (tmp_path / "out").exists()
@@ -561,16 +533,13 @@ def test_float_manifests_are_as_they_were(model_dir):
     assert read_manifest(model_dir).quantization is None
 
 
-def test_calibration_images_keep_the_shares_of_the_classes():
+def test_calibration_images_keep_the_shares_of_the_classes(tmp_path):
     images = quantization.mnist_images(sample_dir(), 600)
     train = read_mnist_dir(sample_dir()).train
     where = [int((train.images == image).all(axis=(1, 2)).argmax()) for image in images.calibration]
     assert len(set(where)) == 600
     shares = np.bincount(train.labels[where]) / 600
     np.testing.assert_allclose(shares, np.bincount(train.labels) / len(train), atol=1 / 600)
-
-
-def test_missing_data_is_named(tmp_path):
     with pytest.raises(FileNotFound, match="train-images"):
         quantization.mnist_images(tmp_path, 10)
 
