@@ -22,7 +22,6 @@ from lenet_cpp.cli import COMMANDS, load, run_cli
 PACKAGE = Path(__file__).parents[2] / "python" / "lenet_cpp"
 STEMS = {name: place.partition(":")[2] or place for name, (place, _) in COMMANDS.items()}
 TOOLS = {
-    "benchmark.py": "tools.benchmark.cli",
     "caffe2_roundtrip.py": "tools.caffe2.cli",
     "draw_mnist_sample.py": "tools.draw_mnist_sample",
     "mutate_models.py": "tools.hostile.__main__",
@@ -74,6 +73,7 @@ def argparse_names(main, arguments):
 PARSED = {name: load(name) for name in COMMANDS if name != "fetch-paddle"}  # which is a script
 FLAGS = {
     **{STEMS[name]: option_names(command) for name, command in PARSED.items()},
+    "benchmark.py": option_names(importlib.import_module("tools.benchmark.cli").main),
     "fetch_paddle": argparse_names(load("fetch-paddle").callback, ()),
     **{
         tool: argparse_names(importlib.import_module(module).main, [])

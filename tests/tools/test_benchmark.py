@@ -217,8 +217,6 @@ def test_contenders_are_chosen_by_group_and_pattern():
     assert choose(None) == list(CONTENDERS)
     with pytest.raises(BadInput, match="none of these contenders has the precision bf16"):
         choose(["litert"], precisions=["bf16"])
-    with pytest.raises(BadInput, match="'int4'; choose among fp32, bf16, int8"):
-        choose(None, precisions=["int4"])
     with pytest.raises(BadInput, match="no contender is called 'onnx'"):
         choose(["onnx"])
 
@@ -302,6 +300,7 @@ def test_reduced_answers_are_right_by_their_classes(precision):
         ["--batch-sizes", "a"],
         ["--seconds", "0"],
         ["--threads", "-1"],
+        ["--precision", "int4"],
         ["--runs", "5"],
         ["--starts", "5"],
         ["--memory", "--seconds", "1"],
@@ -320,7 +319,7 @@ def test_wrong_usage(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
     assert ended.value.code == 2
-    assert "usage:" in capsys.readouterr().err
+    assert "error: " in capsys.readouterr().err
 
 
 def commands(text):
@@ -334,7 +333,7 @@ def test_commands_of_the_page_and_of_the_help_are_understood(root, capsys, monke
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     text = capsys.readouterr().out
-    for word in ("--contenders", "--memory", "above 10 % the machine", "exit status:"):
+    for word in ("--contenders", "--memory", "above 10 % the machine", "Exit status:"):
         assert word in text
     of_help = commands(text)
     pages = [root / "docs" / "benchmark.md", root / "README.md"]

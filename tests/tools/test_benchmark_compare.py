@@ -131,7 +131,7 @@ def test_rows_are_loading_and_then_the_batches(tmp_path):
 
 def test_builds_are_found(root, program, tmp_path):
     found = find_build("A", root)
-    assert (found.program, found.python, found.name) == (program.resolve(), False, f"A ({root})")
+    assert (found.program, found.python) == (program.resolve(), False)
     assert find_build("B", program.parent).program == program.resolve()
     environment = find_build("B", Path(sys.prefix))
     assert (environment.program, environment.python) == (Path(sys.prefix) / "bin" / "python", True)

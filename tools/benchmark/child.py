@@ -93,14 +93,8 @@ def turn(
     first = time.monotonic()
     run(zeros)
     done = time.monotonic()
-    answer: dict[str, Any] = {
-        "done": done,
-        "numpy_ms": _NUMPY_MS,
-        "load_ms": 1e3 * (loaded - begin),
-        "first_run_ms": 1e3 * (done - first),
-        "about": {},
-        "ns": [],
-    }
+    answer: dict[str, Any] = {"done": done, "numpy_ms": _NUMPY_MS, "about": {}, "ns": []}
+    answer |= {"load_ms": 1e3 * (loaded - begin), "first_run_ms": 1e3 * (done - first)}
     if count:
         # Copies: some engines answer with the same memory every time.
         parts = [np.array(data[i : i + batch_size]) for i in range(0, count, batch_size)]
@@ -110,12 +104,9 @@ def turn(
     predictor: Any = getattr(run, "__self__", None)
     if hasattr(predictor, "accelerator"):
         package = sys.modules["lenet_cpp"]
-        answer["about"] = {
-            "engine": predictor.options["engine"],
-            "accelerator": predictor.accelerator(batch_size),
-            "version": package.__version__,
-            "package": str(Path(str(package.__file__)).parent),
-        }
+        about = {"version": package.__version__, "package": str(Path(str(package.__file__)).parent)}
+        used = {"accelerator": predictor.accelerator(batch_size)}
+        answer["about"] = {**about, **used, "engine": predictor.options["engine"]}
     return answer | {"peak_bytes": resident("VmHWM")}
 
 

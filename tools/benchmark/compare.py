@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tools.benchmark.subject import Settings
     from tools.benchmark.turns import Task, Turn
 
+    Result = dict[str, Any]
+
 COMPARED = tuple(
     replace(one, name=one.name.partition("/")[2]) for one in CONTENDERS if one.group == "lenet_cpp"
 )
@@ -76,15 +78,10 @@ class Build:
     program: Path
     python: bool
 
-    @property
-    def name(self) -> str:
-        """The name in errors."""
-        return f"{self.label} ({self.path})"
-
     def runs(self, task: Task) -> Task:
-        """Return a task for this build."""
-        factory = task.factory if self.python else None
-        return replace(task, name=self.name, factory=factory, program=self.program)
+        """Return a task for this build, with the name that errors have."""
+        factory, name = task.factory if self.python else None, f"{self.label} ({self.path})"
+        return replace(task, name=name, factory=factory, program=self.program)
 
     def describe(self, about: dict[str, Any]) -> dict[str, Any]:
         """Return where it is, its version, and the SHA-256 of what may make it fast or slow."""
@@ -146,18 +143,10 @@ def row_result(row: Row, pairs: Sequence[tuple[Turn, Turn]], settings: Settings)
     ratios = [_times(b)[0] / _times(a)[0] for a, b in pairs]
     ratio, interval = float(np.median(ratios)), median_interval(ratios)
     same_within = settings.same_within or (0.10 if row.batch_size is None else 0.02)
-    return {
-        "status": "measured",
-        "rounds": len(pairs),
-        "ms": ms,
-        "p99_ms": p99_ms,
-        "peak_bytes": [max(pair[i].peak_bytes for pair in pairs) for i in (0, 1)],
-        "ratio": ratio,
-        "interval": interval,
-        "ratios": ratios,
-        "same_within": same_within,
-        "verdict": verdict(ratio, interval, same_within),
-    }
+    found = {"status": "measured", "rounds": len(pairs), "ms": ms, "p99_ms": p99_ms}
+    found["peak_bytes"] = [max(pair[i].peak_bytes for pair in pairs) for i in (0, 1)]
+    found |= {"ratio": ratio, "interval": interval, "ratios": ratios, "same_within": same_within}
+    return {**found, "verdict": verdict(ratio, interval, same_within)}
 
 
 def is_done(row: Row, pairs: Sequence[tuple[Turn, Turn]], settings: Settings) -> bool:
@@ -171,11 +160,7 @@ def is_done(row: Row, pairs: Sequence[tuple[Turn, Turn]], settings: Settings) ->
 
 
 def _measure(
-    row: Row,
-    builds: Sequence[Build],
-    tasks: Sequence[Task],
-    settings: Settings,
-    found: dict[str, Any],
+    row: Row, builds: Sequence[Build], tasks: Sequence[Task], settings: Settings, found: Result
 ) -> Sequence[Turn]:
     """Measure a row, and put what came of it into ``found``, also when it is interrupted.
 
@@ -186,9 +171,7 @@ def _measure(
     seconds = 0.0 if row.batch_size is None else _TURN_SECONDS
     size = row.batch_size or 1
     firsts = [take_turn(task, size, count=size, seconds=seconds) for task in tasks]
-    packages = {
-        turn.about.get("package", build) for turn, build in zip(firsts, builds, strict=True)
-    }
+    packages = {turn.about.get("package", i) for i, turn in enumerate(firsts)}
     if len(packages) == 1 and builds[0].path != builds[1].path:
         a, b = (build.path for build in builds)
         raise BadInput(f"{a} and {b} import the same lenet_cpp, {packages.pop()}")

@@ -4,7 +4,7 @@ The module is loaded by its path and imports nothing of the package, so that the
 start to the first result is the engine's own (but for dygraph, which needs the network, and
 ``paddle.inference``, whose many switches stand in one place). Each function takes a model and
 returns what runs a batch: float32 [N, C, H, W] in, float32 [N, classes] out, both NumPy arrays.
-A model has what :func:`tools.benchmark.sessions.task_of` puts there.
+A model has what :func:`tools.benchmark.turns.task_of` puts there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    Run = Callable[[NDArray[np.float32]], Any]
     Model = Mapping[str, Any]
 
 
@@ -34,10 +34,9 @@ def dygraph(model: Model) -> Run:
     layer.set_state_dict({name: paddle.to_tensor(weights[name]) for name in weights.files})
     layer.eval()
 
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(batch: NDArray[np.float32]) -> Any:
         with paddle.no_grad():
-            output: NDArray[np.float32] = layer(paddle.to_tensor(batch)).numpy()
-        return output
+            return layer(paddle.to_tensor(batch)).numpy()
 
     return run
 
@@ -48,25 +47,18 @@ def paddle_inference(model: Model) -> Run:
 
     from lenet_cpp.models.paddle_run import inference_config
 
-    config = inference_config(
-        Path(model["program"]),
-        Path(model["params"]),
-        pir=model["program"].endswith(".json"),
-        accelerator=model["accelerator"],
-        threads=model["threads"],
-        precision=model["precision"],
-        cache=model["cache"],
-    )
+    program, params = Path(model["program"]), Path(model["params"])
+    options = {k: model[k] for k in ("accelerator", "threads", "precision", "cache")}
+    config = inference_config(program, params, pir=program.suffix == ".json", **options)
     predictor = create_predictor(config)
     source = predictor.get_input_handle(predictor.get_input_names()[0])
     output = predictor.get_output_handle(predictor.get_output_names()[0])
 
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(batch: NDArray[np.float32]) -> Any:
         source.reshape(batch.shape)
         source.copy_from_cpu(batch)
         predictor.run()
-        result: NDArray[np.float32] = output.copy_to_cpu()
-        return result
+        return output.copy_to_cpu()
 
     return run
 
@@ -75,15 +67,8 @@ def lenet_cpp(model: Model) -> Run:
     """Run ``lenet_cpp.Predictor``, by what every version of the package has."""
     from lenet_cpp import Predictor
 
-    predictor = Predictor(
-        model.get("program") or model["onnx"],
-        model.get("params"),
-        engine=model["engine"],
-        accelerator=model["accelerator"],
-        threads=model["threads"],
-        precision=model["precision"],
-    )
-    return predictor.run
+    options = {k: model[k] for k in ("engine", "accelerator", "threads", "precision")}
+    return Predictor(model.get("program") or model["onnx"], model.get("params"), **options).run
 
 
 def onnxruntime(model: Model) -> Run:
@@ -129,7 +114,7 @@ def litert(model: Model) -> Run:
     output = interpreter.get_output_details()[0]["index"]
     images = 0
 
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(batch: NDArray[np.float32]) -> Any:
         nonlocal images
         if len(batch) != images:
             interpreter.resize_tensor_input(source, [len(batch), 28, 28, 1])
@@ -138,7 +123,6 @@ def litert(model: Model) -> Run:
         # One channel: NCHW and NHWC are the same bytes.
         interpreter.set_tensor(source, batch.reshape(-1, 28, 28, 1))
         interpreter.invoke()
-        result: NDArray[np.float32] = interpreter.get_tensor(output)
-        return result
+        return interpreter.get_tensor(output)
 
     return run

@@ -20,17 +20,12 @@ if TYPE_CHECKING:
 MULTIPLY_ADDS = 416_520
 """Of one image: 117,600 + 240,000 in the convolutions, 48,000 + 10,080 + 840 after them."""
 
-_SHAPES = {
-    "conv1.weight": (6, 1, 5, 5),
-    "conv1.bias": (6,),
-    "conv2.weight": (16, 6, 5, 5),
-    "conv2.bias": (16,),
-    "linear1.weight": (400, 120),
-    "linear1.bias": (120,),
-    "linear2.weight": (120, 84),
-    "linear2.bias": (84,),
-    "linear3.weight": (84, 10),
-    "linear3.bias": (10,),
+_CONVOLUTIONS = {"conv1": (6, 1, 5, 5), "conv2": (16, 6, 5, 5)}
+_LINEAR = {"linear1": (400, 120), "linear2": (120, 84), "linear3": (84, 10)}
+_SHAPES: dict[str, tuple[int, ...]] = {
+    **{f"{name}.weight": shape for name, shape in (_CONVOLUTIONS | _LINEAR).items()},
+    **{f"{name}.bias": shape[:1] for name, shape in _CONVOLUTIONS.items()},
+    **{f"{name}.bias": shape[1:] for name, shape in _LINEAR.items()},
 }
 _ONNX = """<ir_version: 8, opset_import: ["": 13]>
 lenet (float[N, 1, 28, 28] x) => (float[N, 10] y) {
@@ -68,9 +63,8 @@ def read_weights(params: Path) -> Weights:
 
 def _convolve(x: NDArray[Any], weight: NDArray[Any], bias: NDArray[Any]) -> NDArray[Any]:
     windows = np.lib.stride_tricks.sliding_window_view(x, (5, 5), axis=(2, 3))
-    result: NDArray[Any] = np.einsum("nchwij,ocij->nohw", windows, weight, optimize=True)
-    result += bias[:, None, None]
-    return result
+    found: Any = np.einsum("nchwij,ocij->nohw", windows, weight, optimize=True)
+    return found + bias[:, None, None]  # type: ignore[no-any-return]
 
 
 def _pool(x: NDArray[Any]) -> NDArray[Any]:

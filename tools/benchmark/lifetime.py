@@ -36,10 +36,6 @@ def run_startup(settings: Settings, contenders: Sequence[Contender]) -> dict[str
     """Start processes that load the model and run one image of zeros, in an order of chance.
 
     The first start of each, which may read from the disk, does not count.
-
-    Raises:
-        lenet_cpp.Error: As :func:`subjects` and :func:`prepare` do.
-        BackendFailure: A process failed.
     """
     order = random.Random(settings.seed)
     result, rows = {"kind": "startup", **machine.describe(settings)}, []
@@ -93,12 +89,7 @@ def summarize_series(samples: Sequence[tuple[int, int]]) -> dict[str, float]:
 
 
 def run_memory(settings: Settings, contenders: Sequence[Contender]) -> dict[str, Any]:
-    """Sample the resident memory of child processes, one after the other, one thread each.
-
-    Raises:
-        FileNotFound: The model is missing.
-        BackendFailure: A child failed.
-    """
+    """Sample the resident memory of child processes, one after the other, one thread each."""
     result, found = {"kind": "memory", **machine.describe(settings)}, []
     # The largest first: what it needs is there before the first sample.
     runs = [LARGEST_BATCH, *batch_sizes(settings.runs, settings.seed).tolist()]

@@ -13,34 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from lenet_cpp.inference.program import call_program
-from tools.benchmark.contenders import processor_flags
+from tools.benchmark.contenders import processor, processor_flags
 
 # Those that the engines choose their kernels by.
 _FLAGS = re.compile(r"^(sse4_2|avx\w*|fma|f16c|amx\w*)$")
-_VERSIONED = (
-    *("lenet-cpp", "paddlepaddle", "numpy", "onnxruntime", "openvino", "ai-edge-litert", "onnx"),
-)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_ENGINES = ("paddlepaddle", "onnxruntime", "openvino", "ai-edge-litert")
+_VERSIONED = ("lenet-cpp", *_ENGINES, "numpy", "onnx")
 
 
 def describe(settings: object) -> dict[str, Any]:
     """Return what every result begins with; None stands for what cannot be read."""
-    lines = (line.partition(":") for line in reversed(_read("/proc/cpuinfo").splitlines()))
-    cpu = {key.strip(): value.strip() for key, _, value in lines}
-    governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    cpu, governor = processor(), "not readable"
+    with suppress(OSError):
+        governor = _GOVERNOR.read_text(encoding="utf-8").strip()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     family = ("cpu family", "model", "stepping")
     machine = {
         "processor": f"{cpu.get('model name')}, {len(os.sched_getaffinity(0))} usable processors",
         "family, model, stepping": ", ".join(cpu.get(key, "-") for key in family),
         "clock": f"{cpu.get('cpu MHz', '-')} MHz, as the kernel says",
-        "governor": governor or "not readable",
+        "governor": governor,
         "flags": " ".join(flag for flag in cpu.get("flags", "").split() if _FLAGS.match(flag)),
         "memory": f"{memory >> 20:,} MB",
         "virtual machine": "yes" if "hypervisor" in processor_flags() else "no",

@@ -124,11 +124,6 @@ def onnx_int8(source: str, target: str, **_: object) -> None:
 
     # The pair of types that processors with VNNI multiply by one instruction.
     types = quantization.QuantType
-    quantization.quantize_static(
-        source,
-        target,
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        activation_type=types.QUInt8,
-        weight_type=types.QInt8,
-    )
+    of = {"activation_type": types.QUInt8, "weight_type": types.QInt8}
+    of["quant_format"] = quantization.QuantFormat.QDQ
+    quantization.quantize_static(source, target, Reader(), **of)

@@ -32,11 +32,6 @@ def run_speed(settings: Settings, contenders: Sequence[Contender]) -> dict[str, 
     For each number of threads and each batch size, every contender's outputs are judged first; one
     that is wrong is refused. Then all take turns, in an order drawn anew for each round, so that a
     change of the machine's speed hits all alike.
-
-    Raises:
-        FileNotFound: A model, or ``multiply_add_limit``, is missing.
-        lenet_cpp.Error: As :func:`subjects` and :func:`prepare` do.
-        BackendFailure: A contender that had agreed before failed in its turn.
     """
     result = {"kind": "speed", **machine.describe(settings)}
     machine.multiply_add_limit(settings.program, 1, 0.01)
@@ -73,14 +68,11 @@ class _Network:
         for cell in cells:
             least = base.get(itemgetter(*of)(cell))
             cell["speed_up"] = least and cell["images_per_second"] / least
-        return {
-            "network": self._subject.name,
-            "image_shape": list(self._subject.images.shape[1:]),
-            "multiply_adds_per_image": self._subject.multiply_adds,
-            "multiply_add_limit": [limit for limit, _ in found.values()],
-            "contenders": list(self._contenders.values()),
-            "cells": cells,
-        }
+        of_image: dict[str, Any] = {"image_shape": list(self._subject.images.shape[1:])}
+        of_image |= {"multiply_adds_per_image": self._subject.multiply_adds}
+        limits = {"multiply_add_limit": [limit for limit, _ in found.values()]}
+        who = {"contenders": list(self._contenders.values()), "cells": cells}
+        return {"network": self._subject.name, **of_image, **limits, **who}
 
     def _measure(self, threads: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Measure each batch size; return the limit, and a cell for each who is right."""

@@ -144,17 +144,10 @@ def take_turn(task: Task, batch_size: int = 1, *, count: int = 0, seconds: float
 
 def _python_turn(task: Task, batch_size: int, count: int, seconds: float) -> Turn:
     outputs = task.images.with_name("outputs.npy")
-    arguments = {
-        "factory": task.factory,
-        "model": task.model,
-        "images": str(task.images),
-        "batch_size": batch_size,
-        "count": count,
-        "seconds": seconds,
-        "warmup": min(_WARM_SECONDS, seconds),
-        "outputs": str(outputs),
-        "own_package": task.program is not None,
-    }
+    arguments: dict[str, Any] = {"factory": task.factory, "model": task.model, "count": count}
+    arguments |= {"images": str(task.images), "outputs": str(outputs), "batch_size": batch_size}
+    arguments |= {"seconds": seconds, "warmup": min(_WARM_SECONDS, seconds)}
+    arguments["own_package"] = task.program is not None
     started = time.monotonic()
     found = call(f"{CHILD}:turn", arguments, doing="its process", python=task.program).result
     first, times = 1e3 * (found.pop("done") - started), found.pop("ns")

@@ -56,7 +56,8 @@ def run(
             raise SystemExit(done.exit_code) from None
         except click.UsageError as error:
             said = " ".join(error.format_message().split())
-            print(f"{(error.ctx or ctx).command_path}: error: {said}", file=sys.stderr)
+            path = error.ctx.command_path if error.ctx else program
+            print(f"{path}: error: {said}", file=sys.stderr)
             raise SystemExit(error.exit_code) from None
 
     return run_cli(call, program)

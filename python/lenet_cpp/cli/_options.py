@@ -12,7 +12,7 @@
 Two spaces or a new line end what the user writes. ``[also: ...]`` are other spellings, such as
 those of Paddle's guides, which ``--help`` mentions once; before an argument they are flags. The
 name of a value says its type (``_KINDS``): ``a|b`` is a choice, ``N,...`` a list, ``FILE...`` may
-be repeated, ``[BOOL]`` is true when it stands alone, another word is a text. A name alone is an
+be repeated, ``[BOOL]`` is true when it stands alone, other words are texts. A name alone is an
 option of ``SHARED``, so that one thing has one flag in every command; its text may be replaced, or
 what it has in parentheses. Under ``Examples:`` are calls, with ``%prog`` for the command.
 """
@@ -178,6 +178,7 @@ def _declare(group: str, given: str, own: str) -> Any:
         value = spec.rpartition(names[-1])[2].strip()
         if value:
             settings |= {"type": _kind(value), "multiple": bool(re.search(r"[^,]\.\.\.$", value))}
+            settings["nargs"] = len(value.split())
         else:
             settings |= {"is_flag": True, **({"default": None} if "/" in spec else {})}
         made = click.Option([*names, *also], required="required" in tags, **settings)
