@@ -28,7 +28,7 @@ class Case(NamedTuple):
     exported: Path
     separate: Path
     photos: Path
-    sizes: dict[str, int]
+    sizes: dict
 
     def files(self, format_):
         if format_ == "separate":
@@ -46,9 +46,8 @@ class Case(NamedTuple):
 
 def write_digits(folder, count):
     """Write real digits as PNG files; return what they are."""
-    pixels = read_idx(SAMPLE / "t10k-images-idx3-ubyte.gz")[:count]
     folder.mkdir(exist_ok=True)
-    for number, image in enumerate(pixels):
+    for number, image in enumerate(read_idx(SAMPLE / "t10k-images-idx3-ubyte.gz")[:count]):
         Image.fromarray(image).save(folder / f"{number:03d}.png")
     return read_idx(SAMPLE / "t10k-labels-idx1-ubyte.gz")[:count].tolist()
 
@@ -58,8 +57,8 @@ def write_photos(folder, count):
     folder.mkdir()
     random = np.random.default_rng(4)
     for number in range(count):
-        small = random.integers(0, 256, (5 + number, 7, 3), dtype=np.uint8)
-        picture = Image.fromarray(small).resize((300 - 40 * number, 200 + 50 * number))
+        small = Image.fromarray(random.integers(0, 256, (5 + number, 7, 3), dtype=np.uint8))
+        picture = small.resize((300 - 40 * number, 200 + 50 * number))
         picture.save(folder / f"{number}.jpg", quality=95)
 
 
@@ -87,6 +86,15 @@ def run(name, *arguments, **options):
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=120, **options
     )
+
+
+def fails(code, words, name, *arguments):
+    """Return the one line with which a command fails."""
+    done = run(name, *arguments)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert words in line
+    return line
 
 
 def answers(path):

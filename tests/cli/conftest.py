@@ -17,38 +17,33 @@ def lenet(tmp_path_factory, model_dir):
     write_separate(model_dir, folder / "separate")
     trained_lenet(folder / "separate", folder / "lenet.pdparams")
     write_digits(folder / "digits", 8)
-    return Case(
-        "lenet", folder / "lenet.pdparams", model_dir, folder / "separate", folder / "digits", {}
-    )
+    others = (model_dir, folder / "separate", folder / "digits", {})
+    return Case("lenet", folder / "lenet.pdparams", *others)
 
 
-def shared(folder, name, classes, image_size):
+def shared(name, classes, image_size):
     """A network with random parameters, whose exports are made once per run of the suite."""
-    import paddle
 
-    params = folder / f"{name}.pdparams"
-    sizes = {"class_dim": classes, "img_size": image_size}
-    paddle.save(models.build(name, **sizes, seed=shared_models.SEED).state_dict(), str(params))
-    write_photos(folder / "photos", 3)
-    described = name, classes, image_size
-    exports = shared_models.exported(*described), shared_models.separate(*described)
-    yield Case(name, params, *exports, folder / "photos", sizes)
-    shutil.rmtree(folder)  # up to 230 MB, which pytest would keep for the next three runs
+    @pytest.fixture(scope="session")
+    def case(tmp_path_factory):
+        import paddle
 
+        folder = tmp_path_factory.mktemp(name)
+        params = folder / f"{name}.pdparams"
+        sizes = {"class_dim": classes, "img_size": image_size}
+        paddle.save(models.build(name, **sizes, seed=shared_models.SEED).state_dict(), str(params))
+        write_photos(folder / "photos", 3)
+        described = name, classes, image_size
+        exports = shared_models.exported(*described), shared_models.separate(*described)
+        yield Case(name, params, *exports, folder / "photos", sizes)
+        shutil.rmtree(folder)  # up to 230 MB, which pytest would keep for the next three runs
 
-@pytest.fixture(scope="session")
-def resnet(tmp_path_factory):
-    yield from shared(tmp_path_factory.mktemp("resnet"), "ResNet18_vd", 7, 64)
-
-
-@pytest.fixture(scope="session")
-def resnet50(tmp_path_factory):
-    yield from shared(tmp_path_factory.mktemp("resnet50"), "ResNet50_vd", 1000, 64)
+    return case
 
 
-@pytest.fixture(scope="session")
-def alexnet(tmp_path_factory):
-    yield from shared(tmp_path_factory.mktemp("alexnet"), "AlexNet", 10, 224)
+resnet = shared("ResNet18_vd", 7, 64)
+resnet50 = shared("ResNet50_vd", 1000, 64)
+alexnet = shared("AlexNet", 10, 224)
 
 
 @pytest.fixture

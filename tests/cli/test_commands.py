@@ -1,9 +1,7 @@
 """Every command of lenet_cpp.cli: that it runs as a module, and what its messages say of flags."""
 
-import argparse
 import ast
 import errno
-import importlib
 import io
 import os
 import pickle
@@ -11,7 +9,10 @@ import re
 import shutil
 import sys
 import zipfile
+from argparse import ArgumentParser
+from importlib import import_module
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -45,40 +46,28 @@ WORD = re.compile(r"(\w+)\.py\b|lenet-cpp ([a-z-]+)|(?<![\w-])(--[a-z][\w-]*\w)"
 
 def option_names(command):
     """The names of a command's options, as its parser has them."""
-    names = (
-        name
-        for param in command.params
+    return {
+        name.replace("_", "-") for param in command.params
         for name in (*param.opts, *param.secondary_opts, *param.also)
-    )
-    return {name.replace("_", "-") for name in names}
+    }  # fmt: skip
 
 
 def argparse_names(main, arguments):
     if hasattr(main, "params"):
         return option_names(main)
-    parsers = []
-
-    def catch(parser, *_):
-        parsers.append(parser)
-        raise SystemExit
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "parse_args", catch)
-        with pytest.raises(SystemExit):
-            main(arguments)
-    (parser,) = parsers
+    stop = {"autospec": True, "side_effect": SystemExit}
+    with patch.object(ArgumentParser, "parse_args", **stop) as parse, pytest.raises(SystemExit):
+        main(arguments)
+    parser = parse.call_args.args[0]
     return {name.replace("_", "-") for name in parser._option_string_actions}
 
 
 PARSED = {name: load(name) for name in COMMANDS if name != "fetch-paddle"}  # which is a script
 FLAGS = {
     **{STEMS[name]: option_names(command) for name, command in PARSED.items()},
-    "benchmark.py": option_names(importlib.import_module("tools.benchmark.cli").main),
+    "benchmark.py": option_names(import_module("tools.benchmark.cli").main),
     "fetch_paddle": argparse_names(load("fetch-paddle").callback, ()),
-    **{
-        tool: argparse_names(importlib.import_module(module).main, [])
-        for tool, module in TOOLS.items()
-    },
+    **{name: argparse_names(import_module(place).main, []) for name, place in TOOLS.items()},
 }
 FLAGS["classify"] = FLAGS["predict"] | FLAGS["infer"]  # whose help is tested for each
 
@@ -118,12 +107,11 @@ def flags_in(line, commands):
 
 
 def modules():
-    found = {f"cli/{place}.py": [place] for place in [*STEMS.values(), "classify"]}
-    found = {name: commands for name, commands in found.items() if (PACKAGE / name).is_file()}
-    for pattern, commands in SHARED.items():
-        for path in PACKAGE.glob(pattern):
-            found[path.relative_to(PACKAGE).as_posix()] = commands
-    return found
+    patterns = {f"cli/{place}.py": [place] for place in [*STEMS.values(), "classify"]} | SHARED
+    return {
+        path.relative_to(PACKAGE).as_posix(): commands
+        for pattern, commands in patterns.items() for path in PACKAGE.glob(pattern)
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "commands"), modules().items())
@@ -138,21 +126,18 @@ def test_messages_name_flags_that_there_are(name, commands):
 
 @pytest.mark.parametrize("name", PARSED)
 def test_help_names_flags_that_there_are(name):
-    stem, command = STEMS[name], PARSED[name]
-    texts = [param.help for param in command.params]
-    for text in [*texts, *(example for example, _ in command.examples)]:
-        for where, flag in flags_in(text, [stem]):
+    texts = [param.help for param in PARSED[name].params]
+    for text in [*texts, *(example for example, _ in PARSED[name].examples)]:
+        for where, flag in flags_in(text, [STEMS[name]]):
             assert flag.replace("_", "-") in FLAGS[where] | EVERYWHERE, f"{flag} in {text!r}"
 
 
 def test_other_modules_name_no_flags():
     """A message of theirs may be any command's."""
     known = {*modules(), "cli/_options.py"}  # whose options are tested with each command
-    for path in PACKAGE.rglob("*.py"):
-        name = path.relative_to(PACKAGE).as_posix()
-        if name in known:
-            continue
-        for text in texts_of(path):
+    names = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
+    for name in sorted(names - known):
+        for text in texts_of(PACKAGE / name):
             for command, flag in flags_in(text, ["?"]):
                 flags = FLAGS.get(command, set()) | EVERYWHERE
                 assert flag.replace("_", "-") in flags, f"{name}, {command}: {text!r}"
@@ -170,11 +155,10 @@ def others(tmp_path_factory, model_dir):
     for name in ("net.pt", "named.pdparams"):
         with zipfile.ZipFile(folder / name, "w") as archive:
             archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
-    magic = 0x1950A86A20F9469CFC6C
-    (folder / "old.pth").write_bytes(pickle.dumps(magic, protocol=2) + pickle.dumps(1001, 2))
-    state = pickle.dumps({"fc.weight": np.zeros(3, np.float32)}, protocol=2)
+    magic = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
+    (folder / "old.pth").write_bytes(magic + pickle.dumps(1001, 2))
     for name in ("lenet.pdparams", "paddle.pt"):
-        (folder / name).write_bytes(state)
+        (folder / name).write_bytes(pickle.dumps({"fc.weight": np.zeros(3, np.float32)}, 2))
     (folder / "net.onnx").write_bytes(b"\x08\x08\x12\x07unknown")
     return folder
 
@@ -208,8 +192,7 @@ def test_a_file_of_another_kind_is_named(arguments, said, others, monkeypatch, c
     command, *rest = arguments.split()
     (name,) = (name for name, stem in STEMS.items() if stem == command)
     assert load(name)(rest) in {3, 4, 5}
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1
+    (error,) = capsys.readouterr().err.splitlines()
     assert said in error
     assert re.search(r"[\w.]*(\.p\w+|\.json|\.onnx)", error)
     assert not (others / "out").exists()

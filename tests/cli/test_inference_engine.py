@@ -1,6 +1,7 @@
 """InferenceEngine, which the commands use: every engine, what lies beside a model, any size."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,19 +22,17 @@ from lenet_cpp.data import images
 def test_template_steps(lenet):
     engine = InferenceEngine()
     assert engine.load_predictor(*lenet.files("pdmodel").values()) is engine
-    image = engine.preprocess(lenet.photos / "000.png")
+    first, second = lenet.photos / "000.png", lenet.photos / "001.png"
+    image = engine.preprocess(first)
     assert (image.shape, image.dtype) == ((1, 1, 28, 28), np.float32)
-    output = engine.run(image)
-    class_id, probability = engine.postprocess(output)
-    expected = lenet_cpp.classify(np.asarray(Image.open(lenet.photos / "000.png")))
+    class_id, probability = engine.postprocess(engine.run(image))
+    expected = lenet_cpp.classify(np.asarray(Image.open(first)))
     assert type(class_id) is int
     assert type(probability) is float
     assert str(class_id) == expected.labels[0]
     assert probability == pytest.approx(float(expected.probabilities.max()), abs=1e-6)
-    with Image.open(lenet.photos / "001.png") as opened:
-        several = engine.preprocess(
-            [lenet.photos / "000.png", str(lenet.photos / "001.png"), opened]
-        )
+    with Image.open(second) as opened:
+        several = engine.preprocess([first, str(second), opened])
     np.testing.assert_array_equal(several[1], several[2])
     for wrong in (3, None, [None], []):
         with pytest.raises(lenet_cpp.BadInput):
@@ -87,8 +86,7 @@ def test_arrays_are_checked_in_every_engine(name, lenet):
         ("dygraph", {"threads": 2}, "threads"),
         ("executor", {"accelerator": "plain"}, "accelerator"),
         ("python", {"threads": 0}, "threads"),
-        ("python", {"accelerator": "fast"}, "accelerator"),
-        ("paddle", {"accelerator": "fast"}, "accelerator"),
+        *((name, {"accelerator": "fast"}, "accelerator") for name in ("python", "paddle")),
         ("paddle", {"class_dim": 3}, "number of classes"),
     ],
 )
@@ -124,13 +122,12 @@ def test_threads_take_turns(lenet, monkeypatch):
         inside -= 1
         return output
 
-    paths = sorted(lenet.photos.iterdir())
     monkeypatch.setattr(PaddleInferenceEngine, "run", watched)
     with InferenceEngine("python").load_predictor(model_dir=lenet.exported) as engine:
-        expected = [engine.run(engine.preprocess(path)) for path in paths]
+        batches = [engine.preprocess(path) for path in sorted(lenet.photos.iterdir())] * 2
         with ThreadPoolExecutor(4) as threads:
-            found = list(threads.map(lambda path: engine.run(engine.preprocess(path)), paths * 2))
-    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected * 2))
+            found = list(threads.map(engine.run, batches))
+        np.testing.assert_array_equal(found, [engine.run(batch) for batch in batches])
 
 
 def test_predict_imports_no_paddle(lenet):
@@ -139,8 +136,7 @@ def test_predict_imports_no_paddle(lenet):
         f"assert main(['-i={lenet.photos}', '--model_dir={lenet.exported}', '--benchmark']) == 0\n"
         "sys.exit('paddle' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 
 
 def test_labels_file(tmp_path):
@@ -156,12 +152,10 @@ def test_labels_file(tmp_path):
     }.items():
         path.write_text(text, encoding="utf-8")
         assert read_labels(path) == expected
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(lenet_cpp.BadInput, match="labels"):
-        read_labels(path)
-    path.write_text("\n")
-    with pytest.raises(lenet_cpp.BadInput, match="no label"):
-        read_labels(path)
+    for contents, said in ((b"\xff\xfe", "labels"), (b"\n", "no label")):
+        path.write_bytes(contents)
+        with pytest.raises(lenet_cpp.BadInput, match=said):
+            read_labels(path)
 
 
 def bare_copy(source, folder):
@@ -174,51 +168,48 @@ def bare_copy(source, folder):
 
 def test_preprocessing_has_to_be_known(lenet, tmp_path, capsys):
     folder = bare_copy(lenet.exported, tmp_path / "bare")
-    flags = [f"-i={lenet.photos}", f"--model_dir={folder}", f"--output={tmp_path / 'o.json'}"]
-    assert MAINS["predict"](flags) == 3
+
+    def predict(*flags):
+        model = (f"--model_dir={folder}", f"--output={tmp_path / 'o.json'}")
+        return MAINS["predict"]([f"-i={lenet.photos}", *model, *flags])
+
+    assert predict() == 3
     error = capsys.readouterr().err
     assert "preprocess.json" in error
     assert "--model_name" in error
-    assert MAINS["predict"]([*flags, "--model_name=lenet"]) == 0
+    assert predict("--model_name=lenet") == 0
     images.digit().save(tmp_path / "mine.json")
-    assert MAINS["predict"]([*flags, f"--preprocess={tmp_path / 'mine.json'}"]) == 0
-    assert MAINS["predict"]([*flags, "--model_name=mine"]) == 5  # no such model
+    assert predict(f"--preprocess={tmp_path / 'mine.json'}") == 0
+    assert predict("--model_name=mine") == 5  # no such model
     images.digit().save(folder / "preprocess.json")
-    assert MAINS["predict"]([*flags, "--model_name=mine"]) == 0  # needed for the report alone
+    assert predict("--model_name=mine") == 0  # needed for the report alone
+
+
+def prepared(folder, photo, **options):
+    with InferenceEngine(accelerator="plain", **options).load_predictor(model_dir=folder) as engine:
+        return engine.preprocess(photo)
 
 
 def test_a_changed_preprocess_json_is_noticed(resnet, tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for path in resnet.exported.iterdir():
-        (folder / path.name).symlink_to(path)
-    (folder / "preprocess.json").unlink()
-    images.imagenet(64).save(folder / "preprocess.json")
-    text = (folder / "preprocess.json").read_text()
-    assert text == (resnet.exported / "preprocess.json").read_text()
-    (folder / "preprocess.json").write_text(text.replace("0.485", "0.486"))
-    engine = InferenceEngine(accelerator="plain").load_predictor(model_dir=folder)
-    with engine, pytest.raises(lenet_cpp.BadModel, match=r"preprocess\.json"):
-        engine.preprocess(resnet.photos / "0.jpg")
-    given = InferenceEngine(preprocess=folder / "preprocess.json", accelerator="plain")
-    with given.load_predictor(model_dir=folder) as engine:
-        changed = engine.preprocess(resnet.photos / "0.jpg")
-    with InferenceEngine(accelerator="plain").load_predictor(model_dir=resnet.exported) as engine:
-        assert (engine.preprocess(resnet.photos / "0.jpg") != changed).any()
+    folder = shutil.copytree(resnet.exported, tmp_path / "model", copy_function=os.symlink)
+    changed = folder / "preprocess.json"
+    changed.unlink()
+    images.imagenet(64).save(changed)
+    assert changed.read_text() == (resnet.exported / "preprocess.json").read_text()
+    changed.write_text(changed.read_text().replace("0.485", "0.486"))
+    with pytest.raises(lenet_cpp.BadModel, match=r"preprocess\.json"):
+        prepared(folder, resnet.photos / "0.jpg")
+    found = prepared(folder, resnet.photos / "0.jpg", preprocess=changed)
+    assert (prepared(resnet.exported, resnet.photos / "0.jpg") != found).any()
 
 
 INFERENCE_YML = """\
 PreProcess:
   transform_ops:
-  - ResizeImage:
-      resize_short: 73
-  - CropImage:
-      size: 64
+  - ResizeImage: {resize_short: 73}
+  - CropImage: {size: 64}
   - NormalizeImage:
-      scale: 1.0/255.0
-      mean: [0.485, 0.456, 0.406]
-      std: [0.229, 0.224, 0.225]
-      order: ''
+      {scale: 1.0/255.0, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], order: ''}
   - ToCHWImage:
 """
 
@@ -229,10 +220,9 @@ def test_inference_yml_beside_the_model(resnet, tmp_path):
     for name in ("inference.pdmodel", "inference.pdiparams"):
         (folder / name).symlink_to(resnet.exported / name)
     (folder / "inference.yml").write_text(INFERENCE_YML)
-    with InferenceEngine(accelerator="plain").load_predictor(model_dir=folder) as engine:
-        found = engine.preprocess(resnet.photos / "1.jpg")
-    with InferenceEngine(accelerator="plain").load_predictor(model_dir=resnet.exported) as engine:
-        expected = engine.preprocess(resnet.photos / "1.jpg")
+    found, expected = (
+        prepared(place, resnet.photos / "1.jpg") for place in (folder, resnet.exported)
+    )
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
@@ -268,14 +258,12 @@ def any_size(tmp_path_factory):
     from paddle import nn, pir_utils
 
     paddle.seed(1)
-    net = nn.Sequential(
+    convolutions = (
         nn.Conv2D(3, 8, 3, stride=2, padding=1),
         nn.ReLU(),
         nn.Conv2D(8, 16, 3, padding=1),
-        nn.AdaptiveAvgPool2D(1),
-        nn.Flatten(),
-        nn.Linear(16, 5),
     )
+    net = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(16, 5))
     net.eval()
     folder = tmp_path_factory.mktemp("any size")
     spec = [paddle.static.InputSpec([None, 3, None, None], "float32", name="x")]
@@ -297,8 +285,7 @@ def test_images_of_any_size(engine, format_, any_size, resnet):
         assert loaded.input_shape == (-1, 3, -1, -1)
         prepared = loaded.preprocess(sorted(resnet.photos.iterdir()))
         assert prepared.shape == (3, 3, 40, 40)
-        random = np.random.default_rng(1)
-        for x in (prepared, random.random((2, 3, 33, 57), np.float32)):
+        for x in (prepared, np.random.default_rng(1).random((2, 3, 33, 57), np.float32)):
             expected = net(paddle.to_tensor(x)).numpy()
             np.testing.assert_allclose(loaded.run(x), expected, rtol=0, atol=1e-5)
         np.testing.assert_array_equal(loaded.run(x[0]), loaded.run(x[:1]))
@@ -332,7 +319,7 @@ def test_commands_with_images_of_any_size(any_size, resnet, program, tmp_path, c
         assert len(capsys.readouterr().out.splitlines()) == 2 + 3
     bare = bare_copy(folder, tmp_path / "bare")
     flags = [f"--model-dir={bare}", "--formats=json", "--accelerators=plain", "--batch-sizes=3"]
-    flags.append(f"--program={program}")
+    flags += [f"--program={program}"]
     assert verify.main(flags) == 3
     assert "--preprocess" in capsys.readouterr().err
     assert verify.main([*flags, f"--preprocess={folder / 'preprocess.json'}"]) == 0

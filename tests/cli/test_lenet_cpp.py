@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from importlib.metadata import entry_points, version
+from itertools import product
 from pathlib import Path
 
 import click
@@ -33,12 +34,16 @@ def lenet_cpp_command(*arguments, **options):
 # Help and usage
 
 
+def help_of(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_examples_and_every_option_once(name, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main([name, "--help"])
-    assert caught.value.code == 0
-    text = capsys.readouterr().out
+    text = help_of([name, "--help"], capsys)
     assert f"lenet-cpp {name}" in text.lower()[text.lower().index("examples:") :].splitlines()[1]
     if name in PARSED:
         listed = [line.split("  ")[1] for line in text.splitlines() if line.startswith("  -")]
@@ -52,10 +57,7 @@ def test_help_has_examples_and_every_option_once(name, capsys):
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
 def test_help_lists_the_commands(arguments, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 0
-    text = capsys.readouterr().out
+    text = help_of(arguments, capsys)
     listed = text[text.index("Commands:\n") : text.index("\nExamples:")]
     assert re.findall(r"^  ([a-z-]+)  ", listed, re.MULTILINE) == list(COMMANDS)
 
@@ -123,15 +125,10 @@ def test_spellings_are_alike(command, spellings):
 
 def test_one_thing_has_one_name():
     """No command shows a name that is another spelling of what another command shows."""
-    shown = {
-        name for command in PARSED.values() for param in command.params
-        for name in set(param.opts) - set(param.also) if name.startswith("--")
-    }  # fmt: skip
-    also = {
-        name.replace("_", "-")
-        for command in PARSED.values() for param in command.params for name in param.also
-        if isinstance(param, click.Option) and name.startswith("--")
-    }  # fmt: skip
+    params = [param for command in PARSED.values() for param in command.params]
+    shown = {name for param in params for name in {*param.opts} - {*param.also} if name[:2] == "--"}
+    options = [param for param in params if isinstance(param, click.Option)]
+    also = {name.replace("_", "-") for param in options for name in param.also if name[:2] == "--"}
     # predict's --model-name only says what an exported model is called, its --output is a file and
     # --params-file an exported one; benchmark takes several of what others take one of.
     known = {"--model-name", "--params-file", "--output", "--batch-size", "--engine"}
@@ -167,13 +164,13 @@ def modules_after(statement, *names):
 
 def test_commands_are_imported_when_they_run():
     assert modules_after("import lenet_cpp", "click", "lenet_cpp.cli") == set()
-    run = "from lenet_cpp.cli import main; main(['{}'])"
     others = [f"lenet_cpp.cli.{place.partition(':')[0]}" for place, _ in COMMANDS.values()]
-    assert modules_after(run.format("--help"), "paddle", "torch", "onnx", *others) == set()
-    assert modules_after(run.format("--version"), "paddle", "torch", "onnx", *others) == set()
+    for flag in ("--help", "--version"):
+        run = f"from lenet_cpp.cli import main; main(['{flag}'])"
+        assert modules_after(run, "paddle", "torch", "onnx", *others) == set()
 
 
-def test_versions(monkeypatch):
+def test_versions():
     for environment, instructions in (({}, None), ({"LENET_NATIVE_ISA": "scalar"}, "scalar")):
         done = lenet_cpp_command("--version", env=os.environ | environment)
         assert (done.returncode, done.stderr) == (0, "")
@@ -207,8 +204,7 @@ def test_entry_point_and_module():
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_script(shell):
-    environment = os.environ | {"_LENET_CPP_COMPLETE": f"{shell}_source"}
-    done = lenet_cpp_command(env=environment)
+    done = lenet_cpp_command(env=os.environ | {"_LENET_CPP_COMPLETE": f"{shell}_source"})
     assert done.returncode == 0, done.stderr
     assert "_LENET_CPP_COMPLETE" in done.stdout
     assert "lenet-cpp" in done.stdout
@@ -227,12 +223,8 @@ def test_completion_script(shell):
 )
 def test_completion(line, some, none):
     words = line.split(" ")
-    environment = os.environ | {
-        "_LENET_CPP_COMPLETE": "bash_complete",
-        "COMP_WORDS": line,
-        "COMP_CWORD": str(len(words) - 1),
-    }
-    done = lenet_cpp_command(env=environment)
+    asked = {"_LENET_CPP_COMPLETE": "bash_complete", "COMP_WORDS": line}
+    done = lenet_cpp_command(env=os.environ | asked | {"COMP_CWORD": str(len(words) - 1)})
     found = {line.partition(",")[2] for line in done.stdout.splitlines()}
     assert some <= found
     assert not none & found
@@ -258,11 +250,8 @@ def test_benchmark(capsys):
     found = json.loads(capsys.readouterr().out)
     assert set(found["left_out"]) == {"onnxruntime"}  # it runs .onnx only
     assert found["versions"]["lenet-cpp"] == lenet_cpp.__version__
-    keys = ("engine", "threads", "batch_size")
-    assert [tuple(row[key] for key in keys) for row in found["rows"]] == [
-        (engine, threads, size)
-        for engine in ("native", "paddle") for threads in (1, 2) for size in (1, 3)
-    ]  # fmt: skip
+    ran = [(row["engine"], row["threads"], row["batch_size"]) for row in found["rows"]]
+    assert ran == list(product(("native", "paddle"), (1, 2), (1, 3)))
     for row in found["rows"]:
         assert row["runs"] >= 10
         assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
@@ -295,9 +284,8 @@ def test_fetch_paddle_is_in_the_wheel(tmp_path):
     assert f"{folder} is not there: run lenet-cpp fetch-paddle" in done.stderr
     done = lenet_cpp_command("fetch-paddle", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (folder / "paddle/include/paddle_inference_api.h").read_bytes() == (
-        ROOT / "cpp/compat/paddle_inference_api.h"
-    ).read_bytes()
+    header, ours = "paddle/include/paddle_inference_api.h", "cpp/compat/paddle_inference_api.h"
+    assert (folder / header).read_bytes() == (ROOT / ours).read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["third_party"]
 
 
@@ -316,17 +304,16 @@ def test_verify_without_the_program(model_dir, tmp_path, monkeypatch, capsys):
 
 def test_records_of_predict_and_infer(lenet, tmp_path, capsys):
     pytest.importorskip("reprod_log", reason="it writes them")
-    runs = {
-        "predict": (lenet.flags("pdmodel"), "output_inference_engine.npy"),
-        "infer": (lenet.infer_flags(), "output_training_engine.npy"),
-    }
     images = sorted(lenet.photos.iterdir())
     pixels = np.stack([np.asarray(Image.open(path)) for path in images])
-    for name, (flags, file) in runs.items():
+    logits = lenet_cpp.predict(pixels)
+    for name, flags, file in (
+        ("predict", lenet.flags("pdmodel"), "output_inference_engine.npy"),
+        ("infer", lenet.infer_flags(), "output_training_engine.npy"),
+    ):
         given = [*flags, "-b=3", f"--reprod-dir={tmp_path}", "--benchmark"]
         assert MAINS[name]([*map(str, images), *given]) == 0
         record = read_record(tmp_path / file)
-        logits = lenet_cpp.predict(pixels)
         np.testing.assert_allclose(record["output"], logits, rtol=0, atol=1e-3)
         np.testing.assert_array_equal(record["class_id"], logits.argmax(axis=1))
         expected = lenet_cpp.classify(pixels).probabilities.max(axis=1)
@@ -338,7 +325,5 @@ def test_a_predictor_without_a_model_has_the_bundled_one():
     with lenet_cpp.Predictor(engine="native") as predictor:
         assert predictor.model_file.parent == lenet_cpp.bundled_model_dir()
         assert predictor.options["engine"] == "native"
-    with lenet_cpp.Predictor() as predictor:
-        np.testing.assert_array_equal(predictor.run(x), lenet_cpp.predict(x))
-    pool = lenet_cpp.PredictorPool(size=2)
-    np.testing.assert_array_equal(pool.run(x), lenet_cpp.predict(x))
+    for one in (lenet_cpp.Predictor(), lenet_cpp.PredictorPool(size=2)):
+        np.testing.assert_array_equal(one.run(x), lenet_cpp.predict(x))

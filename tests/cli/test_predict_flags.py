@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from classifiers import ENGINES, FORMATS, MAINS, answers, run, write_digits
+from classifiers import ENGINES, FORMATS, MAINS, answers, fails, run, write_digits
 from PIL import Image
 
 import lenet_cpp
@@ -16,15 +16,12 @@ from lenet_cpp import InferenceEngine
 def test_model_flags_as_the_guide_writes_them(lenet, style, tmp_path):
     program = lenet.files("pdmodel")["model_file"]
     target = tmp_path / "out.json"
-
-    def flag(name, value):
-        return style.format(name, value).split(" ")
-
-    exported = [*flag("m", program), *flag("p", program.with_suffix(".pdiparams"))]
-    trained = [*flag("m", "LeNet"), *flag("p", lenet.params.with_suffix(""))]
+    exported = {"m": program, "p": program.with_suffix(".pdiparams")}
+    trained = {"m": "LeNet", "p": lenet.params.with_suffix("")}
     for name, model in (("predict", exported), ("py_infer", exported), ("infer", trained)):
-        arguments = [*flag("i", lenet.photos), *flag("b", 3), *model, f"--output={target}"]
-        assert MAINS[name](arguments) == 0, name
+        given = {"i": lenet.photos, "b": 3, **model}
+        flags = (word for pair in given.items() for word in style.format(*pair).split(" "))
+        assert MAINS[name]([*flags, f"--output={target}"]) == 0, name
         assert len(answers(target)) == 8
         target.unlink()
 
@@ -32,25 +29,25 @@ def test_model_flags_as_the_guide_writes_them(lenet, style, tmp_path):
 def test_guide_commands_with_cpu(lenet, tmp_path):
     """Every flag of the guide at once."""
     program = lenet.files("pdmodel")["model_file"]
-    arguments = [
-        f"-i={lenet.photos / '000.png'}",
-        f"-m={program}",
-        f"-p={program.with_suffix('.pdiparams')}",
-        *("--use_gpu=0", "--use_tensorrt=False", "--ir_optim=True", "--gpu_mem=8000", "-b=1"),
-        *("--enable_benchmark=False", "--model_name=LeNet", "--cpu_threads=2", "--use_mkldnn=True"),
-        f"--output={tmp_path / 'out.json'}",
-    ]
-    assert MAINS["predict"](arguments) == 0
-    d = ["-i", str(lenet.photos / "000.png"), f"--output={tmp_path / 'out2.json'}", "--use_gpu=No"]
+    params, target = program.with_suffix(".pdiparams"), tmp_path / "out.json"
+    flags = (
+        f"-m={program} -p={params} --use_gpu=0 --use_tensorrt=False --ir_optim=True --gpu_mem=8000 "
+        "-b=1 --enable_benchmark=False --model_name=LeNet --cpu_threads=2 --use_mkldnn=True"
+    )
+
+    def best(name, *flags):
+        image = lenet.photos / "000.png"
+        assert MAINS[name](["-i", str(image), f"--output={target}", *flags]) == 0
+        return answers(target)["000.png"][0][0]
+
+    expected = best("predict", *flags.split())
     for model in (
         [f"--d={lenet.exported}", "--m=lenet.json", "--p=lenet.pdiparams"],
-        [f"--d={lenet.exported}", f"--m={program}", f"--p={program.with_suffix('.pdiparams')}"],
+        [f"--d={lenet.exported}", f"--m={program}", f"--p={params}"],
         [f"-d={lenet.separate}"],
         [f"-d={lenet.separate}", "-m=__model__"],
     ):
-        assert MAINS["py_infer"]([*d, *model]) == 0
-        first, second = answers(tmp_path / "out.json"), answers(tmp_path / "out2.json")
-        assert first["000.png"][0][0] == second["000.png"][0][0]
+        assert best("py_infer", "--use_gpu=No", *model) == expected
 
 
 def test_model_and_params(lenet, tmp_path):
@@ -60,21 +57,20 @@ def test_model_and_params(lenet, tmp_path):
     shutil.copy(program.with_suffix(".pdiparams"), tmp_path / "params")
     target = tmp_path / "out.json"
     flags = [f"-i={lenet.photos}", "--model_name=lenet", "--topk=1", f"--output={target}"]
+    flags += [f"-m={tmp_path / 'model'}", f"-p={tmp_path / 'params'}"]
     found = []
-    for name, more in (
-        ("predict", []),
-        ("predict", ["--engine=python"]),
-        ("py_infer", []),
-        ("py_infer", [f"-d={tmp_path}"]),
+    for name, *more in (
+        *(("predict",), ("predict", "--engine=python")),
+        *(("py_infer",), ("py_infer", f"-d={tmp_path}")),
     ):
-        model = [f"-m={tmp_path / 'model'}", f"-p={tmp_path / 'params'}"]
-        assert MAINS[name]([*flags, *model, *more]) == 0
-        found.append({key: value[0] for key, value in answers(target).items()})
+        assert MAINS[name]([*flags, *more]) == 0
+        found.append(answers(target))
     assert len(found[0]) == 8
     for others in found[1:]:
-        assert others.keys() == found[0].keys()
-        for key, (class_id, label, probability) in found[0].items():
-            assert others[key] == (class_id, label, pytest.approx(probability, abs=1e-5))
+        assert others == {
+            key: [(class_id, label, pytest.approx(probability, abs=1e-5))]
+            for key, [(class_id, label, probability)] in found[0].items()
+        }
 
 
 @pytest.mark.parametrize(
@@ -93,23 +89,19 @@ def test_booleans(flags, value):
     assert parsed.params["use_gpu"] is value
 
 
-WRONG = "--use_gpu=maybe -b=0 -b=many --topk=-1 -i= --output=o.xls --output= --gpu_mem=-1 --bat=3"
+WRONG = (
+    *("--use_gpu=maybe", "-b=0", "-b=many", "--topk=-1", "-i=", "--output=o.xls", "--output="),
+    *("--gpu_mem=-1", "--bat=3"),
+)
 
 
-@pytest.mark.parametrize("name", MAINS)
-@pytest.mark.parametrize("flag", WRONG.split())
-def test_wrong_usage(name, flag, capsys):
-    model = ["-m=lenet", "-p=x"] if name == "infer" else ["-m=x.pdmodel"]
-    with pytest.raises(SystemExit) as caught:
-        MAINS[name]([*model, "--use_gpu=0", "-i=x", flag])
-    assert caught.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "error: " in line
+MODEL = {"infer": "-m=lenet -p=x", "predict": "-m=x.pdmodel", "py_infer": "-m=x.pdmodel"}
 
 
 @pytest.mark.parametrize(
     ("name", "flags"),
     [
+        *((name, f"{MODEL[name]} --use_gpu=0 -i=x {flag}") for name in MAINS for flag in WRONG),
         ("predict", "-i=x -p=x"),
         ("infer", "-i=x -m=lenet"),
         ("infer", "-i=x -p=x"),
@@ -119,20 +111,18 @@ def test_wrong_usage(name, flag, capsys):
         ("predict", "-i=x -m=x --int8 --precision=bf16"),
     ],
 )
-def test_flags_that_are_missing_or_contradict(name, flags):
+def test_wrong_usage(name, flags, capsys):
     with pytest.raises(SystemExit) as caught:
         MAINS[name](flags.split())
     assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "error: " in line
 
 
 @pytest.mark.parametrize("name", MAINS)
 def test_no_gpu(name, lenet):
     model = lenet.infer_flags() if name == "infer" else [f"--model_dir={lenet.exported}"]
-    done = run(name, f"-i={lenet.photos}", *model, "--use_gpu=1")
-    assert (done.returncode, done.stdout) == (6, "")
-    assert len(done.stderr.splitlines()) == 1
-    assert "--use_gpu" in done.stderr
-    assert "CPU" in done.stderr
+    assert "CPU" in fails(6, "--use_gpu", name, f"-i={lenet.photos}", *model, "--use_gpu=1")
 
 
 @pytest.mark.parametrize("flags", [["--use_tensorrt=True"], ["--use_tensorrt", "--benchmark"]])
@@ -142,8 +132,7 @@ def test_no_tensorrt(flags, lenet, capsys):
 
 
 def outputs(engine, case):
-    batch = engine.preprocess(sorted(case.photos.iterdir()))
-    return engine.run(batch)
+    return engine.run(engine.preprocess(sorted(case.photos.iterdir())))
 
 
 def assert_same(reference, found):
@@ -168,8 +157,8 @@ def test_three_ways_agree(case):
         with InferenceEngine(name).load_predictor(**case.files(format_)) as engine:
             found = outputs(engine, case)
             assert_same(reference, found)
-            ids = [[one.class_id for one in row] for row in engine.topk(found, 1)]
-            assert ids == [[row[0].class_id] for row in topk]
+            ids = [one.class_id for (one,) in engine.topk(found, 1)]
+            assert ids == [row[0].class_id for row in topk]
 
 
 @pytest.mark.parametrize("accelerator", ["auto", "plain", "onednn", "openvino"])
@@ -185,14 +174,10 @@ def test_accelerators_agree(lenet, accelerator):
 @pytest.mark.parametrize("case", ["lenet", "resnet"], indirect=True)
 def test_commands_agree(case, tmp_path):
     """With the whole output, through files, in this process."""
-    runs = {
-        "predict": case.flags("pdmodel"),
-        "infer": case.infer_flags(),
-        "py_infer": case.flags("separate"),
-    }
-    found = {}
-    for name, flags in runs.items():
-        target = tmp_path / f"{name}.json"
+    exported, separate = case.flags("pdmodel"), case.flags("separate")
+    runs = (("predict", exported), ("infer", case.infer_flags()), ("py_infer", separate))
+    found, target = {}, tmp_path / "out.json"
+    for name, flags in runs:
         arguments = [f"-i={case.photos}", "-b=2", "--topk=7", f"--output={target}", *flags]
         assert MAINS[name](arguments) == 0
         found[name] = answers(target)
@@ -209,33 +194,25 @@ def test_commands_agree(case, tmp_path):
 
 def test_digits_are_right_in_every_process(lenet, tmp_path):
     truth = write_digits(tmp_path / "digits", 100)
-    flags = {
-        "predict": ["--engine=python", *lenet.flags("json")],
-        "infer": lenet.infer_flags(),
-        "py_infer": lenet.flags("json"),
-    }
+    exported = lenet.flags("json")
+    in_python = ("predict", ["--engine=python", *exported])
     found = {}
-    for name, model in flags.items():
+    for name, model in (in_python, ("infer", lenet.infer_flags()), ("py_infer", exported)):
         done = run(name, "-i", tmp_path / "digits", "-b", 64, "--topk", 1, *model)
-        assert done.returncode == 0, done.stderr
+        assert (done.returncode, done.stderr) == (0, "")
         rows = [line.split() for line in done.stdout.splitlines()[2:]]
         found[name] = [int(row[1]) for row in rows]
-        assert [row[1] for row in rows] == [row[2] for row in rows]  # a digit's label is itself
-        assert done.stderr == ""
+        assert all(row[1] == row[2] for row in rows)  # a digit's label is itself
     assert found["predict"] == found["infer"] == found["py_infer"]
-    right = sum(a == b for a, b in zip(found["infer"], truth, strict=True))
-    assert right >= 95
+    assert sum(a == b for a, b in zip(found["infer"], truth, strict=True)) >= 95
 
 
 def test_outputs_are_those_of_the_bundled_predictor(lenet):
     """The engine adds nothing: array in, the predictor's own numbers out."""
-    predictor = lenet_cpp.Predictor(model_dir=lenet.exported)
     pixels = np.stack([np.asarray(Image.open(path)) for path in sorted(lenet.photos.iterdir())])
+    expected = lenet_cpp.classify(pixels)
     with InferenceEngine().load_predictor(model_dir=lenet.exported) as engine:
-        np.testing.assert_array_equal(engine.run(pixels), predictor.run(pixels))
-        expected = lenet_cpp.classify(pixels)
-        np.testing.assert_allclose(
-            engine.probabilities(engine.run(pixels)), expected.probabilities, rtol=0, atol=1e-6
-        )
-        labels = [row[0].label for row in engine.topk(engine.run(pixels), 1)]
-        assert labels == expected.labels
+        found = engine.run(pixels)
+        np.testing.assert_array_equal(found, lenet_cpp.predict(pixels))
+        assert engine.probabilities(found) == pytest.approx(expected.probabilities, abs=1e-6)
+        assert [row[0].label for row in engine.topk(found, 1)] == expected.labels
