@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 import pytest
 
+import shared_models
 from lenet_cpp import errors, export, models
 from lenet_cpp.agreement import compare
 from lenet_cpp.cli.export_model import main
@@ -35,19 +36,9 @@ def images(batch):
 
 
 def infer(folder, x, format_="pdmodel"):
-    """Run LeNet as a user of paddle.inference would, with its default kernels."""
-    from paddle.inference import Config, create_predictor
-
-    combined = str(folder / f"lenet.{format_}"), str(folder / "lenet.pdiparams")
-    config = Config(str(folder)) if format_ == "__model__" else Config(*combined)
-    config.disable_glog_info()
-    predictor = create_predictor(config)
-    handle = predictor.get_input_handle("x")
-    handle.reshape(x.shape)
-    handle.copy_from_cpu(x)
-    predictor.run()
-    (name,) = predictor.get_output_names()
-    return predictor.get_output_handle(name).copy_to_cpu()
+    if format_ == "__model__":
+        return shared_models.infer(folder, None, x)
+    return shared_models.infer(folder / f"lenet.{format_}", folder / "lenet.pdiparams", x)
 
 
 def contents(folder):

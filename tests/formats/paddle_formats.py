@@ -1,10 +1,13 @@
 """The formats, and what a model in each of them computes in Paddle itself."""
 
+import re
+
 import numpy as np
 import paddle
 
 from lenet_cpp import models
 from lenet_cpp.inference.engine_loading import load
+from shared_models import infer
 
 FORMATS = ("pdparams", "persistables", "pdmodel", "model-params", "separate", "json")
 
@@ -19,14 +22,9 @@ def images(batch=3):
 
 def sorted_variables(layer):
     """The generated name of each parameter, in the order of the state dict."""
-    names = []
-    numbers = {"conv2d": 0, "linear": 0}
-    for key in layer.state_dict():
-        kind = "conv2d" if key.startswith("conv") else "linear"
-        is_bias = key.endswith("bias")
-        names.append(f"{kind}_{numbers[kind]}.{'b' if is_bias else 'w'}_0")
-        numbers[kind] += is_bias
-    return names
+    found = (re.fullmatch(r"(conv|linear)(\d)\.(\w).*", key) for key in layer.state_dict())
+    kinds = {"conv": "conv2d", "linear": "linear"}
+    return [f"{kinds[one[1]]}_{int(one[2]) - 1}.{one[3]}_0" for one in found]
 
 
 def arrays(layer):
@@ -66,20 +64,9 @@ def run(format_, folder, x):
         assert net.set_state_dict(state) == ([], [])
         net.eval()
         return net(paddle.to_tensor(x)).numpy()
-    from paddle.inference import Config, create_predictor
-
-    (program,) = (
-        path
-        for path in folder.iterdir()
-        if path.name in {"model", "__model__", "lenet.pdmodel", "lenet.json", "inference.json"}
-    )
-    params = {"model": folder / "params"}.get(program.name, program.with_suffix(".pdiparams"))
-    paths = (folder,) if program.name == "__model__" else (program, params)
-    config = Config(*map(str, paths))
-    config.disable_glog_info()
-    predictor = create_predictor(config)
-    handle = predictor.get_input_handle("x")
-    handle.reshape(x.shape)
-    handle.copy_from_cpu(x)
-    predictor.run()
-    return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+    names = {"model", "__model__", "lenet.pdmodel", "lenet.json", "inference.json"}
+    (program,) = (path for path in folder.iterdir() if path.name in names)
+    if program.name == "__model__":
+        return infer(folder, None, x)
+    params = folder / "params" if program.name == "model" else program.with_suffix(".pdiparams")
+    return infer(program, params, x)
