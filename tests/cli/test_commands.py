@@ -24,7 +24,7 @@ PACKAGE = Path(__file__).parents[2] / "python" / "lenet_cpp"
 STEMS = {name: place.partition(":")[2] or place for name, (place, _) in COMMANDS.items()}
 TOOLS = {
     "caffe2_roundtrip.py": "tools.caffe2.cli",
-    "draw_mnist_sample.py": "tools.draw_mnist_sample",
+    "draw_mnist_sample.py": "scripts.draw_mnist_sample",
     "mutate_models.py": "tools.hostile.__main__",
 }
 # What several commands have in common, and whose messages therefore may name only what all have.

@@ -19,7 +19,7 @@ from pictures import refused
 from lenet_cpp.data import download
 from lenet_cpp.data import mnist as data
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
-from tools import draw_mnist_sample
+from scripts import draw_mnist_sample
 
 NAMES = [
     f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")

@@ -103,16 +103,13 @@ def find_build(label: str, path: Path) -> Build:
     Raises:
         FileNotFound: There is nothing of the kind.
     """
-    for candidate in (path / _PROGRAM, path / "build" / _PROGRAM):
-        if candidate.is_file():
-            return Build(label, path, candidate.resolve(), python=False)
-    python = path / "bin" / "python"
-    if python.is_file():
-        # Not resolved: the link is what makes it the environment's.
-        return Build(label, path, python.absolute(), python=True)
+    names = _PROGRAM, f"build/{_PROGRAM}", "bin/python"
+    if found := next((name for name in names if (path / name).is_file()), None):
+        # Not resolved: the link is what makes a Python the environment's.
+        return Build(label, path, (path / found).absolute(), python=found == names[-1])
     raise FileNotFound(
-        f"{label} ({path}) is no build: there is no {_PROGRAM}, build/{_PROGRAM} or bin/python in"
-        " it; build it with ./run.sh, or name a Python environment"
+        f"{label} ({path}) is no build: there is no {' or '.join(names)} in it; build it with"
+        " ./run.sh, or name a Python environment"
     )
 
 
@@ -121,8 +118,7 @@ def verdict(ratio: float, interval: tuple[float, float] | None, same_within: flo
 
     ``same_within`` is the largest difference that counts as none, as a share.
     """
-    low, high = interval or (0.0, np.inf)
-    most = 1 + same_within
+    (low, high), most = interval or (0.0, np.inf), 1 + same_within
     if low >= 1 / most and high <= most:
         return f"same within {100 * same_within:g} %"
     # Both are asked for: of many rows some intervals leave out 1 by chance, by little.
@@ -209,9 +205,7 @@ def compare_builds(
     """
     builds = (find_build("A", a), find_build("B", b))
     if builds[0].python != builds[1].python:
-        raise BadInput(
-            f"{a} and {b}: one is a C++ build and one a Python environment; name two of one kind"
-        )
+        raise BadInput(f"{a} and {b}: one is a C++ build, one a Python environment")
     result = {"kind": "compare", **machine.describe(settings), "builds": {}, "interrupted": False}
     rows: list[dict[str, Any]] = []
     bar = tqdm(desc="comparing", unit="row", disable=None)

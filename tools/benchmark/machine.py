@@ -53,6 +53,4 @@ def describe(settings: object) -> dict[str, Any]:
 def multiply_add_limit(program: Path, threads: int, seconds: float) -> dict[str, Any]:
     """Measure the machine's single-precision multiply-adds a second, by the program beside ours."""
     path = program.with_name("multiply_add_limit")
-    said = call_program(path, f"--threads={threads}", f"--seconds={seconds}")
-    found: dict[str, Any] = json.loads(said)
-    return found
+    return dict(json.loads(call_program(path, f"--threads={threads}", f"--seconds={seconds}")))

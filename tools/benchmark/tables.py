@@ -153,10 +153,6 @@ def _both(values: Sequence[float]) -> str:
     return ", ".join(_number(value, 4) for value in values)
 
 
-def _interval(ends: Sequence[float] | None) -> str:
-    return f"{ends[0]:.3f}-{ends[1]:.3f}" if ends else "-"
-
-
 def _compare(result: dict[str, Any]) -> Texts:
     builds, rows = result["builds"], result["rows"]
     about = [
@@ -173,7 +169,10 @@ def _compare(result: dict[str, Any]) -> Texts:
         "A, B\np99 ms": ("p99_ms", _both),
         "A, B\npeak MB": ("peak_bytes", lambda pair: ", ".join(map(_mb, pair))),
         "B / A": ("ratio", lambda ratio: _number(ratio, 3)),
-        "95 %\ninterval": ("interval", _interval),
+        "95 %\ninterval": (
+            "interval",
+            lambda ends: f"{ends[0]:.3f}-{ends[1]:.3f}" if ends else "-",
+        ),
         "B is": "verdict",
     }
     notes = [f"{row['name']}: {row['status']}: {row['reason']}" for row in rows if "reason" in row]

@@ -159,8 +159,8 @@ def examine(entries, options):
         min(group, key=lambda each: "auto" in each.target or "program" in each.target)
         for group in groups.values()
     ]
-    finds.sort(key=lambda each: each.outcome in ("BadModel", "BackendFailure"))
-    finds = finds[: options.most]
+    last = "BadModel", "BackendFailure"
+    finds = sorted(finds, key=lambda each: each.outcome in last)[: options.most]
     if options.minimise and finds:
         with tqdm(total=len(finds), unit="find", desc="minimise", disable=None) as bar:
             finds = minimised(finds, options.jobs, bar.update)
