@@ -99,9 +99,6 @@ def test_a_difference_is_written_with_its_share():
     assert difference(np.inf, np.inf) == "inf"
 
 
-# Everything that compares
-
-
 def refuses(call):
     """Whether a comparison that raises refuses; the message is the rule's own."""
     try:

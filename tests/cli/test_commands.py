@@ -143,9 +143,6 @@ def test_other_modules_name_no_flags():
                 assert flag.replace("_", "-") in flags, f"{name}, {command}: {text!r}"
 
 
-# Files that are not what is expected
-
-
 @pytest.fixture(scope="module")
 def others(tmp_path_factory, model_dir):
     """A folder with a file of each kind, each as its framework begins it."""
@@ -196,9 +193,6 @@ def test_a_file_of_another_kind_is_named(arguments, said, others, monkeypatch, c
     assert said in error
     assert re.search(r"[\w.]*(\.p\w+|\.json|\.onnx)", error)
     assert not (others / "out").exists()
-
-
-# What the operating system refuses
 
 
 def test_a_full_disk_is_named_with_its_file(model_dir, others, capsys):

@@ -31,9 +31,6 @@ def lenet_cpp_command(*arguments, **options):
     )  # fmt: skip
 
 
-# Help and usage
-
-
 def help_of(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -84,9 +81,6 @@ def test_wrong_usage_is_one_line(arguments, said, capsys):
     (line,) = captured.err.splitlines()
     assert said in line
     assert captured.out == ""
-
-
-# Options
 
 
 def values(command, *arguments):
@@ -151,9 +145,6 @@ def test_commands_read_only_options_that_there_are(name):
     together = [one for one, (place, _) in COMMANDS.items() if place.partition(":")[0] == module]
     known = {param.name for one in together for param in PARSED[one].params}
     assert set(attributes_of(path)) <= known
-
-
-# Imports, versions and completion
 
 
 def modules_after(statement, *names):
@@ -228,9 +219,6 @@ def test_completion(line, some, none):
     found = {line.partition(",")[2] for line in done.stdout.splitlines()}
     assert some <= found
     assert not none & found
-
-
-# Commands that have no page of their own
 
 
 def test_explain(capsys):

@@ -37,9 +37,6 @@ EXIT_CODES = {
 }  # fmt: skip
 
 
-# The routes
-
-
 def python(*arguments):
     return [sys.executable, *map(os.fsdecode, arguments)]
 
@@ -379,9 +376,6 @@ except KeyboardInterrupt:
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
 
 
-# Closed pipes
-
-
 def test_a_reader_that_leaves_early(root, model_dir):
     """| head -1, on more output than a pipe holds."""
     program = root / "build" / "lenet_infer_test"
@@ -389,9 +383,6 @@ def test_a_reader_that_leaves_early(root, model_dir):
     command = ["bash", "-c", script + 'echo " ${PIPESTATUS[0]}"']
     done = ran(command, env={"PATH": os.environ["PATH"]})
     assert (done.stdout, done.stderr) == ("{ 141\n", "")
-
-
-# Another Paddle, or none
 
 
 def compile_library(folder, source):

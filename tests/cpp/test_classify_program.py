@@ -189,9 +189,6 @@ def test_exif_orientation(orientation, cpp_tensor, tmp_path):
     assert np.abs(actual - expected).max() <= 4
 
 
-# Differences that are stated: docs/preprocessing.md
-
-
 @pytest.mark.parametrize(
     ("mode", "options", "most", "mean"),
     [
@@ -236,9 +233,6 @@ def test_resizers_differ_by_rounding(size, target, interpolation, cpp_tensor, tm
     columns_first = "size" in target and size[0] > target["size"][0]
     assert difference.max() <= (3 if columns_first else 1)
     assert difference.mean() <= (0.4 if columns_first else 0.05)
-
-
-# Digits
 
 
 DIGITS = read_mnist_dir(sample_dir()).test.images
@@ -313,9 +307,6 @@ def test_digits_of_other_sizes(cpp_tensor, tmp_path):
                 pipeline(file)
         else:
             assert_same_bits(actual, pipeline(file))
-
-
-# What it prints
 
 
 FIELDS = ("class_id", "label", "probability")
@@ -402,9 +393,6 @@ def test_version(run_ok):
     assert run_ok("--version").startswith("lenet_classify ")
 
 
-# Softmax
-
-
 @pytest.fixture(scope="module")
 def softmax_model(tmp_path_factory):
     from lenet_cpp.export.inference_model import export_model
@@ -440,9 +428,6 @@ def test_logits_without_a_manifest(run_ok, model, files, expected, tmp_path):
     _, labels, probabilities = best_of(run_ok(f"--model_dir={tmp_path}", "--format=json", *files))
     assert labels == (None,) * len(files)
     np.testing.assert_allclose(probabilities, expected.max(axis=1), rtol=1e-4)
-
-
-# What it refuses
 
 
 SCAN = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
@@ -538,9 +523,6 @@ def test_preprocessing_that_does_not_fit(fails, run_program, model, files, tmp_p
     fails(BAD_MODEL, "SHA-256", f"--model_dir={folder}", files[0])
     for accepted in ("--check_hashes=false", f"--preprocess={folder}/preprocess.json"):
         assert run_program(f"--model_dir={folder}", accepted, files[0]).returncode == 0
-
-
-# Output that is whole or not there
 
 
 def test_output_file(run_ok, model, files, tmp_path):

@@ -45,9 +45,6 @@ def instruction_set(request, monkeypatch):
     monkeypatch.setenv("LENET_NATIVE_ISA", request.param)
 
 
-# ---- operators
-
-
 def lively(norm):
     """A normalization whose statistics make a difference."""
     rng = np.random.default_rng(1)
@@ -195,9 +192,6 @@ def test_what_has_no_kernel_is_named_and_runs_on_paddle(make, words, tmp_path):
                 assert compare(expected, auto.run(images)).agrees
 
 
-# ---- whole networks
-
-
 @pytest.fixture(scope="module")
 def digits():
     return to_model_input(read_mnist_dir(sample_dir()).test.images)
@@ -242,9 +236,6 @@ def test_larger_networks_agree_with_paddle(name):
         with lenet_cpp.Predictor(model) as auto:
             assert auto.options["engine"] == "paddle"
         assert compare(expected, found).agrees
-
-
-# ---- long sums
 
 
 @pytest.mark.parametrize(

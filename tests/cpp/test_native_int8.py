@@ -63,9 +63,6 @@ def bits(values):
     return values.view(np.uint32)
 
 
-# ---- right
-
-
 def differences(found, expected):
     """Of each image, the largest, in steps of 8 bits of the largest output."""
     steps = np.abs(found - expected).max(axis=1) / (np.abs(expected).max() / 127)
@@ -214,9 +211,6 @@ def test_networks_answer_as_paddle_does(networks, index, monkeypatch):
         assert (bits(run(model, images)) == bits(found)).all(), name
 
 
-# ---- the same bits
-
-
 def test_instruction_sets_give_the_same_bits(lenets, digits, monkeypatch):
     images = digits[:200]
     for method in METHODS:
@@ -251,9 +245,6 @@ def test_float_models_take_every_name(model_dir, digits, monkeypatch):
         monkeypatch.setenv("LENET_NATIVE_ISA", name)
         found.append(run(model_dir / "lenet.pdmodel", digits[:20], precision="fp32"))
     assert (bits(found[0]) == bits(found[1])).all()
-
-
-# ---- refused
 
 
 def test_precision_and_model_belong_together(lenets, model_dir):

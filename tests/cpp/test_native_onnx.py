@@ -103,9 +103,6 @@ def test_a_fixed_number_of_images(batch, tmp_path):
                 predictor.run(np.zeros((4, 3, 9, 10), np.float32))
 
 
-# ---- what the exporters write
-
-
 @pytest.mark.parametrize("exporter", ["dynamo", "legacy"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_resnet18_from_torch(exporter, tmp_path):

@@ -80,9 +80,6 @@ def child(run_ok, tmp_path):
     return lambda code, *given: run_ok("-W", "ignore", "-c", code, *given, **python)
 
 
-# The same answers
-
-
 @pytest.mark.parametrize("optimize", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_same_bits_as_python(lenet_file, threads, optimize):
@@ -152,9 +149,6 @@ def test_models_for_a_fixed_number_of_images(tmp_path, fixed, run_ok):
     np.save(tmp_path / "x.npy", array((240, 1, 28, 28)))
     for arguments in ([], [f"--input={tmp_path / 'x.npy'}"]):
         run_ok(f"--model_file={path}", "--engine=onnxruntime", *arguments)
-
-
-# Threads and processes
 
 
 def test_a_forked_child(lenet_file, child):
@@ -236,9 +230,6 @@ def test_in_a_child_process_of_its_own(lenet_file):
         assert same(predictor.run(x), reference(lenet_file, x))
 
 
-# Finding the model and the library
-
-
 FAKE_LIBRARY = """
 #include <stddef.h>
 typedef struct { const void* (*get_api)(unsigned); const char* (*version)(void); } Base;
@@ -273,9 +264,6 @@ def test_libraries_that_are_none(lenet_file, tmp_path, fails, library, code, wor
     flags = (f"--model_file={lenet_file}", "--engine=onnxruntime")
     line = fails(code, words, *flags, env={"LENET_ONNXRUNTIME_LIBRARY": str(path)})
     assert "pip install 'onnxruntime" in line
-
-
-# Models that are refused
 
 
 MATMUL = "y = MatMul(x, w)"
@@ -330,9 +318,6 @@ def test_a_pdmodel_under_another_name(model_dir, tmp_path):
         path = shutil.copy(model_dir / name, tmp_path / "lenet.onnx")
         with pytest.raises(lenet_cpp.BadModel, match=r"lenet\.onnx"):
             predictor_of(path)
-
-
-# The program from image files to classes
 
 
 @pytest.fixture(params=[False, True], ids=["logits", "softmax"])

@@ -51,9 +51,6 @@ def images_file(tmp_path_factory):
     return path
 
 
-# What it computes
-
-
 @pytest.mark.parametrize("program_name", ["lenet.pdmodel", "lenet.json"])
 def test_guides_command(run_ok, model_dir, program_name):
     params = model_dir / "lenet.pdiparams"
@@ -227,9 +224,6 @@ def test_floats_from_0_to_255_are_warned_of(run_program, model_dir, tmp_path):
         assert warning(floats) == ""
 
 
-# What it prints
-
-
 def test_version(run_ok, root):
     def found(pattern, path):
         (text,) = re.findall(pattern, path.read_text(), flags=re.MULTILINE)
@@ -268,9 +262,6 @@ def test_report_has_only_our_lines(run_ok, model_dir):
         text = run_ok(f"--model_dir={model_dir}", f"--accelerator={accelerator}")
         starts = [line.split(" ")[0] for line in text.splitlines()]
         assert starts == ["lenet_infer_test", "model", "input", "output", "image", "load"]
-
-
-# What it needs
 
 
 def dynamic_section(path):
@@ -364,9 +355,6 @@ def test_a_missing_library_is_not_found_in_any_language(run_program, root, model
     )
     assert result.stdout.startswith("FileNotFound ")
     assert str(missing) in result.stdout
-
-
-# Standard output that cannot be written
 
 
 @pytest.mark.parametrize("argument", ["--model_dir={}", "--help", "--version"])

@@ -176,9 +176,6 @@ def test_a_batch_has_three_stages():
         log.messages(SETTINGS)
 
 
-# The commands
-
-
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")

@@ -22,9 +22,6 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "caffe2.md"
 
 
-# What the nets compute
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_an_operator_computes_what_its_definition_says(tmp_path, name):
     case = CASES[name]
@@ -132,9 +129,6 @@ def test_a_stranded_model_gets_out(tmp_path):
     expected = case.expected(CASES["max pool as in Caffe, stride 1"].expected(x), **case.params)
     with lenet_cpp.Predictor(program, program.with_suffix(".pdiparams")) as predictor:
         assert_same(expected, predictor.run(x))
-
-
-# What is refused
 
 
 RELU = op("Relu", ["x"], ["y"])

@@ -142,9 +142,6 @@ def test_settings_that_cannot_be_are_refused(tmp_path, monkeypatch, capsys, argu
     assert said in capsys.readouterr().err
 
 
-# Caffe2 itself
-
-
 @pytest.fixture(scope="session")
 def caffe2_python():
     """The interpreter of Caffe2's environment."""

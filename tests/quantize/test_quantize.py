@@ -97,9 +97,6 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-# What the page says, done
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_labels_are_recognized_in_int8(made, report, model_dir, mnist_test, method):
     program = model_of(made, method)
@@ -201,9 +198,6 @@ def test_resnet_is_quantized_with_made_images(made):
     assert found["relative_error"] < 0.3
     assert all("error" not in route for route in found["routes"].values())
     assert len({found["routes"][route]["equal"] for route in ROUTES if route != "native"}) == 1
-
-
-# Any classifier, one's own images
 
 
 def test_a_classifier_that_no_registry_has(made):
@@ -355,9 +349,6 @@ def test_sensitivity_of_a_residual_network(residual):
     assert shown[-1][1] == shown[-1][2]
 
 
-# The traps
-
-
 def without_cast(stored):
     """Quantize once as the package does, but leave the weights as ``convert`` leaves them."""
 
@@ -429,9 +420,6 @@ def test_a_model_that_cannot_be_run_is_reported_and_the_others_run(made, tmp_pat
         assert good.error is None
         assert good.outputs.shape == (2, 10)
         assert good.seconds.keys() == {"1"}
-
-
-# What is refused
 
 
 @pytest.mark.parametrize(
@@ -542,9 +530,6 @@ def test_calibration_images_keep_the_shares_of_the_classes(tmp_path):
     np.testing.assert_allclose(shares, np.bincount(train.labels) / len(train), atol=1 / 600)
     with pytest.raises(FileNotFound, match="train-images"):
         quantization.mnist_images(tmp_path, 10)
-
-
-# Interruption
 
 
 @pytest.mark.parametrize("older", [True, False])

@@ -29,9 +29,6 @@ NATIVE = "lenet_cpp/native"
 PROGRAM = "program/native"
 
 
-# Statistics
-
-
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 99, 100, 101, 1000])
 def test_percentiles_are_by_nearest_rank(count):
     values = np.random.default_rng(count).lognormal(size=count)
@@ -129,9 +126,6 @@ def test_growth_is_the_slope_after_the_first_fifth():
     np.testing.assert_array_equal(sizes[:100], lifetime.batch_sizes(20_000, 1)[:100])
 
 
-# The model
-
-
 def test_activations_are_the_networks(model_dir):
     weights = read_weights(model_dir / "lenet.pdiparams")
     images = np.random.default_rng(1).random((70, 1, 28, 28), np.float32)
@@ -176,9 +170,6 @@ def test_all_digits_are_checked_in_whole_batches(model_dir, tmp_path, size):
     np.testing.assert_array_equal(digits.images[1000:], digits.images[: len(digits.images) - 1000])
 
 
-# The machine
-
-
 def test_multiply_add_limit_is_plausible(program, tmp_path):
     found = machine.multiply_add_limit(program, 1, 0.02)
     assert found["threads"] == 1
@@ -197,9 +188,6 @@ def test_multiply_add_limit_refuses(program, argument):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage:")
-
-
-# Who takes part
 
 
 def test_contenders_are_chosen_by_group_and_pattern():
@@ -288,9 +276,6 @@ def test_reduced_answers_are_right_by_their_classes(precision):
     bad = expected.copy()
     bad[7, 3] = np.inf
     assert "not finite" in assess(expected, bad, labels, name="it", precision=precision).wrong
-
-
-# The command
 
 
 @pytest.mark.parametrize(

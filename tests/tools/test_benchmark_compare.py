@@ -48,9 +48,6 @@ def settings(model_dir, **options):
     return Settings(model_dir, Path("none"), **{**few, **options})
 
 
-# Statistics
-
-
 @pytest.mark.parametrize(
     ("count", "ranks"),
     [
@@ -114,9 +111,6 @@ def test_a_row_is_done_when_its_interval_is_narrow(model_dir):
     assert compare.is_done(row, wide, settings(model_dir, same_within=0.5))
 
 
-# Rows and builds
-
-
 def test_rows_are_loading_and_then_the_batches(tmp_path):
     chosen = choose(["native", "pdmodel/auto", "native/int8"], COMPARED)
     rows = compare_rows("LeNet", settings(tmp_path, batch_sizes=(8, 1), threads=(1, 2)), chosen)
@@ -158,9 +152,6 @@ def test_builds_that_cannot_be_compared(model_dir, tmp_path):
     same = python_in(tmp_path / "same")
     with pytest.raises(BadInput, match="import the same lenet_cpp"):
         compare_builds(Path(sys.prefix), same, options, NATIVE)
-
-
-# Runs of programs that say what they are told to
 
 
 def test_a_slower_build_is_seen_round_by_round(model_dir, tmp_path):
@@ -250,9 +241,6 @@ def test_command_ends_by_the_verdicts(model_dir, tmp_path, capsys):
     assert cli.main(["--compare", str(a), str(broken), *arguments]) == BackendFailure.exit_code
     assert cli.main(["--compare", str(a), str(tmp_path), *arguments]) == FileNotFound.exit_code
     assert "is no build" in capsys.readouterr().err
-
-
-# Real builds
 
 
 @pytest.mark.parametrize("kind", ["program", "environment"])

@@ -38,9 +38,6 @@ def quick(model_dir, program, **options):
     return Settings(model_dir, program, **{**few, **options})
 
 
-# int8 and bf16
-
-
 @pytest.fixture(scope="module")
 def prepared(model_dir, program, tmp_path_factory):
     """The int8 models of all engines that are there, made from the bundled model."""
@@ -180,9 +177,6 @@ def test_other_engines_are_right_in_float_and_rounded_in_int8(prepared):
             assert 0.05 < np.abs(outputs[one.name] - digits.expected).mean() < 0.5
     if {"onnxruntime/int8", "openvino/int8"} <= outputs.keys():
         assert np.abs(outputs["onnxruntime/int8"] - outputs["openvino/int8"]).max() < 1
-
-
-# Whole runs
 
 
 @pytest.fixture(scope="module")

@@ -286,9 +286,6 @@ def test_digits_as_files_for_lenet(model_dir, tmp_path, run_verify):
     assert found["images"] == 3
 
 
-# Reading records.
-
-
 class Malicious:
     def __reduce__(self):
         return os.system, ("touch executed",)
@@ -337,9 +334,6 @@ def test_records_are_replaced_whole(lenet_records, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         reprod.write_records(tmp_path, report)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-# What is refused.
 
 
 @pytest.mark.parametrize(
