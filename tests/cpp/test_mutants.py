@@ -5,7 +5,7 @@ import json
 import pytest
 
 import lenet_cpp
-from quantized_models import make_quantized_models
+from quantized_models import quantized_by_paddle
 from tools.hostile import survey as surveys
 from tools.hostile.__main__ import main
 from tools.hostile.models import parse_message, serialize
@@ -24,8 +24,8 @@ def models(model_dir):
 
 
 @pytest.fixture(scope="module")
-def quantized_dir(model_dir, tmp_path_factory):
-    return make_quantized_models(model_dir, tmp_path_factory.mktemp("quantized")) / "onnx"
+def quantized_dir(model_dir):
+    return quantized_by_paddle(model_dir) / "onnx"
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ onnx("long attributes", 2000,
 onnx("long names", 2, lambda n: chain("{b} = Relu {a}", 10).replace("v", "v" * 10_000 * n))
 onnx("short attributes", 5000, lambda n: field(1, field(1, "x") + field(2, "y") + field(4, "Relu")
      + fields(5, (field(1, f"{i:x}") for i in range(n)))), "Unsupported")
-onnx("empty nodes", 150_000, lambda n: RELU + field(1, b"") * n, "BadModel")
+onnx("empty nodes", 300_000, lambda n: RELU + field(1, b"") * n, "BadModel")
 onnx("empty constants", 150_000, lambda n: field(5, b"") * n + RELU, "BadModel")
 onnx("graphs in graphs", 20, graphs_in_graphs, "Unsupported")
 external("at one place of another file", 200, lambda _: ("values.bin", 0))
@@ -300,13 +300,13 @@ paddle("convolutions that share a filter, each added to the first", 150,
 paddle("many attributes", 2000, lambda p, n: p.relu(p.input, **{f"a{i}": i for i in range(n)}),
        EITHER)
 paddle("long texts", 2, lambda p, n: p.relu(p.input, name="\\u0000" * 5000 * n), EITHER)
-paddle("pools whose last result is rounded", 150,
+paddle("pools whose last result is rounded", 300,
        lambda p, n: p.rounded(repeated(p.input, n, p.pool)), "Unsupported", **INT8)
 paddle("rounded convolutions, each added to its input", 200,
        lambda p, n: added(p, n, to_first=False), **INT8)
-paddle("rounded convolutions, each added to the first", 200,
+paddle("rounded convolutions, each added to the first", 400,
        lambda p, n: added(p, n, to_first=True), "Unsupported", **INT8)
-paddle("long attributes", 5000, lambda p, n: p.relu(p.input, op_role=[1] * n), "BadModel",
+paddle("long attributes", 10_000, lambda p, n: p.relu(p.input, op_role=[1] * n), "BadModel",
        kinds=[Program])
 paddle("variables that nothing reads", 2000, kinds=[Program],
        make=lambda p, n: [p.variable() for _ in range(n)] and p.relu(p.input))
