@@ -307,7 +307,7 @@ def paddle_files() -> dict[str, Files]:
         script.write_text(EXPORT)  # Paddle reads the source of a layer
         for pir in "01":
             (folder / pir).mkdir()
-            subprocess.run(  # noqa: S603
+            subprocess.run(  # noqa: S603 - our own script
                 [sys.executable, "-W", "ignore", script, folder / pir],
                 env={**os.environ, "FLAGS_enable_pir_api": pir, "GLOG_v": "-1"},
                 check=True,

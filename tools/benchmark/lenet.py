@@ -64,7 +64,7 @@ def read_weights(params: Path) -> Weights:
 def _convolve(x: NDArray[Any], weight: NDArray[Any], bias: NDArray[Any]) -> NDArray[Any]:
     windows = np.lib.stride_tricks.sliding_window_view(x, (5, 5), axis=(2, 3))
     found: Any = np.einsum("nchwij,ocij->nohw", windows, weight, optimize=True)
-    return found + bias[:, None, None]  # type: ignore[no-any-return]
+    return found + bias[:, None, None]  # type: ignore[no-any-return]  # NumPy says Any
 
 
 def _pool(x: NDArray[Any]) -> NDArray[Any]:

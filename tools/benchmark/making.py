@@ -118,7 +118,7 @@ def onnx_int8(source: str, target: str, **_: object) -> None:
     images = calibration_images()
     batches = iter([{"x": images[i : i + _BATCH]} for i in range(0, len(images), _BATCH)])
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc] # it has no types
+    class Reader(quantization.CalibrationDataReader):
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
             return next(batches, None)
 

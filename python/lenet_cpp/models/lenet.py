@@ -6,7 +6,7 @@ import paddle
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
 
-class LeNet(paddle.nn.Layer):  # type: ignore[misc]
+class LeNet(paddle.nn.Layer):
     """LeNet: 61,706 parameters and 416,520 multiply-adds per 28x28 image.
 
     After Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to

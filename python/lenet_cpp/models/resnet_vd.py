@@ -38,7 +38,7 @@ _BLOCKS = {
 _LEAST_BOTTLENECKS = 50  # shallower networks have none
 
 
-class _ConvNorm(nn.Layer):  # type: ignore[misc]
+class _ConvNorm(nn.Layer):
     """A convolution without bias that keeps the image's size at stride 1, and its batch norm."""
 
     def __init__(self, inputs: int, filters: int, kernel: int, stride: int = 1) -> None:
@@ -66,7 +66,7 @@ class _Shortcut(_ConvNorm):
         return super().forward(x)
 
 
-class _Block(nn.Layer):  # type: ignore[misc]
+class _Block(nn.Layer):
     """The sum of a shortcut and two 3x3 convolutions, or one 3x3 between two 1x1."""
 
     def __init__(
@@ -92,7 +92,7 @@ class _Block(nn.Layer):  # type: ignore[misc]
         return F.relu(out + shortcut)
 
 
-class ResNetVd(nn.Layer):  # type: ignore[misc]
+class ResNetVd(nn.Layer):
     """A ResNet of variant D.
 
     Args:

@@ -278,7 +278,7 @@ def layer_config(algo: str | None) -> QuantConfig:
     return config
 
 
-class _Factory(QuanterFactory):  # type: ignore[misc]
+class _Factory(QuanterFactory):
     """What Paddle wants of a class: an object that makes one for each layer."""
 
     def __init__(self, kind: type, **options: Any) -> None:
@@ -302,7 +302,7 @@ class _OneScale:
         return _BITS
 
 
-class _ActivationObserver(_OneScale, BaseQuanter):  # type: ignore[misc]
+class _ActivationObserver(_OneScale, BaseQuanter):
     """Finds the range of what goes into a layer.
 
     Keeps a histogram of magnitudes whose range doubles when a value lies beyond it.
@@ -347,11 +347,11 @@ class _ActivationObserver(_OneScale, BaseQuanter):  # type: ignore[misc]
         return float(cal_kl_threshold(self._counts, width, _BITS))
 
 
-class _ActivationQuanter(_OneScale, FakeQuanterWithAbsMaxObserverLayer):  # type: ignore[misc]
+class _ActivationQuanter(_OneScale, FakeQuanterWithAbsMaxObserverLayer):
     """Rounds activations in training, to the moving average of their largest magnitudes."""
 
 
-class _WeightQuanter(_OneScale, BaseQuanter):  # type: ignore[misc]
+class _WeightQuanter(_OneScale, BaseQuanter):
     """Rounds weights, each output channel to its largest magnitude; trains straight through."""
 
     def __init__(self, layer: paddle.nn.Layer) -> None:

@@ -33,7 +33,7 @@ def build_network(steps: Steps) -> paddle.nn.Layer:
     """Build the network, with its parameters, in evaluation mode."""
     import paddle
 
-    class Network(paddle.nn.Layer):  # type: ignore[misc] # paddle has no types
+    class Network(paddle.nn.Layer):
         """Walks over the steps; the class gives its parameters their names in an export."""
 
         def __init__(self) -> None:

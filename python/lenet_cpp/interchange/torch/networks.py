@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own convention
 
 
-class LeNet(nn.Module):  # type: ignore[misc]
+class LeNet(nn.Module):
     """LeNet as :class:`lenet_cpp.models.lenet.LeNet` has it, with the same parameter names.
 
     Args:
@@ -40,7 +40,7 @@ class LeNet(nn.Module):  # type: ignore[misc]
         return self.linear3(x)
 
 
-class _BasicBlock(nn.Module):  # type: ignore[misc]
+class _BasicBlock(nn.Module):
     """Two 3x3 convolutions and the shortcut around them."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -59,7 +59,7 @@ class _BasicBlock(nn.Module):  # type: ignore[misc]
         return F.relu(self.bn2(self.conv2(inner)) + self.downsample(x))
 
 
-class ResNet18(nn.Module):  # type: ignore[misc]
+class ResNet18(nn.Module):
     """ResNet of 18 layers, whose parameters have the names that torchvision gives them.
 
     After K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", CVPR
