@@ -205,7 +205,7 @@ def compare_builds(
     """
     builds = (find_build("A", a), find_build("B", b))
     if builds[0].python != builds[1].python:
-        raise BadInput(f"{a} and {b}: one is a C++ build, one a Python environment")
+        raise BadInput(f"{a} and {b}: one is a C++ build and one a Python environment")
     result = {"kind": "compare", **machine.describe(settings), "builds": {}, "interrupted": False}
     rows: list[dict[str, Any]] = []
     bar = tqdm(desc="comparing", unit="row", disable=None)
