@@ -31,8 +31,8 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.hostile import models  # noqa: E402 - found by the line above
-from tools.hostile.models import field, fields  # noqa: E402 - likewise
+from tools.hostile import models  # noqa: E402 - sys.path has tools/ only from here on
+from tools.hostile.models import field, fields  # noqa: E402 - sys.path has tools/ only from here on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -307,7 +307,7 @@ def paddle_files() -> dict[str, Files]:
         script.write_text(EXPORT)  # Paddle reads the source of a layer
         for pir in "01":
             (folder / pir).mkdir()
-            subprocess.run(  # noqa: S603 - our own script
+            subprocess.run(  # noqa: S603 - this interpreter and the script above, no shell
                 [sys.executable, "-W", "ignore", script, folder / pir],
                 env={**os.environ, "FLAGS_enable_pir_api": pir, "GLOG_v": "-1"},
                 check=True,

@@ -146,7 +146,7 @@ TEST_CASE("kinds of SHA256SUMS") {
     write_file(model / "SHA256SUMS", text);
     CHECK_ERROR(BadModel, words, check(config));
   };
-  refuse("nonsense\n", "not a list");
+  refuse("no hash here\n", "not a list");
   refuse("0123  lenet.pdiparams\n", "not a list");
   refuse(good + "  lenet.pdiparams\n" + good + "  lenet.pdiparams\n", "twice");
   fs::remove(model / "SHA256SUMS");

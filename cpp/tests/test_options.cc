@@ -43,7 +43,7 @@ TEST_CASE("booleans: alone, with a value, and before another flag") {
 
 TEST_CASE("wrong usage says what is wrong") {
   check_usage("name a model", {});
-  check_usage("unknown option --nonsense", {"--model_dir=d", "--nonsense"});
+  check_usage("unknown option --unknown", {"--model_dir=d", "--unknown"});
   check_usage("unknown option -x", {"--model_dir=d", "-x"});
   check_usage("unexpected argument 'stray'", {"--model_dir=d", "stray"});
   check_usage("--input needs a value", {"--model_dir=d", "--input"});

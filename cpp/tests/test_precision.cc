@@ -147,7 +147,7 @@ TEST_CASE("weights stored as float32 run in float32, and are refused in int8") {
   refuse("precision=int8 ir_optim=false", "set ir_optim");
 }
 
-TEST_CASE("bf16 departs from float32 by its eight bits, and clones do not from each other") {
+TEST_CASE("bf16 differs from float32 as eight bits allow, and clones give the same bits") {
   const Tensor images = random_images(5);
   for (const char* file : {"lenet.pdmodel", "lenet.json"}) {
     CAPTURE(file);

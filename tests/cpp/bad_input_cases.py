@@ -571,7 +571,7 @@ options("precision is int8, the model float", "Unsupported", "not quantized", {"
 options("precision is bf16 with plain kernels", "BadInput", "to plain",
         {"precision": "bf16", "accelerator": "plain"})
 options("max_batch_size is -1", "BadInput", "max_batch_size", {"max_batch_size": -1}, **USAGE)
-options("an unknown option", "BadInput", "nonsense", {"nonsense": "1"}, why=NO_FLAGS, **NO_CPP)
+options("an unknown option", "BadInput", "unknown", {"unknown": "1"}, why=NO_FLAGS, **NO_CPP)
 row("OpenVINO on a .json", "Unsupported", "OpenVINO",
     lambda folder: by_file(folder, "lenet.json", options={"accelerator": "openvino"}))
 row("no model named", "BadInput", "model_file", lambda _: Request(), ("cpp", "program"),
@@ -581,7 +581,7 @@ row("a pool of 0", "BadInput", "at least one", lambda folder: by_dir(folder, poo
 row("a pool of -1", "BadInput", "size", lambda folder: by_dir(folder, pool=-1), ("python",),
     NO_POOL + "; in C++ the size is unsigned")
 for _flags, _words in (
-    ("--nonsense", "--nonsense"), ("--nonsense=1", "--nonsense"), ("stray", "'stray'"),
+    ("--unknown", "--unknown"), ("--unknown=1", "--unknown"), ("stray", "'stray'"),
     ("--input", "--input needs a value"), ("--batch_size=0", "--batch_size is '0'"),
     ("--repeats=-1", "--repeats is '-1'"), ("--warmup=-1", "--warmup is '-1'"),
     ("--repeats=3000000000", "--repeats"), ("--ir_optim=maybe", "--ir_optim is 'maybe'"),

@@ -24,8 +24,8 @@ pytest.importorskip("onnx", reason="the models of these tests are made with it")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the engine needs its library")
 
 # Where there is no onnx, the lines above skip this file; importing it first would fail.
-from onnx import TensorProto, numpy_helper  # noqa: E402
-from onnx_files import model, reference  # noqa: E402
+from onnx import TensorProto, numpy_helper  # noqa: E402 - fails without onnx
+from onnx_files import model, reference  # noqa: E402 - fails without onnx
 
 FILE_NOT_FOUND, BAD_MODEL, UNSUPPORTED, VERSION_MISMATCH, BACKEND_FAILURE = 3, 4, 6, 7, 8
 

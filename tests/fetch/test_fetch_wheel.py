@@ -140,7 +140,7 @@ def test_up_to_date_folder_is_left_and_any_other_made_anew(clone, tmp_path):
     assert clone.leftovers() == []
 
 
-@pytest.mark.parametrize("version", ["2.6.2", "3.0.0", "3.4.0", "3.10.1", "4.0.0", "nonsense"])
+@pytest.mark.parametrize("version", ["2.6.2", "3.0.0", "3.4.0", "3.10.1", "4.0.0", "no version"])
 def test_unsupported_wheel(clone, tmp_path, version, capsys):
     site = fake_wheel(tmp_path / "site", version)
     assert clone.run("--site-packages", site) == VERSION_MISMATCH

@@ -220,7 +220,7 @@ def test_help(root, script):
 @pytest.mark.parametrize(
     ("arguments", "environment", "code", "said"),
     [
-        (["--nonsense"], {}, 2, "--nonsense"),
+        (["--unknown"], {}, 2, "--unknown"),
         (["--data-dir"], {}, 2, "--data-dir"),
         (["--data-dir", "/no/such/folder"], {}, 3, "/no/such/folder"),
         ([], {"LIB_DIR": "/no/such/folder"}, 3, "LIB_DIR"),

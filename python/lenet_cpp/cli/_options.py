@@ -114,7 +114,7 @@ class _List(click.types.StringParamType):
         return tuple(dict.fromkeys(parts)) if self._unique else parts
 
 
-class _ModelName(click.Choice):  # type: ignore[type-arg]  # none in click 8.1
+class _ModelName(click.Choice):  # type: ignore[type-arg]  # click 8.1 has none to give
     """A registered model, which is completed, or ``FILE.py:SPEC``: the registry resolves it."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:

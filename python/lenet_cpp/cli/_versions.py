@@ -13,7 +13,7 @@ def versions() -> dict[str, str]:
     for name, package in (("Paddle", "paddlepaddle"), ("onnxruntime", "onnxruntime")):
         try:
             found[name] = version(package)
-        except PackageNotFoundError:  # noqa: PERF203 - of two packages
+        except PackageNotFoundError:  # noqa: PERF203 - two packages, of which each may be missing
             found[name] = "not installed"
     try:
         with lenet_cpp.Predictor(engine="native") as predictor:

@@ -158,8 +158,8 @@ def _static_qat(task: Task, progress: Report) -> None:
     # All before anything runs: each sets the ranges, which they share, to where they begin.
     inference = make_aware(inference, place, config, scope=scope, for_test=True)
     training = make_aware(main, place, config, scope=scope, return_program=True)
-    # Without the loss and what goes backwards from it; there is no public way.
-    settling = training._prune_with_input([task.input_name], [logits.name])  # noqa: SLF001
+    prune = training._prune_with_input  # noqa: SLF001 - no public way leaves out the loss
+    settling = prune([task.input_name], [logits.name])
     for step, images in task.training_batches(progress):
         if step < 0:
             executor.run(settling, feed={task.input_name: images}, fetch_list=[])

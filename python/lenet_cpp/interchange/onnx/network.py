@@ -52,7 +52,7 @@ def build_network(steps: Steps) -> paddle.nn.Layer:
         def forward(self, x: paddle.Tensor) -> paddle.Tensor:
             return self.walk(x)
 
-        @paddle.jit.not_to_static  # type: ignore[misc] # likewise
+        @paddle.jit.not_to_static  # type: ignore[misc] # paddle has no types
         def walk(self, x: paddle.Tensor) -> paddle.Tensor:
             values = {INPUT: x, **dict(self.named_parameters(include_sublayers=False))}
             for step in steps.steps:
