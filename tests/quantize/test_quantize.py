@@ -548,9 +548,8 @@ def test_ctrl_c_leaves_what_was_there(made, tmp_path, older):
         env={**os.environ, "TMPDIR": str(scratch)}, start_new_session=True,
     ) as process:  # fmt: skip
         try:
-            # Paddle is there when the child is about to begin, whose training takes minutes.
             end = time.monotonic() + 120
-            while not any("libpaddle" in maps(child) for child in children(process.pid)):
+            while not any(map(begins, children(process.pid))):
                 assert time.monotonic() < end, "the command did not get that far"
                 time.sleep(0.05)
             assert list(folder.glob(".export-*"))
@@ -567,8 +566,11 @@ def test_ctrl_c_leaves_what_was_there(made, tmp_path, older):
     assert list(scratch.iterdir()) == []
 
 
-def maps(pid):
-    return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+def begins(pid):
+    """Tell whether a process is the worker and has Paddle; its training takes minutes."""
+    command, maps = (Path("/proc", pid, name).read_bytes() for name in ("cmdline", "maps"))
+    # Until a new process executes its program, its memory is that of the command.
+    return b"worker_main" in command and b"libpaddle" in maps
 
 
 def children(pid):

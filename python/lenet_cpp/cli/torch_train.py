@@ -37,8 +37,8 @@ def main(options: Options) -> int:
       resnet18   ResNet18 with two classes, on digits as small colour images: even or odd, 1 epoch
 
     Writes the parameters (torch.save, on the processor, pickle protocol 4) and beside them
-    NAME.train.json, which says how they came about. import_model.py makes of them what the C++
-    program runs. Ctrl-C stops and writes nothing.
+    NAME.train.json, the record of the training. lenet-cpp import makes of them what the C++ program
+    runs. Ctrl-C stops and writes nothing.
     """
     torch_models.require_torch()
     from lenet_cpp.interchange.torch import training  # which imports PyTorch
