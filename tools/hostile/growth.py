@@ -286,7 +286,7 @@ onnx("short attributes", 5000, lambda n: field(1, field(1, "x") + field(2, "y") 
      + fields(5, (field(1, f"{i:x}") for i in range(n)))), "Unsupported")
 onnx("empty nodes", 300_000, lambda n: RELU + field(1, b"") * n, "BadModel")
 onnx("empty constants", 150_000, lambda n: field(5, b"") * n + RELU, "BadModel")
-onnx("graphs in graphs", 20, graphs_in_graphs, "Unsupported")
+onnx("graphs in graphs", 20, graphs_in_graphs, "Unsupported or BadModel")
 external("at one place of another file", 200, lambda _: ("values.bin", 0))
 external("that overlap in another file", 200, lambda i: ("values.bin", 4 * i), "BadModel")
 external("in one file by many names", 100, lambda i: (
