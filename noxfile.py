@@ -116,7 +116,7 @@ def paddleclas(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def complexity(session: nox.Session) -> None:
-    """Load files eight times as large as test_growth.py does; needs ./test.sh."""
+    """Load files eight times as large as test_growth.py does; needs ./test.sh --sanitizers."""
     command = ("-m", "tools.hostile", "growth", "--unlimited", "--scale", "8", *session.posargs)
     session.run(sys.executable, *command, external=True)
 

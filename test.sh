@@ -4,16 +4,19 @@ set -eu
 
 usage() {
     cat <<'END'
-Usage: ./test.sh [--quick] [PYTEST ARGUMENTS...]
+Usage: ./test.sh [--quick | --sanitizers] [PYTEST ARGUMENTS...]
 
 Sets up the environment as ./run.sh does, then checks style and types and runs the C++ and the
 Python tests: 12 minutes on two cores. Arguments go to pytest, for example:
 ./test.sh tests/verify/test_parity.py -k onednn
 
 Options:
-  --quick  only the linters, the C++ tests of the release build, and those Python tests that most
-           often find a mistake: less than two minutes on two cores, once everything is built
-  --help   this text
+  --quick       only the linters, the C++ tests, and those Python tests that most often find a
+                mistake: less than two minutes on two cores, once everything is built
+  --sanitizers  also the C++ tests with AddressSanitizer, UndefinedBehaviorSanitizer and
+                ThreadSanitizer, and the work that loading growing files takes: five minutes more.
+                .ci/run does this
+  --help        this text
 
 The last lines are the ten slowest Python tests and the time that each part took. What takes long
 and rarely finds anything is run by `nox -s nightly` (noxfile.py).
@@ -22,10 +25,11 @@ What it needs comes from the Python package index; the C++ tests need the packag
 libstb-dev of Debian, which are installed when this runs as root.
 END
 }
-quick=0
+quick=0 sanitizers=0
 case ${1:-} in
     --help | -h) usage; exit 0 ;;
     --quick) quick=1; shift ;;
+    --sanitizers) sanitizers=1; shift ;;
 esac
 # The heart of the Python tests: one file or two of each room.
 heart="tests/_base tests/data/test_data.py tests/formats/test_manifest.py tests/training/test_checkpoint.py
@@ -106,15 +110,15 @@ ctest --test-dir build --output-on-failure --parallel "$jobs"
 wait $styled || { cat build/logs/style.log; exit 1; }
 trap - EXIT
 
-if [ $quick = 0 ]; then
+if [ $sanitizers = 1 ]; then
     for preset in asan-ubsan tsan; do
         part "C++ tests, $preset"
         built $preset cmake --preset $preset -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}"
         built $preset cmake --build --preset $preset
         ctest --preset $preset --parallel "$jobs"
     done
-    heart=
 fi
+[ $quick = 1 ] || heart=
 
 part "Python tests"
 # A file stays with one process, in the order of tests/conftest.py; each may take some 4 GB.

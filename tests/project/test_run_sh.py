@@ -212,7 +212,7 @@ def test_help(root, script):
     assert done.returncode == 0
     words = {
         "run.sh": ("environment", "library", "train", "export", "LIB_DIR", "--data-dir"),
-        "test.sh": ("--quick", "pytest", "nox -s nightly"),
+        "test.sh": ("--quick", "--sanitizers", "pytest", "nox -s nightly"),
     }
     assert [word for word in words[script] if word not in done.stdout] == []
 

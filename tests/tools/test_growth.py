@@ -18,7 +18,7 @@ BUILD = Path(__file__).parents[2] / "build"
 def test_twice_the_file_takes_twice_the(counting, name):
     program = BUILD / ("asan-ubsan" if counting else "") / "lenet_measure_loading"
     if not program.is_file():
-        pytest.skip(f"{program.relative_to(BUILD)} is missing: ./test.sh builds it")
+        pytest.skip(f"{program.relative_to(BUILD)} is missing: ./test.sh --sanitizers builds it")
     one, _, problems = measure_twice(program, name, 0.5 if counting else 1, limited=not counting)
     assert problems == []
     # Else the counters are not there.
