@@ -19,8 +19,8 @@ class SharedNumbers {
   SharedNumbers(Vector numbers) : numbers_(std::make_shared<const Vector>(std::move(numbers))) {}
 
   const Vector& vector() const {
-    static const Vector kNone;
-    return numbers_ ? *numbers_ : kNone;
+    static const Vector kEmpty;
+    return numbers_ ? *numbers_ : kEmpty;
   }
   operator const Vector&() const { return vector(); }
   std::size_t size() const { return vector().size(); }

@@ -8,7 +8,7 @@ namespace {
 void accept_json(const std::string& text) {
   Graph graph = read_pir_program(text, "m");
   check_graph(graph, "m");
-  CHECK(graph.pir);
+  CHECK(graph.dialect == Dialect::Pir);
 }
 
 const std::string kRelu = "x[-1,4] y[-1,4]: relu x -> y";

@@ -13,7 +13,6 @@
 namespace lenet {
 namespace {
 
-constexpr std::size_t kMaxName = 1024;
 constexpr std::size_t kMaxRank = 9;
 constexpr std::int64_t kMaxDimension = 0x7fffffff;
 
@@ -68,6 +67,7 @@ class Checker {
   }
 
  private:
+  bool is_pir() const { return graph_.dialect == Dialect::Pir; }
   [[noreturn]] void refuse(const std::string& problem) const { refuse_program(path_, problem); }
 
   void require_dimensions(const Value& value, std::int64_t least) const {
@@ -87,7 +87,7 @@ class Checker {
 
   void check_operator(std::size_t at) {
     Operator& op = graph_.operators[at];
-    const OperatorRule* rule = find_operator(op.type, graph_.pir);
+    const OperatorRule* rule = find_operator(op.type, is_pir());
     if (rule == nullptr) {
       refuse_quantization(op.type);
       throw Error(ErrorCode::Unsupported, "'" + path_ + "' has an operator '" + printable(op.type) +
@@ -143,7 +143,7 @@ class Checker {
       const bool list = take_mark(word, '*');
       const std::string name(word);
       Argument values;
-      if (graph_.pir) {
+      if (is_pir()) {
         if (place < positional.size()) values = positional[place];
         ++place;
       } else if (auto found = named.find(name); found != named.end()) {
@@ -165,7 +165,7 @@ class Checker {
   void check_attributes(const std::string& where, const OperatorRule& rule,
                         const Operator& op) const {
     std::set<std::string_view> seen;
-    for (const std::string_view rules : {rule.attributes, common_attributes(graph_.pir)}) {
+    for (const std::string_view rules : {rule.attributes, common_attributes(is_pir())}) {
       for (std::string_view word : split(rules, ' ')) {
         const bool optional = take_mark(word, '?');
         const std::size_t colon = word.find(':');
@@ -190,7 +190,7 @@ class Checker {
         refuse(where + " is damaged: the attribute " + name + ", which it does not have");
       }
     }
-    if (!graph_.pir) check_common(where, rule, op);
+    if (!is_pir()) check_common(where, rule, op);
   }
 
   /// Of the format before PIR, whose types have been checked.
@@ -291,20 +291,6 @@ class Checker {
 };
 
 }  // namespace
-
-void refuse_program(const std::string& path, const std::string& problem) {
-  throw Error(ErrorCode::BadModel, "'" + path + "' " + printable(problem));
-}
-
-void require_name(std::string_view name, const std::string& what, const std::string& path) {
-  const bool sane =
-      !name.empty() && name.size() <= kMaxName &&
-      std::all_of(name.begin(), name.end(), [](char byte) { return byte > ' ' && byte <= '~'; });
-  if (!sane) {
-    refuse_program(
-        path, "is damaged: the name of " + what + " is '" + std::string(name.substr(0, 100)) + "'");
-  }
-}
 
 void check_graph(Graph& graph, const std::string& path) { Checker(graph, path).check(); }
 

@@ -20,7 +20,7 @@ constexpr const char* kListType = "0.t_vec";
 
 class Reader {
  public:
-  explicit Reader(const std::string& path) : path_(path) { graph_.pir = true; }
+  explicit Reader(const std::string& path) : path_(path) { graph_.dialect = Dialect::Pir; }
 
   Graph read(std::string_view bytes) {
     const Json root = parse_json(bytes);
@@ -37,6 +37,7 @@ class Reader {
             "the arguments of a block");
     require(block.contains("ops") && block["ops"].is_array(), "the operators");
     for (const Json& op : block["ops"]) read_operator(op);
+    link_values(graph_);
     return std::move(graph_);
   }
 

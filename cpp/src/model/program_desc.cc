@@ -223,6 +223,7 @@ class Reader {
     }
     read_operator_versions(program.bytes(5));
     read_block(program.bytes(1));
+    link_values(graph_);
     return std::move(graph_);
   }
 
@@ -282,7 +283,7 @@ class Reader {
       type.fail("an unknown kind");
     }
     const std::string name = value.name;
-    const std::size_t index = tensor ? graph_.values.size() : kNoTensor;
+    const std::size_t index = tensor ? graph_.values.size() : kNone;
     if (!indices_.emplace(name, std::pair(index, kind)).second) {
       variable.fail("the second declaration of '" + name + "'");
     }
@@ -335,8 +336,6 @@ class Reader {
     }
     return arguments;
   }
-
-  static constexpr std::size_t kNoTensor = std::numeric_limits<std::size_t>::max();
 
   const std::string& path_;
   Graph graph_;

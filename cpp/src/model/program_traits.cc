@@ -19,7 +19,7 @@ class View {
   /// An input that is one value; null when it is not.
   const Value* input(const char* name, std::size_t place = 0) const {
     const Argument* found = nullptr;
-    if (graph_.pir) {
+    if (graph_.dialect == Dialect::Pir) {
       if (place < op_.positional_inputs.size()) found = &op_.positional_inputs[place];
     } else if (const auto named = op_.inputs.find(name); named != op_.inputs.end()) {
       found = &named->second;
@@ -66,7 +66,7 @@ class View {
 
   /// An attribute, or in PIR the input at that place, where the check has found it constant.
   Integers integers(const char* name, std::size_t place) const {
-    const Value* value = graph_.pir ? input(name, place) : nullptr;
+    const Value* value = graph_.dialect == Dialect::Pir ? input(name, place) : nullptr;
     return value != nullptr && value->constant ? *value->constant : integers(name);
   }
 

@@ -18,7 +18,8 @@ Network NetworkReader::read() {
       [](const Operator& op) { return op.type.find("quantize_linear") != std::string::npos; });
   for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
     const Operator& op = graph_.operators[i];
-    type_ = graph_.pir && op.type.rfind("1.", 0) == 0 ? op.type.substr(2) : op.type;
+    type_ =
+        graph_.dialect == Dialect::Pir && op.type.rfind("1.", 0) == 0 ? op.type.substr(2) : op.type;
     const std::string where = "operator " + std::to_string(i) + " (" + op.type + ")";
     const Step step(graph_, op, where, path_);
     op_ = &op;
@@ -63,7 +64,7 @@ void NetworkReader::read_input() {
   require(declared.shape.size() == 4, "input that is not [N, channels, height, width]");
   require(declared.dtype == kFloat32, "input that is not float32");
   network_.input = add_tensor(image_shape(declared.shape));
-  network_.input_name = graph_.pir ? step_->text("name") : declared.name;
+  network_.input_name = graph_.dialect == Dialect::Pir ? step_->text("name") : declared.name;
   network_.input_shape = declared.shape;
   tensors_[given("Out")] = network_.input;
 }
@@ -72,7 +73,7 @@ void NetworkReader::read_output() {
   if (step_->integer("col") != 0) return;
   const Value& declared = graph_.values[value("X")];
   network_.output = tensor("X");
-  network_.output_name = graph_.pir ? step_->text("name") : declared.name;
+  network_.output_name = graph_.dialect == Dialect::Pir ? step_->text("name") : declared.name;
   network_.output_shape = declared.shape;
   require(!declared.shape.empty(), "output without images");
   network_.output_shape[0] = network_.input_shape[0];
