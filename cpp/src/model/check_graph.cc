@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "io/printable.h"
-#include "model/operators.h"
+#include "model/rules/rules.h"
 
 namespace lenet {
 namespace {
@@ -87,7 +87,7 @@ class Checker {
 
   void check_operator(std::size_t at) {
     Operator& op = graph_.operators[at];
-    const OperatorRule* rule = find_operator(op.type, is_pir());
+    const OperatorRule* rule = find_rule(op.type, graph_.dialect);
     if (rule == nullptr) {
       refuse_quantization(op.type);
       throw Error(ErrorCode::Unsupported, "'" + path_ + "' has an operator '" + printable(op.type) +
@@ -101,16 +101,16 @@ class Checker {
     op.outputs = bind(where, rule->outputs, op.positional_outputs, std::move(op.outputs));
     check_attributes(where, *rule, op);
     if (!feed) require_given(where, op);
-    Step step(graph_, op, where, path_);
-    if (!fetch) require_free(step, where, op);
-    rule->infer(step);
+    OperatorView view(graph_, op, where, path_);
+    if (!fetch) require_free(view, where, op);
+    rule->infer(view);
     if (!fetch) define(op);
-    work_ += step.work();
+    work_ += view.work();
     if (work_ > static_cast<double>(kMaxMultiplyAdds)) refuse("asks for an absurd amount of work");
     inputs_ += feed || op.type == "1.data" ? 1 : 0;
     if (fetch || op.type == "1.fetch") {
-      const std::int64_t column = step.integer("col");
-      step.require(column >= 0 && fetched_.insert(column).second, "col");
+      const std::int64_t column = view.integer("col");
+      view.require(column >= 0 && fetched_.insert(column).second, "col");
     }
   }
 
@@ -165,7 +165,7 @@ class Checker {
   void check_attributes(const std::string& where, const OperatorRule& rule,
                         const Operator& op) const {
     std::set<std::string_view> seen;
-    for (const std::string_view rules : {rule.attributes, common_attributes(is_pir())}) {
+    for (const std::string_view rules : {rule.attributes, common_attributes(graph_.dialect)}) {
       for (std::string_view word : split(rules, ' ')) {
         const bool optional = take_mark(word, '?');
         const std::size_t colon = word.find(':');
@@ -255,13 +255,13 @@ class Checker {
 
   /// What an operator gives must be new, but for the statistics of a normalization, which stay, and
   /// values quantized again.
-  void require_free(const Step& step, const std::string& where, const Operator& op) {
+  void require_free(const OperatorView& view, const std::string& where, const Operator& op) {
     std::set<std::size_t> given;
     for (const auto& [name, values] : op.outputs) {
       const std::string kept = name == "MeanOut" ? "Mean" : name == "VarianceOut" ? "Variance" : "";
       for (const std::size_t index : values) {
         const Value& value = graph_.values[index];
-        const bool in_place = !kept.empty() && step.count(kept) == 1 && &step.in(kept) == &value;
+        const bool in_place = !kept.empty() && view.count(kept) == 1 && &view.in(kept) == &value;
         const bool again = repeats_quantization(op, index);
         if (!given.insert(index).second || (value.defined && !in_place && !again)) {
           refuse(where + " is damaged: it overwrites '" + value.name + "'");

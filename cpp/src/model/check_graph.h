@@ -19,7 +19,7 @@ constexpr std::size_t kMaxOperators = 100'000;
 /// Paddle's kernels and graph passes rely on without looking; attribute values in range; the shape
 /// and type of every output worked out anew and compared with what the program declares; values
 /// given before they are used and never twice; parameters never written; sizes within bounds.
-/// \throws Error BadModel; Unsupported for an operator that is not in the tables of operators.cc.
+/// \throws Error BadModel; Unsupported for an operator that is not in the tables of rules/.
 void check_graph(Graph& graph, const std::string& path);
 
 }  // namespace lenet

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engines/native/read_network.h"
-#include "model/rule_support.h"
+#include "model/rules/support.h"
 
 namespace lenet::native {
 
@@ -99,7 +99,7 @@ class NetworkReader {
   std::size_t counted_ = 0;  ///< layers, in layer_memory_
   std::string type_;
   const Operator* op_ = nullptr;
-  const lenet::Step* step_ = nullptr;
+  const OperatorView* view_ = nullptr;
   std::map<std::size_t, std::size_t> tensors_;  ///< by the program's value
   std::map<std::size_t, double> numbers_;
   std::map<std::size_t, ParameterValues> reshaped_;  ///< parameters, by the value they become

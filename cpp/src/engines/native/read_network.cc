@@ -8,7 +8,7 @@
 #include "engines/native/int8/onednn_rounding.h"
 #include "engines/native/network_reader.h"
 #include "lenet/error.h"
-#include "model/operators.h"
+#include "model/rules/operator_view.h"
 
 namespace lenet::native {
 
@@ -21,9 +21,9 @@ Network NetworkReader::read() {
     type_ =
         graph_.dialect == Dialect::Pir && op.type.rfind("1.", 0) == 0 ? op.type.substr(2) : op.type;
     const std::string where = "operator " + std::to_string(i) + " (" + op.type + ")";
-    const Step step(graph_, op, where, path_);
+    const OperatorView view(graph_, op, where, path_);
     op_ = &op;
-    step_ = &step;
+    view_ = &view;
     read_operator();
     for (; counted_ < network_.layers.size(); ++counted_) {
       layer_memory_.add(bytes_of(network_.layers[counted_]));
@@ -64,25 +64,25 @@ void NetworkReader::read_input() {
   require(declared.shape.size() == 4, "input that is not [N, channels, height, width]");
   require(declared.dtype == kFloat32, "input that is not float32");
   network_.input = add_tensor(image_shape(declared.shape));
-  network_.input_name = graph_.dialect == Dialect::Pir ? step_->text("name") : declared.name;
+  network_.input_name = graph_.dialect == Dialect::Pir ? view_->text("name") : declared.name;
   network_.input_shape = declared.shape;
   tensors_[given("Out")] = network_.input;
 }
 
 void NetworkReader::read_output() {
-  if (step_->integer("col") != 0) return;
+  if (view_->integer("col") != 0) return;
   const Value& declared = graph_.values[value("X")];
   network_.output = tensor("X");
-  network_.output_name = graph_.dialect == Dialect::Pir ? step_->text("name") : declared.name;
+  network_.output_name = graph_.dialect == Dialect::Pir ? view_->text("name") : declared.name;
   network_.output_shape = declared.shape;
   require(!declared.shape.empty(), "output without images");
   network_.output_shape[0] = network_.input_shape[0];
 }
 
-void NetworkReader::read_full() { numbers_[given("Out")] = step_->number("value"); }
+void NetworkReader::read_full() { numbers_[given("Out")] = view_->number("value"); }
 
 double NetworkReader::number(const std::string& name) const {
-  if (step_->has_attribute(name)) return step_->number(name);
+  if (view_->has_attribute(name)) return view_->number(name);
   const auto found = numbers_.find(value(name));
   require(found != numbers_.end(), name + " that is not constant");
   return found->second;
@@ -90,12 +90,12 @@ double NetworkReader::number(const std::string& name) const {
 
 Window NetworkReader::window(const Integers& kernel, const TensorShape& image) const {
   Window found;
-  const Integers strides = step_->integers("strides");
-  const Integers paddings = step_->integers("paddings");
+  const Integers strides = view_->integers("strides");
+  const Integers paddings = view_->integers("paddings");
   const Integers dilations =
-      step_->has_attribute("dilations") ? step_->integers("dilations") : Integers{1, 1};
+      view_->has_attribute("dilations") ? view_->integers("dilations") : Integers{1, 1};
   const std::array<std::int64_t, 2> sizes = {image.height, image.width};
-  const std::string& algorithm = step_->text("padding_algorithm");
+  const std::string& algorithm = view_->text("padding_algorithm");
   for (std::size_t i = 0; i < 2; ++i) {
     found.kernel[i] = kernel[i];
     found.strides[i] = strides[i];
@@ -116,14 +116,14 @@ Window NetworkReader::window(const Integers& kernel, const TensorShape& image) c
 }
 
 void NetworkReader::read_convolution() {
-  require(!channels_last(*step_, "data_format"), "kernel for data_format NHWC");
+  require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   const Shape filter = weights_shape("Filter");
   require(filter.size() == 4, "convolution whose filter is no parameter");
   const std::size_t input = tensor("Input");
   const Window found = window({filter[2], filter[3]}, shape_of(input));
   Layer& layer = layer_for(LayerKind::Convolution, {input}, "Output");
   layer.window = found;
-  layer.groups = step_->integer("groups");
+  layer.groups = view_->integer("groups");
   layer.bias.assign(static_cast<std::size_t>(filter[0]), 0);
   layer.quantized = dequantized_.count(value("Input")) > 0;
   if (const QuantizedWeights* quantized = quantized_weights("Filter")) {
@@ -135,15 +135,15 @@ void NetworkReader::read_convolution() {
 }
 
 void NetworkReader::read_pool() {
-  require(!channels_last(*step_, "data_format"), "kernel for data_format NHWC");
+  require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   const std::size_t input = tensor("X");
   const TensorShape image = shape_of(input);
-  const bool max = step_->text("pooling_type") == "max";
-  Integers kernel = step_->integers("ksize");
+  const bool max = view_->text("pooling_type") == "max";
+  Integers kernel = view_->integers("ksize");
   if (kernel.size() == 1) kernel.push_back(kernel[0]);
-  const bool global = step_->flag("global_pooling");
-  const bool adaptive = step_->flag("adaptive") || global;
-  const bool exclusive = step_->flag("exclusive");
+  const bool global = view_->flag("global_pooling");
+  const bool adaptive = view_->flag("adaptive") || global;
+  const bool exclusive = view_->flag("exclusive");
   const Window found = adaptive ? Window() : window(kernel, image);
   Layer& layer = layer_for(LayerKind::Pool, {input}, "Out");
   layer.window = found;
@@ -159,9 +159,9 @@ void NetworkReader::read_matmul() {
   const std::size_t input = tensor("X");
   const Shape weights = weights_shape("Y");
   require(weights.size() == 2, "product with what is no matrix");
-  require(!step_->flag(either(*step_, "trans_x", "transpose_x")), "transposed product");
+  require(!view_->flag(view_->present("trans_x", "transpose_x")), "transposed product");
   require(graph_.values[value("X")].shape.size() == 2, "product of more than two dimensions");
-  const bool transposed = step_->flag(either(*step_, "trans_y", "transpose_y"));
+  const bool transposed = view_->flag(view_->present("trans_y", "transpose_y"));
   const auto inputs = static_cast<std::size_t>(weights[transposed ? 1 : 0]);
   const auto outputs = static_cast<std::size_t>(weights[transposed ? 0 : 1]);
   const TensorShape image = shape_of(input);
@@ -193,7 +193,7 @@ const std::vector<float>* NetworkReader::channel_vector(const std::string& name,
   if (found == nullptr) return nullptr;
   Shape shape = found->shape;
   if (shape.size() > whole.size()) return nullptr;
-  const std::int64_t axis = step_->has_attribute("axis") ? step_->integer("axis") : -1;
+  const std::int64_t axis = view_->has_attribute("axis") ? view_->integer("axis") : -1;
   if (axis >= 0) shape.resize(whole.size() - static_cast<std::size_t>(axis), 1);
   shape.insert(shape.begin(), whole.size() - shape.size(), 1);
   for (std::size_t i = 0; i < shape.size(); ++i) {
@@ -230,10 +230,10 @@ void NetworkReader::read_add() {
 }
 
 void NetworkReader::read_batch_norm() {
-  require(!channels_last(*step_, either(*step_, "data_layout", "data_format")),
+  require(!channels_last(*view_, view_->present("data_layout", "data_format")),
           "kernel for data_format NHWC");
   const std::size_t input = tensor("X");
-  const double epsilon = step_->number("epsilon");
+  const double epsilon = view_->number("epsilon");
   const std::vector<float>& mean = vector("Mean");
   const std::vector<float>& variance = vector("Variance");
   const std::vector<float>& gain = vector("Scale");
@@ -258,18 +258,18 @@ void NetworkReader::read_softmax() {
   const std::size_t input = tensor("X");
   const Shape& shape = graph_.values[value("X")].shape;
   const bool vector = shape_of(input).height * shape_of(input).width == 1;
-  require(vector && step_->axis(step_->integer("axis"), shape.size()) == 1,
+  require(vector && view_->axis(view_->integer("axis"), shape.size()) == 1,
           "softmax but over the classes");
   layer(LayerKind::Softmax, {input}, "Out");
 }
 
 void NetworkReader::read_concat() {
-  const Integers axis = step_->integers("axis");
+  const Integers axis = view_->integers("axis");
   const Shape& shape = graph_.values[value("X")].shape;
-  require(step_->axis(axis[0], shape.size()) == 1, "concat but of channels");
+  require(view_->axis(axis[0], shape.size()) == 1, "concat but of channels");
   std::vector<std::size_t> inputs;
   bool flat = true;
-  for (std::size_t i = 0; i < step_->count("X"); ++i) {
+  for (std::size_t i = 0; i < view_->count("X"); ++i) {
     inputs.push_back(tensor("X", i));
     flat &= shape_of(inputs[i]).height * shape_of(inputs[i]).width == 1;
   }
@@ -289,15 +289,15 @@ void NetworkReader::scaled(const std::string& name, double scale, double bias) {
 
 void NetworkReader::read_dropout() {
   const bool upscaled =
-      step_->text(either(*step_, "dropout_implementation", "mode")) == "upscale_in_train";
-  const double dropped = number(step_->has_attribute("dropout_prob") ? "dropout_prob" : "p");
+      view_->text(view_->present("dropout_implementation", "mode")) == "upscale_in_train";
+  const double dropped = number(view_->has_attribute("dropout_prob") ? "dropout_prob" : "p");
   scaled("X", upscaled ? 1 : 1 - dropped, 0);
 }
 
 void NetworkReader::read_scale() {
   const double scale = number("scale");
-  const double bias = step_->number("bias");
-  scaled("X", scale, step_->flag("bias_after_scale") ? bias : bias * scale);
+  const double bias = view_->number("bias");
+  scaled("X", scale, view_->flag("bias_after_scale") ? bias : bias * scale);
 }
 
 void NetworkReader::read_flatten() {

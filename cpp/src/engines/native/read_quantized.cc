@@ -3,7 +3,7 @@
 
 #include "engines/native/network_reader.h"
 #include "io/printable.h"
-#include "model/operators.h"
+#include "model/rules/operator_view.h"
 
 namespace lenet::native {
 
@@ -22,7 +22,7 @@ std::vector<float> NetworkReader::ranges(bool zero) const {
               std::all_of(zeros->integers.begin(), zeros->integers.end(), is_zero),
           "quantization with another zero point than 0");
   const auto is = [this](const char* name, std::int64_t expected) {
-    return !step_->has_attribute(name) || step_->integer(name) == expected;
+    return !view_->has_attribute(name) || view_->integer(name) == expected;
   };
   require(is("round_type", 0) && is("qmin", -128) && is("qmax", 127),
           "quantization but to the nearest of -128 to 127");
@@ -31,7 +31,7 @@ std::vector<float> NetworkReader::ranges(bool zero) const {
 
 // Operators that only observe count as well: Paddle's int8 does not look at that attribute.
 void NetworkReader::read_quantize() {
-  const bool observes = step_->has_attribute("only_observer") && step_->flag("only_observer");
+  const bool observes = view_->has_attribute("only_observer") && view_->flag("only_observer");
   const float range = ranges(observes)[0];
   whole_[given("Y")] = range;
   if (const ParameterValues* found = parameter("X")) {  // such as a bias
@@ -61,7 +61,7 @@ void NetworkReader::read_dequantize() {
   require(weights != nullptr, "dequantization of what was not quantized");
   require(!weights->integers.empty(), "dequantization of weights that are no int8");
   const QuantizedWeights& made = weights_[given("Y")] = {
-      weights->shape, weights->integers, ranges(true), step_->integer("quant_axis")};
+      weights->shape, weights->integers, ranges(true), view_->integer("quant_axis")};
   layer_memory_.add(static_cast<double>(made.ranges.size() * sizeof(float)));
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "model/rule_support.h"
+#include "model/rules/support.h"
 
 namespace lenet::native {
 namespace {

@@ -1,20 +1,19 @@
 /// \file
-/// The operators that a program may use, and how each works out its outputs' shapes.
+/// One operator of a graph, as rules and engines read it.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "model/graph.h"
 
 namespace lenet {
 
 /// One operator of a program under check, its arguments by name.
-class Step {
+class OperatorView {
  public:
-  Step(Graph& graph, const Operator& op, const std::string& where, const std::string& path)
+  OperatorView(Graph& graph, const Operator& op, const std::string& where, const std::string& path)
       : graph_(graph), op_(op), where_(where), path_(path) {}
 
   bool has(const std::string& name) const { return count(name) > 0; }
@@ -23,6 +22,8 @@ class Step {
   std::size_t outputs(const std::string& name) const;
   const Value& declared(const std::string& name, std::size_t index = 0) const;
 
+  /// The one of two names that this operator has, of an attribute or input: dialects differ.
+  std::string present(const char* name, const char* other) const;
   bool has_attribute(const std::string& name) const { return op_.attributes.count(name) > 0; }
   /// An attribute or a constant input.
   Integers integers(const std::string& name) const;
@@ -65,23 +66,5 @@ class Step {
   const std::string& path_;
   double work_ = 0;
 };
-
-/// What an operator takes and gives. Words separated by blanks; in `inputs` and `outputs` a name
-/// with `?` may be left out, with `*` it is a list of one or more, in the order of PIR; in
-/// `attributes` it is `name:type`, or `name:type|type`, with `?` when it may be left out.
-struct OperatorRule {
-  std::string_view type;
-  std::string_view inputs;
-  std::string_view outputs;
-  std::string_view attributes;
-  void (*infer)(Step&);
-};
-
-/// \returns null for an operator that is not known.
-const OperatorRule* find_operator(const std::string& type, bool pir);
-
-/// The attributes that any operator may have besides its own; it has no others. Of the format
-/// before PIR those that Paddle from 2.0 on writes: of training, of its passes and of quantization.
-std::string_view common_attributes(bool pir);
 
 }  // namespace lenet

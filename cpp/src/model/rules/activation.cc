@@ -1,0 +1,88 @@
+// Rules of activations.
+
+#include "model/rules/rules.h"
+#include "model/rules/support.h"
+
+namespace lenet {
+namespace {
+
+void infer_clip(OperatorView& op) {
+  op.require(!op.has("Min") && !op.has("Max"), "a bound that is a tensor");
+  infer_same(op);
+}
+
+void infer_softmax(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.axis(op.integer("axis"), x.shape.size());
+  infer_same(op);
+}
+
+void infer_prelu(OperatorView& op) {
+  const Value& x = op.in("X");
+  const Value& alpha = op.in("Alpha");
+  op.require(x.dtype == alpha.dtype, "the element type");
+  const std::int64_t size = product(alpha.shape, 0, alpha.shape.size());
+  const std::string& mode = op.text("mode");
+  const bool last = channels_last(op, "data_format");
+  std::int64_t needed = 1;
+  if (mode == "channel") {
+    op.require(x.shape.size() >= 2, "the rank");
+    needed = last ? x.shape.back() : x.shape[1];
+  } else if (mode == "element") {
+    op.require(x.shape.size() >= 2, "the rank");
+    needed = product(x.shape, 1, x.shape.size());
+  } else {
+    op.require(mode == "all", "the mode");
+  }
+  op.require(needed > 0 && size == needed, "the number of slopes");
+  op.give_like("Out", x);
+}
+
+void infer_maxout(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.require(x.shape.size() == 4, "the rank");
+  const std::size_t axis = op.axis(op.integer("axis"), 4);
+  op.require(axis == 1 || axis == 3, "axis");
+  const std::int64_t groups = op.integer("groups");
+  Shape shape = x.shape;
+  op.require(groups >= 2 && shape[axis] > 0 && shape[axis] % groups == 0, "groups and channels");
+  shape[axis] /= groups;
+  op.give("Out", shape, x.dtype);
+}
+
+constexpr OperatorRule kRules[] = {
+    {kPaddle, "relu sigmoid tanh silu softsign tanh_shrink logsigmoid", "X", "Out", "", infer_same},
+    {kDesc, "relu6", "X", "Out", "threshold:float?", infer_same},
+    {kPir, "relu6", "X", "Out", "", infer_same},
+    {kDesc, "swish", "X", "Out", "beta:float?", infer_same},
+    {kPir, "swish", "X", "Out", "", infer_same},
+    {kDesc, "mish", "X", "Out", "threshold:float?", infer_same},
+    {kPir, "mish", "X", "Out", "lambda:float", infer_same},
+    {kPaddle, "gelu", "X", "Out", "approximate:bool", infer_same},
+    {kPaddle, "elu celu", "X", "Out", "alpha:float", infer_same},
+    {kPaddle, "selu", "X", "Out", "scale:float alpha:float", infer_same},
+    {kDesc, "leaky_relu", "X", "Out", "alpha:float", infer_same},
+    {kPir, "leaky_relu", "X", "Out", "negative_slope:float|double", infer_same},
+    {kDesc, "hard_swish", "X", "Out", "threshold:float scale:float offset:float", infer_same},
+    {kPir, "hardswish", "X", "Out", "", infer_same},
+    {kDesc, "hard_sigmoid", "X", "Out", "slope:float offset:float", infer_same},
+    {kPir, "hardsigmoid", "X", "Out", "slope:float offset:float", infer_same},
+    {kPaddle, "softplus", "X", "Out", "beta:float|double threshold:float|double", infer_same},
+    {kDesc, "brelu", "X", "Out", "t_min:float t_max:float", infer_same},
+    {kPir, "hardtanh", "X", "Out", "t_min:float t_max:float", infer_same},
+    {kDesc, "softshrink", "X", "Out", "lambda:float", infer_same},
+    {kPir, "softshrink hardshrink", "X", "Out", "threshold:float", infer_same},
+    {kDesc, "hard_shrink", "X", "Out", "threshold:float", infer_same},
+    {kPaddle, "thresholded_relu", "X", "Out", "threshold:float value:float?", infer_same},
+    {kDesc, "clip", "X Min? Max?", "Out", "min:float max:float", infer_clip},
+    {kPir, "clip", "X min max", "Out", "", infer_same},
+    {kPaddle, "softmax log_softmax", "X", "Out", "axis:int", infer_softmax},
+    {kPaddle, "prelu", "X Alpha", "Out", "mode:str data_format:str", infer_prelu},
+    {kPaddle, "maxout", "X", "Out", "groups:int axis:int", infer_maxout},
+};
+
+}  // namespace
+
+RuleRows activation_rules() { return kRules; }
+
+}  // namespace lenet

@@ -1,0 +1,110 @@
+// Rules of convolutions, and of those that are transposed.
+
+#include <algorithm>
+
+#include "model/rules/rules.h"
+#include "model/rules/support.h"
+#include "model/rules/windows.h"
+
+namespace lenet {
+namespace {
+
+void infer_conv(OperatorView& op) {
+  const Value& input = op.in("Input");
+  const Value& filter = op.in("Filter");
+  op.require(input.shape.size() == 4 && filter.shape.size() == 4, "the rank");
+  op.require(input.dtype == filter.dtype, "the element type");
+  for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter");
+  const bool last = channels_last(op, "data_format");
+  const std::size_t channel = last ? 3 : 1;
+  const std::size_t image = last ? 1 : 2;
+  const std::int64_t channels = input.shape[channel];
+  const std::int64_t groups = op.integer("groups");
+  op.require(groups >= 1 && filter.shape[0] % groups == 0 && channels > 0 &&
+                 channels % groups == 0 && filter.shape[1] == channels / groups,
+             "groups and channels");
+  Window window{{filter.shape[2], filter.shape[3]},
+                op.integers("strides"),
+                op.integers("dilations"),
+                op.integers("paddings"),
+                {}};
+  require_window(op, window);
+  Shape shape = input.shape;
+  shape[channel] = filter.shape[0];
+  for (std::size_t i = 0; i < 2; ++i) {
+    shape[image + i] = windowed(op, input.shape[image + i], window, i, false);
+  }
+  op.count_work(volume(shape) * volume(filter.shape) / static_cast<double>(filter.shape[0]));
+  op.give("Output", shape, input.dtype);
+}
+
+void infer_conv_transpose(OperatorView& op) {
+  op.require(!op.has("Bias"), "a bias");
+  const Value& input = op.in("Input");
+  const Value& filter = op.in("Filter");
+  op.require(input.shape.size() == 4 && filter.shape.size() == 4, "the rank");
+  op.require(input.dtype == filter.dtype, "the element type");
+  for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter");
+  const bool last = channels_last(op, "data_format");
+  const std::size_t channel = last ? 3 : 1;
+  const std::size_t image = last ? 1 : 2;
+  const std::int64_t groups = op.integer("groups");
+  const std::int64_t channels = input.shape[channel];
+  op.require(groups >= 1 && channels > 0 && channels % groups == 0 && filter.shape[0] == channels,
+             "groups and channels");
+  op.require(op.integers("output_size").empty(), "a size of the output");
+  // With SAME or VALID Paddle works paddings out when it runs.
+  op.require(op.text("padding_algorithm") == "EXPLICIT", "padding_algorithm");
+  const Integers strides = op.integers("strides");
+  const Integers dilations = op.integers("dilations");
+  const Integers paddings = op.integers("paddings");
+  Integers extra = op.integers("output_padding");
+  require_range(op, strides, 2, 1, kMaxStep, "strides");
+  require_range(op, dilations, 2, 1, kMaxStep, "dilations");
+  require_range(op, paddings, paddings.size() == 4 ? 4 : 2, 0, kMaxStep, "paddings");
+  if (extra.empty()) extra = {0, 0};
+  require_range(op, extra, 2, 0, kMaxStep, "output_padding");
+  Shape shape = input.shape;
+  shape[channel] = filter.shape[1] * groups;
+  for (std::size_t i = 0; i < 2; ++i) {
+    op.require(extra[i] == 0 || extra[i] < std::max(strides[i], dilations[i]), "output_padding");
+    const std::int64_t extent = dilations[i] * (filter.shape[i + 2] - 1) + 1;
+    const bool pairs = paddings.size() == 4;
+    const std::int64_t before = paddings[pairs ? 2 * i : i];
+    const std::int64_t after = paddings[pairs ? 2 * i + 1 : i];
+    std::int64_t& size = shape[image + i];
+    if (size == kUnknown) {
+      op.require(before < extent && after < extent, "a padding as wide as the window");
+      continue;
+    }
+    size = (size - 1) * strides[i] - before - after + extent + extra[i];
+    op.require(size >= 1, "the size of the output");
+  }
+  op.count_work(volume(input.shape) * volume(filter.shape) / static_cast<double>(filter.shape[0]));
+  op.give("Output", shape, input.dtype);
+}
+
+// The attributes are stored as Paddle 3.1 to 3.3 store them; the kernels and passes take that on
+// trust.
+constexpr std::string_view kAttributes =
+    "strides:ints paddings:ints padding_algorithm:str dilations:ints groups:int data_format:str";
+constexpr std::string_view kTransposed =
+    "strides:ints paddings:ints output_padding:ints output_size:ints padding_algorithm:str "
+    "dilations:ints groups:int data_format:str";
+constexpr std::string_view kTransposedPir =
+    "strides:ints paddings:ints output_padding:ints|empty padding_algorithm:str groups:int "
+    "dilations:ints data_format:str";
+
+constexpr OperatorRule kRules[] = {
+    {kPaddle, "conv2d depthwise_conv2d", "Input Filter", "Output", kAttributes, infer_conv},
+    {kDesc, "conv2d_transpose depthwise_conv2d_transpose", "Input Filter Bias?", "Output",
+     kTransposed, infer_conv_transpose},
+    {kPir, "conv2d_transpose depthwise_conv2d_transpose", "Input Filter output_size", "Output",
+     kTransposedPir, infer_conv_transpose},
+};
+
+}  // namespace
+
+RuleRows convolution_rules() { return kRules; }
+
+}  // namespace lenet

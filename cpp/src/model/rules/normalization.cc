@@ -1,0 +1,90 @@
+// Rules of normalizations.
+
+#include "model/rules/rules.h"
+#include "model/rules/support.h"
+
+namespace lenet {
+namespace {
+
+void infer_batch_norm(OperatorView& op) {
+  const Value& x = op.in("X");
+  const bool last = channels_last(op, op.present("data_layout", "data_format"));
+  op.require(x.shape.size() >= 2 && x.shape.size() <= 5, "the rank");
+  const std::int64_t channels = last ? x.shape.back() : x.shape[1];
+  for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) {
+    op.require(op.has(name), name);
+    require_vector(op, name, channels);
+  }
+  op.require(op.flag("is_test") || op.flag("use_global_stats"), "normalization while not testing");
+  op.require(!op.flag("trainable_statistics"), "trainable_statistics");
+  op.give_like("Y", x);
+  op.give("MeanOut", {channels}, op.in("Mean").dtype);
+  op.give("VarianceOut", {channels}, op.in("Variance").dtype);
+  // Of training only; Paddle leaves them undeclared in some programs.
+  for (const char* name : {"SavedMean", "SavedVariance"}) op.give_unused(name, {channels});
+  if (op.outputs("ReserveSpace") > 0) {
+    op.give_unused("ReserveSpace", op.declared("ReserveSpace").shape);
+  }
+}
+
+void infer_layer_norm(OperatorView& op) {
+  const Value& x = op.in("X");
+  const std::int64_t begin = op.integer("begin_norm_axis");
+  op.require(begin >= 1 && static_cast<std::size_t>(begin) < x.shape.size(), "begin_norm_axis");
+  const auto from = static_cast<std::size_t>(begin);
+  const std::int64_t size = product(x.shape, from, x.shape.size());
+  require_vector(op, "Scale", size);
+  require_vector(op, "Bias", size);
+  op.give_like("Y", x);
+  // The format before PIR has the leading dimensions flattened.
+  for (const char* name : {"Mean", "Variance"}) {
+    if (op.outputs(name) == 0) continue;
+    const bool flat = op.declared(name).shape.size() == 1;
+    op.give(
+        name,
+        flat ? Shape{product(x.shape, 0, from)} : Shape(x.shape.begin(), x.shape.begin() + begin),
+        x.dtype);
+  }
+}
+
+void infer_group_norm(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.require(x.shape.size() >= 2, "the rank");
+  const bool last = channels_last(op, op.present("data_layout", "data_format"));
+  const std::int64_t channels = last ? x.shape.back() : x.shape[1];
+  const std::int64_t groups = op.integer("groups");
+  op.require(channels > 0 && groups >= 1 && groups <= channels && channels % groups == 0,
+             "groups and channels");
+  require_vector(op, "Scale", channels);
+  require_vector(op, "Bias", channels);
+  op.give_like("Y", x);
+  op.give("Mean", {x.shape[0], groups}, x.dtype);
+  op.give("Variance", {x.shape[0], groups}, x.dtype);
+}
+
+constexpr OperatorRule kRules[] = {
+    {kDesc, "batch_norm", "X Scale Bias Mean Variance MomentumTensor?",
+     "Y MeanOut VarianceOut SavedMean SavedVariance ReserveSpace?",
+     "is_test:bool momentum:float epsilon:float data_layout:str use_global_stats:bool "
+     "trainable_statistics:bool",
+     infer_batch_norm},
+    {kPir, "batch_norm_", "X Mean Variance Scale Bias",
+     "Y MeanOut VarianceOut SavedMean SavedVariance ReserveSpace?",
+     "is_test:bool momentum:float epsilon:float data_format:str use_global_stats:bool "
+     "trainable_statistics:bool",
+     infer_batch_norm},
+    {kDesc, "layer_norm", "X Scale? Bias?", "Y Mean Variance", "epsilon:float begin_norm_axis:int",
+     infer_layer_norm},
+    {kPir, "layer_norm", "X Scale? Bias?", "Y Mean Variance",
+     "epsilon:float|double begin_norm_axis:int", infer_layer_norm},
+    {kDesc, "group_norm", "X Scale? Bias?", "Y Mean Variance",
+     "epsilon:float groups:int data_layout:str", infer_group_norm},
+    {kPir, "group_norm", "X Scale? Bias?", "Y Mean Variance",
+     "epsilon:float|double groups:int data_format:str", infer_group_norm},
+};
+
+}  // namespace
+
+RuleRows normalization_rules() { return kRules; }
+
+}  // namespace lenet

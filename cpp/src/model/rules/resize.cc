@@ -1,0 +1,153 @@
+// Rules of operators that change the size of images.
+
+#include <algorithm>
+#include <array>
+
+#include "model/rules/rules.h"
+#include "model/rules/support.h"
+
+namespace lenet {
+namespace {
+
+constexpr std::int64_t kMaxFactor = 64;
+
+/// Where a tensor of four dimensions has its channels, and where its image begins.
+struct Layout {
+  std::size_t channel;
+  std::size_t image;
+};
+
+Layout layout_of(const OperatorView& op, const std::string& name) {
+  op.require(op.in("X").shape.size() == 4, "the rank");
+  return channels_last(op, name) ? Layout{3, 1} : Layout{1, 2};
+}
+
+void infer_interpolate(OperatorView& op) {
+  for (const char* name : {"OutSize", "SizeTensor", "Scale"}) {
+    op.require(!op.has(name), "a size that is a tensor");
+  }
+  const Value& x = op.in("X");
+  if (x.shape.size() != 4) op.unsupported("resizes what is not [N, channels, height, width]");
+  const Layout at = layout_of(op, op.present("data_layout", "data_format"));
+  const std::string& method = op.text("interp_method");
+  op.require(method == "nearest" || method == "bilinear" || method == "bicubic", "the method");
+  const std::int64_t mode = op.integer("align_mode");
+  op.require(mode == 0 || mode == 1, "align_mode");
+  const Numbers scale = op.numbers("scale");
+  op.require(scale.empty() || scale.size() == 2, "scale");
+  const std::array<std::int64_t, 2> sizes = {op.integer("out_h"), op.integer("out_w")};
+  Shape shape = x.shape;
+  const Shape& declared = op.declared("Out").shape;
+  op.require(declared.size() == shape.size(), "the rank");
+  for (std::size_t i = 0; i < 2; ++i) {
+    std::int64_t& size = shape[at.image + i];
+    if (scale.empty()) {
+      op.require(sizes[i] >= 1 && sizes[i] <= kMaxStep, "the size");
+      size = sizes[i];
+      continue;
+    }
+    op.require(scale[i] > 0 && scale[i] <= static_cast<double>(kMaxFactor), "scale");
+    if (size == kUnknown) continue;
+    const auto wide = static_cast<std::int64_t>(static_cast<double>(size) * scale[i]);
+    const auto narrow =
+        static_cast<std::int64_t>(static_cast<float>(size) * static_cast<float>(scale[i]));
+    // Versions of Paddle differ in the precision; the program tells which was used.
+    size = declared[at.image + i] == narrow ? narrow : wide;
+    op.require(size >= 1 && wide == narrow, "a scale that rounds either way");
+  }
+  constexpr double kTaps = 16;
+  op.count_work(volume(shape) * kTaps);
+  op.give("Out", shape, x.dtype);
+}
+
+void infer_pad(OperatorView& op) {
+  op.require(!op.has("Paddings"), "paddings that are a tensor");
+  const Value& x = op.in("X");
+  op.require(x.shape.size() == 5, "the rank");
+  const std::string& layout = op.text("data_format");
+  op.require(layout == "NCDHW" || layout == "NDHWC", "data_format");
+  const std::string& mode = op.text("mode");
+  op.require(mode == "constant" || mode == "reflect" || mode == "replicate" || mode == "circular",
+             "the mode");
+  const Integers paddings = op.integers("paddings");
+  require_range(op, paddings, 6, 0, kMaxStep, "paddings");
+  Shape shape = x.shape;
+  const std::size_t last = layout == "NCDHW" ? 4 : 3;
+  for (std::size_t i = 0; i < 3; ++i) {  // of the last dimension first
+    std::int64_t& size = shape[last - i];
+    const std::int64_t before = paddings[2 * i];
+    const std::int64_t after = paddings[2 * i + 1];
+    if (mode != "constant") {
+      op.require(size > 0, "a size that is not known");
+      const std::int64_t most = mode == "reflect" ? size - 1 : mode == "circular" ? size : kMaxStep;
+      op.require(before <= most && after <= most, "paddings");
+    }
+    if (size != kUnknown) size += before + after;
+  }
+  op.give("Out", shape, x.dtype);
+}
+
+void infer_pixel_shuffle(OperatorView& op) {
+  const Value& x = op.in("X");
+  const Layout at = layout_of(op, "data_format");
+  const std::int64_t factor = op.integer("upscale_factor");
+  op.require(factor >= 1 && factor <= kMaxFactor, "upscale_factor");
+  Shape shape = x.shape;
+  op.require(shape[at.channel] > 0 && shape[at.channel] % (factor * factor) == 0, "channels");
+  shape[at.channel] /= factor * factor;
+  for (std::size_t i = 0; i < 2; ++i) {
+    if (shape[at.image + i] != kUnknown) shape[at.image + i] *= factor;
+  }
+  op.give("Out", shape, x.dtype);
+}
+
+void infer_pixel_unshuffle(OperatorView& op) {
+  const Value& x = op.in("X");
+  const Layout at = layout_of(op, "data_format");
+  const std::int64_t factor = op.integer("downscale_factor");
+  op.require(factor >= 1 && factor <= kMaxFactor, "downscale_factor");
+  Shape shape = x.shape;
+  op.require(shape[at.channel] > 0, "channels");
+  shape[at.channel] *= factor * factor;
+  for (std::size_t i = 0; i < 2; ++i) {
+    op.require(shape[at.image + i] > 0 && shape[at.image + i] % factor == 0, "the size");
+    shape[at.image + i] /= factor;
+  }
+  op.give("Out", shape, x.dtype);
+}
+
+void infer_channel_shuffle(OperatorView& op) {
+  const Value& x = op.in("X");
+  const Layout at = layout_of(op, "data_format");
+  const std::int64_t groups = op.integer("groups");
+  const std::int64_t channels = x.shape[at.channel];
+  op.require(groups >= 1 && channels > 0 && channels % groups == 0, "groups and channels");
+  op.give_like("Out", x);
+}
+
+constexpr OperatorRule kRules[] = {
+    {kDesc, "nearest_interp_v2 bilinear_interp_v2 bicubic_interp_v2",
+     "X OutSize? SizeTensor*? Scale?", "Out",
+     "data_layout:str out_d:int out_h:int out_w:int scale:floats interp_method:str "
+     "align_corners:bool align_mode:int",
+     infer_interpolate},
+    {kPir, "nearest_interp bilinear_interp bicubic_interp", "X OutSize? SizeTensor*? Scale?", "Out",
+     "data_format:str out_d:int out_h:int out_w:int scale:doubles|floats|empty interp_method:str "
+     "align_corners:bool align_mode:int",
+     infer_interpolate},
+    {kDesc, "pad3d", "X Paddings?", "Out", "paddings:ints mode:str value:float data_format:str",
+     infer_pad},
+    {kPir, "pad3d", "X paddings", "Out", "mode:str pad_value:float|double data_format:str",
+     infer_pad},
+    {kPaddle, "pixel_shuffle", "X", "Out", "upscale_factor:int data_format:str",
+     infer_pixel_shuffle},
+    {kPaddle, "pixel_unshuffle", "X", "Out", "downscale_factor:int data_format:str",
+     infer_pixel_unshuffle},
+    {kPaddle, "channel_shuffle", "X", "Out", "groups:int data_format:str", infer_channel_shuffle},
+};
+
+}  // namespace
+
+RuleRows resize_rules() { return kRules; }
+
+}  // namespace lenet

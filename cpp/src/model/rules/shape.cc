@@ -1,0 +1,196 @@
+// Rules of operators that change shapes or the order of axes, or repeat values.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "model/check_graph.h"
+#include "model/rules/rules.h"
+#include "model/rules/support.h"
+
+namespace lenet {
+namespace {
+
+void infer_reshape(OperatorView& op) {
+  const Value& x = op.in("X");
+  std::optional<Integers> wanted;
+  if (!op.has("Shape") && !op.has("ShapeTensor")) wanted = op.known_integers("shape");
+  if (!wanted) {  // from other inputs, known when it runs; Paddle then compares the sizes
+    give_rearranged(op, op.declared("Out").shape);
+    return;
+  }
+  Shape shape = *wanted;
+  std::optional<std::size_t> open;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == 0) {
+      op.require(i < x.shape.size(), "shape");
+      shape[i] = x.shape[i];
+    } else if (shape[i] == kUnknown) {
+      op.require(!open, "two open dimensions");
+      open = i;
+    }
+    op.require(shape[i] >= kUnknown && shape[i] <= std::numeric_limits<std::int32_t>::max(),
+               "shape");
+  }
+  // A free batch dimension is taken for 1: it is the same on both sides, or the open one.
+  const double before = volume(x.shape);
+  const double after = volume(shape);
+  const bool batch = std::count(x.shape.begin(), x.shape.end(), kUnknown) > 0;
+  const auto unknown = std::count(shape.begin(), shape.end(), kUnknown);
+  if (open && unknown == 1 && !batch) shape[*open] = static_cast<std::int64_t>(before / after);
+  if (open && unknown == 2 && batch) {
+    // The batch is kept elsewhere; the open dimension is what is left.
+    op.require(std::fmod(before, after) == 0, "a size that does not match");
+    shape[*open] = static_cast<std::int64_t>(before / after);
+  }
+  const bool settled = std::count(shape.begin(), shape.end(), kUnknown) ==
+                       std::count(x.shape.begin(), x.shape.end(), kUnknown);
+  op.require(!settled || volume(shape) == before, "a size that does not match");
+  give_rearranged(op, shape);
+}
+
+void infer_flatten(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.require(!x.shape.empty(), "the rank");
+  const std::size_t start = op.axis(op.integer("start_axis"), x.shape.size());
+  const std::size_t stop = op.axis(op.integer("stop_axis"), x.shape.size());
+  op.require(start <= stop, "the axes");
+  const auto at = [&](std::size_t i) { return x.shape.begin() + static_cast<std::ptrdiff_t>(i); };
+  Shape shape(x.shape.begin(), at(start));
+  shape.push_back(product(x.shape, start, stop + 1));
+  shape.insert(shape.end(), at(stop + 1), x.shape.end());
+  give_rearranged(op, shape);
+}
+
+void infer_transpose(OperatorView& op) {
+  const Value& x = op.in("X");
+  const Integers order = op.integers(op.present("perm", "axis"));
+  op.require(order.size() == x.shape.size(), "the axes");
+  Shape shape;
+  std::vector<bool> used(order.size());
+  for (const std::int64_t given : order) {
+    const std::size_t axis = op.axis(given, order.size());
+    op.require(!used[axis], "the axes");
+    used[axis] = true;
+    shape.push_back(x.shape[axis]);
+  }
+  give_rearranged(op, shape);
+}
+
+void infer_squeeze(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.require(!op.has("AxesTensor") && !op.has("AxesTensorList"), "axes that are a tensor");
+  const Integers axes = op.integers("axes");
+  op.require(!axes.empty(), "the axes");
+  Shape shape = x.shape;
+  for (const std::int64_t given : axes) shape[op.axis(given, x.shape.size())] = 0;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    // Paddle leaves dimensions other than 1 as they are.
+    if (shape[i] == 0 && x.shape[i] != 1) shape[i] = x.shape[i];
+  }
+  shape.erase(std::remove(shape.begin(), shape.end(), 0), shape.end());
+  give_rearranged(op, shape);
+}
+
+void infer_unsqueeze(OperatorView& op) {
+  op.require(!op.has("AxesTensor") && !op.has("AxesTensorList"), "axes that are a tensor");
+  Shape shape = op.in("X").shape;
+  for (const std::int64_t given : op.integers("axes")) {
+    const std::size_t axis = op.axis(given, shape.size() + 1);
+    shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis), 1);
+    op.require(shape.size() <= kMaxRank, "the rank");
+  }
+  give_rearranged(op, shape);
+}
+
+void infer_shape(OperatorView& op) {
+  const std::string name = op.present("Input", "X");
+  op.give("Out", {static_cast<std::int64_t>(op.in(name).shape.size())}, op.declared("Out").dtype);
+  const int dtype = op.declared("Out").dtype;
+  op.require(dtype == kInt32 || dtype == kInt64, "the element type");
+}
+
+void infer_expand(OperatorView& op) {
+  op.require(!op.has("Shape") && !op.has("expand_shapes_tensor"), "a shape that is a tensor");
+  const Value& x = op.in("X");
+  Shape shape = op.integers("shape");
+  op.require(shape.size() >= x.shape.size() && shape.size() <= kMaxRank, "shape");
+  const std::size_t added = shape.size() - x.shape.size();
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (i < added) {
+      op.require(shape[i] >= 1, "shape");
+      continue;
+    }
+    const std::int64_t size = x.shape[i - added];
+    if (shape[i] == kUnknown) shape[i] = size;  // as it is
+    // A size that is not known could be anything but what is asked for.
+    op.require(shape[i] == size || (size == 1 && shape[i] >= 1), "shape");
+  }
+  op.give("Out", shape, x.dtype);
+}
+
+void infer_tile(OperatorView& op) {
+  op.require(!op.has("RepeatTimes") && !op.has("repeat_times_tensor"), "a number that is a tensor");
+  const Value& x = op.in("X");
+  Integers times = op.integers("repeat_times");
+  op.require(times.size() <= kMaxRank && x.shape.size() <= kMaxRank, "the rank");
+  require_range(op, times, times.size(), 1, kMaxStep, "repeat_times");
+  Shape shape = x.shape;
+  const std::size_t rank = std::max(shape.size(), times.size());
+  shape.insert(shape.begin(), rank - shape.size(), 1);
+  times.insert(times.begin(), rank - times.size(), 1);
+  for (std::size_t i = 0; i < rank; ++i) {
+    op.require(shape[i] != kUnknown || times[i] == 1, "a size that is not known");
+    if (shape[i] == kUnknown) continue;
+    op.require(shape[i] <= kMaxValuesPerImage / times[i], "repeat_times");
+    shape[i] *= times[i];
+  }
+  op.give("Out", shape, x.dtype);
+}
+
+void infer_flip(OperatorView& op) {
+  const Value& x = op.in("X");
+  distinct_axes(op, op.integers("axis"), x.shape.size());
+  op.give_like("Out", x);
+}
+
+void infer_roll(OperatorView& op) {
+  const Value& x = op.in("X");
+  const Integers shifts = op.integers("shifts");
+  const Integers axes = op.integers("axis");
+  op.require(!axes.empty() && shifts.size() == axes.size(), "shifts");
+  for (const std::size_t axis : distinct_axes(op, axes, x.shape.size())) {
+    op.require(x.shape[axis] > 0, "a size that is not known");
+  }
+  op.give_like("Out", x);
+}
+
+constexpr OperatorRule kRules[] = {
+    {kDesc, "reshape2", "X Shape? ShapeTensor*?", "Out XShape?", "shape:ints", infer_reshape},
+    {kPir, "reshape", "X shape*", "Out", "", infer_reshape},
+    {kDesc, "flatten_contiguous_range", "X", "Out XShape?", "start_axis:int stop_axis:int",
+     infer_flatten},
+    {kPir, "flatten", "X", "Out", "start_axis:int stop_axis:int", infer_flatten},
+    {kDesc, "transpose2", "X", "Out XShape?", "axis:ints", infer_transpose},
+    {kPir, "transpose", "X", "Out", "perm:ints", infer_transpose},
+    {kDesc, "squeeze2", "X", "Out XShape?", "axes:ints", infer_squeeze},
+    {kPir, "squeeze", "X axes", "Out", "", infer_squeeze},
+    {kDesc, "unsqueeze2", "X AxesTensor? AxesTensorList*?", "Out XShape?", "axes:ints",
+     infer_unsqueeze},
+    {kPir, "unsqueeze", "X axes", "Out", "", infer_unsqueeze},
+    {kDesc, "shape", "Input", "Out", "", infer_shape},
+    {kPir, "shape shape64", "X", "Out", "", infer_shape},
+    {kDesc, "expand_v2", "X Shape? expand_shapes_tensor*?", "Out", "shape:ints", infer_expand},
+    {kPir, "expand", "X shape", "Out", "", infer_expand},
+    {kDesc, "tile", "X RepeatTimes? repeat_times_tensor*?", "Out", "repeat_times:ints", infer_tile},
+    {kPir, "tile", "X repeat_times", "Out", "", infer_tile},
+    {kPaddle, "flip", "X", "Out", "axis:ints", infer_flip},
+    {kPir, "roll", "X shifts", "Out", "axis:longs", infer_roll},
+};
+
+}  // namespace
+
+RuleRows shape_rules() { return kRules; }
+
+}  // namespace lenet

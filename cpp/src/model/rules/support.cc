@@ -1,0 +1,91 @@
+#include "model/rules/support.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace lenet {
+
+std::int64_t product(const Shape& shape, std::size_t from, std::size_t to) {
+  std::int64_t result = 1;
+  for (std::size_t i = from; i < to; ++i) {
+    if (shape[i] == kUnknown) return kUnknown;
+    result *= shape[i];  // every shape's product has been bounded
+  }
+  return result;
+}
+
+double volume(const Shape& shape) {
+  double result = 1;
+  for (const std::int64_t size : shape)
+    result *= static_cast<double>(std::max<std::int64_t>(1, size));
+  return result;
+}
+
+void require_range(const OperatorView& op, const Integers& values, std::size_t count,
+                   std::int64_t least, std::int64_t most, const char* name) {
+  op.require(values.size() == count, std::string("the number of ") + name);
+  for (const std::int64_t value : values) {
+    op.require(value >= least && value <= most, name);
+  }
+}
+
+bool channels_last(const OperatorView& op, const std::string& name) {
+  const std::string& layout = op.text(name);
+  op.require(layout == "NCHW" || layout == "AnyLayout" || layout == "NHWC", name);
+  return layout == "NHWC";
+}
+
+Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b) {
+  Shape shape(std::max(a.size(), b.size()));
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    const std::size_t back = shape.size() - i;
+    const std::int64_t one = back > a.size() ? 1 : a[a.size() - back];
+    const std::int64_t other = back > b.size() ? 1 : b[b.size() - back];
+    op.require(one == 1 || other == 1 || fits(one, other), "shapes that do not match");
+    shape[i] = one == 1 || (one == kUnknown && other > 1) ? other : one;
+  }
+  return shape;
+}
+
+void require_vector(const OperatorView& op, const std::string& name, std::int64_t size) {
+  op.require(!op.has(name) || (op.in(name).shape.size() == 1 && fits(op.in(name).shape[0], size)),
+             "the shape of " + name);
+}
+
+void give_rearranged(OperatorView& op, const Shape& shape) {
+  op.give("Out", shape, op.in("X").dtype);
+  if (op.outputs("XShape") > 0) op.give_unused("XShape", op.declared("XShape").shape);
+}
+
+void infer_same(OperatorView& op) { op.give_like("Out", op.in("X")); }
+
+/// Axes that a list names, each once.
+std::vector<std::size_t> distinct_axes(const OperatorView& op, const Integers& given,
+                                       std::size_t rank) {
+  std::vector<std::size_t> axes;
+  for (const std::int64_t each : given) {
+    const std::size_t axis = op.axis(each, rank);
+    op.require(std::count(axes.begin(), axes.end(), axis) == 0, "an axis named twice");
+    axes.push_back(axis);
+  }
+  return axes;
+}
+
+int dtype_named(const OperatorView& op, const std::string& name) {
+  constexpr std::array<std::pair<const char*, int>, 7> kNames = {{
+      {"bool", kBool},
+      {"int32", kInt32},
+      {"int64", kInt64},
+      {"float16", 4},
+      {"float32", 5},
+      {"float64", 6},
+      {"uint8", kUint8},
+  }};
+  for (const auto& [known, dtype] : kNames) {
+    if (name == known) return dtype;
+  }
+  op.fail("an element type");
+}
+
+}  // namespace lenet
