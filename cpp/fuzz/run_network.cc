@@ -12,9 +12,9 @@ namespace lenet::fuzz {
 namespace {
 
 constexpr std::int64_t kImages = 2;
-constexpr std::int64_t kMostValues = 1 << 14;
-constexpr double kMostWork = 1e6;
-constexpr std::int64_t kMostFloats = 1 << 18;
+constexpr std::int64_t kMaxValues = 1 << 14;
+constexpr double kMaxWork = 1e6;
+constexpr std::int64_t kMaxFloats = 1 << 18;
 
 bool is_small(const native::Network& network) {
   std::int64_t values = 0;
@@ -23,7 +23,7 @@ bool is_small(const native::Network& network) {
                                       [&](double sum, const native::Layer& layer) {
                                         return sum + native::multiply_adds(network, layer);
                                       });
-  return values <= kMostValues && work <= kMostWork;
+  return values <= kMaxValues && work <= kMaxWork;
 }
 
 bool is_quantized(const native::Layer& layer) {
@@ -52,7 +52,7 @@ void run_network(const native::Network& network) {
   for (const bool interleaved : {false, true}) {
     accepts({ErrorCode::Unsupported}, [&] {
       const native::Program program(network, native::choose_kernels(), interleaved);
-      if (program.unit_floats() <= kMostFloats) run_program(program);
+      if (program.unit_floats() <= kMaxFloats) run_program(program);
     });
   }
 }

@@ -106,7 +106,9 @@ inline double windowed(const native::Layer& layer, const std::vector<double>& im
     }
   }
   const auto channel = static_cast<std::size_t>(c);
-  if (!pool) return sum * (layer.steps.empty() ? 1 : layer.steps[channel]) + layer.bias[channel];
+  if (!pool)
+    return sum * (layer.weight_scales.empty() ? 1 : layer.weight_scales[channel]) +
+           layer.bias[channel];
   if (layer.pool == native::PoolKind::Max) return largest;
   return sum / (layer.pool == native::PoolKind::Average ? inside : padded);
 }
@@ -120,7 +122,7 @@ inline std::vector<double> definition_of_one(const native::Network& network, con
     const std::vector<double>& values = tensors[layer.inputs[0]];
     const native::TensorShape& in = network.tensors[layer.inputs[0]];
     const native::TensorShape& out = network.tensors[layer.output];
-    const native::Rounding& rounding = layer.rounding;
+    const native::QuantParams& quant = layer.quant;
     std::vector<double> results;
     for (std::int64_t c = 0; c < out.channels; ++c) {
       for (std::int64_t y = 0; y < out.height; ++y) {
@@ -140,9 +142,9 @@ inline std::vector<double> definition_of_one(const native::Network& network, con
             found = found * layer.scale[channel] + layer.bias[channel];
           }
           if (layer.kind == LayerKind::Quantize) {
-            const double step = rounding.range / rounding.most;
-            found = std::clamp(std::nearbyint(found / step), rounding.from_zero ? 0.0 : -128.0,
-                               rounding.from_zero ? 255.0 : 127.0) *
+            const double step = quant.range / quant.qmax;
+            found = std::clamp(std::nearbyint(found / step), quant.is_unsigned ? 0.0 : -128.0,
+                               quant.is_unsigned ? 255.0 : 127.0) *
                     step;
           }
           const bool relu = layer.relu || layer.kind == LayerKind::Relu;

@@ -1,4 +1,4 @@
-// The native engine's programs of whole numbers, over shapes that look random, against the
+// The native engine's programs of integers, over shapes that look random, against the
 // definition; under the sanitizers too. Steps are powers of 2, so that what is done in floating
 // point is exact and every bit has to agree. tests/cpp/test_native_int8.py has real exports.
 
@@ -19,9 +19,9 @@ constexpr std::int64_t kImages = 5;
 
 void add_quantize(Network& network, Random& random, std::int64_t least, std::int64_t most) {
   Layer quantize = layer_of(LayerKind::Quantize);
-  quantize.rounding.from_zero = random.coin();
-  if (quantize.rounding.from_zero) quantize.rounding.most = 255;
-  quantize.rounding.range = quantize.rounding.most * random.power(least, most);
+  quantize.quant.is_unsigned = random.coin();
+  if (quantize.quant.is_unsigned) quantize.quant.qmax = 255;
+  quantize.quant.range = quantize.quant.qmax * random.power(least, most);
   add_layer(network, quantize, network.tensors.back());
 }
 
@@ -30,7 +30,7 @@ void give_weights(Layer& layer, Random& random, std::int64_t outputs, std::int64
     layer.integers.push_back(static_cast<std::int8_t>(random.from(-128, 127)));
   }
   for (std::int64_t o = 0; o < outputs; ++o) {
-    layer.steps.push_back(random.power(-6, -4) * (random.from(0, 9) == 0 ? -1.0F : 1.0F));
+    layer.weight_scales.push_back(random.power(-6, -4) * (random.from(0, 9) == 0 ? -1.0F : 1.0F));
     layer.bias.push_back(static_cast<float>(random.from(-64, 64)) / 4);
   }
 }
@@ -65,7 +65,7 @@ Network random_network(Random& random) {
   convolution.relu = random.coin();
   // Negative steps keep the pool out of the kernel.
   if (random.coin()) {
-    for (float& step : convolution.steps) step = std::abs(step);
+    for (float& step : convolution.weight_scales) step = std::abs(step);
   }
   add_layer(network, convolution, out);
   if (out.height >= 2 && out.width >= 2 && random.coin()) {
@@ -97,7 +97,7 @@ Network random_network(Random& random) {
   return network;
 }
 
-TEST_CASE("networks of whole numbers are what their definition says, in all sets" *
+TEST_CASE("networks of integers are what their definition says, in all sets" *
           doctest::test_suite("arithmetic")) {
   Random random(7);
   for (int i = 0; i < 120; ++i) {
@@ -106,7 +106,7 @@ TEST_CASE("networks of whole numbers are what their definition says, in all sets
     const std::int64_t image = network.tensors[0].values();
     std::vector<float> images;
     for (std::int64_t k = 0; k < kImages * image; ++k) {
-      // A quarter of the smallest step: never in the middle of two whole numbers. Some too large.
+      // A quarter of the smallest step: never in the middle of two integers. Some too large.
       images.push_back(static_cast<float>(random.from(-1000, 1000) * 4 + 1) / 512);
     }
     const std::vector<double> exact = definition(network, images);
@@ -126,7 +126,7 @@ TEST_CASE("what is no number is rounded to the least") {
   Network network;
   network.tensors = {{1, 1, 3}};
   Layer quantize = layer_of(LayerKind::Quantize);
-  quantize.rounding.range = 127;
+  quantize.quant.range = 127;
   add_layer(network, quantize, network.tensors[0]);
   const std::vector<float> image = {NAN, INFINITY, -INFINITY};
   for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
@@ -146,7 +146,7 @@ TEST_CASE("what multiplies in float32 is known, as is the work of a pooled convo
   add_quantize(network, random, 0, 0);
   Layer second = convolution_of(1, 1);
   give_weights(second, random, 5, 4);
-  for (float& step : second.steps) step = std::abs(step);
+  for (float& step : second.weight_scales) step = std::abs(step);
   add_layer(network, second, {5, 4, 4});
   Layer pool = layer_of(LayerKind::Pool);
   pool.window.kernel = pool.window.strides = {2, 2};

@@ -24,7 +24,7 @@ Network wide_network(std::int64_t channels, bool quantized) {
   Network network;
   network.tensors = {{1, 3, kWidth}};
   Layer quantize = layer_of(LayerKind::Quantize);
-  quantize.rounding.range = 127;
+  quantize.quant.range = 127;
   if (quantized) add_layer(network, quantize, {1, 3, kWidth});
   Layer convolution = layer_of(LayerKind::Convolution);
   convolution.name = "the convolution";
@@ -33,7 +33,7 @@ Network wide_network(std::int64_t channels, bool quantized) {
   convolution.bias.assign(outputs, 0);
   if (quantized) {
     convolution.integers.assign(3 * outputs, 1);
-    convolution.steps.assign(outputs, 1);
+    convolution.weight_scales.assign(outputs, 1);
   } else {
     convolution.weights.assign(3 * outputs, 1);
   }
@@ -192,7 +192,7 @@ TEST_CASE("layers that share weights run, and not beyond the bound that the file
 
 TEST_CASE("many factors after a convolution count, more than become part of it too") {
   const TemporaryFolder folder;
-  constexpr int kFactors = 2 * native::kMostScales + 3;
+  constexpr int kFactors = 2 * native::kMaxScales + 3;
   Predictor predictor(
       write_onnx(folder, onnx_graph("Conv x f -> c;" + chain("Mul", kFactors, "c"),
                                     "f[1,1,1,1]=3 w[]=2", "x[-1,1,1,1] -> y[-1,1,1,1]")));

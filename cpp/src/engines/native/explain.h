@@ -29,7 +29,7 @@ class Repetition {
       found.push_back(run());
       seconds = now() - start;
     } while (runs_ > 0 ? found.size() < static_cast<std::size_t>(runs_)
-                       : seconds < kSeconds && found.size() < kMostRuns);
+                       : seconds < kSeconds && found.size() < kMaxRuns);
     return found;
   }
 
@@ -38,7 +38,7 @@ class Repetition {
 
  private:
   static constexpr double kSeconds = 0.5;
-  static constexpr std::size_t kMostRuns = 2000;
+  static constexpr std::size_t kMaxRuns = 2000;
   int runs_;
 };
 

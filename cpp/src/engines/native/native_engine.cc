@@ -23,22 +23,22 @@ using native::Program;
 
 /// Beyond this the interleaved layout leaves the second-level cache, and one image at a time is
 /// faster.
-constexpr std::int64_t kMostInterleavedFloats = 1 << 18;
+constexpr std::int64_t kMaxInterleavedFloats = 1 << 18;
 /// The tensors of one image beyond which Paddle's oneDNN is faster in int8; with its own bytes and
 /// instructions for them, and without. ResNet18 has 1.0, 3.8 and 46 MB for images of 32, 64 and
 /// 224.
-constexpr std::int64_t kMostBytes = 1 << 22;
-constexpr std::int64_t kMostBytesInPairs = 1 << 19;
+constexpr std::int64_t kMaxBytes = 1 << 22;
+constexpr std::int64_t kMaxBytesInPairs = 1 << 19;
 /// And so it is when more of what it multiplies is float32, for which int8 has simple loops.
-constexpr double kMostFloatWork = 1e6;
+constexpr double kMaxFloatWork = 1e6;
 /// What one thread runs at once: a fully connected layer's weights are read once for it.
 constexpr std::int64_t kImagesOfPiece = 64;
 constexpr std::int64_t kImagesOneByOne = 16;
 /// Of large networks there are fewer, so that they take this much memory, or one image's.
-constexpr std::int64_t kMostFloats = 1 << 24;
+constexpr std::int64_t kMaxFloats = 1 << 24;
 constexpr double kSecondsOfLimit = 0.1;
 /// Multiply-adds that take as long as it does to wake a thread that sleeps.
-constexpr double kLeastWork = 6.5e6;
+constexpr double kMinWork = 6.5e6;
 constexpr std::int64_t kWholeVectors = 16;  ///< of images side by side, in every instruction set
 
 /// Where the pieces of a run begin, and its end. With several threads they become smaller towards
@@ -57,7 +57,7 @@ std::vector<std::int64_t> pieces_of(std::int64_t images, std::int64_t threads, s
 
 /// \throws Error BackendFailure: there is not enough memory for the work
 template <class Work>
-auto within_memory(const std::string& what, const Work& work) {
+auto translate_bad_alloc(const std::string& what, const Work& work) {
   try {
     return work();
   } catch (const std::bad_alloc&) {
@@ -68,7 +68,7 @@ auto within_memory(const std::string& what, const Work& work) {
 std::int64_t least_piece(const std::vector<PlanStep>& steps, bool side_by_side) {
   double work = 1;
   for (const PlanStep& step : steps) work += step.multiply_adds;
-  const auto images = static_cast<std::int64_t>(std::ceil(kLeastWork / work));
+  const auto images = static_cast<std::int64_t>(std::ceil(kMinWork / work));
   return std::min(side_by_side ? native::round_up(images, kWholeVectors) : images, kImagesOfPiece);
 }
 
@@ -76,16 +76,17 @@ std::int64_t least_piece(const std::vector<PlanStep>& steps, bool side_by_side) 
 struct Compiled {
   TensorSpec input;
   TensorSpec output;
-  std::unique_ptr<Program> one;   ///< a unit is one image
-  std::unique_ptr<Program> many;  ///< a unit is many, interleaved; null where that does not pay
+  std::unique_ptr<Program> nhwc;  ///< a unit is one image
+  std::unique_ptr<Program>
+      batch_interleaved;  ///< a unit is many, interleaved; null where that does not pay
   std::unique_ptr<native::int8::Program> quantized;  ///< instead of both
   std::int64_t least_piece = 1;  ///< images below which another thread does not help
 
   std::int64_t input_values() const {
-    return quantized ? quantized->input_values() : one->input_values();
+    return quantized ? quantized->input_values() : nhwc->input_values();
   }
   std::int64_t output_values() const {
-    return quantized ? quantized->output_values() : one->output_values();
+    return quantized ? quantized->output_values() : nhwc->output_values();
   }
 };
 
@@ -103,28 +104,28 @@ class Workspace {
     const std::int64_t row = compiled.output_values();
     std::int64_t done = side_by_side(compiled, images);
     if (done > 0) {
-      const Program& many = *compiled.many;
-      many.run(input, done, memory(many_, many, done), output);
+      const Program& many = *compiled.batch_interleaved;
+      many.run(input, done, memory(interleaved_memory_, many, done), output);
     }
     while (done < images) {
       const std::int64_t count = std::min(images - done, one_by_one(compiled));
-      compiled.one->run(input + done * image, count, memory(one_, *compiled.one, count),
-                        output + done * row);
+      compiled.nhwc->run(input + done * image, count, memory(nhwc_memory_, *compiled.nhwc, count),
+                         output + done * row);
       done += count;
     }
   }
 
   /// How many of so many images are computed side by side; the others one by one.
   static std::int64_t side_by_side(const Compiled& compiled, std::int64_t images) {
-    if (compiled.many == nullptr) return 0;
-    const std::int64_t lanes = compiled.many->images_per_unit();
+    if (compiled.batch_interleaved == nullptr) return 0;
+    const std::int64_t lanes = compiled.batch_interleaved->images_per_unit();
     const std::int64_t rest = images % lanes;
     // A unit that is nearly full costs less than its images one by one.
     return rest * 4 > lanes * 3 ? images : images - rest;
   }
   /// How many images go through the network together, layer by layer, each alone.
   static std::int64_t one_by_one(const Compiled& compiled) {
-    const std::int64_t fit = std::max<std::int64_t>(kMostFloats / compiled.one->unit_floats(), 1);
+    const std::int64_t fit = std::max<std::int64_t>(kMaxFloats / compiled.nhwc->unit_floats(), 1);
     return std::min(kImagesOneByOne, fit);
   }
 
@@ -143,8 +144,8 @@ class Workspace {
     return memory.numbers.data();
   }
 
-  Memory<float> one_;
-  Memory<float> many_;
+  Memory<float> nhwc_memory_;
+  Memory<float> interleaved_memory_;
   Memory<char> quantized_;
 };
 
@@ -163,7 +164,7 @@ class NativeEngine final : public Engine {
   }
 
   const Shape& run(const TensorView& input) override {
-    within_memory("running the model", [&] { run_pieces(input); });
+    translate_bad_alloc("running the model", [&] { run_pieces(input); });
     output_shape_[0] = input.shape[0];
     return output_shape_;
   }
@@ -178,15 +179,15 @@ class NativeEngine final : public Engine {
 
   // Of larger networks, Paddle's oneDNN is (docs/native-engine.md).
   bool is_fastest() const override {
-    if (!compiled_->quantized) return compiled_->many != nullptr;
+    if (!compiled_->quantized) return compiled_->batch_interleaved != nullptr;
     const bool bytes = native::int8::choose_kernels().bytes == 1;
-    return compiled_->quantized->image_bytes() <= (bytes ? kMostBytes : kMostBytesInPairs) &&
-           compiled_->quantized->float_multiply_adds() <= kMostFloatWork;
+    return compiled_->quantized->image_bytes() <= (bytes ? kMaxBytes : kMaxBytesInPairs) &&
+           compiled_->quantized->float_multiply_adds() <= kMaxFloatWork;
   }
 
   Plan explain(std::int64_t images, int runs) override {
-    return within_memory("explaining the model",
-                         [&] { return explain_with(images, native::Repetition(runs)); });
+    return translate_bad_alloc("explaining the model",
+                               [&] { return explain_with(images, native::Repetition(runs)); });
   }
 
   void set_layer_callback(LayerCallback /*callback*/) override {
@@ -229,12 +230,13 @@ class NativeEngine final : public Engine {
       plan.instructions = native::choose_kernels().name;
       const std::int64_t many = Workspace::side_by_side(*compiled_, piece);
       if (many > 0) {
-        const std::int64_t lanes = compiled_->many->images_per_unit();
-        add_part(*compiled_->many, std::to_string(lanes) + " side by side", many, many);
+        const std::int64_t lanes = compiled_->batch_interleaved->images_per_unit();
+        add_part(*compiled_->batch_interleaved, std::to_string(lanes) + " side by side", many,
+                 many);
       }
       if (piece > many) {
         const std::int64_t most = Workspace::one_by_one(*compiled_);
-        add_part(*compiled_->one, "one by one", piece - many, std::min(piece - many, most));
+        add_part(*compiled_->nhwc, "one by one", piece - many, std::min(piece - many, most));
       }
     }
     for (const PlanStep& step : plan.parts[0].steps) plan.multiply_adds += step.multiply_adds;
@@ -290,7 +292,7 @@ void require_native_options(const Config& config) {
 }
 
 std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFiles& files) {
-  return within_memory("loading '" + files.program + "'", [&]() -> std::unique_ptr<Engine> {
+  return translate_bad_alloc("loading '" + files.program + "'", [&]() -> std::unique_ptr<Engine> {
     const bool int8 = config.precision == "int8";
     if (!int8 && files.traits.quantized) {
       throw Error(
@@ -311,13 +313,15 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFi
     }
     native::split_long_sums(network);
     const native::Kernels& kernels = native::choose_kernels();
-    compiled->one = std::make_unique<Program>(network, kernels, false);
+    compiled->nhwc = std::make_unique<Program>(network, kernels, false);
     if (kernels.lanes > 1 &&
-        compiled->one->unit_floats() * kernels.lanes <= 2 * kMostInterleavedFloats) {
+        compiled->nhwc->unit_floats() * kernels.lanes <= 2 * kMaxInterleavedFloats) {
       auto many = std::make_unique<Program>(network, kernels, true);
-      if (many->unit_floats() <= kMostInterleavedFloats) compiled->many = std::move(many);
+      if (many->unit_floats() <= kMaxInterleavedFloats)
+        compiled->batch_interleaved = std::move(many);
     }
-    compiled->least_piece = least_piece(compiled->one->plan(), compiled->many != nullptr);
+    compiled->least_piece =
+        least_piece(compiled->nhwc->plan(), compiled->batch_interleaved != nullptr);
     return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
   });
 }

@@ -16,11 +16,11 @@ struct Kept {
 };
 
 /// Whether the layer has become part of the one before it, which nothing else reads.
-bool absorbed(Kept& before, const Layer& layer) {
+bool fuse_into(Kept& before, const Layer& layer) {
   if (before.layer == nullptr) return false;
   if (layer.kind == LayerKind::ChannelScale) {
     if (before.layer->kind != LayerKind::Convolution || before.layer->relu) return false;
-    if (before.scales == kMostScales) return false;
+    if (before.scales == kMaxScales) return false;
     ++before.scales;
     scale_convolution(*before.layer, layer);
     before.layer->relu = layer.relu;
@@ -94,7 +94,7 @@ void LayerMemory::add(double bytes) {
 
 void ImageMemory::add(double numbers) {
   numbers_ += numbers;
-  if (numbers_ > kMost) {
+  if (numbers_ > kMax) {
     throw Error(ErrorCode::Unsupported,
                 "the native engine would need more than 2 GiB for the tensors of one image, with "
                 "their padding; use another engine");
@@ -103,7 +103,7 @@ void ImageMemory::add(double numbers) {
 
 double bytes_of(const Layer& layer) {
   const std::size_t floats =
-      layer.weights.size() + layer.bias.size() + layer.scale.size() + layer.steps.size();
+      layer.weights.size() + layer.bias.size() + layer.scale.size() + layer.weight_scales.size();
   return static_cast<double>(floats * sizeof(float) + layer.integers.size());
 }
 
@@ -114,7 +114,7 @@ bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorSh
          std::all_of(padding.begin(), padding.end(), [](auto pad) { return pad == 0; });
 }
 
-bool halves(const Network& network, const Layer& layer) {
+bool is_max_pool_2x2(const Network& network, const Layer& layer) {
   const Window& window = layer.window;
   const TensorShape& from = network.tensors[layer.inputs[0]];
   const TensorShape& to = network.tensors[layer.output];
@@ -157,25 +157,25 @@ void scale_convolution(Layer& convolution, const Layer& scale) {
   const std::size_t taps = convolution.weights.size() / channels;
   for (std::size_t c = 0; c < channels; ++c) {
     for (std::size_t t = 0; t < taps; ++t) convolution.weights[c * taps + t] *= scale.scale[c];
-    if (!convolution.steps.empty()) convolution.steps[c] *= scale.scale[c];
+    if (!convolution.weight_scales.empty()) convolution.weight_scales[c] *= scale.scale[c];
     convolution.bias[c] = convolution.bias[c] * scale.scale[c] + scale.bias[c];
   }
 }
 
 void simplify(Network& network) {
   const Links links(network);
-  std::vector<Kept> givers(network.tensors.size());
+  std::vector<Kept> kept(network.tensors.size());
   std::vector<Layer>& layers = network.layers;
   auto end = layers.begin();
   for (Layer& layer : layers) {
     const std::size_t input = layer.inputs[0];
     const std::size_t output = layer.output;
-    if (links.uses[input] == 1 && absorbed(givers[input], layer)) {
-      givers[output] = givers[input];
+    if (links.uses[input] == 1 && fuse_into(kept[input], layer)) {
+      kept[output] = kept[input];
       continue;
     }
     if (&layer != &*end) *end = std::move(layer);
-    givers[output].layer = &*end++;
+    kept[output].layer = &*end++;
   }
   layers.erase(end, layers.end());
 }

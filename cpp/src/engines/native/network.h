@@ -51,17 +51,17 @@ enum class PoolKind {
 };
 
 /// Integer multiples of a step: from -128 to 127, or from 0 to 255.
-struct Rounding {
-  float range = 0;   ///< the value that `most` stands for; 0: not rounded
-  float most = 127;  ///< or 255
-  bool from_zero = false;
+struct QuantParams {
+  float range = 0;   ///< the value that `qmax` stands for; 0: not rounded
+  float qmax = 127;  ///< or 255
+  bool is_unsigned = false;
 
   explicit operator bool() const { return range > 0; }
-  bool operator==(const Rounding& other) const {
-    return range == other.range && most == other.most && from_zero == other.from_zero;
+  bool operator==(const QuantParams& other) const {
+    return range == other.range && qmax == other.qmax && is_unsigned == other.is_unsigned;
   }
-  float step() const { return range / most; }
-  float inverse() const { return most * (1 / range); }  ///< as Paddle computes it
+  float scale() const { return range / qmax; }
+  float inverse_scale() const { return qmax * (1 / range); }  ///< as Paddle computes it
 };
 
 struct Layer {
@@ -89,12 +89,12 @@ struct Layer {
   // Of a quantized program, whose convolutions may have integers instead of weights.
   std::vector<std::int8_t> integers;
   /// The scale of the weights of each output channel; until int8/onednn_rounding.h, one of 127.
-  std::vector<float> steps;
-  Rounding rounding;  ///< Quantize
+  std::vector<float> weight_scales;
+  QuantParams quant;  ///< Quantize
   // What int8/onednn_rounding.h wants to know.
-  bool quantized = false;  ///< Convolution: the program quantizes all that it takes
-  bool matrix = false;     ///< Convolution: the weights were a matrix [inputs][outputs]
-  bool joins = false;      ///< ChannelScale: Paddle makes it part of the layer before it
+  bool quantized = false;            ///< Convolution: the program quantizes all that it takes
+  bool matrix = false;               ///< Convolution: the weights were a matrix [inputs][outputs]
+  bool fuses_into_previous = false;  ///< ChannelScale: Paddle makes it part of the layer before it
   float bias_range =
       0;  ///< ChannelScale: of a bias that is quantized, the value that 127 stands for
 
@@ -149,10 +149,10 @@ class LayerMemory {
 /// channels in whole vectors.
 class ImageMemory {
  public:
-  /// \throws Error Unsupported: the tensors take more than kMost numbers
+  /// \throws Error Unsupported: the tensors take more than kMax numbers
   void add(double numbers);
 
-  static constexpr double kMost = 1 << 29;
+  static constexpr double kMax = 1 << 29;
 
  private:
   double numbers_ = 0;
@@ -165,7 +165,7 @@ double bytes_of(const Layer& layer);
 bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output);
 
 /// Whether the layer halves the image by the largest of each 2 x 2 of its input.
-bool halves(const Network& network, const Layer& layer);
+bool is_max_pool_2x2(const Network& network, const Layer& layer);
 
 /// The softmax that gives the network's output; null where something else does.
 /// \throws Error Unsupported: softmax anywhere else.
@@ -179,12 +179,12 @@ std::int32_t tap_offset(std::int64_t offset, const Layer& layer);
 double multiply_adds(const Network& network, const Layer& layer);
 
 /// So many times scale_convolution may be applied to one convolution: it visits all weights.
-inline constexpr int kMostScales = 16;
+inline constexpr int kMaxScales = 16;
 
 /// x * scale + bias after a convolution is a convolution with other weights.
 void scale_convolution(Layer& convolution, const Layer& scale);
 
-/// Normalizations become part of the convolution before them (at most kMostScales), relus of the
+/// Normalizations become part of the convolution before them (at most kMaxScales), relus of the
 /// layer before them, and what changes nothing goes.
 void simplify(Network& network);
 

@@ -123,7 +123,7 @@ const Layer* Program::pool_after(const Network& network, const Layer& convolutio
   if (next == network.layers.data() + network.layers.size()) return nullptr;
   const bool follows =
       next->inputs[0] == convolution.output && links_.uses[convolution.output] == 1;
-  return follows && halves(network, *next) ? next : nullptr;
+  return follows && is_max_pool_2x2(network, *next) ? next : nullptr;
 }
 
 const Layer* Program::fused_pool(const Network& network, const Layer& layer) const {

@@ -128,7 +128,7 @@ void NetworkReader::read_convolution() {
   layer.quantized = dequantized_.count(value("Input")) > 0;
   if (const QuantizedWeights* quantized = quantized_weights("Filter")) {
     layer.integers = quantized->integers.vector();
-    layer.steps = steps(*quantized, 0, layer.bias.size());
+    layer.weight_scales = steps(*quantized, 0, layer.bias.size());
   } else {
     layer.weights = parameter("Filter")->values;
   }
@@ -181,7 +181,7 @@ void NetworkReader::read_matmul() {
   };
   if (const QuantizedWeights* quantized = quantized_weights("Y")) {
     by_outputs(quantized->integers.vector(), layer.integers);
-    layer.steps = steps(*quantized, transposed ? 0 : 1, outputs);
+    layer.weight_scales = steps(*quantized, transposed ? 0 : 1, outputs);
   } else {
     by_outputs(parameter("Y")->values.vector(), layer.weights);
   }
@@ -212,7 +212,7 @@ void NetworkReader::read_add() {
     Layer& layer = layer_for(LayerKind::ChannelScale, {tensor(whole)}, "Out");
     layer.scale.assign(bias->size(), 1);
     layer.bias = *bias;
-    layer.joins = reshaped_.count(value(vector)) == 0;
+    layer.fuses_into_previous = reshaped_.count(value(vector)) == 0;
     if (const auto found = dequantized_.find(value(vector)); found != dequantized_.end()) {
       layer.bias_range = found->second;
     }
@@ -244,7 +244,7 @@ void NetworkReader::read_batch_norm() {
     require(part->size() == channels, "normalization of each value of what was flattened");
   }
   Layer& layer = layer_for(LayerKind::ChannelScale, {input}, "Y");
-  layer.joins = true;
+  layer.fuses_into_previous = true;
   for (std::size_t c = 0; c < channels; ++c) {
     const double spread = variance[c] + epsilon;
     require(spread > 0, "normalization by a variance that is not positive");

@@ -39,7 +39,7 @@ Convolution::Convolution(const PlannedLayer& planned, const Place& from, const P
                          const Kernels& kernels)
     : kernels_(kernels),
       by_columns_(fits_columns(planned, from, to, kernels)),
-      output_bytes_(to.rounding ? kernels.bytes : static_cast<std::int64_t>(sizeof(float))) {
+      output_bytes_(to.quant ? kernels.bytes : static_cast<std::int64_t>(sizeof(float))) {
   if (by_columns_) {
     ready_columns(planned, from, to);
   } else {
@@ -106,8 +106,8 @@ void Convolution::ready(const PlannedLayer& planned, const Place& from, const Pl
             planned.roundings.size());
   for (std::int64_t g = 0; g < layer.groups; ++g) {
     const std::int64_t at = g * packed;
-    pack(planned, from.rounding, groups, g * outputs, at, blocks);
-    set_stages(task, planned, from.rounding, static_cast<std::size_t>(g), g * outputs, at);
+    pack(planned, from.quant, groups, g * outputs, at, blocks);
+    set_stages(task, planned, from.quant, static_cast<std::size_t>(g), g * outputs, at);
     task.weights = weights_.data() + at * task.groups;
     task.start = start_.data() + at;
     tasks_.push_back(task);
@@ -171,8 +171,8 @@ void Convolution::ready_columns(const PlannedLayer& planned, const Place& from, 
     blocks.push_back(kernels_.columns_tile(static_cast<std::int32_t>(rest)));
   }
   make_room(to.shape.channels, groups.size(), 1, planned.roundings.size());
-  pack(planned, from.rounding, groups, 0, 0, blocks);
-  set_stages(columns_, planned, from.rounding, 0, 0, 0);
+  pack(planned, from.quant, groups, 0, 0, blocks);
+  set_stages(columns_, planned, from.quant, 0, 0, 0);
   columns_.weights = weights_.data();
   columns_.start = start_.data();
 }
@@ -192,7 +192,7 @@ void Convolution::make_room(std::int64_t padded, std::size_t groups, std::size_t
 }
 
 template <class Task>
-void Convolution::set_stages(Task& task, const PlannedLayer& planned, const Rounding& from,
+void Convolution::set_stages(Task& task, const PlannedLayer& planned, const QuantParams& from,
                              std::size_t number, std::int64_t first_output, std::int64_t at) {
   const Layer& layer = planned.layer;
   const auto outputs = static_cast<std::int64_t>(layer.bias.size()) / layer.groups;
@@ -200,31 +200,31 @@ void Convolution::set_stages(Task& task, const PlannedLayer& planned, const Roun
   const std::vector<PlannedRounding> as_it_is(1);
   const auto& roundings = planned.roundings.empty() ? as_it_is : planned.roundings;
   Stage* stages = stages_.data() + number * roundings.size();
-  double before = double{from.range} / from.most;
+  double before = double{from.range} / from.qmax;
   for (std::size_t s = 0; s < roundings.size(); ++s) {
-    const auto& [rounding, relu, scale, bias] = roundings[s];
-    const double step = rounding ? double{rounding.range} / rounding.most : 1;
+    const auto& [quant, relu, scale, bias] = roundings[s];
+    const double step = quant ? double{quant.range} / quant.qmax : 1;
     const std::int64_t first = static_cast<std::int64_t>(s) * channels_ + at;
     for (std::int64_t o = 0; o < outputs; ++o) {
       const auto channel = static_cast<std::size_t>(first_output + o);
-      const std::vector<float>& factors = s == 0 ? layer.steps : scale;
+      const std::vector<float>& factors = s == 0 ? layer.weight_scales : scale;
       const std::vector<float>& addends = s == 0 ? layer.bias : bias;
       const double factor = factors.empty() ? 1 : double{factors[channel]};
       const double addend = addends.empty() ? 0 : double{addends[channel]};
       factor_.data()[first + o] = static_cast<float>(before * factor / step);
       addend_.data()[first + o] = static_cast<float>(addend / step);
     }
-    stages[s] = {factor_.data() + first, addend_.data() + first, least_of(rounding, relu),
-                 most_of(rounding)};
+    stages[s] = {factor_.data() + first, addend_.data() + first, least_of(quant, relu),
+                 most_of(quant)};
     before = step;
   }
   task.stages = stages;
   task.stage_count = static_cast<std::int32_t>(roundings.size());
-  task.shift = shift_of(roundings.back().rounding);
+  task.shift = shift_of(roundings.back().quant);
 }
 
 /// Of one group of the convolution: [block][group of taps][channel of the block].
-void Convolution::pack(const PlannedLayer& planned, const Rounding& from, const Groups& groups,
+void Convolution::pack(const PlannedLayer& planned, const QuantParams& from, const Groups& groups,
                        std::int64_t first_output, std::int64_t at,
                        const std::vector<std::int64_t>& blocks) {
   const Layer& layer = planned.layer;

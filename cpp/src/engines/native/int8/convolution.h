@@ -16,7 +16,7 @@ namespace lenet::native::int8 {
 /// Where a tensor of one image lies: [height][width][channels], in elements, or float32.
 struct Place {
   TensorShape shape;
-  Rounding rounding;        ///< without: float32
+  QuantParams quant;        ///< without: float32
   bool kept = false;        ///< each image has its own, else all use the same
   std::int64_t begin = 0;   ///< bytes to the first pixel inside the border
   std::int64_t before = 0;  ///< elements of the border before that
@@ -49,14 +49,14 @@ class Convolution {
 
   void ready(const PlannedLayer& planned, const Place& from, const Place& to);
   void ready_columns(const PlannedLayer& planned, const Place& from, const Place& to);
-  void pack(const PlannedLayer& planned, const Rounding& from, const Groups& groups,
+  void pack(const PlannedLayer& planned, const QuantParams& from, const Groups& groups,
             std::int64_t first_output, std::int64_t at, const std::vector<std::int64_t>& blocks);
   void make_room(std::int64_t channels, std::size_t groups, std::size_t tasks,
                  std::size_t roundings);
   /// Stages of a task, whose channels begin `at`.
   template <class Task>
-  void set_stages(Task& task, const PlannedLayer& planned, const Rounding& from, std::size_t number,
-                  std::int64_t first_output, std::int64_t at);
+  void set_stages(Task& task, const PlannedLayer& planned, const QuantParams& from,
+                  std::size_t number, std::int64_t first_output, std::int64_t at);
 
   const Kernels& kernels_;
   bool by_columns_ = false;

@@ -227,16 +227,16 @@ ChannelsTile tile_for(int units) {
 
 template <int Block, int Rows>
 void channels_block(const ConvTask& task, const std::int32_t* weights, int channel) {
-  constexpr int kMostUnits = widest_row(Block, Rows);
+  constexpr int kMaxUnits = widest_row(Block, Rows);
   const int units = task.columns / Rows;
   // Tiles of nearly the same width, rather than full ones and a narrow last.
-  const int tiles = (units + kMostUnits - 1) / kMostUnits;
+  const int tiles = (units + kMaxUnits - 1) / kMaxUnits;
   const auto* input = static_cast<const Element*>(task.input);
   for (std::int32_t y = 0; y < task.rows / Rows; ++y) {
     int unit = 0;
     for (int t = 0; t < tiles; ++t) {
       const int width = (units - unit + tiles - t - 1) / (tiles - t);
-      tile_for<Block, Rows, kMostUnits>(width)(
+      tile_for<Block, Rows, kMaxUnits>(width)(
           task, weights, channel,
           input + y * Rows * task.input_row + unit * Rows * task.input_column,
           y * task.output_row + unit * task.output_column);
@@ -407,9 +407,9 @@ void columns_tile(const ColumnsTask& task, const std::int32_t* weights, int chan
 }
 
 std::int32_t columns_tile_of(std::int32_t channels) {
-  constexpr int kMostChannels = kRegisters >= 32 ? 6 : 2;
-  return channels == 5 ? least(4, kMostChannels)
-                       : least(channels == 7 || channels == 8 ? 4 : channels, kMostChannels);
+  constexpr int kMaxChannels = kRegisters >= 32 ? 6 : 2;
+  return channels == 5 ? least(4, kMaxChannels)
+                       : least(channels == 7 || channels == 8 ? 4 : channels, kMaxChannels);
 }
 
 template <int Channels>

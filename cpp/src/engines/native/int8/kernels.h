@@ -2,7 +2,7 @@
 /// The arithmetic of quantized layers, written once over vectors (implementation.h) and built for
 /// each instruction set. ../kernels/dispatch.cc chooses among them.
 ///
-/// A quantized activation is a whole number from -128 to 127, or from 0 to 255 less 128. It is
+/// A quantized activation is an integer from -128 to 127, or from 0 to 255 less 128. It is
 /// stored as an element, of which as many as 32 bits hold are multiplied by weights and summed by
 /// one instruction:
 ///   - of processors with AVX-512 VNNI a byte, with 128 added, four together;
@@ -25,7 +25,7 @@ namespace lenet::native::int8 {
 /// How integers, sums or what the stage before gave, become others: multiplied, added to,
 /// clipped and rounded.
 struct Stage {
-  const float* factor;  ///< of each channel: whole number * factor + addend
+  const float* factor;  ///< of each channel: integer * factor + addend
   const float* addend;
   float least;
   float most;

@@ -14,12 +14,12 @@
 namespace lenet::native::int8 {
 namespace {
 
-constexpr float kMostSigned = 127;
-constexpr float kMostUnsigned = 255;
+constexpr float kMaxSigned = 127;
+constexpr float kMaxUnsigned = 255;
 /// Rounds in which ranges and storage settle; a round visits every layer.
-constexpr int kMostRounds = 100;
+constexpr int kMaxRounds = 100;
 /// Inputs, for each layer, that are visited to find what residual connections are computed from.
-constexpr std::size_t kMostVisits = 100;
+constexpr std::size_t kMaxVisits = 100;
 
 /// Layers that Paddle computes as one.
 struct Operator {
@@ -28,20 +28,18 @@ struct Operator {
   std::size_t output = 0;
   bool relu = false;
   bool fully_connected = false;
-  bool whole = false;  ///< computed in integers
+  bool is_int8 = false;  ///< computed in integers
 };
 
 /// What is known of a tensor.
 struct Tensor {
   float range = 0;           ///< 0: not known
-  bool is_unsigned = false;  ///< of a relu: the range stands for 255 steps, not 127
-  bool from_zero = false;    ///< stored as 0 to 255
+  bool after_relu = false;   ///< of a relu: the range stands for 255 steps, not 127
+  bool is_unsigned = false;  ///< stored as 0 to 255
   bool rounded = false;
-  bool by_whole = false;  ///< computed by an operator in integers
+  bool by_int8 = false;  ///< computed by an operator in integers
 
-  Rounding rounding() const {
-    return {range, is_unsigned ? kMostUnsigned : kMostSigned, from_zero};
-  }
+  QuantParams quant() const { return {range, after_relu ? kMaxUnsigned : kMaxSigned, is_unsigned}; }
 };
 
 /// The largest weights by which Paddle quantizes: of each output channel. Of a matrix
@@ -69,8 +67,8 @@ std::vector<float> dequantized_weights(const Layer& layer, bool matrix) {
   const std::size_t taps = layer.integers.size() / outputs;
   std::vector<float> weights(layer.integers.size());
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    const float range = layer.steps[matrix && taps == outputs ? i % taps : i / taps];
-    weights[i] = static_cast<float>(layer.integers[i] / double{kMostSigned}) * range;
+    const float range = layer.weight_scales[matrix && taps == outputs ? i % taps : i / taps];
+    weights[i] = static_cast<float>(layer.integers[i] / double{kMaxSigned}) * range;
   }
   return weights;
 }
@@ -81,13 +79,14 @@ void quantize_weights(Layer& layer, bool matrix) {
   const std::size_t taps = weights.size() / layer.bias.size();
   layer.weights.clear();
   layer.integers.resize(weights.size());
-  layer.steps = largest_weights(weights, layer.bias.size(), matrix);
-  for (std::size_t o = 0; o < layer.steps.size(); ++o) {
-    const float inverse = kMostSigned * (1 / layer.steps[o]);
+  layer.weight_scales = largest_weights(weights, layer.bias.size(), matrix);
+  for (std::size_t o = 0; o < layer.weight_scales.size(); ++o) {
+    const float inverse = kMaxSigned * (1 / layer.weight_scales[o]);
     for (std::size_t i = o * taps; i < (o + 1) * taps; ++i) {
-      const float whole = std::nearbyint(weights[i] * inverse);
+      const float rounded = std::nearbyint(weights[i] * inverse);
       // No number: 0, of an output that has nothing else, and what is not finite.
-      const float known = std::isnan(whole) ? 0 : std::clamp(whole, -kMostSigned - 1, kMostSigned);
+      const float known =
+          std::isnan(rounded) ? 0 : std::clamp(rounded, -kMaxSigned - 1, kMaxSigned);
       layer.integers[i] = static_cast<std::int8_t>(known);
     }
   }
@@ -101,34 +100,34 @@ class Rounder {
         tensors_(network.tensors.size()),
         reached_(network.tensors.size(), Links::kNone),
         gone_(network.layers.size()),
-        folded_(network.layers.size()),
+        has_fused_(network.layers.size()),
         removed_(network.layers.size()) {
     network.ranges.resize(network.tensors.size());
     for (std::size_t t = 0; t < tensors_.size(); ++t) tensors_[t].range = network.ranges[t];
   }
 
   void round() {
-    for (std::size_t i = 0; i < network_.layers.size(); ++i) fold(i);
+    for (std::size_t i = 0; i < network_.layers.size(); ++i) fuse_scales(i);
     for (std::size_t i = 0; i < network_.layers.size(); ++i) {
-      if (!gone_[i]) operators_.push_back(join(i));
+      if (!gone_[i]) operators_.push_back(fuse(i));
     }
     for (const Operator& op : operators_) {
       Tensor& output = tensors_[op.output];
-      if (op.relu && output.range > 0) output.is_unsigned = true;
+      if (op.relu && output.range > 0) output.after_relu = true;
     }
     share_ranges();
     for (Operator& op : operators_) {
-      op.whole = is_whole(op);
-      if (op.whole && kind(op) == LayerKind::Convolution) {
+      op.is_int8 = computes_in_int8(op);
+      if (op.is_int8 && kind(op) == LayerKind::Convolution) {
         quantize_weights(network_.layers[op.layer], op.fully_connected);
       }
     }
     for (Layer& layer : network_.layers) {
-      for (float& step : layer.steps) step /= kMostSigned;
+      for (float& step : layer.weight_scales) step /= kMaxSigned;
     }
-    for (const Operator& op : operators_) of(op.output).by_whole = op.whole;
+    for (const Operator& op : operators_) of(op.output).by_int8 = op.is_int8;
     for (int rounds = 0; choose_storage(); ++rounds) {
-      if (rounds == kMostRounds) too_deep("residual connections");
+      if (rounds == kMaxRounds) too_deep("residual connections");
     }
     for (const Operator& op : operators_) mark_rounded(op);
     rebuild();
@@ -141,7 +140,7 @@ class Rounder {
   }
   Tensor& of(std::size_t tensor) { return tensors_[tensor]; }
 
-  // ---- joining layers
+  // ---- fusing layers
 
   /// The layer that alone reads a tensor; none of the network's output.
   std::optional<std::size_t> reader(std::size_t tensor) const {
@@ -155,18 +154,18 @@ class Rounder {
   }
 
   /// What normalizes, or is added to each channel, becomes part of the convolution before it.
-  void fold(std::size_t first) {
+  void fuse_scales(std::size_t first) {
     Layer& layer = network_.layers[first];
     if (layer.kind != LayerKind::Convolution) return;
     int scales = 0;
     for (auto next = reader(layer.output, LayerKind::ChannelScale);
-         next && network_.layers[*next].joins && !(layer.matrix && folded_[first]);
+         next && network_.layers[*next].fuses_into_previous && !(layer.matrix && has_fused_[first]);
          next = reader(layer.output, LayerKind::ChannelScale)) {
-      if (++scales > kMostScales) too_deep("normalizations after " + layer.name);
+      if (++scales > kMaxScales) too_deep("normalizations after " + layer.name);
       scale_convolution(layer, network_.layers[*next]);
       layer.output = network_.layers[*next].output;
       links_.producers[layer.output] = first;
-      folded_[first] = true;
+      has_fused_[first] = true;
       gone_[*next] = true;
       removed_[*next] = true;
     }
@@ -174,8 +173,8 @@ class Rounder {
 
   /// Whether what a layer gives is computed from a tensor.
   bool reaches(std::size_t from, std::size_t to) {
-    const std::size_t giver = links_.producers[from];
-    const std::size_t first = giver == Links::kNone ? 0 : giver + 1;
+    const std::size_t producer = links_.producers[from];
+    const std::size_t first = producer == Links::kNone ? 0 : producer + 1;
     reached_[from] = to;  // marked for this question: each is asked once of a layer
     for (std::size_t i = first; i <= to; ++i) {
       const Layer& layer = network_.layers[i];
@@ -184,27 +183,27 @@ class Rounder {
         if (reached_[input] == to) reached_[layer.output] = to;
       }
     }
-    if (visited_ > kMostVisits * network_.layers.size()) too_deep("residual connections");
+    if (visited_ > kMaxVisits * network_.layers.size()) too_deep("residual connections");
     return reached_[network_.layers[to].output] == to;
   }
 
-  Operator join(std::size_t first) {
+  Operator fuse(std::size_t first) {
     const Layer& layer = network_.layers[first];
     Operator op;
     op.layer = first;
     op.output = layer.output;
     op.relu = layer.kind == LayerKind::Relu;
     if (layer.kind != LayerKind::Convolution) return op;
-    op.fully_connected = layer.matrix && folded_[first];
+    op.fully_connected = layer.matrix && has_fused_[first];
     if (layer.matrix && !op.fully_connected) return op;
     if (const auto next = reader(op.output, LayerKind::Add); next && !layer.matrix) {
       const Layer& sum = network_.layers[*next];
       const std::size_t other = sum.inputs[sum.inputs[0] == op.output ? 1 : 0];
       const std::size_t at = links_.producers[other];
-      const Layer* giver = at == Links::kNone ? nullptr : &network_.layers[at];
+      const Layer* producer = at == Links::kNone ? nullptr : &network_.layers[at];
       const bool convolved =
-          giver != nullptr && giver->kind == LayerKind::Convolution && !giver->matrix;
-      if (reaches(convolved ? giver->inputs[0] : other, first)) {
+          producer != nullptr && producer->kind == LayerKind::Convolution && !producer->matrix;
+      if (reaches(convolved ? producer->inputs[0] : other, first)) {
         op.residual = other;
         op.output = sum.output;
         gone_[*next] = true;
@@ -249,14 +248,14 @@ class Rounder {
     std::vector<bool> before(tensors_.size());
     int rounds = 0;
     for (auto unknown = share_once(); unknown != before && is_any(unknown);) {
-      if (++rounds > kMostRounds) too_deep("pools");
+      if (++rounds > kMaxRounds) too_deep("pools");
       before = std::exchange(unknown, share_once());
     }
   }
 
   bool known(std::size_t tensor) { return of(tensor).range > 0; }
 
-  bool is_whole(const Operator& op) {
+  bool computes_in_int8(const Operator& op) {
     const Layer& layer = network_.layers[op.layer];
     switch (layer.kind) {
       case LayerKind::Convolution:
@@ -268,10 +267,10 @@ class Rounder {
         return known(op.output);
       case LayerKind::Add:
         return known(inputs(op)[0]) && known(inputs(op)[1]) && known(op.output) &&
-               of(inputs(op)[0]).is_unsigned == of(inputs(op)[1]).is_unsigned;
+               of(inputs(op)[0]).after_relu == of(inputs(op)[1]).after_relu;
       case LayerKind::ChannelScale:
         return layer.bias_range > 0 && known(inputs(op)[0]) && known(op.output) &&
-               !of(inputs(op)[0]).is_unsigned;
+               !of(inputs(op)[0]).after_relu;
       default:
         return false;
     }
@@ -283,23 +282,23 @@ class Rounder {
   /// range says. \returns whether anything changed
   bool choose_storage() {
     bool changed = false;
-    const auto choose = [&](Tensor& tensor, bool from_zero) {
-      changed |= std::exchange(tensor.from_zero, from_zero) != from_zero;
+    const auto choose = [&](Tensor& tensor, bool is_unsigned) {
+      changed |= std::exchange(tensor.is_unsigned, is_unsigned) != is_unsigned;
     };
     for (Tensor& tensor : tensors_) {
-      if (!tensor.by_whole) choose(tensor, tensor.is_unsigned);
+      if (!tensor.by_int8) choose(tensor, tensor.after_relu);
     }
     for (const Operator& op : operators_) {
-      if (!op.whole) continue;
-      bool from_zero = op.relu;
+      if (!op.is_int8) continue;
+      bool is_unsigned = op.relu;
       if (op.residual) {
-        from_zero = of(*op.residual).from_zero || of(*op.residual).is_unsigned;
+        is_unsigned = of(*op.residual).is_unsigned || of(*op.residual).after_relu;
       } else if (kind(op) == LayerKind::Concat) {
-        from_zero = of(op.output).is_unsigned;
+        is_unsigned = of(op.output).after_relu;
       } else if (kind(op) != LayerKind::Convolution) {
-        from_zero = of(inputs(op)[0]).from_zero;
+        is_unsigned = of(inputs(op)[0]).is_unsigned;
       }
-      choose(of(op.output), from_zero);
+      choose(of(op.output), is_unsigned);
     }
     return changed;
   }
@@ -307,7 +306,7 @@ class Rounder {
   /// What a layer takes as integers is rounded; what a convolution gives only if it is then
   /// taken as integers, or if it added something to it. Concatenation has rounding of its own.
   void mark_rounded(const Operator& op) {
-    if (!op.whole) return;
+    if (!op.is_int8) return;
     if (kind(op) != LayerKind::Concat) {
       for (const std::size_t input : inputs(op)) of(input).rounded = true;
     }
@@ -316,18 +315,18 @@ class Rounder {
   }
 
   /// A tensor as an operator reads it.
-  std::size_t as_read(std::size_t tensor, bool whole) const {
+  std::size_t as_read(std::size_t tensor, bool in_int8) const {
     const Tensor& found = tensors_[tensor];
-    return found.rounded && (whole || found.by_whole) ? rounded_[tensor] : tensor;
+    return found.rounded && (in_int8 || found.by_int8) ? rounded_[tensor] : tensor;
   }
 
-  std::size_t add_rounding(std::size_t from, const Rounding& rounding, const std::string& name) {
+  std::size_t add_rounding(std::size_t from, const QuantParams& quant, const std::string& name) {
     Layer layer;
     layer.kind = LayerKind::Quantize;
     layer.name = "rounding of " + name;
     layer.inputs = {from};
     layer.output = network_.tensors.size();
-    layer.rounding = rounding;
+    layer.quant = quant;
     network_.tensors.push_back(network_.tensors[from]);
     layers_.push_back(std::move(layer));
     return layers_.back().output;
@@ -335,24 +334,24 @@ class Rounder {
 
   void round_tensor(std::size_t tensor, const std::string& name) {
     rounded_[tensor] = tensor;
-    if (of(tensor).rounded) rounded_[tensor] = add_rounding(tensor, of(tensor).rounding(), name);
+    if (of(tensor).rounded) rounded_[tensor] = add_rounding(tensor, of(tensor).quant(), name);
   }
 
   /// The same layers, which read what is rounded.
   void rebuild() {
-    std::vector<bool> whole(network_.layers.size());  // by the layer that reads what is rounded
-    for (const Operator& op : operators_) whole[op.layer] = op.whole;
+    std::vector<bool> in_int8(network_.layers.size());  // by the layer that reads what is rounded
+    for (const Operator& op : operators_) in_int8[op.layer] = op.is_int8;
     for (const Operator& op : operators_) {
-      if (op.residual) whole[sum_of(op)] = op.whole;
+      if (op.residual) in_int8[sum_of(op)] = op.is_int8;
     }
     rounded_.resize(tensors_.size());
     round_tensor(network_.input, "the input");
     for (std::size_t i = 0; i < network_.layers.size(); ++i) {
       if (removed_[i]) continue;
       Layer layer = network_.layers[i];
-      if (layer.kind == LayerKind::ChannelScale && whole[i]) round_bias(layer);
-      for (std::size_t& input : layer.inputs) input = as_read(input, whole[i]);
-      if (layer.kind == LayerKind::Concat && whole[i]) {
+      if (layer.kind == LayerKind::ChannelScale && in_int8[i]) round_bias(layer);
+      for (std::size_t& input : layer.inputs) input = as_read(input, in_int8[i]);
+      if (layer.kind == LayerKind::Concat && in_int8[i]) {
         round_inputs(layer, network_.layers[i].inputs);
       }
       const std::size_t output = layer.output;
@@ -371,20 +370,20 @@ class Rounder {
   }
 
   static void round_bias(Layer& layer) {
-    const Rounding rounding{layer.bias_range, kMostSigned, false};
+    const QuantParams quant{layer.bias_range, kMaxSigned, false};
     for (float& value : layer.bias) {
-      const float whole = std::nearbyint(value * rounding.inverse());
-      value = std::clamp(whole, -kMostSigned - 1, kMostSigned) * rounding.step();
+      const float rounded = std::nearbyint(value * quant.inverse_scale());
+      value = std::clamp(rounded, -kMaxSigned - 1, kMaxSigned) * quant.scale();
     }
   }
 
   /// All by the range of the result.
   void round_inputs(Layer& concat, const std::vector<std::size_t>& tensors) {
-    const bool is_unsigned = std::all_of(tensors.begin(), tensors.end(),
-                                         [this](auto tensor) { return of(tensor).is_unsigned; });
-    const Rounding rounding{of(concat.output).range, is_unsigned ? kMostUnsigned : kMostSigned,
-                            is_unsigned};
-    for (std::size_t& input : concat.inputs) input = add_rounding(input, rounding, concat.name);
+    const bool after_relu = std::all_of(tensors.begin(), tensors.end(),
+                                        [this](auto tensor) { return of(tensor).after_relu; });
+    const QuantParams quant{of(concat.output).range, after_relu ? kMaxUnsigned : kMaxSigned,
+                            after_relu};
+    for (std::size_t& input : concat.inputs) input = add_rounding(input, quant, concat.name);
   }
 
   void drop_identities() {
@@ -412,7 +411,7 @@ class Rounder {
   std::vector<std::size_t> reached_;  ///< by tensor: the last layer of which reaches() was asked
   std::size_t visited_ = 0;           ///< layers' inputs by reaches(), all together
   std::vector<bool> gone_;            ///< layers that belong to the operator of another
-  std::vector<bool> folded_;          ///< convolutions into which something was folded
+  std::vector<bool> has_fused_;       ///< convolutions into which something was folded
   std::vector<bool> removed_;         ///< what was folded
   std::vector<Operator> operators_;
   std::vector<std::size_t> rounded_;  ///< by tensor: what is read in its place

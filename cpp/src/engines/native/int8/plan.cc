@@ -11,7 +11,7 @@ namespace lenet::native::int8 {
 namespace {
 
 /// So many products of integers of 8 bits, of which one may be up to 255, fit a sum of 32.
-constexpr std::size_t kMostTaps = (std::size_t{1} << 31) / (255 * 128) - 1;
+constexpr std::size_t kMaxTaps = (std::size_t{1} << 31) / (255 * 128) - 1;
 
 bool is_max_pool(const Layer& layer) {
   return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
@@ -21,7 +21,7 @@ bool is_max_pool(const Layer& layer) {
 /// the layer before rounds at once.
 void round_before_pools(Network& network) {
   // In the networks that Paddle quantizes a pool and its rounding stand side by side.
-  constexpr std::size_t kMostMoves = 100;
+  constexpr std::size_t kMaxMoves = 100;
   std::size_t moves = 0;
   Links links(network);
   std::vector<Layer>& layers = network.layers;
@@ -47,7 +47,7 @@ void round_before_pools(Network& network) {
     std::rotate(first, last, last + 1);
     for (std::size_t moved = at; moved <= i; ++moved) links.producers[layers[moved].output] = moved;
     moves += i - at;
-    if (moves > kMostMoves * layers.size()) {
+    if (moves > kMaxMoves * layers.size()) {
       throw Error(ErrorCode::Unsupported,
                   "the native engine supports fewer roundings after pools; use engine paddle");
     }
@@ -57,18 +57,18 @@ void round_before_pools(Network& network) {
 
 /// What has been rounded the same way before stays as it is; so does the largest of such values.
 void drop_repeated_rounding(Network& network) {
-  std::vector<Rounding> roundings(network.tensors.size());
+  std::vector<QuantParams> roundings(network.tensors.size());
   std::vector<Layer> layers;
   std::vector<std::size_t> same(network.tensors.size());
   std::iota(same.begin(), same.end(), std::size_t{0});
   for (Layer& layer : network.layers) {
     for (std::size_t& input : layer.inputs) input = same[input];
-    const Rounding before = roundings[layer.inputs[0]];
-    if (layer.kind == LayerKind::Quantize && layer.rounding == before && !layer.relu) {
+    const QuantParams before = roundings[layer.inputs[0]];
+    if (layer.kind == LayerKind::Quantize && layer.quant == before && !layer.relu) {
       same[layer.output] = layer.inputs[0];
       continue;
     }
-    if (layer.kind == LayerKind::Quantize) roundings[layer.output] = layer.rounding;
+    if (layer.kind == LayerKind::Quantize) roundings[layer.output] = layer.quant;
     if (is_max_pool(layer)) roundings[layer.output] = before;
     layers.push_back(std::move(layer));
   }
@@ -77,16 +77,16 @@ void drop_repeated_rounding(Network& network) {
 }
 
 void use_float_weights(Layer& layer) {
-  const std::size_t taps = layer.integers.size() / layer.steps.size();
+  const std::size_t taps = layer.integers.size() / layer.weight_scales.size();
   for (std::size_t i = 0; i < layer.integers.size(); ++i) {
-    layer.weights.push_back(static_cast<float>(layer.integers[i]) * layer.steps[i / taps]);
+    layer.weights.push_back(static_cast<float>(layer.integers[i]) * layer.weight_scales[i / taps]);
   }
   layer.integers.clear();
-  layer.steps.clear();
+  layer.weight_scales.clear();
 }
 
 void require_sums_that_fit(const Layer& layer) {
-  if (layer.integers.size() / layer.steps.size() > kMostTaps) {
+  if (layer.integers.size() / layer.weight_scales.size() > kMaxTaps) {
     throw Error(ErrorCode::Unsupported,
                 "the native engine has no int8 kernel for sums as long as those of " + layer.name +
                     "; use engine paddle");
@@ -101,12 +101,13 @@ class Planner {
     drop_repeated_rounding(network_);
     round_before_pools(network_);
     uses_ = Links(network_).uses;
-    givers_.assign(network_.tensors.size(), Links::kNone);
+    producers_.assign(network_.tensors.size(), Links::kNone);
     plan_.input = network_.input;
     plan_.output = network_.output;
     plan_.roundings.resize(network_.tensors.size());
     for (const Layer& layer : network_.layers) {
-      if (layer.kind == LayerKind::Quantize ? joins_before(layer) : joins_convolution(layer)) {
+      if (layer.kind == LayerKind::Quantize ? fuses_into_previous(layer)
+                                            : fuses_into_convolution(layer)) {
         continue;
       }
       add(layer);
@@ -134,27 +135,27 @@ class Planner {
         use_float_weights(planned.layer);
       }
     }
-    givers_[planned.layer.output] = plan_.layers.size();
+    producers_[planned.layer.output] = plan_.layers.size();
     plan_.layers.push_back(std::move(planned));
   }
 
-  void note_giver(const PlannedLayer& planned) {
-    givers_[planned.layer.output] = static_cast<std::size_t>(&planned - plan_.layers.data());
+  void note_producer(const PlannedLayer& planned) {
+    producers_[planned.layer.output] = static_cast<std::size_t>(&planned - plan_.layers.data());
   }
 
   /// The layer that gives a tensor which nothing else reads.
   PlannedLayer* only_before(std::size_t tensor) {
-    const std::size_t giver = givers_[tensor];
-    return giver == Links::kNone || uses_[tensor] != 1 ? nullptr : &plan_.layers[giver];
+    const std::size_t producer = producers_[tensor];
+    return producer == Links::kNone || uses_[tensor] != 1 ? nullptr : &plan_.layers[producer];
   }
 
   void round(PlannedLayer& planned, const Layer& quantize) {
     PlannedRounding rounding;
-    rounding.rounding = quantize.rounding;
+    rounding.quant = quantize.quant;
     rounding.relu = quantize.relu || planned.layer.relu;
     planned.roundings.push_back(std::move(rounding));
     planned.layer.output = quantize.output;
-    plan_.roundings[quantize.output] = quantize.rounding;
+    plan_.roundings[quantize.output] = quantize.quant;
   }
 
   static bool is_rounded_convolution(const PlannedLayer* planned) {
@@ -162,15 +163,15 @@ class Planner {
   }
 
   /// A rounding becomes part of the layer whose result it rounds.
-  bool joins_before(const Layer& quantize) {
+  bool fuses_into_previous(const Layer& quantize) {
     PlannedLayer* before = only_before(quantize.inputs[0]);
     if (before == nullptr) return false;
     // Each takes memory for every channel.
-    constexpr std::size_t kMostRoundings = 16;
-    if (before->roundings.size() == kMostRoundings) return false;
+    constexpr std::size_t kMaxRoundings = 16;
+    if (before->roundings.size() == kMaxRoundings) return false;
     if (is_rounded_convolution(before)) {
       round(*before, quantize);
-      note_giver(*before);
+      note_producer(*before);
       return true;
     }
     if (rounded(quantize.inputs[0]) || is_max_pool(before->layer) ||
@@ -180,13 +181,13 @@ class Planner {
     PlannedLayer* convolution = before->layer.kind == LayerKind::ChannelScale
                                     ? only_before(before->layer.inputs[0])
                                     : nullptr;
-    if (!is_rounded_convolution(convolution) || convolution->roundings.size() == kMostRoundings) {
+    if (!is_rounded_convolution(convolution) || convolution->roundings.size() == kMaxRoundings) {
       round(*before, quantize);
-      note_giver(*before);
+      note_producer(*before);
       return true;
     }
     round(*convolution, quantize);
-    note_giver(*convolution);
+    note_producer(*convolution);
     PlannedRounding& rounding = convolution->roundings.back();
     rounding.relu = quantize.relu || before->layer.relu;
     rounding.scale = std::move(before->layer.scale);
@@ -198,31 +199,32 @@ class Planner {
 
   /// A pool of 2 x 2 becomes part of the convolution of integers before it, if the larger of
   /// two sums is the larger of two results.
-  bool joins_convolution(const Layer& pool) {
-    if (!halves(network_, pool)) return false;
+  bool fuses_into_convolution(const Layer& pool) {
+    if (!is_max_pool_2x2(network_, pool)) return false;
     PlannedLayer* before = only_before(pool.inputs[0]);
     if (before == nullptr || before->layer.integers.empty() || before->pool) return false;
     const auto grows = [](const std::vector<float>& factors) {
       return std::all_of(factors.begin(), factors.end(), [](float factor) { return factor >= 0; });
     };
     auto& roundings = before->roundings;
-    const bool joins = grows(before->layer.steps) &&
+    const bool fuses = grows(before->layer.weight_scales) &&
                        std::all_of(roundings.begin(), roundings.end(),
                                    [&](const auto& rounding) { return grows(rounding.scale); });
-    if (!joins) return false;
+    if (!fuses) return false;
     before->pool = true;
     bool& relu = roundings.empty() ? before->layer.relu : roundings.back().relu;
     relu = relu || pool.relu;
     before->layer.name += ", " + pool.name;
     before->layer.output = pool.output;
-    note_giver(*before);
+    note_producer(*before);
     plan_.roundings[pool.output] = plan_.roundings[pool.inputs[0]];
     return true;
   }
 
   Network network_;
-  std::vector<std::size_t> uses_;    ///< of each tensor of the network
-  std::vector<std::size_t> givers_;  ///< by tensor: the planned layer that gives it; Links::kNone
+  std::vector<std::size_t> uses_;  ///< of each tensor of the network
+  std::vector<std::size_t>
+      producers_;  ///< by tensor: the planned layer that gives it; Links::kNone
   Plan plan_;
 };
 

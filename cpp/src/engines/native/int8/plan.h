@@ -14,15 +14,15 @@ namespace lenet::native::int8 {
 constexpr std::int32_t kShift = 128;
 
 /// What is to be added to the elements of a tensor.
-inline std::int32_t shift_of(const Rounding& rounding) { return rounding.from_zero ? kShift : 0; }
-inline float least_of(const Rounding& rounding, bool relu) {
-  return rounding.from_zero || relu ? 0 : -128;
+inline std::int32_t shift_of(const QuantParams& quant) { return quant.is_unsigned ? kShift : 0; }
+inline float least_of(const QuantParams& quant, bool relu) {
+  return quant.is_unsigned || relu ? 0 : -128;
 }
-inline float most_of(const Rounding& rounding) { return rounding.from_zero ? 255 : 127; }
+inline float most_of(const QuantParams& quant) { return quant.is_unsigned ? 255 : 127; }
 
 /// A rounding of what a layer gives, or of what the rounding before gave.
 struct PlannedRounding {
-  Rounding rounding;
+  QuantParams quant;
   bool relu = false;
   // Of what the rounding before gave, by channel; empty: as it is.
   std::vector<float> scale;
@@ -39,7 +39,7 @@ struct PlannedLayer {
 
 struct Plan {
   std::vector<TensorShape> tensors;
-  std::vector<Rounding> roundings;  ///< of each tensor; without: float32
+  std::vector<QuantParams> roundings;  ///< of each tensor; without: float32
   std::vector<PlannedLayer> layers;
   std::size_t input = 0;
   std::size_t output = 0;

@@ -20,7 +20,7 @@ bool of_integers(const PlannedLayer& planned) { return !planned.layer.integers.e
 /// The largest of several integers is an integer.
 bool pools_integers(const Step& step) {
   const Layer& layer = step.planned.layer;
-  return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max && step.output.rounding;
+  return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max && step.output.quant;
 }
 
 }  // namespace
@@ -73,10 +73,10 @@ void Program::place(const Plan& plan) {
   while (first > 0) {
     const PlannedLayer& planned = plan.layers[first - 1];
     const Layer& layer = planned.layer;
-    const bool joins =
+    const bool batched =
         layer.kind == LayerKind::Convolution && of_integers(planned) &&
         is_whole_image(plan.tensors[layer.inputs[0]], layer, plan.tensors[layer.output]);
-    if (!joins) break;
+    if (!batched) break;
     --first;
   }
   side_by_side_ = first;
@@ -102,14 +102,14 @@ void Program::place(const Plan& plan) {
                static_cast<double>(shape.height + 2 * borders[t]) *
                static_cast<double>(shape.width + 2 * borders[t]));
     places_[t].shape = plan.tensors[t];
-    places_[t].rounding = plan.roundings[t];
+    places_[t].quant = plan.roundings[t];
     place(places_[t], borders[t]);
     scratch_floats_ = std::max(scratch_floats_, round_up(plan.tensors[t].values(), kCacheLine));
   }
 }
 
 void Program::place(Place& place, std::int64_t border) {
-  const bool rounded = static_cast<bool>(place.rounding);
+  const bool rounded = static_cast<bool>(place.quant);
   const std::int64_t size = rounded ? kernels_.bytes : static_cast<std::int64_t>(sizeof(float));
   place.column = place.shape.channels;
   place.row = place.column * (place.shape.width + 2 * border);
@@ -152,8 +152,8 @@ Aligned<char> Program::memory(std::int64_t images) const {
   Aligned<char> memory(static_cast<std::size_t>(scratch_bytes() + tensors));
   // Borders are zeros; the rest is written before it is read.
   for (const Place& place : places_) {
-    const auto zero = kernels_.zero - shift_of(place.rounding);
-    if (!place.rounding || zero == 0) continue;
+    const auto zero = kernels_.zero - shift_of(place.quant);
+    if (!place.quant || zero == 0) continue;
     for (std::int64_t image = 0; image < (place.kept ? images : 1); ++image) {
       char* first = at(place, memory.data(), image) - place.before * kernels_.bytes;
       if (kernels_.bytes == 1) {
@@ -232,7 +232,7 @@ void Program::run_steps(const float* input, std::int64_t images, char* memory, f
 
 void Program::read_input(const float* input, char* memory, std::int64_t image) const {
   const auto& [channels, height, width] = input_shape_;
-  const bool rounded = static_cast<bool>(input_.rounding);
+  const bool rounded = static_cast<bool>(input_.quant);
   char* to = at(input_, memory, image);
   for (std::int64_t y = 0; y < height; ++y) {
     const float* row = input + y * width;
@@ -246,13 +246,13 @@ void Program::read_input(const float* input, char* memory, std::int64_t image) c
       row = gathered;
     }
     if (rounded) {
-      quantize(row, width * channels, input_.rounding, false, to + y * input_.row * kernels_.bytes);
+      quantize(row, width * channels, input_.quant, false, to + y * input_.row * kernels_.bytes);
     }
   }
 }
 
 void Program::write_output(char* memory, std::int64_t image, float* output) const {
-  const float* values = floats(output_, output_.rounding, 0, memory, image);
+  const float* values = floats(output_, output_.quant, 0, memory, image);
   const auto& [channels, height, width] = output_.shape;
   for (std::int64_t c = 0; c < channels; ++c) {
     for (std::int64_t p = 0; p < height * width; ++p) {
@@ -289,68 +289,68 @@ void Program::run_pool(const Step& step, char* memory, std::int64_t image) const
   task.columns = static_cast<std::int32_t>(step.output.shape.width);
   task.rows = static_cast<std::int32_t>(step.output.shape.height);
   task.channels = static_cast<std::int32_t>(step.output.shape.channels);
-  task.relu = step.planned.layer.relu && !step.output.rounding.from_zero;
+  task.relu = step.planned.layer.relu && !step.output.quant.is_unsigned;
   kernels_.pool(task);
 }
 
-const float* Program::floats(const Place& place, const Rounding& rounding, std::size_t index,
+const float* Program::floats(const Place& place, const QuantParams& quant, std::size_t index,
                              char* memory, std::int64_t image) const {
   const char* from = at(place, memory, image);
-  if (!place.rounding) return reinterpret_cast<const float*>(from);
+  if (!place.quant) return reinterpret_cast<const float*>(from);
   float* to = scratch(index, memory);
   const std::int64_t values = place.shape.width * place.shape.channels;
   for (std::int64_t y = 0; y < place.shape.height; ++y) {
-    kernels_.dequantize(from + y * place.row * kernels_.bytes, values, rounding.step(),
-                        shift_of(rounding), to + y * values);
+    kernels_.dequantize(from + y * place.row * kernels_.bytes, values, quant.scale(),
+                        shift_of(quant), to + y * values);
   }
   return to;
 }
 
-void Program::quantize(const float* from, std::int64_t count, const Rounding& rounding, bool relu,
+void Program::quantize(const float* from, std::int64_t count, const QuantParams& quant, bool relu,
                        char* to) const {
-  kernels_.quantize(from, count, rounding.inverse(), least_of(rounding, relu), most_of(rounding),
-                    shift_of(rounding), to);
+  kernels_.quantize(from, count, quant.inverse_scale(), least_of(quant, relu), most_of(quant),
+                    shift_of(quant), to);
 }
 
-void Program::give(const Step& step, const Rounding& rounding, float* values, char* memory,
+void Program::give(const Step& step, const QuantParams& quant, float* values, char* memory,
                    std::int64_t image) const {
   const Place& place = step.output;
   const Layer& layer = step.planned.layer;
   const std::int64_t count = place.shape.values();
-  if (!rounding) {
+  if (!quant) {
     for (std::int64_t i = 0; layer.relu && i < count; ++i) values[i] = std::max(values[i], 0.0F);
     return;  // they are in their place
   }
   const std::int64_t row = place.shape.width * place.shape.channels;
   for (std::int64_t y = 0; y < place.shape.height; ++y) {
-    quantize(values + y * row, row, rounding, step.planned.roundings.back().relu,
+    quantize(values + y * row, row, quant, step.planned.roundings.back().relu,
              at(place, memory, image) + y * place.row * kernels_.bytes);
   }
 }
 
 void Program::run_floats(const Step& step, char* memory, std::int64_t image) const {
   const Layer& layer = step.planned.layer;
-  float* result = step.output.rounding ? scratch(kResult, memory)
-                                       : reinterpret_cast<float*>(at(step.output, memory, image));
+  float* result = step.output.quant ? scratch(kResult, memory)
+                                    : reinterpret_cast<float*>(at(step.output, memory, image));
   const std::int64_t count = step.output.shape.values();
   const std::int64_t channels = step.output.shape.channels;
   if (layer.kind == LayerKind::Concat) {
     std::int64_t first = 0;
     for (const Place& input : step.inputs) {
-      const float* from = floats(input, input.rounding, 0, memory, image);
+      const float* from = floats(input, input.quant, 0, memory, image);
       const std::int64_t width = input.shape.channels;
       for (std::int64_t p = 0; p < count / channels; ++p) {
         std::copy_n(from + p * width, width, result + p * channels + first);
       }
       first += width;
     }
-    return give(step, step.output.rounding, result, memory, image);
+    return give(step, step.output.quant, result, memory, image);
   }
-  Rounding taken = step.inputs[0].rounding;
-  Rounding given = step.output.rounding;
+  QuantParams taken = step.inputs[0].quant;
+  QuantParams given = step.output.quant;
   // The mean of integers, so that one in the middle between two others is rounded to even.
   if (layer.kind == LayerKind::Pool && taken && taken == given)
-    taken.range = given.range = taken.most;
+    taken.range = given.range = taken.qmax;
   const float* from = floats(step.inputs[0], taken, 0, memory, image);
   const TensorShape& shape = step.inputs[0].shape;
   if (layer.kind == LayerKind::Convolution) {
@@ -358,7 +358,7 @@ void Program::run_floats(const Step& step, char* memory, std::int64_t image) con
   } else if (layer.kind == LayerKind::Pool) {
     (layer.pool == PoolKind::Max ? largest : average)(step.rows, step.columns, shape, from, result);
   } else if (layer.kind == LayerKind::Add) {
-    const float* other = floats(step.inputs[1], step.inputs[1].rounding, 1, memory, image);
+    const float* other = floats(step.inputs[1], step.inputs[1].quant, 1, memory, image);
     for (std::int64_t i = 0; i < count; ++i) result[i] = from[i] + other[i];
   } else if (layer.kind == LayerKind::ChannelScale) {
     for (std::int64_t i = 0; i < count; ++i) {

@@ -80,12 +80,12 @@ class Program {
   void run_floats(const Step& step, char* memory, std::int64_t image) const;
   void run_pool(const Step& step, char* memory, std::int64_t image) const;
   /// A tensor as float32 without a border.
-  const float* floats(const Place& place, const Rounding& rounding, std::size_t scratch,
+  const float* floats(const Place& place, const QuantParams& quant, std::size_t scratch,
                       char* memory, std::int64_t image) const;
-  void quantize(const float* from, std::int64_t count, const Rounding& rounding, bool relu,
+  void quantize(const float* from, std::int64_t count, const QuantParams& quant, bool relu,
                 char* to) const;
   /// The other way round; rounds where the tensor holds integers.
-  void give(const Step& step, const Rounding& rounding, float* values, char* memory,
+  void give(const Step& step, const QuantParams& quant, float* values, char* memory,
             std::int64_t image) const;
   float* scratch(std::size_t index, char* memory) const;
   std::int64_t scratch_bytes() const noexcept;  ///< before the tensors

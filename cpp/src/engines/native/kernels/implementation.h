@@ -171,13 +171,13 @@ template <int Block>
 void channels_block(const ConvTask& task, const float* weights, const float* bias, float* output) {
   if (task.skips_zeros && task.columns == 1) return one_window<Block>(task, weights, bias, output);
   // Tiles of nearly the same width, rather than full ones and a narrow last.
-  constexpr int kMost = columns_of(Block);
-  const int tiles = (task.columns + kMost - 1) / kMost;
+  constexpr int kMax = columns_of(Block);
+  const int tiles = (task.columns + kMax - 1) / kMax;
   for (std::int32_t y = 0; y < task.rows; ++y) {
     int column = 0;
     for (int t = 0; t < tiles; ++t) {
       const int width = (task.columns - column + tiles - t - 1) / (tiles - t);
-      channels_tile_for<Block, kMost>(width)(
+      channels_tile_for<Block, kMax>(width)(
           task, weights, bias, task.input + y * task.input_row + column * task.input_column,
           output + y * task.output_row + column * task.output_column);
       column += width;

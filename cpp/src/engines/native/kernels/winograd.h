@@ -145,19 +145,19 @@ WinogradTiles winograd_tiles_for(int tiles) {
 }
 
 void winograd_channels(const WinogradTask& task) {
-  constexpr int kMost = least(kWinogradTiles, kRegisters >= 32 ? 5 : 2);
+  constexpr int kMax = least(kWinogradTiles, kRegisters >= 32 ? 5 : 2);
   for (int y = 0; y < task.tiles_down; ++y) {
     for (int x = 0; x < task.tiles_across; x += kWinogradTiles) {
       transform_tiles(task, task.input + 2 * (y * task.input_row + x));
       const int tiles = least(kWinogradTiles, task.tiles_across - x);
-      const int parts = (tiles + kMost - 1) / kMost;
+      const int parts = (tiles + kMax - 1) / kMax;
       for (std::int32_t o = 0; o < task.channels; o += kLanes) {
         const float* weights = task.weights + std::int64_t{36} * task.in_channels * o;
         int first = 0;
         for (int p = 0; p < parts; ++p) {
           const int width = (tiles - first + parts - p - 1) / (parts - p);
-          winograd_tiles_for<kMost>(width)(task, task.scratch + first, weights, load(task.bias + o),
-                                           tile_output(task, y, x + first) + o);
+          winograd_tiles_for<kMax>(width)(task, task.scratch + first, weights, load(task.bias + o),
+                                          tile_output(task, y, x + first) + o);
           first += width;
         }
       }
