@@ -106,9 +106,13 @@ skip() {
     printf '[%s/8] %s: done already\n' "$1" "$2"
 }
 
+# print_times: and which libraries the programs do without.
 print_times() {
     finish
     printf '\nSteps\n%s  %-14s %5d s\n' "$times" total $(($(date +%s) - start))
+    missing=$(sed -n 's/^LENET_LEFT_OUT:INTERNAL=//p' build/CMakeCache.txt)
+    [ -z "$missing" ] || printf '\nLeft out: %s; lenet_classify decodes no %s. To add it:\n  apt-get install %s && ./run.sh\n' \
+        "$missing" "$(echo "$missing" | sed 's/lib//g; s/-dev//g; s/ / and no /')" "$missing"
 }
 
 # fail NAME REMEDY: one line, which ends the script.

@@ -21,8 +21,8 @@ Options:
 The last lines are the ten slowest Python tests and the time that each part took. What takes long
 and rarely finds anything is run by `nox -s nightly` (noxfile.py).
 
-What it needs comes from the Python package index; the C++ tests need the packages doctest-dev and
-libstb-dev of Debian, which are installed when this runs as root.
+What it needs comes from the Python package index; the C++ tests need the packages doctest-dev,
+libjpeg-dev and libpng-dev of Debian, which are installed when this runs as root.
 END
 }
 quick=0 sanitizers=0
@@ -61,7 +61,8 @@ part "environment"
 has_header() { echo "#include <$1>" | c++ -E -x c++ - >/dev/null 2>&1; }
 packages=
 has_header doctest/doctest.h || packages="$packages doctest-dev"
-has_header stb/stb_image_resize.h || packages="$packages libstb-dev"
+has_header jpeglib.h || packages="$packages libjpeg-dev"
+has_header png.h || packages="$packages libpng-dev"
 if [ -n "$packages" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "installing$packages"

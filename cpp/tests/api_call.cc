@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "config_option.h"
-#include "images/png.h"
+#include "crc32.h"
 #include "lenet/image_io.h"
 #include "lenet/image_pipeline.h"
 #include "lenet/paddle_library.h"
@@ -45,7 +45,7 @@ lenet::Tensor zeros(const std::string& text) {
 
 /// Of the values' bytes, as zlib computes it, so that Python can compare.
 std::uint32_t crc32_of(const std::vector<float>& values) {
-  return lenet::crc32(
+  return lenet::tests::crc32(
       {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
 }
 

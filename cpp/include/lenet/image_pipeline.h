@@ -31,17 +31,20 @@ struct Image {
 /// Images of more pixels are refused before they are decoded, as in Python: 256 MiB of RGB.
 constexpr std::int64_t kMaxImagePixels = 89'478'485;
 
-/// Reads one image: PGM, PPM (binary, 8 bits), .npy (uint8, [H, W], [H, W, 1] or [H, W, 3]); and,
-/// where `can_decode_photos()`, JPEG, PNG and BMP. The kind of file is told by its first bytes.
+/// Reads one image: BMP (without compression), PGM, PPM (binary, 8 bits), .npy (uint8, [H, W],
+/// [H, W, 1] or [H, W, 3]); JPEG where `can_decode_jpeg()`, PNG where `can_decode_png()`. The kind
+/// of file is told by its first bytes. The pixels are the same bits as Pillow's.
 /// What comes out is upright (EXIF orientation applied), opaque (transparent pixels on white, or on
 /// black where white would hide what is drawn) and of 8 bits a channel.
 /// \throws Error FileNotFound; BadInput naming the file when it is damaged, cut short, of more than
-///   kMaxImagePixels, or no image; Unsupported when it is an image of another kind.
+///   kMaxImagePixels, of more than 100 JPEG scans, or no image; Unsupported when it is an image of
+///   another kind.
 Image decode_image(const std::string& path);
 
-/// Whether this library was built with stb (Debian: libstb-dev), which decodes JPEG, PNG and BMP,
-/// and resizes.
-bool can_decode_photos() noexcept;
+/// Whether this library was built with libjpeg-turbo (Debian: libjpeg-dev).
+bool can_decode_jpeg() noexcept;
+/// Whether this library was built with libpng (Debian: libpng-dev).
+bool can_decode_png() noexcept;
 
 /// The steps that a model's images go through. A value: copies share the steps, which never change.
 class ImagePipeline {
@@ -53,8 +56,8 @@ class ImagePipeline {
   static ImagePipeline load(const std::string& path, bool check_hashes = true);
 
   /// \returns float32 [C, H, W].
-  /// \throws Error BadInput (not an image, or smaller than the crop); Unsupported when it must be
-  ///   resized and the library was built without stb.
+  /// \throws Error BadInput: not an image, smaller than the crop, too large after resizing, or
+  ///   without a digit to be found.
   Tensor operator()(const Image& image) const;
 
   /// Channels of the result: 1 for mode "L", 3 for "RGB" and "BGR".

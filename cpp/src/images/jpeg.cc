@@ -1,199 +1,151 @@
-#include "images/jpeg.h"
+// clang-format off
+#include <cstdio>  // jpeglib.h uses it
+#include <jpeglib.h>
+#include <jerror.h>
+// clang-format on
 
-#include <cstdint>
-#include <utility>
+#include <algorithm>
+#include <csetjmp>
+#include <new>
+#include <vector>
 
+#include "images/decoders.h"
 #include "images/exif.h"
-#include "io/bad_file.h"
-#include "io/byte_reader.h"
+#include "images/transparency.h"
 
 namespace lenet {
 namespace {
 
 constexpr std::string_view kExifHeader("Exif\0\0", 6);
-constexpr std::string_view kAdobe = "Adobe";
+constexpr unsigned kStartOfScan = 0xda;
 
-/// Each scan may pass over all pixels, however few bytes it has. Cameras and encoders write about
-/// 10; libtiff has the same limit, and so has the Python code.
+/// A scan of few bytes may pass over all pixels. Cameras and encoders write about 10; libtiff has
+/// the same limit, and so has the Python code.
 constexpr int kMaxScans = 100;
 
-/// The second bytes of markers (ITU-T T.81, table B.1).
-enum Marker : unsigned {
-  kBaseline = 0xc0,
-  kExtended = 0xc1,
-  kProgressive = 0xc2,
-  kHuffmanTables = 0xc4,
-  kLastFrame = 0xcf,
-  kFirstRestart = 0xd0,
-  kLastRestart = 0xd7,
-  kStart = 0xd8,
-  kEnd = 0xd9,
-  kScan = 0xda,
-  kQuantization = 0xdb,
-  kRestartInterval = 0xdd,
-  kApp0 = 0xe0,
-  kApp1 = 0xe1,
-  kApp14 = 0xee,
-};
-
-bool is_restart(unsigned marker) { return marker >= kFirstRestart && marker <= kLastRestart; }
-
-bool begins(std::string_view bytes, std::string_view text) {
-  return bytes.substr(0, text.size()) == text;
+/// Zeros, 0x01 and restarts stand within data; a byte of ones before a marker is padding.
+bool is_marker(unsigned code) {
+  return code > 0x01 && code != 0xff && (code < JPEG_RST0 || code > JPEG_RST0 + 7);
 }
 
-class Reader {
- public:
-  Reader(std::string_view bytes, const std::string& path) : reader_(bytes), path_(path) {
-    reader_.take(2);
-    jpeg_.stream = {'\xff', static_cast<char>(kStart)};
-  }
-
-  Jpeg read() {
-    for (unsigned marker = next_marker(); marker != kEnd; marker = next_marker()) {
-      // These stand alone; here they mean nothing.
-      if (marker <= 0x01 || is_restart(marker)) continue;
-      if (marker == kStart) damaged("it begins a second time");
-      const std::string_view size = take(2);
-      const std::uint32_t length = big_endian(size);
-      if (length < 2) damaged("a segment of no length");
-      read_segment(marker, size, take(length - 2));
+/// Walks over the segments as libjpeg does, without decoding. Refuses a file that is cut short or
+/// has too many scans.
+/// \returns the EXIF orientation
+int read_segments(const ImageFile& file) {
+  const std::string_view bytes = file.bytes;
+  const auto byte = [bytes](std::size_t at) { return static_cast<unsigned char>(bytes[at]); };
+  int orientation = 0;
+  int scans = 0;
+  for (std::size_t at = 2; (at = bytes.find('\xff', at)) < bytes.size() - 1;) {
+    const unsigned code = byte(++at);
+    if (!is_marker(code)) continue;
+    if (code == JPEG_EOI) return std::max(orientation, 1);
+    if (bytes.size() - at < 3) break;
+    const std::size_t length = byte(at + 1) * 256U + byte(at + 2);
+    const std::string_view segment = bytes.substr(at + 1, std::max<std::size_t>(length, 2));
+    if (code == JPEG_APP0 + 1 && orientation == 0 && segment.substr(2, 6) == kExifHeader) {
+      orientation = exif_orientation(segment.substr(8));
     }
-    keep(kEnd);
-    if (four_components_ && !adobe_) unsupported("CMYK without Adobe's marker");
-    return std::move(jpeg_);
+    if (code == kStartOfScan && ++scans > kMaxScans) {
+      file.refuse("is a JPEG of more than " + std::to_string(kMaxScans) +
+                  " scans, each of which may take as long as an image: save it anew, as baseline "
+                  "JPEG or PNG");
+    }
+    at += 1 + segment.size();
+  }
+  file.refuse("is a JPEG that is cut short");
+}
+
+/// Whether a warning of libjpeg means that pixels are lost.
+bool is_damage(int warning) {
+  return warning == JWRN_HUFF_BAD_CODE || warning == JWRN_ARITH_BAD_CODE ||
+         warning == JWRN_HIT_MARKER || warning == JWRN_MUST_RESYNC || warning == JWRN_JPEG_EOF;
+}
+
+/// As Pillow converts it; the file holds 255 minus each ink.
+void cmyk_to_rgb(const std::vector<std::uint8_t>& row, std::uint8_t* rgb) {
+  for (auto ink = row.cbegin(); ink != row.cend(); ink += 4) {
+    for (int i = 0; i < 3; ++i) {
+      *rgb++ = static_cast<std::uint8_t>(ink[3] - divide_by_255((255U - ink[i]) * ink[3]));
+    }
+  }
+}
+
+class Decoder {
+ public:
+  explicit Decoder(const ImageFile& file) : file_(file) {
+    info_.err = jpeg_std_error(&errors_);
+    info_.client_data = this;
+    errors_.error_exit = give_up;
+    errors_.emit_message = [](j_common_ptr info, int level) {
+      if (level < 0 && is_damage(info->err->msg_code)) give_up(info);
+    };
+  }
+  ~Decoder() { jpeg_destroy_decompress(&info_); }
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
+  Image decode() {
+    call([this] {
+      jpeg_create_decompress(&info_);
+      jpeg_mem_src(&info_, reinterpret_cast<const unsigned char*>(file_.bytes.data()),
+                   static_cast<unsigned long>(file_.bytes.size()));
+      jpeg_read_header(&info_, TRUE);
+    });
+    file_.check_size(info_.image_height, info_.image_width);
+    const int components = info_.num_components;
+    if (components != 1 && components != 3 && components != 4) {
+      file_.refuse("is a JPEG of " + std::to_string(components) +
+                   " components; save it anew, in grey or RGB");
+    }
+    info_.out_color_space = components == 1 ? JCS_GRAYSCALE : components == 3 ? JCS_RGB : JCS_CMYK;
+    Image image{{}, info_.image_height, info_.image_width, components == 1 ? 1 : 3};
+    const auto row_values = static_cast<std::size_t>(image.width * image.channels);
+    image.pixels.resize(static_cast<std::size_t>(image.height) * row_values);
+    std::vector<std::uint8_t> cmyk(components == 4 ? std::size_t{info_.image_width} * 4 : 0);
+    call([&] {
+      jpeg_start_decompress(&info_);
+      while (info_.output_scanline < info_.output_height) {
+        std::uint8_t* const target = image.pixels.data() + info_.output_scanline * row_values;
+        JSAMPROW row = cmyk.empty() ? target : cmyk.data();
+        jpeg_read_scanlines(&info_, &row, 1);
+        if (!cmyk.empty()) cmyk_to_rgb(cmyk, target);
+      }
+      jpeg_finish_decompress(&info_);
+    });
+    return image;
   }
 
  private:
-  [[noreturn]] void damaged(const char* problem) const {
-    bad_file(path_, std::string("is a damaged JPEG: ") + problem);
+  [[noreturn]] static void give_up(j_common_ptr info) {
+    std::longjmp(static_cast<Decoder*>(info->client_data)->before_, 1);
   }
 
-  [[noreturn]] void unsupported(const char* kind) const {
-    throw Error(ErrorCode::Unsupported, "'" + path_ + "' is a JPEG of a kind (" + kind +
-                                            ") that is not read in C++; convert it to PNG, or "
-                                            "classify it in Python");
-  }
-
-  std::string_view take(std::uint64_t count) {
-    const std::string_view bytes = reader_.take(count);
-    if (!reader_.ok()) bad_file(path_, "is a JPEG that is cut short");
-    return bytes;
-  }
-
-  unsigned take_byte() { return static_cast<unsigned char>(take(1)[0]); }
-
-  /// Skips what is no marker, as other decoders do.
-  unsigned next_marker() {
-    if (pending_ == 0) {
-      while (take_byte() != 0xff) continue;
-      pending_ = 0xff;
+  /// An error in one of the calls leaves them by a jump, so that nothing that has a destructor may
+  /// live among them.
+  template <typename Calls>
+  void call(const Calls& calls) {
+    if (setjmp(before_) == 0) {
+      calls();
+      return;
     }
-    while (pending_ == 0xff) pending_ = take_byte();
-    return std::exchange(pending_, 0U);
+    if (errors_.msg_code == JERR_OUT_OF_MEMORY) throw std::bad_alloc();
+    std::vector<char> text(JMSG_LENGTH_MAX);
+    errors_.format_message(reinterpret_cast<j_common_ptr>(&info_), text.data());
+    file_.refuse(std::string("is a damaged JPEG: ") + text.data());
   }
 
-  void keep(unsigned marker, std::string_view size = {}, std::string_view content = {}) {
-    jpeg_.stream += {'\xff', static_cast<char>(marker)};
-    jpeg_.stream += size;
-    jpeg_.stream += content;
-  }
-
-  void read_segment(unsigned marker, std::string_view size, std::string_view content) {
-    switch (marker) {
-      case kBaseline:
-      case kExtended:
-      case kProgressive:
-        read_frame(content);
-        break;
-      case kHuffmanTables:
-        check_huffman_tables(content);
-        break;
-      case kApp1:
-        if (!exif_seen_ && begins(content, kExifHeader)) {
-          jpeg_.container.orientation = exif_orientation(content.substr(kExifHeader.size()));
-          exif_seen_ = true;
-        }
-        return;
-      case kApp14:
-        adobe_ = adobe_ || begins(content, kAdobe);
-        break;
-      case kScan:
-      case kQuantization:
-      case kRestartInterval:
-      case kApp0:
-        break;
-      default:
-        if (marker >= kBaseline && marker <= kLastFrame) unsupported("arithmetic or lossless");
-        return;
-    }
-    keep(marker, size, content);
-    if (marker == kScan) {
-      if (++scans_ > kMaxScans) {
-        bad_file(path_, "is a JPEG of more than " + std::to_string(kMaxScans) +
-                            " scans, each of which may take as long as an image: save it anew, as "
-                            "baseline JPEG or PNG");
-      }
-      copy_scan();
-    }
-  }
-
-  void read_frame(std::string_view content) {
-    constexpr std::size_t kComponents = 5;  // after precision, height and width
-    if (content.size() <= kComponents) damaged("a frame of no components");
-    if (jpeg_.container.width != 0) damaged("several frames");
-    jpeg_.container.height = big_endian(content.substr(1, 2));
-    jpeg_.container.width = big_endian(content.substr(3, 2));
-    four_components_ = content[kComponents] == 4;
-  }
-
-  /// Each: class and number, how many codes there are of 1 to 16 bits, a value for each.
-  void check_huffman_tables(std::string_view content) const {
-    while (!content.empty()) {
-      constexpr std::size_t kLengths = 16;
-      constexpr std::size_t kMaxCodes = 256;
-      if (content.size() < 1 + kLengths) damaged("a Huffman table is cut short");
-      std::size_t codes = 0;
-      for (const char count : content.substr(1, kLengths)) {
-        codes += static_cast<unsigned char>(count);
-      }
-      if (codes > kMaxCodes) damaged("a Huffman table has more than 256 codes");
-      if (content.size() < 1 + kLengths + codes) damaged("a Huffman table is cut short");
-      content.remove_prefix(1 + kLengths + codes);
-    }
-  }
-
-  /// Up to the next marker; within the data, zeros and restarts follow a byte of ones.
-  void copy_scan() {
-    for (;;) {
-      const unsigned byte = take_byte();
-      if (byte != 0xff) {
-        jpeg_.stream += static_cast<char>(byte);
-        continue;
-      }
-      pending_ = 0xff;
-      while (pending_ == 0xff) pending_ = take_byte();
-      if (pending_ != 0 && !is_restart(pending_)) return;
-      jpeg_.stream += {'\xff', static_cast<char>(std::exchange(pending_, 0U))};
-    }
-  }
-
-  ByteReader reader_;
-  const std::string& path_;
-  Jpeg jpeg_;
-  unsigned pending_ = 0;  ///< the second byte of a marker that was met already; 0: none
-  int scans_ = 0;
-  bool adobe_ = false;
-  bool four_components_ = false;
-  bool exif_seen_ = false;
+  const ImageFile& file_;
+  jpeg_decompress_struct info_{};
+  jpeg_error_mgr errors_{};
+  std::jmp_buf before_{};
 };
 
 }  // namespace
 
-bool is_jpeg(std::string_view bytes) { return begins(bytes, "\xff\xd8\xff"); }
-
-Jpeg read_jpeg(std::string_view bytes, const std::string& path) {
-  return Reader(bytes, path).read();
+Image decode_jpeg(const ImageFile& file) {
+  const int orientation = read_segments(file);
+  return upright(Decoder(file).decode(), orientation);
 }
 
 }  // namespace lenet

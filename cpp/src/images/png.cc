@@ -1,59 +1,158 @@
-#include "images/png.h"
+#include <png.h>
 
+#include <algorithm>
 #include <array>
+#include <csetjmp>
+#include <cstring>
+#include <new>
+#include <utility>
+#include <vector>
 
+#include "images/decoders.h"
 #include "images/exif.h"
-#include "io/bad_file.h"
+#include "images/transparency.h"
 #include "io/byte_reader.h"
 
 namespace lenet {
 namespace {
 
-constexpr std::string_view kSignature("\x89PNG\r\n\x1a\n", 8);
+/// The last one counts, as in Pillow. \param bytes a valid PNG
+int orientation_of(std::string_view bytes) {
+  ByteReader reader(bytes.substr(8));
+  for (int orientation = 1;;) {
+    const std::uint32_t length = reader.read_big_endian_32();
+    const std::string_view type = reader.take(4);
+    const std::string_view content = reader.take(length);
+    reader.take(4);  // the checksum
+    if (!reader.ok() || type == "IEND") return orientation;
+    if (type == "eXIf") orientation = exif_orientation(content);
+  }
+}
+
+class Decoder {
+ public:
+  explicit Decoder(const ImageFile& file)
+      : file_(file),
+        left_(file.bytes),
+        png_(png_create_read_struct(PNG_LIBPNG_VER_STRING, this, give_up, ignore)),
+        info_(png_create_info_struct(png_)) {
+    if (png_ == nullptr || info_ == nullptr) {
+      png_destroy_read_struct(&png_, nullptr, nullptr);
+      throw std::bad_alloc();
+    }
+  }
+  ~Decoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
+  /// 1 to 4 channels; with 2 and 4 the last one is alpha.
+  Image decode() {
+    call([this] {
+      png_set_read_fn(png_, this, read);
+      png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // ours is on the pixels
+      // Of the chunks that can be left out, only transparency changes pixels; a wrong checksum
+      // anywhere is an error.
+      png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+      png_set_crc_action(png_, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
+      png_read_info(png_, info_);
+    });
+    const std::int64_t height = png_get_image_height(png_, info_);
+    const std::int64_t width = png_get_image_width(png_, info_);
+    file_.check_size(height, width);
+    const bool is_palette = png_get_color_type(png_, info_) == PNG_COLOR_TYPE_PALETTE;
+    int passes = 1;
+    call([&] {
+      png_set_packing(png_);
+      if (!is_palette) png_set_expand(png_);
+      png_set_strip_16(png_);
+      passes = png_set_interlace_handling(png_);
+      png_read_update_info(png_, info_);
+    });
+    Image image{{}, height, width, png_get_channels(png_, info_)};
+    const auto row_values = static_cast<std::size_t>(width * image.channels);
+    image.pixels.resize(static_cast<std::size_t>(height) * row_values);
+    call([&] {
+      for (int pass = 0; pass < passes; ++pass) {
+        for (std::int64_t y = 0; y < height; ++y) {
+          // With the last row libpng unpacks the rest of the data, however much that is.
+          const bool is_last = pass == passes - 1 && y == height - 1;
+          if (is_last) left_ = left_.substr(0, 16 * static_cast<std::size_t>(width) + kMaxRest);
+          png_read_row(png_, image.pixels.data() + static_cast<std::size_t>(y) * row_values,
+                       nullptr);
+        }
+      }
+      left_ = {file_.bytes.data() + read_, file_.bytes.size() - read_};
+      png_read_end(png_, nullptr);
+    });
+    return is_palette ? with_colours(image) : std::move(image);
+  }
+
+ private:
+  static constexpr std::size_t kMaxRest = std::size_t{1} << 17;
+
+  [[noreturn]] static void give_up(png_structp png, png_const_charp text) {
+    auto& self = *static_cast<Decoder*>(png_get_error_ptr(png));
+    std::strncpy(self.text_.data(), text, self.text_.size() - 1);
+    std::longjmp(self.before_, 1);
+  }
+
+  static void ignore(png_structp, png_const_charp) {}
+
+  static void read(png_structp png, png_bytep to, png_size_t size) {
+    auto& self = *static_cast<Decoder*>(png_get_io_ptr(png));
+    if (size > self.left_.size()) {
+      png_error(png, size > self.file_.bytes.size() - self.read_ ? "it is cut short"
+                                                                 : "it has more data than pixels");
+    }
+    std::memcpy(to, self.left_.data(), size);
+    self.left_.remove_prefix(size);
+    self.read_ += size;
+  }
+
+  /// As in jpeg.cc.
+  template <typename Calls>
+  void call(const Calls& calls) {
+    if (setjmp(before_) == 0) {
+      calls();
+      return;
+    }
+    file_.refuse(std::string("is a damaged PNG: ") + text_.data());
+  }
+
+  Image with_colours(const Image& indices) {
+    png_colorp colours = nullptr;
+    int count = 0;
+    png_get_PLTE(png_, info_, &colours, &count);
+    png_bytep alphas = nullptr;
+    int alpha_count = 0;
+    png_get_tRNS(png_, info_, &alphas, &alpha_count, nullptr);
+    Image image{{}, indices.height, indices.width, alphas == nullptr ? 3 : 4};
+    image.pixels.reserve(indices.pixels.size() * static_cast<std::size_t>(image.channels));
+    for (const std::uint8_t index : indices.pixels) {
+      if (index >= count) file_.refuse("is a damaged PNG: a colour that is not in its palette");
+      const png_color& colour = colours[index];
+      const std::array<std::uint8_t, 4> pixel = {
+          colour.red, colour.green, colour.blue,
+          index < alpha_count ? alphas[index] : std::uint8_t{255}};
+      image.pixels.insert(image.pixels.end(), pixel.begin(), pixel.begin() + image.channels);
+    }
+    return image;
+  }
+
+  const ImageFile& file_;
+  std::string_view left_;  ///< what may be read now
+  std::size_t read_ = 0;
+  png_structp png_;
+  png_infop info_;
+  std::jmp_buf before_{};
+  std::array<char, 200> text_{};
+};
 
 }  // namespace
 
-bool is_png(std::string_view bytes) { return bytes.substr(0, kSignature.size()) == kSignature; }
-
-std::uint32_t crc32(std::string_view bytes) {
-  // As annex D of the PNG specification defines it.
-  static const std::array<std::uint32_t, 256> kTable = [] {
-    std::array<std::uint32_t, 256> table{};
-    for (std::uint32_t i = 0; i < table.size(); ++i) {
-      std::uint32_t crc = i;
-      for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ ((crc & 1U) != 0 ? 0xedb88320U : 0U);
-      table[i] = crc;
-    }
-    return table;
-  }();
-  std::uint32_t crc = 0xffffffffU;
-  for (const char byte : bytes) {
-    crc = crc >> 8 ^ kTable[(crc ^ static_cast<unsigned char>(byte)) & 0xffU];
-  }
-  return ~crc;
-}
-
-Container read_png(std::string_view bytes, const std::string& path) {
-  Container container;
-  ByteReader reader(bytes);
-  reader.take(kSignature.size());
-  for (;;) {
-    const std::uint32_t length = reader.read_big_endian_32();
-    const std::string_view chunk = reader.take(4 + std::uint64_t{length});
-    const std::uint32_t expected = reader.read_big_endian_32();
-    if (!reader.ok()) bad_file(path, "is a PNG that is cut short");
-    const std::string_view type = chunk.substr(0, 4);
-    if (crc32(chunk) != expected) {
-      bad_file(path, "is a damaged PNG: the checksum of its chunk " + std::string(type) +
-                         " does not fit");
-    }
-    if (type == "IHDR" && chunk.size() >= 12) {
-      container.width = big_endian(chunk.substr(4, 4));
-      container.height = big_endian(chunk.substr(8, 4));
-    }
-    if (type == "eXIf") container.orientation = exif_orientation(chunk.substr(4));
-    if (type == "IEND") return container;
-  }
+Image decode_png(const ImageFile& file) {
+  Image image = opaque(Decoder(file).decode());
+  return upright(std::move(image), orientation_of(file.bytes));
 }
 
 }  // namespace lenet

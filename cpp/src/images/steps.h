@@ -46,7 +46,7 @@ struct Normalize {
 /// Grey to RGB: three times the same. RGB to grey: (19595 R + 38470 G + 7471 B + 32768) >> 16.
 Image to_channels(const Image& image, std::int64_t channels);
 
-/// \throws Error BadInput (smaller than the crop, too large after resizing), Unsupported.
+/// \throws Error BadInput: smaller than the crop, too large after resizing, no digit.
 Image run_step(const ImageStep& step, const Image& image);
 
 /// float32 [channels, height, width]; (pixel * scale - mean) / std, rounded after each operation.

@@ -1,0 +1,30 @@
+# libjpeg-turbo and libpng, by which decode_image and lenet_classify read photos. Each is used when it
+# is found (LENET_IMAGE_LIBRARIES=AUTO), must be there (ON), or is not searched for (OFF, the default
+# of a wheel, whose users may not have them: there Pillow decodes). Sets LENET_HAS_JPEG and
+# LENET_HAS_PNG; LENET_LEFT_OUT names the missing packages of Debian, for run.sh.
+set(_default AUTO)
+if(LENET_BUILD_PYTHON AND NOT LENET_BUILD_APPS)
+  set(_default OFF)
+endif()
+set(LENET_IMAGE_LIBRARIES ${_default} CACHE STRING "Decode JPEG and PNG in C++: AUTO, ON or OFF")
+set_property(CACHE LENET_IMAGE_LIBRARIES PROPERTY STRINGS AUTO ON OFF)
+set(_left_out)
+foreach(_library JPEG PNG)
+  set(LENET_HAS_${_library} 0)
+  if(LENET_IMAGE_LIBRARIES)
+    find_package(${_library} QUIET)
+    if(${_library}_FOUND)
+      set(LENET_HAS_${_library} 1)
+    else()
+      string(TOLOWER ${_library} _name)
+      list(APPEND _left_out lib${_name}-dev)
+    endif()
+  endif()
+endforeach()
+list(JOIN _left_out " " _left_out)
+set(LENET_LEFT_OUT "${_left_out}" CACHE INTERNAL "Packages of Debian that are not installed")
+if(_left_out AND NOT LENET_IMAGE_LIBRARIES STREQUAL "AUTO")
+  message(FATAL_ERROR "not found: ${_left_out}; install them, or configure with "
+                      "-DLENET_IMAGE_LIBRARIES=AUTO")
+endif()
+message(STATUS "Decoding in C++: JPEG ${LENET_HAS_JPEG}, PNG ${LENET_HAS_PNG}")

@@ -1,0 +1,35 @@
+/// \file
+/// The decoders of photos, one in a file of its own. jpeg.cc is built where libjpeg is, png.cc
+/// where libpng is.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "io/bad_file.h"
+#include "lenet/image_pipeline.h"
+
+namespace lenet {
+
+struct ImageFile {
+  std::string_view bytes;
+  const std::string& path;  ///< for messages
+  std::int64_t max_pixels;
+
+  /// \throws Error BadInput over the limit of pixels. Sizes are at least 1.
+  void check_size(std::int64_t height, std::int64_t width) const;
+
+  [[noreturn]] void refuse(const std::string& problem) const { bad_file(path, problem); }
+};
+
+/// Upright and opaque, 1 or 3 channels.
+/// \param file begins as its kind does
+/// \throws Error BadInput: damaged, cut short, over the limit of pixels or of scans; Unsupported:
+/// of
+///   a kind that is not read.
+Image decode_jpeg(const ImageFile& file);
+Image decode_png(const ImageFile& file);
+Image decode_bmp(const ImageFile& file);
+
+}  // namespace lenet
