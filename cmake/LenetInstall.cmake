@@ -9,10 +9,14 @@ foreach(_plugin lenet_paddle lenet_python_stubs)
 endforeach()
 
 if(LENET_BUILD_PYTHON)
-  set_target_properties(lenet PROPERTIES INSTALL_RPATH "$ORIGIN")
   set(_python_plugins ${_plugins})
   list(REMOVE_ITEM _python_plugins lenet_python_stubs)  # there is an interpreter
-  install(TARGETS lenet ${_python_plugins} _core DESTINATION . COMPONENT python EXCLUDE_FROM_ALL)
+  install(TARGETS lenet ${_python_plugins} _core LIBRARY DESTINATION . COMPONENT python
+          NAMELINK_SKIP EXCLUDE_FROM_ALL)
+  # A wheel holds no links: the file gets the name that the others look for.
+  install(CODE "file(RENAME \"\${CMAKE_INSTALL_PREFIX}/$<TARGET_FILE_NAME:lenet>\"
+    \"\${CMAKE_INSTALL_PREFIX}/$<TARGET_SONAME_FILE_NAME:lenet>\")"
+    COMPONENT python EXCLUDE_FROM_ALL)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/mnist_sample DESTINATION . COMPONENT python
           EXCLUDE_FROM_ALL)
   # For `lenet-cpp fetch-paddle`, in the places that the script knows from a clone.

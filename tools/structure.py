@@ -68,7 +68,7 @@ def room_edges() -> set[tuple[str, str]]:
 
 
 def _entries() -> int:
-    names = {path.name for path in PACKAGE.iterdir() if path.suffix != ".so"}  # of a build in place
+    names = {path.name for path in PACKAGE.iterdir() if ".so" not in path.name}  # built in place
     return len(names - _NOT_ENTRIES)
 
 

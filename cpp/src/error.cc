@@ -43,6 +43,8 @@ std::string one_line(std::string text) {
 Error::Error(ErrorCode code, const std::string& message)
     : std::runtime_error(one_line(message)), code_(code) {}
 
+Error::~Error() = default;
+
 const char* to_string(ErrorCode code) noexcept {
   switch (code) {
     case ErrorCode::FileNotFound:

@@ -42,8 +42,9 @@ def build_consumer(root, prefix, tmp_path_factory):
         source = shutil.copytree(root / "examples" / "cmake_consumer", folder / "source")
         lists = source / "CMakeLists.txt"
         lists.write_text(lists.read_text().replace("(lenet 0.1", f"(lenet {wanted}"))
-        flags = (f"-DCMAKE_PREFIX_PATH={prefix}", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror")
-        checked("cmake", "-S", source, "-B", folder / "build", *flags)
+        flags = "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror -fvisibility=hidden"
+        where = ("-S", source, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
+        checked("cmake", *where, flags)
         checked("cmake", "--build", folder / "build")
         return folder / "build" / "classify"
 
@@ -87,6 +88,25 @@ def test_installed_files(root, prefix):
     assert headers | described <= files
     assert {"bin/lenet_infer_test", "bin/lenet_classify", f"{folder}/liblenet_paddle.so"} <= files
     assert not [name for name in files if "paddle_inference_api" in name]
+
+
+def test_exports_are_those_listed(program):
+    """Each public class and function, and nothing else. After a change that is meant:
+
+    nm -DC --defined-only build/liblenet.so | cut -c20- | LC_ALL=C sort -u \\
+        >tests/cpp/exported_symbols.txt
+    """
+    lines = checked("nm", "-DC", "--defined-only", program.with_name("liblenet.so")).splitlines()
+    found = sorted({line.split(maxsplit=2)[2] for line in lines})
+    assert found == Path(__file__).with_name("exported_symbols.txt").read_text().splitlines()
+    assert "liblenet.so.0.1]" in checked("readelf", "-d", program.with_name("liblenet.so"))
+
+
+def test_each_public_declaration_is_exported(root):
+    """What is not would be found by the programs here, which are linked with the rest too."""
+    for path in (root / "cpp" / "include" / "lenet").iterdir():
+        declared = re.findall(r"^(?:class \w+ [:{]|[A-Za-z].*\().*", path.read_text(), re.MULTILINE)
+        assert [line for line in declared if not line.startswith("LENET_API ")] == [], path
 
 
 def test_nothing_refers_to_the_build(program, prefix):

@@ -290,7 +290,7 @@ def test_python_is_not_loaded(run_ok, model_dir, tmp_path):
 @pytest.fixture
 def copy(program, tmp_path):
     """A copy of the program, whose libraries a test may damage."""
-    for path in (program, *program.parent.glob("liblenet*.so")):
+    for path in (program, *program.parent.glob("liblenet*.so*")):
         shutil.copy(path, tmp_path)
     return {"program": tmp_path / program.name, "cwd": "/"}
 

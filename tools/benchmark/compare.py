@@ -88,7 +88,7 @@ class Build:
         files = [self.program, *self.program.parent.glob("liblenet*.so")]
         if self.python:
             package = Path(about["package"])
-            files = [*package.rglob("*.py"), *package.rglob("*.so")]
+            files = [*package.rglob("*.py"), *package.rglob("*.so*")]
         digest = hashlib.sha256()
         for file in sorted(files):
             digest.update(hashlib.sha256(file.read_bytes()).digest())

@@ -1,6 +1,6 @@
 /// \file
-/// Counts the basic blocks that code compiled with -fsanitize-coverage=trace-pc executes. Part of
-/// liblenet with LENET_COUNT_BLOCKS only.
+/// Counts the basic blocks that code compiled with -fsanitize-coverage=trace-pc executes. With
+/// LENET_COUNT_BLOCKS only.
 #include <atomic>
 #include <cstdint>
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "lenet/export.h"
+
 namespace lenet {
 
 /// How the paddle engine executes the network. The onnxruntime engine has its own kernels only, and
@@ -20,10 +22,10 @@ enum class Accelerator {
   OpenVino,  ///< the OpenVINO runtime in the Paddle library; .pdmodel only
 };
 
-const char* to_string(Accelerator accelerator) noexcept;
+LENET_API const char* to_string(Accelerator accelerator) noexcept;
 
 /// \throws Error BadInput naming the accepted values.
-Accelerator parse_accelerator(std::string_view name);
+LENET_API Accelerator parse_accelerator(std::string_view name);
 
 struct Config {
   /// The program: `NAME.pdmodel` or `NAME.json` (or `__model__` beside one file per variable); or

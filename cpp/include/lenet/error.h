@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "lenet/export.h"
+
 namespace lenet {
 
 /// What went wrong. The values are the exit codes of the command line programs (2 is a usage
@@ -20,14 +22,17 @@ enum class ErrorCode {
 };
 
 /// "FileNotFound", "BadModel", ... A string literal, never null.
-const char* to_string(ErrorCode code) noexcept;
+LENET_API const char* to_string(ErrorCode code) noexcept;
 
 /// Thrown by every function of the library that can fail. `what()` is one line of UTF-8, whatever
 /// the names in it, names the file or option concerned, and says what to do about it.
-class Error : public std::runtime_error {
+class LENET_API Error : public std::runtime_error {
  public:
   /// Control characters of `message` and bytes that are no UTF-8 become '?'.
   Error(ErrorCode code, const std::string& message);
+  /// Not inline, so that the type is defined in the library alone: it is then the same in every
+  /// library and program, for `catch` too.
+  ~Error() override;
 
   ErrorCode code() const noexcept { return code_; }
 

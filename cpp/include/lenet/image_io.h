@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "lenet/export.h"
 #include "lenet/tensor.h"
 
 namespace lenet {
@@ -16,16 +17,16 @@ namespace lenet {
 /// Two dimensions are one image, three are N images of one channel. The kind of file is told by
 /// its first bytes, not by its name.
 /// \throws Error FileNotFound; BadInput naming the file when it is damaged or of another kind.
-Tensor read_images(const std::string& path);
+LENET_API Tensor read_images(const std::string& path);
 
 /// Reads class labels: IDX (one dimension, 8 bits) or .npy (one dimension; uint8, int32 or int64).
 /// \throws Error FileNotFound, BadInput.
-std::vector<std::int64_t> read_labels(const std::string& path);
+LENET_API std::vector<std::int64_t> read_labels(const std::string& path);
 
 /// Writes float32 values as .npy (format 1.0), atomically: a temporary file, then a rename. A
 /// symbolic link stays and what it leads to is replaced; a device or pipe is written to in place.
 /// \throws Error FileNotFound when the folder is missing or not writable, BackendFailure when the
 ///   disk is full; what `path` held before is then untouched.
-void write_npy(const std::string& path, const Tensor& tensor);
+LENET_API void write_npy(const std::string& path, const Tensor& tensor);
 
 }  // namespace lenet

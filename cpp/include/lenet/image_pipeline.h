@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "lenet/error.h"
+#include "lenet/export.h"
 #include "lenet/tensor.h"
 
 namespace lenet {
@@ -39,15 +40,15 @@ constexpr std::int64_t kMaxImagePixels = 89'478'485;
 /// \throws Error FileNotFound; BadInput naming the file when it is damaged, cut short, of more than
 ///   kMaxImagePixels, of more than 100 JPEG scans, or no image; Unsupported when it is an image of
 ///   another kind.
-Image decode_image(const std::string& path);
+LENET_API Image decode_image(const std::string& path);
 
 /// Whether this library was built with libjpeg-turbo (Debian: libjpeg-dev).
-bool can_decode_jpeg() noexcept;
+LENET_API bool can_decode_jpeg() noexcept;
 /// Whether this library was built with libpng (Debian: libpng-dev).
-bool can_decode_png() noexcept;
+LENET_API bool can_decode_png() noexcept;
 
 /// The steps that a model's images go through. A value: copies share the steps, which never change.
-class ImagePipeline {
+class LENET_API ImagePipeline {
  public:
   /// Reads a `preprocess.json`. docs/preprocessing.md describes it.
   /// \param check_hashes compare it with SHA256SUMS beside it, if that is there and names it

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "lenet/export.h"
+
 namespace lenet {
 
 /// Names the library file (the wheel's `onnxruntime/capi/libonnxruntime.so.VERSION`, or the
@@ -11,6 +13,6 @@ namespace lenet {
 /// `LENET_ONNXRUNTIME_LIBRARY` is used, then the folder known when lenet was built, then what the
 /// system's loader finds under the name `libonnxruntime.so.1`. The variable comes first in any
 /// case. Has no effect once the engine is loaded. Thread-safe.
-void set_onnxruntime_library(const std::string& path);
+LENET_API void set_onnxruntime_library(const std::string& path);
 
 }  // namespace lenet

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "lenet/export.h"
+
 namespace lenet {
 
 /// Names the Paddle Inference library file (the wheel's `paddle/base/libpaddle.so`, or the
@@ -13,11 +15,11 @@ namespace lenet {
 ///
 /// A program may embed a Python interpreter before or after Paddle was loaded. After it, that
 /// interpreter must not import `paddle`: the library is the same, and has no interpreter.
-void set_paddle_library(const std::string& path);
+LENET_API void set_paddle_library(const std::string& path);
 
 /// The file name that the engine refers to its library by: "libpaddle.so" when lenet was built
 /// against the wheel, "libpaddle_inference.so" against the archive,
 /// "" without the engine.
-const char* paddle_library_name() noexcept;
+LENET_API const char* paddle_library_name() noexcept;
 
 }  // namespace lenet

@@ -20,6 +20,7 @@
 
 #include "lenet/config.h"
 #include "lenet/error.h"
+#include "lenet/export.h"
 #include "lenet/plan.h"
 #include "lenet/tensor.h"
 
@@ -32,7 +33,7 @@ class Engine;
 using LayerCallback =
     std::function<void(const std::string& op_type, const std::string& name, const TensorView&)>;
 
-class Predictor {
+class LENET_API Predictor {
  public:
   /// Checks the model's files, loads the engine and the model.
   /// \throws Error FileNotFound, BadModel, BadInput (an option), Unsupported (engine, accelerator

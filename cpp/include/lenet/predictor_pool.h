@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "lenet/export.h"
 #include "lenet/predictor.h"
 
 namespace lenet {
@@ -13,7 +14,7 @@ namespace lenet {
 ///
 /// Thread-safety: all methods may be called from any number of threads at once; `run` waits while
 /// all predictors are busy. Destroy the pool after the last call has returned.
-class PredictorPool {
+class LENET_API PredictorPool {
  public:
   /// \param size how many predictors, >= 1; more threads than that wait for their turn.
   /// \throws Error as `Predictor` does; BadInput when `size` is 0.

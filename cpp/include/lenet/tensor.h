@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "lenet/export.h"
+
 namespace lenet {
 
 /// Dimensions, outermost first; for images [N, channels, height, width].
@@ -35,9 +37,9 @@ struct Tensor {
 
 /// The number of elements of a shape without free dimensions.
 /// \throws Error BadInput when a dimension is negative or the product does not fit.
-std::size_t element_count(const Shape& shape);
+LENET_API std::size_t element_count(const Shape& shape);
 
 /// "[2, 1, 28, 28]"; a free dimension prints as N.
-std::string to_string(const Shape& shape);
+LENET_API std::string to_string(const Shape& shape);
 
 }  // namespace lenet
