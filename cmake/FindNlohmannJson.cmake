@@ -1,5 +1,8 @@
-# Provides nlohmann_json::nlohmann_json from the system, or from the Python package nlohmann-json.
-find_package(nlohmann_json 3.10 QUIET)
+# Provides nlohmann_json::nlohmann_json: that of the project around this one, or from the system, or
+# from the Python package nlohmann-json.
+if(NOT TARGET nlohmann_json::nlohmann_json)
+  find_package(nlohmann_json 3.10 QUIET)
+endif()
 if(NOT TARGET nlohmann_json::nlohmann_json)
   find_package(Python3 REQUIRED COMPONENTS Interpreter)
   execute_process(

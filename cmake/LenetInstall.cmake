@@ -1,4 +1,5 @@
-# Where the pieces go: a CMake package (find_package(lenet)), and the files of the Python package.
+# Where the pieces go: a package for CMake (find_package(lenet)) and for pkg-config, and the files of
+# the Python package.
 include(CMakePackageConfigHelpers)
 
 set(_plugins)
@@ -56,3 +57,7 @@ install(EXPORT lenet NAMESPACE lenet:: DESTINATION ${_package_dir} FILE lenet-co
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/lenet-config-version.cmake
                                  COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/lenet-config-version.cmake DESTINATION ${_package_dir})
+
+file(RELATIVE_PATH LENET_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+configure_file(${CMAKE_CURRENT_LIST_DIR}/lenet.pc.in ${PROJECT_BINARY_DIR}/lenet.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/lenet.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

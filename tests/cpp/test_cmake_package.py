@@ -1,15 +1,19 @@
-"""The CMake package: installed, moved, found by another project, run with nothing around it."""
+"""The library for others: what it exports; installed, moved, found by CMake and pkg-config; in a
+project that builds it.
+"""
 
+import json
 import re
 import shutil
 import subprocess
 from functools import partial
 from pathlib import Path
 
+import nlohmann_json
 import numpy as np
 import pytest
 
-from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
+from lenet_cpp.data import read_mnist_dir, sample_dir, write_idx
 
 
 def checked(*command, **options):
@@ -56,19 +60,29 @@ def consumer(build_consumer):
     return build_consumer()
 
 
-def test_consumer_classifies(consumer, run_bare, run_program, model_dir, tmp_path):
-    np.save(tmp_path / "x.npy", read_mnist_dir(sample_dir()).test.images[:200])
-    result = run_bare(model_dir, tmp_path / "x.npy", program=consumer)
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    path = tmp_path_factory.mktemp("images") / "images.idx"
+    write_idx(path, read_mnist_dir(sample_dir()).test.images[:200])
+    return path
+
+
+def test_consumer_classifies(consumer, run_bare, run_program, model_dir, images, tmp_path):
+    result = run_bare(model_dir, images, program=consumer)
     assert (result.returncode, result.stderr) == (0, "")
-    run_program(f"--model_dir={model_dir}", "--input=x.npy", "--output=y.npy", cwd=tmp_path)
+    run_program(f"--model_dir={model_dir}", f"--input={images}", "--output=y.npy", cwd=tmp_path)
     classes = np.load(tmp_path / "y.npy").argmax(axis=1)
     assert list(map(int, result.stdout.split())) == classes.tolist()
 
 
-def test_consumer_reports_errors(consumer, run_bare, tmp_path):
-    result = run_bare(tmp_path / "nowhere", tmp_path / "none.npy", program=consumer)
+def test_consumer_reports_errors(consumer, run_bare, images, tmp_path):
+    result = run_bare(tmp_path / "nowhere", images, program=consumer)
     assert (result.returncode, result.stdout) == (3, "")
-    assert "FileNotFound" in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert "nowhere' is not a folder" in line
+    (tmp_path / "lenet.pdmodel").write_bytes(b"damaged")
+    (tmp_path / "lenet.pdiparams").write_bytes(b"damaged")
+    assert run_bare(tmp_path, images, program=consumer).returncode == 4
     assert run_bare(program=consumer).returncode == 2
 
 
@@ -112,7 +126,7 @@ def test_each_public_declaration_is_exported(root):
 def test_nothing_refers_to_the_build(program, prefix):
     build = str(program.parent)
     for path in prefix.rglob("*"):
-        if path.suffix == ".cmake":
+        if path.suffix in {".cmake", ".pc"}:
             assert build not in path.read_text(), path
         elif path.is_file() and path.parent.name != "lenet":  # a program or library
             text = checked("readelf", "-d", path)
@@ -125,3 +139,53 @@ def test_nothing_refers_to_the_build(program, prefix):
 def test_another_version_is_not_accepted(build_consumer):
     with pytest.raises(AssertionError, match=r"compatible\s+with requested version"):
         build_consumer("7.0")
+
+
+@pytest.fixture(scope="module")
+def part(root, tmp_path_factory):
+    """The example configured with lenet's sources as a part of it, without Python and Paddle."""
+    folder = tmp_path_factory.mktemp("part")
+    (folder / "json.cmake").write_text(
+        "add_library(nlohmann_json::nlohmann_json INTERFACE IMPORTED GLOBAL)\n"
+        "target_include_directories(nlohmann_json::nlohmann_json INTERFACE"
+        f" {Path(nlohmann_json.__file__).parent}/include)\n"
+    )
+    checked(
+        *(
+            "cmake",
+            "-S",
+            root / "examples" / "cmake_consumer",
+            "-B",
+            folder / "build",
+            "-G",
+            "Ninja",
+        ),
+        f"-DCMAKE_PROJECT_classify_INCLUDE={folder / 'json.cmake'}",
+        *(f"-DLENET_SOURCE_DIR={root}", "-DCMAKE_DISABLE_FIND_PACKAGE_Python3=ON"),
+        "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
+    )
+    return folder / "build"
+
+
+def test_a_project_around_it_keeps_its_settings(part):
+    commands = json.loads((part / "compile_commands.json").read_text())
+    (main,) = (one["command"] for one in commands if one["file"].endswith("consumer/main.cc"))
+    assert not re.search(r" -(O|W|fvis)|cpp/src", main)
+    compiled = {Path(one["file"]).name for one in commands}
+    assert "native_engine.cc" in compiled
+    assert not {"lenet_infer_test.cc", "paddle_engine.cc", "module.cc"} & compiled
+    cache = (part / "CMakeCache.txt").read_text()
+    assert "CMAKE_BUILD_TYPE:STRING=\n" in cache
+    # Options begin with LENET_; where to look for another library is a folder.
+    ours = re.findall(r"^(?!CMAKE_)(\w+):(?:BOOL|STRING|PATH)=", cache, re.MULTILINE)
+    assert [name for name in ours if not re.fullmatch(r"LENET_\w+|\w+_DIR", name)] == []
+    installed = checked("cmake", "--install", part, "--prefix", part / "prefix")
+    assert "lenet" not in installed.replace(str(part), "")
+
+
+@pytest.mark.nightly
+def test_a_project_builds_it(part, run_bare, model_dir, images):
+    checked("cmake", "--build", part)
+    result = run_bare(model_dir, images, program=part / "classify")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(result.stdout.split()) == 200
