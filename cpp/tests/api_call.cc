@@ -76,7 +76,7 @@ void act(const Arguments& arguments) {
     return;
   }
   lenet::Config config;
-  for (const auto& [name, value] : arguments) lenet::tests::set_option(config, name, value);
+  for (const auto& [name, value] : arguments) lenet::set_option(config, name, value);
   const lenet::Tensor images = given("input")
                                    ? lenet::read_images(arguments.at("input"))
                                    : zeros(given("shape") ? arguments.at("shape") : "1,1,28,28");

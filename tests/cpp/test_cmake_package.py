@@ -3,6 +3,7 @@ project that builds it.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -55,9 +56,21 @@ def build_consumer(root, prefix, tmp_path_factory):
     return build
 
 
-@pytest.fixture(scope="module")
-def consumer(build_consumer):
-    return build_consumer()
+@pytest.fixture(scope="module", params=["C++", "C"])
+def consumer(request, root, prefix, build_consumer, tmp_path_factory):
+    """The example with CMake, and that in C as its page builds it."""
+    if request.param == "C++":
+        return build_consumer()
+    folder = tmp_path_factory.mktemp("c")
+    example = Path(shutil.copytree(root / "examples" / "c_consumer", folder / "source"))
+    commands = re.findall(r"^    ((?:library=|cc ).*)", (example / "README.md").read_text(), re.M)
+    assert len(commands) == 2
+    (found,) = prefix.rglob("lenet.pc")
+    script = "; ".join(commands) + " -Wall -Wextra -pedantic -Werror"
+    checked(
+        "sh", "-euc", script, cwd=example, env=os.environ | {"PKG_CONFIG_PATH": str(found.parent)}
+    )
+    return example / "classify"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,124 @@
+/// \file
+/// Runs an exported image classifier from C99, and from what calls C: Go, Rust, and others.
+///
+///     #include <lenet/c_api.h>
+///
+///     lenet_error error;
+///     lenet_config* config = lenet_config_create();
+///     lenet_config_set(config, "model_dir", "inference_model/lenet", NULL);
+///     lenet_predictor* predictor = NULL;
+///     if (lenet_predictor_create(config, &predictor, &error) != LENET_OK) puts(error.message);
+///     ...
+///     lenet_predictor_free(predictor);
+///     lenet_config_free(config);
+///
+/// Errors: a function that can fail returns LENET_OK or the code of the error, and writes the code
+/// and a text to its last argument, which may be NULL. That is the caller's memory and not the
+/// thread's, because a goroutine or an async task may change threads before it reads the text.
+/// After an error, what the other arguments point to is unchanged, if nothing else is said.
+///
+/// NULL: a handle, text or result that is NULL is a LENET_BAD_INPUT whose text names the argument,
+/// if nothing else is said. The functions that end in _free ignore it.
+///
+/// Ownership: who creates a handle frees it. What a function returns or fills in belongs to the
+/// handle or the library. Arguments are copied; none is needed after the call.
+///
+/// Thread-safety: a handle is used by one thread at a time, and by any. Give each thread its own
+/// predictor with lenet_predictor_clone. Different handles are independent.
+///
+/// Texts are UTF-8 and end with a NUL. Names of files are bytes, as the system takes them.
+#ifndef LENET_C_API_H
+#define LENET_C_API_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lenet/export.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// What a function returns: LENET_OK or an error, of the values of lenet::ErrorCode.
+typedef int32_t lenet_status;
+
+#define LENET_OK 0
+#define LENET_FILE_NOT_FOUND 3    ///< a file or folder does not exist or cannot be read
+#define LENET_BAD_MODEL 4         ///< the model is damaged, or not what its checksums describe
+#define LENET_BAD_INPUT 5         ///< an argument has the wrong type, shape or value
+#define LENET_UNSUPPORTED 6       ///< not available in this build, or not for this model
+#define LENET_VERSION_MISMATCH 7  ///< a library is not a version that this build was made for
+#define LENET_BACKEND_FAILURE 8   ///< the engine failed while loading or running, or no memory
+
+/// Why a function failed.
+typedef struct lenet_error {
+  lenet_status code;
+  char message[1020];  ///< one line; a longer one is cut
+} lenet_error;
+
+/// What to load and how to run it.
+typedef struct lenet_config lenet_config;
+
+/// A loaded model.
+typedef struct lenet_predictor lenet_predictor;
+
+/// What a model declares about its input or output; valid as long as the predictor.
+typedef struct lenet_tensor_spec {
+  const char* name;
+  const char* dtype;     ///< "float32"
+  const int64_t* shape;  ///< `rank` sizes, outermost first; -1 (the batch) is free
+  size_t rank;
+} lenet_tensor_spec;
+
+/// The output of a run, in row-major order; valid until the predictor runs again or is freed.
+typedef struct lenet_output {
+  const float* data;     ///< `size` values
+  size_t size;           ///< the product of the shape
+  const int64_t* shape;  ///< `rank` sizes, outermost first; for a classifier [N, classes]
+  size_t rank;
+} lenet_output;
+
+/// The version of the library, "MAJOR.MINOR.PATCH".
+LENET_API const char* lenet_version(void);
+
+/// \returns a configuration with the defaults of lenet::Config; NULL when there is no memory.
+LENET_API lenet_config* lenet_config_create(void);
+
+/// Sets an option of lenet::Config by its name, such as "model_file", "engine" or "threads".
+/// \param value as on the command line: a text, an integer, or "true" or "false"
+LENET_API lenet_status lenet_config_set(lenet_config* config, const char* name, const char* value,
+                                        lenet_error* error);
+
+LENET_API void lenet_config_free(lenet_config* config);
+
+/// Loads the model that the configuration names, which may be freed or changed after it.
+/// \param predictor receives the handle, which lenet_predictor_free frees; NULL after an error
+LENET_API lenet_status lenet_predictor_create(const lenet_config* config,
+                                              lenet_predictor** predictor, lenet_error* error);
+
+/// Creates another predictor of the same model, which shares its weights; either may be freed
+/// first.
+LENET_API lenet_status lenet_predictor_clone(const lenet_predictor* origin,
+                                             lenet_predictor** predictor, lenet_error* error);
+
+LENET_API void lenet_predictor_free(lenet_predictor* predictor);
+
+LENET_API lenet_status lenet_predictor_input_spec(const lenet_predictor* predictor,
+                                                  lenet_tensor_spec* spec, lenet_error* error);
+
+LENET_API lenet_status lenet_predictor_output_spec(const lenet_predictor* predictor,
+                                                   lenet_tensor_spec* spec, lenet_error* error);
+
+/// \param data the product of the shape, in values, row-major; may be NULL where that is 0. Their
+///   unit is the model's: for the bundled LeNet, grey levels from 0 to 1
+/// \param shape `rank` sizes: those of the input's spec, with any number of images in front
+/// \param output is filled in
+LENET_API lenet_status lenet_predictor_run(lenet_predictor* predictor, const float* data,
+                                           const int64_t* shape, size_t rank, lenet_output* output,
+                                           lenet_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

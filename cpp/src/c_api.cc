@@ -1,0 +1,138 @@
+#include "lenet/c_api.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "config_option.h"
+#include "lenet/config.h"
+#include "lenet/error.h"
+#include "lenet/predictor.h"
+#include "lenet/version.h"
+
+struct lenet_config {
+  lenet::Config config;
+};
+
+struct lenet_predictor {
+  lenet::Predictor predictor;
+  lenet::TensorView input = {};  // kept for the memory of its shape
+  lenet::Tensor output = {};
+};
+
+namespace {
+
+using lenet::ErrorCode;
+
+lenet_status report(lenet_error* error, lenet_status code, const char* text) {
+  if (error == nullptr) return code;
+  error->code = code;
+  std::size_t length = std::min(std::strlen(text), sizeof error->message - 1);
+  // No part of a character.
+  while (length > 0 && (static_cast<unsigned char>(text[length]) & 0xc0U) == 0x80) --length;
+  std::memcpy(error->message, text, length);
+  error->message[length] = '\0';
+  return code;
+}
+
+/// Nothing that is thrown leaves the library.
+template <typename Action>
+lenet_status guarded(lenet_error* error, Action&& action) noexcept {
+  try {
+    action();
+    return report(error, LENET_OK, "");
+  } catch (const lenet::Error& thrown) {
+    return report(error, static_cast<lenet_status>(thrown.code()), thrown.what());
+  } catch (const std::bad_alloc&) {
+    return report(error, LENET_BACKEND_FAILURE, "out of memory");
+  } catch (const std::exception& thrown) {
+    return report(error, LENET_BACKEND_FAILURE, thrown.what());
+  } catch (...) {
+    return report(error, LENET_BACKEND_FAILURE, "unknown failure");
+  }
+}
+
+template <typename Pointed>
+Pointed& required(Pointed* pointer, const char* name) {
+  if (pointer == nullptr) {
+    throw lenet::Error(ErrorCode::BadInput, std::string("the argument '") + name + "' is NULL");
+  }
+  return *pointer;
+}
+
+lenet_tensor_spec spec_of(const lenet::TensorSpec& spec) {
+  return {spec.name.c_str(), spec.dtype.c_str(), spec.shape.data(), spec.shape.size()};
+}
+
+/// \param make returns a lenet::Predictor
+template <typename Make>
+lenet_status create(lenet_predictor** predictor, lenet_error* error, Make&& make) {
+  return guarded(error, [&] {
+    required(predictor, "predictor") = nullptr;
+    *predictor = new lenet_predictor{make()};
+  });
+}
+
+}  // namespace
+
+const char* lenet_version(void) { return lenet::version(); }
+
+lenet_config* lenet_config_create(void) { return new (std::nothrow) lenet_config; }
+
+lenet_status lenet_config_set(lenet_config* config, const char* name, const char* value,
+                              lenet_error* error) {
+  return guarded(error, [&] {
+    lenet::Config& target = required(config, "config").config;
+    if (!lenet::set_option(target, &required(name, "name"), &required(value, "value"))) {
+      throw lenet::Error(ErrorCode::BadInput, std::string("unknown option '") + name +
+                                                  "'; choose one of " + lenet::option_names());
+    }
+  });
+}
+
+void lenet_config_free(lenet_config* config) { delete config; }
+
+lenet_status lenet_predictor_create(const lenet_config* config, lenet_predictor** predictor,
+                                    lenet_error* error) {
+  return create(predictor, error,
+                [&] { return lenet::Predictor(required(config, "config").config); });
+}
+
+lenet_status lenet_predictor_clone(const lenet_predictor* origin, lenet_predictor** predictor,
+                                   lenet_error* error) {
+  return create(predictor, error, [&] { return required(origin, "origin").predictor.clone(); });
+}
+
+void lenet_predictor_free(lenet_predictor* predictor) { delete predictor; }
+
+lenet_status lenet_predictor_input_spec(const lenet_predictor* predictor, lenet_tensor_spec* spec,
+                                        lenet_error* error) {
+  return guarded(error, [&] {
+    required(spec, "spec") = spec_of(required(predictor, "predictor").predictor.input_spec());
+  });
+}
+
+lenet_status lenet_predictor_output_spec(const lenet_predictor* predictor, lenet_tensor_spec* spec,
+                                         lenet_error* error) {
+  return guarded(error, [&] {
+    required(spec, "spec") = spec_of(required(predictor, "predictor").predictor.output_spec());
+  });
+}
+
+lenet_status lenet_predictor_run(lenet_predictor* predictor, const float* data,
+                                 const int64_t* shape, size_t rank, lenet_output* output,
+                                 lenet_error* error) {
+  return guarded(error, [&] {
+    lenet_predictor& own = required(predictor, "predictor");
+    lenet_output& result = required(output, "output");
+    if (rank > 0) required(shape, "shape");
+    own.input.data = data;
+    own.input.shape.assign(shape, shape + rank);
+    own.predictor.run(own.input, own.output);
+    result = {own.output.data.data(), own.output.data.size(), own.output.shape.data(),
+              own.output.shape.size()};
+  });
+}
