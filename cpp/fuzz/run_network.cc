@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 #include <vector>
 
+#include "engines/native/float_program.h"
 #include "engines/native/int8/program.h"
-#include "engines/native/program.h"
 #include "support.h"
 
 namespace lenet::fuzz {
@@ -14,7 +15,7 @@ namespace {
 constexpr std::int64_t kImages = 2;
 constexpr std::int64_t kMaxValues = 1 << 14;
 constexpr double kMaxWork = 1e6;
-constexpr std::int64_t kMaxFloats = 1 << 18;
+constexpr std::int64_t kMaxBytes = 1 << 20;
 
 bool is_small(const native::Network& network) {
   std::int64_t values = 0;
@@ -30,8 +31,7 @@ bool is_quantized(const native::Layer& layer) {
   return layer.kind == native::LayerKind::Quantize || !layer.integers.empty();
 }
 
-template <class Program>
-void run_program(const Program& program) {
+void run_program(const native::Program& program) {
   auto memory = program.memory(kImages);
   std::vector<float> input(static_cast<std::size_t>(kImages * program.input_values()));
   std::iota(input.begin(), input.end(), -1.0F);
@@ -41,18 +41,23 @@ void run_program(const Program& program) {
 
 }  // namespace
 
-void run_network(const native::Network& network) {
+void run_network(native::Network network) {
   if (!is_small(network)) return;
   const auto& layers = network.layers;
   if (std::any_of(layers.begin(), layers.end(), is_quantized)) {
-    accepts({ErrorCode::Unsupported},
-            [&] { run_program(native::int8::Program(network, native::int8::choose_kernels())); });
+    accepts({ErrorCode::Unsupported}, [&] {
+      native::int8::Program program(std::move(network), native::int8::choose_kernels());
+      program.prepare();
+      run_program(program);
+    });
     return;
   }
   for (const bool interleaved : {false, true}) {
     accepts({ErrorCode::Unsupported}, [&] {
-      const native::Program program(network, native::choose_kernels(), interleaved);
-      if (program.unit_floats() <= kMaxFloats) run_program(program);
+      native::FloatProgram program(network, native::choose_kernels(), interleaved);
+      if (program.tensor_bytes() > kMaxBytes) return;
+      program.prepare(network, false);
+      run_program(program);
     });
   }
 }

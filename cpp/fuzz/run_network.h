@@ -8,6 +8,6 @@ namespace lenet::fuzz {
 
 /// Compiles a network for each layout, or, when it is quantized, in int8, and runs two images if it
 /// is small enough.
-void run_network(const native::Network& network);
+void run_network(native::Network network);
 
 }  // namespace lenet::fuzz

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "engines/native/onnx/read_onnx.h"
+#include "engines/native/passes/passes.h"
 #include "model/onnx_graph.h"
 #include "model/onnx_model.h"
 #include "run_network.h"

@@ -4,8 +4,9 @@
 
 #include <random>
 
+#include "engines/native/float_program.h"
+#include "engines/native/int8/program.h"
 #include "engines/native/kernels/dispatch.h"
-#include "engines/native/network.h"
 #include "support.h"
 
 namespace lenet::tests {
@@ -169,12 +170,29 @@ inline std::vector<double> definition(const native::Network& network,
   return all;
 }
 
-/// What a program of that network gives for images, so many at once.
-template <class Program>
-std::vector<float> outputs(const Program& program, const native::Network& network,
-                           const std::vector<float>& images, std::int64_t at_once = 1) {
-  const std::int64_t image = network.tensors[network.input].values();
-  const std::int64_t row = network.tensors[network.output].values();
+/// A program of a network, with its weights packed. Its tensors share memory if they take more.
+inline std::unique_ptr<native::Program> compiled(native::Network network,
+                                                 const native::Kernels& kernels,
+                                                 bool interleaved = false,
+                                                 std::int64_t min_shared_bytes = 0) {
+  auto program =
+      std::make_unique<native::FloatProgram>(network, kernels, interleaved, min_shared_bytes);
+  program->prepare(network, true);
+  return program;
+}
+inline std::unique_ptr<native::int8::Program> compiled(const native::Network& network,
+                                                       const native::int8::Kernels& kernels,
+                                                       std::int64_t min_shared_bytes = 0) {
+  auto program = std::make_unique<native::int8::Program>(network, kernels, min_shared_bytes);
+  program->prepare();
+  return program;
+}
+
+/// What a program gives for images, so many at once.
+inline std::vector<float> outputs(const native::Program& program, const std::vector<float>& images,
+                                  std::int64_t at_once = 1) {
+  const std::int64_t image = program.input_values();
+  const std::int64_t row = program.output_values();
   const std::int64_t count = static_cast<std::int64_t>(images.size()) / image;
   auto memory = program.memory(at_once);
   std::vector<float> found(static_cast<std::size_t>(count * row));

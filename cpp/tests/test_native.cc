@@ -3,8 +3,6 @@
 
 #include <array>
 
-#include "engines/native/int8/program.h"
-#include "engines/native/program.h"
 #include "engines/native/read_network.h"
 #include "model/check_graph.h"
 #include "model/program_desc.h"
@@ -119,9 +117,11 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
       CAPTURE(std::string(kernels->name));
       std::vector<float> one_by_one;
       for (const bool interleaved : {false, true}) {
-        const native::Program program(network, *kernels, interleaved);
+        // Tensors of every other network share memory.
+        const std::int64_t min_shared = i % 2 == 0 ? 0 : native::kMinSharedBytes;
+        const auto program = compiled(network, *kernels, interleaved, min_shared);
         for (const std::int64_t at_once : {kImages, std::int64_t{1}}) {
-          const std::vector<float> found = outputs(program, network, images, at_once);
+          const std::vector<float> found = outputs(*program, images, at_once);
           double worst = 0;
           for (std::size_t k = 0; k < found.size(); ++k) {
             worst = std::max(worst, std::abs(found[k] - expected[k]));
@@ -150,16 +150,16 @@ TEST_CASE("softmax gives the output, wherever it is among the layers, and nothin
   network.output = 2;
   const std::vector<float> image = {0, std::log(2.0F) / 2, std::log(5.0F) / 2};
   const auto check = [&](const auto& program) {
-    const std::vector<float> found = outputs(program, network, image);
+    const std::vector<float> found = outputs(*program, image);
     const std::array<float, 3> expected = {0.125F, 0.25F, 0.625F};
     for (std::size_t i = 0; i < 3; ++i) CHECK(std::abs(found[i] - expected[i]) <= 1e-6F);
   };
-  check(native::Program(network, native::choose_kernels(), false));
-  check(native::int8::Program(network, native::int8::choose_kernels()));
+  check(compiled(network, native::choose_kernels()));
+  check(compiled(network, native::int8::choose_kernels()));
   network.output = 3;
   const char* const words = "softmax as the last layer only";
-  CHECK_ERROR(Unsupported, words, native::Program(network, native::choose_kernels(), false));
-  CHECK_ERROR(Unsupported, words, native::int8::Program(network, native::int8::choose_kernels()));
+  CHECK_ERROR(Unsupported, words, compiled(network, native::choose_kernels()));
+  CHECK_ERROR(Unsupported, words, compiled(network, native::int8::choose_kernels()));
 }
 
 TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
@@ -176,7 +176,7 @@ TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
   std::vector<float> image = random.values(kWidth);
   for (std::size_t i = 0; i < kWidth; ++i) image[i] *= static_cast<float>(i % 3 != 0);
   const auto run = [&](const Kernels& kernels) {
-    return outputs(native::Program(network, kernels, false), network, image);
+    return outputs(*compiled(network, kernels), image);
   };
   for (const Kernels* kernels : available_kernels(native::kernels_named)) {
     CAPTURE(std::string(kernels->name));

@@ -4,7 +4,6 @@
 
 #include <array>
 
-#include "engines/native/int8/program.h"
 #include "native_support.h"
 #include "support.h"
 
@@ -13,7 +12,6 @@ namespace {
 
 using namespace native;
 using native::int8::Kernels;
-using native::int8::Program;
 
 constexpr std::int64_t kImages = 5;
 
@@ -113,10 +111,11 @@ TEST_CASE("networks of integers are what their definition says, in all sets" *
     const std::vector<float> expected(exact.begin(), exact.end());
     for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
       CAPTURE(std::string(kernels->name));
-      const Program program(network, *kernels);
-      CHECK(program.has_integers());
+      const std::int64_t min_shared = i % 2 == 0 ? 0 : native::kMinSharedBytes;
+      const auto program = compiled(network, *kernels, min_shared);
+      CHECK(program->has_integers());
       for (const std::int64_t at_once : {kImages, std::int64_t{1}}) {
-        CHECK(outputs(program, network, images, at_once) == expected);
+        CHECK(outputs(*program, images, at_once) == expected);
       }
     }
   }
@@ -130,9 +129,9 @@ TEST_CASE("what is no number is rounded to the least") {
   add_layer(network, quantize, network.tensors[0]);
   const std::vector<float> image = {NAN, INFINITY, -INFINITY};
   for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
-    const Program program(network, *kernels);
-    CHECK_FALSE(program.has_integers());
-    CHECK(outputs(program, network, image) == std::vector<float>{-128, 127, -128});
+    const auto program = compiled(network, *kernels);
+    CHECK_FALSE(program->has_integers());
+    CHECK(outputs(*program, image) == std::vector<float>{-128, 127, -128});
   }
 }
 
@@ -151,10 +150,10 @@ TEST_CASE("what multiplies in float32 is known, as is the work of a pooled convo
   Layer pool = layer_of(LayerKind::Pool);
   pool.window.kernel = pool.window.strides = {2, 2};
   add_layer(network, pool, {5, 2, 2});
-  const Program program(network, native::int8::choose_kernels());
-  CHECK(program.float_multiply_adds() == 4 * 4 * 4 * 18);
+  const auto program = compiled(network, native::int8::choose_kernels());
+  CHECK(program->float_multiply_adds() == 4 * 4 * 4 * 18);
   double all = 0;
-  for (const PlanStep& step : program.plan()) all += step.multiply_adds;
+  for (const PlanStep& step : program->plan()) all += step.multiply_adds;
   CHECK(all == 4 * 4 * 4 * 18 + 5 * 4 * 4 * 4);
 }
 
@@ -167,7 +166,7 @@ TEST_CASE("sums that 32 bits might not hold are refused") {
   give_weights(linear, random, 1, 1 << 17);
   add_layer(network, linear, {1, 1, 1});
   CHECK_ERROR(Unsupported, "sums as long as those",
-              Program(network, native::int8::choose_kernels()));
+              compiled(network, native::int8::choose_kernels()));
 }
 
 }  // namespace

@@ -7,8 +7,7 @@
 #include <fstream>
 #include <new>
 
-#include "engines/native/int8/program.h"
-#include "engines/native/program.h"
+#include "engines/native/passes/passes.h"
 #include "native_support.h"
 #include "notation.h"
 #include "quantized_model.h"
@@ -109,13 +108,13 @@ TEST_CASE("tensors of more than 2 GiB are refused, in every layout and set") {
     for (const auto* kernels : available_kernels(native::kernels_named)) {
       CAPTURE(std::string(kernels->name));
       for (const bool interleaved : {false, true}) {
-        CHECK_ERROR(Unsupported, words, native::Program(floats, *kernels, interleaved));
+        CHECK_ERROR(Unsupported, words, compiled(floats, *kernels, interleaved));
       }
     }
     const Network integers = wide_network(channels, true);
     for (const auto* kernels : available_kernels(native::int8::kernels_named)) {
       CAPTURE(std::string(kernels->name));
-      CHECK_ERROR(Unsupported, words, native::int8::Program(integers, *kernels));
+      CHECK_ERROR(Unsupported, words, compiled(integers, *kernels));
     }
   }
 }

@@ -1,6 +1,7 @@
 // Nodes and constants of .onnx files made by hand, and the networks that they become.
 
 #include "engines/native/onnx/read_onnx.h"
+#include "engines/native/passes/passes.h"
 #include "model/graph.h"
 #include "model/onnx_graph.h"
 #include "notation.h"

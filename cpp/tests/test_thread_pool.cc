@@ -10,7 +10,7 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "engines/native/thread_pool.h"
+#include "engines/native/runtime/thread_pool.h"
 #include "support.h"
 
 namespace lenet::tests {

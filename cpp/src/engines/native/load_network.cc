@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "engines/native/onnx/read_onnx.h"
+#include "engines/native/passes/passes.h"
 #include "engines/native/read_network.h"
 #include "model/check_graph.h"
 #include "model/parameters.h"

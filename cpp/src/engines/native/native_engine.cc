@@ -9,11 +9,12 @@
 #include <utility>
 
 #include "engines/native/explain.h"
+#include "engines/native/float_program.h"
 #include "engines/native/int8/program.h"
 #include "engines/native/load_network.h"
 #include "engines/native/multiply_add_limit.h"
-#include "engines/native/program.h"
-#include "engines/native/thread_pool.h"
+#include "engines/native/passes/passes.h"
+#include "engines/native/runtime/thread_pool.h"
 #include "lenet/error.h"
 
 namespace lenet {
@@ -76,18 +77,16 @@ std::int64_t least_piece(const std::vector<PlanStep>& steps, bool side_by_side) 
 struct Compiled {
   TensorSpec input;
   TensorSpec output;
-  std::unique_ptr<Program> nhwc;  ///< a unit is one image
-  std::unique_ptr<Program>
-      batch_interleaved;  ///< a unit is many, interleaved; null where that does not pay
-  std::unique_ptr<native::int8::Program> quantized;  ///< instead of both
-  std::int64_t least_piece = 1;  ///< images below which another thread does not help
+  std::unique_ptr<Program> nhwc;               ///< a unit is one image
+  std::unique_ptr<Program> batch_interleaved;  ///< a unit is many; null where that does not pay
+  const char* instructions;
+  native::Arithmetic arithmetic = native::Arithmetic::Float32;
+  bool is_fastest = false;
+  std::int64_t images_one_by_one = 1;  ///< that go through `nhwc` together
+  std::int64_t least_piece = 1;        ///< images below which another thread does not help
 
-  std::int64_t input_values() const {
-    return quantized ? quantized->input_values() : nhwc->input_values();
-  }
-  std::int64_t output_values() const {
-    return quantized ? quantized->output_values() : nhwc->output_values();
-  }
+  std::int64_t input_values() const { return nhwc->input_values(); }
+  std::int64_t output_values() const { return nhwc->output_values(); }
 };
 
 /// The memory of one thread's runs.
@@ -95,21 +94,16 @@ class Workspace {
  public:
   /// \param input, output of `images` images
   void run(const Compiled& compiled, const float* input, std::int64_t images, float* output) {
-    if (compiled.quantized) {
-      const native::int8::Program& program = *compiled.quantized;
-      program.run(input, images, memory(quantized_, program, images), output);
-      return;
-    }
     const std::int64_t image = compiled.input_values();
     const std::int64_t row = compiled.output_values();
     std::int64_t done = side_by_side(compiled, images);
     if (done > 0) {
       const Program& many = *compiled.batch_interleaved;
-      many.run(input, done, memory(interleaved_memory_, many, done), output);
+      many.run(input, done, interleaved_.of(many, done), output);
     }
     while (done < images) {
-      const std::int64_t count = std::min(images - done, one_by_one(compiled));
-      compiled.nhwc->run(input + done * image, count, memory(nhwc_memory_, *compiled.nhwc, count),
+      const std::int64_t count = std::min(images - done, compiled.images_one_by_one);
+      compiled.nhwc->run(input + done * image, count, nhwc_.of(*compiled.nhwc, count),
                          output + done * row);
       done += count;
     }
@@ -123,30 +117,23 @@ class Workspace {
     // A unit that is nearly full costs less than its images one by one.
     return rest * 4 > lanes * 3 ? images : images - rest;
   }
-  /// How many images go through the network together, layer by layer, each alone.
-  static std::int64_t one_by_one(const Compiled& compiled) {
-    const std::int64_t fit = std::max<std::int64_t>(kMaxFloats / compiled.nhwc->unit_floats(), 1);
-    return std::min(kImagesOneByOne, fit);
-  }
 
  private:
-  template <class Number>
   struct Memory {
-    native::Aligned<Number> numbers;
+    native::Aligned<char> bytes;
     std::int64_t images = 0;
-  };
-  template <class Number, class Program>
-  static Number* memory(Memory<Number>& memory, const Program& program, std::int64_t images) {
-    if (memory.images < images) {
-      memory.numbers = program.memory(images);
-      memory.images = images;
-    }
-    return memory.numbers.data();
-  }
 
-  Memory<float> nhwc_memory_;
-  Memory<float> interleaved_memory_;
-  Memory<char> quantized_;
+    char* of(const Program& program, std::int64_t wanted) {
+      if (images < wanted) {
+        bytes = program.memory(wanted);
+        images = wanted;
+      }
+      return bytes.data();
+    }
+  };
+
+  Memory nhwc_;
+  Memory interleaved_;
 };
 
 class NativeEngine final : public Engine {
@@ -178,12 +165,7 @@ class NativeEngine final : public Engine {
   }
 
   // Of larger networks, Paddle's oneDNN is (docs/native-engine.md).
-  bool is_fastest() const override {
-    if (!compiled_->quantized) return compiled_->batch_interleaved != nullptr;
-    const bool bytes = native::int8::choose_kernels().bytes == 1;
-    return compiled_->quantized->image_bytes() <= (bytes ? kMaxBytes : kMaxBytesInPairs) &&
-           compiled_->quantized->float_multiply_adds() <= kMaxFloatWork;
-  }
+  bool is_fastest() const override { return compiled_->is_fastest; }
 
   Plan explain(std::int64_t images, int runs) override {
     return translate_bad_alloc("explaining the model",
@@ -223,27 +205,19 @@ class NativeEngine final : public Engine {
       plan.parts.push_back(std::move(part));
     };
     const std::int64_t piece = std::min(images, kImagesOfPiece);
-    if (compiled_->quantized) {
-      plan.instructions = native::int8::choose_kernels().name;
-      add_part(*compiled_->quantized, "one by one", piece, piece);
-    } else {
-      plan.instructions = native::choose_kernels().name;
-      const std::int64_t many = Workspace::side_by_side(*compiled_, piece);
-      if (many > 0) {
-        const std::int64_t lanes = compiled_->batch_interleaved->images_per_unit();
-        add_part(*compiled_->batch_interleaved, std::to_string(lanes) + " side by side", many,
-                 many);
-      }
-      if (piece > many) {
-        const std::int64_t most = Workspace::one_by_one(*compiled_);
-        add_part(*compiled_->nhwc, "one by one", piece - many, std::min(piece - many, most));
-      }
+    plan.instructions = compiled_->instructions;
+    const std::int64_t many = Workspace::side_by_side(*compiled_, piece);
+    if (many > 0) {
+      const std::int64_t lanes = compiled_->batch_interleaved->images_per_unit();
+      add_part(*compiled_->batch_interleaved, std::to_string(lanes) + " side by side", many, many);
+    }
+    if (piece > many) {
+      add_part(*compiled_->nhwc, "one by one", piece - many,
+               std::min(piece - many, compiled_->images_one_by_one));
     }
     for (const PlanStep& step : plan.parts[0].steps) plan.multiply_adds += step.multiply_adds;
-    plan.limit = native::measure_multiply_add_limit(
-                     kSecondsOfLimit,
-                     compiled_->quantized ? native::Arithmetic::Int8 : native::Arithmetic::Float32)
-                     .per_second;
+    plan.limit =
+        native::measure_multiply_add_limit(kSecondsOfLimit, compiled_->arithmetic).per_second;
     return plan;
   }
 
@@ -276,6 +250,41 @@ class NativeEngine final : public Engine {
   Shape output_shape_;
 };
 
+void compile(native::Network network, Compiled& compiled) {
+  using native::FloatProgram;
+  constexpr std::int64_t kFloat = sizeof(float);
+  const native::Kernels& kernels = native::choose_kernels();
+  native::split_long_sums(network);
+  auto nhwc = std::make_unique<FloatProgram>(network, kernels, false);
+  std::unique_ptr<FloatProgram> interleaved;
+  if (kernels.lanes > 1 &&
+      nhwc->tensor_bytes() * kernels.lanes <= 2 * kMaxInterleavedFloats * kFloat) {
+    interleaved = std::make_unique<FloatProgram>(network, kernels, true);
+    if (interleaved->tensor_bytes() > kMaxInterleavedFloats * kFloat) interleaved.reset();
+  }
+  compiled.instructions = kernels.name;
+  compiled.is_fastest = interleaved != nullptr;
+  compiled.images_one_by_one =
+      std::clamp<std::int64_t>(kMaxFloats * kFloat / nhwc->tensor_bytes(), 1, kImagesOneByOne);
+  nhwc->prepare(network, interleaved == nullptr);
+  if (interleaved) interleaved->prepare(network, true);
+  compiled.nhwc = std::move(nhwc);
+  compiled.batch_interleaved = std::move(interleaved);
+}
+
+void compile_int8(native::Network network, Compiled& compiled) {
+  const native::int8::Kernels& kernels = native::int8::choose_kernels();
+  auto program = std::make_unique<native::int8::Program>(std::move(network), kernels);
+  compiled.instructions = kernels.name;
+  compiled.arithmetic = native::Arithmetic::Int8;
+  compiled.is_fastest =
+      program->image_bytes() <= (kernels.bytes == 1 ? kMaxBytes : kMaxBytesInPairs) &&
+      program->float_multiply_adds() <= kMaxFloatWork;
+  compiled.images_one_by_one = kImagesOfPiece;
+  program->prepare();
+  compiled.nhwc = std::move(program);
+}
+
 }  // namespace
 
 void require_native_options(const Config& config) {
@@ -305,21 +314,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFi
     auto compiled = std::make_shared<Compiled>();
     compiled->input = {network.input_name, network.input_shape, "float32"};
     compiled->output = {network.output_name, network.output_shape, "float32"};
-    if (int8) {
-      compiled->quantized =
-          std::make_unique<native::int8::Program>(network, native::int8::choose_kernels());
-      compiled->least_piece = least_piece(compiled->quantized->plan(), false);
-      return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
-    }
-    native::split_long_sums(network);
-    const native::Kernels& kernels = native::choose_kernels();
-    compiled->nhwc = std::make_unique<Program>(network, kernels, false);
-    if (kernels.lanes > 1 &&
-        compiled->nhwc->unit_floats() * kernels.lanes <= 2 * kMaxInterleavedFloats) {
-      auto many = std::make_unique<Program>(network, kernels, true);
-      if (many->unit_floats() <= kMaxInterleavedFloats)
-        compiled->batch_interleaved = std::move(many);
-    }
+    int8 ? compile_int8(std::move(network), *compiled) : compile(std::move(network), *compiled);
     compiled->least_piece =
         least_piece(compiled->nhwc->plan(), compiled->batch_interleaved != nullptr);
     return std::make_unique<NativeEngine>(std::move(compiled), config.threads);

@@ -145,24 +145,17 @@ class LayerMemory {
   double bytes_ = 0;
 };
 
-/// Bounds the memory for the tensors of one image, as they are stored: with their borders, and
-/// channels in whole vectors.
-class ImageMemory {
- public:
-  /// \throws Error Unsupported: the tensors take more than kMax numbers
-  void add(double numbers);
-
-  static constexpr double kMax = 1 << 29;
-
- private:
-  double numbers_ = 0;
-};
+/// Bounds the memory for tensors, as they are stored: with their borders, and channels in whole
+/// vectors. \throws Error Unsupported: more than 2 GiB
+void require_tensor_memory(double bytes);
 
 /// Bytes of the numbers that a layer holds.
 double bytes_of(const Layer& layer);
 
 /// Whether a convolution's window is the image: a fully connected layer.
 bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output);
+
+bool is_max_pool(const Layer& layer);
 
 /// Whether the layer halves the image by the largest of each 2 x 2 of its input.
 bool is_max_pool_2x2(const Network& network, const Layer& layer);
@@ -177,20 +170,5 @@ std::int32_t tap_offset(std::int64_t offset, const Layer& layer);
 
 /// Multiply-adds of a layer for one image.
 double multiply_adds(const Network& network, const Layer& layer);
-
-/// So many times scale_convolution may be applied to one convolution: it visits all weights.
-inline constexpr int kMaxScales = 16;
-
-/// x * scale + bias after a convolution is a convolution with other weights.
-void scale_convolution(Layer& convolution, const Layer& scale);
-
-/// Normalizations become part of the convolution before them (at most kMaxScales), relus of the
-/// layer before them, and what changes nothing goes.
-void simplify(Network& network);
-
-/// Convolutions, fully connected layers among them, whose sums have thousands of products become
-/// several over some of the channels each, whose outputs are added: the rounding errors of one sum
-/// grow with its length. Not for quantized networks, nor grouped convolutions.
-void split_long_sums(Network& network);
 
 }  // namespace lenet::native

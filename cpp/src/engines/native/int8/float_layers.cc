@@ -1,9 +1,12 @@
-#include "engines/native/int8/float_layers.h"
-
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
+#include "engines/native/int8/ops.h"
+#include "engines/native/ops/pool_windows.h"
+
+// Simple loops, and the same bits on every processor.
 namespace lenet::native::int8 {
 namespace {
 
@@ -18,8 +21,8 @@ void each_pixel(const Windows& rows, const Windows& columns, const TensorShape& 
   }
 }
 
-}  // namespace
-
+/// A convolution's weights [output channels][input channels][height][width] by
+/// [group][height][width][input channels][output channels of the group].
 std::vector<float> outputs_last(const Layer& layer) {
   const auto groups = static_cast<std::size_t>(layer.groups);
   const std::size_t outputs = layer.bias.size() / groups;
@@ -39,6 +42,9 @@ std::vector<float> outputs_last(const Layer& layer) {
   return found;
 }
 
+// Tensors of one image, [height][width][channels]; `relu` is left to the caller.
+
+/// \param weights as outputs_last gives them
 void convolve(const Layer& layer, const std::vector<float>& weights, const TensorShape& from,
               const TensorShape& to, const float* input, float* output) {
   const Window& window = layer.window;
@@ -96,6 +102,128 @@ void largest(const Windows& rows, const Windows& columns, const TensorShape& fro
       });
     }
   }
+}
+
+class FloatLayer final : public Op {
+ public:
+  explicit FloatLayer(IntLayer source);
+
+  void run(const Frame& frame) const override {
+    for (std::int64_t unit = 0; unit < frame.count; ++unit) run_unit(frame, unit);
+  }
+  std::string kernel() const override {
+    const LayerKind kind = source_.planned.layer.kind;
+    const bool rounds_only = kind == LayerKind::Quantize;
+    return std::string(to_string(kind)) + (rounds_only ? "" : ", float32");
+  }
+  std::int64_t scratch_bytes() const override { return input_bytes_ * kScratches; }
+
+ private:
+  // Inputs of a layer and its result, where they are not float32 without a border already.
+  static constexpr std::int64_t kScratches = 3;
+
+  const float* values(const Frame& frame, std::int64_t unit, std::size_t input,
+                      const QuantParams& quant) const {
+    const Placement& tensor = source_.inputs[input];
+    return float_values(source_.kernels, tensor, quant, frame.at<char>(tensor, unit),
+                        frame.scratch + static_cast<std::int64_t>(input % 2) * input_bytes_);
+  }
+  void run_unit(const Frame& frame, std::int64_t unit) const;
+  void concat(const Frame& frame, std::int64_t unit, float* result) const;
+  /// Rounds the result where the tensor holds integers.
+  void give(float* values, const QuantParams& quant, char* to) const;
+
+  IntLayer source_;
+  std::int64_t input_bytes_ = 0;  ///< of the largest tensor, as float32
+  Windows rows_;
+  Windows columns_;
+  std::vector<float> weights_;
+};
+
+FloatLayer::FloatLayer(IntLayer source) : source_(std::move(source)) {
+  Layer& layer = source_.planned.layer;
+  const TensorShape& from = source_.inputs[0].shape;
+  const TensorShape& to = source_.output.shape;
+  input_bytes_ = float_bytes(to);
+  for (const Placement& input : source_.inputs) {
+    input_bytes_ = std::max(input_bytes_, float_bytes(input.shape));
+  }
+  if (layer.kind == LayerKind::Convolution) {
+    weights_ = outputs_last(layer);
+    std::vector<float>().swap(layer.weights);
+  } else if (layer.kind == LayerKind::Pool) {
+    rows_ = pool_windows(layer, 0, from.height, to.height);
+    columns_ = pool_windows(layer, 1, from.width, to.width);
+  }
+}
+
+void FloatLayer::concat(const Frame& frame, std::int64_t unit, float* result) const {
+  const auto& [channels, height, width] = source_.output.shape;
+  for (std::size_t i = 0; i < source_.inputs.size(); ++i) {
+    const float* from = values(frame, unit, i, source_.inputs[i].quant);
+    const std::int64_t count = source_.inputs[i].shape.channels;
+    for (std::int64_t p = 0; p < height * width; ++p) {
+      std::copy_n(from + p * count, count, result + p * channels);
+    }
+    result += count;
+  }
+}
+
+void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
+  const Layer& layer = source_.planned.layer;
+  const Placement& to = source_.output;
+  const TensorShape& shape = source_.inputs[0].shape;
+  char* output = frame.at<char>(to, unit);
+  char* floats = to.quant ? frame.scratch + 2 * input_bytes_ : output;
+  auto* result = reinterpret_cast<float*>(floats);
+  const std::int64_t count = to.shape.values();
+  if (layer.kind == LayerKind::Concat) {
+    concat(frame, unit, result);
+    return give(result, to.quant, output);
+  }
+  QuantParams taken = source_.inputs[0].quant;
+  QuantParams given = to.quant;
+  // The mean of integers, so that one in the middle between two others is rounded to even.
+  if (layer.kind == LayerKind::Pool && taken && taken == given) {
+    taken.range = given.range = taken.qmax;
+  }
+  const float* from = values(frame, unit, 0, taken);
+  if (layer.kind == LayerKind::Convolution) {
+    convolve(layer, weights_, shape, to.shape, from, result);
+  } else if (layer.kind == LayerKind::Pool) {
+    (layer.pool == PoolKind::Max ? largest : average)(rows_, columns_, shape, from, result);
+  } else if (layer.kind == LayerKind::Add) {
+    const float* other = values(frame, unit, 1, source_.inputs[1].quant);
+    for (std::int64_t i = 0; i < count; ++i) result[i] = from[i] + other[i];
+  } else if (layer.kind == LayerKind::ChannelScale) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto c = static_cast<std::size_t>(i % to.shape.channels);
+      result[i] = from[i] * layer.scale[c] + layer.bias[c];
+    }
+  } else {
+    std::copy_n(from, count, result);  // relu and rounding follow
+  }
+  give(result, given, output);
+}
+
+void FloatLayer::give(float* values, const QuantParams& quant, char* to) const {
+  const TensorShape& shape = source_.output.shape;
+  if (!quant) {  // they are in their place
+    const std::int64_t count = source_.planned.layer.relu ? shape.values() : 0;
+    for (std::int64_t i = 0; i < count; ++i) values[i] = std::max(values[i], 0.0F);
+    return;
+  }
+  const std::int64_t row = shape.width * shape.channels;
+  for (std::int64_t y = 0; y < shape.height; ++y) {
+    quantize(source_.kernels, values + y * row, row, quant, source_.planned.roundings.back().relu,
+             to + y * source_.output.row * source_.output.element_bytes);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Op> make_float_layer(IntLayer source) {
+  return std::make_unique<FloatLayer>(std::move(source));
 }
 
 }  // namespace lenet::native::int8

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "engines/native/passes/passes.h"
 #include "lenet/error.h"
 
 namespace lenet::native::int8 {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <utility>
 
+#include "engines/native/passes/passes.h"
 #include "lenet/error.h"
 
 namespace lenet::native::int8 {
@@ -12,69 +12,6 @@ namespace {
 
 /// So many products of integers of 8 bits, of which one may be up to 255, fit a sum of 32.
 constexpr std::size_t kMaxTaps = (std::size_t{1} << 31) / (255 * 128) - 1;
-
-bool is_max_pool(const Layer& layer) {
-  return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
-}
-
-/// The largest of rounded values is the largest of the values, rounded: fewer bytes to look at, and
-/// the layer before rounds at once.
-void round_before_pools(Network& network) {
-  // In the networks that Paddle quantizes a pool and its rounding stand side by side.
-  constexpr std::size_t kMaxMoves = 100;
-  std::size_t moves = 0;
-  Links links(network);
-  std::vector<Layer>& layers = network.layers;
-  for (std::size_t i = 0; i < layers.size();) {
-    Layer& quantize = layers[i];
-    const std::size_t at = links.producers[quantize.inputs[0]];
-    if (quantize.kind != LayerKind::Quantize || at == Links::kNone || !is_max_pool(layers[at]) ||
-        links.uses[layers[at].output] != 1 || links.uses[layers[at].inputs[0]] != 1) {
-      ++i;
-      continue;
-    }
-    Layer& pool = layers[at];
-    const std::size_t between = network.tensors.size();
-    network.tensors.push_back(network.tensors[pool.inputs[0]]);
-    links.uses.push_back(1);
-    links.producers.push_back(at);
-    quantize.relu |= std::exchange(pool.relu, false);
-    quantize.inputs = std::exchange(pool.inputs, {between});
-    pool.output = std::exchange(quantize.output, between);
-    // In the order of execution: what follows the pool follows the rounding too.
-    const auto first = layers.begin() + static_cast<std::ptrdiff_t>(at);
-    const auto last = layers.begin() + static_cast<std::ptrdiff_t>(i);
-    std::rotate(first, last, last + 1);
-    for (std::size_t moved = at; moved <= i; ++moved) links.producers[layers[moved].output] = moved;
-    moves += i - at;
-    if (moves > kMaxMoves * layers.size()) {
-      throw Error(ErrorCode::Unsupported,
-                  "the native engine supports fewer roundings after pools; use engine paddle");
-    }
-    i = at;  // there may be another pool before it
-  }
-}
-
-/// What has been rounded the same way before stays as it is; so does the largest of such values.
-void drop_repeated_rounding(Network& network) {
-  std::vector<QuantParams> roundings(network.tensors.size());
-  std::vector<Layer> layers;
-  std::vector<std::size_t> same(network.tensors.size());
-  std::iota(same.begin(), same.end(), std::size_t{0});
-  for (Layer& layer : network.layers) {
-    for (std::size_t& input : layer.inputs) input = same[input];
-    const QuantParams before = roundings[layer.inputs[0]];
-    if (layer.kind == LayerKind::Quantize && layer.quant == before && !layer.relu) {
-      same[layer.output] = layer.inputs[0];
-      continue;
-    }
-    if (layer.kind == LayerKind::Quantize) roundings[layer.output] = layer.quant;
-    if (is_max_pool(layer)) roundings[layer.output] = before;
-    layers.push_back(std::move(layer));
-  }
-  network.layers = std::move(layers);
-  network.output = same[network.output];
-}
 
 void use_float_weights(Layer& layer) {
   const std::size_t taps = layer.integers.size() / layer.weight_scales.size();
@@ -105,7 +42,7 @@ class Planner {
     plan_.input = network_.input;
     plan_.output = network_.output;
     plan_.roundings.resize(network_.tensors.size());
-    for (const Layer& layer : network_.layers) {
+    for (Layer& layer : network_.layers) {
       if (layer.kind == LayerKind::Quantize ? fuses_into_previous(layer)
                                             : fuses_into_convolution(layer)) {
         continue;
@@ -122,20 +59,21 @@ class Planner {
  private:
   bool rounded(std::size_t tensor) const { return static_cast<bool>(plan_.roundings[tensor]); }
 
-  void add(const Layer& layer) {
+  void add(Layer& source) {
     PlannedLayer planned;
-    planned.layer = layer;
-    planned.multiply_adds = multiply_adds(network_, layer);
+    planned.multiply_adds = multiply_adds(network_, source);
+    planned.layer = std::move(source);
+    Layer& layer = planned.layer;
     if (is_max_pool(layer)) plan_.roundings[layer.output] = plan_.roundings[layer.inputs[0]];
     if (layer.kind == LayerKind::Quantize) round(planned, layer);
     if (!layer.integers.empty()) {
       if (rounded(layer.inputs[0])) {
         require_sums_that_fit(layer);
       } else {
-        use_float_weights(planned.layer);
+        use_float_weights(layer);
       }
     }
-    producers_[planned.layer.output] = plan_.layers.size();
+    producers_[layer.output] = plan_.layers.size();
     plan_.layers.push_back(std::move(planned));
   }
 

@@ -1,4 +1,4 @@
-#include "engines/native/thread_pool.h"
+#include "engines/native/runtime/thread_pool.h"
 
 #include <pthread.h>
 #include <sched.h>

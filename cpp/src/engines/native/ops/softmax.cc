@@ -1,4 +1,4 @@
-#include "engines/native/softmax.h"
+#include "engines/native/ops/softmax.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "engines/native/pool_windows.h"
+#include "engines/native/ops/pool_windows.h"
 
 #include <algorithm>
 

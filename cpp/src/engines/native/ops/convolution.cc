@@ -1,0 +1,229 @@
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <numeric>
+
+#include "engines/native/ops/ops.h"
+#include "finite.h"
+
+namespace lenet::native {
+namespace {
+
+/// Cycles, about, for one tap of all channels at a row of windows, when `tile` channels are
+/// computed together: two multiply-adds and two loads a cycle, and four cycles until a sum can be
+/// added to.
+double cycles(const Kernels& kernels, std::int64_t channels, std::int64_t units, int tile,
+              bool pool) {
+  const std::int64_t widest = kernels.widest(tile, pool);
+  const std::int64_t tiles = (units + widest - 1) / widest;
+  double all = 0;
+  for (std::int64_t t = 0; t < tiles; ++t) {
+    const std::int64_t width = (units * (t + 1) / tiles - units * t / tiles) * (pool ? 4 : 1);
+    const auto sums = static_cast<double>(width * tile);
+    const auto loads = static_cast<double>(width + tile);
+    all += std::max({sums / 2, loads / 2, 4.0});
+  }
+  return all * static_cast<double>((channels + tile - 1) / tile);
+}
+
+int best_tile(const Kernels& kernels, std::int64_t channels, std::int64_t columns, bool pool) {
+  int best = 1;
+  double least = std::numeric_limits<double>::infinity();
+  for (const int tile : {6, 4, 3, 2, 1}) {
+    // Even one unit's sums, values and weight would not fit the registers.
+    if (tile > 1 && (pool ? 4 : 1) * (tile + 1) + 1 > kernels.registers) continue;
+    const double found = cycles(kernels, channels, pool ? columns / 2 : columns, tile, pool);
+    if (found < least) {
+      least = found;
+      best = tile;
+    }
+  }
+  return best;
+}
+
+/// How many offsets are always one apart, again and again.
+std::int32_t run_of(const std::vector<std::int32_t>& offsets) {
+  std::int32_t run = 0;
+  std::int32_t length = 1;
+  for (std::size_t i = 1; i < offsets.size(); ++i, ++length) {
+    if (offsets[i] == offsets[i - 1] + 1) continue;
+    run = std::gcd(run, length);
+    length = 0;
+  }
+  return std::gcd(run, length);
+}
+
+class Convolution final : public Op {
+ public:
+  explicit Convolution(const FloatLayer& source);
+  void run(const Frame& frame) const override;
+  std::string kernel() const override { return kernel_; }
+
+ private:
+  void find_taps(const FloatLayer& source);
+  /// \returns how many channels are side by side in the packed weights, block after block
+  std::vector<std::int64_t> choose_blocks(const FloatLayer& source);
+  void pack(const FloatLayer& source, const std::vector<std::int64_t>& blocks);
+
+  Placement from_;
+  Placement to_;
+  const char* kernel_ = "conv_channels";
+  void (*convolve_)(const ConvTask&);
+  bool whole_image_;                  ///< fully connected: all units side by side
+  ConvTask task_{};                   ///< what the tasks have in common
+  std::vector<ConvTask> tasks_;       ///< for each group; `input` and `output` are added in a run
+  std::vector<std::int64_t> inputs_;  ///< floats from the tensor's first pixel
+  std::vector<std::int64_t> outputs_;
+  std::vector<std::int32_t> offsets_;  ///< of the taps
+  std::vector<std::int64_t> places_;   ///< of the taps, among [input channel][height][width]
+  Aligned<float> weights_;
+  Aligned<float> bias_;
+};
+
+Convolution::Convolution(const FloatLayer& source)
+    : from_(source.inputs[0]),
+      to_(source.output),
+      convolve_(source.kernels.conv_channels),
+      whole_image_(is_whole_image(from_.shape, source.layer, source.shape)) {
+  if (source.method == ConvMethod::Columns) {
+    kernel_ = "conv_columns";
+    convolve_ = source.kernels.conv_columns;
+  } else if (source.method == ConvMethod::Interleaved) {
+    kernel_ = "conv_interleaved";
+    convolve_ = source.kernels.conv_interleaved;
+  }
+  find_taps(source);
+  const Window& window = source.layer.window;
+  task_.offsets = offsets_.data();
+  task_.taps = static_cast<std::int32_t>(offsets_.size());
+  task_.run = run_of(offsets_);
+  task_.input_column = window.strides[1] * from_.column;
+  task_.input_row = window.strides[0] * from_.row;
+  task_.output_column = to_.column;
+  task_.output_row = to_.row;
+  task_.output_channel = to_.channel;
+  task_.columns = static_cast<std::int32_t>(source.shape.width);
+  task_.rows = static_cast<std::int32_t>(source.shape.height);
+  task_.channels = static_cast<std::int32_t>(source.shape.channels / source.layer.groups);
+  task_.relu = source.relu();
+  task_.pool = source.pool != nullptr;
+  if (task_.pool) {
+    task_.rows = task_.rows / 2 * 2;
+    task_.columns = task_.columns / 2 * 2;
+  }
+  pack(source, choose_blocks(source));
+  std::vector<std::int64_t>().swap(places_);
+}
+
+void Convolution::find_taps(const FloatLayer& source) {
+  const Layer& layer = source.layer;
+  const auto [height, width] = layer.window.kernel;
+  const auto taps = static_cast<std::int64_t>(layer.weights.size()) / source.shape.channels;
+  const std::int64_t channels = taps / (height * width);
+  const auto add = [&](std::int64_t c, std::int64_t y, std::int64_t x) {
+    places_.push_back((c * layer.window.kernel[0] + y) * layer.window.kernel[1] + x);
+    const std::int64_t offset = y * layer.window.dilations[0] * from_.row +
+                                x * layer.window.dilations[1] * from_.column + c * from_.channel;
+    offsets_.push_back(tap_offset(offset, layer));
+  };
+  // The order in which one image's taps lie side by side; the same for interleaved images.
+  for (std::int64_t i = 0; i < taps; ++i) {
+    if (source.planar_taps) {
+      add(i / (height * width), i / width % height, i % width);
+    } else {
+      add(i % channels, i / channels / width, i / channels % width);
+    }
+  }
+}
+
+std::vector<std::int64_t> Convolution::choose_blocks(const FloatLayer& source) {
+  const Kernels& kernels = source.kernels;
+  const std::int64_t channels = task_.channels;
+  const bool many_registers = kernels.registers >= 32;
+  std::vector<std::int64_t> blocks;
+  if (source.method == ConvMethod::Channels) {
+    task_.tile = !many_registers ? 2 : whole_image_ ? 8 : 4;
+    constexpr std::int32_t kShortestRun = 16;  // of which it pays to look for zeros first
+    task_.skips_zeros = whole_image_ && task_.run >= kShortestRun &&
+                        all_finite(source.layer.weights.data(), source.layer.weights.size());
+    for (std::int64_t left = (channels + kernels.lanes - 1) / kernels.lanes; left > 0;) {
+      const int block = kernels.block(static_cast<int>(left), task_.tile);
+      blocks.push_back(block * kernels.lanes);
+      left -= block;
+    }
+    return blocks;
+  }
+  if (source.method == ConvMethod::Columns) {
+    task_.tile =
+        static_cast<std::int32_t>(std::min<std::int64_t>(many_registers ? 6 : 3, channels));
+    if (task_.tile == 5) task_.tile = 6;
+  } else {
+    constexpr std::int64_t kUnits = 4;  // of which a fully connected layer sees several at once
+    const std::int64_t columns = whole_image_ ? kUnits : source.shape.width;
+    task_.tile = best_tile(kernels, channels, columns, task_.pool);
+  }
+  blocks.assign(static_cast<std::size_t>((channels + task_.tile - 1) / task_.tile), task_.tile);
+  return blocks;
+}
+
+void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>& blocks) {
+  const Layer& layer = source.layer;
+  const std::int64_t taps = task_.taps;
+  const std::int64_t channels = task_.channels;
+  const std::int64_t inputs = taps / (layer.window.kernel[0] * layer.window.kernel[1]);
+  const std::int64_t packed = std::accumulate(blocks.begin(), blocks.end(), std::int64_t{0});
+  source.memory.add(static_cast<double>(layer.groups) *
+                    (static_cast<double>(packed * (taps + 1) * std::int64_t{sizeof(float)}) +
+                     static_cast<double>(sizeof(ConvTask))));
+  weights_ = Aligned<float>(static_cast<std::size_t>(layer.groups * packed * taps));
+  bias_ = Aligned<float>(static_cast<std::size_t>(layer.groups * packed));
+  float* weights = weights_.data();
+  float* bias = bias_.data();
+  for (std::int64_t g = 0; g < layer.groups; ++g) {
+    task_.weights = weights;
+    task_.bias = bias;
+    tasks_.push_back(task_);
+    inputs_.push_back((layer.first_channel + g * inputs) * from_.channel -
+                      layer.window.padding[0] * from_.row - layer.window.padding[2] * from_.column);
+    outputs_.push_back(g * channels * to_.channel);
+    std::int64_t first = 0;
+    for (const std::int64_t block : blocks) {
+      const std::int64_t real = std::min(block, channels - first);  // the others are zeros
+      const float* of_block = layer.weights.data() + (g * channels + first) * taps;
+      for (std::int64_t t = 0; t < taps; ++t, weights += block) {
+        const float* of_tap = of_block + places_[static_cast<std::size_t>(t)];
+        for (std::int64_t b = 0; b < real; ++b) weights[b] = of_tap[b * taps];
+      }
+      // Adding 0 makes a -0 a 0, in all kernels: see skips_zeros.
+      for (std::int64_t b = 0; b < real; ++b) {
+        bias[b] = layer.bias[static_cast<std::size_t>(g * channels + first + b)] + 0.0F;
+      }
+      bias += block;
+      first += block;
+    }
+  }
+}
+
+void Convolution::run(const Frame& frame) const {
+  for (std::int64_t unit = 0; unit < (whole_image_ ? 1 : frame.count); ++unit) {
+    for (std::size_t g = 0; g < tasks_.size(); ++g) {
+      ConvTask task = tasks_[g];
+      task.input = frame.at<float>(from_, unit) + inputs_[g];
+      task.output = frame.at<float>(to_, unit) + outputs_[g];
+      if (whole_image_) {
+        task.columns = static_cast<std::int32_t>(frame.count);
+        task.input_column = task.output_column =
+            frame.unit_bytes / static_cast<std::int64_t>(sizeof(float));
+      }
+      convolve_(task);
+    }
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Op> make_convolution(const FloatLayer& source) {
+  return std::make_unique<Convolution>(source);
+}
+
+}  // namespace lenet::native

@@ -1,0 +1,55 @@
+/// \file
+/// The operators in float32, each family in a file of its own.
+#pragma once
+
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "engines/native/kernels/kernels.h"
+#include "engines/native/network.h"
+#include "engines/native/runtime/program.h"
+
+namespace lenet::native {
+
+/// How a convolution is computed.
+enum class ConvMethod {
+  Channels,     ///< vectors of output channels
+  Columns,      ///< vectors of columns, of a planar input with few channels
+  Interleaved,  ///< vectors of images
+  Winograd      ///< by minimal filtering, in both layouts
+};
+
+/// A layer with the places of its tensors, to make an operator of.
+struct FloatLayer {
+  const Kernels& kernels;
+  bool interleaved;
+  const Layer& layer;
+  const Layer* pool;  ///< 2 x 2, fused into a convolution; or null
+  ConvMethod method;  ///< of a convolution
+  bool planar_taps;   ///< of a convolution: one image's taps lie channel by channel
+  TensorShape shape;  ///< of the layer's result, before the pool
+  std::vector<Placement> inputs;
+  Placement output;  ///< after the pool
+  LayerMemory& memory;
+
+  bool relu() const { return layer.relu || (pool != nullptr && pool->relu); }
+  /// Floats of a pixel of the output, in whole vectors.
+  std::int64_t pixel() const {
+    return interleaved ? output.shape.channels * kernels.lanes
+                       : round_up(output.shape.channels, kernels.lanes);
+  }
+};
+
+// \throws Error Unsupported: the layer has no kernel, or takes too much memory.
+std::unique_ptr<Op> make_convolution(const FloatLayer& source);
+std::unique_ptr<Op> make_winograd(const FloatLayer& source);
+std::unique_ptr<Op> make_pool(const FloatLayer& source);
+std::unique_ptr<Op> make_elementwise(const FloatLayer& source);
+std::unique_ptr<Op> make_concat(const FloatLayer& source);
+
+/// Whether F(2 x 2, 5 x 5) computes the layer with fewer operations than the definition.
+bool suits_winograd(const Network& network, const Layer& layer);
+
+}  // namespace lenet::native

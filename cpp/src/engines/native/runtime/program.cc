@@ -1,0 +1,210 @@
+#include "engines/native/runtime/program.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+#include "engines/native/explain.h"
+#include "engines/native/ops/softmax.h"
+#include "engines/native/runtime/memory_plan.h"
+
+namespace lenet::native {
+namespace {
+
+bool same_layout(const Placement& a, const Placement& b) {
+  return a.per_unit == b.per_unit && a.element_bytes == b.element_bytes && a.border == b.border &&
+         a.planar == b.planar && a.column == b.column && a.row == b.row && a.size == b.size;
+}
+
+void fill(char* to, std::int64_t count, const Placement& tensor) {
+  if (tensor.element_bytes == 2) {
+    std::fill_n(reinterpret_cast<std::int16_t*>(to), count, static_cast<std::int16_t>(tensor.zero));
+  } else {  // of float32, zeros
+    std::memset(to, static_cast<int>(tensor.zero),
+                static_cast<std::size_t>(count * tensor.element_bytes));
+  }
+}
+
+}  // namespace
+
+void Placement::channels_last(std::int64_t pixel, std::int64_t beyond) {
+  column = pixel;
+  row = column * (shape.width + 2 * border);
+  size = row * (shape.height + 2 * border) + beyond;
+}
+
+void Program::set_tensors(const std::vector<TensorShape>& shapes, std::size_t input,
+                          std::size_t output, bool softmax) {
+  placements_.resize(shapes.size());
+  for (std::size_t t = 0; t < shapes.size(); ++t) placements_[t].shape = shapes[t];
+  input_ = input;
+  output_ = output;
+  softmax_ = softmax;
+}
+
+void Program::place(const std::vector<StepIo>& steps) {
+  // Reading the images is step 0, what a network's step `s` does s + 1.
+  std::vector<std::size_t> last_read(placements_.size());
+  for (std::size_t s = 0; s < steps.size(); ++s) {
+    last_read[steps[s].output] = s + 1;
+    for (const std::size_t input : steps[s].inputs) last_read[input] = s + 1;
+  }
+  last_read[output_] = steps.size() + 1;
+  const auto bytes_of = [&](std::size_t tensor) {
+    const Placement& placement = placements_[tensor];
+    return round_up(placement.size * placement.element_bytes, kCacheLine);
+  };
+  tensor_bytes_ = bytes_of(input_);
+  for (const StepIo& step : steps) tensor_bytes_ += bytes_of(step.output);
+  const bool share = tensor_bytes_ > min_shared_bytes_;
+
+  // Of tensors that have memory of their own in all units, and in each.
+  std::vector<Lifetime> lifetimes[2];
+  for (auto& of_kind : lifetimes) of_kind.resize(placements_.size());
+  std::vector<std::size_t> owners(placements_.size());  // of the memory that a tensor lies in
+  std::iota(owners.begin(), owners.end(), std::size_t{0});
+  const auto owned = [&](std::size_t tensor) -> Lifetime& {
+    return lifetimes[placements_[tensor].per_unit ? 1 : 0][owners[tensor]];
+  };
+  clears_.assign(placements_.size(), false);
+  const auto give_memory = [&](std::size_t tensor, std::size_t step) {
+    owned(tensor) = {bytes_of(tensor), step, last_read[tensor]};
+    clears_[tensor] = share && placements_[tensor].border > 0;
+  };
+  give_memory(input_, 0);
+  for (std::size_t s = 0; s < steps.size(); ++s) {
+    const auto& [inputs, output, in_place] = steps[s];
+    const auto over = std::find_if(inputs.begin(), inputs.end(), [&](std::size_t input) {
+      return share && in_place && last_read[input] == s + 1 &&
+             same_layout(placements_[input], placements_[output]);
+    });
+    if (over == inputs.end()) {
+      give_memory(output, s + 1);
+    } else {
+      owners[output] = owners[*over];
+      owned(output).last = last_read[output];
+    }
+  }
+  for (const bool per_unit : {false, true}) {
+    const MemoryPlan plan = plan_memory(lifetimes[per_unit ? 1 : 0], share);
+    (per_unit ? unit_bytes_ : shared_bytes_) = plan.bytes;
+    require_tensor_memory(static_cast<double>(plan.bytes));
+    for (std::size_t t = 0; t < placements_.size(); ++t) {
+      Placement& placement = placements_[t];
+      if (placement.per_unit != per_unit) continue;
+      placement.begin = plan.begins[owners[t]] + placement.border *
+                                                     (placement.row + placement.column) *
+                                                     placement.element_bytes;
+    }
+  }
+}
+
+void Program::add_step(PlanStep plan, std::size_t output, std::unique_ptr<const Op> op) {
+  need_scratch(op->scratch_bytes());
+  plan.kernel = op->kernel();
+  steps_.push_back({std::move(plan), output, std::move(op)});
+}
+
+void Program::need_scratch(std::int64_t bytes) {
+  scratch_bytes_ = std::max(scratch_bytes_, round_up(bytes, kCacheLine));
+}
+
+void Program::clear_border(std::size_t tensor, const Frame& frame) const {
+  const Placement& placement = placements_[tensor];
+  const auto& [channels, height, width] = placement.shape;
+  const std::int64_t bytes = placement.element_bytes;
+  const std::int64_t line = placement.border * (placement.row + placement.column);
+  const std::int64_t gap = placement.row - width * placement.column;
+  for (std::int64_t unit = 0; unit < (placement.per_unit ? frame.count : 1); ++unit) {
+    char* to = frame.at<char>(placement, unit);
+    for (std::int64_t c = 0; c < (placement.planar ? channels : 1); ++c) {
+      // The rows above; behind each row and before the next; the rows below.
+      fill(to - line * bytes, line, placement);
+      for (std::int64_t y = 0; y + 1 < height; ++y) {
+        fill(to + (y * placement.row + width * placement.column) * bytes, gap, placement);
+      }
+      const std::int64_t end = (height - 1) * placement.row + width * placement.column;
+      const std::int64_t all = (height + placement.border) * placement.row;
+      fill(to + end * bytes, all - end - placement.border * placement.column, placement);
+      to += placement.channel * bytes;
+    }
+  }
+}
+
+Frame Program::frame(char* memory, std::int64_t units) const {
+  char* scratch = memory + shared_bytes_;
+  return {memory, scratch + scratch_bytes_, unit_bytes_, units, scratch};
+}
+
+Aligned<char> Program::memory(std::int64_t images) const {
+  const std::int64_t units = (images + images_per_unit_ - 1) / images_per_unit_;
+  Aligned<char> memory(
+      static_cast<std::size_t>(shared_bytes_ + scratch_bytes_ + units * unit_bytes_));
+  const Frame all = frame(memory.data(), units);
+  for (std::size_t t = 0; t < placements_.size(); ++t) {
+    // Float32 has its zeros already.
+    if (placements_[t].border > 0 && placements_[t].zero != 0 && !clears_[t]) clear_border(t, all);
+  }
+  return memory;
+}
+
+std::vector<PlanStep> Program::plan() const {
+  std::vector<PlanStep> plan;
+  native::add_step(plan, kFirstStep);
+  for (const Step& step : steps_) plan.push_back(step.plan);
+  native::add_step(plan, last_step(softmax_));
+  return plan;
+}
+
+void Program::run(const float* input, std::int64_t images, char* memory, float* output) const {
+  run_steps(input, images, memory, output, [](std::size_t) {});
+}
+
+std::vector<double> Program::run_timed(const float* input, std::int64_t images, char* memory,
+                                       float* output, double (*now)()) const {
+  std::vector<double> times(steps_.size() + 2);
+  double before = now();
+  run_steps(input, images, memory, output, [&](std::size_t step) {
+    const double after = now();
+    times[step] += after - before;
+    before = after;
+  });
+  return times;
+}
+
+template <class Done>
+void Program::run_steps(const float* input, std::int64_t images, char* memory, float* output,
+                        const Done& done) const {
+  const Frame all = frame(memory, (images + images_per_unit_ - 1) / images_per_unit_);
+  const auto read = [&](const Frame& frame, std::int64_t first, std::int64_t count) {
+    if (clears_[input_]) clear_border(input_, frame);
+    read_input(input + first * input_values(), count, frame);
+    done(0);
+  };
+  const auto run = [&](const Frame& frame, std::size_t begin, std::size_t end) {
+    for (std::size_t s = begin; s < end; ++s) {
+      if (clears_[steps_[s].output]) clear_border(steps_[s].output, frame);
+      steps_[s].op->run(frame);
+      done(1 + s);
+    }
+  };
+  if (first_batched_ == 0) read(all, 0, images);
+  for (std::int64_t unit = 0; first_batched_ > 0 && unit < all.count; ++unit) {
+    Frame one = all;
+    one.units += unit * unit_bytes_;
+    one.count = 1;
+    const std::int64_t first = unit * images_per_unit_;
+    read(one, first, std::min(images - first, images_per_unit_));
+    run(one, 0, first_batched_);
+  }
+  run(all, first_batched_, steps_.size());
+  for (std::int64_t i = 0; i < images; ++i) {
+    float* row = output + i * output_values();
+    write_output(all, i, row);
+    if (softmax_) softmax(row, output_values());
+  }
+  done(1 + steps_.size());
+}
+
+}  // namespace lenet::native

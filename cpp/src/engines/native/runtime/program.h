@@ -1,0 +1,156 @@
+/// \file
+/// A network made ready for a processor: where each tensor lies, and the steps that compute one
+/// after the other. float_program.h and int8/program.h make them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engines/native/network.h"
+#include "engines/native/runtime/aligned.h"
+#include "lenet/plan.h"
+
+namespace lenet::native {
+
+/// Where a tensor of one unit lies. A unit is one image, or as many as a vector has lanes.
+struct Placement {
+  TensorShape shape;
+  QuantParams quant;        ///< of int8; without: float32
+  bool planar = false;      ///< [channels][height][width], else channels last
+  bool per_unit = true;     ///< each unit of a run has its own, else all use the same
+  std::int64_t border = 0;  ///< pixels around the image that stand for 0
+  std::int64_t element_bytes = sizeof(float);
+  std::int64_t zero = 0;     ///< the element that stands for 0
+  std::int64_t begin = 0;    ///< bytes to the first pixel inside the border
+  std::int64_t column = 0;   ///< elements from a pixel to the next
+  std::int64_t row = 0;      ///< from a row to the next
+  std::int64_t channel = 1;  ///< from a channel to the next
+  std::int64_t size = 0;     ///< elements in all, with the border; 0: no step uses the tensor
+
+  /// Lays the tensor out channels last.
+  /// \param pixel elements of a pixel
+  /// \param beyond elements behind the last pixel that kernels may touch
+  void channels_last(std::int64_t pixel, std::int64_t beyond);
+};
+
+/// The memory of a run, and the units of it that a step computes.
+struct Frame {
+  char* shared;  ///< of all units
+  char* units;   ///< of the first unit
+  std::int64_t unit_bytes;
+  std::int64_t count;
+  char* scratch;  ///< of the step that runs; at a cache line
+
+  /// The first pixel of a tensor inside its border.
+  template <class Number>
+  Number* at(const Placement& tensor, std::int64_t unit) const {
+    char* base = tensor.per_unit ? units + unit * unit_bytes : shared;
+    return reinterpret_cast<Number*>(base + tensor.begin);
+  }
+};
+
+/// An operator with its weights packed for a kernel. Immutable.
+class Op {
+ public:
+  Op() = default;
+  Op(const Op&) = delete;
+  Op& operator=(const Op&) = delete;
+  virtual ~Op() = default;
+  virtual void run(const Frame& frame) const = 0;
+  virtual std::string kernel() const = 0;  ///< its name
+  virtual std::int64_t scratch_bytes() const { return 0; }
+};
+
+/// Tensors share memory where those of a unit take more than this. Others fit the second-level
+/// cache anyway, and their borders need not be cleared in each run.
+inline constexpr std::int64_t kMinSharedBytes = 1 << 18;
+
+/// The tensors that a step takes and gives.
+struct StepIo {
+  std::vector<std::size_t> inputs;
+  std::size_t output = 0;
+  bool in_place = false;  ///< each element depends on the one in its place: it may be written there
+};
+
+/// Complete when its maker has added all steps; then immutable, and may be shared by threads, each
+/// with memory of its own. Before that, everything but plan() and running is known.
+class Program {
+ public:
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+  virtual ~Program() = default;
+
+  std::int64_t images_per_unit() const noexcept { return images_per_unit_; }
+  /// Of one image.
+  std::int64_t input_values() const noexcept { return placements_[input_].shape.values(); }
+  std::int64_t output_values() const noexcept { return placements_[output_].shape.values(); }
+  /// The tensors of one unit, as if each had memory of its own.
+  std::int64_t tensor_bytes() const noexcept { return tensor_bytes_; }
+  /// Memory of a run of one unit.
+  std::int64_t unit_bytes() const noexcept { return shared_bytes_ + unit_bytes_ + scratch_bytes_; }
+  /// What a run does, in its order, without times.
+  std::vector<PlanStep> plan() const;
+
+  /// Memory for runs of up to so many images.
+  Aligned<char> memory(std::int64_t images) const;
+  /// Runs `images` images, float32 [images, channels, height, width].
+  /// \param memory of as many images or more
+  /// \param output [images, values]
+  void run(const float* input, std::int64_t images, char* memory, float* output) const;
+  /// The same, with a look at a clock between the steps.
+  /// \param now gives seconds
+  /// \returns the seconds of each step of plan()
+  std::vector<double> run_timed(const float* input, std::int64_t images, char* memory,
+                                float* output, double (*now)()) const;
+
+ protected:
+  Program(std::int64_t images_per_unit, std::int64_t min_shared_bytes)
+      : images_per_unit_(images_per_unit), min_shared_bytes_(min_shared_bytes) {}
+
+  /// \param softmax whether it is applied to the rows of the output
+  void set_tensors(const std::vector<TensorShape>& shapes, std::size_t input, std::size_t output,
+                   bool softmax);
+  /// Reads images that lie one after the other into the tensor `input_`.
+  virtual void read_input(const float* images, std::int64_t count, const Frame& frame) const = 0;
+  /// Writes [channels][height][width] of an image.
+  virtual void write_output(const Frame& frame, std::int64_t image, float* output) const = 0;
+
+  /// Gives the tensors of all steps their memory, in `placements_`, whose layouts are known.
+  void place(const std::vector<StepIo>& steps);
+  void add_step(PlanStep plan, std::size_t output, std::unique_ptr<const Op> op);
+  void need_scratch(std::int64_t bytes);
+
+  std::vector<Placement> placements_;  ///< by tensor
+  std::size_t input_ = 0;              ///< a tensor
+  std::size_t output_ = 0;
+  /// The steps before this one run for one unit after the other, the others for all at once.
+  std::size_t first_batched_ = 0;
+
+ private:
+  struct Step {
+    PlanStep plan;
+    std::size_t output = 0;
+    std::unique_ptr<const Op> op;
+  };
+
+  template <class Done>
+  void run_steps(const float* input, std::int64_t images, char* memory, float* output,
+                 const Done& done) const;
+  Frame frame(char* memory, std::int64_t units) const;
+  void clear_border(std::size_t tensor, const Frame& frame) const;
+
+  bool softmax_ = false;  ///< last, on the rows of the output
+  std::int64_t images_per_unit_;
+  std::int64_t min_shared_bytes_;
+  std::vector<bool> clears_;  ///< by tensor: its border is cleared before each time it is written
+  std::vector<Step> steps_;
+  std::int64_t tensor_bytes_ = 0;
+  std::int64_t shared_bytes_ = 0;
+  std::int64_t unit_bytes_ = 0;
+  std::int64_t scratch_bytes_ = 0;
+};
+
+}  // namespace lenet::native
