@@ -1,6 +1,7 @@
 #include <vector>
 
 #include "model/parameters.h"
+#include "model/pir_program.h"
 #include "support.h"
 #include "targets.h"
 #include "whole_model.h"
@@ -10,7 +11,7 @@ namespace lenet::fuzz {
 void json(std::string_view bytes) {
   std::vector<ParameterSpec> specs;
   const bool accepted = accepts({ErrorCode::BadModel}, [&] {
-    specs = read_json_parameters(bytes, "model.json");
+    specs = list_parameters(read_pir_program(bytes, "model.json"), "model.json");
     require(specs.size() <= bytes.size(), "no more parameters than bytes");
   });
   if (accepted) check_whole_model(ModelFormat::Json, bytes, specs);

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "model/parameters.h"
+#include "model/program_desc.h"
 #include "model/variable_names.h"
 #include "support.h"
 #include "targets.h"
@@ -13,7 +14,7 @@ void pdmodel(std::string_view bytes) {
   const std::string path = "model.pdmodel";
   std::vector<ParameterSpec> specs;
   const bool accepted = accepts({ErrorCode::BadModel}, [&] {
-    specs = read_pdmodel_parameters(bytes, path);
+    specs = list_parameters(read_program_desc_parameters(bytes, path), path);
     require(specs.size() <= bytes.size(), "no more parameters than bytes");
   });
   if (accepted) check_whole_model(ModelFormat::Pdmodel, bytes, specs);
@@ -22,7 +23,7 @@ void pdmodel(std::string_view bytes) {
                                  [&] { renamed = with_renamed_variables(bytes, "_lenet1", path); });
   if (!accepted || !rewritten) return;
   // Parameters keep their names, types and shapes.
-  const auto again = read_pdmodel_parameters(renamed, path);
+  const auto again = list_parameters(read_program_desc_parameters(renamed, path), path);
   require(again.size() == specs.size(), "renaming keeps the number of parameters");
   for (std::size_t i = 0; i < specs.size(); ++i) {
     require(again[i].name == specs[i].name, "renaming keeps the parameters' names");

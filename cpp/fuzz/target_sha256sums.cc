@@ -2,7 +2,7 @@
 #include <string>
 
 #include "io/file.h"
-#include "model/model_files.h"
+#include "model/model.h"
 #include "support.h"
 #include "targets.h"
 
@@ -30,8 +30,7 @@ class Folder {
   void write_sums(std::string_view bytes) { sums_.write(bytes); }
 
   void check() const {
-    ModelFiles files{ModelFormat::Separate, folder_.path() + "/__model__", "", folder_.path(), {}};
-    check_model_files(files, true, true, true);
+    load_model({ModelFormat::Separate, folder_.path() + "/__model__", "", folder_.path()}, {});
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "whole_model.h"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "engines/native/load_network.h"
@@ -48,21 +49,20 @@ bool append_record(const ParameterSpec& spec, std::string& file) {
 
 void check_whole_model(ModelFormat format, std::string_view program,
                        const std::vector<ParameterSpec>& specs) {
-  static MemoryFile program_file;
-  static MemoryFile params_file;
   std::string params;
   for (const ParameterSpec& spec : specs) {
     if (!append_record(spec, params)) return;
   }
-  program_file.write(program);
-  params_file.write(params);
-  ModelFiles files = {format, program_file.path(), params_file.path(), "", {}};
+  const ModelFiles files = {format, "program", "parameters", ""};
+  Config config;
+  config.check_finite = false;
   const auto accepted = [](const auto& read) {
     return accepts({ErrorCode::BadModel, ErrorCode::Unsupported}, read);
   };
-  if (!accepted([&] { check_model_files(files, false, true, false); })) return;
+  std::shared_ptr<const Model> model;
+  if (!accepted([&] { model = load_model(files, {program, params}, config); })) return;
   native::Network network;
-  if (accepted([&] { network = native::load_network(files, false); })) run_network(network);
+  if (accepted([&] { network = native::load_network(*model, false); })) run_network(network);
 }
 
 }  // namespace lenet::fuzz

@@ -73,7 +73,7 @@ void require_finite(const float* values, std::size_t count, const std::string& n
 
 struct Predictor::State {
   Config config;
-  ModelFiles files;
+  std::shared_ptr<const Model> model;     // outlives the engines
   std::vector<const EngineKind*> choice;  // the others are tried when the first is not the one
   const EngineKind* kind = nullptr;
   std::string reason;    // for the engine
@@ -81,34 +81,46 @@ struct Predictor::State {
   TensorSpec input;
   TensorSpec output;
   LayerCallback callback;
-  std::mutex traits_mutex;  // guards files.traits, which leave_out changes, for accelerator()
+  ProgramTraits traits;     // the model's, and what leave_out has added
+  std::mutex traits_mutex;  // guards traits, for accelerator()
   std::string failures;     // of accelerators that Auto has left out since, each in parentheses
   // Auto needs more than one; each is loaded when a run first asks for it.
   std::map<Accelerator, std::unique_ptr<Engine>> engines;
 };
 
 Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
-  require_options(config);
+  state_->config = config;
+  load(nullptr);
+}
+
+Predictor::Predictor(const Config& config, const ModelBytes& model)
+    : state_(std::make_unique<State>()) {
+  state_->config = config;
+  load(&model);
+}
+
+void Predictor::load(const ModelBytes* bytes) {
   State& state = *state_;
-  state.files = find_model_files(config);
-  state.choice = find_engines(config, state.files);
+  Config& config = state.config;
+  require_options(config);
+  const ModelFiles files =
+      bytes == nullptr ? find_model_files(config) : find_model_files(config, *bytes);
+  state.choice = find_engines(config, files);
   for (const EngineKind* kind : state.choice) kind->require_options(config);
-  try {
-    check_model_files(state.files, config.check_hashes, config.check_program, config.check_finite);
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::BackendFailure,
-                "out of memory while reading '" + state.files.program + "'");
+  state.model = bytes == nullptr ? load_model(files, config) : load_model(files, *bytes, config);
+  state.traits = state.model->traits;
+  if (config.precision == "int8") require_quantized(*state.model);
+  const bool named = config.engine != "auto";
+  if (bytes == nullptr) {
+    config.model_file = files.program;
+    config.params_file = files.params;
+    config.model_dir.clear();
   }
-  if (config.precision == "int8") require_quantized(state.files);
-  state.config = config;
-  state.config.model_file = state.files.program;
-  state.config.params_file = state.files.params;
-  state.config.model_dir.clear();
   choose_engine();
   const Engine& engine = engine_for(1);
-  state.reason = config.engine != "auto" ? "the one that was named"
-                 : engine.is_fastest()   ? "auto: the fastest that runs this model"
-                                         : "auto: no faster one runs this model" + state.refusals;
+  state.reason = named                 ? "the one that was named"
+                 : engine.is_fastest() ? "auto: the fastest that runs this model"
+                                       : "auto: no faster one runs this model" + state.refusals;
   state.input = engine.input_spec();
   state.output = engine.output_spec();
 }
@@ -232,7 +244,7 @@ Engine& Predictor::engine_for(std::int64_t images) {
     Config config = state.config;
     config.accelerator = accelerator(images);
     try {
-      engine = state.kind->create(config, state.files);
+      engine = state.kind->create(config, *state.model);
     } catch (const Error& error) {
       leave_out(config.accelerator, error);
       return engine_for(images);
@@ -245,14 +257,14 @@ Engine& Predictor::engine_for(std::int64_t images) {
 Accelerator Predictor::accelerator(std::int64_t images) const {
   if (state_->config.accelerator != Accelerator::Auto) return state_->config.accelerator;
   const std::lock_guard<std::mutex> lock(state_->traits_mutex);
-  return state_->kind->choose_accelerator(state_->config, state_->files, images);
+  return state_->kind->choose_accelerator(state_->config, *state_->model, state_->traits, images);
 }
 
 /// Makes Auto go on without an accelerator that has failed, for good: the same model would fail
 /// again. \throws Error `error` itself where another accelerator does not help.
 void Predictor::leave_out(Accelerator failed, const Error& error) {
   State& state = *state_;
-  ProgramTraits& traits = state.files.traits;
+  ProgramTraits& traits = state.traits;
   std::string* refusal = failed == Accelerator::OpenVino ? &traits.openvino_refusal
                          : failed == Accelerator::OneDnn ? &traits.onednn_refusal
                                                          : nullptr;
@@ -275,7 +287,8 @@ void Predictor::leave_out(Accelerator failed, const Error& error) {
 Predictor Predictor::clone() const {
   auto state = std::make_unique<State>();
   state->config = state_->config;
-  state->files = state_->files;
+  state->model = state_->model;
+  state->traits = state_->traits;
   state->choice = state_->choice;
   state->kind = state_->kind;
   state->reason = state_->reason;
@@ -292,7 +305,7 @@ void Predictor::set_layer_callback(LayerCallback callback) {
   State& state = *state_;
   // No engine shows those of an .onnx.
   const auto fits = [&] {
-    return state.files.format == ModelFormat::Onnx || state.kind == state.choice.back() ||
+    return state.model->format == ModelFormat::Onnx || state.kind == state.choice.back() ||
            engine_for(1).has_layers();
   };
   if (!fits()) {
@@ -339,6 +352,6 @@ Plan Predictor::explain(std::int64_t images, int runs) {
 const TensorSpec& Predictor::input_spec() const noexcept { return state_->input; }
 const TensorSpec& Predictor::output_spec() const noexcept { return state_->output; }
 const Config& Predictor::config() const noexcept { return state_->config; }
-bool Predictor::quantized() const noexcept { return state_->files.traits.quantized; }
+bool Predictor::quantized() const noexcept { return state_->model->traits.quantized; }
 
 }  // namespace lenet

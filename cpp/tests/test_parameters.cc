@@ -1,4 +1,6 @@
 #include "model/parameters.h"
+#include "model/pir_program.h"
+#include "model/program_desc.h"
 #include "support.h"
 
 namespace lenet::tests {
@@ -18,6 +20,14 @@ std::vector<ParameterSpec> records(std::string_view bytes) {
   return read_parameter_records(bytes, "p.pdiparams");
 }
 
+/// Of programs that are not read strictly.
+std::vector<ParameterSpec> pdmodel_parameters(std::string_view bytes) {
+  return list_parameters(read_program_desc_parameters(bytes, "m"), "m");
+}
+std::vector<ParameterSpec> json_parameters(std::string_view bytes) {
+  return list_parameters(read_pir_parameters(bytes, "m"), "m");
+}
+
 void refuses(std::string_view bytes, std::string_view text) {
   CHECK_ERROR(BadModel, text, records(bytes));
   CHECK_ERROR(BadModel, "'p.pdiparams'", records(bytes));
@@ -27,9 +37,12 @@ void refuses(std::string_view bytes, std::string_view text) {
 
 TEST_CASE("the three files of the bundled model agree with LeNet's definition") {
   const auto params = records(read_file(kModelDir + "/lenet.pdiparams"));
-  const auto pdmodel = read_pdmodel_parameters(read_file(kModelDir + "/lenet.pdmodel"), "m");
-  const auto json = read_json_parameters(read_file(kModelDir + "/lenet.json"), "m");
-  for (const auto& specs : {params, pdmodel, json}) {
+  const std::string pdmodel_bytes = read_file(kModelDir + "/lenet.pdmodel");
+  const std::string json_bytes = read_file(kModelDir + "/lenet.json");
+  const auto pdmodel = list_parameters(read_program_desc(pdmodel_bytes, "m"), "m");
+  const auto json = list_parameters(read_pir_program(json_bytes, "m"), "m");
+  for (const auto& specs :
+       {params, pdmodel, json, pdmodel_parameters(pdmodel_bytes), json_parameters(json_bytes)}) {
     CHECK(sorted_shapes(specs) == kLeNet);
     for (const auto& spec : specs) CHECK(spec.dtype == 5);
   }
@@ -98,7 +111,7 @@ TEST_CASE("a program cut short or changed is refused or reads the same, and neve
   for (std::size_t size = 0; size < whole.size(); ++size) {
     std::vector<ParameterSpec> specs;
     try {
-      specs = read_pdmodel_parameters(std::string_view(whole).substr(0, size), "m");
+      specs = pdmodel_parameters(std::string_view(whole).substr(0, size));
     } catch (const Error& error) {
       CHECK(error.code() == ErrorCode::BadModel);
       continue;
@@ -111,7 +124,7 @@ TEST_CASE("a program cut short or changed is refused or reads the same, and neve
     std::string changed = whole;
     changed[at] = static_cast<char>(~changed[at]);
     try {
-      read_pdmodel_parameters(changed, "m");
+      pdmodel_parameters(changed);
     } catch (const Error& error) {
       CHECK(error.code() == ErrorCode::BadModel);
     }
@@ -124,21 +137,21 @@ TEST_CASE("what is no program") {
         std::string_view("\0\0\0\0", 4),
         std::string_view("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
         std::string_view("\x08")}) {
-    CHECK_ERROR(BadModel, "'m'", read_pdmodel_parameters(bytes, "m"));
-    CHECK_ERROR(BadModel, "'m'", read_json_parameters(bytes, "m"));
+    CHECK_ERROR(BadModel, "'m'", pdmodel_parameters(bytes));
+    CHECK_ERROR(BadModel, "'m'", json_parameters(bytes));
   }
-  CHECK_ERROR(BadModel, "no operators", read_pdmodel_parameters("\x0a\x02\x08\x01", "m"));
+  CHECK_ERROR(BadModel, "no operators", pdmodel_parameters("\x0a\x02\x08\x01"));
   const std::string json = read_file(kModelDir + "/lenet.json");
   for (std::size_t size = 0; size < json.size(); size += 101) {
-    CHECK_ERROR(BadModel, "'m'", read_json_parameters(std::string_view(json).substr(0, size), "m"));
+    CHECK_ERROR(BadModel, "'m'", json_parameters(std::string_view(json).substr(0, size)));
   }
   for (const char* text : {"null", "[]", "{}", "{\"base_code\": {\"magic\": \"onnx\"}}",
                            "{\"base_code\": {\"magic\": \"pir\"}, \"program\": 3}"}) {
-    CHECK_ERROR(BadModel, "'m'", read_json_parameters(text, "m"));
+    CHECK_ERROR(BadModel, "'m'", json_parameters(text));
   }
   for (const std::string bad : {"1e300", "-1e300", "10.5", "true", "[]"}) {
     const std::string text = replaced(json, R"([10],"NCHW")", "[" + bad + R"(],"NCHW")");
-    CHECK_ERROR(BadModel, "a size that is no integer", read_json_parameters(text, "m"));
+    CHECK_ERROR(BadModel, "an integer", json_parameters(text));
   }
 }
 

@@ -7,6 +7,7 @@
 #include "model/check_graph.h"
 #include "model/parameters.h"
 #include "model/pir_program.h"
+#include "model/program_desc.h"
 #include "model/program_traits.h"
 #include "quantized_model.h"
 
@@ -252,10 +253,12 @@ TEST_CASE("quantized programs of other kinds are named as such") {
 
 TEST_CASE("int8 tensors are taken for weights, and for nothing else") {
   const QuantizedModel model;
-  const auto needed = read_pdmodel_parameters(model.bytes(), "m");
+  Graph graph = read_program_desc(model.bytes(), "m");
+  const auto needed = list_parameters(graph, "m");
   const auto found = read_parameter_records(model.params(), "p");
   require_same_parameters(needed, found, "p");
-  CHECK_FALSE(has_float_weights(needed, found));
+  set_parameters(graph, needed, found);
+  CHECK_FALSE(read_program_traits(graph).float_weights);
   for (const char* name : {"s", "z", "wz"}) {
     CAPTURE(name);
     auto changed = found;
@@ -270,8 +273,9 @@ TEST_CASE("int8 tensors are taken for weights, and for nothing else") {
               require_same_parameters(needed, read_parameter_records(other.params(), "p"), "p"));
   // A weight that something else takes too must be what it was declared to be.
   const std::string twice = program(model.text + "; relu w -> y");
-  CHECK_ERROR(BadModel, "'w'",
-              require_same_parameters(read_pdmodel_parameters(twice, "m"), found, "p"));
+  CHECK_ERROR(
+      BadModel, "'w'",
+      require_same_parameters(list_parameters(read_program_desc(twice, "m"), "m"), found, "p"));
 }
 
 }  // namespace lenet::tests

@@ -145,6 +145,45 @@ TEST_CASE("the files of a model are read once: what runs is what was checked") {
   CHECK(opens.counts() == Counts{{"__model__", 1}, {"w", 1}, {"a", 1}, {"SHA256SUMS", 1}});
 }
 
+TEST_CASE("a model in memory gives what its files give, and needs them no longer") {
+  const Tensor images = random_images(2);
+  const TemporaryFolder folder;
+  const Config onnx =
+      write_onnx(folder, onnx_graph("Conv x w -> y", "w[2,1,1,1]=2,3", "x[-1,1,28,28] -> y"));
+  const std::string params = kModelDir + "/lenet.pdiparams";
+  for (const std::string& program :
+       {kModelDir + "/lenet.pdmodel", kModelDir + "/lenet.json", onnx.model_file}) {
+    for (const char* engine : {"native", "paddle"}) {
+      if (program == onnx.model_file && engine == std::string("paddle")) continue;
+      CAPTURE(program);
+      CAPTURE(engine);
+      const Config config = config_of(std::string("engine=") + engine);
+      std::string bytes = read_file(program);
+      std::string values = program == onnx.model_file ? "" : read_file(params);
+      Predictor from_memory(config, {bytes, values});
+      bytes.assign(bytes.size(), 'x');
+      values.assign(values.size(), 'x');
+      Predictor from_files(config_of("model_file=" + program, config));
+      CHECK(from_memory.clone().run(images.view()).data == from_files.run(images.view()).data);
+      CHECK(from_memory.config().model_file.empty());
+    }
+  }
+  const std::string bytes = read_file(kModelDir + "/lenet.pdmodel");
+  const auto refuse = [](ErrorCode code, const char* words, const char* config,
+                         const ModelBytes& model) {
+    check_error(code, words, [&] { Predictor(config_of(config), model); });
+  };
+  refuse(ErrorCode::BadInput, "needs its parameters", "", {bytes, ""});
+  refuse(ErrorCode::BadInput, "leave params empty", "", {"\x08", "p"});
+  refuse(ErrorCode::BadInput, "leave model_file", "model_file=m", {bytes, "p"});
+  refuse(ErrorCode::BadModel, "'parameters in memory'", "", {bytes, "p"});
+  refuse(ErrorCode::BadModel, "'program in memory'", "", {"", ""});
+  const std::string outside =
+      onnx_model(onnx_graph("Add x w -> y", "", "x[-1,1,4,4] -> y") +
+                 delimited(5, onnx_external_tensor("w", {1}, {{"location", "w"}})));
+  refuse(ErrorCode::BadModel, "a model in memory has none", "", {outside, ""});
+}
+
 TEST_CASE("an output of another shape than the model declares is an error") {
   const TemporaryFolder folder;
   write_file(folder / "__model__",

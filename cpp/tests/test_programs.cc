@@ -243,7 +243,7 @@ TEST_CASE("members of a PIR program") {
   bad(R"("magic":"pir")", R"("magic":"pir","magic":"pir")", "comes a second time");
   bad(R"("trainable":true)", R"("trainable":1)", "heading");
   bad(R"("version":4)", R"("version":-1)", "size of a number");
-  bad(R"("version":4)", R"("version":4.5)", "a whole number");
+  bad(R"("version":4)", R"("version":4.5)", "an integer");
   bad(R"("args":[])", R"("args":[1])", "arguments of a block");
   bad(R"("#":"p")", R"("#":3)", "an operator");
   bad(R"([0,1,1,"linear_2.b_0"])", R"([0,1,1])", "a parameter");
@@ -261,7 +261,7 @@ TEST_CASE("members of a PIR program") {
   bad(R"("I":[{"%":11},{"%":10}])", R"("I":[{"%":11}])", "the argument Filter");
   bad(R"({"#":"0.a_i32","D":2})", R"({"#":"0.a_i32","D":2147483648})", "size of a number");
   bad(R"({"#":"0.a_i32","D":2})", R"({"#":"0.a_i64","D":2})", "the elements of an array");
-  bad(R"({"#":"0.a_i32","D":2})", R"({"#":"0.a_i32","D":true})", "a whole number");
+  bad(R"({"#":"0.a_i32","D":2})", R"({"#":"0.a_i32","D":true})", "an integer");
   bad(R"({"AT":{"#":"0.a_i32","D":1},"N":"groups"},)", "", "no attribute groups");
   bad(R"({"#":"0.a_i32","D":1},"N":"groups")", R"({"#":"0.a_i64","D":1},"N":"groups")",
       "the type of the attribute groups");

@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "lenet/config.h"
 #include "lenet/error.h"
@@ -27,6 +28,14 @@
 namespace lenet {
 
 class Engine;
+
+/// A model that is in memory instead of files. The predictor keeps a copy.
+struct ModelBytes {
+  /// What a .pdmodel, a .json or an .onnx holds; the first bytes tell which. An .onnx has its
+  /// values within.
+  std::string_view program;
+  std::string_view params;  ///< what the .pdiparams holds; empty for an .onnx
+};
 
 /// Called with each operator's output while the network runs: operator type, variable name, values
 /// (valid during the call only).
@@ -40,6 +49,9 @@ class LENET_API Predictor {
   /// or
   ///   format), VersionMismatch (the Paddle library), BackendFailure.
   explicit Predictor(const Config& config);
+  /// The same of a model in memory.
+  /// \param config names no files
+  Predictor(const Config& config, const ModelBytes& model);
   ~Predictor();
   Predictor(Predictor&&) noexcept;
   Predictor& operator=(Predictor&&) noexcept;
@@ -88,6 +100,7 @@ class LENET_API Predictor {
  private:
   struct State;
   explicit Predictor(std::unique_ptr<State> state);
+  void load(const ModelBytes* bytes);
   void choose_engine();
   void leave_out(Accelerator failed, const Error& error);
   Engine& engine_for(std::int64_t images);

@@ -11,7 +11,7 @@
 #include "lenet/error.h"
 #include "lenet/plan.h"
 #include "lenet/predictor.h"
-#include "model/model_files.h"
+#include "model/model.h"
 
 namespace lenet {
 
@@ -66,10 +66,11 @@ struct EngineKind {
   bool (*supports_options)(const Config&);
   /// \param config everything resolved: `accelerator` is not Auto. With int8 the model is a
   ///   quantized one.
-  std::unique_ptr<Engine> (*create)(const Config& config, const ModelFiles& files);
+  std::unique_ptr<Engine> (*create)(const Config& config, const Model& model);
   /// The accelerator that Auto stands for when `images` are run at once.
-  Accelerator (*choose_accelerator)(const Config& config, const ModelFiles& files,
-                                    std::int64_t images);
+  /// \param traits the model's, and which accelerators have failed since
+  Accelerator (*choose_accelerator)(const Config& config, const Model& model,
+                                    const ProgramTraits& traits, std::int64_t images);
 };
 
 /// The engine of that name; for "auto" those that read models of this format, the one to be tried

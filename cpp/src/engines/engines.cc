@@ -27,7 +27,7 @@ bool asks_for_no_library(const Config& config) {
          !config.memory_optim;
 }
 
-Accelerator own_kernels(const Config&, const ModelFiles&, std::int64_t) {
+Accelerator own_kernels(const Config&, const Model&, const ProgramTraits&, std::int64_t) {
   return Accelerator::Plain;
 }
 

@@ -7,15 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "io/file.h"
-#include "io/printable.h"
 #include "lenet/error.h"
-#include "model/check_graph.h"
-#include "model/hash_check.h"
-#include "model/onnx_model.h"
-#include "model/parameters.h"
-#include "model/pir_program.h"
-#include "model/program_desc.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
@@ -53,7 +45,7 @@ std::string parent_of(const std::string& path) {
 }
 
 ModelFiles separate_files(const std::string& program) {
-  return {ModelFormat::Separate, program, "", parent_of(program), {}};
+  return {ModelFormat::Separate, program, "", parent_of(program)};
 }
 
 bool has_old_name(const std::string& program) {
@@ -67,7 +59,7 @@ ModelFiles old_files(const std::string& program) {
     std::string params = fs::path(program).replace_filename(name).string();
     std::error_code failed;
     if (fs::exists(params, failed)) {
-      return {ModelFormat::Pdmodel, program, std::move(params), parent_of(program), {}};
+      return {ModelFormat::Pdmodel, program, std::move(params), parent_of(program)};
     }
   }
   return separate_files(program);
@@ -77,13 +69,13 @@ ModelFiles combined_files(const std::string& program, std::string params) {
   const fs::path path(program);
   const bool json = path.extension() == ".json";
   if (params.empty()) params = fs::path(path).replace_extension(kParamsSuffix).string();
-  return {json ? ModelFormat::Json : ModelFormat::Pdmodel, program, params, parent_of(program), {}};
+  return {json ? ModelFormat::Json : ModelFormat::Pdmodel, program, params, parent_of(program)};
 }
 
 bool is_onnx(const std::string& program) { return fs::path(program).extension() == kOnnxSuffix; }
 
 ModelFiles onnx_files(const std::string& program) {
-  return {ModelFormat::Onnx, program, "", parent_of(program), {}};
+  return {ModelFormat::Onnx, program, "", parent_of(program)};
 }
 
 /// The one program of that suffix in a folder; empty when there is none.
@@ -131,62 +123,6 @@ ModelFiles find_in_folder(const std::string& folder, const std::string& engine) 
                                        kSeparateProgram + " or model");
 }
 
-/// After the hashes, whose mismatch says more than what is wrong with the program.
-ProgramTraits check_operators(const ModelFiles& files, bool check_program) {
-  const std::string_view program = files.contents.program->contents();
-  try {
-    Graph graph = files.format == ModelFormat::Json ? read_pir_program(program, files.program)
-                                                    : read_program_desc(program, files.program);
-    if (check_program) check_graph(graph, files.program);
-    return read_program_traits(graph);
-  } catch (const Error&) {
-    if (check_program) throw;
-    ProgramTraits unknown;
-    unknown.openvino_refusal = "a program that cannot be checked";
-    return unknown;
-  }
-}
-
-void check_separate(ModelFiles& files, HashCheck& check_hash, bool check_program,
-                    bool check_finite) {
-  files.contents.program = MemoryFile::read(files.program);
-  const std::string_view program = files.contents.program->contents();
-  check_hash(files.program, program);
-  bool float_weights = false;
-  std::string params;
-  for (const ParameterSpec& spec : read_pdmodel_parameters(program, files.program)) {
-    const std::string shown = printable(spec.name);
-    if (spec.name.find('/') != std::string::npos || shown != spec.name) {
-      throw Error(
-          ErrorCode::BadModel,
-          "'" + files.program + "' names a variable that is no file of its folder: " + shown);
-    }
-    const std::string path = (fs::path(files.directory) / spec.name).string();
-    const std::string contents = read_file(path);
-    check_hash(path, contents);
-    const auto found = read_parameter_records(contents, path);
-    require_same_parameters({spec}, found, path);
-    if (check_finite) require_finite_parameters({spec}, found, path);
-    float_weights |= has_float_weights({spec}, found);
-    params += contents;
-  }
-  files.contents.params = std::make_shared<const MemoryFile>(params);
-  files.traits = check_operators(files, check_program);
-  files.traits.float_weights = float_weights;
-}
-
-void check_onnx(ModelFiles& files, HashCheck& check_hash) {
-  files.contents.program = MemoryFile::read(files.program);
-  const std::string_view program = files.contents.program->contents();
-  const OnnxModel model = read_onnx_model(program, files.program);
-  check_hash(files.program, program);
-  for (const std::string& file : find_external_files(model, files.program)) {
-    const auto& contents = files.contents.external[file] = MemoryFile::read(file);
-    check_hash(file, contents->contents());
-  }
-  files.traits.quantized = model.quantized;
-}
-
 }  // namespace
 
 ModelFiles find_model_files(const Config& config) {
@@ -221,27 +157,24 @@ ModelFiles find_model_files(const Config& config) {
   return combined_files(config.model_file, config.params_file);
 }
 
-void check_model_files(ModelFiles& files, bool check_hashes, bool check_program,
-                       bool check_finite) {
-  HashCheck check_hash(check_hashes);
-  if (files.format == ModelFormat::Separate) {
-    return check_separate(files, check_hash, check_program, check_finite);
+ModelFiles find_model_files(const Config& config, const ModelBytes& bytes) {
+  if (!(config.model_dir.empty() && config.model_file.empty() && config.params_file.empty())) {
+    throw Error(ErrorCode::BadInput,
+                "a model in memory is in no file: leave model_file, params_file and model_dir out");
   }
-  if (files.format == ModelFormat::Onnx) return check_onnx(files, check_hash);
-  files.contents.program = MemoryFile::read(files.program);
-  files.contents.params = MemoryFile::read(files.params);
-  const std::string_view program = files.contents.program->contents();
-  const std::string_view params = files.contents.params->contents();
-  const auto needed = files.format == ModelFormat::Json
-                          ? read_json_parameters(program, files.program)
-                          : read_pdmodel_parameters(program, files.program);
-  const auto found = read_parameter_records(params, files.params);
-  require_same_parameters(needed, found, files.params);
-  check_hash(files.program, program);
-  check_hash(files.params, params);
-  if (check_finite) require_finite_parameters(needed, found, files.params);
-  files.traits = check_operators(files, check_program);
-  files.traits.float_weights = has_float_weights(needed, found);
+  // What Paddle and ONNX write first: an object; the blocks of a program; the version of a format.
+  const std::size_t first = bytes.program.find_first_not_of(" \t\r");
+  const char begin = first == std::string_view::npos ? '\0' : bytes.program[first];
+  const ModelFormat format = begin == '{'      ? ModelFormat::Json
+                             : begin == '\x0a' ? ModelFormat::Pdmodel
+                                               : ModelFormat::Onnx;
+  if ((format == ModelFormat::Onnx) != bytes.params.empty()) {
+    throw Error(ErrorCode::BadInput, format == ModelFormat::Onnx
+                                         ? "an .onnx in memory holds its parameters; leave params "
+                                           "empty"
+                                         : "a Paddle program in memory needs its parameters");
+  }
+  return {format, "program in memory", "parameters in memory", ""};
 }
 
 }  // namespace lenet

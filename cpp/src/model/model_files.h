@@ -1,14 +1,11 @@
 /// \file
-/// Finds the files of a model and checks them before an engine sees them.
+/// Finds the files of a model.
 #pragma once
 
-#include <map>
-#include <memory>
 #include <string>
 
-#include "io/file.h"
 #include "lenet/config.h"
-#include "model/program_traits.h"
+#include "lenet/predictor.h"
 
 namespace lenet {
 
@@ -22,22 +19,11 @@ enum class ModelFormat {
   Onnx,      ///< program and parameters in one .onnx file, or values in files that it names
 };
 
-/// The bytes that were checked. Engines read these and never the files again, which may be others
-/// by then.
-struct ModelContents {
-  std::shared_ptr<const MemoryFile> program;
-  /// Null for Onnx; of Separate all variables, as one file holds them.
-  std::shared_ptr<const MemoryFile> params;
-  std::map<std::string, std::shared_ptr<const MemoryFile>> external;  ///< of Onnx, by path
-};
-
 struct ModelFiles {
   ModelFormat format = ModelFormat::Pdmodel;
   std::string program;
-  std::string params;           ///< empty for Separate and Onnx
-  std::string directory;        ///< where SHA256SUMS would be
-  ProgramTraits traits;         ///< set by check_model_files
-  ModelContents contents = {};  ///< the same
+  std::string params;     ///< empty for Separate and Onnx
+  std::string directory;  ///< where SHA256SUMS would be; empty for a model in memory
 };
 
 /// Resolves `model_file`, `params_file` and `model_dir` of a configuration. Beside a program called
@@ -47,14 +33,8 @@ struct ModelFiles {
 ///   without a model, or with several).
 ModelFiles find_model_files(const Config& config);
 
-/// Checks that the files are whole and belong together: structure of the program, structure of the
-/// parameter file, the same parameters in both, and SHA256SUMS beside them when `check_hashes`; and
-/// that Paddle runs the program without harm when `check_program` (check_graph.h), and that all
-/// parameters are finite when `check_finite`. Of an .onnx, its structure and the files that it
-/// names (onnx_model.h).
-/// Sets `files.traits` and `files.contents`: each file is read once, and kept in memory.
-/// \throws Error FileNotFound, BadModel; Unsupported (an operator that is not known to
-/// check_graph).
-void check_model_files(ModelFiles& files, bool check_hashes, bool check_program, bool check_finite);
+/// The same of a model in memory, whose format its first bytes tell. The paths are for messages.
+/// \throws Error BadInput: `config` names files, or parameters are missing or too many.
+ModelFiles find_model_files(const Config& config, const ModelBytes& bytes);
 
 }  // namespace lenet

@@ -4,12 +4,13 @@
 /// without an error.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "lenet/tensor.h"
+#include "model/graph.h"
 
 namespace lenet {
 
@@ -23,28 +24,21 @@ struct ParameterSpec {
   /// Only quantize_linear and dequantize_linear take it, as scales or zero points. Paddle declares
   /// [1] or [6] and writes [] or [1, 6]; to the kernels it is all the same.
   bool scale = false;
+  std::size_t value = kNone;  ///< of a program: the index in its graph
 };
 
-/// The VarType.Type of an element type of PIR's JSON such as "0.t_f32"; -1 when it has none.
-int dtype_of_json(const std::string& name);
+/// The parameters of a program, sorted by name, which is their order in a combined parameter file.
+/// \throws Error BadModel naming `path`: two have one name.
+std::vector<ParameterSpec> list_parameters(const Graph& graph, const std::string& path);
 
-/// The parameters that a `.pdmodel` (a ProgramDesc protocol buffer, Paddle's framework.proto)
-/// loads, sorted by name, which is their order in a combined parameter file. \throws Error BadModel
-/// naming `path` when the structure is broken.
-std::vector<ParameterSpec> read_pdmodel_parameters(std::string_view bytes, const std::string& path);
-
-/// The same of a `.json` (PIR) program.
-std::vector<ParameterSpec> read_json_parameters(std::string_view bytes, const std::string& path);
+/// The element type and shape that a TensorDesc says; its sizes may be packed.
+/// \throws Error BadModel
+std::pair<int, Shape> read_tensor_desc(std::string_view message, const std::string& path);
 
 /// The tensors of a `.pdiparams` file (a sequence of records as written by Paddle's
 /// SerializeToStream, paddle/fluid/framework/lod_tensor.cc), or of a one-variable file.
 /// \throws Error BadModel when a record is damaged or cut short.
 std::vector<ParameterSpec> read_parameter_records(std::string_view bytes, const std::string& path);
-
-/// Whether a parameter that dequantize_linear takes is stored as float32; the two as for
-/// `require_same_parameters`, which has accepted them.
-bool has_float_weights(const std::vector<ParameterSpec>& expected,
-                       const std::vector<ParameterSpec>& found);
 
 /// \throws Error BadModel when count, type or shape differ, naming the first that does.
 void require_same_parameters(const std::vector<ParameterSpec>& expected,
@@ -55,5 +49,10 @@ void require_same_parameters(const std::vector<ParameterSpec>& expected,
 /// \throws Error BadModel, naming the first parameter that holds NaN or infinity.
 void require_finite_parameters(const std::vector<ParameterSpec>& expected,
                                const std::vector<ParameterSpec>& found, const std::string& path);
+
+/// Gives the graph the contents of its parameters. Both as for `require_same_parameters`, which has
+/// accepted them.
+void set_parameters(Graph& graph, const std::vector<ParameterSpec>& expected,
+                    const std::vector<ParameterSpec>& found);
 
 }  // namespace lenet

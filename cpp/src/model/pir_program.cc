@@ -1,43 +1,68 @@
 #include "model/pir_program.h"
 
-#include <initializer_list>
+#include <algorithm>
+#include <array>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
-#include "io/json.h"
-#include "model/parameters.h"
+#include "io/json_value.h"
 
 namespace lenet {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr std::int64_t kMaxFormatVersion = 99;
 constexpr const char* kTensorType = "0.t_dtensor";
 constexpr const char* kListType = "0.t_vec";
+
+/// The VarType.Type of an element type such as "0.t_f32"; -1 when framework.proto has none.
+int dtype_named(const std::string& name) {
+  static const std::map<std::string, int> types = {
+      {"t_bool", 0}, {"t_i16", 1},  {"t_i32", 2}, {"t_i64", 3},   {"t_f16", 4},  {"t_f32", 5},
+      {"t_f64", 6},  {"t_ui8", 20}, {"t_i8", 21}, {"t_bf16", 22}, {"t_c64", 23}, {"t_c128", 24},
+  };
+  const auto found = types.find(name.substr(name.find('.') + 1));
+  return found == types.end() ? -1 : found->second;
+}
+
+/// Names of members, or of what a list holds.
+template <std::size_t Count>
+using Names = const char* const (&)[Count];
 
 class Reader {
  public:
   explicit Reader(const std::string& path) : path_(path) { graph_.dialect = Dialect::Pir; }
 
   Graph read(std::string_view bytes) {
-    const Json root = parse_json(bytes);
-    most_arguments_ = bytes.size();
-    require_members(root, {"base_code", "program"});
-    const Json& code = root["base_code"];
-    require_members(code, {"magic", "trainable", "version"});
-    require(code["magic"] == "pir" && code["trainable"].is_boolean(), "its heading");
-    require(integer(code["version"], 1, kMaxFormatVersion) > 0, "its version");
-    require_members(root["program"], {"regions"});
-    const Json& block =
-        only(only(root["program"]["regions"], "regions", "#")["blocks"], "blocks", "#");
-    require(block.contains("args") && block["args"].is_array() && block["args"].empty(),
-            "the arguments of a block");
-    require(block.contains("ops") && block["ops"].is_array(), "the operators");
-    for (const Json& op : block["ops"]) read_operator(op);
+    max_arguments_ = bytes.size();
+    const auto [code, program] = members(JsonValue::parse(bytes), {"base_code", "program"});
+    const auto [magic, trainable, version] = members(code, {"magic", "trainable", "version"});
+    require(is(magic, "pir") && is_flag(trainable), "its heading");
+    require(integer(version, 1, kMaxFormatVersion) > 0, "its version");
+    const auto [region, blocks] =
+        only(members(program, {"regions"})[0], "regions", {"#", "blocks"});
+    const auto [block, arguments, operators] = only(blocks, "blocks", {"#", "args", "ops"});
+    require(region.is_text() && block.is_text(), "a name");
+    require(is_empty(arguments), "the arguments of a block");
+    each(operators, "the operators", [&](const JsonValue& op) { read_operator(op); });
     link_values(graph_);
+    return std::move(graph_);
+  }
+
+  /// Of a program with more than one block, or operators of any form.
+  Graph read_parameters(std::string_view bytes) {
+    const auto within = [this](const char* name, const JsonValue& object, const auto& action) {
+      each(member(object, name), name, action);
+    };
+    const JsonValue root = JsonValue::parse(bytes);
+    require(is(member(member(root, "base_code"), "magic"), "pir"), "its heading");
+    within("regions", member(root, "program"), [&](const JsonValue& region) {
+      within("blocks", region, [&](const JsonValue& block) {
+        within("ops", block, [&](const JsonValue& op) {
+          if (is(member(op, "#"), "p")) read_operator(op);
+        });
+      });
+    });
     return std::move(graph_);
   }
 
@@ -45,131 +70,179 @@ class Reader {
   [[noreturn]] void fail(const std::string& problem) const {
     refuse_program(path_, problem + (at_.empty() ? "" : " in operator " + at_));
   }
-  void require(bool condition, const std::string& what) const {
-    if (!condition) fail("is damaged: " + what + " is not as Paddle writes it");
+  template <typename Text>
+  void require(bool condition, const Text& what) const {
+    if (!condition) fail(std::string("is damaged: ") + what + " is not as Paddle writes it");
   }
 
-  void require_members(const Json& value, std::initializer_list<const char*> names) const {
-    require(value.is_object() && value.size() == names.size(), "an object");
-    for (const char* name : names) require(value.contains(name), std::string("member ") + name);
+  static bool is(const JsonValue& value, const char* text) {
+    return value.is_text() && value.text() == text;
+  }
+  static bool is_flag(const JsonValue& value) {
+    return value.bytes() == "true" || value.bytes() == "false";
+  }
+  static bool is_empty(const JsonValue& list) { return list.is_array() && size_of(list) == 0; }
+  static std::size_t size_of(const JsonValue& list) {
+    std::size_t size = 0;
+    list.each_item([&](const JsonValue&) { ++size; });
+    return size;
+  }
+
+  template <typename Action>
+  void each(const JsonValue& list, const char* what, const Action& action) const {
+    require(list.is_array(), what);
+    list.each_item(action);
+  }
+
+  /// The elements of a list that has so many.
+  template <std::size_t Count>
+  std::array<JsonValue, Count> elements(const JsonValue& list, const char* what) const {
+    std::array<JsonValue, Count> found;
+    std::size_t size = 0;
+    each(list, what, [&](const JsonValue& item) {
+      require(size < Count, what);
+      found[size++] = item;
+    });
+    require(size == Count, what);
+    return found;
+  }
+
+  /// The members of an object that has those and no others.
+  template <std::size_t Count>
+  std::array<JsonValue, Count> members(const JsonValue& object, Names<Count> names) const {
+    std::array<JsonValue, Count> found;
+    require(object.is_object(), "an object");
+    object.each_member([&](const std::string& name, const JsonValue& value) {
+      const auto at = static_cast<std::size_t>(std::find(std::begin(names), std::end(names), name) -
+                                               std::begin(names));
+      require(at < Count, "an object");
+      if (found[at]) fail("is damaged: the member " + name + " comes a second time");
+      found[at] = value;
+    });
+    for (std::size_t i = 0; i < Count; ++i) {
+      if (!found[i]) require(false, std::string("member ") + names[i]);
+    }
+    return found;
+  }
+
+  /// One member of an object that may have any others.
+  JsonValue member(const JsonValue& object, const char* name) const {
+    JsonValue found;
+    require(object.is_object(), "an object");
+    object.each_member([&](const std::string& other, const JsonValue& value) {
+      if (other == name) found = value;
+    });
+    if (!found) require(false, std::string("member ") + name);
+    return found;
   }
 
   /// The one element of a list; a program without control flow has one region of one block.
-  const Json& only(const Json& list, const std::string& what, const char* name) const {
-    require(list.is_array() && !list.empty(), what);
-    if (list.size() > 1) fail("has several " + what + ": control flow is not supported");
-    const Json& item = list[0];
-    require(item.is_object() && item.contains(name) && item[name].is_string(), what);
-    require(item.size() == (what == "blocks" ? 3U : 2U), what);
-    require(what == "blocks" || item.contains("blocks"), what);
-    return item;
+  template <std::size_t Count>
+  std::array<JsonValue, Count> only(const JsonValue& list, const char* what,
+                                    Names<Count> names) const {
+    JsonValue found;
+    each(list, what, [&](const JsonValue& item) {
+      if (found) fail(std::string("has several ") + what + ": control flow is not supported");
+      found = item;
+    });
+    return members(found, names);
   }
 
-  std::int64_t integer(const Json& value, std::int64_t least, std::int64_t most) const {
-    require(value.is_number_integer(), "a whole number");
-    require(!value.is_number_unsigned() ||
-                value.get<std::uint64_t>() <=
-                    static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()),
-            "a whole number");
-    const auto number = value.get<std::int64_t>();
-    require(number >= least && number <= most, "the size of a number");
-    return number;
+  std::int64_t integer(const JsonValue& value, std::int64_t least, std::int64_t most) const {
+    const std::optional<std::int64_t> number = value.integer();
+    require(number.has_value(), "an integer");
+    require(*number >= least && *number <= most, "the size of a number");
+    return *number;
   }
-  std::int64_t int32(const Json& value) const {
+  std::int64_t int32(const JsonValue& value) const {
     return integer(value, std::numeric_limits<std::int32_t>::min(),
                    std::numeric_limits<std::int32_t>::max());
   }
-  std::int64_t int64(const Json& value) const {
+  std::int64_t int64(const JsonValue& value) const {
     return integer(value, std::numeric_limits<std::int64_t>::min(),
                    std::numeric_limits<std::int64_t>::max());
   }
-  std::string text(const Json& value) const {
-    require(value.is_string(), "a text");
-    return value.get<std::string>();
+  std::string text(const JsonValue& value) const {
+    require(value.is_text(), "a text");
+    return value.text();
   }
 
-  void read_operator(const Json& op) {
+  void read_operator(const JsonValue& op) {
     at_ = std::to_string(graph_.operators.size());
-    require(op.is_object() && op.contains("#") && op["#"].is_string(), "an operator");
-    const auto type = op["#"].get<std::string>();
+    require(op.is_object(), "an operator");
+    const JsonValue kind = member(op, "#");
+    require(kind.is_text(), "an operator");
+    const std::string type = kind.text();
     require_name(type, "an operator", path_);
     if (type == "p") {
       read_parameter(op);
       return;
     }
-    require_members(op, {"#", "A", "I", "O", "OA"});
+    const auto [name, attributes, inputs, outputs, flags] = members(op, {"#", "A", "I", "O", "OA"});
     Operator made;
     made.type = type;
-    made.positional_inputs = read_inputs(op["I"]);
-    require(op["O"].is_array(), "the outputs");
-    read_attributes(op["A"], made.attributes);
-    read_output_attributes(op["OA"], op["O"].size());
+    made.positional_inputs = read_inputs(inputs);
+    require(outputs.is_array(), "the outputs");
+    read_attributes(attributes, made.attributes);
+    read_output_attributes(flags, size_of(outputs));
     if (type == "0.combine") {
-      combine(made, op["O"]);
+      combine(made, outputs);
     } else if (type == "0.split") {
-      split(made, op["O"]);
+      split(made, outputs);
     } else {
-      for (const Json& output : op["O"]) made.positional_outputs.push_back(read_output(output));
+      outputs.each_item(
+          [&](const JsonValue& output) { made.positional_outputs.push_back(read_output(output)); });
       graph_.operators.push_back(std::move(made));
     }
   }
 
-  void read_parameter(const Json& op) {
-    require_members(op, {"#", "A", "DA", "O", "OA", "QA"});
-    for (const char* name : {"DA", "QA"}) {
-      require(op[name].is_array() && op[name].empty(), std::string("member ") + name);
-    }
-    const Json& attributes = op["A"];
-    require(attributes.is_array() && attributes.size() == 4, "a parameter");
-    for (std::size_t i = 0; i < 3; ++i) integer(attributes[i], 0, 1);
-    require(op["OA"].is_array() && op["OA"].size() == 3, "a parameter");
-    for (const Json& flag : op["OA"]) integer(flag, 0, 1);
-    const Argument output = read_output(op["O"]);
-    require(output.size() == 1 && op["O"]["TT"]["#"] == kTensorType, "a parameter");
-    Value& value = graph_.values[output[0]];
-    value.name = text(attributes[3]);
+  void read_parameter(const JsonValue& op) {
+    const auto [type, attributes, no_attributes, output, flags, no_quantization] =
+        members(op, {"#", "A", "DA", "O", "OA", "QA"});
+    require(is_empty(no_attributes) && is_empty(no_quantization), "a parameter");
+    const auto of_parameter = elements<4>(attributes, "a parameter");
+    for (std::size_t i = 0; i < 3; ++i) integer(of_parameter[i], 0, 1);
+    for (const JsonValue& flag : elements<3>(flags, "a parameter")) integer(flag, 0, 1);
+    require(is(member(member(output, "TT"), "#"), kTensorType), "a parameter");
+    const Argument given = read_output(output);
+    require(given.size() == 1, "a parameter");
+    Value& value = graph_.values[given[0]];
+    value.name = text(of_parameter[3]);
     value.parameter = true;
     require_name(value.name, "a parameter", path_);
     require(parameters_.insert(value.name).second, "the second parameter '" + value.name + "'");
   }
 
-  std::vector<Argument> read_inputs(const Json& inputs) {
-    require(inputs.is_array(), "the inputs");
+  std::vector<Argument> read_inputs(const JsonValue& inputs) {
     std::vector<Argument> result;
-    for (const Json& input : inputs) {
-      require_members(input, {"%"});
-      const std::int64_t id = integer(input["%"], 0, kMaxId);
+    each(inputs, "the inputs", [&](const JsonValue& input) {
+      const std::int64_t id = integer(members(input, {"%"})[0], 0, kMaxId);
       if (id == 0) {  // left out
         result.emplace_back();
-        continue;
+        return;
       }
       const auto found = ids_.find(id);
       require(found != ids_.end(), "a value that no operator before gives");
       result.push_back(found->second);
       // A list takes its length for each operator that reads it; what Paddle writes reads it once.
       arguments_ += found->second.size();
-      if (arguments_ > most_arguments_) fail("has too many arguments");
-    }
+      if (arguments_ > max_arguments_) fail("has too many arguments");
+    });
     return result;
   }
 
   /// Defines the values of an output; one, or those of a list; none when it is left out.
-  Argument read_output(const Json& output, const Argument* known = nullptr) {
-    require(output.is_object() && output.contains("%"), "an output");
-    const std::int64_t id = integer(output["%"], 0, kMaxId);
+  Argument read_output(const JsonValue& output, const Argument* known = nullptr) {
+    const auto [number, type] = members(output, {"%", "TT"});
+    const std::int64_t id = integer(number, 0, kMaxId);
     if (id == 0) {
-      require(output.contains("TT") && output["TT"].is_object() && output.size() == 2 &&
-                  output["TT"].value("#", Json()) == "NULL",
-              "an output left out");
+      require(is(member(type, "#"), "NULL"), "an output left out");
       return {};
     }
-    require_members(output, {"%", "TT"});
     Argument values;
-    const Json& type = output["TT"];
-    require_members(type, {"#", "D"});
-    if (type["#"] == kListType) {
-      require(type["D"].is_array(), "a list of types");
-      for (const Json& item : type["D"]) values.push_back(add_value(item));
+    if (is(member(type, "#"), kListType)) {
+      each(members(type, {"#", "D"})[1], "a list of types",
+           [&](const JsonValue& item) { values.push_back(add_value(item)); });
     } else {
       values.push_back(add_value(type));
     }
@@ -188,97 +261,94 @@ class Reader {
     require(a.dtype == b.dtype && a.shape == b.shape, "the types in a list");
   }
 
-  std::size_t add_value(const Json& type) {
-    require_members(type, {"#", "D"});
-    require(type["#"] == kTensorType, "a type");
-    const Json& parts = type["D"];
-    require(parts.is_array() && parts.size() == 5, "a type");
+  std::size_t add_value(const JsonValue& type) {
+    const auto [name, data] = members(type, {"#", "D"});
+    require(is(name, kTensorType), "a type");
+    const auto [element, shape, layout, levels, level] = elements<5>(data, "a type");
     Value value;
-    require_members(parts[0], {"#"});
-    value.dtype = dtype_of_json(text(parts[0]["#"]));
+    value.dtype = dtype_named(text(members(element, {"#"})[0]));
     require(value.dtype >= 0, "an element type");
-    require(parts[1].is_array(), "a shape");
-    for (const Json& dim : parts[1]) value.shape.push_back(int64(dim));
-    const std::string layout = text(parts[2]);
-    require(layout == "NCHW" || layout == "NHWC" || layout == "Undefined(AnyLayout)",
+    each(shape, "a shape", [&](const JsonValue& size) { value.shape.push_back(int64(size)); });
+    require(is(layout, "NCHW") || is(layout, "NHWC") || is(layout, "Undefined(AnyLayout)"),
             "a data layout");
-    require(parts[3].is_array() && parts[3].empty() && parts[4] == 0, "a level of detail");
+    require(is_empty(levels) && level.bytes() == "0", "a level of detail");
     value.name = "value " + std::to_string(graph_.values.size());
     graph_.values.push_back(std::move(value));
     return graph_.values.size() - 1;
   }
 
-  void combine(const Operator& op, const Json& outputs) {
-    require(outputs.size() == 1 && !op.positional_inputs.empty(), "a list");
+  void combine(const Operator& op, const JsonValue& outputs) {
+    require(!op.positional_inputs.empty(), "a list");
     Argument values;
     for (const Argument& input : op.positional_inputs) {
       require(input.size() == 1, "a list");
       values.push_back(input[0]);
     }
-    require(outputs[0].is_object() && outputs[0].contains("TT") && outputs[0]["TT"].is_object() &&
-                outputs[0]["TT"].value("#", Json()) == kListType,
-            "a list");
-    read_output(outputs[0], &values);
+    const JsonValue output = elements<1>(outputs, "a list")[0];
+    require(is(member(member(output, "TT"), "#"), kListType), "a list");
+    read_output(output, &values);
   }
 
-  void split(const Operator& op, const Json& outputs) {
-    require(op.positional_inputs.size() == 1 && op.positional_inputs[0].size() == outputs.size(),
-            "the parts of a list");
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      const Argument known = {op.positional_inputs[0][i]};
-      const Argument made = read_output(outputs[i], &known);
-      require(made.size() == 1 && outputs[i]["TT"]["#"] == kTensorType, "the parts of a list");
-    }
+  void split(const Operator& op, const JsonValue& outputs) {
+    const char* const what = "the parts of a list";
+    require(op.positional_inputs.size() == 1, what);
+    const Argument& parts = op.positional_inputs[0];
+    require(parts.size() == size_of(outputs), what);
+    std::size_t next = 0;
+    outputs.each_item([&](const JsonValue& output) {
+      const Argument known = {parts[next++]};
+      require(is(member(member(output, "TT"), "#"), kTensorType), what);
+      require(read_output(output, &known).size() == 1, what);
+    });
   }
 
-  void read_attributes(const Json& list, std::map<std::string, Attribute>& attributes) const {
-    require(list.is_array(), "the attributes");
-    for (const Json& item : list) {
-      require_members(item, {"AT", "N"});
-      const std::string name = text(item["N"]);
-      require_name(name, "an attribute", path_);
-      require(attributes.emplace(name, read_attribute(item["AT"])).second,
-              "the second attribute '" + name + "'");
-    }
+  void read_attributes(const JsonValue& list, std::map<std::string, Attribute>& attributes) const {
+    each(list, "the attributes", [&](const JsonValue& item) {
+      const auto [attribute, name] = members(item, {"AT", "N"});
+      const std::string known = text(name);
+      require_name(known, "an attribute", path_);
+      require(attributes.emplace(known, read_attribute(attribute)).second,
+              "the second attribute '" + known + "'");
+    });
   }
 
-  Attribute read_attribute(const Json& attribute) const {
-    require_members(attribute, {"#", "D"});
-    const std::string type = text(attribute["#"]);
-    const Json& data = attribute["D"];
+  Attribute read_attribute(const JsonValue& attribute) const {
+    const auto [kind, data] = members(attribute, {"#", "D"});
+    const std::string type = text(kind);
     if (type == "0.a_bool") {
-      require(data.is_boolean(), "a truth value");
-      return {AttributeType::Bool, std::int64_t{data.get<bool>()}};
+      require(is_flag(data), "a truth value");
+      return {AttributeType::Bool, std::int64_t{data.bytes() == "true"}};
     }
     if (type == "0.a_i32") return {AttributeType::Int, int32(data)};
     if (type == "0.a_i64") return {AttributeType::Long, int64(data)};
     if (type == "0.a_f32" || type == "0.a_f64") {
-      require(data.is_number_float(), "a number");
-      return {type == "0.a_f32" ? AttributeType::Float : AttributeType::Double, data.get<double>()};
+      const std::optional<double> number = data.real();
+      require(number.has_value(), "a number");
+      return {type == "0.a_f32" ? AttributeType::Float : AttributeType::Double, *number};
     }
     if (type == "0.a_str") return {AttributeType::Text, text(data)};
     if (type == "1.a_dtype") return {AttributeType::Dtype, text(data)};
     if (type == "1.a_place") {
-      require(data.is_array() && data.size() == 3 && data[2] == "", "a place");
-      integer(data[0], 0, 1);  // undefined, CPU
-      integer(data[1], 0, 0);
+      const auto [place, device, custom] = elements<3>(data, "a place");
+      require(is(custom, ""), "a place");
+      integer(place, 0, 1);  // undefined, CPU
+      integer(device, 0, 0);
       return {AttributeType::Place, std::int64_t{0}};
     }
     if (type == "1.a_intarray") {
-      require(data.is_array(), "integers");
       Integers values;
-      for (const Json& item : data) values.push_back(int64(item));
+      each(data, "integers", [&](const JsonValue& item) { values.push_back(int64(item)); });
       return {AttributeType::Dims, std::move(values)};
     }
-    require(type == "0.a_array" && data.is_array(), "the type of an attribute");
+    require(type == "0.a_array", "the type of an attribute");
     return read_array(data);
   }
 
-  Attribute read_array(const Json& list) const {
+  Attribute read_array(const JsonValue& list) const {
     Attribute array{AttributeType::Empty, Integers()};
     Integers values;
     Numbers numbers;
-    for (const Json& item : list) {
+    each(list, "the type of an attribute", [&](const JsonValue& item) {
       const Attribute element = read_attribute(item);
       AttributeType type = AttributeType::Empty;
       switch (element.type) {
@@ -309,7 +379,7 @@ class Reader {
       values.push_back(integer == nullptr ? 0 : *integer);
       const auto* number = std::get_if<double>(&element.value);
       if (number != nullptr) numbers.push_back(*number);
-    }
+    });
     if (numbers.empty()) {
       array.value = std::move(values);
     } else {
@@ -319,7 +389,7 @@ class Reader {
   }
 
   /// Flags of the outputs, one each.
-  void read_output_attributes(const Json& list, std::size_t outputs) const {
+  void read_output_attributes(const JsonValue& list, std::size_t outputs) const {
     std::map<std::string, Attribute> attributes;
     read_attributes(list, attributes);
     for (const auto& [name, attribute] : attributes) {
@@ -338,19 +408,26 @@ class Reader {
   std::map<std::int64_t, Argument> ids_;
   std::set<std::string> parameters_;
   std::size_t arguments_ = 0;
-  std::size_t most_arguments_ = 0;
+  std::size_t max_arguments_ = 0;
 };
+
+template <typename Action>
+Graph translated(const std::string& path, const Action& read) {
+  try {
+    return read();
+  } catch (const InvalidJson& error) {
+    refuse_program(path, std::string("is not a whole PIR program (") + error.what() + ")");
+  }
+}
 
 }  // namespace
 
 Graph read_pir_program(std::string_view bytes, const std::string& path) {
-  try {
-    return Reader(path).read(bytes);
-  } catch (const InvalidJson& error) {
-    refuse_program(path, std::string("is not a whole PIR program (") + error.what() + ")");
-  } catch (const nlohmann::json::exception& error) {
-    refuse_program(path, std::string("is not a whole PIR program (") + error.what() + ")");
-  }
+  return translated(path, [&] { return Reader(path).read(bytes); });
+}
+
+Graph read_pir_parameters(std::string_view bytes, const std::string& path) {
+  return translated(path, [&] { return Reader(path).read_parameters(bytes); });
 }
 
 }  // namespace lenet

@@ -14,4 +14,8 @@ namespace lenet {
 ///   twice, more regions or blocks than one (control flow).
 Graph read_pir_program(std::string_view bytes, const std::string& path);
 
+/// The parameters of a program that the above refuses, such as one with control flow; nothing else.
+/// \throws Error BadModel naming `path`
+Graph read_pir_parameters(std::string_view bytes, const std::string& path);
+
 }  // namespace lenet

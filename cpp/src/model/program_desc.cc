@@ -2,10 +2,13 @@
 
 #include <array>
 #include <cstring>
+#include <functional>
 #include <initializer_list>
 #include <limits>
+#include <tuple>
 #include <utility>
 
+#include "model/parameters.h"
 #include "model/protobuf.h"
 
 namespace lenet {
@@ -192,7 +195,7 @@ std::pair<std::string, Attribute> read_attribute(std::string_view bytes, const s
   return {name, std::move(attribute)};
 }
 
-void read_tensor_desc(std::string_view bytes, Value& value, const std::string& path) {
+void read_tensor(std::string_view bytes, Value& value, const std::string& path) {
   Message message(bytes, "a tensor",
                   {{1, Wire::Number, Count::Required}, {2, Wire::Number, Count::Repeated}}, path);
   value.dtype = static_cast<int>(message.integer(1));
@@ -278,7 +281,7 @@ class Reader {
       Message dense(type.bytes(3), "a tensor",
                     {{1, Wire::Bytes, Count::Required}, {2, Wire::Number}}, path_);
       if (dense.has(2) && dense.integer(2) != 0) dense.fail("a level of detail");
-      read_tensor_desc(dense.bytes(1), value, path_);
+      read_tensor(dense.bytes(1), value, path_);
     } else if ((kind != kFeedList && kind != kFetchList && kind != kRaw) || type.has(3)) {
       type.fail("an unknown kind");
     }
@@ -342,7 +345,78 @@ class Reader {
   std::map<std::string, std::pair<std::size_t, std::int64_t>> indices_;  // and kinds, by name
 };
 
+/// Ignores what it does not know.
+class ParameterReader {
+ public:
+  explicit ParameterReader(const std::string& path) : path_(path) {}
+
+  Graph read(std::string_view bytes) {
+    each(bytes, 1, [&](std::string_view block) {
+      each(block, 3, [&](std::string_view variable) { read_variable(variable); });
+      each(block, 4, [&](std::string_view op) { read_operator(op); });
+    });
+    if (graph_.operators.empty()) {
+      refuse_program(path_, "holds no operators: it is not a Paddle program");
+    }
+    return std::move(graph_);
+  }
+
+ private:
+  /// Of the fields of that number.
+  template <typename Action>
+  void each(std::string_view message, std::uint64_t number, const Action& action) const {
+    FieldReader fields(message, path_);
+    for (Field field; fields.next(field);) {
+      if (field.number == number) action(field.bytes);
+    }
+  }
+
+  void read_variable(std::string_view bytes) {
+    Value value;
+    bool tensor = true;
+    FieldReader fields(bytes, path_);
+    for (Field field; fields.next(field);) {
+      if (field.number == 1) value.name = field.bytes;
+      if (field.number == 3) value.parameter = field.value != 0;
+      if (field.number != 2) continue;
+      FieldReader type(field.bytes, path_);
+      for (Field part; type.next(part);) {
+        if (part.number == 1) tensor = part.value == kDenseTensor;
+        if (part.number != 3) continue;
+        each(part.bytes, 1, [&](std::string_view desc) {
+          std::tie(value.dtype, value.shape) = read_tensor_desc(desc, path_);
+        });
+      }
+    }
+    if (!value.parameter || !tensor) return;
+    indices_.emplace(value.name, graph_.values.size());
+    graph_.values.push_back(std::move(value));
+  }
+
+  void read_operator(std::string_view bytes) {
+    Operator op;
+    each(bytes, 3, [&](std::string_view type) { op.type = type; });
+    each(bytes, 1, [&](std::string_view input) {
+      std::string name;
+      each(input, 1, [&](std::string_view argument) { name = argument; });
+      each(input, 2, [&](std::string_view variable) {
+        const auto found = indices_.find(variable);
+        if (found != indices_.end()) op.inputs[name].push_back(found->second);
+      });
+    });
+    graph_.operators.push_back(std::move(op));
+  }
+
+  const std::string& path_;
+  Graph graph_;
+  std::map<std::string, std::size_t, std::less<>> indices_;
+};
+
 }  // namespace
+
+Graph read_program_desc_parameters(std::string_view bytes, const std::string& path) {
+  return ParameterReader(path).read(bytes);
+}
 
 Graph read_program_desc(std::string_view bytes, const std::string& path) {
   return Reader(path).read(bytes);

@@ -14,4 +14,9 @@ namespace lenet {
 ///   more blocks than one (control flow).
 Graph read_program_desc(std::string_view bytes, const std::string& path);
 
+/// The parameters of a program that the above refuses, such as one with control flow, and what
+/// operators take them; nothing else.
+/// \throws Error BadModel naming `path`
+Graph read_program_desc_parameters(std::string_view bytes, const std::string& path);
+
 }  // namespace lenet

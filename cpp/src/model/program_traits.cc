@@ -11,6 +11,8 @@
 namespace lenet {
 namespace {
 
+constexpr int kInt8 = 21;
+
 /// One operator of a graph that may not have been checked; a part that is missing equals nothing.
 class View {
  public:
@@ -487,6 +489,11 @@ ProgramTraits read_program_traits(const Graph& graph) {
     traits.folding_is_wrong |=
         has_channels_last(view) || (convolves && !filters.insert(filter).second);
     traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
+    if (op.type == "dequantize_linear") {
+      const Value* weights = view.input("X");
+      traits.float_weights |=
+          weights != nullptr && weights->parameter && weights->data_dtype != kInt8;
+    }
     traits.activation_fusing_faults |=
         op.type == "1.leaky_relu" && view.type("negative_slope") == AttributeType::Double;
   }

@@ -28,12 +28,12 @@ struct ProgramTraits {
   bool quantized = false;
   /// They are stored as float32, as Paddle's PTQ and QAT leave them (`convert`). Plain arithmetic
   /// is right then; the int8 passes quantize them once more, and answers are wrong without an
-  /// error. Seen in the parameter file.
+  /// error.
   bool float_weights = false;
 };
 
-/// \param graph need not be checked; what it lacks counts as a reason for a refusal. Sets all but
-///   `float_weights`.
+/// \param graph need not be checked; what it lacks counts as a reason for a refusal. Its parameters
+///   have their contents.
 ProgramTraits read_program_traits(const Graph& graph);
 
 }  // namespace lenet

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "engines/native/network.h"
-#include "model/model_files.h"
+#include "model/model.h"
 
 namespace lenet::native {
 
@@ -11,6 +11,6 @@ namespace lenet::native {
 /// \throws Error BadModel, FileNotFound; Unsupported, naming the operator that the native engine
 /// has
 ///   no kernel for.
-Network load_network(const ModelFiles& files, bool check_finite);
+Network load_network(const Model& model, bool check_finite);
 
 }  // namespace lenet::native

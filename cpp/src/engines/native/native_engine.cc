@@ -300,17 +300,17 @@ void require_native_options(const Config& config) {
   }
 }
 
-std::unique_ptr<Engine> create_native_engine(const Config& config, const ModelFiles& files) {
-  return translate_bad_alloc("loading '" + files.program + "'", [&]() -> std::unique_ptr<Engine> {
+std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& model) {
+  return translate_bad_alloc("loading '" + model.path + "'", [&]() -> std::unique_ptr<Engine> {
     const bool int8 = config.precision == "int8";
-    if (!int8 && files.traits.quantized) {
+    if (!int8 && model.traits.quantized) {
       throw Error(
           ErrorCode::Unsupported,
-          "'" + files.program +
+          "'" + model.path +
               "' is quantized, which the native engine computes in int8 only: use precision "
               "int8, or the paddle engine");
     }
-    native::Network network = native::load_network(files, config.check_finite);
+    native::Network network = native::load_network(model, config.check_finite);
     auto compiled = std::make_shared<Compiled>();
     compiled->input = {network.input_name, network.input_shape, "float32"};
     compiled->output = {network.output_name, network.output_shape, "float32"};

@@ -75,7 +75,7 @@ void require_loaded(const ort::Api& api, ort::Status* status, const std::string&
 
 /// Copies a model that is in several files to a folder: onnxruntime follows no links to memory.
 /// \returns the program's path
-std::string copy_model(const ModelFiles& files, const std::string& folder) {
+std::string copy_model(const Model& model, const std::string& folder) {
   namespace fs = std::filesystem;
   const auto copy = [&](const MemoryFile& file, const fs::path& to) {
     std::error_code failed;
@@ -86,28 +86,28 @@ std::string copy_model(const ModelFiles& files, const std::string& folder) {
                                                "': " + failed.message() +
                                                "; set TMPDIR to a folder with more room");
   };
-  const fs::path root = fs::path(files.program).parent_path();
-  for (const auto& [path, file] : files.contents.external) {
+  const fs::path root = fs::path(model.path).parent_path();
+  for (const auto& [path, file] : model.external) {
     copy(*file, folder / fs::path(path).lexically_relative(root));
   }
   const std::string program = folder + "/lenet-program.onnx";
-  copy(*files.contents.program, program);
+  copy(*model.program, program);
   return program;
 }
 
 /// A loaded model, which its clones share: a session may be run by any number of threads at once.
-class Model {
+class LoadedModel {
  public:
-  Model(const Config& config, const ModelFiles& files)
+  LoadedModel(const Config& config, const Model& model)
       : api_(*load_onnxruntime().api), memory_(api_), session_(api_) {
     const Options options = options_of(config);
-    std::string program = files.contents.program->path();
+    std::string program = model.program->path();
     std::optional<TemporaryFolder> folder;
-    if (!files.contents.external.empty()) program = copy_model(files, folder.emplace().path());
+    if (!model.external.empty()) program = copy_model(model, folder.emplace().path());
     require_loaded(api_,
                    api_.CreateSession(load_onnxruntime().environment, program.c_str(),
                                       options.get(), session_.out()),
-                   files.program, program);
+                   model.path, program);
     require(api_.CreateCpuMemoryInfo(ort::kDeviceAllocator, ort::kDefaultMemory, memory_.out()));
     std::size_t inputs = 0;
     std::size_t outputs = 0;
@@ -115,14 +115,14 @@ class Model {
     require(api_.SessionGetOutputCount(session_.get(), &outputs));
     if (inputs != 1 || outputs != 1) {
       throw Error(ErrorCode::Unsupported,
-                  "'" + files.program + "' has " + std::to_string(inputs) + " inputs and " +
+                  "'" + model.path + "' has " + std::to_string(inputs) + " inputs and " +
                       std::to_string(outputs) +
                       " outputs; classifiers with one input and one output are supported");
     }
-    input_ = spec(api_.SessionGetInputName, api_.SessionGetInputTypeInfo, files.program);
-    output_ = spec(api_.SessionGetOutputName, api_.SessionGetOutputTypeInfo, files.program);
+    input_ = spec(api_.SessionGetInputName, api_.SessionGetInputTypeInfo, model.path);
+    output_ = spec(api_.SessionGetOutputName, api_.SessionGetOutputTypeInfo, model.path);
     if (input_.shape.empty()) {
-      throw Error(ErrorCode::Unsupported, "'" + files.program + "' does not say the shape of its " +
+      throw Error(ErrorCode::Unsupported, "'" + model.path + "' does not say the shape of its " +
                                               "input '" + input_.name +
                                               "'; images in batches are supported");
     }
@@ -218,7 +218,7 @@ class Model {
 
 class OnnxRuntimeEngine final : public Engine {
  public:
-  OnnxRuntimeEngine(std::shared_ptr<const Model> model, int threads)
+  OnnxRuntimeEngine(std::shared_ptr<const LoadedModel> model, int threads)
       : model_(std::move(model)), threads_(threads), output_(model_->api()) {}
 
   TensorSpec input_spec() const override { return model_->input(); }
@@ -250,7 +250,7 @@ class OnnxRuntimeEngine final : public Engine {
   }
 
  private:
-  std::shared_ptr<const Model> model_;
+  std::shared_ptr<const LoadedModel> model_;
   int threads_;
   Value output_;  ///< of the last run
   Shape shape_;
@@ -271,8 +271,8 @@ void require_onnxruntime_options(const Config& config) {
   }
 }
 
-std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const ModelFiles& files) {
-  return std::make_unique<OnnxRuntimeEngine>(std::make_shared<const Model>(config, files),
+std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const Model& model) {
+  return std::make_unique<OnnxRuntimeEngine>(std::make_shared<const LoadedModel>(config, model),
                                              config.threads);
 }
 

@@ -12,6 +12,6 @@ namespace lenet {
 void require_onnxruntime_options(const Config& config);
 
 /// \throws Error Unsupported, also in a build without this engine; BadModel; as load_onnxruntime.
-std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const ModelFiles& files);
+std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const Model& model);
 
 }  // namespace lenet

@@ -22,7 +22,7 @@ void require_onnxruntime_options(const Config& config) {
   if (config.engine == "onnxruntime") fail();
 }
 
-std::unique_ptr<Engine> create_onnxruntime_engine(const Config&, const ModelFiles&) { fail(); }
+std::unique_ptr<Engine> create_onnxruntime_engine(const Config&, const Model&) { fail(); }
 
 void set_onnxruntime_library(const std::string&) {}
 

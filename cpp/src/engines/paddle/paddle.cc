@@ -10,10 +10,10 @@ namespace lenet {
 namespace {
 
 /// Paddle itself computes in float32 without a word where it cannot do as it was told.
-void require_precision(const Config& config, const ModelFiles& files) {
-  const ProgramTraits& traits = files.traits;
+void require_precision(const Config& config, const Model& model) {
+  const ProgramTraits& traits = model.traits;
   const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorCode::Unsupported, "'" + files.program + "' " + why);
+    throw Error(ErrorCode::Unsupported, "'" + model.path + "' " + why);
   };
   if (config.accelerator == Accelerator::OpenVino && traits.quantized) {
     refuse(
@@ -54,50 +54,49 @@ void require_paddle_options(const Config& config) {
   }
 }
 
-std::unique_ptr<Engine> create_paddle_engine(const Config& config, const ModelFiles& files) {
-  require_precision(config, files);
-  if (config.accelerator == Accelerator::OpenVino && files.format != ModelFormat::Pdmodel) {
+std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& model) {
+  require_precision(config, model);
+  if (config.accelerator == Accelerator::OpenVino && model.format != ModelFormat::Pdmodel) {
     throw Error(ErrorCode::Unsupported,
-                "'" + files.program +
+                "'" + model.path +
                     "': OpenVINO runs .pdmodel programs only (Paddle ignores the switch for .json "
                     "and fails on one file per variable); use the .pdmodel, or accelerator onednn "
                     "or plain");
   }
-  const ProgramTraits& traits = files.traits;
+  const ProgramTraits& traits = model.traits;
   if (config.accelerator == Accelerator::OpenVino && !traits.openvino_refusal.empty()) {
     throw Error(ErrorCode::Unsupported,
-                "'" + files.program + "' has " + traits.openvino_refusal +
+                "'" + model.path + "' has " + traits.openvino_refusal +
                     ", which OpenVINO is not known to compute as Paddle does; use accelerator "
                     "auto, onednn or plain");
   }
   if (config.accelerator == Accelerator::OneDnn && !traits.onednn_refusal.empty()) {
     throw Error(ErrorCode::Unsupported,
-                "'" + files.program + "' has " + traits.onednn_refusal +
+                "'" + model.path + "' has " + traits.onednn_refusal +
                     ", which oneDNN computes wrongly or not at all; use accelerator " +
                     (config.precision == "fp32" ? "auto or plain" : "plain with precision fp32"));
   }
-  return std::unique_ptr<Engine>(load_paddle_plugin().create(config, files));
+  return std::unique_ptr<Engine>(load_paddle_plugin().create(config, model));
 }
 
-Accelerator choose_paddle_accelerator(const Config& config, const ModelFiles& files,
-                                      std::int64_t images) {
+Accelerator choose_paddle_accelerator(const Config& config, const Model& model,
+                                      const ProgramTraits& traits, std::int64_t images) {
   if (config.precision != "fp32") return Accelerator::OneDnn;
   // Measured on LeNet (250 kB), one core, us a run of 1 / 2 / 64 images (docs/benchmark.md):
   //   .pdmodel  OpenVINO 36 / 48 / 770   oneDNN 116 / 142 / 1240   plain 78 / 165 / 4200
   //   .json                              oneDNN 78 / 91 / 700      plain 62 / 150 / 4150
   // And quantized, with precision fp32, of which OpenVINO converts nothing:
   //   .pdmodel                           oneDNN 459 / 482 / 5430   plain 261 / 354 / 7580
-  const ProgramTraits& traits = files.traits;
-  if (files.format == ModelFormat::Pdmodel && traits.openvino_refusal.empty() &&
+  if (model.format == ModelFormat::Pdmodel && traits.openvino_refusal.empty() &&
       !traits.quantized) {
     return Accelerator::OpenVino;
   }
   if (!traits.onednn_refusal.empty()) return Accelerator::Plain;
   // What oneDNN costs to set up outweighs what it saves only where there is little to compute.
   constexpr std::size_t kSmallModelBytes = 1 << 20;
-  const bool small = files.format != ModelFormat::Separate &&
-                     (files.format == ModelFormat::Json || traits.quantized) &&
-                     files.contents.params->contents().size() < kSmallModelBytes;
+  const bool small = model.format != ModelFormat::Separate &&
+                     (model.format == ModelFormat::Json || traits.quantized) &&
+                     model.params->contents().size() < kSmallModelBytes;
   const std::int64_t few = traits.quantized ? 2 : 1;
   return small && images <= few ? Accelerator::Plain : Accelerator::OneDnn;
 }

@@ -13,10 +13,10 @@ namespace lenet {
 void require_paddle_options(const Config& config);
 
 /// \throws Error Unsupported: not of this model; as load_paddle_plugin and the plug-in do.
-std::unique_ptr<Engine> create_paddle_engine(const Config& config, const ModelFiles& files);
+std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& model);
 
 /// The fastest by measurement.
-Accelerator choose_paddle_accelerator(const Config& config, const ModelFiles& files,
-                                      std::int64_t images);
+Accelerator choose_paddle_accelerator(const Config& config, const Model& model,
+                                      const ProgramTraits& traits, std::int64_t images);
 
 }  // namespace lenet

@@ -162,7 +162,7 @@ void enable_bf16(Target& target, long) {
   target.EnableMkldnnBfloat16();
 }
 
-void set_precision(paddle_infer::Config& target, const Config& config, const ModelFiles& files) {
+void set_precision(paddle_infer::Config& target, const Config& config, const Model& model) {
   if (config.precision == "fp32") return;
   if (config.precision == "int8") {
     enable_int8(target, 0);
@@ -171,7 +171,7 @@ void set_precision(paddle_infer::Config& target, const Config& config, const Mod
     enable_bf16(target, 0);
     // Without a list Paddle takes elementwise_add too, and fails when one of its inputs is a
     // parameter, such as the bias of a convolution. A .json has passes of its own, which do not.
-    if (files.format != ModelFormat::Json) target.SetBfloat16Op(bf16_operators());
+    if (model.format != ModelFormat::Json) target.SetBfloat16Op(bf16_operators());
   }
   // It makes one operator of fully connected layers that follow each other, which exists in
   // float32 only.
@@ -185,14 +185,14 @@ struct Paths {
   std::string cache;  ///< a folder, for OpenVINO
 };
 
-void configure(paddle_infer::Config& target, const Config& config, const ModelFiles& files,
+void configure(paddle_infer::Config& target, const Config& config, const Model& model,
                const Paths& paths) {
   target.SetModel(paths.program, paths.params);
   target.DisableGpu();
   target.DisableGlogInfo();
   target.SetCpuMathLibraryNumThreads(config.threads);
   target.SwitchIrOptim(config.ir_optim ? 1 : 0);
-  if (files.format == ModelFormat::Json) {
+  if (model.format == ModelFormat::Json) {
     // Without the new executor, memory optimization of a .json fails while loading. That the
     // program is in the new IR, Paddle 3.3 sees by itself; its documentation asks to say so all the
     // same.
@@ -204,7 +204,7 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
     case Accelerator::OneDnn:
       target.EnableONEDNN();
       target.SetOnednnCacheCapacity(0);  // onednn_cache.h
-      if (files.traits.activation_fusing_faults) {
+      if (model.traits.activation_fusing_faults) {
         target.DeletePass("conv_activation_onednn_fuse_pass");
       }
       // It leaves out what else reads a normalization that a relu follows, and Paddle faults.
@@ -222,14 +222,14 @@ void configure(paddle_infer::Config& target, const Config& config, const ModelFi
       target.DisableONEDNN();
       break;
   }
-  if (files.traits.folding_is_wrong) {
+  if (model.traits.folding_is_wrong) {
     for (const char* pass :
          {"conv_bn_fuse_pass", "conv_eltwiseadd_bn_fuse_pass", "conv_transpose_bn_fuse_pass",
           "conv_transpose_eltwiseadd_bn_fuse_pass", "conv2d_bn_fuse_pass"}) {
       target.DeletePass(pass);
     }
   }
-  set_precision(target, config, files);
+  set_precision(target, config, model);
 }
 
 using PaddlePredictor = std::shared_ptr<paddle_infer::Predictor>;
@@ -246,27 +246,26 @@ void write_file(const std::string& path, const std::string& contents) {
 /// OVEngineManager); the keys are hashes of variable names in the order of memory addresses, and an
 /// equal key frees the engine that another predictor still uses. Unique names keep them apart.
 /// OpenVINO also looks for the parameters beside the program, whatever it is told.
-void make_openvino_model(const std::string& folder, const ModelFiles& files, Paths& paths) {
+void make_openvino_model(const std::string& folder, const Model& model, Paths& paths) {
   static std::atomic<std::uint64_t> loads{0};
   paths.program = folder + "/model.pdmodel";
   paths.params = folder + "/model.pdiparams";
   const std::string suffix = "_lenet" + std::to_string(++loads);
-  write_file(paths.program,
-             with_renamed_variables(files.contents.program->contents(), suffix, files.program));
-  fs::create_symlink(files.contents.params->path(), paths.params);
+  write_file(paths.program, with_renamed_variables(model.program->contents(), suffix, model.path));
+  fs::create_symlink(model.params->path(), paths.params);
 }
 
-PaddlePredictor load(const Config& config, const ModelFiles& files) {
+PaddlePredictor load(const Config& config, const Model& model) {
   return guarded("loading the model", [&] {
     std::shared_ptr<TemporaryFolder> folder;
-    Paths paths = {files.contents.program->path(), files.contents.params->path(), ""};
+    Paths paths = {model.program->path(), model.params->path(), ""};
     if (config.accelerator == Accelerator::OpenVino) {
       folder = std::make_shared<TemporaryFolder>();
-      make_openvino_model(folder->path(), files, paths);
+      make_openvino_model(folder->path(), model, paths);
       // By default OpenVINO keeps compiled models in ./__cache__: it would litter the user's
       // folder, and trust what somebody else may have left there.
       paths.cache = folder->path();
-    } else if (files.format == ModelFormat::Json) {
+    } else if (model.format == ModelFormat::Json) {
       // Paddle knows the format by the suffix.
       folder = std::make_shared<TemporaryFolder>();
       const std::string link = folder->path() + "/model.json";
@@ -274,11 +273,11 @@ PaddlePredictor load(const Config& config, const ModelFiles& files) {
       paths.program = link;
     }
     paddle_infer::Config target;
-    configure(target, config, files, paths);
+    configure(target, config, model, paths);
     std::optional<NoOneDnnRun> guard;
     if (config.accelerator == Accelerator::OneDnn) guard.emplace();
     const PaddlePredictor predictor = paddle_infer::CreatePredictor(target);
-    if (files.format != ModelFormat::Json) return predictor;
+    if (model.format != ModelFormat::Json) return predictor;
     // When it clones, Paddle reads a .json again.
     const auto kept =
         std::make_shared<std::pair<std::shared_ptr<TemporaryFolder>, PaddlePredictor>>(folder,
@@ -323,9 +322,8 @@ class Family {
 /// Paddle never frees what OpenVINO compiled (its table of engines lasts as long as the process),
 /// so that making and dropping predictors would add a compiled model each time. Kept, the
 /// predictors are lent again instead.
-std::shared_ptr<Family> openvino_family(const Config& config, const ModelFiles& files) {
-  std::string key = sha256_hex(files.contents.program->contents()) +
-                    sha256_hex(files.contents.params->contents());
+std::shared_ptr<Family> openvino_family(const Config& config, const Model& model) {
+  std::string key = sha256_hex(model.program->contents()) + sha256_hex(model.params->contents());
   for (const int option :
        {config.threads, static_cast<int>(config.ir_optim), static_cast<int>(config.memory_optim)}) {
     key += " " + std::to_string(option);
@@ -373,12 +371,12 @@ class KeepIntermediateResults {
 class PaddleEngine final : public Engine {
  public:
   /// \param origin what to clone; null: the model is loaded
-  PaddleEngine(const Config& config, const ModelFiles& files, std::shared_ptr<Family> family,
+  PaddleEngine(const Config& config, const Model& model, std::shared_ptr<Family> family,
                const PaddlePredictor& origin)
-      : config_(config), files_(files), family_(std::move(family)) {
+      : config_(config), model_(model), family_(std::move(family)) {
     predictor_ = family_->lend([&] {
       if (origin) return PaddlePredictor(origin->Clone().release());
-      return load(config_, files_);
+      return load(config_, model_);
     });
     const auto inputs = predictor_->GetInputNames();
     const auto outputs = predictor_->GetOutputNames();
@@ -390,7 +388,7 @@ class PaddleEngine final : public Engine {
     }
     input_spec_ = {inputs[0], predictor_->GetInputTensorShape().at(inputs[0]), "float32"};
     output_spec_ = {outputs[0], predictor_->GetOutputTensorShape().at(outputs[0]), "float32"};
-    if (knows_types(files_.format)) {
+    if (knows_types(model_.format)) {
       input_spec_.dtype = dtype_name(predictor_->GetInputTypes().at(inputs[0]));
       output_spec_.dtype = dtype_name(predictor_->GetOutputTypes().at(outputs[0]));
     }
@@ -440,7 +438,7 @@ class PaddleEngine final : public Engine {
     return guarded("cloning the predictor", [&] {
       // OpenVINO's clones share one infer request: side by side they would fail, or mix up outputs.
       const bool anew = config_.accelerator == Accelerator::OpenVino;
-      return std::make_unique<PaddleEngine>(config_, files_, family_, anew ? nullptr : predictor_);
+      return std::make_unique<PaddleEngine>(config_, model_, family_, anew ? nullptr : predictor_);
     });
   }
 
@@ -448,7 +446,7 @@ class PaddleEngine final : public Engine {
 
   /// Without an accelerator, Paddle's kernels are slower than those of the native engine.
   bool is_fastest() const override {
-    return config_.accelerator != Accelerator::Plain || files_.traits.onednn_refusal.empty();
+    return config_.accelerator != Accelerator::Plain || model_.traits.onednn_refusal.empty();
   }
 
   void set_layer_callback(LayerCallback callback) override {
@@ -459,7 +457,7 @@ class PaddleEngine final : public Engine {
           // An operator of a .json that works in place is said to give its input too, while that is
           // kept; there each name is the output of one operator.
           const bool again = !reported_.insert(name).second;
-          if (again && files_.format == ModelFormat::Json) return;
+          if (again && model_.format == ModelFormat::Json) return;
           if (!tensor.initialized() || tensor.dtype() != phi::DataType::FLOAT32) return;
           callback(op_type, name, {tensor.data<float>(), tensor.shape()});
         });
@@ -469,7 +467,7 @@ class PaddleEngine final : public Engine {
   void run_network() {
     reported_.clear();
     std::optional<KeepIntermediateResults> keep;
-    if (!has_run_ && files_.format == ModelFormat::Json && !config_.memory_optim) keep.emplace();
+    if (!has_run_ && model_.format == ModelFormat::Json && !config_.memory_optim) keep.emplace();
     if (!predictor_->Run()) {
       throw Error(ErrorCode::BackendFailure, "Paddle could not run the model");
     }
@@ -477,7 +475,7 @@ class PaddleEngine final : public Engine {
   }
 
   Config config_;
-  ModelFiles files_;
+  const Model& model_;
   std::shared_ptr<Family> family_;
   PaddlePredictor predictor_;
   // Destroyed before the predictor, whose scope they point into.
@@ -493,11 +491,11 @@ class PaddleEngine final : public Engine {
   std::set<std::string> reported_;  ///< to the callback, in this run
 };
 
-Engine* create(const Config& config, const ModelFiles& files) {
+Engine* create(const Config& config, const Model& model) {
   return guarded("loading the model", [&] {
-    auto family = config.accelerator == Accelerator::OpenVino ? openvino_family(config, files)
+    auto family = config.accelerator == Accelerator::OpenVino ? openvino_family(config, model)
                                                               : std::make_shared<Family>();
-    return new PaddleEngine(config, files, std::move(family), nullptr);
+    return new PaddleEngine(config, model, std::move(family), nullptr);
   });
 }
 
@@ -512,7 +510,7 @@ __attribute__((visibility("default"))) const char* lenet_paddle_version() {
 }
 
 __attribute__((visibility("default"))) lenet::Engine* lenet_paddle_create(
-    const lenet::Config& config, const lenet::ModelFiles& files) {
-  return lenet::create(config, files);
+    const lenet::Config& config, const lenet::Model& model) {
+  return lenet::create(config, model);
 }
 }

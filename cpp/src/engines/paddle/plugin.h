@@ -11,7 +11,7 @@ extern "C" {
 using LenetPaddleVersion = const char* (*)();
 
 /// \returns a new engine, owned by the caller.
-using LenetPaddleCreate = lenet::Engine* (*)(const lenet::Config&, const lenet::ModelFiles&);
+using LenetPaddleCreate = lenet::Engine* (*)(const lenet::Config&, const lenet::Model&);
 }
 
 namespace lenet {

@@ -120,12 +120,11 @@ Network read_onnx(OnnxGraph graph, const std::string& path, bool check_finite) {
   return network;
 }
 
-Network read_onnx_file(const ModelFiles& files, bool check_finite) {
-  const std::string& path = files.program;
-  OnnxGraph graph = read_onnx_graph(files.contents.program->contents(), path);
-  read_external_values(graph, path, [&](const std::string& file) {
-    return files.contents.external.at(file)->contents();
-  });
+Network read_onnx_file(const Model& model, bool check_finite) {
+  const std::string& path = model.path;
+  OnnxGraph graph = read_onnx_graph(model.program->contents(), path);
+  read_external_values(
+      graph, path, [&](const std::string& file) { return model.external.at(file)->contents(); });
   return read_onnx(std::move(graph), path, check_finite);
 }
 

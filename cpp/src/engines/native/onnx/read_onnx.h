@@ -5,7 +5,7 @@
 #include <string>
 
 #include "engines/native/network.h"
-#include "model/model_files.h"
+#include "model/model.h"
 #include "model/onnx_graph.h"
 
 namespace lenet::native {
@@ -23,6 +23,6 @@ Network read_onnx(OnnxGraph graph, const std::string& path, bool check_finite = 
 
 /// \param files whose contents have been read
 /// \throws Error as above, and FileNotFound.
-Network read_onnx_file(const ModelFiles& files, bool check_finite);
+Network read_onnx_file(const Model& model, bool check_finite);
 
 }  // namespace lenet::native

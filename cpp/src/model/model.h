@@ -1,0 +1,53 @@
+/// \file
+/// A model in memory: the bytes of its files, and what was read of them and checked.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "io/file.h"
+#include "lenet/config.h"
+#include "lenet/predictor.h"
+#include "model/graph.h"
+#include "model/model_files.h"
+#include "model/program_traits.h"
+
+namespace lenet {
+
+/// Read once and never changed: what an engine runs is what was hashed and checked. Engines, their
+/// clones and threads share it.
+struct Model {
+  Model() = default;
+  Model(const Model&) = delete;  // the graph's contents lie in the files below
+  Model& operator=(const Model&) = delete;
+
+  ModelFormat format = ModelFormat::Pdmodel;
+  std::string path;  ///< of the program, for messages
+  std::shared_ptr<const MemoryFile> program;
+  /// Null for Onnx; of Separate all variables, as one file holds them.
+  std::shared_ptr<const MemoryFile> params;
+  std::map<std::string, std::shared_ptr<const MemoryFile>> external;  ///< of Onnx, by path
+  std::size_t file_bytes = 0;                                         ///< of all of them
+  Graph graph;
+  /// Why `graph` may be anything, with check_program=false only: for engines that trust it. Empty
+  /// when it was checked. Of an .onnx the engines check operators, types and shapes themselves.
+  std::string unchecked;
+  ProgramTraits traits;
+};
+
+/// Reads the files and checks that they are whole and belong together: SHA256SUMS beside them where
+/// `check_hashes`, the structure of each, the same parameters in both, finite ones where
+/// `check_finite`, and where `check_program` that Paddle runs the program without harm
+/// (check_graph.h).
+/// \throws Error FileNotFound, BadModel; Unsupported (an operator that is not known to
+///   check_graph); BackendFailure (memory).
+std::shared_ptr<const Model> load_model(const ModelFiles& files, const Config& config);
+
+/// The same of a copy of the bytes, which no SHA256SUMS are beside.
+/// \param files as model_files.h finds them for these bytes
+std::shared_ptr<const Model> load_model(const ModelFiles& files, const ModelBytes& bytes,
+                                        const Config& config);
+
+}  // namespace lenet
