@@ -65,6 +65,7 @@ def test_help_lists_the_commands(arguments, capsys):
         ("predct x.png", "lenet-cpp: error: No such command 'predct'. Did you mean 'predict'?"),
         ("predict --batch 3 x.png", "Did you mean '--batch-size'?"),
         ("convert x -o y", "lenet-cpp convert: error: Missing option '--to'"),
+        ("predict x.png --topk", "lenet-cpp predict: error: Option '--topk' requires an argument"),
         ("verify --model-dir", "Option '--model-dir' needs a value."),
         ("verify --model-dir --layers", "Option '--model-dir' needs a value."),
         ("benchmark --batch-sizes 1,x", "'x' is not a valid integer"),

@@ -29,6 +29,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import augment_usage_errors
 
 from lenet_cpp.cli._command import SETTINGS, run
 from lenet_cpp.inference.predictor import Predictor
@@ -62,7 +63,7 @@ _SHARED = """
       cache when it is complete, else the embedded sample of 6,000 images)
   --accelerator auto|plain|onednn|openvino
       what computes Paddle's operators (default: auto; that is the fastest by measurement with the
-      paddle engine, oneDNN with python; the others have kernels of their own)
+      Paddle engine, oneDNN with python; the others have kernels of their own)
   --precision fp32|bf16|int8  of the arithmetic; int8 is for a quantized model (default: fp32)
   --threads N  CPU threads of a run [default: 1] [also: --cpu_threads]
   --program FILE  the C++ program (default: build/lenet_infer_test, or the one in PATH)
@@ -228,7 +229,8 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take also ``-x=1``, ``--x=1`` and the flags that name a positional argument."""
-        return super().parse_args(ctx, list(self._plain(ctx, args)))
+        with augment_usage_errors(ctx):  # click leaves it out where a value is missing
+            return super().parse_args(ctx, list(self._plain(ctx, args)))
 
     def _plain(self, ctx: click.Context, args: list[str]) -> Iterator[str]:
         names = {
