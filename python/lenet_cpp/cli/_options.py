@@ -29,7 +29,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import augment_usage_errors
 
 from lenet_cpp.cli._command import SETTINGS, run
 from lenet_cpp.inference.predictor import Predictor
@@ -229,7 +228,7 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take also ``-x=1``, ``--x=1`` and the flags that name a positional argument."""
-        with augment_usage_errors(ctx):  # click leaves it out where a value is missing
+        with click.core.augment_usage_errors(ctx):  # click leaves it out where a value is missing
             return super().parse_args(ctx, list(self._plain(ctx, args)))
 
     def _plain(self, ctx: click.Context, args: list[str]) -> Iterator[str]:
