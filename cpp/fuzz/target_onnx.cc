@@ -1,7 +1,6 @@
 #include <string>
-#include <utility>
 
-#include "engines/native/onnx/read_onnx.h"
+#include "engines/native/convert_onnx.h"
 #include "engines/native/passes/passes.h"
 #include "model/onnx_graph.h"
 #include "model/onnx_model.h"
@@ -19,7 +18,7 @@ void read_network(std::string_view bytes, const std::string& path) {
   require(graph.nodes.size() <= bytes.size(), "no more nodes than bytes");
   native::Network network;
   const bool accepted = accepts({ErrorCode::BadModel, ErrorCode::Unsupported},
-                                [&] { network = native::read_onnx(std::move(graph), path); });
+                                [&] { network = native::read_onnx(graph, path); });
   if (!accepted) return;
   native::simplify(network);
   run_network(network);

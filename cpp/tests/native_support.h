@@ -46,7 +46,7 @@ class Random {
 };
 
 /// How many windows fit along a direction (0: rows, 1: columns) of an image of that size.
-inline std::int64_t count_windows(std::int64_t size, const native::Window& window, std::size_t i) {
+inline std::int64_t count_windows(std::int64_t size, const Window& window, std::size_t i) {
   const std::int64_t padded = size + window.padding[2 * i] + window.padding[2 * i + 1];
   return (padded - window.dilations[i] * (window.kernel[i] - 1) - 1) / window.strides[i] + 1;
 }
@@ -76,7 +76,7 @@ inline void add_layer(native::Network& network, native::Layer layer,
 inline double windowed(const native::Layer& layer, const std::vector<double>& image,
                        const native::TensorShape& in, const native::TensorShape& out,
                        std::int64_t c, std::int64_t y, std::int64_t x) {
-  const native::Window& window = layer.window;
+  const Window& window = layer.window;
   const bool pool = layer.kind == native::LayerKind::Pool;
   const std::int64_t inputs = pool ? 1 : in.channels / layer.groups;
   const std::int64_t first = pool ? c : c / (out.channels / layer.groups) * inputs;

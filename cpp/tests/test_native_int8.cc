@@ -47,7 +47,7 @@ Network random_network(Random& random) {
   TensorShape out = {outputs * convolution.groups, 0, 0};
   const std::array<std::int64_t*, 2> sizes = {&shape.height, &shape.width};
   const std::array<std::int64_t*, 2> results = {&out.height, &out.width};
-  native::Window& window = convolution.window;
+  Window& window = convolution.window;
   for (std::size_t i = 0; i < 2; ++i) {
     window.kernel[i] = random.from(1, 7);
     window.strides[i] = few ? 1 : random.from(1, 3);

@@ -1,6 +1,6 @@
 // Nodes and constants of .onnx files made by hand, and the networks that they become.
 
-#include "engines/native/onnx/read_onnx.h"
+#include "engines/native/convert_onnx.h"
 #include "engines/native/passes/passes.h"
 #include "model/graph.h"
 #include "model/onnx_graph.h"
@@ -210,44 +210,44 @@ TEST_CASE("models that do not fit themselves") {
     const char* nodes;
     const char* tensors = "";
   } cases[] = {
-      {"'nothing' is given by nothing before it", "Relu nothing -> y"},
-      {"given by nothing", "Relu y -> y"},
-      {"is there already", "Relu x -> y; Relu x -> y"},
-      {"is there already", "Relu x -> w; Relu x -> y; Add x w -> y", filter},
+      {"uses 'nothing' before anything gave it", "Relu nothing -> y"},
+      {"uses 'y' before", "Relu y -> y"},
+      {"overwrites 'y'", "Relu x -> y; Relu x -> y"},
+      {"overwrites 'w'", "Relu x -> w; Relu x -> y; Add x w -> y", filter},
       {"'w' is there twice", "Relu x -> y", "w[1]=2 w[1]=3"},
-      {"number of inputs", "Relu x x -> y"},
-      {"number of inputs", "Conv x -> y"},
-      {"left out", "Conv x _ -> y"},
-      {"of the wrong type", "Conv x w -> y | group=[1]", filter},
+      {"an argument too many", "Relu x x -> y"},
+      {"the argument Filter", "Conv x -> y"},
+      {"the argument Filter", "Conv x _ -> y"},
+      {"the type of the attribute group", "Conv x w -> y | group=[1]", filter},
       {"groups and channels", "Conv x w -> y | group=2", filter},
       {"groups and channels", "Conv x w -> y | group=0", filter},
       {"groups and channels", "Conv x w -> y", "w[2,3,1,1]"},
       {"filter is empty", "Conv x w -> y", "w[0,1,1,1]"},
       {"kernel_shape", "Conv x w -> y | kernel_shape=[1,2]", filter},
       {"larger than the image", "Conv x w -> y", "w[1,1,5,1]"},
-      {"out of range", "Conv x w -> y | strides=[1]", filter},
-      {"out of range", "Conv x w -> y | strides=[0,1]", filter},
-      {"out of range", "Conv x w -> y | dilations=[1,1048576]", filter},
-      {"out of range", "Conv x w -> y | pads=[0,0,0,-1]", filter},
-      {"absurdly large", "Conv x w -> y | pads=[0,0,65536,65536]", filter},
-      {"absurdly large", "Conv x w -> y | pads=[0,0,65536,65536] strides=[65536,65536]", filter},
-      {"auto_pad is unknown", "Conv x w -> y | auto_pad=same", filter},
+      {"the number of strides", "Conv x w -> y | strides=[1]", filter},
+      {"damaged: strides", "Conv x w -> y | strides=[0,1]", filter},
+      {"damaged: dilations", "Conv x w -> y | dilations=[1,1048576]", filter},
+      {"damaged: pads", "Conv x w -> y | pads=[0,0,0,-1]", filter},
+      {"has the shape", "Conv x w -> y | pads=[0,0,65536,65536]", filter},
+      {"damaged: auto_pad", "Conv x w -> y | auto_pad=same", filter},
       {"both pads", "Conv x w -> y | auto_pad=VALID pads=[0,0,0,1]", filter},
-      {"no kernel_shape", "MaxPool x -> y"},
-      {"out of range", "MaxPool x -> y | kernel_shape=[0,1]"},
+      {"no attribute kernel_shape", "MaxPool x -> y"},
+      {"damaged: kernel sizes", "MaxPool x -> y | kernel_shape=[0,1]"},
       {"as wide as the window", "MaxPool x -> y | kernel_shape=[2,2] pads=[2,0,0,0]"},
       {"neither 0 nor 1", "MaxPool x -> y | kernel_shape=[2,2] ceil_mode=2"},
       {"NaN or infinity", "Conv x w -> y", "w[1,1,1,1]=inf"},
       {"NaN or infinity", "Conv x w -> y", "w[1,1,1,1]=nan"},
       {"not positive", "BatchNormalization x k k k k -> y", "k[1]=-1"},
-      {"does not fit the vector", "Flatten x -> f; MatMul f w -> y", "w[2,2]=1,2,3,4"},
+      {"matrices that do not match", "Flatten x -> f; MatMul f w -> y", "w[2,2]=1,2,3,4"},
   };
   for (const auto& one : cases) {
     CHECK_ERROR(BadModel, one.text, network_of(model_of(one.nodes, one.tensors)));
   }
   const auto relu = [](const char* values) { return onnx_model(onnx_graph(kRelu, "", values)); };
-  CHECK_ERROR(BadModel, "declared as", network_of(relu("x[-1,1,4,4] -> y[-1,3,4,4]")));
-  CHECK_ERROR(BadModel, "absurdly large", network_of(relu("x[-1,1048576,1048576,1048576] -> y")));
+  CHECK_ERROR(BadModel, "shape or type of its output 'y'",
+              network_of(relu("x[-1,1,4,4] -> y[-1,3,4,4]")));
+  CHECK_ERROR(BadModel, "has the shape", network_of(relu("x[-1,1048576,1048576,1048576] -> y")));
 }
 
 TEST_CASE("what the native engine has not, by operator and name") {
@@ -259,7 +259,7 @@ TEST_CASE("what the native engine has not, by operator and name") {
     int opset = 13;
   } cases[] = {
       {"no kernel for this operator (Erf, which gives 'y')", "Erf x -> y"},
-      {"domain com.microsoft", "Relu@com.microsoft x -> y"},
+      {"this operator (com.microsoft.Relu", "Relu@com.microsoft x -> y"},
       {"the attribute alpha (Relu", "Relu x -> y | alpha=1.0"},
       {"a second output", "MaxPool x -> y indices | kernel_shape=[1,1]"},
       {"operator set 6; ", "Relu x -> y", "", 6},
@@ -278,7 +278,7 @@ TEST_CASE("what the native engine has not, by operator and name") {
       {"softmax but over the classes", "GlobalMaxPool x -> p; Softmax p -> y"},
       {"sum of different shapes", "GlobalMaxPool x -> p; Add x p -> y"},
       {"one number for each channel", "Add x k -> y", "k[4]=1,2,3,4"},
-      {"is no float32 constant", "Conv x x -> y"},
+      {"filter is not constant", "Conv x x -> y"},
       {"no float32 constant", "Mul x x -> y"},
       {"concat but of chan", "Concat x x -> y | axis=2"},
       {"kernel but for vec", "MatMul x k -> y", "k[4,1]=1,2,3,4"},

@@ -8,57 +8,27 @@
 #include <vector>
 
 #include "io/printable.h"
+#include "model/contents.h"
 #include "model/rules/rules.h"
+#include "model/rules/support.h"
 
 namespace lenet {
 namespace {
 
-constexpr std::size_t kMaxRank = 9;
 constexpr std::int64_t kMaxDimension = 0x7fffffff;
-
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> words;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find(separator), text.size());
-    if (end > 0) words.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return words;
-}
-
-/// Takes a mark off the end of a word; says whether it was there.
-bool take_mark(std::string_view& word, char mark) {
-  if (word.empty() || word.back() != mark) return false;
-  word.remove_suffix(1);
-  return true;
-}
-
-AttributeType type_named(std::string_view name) {
-  static const std::map<std::string_view, AttributeType> types = {
-      {"bool", AttributeType::Bool},       {"int", AttributeType::Int},
-      {"long", AttributeType::Long},       {"float", AttributeType::Float},
-      {"double", AttributeType::Double},   {"str", AttributeType::Text},
-      {"bools", AttributeType::Bools},     {"ints", AttributeType::Ints},
-      {"longs", AttributeType::Longs},     {"floats", AttributeType::Floats},
-      {"doubles", AttributeType::Doubles}, {"strs", AttributeType::Texts},
-      {"dims", AttributeType::Dims},       {"dtype", AttributeType::Dtype},
-      {"place", AttributeType::Place},     {"empty", AttributeType::Empty},
-  };
-  return types.at(name);
-}
 
 class Checker {
  public:
-  Checker(Graph& graph, const std::string& path) : graph_(graph), path_(path) {}
+  Checker(Graph& graph, const std::string& path) : graph_(graph), path_(path), rules_(graph) {}
 
   void check() {
     if (graph_.operators.size() > kMaxOperators) refuse("has too many operators");
     for (Value& value : graph_.values) value.defined = value.parameter;
+    if (is_onnx()) return check_onnx();
     for (const Value& value : graph_.values) require_dimensions(value, value.parameter ? 1 : 0);
     for (std::size_t i = 0; i < graph_.operators.size(); ++i) check_operator(i);
     if (inputs_ != 1) {
-      throw Error(ErrorCode::Unsupported, "'" + path_ + "' has " + std::to_string(inputs_) +
-                                              " inputs; models with one are supported");
+      unsupported("has " + std::to_string(inputs_) + " inputs; models with one are supported");
     }
     if (fetched_.empty()) refuse("has no output");
     if (*fetched_.rbegin() != static_cast<std::int64_t>(fetched_.size()) - 1) {
@@ -67,8 +37,60 @@ class Checker {
   }
 
  private:
-  bool is_pir() const { return graph_.dialect == Dialect::Pir; }
+  bool is_onnx() const { return graph_.dialect == Dialect::Onnx; }
+  bool is_program_desc() const { return graph_.dialect == Dialect::ProgramDesc; }
   [[noreturn]] void refuse(const std::string& problem) const { refuse_program(path_, problem); }
+  [[noreturn]] void unsupported(const std::string& problem) const {
+    throw Error(ErrorCode::Unsupported, "'" + path_ + "' " + problem);
+  }
+
+  /// For the native engine: what an .onnx has besides is of no concern to it.
+  void check_onnx() {
+    if (graph_.opset < kMinOpset || graph_.opset > kMaxOpset) {
+      unsupported("uses the operator set " + std::to_string(graph_.opset) +
+                  "; the native engine knows " + std::to_string(kMinOpset) + " to " +
+                  std::to_string(kMaxOpset) + ": use engine onnxruntime, or export it anew");
+    }
+    if (!graph_.unsupported.empty()) {
+      unsupported("has " + graph_.unsupported +
+                  ", which the native engine does not support; use the onnxruntime engine");
+    }
+    if (graph_.inputs.size() != 1 || graph_.outputs.size() != 1) {
+      unsupported("has " + std::to_string(graph_.inputs.size()) + " inputs and " +
+                  std::to_string(graph_.outputs.size()) +
+                  " outputs; classifiers with one input and one output are supported");
+    }
+    Value& input = graph_.values[graph_.inputs[0]];
+    Value& output = graph_.values[graph_.outputs[0]];
+    for (const Value* value : {&input, &output}) {
+      if (value->dtype == kFloat32) continue;
+      unsupported("has '" + printable(value->name) +
+                  "', which is not a float32 tensor; models with float32 input and output are "
+                  "supported");
+    }
+    if (input.shape.size() != 4 ||
+        *std::min_element(input.shape.begin() + 1, input.shape.end()) < 1) {
+      unsupported("has an input '" + printable(input.name) +
+                  "' that is not [N, channels, height, width] with sizes that are known; export it "
+                  "for images of one size, or use engine onnxruntime");
+    }
+    require_dimensions(input, 1);
+    input.defined = true;
+    for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
+      for (const Argument& given : graph_.operators[i].positional_outputs) {
+        for (const std::size_t index : given) {
+          const Value& value = graph_.values[index];
+          if (value.producer == i && !value.parameter && !value.defined) continue;
+          refuse("is damaged: operator " + std::to_string(i) + " overwrites '" + value.name + "'");
+        }
+      }
+    }
+    if (!output.shape.empty()) output.shape[0] = kUnknown;  // declared for any number of images
+    const std::vector<bool> needed = needed_operators(graph_);
+    for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
+      if (needed[i]) check_operator(i);
+    }
+  }
 
   void require_dimensions(const Value& value, std::int64_t least) const {
     std::int64_t count = 1;
@@ -87,21 +109,20 @@ class Checker {
 
   void check_operator(std::size_t at) {
     Operator& op = graph_.operators[at];
-    const OperatorRule* rule = find_rule(op.type, graph_.dialect);
-    if (rule == nullptr) {
-      refuse_quantization(op.type);
-      throw Error(ErrorCode::Unsupported, "'" + path_ + "' has an operator '" + printable(op.type) +
-                                              "', which lenet cannot check; for a model that you "
-                                              "trust set check_program to false");
-    }
     const std::string where = "operator " + std::to_string(at) + " (" + op.type + ")";
+    OperatorView view(graph_, op, where, path_);
+    const ParsedRule* rule = rules_.find(op.type);
+    if (rule == nullptr) refuse_operator(view);
     const bool feed = op.type == "feed";
     const bool fetch = op.type == "fetch";
+    std::vector<Argument>& given = op.positional_outputs;
+    while (!given.empty() && given.back().empty()) given.pop_back();
+    view.supports(!is_onnx() || given.size() <= rule->outputs.size(),
+                  "kernel that gives a second output");
     op.inputs = bind(where, rule->inputs, op.positional_inputs, std::move(op.inputs));
     op.outputs = bind(where, rule->outputs, op.positional_outputs, std::move(op.outputs));
-    check_attributes(where, *rule, op);
+    check_attributes(view, where, *rule, op);
     if (!feed) require_given(where, op);
-    OperatorView view(graph_, op, where, path_);
     if (!fetch) require_free(view, where, op);
     rule->infer(view);
     if (!fetch) define(op);
@@ -114,41 +135,51 @@ class Checker {
     }
   }
 
+  [[noreturn]] void refuse_operator(const OperatorView& view) const {
+    if (is_onnx()) view.no_kernel("kernel for this operator");
+    refuse_quantization(view.type());
+    unsupported("has an operator '" + printable(view.type()) +
+                "', which lenet cannot check; for a model that you trust set check_program to "
+                "false");
+  }
+
   /// Kinds of quantized programs that do not run.
   void refuse_quantization(const std::string& type) const {
     if (type == "1.quantize_linear" || type == "1.dequantize_linear") {
-      throw Error(ErrorCode::Unsupported, "'" + path_ +
-                                              "' is a quantized .json program; quantized "
-                                              "models run as .pdmodel, which lenet-cpp quantize "
-                                              "writes");
+      unsupported(
+          "is a quantized .json program; quantized models run as .pdmodel, which lenet-cpp "
+          "quantize writes");
     }
     // The forms that Paddle writes with onnx_format=False, or while it trains.
     if (type.rfind("fake_quantize_", 0) == 0 || type.rfind("fake_channel_wise_", 0) == 0 ||
         type.rfind("fake_dequantize_", 0) == 0) {
-      throw Error(ErrorCode::Unsupported, "'" + path_ + "' is quantized in an old format (" +
-                                              printable(type) +
-                                              "); quantize it with "
-                                              "onnx_format=True, as lenet-cpp quantize does");
+      unsupported("is quantized in an old format (" + printable(type) +
+                  "); quantize it with onnx_format=True, as lenet-cpp quantize does");
     }
   }
 
   /// Gives arguments by place their names, and checks that all have as many values as they must.
-  std::map<std::string, Argument> bind(const std::string& where, std::string_view rules,
+  std::map<std::string, Argument> bind(const std::string& where,
+                                       const std::vector<ParsedRule::Argument>& rules,
                                        const std::vector<Argument>& positional,
                                        std::map<std::string, Argument> named) const {
     std::map<std::string, Argument> bound;
     std::size_t place = 0;
-    for (std::string_view word : split(rules, ' ')) {
-      const bool optional = take_mark(word, '?');
-      const bool list = take_mark(word, '*');
-      const std::string name(word);
+    for (const auto& [name, optional, list] : rules) {
       Argument values;
-      if (is_pir()) {
+      if (is_program_desc()) {
+        if (auto found = named.find(name); found != named.end()) {
+          values = std::move(found->second);
+          named.erase(found);
+        }
+      } else if (list && is_onnx()) {  // all that are left
+        for (; place < positional.size(); ++place) {
+          if (positional[place].size() != 1) refuse(where + " is damaged: the argument " + name);
+          values.push_back(positional[place][0]);
+        }
+      } else {
         if (place < positional.size()) values = positional[place];
         ++place;
-      } else if (auto found = named.find(name); found != named.end()) {
-        values = std::move(found->second);
-        named.erase(found);
       }
       const bool enough = optional || !values.empty();
       if (!enough || (!list && values.size() > 1)) {
@@ -162,39 +193,27 @@ class Checker {
     return bound;
   }
 
-  void check_attributes(const std::string& where, const OperatorRule& rule,
+  void check_attributes(const OperatorView& view, const std::string& where, const ParsedRule& rule,
                         const Operator& op) const {
-    std::set<std::string_view> seen;
-    for (const std::string_view rules : {rule.attributes, common_attributes(graph_.dialect)}) {
-      for (std::string_view word : split(rules, ' ')) {
-        const bool optional = take_mark(word, '?');
-        const std::size_t colon = word.find(':');
-        const std::string_view name = word.substr(0, colon);
-        if (!seen.insert(name).second) continue;  // an operator's own before the common one
-        const auto found = op.attributes.find(std::string(name));
-        const std::string which = "the attribute " + std::string(name);
-        if (found == op.attributes.end()) {
-          if (!optional) refuse(where + " is damaged: no " + which.substr(4));
-          continue;
-        }
-        bool fits = false;
-        for (const std::string_view type : split(word.substr(colon + 1), '|')) {
-          fits |= found->second.type == type_named(type);
-        }
-        if (!fits) refuse(where + " is damaged: the type of " + which);
+    for (const auto& [name, wanted] : rule.attributes) {
+      const auto found = op.attributes.find(name);
+      if (found == op.attributes.end()) {
+        if (!wanted.optional) refuse(where + " is damaged: no attribute " + name);
+      } else if ((wanted.types & 1U << static_cast<unsigned>(found->second.type)) == 0) {
+        refuse(where + " is damaged: the type of the attribute " + name);
       }
     }
     // Paddle looks for attributes of some names in every operator, and trusts their types.
     for (const auto& [name, attribute] : op.attributes) {
-      if (seen.count(name) == 0) {
-        refuse(where + " is damaged: the attribute " + name + ", which it does not have");
-      }
+      if (rule.attributes.count(name) > 0) continue;
+      view.supports(!is_onnx(), "kernel for the attribute " + printable(name));
+      refuse(where + " is damaged: the attribute " + name + ", which it does not have");
     }
-    if (!is_pir()) check_common(where, rule, op);
+    if (is_program_desc()) check_common(where, rule, op);
   }
 
   /// Of the format before PIR, whose types have been checked.
-  void check_common(const std::string& where, const OperatorRule& rule, const Operator& op) const {
+  void check_common(const std::string& where, const ParsedRule& rule, const Operator& op) const {
     const auto text = [&](const char* name) {
       const auto found = op.attributes.find(name);
       return found == op.attributes.end() ? std::string()
@@ -210,7 +229,7 @@ class Checker {
         refuse(where + " is damaged: " + name);
       }
     }
-    const bool own_layout = rule.attributes.find("data_format:") != std::string_view::npos;
+    const bool own_layout = rule.attributes.at("data_format").own;
     const std::string layout = own_layout ? "" : text("data_format");
     if (!layout.empty() && layout != "AnyLayout" && layout != "NCHW") {
       refuse(where + " is damaged: data_format");
@@ -276,13 +295,14 @@ class Checker {
         Value& value = graph_.values[index];
         value.defined = true;
         const bool may_be_empty = name == "XShape" || op.type == "1.full_int_array";
-        require_dimensions(value, may_be_empty ? 0 : 1);
+        require_dimensions(value, may_be_empty || (is_onnx() && is_known(value)) ? 0 : 1);
       }
     }
   }
 
   Graph& graph_;
   const std::string& path_;
+  RuleBook rules_;
   int inputs_ = 0;
   double work_ = 0;
   std::set<std::int64_t> fetched_;

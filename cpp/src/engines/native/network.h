@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "lenet/tensor.h"
+#include "model/window.h"
 
 namespace lenet::native {
 
@@ -36,13 +37,6 @@ enum class LayerKind {
 };
 
 const char* to_string(LayerKind kind) noexcept;
-
-struct Window {
-  std::array<std::int64_t, 2> kernel = {1, 1};  ///< height, width
-  std::array<std::int64_t, 2> strides = {1, 1};
-  std::array<std::int64_t, 2> dilations = {1, 1};
-  std::array<std::int64_t, 4> padding = {0, 0, 0, 0};  ///< top, bottom, left, right
-};
 
 enum class PoolKind {
   Max,

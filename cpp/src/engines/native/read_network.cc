@@ -1,14 +1,19 @@
 #include "engines/native/read_network.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <cstring>
+#include <limits>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "engines/native/int8/onednn_rounding.h"
 #include "engines/native/network_reader.h"
+#include "io/printable.h"
 #include "lenet/error.h"
-#include "model/rules/operator_view.h"
+#include "model/contents.h"
+#include "model/rules/windows.h"
 
 namespace lenet::native {
 
@@ -16,10 +21,15 @@ Network NetworkReader::read() {
   quantized_ = std::any_of(
       graph_.operators.begin(), graph_.operators.end(),
       [](const Operator& op) { return op.type.find("quantize_linear") != std::string::npos; });
+  const bool onnx = graph_.dialect == Dialect::Onnx;
+  std::vector<bool> needed(graph_.operators.size(), true);
+  if (onnx) {
+    needed = needed_operators(graph_);  // without what computes shapes
+    set_input(graph_.inputs[0], printable(graph_.values[graph_.inputs[0]].name));
+  }
   for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
+    if (!needed[i]) continue;
     const Operator& op = graph_.operators[i];
-    type_ =
-        graph_.dialect == Dialect::Pir && op.type.rfind("1.", 0) == 0 ? op.type.substr(2) : op.type;
     const std::string where = "operator " + std::to_string(i) + " (" + op.type + ")";
     const OperatorView view(graph_, op, where, path_);
     op_ = &op;
@@ -29,304 +39,339 @@ Network NetworkReader::read() {
       layer_memory_.add(bytes_of(network_.layers[counted_]));
     }
   }
+  if (onnx) set_output(graph_.outputs[0], printable(graph_.values[graph_.outputs[0]].name));
   if (quantized_) int8::round_as_onednn(network_);
   return std::move(network_);
 }
 
 void NetworkReader::read_operator() {
-  if (type_ == "feed" || type_ == "data") return read_input();
-  if (type_ == "fetch") return read_output();
-  if (type_ == "full") return read_full();
-  // Constants that other operators take; the check has seen that they are.
-  if (type_ == "full_int_array" || type_ == "fill_constant") return;
-  if (type_ == "conv2d" || type_ == "depthwise_conv2d") return read_convolution();
-  if (type_ == "pool2d") return read_pool();
-  if (type_ == "matmul_v2" || type_ == "matmul") return read_matmul();
-  if (type_ == "elementwise_add" || type_ == "add") return read_add();
-  if (type_ == "batch_norm" || type_ == "batch_norm_") return read_batch_norm();
-  if (type_ == "relu") return layer(LayerKind::Relu, {tensor("X")}, "Out");
-  if (type_ == "softmax") return read_softmax();
-  if (type_ == "concat") return read_concat();
-  if (type_ == "dropout") return read_dropout();
-  if (type_ == "scale") return read_scale();
-  if (type_ == "assign") return same("X", "Out");
-  if (type_ == "quantize_linear") return read_quantize();
-  if (type_ == "dequantize_linear") return read_dequantize();
-  if (type_ == "reshape2" || type_ == "reshape" || type_ == "flatten_contiguous_range" ||
-      type_ == "flatten" || type_ == "squeeze2" || type_ == "squeeze") {
-    return read_flatten();
+  using Reader = NetworkReader;
+  struct Kind {
+    std::string_view types;
+    void (Reader::*read)();
+  };
+  static constexpr Kind kKinds[] = {
+      {"feed data", &Reader::read_input},
+      {"fetch", &Reader::read_output},
+      // Constants that other operators take; the check has seen that they are.
+      {"full full_int_array fill_constant", &Reader::read_nothing},
+      {"conv2d depthwise_conv2d Conv", &Reader::read_convolution},
+      {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool ReduceMean", &Reader::read_pool},
+      {"matmul_v2 matmul MatMul Gemm", &Reader::read_matmul},
+      {"elementwise_add add Add", &Reader::read_add},
+      {"Mul", &Reader::read_multiply},
+      {"batch_norm batch_norm_ BatchNormalization", &Reader::read_batch_norm},
+      {"relu Relu", &Reader::read_relu},
+      {"Clip", &Reader::read_clip},
+      {"softmax Softmax", &Reader::read_softmax},
+      {"concat Concat", &Reader::read_concat},
+      {"dropout Dropout", &Reader::read_dropout},
+      {"scale", &Reader::read_scale},
+      {"assign Identity Cast", &Reader::read_identity},
+      {"quantize_linear", &Reader::read_quantize},
+      {"dequantize_linear", &Reader::read_dequantize},
+      {"reshape2 reshape flatten_contiguous_range flatten squeeze2 squeeze Reshape Flatten Squeeze "
+       "Unsqueeze",
+       &Reader::read_reshape},
+  };
+  const std::string type = plain_type(graph_, *op_);
+  for (const Kind& kind : kKinds) {
+    if (has_word(kind.types, type)) return (this->*kind.read)();
   }
-  unsupported("kernel for this operator");
+  view_->no_kernel("kernel for this operator");
+}
+
+void NetworkReader::set_input(std::size_t value, const std::string& name) {
+  const Shape& shape = graph_.values[value].shape;
+  network_.input = tensors_[value] = add_tensor({shape[1], shape[2], shape[3]});
+  network_.input_name = name;
+  network_.input_shape = shape;
+}
+
+void NetworkReader::set_output(std::size_t value, const std::string& name) {
+  const auto found = tensors_.find(value);
+  if (found == tensors_.end()) {
+    throw Error(ErrorCode::Unsupported,
+                "'" + path_ + "' has an output '" + name + "' that is not computed from the image");
+  }
+  network_.output = found->second;
+  network_.output_name = name;
+  network_.output_shape = graph_.values[value].shape;
+  network_.output_shape.at(0) = network_.input_shape[0];
 }
 
 void NetworkReader::read_input() {
   const Value& declared = graph_.values[given("Out")];
   require(declared.shape.size() == 4, "input that is not [N, channels, height, width]");
   require(declared.dtype == kFloat32, "input that is not float32");
-  network_.input = add_tensor(image_shape(declared.shape));
-  network_.input_name = graph_.dialect == Dialect::Pir ? view_->text("name") : declared.name;
-  network_.input_shape = declared.shape;
-  tensors_[given("Out")] = network_.input;
+  image_shape(declared.shape);  // sizes that are known
+  set_input(given("Out"), graph_.dialect == Dialect::Pir ? view_->text("name") : declared.name);
 }
 
 void NetworkReader::read_output() {
   if (view_->integer("col") != 0) return;
   const Value& declared = graph_.values[value("X")];
-  network_.output = tensor("X");
-  network_.output_name = graph_.dialect == Dialect::Pir ? view_->text("name") : declared.name;
-  network_.output_shape = declared.shape;
   require(!declared.shape.empty(), "output without images");
-  network_.output_shape[0] = network_.input_shape[0];
-}
-
-void NetworkReader::read_full() { numbers_[given("Out")] = view_->number("value"); }
-
-double NetworkReader::number(const std::string& name) const {
-  if (view_->has_attribute(name)) return view_->number(name);
-  const auto found = numbers_.find(value(name));
-  require(found != numbers_.end(), name + " that is not constant");
-  return found->second;
-}
-
-Window NetworkReader::window(const Integers& kernel, const TensorShape& image) const {
-  Window found;
-  const Integers strides = view_->integers("strides");
-  const Integers paddings = view_->integers("paddings");
-  const Integers dilations =
-      view_->has_attribute("dilations") ? view_->integers("dilations") : Integers{1, 1};
-  const std::array<std::int64_t, 2> sizes = {image.height, image.width};
-  const std::string& algorithm = view_->text("padding_algorithm");
-  for (std::size_t i = 0; i < 2; ++i) {
-    found.kernel[i] = kernel[i];
-    found.strides[i] = strides[i];
-    // Where Paddle pads so that the sizes stay the same, it leaves dilation out.
-    found.dilations[i] = algorithm == "SAME" ? 1 : dilations[i];
-    if (algorithm == "EXPLICIT") {
-      found.padding[2 * i] = paddings[paddings.size() == 4 ? 2 * i : i];
-      found.padding[2 * i + 1] = paddings[paddings.size() == 4 ? 2 * i + 1 : i];
-    } else if (algorithm == "SAME") {
-      const std::int64_t outputs = (sizes[i] + strides[i] - 1) / strides[i];
-      const std::int64_t all =
-          std::max<std::int64_t>((outputs - 1) * strides[i] + kernel[i] - sizes[i], 0);
-      found.padding[2 * i] = all / 2;
-      found.padding[2 * i + 1] = all - all / 2;
-    }
-  }
-  return found;
+  set_output(value("X"), graph_.dialect == Dialect::Pir ? view_->text("name") : declared.name);
 }
 
 void NetworkReader::read_convolution() {
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
-  const Shape filter = weights_shape("Filter");
-  require(filter.size() == 4, "convolution whose filter is no parameter");
-  const std::size_t input = tensor("Input");
-  const Window found = window({filter[2], filter[3]}, shape_of(input));
-  Layer& layer = layer_for(LayerKind::Convolution, {input}, "Output");
-  layer.window = found;
-  layer.groups = view_->integer("groups");
-  layer.bias.assign(static_cast<std::size_t>(filter[0]), 0);
-  layer.quantized = dequantized_.count(value("Input")) > 0;
+  const std::size_t input = image("Input");
+  const Value* filter = weights("Filter");
+  require(filter != nullptr && filter->shape.size() == 4,
+          "convolution whose filter is no parameter");
+  const Shape& sizes = filter->shape;
+  const TensorShape& from = shape_of(input);
+  const Window window =
+      plan_window(*view_, {sizes[2], sizes[3]}, {from.height, from.width}, false).window;
+  Layer& made = layer(LayerKind::Convolution, {input}, "Output");
+  made.window = window;
+  made.groups = view_->integer(view_->present({"groups", "group"}), 1);
+  made.bias.assign(static_cast<std::size_t>(sizes[0]), 0);
+  if (view_->has("Bias")) made.bias = floats("Bias");
+  made.quantized = dequantized_.count(value("Input")) > 0;
   if (const QuantizedWeights* quantized = quantized_weights("Filter")) {
-    layer.integers = quantized->integers.vector();
-    layer.weight_scales = steps(*quantized, 0, layer.bias.size());
+    made.integers = integers_of(*quantized->value);
+    made.weight_scales = steps(*quantized, 0, made.bias.size());
   } else {
-    layer.weights = parameter("Filter")->values;
+    made.weights = floats("Filter");
   }
 }
 
 void NetworkReader::read_pool() {
+  const bool onnx = view_->is_onnx();
+  const std::string& type = op_->type;
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
-  const std::size_t input = tensor("X");
-  const TensorShape image = shape_of(input);
-  const bool max = view_->text("pooling_type") == "max";
-  Integers kernel = view_->integers("ksize");
-  if (kernel.size() == 1) kernel.push_back(kernel[0]);
-  const bool global = view_->flag("global_pooling");
-  const bool adaptive = view_->flag("adaptive") || global;
-  const bool exclusive = view_->flag("exclusive");
-  const Window found = adaptive ? Window() : window(kernel, image);
-  Layer& layer = layer_for(LayerKind::Pool, {input}, "Out");
-  layer.window = found;
-  layer.adaptive = adaptive;
-  layer.pool = max                     ? PoolKind::Max
-               : exclusive || adaptive ? PoolKind::Average
-                                       : PoolKind::AverageOfWindow;
+  const std::size_t input = image("X");
+  if (type == "ReduceMean") {
+    std::set<std::size_t> axes;
+    for (const std::int64_t axis : view_->integers("axes")) axes.insert(view_->axis(axis, 4));
+    require(axes == std::set<std::size_t>{2, 3}, "mean but over height and width");
+  }
+  const bool max =
+      onnx ? type.find("Max") != std::string::npos : view_->text("pooling_type") == "max";
+  const bool whole = onnx ? !view_->has_attribute("kernel_shape")
+                          : view_->flag("adaptive") || view_->flag("global_pooling");
+  const bool of_window = onnx ? view_->flag("count_include_pad", false) : !view_->flag("exclusive");
+  const TensorShape& from = shape_of(input);
+  Window window;
+  if (!whole) {
+    window = plan_window(*view_, pool_kernel(*view_), {from.height, from.width}, true).window;
+  }
   // Where Paddle counts the padding in a window, it takes that before the image for that after it.
-  for (std::size_t i = 0; i < 2; ++i) layer.window.padding[2 * i + 1] = found.padding[2 * i];
+  for (std::size_t i = 0; i < 2 && !onnx; ++i) window.padding[2 * i + 1] = window.padding[2 * i];
+  Layer& made = layer(LayerKind::Pool, {input}, "Out");
+  made.window = window;
+  made.adaptive = whole;
+  made.pool = max                   ? PoolKind::Max
+              : of_window && !whole ? PoolKind::AverageOfWindow
+                                    : PoolKind::Average;
 }
 
 void NetworkReader::read_matmul() {
   const std::size_t input = tensor("X");
-  const Shape weights = weights_shape("Y");
-  require(weights.size() == 2, "product with what is no matrix");
-  require(!view_->flag(view_->present("trans_x", "transpose_x")), "transposed product");
-  require(graph_.values[value("X")].shape.size() == 2, "product of more than two dimensions");
-  const bool transposed = view_->flag(view_->present("trans_y", "transpose_y"));
-  const auto inputs = static_cast<std::size_t>(weights[transposed ? 1 : 0]);
-  const auto outputs = static_cast<std::size_t>(weights[transposed ? 0 : 1]);
-  const TensorShape image = shape_of(input);
-  require(weights[transposed ? 1 : 0] == image.values(), "product with a matrix of another size");
-  Layer& layer = layer_for(LayerKind::Convolution, {input}, "Out");
-  layer.window.kernel = {image.height, image.width};  // what was flattened
-  layer.bias.assign(outputs, 0);
-  layer.quantized = dequantized_.count(value("X")) > 0;
-  layer.matrix = !transposed;
-  const auto by_outputs = [&](const auto& from, auto& to) {
-    to.resize(inputs * outputs);
+  const TensorShape from = shape_of(input);
+  const Value* matrix = weights("Y");
+  require(matrix != nullptr && matrix->shape.size() == 2, "product with what is no matrix");
+  const auto is_set = [this](std::initializer_list<const char*> names) {
+    return view_->flag(view_->present(names), false);
+  };
+  require(!is_set({"trans_x", "transpose_x", "transA"}), "transposed product");
+  require(shape("X").size() == 2 && shape("X")[1] == from.values(), "kernel but for vectors");
+  const bool transposed = is_set({"trans_y", "transpose_y", "transB"});
+  const auto inputs = static_cast<std::size_t>(matrix->shape[transposed ? 1 : 0]);
+  const auto outputs = static_cast<std::size_t>(matrix->shape[transposed ? 0 : 1]);
+  require(matrix->shape[transposed ? 1 : 0] == from.values(),
+          "product with a matrix of another size");
+  Layer& made = layer(LayerKind::Convolution, {input}, "Out");
+  made.window.kernel = {from.height, from.width};  // what was flattened
+  made.bias.assign(outputs, 0);
+  made.quantized = dequantized_.count(value("X")) > 0;
+  made.matrix = !transposed;
+  const auto by_outputs = [&](auto numbers) {
+    if (transposed) return numbers;
+    decltype(numbers) turned(inputs * outputs);
     for (std::size_t o = 0; o < outputs; ++o) {
-      for (std::size_t i = 0; i < inputs; ++i) {
-        to[o * inputs + i] = from[transposed ? o * inputs + i : i * outputs + o];
-      }
+      for (std::size_t i = 0; i < inputs; ++i) turned[o * inputs + i] = numbers[i * outputs + o];
     }
+    return turned;
   };
   if (const QuantizedWeights* quantized = quantized_weights("Y")) {
-    by_outputs(quantized->integers.vector(), layer.integers);
-    layer.weight_scales = steps(*quantized, transposed ? 0 : 1, outputs);
-  } else {
-    by_outputs(parameter("Y")->values.vector(), layer.weights);
+    made.integers = by_outputs(integers_of(*quantized->value));
+    made.weight_scales = steps(*quantized, transposed ? 0 : 1, outputs);
+    return;
   }
+  made.weights = by_outputs(floats("Y"));
+  // Of Gemm.
+  const auto alpha = static_cast<float>(view_->number("alpha", 1));
+  const auto beta = static_cast<float>(view_->number("beta", 1));
+  if (!std::isfinite(alpha) || !std::isfinite(beta)) refuse("has a factor that is not finite");
+  for (float& weight : made.weights) weight *= alpha;
+  if (!view_->has("Bias")) return;
+  const std::vector<float> bias = floats("Bias");
+  const Shape& sizes = shape("Bias");
+  const auto classes = static_cast<std::int64_t>(outputs);
+  const bool one = bias.size() == 1;
+  require((one && sizes.size() <= 2) || sizes == Shape{classes} || sizes == Shape{1, classes},
+          "kernel for a bias but one number for each class");
+  for (std::size_t o = 0; o < outputs; ++o) made.bias[o] = beta * bias[one ? 0 : o];
 }
 
-const std::vector<float>* NetworkReader::channel_vector(const std::string& name,
-                                                        const Shape& whole) const {
-  const ParameterValues* found = parameter(name);
-  if (found == nullptr) return nullptr;
-  Shape shape = found->shape;
-  if (shape.size() > whole.size()) return nullptr;
-  const std::int64_t axis = view_->has_attribute("axis") ? view_->integer("axis") : -1;
-  if (axis >= 0) shape.resize(whole.size() - static_cast<std::size_t>(axis), 1);
-  shape.insert(shape.begin(), whole.size() - shape.size(), 1);
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    if (shape[i] != (i == 1 ? whole[1] : 1)) return nullptr;
+std::vector<float> NetworkReader::channel_vector(const std::string& name,
+                                                 const std::string& whole) const {
+  const Value* found = constant(name);
+  if (found == nullptr || tensors_.count(value(whole)) == 0) return {};
+  const Shape& to = shape(whole);
+  const std::int64_t channels = shape_of(tensor(whole)).channels;
+  Shape sizes = found->shape;
+  const char* const other = "kernel for a constant but one number for each channel";
+  require(sizes.size() <= to.size(), other);
+  if (count_values(*found) == 1) {
+    return std::vector<float>(static_cast<std::size_t>(channels), floats(name)[0]);
   }
-  return &found->values.vector();
+  const std::int64_t axis = view_->integer("axis", -1);
+  if (axis >= 0) sizes.resize(to.size() - static_cast<std::size_t>(axis), 1);
+  sizes.insert(sizes.begin(), to.size() - sizes.size(), 1);
+  for (std::size_t i = 0; i < sizes.size(); ++i) require(sizes[i] == (i == 1 ? to[1] : 1), other);
+  require(to.size() > 1 && to[1] == channels, "operator on channels of what was flattened");
+  return floats(name);
 }
 
 void NetworkReader::read_add() {
   for (const auto& [vector, whole] : {std::pair("Y", "X"), std::pair("X", "Y")}) {
-    const Shape& shape = graph_.values[value(whole)].shape;
-    const std::vector<float>* bias = channel_vector(vector, shape);
-    if (bias == nullptr || tensors_.count(value(whole)) == 0) continue;
-    require(shape_of(tensor(whole)).channels == static_cast<std::int64_t>(bias->size()),
-            "sum with what was flattened");
-    Layer& layer = layer_for(LayerKind::ChannelScale, {tensor(whole)}, "Out");
-    layer.scale.assign(bias->size(), 1);
-    layer.bias = *bias;
-    layer.fuses_into_previous = reshaped_.count(value(vector)) == 0;
+    std::vector<float> bias = channel_vector(vector, whole);
+    if (bias.empty()) continue;
+    Layer& made = layer(LayerKind::ChannelScale, {tensor(whole)}, "Out");
+    made.scale.assign(bias.size(), 1);
+    made.bias = std::move(bias);
+    made.fuses_into_previous = graph_.values[value(vector)].parameter;
     if (const auto found = dequantized_.find(value(vector)); found != dequantized_.end()) {
-      layer.bias_range = found->second;
+      made.bias_range = found->second;
     }
     return;
   }
   const std::size_t a = tensor("X");
   const std::size_t b = tensor("Y");
+  const auto same = [](const TensorShape& one, const TensorShape& other) {
+    return one.channels == other.channels && one.height == other.height && one.width == other.width;
+  };
   // Paddle would repeat one along the other, in shapes that are the same for one image.
-  require(graph_.values[value("X")].shape.size() == graph_.values[value("Y")].shape.size(),
-          "sum of tensors of different rank");
-  require(shape_of(a).channels == shape_of(b).channels &&
-              shape_of(a).height == shape_of(b).height && shape_of(a).width == shape_of(b).width,
+  require(shape("X").size() == shape("Y").size(), "sum of tensors of different rank");
+  require(std::equal(shape("X").begin() + 1, shape("X").end(), shape("Y").begin() + 1) &&
+              same(shape_of(a), shape_of(b)),
           "sum of different shapes");
   layer(LayerKind::Add, {a, b}, "Out");
 }
 
+void NetworkReader::read_multiply() {
+  const bool first = constant("X") != nullptr;
+  const char* const whole = first ? "Y" : "X";
+  std::vector<float> scale = channel_vector(first ? "X" : "Y", whole);
+  require(!scale.empty(), "product of what is no float32 constant");
+  Layer& made = layer(LayerKind::ChannelScale, {tensor(whole)}, "Out");
+  made.bias.assign(scale.size(), 0);
+  made.scale = std::move(scale);
+}
+
 void NetworkReader::read_batch_norm() {
-  require(!channels_last(*view_, view_->present("data_layout", "data_format")),
+  require(!channels_last(*view_, view_->present({"data_layout", "data_format"})),
           "kernel for data_format NHWC");
   const std::size_t input = tensor("X");
-  const double epsilon = view_->number("epsilon");
-  const std::vector<float>& mean = vector("Mean");
-  const std::vector<float>& variance = vector("Variance");
-  const std::vector<float>& gain = vector("Scale");
-  const std::vector<float>& bias = vector("Bias");
+  const double epsilon = view_->number("epsilon", static_cast<double>(1e-5F));
+  const std::vector<float> mean = floats("Mean");
+  const std::vector<float> variance = floats("Variance");
+  const std::vector<float> gain = floats("Scale");
+  const std::vector<float> bias = floats("Bias");
   // After a flatten a statistic belongs to a value, but a scale here to a channel of the image.
   const auto channels = static_cast<std::size_t>(shape_of(input).channels);
   for (const std::vector<float>* part : {&mean, &variance, &gain, &bias}) {
     require(part->size() == channels, "normalization of each value of what was flattened");
   }
-  Layer& layer = layer_for(LayerKind::ChannelScale, {input}, "Y");
-  layer.fuses_into_previous = true;
+  Layer& made = layer(LayerKind::ChannelScale, {input}, "Y");
+  made.fuses_into_previous = true;
   for (std::size_t c = 0; c < channels; ++c) {
     const double spread = variance[c] + epsilon;
+    if (view_->is_onnx() && !(spread > 0)) refuse("has a variance that is not positive");
     require(spread > 0, "normalization by a variance that is not positive");
     const double scale = gain[c] / std::sqrt(spread);
-    layer.scale.push_back(static_cast<float>(scale));
-    layer.bias.push_back(static_cast<float>(bias[c] - mean[c] * scale));
+    made.scale.push_back(static_cast<float>(scale));
+    made.bias.push_back(static_cast<float>(bias[c] - mean[c] * scale));
   }
+}
+
+void NetworkReader::read_clip() {
+  constexpr double kMax = std::numeric_limits<float>::max();
+  const double min = view_->number("min", -kMax);
+  require(view_->number("max", kMax) >= kMax && (min == 0 || min <= -kMax),
+          "kernel for such bounds");
+  if (min == 0) return read_relu();
+  read_identity();
 }
 
 void NetworkReader::read_softmax() {
   const std::size_t input = tensor("X");
-  const Shape& shape = graph_.values[value("X")].shape;
   const bool vector = shape_of(input).height * shape_of(input).width == 1;
-  require(vector && view_->axis(view_->integer("axis"), shape.size()) == 1,
+  require(vector && has_channels("X") && view_->axis(softmax_axis(*view_), shape("X").size()) == 1,
           "softmax but over the classes");
   layer(LayerKind::Softmax, {input}, "Out");
 }
 
 void NetworkReader::read_concat() {
-  const Integers axis = view_->integers("axis");
-  const Shape& shape = graph_.values[value("X")].shape;
-  require(view_->axis(axis[0], shape.size()) == 1, "concat but of channels");
+  require(view_->axis(view_->integer("axis"), shape("X").size()) == 1, "concat but of channels");
   std::vector<std::size_t> inputs;
-  bool flat = true;
   for (std::size_t i = 0; i < view_->count("X"); ++i) {
     inputs.push_back(tensor("X", i));
-    flat &= shape_of(inputs[i]).height * shape_of(inputs[i]).width == 1;
+    require(has_channels("X", i), "concat of what was flattened");
   }
-  require(shape.size() == 4 || flat, "concat of what was flattened");
-  layer(LayerKind::Concat, inputs, "Out");
+  layer(LayerKind::Concat, std::move(inputs), "Out");
 }
 
 void NetworkReader::scaled(const std::string& name, double scale, double bias) {
-  if (scale == 1 && bias == 0) return same(name, "Out");
+  if (scale == 1 && bias == 0) return read_identity();
   require(std::isfinite(scale) && std::isfinite(bias), "scale that is not finite");
   const std::size_t input = tensor(name);
   const auto channels = static_cast<std::size_t>(shape_of(input).channels);
-  Layer& layer = layer_for(LayerKind::ChannelScale, {input}, "Out");
-  layer.scale.assign(channels, static_cast<float>(scale));
-  layer.bias.assign(channels, static_cast<float>(bias));
+  Layer& made = layer(LayerKind::ChannelScale, {input}, "Out");
+  made.scale.assign(channels, static_cast<float>(scale));
+  made.bias.assign(channels, static_cast<float>(bias));
 }
 
 void NetworkReader::read_dropout() {
+  if (view_->is_onnx()) return read_identity();
   const bool upscaled =
-      view_->text(view_->present("dropout_implementation", "mode")) == "upscale_in_train";
-  const double dropped = number(view_->has_attribute("dropout_prob") ? "dropout_prob" : "p");
+      view_->text(view_->present({"dropout_implementation", "mode"})) == "upscale_in_train";
+  const double dropped = view_->number(view_->present({"dropout_prob", "p"}));
   scaled("X", upscaled ? 1 : 1 - dropped, 0);
 }
 
 void NetworkReader::read_scale() {
-  const double scale = number("scale");
+  const double scale = view_->number("scale");
   const double bias = view_->number("bias");
   scaled("X", scale, view_->flag("bias_after_scale") ? bias : bias * scale);
 }
 
-void NetworkReader::read_flatten() {
-  if (const ParameterValues* found = parameter("X")) {  // a bias, before it is added
-    const Shape& shape = graph_.values[given("Out")].shape;
-    require(std::all_of(shape.begin(), shape.end(), [](auto size) { return size > 0; }),
-            "parameter of a size that is not fixed");
-    require(product(shape, 0, shape.size()) == static_cast<std::int64_t>(found->values.size()),
+void NetworkReader::read_reshape() {
+  const Shape& sizes = graph_.values[given("Out")].shape;
+  if (const Value* found = constant("X")) {  // a bias, before it is added
+    require(product(sizes, 0, sizes.size()) == static_cast<std::int64_t>(count_values(*found)),
             "change of a parameter's shape to another number of values");
-    reshaped_[given("Out")] = {shape, found->values};
-    return;
+    return keep_contents("X", "Out");
   }
   const std::size_t input = tensor("X");
-  const Shape& shape = graph_.values[given("Out")].shape;
-  const TensorShape image = shape_of(input);
-  const bool flat = shape.size() == 2 && (shape[1] == image.values());
-  const bool same_image = shape.size() == 4 && shape[1] == image.channels &&
-                          shape[2] == image.height && shape[3] == image.width;
-  require(flat || same_image, "change of shape but flattening");
-  // Flattened, it may be rounded by another range.
-  if (quantized_ && flat && type_.rfind("reshape", 0) != 0) {
-    return layer(LayerKind::Identity, {input}, "Out");
-  }
+  const std::int64_t values = shape_of(input).values();
+  const std::int64_t images = network_.input_shape[0];
+  require(!sizes.empty() && (sizes[0] == images || sizes[0] == kUnknown) &&
+              product(sizes, 1, sizes.size()) == values,
+          "change of shape but of each image");
   tensors_[given("Out")] = input;
+  // Flattened, it may be rounded by another range.
+  const bool flat = sizes.size() == 2 && op_->type.find("reshape") == std::string::npos;
+  if (quantized_ && flat) layer(LayerKind::Identity, {input}, "Out");
 }
 
-Network read_network(const Graph& graph, const Parameters& parameters, const std::string& path,
-                     double file_bytes) {
-  return NetworkReader(graph, parameters, path, file_bytes).read();
+Network read_network(Graph graph, const std::string& path, double file_bytes, bool check_finite) {
+  return NetworkReader(std::move(graph), path, file_bytes, check_finite).read();
 }
 
 }  // namespace lenet::native

@@ -1,31 +1,19 @@
 /// \file
-/// From a checked program and its parameters to a network.
+/// From a checked graph to a network.
 #pragma once
 
-#include <map>
 #include <string>
-#include <string_view>
 
 #include "engines/native/network.h"
 #include "model/graph.h"
-#include "shared_numbers.h"
 
 namespace lenet::native {
 
-/// A parameter.
-struct ParameterValues {
-  Shape shape;
-  SharedNumbers<float> values{};          ///< float32, int32
-  SharedNumbers<std::int8_t> integers{};  ///< int8
-};
-
-using Parameters = std::map<std::string, ParameterValues>;
-
-/// \param graph as check_graph has left it
+/// \param graph as check_graph has left it, whose parameters have their contents
 /// \param file_bytes size of the model's files, which bounds the memory of the layers
+/// \param check_finite whether weights that are not finite are an error
 /// \throws Error Unsupported, naming the operator and what it gives, for what the native engine has
-///   no kernel for.
-Network read_network(const Graph& graph, const Parameters& parameters, const std::string& path,
-                     double file_bytes);
+///   no kernel for; BadModel for parameters that no network has.
+Network read_network(Graph graph, const std::string& path, double file_bytes, bool check_finite);
 
 }  // namespace lenet::native

@@ -13,7 +13,7 @@ void infer_clip(OperatorView& op) {
 
 void infer_softmax(OperatorView& op) {
   const Value& x = op.in("X");
-  op.axis(op.integer("axis"), x.shape.size());
+  op.axis(softmax_axis(op), x.shape.size());
   infer_same(op);
 }
 
@@ -22,7 +22,7 @@ void infer_prelu(OperatorView& op) {
   const Value& alpha = op.in("Alpha");
   op.require(x.dtype == alpha.dtype, "the element type");
   const std::int64_t size = product(alpha.shape, 0, alpha.shape.size());
-  const std::string& mode = op.text("mode");
+  const std::string mode = op.text("mode");
   const bool last = channels_last(op, "data_format");
   std::int64_t needed = 1;
   if (mode == "channel") {
@@ -52,6 +52,7 @@ void infer_maxout(OperatorView& op) {
 
 constexpr OperatorRule kRules[] = {
     {kPaddle, "relu sigmoid tanh silu softsign tanh_shrink logsigmoid", "X", "Out", "", infer_same},
+    {kOnnx, "Relu", "X", "Out", "", infer_same},
     {kDesc, "relu6", "X", "Out", "threshold:float?", infer_same},
     {kPir, "relu6", "X", "Out", "", infer_same},
     {kDesc, "swish", "X", "Out", "beta:float?", infer_same},
@@ -76,6 +77,9 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "thresholded_relu", "X", "Out", "threshold:float value:float?", infer_same},
     {kDesc, "clip", "X Min? Max?", "Out", "min:float max:float", infer_clip},
     {kPir, "clip", "X min max", "Out", "", infer_same},
+    {kOnnx, "Clip", "X", "Out", "max:float? min:float?", infer_same, kMinOpset, 10},
+    {kOnnx, "Clip", "X min? max?", "Out", "", infer_same, 11},
+    {kOnnx, "Softmax", "X", "Out", "axis:long?", infer_softmax},
     {kPaddle, "softmax log_softmax", "X", "Out", "axis:int", infer_softmax},
     {kPaddle, "prelu", "X Alpha", "Out", "mode:str data_format:str", infer_prelu},
     {kPaddle, "maxout", "X", "Out", "groups:int axis:int", infer_maxout},

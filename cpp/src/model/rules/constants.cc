@@ -16,9 +16,11 @@ void infer_full(OperatorView& op) {
   op.require(volume(shape) <= kMaxConstants, "shape");
   op.give("Out", shape, dtype_named(op, op.text("dtype")));
   const double value = op.number("value");
+  const auto count = static_cast<std::size_t>(volume(shape));
   if (value == std::floor(value) && std::abs(value) < 1e15) {
-    op.give_constant(
-        "Out", Integers(static_cast<std::size_t>(volume(shape)), static_cast<std::int64_t>(value)));
+    op.give_constant("Out", Integers(count, static_cast<std::int64_t>(value)));
+  } else {
+    op.give_contents("Out", Numbers(count, value));
   }
 }
 
@@ -55,6 +57,28 @@ void infer_feed(OperatorView& op) {
 
 void infer_nothing(OperatorView& /*op*/) {}
 
+/// Of ONNX: exactly one of its attributes says what it holds.
+void infer_onnx_constant(OperatorView& op) {
+  const std::string name =
+      op.present({"value", "value_float", "value_floats", "value_int", "value_ints"});
+  op.require(op.has_attribute(name) && op.attributes() == 1, "it does not have exactly one value");
+  if (name == "value") {
+    const Value& value = op.tensor(name);
+    op.give_like("Out", value);
+    return op.give_contents("Out", value);
+  }
+  const bool list = name.back() == 's';
+  const bool real = name.compare(0, 11, "value_float") == 0;
+  const Numbers numbers = !real ? Numbers() : list ? op.numbers(name) : Numbers{op.number(name)};
+  const Integers integers = real ? Integers() : op.integers(name);
+  const std::size_t count = real ? numbers.size() : integers.size();
+  op.supports(count <= kMaxListed, "list of so many numbers");
+  op.give("Out", list ? Shape{static_cast<std::int64_t>(count)} : Shape{},
+          real ? kFloat32 : kInt64);
+  if (real) return op.give_contents("Out", numbers);
+  op.give_constant("Out", integers);
+}
+
 constexpr OperatorRule kRules[] = {
     {kDesc, "feed", "X", "Out", "col:int", infer_feed},
     {kDesc, "fetch", "X", "Out", "col:int", infer_nothing},
@@ -64,6 +88,9 @@ constexpr OperatorRule kRules[] = {
      "shape:longs value:float dtype:int str_value:str? force_cpu:bool? place_type:int?",
      infer_fill_constant},
     {kPir, "full", "", "Out", "shape:dims value:double dtype:dtype place:place", infer_full},
+    {kOnnx, "Constant", "", "Out",
+     "value:tensor? value_float:float? value_floats:floats? value_int:long? value_ints:longs?",
+     infer_onnx_constant},
     {kPir, "full_int_array", "", "Out", "value:longs|empty dtype:dtype place:place",
      infer_full_int_array},
 };

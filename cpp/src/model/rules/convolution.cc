@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/contents.h"
 #include "model/rules/rules.h"
 #include "model/rules/support.h"
 #include "model/rules/windows.h"
@@ -12,28 +13,30 @@ namespace {
 void infer_conv(OperatorView& op) {
   const Value& input = op.in("Input");
   const Value& filter = op.in("Filter");
+  if (op.is_onnx()) {
+    op.supports(is_known(filter), "convolution whose filter is not constant");
+    op.supports(input.shape.size() == 4 && filter.shape.size() == 4,
+                "convolution but in two dimensions");
+  }
   op.require(input.shape.size() == 4 && filter.shape.size() == 4, "the rank");
   op.require(input.dtype == filter.dtype, "the element type");
-  for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter");
+  for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter is empty");
   const bool last = channels_last(op, "data_format");
   const std::size_t channel = last ? 3 : 1;
   const std::size_t image = last ? 1 : 2;
   const std::int64_t channels = input.shape[channel];
-  const std::int64_t groups = op.integer("groups");
+  const std::int64_t groups = op.integer(op.present({"groups", "group"}), 1);
   op.require(groups >= 1 && filter.shape[0] % groups == 0 && channels > 0 &&
                  channels % groups == 0 && filter.shape[1] == channels / groups,
              "groups and channels");
-  Window window{{filter.shape[2], filter.shape[3]},
-                op.integers("strides"),
-                op.integers("dilations"),
-                op.integers("paddings"),
-                {}};
-  require_window(op, window);
+  const Integers kernel = {filter.shape[2], filter.shape[3]};
+  op.require(op.integers("kernel_shape", kernel) == kernel, "kernel_shape");
+  require_vector(op, "Bias", filter.shape[0]);
+  const WindowPlan plan =
+      plan_window(op, kernel, {input.shape[image], input.shape[image + 1]}, false);
   Shape shape = input.shape;
   shape[channel] = filter.shape[0];
-  for (std::size_t i = 0; i < 2; ++i) {
-    shape[image + i] = windowed(op, input.shape[image + i], window, i, false);
-  }
+  for (std::size_t i = 0; i < 2; ++i) shape[image + i] = plan.outputs[i];
   op.count_work(volume(shape) * volume(filter.shape) / static_cast<double>(filter.shape[0]));
   op.give("Output", shape, input.dtype);
 }
@@ -97,6 +100,9 @@ constexpr std::string_view kTransposedPir =
 
 constexpr OperatorRule kRules[] = {
     {kPaddle, "conv2d depthwise_conv2d", "Input Filter", "Output", kAttributes, infer_conv},
+    {kOnnx, "Conv", "Input Filter Bias?", "Output",
+     "auto_pad:str? dilations:longs? group:long? kernel_shape:longs? pads:longs? strides:longs?",
+     infer_conv},
     {kDesc, "conv2d_transpose depthwise_conv2d_transpose", "Input Filter Bias?", "Output",
      kTransposed, infer_conv_transpose},
     {kPir, "conv2d_transpose depthwise_conv2d_transpose", "Input Filter output_size", "Output",

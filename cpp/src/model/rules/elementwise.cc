@@ -11,7 +11,7 @@ void infer_elementwise(OperatorView& op) {
   const Value& y = op.in("Y");
   op.require(x.dtype == y.dtype, "the element type");
   Shape other = y.shape;
-  const std::int64_t axis = op.has_attribute("axis") ? op.integer("axis") : -1;
+  const std::int64_t axis = op.integer("axis", -1);
   if (axis != -1) {  // where the dimensions of Y begin in X
     op.require(axis >= 0 && static_cast<std::size_t>(axis) + other.size() <= x.shape.size(),
                "axis");
@@ -24,7 +24,7 @@ void infer_compare(OperatorView& op) {
   const Value& x = op.in("X");
   const Value& y = op.in("Y");
   op.require(x.dtype == y.dtype, "the element type");
-  op.require(!op.has_attribute("axis") || op.integer("axis") == -1, "axis");
+  op.require(op.integer("axis", -1) == -1, "axis");
   op.give("Out", broadcast(op, x.shape, y.shape), kBool);
 }
 
@@ -55,7 +55,7 @@ void infer_scale(OperatorView& op) {
 void infer_dropout(OperatorView& op) {
   op.require(op.flag("is_test"), "dropout while not testing");
   op.require(!op.has("Seed"), "a seed");
-  const std::string& mode = op.text(op.present("dropout_implementation", "mode"));
+  const std::string mode = op.text(op.present({"dropout_implementation", "mode"}));
   op.require(mode == "upscale_in_train" || mode == "downgrade_in_infer", "the mode");
   infer_same(op);
   op.give("Mask", op.in("X").shape, kUint8);
@@ -74,6 +74,30 @@ void infer_cast(OperatorView& op) {
                  dtype == kFloat32 || dtype == kFloat64,
              "out_dtype");
   op.give("Out", x.shape, dtype);
+}
+
+void infer_onnx_dropout(OperatorView& op) {
+  op.supports(op.integers("training_mode", Integers{0}) == Integers{0}, "training");
+  infer_same(op);
+  op.give("Mask", op.in("X").shape, kBool);
+}
+
+/// Of ONNX: a copy of its input, known where that is.
+void infer_identity(OperatorView& op) { give_rearranged(op, op.in("X").shape); }
+
+void infer_onnx_cast(OperatorView& op) {
+  constexpr std::int64_t kOnnxFloat32 = 1;
+  constexpr std::int64_t kOnnxInt32 = 6;
+  constexpr std::int64_t kOnnxInt64 = 7;
+  const Value& x = op.in("X");
+  const std::int64_t to = op.integer("to");
+  if (!op.is_constant()) {
+    op.supports(to == kOnnxFloat32, "kernel for another type than float32");
+    return op.give("Out", x.shape, kFloat32);
+  }
+  op.supports(to == kOnnxInt32 || to == kOnnxInt64, "such conversion of a constant");
+  op.give("Out", x.shape, to == kOnnxInt32 ? kInt32 : kInt64);
+  op.give_constant("Out", op.integers("X"));
 }
 
 constexpr OperatorRule kRules[] = {
@@ -98,6 +122,11 @@ constexpr OperatorRule kRules[] = {
      infer_dropout},
     {kPir, "dropout", "X Seed? p", "Out Mask?", "is_test:bool mode:str seed:int fix_seed:bool",
      infer_dropout},
+    {kOnnx, "Add Mul", "X Y", "Out", "", infer_elementwise},
+    {kOnnx, "Dropout", "X ratio? training_mode?", "Out Mask?", "ratio:float? seed:long?",
+     infer_onnx_dropout},
+    {kOnnx, "Cast", "X", "Out", "saturate:long? to:long", infer_onnx_cast},
+    {kOnnx, "Identity", "X", "Out", "", infer_identity},
     {kDesc, "cast", "X", "Out", "in_dtype:int out_dtype:int", infer_cast},
     {kPir, "cast", "X", "Out", "dtype:dtype", infer_cast},
     {kPaddle, "assign exp sqrt rsqrt abs square erf log log1p sin cos floor ceil reciprocal", "X",

@@ -13,14 +13,16 @@ void infer_matmul(OperatorView& op) {
   const Value& x = op.in("X");
   const Value& y = op.in("Y");
   op.require(x.dtype == y.dtype, "the element type");
+  op.supports(!op.is_onnx() || (x.shape.size() >= 2 && y.shape.size() == 2),
+              "product with what is no matrix");
   op.require(x.shape.size() >= 2 && y.shape.size() >= 2, "the rank");
   const auto matrix = [&](const Value& value, const std::string& transposed) {
     std::array<std::int64_t, 2> sizes = {value.shape[value.shape.size() - 2], value.shape.back()};
-    if (op.flag(transposed)) std::swap(sizes[0], sizes[1]);
+    if (op.flag(transposed, false)) std::swap(sizes[0], sizes[1]);
     return sizes;
   };
-  const auto left = matrix(x, op.present("trans_x", "transpose_x"));
-  const auto right = matrix(y, op.present("trans_y", "transpose_y"));
+  const auto left = matrix(x, op.present({"trans_x", "transpose_x", "transA"}));
+  const auto right = matrix(y, op.present({"trans_y", "transpose_y", "transB"}));
   op.require(fits(left[1], right[0]), "matrices that do not match");
   Shape shape = broadcast(op, Shape(x.shape.begin(), x.shape.end() - 2),
                           Shape(y.shape.begin(), y.shape.end() - 2));
@@ -45,6 +47,9 @@ void infer_bmm(OperatorView& op) {
 constexpr OperatorRule kRules[] = {
     {kDesc, "matmul_v2", "X Y", "Out", "trans_x:bool trans_y:bool", infer_matmul},
     {kPir, "matmul", "X Y", "Out", "transpose_x:bool transpose_y:bool", infer_matmul},
+    {kOnnx, "MatMul", "X Y", "Out", "", infer_matmul},
+    {kOnnx, "Gemm", "X Y Bias?", "Out", "alpha:float? beta:float? transA:long? transB:long?",
+     infer_matmul},
     {kPaddle, "bmm", "X Y", "Out", "", infer_bmm},
 };
 

@@ -8,7 +8,7 @@ namespace {
 
 void infer_batch_norm(OperatorView& op) {
   const Value& x = op.in("X");
-  const bool last = channels_last(op, op.present("data_layout", "data_format"));
+  const bool last = channels_last(op, op.present({"data_layout", "data_format"}));
   op.require(x.shape.size() >= 2 && x.shape.size() <= 5, "the rank");
   const std::int64_t channels = last ? x.shape.back() : x.shape[1];
   for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) {
@@ -25,6 +25,17 @@ void infer_batch_norm(OperatorView& op) {
   if (op.outputs("ReserveSpace") > 0) {
     op.give_unused("ReserveSpace", op.declared("ReserveSpace").shape);
   }
+}
+
+void infer_onnx_batch_norm(OperatorView& op) {
+  op.supports(!op.flag("training_mode", false), "training");
+  op.supports(op.flag("spatial", true), "normalization of each value");
+  const Value& x = op.in("X");
+  op.supports(x.shape.size() >= 2, "normalization without channels");
+  for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) {
+    require_vector(op, name, x.shape[1]);
+  }
+  op.give_like("Y", x);
 }
 
 void infer_layer_norm(OperatorView& op) {
@@ -50,7 +61,7 @@ void infer_layer_norm(OperatorView& op) {
 void infer_group_norm(OperatorView& op) {
   const Value& x = op.in("X");
   op.require(x.shape.size() >= 2, "the rank");
-  const bool last = channels_last(op, op.present("data_layout", "data_format"));
+  const bool last = channels_last(op, op.present({"data_layout", "data_format"}));
   const std::int64_t channels = last ? x.shape.back() : x.shape[1];
   const std::int64_t groups = op.integer("groups");
   op.require(channels > 0 && groups >= 1 && groups <= channels && channels % groups == 0,
@@ -73,6 +84,8 @@ constexpr OperatorRule kRules[] = {
      "is_test:bool momentum:float epsilon:float data_format:str use_global_stats:bool "
      "trainable_statistics:bool",
      infer_batch_norm},
+    {kOnnx, "BatchNormalization", "X Scale Bias Mean Variance", "Y",
+     "epsilon:float? momentum:float? spatial:long? training_mode:long?", infer_onnx_batch_norm},
     {kDesc, "layer_norm", "X Scale? Bias?", "Y Mean Variance", "epsilon:float begin_norm_axis:int",
      infer_layer_norm},
     {kPir, "layer_norm", "X Scale? Bias?", "Y Mean Variance",

@@ -1,14 +1,14 @@
 #include "model/rules/operator_view.h"
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
+#include "io/printable.h"
+#include "model/contents.h"
 #include "model/rules/support.h"
 
 namespace lenet {
-
-std::string OperatorView::present(const char* name, const char* other) const {
-  return has_attribute(name) || has(name) ? name : other;
-}
 
 std::size_t OperatorView::count(const std::string& name) const {
   const auto found = op_.inputs.find(name);
@@ -32,7 +32,25 @@ const Value& OperatorView::in(const std::string& name, std::size_t index) const 
 }
 
 const Value& OperatorView::declared(const std::string& name, std::size_t index) const {
+  return output(name, index);
+}
+
+Value& OperatorView::output(const std::string& name, std::size_t index) const {
   return graph_.values[index_of(op_.outputs, name, index)];
+}
+
+bool OperatorView::is_constant() const {
+  return std::all_of(op_.inputs.begin(), op_.inputs.end(), [&](const auto& argument) {
+    return std::all_of(argument.second.begin(), argument.second.end(),
+                       [&](std::size_t index) { return is_known(graph_.values[index]); });
+  });
+}
+
+std::string OperatorView::present(std::initializer_list<const char*> names) const {
+  for (const char* name : names) {
+    if (has_attribute(name) || has(name)) return name;
+  }
+  return *(names.end() - 1);
 }
 
 const Attribute* OperatorView::attribute(const std::string& name) const {
@@ -47,26 +65,43 @@ std::optional<Integers> OperatorView::known_integers(const std::string& name) co
     fail(name);
   }
   if (count(name) != 1) return std::nullopt;  // a list of tensors
-  return in(name).constant;
+  return is_onnx() ? known_list(in(name)) : in(name).constant;
 }
 
-Integers OperatorView::integers(const std::string& name) const {
+Integers OperatorView::integers(const std::string& name,
+                                const std::optional<Integers>& otherwise) const {
+  if (otherwise && !has_attribute(name) && !has(name)) return *otherwise;
   auto values = known_integers(name);
-  if (!values) fail(name + ", which is not constant");
-  return *values;
+  if (values) return *std::move(values);
+  if (is_onnx()) no_kernel("operator whose " + name + " is not known from the model");
+  fail(name + ", which is not constant");
 }
 
-std::int64_t OperatorView::integer(const std::string& name) const {
+std::int64_t OperatorView::integer(const std::string& name,
+                                   std::optional<std::int64_t> otherwise) const {
+  if (otherwise && !has_attribute(name) && !has(name)) return *otherwise;
   const Integers values = integers(name);
   require(values.size() == 1, name);
   return values[0];
 }
 
-double OperatorView::number(const std::string& name) const {
-  const Attribute* found = attribute(name);
-  const double* value = found == nullptr ? nullptr : std::get_if<double>(&found->value);
-  if (value == nullptr) fail(name);
-  return *value;
+bool OperatorView::flag(const std::string& name, std::optional<bool> otherwise) const {
+  const std::int64_t value = integer(name, otherwise);
+  require(value == 0 || value == 1, name + ", which is neither 0 nor 1");
+  return value == 1;
+}
+
+double OperatorView::number(const std::string& name, std::optional<double> otherwise) const {
+  if (const Attribute* found = attribute(name)) {
+    const auto* value = std::get_if<double>(&found->value);
+    if (value == nullptr) fail(name);
+    return *value;
+  }
+  if (otherwise && !has(name)) return *otherwise;
+  const Value& value = in(name);
+  if (!is_known(value)) no_kernel("operator whose " + name + " is not constant");
+  require(count_values(value) == 1, name + ", which is not one number");
+  return number_at(value, 0);
 }
 
 Numbers OperatorView::numbers(const std::string& name) const {
@@ -79,11 +114,17 @@ Numbers OperatorView::numbers(const std::string& name) const {
   return {};
 }
 
-const std::string& OperatorView::text(const std::string& name) const {
+std::string OperatorView::text(const std::string& name,
+                               const std::optional<std::string>& otherwise) const {
   const Attribute* found = attribute(name);
+  if (found == nullptr && otherwise) return *otherwise;
   const auto* value = found == nullptr ? nullptr : std::get_if<std::string>(&found->value);
   if (value == nullptr) fail(name);
   return *value;
+}
+
+const Value& OperatorView::tensor(const std::string& name) const {
+  return graph_.values.at(static_cast<std::size_t>(integer(name)));
 }
 
 std::size_t OperatorView::axis(std::int64_t given, std::size_t rank) const {
@@ -94,7 +135,13 @@ std::size_t OperatorView::axis(std::int64_t given, std::size_t rank) const {
 
 void OperatorView::give(const std::string& name, const Shape& shape, int dtype, std::size_t index) {
   if (outputs(name) == 0) return;
-  Value& value = graph_.values[index_of(op_.outputs, name, index)];
+  Value& value = output(name, index);
+  if (!value.has_shape) {
+    value.shape = shape;
+    value.dtype = dtype;
+    value.has_shape = true;
+    return;
+  }
   bool same = value.shape.size() == shape.size() && value.dtype == dtype;
   for (std::size_t i = 0; same && i < shape.size(); ++i) same = fits(value.shape[i], shape[i]);
   if (!same) {
@@ -113,11 +160,46 @@ void OperatorView::give_unused(const std::string& name, const Shape& shape) {
 }
 
 void OperatorView::give_constant(const std::string& name, Integers values) {
-  graph_.values[index_of(op_.outputs, name, 0)].constant = std::move(values);
+  output(name).constant = std::move(values);
+}
+
+void OperatorView::give_contents(const std::string& name, const Value& from) {
+  Value& value = output(name);
+  value.constant = from.constant;
+  value.data = from.data;
+  value.data_dtype = from.data_dtype;
+}
+
+void OperatorView::give_contents(const std::string& name, const Numbers& numbers) {
+  std::string& bytes = graph_.decoded.emplace_back(numbers.size() * sizeof(double), '\0');
+  if (!numbers.empty()) std::memcpy(bytes.data(), numbers.data(), bytes.size());
+  Value& value = output(name);
+  value.data = bytes;
+  value.data_dtype = kFloat64;
 }
 
 void OperatorView::unsupported(const std::string& what) const {
   throw Error(ErrorCode::Unsupported, "'" + path_ + "' " + where_ + " " + what);
+}
+
+void OperatorView::no_kernel(const std::string& what) const {
+  // The first output, or of Paddle's operators the one that is not of training.
+  const Argument* given = nullptr;
+  for (const Argument& values : op_.positional_outputs) {
+    if (given == nullptr && !values.empty()) given = &values;
+  }
+  for (const auto& [name, values] : op_.outputs) {
+    const bool main = name == "Out" || name == "Output" || name == "Y";
+    if (!values.empty() && (main || given == nullptr)) given = &values;
+  }
+  std::string gives;
+  if (given != nullptr && (*given)[0] != kNone) {
+    gives = ", which gives '" + printable(graph_.values[(*given)[0]].name) + "'";
+  }
+  throw Error(ErrorCode::Unsupported, "'" + path_ + "': the native engine has no " + what + " (" +
+                                          printable(plain_type(graph_, op_)) + gives +
+                                          "); use engine " +
+                                          (is_onnx() ? "onnxruntime" : "paddle"));
 }
 
 void OperatorView::fail(const std::string& what) const {

@@ -3,47 +3,66 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "model/graph.h"
 
 namespace lenet {
 
-/// One operator of a program under check, its arguments by name.
+/// Arguments by name, once the check has named them. Where something may be left out, `otherwise`
+/// is what it is then; without that it is an error.
 class OperatorView {
  public:
+  /// All are to outlive the view. \param where for errors, such as "operator 3 (relu)"
   OperatorView(Graph& graph, const Operator& op, const std::string& where, const std::string& path)
       : graph_(graph), op_(op), where_(where), path_(path) {}
+
+  bool is_onnx() const { return graph_.dialect == Dialect::Onnx; }
+  std::int64_t opset() const { return graph_.opset; }
+  const std::string& type() const { return op_.type; }
 
   bool has(const std::string& name) const { return count(name) > 0; }
   std::size_t count(const std::string& name) const;
   const Value& in(const std::string& name, std::size_t index = 0) const;
   std::size_t outputs(const std::string& name) const;
   const Value& declared(const std::string& name, std::size_t index = 0) const;
+  /// Whether the model fixes the contents of all inputs.
+  bool is_constant() const;
 
-  /// The one of two names that this operator has, of an attribute or input: dialects differ.
-  std::string present(const char* name, const char* other) const;
+  /// The one of several names that this operator has, of an attribute or input: dialects differ.
+  /// The last where it has none.
+  std::string present(std::initializer_list<const char*> names) const;
+  std::size_t attributes() const { return op_.attributes.size(); }
   bool has_attribute(const std::string& name) const { return op_.attributes.count(name) > 0; }
   /// An attribute or a constant input.
-  Integers integers(const std::string& name) const;
+  Integers integers(const std::string& name, const std::optional<Integers>& otherwise = {}) const;
   /// The same, or nothing when it is an input that the program does not fix.
   std::optional<Integers> known_integers(const std::string& name) const;
-  std::int64_t integer(const std::string& name) const;
-  bool flag(const std::string& name) const { return integer(name) != 0; }
-  double number(const std::string& name) const;
+  std::int64_t integer(const std::string& name, std::optional<std::int64_t> otherwise = {}) const;
+  bool flag(const std::string& name, std::optional<bool> otherwise = {}) const;
+  /// An attribute or a constant input.
+  double number(const std::string& name, std::optional<double> otherwise = {}) const;
   /// Of an array; empty when it has no elements.
   Numbers numbers(const std::string& name) const;
-  const std::string& text(const std::string& name) const;
+  std::string text(const std::string& name, const std::optional<std::string>& otherwise = {}) const;
+  /// The constant that is an attribute, of ONNX.
+  const Value& tensor(const std::string& name) const;
   /// An axis of a tensor of that rank, counted from the front; a negative one counts from the end.
   std::size_t axis(std::int64_t given, std::size_t rank) const;
 
-  /// Says what an output is; it must have been declared so. Nothing when the output is left out.
+  /// Says what an output is; where it is declared, it must have been declared so. Nothing when the
+  /// output is left out.
   void give(const std::string& name, const Shape& shape, int dtype, std::size_t index = 0);
   void give_like(const std::string& name, const Value& like) { give(name, like.shape, like.dtype); }
   /// The same for an output that inference makes no use of: it may be declared without a shape.
   void give_unused(const std::string& name, const Shape& shape);
   void give_constant(const std::string& name, Integers values);
+  /// Gives an output the contents of another value, which has as many values.
+  void give_contents(const std::string& name, const Value& from);
+  void give_contents(const std::string& name, const Numbers& numbers);
   /// Adds to the work that one image costs.
   void count_work(double multiply_adds) { work_ += multiply_adds; }
   double work() const { return work_; }
@@ -54,11 +73,18 @@ class OperatorView {
   [[noreturn]] void fail(const std::string& what) const;
   /// \throws Error Unsupported: the program is sound, but asks for what no engine here runs.
   [[noreturn]] void unsupported(const std::string& what) const;
+  /// \throws Error Unsupported: the native engine has no `what`. Graphs of ONNX are checked for it
+  ///   alone, so rules say so too.
+  [[noreturn]] void no_kernel(const std::string& what) const;
+  void supports(bool condition, const std::string& what) const {
+    if (!condition) no_kernel(what);
+  }
 
  private:
   const Attribute* attribute(const std::string& name) const;
   std::size_t index_of(const std::map<std::string, Argument>& arguments, const std::string& name,
                        std::size_t index) const;
+  Value& output(const std::string& name, std::size_t index = 0) const;
 
   Graph& graph_;
   const Operator& op_;

@@ -1,8 +1,11 @@
 // Rules of operators that join tensors, and of those that give parts of one.
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 #include <vector>
 
+#include "model/contents.h"
 #include "model/rules/rules.h"
 #include "model/rules/support.h"
 
@@ -102,7 +105,7 @@ void infer_unbind(OperatorView& op) {
 
 /// With constant bounds, with strides or without.
 void infer_slice(OperatorView& op) {
-  const Value& x = op.in(op.present("Input", "X"));
+  const Value& x = op.in(op.present({"Input", "X"}));
   for (const char* name : {"StartsTensor", "EndsTensor", "StridesTensor", "StartsTensorList",
                            "EndsTensorList", "StridesTensorList"}) {
     op.require(!op.has(name), "bounds that are tensors");
@@ -142,9 +145,54 @@ void infer_slice(OperatorView& op) {
   op.give("Out", shape, x.dtype);
 }
 
+// ---- of ONNX: images are joined; of lists that shapes are computed from there are parts too
+
+void infer_onnx_concat(OperatorView& op) {
+  if (!op.is_constant()) return infer_concat(op);
+  Integers joined;
+  for (std::size_t i = 0; i < op.count("X"); ++i) {
+    const std::optional<Integers> part = known_list(op.in("X", i));
+    op.supports(part && op.in("X", i).shape.size() == 1, "concat of constants but lists");
+    joined.insert(joined.end(), part->begin(), part->end());
+    op.supports(joined.size() <= kMaxListed, "list of so many numbers");
+  }
+  op.axis(op.integer("axis"), 1);
+  give_list(op, std::move(joined));
+}
+
+void infer_onnx_gather(OperatorView& op) {
+  op.supports(op.is_constant(), "kernel for this operator");
+  const Integers values = op.integers("X");
+  const Integers indices = op.integers("Indices");
+  op.supports(op.in("X").shape.size() == 1, "such gathering");
+  op.axis(op.integer("axis", 0), 1);
+  Integers found;
+  for (const std::int64_t index : indices) found.push_back(values[op.axis(index, values.size())]);
+  op.give("Out", op.in("Indices").shape, kInt64);
+  op.give_constant("Out", std::move(found));
+}
+
+void infer_onnx_slice(OperatorView& op) {
+  op.supports(op.is_constant(), "kernel for this operator");
+  const Integers values = op.integers("X");
+  const Integers starts = op.integers("starts");
+  const Integers ends = op.integers("ends");
+  op.supports(op.in("X").shape.size() == 1 && starts.size() == 1 && ends.size() == 1 &&
+                  op.axis(op.integer("axes", 0), 1) == 0 && op.integer("steps", 1) == 1,
+              "such slice");
+  const auto [begin, end] =
+      slice_bounds(starts[0], ends[0], static_cast<std::int64_t>(values.size()));
+  give_list(op, {values.begin() + begin, values.begin() + end});
+}
+
 constexpr OperatorRule kRules[] = {
     {kDesc, "concat", "X* AxisTensor?", "Out", "axis:int", infer_concat},
     {kPir, "concat", "X* axis", "Out", "", infer_concat},
+    {kOnnx, "Concat", "X*", "Out", "axis:long", infer_onnx_concat},
+    {kOnnx, "Gather", "X Indices", "Out", "axis:long?", infer_onnx_gather},
+    {kOnnx, "Slice", "X", "Out", "axes:longs? ends:longs starts:longs", infer_onnx_slice, kMinOpset,
+     9},
+    {kOnnx, "Slice", "X starts ends axes? steps?", "Out", "", infer_onnx_slice, 10},
     {kDesc, "stack", "X*", "Y", "axis:int", infer_stack},
     {kPir, "stack", "X*", "Out", "axis:int", infer_stack},
     {kDesc, "split", "X AxisTensor? SectionsTensorList*?", "Out*", "axis:int num:int sections:ints",

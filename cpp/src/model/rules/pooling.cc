@@ -1,5 +1,8 @@
 // Rules of pools.
 
+#include <array>
+#include <string>
+
 #include "model/rules/rules.h"
 #include "model/rules/support.h"
 #include "model/rules/windows.h"
@@ -9,29 +12,32 @@ namespace {
 
 void infer_pool(OperatorView& op) {
   const Value& input = op.in("X");
+  op.supports(!op.is_onnx() || input.shape.size() == 4, "pool but in two dimensions");
   op.require(input.shape.size() == 4, "the rank");
   const bool last = channels_last(op, "data_format");
   const std::size_t image = last ? 1 : 2;
-  const std::string& kind = op.text("pooling_type");
+  const std::string kind = op.text("pooling_type", "max");
   op.require(kind == "max" || kind == "avg", "pooling_type");
-  Window window{op.integers("ksize"), op.integers("strides"), {1, 1}, op.integers("paddings"), {},
-                op.flag("ceil_mode")};
+  Integers kernel = pool_kernel(op);
+  const bool global = op.flag("global_pooling", false);
+  const bool adaptive = op.flag("adaptive", false) || global;
+  if (global) kernel = {1, 1};
+  std::array<std::int64_t, 2> sizes = {input.shape[image], input.shape[image + 1]};
+  if (adaptive) sizes = {kUnknown, kUnknown};  // the windows share the image out
+  const WindowPlan plan = plan_window(op, kernel, sizes, true);
   Shape shape = input.shape;
-  if (window.kernel.size() == 1) window.kernel.push_back(window.kernel[0]);
-  const bool global = op.flag("global_pooling");
-  if (op.flag("adaptive") || global) {
-    if (global) window.kernel = {1, 1};
-    require_window(op, window);
-    for (std::size_t i = 0; i < 2; ++i) shape[image + i] = window.kernel[i];
-  } else {
-    require_window(op, window);
-    for (std::size_t i = 0; i < 2; ++i) {
-      shape[image + i] = windowed(op, input.shape[image + i], window, i, true);
-    }
-  }
+  for (std::size_t i = 0; i < 2; ++i) shape[image + i] = adaptive ? kernel[i] : plan.outputs[i];
   // An adaptive or global window covers the image once.
-  op.count_work(volume(shape) * static_cast<double>(window.kernel[0] * window.kernel[1]));
+  op.count_work(volume(shape) * static_cast<double>(kernel[0] * kernel[1]));
   op.give("Out", shape, input.dtype);
+}
+
+/// Of ONNX: one window, which is the image.
+void infer_global_pool(OperatorView& op) {
+  Shape shape = op.in("X").shape;
+  op.supports(shape.size() == 4, "pool but in two dimensions");
+  shape[2] = shape[3] = 1;
+  op.give("Out", shape, op.in("X").dtype);
 }
 
 void infer_adaptive_max_pool(OperatorView& op) {
@@ -39,7 +45,7 @@ void infer_adaptive_max_pool(OperatorView& op) {
   op.require(x.shape.size() == 4, "the rank");
   op.require(op.flag("adaptive") && !op.flag("global_pooling"),
              "pooling with positions, not adaptive");
-  const Integers kernel = op.integers(op.has_attribute("ksize") ? "ksize" : "kernel_size");
+  const Integers kernel = pool_kernel(op);
   require_range(op, kernel, 2, 1, kMaxStep, "kernel sizes");
   require_range(op, op.integers("strides"), 2, 1, kMaxStep, "strides");
   require_range(op, op.integers("paddings"), 2, 0, 0, "paddings");
@@ -58,6 +64,15 @@ constexpr OperatorRule kRules[] = {
      "strides:longs paddings:longs ceil_mode:bool exclusive:bool data_format:str pooling_type:str "
      "global_pooling:bool adaptive:bool padding_algorithm:str",
      infer_pool},
+    {kOnnx, "MaxPool", "X", "Out",
+     "auto_pad:str? ceil_mode:long? dilations:longs? kernel_shape:longs pads:longs? "
+     "storage_order:long? strides:longs?",
+     infer_pool},
+    {kOnnx, "AveragePool", "X", "Out",
+     "auto_pad:str? ceil_mode:long? count_include_pad:long? dilations:longs? kernel_shape:longs "
+     "pads:longs? strides:longs?",
+     infer_pool},
+    {kOnnx, "GlobalMaxPool GlobalAveragePool", "X", "Out", "", infer_global_pool},
     {kDesc, "max_pool2d_with_index", "X", "Out Mask",
      "ksize:ints strides:ints paddings:ints global_pooling:bool adaptive:bool ceil_mode:bool?",
      infer_adaptive_max_pool},

@@ -11,10 +11,11 @@ namespace {
 void infer_reduce(OperatorView& op) {
   const Value& x = op.in("X");
   op.require(!x.shape.empty(), "the rank");
+  op.supports(!op.is_onnx() || op.has("axes") || op.has_attribute("axes"), "operator without axes");
   op.require(!op.has("AxisTensor") && !op.has("AxisTensorList"), "axes that are a tensor");
-  const bool keep = op.flag(op.present("keep_dim", "keepdim"));
-  const Integers axes = op.integers(op.present("dim", "axis"));
-  const bool all = axes.empty() || (op.has_attribute("reduce_all") && op.flag("reduce_all"));
+  const bool keep = op.flag(op.present({"keep_dim", "keepdim", "keepdims"}), true);
+  const Integers axes = op.integers(op.present({"dim", "axis", "axes"}));
+  const bool all = axes.empty() || (op.flag("reduce_all", false));
   std::vector<bool> gone(x.shape.size(), all);
   for (const std::int64_t given : axes) gone[op.axis(given, x.shape.size())] = true;
   Shape shape;
@@ -46,6 +47,9 @@ constexpr OperatorRule kRules[] = {
     {kPir, "mean max min", "X axis", "Out", "keepdim:bool", infer_reduce},
     {kPir, "sum", "X axis", "Out", "dtype:dtype keepdim:bool", infer_reduce},
     {kPir, "amax amin", "X", "Out", "axis:longs|empty keepdim:bool", infer_reduce},
+    {kOnnx, "ReduceMean", "X", "Out", "axes:longs? keepdims:long?", infer_reduce, kMinOpset, 17},
+    {kOnnx, "ReduceMean", "X axes?", "Out", "keepdims:long? noop_with_empty_axes:long?",
+     infer_reduce, 18},
     {kDesc, "logsumexp", "X", "Out", "axis:ints|longs keepdim:bool reduce_all:bool", infer_reduce},
     {kPir, "logsumexp", "X", "Out", "axis:ints|longs|empty keepdim:bool reduce_all:bool",
      infer_reduce},

@@ -28,8 +28,8 @@ void infer_interpolate(OperatorView& op) {
   }
   const Value& x = op.in("X");
   if (x.shape.size() != 4) op.unsupported("resizes what is not [N, channels, height, width]");
-  const Layout at = layout_of(op, op.present("data_layout", "data_format"));
-  const std::string& method = op.text("interp_method");
+  const Layout at = layout_of(op, op.present({"data_layout", "data_format"}));
+  const std::string method = op.text("interp_method");
   op.require(method == "nearest" || method == "bilinear" || method == "bicubic", "the method");
   const std::int64_t mode = op.integer("align_mode");
   op.require(mode == 0 || mode == 1, "align_mode");
@@ -64,9 +64,9 @@ void infer_pad(OperatorView& op) {
   op.require(!op.has("Paddings"), "paddings that are a tensor");
   const Value& x = op.in("X");
   op.require(x.shape.size() == 5, "the rank");
-  const std::string& layout = op.text("data_format");
+  const std::string layout = op.text("data_format");
   op.require(layout == "NCDHW" || layout == "NDHWC", "data_format");
-  const std::string& mode = op.text("mode");
+  const std::string mode = op.text("mode");
   op.require(mode == "constant" || mode == "reflect" || mode == "replicate" || mode == "circular",
              "the mode");
   const Integers paddings = op.integers("paddings");

@@ -2,35 +2,47 @@
 
 #include <algorithm>
 
+#include "model/rules/support.h"
+
 namespace lenet {
 namespace {
 
-bool has_word(std::string_view words, std::string_view wanted) {
-  while (!words.empty()) {
-    const std::string_view word = words.substr(0, words.find(' '));
-    if (word == wanted) return true;
-    words.remove_prefix(std::min(word.size() + 1, words.size()));
+std::vector<std::string_view> split(std::string_view text, char separator) {
+  std::vector<std::string_view> words;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(separator), text.size());
+    if (end > 0) words.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
   }
-  return false;
+  return words;
 }
 
-}  // namespace
-
-const OperatorRule* find_rule(std::string_view type, Dialect dialect) {
-  const bool pir = dialect == Dialect::Pir;
-  if (pir && type.substr(0, 2) != "1.") return nullptr;
-  if (pir) type.remove_prefix(2);
-  for (const auto family : {activation_rules, constants_rules, convolution_rules, elementwise_rules,
-                            linear_rules, normalization_rules, parts_rules, pooling_rules,
-                            quantization_rules, reduction_rules, resize_rules, shape_rules}) {
-    for (const OperatorRule& rule : family()) {
-      if ((rule.dialects & bit(dialect)) != 0 && has_word(rule.types, type)) return &rule;
-    }
-  }
-  return nullptr;
+/// Takes a mark off the end of a word; says whether it was there.
+bool take_mark(std::string_view& word, char mark) {
+  if (word.empty() || word.back() != mark) return false;
+  word.remove_suffix(1);
+  return true;
 }
 
+AttributeType type_named(std::string_view name) {
+  static const std::map<std::string_view, AttributeType> types = {
+      {"bool", AttributeType::Bool},       {"int", AttributeType::Int},
+      {"long", AttributeType::Long},       {"float", AttributeType::Float},
+      {"double", AttributeType::Double},   {"str", AttributeType::Text},
+      {"bools", AttributeType::Bools},     {"ints", AttributeType::Ints},
+      {"longs", AttributeType::Longs},     {"floats", AttributeType::Floats},
+      {"doubles", AttributeType::Doubles}, {"strs", AttributeType::Texts},
+      {"dims", AttributeType::Dims},       {"dtype", AttributeType::Dtype},
+      {"place", AttributeType::Place},     {"empty", AttributeType::Empty},
+      {"tensor", AttributeType::Tensor},
+  };
+  return types.at(name);
+}
+
+/// The attributes that any operator may have besides its own; it has no others. Of the format
+/// before PIR those that Paddle from 2.0 on writes: of training, of its passes and of quantization.
 std::string_view common_attributes(Dialect dialect) {
+  if (dialect == Dialect::Onnx) return "";
   return dialect == Dialect::Pir
              ? "struct_name:str? op_role:int? chunk_id:int? op_callstack:strs|empty?"
              : "op_role:int? op_role_var:strs? op_namescope:str? op_callstack:strs? "
@@ -44,6 +56,69 @@ std::string_view common_attributes(Dialect dialect) {
                "fuse_residual_connection:bool? fuse_relu_before_depthwise_conv:bool? "
                "data_format:str? x_data_format:str? y_data_format:str? moving_rate:float? "
                "quantization_type:str? out_threshold:float? skip_quant:bool|int?";
+}
+
+const OperatorRule* find_rule(std::string_view type, Dialect dialect, std::int64_t opset) {
+  const bool pir = dialect == Dialect::Pir;
+  if (pir && type.substr(0, 2) != "1.") return nullptr;
+  if (pir) type.remove_prefix(2);
+  for (const auto family : {activation_rules, constants_rules, convolution_rules, elementwise_rules,
+                            linear_rules, normalization_rules, parts_rules, pooling_rules,
+                            quantization_rules, reduction_rules, resize_rules, shape_rules}) {
+    for (const OperatorRule& rule : family()) {
+      const bool of_opset =
+          dialect != Dialect::Onnx || (opset >= rule.first_opset && opset <= rule.last_opset);
+      if ((rule.dialects & bit(dialect)) != 0 && of_opset && has_word(rule.types, type)) {
+        return &rule;
+      }
+    }
+  }
+  return nullptr;
+}
+
+std::vector<ParsedRule::Argument> parse_arguments(std::string_view words) {
+  std::vector<ParsedRule::Argument> arguments;
+  for (std::string_view word : split(words, ' ')) {
+    const bool optional = take_mark(word, '?');
+    const bool list = take_mark(word, '*');
+    arguments.push_back({std::string(word), optional, list});
+  }
+  return arguments;
+}
+
+ParsedRule parse(const OperatorRule& rule, Dialect dialect) {
+  ParsedRule parsed;
+  parsed.infer = rule.infer;
+  parsed.inputs = parse_arguments(rule.inputs);
+  parsed.outputs = parse_arguments(rule.outputs);
+  bool own = true;
+  for (const std::string_view words : {rule.attributes, common_attributes(dialect)}) {
+    for (std::string_view word : split(words, ' ')) {
+      ParsedRule::Attribute attribute;
+      attribute.own = own;
+      attribute.optional = take_mark(word, '?');
+      const std::size_t colon = word.find(':');
+      for (const std::string_view type : split(word.substr(colon + 1), '|')) {
+        attribute.types |= 1U << static_cast<unsigned>(type_named(type));
+      }
+      // An operator's own stays where there is a common one of that name.
+      parsed.attributes.emplace(word.substr(0, colon), attribute);
+    }
+    own = false;
+  }
+  return parsed;
+}
+
+}  // namespace
+
+const ParsedRule* RuleBook::find(const std::string& type) {
+  auto found = parsed_.find(type);
+  if (found == parsed_.end()) {
+    const OperatorRule* rule = find_rule(type, dialect_, opset_);
+    if (rule == nullptr) return nullptr;
+    found = parsed_.emplace(type, parse(*rule, dialect_)).first;
+  }
+  return &found->second;
 }
 
 }  // namespace lenet

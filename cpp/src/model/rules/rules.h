@@ -4,7 +4,11 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
+#include <string>
 #include <string_view>
+#include <unordered_map>
+#include <vector>
 
 #include "model/rules/operator_view.h"
 
@@ -15,10 +19,15 @@ constexpr unsigned bit(Dialect dialect) { return 1U << static_cast<unsigned>(dia
 inline constexpr unsigned kDesc = bit(Dialect::ProgramDesc);
 inline constexpr unsigned kPir = bit(Dialect::Pir);
 inline constexpr unsigned kPaddle = kDesc | kPir;
+inline constexpr unsigned kOnnx = bit(Dialect::Onnx);
+
+/// The operator sets of ONNX that the rules know.
+inline constexpr std::int64_t kMinOpset = 7;
+inline constexpr std::int64_t kMaxOpset = 21;
 
 /// What operators take and give. Words separated by blanks; in `inputs` and `outputs` a name with
-/// `?` may be left out, with `*` it is a list of one or more, in the order of PIR; in `attributes`
-/// it is `name:type`, or `name:type|type`, with `?` when it may be left out.
+/// `?` may be left out, with `*` it is a list of one or more, in the order of PIR or ONNX; in
+/// `attributes` it is `name:type`, or `name:type|type`, with `?` when it may be left out.
 struct OperatorRule {
   unsigned dialects;       ///< bits
   std::string_view types;  ///< those of PIR without the `1.` before them
@@ -26,6 +35,8 @@ struct OperatorRule {
   std::string_view outputs;
   std::string_view attributes;
   void (*infer)(OperatorView&);
+  std::int64_t first_opset = kMinOpset;
+  std::int64_t last_opset = kMaxOpset;
 };
 
 /// The rules of one family.
@@ -52,11 +63,36 @@ RuleRows reduction_rules();
 RuleRows resize_rules();
 RuleRows shape_rules();
 
-/// \returns null for an operator that is not known.
-const OperatorRule* find_rule(std::string_view type, Dialect dialect);
+/// A rule whose words have been read.
+struct ParsedRule {
+  struct Argument {
+    std::string name;
+    bool optional = false;
+    bool list = false;
+  };
+  struct Attribute {
+    unsigned types = 0;  ///< bits, by AttributeType
+    bool optional = false;
+    bool own = true;  ///< not one of those that any operator may have
+  };
 
-/// The attributes that any operator may have besides its own; it has no others. Of the format
-/// before PIR those that Paddle from 2.0 on writes: of training, of its passes and of quantization.
-std::string_view common_attributes(Dialect dialect);
+  std::vector<Argument> inputs;
+  std::vector<Argument> outputs;
+  std::map<std::string, Attribute, std::less<>> attributes;
+  void (*infer)(OperatorView&) = nullptr;
+};
+
+/// The rules for one graph, each read when it is first asked for.
+class RuleBook {
+ public:
+  explicit RuleBook(const Graph& graph) : dialect_(graph.dialect), opset_(graph.opset) {}
+  /// \returns null for an operator that is not known.
+  const ParsedRule* find(const std::string& type);
+
+ private:
+  Dialect dialect_;
+  std::int64_t opset_;
+  std::unordered_map<std::string, ParsedRule> parsed_;
+};
 
 }  // namespace lenet

@@ -65,7 +65,7 @@ void infer_flatten(OperatorView& op) {
 
 void infer_transpose(OperatorView& op) {
   const Value& x = op.in("X");
-  const Integers order = op.integers(op.present("perm", "axis"));
+  const Integers order = op.integers(op.present({"perm", "axis"}));
   op.require(order.size() == x.shape.size(), "the axes");
   Shape shape;
   std::vector<bool> used(order.size());
@@ -105,7 +105,7 @@ void infer_unsqueeze(OperatorView& op) {
 }
 
 void infer_shape(OperatorView& op) {
-  const std::string name = op.present("Input", "X");
+  const std::string name = op.present({"Input", "X"});
   op.give("Out", {static_cast<std::int64_t>(op.in(name).shape.size())}, op.declared("Out").dtype);
   const int dtype = op.declared("Out").dtype;
   op.require(dtype == kInt32 || dtype == kInt64, "the element type");
@@ -166,6 +166,102 @@ void infer_roll(OperatorView& op) {
   op.give_like("Out", x);
 }
 
+// ---- of ONNX, whose shapes may be computed from the number of images
+
+constexpr const char* kEachImage = "change of shape but of each image";
+
+/// How many values a shape has, without the number of images where that is open.
+double values_of(const Shape& shape, bool& open) {
+  double values = 1;
+  open = false;
+  for (const std::int64_t size : shape) {
+    if (size == kImages) {
+      open = true;
+    } else {
+      values *= static_cast<double>(size);
+    }
+  }
+  return values;
+}
+
+void infer_onnx_reshape(OperatorView& op) {
+  Shape from = op.in("X").shape;
+  if (!from.empty() && from[0] == kUnknown) from[0] = kImages;
+  Shape shape = op.integers("shape");
+  op.supports(shape.size() <= kMaxRank, "tensor of so many dimensions");
+  std::int64_t* left = nullptr;
+  const bool copies = !op.flag("allowzero", false);
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == 0 && copies) {
+      op.require(i < from.size(), "its shape copies a size that is not there");
+      shape[i] = from[i];
+    }
+    if (shape[i] == -1) {
+      op.require(left == nullptr, "two open dimensions");
+      left = &shape[i];
+      *left = 1;
+    }
+    op.supports(shape[i] > 0 || shape[i] == kImages, kEachImage);
+  }
+  bool open = false;
+  bool still_open = false;
+  const double before = values_of(from, open);
+  const double after = values_of(shape, still_open);
+  if (left != nullptr && open != still_open) {
+    op.supports(open && before == after, kEachImage);
+    *left = kImages;
+  } else if (left != nullptr && std::fmod(before, after) == 0) {
+    *left = static_cast<std::int64_t>(before / after);
+  } else {
+    const bool fits = open == still_open && before == after;
+    op.require(fits || !op.is_constant(), "a size that does not match");
+    op.supports(fits, kEachImage);
+  }
+  std::replace(shape.begin(), shape.end(), kImages, kUnknown);
+  give_rearranged(op, shape);
+}
+
+void infer_onnx_flatten(OperatorView& op) {
+  const Shape& shape = op.in("X").shape;
+  const auto rank = static_cast<std::int64_t>(shape.size());
+  const std::int64_t given = op.integer("axis", 1);
+  op.supports(given >= -rank && given <= rank, "flattening but of each image");
+  const auto axis = static_cast<std::size_t>(given < 0 ? given + rank : given);
+  give_rearranged(op, {product(shape, 0, axis), product(shape, axis, shape.size())});
+}
+
+void infer_onnx_squeeze(OperatorView& op) {
+  Shape shape = op.in("X").shape;
+  op.supports(op.has("axes") || op.has_attribute("axes"), "operator without axes");
+  for (const std::size_t axis : distinct_axes(op, op.integers("axes"), shape.size())) {
+    op.require(shape[axis] == 1, "a size that is squeezed is not 1");
+    shape[axis] = 0;
+  }
+  shape.erase(std::remove(shape.begin(), shape.end(), 0), shape.end());
+  give_rearranged(op, shape);
+}
+
+void infer_onnx_unsqueeze(OperatorView& op) {
+  Shape shape = op.in("X").shape;
+  Integers axes = op.integers("axes");  // they count in the result
+  const std::size_t rank = shape.size() + axes.size();
+  op.supports(rank <= kMaxRank, "tensor of so many dimensions");
+  std::vector<std::size_t> added = distinct_axes(op, axes, rank);
+  std::sort(added.begin(), added.end());
+  for (const std::size_t axis : added) {
+    shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis), 1);
+  }
+  give_rearranged(op, shape);
+}
+
+void infer_onnx_shape(OperatorView& op) {
+  Integers sizes = op.in("X").shape;
+  std::replace(sizes.begin(), sizes.end(), kUnknown, kImages);
+  const auto rank = static_cast<std::int64_t>(sizes.size());
+  const auto [begin, end] = slice_bounds(op.integer("start", 0), op.integer("end", rank), rank);
+  give_list(op, {sizes.begin() + begin, sizes.begin() + end});
+}
+
 constexpr OperatorRule kRules[] = {
     {kDesc, "reshape2", "X Shape? ShapeTensor*?", "Out XShape?", "shape:ints", infer_reshape},
     {kPir, "reshape", "X shape*", "Out", "", infer_reshape},
@@ -181,6 +277,13 @@ constexpr OperatorRule kRules[] = {
     {kPir, "unsqueeze", "X axes", "Out", "", infer_unsqueeze},
     {kDesc, "shape", "Input", "Out", "", infer_shape},
     {kPir, "shape shape64", "X", "Out", "", infer_shape},
+    {kOnnx, "Reshape", "X shape", "Out", "allowzero:long?", infer_onnx_reshape},
+    {kOnnx, "Flatten", "X", "Out", "axis:long?", infer_onnx_flatten},
+    {kOnnx, "Squeeze", "X", "Out", "axes:longs?", infer_onnx_squeeze, kMinOpset, 12},
+    {kOnnx, "Squeeze", "X axes?", "Out", "", infer_onnx_squeeze, 13},
+    {kOnnx, "Unsqueeze", "X", "Out", "axes:longs", infer_onnx_unsqueeze, kMinOpset, 12},
+    {kOnnx, "Unsqueeze", "X axes", "Out", "", infer_onnx_unsqueeze, 13},
+    {kOnnx, "Shape", "X", "Out", "end:long? start:long?", infer_onnx_shape},
     {kDesc, "expand_v2", "X Shape? expand_shapes_tensor*?", "Out", "shape:ints", infer_expand},
     {kPir, "expand", "X shape", "Out", "", infer_expand},
     {kDesc, "tile", "X RepeatTimes? repeat_times_tensor*?", "Out", "repeat_times:ints", infer_tile},

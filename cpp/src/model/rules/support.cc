@@ -4,7 +4,23 @@
 #include <array>
 #include <utility>
 
+#include "model/contents.h"
+
 namespace lenet {
+
+bool has_word(std::string_view words, std::string_view wanted) {
+  while (!words.empty()) {
+    const std::string_view word = words.substr(0, words.find(' '));
+    if (word == wanted) return true;
+    words.remove_prefix(std::min(word.size() + 1, words.size()));
+  }
+  return false;
+}
+
+std::string plain_type(const Graph& graph, const Operator& op) {
+  const bool pir = graph.dialect == Dialect::Pir && op.type.compare(0, 2, "1.") == 0;
+  return pir ? op.type.substr(2) : op.type;
+}
 
 std::int64_t product(const Shape& shape, std::size_t from, std::size_t to) {
   std::int64_t result = 1;
@@ -31,7 +47,8 @@ void require_range(const OperatorView& op, const Integers& values, std::size_t c
 }
 
 bool channels_last(const OperatorView& op, const std::string& name) {
-  const std::string& layout = op.text(name);
+  if (op.is_onnx()) return false;
+  const std::string layout = op.text(name);
   op.require(layout == "NCHW" || layout == "AnyLayout" || layout == "NHWC", name);
   return layout == "NHWC";
 }
@@ -54,8 +71,14 @@ void require_vector(const OperatorView& op, const std::string& name, std::int64_
 }
 
 void give_rearranged(OperatorView& op, const Shape& shape) {
-  op.give("Out", shape, op.in("X").dtype);
+  const Value& x = op.in("X");
+  op.give("Out", shape, x.dtype);
+  if (op.is_onnx() && is_known(x)) op.give_contents("Out", x);
   if (op.outputs("XShape") > 0) op.give_unused("XShape", op.declared("XShape").shape);
+}
+
+std::int64_t softmax_axis(const OperatorView& op) {
+  return op.integer("axis", op.opset() < 13 ? 1 : -1);  // left out by ONNX alone
 }
 
 void infer_same(OperatorView& op) { op.give_like("Out", op.in("X")); }
@@ -70,6 +93,19 @@ std::vector<std::size_t> distinct_axes(const OperatorView& op, const Integers& g
     axes.push_back(axis);
   }
   return axes;
+}
+
+std::pair<std::int64_t, std::int64_t> slice_bounds(std::int64_t start, std::int64_t end,
+                                                   std::int64_t size) {
+  const auto place = [size](std::int64_t given) {
+    return std::clamp<std::int64_t>(given < 0 ? std::max(given, -size) + size : given, 0, size);
+  };
+  return {place(start), std::max(place(start), place(end))};
+}
+
+void give_list(OperatorView& op, Integers values) {
+  op.give("Out", {static_cast<std::int64_t>(values.size())}, kInt64);
+  op.give_constant("Out", std::move(values));
 }
 
 int dtype_named(const OperatorView& op, const std::string& name) {

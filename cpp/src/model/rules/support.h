@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "model/rules/operator_view.h"
@@ -12,14 +15,25 @@ namespace lenet {
 
 inline constexpr std::int64_t kUnknown = -1;
 inline constexpr std::size_t kMaxRank = 9;
+inline constexpr std::size_t kMaxListed = 64;      // of integers that a shape is computed from
 inline constexpr std::int64_t kMaxStep = 1 << 16;  // of strides, dilations, kernels
 
 inline constexpr int kBool = 0;
 inline constexpr int kInt32 = 2;
 inline constexpr int kInt64 = 3;
 inline constexpr int kFloat32 = 5;
+inline constexpr int kFloat64 = 6;
 inline constexpr int kUint8 = 20;
 inline constexpr int kInt8 = 21;
+
+/// Stands in a list for the number of images, where the model leaves it open.
+inline constexpr std::int64_t kImages = std::numeric_limits<std::int64_t>::min();
+
+/// Whether a text of words separated by blanks has this one.
+bool has_word(std::string_view words, std::string_view wanted);
+
+/// The type of an operator, of PIR without the `1.` before it.
+std::string plain_type(const Graph& graph, const Operator& op);
 
 inline bool fits(std::int64_t a, std::int64_t b) {
   return a == kUnknown || b == kUnknown || a == b;
@@ -34,7 +48,7 @@ double volume(const Shape& shape);
 void require_range(const OperatorView& op, const Integers& values, std::size_t count,
                    std::int64_t least, std::int64_t most, const char* name);
 
-/// Whether the channels come last; the layout must be one of the two.
+/// Whether the channels come last; the layout must be one of the two. ONNX has none.
 bool channels_last(const OperatorView& op, const std::string& name);
 
 /// The shape of what an elementwise operator gives.
@@ -43,8 +57,12 @@ Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b);
 /// An optional argument that must be a vector of that size.
 void require_vector(const OperatorView& op, const std::string& name, std::int64_t size);
 
-/// The output of an operator that moves values but does not change them.
+/// The output of an operator that moves values but does not change them; of ONNX with the contents
+/// of its input, where the model fixes those.
 void give_rearranged(OperatorView& op, const Shape& shape);
+
+/// Of a softmax, as it is written.
+std::int64_t softmax_axis(const OperatorView& op);
 
 /// The rule of operators whose output is like their input X.
 void infer_same(OperatorView& op);
@@ -52,6 +70,13 @@ void infer_same(OperatorView& op);
 /// Axes that a list names, each once.
 std::vector<std::size_t> distinct_axes(const OperatorView& op, const Integers& given,
                                        std::size_t rank);
+
+/// Where a slice of a list of that size begins and ends.
+std::pair<std::int64_t, std::int64_t> slice_bounds(std::int64_t start, std::int64_t end,
+                                                   std::int64_t size);
+
+/// The output of an ONNX operator that computes a list of int64.
+void give_list(OperatorView& op, Integers values);
 
 /// The number of an element type in framework.proto.
 int dtype_named(const OperatorView& op, const std::string& name);

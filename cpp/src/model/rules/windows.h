@@ -1,28 +1,27 @@
 /// \file
-/// The windows of convolutions and pools.
+/// The windows of convolutions and pools, whatever a dialect calls their padding.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <string>
 
 #include "model/rules/operator_view.h"
+#include "model/window.h"
 
 namespace lenet {
 
-struct Window {
-  Integers kernel;
-  Integers strides;
-  Integers dilations;
-  Integers paddings;
-  std::string algorithm;
-  bool ceil = false;
+struct WindowPlan {
+  Window window;
+  std::array<std::int64_t, 2> outputs = {1, 1};  ///< height, width; -1 of a size that is open
 };
 
-/// Checks the sizes of a window, and reads its padding_algorithm.
-void require_window(const OperatorView& op, Window& window);
+/// From paddings and padding_algorithm, or pads and auto_pad, and the other attributes.
+/// \param kernel height and width
+/// \param sizes of the image; -1 where it is open
+WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
+                       const std::array<std::int64_t, 2>& sizes, bool pool);
 
-/// The size of one spatial dimension of the output.
-std::int64_t windowed(const OperatorView& op, std::int64_t size, const Window& window,
-                      std::size_t i, bool pool);
+/// The size of a pool's window, under the dialect's name.
+Integers pool_kernel(const OperatorView& op);
 
 }  // namespace lenet

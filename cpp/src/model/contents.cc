@@ -1,0 +1,116 @@
+#include "model/contents.h"
+
+#include <cstring>
+
+#include "model/rules/support.h"
+
+namespace lenet {
+namespace {
+
+template <typename Number>
+Number read_at(const Value& value, std::size_t index) {
+  Number number{};
+  std::memcpy(&number, value.data.data() + index * sizeof(Number), sizeof(Number));
+  return number;
+}
+
+/// Bytes of one number; 0 of types that are not read.
+std::size_t element_size(int dtype) {
+  switch (dtype) {
+    case kBool:
+    case kInt8:
+      return 1;
+    case kInt32:
+    case kFloat32:
+      return 4;
+    case kInt64:
+    case kFloat64:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
+bool is_integer(int dtype) { return dtype == kBool || dtype == kInt32 || dtype == kInt64; }
+
+}  // namespace
+
+bool is_known(const Value& value) {
+  return value.parameter || value.constant || value.data.data() != nullptr;
+}
+
+std::size_t count_values(const Value& value) {
+  if (value.constant) return value.constant->size();
+  const std::size_t size = element_size(value.data_dtype);
+  return size == 0 ? 0 : value.data.size() / size;
+}
+
+double number_at(const Value& value, std::size_t index) {
+  if (value.constant) return static_cast<double>(value.constant->at(index));
+  switch (value.data_dtype) {
+    case kBool:
+      return read_at<std::uint8_t>(value, index);
+    case kInt8:
+      return read_at<std::int8_t>(value, index);
+    case kInt32:
+      return read_at<std::int32_t>(value, index);
+    case kInt64:
+      return static_cast<double>(read_at<std::int64_t>(value, index));
+    case kFloat32:
+      return static_cast<double>(read_at<float>(value, index));
+    default:
+      return read_at<double>(value, index);
+  }
+}
+
+std::vector<float> floats_of(const Value& value) {
+  std::vector<float> numbers(count_values(value));
+  if (value.data_dtype == kFloat32 && !value.constant) {
+    if (!numbers.empty()) std::memcpy(numbers.data(), value.data.data(), value.data.size());
+    return numbers;
+  }
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    numbers[i] = static_cast<float>(number_at(value, i));
+  }
+  return numbers;
+}
+
+std::vector<std::int8_t> integers_of(const Value& value) {
+  std::vector<std::int8_t> numbers(value.data.size());
+  if (!numbers.empty()) std::memcpy(numbers.data(), value.data.data(), numbers.size());
+  return numbers;
+}
+
+std::optional<Integers> known_list(const Value& value) {
+  if (value.constant) return value.constant;
+  const std::size_t count = count_values(value);
+  if (!is_integer(value.data_dtype) || value.shape.size() > 1 || count > kMaxListed) {
+    return std::nullopt;
+  }
+  Integers list;
+  for (std::size_t i = 0; i < count; ++i) {
+    list.push_back(value.data_dtype == kInt64 ? read_at<std::int64_t>(value, i)
+                                              : static_cast<std::int64_t>(number_at(value, i)));
+  }
+  return list;
+}
+
+std::vector<bool> needed_operators(const Graph& graph) {
+  std::vector<bool> needed(graph.operators.size());
+  std::vector<std::size_t> wanted = graph.outputs;
+  const auto want = [&](const Argument& values) {
+    wanted.insert(wanted.end(), values.begin(), values.end());
+  };
+  while (!wanted.empty()) {
+    const Value& value = graph.values[wanted.back()];
+    wanted.pop_back();
+    if (value.producer == kNone || needed[value.producer] || is_known(value)) continue;
+    needed[value.producer] = true;
+    const Operator& op = graph.operators[value.producer];
+    for (const auto& [name, values] : op.inputs) want(values);
+    for (const Argument& values : op.positional_inputs) want(values);
+  }
+  return needed;
+}
+
+}  // namespace lenet
