@@ -8,7 +8,7 @@ namespace {
 std::atomic<std::uint64_t> executed{0};
 }
 
-extern "C" void __sanitizer_cov_trace_pc() {
+extern "C" [[gnu::visibility("default")]] void __sanitizer_cov_trace_pc() {
   // Not one operation: threads may lose counts, and loading has one thread.
   executed.store(executed.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
