@@ -280,7 +280,7 @@ onnx("a tensor joined with itself", 2000, lambda n: f"y = Concat {'x ' * n} axis
 onnx("many attributes", 2000,
      lambda n: "y = Relu x " + " ".join(f"a{i}={i}" for i in range(n)), "Unsupported")
 onnx("long attributes", 2000,
-     lambda n: f"y = MaxPool x kernel_shape={'1,' * n} strides={'1,' * n}", "Unsupported")
+     lambda n: f"y = MaxPool x kernel_shape={'1,' * n} strides={'1,' * n}", "BadModel")
 onnx("long names", 2, lambda n: chain("{b} = Relu {a}", 10).replace("v", "v" * 10_000 * n))
 onnx("short attributes", 5000, lambda n: field(1, field(1, "x") + field(2, "y") + field(4, "Relu")
      + fields(5, (field(1, f"{i:x}") for i in range(n)))), "Unsupported")

@@ -64,6 +64,10 @@ void load(const std::string& precision, const std::filesystem::path& path) {
 }  // namespace
 
 void* operator new(std::size_t size) { return count(std::malloc(size)); }
+void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
+  void* memory = std::malloc(size);
+  return memory == nullptr ? nullptr : count(memory);
+}
 void* operator new(std::size_t size, std::align_val_t alignment) {
   const auto whole = static_cast<std::size_t>(alignment);
   return count(std::aligned_alloc(whole, (size + whole - 1) / whole * whole));
