@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -52,15 +53,17 @@ void register_predictor(py::module_& module) {
 
   using Release = py::call_guard<WithoutGil>;
   py::class_<SharedPredictor, Held<SharedPredictor>>(module, "Predictor")
-      .def(py::init([](const Config& config) {
+      .def(py::init([](const Config& config, std::optional<std::string_view> program,
+                       std::string_view params) {
              // Not a call guard: it would last until pybind11 has registered the new object in a
              // table that the GIL protects.
              const WithoutGil release;
-             auto predictor = std::make_unique<SharedPredictor>(Predictor(config));
+             auto predictor = std::make_unique<SharedPredictor>(
+                 program ? Predictor(config, {*program, params}) : Predictor(config));
              note_workers(predictor->accelerator(1), predictor->config());
              return Held<SharedPredictor>(predictor.release());
            }),
-           py::arg("config"))
+           py::arg("config"), py::arg("program") = py::none(), py::arg("params") = "")
       .def("run", &run_without_gil<SharedPredictor>, py::arg("images").noconvert())
       .def(
           "run_layers",

@@ -56,11 +56,9 @@ lenet_status guarded(lenet_error* error, Action&& action) noexcept {
 }
 
 template <typename Pointed>
-Pointed& required(Pointed* pointer, const char* name) {
-  if (pointer == nullptr) {
-    throw lenet::Error(ErrorCode::BadInput, std::string("the argument '") + name + "' is NULL");
-  }
-  return *pointer;
+Pointed* required(Pointed* pointer, const char* name) {
+  if (pointer != nullptr) return pointer;
+  throw lenet::Error(ErrorCode::BadInput, std::string("the argument '") + name + "' is NULL");
 }
 
 lenet_tensor_spec spec_of(const lenet::TensorSpec& spec) {
@@ -71,7 +69,7 @@ lenet_tensor_spec spec_of(const lenet::TensorSpec& spec) {
 template <typename Make>
 lenet_status create(lenet_predictor** predictor, lenet_error* error, Make&& make) {
   return guarded(error, [&] {
-    required(predictor, "predictor") = nullptr;
+    *required(predictor, "predictor") = nullptr;
     *predictor = new lenet_predictor{make()};
   });
 }
@@ -85,8 +83,8 @@ lenet_config* lenet_config_create(void) { return new (std::nothrow) lenet_config
 lenet_status lenet_config_set(lenet_config* config, const char* name, const char* value,
                               lenet_error* error) {
   return guarded(error, [&] {
-    lenet::Config& target = required(config, "config").config;
-    if (!lenet::set_option(target, &required(name, "name"), &required(value, "value"))) {
+    lenet::Config& target = required(config, "config")->config;
+    if (!lenet::set_option(target, required(name, "name"), required(value, "value"))) {
       throw lenet::Error(ErrorCode::BadInput, std::string("unknown option '") + name +
                                                   "'; choose one of " + lenet::option_names());
     }
@@ -98,12 +96,25 @@ void lenet_config_free(lenet_config* config) { delete config; }
 lenet_status lenet_predictor_create(const lenet_config* config, lenet_predictor** predictor,
                                     lenet_error* error) {
   return create(predictor, error,
-                [&] { return lenet::Predictor(required(config, "config").config); });
+                [&] { return lenet::Predictor(required(config, "config")->config); });
+}
+
+lenet_status lenet_predictor_create_from_memory(const lenet_config* config, const void* program,
+                                                size_t program_size, const void* params,
+                                                size_t params_size, lenet_predictor** predictor,
+                                                lenet_error* error) {
+  return create(predictor, error, [&] {
+    const lenet::Config& known = required(config, "config")->config;
+    if (program_size > 0) required(program, "program");
+    if (params_size > 0) required(params, "params");
+    return lenet::Predictor(known, {{static_cast<const char*>(program), program_size},
+                                    {static_cast<const char*>(params), params_size}});
+  });
 }
 
 lenet_status lenet_predictor_clone(const lenet_predictor* origin, lenet_predictor** predictor,
                                    lenet_error* error) {
-  return create(predictor, error, [&] { return required(origin, "origin").predictor.clone(); });
+  return create(predictor, error, [&] { return required(origin, "origin")->predictor.clone(); });
 }
 
 void lenet_predictor_free(lenet_predictor* predictor) { delete predictor; }
@@ -111,14 +122,14 @@ void lenet_predictor_free(lenet_predictor* predictor) { delete predictor; }
 lenet_status lenet_predictor_input_spec(const lenet_predictor* predictor, lenet_tensor_spec* spec,
                                         lenet_error* error) {
   return guarded(error, [&] {
-    required(spec, "spec") = spec_of(required(predictor, "predictor").predictor.input_spec());
+    *required(spec, "spec") = spec_of(required(predictor, "predictor")->predictor.input_spec());
   });
 }
 
 lenet_status lenet_predictor_output_spec(const lenet_predictor* predictor, lenet_tensor_spec* spec,
                                          lenet_error* error) {
   return guarded(error, [&] {
-    required(spec, "spec") = spec_of(required(predictor, "predictor").predictor.output_spec());
+    *required(spec, "spec") = spec_of(required(predictor, "predictor")->predictor.output_spec());
   });
 }
 
@@ -126,8 +137,8 @@ lenet_status lenet_predictor_run(lenet_predictor* predictor, const float* data,
                                  const int64_t* shape, size_t rank, lenet_output* output,
                                  lenet_error* error) {
   return guarded(error, [&] {
-    lenet_predictor& own = required(predictor, "predictor");
-    lenet_output& result = required(output, "output");
+    lenet_predictor& own = *required(predictor, "predictor");
+    lenet_output& result = *required(output, "output");
     if (rank > 0) required(shape, "shape");
     own.input.data = data;
     own.input.shape.assign(shape, shape + rank);

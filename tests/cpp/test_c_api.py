@@ -2,6 +2,7 @@
 
 import ctypes
 from ctypes import POINTER, byref, c_char_p, c_float, c_int32, c_int64, c_size_t, c_void_p
+from functools import partial
 
 import numpy as np
 import pytest
@@ -92,6 +93,26 @@ def test_the_same_bits_as_in_python(library, call, config, predictor, model_dir)
     empty, output = run(call, predictor, x[:0])
     assert empty.shape == (0, 10)
     assert library.lenet_version().decode() == lenet_cpp.__version__
+
+
+def test_a_model_in_memory(library, call, model_dir):
+    parts = [(model_dir / f"lenet.{part}").read_bytes() for part in ("pdmodel", "pdiparams")]
+    program, params = ((part, c_size_t(len(part))) for part in parts)
+    config, predictor = c_void_p(library.lenet_config_create()), c_void_p()
+    create = partial(call, "predictor_create_from_memory", config)
+    create(*program, *params, byref(predictor))
+    x = np.random.default_rng(0).random((3, 1, 28, 28), dtype=np.float32)
+    expected = lenet_cpp.Predictor(model_dir=model_dir).run(x)
+    assert np.array_equal(run(call, predictor, x)[0], expected)
+    library.lenet_predictor_free(predictor)
+    nothing, refused = (None, c_size_t(0)), {"code": BAD_INPUT}
+    assert "needs its parameters" in create(*program, *nothing, byref(predictor), **refused)
+    assert predictor.value is None
+    assert "'program' is NULL" in create(None, *program[1:], *params, byref(predictor), **refused)
+    assert "'params' is NULL" in create(*program, None, *params[1:], byref(predictor), **refused)
+    call("config_set", config, b"model_file", b"x")
+    assert "leave model_file" in create(*program, *params, byref(predictor), **refused)
+    library.lenet_config_free(config)
 
 
 def test_specs(call, predictor, model_dir):

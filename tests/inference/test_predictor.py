@@ -72,6 +72,26 @@ def test_parameters_may_lie_elsewhere(model_dir, tmp_path, accelerator):
     assert same(found, usual.run(digits(3)))
 
 
+@pytest.mark.parametrize("name", ["lenet.pdmodel", "lenet.json"])
+def test_from_bytes(model_dir, name):
+    from_bytes = lenet_cpp.Predictor.from_bytes
+    program, params = (model_dir / n for n in (name, "lenet.pdiparams"))
+    held = bytearray(program.read_bytes())
+    predictor = from_bytes(held, memoryview(params.read_bytes()), threads=2)
+    held[:] = bytes(len(held))  # C++ has a copy
+    expected = lenet_cpp.Predictor(program, threads=2).run(digits(5))
+    assert same(predictor.run(digits(5)), expected)
+    assert same(predictor.clone().run(digits(5)), expected)
+    assert predictor.params_file is None
+    for arguments in (("text",), (held, 7), (params.read_bytes(), None)):
+        with pytest.raises(lenet_cpp.BadInput, match="are to be bytes"):
+            from_bytes(*arguments)
+    with pytest.raises(lenet_cpp.BadInput, match="leave model_file"):
+        from_bytes(program.read_bytes(), params.read_bytes(), model_file=str(program))
+    with pytest.raises(lenet_cpp.BadModel, match="'program in memory'"):
+        from_bytes(program.read_bytes()[:-9], params.read_bytes())
+
+
 def test_separate_layout(model_dir, tmp_path):
     write_separate(model_dir, tmp_path / "separate")
     for accelerator, used in (("auto", "onednn"), ("plain", "plain"), ("onednn", "onednn")):

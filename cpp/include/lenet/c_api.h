@@ -96,6 +96,16 @@ LENET_API void lenet_config_free(lenet_config* config);
 LENET_API lenet_status lenet_predictor_create(const lenet_config* config,
                                               lenet_predictor** predictor, lenet_error* error);
 
+/// The same of a model in memory, which the library copies; the configuration names no files.
+/// \param program what a .pdmodel, a .json or an .onnx holds; the first bytes tell which. An .onnx
+///   has its values within
+/// \param params what the .pdiparams holds; NULL for an .onnx
+LENET_API lenet_status lenet_predictor_create_from_memory(const lenet_config* config,
+                                                          const void* program, size_t program_size,
+                                                          const void* params, size_t params_size,
+                                                          lenet_predictor** predictor,
+                                                          lenet_error* error);
+
 /// Creates another predictor of the same model, which shares its weights; either may be freed
 /// first.
 LENET_API lenet_status lenet_predictor_clone(const lenet_predictor* origin,

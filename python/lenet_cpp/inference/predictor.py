@@ -273,6 +273,35 @@ class Predictor(_Running[_core.Predictor], Closing):
         core = _core.Predictor(_config(model_file, params_file, model_dir, options))
         self._hold(core, InputRange(core.config.model_file))
 
+    @classmethod
+    def from_bytes(
+        cls,
+        program: bytes | bytearray | memoryview,
+        params: bytes | bytearray | memoryview = b"",
+        **options: Unpack[Options],
+    ) -> Self:
+        """Load a model that is in memory; C++ keeps a copy.
+
+        Args:
+            program: What a .pdmodel, .json or .onnx file holds; the first bytes tell which. An
+                .onnx has its values within.
+            params: What the .pdiparams file holds; empty for an .onnx.
+            **options: See :class:`Options`.
+
+        Raises:
+            lenet_cpp.Error: ``BadModel``, ``BadInput`` (an option, or no bytes), ``Unsupported``,
+                ``VersionMismatch`` or ``BackendFailure``.
+        """
+        try:
+            files = (
+                part if isinstance(part, bytes) else memoryview(part).tobytes()
+                for part in (program, params)
+            )
+            core = _core.Predictor(_config(None, None, "", options), *files)
+        except TypeError as error:
+            raise BadInput(f"program and params are to be bytes: {error}") from error
+        return cls.__new__(cls)._hold(core, None)  # noqa: SLF001 - of this very class
+
     def run_layers(self, images: ArrayLike) -> list[LayerOutput]:
         """Return what every operator computed, in the order of execution.
 
@@ -323,12 +352,12 @@ class Predictor(_Running[_core.Predictor], Closing):
 
     @property
     def model_file(self) -> Path:
-        """The program that was loaded."""
+        """The program that was loaded; an empty path for one from memory."""
         return Path(self._alive().config.model_file)
 
     @property
     def params_file(self) -> Path | None:
-        """Its parameters; None in the layout with one file for each variable."""
+        """Its parameters; None in the layout with one file for each variable, and from memory."""
         path = self._alive().config.params_file
         return Path(path) if path else None
 
