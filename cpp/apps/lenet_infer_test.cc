@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "batches.h"
-#include "explanation.h"
 #include "input_range.h"
 #include "interrupt.h"
+#include "io/atomic_file.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
 #include "lenet/version.h"
@@ -131,13 +131,15 @@ Report run(const Options& options) {
   return report;
 }
 
-std::string explain(const Options& options) {
+std::string profile(const Options& options) {
   Predictor predictor(options.config);
   const std::int64_t images =
       options.batch_size > 0 ? options.batch_size : default_batch(predictor.input_spec(), false);
-  const Plan plan = predictor.explain(images, options.repeats);
+  const Profile found = predictor.profile(images, options.repeats);
   stop_if_interrupted();
-  return format_plan(LENET_PROGRAM, plan, predictor.config(), options.format);
+  if (!options.trace.empty()) write_atomically(options.trace, {to_trace(found)});
+  if (options.format == Format::Json) return to_json(found) + "\n";
+  return std::string(LENET_PROGRAM " ") + version() + ": " + to_table(found);
 }
 
 std::string work(int argc, char** argv) {
@@ -145,7 +147,7 @@ std::string work(int argc, char** argv) {
   catch_interrupts();
   if (options.help) return help_text(LENET_PROGRAM) + LENET_HELP;
   if (options.version) return version_text(LENET_PROGRAM);
-  if (options.explain) return explain(options);
+  if (options.profile) return profile(options);
   return format_report(run(options), options.format);
 }
 

@@ -3,8 +3,6 @@
 /// benchmark holds every engine against.
 ///
 /// multiply_add_limit [--threads=N] [--seconds=S]      prints one line of JSON
-#include "engines/native/multiply_add_limit.h"
-
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +10,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "engines/native/machine_limits.h"
 
 namespace {
 

@@ -41,11 +41,16 @@ CommandLine command_line(Options& options) {
   line.integer("max_seconds", "end warming up and measuring after N seconds (default: 600)",
                options.max_seconds, 1);
   line.integer("warmup", "runs before the measured ones (default: 10)", options.warmup, 0);
-  line.toggle("explain",
-              "print how the native engine computes a batch, layer by layer: kernels, "
-              "multiply-adds, times, and the share of the processor's limit (--repeats: measured "
-              "runs; default: half a second of them)",
-              options.explain);
+  line.toggle(
+      "profile",
+      "print what each layer costs in the native engine: kernel, multiply-adds, bytes, time, "
+      "and shares of the machine's limits (--repeats: measured runs; default: half a second "
+      "of them)",
+      options.profile);
+  line.toggle("explain", "the same as --profile", options.profile);
+  line.text("trace", "FILE",
+            "with --profile: also write it as a Chrome trace, for Perfetto or chrome://tracing",
+            options.trace);
   line.add("format", "text|json", "what to print on standard output (default: text)",
            [&options](const std::string& value) {
              if (value != "text" && value != "json") {
@@ -67,8 +72,11 @@ Options parse_options(int argc, char** argv) {
   if (!options.labels.empty() && options.input.empty()) {
     throw UsageError("--labels needs the images they belong to: --input");
   }
-  if (options.explain && !(options.input + options.output).empty()) {
-    throw UsageError("--explain measures values of its own; leave --input and --output out");
+  if (options.profile && !(options.input + options.output).empty()) {
+    throw UsageError("--profile measures values of its own; leave --input and --output out");
+  }
+  if (!options.profile && !options.trace.empty()) {
+    throw UsageError("--trace needs what it writes: --profile");
   }
   return options;
 }

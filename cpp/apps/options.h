@@ -23,7 +23,8 @@ struct Options {
   int max_seconds = 600;        ///< that warming up and measuring may take
   Format format = Format::Text;
   bool check_range = true;  ///< warn of values far beyond the model's preprocessing
-  bool explain = false;     ///< print how the engine computes the model, and run nothing else
+  bool profile = false;     ///< print what each layer costs, and run nothing else
+  std::string trace;        ///< file for the profile's Chrome trace; empty: none
   bool help = false;
   bool version = false;
 };

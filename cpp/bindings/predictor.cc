@@ -27,30 +27,6 @@ void register_predictor(py::module_& module) {
                spec.dtype + "')";
       });
 
-  const auto tuple_of = [](const Shape& shape) { return py::tuple(py::cast(shape)); };
-  py::class_<PlanStep>(module, "PlanStep")
-      .def_readonly("name", &PlanStep::name)
-      .def_readonly("kernel", &PlanStep::kernel)
-      .def_property_readonly("output",
-                             [tuple_of](const PlanStep& step) { return tuple_of(step.output); })
-      .def_readonly("multiply_adds", &PlanStep::multiply_adds)
-      .def_readonly("microseconds", &PlanStep::microseconds);
-  py::class_<PlanPart>(module, "PlanPart")
-      .def_readonly("layout", &PlanPart::layout)
-      .def_readonly("images", &PlanPart::images)
-      .def_readonly("at_once", &PlanPart::at_once)
-      .def_readonly("steps", &PlanPart::steps);
-  py::class_<Plan>(module, "Plan")
-      .def_readonly("engine", &Plan::engine)
-      .def_readonly("reason", &Plan::reason)
-      .def_readonly("instructions", &Plan::instructions)
-      .def_readonly("images", &Plan::images)
-      .def_readonly("runs", &Plan::runs)
-      .def_readonly("multiply_adds", &Plan::multiply_adds)
-      .def_readonly("microseconds", &Plan::microseconds)
-      .def_readonly("limit", &Plan::limit)
-      .def_readonly("parts", &Plan::parts);
-
   using Release = py::call_guard<WithoutGil>;
   py::class_<SharedPredictor, Held<SharedPredictor>>(module, "Predictor")
       .def(py::init([](const Config& config, std::optional<std::string_view> program,
@@ -87,7 +63,13 @@ void register_predictor(py::module_& module) {
             return Held<SharedPredictor>(new SharedPredictor(self.clone()));
           },
           Release())
-      .def("explain", &SharedPredictor::explain, py::arg("images"), py::arg("runs"), Release())
+      .def(
+          "profile",
+          [](SharedPredictor& self, std::int64_t images, int runs) {
+            const Profile profile = self.profile(images, runs);
+            return std::make_tuple(to_table(profile), to_json(profile), to_trace(profile));
+          },
+          py::arg("images"), py::arg("runs"), Release())
       .def(
           "accelerator",
           [](const SharedPredictor& self, std::int64_t images) {

@@ -56,9 +56,9 @@ class SharedPredictor {
     return layers;
   }
 
-  Plan explain(std::int64_t images, int runs) {
+  Profile profile(std::int64_t images, int runs) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return predictor_.explain(images, runs);
+    return predictor_.profile(images, runs);
   }
 
   // run_layers may exchange the engine.

@@ -331,22 +331,25 @@ void Predictor::set_layer_callback(LayerCallback callback) {
   state_->callback = std::move(callback);
 }
 
-Plan Predictor::explain(std::int64_t images, int runs) {
-  constexpr std::int64_t kMostImages = std::int64_t{1} << 20;
-  constexpr int kMostRuns = 10'000;  // the times of each are kept
+Profile Predictor::profile(std::int64_t images, int runs) {
+  constexpr std::int64_t kMaxImages = std::int64_t{1} << 20;
+  constexpr int kMaxRuns = 10'000;  // the times of each are kept
   const std::int64_t fixed = state_->input.shape.empty() ? -1 : state_->input.shape[0];
   const bool fits = fixed <= 0 || images == fixed;
-  if (images < 1 || images > kMostImages || runs < 0 || runs > kMostRuns || !fits) {
+  if (images < 1 || images > kMaxImages || runs < 0 || runs > kMaxRuns || !fits) {
     throw Error(ErrorCode::BadInput,
-                "cannot explain " + std::to_string(runs) + " runs of " + std::to_string(images) +
-                    " images; expected 0 to " + std::to_string(kMostRuns) + " runs, of " +
-                    (fixed > 0 ? std::to_string(fixed) : "1 to " + std::to_string(kMostImages)) +
+                "cannot profile " + std::to_string(runs) + " runs of " + std::to_string(images) +
+                    " images; expected 0 to " + std::to_string(kMaxRuns) + " runs, of " +
+                    (fixed > 0 ? std::to_string(fixed) : "1 to " + std::to_string(kMaxImages)) +
                     " images");
   }
-  Plan plan = engine_for(images).explain(images, runs);
-  plan.engine = state_->config.engine;
-  plan.reason = state_->reason;
-  return plan;
+  Profile profile = engine_for(images).profile(images, runs);
+  profile.engine = state_->config.engine;
+  profile.reason = state_->reason;
+  profile.precision = state_->config.precision;
+  profile.model_file = state_->config.model_file;
+  profile.threads = state_->config.threads;
+  return profile;
 }
 
 const TensorSpec& Predictor::input_spec() const noexcept { return state_->input; }

@@ -153,7 +153,7 @@ TEST_CASE("what multiplies in float32 is known, as is the work of a pooled convo
   const auto program = compiled(network, native::int8::choose_kernels());
   CHECK(program->float_multiply_adds() == 4 * 4 * 4 * 18);
   double all = 0;
-  for (const PlanStep& step : program->plan()) all += step.multiply_adds;
+  for (const LayerProfile& layer : program->layers()) all += layer.multiply_adds;
   CHECK(all == 4 * 4 * 4 * 18 + 5 * 4 * 4 * 4);
 }
 

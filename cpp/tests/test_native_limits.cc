@@ -134,7 +134,7 @@ TEST_CASE("too little memory is a typed error" * doctest::skip(!kCanLimit) *
     const auto run = [&] { predictor->run(view, output); };
     CHECK(failure_within(18 * kMebibyte, load, run) ==
           "BackendFailure: out of memory while running the model");
-    CHECK(failure_within(18 * kMebibyte, load, [&] { predictor->explain(1, 1); }) ==
+    CHECK(failure_within(18 * kMebibyte, load, [&] { predictor->profile(1, 1); }) ==
           "BackendFailure: out of memory while running the model");
     const auto run_before = [&] {
       load();
@@ -142,8 +142,8 @@ TEST_CASE("too little memory is a typed error" * doctest::skip(!kCanLimit) *
     };
     CHECK(failure_within(8 * kMebibyte, run_before, [&] { predictor->run(view); }) ==
           "BackendFailure: out of memory for the output of 1 images");
-    CHECK(failure_within(8 * kMebibyte, run_before, [&] { predictor->explain(1, 1); }) ==
-          "BackendFailure: out of memory while explaining the model");
+    CHECK(failure_within(8 * kMebibyte, run_before, [&] { predictor->profile(1, 1); }) ==
+          "BackendFailure: out of memory while profiling the model");
   }
 }
 

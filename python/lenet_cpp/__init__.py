@@ -25,7 +25,6 @@ from lenet_cpp.errors import (
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.bundled import bundled_model_dir, predict
 from lenet_cpp.inference.input_range import InputRangeWarning
-from lenet_cpp.inference.plan import Plan
 from lenet_cpp.inference.predictor import (
     LayerOutput,
     Options,
@@ -33,6 +32,7 @@ from lenet_cpp.inference.predictor import (
     PredictorPool,
     paddle_version,
 )
+from lenet_cpp.inference.profile import Profile
 
 if TYPE_CHECKING:
     from lenet_cpp.data import images
@@ -54,9 +54,9 @@ __all__ = [
     "IsolatedPredictor",
     "LayerOutput",
     "Options",
-    "Plan",
     "Predictor",
     "PredictorPool",
+    "Profile",
     "TensorSpec",
     "Unsupported",
     "VersionMismatch",

@@ -171,7 +171,7 @@ def test_versions():
         assert lines["Paddle"] == version("paddlepaddle")
         assert lines["onnxruntime"] == version("onnxruntime")
         with lenet_cpp.Predictor(engine="native") as predictor:
-            here = predictor.explain(1, runs=1).instructions
+            here = predictor.profile(1, runs=1).instructions
         assert lines["native engine"] == (instructions or here)
 
 
@@ -222,22 +222,25 @@ def test_completion(line, some, none):
     assert not none & found
 
 
-def test_explain(capsys):
-    assert main(["explain", "-b", "3", "--runs", "2"]) == 0
+def test_explain(capsys, tmp_path):
+    assert main(["explain", "-b", "3", "--runs", "2", "--trace", str(tmp_path / "trace")]) == 0
     text = capsys.readouterr().out
     assert "3 images" in text
+    assert {event["ph"] for event in json.loads((tmp_path / "trace").read_text())} == {"X"}
     assert " 117,600 " in text  # 1 * 5 * 5 * 6 * 28 * 28, of the first layer
     assert main(["explain", "--json", "--runs", "1"]) == 0
-    plan = json.loads(capsys.readouterr().out)
-    assert plan["multiply_adds"] == 416_520
-    assert (plan["engine"], plan["images"]) == ("native", 1)
+    profile = json.loads(capsys.readouterr().out)
+    assert profile["multiply_adds"] == 416_520
+    assert (profile["engine"], profile["images"]) == ("native", 1)
 
 
 def test_benchmark(capsys):
     sizes = ["--batch-sizes", "1,3", "--threads", "1,2", "--seconds", "0"]
-    assert main(["benchmark", "--json", *sizes]) == 0
+    assert main(["benchmark", "--json", "--profile", *sizes]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found["left_out"]) == {"onnxruntime"}  # it runs .onnx only
+    assert set(found["left_out"]) == {"onnxruntime", "profile of paddle"}  # it runs .onnx only
+    profiled = [(each["threads"], each["images"]) for each in found["profiles"]]
+    assert profiled == list(product((1, 2), (1, 3)))
     assert found["versions"]["lenet-cpp"] == lenet_cpp.__version__
     ran = [(row["engine"], row["threads"], row["batch_size"]) for row in found["rows"]]
     assert ran == list(product(("native", "paddle"), (1, 2), (1, 3)))

@@ -130,11 +130,11 @@ def test_int8_gives_the_bits_of_other_processors(predict, model_dir, images, tmp
 
 
 def test_an_instruction_set_is_named_or_refused(emulated, model_dir):
-    explain = (f"--model_dir={model_dir}", "--explain", "--repeats=1")
-    assert emulated(*explain)["instructions"] == "neon"
-    assert emulated(*explain, **OLD_PROCESSOR)["instructions"] == "neon"
-    assert emulated(*explain, LENET_NATIVE_ISA="scalar")["instructions"] == "scalar"
+    profile = (f"--model_dir={model_dir}", "--profile", "--repeats=1")
+    assert emulated(*profile)["instructions"] == "neon"
+    assert emulated(*profile, **OLD_PROCESSOR)["instructions"] == "neon"
+    assert emulated(*profile, LENET_NATIVE_ISA="scalar")["instructions"] == "scalar"
     dotprod = {**OLD_PROCESSOR, "LENET_NATIVE_ISA": "neondotprod"}
-    assert "processor has no neondotprod" in emulated(*explain, code=UNSUPPORTED, **dotprod)
-    message = emulated(*explain, code=BAD_INPUT, LENET_NATIVE_ISA="avx2")
+    assert "processor has no neondotprod" in emulated(*profile, code=UNSUPPORTED, **dotprod)
+    message = emulated(*profile, code=BAD_INPUT, LENET_NATIVE_ISA="avx2")
     assert "'avx2'; expected one of neondotprod, neon, scalar" in message

@@ -317,11 +317,11 @@ def test_the_program(lenets, run_program):
     done = run_program(*arguments, "--engine=native", "--int8")
     assert done.returncode == 0, done.stderr
     assert "engine native, accelerator plain, precision int8" in done.stdout
-    done = run_program(*arguments, "--int8", "--explain", "--repeats=2")
+    done = run_program(*arguments, "--int8", "--profile", "--repeats=2")
     assert (done.returncode, done.stderr) == (0, "")
     assert "engine native (auto: the fastest that runs this model)" in done.stdout
     assert re.search(r"limit +[\d.]+ billion multiply-adds a second, one core, int8", done.stdout)
-    assert re.search(r"^  sum +416,520 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^  total +416,520 ", done.stdout, re.MULTILINE)
     done = run_program(*arguments, "--engine=native")
     assert done.returncode == 6
     assert "use precision int8" in done.stderr
@@ -334,23 +334,25 @@ def test_what_lenet_costs_layer_by_layer(lenets, monkeypatch, name, images):
     expected = {"conv2d_0": 117_600, "conv2d_1": 240_000, "linear_0": 48_000, "linear_1": 10_080}
     monkeypatch.setenv("LENET_NATIVE_ISA", name)
     with lenet_cpp.Predictor(lenets["static-ptq"], **OPTIONS) as predictor:
-        plan = predictor.explain(images, runs=2)
-    assert plan.instructions == ("avx2" if name == "avx512" else name)
-    assert (plan.multiply_adds, plan.images, plan.runs) == (416_520, images, 2)
-    assert plan.limit > 1e9
-    (part,) = plan.parts
-    assert (part.layout, part.images, part.at_once) == ("one by one", *[min(images, 64)] * 2)
-    assert part.steps[0].name == "reading the images"
-    assert part.steps[-1].name == "writing the output"
-    layers = part.steps[1:-1]
-    assert [step.multiply_adds for step in layers] == [*expected.values(), 840]
-    for step, layer in zip(layers, expected, strict=False):
-        assert f"'{layer}." in step.name
-    assert [step.output for step in layers] == [
+        profile = predictor.profile(images, runs=2)
+    assert profile.instructions == ("avx2" if name == "avx512" else name)
+    assert (profile.multiply_adds, profile.images, profile.runs) == (416_520, images, 2)
+    assert (profile.precision, profile.multiply_add_limit > 1e9) == ("int8", True)
+    (part,) = profile.parts
+    assert (part.images, part.at_once) == (min(images, 64), min(images, 64))
+    reading, *layers, writing = part.layers
+    assert (reading.name, writing.name) == ("reading the images", "writing the output")
+    assert [layer.multiply_adds for layer in layers] == [*expected.values(), 840]
+    for layer, start in zip(layers, expected, strict=False):
+        assert f"'{start}." in layer.name
+    assert [layer.output for layer in layers] == [
         *((6, 14, 14), (16, 5, 5), (120, 1, 1), (84, 1, 1), (10, 1, 1))
     ]
-    assert {step.kernel for step in layers[1:]} == {"conv_channels"}
-    assert all(step.microseconds > 0 for step in layers)
+    assert {(layer.kernel, layer.layout) for layer in layers[1:]} == {("conv_channels", "NHWC")}
+    assert all(layer.microseconds > 0 for layer in layers)
+    # Bytes of integers: a weight, an input or an output is one, a bias and a scale are four.
+    assert layers[1].weight_bytes == 6 * 25 * 16 + 4 * 2 * 16
+    assert layers[1].activation_bytes == 6 * 14 * 14 + 16 * 5 * 5
 
 
 def test_the_page(lenets, model_dir, tmp_path, root):

@@ -186,7 +186,7 @@ def test_engines_of_an_onnx(tmp_path):
 def test_why_a_slower_engine_is_taken_is_said(tmp_path, run_ok):
     path = write(tmp_path, *LARGE)
     environment = {"LENET_ONNXRUNTIME_LIBRARY": "/no/such/library.so"}
-    text = run_ok(f"--model_file={path}", "--explain", "--repeats=1", env=environment)
+    text = run_ok(f"--model_file={path}", "--profile", "--repeats=1", env=environment)
     reason = r"engine native \(auto: .* \(engine onnxruntime: there is no onnxruntime library"
     assert re.search(reason, text.splitlines()[0])
 

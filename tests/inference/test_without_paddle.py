@@ -309,8 +309,8 @@ def test_the_program_says_what_it_lacks(stand_alone, model_dir):
     assert usage.endswith("\nThis program has the native engine only.\n")
     assert "  lenet_infer_native --model_dir=" in usage
     assert "lenet_infer_test" not in usage
-    plan = run(stand_alone, f"--model_dir={model_dir}", "--explain", "--repeats=1", env={}).stdout
-    assert plan.startswith(f"lenet_infer_native {lenet_cpp.__version__}: engine native")
+    text = run(stand_alone, f"--model_dir={model_dir}", "--profile", "--repeats=1", env={}).stdout
+    assert text.startswith(f"lenet_infer_native {lenet_cpp.__version__}: engine native")
     for engine, remedy, model in (
         ("paddle", "-DLENET_PADDLE=ON", model_dir / "lenet.pdmodel"),
         ("onnxruntime", "-DLENET_WITH_ONNXRUNTIME=ON", "/nothing.onnx"),

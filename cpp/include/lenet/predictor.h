@@ -22,7 +22,7 @@
 #include "lenet/config.h"
 #include "lenet/error.h"
 #include "lenet/export.h"
-#include "lenet/plan.h"
+#include "lenet/profile.h"
 #include "lenet/tensor.h"
 
 namespace lenet {
@@ -77,13 +77,13 @@ class LENET_API Predictor {
   /// \throws Error Unsupported when the engine does not show them, such as onnxruntime.
   void set_layer_callback(LayerCallback callback);
 
-  /// How a batch of so many images is computed, layer by layer, measured on values of its own with
-  /// the threads of the configuration; of more than 64 images, the layers are those of a part.
+  /// Measures what each layer costs in a batch of so many images, on values of its own, with the
+  /// threads of the configuration; of more than 64 images, the layers are those of a part. Takes up
+  /// to 256 MiB of memory, from which it measures how fast memory is read.
   /// \param runs how many are measured, at most 10,000; 0: as many as half a second allows
   /// \throws Error Unsupported when the engine is not native; BadInput when a number is out of
-  /// range
-  ///   or the model is for another number of images.
-  Plan explain(std::int64_t images = 1, int runs = 0);
+  ///   range or the model is for another number of images; BackendFailure when memory runs out.
+  Profile profile(std::int64_t images = 1, int runs = 0);
 
   const TensorSpec& input_spec() const noexcept;
   const TensorSpec& output_spec() const noexcept;

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "lenet/error.h"
-#include "lenet/plan.h"
 #include "lenet/predictor.h"
+#include "lenet/profile.h"
 #include "model/model.h"
 
 namespace lenet {
@@ -39,13 +39,12 @@ class Engine {
   virtual void copy_output(float* destination) = 0;
   virtual std::unique_ptr<Engine> clone() const = 0;
   virtual void set_layer_callback(LayerCallback callback) = 0;
-  /// How it computes a batch of so many images, all but what the predictor knows; measured.
+  /// What its layers cost for a batch of so many images, all but what the predictor knows.
   /// \param runs how many are measured; 0: as many as half a second allows
-  virtual Plan explain(std::int64_t /*images*/, int /*runs*/) {
-    throw Error(
-        ErrorCode::Unsupported,
-        "only the native engine shows how it computes a model, and another engine runs this "
-        "one; use the native engine where it supports the operators");
+  virtual Profile profile(std::int64_t /*images*/, int /*runs*/) {
+    throw Error(ErrorCode::Unsupported,
+                "only the native engine profiles its layers, and another engine runs this model; "
+                "use the native engine where it supports the operators");
   }
   /// Whether it can show each operator's output.
   virtual bool has_layers() const { return false; }

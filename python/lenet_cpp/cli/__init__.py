@@ -50,7 +50,7 @@ COMMANDS = {
     "convert": ("convert_model", "Convert a model between Paddle's formats"),
     "torch-train": ("torch_train", "Train a network in PyTorch"),
     "fetch-paddle": ("fetch_paddle", "Make the Paddle library that a C++ build links to"),
-    "explain": ("explain", "Show how the native engine computes a model"),
+    "explain": ("explain", "Profile a model layer by layer in the native engine"),
     "benchmark": ("benchmark", "Measure latency and throughput of a model in each engine"),
 }
 """Name to module, with the function when that is not ``main``, and summary."""

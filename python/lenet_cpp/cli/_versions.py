@@ -17,7 +17,7 @@ def versions() -> dict[str, str]:
             found[name] = "not installed"
     try:
         with lenet_cpp.Predictor(engine="native") as predictor:
-            instructions = predictor.explain(1, runs=1).instructions
+            instructions = predictor.profile(1, runs=1).instructions
     except lenet_cpp.Error as error:  # an instruction set was asked for that is not here
         instructions = f"unknown ({error})"
     return {**found, "native engine": instructions}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenet_cpp.inference.predictor import Predictor
+    from lenet_cpp.inference.profile import Profile
 
 _ENGINES = ("native", "paddle", "onnxruntime")
 _PERCENTILES = (50, 90, 99)
@@ -40,6 +41,7 @@ Images:
 Results:
   --seconds SECONDS
       how long each row is measured, in {_MIN_RUNS} to {_MAX_RUNS:,} runs [default: 1.0]
+  --profile  also profile each layer, in the native engine
   --json
 Examples:
   %prog inference_model/lenet  every engine that can run it, batches of 1, 8 and 64
@@ -57,6 +59,7 @@ def main(options: Options) -> int:
     other programs, and measures memory and loading too.
     """
     rows: list[dict[str, Any]] = []
+    profiles: list[Profile] = []
     left_out: dict[str, str] = {}
     answers: dict[str, NDArray[np.float32]] = {}
     engines = options.engines or _ENGINES
@@ -78,6 +81,11 @@ def main(options: Options) -> int:
                     images = _images(predictor, options, size)
                     measured = _measure(predictor, images, options.seconds)
                     rows.append({"engine": engine, "threads": threads, **measured})
+                    if options.profile:
+                        try:
+                            profiles.append(predictor.profile(size))
+                        except Unsupported as error:
+                            left_out[f"profile of {engine}"] = str(error)
                     bar.update()
     if not rows:
         raise Unsupported("; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
@@ -94,10 +102,13 @@ def main(options: Options) -> int:
             "rows": rows,
             "differences": {each.second: each.largest_difference for each in comparisons},
             "left_out": left_out,
+            "profiles": [json.loads(profile.json) for profile in profiles],
         }
         print(json.dumps(document))
     else:
         print(_text(rows, comparisons, left_out))
+        for profile in profiles:
+            print(f"\n{profile.table.rstrip()}")
     return 0 if all(each.agrees for each in comparisons) else 1
 
 

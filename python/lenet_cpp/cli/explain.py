@@ -1,17 +1,9 @@
-"""``lenet-cpp explain``: how the native engine computes a model, layer by layer."""
+"""``lenet-cpp explain``: what each layer of a model costs in the native engine."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from typing import TYPE_CHECKING
-
-from tabulate import tabulate
-
+from lenet_cpp._base.files import write_text
 from lenet_cpp.cli._options import EXPORTED_MODEL, Options, command, open_predictor
-
-if TYPE_CHECKING:
-    from lenet_cpp.inference.plan import Plan, PlanPart
 
 
 @command(
@@ -24,6 +16,7 @@ Engine:
   --precision
 Results:
   --json
+  --trace FILE  also write a Chrome trace, for Perfetto or chrome://tracing
 Examples:
   %prog inference_model/lenet  one image, in float32
   %prog inference_model/lenet_static-ptq --precision int8 --batch-size 64 --json
@@ -31,49 +24,13 @@ Examples:
 """
 )
 def main(options: Options) -> int:
-    """Show how the native engine computes a model: kernels, multiply-adds and times of each layer.
+    """Profile a model: kernels, multiply-adds, bytes and times of each layer in the native engine.
 
-    Multiply-adds are those of one image, by the definition: Winograd's method, which needs fewer,
-    may be over 100 % of the limit. Times are medians; of a batch over 64 the layers are timed for
-    64 images. The limit is what one core of this processor could do.
+    It is the profile of lenet-cpp benchmark --profile, for one batch size.
     """
     with open_predictor(options, "native", threads=options.threads) as predictor:
-        plan = predictor.explain(options.batch_size, runs=options.runs)
-        name = str(predictor.model_file)
-    if options.json:
-        print(json.dumps({"model_file": name, **dataclasses.asdict(plan)}))
-    else:
-        print(f"model {name}\n{_head(plan)}")
-        for part in plan.parts:
-            print(f"\n{part.images} images, {part.layout}\n{_table(plan, part)}")
+        profile = predictor.profile(options.batch_size, runs=options.runs)
+    if options.trace is not None:
+        write_text(options.trace, profile.trace)
+    print(profile.json if options.json else profile.table.rstrip())
     return 0
-
-
-def _head(plan: Plan) -> str:
-    return (
-        f"engine {plan.engine}, {plan.instructions}, limit {plan.limit / 1e9:.1f} billion"
-        f" multiply-adds a second\n"
-        f"batch of {plan.images}: {plan.microseconds:.2f} us,"
-        f" {plan.microseconds / plan.images:.2f} us an image (median of {plan.runs})"
-    )
-
-
-def _table(plan: Plan, part: PlanPart) -> str:
-    total = sum(step.microseconds for step in part.steps)
-    rows = []
-    for step in part.steps:
-        work = step.multiply_adds * part.at_once / plan.limit / (step.microseconds * 1e-6 or 1)
-        rows.append(
-            [
-                step.name,
-                step.kernel,
-                "x".join(map(str, step.output)),
-                f"{step.multiply_adds:,}" if step.multiply_adds else "",
-                f"{step.microseconds:.2f}",
-                f"{step.microseconds / total:.1%}",
-                f"{work:.1%}" if work else "",
-            ]
-        )
-    header = ["layer", "kernel", "output", "multiply-adds", "us", "of the time", "of the limit"]
-    align = ("left", "left", *("right",) * 5)
-    return tabulate(rows, header, colalign=align, disable_numparse=True)

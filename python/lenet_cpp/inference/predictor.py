@@ -13,14 +13,14 @@ from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.input_range import InputRange
-from lenet_cpp.inference.plan import from_core
+from lenet_cpp.inference.profile import from_core
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Self, Unpack
 
-    from lenet_cpp.inference.plan import Plan
+    from lenet_cpp.inference.profile import Profile
 
 
 BUNDLED_DIR = Path(__file__).parents[1] / "bundled" / "lenet"
@@ -312,8 +312,10 @@ class Predictor(_Running[_core.Predictor], Closing):
         layers = self._alive().run_layers(as_batch(images, self._input_shape))
         return [LayerOutput(*layer) for layer in layers]
 
-    def explain(self, images: int = 1, *, runs: int = 0) -> Plan:
-        """Return how a batch is computed, layer by layer, with measured times.
+    def profile(self, images: int = 1, *, runs: int = 0) -> Profile:
+        """Measure what each layer costs in a batch.
+
+        It takes up to 256 MiB of memory, from which it measures how fast memory is read.
 
         Args:
             images: Number of images; the layers are timed for 64 when there are more.
@@ -325,9 +327,9 @@ class Predictor(_Running[_core.Predictor], Closing):
                 images.
         """
         try:
-            return from_core(self._alive().explain(images, runs))
+            return from_core(*self._alive().profile(images, runs))
         except TypeError as error:
-            raise BadInput(f"cannot explain {runs!r} runs of {images!r} images") from error
+            raise BadInput(f"cannot profile {runs!r} runs of {images!r} images") from error
 
     def clone(self) -> Self:
         """Return a predictor of the same model, for another thread.

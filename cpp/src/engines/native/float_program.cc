@@ -186,12 +186,9 @@ void FloatProgram::prepare(Network& network, bool release) {
                                               to_string(layer.kind) + " of the image itself (" +
                                               layer.name + "); use engine paddle");
     }
-    PlanStep plan;
-    plan.name = pool == nullptr ? layer.name : layer.name + ", " + pool->name;
-    plan.output = {source.output.shape.channels, source.output.shape.height,
-                   source.output.shape.width};
-    plan.multiply_adds = multiply_adds(network, layer);
-    add_step(std::move(plan), output, make_op(source));
+    LayerProfile profile = describe(layer, multiply_adds(network, layer), output);
+    if (pool != nullptr) profile.name += ", " + pool->name;
+    add_step(std::move(profile), output, make_op(source));
     if (release) std::vector<float>().swap(layer.weights);
   }
 }

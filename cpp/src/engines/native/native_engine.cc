@@ -8,11 +8,11 @@
 #include <new>
 #include <utility>
 
-#include "engines/native/explain.h"
 #include "engines/native/float_program.h"
 #include "engines/native/int8/program.h"
+#include "engines/native/layer_times.h"
 #include "engines/native/load_network.h"
-#include "engines/native/multiply_add_limit.h"
+#include "engines/native/machine_limits.h"
 #include "engines/native/passes/passes.h"
 #include "engines/native/runtime/thread_pool.h"
 #include "lenet/error.h"
@@ -37,7 +37,7 @@ constexpr std::int64_t kImagesOfPiece = 64;
 constexpr std::int64_t kImagesOneByOne = 16;
 /// Of large networks there are fewer, so that they take this much memory, or one image's.
 constexpr std::int64_t kMaxFloats = 1 << 24;
-constexpr double kSecondsOfLimit = 0.1;
+constexpr double kSecondsOfLimit = 0.05;
 /// Multiply-adds that take as long as it does to wake a thread that sleeps.
 constexpr double kMinWork = 6.5e6;
 constexpr std::int64_t kWholeVectors = 16;  ///< of images side by side, in every instruction set
@@ -66,9 +66,9 @@ auto translate_bad_alloc(const std::string& what, const Work& work) {
   }
 }
 
-std::int64_t least_piece(const std::vector<PlanStep>& steps, bool side_by_side) {
+std::int64_t least_piece(const std::vector<LayerProfile>& layers, bool side_by_side) {
   double work = 1;
-  for (const PlanStep& step : steps) work += step.multiply_adds;
+  for (const LayerProfile& layer : layers) work += layer.multiply_adds;
   const auto images = static_cast<std::int64_t>(std::ceil(kMinWork / work));
   return std::min(side_by_side ? native::round_up(images, kWholeVectors) : images, kImagesOfPiece);
 }
@@ -167,9 +167,9 @@ class NativeEngine final : public Engine {
   // Of larger networks, Paddle's oneDNN is (docs/native-engine.md).
   bool is_fastest() const override { return compiled_->is_fastest; }
 
-  Plan explain(std::int64_t images, int runs) override {
-    return translate_bad_alloc("explaining the model",
-                               [&] { return explain_with(images, native::Repetition(runs)); });
+  Profile profile(std::int64_t images, int runs) override {
+    return translate_bad_alloc("profiling the model",
+                               [&] { return profile_with(images, native::Repetition(runs)); });
   }
 
   void set_layer_callback(LayerCallback /*callback*/) override {
@@ -178,47 +178,37 @@ class NativeEngine final : public Engine {
   }
 
  private:
-  Plan explain_with(std::int64_t images, const native::Repetition& repetition) {
-    Plan plan;
-    plan.images = images;
+  Profile profile_with(std::int64_t images, const native::Repetition& repetition) {
+    Profile profile;
+    profile.images = images;
+    profile.instructions = compiled_->instructions;
     const std::vector<float> input(static_cast<std::size_t>(images * compiled_->input_values()),
                                    0.5F);
     const Shape shape = {images};  // of which nothing but the number of images is looked at
-    const auto times = repetition.measure([&] {
+    native::measure_batch(profile, repetition, [&] {
       const double start = native::Repetition::now();
       run({input.data(), shape});
       return native::Repetition::now() - start;
     });
-    plan.runs = static_cast<int>(times.size());
-    plan.microseconds = 1e6 * native::median(times);
-    const auto add_part = [&](const auto& program, std::string layout, std::int64_t of_part,
-                              std::int64_t at_once) {
+    profile.multiply_add_limit =
+        native::measure_multiply_add_limit(kSecondsOfLimit, compiled_->arithmetic).per_second;
+    profile.memory_limit = native::measure_memory_limit(kSecondsOfLimit);
+    const auto add_part = [&](const Program& program, std::int64_t of_part, std::int64_t at_once) {
       auto memory = program.memory(at_once);
       std::vector<float> output(static_cast<std::size_t>(at_once * program.output_values()));
-      PlanPart part = native::measure_part(program.plan(), repetition, [&] {
+      native::measure_part(profile, {of_part, at_once, program.layers(), {}}, repetition, [&] {
         return program.run_timed(input.data(), at_once, memory.data(), output.data(),
                                  native::Repetition::now);
       });
-      part.layout = std::move(layout);
-      part.images = of_part;
-      part.at_once = at_once;
-      plan.parts.push_back(std::move(part));
     };
     const std::int64_t piece = std::min(images, kImagesOfPiece);
-    plan.instructions = compiled_->instructions;
     const std::int64_t many = Workspace::side_by_side(*compiled_, piece);
-    if (many > 0) {
-      const std::int64_t lanes = compiled_->batch_interleaved->images_per_unit();
-      add_part(*compiled_->batch_interleaved, std::to_string(lanes) + " side by side", many, many);
-    }
+    if (many > 0) add_part(*compiled_->batch_interleaved, many, many);
     if (piece > many) {
-      add_part(*compiled_->nhwc, "one by one", piece - many,
+      add_part(*compiled_->nhwc, piece - many,
                std::min(piece - many, compiled_->images_one_by_one));
     }
-    for (const PlanStep& step : plan.parts[0].steps) plan.multiply_adds += step.multiply_adds;
-    plan.limit =
-        native::measure_multiply_add_limit(kSecondsOfLimit, compiled_->arithmetic).per_second;
-    return plan;
+    return profile;
   }
 
   void run_pieces(const TensorView& input) {
@@ -316,7 +306,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
     compiled->output = {network.output_name, network.output_shape, "float32"};
     int8 ? compile_int8(std::move(network), *compiled) : compile(std::move(network), *compiled);
     compiled->least_piece =
-        least_piece(compiled->nhwc->plan(), compiled->batch_interleaved != nullptr);
+        least_piece(compiled->nhwc->layers(), compiled->batch_interleaved != nullptr);
     return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
   });
 }

@@ -129,11 +129,7 @@ void Program::prepare() {
     IntLayer source{kernels_, std::move(planned), {}, placements_[output], memory};
     const Layer& layer = source.planned.layer;
     for (const std::size_t input : layer.inputs) source.inputs.push_back(placements_[input]);
-    const TensorShape& shape = source.output.shape;
-    PlanStep step;
-    step.name = layer.name;
-    step.output = {shape.channels, shape.height, shape.width};
-    step.multiply_adds = source.planned.multiply_adds;
+    LayerProfile step = describe(layer, source.planned.multiply_adds, output);
     if (multiplies_integers(source.planned)) {
       add_step(std::move(step), output, make_convolution(source));
     } else if (is_max_pool(layer) && source.output.quant) {

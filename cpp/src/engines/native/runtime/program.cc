@@ -5,7 +5,6 @@
 #include <numeric>
 #include <utility>
 
-#include "engines/native/explain.h"
 #include "engines/native/ops/softmax.h"
 #include "engines/native/runtime/memory_plan.h"
 
@@ -15,6 +14,11 @@ namespace {
 bool same_layout(const Placement& a, const Placement& b) {
   return a.per_unit == b.per_unit && a.element_bytes == b.element_bytes && a.border == b.border &&
          a.planar == b.planar && a.column == b.column && a.row == b.row && a.size == b.size;
+}
+
+/// Of the values of one image, without padding.
+double value_bytes(const Placement& tensor) {
+  return static_cast<double>(tensor.shape.values()) * (tensor.quant ? 1.0 : sizeof(float));
 }
 
 void fill(char* to, std::int64_t count, const Placement& tensor) {
@@ -100,10 +104,40 @@ void Program::place(const std::vector<StepIo>& steps) {
   }
 }
 
-void Program::add_step(PlanStep plan, std::size_t output, std::unique_ptr<const Op> op) {
+std::string Program::layout_of(std::size_t tensor) const {
+  if (images_per_unit_ > 1) return "NHWC" + std::to_string(images_per_unit_) + "n";
+  return placements_[tensor].planar ? "NCHW" : "NHWC";
+}
+
+LayerProfile Program::describe(const Layer& layer, double multiply_adds, std::size_t output) const {
+  const auto& [channels, height, width] = placements_[output].shape;
+  LayerProfile profile;
+  profile.name = layer.name;
+  profile.layout = layout_of(output);
+  profile.output = {channels, height, width};
+  profile.multiply_adds = multiply_adds;
+  profile.weight_bytes = bytes_of(layer);
+  profile.activation_bytes = value_bytes(placements_[output]);
+  for (const std::size_t input : layer.inputs) {
+    profile.activation_bytes += value_bytes(placements_[input]);
+  }
+  return profile;
+}
+
+LayerProfile Program::describe_copy(const char* name, std::size_t tensor) const {
+  LayerProfile profile;
+  profile.name = name;
+  profile.layout = layout_of(tensor);
+  profile.activation_bytes =
+      static_cast<double>(placements_[tensor].shape.values()) * sizeof(float);
+  profile.activation_bytes += value_bytes(placements_[tensor]);
+  return profile;
+}
+
+void Program::add_step(LayerProfile profile, std::size_t output, std::unique_ptr<const Op> op) {
   need_scratch(op->scratch_bytes());
-  plan.kernel = op->kernel();
-  steps_.push_back({std::move(plan), output, std::move(op)});
+  profile.kernel = op->kernel();
+  steps_.push_back({std::move(profile), output, std::move(op)});
 }
 
 void Program::need_scratch(std::int64_t bytes) {
@@ -149,12 +183,11 @@ Aligned<char> Program::memory(std::int64_t images) const {
   return memory;
 }
 
-std::vector<PlanStep> Program::plan() const {
-  std::vector<PlanStep> plan;
-  native::add_step(plan, kFirstStep);
-  for (const Step& step : steps_) plan.push_back(step.plan);
-  native::add_step(plan, last_step(softmax_));
-  return plan;
+std::vector<LayerProfile> Program::layers() const {
+  std::vector<LayerProfile> layers = {describe_copy("reading the images", input_)};
+  for (const Step& step : steps_) layers.push_back(step.profile);
+  layers.push_back(describe_copy(softmax_ ? "softmax" : "writing the output", output_));
+  return layers;
 }
 
 void Program::run(const float* input, std::int64_t images, char* memory, float* output) const {

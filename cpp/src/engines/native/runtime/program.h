@@ -11,7 +11,7 @@
 
 #include "engines/native/network.h"
 #include "engines/native/runtime/aligned.h"
-#include "lenet/plan.h"
+#include "lenet/profile.h"
 
 namespace lenet::native {
 
@@ -76,7 +76,7 @@ struct StepIo {
 };
 
 /// Complete when its maker has added all steps; then immutable, and may be shared by threads, each
-/// with memory of its own. Before that, everything but plan() and running is known.
+/// with memory of its own. Before that, everything but layers() and running is known.
 class Program {
  public:
   Program(const Program&) = delete;
@@ -92,7 +92,7 @@ class Program {
   /// Memory of a run of one unit.
   std::int64_t unit_bytes() const noexcept { return shared_bytes_ + unit_bytes_ + scratch_bytes_; }
   /// What a run does, in its order, without times.
-  std::vector<PlanStep> plan() const;
+  std::vector<LayerProfile> layers() const;
 
   /// Memory for runs of up to so many images.
   Aligned<char> memory(std::int64_t images) const;
@@ -102,7 +102,7 @@ class Program {
   void run(const float* input, std::int64_t images, char* memory, float* output) const;
   /// The same, with a look at a clock between the steps.
   /// \param now gives seconds
-  /// \returns the seconds of each step of plan()
+  /// \returns the seconds of each of layers()
   std::vector<double> run_timed(const float* input, std::int64_t images, char* memory,
                                 float* output, double (*now)()) const;
 
@@ -120,7 +120,10 @@ class Program {
 
   /// Gives the tensors of all steps their memory, in `placements_`, whose layouts are known.
   void place(const std::vector<StepIo>& steps);
-  void add_step(PlanStep plan, std::size_t output, std::unique_ptr<const Op> op);
+  /// What a layer costs, without kernel and time.
+  /// \param output the tensor that its step gives
+  LayerProfile describe(const Layer& layer, double multiply_adds, std::size_t output) const;
+  void add_step(LayerProfile profile, std::size_t output, std::unique_ptr<const Op> op);
   void need_scratch(std::int64_t bytes);
 
   std::vector<Placement> placements_;  ///< by tensor
@@ -131,11 +134,14 @@ class Program {
 
  private:
   struct Step {
-    PlanStep plan;
+    LayerProfile profile;
     std::size_t output = 0;
     std::unique_ptr<const Op> op;
   };
 
+  /// Copying between the caller's memory and a tensor.
+  LayerProfile describe_copy(const char* name, std::size_t tensor) const;
+  std::string layout_of(std::size_t tensor) const;
   template <class Done>
   void run_steps(const float* input, std::int64_t images, char* memory, float* output,
                  const Done& done) const;

@@ -1,4 +1,4 @@
-#include "engines/native/multiply_add_limit.h"
+#include "engines/native/machine_limits.h"
 
 #if defined(__aarch64__)
 #include <arm_neon.h>
@@ -8,12 +8,17 @@
 #include <immintrin.h>
 #endif
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 
-// The loops keep all their operands in registers, with enough independent sums to hide the latency
-// of an addition, and use the widest instructions there are.
+#include "engines/native/runtime/aligned.h"
+
+// The loops of multiply-adds keep all their operands in registers, with enough independent sums to
+// hide the latency of an addition, and use the widest instructions there are.
 
 namespace lenet::native {
 namespace {
@@ -155,25 +160,47 @@ Instructions widest(Arithmetic arithmetic) {
 }
 #endif
 
-}  // namespace
-
-MultiplyAddLimit measure_multiply_add_limit(double seconds, Arithmetic arithmetic) {
-  const Instructions instructions = widest(arithmetic);
+/// The most work a second, of runs that fit in `seconds`, and one at least.
+template <class Run>
+double best_rate(double seconds, double work, const Run& run) {
   using Clock = std::chrono::steady_clock;
   const auto seconds_since = [](Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
-  volatile float keep = instructions.loop(kStep);
+  volatile auto keep = run();
   double best = 0;
   const auto start = Clock::now();
   do {
     const auto begin = Clock::now();
-    keep = instructions.loop(kStep);
-    const double elapsed = seconds_since(begin);
-    best = std::max(best, static_cast<double>(kStep) * kSums * instructions.products / elapsed);
+    keep = run();
+    best = std::max(best, work / seconds_since(begin));
   } while (seconds_since(start) < seconds);
   static_cast<void>(keep);
-  return {instructions.name, best};
+  return best;
+}
+
+}  // namespace
+
+MultiplyAddLimit measure_multiply_add_limit(double seconds, Arithmetic arithmetic) {
+  const Instructions instructions = widest(arithmetic);
+  const double work = static_cast<double>(kStep) * kSums * instructions.products;
+  return {instructions.name, best_rate(seconds, work, [&] { return instructions.loop(kStep); })};
+}
+
+double measure_memory_limit(double seconds) {
+  constexpr std::int64_t kLine = kCacheLine / static_cast<std::int64_t>(sizeof(std::int64_t));
+  constexpr std::int64_t kLeast = 1 << 26;
+  constexpr std::int64_t kMost = 1 << 28;
+  const std::int64_t cache = sysconf(_SC_LEVEL3_CACHE_SIZE);  // 0 or -1: not known
+  const std::int64_t bytes = round_up(std::clamp(2 * cache, kLeast, kMost), kCacheLine);
+  const std::int64_t count = bytes / static_cast<std::int64_t>(sizeof(std::int64_t));
+  const Aligned<std::int64_t> array(static_cast<std::size_t>(count));
+  return best_rate(seconds, static_cast<double>(bytes), [&] {
+    std::int64_t sum = 0;
+    // The processor reads whole lines: one number of each is enough.
+    for (std::int64_t i = 0; i < count; i += kLine) sum += array.data()[i];
+    return sum;
+  });
 }
 
 }  // namespace lenet::native

@@ -1,10 +1,11 @@
 /// \file
+/// Text from numbers.
 #pragma once
 
 #include <cstdio>
 #include <string>
 
-namespace lenet::apps {
+namespace lenet {
 
 /// What printf would print.
 template <typename... Values>
@@ -15,4 +16,4 @@ std::string print(const char* format, Values... values) {
   return text;
 }
 
-}  // namespace lenet::apps
+}  // namespace lenet

@@ -1,14 +1,12 @@
 /// \file
-/// What a program's steps cost.
+/// Measures a program's layers.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <string>
 #include <vector>
 
-#include "engines/native/network.h"
-#include "lenet/plan.h"
+#include "lenet/profile.h"
 
 namespace lenet::native {
 
@@ -42,21 +40,15 @@ class Repetition {
   int runs_;
 };
 
-double median(std::vector<double> values);
+/// Measures the whole batch.
+/// \param run gives seconds
+void measure_batch(Profile& profile, const Repetition& repetition,
+                   const std::function<double()>& run);
 
-inline constexpr const char* kFirstStep = "reading the images";
-
-/// Adds a step without a time, of a layer.
-void add_step(std::vector<PlanStep>& steps, const std::string& name, const std::string& kernel,
-              const TensorShape& output, double multiply_adds);
-/// Adds what comes before the layers, or after them.
-void add_step(std::vector<PlanStep>& steps, const char* name);
-const char* last_step(bool softmax);
-
-/// \param steps without times
-/// \param run gives the seconds of each
-/// \returns a part without layout and images
-PlanPart measure_part(std::vector<PlanStep> steps, const Repetition& repetition,
-                      const std::function<std::vector<double>()>& run);
+/// Measures images that are computed in the same way, and adds them to a profile that has limits.
+/// \param part its layers without times
+/// \param run gives the seconds of each layer
+void measure_part(Profile& profile, ProfilePart part, const Repetition& repetition,
+                  const std::function<std::vector<double>()>& run);
 
 }  // namespace lenet::native

@@ -1,0 +1,67 @@
+#include "engines/native/layer_times.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+namespace lenet::native {
+namespace {
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// Work, of what the limit allows in a time that the clock could measure.
+double share_of(double work, double limit, double microseconds) {
+  return microseconds > 0 ? work / (limit * 1e-6 * microseconds) : 0;
+}
+
+}  // namespace
+
+double Repetition::now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void measure_batch(Profile& profile, const Repetition& repetition,
+                   const std::function<double()>& run) {
+  const auto times = repetition.measure(run);
+  profile.runs = static_cast<int>(times.size());
+  profile.microseconds = 1e6 * median(times);
+}
+
+void measure_part(Profile& profile, ProfilePart part, const Repetition& repetition,
+                  const std::function<std::vector<double>()>& run) {
+  const auto runs = repetition.measure(run);
+  LayerProfile& total = part.total;
+  total.name = "total";
+  for (std::size_t i = 0; i < part.layers.size(); ++i) {
+    std::vector<double> seconds;
+    for (const std::vector<double>& times : runs) seconds.push_back(times[i]);
+    LayerProfile& layer = part.layers[i];
+    layer.microseconds = 1e6 * median(std::move(seconds));
+    for (const auto field : {&LayerProfile::multiply_adds, &LayerProfile::weight_bytes,
+                             &LayerProfile::activation_bytes, &LayerProfile::microseconds}) {
+      total.*field += layer.*field;
+    }
+  }
+  const auto images = static_cast<double>(part.at_once);
+  const auto add_shares = [&](LayerProfile& layer) {
+    const double time = layer.microseconds;
+    layer.time_share = total.microseconds > 0 ? time / total.microseconds : 0;
+    layer.multiply_add_share =
+        share_of(layer.multiply_adds * images, profile.multiply_add_limit, time);
+    layer.memory_share =
+        share_of(layer.weight_bytes + layer.activation_bytes * images, profile.memory_limit, time);
+  };
+  for (LayerProfile& layer : part.layers) add_shares(layer);
+  add_shares(total);
+  profile.multiply_adds = total.multiply_adds;
+  profile.multiply_add_share = share_of(total.multiply_adds * static_cast<double>(profile.images),
+                                        profile.multiply_add_limit, profile.microseconds);
+  profile.parts.push_back(std::move(part));
+}
+
+}  // namespace lenet::native

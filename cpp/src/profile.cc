@@ -1,0 +1,168 @@
+#include "lenet/profile.h"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "lenet/version.h"
+#include "print.h"
+
+namespace lenet {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Row = std::array<std::string, 10>;
+
+constexpr std::size_t kTextColumns = 3;  // the others are numbers, to the right
+
+/// 416520 as 416,520; nothing for 0.
+std::string with_commas(double number) {
+  if (number == 0) return "";
+  std::string digits = print("%.0f", number);
+  for (std::size_t end = digits.size(); end > 3; end -= 3) digits.insert(end - 3, ",");
+  return digits;
+}
+
+std::string percent(double share) { return share > 0 ? print("%.1f %%", 100 * share) : ""; }
+
+double bytes_of(const LayerProfile& layer, const ProfilePart& part) {
+  return layer.weight_bytes + layer.activation_bytes * static_cast<double>(part.at_once);
+}
+
+Row row_of(const LayerProfile& layer, const ProfilePart& part) {
+  std::string shape;
+  for (const auto size : layer.output) shape += (shape.empty() ? "" : "x") + std::to_string(size);
+  return {layer.name,
+          layer.kernel,
+          layer.layout,
+          shape,
+          with_commas(layer.multiply_adds),
+          with_commas(bytes_of(layer, part)),
+          print("%.2f", layer.microseconds),
+          percent(layer.time_share),
+          percent(layer.multiply_add_share),
+          percent(layer.memory_share)};
+}
+
+std::string table_of(const ProfilePart& part) {
+  std::vector<Row> rows = {{"layer", "kernel", "layout", "output", "multiply-adds", "bytes", "us",
+                            "time", "multiply-add limit", "memory limit"}};
+  for (const LayerProfile& layer : part.layers) rows.push_back(row_of(layer, part));
+  rows.push_back(row_of(part.total, part));
+  std::array<std::size_t, std::tuple_size_v<Row>> widths{};
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text;
+  for (const Row& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const std::string space(widths[i] - row[i].size(), ' ');
+      line += "  " + (i < kTextColumns ? row[i] + space : space + row[i]);
+    }
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return text;
+}
+
+/// Names may hold what is not UTF-8: a file's path.
+std::string dump(const Json& document) {
+  return document.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::int64_t integer(double number) { return static_cast<std::int64_t>(number); }
+
+Json json_of(const LayerProfile& layer) {
+  Json json;
+  json["name"] = layer.name;
+  json["kernel"] = layer.kernel;
+  json["layout"] = layer.layout;
+  json["output"] = layer.output;
+  json["multiply_adds"] = integer(layer.multiply_adds);
+  json["weight_bytes"] = integer(layer.weight_bytes);
+  json["activation_bytes"] = integer(layer.activation_bytes);
+  json["microseconds"] = layer.microseconds;
+  json["time_share"] = layer.time_share;
+  json["multiply_add_share"] = layer.multiply_add_share;
+  json["memory_share"] = layer.memory_share;
+  return json;
+}
+
+}  // namespace
+
+std::string to_table(const Profile& profile) {
+  std::string text = print("engine %s (%s), %s, precision %s, threads %d\n", profile.engine.c_str(),
+                           profile.reason.c_str(), profile.instructions.c_str(),
+                           profile.precision.c_str(), profile.threads);
+  text += "model   " + profile.model_file + "\n";
+  text += print("limit   %.1f billion multiply-adds a second, one core, %s\n",
+                profile.multiply_add_limit / 1e9, profile.precision.c_str());
+  text += print("memory  %.1f GB a second, one core\n", profile.memory_limit / 1e9);
+  text += print("batch   %lld, %.2f us, %.2f us an image, %s of the limit (median of %d)\n",
+                static_cast<long long>(profile.images), profile.microseconds,
+                profile.microseconds / static_cast<double>(profile.images),
+                percent(profile.multiply_add_share).c_str(), profile.runs);
+  for (const ProfilePart& part : profile.parts) {
+    text +=
+        print("\n%lld image%s", static_cast<long long>(part.images), part.images == 1 ? "" : "s");
+    if (part.at_once < part.images) {
+      text += print(", %lld at a time", static_cast<long long>(part.at_once));
+    }
+    text += "\n" + table_of(part);
+  }
+  return text + R"(
+Multiply-adds are those of one image by the definition: Winograd's method needs fewer, and may exceed
+the limit. Bytes are weights, inputs and outputs, once: what is in the caches may exceed the limit of
+memory. Times are medians, with a look at the clock (about 0.03 us) after each line; layers on one line
+are computed together; those of a batch over 64 are timed for 64.
+)";
+}
+
+std::string to_json(const Profile& profile) {
+  Json json;
+  json["version"] = version();
+  json["engine"] = profile.engine;
+  json["reason"] = profile.reason;
+  json["instructions"] = profile.instructions;
+  json["precision"] = profile.precision;
+  json["model_file"] = profile.model_file;
+  json["threads"] = profile.threads;
+  json["runs"] = profile.runs;
+  json["images"] = profile.images;
+  json["microseconds"] = profile.microseconds;
+  json["multiply_adds"] = integer(profile.multiply_adds);
+  json["multiply_add_share"] = profile.multiply_add_share;
+  json["multiply_add_limit"] = profile.multiply_add_limit;
+  json["memory_limit"] = profile.memory_limit;
+  for (const ProfilePart& part : profile.parts) {
+    Json& found = json["parts"].emplace_back();
+    found["images"] = part.images;
+    found["at_once"] = part.at_once;
+    for (const LayerProfile& layer : part.layers) found["layers"].push_back(json_of(layer));
+    found["total"] = json_of(part.total);
+  }
+  return dump(json);
+}
+
+std::string to_trace(const Profile& profile) {
+  Json events = Json::array();
+  double begin = 0;
+  for (const ProfilePart& part : profile.parts) {
+    for (const LayerProfile& layer : part.layers) {
+      Json& event = events.emplace_back();
+      event["name"] = layer.name;
+      event["cat"] = profile.engine;
+      event["ph"] = "X";
+      event["ts"] = begin;
+      event["dur"] = layer.microseconds;
+      event["pid"] = 1;
+      event["tid"] = 1;
+      event["args"] = json_of(layer);
+      event["args"]["images"] = part.at_once;
+      begin += layer.microseconds;
+    }
+  }
+  return dump(events);
+}
+
+}  // namespace lenet
