@@ -14,6 +14,7 @@ using Json = nlohmann::ordered_json;
 using Row = std::array<std::string, 10>;
 
 constexpr std::size_t kTextColumns = 3;  // the others are numbers, to the right
+constexpr std::size_t kMaxName = 120;    // one long name must not widen every line
 
 /// 416520 as 416,520; nothing for 0.
 std::string with_commas(double number) {
@@ -32,7 +33,7 @@ double bytes_of(const LayerProfile& layer, const ProfilePart& part) {
 Row row_of(const LayerProfile& layer, const ProfilePart& part) {
   std::string shape;
   for (const auto size : layer.output) shape += (shape.empty() ? "" : "x") + std::to_string(size);
-  return {layer.name,
+  return {layer.name.size() > kMaxName ? layer.name.substr(0, kMaxName) + "..." : layer.name,
           layer.kernel,
           layer.layout,
           shape,

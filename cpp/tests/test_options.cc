@@ -61,6 +61,17 @@ TEST_CASE("wrong usage says what is wrong") {
   CHECK(parse({"--model_dir=d", "--warmup=0"}).warmup == 0);
 }
 
+TEST_CASE("one long name does not widen every line of a profile") {
+  ProfilePart part;
+  part.layers.resize(100);
+  part.layers[0].name = std::string(1 << 16, 'x') + "\xff";
+  Profile profile;
+  profile.images = 1;
+  profile.parts = {part};
+  CHECK(to_table(profile).size() < 1 << 15);
+  CHECK(to_json(profile).find("x\xef\xbf\xbd\"") != std::string::npos);  // U+FFFD
+}
+
 TEST_CASE("percentiles by the nearest rank") {
   apps::Latencies ten;
   for (const double value : {3, 8, 1, 10, 2, 7, 4, 6, 9, 5}) ten.add(value);

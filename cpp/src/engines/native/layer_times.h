@@ -2,6 +2,8 @@
 /// Measures a program's layers.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -16,18 +18,19 @@ class Repetition {
   explicit Repetition(int runs) : runs_(runs) {}
 
   /// \param run measured after a first time that is not counted; gives seconds
+  /// \param limit of runs, 1 or more
   /// \returns the seconds of each run
   template <typename Run>
-  auto measure(const Run& run) const {
+  auto measure(const Run& run, std::size_t limit) const {
     run();
     std::vector<decltype(run())> found;
+    const std::size_t most = runs_ > 0 ? static_cast<std::size_t>(runs_) : kMaxRuns;
     double seconds = 0;
     const auto start = now();
     do {
       found.push_back(run());
       seconds = now() - start;
-    } while (runs_ > 0 ? found.size() < static_cast<std::size_t>(runs_)
-                       : seconds < kSeconds && found.size() < kMaxRuns);
+    } while (found.size() < std::min(limit, most) && (runs_ > 0 || seconds < kSeconds));
     return found;
   }
 
