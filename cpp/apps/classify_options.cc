@@ -27,11 +27,10 @@ CommandLine command_line(ClassifyOptions& options) {
             options.labels);
   line.integer("topk", "classes of each image, the most probable first (default: 5)", options.topk,
                1);
-  line.boolean(
-      "softmax",
-      "whether the model gives logits, which softmax turns into probabilities (default: "
-      "as manifest.json says, or else seen from the model's last operator)",
-      [&options](const std::string& value) { options.softmax = parse_bool("softmax", value); });
+  line.boolean("softmax",
+               "whether the model gives logits, which softmax turns into probabilities (default: "
+               "as manifest.json says, or else seen from the model's last operator)",
+               options.softmax);
   line.integer("batch_size", "images a run (default: 1)", options.batch_size, 1);
 
   add_engine_flags(line, options.config);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 namespace lenet::apps {
@@ -23,7 +22,7 @@ std::int64_t parse_integer(const std::string& flag, const std::string& text, std
   const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
   if (result.ec != std::errc() || result.ptr != text.data() + text.size() || value < least ||
       value > most) {
-    throw UsageError("--" + flag + " is '" + text + "'; expected a whole number, " +
+    throw UsageError("--" + flag + " is '" + text + "'; expected an integer, " +
                      std::to_string(least) + " or more");
   }
   return value;
@@ -36,13 +35,8 @@ bool parse_bool(const std::string& flag, const std::string& text) {
   return text == "true" || text == "1";
 }
 
-void CommandLine::push(Flag flag) {
-  flag.heading = std::exchange(heading_, nullptr);
-  flags_.push_back(std::move(flag));
-}
-
 void CommandLine::add(const char* name, const char* argument, const std::string& help, Setter set) {
-  push({name, argument, help, std::move(set)});
+  flags_.push_back({name, argument, help, std::move(set), false, std::exchange(heading_, nullptr)});
 }
 
 void CommandLine::text(const char* name, const char* argument, const char* help,
@@ -50,34 +44,12 @@ void CommandLine::text(const char* name, const char* argument, const char* help,
   add(name, argument, help, [&field](const std::string& value) { field = value; });
 }
 
-void CommandLine::integer(const char* name, const char* help, std::int64_t& field,
-                          std::int64_t least) {
-  add(name, "N", help, [name, least, &field](const std::string& value) {
-    field = parse_integer(name, value, least, std::numeric_limits<std::int64_t>::max());
-  });
-}
-
-void CommandLine::integer(const char* name, const char* help, int& field, int least) {
-  add(name, "N", help, [name, least, &field](const std::string& value) {
-    field = static_cast<int>(parse_integer(name, value, least, std::numeric_limits<int>::max()));
-  });
-}
-
-void CommandLine::boolean(const char* name, const char* help, Setter set) {
-  push({name, "true|false", help, std::move(set), true});
-}
-
-void CommandLine::boolean(const char* name, const char* help, bool& field) {
-  boolean(name, help,
-          [name, &field](const std::string& value) { field = parse_bool(name, value); });
+void CommandLine::toggle(const char* name, const char* help, const std::function<void()>& set) {
+  add(name, "", help, [set](const std::string&) { set(); });
 }
 
 void CommandLine::toggle(const char* name, const char* help, bool& field) {
   toggle(name, help, [&field] { field = true; });
-}
-
-void CommandLine::toggle(const char* name, const char* help, const std::function<void()>& set) {
-  add(name, "", help, [set](const std::string&) { set(); });
 }
 
 std::vector<std::string> CommandLine::parse(int argc, char** argv) const {

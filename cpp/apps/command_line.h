@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,7 @@ class UsageError : public Error {
   explicit UsageError(const std::string& message) : Error(ErrorCode::BadInput, message) {}
 };
 
-/// \throws UsageError naming the flag when `text` is no whole number of at least `least`.
+/// \throws UsageError naming the flag when `text` is no integer of at least `least`.
 std::int64_t parse_integer(const std::string& flag, const std::string& text, std::int64_t least,
                            std::int64_t most);
 
@@ -34,14 +35,23 @@ class CommandLine {
 
   void add(const char* name, const char* argument, const std::string& help, Setter set);
   void text(const char* name, const char* argument, const char* help, std::string& field);
-  void integer(const char* name, const char* help, std::int64_t& field, std::int64_t least);
-  void integer(const char* name, const char* help, int& field, int least);
-  void boolean(const char* name, const char* help, bool& field);
-  void boolean(const char* name, const char* help, Setter set);
-  /// A flag that takes no value and sets `field` to true.
-  void toggle(const char* name, const char* help, bool& field);
-  /// The same, with what it does.
+  template <class Integer>
+  void integer(const char* name, const char* help, Integer& field, int least) {
+    add(name, "N", help, [name, least, &field](const std::string& value) {
+      constexpr auto kMost = std::numeric_limits<Integer>::max();
+      field = static_cast<Integer>(parse_integer(name, value, least, kMost));
+    });
+  }
+  /// \param field a bool, or one that may be unset
+  template <class Bool>
+  void boolean(const char* name, const char* help, Bool& field) {
+    add(name, "true|false", help,
+        [name, &field](const std::string& value) { field = parse_bool(name, value); });
+    flags_.back().boolean = true;
+  }
+  /// A flag that takes no value.
   void toggle(const char* name, const char* help, const std::function<void()>& set);
+  void toggle(const char* name, const char* help, bool& field);
 
   /// Sets what the flags say; values follow '=' or a space.
   /// \returns the arguments that are no flags, in order.
@@ -60,8 +70,6 @@ class CommandLine {
     bool boolean = false;
     const char* heading = nullptr;  ///< starts a group in the help
   };
-
-  void push(Flag flag);
 
   std::vector<Flag> flags_;
   const char* heading_ = nullptr;

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "batches.h"
-#include "class_names.h"
 #include "classify_options.h"
 #include "image_files.h"
 #include "interrupt.h"

@@ -1,4 +1,3 @@
-#include "class_names.h"
 #include "classify_options.h"
 #include "command_line.h"
 #include "image_files.h"
