@@ -37,7 +37,7 @@ std::int64_t float_bytes(const TensorShape& shape);
 /// A tensor as float32 without a border: [height][width][channels].
 /// \param scratch of float_bytes(), for tensors of integers
 /// \param quant what its integers stand for
-const float* float_values(const Kernels& kernels, const Placement& tensor,
-                          const QuantParams& quant, const char* first, char* scratch);
+const float* float_values(const Kernels& kernels, const Placement& tensor, const QuantParams& quant,
+                          const char* first, char* scratch);
 
 }  // namespace lenet::native::int8
