@@ -165,7 +165,7 @@ class Checker {
                                        std::map<std::string, Argument> named) const {
     std::map<std::string, Argument> bound;
     std::size_t place = 0;
-    for (const auto& [name, optional, list] : rules) {
+    for (const auto& [name, optional, forbidden, list] : rules) {
       Argument values;
       if (is_program_desc()) {
         if (auto found = named.find(name); found != named.end()) {
@@ -181,8 +181,10 @@ class Checker {
         if (place < positional.size()) values = positional[place];
         ++place;
       }
-      const bool enough = optional || !values.empty();
-      if (!enough || (!list && values.size() > 1)) {
+      if (forbidden && !values.empty()) {
+        refuse(where + " is damaged: the argument " + name + ", which is not supported");
+      }
+      if ((!optional && values.empty()) || (!list && values.size() > 1)) {
         refuse(where + " is damaged: the argument " + name);
       }
       bound.emplace(name, std::move(values));

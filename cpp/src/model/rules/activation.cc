@@ -6,11 +6,6 @@
 namespace lenet {
 namespace {
 
-void infer_clip(OperatorView& op) {
-  op.require(!op.has("Min") && !op.has("Max"), "a bound that is a tensor");
-  infer_same(op);
-}
-
 void infer_softmax(OperatorView& op) {
   const Value& x = op.in("X");
   op.axis(softmax_axis(op), x.shape.size());
@@ -75,7 +70,7 @@ constexpr OperatorRule kRules[] = {
     {kPir, "softshrink hardshrink", "X", "Out", "threshold:float", infer_same},
     {kDesc, "hard_shrink", "X", "Out", "threshold:float", infer_same},
     {kPaddle, "thresholded_relu", "X", "Out", "threshold:float value:float?", infer_same},
-    {kDesc, "clip", "X Min? Max?", "Out", "min:float max:float", infer_clip},
+    {kDesc, "clip", "X Min! Max!", "Out", "min:float max:float", infer_same},
     {kPir, "clip", "X min max", "Out", "", infer_same},
     {kOnnx, "Clip", "X", "Out", "max:float? min:float?", infer_same, kMinOpset, 10},
     {kOnnx, "Clip", "X min? max?", "Out", "", infer_same, 11},

@@ -26,9 +26,6 @@ void infer_full(OperatorView& op) {
 
 /// The constant of the format before PIR; its value is not followed.
 void infer_fill_constant(OperatorView& op) {
-  for (const char* name : {"ValueTensor", "ShapeTensor", "ShapeTensorList"}) {
-    op.require(!op.has(name), "a tensor");
-  }
   const Shape shape = op.integers("shape");
   for (const std::int64_t size : shape) op.require(size >= 1, "shape");
   op.require(volume(shape) <= kMaxConstants, "shape");
@@ -84,7 +81,7 @@ constexpr OperatorRule kRules[] = {
     {kDesc, "fetch", "X", "Out", "col:int", infer_nothing},
     {kPir, "data", "", "Out", "name:str shape:dims dtype:dtype place:place", infer_data},
     {kPir, "fetch", "X", "Out", "name:str col:int", infer_same},
-    {kDesc, "fill_constant", "ValueTensor? ShapeTensor? ShapeTensorList*?", "Out",
+    {kDesc, "fill_constant", "ValueTensor! ShapeTensor! ShapeTensorList!", "Out",
      "shape:longs value:float dtype:int str_value:str? force_cpu:bool? place_type:int?",
      infer_fill_constant},
     {kPir, "full", "", "Out", "shape:dims value:double dtype:dtype place:place", infer_full},

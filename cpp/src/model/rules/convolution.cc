@@ -42,7 +42,6 @@ void infer_conv(OperatorView& op) {
 }
 
 void infer_conv_transpose(OperatorView& op) {
-  op.require(!op.has("Bias"), "a bias");
   const Value& input = op.in("Input");
   const Value& filter = op.in("Filter");
   op.require(input.shape.size() == 4 && filter.shape.size() == 4, "the rank");
@@ -103,7 +102,7 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Conv", "Input Filter Bias?", "Output",
      "auto_pad:str? dilations:longs? group:long? kernel_shape:longs? pads:longs? strides:longs?",
      infer_conv},
-    {kDesc, "conv2d_transpose depthwise_conv2d_transpose", "Input Filter Bias?", "Output",
+    {kDesc, "conv2d_transpose depthwise_conv2d_transpose", "Input Filter Bias!", "Output",
      kTransposed, infer_conv_transpose},
     {kPir, "conv2d_transpose depthwise_conv2d_transpose", "Input Filter output_size", "Output",
      kTransposedPir, infer_conv_transpose},

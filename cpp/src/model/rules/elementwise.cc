@@ -42,19 +42,8 @@ void infer_where(OperatorView& op) {
   op.give_like("Out", x);
 }
 
-void infer_pow(OperatorView& op) {
-  op.require(!op.has("FactorTensor"), "a power that is a tensor");
-  op.give_like("Out", op.in("X"));
-}
-
-void infer_scale(OperatorView& op) {
-  op.require(!op.has("ScaleTensor") && !op.has("BiasTensor"), "a scale that is a tensor");
-  infer_same(op);
-}
-
 void infer_dropout(OperatorView& op) {
   op.require(op.flag("is_test"), "dropout while not testing");
-  op.require(!op.has("Seed"), "a seed");
   const std::string mode = op.text(op.present({"dropout_implementation", "mode"}));
   op.require(mode == "upscale_in_train" || mode == "downgrade_in_infer", "the mode");
   infer_same(op);
@@ -112,15 +101,15 @@ constexpr OperatorRule kRules[] = {
     {kPir, "greater_than greater_equal less_than less_equal equal not_equal", "X Y", "Out", "",
      infer_compare},
     {kPaddle, "where", "Condition X Y", "Out", "", infer_where},
-    {kDesc, "pow", "X FactorTensor?", "Out", "factor:float", infer_pow},
+    {kDesc, "pow", "X FactorTensor!", "Out", "factor:float", infer_same},
     {kPir, "pow", "X", "Out", "y:float", infer_same},
-    {kDesc, "scale", "X ScaleTensor? BiasTensor?", "Out",
-     "scale:float bias:float bias_after_scale:bool", infer_scale},
+    {kDesc, "scale", "X ScaleTensor! BiasTensor!", "Out",
+     "scale:float bias:float bias_after_scale:bool", infer_same},
     {kPir, "scale", "X scale", "Out", "bias:float|double bias_after_scale:bool", infer_same},
-    {kDesc, "dropout", "X Seed?", "Out Mask?",
+    {kDesc, "dropout", "X Seed!", "Out Mask?",
      "dropout_prob:float is_test:bool dropout_implementation:str fix_seed:bool? seed:int?",
      infer_dropout},
-    {kPir, "dropout", "X Seed? p", "Out Mask?", "is_test:bool mode:str seed:int fix_seed:bool",
+    {kPir, "dropout", "X Seed! p", "Out Mask?", "is_test:bool mode:str seed:int fix_seed:bool",
      infer_dropout},
     {kOnnx, "Add Mul", "X Y", "Out", "", infer_elementwise},
     {kOnnx, "Dropout", "X ratio? training_mode?", "Out Mask?", "ratio:float? seed:long?",

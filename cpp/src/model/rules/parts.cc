@@ -13,7 +13,6 @@ namespace lenet {
 namespace {
 
 void infer_concat(OperatorView& op) {
-  op.require(!op.has("AxisTensor"), "an axis that is a tensor");
   const Value& first = op.in("X");
   const Integers given = op.integers("axis");
   op.require(given.size() == 1, "axis");
@@ -52,7 +51,6 @@ void infer_stack(OperatorView& op) {
 }
 
 void infer_split(OperatorView& op) {
-  op.require(!op.has("AxisTensor") && !op.has("SectionsTensorList"), "sections that are tensors");
   const Value& x = op.in("X");
   const Integers given = op.integers("axis");
   op.require(given.size() == 1, "axis");
@@ -106,10 +104,6 @@ void infer_unbind(OperatorView& op) {
 /// With constant bounds, with strides or without.
 void infer_slice(OperatorView& op) {
   const Value& x = op.in(op.present({"Input", "X"}));
-  for (const char* name : {"StartsTensor", "EndsTensor", "StridesTensor", "StartsTensorList",
-                           "EndsTensorList", "StridesTensorList"}) {
-    op.require(!op.has(name), "bounds that are tensors");
-  }
   const bool strided = op.has_attribute("strides") || op.has("strides");
   const auto optional = [&](const char* name) {
     return op.has_attribute(name) ? op.integers(name) : Integers();
@@ -186,7 +180,7 @@ void infer_onnx_slice(OperatorView& op) {
 }
 
 constexpr OperatorRule kRules[] = {
-    {kDesc, "concat", "X* AxisTensor?", "Out", "axis:int", infer_concat},
+    {kDesc, "concat", "X* AxisTensor!", "Out", "axis:int", infer_concat},
     {kPir, "concat", "X* axis", "Out", "", infer_concat},
     {kOnnx, "Concat", "X*", "Out", "axis:long", infer_onnx_concat},
     {kOnnx, "Gather", "X Indices", "Out", "axis:long?", infer_onnx_gather},
@@ -195,18 +189,18 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Slice", "X starts ends axes? steps?", "Out", "", infer_onnx_slice, 10},
     {kDesc, "stack", "X*", "Y", "axis:int", infer_stack},
     {kPir, "stack", "X*", "Out", "axis:int", infer_stack},
-    {kDesc, "split", "X AxisTensor? SectionsTensorList*?", "Out*", "axis:int num:int sections:ints",
+    {kDesc, "split", "X AxisTensor! SectionsTensorList!", "Out*", "axis:int num:int sections:ints",
      infer_split},
     {kPir, "split", "X sections axis", "Out*", "", infer_split},
     {kPir, "split_with_num", "X axis", "Out*", "num:int", infer_split},
     {kPaddle, "unbind", "X", "Out*", "axis:int", infer_unbind},
-    {kDesc, "slice", "Input StartsTensor? EndsTensor? StartsTensorList*? EndsTensorList*?", "Out",
+    {kDesc, "slice", "Input StartsTensor! EndsTensor! StartsTensorList! EndsTensorList!", "Out",
      "axes:ints starts:ints ends:ints infer_flags:ints decrease_axis:ints", infer_slice},
     {kPir, "slice", "X starts ends", "Out",
      "axes:longs infer_flags:longs decrease_axis:longs|empty", infer_slice},
     {kDesc, "strided_slice",
-     "Input StartsTensor? EndsTensor? StridesTensor? StartsTensorList*? EndsTensorList*? "
-     "StridesTensorList*?",
+     "Input StartsTensor! EndsTensor! StridesTensor! StartsTensorList! EndsTensorList! "
+     "StridesTensorList!",
      "Out", "axes:ints starts:ints ends:ints strides:ints infer_flags:ints decrease_axis:ints",
      infer_slice},
     {kPir, "strided_slice", "X starts ends strides", "Out", "axes:ints", infer_slice},

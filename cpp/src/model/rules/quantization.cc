@@ -37,10 +37,6 @@ void require_scales(const OperatorView& op, const Value& x) {
 }
 
 void require_settings(const OperatorView& op) {
-  for (const char* name : {"InAccum", "InState"}) op.require(!op.has(name), name);
-  for (const char* name : {"OutScale", "OutAccum", "OutState"}) {
-    op.require(op.outputs(name) == 0, name);
-  }
   op.require(op.integer("bit_length") == kBits, "bit_length; 8 is supported");
   op.require(!op.has_attribute("is_test") || op.flag("is_test"), "quantization while not testing");
   require_optional(op, "round_type", 0, 1);
@@ -72,9 +68,9 @@ void infer_dequantize(OperatorView& op) {
   op.give("Y", x.shape, kFloat32);
 }
 
-// The optional ones are of training.
-constexpr std::string_view kInputs = "X Scale ZeroPoint InAccum? InState?";
-constexpr std::string_view kOutputs = "Y OutScale? OutAccum? OutState?";
+// What must be left out is of training.
+constexpr std::string_view kInputs = "X Scale ZeroPoint InAccum! InState!";
+constexpr std::string_view kOutputs = "Y OutScale! OutAccum! OutState!";
 constexpr std::string_view kAttributes =
     "bit_length:int quant_axis:int is_test:bool? only_observer:bool? round_type:int? qmin:int? "
     "qmax:int?";

@@ -12,7 +12,6 @@ void infer_reduce(OperatorView& op) {
   const Value& x = op.in("X");
   op.require(!x.shape.empty(), "the rank");
   op.supports(!op.is_onnx() || op.has("axes") || op.has_attribute("axes"), "operator without axes");
-  op.require(!op.has("AxisTensor") && !op.has("AxisTensorList"), "axes that are a tensor");
   const bool keep = op.flag(op.present({"keep_dim", "keepdim", "keepdims"}), true);
   const Integers axes = op.integers(op.present({"dim", "axis", "axes"}));
   const bool all = axes.empty() || (op.flag("reduce_all", false));
@@ -42,7 +41,7 @@ void infer_p_norm(OperatorView& op) {
 constexpr OperatorRule kRules[] = {
     {kDesc, "reduce_mean reduce_sum reduce_max reduce_min", "X", "Out",
      "dim:ints keep_dim:bool reduce_all:bool in_dtype:int? out_dtype:int?", infer_reduce},
-    {kDesc, "reduce_amax reduce_amin", "X AxisTensor? AxisTensorList*?", "Out",
+    {kDesc, "reduce_amax reduce_amin", "X AxisTensor! AxisTensorList!", "Out",
      "dim:longs keep_dim:bool reduce_all:bool in_dtype:int? out_dtype:int?", infer_reduce},
     {kPir, "mean max min", "X axis", "Out", "keepdim:bool", infer_reduce},
     {kPir, "sum", "X axis", "Out", "dtype:dtype keepdim:bool", infer_reduce},

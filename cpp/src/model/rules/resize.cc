@@ -23,9 +23,6 @@ Layout layout_of(const OperatorView& op, const std::string& name) {
 }
 
 void infer_interpolate(OperatorView& op) {
-  for (const char* name : {"OutSize", "SizeTensor", "Scale"}) {
-    op.require(!op.has(name), "a size that is a tensor");
-  }
   const Value& x = op.in("X");
   if (x.shape.size() != 4) op.unsupported("resizes what is not [N, channels, height, width]");
   const Layout at = layout_of(op, op.present({"data_layout", "data_format"}));
@@ -61,7 +58,6 @@ void infer_interpolate(OperatorView& op) {
 }
 
 void infer_pad(OperatorView& op) {
-  op.require(!op.has("Paddings"), "paddings that are a tensor");
   const Value& x = op.in("X");
   op.require(x.shape.size() == 5, "the rank");
   const std::string layout = op.text("data_format");
@@ -127,15 +123,15 @@ void infer_channel_shuffle(OperatorView& op) {
 
 constexpr OperatorRule kRules[] = {
     {kDesc, "nearest_interp_v2 bilinear_interp_v2 bicubic_interp_v2",
-     "X OutSize? SizeTensor*? Scale?", "Out",
+     "X OutSize! SizeTensor! Scale!", "Out",
      "data_layout:str out_d:int out_h:int out_w:int scale:floats interp_method:str "
      "align_corners:bool align_mode:int",
      infer_interpolate},
-    {kPir, "nearest_interp bilinear_interp bicubic_interp", "X OutSize? SizeTensor*? Scale?", "Out",
+    {kPir, "nearest_interp bilinear_interp bicubic_interp", "X OutSize! SizeTensor! Scale!", "Out",
      "data_format:str out_d:int out_h:int out_w:int scale:doubles|floats|empty interp_method:str "
      "align_corners:bool align_mode:int",
      infer_interpolate},
-    {kDesc, "pad3d", "X Paddings?", "Out", "paddings:ints mode:str value:float data_format:str",
+    {kDesc, "pad3d", "X Paddings!", "Out", "paddings:ints mode:str value:float data_format:str",
      infer_pad},
     {kPir, "pad3d", "X paddings", "Out", "mode:str pad_value:float|double data_format:str",
      infer_pad},

@@ -79,9 +79,10 @@ const OperatorRule* find_rule(std::string_view type, Dialect dialect, std::int64
 std::vector<ParsedRule::Argument> parse_arguments(std::string_view words) {
   std::vector<ParsedRule::Argument> arguments;
   for (std::string_view word : split(words, ' ')) {
-    const bool optional = take_mark(word, '?');
+    const bool forbidden = take_mark(word, '!');
+    const bool optional = take_mark(word, '?') || forbidden;
     const bool list = take_mark(word, '*');
-    arguments.push_back({std::string(word), optional, list});
+    arguments.push_back({std::string(word), optional, forbidden, list});
   }
   return arguments;
 }

@@ -26,8 +26,9 @@ inline constexpr std::int64_t kMinOpset = 7;
 inline constexpr std::int64_t kMaxOpset = 21;
 
 /// What operators take and give. Words separated by blanks; in `inputs` and `outputs` a name with
-/// `?` may be left out, with `*` it is a list of one or more, in the order of PIR or ONNX; in
-/// `attributes` it is `name:type`, or `name:type|type`, with `?` when it may be left out.
+/// `?` may be left out, with `!` must be, with `*` it is a list of one or more, in the order of PIR
+/// or ONNX; in `attributes` it is `name:type`, or `name:type|type`, with `?` when it may be left
+/// out.
 struct OperatorRule {
   unsigned dialects;       ///< bits
   std::string_view types;  ///< those of PIR without the `1.` before them
@@ -68,6 +69,7 @@ struct ParsedRule {
   struct Argument {
     std::string name;
     bool optional = false;
+    bool forbidden = false;
     bool list = false;
   };
   struct Attribute {

@@ -80,7 +80,6 @@ void infer_transpose(OperatorView& op) {
 
 void infer_squeeze(OperatorView& op) {
   const Value& x = op.in("X");
-  op.require(!op.has("AxesTensor") && !op.has("AxesTensorList"), "axes that are a tensor");
   const Integers axes = op.integers("axes");
   op.require(!axes.empty(), "the axes");
   Shape shape = x.shape;
@@ -94,7 +93,6 @@ void infer_squeeze(OperatorView& op) {
 }
 
 void infer_unsqueeze(OperatorView& op) {
-  op.require(!op.has("AxesTensor") && !op.has("AxesTensorList"), "axes that are a tensor");
   Shape shape = op.in("X").shape;
   for (const std::int64_t given : op.integers("axes")) {
     const std::size_t axis = op.axis(given, shape.size() + 1);
@@ -112,7 +110,6 @@ void infer_shape(OperatorView& op) {
 }
 
 void infer_expand(OperatorView& op) {
-  op.require(!op.has("Shape") && !op.has("expand_shapes_tensor"), "a shape that is a tensor");
   const Value& x = op.in("X");
   Shape shape = op.integers("shape");
   op.require(shape.size() >= x.shape.size() && shape.size() <= kMaxRank, "shape");
@@ -131,7 +128,6 @@ void infer_expand(OperatorView& op) {
 }
 
 void infer_tile(OperatorView& op) {
-  op.require(!op.has("RepeatTimes") && !op.has("repeat_times_tensor"), "a number that is a tensor");
   const Value& x = op.in("X");
   Integers times = op.integers("repeat_times");
   op.require(times.size() <= kMaxRank && x.shape.size() <= kMaxRank, "the rank");
@@ -272,7 +268,7 @@ constexpr OperatorRule kRules[] = {
     {kPir, "transpose", "X", "Out", "perm:ints", infer_transpose},
     {kDesc, "squeeze2", "X", "Out XShape?", "axes:ints", infer_squeeze},
     {kPir, "squeeze", "X axes", "Out", "", infer_squeeze},
-    {kDesc, "unsqueeze2", "X AxesTensor? AxesTensorList*?", "Out XShape?", "axes:ints",
+    {kDesc, "unsqueeze2", "X AxesTensor! AxesTensorList!", "Out XShape?", "axes:ints",
      infer_unsqueeze},
     {kPir, "unsqueeze", "X axes", "Out", "", infer_unsqueeze},
     {kDesc, "shape", "Input", "Out", "", infer_shape},
@@ -284,9 +280,9 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Unsqueeze", "X", "Out", "axes:longs", infer_onnx_unsqueeze, kMinOpset, 12},
     {kOnnx, "Unsqueeze", "X axes", "Out", "", infer_onnx_unsqueeze, 13},
     {kOnnx, "Shape", "X", "Out", "end:long? start:long?", infer_onnx_shape},
-    {kDesc, "expand_v2", "X Shape? expand_shapes_tensor*?", "Out", "shape:ints", infer_expand},
+    {kDesc, "expand_v2", "X Shape! expand_shapes_tensor!", "Out", "shape:ints", infer_expand},
     {kPir, "expand", "X shape", "Out", "", infer_expand},
-    {kDesc, "tile", "X RepeatTimes? repeat_times_tensor*?", "Out", "repeat_times:ints", infer_tile},
+    {kDesc, "tile", "X RepeatTimes! repeat_times_tensor!", "Out", "repeat_times:ints", infer_tile},
     {kPir, "tile", "X repeat_times", "Out", "", infer_tile},
     {kPaddle, "flip", "X", "Out", "axis:ints", infer_flip},
     {kPir, "roll", "X shifts", "Out", "axis:longs", infer_roll},
