@@ -1,6 +1,7 @@
 // Rules of convolutions, and of those that are transposed.
 
 #include <algorithm>
+#include <array>
 
 #include "model/contents.h"
 #include "model/rules/rules.h"
@@ -21,9 +22,7 @@ void infer_conv(OperatorView& op) {
   op.require(input.shape.size() == 4 && filter.shape.size() == 4, "the rank");
   op.require(input.dtype == filter.dtype, "the element type");
   for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter is empty");
-  const bool last = channels_last(op, "data_format");
-  const std::size_t channel = last ? 3 : 1;
-  const std::size_t image = last ? 1 : 2;
+  const auto [channel, image] = layout_of(op, input.shape, "data_format");
   const std::int64_t channels = input.shape[channel];
   const std::int64_t groups = op.integer(op.present({"groups", "group"}), 1);
   op.require(groups >= 1 && filter.shape[0] % groups == 0 && channels > 0 &&
@@ -47,9 +46,7 @@ void infer_conv_transpose(OperatorView& op) {
   op.require(input.shape.size() == 4 && filter.shape.size() == 4, "the rank");
   op.require(input.dtype == filter.dtype, "the element type");
   for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter");
-  const bool last = channels_last(op, "data_format");
-  const std::size_t channel = last ? 3 : 1;
-  const std::size_t image = last ? 1 : 2;
+  const auto [channel, image] = layout_of(op, input.shape, "data_format");
   const std::int64_t groups = op.integer("groups");
   const std::int64_t channels = input.shape[channel];
   op.require(groups >= 1 && channels > 0 && channels % groups == 0 && filter.shape[0] == channels,
@@ -59,11 +56,10 @@ void infer_conv_transpose(OperatorView& op) {
   op.require(op.text("padding_algorithm") == "EXPLICIT", "padding_algorithm");
   const Integers strides = op.integers("strides");
   const Integers dilations = op.integers("dilations");
-  const Integers paddings = op.integers("paddings");
+  const std::array<std::int64_t, 4> padding = explicit_padding(op);
   Integers extra = op.integers("output_padding");
   require_range(op, strides, 2, 1, kMaxStep, "strides");
   require_range(op, dilations, 2, 1, kMaxStep, "dilations");
-  require_range(op, paddings, paddings.size() == 4 ? 4 : 2, 0, kMaxStep, "paddings");
   if (extra.empty()) extra = {0, 0};
   require_range(op, extra, 2, 0, kMaxStep, "output_padding");
   Shape shape = input.shape;
@@ -71,9 +67,8 @@ void infer_conv_transpose(OperatorView& op) {
   for (std::size_t i = 0; i < 2; ++i) {
     op.require(extra[i] == 0 || extra[i] < std::max(strides[i], dilations[i]), "output_padding");
     const std::int64_t extent = dilations[i] * (filter.shape[i + 2] - 1) + 1;
-    const bool pairs = paddings.size() == 4;
-    const std::int64_t before = paddings[pairs ? 2 * i : i];
-    const std::int64_t after = paddings[pairs ? 2 * i + 1 : i];
+    const std::int64_t before = padding[2 * i];
+    const std::int64_t after = padding[2 * i + 1];
     std::int64_t& size = shape[image + i];
     if (size == kUnknown) {
       op.require(before < extent && after < extent, "a padding as wide as the window");

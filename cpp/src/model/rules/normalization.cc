@@ -8,9 +8,9 @@ namespace {
 
 void infer_batch_norm(OperatorView& op) {
   const Value& x = op.in("X");
-  const bool last = channels_last(op, op.present({"data_layout", "data_format"}));
-  op.require(x.shape.size() >= 2 && x.shape.size() <= 5, "the rank");
-  const std::int64_t channels = last ? x.shape.back() : x.shape[1];
+  op.require(x.shape.size() <= 5, "the rank");
+  const std::int64_t channels =
+      channels_of(op, x.shape, op.present({"data_layout", "data_format"}));
   for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) {
     op.require(op.has(name), name);
     require_vector(op, name, channels);
@@ -60,9 +60,8 @@ void infer_layer_norm(OperatorView& op) {
 
 void infer_group_norm(OperatorView& op) {
   const Value& x = op.in("X");
-  op.require(x.shape.size() >= 2, "the rank");
-  const bool last = channels_last(op, op.present({"data_layout", "data_format"}));
-  const std::int64_t channels = last ? x.shape.back() : x.shape[1];
+  const std::int64_t channels =
+      channels_of(op, x.shape, op.present({"data_layout", "data_format"}));
   const std::int64_t groups = op.integer("groups");
   op.require(channels > 0 && groups >= 1 && groups <= channels && channels % groups == 0,
              "groups and channels");

@@ -13,9 +13,7 @@ namespace {
 void infer_pool(OperatorView& op) {
   const Value& input = op.in("X");
   op.supports(!op.is_onnx() || input.shape.size() == 4, "pool but in two dimensions");
-  op.require(input.shape.size() == 4, "the rank");
-  const bool last = channels_last(op, "data_format");
-  const std::size_t image = last ? 1 : 2;
+  const std::size_t image = layout_of(op, input.shape, "data_format").image;
   const std::string kind = op.text("pooling_type", "max");
   op.require(kind == "max" || kind == "avg", "pooling_type");
   Integers kernel = pool_kernel(op);

@@ -11,21 +11,10 @@ namespace {
 
 constexpr std::int64_t kMaxFactor = 64;
 
-/// Where a tensor of four dimensions has its channels, and where its image begins.
-struct Layout {
-  std::size_t channel;
-  std::size_t image;
-};
-
-Layout layout_of(const OperatorView& op, const std::string& name) {
-  op.require(op.in("X").shape.size() == 4, "the rank");
-  return channels_last(op, name) ? Layout{3, 1} : Layout{1, 2};
-}
-
 void infer_interpolate(OperatorView& op) {
   const Value& x = op.in("X");
   if (x.shape.size() != 4) op.unsupported("resizes what is not [N, channels, height, width]");
-  const Layout at = layout_of(op, op.present({"data_layout", "data_format"}));
+  const Layout at = layout_of(op, x.shape, op.present({"data_layout", "data_format"}));
   const std::string method = op.text("interp_method");
   op.require(method == "nearest" || method == "bilinear" || method == "bicubic", "the method");
   const std::int64_t mode = op.integer("align_mode");
@@ -85,7 +74,7 @@ void infer_pad(OperatorView& op) {
 
 void infer_pixel_shuffle(OperatorView& op) {
   const Value& x = op.in("X");
-  const Layout at = layout_of(op, "data_format");
+  const Layout at = layout_of(op, x.shape, "data_format");
   const std::int64_t factor = op.integer("upscale_factor");
   op.require(factor >= 1 && factor <= kMaxFactor, "upscale_factor");
   Shape shape = x.shape;
@@ -99,7 +88,7 @@ void infer_pixel_shuffle(OperatorView& op) {
 
 void infer_pixel_unshuffle(OperatorView& op) {
   const Value& x = op.in("X");
-  const Layout at = layout_of(op, "data_format");
+  const Layout at = layout_of(op, x.shape, "data_format");
   const std::int64_t factor = op.integer("downscale_factor");
   op.require(factor >= 1 && factor <= kMaxFactor, "downscale_factor");
   Shape shape = x.shape;
@@ -114,7 +103,7 @@ void infer_pixel_unshuffle(OperatorView& op) {
 
 void infer_channel_shuffle(OperatorView& op) {
   const Value& x = op.in("X");
-  const Layout at = layout_of(op, "data_format");
+  const Layout at = layout_of(op, x.shape, "data_format");
   const std::int64_t groups = op.integer("groups");
   const std::int64_t channels = x.shape[at.channel];
   op.require(groups >= 1 && channels > 0 && channels % groups == 0, "groups and channels");

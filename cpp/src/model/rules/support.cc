@@ -53,6 +53,16 @@ bool channels_last(const OperatorView& op, const std::string& name) {
   return layout == "NHWC";
 }
 
+std::int64_t channels_of(const OperatorView& op, const Shape& shape, const std::string& layout) {
+  op.require(shape.size() >= 2, "the rank");
+  return channels_last(op, layout) ? shape.back() : shape[1];
+}
+
+Layout layout_of(const OperatorView& op, const Shape& shape, const std::string& layout) {
+  op.require(shape.size() == 4, "the rank");
+  return channels_last(op, layout) ? Layout{3, 1} : Layout{1, 2};
+}
+
 Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b) {
   Shape shape(std::max(a.size(), b.size()));
   for (std::size_t i = 0; i < shape.size(); ++i) {

@@ -51,6 +51,16 @@ void require_range(const OperatorView& op, const Integers& values, std::size_t c
 /// Whether the channels come last; the layout must be one of the two. ONNX has none.
 bool channels_last(const OperatorView& op, const std::string& name);
 
+/// The number of channels. \param layout the attribute that says where they are
+std::int64_t channels_of(const OperatorView& op, const Shape& shape, const std::string& layout);
+
+/// Where a tensor of four dimensions has its channels, and where its image begins.
+struct Layout {
+  std::size_t channel;
+  std::size_t image;
+};
+Layout layout_of(const OperatorView& op, const Shape& shape, const std::string& layout);
+
 /// The shape of what an elementwise operator gives.
 Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b);
 

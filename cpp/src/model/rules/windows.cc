@@ -21,20 +21,6 @@ Padding padding_of(const OperatorView& op) {
   return Padding::SameLower;
 }
 
-/// Top, bottom, left, right.
-std::array<std::int64_t, 4> explicit_padding(const OperatorView& op) {
-  if (op.is_onnx()) {
-    const Integers pads = op.integers("pads", Integers{0, 0, 0, 0});
-    require_range(op, pads, 4, 0, kMaxStep, "pads");
-    return {pads[0], pads[2], pads[1], pads[3]};
-  }
-  const Integers paddings = op.integers("paddings");
-  const bool pairs = paddings.size() == 4;
-  require_range(op, paddings, pairs ? 4 : 2, 0, kMaxStep, "paddings");
-  if (pairs) return {paddings[0], paddings[1], paddings[2], paddings[3]};
-  return {paddings[0], paddings[0], paddings[1], paddings[1]};
-}
-
 /// How many windows there are along one side. Of a pool, Paddle divides towards zero, so that a
 /// window may be larger than the image by less than the stride; and with SAME it rounds up where
 /// ceil_mode is set, for which a window shorter than the stride leaves something to round.
@@ -56,6 +42,19 @@ std::int64_t count_onnx(const OperatorView& op, std::int64_t room, std::int64_t 
 }
 
 }  // namespace
+
+std::array<std::int64_t, 4> explicit_padding(const OperatorView& op) {
+  if (op.is_onnx()) {
+    const Integers pads = op.integers("pads", Integers{0, 0, 0, 0});
+    require_range(op, pads, 4, 0, kMaxStep, "pads");
+    return {pads[0], pads[2], pads[1], pads[3]};
+  }
+  const Integers paddings = op.integers("paddings");
+  const bool pairs = paddings.size() == 4;
+  require_range(op, paddings, pairs ? 4 : 2, 0, kMaxStep, "paddings");
+  if (pairs) return {paddings[0], paddings[1], paddings[2], paddings[3]};
+  return {paddings[0], paddings[0], paddings[1], paddings[1]};
+}
 
 WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
                        const std::array<std::int64_t, 2>& sizes, bool pool) {

@@ -15,6 +15,9 @@ struct WindowPlan {
   std::array<std::int64_t, 2> outputs = {1, 1};  ///< height, width; -1 of a size that is open
 };
 
+/// The padding as it is written: top, bottom, left, right.
+std::array<std::int64_t, 4> explicit_padding(const OperatorView& op);
+
 /// From paddings and padding_algorithm, or pads and auto_pad, and the other attributes.
 /// \param kernel height and width
 /// \param sizes of the image; -1 where it is open
