@@ -4,6 +4,7 @@
 #include <array>
 
 #include "engines/native/read_network.h"
+#include "engines/native/runtime/memory_plan.h"
 #include "model/check_graph.h"
 #include "model/program_desc.h"
 #include "native_support.h"
@@ -132,6 +133,81 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
         }
       }
     }
+  }
+}
+
+TEST_CASE("lifetimes that overlap lie apart, and others share memory") {
+  Random random(5);
+  std::vector<Lifetime> lifetimes;
+  std::int64_t all = 0;
+  for (int i = 0; i < 300; ++i) {
+    const auto first = static_cast<std::size_t>(random.from(0, 200));
+    const auto steps = static_cast<std::size_t>(random.from(0, 20));
+    lifetimes.push_back({random.from(0, 5000), first, first + steps});
+    all += round_up(lifetimes.back().bytes, kCacheLine);
+  }
+  CHECK(plan_memory(lifetimes, false).bytes == all);
+  const MemoryPlan plan = plan_memory(lifetimes, true);
+  CHECK(plan.bytes < all / 4);
+  for (std::size_t a = 0; a < lifetimes.size(); ++a) {
+    CHECK(plan.begins[a] % kCacheLine == 0);
+    CHECK(plan.begins[a] + lifetimes[a].bytes <= plan.bytes);
+    for (std::size_t b = 0; b < a; ++b) {
+      const bool at_once =
+          lifetimes[a].first <= lifetimes[b].last && lifetimes[b].first <= lifetimes[a].last;
+      const bool apart = plan.begins[a] + lifetimes[a].bytes <= plan.begins[b] ||
+                         plan.begins[b] + lifetimes[b].bytes <= plan.begins[a];
+      if (at_once) CHECK(apart);
+    }
+  }
+}
+
+/// ResNet50_vd for images of 224 x 224, without weights.
+Network resnet50_vd() {
+  Network network;
+  network.tensors = {{3, 224, 224}};
+  const auto add = [&](Layer layer, std::vector<std::size_t> inputs, std::int64_t channels,
+                       std::int64_t stride) {
+    const TensorShape in = network.tensors[inputs[0]];
+    layer.inputs = std::move(inputs);
+    layer.window.strides = {stride, stride};
+    const std::int64_t pad = (layer.window.kernel[0] - 1) / 2;
+    layer.window.padding = {pad, pad, pad, pad};
+    add_layer(network, layer, {channels, in.height / stride, in.width / stride});
+    return network.output;
+  };
+  const auto convolve = [&](std::size_t from, std::int64_t channels, std::int64_t kernel,
+                            std::int64_t stride) {
+    return add(convolution_of(kernel, kernel), {from}, channels, stride);
+  };
+  const auto pool = [&](std::size_t from, std::int64_t kernel) {
+    Layer layer = layer_of(LayerKind::Pool);
+    layer.window.kernel = {kernel, kernel};
+    return add(layer, {from}, network.tensors[from].channels, 2);
+  };
+  std::size_t last = pool(convolve(convolve(convolve(0, 32, 3, 2), 32, 3, 1), 64, 3, 1), 3);
+  const std::array<int, 4> blocks = {3, 4, 6, 3};
+  for (std::size_t stage = 0; stage < blocks.size(); ++stage) {
+    const std::int64_t width = std::int64_t{64} << stage;
+    for (int block = 0; block < blocks[stage]; ++block) {
+      const std::int64_t stride = block == 0 && stage > 0 ? 2 : 1;
+      const std::size_t first = convolve(last, width, 1, 1);
+      const std::size_t sum = convolve(convolve(first, width, 3, stride), 4 * width, 1, 1);
+      if (stride == 2) last = pool(last, 2);
+      if (block == 0) last = convolve(last, 4 * width, 1, 1);
+      last = add(layer_of(LayerKind::Add), {sum, last}, 4 * width, 1);
+    }
+  }
+  return network;
+}
+
+TEST_CASE("activations of ResNet50_vd take less than 12 MB") {
+  const Network network = resnet50_vd();
+  for (const Kernels* kernels : available_kernels(native::kernels_named)) {
+    const FloatProgram program(network, *kernels, false);
+    CAPTURE(std::string(kernels->name));
+    CHECK(program.tensor_bytes() > 70'000'000);
+    CHECK(program.unit_bytes() < 12'000'000);
   }
 }
 

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "engines/native/int8/ops.h"
-#include "engines/native/ops/pool_windows.h"
+#include "engines/native/ops/pool.h"
 
 // Simple loops, and the same bits on every processor.
 namespace lenet::native::int8 {

@@ -17,7 +17,7 @@ namespace {
 
 constexpr float kMaxSigned = 127;
 constexpr float kMaxUnsigned = 255;
-/// Rounds in which ranges and storage settle; a round visits every layer.
+/// Rounds in which ranges settle; a round visits every layer.
 constexpr int kMaxRounds = 100;
 /// Inputs, for each layer, that are visited to find what residual connections are computed from.
 constexpr std::size_t kMaxVisits = 100;
@@ -25,6 +25,7 @@ constexpr std::size_t kMaxVisits = 100;
 /// Layers that Paddle computes as one.
 struct Operator {
   std::size_t layer = 0;                ///< the first of them
+  std::size_t last = 0;                 ///< the one that gives the result
   std::optional<std::size_t> residual;  ///< a convolution's, that is added to its result
   std::size_t output = 0;
   bool relu = false;
@@ -127,9 +128,7 @@ class Rounder {
       for (float& step : layer.weight_scales) step /= kMaxSigned;
     }
     for (const Operator& op : operators_) of(op.output).by_int8 = op.is_int8;
-    for (int rounds = 0; choose_storage(); ++rounds) {
-      if (rounds == kMaxRounds) too_deep("residual connections");
-    }
+    choose_storage();
     for (const Operator& op : operators_) mark_rounded(op);
     rebuild();
   }
@@ -191,7 +190,7 @@ class Rounder {
   Operator fuse(std::size_t first) {
     const Layer& layer = network_.layers[first];
     Operator op;
-    op.layer = first;
+    op.layer = op.last = first;
     op.output = layer.output;
     op.relu = layer.kind == LayerKind::Relu;
     if (layer.kind != LayerKind::Convolution) return op;
@@ -207,12 +206,14 @@ class Rounder {
       if (reaches(convolved ? producer->inputs[0] : other, first)) {
         op.residual = other;
         op.output = sum.output;
+        op.last = *next;
         gone_[*next] = true;
       }
     }
     if (const auto next = reader(op.output, LayerKind::Relu)) {
       op.relu = true;
       op.output = network_.layers[*next].output;
+      op.last = *next;
       gone_[*next] = true;
     }
     return op;
@@ -280,28 +281,26 @@ class Rounder {
   // ---- rounding
 
   /// Whether tensors are stored as 0 to 255: as the operator that gives them has it, else as the
-  /// range says. \returns whether anything changed
-  bool choose_storage() {
-    bool changed = false;
-    const auto choose = [&](Tensor& tensor, bool is_unsigned) {
-      changed |= std::exchange(tensor.is_unsigned, is_unsigned) != is_unsigned;
-    };
+  /// range says. In the order of their results, operators depend on those before them only.
+  void choose_storage() {
     for (Tensor& tensor : tensors_) {
-      if (!tensor.by_int8) choose(tensor, tensor.after_relu);
+      if (!tensor.by_int8) tensor.is_unsigned = tensor.after_relu;
     }
-    for (const Operator& op : operators_) {
-      if (!op.is_int8) continue;
-      bool is_unsigned = op.relu;
-      if (op.residual) {
-        is_unsigned = of(*op.residual).is_unsigned || of(*op.residual).after_relu;
-      } else if (kind(op) == LayerKind::Concat) {
-        is_unsigned = of(op.output).after_relu;
-      } else if (kind(op) != LayerKind::Convolution) {
-        is_unsigned = of(inputs(op)[0]).is_unsigned;
+    std::vector<const Operator*> by_last(network_.layers.size());
+    for (const Operator& op : operators_) by_last[op.last] = &op;
+    for (const Operator* op : by_last) {
+      if (op == nullptr || !op->is_int8) continue;
+      bool& is_unsigned = of(op->output).is_unsigned;
+      if (op->residual) {
+        is_unsigned = of(*op->residual).is_unsigned || of(*op->residual).after_relu;
+      } else if (kind(*op) == LayerKind::Convolution) {
+        is_unsigned = op->relu;
+      } else if (kind(*op) == LayerKind::Concat) {
+        is_unsigned = of(op->output).after_relu;
+      } else {
+        is_unsigned = of(inputs(*op)[0]).is_unsigned;
       }
-      choose(of(op.output), is_unsigned);
     }
-    return changed;
   }
 
   /// What a layer takes as integers is rounded; what a convolution gives only if it is then

@@ -23,8 +23,6 @@ struct IntLayer {
 // \throws Error Unsupported: the layer has no kernel, or takes too much memory.
 /// Of integers.
 std::unique_ptr<Op> make_convolution(const IntLayer& source);
-/// The largest of several integers, which is an integer.
-std::unique_ptr<Op> make_max_pool(const IntLayer& source);
 /// Every other layer, in float32, between tensors of either kind.
 std::unique_ptr<Op> make_float_layer(IntLayer source);
 

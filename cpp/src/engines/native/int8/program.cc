@@ -4,11 +4,22 @@
 #include <utility>
 
 #include "engines/native/int8/ops.h"
+#include "engines/native/ops/pool.h"
 
 namespace lenet::native::int8 {
 namespace {
 
 bool multiplies_integers(const PlannedLayer& planned) { return !planned.layer.integers.empty(); }
+
+/// The largest of several integers, which is an integer.
+std::unique_ptr<Op> make_max_pool(const IntLayer& source) {
+  const Layer& layer = source.planned.layer;
+  PoolTask task{};
+  task.channels = static_cast<std::int32_t>(source.output.shape.channels);
+  task.relu = layer.relu && !source.output.quant.is_unsigned;
+  return std::make_unique<Pool<PoolTask>>(source.kernels.pool, layer, source.inputs[0],
+                                          source.output, task);
+}
 
 }  // namespace
 

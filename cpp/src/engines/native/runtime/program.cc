@@ -1,11 +1,11 @@
 #include "engines/native/runtime/program.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <utility>
 
-#include "engines/native/ops/softmax.h"
 #include "engines/native/runtime/memory_plan.h"
 
 namespace lenet::native {
@@ -28,6 +28,17 @@ void fill(char* to, std::int64_t count, const Placement& tensor) {
     std::memset(to, static_cast<int>(tensor.zero),
                 static_cast<std::size_t>(count * tensor.element_bytes));
   }
+}
+
+/// Of one row, in its place.
+void softmax(float* row, std::int64_t count) {
+  const float largest = *std::max_element(row, row + count);
+  double sum = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    row[i] = std::exp(row[i] - largest);
+    sum += row[i];
+  }
+  for (std::int64_t i = 0; i < count; ++i) row[i] = static_cast<float>(row[i] / sum);
 }
 
 }  // namespace
