@@ -14,8 +14,8 @@ PYBIND11_MODULE(_core, module) {
   lenet::bindings::register_config(module);
   lenet::bindings::register_predictor(module);
   lenet::bindings::register_predictor_pool(module);
-  module.def("ends_in_softmax", &lenet::ends_in_softmax, py::arg("config"),
-             py::call_guard<lenet::bindings::WithoutGil>());
+  module.def("ends_in_softmax", py::overload_cast<lenet::Config>(&lenet::ends_in_softmax),
+             py::arg("config"), py::call_guard<lenet::bindings::WithoutGil>());
   module.def("version", &lenet::version);
   module.def("paddle_version", &lenet::paddle_version,
              py::call_guard<lenet::bindings::WithoutGil>());

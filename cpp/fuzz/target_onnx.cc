@@ -1,9 +1,9 @@
 #include <string>
 
-#include "engines/native/convert_onnx.h"
 #include "engines/native/passes/passes.h"
-#include "model/onnx_graph.h"
-#include "model/onnx_model.h"
+#include "engines/native/read_network.h"
+#include "model/check_graph.h"
+#include "model/onnx_program.h"
 #include "run_network.h"
 #include "support.h"
 #include "targets.h"
@@ -12,13 +12,12 @@ namespace lenet::fuzz {
 namespace {
 
 /// What the native engine makes of it.
-void read_network(std::string_view bytes, const std::string& path) {
-  OnnxGraph graph;
-  if (!accepts({ErrorCode::BadModel}, [&] { graph = read_onnx_graph(bytes, path); })) return;
-  require(graph.nodes.size() <= bytes.size(), "no more nodes than bytes");
+void read_graph(Graph graph, double bytes, const std::string& path) {
   native::Network network;
-  const bool accepted = accepts({ErrorCode::BadModel, ErrorCode::Unsupported},
-                                [&] { network = native::read_onnx(graph, path); });
+  const bool accepted = accepts({ErrorCode::BadModel, ErrorCode::Unsupported}, [&] {
+    check_graph(graph, path);
+    network = native::read_network(graph, path, bytes, true);
+  });
   if (!accepted) return;
   native::simplify(network);
   run_network(network);
@@ -28,16 +27,17 @@ void read_network(std::string_view bytes, const std::string& path) {
 
 void onnx(std::string_view bytes) {
   const std::string path = "/nowhere/model.onnx";
-  OnnxModel model;
+  OnnxProgram model;
   const bool accepted =
-      accepts({ErrorCode::BadModel}, [&] { model = read_onnx_model(bytes, path); });
+      accepts({ErrorCode::BadModel}, [&] { model = read_onnx_program(bytes, path); });
   if (!accepted) return;
+  require(model.graph.operators.size() <= bytes.size(), "no more nodes than bytes");
   require(model.external.size() <= bytes.size(), "no more external tensors than bytes");
   // There is no file there, nor anywhere else that it may lead to.
   const bool found = accepts({ErrorCode::BadModel, ErrorCode::FileNotFound},
-                             [&] { find_external_files(model, path); });
+                             [&] { find_external_files(model.external, path); });
   require(found == model.external.empty(), "no external file is found outside the folder");
-  read_network(bytes, path);
+  read_graph(model.graph, static_cast<double>(bytes.size()), path);
 }
 
 }  // namespace lenet::fuzz

@@ -1,9 +1,10 @@
 // Nodes and constants of .onnx files made by hand, and the networks that they become.
 
-#include "engines/native/convert_onnx.h"
 #include "engines/native/passes/passes.h"
-#include "model/graph.h"
-#include "model/onnx_graph.h"
+#include "engines/native/read_network.h"
+#include "model/check_graph.h"
+#include "model/contents.h"
+#include "model/onnx_program.h"
 #include "notation.h"
 
 namespace lenet::tests {
@@ -15,10 +16,13 @@ std::string model_of(const std::string& nodes, const std::string& tensors = "", 
   return onnx_model(onnx_graph(nodes, tensors, "x[-1,1,4,4] -> y"), opset);
 }
 
-OnnxGraph graph_of(const std::string& bytes) { return read_onnx_graph(bytes, "m.onnx"); }
+/// Its contents lie in the bytes.
+Graph graph_of(const std::string& bytes) { return read_onnx_program(bytes, "m.onnx").graph; }
 
 Network network_of(const std::string& model) {
-  return native::read_onnx(graph_of(model), "m.onnx");
+  Graph graph = graph_of(model);
+  check_graph(graph, "m.onnx");
+  return native::read_network(graph, "m.onnx", static_cast<double>(model.size()), true);
 }
 
 /// A tensor with its values in the field of that number.
@@ -28,8 +32,23 @@ std::string listed(const Shape& shape, int dtype, const std::string& values) {
   return bytes + number_field(2, dtype) + delimited(8, "k") + values;
 }
 
-OnnxTensor tensor_of(const std::string& tensor) {
-  return graph_of(onnx_model(onnx_graph("") + delimited(5, tensor))).constants.at(0);
+struct Constant {
+  int dtype;
+  Shape shape;
+  std::vector<float> floats;  ///< empty of a list of integers
+  Integers integers;
+};
+
+Constant constant_of(const std::string& model) {
+  const Graph graph = graph_of(model);
+  const Value& value = graph.values.at(0);
+  const auto list = known_list(value);
+  return {value.dtype, value.shape, list ? std::vector<float>() : floats_of(value),
+          list.value_or(Integers())};
+}
+
+Constant tensor_of(const std::string& tensor) {
+  return constant_of(onnx_model(onnx_graph("") + delimited(5, tensor)));
 }
 
 const std::string kRelu = "Relu x -> y";
@@ -53,7 +72,7 @@ TEST_CASE("constants, however their values are stored") {
 
   const Integers numbers = {5, -7};
   const auto minus = static_cast<std::uint64_t>(-7);
-  CHECK(graph_of(model_of("", "k[2]i=5,-7")).constants.at(0).integers == numbers);
+  CHECK(constant_of(model_of("", "k[2]i=5,-7")).integers == numbers);
   CHECK(tensor_of(listed({2}, 7, delimited(7, varint(5) + varint(minus)))).integers == numbers);
   CHECK(tensor_of(listed({2}, 7, number_field(7, 5) + number_field(7, -7))).integers == numbers);
   CHECK(tensor_of(listed({2}, 6, delimited(5, varint(5) + varint(minus)))).integers == numbers);
@@ -61,7 +80,7 @@ TEST_CASE("constants, however their values are stored") {
   CHECK(tensor_of(listed({2}, 6, delimited(9, raw))).integers == numbers);
   CHECK(tensor_of(listed({2}, 9, delimited(9, std::string("\0\1", 2)))).integers == Integers{0, 1});
   // Of another type nothing is known but that.
-  CHECK(tensor_of(listed({2}, 10, delimited(9, "abcd"))).dtype == 10);
+  CHECK(tensor_of(listed({2}, 10, delimited(9, "abcd"))).shape == Shape{2});
 }
 
 TEST_CASE("constants that are damaged") {
@@ -86,33 +105,44 @@ TEST_CASE("constants that are damaged") {
   check("of the wrong type", listed({1}, 7, number_field(9, 1)));
   check("of the wrong type", listed({1}, 7, delimited(2, "a")));
   check("out of range", listed({1}, -1, ""));
+  check("out of range", listed({1}, 6, number_field(5, std::int64_t{1} << 31)));
+  check("out of range", listed({1}, 9, number_field(5, 256)));
 }
 
 TEST_CASE("nodes, attributes, inputs and outputs") {
   const std::string tensor = delimited(1, "k") + delimited(5, onnx_tensor("", {1}, {4}));
   const std::string floats = delimited(1, "l") + delimited(7, bytes_of<float>({1, 2}));
-  const OnnxGraph graph = graph_of(onnx_model(
+  const std::string bytes = onnx_model(
       onnx_graph("", "", "x[-1,1,4,4] -> y") +
           delimited(1, onnx_node("Conv@ai.onnx x _ b -> y | i=-3 j=[1,-2] f=0.5 t=VALID") +
                            delimited(5, tensor + number_field(20, 4)) +
                            delimited(5, floats + number_field(20, 6))),
-      15));
+      15);
+  const Graph graph = graph_of(bytes);
   CHECK(graph.opset == 15);
-  CHECK(graph.inputs.at(0).name == "x");
-  CHECK(graph.inputs[0].dtype == kOnnxFloat);
-  CHECK(graph.inputs[0].shape == Shape{-1, 1, 4, 4});
-  CHECK_FALSE(graph.outputs.at(0).has_shape);
-  const OnnxNode& node = graph.nodes.at(0);
+  const std::size_t x = graph.inputs.at(0);
+  const std::size_t y = graph.outputs.at(0);
+  CHECK(graph.values[x].name == "x");
+  CHECK(graph.values[x].dtype == 5);
+  CHECK(graph.values[x].shape == Shape{-1, 1, 4, 4});
+  CHECK(graph.values[x].consumers == std::vector<std::size_t>{0});
+  CHECK(graph.values[y].producer == 0);
+  CHECK_FALSE(graph.values[y].has_shape);
+  const Operator& node = graph.operators.at(0);
   CHECK(node.type == "Conv");
-  CHECK(node.domain.empty());
-  CHECK(node.inputs == Names{"x", "", "b"});
-  CHECK(node.outputs == Names{"y"});
-  CHECK(node.attributes.at("i").integer == -3);
-  CHECK(node.attributes.at("j").integers == Integers{1, -2});
-  CHECK(node.attributes.at("f").number == 0.5F);
-  CHECK(node.attributes.at("t").text == "VALID");
-  CHECK(node.attributes.at("k").tensor.floats == std::vector<float>{4});
-  CHECK(node.attributes.at("l").numbers == std::vector<float>{1, 2});
+  REQUIRE(node.positional_inputs.size() == 3);
+  CHECK(node.positional_inputs[0] == Argument{x});
+  CHECK(node.positional_inputs[1].empty());
+  CHECK(graph.values[node.positional_inputs[2].at(0)].name == "b");
+  CHECK(node.positional_outputs == std::vector<Argument>{{y}});
+  const auto attribute = [&](const char* name) { return node.attributes.at(name).value; };
+  CHECK(std::get<std::int64_t>(attribute("i")) == -3);
+  CHECK(std::get<Integers>(attribute("j")) == Integers{1, -2});
+  CHECK(std::get<double>(attribute("f")) == 0.5);
+  CHECK(std::get<std::string>(attribute("t")) == "VALID");
+  CHECK(std::get<Numbers>(attribute("l")) == Numbers{1, 2});
+  const auto k = static_cast<std::size_t>(std::get<std::int64_t>(attribute("k")));
+  CHECK(floats_of(graph.values[k]) == std::vector<float>{4});
 
   const auto damaged = [](const char* text, const std::string& attributes) {
     const std::string relu = onnx_node(kRelu) + attributes;
@@ -133,16 +163,16 @@ TEST_CASE("values beside the model") {
   write_file(folder / "w.bin", "pad." + bytes_of(2.0F) + bytes_of(3.0F));
   const auto read = [&](const Arguments& entries, const Shape& shape = {2, 1, 1, 1}) {
     const std::string tensor = onnx_external_tensor("w", shape, entries);
-    OnnxGraph graph = read_onnx_graph(
-        onnx_model(onnx_graph("Conv x w -> y", "", "x[-1,1,4,4] -> y") + delimited(5, tensor)),
-        folder / "m.onnx");
+    const std::string bytes =
+        onnx_model(onnx_graph("Conv x w -> y", "", "x[-1,1,4,4] -> y") + delimited(5, tensor));
+    OnnxProgram program = read_onnx_program(bytes, folder / "m.onnx");
+    find_external_files(program.external, folder / "m.onnx");
     std::string contents;
-    read_external_values(graph, folder / "m.onnx", [&](const std::string& file) {
+    set_external_contents(program, folder / "m.onnx", [&](const std::string& file) {
       contents = read_file(file);
       return std::string_view(contents);
     });
-    CHECK_FALSE(graph.constants.at(0).external.has_value());
-    return graph.constants[0].floats;
+    return floats_of(program.graph.values.at(program.external.at(0).value));
   };
   const std::vector<float> values = {2, 3};
   CHECK(read({{"location", "w.bin"}, {"offset", "4"}, {"length", "8"}}) == values);

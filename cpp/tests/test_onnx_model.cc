@@ -1,25 +1,25 @@
-#include "model/model_files.h"
-#include "model/onnx_model.h"
+#include "model/ends_in_softmax.h"
+#include "model/onnx_program.h"
 #include "notation.h"
 
 namespace lenet::tests {
 namespace {
 
-OnnxModel read(const std::string& bytes) { return read_onnx_model(bytes, "m.onnx"); }
+OnnxProgram read(const std::string& bytes) { return read_onnx_program(bytes, "m.onnx"); }
 
 /// \param more fields of the graph, encoded
-OnnxModel read_nodes(const std::string& nodes, const std::string& more = "") {
+OnnxProgram read_nodes(const std::string& nodes, const std::string& more = "") {
   return read(onnx_model(onnx_graph(nodes, "", "x[-1,2] -> y[-1,2]") + more));
 }
 
-OnnxModel read_external(const Arguments& entries) {
+OnnxProgram read_external(const Arguments& entries) {
   return read_nodes("MatMul x w -> y", delimited(5, onnx_external_tensor("w", {2, 2}, entries)));
 }
 
 }  // namespace
 
 TEST_CASE("what the operators say of a model: it ends in softmax, it is quantized") {
-  const auto ends = [](const char* nodes) { return read_nodes(nodes).ends_in_softmax; };
+  const auto ends = [](const char* nodes) { return ends_in_softmax(read_nodes(nodes).graph); };
   CHECK(ends("Softmax x -> y"));
   CHECK_FALSE(ends("Relu x -> y"));
   CHECK_FALSE(ends("Softmax x -> a; Relu a -> y"));
@@ -99,7 +99,7 @@ TEST_CASE("external data stays in the folder of the model") {
   fs::create_symlink(outside.path(), folder / "way");
   fs::create_symlink("w.bin", folder / "inner.bin");
   const auto find = [&](const Arguments& entries) {
-    return find_external_files(read_external(entries), folder / "m.onnx");
+    return find_external_files(read_external(entries).external, folder / "m.onnx");
   };
   CHECK(find({{"location", "w.bin"}}) == Names{folder / "w.bin"});
   CHECK(find({{"location", "inner.bin"}}) == Names{folder / "inner.bin"});

@@ -13,7 +13,7 @@ namespace lenet {
 constexpr std::int64_t kMaxValuesPerImage = std::int64_t{1} << 28;
 /// More multiply-adds for one image, all operators together.
 constexpr std::int64_t kMaxMultiplyAdds = std::int64_t{1} << 40;
-constexpr std::size_t kMaxOperators = 100'000;
+constexpr std::size_t kMaxOperators = 1'000'000;
 
 /// Checks a program operator by operator: known types with the inputs, outputs and attributes that
 /// Paddle's kernels and graph passes rely on without looking; attribute values in range; the shape

@@ -1,11 +1,12 @@
 #include "model/ends_in_softmax.h"
 
-#include <string>
+#include <algorithm>
+#include <array>
 #include <string_view>
 
 #include "io/file.h"
 #include "model/model_files.h"
-#include "model/onnx_model.h"
+#include "model/onnx_program.h"
 #include "model/pir_program.h"
 #include "model/program_desc.h"
 
@@ -18,27 +19,48 @@ std::string_view plain(std::string_view type) {
   return dialect == std::string_view::npos ? type : type.substr(dialect + 1);
 }
 
-/// What scales or gives the result another name, and the constants of that.
+/// What scales the result, or gives it another name or shape.
 bool is_neutral(std::string_view name) {
-  return name == "scale" || name == "assign" || name == "full" || name == "fetch";
+  constexpr std::array<std::string_view, 6> kNeutral = {"scale",   "assign",  "Identity",
+                                                        "Flatten", "Reshape", "Squeeze"};
+  return std::find(kNeutral.begin(), kNeutral.end(), name) != kNeutral.end();
+}
+
+/// Its first input; kNone when there is none.
+std::size_t input_of(const Operator& op) {
+  const auto named = op.inputs.find("X");
+  const Argument* argument = named != op.inputs.end()        ? &named->second
+                             : !op.positional_inputs.empty() ? &op.positional_inputs[0]
+                                                             : nullptr;
+  return argument == nullptr || argument->empty() ? kNone : argument->front();
+}
+
+Graph read_graph(const ModelFiles& files, const std::string& program) {
+  if (files.format == ModelFormat::Onnx) return read_onnx_program(program, files.program).graph;
+  return files.format == ModelFormat::Json ? read_pir_program(program, files.program)
+                                           : read_program_desc(program, files.program);
 }
 
 }  // namespace
+
+bool ends_in_softmax(const Graph& graph) {
+  std::size_t value = graph.outputs.empty() ? kNone : graph.outputs[0];
+  // At most as many steps as there are operators: a damaged graph may go round.
+  for (std::size_t left = graph.operators.size(); left > 0 && value != kNone; --left) {
+    const std::size_t producer = graph.values[value].producer;
+    if (producer == kNone) return false;
+    const std::string_view name = plain(graph.operators[producer].type);
+    if (!is_neutral(name)) return name == "softmax" || name == "Softmax";
+    value = input_of(graph.operators[producer]);
+  }
+  return false;
+}
 
 bool ends_in_softmax(Config config) {
   config.model_dir.clear();  // a configuration in force names the files
   const ModelFiles files = find_model_files(config);
   const std::string program = read_file(files.program);
-  if (files.format == ModelFormat::Onnx) {
-    return read_onnx_model(program, files.program).ends_in_softmax;
-  }
-  const Graph graph = files.format == ModelFormat::Json ? read_pir_program(program, files.program)
-                                                        : read_program_desc(program, files.program);
-  std::string_view last;
-  for (const Operator& op : graph.operators) {
-    if (!is_neutral(plain(op.type))) last = plain(op.type);
-  }
-  return last == "softmax";
+  return ends_in_softmax(read_graph(files, program));
 }
 
 }  // namespace lenet

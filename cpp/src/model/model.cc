@@ -10,7 +10,7 @@
 #include "lenet/error.h"
 #include "model/check_graph.h"
 #include "model/hash_check.h"
-#include "model/onnx_model.h"
+#include "model/onnx_program.h"
 #include "model/parameters.h"
 #include "model/pir_program.h"
 #include "model/program_desc.h"
@@ -50,14 +50,23 @@ class Loader {
   std::string_view program() const { return model_->program->contents(); }
 
   void load_onnx() {
-    const OnnxModel found = read_onnx_model(program(), model_->path);
+    OnnxProgram found = read_onnx_program(program(), model_->path);
     if (files_.directory.empty() && !found.external.empty()) {
       refuse_program(model_->path, "keeps values in files, of which a model in memory has none");
     }
-    for (const std::string& file : find_external_files(found, model_->path)) {
+    for (const std::string& file : find_external_files(found.external, model_->path)) {
       model_->external[file] = read(file);
     }
+    set_external_contents(found, model_->path, [this](const std::string& file) {
+      return model_->external.at(file)->contents();
+    });
     model_->traits.quantized = found.quantized;
+    model_->graph = std::move(found.graph);
+    try {
+      check_graph(model_->graph, model_->path);
+    } catch (const Error& error) {
+      model_->refusal = error;
+    }
   }
 
   void read_program() {
@@ -67,7 +76,7 @@ class Loader {
                            : read_program_desc(program(), model_->path);
     } catch (const Error& error) {
       if (config_.check_program) throw;
-      model_->unchecked = error.what();
+      trust(error);
       model_->graph = json ? read_pir_parameters(program(), model_->path)
                            : read_program_desc_parameters(program(), model_->path);
     }
@@ -111,18 +120,26 @@ class Loader {
 
   void check_program() {
     Graph& graph = model_->graph;
-    if (config_.check_program) check_graph(graph, model_->path);
-    if (!model_->unchecked.empty()) {
+    if (model_->refusal) {  // only its parameters were read
       model_->traits.openvino_refusal = "a program that cannot be checked";
       return;
     }
-    model_->traits = read_program_traits(graph);
-    if (config_.check_program) return;
-    try {  // for an engine that relies on it
+    // The check changes the graph, so that a program that fails is looked at before it.
+    if (!config_.check_program) model_->traits = read_program_traits(graph);
+    try {
       check_graph(graph, model_->path);
     } catch (const Error& error) {
-      model_->unchecked = error.what();
+      if (config_.check_program) throw;
+      trust(error);
     }
+    if (config_.check_program) model_->traits = read_program_traits(graph);
+  }
+
+  /// What is wrong with the program, for an engine that relies on the check.
+  void trust(const Error& error) {
+    model_->refusal.emplace(
+        ErrorCode::Unsupported,
+        std::string(error.what()) + "; the native engine runs checked programs: use engine paddle");
   }
 
   const ModelFiles& files_;

@@ -5,10 +5,12 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "io/file.h"
 #include "lenet/config.h"
+#include "lenet/error.h"
 #include "lenet/predictor.h"
 #include "model/graph.h"
 #include "model/model_files.h"
@@ -31,9 +33,9 @@ struct Model {
   std::map<std::string, std::shared_ptr<const MemoryFile>> external;  ///< of Onnx, by path
   std::size_t file_bytes = 0;                                         ///< of all of them
   Graph graph;
-  /// Why `graph` may be anything, with check_program=false only: for engines that trust it. Empty
-  /// when it was checked. Of an .onnx the engines check operators, types and shapes themselves.
-  std::string unchecked;
+  /// Why check_graph refuses the graph, which then may be anything: of an .onnx, or of a program
+  /// that is trusted (`check_program`). For engines that rely on the check.
+  std::optional<Error> refusal;
   ProgramTraits traits;
 };
 

@@ -6,30 +6,30 @@
 
 namespace lenet::onnx_fields {
 
-enum Model : std::uint64_t {
+enum ModelField : std::uint64_t {
   kOpsetImport = 8,
   kGraph = 7,
   kTrainingInfo = 20,
   kFunctions = 25,
 };
-enum Opset : std::uint64_t { kOpsetDomain = 1, kOpsetVersion = 2 };
-enum TrainingInfo : std::uint64_t { kInitialization = 1, kAlgorithm = 2 };
-enum Graph : std::uint64_t {
+enum OpsetField : std::uint64_t { kOpsetDomain = 1, kOpsetVersion = 2 };
+enum TrainingInfoField : std::uint64_t { kInitialization = 1, kAlgorithm = 2 };
+enum GraphField : std::uint64_t {
   kNode = 1,
   kInitializer = 5,
   kInput = 11,
   kOutput = 12,
   kSparseInitializer = 15,
 };
-enum Function : std::uint64_t { kFunctionNode = 7, kFunctionDomain = 10, kFunctionAttribute = 11 };
-enum Node : std::uint64_t {
+enum FunctionField : std::uint64_t { kFunctionNode = 7, kFunctionDomain = 10, kFunctionAttribute = 11 };
+enum NodeField : std::uint64_t {
   kNodeInput = 1,
   kNodeOutput = 2,
   kOpType = 4,
   kNodeAttribute = 5,
   kDomain = 7,
 };
-enum Attribute : std::uint64_t {
+enum AttributeField : std::uint64_t {
   kAttributeName = 1,
   kFloat = 2,
   kInteger = 3,
@@ -44,8 +44,8 @@ enum Attribute : std::uint64_t {
   kSparseTensor = 22,
   kSparseTensors = 23,
 };
-enum Sparse : std::uint64_t { kSparseValues = 1, kSparseIndices = 2 };
-enum Tensor : std::uint64_t {
+enum SparseField : std::uint64_t { kSparseValues = 1, kSparseIndices = 2 };
+enum TensorField : std::uint64_t {
   kDims = 1,
   kDataType = 2,
   kSegment = 3,
@@ -57,12 +57,12 @@ enum Tensor : std::uint64_t {
   kExternalData = 13,
   kDataLocation = 14,
 };
-enum Entry : std::uint64_t { kKey = 1, kValue = 2 };
-enum ValueInfo : std::uint64_t { kName = 1, kType = 2 };
-enum Type : std::uint64_t { kTensorType = 1 };
-enum TensorType : std::uint64_t { kElementType = 1, kShape = 2 };
-enum TensorShape : std::uint64_t { kDimension = 1 };
-enum Dimension : std::uint64_t { kSize = 1 };
+enum EntryField : std::uint64_t { kKey = 1, kValue = 2 };
+enum ValueInfoField : std::uint64_t { kName = 1, kType = 2 };
+enum TypeField : std::uint64_t { kTensorType = 1 };
+enum TensorTypeField : std::uint64_t { kElementType = 1, kShape = 2 };
+enum TensorShapeField : std::uint64_t { kDimension = 1 };
+enum DimensionField : std::uint64_t { kSize = 1 };
 
 constexpr std::uint64_t kExternal = 1;  // of DataLocation
 

@@ -1,0 +1,572 @@
+#include "model/onnx_program.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "io/file.h"
+#include "io/printable.h"
+#include "lenet/error.h"
+#include "model/check_graph.h"
+#include "model/onnx_fields.h"
+#include "model/protobuf.h"
+
+namespace lenet {
+namespace fs = std::filesystem;
+using namespace onnx_fields;
+namespace {
+
+constexpr int kMaxDepth = 64;
+constexpr int kVarint = 0;
+constexpr int kWire32 = 5;
+
+/// Of TensorProto.DataType: those of which values are read.
+struct ElementType {
+  int onnx;
+  int dtype;  ///< VarType.Type of framework.proto
+  std::size_t size;
+};
+constexpr ElementType kElementTypes[] = {{1, 5, 4}, {6, 2, 4}, {7, 3, 8}, {9, 0, 1}};
+constexpr ElementType kUnread = {0, -1, 0};
+constexpr int kFloat32 = 5;
+constexpr int kInt64 = 3;
+
+const ElementType& element_type(int onnx) {
+  for (const ElementType& type : kElementTypes) {
+    if (type.onnx == onnx) return type;
+  }
+  return kUnread;
+}
+
+float float_of(std::uint64_t bits) {
+  const auto low = static_cast<std::uint32_t>(bits);
+  float value = 0;
+  std::memcpy(&value, &low, sizeof(value));
+  return value;
+}
+
+bool is_own(std::string_view domain) { return domain.empty() || domain == "ai.onnx"; }
+
+class Reader {
+ public:
+  explicit Reader(const std::string& path) : path_(path) { program_.graph.dialect = Dialect::Onnx; }
+
+  OnnxProgram read(std::string_view bytes) {
+    bool has_graph = false;
+    each(bytes, [&](const Field& field) {
+      if (field.number == kGraph) {
+        if (std::exchange(has_graph, true)) fail("has two graphs");
+        read_graph(text(field));
+      }
+      if (field.number == kOpsetImport) read_opset(text(field));
+      if (field.number == kFunctions) read_function(text(field));
+      if (field.number != kTrainingInfo) return;
+      each(text(field), [&](const Field& graph) {
+        if (graph.number == kInitialization || graph.number == kAlgorithm) {
+          look_through_graph(text(graph), 0);
+        }
+      });
+    });
+    if (!has_graph) fail("is no ONNX model: it has no graph");
+    if (sparse_) graph_.unsupported = "sparse constants";
+    if (own_functions_) graph_.unsupported = "functions of its own";
+    const auto is_constant = [this](std::size_t value) { return graph_.values[value].parameter; };
+    graph_.inputs.erase(std::remove_if(graph_.inputs.begin(), graph_.inputs.end(), is_constant),
+                        graph_.inputs.end());
+    link_values(graph_);
+    return std::move(program_);
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& problem) const { refuse_program(path_, problem); }
+  [[noreturn]] void damaged(const std::string& problem) const { fail("is damaged: " + problem); }
+  [[noreturn]] void damaged(const std::string& tensor, const std::string& problem) const {
+    damaged("the constant '" + tensor + "' " + problem);
+  }
+
+  template <typename Action>
+  void each(std::string_view message, const Action& action) const {
+    each_field(message, path_, kWhat, action);
+  }
+  std::string_view text(const Field& field) const {
+    if (!field.delimited) damaged("a field is of the wrong type");
+    return field.bytes;
+  }
+  std::int64_t integer(const Field& field) const {
+    if (field.wire != kVarint) damaged("a field is of the wrong type");
+    return static_cast<std::int64_t>(field.value);
+  }
+  int small(const Field& field) const {
+    const std::int64_t value = integer(field);
+    if (value < 0 || value > std::numeric_limits<int>::max()) damaged("a number is out of range");
+    return static_cast<int>(value);
+  }
+  /// One value, or many in one field.
+  void add_integers(const Field& field, Integers& values) const {
+    if (!field.delimited) return values.push_back(integer(field));
+    for (ByteReader reader(field.bytes); !reader.at_end();) {
+      values.push_back(static_cast<std::int64_t>(reader.read_varint()));
+      if (!reader.ok()) damaged("a list of numbers is cut short");
+    }
+  }
+  /// The bytes of one float, or of many in one field.
+  std::string_view floats(const Field& field) const {
+    if (field.wire == kWire32) return field.encoded.substr(field.encoded.size() - sizeof(float));
+    if (!field.delimited || field.bytes.size() % sizeof(float) != 0) {
+      damaged("a list of numbers is cut short");
+    }
+    return field.bytes;
+  }
+
+  void read_opset(std::string_view bytes) {
+    std::string_view domain;
+    std::int64_t version = 0;
+    each(bytes, [&](const Field& field) {
+      if (field.number == kOpsetDomain) domain = text(field);
+      if (field.number == kOpsetVersion) version = integer(field);
+    });
+    if (!is_own(domain)) return;
+    if (graph_.opset != 0 && graph_.opset != version) damaged("it names two operator sets");
+    graph_.opset = version;
+  }
+
+  // ---- the main graph
+
+  std::size_t index_of(std::string_view name) {
+    const auto [found, is_new] = names_.emplace(name, graph_.values.size());
+    if (is_new) {
+      Value value;
+      value.name = name;
+      value.dtype = -1;
+      value.has_shape = false;
+      graph_.values.push_back(std::move(value));
+    }
+    return found->second;
+  }
+
+  void read_graph(std::string_view bytes) {
+    each(bytes, [&](const Field& field) {
+      // An empty one has two bytes in the file.
+      if (graph_.operators.size() > kMaxOperators) damaged("it has too many nodes");
+      if (field.number == kNode) read_node(text(field));
+      if (field.number == kInitializer) read_initializer(text(field));
+      if (field.number == kInput) graph_.inputs.push_back(read_value(text(field)));
+      if (field.number == kOutput) graph_.outputs.push_back(read_value(text(field)));
+      if (field.number != kSparseInitializer) return;
+      sparse_ = true;
+      look_through_sparse(text(field));
+    });
+  }
+
+  void read_node(std::string_view bytes) {
+    Operator op;
+    std::string_view domain;
+    const auto argument = [this](const Field& field) {
+      return text(field).empty() ? Argument() : Argument{index_of(field.bytes)};
+    };
+    each(bytes, [&](const Field& field) {
+      if (field.number == kNodeInput) op.positional_inputs.push_back(argument(field));
+      if (field.number == kNodeOutput) op.positional_outputs.push_back(argument(field));
+      if (field.number == kOpType) op.type = text(field);
+      if (field.number == kDomain) domain = text(field);
+      if (field.number == kNodeAttribute) read_attribute(text(field), op);
+    });
+    for (std::vector<Argument>* places : {&op.positional_inputs, &op.positional_outputs}) {
+      while (!places->empty() && places->back().empty()) places->pop_back();
+    }
+    note_quantization(op.type);
+    if (!is_own(domain)) op.type.insert(0, std::string(domain) + ".");
+    graph_.operators.push_back(std::move(op));
+  }
+
+  void read_attribute(std::string_view bytes, Operator& op) {
+    constexpr std::size_t kTypes = 8;
+    // By AttributeProto.AttributeType; others have no value.
+    std::array<Attribute, kTypes> found;
+    found.fill({AttributeType::Other, {}});
+    found[1] = {AttributeType::Float, 0.0};
+    found[2] = {AttributeType::Long, std::int64_t{0}};
+    found[3] = {AttributeType::Text, std::string()};
+    found[6] = {AttributeType::Floats, Numbers()};
+    found[7] = {AttributeType::Longs, Integers()};
+    std::string name;
+    std::size_t type = 0;
+    each(bytes, [&](const Field& field) {
+      switch (field.number) {
+        case kAttributeName:
+          name = text(field);
+          break;
+        case kAttributeType:
+          type = static_cast<std::size_t>(small(field));
+          break;
+        case kFloat:
+          if (field.wire != kWire32) damaged("a field is of the wrong type");
+          found[1].value = static_cast<double>(float_of(field.value));
+          break;
+        case kInteger:
+          found[2].value = integer(field);
+          break;
+        case kText:
+          found[3].value = std::string(text(field));
+          break;
+        case kFloats:
+          add_floats(floats(field), std::get<Numbers>(found[6].value));
+          break;
+        case kIntegers:
+          add_integers(field, std::get<Integers>(found[7].value));
+          break;
+        case kTensor:
+          if (found[4].type == AttributeType::Tensor) damaged("an attribute has two tensors");
+          graph_.values.emplace_back();
+          found[4] = {AttributeType::Tensor, static_cast<std::int64_t>(graph_.values.size() - 1)};
+          read_tensor(text(field), graph_.values.size() - 1);
+          break;
+        default:
+          look_through_attribute(field, 0);
+      }
+    });
+    Attribute none{AttributeType::Other, {}};
+    if (!op.attributes.emplace(name, std::move(type < kTypes ? found[type] : none)).second) {
+      damaged("a node has the attribute '" + name + "' twice");
+    }
+  }
+
+  static void add_floats(std::string_view bytes, Numbers& numbers) {
+    for (std::size_t at = 0; at < bytes.size(); at += sizeof(float)) {
+      float value = 0;
+      std::memcpy(&value, bytes.data() + at, sizeof(value));
+      numbers.push_back(static_cast<double>(value));
+    }
+  }
+
+  void read_initializer(std::string_view bytes) {
+    std::string_view name;
+    each(bytes, [&](const Field& field) {
+      if (field.number == kTensorName) name = text(field);
+    });
+    const std::size_t index = index_of(name);
+    if (graph_.values[index].parameter) damaged(std::string(name), "is there twice");
+    read_tensor(bytes, index);
+  }
+
+  /// Sets the value to what a constant says.
+  void read_tensor(std::string_view bytes, std::size_t index) {
+    Value& value = graph_.values[index];
+    value.parameter = true;
+    value.has_shape = true;
+    value.shape.clear();
+    const ElementType* type = &kUnread;
+    std::vector<std::string_view> float_parts;
+    Integers int32s;
+    Integers int64s;
+    std::string_view raw;
+    bool in_segments = false;
+    each(bytes, [&](const Field& field) {
+      if (field.number == kDims) add_integers(field, value.shape);
+      if (field.number == kDataType) type = &element_type(small(field));
+      if (field.number == kSegment) in_segments = true;
+      if (field.number == kFloatData) float_parts.push_back(floats(field));
+      if (field.number == kInt32Data) add_integers(field, int32s);
+      if (field.number == kInt64Data) add_integers(field, int64s);
+      if (field.number == kTensorName) value.name = text(field);
+      if (field.number == kRawData) raw = text(field);
+    });
+    value.dtype = value.data_dtype = type->dtype;
+    if (in_segments) damaged(value.name, "is kept in segments");
+    const std::uint64_t size = size_of(value, type->size);
+    if (look_through_tensor(bytes, index) || type->size == 0) return;
+    const bool is_float = type->dtype == kFloat32;
+    const bool listed = !float_parts.empty() || !int32s.empty() || !int64s.empty();
+    if (!raw.empty()) {
+      if (listed) damaged(value.name, "has its values twice");
+      value.data = raw;
+    } else if (is_float) {
+      value.data = joined(float_parts);
+    } else {
+      value.data = packed(type->dtype == kInt64 ? int64s : int32s, *type, value.name);
+    }
+    const bool left_over = (!is_float && !float_parts.empty()) ||
+                           (type->dtype != kInt64 && !int64s.empty()) ||
+                           ((is_float || type->dtype == kInt64) && !int32s.empty());
+    if (left_over || value.data.size() != size) {
+      damaged(value.name, "does not have as many values as its shape says");
+    }
+  }
+
+  std::string_view joined(const std::vector<std::string_view>& parts) {
+    if (parts.size() == 1) return parts[0];
+    if (parts.empty()) return {};
+    std::string& all = graph_.decoded.emplace_back();
+    for (const std::string_view part : parts) all += part;
+    return all;
+  }
+
+  std::string_view packed(const Integers& values, const ElementType& type,
+                          const std::string& name) {
+    if (values.empty()) return {};
+    std::string& all = graph_.decoded.emplace_back();
+    all.resize(values.size() * type.size);
+    char* to = all.data();
+    for (const std::int64_t value : values) {
+      const bool fits = type.size == sizeof(std::int64_t) ||
+                        (type.size == 1 ? value >= 0 && value <= 0xff
+                                        : value >= std::numeric_limits<std::int32_t>::min() &&
+                                              value <= std::numeric_limits<std::int32_t>::max());
+      if (!fits) damaged(name, "has a number out of range");
+      std::memcpy(to, &value, type.size);  // the machine is little-endian
+      to += type.size;
+    }
+    return all;
+  }
+
+  /// \returns the bytes that the contents of a constant take.
+  std::uint64_t size_of(const Value& value, std::size_t element) const {
+    constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 40;
+    std::uint64_t size = element;
+    for (const std::int64_t dimension : value.shape) {
+      if (dimension < 0) damaged(value.name, "has a negative size");
+      const auto known = static_cast<std::uint64_t>(dimension);
+      if (known != 0 && size > kMaxBytes / known) damaged(value.name, "is too large");
+      size *= known;
+    }
+    return size;
+  }
+
+  /// An input or output.
+  std::size_t read_value(std::string_view bytes) {
+    std::string_view name;
+    Value said;
+    said.dtype = -1;
+    said.has_shape = false;
+    each(bytes, [&](const Field& field) {
+      if (field.number == kName) name = text(field);
+      if (field.number != kType) return;
+      each(text(field), [&](const Field& type) {
+        if (type.number == kTensorType) read_tensor_type(text(type), said);
+      });
+    });
+    const std::size_t index = index_of(name);
+    Value& value = graph_.values[index];
+    if (!value.parameter) {
+      std::tie(value.dtype, value.has_shape) = std::tie(said.dtype, said.has_shape);
+      value.shape = std::move(said.shape);
+    }
+    return index;
+  }
+
+  void read_tensor_type(std::string_view bytes, Value& value) const {
+    each(bytes, [&](const Field& field) {
+      if (field.number == kElementType) value.dtype = element_type(small(field)).dtype;
+      if (field.number != kShape) return;
+      value.has_shape = true;
+      each(text(field), [&](const Field& dimension) {
+        if (dimension.number != kDimension) return;
+        std::int64_t size = -1;
+        each(text(dimension), [&](const Field& part) {
+          if (part.number == kSize) size = integer(part);
+        });
+        value.shape.push_back(size > 0 ? size : -1);
+      });
+    });
+  }
+
+  // ---- whatever else has tensors: only whether their values are in other files
+
+  void note_quantization(std::string_view type) {
+    program_.quantized |= type == "DequantizeLinear" || type == "ConvInteger" ||
+                          type == "MatMulInteger" || type.substr(0, 7) == "QLinear";
+  }
+
+  void read_function(std::string_view bytes) {
+    std::string_view domain;
+    each(bytes, [&](const Field& field) {
+      if (field.number == kFunctionDomain) domain = text(field);
+      if (field.number == kFunctionNode) look_through_node(text(field), 0);
+      if (field.number == kFunctionAttribute) look_through_attributes(text(field), 0);
+    });
+    own_functions_ |= is_own(domain);
+  }
+
+  void look_through_graph(std::string_view bytes, int depth) {
+    if (depth > kMaxDepth) fail("has graphs in graphs, too many");
+    each(bytes, [&](const Field& field) {
+      if (field.number == kNode) look_through_node(text(field), depth);
+      if (field.number == kInitializer) look_through_tensor(text(field), kNone);
+      if (field.number == kSparseInitializer) look_through_sparse(text(field));
+    });
+  }
+
+  void look_through_node(std::string_view bytes, int depth) {
+    each(bytes, [&](const Field& field) {
+      if (field.number == kOpType) note_quantization(text(field));
+      if (field.number == kNodeAttribute) look_through_attributes(text(field), depth);
+    });
+  }
+
+  void look_through_attributes(std::string_view bytes, int depth) {
+    each(bytes, [&](const Field& field) {
+      if (field.number == kTensor) look_through_tensor(text(field), kNone);
+      look_through_attribute(field, depth);
+    });
+  }
+
+  /// One field, of no type that the main graph has values of.
+  void look_through_attribute(const Field& field, int depth) {
+    if (field.number == kTensors) look_through_tensor(text(field), kNone);
+    if (field.number == kSubgraph || field.number == kSubgraphs) {
+      look_through_graph(text(field), depth + 1);
+    }
+    if (field.number == kSparseTensor || field.number == kSparseTensors) {
+      look_through_sparse(text(field));
+    }
+  }
+
+  void look_through_sparse(std::string_view bytes) {
+    each(bytes, [&](const Field& field) {
+      if (field.number == kSparseValues || field.number == kSparseIndices) {
+        look_through_tensor(text(field), kNone);
+      }
+    });
+  }
+
+  /// \returns whether its values are in another file.
+  bool look_through_tensor(std::string_view bytes, std::size_t value) {
+    ExternalData data;
+    data.value = value;
+    bool is_external = false;
+    each(bytes, [&](const Field& field) {
+      if (field.number == kTensorName) data.tensor = text(field);
+      if (field.number == kDataLocation) is_external |= field.value == kExternal;
+      if (field.number != kExternalData) return;
+      is_external = true;
+      read_entry(text(field), data);
+    });
+    if (is_external) program_.external.push_back(std::move(data));
+    return is_external;
+  }
+
+  void read_entry(std::string_view bytes, ExternalData& data) const {
+    std::string_view key;
+    std::string_view value;
+    each(bytes, [&](const Field& field) {
+      if (field.number == kKey) key = text(field);
+      if (field.number == kValue) value = text(field);
+    });
+    const auto number = [&](std::uint64_t& into) {
+      const auto parsed = std::from_chars(value.data(), value.data() + value.size(), into);
+      if (parsed.ec == std::errc() && parsed.ptr == value.data() + value.size()) return;
+      fail("has external data with an " + std::string(key) +
+           " that is no number: " + std::string(value));
+    };
+    if (key == "location") data.location = value;
+    if (key == "offset") number(data.offset);
+    if (key == "length") number(data.length);
+  }
+
+  const std::string& path_;
+  OnnxProgram program_;
+  Graph& graph_ = program_.graph;
+  std::map<std::string_view, std::size_t> names_;
+  bool sparse_ = false;
+  bool own_functions_ = false;
+};
+
+/// Whether a path stays below the folder that it starts from, without a look at what is there.
+bool stays_below(const fs::path& relative) {
+  const fs::path normal = relative.lexically_normal();
+  return !normal.empty() && relative.is_relative() && *normal.begin() != ".." && normal != ".";
+}
+
+/// However its location is written.
+std::string file_of(const ExternalData& data, const std::string& path) {
+  return (fs::path(path).parent_path() / data.location).lexically_normal().string();
+}
+
+}  // namespace
+
+OnnxProgram read_onnx_program(std::string_view bytes, const std::string& path) {
+  return Reader(path).read(bytes);
+}
+
+std::vector<std::string> find_external_files(const std::vector<ExternalData>& external,
+                                             const std::string& path) {
+  std::set<std::string> files;
+  const fs::path folder = fs::path(path).parent_path();
+  std::error_code failed;
+  const fs::path root = fs::canonical(folder.empty() ? "." : folder, failed);
+  for (const ExternalData& data : external) {
+    const std::string where = "'" + path + "' keeps the values of '" + printable(data.tensor) +
+                              "' in '" + printable(data.location) + "'";
+    // onnxruntime takes a location that begins so for an address in memory.
+    const bool is_address = data.location.rfind("*/", 0) == 0;
+    const bool has_zero = data.location.find('\0') != std::string::npos;
+    if (is_address || has_zero || !stays_below(data.location)) {
+      throw Error(ErrorCode::BadModel, where + ", which is no file of its folder");
+    }
+    const std::string file = (folder / data.location).string();
+    if (!fs::exists(file, failed)) {
+      throw Error(ErrorCode::FileNotFound, where + ", which is not there; it belongs to the model");
+    }
+    require_file(file);
+    // A link may lead out of it.
+    const fs::path real = fs::canonical(file, failed);
+    if (failed || !stays_below(real.lexically_relative(root))) {
+      throw Error(ErrorCode::BadModel, where + ", which leads out of its folder");
+    }
+    const std::uintmax_t size = fs::file_size(real, failed);
+    if (data.offset > size || data.length > size - data.offset) {
+      throw Error(ErrorCode::BadModel, where + ", which has only " + std::to_string(size) +
+                                           " bytes; it was cut short or belongs to another model");
+    }
+    files.insert(file_of(data, path));
+  }
+  return {files.begin(), files.end()};
+}
+
+void set_external_contents(OnnxProgram& program, const std::string& path,
+                           const std::function<std::string_view(const std::string&)>& read) {
+  constexpr double kMaxOverlap = 4;
+  struct Used {
+    double bytes = 0;  // by constants at different places
+    std::set<std::tuple<std::uint64_t, std::uint64_t, int>> places;
+  };
+  std::map<std::string, Used> files;
+  for (const ExternalData& data : program.external) {
+    if (data.value == kNone) continue;
+    Value& value = program.graph.values[data.value];
+    const auto* type =
+        std::find_if(std::begin(kElementTypes), std::end(kElementTypes),
+                     [&](const ElementType& known) { return known.dtype == value.dtype; });
+    if (type == std::end(kElementTypes)) continue;
+    const std::string file = file_of(data, path);
+    const std::string_view contents = read(file);
+    std::uint64_t size = type->size;
+    for (const std::int64_t dimension : value.shape) size *= static_cast<std::uint64_t>(dimension);
+    const auto damaged = [&](const char* problem) {
+      refuse_program(path, "is damaged: the constant '" + value.name + "' " + problem + " in '" +
+                               data.location + "'");
+    };
+    // A length of 0 is one that was not said.
+    const bool fits = data.offset <= contents.size() && size <= contents.size() - data.offset;
+    if (!fits || (data.length != 0 && data.length != size)) {
+      damaged("does not have as many values as its shape says");
+    }
+    Used& used = files[file];
+    if (used.places.emplace(data.offset, size, value.dtype).second) {
+      used.bytes += static_cast<double>(size);
+      if (used.bytes > kMaxOverlap * static_cast<double>(contents.size()))
+        damaged("overlaps others");
+    }
+    value.data = contents.substr(data.offset, size);
+  }
+}
+
+}  // namespace lenet

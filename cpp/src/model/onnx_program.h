@@ -1,0 +1,49 @@
+/// \file
+/// Reading of an .onnx file, and of the files beside it that hold its values.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/graph.h"
+
+namespace lenet {
+
+/// Values of a tensor that are kept in another file.
+struct ExternalData {
+  std::string tensor;
+  std::string location;  ///< as the model has it: relative to its folder
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;   ///< 0: to the end of the file
+  std::size_t value = kNone;  ///< whose contents they are, in the graph
+};
+
+struct OnnxProgram {
+  Graph graph;  ///< the main one; its contents lie in the bytes it was read of
+  std::vector<ExternalData> external;  ///< also of tensors in subgraphs and functions
+  /// Some of it is computed in integers, or from integers that are dequantized.
+  bool quantized = false;
+};
+
+/// Reads the whole protocol buffer, subgraphs and functions too.
+/// \param path for errors
+/// \throws Error BadModel when it is no whole ONNX model, or values are missing or left over.
+OnnxProgram read_onnx_program(std::string_view bytes, const std::string& path);
+
+/// The files of `external`, each once.
+/// \throws Error BadModel when one is not in the model's folder or shorter than the model says,
+///   FileNotFound.
+std::vector<std::string> find_external_files(const std::vector<ExternalData>& external,
+                                             const std::string& path);
+
+/// Gives the graph the contents that are in those files.
+/// \param read gives the contents of the file at a path, which live as long as the graph
+/// \throws Error BadModel when they are not as many as a shape says, or overlap.
+void set_external_contents(OnnxProgram& program, const std::string& path,
+                           const std::function<std::string_view(const std::string&)>& read);
+
+}  // namespace lenet
