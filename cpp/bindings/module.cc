@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, module) {
   lenet::bindings::register_errors(module);
   lenet::bindings::register_python_threads(module);
   lenet::bindings::register_config(module);
+  lenet::bindings::register_image_pipeline(module);
   lenet::bindings::register_predictor(module);
   lenet::bindings::register_predictor_pool(module);
   module.def("ends_in_softmax", py::overload_cast<lenet::Config>(&lenet::ends_in_softmax),

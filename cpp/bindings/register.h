@@ -8,6 +8,7 @@ namespace lenet::bindings {
 
 void register_errors(pybind11::module_& module);
 void register_config(pybind11::module_& module);
+void register_image_pipeline(pybind11::module_& module);
 void register_predictor(pybind11::module_& module);
 void register_predictor_pool(pybind11::module_& module);
 void register_python_threads(pybind11::module_& module);

@@ -317,7 +317,9 @@ TEST_CASE("preprocess.json: what is accepted") {
 
 TEST_CASE("preprocess.json: what is refused, and where it is wrong") {
   kLoad.refuses("", "parse error");
-  kLoad.refuses("[]", "expected an object");
+  kLoad.refuses("[]", "the document: expected an object");
+  CHECK_ERROR(BadModel, "not a valid description of preprocessing: steps missing",
+              ImagePipeline::parse(R"({"format_version": 1, "mode": "L"})"));
   kLoad.refuses("{}", "format_version missing");
   kLoad.refuses(R"({"format_version": 2, "mode": "L", "steps": []})", "format_version: expected 1");
   kLoad.refuses(R"({"format_version": true, "mode": "L", "steps": []})", "format_version");

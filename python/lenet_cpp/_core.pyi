@@ -29,6 +29,10 @@ class Config:
     max_batch_size: int
     def __init__(self) -> None: ...
 
+class ImagePipeline:
+    def __init__(self, description: str | bytes) -> None: ...
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+
 class Predictor:
     def __init__(
         self, config: Config, program: bytes | None = None, params: bytes = b""

@@ -1,6 +1,6 @@
-"""lenet_classify from outside, and the C++ image pipeline beside Python's.
+"""lenet_classify from outside, and the C++ decoders beside Pillow's.
 
-Pixels come from Pillow, tensors from ``lenet_cpp.data.images``, probabilities from the logits that
+Pixels come from Pillow by ``read_image``, probabilities from the logits that
 :class:`lenet_cpp.Predictor` gives and NumPy's exponentials. ``lenet_api_call``, one call of the
 C++ API as a program, gives tensors of any size; ``lenet_classify`` those that a model takes.
 """
@@ -27,7 +27,7 @@ from PIL import Image
 
 import lenet_cpp
 from lenet_cpp.data import images as prepare
-from lenet_cpp.data.images import CenterCrop, Digit, Normalize, Pipeline, Resize, ToCHW, digit
+from lenet_cpp.data.images import Normalize, Pipeline, Resize, ToCHW, digit
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 from numpy_reference import softmax
 
@@ -163,17 +163,6 @@ def test_same_bits(name, cpp_tensor, tmp_path):
         assert_same_bits(cpp_tensor(pipeline, file), pipeline(file))
 
 
-@pytest.mark.parametrize("crop", [(60, 80), (57, 81), (61, 83), (1, 2)])
-@pytest.mark.parametrize("mode", ["RGB", "BGR"])
-def test_crop_and_normalize_have_the_same_bits(mode, crop, cpp_tensor, tmp_path):
-    file = tmp_path / "image.png"
-    photo(HEIGHT, WIDTH).save(file)
-    other = Normalize(1 / 3, (7.7, 1e-3, -9), (1e-9, 3, 1e9))
-    for steps in ((CenterCrop(crop), prepare.imagenet().steps[-2]), (other,)):
-        pipeline = Pipeline(mode, (*steps, ToCHW()))
-        assert_same_bits(cpp_tensor(pipeline, file), pipeline(file))
-
-
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(orientation, cpp_tensor, tmp_path):
     exif = Image.Exif()
@@ -286,21 +275,6 @@ def test_digits_have_the_same_bits(run_ok, model, files, tmp_path):
     assert np.array_equal(tensor[0, 0], DIGITS[0] / np.float32(255))
     rows = (tensor.sum(axis=(1, 3)) * np.arange(28)).sum(axis=1) / tensor.sum(axis=(1, 2, 3))
     assert np.all(np.abs(rows - 14) < 1.5)
-
-
-def test_digits_of_other_sizes(cpp_tensor, tmp_path):
-    rng = np.random.default_rng(8)
-    file = tmp_path / "image.png"
-    for *shape, size, box in ((1, 1, 28, 20), (1, 40, 28, 20), (31, 2, 9, 8), (70, 90, 64, 40)):
-        Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(file)
-        pipeline = Pipeline("L", (Digit(size, box), *raw("L").steps))
-        actual = cpp_tensor(pipeline, file)
-        if isinstance(actual, str):
-            assert actual.startswith("BadInput found no digit")
-            with pytest.raises(lenet_cpp.BadInput, match="found no digit"):
-                pipeline(file)
-        else:
-            assert_same_bits(actual, pipeline(file))
 
 
 FIELDS = ("class_id", "label", "probability")

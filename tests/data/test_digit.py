@@ -1,5 +1,6 @@
 """Which images a path names, and the digit in a photo."""
 
+import hashlib
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,9 +13,18 @@ from PIL import Image, ImageOps
 
 import lenet_cpp
 from lenet_cpp.data import images
-from lenet_cpp.data.images import Digit, Pipeline
+from lenet_cpp.data.images import Digit, Normalize, Pipeline, ToCHW
 from lenet_cpp.data.mnist import load_mnist, sample_dir
 from lenet_cpp.formats.manifest import read_manifest, verify_checksums
+
+
+def raw(size=28, box=20):
+    """The pixels as they are."""
+    return Pipeline("L", (Digit(size, box), Normalize(1.0, (0.0,), (1.0,)), ToCHW()))
+
+
+def found_in(image):
+    return raw()(image)[0]
 
 
 @pytest.fixture(scope="module")
@@ -107,38 +117,65 @@ def test_a_bar_by_hand(paper, ink, place):
     image = bar((100, 130), (*place, 40, 10), paper, ink)
     expected = np.zeros((28, 28), np.uint8)
     expected[5:25, 12:17] = 255  # 14 - 9.5 rounds to 5; 14 - 2
-    assert np.array_equal(Digit()(image), expected)
-    assert np.array_equal(Digit()(image.transpose(Image.Transpose.TRANSPOSE)), expected.T)
+    assert np.array_equal(found_in(image), expected)
+    assert np.array_equal(found_in(image.transpose(Image.Transpose.TRANSPOSE)), expected.T)
 
 
 def test_a_hair_is_thickened_by_hand():
     """1 x 100 pixels: A = 100, P = 202, t = (100 * 202 - 2000 + 2020) // 4040 = 5: 11 x 110."""
     expected = np.zeros((28, 28), np.uint8)
     expected[5:25, 14:16] = 255  # round(14 - 0.5) is 14
-    assert np.array_equal(Digit()(bar((200, 200), (30, 60, 100, 1), 240, 10)), expected)
+    assert np.array_equal(found_in(bar((200, 200), (30, 60, 100, 1), 240, 10)), expected)
 
 
 def test_large_images_are_reduced_by_blocks():
     """1000 x 800: blocks of 4 x 4, so a bar on their grid keeps its edges."""
     small = bar((250, 200), (30, 50, 80, 20), 230, 30)
     large = small.resize((800, 1000), Image.Resampling.NEAREST)
-    expected = Digit()(small)
-    assert np.array_equal(Digit()(large), expected)
+    expected = found_in(small)
+    assert np.array_equal(found_in(large), expected)
     # What is left over, less than a block, is dropped.
-    assert np.array_equal(Digit()(ImageOps.expand(large, (0, 0, 3, 2), 0)), expected)
+    assert np.array_equal(found_in(ImageOps.expand(large, (0, 0, 3, 2), 0)), expected)
 
 
 def test_specks_and_a_dark_rim_are_left_out():
     image = bar((200, 200), (60, 90, 80, 20), 230, 30)
-    expected = np.asarray(Digit()(image))
+    expected = found_in(image)
     image.paste(30, (20, 20, 23, 23))  # 9 pixels of 1600
     image.paste(30, (0, 195, 200, 200))
-    assert np.array_equal(Digit()(image), expected)
+    assert np.array_equal(found_in(image), expected)
+
+
+def on_uneven_paper(digit, number):
+    """A picture in integers, the same with every version of NumPy and Pillow."""
+    side = 1 + number % 23
+    ink = np.kron(digit, np.ones((side, side), int))
+    height, width = (length * (5 + (number + i) % 9) // 5 for i, length in enumerate(ink.shape))
+    y, x = np.mgrid[:height, :width]
+    top, left = (height - len(ink)) * (number % 4) // 3, (width - len(ink)) * (number % 3) // 2
+    noise = ((y * 73856093 ^ x * 19349663 ^ number * 83492791) >> 5) % (1 + number % 31)
+    paper = 230 - 60 * x * number // (width * 150) - noise
+    if number % 8:
+        paper[top : top + len(ink), left : left + len(ink)] -= ink * (20 + number) // 255
+    return (paper if number % 2 else 255 - paper).clip(0, 255).astype(np.uint8)
+
+
+def test_the_bits_of_the_reference(digits):
+    """NumPy's implementation of docs/digit.md, which commit 46aa10e still has, gave this sum."""
+    found, refused = hashlib.sha256(), 0
+    for number, digit in enumerate(digits.images[:150]):
+        pipeline = raw(*((28, 20), (9, 8), (64, 40))[number % 3])
+        try:
+            found.update(pipeline(on_uneven_paper(digit, number)).astype(np.uint8))
+        except lenet_cpp.BadInput:
+            refused += 1
+    assert refused == 19
+    assert found.hexdigest() == "258d336440fcb46baa875fedb7fb25ff874e5838d45cab533e53e4a8ed690f05"
 
 
 def test_longer_side_and_centre_of_mass(digits):
     for number, digit in enumerate(digits.images[:50]):
-        result = np.asarray(Digit()(photo(digit, "paper", number).convert("L"))).astype(int)
+        result = found_in(photo(digit, "paper", number)).astype(int)
         rows, columns = (np.flatnonzero(result.any(axis)) for axis in (1, 0))
         longer = max(np.ptp(rows), np.ptp(columns)) + 1
         assert 18 <= longer <= 20, number  # its faint ends may round to 0

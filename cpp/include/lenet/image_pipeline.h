@@ -1,6 +1,6 @@
 /// \file
 /// From an image file to what a model takes: decoding, and the steps of `preprocess.json` beside
-/// the model, with which Python (`lenet_cpp.images.Pipeline`) makes the same tensors.
+/// the model. In Python, `lenet_cpp.images.Pipeline` runs the same steps.
 ///
 ///     #include <lenet/image_pipeline.h>
 ///
@@ -55,6 +55,10 @@ class LENET_API ImagePipeline {
   /// \throws Error FileNotFound; BadModel naming the file and what is wrong where (a step, field or
   ///   version that is not known, steps in an order that makes no sense).
   static ImagePipeline load(const std::string& path, bool check_hashes = true);
+
+  /// Takes the contents of a `preprocess.json`.
+  /// \throws Error BadModel with what is wrong where.
+  static ImagePipeline parse(const std::string& description);
 
   /// \returns float32 [C, H, W].
   /// \throws Error BadInput: not an image, smaller than the crop, too large after resizing, or

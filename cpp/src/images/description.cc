@@ -35,7 +35,7 @@ struct Problem {
 class Object {
  public:
   Object(const json& value, std::string where) : value_(value), where_(std::move(where)) {
-    if (!value.is_object()) wrong(where_, "an object", value);
+    if (!value.is_object()) wrong(where_.empty() ? "the document" : where_, "an object", value);
   }
 
   bool has(const char* name) const { return value_.contains(name); }
@@ -241,8 +241,9 @@ Description parse_description(const std::string& text, const std::string& path) 
   } catch (const InvalidJson& error) {
     problem = error.what();
   }
+  const std::string subject = path.empty() ? "" : "'" + path + "' is ";
   throw Error(ErrorCode::BadModel,
-              "'" + path + "' is not a valid description of preprocessing: " + printable(problem));
+              subject + "not a valid description of preprocessing: " + printable(problem));
 }
 
 }  // namespace lenet

@@ -16,7 +16,7 @@ struct Description {
   Normalize normalize;
 };
 
-/// \param path for messages
+/// \param path for messages; may be empty
 /// \throws Error BadModel naming `path`, the place and the problem.
 Description parse_description(const std::string& text, const std::string& path);
 

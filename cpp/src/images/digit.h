@@ -1,7 +1,6 @@
 /// \file
-/// The digit of a photo. The docstring of python/lenet_cpp/data/images/digit.py is the definition,
-/// to whose steps the comments in digit.cc refer; all of it is exact, so that both give the same
-/// bits.
+/// The digit of a photo. docs/digit.md is the definition, to whose steps the comments in digit.cc
+/// refer.
 #pragma once
 
 #include "images/steps.h"

@@ -20,6 +20,10 @@ ImagePipeline ImagePipeline::load(const std::string& path, bool check_hashes) {
   return ImagePipeline(std::make_shared<State>(State{parse_description(text, path)}));
 }
 
+ImagePipeline ImagePipeline::parse(const std::string& description) {
+  return ImagePipeline(std::make_shared<State>(State{parse_description(description, "")}));
+}
+
 Tensor ImagePipeline::operator()(const Image& image) const {
   const Shape shape = {image.height, image.width, image.channels};
   if (image.height < 1 || image.width < 1 || (image.channels != 1 && image.channels != 3) ||

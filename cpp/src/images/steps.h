@@ -1,6 +1,5 @@
 /// \file
 /// The steps of a pipeline: what each does to the pixels, exactly.
-/// python/lenet_cpp/data/images/steps.py has the same arithmetic.
 #pragma once
 
 #include <cstdint>

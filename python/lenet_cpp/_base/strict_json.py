@@ -98,13 +98,6 @@ def integer(value: Any, where: str, least: int | None = None) -> int:
     return value
 
 
-def number(value: Any, where: str) -> float:
-    """Return an integer or a fraction as a float."""
-    if type(value) not in {int, float}:
-        raise wrong(where, "a number", value)
-    return float(value)
-
-
 def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
 

@@ -12,12 +12,11 @@ image is read.
 from __future__ import annotations
 
 from lenet_cpp._base.files import PREPROCESS_NAME
-from lenet_cpp.data.images.digit import Digit
 from lenet_cpp.data.images.paddleclas import from_inference_yml
 from lenet_cpp.data.images.pipeline import Pipeline, digit, imagenet
 from lenet_cpp.data.images.reading import MAX_PIXELS, is_image_source, read_image
 from lenet_cpp.data.images.sources import IMAGE_SUFFIXES, find_images
-from lenet_cpp.data.images.steps import CenterCrop, Normalize, Resize, ToCHW
+from lenet_cpp.data.images.steps import CenterCrop, Digit, Normalize, Resize, ToCHW
 
 __all__ = [
     "IMAGE_SUFFIXES",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp.data.images.pipeline import Pipeline
-from lenet_cpp.data.images.steps import INTERPOLATIONS, CenterCrop, Normalize, Resize, ToCHW
+from lenet_cpp.data.images.steps import CenterCrop, Normalize, Resize, ToCHW
 from lenet_cpp.errors import BadModel, FileNotFound, Unsupported
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _mode(values: dict[str, Any]) -> str:
 def _resize(values: dict[str, Any]) -> Resize:
     name = values.get("interpolation")
     interpolation = "bilinear" if name is None else str(name).lower()
-    if interpolation not in INTERPOLATIONS:
+    if interpolation not in {"nearest", "bilinear", "bicubic"}:
         raise Unsupported(f"ResizeImage.interpolation {reprlib.repr(name)}")
     if short_side := values.get("resize_short"):
         return Resize(short_side=short_side, interpolation=interpolation)

@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
-from functools import partial
+import os
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from lenet_cpp import _core
 from lenet_cpp._base.files import write_text
-from lenet_cpp._base.strict_json import choice, integer, number, object_, read_json, sequence, wrong
-from lenet_cpp.data.images.digit import Digit
 from lenet_cpp.data.images.reading import ImageSource, describe_source, read_image
-from lenet_cpp.data.images.steps import INTERPOLATIONS, CenterCrop, Normalize, Resize, ToCHW
+from lenet_cpp.data.images.steps import CenterCrop, Digit, Normalize, Resize, ToCHW
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
 _FORMAT_VERSION = 1
-_MODES = {"L": 1, "RGB": 3, "BGR": 3}  # and the number of channels
+_MAX_THREADS = 8  # each may hold an image of 256 MiB, and its result
 
 _Step: TypeAlias = Resize | CenterCrop | Digit | Normalize | ToCHW
 _STEPS: dict[str, type[_Step]] = {
     step.__name__: step for step in (Resize, CenterCrop, Digit, Normalize, ToCHW)
-}
-# By the annotations of the steps' fields.
-_PARSERS: dict[str, Callable[[Any, str], Any]] = {
-    "int": integer,
-    "float": number,
-    "str": lambda value, where: choice(value, where, INTERPOLATIONS),
-    "tuple[int, int]": partial(sequence, integer),
-    "tuple[float, ...]": partial(sequence, number),
 }
 
 
@@ -57,39 +47,34 @@ class Pipeline:
 
     mode: str
     steps: tuple[_Step, ...]
+    _compiled: _core.ImagePipeline = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check the order of the steps.
+        """Have C++ check the steps.
 
         Raises:
-            BadInput: The mode is unknown, or the steps do not go together.
+            BadInput: The mode is unknown, a field is wrong, or the steps do not go together.
         """
         object.__setattr__(self, "steps", tuple(self.steps))
-        if self.mode not in _MODES:
-            raise BadInput(f"mode: expected one of {', '.join(_MODES)}, got {self.mode!r}")
-        *image_steps, normalize, last = (None, None, *self.steps)
-        if not isinstance(normalize, Normalize) or not isinstance(last, ToCHW):
-            raise BadInput("steps: expected Normalize and ToCHW at the end")
-        if not all(isinstance(step, (Resize, CenterCrop, Digit)) for step in image_steps[2:]):
-            raise BadInput("steps: expected only Resize, CenterCrop and Digit before Normalize")
-        if self.mode != "L" and any(isinstance(step, Digit) for step in image_steps):
-            raise BadInput(f"steps: Digit takes mode L, not {self.mode}")
-        if len(normalize.mean) != self.channels:
-            raise BadInput(
-                f"steps: Normalize has {len(normalize.mean)} channels, mode {self.mode} has"
-                f" {self.channels}"
-            )
+        try:
+            object.__setattr__(self, "_compiled", _compile(self.mode, self.steps))
+        except (BadModel, TypeError) as error:
+            raise BadInput(str(error)) from error
+
+    def __reduce__(self) -> tuple[type[Pipeline], tuple[str, tuple[_Step, ...]]]:
+        """Pickle the description."""
+        return Pipeline, (self.mode, self.steps)
 
     @property
     def channels(self) -> int:
         """The number of channels of the result."""
-        return _MODES[self.mode]
+        return 1 if self.mode == "L" else 3
 
     @property
     def value_range(self) -> tuple[float, float]:
         """The least and the greatest value that the result can have."""
-        normalize = next(step for step in self.steps if isinstance(step, Normalize))
-        extremes = normalize(np.array([[[0], [255]]], np.uint8).repeat(self.channels, axis=2))
+        pixels = np.array([[[0], [255]]], np.uint8).repeat(self.channels, axis=2)
+        extremes = _compile(self.mode, self.steps[-2:])(pixels)
         return float(extremes.min()), float(extremes.max())
 
     def __call__(self, source: ImageSource) -> NDArray[np.float32]:
@@ -107,21 +92,14 @@ class Pipeline:
                 file.
         """
         image = read_image(source, "L" if self.mode == "L" else "RGB")
-        steps: tuple[Any, ...] = self.steps  # __post_init__ knows which is which
-        *image_steps, normalize, to_chw = steps
+        pixels = np.asarray(image).reshape(image.height, image.width, self.channels)
         try:
-            for step in image_steps:
-                image = step(image)
+            return self._compiled(pixels)
         except BadInput as error:
             raise BadInput(f"{describe_source(source)}: {error}") from error
-        pixels = np.asarray(image).reshape(image.height, image.width, self.channels)
-        if self.mode == "BGR":
-            pixels = pixels[:, :, ::-1]
-        tensor: NDArray[np.float32] = to_chw(normalize(pixels))
-        return tensor
 
     def batch(self, sources: Sequence[ImageSource]) -> NDArray[np.float32]:
-        """Return the tensors of N images, N at least 1.
+        """Return the tensors of N images, N at least 1, prepared by several threads.
 
         Returns:
             float32 [N, C, H, W], C-contiguous.
@@ -133,7 +111,7 @@ class Pipeline:
         """
         if not sources:
             raise BadInput("expected at least one image, got none")
-        tensors = [self(source) for source in sources]
+        tensors = self._each(sources)
         for source, tensor in zip(sources, tensors, strict=True):
             if tensor.shape != tensors[0].shape:
                 raise BadInput(
@@ -143,6 +121,16 @@ class Pipeline:
                     " one by one"
                 )
         return np.stack(tensors)
+
+    def _each(self, sources: Sequence[ImageSource]) -> list[NDArray[np.float32]]:
+        # Only one thread at a time may load a Pillow image, and it may be among them twice.
+        threads = min(len(sources), len(os.sched_getaffinity(0)), _MAX_THREADS)
+        if threads == 1 or any(hasattr(source, "load") for source in sources):
+            return [self(source) for source in sources]
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(self, sources))
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Pipeline:
@@ -154,13 +142,11 @@ class Pipeline:
         """
         file = Path(path)
         try:
-            return _parse(read_json(file.read_bytes()))
+            return _parse(file.read_bytes())
         except OSError as error:
             raise FileNotFound(f"cannot read {file}: {error.strerror}") from error
-        except ValueError as error:
-            raise BadModel(
-                f"{file} is not a valid description of preprocessing: {error}"
-            ) from error
+        except BadModel as error:
+            raise BadModel(f"{file} is {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``preprocess.json`` atomically.
@@ -177,10 +163,7 @@ class Pipeline:
         Raises:
             BadModel: The document is invalid; the message has the place and the problem.
         """
-        try:
-            return _parse(document)
-        except ValueError as error:
-            raise BadModel(f"not a valid description of preprocessing: {error}") from error
+        return _parse(json.dumps(document, default=repr))
 
     @staticmethod
     def of_metadata(document: Any, path: Path) -> Pipeline | None:
@@ -198,47 +181,40 @@ class Pipeline:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of ``preprocess.json``, without the fields that are None."""
-        steps = [
-            {
-                "type": type(step).__name__,
-                **{
-                    name: list(value) if isinstance(value, tuple) else value
-                    for name, value in asdict(step).items()
-                    if value is not None
-                },
-            }
-            for step in self.steps
-        ]
-        return {"format_version": _FORMAT_VERSION, "mode": self.mode, "steps": steps}
+        return _describe(self.mode, self.steps)
 
 
-def _parse(document: Any) -> Pipeline:
-    whole = object_(document, "the document", {"format_version", "mode", "steps"})
-    version = whole["format_version"]
-    if type(version) is not int or version != _FORMAT_VERSION:
-        raise wrong("format_version", str(_FORMAT_VERSION), version)
-    mode = choice(whole["mode"], "mode", tuple(_MODES))
-    return Pipeline(mode, sequence(_step, whole["steps"], "steps"))
+def _describe(mode: str, steps: Iterable[_Step]) -> dict[str, Any]:
+    described = [
+        {
+            "type": type(step).__name__,
+            **{
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in asdict(step).items()
+                if value is not None
+            },
+        }
+        for step in steps
+    ]
+    return {"format_version": _FORMAT_VERSION, "mode": mode, "steps": described}
 
 
-def _step(value: Any, where: str) -> _Step:
-    kind = _STEPS[choice(object_(value, where).get("type"), f"{where}.type", tuple(_STEPS))]
-    parsers = {
-        field.name: _PARSERS[str(field.type).removesuffix(" | None")] for field in fields(kind)
+def _compile(mode: str, steps: Iterable[_Step]) -> _core.ImagePipeline:
+    return _core.ImagePipeline(json.dumps(_describe(mode, steps), default=repr))
+
+
+def _parse(text: str | bytes) -> Pipeline:
+    _core.ImagePipeline(text)  # raises BadModel; what it accepts needs no other checks
+    document = json.loads(text)
+    return Pipeline(document["mode"], tuple(map(_step, document["steps"])))
+
+
+def _step(fields: dict[str, Any]) -> _Step:
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
     }
-    expected = {"type", *parsers}
-    if kind is Resize:
-        # one of the two; the step itself checks that it is not both
-        expected -= {"short_side", "size"} - value.keys()
-    found = object_(value, where, expected)
-    found.pop("type")
-    try:
-        return kind(
-            **{name: parsers[name](item, f"{where}.{name}") for name, item in found.items()}
-        )
-    except ValueError as error:
-        text = str(error)
-        raise ValueError(text if text.startswith(where) else f"{where}: {text}") from error
+    kind: Callable[..., _Step] = _STEPS[values.pop("type")]
+    return kind(**values)
 
 
 def imagenet(img_size: int = 224) -> Pipeline:
