@@ -118,7 +118,17 @@ void check_run(Session* session) {
   const char* output = "y";
   const Value* inputs[] = {given};
   Value* made = nullptr;
-  CHECK_CALL(Run, session, nullptr, &input, inputs, 1, &output, 1, &made);
+  RunOptions* options = nullptr;
+  CHECK_CALL(CreateRunOptions, &options);
+  CHECK_CALL(RunOptionsSetTerminate, options);
+  checking("Run, terminated");
+  Status* status = api->Run(session, options, &input, inputs, 1, &output, 1, &made);
+  require(status != nullptr, "a run that is to end does not");
+  api->ReleaseStatus(status);
+  CHECK_CALL(RunOptionsUnsetTerminate, options);
+  CHECK_CALL(Run, session, options, &input, inputs, 1, &output, 1, &made);
+  checking("ReleaseRunOptions");
+  api->ReleaseRunOptions(options);
   TensorInfo* info = nullptr;
   CHECK_CALL(GetTensorTypeAndShape, made, &info);
   std::int64_t shape[2] = {};

@@ -10,9 +10,9 @@
 #include "input_range.h"
 #include "interrupt.h"
 #include "io/atomic_file.h"
+#include "lenet/engines.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
-#include "lenet/version.h"
 #include "measure.h"
 #include "options.h"
 #include "program.h"
@@ -83,10 +83,7 @@ Report run(const Options& options) {
   report.load_ms = 1e3 * seconds_of([&] { predictor.emplace(options.config); });
   report.config = predictor->config();
   report.quantized = predictor->quantized();
-  const std::string& engine = report.config.engine;
-  report.engine_version = engine == "paddle"   ? paddle_version()
-                          : engine == "native" ? version()
-                                               : onnxruntime_version();
+  report.engine_version = engine_version(report.config.engine);
   report.output_name = predictor->output_spec().name;
 
   report.batch_size = options.batch_size > 0 ? options.batch_size

@@ -43,7 +43,7 @@ CommandLine command_line(Options& options) {
   line.integer("warmup", "runs before the measured ones (default: 10)", options.warmup, 0);
   line.toggle(
       "profile",
-      "print what each layer costs in the native engine: kernel, multiply-adds, bytes, time, "
+      "print what each layer costs: kernel, multiply-adds, bytes, time, "
       "and shares of the machine's limits (--repeats: measured runs; default: half a second "
       "of them)",
       options.profile);

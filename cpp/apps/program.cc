@@ -9,6 +9,7 @@
 
 #include "command_line.h"
 #include "interrupt.h"
+#include "lenet/engines.h"
 #include "lenet/version.h"
 
 namespace lenet::apps {
@@ -67,14 +68,12 @@ int run_program(const char* name, const std::function<std::string()>& work) {
 }
 
 std::string version_text(const char* name) {
-  std::string paddle = "Paddle Inference ";
-  try {
-    paddle += paddle_version();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::FileNotFound && error.code() != ErrorCode::Unsupported) throw;
-    paddle = "without Paddle Inference";
+  std::string text = std::string(name) + " " + version() + "\n";
+  for (const EngineInfo& engine : available_engines()) {
+    text += engine.name + " " + engine.version +
+            (engine.version.empty() ? "is not available: " + engine.unavailable : "") + "\n";
   }
-  return std::string(name) + " " + version() + "\n" + paddle + "\n";
+  return text;
 }
 
 }  // namespace lenet::apps

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "lenet/engines.h"
 #include "lenet/version.h"
 #include "print.h"
 
@@ -15,17 +16,16 @@ double percent(const Accuracy& accuracy) {
   return 100.0 * static_cast<double>(accuracy.correct) / static_cast<double>(accuracy.total);
 }
 
-bool is_paddle(const Report& report) { return report.config.engine == "paddle"; }
-
 std::string format_text(const Report& report) {
   const Config& config = report.config;
+  const char* engine = to_string(config.engine);
   std::string text =
       print("%s %s, %s %s: engine %s, accelerator %s, precision %s, threads %d\n",
-            report.program.c_str(), version(), is_paddle(report) ? "Paddle" : config.engine.c_str(),
-            report.engine_version.c_str(), config.engine.c_str(), to_string(report.accelerator),
-            config.precision.c_str(), config.threads);
+            report.program.c_str(), version(), engine, report.engine_version.c_str(), engine,
+            to_string(report.accelerator), to_string(config.precision), config.threads);
   text += "model   " + config.model_file + "\n";
-  if (report.quantized && is_paddle(report) && config.precision != "int8") {
+  if (report.quantized && config.precision != Precision::Int8 &&
+      supports_precision(config.engine, Precision::Int8)) {
     text += "        quantized, but computed in float32: --int8 computes it in int8\n";
   }
   text += "input   " + report.input + " " + to_string(report.input_shape) + "\n";
@@ -65,10 +65,11 @@ std::string format_text(const Report& report) {
 std::string format_json(const Report& report) {
   nlohmann::ordered_json root;
   root["version"] = version();
-  root[report.config.engine + "_version"] = report.engine_version;
-  root["engine"] = report.config.engine;
+  const std::string engine = to_string(report.config.engine);
+  root[engine + "_version"] = report.engine_version;
+  root["engine"] = engine;
   root["accelerator"] = to_string(report.accelerator);
-  root["precision"] = report.config.precision;
+  root["precision"] = to_string(report.config.precision);
   root["quantized"] = report.quantized;
   root["threads"] = report.config.threads;
   root["model_file"] = report.config.model_file;

@@ -2,6 +2,8 @@
 
 #include <memory>
 
+#include "lenet/engines.h"
+
 namespace lenet::apps {
 
 void add_model_flags(CommandLine& line, Config& config) {
@@ -25,12 +27,10 @@ void add_model_flags(CommandLine& line, Config& config) {
 
 void add_engine_flags(CommandLine& line, Config& config) {
   line.heading("Engine");
-  line.text(
-      "engine", "NAME",
-      "inference engine: auto, paddle, native (LeNet and its kind, without Paddle) or onnxruntime "
-      "(default: auto, the fastest that runs the model and supports the options below: native for "
-      "LeNet and its kind, in float32 and int8)",
-      config.engine);
+  line.add("engine", "NAME",
+           "inference engine: " + engine_names() +
+               " (default: auto, the fastest that runs the model and supports the options below)",
+           [&config](const std::string& value) { config.engine = parse_engine(value); });
   line.add("accelerator", "NAME",
            "auto, plain, onednn or openvino (default: auto, the fastest by measurement: openvino "
            "for a .pdmodel, otherwise plain for one image on a small model, and onednn; onednn "
@@ -48,7 +48,8 @@ void add_engine_flags(CommandLine& line, Config& config) {
       throw UsageError("the precision is to be " + *given + " and " + name +
                        "; --int8 is short for --precision=int8");
     }
-    *given = config.precision = name;
+    config.precision = parse_precision(name);
+    *given = name;
   };
   line.add("precision", "NAME",
            "of the arithmetic: fp32, bf16, or int8 for a quantized .pdmodel (default: fp32)",
@@ -57,12 +58,16 @@ void add_engine_flags(CommandLine& line, Config& config) {
   line.integer("threads", "CPU threads of a run (default: 1)", config.threads, 1);
   line.boolean("ir_optim", "let the engine fuse and rewrite operators (default: true)",
                config.ir_optim);
+  line.integer("time_limit_ms",
+               "end a run with an error after N milliseconds (default: 0, no limit; not supported "
+               "by Paddle)",
+               config.time_limit_ms, 0);
   line.boolean("memory_optim", "let intermediate results share memory (default: false)",
                config.memory_optim);
 }
 
 void add_information_flags(CommandLine& line, bool& version, bool& help) {
-  line.toggle("version", "print our version and Paddle's", version);
+  line.toggle("version", "print our version and those of the engines", version);
   line.toggle("help", "print this text", help);
 }
 

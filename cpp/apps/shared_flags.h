@@ -12,7 +12,7 @@ namespace lenet::apps {
 /// model_file, params_file, model_dir, check_program, check_hashes.
 void add_model_flags(CommandLine& line, Config& config);
 
-/// engine, accelerator, precision, int8, threads, ir_optim, memory_optim.
+/// engine, accelerator, precision, int8, threads, ir_optim, time_limit_ms, memory_optim.
 void add_engine_flags(CommandLine& line, Config& config);
 
 /// version, help.

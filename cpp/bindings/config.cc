@@ -1,7 +1,6 @@
 #include "lenet/config.h"
 
-#include <string>
-
+#include "names.h"
 #include "register.h"
 
 namespace py = pybind11;
@@ -16,19 +15,15 @@ void register_config(py::module_& module) {
       .def_readwrite("model_dir", &Config::model_dir)
       .def_readwrite("engine", &Config::engine)
       .def_readwrite("precision", &Config::precision)
-      .def_property(
-          "accelerator",
-          [](const Config& config) { return std::string(to_string(config.accelerator)); },
-          [](Config& config, const std::string& name) {
-            config.accelerator = parse_accelerator(name);
-          })
+      .def_readwrite("accelerator", &Config::accelerator)
       .def_readwrite("threads", &Config::threads)
       .def_readwrite("ir_optim", &Config::ir_optim)
       .def_readwrite("memory_optim", &Config::memory_optim)
       .def_readwrite("check_finite", &Config::check_finite)
       .def_readwrite("check_program", &Config::check_program)
       .def_readwrite("check_hashes", &Config::check_hashes)
-      .def_readwrite("max_batch_size", &Config::max_batch_size);
+      .def_readwrite("max_batch_size", &Config::max_batch_size)
+      .def_readwrite("time_limit_ms", &Config::time_limit_ms);
 }
 
 }  // namespace lenet::bindings

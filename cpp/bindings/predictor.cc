@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "arrays.h"
+#include "names.h"
 #include "python_threads.h"
 #include "register.h"
 #include "shared_predictor.h"
@@ -42,6 +43,21 @@ void register_predictor(py::module_& module) {
            py::arg("config"), py::arg("program") = py::none(), py::arg("params") = "")
       .def("run", &run_without_gil<SharedPredictor>, py::arg("images").noconvert())
       .def(
+          "run_outputs",
+          [](SharedPredictor& self, const FloatArray& images,
+             const std::vector<std::string>& names) {
+            const TensorView view = view_of(images);
+            std::vector<Tensor> outputs;
+            {
+              const WithoutGil release;
+              outputs = self.run_outputs(view, names);
+            }
+            std::vector<FloatArray> result;
+            for (Tensor& output : outputs) result.push_back(to_numpy(std::move(output)));
+            return result;
+          },
+          py::arg("images").noconvert(), py::arg("names"))
+      .def(
           "run_layers",
           [](SharedPredictor& self, const FloatArray& images) {
             const TensorView view = view_of(images);
@@ -70,16 +86,14 @@ void register_predictor(py::module_& module) {
             return std::make_tuple(to_table(profile), to_json(profile), to_trace(profile));
           },
           py::arg("images"), py::arg("runs"), Release())
-      .def(
-          "accelerator",
-          [](const SharedPredictor& self, std::int64_t images) {
-            return std::string(to_string(self.accelerator(images)));
-          },
-          py::arg("images"), Release())
+      .def("cancel", &SharedPredictor::cancel)
+      .def("accelerator", &SharedPredictor::accelerator, py::arg("images"), Release())
       .def_property_readonly("input_spec",
                              [](const SharedPredictor& self) { return self.get().input_spec(); })
       .def_property_readonly("output_spec",
                              [](const SharedPredictor& self) { return self.get().output_spec(); })
+      .def_property_readonly("output_specs",
+                             [](const SharedPredictor& self) { return self.get().output_specs(); })
       .def_property_readonly("quantized",
                              [](const SharedPredictor& self) { return self.get().quantized(); })
       .def_property_readonly("config", py::cpp_function(&SharedPredictor::config, Release()));

@@ -1,6 +1,7 @@
 #include "lenet/predictor_pool.h"
 
 #include "arrays.h"
+#include "names.h"
 #include "python_threads.h"
 #include "register.h"
 
@@ -19,12 +20,7 @@ void register_predictor_pool(py::module_& module) {
            py::arg("config"), py::arg("size"))
       .def("run", &run_without_gil<PredictorPool>, py::arg("images").noconvert())
       .def("__len__", &PredictorPool::size)
-      .def(
-          "accelerator",
-          [](const PredictorPool& self, std::int64_t images) {
-            return std::string(to_string(self.accelerator(images)));
-          },
-          py::arg("images"))
+      .def("accelerator", &PredictorPool::accelerator, py::arg("images"))
       .def_property_readonly("input_spec", &PredictorPool::input_spec)
       .def_property_readonly("output_spec", &PredictorPool::output_spec)
       .def_property_readonly("quantized", &PredictorPool::quantized)

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <thread>
 
+#include "lenet/engines.h"
 #include "lenet/error.h"
 #include "register.h"
 
@@ -30,9 +31,8 @@ void require_entry() {
   if (lost) {
     throw Error(ErrorCode::Unsupported,
                 "this process was forked while another thread was loading or running a model, or "
-                "after OpenVINO or onnxruntime was used with several threads; fork earlier, or "
-                "start processes "
-                "with multiprocessing's method 'spawn'");
+                "after a library that keeps threads was used with several; fork earlier, or start "
+                "processes with multiprocessing's method 'spawn'");
   }
   if (!ending || last_thread == PyThread_get_thread_ident()) return;
   // The interpreter is about to end, and this daemon thread with it.
@@ -60,9 +60,8 @@ WithoutGil::~WithoutGil() {
   --inside;
 }
 
-void note_workers(Accelerator accelerator, const Config& config) noexcept {
-  const bool keeps = accelerator == Accelerator::OpenVino || config.engine == "onnxruntime";
-  if (keeps && config.threads > 1) workers = true;
+void note_workers(Accelerator accelerator, const Config& config) {
+  if (keeps_threads(config, accelerator)) workers = true;
 }
 
 bool forked_inside() noexcept { return lost; }

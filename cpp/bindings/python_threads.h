@@ -30,10 +30,10 @@ class WithoutGil {
   PyThreadState* state_;
 };
 
-/// To be called when a model is loaded. OpenVINO and onnxruntime with several threads keep workers
-/// that a forked child does not have, and sometimes wait for them: such a child is refused too.
+/// To be called when a model is loaded. Some libraries keep threads that a forked child does not
+/// have, and sometimes wait for them: such a child is refused too.
 /// \param config the one in force
-void note_workers(Accelerator accelerator, const Config& config) noexcept;
+void note_workers(Accelerator accelerator, const Config& config);
 
 /// Whether this process was forked while another thread was inside: then nothing that belongs to
 /// the Paddle library may be touched, nor destroyed.

@@ -28,6 +28,14 @@ class SharedPredictor {
     return predictor_.run(input);
   }
 
+  std::vector<Tensor> run_outputs(const TensorView& input, const std::vector<std::string>& names) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return predictor_.run_outputs(input, names);
+  }
+
+  /// Of the run that has the turn: waits for none.
+  void cancel() { predictor_.cancel(); }
+
   Predictor clone() {
     const std::lock_guard<std::mutex> lock(mutex_);
     return predictor_.clone();
@@ -35,24 +43,17 @@ class SharedPredictor {
 
   std::vector<Layer> run_layers(const TensorView& input) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!recording_) {
-      predictor_.set_layer_callback(
-          [this](const std::string& op_type, const std::string& name, const TensorView& output) {
-            if (layers_ == nullptr) return;
-            const float* end = output.data + element_count(output.shape);
-            layers_->push_back({op_type, name, {{output.data, end}, output.shape}});
-          });
-      recording_ = true;
-    }
+    struct Recording {
+      Predictor& predictor;
+      ~Recording() { predictor.set_layer_callback({}); }
+    } recording{predictor_};
     std::vector<Layer> layers;
-    layers_ = &layers;
-    try {
-      predictor_.run(input);
-    } catch (...) {
-      layers_ = nullptr;
-      throw;
-    }
-    layers_ = nullptr;
+    predictor_.set_layer_callback(
+        [&](const std::string& op_type, const std::string& name, const TensorView& output) {
+          const float* end = output.data + element_count(output.shape);
+          layers.push_back({op_type, name, {{output.data, end}, output.shape}});
+        });
+    predictor_.run(input);
     return layers;
   }
 
@@ -78,8 +79,6 @@ class SharedPredictor {
  private:
   mutable std::mutex mutex_;
   Predictor predictor_;
-  bool recording_ = false;
-  std::vector<Layer>* layers_ = nullptr;
 };
 
 }  // namespace lenet::bindings

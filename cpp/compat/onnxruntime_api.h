@@ -89,7 +89,13 @@ struct Api {
                                  char** made) noexcept;
   Status* (*SessionGetOutputName)(const Session*, std::size_t index, Allocator*,
                                   char** made) noexcept;
-  void* unused_38[11];
+  void* unused_38;
+  Status* (*CreateRunOptions)(RunOptions** made) noexcept;
+  void* unused_40[6];
+  /// Makes the runs with these options, in whatever thread, end with an error.
+  Status* (*RunOptionsSetTerminate)(RunOptions*) noexcept;
+  Status* (*RunOptionsUnsetTerminate)(RunOptions*) noexcept;
+  void* unused_48;
   Status* (*CreateTensorWithDataAsOrtValue)(const MemoryInfo*, void* data, std::size_t bytes,
                                             const std::int64_t* shape, std::size_t rank,
                                             ElementType, Value** made) noexcept;
@@ -115,7 +121,7 @@ struct Api {
   void (*ReleaseMemoryInfo)(MemoryInfo*) noexcept;
   void (*ReleaseSession)(Session*) noexcept;
   void (*ReleaseValue)(Value*) noexcept;
-  void* unused_97;
+  void (*ReleaseRunOptions)(RunOptions*) noexcept;
   void (*ReleaseTypeInfo)(TypeInfo*) noexcept;
   void (*ReleaseTensorTypeAndShapeInfo)(TensorInfo*) noexcept;
   void (*ReleaseSessionOptions)(SessionOptions*) noexcept;

@@ -20,6 +20,14 @@ void parse(std::string_view /*name*/, std::string_view value, Accelerator& field
   field = parse_accelerator(value);
 }
 
+void parse(std::string_view /*name*/, std::string_view value, EngineKind& field) {
+  field = parse_engine(value);
+}
+
+void parse(std::string_view /*name*/, std::string_view value, Precision& field) {
+  field = parse_precision(value);
+}
+
 void parse(std::string_view name, std::string_view value, bool& field) {
   if (value != "true" && value != "false") refuse(name, value, "true or false");
   field = value == "true";
@@ -44,7 +52,7 @@ struct Option {
   void (*set)(Config&, std::string_view name, std::string_view value);
 };
 
-constexpr std::array<Option, 13> kOptions = {{
+constexpr std::array<Option, 14> kOptions = {{
     {"model_file", set<&Config::model_file>},
     {"params_file", set<&Config::params_file>},
     {"model_dir", set<&Config::model_dir>},
@@ -58,6 +66,7 @@ constexpr std::array<Option, 13> kOptions = {{
     {"check_program", set<&Config::check_program>},
     {"check_hashes", set<&Config::check_hashes>},
     {"max_batch_size", set<&Config::max_batch_size>},
+    {"time_limit_ms", set<&Config::time_limit_ms>},
 }};
 
 }  // namespace

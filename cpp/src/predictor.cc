@@ -1,8 +1,8 @@
 #include "lenet/predictor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -29,6 +29,10 @@ void require_options(const Config& config) {
   if (config.max_batch_size < 0) {
     throw Error(ErrorCode::BadInput, "max_batch_size is " + std::to_string(config.max_batch_size) +
                                          "; expected 1 or more, or 0 for 64 a thread");
+  }
+  if (config.time_limit_ms < 0) {
+    throw Error(ErrorCode::BadInput, "time_limit_ms is " + std::to_string(config.time_limit_ms) +
+                                         "; expected 1 or more, or 0 for no limit");
   }
 }
 
@@ -71,19 +75,89 @@ void require_finite(const float* values, std::size_t count, const std::string& n
 
 }  // namespace
 
+/// Where an output of a run goes, put together from those of its batches: to a tensor, which takes
+/// its size, or to a buffer of the caller's.
+struct Predictor::Destination {
+  /// Makes room for the output of so many images.
+  void resize(std::size_t count, const Shape& shape, const TensorSpec& spec, std::int64_t images) {
+    if (tensor == nullptr) {
+      if (count == size) return;
+      throw Error(ErrorCode::BadInput, "the memory for output '" + spec.name + "' holds " +
+                                           std::to_string(size) + " values; that of " +
+                                           std::to_string(images) + " images has " +
+                                           std::to_string(count));
+    }
+    try {
+      tensor->data.resize(count);
+    } catch (const std::bad_alloc&) {
+      throw Error(ErrorCode::BackendFailure,
+                  "out of memory for the output of " + std::to_string(images) + " images");
+    }
+    data = tensor->data.data();
+    tensor->shape = shape;
+    if (shape.empty()) tensor->shape.push_back(0);
+    // Without a run it is not known what else is free.
+    for (std::int64_t& dimension : tensor->shape) dimension = std::max<std::int64_t>(dimension, 0);
+    tensor->shape[0] = images;
+  }
+
+  /// Later images of the input would be overwritten, or freed, when it is run in batches.
+  bool overlaps(const float* input, std::size_t count) const {
+    const std::less<const float*> before;
+    const float* const begin = tensor != nullptr ? tensor->data.data() : data;
+    const std::size_t room = tensor != nullptr ? tensor->data.capacity() : size;
+    return before(input, begin + room) && before(begin, input + count);
+  }
+
+  std::size_t index = 0;     ///< of the output
+  Tensor* tensor = nullptr;  ///< null: a buffer
+  float* data = nullptr;
+  std::size_t size = 0;  ///< of the buffer
+};
+
+/// The outputs of a run that the caller wants.
+struct Predictor::Wanted final : Outputs {
+  Wanted(const std::vector<TensorSpec>& declared, Destination* first, std::size_t size)
+      : specs(declared), destinations(first), count(size) {}
+
+  Destination* find(std::size_t index) const {
+    return std::find_if(destinations, destinations + count,
+                        [&](const Destination& each) { return each.index == index; });
+  }
+  bool wants(std::size_t index) const override { return find(index) != destinations + count; }
+
+  float* place(std::size_t index, const Shape& shape) override {
+    require_output(shape, specs[index], batch);
+    const std::size_t row = element_count(shape) / static_cast<std::size_t>(batch);
+    Destination& destination = *find(index);
+    destination.resize(row * static_cast<std::size_t>(images), shape, specs[index], images);
+    return destination.data + row * static_cast<std::size_t>(done);
+  }
+
+  const std::vector<TensorSpec>& specs;
+  Destination* destinations;
+  std::size_t count;
+  std::int64_t images = 0;  ///< of the run
+  std::int64_t done = 0;    ///< in batches before this one
+  std::int64_t batch = 0;   ///< in this one
+};
+
 struct Predictor::State {
   Config config;
-  std::shared_ptr<const Model> model;     // outlives the engines
-  std::vector<const EngineKind*> choice;  // the others are tried when the first is not the one
-  const EngineKind* kind = nullptr;
+  std::shared_ptr<const Model> model;    // outlives the engines
+  std::vector<const EngineRow*> choice;  // the others are tried when the first is not the one
+  const EngineRow* row = nullptr;
   std::string reason;    // for the engine
   std::string refusals;  // of other engines, each in parentheses
   TensorSpec input;
-  TensorSpec output;
+  std::vector<TensorSpec> outputs;
   LayerCallback callback;
-  ProgramTraits traits;     // the model's, and what leave_out has added
-  std::mutex traits_mutex;  // guards traits, for accelerator()
-  std::string failures;     // of accelerators that Auto has left out since, each in parentheses
+  RunControl control;
+  std::atomic<bool> stops{false};  // as the row says, for cancel() in another thread
+  TensorView batch;                // of a run, whose shape's memory is used again
+  ProgramTraits traits;            // the model's, and what leave_out has added
+  std::mutex traits_mutex;         // guards traits, for accelerator()
+  std::string failures;  // of accelerators that Auto has left out since, each in parentheses
   // Auto needs more than one; each is loaded when a run first asks for it.
   std::map<Accelerator, std::unique_ptr<Engine>> engines;
 };
@@ -103,14 +177,13 @@ void Predictor::load(const ModelBytes* bytes) {
   State& state = *state_;
   Config& config = state.config;
   require_options(config);
-  const ModelFiles files =
-      bytes == nullptr ? find_model_files(config) : find_model_files(config, *bytes);
+  const ModelFiles files = bytes == nullptr ? find_model_files(config, prefers_onnx(config.engine))
+                                            : find_model_files(config, *bytes);
   state.choice = find_engines(config, files);
-  for (const EngineKind* kind : state.choice) kind->require_options(config);
   state.model = bytes == nullptr ? load_model(files, config) : load_model(files, *bytes, config);
   state.traits = state.model->traits;
-  if (config.precision == "int8") require_quantized(*state.model);
-  const bool named = config.engine != "auto";
+  if (config.precision == Precision::Int8) require_quantized(*state.model);
+  const bool named = config.engine != EngineKind::Auto;
   if (bytes == nullptr) {
     config.model_file = files.program;
     config.params_file = files.params;
@@ -122,7 +195,7 @@ void Predictor::load(const ModelBytes* bytes) {
                  : engine.is_fastest() ? "auto: the fastest that runs this model"
                                        : "auto: no faster one runs this model" + state.refusals;
   state.input = engine.input_spec();
-  state.output = engine.output_spec();
+  state.outputs = engine.output_specs();
 }
 
 Predictor::Predictor(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -138,90 +211,114 @@ Tensor Predictor::run(const TensorView& input) {
 }
 
 void Predictor::run(const TensorView& input, Tensor& output) {
-  require_shape(input.shape, state_->input);
+  Destination destination;
+  destination.tensor = &output;
+  run_into(input, &destination, 1);
+}
+
+void Predictor::run(const TensorView& input, float* output, std::size_t size) {
+  if (size > 0 && output == nullptr) throw Error(ErrorCode::BadInput, "the output has no memory");
+  Destination destination;
+  destination.data = output;
+  destination.size = size;
+  run_into(input, &destination, 1);
+}
+
+std::vector<Tensor> Predictor::run_outputs(const TensorView& input,
+                                           const std::vector<std::string>& names) {
+  const std::vector<TensorSpec>& specs = state_->outputs;
+  std::vector<Tensor> outputs(names.empty() ? specs.size() : names.size());
+  std::vector<Destination> destinations(outputs.size());
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    destinations[i].tensor = &outputs[i];
+    destinations[i].index = i;
+    if (names.empty()) continue;
+    const auto named = [&](const TensorSpec& spec) { return spec.name == names[i]; };
+    const auto found = std::find_if(specs.begin(), specs.end(), named);
+    if (found == specs.end()) {
+      throw Error(ErrorCode::Unsupported, std::string("the ") + state_->row->name +
+                                              " engine gives no output '" + names[i] +
+                                              "' of this model; see output_specs, or use another "
+                                              "engine");
+    }
+    if (std::count(names.begin(), names.end(), names[i]) > 1) {
+      throw Error(ErrorCode::BadInput, "output '" + names[i] + "' is named twice");
+    }
+    destinations[i].index = static_cast<std::size_t>(found - specs.begin());
+  }
+  run_into(input, destinations.data(), destinations.size());
+  return outputs;
+}
+
+void Predictor::run_into(const TensorView& input, Destination* first, std::size_t size) {
+  State& state = *state_;
+  require_shape(input.shape, state.input);
   const std::size_t count = element_count(input.shape);
   if (count > 0 && input.data == nullptr) {
-    throw Error(ErrorCode::BadInput, "input '" + state_->input.name + "' has no data");
+    throw Error(ErrorCode::BadInput, "input '" + state.input.name + "' has no data");
   }
-  // Later images of the input would be overwritten, or freed, when it is run in pieces.
-  const std::less<const float*> before;
-  const float* const memory = output.data.data();
-  if (before(input.data, memory + output.data.capacity()) && before(memory, input.data + count)) {
-    output = run(input);
-    return;
+  const auto overlaps = [&](const Destination& each) { return each.overlaps(input.data, count); };
+  if (std::any_of(first, first + size, overlaps)) {
+    const std::vector<float> copy(input.data, input.data + count);
+    return run_into({copy.data(), input.shape}, first, size);
   }
-  if (state_->config.check_finite) require_finite(input.data, count, state_->input.name);
+  if (state.config.check_finite) require_finite(input.data, count, state.input.name);
 
-  const std::int64_t images = input.shape.empty() ? 1 : input.shape[0];
+  Wanted outputs(state.outputs, first, size);
+  const std::int64_t images = outputs.images = input.shape.empty() ? 1 : input.shape[0];
   if (images == 0) {
-    output.shape = state_->output.shape;
-    if (output.shape.empty()) output.shape.push_back(0);
-    // What else is free is not known without a run.
-    for (std::int64_t& size : output.shape) size = std::max<std::int64_t>(size, 0);
-    output.shape[0] = 0;
-    output.data.clear();
+    for (Destination* each = first; each < first + size; ++each) {
+      const TensorSpec& spec = state.outputs[each->index];
+      each->resize(0, spec.shape, spec, 0);
+    }
     return;
   }
-  const std::size_t image_size = count / static_cast<std::size_t>(images);
+  state.control.begin(state.config.time_limit_ms);
   Engine* engine = &engine_for(images);
-  const Config& config = state_->config;
-  const std::int64_t fixed = state_->input.shape.empty() ? -1 : state_->input.shape[0];
-  const std::int64_t most = fixed > 0                   ? fixed
-                            : config.max_batch_size > 0 ? config.max_batch_size
-                                                        : engine->largest_batch();
-  // After `done` images of others.
-  const auto run_batch = [&](const TensorView& batch, std::int64_t done) {
-    const std::int64_t part = batch.shape[0];
-    const auto run_engine = [&]() -> const Shape& {
-      for (;;) {
-        try {
-          const Shape& shape = engine->run(batch);
-          require_output(shape, state_->output, part);
-          return shape;
-        } catch (const Error& error) {
-          leave_out(accelerator(images), error);
-          engine = &engine_for(images);
-        }
+  const std::int64_t fixed = state.input.shape.empty() ? -1 : state.input.shape[0];
+  const std::int64_t most = fixed > 0                         ? fixed
+                            : state.config.max_batch_size > 0 ? state.config.max_batch_size
+                                                              : engine->largest_batch();
+  const auto run_engine = [&](const TensorView& batch) {
+    for (outputs.batch = batch.shape.empty() ? 1 : batch.shape[0];;) {
+      try {
+        state.control.require_running();
+        return engine->run(batch, outputs, state.control);
+      } catch (const Error& error) {
+        leave_out(accelerator(images), error);
+        engine = &engine_for(images);
       }
-    };
-    const Shape& shape = run_engine();
-    const std::size_t row = element_count(shape) / static_cast<std::size_t>(part);
-    try {
-      output.data.resize(row * static_cast<std::size_t>(images));
-    } catch (const std::bad_alloc&) {
-      throw Error(ErrorCode::BackendFailure,
-                  "out of memory for the output of " + std::to_string(images) + " images");
     }
-    output.shape = shape;
-    output.shape[0] = images;
-    engine->copy_output(output.data.data() + row * static_cast<std::size_t>(done));
   };
-  if (images <= most) return run_batch(input, 0);
-  TensorView batch{input.data, input.shape};
-  for (std::int64_t done = 0; done < images; done += batch.shape[0]) {
-    batch.shape[0] = std::min(most, images - done);
-    batch.data = input.data + static_cast<std::size_t>(done) * image_size;
-    run_batch(batch, done);
+  if (images <= most) return run_engine(input);
+  const std::size_t image_size = count / static_cast<std::size_t>(images);
+  TensorView& batch = state.batch;
+  batch.shape = input.shape;
+  for (; outputs.done < images; outputs.done += outputs.batch) {
+    batch.shape[0] = std::min(most, images - outputs.done);
+    batch.data = input.data + static_cast<std::size_t>(outputs.done) * image_size;
+    run_engine(batch);
   }
 }
 
 void Predictor::choose_engine() {
   State& state = *state_;
-  const EngineKind* slower = nullptr;
+  const EngineRow* slower = nullptr;
   std::map<Accelerator, std::unique_ptr<Engine>> engines_of_slower;
   std::string& refusals = state.refusals;
-  const auto take = [&](const EngineKind* kind) {
-    state.kind = kind;
-    state.config.engine = kind->name;
+  const auto take = [&](const EngineRow* row) {
+    state.row = row;
+    state.stops = row->stops;
+    state.config.engine = row->kind;
     state.engines.clear();
   };
-  for (const EngineKind* kind : state.choice) {
-    const bool last = kind == state.choice.back();
-    take(kind);
+  for (const EngineRow* row : state.choice) {
+    const bool last = row == state.choice.back();
+    take(row);
     try {
       if (engine_for(1).is_fastest() || (last && slower == nullptr)) return;
       if (slower == nullptr) {
-        slower = kind;
+        slower = row;
         engines_of_slower = std::move(state.engines);
       }
     } catch (const Error& error) {
@@ -230,7 +327,7 @@ void Predictor::choose_engine() {
       }
       // What is wrong with the model is so for each engine.
       if (slower == nullptr && error.code() != ErrorCode::Unsupported) throw;
-      refusals += std::string(" (engine ") + kind->name + ": " + error.what() + ")";
+      refusals += std::string(" (engine ") + row->name + ": " + error.what() + ")";
     }
   }
   take(slower);
@@ -244,7 +341,7 @@ Engine& Predictor::engine_for(std::int64_t images) {
     Config config = state.config;
     config.accelerator = accelerator(images);
     try {
-      engine = state.kind->create(config, *state.model);
+      engine = state.row->create(config, *state.model);
     } catch (const Error& error) {
       leave_out(config.accelerator, error);
       return engine_for(images);
@@ -257,27 +354,22 @@ Engine& Predictor::engine_for(std::int64_t images) {
 Accelerator Predictor::accelerator(std::int64_t images) const {
   if (state_->config.accelerator != Accelerator::Auto) return state_->config.accelerator;
   const std::lock_guard<std::mutex> lock(state_->traits_mutex);
-  return state_->kind->choose_accelerator(state_->config, *state_->model, state_->traits, images);
+  return state_->row->choose_accelerator(state_->config, *state_->model, state_->traits, images);
 }
 
 /// Makes Auto go on without an accelerator that has failed, for good: the same model would fail
 /// again. \throws Error `error` itself where another accelerator does not help.
 void Predictor::leave_out(Accelerator failed, const Error& error) {
   State& state = *state_;
-  ProgramTraits& traits = state.traits;
-  std::string* refusal = failed == Accelerator::OpenVino ? &traits.openvino_refusal
-                         : failed == Accelerator::OneDnn ? &traits.onednn_refusal
-                                                         : nullptr;
-  const bool other =
-      state.config.accelerator == Accelerator::Auto && refusal != nullptr && refusal->empty() &&
-      state.config.precision == "fp32" &&
+  bool other =
+      state.config.accelerator == Accelerator::Auto &&
       (error.code() == ErrorCode::BackendFailure || error.code() == ErrorCode::Unsupported);
+  if (other) {
+    const std::lock_guard<std::mutex> lock(state.traits_mutex);
+    other = state.row->leave_out(state.config, state.traits, failed);
+  }
   if (!other) {
     throw state.failures.empty() ? error : Error(error.code(), error.what() + state.failures);
-  }
-  {
-    const std::lock_guard<std::mutex> lock(state.traits_mutex);
-    *refusal = "what failed before";
   }
   state.failures +=
       std::string(" (accelerator ") + to_string(failed) + " failed before: " + error.what() + ")";
@@ -290,11 +382,12 @@ Predictor Predictor::clone() const {
   state->model = state_->model;
   state->traits = state_->traits;
   state->choice = state_->choice;
-  state->kind = state_->kind;
+  state->row = state_->row;
+  state->stops = state_->row->stops;
   state->reason = state_->reason;
   state->failures = state_->failures;
   state->input = state_->input;
-  state->output = state_->output;
+  state->outputs = state_->outputs;
   for (const auto& [accelerator, engine] : state_->engines) {
     if (engine) state->engines[accelerator] = engine->clone();
   }
@@ -305,12 +398,12 @@ void Predictor::set_layer_callback(LayerCallback callback) {
   State& state = *state_;
   // No engine shows those of an .onnx.
   const auto fits = [&] {
-    return state.model->format == ModelFormat::Onnx || state.kind == state.choice.back() ||
-           engine_for(1).has_layers();
+    return !callback || state.model->format == ModelFormat::Onnx ||
+           state.row == state.choice.back() || engine_for(1).has_layers();
   };
   if (!fits()) {
-    const std::vector<const EngineKind*> choice = state.choice;
-    const EngineKind* kind = state.kind;
+    const std::vector<const EngineRow*> choice = state.choice;
+    const EngineRow* row = state.row;
     auto engines = std::exchange(state.engines, {});
     try {
       do {
@@ -319,8 +412,9 @@ void Predictor::set_layer_callback(LayerCallback callback) {
       } while (!fits());
     } catch (...) {  // and goes on running as it did
       state.choice = choice;
-      state.kind = kind;
-      state.config.engine = kind->name;
+      state.row = row;
+      state.stops = row->stops;
+      state.config.engine = row->kind;
       state.engines = std::move(engines);
       throw;
     }
@@ -329,6 +423,12 @@ void Predictor::set_layer_callback(LayerCallback callback) {
     if (engine) engine->set_layer_callback(callback);
   }
   state_->callback = std::move(callback);
+}
+
+void Predictor::cancel() {
+  if (state_->stops) return state_->control.cancel();
+  throw Error(ErrorCode::Unsupported,
+              "the engine of this predictor cannot end a run early; use the native engine");
 }
 
 Profile Predictor::profile(std::int64_t images, int runs) {
@@ -344,16 +444,17 @@ Profile Predictor::profile(std::int64_t images, int runs) {
                     " images");
   }
   Profile profile = engine_for(images).profile(images, runs);
-  profile.engine = state_->config.engine;
+  profile.engine = state_->row->name;
   profile.reason = state_->reason;
-  profile.precision = state_->config.precision;
+  profile.precision = to_string(state_->config.precision);
   profile.model_file = state_->config.model_file;
   profile.threads = state_->config.threads;
   return profile;
 }
 
 const TensorSpec& Predictor::input_spec() const noexcept { return state_->input; }
-const TensorSpec& Predictor::output_spec() const noexcept { return state_->output; }
+const TensorSpec& Predictor::output_spec() const noexcept { return state_->outputs.front(); }
+const std::vector<TensorSpec>& Predictor::output_specs() const noexcept { return state_->outputs; }
 const Config& Predictor::config() const noexcept { return state_->config; }
 bool Predictor::quantized() const noexcept { return state_->model->traits.quantized; }
 

@@ -2,16 +2,68 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <queue>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
 namespace lenet {
 
 struct PredictorPool::State {
+  /// A predictor that nobody else uses meanwhile.
+  class Lent {
+   public:
+    explicit Lent(State& state) : state_(state) {
+      std::unique_lock<std::mutex> lock(state.mutex);
+      state.freed.wait(lock, [&] { return !state.free.empty(); });
+      predictor_ = state.free.back();
+      state.free.pop_back();
+    }
+    Lent(const Lent&) = delete;
+    Lent& operator=(const Lent&) = delete;
+    ~Lent() {
+      {
+        const std::lock_guard<std::mutex> lock(state_.mutex);
+        state_.free.push_back(predictor_);
+      }
+      state_.freed.notify_one();
+    }
+    Predictor* operator->() const { return predictor_; }
+
+   private:
+    State& state_;
+    Predictor* predictor_ = nullptr;
+  };
+
+  ~State() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      ending = true;
+    }
+    submitted.notify_all();
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  void run_submitted() {
+    for (std::unique_lock<std::mutex> lock(mutex);; lock.lock()) {
+      submitted.wait(lock, [&] { return ending || !tasks.empty(); });
+      if (tasks.empty()) return;
+      std::packaged_task<Tensor()> task = std::move(tasks.front());
+      tasks.pop();
+      lock.unlock();
+      task();
+    }
+  }
+
   std::vector<Predictor> predictors;
-  std::vector<std::size_t> free;  // guarded by mutex
-  std::mutex mutex;
+  std::mutex mutex;              // guards what follows
+  std::vector<Predictor*> free;  // of predictors
   std::condition_variable freed;
+  std::queue<std::packaged_task<Tensor()>> tasks;
+  std::condition_variable submitted;
+  bool ending = false;
+  std::vector<std::thread> threads;
 };
 
 PredictorPool::PredictorPool(const Config& config, std::size_t size)
@@ -22,34 +74,37 @@ PredictorPool::PredictorPool(const Config& config, std::size_t size)
   while (state_->predictors.size() < size) {
     state_->predictors.push_back(state_->predictors.front().clone());
   }
-  for (std::size_t i = 0; i < size; ++i) state_->free.push_back(i);
+  for (Predictor& predictor : state_->predictors) state_->free.push_back(&predictor);
 }
 
 PredictorPool::~PredictorPool() = default;
 PredictorPool::PredictorPool(PredictorPool&&) noexcept = default;
 PredictorPool& PredictorPool::operator=(PredictorPool&&) noexcept = default;
 
-Tensor PredictorPool::run(const TensorView& input) {
+Tensor PredictorPool::run(const TensorView& input) { return State::Lent(*state_)->run(input); }
+
+void PredictorPool::run(const TensorView& input, Tensor& output) {
+  State::Lent(*state_)->run(input, output);
+}
+
+void PredictorPool::run(const TensorView& input, float* output, std::size_t size) {
+  State::Lent(*state_)->run(input, output, size);
+}
+
+std::future<Tensor> PredictorPool::submit(Tensor input) {
   State& state = *state_;
-  std::size_t index = 0;
-  {
-    std::unique_lock<std::mutex> lock(state.mutex);
-    state.freed.wait(lock, [&] { return !state.free.empty(); });
-    index = state.free.back();
-    state.free.pop_back();
+  std::packaged_task<Tensor()> task(
+      [&state, input = std::move(input)] { return State::Lent(state)->run(input.view()); });
+  std::future<Tensor> output = task.get_future();
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  try {
+    if (state.threads.size() < size()) state.threads.emplace_back(&State::run_submitted, &state);
+  } catch (const std::system_error&) {
+    if (state.threads.empty()) throw Error(ErrorCode::BackendFailure, "cannot start a thread");
   }
-  struct Return {
-    State& state;
-    std::size_t index;
-    ~Return() {
-      {
-        const std::lock_guard<std::mutex> lock(state.mutex);
-        state.free.push_back(index);
-      }
-      state.freed.notify_one();
-    }
-  } give_back{state, index};
-  return state.predictors[index].run(input);
+  state.tasks.push(std::move(task));
+  state.submitted.notify_one();
+  return output;
 }
 
 std::size_t PredictorPool::size() const noexcept { return state_->predictors.size(); }

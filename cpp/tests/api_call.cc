@@ -20,9 +20,9 @@
 
 #include "config_option.h"
 #include "crc32.h"
+#include "lenet/engines.h"
 #include "lenet/image_io.h"
 #include "lenet/image_pipeline.h"
-#include "lenet/paddle_library.h"
 #include "lenet/predictor.h"
 #include "lenet/predictor_pool.h"
 
@@ -63,7 +63,8 @@ bool run_python(const std::string& library) {
 
 void act(const Arguments& arguments) {
   const auto given = [&](const char* name) { return arguments.count(name) > 0; };
-  if (given("library")) lenet::set_paddle_library(arguments.at("library"));
+  if (given("library"))
+    lenet::set_engine_library(lenet::EngineKind::Paddle, arguments.at("library"));
   if (given("labels")) {
     std::printf("labels %zu\n", lenet::read_labels(arguments.at("labels")).size());
     return;

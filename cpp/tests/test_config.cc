@@ -1,10 +1,22 @@
-#include "lenet/paddle_library.h"
+#include "lenet/engines.h"
 #include "lenet/version.h"
 #include "support.h"
 
 namespace lenet::tests {
 
-TEST_CASE("accelerator names go there and back") {
+TEST_CASE("names of options go there and back") {
+  std::string names = "auto";
+  for (const EngineInfo& engine : available_engines()) names += ", " + engine.name;
+  CHECK(engine_names() == names);
+  for (const auto value :
+       {EngineKind::Auto, EngineKind::Native, EngineKind::OnnxRuntime, EngineKind::Paddle}) {
+    CHECK(parse_engine(to_string(value)) == value);
+  }
+  CHECK_ERROR(Unsupported, "auto, native, onnxruntime, paddle", parse_engine("Native"));
+  for (const auto value : {Precision::Fp32, Precision::Bf16, Precision::Int8}) {
+    CHECK(parse_precision(to_string(value)) == value);
+  }
+  CHECK_ERROR(Unsupported, "fp32, bf16, int8", parse_precision("int4"));
   for (const auto value :
        {Accelerator::Auto, Accelerator::Plain, Accelerator::OneDnn, Accelerator::OpenVino}) {
     CHECK(parse_accelerator(to_string(value)) == value);
@@ -47,15 +59,22 @@ TEST_CASE("shapes") {
   CHECK_ERROR(BadInput, "too large", element_count({1LL << 32, 1LL << 32}));
 }
 
-TEST_CASE("versions are numbers with dots") {
+TEST_CASE("an engine has a version, or a reason why it is not available") {
   const std::string own = version();
   CHECK(own.find_first_not_of("0123456789.") == std::string::npos);
-  if (*paddle_library_name() != '\0') {  // this build has the engine
-    CHECK(std::string(paddle_library_name()).find("libpaddle") == 0);
-    CHECK_FALSE(paddle_version().empty());
-  } else {
-    CHECK_ERROR(Unsupported, "-DLENET_PADDLE=ON", paddle_version());
+  CHECK(engine_version(EngineKind::Native) == own);
+  for (const EngineInfo& engine : available_engines()) {
+    CAPTURE(engine.name);
+    CHECK(engine.version.empty() != engine.unavailable.empty());
+    const EngineKind kind = parse_engine(engine.name);
+    if (engine_library_name(kind).empty() && kind != EngineKind::Native) {  // not in this build
+      CHECK_ERROR(Unsupported, "=ON", engine_version(kind));
+    }
+    if (engine.version.empty()) continue;
+    CHECK(engine_version(kind) == engine.version);
+    CHECK(engine.version.find('.') != std::string::npos);
   }
+  CHECK_ERROR(BadInput, "auto is no engine", engine_version(EngineKind::Auto));
 }
 
 }  // namespace lenet::tests

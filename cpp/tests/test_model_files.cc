@@ -1,3 +1,4 @@
+#include "engines/engine.h"
 #include "model/model.h"
 #include "model/sha256.h"
 #include "notation.h"
@@ -21,7 +22,7 @@ void check(const Config& config) { load_model(find_model_files(config), config);
 
 void expect(const Config& config, ModelFormat format, const std::string& program,
             const std::string& params = "") {
-  const ModelFiles files = find_model_files(config);
+  const ModelFiles files = find_model_files(config, prefers_onnx(config.engine));
   CHECK(files.format == format);
   CHECK(files.program == program);
   CHECK(files.params == params);
@@ -88,10 +89,10 @@ TEST_CASE("where an .onnx is looked for") {
   write_file(folder / "m.json", "");
   write_file(folder / "m.pdiparams", "");
   expect(config, ModelFormat::Json, folder / "m.json", folder / "m.pdiparams");
-  config.engine = "onnxruntime";
+  config.engine = EngineKind::OnnxRuntime;
   expect(config, ModelFormat::Onnx, folder / "a.onnx");
   write_file(folder / "b.onnx", "");
-  CHECK_ERROR(BadModel, "several models", find_model_files(config));
+  CHECK_ERROR(BadModel, "several models", find_model_files(config, true));
   expect(by_files(folder / "a.onnx"), ModelFormat::Onnx, folder / "a.onnx");
   config = by_files(folder / "a.onnx", folder / "m.pdiparams");
   CHECK_ERROR(BadInput, "holds its parameters", find_model_files(config));

@@ -1,5 +1,5 @@
+#include "lenet/engines.h"
 #include "lenet/predictor_pool.h"
-#include "lenet/version.h"
 #include "model/sha256.h"
 #include "notation.h"
 
@@ -10,7 +10,7 @@ namespace {
 /// package onnxruntime, do not ask.
 bool available() {
   try {
-    return !onnxruntime_version().empty();
+    return !engine_version(EngineKind::OnnxRuntime).empty();
   } catch (const Error& error) {
     MESSAGE("not tested: " << error.what());
     CHECK(error.code() == ErrorCode::Unsupported);
@@ -47,7 +47,7 @@ TEST_CASE("an .onnx runs on onnxruntime") {  // test_onnxruntime_engine.py has m
     for (const std::string options : {"engine=auto threads=1", "threads=3", "max_batch_size=3"}) {
       Predictor predictor(
           config_of(options + " ir_optim=" + optim + " memory_optim=" + optim, model.config));
-      CHECK(predictor.config().engine == "onnxruntime");
+      CHECK(predictor.config().engine == EngineKind::OnnxRuntime);
       CHECK(predictor.input_spec().shape == Shape{-1, 2});
       CHECK(predictor.output_spec().name == "y");
       CHECK(predictor.run(kImages.view()).data == kExpected);
@@ -95,8 +95,8 @@ TEST_CASE("clones share one session, in any number of threads") {
 TEST_CASE("options that onnxruntime has not") {
   if (!available()) return;
   const Model model(linear());
-  for (const std::string option : {"precision=bf16", "precision=int8", "precision=int4",
-                                   "accelerator=onednn", "accelerator=openvino"}) {
+  for (const std::string option :
+       {"precision=bf16", "precision=int8", "accelerator=onednn", "accelerator=openvino"}) {
     CHECK_ERROR(Unsupported, option.substr(option.find('=') + 1),
                 Predictor{config_of(option, model.config)});
   }
@@ -126,7 +126,7 @@ TEST_CASE("an .onnx and its external data are read once and compared with SHA256
                          delimited(5, tensor)));
   const std::string values = bytes_of<float>({1, 10, 2, 20, 3, 30});
   const std::string sum = sha256_hex(values) + "  w.bin\n";
-  for (const std::string engine : {"onnxruntime", "native"}) {
+  for (const EngineKind engine : {EngineKind::OnnxRuntime, EngineKind::Native}) {
     write_file(model.folder / "w.bin", values);
     write_file(model.folder / "SHA256SUMS", sum);
     model.config.engine = engine;

@@ -35,10 +35,10 @@ TEST_CASE("booleans: alone, with a value, and before another flag") {
   CHECK(parse({"--memory_optim", "true", "--model_dir", "d"}).config.memory_optim);
   check_usage("expected true or false", {"--model_dir=d", "--ir_optim=maybe"});
   // --int8 is the same as --precision=int8
-  CHECK(parse({"--model_dir=d"}).config.precision == "fp32");
-  CHECK(parse({"--model_dir=d", "--int8"}).config.precision == "int8");
-  CHECK(parse({"--precision=int8", "--model_dir=d", "--int8"}).config.precision == "int8");
-  CHECK(parse({"--model_dir=d", "--precision", "bf16"}).config.precision == "bf16");
+  CHECK(parse({"--model_dir=d"}).config.precision == Precision::Fp32);
+  CHECK(parse({"--model_dir=d", "--int8"}).config.precision == Precision::Int8);
+  CHECK(parse({"--precision=int8", "--model_dir=d", "--int8"}).config.precision == Precision::Int8);
+  CHECK(parse({"--model_dir=d", "--precision", "bf16"}).config.precision == Precision::Bf16);
 }
 
 TEST_CASE("wrong usage says what is wrong") {

@@ -73,13 +73,13 @@ TEST_CASE("a quantized model gives what whole numbers give, in int8 and in float
   CHECK(whole.accelerator(1) == Accelerator::OneDnn);
   CHECK(whole.accelerator(64) == Accelerator::OneDnn);
   CHECK(error_of(whole.run(images.view()), images) < kTolerance);
-  config.engine = "auto";
+  config.engine = EngineKind::Auto;
   Predictor fastest(config);
-  CHECK(fastest.config().engine == "native");
+  CHECK(fastest.config().engine == EngineKind::Native);
   CHECK(fastest.accelerator(1) == Accelerator::Plain);
   CHECK(error_of(fastest.run(images.view()), images) < kTolerance);
   config = config_of("engine=auto precision=int8", QuantizedModel().of(1024).write(folder));
-  CHECK(Predictor(config).config().engine == "paddle");
+  CHECK(Predictor(config).config().engine == EngineKind::Paddle);
 }
 
 TEST_CASE("int8: batches of any size, clones, pools and threads agree to the last bit") {

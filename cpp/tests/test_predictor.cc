@@ -79,23 +79,29 @@ TEST_CASE("all formats and accelerators say the same, image by image or together
 
 TEST_CASE("the engine auto is native, unless something is asked for that Paddle alone supports") {
   Predictor predictor(bundled("engine=auto"));
-  CHECK(predictor.config().engine == "native");
-  CHECK(predictor.clone().config().engine == "native");
+  CHECK(predictor.config().engine == EngineKind::Native);
+  CHECK(predictor.clone().config().engine == EngineKind::Native);
   const Tensor images = random_images(3);
   check_close(Predictor(on_paddle()).run(images.view()), predictor.run(images.view()));
   int layers = 0;
   predictor.set_layer_callback(
       [&](const std::string&, const std::string&, const TensorView&) { ++layers; });
-  CHECK(predictor.config().engine == "paddle");
+  CHECK(predictor.config().engine == EngineKind::Paddle);
   check_close(Predictor(on_paddle()).run(images.view()), predictor.run(images.view()));
-  CHECK(layers > 0);
+  const int shown = layers;
+  CHECK(shown > 0);
+  predictor.set_layer_callback({});
+  predictor.run(images.view());
+  CHECK(layers == shown);
+  predictor.set_layer_callback([&](auto&&...) { --layers; });  // one callback at a time
+  predictor.run(images.view());
+  CHECK(layers == 0);
 
   for (const std::string option :
        {"accelerator=plain", "accelerator=onednn", "ir_optim=false", "memory_optim=true"}) {
-    CHECK(Predictor(bundled("engine=auto " + option)).config().engine == "paddle");
+    CHECK(Predictor(bundled("engine=auto " + option)).config().engine == EngineKind::Paddle);
   }
   CHECK_ERROR(Unsupported, "lenet-cpp export-onnx", Predictor{bundled("engine=onnxruntime")});
-  CHECK_ERROR(Unsupported, "native, onnxruntime, paddle", Predictor{bundled("engine=abacus")});
 }
 
 TEST_CASE("a model that was replaced is not mixed with the one that was loaded") {
@@ -234,6 +240,24 @@ TEST_CASE("an output's memory is used again") {
   CHECK(output.data.size() == 10);
 }
 
+TEST_CASE("an output goes into memory of the caller's") {
+  const Tensor images = random_images(7);
+  for (const std::string option : {"engine=native", "engine=paddle max_batch_size=3"}) {
+    Predictor predictor(bundled(option));
+    const Tensor expected = predictor.run(images.view());
+    std::vector<float> memory(72, 5);
+    predictor.run(images.view(), memory.data() + 1, 70);
+    CHECK(std::vector<float>(memory.begin() + 1, memory.end() - 1) == expected.data);
+    CHECK(memory.front() + memory.back() == 10);  // nothing beside it
+    CHECK_ERROR(BadInput, "holds 71 values; that of 7 images has 70",
+                predictor.run(images.view(), memory.data(), 71));
+    CHECK_ERROR(BadInput, "no memory", predictor.run(images.view(), nullptr, 70));
+    Tensor both = images;
+    predictor.run(both.view(), both.data.data(), 70);  // which holds the input
+    CHECK(std::vector<float>(both.data.begin(), both.data.begin() + 70) == expected.data);
+  }
+}
+
 TEST_CASE("a clone outlives its origin, and an origin its clones") {
   const Tensor images = random_images(3);
   for (const Way& way : kWays) {
@@ -287,6 +311,84 @@ TEST_CASE("a pool serves more threads than it has predictors") {
   }
 }
 
+TEST_CASE("a pool runs what was submitted in its own threads") {
+  const Tensor images = random_images(40);
+  auto pool = std::make_optional<PredictorPool>(bundled(), 3);
+  const Tensor expected = pool->run(images.view());
+  std::vector<float> memory(400);
+  pool->run(images.view(), memory.data(), memory.size());
+  CHECK(memory == expected.data);
+  std::vector<std::future<Tensor>> outputs;
+  for (std::int64_t i = 0; i < 40; ++i) {
+    const auto pixels = images.data.begin() + i * 784;
+    outputs.push_back(pool->submit({{pixels, pixels + 784}, {1, 1, 28, 28}}));
+  }
+  outputs.push_back(pool->submit({{}, {1, 28}}));
+  std::optional<PredictorPool> moved(std::move(*pool));
+  pool.reset();
+  moved.reset();  // waits for all
+  CHECK_ERROR(BadInput, "expects", outputs.back().get());
+  for (std::size_t i = 0; i < 40; ++i) {
+    CHECK(outputs[i].wait_for(std::chrono::seconds(0)) == std::future_status::ready);
+    const auto row = expected.data.begin() + static_cast<std::ptrdiff_t>(i) * 10;
+    CHECK(outputs[i].get().data == std::vector<float>(row, row + 10));
+  }
+}
+
+TEST_CASE("outputs of one run by their names") {
+  const TemporaryFolder folder;
+  TestProgram model(
+      "x[-1,2] y[-1,2] z[-1,2] w[2]*: elementwise_mul x Y=w -> z | axis=-1;"
+      "elementwise_add z Y=w -> y | axis=-1");
+  model.operators.push_back(paddle_operator("fetch z -> fetch | col=1"));
+  write_file(folder / "__model__", model.bytes());
+  write_file(folder / "w", parameter_record({2}, bytes_of<float>({2, 3})));
+  Config config = config_of("engine=paddle max_batch_size=2 model_dir=" + folder.path());
+  Predictor predictor(config);
+  REQUIRE(predictor.output_specs().size() == 2);
+  CHECK(predictor.output_spec().name == predictor.output_specs()[0].name);
+  const std::string z = predictor.output_specs()[1].name;
+  const std::vector<float> x = {1, 1, 2, 2, 3, 3};
+  const TensorView images{x.data(), {3, 2}};
+  const std::vector<float> product = {2, 3, 4, 6, 6, 9};
+  const std::vector<float> sum = {4, 6, 6, 9, 8, 12};
+  CHECK(predictor.run(images).data == sum);
+  const std::vector<Tensor> both = predictor.run_outputs(images);
+  REQUIRE(both.size() == 2);
+  CHECK(both[0].data == sum);
+  CHECK(both[1].data == product);
+  CHECK(both[1].shape == Shape{3, 2});
+  CHECK(predictor.clone().run_outputs(images, {z})[0].data == product);
+  CHECK(predictor.run_outputs({x.data(), {0, 2}})[1].shape == Shape{0, 2});
+  CHECK_ERROR(BadInput, "named twice", predictor.run_outputs(images, {z, z}));
+  CHECK_ERROR(Unsupported, "gives no output 'nothing'", predictor.run_outputs(images, {"nothing"}));
+}
+
+TEST_CASE("a run ends early when it is cancelled or out of time, and the next one does not") {
+  const Tensor images = random_images(5000);
+  for (const std::string option : {"threads=1", "threads=2"}) {
+    Predictor predictor(bundled(option));
+    const Tensor expected = predictor.run(images.view());
+    std::atomic<bool> done{false};
+    std::thread cancelling([&] {
+      while (!done) predictor.cancel();
+    });
+    CHECK_ERROR(BackendFailure, "the run was cancelled", predictor.run(images.view()));
+    done = true;
+    cancelling.join();
+    CHECK(predictor.run(images.view()).data == expected.data);
+    CHECK_ERROR(BackendFailure, "longer than time_limit_ms, 1;",
+                Predictor(bundled("time_limit_ms=1 " + option)).run(images.view()));
+    CHECK(Predictor(bundled("time_limit_ms=600000")).run(images.view()).data == expected.data);
+  }
+  CHECK(Predictor(bundled("engine=auto time_limit_ms=1")).config().engine == EngineKind::Native);
+  for (const std::string option : {"engine=paddle", "engine=auto accelerator=plain"}) {
+    CHECK_ERROR(Unsupported, "time_limit_ms; use the native engine",
+                Predictor{bundled(option + " time_limit_ms=1")});
+    CHECK_ERROR(Unsupported, "cannot end a run early", Predictor(bundled(option)).cancel());
+  }
+}
+
 TEST_CASE("layers are recorded in one thread while others ask what runs") {  // ThreadSanitizer's
   const Tensor images = random_images(1);
   // On native, which gives way to Paddle for the layers.
@@ -295,7 +397,7 @@ TEST_CASE("layers are recorded in one thread while others ask what runs") {  // 
   std::thread asking([&] {
     while (!done) {
       CHECK(predictor.accelerator(1) != Accelerator::Auto);
-      CHECK(predictor.config().engine != "auto");
+      CHECK(predictor.config().engine != EngineKind::Auto);
       std::this_thread::sleep_for(std::chrono::microseconds(100));  // a mutex need not be fair
     }
   });

@@ -26,10 +26,12 @@ from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.bundled import bundled_model_dir, predict
 from lenet_cpp.inference.input_range import InputRangeWarning
 from lenet_cpp.inference.predictor import (
+    EngineInfo,
     LayerOutput,
     Options,
     Predictor,
     PredictorPool,
+    available_engines,
     paddle_version,
 )
 from lenet_cpp.inference.profile import Profile
@@ -47,6 +49,7 @@ __all__ = [
     "BadInput",
     "BadModel",
     "Classification",
+    "EngineInfo",
     "Error",
     "FileNotFound",
     "InferenceEngine",
@@ -61,6 +64,7 @@ __all__ = [
     "Unsupported",
     "VersionMismatch",
     "__version__",
+    "available_engines",
     "bundled_model_dir",
     "classify",
     "images",

@@ -151,7 +151,7 @@ def test_commands_read_only_options_that_there_are(name):
 def modules_after(statement, *names):
     code = f"import sys\ntry:\n    {statement}\nexcept SystemExit: pass\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(names) & set(done.stdout.split())
+    return set(names) & set(done.stdout.splitlines()[-1].split())
 
 
 def test_commands_are_imported_when_they_run():
@@ -168,21 +168,21 @@ def test_versions():
         assert (done.returncode, done.stderr) == (0, "")
         lines = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
         assert lines["lenet-cpp"] == version("lenet-cpp") == lenet_cpp.__version__
-        assert lines["Paddle"] == version("paddlepaddle")
+        assert lines["native"] == lines["lenet-cpp"]
+        assert lines["paddle"] == version("paddlepaddle")
         assert lines["onnxruntime"] == version("onnxruntime")
         with lenet_cpp.Predictor(engine="native") as predictor:
             here = predictor.profile(1, runs=1).instructions
-        assert lines["native engine"] == (instructions or here)
+        assert lines["native instructions"] == (instructions or here)
 
 
-def test_a_package_that_is_missing_is_said_to_be(monkeypatch):
-    from lenet_cpp.cli import _versions
-
-    def missing(name):
-        raise _versions.PackageNotFoundError(name)
-
-    monkeypatch.setattr(_versions, "version", missing)
-    assert _versions.versions()["onnxruntime"] == "not installed"
+def test_an_engine_without_its_library_is_said_to_be():
+    done = lenet_cpp_command(
+        "--version", env=os.environ | {"LENET_ONNXRUNTIME_LIBRARY": "/nothing.so"}
+    )
+    assert done.returncode == 0
+    assert "\nonnxruntime is not available: there is no onnxruntime library" in done.stdout
+    assert "\npaddle " + version("paddlepaddle") in done.stdout
 
 
 def test_entry_point_and_module():

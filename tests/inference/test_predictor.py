@@ -40,7 +40,7 @@ def test_error_classes():
     [
         ({"engine": "onnxruntime"}, "Unsupported", "onnxruntime engine: .*lenet-cpp export-onnx"),
         ({"engine": "abacus"}, "Unsupported", "'abacus'.* native, onnxruntime, paddle"),
-        ({"precision": "int4"}, "Unsupported", "'int4' .* fp32, bf16, int8"),
+        ({"precision": "int4"}, "Unsupported", "'int4'.* fp32, bf16, int8"),
         ({"accelerator": "gpu"}, "BadInput", "'gpu'.*auto, plain, onednn, openvino"),
         ({"accelerator": None}, "BadInput", "accelerator cannot be None"),
         ({"threads": 2.5}, "BadInput", "threads cannot be 2.5"),
@@ -175,6 +175,15 @@ def test_predictors_cannot_be_pickled_or_copied():
         for action in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(TypeError, match=message):
                 action(loaded)
+
+
+def test_a_pool_runs_what_is_submitted(model_dir):
+    pool = lenet_cpp.PredictorPool(model_dir=model_dir, size=2)
+    batches = [digits(count) for count in (1, 5, 70)] * 4
+    for images, future in [(each, pool.submit(each)) for each in batches]:
+        assert same(future.result(60), pool.run(images))
+    with pytest.raises(lenet_cpp.BadInput, match="expected shape"):
+        pool.submit(digits(1)[..., :27]).result(60)
 
 
 @pytest.mark.parametrize("accelerator", ACCELERATORS)

@@ -339,6 +339,12 @@ def drop():
     gc.collect()
     return use()
 
+pool = lenet_cpp.PredictorPool(folder / "lenet.pdmodel", size=2, engine="native")
+
+def submit():
+    return 0 if (pool.submit(x).result(20) == expected).all() else 1
+
+assert submit() == in_fork(submit) == submit() == 0
 assert (dropped.run(x) == expected).all()
 for pause in (0, 0.02):  # its threads spin, or sleep
     for action in (use, drop, lambda: in_fork(use) or use()):

@@ -29,6 +29,17 @@ def test_count_is_within_its_limit(each):
     assert each.now() <= each.limit
 
 
+def test_an_engine_is_named_in_its_folder_and_its_row():
+    """And in lenet/config.h, which has its value: nothing else knows it."""
+    cpp = ROOT / "cpp"
+    folders = [cpp / "apps", cpp / "bindings", cpp / "src" / "model"]
+    files = [*(cpp / "src").glob("*.cc"), *(f for each in folders for f in each.glob("*.[ch]*"))]
+    for file in files:
+        code = re.sub(r"//.*|#include.*", "", file.read_text(encoding="utf-8"))
+        names = r'EngineKind::(?!Auto)\w+|"[^"\n]*\b(?:native|onnxruntime|paddle)\b[^"\n]*"'
+        assert re.findall(names, code) == [], file
+
+
 def public_names():
     """The modules of docs/api.md and the names that it lists for each."""
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")

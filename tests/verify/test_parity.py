@@ -353,7 +353,7 @@ def test_program_that_computes_otherwise_is_found_out(model_dir, program, inputs
 def test_program_of_another_paddle_is_compared_within_the_tolerance(
     model_dir, program, inputs, tmp_path
 ):
-    script = 'case $1 in --version) echo "Paddle Inference 3.0.0";; '
+    script = 'case $1 in --version) echo "paddle 3.0.0";; '
     script += f'*) exec {program} "$@" --accelerator=plain;; esac'
     other = wrapper(tmp_path / "program", script)
     report = run_openvino(model_dir, other, inputs["digits"])

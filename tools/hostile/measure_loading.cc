@@ -54,8 +54,8 @@ void load(const std::string& precision, const std::filesystem::path& path) {
     lenet::apps::read_manifest((path.parent_path() / "model.pdmodel").string(), false);
   } else {
     lenet::Config config;
-    config.engine = "native";
-    config.precision = precision;
+    config.engine = lenet::EngineKind::Native;
+    config.precision = lenet::parse_precision(precision);
     (std::filesystem::is_directory(path) ? config.model_dir : config.model_file) = path.string();
     const lenet::Predictor predictor(config);
   }

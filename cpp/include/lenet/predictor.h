@@ -9,15 +9,18 @@
 ///     std::vector<float> pixels(2 * 28 * 28);  // two images in [0, 1]
 ///     lenet::Tensor logits = predictor.run({pixels.data(), {2, 1, 28, 28}});  // shape [2, 10]
 ///
-/// Thread-safety: a Predictor is used by one thread at a time. Give each thread a `clone()` (the
-/// weights are shared) or use a `PredictorPool`. Different predictors are independent.
+/// Thread-safety: a Predictor is used by one thread at a time, but for `cancel`. Give each thread a
+/// `clone()` (the weights are shared) or use a `PredictorPool`. Different predictors are
+/// independent.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lenet/config.h"
 #include "lenet/error.h"
@@ -63,8 +66,28 @@ class LENET_API Predictor {
   ///   can be used again after either.
   Tensor run(const TensorView& input);
 
-  /// As above; reuses the memory of `output`, unless the input is in it.
+  /// As above; reuses the memory of `output`. From the second run of as many images on, the native
+  /// engine allocates nothing. What is in `output` after an error is not specified.
   void run(const TensorView& input, Tensor& output);
+
+  /// As above, into memory of the caller's.
+  /// \param size number of float32 values that `output` has room for: exactly those of the output
+  /// \throws Error BadInput: it is another number.
+  void run(const TensorView& input, float* output, std::size_t size);
+
+  /// Runs once for several outputs.
+  /// \param names of `output_specs()`, each once; none: all of them
+  /// \returns the outputs in the order of the names
+  /// \throws Error also Unsupported: the engine gives no output of that name.
+  std::vector<Tensor> run_outputs(const TensorView& input,
+                                  const std::vector<std::string>& names = {});
+
+  /// Ends the run that another thread is in, if there is one, with BackendFailure ("the run was
+  /// cancelled"); the predictor can be used again. A run also ends so after
+  /// `Config::time_limit_ms`. The native engine looks between parts of at most 64 images,
+  /// onnxruntime between operators. May be called by any thread while another one runs.
+  /// \throws Error Unsupported: the Paddle engine runs the model.
+  void cancel();
 
   /// A predictor of the same model, for another thread; either may outlive the other. They share
   /// the weights, except with Accelerator::OpenVino, which loads the model anew; with onnxruntime
@@ -72,8 +95,8 @@ class LENET_API Predictor {
   Predictor clone() const;
 
   /// Sets the function that sees every operator's output; needs `ir_optim = false` to see all of
-  /// them and Accelerator::Plain to see them unfused. Cannot be unset.
-  /// An engine "auto" that has no such hook is exchanged for one that has.
+  /// them and Accelerator::Plain to see them unfused. An empty function unsets it. An engine that
+  /// Auto chose and that has no such hook is exchanged for one that has, for good.
   /// \throws Error Unsupported when the engine does not show them, such as onnxruntime.
   void set_layer_callback(LayerCallback callback);
 
@@ -86,7 +109,10 @@ class LENET_API Predictor {
   Profile profile(std::int64_t images = 1, int runs = 0);
 
   const TensorSpec& input_spec() const noexcept;
-  const TensorSpec& output_spec() const noexcept;
+  const TensorSpec& output_spec() const noexcept;  ///< of the model's first output
+  /// The first output and, with the Paddle engine and onnxruntime, the others that are float32. The
+  /// native engine gives the first one.
+  const std::vector<TensorSpec>& output_specs() const noexcept;
   /// The configuration in force, with the files resolved.
   const Config& config() const noexcept;
   /// Whether the model is quantized. Its weights are then int8, and with the paddle engine and
@@ -101,6 +127,9 @@ class LENET_API Predictor {
   struct State;
   explicit Predictor(std::unique_ptr<State> state);
   void load(const ModelBytes* bytes);
+  struct Destination;
+  struct Wanted;
+  void run_into(const TensorView& input, Destination* first, std::size_t size);
   void choose_engine();
   void leave_out(Accelerator failed, const Error& error);
   Engine& engine_for(std::int64_t images);

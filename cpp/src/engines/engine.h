@@ -1,6 +1,6 @@
 /// \file
 /// What a predictor asks of an inference engine. Each engine has a folder of its own beside this
-/// file; engines.cc knows their names.
+/// file, and one row of the table in engines.cc.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "engines/run_control.h"
+#include "lenet/engines.h"
 #include "lenet/error.h"
 #include "lenet/predictor.h"
 #include "lenet/profile.h"
@@ -19,6 +21,23 @@ namespace lenet {
 /// (docs/benchmark.md).
 inline constexpr std::int64_t kImagesPerThread = 64;
 
+/// Where the outputs of a run go, as the predictor has it.
+class Outputs {
+ public:
+  /// Whether an output is to be computed. \param index in `Engine::output_specs`
+  virtual bool wants(std::size_t index) const = 0;
+  /// \param index of an output that is wanted
+  /// \param shape of the output of this batch, as computed or known beforehand
+  /// \returns room for its values, which the engine writes
+  /// \throws Error BackendFailure: the model declares another shape, or there is no memory;
+  /// BadInput:
+  ///   the caller's buffer has another size.
+  virtual float* place(std::size_t index, const Shape& shape) = 0;
+
+ protected:
+  ~Outputs() = default;
+};
+
 /// One loaded model. Used by one thread at a time.
 class Engine {
  public:
@@ -28,16 +47,16 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual TensorSpec input_spec() const = 0;
-  virtual TensorSpec output_spec() const = 0;
+  /// The model's first output, and those of the others that are float32 and that the engine gives.
+  virtual std::vector<TensorSpec> output_specs() const = 0;
   /// Larger batches are cut into pieces of so many images by the predictor; without a limit of the
   /// configuration's own.
   virtual std::int64_t largest_batch() const = 0;
   /// Runs a batch of at least one image whose shape the predictor has checked.
-  /// \returns the shape of the output; both are kept until the next run.
-  virtual const Shape& run(const TensorView& input) = 0;
-  /// Copies the output of the last run: `element_count` of its shape values.
-  virtual void copy_output(float* destination) = 0;
+  /// \throws Error also what `control` throws, where the engine can be stopped.
+  virtual void run(const TensorView& input, Outputs& outputs, RunControl& control) = 0;
   virtual std::unique_ptr<Engine> clone() const = 0;
+  /// \param callback empty: none any more
   virtual void set_layer_callback(LayerCallback callback) = 0;
   /// What its layers cost for a batch of so many images, all but what the predictor knows.
   /// \param runs how many are measured; 0: as many as half a second allows
@@ -52,29 +71,55 @@ class Engine {
   virtual bool is_fastest() const { return true; }
 };
 
-/// What there is to know of an engine before it is created. engines.cc has the table of them.
-struct EngineKind {
+/// The library that an engine runs on, opened when it is first needed.
+struct EngineLibrary {
+  const char* name;                           ///< as `engine_library_name`
+  void (*set_path)(const std::string& path);  ///< as `set_engine_library`
+  std::string (*version)();                   ///< as `engine_version`
+};
+
+/// What the rest of the program knows of an engine before it is created.
+struct EngineRow {
+  EngineKind kind;
   const char* name;
-  bool (*reads)(ModelFormat);
-  /// How to make a model that it reads of one that it does not.
-  const char* remedy;
-  /// What can be said of the options without the model.
-  /// \throws Error BadInput, Unsupported.
-  void (*require_options)(const Config&);
-  /// Whether "auto" may take it: every option asked for is supported.
+  const EngineLibrary& library;
+  std::vector<ModelFormat> formats;
+  const char* format_remedy;  ///< how to make a model that it reads of one that it does not
+  std::vector<Precision> precisions;
+  const char* precision_remedy;
+  std::vector<Accelerator> accelerators;  ///< beside Auto
+  /// Whether Auto may take it: it supports what is set to other than its default.
   bool (*supports_options)(const Config&);
   /// \param config everything resolved: `accelerator` is not Auto. With int8 the model is a
   ///   quantized one.
   std::unique_ptr<Engine> (*create)(const Config& config, const Model& model);
+  bool stops = true;  ///< early: supports time_limit_ms and cancel
+  /// Whether its library keeps threads when there is more than one.
+  bool (*keeps_threads)(Accelerator) = [](Accelerator) { return false; };
+
+  // Of an engine with several accelerators, or options that exclude each other:
+  /// \throws Error BadInput, Unsupported.
+  void (*require_options)(const Config&) = [](const Config&) {};
   /// The accelerator that Auto stands for when `images` are run at once.
   /// \param traits the model's, and which accelerators have failed since
   Accelerator (*choose_accelerator)(const Config& config, const Model& model,
-                                    const ProgramTraits& traits, std::int64_t images);
+                                    const ProgramTraits& traits, std::int64_t images) =
+      [](const Config&, const Model&, const ProgramTraits&, std::int64_t) {
+        return Accelerator::Plain;
+      };
+  /// Makes `choose_accelerator` choose another one than that which failed with this model.
+  /// \returns whether there is another one.
+  bool (*leave_out)(const Config& config, ProgramTraits& traits, Accelerator failed) =
+      [](const Config&, ProgramTraits&, Accelerator) { return false; };
 };
 
-/// The engine of that name; for "auto" those that read models of this format, the one to be tried
-/// first in front, and at least one.
-/// \throws Error Unsupported: there is none of that name, or it does not read them.
-std::vector<const EngineKind*> find_engines(const Config& config, const ModelFiles& files);
+/// Whether a folder's .onnx comes before its other models: the engine reads no others.
+bool prefers_onnx(EngineKind engine);
+
+/// The engine of the configuration; for Auto those that read models of this format, the one to be
+/// tried first in front, and at least one.
+/// \throws Error Unsupported: it does not read them; BadInput, Unsupported: an option that can be
+///   refused without the model.
+std::vector<const EngineRow*> find_engines(const Config& config, const ModelFiles& files);
 
 }  // namespace lenet

@@ -1,67 +1,172 @@
-#include <array>
+#include "lenet/engines.h"
+
+#include <algorithm>
 
 #include "engines/engine.h"
 #include "engines/native/native_engine.h"
 #include "engines/onnxruntime/engine.h"
 #include "engines/paddle/paddle.h"
 #include "lenet/error.h"
+#include "lenet/version.h"
 
 namespace lenet {
 namespace {
 
 constexpr const char* kAuto = "auto";
 
-bool is_paddle(ModelFormat format) { return format != ModelFormat::Onnx; }
-
-bool is_any(ModelFormat) { return true; }
-
-bool is_onnx(ModelFormat format) { return format == ModelFormat::Onnx; }
-
-bool supports_all_options(const Config&) { return true; }
-
-/// What is set to other than its default is supported by the other engines alone; int8 native
-/// has too.
-bool asks_for_no_library(const Config& config) {
-  return config.accelerator == Accelerator::Auto &&
-         (config.precision == "fp32" || config.precision == "int8") && config.ir_optim &&
-         !config.memory_optim;
+template <typename Value>
+bool contains(const std::vector<Value>& values, Value value) {
+  return std::find(values.begin(), values.end(), value) != values.end();
 }
 
-Accelerator own_kernels(const Config&, const Model&, const ProgramTraits&, std::int64_t) {
-  return Accelerator::Plain;
+const EngineLibrary kOwnKernels = {"", [](const std::string&) {},
+                                   [] { return std::string(version()); }};
+
+/// In the order in which Auto tries them.
+const std::vector<EngineRow>& engine_rows() {
+  static const std::vector<EngineRow> rows = {
+      {EngineKind::Native,
+       "native",
+       kOwnKernels,
+       {ModelFormat::Pdmodel, ModelFormat::Json, ModelFormat::Separate, ModelFormat::Onnx},
+       "",
+       {Precision::Fp32, Precision::Int8},
+       "use fp32 or int8, or the paddle engine",
+       {Accelerator::Plain},
+       [](const Config& config) {
+         return config.accelerator == Accelerator::Auto && config.precision != Precision::Bf16 &&
+                config.ir_optim && !config.memory_optim;
+       },
+       create_native_engine},
+      {EngineKind::OnnxRuntime,
+       "onnxruntime",
+       kOnnxRuntimeLibrary,
+       {ModelFormat::Onnx},
+       "lenet-cpp export-onnx makes an .onnx of it; the paddle engine runs it as it is",
+       {Precision::Fp32},
+       "a model runs in the arithmetic that it was exported with; use fp32",
+       {Accelerator::Plain},
+       [](const Config&) { return true; },
+       create_onnxruntime_engine,
+       true,
+       [](Accelerator) { return true; }},
+      {EngineKind::Paddle,
+       "paddle",
+       kPaddleLibrary,
+       {ModelFormat::Pdmodel, ModelFormat::Json, ModelFormat::Separate},
+       "lenet-cpp import makes a Paddle model of it; the onnxruntime engine runs it as it is",
+       {Precision::Fp32, Precision::Bf16, Precision::Int8},
+       "",
+       {Accelerator::Plain, Accelerator::OneDnn, Accelerator::OpenVino},
+       [](const Config&) { return true; },
+       create_paddle_engine,
+       false,
+       [](Accelerator accelerator) { return accelerator == Accelerator::OpenVino; },
+       require_paddle_options,
+       choose_paddle_accelerator,
+       leave_out_paddle_accelerator},
+  };
+  return rows;
 }
 
-/// In the order in which "auto" tries them.
-constexpr std::array<EngineKind, 3> kEngines = {{
-    {"native", is_any, "", require_native_options, asks_for_no_library, create_native_engine,
-     own_kernels},
-    {"onnxruntime", is_onnx,
-     "lenet-cpp export-onnx makes an .onnx of it; the paddle engine runs it as it is",
-     require_onnxruntime_options, supports_all_options, create_onnxruntime_engine, own_kernels},
-    {"paddle", is_paddle,
-     "lenet-cpp import makes a Paddle model of it; the onnxruntime engine runs it as it is",
-     require_paddle_options, supports_all_options, create_paddle_engine, choose_paddle_accelerator},
-}};
+const EngineRow& row_of(EngineKind engine) {
+  for (const EngineRow& row : engine_rows()) {
+    if (row.kind == engine) return row;
+  }
+  throw Error(ErrorCode::BadInput, "auto is no engine of its own; name one");
+}
+
+void require_options(const EngineRow& row, const Config& config) {
+  const std::string refusal = std::string("the ") + row.name + " engine does not support ";
+  if (!contains(row.precisions, config.precision)) {
+    throw Error(ErrorCode::Unsupported,
+                refusal + "precision " + to_string(config.precision) + ": " + row.precision_remedy);
+  }
+  if (config.accelerator != Accelerator::Auto && !contains(row.accelerators, config.accelerator)) {
+    throw Error(ErrorCode::Unsupported, refusal + "accelerator " + to_string(config.accelerator) +
+                                            ", which belongs to the paddle engine; use auto");
+  }
+  if (config.time_limit_ms > 0 && !row.stops) {
+    throw Error(ErrorCode::Unsupported, refusal + "time_limit_ms; use the native engine");
+  }
+  row.require_options(config);
+  // Before the model is read: why this build does not have the engine. Auto tries others.
+  if (config.engine == row.kind && *row.library.name == '\0') row.library.version();
+}
 
 }  // namespace
 
-std::vector<const EngineKind*> find_engines(const Config& config, const ModelFiles& files) {
-  const std::string& name = config.engine;
-  std::vector<const EngineKind*> found;
-  std::string known = kAuto;
-  for (const EngineKind& kind : kEngines) {
-    const bool reads = kind.reads(files.format);
-    if (name == kAuto && reads && kind.supports_options(config)) found.push_back(&kind);
-    if (name == kind.name) {
-      if (reads) return {&kind};
-      throw Error(ErrorCode::Unsupported, "'" + files.program + "' is not a model for the " + name +
-                                              " engine: " + kind.remedy);
-    }
-    known += std::string(", ") + kind.name;
+const char* to_string(EngineKind engine) {
+  for (const EngineRow& row : engine_rows()) {
+    if (row.kind == engine) return row.name;
   }
-  if (found.empty()) {
-    throw Error(ErrorCode::Unsupported,
-                "this build has no engine '" + name + "'; choose one of " + known);
+  return engine == EngineKind::Auto ? kAuto : "?";
+}
+
+EngineKind parse_engine(std::string_view name) {
+  if (name == kAuto) return EngineKind::Auto;
+  for (const EngineRow& row : engine_rows()) {
+    if (name == row.name) return row.kind;
+  }
+  throw Error(ErrorCode::Unsupported,
+              "unknown engine '" + std::string(name) + "'; choose one of " + engine_names());
+}
+
+std::string engine_names() {
+  std::string names = kAuto;
+  for (const EngineRow& row : engine_rows()) names += std::string(", ") + row.name;
+  return names;
+}
+
+std::vector<EngineInfo> available_engines() {
+  std::vector<EngineInfo> found;
+  for (const EngineRow& row : engine_rows()) {
+    EngineInfo& engine = found.emplace_back();
+    engine.name = row.name;
+    try {
+      engine.version = row.library.version();
+    } catch (const Error& error) {
+      engine.unavailable = error.what();
+    }
+  }
+  return found;
+}
+
+std::string engine_version(EngineKind engine) { return row_of(engine).library.version(); }
+
+std::string engine_library_name(EngineKind engine) { return row_of(engine).library.name; }
+
+void set_engine_library(EngineKind engine, const std::string& path) {
+  row_of(engine).library.set_path(path);
+}
+
+bool supports_precision(EngineKind engine, Precision precision) {
+  return engine == EngineKind::Auto || contains(row_of(engine).precisions, precision);
+}
+
+bool keeps_threads(const Config& config, Accelerator accelerator) {
+  return config.threads > 1 && row_of(config.engine).keeps_threads(accelerator);
+}
+
+bool prefers_onnx(EngineKind engine) {
+  return engine != EngineKind::Auto && !contains(row_of(engine).formats, ModelFormat::Pdmodel);
+}
+
+std::vector<const EngineRow*> find_engines(const Config& config, const ModelFiles& files) {
+  std::vector<const EngineRow*> found;
+  for (const EngineRow& row : engine_rows()) {
+    const bool reads = contains(row.formats, files.format);
+    if (config.engine == row.kind && !reads) {
+      throw Error(ErrorCode::Unsupported, "'" + files.program + "' is not a model for the " +
+                                              row.name + " engine: " + row.format_remedy);
+    }
+    const bool supports =
+        row.supports_options(config) && (row.stops || config.time_limit_ms == 0 || found.empty());
+    const bool chosen =
+        config.engine == EngineKind::Auto ? reads && supports : config.engine == row.kind;
+    if (!chosen) continue;
+    require_options(row, config);
+    found.push_back(&row);
   }
   return found;
 }

@@ -18,7 +18,6 @@ constexpr std::array<const char*, 2> kOldPrograms = {kSeparateProgram, "model"};
 constexpr std::array<const char*, 2> kOldParams = {"params", "__params__"};
 constexpr const char* kParamsSuffix = ".pdiparams";
 constexpr const char* kOnnxSuffix = ".onnx";
-constexpr const char* kOnnxEngine = "onnxruntime";
 
 struct Other {
   const char* suffix;
@@ -95,14 +94,14 @@ std::string find_program(const std::string& folder, const std::string& suffix) {
   return programs.empty() ? "" : programs[0];
 }
 
-ModelFiles find_in_folder(const std::string& folder, const std::string& engine) {
+ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
   std::error_code failed;
   if (!fs::is_directory(folder, failed)) {
     throw Error(ErrorCode::FileNotFound,
                 "model_dir '" + folder + "' is not a folder" +
                     (fs::exists(folder, failed) ? ": name a file with model_file" : ""));
   }
-  if (engine == kOnnxEngine) {
+  if (prefer_onnx) {
     const std::string program = find_program(folder, kOnnxSuffix);
     if (!program.empty()) return onnx_files(program);
   }
@@ -125,13 +124,13 @@ ModelFiles find_in_folder(const std::string& folder, const std::string& engine) 
 
 }  // namespace
 
-ModelFiles find_model_files(const Config& config) {
+ModelFiles find_model_files(const Config& config, bool prefer_onnx) {
   if (!config.model_dir.empty()) {
     if (!config.model_file.empty() || !config.params_file.empty()) {
       throw Error(ErrorCode::BadInput,
                   "name a model by model_dir, or by model_file and params_file, not by both");
     }
-    return find_in_folder(config.model_dir, config.engine);
+    return find_in_folder(config.model_dir, prefer_onnx);
   }
   if (config.model_file.empty()) {
     throw Error(ErrorCode::BadInput,

@@ -28,10 +28,10 @@ struct ModelFiles {
 
 /// Resolves `model_file`, `params_file` and `model_dir` of a configuration. Beside a program called
 /// `__model__` or `model`, a file `params` or `__params__` holds all its parameters. In a folder an
-/// .onnx is taken where there is no Paddle model, or when the engine is to be onnxruntime.
+/// .onnx is taken where there is no Paddle model, or before others when `prefer_onnx`.
 /// \throws Error FileNotFound, BadInput (both ways of naming a model, or none), BadModel (a folder
 ///   without a model, or with several).
-ModelFiles find_model_files(const Config& config);
+ModelFiles find_model_files(const Config& config, bool prefer_onnx = false);
 
 /// The same of a model in memory, whose format its first bytes tell. The paths are for messages.
 /// \throws Error BadInput: `config` names files, or parameters are missing or too many.

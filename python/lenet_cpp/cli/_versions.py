@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 import lenet_cpp
 
 
 def versions() -> dict[str, str]:
     """Return name to version, and the instruction set that the native engine uses."""
     found = {"lenet-cpp": lenet_cpp.__version__}
-    for name, package in (("Paddle", "paddlepaddle"), ("onnxruntime", "onnxruntime")):
-        try:
-            found[name] = version(package)
-        except PackageNotFoundError:  # noqa: PERF203 - two packages, of which each may be missing
-            found[name] = "not installed"
+    for engine in lenet_cpp.available_engines():
+        found[engine.name] = engine.version or f"is not available: {engine.unavailable}"
     try:
         with lenet_cpp.Predictor(engine="native") as predictor:
             instructions = predictor.profile(1, runs=1).instructions
     except lenet_cpp.Error as error:  # an instruction set was asked for that is not here
         instructions = f"unknown ({error})"
-    return {**found, "native engine": instructions}
+    return {**found, "native instructions": instructions}

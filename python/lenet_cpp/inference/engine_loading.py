@@ -87,7 +87,7 @@ class CppEngine:
     def settings(self, batch_size: int) -> RunSettings:
         """Return how batches of this size are computed."""
         options = self._predictor.options
-        version = _core.paddle_version() if options["engine"] == "paddle" else "none"
+        version = _core.engine_version("paddle") if options["engine"] == "paddle" else "none"
         return RunSettings(
             engine=options["engine"],
             **library_facts(version),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NoReturn, TypedDict, TypeVar, cast
 
 from lenet_cpp import _core
@@ -16,6 +17,8 @@ from lenet_cpp.inference.input_range import InputRange
 from lenet_cpp.inference.profile import from_core
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Self, Unpack
@@ -74,6 +77,9 @@ class Options(TypedDict, total=False):
             results only leave the processor's caches. Another size may change the last bits of an
             output. A model that was exported for a fixed number of images always gets pieces of
             that many.
+        time_limit_ms: Milliseconds after which a run ends with :class:`lenet_cpp.BackendFailure`.
+            Default 0: no limit. The native engine looks between parts of at most 64 images,
+            onnxruntime between operators; Paddle does not support it.
     """
 
     engine: str
@@ -86,6 +92,7 @@ class Options(TypedDict, total=False):
     check_program: bool
     check_hashes: bool
     max_batch_size: int
+    time_limit_ms: int
 
 
 class LayerOutput(NamedTuple):
@@ -96,14 +103,30 @@ class LayerOutput(NamedTuple):
     values: NDArray[np.float32]
 
 
-def use_installed_paddle() -> None:
-    """Tell C++ where the installed paddlepaddle keeps its library, without importing paddle."""
-    spec = find_spec("paddle")
-    if spec is None or spec.origin is None:
-        return
-    library = Path(spec.origin).parent / "base" / _core.paddle_library_name()
-    if library.is_file():
-        _core.set_paddle_library(str(library))
+class EngineInfo(NamedTuple):
+    """Whether an engine can be used here."""
+
+    name: str
+    version: str
+    """The version of the library that it runs on; empty when it is not available."""
+    unavailable: str
+    """Why it is not available, and what to do about it."""
+
+
+def _use_installed_libraries() -> None:
+    """Tell C++ where installed packages keep their libraries, without importing the packages."""
+    for engine, folder in (("paddle", "base"), ("onnxruntime", "capi")):
+        name, spec = _core.engine_library_name(engine), find_spec(engine)
+        if name and spec is not None and spec.origin is not None:
+            # onnxruntime's file has its version in its name; before 1.19 there was none.
+            for library in sorted(Path(spec.origin).parent.glob(f"{folder}/{name}*"))[:1]:
+                _core.set_engine_library(engine, str(library))
+
+
+def available_engines() -> list[EngineInfo]:
+    """Return every engine with its version, or why it is not available; loads their libraries."""
+    _use_installed_libraries()
+    return [EngineInfo(*engine) for engine in _core.available_engines()]
 
 
 def paddle_version() -> str:
@@ -112,8 +135,8 @@ def paddle_version() -> str:
     Raises:
         Unsupported: There is no Paddle library.
     """
-    use_installed_paddle()
-    return _core.paddle_version()
+    _use_installed_libraries()
+    return _core.engine_version("paddle")
 
 
 def _config(
@@ -136,12 +159,7 @@ def _config(
             setattr(config, name, value)
         except TypeError as error:
             raise BadInput(f"option {name} cannot be {value!r}") from error
-    use_installed_paddle()
-    spec = find_spec("onnxruntime")
-    if spec is not None and spec.origin is not None:
-        # The file has its version in its name. Before 1.19 there was none.
-        for library in sorted(Path(spec.origin).parent.glob("capi/libonnxruntime.so*"))[:1]:
-            _core.set_onnxruntime_library(str(library))
+    _use_installed_libraries()
     return config
 
 
@@ -302,6 +320,26 @@ class Predictor(_Running[_core.Predictor], Closing):
             raise BadInput(f"program and params are to be bytes: {error}") from error
         return cls.__new__(cls)._hold(core, None)  # noqa: SLF001 - of this very class
 
+    @property
+    def output_specs(self) -> list[TensorSpec]:
+        """The outputs that :meth:`run_outputs` gives; the first is :attr:`output_spec`.
+
+        Paddle and onnxruntime give all that are float32, the native engine the first one.
+        """
+        specs = self._alive().output_specs
+        return [TensorSpec(spec.name, spec.shape, spec.dtype) for spec in specs]
+
+    def run_outputs(self, images: ArrayLike, *names: str) -> dict[str, NDArray[np.float32]]:
+        """Return several outputs of one run, by name; all of them when none is named.
+
+        Arguments and errors are those of :meth:`run`, and :class:`lenet_cpp.Unsupported` when the
+        engine gives no output of that name.
+        """
+        core = self._alive()
+        wanted = list(names) or [spec.name for spec in core.output_specs]
+        outputs = core.run_outputs(as_batch(images, self._input_shape), wanted)
+        return dict(zip(wanted, outputs, strict=True))
+
     def run_layers(self, images: ArrayLike) -> list[LayerOutput]:
         """Return what every operator computed, in the order of execution.
 
@@ -330,6 +368,16 @@ class Predictor(_Running[_core.Predictor], Closing):
             return from_core(*self._alive().profile(images, runs))
         except TypeError as error:
             raise BadInput(f"cannot profile {runs!r} runs of {images!r} images") from error
+
+    def cancel(self) -> None:
+        """End the run that another thread is in, if there is one.
+
+        It raises :class:`lenet_cpp.BackendFailure` there, and the predictor can be used again.
+
+        Raises:
+            lenet_cpp.Unsupported: Paddle runs the model.
+        """
+        self._alive().cancel()
 
     def clone(self) -> Self:
         """Return a predictor of the same model, for another thread.
@@ -374,13 +422,13 @@ class Predictor(_Running[_core.Predictor], Closing):
 class PredictorPool(_Running[_core.PredictorPool]):
     """Predictors of one model that share their weights, for several threads.
 
-    Thread-safety: :meth:`run` may be called from any number of threads; each takes a predictor that
-    is free, so that ``size`` of them run in parallel, and the others wait.
+    Thread-safety: :meth:`run` and :meth:`submit` may be called from any number of threads; each
+    run takes a predictor that is free, so that ``size`` of them run in parallel, and the others
+    wait.
 
     Example:
         >>> pool = PredictorPool("lenet.pdmodel", size=4)
-        >>> with ThreadPoolExecutor(4) as threads:
-        ...     results = list(threads.map(pool.run, batches))
+        >>> results = [future.result() for future in map(pool.submit, batches)]
     """
 
     _COPY = (
@@ -415,6 +463,21 @@ class PredictorPool(_Running[_core.PredictorPool]):
         except TypeError as error:
             raise BadInput(f"size is {size!r}; expected an integer, 1 or more") from error
         self._hold(core, InputRange(core.config.model_file))
+        self._threads: tuple[int, ThreadPoolExecutor] | None = None  # of which process
+        self._starting = Lock()
+
+    def submit(self, images: ArrayLike) -> Future[NDArray[np.float32]]:
+        """Run in one of the pool's own threads, as many as predictors; return the future output.
+
+        Arguments and errors are those of :meth:`run`. ``images`` must not change until the future
+        is done. What waits for a thread stays in memory.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        with self._starting:
+            if self._threads is None or self._threads[0] != os.getpid():
+                self._threads = os.getpid(), ThreadPoolExecutor(len(self), "lenet-cpp")
+            return self._threads[1].submit(self.run, images)
 
     def __len__(self) -> int:
         """Return the number of predictors."""

@@ -296,7 +296,7 @@ def _refused_by_native(model: Source, precision: str) -> str:
 
 def _same_engine(paddle_version: str, program: Path | None) -> tuple[dict[str, bool], list[str]]:
     """Return which C++ routes run on Python's Paddle, with notes about the others."""
-    versions = {"lenet_cpp": _core.paddle_version()}
+    versions = {"lenet_cpp": _core.engine_version("paddle")}
     if program is not None:
         versions = {"C++ program": paddle_version_of(program), **versions}
     exact = {route: version == paddle_version for route, version in versions.items()}

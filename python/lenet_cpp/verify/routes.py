@@ -165,5 +165,5 @@ def paddle_version_of(program: Path) -> str:
     Raises:
         lenet_cpp.Error: As :func:`run_program`.
     """
-    match = re.search(r"^Paddle Inference (\S+)$", call_program(program, "--version"), re.M)
+    match = re.search(r"^paddle (\d\S*)$", call_program(program, "--version"), re.M)
     return match[1] if match else "unknown"

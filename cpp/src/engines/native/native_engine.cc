@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <new>
+#include <string_view>
 #include <utility>
 
 #include "engines/native/float_program.h"
@@ -44,8 +44,10 @@ constexpr std::int64_t kWholeVectors = 16;  ///< of images side by side, in ever
 
 /// Where the pieces of a run begin, and its end. With several threads they become smaller towards
 /// the end, so that all end at about the same time.
-std::vector<std::int64_t> pieces_of(std::int64_t images, std::int64_t threads, std::int64_t least) {
-  std::vector<std::int64_t> begins = {0};
+/// \param begins set; its memory is used again
+void find_pieces(std::int64_t images, std::int64_t threads, std::int64_t least,
+                 std::vector<std::int64_t>& begins) {
+  begins.assign(1, 0);
   while (begins.back() < images) {
     const std::int64_t left = images - begins.back();
     const std::int64_t share = left / threads / least * least;
@@ -53,16 +55,15 @@ std::vector<std::int64_t> pieces_of(std::int64_t images, std::int64_t threads, s
         threads == 1 ? kImagesOfPiece : std::clamp(share, least, kImagesOfPiece);
     begins.push_back(begins.back() + std::min(piece, left));
   }
-  return begins;
 }
 
 /// \throws Error BackendFailure: there is not enough memory for the work
 template <class Work>
-auto translate_bad_alloc(const std::string& what, const Work& work) {
+auto translate_bad_alloc(std::string_view what, const Work& work) {
   try {
     return work();
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::BackendFailure, "out of memory while " + what);
+    throw Error(ErrorCode::BackendFailure, "out of memory while " + std::string(what));
   }
 }
 
@@ -93,7 +94,9 @@ struct Compiled {
 class Workspace {
  public:
   /// \param input, output of `images` images
-  void run(const Compiled& compiled, const float* input, std::int64_t images, float* output) {
+  void run(const Compiled& compiled, const float* input, std::int64_t images, float* output,
+           const RunControl& control) {
+    control.require_running();
     const std::int64_t image = compiled.input_values();
     const std::int64_t row = compiled.output_values();
     std::int64_t done = side_by_side(compiled, images);
@@ -102,6 +105,7 @@ class Workspace {
       many.run(input, done, interleaved_.of(many, done), output);
     }
     while (done < images) {
+      control.require_running();
       const std::int64_t count = std::min(images - done, compiled.images_one_by_one);
       compiled.nhwc->run(input + done * image, count, nhwc_.of(*compiled.nhwc, count),
                          output + done * row);
@@ -145,19 +149,15 @@ class NativeEngine final : public Engine {
         output_shape_(compiled_->output.shape) {}
 
   TensorSpec input_spec() const override { return compiled_->input; }
-  TensorSpec output_spec() const override { return compiled_->output; }
+  std::vector<TensorSpec> output_specs() const override { return {compiled_->output}; }
   std::int64_t largest_batch() const override {
     return std::numeric_limits<std::int64_t>::max();  // cut into pieces here
   }
 
-  const Shape& run(const TensorView& input) override {
-    translate_bad_alloc("running the model", [&] { run_pieces(input); });
+  void run(const TensorView& input, Outputs& outputs, RunControl& control) override {
     output_shape_[0] = input.shape[0];
-    return output_shape_;
-  }
-
-  void copy_output(float* destination) override {
-    std::memcpy(destination, output_.data(), output_.size() * sizeof(float));
+    float* const output = outputs.place(0, output_shape_);
+    translate_bad_alloc("running the model", [&] { run_pieces(input, output, control); });
   }
 
   std::unique_ptr<Engine> clone() const override {
@@ -172,7 +172,8 @@ class NativeEngine final : public Engine {
                                [&] { return profile_with(images, native::Repetition(runs)); });
   }
 
-  void set_layer_callback(LayerCallback /*callback*/) override {
+  void set_layer_callback(LayerCallback callback) override {
+    if (!callback) return;
     throw Error(ErrorCode::Unsupported,
                 "the native engine joins layers and cannot show each; use engine paddle");
   }
@@ -185,9 +186,10 @@ class NativeEngine final : public Engine {
     const std::vector<float> input(static_cast<std::size_t>(images * compiled_->input_values()),
                                    0.5F);
     const Shape shape = {images};  // of which nothing but the number of images is looked at
+    std::vector<float> outputs(static_cast<std::size_t>(images * compiled_->output_values()));
     native::measure_batch(profile, repetition, [&] {
       const double start = native::Repetition::now();
-      run({input.data(), shape});
+      run_pieces({input.data(), shape}, outputs.data(), RunControl());
       return native::Repetition::now() - start;
     });
     profile.multiply_add_limit =
@@ -211,23 +213,22 @@ class NativeEngine final : public Engine {
     return profile;
   }
 
-  void run_pieces(const TensorView& input) {
+  void run_pieces(const TensorView& input, float* output, const RunControl& control) {
     const std::int64_t images = input.shape[0];
     const std::int64_t image = compiled_->input_values();
     const std::int64_t row = compiled_->output_values();
-    output_.resize(static_cast<std::size_t>(row * images));
     const std::int64_t least = compiled_->least_piece;
     const std::int64_t threads =
         std::clamp<std::int64_t>(images / least, 1, static_cast<std::int64_t>(workspaces_.size()));
     if (threads == 1 && images <= kImagesOfPiece) {
-      return workspaces_[0].run(*compiled_, input.data, images, output_.data());
+      return workspaces_[0].run(*compiled_, input.data, images, output, control);
     }
-    const std::vector<std::int64_t> begins = pieces_of(images, threads, least);
+    find_pieces(images, threads, least, begins_);
     std::atomic<std::size_t> next{0};
     const auto work = [&](std::size_t thread) {
-      for (std::size_t i = next++; i + 1 < begins.size(); i = next++) {
-        workspaces_[thread].run(*compiled_, input.data + begins[i] * image,
-                                begins[i + 1] - begins[i], output_.data() + begins[i] * row);
+      for (std::size_t i = next++; i + 1 < begins_.size(); i = next++) {
+        workspaces_[thread].run(*compiled_, input.data + begins_[i] * image,
+                                begins_[i + 1] - begins_[i], output + begins_[i] * row, control);
       }
     };
     pool_.run(static_cast<std::size_t>(threads), work);
@@ -236,7 +237,7 @@ class NativeEngine final : public Engine {
   std::shared_ptr<const Compiled> compiled_;
   std::vector<Workspace> workspaces_;  // of threads
   native::ThreadPool pool_;
-  std::vector<float> output_;
+  std::vector<std::int64_t> begins_;  // of pieces
   Shape output_shape_;
 };
 
@@ -277,22 +278,9 @@ void compile_int8(native::Network network, Compiled& compiled) {
 
 }  // namespace
 
-void require_native_options(const Config& config) {
-  if (config.precision != "fp32" && config.precision != "int8") {
-    throw Error(ErrorCode::Unsupported, "the native engine does not support precision " +
-                                            config.precision +
-                                            "; use fp32 or int8, or the paddle engine");
-  }
-  if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::Plain) {
-    throw Error(ErrorCode::Unsupported, std::string("accelerator ") +
-                                            to_string(config.accelerator) +
-                                            " belongs to the paddle engine; with native use auto");
-  }
-}
-
 std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& model) {
   return translate_bad_alloc("loading '" + model.path + "'", [&]() -> std::unique_ptr<Engine> {
-    const bool int8 = config.precision == "int8";
+    const bool int8 = config.precision == Precision::Int8;
     if (!int8 && model.traits.quantized) {
       throw Error(
           ErrorCode::Unsupported,

@@ -8,9 +8,6 @@
 
 namespace lenet {
 
-/// \throws Error BadInput, Unsupported: an option that this engine does not support.
-void require_native_options(const Config& config);
-
 /// \throws Error BadModel, FileNotFound; Unsupported for a network with an operator that it has no
 ///   kernel for, naming it.
 std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& model);

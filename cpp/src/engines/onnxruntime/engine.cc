@@ -42,6 +42,7 @@ class Owned {
   T* value_ = nullptr;
 };
 
+using RunOptions = Owned<ort::RunOptions, &ort::Api::ReleaseRunOptions>;
 using Options = Owned<ort::SessionOptions, &ort::Api::ReleaseSessionOptions>;
 using Session = Owned<ort::Session, &ort::Api::ReleaseSession>;
 using Type = Owned<ort::TypeInfo, &ort::Api::ReleaseTypeInfo>;
@@ -113,14 +114,19 @@ class LoadedModel {
     std::size_t outputs = 0;
     require(api_.SessionGetInputCount(session_.get(), &inputs));
     require(api_.SessionGetOutputCount(session_.get(), &outputs));
-    if (inputs != 1 || outputs != 1) {
-      throw Error(ErrorCode::Unsupported,
-                  "'" + model.path + "' has " + std::to_string(inputs) + " inputs and " +
-                      std::to_string(outputs) +
-                      " outputs; classifiers with one input and one output are supported");
+    if (inputs != 1 || outputs == 0) {
+      throw Error(ErrorCode::Unsupported, "'" + model.path + "' has " + std::to_string(inputs) +
+                                              " inputs and " + std::to_string(outputs) +
+                                              " outputs; classifiers with one input and at least "
+                                              "one output are supported");
     }
-    input_ = spec(api_.SessionGetInputName, api_.SessionGetInputTypeInfo, model.path);
-    output_ = spec(api_.SessionGetOutputName, api_.SessionGetOutputTypeInfo, model.path);
+    input_ = spec(0, api_.SessionGetInputName, api_.SessionGetInputTypeInfo);
+    require_float(input_, model.path);
+    for (std::size_t i = 0; i < outputs; ++i) {
+      TensorSpec output = spec(i, api_.SessionGetOutputName, api_.SessionGetOutputTypeInfo);
+      if (i == 0) require_float(output, model.path);
+      if (!output.dtype.empty()) outputs_.push_back(std::move(output));
+    }
     if (input_.shape.empty()) {
       throw Error(ErrorCode::Unsupported, "'" + model.path + "' does not say the shape of its " +
                                               "input '" + input_.name +
@@ -130,9 +136,11 @@ class LoadedModel {
 
   const ort::Api& api() const { return api_; }
   const TensorSpec& input() const { return input_; }
-  const TensorSpec& output() const { return output_; }
+  const std::vector<TensorSpec>& outputs() const { return outputs_; }
 
-  Value run(const TensorView& input) const {
+  /// \returns an output for each of the names
+  std::vector<Value> run(const TensorView& input, const std::vector<const char*>& names,
+                         const ort::RunOptions* options) const {
     Value given(api_);
     // Never written to.
     auto* data = const_cast<float*>(input.data);
@@ -140,13 +148,14 @@ class LoadedModel {
         memory_.get(), data, element_count(input.shape) * sizeof(float), input.shape.data(),
         input.shape.size(), ort::kFloat, given.out()));
     const char* input_name = input_.name.c_str();
-    const char* output_name = output_.name.c_str();
     const ort::Value* inputs[] = {given.get()};
-    Value made(api_);
-    require_success(
-        api_,
-        api_.Run(session_.get(), nullptr, &input_name, inputs, 1, &output_name, 1, made.out()),
-        "running the model");
+    std::vector<ort::Value*> values(names.size());
+    require_success(api_,
+                    api_.Run(session_.get(), options, &input_name, inputs, 1, names.data(),
+                             names.size(), values.data()),
+                    "running the model");
+    std::vector<Value> made;
+    for (ort::Value* value : values) *made.emplace_back(api_).out() = value;
     return made;
   }
 
@@ -175,27 +184,30 @@ class LoadedModel {
 
   void require(ort::Status* status) const { require_success(api_, status, "loading the model"); }
 
+  static void require_float(const TensorSpec& spec, const std::string& file) {
+    if (!spec.dtype.empty()) return;
+    throw Error(ErrorCode::Unsupported, "'" + file + "': '" + spec.name +
+                                            "' is not a float32 tensor; models with float32 input "
+                                            "and output are supported");
+  }
+
+  /// \returns without a shape and a dtype what is no float32 tensor
   template <typename GetName, typename GetType>
-  TensorSpec spec(GetName get_name, GetType get_type, const std::string& file) const {
+  TensorSpec spec(std::size_t index, GetName get_name, GetType get_type) const {
     TensorSpec spec;
     ort::Allocator* allocator = nullptr;
     char* name = nullptr;
     require(api_.GetAllocatorWithDefaultOptions(&allocator));
-    require(get_name(session_.get(), 0, allocator, &name));
+    require(get_name(session_.get(), index, allocator, &name));
     spec.name = name;
     require(api_.AllocatorFree(allocator, name));
     Type type(api_);
     const ort::TensorInfo* tensor = nullptr;
     ort::ElementType element = {};
-    require(get_type(session_.get(), 0, type.out()));
+    require(get_type(session_.get(), index, type.out()));
     require(api_.CastTypeInfoToTensorInfo(type.get(), &tensor));
     if (tensor != nullptr) require(api_.GetTensorElementType(tensor, &element));
-    if (element != ort::kFloat) {
-      throw Error(ErrorCode::Unsupported,
-                  "'" + file + "': '" + spec.name +
-                      "' is not a float32 tensor; models with float32 input "
-                      "and output are supported");
-    }
+    if (element != ort::kFloat) return spec;
     spec.dtype = "float32";
     spec.shape = shape_of(tensor);
     return spec;
@@ -213,36 +225,43 @@ class LoadedModel {
   MemoryInfo memory_;
   Session session_;
   TensorSpec input_;
-  TensorSpec output_;
+  std::vector<TensorSpec> outputs_;
 };
 
 class OnnxRuntimeEngine final : public Engine {
  public:
   OnnxRuntimeEngine(std::shared_ptr<const LoadedModel> model, int threads)
-      : model_(std::move(model)), threads_(threads), output_(model_->api()) {}
-
-  TensorSpec input_spec() const override { return model_->input(); }
-  TensorSpec output_spec() const override { return model_->output(); }
-  std::int64_t largest_batch() const override { return kImagesPerThread * threads_; }
-
-  const Shape& run(const TensorView& input) override {
-    output_ = model_->run(input);
-    shape_ = model_->shape_of(output_.get());
-    return shape_;
+      : model_(std::move(model)), threads_(threads), options_(model_->api()) {
+    require(model_->api().CreateRunOptions(options_.out()));
   }
 
-  void copy_output(float* destination) override {
-    void* data = nullptr;
-    require_success(model_->api(), model_->api().GetTensorMutableData(output_.get(), &data),
-                    "reading the output");
-    std::memcpy(destination, data, element_count(shape_) * sizeof(float));
+  TensorSpec input_spec() const override { return model_->input(); }
+  std::vector<TensorSpec> output_specs() const override { return model_->outputs(); }
+  std::int64_t largest_batch() const override { return kImagesPerThread * threads_; }
+
+  void run(const TensorView& input, Outputs& outputs, RunControl& control) override {
+    std::vector<std::size_t> wanted;
+    std::vector<const char*> names;
+    for (std::size_t i = 0; i < model_->outputs().size(); ++i) {
+      if (!outputs.wants(i)) continue;
+      wanted.push_back(i);
+      names.push_back(model_->outputs()[i].name.c_str());
+    }
+    const std::vector<Value> values = run_until_stopped(input, names, control);
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      const Shape shape = model_->shape_of(values[i].get());
+      void* data = nullptr;
+      require(model_->api().GetTensorMutableData(values[i].get(), &data));
+      std::memcpy(outputs.place(wanted[i], shape), data, element_count(shape) * sizeof(float));
+    }
   }
 
   std::unique_ptr<Engine> clone() const override {
     return std::make_unique<OnnxRuntimeEngine>(model_, threads_);
   }
 
-  void set_layer_callback(LayerCallback) override {
+  void set_layer_callback(LayerCallback callback) override {
+    if (!callback) return;
     throw Error(
         ErrorCode::Unsupported,
         "onnxruntime does not show the output of each operator; the paddle engine does, for "
@@ -250,26 +269,31 @@ class OnnxRuntimeEngine final : public Engine {
   }
 
  private:
+  std::vector<Value> run_until_stopped(const TensorView& input,
+                                       const std::vector<const char*>& names, RunControl& control) {
+    const ort::Api& api = model_->api();
+    require(api.RunOptionsUnsetTerminate(options_.get()));
+    const RunControl::Watch watch(control, [this, &api] {
+      api.RunOptionsSetTerminate(options_.get());  // fails for null alone
+    });
+    try {
+      return model_->run(input, names, options_.get());
+    } catch (const Error&) {
+      control.require_running();  // says more
+      throw;
+    }
+  }
+
+  void require(ort::Status* status) const {
+    require_success(model_->api(), status, "running the model");
+  }
+
   std::shared_ptr<const LoadedModel> model_;
   int threads_;
-  Value output_;  ///< of the last run
-  Shape shape_;
+  RunOptions options_;
 };
 
 }  // namespace
-
-void require_onnxruntime_options(const Config& config) {
-  if (config.precision != "fp32") {
-    throw Error(ErrorCode::Unsupported,
-                "the onnxruntime engine does not support precision " + config.precision +
-                    ": a model runs in the arithmetic that it was exported with; use fp32");
-  }
-  if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::Plain) {
-    throw Error(ErrorCode::Unsupported,
-                std::string("accelerator ") + to_string(config.accelerator) +
-                    " belongs to the paddle engine; with onnxruntime use auto");
-  }
-}
 
 std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const Model& model) {
   return std::make_unique<OnnxRuntimeEngine>(std::make_shared<const LoadedModel>(config, model),

@@ -8,8 +8,7 @@
 
 namespace lenet {
 
-/// \throws Error BadInput, Unsupported: an option that this engine does not support.
-void require_onnxruntime_options(const Config& config);
+extern const EngineLibrary kOnnxRuntimeLibrary;
 
 /// \throws Error Unsupported, also in a build without this engine; BadModel; as load_onnxruntime.
 std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const Model& model);

@@ -13,10 +13,9 @@
 #include <utility>
 #include <vector>
 
+#include "engines/onnxruntime/engine.h"
 #include "engines/shared_library.h"
 #include "lenet/error.h"
-#include "lenet/onnxruntime_library.h"
-#include "lenet/version.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
@@ -152,11 +151,11 @@ void require_success(const ort::Api& api, ort::Status* status, const char* doing
               std::string("onnxruntime failed while ") + doing + ": " + message);
 }
 
-void set_onnxruntime_library(const std::string& path) {
-  const std::lock_guard<std::mutex> lock(mutex);
-  library_path = path;
-}
-
-std::string onnxruntime_version() { return load_onnxruntime().version; }
+const EngineLibrary kOnnxRuntimeLibrary = {kFileName,
+                                           [](const std::string& path) {
+                                             const std::lock_guard<std::mutex> lock(mutex);
+                                             library_path = path;
+                                           },
+                                           [] { return load_onnxruntime().version; }};
 
 }  // namespace lenet

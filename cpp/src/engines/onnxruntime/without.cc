@@ -1,10 +1,7 @@
 /// \file
 /// In the place of the engine in a build without it.
 #include "engines/onnxruntime/engine.h"
-#include "lenet/config.h"
 #include "lenet/error.h"
-#include "lenet/onnxruntime_library.h"
-#include "lenet/version.h"
 
 namespace lenet {
 namespace {
@@ -17,15 +14,9 @@ namespace {
 
 }  // namespace
 
-void require_onnxruntime_options(const Config& config) {
-  // With "auto" the next engine is tried once this one cannot be created.
-  if (config.engine == "onnxruntime") fail();
-}
+const EngineLibrary kOnnxRuntimeLibrary = {"", [](const std::string&) {},
+                                           []() -> std::string { fail(); }};
 
 std::unique_ptr<Engine> create_onnxruntime_engine(const Config&, const Model&) { fail(); }
-
-void set_onnxruntime_library(const std::string&) {}
-
-std::string onnxruntime_version() { fail(); }
 
 }  // namespace lenet

@@ -20,7 +20,7 @@ void require_precision(const Config& config, const Model& model) {
         "is a quantized model, which Paddle's OpenVINO cannot convert; use accelerator auto, plain "
         "or onednn, or for speed precision int8");
   }
-  if (config.precision == "bf16") {
+  if (config.precision == Precision::Bf16) {
     if (traits.quantized) {
       refuse(
           "is quantized, so that nothing of it runs in bf16; use precision int8 or fp32, or the "
@@ -37,12 +37,8 @@ void require_precision(const Config& config, const Model& model) {
 }  // namespace
 
 void require_paddle_options(const Config& config) {
-  const std::string& precision = config.precision;
-  if (precision == "fp32") return;
-  if (precision != "bf16" && precision != "int8") {
-    throw Error(ErrorCode::Unsupported,
-                "precision '" + precision + "' is not available; this build has: fp32, bf16, int8");
-  }
+  if (config.precision == Precision::Fp32) return;
+  const std::string precision = to_string(config.precision);
   if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::OneDnn) {
     throw Error(ErrorCode::BadInput, "precision " + precision +
                                          " is computed by oneDNN: set accelerator to onednn or " +
@@ -71,17 +67,18 @@ std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& 
                     "auto, onednn or plain");
   }
   if (config.accelerator == Accelerator::OneDnn && !traits.onednn_refusal.empty()) {
-    throw Error(ErrorCode::Unsupported,
-                "'" + model.path + "' has " + traits.onednn_refusal +
-                    ", which oneDNN computes wrongly or not at all; use accelerator " +
-                    (config.precision == "fp32" ? "auto or plain" : "plain with precision fp32"));
+    throw Error(
+        ErrorCode::Unsupported,
+        "'" + model.path + "' has " + traits.onednn_refusal +
+            ", which oneDNN computes wrongly or not at all; use accelerator " +
+            (config.precision == Precision::Fp32 ? "auto or plain" : "plain with precision fp32"));
   }
   return std::unique_ptr<Engine>(load_paddle_plugin().create(config, model));
 }
 
 Accelerator choose_paddle_accelerator(const Config& config, const Model& model,
                                       const ProgramTraits& traits, std::int64_t images) {
-  if (config.precision != "fp32") return Accelerator::OneDnn;
+  if (config.precision != Precision::Fp32) return Accelerator::OneDnn;
   // Measured on LeNet (250 kB), one core, us a run of 1 / 2 / 64 images (docs/benchmark.md):
   //   .pdmodel  OpenVINO 36 / 48 / 770   oneDNN 116 / 142 / 1240   plain 78 / 165 / 4200
   //   .json                              oneDNN 78 / 91 / 700      plain 62 / 150 / 4150
@@ -99,6 +96,15 @@ Accelerator choose_paddle_accelerator(const Config& config, const Model& model,
                      model.params->contents().size() < kSmallModelBytes;
   const std::int64_t few = traits.quantized ? 2 : 1;
   return small && images <= few ? Accelerator::Plain : Accelerator::OneDnn;
+}
+
+bool leave_out_paddle_accelerator(const Config& config, ProgramTraits& traits, Accelerator failed) {
+  if (config.precision != Precision::Fp32 || failed == Accelerator::Plain) return false;
+  std::string& refusal =
+      failed == Accelerator::OpenVino ? traits.openvino_refusal : traits.onednn_refusal;
+  if (!refusal.empty()) return false;
+  refusal = "what failed before";
+  return true;
 }
 
 }  // namespace lenet

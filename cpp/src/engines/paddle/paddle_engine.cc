@@ -89,27 +89,6 @@ bool is_paddle_3_1() { return library_version().compare(0, 4, "3.1.") == 0; }
 /// In Paddle 3.1 the queries for element types crash on a .json program.
 bool knows_types(ModelFormat format) { return format != ModelFormat::Json || !is_paddle_3_1(); }
 
-std::string dtype_name(paddle_infer::DataType type) {
-  switch (type) {
-    case paddle_infer::DataType::FLOAT32:
-      return "float32";
-    case paddle_infer::DataType::FLOAT64:
-      return "float64";
-    case paddle_infer::DataType::FLOAT16:
-      return "float16";
-    case paddle_infer::DataType::INT64:
-      return "int64";
-    case paddle_infer::DataType::INT32:
-      return "int32";
-    case paddle_infer::DataType::UINT8:
-      return "uint8";
-    case paddle_infer::DataType::INT8:
-      return "int8";
-    default:
-      return "other";
-  }
-}
-
 /// What a .pdmodel computes in bf16.
 std::unordered_set<std::string> bf16_operators() {
   return {"conv2d",    "fused_conv2d", "conv2d_transpose", "fc",        "matmul",
@@ -163,8 +142,8 @@ void enable_bf16(Target& target, long) {
 }
 
 void set_precision(paddle_infer::Config& target, const Config& config, const Model& model) {
-  if (config.precision == "fp32") return;
-  if (config.precision == "int8") {
+  if (config.precision == Precision::Fp32) return;
+  if (config.precision == Precision::Int8) {
     enable_int8(target, 0);
   } else {
     const QuietLog quiet;
@@ -387,31 +366,40 @@ class PaddleEngine final : public Engine {
                       " outputs; classifiers with one input and at least one output are supported");
     }
     input_spec_ = {inputs[0], predictor_->GetInputTensorShape().at(inputs[0]), "float32"};
-    output_spec_ = {outputs[0], predictor_->GetOutputTensorShape().at(outputs[0]), "float32"};
-    if (knows_types(model_.format)) {
-      input_spec_.dtype = dtype_name(predictor_->GetInputTypes().at(inputs[0]));
-      output_spec_.dtype = dtype_name(predictor_->GetOutputTypes().at(outputs[0]));
-    }
-    for (const TensorSpec* spec : {&input_spec_, &output_spec_}) {
-      if (spec->dtype != "float32") {
-        throw Error(ErrorCode::Unsupported,
-                    "'" + spec->name + "' is " + spec->dtype +
-                        "; models with float32 input and output are supported");
-      }
-    }
+    const bool types = knows_types(model_.format);
+    const auto is_float = [&](const auto& all, const std::string& name) {
+      return !types || all.at(name) == paddle_infer::DataType::FLOAT32;
+    };
+    const auto require_float = [](bool is, const std::string& name) {
+      if (is) return;
+      throw Error(ErrorCode::Unsupported,
+                  "'" + name +
+                      "' is not float32; models with float32 input and output are "
+                      "supported");
+    };
+    if (types) require_float(is_float(predictor_->GetInputTypes(), inputs[0]), inputs[0]);
     input_ = predictor_->GetInputHandle(inputs[0]);
-    output_ = predictor_->GetOutputHandle(outputs[0]);
+    const auto shapes = predictor_->GetOutputTensorShape();
+    const auto output_types =
+        types ? predictor_->GetOutputTypes() : decltype(predictor_->GetOutputTypes()){};
+    for (const std::string& name : outputs) {
+      const bool is = is_float(output_types, name);
+      if (output_specs_.empty()) require_float(is, name);
+      if (!is) continue;
+      output_specs_.push_back({name, shapes.at(name), "float32"});
+      outputs_.push_back(predictor_->GetOutputHandle(name));
+    }
   }
 
   ~PaddleEngine() override {
-    if (!has_callback_) family_->give_back(predictor_);
+    if (!has_hook_) family_->give_back(predictor_);
   }
 
   TensorSpec input_spec() const override { return input_spec_; }
-  TensorSpec output_spec() const override { return output_spec_; }
+  std::vector<TensorSpec> output_specs() const override { return output_specs_; }
   std::int64_t largest_batch() const override { return kImagesPerThread * config_.threads; }
 
-  const Shape& run(const TensorView& input) override {
+  void run(const TensorView& input, Outputs& outputs, RunControl& /*control*/) override {
     const auto run = [&] {
       if (!std::equal(input.shape.begin(), input.shape.end(), input_shape_.begin(),
                       input_shape_.end())) {
@@ -423,15 +411,15 @@ class PaddleEngine final : public Engine {
       input_->Reshape(input_shape_);
       input_->CopyFromCpu(input.data);
       run_network();
-      const std::vector<int> shape = output_->shape();
-      output_shape_.assign(shape.begin(), shape.end());
     };
     guarded("running the model", run, config_.accelerator);
-    return output_shape_;
-  }
-
-  void copy_output(float* destination) override {
-    guarded("reading the output", [&] { output_->CopyToCpu(destination); });
+    for (std::size_t i = 0; i < outputs_.size(); ++i) {
+      if (!outputs.wants(i)) continue;
+      guarded("reading the output", [&] {
+        const std::vector<int> shape = outputs_[i]->shape();
+        outputs_[i]->CopyToCpu(outputs.place(i, Shape(shape.begin(), shape.end())));
+      });
+    }
   }
 
   std::unique_ptr<Engine> clone() const override {
@@ -450,16 +438,18 @@ class PaddleEngine final : public Engine {
   }
 
   void set_layer_callback(LayerCallback callback) override {
-    has_callback_ = true;  // for good: the next user must not get this predictor
+    callback_ = std::move(callback);
+    if (has_hook_ || !callback_) return;
+    has_hook_ = true;  // for good: the next user must not get this predictor
     predictor_->RegisterOutputHook(
-        [this, callback = std::move(callback)](const std::string& op_type, const std::string& name,
-                                               const paddle::Tensor& tensor) {
+        [this](const std::string& op_type, const std::string& name, const paddle::Tensor& tensor) {
+          if (!callback_) return;
           // An operator of a .json that works in place is said to give its input too, while that is
           // kept; there each name is the output of one operator.
           const bool again = !reported_.insert(name).second;
           if (again && model_.format == ModelFormat::Json) return;
           if (!tensor.initialized() || tensor.dtype() != phi::DataType::FLOAT32) return;
-          callback(op_type, name, {tensor.data<float>(), tensor.shape()});
+          callback_(op_type, name, {tensor.data<float>(), tensor.shape()});
         });
   }
 
@@ -480,14 +470,14 @@ class PaddleEngine final : public Engine {
   PaddlePredictor predictor_;
   // Destroyed before the predictor, whose scope they point into.
   std::unique_ptr<paddle_infer::Tensor> input_;
-  std::unique_ptr<paddle_infer::Tensor> output_;
+  std::vector<std::unique_ptr<paddle_infer::Tensor>> outputs_;  ///< of output_specs_
   TensorSpec input_spec_;
-  TensorSpec output_spec_;
+  std::vector<TensorSpec> output_specs_;
   std::vector<int> input_shape_;
-  Shape output_shape_;
   std::string onednn_shape_key_;  ///< of input_shape_
   bool has_run_ = false;
-  bool has_callback_ = false;
+  LayerCallback callback_;
+  bool has_hook_ = false;
   std::set<std::string> reported_;  ///< to the callback, in this run
 };
 

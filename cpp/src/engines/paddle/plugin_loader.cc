@@ -9,12 +9,11 @@
 #include <string_view>
 #include <tuple>
 
+#include "engines/paddle/paddle.h"
 #include "engines/paddle/plugin.h"
 #include "engines/shared_library.h"
 #include "io/file.h"
 #include "lenet/error.h"
-#include "lenet/paddle_library.h"
-#include "lenet/version.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
@@ -132,13 +131,11 @@ const PaddlePlugin& load_paddle_plugin() {
   return *plugin;
 }
 
-void set_paddle_library(const std::string& path) {
-  const std::lock_guard<std::mutex> lock(mutex);
-  library_path = path;
-}
-
-const char* paddle_library_name() noexcept { return LENET_PADDLE_SONAME; }
-
-std::string paddle_version() { return load_paddle_plugin().version; }
+const EngineLibrary kPaddleLibrary = {LENET_PADDLE_SONAME,
+                                      [](const std::string& path) {
+                                        const std::lock_guard<std::mutex> lock(mutex);
+                                        library_path = path;
+                                      },
+                                      [] { return load_paddle_plugin().version; }};
 
 }  // namespace lenet

@@ -1,9 +1,8 @@
 /// \file
 /// In the place of the plug-in's loader in a build without the engine.
+#include "engines/paddle/paddle.h"
 #include "engines/paddle/plugin.h"
 #include "lenet/error.h"
-#include "lenet/paddle_library.h"
-#include "lenet/version.h"
 
 namespace lenet {
 
@@ -13,10 +12,7 @@ const PaddlePlugin& load_paddle_plugin() {
               "-DLENET_PADDLE=ON");
 }
 
-void set_paddle_library(const std::string&) {}
-
-const char* paddle_library_name() noexcept { return ""; }
-
-std::string paddle_version() { return load_paddle_plugin().version; }
+const EngineLibrary kPaddleLibrary = {"", [](const std::string&) {},
+                                      [] { return load_paddle_plugin().version; }};
 
 }  // namespace lenet

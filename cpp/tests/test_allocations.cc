@@ -1,0 +1,47 @@
+#include <cstdlib>
+#include <new>
+
+#include "notation.h"
+#include "quantized_model.h"
+
+namespace {
+std::atomic<int> allocations{0};
+}  // namespace
+
+void* operator new(std::size_t size) {
+  ++allocations;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace lenet::tests {
+
+TEST_CASE("a steady run of the native engine allocates nothing") {
+  const TemporaryFolder folder;
+  const Tensor images = random_images(200);
+  for (const std::string options : {"threads=1", "threads=2", "precision=int8"}) {
+    const bool int8 = options == "precision=int8";
+    Predictor predictor(int8 ? config_of(options + " engine=native", QuantizedModel().write(folder))
+                             : bundled(options));
+    for (const std::int64_t count : {1, 20, 200}) {
+      CAPTURE(options);
+      CAPTURE(count);
+      TensorView view{images.data.data(), predictor.input_spec().shape};
+      view.shape[0] = count;
+      Tensor output;
+      predictor.run(view, output);
+      std::vector<float> memory(output.data.size());
+      predictor.run(view, memory.data(), memory.size());
+      const int before = allocations;
+      predictor.run(view, output);
+      predictor.run(view, memory.data(), memory.size());
+      const int after = allocations;
+      CHECK(after == before);
+      CHECK(memory == output.data);
+    }
+  }
+}
+
+}  // namespace lenet::tests
