@@ -13,6 +13,7 @@
 #include "lenet/engines.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
+#include "lenet/version.h"
 #include "measure.h"
 #include "options.h"
 #include "program.h"

@@ -135,7 +135,7 @@ TEST_CASE("too little memory is a typed error" * doctest::skip(!kCanLimit) *
     CHECK(failure_within(18 * kMebibyte, load, run) ==
           "BackendFailure: out of memory while running the model");
     CHECK(failure_within(18 * kMebibyte, load, [&] { predictor->profile(1, 1); }) ==
-          "BackendFailure: out of memory while running the model");
+          "BackendFailure: out of memory while profiling the model");
     const auto run_before = [&] {
       load();
       run();

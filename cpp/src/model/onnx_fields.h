@@ -21,7 +21,11 @@ enum GraphField : std::uint64_t {
   kOutput = 12,
   kSparseInitializer = 15,
 };
-enum FunctionField : std::uint64_t { kFunctionNode = 7, kFunctionDomain = 10, kFunctionAttribute = 11 };
+enum FunctionField : std::uint64_t {
+  kFunctionNode = 7,
+  kFunctionDomain = 10,
+  kFunctionAttribute = 11
+};
 enum NodeField : std::uint64_t {
   kNodeInput = 1,
   kNodeOutput = 2,
