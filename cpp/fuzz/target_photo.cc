@@ -2,7 +2,7 @@
 #include <string>
 
 #include "crc32.h"
-#include "images/decode.h"
+#include "images/decoders.h"
 #include "io/byte_reader.h"
 #include "support.h"
 #include "targets.h"

@@ -1,5 +1,3 @@
-#include "images/decode.h"
-
 #include <new>
 
 #include "images/decoders.h"

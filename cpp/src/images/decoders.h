@@ -1,6 +1,6 @@
 /// \file
-/// The decoders of photos, one in a file of its own. jpeg.cc is built where libjpeg is, png.cc
-/// where libpng is.
+/// Decoding of image files. The decoders of photos are each in a file of its own. jpeg.cc is built
+/// where libjpeg is, png.cc where libpng is.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,10 @@ struct ImageFile {
 
   [[noreturn]] void refuse(const std::string& problem) const { bad_file(path, problem); }
 };
+
+/// As `decode_image`, from a file's bytes and with another limit.
+/// \param path for messages
+Image decode_bytes(std::string_view bytes, const std::string& path, std::int64_t max_pixels);
 
 /// Upright and opaque, 1 or 3 channels.
 /// \param file begins as its kind does

@@ -41,32 +41,30 @@ class Object {
   bool has(const char* name) const { return value_.contains(name); }
   std::string place(const char* name) const { return where_.empty() ? name : where_ + "." + name; }
   const json& operator[](const char* name) {
-    if (!has(name)) throw Problem{(where_.empty() ? "" : where_ + ": ") + name + " missing"};
+    if (!has(name)) throw Problem{prefix() + name + " missing"};
     asked_.insert(name);
     return value_.at(name);
   }
   void no_other() const {
     for (const auto& item : value_.items()) {
-      if (asked_.count(item.key()) == 0) {
-        throw Problem{(where_.empty() ? "" : where_ + ": ") + "unknown " + item.key()};
-      }
+      if (asked_.count(item.key()) == 0) throw Problem{prefix() + "unknown " + item.key()};
     }
   }
 
  private:
+  std::string prefix() const { return where_.empty() ? "" : where_ + ": "; }
+
   const json& value_;
   std::string where_;
   std::set<std::string> asked_;
 };
 
-std::int64_t integer(const json& value, const std::string& where, std::int64_t most) {
-  const std::string expected = "an integer from 1 to " + std::to_string(most);
-  if (!value.is_number_integer()) wrong(where, expected, value);
-  const bool in_range = value.is_number_unsigned()
-                            ? value.get<std::uint64_t>() >= 1 &&
-                                  value.get<std::uint64_t>() <= static_cast<std::uint64_t>(most)
-                            : value.get<std::int64_t>() >= 1 && value.get<std::int64_t>() <= most;
-  if (!in_range) wrong(where, expected, value);
+std::int64_t integer(const json& value, const std::string& where, std::int64_t max) {
+  // As a double an integer of any size can be compared.
+  if (!value.is_number_integer() || value.get<double>() < 1 ||
+      value.get<double>() > static_cast<double>(max)) {
+    wrong(where, "an integer from 1 to " + std::to_string(max), value);
+  }
   return value.get<std::int64_t>();
 }
 
@@ -173,25 +171,15 @@ class StepParser {
       throw Problem{where +
                     ": expected Resize, CenterCrop and Digit, then one Normalize, then ToCHW"};
     }
-    switch (kind) {
-      case Kind::Resize:
-        result_.image_steps.emplace_back(parse_resize(step));
-        break;
-      case Kind::CenterCrop:
-        result_.image_steps.emplace_back(parse_crop(step));
-        break;
-      case Kind::Digit:
-        if (result_.mode != Mode::Grey) throw Problem{where + ": Digit takes mode L"};
-        result_.image_steps.emplace_back(parse_digit(step));
-        break;
-      case Kind::Normalize:
-        result_.normalize = parse_normalize(step);
-        normalized_ = true;
-        break;
-      case Kind::ToChw:
-        complete_ = true;
-        break;
+    if (kind == Kind::Resize) result_.image_steps.emplace_back(parse_resize(step));
+    if (kind == Kind::CenterCrop) result_.image_steps.emplace_back(parse_crop(step));
+    if (kind == Kind::Digit) {
+      if (result_.mode != Mode::Grey) throw Problem{where + ": Digit takes mode L"};
+      result_.image_steps.emplace_back(parse_digit(step));
     }
+    if (kind == Kind::Normalize) result_.normalize = parse_normalize(step);
+    normalized_ = normalized_ || kind == Kind::Normalize;
+    complete_ = kind == Kind::ToChw;
     step.no_other();
   }
 

@@ -1,11 +1,12 @@
-#include "images/digit.h"
-
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <numeric>
 #include <utility>
 
+#include "images/steps.h"
+
+// The steps in comments are those of docs/digit.md.
 namespace lenet {
 namespace {
 
@@ -268,30 +269,34 @@ Mask without_specks(const Mask& ink) {
   return kept;
 }
 
-/// The greatest of the values within `reach` rows and columns of each.
 template <typename T>
-Plane<T> greatest_within(const Plane<T>& plane, std::int64_t reach) {
-  Plane<T> across(plane.height, plane.width);
-  Plane<T> result(plane.height, plane.width);
+Plane<T> transposed(const Plane<T>& plane) {
+  Plane<T> result(plane.width, plane.height);
+  for (std::int64_t y = 0; y < plane.height; ++y) {
+    for (std::int64_t x = 0; x < plane.width; ++x) result.at(x, y) = plane.at(y, x);
+  }
+  return result;
+}
+
+/// The greatest of the values within `reach` columns of each.
+template <typename T>
+Plane<T> greatest_in_row(const Plane<T>& plane, std::int64_t reach) {
+  Plane<T> result = plane;
   for (std::int64_t y = 0; y < plane.height; ++y) {
     for (std::int64_t x = 0; x < plane.width; ++x) {
-      T& greatest = across.at(y, x);
       const std::int64_t last = std::min(plane.width - 1, x + reach);
       for (std::int64_t i = std::max<std::int64_t>(0, x - reach); i <= last; ++i) {
-        greatest = std::max(greatest, plane.at(y, i));
-      }
-    }
-  }
-  for (std::int64_t y = 0; y < plane.height; ++y) {
-    const std::int64_t last = std::min(plane.height - 1, y + reach);
-    for (std::int64_t x = 0; x < plane.width; ++x) {
-      T& greatest = result.at(y, x);
-      for (std::int64_t i = std::max<std::int64_t>(0, y - reach); i <= last; ++i) {
-        greatest = std::max(greatest, across.at(i, x));
+        result.at(y, x) = std::max(result.at(y, x), plane.at(y, i));
       }
     }
   }
   return result;
+}
+
+/// The greatest of the values within `reach` rows and columns of each.
+template <typename T>
+Plane<T> greatest_within(const Plane<T>& plane, std::int64_t reach) {
+  return transposed(greatest_in_row(transposed(greatest_in_row(plane, reach)), reach));
 }
 
 /// Step 6.
@@ -373,33 +378,19 @@ Grid thickened(const Grid& values, const Mask& ink) {
   return greatest_within(cropped(values, {0, 0, values.height, values.width}, reach), reach);
 }
 
-/// How much of old pixel `y` lies in new pixel `i`, in units of 1 / (new_length * old_length).
-std::int64_t overlap(std::int64_t i, std::int64_t y, std::int64_t new_length,
-                     std::int64_t old_length) {
-  return std::max<std::int64_t>(0, std::min((i + 1) * old_length, (y + 1) * new_length) -
-                                       std::max(i * old_length, y * new_length));
-}
-
 /// The rows of step 9, each multiplied by the old height.
 Grid with_height(const Grid& values, std::int64_t height) {
   Grid result(height, values.width);
   for (std::int64_t i = 0; i < height; ++i) {
-    const std::int64_t first = i * values.height / height;
-    const std::int64_t last = std::min(values.height - 1, (i + 1) * values.height / height);
-    for (std::int64_t y = first; y <= last; ++y) {
-      const std::int64_t weight = overlap(i, y, height, values.height);
+    for (std::int64_t y = i * values.height / height; y < values.height; ++y) {
+      // How much of the old row lies in the new one, in units of 1 / (height * values.height).
+      const std::int64_t weight = std::min((i + 1) * values.height, (y + 1) * height) -
+                                  std::max(i * values.height, y * height);
+      if (weight <= 0) break;
       for (std::int64_t x = 0; x < values.width; ++x) {
         result.at(i, x) += weight * values.at(y, x);
       }
     }
-  }
-  return result;
-}
-
-Grid transposed(const Grid& grid) {
-  Grid result(grid.width, grid.height);
-  for (std::int64_t y = 0; y < grid.height; ++y) {
-    for (std::int64_t x = 0; x < grid.width; ++x) result.at(x, y) = grid.at(y, x);
   }
   return result;
 }

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <string>
 
-#include "images/digit.h"
-
 namespace lenet {
 namespace {
 

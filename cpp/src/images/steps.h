@@ -45,6 +45,12 @@ struct Normalize {
 /// Grey to RGB: three times the same. RGB to grey: (19595 R + 38470 G + 7471 B + 32768) >> 16.
 Image to_channels(const Image& image, std::int64_t channels);
 
+/// docs/digit.md defines it.
+/// \param image grey
+/// \returns grey, `step.size` x `step.size`, light on dark
+/// \throws Error BadInput when nothing stands out from the background.
+Image find_digit(const Digit& step, const Image& image);
+
 /// \throws Error BadInput: smaller than the crop, too large after resizing, no digit.
 Image run_step(const ImageStep& step, const Image& image);
 
