@@ -51,7 +51,7 @@ struct Profile {
   /// Multiply-adds a second of one core at best, in the precision of the model. Winograd's method
   /// and several threads may exceed it.
   double multiply_add_limit = 0;
-  /// Bytes a second that one core reads at best from memory, beyond the caches. Layers whose data
+  /// Bytes a second that one core reads from memory, beyond the caches. Layers whose data
   /// are in the caches may exceed it.
   double memory_limit = 0;
   std::vector<ProfilePart> parts;

@@ -77,7 +77,7 @@ class Profile:
     multiply_add_limit: float
     """The multiply-adds per second of one core of this processor at best, in this precision."""
     memory_limit: float
-    """The bytes per second that one core reads at best from memory, beyond the caches."""
+    """The bytes per second that one core reads from memory, beyond the caches."""
     parts: tuple[ProfilePart, ...]
     table: str = field(repr=False)
     """All of it as a table for people."""

@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "engines/native/runtime/aligned.h"
 
@@ -160,23 +161,23 @@ Instructions widest(Arithmetic arithmetic) {
 }
 #endif
 
-/// The most work a second, of runs that fit in `seconds`, and one at least.
+/// Work a second in each of the runs that fit in `seconds`, and in one at least.
 template <class Run>
-double best_rate(double seconds, double work, const Run& run) {
+std::vector<double> rates_of(double seconds, double work, const Run& run) {
   using Clock = std::chrono::steady_clock;
   const auto seconds_since = [](Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
   volatile auto keep = run();
-  double best = 0;
+  std::vector<double> rates;
   const auto start = Clock::now();
   do {
     const auto begin = Clock::now();
     keep = run();
-    best = std::max(best, work / seconds_since(begin));
+    rates.push_back(work / seconds_since(begin));
   } while (seconds_since(start) < seconds);
   static_cast<void>(keep);
-  return best;
+  return rates;
 }
 
 }  // namespace
@@ -184,23 +185,31 @@ double best_rate(double seconds, double work, const Run& run) {
 MultiplyAddLimit measure_multiply_add_limit(double seconds, Arithmetic arithmetic) {
   const Instructions instructions = widest(arithmetic);
   const double work = static_cast<double>(kStep) * kSums * instructions.products;
-  return {instructions.name, best_rate(seconds, work, [&] { return instructions.loop(kStep); })};
+  const auto rates = rates_of(seconds, work, [&] { return instructions.loop(kStep); });
+  return {instructions.name, *std::max_element(rates.begin(), rates.end())};
 }
 
 double measure_memory_limit(double seconds) {
   constexpr std::int64_t kLine = kCacheLine / static_cast<std::int64_t>(sizeof(std::int64_t));
   constexpr std::int64_t kLeast = 1 << 26;
   constexpr std::int64_t kMost = 1 << 28;
+  constexpr std::int64_t kSlice = 1 << 21;
   const std::int64_t cache = sysconf(_SC_LEVEL3_CACHE_SIZE);  // 0 or -1: not known
-  const std::int64_t bytes = round_up(std::clamp(2 * cache, kLeast, kMost), kCacheLine);
-  const std::int64_t count = bytes / static_cast<std::int64_t>(sizeof(std::int64_t));
-  const Aligned<std::int64_t> array(static_cast<std::size_t>(count));
-  return best_rate(seconds, static_cast<double>(bytes), [&] {
+  const std::int64_t bytes = round_up(std::clamp(2 * cache, kLeast, kMost), kSlice);
+  const Aligned<std::int64_t> array(static_cast<std::size_t>(bytes) / sizeof(std::int64_t));
+  std::int64_t begin = 0;
+  auto rates = rates_of(seconds, kSlice, [&] {
+    const std::int64_t* from = array.data() + begin / static_cast<std::int64_t>(sizeof(*from));
+    begin = (begin + kSlice) % bytes;
     std::int64_t sum = 0;
     // The processor reads whole lines: one number of each is enough.
-    for (std::int64_t i = 0; i < count; i += kLine) sum += array.data()[i];
+    for (std::int64_t line = 0; line < kSlice / kCacheLine; ++line) sum += from[line * kLine];
     return sum;
   });
+  // Some slices may still be in a cache, and others were interrupted.
+  const auto middle = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2);
+  std::nth_element(rates.begin(), middle, rates.end());
+  return *middle;
 }
 
 }  // namespace lenet::native

@@ -1,7 +1,7 @@
 /// \file
-/// What one core of this machine does at best: the limits that the benchmark and a profile hold
-/// engines against. Each is that of the best of the time slices that fit in `seconds`: what the
-/// machine can do, not what other programs left of it.
+/// What one core of this machine does: the limits that the benchmark and a profile hold engines
+/// against. Each is measured in short slices of `seconds`, so that it is what the machine can do,
+/// not what other programs left of it.
 #pragma once
 
 namespace lenet::native {
@@ -16,11 +16,12 @@ enum class Arithmetic {
   Int8  ///< products of two integers of 8 bits, summed in 32
 };
 
+/// In the best slice.
 MultiplyAddLimit measure_multiply_add_limit(double seconds,
                                             Arithmetic arithmetic = Arithmetic::Float32);
 
-/// Bytes a second that one thread reads from memory, beyond the caches: from an array of twice
-/// their size, 64 to 256 MiB. \throws std::bad_alloc
+/// Bytes a second that one thread reads from memory, beyond the caches, in the median slice: from
+/// an array of twice the size of the last cache, 64 to 256 MiB. \throws std::bad_alloc
 double measure_memory_limit(double seconds);
 
 }  // namespace lenet::native
