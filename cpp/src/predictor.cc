@@ -428,7 +428,7 @@ void Predictor::set_layer_callback(LayerCallback callback) {
 void Predictor::cancel() {
   if (state_->stops) return state_->control.cancel();
   throw Error(ErrorCode::Unsupported,
-              "the engine of this predictor cannot end a run early; use the native engine");
+              "this predictor's engine cannot end a run early; choose one that has time limits");
 }
 
 Profile Predictor::profile(std::int64_t images, int runs) {

@@ -189,7 +189,7 @@ for threads in (1, 2):
         try:
             code = 0 if np.array_equal(predictor.run(x), expected) else 1
         except lenet_cpp.Unsupported as error:
-            code = 6 if "onnxruntime" in str(error) else 2
+            code = 6 if "keeps threads" in str(error) else 2
         os._exit(code)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """

@@ -116,7 +116,7 @@ _GROUP = _Group(
             expose_value=False,
             is_eager=True,
             callback=_print_versions,
-            help="print the versions of lenet-cpp and its engines, or why an engine is not"
+            help="print the versions of this package and its engines, or why an engine is not"
             " available, and the instructions that the native engine uses",
         )
     ],
