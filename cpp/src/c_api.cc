@@ -147,3 +147,7 @@ lenet_status lenet_predictor_run(lenet_predictor* predictor, const float* data,
               own.output.shape.size()};
   });
 }
+
+lenet_status lenet_predictor_cancel(lenet_predictor* predictor, lenet_error* error) {
+  return guarded(error, [&] { required(predictor, "predictor")->predictor.cancel(); });
+}

@@ -3,6 +3,7 @@
 import ctypes
 from ctypes import POINTER, byref, c_char_p, c_float, c_int32, c_int64, c_size_t, c_void_p
 from functools import partial
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import lenet_cpp
 from lenet_cpp._core import Config
 
 BAD_INPUT = 5
+BACKEND_FAILURE = 8
 
 
 class Error(ctypes.Structure):
@@ -163,12 +165,31 @@ def test_errors(library, call, config, predictor):
     assert library.lenet_predictor_create(config, byref(failed), None) == 3
 
 
+def test_a_run_ends_when_cancelled_or_late(library, call, config, predictor):
+    call("predictor_cancel", predictor)  # nothing runs
+    x = np.zeros((20_000, 1, 28, 28), "float32")
+    arguments = (x.ctypes.data_as(c_void_p), *shape_of(x), byref(Output()))
+    done = []
+    failing = partial(call, "predictor_run", code=BACKEND_FAILURE)
+    runner = Thread(target=lambda: done.append(failing(predictor, *arguments)))
+    runner.start()
+    while runner.is_alive():
+        call("predictor_cancel", predictor)
+    assert "cancelled" in done[0]
+    assert run(call, predictor, x[:1])[0].shape == (1, 10)
+    call("config_set", config, b"time_limit_ms", b"1")
+    limited = c_void_p()
+    call("predictor_create", config, byref(limited))
+    assert "time_limit_ms" in failing(limited, *arguments)
+    library.lenet_predictor_free(limited)
+
+
 def test_null(library, call, config, predictor):
     out, spec = byref(c_void_p()), byref(Spec())
     for name, *arguments in (
         *[("config_set", config, b"threads", b"1"), ("predictor_create", config, out)],
         *[("predictor_clone", predictor, out), ("predictor_input_spec", predictor, spec)],
-        ("predictor_output_spec", predictor, spec),
+        *[("predictor_output_spec", predictor, spec), ("predictor_cancel", predictor)],
     ):
         for i in range(len(arguments)):
             nothing = [*arguments[:i], None, *arguments[i + 1 :]]

@@ -23,7 +23,8 @@
 /// Ownership: who creates a handle frees it. What a function returns or fills in belongs to the
 /// handle or the library. Arguments are copied; none is needed after the call.
 ///
-/// Thread-safety: a handle is used by one thread at a time, and by any. Give each thread its own
+/// Thread-safety: a handle is used by one thread at a time, and by any; while one runs a predictor,
+/// others may call lenet_predictor_cancel. Give each thread its own
 /// predictor with lenet_predictor_clone. Different handles are independent.
 ///
 /// Texts are UTF-8 and end with a NUL. Names of files are bytes, as the system takes them.
@@ -126,6 +127,11 @@ LENET_API lenet_status lenet_predictor_output_spec(const lenet_predictor* predic
 LENET_API lenet_status lenet_predictor_run(lenet_predictor* predictor, const float* data,
                                            const int64_t* shape, size_t rank, lenet_output* output,
                                            lenet_error* error);
+
+/// Ends the run that another thread is in, if there is one: that returns LENET_BACKEND_FAILURE, and
+/// the predictor can be used again. LENET_UNSUPPORTED with the Paddle engine. See also the option
+/// "time_limit_ms".
+LENET_API lenet_status lenet_predictor_cancel(lenet_predictor* predictor, lenet_error* error);
 
 #ifdef __cplusplus
 }
