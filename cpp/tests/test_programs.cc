@@ -92,6 +92,10 @@ TEST_CASE("arguments and attributes of an operator") {
   accept(relu("use_onednn=false op_device="));
   accept(relu("skip_quant=1"));  // paddle.quantization writes it as an integer
   refuse(relu("skip_quant='1'"), "the type of the attribute skip_quant");
+  accept(relu("X0_threshold=1.5 Out0_threshold=0.5"));  // PaddleSlim writes them
+  for (const std::string bad : {"X0_threshold=1", "X_threshold=1.5", "X0_thresholds=1.5"}) {
+    refuse(relu(bad), "which it does not have");
+  }
   refuse(relu("use_onednn=0"), "the type of the attribute use_onednn");
   refuse(relu("op_device=gpu:0"), "op_device");
   refuse(relu("op_device=0"), "the type of the attribute op_device");

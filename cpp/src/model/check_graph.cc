@@ -1,6 +1,7 @@
 #include "model/check_graph.h"
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <set>
 #include <tuple>
@@ -16,6 +17,16 @@ namespace lenet {
 namespace {
 
 constexpr std::int64_t kMaxDimension = 0x7fffffff;
+
+/// What PaddleSlim notes of an argument, such as "Filter0_threshold", and no kernel reads.
+bool is_threshold(const std::string& name, const Attribute& attribute) {
+  const auto is_letter = [](char byte) { return std::isalpha(static_cast<unsigned char>(byte)); };
+  const auto is_digit = [](char byte) { return std::isdigit(static_cast<unsigned char>(byte)); };
+  const auto number = std::find_if_not(name.begin(), name.end(), is_letter);
+  const auto rest = std::find_if_not(number, name.end(), is_digit);
+  return attribute.type == AttributeType::Float && number != name.begin() && rest != number &&
+         std::string(rest, name.end()) == "_threshold";
+}
 
 class Checker {
  public:
@@ -209,6 +220,7 @@ class Checker {
     for (const auto& [name, attribute] : op.attributes) {
       if (rule.attributes.count(name) > 0) continue;
       view.supports(!is_onnx(), "kernel for the attribute " + printable(name));
+      if (is_program_desc() && is_threshold(name, attribute)) continue;
       refuse(where + " is damaged: the attribute " + name + ", which it does not have");
     }
     if (is_program_desc()) check_common(where, rule, op);
