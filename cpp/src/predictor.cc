@@ -316,7 +316,8 @@ void Predictor::choose_engine() {
     const bool last = row == state.choice.back();
     take(row);
     try {
-      if (engine_for(1).is_fastest() || (last && slower == nullptr)) return;
+      Engine& engine = engine_for(1);
+      if (engine.is_fastest() || (last && slower == nullptr)) return engine.prepare();
       if (slower == nullptr) {
         slower = row;
         engines_of_slower = std::move(state.engines);
@@ -332,6 +333,7 @@ void Predictor::choose_engine() {
   }
   take(slower);
   state.engines = std::move(engines_of_slower);
+  engine_for(1).prepare();
 }
 
 Engine& Predictor::engine_for(std::int64_t images) {

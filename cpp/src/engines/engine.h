@@ -69,6 +69,9 @@ class Engine {
   virtual bool has_layers() const { return false; }
   /// Whether "auto" takes this engine although another can run the model too.
   virtual bool is_fastest() const { return true; }
+  /// Called once, before it runs, when it was chosen: packs weights, and what else takes memory.
+  /// \throws Error as creating it does
+  virtual void prepare() {}
 };
 
 /// The library that an engine runs on, opened when it is first needed.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <new>
 #include <string_view>
@@ -83,6 +84,7 @@ struct Compiled {
   const char* instructions;
   native::Arithmetic arithmetic = native::Arithmetic::Float32;
   bool is_fastest = false;
+  std::function<void()> pack;          ///< packs the weights, once
   std::int64_t images_one_by_one = 1;  ///< that go through `nhwc` together
   std::int64_t least_piece = 1;        ///< images below which another thread does not help
 
@@ -142,7 +144,7 @@ class Workspace {
 
 class NativeEngine final : public Engine {
  public:
-  NativeEngine(std::shared_ptr<const Compiled> compiled, int threads)
+  NativeEngine(std::shared_ptr<Compiled> compiled, int threads)
       : compiled_(std::move(compiled)),
         workspaces_(static_cast<std::size_t>(threads)),
         pool_(workspaces_.size()),
@@ -166,6 +168,13 @@ class NativeEngine final : public Engine {
 
   // Of larger networks, Paddle's oneDNN is (docs/native-engine.md).
   bool is_fastest() const override { return compiled_->is_fastest; }
+
+  void prepare() override {
+    Compiled& compiled = *compiled_;
+    translate_bad_alloc("packing the weights of the model", std::exchange(compiled.pack, nullptr));
+    compiled.least_piece =
+        least_piece(compiled.nhwc->layers(), compiled.batch_interleaved != nullptr);
+  }
 
   Profile profile(std::int64_t images, int runs) override {
     return translate_bad_alloc("profiling the model",
@@ -234,8 +243,8 @@ class NativeEngine final : public Engine {
     pool_.run(static_cast<std::size_t>(threads), work);
   }
 
-  std::shared_ptr<const Compiled> compiled_;
-  std::vector<Workspace> workspaces_;  // of threads
+  std::shared_ptr<Compiled> compiled_;  // changed by prepare() only
+  std::vector<Workspace> workspaces_;   // of threads
   native::ThreadPool pool_;
   std::vector<std::int64_t> begins_;  // of pieces
   Shape output_shape_;
@@ -257,8 +266,11 @@ void compile(native::Network network, Compiled& compiled) {
   compiled.is_fastest = interleaved != nullptr;
   compiled.images_one_by_one =
       std::clamp<std::int64_t>(kMaxFloats * kFloat / nhwc->tensor_bytes(), 1, kImagesOneByOne);
-  nhwc->prepare(network, interleaved == nullptr);
-  if (interleaved) interleaved->prepare(network, true);
+  compiled.pack = [shared = std::make_shared<native::Network>(std::move(network)), one = nhwc.get(),
+                   many = interleaved.get()] {
+    one->prepare(*shared, many == nullptr);
+    if (many != nullptr) many->prepare(*shared, true);
+  };
   compiled.nhwc = std::move(nhwc);
   compiled.batch_interleaved = std::move(interleaved);
 }
@@ -272,7 +284,7 @@ void compile_int8(native::Network network, Compiled& compiled) {
       program->image_bytes() <= (kernels.bytes == 1 ? kMaxBytes : kMaxBytesInPairs) &&
       program->float_multiply_adds() <= kMaxFloatWork;
   compiled.images_one_by_one = kImagesOfPiece;
-  program->prepare();
+  compiled.pack = [whole = program.get()] { whole->prepare(); };
   compiled.nhwc = std::move(program);
 }
 
@@ -293,8 +305,6 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
     compiled->input = {network.input_name, network.input_shape, "float32"};
     compiled->output = {network.output_name, network.output_shape, "float32"};
     int8 ? compile_int8(std::move(network), *compiled) : compile(std::move(network), *compiled);
-    compiled->least_piece =
-        least_piece(compiled->nhwc->layers(), compiled->batch_interleaved != nullptr);
     return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
   });
 }
