@@ -22,7 +22,7 @@ The last lines are the ten slowest Python tests and the time that each part took
 and rarely finds anything is run by `nox -s nightly` (noxfile.py).
 
 What it needs comes from the Python package index; the C++ tests need the packages doctest-dev,
-libjpeg-dev and libpng-dev of Debian, which are installed when this runs as root.
+libjpeg-dev, libpng-dev and pkg-config of Debian, which are installed when this runs as root.
 END
 }
 quick=0 sanitizers=0
@@ -63,6 +63,7 @@ packages=
 has_header doctest/doctest.h || packages="$packages doctest-dev"
 has_header jpeglib.h || packages="$packages libjpeg-dev"
 has_header png.h || packages="$packages libpng-dev"
+command -v pkg-config >/dev/null || packages="$packages pkg-config"
 if [ -n "$packages" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "installing$packages"
