@@ -270,6 +270,27 @@ TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
   }
 }
 
+TEST_CASE("a run of one image ends at the next layer when it is cancelled") {
+  Network network;
+  network.tensors = {{1, 1, 1}};
+  Layer linear = convolution_of(1, 1);
+  linear.weights = {2};
+  linear.bias = {1};
+  add_layer(network, linear, {1, 1, 1});
+  const auto program = compiled(network, native::choose_kernels());
+  auto memory = program->memory(1);
+  const float input = 3;
+  float output = 0;
+  RunControl control;
+  program->run(&input, 1, memory.data(), &output, &control);
+  CHECK(output == 7);
+  output = 0;
+  control.cancel();
+  CHECK_ERROR(BackendFailure, "the run was cancelled",
+              program->run(&input, 1, memory.data(), &output, &control));
+  CHECK(output == 0);
+}
+
 TEST_CASE("the output may lie over the input") {
   const TemporaryFolder folder;
   const std::string graph =

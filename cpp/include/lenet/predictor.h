@@ -84,8 +84,8 @@ class LENET_API Predictor {
 
   /// Ends the run that another thread is in, if there is one, with BackendFailure ("the run was
   /// cancelled"); the predictor can be used again. A run also ends so after
-  /// `Config::time_limit_ms`. The native engine looks between parts of at most 64 images,
-  /// onnxruntime between operators. May be called by any thread while another one runs.
+  /// `Config::time_limit_ms`. The native engine looks between layers, onnxruntime between
+  /// operators. May be called by any thread while another one runs.
   /// \throws Error Unsupported: the Paddle engine runs the model.
   void cancel();
 

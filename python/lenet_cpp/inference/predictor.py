@@ -78,8 +78,8 @@ class Options(TypedDict, total=False):
             output. A model that was exported for a fixed number of images always gets pieces of
             that many.
         time_limit_ms: Milliseconds after which a run ends with :class:`lenet_cpp.BackendFailure`.
-            Default 0: no limit. The native engine looks between parts of at most 64 images,
-            onnxruntime between operators; Paddle does not support it.
+            Default 0: no limit. The native engine looks between layers, onnxruntime between
+            operators; Paddle does not support it.
     """
 
     engine: str

@@ -104,13 +104,12 @@ class Workspace {
     std::int64_t done = side_by_side(compiled, images);
     if (done > 0) {
       const Program& many = *compiled.batch_interleaved;
-      many.run(input, done, interleaved_.of(many, done), output);
+      many.run(input, done, interleaved_.of(many, done), output, &control);
     }
     while (done < images) {
-      control.require_running();
       const std::int64_t count = std::min(images - done, compiled.images_one_by_one);
       compiled.nhwc->run(input + done * image, count, nhwc_.of(*compiled.nhwc, count),
-                         output + done * row);
+                         output + done * row, &control);
       done += count;
     }
   }

@@ -201,8 +201,11 @@ std::vector<LayerProfile> Program::layers() const {
   return layers;
 }
 
-void Program::run(const float* input, std::int64_t images, char* memory, float* output) const {
-  run_steps(input, images, memory, output, [](std::size_t) {});
+void Program::run(const float* input, std::int64_t images, char* memory, float* output,
+                  const RunControl* control) const {
+  run_steps(input, images, memory, output, [&](std::size_t) {
+    if (control != nullptr) control->require_running();
+  });
 }
 
 std::vector<double> Program::run_timed(const float* input, std::int64_t images, char* memory,

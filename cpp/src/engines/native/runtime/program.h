@@ -11,6 +11,7 @@
 
 #include "engines/native/network.h"
 #include "engines/native/runtime/aligned.h"
+#include "engines/run_control.h"
 #include "lenet/profile.h"
 
 namespace lenet::native {
@@ -99,7 +100,9 @@ class Program {
   /// Runs `images` images, float32 [images, channels, height, width].
   /// \param memory of as many images or more
   /// \param output [images, values]
-  void run(const float* input, std::int64_t images, char* memory, float* output) const;
+  /// \param control asked after each step; null: nobody ends the run
+  void run(const float* input, std::int64_t images, char* memory, float* output,
+           const RunControl* control = nullptr) const;
   /// The same, with a look at a clock between the steps.
   /// \param now gives seconds
   /// \returns the seconds of each of layers()
