@@ -72,6 +72,7 @@ def test_help_lists_the_commands(arguments, capsys):
         ("explain -b 0", "0 is not in the range"),
         ("export-onnx net.onnx", "Missing option '-o' / '--output'"),
         ("export a b", "unexpected extra argument (b)"),
+        ("quantize", "lenet-cpp quantize: error: give one of --method and --analyse"),
     ],
 )
 def test_wrong_usage_is_one_line(arguments, said, capsys):

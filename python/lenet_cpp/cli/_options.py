@@ -224,7 +224,8 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> int:
         """Call the function with all options as one object."""
-        return self._function(Options(**ctx.params, **(ctx.obj or {})))
+        with click.core.augment_usage_errors(ctx):
+            return self._function(Options(**ctx.params, **(ctx.obj or {})))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take also ``-x=1``, ``--x=1`` and the flags that name a positional argument."""
