@@ -130,11 +130,12 @@ TEST_CASE("nodes, attributes, inputs and outputs") {
   CHECK_FALSE(graph.values[y].has_shape);
   const Operator& node = graph.operators.at(0);
   CHECK(node.type == "Conv");
-  REQUIRE(node.positional_inputs.size() == 3);
-  CHECK(node.positional_inputs[0] == Argument{x});
-  CHECK(node.positional_inputs[1].empty());
-  CHECK(graph.values[node.positional_inputs[2].at(0)].name == "b");
-  CHECK(node.positional_outputs == std::vector<Argument>{{y}});
+  REQUIRE(node.inputs.size() == 3);
+  CHECK(node.inputs[0].second == Argument{x});
+  CHECK(node.inputs[1].second.empty());
+  CHECK(graph.values[node.inputs[2].second.at(0)].name == "b");
+  REQUIRE(node.outputs.size() == 1);
+  CHECK(node.outputs[0].second == Argument{y});
   const auto attribute = [&](const char* name) { return node.attributes.at(name).value; };
   CHECK(std::get<std::int64_t>(attribute("i")) == -3);
   CHECK(std::get<Integers>(attribute("j")) == Integers{1, -2});

@@ -19,13 +19,45 @@ namespace {
 constexpr std::int64_t kMaxDimension = 0x7fffffff;
 
 /// What PaddleSlim notes of an argument, such as "Filter0_threshold", and no kernel reads.
-bool is_threshold(const std::string& name, const Attribute& attribute) {
+bool is_threshold(std::string_view name, const Attribute& attribute) {
   const auto is_letter = [](char byte) { return std::isalpha(static_cast<unsigned char>(byte)); };
   const auto is_digit = [](char byte) { return std::isdigit(static_cast<unsigned char>(byte)); };
   const auto number = std::find_if_not(name.begin(), name.end(), is_letter);
   const auto rest = std::find_if_not(number, name.end(), is_digit);
   return attribute.type == AttributeType::Float && number != name.begin() && rest != number &&
          std::string(rest, name.end()) == "_threshold";
+}
+
+/// Of the format before PIR: the values that an attribute may have whatever the operator.
+bool has_common_value(std::string_view name, const Attribute& attribute) {
+  struct Common {
+    std::string_view name;
+    std::string_view texts;    ///< or none
+    std::int64_t integer = 0;  ///< or less, from 0 on
+  };
+  constexpr std::string_view kTypes = "float32 int8 bfloat16";
+  static constexpr Common kCommon[] = {
+      // What Paddle's passes have made of two operators is not what the rules say of one.
+      {"fuse_relu", ""},
+      {"fuse_with_relu", ""},
+      {"fuse_brelu", ""},
+      {"fuse_activation", ""},
+      {"fuse_residual_connection", ""},
+      {"fuse_relu_before_depthwise_conv", ""},
+      {"data_format", "AnyLayout NCHW"},
+      {"op_device", "cpu"},
+      {"mkldnn_data_type", kTypes},
+      {"onednn_data_type", kTypes},
+      {"workspace_size_MB", "", 1 << 14},
+  };
+  const auto* const common = std::find_if(std::begin(kCommon), std::end(kCommon),
+                                          [&](const Common& each) { return each.name == name; });
+  if (common == std::end(kCommon)) return true;
+  if (const auto* integer = std::get_if<std::int64_t>(&attribute.value)) {
+    return *integer >= 0 && *integer <= common->integer;
+  }
+  const auto& text = std::get<std::string>(attribute.value);
+  return text.empty() || has_word(common->texts, text);
 }
 
 class Checker {
@@ -42,9 +74,11 @@ class Checker {
       unsupported("has " + std::to_string(inputs_) + " inputs; models with one are supported");
     }
     if (fetched_.empty()) refuse("has no output");
-    if (*fetched_.rbegin() != static_cast<std::int64_t>(fetched_.size()) - 1) {
+    if (fetched_.rbegin()->first != static_cast<std::int64_t>(fetched_.size()) - 1) {
       refuse("is damaged: the numbers of its outputs");
     }
+    graph_.outputs.clear();
+    for (const auto& [column, value] : fetched_) graph_.outputs.push_back(value);
   }
 
  private:
@@ -88,13 +122,11 @@ class Checker {
     require_dimensions(input, 1);
     input.defined = true;
     for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
-      for (const Argument& given : graph_.operators[i].positional_outputs) {
-        for (const std::size_t index : given) {
-          const Value& value = graph_.values[index];
-          if (value.producer == i && !value.parameter && !value.defined) continue;
-          refuse("is damaged: operator " + std::to_string(i) + " overwrites '" + value.name + "'");
-        }
-      }
+      each_value(graph_.operators[i].outputs, [&](std::size_t index) {
+        const Value& value = graph_.values[index];
+        if (value.producer == i && !value.parameter && !value.defined) return;
+        refuse("is damaged: operator " + std::to_string(i) + " overwrites '" + value.name + "'");
+      });
     }
     if (!output.shape.empty()) output.shape[0] = kUnknown;  // declared for any number of images
     const std::vector<bool> needed = needed_operators(graph_);
@@ -124,25 +156,23 @@ class Checker {
     OperatorView view(graph_, op, where, path_);
     const ParsedRule* rule = rules_.find(op.type);
     if (rule == nullptr) refuse_operator(view);
-    const bool feed = op.type == "feed";
-    const bool fetch = op.type == "fetch";
-    std::vector<Argument>& given = op.positional_outputs;
-    while (!given.empty() && given.back().empty()) given.pop_back();
+    Arguments& given = op.outputs;
+    while (!is_program_desc() && !given.empty() && given.back().second.empty()) given.pop_back();
     view.supports(!is_onnx() || given.size() <= rule->outputs.size(),
                   "kernel that gives a second output");
-    op.inputs = bind(where, rule->inputs, op.positional_inputs, std::move(op.inputs));
-    op.outputs = bind(where, rule->outputs, op.positional_outputs, std::move(op.outputs));
-    check_attributes(view, where, *rule, op);
-    if (!feed) require_given(where, op);
-    if (!fetch) require_free(view, where, op);
+    op.inputs = bind(where, rule->inputs, op.inputs);
+    op.outputs = bind(where, rule->outputs, op.outputs);
+    check_attributes(view, where, *rule, op.attributes);
+    require_given(where, op);
+    require_free(view, where, op);
     rule->infer(view);
-    if (!fetch) define(op);
+    define(op);
     work_ += view.work();
     if (work_ > static_cast<double>(kMaxMultiplyAdds)) refuse("asks for an absurd amount of work");
-    inputs_ += feed || op.type == "1.data" ? 1 : 0;
-    if (fetch || op.type == "1.fetch") {
+    inputs_ += op.type == "feed" || op.type == "1.data" ? 1 : 0;
+    if (op.type == "fetch" || op.type == "1.fetch") {
       const std::int64_t column = view.integer("col");
-      view.require(column >= 0 && fetched_.insert(column).second, "col");
+      view.require(column >= 0 && fetched_.emplace(column, op.inputs.at("X").at(0)).second, "col");
     }
   }
 
@@ -170,110 +200,67 @@ class Checker {
   }
 
   /// Gives arguments by place their names, and checks that all have as many values as they must.
-  std::map<std::string, Argument> bind(const std::string& where,
-                                       const std::vector<ParsedRule::Argument>& rules,
-                                       const std::vector<Argument>& positional,
-                                       std::map<std::string, Argument> named) const {
-    std::map<std::string, Argument> bound;
-    std::size_t place = 0;
+  Arguments bind(const std::string& where, const std::vector<ParsedRule::Argument>& rules,
+                 const Arguments& given) const {
+    Arguments bound;
+    bound.reserve(rules.size());
+    std::size_t used = 0;
     for (const auto& [name, optional, forbidden, list] : rules) {
+      const auto refuse_argument = [&, argument = name](const char* why) {
+        refuse(where + " is damaged: the argument " + std::string(argument) + why);
+      };
       Argument values;
       if (is_program_desc()) {
-        if (auto found = named.find(name); found != named.end()) {
-          values = std::move(found->second);
-          named.erase(found);
-        }
+        const auto found = given.find(name);
+        used += found == given.end() ? 0 : 1;
+        if (found != given.end()) values = found->second;
       } else if (list && is_onnx()) {  // all that are left
-        for (; place < positional.size(); ++place) {
-          if (positional[place].size() != 1) refuse(where + " is damaged: the argument " + name);
-          values.push_back(positional[place][0]);
+        for (; used < given.size(); ++used) {
+          if (given[used].second.size() != 1) refuse_argument("");
+          values.push_back(given[used].second[0]);
         }
-      } else {
-        if (place < positional.size()) values = positional[place];
-        ++place;
+      } else if (used < given.size()) {
+        values = given[used++].second;
       }
-      if (forbidden && !values.empty()) {
-        refuse(where + " is damaged: the argument " + name + ", which is not supported");
-      }
-      if ((!optional && values.empty()) || (!list && values.size() > 1)) {
-        refuse(where + " is damaged: the argument " + name);
-      }
-      bound.emplace(name, std::move(values));
+      if (forbidden && !values.empty()) refuse_argument(", which is not supported");
+      if ((!optional && values.empty()) || (!list && values.size() > 1)) refuse_argument("");
+      bound.emplace_back(name, std::move(values));
     }
-    if (!named.empty() || positional.size() > place) {
-      refuse(where + " is damaged: an argument too many");
-    }
+    if (used < given.size()) refuse(where + " is damaged: an argument too many");
     return bound;
   }
 
   void check_attributes(const OperatorView& view, const std::string& where, const ParsedRule& rule,
-                        const Operator& op) const {
+                        const Attributes& attributes) const {
     for (const auto& [name, wanted] : rule.attributes) {
-      const auto found = op.attributes.find(name);
-      if (found == op.attributes.end()) {
-        if (!wanted.optional) refuse(where + " is damaged: no attribute " + name);
-      } else if ((wanted.types & 1U << static_cast<unsigned>(found->second.type)) == 0) {
-        refuse(where + " is damaged: the type of the attribute " + name);
-      }
+      if (wanted.optional || attributes.count(name) > 0) continue;
+      refuse(where + " is damaged: no attribute " + name);
     }
     // Paddle looks for attributes of some names in every operator, and trusts their types.
-    for (const auto& [name, attribute] : op.attributes) {
-      if (rule.attributes.count(name) > 0) continue;
-      view.supports(!is_onnx(), "kernel for the attribute " + printable(name));
-      if (is_program_desc() && is_threshold(name, attribute)) continue;
-      refuse(where + " is damaged: the attribute " + name + ", which it does not have");
-    }
-    if (is_program_desc()) check_common(where, rule, op);
-  }
-
-  /// Of the format before PIR, whose types have been checked.
-  void check_common(const std::string& where, const ParsedRule& rule, const Operator& op) const {
-    const auto text = [&](const char* name) {
-      const auto found = op.attributes.find(name);
-      return found == op.attributes.end() ? std::string()
-                                          : std::get<std::string>(found->second.value);
-    };
-    // What Paddle's passes have made of two operators is not what the rules say of one.
-    for (const char* name : {"fuse_relu", "fuse_with_relu", "fuse_brelu", "fuse_activation",
-                             "fuse_residual_connection", "fuse_relu_before_depthwise_conv"}) {
-      const auto found = op.attributes.find(name);
-      if (found == op.attributes.end()) continue;
-      const auto* flag = std::get_if<std::int64_t>(&found->second.value);
-      if (flag == nullptr ? !text(name).empty() : *flag != 0) {
-        refuse(where + " is damaged: " + name);
+    for (const auto& [name, attribute] : attributes) {
+      const std::string text(name);
+      const auto wanted = rule.attributes.find(name);
+      if (wanted == rule.attributes.end()) {
+        view.supports(!is_onnx(), "kernel for the attribute " + printable(text));
+        if (is_program_desc() && is_threshold(name, attribute)) continue;
+        refuse(where + " is damaged: the attribute " + text + ", which it does not have");
       }
-    }
-    const bool own_layout = rule.attributes.at("data_format").own;
-    const std::string layout = own_layout ? "" : text("data_format");
-    if (!layout.empty() && layout != "AnyLayout" && layout != "NCHW") {
-      refuse(where + " is damaged: data_format");
-    }
-    if (!text("op_device").empty() && text("op_device") != "cpu") {
-      refuse(where + " is damaged: op_device");
-    }
-    for (const char* name : {"mkldnn_data_type", "onednn_data_type"}) {
-      const std::string type = text(name);
-      if (!type.empty() && type != "float32" && type != "int8" && type != "bfloat16") {
-        refuse(where + " is damaged: " + name);
+      if ((wanted->second.types & 1U << static_cast<unsigned>(attribute.type)) == 0) {
+        refuse(where + " is damaged: the type of the attribute " + text);
       }
-    }
-    const auto workspace = op.attributes.find("workspace_size_MB");
-    if (workspace != op.attributes.end()) {
-      constexpr std::int64_t kMostMegabytes = 1 << 14;
-      const auto size = std::get<std::int64_t>(workspace->second.value);
-      if (size < 0 || size > kMostMegabytes) refuse(where + " is damaged: workspace_size_MB");
+      const bool own_layout = name == "data_format" && wanted->second.own;
+      if (is_program_desc() && !own_layout && !has_common_value(name, attribute)) {
+        refuse(where + " is damaged: " + text);
+      }
     }
   }
 
   void require_given(const std::string& where, const Operator& op) const {
-    for (const auto& [name, values] : op.inputs) {
-      for (const std::size_t index : values) {
-        if (!graph_.values[index].defined) {
-          refuse(where + " is damaged: it uses '" + graph_.values[index].name +
-                 "' before anything gave it");
-        }
-      }
-    }
+    each_value(op.inputs, [&](std::size_t index) {
+      if (graph_.values[index].defined) return;
+      refuse(where + " is damaged: it uses '" + graph_.values[index].name +
+             "' before anything gave it");
+    });
   }
 
   /// Where a value has several users, Paddle quantizes it again for each, into the same variable.
@@ -293,6 +280,7 @@ class Checker {
     for (const auto& [name, values] : op.outputs) {
       const std::string kept = name == "MeanOut" ? "Mean" : name == "VarianceOut" ? "Variance" : "";
       for (const std::size_t index : values) {
+        if (index == kNone) continue;
         const Value& value = graph_.values[index];
         const bool in_place = !kept.empty() && view.count(kept) == 1 && &view.in(kept) == &value;
         const bool again = repeats_quantization(op, index);
@@ -306,6 +294,7 @@ class Checker {
   void define(const Operator& op) {
     for (const auto& [name, values] : op.outputs) {
       for (const std::size_t index : values) {
+        if (index == kNone) continue;
         Value& value = graph_.values[index];
         value.defined = true;
         const bool may_be_empty = name == "XShape" || op.type == "1.full_int_array";
@@ -319,7 +308,7 @@ class Checker {
   RuleBook rules_;
   int inputs_ = 0;
   double work_ = 0;
-  std::set<std::int64_t> fetched_;
+  std::map<std::int64_t, std::size_t> fetched_;  ///< values, by `col`
   /// Of what quantize_linear and dequantize_linear give: which of them, of what, by which scale.
   std::map<std::size_t, std::tuple<std::string, Argument, Argument>> quantized_;
 };

@@ -98,17 +98,13 @@ std::optional<Integers> known_list(const Value& value) {
 std::vector<bool> needed_operators(const Graph& graph) {
   std::vector<bool> needed(graph.operators.size());
   std::vector<std::size_t> wanted = graph.outputs;
-  const auto want = [&](const Argument& values) {
-    wanted.insert(wanted.end(), values.begin(), values.end());
-  };
   while (!wanted.empty()) {
     const Value& value = graph.values[wanted.back()];
     wanted.pop_back();
     if (value.producer == kNone || needed[value.producer] || is_known(value)) continue;
     needed[value.producer] = true;
-    const Operator& op = graph.operators[value.producer];
-    for (const auto& [name, values] : op.inputs) want(values);
-    for (const Argument& values : op.positional_inputs) want(values);
+    each_value(graph.operators[value.producer].inputs,
+               [&](std::size_t input) { wanted.push_back(input); });
   }
   return needed;
 }

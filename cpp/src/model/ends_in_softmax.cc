@@ -29,10 +29,8 @@ bool is_neutral(std::string_view name) {
 /// Its first input; kNone when there is none.
 std::size_t input_of(const Operator& op) {
   const auto named = op.inputs.find("X");
-  const Argument* argument = named != op.inputs.end()        ? &named->second
-                             : !op.positional_inputs.empty() ? &op.positional_inputs[0]
-                                                             : nullptr;
-  return argument == nullptr || argument->empty() ? kNone : argument->front();
+  const auto argument = named == op.inputs.end() ? op.inputs.begin() : named;
+  return argument == op.inputs.end() || argument->second.empty() ? kNone : argument->second[0];
 }
 
 Graph read_graph(const ModelFiles& files, const std::string& program) {

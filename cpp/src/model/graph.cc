@@ -9,20 +9,6 @@ namespace {
 
 constexpr std::size_t kMaxName = 1024;
 
-/// \param action takes the index of each value of the arguments
-template <typename Action>
-void each_value(const std::map<std::string, Argument>& named,
-                const std::vector<Argument>& positional, const Action& action) {
-  // A variable that holds what a program feeds or fetches is no value.
-  const auto visit = [&](const Argument& argument) {
-    for (const std::size_t value : argument) {
-      if (value != kNone) action(value);
-    }
-  };
-  for (const auto& [name, argument] : named) visit(argument);
-  for (const Argument& argument : positional) visit(argument);
-}
-
 }  // namespace
 
 void link_values(Graph& graph) {
@@ -30,12 +16,12 @@ void link_values(Graph& graph) {
     const Operator& op = graph.operators[i];
     const bool fetches = op.type == "fetch" || op.type == "1.fetch";
     const bool feeds = op.type == "feed" || op.type == "1.data";
-    each_value(op.inputs, op.positional_inputs, [&](std::size_t index) {
+    each_value(op.inputs, [&](std::size_t index) {
       std::vector<std::size_t>& consumers = graph.values[index].consumers;
       if (consumers.empty() || consumers.back() != i) consumers.push_back(i);
       if (fetches) graph.outputs.push_back(index);
     });
-    each_value(op.outputs, op.positional_outputs, [&](std::size_t index) {
+    each_value(op.outputs, [&](std::size_t index) {
       std::size_t& producer = graph.values[index].producer;
       if (producer == kNone) producer = i;
       if (feeds) graph.inputs.push_back(index);

@@ -3,14 +3,16 @@
 /// program_desc.h, pir_program.h and onnx_program.h, checked by check_graph.h.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <limits>
-#include <map>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -48,7 +50,8 @@ struct Value {
   std::vector<std::size_t> consumers;  ///< in order, each once however often it takes the value
 };
 
-/// How an attribute is stored; Paddle trusts the program in this.
+/// How an attribute is stored; Paddle trusts the program in this. The arrays have the order of
+/// their elements.
 enum class AttributeType {
   Bool,
   Int,  ///< ProgramDesc and Pir; ONNX's integers are Long and Longs
@@ -70,6 +73,16 @@ enum class AttributeType {
   Other,   ///< ONNX's other types, without a value
 };
 
+/// The type of an array of such elements; Other where there is none.
+constexpr AttributeType array_of(AttributeType element) {
+  const int arrays = static_cast<int>(AttributeType::Bools);
+  const int at = static_cast<int>(element);
+  return at < arrays ? static_cast<AttributeType>(at + arrays) : AttributeType::Other;
+}
+constexpr bool is_array(AttributeType type) {
+  return type >= AttributeType::Bools && type <= AttributeType::Texts;
+}
+
 struct Attribute {
   AttributeType type = AttributeType::Bool;
   std::variant<std::int64_t, double, std::string, Integers, Numbers> value;  ///< bool: 0 or 1
@@ -78,14 +91,50 @@ struct Attribute {
 /// Values of one argument, by index into Graph::values; none for an optional one left out.
 using Argument = std::vector<std::size_t>;
 
+/// What an operator has by name: so little that it is looked for from the front. The names lie in
+/// the file, in Graph::decoded or in the rules.
+template <typename Item>
+struct NamedList : std::vector<std::pair<std::string_view, Item>> {
+  auto find(std::string_view name) const {
+    return std::find_if(this->begin(), this->end(),
+                        [&](const auto& item) { return item.first == name; });
+  }
+  std::size_t count(std::string_view name) const { return find(name) == this->end() ? 0 : 1; }
+  const Item& at(std::string_view name) const {
+    const auto found = find(name);
+    if (found == this->end()) throw std::out_of_range(std::string(name));
+    return found->second;
+  }
+  /// A name that two items have.
+  std::optional<std::string_view> repeated() const {
+    std::vector<std::string_view> names;
+    for (const auto& item : *this) names.push_back(item.first);
+    std::sort(names.begin(), names.end());
+    const auto found = std::adjacent_find(names.begin(), names.end());
+    return found == names.end() ? std::nullopt : std::optional(*found);
+  }
+};
+
+using Arguments = NamedList<Argument>;
+using Attributes = NamedList<Attribute>;
+
+/// \param action takes the index of each value; of what feeds and fetches a program, those that are
+///   tensors
+template <typename Action>
+void each_value(const Arguments& arguments, const Action& action) {
+  for (const auto& [name, values] : arguments) {
+    for (const std::size_t value : values) {
+      if (value != kNone) action(value);
+    }
+  }
+}
+
 struct Operator {
   std::string type;  ///< as the dialect has it
-  std::map<std::string, Argument> inputs;
-  std::map<std::string, Argument> outputs;
-  /// Of Pir and Onnx, whose arguments have a place but no name, until the check has named them.
-  std::vector<Argument> positional_inputs;
-  std::vector<Argument> positional_outputs;
-  std::map<std::string, Attribute> attributes;
+  /// Those of Pir and Onnx have a place but no name until the check has named them.
+  Arguments inputs;
+  Arguments outputs;
+  Attributes attributes;
 };
 
 struct Graph {
@@ -93,8 +142,8 @@ struct Graph {
   std::int64_t opset = 0;  ///< of ONNX's own operators; 0: not said
   /// What an .onnx has besides, such as "functions of its own": engines that run the Graph refuse.
   std::string unsupported;
-  std::vector<Value> values;
-  std::vector<Operator> operators;
+  std::deque<Value> values;
+  std::deque<Operator> operators;
   // Set by link_values, by index into `values`.
   std::vector<std::size_t> inputs;   ///< of an .onnx without those that are parameters
   std::vector<std::size_t> outputs;  ///< of Paddle's: in the order of `col` after the check

@@ -46,13 +46,6 @@ const ElementType& element_type(int onnx) {
   return kUnread;
 }
 
-float float_of(std::uint64_t bits) {
-  const auto low = static_cast<std::uint32_t>(bits);
-  float value = 0;
-  std::memcpy(&value, &low, sizeof(value));
-  return value;
-}
-
 bool is_own(std::string_view domain) { return domain.empty() || domain == "ai.onnx"; }
 
 class Reader {
@@ -169,18 +162,22 @@ class Reader {
   void read_node(std::string_view bytes) {
     Operator op;
     std::string_view domain;
-    const auto argument = [this](const Field& field) {
-      return text(field).empty() ? Argument() : Argument{index_of(field.bytes)};
+    const auto add = [this](const Field& field, Arguments& arguments) {
+      arguments.emplace_back();
+      if (!text(field).empty()) arguments.back().second = {index_of(field.bytes)};
     };
     each(bytes, [&](const Field& field) {
-      if (field.number == kNodeInput) op.positional_inputs.push_back(argument(field));
-      if (field.number == kNodeOutput) op.positional_outputs.push_back(argument(field));
+      if (field.number == kNodeInput) add(field, op.inputs);
+      if (field.number == kNodeOutput) add(field, op.outputs);
       if (field.number == kOpType) op.type = text(field);
       if (field.number == kDomain) domain = text(field);
       if (field.number == kNodeAttribute) read_attribute(text(field), op);
     });
-    for (std::vector<Argument>* places : {&op.positional_inputs, &op.positional_outputs}) {
-      while (!places->empty() && places->back().empty()) places->pop_back();
+    for (Arguments* arguments : {&op.inputs, &op.outputs}) {
+      while (!arguments->empty() && arguments->back().second.empty()) arguments->pop_back();
+    }
+    if (const auto twice = op.attributes.repeated()) {
+      damaged("a node has the attribute '" + std::string(*twice) + "' twice");
     }
     note_quantization(op.type);
     if (!is_own(domain)) op.type.insert(0, std::string(domain) + ".");
@@ -197,7 +194,7 @@ class Reader {
     found[3] = {AttributeType::Text, std::string()};
     found[6] = {AttributeType::Floats, Numbers()};
     found[7] = {AttributeType::Longs, Integers()};
-    std::string name;
+    std::string_view name;
     std::size_t type = 0;
     each(bytes, [&](const Field& field) {
       switch (field.number) {
@@ -233,10 +230,8 @@ class Reader {
           look_through_attribute(field, 0);
       }
     });
-    Attribute none{AttributeType::Other, {}};
-    if (!op.attributes.emplace(name, std::move(type < kTypes ? found[type] : none)).second) {
-      damaged("a node has the attribute '" + name + "' twice");
-    }
+    op.attributes.emplace_back(
+        name, type < kTypes ? std::move(found[type]) : Attribute{AttributeType::Other, {}});
   }
 
   static void add_floats(std::string_view bytes, Numbers& numbers) {

@@ -181,7 +181,7 @@ class Reader {
     const auto [name, attributes, inputs, outputs, flags] = members(op, {"#", "A", "I", "O", "OA"});
     Operator made;
     made.type = type;
-    made.positional_inputs = read_inputs(inputs);
+    read_inputs(inputs, made.inputs);
     require(outputs.is_array(), "the outputs");
     read_attributes(attributes, made.attributes);
     read_output_attributes(flags, size_of(outputs));
@@ -190,8 +190,9 @@ class Reader {
     } else if (type == "0.split") {
       split(made, outputs);
     } else {
-      outputs.each_item(
-          [&](const JsonValue& output) { made.positional_outputs.push_back(read_output(output)); });
+      outputs.each_item([&](const JsonValue& output) {
+        made.outputs.emplace_back(std::string_view(), read_output(output));
+      });
       graph_.operators.push_back(std::move(made));
     }
   }
@@ -213,22 +214,18 @@ class Reader {
     require(parameters_.insert(value.name).second, "the second parameter '" + value.name + "'");
   }
 
-  std::vector<Argument> read_inputs(const JsonValue& inputs) {
-    std::vector<Argument> result;
+  void read_inputs(const JsonValue& inputs, Arguments& arguments) {
     each(inputs, "the inputs", [&](const JsonValue& input) {
       const std::int64_t id = integer(members(input, {"%"})[0], 0, kMaxId);
-      if (id == 0) {  // left out
-        result.emplace_back();
-        return;
-      }
+      arguments.emplace_back();
+      if (id == 0) return;  // left out
       const auto found = ids_.find(id);
       require(found != ids_.end(), "a value that no operator before gives");
-      result.push_back(found->second);
+      arguments.back().second = found->second;
       // A list takes its length for each operator that reads it; what Paddle writes reads it once.
       arguments_ += found->second.size();
       if (arguments_ > max_arguments_) fail("has too many arguments");
     });
-    return result;
   }
 
   /// Defines the values of an output; one, or those of a list; none when it is left out.
@@ -278,9 +275,9 @@ class Reader {
   }
 
   void combine(const Operator& op, const JsonValue& outputs) {
-    require(!op.positional_inputs.empty(), "a list");
+    require(!op.inputs.empty(), "a list");
     Argument values;
-    for (const Argument& input : op.positional_inputs) {
+    for (const auto& [name, input] : op.inputs) {
       require(input.size() == 1, "a list");
       values.push_back(input[0]);
     }
@@ -291,8 +288,8 @@ class Reader {
 
   void split(const Operator& op, const JsonValue& outputs) {
     const char* const what = "the parts of a list";
-    require(op.positional_inputs.size() == 1, what);
-    const Argument& parts = op.positional_inputs[0];
+    require(op.inputs.size() == 1, what);
+    const Argument& parts = op.inputs[0].second;
     require(parts.size() == size_of(outputs), what);
     std::size_t next = 0;
     outputs.each_item([&](const JsonValue& output) {
@@ -302,14 +299,22 @@ class Reader {
     });
   }
 
-  void read_attributes(const JsonValue& list, std::map<std::string, Attribute>& attributes) const {
+  void read_attributes(const JsonValue& list, Attributes& attributes) {
     each(list, "the attributes", [&](const JsonValue& item) {
       const auto [attribute, name] = members(item, {"AT", "N"});
-      const std::string known = text(name);
+      const std::string_view known = kept_text(name);
       require_name(known, "an attribute", path_);
-      require(attributes.emplace(known, read_attribute(attribute)).second,
-              "the second attribute '" + known + "'");
+      attributes.emplace_back(known, read_attribute(attribute));
     });
+    const auto twice = attributes.repeated();
+    require(!twice, "the second attribute '" + std::string(twice.value_or("")) + "'");
+  }
+
+  /// A text that lives as long as the graph.
+  std::string_view kept_text(const JsonValue& value) {
+    const std::string known = text(value);
+    const std::string_view inside = value.bytes().substr(1, value.bytes().size() - 2);
+    return known == inside ? inside : graph_.decoded.emplace_back(known);
   }
 
   Attribute read_attribute(const JsonValue& attribute) const {
@@ -350,29 +355,8 @@ class Reader {
     Numbers numbers;
     each(list, "the type of an attribute", [&](const JsonValue& item) {
       const Attribute element = read_attribute(item);
-      AttributeType type = AttributeType::Empty;
-      switch (element.type) {
-        case AttributeType::Bool:
-          type = AttributeType::Bools;
-          break;
-        case AttributeType::Int:
-          type = AttributeType::Ints;
-          break;
-        case AttributeType::Long:
-          type = AttributeType::Longs;
-          break;
-        case AttributeType::Float:
-          type = AttributeType::Floats;
-          break;
-        case AttributeType::Double:
-          type = AttributeType::Doubles;
-          break;
-        case AttributeType::Text:
-          type = AttributeType::Texts;
-          break;
-        default:
-          require(false, "an element of an array");
-      }
+      const AttributeType type = array_of(element.type);
+      require(type != AttributeType::Other, "an element of an array");
       require(values.empty() || type == array.type, "the elements of an array");
       array.type = type;
       const auto* integer = std::get_if<std::int64_t>(&element.value);
@@ -389,8 +373,8 @@ class Reader {
   }
 
   /// Flags of the outputs, one each.
-  void read_output_attributes(const JsonValue& list, std::size_t outputs) const {
-    std::map<std::string, Attribute> attributes;
+  void read_output_attributes(const JsonValue& list, std::size_t outputs) {
+    Attributes attributes;
     read_attributes(list, attributes);
     for (const auto& [name, attribute] : attributes) {
       require(name == "stop_gradient" || name == "persistable", "an attribute of the outputs");

@@ -20,20 +20,12 @@ class View {
 
   /// An input that is one value; null when it is not.
   const Value* input(const char* name, std::size_t place = 0) const {
-    const Argument* found = nullptr;
-    if (graph_.dialect == Dialect::Pir) {
-      if (place < op_.positional_inputs.size()) found = &op_.positional_inputs[place];
-    } else if (const auto named = op_.inputs.find(name); named != op_.inputs.end()) {
-      found = &named->second;
-    }
-    return one(found);
+    if (graph_.dialect != Dialect::Pir) return one(op_.inputs.find(name), op_.inputs);
+    return place < op_.inputs.size() ? one(op_.inputs.begin() + place, op_.inputs) : nullptr;
   }
 
   /// An output that is one value, of the format before PIR; null when it is not.
-  const Value* output(const char* name) const {
-    const auto named = op_.outputs.find(name);
-    return one(named == op_.outputs.end() ? nullptr : &named->second);
-  }
+  const Value* output(const char* name) const { return one(op_.outputs.find(name), op_.outputs); }
 
   bool has_rank(const char* name, std::size_t rank) const {
     const Value* value = input(name);
@@ -97,9 +89,9 @@ class View {
   const std::string& op_type() const { return op_.type; }
 
  private:
-  const Value* one(const Argument* values) const {
-    if (values == nullptr || values->size() != 1) return nullptr;
-    const std::size_t index = values->front();  // of what feeds and fetches, none of a tensor
+  const Value* one(Arguments::const_iterator argument, const Arguments& arguments) const {
+    if (argument == arguments.end() || argument->second.size() != 1) return nullptr;
+    const std::size_t index = argument->second[0];  // of what feeds and fetches, none of a tensor
     return index < graph_.values.size() ? &graph_.values[index] : nullptr;
   }
 
@@ -455,17 +447,12 @@ class StackedActivations {
 
   static bool reads(const Operator& op, const Values& values) {
     bool found = false;
-    const auto look = [&](const Argument& argument) {
-      for (const std::size_t value : argument) found |= values.count(value) > 0;
-    };
-    for (const auto& [name, argument] : op.inputs) look(argument);
-    for (const Argument& argument : op.positional_inputs) look(argument);
+    each_value(op.inputs, [&](std::size_t value) { found |= values.count(value) > 0; });
     return found;
   }
 
   static void note(const Operator& op, Values& values) {
-    for (const auto& [name, given] : op.outputs) values.insert(given.begin(), given.end());
-    for (const Argument& given : op.positional_outputs) values.insert(given.begin(), given.end());
+    each_value(op.outputs, [&](std::size_t value) { values.insert(value); });
   }
 
   Values sums_;  ///< of vectors, as at the end of fully connected layers

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -81,6 +82,14 @@ void each_field(std::string_view message, const std::string& path, const char* w
                 Action&& action) {
   FieldReader fields(message, path, what);
   for (Field field; fields.next(field);) action(field);
+}
+
+/// The number of a field of 32 bits.
+inline float float_of(std::uint64_t bits) {
+  const auto low = static_cast<std::uint32_t>(bits);
+  float value = 0;
+  std::memcpy(&value, &low, sizeof(value));
+  return value;
 }
 
 inline void append_varint(std::string& message, std::uint64_t value) {

@@ -20,8 +20,8 @@ std::size_t OperatorView::outputs(const std::string& name) const {
   return found == op_.outputs.end() ? 0 : found->second.size();
 }
 
-std::size_t OperatorView::index_of(const std::map<std::string, Argument>& arguments,
-                                   const std::string& name, std::size_t index) const {
+std::size_t OperatorView::index_of(const Arguments& arguments, const std::string& name,
+                                   std::size_t index) const {
   const auto found = arguments.find(name);
   if (found == arguments.end() || index >= found->second.size()) fail("the argument " + name);
   return found->second[index];
@@ -185,9 +185,6 @@ void OperatorView::unsupported(const std::string& what) const {
 void OperatorView::no_kernel(const std::string& what) const {
   // The first output, or of Paddle's operators the one that is not of training.
   const Argument* given = nullptr;
-  for (const Argument& values : op_.positional_outputs) {
-    if (given == nullptr && !values.empty()) given = &values;
-  }
   for (const auto& [name, values] : op_.outputs) {
     const bool main = name == "Out" || name == "Output" || name == "Y";
     if (!values.empty() && (main || given == nullptr)) given = &values;

@@ -82,7 +82,7 @@ class OperatorView {
 
  private:
   const Attribute* attribute(const std::string& name) const;
-  std::size_t index_of(const std::map<std::string, Argument>& arguments, const std::string& name,
+  std::size_t index_of(const Arguments& arguments, const std::string& name,
                        std::size_t index) const;
   Value& output(const std::string& name, std::size_t index = 0) const;
 

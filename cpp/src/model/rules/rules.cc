@@ -82,7 +82,7 @@ std::vector<ParsedRule::Argument> parse_arguments(std::string_view words) {
     const bool forbidden = take_mark(word, '!');
     const bool optional = take_mark(word, '?') || forbidden;
     const bool list = take_mark(word, '*');
-    arguments.push_back({std::string(word), optional, forbidden, list});
+    arguments.push_back({word, optional, forbidden, list});
   }
   return arguments;
 }

@@ -67,7 +67,7 @@ RuleRows shape_rules();
 /// A rule whose words have been read.
 struct ParsedRule {
   struct Argument {
-    std::string name;
+    std::string_view name;  ///< in the words
     bool optional = false;
     bool forbidden = false;
     bool list = false;
