@@ -35,18 +35,14 @@ bool is_integer(int dtype) { return dtype == kBool || dtype == kInt32 || dtype =
 
 }  // namespace
 
-bool is_known(const Value& value) {
-  return value.parameter || value.constant || value.data.data() != nullptr;
-}
+bool is_known(const Value& value) { return value.parameter || value.data.data() != nullptr; }
 
 std::size_t count_values(const Value& value) {
-  if (value.constant) return value.constant->size();
   const std::size_t size = element_size(value.data_dtype);
   return size == 0 ? 0 : value.data.size() / size;
 }
 
 double number_at(const Value& value, std::size_t index) {
-  if (value.constant) return static_cast<double>(value.constant->at(index));
   switch (value.data_dtype) {
     case kBool:
       return read_at<std::uint8_t>(value, index);
@@ -65,7 +61,7 @@ double number_at(const Value& value, std::size_t index) {
 
 std::vector<float> floats_of(const Value& value) {
   std::vector<float> numbers(count_values(value));
-  if (value.data_dtype == kFloat32 && !value.constant) {
+  if (value.data_dtype == kFloat32) {
     if (!numbers.empty()) std::memcpy(numbers.data(), value.data.data(), value.data.size());
     return numbers;
   }
@@ -82,11 +78,9 @@ std::vector<std::int8_t> integers_of(const Value& value) {
 }
 
 std::optional<Integers> known_list(const Value& value) {
-  if (value.constant) return value.constant;
   const std::size_t count = count_values(value);
-  if (!is_integer(value.data_dtype) || value.shape.size() > 1 || count > kMaxListed) {
-    return std::nullopt;
-  }
+  const bool fits = !value.parameter || value.shape.size() <= 1;
+  if (!is_integer(value.data_dtype) || !fits || count > kMaxListed) return std::nullopt;
   Integers list;
   for (std::size_t i = 0; i < count; ++i) {
     list.push_back(value.data_dtype == kInt64 ? read_at<std::int64_t>(value, i)

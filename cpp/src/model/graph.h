@@ -38,11 +38,11 @@ struct Value {
   std::string name;
   int dtype = 0;  ///< VarType.Type of framework.proto, in every dialect; -1 for others, or unknown
   Shape shape;    ///< -1 where unknown
-  bool has_shape = true;             ///< false where an .onnx does not say it, of most values
-  bool parameter = false;            ///< the model holds its contents; of an .onnx: a constant
-  bool defined = false;              ///< set by the check, from its operator on
-  std::optional<Integers> constant;  ///< set by the check, when the program fixes the contents
-  /// Contents of a parameter, little-endian and at any address; as long as the Model lives.
+  bool has_shape = true;   ///< false where an .onnx does not say it, of most values
+  bool parameter = false;  ///< the model holds its contents; of an .onnx: a constant
+  bool defined = false;    ///< set by the check, from its operator on
+  /// The contents of a parameter, and by the check those that a program fixes; little-endian and at
+  /// any address, as long as the Model lives. Null: not known.
   std::string_view data;
   int data_dtype = -1;  ///< of `data`: Paddle declares weights that it stores as int8 as float32
   // By index into Graph::operators, set by link_values.

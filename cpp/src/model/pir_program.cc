@@ -45,6 +45,7 @@ class Reader {
     require(region.is_text() && block.is_text(), "a name");
     require(is_empty(arguments), "the arguments of a block");
     each(operators, "the operators", [&](const JsonValue& op) { read_operator(op); });
+    ids_.clear();
     link_values(graph_);
     return std::move(graph_);
   }

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "io/printable.h"
+#include "model/contents.h"
 
 namespace lenet {
 namespace {
@@ -61,7 +62,8 @@ class View {
   /// An attribute, or in PIR the input at that place, where the check has found it constant.
   Integers integers(const char* name, std::size_t place) const {
     const Value* value = graph_.dialect == Dialect::Pir ? input(name, place) : nullptr;
-    return value != nullptr && value->constant ? *value->constant : integers(name);
+    const auto known = value == nullptr ? std::nullopt : known_list(*value);
+    return known ? *known : integers(name);
   }
 
   AttributeType type(const char* name) const {

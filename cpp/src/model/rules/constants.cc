@@ -18,7 +18,7 @@ void infer_full(OperatorView& op) {
   const double value = op.number("value");
   const auto count = static_cast<std::size_t>(volume(shape));
   if (value == std::floor(value) && std::abs(value) < 1e15) {
-    op.give_constant("Out", Integers(count, static_cast<std::int64_t>(value)));
+    op.give_contents("Out", Integers(count, static_cast<std::int64_t>(value)));
   } else {
     op.give_contents("Out", Numbers(count, value));
   }
@@ -36,7 +36,7 @@ void infer_full_int_array(OperatorView& op) {
   const Integers values = op.integers("value");  // none, for an optional list left out
   op.require(values.size() <= kMaxConstants, "value");
   op.give("Out", {static_cast<std::int64_t>(values.size())}, dtype_named(op, op.text("dtype")));
-  op.give_constant("Out", values);
+  op.give_contents("Out", values);
 }
 
 void infer_data(OperatorView& op) {
@@ -73,7 +73,7 @@ void infer_onnx_constant(OperatorView& op) {
   op.give("Out", list ? Shape{static_cast<std::int64_t>(count)} : Shape{},
           real ? kFloat32 : kInt64);
   if (real) return op.give_contents("Out", numbers);
-  op.give_constant("Out", integers);
+  op.give_contents("Out", integers);
 }
 
 constexpr OperatorRule kRules[] = {

@@ -86,7 +86,7 @@ void infer_onnx_cast(OperatorView& op) {
   }
   op.supports(to == kOnnxInt32 || to == kOnnxInt64, "such conversion of a constant");
   op.give("Out", x.shape, to == kOnnxInt32 ? kInt32 : kInt64);
-  op.give_constant("Out", op.integers("X"));
+  op.give_contents("Out", op.integers("X"));
 }
 
 constexpr OperatorRule kRules[] = {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "io/printable.h"
@@ -65,7 +66,8 @@ std::optional<Integers> OperatorView::known_integers(const std::string& name) co
     fail(name);
   }
   if (count(name) != 1) return std::nullopt;  // a list of tensors
-  return is_onnx() ? known_list(in(name)) : in(name).constant;
+  const Value& value = in(name);
+  return is_onnx() || !value.parameter ? known_list(value) : std::nullopt;
 }
 
 Integers OperatorView::integers(const std::string& name,
@@ -159,24 +161,23 @@ void OperatorView::give_unused(const std::string& name, const Shape& shape) {
   give(name, value.shape.empty() ? Shape() : shape, value.dtype);
 }
 
-void OperatorView::give_constant(const std::string& name, Integers values) {
-  output(name).constant = std::move(values);
-}
-
 void OperatorView::give_contents(const std::string& name, const Value& from) {
   Value& value = output(name);
-  value.constant = from.constant;
   value.data = from.data;
   value.data_dtype = from.data_dtype;
 }
 
-void OperatorView::give_contents(const std::string& name, const Numbers& numbers) {
-  std::string& bytes = graph_.decoded.emplace_back(numbers.size() * sizeof(double), '\0');
+template <typename Number>
+void OperatorView::give_contents(const std::string& name, const std::vector<Number>& numbers) {
+  std::string& bytes = graph_.decoded.emplace_back(numbers.size() * sizeof(Number), '\0');
   if (!numbers.empty()) std::memcpy(bytes.data(), numbers.data(), bytes.size());
   Value& value = output(name);
   value.data = bytes;
-  value.data_dtype = kFloat64;
+  value.data_dtype = std::is_same_v<Number, double> ? kFloat64 : kInt64;
 }
+
+template void OperatorView::give_contents(const std::string&, const Integers&);
+template void OperatorView::give_contents(const std::string&, const Numbers&);
 
 void OperatorView::unsupported(const std::string& what) const {
   throw Error(ErrorCode::Unsupported, "'" + path_ + "' " + where_ + " " + what);

@@ -59,10 +59,11 @@ class OperatorView {
   void give_like(const std::string& name, const Value& like) { give(name, like.shape, like.dtype); }
   /// The same for an output that inference makes no use of: it may be declared without a shape.
   void give_unused(const std::string& name, const Shape& shape);
-  void give_constant(const std::string& name, Integers values);
   /// Gives an output the contents of another value, which has as many values.
   void give_contents(const std::string& name, const Value& from);
-  void give_contents(const std::string& name, const Numbers& numbers);
+  /// Gives an output Integers or Numbers.
+  template <typename Number>
+  void give_contents(const std::string& name, const std::vector<Number>& numbers);
   /// Adds to the work that one image costs.
   void count_work(double multiply_adds) { work_ += multiply_adds; }
   double work() const { return work_; }

@@ -163,7 +163,7 @@ void infer_onnx_gather(OperatorView& op) {
   Integers found;
   for (const std::int64_t index : indices) found.push_back(values[op.axis(index, values.size())]);
   op.give("Out", op.in("Indices").shape, kInt64);
-  op.give_constant("Out", std::move(found));
+  op.give_contents("Out", found);
 }
 
 void infer_onnx_slice(OperatorView& op) {

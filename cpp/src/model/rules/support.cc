@@ -113,9 +113,9 @@ std::pair<std::int64_t, std::int64_t> slice_bounds(std::int64_t start, std::int6
   return {place(start), std::max(place(start), place(end))};
 }
 
-void give_list(OperatorView& op, Integers values) {
+void give_list(OperatorView& op, const Integers& values) {
   op.give("Out", {static_cast<std::int64_t>(values.size())}, kInt64);
-  op.give_constant("Out", std::move(values));
+  op.give_contents("Out", values);
 }
 
 int dtype_named(const OperatorView& op, const std::string& name) {

@@ -86,7 +86,7 @@ std::pair<std::int64_t, std::int64_t> slice_bounds(std::int64_t start, std::int6
                                                    std::int64_t size);
 
 /// The output of an ONNX operator that computes a list of int64.
-void give_list(OperatorView& op, Integers values);
+void give_list(OperatorView& op, const Integers& values);
 
 /// The number of an element type in framework.proto.
 int dtype_named(const OperatorView& op, const std::string& name);
