@@ -10,10 +10,16 @@ namespace {
 
 constexpr std::size_t kMaxConstants = 64;
 
-void infer_full(OperatorView& op) {
-  const Shape shape = op.integers("shape");
+/// The shape of a constant, small enough that its values can be followed.
+Shape constant_shape(const OperatorView& op) {
+  Shape shape = op.integers("shape");
   for (const std::int64_t size : shape) op.require(size >= 1, "shape");
   op.require(volume(shape) <= kMaxConstants, "shape");
+  return shape;
+}
+
+void infer_full(OperatorView& op) {
+  const Shape shape = constant_shape(op);
   op.give("Out", shape, dtype_named(op, op.text("dtype")));
   const double value = op.number("value");
   const auto count = static_cast<std::size_t>(volume(shape));
@@ -26,10 +32,7 @@ void infer_full(OperatorView& op) {
 
 /// The constant of the format before PIR; its value is not followed.
 void infer_fill_constant(OperatorView& op) {
-  const Shape shape = op.integers("shape");
-  for (const std::int64_t size : shape) op.require(size >= 1, "shape");
-  op.require(volume(shape) <= kMaxConstants, "shape");
-  op.give("Out", shape, static_cast<int>(op.integer("dtype")));
+  op.give("Out", constant_shape(op), static_cast<int>(op.integer("dtype")));
 }
 
 void infer_full_int_array(OperatorView& op) {
@@ -43,14 +46,9 @@ void infer_data(OperatorView& op) {
   const Value& out = op.declared("Out");
   op.require(out.shape == op.integers("shape"), "shape");
   op.require(out.dtype == dtype_named(op, op.text("dtype")), "dtype");
-  op.give("Out", out.shape, out.dtype);
 }
 
-void infer_feed(OperatorView& op) {
-  const Value& out = op.declared("Out");
-  op.require(op.integer("col") == 0, "col");
-  op.give("Out", out.shape, out.dtype);
-}
+void infer_feed(OperatorView& op) { op.require(op.integer("col") == 0, "col"); }
 
 void infer_nothing(OperatorView& /*op*/) {}
 
@@ -64,14 +62,13 @@ void infer_onnx_constant(OperatorView& op) {
     op.give_like("Out", value);
     return op.give_contents("Out", value);
   }
-  const bool list = name.back() == 's';
-  const bool real = name.compare(0, 11, "value_float") == 0;
-  const Numbers numbers = !real ? Numbers() : list ? op.numbers(name) : Numbers{op.number(name)};
+  const bool real = name == "value_float" || name == "value_floats";
+  const Numbers numbers = real ? op.numbers(name) : Numbers();
   const Integers integers = real ? Integers() : op.integers(name);
-  const std::size_t count = real ? numbers.size() : integers.size();
+  const std::size_t count = numbers.size() + integers.size();
   op.supports(count <= kMaxListed, "list of so many numbers");
-  op.give("Out", list ? Shape{static_cast<std::int64_t>(count)} : Shape{},
-          real ? kFloat32 : kInt64);
+  const Shape shape = {static_cast<std::int64_t>(count)};
+  op.give("Out", name.back() == 's' ? shape : Shape(), real ? kFloat32 : kInt64);
   if (real) return op.give_contents("Out", numbers);
   op.give_contents("Out", integers);
 }

@@ -81,26 +81,21 @@ void infer_conv_transpose(OperatorView& op) {
   op.give("Output", shape, input.dtype);
 }
 
-// The attributes are stored as Paddle 3.1 to 3.3 store them; the kernels and passes take that on
-// trust.
-constexpr std::string_view kAttributes =
-    "strides:ints paddings:ints padding_algorithm:str dilations:ints groups:int data_format:str";
-constexpr std::string_view kTransposed =
-    "strides:ints paddings:ints output_padding:ints output_size:ints padding_algorithm:str "
-    "dilations:ints groups:int data_format:str";
-constexpr std::string_view kTransposedPir =
-    "strides:ints paddings:ints output_padding:ints|empty padding_algorithm:str groups:int "
-    "dilations:ints data_format:str";
-
 constexpr OperatorRule kRules[] = {
-    {kPaddle, "conv2d depthwise_conv2d", "Input Filter", "Output", kAttributes, infer_conv},
+    // The attributes are stored as Paddle 3.1 to 3.3 store them; the kernels and passes take that
+    // on
+    // trust.
+    {kPaddle, "conv2d depthwise_conv2d", "Input Filter", "Output",
+     "strides:ints paddings:ints padding_algorithm:str dilations:ints groups:int data_format:str",
+     infer_conv},
     {kOnnx, "Conv", "Input Filter Bias?", "Output",
      "auto_pad:str? dilations:longs? group:long? kernel_shape:longs? pads:longs? strides:longs?",
      infer_conv},
-    {kDesc, "conv2d_transpose depthwise_conv2d_transpose", "Input Filter Bias!", "Output",
-     kTransposed, infer_conv_transpose},
-    {kPir, "conv2d_transpose depthwise_conv2d_transpose", "Input Filter output_size", "Output",
-     kTransposedPir, infer_conv_transpose},
+    {kPaddle, "conv2d_transpose depthwise_conv2d_transpose", "Input Filter Bias!/output_size",
+     "Output",
+     "strides:ints paddings:ints output_padding:ints/output_padding:ints|empty output_size:ints/ "
+     "padding_algorithm:str dilations:ints groups:int data_format:str",
+     infer_conv_transpose},
 };
 
 }  // namespace

@@ -29,24 +29,20 @@ void infer_matmul(OperatorView& op) {
   shape.push_back(left[0]);
   shape.push_back(right[1]);
   op.count_work(volume(shape) * static_cast<double>(std::max(left[1], right[0])));
-  op.give("Out", shape, x.dtype);
+  op.give_shape(shape);
 }
 
 void infer_bmm(OperatorView& op) {
-  const Value& x = op.in("X");
-  const Value& y = op.in("Y");
-  op.require(x.dtype == y.dtype, "the element type");
-  op.require(x.shape.size() == 3 && y.shape.size() == 3, "the rank");
-  op.require(fits(x.shape[0], y.shape[0]) && fits(x.shape[2], y.shape[1]),
-             "matrices that do not match");
-  const Shape shape = {std::max(x.shape[0], y.shape[0]), x.shape[1], y.shape[2]};
-  op.count_work(volume(shape) * static_cast<double>(std::max(x.shape[2], y.shape[1])));
-  op.give("Out", shape, x.dtype);
+  const Shape& x = op.in("X").shape;
+  const Shape& y = op.in("Y").shape;
+  op.require(x.size() == 3 && y.size() == 3, "the rank");
+  op.require(fits(x[0], y[0]), "matrices that do not match");  // one is not repeated for the others
+  infer_matmul(op);
 }
 
 constexpr OperatorRule kRules[] = {
-    {kDesc, "matmul_v2", "X Y", "Out", "trans_x:bool trans_y:bool", infer_matmul},
-    {kPir, "matmul", "X Y", "Out", "transpose_x:bool transpose_y:bool", infer_matmul},
+    {kPaddle, "matmul_v2/matmul", "X Y", "Out",
+     "trans_x:bool/transpose_x:bool trans_y:bool/transpose_y:bool", infer_matmul},
     {kOnnx, "MatMul", "X Y", "Out", "", infer_matmul},
     {kOnnx, "Gemm", "X Y Bias?", "Out", "alpha:float? beta:float? transA:long? transB:long?",
      infer_matmul},

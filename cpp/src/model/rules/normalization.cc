@@ -22,9 +22,6 @@ void infer_batch_norm(OperatorView& op) {
   op.give("VarianceOut", {channels}, op.in("Variance").dtype);
   // Of training only; Paddle leaves them undeclared in some programs.
   for (const char* name : {"SavedMean", "SavedVariance"}) op.give_unused(name, {channels});
-  if (op.outputs("ReserveSpace") > 0) {
-    op.give_unused("ReserveSpace", op.declared("ReserveSpace").shape);
-  }
 }
 
 void infer_onnx_batch_norm(OperatorView& op) {
@@ -47,14 +44,10 @@ void infer_layer_norm(OperatorView& op) {
   require_vector(op, "Scale", size);
   require_vector(op, "Bias", size);
   op.give_like("Y", x);
-  // The format before PIR has the leading dimensions flattened.
+  const Shape leading(x.shape.begin(), x.shape.begin() + begin);
+  const Shape flat = {product(x.shape, 0, from)};  // as the format before PIR has it
   for (const char* name : {"Mean", "Variance"}) {
-    if (op.outputs(name) == 0) continue;
-    const bool flat = op.declared(name).shape.size() == 1;
-    op.give(
-        name,
-        flat ? Shape{product(x.shape, 0, from)} : Shape(x.shape.begin(), x.shape.begin() + begin),
-        x.dtype);
+    op.give(name, op.declared(name).shape.size() == 1 ? flat : leading, x.dtype);
   }
 }
 
@@ -73,26 +66,18 @@ void infer_group_norm(OperatorView& op) {
 }
 
 constexpr OperatorRule kRules[] = {
-    {kDesc, "batch_norm", "X Scale Bias Mean Variance MomentumTensor?",
+    {kPaddle, "batch_norm/batch_norm_", "X Mean Variance Scale Bias MomentumTensor?/",
      "Y MeanOut VarianceOut SavedMean SavedVariance ReserveSpace?",
-     "is_test:bool momentum:float epsilon:float data_layout:str use_global_stats:bool "
-     "trainable_statistics:bool",
-     infer_batch_norm},
-    {kPir, "batch_norm_", "X Mean Variance Scale Bias",
-     "Y MeanOut VarianceOut SavedMean SavedVariance ReserveSpace?",
-     "is_test:bool momentum:float epsilon:float data_format:str use_global_stats:bool "
-     "trainable_statistics:bool",
+     "is_test:bool momentum:float epsilon:float data_layout:str/data_format:str "
+     "use_global_stats:bool trainable_statistics:bool",
      infer_batch_norm},
     {kOnnx, "BatchNormalization", "X Scale Bias Mean Variance", "Y",
      "epsilon:float? momentum:float? spatial:long? training_mode:long?", infer_onnx_batch_norm},
-    {kDesc, "layer_norm", "X Scale? Bias?", "Y Mean Variance", "epsilon:float begin_norm_axis:int",
-     infer_layer_norm},
-    {kPir, "layer_norm", "X Scale? Bias?", "Y Mean Variance",
-     "epsilon:float|double begin_norm_axis:int", infer_layer_norm},
-    {kDesc, "group_norm", "X Scale? Bias?", "Y Mean Variance",
-     "epsilon:float groups:int data_layout:str", infer_group_norm},
-    {kPir, "group_norm", "X Scale? Bias?", "Y Mean Variance",
-     "epsilon:float|double groups:int data_format:str", infer_group_norm},
+    {kPaddle, "layer_norm", "X Scale? Bias?", "Y Mean Variance",
+     "epsilon:float/epsilon:float|double begin_norm_axis:int", infer_layer_norm},
+    {kPaddle, "group_norm", "X Scale? Bias?", "Y Mean Variance",
+     "epsilon:float/epsilon:float|double groups:int data_layout:str/data_format:str",
+     infer_group_norm},
 };
 
 }  // namespace

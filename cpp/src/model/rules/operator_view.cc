@@ -11,33 +11,17 @@
 
 namespace lenet {
 
-std::size_t OperatorView::count(const std::string& name) const {
-  const auto found = op_.inputs.find(name);
-  return found == op_.inputs.end() ? 0 : found->second.size();
-}
-
-std::size_t OperatorView::outputs(const std::string& name) const {
-  const auto found = op_.outputs.find(name);
-  return found == op_.outputs.end() ? 0 : found->second.size();
-}
-
-std::size_t OperatorView::index_of(const Arguments& arguments, const std::string& name,
-                                   std::size_t index) const {
+const Argument& OperatorView::argument(const Arguments& arguments, const std::string& name) {
+  static const Argument none;
   const auto found = arguments.find(name);
-  if (found == arguments.end() || index >= found->second.size()) fail("the argument " + name);
-  return found->second[index];
+  return found == arguments.end() ? none : found->second;
 }
 
-const Value& OperatorView::in(const std::string& name, std::size_t index) const {
-  return graph_.values[index_of(op_.inputs, name, index)];
-}
-
-const Value& OperatorView::declared(const std::string& name, std::size_t index) const {
-  return output(name, index);
-}
-
-Value& OperatorView::output(const std::string& name, std::size_t index) const {
-  return graph_.values[index_of(op_.outputs, name, index)];
+Value& OperatorView::value(const Arguments& arguments, const std::string& name,
+                           std::size_t index) const {
+  const Argument& values = argument(arguments, name);
+  require(index < values.size(), "the argument " + name);
+  return graph_.values[values[index]];
 }
 
 bool OperatorView::is_constant() const {
@@ -49,22 +33,15 @@ bool OperatorView::is_constant() const {
 
 std::string OperatorView::present(std::initializer_list<const char*> names) const {
   for (const char* name : names) {
-    if (has_attribute(name) || has(name)) return name;
+    if (is_given(name)) return name;
   }
   return *(names.end() - 1);
 }
 
-const Attribute* OperatorView::attribute(const std::string& name) const {
-  const auto found = op_.attributes.find(name);
-  return found == op_.attributes.end() ? nullptr : &found->second;
-}
-
 std::optional<Integers> OperatorView::known_integers(const std::string& name) const {
-  if (const Attribute* found = attribute(name)) {
-    if (const auto* one = std::get_if<std::int64_t>(&found->value)) return Integers{*one};
-    if (const auto* many = std::get_if<Integers>(&found->value)) return *many;
-    fail(name);
-  }
+  if (const auto* one = attribute<std::int64_t>(name)) return Integers{*one};
+  if (const auto* many = attribute<Integers>(name)) return *many;
+  require(!has_attribute(name), name);
   if (count(name) != 1) return std::nullopt;  // a list of tensors
   const Value& value = in(name);
   return is_onnx() || !value.parameter ? known_list(value) : std::nullopt;
@@ -72,7 +49,7 @@ std::optional<Integers> OperatorView::known_integers(const std::string& name) co
 
 Integers OperatorView::integers(const std::string& name,
                                 const std::optional<Integers>& otherwise) const {
-  if (otherwise && !has_attribute(name) && !has(name)) return *otherwise;
+  if (otherwise && !is_given(name)) return *otherwise;
   auto values = known_integers(name);
   if (values) return *std::move(values);
   if (is_onnx()) no_kernel("operator whose " + name + " is not known from the model");
@@ -81,7 +58,7 @@ Integers OperatorView::integers(const std::string& name,
 
 std::int64_t OperatorView::integer(const std::string& name,
                                    std::optional<std::int64_t> otherwise) const {
-  if (otherwise && !has_attribute(name) && !has(name)) return *otherwise;
+  if (otherwise && !is_given(name)) return *otherwise;
   const Integers values = integers(name);
   require(values.size() == 1, name);
   return values[0];
@@ -94,11 +71,8 @@ bool OperatorView::flag(const std::string& name, std::optional<bool> otherwise) 
 }
 
 double OperatorView::number(const std::string& name, std::optional<double> otherwise) const {
-  if (const Attribute* found = attribute(name)) {
-    const auto* value = std::get_if<double>(&found->value);
-    if (value == nullptr) fail(name);
-    return *value;
-  }
+  if (const auto* value = attribute<double>(name)) return *value;
+  require(!has_attribute(name), name);
   if (otherwise && !has(name)) return *otherwise;
   const Value& value = in(name);
   if (!is_known(value)) no_kernel("operator whose " + name + " is not constant");
@@ -107,21 +81,18 @@ double OperatorView::number(const std::string& name, std::optional<double> other
 }
 
 Numbers OperatorView::numbers(const std::string& name) const {
-  const Attribute* found = attribute(name);
-  if (found == nullptr) fail(name);
-  const auto* values = std::get_if<Numbers>(&found->value);
-  if (values != nullptr) return *values;
-  const auto* none = std::get_if<Integers>(&found->value);
-  if (none == nullptr || !none->empty()) fail(name);
+  if (const auto* one = attribute<double>(name)) return {*one};
+  if (const auto* many = attribute<Numbers>(name)) return *many;
+  const auto* none = attribute<Integers>(name);  // an array without elements is of any type
+  require(none != nullptr && none->empty(), name);
   return {};
 }
 
 std::string OperatorView::text(const std::string& name,
                                const std::optional<std::string>& otherwise) const {
-  const Attribute* found = attribute(name);
-  if (found == nullptr && otherwise) return *otherwise;
-  const auto* value = found == nullptr ? nullptr : std::get_if<std::string>(&found->value);
-  if (value == nullptr) fail(name);
+  if (otherwise && !has_attribute(name)) return *otherwise;
+  const auto* value = attribute<std::string>(name);
+  require(value != nullptr, name);
   return *value;
 }
 
@@ -137,16 +108,13 @@ std::size_t OperatorView::axis(std::int64_t given, std::size_t rank) const {
 
 void OperatorView::give(const std::string& name, const Shape& shape, int dtype, std::size_t index) {
   if (outputs(name) == 0) return;
-  Value& value = output(name, index);
+  Value& value = this->value(op_.outputs, name, index);
   if (!value.has_shape) {
     value.shape = shape;
     value.dtype = dtype;
     value.has_shape = true;
-    return;
   }
-  bool same = value.shape.size() == shape.size() && value.dtype == dtype;
-  for (std::size_t i = 0; same && i < shape.size(); ++i) same = fits(value.shape[i], shape[i]);
-  if (!same) {
+  if (value.dtype != dtype || !fits(value.shape, shape)) {
     fail("the shape or type of its output '" + value.name + "': " + to_string(value.shape) +
          " where it gives " + to_string(shape));
   }
@@ -162,7 +130,7 @@ void OperatorView::give_unused(const std::string& name, const Shape& shape) {
 }
 
 void OperatorView::give_contents(const std::string& name, const Value& from) {
-  Value& value = output(name);
+  Value& value = this->value(op_.outputs, name, 0);
   value.data = from.data;
   value.data_dtype = from.data_dtype;
 }
@@ -171,7 +139,7 @@ template <typename Number>
 void OperatorView::give_contents(const std::string& name, const std::vector<Number>& numbers) {
   std::string& bytes = graph_.decoded.emplace_back(numbers.size() * sizeof(Number), '\0');
   if (!numbers.empty()) std::memcpy(bytes.data(), numbers.data(), bytes.size());
-  Value& value = output(name);
+  Value& value = this->value(op_.outputs, name, 0);
   value.data = bytes;
   value.data_dtype = std::is_same_v<Number, double> ? kFloat64 : kInt64;
 }

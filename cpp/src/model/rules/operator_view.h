@@ -4,9 +4,10 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <map>
 #include <optional>
 #include <string>
-#include <vector>
+#include <variant>
 
 #include "model/graph.h"
 
@@ -25,10 +26,12 @@ class OperatorView {
   const std::string& type() const { return op_.type; }
 
   bool has(const std::string& name) const { return count(name) > 0; }
-  std::size_t count(const std::string& name) const;
-  const Value& in(const std::string& name, std::size_t index = 0) const;
-  std::size_t outputs(const std::string& name) const;
-  const Value& declared(const std::string& name, std::size_t index = 0) const;
+  std::size_t count(const std::string& name) const { return argument(op_.inputs, name).size(); }
+  std::size_t outputs(const std::string& name) const { return argument(op_.outputs, name).size(); }
+  const Value& in(const std::string& name, std::size_t index = 0) const {
+    return value(op_.inputs, name, index);
+  }
+  const Value& declared(const std::string& name) const { return value(op_.outputs, name, 0); }
   /// Whether the model fixes the contents of all inputs.
   bool is_constant() const;
 
@@ -37,6 +40,7 @@ class OperatorView {
   std::string present(std::initializer_list<const char*> names) const;
   std::size_t attributes() const { return op_.attributes.size(); }
   bool has_attribute(const std::string& name) const { return op_.attributes.count(name) > 0; }
+  bool is_given(const std::string& name) const { return has_attribute(name) || has(name); }
   /// An attribute or a constant input.
   Integers integers(const std::string& name, const std::optional<Integers>& otherwise = {}) const;
   /// The same, or nothing when it is an input that the program does not fix.
@@ -45,7 +49,7 @@ class OperatorView {
   bool flag(const std::string& name, std::optional<bool> otherwise = {}) const;
   /// An attribute or a constant input.
   double number(const std::string& name, std::optional<double> otherwise = {}) const;
-  /// Of an array; empty when it has no elements.
+  /// An attribute, of one number or an array; empty when that has no elements.
   Numbers numbers(const std::string& name) const;
   std::string text(const std::string& name, const std::optional<std::string>& otherwise = {}) const;
   /// The constant that is an attribute, of ONNX.
@@ -56,9 +60,11 @@ class OperatorView {
   /// Says what an output is; where it is declared, it must have been declared so. Nothing when the
   /// output is left out.
   void give(const std::string& name, const Shape& shape, int dtype, std::size_t index = 0);
-  void give_like(const std::string& name, const Value& like) { give(name, like.shape, like.dtype); }
   /// The same for an output that inference makes no use of: it may be declared without a shape.
   void give_unused(const std::string& name, const Shape& shape);
+  void give_like(const std::string& name, const Value& like) { give(name, like.shape, like.dtype); }
+  /// The output `Out`, whose element type is that of the input `X`.
+  void give_shape(const Shape& shape) { give("Out", shape, in("X").dtype); }
   /// Gives an output the contents of another value, which has as many values.
   void give_contents(const std::string& name, const Value& from);
   /// Gives an output Integers or Numbers.
@@ -82,10 +88,15 @@ class OperatorView {
   }
 
  private:
-  const Attribute* attribute(const std::string& name) const;
-  std::size_t index_of(const Arguments& arguments, const std::string& name,
-                       std::size_t index) const;
-  Value& output(const std::string& name, std::size_t index = 0) const;
+  /// Null when there is none of that name, or it is stored in another way.
+  template <typename Stored>
+  const Stored* attribute(const std::string& name) const {
+    const auto found = op_.attributes.find(name);
+    return found == op_.attributes.end() ? nullptr : std::get_if<Stored>(&found->second.value);
+  }
+  /// Empty when it is left out.
+  static const Argument& argument(const Arguments& arguments, const std::string& name);
+  Value& value(const Arguments& arguments, const std::string& name, std::size_t index) const;
 
   Graph& graph_;
   const Operator& op_;

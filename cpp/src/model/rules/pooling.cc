@@ -15,7 +15,7 @@ void infer_pool(OperatorView& op) {
   op.supports(!op.is_onnx() || input.shape.size() == 4, "pool but in two dimensions");
   const std::size_t image = layout_of(op, input.shape, "data_format").image;
   const std::string kind = op.text("pooling_type", "max");
-  op.require(kind == "max" || kind == "avg", "pooling_type");
+  op.require(has_word("max avg", kind), "pooling_type");
   Integers kernel = pool_kernel(op);
   const bool global = op.flag("global_pooling", false);
   const bool adaptive = op.flag("adaptive", false) || global;
@@ -27,7 +27,7 @@ void infer_pool(OperatorView& op) {
   for (std::size_t i = 0; i < 2; ++i) shape[image + i] = adaptive ? kernel[i] : plan.outputs[i];
   // An adaptive or global window covers the image once.
   op.count_work(volume(shape) * static_cast<double>(kernel[0] * kernel[1]));
-  op.give("Out", shape, input.dtype);
+  op.give_shape(shape);
 }
 
 /// Of ONNX: one window, which is the image.
@@ -35,7 +35,7 @@ void infer_global_pool(OperatorView& op) {
   Shape shape = op.in("X").shape;
   op.supports(shape.size() == 4, "pool but in two dimensions");
   shape[2] = shape[3] = 1;
-  op.give("Out", shape, op.in("X").dtype);
+  op.give_shape(shape);
 }
 
 void infer_adaptive_max_pool(OperatorView& op) {
@@ -49,18 +49,15 @@ void infer_adaptive_max_pool(OperatorView& op) {
   require_range(op, op.integers("paddings"), 2, 0, 0, "paddings");
   const Shape shape = {x.shape[0], x.shape[1], kernel[0], kernel[1]};
   op.count_work(volume(x.shape));
-  op.give("Out", shape, x.dtype);
+  op.give_shape(shape);
   op.give("Mask", shape, kInt32);
 }
 
 constexpr OperatorRule kRules[] = {
-    {kDesc, "pool2d", "X", "Out",
-     "ksize:ints strides:ints paddings:ints ceil_mode:bool exclusive:bool data_format:str "
-     "pooling_type:str global_pooling:bool adaptive:bool padding_algorithm:str",
-     infer_pool},
-    {kPir, "pool2d", "X ksize", "Out",
-     "strides:longs paddings:longs ceil_mode:bool exclusive:bool data_format:str pooling_type:str "
-     "global_pooling:bool adaptive:bool padding_algorithm:str",
+    {kPaddle, "pool2d", "X /ksize", "Out",
+     "ksize:ints/ strides:ints/strides:longs paddings:ints/paddings:longs ceil_mode:bool "
+     "exclusive:bool data_format:str pooling_type:str global_pooling:bool adaptive:bool "
+     "padding_algorithm:str",
      infer_pool},
     {kOnnx, "MaxPool", "X", "Out",
      "auto_pad:str? ceil_mode:long? dilations:longs? kernel_shape:longs pads:longs? "
@@ -71,12 +68,9 @@ constexpr OperatorRule kRules[] = {
      "pads:longs? strides:longs?",
      infer_pool},
     {kOnnx, "GlobalMaxPool GlobalAveragePool", "X", "Out", "", infer_global_pool},
-    {kDesc, "max_pool2d_with_index", "X", "Out Mask",
-     "ksize:ints strides:ints paddings:ints global_pooling:bool adaptive:bool ceil_mode:bool?",
-     infer_adaptive_max_pool},
-    {kPir, "max_pool2d_with_index", "X", "Out Mask",
-     "kernel_size:ints strides:ints paddings:ints global_pooling:bool adaptive:bool "
-     "ceil_mode:bool",
+    {kPaddle, "max_pool2d_with_index", "X", "Out Mask",
+     "ksize:ints/kernel_size:ints strides:ints paddings:ints global_pooling:bool adaptive:bool "
+     "ceil_mode:bool?/ceil_mode:bool",
      infer_adaptive_max_pool},
 };
 

@@ -7,17 +7,6 @@
 namespace lenet {
 namespace {
 
-constexpr std::int64_t kBits = 8;
-constexpr std::int64_t kLeast = -128;
-constexpr std::int64_t kMost = 127;
-
-void require_optional(const OperatorView& op, const char* name, std::int64_t least,
-                      std::int64_t most) {
-  if (!op.has_attribute(name)) return;
-  const std::int64_t value = op.integer(name);
-  op.require(value >= least && value <= most, name);
-}
-
 /// Scales and zero points: one, or one for each channel.
 void require_scales(const OperatorView& op, const Value& x) {
   const std::int64_t axis = op.integer("quant_axis");
@@ -36,48 +25,33 @@ void require_scales(const OperatorView& op, const Value& x) {
   op.require(zero == kFloat32 || zero == kInt32 || zero == kInt8, "the type of ZeroPoint");
 }
 
-void require_settings(const OperatorView& op) {
-  op.require(op.integer("bit_length") == kBits, "bit_length; 8 is supported");
-  op.require(!op.has_attribute("is_test") || op.flag("is_test"), "quantization while not testing");
-  require_optional(op, "round_type", 0, 1);
-  require_optional(op, "qmin", kLeast, 0);
-  require_optional(op, "qmax", 0, kMost);
-}
-
-/// Its result is float32 in a program, and holds integers.
-void infer_quantize(OperatorView& op) {
+/// What it gives is float32 in a program. That of quantize_linear holds integers.
+void infer_quantization(OperatorView& op) {
   const Value& x = op.in("X");
-  op.require(x.dtype == kFloat32 && !x.shape.empty(), "its input");
-  require_settings(op);
-  op.require(op.integer("quant_axis") == -1, "quant_axis");
-  require_scales(op, x);
-  op.give("Y", x.shape, kFloat32);
-}
-
-void infer_dequantize(OperatorView& op) {
-  const Value& x = op.in("X");
-  op.require((x.dtype == kFloat32 || x.dtype == kInt8) && !x.shape.empty(), "its input");
-  require_settings(op);
   const std::size_t rank = x.shape.size();
-  op.require(x.parameter ? rank == 2 || rank == 4 : op.integer("quant_axis") == -1,
+  const bool dequantizes = op.type() == "dequantize_linear";
+  const bool weights = dequantizes && x.parameter;
+  op.require((x.dtype == kFloat32 || (dequantizes && x.dtype == kInt8)) && rank > 0, "its input");
+  op.require(op.integer("bit_length") == 8, "bit_length; 8 is supported");
+  op.require(op.flag("is_test", true), "quantization while not testing");
+  require_range(op, {op.integer("round_type", 0)}, 1, 0, 1, "round_type");
+  require_range(op, {op.integer("qmin", 0)}, 1, -128, 0, "qmin");
+  require_range(op, {op.integer("qmax", 0)}, 1, 0, 127, "qmax");
+  op.require(weights ? rank == 2 || rank == 4 : op.integer("quant_axis") == -1,
              "the rank, or quant_axis");
   // It lets values through as they are: what was observed in calibration, but not int8.
-  op.require(!x.parameter || !op.has_attribute("only_observer") || !op.flag("only_observer"),
-             "only_observer");
+  op.require(!weights || !op.flag("only_observer", false), "only_observer");
   require_scales(op, x);
   op.give("Y", x.shape, kFloat32);
 }
 
-// What must be left out is of training.
-constexpr std::string_view kInputs = "X Scale ZeroPoint InAccum! InState!";
-constexpr std::string_view kOutputs = "Y OutScale! OutAccum! OutState!";
-constexpr std::string_view kAttributes =
-    "bit_length:int quant_axis:int is_test:bool? only_observer:bool? round_type:int? qmin:int? "
-    "qmax:int?";
-
 constexpr OperatorRule kRules[] = {
-    {kDesc, "quantize_linear", kInputs, kOutputs, kAttributes, infer_quantize},
-    {kDesc, "dequantize_linear", kInputs, kOutputs, kAttributes, infer_dequantize},
+    // What must be left out is of training.
+    {kDesc, "quantize_linear dequantize_linear", "X Scale ZeroPoint InAccum! InState!",
+     "Y OutScale! OutAccum! OutState!",
+     "bit_length:int quant_axis:int is_test:bool? only_observer:bool? round_type:int? qmin:int? "
+     "qmax:int?",
+     infer_quantization},
 };
 
 }  // namespace

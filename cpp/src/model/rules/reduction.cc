@@ -11,10 +11,10 @@ namespace {
 void infer_reduce(OperatorView& op) {
   const Value& x = op.in("X");
   op.require(!x.shape.empty(), "the rank");
-  op.supports(!op.is_onnx() || op.has("axes") || op.has_attribute("axes"), "operator without axes");
+  op.supports(!op.is_onnx() || op.is_given("axes"), "operator without axes");
   const bool keep = op.flag(op.present({"keep_dim", "keepdim", "keepdims"}), true);
   const Integers axes = op.integers(op.present({"dim", "axis", "axes"}));
-  const bool all = axes.empty() || (op.flag("reduce_all", false));
+  const bool all = axes.empty() || op.flag("reduce_all", false);
   std::vector<bool> gone(x.shape.size(), all);
   for (const std::int64_t given : axes) gone[op.axis(given, x.shape.size())] = true;
   Shape shape;
@@ -22,20 +22,12 @@ void infer_reduce(OperatorView& op) {
     if (!gone[i]) shape.push_back(x.shape[i]);
     if (gone[i] && keep) shape.push_back(1);
   }
-  op.give("Out", shape, x.dtype);
+  op.give_shape(shape);
 }
 
 void infer_p_norm(OperatorView& op) {
-  const Value& x = op.in("X");
   op.require(!op.flag("asvector"), "the norm of a whole batch");
-  const std::size_t axis = op.axis(op.integer("axis"), x.shape.size());
-  Shape shape = x.shape;
-  if (op.flag("keepdim")) {
-    shape[axis] = 1;
-  } else {
-    shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
-  }
-  op.give("Out", shape, x.dtype);
+  infer_reduce(op);
 }
 
 constexpr OperatorRule kRules[] = {
@@ -49,9 +41,8 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "ReduceMean", "X", "Out", "axes:longs? keepdims:long?", infer_reduce, kMinOpset, 17},
     {kOnnx, "ReduceMean", "X axes?", "Out", "keepdims:long? noop_with_empty_axes:long?",
      infer_reduce, 18},
-    {kDesc, "logsumexp", "X", "Out", "axis:ints|longs keepdim:bool reduce_all:bool", infer_reduce},
-    {kPir, "logsumexp", "X", "Out", "axis:ints|longs|empty keepdim:bool reduce_all:bool",
-     infer_reduce},
+    {kPaddle, "logsumexp", "X", "Out",
+     "axis:ints|longs/axis:ints|longs|empty keepdim:bool reduce_all:bool", infer_reduce},
     {kPaddle, "p_norm", "X", "Out",
      "porder:float axis:int epsilon:float keepdim:bool asvector:bool", infer_p_norm},
 };

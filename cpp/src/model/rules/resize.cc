@@ -12,17 +12,15 @@ namespace {
 constexpr std::int64_t kMaxFactor = 64;
 
 void infer_interpolate(OperatorView& op) {
-  const Value& x = op.in("X");
-  if (x.shape.size() != 4) op.unsupported("resizes what is not [N, channels, height, width]");
-  const Layout at = layout_of(op, x.shape, op.present({"data_layout", "data_format"}));
+  Shape shape = op.in("X").shape;
+  if (shape.size() != 4) op.unsupported("resizes what is not [N, channels, height, width]");
+  const Layout at = layout_of(op, shape, op.present({"data_layout", "data_format"}));
   const std::string method = op.text("interp_method");
-  op.require(method == "nearest" || method == "bilinear" || method == "bicubic", "the method");
-  const std::int64_t mode = op.integer("align_mode");
-  op.require(mode == 0 || mode == 1, "align_mode");
+  op.require(has_word("nearest bilinear bicubic", method), "the method");
+  require_range(op, {op.integer("align_mode")}, 1, 0, 1, "align_mode");
   const Numbers scale = op.numbers("scale");
   op.require(scale.empty() || scale.size() == 2, "scale");
   const std::array<std::int64_t, 2> sizes = {op.integer("out_h"), op.integer("out_w")};
-  Shape shape = x.shape;
   const Shape& declared = op.declared("Out").shape;
   op.require(declared.size() == shape.size(), "the rank");
   for (std::size_t i = 0; i < 2; ++i) {
@@ -43,20 +41,18 @@ void infer_interpolate(OperatorView& op) {
   }
   constexpr double kTaps = 16;
   op.count_work(volume(shape) * kTaps);
-  op.give("Out", shape, x.dtype);
+  op.give_shape(shape);
 }
 
 void infer_pad(OperatorView& op) {
-  const Value& x = op.in("X");
-  op.require(x.shape.size() == 5, "the rank");
+  Shape shape = op.in("X").shape;
+  op.require(shape.size() == 5, "the rank");
   const std::string layout = op.text("data_format");
-  op.require(layout == "NCDHW" || layout == "NDHWC", "data_format");
+  op.require(has_word("NCDHW NDHWC", layout), "data_format");
   const std::string mode = op.text("mode");
-  op.require(mode == "constant" || mode == "reflect" || mode == "replicate" || mode == "circular",
-             "the mode");
+  op.require(has_word("constant reflect replicate circular", mode), "the mode");
   const Integers paddings = op.integers("paddings");
   require_range(op, paddings, 6, 0, kMaxStep, "paddings");
-  Shape shape = x.shape;
   const std::size_t last = layout == "NCDHW" ? 4 : 3;
   for (std::size_t i = 0; i < 3; ++i) {  // of the last dimension first
     std::int64_t& size = shape[last - i];
@@ -69,36 +65,27 @@ void infer_pad(OperatorView& op) {
     }
     if (size != kUnknown) size += before + after;
   }
-  op.give("Out", shape, x.dtype);
+  op.give_shape(shape);
 }
 
+/// Makes blocks of pixels out of channels, or with a downscale_factor the other way round.
 void infer_pixel_shuffle(OperatorView& op) {
-  const Value& x = op.in("X");
-  const Layout at = layout_of(op, x.shape, "data_format");
-  const std::int64_t factor = op.integer("upscale_factor");
-  op.require(factor >= 1 && factor <= kMaxFactor, "upscale_factor");
-  Shape shape = x.shape;
-  op.require(shape[at.channel] > 0 && shape[at.channel] % (factor * factor) == 0, "channels");
-  shape[at.channel] /= factor * factor;
+  Shape shape = op.in("X").shape;
+  const Layout at = layout_of(op, shape, "data_format");
+  const std::string name = op.present({"upscale_factor", "downscale_factor"});
+  const bool up = name == "upscale_factor";
+  const std::int64_t factor = op.integer(name);
+  op.require(factor >= 1 && factor <= kMaxFactor, name);
+  const std::int64_t block = factor * factor;
+  std::int64_t& channels = shape[at.channel];
+  op.require(channels > 0 && (!up || channels % block == 0), "channels");
+  channels = up ? channels / block : channels * block;
   for (std::size_t i = 0; i < 2; ++i) {
-    if (shape[at.image + i] != kUnknown) shape[at.image + i] *= factor;
+    std::int64_t& size = shape[at.image + i];
+    op.require(up || (size > 0 && size % factor == 0), "the size");
+    if (size != kUnknown) size = up ? size * factor : size / factor;
   }
-  op.give("Out", shape, x.dtype);
-}
-
-void infer_pixel_unshuffle(OperatorView& op) {
-  const Value& x = op.in("X");
-  const Layout at = layout_of(op, x.shape, "data_format");
-  const std::int64_t factor = op.integer("downscale_factor");
-  op.require(factor >= 1 && factor <= kMaxFactor, "downscale_factor");
-  Shape shape = x.shape;
-  op.require(shape[at.channel] > 0, "channels");
-  shape[at.channel] *= factor * factor;
-  for (std::size_t i = 0; i < 2; ++i) {
-    op.require(shape[at.image + i] > 0 && shape[at.image + i] % factor == 0, "the size");
-    shape[at.image + i] /= factor;
-  }
-  op.give("Out", shape, x.dtype);
+  op.give_shape(shape);
 }
 
 void infer_channel_shuffle(OperatorView& op) {
@@ -107,27 +94,23 @@ void infer_channel_shuffle(OperatorView& op) {
   const std::int64_t groups = op.integer("groups");
   const std::int64_t channels = x.shape[at.channel];
   op.require(groups >= 1 && channels > 0 && channels % groups == 0, "groups and channels");
-  op.give_like("Out", x);
+  infer_same(op);
 }
 
 constexpr OperatorRule kRules[] = {
-    {kDesc, "nearest_interp_v2 bilinear_interp_v2 bicubic_interp_v2",
+    {kPaddle,
+     "nearest_interp_v2/nearest_interp bilinear_interp_v2/bilinear_interp "
+     "bicubic_interp_v2/bicubic_interp",
      "X OutSize! SizeTensor! Scale!", "Out",
-     "data_layout:str out_d:int out_h:int out_w:int scale:floats interp_method:str "
-     "align_corners:bool align_mode:int",
+     "data_layout:str/data_format:str out_d:int out_h:int out_w:int "
+     "scale:floats/scale:doubles|floats|empty interp_method:str align_corners:bool align_mode:int",
      infer_interpolate},
-    {kPir, "nearest_interp bilinear_interp bicubic_interp", "X OutSize! SizeTensor! Scale!", "Out",
-     "data_format:str out_d:int out_h:int out_w:int scale:doubles|floats|empty interp_method:str "
-     "align_corners:bool align_mode:int",
-     infer_interpolate},
-    {kDesc, "pad3d", "X Paddings!", "Out", "paddings:ints mode:str value:float data_format:str",
-     infer_pad},
-    {kPir, "pad3d", "X paddings", "Out", "mode:str pad_value:float|double data_format:str",
-     infer_pad},
+    {kPaddle, "pad3d", "X Paddings!/paddings", "Out",
+     "paddings:ints/ mode:str value:float/pad_value:float|double data_format:str", infer_pad},
     {kPaddle, "pixel_shuffle", "X", "Out", "upscale_factor:int data_format:str",
      infer_pixel_shuffle},
     {kPaddle, "pixel_unshuffle", "X", "Out", "downscale_factor:int data_format:str",
-     infer_pixel_unshuffle},
+     infer_pixel_shuffle},
     {kPaddle, "channel_shuffle", "X", "Out", "groups:int data_format:str", infer_channel_shuffle},
 };
 

@@ -58,6 +58,19 @@ std::string_view common_attributes(Dialect dialect) {
                "quantization_type:str? out_threshold:float? skip_quant:bool|int?";
 }
 
+/// The words of a rule that are for this dialect.
+std::vector<std::string_view> words_of(std::string_view text, Dialect dialect) {
+  std::vector<std::string_view> words;
+  for (std::string_view word : split(text, ' ')) {
+    const std::size_t slash = word.find('/');
+    if (slash != std::string_view::npos) {
+      word = dialect == Dialect::Pir ? word.substr(slash + 1) : word.substr(0, slash);
+    }
+    if (!word.empty()) words.push_back(word);
+  }
+  return words;
+}
+
 const OperatorRule* find_rule(std::string_view type, Dialect dialect, std::int64_t opset) {
   const bool pir = dialect == Dialect::Pir;
   if (pir && type.substr(0, 2) != "1.") return nullptr;
@@ -66,19 +79,20 @@ const OperatorRule* find_rule(std::string_view type, Dialect dialect, std::int64
                             linear_rules, normalization_rules, parts_rules, pooling_rules,
                             quantization_rules, reduction_rules, resize_rules, shape_rules}) {
     for (const OperatorRule& rule : family()) {
-      const bool of_opset =
-          dialect != Dialect::Onnx || (opset >= rule.first_opset && opset <= rule.last_opset);
-      if ((rule.dialects & bit(dialect)) != 0 && of_opset && has_word(rule.types, type)) {
-        return &rule;
+      if ((rule.dialects & bit(dialect)) == 0) continue;
+      if (dialect == Dialect::Onnx && (opset < rule.first_opset || opset > rule.last_opset))
+        continue;
+      for (const std::string_view word : words_of(rule.types, dialect)) {
+        if (word == type) return &rule;
       }
     }
   }
   return nullptr;
 }
 
-std::vector<ParsedRule::Argument> parse_arguments(std::string_view words) {
+std::vector<ParsedRule::Argument> parse_arguments(std::string_view text, Dialect dialect) {
   std::vector<ParsedRule::Argument> arguments;
-  for (std::string_view word : split(words, ' ')) {
+  for (std::string_view word : words_of(text, dialect)) {
     const bool forbidden = take_mark(word, '!');
     const bool optional = take_mark(word, '?') || forbidden;
     const bool list = take_mark(word, '*');
@@ -90,11 +104,11 @@ std::vector<ParsedRule::Argument> parse_arguments(std::string_view words) {
 ParsedRule parse(const OperatorRule& rule, Dialect dialect) {
   ParsedRule parsed;
   parsed.infer = rule.infer;
-  parsed.inputs = parse_arguments(rule.inputs);
-  parsed.outputs = parse_arguments(rule.outputs);
+  parsed.inputs = parse_arguments(rule.inputs, dialect);
+  parsed.outputs = parse_arguments(rule.outputs, dialect);
   bool own = true;
-  for (const std::string_view words : {rule.attributes, common_attributes(dialect)}) {
-    for (std::string_view word : split(words, ' ')) {
+  for (const std::string_view text : {rule.attributes, common_attributes(dialect)}) {
+    for (std::string_view word : words_of(text, dialect)) {
       ParsedRule::Attribute attribute;
       attribute.own = own;
       attribute.optional = take_mark(word, '?');

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -25,10 +26,11 @@ inline constexpr unsigned kOnnx = bit(Dialect::Onnx);
 inline constexpr std::int64_t kMinOpset = 7;
 inline constexpr std::int64_t kMaxOpset = 21;
 
-/// What operators take and give. Words separated by blanks; in `inputs` and `outputs` a name with
-/// `?` may be left out, with `!` must be, with `*` it is a list of one or more, in the order of PIR
-/// or ONNX; in `attributes` it is `name:type`, or `name:type|type`, with `?` when it may be left
-/// out.
+/// What operators take and give. Words separated by blanks, in `inputs` and `outputs` in the order
+/// of PIR or ONNX. There a name with `?` may be left out, with `!` must be, with `*` it is a list
+/// of one or more. In `attributes` it is `name:type`, or `name:type|type`, with `?` when it may be
+/// left out. Of a word `one/other` the first is for ProgramDesc, the second for PIR; either may be
+/// empty.
 struct OperatorRule {
   unsigned dialects;       ///< bits
   std::string_view types;  ///< those of PIR without the `1.` before them

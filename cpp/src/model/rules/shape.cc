@@ -17,8 +17,7 @@ void infer_reshape(OperatorView& op) {
   std::optional<Integers> wanted;
   if (!op.has("Shape") && !op.has("ShapeTensor")) wanted = op.known_integers("shape");
   if (!wanted) {  // from other inputs, known when it runs; Paddle then compares the sizes
-    give_rearranged(op, op.declared("Out").shape);
-    return;
+    return give_rearranged(op, op.declared("Out").shape);
   }
   Shape shape = *wanted;
   std::optional<std::size_t> open;
@@ -38,9 +37,8 @@ void infer_reshape(OperatorView& op) {
   const double after = volume(shape);
   const bool batch = std::count(x.shape.begin(), x.shape.end(), kUnknown) > 0;
   const auto unknown = std::count(shape.begin(), shape.end(), kUnknown);
-  if (open && unknown == 1 && !batch) shape[*open] = static_cast<std::int64_t>(before / after);
-  if (open && unknown == 2 && batch) {
-    // The batch is kept elsewhere; the open dimension is what is left.
+  if (open && unknown == (batch ? 2 : 1)) {
+    // The batch, if it is free, is kept elsewhere; the open dimension is what is left.
     op.require(std::fmod(before, after) == 0, "a size that does not match");
     shape[*open] = static_cast<std::int64_t>(before / after);
   }
@@ -68,27 +66,29 @@ void infer_transpose(OperatorView& op) {
   const Integers order = op.integers(op.present({"perm", "axis"}));
   op.require(order.size() == x.shape.size(), "the axes");
   Shape shape;
-  std::vector<bool> used(order.size());
-  for (const std::int64_t given : order) {
-    const std::size_t axis = op.axis(given, order.size());
-    op.require(!used[axis], "the axes");
-    used[axis] = true;
+  for (const std::size_t axis : distinct_axes(op, order, order.size())) {
     shape.push_back(x.shape[axis]);
   }
   give_rearranged(op, shape);
 }
 
+/// Paddle leaves dimensions other than 1 as they are, and an axis may be named twice.
 void infer_squeeze(OperatorView& op) {
-  const Value& x = op.in("X");
+  const Shape& from = op.in("X").shape;
+  op.supports(!op.is_onnx() || op.is_given("axes"), "operator without axes");
   const Integers axes = op.integers("axes");
-  op.require(!axes.empty(), "the axes");
-  Shape shape = x.shape;
-  for (const std::int64_t given : axes) shape[op.axis(given, x.shape.size())] = 0;
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    // Paddle leaves dimensions other than 1 as they are.
-    if (shape[i] == 0 && x.shape[i] != 1) shape[i] = x.shape[i];
+  op.require(op.is_onnx() || !axes.empty(), "the axes");
+  if (op.is_onnx()) distinct_axes(op, axes, from.size());
+  std::vector<bool> gone(from.size());
+  for (const std::int64_t given : axes) {
+    const std::size_t axis = op.axis(given, from.size());
+    op.require(!op.is_onnx() || from[axis] == 1, "a size that is squeezed is not 1");
+    gone[axis] = from[axis] == 1;
   }
-  shape.erase(std::remove(shape.begin(), shape.end(), 0), shape.end());
+  Shape shape;
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    if (!gone[i]) shape.push_back(from[i]);
+  }
   give_rearranged(op, shape);
 }
 
@@ -103,10 +103,10 @@ void infer_unsqueeze(OperatorView& op) {
 }
 
 void infer_shape(OperatorView& op) {
-  const std::string name = op.present({"Input", "X"});
-  op.give("Out", {static_cast<std::int64_t>(op.in(name).shape.size())}, op.declared("Out").dtype);
+  const Value& x = op.in(op.present({"Input", "X"}));
   const int dtype = op.declared("Out").dtype;
   op.require(dtype == kInt32 || dtype == kInt64, "the element type");
+  op.give("Out", {static_cast<std::int64_t>(x.shape.size())}, dtype);
 }
 
 void infer_expand(OperatorView& op) {
@@ -124,15 +124,14 @@ void infer_expand(OperatorView& op) {
     // A size that is not known could be anything but what is asked for.
     op.require(shape[i] == size || (size == 1 && shape[i] >= 1), "shape");
   }
-  op.give("Out", shape, x.dtype);
+  op.give_shape(shape);
 }
 
 void infer_tile(OperatorView& op) {
-  const Value& x = op.in("X");
+  Shape shape = op.in("X").shape;
   Integers times = op.integers("repeat_times");
-  op.require(times.size() <= kMaxRank && x.shape.size() <= kMaxRank, "the rank");
+  op.require(times.size() <= kMaxRank, "the rank");
   require_range(op, times, times.size(), 1, kMaxStep, "repeat_times");
-  Shape shape = x.shape;
   const std::size_t rank = std::max(shape.size(), times.size());
   shape.insert(shape.begin(), rank - shape.size(), 1);
   times.insert(times.begin(), rank - times.size(), 1);
@@ -142,13 +141,12 @@ void infer_tile(OperatorView& op) {
     op.require(shape[i] <= kMaxValuesPerImage / times[i], "repeat_times");
     shape[i] *= times[i];
   }
-  op.give("Out", shape, x.dtype);
+  op.give_shape(shape);
 }
 
 void infer_flip(OperatorView& op) {
-  const Value& x = op.in("X");
-  distinct_axes(op, op.integers("axis"), x.shape.size());
-  op.give_like("Out", x);
+  distinct_axes(op, op.integers("axis"), op.in("X").shape.size());
+  infer_same(op);
 }
 
 void infer_roll(OperatorView& op) {
@@ -159,7 +157,7 @@ void infer_roll(OperatorView& op) {
   for (const std::size_t axis : distinct_axes(op, axes, x.shape.size())) {
     op.require(x.shape[axis] > 0, "a size that is not known");
   }
-  op.give_like("Out", x);
+  infer_same(op);
 }
 
 // ---- of ONNX, whose shapes may be computed from the number of images
@@ -167,16 +165,9 @@ void infer_roll(OperatorView& op) {
 constexpr const char* kEachImage = "change of shape but of each image";
 
 /// How many values a shape has, without the number of images where that is open.
-double values_of(const Shape& shape, bool& open) {
+double values_of(const Shape& shape) {
   double values = 1;
-  open = false;
-  for (const std::int64_t size : shape) {
-    if (size == kImages) {
-      open = true;
-    } else {
-      values *= static_cast<double>(size);
-    }
-  }
+  for (const std::int64_t size : shape) values *= size == kImages ? 1 : static_cast<double>(size);
   return values;
 }
 
@@ -199,10 +190,10 @@ void infer_onnx_reshape(OperatorView& op) {
     }
     op.supports(shape[i] > 0 || shape[i] == kImages, kEachImage);
   }
-  bool open = false;
-  bool still_open = false;
-  const double before = values_of(from, open);
-  const double after = values_of(shape, still_open);
+  const double before = values_of(from);
+  const double after = values_of(shape);
+  const bool open = std::count(from.begin(), from.end(), kImages) > 0;
+  const bool still_open = std::count(shape.begin(), shape.end(), kImages) > 0;
   if (left != nullptr && open != still_open) {
     op.supports(open && before == after, kEachImage);
     *left = kImages;
@@ -224,17 +215,6 @@ void infer_onnx_flatten(OperatorView& op) {
   op.supports(given >= -rank && given <= rank, "flattening but of each image");
   const auto axis = static_cast<std::size_t>(given < 0 ? given + rank : given);
   give_rearranged(op, {product(shape, 0, axis), product(shape, axis, shape.size())});
-}
-
-void infer_onnx_squeeze(OperatorView& op) {
-  Shape shape = op.in("X").shape;
-  op.supports(op.has("axes") || op.has_attribute("axes"), "operator without axes");
-  for (const std::size_t axis : distinct_axes(op, op.integers("axes"), shape.size())) {
-    op.require(shape[axis] == 1, "a size that is squeezed is not 1");
-    shape[axis] = 0;
-  }
-  shape.erase(std::remove(shape.begin(), shape.end(), 0), shape.end());
-  give_rearranged(op, shape);
 }
 
 void infer_onnx_unsqueeze(OperatorView& op) {
@@ -259,31 +239,26 @@ void infer_onnx_shape(OperatorView& op) {
 }
 
 constexpr OperatorRule kRules[] = {
-    {kDesc, "reshape2", "X Shape? ShapeTensor*?", "Out XShape?", "shape:ints", infer_reshape},
-    {kPir, "reshape", "X shape*", "Out", "", infer_reshape},
-    {kDesc, "flatten_contiguous_range", "X", "Out XShape?", "start_axis:int stop_axis:int",
-     infer_flatten},
-    {kPir, "flatten", "X", "Out", "start_axis:int stop_axis:int", infer_flatten},
-    {kDesc, "transpose2", "X", "Out XShape?", "axis:ints", infer_transpose},
-    {kPir, "transpose", "X", "Out", "perm:ints", infer_transpose},
-    {kDesc, "squeeze2", "X", "Out XShape?", "axes:ints", infer_squeeze},
-    {kPir, "squeeze", "X axes", "Out", "", infer_squeeze},
-    {kDesc, "unsqueeze2", "X AxesTensor! AxesTensorList!", "Out XShape?", "axes:ints",
-     infer_unsqueeze},
-    {kPir, "unsqueeze", "X axes", "Out", "", infer_unsqueeze},
-    {kDesc, "shape", "Input", "Out", "", infer_shape},
-    {kPir, "shape shape64", "X", "Out", "", infer_shape},
+    {kPaddle, "reshape2/reshape", "X Shape?/shape* ShapeTensor*?/", "Out XShape?/", "shape:ints/",
+     infer_reshape},
+    {kPaddle, "flatten_contiguous_range/flatten", "X", "Out XShape?/",
+     "start_axis:int stop_axis:int", infer_flatten},
+    {kPaddle, "transpose2/transpose", "X", "Out XShape?/", "axis:ints/perm:ints", infer_transpose},
+    {kPaddle, "squeeze2/squeeze", "X /axes", "Out XShape?/", "axes:ints/", infer_squeeze},
+    {kPaddle, "unsqueeze2/unsqueeze", "X AxesTensor!/axes AxesTensorList!/", "Out XShape?/",
+     "axes:ints/", infer_unsqueeze},
+    {kPaddle, "shape /shape64", "Input/X", "Out", "", infer_shape},
     {kOnnx, "Reshape", "X shape", "Out", "allowzero:long?", infer_onnx_reshape},
     {kOnnx, "Flatten", "X", "Out", "axis:long?", infer_onnx_flatten},
-    {kOnnx, "Squeeze", "X", "Out", "axes:longs?", infer_onnx_squeeze, kMinOpset, 12},
-    {kOnnx, "Squeeze", "X axes?", "Out", "", infer_onnx_squeeze, 13},
+    {kOnnx, "Squeeze", "X", "Out", "axes:longs?", infer_squeeze, kMinOpset, 12},
+    {kOnnx, "Squeeze", "X axes?", "Out", "", infer_squeeze, 13},
     {kOnnx, "Unsqueeze", "X", "Out", "axes:longs", infer_onnx_unsqueeze, kMinOpset, 12},
     {kOnnx, "Unsqueeze", "X axes", "Out", "", infer_onnx_unsqueeze, 13},
     {kOnnx, "Shape", "X", "Out", "end:long? start:long?", infer_onnx_shape},
-    {kDesc, "expand_v2", "X Shape! expand_shapes_tensor!", "Out", "shape:ints", infer_expand},
-    {kPir, "expand", "X shape", "Out", "", infer_expand},
-    {kDesc, "tile", "X RepeatTimes! repeat_times_tensor!", "Out", "repeat_times:ints", infer_tile},
-    {kPir, "tile", "X repeat_times", "Out", "", infer_tile},
+    {kPaddle, "expand_v2/expand", "X Shape!/shape expand_shapes_tensor!/", "Out", "shape:ints/",
+     infer_expand},
+    {kPaddle, "tile", "X RepeatTimes!/repeat_times repeat_times_tensor!/", "Out",
+     "repeat_times:ints/", infer_tile},
     {kPaddle, "flip", "X", "Out", "axis:ints", infer_flip},
     {kPir, "roll", "X shifts", "Out", "axis:longs", infer_roll},
 };

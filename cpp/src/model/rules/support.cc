@@ -1,7 +1,7 @@
 #include "model/rules/support.h"
 
 #include <algorithm>
-#include <array>
+#include <map>
 #include <utility>
 
 #include "model/contents.h"
@@ -49,7 +49,7 @@ void require_range(const OperatorView& op, const Integers& values, std::size_t c
 bool channels_last(const OperatorView& op, const std::string& name) {
   if (op.is_onnx()) return false;
   const std::string layout = op.text(name);
-  op.require(layout == "NCHW" || layout == "AnyLayout" || layout == "NHWC", name);
+  op.require(has_word("NCHW AnyLayout NHWC", layout), name);
   return layout == "NHWC";
 }
 
@@ -76,24 +76,20 @@ Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b) {
 }
 
 void require_vector(const OperatorView& op, const std::string& name, std::int64_t size) {
-  op.require(!op.has(name) || (op.in(name).shape.size() == 1 && fits(op.in(name).shape[0], size)),
-             "the shape of " + name);
+  op.require(!op.has(name) || fits(op.in(name).shape, {size}), "the shape of " + name);
 }
 
 void give_rearranged(OperatorView& op, const Shape& shape) {
-  const Value& x = op.in("X");
-  op.give("Out", shape, x.dtype);
-  if (op.is_onnx() && is_known(x)) op.give_contents("Out", x);
-  if (op.outputs("XShape") > 0) op.give_unused("XShape", op.declared("XShape").shape);
+  op.give_shape(shape);
+  if (op.is_onnx() && is_known(op.in("X"))) op.give_contents("Out", op.in("X"));
 }
 
 std::int64_t softmax_axis(const OperatorView& op) {
   return op.integer("axis", op.opset() < 13 ? 1 : -1);  // left out by ONNX alone
 }
 
-void infer_same(OperatorView& op) { op.give_like("Out", op.in("X")); }
+void infer_same(OperatorView& op) { op.give_shape(op.in("X").shape); }
 
-/// Axes that a list names, each once.
 std::vector<std::size_t> distinct_axes(const OperatorView& op, const Integers& given,
                                        std::size_t rank) {
   std::vector<std::size_t> axes;
@@ -119,19 +115,13 @@ void give_list(OperatorView& op, const Integers& values) {
 }
 
 int dtype_named(const OperatorView& op, const std::string& name) {
-  constexpr std::array<std::pair<const char*, int>, 7> kNames = {{
-      {"bool", kBool},
-      {"int32", kInt32},
-      {"int64", kInt64},
-      {"float16", 4},
-      {"float32", 5},
-      {"float64", 6},
-      {"uint8", kUint8},
-  }};
-  for (const auto& [known, dtype] : kNames) {
-    if (name == known) return dtype;
-  }
-  op.fail("an element type");
+  static const std::map<std::string, int> dtypes = {
+      {"bool", kBool},       {"int32", kInt32},     {"int64", kInt64}, {"float16", kFloat16},
+      {"float32", kFloat32}, {"float64", kFloat64}, {"uint8", kUint8},
+  };
+  const auto found = dtypes.find(name);
+  op.require(found != dtypes.end(), "an element type");
+  return found->second;
 }
 
 }  // namespace lenet

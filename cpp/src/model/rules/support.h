@@ -2,6 +2,7 @@
 /// What the rules of operators share.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -21,6 +22,7 @@ inline constexpr std::int64_t kMaxStep = 1 << 16;  // of strides, dilations, ker
 inline constexpr int kBool = 0;
 inline constexpr int kInt32 = 2;
 inline constexpr int kInt64 = 3;
+inline constexpr int kFloat16 = 4;
 inline constexpr int kFloat32 = 5;
 inline constexpr int kFloat64 = 6;
 inline constexpr int kUint8 = 20;
@@ -37,6 +39,12 @@ std::string plain_type(const Graph& graph, const Operator& op);
 
 inline bool fits(std::int64_t a, std::int64_t b) {
   return a == kUnknown || b == kUnknown || a == b;
+}
+
+/// Whether every size of two shapes fits.
+inline bool fits(const Shape& a, const Shape& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](std::int64_t one, std::int64_t other) { return fits(one, other); });
 }
 
 /// Of the sizes in [from, to); unknown when one is.
