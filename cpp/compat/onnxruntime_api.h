@@ -5,8 +5,8 @@
 /// The API is one exported function, `OrtGetApiBase`, and a table of function pointers, which the
 /// project promises only ever to lengthen. The places in the table are a fact of the public header
 /// (microsoft/onnxruntime, onnxruntime_c_api.h). cmake/probe_onnxruntime.cc calls each of them when
-/// a library is at hand, and src/engines/onnxruntime/check_declarations.cc compares this file with
-/// the header when that is.
+/// a library is at hand, and cmake/check_onnxruntime_header.cc compares this file with the header
+/// when that is.
 #pragma once
 
 #include <cstddef>
@@ -25,16 +25,7 @@ struct TensorInfo;  ///< OrtTensorTypeAndShapeInfo
 struct TypeInfo;
 struct Value;
 
-enum ErrorCode : int {
-  kFail = 1,
-  kInvalidArgument = 2,
-  kNoSuchFile = 3,
-  kNoModel = 4,
-  kRuntimeException = 6,
-  kInvalidProtobuf = 7,
-  kNotImplemented = 9,
-  kInvalidGraph = 10,
-};
+enum ErrorCode : int { kNoSuchFile = 3, kNotImplemented = 9 };
 
 enum ElementType : int { kFloat = 1 };  // ONNX's TensorProto.DataType
 

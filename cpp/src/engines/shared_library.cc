@@ -3,7 +3,15 @@
 #include <dlfcn.h>
 #include <locale.h>  // uselocale is not in <clocale>
 
+#include <cstdio>
+
 namespace lenet {
+
+std::pair<int, int> parse_version(const std::string& version) {
+  std::pair<int, int> parts;
+  const bool both = std::sscanf(version.c_str(), "%d.%d", &parts.first, &parts.second) == 2;
+  return both ? parts : std::pair(0, 0);
+}
 
 std::filesystem::path own_folder() {
   Dl_info info = {};

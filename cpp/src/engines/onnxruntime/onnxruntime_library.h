@@ -16,14 +16,10 @@ struct OnnxRuntimeLibrary {
 
 /// Opens the library on first use. Thread-safe.
 /// \throws Error Unsupported (there is none), FileNotFound (the one that was named),
-/// VersionMismatch,
-///   BackendFailure; a later call tries again.
+///   VersionMismatch, BackendFailure; a later call tries again.
 const OnnxRuntimeLibrary& load_onnxruntime();
 
-/// What onnxruntime says in one line, without places in its sources.
-std::string plain_message(std::string message);
-
-/// \throws Error BackendFailure with what the status says, unless it is null; releases it.
-void require_success(const ort::Api& api, ort::Status* status, const char* doing);
+/// What a status says in one line, without places in onnxruntime's sources. Releases it.
+std::string take_message(const ort::Api& api, ort::Status* status);
 
 }  // namespace lenet
