@@ -42,7 +42,7 @@ def dygraph(model: Model) -> Run:
 
 
 def paddle_inference(model: Model) -> Run:
-    """Run ``paddle.inference``, configured as ``paddle_engine.cc`` does."""
+    """Run ``paddle.inference``, configured as ``load_predictor.cc`` does."""
     from paddle.inference import create_predictor
 
     from lenet_cpp.models.paddle_run import inference_config

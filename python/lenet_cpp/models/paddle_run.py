@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import paddle
 
 _SEED = 20_240_229
-# As paddle_engine.cc has it.
+# As load_predictor.cc has it.
 _ONEDNN_SHAPES = 16
 _BF16_OPERATORS = (
     *("conv2d", "fused_conv2d", "conv2d_transpose", "fc", "matmul", "matmul_v2", "fused_matmul"),
@@ -73,7 +73,7 @@ def inference_config(
     precision: str = "fp32",
     cache: str,
 ) -> paddle.inference.Config:
-    """Configure ``paddle.inference`` as ``paddle_engine.cc`` does.
+    """Configure ``paddle.inference`` as ``load_predictor.cc`` does.
 
     Args:
         program: The program.

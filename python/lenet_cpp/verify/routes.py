@@ -79,7 +79,7 @@ def run_dygraph(
 
 
 def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Run a model with ``paddle.inference``, configured as ``paddle_engine.cc`` does.
+    """Run a model with ``paddle.inference``, configured as ``load_predictor.cc`` does.
 
     This function does not check the files. Paddle crashes on some damaged ones, so load the model
     with :class:`Predictor` first.

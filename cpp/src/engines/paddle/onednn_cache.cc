@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <utility>
 
 // What Paddle's libphi_core has of this (paddle/phi/backends/onednn/onednn_context.h,
 // paddle/phi/backends/context_pool.h); null where it is not exported. Members are declared as
@@ -64,76 +66,61 @@ bool has_symbols() {
          phi::set_blob;
 }
 
-/// Shared by runs; held alone by what removes from the cache.
-struct Cache {
-  std::shared_mutex runs;
-  std::mutex turn;  // so that runs after each other do not keep out who waits to be alone
-
-  static Cache& instance() {
-    static Cache& one = *new Cache;  // threads may end after static objects
-    return one;
-  }
-  std::shared_lock<std::shared_mutex> share() {
-    const std::lock_guard<std::mutex> wait(turn);
-    return std::shared_lock<std::shared_mutex>(runs);
-  }
-  std::unique_lock<std::shared_mutex> alone() {
-    const std::lock_guard<std::mutex> wait(turn);
-    return std::unique_lock<std::shared_mutex>(runs);
-  }
+struct CacheMutex {
+  std::shared_mutex runs;  // shared by runs, held alone by what removes from the cache
+  std::mutex turn;         // so that runs after each other do not keep out who waits to be alone
 };
+
+CacheMutex& cache_mutex() {
+  static CacheMutex& one = *new CacheMutex;  // threads may end after static objects
+  return one;
+}
+
+template <typename Lock>
+Lock lock_cache() {
+  const std::lock_guard<std::mutex> wait(cache_mutex().turn);
+  return Lock(cache_mutex().runs);
+}
+
+using Shared = std::shared_lock<std::shared_mutex>;
+using Alone = std::unique_lock<std::shared_mutex>;
 
 /// At the end of a thread Paddle removes what the thread's last predictor has in the cache, which
 /// may run in another by now. Objects of a thread are destroyed in the reverse order of their
-/// construction: LastOfThread before Paddle's, FirstOfThread after it.
-struct FirstOfThread {
-  std::unique_lock<std::shared_mutex> lock;
-};
-
-struct LastOfThread {
-  explicit LastOfThread(FirstOfThread& first) : first_(first) {}
-  LastOfThread(const LastOfThread&) = delete;
-  LastOfThread& operator=(const LastOfThread&) = delete;
-  ~LastOfThread() { first_.lock = Cache::instance().alone(); }
-
- private:
-  FirstOfThread& first_;
-};
-
+/// construction: `last` before Paddle's, `lock` after it.
 phi::ThreadLocals* thread_locals() {
-  thread_local FirstOfThread first;
+  thread_local Alone lock;
   phi::ThreadLocals* body = phi::thread_locals();
-  thread_local const LastOfThread last(first);
+  struct Last {
+    ~Last() { lock = lock_cache<Alone>(); }
+  };
+  thread_local const Last last{};
   return body;
 }
 
 }  // namespace
 
-std::string onednn_shape_key(const std::vector<int>& shape) {
-  std::string key;
-  for (const int size : shape) key += std::to_string(size) + "-";
-  return key;
-}
-
-OneDnnRun::OneDnnRun(const std::string& shape_key) {
+OneDnnRun::OneDnnRun(const std::vector<int>& shape) {
   if (!has_symbols()) return;
   static const std::string name = "lenet";  // of an entry that says that the shape is there
   static const auto entry = std::make_shared<int>();
+  std::string key;
+  for (const int size : shape) key += std::to_string(size) + "-";
   phi::ThreadLocals* body = thread_locals();
   (phi::set_session ? phi::set_session : phi::set_session_of_3_1)(body, kLimitedSession);
-  phi::set_shape(body, shape_key);
+  phi::set_shape(body, std::move(key));
   phi::OneDnnContext* context = phi::context_of(phi::context_pool(), phi::Place());
   if (phi::clear_attributes) phi::clear_attributes(context);
   for (;;) {
-    lock_ = Cache::instance().share();
+    lock_ = lock_cache<Shared>();
     if (phi::get_blob(context, name)) return;
     lock_.unlock();
-    const auto alone = Cache::instance().alone();
+    const auto alone = lock_cache<Alone>();
     phi::set_capacity(body, kShapes);  // a run sets it to 0
     phi::set_blob(context, name, entry);
   }
 }
 
-NoOneDnnRun::NoOneDnnRun() : lock_(Cache::instance().alone()) {}
+NoOneDnnRun::NoOneDnnRun() : lock_(lock_cache<Alone>()) {}
 
 }  // namespace lenet

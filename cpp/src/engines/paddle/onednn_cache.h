@@ -12,13 +12,9 @@
 
 #include <mutex>
 #include <shared_mutex>
-#include <string>
 #include <vector>
 
 namespace lenet {
-
-/// \returns the name under which oneDNN's cache is to keep what belongs to this shape
-std::string onednn_shape_key(const std::vector<int>& shape);
 
 /// While it lives, this thread's run with oneDNN is kept under a shape, and nothing is removed from
 /// the cache. There are 16 shapes in the process; for another one of them goes. Where the Paddle
@@ -28,7 +24,8 @@ std::string onednn_shape_key(const std::vector<int>& shape);
 /// the thread, where the first operator of a .json would apply them too. They are cleared here.
 class OneDnnRun {
  public:
-  explicit OneDnnRun(const std::string& shape_key);
+  /// \param shape of the input
+  explicit OneDnnRun(const std::vector<int>& shape);
 
  private:
   std::shared_lock<std::shared_mutex> lock_;

@@ -7,23 +7,48 @@
 #include "lenet/error.h"
 
 namespace lenet {
-namespace {
 
-/// Paddle itself computes in float32 without a word where it cannot do as it was told.
-void require_precision(const Config& config, const Model& model) {
+void require_paddle_options(const Config& config) {
+  if (config.precision == Precision::Fp32) return;
+  const std::string precision = std::string("precision ") + to_string(config.precision);
+  if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::OneDnn) {
+    throw Error(ErrorCode::BadInput, precision +
+                                         " is computed by oneDNN: set accelerator to onednn or " +
+                                         "auto, not to " + to_string(config.accelerator));
+  }
+  if (!config.ir_optim) {
+    throw Error(ErrorCode::BadInput,
+                precision + " comes of rewriting operators: set ir_optim to true");
+  }
+}
+
+std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& model) {
   const ProgramTraits& traits = model.traits;
   const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorCode::Unsupported, "'" + model.path + "' " + why);
+    throw Error(ErrorCode::Unsupported, "'" + model.path + "'" + why);
   };
-  if (config.accelerator == Accelerator::OpenVino && traits.quantized) {
-    refuse(
-        "is a quantized model, which Paddle's OpenVINO cannot convert; use accelerator auto, plain "
-        "or onednn, or for speed precision int8");
+  if (config.accelerator == Accelerator::OpenVino) {
+    if (traits.quantized) {
+      refuse(
+          " is a quantized model, which Paddle's OpenVINO cannot convert; use accelerator auto, "
+          "plain or onednn, or for speed precision int8");
+    }
+    if (model.format != ModelFormat::Pdmodel) {
+      refuse(
+          ": OpenVINO runs .pdmodel programs only (Paddle ignores the switch for .json and fails "
+          "on one file per variable); use the .pdmodel, or accelerator onednn or plain");
+    }
+    if (!traits.openvino_refusal.empty()) {
+      refuse(" has " + traits.openvino_refusal +
+             ", which OpenVINO is not known to compute as Paddle does; use accelerator auto, "
+             "onednn or plain");
+    }
   }
+  // Paddle computes in float32 without a word where it cannot do as it was told.
   if (config.precision == Precision::Bf16) {
     if (traits.quantized) {
       refuse(
-          "is quantized, so that nothing of it runs in bf16; use precision int8 or fp32, or the "
+          " is quantized, so that nothing of it runs in bf16; use precision int8 or fp32, or the "
           "float model");
     }
     if (!has_bf16()) {
@@ -32,46 +57,10 @@ void require_precision(const Config& config, const Model& model) {
                   "(avx512_bf16), which this one does not have; use fp32");
     }
   }
-}
-
-}  // namespace
-
-void require_paddle_options(const Config& config) {
-  if (config.precision == Precision::Fp32) return;
-  const std::string precision = to_string(config.precision);
-  if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::OneDnn) {
-    throw Error(ErrorCode::BadInput, "precision " + precision +
-                                         " is computed by oneDNN: set accelerator to onednn or " +
-                                         "auto, not to " + to_string(config.accelerator));
-  }
-  if (!config.ir_optim) {
-    throw Error(ErrorCode::BadInput,
-                "precision " + precision + " comes of rewriting operators: set ir_optim to true");
-  }
-}
-
-std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& model) {
-  require_precision(config, model);
-  if (config.accelerator == Accelerator::OpenVino && model.format != ModelFormat::Pdmodel) {
-    throw Error(ErrorCode::Unsupported,
-                "'" + model.path +
-                    "': OpenVINO runs .pdmodel programs only (Paddle ignores the switch for .json "
-                    "and fails on one file per variable); use the .pdmodel, or accelerator onednn "
-                    "or plain");
-  }
-  const ProgramTraits& traits = model.traits;
-  if (config.accelerator == Accelerator::OpenVino && !traits.openvino_refusal.empty()) {
-    throw Error(ErrorCode::Unsupported,
-                "'" + model.path + "' has " + traits.openvino_refusal +
-                    ", which OpenVINO is not known to compute as Paddle does; use accelerator "
-                    "auto, onednn or plain");
-  }
   if (config.accelerator == Accelerator::OneDnn && !traits.onednn_refusal.empty()) {
-    throw Error(
-        ErrorCode::Unsupported,
-        "'" + model.path + "' has " + traits.onednn_refusal +
-            ", which oneDNN computes wrongly or not at all; use accelerator " +
-            (config.precision == Precision::Fp32 ? "auto or plain" : "plain with precision fp32"));
+    refuse(" has " + traits.onednn_refusal +
+           ", which oneDNN computes wrongly or not at all; use accelerator " +
+           (config.precision == Precision::Fp32 ? "auto or plain" : "plain with precision fp32"));
   }
   return std::unique_ptr<Engine>(load_paddle_plugin().create(config, model));
 }

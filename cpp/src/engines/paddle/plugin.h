@@ -3,30 +3,24 @@
 /// Paddle's types and is opened when a predictor first asks for it.
 #pragma once
 
+#include <string>
+
 #include "engines/engine.h"
-
-extern "C" {
-
-/// \returns the library's version, such as "3.3.1"; "unknown" when it does not say. Never null.
-using LenetPaddleVersion = const char* (*)();
-
-/// \returns a new engine, owned by the caller.
-using LenetPaddleCreate = lenet::Engine* (*)(const lenet::Config&, const lenet::Model&);
-}
 
 namespace lenet {
 
-constexpr const char* kPaddleVersionSymbol = "lenet_paddle_version";
-constexpr const char* kPaddleCreateSymbol = "lenet_paddle_create";
-
 struct PaddlePlugin {
-  LenetPaddleCreate create = nullptr;
-  std::string version;
+  Engine* (*create)(const Config&, const Model&);  ///< a new engine, owned by the caller
+  std::string version;  ///< the library's, such as "3.3.1"; "unknown" when it does not say
 };
+
+/// What the plug-in exports.
+constexpr const char* kPaddlePluginSymbol = "lenet_paddle_plugin";
+using GetPaddlePlugin = const PaddlePlugin& (*)();
 
 /// Opens the plug-in and the Paddle library on first use. Thread-safe.
 /// \throws Error FileNotFound, VersionMismatch, Unsupported, BackendFailure; a later call tries
-/// again.
+///   again.
 const PaddlePlugin& load_paddle_plugin();
 
 }  // namespace lenet

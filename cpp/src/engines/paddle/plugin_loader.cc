@@ -1,13 +1,8 @@
 #include <dlfcn.h>
 #include <link.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <mutex>
-#include <optional>
 #include <string_view>
-#include <tuple>
 
 #include "engines/paddle/paddle.h"
 #include "engines/paddle/plugin.h"
@@ -22,29 +17,29 @@ namespace {
 constexpr const char* kPluginFile = "liblenet_paddle.so";
 constexpr const char* kPythonStubsFile = "liblenet_python_stubs.so";
 constexpr char kPlaceholder = 'X';
-constexpr const char* kLibraryVariable = "LENET_PADDLE_LIBRARY";
 constexpr const char* kWheelLibrary = "libpaddle.so";
-constexpr const char* kRemedy = "; run ./run.sh, install paddlepaddle" LENET_PADDLE_RANGE
-                                ", or set LENET_PADDLE_LIBRARY to the library file; the native "
-                                "engine needs none";
 
-std::mutex mutex;
-std::string library_path;            // guarded by mutex
-std::optional<PaddlePlugin> plugin;  // guarded by mutex
+[[noreturn]] void fail(ErrorCode code, const std::string& message) {
+  throw Error(code, message +
+                        "; run ./run.sh, install paddlepaddle" LENET_PADDLE_RANGE
+                        ", or set LENET_PADDLE_LIBRARY to the library file; the native engine "
+                        "needs none");
+}
 
-[[noreturn]] void fail_to_load(const std::string& message) {
+[[noreturn]] void fail_to_load() {
+  const std::string message = last_dl_error();
   ErrorCode code = ErrorCode::BackendFailure;
   if (message.find("cannot open shared object file") != std::string::npos) {
     code = ErrorCode::FileNotFound;
   } else if (message.find("undefined symbol") != std::string::npos) {
     code = ErrorCode::VersionMismatch;
   }
-  throw Error(code, "cannot load the Paddle Inference library: " + message + kRemedy);
+  fail(code, "cannot load the Paddle Inference library: " + message);
 }
 
 void* open_library(const std::string& path, int flags) {
   void* handle = dlopen(path.c_str(), flags);
-  if (handle == nullptr) fail_to_load(last_dl_error());
+  if (handle == nullptr) fail_to_load();
   return handle;
 }
 
@@ -85,26 +80,9 @@ void refuse_second_paddle() {
   }
 }
 
-std::tuple<int, int> parse_version(const std::string& text) {
-  int major = 0;
-  int minor = 0;
-  if (std::sscanf(text.c_str(), "%d.%d", &major, &minor) != 2) return {0, 0};
-  return {major, minor};
-}
-
-void require_supported(const std::string& version) {
-  const auto found = parse_version(version);
-  if (found >= parse_version(LENET_PADDLE_MIN) && found < parse_version(LENET_PADDLE_END)) return;
-  throw Error(ErrorCode::VersionMismatch,
-              "Paddle " + version + " was found, this build supports " LENET_PADDLE_RANGE +
-                  std::string(kRemedy));
-}
-
-PaddlePlugin open_plugin() {
+PaddlePlugin open_plugin(const std::string& chosen) {
   const fs::path folder = own_folder();
   refuse_second_paddle();
-  const char* variable = std::getenv(kLibraryVariable);
-  const std::string chosen = variable != nullptr && *variable != '\0' ? variable : library_path;
   // Once the library is in the process, the plug-in's reference to its soname resolves to it.
   const fs::path stubs = folder / kPythonStubsFile;
   std::error_code failed;
@@ -115,27 +93,25 @@ PaddlePlugin open_plugin() {
     open_library(chosen, RTLD_LAZY | RTLD_LOCAL);
   }
   void* handle = open_library((folder / kPluginFile).string(), RTLD_NOW | RTLD_LOCAL);
-  const auto version = reinterpret_cast<LenetPaddleVersion>(dlsym(handle, kPaddleVersionSymbol));
-  const auto create = reinterpret_cast<LenetPaddleCreate>(dlsym(handle, kPaddleCreateSymbol));
-  if (version == nullptr || create == nullptr) fail_to_load(last_dl_error());
-  PaddlePlugin opened{create, version()};
-  require_supported(opened.version);
+  const auto get = reinterpret_cast<GetPaddlePlugin>(dlsym(handle, kPaddlePluginSymbol));
+  if (get == nullptr) fail_to_load();
+  const PaddlePlugin& opened = get();
+  const auto version = parse_version(opened.version);
+  if (version < parse_version(LENET_PADDLE_MIN) || version >= parse_version(LENET_PADDLE_END)) {
+    fail(ErrorCode::VersionMismatch,
+         "Paddle " + opened.version + " was found, this build supports " LENET_PADDLE_RANGE);
+  }
   return opened;
 }
 
+LazyLibrary<PaddlePlugin> plugin("LENET_PADDLE_LIBRARY", open_plugin);
+
 }  // namespace
 
-const PaddlePlugin& load_paddle_plugin() {
-  const std::lock_guard<std::mutex> lock(mutex);
-  if (!plugin) plugin = open_plugin();
-  return *plugin;
-}
+const PaddlePlugin& load_paddle_plugin() { return plugin.get(); }
 
 const EngineLibrary kPaddleLibrary = {LENET_PADDLE_SONAME,
-                                      [](const std::string& path) {
-                                        const std::lock_guard<std::mutex> lock(mutex);
-                                        library_path = path;
-                                      },
-                                      [] { return load_paddle_plugin().version; }};
+                                      [](const std::string& path) { plugin.set_path(path); },
+                                      [] { return plugin.get().version; }};
 
 }  // namespace lenet
