@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <cstring>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -24,7 +23,6 @@ constexpr std::array<std::uint32_t, 64> kRoundConstants = {
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
 constexpr std::size_t kBlockBytes = 64;
-constexpr std::size_t kLengthBytes = 8;
 
 std::uint32_t rotate_right(std::uint32_t value, int bits) {
   return (value >> bits) | (value << (32 - bits));
@@ -145,20 +143,16 @@ std::string sha256_hex(std::string_view bytes) {
 std::string sha256_hex(std::string_view bytes, Sha256Blocks take) {
   std::array<std::uint32_t, 8> hash = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                        0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
-  const std::size_t left = bytes.size() % kBlockBytes;
-  take(hash, data, bytes.size() / kBlockBytes);
-  data += bytes.size() - left;
-
-  std::array<unsigned char, 2 * kBlockBytes> tail{};
-  if (left > 0) std::memcpy(tail.data(), data, left);
-  tail[left] = 0x80;
-  const std::size_t tail_bytes = left + 1 + kLengthBytes <= kBlockBytes ? kBlockBytes : tail.size();
+  const auto take_bytes = [&](std::string_view blocks) {
+    take(hash, reinterpret_cast<const unsigned char*>(blocks.data()), blocks.size() / kBlockBytes);
+  };
+  take_bytes(bytes);  // but for a part of a block
+  std::string tail(bytes.substr(bytes.size() / kBlockBytes * kBlockBytes));
+  tail += '\x80';
+  while (tail.size() % kBlockBytes != kBlockBytes - sizeof(std::uint64_t)) tail += '\0';
   const std::uint64_t bits = std::uint64_t{bytes.size()} * 8;
-  for (std::size_t i = 0; i < kLengthBytes; ++i) {
-    tail[tail_bytes - 1 - i] = static_cast<unsigned char>(bits >> (8 * i));
-  }
-  take(hash, tail.data(), tail_bytes / kBlockBytes);
+  for (int shift = 56; shift >= 0; shift -= 8) tail += static_cast<char>(bits >> shift);
+  take_bytes(tail);
 
   static constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
