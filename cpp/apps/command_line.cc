@@ -1,11 +1,7 @@
 #include "command_line.h"
 
-#include <getopt.h>
-
 #include <algorithm>
-#include <charconv>
-#include <cstring>
-#include <utility>
+#include <numeric>
 
 namespace lenet::apps {
 namespace {
@@ -14,78 +10,79 @@ bool is_bool(const std::string& text) {
   return text == "true" || text == "false" || text == "1" || text == "0";
 }
 
+/// How many letters must be changed, added or left out to turn one word into the other.
+std::size_t distance_of(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t changed = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({changed, diagonal + 1, row[j] + 1});
+    }
+  }
+  return row.back();
+}
+
 }  // namespace
 
-std::int64_t parse_integer(const std::string& flag, const std::string& text, std::int64_t least,
-                           std::int64_t most) {
-  std::int64_t value = 0;
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (result.ec != std::errc() || result.ptr != text.data() + text.size() || value < least ||
-      value > most) {
-    throw UsageError("--" + flag + " is '" + text + "'; expected an integer, " +
-                     std::to_string(least) + " or more");
-  }
-  return value;
+void CommandLine::add(std::string_view name, const char* argument, const std::string& help,
+                      Setter set) {
+  flags_.push_back(
+      {std::string(name), argument, help, std::move(set), std::exchange(heading_, nullptr)});
 }
 
-bool parse_bool(const std::string& flag, const std::string& text) {
-  if (!is_bool(text)) {
-    throw UsageError("--" + flag + " is '" + text + "'; expected true or false");
-  }
-  return text == "true" || text == "1";
-}
-
-void CommandLine::add(const char* name, const char* argument, const std::string& help, Setter set) {
-  flags_.push_back({name, argument, help, std::move(set), false, std::exchange(heading_, nullptr)});
-}
-
-void CommandLine::text(const char* name, const char* argument, const char* help,
-                       std::string& field) {
-  add(name, argument, help, [&field](const std::string& value) { field = value; });
-}
-
-void CommandLine::toggle(const char* name, const char* help, const std::function<void()>& set) {
-  add(name, "", help, [set](const std::string&) { set(); });
-}
-
-void CommandLine::toggle(const char* name, const char* help, bool& field) {
-  toggle(name, help, [&field] { field = true; });
+const CommandLine::Flag& CommandLine::find(const std::string& argument) const {
+  std::string name = argument.compare(0, 2, "--") == 0 ? argument.substr(2) : argument;
+  std::replace(name.begin(), name.end(), '-', '_');
+  const auto begins_so = [&](const Flag& flag) { return flag.name.rfind(name, 0) == 0; };
+  const auto farther = [&](const Flag& a, const Flag& b) {
+    return distance_of(name, a.name) < distance_of(name, b.name);
+  };
+  const auto nearest = std::min_element(flags_.begin(), flags_.end(), farther);
+  if (nearest->name == name) return *nearest;
+  const auto found = std::find_if(flags_.begin(), flags_.end(), begins_so);
+  if (found != flags_.end() && std::count_if(found, flags_.end(), begins_so) == 1) return *found;
+  constexpr std::size_t kNear = 2;
+  const bool near = distance_of(name, nearest->name) <= kNear;
+  throw UsageError("unknown option " + argument +
+                   (near ? "; did you mean --" + nearest->name + "?" : ""));
 }
 
 std::vector<std::string> CommandLine::parse(int argc, char** argv) const {
-  std::vector<option> table;
-  for (const Flag& flag : flags_) {
-    const int argument = flag.argument.empty() ? no_argument
-                         : flag.boolean        ? optional_argument
-                                               : required_argument;
-    table.push_back({flag.name.c_str(), argument, nullptr, 0});
-  }
-  table.push_back({nullptr, 0, nullptr, 0});
-
-  opterr = 0;
-  optind = 0;  // glibc: forget where an earlier scan stopped
-  for (;;) {
-    const int current = std::max(optind, 1);
-    int index = 0;
-    // The leading colon tells a missing value (':') from an unknown flag ('?').
-    const int result = getopt_long(argc, argv, ":", table.data(), &index);
-    if (result == -1) break;
-    if (result == ':') throw UsageError(std::string(argv[optind - 1]) + " needs a value");
-    if (result == '?') {
-      const bool known = optopt == 0 && std::strchr(argv[optind - 1], '=') != nullptr &&
-                         std::strncmp(argv[optind - 1], "--help", 6) == 0;
-      throw UsageError((known ? "no value is taken by " : "unknown option ") +
-                       std::string(argv[current < optind ? optind - 1 : current]));
+  std::vector<std::string> others;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument == "--") {
+      others.insert(others.end(), argv + i + 1, argv + argc);
+      break;
     }
-    const Flag& flag = flags_[static_cast<std::size_t>(index)];
-    std::string value = optarg == nullptr ? "" : optarg;
-    if (flag.boolean && optarg == nullptr) {
-      const bool follows = optind < argc && is_bool(argv[optind]);
-      value = follows ? argv[optind++] : "true";
+    if (argument.size() < 2 || argument[0] != '-') {
+      others.push_back(argument);
+      continue;
     }
-    flag.set(value);
+    const std::size_t equals = argument.find('=');
+    const Flag& flag = find(argument.substr(0, equals));
+    const std::string shown = "--" + flag.name;
+    std::string value = "true";
+    if (equals != std::string::npos) {
+      if (flag.argument.empty()) throw UsageError(shown + " takes no value");
+      value = argument.substr(equals + 1);
+    } else if (flag.argument == "true|false") {
+      if (i + 1 < argc && is_bool(argv[i + 1])) value = argv[++i];
+    } else if (!flag.argument.empty()) {
+      if (i + 1 == argc) throw UsageError(shown + " needs a value");
+      value = argv[++i];
+    }
+    try {
+      flag.set(shown, value);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::BadInput) throw;
+      throw UsageError(error.what());
+    }
   }
-  return {argv + optind, argv + argc};
+  return others;
 }
 
 std::string CommandLine::help() const {

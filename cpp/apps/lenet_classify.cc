@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "batches.h"
-#include "classify_options.h"
 #include "image_files.h"
 #include "interrupt.h"
 #include "io/atomic_file.h"
@@ -17,6 +16,7 @@
 #include "lenet/predictor.h"
 #include "manifest.h"
 #include "model/ends_in_softmax.h"
+#include "options.h"
 #include "program.h"
 #include "results.h"
 

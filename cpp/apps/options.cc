@@ -1,66 +1,135 @@
 #include "options.h"
 
-#include <vector>
-
-#include "shared_flags.h"
+#include "lenet/engines.h"
 
 namespace lenet::apps {
 namespace {
 
+/// What a model is and how it runs: the library's own options.
+void add_config_flags(CommandLine& line, CommonOptions& options) {
+  line.heading("Model and engine");
+  for (const ConfigOption& option : kConfigOptions) {
+    const std::string names = option.name == "engine" ? engine_names() : "";
+    line.add(option.name, option.argument, option.help + names,
+             [&](const std::string& shown, const std::string& value) {
+               option.set(options.config, shown, value);
+               options.given.insert(option.name);
+             });
+  }
+  line.add("int8", "", "the same as --precision=int8", options.int8);
+}
+
+Format parse_format(const std::string& shown, const std::string& value, bool csv) {
+  if (value == "text") return Format::Text;
+  if (value == "json") return Format::Json;
+  if (value == "csv" && csv) return Format::Csv;
+  throw UsageError(shown + " is '" + value + "'; expected " +
+                   (csv ? "text, json or csv" : "text or json"));
+}
+
+void add_information_flags(CommandLine& line, CommonOptions& options) {
+  line.add("version", "", "print our version and those of the engines", options.version);
+  line.add("help", "", "print this text", options.help);
+}
+
 CommandLine command_line(Options& options) {
   CommandLine line;
-  add_model_flags(line, options.config);
-
+  add_config_flags(line, options);
   line.heading("Data");
-  line.text("input", "FILE",
-            ".npy (float32, or uint8 scaled by 1/255), IDX images or PGM (default: zeros)",
-            options.input);
-  line.text("labels", "FILE", "IDX or .npy labels; prints the accuracy", options.labels);
-  line.text("output", "FILE", "write the outputs as .npy, float32", options.output);
-  line.integer("batch_size", "images a run (default: 64 with --input, 1 without)",
-               options.batch_size, 1);
-  line.integer("max_batch_size",
-               "larger batches are cut into pieces of N images (default: 0, which is 64 a thread)",
-               options.config.max_batch_size, 0);
-  line.boolean("check_finite",
-               "refuse NaN and infinity in the input and the parameters (default: true)",
-               options.config.check_finite);
-  line.boolean("check_range",
-               "warn of an input far beyond the range that preprocess.json beside the model gives "
-               "(default: true)",
-               options.check_range);
-
-  add_engine_flags(line, options.config);
-
+  line.add("input", "FILE",
+           ".npy (float32, or uint8 scaled by 1/255), IDX images or PGM (default: zeros)",
+           options.input);
+  line.add("labels", "FILE", "IDX or .npy labels; prints the accuracy", options.labels);
+  line.add("output", "FILE", "write the outputs as .npy, float32", options.output);
+  line.add("batch_size", "N", "images a run (default: 64 with --input, 1 without)",
+           options.batch_size, 1);
+  line.add("check_range", "true|false",
+           "warn of an input far beyond the range that preprocess.json beside the model gives "
+           "(default: true)",
+           options.check_range);
   line.heading("Measurement and output");
-  line.integer(
-      "repeats",
-      "measure N runs of the first batch: median, p90, p99, images/s; of more than 100,000 "
-      "to 0.05 %",
-      options.repeats, 1);
-  line.integer("max_seconds", "end warming up and measuring after N seconds (default: 600)",
-               options.max_seconds, 1);
-  line.integer("warmup", "runs before the measured ones (default: 10)", options.warmup, 0);
-  line.toggle(
-      "profile",
-      "print what each layer costs: kernel, multiply-adds, bytes, time, "
-      "and shares of the machine's limits (--repeats: measured runs; default: half a second "
-      "of them)",
-      options.profile);
-  line.toggle("explain", "the same as --profile", options.profile);
-  line.text("trace", "FILE",
-            "with --profile: also write it as a Chrome trace, for Perfetto or chrome://tracing",
-            options.trace);
+  line.add("repeats", "N",
+           "measure N runs of the first batch: median, p90, p99, images/s; of more than 100,000 "
+           "to 0.05 %",
+           options.repeats, 1);
+  line.add("max_seconds", "N", "end warming up and measuring after N seconds (default: 600)",
+           options.max_seconds, 1);
+  line.add("warmup", "N", "runs before the measured ones (default: 10)", options.warmup, 0);
+  line.add("profile", "",
+           "print what each layer costs: kernel, multiply-adds, bytes, time, and shares of the "
+           "machine's limits (--repeats: measured runs; default: half a second of them)",
+           options.profile);
+  line.add("explain", "", "the same as --profile", options.profile);
+  line.add("trace", "FILE",
+           "with --profile: also write it as a Chrome trace, for Perfetto or chrome://tracing",
+           options.trace);
   line.add("format", "text|json", "what to print on standard output (default: text)",
-           [&options](const std::string& value) {
-             if (value != "text" && value != "json") {
-               throw UsageError("--format is '" + value + "'; expected text or json");
-             }
-             options.format = value == "json" ? Format::Json : Format::Text;
+           [&](const std::string& shown, const std::string& value) {
+             options.format = parse_format(shown, value, false);
            });
-  add_information_flags(line, options.version, options.help);
+  add_information_flags(line, options);
   return line;
 }
+
+CommandLine command_line(ClassifyOptions& options) {
+  CommandLine line;
+  add_config_flags(line, options);
+  line.heading("Images and classes");
+  line.add("preprocess", "FILE",
+           "how images are prepared (default: preprocess.json beside the model)",
+           options.preprocess);
+  line.add("labels", "FILE",
+           "names of the classes, one a line, or '0 NAME' and so on (default: those of "
+           "manifest.json beside the model)",
+           options.labels);
+  line.add("topk", "N", "classes of each image, the most probable first (default: 5)", options.topk,
+           1);
+  line.add("softmax", "true|false",
+           "whether the model gives logits, which softmax turns into probabilities (default: as "
+           "manifest.json says, or else seen from the model's last operator)",
+           [&](const std::string& shown, const std::string& value) {
+             parse_value(shown, value, options.softmax.emplace());
+           });
+  line.add("batch_size", "N", "images a run (default: 1)", options.batch_size, 1);
+  line.heading("Output");
+  line.add("format", "text|json|csv", "of the result (default: text)",
+           [&](const std::string& shown, const std::string& value) {
+             options.format = parse_format(shown, value, true);
+           });
+  line.add("output", "FILE",
+           "write the result there instead of printing it; it appears whole or not at all",
+           options.output);
+  line.add("output_tensor", "FILE",
+           "also write what the model took, as .npy: float32 [images, channels, height, width]",
+           options.output_tensor);
+  add_information_flags(line, options);
+  return line;
+}
+
+/// The model has to be named, in one way, and its precision too.
+void settle(CommonOptions& options) {
+  Config& config = options.config;
+  if (config.model_dir.empty() && config.model_file.empty()) {
+    throw UsageError("name a model: --model_file and --params_file, or --model_dir");
+  }
+  if (!config.model_dir.empty() && !(config.model_file + config.params_file).empty()) {
+    throw UsageError(
+        "--model_dir stands instead of --model_file and --params_file, not beside them");
+  }
+  if (!options.int8) return;
+  if (options.given.count("precision") > 0 && config.precision != Precision::Int8) {
+    throw UsageError(std::string("--int8 is short for --precision=int8, and --precision is ") +
+                     to_string(config.precision));
+  }
+  config.precision = Precision::Int8;
+}
+
+constexpr const char* kExitCodes = R"(
+Exit code: 0 done; 1 standard output could not be written; 2 wrong usage; 3 FileNotFound;
+4 BadModel; 5 BadInput; 6 Unsupported; 7 VersionMismatch; 8 BackendFailure.
+Ctrl-C, SIGTERM and SIGHUP end it by the signal (130, 143, 129 in a shell) and leave no
+half-written file.
+)";
 
 }  // namespace
 
@@ -68,7 +137,8 @@ Options parse_options(int argc, char** argv) {
   Options options;
   const std::vector<std::string> others = command_line(options).parse(argc, argv);
   if (!others.empty()) throw UsageError("unexpected argument '" + others.front() + "'");
-  if (!options.help && !options.version) require_model(options.config);
+  if (options.help || options.version) return options;
+  settle(options);
   if (!options.labels.empty() && options.input.empty()) {
     throw UsageError("--labels needs the images they belong to: --input");
   }
@@ -78,6 +148,16 @@ Options parse_options(int argc, char** argv) {
   if (!options.profile && !options.trace.empty()) {
     throw UsageError("--trace needs what it writes: --profile");
   }
+  return options;
+}
+
+ClassifyOptions parse_classify_options(int argc, char** argv) {
+  ClassifyOptions options;
+  options.batch_size = 1;
+  options.images = command_line(options).parse(argc, argv);
+  if (options.help || options.version) return options;
+  settle(options);
+  if (options.images.empty()) throw UsageError("name images to classify: files or folders");
   return options;
 }
 
@@ -93,7 +173,23 @@ std::string help_text(const std::string& program) {
          "--labels=labels.npy --output=logits.npy --repeats=1000\n"
          "\n"
          "Values follow '=' or a space. Without --input one image of zeros is run.\n" +
-         command_line(unused).help() + exit_code_help();
+         command_line(unused).help() + kExitCodes;
+}
+
+std::string classify_help() {
+  ClassifyOptions unused;
+  return R"(Classifies image files with an exported model: decodes and prepares them as
+preprocess.json beside the model says, runs the model, prints the most probable classes.
+
+  lenet_classify --model_dir=inference_model/lenet photo.jpg
+  lenet_classify --model_dir=inference_model/lenet --topk=3 --format=csv \
+                 --output=digits.csv photos/ another.png
+
+Images are files, or folders, which stand for the images in them. Read are JPEG, PNG,
+BMP, PGM, PPM (binary, 8 bits) and .npy (uint8, [H, W] or [H, W, 3]). Values follow '='
+or a space; after '--' everything is an image.
+)" + command_line(unused).help() +
+         kExitCodes;
 }
 
 }  // namespace lenet::apps

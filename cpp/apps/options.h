@@ -1,38 +1,57 @@
 /// \file
-/// The command line of lenet_infer_test.
+/// The command lines of lenet_infer_test and lenet_classify.
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <set>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "command_line.h"
 #include "lenet/config.h"
 
 namespace lenet::apps {
 
-enum class Format { Text, Json };
+enum class Format { Text, Json, Csv };
 
-struct Options {
+struct CommonOptions {
   Config config;
-  std::string input;            ///< empty: zeros
-  std::string labels;           ///< empty: no accuracy
-  std::string output;           ///< empty: nothing written
-  std::int64_t batch_size = 0;  ///< images a run; 0: 64 with an input file, 1 without
-  int warmup = 10;              ///< runs before the measured ones
-  int repeats = 0;              ///< measured runs; 0: no measurement
-  int max_seconds = 600;        ///< that warming up and measuring may take
+  std::string labels;           ///< file; empty: none, or the manifest's
+  std::string output;           ///< file; empty: none, or standard output
+  std::int64_t batch_size = 0;  ///< images a run; 0: the program's default
   Format format = Format::Text;
-  bool check_range = true;  ///< warn of values far beyond the model's preprocessing
-  bool profile = false;     ///< print what each layer costs, and run nothing else
-  std::string trace;        ///< file for the profile's Chrome trace; empty: none
+  bool int8 = false;                 ///< --precision=int8
+  std::set<std::string_view> given;  ///< names of options in `config`
   bool help = false;
   bool version = false;
 };
 
+struct Options : CommonOptions {
+  std::string input;        ///< empty: zeros
+  int warmup = 10;          ///< runs before the measured ones
+  int repeats = 0;          ///< measured runs; 0: no measurement
+  int max_seconds = 600;    ///< that warming up and measuring may take
+  bool check_range = true;  ///< warn of values far beyond the model's preprocessing
+  bool profile = false;     ///< print what each layer costs, and run nothing else
+  std::string trace;        ///< file for the profile's Chrome trace; empty: none
+};
+
+struct ClassifyOptions : CommonOptions {
+  std::vector<std::string> images;  ///< files and folders
+  std::string preprocess;           ///< empty: preprocess.json beside the model
+  std::optional<bool> softmax;      ///< none: as the manifest says, or else the model
+  int topk = 5;
+  std::string output_tensor;  ///< empty: not written
+};
+
 /// \throws UsageError
 Options parse_options(int argc, char** argv);
+ClassifyOptions parse_classify_options(int argc, char** argv);
 
 /// \param program the name of the program
 std::string help_text(const std::string& program);
+std::string classify_help();
 
 }  // namespace lenet::apps

@@ -56,7 +56,7 @@ int run_program(const char* name, const std::function<std::string()>& work) {
   } catch (const Interrupted& interrupted) {
     end_by(interrupted.signal);
   } catch (const UsageError& error) {
-    std::fprintf(stderr, "%s: usage: %s (see --help)\n", name, error.what());
+    std::fprintf(stderr, "%s: %s (see --help)\n", name, error.what());
     return kExitUsage;
   } catch (const Error& error) {
     return fail(name, error.code(), error.what());

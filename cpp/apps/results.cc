@@ -112,13 +112,13 @@ std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, s
 }
 
 std::string format_results(const std::vector<ImageResult>& results, const Names& names,
-                           ResultFormat format) {
+                           Format format) {
   switch (format) {
-    case ResultFormat::Json:
+    case Format::Json:
       return json_of(results, names);
-    case ResultFormat::Csv:
+    case Format::Csv:
       return csv_of(results, names);
-    case ResultFormat::Text:
+    case Format::Text:
       break;
   }
   return text_of(results, names);

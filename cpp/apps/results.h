@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "classify_options.h"
+#include "options.h"
 
 namespace lenet::apps {
 
@@ -29,6 +29,6 @@ std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, s
 /// \param names of all classes; empty when they are not known
 /// \returns text: a table; csv and json: as lenet-cpp predict writes them.
 std::string format_results(const std::vector<ImageResult>& results,
-                           const std::vector<std::string>& names, ResultFormat format);
+                           const std::vector<std::string>& names, Format format);
 
 }  // namespace lenet::apps

@@ -1,6 +1,5 @@
 #include "config_option.h"
 
-#include <array>
 #include <charconv>
 #include <system_error>
 
@@ -9,78 +8,93 @@
 namespace lenet {
 namespace {
 
-[[noreturn]] void refuse(std::string_view name, std::string_view value, const char* expected) {
+[[noreturn]] void refuse(std::string_view name, std::string_view text,
+                         const std::string& expected) {
   throw Error(ErrorCode::BadInput,
-              std::string(name) + " is '" + std::string(value) + "'; expected " + expected);
+              std::string(name) + " is '" + std::string(text) + "'; expected " + expected);
 }
 
-void parse(std::string_view /*name*/, std::string_view value, std::string& field) { field = value; }
-
-void parse(std::string_view /*name*/, std::string_view value, Accelerator& field) {
-  field = parse_accelerator(value);
+template <auto kField, auto... kLeast>
+void set(Config& config, std::string_view shown, std::string_view text) {
+  parse_value(shown, text, config.*kField, kLeast...);
 }
 
-void parse(std::string_view /*name*/, std::string_view value, EngineKind& field) {
-  field = parse_engine(value);
+template <auto kField, auto kParse>
+void choose(Config& config, std::string_view /*shown*/, std::string_view text) {
+  config.*kField = kParse(text);
 }
-
-void parse(std::string_view /*name*/, std::string_view value, Precision& field) {
-  field = parse_precision(value);
-}
-
-void parse(std::string_view name, std::string_view value, bool& field) {
-  if (value != "true" && value != "false") refuse(name, value, "true or false");
-  field = value == "true";
-}
-
-template <typename Integer>
-void parse(std::string_view name, std::string_view value, Integer& field) {
-  Integer number = 0;
-  const char* const end = value.data() + value.size();
-  const auto [last, failure] = std::from_chars(value.data(), end, number);
-  if (failure != std::errc() || last != end) refuse(name, value, "an integer");
-  field = number;
-}
-
-template <auto kField>
-void set(Config& config, std::string_view name, std::string_view value) {
-  parse(name, value, config.*kField);
-}
-
-struct Option {
-  std::string_view name;
-  void (*set)(Config&, std::string_view name, std::string_view value);
-};
-
-constexpr std::array<Option, 14> kOptions = {{
-    {"model_file", set<&Config::model_file>},
-    {"params_file", set<&Config::params_file>},
-    {"model_dir", set<&Config::model_dir>},
-    {"engine", set<&Config::engine>},
-    {"accelerator", set<&Config::accelerator>},
-    {"precision", set<&Config::precision>},
-    {"threads", set<&Config::threads>},
-    {"ir_optim", set<&Config::ir_optim>},
-    {"memory_optim", set<&Config::memory_optim>},
-    {"check_finite", set<&Config::check_finite>},
-    {"check_program", set<&Config::check_program>},
-    {"check_hashes", set<&Config::check_hashes>},
-    {"max_batch_size", set<&Config::max_batch_size>},
-    {"time_limit_ms", set<&Config::time_limit_ms>},
-}};
 
 }  // namespace
 
-bool set_option(Config& config, std::string_view name, std::string_view value) {
-  for (const Option& option : kOptions) {
-    if (name == option.name) return option.set(config, name, value), true;
+const std::array<ConfigOption, 14> kConfigOptions = {{
+    {"model_file", "FILE", "program: NAME.pdmodel, NAME.json or NAME.onnx",
+     set<&Config::model_file>},
+    {"params_file", "FILE",
+     "parameters (default: NAME.pdiparams beside the program; not used with .onnx)",
+     set<&Config::params_file>},
+    {"model_dir", "DIR",
+     "instead of both: the folder of an exported model, or of __model__ and one file per variable",
+     set<&Config::model_dir>},
+    {"check_program", "true|false",
+     "refuse programs that could make Paddle fault, and operators that are not known (default: "
+     "true; false for a trusted model with others)",
+     set<&Config::check_program>},
+    {"check_hashes", "true|false", "compare the files with SHA256SUMS beside them (default: true)",
+     set<&Config::check_hashes>},
+    {"check_finite", "true|false",
+     "refuse NaN and infinity in the input and the parameters (default: true)",
+     set<&Config::check_finite>},
+    {"engine", "NAME",
+     "inference engine (default: auto, the fastest that runs the model and supports the options "
+     "below): ",
+     choose<&Config::engine, parse_engine>},
+    {"accelerator", "NAME",
+     "auto, plain, onednn or openvino (default: auto, the fastest by measurement: openvino for a "
+     ".pdmodel, otherwise plain for one image on a small model, and onednn; onednn for bf16 and "
+     "int8)",
+     choose<&Config::accelerator, parse_accelerator>},
+    {"precision", "NAME",
+     "of the arithmetic: fp32, bf16, or int8 for a quantized .pdmodel (default: fp32)",
+     choose<&Config::precision, parse_precision>},
+    {"threads", "N", "CPU threads of a run (default: 1)", set<&Config::threads, 1>},
+    {"ir_optim", "true|false", "let the engine fuse and rewrite operators (default: true)",
+     set<&Config::ir_optim>},
+    {"memory_optim", "true|false", "let intermediate results share memory (default: false)",
+     set<&Config::memory_optim>},
+    {"max_batch_size", "N",
+     "larger batches are cut into pieces of N images (default: 0, which is 64 a thread)",
+     set<&Config::max_batch_size, 0>},
+    {"time_limit_ms", "N",
+     "end a run with an error after N milliseconds (default: 0, no limit; not supported by Paddle)",
+     set<&Config::time_limit_ms, 0>},
+}};
+
+std::int64_t parse_integer(std::string_view name, std::string_view text, std::int64_t least,
+                           std::int64_t most) {
+  std::int64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [last, failure] = std::from_chars(text.data(), end, value);
+  if (failure != std::errc() || last != end || value < least || value > most) {
+    refuse(name, text, "an integer, " + std::to_string(least) + " or more");
+  }
+  return value;
+}
+
+void parse_value(std::string_view name, std::string_view text, bool& value) {
+  value = text == "true" || text == "1";
+  if (!value && text != "false" && text != "0") refuse(name, text, "true or false");
+}
+
+bool set_option(Config& config, std::string_view name, std::string_view text) {
+  for (const ConfigOption& option : kConfigOptions) {
+    if (name == option.name) return option.set(config, name, text), true;
   }
   return false;
 }
 
 std::string option_names() {
   std::string names;
-  for (const Option& option : kOptions) {
+  for (const ConfigOption& option : kConfigOptions) {
     names += (names.empty() ? "" : ", ") + std::string(option.name);
   }
   return names;

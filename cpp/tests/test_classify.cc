@@ -1,7 +1,7 @@
-#include "classify_options.h"
 #include "command_line.h"
 #include "image_files.h"
 #include "manifest.h"
+#include "options.h"
 #include "results.h"
 #include "support.h"
 
@@ -20,7 +20,7 @@ TEST_CASE("images stand among the flags, and after --") {
   CHECK(options.images == Names{"a.png", "b", "--c"});
   CHECK(options.topk == 3);
   CHECK(options.batch_size == 1);
-  CHECK(options.format == apps::ResultFormat::Csv);
+  CHECK(options.format == apps::Format::Csv);
   CHECK_FALSE(options.softmax.has_value());
   CHECK(parse({"--model_dir=d", "--softmax", "a"}).softmax == true);
   CHECK(parse({"--model_dir=d", "--softmax", "false", "a"}).softmax == false);
@@ -52,17 +52,17 @@ TEST_CASE("the most probable classes, the lower number first when two are equal"
 TEST_CASE("results as text, CSV and JSON") {
   const std::vector<apps::ImageResult> results = {{"a,\"b\"\n.png", {{1, 0.75F}, {0, 0.25F}}}};
   const Names names = {"cat", "dog, \"hot\""};
-  using apps::ResultFormat;
-  CHECK(format_results(results, names, ResultFormat::Text) ==
+  using apps::Format;
+  CHECK(format_results(results, names, Format::Text) ==
         "a,\"b\"?.png\n  0.750000  class 1  dog, \"hot\"\n  0.250000  class 0  cat\n");
-  CHECK(format_results(results, {}, ResultFormat::Text) ==
+  CHECK(format_results(results, {}, Format::Text) ==
         "a,\"b\"?.png\n  0.750000  class 1\n  0.250000  class 0\n");
-  CHECK(format_results(results, names, ResultFormat::Csv) ==
+  CHECK(format_results(results, names, Format::Csv) ==
         "file,rank,class_id,label,probability,error\n"
         "\"a,\"\"b\"\"\n.png\",1,1,\"dog, \"\"hot\"\"\",0.75,\n"
         "\"a,\"\"b\"\"\n.png\",2,0,cat,0.25,\n");
   const std::vector<apps::ImageResult> other = {{"\xff.png", {{0, 1}}}};
-  const std::string json = format_results(other, {}, ResultFormat::Json);
+  const std::string json = format_results(other, {}, Format::Json);
   CHECK(json.find(R"("label": null)") != std::string::npos);
   CHECK(json.find(R"("class_id": 0)") != std::string::npos);
 }

@@ -16,10 +16,9 @@ void check_usage(const std::string& text, const Names& arguments) {
 
 }  // namespace
 
-TEST_CASE("values follow an equals sign or a space") {
-  for (const auto& arguments :
-       {Names{"--model_file=m", "--params_file=p", "--threads=3"},
-        Names{"--model_file", "m", "--params_file", "p", "--threads", "3"}}) {
+TEST_CASE("values follow an equals sign or a space, names may be cut short") {
+  for (const auto& arguments : {Names{"--model_file=m", "--params_file=p", "--threads=3"},
+                                Names{"--model-file", "m", "--params_file", "p", "--thr", "3"}}) {
     const apps::Options options = parse(arguments);
     CHECK(options.config.model_file == "m");
     CHECK(options.config.params_file == "p");
@@ -43,8 +42,10 @@ TEST_CASE("booleans: alone, with a value, and before another flag") {
 
 TEST_CASE("wrong usage says what is wrong") {
   check_usage("name a model", {});
-  check_usage("unknown option --unknown", {"--model_dir=d", "--unknown"});
   check_usage("unknown option -x", {"--model_dir=d", "-x"});
+  check_usage("unknown option --max",
+              {"--model_dir=d", "--max=3"});  // --max_batch_size, --max_seconds
+  check_usage("unknown option --thread-s; did you mean --threads?", {"--thread-s=1"});
   check_usage("unexpected argument 'stray'", {"--model_dir=d", "stray"});
   check_usage("--input needs a value", {"--model_dir=d", "--input"});
   check_usage("instead", {"--model_dir=d", "--model_file=m"});

@@ -127,12 +127,14 @@ def program(case, request, folder, build):
         assert errors == ""
         assert out.startswith("lenet_infer_test ")
         return Result("ok", "", take_answer(folder), mib)
-    start, kind, message = errors.removesuffix("\n").split(": ", 2)
-    usage = kind == "usage"
-    assert (out, start, case.usage) == ("", "lenet_infer_test", usage)
-    assert code == (2 if usage else EXIT_CODES[kind])
-    assert not usage or message.endswith("(see --help)")
-    return Result("BadInput" if usage else kind, message)
+    start, said = errors.removesuffix("\n").split(": ", 1)
+    assert (out, start, case.usage) == ("", "lenet_infer_test", code == 2)
+    if case.usage:
+        assert said.endswith(" (see --help)")
+        return Result("BadInput", said)
+    kind, message = said.split(": ", 1)
+    assert code == EXIT_CODES[kind]
+    return Result(kind, message)
 
 
 class PythonRoute:

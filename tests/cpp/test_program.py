@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lenet_cpp import _core
 from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, write_idx
 from lenet_cpp.export.separate_layout import write_separate
@@ -239,24 +240,19 @@ def test_version(run_ok, root):
     assert last == f"paddle {paddle}"
 
 
-# What the issues ask for.
-SHARED = "model_file params_file model_dir labels output batch_size threads accelerator format"
+# What the issues ask for beside the options of the library.
 PROGRAMS = {
-    "lenet_infer_test":
-        ("options.cc", "input engine ir_optim memory_optim warmup repeats version help"),
-    "lenet_classify": ("classify_options.cc", "preprocess topk output_tensor"),
-}  # fmt: skip
+    "lenet_infer_test": "input labels output batch_size format warmup repeats int8 version help",
+    "lenet_classify": "preprocess labels output batch_size format topk output_tensor int8",
+}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_help_names_every_option(name, run_ok, program, root):
+def test_help_names_every_option(name, run_ok, program):
     text = run_ok("--help", program=program.with_name(name))
     named = set(re.findall(r"^  --(\w+)", text, flags=re.MULTILINE))
-    file, asked = PROGRAMS[name]
-    assert {*SHARED.split(), *asked.split()} <= named
-    sources = (root / "cpp" / "apps" / each for each in (file, "shared_flags.cc"))
-    known = re.findall(r'line\.(?!heading)\w+\(\s*"(\w+)"', "".join(map(Path.read_text, sources)))
-    assert set(known) == named
+    config = {name for name in vars(_core.Config) if not name.startswith("_")}
+    assert config | {*PROGRAMS[name].split()} <= named
     assert max(map(len, text.splitlines())) <= 100
 
 
