@@ -1,20 +1,15 @@
 /// \file
 /// The command line program that classifies image files.
 #include <algorithm>
-#include <filesystem>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "batches.h"
-#include "image_files.h"
-#include "interrupt.h"
+#include "classify_files.h"
 #include "io/atomic_file.h"
 #include "lenet/image_io.h"
-#include "lenet/image_pipeline.h"
 #include "lenet/predictor.h"
-#include "manifest.h"
 #include "model/ends_in_softmax.h"
 #include "options.h"
 #include "program.h"
@@ -22,30 +17,11 @@
 
 namespace lenet::apps {
 namespace {
-namespace fs = std::filesystem;
 
 constexpr const char* kName = "lenet_classify";
-constexpr const char* kPreprocessName = "preprocess.json";
 
-ImagePipeline load_pipeline(const ClassifyOptions& options) {
-  const Config& config = options.config;
-  // Named outright it is used as it is; beside the model it is one of the model's files.
-  if (!options.preprocess.empty()) return ImagePipeline::load(options.preprocess, false);
-  const fs::path folder(config.model_dir.empty()
-                            ? fs::path(config.model_file).parent_path().string()
-                            : config.model_dir);
-  const std::string path = (folder / kPreprocessName).string();
-  std::error_code failed;
-  if (fs::is_directory(folder.empty() ? "." : folder, failed) && !fs::exists(path, failed)) {
-    throw Error(ErrorCode::FileNotFound, "there is no " + path +
-                                             ", which says how images are prepared; export the "
-                                             "model again, or name one with --preprocess");
-  }
-  return ImagePipeline::load(path, config.check_hashes);
-}
-
-/// As images[0], and the model, have it.
-void check_shape(const Shape& shape, const std::string& file, const Tensor& batch,
+/// As the model, and the images before it, have it.
+void check_shape(const Shape& shape, const std::string& file, const Tensor& before,
                  const TensorSpec& spec) {
   bool fits = spec.shape.size() == shape.size();
   for (std::size_t i = 1; fits && i < shape.size(); ++i) {
@@ -56,11 +32,11 @@ void check_shape(const Shape& shape, const std::string& file, const Tensor& batc
                                          ", the model takes " + to_string(spec.shape) +
                                          "; name the preprocessing made for it: --preprocess");
   }
-  if (!batch.shape.empty() &&
-      !std::equal(shape.begin() + 1, shape.end(), batch.shape.begin() + 1)) {
+  if (!before.shape.empty() &&
+      !std::equal(shape.begin() + 1, shape.end(), before.shape.begin() + 1)) {
     throw Error(ErrorCode::BadInput, "'" + file + "': " + to_string(shape) +
                                          " after the preprocessing, images before " +
-                                         to_string(batch.shape) +
+                                         to_string(before.shape) +
                                          "; end its steps with CenterCrop, or use --batch_size=1");
   }
 }
@@ -77,86 +53,66 @@ Tensor read_image(const ImagePipeline& pipeline, const std::string& file) {
   }
 }
 
-class Classifier {
- public:
-  explicit Classifier(const ClassifyOptions& options)
-      : options_(options), pipeline_(load_pipeline(options)) {
-    if (!options.labels.empty()) names_ = read_class_names(options.labels);
-    predictor_.emplace(options.config);
-    const Manifest manifest =
-        read_manifest(predictor_->config().model_file, options.config.check_hashes);
-    if (options.labels.empty()) names_ = manifest.classes;
-    softmax_ = options.softmax;
-    if (!softmax_ && manifest.softmax) softmax_ = !*manifest.softmax;
-  }
+void check_names(const std::vector<std::string>& names, std::size_t classes,
+                 const ClassifyOptions& options, const std::string& model_file) {
+  if (names.empty() || names.size() == classes) return;
+  const bool from_file = !options.labels.empty();
+  throw Error(from_file ? ErrorCode::BadInput : ErrorCode::BadModel,
+              (from_file ? "'" + options.labels : "the manifest beside '" + model_file) +
+                  "' names " + std::to_string(names.size()) + " classes, the model has " +
+                  std::to_string(classes));
+}
 
-  /// \returns the text to print or to write.
-  std::string run(const std::vector<std::string>& files) {
-    const auto batch_size = static_cast<std::size_t>(options_.batch_size);
-    for (std::size_t begin = 0; begin < files.size(); begin += batch_size) {
-      const std::size_t end = begin + std::min(batch_size, files.size() - begin);
-      run_batch({files.begin() + static_cast<std::ptrdiff_t>(begin),
-                 files.begin() + static_cast<std::ptrdiff_t>(end)});
-    }
-    stop_if_interrupted();
-    if (!options_.output_tensor.empty()) write_npy(options_.output_tensor, taken_);
-    return format_results(results_, names_, options_.format);
-  }
+/// \returns the text to print or to write.
+std::string classify(const ClassifyOptions& options) {
+  // First, because it is quickly said that one of them is missing.
+  const std::vector<std::string> files = find_images(options.images);
+  const ImagePipeline pipeline = load_pipeline(options.config, options.preprocess);
+  std::vector<std::string> names;
+  if (!options.labels.empty()) names = read_class_names(options.labels);
+  Predictor predictor(options.config);
+  const std::string model_file = predictor.config().model_file;
+  const Manifest manifest = read_manifest(model_file, options.config.check_hashes);
+  if (options.labels.empty()) names = manifest.classes;
+  std::optional<bool> softmax = options.softmax;
+  if (!softmax && manifest.softmax) softmax = !*manifest.softmax;
 
- private:
-  void run_batch(const std::vector<std::string>& files) {
+  std::vector<ImageResult> results;
+  Tensor taken;  // by the model, when it is to be written: all of one shape
+  const bool take = !options.output_tensor.empty();
+  for (auto begin = files.begin(); begin != files.end();) {
+    const auto end = begin + std::min(options.batch_size, files.end() - begin);
     Tensor batch;
-    for (const std::string& file : files) {
+    for (auto file = begin; file != end; ++file) {
       stop_if_interrupted();
-      const Tensor image = read_image(pipeline_, file);
-      // All that is written has one shape.
-      const Tensor& before =
-          options_.output_tensor.empty() || taken_.shape.empty() ? batch : taken_;
-      check_shape(image.shape, file, before, predictor_->input_spec());
+      const Tensor image = read_image(pipeline, *file);
+      check_shape(image.shape, *file, taken.shape.empty() ? batch : taken, predictor.input_spec());
       append(batch, image);
     }
-    if (!options_.output_tensor.empty()) append(taken_, batch);
-    const Tensor outputs = predictor_->run(batch.view());
-    const std::size_t classes = outputs.data.size() / files.size();
+    if (take) append(taken, batch);
+    const Tensor outputs = predictor.run(batch.view());
+    const std::size_t classes = outputs.data.size() / static_cast<std::size_t>(end - begin);
     if (classes == 0) {
-      throw Error(ErrorCode::BadModel, "'" + predictor_->config().model_file +
-                                           "' is no classifier: its output is " +
+      throw Error(ErrorCode::BadModel, "'" + model_file + "' is no classifier: its output is " +
                                            to_string(outputs.shape));
     }
-    if (!names_.empty() && names_.size() != classes) wrong_names(classes);
-    if (!softmax_) softmax_ = !ends_in_softmax(predictor_->config());
-    const auto k = static_cast<std::size_t>(options_.topk);
-    for (std::size_t i = 0; i < files.size(); ++i) {
-      results_.push_back(
-          {files[i], top_classes(outputs.data.data() + i * classes, classes, k, *softmax_)});
+    check_names(names, classes, options, model_file);
+    if (!softmax) softmax = !ends_in_softmax(predictor.config());
+    const auto k = static_cast<std::size_t>(options.topk);
+    for (const float* row = outputs.data.data(); begin != end; ++begin, row += classes) {
+      results.push_back({*begin, top_classes(row, classes, k, *softmax)});
     }
   }
-
-  [[noreturn]] void wrong_names(std::size_t classes) const {
-    throw Error(options_.labels.empty() ? ErrorCode::BadModel : ErrorCode::BadInput,
-                (options_.labels.empty() ? "the manifest beside '" + predictor_->config().model_file
-                                         : "'" + options_.labels) +
-                    "' names " + std::to_string(names_.size()) + " classes, the model has " +
-                    std::to_string(classes));
-  }
-
-  const ClassifyOptions& options_;
-  ImagePipeline pipeline_;
-  std::vector<std::string> names_;  ///< of the classes; may be empty
-  std::optional<Predictor> predictor_;
-  std::optional<bool> softmax_;  ///< whether to apply it; known from the first batch on
-  std::vector<ImageResult> results_;
-  Tensor taken_;  ///< by the model, when it is to be written
-};
+  stop_if_interrupted();
+  if (take) write_npy(options.output_tensor, taken);
+  return format_results(results, names, options.format);
+}
 
 std::string work(int argc, char** argv) {
   const ClassifyOptions options = parse_classify_options(argc, argv);
-  catch_interrupts();
   if (options.help) return classify_help();
   if (options.version) return version_text(kName);
-  // First, because it is quickly said that one of them is missing.
-  const std::vector<std::string> files = find_images(options.images);
-  const std::string result = Classifier(options).run(files);
+  const std::string result = classify(options);
   if (options.output.empty()) return result;
   stop_if_interrupted();
   write_atomically(options.output, {result});
@@ -168,5 +124,5 @@ std::string work(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace lenet::apps;
-  return run_program("lenet_classify", [&] { return work(argc, argv); });
+  return run_program(kName, [&] { return work(argc, argv); });
 }

@@ -7,8 +7,6 @@
 #include <vector>
 
 #include "batches.h"
-#include "input_range.h"
-#include "interrupt.h"
 #include "io/atomic_file.h"
 #include "lenet/engines.h"
 #include "lenet/image_io.h"
@@ -142,7 +140,6 @@ std::string profile(const Options& options) {
 
 std::string work(int argc, char** argv) {
   const Options options = parse_options(argc, argv);
-  catch_interrupts();
   if (options.help) return help_text(LENET_PROGRAM) + LENET_HELP;
   if (options.version) return version_text(LENET_PROGRAM);
   if (options.profile) return profile(options);

@@ -1,24 +1,27 @@
 #include "measure.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
-#include <cstring>
-#include <memory>
+#include <fstream>
+#include <string>
+#include <utility>
 
 namespace lenet::apps {
 namespace {
 
-// A bucket for each power of two and 10 bits of the mantissa. A positive double's bits, read as an
-// integer, begin with these.
-constexpr int kMantissaBits = 10;
-constexpr int kDroppedBits = 52 - kMantissaBits;
-constexpr int kMaxExponent = 30;
-constexpr std::uint64_t kExponentBias = 1023;
-constexpr std::uint64_t kFirstBucket = (kExponentBias - kMaxExponent) << kMantissaBits;
-constexpr std::size_t kBuckets = std::size_t{2 * kMaxExponent + 1} << kMantissaBits;
+// Buckets on a logarithmic scale, of which so many are a factor of 2.
+constexpr double kSteps = 1024;
+constexpr double kMaxExponent = 30;
+
+std::size_t bucket_of(double milliseconds) {
+  const double exponent = std::clamp(std::log2(milliseconds), -kMaxExponent, kMaxExponent);
+  return static_cast<std::size_t>(kSteps * (exponent + kMaxExponent));
+}
+
+double middle_of(std::size_t bucket) {
+  return std::exp2((static_cast<double>(bucket) + 0.5) / kSteps - kMaxExponent);
+}
 
 }  // namespace
 
@@ -30,52 +33,38 @@ double seconds_of(const std::function<void()>& action) {
 
 std::int64_t peak_resident_bytes() {
   // Of getrusage the maximum goes back to before exec, to what the process that started this had.
-  const auto close = [](std::FILE* file) { std::fclose(file); };
-  const std::unique_ptr<std::FILE, decltype(close)> status(std::fopen("/proc/self/status", "r"),
-                                                           close);
-  std::array<char, 256> line{};
-  long kilobytes = 0;
-  while (status &&
-         std::fgets(line.data(), static_cast<int>(line.size()), status.get()) != nullptr) {
-    if (std::sscanf(line.data(), "VmHWM: %ld kB", &kilobytes) == 1) break;
+  std::ifstream status("/proc/self/status");
+  std::int64_t kilobytes = 0;
+  for (std::string word; status >> word;) {
+    if (word == "VmHWM:" && status >> kilobytes) break;
   }
-  return std::int64_t{1024} * kilobytes;
+  return 1024 * kilobytes;
 }
 
 void Latencies::add(double milliseconds) {
   ++count_;
-  if (!buckets_.empty()) return count_in_bucket(milliseconds);
-  exact_.push_back(milliseconds);
-  if (exact_.size() <= kExact) return;
-  buckets_.resize(kBuckets);
-  for (const double value : exact_) count_in_bucket(value);
-  exact_ = {};
-}
-
-void Latencies::count_in_bucket(double milliseconds) {
-  const double value =
-      std::clamp(milliseconds, std::ldexp(1.0, -kMaxExponent), std::ldexp(1.0, kMaxExponent));
-  std::uint64_t bits = 0;
-  std::memcpy(&bits, &value, sizeof bits);
-  ++buckets_[static_cast<std::size_t>((bits >> kDroppedBits) - kFirstBucket)];
+  if (buckets_.empty()) {
+    exact_.push_back(milliseconds);
+    if (exact_.size() <= kExact) return;
+    buckets_.resize(bucket_of(std::exp2(kMaxExponent)) + 1);
+    for (const double value : std::exchange(exact_, {})) ++buckets_[bucket_of(value)];
+  } else {
+    ++buckets_[bucket_of(milliseconds)];
+  }
 }
 
 double Latencies::percentile(double percent) {
-  const double rank = std::max(1.0, std::ceil(percent / 100.0 * static_cast<double>(count_)));
+  const auto rank =
+      std::max(std::int64_t{1},
+               static_cast<std::int64_t>(std::ceil(percent / 100.0 * static_cast<double>(count_))));
   if (buckets_.empty()) {
     const auto found = exact_.begin() + static_cast<std::ptrdiff_t>(rank) - 1;
     std::nth_element(exact_.begin(), found, exact_.end());
     return *found;
   }
   std::size_t bucket = 0;
-  for (std::int64_t below = buckets_[0]; below < static_cast<std::int64_t>(rank);) {
-    below += buckets_[++bucket];
-  }
-  // Its middle.
-  const std::uint64_t bits = (2 * (kFirstBucket + bucket) + 1) << (kDroppedBits - 1);
-  double value = 0;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
+  for (std::int64_t below = buckets_[0]; below < rank;) below += buckets_[++bucket];
+  return middle_of(bucket);
 }
 
 Latency measure(const std::function<void()>& run, int warmup, int repeats, double max_seconds,

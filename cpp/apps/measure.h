@@ -24,7 +24,7 @@ double seconds_of(const std::function<void()>& action);
 /// The most memory that this process has had resident so far (VmHWM); 0 where that is not known.
 std::int64_t peak_resident_bytes();
 
-/// The times of any number of runs, in at most 1.3 MB.
+/// The times of any number of runs, in at most 1.5 MB.
 class Latencies {
  public:
   /// Up to so many values are kept as they are. Of more, each is known to 0.05 %, if it is between
@@ -40,8 +40,6 @@ class Latencies {
   double percentile(double percent);
 
  private:
-  void count_in_bucket(double milliseconds);
-
   std::int64_t count_ = 0;
   std::vector<double> exact_;          ///< all values, or none when there are buckets
   std::vector<std::int64_t> buckets_;  ///< how many values lie in each; empty at first

@@ -1,14 +1,17 @@
 #include "program.h"
 
+#include <signal.h>  // sigaction is POSIX: <csignal> has no such promise
+#include <unistd.h>
+
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <iostream>
 #include <new>
 
 #include "command_line.h"
-#include "interrupt.h"
 #include "lenet/engines.h"
 #include "lenet/version.h"
 
@@ -17,44 +20,74 @@ namespace {
 
 constexpr int kExitOutput = 1;
 constexpr int kExitUsage = 2;
-constexpr int kExitClosedPipe = 128 + SIGPIPE;
+constexpr int kExitSignalled = 128;
+constexpr unsigned kPatienceSeconds = 5;
+
+volatile sig_atomic_t received = 0;
+struct Interrupted {};
+
+// Both run as signal handlers: only what is async-signal-safe.
+extern "C" void note_signal(int signal) {
+  received = signal;
+  alarm(kPatienceSeconds);
+}
+
+extern "C" void lose_patience(int) {
+  signal(received, SIG_DFL);
+  raise(received);
+}
+
+void handle_signals() {
+  // A closed pipe (`| head -1`) then shows as a failed write instead of ending the program.
+  signal(SIGPIPE, SIG_IGN);
+  // Likewise a file grown beyond the limit on its size (`ulimit -f`).
+  signal(SIGXFSZ, SIG_IGN);
+  struct sigaction action = {};
+  action.sa_handler = note_signal;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before = {};
+    sigaction(number, nullptr, &before);
+    // Ignored by whoever started the program, as nohup does: it stays so.
+    if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
+  }
+  action.sa_handler = lose_patience;
+  sigaction(SIGALRM, &action, nullptr);
+}
+
+/// By the signal itself, so that the caller sees what happened (128 + its number in a shell).
+[[noreturn]] void end_by_signal() {
+  lose_patience(0);
+  std::_Exit(kExitSignalled + received);  // if the signal is blocked
+}
+
+int fail(const char* name, int code, const char* kind, const char* message) {
+  if (received != 0) end_by_signal();  // which made this fail
+  std::fprintf(stderr, "%s: %s: %s\n", name, kind, message);
+  return code;
+}
+
+int fail(const char* name, ErrorCode code, const char* message) {
+  return fail(name, static_cast<int>(code), to_string(code), message);
+}
 
 int print_out(const char* name, const std::string& text) {
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
   if (written && std::fflush(stdout) == 0) return 0;
-  const int error = errno;
-  if (error == EPIPE) return kExitClosedPipe;
-  stop_if_interrupted();
-  std::fprintf(stderr, "%s: error: cannot write to standard output: %s\n", name,
-               std::strerror(error));
-  return kExitOutput;
-}
-
-int fail(const char* name, ErrorCode code, const char* message) {
-  std::fprintf(stderr, "%s: %s: %s\n", name, to_string(code), message);
-  return static_cast<int>(code);
-}
-
-int print_work(const char* name, const std::function<std::string()>& work) try {
-  return print_out(name, work());
-} catch (const Error&) {
-  stop_if_interrupted();  // whatever the signal made to fail
-  throw;
+  if (errno == EPIPE) return kExitSignalled + SIGPIPE;
+  return fail(name, kExitOutput, "error: cannot write to standard output", std::strerror(errno));
 }
 
 }  // namespace
 
 int run_program(const char* name, const std::function<std::string()>& work) {
-  // A closed pipe (`| head -1`) then shows as a failed write instead of ending the program.
-  std::signal(SIGPIPE, SIG_IGN);
-  // Likewise a file grown beyond the limit on its size (`ulimit -f`).
-  std::signal(SIGXFSZ, SIG_IGN);
+  handle_signals();
   // Paddle's passes for bf16 and int8 report there; what the programs say they write to stderr.
   std::cerr.setstate(std::ios_base::failbit);
   try {
-    return print_work(name, work);
-  } catch (const Interrupted& interrupted) {
-    end_by(interrupted.signal);
+    return print_out(name, work());
+  } catch (const Interrupted&) {
+    end_by_signal();
   } catch (const UsageError& error) {
     std::fprintf(stderr, "%s: %s (see --help)\n", name, error.what());
     return kExitUsage;
@@ -65,6 +98,10 @@ int run_program(const char* name, const std::function<std::string()>& work) {
   } catch (const std::exception& error) {
     return fail(name, ErrorCode::BackendFailure, error.what());
   }
+}
+
+void stop_if_interrupted() {
+  if (received != 0) throw Interrupted{};
 }
 
 std::string version_text(const char* name) {

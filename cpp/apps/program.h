@@ -8,9 +8,14 @@
 namespace lenet::apps {
 
 /// Runs `work` and prints what it returns on standard output; prints an error as one line on
-/// standard error, beginning with `name`. `work` calls `catch_interrupts` once it knows what to do.
+/// standard error, beginning with `name`. SIGINT (Ctrl-C), SIGTERM and SIGHUP end the program by
+/// that signal at the next call of `stop_if_interrupted`. A second one ends it at once, and so
+/// does the first when the program has not stopped seconds later.
 /// \returns the exit code.
 int run_program(const char* name, const std::function<std::string()>& work);
+
+/// Ends the work when a signal has come; what it unwinds removes its temporary files.
+void stop_if_interrupted();
 
 /// What --version prints.
 std::string version_text(const char* name);

@@ -1,6 +1,5 @@
+#include "classify_files.h"
 #include "command_line.h"
-#include "image_files.h"
-#include "manifest.h"
 #include "options.h"
 #include "results.h"
 #include "support.h"

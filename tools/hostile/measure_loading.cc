@@ -16,10 +16,10 @@
 #include <new>
 #include <string>
 
+#include "classify_files.h"
 #include "lenet/error.h"
 #include "lenet/image_pipeline.h"
 #include "lenet/predictor.h"
-#include "manifest.h"
 
 #ifdef LENET_COUNT_BLOCKS
 extern "C" std::uint64_t lenet_executed_blocks();

@@ -14,7 +14,7 @@ from lenet_cpp.errors import Error
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# cpp/apps/input_range.cc has the same numbers.
+# cpp/apps/batches.cc has the same numbers.
 _FAR = 8  # times the largest magnitude that the preprocessing gives
 _LEAST = 4.0  # nothing is looked up for smaller values
 _IMAGES = 64  # of a batch, and runs of a model: a run of LeNet takes 4 us

@@ -1,19 +1,32 @@
 /// \file
-/// What the outputs of a model are: from `manifest.json` beside it, or a file of labels.
+/// What lenet_classify reads beside the model: images, their preparation, the names of the classes.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "lenet/config.h"
+#include "lenet/image_pipeline.h"
+
 namespace lenet::apps {
 
+/// A file stands for itself, whatever its ending. A folder stands for the files in it that end as
+/// images do (any case), sorted by name, without hidden ones and without folders below.
+/// \throws Error FileNotFound when something does not exist, or a folder holds no image.
+std::vector<std::string> find_images(const std::vector<std::string>& names);
+
+/// \param preprocess the file; empty: preprocess.json beside the model
+/// \throws Error as ImagePipeline::load
+ImagePipeline load_pipeline(const Config& config, const std::string& preprocess);
+
+/// What the outputs of a model are.
 struct Manifest {
   std::vector<std::string> classes;  ///< in output order; empty when they are not known
   std::optional<bool> softmax;       ///< whether the outputs are probabilities; none: not known
 };
 
-/// \param program the model's; its manifest lies beside it
+/// Reads manifest.json beside a model's program.
 /// \returns nothing said when there is no manifest, or it is another model's
 /// \throws Error BadModel naming the manifest when it is damaged.
 Manifest read_manifest(const std::string& program, bool check_hashes);

@@ -1,0 +1,163 @@
+#include "classify_files.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <filesystem>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string_view>
+
+#include "io/file.h"
+#include "io/json.h"
+#include "lenet/error.h"
+#include "model/hash_check.h"
+
+namespace lenet::apps {
+namespace fs = std::filesystem;
+namespace {
+
+using Names = std::vector<std::string>;
+
+// As in Python, also those that only Python decodes: an image is refused rather than left out.
+constexpr std::array<std::string_view, 14> kSuffixes = {".bmp", ".gif", ".jfif", ".jpe", ".jpeg",
+                                                        ".jpg", ".pbm", ".pgm",  ".png", ".pnm",
+                                                        ".ppm", ".tif", ".tiff", ".webp"};
+
+bool is_image(const fs::directory_entry& entry) {
+  std::string suffix = entry.path().extension().string();
+  std::transform(suffix.begin(), suffix.end(), suffix.begin(),
+                 [](unsigned char byte) { return static_cast<char>(std::tolower(byte)); });
+  std::error_code failed;
+  return std::find(kSuffixes.begin(), kSuffixes.end(), suffix) != kSuffixes.end() &&
+         entry.path().filename().native()[0] != '.' && entry.is_regular_file(failed);
+}
+
+Names images_in(const std::string& folder) {
+  Names found;
+  std::error_code failed;
+  for (fs::directory_iterator entries(folder, failed), end; !failed && entries != end;
+       entries.increment(failed)) {
+    if (is_image(*entries)) found.push_back(entries->path().string());
+  }
+  if (failed) {
+    throw Error(ErrorCode::FileNotFound,
+                "cannot read folder '" + folder + "': " + failed.message());
+  }
+  if (found.empty()) {
+    std::string known;
+    for (const std::string_view suffix : kSuffixes) known += " " + std::string(suffix);
+    throw Error(ErrorCode::FileNotFound,
+                "'" + folder + "': no image in this folder; looked for" + known);
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+Manifest parse_manifest(const nlohmann::json& document, const std::string& program) {
+  if (document.at("format_version").get<int>() != 1)
+    throw InvalidJson("its format_version is not 1");
+  if (!document.at("models").contains(program)) return {};
+  Manifest manifest{document.at("classes").get<Names>(), {}};
+  const auto& softmax = document.at("softmax");
+  if (!softmax.is_null()) manifest.softmax = softmax.get<bool>();
+  return manifest;
+}
+
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+constexpr const char* kSpace = " \t\r\v\f";
+
+std::string stripped(const std::string& text) {
+  const auto begin = text.find_first_not_of(kSpace);
+  if (begin == std::string::npos) return "";
+  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+}
+
+/// What follows `number` and space; empty when the line is not of this form.
+std::string after_number(const std::string& line, std::size_t number) {
+  const std::size_t end = std::min(line.find_first_of(kSpace), line.size());
+  std::size_t found = 0;
+  const auto result = std::from_chars(line.data(), line.data() + end, found);
+  const bool fits = result.ec == std::errc() && result.ptr == line.data() + end;
+  return fits && found == number ? stripped(line.substr(end)) : "";
+}
+
+}  // namespace
+
+Names find_images(const Names& names) {
+  Names images;
+  for (const std::string& name : names) {
+    std::error_code failed;
+    const fs::file_status status = fs::status(name, failed);
+    if (fs::is_directory(status)) {
+      const Names found = images_in(name);
+      images.insert(images.end(), found.begin(), found.end());
+    } else if (!fs::exists(status)) {
+      throw Error(ErrorCode::FileNotFound,
+                  "cannot read '" + name + "': " + (failed ? failed.message() : "it is missing"));
+    } else {
+      images.push_back(name);
+    }
+  }
+  return images;
+}
+
+ImagePipeline load_pipeline(const Config& config, const std::string& preprocess) {
+  // Named outright it is used as it is; beside the model it is one of the model's files.
+  if (!preprocess.empty()) return ImagePipeline::load(preprocess, false);
+  const fs::path folder = config.model_dir.empty() ? fs::path(config.model_file).parent_path()
+                                                   : fs::path(config.model_dir);
+  const std::string path = (folder / "preprocess.json").string();
+  std::error_code failed;
+  if (fs::is_directory(folder.empty() ? "." : folder, failed) && !fs::exists(path, failed)) {
+    throw Error(ErrorCode::FileNotFound, "there is no " + path +
+                                             ", which says how images are prepared; export the "
+                                             "model again, or name one with --preprocess");
+  }
+  return ImagePipeline::load(path, config.check_hashes);
+}
+
+Manifest read_manifest(const std::string& program, bool check_hashes) {
+  const std::string path = fs::path(program).replace_filename("manifest.json").string();
+  std::error_code failed;
+  if (!fs::exists(path, failed)) return {};
+  const std::string text = read_file(path);
+  HashCheck{check_hashes}(path, text);
+  try {
+    return parse_manifest(parse_json(text), fs::path(program).filename().string());
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Error(ErrorCode::BadModel, "'" + path + "' is not a valid manifest: " + error.what());
+  }
+}
+
+Names read_class_names(const std::string& path) {
+  std::string text = read_file(path);
+  if (text.compare(0, kByteOrderMark.size(), kByteOrderMark) == 0) {
+    text.erase(0, kByteOrderMark.size());
+  }
+  try {
+    static_cast<void>(nlohmann::json(text).dump());  // checks that it is UTF-8
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorCode::BadInput, "'" + path + "' is not a list of labels: it is not UTF-8");
+  }
+  Names names;
+  Names numbered;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    line = stripped(line);
+    if (line.empty()) continue;
+    const std::string name = after_number(line, names.size());
+    if (!name.empty()) numbered.push_back(name);
+    names.push_back(line);
+  }
+  if (names.empty()) {
+    throw Error(ErrorCode::BadInput, "'" + path + "' lists no label: write one name in each line");
+  }
+  return numbered.size() == names.size() ? numbered : names;
+}
+
+}  // namespace lenet::apps
