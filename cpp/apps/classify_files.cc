@@ -37,14 +37,13 @@ bool is_image(const fs::directory_entry& entry) {
 
 Names images_in(const std::string& folder) {
   Names found;
-  std::error_code failed;
-  for (fs::directory_iterator entries(folder, failed), end; !failed && entries != end;
-       entries.increment(failed)) {
-    if (is_image(*entries)) found.push_back(entries->path().string());
-  }
-  if (failed) {
+  try {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      if (is_image(entry)) found.push_back(entry.path().string());
+    }
+  } catch (const fs::filesystem_error& error) {
     throw Error(ErrorCode::FileNotFound,
-                "cannot read folder '" + folder + "': " + failed.message());
+                "cannot read folder '" + folder + "': " + error.code().message());
   }
   if (found.empty()) {
     std::string known;

@@ -13,7 +13,7 @@
 #include "model/ends_in_softmax.h"
 #include "options.h"
 #include "program.h"
-#include "results.h"
+#include "report.h"
 
 namespace lenet::apps {
 namespace {

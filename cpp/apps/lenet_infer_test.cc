@@ -2,13 +2,14 @@
 /// The command line program: reads the flags, calls the library, prints what it found.
 #include <algorithm>
 #include <cstdio>
+#include <functional>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "batches.h"
 #include "io/atomic_file.h"
-#include "lenet/engines.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
 #include "lenet/version.h"
@@ -48,6 +49,7 @@ Tensor zeros(const TensorSpec& spec, std::int64_t batch_size) {
   return images;
 }
 
+/// The greatest output of each image.
 std::vector<std::int64_t> classes_of(const Tensor& output) {
   std::vector<std::int64_t> classes;
   if (output.data.empty()) return classes;
@@ -58,47 +60,38 @@ std::vector<std::int64_t> classes_of(const Tensor& output) {
   return classes;
 }
 
-Accuracy compare(const std::vector<std::int64_t>& classes, const Options& options) {
-  const std::vector<std::int64_t> labels = read_labels(options.labels);
+std::int64_t count_correct(const std::vector<std::int64_t>& classes, const std::string& file) {
+  const std::vector<std::int64_t> labels = read_labels(file);
   if (labels.size() != classes.size() || labels.empty()) {
-    throw Error(ErrorCode::BadInput, "'" + options.labels + "' holds " +
-                                         std::to_string(labels.size()) + " labels for " +
-                                         std::to_string(classes.size()) + " images");
+    throw Error(ErrorCode::BadInput, "'" + file + "' holds " + std::to_string(labels.size()) +
+                                         " labels for " + std::to_string(classes.size()) +
+                                         " images");
   }
-  Accuracy accuracy;
-  accuracy.total = static_cast<std::int64_t>(labels.size());
-  for (std::size_t i = 0; i < labels.size(); ++i) accuracy.correct += labels[i] == classes[i];
-  return accuracy;
+  return std::inner_product(labels.begin(), labels.end(), classes.begin(), std::int64_t{0},
+                            std::plus<>(), std::equal_to<>());
 }
 
-Report run(const Options& options) {
+std::string run(const Options& options) {
   Report report;
-  report.program = LENET_PROGRAM;
   // First, because it is quickly said that there is something wrong with it.
   const bool from_file = !options.input.empty();
   Tensor images;
   if (from_file) images = read_images(options.input);
   std::optional<Predictor> predictor;
   report.load_ms = 1e3 * seconds_of([&] { predictor.emplace(options.config); });
-  report.config = predictor->config();
-  report.quantized = predictor->quantized();
-  report.engine_version = engine_version(report.config.engine);
-  report.output_name = predictor->output_spec().name;
 
   report.batch_size = options.batch_size > 0 ? options.batch_size
                                              : default_batch(predictor->input_spec(), from_file);
   if (!from_file) images = zeros(predictor->input_spec(), report.batch_size);
   if (from_file && options.check_range) {
-    const std::string warning = input_range_warning(images, report.config.model_file);
+    const std::string warning = input_range_warning(images, predictor->config().model_file);
     if (!warning.empty()) {
       std::fprintf(stderr, "%s: warning: %s\n", LENET_PROGRAM, warning.c_str());
     }
   }
-  report.input = from_file ? options.input : "zeros (no --input)";
   report.input_shape = images.shape;
   const std::int64_t count = images.shape[0];
   report.batch_size = std::min(report.batch_size, std::max<std::int64_t>(count, 1));
-  report.accelerator = predictor->accelerator(report.batch_size);
 
   if (count == 0) report.output = predictor->run(images.view());
   Tensor part;
@@ -110,7 +103,7 @@ Report run(const Options& options) {
     append(report.output, part);
   }
   report.classes = classes_of(report.output);
-  if (!options.labels.empty()) report.accuracy = compare(report.classes, options);
+  if (!options.labels.empty()) report.correct = count_correct(report.classes, options.labels);
   if (options.repeats > 0 && count > 0) {
     const TensorView batch = slice(images, 0, report.batch_size);
     const auto run_batch = [&] {
@@ -119,12 +112,11 @@ Report run(const Options& options) {
     };
     report.latency = measure(run_batch, options.warmup, options.repeats, options.max_seconds,
                              static_cast<double>(report.batch_size));
-    report.repeats = options.repeats;
   }
   report.peak_bytes = peak_resident_bytes();
   stop_if_interrupted();
   if (!options.output.empty()) write_npy(options.output, report.output);
-  return report;
+  return format_report(LENET_PROGRAM, options, *predictor, report);
 }
 
 std::string profile(const Options& options) {
@@ -143,7 +135,7 @@ std::string work(int argc, char** argv) {
   if (options.help) return help_text(LENET_PROGRAM) + LENET_HELP;
   if (options.version) return version_text(LENET_PROGRAM);
   if (options.profile) return profile(options);
-  return format_report(run(options), options.format);
+  return run(options);
 }
 
 }  // namespace

@@ -5,26 +5,8 @@
 #include <cmath>
 #include <fstream>
 #include <string>
-#include <utility>
 
 namespace lenet::apps {
-namespace {
-
-// Buckets on a logarithmic scale, of which so many are a factor of 2.
-constexpr double kSteps = 1024;
-constexpr double kMaxExponent = 30;
-
-std::size_t bucket_of(double milliseconds) {
-  const double exponent = std::clamp(std::log2(milliseconds), -kMaxExponent, kMaxExponent);
-  return static_cast<std::size_t>(kSteps * (exponent + kMaxExponent));
-}
-
-double middle_of(std::size_t bucket) {
-  return std::exp2((static_cast<double>(bucket) + 0.5) / kSteps - kMaxExponent);
-}
-
-}  // namespace
-
 double seconds_of(const std::function<void()>& action) {
   const auto start = std::chrono::steady_clock::now();
   action();
@@ -41,30 +23,22 @@ std::int64_t peak_resident_bytes() {
   return 1024 * kilobytes;
 }
 
+// Buckets on a logarithmic scale, of which so many are a factor of 2.
+constexpr int kSteps = 1024;
+
 void Latencies::add(double milliseconds) {
+  constexpr double kMaxExponent = 30;
+  const double exponent = std::clamp(std::log2(milliseconds), -kMaxExponent, kMaxExponent);
+  ++buckets_[static_cast<int>(std::lround(kSteps * exponent))];
   ++count_;
-  if (buckets_.empty()) {
-    exact_.push_back(milliseconds);
-    if (exact_.size() <= kExact) return;
-    buckets_.resize(bucket_of(std::exp2(kMaxExponent)) + 1);
-    for (const double value : std::exchange(exact_, {})) ++buckets_[bucket_of(value)];
-  } else {
-    ++buckets_[bucket_of(milliseconds)];
-  }
 }
 
-double Latencies::percentile(double percent) {
-  const auto rank =
-      std::max(std::int64_t{1},
-               static_cast<std::int64_t>(std::ceil(percent / 100.0 * static_cast<double>(count_))));
-  if (buckets_.empty()) {
-    const auto found = exact_.begin() + static_cast<std::ptrdiff_t>(rank) - 1;
-    std::nth_element(exact_.begin(), found, exact_.end());
-    return *found;
-  }
-  std::size_t bucket = 0;
-  for (std::int64_t below = buckets_[0]; below < rank;) below += buckets_[++bucket];
-  return middle_of(bucket);
+double Latencies::percentile(double percent) const {
+  const double rank = std::ceil(percent / 100.0 * static_cast<double>(count_));
+  auto found = buckets_.begin();
+  for (auto below = found->second; static_cast<double>(below) < rank; below += found->second)
+    ++found;
+  return std::exp2(static_cast<double>(found->first) / kSteps);
 }
 
 Latency measure(const std::function<void()>& run, int warmup, int repeats, double max_seconds,

@@ -2,10 +2,9 @@
 /// Timing of repeated runs.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <vector>
+#include <map>
 
 namespace lenet::apps {
 
@@ -24,25 +23,21 @@ double seconds_of(const std::function<void()>& action);
 /// The most memory that this process has had resident so far (VmHWM); 0 where that is not known.
 std::int64_t peak_resident_bytes();
 
-/// The times of any number of runs, in at most 1.5 MB.
+/// The times of any number of runs, in little memory: each is known to 0.05 %, if it is between
+/// 2^-30 and 2^30; values beyond count as these.
 class Latencies {
  public:
-  /// Up to so many values are kept as they are. Of more, each is known to 0.05 %, if it is between
-  /// 2^-30 and 2^30; values beyond count as these.
-  static constexpr std::size_t kExact = 100'000;
-
   void add(double milliseconds);
 
   std::int64_t count() const noexcept { return count_; }
 
   /// The value below or at which `percent` of the values lie (nearest-rank definition).
   /// At least one value must have been added.
-  double percentile(double percent);
+  double percentile(double percent) const;
 
  private:
   std::int64_t count_ = 0;
-  std::vector<double> exact_;          ///< all values, or none when there are buckets
-  std::vector<std::int64_t> buckets_;  ///< how many values lie in each; empty at first
+  std::map<int, std::int64_t> buckets_;  ///< how many values lie in each
 };
 
 /// Runs `run` `warmup` times, then `repeats` times with the clock, at least once. Ends before that

@@ -5,40 +5,24 @@
 /// multiply_add_limit [--threads=N] [--seconds=S]      prints one line of JSON
 #include <atomic>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <string>
 #include <thread>
 #include <vector>
 
 #include "engines/native/machine_limits.h"
 
-namespace {
-
-using lenet::native::measure_multiply_add_limit;
-using lenet::native::MultiplyAddLimit;
-
-constexpr int kExitUsage = 2;
-constexpr double kMaxSeconds = 60;
-constexpr int kMaxThreads = 1024;
-/// \returns Whether `text` is `flag` followed by a number in (0, most], which goes to `value`.
-bool parse(const char* text, const char* flag, double most, double& value) {
-  const std::size_t length = std::strlen(flag);
-  if (std::strncmp(text, flag, length) != 0) return false;
-  char* end = nullptr;
-  value = std::strtod(text + length, &end);
-  return end != text + length && *end == '\0' && value > 0 && value <= most;
-}
-
-}  // namespace
-
 int main(int argc, char** argv) {
+  using lenet::native::MultiplyAddLimit;
+  constexpr int kExitUsage = 2;
+  constexpr double kMaxSeconds = 60;
+  constexpr double kMaxThreads = 1024;
   double seconds = 0.1;
   double threads = 1;
   for (int i = 1; i < argc; ++i) {
-    const bool known = parse(argv[i], "--seconds=", kMaxSeconds, seconds) ||
-                       (parse(argv[i], "--threads=", kMaxThreads, threads) && threads >= 1);
-    if (!known) {
+    char rest = 0;
+    const bool known = std::sscanf(argv[i], "--seconds=%lf%c", &seconds, &rest) == 1 ||
+                       std::sscanf(argv[i], "--threads=%lf%c", &threads, &rest) == 1;
+    if (!known || !(seconds > 0 && seconds <= kMaxSeconds) ||
+        !(threads >= 1 && threads <= kMaxThreads)) {
       std::fprintf(stderr, "usage: multiply_add_limit [--threads=N] [--seconds=S]; got '%s'\n",
                    argv[i]);
       return kExitUsage;
@@ -52,7 +36,7 @@ int main(int argc, char** argv) {
     // All at once: a core alone may run at a higher clock.
     ++ready;
     while (ready < count) std::this_thread::yield();
-    limits[index] = measure_multiply_add_limit(seconds);
+    limits[index] = lenet::native::measure_multiply_add_limit(seconds);
   };
   for (std::size_t i = 1; i < count; ++i) others.emplace_back(work, i);
   work(0);

@@ -49,8 +49,7 @@ CommandLine command_line(Options& options) {
            options.check_range);
   line.heading("Measurement and output");
   line.add("repeats", "N",
-           "measure N runs of the first batch: median, p90, p99, images/s; of more than 100,000 "
-           "to 0.05 %",
+           "measure N runs of the first batch: median, p90, p99, images/s, to 0.05 %",
            options.repeats, 1);
   line.add("max_seconds", "N", "end warming up and measuring after N seconds (default: 600)",
            options.max_seconds, 1);

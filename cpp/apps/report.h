@@ -1,44 +1,55 @@
 /// \file
-/// What a run found, and how it is printed.
+/// What the programs found, and how they print it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "lenet/config.h"
-#include "lenet/tensor.h"
+#include "lenet/predictor.h"
 #include "measure.h"
 #include "options.h"
 
 namespace lenet::apps {
 
-struct Accuracy {
-  std::int64_t correct = 0;
-  std::int64_t total = 0;
-};
-
+/// Of a run of lenet_infer_test.
 struct Report {
-  std::string program;  ///< its name
-  Config config;
-  Accelerator accelerator = Accelerator::Auto;  ///< that ran the batches
-  bool quantized = false;                       ///< the model
-  std::string engine_version;                   ///< of the library that the engine runs on
-  std::string input;                            ///< the file, or what was used instead
   Shape input_shape;
-  std::string output_name;
   Tensor output;
-  std::vector<std::int64_t> classes;  ///< the greatest output of each image
-  std::optional<Accuracy> accuracy;
+  std::vector<std::int64_t> classes;    ///< the greatest output of each image
+  std::optional<std::int64_t> correct;  ///< classes that are those of the labels
   std::int64_t batch_size = 0;
   std::int64_t peak_bytes = 0;  ///< of resident memory
   double load_ms = 0;
   double first_run_ms = 0;
-  std::int64_t repeats = 0;  ///< runs to be measured
   std::optional<Latency> latency;
 };
 
-std::string format_report(const Report& report, Format format);
+/// \param predictor that ran
+std::string format_report(const char* program, const Options& options, const Predictor& predictor,
+                          const Report& report);
+
+/// Of lenet_classify.
+struct Prediction {
+  std::int64_t class_id = 0;
+  float probability = 0;
+};
+
+struct ImageResult {
+  std::string file;
+  std::vector<Prediction> predictions;  ///< the most probable first
+};
+
+/// The `k` greatest of `outputs`, the lower number first when two are equal.
+/// \param softmax whether probabilities are still to be made of them
+std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, std::size_t k,
+                                    bool softmax);
+
+/// \param names of all classes; empty when they are not known
+/// \returns text: a table; csv and json: as lenet-cpp predict writes them.
+std::string format_results(const std::vector<ImageResult>& results,
+                           const std::vector<std::string>& names, Format format);
 
 }  // namespace lenet::apps

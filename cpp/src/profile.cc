@@ -26,19 +26,16 @@ std::string with_commas(double number) {
 
 std::string percent(double share) { return share > 0 ? print("%.1f %%", 100 * share) : ""; }
 
-double bytes_of(const LayerProfile& layer, const ProfilePart& part) {
-  return layer.weight_bytes + layer.activation_bytes * static_cast<double>(part.at_once);
-}
-
 Row row_of(const LayerProfile& layer, const ProfilePart& part) {
   std::string shape;
   for (const auto size : layer.output) shape += (shape.empty() ? "" : "x") + std::to_string(size);
+  const double images = static_cast<double>(part.at_once);
   return {layer.name.size() > kMaxName ? layer.name.substr(0, kMaxName) + "..." : layer.name,
           layer.kernel,
           layer.layout,
           shape,
           with_commas(layer.multiply_adds),
-          with_commas(bytes_of(layer, part)),
+          with_commas(layer.weight_bytes + layer.activation_bytes * images),
           print("%.2f", layer.microseconds),
           percent(layer.time_share),
           percent(layer.multiply_add_share),
@@ -92,17 +89,18 @@ Json json_of(const LayerProfile& layer) {
 }  // namespace
 
 std::string to_table(const Profile& profile) {
-  std::string text = print("engine %s (%s), %s, precision %s, threads %d\n", profile.engine.c_str(),
-                           profile.reason.c_str(), profile.instructions.c_str(),
-                           profile.precision.c_str(), profile.threads);
-  text += "model   " + profile.model_file + "\n";
-  text += print("limit   %.1f billion multiply-adds a second, one core, %s\n",
-                profile.multiply_add_limit / 1e9, profile.precision.c_str());
-  text += print("memory  %.1f GB a second, one core\n", profile.memory_limit / 1e9);
-  text += print("batch   %lld, %.2f us, %.2f us an image, %s of the limit (median of %d)\n",
-                static_cast<long long>(profile.images), profile.microseconds,
-                profile.microseconds / static_cast<double>(profile.images),
-                percent(profile.multiply_add_share).c_str(), profile.runs);
+  const double images = static_cast<double>(profile.images);
+  std::string text = print(
+      "engine %s (%s), %s, precision %s, threads %d\n"
+      "model   %s\n"
+      "limit   %.1f billion multiply-adds a second, one core, %s\n"
+      "memory  %.1f GB a second, one core\n"
+      "batch   %.0f, %.2f us, %.2f us an image, %s of the limit (median of %d)\n",
+      profile.engine.c_str(), profile.reason.c_str(), profile.instructions.c_str(),
+      profile.precision.c_str(), profile.threads, profile.model_file.c_str(),
+      profile.multiply_add_limit / 1e9, profile.precision.c_str(), profile.memory_limit / 1e9,
+      images, profile.microseconds, profile.microseconds / images,
+      percent(profile.multiply_add_share).c_str(), profile.runs);
   for (const ProfilePart& part : profile.parts) {
     text +=
         print("\n%lld image%s", static_cast<long long>(part.images), part.images == 1 ? "" : "s");

@@ -1,7 +1,7 @@
 #include "classify_files.h"
 #include "command_line.h"
 #include "options.h"
-#include "results.h"
+#include "report.h"
 #include "support.h"
 
 namespace lenet::tests {

@@ -73,40 +73,27 @@ TEST_CASE("one long name does not widen every line of a profile") {
   CHECK(to_json(profile).find("x\xef\xbf\xbd\"") != std::string::npos);  // U+FFFD
 }
 
-TEST_CASE("percentiles by the nearest rank") {
-  apps::Latencies ten;
-  for (const double value : {3, 8, 1, 10, 2, 7, 4, 6, 9, 5}) ten.add(value);
-  CHECK(ten.percentile(50) == 5);
-  CHECK(ten.percentile(90) == 9);
-  CHECK(ten.percentile(99) == 10);
-  CHECK(ten.percentile(0) == 1);
-  apps::Latencies one;
-  one.add(3);
-  CHECK(one.percentile(50) == 3);
-}
-
-TEST_CASE("percentiles of more values than are kept") {
-  apps::Latencies latencies;
-  const auto add = [&](std::size_t from, std::size_t to) {
-    // Each number from 1 on is there once, in some order: 7919 is prime.
-    for (std::size_t i = from; i < to; ++i) {
-      latencies.add(static_cast<double>(i * 7919 % apps::Latencies::kExact + 1) / 1e5);
-    }
+TEST_CASE("percentiles by the nearest rank, to 0.05 %") {
+  const auto percentile = [](const std::vector<double>& values, double percent) {
+    apps::Latencies latencies;
+    for (const double value : values) latencies.add(value);
+    return latencies.percentile(percent);
   };
-  add(0, apps::Latencies::kExact);
-  for (const double percent : {1, 50, 90, 99})
-    CHECK(latencies.percentile(percent) == percent / 100);
-  for (int i = 1; i < 20; ++i) add(0, apps::Latencies::kExact);
-  CHECK(latencies.count() == 20 * static_cast<std::int64_t>(apps::Latencies::kExact));
-  for (const double percent : {1, 50, 90, 99}) {
-    CHECK(latencies.percentile(percent) != percent / 100);
-    CHECK(std::abs(latencies.percentile(percent) / (percent / 100) - 1) < 0.0005);
+  const auto near = [](double value) { return doctest::Approx(value).epsilon(0.0005); };
+  const std::vector<double> ten = {3, 8, 1, 10, 2, 7, 4, 6, 9, 5};
+  for (const auto& [percent, value] :
+       {std::pair<int, int>{0, 1}, {50, 5}, {51, 6}, {90, 9}, {99, 10}})
+    CHECK(percentile(ten, percent) == near(value));
+  CHECK(percentile({0.0037}, 50) == near(0.0037));
+  std::vector<double> many;
+  // Each number from 1 to 200,000 is there once, in some order: 7919 is prime.
+  for (std::int64_t i = 0; i < 200'000; ++i) {
+    many.push_back(static_cast<double>(i * 7919 % 200'000 + 1) / 2e5);
   }
-  // Beyond the ends too.
-  for (std::size_t i = 0; i < 30 * apps::Latencies::kExact; ++i) latencies.add(0);
-  CHECK(latencies.percentile(50) == doctest::Approx(std::ldexp(1.0, -30)).epsilon(0.0005));
-  for (std::size_t i = 0; i < 90 * apps::Latencies::kExact; ++i) latencies.add(1e300);
-  CHECK(latencies.percentile(90) == doctest::Approx(std::ldexp(1.0, 30)).epsilon(0.0005));
+  for (const double percent : {1, 50, 90, 99})
+    CHECK(percentile(many, percent) == near(percent / 100));
+  CHECK(percentile({0, 1, 1e300}, 1) == near(std::ldexp(1.0, -30)));
+  CHECK(percentile({0, 1, 1e300}, 99) == near(std::ldexp(1.0, 30)));
 }
 
 TEST_CASE("a measurement ends by the count or by the time") {
