@@ -1,86 +1,167 @@
 #include "io/json.h"
 
+#include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
-#include <string>
-#include <utility>
-#include <vector>
+#include <set>
 
 namespace lenet {
 namespace {
 
-using Json = nlohmann::json;
-
-/// Builds the document. The parser's own callback visits all siblings at the end of each object.
-class Builder final : public nlohmann::json_sax<Json> {
+class TooDeep : public InvalidJson {
  public:
-  bool null() override { return add(nullptr); }
-  bool boolean(bool value) override { return add(value); }
-  bool number_integer(number_integer_t value) override { return add(value); }
-  bool number_unsigned(number_unsigned_t value) override { return add(value); }
-  bool number_float(number_float_t value, const string_t& /*text*/) override { return add(value); }
-  bool string(string_t& value) override { return add(std::move(value)); }
-  bool binary(binary_t& /*value*/) override { return false; }
-  bool start_object(std::size_t /*size*/) override { return open(Json::object()); }
-  bool start_array(std::size_t /*size*/) override { return open(Json::array()); }
-  bool end_object() override { return close(); }
-  bool end_array() override { return close(); }
+  TooDeep()
+      : InvalidJson("it is nested too deeply, more than " + std::to_string(kMaxJsonDepth) +
+                    " levels") {}
+};
 
-  bool key(string_t& name) override {
-    const auto [member, is_new] = open_.back()->emplace(name, nullptr);
-    if (!is_new) throw InvalidJson("'" + name + "' comes a second time");
-    member_ = &*member;
-    return true;
+[[noreturn]] void fail(const std::string& problem) { throw InvalidJson(problem); }
+
+void skip_blanks(std::string_view& text) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
+}
+
+/// \param at where the opening quote is
+/// \returns where the closing one is
+std::size_t end_of_text(std::string_view text, std::size_t at) {
+  for (++at; at < text.size(); ++at) {
+    if (text[at] == '"') return at;
+    if (text[at] == '\\') ++at;
   }
+  fail("a text has no end");
+}
 
-  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
-                   const Json::exception& error) override {
+/// \returns how many bytes the value has that `text` begins with
+std::size_t size_of_value(std::string_view text) {
+  std::size_t depth = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    switch (text[at]) {
+      case '"':
+        at = end_of_text(text, at);
+        break;
+      case '{':
+      case '[':
+        if (++depth > kMaxJsonDepth) throw TooDeep();
+        continue;
+      case '}':
+      case ']':
+        if (depth == 0) return at;
+        --depth;
+        break;
+      case ',':
+      case ':':
+      case ' ':
+      case '\t':
+      case '\r':
+      case '\n':
+        if (depth == 0) return at;
+        continue;
+      default:  // of a number or a literal, which ends before one of the others
+        continue;
+    }
+    if (depth == 0) return at + 1;
+  }
+  if (depth > 0) fail("it is cut short");
+  return text.size();
+}
+
+nlohmann::json parse_tree(std::string_view text) {
+  try {
+    return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::exception& error) {
     throw InvalidJson(error.what());
   }
+}
 
-  Json take() { return std::move(document_); }
+/// A number or text. One takes several times its bytes here.
+nlohmann::json parse_leaf(std::string_view bytes) {
+  constexpr std::size_t kMaxLeaf = 1 << 20;
+  if (bytes.size() > kMaxLeaf) fail("a number or text is too long");
+  return parse_tree(bytes);
+}
 
- private:
-  Json* put(Json value) {
-    if (open_.empty()) {
-      document_ = std::move(value);
-      return &document_;
-    }
-    if (open_.back()->is_array()) {
-      open_.back()->push_back(std::move(value));
-      return &open_.back()->back();
-    }
-    *member_ = std::move(value);
-    return member_;
-  }
-  template <typename Value>
-  bool add(Value&& value) {
-    put(Json(std::forward<Value>(value)));
-    return true;
-  }
-  bool open(Json value) {
-    if (open_.size() == kMaxJsonDepth) {
-      throw InvalidJson("it is nested too deeply, more than " + std::to_string(kMaxJsonDepth) +
-                        " levels");
-    }
-    open_.push_back(put(std::move(value)));
-    return true;
-  }
-  bool close() {
-    open_.pop_back();
-    return true;
-  }
-
-  Json document_;
-  std::vector<Json*> open_;  // an open value's parent gets no other child before it is closed
-  Json* member_ = nullptr;
-};
+void require_unique_names(const JsonValue& value) {
+  if (value.is_array()) value.each_item(require_unique_names);
+  if (!value.is_object()) return;
+  std::set<std::string> names;
+  value.each_member([&](const std::string& name, const JsonValue& member) {
+    if (!names.insert(name).second) fail("'" + name + "' comes a second time");
+    require_unique_names(member);
+  });
+}
 
 }  // namespace
 
 nlohmann::json parse_json(std::string_view text) {
-  Builder builder;
-  Json::sax_parse(text, &builder);
-  return builder.take();
+  try {
+    require_unique_names(JsonValue::parse(text));
+  } catch (const TooDeep&) {
+    throw;  // before a tree is made
+  } catch (const InvalidJson&) {
+    parse_tree(text);  // tells the line of what is no JSON
+    throw;
+  }
+  return parse_tree(text);
+}
+
+JsonValue JsonValue::parse(std::string_view text) {
+  const JsonValue value = take_value(text);
+  skip_blanks(text);
+  if (!text.empty()) fail("something follows it");
+  return value;
+}
+
+JsonValue JsonValue::take_value(std::string_view& text) {
+  skip_blanks(text);
+  const JsonValue value(text.substr(0, size_of_value(text)));
+  if (!value) fail("a value is missing");
+  text.remove_prefix(value.bytes().size());
+  return value;
+}
+
+std::string JsonValue::text() const {
+  if (!is_text()) fail("a value is no text");
+  const std::string_view inside = bytes_.substr(1, bytes_.size() - 2);
+  const bool plain = std::all_of(inside.begin(), inside.end(), [](char byte) {
+    return byte >= ' ' && byte <= '~' && byte != '\\';
+  });
+  return plain ? std::string(inside) : parse_leaf(bytes_).get<std::string>();
+}
+
+std::optional<std::int64_t> JsonValue::integer() const {
+  const std::size_t first = begins('-') ? 1 : 0;
+  const bool zeros = bytes_.size() > first + 1 && bytes_[first] == '0';  // JSON has none in front
+  std::int64_t value = 0;
+  const auto end = std::from_chars(bytes_.data(), bytes_.data() + bytes_.size(), value);
+  const bool whole = end.ec == std::errc() && end.ptr == bytes_.data() + bytes_.size();
+  return whole && !zeros ? std::optional(value) : std::nullopt;
+}
+
+std::optional<double> JsonValue::real() const {
+  if (is_object() || is_array()) return std::nullopt;
+  const nlohmann::json value = parse_leaf(bytes_);
+  return value.is_number_float() ? std::optional(value.get<double>()) : std::nullopt;
+}
+
+JsonValue::Cursor::Cursor(std::string_view bytes, char open) : left_(bytes), open_(open) {
+  if (left_.empty() || left_[0] != open) {
+    fail(open == '{' ? "a value is no object" : "a value is no list");
+  }
+  left_.remove_prefix(1);
+}
+
+bool JsonValue::Cursor::next() {
+  skip_blanks(left_);
+  if (left_ == (open_ == '{' ? "}" : "]")) return false;
+  if (!first_) expect(',');
+  first_ = false;
+  return true;
+}
+
+void JsonValue::Cursor::expect(char byte) {
+  skip_blanks(left_);
+  if (left_.empty() || left_[0] != byte) fail("a separator is missing");
+  left_.remove_prefix(1);
 }
 
 }  // namespace lenet

@@ -6,7 +6,7 @@
 #include <set>
 #include <utility>
 
-#include "io/json_value.h"
+#include "io/json.h"
 
 namespace lenet {
 namespace {
