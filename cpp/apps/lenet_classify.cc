@@ -7,7 +7,7 @@
 
 #include "batches.h"
 #include "classify_files.h"
-#include "io/atomic_file.h"
+#include "io/file.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
 #include "model/ends_in_softmax.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "batches.h"
-#include "io/atomic_file.h"
+#include "io/file.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
 #include "lenet/version.h"

@@ -1,9 +1,8 @@
 #include <new>
 
 #include "images/decoders.h"
+#include "io/array_file.h"
 #include "io/file.h"
-#include "io/netpbm.h"
-#include "io/npy.h"
 
 namespace lenet {
 namespace {
@@ -29,14 +28,7 @@ const char* other_kind(std::string_view bytes) {
   return nullptr;
 }
 
-Image from_netpbm(const ImageFile& file) {
-  const Netpbm image = parse_netpbm(file.bytes, file.path);
-  file.check_size(image.height, image.width);
-  return {{image.pixels.begin(), image.pixels.end()}, image.height, image.width, image.channels};
-}
-
-Image from_npy(const ImageFile& file) {
-  const Array array = parse_npy(file.bytes, file.path);
+Image from_array(const Array& array, const ImageFile& file) {
   Shape shape = array.shape;
   if (shape.size() == 2) shape.push_back(1);
   if (array.dtype != "|u1" || shape.size() != 3 || (shape[2] != 1 && shape[2] != 3) ||
@@ -66,8 +58,10 @@ Image from_npy(const ImageFile& file) {
 
 Image decode(const ImageFile& file) {
   if (file.bytes.empty()) file.refuse("is empty (0 bytes): save or copy it anew");
-  if (begins(file.bytes, "P5") || begins(file.bytes, "P6")) return from_netpbm(file);
-  if (is_npy(file.bytes)) return from_npy(file);
+  if (begins(file.bytes, "P5") || begins(file.bytes, "P6")) {
+    return from_array(parse_netpbm(file.bytes, file.path), file);
+  }
+  if (is_npy(file.bytes)) return from_array(parse_npy(file.bytes, file.path), file);
   if (begins(file.bytes, "BM")) return decode_bmp(file);
   if (begins(file.bytes, "\xff\xd8\xff")) {
     if constexpr (kHasJpeg) return decode_jpeg(file);

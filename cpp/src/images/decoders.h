@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "io/bad_file.h"
+#include "io/array_file.h"
 #include "lenet/image_pipeline.h"
 
 namespace lenet {

@@ -7,18 +7,30 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <filesystem>
+#include <random>
 
 #include "lenet/error.h"
 
 namespace lenet {
+namespace fs = std::filesystem;
 namespace {
+
+using Pieces = std::vector<std::string_view>;
+
+constexpr int kMaxLinks = 40;  // as Linux follows
 
 [[noreturn]] void fail(const std::string& path, const char* reason) {
   throw Error(ErrorCode::FileNotFound, "cannot read '" + path + "': " + reason);
+}
+
+[[noreturn]] void fail_to_hold(const std::string& path, std::size_t size) {
+  throw Error(ErrorCode::BackendFailure,
+              "not enough memory to read '" + path + "', " + std::to_string(size) + " bytes");
 }
 
 class FileDescriptor {
@@ -60,6 +72,65 @@ std::size_t read_all(const FileDescriptor& file, char* to, const std::string& pa
   return done;
 }
 
+[[noreturn]] void fail_to_write(const std::string& path, int error) {
+  const bool place = error == ENOENT || error == EACCES || error == ENOTDIR || error == EROFS ||
+                     error == EISDIR || error == EPERM || error == ELOOP || error == ENAMETOOLONG;
+  throw Error(place ? ErrorCode::FileNotFound : ErrorCode::BackendFailure,
+              "cannot write '" + path + "': " + std::strerror(error));
+}
+
+bool write_all(int file, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = write(file, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return false;
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+  }
+  return true;
+}
+
+/// Writes to a file just opened, and closes it.
+/// \returns errno of what failed, or 0
+int write_and_close(int file, const Pieces& pieces) {
+  if (file < 0) return errno;
+  const bool written = std::all_of(pieces.begin(), pieces.end(),
+                                   [&](std::string_view bytes) { return write_all(file, bytes); });
+  const int error = written ? 0 : errno;
+  return close(file) == 0 || !written ? error : errno;
+}
+
+/// Opens a new file beside `target`, with the permissions that the process gives to new files.
+int create_beside(const fs::path& target, std::string& path) {
+  constexpr int kAttempts = 100;
+  std::random_device random;
+  int file = -1;
+  for (int i = 0; i < kAttempts && file < 0; ++i) {
+    path = (target.parent_path() / (".lenet-" + std::to_string(random()))).string();
+    file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file < 0 && errno != EEXIST) break;
+  }
+  return file;
+}
+
+/// \returns errno of what failed, or 0
+int replace_file(const std::string& path, const Pieces& pieces) {
+  std::error_code failed;
+  // A link stays a link: what it leads to is replaced.
+  fs::path target = path;
+  for (int links = 0; links < kMaxLinks && fs::is_symlink(target, failed); ++links) {
+    target = target.parent_path() / fs::read_symlink(target, failed);
+  }
+  if (fs::is_symlink(target, failed)) return ELOOP;
+  if (target.filename().native().size() > NAME_MAX) return ENAMETOOLONG;
+  std::string temporary;
+  const int file = create_beside(target, temporary);
+  if (file < 0) return errno;
+  int error = write_and_close(file, pieces);
+  if (error == 0 && rename(temporary.c_str(), target.c_str()) != 0) error = errno;
+  if (error != 0) unlink(temporary.c_str());
+  return error;
+}
+
 }  // namespace
 
 void require_file(const std::string& path) { const FileDescriptor file(path); }
@@ -70,11 +141,21 @@ std::string read_file(const std::string& path) {
   try {
     contents.resize(file.size());
   } catch (const std::exception&) {  // bad_alloc, or length_error
-    throw Error(ErrorCode::BackendFailure, "not enough memory to read '" + path + "', " +
-                                               std::to_string(file.size()) + " bytes");
+    fail_to_hold(path, file.size());
   }
   contents.resize(read_all(file, contents.data(), path));
   return contents;
+}
+
+void write_atomically(const std::string& path, const Pieces& pieces) {
+  std::error_code failed;
+  const fs::file_status status = fs::status(path, failed);
+  // A device or a pipe (/dev/stdout, /dev/null) is written to; a rename would replace it.
+  const bool in_place =
+      fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status);
+  const int error = in_place ? write_and_close(open(path.c_str(), O_WRONLY | O_CLOEXEC), pieces)
+                             : replace_file(path, pieces);
+  if (error != 0) fail_to_write(path, error);
 }
 
 MemoryFile::MemoryFile(std::string_view contents)
@@ -83,46 +164,37 @@ MemoryFile::MemoryFile(std::string_view contents)
 std::shared_ptr<const MemoryFile> MemoryFile::read(const std::string& path) {
   const FileDescriptor file(path);
   // A file in memory may be larger than memory, which is noticed when it is filled only.
-  void* room = mmap(nullptr, std::max<std::size_t>(1, file.size()), PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (room == MAP_FAILED) {
-    throw Error(ErrorCode::BackendFailure, "not enough memory to read '" + path + "', " +
-                                               std::to_string(file.size()) + " bytes");
-  }
-  munmap(room, std::max<std::size_t>(1, file.size()));
+  const std::size_t room_bytes = std::max<std::size_t>(1, file.size());
+  void* room =
+      mmap(nullptr, room_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) fail_to_hold(path, file.size());
+  munmap(room, room_bytes);
   const auto fill = [&](char* to) { return read_all(file, to, path); };
   return std::shared_ptr<const MemoryFile>(new MemoryFile(file.size(), fill));
 }
 
+MemoryFile::MemoryFile() : descriptor_(memfd_create("lenet", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {}
+
+// As the other constructor has ended, the destructor is called also when this one throws.
 MemoryFile::MemoryFile(std::size_t size, const std::function<std::size_t(char*)>& fill)
-    : size_(size), descriptor_(memfd_create("lenet", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
-  const auto map = [&](int protection) {
-    void* mapped =
-        size_ == 0 ? nullptr : mmap(nullptr, size_, protection, MAP_SHARED, descriptor_, 0);
-    return mapped == MAP_FAILED ? nullptr : mapped;
-  };
-  const auto require = [&](bool holds) {
+    : MemoryFile() {
+  const auto require = [size](bool holds) {
     if (holds) return;
-    const std::string reason = std::strerror(errno);
-    if (descriptor_ >= 0) close(descriptor_);
-    throw Error(ErrorCode::BackendFailure,
-                "not enough memory for " + std::to_string(size) + " bytes: " + reason);
+    throw Error(ErrorCode::BackendFailure, "not enough memory for " + std::to_string(size) +
+                                               " bytes: " + std::strerror(errno));
   };
-  require(descriptor_ >= 0 && ftruncate(descriptor_, static_cast<off_t>(size_)) == 0);
-  if (size_ > 0) {
-    void* writable = map(PROT_READ | PROT_WRITE);
-    require(writable != nullptr);
-    std::size_t filled = 0;
-    try {
-      filled = fill(static_cast<char*>(writable));
-    } catch (...) {
-      munmap(writable, size_);
-      close(descriptor_);
-      throw;
-    }
-    munmap(writable, size_);
-    size_ = filled;
-    require(ftruncate(descriptor_, static_cast<off_t>(size_)) == 0);
+  const auto resize = [&](std::size_t bytes) {
+    size_ = bytes;
+    require(ftruncate(descriptor_, static_cast<off_t>(bytes)) == 0);
+  };
+  require(descriptor_ >= 0);
+  resize(size);
+  if (size > 0) {
+    map(PROT_READ | PROT_WRITE);
+    require(mapped_ != nullptr);
+    const std::size_t filled = fill(static_cast<char*>(mapped_));
+    unmap();
+    resize(filled);
   }
   // Not F_SEAL_WRITE, which waits for whoever looks at the pages, and fails with EBUSY at times.
   const int seals = F_SEAL_SHRINK | F_SEAL_GROW;
@@ -130,17 +202,27 @@ MemoryFile::MemoryFile(std::size_t size, const std::function<std::size_t(char*)>
           fcntl(descriptor_, F_ADD_SEALS, seals | F_SEAL_SEAL) == 0);  // before Linux 5.1
   path_ = "/proc/self/fd/" + std::to_string(descriptor_);
   require(access(path_.c_str(), R_OK) == 0);
-  mapped_ = map(PROT_READ);
+  map(PROT_READ);
   require(mapped_ != nullptr || size_ == 0);
 }
 
 MemoryFile::~MemoryFile() {
-  if (mapped_ != nullptr) munmap(mapped_, size_);
-  close(descriptor_);
+  unmap();
+  if (descriptor_ >= 0) close(descriptor_);
 }
 
-TemporaryFolder::TemporaryFolder()
-    : path_((std::filesystem::temp_directory_path() / "lenet-XXXXXX").string()) {
+void MemoryFile::map(int protection) {
+  if (size_ == 0) return;
+  void* mapped = mmap(nullptr, size_, protection, MAP_SHARED, descriptor_, 0);
+  if (mapped != MAP_FAILED) mapped_ = mapped;
+}
+
+void MemoryFile::unmap() {
+  if (mapped_ != nullptr) munmap(mapped_, size_);
+  mapped_ = nullptr;
+}
+
+TemporaryFolder::TemporaryFolder() : path_((fs::temp_directory_path() / "lenet-XXXXXX").string()) {
   if (mkdtemp(path_.data()) == nullptr) {
     throw Error(ErrorCode::BackendFailure,
                 "cannot make a temporary folder: " + std::string(std::strerror(errno)));
@@ -149,7 +231,7 @@ TemporaryFolder::TemporaryFolder()
 
 TemporaryFolder::~TemporaryFolder() {
   std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
+  fs::remove_all(path_, ignored);
 }
 
 }  // namespace lenet

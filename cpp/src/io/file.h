@@ -1,11 +1,12 @@
 /// \file
-/// Reading whole files, with typed errors, and files that only this process sees.
+/// Reading and writing whole files, with typed errors, and files that only this process sees.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace lenet {
 
@@ -13,6 +14,15 @@ namespace lenet {
 /// \throws Error FileNotFound when it is missing, is no regular file, or cannot be read;
 ///   BackendFailure when memory does not hold it.
 std::string read_file(const std::string& path);
+
+/// \throws Error FileNotFound when `path` is not a readable regular file.
+void require_file(const std::string& path);
+
+/// Writes the pieces one after another, atomically: a temporary file, then a rename. A symbolic
+/// link stays and what it leads to is replaced; a device or pipe is written to in place.
+/// \throws Error FileNotFound when the folder is missing or not writable, BackendFailure when the
+///   disk is full; what `path` held before is then untouched.
+void write_atomically(const std::string& path, const std::vector<std::string_view>& pieces);
 
 /// Some bytes in memory that cannot be changed, also for libraries that open files by their path.
 class MemoryFile {
@@ -33,12 +43,15 @@ class MemoryFile {
   const std::string& path() const { return path_; }
 
  private:
+  MemoryFile();
   /// \param fill writes to the address at most `size` bytes; returns how many
   MemoryFile(std::size_t size, const std::function<std::size_t(char*)>& fill);
+  void map(int protection);
+  void unmap();
 
-  std::size_t size_;
+  std::size_t size_ = 0;
   void* mapped_ = nullptr;
-  int descriptor_ = -1;
+  int descriptor_;
   std::string path_;
 };
 
@@ -56,8 +69,5 @@ class TemporaryFolder {
  private:
   std::string path_;
 };
-
-/// \throws Error FileNotFound when `path` is not a readable regular file.
-void require_file(const std::string& path);
 
 }  // namespace lenet

@@ -1,61 +1,18 @@
 #include "lenet/image_io.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <string_view>
 
-#include "io/atomic_file.h"
-#include "io/bad_file.h"
+#include "io/array_file.h"
 #include "io/byte_reader.h"
 #include "io/file.h"
-#include "io/netpbm.h"
-#include "io/npy.h"
-#include "lenet/error.h"
 
 namespace lenet {
 namespace {
 
 constexpr float kMaxPixel = 255.0F;
-constexpr unsigned char kIdxUint8 = 0x08;
-
-Array parse_idx(std::string_view bytes, const std::string& path) {
-  ByteReader reader(bytes);
-  const std::uint32_t magic = reader.read_big_endian_32();
-  if (magic >> 8 != kIdxUint8) bad_file(path, "is an IDX file of a type other than unsigned bytes");
-  Array array;
-  array.dtype = "|u1";
-  for (std::uint32_t i = 0; i < (magic & 0xffU); ++i) {
-    array.shape.push_back(reader.read_big_endian_32());
-  }
-  if (!reader.ok()) bad_file(path, "is cut short in its header");
-  array.bytes = reader.take(reader.remaining());
-  require_whole(array, path);
-  return array;
-}
-
-Array parse_pgm(std::string_view bytes, const std::string& path) {
-  const Netpbm image = parse_netpbm(bytes, path);
-  return {"|u1", {image.height, image.width}, image.pixels};
-}
-
-/// An IDX file begins with two zero bytes, a type and the number of dimensions.
-bool is_idx(std::string_view bytes) {
-  return bytes.size() >= 4 && bytes[0] == '\0' && bytes[1] == '\0' && bytes[3] >= 1 &&
-         bytes[3] <= 4;
-}
-
-Array parse_array(std::string_view bytes, const std::string& path) {
-  if (is_npy(bytes)) return parse_npy(bytes, path);
-  if (bytes.substr(0, 2) == "P5") return parse_pgm(bytes, path);
-  if (is_idx(bytes)) return parse_idx(bytes, path);
-  if (bytes.substr(0, 2) == "\x1f\x8b") {
-    bad_file(path, "is compressed; unpack it first (gunzip)");
-  }
-  bad_file(path, bytes.empty() ? "is empty" : "is neither .npy, IDX nor PGM (binary, P5)");
-}
 
 template <typename T>
 std::vector<std::int64_t> widen(const Array& array) {
@@ -64,29 +21,39 @@ std::vector<std::int64_t> widen(const Array& array) {
   return values;
 }
 
+/// What stands before float32 values of this shape (format 1.0).
+std::string npy_header(const Shape& shape) {
+  std::string text = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
+  for (const std::int64_t dimension : shape) text += std::to_string(dimension) + ", ";
+  text += "), }";
+  // Magic, version, length and text together are a multiple of 64 bytes, the last a line feed.
+  constexpr std::size_t kPreambleBytes = 10;
+  constexpr std::size_t kAlignment = 64;
+  const std::size_t used = kPreambleBytes + text.size() + 1;
+  text.append((kAlignment - used % kAlignment) % kAlignment, ' ');
+  text += '\n';
+  const auto length = static_cast<std::uint16_t>(text.size());
+  std::string header = "\x93NUMPY";
+  header += {'\x01', '\x00', static_cast<char>(length & 0xff), static_cast<char>(length >> 8)};
+  return header + text;
+}
+
 }  // namespace
 
 Tensor read_images(const std::string& path) {
   const std::string contents = read_file(path);
   const Array array = parse_array(contents, path);
-  Tensor images;
-  images.shape = array.shape;
-  switch (array.shape.size()) {
-    case 2:
-      images.shape.insert(images.shape.begin(), {1, 1});
-      break;
-    case 3:
-      images.shape.insert(images.shape.begin() + 1, 1);
-      break;
-    case 4:
-      break;
-    default:
-      bad_file(path, "has shape " + to_string(array.shape) +
-                         "; images have two, three or four dimensions");
+  const std::size_t dimensions = array.shape.size();
+  if (dimensions < 2 || dimensions > 4) {
+    bad_file(path,
+             "has shape " + to_string(array.shape) + "; images have two, three or four dimensions");
   }
   if (array.dtype != "|u1" && array.dtype != "<f4") {
     bad_file(path, "has element type " + array.dtype + "; images are uint8 or float32");
   }
+  Tensor images{{}, array.shape};
+  if (dimensions == 2) images.shape.insert(images.shape.begin(), 1);
+  if (dimensions < 4) images.shape.insert(images.shape.begin() + 1, 1);
   try {
     images.data.resize(element_count(array.shape));
   } catch (const std::bad_alloc&) {
