@@ -10,30 +10,45 @@
 namespace lenet {
 namespace {
 
-constexpr std::int64_t kWork = 256;  // longer side, in pixels, at which the digit is looked for
-constexpr std::int64_t kLevels = 256;
+using Integer = std::int64_t;
+using Integers = std::vector<Integer>;
 
-/// Numbers in rows and columns.
-template <typename T>
-struct Plane {
-  std::int64_t height = 0;
-  std::int64_t width = 0;
-  std::vector<T> values;
+constexpr Integer kWork = 256;  // longer side, in pixels, at which the digit is looked for
+constexpr Integer kLevels = 256;
 
-  Plane(std::int64_t rows, std::int64_t columns, T value = {})
-      : height(rows), width(columns), values(static_cast<std::size_t>(rows * columns), value) {}
+/// Numbers in rows and columns; as a mask, 1 where something holds and else 0.
+struct Grid {
+  Integer height = 0;
+  Integer width = 0;
+  Integers values;
 
-  T& at(std::int64_t y, std::int64_t x) { return values[static_cast<std::size_t>(y * width + x)]; }
-  const T& at(std::int64_t y, std::int64_t x) const {
+  /// Zeros.
+  Grid(Integer rows, Integer columns)
+      : height(rows), width(columns), values(static_cast<std::size_t>(rows * columns)) {}
+  /// \param value_at takes row and column
+  template <typename ValueAt>
+  Grid(Integer rows, Integer columns, const ValueAt& value_at) : Grid(rows, columns) {
+    each([&](Integer y, Integer x) { at(y, x) = value_at(y, x); });
+  }
+
+  template <typename Action>
+  void each(const Action& action) const {
+    for (Integer y = 0; y < height; ++y) {
+      for (Integer x = 0; x < width; ++x) action(y, x);
+    }
+  }
+  Integer& at(Integer y, Integer x) { return values[static_cast<std::size_t>(y * width + x)]; }
+  const Integer& at(Integer y, Integer x) const {
     return values[static_cast<std::size_t>(y * width + x)];
   }
-  bool has(std::int64_t y, std::int64_t x) const {
-    return y >= 0 && y < height && x >= 0 && x < width;
-  }
+  bool has(Integer y, Integer x) const { return y >= 0 && y < height && x >= 0 && x < width; }
 };
 
-using Grid = Plane<std::int64_t>;
-using Mask = Plane<char>;
+template <typename Function>
+Grid mapped(Grid grid, const Function& function) {
+  std::transform(grid.values.begin(), grid.values.end(), grid.values.begin(), function);
+  return grid;
+}
 
 [[noreturn]] void no_digit() {
   throw Error(ErrorCode::BadInput,
@@ -42,31 +57,30 @@ using Mask = Plane<char>;
 }
 
 /// a / b, rounded down also below zero; b > 0.
-std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
+Integer floor_divide(Integer a, Integer b) { return a / b - (a % b < 0 ? 1 : 0); }
 
 /// a / b, rounded to the nearest, halves up; b > 0.
-std::int64_t divide(std::int64_t a, std::int64_t b) { return floor_divide(2 * a + b, 2 * b); }
+Integer divide(Integer a, Integer b) { return floor_divide(2 * a + b, 2 * b); }
 
-/// The lower median of at least one value.
-std::int64_t median(std::vector<std::int64_t> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+/// Of at least one value, in ascending order, the one at `quarters` / 4 of the last one's place.
+Integer quartile(Integers values, std::size_t quarters) {
+  const auto place =
+      values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) * quarters / 4);
+  std::nth_element(values.begin(), place, values.end());
+  return *place;
 }
 
-std::vector<std::int64_t> magnitudes(const Grid& grid) {
-  std::vector<std::int64_t> result;
-  for (const std::int64_t value : grid.values) result.push_back(std::abs(value));
-  return result;
+Integer median_magnitude(const Grid& grid) {
+  return quartile(mapped(grid, [](Integer value) { return std::abs(value); }).values, 2);
 }
 
 /// Step 1.
-bool is_mnist(const Image& image, std::int64_t size) {
+bool is_mnist(const Image& image, Integer size) {
   if (image.height != size || image.width != size) return false;
-  std::int64_t ring = 0;
-  for (std::int64_t y = 0; y < size; ++y) {
+  Integer ring = 0;
+  for (Integer y = 0; y < size; ++y) {
     const bool edge = y == 0 || y == size - 1;
-    for (std::int64_t x = 0; x < size; x += edge ? 1 : size - 1) {
+    for (Integer x = 0; x < size; x += edge ? 1 : size - 1) {
       ring += image.pixels[static_cast<std::size_t>(y * size + x)];
     }
   }
@@ -75,126 +89,97 @@ bool is_mnist(const Image& image, std::int64_t size) {
 
 /// Step 2.
 Grid reduced(const Image& image) {
-  const std::int64_t factor = (std::max(image.height, image.width) + kWork - 1) / kWork;
-  const std::int64_t rows = std::min(factor, image.height);
-  const std::int64_t columns = std::min(factor, image.width);
-  Grid grid(image.height / rows, image.width / columns);
-  for (std::int64_t y = 0; y < grid.height * rows; ++y) {
+  const Integer factor = (std::max(image.height, image.width) + kWork - 1) / kWork;
+  const Integer rows = std::min(factor, image.height);
+  const Integer columns = std::min(factor, image.width);
+  Grid sums(image.height / rows, image.width / columns);
+  for (Integer y = 0; y < sums.height * rows; ++y) {
     const auto row = image.pixels.begin() + y * image.width;
-    for (std::int64_t x = 0; x < grid.width * columns; ++x) {
-      grid.at(y / rows, x / columns) += row[x];
-    }
+    for (Integer x = 0; x < sums.width * columns; ++x) sums.at(y / rows, x / columns) += row[x];
   }
-  for (std::int64_t& value : grid.values) value = divide(value, rows * columns);
-  return grid;
+  return mapped(sums, [&](Integer sum) { return divide(sum, rows * columns); });
 }
 
-/// The surface of step 3.
-class Level {
- public:
-  Level(const Grid& values, std::int64_t nodes, std::int64_t part, const Mask& keep)
-      : nodes_(nodes), height_(values.height), width_(values.width), medians_(nodes, nodes) {
-    for (std::int64_t i = 0; i < nodes; ++i) {
-      const auto rows = window(i, height_, part);
-      for (std::int64_t j = 0; j < nodes; ++j) {
-        medians_.at(i, j) = median_of(values, keep, rows, window(j, width_, part));
-      }
-    }
+/// Along one axis of step 3, between which nodes a pixel lies, and how far from the first of them.
+struct Place {
+  Integer node;
+  Integer rest;
+  Integer spacing;
+
+  Place(Integer at, Integer length, Integer nodes) : spacing(std::max<Integer>(1, length - 1)) {
+    node = std::min(at * (nodes - 1) / spacing, nodes - 2);
+    rest = at * (nodes - 1) - node * spacing;
   }
-
-  std::int64_t at(std::int64_t y, std::int64_t x) const {
-    const Place row = place(y, height_);
-    const Place column = place(x, width_);
-    const std::int64_t upper = (column.spacing - column.rest) * medians_.at(row.node, column.node) +
-                               column.rest * medians_.at(row.node, column.node + 1);
-    const std::int64_t lower =
-        (column.spacing - column.rest) * medians_.at(row.node + 1, column.node) +
-        column.rest * medians_.at(row.node + 1, column.node + 1);
-    return divide((row.spacing - row.rest) * upper + row.rest * lower,
-                  row.spacing * column.spacing);
+  /// `spacing` times the value between those of the two nodes.
+  Integer between(Integer first, Integer second) const {
+    return (spacing - rest) * first + rest * second;
   }
-
- private:
-  /// Between which nodes a row or column lies, and how far from the first of them.
-  struct Place {
-    std::int64_t node;
-    std::int64_t rest;
-    std::int64_t spacing;
-  };
-  using Range = std::pair<std::int64_t, std::int64_t>;  ///< from the first to behind the last
-
-  Range window(std::int64_t node, std::int64_t length, std::int64_t part) const {
-    const std::int64_t center = node * (length - 1) / (nodes_ - 1);
-    const std::int64_t reach = length / part;
-    return {std::max<std::int64_t>(0, center - reach), std::min(length, center + reach + 1)};
-  }
-
-  static std::int64_t median_of(const Grid& values, const Mask& keep, Range rows, Range columns) {
-    std::vector<std::int64_t> kept;
-    for (std::int64_t y = rows.first; y < rows.second; ++y) {
-      for (std::int64_t x = columns.first; x < columns.second; ++x) {
-        if (keep.at(y, x) != 0) kept.push_back(values.at(y, x));
-      }
-    }
-    return kept.empty() ? 0 : median(std::move(kept));
-  }
-
-  Place place(std::int64_t at, std::int64_t length) const {
-    const std::int64_t spacing = std::max<std::int64_t>(1, length - 1);
-    const std::int64_t node = std::min(at * (nodes_ - 1) / spacing, nodes_ - 2);
-    return {node, at * (nodes_ - 1) - node * spacing, spacing};
-  }
-
-  std::int64_t nodes_;
-  std::int64_t height_;
-  std::int64_t width_;
-  Grid medians_;
 };
 
-void subtract(Grid& grid, const Level& level) {
-  for (std::int64_t y = 0; y < grid.height; ++y) {
-    for (std::int64_t x = 0; x < grid.width; ++x) grid.at(y, x) -= level.at(y, x);
-  }
+/// Step 3: subtracts a level.
+Grid without_level(const Grid& grid, Integer nodes, Integer part, const Grid& keep) {
+  const auto window = [&](Integer node, Integer length) {  // from the first to behind the last
+    const Integer center = node * (length - 1) / (nodes - 1);
+    const Integer reach = length / part;
+    return std::pair(std::max<Integer>(0, center - reach), std::min(length, center + reach + 1));
+  };
+  const Grid medians(nodes, nodes, [&](Integer i, Integer j) {
+    const auto [top, bottom] = window(i, grid.height);
+    const auto [left, right] = window(j, grid.width);
+    Integers kept;
+    for (Integer y = top; y < bottom; ++y) {
+      for (Integer x = left; x < right; ++x) {
+        if (keep.at(y, x) != 0) kept.push_back(grid.at(y, x));
+      }
+    }
+    return kept.empty() ? 0 : quartile(std::move(kept), 2);
+  });
+  return Grid(grid.height, grid.width, [&](Integer y, Integer x) {
+    const Place row(y, grid.height, nodes);
+    const Place column(x, grid.width, nodes);
+    const auto along = [&](Integer node) {
+      return column.between(medians.at(node, column.node), medians.at(node, column.node + 1));
+    };
+    return grid.at(y, x) -
+           divide(row.between(along(row.node), along(row.node + 1)), row.spacing * column.spacing);
+  });
 }
 
-/// Step 3. \returns the noise.
-std::int64_t remove_background(Grid& grid) {
-  subtract(grid, Level(grid, 5, 4, Mask(grid.height, grid.width, 1)));
-  const std::int64_t most = std::max<std::int64_t>(8, 3 * median(magnitudes(grid)));
-  Mask keep(grid.height, grid.width);
-  std::transform(grid.values.begin(), grid.values.end(), keep.values.begin(),
-                 [most](std::int64_t value) { return std::abs(value) <= most; });
-  subtract(grid, Level(grid, 9, 8, keep));
-  return median(magnitudes(grid));
+/// Step 3.
+Grid without_background(const Grid& grid) {
+  const Grid all(grid.height, grid.width, [](Integer, Integer) { return 1; });
+  const Grid even = without_level(grid, 5, 4, all);
+  const Integer most = std::max<Integer>(8, 3 * median_magnitude(even));
+  const auto is_paper = [&](Integer value) { return Integer{std::abs(value) <= most}; };
+  return without_level(even, 9, 8, mapped(even, is_paper));
 }
 
 /// Step 4: how much each pixel stands out, 0 to 255.
-void take_strength(Grid& residual, std::int64_t noise) {
-  std::int64_t sum = 0;
-  for (const std::int64_t value : residual.values) {
-    if (std::abs(value) > 2 * std::max<std::int64_t>(1, noise)) sum += value;
+Grid strength_of(const Grid& residual, Integer noise) {
+  Integer sum = 0;
+  for (const Integer value : residual.values) {
+    if (std::abs(value) > 2 * std::max<Integer>(1, noise)) sum += value;
   }
-  for (std::int64_t& value : residual.values) {
-    const std::int64_t strength = sum <= 0 ? -value : value;
-    value = strength <= 2 * noise ? 0 : std::min(strength, kLevels - 1);
-  }
+  return mapped(residual, [&](Integer value) {
+    const Integer strength = sum <= 0 ? -value : value;
+    return strength <= 2 * noise ? 0 : std::min(strength, kLevels - 1);
+  });
 }
 
 /// Step 4: Otsu's threshold.
-Mask ink_of(const Grid& strength) {
-  std::array<std::int64_t, kLevels> counts{};
-  for (const std::int64_t value : strength.values) ++counts[static_cast<std::size_t>(value)];
-  const auto total = static_cast<std::int64_t>(strength.values.size());
-  const std::int64_t whole =
-      std::accumulate(strength.values.begin(), strength.values.end(), std::int64_t{0});
-  std::int64_t threshold = -1;
+Grid ink_of(const Grid& strength) {
+  std::array<Integer, kLevels> counts{};
+  for (const Integer value : strength.values) ++counts[static_cast<std::size_t>(value)];
+  const auto total = static_cast<Integer>(strength.values.size());
+  const Integer whole = std::accumulate(strength.values.begin(), strength.values.end(), Integer{0});
+  Integer threshold = -1;
   double greatest = 0;
-  std::int64_t below = 0;
-  std::int64_t sum = 0;
-  for (std::int64_t t = 0; t < kLevels - 1; ++t) {
+  Integer below = 0;
+  Integer sum = 0;
+  for (Integer t = 0; t < kLevels - 1; ++t) {
     below += counts[static_cast<std::size_t>(t)];
     sum += counts[static_cast<std::size_t>(t)] * t;
-    const std::int64_t above = total - below;
+    const Integer above = total - below;
     if (below == 0 || above == 0) continue;
     const auto difference = static_cast<double>(whole * below - total * sum);
     const double between =
@@ -205,43 +190,34 @@ Mask ink_of(const Grid& strength) {
     }
   }
   if (threshold < 0) no_digit();
-  Mask ink(strength.height, strength.width);
-  std::transform(strength.values.begin(), strength.values.end(), ink.values.begin(),
-                 [threshold](std::int64_t value) { return value > threshold; });
-  return ink;
+  return mapped(strength, [&](Integer value) { return Integer{value > threshold}; });
 }
 
 /// Pixels that hang together, and how many of them lie on the image's edge.
 struct Part {
-  std::vector<std::pair<std::int64_t, std::int64_t>> pixels;
-  std::int64_t on_edge = 0;
+  std::vector<std::pair<Integer, Integer>> pixels;
+  Integer on_edge = 0;
 };
 
-Part take_part(Mask& todo, std::int64_t y, std::int64_t x) {
-  Part part;
-  todo.at(y, x) = 0;
-  part.pixels.emplace_back(y, x);
-  for (std::size_t i = 0; i < part.pixels.size(); ++i) {
-    const auto [row, column] = part.pixels[i];
-    part.on_edge += row == 0 || row == todo.height - 1 || column == 0 || column == todo.width - 1;
-    for (std::int64_t dy = -1; dy <= 1; ++dy) {
-      for (std::int64_t dx = -1; dx <= 1; ++dx) {
-        if (!todo.has(row + dy, column + dx) || todo.at(row + dy, column + dx) == 0) continue;
-        todo.at(row + dy, column + dx) = 0;
-        part.pixels.emplace_back(row + dy, column + dx);
+std::vector<Part> connected(Grid ink) {
+  std::vector<Part> parts;
+  const auto take = [&](Integer y, Integer x, Part& part) {
+    if (!ink.has(y, x) || ink.at(y, x) == 0) return;
+    ink.at(y, x) = 0;
+    part.pixels.emplace_back(y, x);
+    part.on_edge += y == 0 || y == ink.height - 1 || x == 0 || x == ink.width - 1;
+  };
+  ink.each([&](Integer first_y, Integer first_x) {
+    if (ink.at(first_y, first_x) == 0) return;
+    Part& part = parts.emplace_back();
+    take(first_y, first_x, part);
+    for (std::size_t i = 0; i < part.pixels.size(); ++i) {
+      const auto [y, x] = part.pixels[i];
+      for (Integer dy = -1; dy <= 1; ++dy) {
+        for (Integer dx = -1; dx <= 1; ++dx) take(y + dy, x + dx, part);
       }
     }
-  }
-  return part;
-}
-
-std::vector<Part> connected(Mask ink) {
-  std::vector<Part> parts;
-  for (std::int64_t y = 0; y < ink.height; ++y) {
-    for (std::int64_t x = 0; x < ink.width; ++x) {
-      if (ink.at(y, x) != 0) parts.push_back(take_part(ink, y, x));
-    }
-  }
+  });
   return parts;
 }
 
@@ -254,183 +230,148 @@ void drop_small(std::vector<Part>& parts, std::size_t share) {
 }
 
 /// Step 5.
-Mask without_specks(const Mask& ink) {
+Grid without_specks(const Grid& ink) {
   std::vector<Part> parts = connected(ink);
   drop_small(parts, 64);
-  const std::int64_t ring = 2 * (ink.height + ink.width) - 4;
+  const Integer ring = 2 * (ink.height + ink.width) - 4;
   const auto within = std::stable_partition(
       parts.begin(), parts.end(), [ring](const Part& part) { return 16 * part.on_edge <= ring; });
   if (within != parts.begin()) parts.erase(within, parts.end());
   drop_small(parts, 16);
-  Mask kept(ink.height, ink.width);
+  Grid kept(ink.height, ink.width);
   for (const Part& part : parts) {
     for (const auto& [y, x] : part.pixels) kept.at(y, x) = 1;
   }
   return kept;
 }
 
-template <typename T>
-Plane<T> transposed(const Plane<T>& plane) {
-  Plane<T> result(plane.width, plane.height);
-  for (std::int64_t y = 0; y < plane.height; ++y) {
-    for (std::int64_t x = 0; x < plane.width; ++x) result.at(x, y) = plane.at(y, x);
-  }
-  return result;
+Grid transposed(const Grid& grid) {
+  return Grid(grid.width, grid.height, [&](Integer y, Integer x) { return grid.at(x, y); });
 }
 
 /// The greatest of the values within `reach` columns of each.
-template <typename T>
-Plane<T> greatest_in_row(const Plane<T>& plane, std::int64_t reach) {
-  Plane<T> result = plane;
-  for (std::int64_t y = 0; y < plane.height; ++y) {
-    for (std::int64_t x = 0; x < plane.width; ++x) {
-      const std::int64_t last = std::min(plane.width - 1, x + reach);
-      for (std::int64_t i = std::max<std::int64_t>(0, x - reach); i <= last; ++i) {
-        result.at(y, x) = std::max(result.at(y, x), plane.at(y, i));
-      }
-    }
-  }
-  return result;
+Grid greatest_in_row(const Grid& grid, Integer reach) {
+  return Grid(grid.height, grid.width, [&](Integer y, Integer x) {
+    const Integer* row = &grid.at(y, 0);
+    return *std::max_element(row + std::max<Integer>(0, x - reach),
+                             row + std::min(grid.width, x + reach + 1));
+  });
 }
 
 /// The greatest of the values within `reach` rows and columns of each.
-template <typename T>
-Plane<T> greatest_within(const Plane<T>& plane, std::int64_t reach) {
-  return transposed(greatest_in_row(transposed(greatest_in_row(plane, reach)), reach));
+Grid greatest_within(const Grid& grid, Integer reach) {
+  return transposed(greatest_in_row(transposed(greatest_in_row(grid, reach)), reach));
 }
 
 /// Step 6.
-Grid ink_values(const Grid& strength, const Mask& ink, std::int64_t noise) {
-  std::vector<std::int64_t> inside;
-  for (std::size_t i = 0; i < ink.values.size(); ++i) {
-    if (ink.values[i] != 0) inside.push_back(strength.values[i]);
-  }
-  const auto place = inside.begin() + static_cast<std::ptrdiff_t>((inside.size() - 1) * 3 / 4);
-  std::nth_element(inside.begin(), place, inside.end());
-  const std::int64_t top = *place;
-  if (top < std::max<std::int64_t>(12, 4 * noise)) no_digit();
-  const std::int64_t low = top / 4;
-  const Mask near = greatest_within(ink, 1);
-  Grid values(strength.height, strength.width);
-  for (std::size_t i = 0; i < values.values.size(); ++i) {
-    if (near.values[i] == 0) continue;
-    values.values[i] =
-        std::clamp<std::int64_t>(floor_divide((strength.values[i] - low) * 255, top - low), 0, 255);
-  }
-  return values;
+Grid ink_values(const Grid& strength, const Grid& ink, Integer noise) {
+  Integers inside;
+  ink.each([&](Integer y, Integer x) {
+    if (ink.at(y, x) != 0) inside.push_back(strength.at(y, x));
+  });
+  const Integer top = quartile(std::move(inside), 3);
+  if (top < std::max<Integer>(12, 4 * noise)) no_digit();
+  const Integer low = top / 4;
+  const Grid near = greatest_within(ink, 1);
+  return Grid(ink.height, ink.width, [&](Integer y, Integer x) {
+    const Integer stretched = floor_divide((strength.at(y, x) - low) * 255, top - low);
+    return near.at(y, x) == 0 ? 0 : std::clamp<Integer>(stretched, 0, 255);
+  });
 }
 
 struct Box {
-  std::int64_t top;
-  std::int64_t left;
-  std::int64_t height;
-  std::int64_t width;
+  Integer top;
+  Integer left;
+  Integer height;
+  Integer width;
 };
 
 /// Step 7: where the digit is.
 Box extent(const Grid& values) {
-  constexpr std::int64_t kSeen = 32;
-  std::int64_t top = values.height;
-  std::int64_t left = values.width;
-  std::int64_t bottom = -1;
-  std::int64_t right = -1;
-  for (std::int64_t y = 0; y < values.height; ++y) {
-    for (std::int64_t x = 0; x < values.width; ++x) {
-      if (values.at(y, x) < kSeen) continue;
-      top = std::min(top, y);
-      bottom = std::max(bottom, y);
-      left = std::min(left, x);
-      right = std::max(right, x);
-    }
-  }
+  constexpr Integer kSeen = 32;
+  Integer top = values.height;
+  Integer left = values.width;
+  Integer bottom = -1;
+  Integer right = -1;
+  values.each([&](Integer y, Integer x) {
+    if (values.at(y, x) < kSeen) return;
+    top = std::min(top, y);
+    bottom = std::max(bottom, y);
+    left = std::min(left, x);
+    right = std::max(right, x);
+  });
   return {top, left, bottom - top + 1, right - left + 1};
 }
 
-/// With `border` zeros on each side.
-template <typename T>
-Plane<T> cropped(const Plane<T>& plane, const Box& box, std::int64_t border = 0) {
-  Plane<T> result(box.height + 2 * border, box.width + 2 * border);
-  for (std::int64_t y = 0; y < box.height; ++y) {
-    for (std::int64_t x = 0; x < box.width; ++x) {
-      result.at(y + border, x + border) = plane.at(box.top + y, box.left + x);
-    }
-  }
-  return result;
+Grid cropped(const Grid& grid, const Box& box) {
+  return Grid(box.height, box.width,
+              [&](Integer y, Integer x) { return grid.at(box.top + y, box.left + x); });
 }
 
 /// Step 8.
-Grid thickened(const Grid& values, const Mask& ink) {
-  constexpr std::array<std::pair<int, int>, 4> kNeighbours = {{{-1, 0}, {1, 0}, {0, -1}, {0, 1}}};
-  std::int64_t area = 0;
-  std::int64_t sides = 0;
-  for (std::int64_t y = 0; y < ink.height; ++y) {
-    for (std::int64_t x = 0; x < ink.width; ++x) {
-      if (ink.at(y, x) == 0) continue;
-      ++area;
-      for (const auto& [dy, dx] : kNeighbours) {
-        sides += !ink.has(y + dy, x + dx) || ink.at(y + dy, x + dx) == 0;
-      }
-    }
-  }
-  const std::int64_t longer = std::max(values.height, values.width);
-  const std::int64_t reach = floor_divide(longer * sides - 20 * area + 10 * sides, 20 * sides);
+Grid thickened(const Grid& values, const Grid& ink) {
+  const auto is_ink = [&](Integer y, Integer x) { return ink.has(y, x) && ink.at(y, x) != 0; };
+  Integer area = 0;
+  Integer sides = 0;
+  ink.each([&](Integer y, Integer x) {
+    if (!is_ink(y, x)) return;
+    ++area;
+    sides += !is_ink(y - 1, x) + !is_ink(y + 1, x) + !is_ink(y, x - 1) + !is_ink(y, x + 1);
+  });
+  const Integer longer = std::max(values.height, values.width);
+  const Integer reach = floor_divide(longer * sides - 20 * area + 10 * sides, 20 * sides);
   if (reach <= 0) return values;
-  return greatest_within(cropped(values, {0, 0, values.height, values.width}, reach), reach);
+  Grid with_border(values.height + 2 * reach, values.width + 2 * reach);
+  values.each(
+      [&](Integer y, Integer x) { with_border.at(y + reach, x + reach) = values.at(y, x); });
+  return greatest_within(with_border, reach);
 }
 
 /// The rows of step 9, each multiplied by the old height.
-Grid with_height(const Grid& values, std::int64_t height) {
+Grid with_height(const Grid& values, Integer height) {
   Grid result(height, values.width);
-  for (std::int64_t i = 0; i < height; ++i) {
-    for (std::int64_t y = i * values.height / height; y < values.height; ++y) {
+  for (Integer i = 0; i < height; ++i) {
+    for (Integer y = i * values.height / height; y < values.height; ++y) {
       // How much of the old row lies in the new one, in units of 1 / (height * values.height).
-      const std::int64_t weight = std::min((i + 1) * values.height, (y + 1) * height) -
-                                  std::max(i * values.height, y * height);
+      const Integer weight = std::min((i + 1) * values.height, (y + 1) * height) -
+                             std::max(i * values.height, y * height);
       if (weight <= 0) break;
-      for (std::int64_t x = 0; x < values.width; ++x) {
-        result.at(i, x) += weight * values.at(y, x);
-      }
+      for (Integer x = 0; x < values.width; ++x) result.at(i, x) += weight * values.at(y, x);
     }
   }
   return result;
 }
 
 /// Step 9.
-Grid scaled(const Grid& values, std::int64_t box) {
-  const std::int64_t longer = std::max(values.height, values.width);
-  const std::int64_t height = std::max<std::int64_t>(1, divide(values.height * box, longer));
-  const std::int64_t width = std::max<std::int64_t>(1, divide(values.width * box, longer));
-  const Grid rows = with_height(values, height);
-  Grid result = transposed(with_height(transposed(rows), width));
-  for (std::int64_t& value : result.values) value = divide(value, values.height * values.width);
-  return result;
+Grid scaled(const Grid& values, Integer box) {
+  const Integer longer = std::max(values.height, values.width);
+  const Integer height = std::max<Integer>(1, divide(values.height * box, longer));
+  const Integer width = std::max<Integer>(1, divide(values.width * box, longer));
+  const Grid sums = transposed(with_height(transposed(with_height(values, height)), width));
+  return mapped(sums, [&](Integer sum) { return divide(sum, values.height * values.width); });
 }
 
 /// Step 10.
-Image centred(const Grid& values, std::int64_t size) {
-  std::int64_t total = 0;
-  std::int64_t rows = 0;
-  std::int64_t columns = 0;
-  for (std::int64_t y = 0; y < values.height; ++y) {
-    for (std::int64_t x = 0; x < values.width; ++x) {
-      total += values.at(y, x);
-      rows += values.at(y, x) * y;
-      columns += values.at(y, x) * x;
-    }
-  }
+Image centred(const Grid& values, Integer size) {
+  Integer total = 0;
+  Integer rows = 0;
+  Integer columns = 0;
+  values.each([&](Integer y, Integer x) {
+    total += values.at(y, x);
+    rows += values.at(y, x) * y;
+    columns += values.at(y, x) * x;
+  });
   if (total == 0) no_digit();
-  const auto corner = [&](std::int64_t moment, std::int64_t length) {
-    return std::clamp<std::int64_t>(divide(size / 2 * total - moment, total), 0, size - length);
+  const auto corner = [&](Integer moment, Integer length) {
+    return std::clamp<Integer>(divide(size / 2 * total - moment, total), 0, size - length);
   };
-  const std::int64_t top = corner(rows, values.height);
-  const std::int64_t left = corner(columns, values.width);
+  const Integer top = corner(rows, values.height);
+  const Integer left = corner(columns, values.width);
   Image result{std::vector<std::uint8_t>(static_cast<std::size_t>(size * size)), size, size, 1};
-  for (std::int64_t y = 0; y < values.height; ++y) {
-    for (std::int64_t x = 0; x < values.width; ++x) {
-      result.pixels[static_cast<std::size_t>((top + y) * size + left + x)] =
-          static_cast<std::uint8_t>(values.at(y, x));
-    }
-  }
+  values.each([&](Integer y, Integer x) {
+    result.pixels[static_cast<std::size_t>((top + y) * size + left + x)] =
+        static_cast<std::uint8_t>(values.at(y, x));
+  });
   return result;
 }
 
@@ -438,11 +379,11 @@ Image centred(const Grid& values, std::int64_t size) {
 
 Image find_digit(const Digit& step, const Image& image) {
   if (is_mnist(image, step.size)) return image;
-  Grid grid = reduced(image);
-  const std::int64_t noise = remove_background(grid);
-  take_strength(grid, noise);
-  const Mask ink = without_specks(ink_of(grid));
-  const Grid values = ink_values(grid, ink, noise);
+  const Grid residual = without_background(reduced(image));
+  const Integer noise = median_magnitude(residual);
+  const Grid strength = strength_of(residual, noise);
+  const Grid ink = without_specks(ink_of(strength));
+  const Grid values = ink_values(strength, ink, noise);
   const Box box = extent(values);
   return centred(scaled(thickened(cropped(values, box), cropped(ink, box)), step.box), step.size);
 }
