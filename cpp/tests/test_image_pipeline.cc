@@ -1,8 +1,7 @@
 #include <numeric>
 
 #include "crc32.h"
-#include "images/exif.h"
-#include "images/resize.h"
+#include "images/decoders.h"
 #include "images/steps.h"
 #include "lenet/image_pipeline.h"
 #include "support.h"

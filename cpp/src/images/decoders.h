@@ -1,14 +1,14 @@
 /// \file
-/// Decoding of image files. The decoders of photos are each in a file of its own. jpeg.cc is built
-/// where libjpeg is, png.cc where libpng is.
+/// Decoding of image files, and what makes photos upright and opaque. The decoders of photos are
+/// each in a file of its own. jpeg.cc is built where libjpeg is, png.cc where libpng is.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "images/steps.h"
 #include "io/array_file.h"
-#include "lenet/image_pipeline.h"
 
 namespace lenet {
 
@@ -30,10 +30,28 @@ Image decode_bytes(std::string_view bytes, const std::string& path, std::int64_t
 /// Upright and opaque, 1 or 3 channels.
 /// \param file begins as its kind does
 /// \throws Error BadInput: damaged, cut short, over the limit of pixels or of scans; Unsupported:
-/// of
-///   a kind that is not read.
+///   of a kind that is not read.
 Image decode_jpeg(const ImageFile& file);
 Image decode_png(const ImageFile& file);
 Image decode_bmp(const ImageFile& file);
+
+/// The orientation (tag 0x0112) in EXIF data: 1 to 8; 1, upright, when it is not told, or the data
+/// are damaged.
+/// \param tiff begins with the byte order, "II" or "MM"
+int exif_orientation(std::string_view tiff);
+
+/// Turns and mirrors an image so that it is upright.
+/// \param orientation 1 to 8
+Image upright(Image image, int orientation);
+
+/// Composes an image with alpha (2 or 4 channels, the last one) over white, or over black where
+/// white would hide what is drawn. Returns one of 1 or 3 channels as it is.
+Image opaque(Image image);
+
+/// value / 255, rounded to the nearest, for at most 255 * 255.
+inline std::uint8_t divide_by_255(unsigned value) {
+  value += 128;
+  return static_cast<std::uint8_t>((value + (value >> 8)) >> 8);
+}
 
 }  // namespace lenet

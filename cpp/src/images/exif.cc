@@ -1,7 +1,4 @@
-#include "images/exif.h"
-
-#include <cstdint>
-#include <utility>
+#include "images/decoders.h"
 
 namespace lenet {
 namespace {
@@ -11,41 +8,28 @@ constexpr std::uint32_t kShort = 3;
 constexpr std::uint32_t kLong = 4;
 constexpr std::size_t kEntryBytes = 12;
 
-/// Numbers of either byte order; 0 beyond the end.
-class TiffReader {
- public:
-  explicit TiffReader(std::string_view bytes)
-      : bytes_(bytes), little_endian_(bytes.substr(0, 2) == "II") {}
-
-  std::uint32_t number(std::size_t at, std::size_t size) const {
-    if (at > bytes_.size() || size > bytes_.size() - at) return 0;
-    std::uint32_t value = 0;
-    for (std::size_t i = 0; i < size; ++i) {
-      const std::size_t next = little_endian_ ? at + size - 1 - i : at + i;
-      value = value << 8 | static_cast<unsigned char>(bytes_[next]);
-    }
-    return value;
-  }
-
- private:
-  std::string_view bytes_;
-  bool little_endian_;
-};
-
 }  // namespace
 
 int exif_orientation(std::string_view tiff) {
   const std::string_view order = tiff.substr(0, 2);
-  const TiffReader reader(tiff);
-  if ((order != "II" && order != "MM") || reader.number(2, 2) != 42) return 1;
-  const std::size_t directory = reader.number(4, 4);
-  const std::size_t entries = reader.number(directory, 2);
+  const auto number = [&](std::size_t at, std::size_t size) {  // 0 beyond the end
+    std::uint32_t value = 0;
+    if (at > tiff.size() || size > tiff.size() - at) return value;
+    for (std::size_t i = 0; i < size; ++i) {
+      const std::size_t next = order == "II" ? at + size - 1 - i : at + i;
+      value = value << 8 | static_cast<unsigned char>(tiff[next]);
+    }
+    return value;
+  };
+  if ((order != "II" && order != "MM") || number(2, 2) != 42) return 1;
+  const std::size_t directory = number(4, 4);
+  const std::size_t entries = number(directory, 2);
   for (std::size_t i = 0; i < entries; ++i) {
     const std::size_t entry = directory + 2 + i * kEntryBytes;
-    if (reader.number(entry, 2) != kOrientationTag) continue;
-    const std::uint32_t type = reader.number(entry + 2, 2);
-    const std::uint32_t value = type == kShort  ? reader.number(entry + 8, 2)
-                                : type == kLong ? reader.number(entry + 8, 4)
+    if (number(entry, 2) != kOrientationTag) continue;
+    const std::uint32_t type = number(entry + 2, 2);
+    const std::uint32_t value = type == kShort  ? number(entry + 8, 2)
+                                : type == kLong ? number(entry + 8, 4)
                                                 : 0;
     return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
   }
@@ -60,9 +44,8 @@ Image upright(Image image, int orientation) {
       orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
   const bool from_bottom =
       orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-  Image result{{}, image.height, image.width, image.channels};
-  if (swaps) std::swap(result.height, result.width);
-  result.pixels.reserve(image.pixels.size());
+  Image result = swaps ? empty_image(image.width, image.height, image.channels)
+                       : empty_image(image.height, image.width, image.channels);
   for (std::int64_t row = 0; row < result.height; ++row) {
     for (std::int64_t column = 0; column < result.width; ++column) {
       std::int64_t y = swaps ? column : row;

@@ -10,8 +10,6 @@
 #include <vector>
 
 #include "images/decoders.h"
-#include "images/exif.h"
-#include "images/transparency.h"
 
 namespace lenet {
 namespace {

@@ -9,8 +9,6 @@
 #include <vector>
 
 #include "images/decoders.h"
-#include "images/exif.h"
-#include "images/transparency.h"
 #include "io/byte_reader.h"
 
 namespace lenet {
@@ -126,8 +124,7 @@ class Decoder {
     png_bytep alphas = nullptr;
     int alpha_count = 0;
     png_get_tRNS(png_, info_, &alphas, &alpha_count, nullptr);
-    Image image{{}, indices.height, indices.width, alphas == nullptr ? 3 : 4};
-    image.pixels.reserve(indices.pixels.size() * static_cast<std::size_t>(image.channels));
+    Image image = empty_image(indices.height, indices.width, alphas == nullptr ? 3 : 4);
     for (const std::uint8_t index : indices.pixels) {
       if (index >= count) file_.refuse("is a damaged PNG: a colour that is not in its palette");
       const png_color& colour = colours[index];

@@ -1,10 +1,11 @@
-#include "images/resize.h"
-
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "images/steps.h"
 
 namespace lenet {
 namespace {
@@ -27,8 +28,7 @@ std::vector<std::int64_t> nearest_of(std::int64_t from, std::int64_t to) {
 Image resize_nearest(const Image& image, std::int64_t height, std::int64_t width) {
   const auto rows = nearest_of(image.height, height);
   const auto columns = nearest_of(image.width, width);
-  Image result{{}, height, width, image.channels};
-  result.pixels.reserve(static_cast<std::size_t>(height * width * image.channels));
+  Image result = empty_image(height, width, image.channels);
   for (const auto row : rows) {
     for (const auto column : columns) {
       const auto pixel = image.pixels.begin() + (row * image.width + column) * image.channels;
@@ -38,15 +38,10 @@ Image resize_nearest(const Image& image, std::int64_t height, std::int64_t width
   return result;
 }
 
-/// The weights of old pixels in new ones, along one axis.
-struct Weights {
-  struct Window {
-    std::int64_t first = 0;  ///< old pixel
-    std::size_t begin = 0;   ///< in `values`
-    std::size_t count = 0;
-  };
-  std::vector<Window> windows;  ///< of each new pixel
-  std::vector<std::int32_t> values;
+/// What a new pixel is made of, along one axis.
+struct Window {
+  std::int64_t first;  ///< old pixel
+  std::vector<std::int32_t> weights;
 };
 
 double filter(Interpolation interpolation, double x) {
@@ -57,30 +52,30 @@ double filter(Interpolation interpolation, double x) {
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
 }
 
-Weights weights_of(std::int64_t from, std::int64_t to, Interpolation interpolation) {
+std::vector<Window> windows_of(std::int64_t from, std::int64_t to, Interpolation interpolation) {
   const double scale = static_cast<double>(from) / static_cast<double>(to);
   const double stretch = std::max(scale, 1.0);
   const double inverse = 1.0 / stretch;
   const double support = (interpolation == Interpolation::Bilinear ? 1.0 : 2.0) * stretch;
-  Weights weights;
-  std::vector<double> exact;
+  std::vector<Window> windows;
   for (std::int64_t i = 0; i < to; ++i) {
     const double centre = (static_cast<double>(i) + 0.5) * scale;
     const auto first = std::max<std::int64_t>(0, static_cast<std::int64_t>(centre - support + 0.5));
     const auto end = std::min(from, static_cast<std::int64_t>(centre + support + 0.5));
-    exact.clear();
+    std::vector<double> exact;
     double sum = 0;
     for (std::int64_t x = first; x < end; ++x) {
       exact.push_back(filter(interpolation, (static_cast<double>(x) - centre + 0.5) * inverse));
       sum += exact.back();
     }
-    weights.windows.push_back({first, weights.values.size(), exact.size()});
+    std::vector<std::int32_t> weights;
     for (const double weight : exact) {
       const double fixed = weight / sum * (1 << kFractionBits);
-      weights.values.push_back(static_cast<std::int32_t>(fixed + (fixed < 0 ? -0.5 : 0.5)));
+      weights.push_back(static_cast<std::int32_t>(fixed + (fixed < 0 ? -0.5 : 0.5)));
     }
+    windows.push_back({first, std::move(weights)});
   }
-  return weights;
+  return windows;
 }
 
 std::uint8_t to_level(std::int32_t sum) {
@@ -88,13 +83,12 @@ std::uint8_t to_level(std::int32_t sum) {
 }
 
 template <int kChannels>
-void resize_row(const std::uint8_t* row, const Weights& weights, std::uint8_t* target) {
-  for (const auto& window : weights.windows) {
+void resize_row(const std::uint8_t* row, const std::vector<Window>& windows, std::uint8_t* target) {
+  for (const Window& window : windows) {
     std::array<std::int32_t, kChannels> sums;
     sums.fill(kHalf);
     const std::uint8_t* pixel = row + window.first * kChannels;
-    for (std::size_t i = 0; i < window.count; ++i) {
-      const std::int32_t weight = weights.values[window.begin + i];
+    for (const std::int32_t weight : window.weights) {
       for (std::int32_t& sum : sums) sum += weight * *pixel++;
     }
     for (const std::int32_t sum : sums) *target++ = to_level(sum);
@@ -102,34 +96,28 @@ void resize_row(const std::uint8_t* row, const Weights& weights, std::uint8_t* t
 }
 
 Image resize_rows(const Image& image, std::int64_t width, Interpolation interpolation) {
-  const Weights weights = weights_of(image.width, width, interpolation);
+  const std::vector<Window> windows = windows_of(image.width, width, interpolation);
+  const auto resize_one = image.channels == 3 ? resize_row<3> : resize_row<1>;
   Image result{{}, image.height, width, image.channels};
   result.pixels.resize(static_cast<std::size_t>(image.height * width * image.channels));
   for (std::int64_t row = 0; row < image.height; ++row) {
-    const std::uint8_t* from = image.pixels.data() + row * image.width * image.channels;
-    std::uint8_t* target = result.pixels.data() + row * width * image.channels;
-    if (image.channels == 3) {
-      resize_row<3>(from, weights, target);
-    } else {
-      resize_row<1>(from, weights, target);
-    }
+    resize_one(image.pixels.data() + row * image.width * image.channels, windows,
+               result.pixels.data() + row * width * image.channels);
   }
   return result;
 }
 
 Image resize_columns(const Image& image, std::int64_t height, Interpolation interpolation) {
-  const Weights weights = weights_of(image.height, height, interpolation);
   const auto row_values = static_cast<std::size_t>(image.width * image.channels);
-  Image result{{}, height, image.width, image.channels};
-  result.pixels.reserve(static_cast<std::size_t>(height) * row_values);
+  Image result = empty_image(height, image.width, image.channels);
   std::vector<std::int32_t> sums(row_values);
-  for (const auto& window : weights.windows) {
+  for (const Window& window : windows_of(image.height, height, interpolation)) {
     std::fill(sums.begin(), sums.end(), kHalf);
     const std::uint8_t* row =
         image.pixels.data() + static_cast<std::size_t>(window.first) * row_values;
-    for (std::size_t i = 0; i < window.count; ++i, row += row_values) {
-      const std::int32_t weight = weights.values[window.begin + i];
+    for (const std::int32_t weight : window.weights) {
       for (std::size_t x = 0; x < row_values; ++x) sums[x] += weight * row[x];
+      row += row_values;
     }
     for (const std::int32_t sum : sums) result.pixels.push_back(to_level(sum));
   }

@@ -39,8 +39,7 @@ Image apply_step(const CenterCrop& step, const Image& image) {
   }
   const std::int64_t top = half(image.height - step.height);
   const std::int64_t left = half(image.width - step.width);
-  Image result{{}, step.height, step.width, image.channels};
-  result.pixels.reserve(static_cast<std::size_t>(step.height * step.width * image.channels));
+  Image result = empty_image(step.height, step.width, image.channels);
   for (std::int64_t row = top; row < top + step.height; ++row) {
     const auto begin = image.pixels.begin() + (row * image.width + left) * image.channels;
     result.pixels.insert(result.pixels.end(), begin, begin + step.width * image.channels);
@@ -56,8 +55,7 @@ std::int64_t channels_of(Mode mode) { return mode == Mode::Grey ? 1 : 3; }
 
 Image to_channels(const Image& image, std::int64_t channels) {
   if (image.channels == channels) return image;
-  Image result{{}, image.height, image.width, channels};
-  result.pixels.reserve(static_cast<std::size_t>(image.height * image.width * channels));
+  Image result = empty_image(image.height, image.width, channels);
   if (channels == 3) {
     for (const std::uint8_t grey : image.pixels) result.pixels.insert(result.pixels.end(), 3, grey);
     return result;

@@ -6,15 +6,23 @@
 #include <variant>
 #include <vector>
 
-#include "images/resize.h"
 #include "lenet/image_pipeline.h"
 #include "lenet/tensor.h"
 
 namespace lenet {
 
+/// Without pixels yet, but with room for them.
+inline Image empty_image(std::int64_t height, std::int64_t width, std::int64_t channels) {
+  Image image{{}, height, width, channels};
+  image.pixels.reserve(static_cast<std::size_t>(height * width * channels));
+  return image;
+}
+
 enum class Mode { Grey, Rgb, Bgr };
 
 std::int64_t channels_of(Mode mode);
+
+enum class Interpolation { Nearest, Bilinear, Bicubic };
 
 struct Resize {
   std::int64_t short_side = 0;  ///< 0: `height` and `width` instead
@@ -44,6 +52,14 @@ struct Normalize {
 
 /// Grey to RGB: three times the same. RGB to grey: (19595 R + 38470 G + 7471 B + 32768) >> 16.
 Image to_channels(const Image& image, std::int64_t channels);
+
+/// The same bits as Pillow's `resize`. Bilinear and bicubic are antialiased: when the image becomes
+/// smaller, the filter becomes wider. Weights are of 22 bits; between the two passes values are
+/// rounded to 8 bits. Rows are resized first, unless the height shrinks by more than twice as many
+/// pixels as the width.
+/// \throws Error BadInput when the result has more than kMaxImagePixels.
+Image resize(const Image& image, std::int64_t height, std::int64_t width,
+             Interpolation interpolation);
 
 /// docs/digit.md defines it.
 /// \param image grey

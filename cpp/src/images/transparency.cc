@@ -1,8 +1,6 @@
-#include "images/transparency.h"
-
 #include <algorithm>
-#include <cstddef>
-#include <vector>
+
+#include "images/decoders.h"
 
 namespace lenet {
 namespace {
@@ -10,9 +8,7 @@ namespace {
 constexpr unsigned kAlmostWhite = 240;  // as in python/lenet_cpp/data/images/reading.py
 
 Image over(unsigned background, const Image& image) {
-  Image result{{}, image.height, image.width, image.channels - 1};
-  result.pixels.reserve(image.pixels.size() / static_cast<std::size_t>(image.channels) *
-                        static_cast<std::size_t>(result.channels));
+  Image result = empty_image(image.height, image.width, image.channels - 1);
   for (auto pixel = image.pixels.cbegin(); pixel != image.pixels.cend(); pixel += image.channels) {
     const unsigned alpha = pixel[result.channels];
     for (std::int64_t i = 0; i < result.channels; ++i) {
