@@ -1,62 +1,40 @@
 /// \file
 /// The kernels of one instruction set. A file that includes this defines before what vectors.h asks
-/// for, LENET_REGISTERS (vector registers), LENET_KERNELS (the table's name), LENET_NAME, and
-/// `dot`, `narrowed` and `widened` for vectors of that many lanes. Compiled without contraction of
-/// products and sums, so that all sets round alike.
+/// for, LENET_KERNELS (the table's name) and LENET_NAME. Compiled without contraction of products
+/// and sums, so that all sets round alike.
 #include "engines/native/int8/kernels.h"
 #include "engines/native/int8/vectors.h"
 
 namespace lenet::native::int8 {
 namespace {
 
-constexpr int kRegisters = LENET_REGISTERS;
+/// The element that stands for 0: it is in the middle of those without a sign.
+constexpr int kZero = static_cast<Element>(-1) > 0 ? 128 : 0;
 /// Added to a number from -2^22 to 2^22 it leaves the number, rounded to even, in the lowest bits.
 constexpr float kRounder = 12582912;  // 1.5 * 2^23
 constexpr std::int32_t kRounderBits = 0x4B400000;
-
-using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
-template <class Vector, class Value>
-struct Loose {
-  using Type __attribute__((aligned(alignof(Value)), may_alias)) = Vector;
-};
-
-template <class Vector, class Value>
-inline Vector load(const Value* from) {
-  return *reinterpret_cast<const typename Loose<Vector, Value>::Type*>(from);
-}
-template <class Vector, class Value>
-inline void store(Value* to, Vector value) {
-  *reinterpret_cast<typename Loose<Vector, Value>::Type*>(to) = value;
-}
-inline Ints larger(Ints a, Ints b) { return a > b ? a : b; }
-inline Floats all(float value) { return value - Floats{}; }
-/// `least` where it is NaN.
-inline Floats at_least(Floats value, Floats least) { return value > least ? value : least; }
-
-constexpr int most(int a, int b) { return a > b ? a : b; }
-constexpr int least(int a, int b) { return a < b ? a : b; }
 
 /// A group of taps, in every lane.
 inline Ints group(const Element* from) {
   std::int32_t bits;
   __builtin_memcpy(&bits, from, sizeof(bits));
-  return bits - Ints{};
+  return all(bits);
 }
 
-/// Clipped and rounded.
+/// Clipped and rounded; `smallest` where it is NaN.
 inline Ints whole(Floats value, float smallest, float largest) {
-  const Floats low = at_least(value, all(smallest));
+  const Floats low = larger(value, all(smallest));
   const Floats clipped = low < all(largest) ? low : all(largest);
   return reinterpret_cast<Ints>(clipped + all(kRounder)) - kRounderBits;
 }
 inline Floats floats(Ints values) { return __builtin_convertvector(values, Floats); }
 
-template <class Vector, class Value>
-inline void store_some(Value* to, Vector value, int count) {
+template <class Number>
+inline void store_some(Number* to, typename Lanes<Number>::Vector value, int count) {
   if (count >= kLanes) {
     store(to, value);
   } else {
-    Value values[kLanes];
+    Number values[kLanes];
     store(values, value);
     for (int i = 0; i < count; ++i) to[i] = values[i];
   }
@@ -66,10 +44,10 @@ inline void store_some(Value* to, Vector value, int count) {
 inline void finish(const ConvTask& task, Ints sum, int channel, std::int64_t pixel) {
   const int count = task.spare ? kLanes : task.channels - channel;
   for (const Stage* stage = task.stages; stage < task.stages + task.stage_count; ++stage) {
-    Floats value = floats(sum) * load<Floats>(stage->factor + channel);
-    value += load<Floats>(stage->addend + channel);
+    Floats value = floats(sum) * load(stage->factor + channel);
+    value += load(stage->addend + channel);
     if (task.floats) {
-      if (task.relu) value = at_least(value, Floats{});
+      if (task.relu) value = larger(value, Floats{});
       return store_some(static_cast<float*>(task.output) + pixel + channel, value, count);
     }
     sum = whole(value, stage->least, stage->most);
@@ -100,7 +78,7 @@ inline void add_products(const Element* at, std::int64_t row, std::int64_t colum
     }
 #pragma GCC unroll 8
     for (int b = 0; b < Block; ++b) {
-      const Ints weight = load<Ints>(weights + b * kLanes);
+      const Ints weight = load(weights + b * kLanes);
 #pragma GCC unroll 2
       for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 16
@@ -112,7 +90,7 @@ inline void add_products(const Element* at, std::int64_t row, std::int64_t colum
   } else {
     Ints weight[Block];
 #pragma GCC unroll 8
-    for (int b = 0; b < Block; ++b) weight[b] = load<Ints>(weights + b * kLanes);
+    for (int b = 0; b < Block; ++b) weight[b] = load(weights + b * kLanes);
 #pragma GCC unroll 2
     for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 16
@@ -137,8 +115,8 @@ inline void add_row(const ConvTask& task, const Element* input, const std::int32
     Ints weight[2][Block];
 #pragma GCC unroll 8
     for (int b = 0; b < Block; ++b) {
-      if (First) weight[0][b] = load<Ints>(weights + b * kLanes);
-      if (Last) weight[1][b] = load<Ints>(weights - apart + b * kLanes);
+      if (First) weight[0][b] = load(weights + b * kLanes);
+      if (Last) weight[1][b] = load(weights - apart + b * kLanes);
     }
 #pragma GCC unroll 16
     for (int c = 0; c < Columns; ++c, at += column) {
@@ -178,7 +156,7 @@ void channels_tile(const ConvTask& task, const std::int32_t* weights, int channe
     for (int c = 0; c < Columns; ++c) {
 #pragma GCC unroll 8
       for (int b = 0; b < Block; ++b) {
-        sums[r][c][b] = load<Ints>(task.start + channel + b * kLanes);
+        sums[r][c][b] = load(task.start + channel + b * kLanes);
       }
     }
   }
@@ -206,42 +184,23 @@ void channels_tile(const ConvTask& task, const std::int32_t* weights, int channe
   finish_tile(task, &results[0][0], Columns / Rows, Block, channel, pixel);
 }
 
-using ChannelsTile = void (*)(const ConvTask&, const std::int32_t*, int, const Element*,
-                              std::int64_t);
-
 /// Windows side by side, or pairs of them that are pooled, that are computed together.
 constexpr int widest_row(int block, int rows) {
   const int sums = kLanes == 1 ? 4 : kRegisters >= 32 ? 24 : 10;
   return most(1, least(12, sums / (block * rows * rows)));
 }
 
-template <int Block, int Rows, int Units>
-ChannelsTile tile_for(int units) {
-  if constexpr (Units == 1) {
-    return channels_tile<Block, Rows, Rows>;
-  } else {
-    return units >= Units ? channels_tile<Block, Rows, Rows * Units>
-                          : tile_for<Block, Rows, Units - 1>(units);
-  }
-}
-
 template <int Block, int Rows>
 void channels_block(const ConvTask& task, const std::int32_t* weights, int channel) {
   constexpr int kMaxUnits = widest_row(Block, Rows);
-  const int units = task.columns / Rows;
-  // Tiles of nearly the same width, rather than full ones and a narrow last.
-  const int tiles = (units + kMaxUnits - 1) / kMaxUnits;
   const auto* input = static_cast<const Element*>(task.input);
   for (std::int32_t y = 0; y < task.rows / Rows; ++y) {
-    int unit = 0;
-    for (int t = 0; t < tiles; ++t) {
-      const int width = (units - unit + tiles - t - 1) / (tiles - t);
-      tile_for<Block, Rows, kMaxUnits>(width)(
-          task, weights, channel,
-          input + y * Rows * task.input_row + unit * Rows * task.input_column,
-          y * task.output_row + unit * task.output_column);
-      unit += width;
-    }
+    for_even_parts(task.columns / Rows, kMaxUnits, [&](int unit, int width) {
+      const auto tile = for_count<kMaxUnits>(
+          width, [](auto units) { return channels_tile<Block, Rows, Rows * units.value>; });
+      tile(task, weights, channel, input + Rows * (y * task.input_row + unit * task.input_column),
+           y * task.output_row + unit * task.output_column);
+    });
   }
 }
 
@@ -267,7 +226,7 @@ void conv_channels(const ConvTask& task) {
 
 constexpr int kPerGroup = sizeof(std::int32_t) / sizeof(Element);
 constexpr int kBits = 8 * sizeof(Element);
-using Groups = std::uint32_t __attribute__((vector_size(kLanes * sizeof(std::uint32_t))));
+using Groups = Lanes<std::uint32_t>::Vector;
 
 inline Groups lowest(const Element* from) { return reinterpret_cast<Groups>(widened(from)); }
 
@@ -294,26 +253,6 @@ void fill_planes(const ColumnsTask& task) {
       store(planes + (task.tall_rows + y) * task.plane_row + x, group);
     }
   }
-}
-
-/// Every second of `low` and `high` side by side.
-inline Ints every_second(Ints low, Ints high, int first) {
-  Ints places{};
-  for (int i = 0; i < kLanes; ++i) places[i] = 2 * i + first;
-#if defined(__clang__)
-  Ints found{};
-  for (int i = 0; i < kLanes; ++i) {
-    found[i] = places[i] < kLanes ? low[places[i]] : high[places[i] - kLanes];
-  }
-  return found;
-#else
-  return __builtin_shuffle(low, high, places);
-#endif
-}
-
-/// The larger of each two neighbours in `low` and `high` side by side.
-inline Ints larger_of_pairs(Ints low, Ints high) {
-  return larger(every_second(low, high, 0), every_second(low, high, 1));
 }
 
 /// Channels of `count` pixels, from vectors of pixels.
@@ -365,7 +304,7 @@ void columns_tile(const ColumnsTask& task, const std::int32_t* weights, int chan
   for (int o = 0; o < Channels; ++o) {
 #pragma GCC unroll 2
     for (int r = 0; r < Rows; ++r) {
-      sums[o][r][0] = sums[o][r][1] = task.start[channel + o] - Ints{};
+      sums[o][r][0] = sums[o][r][1] = all(task.start[channel + o]);
     }
   }
   for (std::int32_t g = 0; g < task.groups; ++g, weights += Channels) {
@@ -373,12 +312,12 @@ void columns_tile(const ColumnsTask& task, const std::int32_t* weights, int chan
     Ints taps[Rows][2];
 #pragma GCC unroll 2
     for (int r = 0; r < Rows; ++r) {
-      taps[r][0] = load<Ints>(at + r * task.plane_row);
-      taps[r][1] = load<Ints>(at + r * task.plane_row + kLanes);
+      taps[r][0] = load(at + r * task.plane_row);
+      taps[r][1] = load(at + r * task.plane_row + kLanes);
     }
 #pragma GCC unroll 8
     for (int o = 0; o < Channels; ++o) {
-      const Ints weight = weights[o] - Ints{};
+      const Ints weight = all(weights[o]);
 #pragma GCC unroll 2
       for (int r = 0; r < Rows; ++r) {
         sums[o][r][0] = dot(sums[o][r][0], taps[r][0], weight);
@@ -472,11 +411,11 @@ void quantize(const float* from, std::int64_t count, float inverse, float smalle
     return narrowed(whole(values * all(inverse), smallest, largest) + (kZero - shift));
   };
   std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(elements + i, of(load<Floats>(from + i)));
+  for (; i + kLanes <= count; i += kLanes) store(elements + i, of(load(from + i)));
   if (i == count) return;
   if (count >= kLanes) {  // some of them again
     const std::int64_t last = count - kLanes;
-    store(elements + last, of(load<Floats>(from + last)));
+    store(elements + last, of(load(from + last)));
     return;
   }
   Floats rest{};

@@ -1,19 +1,113 @@
 /// \file
-/// The types of one instruction set's kernels (implementation.h). A file that includes this defines
-/// LENET_LANES and LENET_ELEMENT, the type of an element, before.
+/// What the kernels of integers need of one instruction set beside ../kernels/vectors.h. A file
+/// that includes this defines LENET_ELEMENT too, the type of an element, and LENET_DOTPROD for
+/// ARM's dot products.
 #pragma once
 
-#include <cstdint>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include "engines/native/kernels/vectors.h"
 
 namespace lenet::native::int8 {
 namespace {
 
-constexpr int kLanes = LENET_LANES;
-using Ints = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
 using Element = LENET_ELEMENT;
-using Elements = Element __attribute__((vector_size(kLanes * sizeof(Element))));
-/// The element that stands for 0: it is in the middle of those without a sign.
-constexpr int kZero = static_cast<Element>(-1) > 0 ? 128 : 0;
+using Elements = Lanes<Element>::Vector;
+
+// For each set:
+//   dot: the sum with the products of a group of taps and their weights;
+//   narrowed: the elements of values that fit them;
+//   widened: elements, their bits in the lowest of 32.
+// The compiler's conversions of vectors take elements apart one by one.
+
+#if LENET_LANES == 16
+inline Ints dot(Ints sum, Ints taps, Ints weights) {
+  return reinterpret_cast<Ints>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum),
+                                                    reinterpret_cast<__m512i>(taps),
+                                                    reinterpret_cast<__m512i>(weights)));
+}
+constexpr __mmask16 kAll = 0xffff;  // the compiler warns of the functions without a mask
+inline Elements narrowed(Ints values) {
+  return reinterpret_cast<Elements>(
+      _mm512_maskz_cvtepi32_epi8(kAll, reinterpret_cast<__m512i>(values)));
+}
+inline Ints widened(const Element* from) {
+  return reinterpret_cast<Ints>(
+      _mm512_maskz_cvtepu8_epi32(kAll, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+}
+#elif LENET_LANES == 8
+inline Ints dot(Ints sum, Ints taps, Ints weights) {
+  const auto products =
+      _mm256_madd_epi16(reinterpret_cast<__m256i>(taps), reinterpret_cast<__m256i>(weights));
+  return sum + reinterpret_cast<Ints>(products);
+}
+inline Elements narrowed(Ints values) {
+  const auto whole = reinterpret_cast<__m256i>(values);
+  return reinterpret_cast<Elements>(
+      _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
+}
+inline Ints widened(const Element* from) {
+  return reinterpret_cast<Ints>(
+      _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+}
+#elif LENET_LANES == 4 && defined(__x86_64__)
+inline Ints dot(Ints sum, Ints taps, Ints weights) {
+  const auto products =
+      _mm_madd_epi16(reinterpret_cast<__m128i>(taps), reinterpret_cast<__m128i>(weights));
+  return sum + reinterpret_cast<Ints>(products);
+}
+inline Elements narrowed(Ints values) {
+  const auto whole = reinterpret_cast<__m128i>(values);
+  return reinterpret_cast<Elements>(_mm_cvtsi128_si64(_mm_packs_epi32(whole, whole)));
+}
+inline Ints widened(const Element* from) {
+  return reinterpret_cast<Ints>(
+      _mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+}
+#elif LENET_LANES == 4 && defined(LENET_DOTPROD)
+inline Ints dot(Ints sum, Ints taps, Ints weights) {
+  return reinterpret_cast<Ints>(vdotq_s32(reinterpret_cast<int32x4_t>(sum),
+                                          reinterpret_cast<int8x16_t>(taps),
+                                          reinterpret_cast<int8x16_t>(weights)));
+}
+inline Elements narrowed(Ints values) {
+  const int16x4_t halves = vmovn_s32(reinterpret_cast<int32x4_t>(values));
+  const int8x8_t bytes = vmovn_s16(vcombine_s16(halves, halves));
+  return reinterpret_cast<Elements>(vget_lane_s32(vreinterpret_s32_s8(bytes), 0));
+}
+inline Ints widened(const Element* from) {
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, from, sizeof(bits));
+  const uint16x8_t halves = vmovl_u8(vcreate_u8(bits));
+  return reinterpret_cast<Ints>(vmovl_u16(vget_low_u16(halves)));
+}
+#elif LENET_LANES == 4
+inline Ints dot(Ints sum, Ints taps, Ints weights) {
+  const auto of_taps = reinterpret_cast<int16x8_t>(taps);
+  const auto of_weights = reinterpret_cast<int16x8_t>(weights);
+  const int32x4_t low = vmull_s16(vget_low_s16(of_taps), vget_low_s16(of_weights));
+  const int32x4_t high = vmull_high_s16(of_taps, of_weights);
+  return sum + reinterpret_cast<Ints>(vpaddq_s32(low, high));
+}
+inline Elements narrowed(Ints values) {
+  return reinterpret_cast<Elements>(vmovn_s32(reinterpret_cast<int32x4_t>(values)));
+}
+inline Ints widened(const Element* from) {
+  return reinterpret_cast<Ints>(vmovl_u16(vreinterpret_u16_s16(vld1_s16(from))));
+}
+#else
+inline Ints dot(Ints sum, Ints taps, Ints weights) {
+  const auto low = [](std::int32_t pair) { return static_cast<std::int16_t>(pair & 0xffff); };
+  const auto high = [](std::int32_t pair) { return pair >> 16; };
+  return sum + low(taps[0]) * low(weights[0]) + high(taps[0]) * high(weights[0]);
+}
+inline Elements narrowed(Ints values) { return Elements{static_cast<Element>(values[0])}; }
+inline Ints widened(const Element* from) { return Ints{static_cast<std::uint16_t>(*from)}; }
+#endif
 
 }  // namespace
 }  // namespace lenet::native::int8

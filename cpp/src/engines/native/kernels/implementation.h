@@ -1,8 +1,8 @@
 /// \file
-/// The kernels of one instruction set. A file that includes this defines before LENET_LANES (floats
-/// of a vector), LENET_REGISTERS (vector registers), LENET_KERNELS (the table's name) and
-/// LENET_NAME, and is compiled for that set. No header with inline functions, but for intrinsics,
-/// which leave none behind: the linker would take one copy for the whole library, perhaps this one.
+/// The kernels of one instruction set. A file that includes this defines before what vectors.h asks
+/// for, LENET_KERNELS (the table's name) and LENET_NAME, and is compiled for that set. No header
+/// with inline functions, but for intrinsics, which leave none behind, and those that are internal:
+/// the linker would take one copy for the whole library, perhaps this one.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -10,20 +10,13 @@
 #endif
 
 #include "engines/native/kernels/kernels.h"
+#include "engines/native/kernels/vectors.h"
 
 namespace lenet::native {
 namespace {
 
-constexpr int kLanes = LENET_LANES;
-constexpr int kRegisters = LENET_REGISTERS;
-using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
-using Unaligned __attribute__((aligned(sizeof(float)), may_alias)) = Vector;
-using Indices = int __attribute__((vector_size(kLanes * sizeof(int))));
+using Vector = Floats;
 
-inline Vector load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
-inline void store(float* to, Vector value) { *reinterpret_cast<Unaligned*>(to) = value; }
-inline Vector all(float value) { return value - Vector{}; }
-inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 inline Vector rectified(Vector value, bool relu) { return relu ? larger(value, Vector{}) : value; }
 
 /// Bit i: whether lane i is not 0.
@@ -46,9 +39,6 @@ inline std::uint64_t nonzero_lanes(Vector values) {
   return bits;
 #endif
 }
-
-constexpr int most(int a, int b) { return a > b ? a : b; }
-constexpr int least(int a, int b) { return a < b ? a : b; }
 
 /// How many windows (or pairs of pairs, when they are pooled) are computed together with `tile`
 /// channels: their sums, their values and one weight are in registers.
@@ -153,35 +143,18 @@ void one_window(const ConvTask& task, const float* weights, const float* bias, f
   for (int b = 0; b < Block; ++b) store(output + b * kLanes, rectified(sums[b], task.relu));
 }
 
-using ChannelsTile = void (*)(const ConvTask&, const float*, const float*, const float*, float*);
-
 constexpr int columns_of(int block) { return most(1, least(12, (kRegisters - block - 1) / block)); }
-
-template <int Block, int Columns>
-ChannelsTile channels_tile_for(int columns) {
-  if constexpr (Columns == 1) {
-    return channels_tile<Block, 1>;
-  } else {
-    return columns >= Columns ? channels_tile<Block, Columns>
-                              : channels_tile_for<Block, Columns - 1>(columns);
-  }
-}
 
 template <int Block>
 void channels_block(const ConvTask& task, const float* weights, const float* bias, float* output) {
   if (task.skips_zeros && task.columns == 1) return one_window<Block>(task, weights, bias, output);
-  // Tiles of nearly the same width, rather than full ones and a narrow last.
-  constexpr int kMax = columns_of(Block);
-  const int tiles = (task.columns + kMax - 1) / kMax;
   for (std::int32_t y = 0; y < task.rows; ++y) {
-    int column = 0;
-    for (int t = 0; t < tiles; ++t) {
-      const int width = (task.columns - column + tiles - t - 1) / (tiles - t);
-      channels_tile_for<Block, kMax>(width)(
-          task, weights, bias, task.input + y * task.input_row + column * task.input_column,
-          output + y * task.output_row + column * task.output_column);
-      column += width;
-    }
+    for_even_parts(task.columns, columns_of(Block), [&](int column, int width) {
+      const auto tile = for_count<columns_of(Block)>(
+          width, [](auto columns) { return channels_tile<Block, columns.value>; });
+      tile(task, weights, bias, task.input + y * task.input_row + column * task.input_column,
+           output + y * task.output_row + column * task.output_column);
+    });
   }
 }
 
@@ -197,23 +170,11 @@ void conv_channels(const ConvTask& task) {
   float* output = task.output;
   while (left > 0) {
     const int block = block_of(left, task.tile);
-    switch (block) {
-      case 8:
-        channels_block<8>(task, weights, bias, output);
-        break;
-      case 6:
-        channels_block<6>(task, weights, bias, output);
-        break;
-      case 4:
-        channels_block<4>(task, weights, bias, output);
-        break;
-      case 2:
-        channels_block<2>(task, weights, bias, output);
-        break;
-      default:
-        channels_block<1>(task, weights, bias, output);
-        break;
-    }
+    (block == 8   ? channels_block<8>
+     : block == 6 ? channels_block<6>
+     : block == 4 ? channels_block<4>
+     : block == 2 ? channels_block<2>
+                  : channels_block<1>)(task, weights, bias, output);
     left -= block;
     weights += static_cast<std::int64_t>(task.taps) * block * kLanes;
     bias += block * kLanes;
@@ -283,106 +244,41 @@ void interleaved_tile(const ConvTask& task, const float* weights, const float* b
   }
 }
 
-using InterleavedTile = void (*)(const ConvTask&, const float*, const float*, const float*, float*,
-                                 int);
-
-template <int Channels, int Columns>
-InterleavedTile plain_tile_for(int columns) {
-  if constexpr (Columns == 1) {
-    return interleaved_tile<Channels, 1, 1>;
-  } else {
-    return columns >= Columns ? interleaved_tile<Channels, 1, Columns>
-                              : plain_tile_for<Channels, Columns - 1>(columns);
-  }
-}
-
-/// Pairs of columns.
-template <int Channels, int Pairs>
-InterleavedTile pooled_tile_for(int pairs) {
-  if constexpr (Pairs == 1) {
-    return interleaved_tile<Channels, 2, 2>;
-  } else {
-    return pairs >= Pairs ? interleaved_tile<Channels, 2, 2 * Pairs>
-                          : pooled_tile_for<Channels, Pairs - 1>(pairs);
-  }
-}
-
 template <int Channels>
 void interleaved(const ConvTask& task) {
-  constexpr int kPlain = widest_tile(Channels, false);
-  constexpr int kPairs = widest_tile(Channels, true);
-  // Windows of a tile: tiles of nearly the same width.
-  const int units = task.pool ? task.columns / 2 : task.columns;
-  const int most_units = task.pool ? kPairs : kPlain;
-  const int tiles = (units + most_units - 1) / most_units;
-  const int rows = task.pool ? task.rows / 2 : task.rows;
-  const int step = task.pool ? 2 : 1;
-  for (std::int32_t y = 0; y < rows; ++y) {
+  constexpr int kMaxPlain = widest_tile(Channels, false);
+  constexpr int kMaxPooled = widest_tile(Channels, true);
+  const int rows = task.pool ? 2 : 1;
+  for (std::int32_t y = 0; y < task.rows / rows; ++y) {
     const float* weights = task.weights;
     for (std::int32_t o = 0; o < task.channels; o += Channels) {
-      int unit = 0;
-      for (int t = 0; t < tiles; ++t) {
-        const int width = (units - unit + tiles - t - 1) / (tiles - t);
-        const auto tile = task.pool ? pooled_tile_for<Channels, kPairs>(width)
-                                    : plain_tile_for<Channels, kPlain>(width);
-        tile(
-            task, weights, task.bias + o,
-            task.input + y * step * task.input_row + unit * step * task.input_column,
-            task.output + o * task.output_channel + y * task.output_row + unit * task.output_column,
-            task.channels - o);
-        unit += width;
-      }
+      for_even_parts(task.columns / rows, task.pool ? kMaxPooled : kMaxPlain,
+                     [&](int unit, int width) {
+                       const auto plain = [](auto units) {
+                         return interleaved_tile<Channels, 1, units.value>;
+                       };
+                       const auto pooled = [](auto pairs) {
+                         return interleaved_tile<Channels, 2, 2 * pairs.value>;
+                       };
+                       const auto tile = task.pool ? for_count<kMaxPooled>(width, pooled)
+                                                   : for_count<kMaxPlain>(width, plain);
+                       tile(task, weights, task.bias + o,
+                            task.input + rows * (y * task.input_row + unit * task.input_column),
+                            task.output + o * task.output_channel + y * task.output_row +
+                                unit * task.output_column,
+                            task.channels - o);
+                     });
       weights += static_cast<std::int64_t>(task.taps) * Channels;
     }
   }
 }
 
 void conv_interleaved(const ConvTask& task) {
-  switch (task.tile) {
-    case 6:
-      interleaved<6>(task);
-      break;
-    case 4:
-      interleaved<4>(task);
-      break;
-    case 3:
-      interleaved<3>(task);
-      break;
-    case 2:
-      interleaved<2>(task);
-      break;
-    default:
-      interleaved<1>(task);
-      break;
-  }
-}
-
-/// Values of `a` and `b`, counted through.
-inline Vector shuffled(Vector a, Vector b, Indices places) {
-#ifdef __clang__
-  Vector result{};
-  for (int i = 0; i < kLanes; ++i) {
-    result[i] = places[i] < kLanes ? a[places[i]] : b[places[i] - kLanes];
-  }
-  return result;
-#else
-  return __builtin_shuffle(a, b, places);
-#endif
-}
-
-/// The larger of each two neighbours in `low` and `high` side by side.
-inline Vector larger_of_pairs(Vector low, Vector high) {
-  if constexpr (kLanes == 1) {
-    return larger(low, high);
-  } else {
-    Indices even{};
-    Indices odd{};
-    for (int i = 0; i < kLanes; ++i) {
-      even[i] = 2 * i;
-      odd[i] = 2 * i + 1;
-    }
-    return larger(shuffled(low, high, even), shuffled(low, high, odd));
-  }
+  (task.tile == 6   ? interleaved<6>
+   : task.tile == 4 ? interleaved<4>
+   : task.tile == 3 ? interleaved<3>
+   : task.tile == 2 ? interleaved<2>
+                    : interleaved<1>)(task);
 }
 
 template <int Channels, int Rows, int Columns>
@@ -430,23 +326,11 @@ void columns(const ConvTask& task) {
 }
 
 void conv_columns(const ConvTask& task) {
-  switch (task.tile) {
-    case 6:
-      columns<6>(task);
-      break;
-    case 4:
-      columns<4>(task);
-      break;
-    case 3:
-      columns<3>(task);
-      break;
-    case 2:
-      columns<2>(task);
-      break;
-    default:
-      columns<1>(task);
-      break;
-  }
+  (task.tile == 6   ? columns<6>
+   : task.tile == 4 ? columns<4>
+   : task.tile == 3 ? columns<3>
+   : task.tile == 2 ? columns<2>
+                    : columns<1>)(task);
 }
 
 // ---- the rest
@@ -489,8 +373,8 @@ void relu(const float* a, float* output, std::int64_t count) {
 template <int Half>
 inline void transpose_blocks(Vector (&rows)[kLanes]) {
   if constexpr (Half > 0) {
-    Indices low{};
-    Indices high{};
+    Ints low{};
+    Ints high{};
     for (int i = 0; i < kLanes; ++i) {
       low[i] = (i & Half) == 0 ? i : kLanes + i - Half;
       high[i] = (i & Half) == 0 ? i + Half : kLanes + i;

@@ -77,7 +77,7 @@ constexpr int kWinogradTiles = (kLanes - 4) / 2;  // whose columns fit one vecto
 /// Some tiles that are side by side, transformed: for each of the six values of the second
 /// direction [input channel][six of the first direction][kWinogradPitch tiles].
 void transform_tiles(const WinogradTask& task, const float* input) {
-  Indices places[6];  // of the six columns of each tile, in two rows of kLanes columns
+  Ints places[6];  // of the six columns of each tile, in two rows of kLanes columns
   for (int j = 0; j < 6; ++j) {
     for (int i = 0; i < kLanes; ++i) {
       const int column = 2 * (i % kWinogradPitch) + j;
@@ -133,33 +133,20 @@ void winograd_channels_tiles(const WinogradTask& task, const float* transformed,
   for (int t = 0; t < Tiles; ++t) finish_tile(task, rows[t], bias, output + t * apart);
 }
 
-using WinogradTiles = void (*)(const WinogradTask&, const float*, const float*, Vector, float*);
-
-template <int Tiles>
-WinogradTiles winograd_tiles_for(int tiles) {
-  if constexpr (Tiles == 1) {
-    return winograd_channels_tiles<1>;
-  } else {
-    return tiles >= Tiles ? winograd_channels_tiles<Tiles> : winograd_tiles_for<Tiles - 1>(tiles);
-  }
-}
-
 void winograd_channels(const WinogradTask& task) {
   constexpr int kMax = least(kWinogradTiles, kRegisters >= 32 ? 5 : 2);
   for (int y = 0; y < task.tiles_down; ++y) {
     for (int x = 0; x < task.tiles_across; x += kWinogradTiles) {
       transform_tiles(task, task.input + 2 * (y * task.input_row + x));
       const int tiles = least(kWinogradTiles, task.tiles_across - x);
-      const int parts = (tiles + kMax - 1) / kMax;
       for (std::int32_t o = 0; o < task.channels; o += kLanes) {
         const float* weights = task.weights + std::int64_t{36} * task.in_channels * o;
-        int first = 0;
-        for (int p = 0; p < parts; ++p) {
-          const int width = (tiles - first + parts - p - 1) / (parts - p);
-          winograd_tiles_for<kMax>(width)(task, task.scratch + first, weights, load(task.bias + o),
-                                          tile_output(task, y, x + first) + o);
-          first += width;
-        }
+        for_even_parts(tiles, kMax, [&](int first, int width) {
+          const auto compute = for_count<kMax>(
+              width, [](auto count) { return winograd_channels_tiles<count.value>; });
+          compute(task, task.scratch + first, weights, load(task.bias + o),
+                  tile_output(task, y, x + first) + o);
+        });
       }
     }
   }

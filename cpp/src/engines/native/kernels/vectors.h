@@ -1,0 +1,101 @@
+/// \file
+/// Vectors of one instruction set, for its kernels of float32 and of integers. A file that includes
+/// this defines LENET_LANES (numbers of 32 bits in a vector) and LENET_REGISTERS (vector registers)
+/// before. Everything has internal linkage: each set has its own.
+#pragma once
+
+#include <cstdint>
+
+namespace lenet::native {
+namespace {
+
+constexpr int kLanes = LENET_LANES;
+constexpr int kRegisters = LENET_REGISTERS;
+
+template <class Number>
+struct Lanes {
+  using Vector __attribute__((vector_size(kLanes * sizeof(Number)))) = Number;
+  using Unaligned __attribute__((aligned(alignof(Number)), may_alias)) = Vector;
+};
+using Floats = Lanes<float>::Vector;
+using Ints = Lanes<std::int32_t>::Vector;
+
+template <class Number>
+inline auto load(const Number* from) {
+  return typename Lanes<Number>::Vector(
+      *reinterpret_cast<const typename Lanes<Number>::Unaligned*>(from));
+}
+template <class Number>
+inline void store(Number* to, typename Lanes<Number>::Vector value) {
+  *reinterpret_cast<typename Lanes<Number>::Unaligned*>(to) = value;
+}
+inline Floats all(float value) { return value - Floats{}; }
+inline Ints all(std::int32_t value) { return value - Ints{}; }
+/// `b` where `a` is NaN.
+template <class Vector>
+inline Vector larger(Vector a, Vector b) {
+  return a > b ? a : b;
+}
+
+constexpr int most(int a, int b) { return a > b ? a : b; }
+constexpr int least(int a, int b) { return a < b ? a : b; }
+
+/// Values of `a` and `b`, counted through.
+template <class Vector>
+inline Vector shuffled(Vector a, Vector b, Ints places) {
+#ifdef __clang__
+  Vector result{};
+  for (int i = 0; i < kLanes; ++i) {
+    result[i] = places[i] < kLanes ? a[places[i]] : b[places[i] - kLanes];
+  }
+  return result;
+#else
+  return __builtin_shuffle(a, b, places);
+#endif
+}
+
+/// The larger of each two neighbours in `low` and `high` side by side.
+template <class Vector>
+inline Vector larger_of_pairs(Vector low, Vector high) {
+  if constexpr (kLanes == 1) {
+    return larger(low, high);
+  } else {
+    Ints even{};
+    Ints odd{};
+    for (int i = 0; i < kLanes; ++i) {
+      even[i] = 2 * i;
+      odd[i] = 2 * i + 1;
+    }
+    return larger(shuffled(low, high, even), shuffled(low, high, odd));
+  }
+}
+
+template <int Value>
+struct Constant {
+  static constexpr int value = Value;
+};
+
+/// What `of` gives for Constant<count>, or for Constant<Most> where `count` is more.
+template <int Most, class Of>
+inline auto for_count(int count, const Of& of) {
+  if constexpr (Most > 1) {
+    if (count < Most) return for_count<Most - 1>(count, of);
+  }
+  return of(Constant<Most>{});
+}
+
+/// Calls `work(first, size)` for parts of nearly the same size, rather than full ones and a small
+/// last.
+template <class Work>
+inline void for_even_parts(int count, int max_size, const Work& work) {
+  const int parts = (count + max_size - 1) / max_size;
+  int first = 0;
+  for (int p = 0; p < parts; ++p) {
+    const int size = (count - first + parts - p - 1) / (parts - p);
+    work(first, size);
+    first += size;
+  }
+}
+
+}  // namespace
+}  // namespace lenet::native
