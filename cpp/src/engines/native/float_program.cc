@@ -30,8 +30,6 @@ std::unique_ptr<Op> make_op(const FloatLayer& source) {
                                                    : make_convolution(source);
     case LayerKind::Pool:
       return make_pool(source);
-    case LayerKind::Concat:
-      return make_concat(source);
     default:
       return make_elementwise(source);
   }

@@ -48,26 +48,25 @@ class Convolution final : public Op {
   /// Taps that are multiplied together, by their place in [input channel][height][width]; -1: none.
   using Groups = std::vector<std::vector<std::int64_t>>;
 
-  void prepare(const IntLayer& source);
-  void prepare_columns(const IntLayer& source);
-  void pack(const PlannedLayer& planned, const QuantParams& from, const Groups& groups,
-            std::int64_t first_output, std::int64_t at, const std::vector<std::int64_t>& blocks);
-  void make_room(std::int64_t channels, std::size_t groups, std::size_t tasks,
-                 std::size_t roundings, LayerMemory& memory);
-  /// Stages of a task, whose channels begin `at`.
-  template <class Task>
-  void set_stages(Task& task, const PlannedLayer& planned, const QuantParams& from,
-                  std::size_t number, std::int64_t first_output, std::int64_t at);
+  // Both set `offsets_`.
+  Groups group_taps(const Layer& layer);
+  /// \param task its planes are described
+  Groups group_columns(const Layer& layer, ConvTask& task);
+  void pack(const PlannedLayer& planned, const Groups& groups, std::int64_t first_output,
+            std::int64_t at, const std::vector<std::int64_t>& blocks);
+  /// \param stages of a task, whose channels begin `at`
+  void set_stages(const PlannedLayer& planned, std::int64_t first_output, std::int64_t at,
+                  Stage* stages);
 
   const Kernels& kernels_;
-  bool by_columns_ = false;
   Placement from_;
   Placement to_;
+  bool by_columns_;
   bool whole_image_;                       ///< fully connected: all units side by side
+  std::int64_t taps_in_group_;             ///< that are multiplied together
   std::int64_t scratch_ = 0;               ///< numbers of 32 bits
   std::vector<ConvTask> tasks_;            ///< for each group; without pointers to activations
   std::vector<std::int64_t> task_inputs_;  ///< elements from the first pixel
-  ColumnsTask columns_{};
   std::vector<std::int32_t> offsets_;
   Aligned<std::int32_t> weights_;
   Aligned<std::int32_t> start_;
@@ -82,22 +81,78 @@ Convolution::Convolution(const IntLayer& source)
     : kernels_(source.kernels),
       from_(source.inputs[0]),
       to_(source.output),
-      whole_image_(is_whole_image(from_.shape, source.planned.layer, to_.shape)) {
-  by_columns_ = fits_columns(source.planned, from_, to_, kernels_);
-  by_columns_ ? prepare_columns(source) : prepare(source);
-}
-
-void Convolution::prepare(const IntLayer& source) {
+      by_columns_(fits_columns(source.planned, from_, to_, kernels_)),
+      whole_image_(is_whole_image(from_.shape, source.planned.layer, to_.shape)),
+      taps_in_group_(static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes) {
   const PlannedLayer& planned = source.planned;
   const Layer& layer = planned.layer;
   const Window& window = layer.window;
   const std::int64_t inputs = from_.shape.channels / layer.groups;
   const std::int64_t outputs = to_.shape.channels / layer.groups;
-  const std::int64_t per_group = static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes;
+  const std::int64_t before = planned.pool ? 2 : 1;
+  ConvTask task{};
+  task.input_column = window.strides[1] * from_.column;
+  task.input_row = window.strides[0] * from_.row;
+  task.output_column = to_.column;
+  task.output_row = to_.row;
+  task.columns = static_cast<std::int32_t>(to_.shape.width * before);
+  task.rows = static_cast<std::int32_t>(to_.shape.height * before);
+  task.channels = static_cast<std::int32_t>(outputs);
+  task.tile = whole_image_ ? kernels_.widest_linear : kernels_.widest;
+  if (planned.pool) task.tile = std::min(task.tile, 2);
+  task.stage_count = static_cast<std::int32_t>(std::max<std::size_t>(planned.roundings.size(), 1));
+  task.pool = planned.pool;
+  task.floats = planned.roundings.empty();
+  task.shift = task.floats ? 0 : shift_of(planned.roundings.back().quant);
+  task.relu = layer.relu;
+  task.spare = layer.groups == 1 && to_.shape.height * to_.shape.width == 1;
+  const Groups groups = by_columns_ ? group_columns(layer, task) : group_taps(layer);
+  task.groups = static_cast<std::int32_t>(groups.size());
+  task.row_groups = groups_of_row(offsets_, window.kernel[0], task.input_row);
 
+  // Channels that are side by side in the packed weights, block after block.
+  std::vector<std::int64_t> blocks;
+  std::int64_t packed = 0;
+  std::int64_t block = task.tile * kernels_.lanes;
+  for (; packed < outputs; packed += block) {
+    const std::int64_t left = outputs - packed;
+    if (by_columns_) block = kernels_.columns_tile(static_cast<std::int32_t>(left));
+    while (block > round_up(left, kernels_.lanes)) block /= 2;
+    blocks.push_back(block);
+  }
+
+  channels_ = packed * layer.groups;
+  const auto channels = static_cast<std::size_t>(channels_);
+  const auto tasks = static_cast<std::size_t>(layer.groups);
+  const auto stages = static_cast<std::size_t>(task.stage_count);
+  source.memory.add(
+      static_cast<double>(channels * (groups.size() + 1 + 2 * stages) * sizeof(std::int32_t) +
+                          tasks * (stages * sizeof(Stage) + sizeof(ConvTask))));
+  weights_ = Aligned<std::int32_t>(channels * groups.size());
+  start_ = Aligned<std::int32_t>(channels);
+  factor_ = Aligned<float>(channels * stages);
+  addend_ = Aligned<float>(channels * stages);
+  stages_.resize(tasks * stages);
+  for (std::int64_t g = 0; g < layer.groups; ++g) {
+    const std::int64_t at = g * packed;
+    Stage* of_task = stages_.data() + g * task.stage_count;
+    pack(planned, groups, g * outputs, at, blocks);
+    set_stages(planned, g * outputs, at, of_task);
+    task.weights = weights_.data() + at * task.groups;
+    task.start = start_.data() + at;
+    task.stages = of_task;
+    tasks_.push_back(task);
+    task_inputs_.push_back(g * inputs - window.padding[0] * from_.row -
+                           window.padding[2] * from_.column);
+  }
+}
+
+/// Taps that lie side by side.
+Convolution::Groups Convolution::group_taps(const Layer& layer) {
+  const Window& window = layer.window;
   // Each tap: how far it lies from the first, and its place.
   std::vector<std::pair<std::int64_t, std::int64_t>> taps;
-  for (std::int64_t c = 0; c < inputs; ++c) {
+  for (std::int64_t c = 0; c < from_.shape.channels / layer.groups; ++c) {
     for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
       for (std::int64_t j = 0; j < window.kernel[1]; ++j) {
         const std::int64_t offset =
@@ -109,139 +164,61 @@ void Convolution::prepare(const IntLayer& source) {
   std::sort(taps.begin(), taps.end());
   Groups groups;
   for (const auto& [offset, tap] : taps) {
-    if (groups.empty() || offset >= offsets_.back() + per_group) {
+    if (groups.empty() || offset >= offsets_.back() + taps_in_group_) {
       offsets_.push_back(tap_offset(offset, layer));
-      groups.emplace_back(static_cast<std::size_t>(per_group), kNone);
+      groups.emplace_back(static_cast<std::size_t>(taps_in_group_), kNone);
     }
     groups.back()[static_cast<std::size_t>(offset - offsets_.back())] = tap;
   }
-
-  ConvTask task{};
-  task.groups = static_cast<std::int32_t>(groups.size());
-  task.input_column = window.strides[1] * from_.column;
-  task.input_row = window.strides[0] * from_.row;
-  task.row_groups = groups_of_row(offsets_, window.kernel[0], task.input_row);
-  task.output_column = to_.column;
-  task.output_row = to_.row;
-  const std::int64_t before = planned.pool ? 2 : 1;
-  task.columns = static_cast<std::int32_t>(to_.shape.width * before);
-  task.rows = static_cast<std::int32_t>(to_.shape.height * before);
-  task.channels = static_cast<std::int32_t>(outputs);
-  task.tile = whole_image_ ? kernels_.widest_linear : kernels_.widest;
-  if (planned.pool) task.tile = std::min(task.tile, 2);
-  task.pool = planned.pool;
-  task.floats = planned.roundings.empty();
-  task.relu = layer.relu;
-  task.spare = layer.groups == 1 && to_.shape.height * to_.shape.width == 1;
-
-  std::vector<std::int64_t> blocks;
-  std::int64_t block = task.tile;
-  for (std::int64_t left = (outputs + kernels_.lanes - 1) / kernels_.lanes; left > 0;
-       left -= block) {
-    while (block > left) block /= 2;
-    blocks.push_back(block * kernels_.lanes);
-  }
-  const std::int64_t packed = round_up(outputs, kernels_.lanes);
-  make_room(packed * layer.groups, groups.size(), static_cast<std::size_t>(layer.groups),
-            planned.roundings.size(), source.memory);
-  for (std::int64_t g = 0; g < layer.groups; ++g) {
-    const std::int64_t at = g * packed;
-    pack(planned, from_.quant, groups, g * outputs, at, blocks);
-    set_stages(task, planned, from_.quant, static_cast<std::size_t>(g), g * outputs, at);
-    task.weights = weights_.data() + at * task.groups;
-    task.start = start_.data() + at;
-    tasks_.push_back(task);
-    task_inputs_.push_back(g * inputs - window.padding[0] * from_.row -
-                           window.padding[2] * from_.column);
-  }
+  return groups;
 }
 
-void Convolution::prepare_columns(const IntLayer& source) {
-  const PlannedLayer& planned = source.planned;
-  const Layer& layer = planned.layer;
+/// Taps one below the other, while there are enough rows; then taps side by side.
+Convolution::Groups Convolution::group_columns(const Layer& layer, ConvTask& task) {
   const auto [height, width] = layer.window.kernel;
-  const std::int64_t per_group = static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes;
-  const std::int64_t before = planned.pool ? 2 : 1;
-  const std::int64_t rows = to_.shape.height * before;
-  const std::int64_t columns = to_.shape.width * before;
+  const std::int64_t rows = to_.shape.height * (task.pool ? 2 : 1);
+  const std::int64_t columns = to_.shape.width * (task.pool ? 2 : 1);
   const std::int64_t row =
-      round_up(columns, 2 * kernels_.lanes) + round_up(width + per_group, kernels_.lanes);
-
-  // Taps one below the other, while there are enough rows; then taps side by side.
-  const std::int64_t tall = height / per_group;
-  const std::int64_t tall_rows = tall > 0 ? rows + (tall - 1) * per_group : 0;
-  const std::int64_t left = height % per_group;
+      round_up(columns, 2 * kernels_.lanes) + round_up(width + taps_in_group_, kernels_.lanes);
+  const std::int64_t tall = height / taps_in_group_ * taps_in_group_;  // rows of taps
+  const std::int64_t tall_rows = tall > 0 ? rows + tall - taps_in_group_ : 0;
+  const std::int64_t wide_rows = tall < height ? rows + height - tall - 1 : 0;
   Groups groups;
-  for (std::int64_t i = 0; i < tall; ++i) {
+  for (std::int64_t i = 0; i < tall; i += taps_in_group_) {
     for (std::int64_t j = 0; j < width; ++j) {
-      offsets_.push_back(tap_offset(i * per_group * row + j, layer));
+      offsets_.push_back(tap_offset(i * row + j, layer));
       groups.emplace_back();
-      for (std::int64_t k = 0; k < per_group; ++k) {
-        groups.back().push_back((i * per_group + k) * width + j);
+      for (std::int64_t k = 0; k < taps_in_group_; ++k) {
+        groups.back().push_back((i + k) * width + j);
       }
     }
   }
-  for (std::int64_t i = 0; i < left; ++i) {
-    for (std::int64_t j = 0; j < width; j += per_group) {
-      offsets_.push_back(tap_offset((tall_rows + i) * row + j, layer));
+  for (std::int64_t i = tall; i < height; ++i) {
+    for (std::int64_t j = 0; j < width; j += taps_in_group_) {
+      offsets_.push_back(tap_offset((tall_rows + i - tall) * row + j, layer));
       groups.emplace_back();
-      for (std::int64_t k = 0; k < per_group; ++k) {
-        groups.back().push_back(j + k < width ? (tall * per_group + i) * width + j + k : kNone);
+      for (std::int64_t k = 0; k < taps_in_group_; ++k) {
+        groups.back().push_back(j + k < width ? i * width + j + k : kNone);
       }
     }
   }
-
-  columns_.input_row = from_.row;
-  columns_.plane_row = static_cast<std::int32_t>(row);
-  columns_.plane_columns = static_cast<std::int32_t>(columns + width - 1);
-  columns_.tall_rows = static_cast<std::int32_t>(tall_rows);
-  columns_.first_wide_row = static_cast<std::int32_t>(tall * per_group);
-  columns_.wide_rows = static_cast<std::int32_t>(left > 0 ? rows + left - 1 : 0);
-  columns_.groups = static_cast<std::int32_t>(groups.size());
-  columns_.output_column = to_.column;
-  columns_.output_row = to_.row;
-  columns_.columns = static_cast<std::int32_t>(columns);
-  columns_.rows = static_cast<std::int32_t>(rows);
-  columns_.channels = static_cast<std::int32_t>(to_.shape.channels);
-  columns_.pool = planned.pool;
-  scratch_ = (columns_.tall_rows + columns_.wide_rows) * row + 2 * kernels_.lanes;
-  task_inputs_.push_back(-layer.window.padding[0] * from_.row - layer.window.padding[2]);
-
-  std::vector<std::int64_t> blocks;
-  for (std::int64_t rest = to_.shape.channels; rest > 0; rest -= blocks.back()) {
-    blocks.push_back(kernels_.columns_tile(static_cast<std::int32_t>(rest)));
-  }
-  make_room(to_.shape.channels, groups.size(), 1, planned.roundings.size(), source.memory);
-  pack(planned, from_.quant, groups, 0, 0, blocks);
-  set_stages(columns_, planned, from_.quant, 0, 0, 0);
-  columns_.weights = weights_.data();
-  columns_.start = start_.data();
+  task.plane_row = static_cast<std::int32_t>(row);
+  task.plane_columns = static_cast<std::int32_t>(columns + width - 1);
+  task.tall_rows = static_cast<std::int32_t>(tall_rows);
+  task.wide_rows = static_cast<std::int32_t>(wide_rows);
+  task.first_wide_row = static_cast<std::int32_t>(tall);
+  scratch_ = (tall_rows + wide_rows) * row + 2 * kernels_.lanes;
+  return groups;
 }
 
-void Convolution::make_room(std::int64_t padded, std::size_t groups, std::size_t tasks,
-                            std::size_t roundings, LayerMemory& memory) {
-  channels_ = padded;
-  const auto channels = static_cast<std::size_t>(padded);
-  const std::size_t stages = std::max<std::size_t>(roundings, 1);
-  memory.add(static_cast<double>(channels * (groups + 1 + 2 * stages) * sizeof(std::int32_t) +
-                                 tasks * (stages * sizeof(Stage) + sizeof(ConvTask))));
-  weights_ = Aligned<std::int32_t>(channels * groups);
-  start_ = Aligned<std::int32_t>(channels);
-  factor_ = Aligned<float>(channels * stages);
-  addend_ = Aligned<float>(channels * stages);
-  stages_.resize(tasks * stages);
-}
-
-template <class Task>
-void Convolution::set_stages(Task& task, const PlannedLayer& planned, const QuantParams& from,
-                             std::size_t number, std::int64_t first_output, std::int64_t at) {
+void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_output,
+                             std::int64_t at, Stage* stages) {
   const Layer& layer = planned.layer;
   const auto outputs = static_cast<std::int64_t>(layer.bias.size()) / layer.groups;
   // A result that is not rounded has a scale of 1.
   const std::vector<PlannedRounding> as_it_is(1);
   const auto& roundings = planned.roundings.empty() ? as_it_is : planned.roundings;
-  Stage* stages = stages_.data() + number * roundings.size();
-  double before = double{from.range} / from.qmax;
+  double before = double{from_.quant.range} / from_.quant.qmax;
   for (std::size_t s = 0; s < roundings.size(); ++s) {
     const auto& [quant, relu, scale, bias] = roundings[s];
     const double step = quant ? double{quant.range} / quant.qmax : 1;
@@ -259,20 +236,16 @@ void Convolution::set_stages(Task& task, const PlannedLayer& planned, const Quan
                  most_of(quant)};
     before = step;
   }
-  task.stages = stages;
-  task.stage_count = static_cast<std::int32_t>(roundings.size());
-  task.shift = shift_of(roundings.back().quant);
 }
 
 /// Of one group of the convolution: [block][group of taps][channel of the block].
-void Convolution::pack(const PlannedLayer& planned, const QuantParams& from, const Groups& groups,
-                       std::int64_t first_output, std::int64_t at,
-                       const std::vector<std::int64_t>& blocks) {
+void Convolution::pack(const PlannedLayer& planned, const Groups& groups, std::int64_t first_output,
+                       std::int64_t at, const std::vector<std::int64_t>& blocks) {
   const Layer& layer = planned.layer;
   const std::int64_t outputs = static_cast<std::int64_t>(layer.bias.size()) / layer.groups;
   const std::int64_t taps = static_cast<std::int64_t>(layer.integers.size()) /
                             static_cast<std::int64_t>(layer.bias.size());
-  const auto zero = kernels_.zero - shift_of(from);
+  const auto zero = kernels_.zero - shift_of(from_.quant);
   const auto width = static_cast<std::uint32_t>(8 * kernels_.bytes);
   const std::uint32_t mask = (std::uint32_t{1} << width) - 1;
   std::int32_t* weights = weights_.data() + at * static_cast<std::int64_t>(groups.size());
@@ -300,15 +273,6 @@ void Convolution::run(const Frame& frame) const {
   for (std::int64_t unit = 0; unit < (whole_image_ ? 1 : frame.count); ++unit) {
     const char* input = frame.at<char>(from_, unit);
     char* output = frame.at<char>(to_, unit);
-    if (by_columns_) {
-      ColumnsTask task = columns_;
-      task.offsets = offsets_.data();
-      task.input = input + task_inputs_[0] * kernels_.bytes;
-      task.output = output;
-      task.planes = reinterpret_cast<std::int32_t*>(frame.scratch);
-      kernels_.conv_columns(task);
-      continue;
-    }
     for (std::size_t g = 0; g < tasks_.size(); ++g) {
       ConvTask task = tasks_[g];
       task.offsets = offsets_.data();
@@ -319,7 +283,8 @@ void Convolution::run(const Frame& frame) const {
         task.input_column = frame.unit_bytes / kernels_.bytes;
         task.output_column = frame.unit_bytes / to_.element_bytes;
       }
-      kernels_.conv_channels(task);
+      task.planes = reinterpret_cast<std::int32_t*>(frame.scratch);
+      (by_columns_ ? kernels_.conv_columns : kernels_.conv_channels)(task);
     }
   }
 }

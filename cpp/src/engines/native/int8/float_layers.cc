@@ -10,17 +10,6 @@
 namespace lenet::native::int8 {
 namespace {
 
-/// Calls `visit` with each value's place in the window's first channel.
-template <class Visit>
-void each_pixel(const Windows& rows, const Windows& columns, const TensorShape& from, std::size_t y,
-                std::size_t x, const Visit& visit) {
-  for (std::int64_t i = rows.begins[y]; i < rows.ends[y]; ++i) {
-    for (std::int64_t j = columns.begins[x]; j < columns.ends[x]; ++j) {
-      visit((i * from.width + j) * from.channels);
-    }
-  }
-}
-
 /// A convolution's weights [output channels][input channels][height][width] by
 /// [group][height][width][input channels][output channels of the group].
 std::vector<float> outputs_last(const Layer& layer) {
@@ -76,30 +65,24 @@ void convolve(const Layer& layer, const std::vector<float>& weights, const Tenso
   }
 }
 
-void average(const Windows& rows, const Windows& columns, const TensorShape& from,
-             const float* input, float* output) {
+/// The largest or the average of each window.
+void pool(PoolKind kind, const Windows& rows, const Windows& columns, const TensorShape& from,
+          const float* input, float* output) {
+  const bool is_max = kind == PoolKind::Max;
+  const std::int64_t channels = from.channels;
   for (std::size_t y = 0; y < rows.begins.size(); ++y) {
-    for (std::size_t x = 0; x < columns.begins.size(); ++x, output += from.channels) {
-      std::fill_n(output, from.channels, 0.0F);
-      each_pixel(rows, columns, from, y, x, [&](std::int64_t at) {
-        for (std::int64_t c = 0; c < from.channels; ++c) output[c] += input[at + c];
-      });
-      const float size = rows.sizes[y] * columns.sizes[x];
-      for (std::int64_t c = 0; c < from.channels; ++c) output[c] /= size;
-    }
-  }
-}
-
-void largest(const Windows& rows, const Windows& columns, const TensorShape& from,
-             const float* input, float* output) {
-  for (std::size_t y = 0; y < rows.begins.size(); ++y) {
-    for (std::size_t x = 0; x < columns.begins.size(); ++x, output += from.channels) {
-      std::fill_n(output, from.channels, -std::numeric_limits<float>::infinity());
-      each_pixel(rows, columns, from, y, x, [&](std::int64_t at) {
-        for (std::int64_t c = 0; c < from.channels; ++c) {
-          output[c] = std::max(output[c], input[at + c]);
+    for (std::size_t x = 0; x < columns.begins.size(); ++x, output += channels) {
+      std::fill_n(output, channels, is_max ? -std::numeric_limits<float>::infinity() : 0.0F);
+      for (std::int64_t i = rows.begins[y]; i < rows.ends[y]; ++i) {
+        for (std::int64_t j = columns.begins[x]; j < columns.ends[x]; ++j) {
+          const float* values = input + (i * from.width + j) * channels;
+          for (std::int64_t c = 0; c < channels; ++c) {
+            output[c] = is_max ? std::max(output[c], values[c]) : output[c] + values[c];
+          }
         }
-      });
+      }
+      const float size = is_max ? 1 : rows.sizes[y] * columns.sizes[x];
+      for (std::int64_t c = 0; c < channels; ++c) output[c] /= size;
     }
   }
 }
@@ -191,7 +174,7 @@ void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
   if (layer.kind == LayerKind::Convolution) {
     convolve(layer, weights_, shape, to.shape, from, result);
   } else if (layer.kind == LayerKind::Pool) {
-    (layer.pool == PoolKind::Max ? largest : average)(rows_, columns_, shape, from, result);
+    pool(layer.pool, rows_, columns_, shape, from, result);
   } else if (layer.kind == LayerKind::Add) {
     const float* other = values(frame, unit, 1, source_.inputs[1].quant);
     for (std::int64_t i = 0; i < count; ++i) result[i] = from[i] + other[i];

@@ -230,7 +230,7 @@ using Groups = Lanes<std::uint32_t>::Vector;
 
 inline Groups lowest(const Element* from) { return reinterpret_cast<Groups>(widened(from)); }
 
-void fill_planes(const ColumnsTask& task) {
+void fill_planes(const ConvTask& task) {
   const auto* input = static_cast<const Element*>(task.input);
   auto* planes = reinterpret_cast<std::uint32_t*>(task.planes);
   for (std::int32_t x = 0; x < task.plane_columns; x += kLanes) {
@@ -257,7 +257,7 @@ void fill_planes(const ColumnsTask& task) {
 
 /// Channels of `count` pixels, from vectors of pixels.
 template <int Channels>
-__attribute__((noinline)) void give_pixels(const ColumnsTask& task, const Ints (&sums)[Channels],
+__attribute__((noinline)) void give_pixels(const ConvTask& task, const Ints (&sums)[Channels],
                                            int channel, Element* output, int count) {
   Ints values[Channels];
 #pragma GCC unroll 8
@@ -297,7 +297,7 @@ __attribute__((noinline)) void give_pixels(const ColumnsTask& task, const Ints (
 }
 
 template <int Channels, int Rows>
-void columns_tile(const ColumnsTask& task, const std::int32_t* weights, int channel,
+void columns_tile(const ConvTask& task, const std::int32_t* weights, int channel,
                   const std::int32_t* planes, Element* output, int count) {
   Ints sums[Channels][Rows][2];
 #pragma GCC unroll 8
@@ -352,7 +352,7 @@ std::int32_t columns_tile_of(std::int32_t channels) {
 }
 
 template <int Channels>
-void columns_rows(const ColumnsTask& task, const std::int32_t* weights, int channel) {
+void columns_rows(const ConvTask& task, const std::int32_t* weights, int channel) {
   const int rows = task.pool ? 2 : 1;
   auto* output = static_cast<Element*>(task.output) + channel;
   for (std::int32_t y = 0; y < task.rows; y += rows) {
@@ -367,7 +367,7 @@ void columns_rows(const ColumnsTask& task, const std::int32_t* weights, int chan
   }
 }
 
-void conv_columns(const ColumnsTask& task) {
+void conv_columns(const ConvTask& task) {
   fill_planes(task);
   const std::int32_t* weights = task.weights;
   for (int channel = 0; channel < task.channels;) {
@@ -390,12 +390,12 @@ void pool(const PoolTask& task) {
       auto* output =
           static_cast<Element*>(task.output) + y * task.output_row + x * task.output_column;
       const auto lowest = static_cast<Element>(task.relu ? kZero : kZero - 128);
-      for (std::int32_t c = 0; c < task.channels; ++c) output[c] = lowest;
+      for (std::int32_t c = 0; c < task.values; ++c) output[c] = lowest;
       for (std::int32_t i = task.row_begin[y]; i < task.row_end[y]; ++i) {
         for (std::int32_t j = task.column_begin[x]; j < task.column_end[x]; ++j) {
           const auto* input =
               static_cast<const Element*>(task.input) + i * task.input_row + j * task.input_column;
-          for (std::int32_t c = 0; c < task.channels; ++c) {
+          for (std::int32_t c = 0; c < task.values; ++c) {
             output[c] = output[c] > input[c] ? output[c] : input[c];
           }
         }

@@ -20,6 +20,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "engines/native/kernels/kernels.h"
+
 namespace lenet::native::int8 {
 
 /// How integers, sums or what the stage before gave, become others: multiplied, added to,
@@ -31,11 +33,13 @@ struct Stage {
   float most;
 };
 
-/// Windows over one image; or a fully connected layer over several, which are its columns.
+/// Windows over one image; or a fully connected layer over several, which are its columns. Of
+/// conv_columns an image of one channel, whose result has few.
 struct ConvTask {
-  const void* input;            ///< elements: the first tap of the first window
-  const std::int32_t* offsets;  ///< of every group of taps from the first, in elements
-  std::int32_t groups;          ///< of as many taps as are multiplied together
+  const void* input;  ///< elements: the first tap of the first window
+  /// Of every group of taps from the first, in elements; of conv_columns in `planes`.
+  const std::int32_t* offsets;
+  std::int32_t groups;  ///< of as many taps as are multiplied together
   /// Groups of a row of taps, where the next row's lie `input_row` further; else 0.
   std::int32_t row_groups;
   std::int64_t input_column;  ///< elements from a window to the next in its row
@@ -56,12 +60,8 @@ struct ConvTask {
   bool floats;  ///< the one stage does not round
   bool relu;    ///< of floats
   bool spare;   ///< whole vectors may be written where the last channel is
-};
 
-/// Of an image of one channel, rows of windows side by side; what is given has few channels.
-struct ColumnsTask {
-  const void* input;  ///< elements: the first tap of the first window
-  std::int64_t input_row;
+  // Of conv_columns.
   /// Memory for groups of taps: rows for taps one below the other, then rows, from the image's
   /// `first_wide_row` on, for taps side by side. Each has a group of taps for every column.
   std::int32_t* planes;
@@ -70,38 +70,6 @@ struct ColumnsTask {
   std::int32_t tall_rows;
   std::int32_t wide_rows;
   std::int32_t first_wide_row;
-  const std::int32_t* offsets;  ///< in `planes`, of every group of taps of the first window
-  std::int32_t groups;
-  const std::int32_t* weights;  ///< tiles of channels, each [group][channel]
-  const std::int32_t* start;    ///< this and the next three as in ConvTask
-  const Stage* stages;
-  std::int32_t stage_count;
-  std::int32_t shift;
-  void* output;
-  std::int64_t output_column;
-  std::int64_t output_row;
-  std::int32_t columns;
-  std::int32_t rows;
-  std::int32_t channels;
-  bool pool;
-};
-
-/// The largest of each window, clipped to the image, of elements.
-struct PoolTask {
-  const void* input;
-  std::int64_t input_column;
-  std::int64_t input_row;
-  void* output;
-  std::int64_t output_column;
-  std::int64_t output_row;
-  const std::int32_t* column_begin;
-  const std::int32_t* column_end;
-  const std::int32_t* row_begin;
-  const std::int32_t* row_end;
-  std::int32_t columns;
-  std::int32_t rows;
-  std::int32_t channels;
-  bool relu;
 };
 
 struct Kernels {
@@ -116,10 +84,11 @@ struct Kernels {
   /// left of the largest power of 2 that fits, each [group][block]; the channels padded with zeros.
   void (*conv_channels)(const ConvTask& task);
   /// Vectors of columns. Reads and writes `planes` up to two vectors beyond the last column.
-  void (*conv_columns)(const ColumnsTask& task);
+  /// Weights: tiles of channels, each [group][channel].
+  void (*conv_columns)(const ConvTask& task);
   /// How many of so many channels conv_columns takes together.
   std::int32_t (*columns_tile)(std::int32_t channels);
-  void (*pool)(const PoolTask& task);
+  void (*pool)(const PoolTask& task);  ///< the largest of each window
   /// values * inverse, from `least` to `most`, rounded, less `shift`.
   void (*quantize)(const float* from, std::int64_t count, float inverse, float least, float most,
                    std::int32_t shift, void* to);

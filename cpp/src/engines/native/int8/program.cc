@@ -14,11 +14,8 @@ bool multiplies_integers(const PlannedLayer& planned) { return !planned.layer.in
 /// The largest of several integers, which is an integer.
 std::unique_ptr<Op> make_max_pool(const IntLayer& source) {
   const Layer& layer = source.planned.layer;
-  PoolTask task{};
-  task.channels = static_cast<std::int32_t>(source.output.shape.channels);
-  task.relu = layer.relu && !source.output.quant.is_unsigned;
-  return std::make_unique<Pool<PoolTask>>(source.kernels.pool, layer, source.inputs[0],
-                                          source.output, task);
+  return make_pool(source.kernels.pool, layer, source.inputs[0], source.output,
+                   source.output.shape.channels, layer.relu && !source.output.quant.is_unsigned);
 }
 
 }  // namespace

@@ -338,11 +338,13 @@ void conv_columns(const ConvTask& task) {
 void pool(const PoolTask& task) {
   for (std::int32_t y = 0; y < task.rows; ++y) {
     for (std::int32_t x = 0; x < task.columns; ++x) {
-      const float* window = task.input + task.row_begin[y] * task.input_row +
+      const float* window = static_cast<const float*>(task.input) +
+                            task.row_begin[y] * task.input_row +
                             task.column_begin[x] * task.input_column;
       const std::int32_t height = task.row_end[y] - task.row_begin[y];
       const std::int32_t width = task.column_end[x] - task.column_begin[x];
-      float* output = task.output + y * task.output_row + x * task.output_column;
+      float* output =
+          static_cast<float*>(task.output) + y * task.output_row + x * task.output_column;
       const float size = task.average ? task.row_size[y] * task.column_size[x] : 1;
       for (std::int32_t v = 0; v < task.values; v += kLanes) {
         Vector result = load(window + v);

@@ -71,11 +71,12 @@ struct WinogradTask {
   bool pool;  ///< give the largest of each tile
 };
 
+/// In elements, which are float32 here and integers in ../int8.
 struct PoolTask {
-  const float* input;  ///< the first pixel inside the border
+  const void* input;  ///< the first pixel inside the border
   std::int64_t input_column;
   std::int64_t input_row;
-  float* output;
+  void* output;
   std::int64_t output_column;
   std::int64_t output_row;
   const std::int32_t* column_begin;  ///< of each output column: its window, clipped to the image
@@ -86,8 +87,8 @@ struct PoolTask {
   const float* row_size;
   std::int32_t columns;
   std::int32_t rows;
-  std::int32_t values;  ///< floats of a pixel, whole vectors
-  bool average;
+  std::int32_t values;  ///< of a pixel; of float32, whole vectors
+  bool average;         ///< of float32 only
   bool relu;
 };
 

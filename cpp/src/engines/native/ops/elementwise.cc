@@ -5,7 +5,7 @@
 namespace lenet::native {
 namespace {
 
-/// Relu, the sum of two tensors, and a factor and a bias for each channel.
+/// Relu, the sum of two tensors, a factor and a bias for each channel, and channels side by side.
 class Elementwise final : public Op {
  public:
   explicit Elementwise(const FloatLayer& source)
@@ -21,24 +21,27 @@ class Elementwise final : public Op {
 
   void run(const Frame& frame) const override {
     const auto dense = [this](const Placement& tensor) { return tensor.column == pixel_; };
-    const bool rows = kind_ != LayerKind::ChannelScale && dense(to_) &&
+    const bool rows = (kind_ == LayerKind::Add || kind_ == LayerKind::Relu) && dense(to_) &&
                       std::all_of(inputs_.begin(), inputs_.end(), dense);
     const std::int64_t pixels = rows ? to_.shape.width : 1;  // at once
     const std::int64_t count = pixels * pixel_;
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
       for (std::int64_t y = 0; y < to_.shape.height; ++y) {
         for (std::int64_t x = 0; x < to_.shape.width; x += pixels) {
-          const auto from = [&](std::size_t i) {
-            const Placement& input = inputs_[i];
+          const auto from = [&](const Placement& input) {
             return frame.at<const float>(input, unit) + y * input.row + x * input.column;
           };
           float* to = frame.at<float>(to_, unit) + y * to_.row + x * to_.column;
           if (kind_ == LayerKind::Add) {
-            kernels_.add(from(0), from(1), to, count, relu_);
+            kernels_.add(from(inputs_[0]), from(inputs_[1]), to, count, relu_);
           } else if (kind_ == LayerKind::ChannelScale) {
-            scale(from(0), to);
+            scale(from(inputs_[0]), to);
+          } else if (kind_ == LayerKind::Concat) {
+            for (const Placement& input : inputs_) {
+              to = std::copy_n(from(input), input.shape.channels * per_channel_, to);
+            }
           } else {
-            kernels_.relu(from(0), to, count);
+            kernels_.relu(from(inputs_[0]), to, count);
           }
         }
       }

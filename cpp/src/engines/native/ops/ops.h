@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <limits>
 #include <memory>
 #include <vector>
 
@@ -46,8 +45,8 @@ struct FloatLayer {
 std::unique_ptr<Op> make_convolution(const FloatLayer& source);
 std::unique_ptr<Op> make_winograd(const FloatLayer& source);
 std::unique_ptr<Op> make_pool(const FloatLayer& source);
+/// Every other layer.
 std::unique_ptr<Op> make_elementwise(const FloatLayer& source);
-std::unique_ptr<Op> make_concat(const FloatLayer& source);
 
 /// Whether F(2 x 2, 5 x 5) computes the layer with fewer operations than the definition.
 bool suits_winograd(const Network& network, const Layer& layer);

@@ -8,21 +8,48 @@
 namespace lenet::native {
 namespace {
 
-PoolTask task_of(const FloatLayer& source) {
-  PoolTask task{};
-  task.values = static_cast<std::int32_t>(source.pixel());
-  task.average = source.layer.pool != PoolKind::Max;
-  task.relu = source.relu();
-  return task;
-}
-
-class FloatPool final : public Pool<PoolTask> {
+class Pool final : public Op {
  public:
-  explicit FloatPool(const FloatLayer& source)
-      : Pool(source.kernels.pool, source.layer, source.inputs[0], source.output, task_of(source)) {
+  Pool(void (*pool)(const PoolTask&), const Layer& layer, const Placement& from,
+       const Placement& to, std::int64_t values, bool relu)
+      : pool_(pool),
+        from_(from),
+        to_(to),
+        rows_(pool_windows(layer, 0, from.shape.height, to.shape.height)),
+        columns_(pool_windows(layer, 1, from.shape.width, to.shape.width)) {
+    task_.input_column = from.column;
+    task_.input_row = from.row;
+    task_.output_column = to.column;
+    task_.output_row = to.row;
+    task_.column_begin = columns_.begins.data();
+    task_.column_end = columns_.ends.data();
+    task_.row_begin = rows_.begins.data();
+    task_.row_end = rows_.ends.data();
     task_.column_size = columns_.sizes.data();
     task_.row_size = rows_.sizes.data();
+    task_.columns = static_cast<std::int32_t>(to.shape.width);
+    task_.rows = static_cast<std::int32_t>(to.shape.height);
+    task_.values = static_cast<std::int32_t>(values);
+    task_.average = layer.pool != PoolKind::Max;
+    task_.relu = relu;
   }
+  void run(const Frame& frame) const override {
+    for (std::int64_t unit = 0; unit < frame.count; ++unit) {
+      PoolTask task = task_;
+      task.input = frame.at<char>(from_, unit);
+      task.output = frame.at<char>(to_, unit);
+      pool_(task);
+    }
+  }
+  std::string kernel() const override { return to_string(LayerKind::Pool); }
+
+ private:
+  void (*pool_)(const PoolTask&);
+  Placement from_;
+  Placement to_;
+  Windows rows_;
+  Windows columns_;
+  PoolTask task_{};
 };
 
 }  // namespace
@@ -55,8 +82,15 @@ Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t ima
   return found;
 }
 
+std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
+                              const Placement& from, const Placement& to, std::int64_t values,
+                              bool relu) {
+  return std::make_unique<Pool>(pool, layer, from, to, values, relu);
+}
+
 std::unique_ptr<Op> make_pool(const FloatLayer& source) {
-  return std::make_unique<FloatPool>(source);
+  return make_pool(source.kernels.pool, source.layer, source.inputs[0], source.output,
+                   source.pixel(), source.relu());
 }
 
 }  // namespace lenet::native

@@ -30,29 +30,6 @@ std::array<std::array<double, kKernel>, kTile> weight_transform() {
   return matrix;
 }
 
-/// The weights, transformed: [output channel][input channel][row][column], 6 x 6.
-std::vector<float> winograd_weights(const Layer& layer) {
-  static const auto matrix = weight_transform();
-  const std::size_t kernels = layer.weights.size() / (kKernel * kKernel);
-  std::vector<float> transformed(kernels * kTile * kTile);
-  for (std::size_t k = 0; k < kernels; ++k) {
-    const float* kernel = layer.weights.data() + k * kKernel * kKernel;
-    for (std::size_t row = 0; row < kTile; ++row) {
-      for (std::size_t column = 0; column < kTile; ++column) {
-        double sum = 0;
-        for (std::size_t i = 0; i < kKernel; ++i) {
-          for (std::size_t j = 0; j < kKernel; ++j) {
-            sum +=
-                matrix[row][i] * static_cast<double>(kernel[i * kKernel + j]) * matrix[column][j];
-          }
-        }
-        transformed[(k * kTile + row) * kTile + column] = static_cast<float>(sum);
-      }
-    }
-  }
-  return transformed;
-}
-
 class Winograd final : public Op {
  public:
   explicit Winograd(const FloatLayer& source);
@@ -72,7 +49,7 @@ class Winograd final : public Op {
   }
 
  private:
-  void pack(const std::vector<float>& transformed, std::int64_t block);
+  void pack(const Layer& layer, std::int64_t block);
 
   std::int64_t lanes_;
   const char* kernel_;
@@ -112,23 +89,36 @@ Winograd::Winograd(const FloatLayer& source)
   bias_ = Aligned<float>(static_cast<std::size_t>(round_up(task_.channels, block)));
   std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias_.data());
   task_.bias = bias_.data();
-  pack(winograd_weights(source.layer), block);
+  pack(source.layer, block);
 }
 
-void Winograd::pack(const std::vector<float>& transformed, std::int64_t block) {
+void Winograd::pack(const Layer& layer, std::int64_t block) {
+  static const auto matrix = weight_transform();
   const std::int64_t inputs = task_.in_channels;
   weights_ = Aligned<float>(
       static_cast<std::size_t>(kProducts * round_up(task_.channels, block) * inputs));
-  auto from = transformed.begin();
+  task_.weights = weights_.data();
+  const float* kernel = layer.weights.data();
   for (std::int64_t o = 0; o < task_.channels; ++o) {
-    for (std::int64_t c = 0; c < inputs; ++c) {
-      for (std::int64_t i = 0; i < kProducts; ++i, ++from) {
-        const std::int64_t column = o / block * 6 + i % 6;
-        weights_.data()[((column * inputs + c) * 6 + i / 6) * block + o % block] = *from;
+    for (std::int64_t c = 0; c < inputs; ++c, kernel += kKernel * kKernel) {
+      // [block of channels][column][input channel][row][channel of the block]
+      float* to = weights_.data() + (o / block * 6 * inputs + c) * 6 * block + o % block;
+      for (const auto& of_column : matrix) {
+        float* at = to;
+        for (const auto& of_row : matrix) {
+          double sum = 0;
+          for (std::size_t i = 0; i < kKernel; ++i) {
+            for (std::size_t j = 0; j < kKernel; ++j) {
+              sum += of_row[i] * static_cast<double>(kernel[i * kKernel + j]) * of_column[j];
+            }
+          }
+          *at = static_cast<float>(sum);
+          at += block;
+        }
+        to += inputs * 6 * block;
       }
     }
   }
-  task_.weights = weights_.data();
 }
 
 }  // namespace
