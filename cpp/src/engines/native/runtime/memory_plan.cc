@@ -70,31 +70,28 @@ class Arena {
   std::int64_t end_ = 0;
 };
 
-/// The lifetimes in the order of one of their ends.
-std::vector<std::size_t> order_by(const std::vector<Lifetime>& lifetimes,
-                                  std::size_t Lifetime::*step) {
-  std::vector<std::size_t> order(lifetimes.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return lifetimes[a].*step < lifetimes[b].*step;
-  });
-  return order;
-}
-
 }  // namespace
 
 MemoryPlan plan_memory(const std::vector<Lifetime>& lifetimes, bool share) {
+  std::vector<std::size_t> order(lifetimes.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return lifetimes[a].first < lifetimes[b].first;
+  });
   MemoryPlan plan;
   plan.begins.resize(lifetimes.size());
   const auto bytes_of = [&](std::size_t i) { return round_up(lifetimes[i].bytes, kCacheLine); };
-  const std::vector<std::size_t> ending = order_by(lifetimes, &Lifetime::last);
-  auto ended = ending.begin();
+  std::set<std::pair<std::size_t, std::size_t>> ending;  // the last step of a lifetime, its index
   Arena arena;
-  for (const std::size_t i : order_by(lifetimes, &Lifetime::first)) {
-    for (; share && lifetimes[*ended].last < lifetimes[i].first; ++ended) {
-      if (bytes_of(*ended) > 0) arena.give_back(plan.begins[*ended], bytes_of(*ended));
+  for (const std::size_t i : order) {
+    if (bytes_of(i) == 0) continue;
+    while (share && !ending.empty() && ending.begin()->first < lifetimes[i].first) {
+      const std::size_t ended = ending.begin()->second;
+      arena.give_back(plan.begins[ended], bytes_of(ended));
+      ending.erase(ending.begin());
     }
-    if (bytes_of(i) > 0) plan.begins[i] = arena.take(bytes_of(i));
+    plan.begins[i] = arena.take(bytes_of(i));
+    ending.insert({lifetimes[i].last, i});
   }
   plan.bytes = arena.end();
   return plan;
