@@ -173,7 +173,7 @@ def test_all_digits_are_checked_in_whole_batches(model_dir, tmp_path, size):
 def test_multiply_add_limit_is_plausible(program, tmp_path):
     found = machine.multiply_add_limit(program, 1, 0.02)
     assert found["threads"] == 1
-    assert found["instructions"] in {"avx512f", "avx2+fma", "sse2"}
+    assert found["instructions"] in {"avx512", "avx2", "sse42", "scalar"}
     # At 1 to 6 GHz: one unit of 4 lanes to two of 16.
     assert 1e9 < found["multiply_adds_per_second"] < 6e9 * 32
     with pytest.raises(FileNotFound, match=r"run\.sh"):

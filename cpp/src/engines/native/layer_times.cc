@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,14 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
+/// \param runs 0: as often as half a second allows
+Repetition repetition_of(int runs, std::size_t max_runs) {
+  max_runs = std::max<std::size_t>(max_runs, 1);
+  if (runs == 0) return {std::min<std::size_t>(max_runs, 2000), 0.5};
+  return {std::min(max_runs, static_cast<std::size_t>(runs)),
+          std::numeric_limits<double>::infinity()};
+}
+
 /// Work, of what the limit allows in a time that the clock could measure.
 double share_of(double work, double limit, double microseconds) {
   return microseconds > 0 ? work / (limit * 1e-6 * microseconds) : 0;
@@ -24,26 +33,25 @@ double share_of(double work, double limit, double microseconds) {
 
 }  // namespace
 
-double Repetition::now() {
+double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-void measure_batch(Profile& profile, const Repetition& repetition,
-                   const std::function<double()>& run) {
-  const auto times = repetition.measure(run, kMaxTimes);
+void measure_batch(Profile& profile, int runs, const std::function<double()>& run) {
+  const auto times = measure(run, repetition_of(runs, kMaxTimes));
   profile.runs = static_cast<int>(times.size());
   profile.microseconds = 1e6 * median(times);
 }
 
-void measure_part(Profile& profile, ProfilePart part, const Repetition& repetition,
+void measure_part(Profile& profile, ProfilePart part, int runs,
                   const std::function<std::vector<double>()>& run) {
   const std::size_t count = part.layers.size();
-  const auto runs = repetition.measure(run, std::max<std::size_t>(kMaxTimes / count, 1));
+  const auto found = measure(run, repetition_of(runs, kMaxTimes / count));
   LayerProfile& total = part.total;
   total.name = "total";
   for (std::size_t i = 0; i < count; ++i) {
     std::vector<double> seconds;
-    for (const std::vector<double>& times : runs) seconds.push_back(times[i]);
+    for (const std::vector<double>& times : found) seconds.push_back(times[i]);
     LayerProfile& layer = part.layers[i];
     layer.microseconds = 1e6 * median(std::move(seconds));
     for (const auto field : {&LayerProfile::multiply_adds, &LayerProfile::weight_bytes,

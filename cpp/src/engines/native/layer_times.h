@@ -2,7 +2,6 @@
 /// Measures a program's layers.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -12,46 +11,38 @@
 
 namespace lenet::native {
 
-/// How often something is measured: `runs` times, or with 0 as often as half a second allows.
-class Repetition {
- public:
-  explicit Repetition(int runs) : runs_(runs) {}
+/// Of the monotonic clock.
+double seconds_now();
 
-  /// \param run measured after a first time that is not counted; gives seconds
-  /// \param limit of runs, 1 or more
-  /// \returns the seconds of each run
-  template <typename Run>
-  auto measure(const Run& run, std::size_t limit) const {
-    run();
-    std::vector<decltype(run())> found;
-    const std::size_t most = runs_ > 0 ? static_cast<std::size_t>(runs_) : kMaxRuns;
-    double seconds = 0;
-    const auto start = now();
-    do {
-      found.push_back(run());
-      seconds = now() - start;
-    } while (found.size() < std::min(limit, most) && (runs_ > 0 || seconds < kSeconds));
-    return found;
-  }
-
-  /// Seconds, of the monotonic clock.
-  static double now();
-
- private:
-  static constexpr double kSeconds = 0.5;
-  static constexpr std::size_t kMaxRuns = 2000;
-  int runs_;
+/// What ends repeated measurements, whichever comes first.
+struct Repetition {
+  std::size_t max_runs;  ///< 1 or more
+  double seconds;
 };
 
+/// \param run measured after a first time that is not counted
+/// \returns what each run gave; of one at least
+template <class Run>
+auto measure(const Run& run, const Repetition& repetition) {
+  run();
+  std::vector<decltype(run())> found;
+  const double end = seconds_now() + repetition.seconds;
+  do {
+    found.push_back(run());
+  } while (found.size() < repetition.max_runs && seconds_now() < end);
+  return found;
+}
+
 /// Measures the whole batch.
+/// \param runs how often; 0: as often as half a second allows
 /// \param run gives seconds
-void measure_batch(Profile& profile, const Repetition& repetition,
-                   const std::function<double()>& run);
+void measure_batch(Profile& profile, int runs, const std::function<double()>& run);
 
 /// Measures images that are computed in the same way, and adds them to a profile that has limits.
 /// \param part its layers without times
+/// \param runs as above
 /// \param run gives the seconds of each layer
-void measure_part(Profile& profile, ProfilePart part, const Repetition& repetition,
+void measure_part(Profile& profile, ProfilePart part, int runs,
                   const std::function<std::vector<double>()>& run);
 
 }  // namespace lenet::native

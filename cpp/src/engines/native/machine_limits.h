@@ -16,7 +16,7 @@ enum class Arithmetic {
   Int8  ///< products of two integers of 8 bits, summed in 32
 };
 
-/// In the best slice.
+/// In the best slice, by the multiply-adds of the kernels.
 MultiplyAddLimit measure_multiply_add_limit(double seconds,
                                             Arithmetic arithmetic = Arithmetic::Float32);
 

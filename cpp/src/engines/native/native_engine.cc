@@ -176,8 +176,7 @@ class NativeEngine final : public Engine {
   }
 
   Profile profile(std::int64_t images, int runs) override {
-    return translate_bad_alloc("profiling the model",
-                               [&] { return profile_with(images, native::Repetition(runs)); });
+    return translate_bad_alloc("profiling the model", [&] { return profile_images(images, runs); });
   }
 
   void set_layer_callback(LayerCallback callback) override {
@@ -187,7 +186,7 @@ class NativeEngine final : public Engine {
   }
 
  private:
-  Profile profile_with(std::int64_t images, const native::Repetition& repetition) {
+  Profile profile_images(std::int64_t images, int runs) {
     Profile profile;
     profile.images = images;
     profile.instructions = compiled_->instructions;
@@ -195,10 +194,10 @@ class NativeEngine final : public Engine {
                                    0.5F);
     const Shape shape = {images};  // of which nothing but the number of images is looked at
     std::vector<float> outputs(static_cast<std::size_t>(images * compiled_->output_values()));
-    native::measure_batch(profile, repetition, [&] {
-      const double start = native::Repetition::now();
+    native::measure_batch(profile, runs, [&] {
+      const double start = native::seconds_now();
       run_pieces({input.data(), shape}, outputs.data(), RunControl());
-      return native::Repetition::now() - start;
+      return native::seconds_now() - start;
     });
     profile.multiply_add_limit =
         native::measure_multiply_add_limit(kSecondsOfLimit, compiled_->arithmetic).per_second;
@@ -206,9 +205,9 @@ class NativeEngine final : public Engine {
     const auto add_part = [&](const Program& program, std::int64_t of_part, std::int64_t at_once) {
       auto memory = program.memory(at_once);
       std::vector<float> output(static_cast<std::size_t>(at_once * program.output_values()));
-      native::measure_part(profile, {of_part, at_once, program.layers(), {}}, repetition, [&] {
+      native::measure_part(profile, {of_part, at_once, program.layers(), {}}, runs, [&] {
         return program.run_timed(input.data(), at_once, memory.data(), output.data(),
-                                 native::Repetition::now);
+                                 native::seconds_now);
       });
     };
     const std::int64_t piece = std::min(images, kImagesOfPiece);

@@ -404,6 +404,12 @@ void pool(const PoolTask& task) {
   }
 }
 
+double multiply_adds(std::int64_t steps) {
+  const Ints weights = all(0x01010101);
+  return kLanes * kPerGroup *
+         repeat_in_registers<std::int32_t>(steps, [&](Ints sum) { return dot(sum, sum, weights); });
+}
+
 void quantize(const float* from, std::int64_t count, float inverse, float smallest, float largest,
               std::int32_t shift, void* to) {
   auto* elements = static_cast<Element*>(to);
@@ -448,6 +454,7 @@ const Kernels LENET_KERNELS = {
     conv_columns,
     columns_tile_of,
     pool,
+    multiply_adds,
     quantize,
     dequantize,
 };

@@ -89,6 +89,8 @@ struct Kernels {
   /// How many of so many channels conv_columns takes together.
   std::int32_t (*columns_tile)(std::int32_t channels);
   void (*pool)(const PoolTask& task);  ///< the largest of each window
+  /// As that of ../kernels/kernels.h.
+  double (*multiply_adds)(std::int64_t steps);
   /// values * inverse, from `least` to `most`, rounded, less `shift`.
   void (*quantize)(const float* from, std::int64_t count, float inverse, float least, float most,
                    std::int32_t shift, void* to);

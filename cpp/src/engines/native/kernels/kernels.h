@@ -123,6 +123,9 @@ struct Kernels {
   void (*add)(const float* a, const float* b, float* output, std::int64_t count, bool relu);
   /// max(a, 0)
   void (*relu)(const float* a, float* output, std::int64_t count);
+  /// What the processor does at most: so many steps of multiply-adds on registers only.
+  /// \returns how many they were
+  double (*multiply_adds)(std::int64_t steps);
   /// images[l][i] to output[i * step + l], for i below `count` and l below `lanes`.
   void (*interleave)(const float* const* images, std::int64_t count, float* output,
                      std::int64_t step);

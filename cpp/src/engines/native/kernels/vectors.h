@@ -84,6 +84,29 @@ inline auto for_count(int count, const Of& of) {
   return of(Constant<Most>{});
 }
 
+/// Repeats multiply-adds on registers only, with enough sums in flight to hide their latency.
+/// \param add gives a sum with the products of itself and something
+/// \returns how many sums were added to
+template <class Number, class Add>
+inline double repeat_in_registers(std::int64_t steps, const Add& add) {
+  constexpr int kSums = kRegisters >= 32 ? 16 : 14;
+  using Vector = typename Lanes<Number>::Vector;
+  Vector sums[kSums];
+  // Different numbers that the compiler does not know, or it would leave some sums out, or all.
+#pragma GCC unroll 16
+  for (int i = 0; i < kSums; ++i) sums[i] = all(static_cast<Number>(steps + i));
+  for (std::int64_t step = 0; step < steps; ++step) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kSums; ++i) sums[i] = add(sums[i]);
+  }
+  Vector total{};
+#pragma GCC unroll 16
+  for (int i = 0; i < kSums; ++i) total = larger(total, sums[i]);
+  volatile Number used = total[0];
+  static_cast<void>(used);
+  return static_cast<double>(steps) * kSums;
+}
+
 /// Calls `work(first, size)` for parts of nearly the same size, rather than full ones and a small
 /// last.
 template <class Work>
