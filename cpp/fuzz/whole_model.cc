@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "engines/native/load_network.h"
+#include "engines/native/read_network.h"
 #include "model/protobuf.h"
 #include "run_network.h"
 #include "support.h"

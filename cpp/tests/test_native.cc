@@ -314,7 +314,7 @@ TEST_CASE("parameters that do not fit what a layer takes") {
       value.data_dtype = 5;
     }
     check_graph(graph, "m");
-    native::read_network(std::move(graph), "m", 1e6, true);
+    native::read_network(graph, "m", 1e6, true);
   };
   // The axis says where the dimensions of Y begin in those of X, which here is the larger one.
   const char* const sum =

@@ -153,7 +153,7 @@ class Checker {
   void check_operator(std::size_t at) {
     Operator& op = graph_.operators[at];
     const std::string where = "operator " + std::to_string(at) + " (" + op.type + ")";
-    OperatorView view(graph_, op, where, path_);
+    OperatorView view(graph_, op, where, path_, &graph_);
     const ParsedRule* rule = rules_.find(op.type);
     if (rule == nullptr) refuse_operator(view);
     Arguments& given = op.outputs;

@@ -12,9 +12,9 @@
 #include "engines/native/float_program.h"
 #include "engines/native/int8/program.h"
 #include "engines/native/layer_times.h"
-#include "engines/native/load_network.h"
 #include "engines/native/machine_limits.h"
 #include "engines/native/passes/passes.h"
+#include "engines/native/read_network.h"
 #include "engines/native/runtime/thread_pool.h"
 #include "lenet/error.h"
 
@@ -300,8 +300,8 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
     }
     native::Network network = native::load_network(model, config.check_finite);
     auto compiled = std::make_shared<Compiled>();
-    compiled->input = {network.input_name, network.input_shape, "float32"};
-    compiled->output = {network.output_name, network.output_shape, "float32"};
+    compiled->input = network.input_spec;
+    compiled->output = network.output_spec;
     int8 ? compile_int8(std::move(network), *compiled) : compile(std::move(network), *compiled);
     return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
   });

@@ -14,27 +14,9 @@ Layer& Layer::operator=(Layer&& other) noexcept = default;
 Layer::~Layer() = default;
 
 const char* to_string(LayerKind kind) noexcept {
-  switch (kind) {
-    case LayerKind::Convolution:
-      return "convolution";
-    case LayerKind::Pool:
-      return "pool";
-    case LayerKind::ChannelScale:
-      return "scale";
-    case LayerKind::Relu:
-      return "relu";
-    case LayerKind::Add:
-      return "add";
-    case LayerKind::Concat:
-      return "concat";
-    case LayerKind::Softmax:
-      return "softmax";
-    case LayerKind::Quantize:
-      return "quantize";
-    case LayerKind::Identity:
-      return "identity";
-  }
-  return "";
+  static constexpr const char* kNames[] = {"convolution", "pool",    "scale",    "relu",    "add",
+                                           "concat",      "softmax", "quantize", "identity"};
+  return kNames[static_cast<std::size_t>(kind)];
 }
 
 Links::Links(const Network& network)

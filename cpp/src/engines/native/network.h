@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "lenet/tensor.h"
+#include "lenet/predictor.h"
 #include "model/window.h"
 
 namespace lenet::native {
@@ -102,12 +102,15 @@ struct Network {
   std::vector<float> ranges;  ///< of tensors that a program quantizes; 0, or none at the end: not
   std::size_t input = 0;
   std::size_t output = 0;
-  std::string input_name;
-  std::string output_name;
-  Shape input_shape;   ///< with -1 for the images
-  Shape output_shape;  ///< as above
+  TensorSpec input_spec;  ///< shapes with -1 for the images
+  TensorSpec output_spec;
   /// Size of the model's files, which bounds what layers hold; infinite for a network of no file.
   double file_bytes = std::numeric_limits<double>::infinity();
+
+  std::size_t add_tensor(const TensorShape& shape) {
+    tensors.push_back(shape);
+    return tensors.size() - 1;
+  }
 };
 
 /// Who gives and who reads each tensor, as the network was when this was made.

@@ -9,7 +9,6 @@
 
 #include "engines/paddle/onednn_cache.h"
 #include "engines/paddle/process_flag.h"
-#include "io/atomic_file.h"
 #include "io/file.h"
 #include "model/variable_names.h"
 

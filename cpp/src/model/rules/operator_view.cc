@@ -17,11 +17,17 @@ const Argument& OperatorView::argument(const Arguments& arguments, const std::st
   return found == arguments.end() ? none : found->second;
 }
 
-Value& OperatorView::value(const Arguments& arguments, const std::string& name,
-                           std::size_t index) const {
+const Value& OperatorView::value(const Arguments& arguments, const std::string& name,
+                                 std::size_t index) const {
   const Argument& values = argument(arguments, name);
   require(index < values.size(), "the argument " + name);
   return graph_.values[values[index]];
+}
+
+Value& OperatorView::output(const std::string& name, std::size_t index) {
+  const Argument& values = argument(op_.outputs, name);
+  require(index < values.size(), "the argument " + name);
+  return changed_->values[values[index]];
 }
 
 bool OperatorView::is_constant() const {
@@ -108,7 +114,7 @@ std::size_t OperatorView::axis(std::int64_t given, std::size_t rank) const {
 
 void OperatorView::give(const std::string& name, const Shape& shape, int dtype, std::size_t index) {
   if (outputs(name) == 0) return;
-  Value& value = this->value(op_.outputs, name, index);
+  Value& value = output(name, index);
   if (!value.has_shape) {
     value.shape = shape;
     value.dtype = dtype;
@@ -130,16 +136,16 @@ void OperatorView::give_unused(const std::string& name, const Shape& shape) {
 }
 
 void OperatorView::give_contents(const std::string& name, const Value& from) {
-  Value& value = this->value(op_.outputs, name, 0);
+  Value& value = output(name);
   value.data = from.data;
   value.data_dtype = from.data_dtype;
 }
 
 template <typename Number>
 void OperatorView::give_contents(const std::string& name, const std::vector<Number>& numbers) {
-  std::string& bytes = graph_.decoded.emplace_back(numbers.size() * sizeof(Number), '\0');
+  std::string& bytes = changed_->decoded.emplace_back(numbers.size() * sizeof(Number), '\0');
   if (!numbers.empty()) std::memcpy(bytes.data(), numbers.data(), bytes.size());
-  Value& value = this->value(op_.outputs, name, 0);
+  Value& value = output(name);
   value.data = bytes;
   value.data_dtype = std::is_same_v<Number, double> ? kFloat64 : kInt64;
 }

@@ -18,8 +18,10 @@ namespace lenet {
 class OperatorView {
  public:
   /// All are to outlive the view. \param where for errors, such as "operator 3 (relu)"
-  OperatorView(Graph& graph, const Operator& op, const std::string& where, const std::string& path)
-      : graph_(graph), op_(op), where_(where), path_(path) {}
+  /// \param changed the same graph, to give outputs; null: it is only read
+  OperatorView(const Graph& graph, const Operator& op, const std::string& where,
+               const std::string& path, Graph* changed = nullptr)
+      : graph_(graph), op_(op), where_(where), path_(path), changed_(changed) {}
 
   bool is_onnx() const { return graph_.dialect == Dialect::Onnx; }
   std::int64_t opset() const { return graph_.opset; }
@@ -96,12 +98,14 @@ class OperatorView {
   }
   /// Empty when it is left out.
   static const Argument& argument(const Arguments& arguments, const std::string& name);
-  Value& value(const Arguments& arguments, const std::string& name, std::size_t index) const;
+  const Value& value(const Arguments& arguments, const std::string& name, std::size_t index) const;
+  Value& output(const std::string& name, std::size_t index = 0);
 
-  Graph& graph_;
+  const Graph& graph_;
   const Operator& op_;
   const std::string& where_;
   const std::string& path_;
+  Graph* changed_;
   double work_ = 0;
 };
 
