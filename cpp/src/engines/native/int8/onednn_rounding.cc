@@ -4,8 +4,6 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <numeric>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -24,13 +22,16 @@ constexpr std::size_t kMaxVisits = 100;
 
 /// Layers that Paddle computes as one.
 struct Operator {
-  std::size_t layer = 0;                ///< the first of them
-  std::size_t last = 0;                 ///< the one that gives the result
-  std::optional<std::size_t> residual;  ///< a convolution's, that is added to its result
+  std::size_t layer = 0;           ///< the first of them
+  std::size_t last = 0;            ///< the one that gives the result
+  std::size_t sum = Links::kNone;  ///< the one that adds the residual to a convolution
+  std::size_t residual = 0;        ///< a tensor
   std::size_t output = 0;
   bool relu = false;
   bool fully_connected = false;
   bool is_int8 = false;  ///< computed in integers
+
+  bool adds() const { return sum != Links::kNone; }
 };
 
 /// What is known of a tensor.
@@ -39,7 +40,8 @@ struct Tensor {
   bool after_relu = false;   ///< of a relu: the range stands for 255 steps, not 127
   bool is_unsigned = false;  ///< stored as 0 to 255
   bool rounded = false;
-  bool by_int8 = false;  ///< computed by an operator in integers
+  bool by_int8 = false;      ///< computed by an operator in integers
+  std::size_t rounding = 0;  ///< what is read in its place, when it is rounded
 
   QuantParams quant() const { return {range, after_relu ? kMaxUnsigned : kMaxSigned, is_unsigned}; }
 };
@@ -94,25 +96,32 @@ void quantize_weights(Layer& layer, bool matrix) {
   }
 }
 
+/// What follows takes more steps than the network has layers, in networks that no one trains.
+[[noreturn]] void too_deep(const std::string& what) {
+  throw Error(ErrorCode::Unsupported,
+              "the native engine supports fewer " + what + "; use engine paddle");
+}
+
+/// What normalizes, or is added to each channel, becomes part of the convolution before it.
+bool may_fuse(const Layer& convolution, const Layer& scale, int fused) {
+  if (!scale.fuses_into_previous || (convolution.matrix && fused > 0)) return false;
+  if (fused == kMaxScales) too_deep("normalizations after " + convolution.name);
+  return true;
+}
+
 class Rounder {
  public:
   explicit Rounder(Network& network)
       : network_(network),
+        scales_(fuse_scales(network, may_fuse)),
         links_(network),
         tensors_(network.tensors.size()),
-        reached_(network.tensors.size(), Links::kNone),
-        gone_(network.layers.size()),
-        has_fused_(network.layers.size()),
-        removed_(network.layers.size()) {
-    network.ranges.resize(network.tensors.size());
-    for (std::size_t t = 0; t < tensors_.size(); ++t) tensors_[t].range = network.ranges[t];
+        reached_(network.tensors.size(), Links::kNone) {
+    for (std::size_t t = 0; t < network.ranges.size(); ++t) tensors_[t].range = network.ranges[t];
   }
 
   void round() {
-    for (std::size_t i = 0; i < network_.layers.size(); ++i) fuse_scales(i);
-    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
-      if (!gone_[i]) operators_.push_back(fuse(i));
-    }
+    find_operators();
     for (const Operator& op : operators_) {
       Tensor& output = tensors_[op.output];
       if (op.relu && output.range > 0) output.after_relu = true;
@@ -120,6 +129,7 @@ class Rounder {
     share_ranges();
     for (Operator& op : operators_) {
       op.is_int8 = computes_in_int8(op);
+      tensors_[op.output].by_int8 = op.is_int8;
       if (op.is_int8 && kind(op) == LayerKind::Convolution) {
         quantize_weights(network_.layers[op.layer], op.fully_connected);
       }
@@ -127,10 +137,10 @@ class Rounder {
     for (Layer& layer : network_.layers) {
       for (float& step : layer.weight_scales) step /= kMaxSigned;
     }
-    for (const Operator& op : operators_) of(op.output).by_int8 = op.is_int8;
     choose_storage();
     for (const Operator& op : operators_) mark_rounded(op);
-    rebuild();
+    add_roundings();
+    drop_copies(network_, [](const Layer& layer) { return layer.kind == LayerKind::Identity; });
   }
 
  private:
@@ -138,38 +148,8 @@ class Rounder {
   const std::vector<std::size_t>& inputs(const Operator& op) const {
     return network_.layers[op.layer].inputs;
   }
-  Tensor& of(std::size_t tensor) { return tensors_[tensor]; }
 
   // ---- fusing layers
-
-  /// The layer that alone reads a tensor; none of the network's output.
-  std::optional<std::size_t> reader(std::size_t tensor) const {
-    const std::size_t found = links_.readers[tensor];
-    if (links_.uses[tensor] != 1 || found == Links::kNone || gone_[found]) return std::nullopt;
-    return found;
-  }
-  std::optional<std::size_t> reader(std::size_t tensor, LayerKind kind) const {
-    const auto found = reader(tensor);
-    return found && network_.layers[*found].kind == kind ? found : std::nullopt;
-  }
-
-  /// What normalizes, or is added to each channel, becomes part of the convolution before it.
-  void fuse_scales(std::size_t first) {
-    Layer& layer = network_.layers[first];
-    if (layer.kind != LayerKind::Convolution) return;
-    int scales = 0;
-    for (auto next = reader(layer.output, LayerKind::ChannelScale);
-         next && network_.layers[*next].fuses_into_previous && !(layer.matrix && has_fused_[first]);
-         next = reader(layer.output, LayerKind::ChannelScale)) {
-      if (++scales > kMaxScales) too_deep("normalizations after " + layer.name);
-      scale_convolution(layer, network_.layers[*next]);
-      layer.output = network_.layers[*next].output;
-      links_.producers[layer.output] = first;
-      has_fused_[first] = true;
-      gone_[*next] = true;
-      removed_[*next] = true;
-    }
-  }
 
   /// Whether what a layer gives is computed from a tensor.
   bool reaches(std::size_t from, std::size_t to) {
@@ -187,36 +167,59 @@ class Rounder {
     return reached_[network_.layers[to].output] == to;
   }
 
-  Operator fuse(std::size_t first) {
-    const Layer& layer = network_.layers[first];
-    Operator op;
-    op.layer = op.last = first;
-    op.output = layer.output;
-    op.relu = layer.kind == LayerKind::Relu;
-    if (layer.kind != LayerKind::Convolution) return op;
-    op.fully_connected = layer.matrix && has_fused_[first];
-    if (layer.matrix && !op.fully_connected) return op;
-    if (const auto next = reader(op.output, LayerKind::Add); next && !layer.matrix) {
-      const Layer& sum = network_.layers[*next];
-      const std::size_t other = sum.inputs[sum.inputs[0] == op.output ? 1 : 0];
-      const std::size_t at = links_.producers[other];
-      const Layer* producer = at == Links::kNone ? nullptr : &network_.layers[at];
-      const bool convolved =
-          producer != nullptr && producer->kind == LayerKind::Convolution && !producer->matrix;
-      if (reaches(convolved ? producer->inputs[0] : other, first)) {
-        op.residual = other;
-        op.output = sum.output;
-        op.last = *next;
-        gone_[*next] = true;
+  /// Whether the convolution adds a tensor: it, or what the convolution that gives it takes, comes
+  /// before this one.
+  bool adds(const Operator& convolution, std::size_t residual) {
+    const std::size_t at = links_.producers[residual];
+    const Layer* producer = at == Links::kNone ? nullptr : &network_.layers[at];
+    const bool convolved =
+        producer != nullptr && producer->kind == LayerKind::Convolution && !producer->matrix;
+    return reaches(convolved ? producer->inputs[0] : residual, convolution.layer);
+  }
+
+  /// In the order of their results, so that operators depend on those before them only.
+  void find_operators() {
+    const std::vector<Layer>& layers = network_.layers;
+    std::vector<bool> taken(layers.size());  // by the operator of another
+    // The layer that alone reads what an operator gives.
+    const auto reader = [&](const Operator& op, LayerKind kind) {
+      const std::size_t found = links_.readers[op.output];
+      const bool alone = links_.uses[op.output] == 1 && found != Links::kNone && !taken[found] &&
+                         layers[found].kind == kind;
+      return alone ? found : Links::kNone;
+    };
+    const auto take = [&](Operator& op, std::size_t layer) {
+      op.last = layer;
+      op.output = layers[layer].output;
+      taken[layer] = true;
+    };
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      if (taken[i]) continue;
+      const Layer& layer = layers[i];
+      Operator op{i, i};
+      op.output = layer.output;
+      op.relu = layer.kind == LayerKind::Relu;
+      op.fully_connected = layer.matrix && scales_[i] > 0;
+      const std::size_t sum = layer.matrix ? Links::kNone : reader(op, LayerKind::Add);
+      if (layer.kind == LayerKind::Convolution && sum != Links::kNone) {
+        const std::vector<std::size_t>& added = layers[sum].inputs;
+        const std::size_t residual = added[added[0] == op.output ? 1 : 0];
+        if (adds(op, residual)) {
+          op.sum = sum;
+          op.residual = residual;
+          take(op, sum);
+        }
       }
+      const std::size_t relu = reader(op, LayerKind::Relu);
+      if (layer.kind == LayerKind::Convolution && layer.matrix == op.fully_connected &&
+          relu != Links::kNone) {
+        op.relu = true;
+        take(op, relu);
+      }
+      operators_.push_back(op);
     }
-    if (const auto next = reader(op.output, LayerKind::Relu)) {
-      op.relu = true;
-      op.output = network_.layers[*next].output;
-      op.last = *next;
-      gone_[*next] = true;
-    }
-    return op;
+    std::sort(operators_.begin(), operators_.end(),
+              [](const Operator& a, const Operator& b) { return a.last < b.last; });
   }
 
   // ---- ranges
@@ -226,9 +229,9 @@ class Rounder {
   std::vector<bool> share_once() {
     std::vector<bool> unknown(tensors_.size());
     for (const Operator& op : operators_) {
+      Tensor& to = tensors_[op.output];
       if (kind(op) == LayerKind::Pool) {
-        Tensor& from = of(inputs(op)[0]);
-        Tensor& to = of(op.output);
+        Tensor& from = tensors_[inputs(op)[0]];
         if (from.range > 0) {
           to = from;
         } else if (to.range > 0) {
@@ -236,43 +239,42 @@ class Rounder {
         } else {
           unknown[inputs(op)[0]] = unknown[op.output] = true;
         }
-      } else if (kind(op) == LayerKind::Concat && of(op.output).range > 0) {
-        for (const std::size_t input : inputs(op)) of(input).range = of(op.output).range;
+      } else if (kind(op) == LayerKind::Concat && to.range > 0) {
+        for (const std::size_t input : inputs(op)) tensors_[input].range = to.range;
       }
     }
     return unknown;
   }
-  static bool is_any(const std::vector<bool>& marks) {
-    return std::find(marks.begin(), marks.end(), true) != marks.end();
-  }
+
   void share_ranges() {
     // As Paddle does: not until nothing changes.
     std::vector<bool> before(tensors_.size());
-    int rounds = 0;
-    for (auto unknown = share_once(); unknown != before && is_any(unknown);) {
-      if (++rounds > kMaxRounds) too_deep("pools");
-      before = std::exchange(unknown, share_once());
+    for (int rounds = 0;; ++rounds) {
+      std::vector<bool> unknown = share_once();
+      const bool any = std::find(unknown.begin(), unknown.end(), true) != unknown.end();
+      if (!any || unknown == before) return;
+      if (rounds == kMaxRounds) too_deep("pools");
+      before = std::move(unknown);
     }
   }
 
-  bool known(std::size_t tensor) { return of(tensor).range > 0; }
-
-  bool computes_in_int8(const Operator& op) {
+  bool computes_in_int8(const Operator& op) const {
     const Layer& layer = network_.layers[op.layer];
+    const auto known = [&](std::size_t tensor) { return tensors_[tensor].range > 0; };
+    if (layer.kind == LayerKind::Concat) return known(op.output);
+    const Tensor& from = tensors_[inputs(op)[0]];
+    if (from.range <= 0) return false;
     switch (layer.kind) {
       case LayerKind::Convolution:
-        return layer.quantized && (op.fully_connected || !layer.matrix) && known(inputs(op)[0]) &&
-               (!op.residual || (known(*op.residual) && known(op.output)));
+        return layer.quantized && layer.matrix == op.fully_connected &&
+               (!op.adds() || (known(op.residual) && known(op.output)));
       case LayerKind::Pool:
-        return known(inputs(op)[0]) && known(op.output);
-      case LayerKind::Concat:
         return known(op.output);
       case LayerKind::Add:
-        return known(inputs(op)[0]) && known(inputs(op)[1]) && known(op.output) &&
-               of(inputs(op)[0]).after_relu == of(inputs(op)[1]).after_relu;
+        return known(inputs(op)[1]) && known(op.output) &&
+               from.after_relu == tensors_[inputs(op)[1]].after_relu;
       case LayerKind::ChannelScale:
-        return layer.bias_range > 0 && known(inputs(op)[0]) && known(op.output) &&
-               !of(inputs(op)[0]).after_relu;
+        return layer.bias_range > 0 && known(op.output) && !from.after_relu;
       default:
         return false;
     }
@@ -281,25 +283,19 @@ class Rounder {
   // ---- rounding
 
   /// Whether tensors are stored as 0 to 255: as the operator that gives them has it, else as the
-  /// range says. In the order of their results, operators depend on those before them only.
+  /// range says.
   void choose_storage() {
     for (Tensor& tensor : tensors_) {
       if (!tensor.by_int8) tensor.is_unsigned = tensor.after_relu;
     }
-    std::vector<const Operator*> by_last(network_.layers.size());
-    for (const Operator& op : operators_) by_last[op.last] = &op;
-    for (const Operator* op : by_last) {
-      if (op == nullptr || !op->is_int8) continue;
-      bool& is_unsigned = of(op->output).is_unsigned;
-      if (op->residual) {
-        is_unsigned = of(*op->residual).is_unsigned || of(*op->residual).after_relu;
-      } else if (kind(*op) == LayerKind::Convolution) {
-        is_unsigned = op->relu;
-      } else if (kind(*op) == LayerKind::Concat) {
-        is_unsigned = of(op->output).after_relu;
-      } else {
-        is_unsigned = of(inputs(*op)[0]).is_unsigned;
-      }
+    for (const Operator& op : operators_) {
+      if (!op.is_int8) continue;
+      const Tensor& from = tensors_[op.adds() ? op.residual : inputs(op)[0]];
+      Tensor& to = tensors_[op.output];
+      to.is_unsigned = op.adds()                            ? from.is_unsigned || from.after_relu
+                       : kind(op) == LayerKind::Convolution ? op.relu
+                       : kind(op) == LayerKind::Concat      ? to.after_relu
+                                                            : from.is_unsigned;
     }
   }
 
@@ -308,65 +304,56 @@ class Rounder {
   void mark_rounded(const Operator& op) {
     if (!op.is_int8) return;
     if (kind(op) != LayerKind::Concat) {
-      for (const std::size_t input : inputs(op)) of(input).rounded = true;
+      for (const std::size_t input : inputs(op)) tensors_[input].rounded = true;
     }
-    if (op.residual) of(*op.residual).rounded = true;
-    if (kind(op) != LayerKind::Convolution || op.residual) of(op.output).rounded = true;
+    if (op.adds()) tensors_[op.residual].rounded = true;
+    if (kind(op) != LayerKind::Convolution || op.adds()) tensors_[op.output].rounded = true;
   }
 
   /// A tensor as an operator reads it.
   std::size_t as_read(std::size_t tensor, bool in_int8) const {
     const Tensor& found = tensors_[tensor];
-    return found.rounded && (in_int8 || found.by_int8) ? rounded_[tensor] : tensor;
+    return found.rounded && (in_int8 || found.by_int8) ? found.rounding : tensor;
   }
 
   std::size_t add_rounding(std::size_t from, const QuantParams& quant, const std::string& name) {
-    Layer layer;
+    Layer& layer = network_.layers.emplace_back();
     layer.kind = LayerKind::Quantize;
     layer.name = "rounding of " + name;
     layer.inputs = {from};
-    layer.output = network_.tensors.size();
     layer.quant = quant;
-    network_.tensors.push_back(network_.tensors[from]);
-    layers_.push_back(std::move(layer));
-    return layers_.back().output;
+    return layer.output = network_.add_tensor(network_.tensors[from]);
   }
 
   void round_tensor(std::size_t tensor, const std::string& name) {
-    rounded_[tensor] = tensor;
-    if (of(tensor).rounded) rounded_[tensor] = add_rounding(tensor, of(tensor).quant(), name);
+    Tensor& found = tensors_[tensor];
+    if (found.rounded) found.rounding = add_rounding(tensor, found.quant(), name);
   }
 
   /// The same layers, which read what is rounded.
-  void rebuild() {
-    std::vector<bool> in_int8(network_.layers.size());  // by the layer that reads what is rounded
-    for (const Operator& op : operators_) in_int8[op.layer] = op.is_int8;
+  void add_roundings() {
+    std::vector<Layer> layers = std::exchange(network_.layers, {});
+    std::vector<bool> in_int8(layers.size());  // by the layer that reads what is rounded
     for (const Operator& op : operators_) {
-      if (op.residual) in_int8[sum_of(op)] = op.is_int8;
+      in_int8[op.layer] = op.is_int8;
+      if (op.adds()) in_int8[op.sum] = op.is_int8;
     }
-    rounded_.resize(tensors_.size());
     round_tensor(network_.input, "the input");
-    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
-      if (removed_[i]) continue;
-      Layer layer = network_.layers[i];
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      Layer& layer = layers[i];
+      const bool concatenates = layer.kind == LayerKind::Concat && in_int8[i];
+      const QuantParams all = concatenates ? concat_quant(layer) : QuantParams();
       if (layer.kind == LayerKind::ChannelScale && in_int8[i]) round_bias(layer);
-      for (std::size_t& input : layer.inputs) input = as_read(input, in_int8[i]);
-      if (layer.kind == LayerKind::Concat && in_int8[i]) {
-        round_inputs(layer, network_.layers[i].inputs);
+      for (std::size_t& input : layer.inputs) {
+        input = as_read(input, in_int8[i]);
+        if (concatenates) input = add_rounding(input, all, layer.name);
       }
       const std::size_t output = layer.output;
       const std::string name = layer.name;
-      layers_.push_back(std::move(layer));
+      network_.layers.push_back(std::move(layer));
       round_tensor(output, name);
     }
     network_.output = as_read(network_.output, false);
-    network_.layers = std::move(layers_);
-    drop_identities();
-  }
-
-  /// The layer that adds the residual to the convolution.
-  std::size_t sum_of(const Operator& op) const {
-    return links_.readers[network_.layers[op.layer].output];
   }
 
   static void round_bias(Layer& layer) {
@@ -377,45 +364,23 @@ class Rounder {
     }
   }
 
-  /// All by the range of the result.
-  void round_inputs(Layer& concat, const std::vector<std::size_t>& tensors) {
-    const bool after_relu = std::all_of(tensors.begin(), tensors.end(),
-                                        [this](auto tensor) { return of(tensor).after_relu; });
-    const QuantParams quant{of(concat.output).range, after_relu ? kMaxUnsigned : kMaxSigned,
-                            after_relu};
-    for (std::size_t& input : concat.inputs) input = add_rounding(input, quant, concat.name);
-  }
-
-  void drop_identities() {
-    std::vector<std::size_t> same(network_.tensors.size());
-    std::iota(same.begin(), same.end(), std::size_t{0});
-    for (Layer& layer : network_.layers) {
-      for (std::size_t& input : layer.inputs) input = same[input];
-      if (layer.kind == LayerKind::Identity) same[layer.output] = layer.inputs[0];
-    }
-    const auto gone = std::remove_if(network_.layers.begin(), network_.layers.end(),
-                                     [](auto& it) { return it.kind == LayerKind::Identity; });
-    network_.layers.erase(gone, network_.layers.end());
-    network_.output = same[network_.output];
-  }
-
-  /// What follows takes more steps than the network has layers, in networks that no one trains.
-  [[noreturn]] static void too_deep(const std::string& what) {
-    throw Error(ErrorCode::Unsupported,
-                "the native engine supports fewer " + what + "; use engine paddle");
+  /// What rounds all that is concatenated: by the range of the result.
+  QuantParams concat_quant(const Layer& layer) const {
+    Tensor result;
+    result.range = tensors_[layer.output].range;
+    result.after_relu = result.is_unsigned =
+        std::all_of(layer.inputs.begin(), layer.inputs.end(),
+                    [this](std::size_t input) { return tensors_[input].after_relu; });
+    return result.quant();
   }
 
   Network& network_;
+  std::vector<int> scales_;  ///< by layer: what was fused into it
   Links links_;
   std::vector<Tensor> tensors_;
   std::vector<std::size_t> reached_;  ///< by tensor: the last layer of which reaches() was asked
   std::size_t visited_ = 0;           ///< layers' inputs by reaches(), all together
-  std::vector<bool> gone_;            ///< layers that belong to the operator of another
-  std::vector<bool> has_fused_;       ///< convolutions into which something was folded
-  std::vector<bool> removed_;         ///< what was folded
   std::vector<Operator> operators_;
-  std::vector<std::size_t> rounded_;  ///< by tensor: what is read in its place
-  std::vector<Layer> layers_;         ///< of the result
 };
 
 }  // namespace

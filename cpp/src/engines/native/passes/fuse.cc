@@ -1,5 +1,6 @@
 #include <algorithm>
-#include <iterator>
+#include <functional>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -13,26 +14,22 @@ namespace {
 template <class Fuse>
 void fuse_layers(Network& network, const Fuse& fuse) {
   const Links links(network);
-  std::vector<Layer>& layers = network.layers;
   std::vector<std::size_t> producers(network.tensors.size(), Links::kNone);
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const std::size_t input = layers[i].inputs[0];
-    const std::size_t output = layers[i].output;
+  for (Layer& layer : std::exchange(network.layers, {})) {
+    const std::size_t input = layer.inputs[0];
+    const std::size_t output = layer.output;
     const std::size_t before = producers[input];
-    if (before != Links::kNone && links.uses[input] == 1 && fuse(before, layers[i])) {
-      layers[before].output = output;
+    if (before != Links::kNone && links.uses[input] == 1 && fuse(before, layer)) {
+      network.layers[before].output = output;
       producers[output] = before;
-      continue;
+    } else {
+      producers[output] = network.layers.size();
+      network.layers.push_back(std::move(layer));
     }
-    if (i != kept) layers[kept] = std::move(layers[i]);
-    producers[output] = kept++;
   }
-  layers.erase(layers.begin() + static_cast<std::ptrdiff_t>(kept), layers.end());
 }
 
-}  // namespace
-
+/// x * scale + bias after a convolution is a convolution with other weights.
 void scale_convolution(Layer& convolution, const Layer& scale) {
   const std::size_t channels = convolution.bias.size();
   const std::size_t taps = convolution.weights.size() / channels;
@@ -43,6 +40,7 @@ void scale_convolution(Layer& convolution, const Layer& scale) {
   }
 }
 
+/// Takes out layers that the output does not depend on.
 void drop_unused(Network& network) {
   std::vector<bool> used(network.tensors.size());
   used[network.output] = true;
@@ -56,21 +54,7 @@ void drop_unused(Network& network) {
   layers.erase(gone, layers.end());
 }
 
-void fuse_scales(Network& network) {
-  std::vector<int> scales(network.layers.size());  // by the place of the convolution
-  fuse_layers(network, [&](std::size_t before, const Layer& layer) {
-    Layer& convolution = network.layers[before];
-    if (layer.kind != LayerKind::ChannelScale || convolution.kind != LayerKind::Convolution ||
-        convolution.relu || scales[before] == kMaxScales) {
-      return false;
-    }
-    ++scales[before];
-    scale_convolution(convolution, layer);
-    convolution.relu = layer.relu;
-    return true;
-  });
-}
-
+/// Makes relus part of the layer before them.
 void fuse_relus(Network& network) {
   fuse_layers(network, [&](std::size_t before, const Layer& layer) {
     const LayerKind kind = network.layers[before].kind;
@@ -81,10 +65,42 @@ void fuse_relus(Network& network) {
   });
 }
 
+}  // namespace
+
+std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse) {
+  std::vector<int> scales(network.layers.size());
+  fuse_layers(network, [&](std::size_t before, const Layer& layer) {
+    Layer& convolution = network.layers[before];
+    if (layer.kind != LayerKind::ChannelScale || convolution.kind != LayerKind::Convolution ||
+        convolution.relu || !may_fuse(convolution, layer, scales[before])) {
+      return false;
+    }
+    ++scales[before];
+    scale_convolution(convolution, layer);
+    convolution.relu = layer.relu;
+    return true;
+  });
+  return scales;
+}
+
 void simplify(Network& network) {
   drop_unused(network);
-  fuse_scales(network);
+  fuse_scales(network, [](const Layer&, const Layer&, int fused) { return fused < kMaxScales; });
   fuse_relus(network);
+}
+
+void drop_copies(Network& network, const std::function<bool(const Layer&)>& copies) {
+  std::vector<std::size_t> same(network.tensors.size());
+  std::iota(same.begin(), same.end(), std::size_t{0});
+  for (Layer& layer : std::exchange(network.layers, {})) {
+    for (std::size_t& input : layer.inputs) input = same[input];
+    if (copies(layer)) {
+      same[layer.output] = layer.inputs[0];
+    } else {
+      network.layers.push_back(std::move(layer));
+    }
+  }
+  network.output = same[network.output];
 }
 
 }  // namespace lenet::native

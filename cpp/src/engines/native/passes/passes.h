@@ -2,24 +2,30 @@
 /// Rewrites of a network. Each takes time linear in its layers, their inputs and weights.
 #pragma once
 
+#include <functional>
+#include <vector>
+
 #include "engines/native/network.h"
 
 namespace lenet::native {
 
-/// So many times scale_convolution may be applied to one convolution: it visits all weights.
+/// So many times a convolution may be scaled: each time all its weights are visited.
 inline constexpr int kMaxScales = 16;
 
-/// x * scale + bias after a convolution is a convolution with other weights.
-void scale_convolution(Layer& convolution, const Layer& scale);
+/// Whether a scale may become part of a convolution that `fused` became part of before.
+using MayFuse = bool(const Layer& convolution, const Layer& scale, int fused);
 
-/// Takes out layers that the output does not depend on.
-void drop_unused(Network& network);
-/// Makes normalizations part of the convolution before them, at most kMaxScales of each.
-void fuse_scales(Network& network);
-/// Makes relus part of the layer before them.
-void fuse_relus(Network& network);
-/// The three above.
+/// Makes normalizations part of the convolution before them: x * scale + bias after it is a
+/// convolution with other weights. \returns how many became part of each layer
+std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse);
+
+/// Takes out layers that the output does not depend on, and makes normalizations, at most
+/// kMaxScales of each, and relus part of the layer before them.
 void simplify(Network& network);
+
+/// Takes out layers for which `copies` says that they give what they take. It is asked in their
+/// order, each once, when those before are gone.
+void drop_copies(Network& network, const std::function<bool(const Layer&)>& copies);
 
 /// Convolutions, fully connected layers among them, whose sums have thousands of products become
 /// several over some of the channels each, whose outputs are added: the rounding errors of one sum

@@ -1,4 +1,4 @@
-#include <numeric>
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -7,37 +7,30 @@
 namespace lenet::native {
 namespace {
 
+bool rounds(const Layer& layer) { return layer.kind == LayerKind::Quantize; }
+
 /// Roundings of a chain first, pools after them, in the layers' places among the others: what is
 /// between them reads nothing of the chain.
 void round_first(Network& network, const std::vector<std::size_t>& chain) {
-  std::vector<Layer>& layers = network.layers;
-  const std::size_t input = layers[chain.front()].inputs[0];
-  const std::size_t output = layers[chain.back()].output;
-  std::vector<Layer> roundings;
-  std::vector<Layer> pools;
-  std::size_t passed = 0;  // pools, by the last rounding
-  for (const std::size_t place : chain) {
-    Layer& layer = layers[place];
-    if (layer.kind == LayerKind::Quantize) {
-      for (; passed < pools.size(); ++passed) {
-        layer.relu |= std::exchange(pools[passed].relu, false);
-      }
-    }
-    (layer.kind == LayerKind::Quantize ? roundings : pools).push_back(std::move(layer));
+  std::vector<Layer> moved;
+  for (const std::size_t place : chain) moved.push_back(std::move(network.layers[place]));
+  std::size_t before = moved.front().inputs[0];
+  const TensorShape shape = network.tensors[before];
+  const std::size_t output = moved.back().output;
+  // The relu of a pool becomes that of the rounding behind it.
+  const auto last = std::find_if(moved.rbegin(), moved.rend(), rounds).base();
+  bool relu = false;
+  for (auto layer = moved.begin(); layer != last; ++layer) {
+    relu |= layer->relu;
+    layer->relu = rounds(*layer) && std::exchange(relu, false);
   }
-  std::size_t before = input;
+  std::stable_partition(moved.begin(), moved.end(), rounds);
   for (std::size_t i = 0; i < chain.size(); ++i) {
-    const bool rounds = i < roundings.size();
-    Layer& layer = layers[chain[i]];
-    layer = std::move(rounds ? roundings[i] : pools[i - roundings.size()]);
+    Layer& layer = network.layers[chain[i]];
+    layer = std::move(moved[i]);
     layer.inputs = {before};
-    if (i + 1 == chain.size()) {
-      layer.output = output;
-    } else if (rounds) {
-      const TensorShape shape = network.tensors[input];
-      layer.output = network.tensors.size();
-      network.tensors.push_back(shape);
-    }
+    if (rounds(layer)) layer.output = network.add_tensor(shape);
+    if (i + 1 == chain.size()) layer.output = output;
     before = layer.output;
   }
 }
@@ -46,15 +39,14 @@ void round_first(Network& network, const std::vector<std::size_t>& chain) {
 
 void round_before_pools(Network& network) {
   const Links links(network);
-  const auto moves = [&](std::size_t i) {
-    const Layer& layer = network.layers[i];
-    return layer.kind == LayerKind::Quantize ||
-           (is_max_pool(layer) && links.uses[layer.inputs[0]] == 1);
+  const auto moves = [&](const Layer& layer) {
+    return rounds(layer) || (is_max_pool(layer) && links.uses[layer.inputs[0]] == 1);
   };
   std::vector<bool> visited(network.layers.size());
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     std::vector<std::size_t> chain;
-    for (std::size_t next = i; next != Links::kNone && !visited[next] && moves(next);) {
+    for (std::size_t next = i;
+         next != Links::kNone && !visited[next] && moves(network.layers[next]);) {
       visited[next] = true;
       chain.push_back(next);
       const std::size_t given = network.layers[next].output;
@@ -66,22 +58,13 @@ void round_before_pools(Network& network) {
 
 void drop_repeated_rounding(Network& network) {
   std::vector<QuantParams> roundings(network.tensors.size());
-  std::vector<Layer> layers;
-  std::vector<std::size_t> same(network.tensors.size());
-  std::iota(same.begin(), same.end(), std::size_t{0});
-  for (Layer& layer : network.layers) {
-    for (std::size_t& input : layer.inputs) input = same[input];
+  drop_copies(network, [&](const Layer& layer) {
     const QuantParams before = roundings[layer.inputs[0]];
-    if (layer.kind == LayerKind::Quantize && layer.quant == before && !layer.relu) {
-      same[layer.output] = layer.inputs[0];
-      continue;
-    }
-    if (layer.kind == LayerKind::Quantize) roundings[layer.output] = layer.quant;
+    if (rounds(layer) && layer.quant == before && !layer.relu) return true;
+    if (rounds(layer)) roundings[layer.output] = layer.quant;
     if (is_max_pool(layer)) roundings[layer.output] = before;
-    layers.push_back(std::move(layer));
-  }
-  network.layers = std::move(layers);
-  network.output = same[network.output];
+    return false;
+  });
 }
 
 }  // namespace lenet::native

@@ -11,13 +11,7 @@ void split_long_sums(Network& network) {
   // Those of the ResNets, of 4,608, stay whole: 1e-6 of the largest output is rounded away there.
   constexpr std::int64_t kLongest = 5000;
   constexpr std::int64_t kPart = 1024;
-  std::vector<Layer> layers;
-  const auto add_tensor = [&](const Layer& like) {
-    const TensorShape shape = network.tensors[like.output];
-    network.tensors.push_back(shape);
-    return network.tensors.size() - 1;
-  };
-  for (Layer& whole : network.layers) {
+  for (Layer& whole : std::exchange(network.layers, {})) {
     const auto outputs = static_cast<std::int64_t>(whole.bias.size());
     const std::int64_t window = whole.window.kernel[0] * whole.window.kernel[1];
     const std::int64_t taps =
@@ -25,10 +19,11 @@ void split_long_sums(Network& network) {
     const std::int64_t channels = taps / window;
     if (whole.kind != LayerKind::Convolution || whole.groups > 1 || taps <= kLongest ||
         channels == 1) {
-      layers.push_back(std::move(whole));
+      network.layers.push_back(std::move(whole));
       continue;
     }
     const std::int64_t step = std::max<std::int64_t>(kPart / window, 1);
+    const TensorShape shape = network.tensors[whole.output];
     std::size_t sum = 0;
     for (std::int64_t first = 0; first < channels; first += step) {
       const std::int64_t last = std::min(first + step, channels);
@@ -37,7 +32,7 @@ void split_long_sums(Network& network) {
       part.name =
           whole.name + ", channels " + std::to_string(first) + " to " + std::to_string(last - 1);
       part.inputs = whole.inputs;
-      part.output = add_tensor(whole);
+      part.output = network.add_tensor(shape);
       part.window = whole.window;
       part.first_channel = first;
       part.bias = first == 0 ? whole.bias : std::vector<float>(whole.bias.size());
@@ -46,7 +41,7 @@ void split_long_sums(Network& network) {
         part.weights.insert(part.weights.end(), row + first * window, row + last * window);
       }
       const std::size_t given = part.output;
-      layers.push_back(std::move(part));
+      network.layers.push_back(std::move(part));
       if (first == 0) {
         sum = given;
         continue;
@@ -55,12 +50,11 @@ void split_long_sums(Network& network) {
       add.kind = LayerKind::Add;
       add.name = whole.name + ", sum";
       add.inputs = {sum, given};
-      sum = add.output = last == channels ? whole.output : add_tensor(whole);
+      sum = add.output = last == channels ? whole.output : network.add_tensor(shape);
       add.relu = last == channels && whole.relu;
-      layers.push_back(std::move(add));
+      network.layers.push_back(std::move(add));
     }
   }
-  network.layers = std::move(layers);
 }
 
 }  // namespace lenet::native
