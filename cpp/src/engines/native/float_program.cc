@@ -42,137 +42,103 @@ FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool 
     : Program(interleaved ? kernels.lanes : 1, min_shared_bytes),
       kernels_(kernels),
       interleaved_(interleaved),
-      planar_(network.tensors.size()),
-      unpadded_(network.tensors.size(), true) {
+      planar_taps_(network.tensors.size()) {
   const Layer* softmax = last_softmax(network);
   set_tensors(network.tensors, network.input,
               softmax == nullptr ? network.output : softmax->inputs[0], softmax != nullptr);
+  planar_taps_[input_] = true;
   lower(network);
   lay_out(network);
-  std::vector<StepIo> steps;
-  for (const Lowered& step : lowered_) {
-    const Layer& layer = network.layers[step.layer];
-    const bool fused = step.pool != Links::kNone;
-    const bool in_place = layer.kind == LayerKind::Add || layer.kind == LayerKind::Relu ||
-                          layer.kind == LayerKind::ChannelScale;
-    steps.push_back(
-        {layer.inputs, fused ? network.layers[step.pool].output : layer.output, in_place});
-  }
-  place(steps);
-}
-
-bool FloatProgram::fits_columns(const Network& network, const Links& links,
-                                std::size_t index) const {
-  constexpr std::int64_t kFewChannels = 8;
-  const Layer& layer = network.layers[index];
-  if (kernels_.lanes == 1 || layer.kind != LayerKind::Convolution) return false;
-  const std::size_t pool = pool_after(network, links, index);
-  const std::size_t given = pool == Links::kNone ? layer.output : network.layers[pool].output;
-  return layer.inputs[0] == network.input && layer.groups == 1 &&
-         layer.window.strides == std::array<std::int64_t, 2>{1, 1} &&
-         network.tensors[layer.output].channels <= kFewChannels &&
-         network.tensors[layer.output].width >= kernels_.lanes && given != network.output &&
-         unpadded_[given];
-}
-
-void FloatProgram::find_planar(const Network& network, const Links& links) {
-  for (const Layer& layer : network.layers) {
-    if (layer.kind == LayerKind::Convolution && !is_padded(layer)) continue;
-    for (const std::size_t input : layer.inputs) unpadded_[input] = false;
-  }
-  for (std::size_t i = 0; i < network.layers.size(); ++i) {
-    if (!fits_columns(network, links, i)) continue;
-    const std::size_t pool = pool_after(network, links, i);
-    planar_[network.layers[pool == Links::kNone ? i : pool].output] = true;
-  }
-}
-
-ConvMethod FloatProgram::choose_method(const Network& network, const Links& links,
-                                       std::size_t index) const {
-  const Layer& layer = network.layers[index];
-  const bool columns = fits_columns(network, links, index);
-  if (kernels_.winograd_channels != nullptr && !columns && suits_winograd(network, layer) &&
-      is_planar(layer.inputs[0])) {
-    return ConvMethod::Winograd;
-  }
-  return interleaved_ ? ConvMethod::Interleaved
-         : columns    ? ConvMethod::Columns
-                      : ConvMethod::Channels;
 }
 
 void FloatProgram::lower(const Network& network) {
   const Links links(network);
-  find_planar(network, links);
+  std::vector<bool> padded(network.tensors.size());  // or not read by convolutions alone
+  for (const Layer& layer : network.layers) {
+    if (layer.kind == LayerKind::Convolution && !is_padded(layer)) continue;
+    for (const std::size_t input : layer.inputs) padded[input] = true;
+  }
   std::vector<bool> fused(network.layers.size());
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
     if (fused[i] || layer.kind == LayerKind::Softmax) continue;  // which is last
-    Lowered step{i};
+    Lowered step{i, layer.output};
     if (layer.kind == LayerKind::Convolution) {
-      step.method = choose_method(network, links, i);
-      if (step.method != ConvMethod::Channels) step.pool = pool_after(network, links, i);
-      if (step.pool != Links::kNone) fused[step.pool] = true;
+      const std::size_t pool = pool_after(network, links, i);
+      const std::size_t given = pool == Links::kNone ? layer.output : network.layers[pool].output;
+      // One image's few channels, on vectors of columns; images side by side add up the same way.
+      const bool columns =
+          fits_columns(network, layer) && given != network.output && !padded[given];
+      planar_taps_[given] = columns;
+      const bool winograd = kernels_.winograd_channels != nullptr && !columns &&
+                            suits_winograd(network, layer) && planar_taps_[layer.inputs[0]];
+      step.method = winograd       ? ConvMethod::Winograd
+                    : interleaved_ ? ConvMethod::Interleaved
+                    : columns      ? ConvMethod::Columns
+                                   : ConvMethod::Channels;
+      if (pool != Links::kNone && step.method != ConvMethod::Channels) {
+        step.pool = pool;
+        step.output = given;
+        fused[pool] = true;
+      }
     }
     lowered_.push_back(step);
   }
 }
 
+bool FloatProgram::fits_columns(const Network& network, const Layer& layer) const {
+  constexpr std::int64_t kFewChannels = 8;
+  const TensorShape& shape = network.tensors[layer.output];
+  return kernels_.lanes > 1 && layer.inputs[0] == network.input && layer.groups == 1 &&
+         layer.window.strides == std::array<std::int64_t, 2>{1, 1} &&
+         shape.channels <= kFewChannels && shape.width >= kernels_.lanes;
+}
+
 void FloatProgram::lay_out(const Network& network) {
   const std::int64_t lanes = kernels_.lanes;
-  std::vector<bool> used(placements_.size());
   std::vector<bool> grouped(placements_.size());
-  used[input_] = true;
+  std::vector<std::size_t> used = {input_};
+  std::vector<StepIo> steps;
   placements_[input_].planar = !interleaved_;
   for (const Lowered& step : lowered_) {
     const Layer& layer = network.layers[step.layer];
-    const bool fused = step.pool != Links::kNone;
-    const std::size_t given = fused ? network.layers[step.pool].output : layer.output;
-    used[given] = true;
-    placements_[given].planar = step.method == ConvMethod::Columns;
+    used.push_back(step.output);
+    const bool in_place = layer.kind == LayerKind::Add || layer.kind == LayerKind::Relu ||
+                          layer.kind == LayerKind::ChannelScale;
+    steps.push_back({layer.inputs, step.output, in_place});
+    placements_[step.output].planar = step.method == ConvMethod::Columns;
     if (layer.kind != LayerKind::Convolution) continue;
-    grouped[given] = layer.groups > 1;
+    grouped[step.output] = layer.groups > 1;
     std::int64_t& border = placements_[layer.inputs[0]].border;
     for (const std::int64_t pad : layer.window.padding) border = std::max(border, pad);
   }
-  for (std::size_t t = 0; t < placements_.size(); ++t) {
-    Placement& placement = placements_[t];
-    if (!used[t]) continue;
-    const TensorShape& shape = placement.shape;
-    const std::int64_t border = placement.border;
+  for (const std::size_t tensor : used) {
+    Placement& placement = placements_[tensor];
+    const std::int64_t channels = placement.shape.channels;
     // The last group's last vector may reach beyond the channels.
-    const std::int64_t beyond = grouped[t] ? lanes : 0;
-    const std::int64_t stored = placement.planar ? shape.channels
-                                : interleaved_   ? shape.channels * lanes
-                                                 : round_up(shape.channels + beyond, lanes);
-    const std::int64_t width = shape.width + 2 * border;
-    const std::int64_t columns = placement.planar ? round_up(width, 2 * lanes) : width;
-    require_tensor_memory(sizeof(float) * static_cast<double>(stored) *
-                          static_cast<double>(columns) *
-                          static_cast<double>(shape.height + 2 * border));
+    const std::int64_t beyond = grouped[tensor] ? lanes : 0;
     if (placement.planar) {
-      placement.column = 1;
-      placement.row = columns;
-      placement.channel = placement.row * (shape.height + 2 * border);
-      placement.size = placement.channel * shape.channels + 4 * lanes;
+      placement.channels_first(lanes);
     } else {
       placement.channel = interleaved_ ? lanes : 1;
-      placement.channels_last(stored, lanes);
+      placement.channels_last(interleaved_ ? channels * lanes : round_up(channels + beyond, lanes),
+                              lanes);
     }
   }
+  place(steps);
 }
 
 void FloatProgram::prepare(Network& network, bool release) {
   LayerMemory memory(network.file_bytes);
-  for (const auto& [index, fused, method] : lowered_) {
+  for (const auto& [index, output, fused, method] : lowered_) {
     Layer& layer = network.layers[index];
     const Layer* pool = fused == Links::kNone ? nullptr : &network.layers[fused];
-    const std::size_t output = pool == nullptr ? layer.output : pool->output;
     FloatLayer source{kernels_,
                       interleaved_,
                       layer,
                       pool,
                       method,
-                      is_planar(layer.inputs[0]),
+                      planar_taps_[layer.inputs[0]],
                       network.tensors[layer.output],
                       {},
                       placements_[output],

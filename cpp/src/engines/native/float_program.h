@@ -32,25 +32,22 @@ class FloatProgram final : public Program {
   /// What one step computes.
   struct Lowered {
     std::size_t layer;
+    std::size_t output;               ///< a tensor
     std::size_t pool = Links::kNone;  ///< fused into the convolution
     ConvMethod method = ConvMethod::Channels;
   };
 
-  void find_planar(const Network& network, const Links& links);
-  /// Whether a convolution of one image is computed on vectors of columns: few channels, planar
-  /// input.
-  bool fits_columns(const Network& network, const Links& links, std::size_t layer) const;
-  ConvMethod choose_method(const Network& network, const Links& links, std::size_t layer) const;
   void lower(const Network& network);
+  /// Whether a convolution of the image suits vectors of columns: it has few channels.
+  bool fits_columns(const Network& network, const Layer& layer) const;
   void lay_out(const Network& network);
-  bool is_planar(std::size_t tensor) const { return tensor == input_ || planar_[tensor]; }
   void read_input(const float* images, std::int64_t count, const Frame& frame) const override;
   void write_output(const Frame& frame, std::int64_t image, float* output) const override;
 
   const Kernels& kernels_;
   bool interleaved_;
-  std::vector<bool> planar_;    ///< by tensor: whether a convolution on vectors of columns gives it
-  std::vector<bool> unpadded_;  ///< by tensor: whether only convolutions without padding read it
+  /// By tensor: the image, and what a convolution on vectors of columns gives of one image.
+  std::vector<bool> planar_taps_;
   std::vector<Lowered> lowered_;
 };
 

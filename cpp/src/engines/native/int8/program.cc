@@ -55,24 +55,25 @@ Program::Program(Network network, const Kernels& kernels, std::int64_t min_share
     plan_.output = softmax->layer.inputs[0];
     layers.erase(softmax);
   }
+  read_rounded();
+  set_tensors(plan_.tensors, plan_.input, plan_.output, has_softmax);
   for (const PlannedLayer& planned : layers) {
     has_integers_ |= multiplies_integers(planned);
     if (!multiplies_integers(planned)) float_multiply_adds_ += planned.multiply_adds;
   }
-  read_rounded();
-  set_tensors(plan_.tensors, plan_.input, plan_.output, has_softmax);
   lay_out();
 }
 
 /// What rounds the image reads it.
 void Program::read_rounded() {
   std::vector<PlannedLayer>& layers = plan_.layers;
-  const auto reads = [&](const PlannedLayer& planned) {
+  std::ptrdiff_t readers = 0;
+  for (const PlannedLayer& planned : layers) {
     const auto& inputs = planned.layer.inputs;
-    return std::find(inputs.begin(), inputs.end(), plan_.input) != inputs.end();
-  };
-  if (plan_.input != plan_.output && std::count_if(layers.begin(), layers.end(), reads) == 1 &&
-      reads(layers[0]) && layers[0].layer.kind == LayerKind::Quantize && !layers[0].layer.relu) {
+    readers += std::count(inputs.begin(), inputs.end(), plan_.input);
+  }
+  if (plan_.input != plan_.output && readers == 1 && layers[0].layer.kind == LayerKind::Quantize &&
+      layers[0].layer.inputs[0] == plan_.input && !layers[0].layer.relu) {
     plan_.input = layers[0].layer.output;
     layers.erase(layers.begin());
   }
@@ -81,50 +82,41 @@ void Program::read_rounded() {
 void Program::lay_out() {
   const std::vector<PlannedLayer>& layers = plan_.layers;
   // The layers at the end that take several images at once, and what they take.
-  first_batched_ = layers.size();
-  while (first_batched_ > 0) {
-    const PlannedLayer& planned = layers[first_batched_ - 1];
-    const Layer& layer = planned.layer;
-    const bool batched =
-        layer.kind == LayerKind::Convolution && multiplies_integers(planned) &&
-        is_whole_image(plan_.tensors[layer.inputs[0]], layer, plan_.tensors[layer.output]);
-    if (!batched) break;
-    --first_batched_;
-  }
-  std::vector<bool> used(placements_.size());
+  const auto alone = std::find_if_not(layers.rbegin(), layers.rend(), [&](const auto& planned) {
+    return multiplies_integers(planned) &&
+           is_whole_image(plan_.tensors[planned.layer.inputs[0]], planned.layer,
+                          plan_.tensors[planned.layer.output]);
+  });
+  first_batched_ = static_cast<std::size_t>(layers.rend() - alone);
   std::vector<bool> kept(placements_.size());  // of each image
-  used[input_] = used[output_] = kept[output_] = true;
+  std::vector<std::size_t> used = {input_};
+  kept[output_] = true;
   std::vector<StepIo> steps;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const Layer& layer = layers[i].layer;
-    used[layer.output] = true;
+    used.push_back(layer.output);
     if (i >= first_batched_) kept[layer.inputs[0]] = kept[layer.output] = true;
-    if (layer.kind == LayerKind::Convolution && multiplies_integers(layers[i])) {
+    if (multiplies_integers(layers[i])) {
       std::int64_t& border = placements_[layer.inputs[0]].border;
       for (const std::int64_t pad : layer.window.padding) border = std::max(border, pad);
     }
     steps.push_back({layer.inputs, layer.output});
   }
-  for (std::size_t t = 0; t < placements_.size(); ++t) {
+  for (const std::size_t t : used) {
     Placement& tensor = placements_[t];
-    if (!used[t]) continue;
-    const auto& [channels, height, width] = tensor.shape;
     tensor.quant = plan_.roundings[t];
     tensor.per_unit = kept[t];
     if (tensor.quant) {
       tensor.element_bytes = kernels_.bytes;
       tensor.zero = kernels_.zero - shift_of(tensor.quant);
     }
-    require_tensor_memory(static_cast<double>(tensor.element_bytes * channels) *
-                          static_cast<double>(height + 2 * tensor.border) *
-                          static_cast<double>(width + 2 * tensor.border));
     // Behind the last pixel: the rest of a group of taps, and of a vector of channels.
-    tensor.channels_last(channels, kernels_.lanes + 4);
+    tensor.channels_last(tensor.shape.channels, kernels_.lanes + 4);
     largest_floats_ = std::max(largest_floats_, float_bytes(tensor.shape));
   }
   place(steps);
-  need_scratch(
-      float_bytes({placements_[input_].shape.channels, 1, placements_[input_].shape.width}));
+  const TensorShape& image = placements_[input_].shape;
+  need_scratch(float_bytes({image.channels, 1, image.width}));
   if (placements_[output_].quant) need_scratch(float_bytes(placements_[output_].shape));
 }
 

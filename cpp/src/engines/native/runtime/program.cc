@@ -30,6 +30,12 @@ void fill(char* to, std::int64_t count, const Placement& tensor) {
   }
 }
 
+void require_memory(std::int64_t bytes, std::int64_t channels, std::int64_t rows,
+                    std::int64_t columns) {
+  require_tensor_memory(static_cast<double>(bytes * channels) * static_cast<double>(rows) *
+                        static_cast<double>(columns));
+}
+
 /// Of one row, in its place.
 void softmax(float* row, std::int64_t count) {
   const float largest = *std::max_element(row, row + count);
@@ -44,9 +50,22 @@ void softmax(float* row, std::int64_t count) {
 }  // namespace
 
 void Placement::channels_last(std::int64_t pixel, std::int64_t beyond) {
+  const std::int64_t rows = shape.height + 2 * border;
+  const std::int64_t columns = shape.width + 2 * border;
+  require_memory(element_bytes, pixel, rows, columns);
   column = pixel;
-  row = column * (shape.width + 2 * border);
-  size = row * (shape.height + 2 * border) + beyond;
+  row = column * columns;
+  size = row * rows + beyond;
+}
+
+void Placement::channels_first(std::int64_t lanes) {
+  const std::int64_t rows = shape.height + 2 * border;
+  const std::int64_t columns = round_up(shape.width + 2 * border, 2 * lanes);
+  require_memory(element_bytes, shape.channels, rows, columns);
+  column = 1;
+  row = columns;
+  channel = row * rows;
+  size = channel * shape.channels + 4 * lanes;
 }
 
 void Program::set_tensors(const std::vector<TensorShape>& shapes, std::size_t input,

@@ -31,10 +31,12 @@ struct Placement {
   std::int64_t channel = 1;  ///< from a channel to the next
   std::int64_t size = 0;     ///< elements in all, with the border; 0: no step uses the tensor
 
-  /// Lays the tensor out channels last.
+  // Lay the tensor out. \throws Error Unsupported: it takes too much memory.
   /// \param pixel elements of a pixel
   /// \param beyond elements behind the last pixel that kernels may touch
   void channels_last(std::int64_t pixel, std::int64_t beyond);
+  /// Planar, with rows of whole vectors of so many `lanes`.
+  void channels_first(std::int64_t lanes);
 };
 
 /// The memory of a run, and the units of it that a step computes.
