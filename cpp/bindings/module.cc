@@ -4,38 +4,82 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings.h"
 #include "lenet/engines.h"
+#include "lenet/error.h"
 #include "lenet/version.h"
 #include "model/ends_in_softmax.h"
-#include "names.h"
 #include "python_threads.h"
-#include "register.h"
 
 namespace py = pybind11;
 
+namespace lenet::bindings {
+namespace {
+
+void register_errors(py::module_& module) {
+  py::dict exit_codes;
+  for (const ErrorCode code :
+       {ErrorCode::FileNotFound, ErrorCode::BadModel, ErrorCode::BadInput, ErrorCode::Unsupported,
+        ErrorCode::VersionMismatch, ErrorCode::BackendFailure}) {
+    exit_codes[to_string(code)] = static_cast<int>(code);
+  }
+  module.attr("exit_codes") = exit_codes;
+
+  // The classes live in Python, where they derive from built-in exceptions too.
+  py::register_exception_translator([](std::exception_ptr pointer) {
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const Error& error) {
+      const py::object type = py::module_::import("lenet_cpp.errors").attr(to_string(error.code()));
+      py::set_error(type, error.what());
+    }
+  });
+}
+
+void register_config(py::module_& module) {
+  py::class_<Config>(module, "Config")
+      .def(py::init<>())
+      .def_readwrite("model_file", &Config::model_file)
+      .def_readwrite("params_file", &Config::params_file)
+      .def_readwrite("model_dir", &Config::model_dir)
+      .def_readwrite("engine", &Config::engine)
+      .def_readwrite("precision", &Config::precision)
+      .def_readwrite("accelerator", &Config::accelerator)
+      .def_readwrite("threads", &Config::threads)
+      .def_readwrite("ir_optim", &Config::ir_optim)
+      .def_readwrite("memory_optim", &Config::memory_optim)
+      .def_readwrite("check_finite", &Config::check_finite)
+      .def_readwrite("check_program", &Config::check_program)
+      .def_readwrite("check_hashes", &Config::check_hashes)
+      .def_readwrite("max_batch_size", &Config::max_batch_size)
+      .def_readwrite("time_limit_ms", &Config::time_limit_ms);
+}
+
+}  // namespace
+
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The C++ predictor; use it through the lenet_cpp package.";
-  using Release = py::call_guard<lenet::bindings::WithoutGil>;
-  lenet::bindings::register_errors(module);
-  lenet::bindings::register_python_threads(module);
-  lenet::bindings::register_config(module);
-  lenet::bindings::register_image_pipeline(module);
-  lenet::bindings::register_predictor(module);
-  lenet::bindings::register_predictor_pool(module);
-  module.def("ends_in_softmax", py::overload_cast<lenet::Config>(&lenet::ends_in_softmax),
-             py::arg("config"), Release());
-  module.def("version", &lenet::version);
+  using Release = py::call_guard<WithoutGil>;
+  register_errors(module);
+  register_python_threads(module);
+  register_config(module);
+  register_predictors(module);
+  module.def("ends_in_softmax", py::overload_cast<Config>(&ends_in_softmax), py::arg("config"),
+             Release());
+  module.def("version", &version);
   module.def(
       "available_engines",
       [] {
         std::vector<std::tuple<std::string, std::string, std::string>> found;
-        for (const lenet::EngineInfo& engine : lenet::available_engines()) {
+        for (const EngineInfo& engine : available_engines()) {
           found.emplace_back(engine.name, engine.version, engine.unavailable);
         }
         return found;
       },
       Release());
-  module.def("engine_version", &lenet::engine_version, py::arg("engine"), Release());
-  module.def("engine_library_name", &lenet::engine_library_name, py::arg("engine"));
-  module.def("set_engine_library", &lenet::set_engine_library, py::arg("engine"), py::arg("path"));
+  module.def("engine_version", &engine_version, py::arg("engine"), Release());
+  module.def("engine_library_name", &engine_library_name, py::arg("engine"));
+  module.def("set_engine_library", &set_engine_library, py::arg("engine"), py::arg("path"));
 }
+
+}  // namespace lenet::bindings

@@ -7,9 +7,9 @@
 #include <chrono>
 #include <thread>
 
+#include "bindings.h"
 #include "lenet/engines.h"
 #include "lenet/error.h"
-#include "register.h"
 
 namespace py = pybind11;
 

@@ -1,9 +1,10 @@
 /// \file
+/// What needs no Python, so that the C++ tests have it too.
 #pragma once
 
-#include <cstdint>
 #include <mutex>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -11,74 +12,41 @@
 
 namespace lenet::bindings {
 
-/// What an operator gave.
-struct Layer {
-  std::string op_type;
-  std::string name;
-  Tensor output;
-};
-
-/// A predictor that several Python threads may hold: they take turns. Throws what Predictor throws.
+/// A predictor that several Python threads may hold: they take turns.
 class SharedPredictor {
  public:
   explicit SharedPredictor(Predictor predictor) : predictor_(std::move(predictor)) {}
 
-  Tensor run(const TensorView& input) {
+  /// What `use` gives of the predictor, and throws.
+  template <typename Use>
+  auto in_turn(const Use& use) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return predictor_.run(input);
+    return use(predictor_);
   }
-
-  std::vector<Tensor> run_outputs(const TensorView& input, const std::vector<std::string>& names) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return predictor_.run_outputs(input, names);
-  }
-
-  /// Of the run that has the turn: waits for none.
-  void cancel() { predictor_.cancel(); }
-
-  Predictor clone() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return predictor_.clone();
-  }
-
-  std::vector<Layer> run_layers(const TensorView& input) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    struct Recording {
-      Predictor& predictor;
-      ~Recording() { predictor.set_layer_callback({}); }
-    } recording{predictor_};
-    std::vector<Layer> layers;
-    predictor_.set_layer_callback(
-        [&](const std::string& op_type, const std::string& name, const TensorView& output) {
-          const float* end = output.data + element_count(output.shape);
-          layers.push_back({op_type, name, {{output.data, end}, output.shape}});
-        });
-    predictor_.run(input);
-    return layers;
-  }
-
-  Profile profile(std::int64_t images, int runs) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return predictor_.profile(images, runs);
-  }
-
-  // run_layers may exchange the engine.
-  Accelerator accelerator(std::int64_t images) const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return predictor_.accelerator(images);
-  }
-
-  Config config() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return predictor_.config();
-  }
-
-  /// For what never changes.
-  const Predictor& get() const { return predictor_; }
+  /// For what never changes, and to cancel the run that has the turn.
+  Predictor& at_once() { return predictor_; }
 
  private:
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   Predictor predictor_;
 };
+
+/// What each operator gave: its type, its name and the output.
+using Layers = std::vector<std::tuple<std::string, std::string, Tensor>>;
+
+inline Layers run_layers(Predictor& predictor, const TensorView& input) {
+  struct Recording {
+    Predictor& predictor;
+    ~Recording() { predictor.set_layer_callback({}); }
+  } recording{predictor};
+  Layers layers;
+  predictor.set_layer_callback(
+      [&](const std::string& op_type, const std::string& name, const TensorView& output) {
+        const float* end = output.data + element_count(output.shape);
+        layers.emplace_back(op_type, name, Tensor{{output.data, end}, output.shape});
+      });
+  predictor.run(input);
+  return layers;
+}
 
 }  // namespace lenet::bindings

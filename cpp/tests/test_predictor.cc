@@ -396,13 +396,16 @@ TEST_CASE("layers are recorded in one thread while others ask what runs") {  // 
   std::atomic<bool> done{false};
   std::thread asking([&] {
     while (!done) {
-      CHECK(predictor.accelerator(1) != Accelerator::Auto);
-      CHECK(predictor.config().engine != EngineKind::Auto);
+      const auto [accelerator, engine] = predictor.in_turn(
+          [](Predictor& own) { return std::pair(own.accelerator(), own.config().engine); });
+      CHECK(accelerator != Accelerator::Auto);
+      CHECK(engine != EngineKind::Auto);
       std::this_thread::sleep_for(std::chrono::microseconds(100));  // a mutex need not be fair
     }
   });
-  const auto layers = predictor.run_layers(image(images, 0));
-  predictor.run_layers(image(images, 0));
+  const auto record = [&](Predictor& own) { return bindings::run_layers(own, image(images, 0)); };
+  const auto layers = predictor.in_turn(record);
+  predictor.in_turn(record);
   done = true;
   asking.join();
   CHECK_FALSE(layers.empty());

@@ -1,5 +1,6 @@
 /// \file
-/// Enumerators that Python reads and writes by name. To be included wherever they are bound.
+/// What the files of the module share: what each registers, and enumerators that Python reads and
+/// writes by name.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -7,6 +8,13 @@
 #include <string>
 
 #include "lenet/config.h"
+
+namespace lenet::bindings {
+
+void register_predictors(pybind11::module_& module);
+void register_python_threads(pybind11::module_& module);
+
+}  // namespace lenet::bindings
 
 namespace pybind11::detail {
 

@@ -1,0 +1,185 @@
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "bindings.h"
+#include "lenet/image_pipeline.h"
+#include "lenet/predictor_pool.h"
+#include "python_threads.h"
+#include "shared_predictor.h"
+
+namespace py = pybind11;
+
+namespace lenet::bindings {
+namespace {
+
+/// C-contiguous and aligned; the Python side makes any other array so beforehand.
+template <typename Number>
+using Array = py::array_t<Number, py::array::c_style>;
+
+TensorView view_of(const Array<float>& array) {
+  return {array.data(), Shape(array.shape(), array.shape() + array.ndim())};
+}
+
+/// An array that owns the tensor's values.
+Array<float> to_numpy(Tensor tensor) {
+  auto owned = std::make_unique<Tensor>(std::move(tensor));
+  Tensor& values = *owned;
+  const py::capsule owner(owned.release(),
+                          [](void* pointer) { delete static_cast<Tensor*>(pointer); });
+  return Array<float>(values.shape, values.data.data(), owner);
+}
+
+/// What `use` gives of the predictor, without the GIL.
+template <typename Use>
+auto in_turn(SharedPredictor& shared, const Use& use) {
+  const WithoutGil release;
+  return shared.in_turn(use);
+}
+template <typename Use>
+auto in_turn(PredictorPool& pool, const Use& use) {
+  const WithoutGil release;
+  return use(pool);
+}
+
+/// For what never changes.
+const Predictor& at_once(SharedPredictor& shared) { return shared.at_once(); }
+const PredictorPool& at_once(PredictorPool& pool) { return pool; }
+
+/// \param make gives what `Runner` is made of; called without the GIL
+template <typename Runner, typename Make>
+Held<Runner> load(const Make& make) {
+  // Not a call guard: it would last until pybind11 has registered the new object in a table that
+  // the GIL protects.
+  const WithoutGil release;
+  auto runner = std::make_unique<Runner>(make());
+  note_workers(at_once(*runner).accelerator(1), at_once(*runner).config());
+  return Held<Runner>(runner.release());
+}
+
+/// What a predictor and a pool have in common.
+template <typename Runner>
+py::class_<Runner, Held<Runner>> register_runner(py::module_& module, const char* name) {
+  return py::class_<Runner, Held<Runner>>(module, name)
+      .def(
+          "run",
+          [](Runner& self, const Array<float>& images) {
+            const TensorView view = view_of(images);
+            return to_numpy(in_turn(self, [&](auto& runner) { return runner.run(view); }));
+          },
+          py::arg("images").noconvert())
+      .def(
+          "accelerator",
+          [](Runner& self, std::int64_t images) {  // run_layers may exchange the engine
+            return in_turn(self, [&](auto& runner) { return runner.accelerator(images); });
+          },
+          py::arg("images"))
+      .def_property_readonly("input_spec", [](Runner& self) { return at_once(self).input_spec(); })
+      .def_property_readonly("output_spec",
+                             [](Runner& self) { return at_once(self).output_spec(); })
+      .def_property_readonly("quantized", [](Runner& self) { return at_once(self).quantized(); })
+      .def_property_readonly("config", [](Runner& self) {
+        return in_turn(self, [](auto& runner) { return runner.config(); });
+      });
+}
+
+void register_predictor(py::module_& module) {
+  register_runner<SharedPredictor>(module, "Predictor")
+      .def(py::init([](const Config& config, std::optional<std::string_view> program,
+                       std::string_view params) {
+             return load<SharedPredictor>([&] {
+               return program ? Predictor(config, {*program, params}) : Predictor(config);
+             });
+           }),
+           py::arg("config"), py::arg("program") = py::none(), py::arg("params") = "")
+      .def(
+          "run_outputs",
+          [](SharedPredictor& self, const Array<float>& images,
+             const std::vector<std::string>& names) {
+            const TensorView view = view_of(images);
+            std::vector<Array<float>> arrays;
+            for (Tensor& output : in_turn(self, [&](Predictor& predictor) {
+                   return predictor.run_outputs(view, names);
+                 })) {
+              arrays.push_back(to_numpy(std::move(output)));
+            }
+            return arrays;
+          },
+          py::arg("images").noconvert(), py::arg("names"))
+      .def(
+          "run_layers",
+          [](SharedPredictor& self, const Array<float>& images) {
+            const TensorView view = view_of(images);
+            std::vector<std::tuple<std::string, std::string, Array<float>>> arrays;
+            for (auto& [op_type, name, output] :
+                 in_turn(self, [&](Predictor& predictor) { return run_layers(predictor, view); })) {
+              arrays.emplace_back(op_type, name, to_numpy(std::move(output)));
+            }
+            return arrays;
+          },
+          py::arg("images").noconvert())
+      .def("clone",
+           [](SharedPredictor& self) {
+             return Held<SharedPredictor>(new SharedPredictor(
+                 in_turn(self, [](Predictor& predictor) { return predictor.clone(); })));
+           })
+      .def(
+          "profile",
+          [](SharedPredictor& self, std::int64_t images, int runs) {
+            return in_turn(self, [&](Predictor& predictor) {
+              const Profile profile = predictor.profile(images, runs);
+              return std::make_tuple(to_table(profile), to_json(profile), to_trace(profile));
+            });
+          },
+          py::arg("images"), py::arg("runs"))
+      .def("cancel", [](SharedPredictor& self) { self.at_once().cancel(); })
+      .def_property_readonly("output_specs",
+                             [](SharedPredictor& self) { return self.at_once().output_specs(); });
+}
+
+/// \param pixels uint8 [height, width, channels]
+Array<float> prepare(const ImagePipeline& pipeline, const Array<std::uint8_t>& pixels) {
+  if (pixels.ndim() != 3) throw Error(ErrorCode::BadInput, "expected pixels [H, W, channels]");
+  Image image{{}, pixels.shape(0), pixels.shape(1), pixels.shape(2)};
+  Tensor tensor;
+  {
+    const WithoutGil release;
+    image.pixels.assign(pixels.data(), pixels.data() + pixels.size());
+    tensor = pipeline(image);
+  }
+  return to_numpy(std::move(tensor));
+}
+
+}  // namespace
+
+void register_predictors(py::module_& module) {
+  py::class_<TensorSpec>(module, "TensorSpec")
+      .def_readonly("name", &TensorSpec::name)
+      .def_property_readonly("shape",
+                             [](const TensorSpec& spec) { return py::tuple(py::cast(spec.shape)); })
+      .def_readonly("dtype", &TensorSpec::dtype)
+      .def("__repr__", [](const TensorSpec& spec) {
+        return "TensorSpec(name='" + spec.name + "', shape=" + to_string(spec.shape) + ", dtype='" +
+               spec.dtype + "')";
+      });
+  py::class_<ImagePipeline>(module, "ImagePipeline")
+      .def(py::init(&ImagePipeline::parse), py::arg("description"))
+      .def("__call__", &prepare, py::arg("pixels").noconvert());
+  register_predictor(module);
+  register_runner<PredictorPool>(module, "PredictorPool")
+      .def(py::init([](const Config& config, std::size_t size) {
+             return load<PredictorPool>([&] { return PredictorPool(config, size); });
+           }),
+           py::arg("config"), py::arg("size"))
+      .def("__len__", &PredictorPool::size);
+}
+
+}  // namespace lenet::bindings
