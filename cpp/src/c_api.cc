@@ -84,10 +84,7 @@ lenet_status lenet_config_set(lenet_config* config, const char* name, const char
                               lenet_error* error) {
   return guarded(error, [&] {
     lenet::Config& target = required(config, "config")->config;
-    if (!lenet::set_option(target, required(name, "name"), required(value, "value"))) {
-      throw lenet::Error(ErrorCode::BadInput, std::string("unknown option '") + name +
-                                                  "'; choose one of " + lenet::option_names());
-    }
+    lenet::set_option(target, required(name, "name"), required(value, "value"));
   });
 }
 

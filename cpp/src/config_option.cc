@@ -85,19 +85,14 @@ void parse_value(std::string_view name, std::string_view text, bool& value) {
   if (!value && text != "false" && text != "0") refuse(name, text, "true or false");
 }
 
-bool set_option(Config& config, std::string_view name, std::string_view text) {
-  for (const ConfigOption& option : kConfigOptions) {
-    if (name == option.name) return option.set(config, name, text), true;
-  }
-  return false;
-}
-
-std::string option_names() {
+void set_option(Config& config, std::string_view name, std::string_view text) {
   std::string names;
   for (const ConfigOption& option : kConfigOptions) {
+    if (name == option.name) return option.set(config, name, text);
     names += (names.empty() ? "" : ", ") + std::string(option.name);
   }
-  return names;
+  throw Error(ErrorCode::BadInput,
+              "unknown option '" + std::string(name) + "'; choose one of " + names);
 }
 
 }  // namespace lenet

@@ -45,12 +45,8 @@ struct ConfigOption {
 extern const std::array<ConfigOption, 14> kConfigOptions;
 
 /// Sets the field of that name.
-/// \returns whether there is one
-/// \throws Error naming the values that it takes: BadInput, and Unsupported for an engine or a
-///   precision.
-bool set_option(Config& config, std::string_view name, std::string_view text);
-
-/// Those of all options, separated by commas.
-std::string option_names();
+/// \throws Error naming the options, or the values that this one takes: BadInput, and Unsupported
+///   for an engine or a precision.
+void set_option(Config& config, std::string_view name, std::string_view text);
 
 }  // namespace lenet

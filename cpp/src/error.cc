@@ -1,6 +1,7 @@
 #include "lenet/error.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 namespace lenet {
@@ -46,21 +47,11 @@ Error::Error(ErrorCode code, const std::string& message)
 Error::~Error() = default;
 
 const char* to_string(ErrorCode code) noexcept {
-  switch (code) {
-    case ErrorCode::FileNotFound:
-      return "FileNotFound";
-    case ErrorCode::BadModel:
-      return "BadModel";
-    case ErrorCode::BadInput:
-      return "BadInput";
-    case ErrorCode::Unsupported:
-      return "Unsupported";
-    case ErrorCode::VersionMismatch:
-      return "VersionMismatch";
-    case ErrorCode::BackendFailure:
-      return "BackendFailure";
-  }
-  return "Error";
+  constexpr std::array<const char*, 6> kNames = {
+      "FileNotFound", "BadModel", "BadInput", "Unsupported", "VersionMismatch", "BackendFailure"};
+  const auto at =
+      static_cast<std::size_t>(code) - static_cast<std::size_t>(ErrorCode::FileNotFound);
+  return at < kNames.size() ? kNames[at] : "Error";
 }
 
 }  // namespace lenet

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "engines/engine.h"
-#include "engines/precision.h"
 #include "finite.h"
 #include "io/file.h"
 
@@ -52,6 +51,24 @@ void require_shape(const Shape& given, const TensorSpec& spec) {
   }
 }
 
+/// \throws Error Unsupported: nothing of the model runs in int8.
+void require_quantized(const Model& model) {
+  const char* const problem =
+      model.format == ModelFormat::Json
+          ? "is a .json program, of which nothing runs in int8; quantize its .pdmodel with "
+            "lenet-cpp quantize"
+      : !model.traits.quantized
+          ? "is not quantized, so that nothing of it runs in int8: lenet-cpp quantize makes a "
+            "quantized model of it; use precision fp32 or bf16 for this one"
+      : model.traits.float_weights
+          ? "is quantized, but its weights are stored as float32, of which int8 makes wrong "
+            "answers; lenet-cpp quantize stores them as int8; this model runs with engine paddle "
+            "and precision fp32"
+          : nullptr;
+  if (problem == nullptr) return;
+  throw Error(ErrorCode::Unsupported, "'" + model.path + "' " + problem);
+}
+
 /// What an engine gives is compared with what the model itself declares.
 void require_output(const Shape& given, const TensorSpec& spec, std::int64_t images) {
   bool fits = !given.empty() && given[0] == images && given.size() == spec.shape.size();
@@ -66,12 +83,19 @@ void require_output(const Shape& given, const TensorSpec& spec, std::int64_t ima
                                              to_string(spec.shape));
 }
 
-void require_finite(const float* values, std::size_t count, const std::string& name) {
-  if (all_finite(values, count)) return;
-  throw Error(ErrorCode::BadInput, "input '" + name +
-                                       "' holds NaN or infinity; clean the data, or set "
-                                       "check_finite to false to let it through");
-}
+using Engines = std::map<Accelerator, std::unique_ptr<Engine>>;
+
+/// What a clone takes over.
+struct Loaded {
+  Config config;
+  std::shared_ptr<const Model> model;    // outlives the engines
+  std::vector<const EngineRow*> choice;  // the others are tried when the first is not the one
+  std::string reason;                    // for the engine
+  TensorSpec input;
+  std::vector<TensorSpec> outputs;
+  ProgramTraits traits;  // the model's, and what leave_out has added
+  std::string failures;  // of accelerators that Auto has left out since, each in parentheses
+};
 
 }  // namespace
 
@@ -142,24 +166,23 @@ struct Predictor::Wanted final : Outputs {
   std::int64_t batch = 0;   ///< in this one
 };
 
-struct Predictor::State {
-  Config config;
-  std::shared_ptr<const Model> model;    // outlives the engines
-  std::vector<const EngineRow*> choice;  // the others are tried when the first is not the one
-  const EngineRow* row = nullptr;
-  std::string reason;    // for the engine
-  std::string refusals;  // of other engines, each in parentheses
-  TensorSpec input;
-  std::vector<TensorSpec> outputs;
+struct Predictor::State : Loaded {
+  State() = default;
+  explicit State(const Loaded& loaded) : Loaded(loaded) {}
+
+  void take(const EngineRow& chosen, Engines its_engines) {
+    row = &chosen;
+    config.engine = chosen.kind;
+    engines = std::move(its_engines);
+  }
+
+  std::atomic<const EngineRow*> row{nullptr};  // atomic for cancel() and accelerator()
+  std::string refusals;                        // of other engines, each in parentheses
   LayerCallback callback;
   RunControl control;
-  std::atomic<bool> stops{false};  // as the row says, for cancel() in another thread
-  TensorView batch;                // of a run, whose shape's memory is used again
-  ProgramTraits traits;            // the model's, and what leave_out has added
-  std::mutex traits_mutex;         // guards traits, for accelerator()
-  std::string failures;  // of accelerators that Auto has left out since, each in parentheses
-  // Auto needs more than one; each is loaded when a run first asks for it.
-  std::map<Accelerator, std::unique_ptr<Engine>> engines;
+  TensorView batch;         // of a run, whose shape's memory is used again
+  std::mutex traits_mutex;  // guards traits, for accelerator()
+  Engines engines;          // Auto needs more than one; each is loaded when a run first asks for it
 };
 
 Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
@@ -211,16 +234,13 @@ Tensor Predictor::run(const TensorView& input) {
 }
 
 void Predictor::run(const TensorView& input, Tensor& output) {
-  Destination destination;
-  destination.tensor = &output;
+  Destination destination{0, &output};
   run_into(input, &destination, 1);
 }
 
 void Predictor::run(const TensorView& input, float* output, std::size_t size) {
   if (size > 0 && output == nullptr) throw Error(ErrorCode::BadInput, "the output has no memory");
-  Destination destination;
-  destination.data = output;
-  destination.size = size;
+  Destination destination{0, nullptr, output, size};
   run_into(input, &destination, 1);
 }
 
@@ -236,7 +256,7 @@ std::vector<Tensor> Predictor::run_outputs(const TensorView& input,
     const auto named = [&](const TensorSpec& spec) { return spec.name == names[i]; };
     const auto found = std::find_if(specs.begin(), specs.end(), named);
     if (found == specs.end()) {
-      throw Error(ErrorCode::Unsupported, std::string("the ") + state_->row->name +
+      throw Error(ErrorCode::Unsupported, std::string("the ") + state_->row.load()->name +
                                               " engine gives no output '" + names[i] +
                                               "' of this model; see output_specs, or use another "
                                               "engine");
@@ -262,7 +282,11 @@ void Predictor::run_into(const TensorView& input, Destination* first, std::size_
     const std::vector<float> copy(input.data, input.data + count);
     return run_into({copy.data(), input.shape}, first, size);
   }
-  if (state.config.check_finite) require_finite(input.data, count, state.input.name);
+  if (state.config.check_finite && !all_finite(input.data, count)) {
+    throw Error(ErrorCode::BadInput, "input '" + state.input.name +
+                                         "' holds NaN or infinity; clean the data, or set "
+                                         "check_finite to false to let it through");
+  }
 
   Wanted outputs(state.outputs, first, size);
   const std::int64_t images = outputs.images = input.shape.empty() ? 1 : input.shape[0];
@@ -304,17 +328,11 @@ void Predictor::run_into(const TensorView& input, Destination* first, std::size_
 void Predictor::choose_engine() {
   State& state = *state_;
   const EngineRow* slower = nullptr;
-  std::map<Accelerator, std::unique_ptr<Engine>> engines_of_slower;
+  Engines engines_of_slower;
   std::string& refusals = state.refusals;
-  const auto take = [&](const EngineRow* row) {
-    state.row = row;
-    state.stops = row->stops;
-    state.config.engine = row->kind;
-    state.engines.clear();
-  };
   for (const EngineRow* row : state.choice) {
     const bool last = row == state.choice.back();
-    take(row);
+    state.take(*row, {});
     try {
       Engine& engine = engine_for(1);
       if (engine.is_fastest() || (last && slower == nullptr)) return engine.prepare();
@@ -331,8 +349,7 @@ void Predictor::choose_engine() {
       refusals += std::string(" (engine ") + row->name + ": " + error.what() + ")";
     }
   }
-  take(slower);
-  state.engines = std::move(engines_of_slower);
+  state.take(*slower, std::move(engines_of_slower));
   engine_for(1).prepare();
 }
 
@@ -343,7 +360,7 @@ Engine& Predictor::engine_for(std::int64_t images) {
     Config config = state.config;
     config.accelerator = accelerator(images);
     try {
-      engine = state.row->create(config, *state.model);
+      engine = state.row.load()->create(config, *state.model);
     } catch (const Error& error) {
       leave_out(config.accelerator, error);
       return engine_for(images);
@@ -356,7 +373,8 @@ Engine& Predictor::engine_for(std::int64_t images) {
 Accelerator Predictor::accelerator(std::int64_t images) const {
   if (state_->config.accelerator != Accelerator::Auto) return state_->config.accelerator;
   const std::lock_guard<std::mutex> lock(state_->traits_mutex);
-  return state_->row->choose_accelerator(state_->config, *state_->model, state_->traits, images);
+  return state_->row.load()->choose_accelerator(state_->config, *state_->model, state_->traits,
+                                                images);
 }
 
 /// Makes Auto go on without an accelerator that has failed, for good: the same model would fail
@@ -368,7 +386,7 @@ void Predictor::leave_out(Accelerator failed, const Error& error) {
       (error.code() == ErrorCode::BackendFailure || error.code() == ErrorCode::Unsupported);
   if (other) {
     const std::lock_guard<std::mutex> lock(state.traits_mutex);
-    other = state.row->leave_out(state.config, state.traits, failed);
+    other = state.row.load()->leave_out(state.config, state.traits, failed);
   }
   if (!other) {
     throw state.failures.empty() ? error : Error(error.code(), error.what() + state.failures);
@@ -379,17 +397,9 @@ void Predictor::leave_out(Accelerator failed, const Error& error) {
 }
 
 Predictor Predictor::clone() const {
-  auto state = std::make_unique<State>();
-  state->config = state_->config;
-  state->model = state_->model;
-  state->traits = state_->traits;
-  state->choice = state_->choice;
-  state->row = state_->row;
-  state->stops = state_->row->stops;
-  state->reason = state_->reason;
-  state->failures = state_->failures;
-  state->input = state_->input;
-  state->outputs = state_->outputs;
+  const Loaded& loaded = *state_;
+  auto state = std::make_unique<State>(loaded);
+  state->row = state_->row.load();
   for (const auto& [accelerator, engine] : state_->engines) {
     if (engine) state->engines[accelerator] = engine->clone();
   }
@@ -405,8 +415,8 @@ void Predictor::set_layer_callback(LayerCallback callback) {
   };
   if (!fits()) {
     const std::vector<const EngineRow*> choice = state.choice;
-    const EngineRow* row = state.row;
-    auto engines = std::exchange(state.engines, {});
+    const EngineRow& row = *state.row;
+    Engines engines = std::exchange(state.engines, {});
     try {
       do {
         state.choice.erase(state.choice.begin());
@@ -414,10 +424,7 @@ void Predictor::set_layer_callback(LayerCallback callback) {
       } while (!fits());
     } catch (...) {  // and goes on running as it did
       state.choice = choice;
-      state.row = row;
-      state.stops = row->stops;
-      state.config.engine = row->kind;
-      state.engines = std::move(engines);
+      state.take(row, std::move(engines));
       throw;
     }
   }
@@ -428,7 +435,7 @@ void Predictor::set_layer_callback(LayerCallback callback) {
 }
 
 void Predictor::cancel() {
-  if (state_->stops) return state_->control.cancel();
+  if (state_->row.load()->stops) return state_->control.cancel();
   throw Error(ErrorCode::Unsupported,
               "this predictor's engine cannot end a run early; choose one that has time limits");
 }
@@ -446,7 +453,7 @@ Profile Predictor::profile(std::int64_t images, int runs) {
                     " images");
   }
   Profile profile = engine_for(images).profile(images, runs);
-  profile.engine = state_->row->name;
+  profile.engine = state_->row.load()->name;
   profile.reason = state_->reason;
   profile.precision = to_string(state_->config.precision);
   profile.model_file = state_->config.model_file;

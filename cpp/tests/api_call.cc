@@ -77,7 +77,11 @@ void act(const Arguments& arguments) {
     return;
   }
   lenet::Config config;
-  for (const auto& [name, value] : arguments) lenet::set_option(config, name, value);
+  for (const auto& [name, value] : arguments) {
+    const std::string others =
+        " library input shape output pool locale python_before python_after ";
+    if (others.find(' ' + name + ' ') == std::string::npos) lenet::set_option(config, name, value);
+  }
   const lenet::Tensor images = given("input")
                                    ? lenet::read_images(arguments.at("input"))
                                    : zeros(given("shape") ? arguments.at("shape") : "1,1,28,28");
