@@ -10,7 +10,6 @@
 #include "io/file.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
-#include "model/ends_in_softmax.h"
 #include "options.h"
 #include "program.h"
 #include "report.h"
@@ -97,7 +96,7 @@ std::string classify(const ClassifyOptions& options) {
                                            to_string(outputs.shape));
     }
     check_names(names, classes, options, model_file);
-    if (!softmax) softmax = !ends_in_softmax(predictor.config());
+    if (!softmax) softmax = !predictor.ends_in_softmax();
     const auto k = static_cast<std::size_t>(options.topk);
     for (const float* row = outputs.data.data(); begin != end; ++begin, row += classes) {
       results.push_back({*begin, top_classes(row, classes, k, *softmax)});

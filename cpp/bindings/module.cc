@@ -8,7 +8,6 @@
 #include "lenet/engines.h"
 #include "lenet/error.h"
 #include "lenet/version.h"
-#include "model/ends_in_softmax.h"
 #include "python_threads.h"
 
 namespace py = pybind11;
@@ -64,8 +63,6 @@ PYBIND11_MODULE(_core, module) {
   register_python_threads(module);
   register_config(module);
   register_predictors(module);
-  module.def("ends_in_softmax", py::overload_cast<Config>(&ends_in_softmax), py::arg("config"),
-             Release());
   module.def("version", &version);
   module.def(
       "available_engines",

@@ -142,7 +142,10 @@ void register_predictor(py::module_& module) {
           py::arg("images"), py::arg("runs"))
       .def("cancel", [](SharedPredictor& self) { self.at_once().cancel(); })
       .def_property_readonly("output_specs",
-                             [](SharedPredictor& self) { return self.at_once().output_specs(); });
+                             [](SharedPredictor& self) { return self.at_once().output_specs(); })
+      .def_property_readonly("ends_in_softmax", [](SharedPredictor& self) {
+        return self.at_once().ends_in_softmax();
+      });
 }
 
 /// \param pixels uint8 [height, width, channels]

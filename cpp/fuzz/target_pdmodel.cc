@@ -19,8 +19,9 @@ void pdmodel(std::string_view bytes) {
   });
   if (accepted) check_whole_model(ModelFormat::Pdmodel, bytes, specs);
   std::string renamed;
-  const bool rewritten = accepts({ErrorCode::BadModel},
-                                 [&] { renamed = with_renamed_variables(bytes, "_lenet1", path); });
+  const bool rewritten = accepts({ErrorCode::BadModel}, [&] {
+    renamed = with_renamed_variables(bytes, read_program_desc(bytes, path), "_lenet1", path);
+  });
   if (!accepted || !rewritten) return;
   // Parameters keep their names, types and shapes.
   const auto again = list_parameters(read_program_desc_parameters(renamed, path), path);

@@ -466,5 +466,8 @@ const TensorSpec& Predictor::output_spec() const noexcept { return state_->outpu
 const std::vector<TensorSpec>& Predictor::output_specs() const noexcept { return state_->outputs; }
 const Config& Predictor::config() const noexcept { return state_->config; }
 bool Predictor::quantized() const noexcept { return state_->model->traits.quantized; }
+bool Predictor::ends_in_softmax() const noexcept {
+  return lenet::ends_in_softmax(state_->model->graph);
+}
 
 }  // namespace lenet

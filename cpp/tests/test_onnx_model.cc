@@ -1,4 +1,3 @@
-#include "model/ends_in_softmax.h"
 #include "model/onnx_program.h"
 #include "notation.h"
 

@@ -119,6 +119,8 @@ class LENET_API Predictor {
   /// `precision` fp32 every run turns them into float32: int8's accuracy at less than float32's
   /// speed.
   bool quantized() const noexcept;
+  /// Whether the program's last operator is a softmax, so that its outputs are probabilities.
+  bool ends_in_softmax() const noexcept;
   /// The accelerator that runs this many images at once; what Auto chooses, never Auto itself. Auto
   /// chooses another one after a run in which one failed. May be called while another thread runs.
   Accelerator accelerator(std::int64_t images = 1) const;

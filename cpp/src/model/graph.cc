@@ -1,6 +1,7 @@
 #include "model/graph.h"
 
 #include <algorithm>
+#include <array>
 
 #include "io/printable.h"
 
@@ -8,6 +9,26 @@ namespace lenet {
 namespace {
 
 constexpr std::size_t kMaxName = 1024;
+
+/// The plain name of an operator: "softmax" of "1.softmax", where PIR numbers the dialects.
+std::string_view plain(std::string_view type) {
+  const auto dialect = type.find('.');
+  return dialect == std::string_view::npos ? type : type.substr(dialect + 1);
+}
+
+/// What scales the result, or gives it another name or shape.
+bool is_neutral(std::string_view name) {
+  constexpr std::array<std::string_view, 6> kNeutral = {"scale",   "assign",  "Identity",
+                                                        "Flatten", "Reshape", "Squeeze"};
+  return std::find(kNeutral.begin(), kNeutral.end(), name) != kNeutral.end();
+}
+
+/// Its first input; kNone when there is none.
+std::size_t input_of(const Operator& op) {
+  const auto named = op.inputs.find("X");
+  const auto argument = named == op.inputs.end() ? op.inputs.begin() : named;
+  return argument == op.inputs.end() || argument->second.empty() ? kNone : argument->second[0];
+}
 
 }  // namespace
 
@@ -27,6 +48,19 @@ void link_values(Graph& graph) {
       if (feeds) graph.inputs.push_back(index);
     });
   }
+}
+
+bool ends_in_softmax(const Graph& graph) {
+  std::size_t value = graph.outputs.empty() ? kNone : graph.outputs[0];
+  // At most as many steps as there are operators: a damaged graph may go round.
+  for (std::size_t left = graph.operators.size(); left > 0 && value != kNone; --left) {
+    const std::size_t producer = graph.values[value].producer;
+    if (producer == kNone) return false;
+    const std::string_view name = plain(graph.operators[producer].type);
+    if (!is_neutral(name)) return name == "softmax" || name == "Softmax";
+    value = input_of(graph.operators[producer]);
+  }
+  return false;
 }
 
 void refuse_program(const std::string& path, const std::string& problem) {

@@ -153,6 +153,9 @@ struct Graph {
 /// Fills in producers and consumers, and of Paddle's programs the inputs and outputs. Linear.
 void link_values(Graph& graph);
 
+/// Whether the last operator of a program is a softmax, so that its outputs are probabilities.
+bool ends_in_softmax(const Graph& graph);
+
 /// \throws Error BadModel, one printable line.
 [[noreturn]] void refuse_program(const std::string& path, const std::string& problem);
 

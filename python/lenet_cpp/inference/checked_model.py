@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lenet_cpp import _core
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.inference.predictor import Predictor
 
@@ -25,6 +24,7 @@ class CheckedModel:
     params: Path | None
     """None for an .onnx, and in the layout with one file for each variable."""
     input_shape: tuple[int, ...]
+    ends_in_softmax: bool
 
     @property
     def img_size(self) -> int | None:
@@ -36,12 +36,15 @@ class CheckedModel:
         with self.program.open("rb") as file:
             return file.read(1) == b"{"
 
-    def ends_in_softmax(self) -> bool:
-        """Return whether the program's last operator is a softmax."""
-        config = _core.Config()
-        config.model_file = str(self.program)
-        config.params_file = "" if self.params is None else str(self.params)
-        return _core.ends_in_softmax(config)
+    @classmethod
+    def of(cls, predictor: Predictor) -> CheckedModel:
+        """Return the model that a predictor has loaded."""
+        return cls(
+            predictor.model_file,
+            predictor.params_file,
+            predictor.input_spec.shape,
+            predictor.ends_in_softmax,
+        )
 
 
 def check_model(
@@ -78,4 +81,4 @@ def check_model(
         check_program=check_program,
         check_hashes=check_hashes,
     ) as predictor:
-        return CheckedModel(predictor.model_file, predictor.params_file, predictor.input_spec.shape)
+        return CheckedModel.of(predictor)

@@ -165,17 +165,14 @@ def described(engine: Engine, model: CheckedModel) -> LoadedModel:
         name=topology or (manifest.name if manifest else stem),
         spec=registry.find_network(topology),
         labels=labels,
-        gives_probabilities=model.ends_in_softmax() if known is None else known,
+        gives_probabilities=model.ends_in_softmax if known is None else known,
     )
 
 
 def _load_cpp(engine: str, *files: Source, **options: Any) -> LoadedModel:
     predictor = Predictor(*files, engine=engine, **options)
     try:
-        model = CheckedModel(
-            predictor.model_file, predictor.params_file, predictor.input_spec.shape
-        )
-        return described(CppEngine(predictor), model)
+        return described(CppEngine(predictor), CheckedModel.of(predictor))
     except BaseException:
         predictor.close()
         raise

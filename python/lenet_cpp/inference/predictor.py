@@ -401,6 +401,11 @@ class Predictor(_Running[_core.Predictor], Closing):
         self._alive()
 
     @property
+    def ends_in_softmax(self) -> bool:
+        """Whether the program's last operator is a softmax: its outputs are probabilities."""
+        return self._alive().ends_in_softmax
+
+    @property
     def model_file(self) -> Path:
         """The program that was loaded; an empty path for one from memory."""
         return Path(self._alive().config.model_file)

@@ -111,7 +111,7 @@ def gives_probabilities(model: Source) -> bool:
     manifest = find_manifest(folder)
     if manifest is not None and manifest.softmax is not None:
         return manifest.softmax
-    return check_model(model.program, model.params).ends_in_softmax()
+    return check_model(model.program, model.params).ends_in_softmax
 
 
 def random_seed(model_dir: Path) -> int | None:
