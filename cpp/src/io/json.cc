@@ -143,25 +143,20 @@ std::optional<double> JsonValue::real() const {
   return value.is_number_float() ? std::optional(value.get<double>()) : std::nullopt;
 }
 
-JsonValue::Cursor::Cursor(std::string_view bytes, char open) : left_(bytes), open_(open) {
-  if (left_.empty() || left_[0] != open) {
-    fail(open == '{' ? "a value is no object" : "a value is no list");
-  }
-  left_.remove_prefix(1);
+void JsonValue::take(char byte, std::string_view& text) {
+  skip_blanks(text);
+  if (text.empty() || text[0] != byte) fail(std::string("a '") + byte + "' is missing");
+  text.remove_prefix(1);
 }
 
-bool JsonValue::Cursor::next() {
-  skip_blanks(left_);
-  if (left_ == (open_ == '{' ? "}" : "]")) return false;
-  if (!first_) expect(',');
-  first_ = false;
-  return true;
-}
-
-void JsonValue::Cursor::expect(char byte) {
-  skip_blanks(left_);
-  if (left_.empty() || left_[0] != byte) fail("a separator is missing");
-  left_.remove_prefix(1);
+bool JsonValue::is_followed(char before, char close, std::string_view& text) {
+  const auto at_end = [&] {
+    skip_blanks(text);
+    return text.size() == 1 && text[0] == close;
+  };
+  if (before == ',' && at_end()) return false;
+  take(before, text);
+  return before == ',' || !at_end();
 }
 
 }  // namespace lenet

@@ -51,37 +51,29 @@ class JsonValue {
   /// Calls `action` with each element of an array.
   template <typename Action>
   void each_item(const Action& action) const {
-    for (Cursor cursor(bytes_, '['); cursor.next();) action(cursor.value());
+    std::string_view left = bytes_;
+    for (char before = '['; is_followed(before, ']', left); before = ',') action(take_value(left));
   }
   /// Calls `action` with each name and value of an object; names may come again.
   template <typename Action>
   void each_member(const Action& action) const {
-    for (Cursor cursor(bytes_, '{'); cursor.next();) {
-      const std::string name = cursor.value().text();
-      cursor.expect(':');
-      action(name, cursor.value());
+    std::string_view left = bytes_;
+    for (char before = '{'; is_followed(before, '}', left); before = ',') {
+      const std::string name = take_value(left).text();
+      take(':', left);
+      action(name, take_value(left));
     }
   }
 
  private:
-  /// Goes through the bytes of an array or object.
-  class Cursor {
-   public:
-    Cursor(std::string_view bytes, char open);
-    bool next();  ///< whether another element or member follows
-    JsonValue value() { return take_value(left_); }
-    void expect(char byte);
-
-   private:
-    std::string_view left_;
-    char open_;
-    bool first_ = true;
-  };
-
   explicit JsonValue(std::string_view bytes) : bytes_(bytes) {}
-  /// Takes the first value.
-  static JsonValue take_value(std::string_view& text);
   bool begins(char byte) const { return !bytes_.empty() && bytes_[0] == byte; }
+
+  // These take from the beginning of a text.
+  static JsonValue take_value(std::string_view& text);
+  static void take(char byte, std::string_view& text);
+  /// Takes `before` and tells whether a value follows it, or that only `close` is left.
+  static bool is_followed(char before, char close, std::string_view& text);
 
   std::string_view bytes_;
 };
