@@ -41,7 +41,9 @@ struct Grid {
   const Integer& at(Integer y, Integer x) const {
     return values[static_cast<std::size_t>(y * width + x)];
   }
-  bool has(Integer y, Integer x) const { return y >= 0 && y < height && x >= 0 && x < width; }
+  Integer at_or_0(Integer y, Integer x) const {
+    return y >= 0 && y < height && x >= 0 && x < width ? at(y, x) : 0;
+  }
 };
 
 template <typename Function>
@@ -79,9 +81,9 @@ bool is_mnist(const Image& image, Integer size) {
   if (image.height != size || image.width != size) return false;
   Integer ring = 0;
   for (Integer y = 0; y < size; ++y) {
-    const bool edge = y == 0 || y == size - 1;
-    for (Integer x = 0; x < size; x += edge ? 1 : size - 1) {
-      ring += image.pixels[static_cast<std::size_t>(y * size + x)];
+    for (Integer x = 0; x < size; ++x) {
+      const bool edge = y == 0 || y == size - 1 || x == 0 || x == size - 1;
+      if (edge) ring += image.pixels[static_cast<std::size_t>(y * size + x)];
     }
   }
   return ring < 64 * (4 * size - 4);
@@ -202,7 +204,7 @@ struct Part {
 std::vector<Part> connected(Grid ink) {
   std::vector<Part> parts;
   const auto take = [&](Integer y, Integer x, Part& part) {
-    if (!ink.has(y, x) || ink.at(y, x) == 0) return;
+    if (ink.at_or_0(y, x) == 0) return;
     ink.at(y, x) = 0;
     part.pixels.emplace_back(y, x);
     part.on_edge += y == 0 || y == ink.height - 1 || x == 0 || x == ink.width - 1;
@@ -310,20 +312,20 @@ Grid cropped(const Grid& grid, const Box& box) {
 
 /// Step 8.
 Grid thickened(const Grid& values, const Grid& ink) {
-  const auto is_ink = [&](Integer y, Integer x) { return ink.has(y, x) && ink.at(y, x) != 0; };
   Integer area = 0;
   Integer sides = 0;
   ink.each([&](Integer y, Integer x) {
-    if (!is_ink(y, x)) return;
+    if (ink.at(y, x) == 0) return;
     ++area;
-    sides += !is_ink(y - 1, x) + !is_ink(y + 1, x) + !is_ink(y, x - 1) + !is_ink(y, x + 1);
+    sides += 4 - ink.at_or_0(y - 1, x) - ink.at_or_0(y + 1, x) - ink.at_or_0(y, x - 1) -
+             ink.at_or_0(y, x + 1);
   });
   const Integer longer = std::max(values.height, values.width);
   const Integer reach = floor_divide(longer * sides - 20 * area + 10 * sides, 20 * sides);
   if (reach <= 0) return values;
-  Grid with_border(values.height + 2 * reach, values.width + 2 * reach);
-  values.each(
-      [&](Integer y, Integer x) { with_border.at(y + reach, x + reach) = values.at(y, x); });
+  const Grid with_border(
+      values.height + 2 * reach, values.width + 2 * reach,
+      [&](Integer y, Integer x) { return values.at_or_0(y - reach, x - reach); });
   return greatest_within(with_border, reach);
 }
 
@@ -367,12 +369,9 @@ Image centred(const Grid& values, Integer size) {
   };
   const Integer top = corner(rows, values.height);
   const Integer left = corner(columns, values.width);
-  Image result{std::vector<std::uint8_t>(static_cast<std::size_t>(size * size)), size, size, 1};
-  values.each([&](Integer y, Integer x) {
-    result.pixels[static_cast<std::size_t>((top + y) * size + left + x)] =
-        static_cast<std::uint8_t>(values.at(y, x));
-  });
-  return result;
+  const Grid result(size, size,
+                    [&](Integer y, Integer x) { return values.at_or_0(y - top, x - left); });
+  return {{result.values.begin(), result.values.end()}, size, size, 1};
 }
 
 }  // namespace
