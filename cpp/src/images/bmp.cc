@@ -41,9 +41,9 @@ Image decode_bmp(const ImageFile& file) {
   if (!reader.ok()) file.refuse("is a BMP that is cut short");
   const bool known = bits == 1 || bits == 4 || bits == 8 || bits == 24 || bits == 32;
   if (header_bytes < kInfoHeaderBytes || compression != 0 || !known) {
-    throw Error(ErrorCode::Unsupported,
-                "'" + file.path + "' is a BMP of a kind (compressed, 16 bits or of OS/2) that is " +
-                    "not read in C++; convert it to PNG, or classify it in Python");
+    file.refuse_kind(
+        "a BMP of a kind (compressed, 16 bits or of OS/2) that is not read in C++; "
+        "convert it to PNG, or classify it in Python");
   }
   if (width < 1 || height < 1) file.refuse("is a damaged BMP: it has no pixels");
   file.check_size(height, width);

@@ -10,6 +10,7 @@ namespace {
 constexpr bool kHasJpeg = LENET_HAS_JPEG;
 constexpr bool kHasPng = LENET_HAS_PNG;
 constexpr const char* kReadable = "JPEG, PNG, BMP, PGM and PPM (binary, 8 bits)";
+constexpr const char* kInstall = ", which this build does not decode; install ";
 
 bool begins(std::string_view bytes, std::string_view magic, std::size_t at = 0) {
   return bytes.size() >= at && bytes.substr(at, magic.size()) == magic;
@@ -40,22 +41,6 @@ Image from_array(const Array& array, const ImageFile& file) {
   return {{array.bytes.begin(), array.bytes.end()}, shape[0], shape[1], shape[2]};
 }
 
-[[noreturn]] void refuse_kind(const ImageFile& file) {
-  const char* kind = other_kind(file.bytes);
-  if (kind == nullptr) {
-    file.refuse(std::string("is not an image that can be read, which is ") + kReadable);
-  }
-  throw Error(ErrorCode::Unsupported, "'" + file.path + "' is " + kind +
-                                          ", which is not read in C++; convert it to PNG, " +
-                                          "or classify it in Python. Read are " + kReadable);
-}
-
-[[noreturn]] void refuse_without(const char* kind, const char* library, const ImageFile& file) {
-  throw Error(ErrorCode::Unsupported, "'" + file.path + "' is a " + kind +
-                                          ", which this build does not decode; install " + library +
-                                          " and build again");
-}
-
 Image decode(const ImageFile& file) {
   if (file.bytes.empty()) file.refuse("is empty (0 bytes): save or copy it anew");
   if (begins(file.bytes, "P5") || begins(file.bytes, "P6")) {
@@ -65,13 +50,18 @@ Image decode(const ImageFile& file) {
   if (begins(file.bytes, "BM")) return decode_bmp(file);
   if (begins(file.bytes, "\xff\xd8\xff")) {
     if constexpr (kHasJpeg) return decode_jpeg(file);
-    refuse_without("JPEG", "libjpeg-dev", file);
+    file.refuse_kind(std::string("a JPEG") + kInstall + "libjpeg-dev and build again");
   }
   if (begins(file.bytes, "\x89PNG\r\n\x1a\n")) {
     if constexpr (kHasPng) return decode_png(file);
-    refuse_without("PNG", "libpng-dev", file);
+    file.refuse_kind(std::string("a PNG") + kInstall + "libpng-dev and build again");
   }
-  refuse_kind(file);
+  const char* kind = other_kind(file.bytes);
+  if (kind == nullptr) {
+    file.refuse(std::string("is not an image that can be read, which is ") + kReadable);
+  }
+  file.refuse_kind(std::string(kind) + ", which is not read in C++; convert it to PNG, or " +
+                   "classify it in Python. Read are " + kReadable);
 }
 
 }  // namespace

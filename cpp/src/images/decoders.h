@@ -1,5 +1,5 @@
 /// \file
-/// Decoding of image files, and what makes photos upright and opaque. The decoders of photos are
+/// Decoding of image files, and what makes photos upright. The decoders of photos are
 /// each in a file of its own. jpeg.cc is built where libjpeg is, png.cc where libpng is.
 #pragma once
 
@@ -21,6 +21,10 @@ struct ImageFile {
   void check_size(std::int64_t height, std::int64_t width) const;
 
   [[noreturn]] void refuse(const std::string& problem) const { bad_file(path, problem); }
+  /// \param kind continues "'FILE' is ..."
+  [[noreturn]] void refuse_kind(const std::string& kind) const {
+    throw Error(ErrorCode::Unsupported, "'" + path + "' is " + kind);
+  }
 };
 
 /// As `decode_image`, from a file's bytes and with another limit.
@@ -43,10 +47,6 @@ int exif_orientation(std::string_view tiff);
 /// Turns and mirrors an image so that it is upright.
 /// \param orientation 1 to 8
 Image upright(Image image, int orientation);
-
-/// Composes an image with alpha (2 or 4 channels, the last one) over white, or over black where
-/// white would hide what is drawn. Returns one of 1 or 3 channels as it is.
-Image opaque(Image image);
 
 /// value / 255, rounded to the nearest, for at most 255 * 255.
 inline std::uint8_t divide_by_255(unsigned value) {

@@ -8,9 +8,7 @@
 
 namespace lenet {
 
-struct ImagePipeline::State {
-  Description description;
-};
+struct ImagePipeline::State : Description {};
 
 ImagePipeline::ImagePipeline(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
@@ -33,14 +31,11 @@ Tensor ImagePipeline::operator()(const Image& image) const {
                     std::to_string(image.pixels.size()) + " bytes; expected [H, W, 1] or " +
                     "[H, W, 3] of at most " + std::to_string(kMaxImagePixels) + " pixels");
   }
-  const Description& description = state_->description;
   Image current = to_channels(image, channels());
-  for (const ImageStep& step : description.image_steps) current = run_step(step, current);
-  return normalize_to_chw(description.normalize, description.mode, current);
+  for (const ImageStep& step : state_->image_steps) current = run_step(step, current);
+  return normalize_to_chw(state_->normalize, state_->mode, current);
 }
 
-std::int64_t ImagePipeline::channels() const noexcept {
-  return channels_of(state_->description.mode);
-}
+std::int64_t ImagePipeline::channels() const noexcept { return channels_of(state_->mode); }
 
 }  // namespace lenet
