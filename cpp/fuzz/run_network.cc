@@ -36,7 +36,7 @@ void run_program(const native::Program& program) {
   std::vector<float> input(static_cast<std::size_t>(kImages * program.input_values()));
   std::iota(input.begin(), input.end(), -1.0F);
   std::vector<float> output(static_cast<std::size_t>(kImages * program.output_values()));
-  program.run(input.data(), kImages, memory.data(), output.data());
+  program.run({input.data(), {}}, 0, kImages, memory.data(), output.data());
 }
 
 }  // namespace

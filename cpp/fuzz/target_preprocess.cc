@@ -43,9 +43,10 @@ void preprocess(std::string_view bytes) {
   accepts({ErrorCode::BadInput, ErrorCode::Unsupported}, [&] {
     Image image = gradient(channels);
     for (const ImageStep& step : steps) image = run_step(step, image);
-    const Tensor tensor = normalize_to_chw(description.normalize, description.mode, image);
-    require(tensor.shape == Shape{channels, image.height, image.width}, "[C, H, W]");
-    require(tensor.data.size() == element_count(tensor.shape), "as many values as the shape says");
+    const PixelTable table = make_table(description.normalize, description.mode);
+    require(table.channels.size() == static_cast<std::size_t>(channels), "values for each channel");
+    require(image.pixels.size() == element_count({image.height, image.width, channels}),
+            "as many pixels as the size says");
   });
 }
 

@@ -14,6 +14,7 @@
 #include "engines/engine.h"
 #include "finite.h"
 #include "io/file.h"
+#include "pixels.h"
 
 namespace lenet {
 namespace {
@@ -35,20 +36,32 @@ void require_options(const Config& config) {
   }
 }
 
-void require_shape(const Shape& given, const TensorSpec& spec) {
-  bool fits = given.size() == spec.shape.size();
-  for (std::size_t i = 0; fits && i < given.size(); ++i) {
-    fits = given[i] >= 0 && (i == 0 || spec.shape[i] < 0 || given[i] == spec.shape[i]);
+void require_shape(const TensorView& input, const TensorSpec& spec) {
+  const Shape& given = input.shape;
+  const bool by_table = input.pixels != nullptr && input.table != nullptr;
+  const std::size_t rank = spec.shape.size();
+  // Of the dimension of the model that is the i-th here: channels are the last one of such pixels.
+  const auto expected = [&](std::size_t i) {
+    return spec.shape[!by_table || i == 0 ? i : i + 1 == rank ? 1 : i + 1];
+  };
+  bool fits = given.size() == rank &&
+              (!by_table ||
+               (rank == 4 && given[3] == static_cast<std::int64_t>(input.table->channels.size())));
+  for (std::size_t i = 0; fits && i < rank; ++i) {
+    fits = given[i] >= 0 && (i == 0 || expected(i) < 0 || given[i] == expected(i));
   }
   // A fixed number of images a run is met by several runs.
   const std::int64_t fixed = spec.shape.empty() ? -1 : spec.shape[0];
-  if (!fits || (fixed > 0 && given[0] % fixed != 0)) {
-    throw Error(
-        ErrorCode::BadInput,
-        "input '" + spec.name + "' has shape " + to_string(given) + "; the model expects " +
-            to_string(spec.shape) +
-            (fixed > 1 && fits ? ", or a multiple of " + std::to_string(fixed) + " images" : ""));
-  }
+  if (fits && (fixed <= 0 || given[0] % fixed == 0)) return;
+  throw Error(
+      ErrorCode::BadInput,
+      "input '" + spec.name + "' has shape " + to_string(given) + "; the model expects " +
+          to_string(spec.shape) +
+          (fixed > 1 && fits ? ", or a multiple of " + std::to_string(fixed) + " images" : "") +
+          (by_table
+               ? ", and its pixels come as [N, height, width, channels], with the " +
+                     std::to_string(input.table->channels.size()) + " channels of the preprocessing"
+               : ""));
 }
 
 /// \throws Error Unsupported: nothing of the model runs in int8.
@@ -126,11 +139,13 @@ struct Predictor::Destination {
   }
 
   /// Later images of the input would be overwritten, or freed, when it is run in batches.
-  bool overlaps(const float* input, std::size_t count) const {
-    const std::less<const float*> before;
+  bool overlaps(const TensorView& input, std::size_t count) const {
+    const std::less<const void*> before;
     const float* const begin = tensor != nullptr ? tensor->data.data() : data;
     const std::size_t room = tensor != nullptr ? tensor->data.capacity() : size;
-    return before(input, begin + room) && before(begin, input + count);
+    return input.pixels != nullptr
+               ? before(input.pixels, begin + room) && before(begin, input.pixels + count)
+               : before(input.data, begin + room) && before(begin, input.data + count);
   }
 
   std::size_t index = 0;     ///< of the output
@@ -181,6 +196,7 @@ struct Predictor::State : Loaded {
   LayerCallback callback;
   RunControl control;
   TensorView batch;         // of a run, whose shape's memory is used again
+  Tensor values;            // of its pixels, for an engine that reads none
   std::mutex traits_mutex;  // guards traits, for accelerator()
   Engines engines;          // Auto needs more than one; each is loaded when a run first asks for it
 };
@@ -272,17 +288,20 @@ std::vector<Tensor> Predictor::run_outputs(const TensorView& input,
 
 void Predictor::run_into(const TensorView& input, Destination* first, std::size_t size) {
   State& state = *state_;
-  require_shape(input.shape, state.input);
+  require_shape(input, state.input);
   const std::size_t count = element_count(input.shape);
-  if (count > 0 && input.data == nullptr) {
+  const bool pixels = input.pixels != nullptr;
+  if (count > 0 && input.data == nullptr && !pixels) {
     throw Error(ErrorCode::BadInput, "input '" + state.input.name + "' has no data");
   }
-  const auto overlaps = [&](const Destination& each) { return each.overlaps(input.data, count); };
-  if (std::any_of(first, first + size, overlaps)) {
-    const std::vector<float> copy(input.data, input.data + count);
-    return run_into({copy.data(), input.shape}, first, size);
+  const auto overlaps = [&](const Destination& each) { return each.overlaps(input, count); };
+  const bool checks_table = pixels && input.table != nullptr && !input.table->finite;
+  if (std::any_of(first, first + size, overlaps) || (state.config.check_finite && checks_table)) {
+    Tensor copy;
+    read_values(input, copy);
+    return run_into(copy.view(), first, size);
   }
-  if (state.config.check_finite && !all_finite(input.data, count)) {
+  if (state.config.check_finite && !pixels && !all_finite(input.data, count)) {
     throw Error(ErrorCode::BadInput, "input '" + state.input.name +
                                          "' holds NaN or infinity; clean the data, or set "
                                          "check_finite to false to let it through");
@@ -304,10 +323,17 @@ void Predictor::run_into(const TensorView& input, Destination* first, std::size_
                             : state.config.max_batch_size > 0 ? state.config.max_batch_size
                                                               : engine->largest_batch();
   const auto run_engine = [&](const TensorView& batch) {
-    for (outputs.batch = batch.shape.empty() ? 1 : batch.shape[0];;) {
+    outputs.batch = batch.shape.empty() ? 1 : batch.shape[0];
+    const bool converts = pixels && !engine->reads_pixels();
+    TensorView converted;
+    if (converts) {
+      read_values(batch, state.values);
+      converted = state.values.view();
+    }
+    for (;;) {
       try {
         state.control.require_running();
-        return engine->run(batch, outputs, state.control);
+        return engine->run(converts ? converted : batch, outputs, state.control);
       } catch (const Error& error) {
         leave_out(accelerator(images), error);
         engine = &engine_for(images);
@@ -317,10 +343,12 @@ void Predictor::run_into(const TensorView& input, Destination* first, std::size_
   if (images <= most) return run_engine(input);
   const std::size_t image_size = count / static_cast<std::size_t>(images);
   TensorView& batch = state.batch;
-  batch.shape = input.shape;
+  batch = input;
   for (; outputs.done < images; outputs.done += outputs.batch) {
     batch.shape[0] = std::min(most, images - outputs.done);
-    batch.data = input.data + static_cast<std::size_t>(outputs.done) * image_size;
+    const std::size_t done = static_cast<std::size_t>(outputs.done) * image_size;
+    if (pixels) batch.pixels = input.pixels + done;
+    if (!pixels) batch.data = input.data + done;
     run_engine(batch);
   }
 }

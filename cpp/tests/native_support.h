@@ -197,7 +197,7 @@ inline std::vector<float> outputs(const native::Program& program, const std::vec
   auto memory = program.memory(at_once);
   std::vector<float> found(static_cast<std::size_t>(count * row));
   for (std::int64_t n = 0; n < count; n += at_once) {
-    program.run(images.data() + n * image, at_once, memory.data(), found.data() + n * row);
+    program.run({images.data(), {}}, n, at_once, memory.data(), found.data() + n * row);
   }
   return found;
 }

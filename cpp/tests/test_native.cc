@@ -282,12 +282,12 @@ TEST_CASE("a run of one image ends at the next layer when it is cancelled") {
   const float input = 3;
   float output = 0;
   RunControl control;
-  program->run(&input, 1, memory.data(), &output, &control);
+  program->run({&input, {}}, 0, 1, memory.data(), &output, &control);
   CHECK(output == 7);
   output = 0;
   control.cancel();
   CHECK_ERROR(BackendFailure, "the run was cancelled",
-              program->run(&input, 1, memory.data(), &output, &control));
+              program->run({&input, {}}, 0, 1, memory.data(), &output, &control));
   CHECK(output == 0);
 }
 

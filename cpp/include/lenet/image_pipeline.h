@@ -65,6 +65,14 @@ class LENET_API ImagePipeline {
   ///   without a digit to be found.
   Tensor operator()(const Image& image) const;
 
+  /// The same up to Normalize: pixels of `channels()`, red first.
+  Image prepare(const Image& image) const;
+
+  /// What comes after `prepare`, done by the predictor where it reads its input.
+  /// \param pixels of N images, [N, height, width, channels]
+  /// \returns for `Predictor::run`; refers to the pixels and to the pipeline or a copy of it.
+  TensorView view(const std::uint8_t* pixels, Shape shape) const;
+
   /// Channels of the result: 1 for mode "L", 3 for "RGB" and "BGR".
   std::int64_t channels() const noexcept;
 

@@ -21,10 +21,19 @@ struct TensorSpec {
   std::string dtype;  ///< "float32"; the NumPy name of the element type
 };
 
-/// float32 values owned by somebody else; the caller keeps them alive and unchanged meanwhile.
+struct PixelTable;
+
+/// float32 values owned by somebody else, who keeps them alive and unchanged meanwhile; as the
+/// input of a run, also pixels.
 struct TensorView {
   const float* data = nullptr;
   Shape shape;
+  /// Instead of `data`: values from 0 to 255. They become float32 where an engine reads them, with
+  /// the bits of a conversion beforehand, and without the memory of one with the native engine.
+  const std::uint8_t* pixels = nullptr;
+  /// Null: pixels are divided by 255, as Paddle's ToTensor does, and have the shape of the model's
+  /// input. Otherwise what `ImagePipeline::view` names.
+  const PixelTable* table = nullptr;
 };
 
 /// float32 values with their shape.

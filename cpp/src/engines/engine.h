@@ -54,7 +54,9 @@ class Engine {
   virtual std::int64_t largest_batch() const = 0;
   /// Runs a batch of at least one image whose shape the predictor has checked.
   /// \throws Error also what `control` throws, where the engine can be stopped.
+  /// \param input values, in the model's order; pixels only where `reads_pixels`
   virtual void run(const TensorView& input, Outputs& outputs, RunControl& control) = 0;
+  virtual bool reads_pixels() const { return false; }
   virtual std::unique_ptr<Engine> clone() const = 0;
   /// \param callback empty: none any more
   virtual void set_layer_callback(LayerCallback callback) = 0;

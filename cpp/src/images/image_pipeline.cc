@@ -8,21 +8,26 @@
 
 namespace lenet {
 
-struct ImagePipeline::State : Description {};
+struct ImagePipeline::State : Description {
+  explicit State(Description of_file)
+      : Description(std::move(of_file)), table(make_table(normalize, mode)) {}
+
+  PixelTable table;
+};
 
 ImagePipeline::ImagePipeline(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
 ImagePipeline ImagePipeline::load(const std::string& path, bool check_hashes) {
   const std::string text = read_file(path);
   HashCheck{check_hashes}(path, text);
-  return ImagePipeline(std::make_shared<State>(State{parse_description(text, path)}));
+  return ImagePipeline(std::make_shared<State>(parse_description(text, path)));
 }
 
 ImagePipeline ImagePipeline::parse(const std::string& description) {
-  return ImagePipeline(std::make_shared<State>(State{parse_description(description, "")}));
+  return ImagePipeline(std::make_shared<State>(parse_description(description, "")));
 }
 
-Tensor ImagePipeline::operator()(const Image& image) const {
+Image ImagePipeline::prepare(const Image& image) const {
   const Shape shape = {image.height, image.width, image.channels};
   if (image.height < 1 || image.width < 1 || (image.channels != 1 && image.channels != 3) ||
       image.height > kMaxImagePixels / image.width || element_count(shape) != image.pixels.size()) {
@@ -33,7 +38,20 @@ Tensor ImagePipeline::operator()(const Image& image) const {
   }
   Image current = to_channels(image, channels());
   for (const ImageStep& step : state_->image_steps) current = run_step(step, current);
-  return normalize_to_chw(state_->normalize, state_->mode, current);
+  return current;
+}
+
+TensorView ImagePipeline::view(const std::uint8_t* pixels, Shape shape) const {
+  return {nullptr, std::move(shape), pixels, &state_->table};
+}
+
+Tensor ImagePipeline::operator()(const Image& image) const {
+  const Image prepared = prepare(image);
+  Tensor tensor;
+  read_values(view(prepared.pixels.data(), {1, prepared.height, prepared.width, channels()}),
+              tensor);
+  tensor.shape.erase(tensor.shape.begin());
+  return tensor;
 }
 
 std::int64_t ImagePipeline::channels() const noexcept { return channels_of(state_->mode); }

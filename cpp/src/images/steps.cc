@@ -1,6 +1,7 @@
 #include "images/steps.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 namespace lenet {
@@ -71,24 +72,21 @@ Image run_step(const ImageStep& step, const Image& image) {
   return std::visit([&](const auto& one) { return apply_step(one, image); }, step);
 }
 
-Tensor normalize_to_chw(const Normalize& normalize, Mode mode, const Image& image) {
-  Tensor tensor;
-  tensor.shape = {image.channels, image.height, image.width};
-  tensor.data.reserve(image.pixels.size());
-  for (std::int64_t channel = 0; channel < image.channels; ++channel) {
-    const std::int64_t source = mode == Mode::Bgr ? image.channels - 1 - channel : channel;
-    const float mean = normalize.mean[static_cast<std::size_t>(channel)];
-    const float std = normalize.std[static_cast<std::size_t>(channel)];
-    for (std::size_t i = static_cast<std::size_t>(source); i < image.pixels.size();
-         i += static_cast<std::size_t>(image.channels)) {
+PixelTable make_table(const Normalize& normalize, Mode mode) {
+  PixelTable table;
+  table.reversed = mode == Mode::Bgr;
+  table.channels.resize(normalize.mean.size());
+  for (std::size_t channel = 0; channel < normalize.mean.size(); ++channel) {
+    for (std::size_t pixel = 0; pixel < 256; ++pixel) {
       // Statements of their own, and -ffp-contract=off: rounded after each, as NumPy does.
-      float value = static_cast<float>(image.pixels[i]) * normalize.scale;
-      value = value - mean;
-      value = value / std;
-      tensor.data.push_back(value);
+      float value = static_cast<float>(pixel) * normalize.scale;
+      value = value - normalize.mean[channel];
+      value = value / normalize.std[channel];
+      table.channels[channel][pixel] = value;
+      table.finite &= std::isfinite(value);
     }
   }
-  return tensor;
+  return table;
 }
 
 }  // namespace lenet

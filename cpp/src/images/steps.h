@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "lenet/image_pipeline.h"
-#include "lenet/tensor.h"
+#include "pixels.h"
 
 namespace lenet {
 
@@ -70,7 +70,7 @@ Image find_digit(const Digit& step, const Image& image);
 /// \throws Error BadInput: smaller than the crop, too large after resizing, no digit.
 Image run_step(const ImageStep& step, const Image& image);
 
-/// float32 [channels, height, width]; (pixel * scale - mean) / std, rounded after each operation.
-Tensor normalize_to_chw(const Normalize& normalize, Mode mode, const Image& image);
+/// (pixel * scale - mean) / std, rounded after each operation.
+PixelTable make_table(const Normalize& normalize, Mode mode);
 
 }  // namespace lenet

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "lenet/error.h"
+#include "pixels.h"
 
 namespace lenet::native {
 namespace {
@@ -49,6 +50,8 @@ FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool 
   planar_taps_[input_] = true;
   lower(network);
   lay_out(network);
+  need_scratch(static_cast<std::int64_t>(sizeof(float)) * placements_[input_].shape.width *
+               images_per_unit());
 }
 
 void FloatProgram::lower(const Network& network) {
@@ -157,27 +160,34 @@ void FloatProgram::prepare(Network& network, bool release) {
   }
 }
 
-void FloatProgram::read_input(const float* images, std::int64_t count, const Frame& frame) const {
+void FloatProgram::read_input(const TensorView& input, std::int64_t first, std::int64_t count,
+                              const Frame& frame) const {
   const Placement& to = placements_[input_];
   const auto& [channels, height, width] = to.shape;
   const std::int64_t per_unit = images_per_unit();
   for (std::int64_t unit = 0; unit < frame.count; ++unit) {
+    // A unit that is not full repeats its last image.
+    const auto image = [&](std::int64_t l) {
+      return first + std::min(unit * per_unit + l, count - 1);
+    };
     std::array<const float*, 16> sources{};
-    for (std::int64_t l = 0; l < per_unit; ++l) {
-      // A unit that is not full repeats its last image.
-      sources[static_cast<std::size_t>(l)] =
-          images + std::min(unit * per_unit + l, count - 1) * to.shape.values();
+    for (std::int64_t l = 0; l < per_unit && input.pixels == nullptr; ++l) {
+      sources[static_cast<std::size_t>(l)] = input.data + image(l) * to.shape.values();
     }
     for (std::int64_t c = 0; c < channels; ++c) {
       for (std::int64_t y = 0; y < height; ++y) {
         float* row = frame.at<float>(to, unit) + c * to.channel + y * to.row;
+        for (std::int64_t l = 0; l < per_unit && input.pixels != nullptr; ++l) {
+          float* values = reinterpret_cast<float*>(frame.scratch) + l * width;
+          read_row(input, image(l), c, y, values);
+          sources[static_cast<std::size_t>(l)] = values;
+        }
         if (interleaved_) {
           kernels_.interleave(sources.data(), width, row, to.column);
-          for (const float*& source : sources) source = source == nullptr ? source : source + width;
         } else {
-          std::memcpy(row, sources[0] + (c * height + y) * width,
-                      static_cast<std::size_t>(width) * sizeof(float));
+          std::memcpy(row, sources[0], static_cast<std::size_t>(width) * sizeof(float));
         }
+        for (const float*& source : sources) source = source == nullptr ? source : source + width;
       }
     }
   }

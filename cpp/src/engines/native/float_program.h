@@ -41,7 +41,8 @@ class FloatProgram final : public Program {
   /// Whether a convolution of the image suits vectors of columns: it has few channels.
   bool fits_columns(const Network& network, const Layer& layer) const;
   void lay_out(const Network& network);
-  void read_input(const float* images, std::int64_t count, const Frame& frame) const override;
+  void read_input(const TensorView& input, std::int64_t first, std::int64_t count,
+                  const Frame& frame) const override;
   void write_output(const Frame& frame, std::int64_t image, float* output) const override;
 
   const Kernels& kernels_;

@@ -95,20 +95,19 @@ struct Compiled {
 /// The memory of one thread's runs.
 class Workspace {
  public:
-  /// \param input, output of `images` images
-  void run(const Compiled& compiled, const float* input, std::int64_t images, float* output,
-           const RunControl& control) {
+  /// \param output of `images` images
+  void run(const Compiled& compiled, const TensorView& input, std::int64_t first,
+           std::int64_t images, float* output, const RunControl& control) {
     control.require_running();
-    const std::int64_t image = compiled.input_values();
     const std::int64_t row = compiled.output_values();
     std::int64_t done = side_by_side(compiled, images);
     if (done > 0) {
       const Program& many = *compiled.batch_interleaved;
-      many.run(input, done, interleaved_.of(many, done), output, &control);
+      many.run(input, first, done, interleaved_.of(many, done), output, &control);
     }
     while (done < images) {
       const std::int64_t count = std::min(images - done, compiled.images_one_by_one);
-      compiled.nhwc->run(input + done * image, count, nhwc_.of(*compiled.nhwc, count),
+      compiled.nhwc->run(input, first + done, count, nhwc_.of(*compiled.nhwc, count),
                          output + done * row, &control);
       done += count;
     }
@@ -161,6 +160,8 @@ class NativeEngine final : public Engine {
     translate_bad_alloc("running the model", [&] { run_pieces(input, output, control); });
   }
 
+  bool reads_pixels() const override { return true; }
+
   std::unique_ptr<Engine> clone() const override {
     return std::make_unique<NativeEngine>(compiled_, static_cast<int>(workspaces_.size()));
   }
@@ -206,7 +207,7 @@ class NativeEngine final : public Engine {
       auto memory = program.memory(at_once);
       std::vector<float> output(static_cast<std::size_t>(at_once * program.output_values()));
       native::measure_part(profile, {of_part, at_once, program.layers(), {}}, runs, [&] {
-        return program.run_timed(input.data(), at_once, memory.data(), output.data(),
+        return program.run_timed({input.data(), {}}, at_once, memory.data(), output.data(),
                                  native::seconds_now);
       });
     };
@@ -222,20 +223,19 @@ class NativeEngine final : public Engine {
 
   void run_pieces(const TensorView& input, float* output, const RunControl& control) {
     const std::int64_t images = input.shape[0];
-    const std::int64_t image = compiled_->input_values();
     const std::int64_t row = compiled_->output_values();
     const std::int64_t least = compiled_->least_piece;
     const std::int64_t threads =
         std::clamp<std::int64_t>(images / least, 1, static_cast<std::int64_t>(workspaces_.size()));
     if (threads == 1 && images <= kImagesOfPiece) {
-      return workspaces_[0].run(*compiled_, input.data, images, output, control);
+      return workspaces_[0].run(*compiled_, input, 0, images, output, control);
     }
     find_pieces(images, threads, least, begins_);
     std::atomic<std::size_t> next{0};
     const auto work = [&](std::size_t thread) {
       for (std::size_t i = next++; i + 1 < begins_.size(); i = next++) {
-        workspaces_[thread].run(*compiled_, input.data + begins_[i] * image,
-                                begins_[i + 1] - begins_[i], output + begins_[i] * row, control);
+        workspaces_[thread].run(*compiled_, input, begins_[i], begins_[i + 1] - begins_[i],
+                                output + begins_[i] * row, control);
       }
     };
     pool_.run(static_cast<std::size_t>(threads), work);

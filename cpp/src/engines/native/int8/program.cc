@@ -5,6 +5,7 @@
 
 #include "engines/native/int8/ops.h"
 #include "engines/native/ops/pool.h"
+#include "pixels.h"
 
 namespace lenet::native::int8 {
 namespace {
@@ -116,7 +117,7 @@ void Program::lay_out() {
   }
   place(steps);
   const TensorShape& image = placements_[input_].shape;
-  need_scratch(float_bytes({image.channels, 1, image.width}));
+  need_scratch(float_bytes({image.channels + 1, 1, image.width}));
   if (placements_[output_].quant) need_scratch(float_bytes(placements_[output_].shape));
 }
 
@@ -141,18 +142,28 @@ void Program::prepare() {
   plan_ = {};
 }
 
-void Program::read_input(const float* images, std::int64_t count, const Frame& frame) const {
+void Program::read_input(const TensorView& input, std::int64_t first, std::int64_t count,
+                         const Frame& frame) const {
   const Placement& tensor = placements_[input_];
   const auto& [channels, height, width] = tensor.shape;
   const bool rounded = static_cast<bool>(tensor.quant);
-  for (std::int64_t image = 0; image < count; ++image, images += tensor.shape.values()) {
+  for (std::int64_t image = 0; image < count; ++image) {
+    const auto row_of = [&](std::int64_t c, std::int64_t y) -> const float* {
+      const std::int64_t row = ((first + image) * channels + c) * height + y;
+      if (input.pixels == nullptr) return input.data + row * width;
+      float* values = reinterpret_cast<float*>(frame.scratch) + channels * width;
+      read_row(input, first + image, c, y, values);
+      return values;
+    };
     char* to = frame.at<char>(tensor, image);
     for (std::int64_t y = 0; y < height; ++y, to += tensor.row * tensor.element_bytes) {
-      const float* row = images + y * width;
-      if (channels > 1 || !rounded) {
+      const float* row = nullptr;
+      if (channels == 1 && rounded) {
+        row = row_of(0, y);
+      } else {
         auto* gathered = reinterpret_cast<float*>(rounded ? frame.scratch : to);
         for (std::int64_t c = 0; c < channels; ++c) {
-          const float* from = images + (c * height + y) * width;
+          const float* from = row_of(c, y);
           for (std::int64_t x = 0; x < width; ++x) gathered[x * channels + c] = from[x];
         }
         row = gathered;

@@ -31,7 +31,8 @@ class Program final : public native::Program {
  private:
   void read_rounded();
   void lay_out();
-  void read_input(const float* images, std::int64_t count, const Frame& frame) const override;
+  void read_input(const TensorView& input, std::int64_t first, std::int64_t count,
+                  const Frame& frame) const override;
   void write_output(const Frame& frame, std::int64_t image, float* output) const override;
 
   const Kernels& kernels_;

@@ -220,18 +220,18 @@ std::vector<LayerProfile> Program::layers() const {
   return layers;
 }
 
-void Program::run(const float* input, std::int64_t images, char* memory, float* output,
-                  const RunControl* control) const {
-  run_steps(input, images, memory, output, [&](std::size_t) {
+void Program::run(const TensorView& input, std::int64_t first, std::int64_t images, char* memory,
+                  float* output, const RunControl* control) const {
+  run_steps(input, first, images, memory, output, [&](std::size_t) {
     if (control != nullptr) control->require_running();
   });
 }
 
-std::vector<double> Program::run_timed(const float* input, std::int64_t images, char* memory,
+std::vector<double> Program::run_timed(const TensorView& input, std::int64_t images, char* memory,
                                        float* output, double (*now)()) const {
   std::vector<double> times(steps_.size() + 2);
   double before = now();
-  run_steps(input, images, memory, output, [&](std::size_t step) {
+  run_steps(input, 0, images, memory, output, [&](std::size_t step) {
     const double after = now();
     times[step] += after - before;
     before = after;
@@ -240,12 +240,12 @@ std::vector<double> Program::run_timed(const float* input, std::int64_t images, 
 }
 
 template <class Done>
-void Program::run_steps(const float* input, std::int64_t images, char* memory, float* output,
-                        const Done& done) const {
+void Program::run_steps(const TensorView& input, std::int64_t first, std::int64_t images,
+                        char* memory, float* output, const Done& done) const {
   const Frame all = frame(memory, (images + images_per_unit_ - 1) / images_per_unit_);
-  const auto read = [&](const Frame& frame, std::int64_t first, std::int64_t count) {
+  const auto read = [&](const Frame& frame, std::int64_t done_before, std::int64_t count) {
     if (clears_[input_]) clear_border(input_, frame);
-    read_input(input + first * input_values(), count, frame);
+    read_input(input, first + done_before, count, frame);
     done(0);
   };
   const auto run = [&](const Frame& frame, std::size_t begin, std::size_t end) {
@@ -260,8 +260,8 @@ void Program::run_steps(const float* input, std::int64_t images, char* memory, f
     Frame one = all;
     one.units += unit * unit_bytes_;
     one.count = 1;
-    const std::int64_t first = unit * images_per_unit_;
-    read(one, first, std::min(images - first, images_per_unit_));
+    const std::int64_t before = unit * images_per_unit_;
+    read(one, before, std::min(images - before, images_per_unit_));
     run(one, 0, first_batched_);
   }
   run(all, first_batched_, steps_.size());

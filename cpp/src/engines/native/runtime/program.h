@@ -99,16 +99,17 @@ class Program {
 
   /// Memory for runs of up to so many images.
   Aligned<char> memory(std::int64_t images) const;
-  /// Runs `images` images, float32 [images, channels, height, width].
+  /// Runs `images` images of the input from `first` on.
+  /// \param input values or pixels; without the shape, but of pixels
   /// \param memory of as many images or more
   /// \param output [images, values]
   /// \param control asked after each step; null: nobody ends the run
-  void run(const float* input, std::int64_t images, char* memory, float* output,
-           const RunControl* control = nullptr) const;
-  /// The same, with a look at a clock between the steps.
+  void run(const TensorView& input, std::int64_t first, std::int64_t images, char* memory,
+           float* output, const RunControl* control = nullptr) const;
+  /// The same of the first images, with a look at a clock between the steps.
   /// \param now gives seconds
   /// \returns the seconds of each of layers()
-  std::vector<double> run_timed(const float* input, std::int64_t images, char* memory,
+  std::vector<double> run_timed(const TensorView& input, std::int64_t images, char* memory,
                                 float* output, double (*now)()) const;
 
  protected:
@@ -119,7 +120,8 @@ class Program {
   void set_tensors(const std::vector<TensorShape>& shapes, std::size_t input, std::size_t output,
                    bool softmax);
   /// Reads images that lie one after the other into the tensor `input_`.
-  virtual void read_input(const float* images, std::int64_t count, const Frame& frame) const = 0;
+  virtual void read_input(const TensorView& input, std::int64_t first, std::int64_t count,
+                          const Frame& frame) const = 0;
   /// Writes [channels][height][width] of an image.
   virtual void write_output(const Frame& frame, std::int64_t image, float* output) const = 0;
 
@@ -148,8 +150,8 @@ class Program {
   LayerProfile describe_copy(const char* name, std::size_t tensor) const;
   std::string layout_of(std::size_t tensor) const;
   template <class Done>
-  void run_steps(const float* input, std::int64_t images, char* memory, float* output,
-                 const Done& done) const;
+  void run_steps(const TensorView& input, std::int64_t first, std::int64_t images, char* memory,
+                 float* output, const Done& done) const;
   Frame frame(char* memory, std::int64_t units) const;
   void clear_border(std::size_t tensor, const Frame& frame) const;
 
