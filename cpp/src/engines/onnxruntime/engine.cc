@@ -119,106 +119,88 @@ Shape shape_of(const ort::TensorInfo* info) {
   return shape;
 }
 
-/// A loaded model, which its clones share: a session may be run by any number of threads at once.
-class LoadedModel {
- public:
-  LoadedModel(const Config& config, const Model& model)
-      : memory_(result<ort::MemoryInfo*>(api().CreateCpuMemoryInfo, ort::kDeviceAllocator,
-                                         ort::kDefaultMemory)),
-        session_(open_session(config, model)) {
-    const auto refuse = [&](const std::string& why) {
-      throw Error(ErrorCode::Unsupported, "'" + model.path + "'" + why);
-    };
-    const auto inputs = result<std::size_t>(api().SessionGetInputCount, session_.get());
-    const auto outputs = result<std::size_t>(api().SessionGetOutputCount, session_.get());
-    if (inputs != 1 || outputs == 0) {
-      refuse(" has " + std::to_string(inputs) + " inputs and " + std::to_string(outputs) +
-             " outputs; classifiers with one input and at least one output are supported");
-    }
-    const auto require_float = [&](const TensorSpec& spec) {
-      if (!spec.dtype.empty()) return;
-      refuse(": '" + spec.name +
-             "' is not a float32 tensor; models with float32 input and output are supported");
-    };
-    input_ = spec(0, api().SessionGetInputName, api().SessionGetInputTypeInfo);
-    require_float(input_);
-    for (std::size_t i = 0; i < outputs; ++i) {
-      TensorSpec output = spec(i, api().SessionGetOutputName, api().SessionGetOutputTypeInfo);
-      if (i == 0) require_float(output);
-      if (!output.dtype.empty()) outputs_.push_back(std::move(output));
-    }
-    if (input_.shape.empty()) {
-      refuse(" does not say the shape of its input '" + input_.name +
-             "'; images in batches are supported");
-    }
+/// \returns without a shape and a dtype what is no float32 tensor
+TensorSpec spec_of(const Session& session, std::size_t index,
+                   decltype(ort::Api::SessionGetInputName) get_name,
+                   decltype(ort::Api::SessionGetInputTypeInfo) get_type) {
+  auto* const allocator = result<ort::Allocator*>(api().GetAllocatorWithDefaultOptions);
+  auto* const name = result<char*>(get_name, session.get(), index, allocator);
+  TensorSpec spec;
+  spec.name = name;
+  require_success(api().AllocatorFree(allocator, name));
+  const Type type(result<ort::TypeInfo*>(get_type, session.get(), index));
+  const auto* tensor = result<const ort::TensorInfo*>(api().CastTypeInfoToTensorInfo, type.get());
+  if (tensor != nullptr &&
+      result<ort::ElementType>(api().GetTensorElementType, tensor) == ort::kFloat) {
+    spec.dtype = "float32";
+    spec.shape = shape_of(tensor);
   }
+  return spec;
+}
 
-  const TensorSpec& input() const { return input_; }
-  const std::vector<TensorSpec>& outputs() const { return outputs_; }
-
-  /// \returns an output for each of the names
-  std::vector<Value> run(const TensorView& input, const std::vector<const char*>& names,
-                         const ort::RunOptions* options) const {
-    auto* data = const_cast<float*>(input.data);  // never written to
-    const Value given(result<ort::Value*>(api().CreateTensorWithDataAsOrtValue, memory_.get(), data,
-                                          element_count(input.shape) * sizeof(float),
-                                          input.shape.data(), input.shape.size(), ort::kFloat));
-    const char* input_name = input_.name.c_str();
-    const ort::Value* inputs[] = {given.get()};
-    std::vector<ort::Value*> values(names.size());
-    require_success(api().Run(session_.get(), options, &input_name, inputs, 1, names.data(),
-                              names.size(), values.data()),
-                    "running the model");
-    return {values.begin(), values.end()};
-  }
-
- private:
-  using GetName = decltype(ort::Api::SessionGetInputName);
-  using GetType = decltype(ort::Api::SessionGetInputTypeInfo);
-
-  /// \returns without a shape and a dtype what is no float32 tensor
-  TensorSpec spec(std::size_t index, GetName get_name, GetType get_type) const {
-    auto* const allocator = result<ort::Allocator*>(api().GetAllocatorWithDefaultOptions);
-    auto* const name = result<char*>(get_name, session_.get(), index, allocator);
-    TensorSpec spec;
-    spec.name = name;
-    require_success(api().AllocatorFree(allocator, name));
-    const Type type(result<ort::TypeInfo*>(get_type, session_.get(), index));
-    const auto* tensor = result<const ort::TensorInfo*>(api().CastTypeInfoToTensorInfo, type.get());
-    if (tensor != nullptr &&
-        result<ort::ElementType>(api().GetTensorElementType, tensor) == ort::kFloat) {
-      spec.dtype = "float32";
-      spec.shape = shape_of(tensor);
-    }
-    return spec;
-  }
-
-  MemoryInfo memory_;
-  Session session_;
-  TensorSpec input_;
-  std::vector<TensorSpec> outputs_;
+/// What clones share: a session may be run by any number of threads at once.
+struct LoadedModel {
+  Session session;
+  MemoryInfo memory;  ///< that of the processor
+  TensorSpec input;
+  std::vector<TensorSpec> outputs;
+  int threads = 1;
 };
+
+std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model) {
+  auto loaded = std::make_shared<LoadedModel>();
+  loaded->session = open_session(config, model);
+  const Session& session = loaded->session;
+  loaded->memory.reset(result<ort::MemoryInfo*>(api().CreateCpuMemoryInfo, ort::kDeviceAllocator,
+                                                ort::kDefaultMemory));
+  loaded->threads = config.threads;
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorCode::Unsupported, "'" + model.path + "'" + why);
+  };
+  const auto inputs = result<std::size_t>(api().SessionGetInputCount, session.get());
+  const auto outputs = result<std::size_t>(api().SessionGetOutputCount, session.get());
+  if (inputs != 1 || outputs == 0) {
+    refuse(" has " + std::to_string(inputs) + " inputs and " + std::to_string(outputs) +
+           " outputs; classifiers with one input and at least one output are supported");
+  }
+  const auto require_float = [&](const TensorSpec& spec) {
+    if (!spec.dtype.empty()) return;
+    refuse(": '" + spec.name +
+           "' is not a float32 tensor; models with float32 input and output are supported");
+  };
+  loaded->input = spec_of(session, 0, api().SessionGetInputName, api().SessionGetInputTypeInfo);
+  require_float(loaded->input);
+  for (std::size_t i = 0; i < outputs; ++i) {
+    TensorSpec output =
+        spec_of(session, i, api().SessionGetOutputName, api().SessionGetOutputTypeInfo);
+    if (i == 0) require_float(output);
+    if (!output.dtype.empty()) loaded->outputs.push_back(std::move(output));
+  }
+  if (loaded->input.shape.empty()) {
+    refuse(" does not say the shape of its input '" + loaded->input.name +
+           "'; images in batches are supported");
+  }
+  return loaded;
+}
 
 class OnnxRuntimeEngine final : public Engine {
  public:
-  OnnxRuntimeEngine(std::shared_ptr<const LoadedModel> model, int threads)
-      : model_(std::move(model)),
-        threads_(threads),
-        options_(result<ort::RunOptions*>(api().CreateRunOptions)) {}
+  explicit OnnxRuntimeEngine(std::shared_ptr<const LoadedModel> model)
+      : model_(std::move(model)), options_(result<ort::RunOptions*>(api().CreateRunOptions)) {}
 
-  TensorSpec input_spec() const override { return model_->input(); }
-  std::vector<TensorSpec> output_specs() const override { return model_->outputs(); }
-  std::int64_t largest_batch() const override { return kImagesPerThread * threads_; }
+  TensorSpec input_spec() const override { return model_->input; }
+  std::vector<TensorSpec> output_specs() const override { return model_->outputs; }
+  std::int64_t largest_batch() const override { return kImagesPerThread * model_->threads; }
 
   void run(const TensorView& input, Outputs& outputs, RunControl& control) override {
     std::vector<std::size_t> wanted;
     std::vector<const char*> names;
-    for (std::size_t i = 0; i < model_->outputs().size(); ++i) {
+    for (std::size_t i = 0; i < model_->outputs.size(); ++i) {
       if (!outputs.wants(i)) continue;
       wanted.push_back(i);
-      names.push_back(model_->outputs()[i].name.c_str());
+      names.push_back(model_->outputs[i].name.c_str());
     }
-    const std::vector<Value> values = run_until_stopped(input, names, control);
+    const std::vector<Value> values = run_session(input, names, control);
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       const TensorInfo info(result<ort::TensorInfo*>(api().GetTensorTypeAndShape, values[i].get()));
       const Shape shape = shape_of(info.get());
@@ -228,7 +210,7 @@ class OnnxRuntimeEngine final : public Engine {
   }
 
   std::unique_ptr<Engine> clone() const override {
-    return std::make_unique<OnnxRuntimeEngine>(model_, threads_);
+    return std::make_unique<OnnxRuntimeEngine>(model_);
   }
 
   void set_layer_callback(LayerCallback callback) override {
@@ -240,30 +222,41 @@ class OnnxRuntimeEngine final : public Engine {
   }
 
  private:
-  std::vector<Value> run_until_stopped(const TensorView& input,
-                                       const std::vector<const char*>& names, RunControl& control) {
-    require_success(api().RunOptionsUnsetTerminate(options_.get()), "running the model");
+  /// \returns an output for each of the names
+  std::vector<Value> run_session(const TensorView& input, const std::vector<const char*>& names,
+                                 RunControl& control) {
+    constexpr const char* kDoing = "running the model";
+    auto* data = const_cast<float*>(input.data);  // never written to
+    const Value given(result<ort::Value*>(api().CreateTensorWithDataAsOrtValue,
+                                          model_->memory.get(), data,
+                                          element_count(input.shape) * sizeof(float),
+                                          input.shape.data(), input.shape.size(), ort::kFloat));
+    const char* input_name = model_->input.name.c_str();
+    const ort::Value* inputs[] = {given.get()};
+    std::vector<ort::Value*> values(names.size());
+    require_success(api().RunOptionsUnsetTerminate(options_.get()), kDoing);
     const RunControl::Watch watch(control, [this] {
       api().RunOptionsSetTerminate(options_.get());  // fails for null alone
     });
     try {
-      return model_->run(input, names, options_.get());
+      require_success(api().Run(model_->session.get(), options_.get(), &input_name, inputs, 1,
+                                names.data(), names.size(), values.data()),
+                      kDoing);
     } catch (const Error&) {
       control.require_running();  // says more
       throw;
     }
+    return {values.begin(), values.end()};
   }
 
   std::shared_ptr<const LoadedModel> model_;
-  int threads_;
   RunOptions options_;
 };
 
 }  // namespace
 
 std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const Model& model) {
-  return std::make_unique<OnnxRuntimeEngine>(std::make_shared<const LoadedModel>(config, model),
-                                             config.threads);
+  return std::make_unique<OnnxRuntimeEngine>(load(config, model));
 }
 
 }  // namespace lenet
