@@ -62,15 +62,12 @@ void compress(std::array<std::uint32_t, 8>& hash, const unsigned char* block) {
   for (std::size_t i = 0; i < hash.size(); ++i) hash[i] += working[i];
 }
 
-}  // namespace
-
-void sha256_blocks(std::array<std::uint32_t, 8>& state, const unsigned char* blocks,
+void blocks_by_cpp(std::array<std::uint32_t, 8>& state, const unsigned char* blocks,
                    std::size_t count) {
   for (; count > 0; --count, blocks += kBlockBytes) compress(state, blocks);
 }
 
 #if defined(__x86_64__)
-namespace {
 
 /// Four rounds at a time, as Intel's "SHA Extensions" (2013) define the instructions.
 __attribute__((target("sha,sse4.1"))) void blocks_by_instructions(
@@ -113,7 +110,7 @@ __attribute__((target("sha,sse4.1"))) void blocks_by_instructions(
   _mm_storeu_si128(to + 1, _mm_alignr_epi8(dchg, feba, 8));
 }
 
-bool has_sha_instructions() {
+bool find_instructions() {
   // __builtin_cpu_supports knows no "sha" before GCC 14.
   constexpr unsigned kSha = 1U << 29;  // of EBX
   unsigned a = 0;
@@ -124,23 +121,21 @@ bool has_sha_instructions() {
   return __builtin_cpu_supports("sse4.1") && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
          (b & kSha) != 0;
 }
+#else
+constexpr auto blocks_by_instructions = blocks_by_cpp;
+
+bool find_instructions() { return false; }
+#endif
 
 }  // namespace
 
-Sha256Blocks sha256_instructions() {
-  static const bool has = has_sha_instructions();
-  return has ? blocks_by_instructions : nullptr;
-}
-#else
-Sha256Blocks sha256_instructions() { return nullptr; }
-#endif
-
-std::string sha256_hex(std::string_view bytes) {
-  const Sha256Blocks fast = sha256_instructions();
-  return sha256_hex(bytes, fast != nullptr ? fast : sha256_blocks);
+bool has_sha_instructions() {
+  static const bool has = find_instructions();
+  return has;
 }
 
-std::string sha256_hex(std::string_view bytes, Sha256Blocks take) {
+std::string sha256_hex(std::string_view bytes, bool by_instructions) {
+  const auto take = by_instructions ? blocks_by_instructions : blocks_by_cpp;
   std::array<std::uint32_t, 8> hash = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                        0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   const auto take_bytes = [&](std::string_view blocks) {
