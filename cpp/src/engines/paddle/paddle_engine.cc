@@ -252,7 +252,7 @@ Engine* create(const Config& config, const Model& model) {
 }  // namespace
 }  // namespace lenet
 
-extern "C" __attribute__((visibility("default"))) const lenet::PaddlePlugin& lenet_paddle_plugin() {
+extern "C" __attribute__((visibility("default"))) const lenet::PaddlePlugin* lenet_paddle_plugin() {
   static const lenet::PaddlePlugin plugin = {lenet::create, lenet::paddle_version()};
-  return plugin;
+  return &plugin;
 }

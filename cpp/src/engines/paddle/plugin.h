@@ -14,9 +14,9 @@ struct PaddlePlugin {
   std::string version;  ///< the library's, such as "3.3.1"; "unknown" when it does not say
 };
 
-/// What the plug-in exports.
+/// What the plug-in exports. Never gives null.
 constexpr const char* kPaddlePluginSymbol = "lenet_paddle_plugin";
-using GetPaddlePlugin = const PaddlePlugin& (*)();
+using GetPaddlePlugin = const PaddlePlugin* (*)();
 
 /// Opens the plug-in and the Paddle library on first use. Thread-safe.
 /// \throws Error FileNotFound, VersionMismatch, Unsupported, BackendFailure; a later call tries

@@ -95,7 +95,7 @@ PaddlePlugin open_plugin(const std::string& chosen) {
   void* handle = open_library((folder / kPluginFile).string(), RTLD_NOW | RTLD_LOCAL);
   const auto get = reinterpret_cast<GetPaddlePlugin>(dlsym(handle, kPaddlePluginSymbol));
   if (get == nullptr) fail_to_load();
-  const PaddlePlugin& opened = get();
+  const PaddlePlugin& opened = *get();
   const auto version = parse_version(opened.version);
   if (version < parse_version(LENET_PADDLE_MIN) || version >= parse_version(LENET_PADDLE_END)) {
     fail(ErrorCode::VersionMismatch,
