@@ -85,6 +85,14 @@ def test_wrong_usage_is_one_line(arguments, said, capsys):
     assert captured.out == ""
 
 
+@pytest.mark.parametrize(
+    "command", ["explain", "benchmark -m", "predict x.png -d", "predict x.png -m"]
+)
+def test_a_model_that_does_not_exist(command, capsys):
+    assert main([*command.split(), "nomodel"]) == 3
+    assert "there is no model nomodel: check the path, or export" in capsys.readouterr().err
+
+
 def values(command, *arguments):
     """What a command would get."""
     name, context = command, PARSED[command].make_context(command, list(arguments))

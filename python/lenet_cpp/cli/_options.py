@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lenet_cpp.cli._command import SETTINGS, run
+from lenet_cpp.errors import FileNotFound
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.models import MODELS
@@ -308,9 +309,18 @@ def command(
     )
 
 
+def existing_model(path: Path | None) -> Path | None:
+    """Return the folder or program of an exported model as the user named it, if there is one."""
+    if path is not None and not path.exists():
+        raise FileNotFound(
+            f"there is no model {path}: check the path, or export the model with lenet-cpp export"
+        )
+    return path
+
+
 def open_predictor(options: Options, engine: str, **settings: Any) -> Predictor:
     """Load the model that the options of ``EXPORTED_MODEL`` name, with the default for None."""
-    model = options.model_file
+    model = existing_model(options.model_file)
     kind = "model_dir" if model is not None and model.is_dir() else "model_file"
     settings |= {kind: model, **options.only("params_file", "precision")}
     given = {name: value for name, value in settings.items() if value is not None}

@@ -11,7 +11,7 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from lenet_cpp.cli._options import Options, command
+from lenet_cpp.cli._options import Options, command, existing_model
 from lenet_cpp.data.images import find_images
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.autolog import AutoLog
@@ -170,19 +170,21 @@ def py_infer(options: Options) -> int:
 
 def _exported(options: Options) -> dict[str, Path | None]:
     """Return the exported model that the options name, the bundled one when they name none."""
-    folder, program, params = options.model_dir, options.model_file, options.params_file
+    folder, program, params = (
+        existing_model(options.model_dir),
+        options.model_file,
+        options.params_file,
+    )
     if program is None:
         if params is not None:
             raise click.UsageError("-p goes with -m, the program whose parameters they are")
         return {"model_dir": folder or bundled_model_dir()}
     if folder is not None:
-        if not folder.is_dir():
-            raise FileNotFound(f"there is no folder {folder}")
         program, params = (
             folder / file if file is not None and (folder / file).exists() else file
             for file in (program, params)
         )
-    return {"model_file": program, "params_file": params}
+    return {"model_file": existing_model(program), "params_file": params}
 
 
 def _classify(
