@@ -144,6 +144,7 @@ def infer(options: Options) -> int:
     exported. The parameters have to be exactly those of the network; what is missing, unexpected
     or of another shape is listed.
     """
+    _refuse(options)
     sizes = {"class_dim": options.num_classes, "img_size": options.image_size}
     model = {"model_file": options.model, "params_file": options.params}
     return _classify(options, "dygraph", model, **sizes)
@@ -170,11 +171,9 @@ def py_infer(options: Options) -> int:
 
 def _exported(options: Options) -> dict[str, Path | None]:
     """Return the exported model that the options name, the bundled one when they name none."""
-    folder, program, params = (
-        existing_model(options.model_dir),
-        options.model_file,
-        options.params_file,
-    )
+    _refuse(options)
+    program, params = options.model_file, options.params_file
+    folder = existing_model(options.model_dir)
     if program is None:
         if params is not None:
             raise click.UsageError("-p goes with -m, the program whose parameters they are")
@@ -195,7 +194,6 @@ def _classify(
     **settings: Any,
 ) -> int:
     """Classify the images by ``model``, the arguments of ``load_predictor``; return the status."""
-    _refuse(options)
     images = find_images(options.image_file)
     made = InferenceEngine(
         engine_name,
