@@ -10,10 +10,23 @@
 namespace lenet::apps {
 
 /// `count` images of `images` from number `begin` on.
-TensorView slice(const Tensor& images, std::int64_t begin, std::int64_t count);
+inline TensorView slice(const Tensor& images, std::int64_t begin, std::int64_t count) {
+  TensorView view = images.view();
+  const std::int64_t row = static_cast<std::int64_t>(images.data.size()) / images.shape[0];
+  view.data += begin * row;
+  view.shape[0] = count;
+  return view;
+}
 
 /// Adds the rows of `part`, of the same shape, to those of `all`, which may still be empty.
-void append(Tensor& all, const Tensor& part);
+inline void append(Tensor& all, const Tensor& part) {
+  if (all.shape.empty()) {
+    all = part;
+    return;
+  }
+  all.data.insert(all.data.end(), part.data.begin(), part.data.end());
+  all.shape[0] += part.shape[0];
+}
 
 /// Detects values, such as float pixels from 0 to 255, far beyond what a model was trained on.
 /// \param model_file the model's program; `preprocess.json` beside it says what it takes

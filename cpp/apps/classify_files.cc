@@ -35,24 +35,22 @@ bool is_image(const fs::directory_entry& entry) {
          entry.path().filename().native()[0] != '.' && entry.is_regular_file(failed);
 }
 
-Names images_in(const std::string& folder) {
-  Names found;
+void add_folder(const std::string& folder, Names& images) {
+  const auto before = static_cast<std::ptrdiff_t>(images.size());
   try {
     for (const auto& entry : fs::directory_iterator(folder)) {
-      if (is_image(entry)) found.push_back(entry.path().string());
+      if (is_image(entry)) images.push_back(entry.path().string());
     }
   } catch (const fs::filesystem_error& error) {
     throw Error(ErrorCode::FileNotFound,
                 "cannot read folder '" + folder + "': " + error.code().message());
   }
-  if (found.empty()) {
-    std::string known;
-    for (const std::string_view suffix : kSuffixes) known += " " + std::string(suffix);
-    throw Error(ErrorCode::FileNotFound,
-                "'" + folder + "': no image in this folder; looked for" + known);
-  }
-  std::sort(found.begin(), found.end());
-  return found;
+  std::sort(images.begin() + before, images.end());
+  if (images.begin() + before < images.end()) return;
+  std::string known;
+  for (const std::string_view suffix : kSuffixes) known += " " + std::string(suffix);
+  throw Error(ErrorCode::FileNotFound,
+              "'" + folder + "': no image in this folder; looked for" + known);
 }
 
 Manifest parse_manifest(const nlohmann::json& document, const std::string& program) {
@@ -65,7 +63,6 @@ Manifest parse_manifest(const nlohmann::json& document, const std::string& progr
   return manifest;
 }
 
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr const char* kSpace = " \t\r\v\f";
 
 std::string stripped(const std::string& text) {
@@ -91,8 +88,7 @@ Names find_images(const Names& names) {
     std::error_code failed;
     const fs::file_status status = fs::status(name, failed);
     if (fs::is_directory(status)) {
-      const Names found = images_in(name);
-      images.insert(images.end(), found.begin(), found.end());
+      add_folder(name, images);
     } else if (!fs::exists(status)) {
       throw Error(ErrorCode::FileNotFound,
                   "cannot read '" + name + "': " + (failed ? failed.message() : "it is missing"));
@@ -135,9 +131,7 @@ Manifest read_manifest(const std::string& program, bool check_hashes) {
 
 Names read_class_names(const std::string& path) {
   std::string text = read_file(path);
-  if (text.compare(0, kByteOrderMark.size(), kByteOrderMark) == 0) {
-    text.erase(0, kByteOrderMark.size());
-  }
+  if (text.rfind("\xef\xbb\xbf", 0) == 0) text.erase(0, 3);  // the byte order mark
   try {
     static_cast<void>(nlohmann::json(text).dump());  // checks that it is UTF-8
   } catch (const nlohmann::json::exception&) {

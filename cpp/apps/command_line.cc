@@ -44,10 +44,9 @@ const CommandLine::Flag& CommandLine::find(const std::string& argument) const {
   if (nearest->name == name) return *nearest;
   const auto found = std::find_if(flags_.begin(), flags_.end(), begins_so);
   if (found != flags_.end() && std::count_if(found, flags_.end(), begins_so) == 1) return *found;
-  constexpr std::size_t kNear = 2;
-  const bool near = distance_of(name, nearest->name) <= kNear;
+  const bool is_near = distance_of(name, nearest->name) <= 2;
   throw UsageError("unknown option " + argument +
-                   (near ? "; did you mean --" + nearest->name + "?" : ""));
+                   (is_near ? "; did you mean --" + nearest->name + "?" : ""));
 }
 
 std::vector<std::string> CommandLine::parse(int argc, char** argv) const {

@@ -2,7 +2,6 @@
 /// The command line program that classifies image files.
 #include <algorithm>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "batches.h"
@@ -73,8 +72,10 @@ std::string classify(const ClassifyOptions& options) {
   const std::string model_file = predictor.config().model_file;
   const Manifest manifest = read_manifest(model_file, options.config.check_hashes);
   if (options.labels.empty()) names = manifest.classes;
-  std::optional<bool> softmax = options.softmax;
-  if (!softmax && manifest.softmax) softmax = !*manifest.softmax;
+  const auto has_softmax = [&] {
+    return manifest.softmax ? *manifest.softmax : predictor.ends_in_softmax();
+  };
+  const bool softmax = options.softmax ? *options.softmax : !has_softmax();
 
   std::vector<ImageResult> results;
   Tensor taken;  // by the model, when it is to be written: all of one shape
@@ -96,10 +97,8 @@ std::string classify(const ClassifyOptions& options) {
                                            to_string(outputs.shape));
     }
     check_names(names, classes, options, model_file);
-    if (!softmax) softmax = !predictor.ends_in_softmax();
-    const auto k = static_cast<std::size_t>(options.topk);
     for (const float* row = outputs.data.data(); begin != end; ++begin, row += classes) {
-      results.push_back({*begin, top_classes(row, classes, k, *softmax)});
+      results.push_back({*begin, top_classes(row, classes, options.topk, softmax)});
     }
   }
   stop_if_interrupted();

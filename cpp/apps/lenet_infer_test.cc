@@ -2,8 +2,6 @@
 /// The command line program: reads the flags, calls the library, prints what it found.
 #include <algorithm>
 #include <cstdio>
-#include <functional>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,9 +27,11 @@ namespace {
 
 constexpr std::int64_t kDefaultBatch = 64;
 
-/// Of a model that was exported for a fixed number of images a run, a multiple of it.
-std::int64_t default_batch(const TensorSpec& spec, bool from_file) {
-  const std::int64_t wanted = from_file ? kDefaultBatch : 1;
+/// As asked for; otherwise, of a model that was exported for a fixed number of images a run, a
+/// multiple of it.
+std::int64_t batch_size_of(const Options& options, const TensorSpec& spec) {
+  if (options.batch_size > 0) return options.batch_size;
+  const std::int64_t wanted = options.input.empty() ? 1 : kDefaultBatch;
   const std::int64_t fixed = spec.shape.empty() || spec.shape[0] < 1 ? 1 : spec.shape[0];
   return std::max<std::int64_t>(wanted / fixed, 1) * fixed;
 }
@@ -67,8 +67,9 @@ std::int64_t count_correct(const std::vector<std::int64_t>& classes, const std::
                                          " labels for " + std::to_string(classes.size()) +
                                          " images");
   }
-  return std::inner_product(labels.begin(), labels.end(), classes.begin(), std::int64_t{0},
-                            std::plus<>(), std::equal_to<>());
+  std::int64_t correct = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) correct += labels[i] == classes[i];
+  return correct;
 }
 
 std::string run(const Options& options) {
@@ -80,8 +81,7 @@ std::string run(const Options& options) {
   std::optional<Predictor> predictor;
   report.load_ms = 1e3 * seconds_of([&] { predictor.emplace(options.config); });
 
-  report.batch_size = options.batch_size > 0 ? options.batch_size
-                                             : default_batch(predictor->input_spec(), from_file);
+  report.batch_size = batch_size_of(options, predictor->input_spec());
   if (!from_file) images = zeros(predictor->input_spec(), report.batch_size);
   if (from_file && options.check_range) {
     const std::string warning = input_range_warning(images, predictor->config().model_file);
@@ -89,6 +89,7 @@ std::string run(const Options& options) {
       std::fprintf(stderr, "%s: warning: %s\n", LENET_PROGRAM, warning.c_str());
     }
   }
+  report.input = from_file ? options.input : "zeros (no --input)";
   report.input_shape = images.shape;
   const std::int64_t count = images.shape[0];
   report.batch_size = std::min(report.batch_size, std::max<std::int64_t>(count, 1));
@@ -121,9 +122,8 @@ std::string run(const Options& options) {
 
 std::string profile(const Options& options) {
   Predictor predictor(options.config);
-  const std::int64_t images =
-      options.batch_size > 0 ? options.batch_size : default_batch(predictor.input_spec(), false);
-  const Profile found = predictor.profile(images, options.repeats);
+  const Profile found =
+      predictor.profile(batch_size_of(options, predictor.input_spec()), options.repeats);
   stop_if_interrupted();
   if (!options.trace.empty()) write_atomically(options.trace, {to_trace(found)});
   if (options.format == Format::Json) return to_json(found) + "\n";
@@ -134,8 +134,7 @@ std::string work(int argc, char** argv) {
   const Options options = parse_options(argc, argv);
   if (options.help) return help_text(LENET_PROGRAM) + LENET_HELP;
   if (options.version) return version_text(LENET_PROGRAM);
-  if (options.profile) return profile(options);
-  return run(options);
+  return options.profile ? profile(options) : run(options);
 }
 
 }  // namespace

@@ -11,7 +11,6 @@
 #include "engines/native/machine_limits.h"
 
 int main(int argc, char** argv) {
-  using lenet::native::MultiplyAddLimit;
   constexpr int kExitUsage = 2;
   constexpr double kMaxSeconds = 60;
   constexpr double kMaxThreads = 1024;
@@ -29,7 +28,7 @@ int main(int argc, char** argv) {
     }
   }
   const auto count = static_cast<std::size_t>(threads);
-  std::vector<MultiplyAddLimit> limits(count);
+  std::vector<lenet::native::MultiplyAddLimit> limits(count);
   std::vector<std::thread> others;
   std::atomic<std::size_t> ready{0};
   const auto work = [&](std::size_t index) {
@@ -42,7 +41,7 @@ int main(int argc, char** argv) {
   work(0);
   for (auto& other : others) other.join();
   double total = 0;
-  for (const MultiplyAddLimit& limit : limits) total += limit.per_second;
+  for (const auto& limit : limits) total += limit.per_second;
   std::printf("{\"instructions\": \"%s\", \"threads\": %zu, \"multiply_adds_per_second\": %.6e}\n",
               limits[0].instructions, count, total);
   return std::fflush(stdout) == 0 ? 0 : 1;

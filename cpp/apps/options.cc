@@ -3,6 +3,18 @@
 #include "lenet/engines.h"
 
 namespace lenet::apps {
+
+/// Found by CommandLine::add.
+/// \param csv whether that is one of the formats of the program
+static void parse_value(const std::string& shown, const std::string& text, Format& value,
+                        bool csv) {
+  if (text != "text" && text != "json" && !(csv && text == "csv")) {
+    throw UsageError(shown + " is '" + text + "'; expected " +
+                     (csv ? "text, json or csv" : "text or json"));
+  }
+  value = text == "text" ? Format::Text : text == "json" ? Format::Json : Format::Csv;
+}
+
 namespace {
 
 /// What a model is and how it runs: the library's own options.
@@ -13,18 +25,10 @@ void add_config_flags(CommandLine& line, CommonOptions& options) {
     line.add(option.name, option.argument, option.help + names,
              [&](const std::string& shown, const std::string& value) {
                option.set(options.config, shown, value);
-               options.given.insert(option.name);
+               if (option.name == "precision") options.precision_given = true;
              });
   }
   line.add("int8", "", "the same as --precision=int8", options.int8);
-}
-
-Format parse_format(const std::string& shown, const std::string& value, bool csv) {
-  if (value == "text") return Format::Text;
-  if (value == "json") return Format::Json;
-  if (value == "csv" && csv) return Format::Csv;
-  throw UsageError(shown + " is '" + value + "'; expected " +
-                   (csv ? "text, json or csv" : "text or json"));
 }
 
 void add_information_flags(CommandLine& line, CommonOptions& options) {
@@ -63,9 +67,7 @@ CommandLine command_line(Options& options) {
            "with --profile: also write it as a Chrome trace, for Perfetto or chrome://tracing",
            options.trace);
   line.add("format", "text|json", "what to print on standard output (default: text)",
-           [&](const std::string& shown, const std::string& value) {
-             options.format = parse_format(shown, value, false);
-           });
+           options.format, false);
   add_information_flags(line, options);
   return line;
 }
@@ -87,14 +89,11 @@ CommandLine command_line(ClassifyOptions& options) {
            "whether the model gives logits, which softmax turns into probabilities (default: as "
            "manifest.json says, or else seen from the model's last operator)",
            [&](const std::string& shown, const std::string& value) {
-             parse_value(shown, value, options.softmax.emplace());
+             lenet::parse_value(shown, value, options.softmax.emplace());
            });
   line.add("batch_size", "N", "images a run (default: 1)", options.batch_size, 1);
   line.heading("Output");
-  line.add("format", "text|json|csv", "of the result (default: text)",
-           [&](const std::string& shown, const std::string& value) {
-             options.format = parse_format(shown, value, true);
-           });
+  line.add("format", "text|json|csv", "of the result (default: text)", options.format, true);
   line.add("output", "FILE",
            "write the result there instead of printing it; it appears whole or not at all",
            options.output);
@@ -116,7 +115,7 @@ void settle(CommonOptions& options) {
         "--model_dir stands instead of --model_file and --params_file, not beside them");
   }
   if (!options.int8) return;
-  if (options.given.count("precision") > 0 && config.precision != Precision::Int8) {
+  if (options.precision_given && config.precision != Precision::Int8) {
     throw UsageError(std::string("--int8 is short for --precision=int8, and --precision is ") +
                      to_string(config.precision));
   }
@@ -162,17 +161,15 @@ ClassifyOptions parse_classify_options(int argc, char** argv) {
 
 std::string help_text(const std::string& program) {
   Options unused;
-  const std::string call = "  " + program + " ";
-  const std::string indent(call.size(), ' ');
-  return "Runs an exported image classifier through the C++ inference engine.\n"
-         "\n" +
-         call + "--model_file=inference_model/lenet/lenet.pdmodel \\\n" + indent +
-         "--params_file=inference_model/lenet/lenet.pdiparams\n" + call +
-         "--model_dir=inference_model/lenet --input=digits.npy \\\n" + indent +
-         "--labels=labels.npy --output=logits.npy --repeats=1000\n"
-         "\n"
-         "Values follow '=' or a space. Without --input one image of zeros is run.\n" +
-         command_line(unused).help() + kExitCodes;
+  return "Runs an exported image classifier through the C++ inference engine.\n\n  " + program +
+         " --model_file=inference_model/lenet/lenet.pdmodel \\\n"
+         "      --params_file=inference_model/lenet/lenet.pdiparams\n  " +
+         program + " --model_dir=inference_model/lenet --input=digits.npy \\\n" +
+         R"(      --labels=labels.npy --output=logits.npy --repeats=1000
+
+Values follow '=' or a space. Without --input one image of zeros is run.
+)" + command_line(unused).help() +
+         kExitCodes;
 }
 
 std::string classify_help() {

@@ -4,9 +4,7 @@
 
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "command_line.h"
@@ -22,8 +20,8 @@ struct CommonOptions {
   std::string output;           ///< file; empty: none, or standard output
   std::int64_t batch_size = 0;  ///< images a run; 0: the program's default
   Format format = Format::Text;
-  bool int8 = false;                 ///< --precision=int8
-  std::set<std::string_view> given;  ///< names of options in `config`
+  bool int8 = false;  ///< --precision=int8
+  bool precision_given = false;
   bool help = false;
   bool version = false;
 };

@@ -67,10 +67,6 @@ int fail(const char* name, int code, const char* kind, const char* message) {
   return code;
 }
 
-int fail(const char* name, ErrorCode code, const char* message) {
-  return fail(name, static_cast<int>(code), to_string(code), message);
-}
-
 int print_out(const char* name, const std::string& text) {
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
   if (written && std::fflush(stdout) == 0) return 0;
@@ -81,6 +77,9 @@ int print_out(const char* name, const std::string& text) {
 }  // namespace
 
 int run_program(const char* name, const std::function<std::string()>& work) {
+  const auto failed = [&](ErrorCode code, const char* message) {
+    return fail(name, static_cast<int>(code), to_string(code), message);
+  };
   handle_signals();
   // Paddle's passes for bf16 and int8 report there; what the programs say they write to stderr.
   std::cerr.setstate(std::ios_base::failbit);
@@ -92,11 +91,11 @@ int run_program(const char* name, const std::function<std::string()>& work) {
     std::fprintf(stderr, "%s: %s (see --help)\n", name, error.what());
     return kExitUsage;
   } catch (const Error& error) {
-    return fail(name, error.code(), error.what());
+    return failed(error.code(), error.what());
   } catch (const std::bad_alloc&) {
-    return fail(name, ErrorCode::BackendFailure, "out of memory");
+    return failed(ErrorCode::BackendFailure, "out of memory");
   } catch (const std::exception& error) {
-    return fail(name, ErrorCode::BackendFailure, error.what());
+    return failed(ErrorCode::BackendFailure, error.what());
   }
 }
 

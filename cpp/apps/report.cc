@@ -19,59 +19,11 @@ using Names = std::vector<std::string>;
 
 constexpr std::size_t kImagesShown = 10;
 
-std::string input_name(const Options& options) {
-  return options.input.empty() ? "zeros (no --input)" : options.input;
-}
-
 double percent(const Report& report) {
   return 100.0 * static_cast<double>(*report.correct) / static_cast<double>(report.classes.size());
 }
 
-std::string format_text(const char* program, const Options& options, const Predictor& predictor,
-                        const Report& report) {
-  const Config& config = predictor.config();
-  const char* engine = to_string(config.engine);
-  std::string text = print("%s %s, %s %s: engine %s, accelerator %s, precision %s, threads %d\n",
-                           program, version(), engine, engine_version(config.engine).c_str(),
-                           engine, to_string(predictor.accelerator(report.batch_size)),
-                           to_string(config.precision), config.threads);
-  text += "model   " + config.model_file + "\n";
-  if (predictor.quantized() && config.precision != Precision::Int8 &&
-      supports_precision(config.engine, Precision::Int8)) {
-    text += "        quantized, but computed in float32: --int8 computes it in int8\n";
-  }
-  text += "input   " + input_name(options) + " " + to_string(report.input_shape) + "\n";
-  text += "output  " + predictor.output_spec().name + " " + to_string(report.output.shape) + "\n";
-  const std::size_t images = report.classes.size();
-  const float* value = report.output.data.data();
-  for (std::size_t i = 0; i < std::min(images, kImagesShown); ++i) {
-    text += print("image %zu: class %lld, logits", i, static_cast<long long>(report.classes[i]));
-    for (std::size_t j = 0; j < report.output.data.size() / images; ++j) {
-      text += print(" %.9g", static_cast<double>(*value++));
-    }
-    text += "\n";
-  }
-  if (images > kImagesShown) {
-    text += print("... and %zu more (--output=FILE.npy writes all)\n", images - kImagesShown);
-  }
-  if (report.correct) {
-    text += print("accuracy %.2f %% (%lld of %zu)\n", percent(report),
-                  static_cast<long long>(*report.correct), images);
-  }
-  text += print("load %.1f ms, first run %.3f ms (batch %lld)\n", report.load_ms,
-                report.first_run_ms, static_cast<long long>(report.batch_size));
-  if (!report.latency) return text;
-  const Latency& latency = *report.latency;
-  text += print("latency median %.4f ms, p90 %.4f ms, p99 %.4f ms, %.0f images/s", latency.median,
-                latency.p90, latency.p99, latency.images_per_second);
-  if (latency.runs < options.repeats) {
-    text += print(" (%lld of %d runs, ended by --max_seconds)",
-                  static_cast<long long>(latency.runs), options.repeats);
-  }
-  return text + "\n";
-}
-
-std::string format_json(const Options& options, const Predictor& predictor, const Report& report) {
+std::string format_json(const Predictor& predictor, const Report& report) {
   const Config& config = predictor.config();
   const std::string engine = to_string(config.engine);
   Json root;
@@ -84,7 +36,7 @@ std::string format_json(const Options& options, const Predictor& predictor, cons
   root["threads"] = config.threads;
   root["model_file"] = config.model_file;
   root["params_file"] = config.params_file;
-  root["input"] = input_name(options);
+  root["input"] = report.input;
   root["input_shape"] = report.input_shape;
   root["output_name"] = predictor.output_spec().name;
   root["output_shape"] = report.output.shape;
@@ -119,20 +71,6 @@ std::string name_of(const Names& names, std::int64_t class_id) {
 std::string shown(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](unsigned char byte) { return byte < ' ' || byte == 0x7f; }, '?');
-  return text;
-}
-
-std::string text_of(const std::vector<ImageResult>& results, const Names& names) {
-  std::string text;
-  for (const ImageResult& result : results) {
-    text += shown(result.file) + "\n";
-    for (const Prediction& prediction : result.predictions) {
-      std::string line = print("  %.6f  class %lld", static_cast<double>(prediction.probability),
-                               static_cast<long long>(prediction.class_id));
-      if (!names.empty()) line += "  " + shown(name_of(names, prediction.class_id));
-      text += line + "\n";
-    }
-  }
   return text;
 }
 
@@ -181,15 +119,55 @@ std::string json_of(const std::vector<ImageResult>& results, const Names& names)
 
 std::string format_report(const char* program, const Options& options, const Predictor& predictor,
                           const Report& report) {
-  return options.format == Format::Json ? format_json(options, predictor, report)
-                                        : format_text(program, options, predictor, report);
+  if (options.format == Format::Json) return format_json(predictor, report);
+  const Config& config = predictor.config();
+  const char* engine = to_string(config.engine);
+  std::string text = print("%s %s, %s %s: engine %s, accelerator %s, precision %s, threads %d\n",
+                           program, version(), engine, engine_version(config.engine).c_str(),
+                           engine, to_string(predictor.accelerator(report.batch_size)),
+                           to_string(config.precision), config.threads);
+  text += "model   " + config.model_file + "\n";
+  if (predictor.quantized() && config.precision != Precision::Int8 &&
+      supports_precision(config.engine, Precision::Int8)) {
+    text += "        quantized, but computed in float32: --int8 computes it in int8\n";
+  }
+  text += "input   " + report.input + " " + to_string(report.input_shape) + "\n";
+  text += "output  " + predictor.output_spec().name + " " + to_string(report.output.shape) + "\n";
+  const std::size_t images = report.classes.size();
+  const float* value = report.output.data.data();
+  for (std::size_t i = 0; i < std::min(images, kImagesShown); ++i) {
+    text += print("image %zu: class %lld, logits", i, static_cast<long long>(report.classes[i]));
+    for (std::size_t j = 0; j < report.output.data.size() / images; ++j) {
+      text += print(" %.9g", static_cast<double>(*value++));
+    }
+    text += "\n";
+  }
+  if (images > kImagesShown) {
+    text += print("... and %zu more (--output=FILE.npy writes all)\n", images - kImagesShown);
+  }
+  if (report.correct) {
+    text += print("accuracy %.2f %% (%lld of %zu)\n", percent(report),
+                  static_cast<long long>(*report.correct), images);
+  }
+  text += print("load %.1f ms, first run %.3f ms (batch %lld)\n", report.load_ms,
+                report.first_run_ms, static_cast<long long>(report.batch_size));
+  if (!report.latency) return text;
+  const Latency& latency = *report.latency;
+  text += print("latency median %.4f ms, p90 %.4f ms, p99 %.4f ms, %.0f images/s", latency.median,
+                latency.p90, latency.p99, latency.images_per_second);
+  if (latency.runs < options.repeats) {
+    text += print(" (%lld of %d runs, ended by --max_seconds)",
+                  static_cast<long long>(latency.runs), options.repeats);
+  }
+  return text + "\n";
 }
 
-std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, std::size_t k,
+std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, int k,
                                     bool softmax) {
   std::vector<std::size_t> order(classes);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  const auto end = order.begin() + static_cast<std::ptrdiff_t>(std::min(k, classes));
+  const auto end =
+      order.begin() + static_cast<std::ptrdiff_t>(std::min(static_cast<std::size_t>(k), classes));
   // By the outputs themselves: different logits may round to one probability.
   const auto rank = [&](std::size_t i) {
     return std::isnan(outputs[i]) ? -std::numeric_limits<float>::infinity() : outputs[i];
@@ -214,7 +192,18 @@ std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, s
 std::string format_results(const std::vector<ImageResult>& results, const Names& names,
                            Format format) {
   if (format == Format::Json) return json_of(results, names);
-  return format == Format::Csv ? csv_of(results, names) : text_of(results, names);
+  if (format == Format::Csv) return csv_of(results, names);
+  std::string text;
+  for (const ImageResult& result : results) {
+    text += shown(result.file) + "\n";
+    for (const Prediction& prediction : result.predictions) {
+      std::string line = print("  %.6f  class %lld", static_cast<double>(prediction.probability),
+                               static_cast<long long>(prediction.class_id));
+      if (!names.empty()) line += "  " + shown(name_of(names, prediction.class_id));
+      text += line + "\n";
+    }
+  }
+  return text;
 }
 
 }  // namespace lenet::apps

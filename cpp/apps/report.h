@@ -16,6 +16,7 @@ namespace lenet::apps {
 
 /// Of a run of lenet_infer_test.
 struct Report {
+  std::string input;  ///< the file, or what was used instead
   Shape input_shape;
   Tensor output;
   std::vector<std::int64_t> classes;    ///< the greatest output of each image
@@ -44,8 +45,7 @@ struct ImageResult {
 
 /// The `k` greatest of `outputs`, the lower number first when two are equal.
 /// \param softmax whether probabilities are still to be made of them
-std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, std::size_t k,
-                                    bool softmax);
+std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, int k, bool softmax);
 
 /// \param names of all classes; empty when they are not known
 /// \returns text: a table; csv and json: as lenet-cpp predict writes them.

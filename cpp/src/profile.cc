@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "lenet/version.h"
@@ -68,17 +69,15 @@ std::string dump(const Json& document) {
   return document.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-std::int64_t integer(double number) { return static_cast<std::int64_t>(number); }
-
 Json json_of(const LayerProfile& layer) {
   Json json;
   json["name"] = layer.name;
   json["kernel"] = layer.kernel;
   json["layout"] = layer.layout;
   json["output"] = layer.output;
-  json["multiply_adds"] = integer(layer.multiply_adds);
-  json["weight_bytes"] = integer(layer.weight_bytes);
-  json["activation_bytes"] = integer(layer.activation_bytes);
+  json["multiply_adds"] = std::llround(layer.multiply_adds);
+  json["weight_bytes"] = std::llround(layer.weight_bytes);
+  json["activation_bytes"] = std::llround(layer.activation_bytes);
   json["microseconds"] = layer.microseconds;
   json["time_share"] = layer.time_share;
   json["multiply_add_share"] = layer.multiply_add_share;
@@ -102,11 +101,8 @@ std::string to_table(const Profile& profile) {
       images, profile.microseconds, profile.microseconds / images,
       percent(profile.multiply_add_share).c_str(), profile.runs);
   for (const ProfilePart& part : profile.parts) {
-    text +=
-        print("\n%lld image%s", static_cast<long long>(part.images), part.images == 1 ? "" : "s");
-    if (part.at_once < part.images) {
-      text += print(", %lld at a time", static_cast<long long>(part.at_once));
-    }
+    text += "\n" + std::to_string(part.images) + (part.images == 1 ? " image" : " images");
+    if (part.at_once < part.images) text += ", " + std::to_string(part.at_once) + " at a time";
     text += "\n" + table_of(part);
   }
   return text + R"(
@@ -129,7 +125,7 @@ std::string to_json(const Profile& profile) {
   json["runs"] = profile.runs;
   json["images"] = profile.images;
   json["microseconds"] = profile.microseconds;
-  json["multiply_adds"] = integer(profile.multiply_adds);
+  json["multiply_adds"] = std::llround(profile.multiply_adds);
   json["multiply_add_share"] = profile.multiply_add_share;
   json["multiply_add_limit"] = profile.multiply_add_limit;
   json["memory_limit"] = profile.memory_limit;
