@@ -6,10 +6,12 @@
 #include <new>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "config_option.h"
 #include "lenet/config.h"
 #include "lenet/error.h"
+#include "lenet/image_pipeline.h"
 #include "lenet/predictor.h"
 #include "lenet/version.h"
 
@@ -20,7 +22,11 @@ struct lenet_config {
 struct lenet_predictor {
   lenet::Predictor predictor;
   lenet::TensorView input = {};  // kept for the memory of its shape
-  lenet::Tensor output = {};
+  std::vector<lenet::Tensor> outputs = {};
+};
+
+struct lenet_pipeline {
+  lenet::ImagePipeline pipeline;
 };
 
 namespace {
@@ -65,13 +71,34 @@ lenet_tensor_spec spec_of(const lenet::TensorSpec& spec) {
   return {spec.name.c_str(), spec.dtype.c_str(), spec.shape.data(), spec.shape.size()};
 }
 
-/// \param make returns a lenet::Predictor
-template <typename Make>
-lenet_status create(lenet_predictor** predictor, lenet_error* error, Make&& make) {
+/// \param make gives what is in the handle
+template <typename Handle, typename Make>
+lenet_status create(Handle** handle, const char* name, lenet_error* error, Make&& make) {
   return guarded(error, [&] {
-    *required(predictor, "predictor") = nullptr;
-    *predictor = new lenet_predictor{make()};
+    *required(handle, name) = nullptr;
+    *handle = new Handle{make()};
   });
+}
+
+/// \param run gives what the predictor makes of the input
+template <typename Run>
+lenet_status run_guarded(lenet_predictor* predictor, const lenet_input* input, lenet_error* error,
+                         Run&& run) {
+  return guarded(error, [&] {
+    lenet_predictor& own = *required(predictor, "predictor");
+    required(input, "input");
+    if (input->rank > 0) required(input->shape, "shape");
+    own.input.data = input->data;
+    own.input.shape.assign(input->shape, input->shape + input->rank);
+    own.input.pixels = input->pixels;
+    own.input.table = nullptr;
+    if (input->pipeline != nullptr) own.input.table = input->pipeline->pipeline.view({}, {}).table;
+    run(own);
+  });
+}
+
+lenet_output output_of(const lenet::Tensor& tensor) {
+  return {tensor.data.data(), tensor.data.size(), tensor.shape.data(), tensor.shape.size()};
 }
 
 }  // namespace
@@ -92,7 +119,7 @@ void lenet_config_free(lenet_config* config) { delete config; }
 
 lenet_status lenet_predictor_create(const lenet_config* config, lenet_predictor** predictor,
                                     lenet_error* error) {
-  return create(predictor, error,
+  return create(predictor, "predictor", error,
                 [&] { return lenet::Predictor(required(config, "config")->config); });
 }
 
@@ -100,7 +127,7 @@ lenet_status lenet_predictor_create_from_memory(const lenet_config* config, cons
                                                 size_t program_size, const void* params,
                                                 size_t params_size, lenet_predictor** predictor,
                                                 lenet_error* error) {
-  return create(predictor, error, [&] {
+  return create(predictor, "predictor", error, [&] {
     const lenet::Config& known = required(config, "config")->config;
     if (program_size > 0) required(program, "program");
     if (params_size > 0) required(params, "params");
@@ -111,7 +138,8 @@ lenet_status lenet_predictor_create_from_memory(const lenet_config* config, cons
 
 lenet_status lenet_predictor_clone(const lenet_predictor* origin, lenet_predictor** predictor,
                                    lenet_error* error) {
-  return create(predictor, error, [&] { return required(origin, "origin")->predictor.clone(); });
+  return create(predictor, "predictor", error,
+                [&] { return required(origin, "origin")->predictor.clone(); });
 }
 
 void lenet_predictor_free(lenet_predictor* predictor) { delete predictor; }
@@ -123,27 +151,64 @@ lenet_status lenet_predictor_input_spec(const lenet_predictor* predictor, lenet_
   });
 }
 
-lenet_status lenet_predictor_output_spec(const lenet_predictor* predictor, lenet_tensor_spec* spec,
-                                         lenet_error* error) {
+lenet_status lenet_predictor_output_count(const lenet_predictor* predictor, size_t* count,
+                                          lenet_error* error) {
   return guarded(error, [&] {
-    *required(spec, "spec") = spec_of(required(predictor, "predictor")->predictor.output_spec());
+    *required(count, "count") = required(predictor, "predictor")->predictor.output_specs().size();
   });
 }
 
-lenet_status lenet_predictor_run(lenet_predictor* predictor, const float* data,
-                                 const int64_t* shape, size_t rank, lenet_output* output,
-                                 lenet_error* error) {
+lenet_status lenet_predictor_output_spec(const lenet_predictor* predictor, size_t index,
+                                         lenet_tensor_spec* spec, lenet_error* error) {
   return guarded(error, [&] {
-    lenet_predictor& own = *required(predictor, "predictor");
-    lenet_output& result = *required(output, "output");
-    if (rank > 0) required(shape, "shape");
-    own.input.data = data;
-    own.input.shape.assign(shape, shape + rank);
-    own.predictor.run(own.input, own.output);
-    result = {own.output.data.data(), own.output.data.size(), own.output.shape.data(),
-              own.output.shape.size()};
+    const auto& specs = required(predictor, "predictor")->predictor.output_specs();
+    if (index >= specs.size()) {
+      throw lenet::Error(ErrorCode::BadInput, "index is " + std::to_string(index) +
+                                                  "; expected less than the number of outputs, " +
+                                                  std::to_string(specs.size()));
+    }
+    *required(spec, "spec") = spec_of(specs[index]);
   });
 }
+
+lenet_status lenet_predictor_run(lenet_predictor* predictor, const lenet_input* input,
+                                 lenet_output* output, lenet_error* error) {
+  return run_guarded(predictor, input, error, [&](lenet_predictor& own) {
+    required(output, "output");
+    own.outputs.resize(1);
+    own.predictor.run(own.input, own.outputs[0]);
+    *output = output_of(own.outputs[0]);
+  });
+}
+
+lenet_status lenet_predictor_run_into(lenet_predictor* predictor, const lenet_input* input,
+                                      float* output, size_t size, lenet_error* error) {
+  return run_guarded(predictor, input, error,
+                     [&](lenet_predictor& own) { own.predictor.run(own.input, output, size); });
+}
+
+lenet_status lenet_predictor_run_outputs(lenet_predictor* predictor, const lenet_input* input,
+                                         const char* const* names, size_t count,
+                                         lenet_output* outputs, lenet_error* error) {
+  return run_guarded(predictor, input, error, [&](lenet_predictor& own) {
+    std::vector<std::string> wanted;
+    for (size_t i = 0; i < count; ++i) {
+      wanted.emplace_back(required(required(names, "names")[i], "names[i]"));
+    }
+    if (count == 0) throw lenet::Error(ErrorCode::BadInput, "count is 0; expected 1 or more");
+    required(outputs, "outputs");
+    own.outputs = own.predictor.run_outputs(own.input, wanted);
+    std::transform(own.outputs.begin(), own.outputs.end(), outputs, output_of);
+  });
+}
+
+lenet_status lenet_pipeline_create(const char* description, lenet_pipeline** pipeline,
+                                   lenet_error* error) {
+  return create(pipeline, "pipeline", error,
+                [&] { return lenet::ImagePipeline::parse(required(description, "description")); });
+}
+
+void lenet_pipeline_free(lenet_pipeline* pipeline) { delete pipeline; }
 
 lenet_status lenet_predictor_cancel(lenet_predictor* predictor, lenet_error* error) {
   return guarded(error, [&] { required(predictor, "predictor")->predictor.cancel(); });

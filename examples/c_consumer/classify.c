@@ -4,31 +4,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The images of an IDX file as grey levels from 0 to 1; NULL when it is none. */
-static float* read_images(const char* path, int64_t shape[4]) {
+/* The images of an IDX file as grey levels from 0 to 255; NULL when it is none. */
+static uint8_t* read_images(const char* path, int64_t shape[4]) {
   unsigned char head[16];
-  float* images = NULL;
-  size_t i, pixels = 0;
+  uint8_t* images = NULL;
   FILE* file = fopen(path, "rb");
   if (file == NULL) return NULL;
   if (fread(head, 1, sizeof head, file) == sizeof head && head[2] == 8 && head[3] == 3) {
-    for (i = 0; i < 3; ++i) {
+    for (int i = 0; i < 3; ++i) {
       const unsigned char* size = head + 4 + 4 * i;
       shape[i == 0 ? 0 : i + 1] = (int64_t)size[0] << 24 | size[1] << 16 | size[2] << 8 | size[3];
     }
     shape[1] = 1; /* channel */
     if (shape[0] <= 100000 && shape[2] <= 1000 && shape[3] <= 1000) {
-      pixels = (size_t)(shape[0] * shape[2] * shape[3]);
-      images = malloc((pixels + 1) * sizeof *images);
-    }
-  }
-  for (i = 0; images != NULL && i < pixels; ++i) {
-    const int level = getc(file);
-    if (level == EOF) { /* shorter than its head says */
-      free(images);
-      images = NULL;
-    } else {
-      images[i] = (float)level / 255.0F;
+      const size_t pixels = (size_t)(shape[0] * shape[2] * shape[3]);
+      images = malloc(pixels + 1);
+      if (images != NULL && fread(images, 1, pixels, file) != pixels) {
+        free(images); /* shorter than its head says */
+        images = NULL;
+      }
     }
   }
   fclose(file);
@@ -53,7 +47,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   int64_t shape[4];
-  float* images = read_images(argv[2], shape);
+  uint8_t* images = read_images(argv[2], shape);
   if (images == NULL) {
     fprintf(stderr, "classify: %s is no IDX file of images\n", argv[2]);
     return 1;
@@ -66,7 +60,8 @@ int main(int argc, char** argv) {
   if (status == LENET_OK) status = lenet_config_set(config, "threads", "2", &error);
   if (status == LENET_OK) status = lenet_predictor_create(config, &predictor, &error);
   if (status == LENET_OK) {
-    status = lenet_predictor_run(predictor, images, shape, 4, &logits, &error);
+    const lenet_input input = {.pixels = images, .shape = shape, .rank = 4};
+    status = lenet_predictor_run(predictor, &input, &logits, &error);
   }
   if (status == LENET_OK) {
     print_classes(&logits);

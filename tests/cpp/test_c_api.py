@@ -26,6 +26,10 @@ class Spec(ctypes.Structure):
     _fields_ = (("name", c_char_p), ("dtype", c_char_p), *SHAPE)
 
 
+class Input(ctypes.Structure):
+    _fields_ = (("data", c_void_p), ("pixels", c_void_p), *SHAPE, ("pipeline", c_void_p))
+
+
 class Output(ctypes.Structure):
     _fields_ = (("data", POINTER(c_float)), ("size", c_size_t), *SHAPE)
 
@@ -69,15 +73,20 @@ def predictor(library, call, config):
     library.lenet_predictor_free(predictor)
 
 
-def shape_of(x):
-    return (c_int64 * x.ndim)(*x.shape), c_size_t(x.ndim)
+def input_of(x, pipeline=None):
+    data = (None, x.ctypes.data) if x.dtype == np.uint8 else (x.ctypes.data, None)
+    return byref(Input(*data, (c_int64 * x.ndim)(*x.shape), x.ndim, pipeline))
 
 
-def run(call, predictor, x):
-    output = Output()
-    call("predictor_run", predictor, x.ctypes.data_as(c_void_p), *shape_of(x), byref(output))
+def array_of(output):
     y = np.ctypeslib.as_array(output.data, (output.size,))
-    return y.reshape(output.shape[: output.rank]), output
+    return y.reshape(output.shape[: output.rank])
+
+
+def run(call, predictor, x, pipeline=None):
+    output = Output()
+    call("predictor_run", predictor, input_of(x, pipeline), byref(output))
+    return array_of(output), output
 
 
 def test_the_same_bits_as_in_python(library, call, config, predictor, model_dir):
@@ -117,11 +126,39 @@ def test_a_model_in_memory(library, call, model_dir):
     library.lenet_config_free(config)
 
 
+def test_pixels_memory_of_the_callers_and_outputs_by_name(library, call, predictor, model_dir):
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 28, 28, 1), np.uint8)
+    description, pipeline = (model_dir / "preprocess.json").read_bytes(), c_void_p()
+    call("pipeline_create", description, byref(pipeline))
+    expected = lenet_cpp.Predictor(model_dir=model_dir).run(pixels[..., 0] / np.float32(255))
+    assert np.array_equal(run(call, predictor, pixels, pipeline)[0], expected)
+    assert np.array_equal(run(call, predictor, pixels.reshape(3, 1, 28, 28))[0], expected)
+    library.lenet_pipeline_free(pipeline)
+    x, memory, spec = pixels.reshape(3, 1, 28, 28), np.empty((3, 10), "float32"), Spec()
+    call("predictor_run_into", predictor, input_of(x), c_void_p(memory.ctypes.data), c_size_t(30))
+    assert np.array_equal(memory, expected)
+    call("predictor_output_spec", predictor, c_size_t(0), byref(spec))
+    outputs = (Output * 1)()
+    named = partial(call, "predictor_run_outputs", predictor, input_of(x))
+    named((c_char_p * 1)(spec.name), c_size_t(1), outputs)
+    assert np.array_equal(array_of(outputs[0]), expected)
+    assert "'no'" in named((c_char_p * 1)(b"no"), c_size_t(1), outputs, code=6)
+    assert "count is 0" in named(None, c_size_t(0), outputs, code=BAD_INPUT)
+    assert "'names[i]' is NULL" in named((c_char_p * 1)(), c_size_t(1), outputs, code=BAD_INPUT)
+    call("pipeline_create", b"{}", byref(pipeline), code=4)
+    assert pipeline.value is None
+
+
 def test_specs(call, predictor, model_dir):
     known = lenet_cpp.Predictor(model_dir=model_dir)
-    for which in ("input", "output"):
+    count = c_size_t()
+    call("predictor_output_count", predictor, byref(count))
+    assert count.value == len(known.output_specs)
+    text = call("predictor_output_spec", predictor, count, byref(Spec()), code=BAD_INPUT)
+    assert "index is 1" in text
+    for which, index in (("input", ()), ("output", (c_size_t(0),))):
         spec = Spec()
-        call(f"predictor_{which}_spec", predictor, byref(spec))
+        call(f"predictor_{which}_spec", predictor, *index, byref(spec))
         expected = getattr(known, f"{which}_spec")
         assert (spec.name.decode(), spec.dtype.decode()) == (expected.name, expected.dtype)
         assert tuple(spec.shape[: spec.rank]) == expected.shape
@@ -143,17 +180,18 @@ def test_options_have_the_names_of_python(call, config):
 
 def test_errors(library, call, config, predictor):
     x = np.zeros((1, 1, 28, 27), "float32")
-    data, output = x.ctypes.data_as(c_void_p), Output(size=7)
+    data, output = x.ctypes.data, Output(size=7)
     shape = (c_int64 * 4)(1, 1, 28, 28)
     for arguments, words in (
-        ((data, *shape_of(x)), "[1, 1, 28, 27]"),
-        ((data, shape, c_size_t(0)), "[]"),
-        ((data, (c_int64 * 4)(-1, 1, 28, 28), c_size_t(4)), "[N, 1, 28, 28]"),
-        ((data, (c_int64 * 4)(2**62, 1, 28, 28), c_size_t(4)), "28"),
-        ((None, shape, c_size_t(4)), "no data"),
-        ((data, None, c_size_t(4)), "'shape'"),
+        ((data, None, (c_int64 * 4)(1, 1, 28, 27), 4), "[1, 1, 28, 27]"),
+        ((data, None, shape, 0), "[]"),
+        ((data, None, (c_int64 * 4)(-1, 1, 28, 28), 4), "[N, 1, 28, 28]"),
+        ((data, None, (c_int64 * 4)(2**62, 1, 28, 28), 4), "28"),
+        ((None, None, shape, 4), "no data"),
+        ((data, None, None, 4), "'shape'"),
     ):
-        text = call("predictor_run", predictor, *arguments, byref(output), code=BAD_INPUT)
+        given = byref(Input(*arguments))
+        text = call("predictor_run", predictor, given, byref(output), code=BAD_INPUT)
         assert words in text
         assert output.size == 7
     call("config_set", config, b"model_dir", ("x" + "é" * 600).encode())
@@ -168,7 +206,7 @@ def test_errors(library, call, config, predictor):
 def test_a_run_ends_when_cancelled_or_late(library, call, config, predictor):
     call("predictor_cancel", predictor)  # nothing runs
     x = np.zeros((20_000, 1, 28, 28), "float32")
-    arguments = (x.ctypes.data_as(c_void_p), *shape_of(x), byref(Output()))
+    arguments = (input_of(x), byref(Output()))
     done = []
     failing = partial(call, "predictor_run", code=BACKEND_FAILURE)
     runner = Thread(target=lambda: done.append(failing(predictor, *arguments)))
@@ -185,17 +223,15 @@ def test_a_run_ends_when_cancelled_or_late(library, call, config, predictor):
 
 
 def test_null(library, call, config, predictor):
-    out, spec = byref(c_void_p()), byref(Spec())
+    out, spec, images = byref(c_void_p()), byref(Spec()), input_of(np.zeros((0, 1, 28, 28), "f4"))
     for name, *arguments in (
         *[("config_set", config, b"threads", b"1"), ("predictor_create", config, out)],
         *[("predictor_clone", predictor, out), ("predictor_input_spec", predictor, spec)],
-        *[("predictor_output_spec", predictor, spec), ("predictor_cancel", predictor)],
+        *[("predictor_output_count", predictor, out), ("predictor_cancel", predictor)],
+        *[("pipeline_create", b"{}", out), ("predictor_run", predictor, images, byref(Output()))],
     ):
         for i in range(len(arguments)):
             nothing = [*arguments[:i], None, *arguments[i + 1 :]]
             assert "is NULL" in call(name, *nothing, code=BAD_INPUT)
-    images = (None, (c_int64 * 4)(0, 1, 28, 28), c_size_t(4))
-    assert "'predictor'" in call("predictor_run", None, *images, byref(Output()), code=BAD_INPUT)
-    assert "'output'" in call("predictor_run", predictor, *images, None, code=BAD_INPUT)
     library.lenet_config_free(None)
     library.lenet_predictor_free(None)

@@ -63,7 +63,10 @@ typedef struct lenet_config lenet_config;
 /// A loaded model.
 typedef struct lenet_predictor lenet_predictor;
 
-/// What a model declares about its input or output; valid as long as the predictor.
+/// The preprocessing that a preprocess.json describes.
+typedef struct lenet_pipeline lenet_pipeline;
+
+/// What a model declares about its input or an output; valid as long as the predictor.
 typedef struct lenet_tensor_spec {
   const char* name;
   const char* dtype;     ///< "float32"
@@ -71,7 +74,19 @@ typedef struct lenet_tensor_spec {
   size_t rank;
 } lenet_tensor_spec;
 
-/// The output of a run, in row-major order; valid until the predictor runs again or is freed.
+/// What a run takes, in row-major order: values, or pixels, which become values where they are
+/// read.
+typedef struct lenet_input {
+  const float* data;      ///< the product of the shape; NULL where that is 0, or for pixels. Their
+                          ///< unit is the model's: for the bundled LeNet, grey levels from 0 to 1
+  const uint8_t* pixels;  ///< NULL, or instead of `data` values from 0 to 255
+  const int64_t* shape;   ///< `rank` sizes: those of the input's spec, with any number of images
+  size_t rank;            ///< in front; of pixels for a pipeline [N, height, width, channels]
+  const lenet_pipeline*
+      pipeline;  ///< whose Normalize the pixels get; NULL: they are divided by 255
+} lenet_input;
+
+/// An output of a run, in row-major order; valid until the predictor runs again or is freed.
 typedef struct lenet_output {
   const float* data;     ///< `size` values
   size_t size;           ///< the product of the shape
@@ -117,16 +132,37 @@ LENET_API void lenet_predictor_free(lenet_predictor* predictor);
 LENET_API lenet_status lenet_predictor_input_spec(const lenet_predictor* predictor,
                                                   lenet_tensor_spec* spec, lenet_error* error);
 
-LENET_API lenet_status lenet_predictor_output_spec(const lenet_predictor* predictor,
+/// The number of outputs, 1 or more; see lenet::Predictor::output_specs.
+LENET_API lenet_status lenet_predictor_output_count(const lenet_predictor* predictor, size_t* count,
+                                                    lenet_error* error);
+
+/// \param index below the number of outputs
+LENET_API lenet_status lenet_predictor_output_spec(const lenet_predictor* predictor, size_t index,
                                                    lenet_tensor_spec* spec, lenet_error* error);
 
-/// \param data the product of the shape, in values, row-major; may be NULL where that is 0. Their
-///   unit is the model's: for the bundled LeNet, grey levels from 0 to 1
-/// \param shape `rank` sizes: those of the input's spec, with any number of images in front
-/// \param output is filled in
-LENET_API lenet_status lenet_predictor_run(lenet_predictor* predictor, const float* data,
-                                           const int64_t* shape, size_t rank, lenet_output* output,
-                                           lenet_error* error);
+/// Runs for the first output. \param output is filled in
+LENET_API lenet_status lenet_predictor_run(lenet_predictor* predictor, const lenet_input* input,
+                                           lenet_output* output, lenet_error* error);
+
+/// The same into memory of the caller's.
+/// \param output room for `size` values, exactly those of the output
+LENET_API lenet_status lenet_predictor_run_into(lenet_predictor* predictor,
+                                                const lenet_input* input, float* output,
+                                                size_t size, lenet_error* error);
+
+/// Runs once for several outputs. LENET_UNSUPPORTED: the engine gives none of that name.
+/// \param names of the specs of the outputs, each once
+/// \param outputs `count` of them are filled in, in the order of the names
+LENET_API lenet_status lenet_predictor_run_outputs(lenet_predictor* predictor,
+                                                   const lenet_input* input,
+                                                   const char* const* names, size_t count,
+                                                   lenet_output* outputs, lenet_error* error);
+
+/// \param description what a preprocess.json holds; its steps before Normalize are the caller's
+LENET_API lenet_status lenet_pipeline_create(const char* description, lenet_pipeline** pipeline,
+                                             lenet_error* error);
+
+LENET_API void lenet_pipeline_free(lenet_pipeline* pipeline);
 
 /// Ends the run that another thread is in, if there is one: that returns LENET_BACKEND_FAILURE, and
 /// the predictor can be used again. LENET_UNSUPPORTED with the Paddle engine. See also the option
