@@ -25,9 +25,12 @@ namespace {
 template <typename Number>
 using Array = py::array_t<Number, py::array::c_style>;
 
-TensorView view_of(const Array<float>& array) {
-  return {array.data(), Shape(array.shape(), array.shape() + array.ndim())};
+template <typename Number>
+Shape shape_of(const Array<Number>& array) {
+  return Shape(array.shape(), array.shape() + array.ndim());
 }
+
+TensorView view_of(const Array<float>& array) { return {array.data(), shape_of(array)}; }
 
 /// An array that owns the tensor's values.
 Array<float> to_numpy(Tensor tensor) {
@@ -76,6 +79,14 @@ py::class_<Runner, Held<Runner>> register_runner(py::module_& module, const char
             return to_numpy(in_turn(self, [&](auto& runner) { return runner.run(view); }));
           },
           py::arg("images").noconvert())
+      .def(
+          "run",
+          [](Runner& self, const Array<std::uint8_t>& pixels, const ImagePipeline* pipeline) {
+            TensorView view{nullptr, shape_of(pixels), pixels.data()};
+            if (pipeline != nullptr) view = pipeline->view(view.pixels, view.shape);
+            return to_numpy(in_turn(self, [&](auto& runner) { return runner.run(view); }));
+          },
+          py::arg("images").noconvert(), py::arg("pipeline") = py::none())
       .def(
           "accelerator",
           [](Runner& self, std::int64_t images) {  // run_layers may exchange the engine
@@ -178,10 +189,15 @@ void register_predictors(py::module_& module) {
       .def("__call__", &prepare, py::arg("pixels").noconvert());
   register_predictor(module);
   register_runner<PredictorPool>(module, "PredictorPool")
-      .def(py::init([](const Config& config, std::size_t size) {
-             return load<PredictorPool>([&] { return PredictorPool(config, size); });
+      .def(py::init([](const Config& config, std::size_t size,
+                       std::optional<std::string_view> program, std::string_view params) {
+             return load<PredictorPool>([&] {
+               return program ? PredictorPool(config, {*program, params}, size)
+                              : PredictorPool(config, size);
+             });
            }),
-           py::arg("config"), py::arg("size"))
+           py::arg("config"), py::arg("size"), py::arg("program") = py::none(),
+           py::arg("params") = "")
       .def("__len__", &PredictorPool::size);
 }
 

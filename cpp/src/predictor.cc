@@ -38,7 +38,7 @@ void require_options(const Config& config) {
 
 void require_shape(const TensorView& input, const TensorSpec& spec) {
   const Shape& given = input.shape;
-  const bool by_table = input.pixels != nullptr && input.table != nullptr;
+  const bool by_table = input.table != nullptr;
   const std::size_t rank = spec.shape.size();
   // Of the dimension of the model that is the i-th here: channels are the last one of such pixels.
   const auto expected = [&](std::size_t i) {
@@ -291,6 +291,9 @@ void Predictor::run_into(const TensorView& input, Destination* first, std::size_
   require_shape(input, state.input);
   const std::size_t count = element_count(input.shape);
   const bool pixels = input.pixels != nullptr;
+  if (input.data != nullptr && (pixels || input.table != nullptr)) {
+    throw Error(ErrorCode::BadInput, "input '" + state.input.name + "' has values and pixels");
+  }
   if (count > 0 && input.data == nullptr && !pixels) {
     throw Error(ErrorCode::BadInput, "input '" + state.input.name + "' has no data");
   }

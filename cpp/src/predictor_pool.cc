@@ -67,10 +67,16 @@ struct PredictorPool::State {
 };
 
 PredictorPool::PredictorPool(const Config& config, std::size_t size)
+    : PredictorPool(Predictor(config), size) {}
+
+PredictorPool::PredictorPool(const Config& config, const ModelBytes& model, std::size_t size)
+    : PredictorPool(Predictor(config, model), size) {}
+
+PredictorPool::PredictorPool(Predictor first, std::size_t size)
     : state_(std::make_unique<State>()) {
   if (size == 0) throw Error(ErrorCode::BadInput, "a predictor pool needs at least one predictor");
   state_->predictors.reserve(size);
-  state_->predictors.emplace_back(config);
+  state_->predictors.push_back(std::move(first));
   while (state_->predictors.size() < size) {
     state_->predictors.push_back(state_->predictors.front().clone());
   }

@@ -40,6 +40,20 @@ TEST_CASE("a steady run of the native engine allocates nothing") {
       const int after = allocations;
       CHECK(after == before);
       CHECK(memory == output.data);
+      std::vector<std::uint8_t> pixels(element_count(view.shape));
+      std::vector<float> shares(pixels.size());
+      for (std::size_t i = 0; i < pixels.size(); ++i) {
+        pixels[i] = static_cast<std::uint8_t>(i * i / 7);
+        shares[i] = static_cast<float>(pixels[i]) / 255.0F;
+      }
+      predictor.run({shares.data(), view.shape}, memory.data(), memory.size());
+      const TensorView of_pixels{nullptr, view.shape, pixels.data()};
+      predictor.run(of_pixels, output);
+      const int before_pixels = allocations;
+      predictor.run(of_pixels, output);
+      const int after_pixels = allocations;
+      CHECK(after_pixels == before_pixels);
+      CHECK(output.data == memory);
     }
   }
 }

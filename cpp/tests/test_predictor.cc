@@ -1,5 +1,6 @@
 #include <chrono>
 
+#include "lenet/image_pipeline.h"
 #include "lenet/predictor_pool.h"
 #include "lenet/version.h"
 #include "notation.h"
@@ -167,10 +168,12 @@ TEST_CASE("a model in memory gives what its files give, and needs them no longer
       std::string bytes = read_file(program);
       std::string values = program == onnx.model_file ? "" : read_file(params);
       Predictor from_memory(config, {bytes, values});
+      PredictorPool pool(config, {bytes, values}, 2);
       bytes.assign(bytes.size(), 'x');
       values.assign(values.size(), 'x');
       Predictor from_files(config_of("model_file=" + program, config));
       CHECK(from_memory.clone().run(images.view()).data == from_files.run(images.view()).data);
+      CHECK(pool.run(images.view()).data == from_files.run(images.view()).data);
       CHECK(from_memory.config().model_file.empty());
     }
   }
@@ -225,19 +228,28 @@ TEST_CASE("inputs that do not fit are refused, and the predictor works on") {
   CHECK(Predictor(config).run(images.view()).shape == Shape{3, 10});
 }
 
-TEST_CASE("an output's memory is used again") {
-  Predictor predictor(on_paddle());
-  const Tensor images = random_images(4);
-  Tensor output;
-  predictor.run(images.view(), output);
-  const float* const place = output.data.data();
-  const Tensor expected = output;
-  predictor.run(images.view(), output);
-  CHECK(output.data.data() == place);
-  CHECK(output.data == expected.data);
-  predictor.run(image(images, 0), output);
-  CHECK(output.shape == Shape{1, 10});
-  CHECK(output.data.size() == 10);
+TEST_CASE("pixels give the bits of their values") {
+  const auto pipeline = ImagePipeline::parse(
+      R"({"format_version": 1, "mode": "L", "steps": [{"type": "Normalize", "scale": 1,)"
+      R"("mean": [100.3], "std": [57.7]}, {"type": "ToCHW"}]})");
+  for (const std::string option : {"engine=native", "engine=paddle max_batch_size=9"}) {
+    Predictor predictor(bundled(option));
+    for (const std::int64_t count : {0, 1, 20, 100}) {
+      Tensor values{{}, {count, 1, 28, 28}};
+      std::vector<std::uint8_t> pixels;
+      for (std::int64_t i = 0; i < count * 784; ++i) {
+        pixels.push_back(static_cast<std::uint8_t>(i * i / 7));
+        values.data.push_back((static_cast<float>(pixels.back()) - 100.3F) / 57.7F);
+      }
+      CAPTURE(option);
+      CAPTURE(count);
+      Tensor output = predictor.run(values.view());
+      CHECK(predictor.run(pipeline.view(pixels.data(), {count, 28, 28, 1})).data == output.data);
+    }
+    CHECK_ERROR(BadInput, "pixels come as [N, height, width, channels], with the 1 channels",
+                predictor.run(pipeline.view(nullptr, {1, 1, 28, 28})));
+    CHECK_ERROR(BadInput, "no data", predictor.run(pipeline.view(nullptr, {1, 28, 28, 1})));
+  }
 }
 
 TEST_CASE("an output goes into memory of the caller's") {

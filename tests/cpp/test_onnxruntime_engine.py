@@ -53,6 +53,26 @@ def lenet(batch="N", *, softmax=False, seed=0):
     return model(nodes, f"float[{batch},1,28,28] x", f"float[{batch},10] y", tensors)
 
 
+@pytest.mark.parametrize(("mode", "order"), [("RGB", 1), ("BGR", -1)])
+def test_pixels_of_three_channels(tmp_path, mode, order):
+    path = tmp_path / "m.onnx"
+    tensors = {"w": array((4, 3, 3, 3))}
+    path.write_bytes(model("y = Conv(x, w)", "float[N,3,8,9] x", "float[N,4,6,7] y", tensors))
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 8, 9, 3), np.uint8)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    x = pixels[..., ::order].astype(np.float32) * np.float32(1 / 255)
+    x = ((x - np.float32(mean)) / np.float32(std)).transpose(0, 3, 1, 2)
+    pipeline = Pipeline(mode, (Normalize(1 / 255, mean, std), ToCHW()))
+    for engine in ("native", "onnxruntime"):
+        predictor = lenet_cpp.Predictor(path, engine=engine, max_batch_size=20)
+        assert np.array_equal(predictor.run(pixels, pipeline=pipeline), predictor.run(x))
+        pool = lenet_cpp.PredictorPool.from_bytes(path.read_bytes(), engine=engine, size=2)
+        found = pool.submit(pixels[0], pipeline=pipeline).result()
+        assert np.array_equal(found, predictor.run(x[:1]))
+        with pytest.raises(lenet_cpp.BadInput, match=r"expected uint8 pixels.*got float32"):
+            predictor.run(x, pipeline=pipeline)
+
+
 @pytest.fixture(scope="module")
 def lenet_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "lenet.onnx"

@@ -21,6 +21,8 @@ class LENET_API PredictorPool {
   /// \param size how many predictors, >= 1; more threads than that wait for their turn.
   /// \throws Error as `Predictor` does; BadInput when `size` is 0.
   PredictorPool(const Config& config, std::size_t size);
+  /// The same of a model in memory.
+  PredictorPool(const Config& config, const ModelBytes& model, std::size_t size);
   ~PredictorPool();
   PredictorPool(PredictorPool&&) noexcept;
   PredictorPool& operator=(PredictorPool&&) noexcept;
@@ -48,6 +50,8 @@ class LENET_API PredictorPool {
 
  private:
   struct State;
+  PredictorPool(Predictor first, std::size_t size);
+
   std::unique_ptr<State> state_;
 };
 

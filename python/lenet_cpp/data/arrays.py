@@ -1,8 +1,8 @@
-"""Convert a user's array into the float32 batch that a model takes."""
+"""Convert a user's array into the batch that a model takes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -31,13 +31,36 @@ def as_batch(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
         BadInput: The element type or the shape is wrong; the message has the expected and the
             given one.
     """
+    batch = as_input(images, shape)
+    if batch.dtype == np.uint8:
+        return batch.astype(np.float32) / _MAX_PIXEL
+    return cast("NDArray[np.float32]", batch)
+
+
+def as_input(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32] | NDArray[np.uint8]:
+    """Return what :func:`as_batch` does, but pixels as they are: C++ divides them."""
     array = images if type(images) is np.ndarray else _from_other(images, shape)
     flags = array.flags
     usable = array.dtype is _FLOAT32 and flags.c_contiguous and flags.aligned
-    batch = cast("NDArray[np.float32]", array) if usable else _as_float32(array, shape)
+    batch = cast("NDArray[np.float32]", array) if usable else _contiguous(array, shape)
     if batch.shape[1:] == shape[1:]:
         return batch
     return batch.reshape(_batch_shape(batch, shape))
+
+
+def as_pixels(images: ArrayLike) -> NDArray[np.uint8]:
+    """Return uint8 pixels [N, H, W, C], or [H, W, C] of one image, C-contiguous as [N, H, W, C].
+
+    Raises:
+        BadInput: The element type or the number of dimensions is wrong.
+    """
+    array = np.asarray(images)
+    if array.dtype != np.uint8 or array.ndim not in (3, 4):
+        raise BadInput(
+            "expected uint8 pixels of shape [N, height, width, channels] for the pipeline; got"
+            f" {array.dtype} of shape {_describe(array.shape)}"
+        )
+    return np.ascontiguousarray(array[None] if array.ndim == 3 else array)
 
 
 def _from_other(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.generic]:
@@ -51,10 +74,12 @@ def _from_other(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.generic
         raise BadInput(f"expected an array of shape {_describe(shape)}: {error}") from error
 
 
-def _as_float32(images: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _contiguous(
+    images: NDArray[np.generic], shape: tuple[int, ...]
+) -> NDArray[np.float32] | NDArray[np.uint8]:
     kind = images.dtype.kind
     if images.dtype == np.uint8:
-        return np.ascontiguousarray(images, dtype=np.float32) / _MAX_PIXEL
+        return np.ascontiguousarray(images, dtype=np.uint8)
     if kind != "f" or images.dtype.itemsize > 8:
         raise BadInput(
             f"expected float16, float32 or float64 values, or uint8 pixels, of shape "
@@ -65,7 +90,7 @@ def _as_float32(images: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[
         return np.require(images, dtype=np.float32, requirements=["C", "A"])
 
 
-def _batch_shape(images: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[int, ...]:
+def _batch_shape(images: NDArray[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
     item, given = shape[1:], images.shape
     forms = [given, (1, *given)]
     if len(item) == 3 and item[0] == 1:

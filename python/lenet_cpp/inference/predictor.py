@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NoReturn, Typed
 
 from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
-from lenet_cpp.data.arrays import as_batch
+from lenet_cpp.data.arrays import as_batch, as_input, as_pixels
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.input_range import InputRange
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Self, Unpack
 
+    from lenet_cpp.data.images import Pipeline
     from lenet_cpp.inference.profile import Profile
 
 
@@ -163,6 +164,15 @@ def _config(
     return config
 
 
+def _bytes_of(*parts: bytes | bytearray | memoryview) -> tuple[bytes, ...]:
+    try:
+        return tuple(
+            part if isinstance(part, bytes) else memoryview(part).tobytes() for part in parts
+        )
+    except TypeError as error:
+        raise BadInput(f"program and params are to be bytes: {error}") from error
+
+
 class Specified:
     """Base of what has an input and an output, and belongs to one process."""
 
@@ -208,13 +218,16 @@ class _Running(Specified, Generic[_Core]):
             raise BadInput("the predictor is closed")
         return self._core
 
-    def run(self, images: ArrayLike) -> NDArray[np.float32]:
+    def run(self, images: ArrayLike, *, pipeline: Pipeline | None = None) -> NDArray[np.float32]:
         """Return the model's raw outputs, for a classifier its logits.
 
         Args:
             images: float16, float32 or float64 values, or uint8 pixels (scaled by 1/255), of
                 shape [N, C, H, W], or [C, H, W] for one image; with one channel also [N, H, W]
-                or [H, W]. Any strides and byte order; C-contiguous float32 is not copied.
+                or [H, W]. Any strides and byte order; C-contiguous float32 and uint8 is not copied.
+            pipeline: A preprocessing, such as ``images.Pipeline.load("preprocess.json")``, whose
+                Normalize and ToCHW the images then get, which are uint8 pixels [N, H, W, C] or
+                [H, W, C], red first. Its other steps are the caller's.
 
         Returns:
             float32 [N, classes]; N = 0 gives [0, classes].
@@ -230,7 +243,9 @@ class _Running(Specified, Generic[_Core]):
         core = self._core
         if core is None:
             core = self._alive()
-        batch = as_batch(images, self._input_shape)
+        if pipeline is not None:
+            return core.run(as_pixels(images), pipeline.compiled)
+        batch = as_input(images, self._input_shape)
         unchecked = self._input_range
         if unchecked is not None and unchecked.check(batch):
             self._input_range = None
@@ -310,14 +325,7 @@ class Predictor(_Running[_core.Predictor], Closing):
             lenet_cpp.Error: ``BadModel``, ``BadInput`` (an option, or no bytes), ``Unsupported``,
                 ``VersionMismatch`` or ``BackendFailure``.
         """
-        try:
-            files = (
-                part if isinstance(part, bytes) else memoryview(part).tobytes()
-                for part in (program, params)
-            )
-            core = _core.Predictor(_config(None, None, "", options), *files)
-        except TypeError as error:
-            raise BadInput(f"program and params are to be bytes: {error}") from error
+        core = _core.Predictor(_config(None, None, "", options), *_bytes_of(program, params))
         return cls.__new__(cls)._hold(core, None)  # noqa: SLF001 - of this very class
 
     @property
@@ -462,16 +470,45 @@ class PredictorPool(_Running[_core.PredictorPool]):
         Raises:
             lenet_cpp.Error: What :class:`Predictor` raises.
         """
-        config = _config(model_file, params_file, model_dir, options)
+        self._load(_config(model_file, params_file, model_dir, options), size)
+
+    @classmethod
+    def from_bytes(
+        cls,
+        program: bytes | bytearray | memoryview,
+        params: bytes | bytearray | memoryview = b"",
+        *,
+        size: int,
+        **options: Unpack[Options],
+    ) -> Self:
+        """Load a model that is in memory, as :meth:`Predictor.from_bytes` does.
+
+        Args:
+            program: What a .pdmodel, .json or .onnx file holds.
+            params: What the .pdiparams file holds; empty for an .onnx.
+            size: Number of predictors, 1 or more.
+            **options: See :class:`Options`.
+
+        Raises:
+            lenet_cpp.Error: What :meth:`Predictor.from_bytes` raises.
+        """
+        pool = cls.__new__(cls)
+        files = _bytes_of(program, params)
+        pool._load(_config(None, None, "", options), size, *files)  # noqa: SLF001 - of this class
+        return pool
+
+    def _load(self, config: _core.Config, size: int, *files: bytes) -> None:
         try:
-            core = _core.PredictorPool(config, size)
+            core = _core.PredictorPool(config, size, *files)
         except TypeError as error:
             raise BadInput(f"size is {size!r}; expected an integer, 1 or more") from error
-        self._hold(core, InputRange(core.config.model_file))
+        self._hold(core, None if files else InputRange(core.config.model_file))
         self._threads: tuple[int, ThreadPoolExecutor] | None = None  # of which process
         self._starting = Lock()
 
-    def submit(self, images: ArrayLike) -> Future[NDArray[np.float32]]:
+    def submit(
+        self, images: ArrayLike, *, pipeline: Pipeline | None = None
+    ) -> Future[NDArray[np.float32]]:
         """Run in one of the pool's own threads, as many as predictors; return the future output.
 
         Arguments and errors are those of :meth:`run`. ``images`` must not change until the future
@@ -482,7 +519,7 @@ class PredictorPool(_Running[_core.PredictorPool]):
         with self._starting:
             if self._threads is None or self._threads[0] != os.getpid():
                 self._threads = os.getpid(), ThreadPoolExecutor(len(self), "lenet-cpp")
-            return self._threads[1].submit(self.run, images)
+            return self._threads[1].submit(self.run, images, pipeline=pipeline)
 
     def __len__(self) -> int:
         """Return the number of predictors."""

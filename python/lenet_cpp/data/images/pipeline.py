@@ -43,11 +43,12 @@ class Pipeline:
         mode: The mode that the image is converted to first: ``L`` or ``RGB``; ``BGR`` is read as
             RGB, and its channels are reversed just before Normalize.
         steps: The steps, in this order.
+        compiled: The same in C++.
     """
 
     mode: str
     steps: tuple[_Step, ...]
-    _compiled: _core.ImagePipeline = field(init=False, repr=False, compare=False)
+    compiled: _core.ImagePipeline = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Have C++ check the steps.
@@ -57,7 +58,7 @@ class Pipeline:
         """
         object.__setattr__(self, "steps", tuple(self.steps))
         try:
-            object.__setattr__(self, "_compiled", _compile(self.mode, self.steps))
+            object.__setattr__(self, "compiled", _compile(self.mode, self.steps))
         except (BadModel, TypeError) as error:
             raise BadInput(str(error)) from error
 
@@ -94,7 +95,7 @@ class Pipeline:
         image = read_image(source, "L" if self.mode == "L" else "RGB")
         pixels = np.asarray(image).reshape(image.height, image.width, self.channels)
         try:
-            return self._compiled(pixels)
+            return self.compiled(pixels)
         except BadInput as error:
             raise BadInput(f"{describe_source(source)}: {error}") from error
 
