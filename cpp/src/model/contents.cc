@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "model/element_types.h"
 #include "model/rules/support.h"
 
 namespace lenet {
@@ -14,21 +15,10 @@ Number read_at(const Value& value, std::size_t index) {
   return number;
 }
 
-/// Bytes of one number; 0 of types that are not read.
-std::size_t element_size(int dtype) {
-  switch (dtype) {
-    case kBool:
-    case kInt8:
-      return 1;
-    case kInt32:
-    case kFloat32:
-      return 4;
-    case kInt64:
-    case kFloat64:
-      return 8;
-    default:
-      return 0;
-  }
+/// Whether number_at reads the type.
+bool is_readable(int dtype) {
+  return dtype == kBool || dtype == kInt8 || dtype == kInt32 || dtype == kInt64 ||
+         dtype == kFloat32 || dtype == kFloat64;
 }
 
 bool is_integer(int dtype) { return dtype == kBool || dtype == kInt32 || dtype == kInt64; }
@@ -38,8 +28,8 @@ bool is_integer(int dtype) { return dtype == kBool || dtype == kInt32 || dtype =
 bool is_known(const Value& value) { return value.parameter || value.data.data() != nullptr; }
 
 std::size_t count_values(const Value& value) {
-  const std::size_t size = element_size(value.data_dtype);
-  return size == 0 ? 0 : value.data.size() / size;
+  const int dtype = value.data_dtype;
+  return is_readable(dtype) ? value.data.size() / element_size(dtype) : 0;
 }
 
 double number_at(const Value& value, std::size_t index) {

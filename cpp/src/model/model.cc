@@ -84,20 +84,21 @@ class Loader {
 
   void load_parameters() {
     const auto specs = list_parameters(model_->graph, model_->path);
+    std::string path = files_.params;
     if (files_.format == ModelFormat::Separate) {
       std::string all;
       for (const ParameterSpec& spec : specs) {
-        const std::string path = path_of(spec.name);
+        path = path_of(spec.name);
         const std::shared_ptr<const MemoryFile> one = read(path);
         read_parameters({spec}, *one, path);
         all += one->contents();
       }
+      path = model_->path;
       model_->params = std::make_shared<const MemoryFile>(all);
-      set_parameters(model_->graph, specs, read_parameters(specs, *model_->params, model_->path));
     } else {
-      model_->params = read(files_.params);
-      set_parameters(model_->graph, specs, read_parameters(specs, *model_->params, files_.params));
+      model_->params = read(path);
     }
+    set_parameters(model_->graph, specs, read_parameters(specs, *model_->params, path));
   }
 
   /// Of a variable, in the folder of the program.

@@ -16,8 +16,10 @@
 #include "io/printable.h"
 #include "lenet/error.h"
 #include "model/check_graph.h"
+#include "model/element_types.h"
 #include "model/onnx_fields.h"
 #include "model/protobuf.h"
+#include "model/rules/support.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
@@ -28,25 +30,37 @@ constexpr int kMaxDepth = 64;
 constexpr int kVarint = 0;
 constexpr int kWire32 = 5;
 
-/// Of TensorProto.DataType: those of which values are read.
-struct ElementType {
-  int onnx;
-  int dtype;  ///< VarType.Type of framework.proto
-  std::size_t size;
-};
-constexpr ElementType kElementTypes[] = {{1, 5, 4}, {6, 2, 4}, {7, 3, 8}, {9, 0, 1}};
-constexpr ElementType kUnread = {0, -1, 0};
-constexpr int kFloat32 = 5;
-constexpr int kInt64 = 3;
-
 const ElementType& element_type(int onnx) {
-  for (const ElementType& type : kElementTypes) {
-    if (type.onnx == onnx) return type;
-  }
-  return kUnread;
+  return find_element_type([&](const ElementType& type) { return onnx > 0 && type.onnx == onnx; });
 }
 
 bool is_own(std::string_view domain) { return domain.empty() || domain == "ai.onnx"; }
+
+/// Messages that may have tensors in them, or in which others may that do.
+enum class Inside { Training, Function, Graph, Node, Attribute, Sparse, Tensor };
+struct Part {
+  Inside message;
+  std::uint64_t field;
+  Inside inside;
+};
+constexpr Part kParts[] = {
+    {Inside::Training, kInitialization, Inside::Graph},
+    {Inside::Training, kAlgorithm, Inside::Graph},
+    {Inside::Function, kFunctionNode, Inside::Node},
+    {Inside::Function, kFunctionAttribute, Inside::Attribute},
+    {Inside::Graph, kNode, Inside::Node},
+    {Inside::Graph, kInitializer, Inside::Tensor},
+    {Inside::Graph, kSparseInitializer, Inside::Sparse},
+    {Inside::Node, kNodeAttribute, Inside::Attribute},
+    {Inside::Attribute, kTensor, Inside::Tensor},
+    {Inside::Attribute, kTensors, Inside::Tensor},
+    {Inside::Attribute, kSubgraph, Inside::Graph},
+    {Inside::Attribute, kSubgraphs, Inside::Graph},
+    {Inside::Attribute, kSparseTensor, Inside::Sparse},
+    {Inside::Attribute, kSparseTensors, Inside::Sparse},
+    {Inside::Sparse, kSparseValues, Inside::Tensor},
+    {Inside::Sparse, kSparseIndices, Inside::Tensor},
+};
 
 class Reader {
  public:
@@ -61,12 +75,7 @@ class Reader {
       }
       if (field.number == kOpsetImport) read_opset(text(field));
       if (field.number == kFunctions) read_function(text(field));
-      if (field.number != kTrainingInfo) return;
-      each(text(field), [&](const Field& graph) {
-        if (graph.number == kInitialization || graph.number == kAlgorithm) {
-          look_through_graph(text(graph), 0);
-        }
-      });
+      if (field.number == kTrainingInfo) look_through(Inside::Training, text(field), 0);
     });
     if (!has_graph) fail("is no ONNX model: it has no graph");
     if (sparse_) graph_.unsupported = "sparse constants";
@@ -155,7 +164,7 @@ class Reader {
       if (field.number == kOutput) graph_.outputs.push_back(read_value(text(field)));
       if (field.number != kSparseInitializer) return;
       sparse_ = true;
-      look_through_sparse(text(field));
+      look_into(Inside::Graph, field, 0);
     });
   }
 
@@ -227,7 +236,7 @@ class Reader {
           read_tensor(text(field), graph_.values.size() - 1);
           break;
         default:
-          look_through_attribute(field, 0);
+          look_into(Inside::Attribute, field, 0);
       }
     });
     op.attributes.emplace_back(
@@ -258,7 +267,7 @@ class Reader {
     value.parameter = true;
     value.has_shape = true;
     value.shape.clear();
-    const ElementType* type = &kUnread;
+    const ElementType* type = &kNoElementType;
     std::vector<std::string_view> float_parts;
     Integers int32s;
     Integers int64s;
@@ -384,52 +393,30 @@ class Reader {
     std::string_view domain;
     each(bytes, [&](const Field& field) {
       if (field.number == kFunctionDomain) domain = text(field);
-      if (field.number == kFunctionNode) look_through_node(text(field), 0);
-      if (field.number == kFunctionAttribute) look_through_attributes(text(field), 0);
+      look_into(Inside::Function, field, 0);
     });
     own_functions_ |= is_own(domain);
   }
 
-  void look_through_graph(std::string_view bytes, int depth) {
-    if (depth > kMaxDepth) fail("has graphs in graphs, too many");
-    each(bytes, [&](const Field& field) {
-      if (field.number == kNode) look_through_node(text(field), depth);
-      if (field.number == kInitializer) look_through_tensor(text(field), kNone);
-      if (field.number == kSparseInitializer) look_through_sparse(text(field));
-    });
-  }
-
-  void look_through_node(std::string_view bytes, int depth) {
-    each(bytes, [&](const Field& field) {
-      if (field.number == kOpType) note_quantization(text(field));
-      if (field.number == kNodeAttribute) look_through_attributes(text(field), depth);
-    });
-  }
-
-  void look_through_attributes(std::string_view bytes, int depth) {
-    each(bytes, [&](const Field& field) {
-      if (field.number == kTensor) look_through_tensor(text(field), kNone);
-      look_through_attribute(field, depth);
-    });
-  }
-
-  /// One field, of no type that the main graph has values of.
-  void look_through_attribute(const Field& field, int depth) {
-    if (field.number == kTensors) look_through_tensor(text(field), kNone);
-    if (field.number == kSubgraph || field.number == kSubgraphs) {
-      look_through_graph(text(field), depth + 1);
+  void look_through(Inside message, std::string_view bytes, int depth) {
+    if (message == Inside::Tensor) {
+      look_through_tensor(bytes, kNone);
+      return;
     }
-    if (field.number == kSparseTensor || field.number == kSparseTensors) {
-      look_through_sparse(text(field));
-    }
+    if (message == Inside::Graph && ++depth > kMaxDepth) fail("has graphs in graphs, too many");
+    each(bytes, [&](const Field& field) {
+      if (message == Inside::Node && field.number == kOpType) note_quantization(text(field));
+      look_into(message, field, depth);
+    });
   }
 
-  void look_through_sparse(std::string_view bytes) {
-    each(bytes, [&](const Field& field) {
-      if (field.number == kSparseValues || field.number == kSparseIndices) {
-        look_through_tensor(text(field), kNone);
+  /// One field of a message.
+  void look_into(Inside message, const Field& field, int depth) {
+    for (const Part& part : kParts) {
+      if (part.message == message && part.field == field.number) {
+        look_through(part.inside, text(field), depth);
       }
-    });
+    }
   }
 
   /// \returns whether its values are in another file.
@@ -537,13 +524,10 @@ void set_external_contents(OnnxProgram& program, const std::string& path,
   for (const ExternalData& data : program.external) {
     if (data.value == kNone) continue;
     Value& value = program.graph.values[data.value];
-    const auto* type =
-        std::find_if(std::begin(kElementTypes), std::end(kElementTypes),
-                     [&](const ElementType& known) { return known.dtype == value.dtype; });
-    if (type == std::end(kElementTypes)) continue;
+    if (value.dtype < 0) continue;  // is not read
     const std::string file = file_of(data, path);
     const std::string_view contents = read(file);
-    std::uint64_t size = type->size;
+    std::uint64_t size = element_size(value.dtype);
     for (const std::int64_t dimension : value.shape) size *= static_cast<std::uint64_t>(dimension);
     const auto damaged = [&](const char* problem) {
       refuse_program(path, "is damaged: the constant '" + value.name + "' " + problem + " in '" +

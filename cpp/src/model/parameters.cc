@@ -2,27 +2,16 @@
 
 #include <algorithm>
 #include <map>
-#include <tuple>
 
 #include "finite.h"
 #include "io/byte_reader.h"
 #include "lenet/error.h"
+#include "model/element_types.h"
 #include "model/protobuf.h"
+#include "model/rules/support.h"
 
 namespace lenet {
 namespace {
-
-// VarType.Type of framework.proto: element type -> bytes.
-const std::map<int, std::size_t>& element_sizes() {
-  static const std::map<int, std::size_t> sizes = {
-      {0, 1},  {1, 2},  {2, 4},  {3, 8},  {4, 2},   {5, 4},  {6, 8},
-      {20, 1}, {21, 1}, {22, 2}, {23, 8}, {24, 16}, {32, 1}, {33, 1},
-  };
-  return sizes;
-}
-
-constexpr int kFloat32 = 5;
-constexpr int kInt8 = 21;
 
 /// Of shapes whose sizes of 1 do not matter.
 bool same_count(Shape a, Shape b) {
@@ -32,24 +21,19 @@ bool same_count(Shape a, Shape b) {
   return a == b;
 }
 
-}  // namespace
-
-std::pair<int, Shape> read_tensor_desc(std::string_view message, const std::string& path) {
-  std::pair<int, Shape> desc;
-  FieldReader fields(message, path);
-  for (Field field; fields.next(field);) {
-    if (field.number == 1) desc.first = static_cast<int>(field.value);
-    if (field.number != 2) continue;
-    if (field.bytes.empty()) {
-      desc.second.push_back(static_cast<std::int64_t>(field.value));
-      continue;
-    }
+/// Reads a TensorDesc, whose sizes may be packed.
+void read_tensor_desc(std::string_view message, const std::string& path, ParameterSpec& spec) {
+  each_field(message, path, "a Paddle program", [&](const Field& field) {
+    if (field.number == 1) spec.dtype = static_cast<int>(field.value);
+    if (field.number != 2) return;
+    if (!field.delimited) spec.shape.push_back(static_cast<std::int64_t>(field.value));
     for (ByteReader packed(field.bytes); !packed.at_end() && packed.ok();) {
-      desc.second.push_back(static_cast<std::int64_t>(packed.read_varint()));
+      spec.shape.push_back(static_cast<std::int64_t>(packed.read_varint()));
     }
-  }
-  return desc;
+  });
 }
+
+}  // namespace
 
 std::vector<ParameterSpec> list_parameters(const Graph& graph, const std::string& path) {
   // How operators take each value.
@@ -112,10 +96,9 @@ std::vector<ParameterSpec> read_parameter_records(std::string_view bytes, const 
     const std::string_view desc = reader.take(static_cast<std::uint64_t>(desc_bytes));
     if (!reader.ok()) damaged("the file ends in a header");
     ParameterSpec spec;
-    std::tie(spec.dtype, spec.shape) = read_tensor_desc(desc, path);
-    const auto size = element_sizes().find(spec.dtype);
-    if (size == element_sizes().end()) damaged("an unknown element type");
-    std::uint64_t data_bytes = size->second;
+    read_tensor_desc(desc, path, spec);
+    std::uint64_t data_bytes = element_size(spec.dtype);
+    if (data_bytes == 0) damaged("an unknown element type");
     for (const std::int64_t dimension : spec.shape) {
       if (dimension < 0) damaged("a negative dimension");
       if (dimension != 0 &&

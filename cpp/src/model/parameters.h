@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "model/graph.h"
@@ -30,10 +29,6 @@ struct ParameterSpec {
 /// The parameters of a program, sorted by name, which is their order in a combined parameter file.
 /// \throws Error BadModel naming `path`: two have one name.
 std::vector<ParameterSpec> list_parameters(const Graph& graph, const std::string& path);
-
-/// The element type and shape that a TensorDesc says; its sizes may be packed.
-/// \throws Error BadModel
-std::pair<int, Shape> read_tensor_desc(std::string_view message, const std::string& path);
 
 /// The tensors of a `.pdiparams` file (a sequence of records as written by Paddle's
 /// SerializeToStream, paddle/fluid/framework/lod_tensor.cc), or of a one-variable file.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "io/json.h"
+#include "model/element_types.h"
 
 namespace lenet {
 namespace {
@@ -14,16 +15,6 @@ namespace {
 constexpr std::int64_t kMaxFormatVersion = 99;
 constexpr const char* kTensorType = "0.t_dtensor";
 constexpr const char* kListType = "0.t_vec";
-
-/// The VarType.Type of an element type such as "0.t_f32"; -1 when framework.proto has none.
-int dtype_named(const std::string& name) {
-  static const std::map<std::string, int> types = {
-      {"t_bool", 0}, {"t_i16", 1},  {"t_i32", 2}, {"t_i64", 3},   {"t_f16", 4},  {"t_f32", 5},
-      {"t_f64", 6},  {"t_ui8", 20}, {"t_i8", 21}, {"t_bf16", 22}, {"t_c64", 23}, {"t_c128", 24},
-  };
-  const auto found = types.find(name.substr(name.find('.') + 1));
-  return found == types.end() ? -1 : found->second;
-}
 
 /// Names of members, or of what a list holds.
 template <std::size_t Count>
@@ -264,7 +255,11 @@ class Reader {
     require(is(name, kTensorType), "a type");
     const auto [element, shape, layout, levels, level] = elements<5>(data, "a type");
     Value value;
-    value.dtype = dtype_named(text(members(element, {"#"})[0]));
+    const std::string dtype = text(members(element, {"#"})[0]);
+    const std::string_view plain = std::string_view(dtype).substr(dtype.find('.') + 1);
+    value.dtype = find_element_type([&](const ElementType& each) {
+                    return !plain.empty() && plain == each.pir;
+                  }).dtype;
     require(value.dtype >= 0, "an element type");
     each(shape, "a shape", [&](const JsonValue& size) { value.shape.push_back(int64(size)); });
     require(is(layout, "NCHW") || is(layout, "NHWC") || is(layout, "Undefined(AnyLayout)"),

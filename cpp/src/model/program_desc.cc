@@ -26,8 +26,9 @@ struct FieldRule {
 class Message {
  public:
   /// \param lenient what the rules do not ask for is ignored, and nothing is required
-  Message(std::string_view bytes, const char* kind, std::initializer_list<FieldRule> rules,
-          const std::string& path, bool lenient)
+  template <typename Rules>
+  Message(std::string_view bytes, const char* kind, const Rules& rules, const std::string& path,
+          bool lenient)
       : bytes_(bytes), kind_(kind), path_(path) {
     each_field(bytes, path, kWhat, [&](const Field& field) {
       const auto* rule = std::find_if(rules.begin(), rules.end(), [&](const FieldRule& each) {
@@ -97,24 +98,26 @@ double as_double(const Field& field) {
   return value;
 }
 
-/// AttrType of framework.proto: the one field that holds the value, and its type here.
-struct AttributeRule {
-  std::int64_t code;
-  std::uint64_t field;
-  AttributeType type;
+/// A field of an attribute; of those that hold a value the AttrType of framework.proto, and its
+/// type here.
+struct AttributeField : FieldRule {
+  std::int64_t code = -1;
+  AttributeType type = AttributeType::Other;
 };
-constexpr std::array<AttributeRule, 11> kAttributeRules = {{
-    {0, 3, AttributeType::Int},
-    {1, 4, AttributeType::Float},
-    {2, 5, AttributeType::Text},
-    {3, 6, AttributeType::Ints},
-    {4, 7, AttributeType::Floats},
-    {5, 8, AttributeType::Texts},
-    {6, 10, AttributeType::Bool},
-    {7, 11, AttributeType::Bools},
-    {9, 13, AttributeType::Long},
-    {11, 15, AttributeType::Longs},
-    {15, 19, AttributeType::Double},
+constexpr std::array<AttributeField, 13> kAttributeFields = {{
+    {{1, Wire::Bytes, Count::Required}},
+    {{2, Wire::Number, Count::Required}},
+    {{3, Wire::Number}, 0, AttributeType::Int},
+    {{4, Wire::Fixed32}, 1, AttributeType::Float},
+    {{5, Wire::Bytes}, 2, AttributeType::Text},
+    {{6, Wire::Number, Count::Repeated}, 3, AttributeType::Ints},
+    {{7, Wire::Fixed32, Count::Repeated}, 4, AttributeType::Floats},
+    {{8, Wire::Bytes, Count::Repeated}, 5, AttributeType::Texts},
+    {{10, Wire::Number}, 6, AttributeType::Bool},
+    {{11, Wire::Number, Count::Repeated}, 7, AttributeType::Bools},
+    {{13, Wire::Number}, 9, AttributeType::Long},
+    {{15, Wire::Number, Count::Repeated}, 11, AttributeType::Longs},
+    {{19, Wire::Fixed64}, 15, AttributeType::Double},
 }};
 
 constexpr int kDenseTensor = 7;
@@ -263,30 +266,22 @@ class Reader {
   }
 
   void read_attribute(std::string_view bytes, Attributes& attributes) const {
-    const Message found = message(bytes, "an attribute",
-                                  {{1, Wire::Bytes, kOne},
-                                   {2, Wire::Number, kOne},
-                                   {3, Wire::Number},
-                                   {4, Wire::Fixed32},
-                                   {5, Wire::Bytes},
-                                   {6, Wire::Number, kMany},
-                                   {7, Wire::Fixed32, kMany},
-                                   {8, Wire::Bytes, kMany},
-                                   {10, Wire::Number},
-                                   {11, Wire::Number, kMany},
-                                   {13, Wire::Number},
-                                   {15, Wire::Number, kMany},
-                                   {19, Wire::Fixed64}});
+    const Message found(bytes, "an attribute", kAttributeFields, path_, lenient_);
     const std::string name = found.name(1);
     const std::int64_t code = found.integer(2);
-    const auto rule = std::find_if(kAttributeRules.begin(), kAttributeRules.end(),
-                                   [&](const AttributeRule& each) { return each.code == code; });
-    if (rule == kAttributeRules.end()) found.fail("the unknown type of '" + name + "'");
-    for (const AttributeRule& other : kAttributeRules) {
-      if (other.code != code && found.has(other.field)) found.fail("two values of '" + name + "'");
+    const auto* const rule =
+        std::find_if(kAttributeFields.begin(), kAttributeFields.end(),
+                     [&](const AttributeField& each) { return each.code == code; });
+    if (rule == kAttributeFields.end() || code < 0) {
+      found.fail("the unknown type of '" + name + "'");
+    }
+    for (const AttributeField& other : kAttributeFields) {
+      if (other.code >= 0 && other.code != code && found.has(other.number)) {
+        found.fail("two values of '" + name + "'");
+      }
     }
     const AttributeType type = rule->type;
-    const Field& single = found.field(rule->field);
+    const Field& single = found.field(rule->number);
     const auto integer = [&](const Field& field) {
       if (type == AttributeType::Bool || type == AttributeType::Bools) return found.to_flag(field);
       if (type == AttributeType::Int || type == AttributeType::Ints) return found.to_int32(field);
@@ -295,11 +290,11 @@ class Reader {
     Attribute attribute{type, {}};
     if (type == AttributeType::Floats) {
       auto& values = attribute.value.emplace<Numbers>();
-      found.each(rule->field, [&](const Field& field) { values.push_back(as_double(field)); });
+      found.each(rule->number, [&](const Field& field) { values.push_back(as_double(field)); });
     } else if (is_array(type)) {
       auto& values = attribute.value.emplace<Integers>();
-      found.each(rule->field, [&](const Field& field) { values.push_back(integer(field)); });
-    } else if (!found.has(rule->field)) {
+      found.each(rule->number, [&](const Field& field) { values.push_back(integer(field)); });
+    } else if (!found.has(rule->number)) {
       found.fail("no value of '" + name + "'");
     } else if (type == AttributeType::Text) {
       attribute.value = std::string(single.bytes);
