@@ -64,17 +64,13 @@ ModelFiles old_files(const std::string& program) {
   return separate_files(program);
 }
 
+/// \param params empty: those beside the program, where its format has any
 ModelFiles combined_files(const std::string& program, std::string params) {
   const fs::path path(program);
+  if (path.extension() == kOnnxSuffix) return {ModelFormat::Onnx, program, "", parent_of(program)};
   const bool json = path.extension() == ".json";
   if (params.empty()) params = fs::path(path).replace_extension(kParamsSuffix).string();
   return {json ? ModelFormat::Json : ModelFormat::Pdmodel, program, params, parent_of(program)};
-}
-
-bool is_onnx(const std::string& program) { return fs::path(program).extension() == kOnnxSuffix; }
-
-ModelFiles onnx_files(const std::string& program) {
-  return {ModelFormat::Onnx, program, "", parent_of(program)};
 }
 
 /// The one program of that suffix in a folder; empty when there is none.
@@ -103,7 +99,7 @@ ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
   }
   if (prefer_onnx) {
     const std::string program = find_program(folder, kOnnxSuffix);
-    if (!program.empty()) return onnx_files(program);
+    if (!program.empty()) return combined_files(program, "");
   }
   const fs::path root(folder);
   for (const char* name : kOldPrograms) {
@@ -111,12 +107,10 @@ ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
     const bool is_file = fs::exists(program, failed) && !fs::is_directory(program, failed);
     if (is_file) return old_files(program.string());
   }
-  for (const char* suffix : {".pdmodel", ".json"}) {
+  for (const char* suffix : {".pdmodel", ".json", kOnnxSuffix}) {
     const std::string program = find_program(folder, suffix);
     if (!program.empty()) return combined_files(program, "");
   }
-  const std::string program = find_program(folder, kOnnxSuffix);
-  if (!program.empty()) return onnx_files(program);
   throw Error(ErrorCode::BadModel, "'" + folder + "' holds no model: expected NAME.pdmodel or " +
                                        "NAME.json with NAME.pdiparams, NAME.onnx, or " +
                                        kSeparateProgram + " or model");
@@ -143,12 +137,10 @@ ModelFiles find_model_files(const Config& config, bool prefer_onnx) {
                 "'" + config.model_file + "' has the parameters of a model: name the program, " +
                     fs::path(config.model_file).stem().string() + ".pdmodel or .json");
   }
-  if (is_onnx(config.model_file)) {
-    if (!config.params_file.empty()) {
-      throw Error(ErrorCode::BadInput,
-                  "'" + config.model_file + "' holds its parameters; leave params_file out");
-    }
-    return onnx_files(config.model_file);
+  const bool onnx = fs::path(config.model_file).extension() == kOnnxSuffix;
+  if (onnx && !config.params_file.empty()) {
+    throw Error(ErrorCode::BadInput,
+                "'" + config.model_file + "' holds its parameters; leave params_file out");
   }
   if (has_old_name(config.model_file) && config.params_file.empty()) {
     return old_files(config.model_file);

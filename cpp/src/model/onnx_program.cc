@@ -206,38 +206,23 @@ class Reader {
     std::string_view name;
     std::size_t type = 0;
     each(bytes, [&](const Field& field) {
-      switch (field.number) {
-        case kAttributeName:
-          name = text(field);
-          break;
-        case kAttributeType:
-          type = static_cast<std::size_t>(small(field));
-          break;
-        case kFloat:
-          if (field.wire != kWire32) damaged("a field is of the wrong type");
-          found[1].value = static_cast<double>(float_of(field.value));
-          break;
-        case kInteger:
-          found[2].value = integer(field);
-          break;
-        case kText:
-          found[3].value = std::string(text(field));
-          break;
-        case kFloats:
-          add_floats(floats(field), std::get<Numbers>(found[6].value));
-          break;
-        case kIntegers:
-          add_integers(field, std::get<Integers>(found[7].value));
-          break;
-        case kTensor:
-          if (found[4].type == AttributeType::Tensor) damaged("an attribute has two tensors");
-          graph_.values.emplace_back();
-          found[4] = {AttributeType::Tensor, static_cast<std::int64_t>(graph_.values.size() - 1)};
-          read_tensor(text(field), graph_.values.size() - 1);
-          break;
-        default:
-          look_into(Inside::Attribute, field, 0);
+      if (field.number == kAttributeName) name = text(field);
+      if (field.number == kAttributeType) type = static_cast<std::size_t>(small(field));
+      if (field.number == kFloat) {
+        if (field.wire != kWire32) damaged("a field is of the wrong type");
+        found[1].value = static_cast<double>(float_of(field.value));
       }
+      if (field.number == kInteger) found[2].value = integer(field);
+      if (field.number == kText) found[3].value = std::string(text(field));
+      if (field.number == kFloats) {
+        add_floats(floats(field), std::get<Numbers>(found[6].value));
+      }
+      if (field.number == kIntegers) add_integers(field, std::get<Integers>(found[7].value));
+      if (field.number != kTensor) return look_into(Inside::Attribute, field, 0);
+      if (found[4].type == AttributeType::Tensor) damaged("an attribute has two tensors");
+      graph_.values.emplace_back();
+      found[4] = {AttributeType::Tensor, static_cast<std::int64_t>(graph_.values.size() - 1)};
+      read_tensor(text(field), graph_.values.size() - 1);
     });
     op.attributes.emplace_back(
         name, type < kTypes ? std::move(found[type]) : Attribute{AttributeType::Other, {}});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -37,6 +38,7 @@ class Reader {
     require(is_empty(arguments), "the arguments of a block");
     each(operators, "the operators", [&](const JsonValue& op) { read_operator(op); });
     ids_.clear();
+    lists_.clear();
     link_values(graph_);
     return std::move(graph_);
   }
@@ -166,10 +168,7 @@ class Reader {
     require(kind.is_text(), "an operator");
     const std::string type = kind.text();
     require_name(type, "an operator", path_);
-    if (type == "p") {
-      read_parameter(op);
-      return;
-    }
+    if (type == "p") return read_parameter(op);
     const auto [name, attributes, inputs, outputs, flags] = members(op, {"#", "A", "I", "O", "OA"});
     Operator made;
     made.type = type;
@@ -213,9 +212,10 @@ class Reader {
       if (id == 0) return;  // left out
       const auto found = ids_.find(id);
       require(found != ids_.end(), "a value that no operator before gives");
-      arguments.back().second = found->second;
+      const bool list = found->second == kNone;
+      arguments.back().second = list ? lists_.at(id) : Argument{found->second};
       // A list takes its length for each operator that reads it; what Paddle writes reads it once.
-      arguments_ += found->second.size();
+      arguments_ += arguments.back().second.size();
       if (arguments_ > max_arguments_) fail("has too many arguments");
     });
   }
@@ -240,7 +240,9 @@ class Reader {
       for (std::size_t i = 0; i < values.size(); ++i) require_same(values[i], (*known)[i]);
       values = *known;
     }
-    require(ids_.emplace(id, values).second, "a value defined twice");
+    const bool list = values.size() != 1;
+    require(ids_.emplace(id, list ? kNone : values[0]).second, "a value defined twice");
+    if (list) lists_.emplace(id, values);
     return values;
   }
 
@@ -385,7 +387,8 @@ class Reader {
   const std::string& path_;
   std::string at_;
   Graph graph_;
-  std::map<std::int64_t, Argument> ids_;
+  std::map<std::int64_t, std::size_t> ids_;  ///< values; kNone: a list
+  std::map<std::int64_t, Argument> lists_;   ///< those that are not of one value
   std::set<std::string> parameters_;
   std::size_t arguments_ = 0;
   std::size_t max_arguments_ = 0;
