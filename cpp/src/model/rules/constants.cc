@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "model/rules/rules.h"
-#include "model/rules/support.h"
 
 namespace lenet {
 namespace {
@@ -50,8 +49,6 @@ void infer_data(OperatorView& op) {
 
 void infer_feed(OperatorView& op) { op.require(op.integer("col") == 0, "col"); }
 
-void infer_nothing(OperatorView& /*op*/) {}
-
 /// Of ONNX: exactly one of its attributes says what it holds.
 void infer_onnx_constant(OperatorView& op) {
   const std::string name =
@@ -75,7 +72,7 @@ void infer_onnx_constant(OperatorView& op) {
 
 constexpr OperatorRule kRules[] = {
     {kDesc, "feed", "X", "Out", "col:int", infer_feed},
-    {kDesc, "fetch", "X", "Out", "col:int", infer_nothing},
+    {kDesc, "fetch", "X", "Out", "col:int", [](OperatorView&) {}},
     {kPir, "data", "", "Out", "name:str shape:dims dtype:dtype place:place", infer_data},
     {kPir, "fetch", "X", "Out", "name:str col:int", infer_same},
     {kDesc, "fill_constant", "ValueTensor! ShapeTensor! ShapeTensorList!", "Out",
@@ -91,6 +88,6 @@ constexpr OperatorRule kRules[] = {
 
 }  // namespace
 
-RuleRows constants_rules() { return kRules; }
+RuleRows constants_rules() { return {std::begin(kRules), std::end(kRules)}; }
 
 }  // namespace lenet

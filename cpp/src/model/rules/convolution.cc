@@ -1,11 +1,10 @@
-// Rules of convolutions, and of those that are transposed.
+// Rules of sums of products: convolutions, transposed ones, and products of matrices.
 
 #include <algorithm>
 #include <array>
 
 #include "model/contents.h"
 #include "model/rules/rules.h"
-#include "model/rules/support.h"
 #include "model/rules/windows.h"
 
 namespace lenet {
@@ -14,19 +13,13 @@ namespace {
 void infer_conv(OperatorView& op) {
   const Value& input = op.in("Input");
   const Value& filter = op.in("Filter");
-  if (op.is_onnx()) {
-    op.supports(is_known(filter), "convolution whose filter is not constant");
-    op.supports(input.shape.size() == 4 && filter.shape.size() == 4,
-                "convolution but in two dimensions");
-  }
-  op.require(input.shape.size() == 4 && filter.shape.size() == 4, "the rank");
+  op.supports(!op.is_onnx() || is_known(filter), "convolution whose filter is not constant");
+  const auto [channel, image] = layout_of(op, input.shape);
+  op.require(filter.shape.size() == 4, "the rank");
   op.require(input.dtype == filter.dtype, "the element type");
   for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter is empty");
-  const auto [channel, image] = layout_of(op, input.shape, "data_format");
-  const std::int64_t channels = input.shape[channel];
-  const std::int64_t groups = op.integer(op.present({"groups", "group"}), 1);
-  op.require(groups >= 1 && filter.shape[0] % groups == 0 && channels > 0 &&
-                 channels % groups == 0 && filter.shape[1] == channels / groups,
+  const std::int64_t groups = groups_of(op, input.shape[channel]);
+  op.require(filter.shape[0] % groups == 0 && filter.shape[1] == input.shape[channel] / groups,
              "groups and channels");
   const Integers kernel = {filter.shape[2], filter.shape[3]};
   op.require(op.integers("kernel_shape", kernel) == kernel, "kernel_shape");
@@ -43,14 +36,12 @@ void infer_conv(OperatorView& op) {
 void infer_conv_transpose(OperatorView& op) {
   const Value& input = op.in("Input");
   const Value& filter = op.in("Filter");
-  op.require(input.shape.size() == 4 && filter.shape.size() == 4, "the rank");
+  const auto [channel, image] = layout_of(op, input.shape);
+  op.require(filter.shape.size() == 4, "the rank");
   op.require(input.dtype == filter.dtype, "the element type");
-  for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter");
-  const auto [channel, image] = layout_of(op, input.shape, "data_format");
-  const std::int64_t groups = op.integer("groups");
-  const std::int64_t channels = input.shape[channel];
-  op.require(groups >= 1 && channels > 0 && channels % groups == 0 && filter.shape[0] == channels,
-             "groups and channels");
+  for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter is empty");
+  const std::int64_t groups = groups_of(op, input.shape[channel]);
+  op.require(filter.shape[0] == input.shape[channel], "groups and channels");
   op.require(op.integers("output_size").empty(), "a size of the output");
   // With SAME or VALID Paddle works paddings out when it runs.
   op.require(op.text("padding_algorithm") == "EXPLICIT", "padding_algorithm");
@@ -58,9 +49,9 @@ void infer_conv_transpose(OperatorView& op) {
   const Integers dilations = op.integers("dilations");
   const std::array<std::int64_t, 4> padding = explicit_padding(op);
   Integers extra = op.integers("output_padding");
+  if (extra.empty()) extra = {0, 0};
   require_range(op, strides, 2, 1, kMaxStep, "strides");
   require_range(op, dilations, 2, 1, kMaxStep, "dilations");
-  if (extra.empty()) extra = {0, 0};
   require_range(op, extra, 2, 0, kMaxStep, "output_padding");
   Shape shape = input.shape;
   shape[channel] = filter.shape[1] * groups;
@@ -81,10 +72,39 @@ void infer_conv_transpose(OperatorView& op) {
   op.give("Output", shape, input.dtype);
 }
 
+void infer_matmul(OperatorView& op) {
+  const Value& x = op.in("X");
+  const Value& y = op.in("Y");
+  op.require(x.dtype == y.dtype, "the element type");
+  op.supports(!op.is_onnx() || (x.shape.size() >= 2 && y.shape.size() == 2),
+              "product with what is no matrix");
+  op.require(x.shape.size() >= 2 && y.shape.size() >= 2, "the rank");
+  const auto matrix = [&](const Value& value, const std::string& transposed) {
+    std::array<std::int64_t, 2> sizes = {value.shape[value.shape.size() - 2], value.shape.back()};
+    if (op.flag(transposed, false)) std::swap(sizes[0], sizes[1]);
+    return sizes;
+  };
+  const auto left = matrix(x, op.present({"trans_x", "transpose_x", "transA"}));
+  const auto right = matrix(y, op.present({"trans_y", "transpose_y", "transB"}));
+  op.require(fits(left[1], right[0]), "matrices that do not match");
+  Shape shape = broadcast(op, Shape(x.shape.begin(), x.shape.end() - 2),
+                          Shape(y.shape.begin(), y.shape.end() - 2));
+  shape.push_back(left[0]);
+  shape.push_back(right[1]);
+  op.count_work(volume(shape) * static_cast<double>(std::max(left[1], right[0])));
+  op.give_shape(shape);
+}
+
+void infer_bmm(OperatorView& op) {
+  const Shape& x = op.in("X").shape;
+  const Shape& y = op.in("Y").shape;
+  op.require(x.size() == 3 && y.size() == 3, "the rank");
+  op.require(fits(x[0], y[0]), "matrices that do not match");  // one is not repeated for the others
+  infer_matmul(op);
+}
+
 constexpr OperatorRule kRules[] = {
-    // The attributes are stored as Paddle 3.1 to 3.3 store them; the kernels and passes take that
-    // on
-    // trust.
+    // The attributes are stored as Paddle 3.1 to 3.3 store them: kernels and passes trust in that.
     {kPaddle, "conv2d depthwise_conv2d", "Input Filter", "Output",
      "strides:ints paddings:ints padding_algorithm:str dilations:ints groups:int data_format:str",
      infer_conv},
@@ -96,10 +116,16 @@ constexpr OperatorRule kRules[] = {
      "strides:ints paddings:ints output_padding:ints/output_padding:ints|empty output_size:ints/ "
      "padding_algorithm:str dilations:ints groups:int data_format:str",
      infer_conv_transpose},
+    {kPaddle, "matmul_v2/matmul", "X Y", "Out",
+     "trans_x:bool/transpose_x:bool trans_y:bool/transpose_y:bool", infer_matmul},
+    {kOnnx, "MatMul", "X Y", "Out", "", infer_matmul},
+    {kOnnx, "Gemm", "X Y Bias?", "Out", "alpha:float? beta:float? transA:long? transB:long?",
+     infer_matmul},
+    {kPaddle, "bmm", "X Y", "Out", "", infer_bmm},
 };
 
 }  // namespace
 
-RuleRows convolution_rules() { return kRules; }
+RuleRows convolution_rules() { return {std::begin(kRules), std::end(kRules)}; }
 
 }  // namespace lenet

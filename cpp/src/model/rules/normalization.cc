@@ -1,38 +1,30 @@
-// Rules of normalizations.
+// Rules of operators that scale channels: normalizations, and quantization.
 
 #include "model/rules/rules.h"
-#include "model/rules/support.h"
 
 namespace lenet {
 namespace {
 
 void infer_batch_norm(OperatorView& op) {
   const Value& x = op.in("X");
-  op.require(x.shape.size() <= 5, "the rank");
-  const std::int64_t channels =
-      channels_of(op, x.shape, op.present({"data_layout", "data_format"}));
-  for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) {
-    op.require(op.has(name), name);
-    require_vector(op, name, channels);
+  op.supports(!op.is_onnx() || x.shape.size() >= 2, "normalization without channels");
+  const std::int64_t channels = channels_of(op, x.shape);
+  for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) require_vector(op, name, channels);
+  op.give_like("Y", x);
+  if (op.is_onnx()) {
+    op.supports(!op.flag("training_mode", false), "training");
+    return op.supports(op.flag("spatial", true), "normalization of each value");
   }
+  op.require(x.shape.size() <= 5, "the rank");
   op.require(op.flag("is_test") || op.flag("use_global_stats"), "normalization while not testing");
   op.require(!op.flag("trainable_statistics"), "trainable_statistics");
-  op.give_like("Y", x);
   op.give("MeanOut", {channels}, op.in("Mean").dtype);
   op.give("VarianceOut", {channels}, op.in("Variance").dtype);
   // Of training only; Paddle leaves them undeclared in some programs.
-  for (const char* name : {"SavedMean", "SavedVariance"}) op.give_unused(name, {channels});
-}
-
-void infer_onnx_batch_norm(OperatorView& op) {
-  op.supports(!op.flag("training_mode", false), "training");
-  op.supports(op.flag("spatial", true), "normalization of each value");
-  const Value& x = op.in("X");
-  op.supports(x.shape.size() >= 2, "normalization without channels");
-  for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) {
-    require_vector(op, name, x.shape[1]);
+  for (const char* name : {"SavedMean", "SavedVariance"}) {
+    const Value& saved = op.declared(name);
+    if (!saved.shape.empty()) op.give(name, {channels}, saved.dtype);
   }
-  op.give_like("Y", x);
 }
 
 void infer_layer_norm(OperatorView& op) {
@@ -53,16 +45,54 @@ void infer_layer_norm(OperatorView& op) {
 
 void infer_group_norm(OperatorView& op) {
   const Value& x = op.in("X");
-  const std::int64_t channels =
-      channels_of(op, x.shape, op.present({"data_layout", "data_format"}));
-  const std::int64_t groups = op.integer("groups");
-  op.require(channels > 0 && groups >= 1 && groups <= channels && channels % groups == 0,
-             "groups and channels");
+  const std::int64_t channels = channels_of(op, x.shape);
+  const std::int64_t groups = groups_of(op, channels);
   require_vector(op, "Scale", channels);
   require_vector(op, "Bias", channels);
   op.give_like("Y", x);
   op.give("Mean", {x.shape[0], groups}, x.dtype);
   op.give("Variance", {x.shape[0], groups}, x.dtype);
+}
+
+// ---- quantization: Paddle's kernels, and the passes that make int8 of these two, index scales by
+// channel without looking at how many there are
+
+/// Scales and zero points: one, or one for each channel.
+void require_scales(const OperatorView& op, const Value& x) {
+  const std::int64_t axis = op.integer("quant_axis");
+  op.require(axis >= -1 && axis <= 1 && axis < static_cast<std::int64_t>(x.shape.size()),
+             "quant_axis");
+  for (const char* name : {"Scale", "ZeroPoint"}) {
+    const Value& value = op.in(name);
+    const Shape& shape = value.shape;
+    op.require(value.parameter, std::string(name) + ", which is no parameter");
+    const bool fits = axis < 0 ? shape.empty() || shape == Shape{1}
+                               : shape == Shape{x.shape[static_cast<std::size_t>(axis)]};
+    op.require(fits, std::string("the shape of ") + name);
+  }
+  op.require(op.in("Scale").dtype == kFloat32, "the type of Scale");
+  const int zero = op.in("ZeroPoint").dtype;
+  op.require(zero == kFloat32 || zero == kInt32 || zero == kInt8, "the type of ZeroPoint");
+}
+
+/// What it gives is float32 in a program. That of quantize_linear holds integers.
+void infer_quantization(OperatorView& op) {
+  const Value& x = op.in("X");
+  const std::size_t rank = x.shape.size();
+  const bool dequantizes = op.type() == "dequantize_linear";
+  const bool weights = dequantizes && x.parameter;
+  op.require((x.dtype == kFloat32 || (dequantizes && x.dtype == kInt8)) && rank > 0, "its input");
+  op.require(op.integer("bit_length") == 8, "bit_length; 8 is supported");
+  op.require(op.flag("is_test", true), "quantization while not testing");
+  require_range(op, {op.integer("round_type", 0)}, 1, 0, 1, "round_type");
+  require_range(op, {op.integer("qmin", 0)}, 1, -128, 0, "qmin");
+  require_range(op, {op.integer("qmax", 0)}, 1, 0, 127, "qmax");
+  op.require(weights ? rank == 2 || rank == 4 : op.integer("quant_axis") == -1,
+             "the rank, or quant_axis");
+  // It lets values through as they are: what was observed in calibration, but not int8.
+  op.require(!weights || !op.flag("only_observer", false), "only_observer");
+  require_scales(op, x);
+  op.give("Y", x.shape, kFloat32);
 }
 
 constexpr OperatorRule kRules[] = {
@@ -72,16 +102,22 @@ constexpr OperatorRule kRules[] = {
      "use_global_stats:bool trainable_statistics:bool",
      infer_batch_norm},
     {kOnnx, "BatchNormalization", "X Scale Bias Mean Variance", "Y",
-     "epsilon:float? momentum:float? spatial:long? training_mode:long?", infer_onnx_batch_norm},
+     "epsilon:float? momentum:float? spatial:long? training_mode:long?", infer_batch_norm},
     {kPaddle, "layer_norm", "X Scale? Bias?", "Y Mean Variance",
      "epsilon:float/epsilon:float|double begin_norm_axis:int", infer_layer_norm},
     {kPaddle, "group_norm", "X Scale? Bias?", "Y Mean Variance",
      "epsilon:float/epsilon:float|double groups:int data_layout:str/data_format:str",
      infer_group_norm},
+    // What must be left out is of training.
+    {kDesc, "quantize_linear dequantize_linear", "X Scale ZeroPoint InAccum! InState!",
+     "Y OutScale! OutAccum! OutState!",
+     "bit_length:int quant_axis:int is_test:bool? only_observer:bool? round_type:int? qmin:int? "
+     "qmax:int?",
+     infer_quantization},
 };
 
 }  // namespace
 
-RuleRows normalization_rules() { return kRules; }
+RuleRows normalization_rules() { return {std::begin(kRules), std::end(kRules)}; }
 
 }  // namespace lenet

@@ -102,10 +102,6 @@ std::string OperatorView::text(const std::string& name,
   return *value;
 }
 
-const Value& OperatorView::tensor(const std::string& name) const {
-  return graph_.values.at(static_cast<std::size_t>(integer(name)));
-}
-
 std::size_t OperatorView::axis(std::int64_t given, std::size_t rank) const {
   const auto size = static_cast<std::int64_t>(rank);
   require(given >= -size && given < size, "an axis");
@@ -127,12 +123,6 @@ void OperatorView::give(const std::string& name, const Shape& shape, int dtype, 
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] != kUnknown) value.shape[i] = shape[i];
   }
-}
-
-void OperatorView::give_unused(const std::string& name, const Shape& shape) {
-  if (outputs(name) == 0) return;
-  const Value& value = declared(name);
-  give(name, value.shape.empty() ? Shape() : shape, value.dtype);
 }
 
 void OperatorView::give_contents(const std::string& name, const Value& from) {
@@ -172,10 +162,6 @@ void OperatorView::no_kernel(const std::string& what) const {
                                           printable(plain_type(graph_, op_)) + gives +
                                           "); use engine " +
                                           (is_onnx() ? "onnxruntime" : "paddle"));
-}
-
-void OperatorView::fail(const std::string& what) const {
-  refuse_program(path_, where_ + " is damaged: " + what);
 }
 
 }  // namespace lenet

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "model/graph.h"
@@ -55,15 +56,15 @@ class OperatorView {
   Numbers numbers(const std::string& name) const;
   std::string text(const std::string& name, const std::optional<std::string>& otherwise = {}) const;
   /// The constant that is an attribute, of ONNX.
-  const Value& tensor(const std::string& name) const;
+  const Value& tensor(const std::string& name) const {
+    return graph_.values.at(static_cast<std::size_t>(integer(name)));
+  }
   /// An axis of a tensor of that rank, counted from the front; a negative one counts from the end.
   std::size_t axis(std::int64_t given, std::size_t rank) const;
 
   /// Says what an output is; where it is declared, it must have been declared so. Nothing when the
   /// output is left out.
   void give(const std::string& name, const Shape& shape, int dtype, std::size_t index = 0);
-  /// The same for an output that inference makes no use of: it may be declared without a shape.
-  void give_unused(const std::string& name, const Shape& shape);
   void give_like(const std::string& name, const Value& like) { give(name, like.shape, like.dtype); }
   /// The output `Out`, whose element type is that of the input `X`.
   void give_shape(const Shape& shape) { give("Out", shape, in("X").dtype); }
@@ -79,7 +80,9 @@ class OperatorView {
   void require(bool condition, const std::string& what) const {
     if (!condition) fail(what);
   }
-  [[noreturn]] void fail(const std::string& what) const;
+  [[noreturn]] void fail(const std::string& what) const {
+    refuse_program(path_, where_ + " is damaged: " + what);
+  }
   /// \throws Error Unsupported: the program is sound, but asks for what no engine here runs.
   [[noreturn]] void unsupported(const std::string& what) const;
   /// \throws Error Unsupported: the native engine has no `what`. Graphs of ONNX are checked for it

@@ -7,7 +7,6 @@
 
 #include "model/contents.h"
 #include "model/rules/rules.h"
-#include "model/rules/support.h"
 
 namespace lenet {
 namespace {
@@ -166,9 +165,8 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "concat", "X* AxisTensor!/axis", "Out", "axis:int/", infer_concat},
     {kOnnx, "Concat", "X*", "Out", "axis:long", infer_onnx_concat},
     {kOnnx, "Gather", "X Indices", "Out", "axis:long?", infer_onnx_gather},
-    {kOnnx, "Slice", "X", "Out", "axes:longs? ends:longs starts:longs", infer_onnx_slice, kMinOpset,
-     9},
-    {kOnnx, "Slice", "X starts ends axes? steps?", "Out", "", infer_onnx_slice, 10},
+    {kOnnx, "Slice", "X /starts /ends /axes? /steps?", "Out",
+     "axes:longs?/ ends:longs/ starts:longs/", infer_onnx_slice, 10},
     {kPaddle, "stack", "X*", "Y/Out", "axis:int", infer_stack},
     {kPaddle, "split", "X AxisTensor!/sections SectionsTensorList!/axis", "Out*",
      "axis:int/ num:int/ sections:ints/", infer_split},
@@ -188,6 +186,6 @@ constexpr OperatorRule kRules[] = {
 
 }  // namespace
 
-RuleRows parts_rules() { return kRules; }
+RuleRows parts_rules() { return {std::begin(kRules), std::end(kRules)}; }
 
 }  // namespace lenet

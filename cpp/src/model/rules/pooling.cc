@@ -1,10 +1,10 @@
-// Rules of pools.
+// Rules of operators that reduce: pools of windows, and those that reduce axes to one value each.
 
 #include <array>
 #include <string>
+#include <vector>
 
 #include "model/rules/rules.h"
-#include "model/rules/support.h"
 #include "model/rules/windows.h"
 
 namespace lenet {
@@ -12,12 +12,11 @@ namespace {
 
 void infer_pool(OperatorView& op) {
   const Value& input = op.in("X");
-  op.supports(!op.is_onnx() || input.shape.size() == 4, "pool but in two dimensions");
-  const std::size_t image = layout_of(op, input.shape, "data_format").image;
+  const std::size_t image = layout_of(op, input.shape).image;
   const std::string kind = op.text("pooling_type", "max");
   op.require(has_word("max avg", kind), "pooling_type");
   Integers kernel = pool_kernel(op);
-  const bool global = op.flag("global_pooling", false);
+  const bool global = op.flag("global_pooling", op.is_onnx() && !op.has_attribute("kernel_shape"));
   const bool adaptive = op.flag("adaptive", false) || global;
   if (global) kernel = {1, 1};
   std::array<std::int64_t, 2> sizes = {input.shape[image], input.shape[image + 1]};
@@ -27,14 +26,6 @@ void infer_pool(OperatorView& op) {
   for (std::size_t i = 0; i < 2; ++i) shape[image + i] = adaptive ? kernel[i] : plan.outputs[i];
   // An adaptive or global window covers the image once.
   op.count_work(volume(shape) * static_cast<double>(kernel[0] * kernel[1]));
-  op.give_shape(shape);
-}
-
-/// Of ONNX: one window, which is the image.
-void infer_global_pool(OperatorView& op) {
-  Shape shape = op.in("X").shape;
-  op.supports(shape.size() == 4, "pool but in two dimensions");
-  shape[2] = shape[3] = 1;
   op.give_shape(shape);
 }
 
@@ -53,6 +44,28 @@ void infer_adaptive_max_pool(OperatorView& op) {
   op.give("Mask", shape, kInt32);
 }
 
+void infer_reduce(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.require(!x.shape.empty(), "the rank");
+  op.supports(!op.is_onnx() || op.is_given("axes"), "operator without axes");
+  const bool keep = op.flag(op.present({"keep_dim", "keepdim", "keepdims"}), true);
+  const Integers axes = op.integers(op.present({"dim", "axis", "axes"}));
+  const bool all = axes.empty() || op.flag("reduce_all", false);
+  std::vector<bool> gone(x.shape.size(), all);
+  for (const std::int64_t given : axes) gone[op.axis(given, x.shape.size())] = true;
+  Shape shape;
+  for (std::size_t i = 0; i < gone.size(); ++i) {
+    if (!gone[i]) shape.push_back(x.shape[i]);
+    if (gone[i] && keep) shape.push_back(1);
+  }
+  op.give_shape(shape);
+}
+
+void infer_p_norm(OperatorView& op) {
+  op.require(!op.flag("asvector"), "the norm of a whole batch");
+  infer_reduce(op);
+}
+
 constexpr OperatorRule kRules[] = {
     {kPaddle, "pool2d", "X /ksize", "Out",
      "ksize:ints/ strides:ints/strides:longs paddings:ints/paddings:longs ceil_mode:bool "
@@ -67,15 +80,28 @@ constexpr OperatorRule kRules[] = {
      "auto_pad:str? ceil_mode:long? count_include_pad:long? dilations:longs? kernel_shape:longs "
      "pads:longs? strides:longs?",
      infer_pool},
-    {kOnnx, "GlobalMaxPool GlobalAveragePool", "X", "Out", "", infer_global_pool},
+    {kOnnx, "GlobalMaxPool GlobalAveragePool", "X", "Out", "", infer_pool},
     {kPaddle, "max_pool2d_with_index", "X", "Out Mask",
      "ksize:ints/kernel_size:ints strides:ints paddings:ints global_pooling:bool adaptive:bool "
      "ceil_mode:bool?/ceil_mode:bool",
      infer_adaptive_max_pool},
+    {kDesc, "reduce_mean reduce_sum reduce_max reduce_min", "X", "Out",
+     "dim:ints keep_dim:bool reduce_all:bool in_dtype:int? out_dtype:int?", infer_reduce},
+    {kDesc, "reduce_amax reduce_amin", "X AxisTensor! AxisTensorList!", "Out",
+     "dim:longs keep_dim:bool reduce_all:bool in_dtype:int? out_dtype:int?", infer_reduce},
+    {kPir, "mean max min", "X axis", "Out", "keepdim:bool", infer_reduce},
+    {kPir, "sum", "X axis", "Out", "dtype:dtype keepdim:bool", infer_reduce},
+    {kPir, "amax amin", "X", "Out", "axis:longs|empty keepdim:bool", infer_reduce},
+    {kOnnx, "ReduceMean", "X /axes?", "Out",
+     "axes:longs?/ keepdims:long? /noop_with_empty_axes:long?", infer_reduce, 18},
+    {kPaddle, "logsumexp", "X", "Out",
+     "axis:ints|longs/axis:ints|longs|empty keepdim:bool reduce_all:bool", infer_reduce},
+    {kPaddle, "p_norm", "X", "Out",
+     "porder:float axis:int epsilon:float keepdim:bool asvector:bool", infer_p_norm},
 };
 
 }  // namespace
 
-RuleRows pooling_rules() { return kRules; }
+RuleRows pooling_rules() { return {std::begin(kRules), std::end(kRules)}; }
 
 }  // namespace lenet

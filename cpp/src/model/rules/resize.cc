@@ -1,10 +1,6 @@
 // Rules of operators that change the size of images.
 
-#include <algorithm>
-#include <array>
-
 #include "model/rules/rules.h"
-#include "model/rules/support.h"
 
 namespace lenet {
 namespace {
@@ -14,20 +10,19 @@ constexpr std::int64_t kMaxFactor = 64;
 void infer_interpolate(OperatorView& op) {
   Shape shape = op.in("X").shape;
   if (shape.size() != 4) op.unsupported("resizes what is not [N, channels, height, width]");
-  const Layout at = layout_of(op, shape, op.present({"data_layout", "data_format"}));
+  const Layout at = layout_of(op, shape);
   const std::string method = op.text("interp_method");
   op.require(has_word("nearest bilinear bicubic", method), "the method");
   require_range(op, {op.integer("align_mode")}, 1, 0, 1, "align_mode");
   const Numbers scale = op.numbers("scale");
   op.require(scale.empty() || scale.size() == 2, "scale");
-  const std::array<std::int64_t, 2> sizes = {op.integer("out_h"), op.integer("out_w")};
   const Shape& declared = op.declared("Out").shape;
   op.require(declared.size() == shape.size(), "the rank");
   for (std::size_t i = 0; i < 2; ++i) {
     std::int64_t& size = shape[at.image + i];
     if (scale.empty()) {
-      op.require(sizes[i] >= 1 && sizes[i] <= kMaxStep, "the size");
-      size = sizes[i];
+      size = op.integer(i == 0 ? "out_h" : "out_w");
+      op.require(size >= 1 && size <= kMaxStep, "the size");
       continue;
     }
     op.require(scale[i] > 0 && scale[i] <= static_cast<double>(kMaxFactor), "scale");
@@ -39,8 +34,7 @@ void infer_interpolate(OperatorView& op) {
     size = declared[at.image + i] == narrow ? narrow : wide;
     op.require(size >= 1 && wide == narrow, "a scale that rounds either way");
   }
-  constexpr double kTaps = 16;
-  op.count_work(volume(shape) * kTaps);
+  op.count_work(volume(shape) * 16);  // taps of a bicubic one
   op.give_shape(shape);
 }
 
@@ -71,7 +65,7 @@ void infer_pad(OperatorView& op) {
 /// Makes blocks of pixels out of channels, or with a downscale_factor the other way round.
 void infer_pixel_shuffle(OperatorView& op) {
   Shape shape = op.in("X").shape;
-  const Layout at = layout_of(op, shape, "data_format");
+  const Layout at = layout_of(op, shape);
   const std::string name = op.present({"upscale_factor", "downscale_factor"});
   const bool up = name == "upscale_factor";
   const std::int64_t factor = op.integer(name);
@@ -89,11 +83,8 @@ void infer_pixel_shuffle(OperatorView& op) {
 }
 
 void infer_channel_shuffle(OperatorView& op) {
-  const Value& x = op.in("X");
-  const Layout at = layout_of(op, x.shape, "data_format");
-  const std::int64_t groups = op.integer("groups");
-  const std::int64_t channels = x.shape[at.channel];
-  op.require(groups >= 1 && channels > 0 && channels % groups == 0, "groups and channels");
+  const Shape& shape = op.in("X").shape;
+  groups_of(op, shape[layout_of(op, shape).channel]);
   infer_same(op);
 }
 
@@ -116,6 +107,6 @@ constexpr OperatorRule kRules[] = {
 
 }  // namespace
 
-RuleRows resize_rules() { return kRules; }
+RuleRows resize_rules() { return {std::begin(kRules), std::end(kRules)}; }
 
 }  // namespace lenet

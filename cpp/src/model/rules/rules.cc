@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "model/rules/support.h"
-
 namespace lenet {
 namespace {
 
@@ -58,41 +56,40 @@ std::string_view common_attributes(Dialect dialect) {
                "quantization_type:str? out_threshold:float? skip_quant:bool|int?";
 }
 
-/// The words of a rule that are for this dialect.
-std::vector<std::string_view> words_of(std::string_view text, Dialect dialect) {
+/// The words of a rule, and of those with two sides one.
+std::vector<std::string_view> words_of(std::string_view text, bool second) {
   std::vector<std::string_view> words;
   for (std::string_view word : split(text, ' ')) {
     const std::size_t slash = word.find('/');
     if (slash != std::string_view::npos) {
-      word = dialect == Dialect::Pir ? word.substr(slash + 1) : word.substr(0, slash);
+      word = second ? word.substr(slash + 1) : word.substr(0, slash);
     }
     if (!word.empty()) words.push_back(word);
   }
   return words;
 }
 
-const OperatorRule* find_rule(std::string_view type, Dialect dialect, std::int64_t opset) {
+const OperatorRule* find_rule(std::string_view type, Dialect dialect) {
   const bool pir = dialect == Dialect::Pir;
   if (pir && type.substr(0, 2) != "1.") return nullptr;
   if (pir) type.remove_prefix(2);
-  for (const auto family : {activation_rules, constants_rules, convolution_rules, elementwise_rules,
-                            linear_rules, normalization_rules, parts_rules, pooling_rules,
-                            quantization_rules, reduction_rules, resize_rules, shape_rules}) {
-    for (const OperatorRule& rule : family()) {
-      if ((rule.dialects & bit(dialect)) == 0) continue;
-      if (dialect == Dialect::Onnx && (opset < rule.first_opset || opset > rule.last_opset))
-        continue;
-      for (const std::string_view word : words_of(rule.types, dialect)) {
-        if (word == type) return &rule;
-      }
-    }
+  const auto is_wanted = [&](const OperatorRule& rule) {
+    const std::vector<std::string_view> types = words_of(rule.types, pir);
+    return (rule.dialects & bit(dialect)) != 0 && std::count(types.begin(), types.end(), type) > 0;
+  };
+  for (const auto family :
+       {constants_rules, convolution_rules, elementwise_rules, normalization_rules, parts_rules,
+        pooling_rules, resize_rules, shape_rules}) {
+    const auto [first, last] = family();
+    const OperatorRule* found = std::find_if(first, last, is_wanted);
+    if (found != last) return found;
   }
   return nullptr;
 }
 
-std::vector<ParsedRule::Argument> parse_arguments(std::string_view text, Dialect dialect) {
+std::vector<ParsedRule::Argument> parse_arguments(std::string_view text, bool second) {
   std::vector<ParsedRule::Argument> arguments;
-  for (std::string_view word : words_of(text, dialect)) {
+  for (std::string_view word : words_of(text, second)) {
     const bool forbidden = take_mark(word, '!');
     const bool optional = take_mark(word, '?') || forbidden;
     const bool list = take_mark(word, '*');
@@ -101,14 +98,16 @@ std::vector<ParsedRule::Argument> parse_arguments(std::string_view text, Dialect
   return arguments;
 }
 
-ParsedRule parse(const OperatorRule& rule, Dialect dialect) {
+ParsedRule parse(const OperatorRule& rule, Dialect dialect, std::int64_t opset) {
+  const bool second =
+      dialect == Dialect::Onnx ? opset >= rule.newer_opset : dialect == Dialect::Pir;
   ParsedRule parsed;
   parsed.infer = rule.infer;
-  parsed.inputs = parse_arguments(rule.inputs, dialect);
-  parsed.outputs = parse_arguments(rule.outputs, dialect);
+  parsed.inputs = parse_arguments(rule.inputs, second);
+  parsed.outputs = parse_arguments(rule.outputs, second);
   bool own = true;
   for (const std::string_view text : {rule.attributes, common_attributes(dialect)}) {
-    for (std::string_view word : words_of(text, dialect)) {
+    for (std::string_view word : words_of(text, second)) {
       ParsedRule::Attribute attribute;
       attribute.own = own;
       attribute.optional = take_mark(word, '?');
@@ -129,9 +128,9 @@ ParsedRule parse(const OperatorRule& rule, Dialect dialect) {
 const ParsedRule* RuleBook::find(const std::string& type) {
   auto found = parsed_.find(type);
   if (found == parsed_.end()) {
-    const OperatorRule* rule = find_rule(type, dialect_, opset_);
+    const OperatorRule* rule = find_rule(type, dialect_);
     if (rule == nullptr) return nullptr;
-    found = parsed_.emplace(type, parse(*rule, dialect_)).first;
+    found = parsed_.emplace(type, parse(*rule, dialect_, opset_)).first;
   }
   return &found->second;
 }

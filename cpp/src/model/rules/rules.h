@@ -3,15 +3,15 @@
 /// operators has a file of its rules here; to add an operator is to add a row there.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
-#include "model/rules/operator_view.h"
+#include "model/rules/support.h"
 
 namespace lenet {
 
@@ -29,8 +29,8 @@ inline constexpr std::int64_t kMaxOpset = 21;
 /// What operators take and give. Words separated by blanks, in `inputs` and `outputs` in the order
 /// of PIR or ONNX. There a name with `?` may be left out, with `!` must be, with `*` it is a list
 /// of one or more. In `attributes` it is `name:type`, or `name:type|type`, with `?` when it may be
-/// left out. Of a word `one/other` the first is for ProgramDesc, the second for PIR; either may be
-/// empty.
+/// left out. Of a word `one/other` the first is for ProgramDesc and older operator sets of ONNX,
+/// the second for PIR and newer ones; either may be empty.
 struct OperatorRule {
   unsigned dialects;       ///< bits
   std::string_view types;  ///< those of PIR without the `1.` before them
@@ -38,31 +38,18 @@ struct OperatorRule {
   std::string_view outputs;
   std::string_view attributes;
   void (*infer)(OperatorView&);
-  std::int64_t first_opset = kMinOpset;
-  std::int64_t last_opset = kMaxOpset;
+  std::int64_t newer_opset = kMaxOpset + 1;  ///< of ONNX: the first with the second words
 };
 
-/// The rules of one family.
-struct RuleRows {
-  template <std::size_t kCount>
-  constexpr RuleRows(const OperatorRule (&rows)[kCount]) : first(rows), last(rows + kCount) {}
-  const OperatorRule* begin() const { return first; }
-  const OperatorRule* end() const { return last; }
+/// The rules of one family, from the first to behind the last.
+using RuleRows = std::pair<const OperatorRule*, const OperatorRule*>;
 
-  const OperatorRule* first;
-  const OperatorRule* last;
-};
-
-RuleRows activation_rules();
 RuleRows constants_rules();
 RuleRows convolution_rules();
 RuleRows elementwise_rules();
-RuleRows linear_rules();
 RuleRows normalization_rules();
 RuleRows parts_rules();
 RuleRows pooling_rules();
-RuleRows quantization_rules();
-RuleRows reduction_rules();
 RuleRows resize_rules();
 RuleRows shape_rules();
 

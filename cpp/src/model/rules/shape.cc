@@ -7,7 +7,6 @@
 
 #include "model/check_graph.h"
 #include "model/rules/rules.h"
-#include "model/rules/support.h"
 
 namespace lenet {
 namespace {
@@ -20,14 +19,12 @@ void infer_reshape(OperatorView& op) {
     return give_rearranged(op, op.declared("Out").shape);
   }
   Shape shape = *wanted;
-  std::optional<std::size_t> open;
+  const auto open = std::find(shape.begin(), shape.end(), kUnknown);
+  op.require(std::count(shape.begin(), shape.end(), kUnknown) <= 1, "two open dimensions");
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] == 0) {
       op.require(i < x.shape.size(), "shape");
       shape[i] = x.shape[i];
-    } else if (shape[i] == kUnknown) {
-      op.require(!open, "two open dimensions");
-      open = i;
     }
     op.require(shape[i] >= kUnknown && shape[i] <= std::numeric_limits<std::int32_t>::max(),
                "shape");
@@ -37,10 +34,10 @@ void infer_reshape(OperatorView& op) {
   const double after = volume(shape);
   const bool batch = std::count(x.shape.begin(), x.shape.end(), kUnknown) > 0;
   const auto unknown = std::count(shape.begin(), shape.end(), kUnknown);
-  if (open && unknown == (batch ? 2 : 1)) {
+  if (open != shape.end() && unknown == (batch ? 2 : 1)) {
     // The batch, if it is free, is kept elsewhere; the open dimension is what is left.
     op.require(std::fmod(before, after) == 0, "a size that does not match");
-    shape[*open] = static_cast<std::int64_t>(before / after);
+    *open = static_cast<std::int64_t>(before / after);
   }
   const bool settled = std::count(shape.begin(), shape.end(), kUnknown) ==
                        std::count(x.shape.begin(), x.shape.end(), kUnknown);
@@ -94,7 +91,15 @@ void infer_squeeze(OperatorView& op) {
 
 void infer_unsqueeze(OperatorView& op) {
   Shape shape = op.in("X").shape;
-  for (const std::int64_t given : op.integers("axes")) {
+  Integers axes = op.integers("axes");
+  if (op.is_onnx()) {  // they count in the result
+    const std::size_t rank = shape.size() + axes.size();
+    op.supports(rank <= kMaxRank, "tensor of so many dimensions");
+    const std::vector<std::size_t> added = distinct_axes(op, axes, rank);
+    axes.assign(added.begin(), added.end());
+    std::sort(axes.begin(), axes.end());
+  }
+  for (const std::int64_t given : axes) {
     const std::size_t axis = op.axis(given, shape.size() + 1);
     shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis), 1);
     op.require(shape.size() <= kMaxRank, "the rank");
@@ -115,12 +120,8 @@ void infer_expand(OperatorView& op) {
   op.require(shape.size() >= x.shape.size() && shape.size() <= kMaxRank, "shape");
   const std::size_t added = shape.size() - x.shape.size();
   for (std::size_t i = 0; i < shape.size(); ++i) {
-    if (i < added) {
-      op.require(shape[i] >= 1, "shape");
-      continue;
-    }
-    const std::int64_t size = x.shape[i - added];
-    if (shape[i] == kUnknown) shape[i] = size;  // as it is
+    const std::int64_t size = i < added ? 1 : x.shape[i - added];
+    if (i >= added && shape[i] == kUnknown) shape[i] = size;  // as it is
     // A size that is not known could be anything but what is asked for.
     op.require(shape[i] == size || (size == 1 && shape[i] >= 1), "shape");
   }
@@ -176,17 +177,14 @@ void infer_onnx_reshape(OperatorView& op) {
   if (!from.empty() && from[0] == kUnknown) from[0] = kImages;
   Shape shape = op.integers("shape");
   op.supports(shape.size() <= kMaxRank, "tensor of so many dimensions");
-  std::int64_t* left = nullptr;
+  const auto left = std::find(shape.begin(), shape.end(), -1);
+  op.require(std::count(shape.begin(), shape.end(), -1) <= 1, "two open dimensions");
+  if (left != shape.end()) *left = 1;
   const bool copies = !op.flag("allowzero", false);
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] == 0 && copies) {
       op.require(i < from.size(), "its shape copies a size that is not there");
       shape[i] = from[i];
-    }
-    if (shape[i] == -1) {
-      op.require(left == nullptr, "two open dimensions");
-      left = &shape[i];
-      *left = 1;
     }
     op.supports(shape[i] > 0 || shape[i] == kImages, kEachImage);
   }
@@ -194,10 +192,10 @@ void infer_onnx_reshape(OperatorView& op) {
   const double after = values_of(shape);
   const bool open = std::count(from.begin(), from.end(), kImages) > 0;
   const bool still_open = std::count(shape.begin(), shape.end(), kImages) > 0;
-  if (left != nullptr && open != still_open) {
+  if (left != shape.end() && open != still_open) {
     op.supports(open && before == after, kEachImage);
     *left = kImages;
-  } else if (left != nullptr && std::fmod(before, after) == 0) {
+  } else if (left != shape.end() && std::fmod(before, after) == 0) {
     *left = static_cast<std::int64_t>(before / after);
   } else {
     const bool fits = open == still_open && before == after;
@@ -215,19 +213,6 @@ void infer_onnx_flatten(OperatorView& op) {
   op.supports(given >= -rank && given <= rank, "flattening but of each image");
   const auto axis = static_cast<std::size_t>(given < 0 ? given + rank : given);
   give_rearranged(op, {product(shape, 0, axis), product(shape, axis, shape.size())});
-}
-
-void infer_onnx_unsqueeze(OperatorView& op) {
-  Shape shape = op.in("X").shape;
-  Integers axes = op.integers("axes");  // they count in the result
-  const std::size_t rank = shape.size() + axes.size();
-  op.supports(rank <= kMaxRank, "tensor of so many dimensions");
-  std::vector<std::size_t> added = distinct_axes(op, axes, rank);
-  std::sort(added.begin(), added.end());
-  for (const std::size_t axis : added) {
-    shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis), 1);
-  }
-  give_rearranged(op, shape);
 }
 
 void infer_onnx_shape(OperatorView& op) {
@@ -250,10 +235,8 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "shape /shape64", "Input/X", "Out", "", infer_shape},
     {kOnnx, "Reshape", "X shape", "Out", "allowzero:long?", infer_onnx_reshape},
     {kOnnx, "Flatten", "X", "Out", "axis:long?", infer_onnx_flatten},
-    {kOnnx, "Squeeze", "X", "Out", "axes:longs?", infer_squeeze, kMinOpset, 12},
-    {kOnnx, "Squeeze", "X axes?", "Out", "", infer_squeeze, 13},
-    {kOnnx, "Unsqueeze", "X", "Out", "axes:longs", infer_onnx_unsqueeze, kMinOpset, 12},
-    {kOnnx, "Unsqueeze", "X axes", "Out", "", infer_onnx_unsqueeze, 13},
+    {kOnnx, "Squeeze", "X /axes?", "Out", "axes:longs?/", infer_squeeze, 13},
+    {kOnnx, "Unsqueeze", "X /axes", "Out", "axes:longs/", infer_unsqueeze, 13},
     {kOnnx, "Shape", "X", "Out", "end:long? start:long?", infer_onnx_shape},
     {kPaddle, "expand_v2/expand", "X Shape!/shape expand_shapes_tensor!/", "Out", "shape:ints/",
      infer_expand},
@@ -265,6 +248,6 @@ constexpr OperatorRule kRules[] = {
 
 }  // namespace
 
-RuleRows shape_rules() { return kRules; }
+RuleRows shape_rules() { return {std::begin(kRules), std::end(kRules)}; }
 
 }  // namespace lenet

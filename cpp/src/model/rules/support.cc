@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <utility>
 
 #include "model/contents.h"
 
@@ -33,17 +32,14 @@ std::int64_t product(const Shape& shape, std::size_t from, std::size_t to) {
 
 double volume(const Shape& shape) {
   double result = 1;
-  for (const std::int64_t size : shape)
-    result *= static_cast<double>(std::max<std::int64_t>(1, size));
+  for (const std::int64_t size : shape) result *= size > 1 ? static_cast<double>(size) : 1;
   return result;
 }
 
 void require_range(const OperatorView& op, const Integers& values, std::size_t count,
                    std::int64_t least, std::int64_t most, const char* name) {
   op.require(values.size() == count, std::string("the number of ") + name);
-  for (const std::int64_t value : values) {
-    op.require(value >= least && value <= most, name);
-  }
+  for (const std::int64_t value : values) op.require(value >= least && value <= most, name);
 }
 
 bool channels_last(const OperatorView& op, const std::string& name) {
@@ -53,14 +49,22 @@ bool channels_last(const OperatorView& op, const std::string& name) {
   return layout == "NHWC";
 }
 
-std::int64_t channels_of(const OperatorView& op, const Shape& shape, const std::string& layout) {
+std::int64_t channels_of(const OperatorView& op, const Shape& shape) {
   op.require(shape.size() >= 2, "the rank");
-  return channels_last(op, layout) ? shape.back() : shape[1];
+  return channels_last(op, op.present({"data_layout", "data_format"})) ? shape.back() : shape[1];
 }
 
-Layout layout_of(const OperatorView& op, const Shape& shape, const std::string& layout) {
+std::int64_t groups_of(const OperatorView& op, std::int64_t channels) {
+  const std::int64_t groups = op.integer(op.present({"groups", "group"}), 1);
+  op.require(groups >= 1 && channels > 0 && channels % groups == 0, "groups and channels");
+  return groups;
+}
+
+Layout layout_of(const OperatorView& op, const Shape& shape) {
+  op.supports(!op.is_onnx() || shape.size() == 4, "kernel but in two dimensions");
   op.require(shape.size() == 4, "the rank");
-  return channels_last(op, layout) ? Layout{3, 1} : Layout{1, 2};
+  const bool last = channels_last(op, op.present({"data_layout", "data_format"}));
+  return last ? Layout{3, 1} : Layout{1, 2};
 }
 
 Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b) {

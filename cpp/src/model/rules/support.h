@@ -59,15 +59,18 @@ void require_range(const OperatorView& op, const Integers& values, std::size_t c
 /// Whether the channels come last; the layout must be one of the two. ONNX has none.
 bool channels_last(const OperatorView& op, const std::string& name);
 
-/// The number of channels. \param layout the attribute that says where they are
-std::int64_t channels_of(const OperatorView& op, const Shape& shape, const std::string& layout);
+/// The number of channels of a tensor that has data_layout or data_format.
+std::int64_t channels_of(const OperatorView& op, const Shape& shape);
+
+/// The attribute groups, or group of ONNX, which divides the channels.
+std::int64_t groups_of(const OperatorView& op, std::int64_t channels);
 
 /// Where a tensor of four dimensions has its channels, and where its image begins.
 struct Layout {
   std::size_t channel;
   std::size_t image;
 };
-Layout layout_of(const OperatorView& op, const Shape& shape, const std::string& layout);
+Layout layout_of(const OperatorView& op, const Shape& shape);
 
 /// The shape of what an elementwise operator gives.
 Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b);
