@@ -11,7 +11,6 @@ namespace lenet {
 namespace {
 
 constexpr std::string_view kNpyMagic = "\x93NUMPY";
-constexpr unsigned char kIdxUint8 = 0x08;
 
 /// \throws Error BadInput naming `path` unless there are just as many bytes as the shape needs.
 Array whole(Array array, const std::string& path) {
@@ -41,24 +40,7 @@ std::string_view header_value(std::string_view header, std::string_view key, std
   return header.substr(start + open.size(), end - start - open.size());
 }
 
-Shape parse_shape(std::string_view text, const std::string& path) {
-  Shape shape;
-  while (!text.empty()) {
-    std::string_view item = text.substr(0, text.find(','));
-    text.remove_prefix(std::min(item.size() + 1, text.size()));
-    item.remove_prefix(std::min(item.find_first_not_of(' '), item.size()));
-    if (item.empty()) continue;
-    std::int64_t value = 0;
-    const auto result = std::from_chars(item.data(), item.data() + item.size(), value);
-    if (result.ec != std::errc() || result.ptr != item.data() + item.size() || value < 0) {
-      bad_file(path, "is damaged: its header has a bad shape");
-    }
-    shape.push_back(value);
-  }
-  return shape;
-}
-
-/// Takes a number, and the white space and comments before it; 0 where there is none.
+/// Takes a number, and the white space and comments before it; -1 where there is none.
 std::int64_t take_number(std::string_view& header) {
   constexpr const char* kSpace = " \t\n\v\f\r";
   std::size_t at = header.find_first_not_of(kSpace);
@@ -66,10 +48,22 @@ std::int64_t take_number(std::string_view& header) {
     at = header.find_first_not_of(kSpace, header.find('\n', at));
   }
   header.remove_prefix(std::min(at, header.size()));
-  std::int64_t value = 0;
+  std::int64_t value = -1;
   const auto end = std::from_chars(header.data(), header.data() + header.size(), value).ptr;
   header.remove_prefix(static_cast<std::size_t>(end - header.data()));
   return value;
+}
+
+Shape parse_shape(std::string_view text, const std::string& path) {
+  Shape shape;
+  while (text.find_first_not_of(" ,") != text.npos) {
+    shape.push_back(take_number(text));
+    if (shape.back() < 0 || (!text.empty() && text[0] != ',')) {
+      bad_file(path, "is damaged: its header has a bad shape");
+    }
+    text.remove_prefix(std::min<std::size_t>(1, text.size()));
+  }
+  return shape;
 }
 
 /// An IDX file begins with two zero bytes, a type and the number of dimensions.
@@ -81,7 +75,7 @@ bool is_idx(std::string_view bytes) {
 Array parse_idx(std::string_view bytes, const std::string& path) {
   ByteReader reader(bytes);
   const std::uint32_t magic = reader.read_big_endian_32();
-  if (magic >> 8 != kIdxUint8) bad_file(path, "is an IDX file of a type other than unsigned bytes");
+  if (magic >> 8 != 0x08) bad_file(path, "is an IDX file of a type other than unsigned bytes");
   Shape shape;
   for (std::uint32_t i = 0; i < (magic & 0xffU); ++i) shape.push_back(reader.read_big_endian_32());
   if (!reader.ok()) bad_file(path, "is cut short in its header");
