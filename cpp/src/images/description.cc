@@ -107,11 +107,9 @@ struct Field {
   }
 };
 
-Resize parse_resize(Field& step) {
+void parse_resize(Field& step, Description& result) {
   Resize resize;
-  if (step.has("short_side") == step.has("size")) {
-    step.fail("expected either short_side or size");
-  }
+  if (step.has("short_side") == step.has("size")) step.fail("expected either short_side or size");
   if (step.has("short_side")) {
     resize.short_side = step["short_side"].integer(kMaxImagePixels);
   } else {
@@ -121,21 +119,22 @@ Resize parse_resize(Field& step) {
       step["interpolation"].choice<Interpolation>({{"nearest", Interpolation::Nearest},
                                                    {"bilinear", Interpolation::Bilinear},
                                                    {"bicubic", Interpolation::Bicubic}});
-  return resize;
+  result.image_steps.emplace_back(resize);
 }
 
-CenterCrop parse_crop(Field& step) {
+void parse_crop(Field& step, Description& result) {
   const auto [height, width] = step["size"].height_width();
-  return {height, width};
+  result.image_steps.emplace_back(CenterCrop{height, width});
 }
 
-Digit parse_digit(Field& step) {
+void parse_digit(Field& step, Description& result) {
+  if (result.mode != Mode::Grey) step.fail("Digit takes mode L");
   const Digit digit{step["size"].integer(kMaxDigitSize), step["box"].integer(kMaxDigitSize)};
   if (digit.box >= digit.size) step["box"].wrong("less than size");
-  return digit;
+  result.image_steps.emplace_back(digit);
 }
 
-Normalize parse_normalize(Field& step) {
+void parse_normalize(Field& step, Description& result) {
   Normalize normalize{step["scale"].number(), step["mean"].numbers(), step["std"].numbers()};
   if (normalize.mean.size() != normalize.std.size() || normalize.mean.empty()) {
     step["std"].wrong("as many as mean, at least one");
@@ -144,10 +143,12 @@ Normalize parse_normalize(Field& step) {
   for (const float deviation : normalize.std) {
     if (!(deviation > 0)) step["std"].wrong("numbers above 0 in float32");
   }
-  return normalize;
+  result.normalize = std::move(normalize);
 }
 
-enum class Kind { Resize, CenterCrop, Digit, Normalize, ToChw };
+void parse_to_chw(Field&, Description&) {}
+
+using ParseStep = void (*)(Field& step, Description& result);
 
 Description parse_document(const json& document) {
   Field whole{document, "", {}};
@@ -163,21 +164,17 @@ Description parse_document(const json& document) {
   bool normalized = false;
   bool complete = false;
   for (Field& step : steps) {
-    const Kind kind = step["type"].choice<Kind>({{"Resize", Kind::Resize},
-                                                 {"CenterCrop", Kind::CenterCrop},
-                                                 {"Digit", Kind::Digit},
-                                                 {"Normalize", Kind::Normalize},
-                                                 {"ToCHW", Kind::ToChw}});
-    if (complete || normalized != (kind == Kind::ToChw)) {
+    const auto parse = step["type"].choice<ParseStep>({{"Resize", parse_resize},
+                                                       {"CenterCrop", parse_crop},
+                                                       {"Digit", parse_digit},
+                                                       {"Normalize", parse_normalize},
+                                                       {"ToCHW", parse_to_chw}});
+    if (complete || normalized != (parse == parse_to_chw)) {
       step.fail("expected Resize, CenterCrop and Digit, then one Normalize, then ToCHW");
     }
-    if (kind == Kind::Digit && result.mode != Mode::Grey) step.fail("Digit takes mode L");
-    if (kind == Kind::Resize) result.image_steps.emplace_back(parse_resize(step));
-    if (kind == Kind::CenterCrop) result.image_steps.emplace_back(parse_crop(step));
-    if (kind == Kind::Digit) result.image_steps.emplace_back(parse_digit(step));
-    if (kind == Kind::Normalize) result.normalize = parse_normalize(step);
-    normalized = normalized || kind == Kind::Normalize;
-    complete = kind == Kind::ToChw;
+    parse(step, result);
+    normalized = normalized || parse == parse_normalize;
+    complete = parse == parse_to_chw;
     step.no_other();
   }
   if (!complete) throw Problem{"steps: expected Normalize and ToCHW at the end"};

@@ -33,50 +33,39 @@ constexpr int kMaxLinks = 40;  // as Linux follows
               "not enough memory to read '" + path + "', " + std::to_string(size) + " bytes");
 }
 
-class FileDescriptor {
- public:
+/// An open file.
+struct RegularFile {
+  int descriptor;
+  std::size_t size = 0;
+
   // Without O_NONBLOCK, opening a FIFO that nobody writes to would wait for ever.
-  explicit FileDescriptor(const std::string& path)
-      : value_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-    if (value_ < 0) fail(path, std::strerror(errno));
+  explicit RegularFile(const std::string& path)
+      : descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+    if (descriptor < 0) fail(path, std::strerror(errno));
     struct stat status = {};
-    if (fstat(value_, &status) != 0 || !S_ISREG(status.st_mode)) {
+    if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
       const char* reason = S_ISDIR(status.st_mode) ? "it is a folder" : "it is not a regular file";
-      close(value_);
+      close(descriptor);
       fail(path, reason);
     }
-    size_ = static_cast<std::size_t>(status.st_size);
+    size = static_cast<std::size_t>(status.st_size);
   }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  ~FileDescriptor() { close(value_); }
-
-  int value() const { return value_; }
-  std::size_t size() const { return size_; }
-
- private:
-  int value_;
-  std::size_t size_ = 0;
+  RegularFile(const RegularFile&) = delete;
+  RegularFile& operator=(const RegularFile&) = delete;
+  ~RegularFile() { close(descriptor); }
 };
 
 /// \returns how many bytes there were, at most the size of the file when it was opened
-std::size_t read_all(const FileDescriptor& file, char* to, const std::string& path) {
+std::size_t read_all(const RegularFile& file, char* to, const std::string& path) {
   std::size_t done = 0;
-  while (done < file.size()) {
-    const ssize_t count = read(file.value(), to + done, file.size() - done);
+  while (done < file.size) {
+    const ssize_t count = read(file.descriptor, to + done, file.size - done);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail(path, std::strerror(errno));
     if (count == 0) break;
     done += static_cast<std::size_t>(count);
   }
   return done;
-}
-
-[[noreturn]] void fail_to_write(const std::string& path, int error) {
-  const bool place = error == ENOENT || error == EACCES || error == ENOTDIR || error == EROFS ||
-                     error == EISDIR || error == EPERM || error == ELOOP || error == ENAMETOOLONG;
-  throw Error(place ? ErrorCode::FileNotFound : ErrorCode::BackendFailure,
-              "cannot write '" + path + "': " + std::strerror(error));
 }
 
 bool write_all(int file, std::string_view bytes) {
@@ -133,15 +122,15 @@ int replace_file(const std::string& path, const Pieces& pieces) {
 
 }  // namespace
 
-void require_file(const std::string& path) { const FileDescriptor file(path); }
+void require_file(const std::string& path) { const RegularFile file(path); }
 
 std::string read_file(const std::string& path) {
-  const FileDescriptor file(path);
+  const RegularFile file(path);
   std::string contents;
   try {
-    contents.resize(file.size());
+    contents.resize(file.size);
   } catch (const std::exception&) {  // bad_alloc, or length_error
-    fail_to_hold(path, file.size());
+    fail_to_hold(path, file.size);
   }
   contents.resize(read_all(file, contents.data(), path));
   return contents;
@@ -155,22 +144,26 @@ void write_atomically(const std::string& path, const Pieces& pieces) {
       fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status);
   const int error = in_place ? write_and_close(open(path.c_str(), O_WRONLY | O_CLOEXEC), pieces)
                              : replace_file(path, pieces);
-  if (error != 0) fail_to_write(path, error);
+  if (error == 0) return;
+  const bool place = error == ENOENT || error == EACCES || error == ENOTDIR || error == EROFS ||
+                     error == EISDIR || error == EPERM || error == ELOOP || error == ENAMETOOLONG;
+  throw Error(place ? ErrorCode::FileNotFound : ErrorCode::BackendFailure,
+              "cannot write '" + path + "': " + std::strerror(error));
 }
 
 MemoryFile::MemoryFile(std::string_view contents)
     : MemoryFile(contents.size(), [&](char* to) { return contents.copy(to, contents.size()); }) {}
 
 std::shared_ptr<const MemoryFile> MemoryFile::read(const std::string& path) {
-  const FileDescriptor file(path);
+  const RegularFile file(path);
   // A file in memory may be larger than memory, which is noticed when it is filled only.
-  const std::size_t room_bytes = std::max<std::size_t>(1, file.size());
+  const std::size_t room_bytes = std::max<std::size_t>(1, file.size);
   void* room =
       mmap(nullptr, room_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (room == MAP_FAILED) fail_to_hold(path, file.size());
+  if (room == MAP_FAILED) fail_to_hold(path, file.size);
   munmap(room, room_bytes);
   const auto fill = [&](char* to) { return read_all(file, to, path); };
-  return std::shared_ptr<const MemoryFile>(new MemoryFile(file.size(), fill));
+  return std::shared_ptr<const MemoryFile>(new MemoryFile(file.size, fill));
 }
 
 MemoryFile::MemoryFile() : descriptor_(memfd_create("lenet", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {}

@@ -12,8 +12,6 @@
 namespace lenet {
 namespace {
 
-constexpr float kMaxPixel = 255.0F;
-
 template <typename T>
 std::vector<std::int64_t> widen(const Array& array) {
   std::vector<std::int64_t> values;
@@ -62,7 +60,7 @@ Tensor read_images(const std::string& path) {
   }
   if (array.dtype == "|u1") {
     std::transform(array.bytes.begin(), array.bytes.end(), images.data.begin(), [](char byte) {
-      return static_cast<float>(static_cast<unsigned char>(byte)) / kMaxPixel;
+      return static_cast<float>(static_cast<unsigned char>(byte)) / 255.0F;
     });
   } else if (!images.data.empty()) {
     std::memcpy(images.data.data(), array.bytes.data(), array.bytes.size());

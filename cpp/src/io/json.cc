@@ -8,11 +8,8 @@
 namespace lenet {
 namespace {
 
-class TooDeep : public InvalidJson {
- public:
-  TooDeep()
-      : InvalidJson("it is nested too deeply, more than " + std::to_string(kMaxJsonDepth) +
-                    " levels") {}
+struct TooDeep : InvalidJson {
+  using InvalidJson::InvalidJson;
 };
 
 [[noreturn]] void fail(const std::string& problem) { throw InvalidJson(problem); }
@@ -41,7 +38,10 @@ std::size_t size_of_value(std::string_view text) {
         break;
       case '{':
       case '[':
-        if (++depth > kMaxJsonDepth) throw TooDeep();
+        if (++depth > kMaxJsonDepth) {
+          throw TooDeep("it is nested too deeply, more than " + std::to_string(kMaxJsonDepth) +
+                        " levels");
+        }
         continue;
       case '}':
       case ']':
