@@ -68,8 +68,8 @@ Image decode(const ImageFile& file) {
 
 void ImageFile::check_size(std::int64_t height, std::int64_t width) const {
   if (height > max_pixels / width) {
-    refuse("has " + std::to_string(width) + " x " + std::to_string(height) +
-           " pixels, over the limit of " + std::to_string(max_pixels) + ": scale it down");
+    refuse("has " + size_text(height, width) + " pixels, over the limit of " +
+           std::to_string(max_pixels) + ": scale it down");
   }
 }
 

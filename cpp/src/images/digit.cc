@@ -11,7 +11,6 @@ namespace lenet {
 namespace {
 
 using Integer = std::int64_t;
-using Integers = std::vector<Integer>;
 
 constexpr Integer kWork = 256;  // longer side, in pixels, at which the digit is looked for
 constexpr Integer kLevels = 256;
@@ -20,7 +19,7 @@ constexpr Integer kLevels = 256;
 struct Grid {
   Integer height = 0;
   Integer width = 0;
-  Integers values;
+  std::vector<Integer> values;
 
   /// Zeros.
   Grid(Integer rows, Integer columns)
@@ -65,7 +64,7 @@ Integer floor_divide(Integer a, Integer b) { return a / b - (a % b < 0 ? 1 : 0);
 Integer divide(Integer a, Integer b) { return floor_divide(2 * a + b, 2 * b); }
 
 /// Of at least one value, in ascending order, the one at `quarters` / 4 of the last one's place.
-Integer quartile(Integers values, std::size_t quarters) {
+Integer quartile(std::vector<Integer> values, std::size_t quarters) {
   const auto place =
       values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) * quarters / 4);
   std::nth_element(values.begin(), place, values.end());
@@ -128,7 +127,7 @@ Grid without_level(const Grid& grid, Integer nodes, Integer part, const Grid& ke
   const Grid medians(nodes, nodes, [&](Integer i, Integer j) {
     const auto [top, bottom] = window(i, grid.height);
     const auto [left, right] = window(j, grid.width);
-    Integers kept;
+    std::vector<Integer> kept;
     for (Integer y = top; y < bottom; ++y) {
       for (Integer x = left; x < right; ++x) {
         if (keep.at(y, x) != 0) kept.push_back(grid.at(y, x));
@@ -267,7 +266,7 @@ Grid greatest_within(const Grid& grid, Integer reach) {
 
 /// Step 6.
 Grid ink_values(const Grid& strength, const Grid& ink, Integer noise) {
-  Integers inside;
+  std::vector<Integer> inside;
   ink.each([&](Integer y, Integer x) {
     if (ink.at(y, x) != 0) inside.push_back(strength.at(y, x));
   });

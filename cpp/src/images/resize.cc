@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -131,10 +130,9 @@ Image resize(const Image& image, std::int64_t height, std::int64_t width,
   if (height == image.height && width == image.width) return image;
   if (height > kMaxImagePixels / std::max<std::int64_t>(width, 1)) {
     throw Error(ErrorCode::BadInput,
-                "resizing " + std::to_string(image.width) + " x " + std::to_string(image.height) +
-                    " pixels to " + std::to_string(width) + " x " + std::to_string(height) +
-                    " is over the limit of " + std::to_string(kMaxImagePixels) +
-                    ": crop the image first");
+                "resizing " + size_text(image.height, image.width) + " pixels to " +
+                    size_text(height, width) + " is over the limit of " +
+                    std::to_string(kMaxImagePixels) + ": crop the image first");
   }
   if (interpolation == Interpolation::Nearest) return resize_nearest(image, height, width);
   if (height == image.height) return resize_rows(image, width, interpolation);

@@ -2,14 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string>
 
 namespace lenet {
 namespace {
-
-std::string size_of(std::int64_t height, std::int64_t width) {
-  return std::to_string(width) + " x " + std::to_string(height);
-}
 
 Image apply_step(const Resize& step, const Image& image) {
   std::int64_t height = step.height;
@@ -34,8 +29,8 @@ std::int64_t half(std::int64_t difference) {
 
 Image apply_step(const CenterCrop& step, const Image& image) {
   if (image.height < step.height || image.width < step.width) {
-    throw Error(ErrorCode::BadInput, "cannot crop " + size_of(step.height, step.width) +
-                                         " pixels from " + size_of(image.height, image.width) +
+    throw Error(ErrorCode::BadInput, "cannot crop " + size_text(step.height, step.width) +
+                                         " pixels from " + size_text(image.height, image.width) +
                                          ": resize the image first");
   }
   const std::int64_t top = half(image.height - step.height);

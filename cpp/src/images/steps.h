@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -16,6 +17,11 @@ inline Image empty_image(std::int64_t height, std::int64_t width, std::int64_t c
   Image image{{}, height, width, channels};
   image.pixels.reserve(static_cast<std::size_t>(height * width * channels));
   return image;
+}
+
+/// "640 x 480", for messages.
+inline std::string size_text(std::int64_t height, std::int64_t width) {
+  return std::to_string(width) + " x " + std::to_string(height);
 }
 
 enum class Mode { Grey, Rgb, Bgr };
