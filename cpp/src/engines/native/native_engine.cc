@@ -98,17 +98,18 @@ class Workspace {
   /// \param output of `images` images
   void run(const Compiled& compiled, const TensorView& input, std::int64_t first,
            std::int64_t images, float* output, const RunControl& control) {
-    control.require_running();
+    const auto require_running = [&control](std::size_t) { control.require_running(); };
+    require_running(0);
     const std::int64_t row = compiled.output_values();
     std::int64_t done = side_by_side(compiled, images);
     if (done > 0) {
       const Program& many = *compiled.batch_interleaved;
-      many.run(input, first, done, interleaved_.of(many, done), output, &control);
+      many.run(input, first, done, interleaved_.of(many, done), output, require_running);
     }
     while (done < images) {
       const std::int64_t count = std::min(images - done, compiled.images_one_by_one);
       compiled.nhwc->run(input, first + done, count, nhwc_.of(*compiled.nhwc, count),
-                         output + done * row, &control);
+                         output + done * row, require_running);
       done += count;
     }
   }
@@ -206,9 +207,18 @@ class NativeEngine final : public Engine {
     const auto add_part = [&](const Program& program, std::int64_t of_part, std::int64_t at_once) {
       auto memory = program.memory(at_once);
       std::vector<float> output(static_cast<std::size_t>(at_once * program.output_values()));
-      native::measure_part(profile, {of_part, at_once, program.layers(), {}}, runs, [&] {
-        return program.run_timed({input.data(), {}}, at_once, memory.data(), output.data(),
-                                 native::seconds_now);
+      ProfilePart part{of_part, at_once, program.layers(), {}};
+      const std::size_t layers = part.layers.size();
+      native::measure_part(profile, std::move(part), runs, [&] {
+        std::vector<double> times(layers);
+        double before = native::seconds_now();
+        program.run({input.data(), {}}, 0, at_once, memory.data(), output.data(),
+                    [&](std::size_t layer) {
+                      const double after = native::seconds_now();
+                      times[layer] += after - before;
+                      before = after;
+                    });
+        return times;
       });
     };
     const std::int64_t piece = std::min(images, kImagesOfPiece);

@@ -221,27 +221,7 @@ std::vector<LayerProfile> Program::layers() const {
 }
 
 void Program::run(const TensorView& input, std::int64_t first, std::int64_t images, char* memory,
-                  float* output, const RunControl* control) const {
-  run_steps(input, first, images, memory, output, [&](std::size_t) {
-    if (control != nullptr) control->require_running();
-  });
-}
-
-std::vector<double> Program::run_timed(const TensorView& input, std::int64_t images, char* memory,
-                                       float* output, double (*now)()) const {
-  std::vector<double> times(steps_.size() + 2);
-  double before = now();
-  run_steps(input, 0, images, memory, output, [&](std::size_t step) {
-    const double after = now();
-    times[step] += after - before;
-    before = after;
-  });
-  return times;
-}
-
-template <class Done>
-void Program::run_steps(const TensorView& input, std::int64_t first, std::int64_t images,
-                        char* memory, float* output, const Done& done) const {
+                  float* output, const std::function<void(std::size_t)>& done) const {
   const Frame all = frame(memory, (images + images_per_unit_ - 1) / images_per_unit_);
   const auto read = [&](const Frame& frame, std::int64_t done_before, std::int64_t count) {
     if (clears_[input_]) clear_border(input_, frame);

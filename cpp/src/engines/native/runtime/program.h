@@ -5,13 +5,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engines/native/network.h"
 #include "engines/native/runtime/aligned.h"
-#include "engines/run_control.h"
 #include "lenet/profile.h"
 
 namespace lenet::native {
@@ -103,14 +103,11 @@ class Program {
   /// \param input values or pixels; without the shape, but of pixels
   /// \param memory of as many images or more
   /// \param output [images, values]
-  /// \param control asked after each step; null: nobody ends the run
-  void run(const TensorView& input, std::int64_t first, std::int64_t images, char* memory,
-           float* output, const RunControl* control = nullptr) const;
-  /// The same of the first images, with a look at a clock between the steps.
-  /// \param now gives seconds
-  /// \returns the seconds of each of layers()
-  std::vector<double> run_timed(const TensorView& input, std::int64_t images, char* memory,
-                                float* output, double (*now)()) const;
+  /// \param done called after each part with its place in layers(), which comes again where a unit
+  ///   is computed after the other; may throw, which ends the run
+  void run(
+      const TensorView& input, std::int64_t first, std::int64_t images, char* memory, float* output,
+      const std::function<void(std::size_t)>& done = [](std::size_t) {}) const;
 
  protected:
   Program(std::int64_t images_per_unit, std::int64_t min_shared_bytes)
@@ -149,9 +146,6 @@ class Program {
   /// Copying between the caller's memory and a tensor.
   LayerProfile describe_copy(const char* name, std::size_t tensor) const;
   std::string layout_of(std::size_t tensor) const;
-  template <class Done>
-  void run_steps(const TensorView& input, std::int64_t first, std::int64_t images, char* memory,
-                 float* output, const Done& done) const;
   Frame frame(char* memory, std::int64_t units) const;
   void clear_border(std::size_t tensor, const Frame& frame) const;
 
