@@ -22,6 +22,9 @@ struct TensorShape {
   std::int64_t width = 1;
 
   std::int64_t values() const { return channels * height * width; }
+  bool operator==(const TensorShape& other) const {
+    return channels == other.channels && height == other.height && width == other.width;
+  }
 };
 
 enum class LayerKind {
@@ -33,7 +36,7 @@ enum class LayerKind {
   Concat,    ///< of channels
   Softmax,   ///< over the channels of a vector
   Quantize,  ///< rounded to integer multiples of a step
-  Identity   ///< another name for the same values; only before int8/onednn_rounding.h
+  Identity   ///< another name for the same values; only before round_as_onednn
 };
 
 const char* to_string(LayerKind kind) noexcept;
@@ -59,7 +62,7 @@ struct QuantParams {
 };
 
 struct Layer {
-  // Defined in one place, for which the program is some 10 kB smaller.
+  // Defined in one place, for which the program is some 4 kB smaller.
   Layer();
   Layer(const Layer& other);
   Layer(Layer&& other) noexcept;
@@ -82,10 +85,10 @@ struct Layer {
 
   // Of a quantized program, whose convolutions may have integers instead of weights.
   std::vector<std::int8_t> integers;
-  /// The scale of the weights of each output channel; until int8/onednn_rounding.h, one of 127.
+  /// The scale of the weights of each output channel; until round_as_onednn, one of 127.
   std::vector<float> weight_scales;
   QuantParams quant;  ///< Quantize
-  // What int8/onednn_rounding.h wants to know.
+  // What round_as_onednn wants to know.
   bool quantized = false;            ///< Convolution: the program quantizes all that it takes
   bool matrix = false;               ///< Convolution: the weights were a matrix [inputs][outputs]
   bool fuses_into_previous = false;  ///< ChannelScale: Paddle makes it part of the layer before it

@@ -9,7 +9,6 @@
 #include <string_view>
 #include <utility>
 
-#include "engines/native/int8/onednn_rounding.h"
 #include "engines/native/passes/passes.h"
 #include "finite.h"
 #include "io/printable.h"
@@ -55,7 +54,7 @@ class NetworkReader {
       if (network_.layers.size() > before) layer_memory_.add(bytes_of(network_.layers.back()));
     }
     if (onnx) set_output(graph_.outputs[0], printable(graph_.values[graph_.outputs[0]].name));
-    if (quantized_) int8::round_as_onednn(network_);
+    if (quantized_) round_as_onednn(network_);
     return std::move(network_);
   }
 
@@ -165,11 +164,13 @@ class NetworkReader {
   /// Whether an input is to the program what it is here: [N, channels, height, width], or
   /// [N, channels] of height and width 1.
   bool has_channels(const std::string& name, std::size_t index = 0) const {
-    const auto& [channels, height, width] = shape_of(tensor(name, index));
     const Shape& sizes = shape(name, index);
-    const bool vector = sizes.size() == 2 && sizes[1] == channels && height * width == 1;
-    return vector ||
-           (sizes.size() == 4 && sizes[1] == channels && sizes[2] == height && sizes[3] == width);
+    return (sizes.size() == 2 || sizes.size() == 4) &&
+           shape_for_one(sizes) == shape_of(tensor(name, index));
+  }
+  /// \param shape of 2 or 4 dimensions
+  static TensorShape shape_for_one(const Shape& shape) {
+    return shape.size() == 2 ? TensorShape{shape[1]} : TensorShape{shape[1], shape[2], shape[3]};
   }
   /// The shape for one image of what the program declares.
   TensorShape image_shape(const Shape& shape) const {
@@ -178,8 +179,7 @@ class NetworkReader {
     const bool known =
         std::all_of(shape.begin() + 1, shape.end(), [](auto size) { return size > 0; });
     require(known, "size that is not fixed");
-    if (shape.size() == 2) return {shape[1], 1, 1};
-    return {shape[1], shape[2], shape[3]};
+    return shape_for_one(shape);
   }
   /// Adds a layer; gives it a tensor for what the operator gives.
   Layer& layer(LayerKind kind, std::vector<std::size_t> inputs, const std::string& output = "Out") {
@@ -360,14 +360,10 @@ class NetworkReader {
     }
     const std::size_t a = tensor("X");
     const std::size_t b = tensor("Y");
-    const auto same = [](const TensorShape& one, const TensorShape& other) {
-      return one.channels == other.channels && one.height == other.height &&
-             one.width == other.width;
-    };
     // Paddle would repeat one along the other, in shapes that are the same for one image.
     require(shape("X").size() == shape("Y").size(), "sum of tensors of different rank");
     require(std::equal(shape("X").begin() + 1, shape("X").end(), shape("Y").begin() + 1) &&
-                same(shape_of(a), shape_of(b)),
+                shape_of(a) == shape_of(b),
             "sum of different shapes");
     layer(LayerKind::Add, {a, b});
   }

@@ -1,4 +1,10 @@
-#include "engines/native/int8/onednn_rounding.h"
+// What a quantized program computes is not what Paddle makes of it: for int8 it takes the ranges
+// out of the program, joins layers and has oneDNN round the tensors between those that it computes
+// in integers. This is that, so that the same model gives the same answers here.
+//
+// The rules are those of Paddle 3.1 to 3.3, of paddle/fluid/framework/ir/onednn:
+// quant_dequant_onednn_pass, conv_bn and fc fusions, compute_propagate_scales_onednn_pass,
+// cpu_quantize_pass and cpu_quantize_squash_pass. docs/native-int8.md has them in words.
 
 #include <algorithm>
 #include <cmath>
@@ -10,7 +16,7 @@
 #include "engines/native/passes/passes.h"
 #include "lenet/error.h"
 
-namespace lenet::native::int8 {
+namespace lenet::native {
 namespace {
 
 constexpr float kMaxSigned = 127;
@@ -387,4 +393,4 @@ class Rounder {
 
 void round_as_onednn(Network& network) { Rounder(network).round(); }
 
-}  // namespace lenet::native::int8
+}  // namespace lenet::native

@@ -103,8 +103,7 @@ class Planner {
     if (place == Links::kNone) return Links::kNone;
     PlannedLayer& before = plan_.layers[place];
     Layer& layer = before.layer;
-    if (!rounds_again(before) &&
-        (rounded(quantize.inputs[0]) || is_max_pool(layer) || layer.kind == LayerKind::Softmax)) {
+    if (!rounds_again(before) && (rounded(quantize.inputs[0]) || is_max_pool(layer))) {
       return Links::kNone;
     }
     const bool relu = quantize.relu || layer.relu;

@@ -45,20 +45,16 @@ const float* float_values(const Kernels& kernels, const Placement& tensor, const
 
 Program::Program(Network network, const Kernels& kernels, std::int64_t min_shared_bytes)
     : native::Program(1, min_shared_bytes), kernels_(kernels), file_bytes_(network.file_bytes) {
-  last_softmax(network);  // or an error
-  plan_ = make_plan(std::move(network));
-  std::vector<PlannedLayer>& layers = plan_.layers;
-  const auto softmax = std::find_if(layers.begin(), layers.end(), [](const auto& it) {
-    return it.layer.kind == LayerKind::Softmax;
-  });
-  const bool has_softmax = softmax != layers.end();
+  const Layer* softmax = last_softmax(network);
+  const bool has_softmax = softmax != nullptr;
   if (has_softmax) {
-    plan_.output = softmax->layer.inputs[0];
-    layers.erase(softmax);
+    network.output = softmax->inputs[0];
+    network.layers.erase(network.layers.begin() + (softmax - network.layers.data()));
   }
+  plan_ = make_plan(std::move(network));
   read_rounded();
   set_tensors(plan_.tensors, plan_.input, plan_.output, has_softmax);
-  for (const PlannedLayer& planned : layers) {
+  for (const PlannedLayer& planned : plan_.layers) {
     has_integers_ |= multiplies_integers(planned);
     if (!multiplies_integers(planned)) float_multiply_adds_ += planned.multiply_adds;
   }

@@ -32,6 +32,9 @@ void drop_copies(Network& network, const std::function<bool(const Layer&)>& copi
 /// grow with its length. Not for quantized networks, nor grouped convolutions.
 void split_long_sums(Network& network);
 
+/// Puts Quantize layers where Paddle has oneDNN round, and weights as oneDNN multiplies by them.
+/// \param network as read from a quantized program, with its ranges; Identity layers are taken out
+void round_as_onednn(Network& network);
 /// Leaves out the rounding of what was rounded the same way before, and of the largest of that.
 void drop_repeated_rounding(Network& network);
 /// Rounds before max-pooling, which gives the same: fewer bytes to look at, and the layer before
