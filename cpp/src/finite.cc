@@ -19,13 +19,7 @@ bool none_has_exponent(const void* values, std::size_t count, Bits exponent) noe
   return found == 0;
 }
 
-constexpr std::uint32_t kFloat32Exponent = 0x7f800000U;
-
 }  // namespace
-
-bool all_finite(const float* values, std::size_t count) noexcept {
-  return none_has_exponent(values, count, kFloat32Exponent);
-}
 
 bool all_finite(std::string_view values, FloatFormat format) noexcept {
   switch (format) {
@@ -34,7 +28,7 @@ bool all_finite(std::string_view values, FloatFormat format) noexcept {
     case FloatFormat::BFloat16:
       return none_has_exponent<std::uint16_t>(values.data(), values.size() / 2, 0x7f80);
     case FloatFormat::Float32:
-      return none_has_exponent(values.data(), values.size() / 4, kFloat32Exponent);
+      return none_has_exponent<std::uint32_t>(values.data(), values.size() / 4, 0x7f800000);
     case FloatFormat::Float64:
       return none_has_exponent<std::uint64_t>(values.data(), values.size() / 8,
                                               std::uint64_t{0x7ff} << 52);

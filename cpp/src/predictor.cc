@@ -22,18 +22,18 @@ namespace {
 constexpr int kMaxThreads = 1024;
 
 void require_options(const Config& config) {
-  if (config.threads < 1 || config.threads > kMaxThreads) {
-    throw Error(ErrorCode::BadInput, "threads is " + std::to_string(config.threads) +
-                                         "; expected 1 to " + std::to_string(kMaxThreads));
-  }
-  if (config.max_batch_size < 0) {
-    throw Error(ErrorCode::BadInput, "max_batch_size is " + std::to_string(config.max_batch_size) +
-                                         "; expected 1 or more, or 0 for 64 a thread");
-  }
-  if (config.time_limit_ms < 0) {
-    throw Error(ErrorCode::BadInput, "time_limit_ms is " + std::to_string(config.time_limit_ms) +
-                                         "; expected 1 or more, or 0 for no limit");
-  }
+  const auto require = [](bool fits, const char* name, std::int64_t value,
+                          const std::string& what) {
+    if (fits) return;
+    throw Error(ErrorCode::BadInput,
+                std::string(name) + " is " + std::to_string(value) + "; expected 1 " + what);
+  };
+  require(config.threads >= 1 && config.threads <= kMaxThreads, "threads", config.threads,
+          "to " + std::to_string(kMaxThreads));
+  require(config.max_batch_size >= 0, "max_batch_size", config.max_batch_size,
+          "or more, or 0 for 64 a thread");
+  require(config.time_limit_ms >= 0, "time_limit_ms", config.time_limit_ms,
+          "or more, or 0 for no limit");
 }
 
 void require_shape(const TensorView& input, const TensorSpec& spec) {
@@ -201,20 +201,14 @@ struct Predictor::State : Loaded {
   Engines engines;          // Auto needs more than one; each is loaded when a run first asks for it
 };
 
-Predictor::Predictor(const Config& config) : state_(std::make_unique<State>()) {
-  state_->config = config;
-  load(nullptr);
-}
+Predictor::Predictor(const Config& config) : Predictor(config, nullptr) {}
 
-Predictor::Predictor(const Config& config, const ModelBytes& model)
+Predictor::Predictor(const Config& config, const ModelBytes& model) : Predictor(config, &model) {}
+
+Predictor::Predictor(const Config& given, const ModelBytes* bytes)
     : state_(std::make_unique<State>()) {
-  state_->config = config;
-  load(&model);
-}
-
-void Predictor::load(const ModelBytes* bytes) {
   State& state = *state_;
-  Config& config = state.config;
+  Config& config = state.config = given;
   require_options(config);
   const ModelFiles files = bytes == nullptr ? find_model_files(config, prefers_onnx(config.engine))
                                             : find_model_files(config, *bytes);

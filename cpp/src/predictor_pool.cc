@@ -11,30 +11,21 @@
 namespace lenet {
 
 struct PredictorPool::State {
-  /// A predictor that nobody else uses meanwhile.
-  class Lent {
-   public:
-    explicit Lent(State& state) : state_(state) {
-      std::unique_lock<std::mutex> lock(state.mutex);
-      state.freed.wait(lock, [&] { return !state.free.empty(); });
-      predictor_ = state.free.back();
-      state.free.pop_back();
-    }
-    Lent(const Lent&) = delete;
-    Lent& operator=(const Lent&) = delete;
-    ~Lent() {
+  /// A predictor that nobody else uses until the pointer is gone.
+  auto lend() {
+    std::unique_lock<std::mutex> lock(mutex);
+    freed.wait(lock, [&] { return !free.empty(); });
+    const auto give_back = [this](Predictor* predictor) {
       {
-        const std::lock_guard<std::mutex> lock(state_.mutex);
-        state_.free.push_back(predictor_);
+        const std::lock_guard<std::mutex> giving(mutex);
+        free.push_back(predictor);
       }
-      state_.freed.notify_one();
-    }
-    Predictor* operator->() const { return predictor_; }
-
-   private:
-    State& state_;
-    Predictor* predictor_ = nullptr;
-  };
+      freed.notify_one();
+    };
+    std::unique_ptr<Predictor, decltype(give_back)> lent(free.back(), give_back);
+    free.pop_back();
+    return lent;
+  }
 
   ~State() {
     {
@@ -87,20 +78,20 @@ PredictorPool::~PredictorPool() = default;
 PredictorPool::PredictorPool(PredictorPool&&) noexcept = default;
 PredictorPool& PredictorPool::operator=(PredictorPool&&) noexcept = default;
 
-Tensor PredictorPool::run(const TensorView& input) { return State::Lent(*state_)->run(input); }
+Tensor PredictorPool::run(const TensorView& input) { return state_->lend()->run(input); }
 
 void PredictorPool::run(const TensorView& input, Tensor& output) {
-  State::Lent(*state_)->run(input, output);
+  state_->lend()->run(input, output);
 }
 
 void PredictorPool::run(const TensorView& input, float* output, std::size_t size) {
-  State::Lent(*state_)->run(input, output, size);
+  state_->lend()->run(input, output, size);
 }
 
 std::future<Tensor> PredictorPool::submit(Tensor input) {
   State& state = *state_;
   std::packaged_task<Tensor()> task(
-      [&state, input = std::move(input)] { return State::Lent(state)->run(input.view()); });
+      [&state, input = std::move(input)] { return state.lend()->run(input.view()); });
   std::future<Tensor> output = task.get_future();
   const std::lock_guard<std::mutex> lock(state.mutex);
   try {

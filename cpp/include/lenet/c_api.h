@@ -13,19 +13,17 @@
 ///     lenet_config_free(config);
 ///
 /// Errors: a function that can fail returns LENET_OK or the code of the error, and writes the code
-/// and a text to its last argument, which may be NULL. That is the caller's memory and not the
-/// thread's, because a goroutine or an async task may change threads before it reads the text.
-/// After an error, what the other arguments point to is unchanged, if nothing else is said.
-///
-/// NULL: a handle, text or result that is NULL is a LENET_BAD_INPUT whose text names the argument,
-/// if nothing else is said. The functions that end in _free ignore it.
+/// and a text to its last argument, which may be NULL. It is the caller's memory because a
+/// goroutine may change threads before it reads the text. If nothing else is said, an error leaves
+/// what the other arguments point to unchanged, and NULL is a LENET_BAD_INPUT that names the
+/// argument. The functions that end in _free ignore NULL.
 ///
 /// Ownership: who creates a handle frees it. What a function returns or fills in belongs to the
 /// handle or the library. Arguments are copied; none is needed after the call.
 ///
 /// Thread-safety: a handle is used by one thread at a time, and by any; while one runs a predictor,
-/// others may call lenet_predictor_cancel. Give each thread its own
-/// predictor with lenet_predictor_clone. Different handles are independent.
+/// others may call lenet_predictor_cancel, and use one pipeline. lenet_predictor_clone makes a
+/// predictor for another thread. Different handles are independent.
 ///
 /// Texts are UTF-8 and end with a NUL. Names of files are bytes, as the system takes them.
 #ifndef LENET_C_API_H

@@ -59,8 +59,8 @@ class LENET_API Predictor {
   Predictor(Predictor&&) noexcept;
   Predictor& operator=(Predictor&&) noexcept;
 
-  /// \param input float32, the shape of `input_spec()` with any batch size; 0 gives 0 rows. A model
-  ///   that was exported for a fixed number of images takes multiples of it.
+  /// \param input values, or pixels (lenet/tensor.h), of the shape of `input_spec()` with any batch
+  ///   size; 0 gives 0 rows. A model for a fixed number of images takes multiples of it.
   /// \returns the model's first output, float32; for a classifier the logits [N, classes].
   /// \throws Error BadInput (shape, or a value that is not finite), BackendFailure. The predictor
   ///   can be used again after either.
@@ -82,11 +82,10 @@ class LENET_API Predictor {
   std::vector<Tensor> run_outputs(const TensorView& input,
                                   const std::vector<std::string>& names = {});
 
-  /// Ends the run that another thread is in, if there is one, with BackendFailure ("the run was
-  /// cancelled"); the predictor can be used again. A run also ends so after
-  /// `Config::time_limit_ms`. The native engine looks between layers, onnxruntime between
-  /// operators. May be called by any thread while another one runs.
-  /// \throws Error Unsupported: the Paddle engine runs the model.
+  /// Ends the run that another thread is in, if there is one, with BackendFailure; the predictor
+  /// can be used again. The native engine looks between layers, onnxruntime between operators. May
+  /// be called by any thread while another one runs. See also `Config::time_limit_ms`. \throws
+  /// Error Unsupported: the Paddle engine runs the model.
   void cancel();
 
   /// A predictor of the same model, for another thread; either may outlive the other. They share
@@ -115,9 +114,8 @@ class LENET_API Predictor {
   const std::vector<TensorSpec>& output_specs() const noexcept;
   /// The configuration in force, with the files resolved.
   const Config& config() const noexcept;
-  /// Whether the model is quantized. Its weights are then int8, and with the paddle engine and
-  /// `precision` fp32 every run turns them into float32: int8's accuracy at less than float32's
-  /// speed.
+  /// Whether the model is quantized: its weights are int8. With the Paddle engine and `precision`
+  /// fp32 every run turns them into float32: int8's accuracy at less than float32's speed.
   bool quantized() const noexcept;
   /// Whether the program's last operator is a softmax, so that its outputs are probabilities.
   bool ends_in_softmax() const noexcept;
@@ -128,7 +126,7 @@ class LENET_API Predictor {
  private:
   struct State;
   explicit Predictor(std::unique_ptr<State> state);
-  void load(const ModelBytes* bytes);
+  Predictor(const Config& config, const ModelBytes* bytes);
   struct Destination;
   struct Wanted;
   void run_into(const TensorView& input, Destination* first, std::size_t size);

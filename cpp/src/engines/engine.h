@@ -30,8 +30,7 @@ class Outputs {
   /// \param shape of the output of this batch, as computed or known beforehand
   /// \returns room for its values, which the engine writes
   /// \throws Error BackendFailure: the model declares another shape, or there is no memory;
-  /// BadInput:
-  ///   the caller's buffer has another size.
+  ///   BadInput: the caller's buffer has another size.
   virtual float* place(std::size_t index, const Shape& shape) = 0;
 
  protected:
