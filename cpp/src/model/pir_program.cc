@@ -304,8 +304,10 @@ class Reader {
       require_name(known, "an attribute", path_);
       attributes.emplace_back(known, read_attribute(attribute));
     });
-    const auto twice = attributes.repeated();
-    require(!twice, "the second attribute '" + std::string(twice.value_or("")) + "'");
+    if (attributes.size() < 2) return;
+    if (const auto twice = attributes.repeated()) {
+      require(false, "the second attribute '" + std::string(*twice) + "'");
+    }
   }
 
   /// A text that lives as long as the graph.
