@@ -183,7 +183,7 @@ def _opened(source: Source, network: str | None, spec: ModelSpec | None) -> Floa
             raise BadModel(f"{folder} holds a model {manifest.topology}, not {spec.name}")
     with Predictor(program, params, engine="paddle", accelerator="plain") as predictor:
         taken, given = predictor.input_spec, predictor.output_spec
-        checked = CheckedModel.of(predictor)
+        checked, state = CheckedModel.of(predictor), None
     if len(taken.shape) != 4 or taken.shape[1] < 1 or len(given.shape) != 2 or given.shape[1] < 1:
         raise Unsupported(
             f"{program} takes {list(taken.shape)} and gives {list(given.shape)}: classifiers of"
@@ -194,7 +194,6 @@ def _opened(source: Source, network: str | None, spec: ModelSpec | None) -> Floa
         name, pipeline = engine.name, None
         with suppress(FileNotFound):
             pipeline = engine.pipeline
-    state = None
     if spec is not None:
         if shape[1] != shape[2]:
             raise Unsupported(f"{program}: networks of square images are built, not of {shape}")
