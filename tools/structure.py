@@ -129,7 +129,7 @@ COUNTS = (
     Count("lines of tools", 6_000, _lines("tools")),
     Count("lines of tools/hostile", 2_805, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 2_480, _lines("tools/benchmark")),
-    Count("lines of tests", 26_800, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
+    Count("lines of tests", 26_880, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )
 
 

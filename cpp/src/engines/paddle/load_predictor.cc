@@ -105,7 +105,8 @@ void configure(paddle_infer::Config& target, const Config& config, const Model& 
 void write_openvino_program(const Model& model, const std::string& path) {
   static std::atomic<std::uint64_t> loads{0};
   const std::string suffix = "_lenet" + std::to_string(++loads);
-  write_atomically(path, {with_renamed_variables(model.program->contents(), model.graph, suffix, model.path)});
+  write_atomically(
+      path, {with_renamed_variables(model.program->contents(), model.graph, suffix, model.path)});
 }
 
 }  // namespace
