@@ -126,8 +126,8 @@ COUNTS = (
     Count("lines of cli", 2_200, _lines("python/lenet_cpp/cli")),
     Count("lines of quantize", 2_190, _lines("python/lenet_cpp/quantize")),
     Count("files of quantize", 10, lambda: len([*PACKAGE.glob("quantize/*.py")])),
-    Count("lines of tools", 6_000, _lines("tools")),
-    Count("lines of tools/hostile", 2_805, _lines("tools/hostile")),
+    Count("lines of tools", 6_002, _lines("tools")),
+    Count("lines of tools/hostile", 2_807, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 2_480, _lines("tools/benchmark")),
     Count("lines of tests", 26_880, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )

@@ -182,6 +182,7 @@ class Cost(NamedTuple):
     blocks: int = 0
     allocated: int = 0
     peak: int = 0
+    seconds: float = 0  # of the processor
 
 
 def measure(program, family, size, *, limited):
@@ -191,8 +192,8 @@ def measure(program, family, size, *, limited):
     """
     how = {"capture_output": True, "text": True, "errors": "replace", "timeout": SECONDS}
     if limited:
-        limits = resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE)
-        how["preexec_fn"] = partial(resource.setrlimit, *limits)
+        limit = (ADDRESS_SPACE, ADDRESS_SPACE)
+        how["preexec_fn"] = partial(resource.setrlimit, resource.RLIMIT_AS, limit)
     with tempfile.TemporaryDirectory() as name:
         path = family.write(Path(name), size)
         file_bytes = sum(file.stat().st_size for file in Path(name).iterdir())
@@ -204,8 +205,8 @@ def measure(program, family, size, *, limited):
     if run.returncode != 0:
         return Cost(run.stderr[-2000:], file_bytes, f"ended with {run.returncode}")
     numbers, _, message = run.stdout.partition("\n")
-    result, *counts = numbers.split()
-    return Cost(message.strip(), file_bytes, result, *map(int, counts))
+    result, *counts, seconds = numbers.split()
+    return Cost(message.strip(), file_bytes, result, *map(int, counts), float(seconds))
 
 
 def measure_twice(program, name, scale=1, *, limited):
@@ -233,12 +234,13 @@ def run_growth(options):
     """Measure the families whose names fit a pattern, and print what each takes."""
     wrong = False
     for name in fnmatch.filter(FAMILIES, options.family):
-        limited = not options.unlimited
-        one, two, problems = measure_twice(options.program, name, options.scale, limited=limited)
-        counts = zip(one, two, strict=True)
-        growth = [f"{b / max(a, 1):.2f}" for a, b in counts if isinstance(a, int)]
-        print(f"{name}: {two.file_bytes:,} bytes, {two.peak:,} at most; grows", *growth)
-        print(*(f"  {problem}\n" for problem in problems), sep="", end="")
+        how = {"scale": options.scale, "limited": not options.unlimited}
+        one, two, problems = measure_twice(options.program, name, **how)
+        grows = [
+            f"{b / max(a, 1):.2f}" for a, b in zip(one, two, strict=True) if isinstance(a, int)
+        ]
+        took = f"{two.file_bytes:,} bytes, {two.peak:,} at most, {two.seconds:.2f} s"
+        print(f"{name}: {took}; grows", *grows, *(f"\n  {problem}" for problem in problems))
         wrong |= bool(problems)
     return int(wrong)
 

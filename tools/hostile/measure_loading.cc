@@ -3,15 +3,16 @@
 ///
 ///     lenet_measure_loading fp32|int8 FILE_OR_FOLDER
 ///
-/// It prints `RESULT BLOCKS ALLOCATED PEAK`: "loaded" or the name of an error; the basic blocks
-/// that the readers executed (0 in a build without LENET_COUNT_BLOCKS); the bytes that were
-/// allocated altogether; and the most that were allocated at one time.
+/// It prints `RESULT BLOCKS ALLOCATED PEAK SECONDS`: "loaded" or the name of an error; the basic
+/// blocks that the readers executed (0 in a build without LENET_COUNT_BLOCKS); the bytes that were
+/// allocated altogether; the most that were allocated at one time; and the processor's time.
 #include <malloc.h>
 
 #include <algorithm>
-#include <cstdint>
+#include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <new>
 #include <string>
@@ -95,9 +96,8 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     result = "out-of-memory";
   }
-  std::printf("%s %llu %llu %llu\n%s\n", result.c_str(),
-              static_cast<unsigned long long>(lenet_executed_blocks() - blocks),
-              static_cast<unsigned long long>(allocated), static_cast<unsigned long long>(peak),
-              message.substr(0, 400).c_str());
+  std::printf("%s %" PRIu64 " %" PRIu64 " %" PRIu64 " %.2f\n%s\n", result.c_str(),
+              lenet_executed_blocks() - blocks, allocated, peak,
+              static_cast<double>(std::clock()) / CLOCKS_PER_SEC, message.substr(0, 400).c_str());
   return 0;
 }
