@@ -298,7 +298,7 @@ class Program(PaddleModel):
     name = "pdmodel"
 
     def __init__(self, shape=IMAGE, more=b""):
-        self.variables = self.operators = b""
+        self.variables, self.operators = bytearray(), bytearray()
         self.declared = 0
         self.more = more
         super().__init__(shape)
