@@ -13,12 +13,6 @@ Layer& Layer::operator=(const Layer& other) = default;
 Layer& Layer::operator=(Layer&& other) noexcept = default;
 Layer::~Layer() = default;
 
-const char* to_string(LayerKind kind) noexcept {
-  static constexpr const char* kNames[] = {"convolution", "pool",    "scale",    "relu",    "add",
-                                           "concat",      "softmax", "quantize", "identity"};
-  return kNames[static_cast<std::size_t>(kind)];
-}
-
 Links::Links(const Network& network)
     : producers(network.tensors.size(), kNone),
       readers(network.tensors.size(), kNone),

@@ -39,7 +39,11 @@ enum class LayerKind {
   Identity   ///< another name for the same values; only before round_as_onednn
 };
 
-const char* to_string(LayerKind kind) noexcept;
+constexpr const char* to_string(LayerKind kind) noexcept {
+  constexpr const char* kNames[] = {"convolution", "pool",    "scale",    "relu",    "add",
+                                    "concat",      "softmax", "quantize", "identity"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
 
 enum class PoolKind {
   Max,

@@ -8,6 +8,7 @@
 #include <set>
 #include <string_view>
 #include <utility>
+#include <variant>
 
 #include "engines/native/passes/passes.h"
 #include "finite.h"
@@ -70,7 +71,8 @@ class NetworkReader {
     using Reader = NetworkReader;
     struct Kind {
       std::string_view types;
-      void (Reader::*read)();
+      /// Of a function of each value by itself, the layer that computes it.
+      std::variant<void (Reader::*)(), LayerKind> read;
     };
     static constexpr Kind kKinds[] = {
         {"feed data", &Reader::read_input},
@@ -84,7 +86,7 @@ class NetworkReader {
         {"elementwise_add add Add", &Reader::read_add},
         {"Mul", &Reader::read_multiply},
         {"batch_norm batch_norm_ BatchNormalization", &Reader::read_batch_norm},
-        {"relu Relu", &Reader::read_relu},
+        {"relu Relu", LayerKind::Relu},
         {"Clip", &Reader::read_clip},
         {"softmax Softmax", &Reader::read_softmax},
         {"concat Concat", &Reader::read_concat},
@@ -99,7 +101,9 @@ class NetworkReader {
     };
     const std::string type = plain_type(graph_, *op_);
     for (const Kind& kind : kKinds) {
-      if (has_word(kind.types, type)) return (this->*kind.read)();
+      if (!has_word(kind.types, type)) continue;
+      if (const auto* layer = std::get_if<LayerKind>(&kind.read)) return read_unary(*layer);
+      return (this->**std::get_if<void (Reader::*)()>(&kind.read))();
     }
     view_->no_kernel("kernel for this operator");
   }
@@ -206,7 +210,10 @@ class NetworkReader {
   // ---- operators
 
   void read_nothing() {}
-  void read_relu() { layer(LayerKind::Relu, {tensor("X")}); }
+  void read_unary(LayerKind kind) {
+    require(kind == LayerKind::Relu || !quantized_, "kernel for this operator in int8");
+    layer(kind, {tensor("X")});
+  }
   void read_identity() { tensors_[given()] = tensor("X"); }
 
   void set_input(std::size_t value, const std::string& name) {
@@ -409,7 +416,7 @@ class NetworkReader {
     const double min = view_->number("min", -kMax);
     require(view_->number("max", kMax) >= kMax && (min == 0 || min <= -kMax),
             "kernel for such bounds");
-    if (min == 0) return read_relu();
+    if (min == 0) return read_unary(LayerKind::Relu);
     read_identity();
   }
 
