@@ -3,7 +3,6 @@
 
 #include "model/parameters.h"
 #include "model/program_desc.h"
-#include "model/variable_names.h"
 #include "support.h"
 #include "targets.h"
 #include "whole_model.h"
@@ -14,7 +13,7 @@ void pdmodel(std::string_view bytes) {
   const std::string path = "model.pdmodel";
   std::vector<ParameterSpec> specs;
   const bool accepted = accepts({ErrorCode::BadModel}, [&] {
-    specs = list_parameters(read_program_desc_parameters(bytes, path), path);
+    specs = list_parameters(read_program_desc(bytes, path, true), path);
     require(specs.size() <= bytes.size(), "no more parameters than bytes");
   });
   if (accepted) check_whole_model(ModelFormat::Pdmodel, bytes, specs);
@@ -24,7 +23,7 @@ void pdmodel(std::string_view bytes) {
   });
   if (!accepted || !rewritten) return;
   // Parameters keep their names, types and shapes.
-  const auto again = list_parameters(read_program_desc_parameters(renamed, path), path);
+  const auto again = list_parameters(read_program_desc(renamed, path, true), path);
   require(again.size() == specs.size(), "renaming keeps the number of parameters");
   for (std::size_t i = 0; i < specs.size(); ++i) {
     require(again[i].name == specs[i].name, "renaming keeps the parameters' names");

@@ -29,9 +29,7 @@ class Folder {
 
   void write_sums(std::string_view bytes) { sums_.write(bytes); }
 
-  void check() const {
-    load_model({ModelFormat::Separate, folder_.path() + "/__model__", "", folder_.path()}, {});
-  }
+  void check() const { load_model({ModelFormat::Separate, folder_.path() + "/__model__", ""}, {}); }
 
  private:
   TemporaryFolder folder_;

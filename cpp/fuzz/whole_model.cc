@@ -53,14 +53,15 @@ void check_whole_model(ModelFormat format, std::string_view program,
   for (const ParameterSpec& spec : specs) {
     if (!append_record(spec, params)) return;
   }
-  const ModelFiles files = {format, "program", "parameters", ""};
+  const ModelFiles files = {format, "program", "parameters"};
   Config config;
   config.check_finite = false;
   const auto accepted = [](const auto& read) {
     return accepts({ErrorCode::BadModel, ErrorCode::Unsupported}, read);
   };
   std::shared_ptr<const Model> model;
-  if (!accepted([&] { model = load_model(files, {program, params}, config); })) return;
+  const ModelBytes bytes = {program, params};
+  if (!accepted([&] { model = load_model(files, config, &bytes); })) return;
   native::Network network;
   if (accepted([&] { network = native::load_network(*model, false); })) run_network(network);
 }

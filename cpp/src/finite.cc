@@ -21,19 +21,20 @@ bool none_has_exponent(const void* values, std::size_t count, Bits exponent) noe
 
 }  // namespace
 
-bool all_finite(std::string_view values, FloatFormat format) noexcept {
-  switch (format) {
-    case FloatFormat::Float16:
+bool all_finite(std::string_view values, int dtype) noexcept {
+  switch (dtype) {
+    case kFloat16:
       return none_has_exponent<std::uint16_t>(values.data(), values.size() / 2, 0x7c00);
-    case FloatFormat::BFloat16:
+    case kBfloat16:
       return none_has_exponent<std::uint16_t>(values.data(), values.size() / 2, 0x7f80);
-    case FloatFormat::Float32:
+    case kFloat32:
       return none_has_exponent<std::uint32_t>(values.data(), values.size() / 4, 0x7f800000);
-    case FloatFormat::Float64:
+    case kFloat64:
       return none_has_exponent<std::uint64_t>(values.data(), values.size() / 8,
                                               std::uint64_t{0x7ff} << 52);
+    default:
+      return true;
   }
-  return true;
 }
 
 }  // namespace lenet

@@ -5,18 +5,17 @@
 #include <cstddef>
 #include <string_view>
 
-namespace lenet {
+#include "model/element_types.h"
 
-/// The formats of floating-point numbers that a file may hold.
-enum class FloatFormat { Float16, BFloat16, Float32, Float64 };
+namespace lenet {
 
 /// Whether none of them is NaN or infinity.
 /// \param values numbers as a file holds them, at any address; an incomplete last one is ignored
-bool all_finite(std::string_view values, FloatFormat format) noexcept;
+/// \param dtype their element type; of one that is not floating-point, all are
+bool all_finite(std::string_view values, int dtype) noexcept;
 
 inline bool all_finite(const float* values, std::size_t count) noexcept {
-  return all_finite({reinterpret_cast<const char*>(values), count * sizeof(float)},
-                    FloatFormat::Float32);
+  return all_finite({reinterpret_cast<const char*>(values), count * sizeof(float)}, kFloat32);
 }
 
 }  // namespace lenet

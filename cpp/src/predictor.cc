@@ -213,7 +213,7 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes)
   const ModelFiles files = bytes == nullptr ? find_model_files(config, prefers_onnx(config.engine))
                                             : find_model_files(config, *bytes);
   state.choice = find_engines(config, files);
-  state.model = bytes == nullptr ? load_model(files, config) : load_model(files, *bytes, config);
+  state.model = load_model(files, config, bytes);
   state.traits = state.model->traits;
   if (config.precision == Precision::Int8) require_quantized(*state.model);
   const bool named = config.engine != EngineKind::Auto;

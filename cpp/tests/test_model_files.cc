@@ -33,7 +33,6 @@ void expect(const Config& config, ModelFormat format, const std::string& program
 TEST_CASE("a folder: .pdmodel before .json, __model__ before both") {
   const ModelFolder model;
   const Config config = by_dir(model);
-  CHECK(find_model_files(config).directory == model.path());
   for (const auto& [format, name] : {std::pair(ModelFormat::Pdmodel, "lenet.pdmodel"),
                                      std::pair(ModelFormat::Json, "lenet.json")}) {
     expect(config, format, model / name, model / "lenet.pdiparams");
@@ -70,7 +69,6 @@ TEST_CASE("ways of naming a model") {  // bad_input_cases.py has more
   const ModelFolder model;
   check(by_files(model / "lenet.pdmodel"));
   CHECK(find_model_files(by_files("a/b.json")).params == "a/b.pdiparams");
-  CHECK(find_model_files(by_files("b.pdmodel")).directory == ".");
   CHECK(find_model_files(by_files("a/b.pdmodel", "c/d")).params == "c/d");
   CHECK(find_model_files(by_files("a/__model__")).format == ModelFormat::Separate);
   CHECK(find_model_files(by_files("a/__model__", "a/__params__")).format == ModelFormat::Pdmodel);

@@ -167,7 +167,6 @@ TEST_CASE("values beside the model") {
     const std::string bytes =
         onnx_model(onnx_graph("Conv x w -> y", "", "x[-1,1,4,4] -> y") + delimited(5, tensor));
     OnnxProgram program = read_onnx_program(bytes, folder / "m.onnx");
-    find_external_files(program.external, folder / "m.onnx");
     std::string contents;
     set_external_contents(program, folder / "m.onnx", [&](const std::string& file) {
       contents = read_file(file);

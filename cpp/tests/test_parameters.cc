@@ -22,10 +22,10 @@ std::vector<ParameterSpec> records(std::string_view bytes) {
 
 /// Of programs that are not read strictly.
 std::vector<ParameterSpec> pdmodel_parameters(std::string_view bytes) {
-  return list_parameters(read_program_desc_parameters(bytes, "m"), "m");
+  return list_parameters(read_program_desc(bytes, "m", true), "m");
 }
 std::vector<ParameterSpec> json_parameters(std::string_view bytes) {
-  return list_parameters(read_pir_parameters(bytes, "m"), "m");
+  return list_parameters(read_pir_program(bytes, "m", true), "m");
 }
 
 void refuses(std::string_view bytes, std::string_view text) {
@@ -46,8 +46,8 @@ TEST_CASE("the three files of the bundled model agree with LeNet's definition") 
     CHECK(sorted_shapes(specs) == kLeNet);
     for (const auto& spec : specs) CHECK(spec.dtype == 5);
   }
-  require_same_parameters(pdmodel, params, "p");
-  require_same_parameters(json, params, "p");
+  require_parameters(pdmodel, params, "p", false);
+  require_parameters(json, params, "p", false);
   for (const auto& specs : {pdmodel, json}) {
     for (std::size_t i = 0; i + 1 < specs.size(); ++i) CHECK(specs[i].name < specs[i + 1].name);
   }
@@ -78,7 +78,7 @@ TEST_CASE("a parameter file cut short anywhere is refused") {
   const std::string one = parameter_record({2, 3}, std::string(24, 'v'));
   const std::string whole = one + parameter_record({300}, std::string(1200, 'v'));
   for (std::size_t size = 1; size < whole.size(); ++size) {
-    if (size == one.size()) continue;  // a whole record less: seen by require_same_parameters
+    if (size == one.size()) continue;  // a whole record less: seen by require_parameters
     CAPTURE(size);
     refuses(std::string_view(whole).substr(0, size), "damaged");
   }
@@ -158,9 +158,9 @@ TEST_CASE("what is no program") {
 TEST_CASE("parameters that are not the program's") {
   const std::vector<ParameterSpec> needed = {{"b", 5, {6}}, {"w", 5, {6, 1, 5, 5}}};
   const auto refuse = [&](const std::vector<ParameterSpec>& found, const char* text) {
-    CHECK_ERROR(BadModel, text, require_same_parameters(needed, found, "p"));
+    CHECK_ERROR(BadModel, text, require_parameters(needed, found, "p", false));
   };
-  require_same_parameters(needed, needed, "p");
+  require_parameters(needed, needed, "p", false);
   refuse({needed[0], {"w", 5, {6, 5, 5, 1}}}, "'w' of shape [6, 1, 5, 5]");
   refuse({{"b", 6, {6}}, needed[1]}, "'b'");
   refuse({needed[0]}, "holds 1 parameters, the program needs 2");
@@ -190,7 +190,7 @@ TEST_CASE("parameters that are not finite, of every type, at every place and add
     for (int i = 0; i < 37; ++i) values += format.largest;
     const auto check = [&] {
       found[1].data = std::string_view(values).substr(1);
-      require_finite_parameters(needed, found, "p");
+      require_parameters(needed, found, "p", true);
     };
     check();
     for (const std::string& bad : format.bad) {
@@ -204,8 +204,8 @@ TEST_CASE("parameters that are not finite, of every type, at every place and add
   }
   // Numbers of which no pattern is infinite.
   const std::string ones(8, '\xff');
-  require_finite_parameters({{"i", 3, {1}}}, {{"", 3, {1}, ones}}, "p");
-  require_finite_parameters({{"q", 21, {8}}}, {{"", 21, {8}, ones}}, "p");
+  require_parameters({{"i", 3, {1}}}, {{"", 3, {1}, ones}}, "p", true);
+  require_parameters({{"q", 21, {8}}}, {{"", 21, {8}, ones}}, "p", true);
 }
 
 }  // namespace lenet::tests

@@ -1,4 +1,5 @@
 #include "model/check_graph.h"
+#include "model/parameters.h"
 #include "model/pir_program.h"
 #include "notation.h"
 
@@ -7,6 +8,7 @@ namespace {
 
 void accept_json(const std::string& text) {
   Graph graph = read_pir_program(text, "m");
+  list_parameters(graph, "m");
   check_graph(graph, "m");
   CHECK(graph.dialect == Dialect::Pir);
 }
@@ -251,7 +253,7 @@ TEST_CASE("members of a PIR program") {
   bad(R"("args":[])", R"("args":[1])", "arguments of a block");
   bad(R"("#":"p")", R"("#":3)", "an operator");
   bad(R"([0,1,1,"linear_2.b_0"])", R"([0,1,1])", "a parameter");
-  bad(R"("linear_2.b_0")", R"("linear_2.w_0")", "the second parameter");
+  bad(R"("linear_2.b_0")", R"("linear_2.w_0")", "'linear_2.w_0' twice");
   bad(R"("linear_2.b_0")", R"("a\u0000b")", "the name of a parameter");
   bad(R"("%":1,)", R"("%":2,)", "a value defined twice");
   bad(R"("%":1,)", R"("%":-1,)", "size of a number");

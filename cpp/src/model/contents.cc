@@ -15,7 +15,25 @@ Number read_at(const Value& value, std::size_t index) {
   return number;
 }
 
-/// Whether number_at reads the type.
+/// Of a readable type.
+template <typename To>
+To number_as(const Value& value, std::size_t index) {
+  switch (value.data_dtype) {
+    case kBool:
+      return static_cast<To>(read_at<std::uint8_t>(value, index));
+    case kInt8:
+      return static_cast<To>(read_at<std::int8_t>(value, index));
+    case kInt32:
+      return static_cast<To>(read_at<std::int32_t>(value, index));
+    case kInt64:
+      return static_cast<To>(read_at<std::int64_t>(value, index));
+    case kFloat32:
+      return static_cast<To>(read_at<float>(value, index));
+    default:
+      return static_cast<To>(read_at<double>(value, index));
+  }
+}
+
 bool is_readable(int dtype) {
   return dtype == kBool || dtype == kInt8 || dtype == kInt32 || dtype == kInt64 ||
          dtype == kFloat32 || dtype == kFloat64;
@@ -32,22 +50,7 @@ std::size_t count_values(const Value& value) {
   return is_readable(dtype) ? value.data.size() / element_size(dtype) : 0;
 }
 
-double number_at(const Value& value, std::size_t index) {
-  switch (value.data_dtype) {
-    case kBool:
-      return read_at<std::uint8_t>(value, index);
-    case kInt8:
-      return read_at<std::int8_t>(value, index);
-    case kInt32:
-      return read_at<std::int32_t>(value, index);
-    case kInt64:
-      return static_cast<double>(read_at<std::int64_t>(value, index));
-    case kFloat32:
-      return static_cast<double>(read_at<float>(value, index));
-    default:
-      return read_at<double>(value, index);
-  }
-}
+double number_at(const Value& value, std::size_t index) { return number_as<double>(value, index); }
 
 std::vector<float> floats_of(const Value& value) {
   std::vector<float> numbers(count_values(value));
@@ -61,20 +64,13 @@ std::vector<float> floats_of(const Value& value) {
   return numbers;
 }
 
-std::vector<std::int8_t> integers_of(const Value& value) {
-  std::vector<std::int8_t> numbers(value.data.size());
-  if (!numbers.empty()) std::memcpy(numbers.data(), value.data.data(), numbers.size());
-  return numbers;
-}
-
 std::optional<Integers> known_list(const Value& value) {
   const std::size_t count = count_values(value);
   const bool fits = !value.parameter || value.shape.size() <= 1;
   if (!is_integer(value.data_dtype) || !fits || count > kMaxListed) return std::nullopt;
   Integers list;
   for (std::size_t i = 0; i < count; ++i) {
-    list.push_back(value.data_dtype == kInt64 ? read_at<std::int64_t>(value, i)
-                                              : static_cast<std::int64_t>(number_at(value, i)));
+    list.push_back(number_as<std::int64_t>(value, i));
   }
   return list;
 }

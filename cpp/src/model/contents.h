@@ -23,9 +23,6 @@ double number_at(const Value& value, std::size_t index);
 /// All of them. Of float32 the very bits.
 std::vector<float> floats_of(const Value& value);
 
-/// All of them, of int8.
-std::vector<std::int8_t> integers_of(const Value& value);
-
 /// A number or a list of integers, if it is known and short enough to compute a shape from.
 std::optional<Integers> known_list(const Value& value);
 

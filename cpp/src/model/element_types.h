@@ -6,24 +6,35 @@
 
 namespace lenet {
 
+// VarType.Type of framework.proto.
+inline constexpr int kBool = 0;
+inline constexpr int kInt32 = 2;
+inline constexpr int kInt64 = 3;
+inline constexpr int kFloat16 = 4;
+inline constexpr int kFloat32 = 5;
+inline constexpr int kFloat64 = 6;
+inline constexpr int kUint8 = 20;
+inline constexpr int kInt8 = 21;
+inline constexpr int kBfloat16 = 22;
+
 struct ElementType {
-  int dtype;  ///< VarType.Type of framework.proto
+  int dtype;  ///< VarType.Type
   std::size_t size;
   const char* pir = "";  ///< in a .json, behind "0."
   int onnx = 0;          ///< TensorProto.DataType of those that are read of an .onnx
 };
 
 inline constexpr ElementType kElementTypes[] = {
-    {0, 1, "t_bool", 9},
+    {kBool, 1, "t_bool", 9},
     {1, 2, "t_i16"},
-    {2, 4, "t_i32", 6},
-    {3, 8, "t_i64", 7},
-    {4, 2, "t_f16"},
-    {5, 4, "t_f32", 1},
-    {6, 8, "t_f64"},
-    {20, 1, "t_ui8"},
-    {21, 1, "t_i8"},
-    {22, 2, "t_bf16"},
+    {kInt32, 4, "t_i32", 6},
+    {kInt64, 8, "t_i64", 7},
+    {kFloat16, 2, "t_f16"},
+    {kFloat32, 4, "t_f32", 1},
+    {kFloat64, 8, "t_f64"},
+    {kUint8, 1, "t_ui8"},
+    {kInt8, 1, "t_i8"},
+    {kBfloat16, 2, "t_bf16"},
     {23, 8, "t_c64"},
     {24, 16, "t_c128"},
     {32, 1},

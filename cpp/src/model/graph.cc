@@ -1,27 +1,14 @@
 #include "model/graph.h"
 
 #include <algorithm>
-#include <array>
 
 #include "io/printable.h"
+#include "model/rules/support.h"
 
 namespace lenet {
 namespace {
 
 constexpr std::size_t kMaxName = 1024;
-
-/// The plain name of an operator: "softmax" of "1.softmax", where PIR numbers the dialects.
-std::string_view plain(std::string_view type) {
-  const auto dialect = type.find('.');
-  return dialect == std::string_view::npos ? type : type.substr(dialect + 1);
-}
-
-/// What scales the result, or gives it another name or shape.
-bool is_neutral(std::string_view name) {
-  constexpr std::array<std::string_view, 6> kNeutral = {"scale",   "assign",  "Identity",
-                                                        "Flatten", "Reshape", "Squeeze"};
-  return std::find(kNeutral.begin(), kNeutral.end(), name) != kNeutral.end();
-}
 
 /// Its first input; kNone when there is none.
 std::size_t input_of(const Operator& op) {
@@ -56,11 +43,25 @@ bool ends_in_softmax(const Graph& graph) {
   for (std::size_t left = graph.operators.size(); left > 0 && value != kNone; --left) {
     const std::size_t producer = graph.values[value].producer;
     if (producer == kNone) return false;
-    const std::string_view name = plain(graph.operators[producer].type);
-    if (!is_neutral(name)) return name == "softmax" || name == "Softmax";
+    const std::string type = plain_type(graph, graph.operators[producer]);
+    // What scales the result, or gives it another name or shape.
+    if (!has_word("scale assign Identity Flatten Reshape Squeeze", type)) {
+      return type == "softmax" || type == "Softmax";
+    }
     value = input_of(graph.operators[producer]);
   }
   return false;
+}
+
+std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Shape& shape,
+                                           std::uint64_t most) {
+  std::uint64_t size = element_size;
+  for (const std::int64_t dimension : shape) {
+    const auto known = static_cast<std::uint64_t>(dimension);
+    if (dimension < 0 || (known != 0 && size > most / known)) return std::nullopt;
+    size *= known;
+  }
+  return size;
 }
 
 void refuse_program(const std::string& path, const std::string& problem) {

@@ -156,6 +156,10 @@ void link_values(Graph& graph);
 /// Whether the last operator of a program is a softmax, so that its outputs are probabilities.
 bool ends_in_softmax(const Graph& graph);
 
+/// The bytes of a tensor; nothing when a size is negative, or they are more than `most`.
+std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Shape& shape,
+                                           std::uint64_t most);
+
 /// \throws Error BadModel, one printable line.
 [[noreturn]] void refuse_program(const std::string& path, const std::string& problem);
 

@@ -45,26 +45,17 @@ std::map<std::string, std::string> read_hashes(const std::string& path) {
 
 void HashCheck::operator()(const std::string& path, std::string_view contents) {
   if (!enabled_) return;
-  const auto& hashes = hashes_beside(path);
-  const auto found = hashes.find(fs::path(path).filename().string());
-  if (found == hashes.end()) return;
-  const std::string actual = sha256_hex(contents);
-  if (actual != found->second) {
-    throw Error(ErrorCode::BadModel, "'" + path + "' has SHA-256 " + actual + ", but " + kHashFile +
-                                         " beside it says " + found->second +
-                                         "; it was damaged or replaced, export it again");
-  }
-}
-
-const std::map<std::string, std::string>& HashCheck::hashes_beside(const std::string& path) {
-  const std::string folder = fs::path(path).parent_path().string();
-  const auto known = by_folder_.find(folder);
-  if (known != by_folder_.end()) return known->second;
-  const fs::path list = fs::path(folder) / kHashFile;
+  const fs::path list = fs::path(path).replace_filename(kHashFile);
+  const auto [known, is_new] = lists_.try_emplace(list.string());
   std::error_code failed;
-  auto& hashes = by_folder_[folder];
-  if (fs::exists(list, failed)) hashes = read_hashes(list.string());
-  return hashes;
+  if (is_new && fs::exists(list, failed)) known->second = read_hashes(list.string());
+  const auto found = known->second.find(fs::path(path).filename().string());
+  if (found == known->second.end()) return;
+  const std::string actual = sha256_hex(contents);
+  if (actual == found->second) return;
+  throw Error(ErrorCode::BadModel, "'" + path + "' has SHA-256 " + actual + ", but " + kHashFile +
+                                       " beside it says " + found->second +
+                                       "; it was damaged or replaced, export it again");
 }
 
 }  // namespace lenet

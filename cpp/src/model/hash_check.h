@@ -19,10 +19,8 @@ class HashCheck {
   void operator()(const std::string& path, std::string_view contents);
 
  private:
-  const std::map<std::string, std::string>& hashes_beside(const std::string& path);
-
   bool enabled_;
-  std::map<std::string, std::map<std::string, std::string>> by_folder_;
+  std::map<std::string, std::map<std::string, std::string>> lists_;  ///< hashes by name, by list
 };
 
 }  // namespace lenet

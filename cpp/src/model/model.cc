@@ -1,10 +1,8 @@
 #include "model/model.h"
 
 #include <filesystem>
-#include <functional>
 #include <new>
 #include <string_view>
-#include <utility>
 
 #include "io/printable.h"
 #include "lenet/error.h"
@@ -19,13 +17,10 @@ namespace lenet {
 namespace fs = std::filesystem;
 namespace {
 
-/// Gives the contents of a file of the model.
-using Read = std::function<std::shared_ptr<const MemoryFile>(const std::string& path)>;
-
 class Loader {
  public:
-  Loader(const ModelFiles& files, const Config& config, Read read)
-      : files_(files), config_(config), read_(std::move(read)) {}
+  Loader(const ModelFiles& files, const Config& config, const ModelBytes* bytes)
+      : files_(files), config_(config), bytes_(bytes) {}
 
   std::shared_ptr<const Model> load() {
     model_->format = files_.format;
@@ -43,22 +38,26 @@ class Loader {
 
  private:
   std::shared_ptr<const MemoryFile> read(const std::string& path) {
-    auto contents = read_(path);
-    model_->file_bytes += contents->contents().size();
-    return contents;
+    std::shared_ptr<const MemoryFile> file;
+    if (bytes_ == nullptr) {
+      file = MemoryFile::read(path);
+      check_hash_(path, file->contents());
+    } else {
+      const bool program = path == files_.program;
+      file = std::make_shared<const MemoryFile>(program ? bytes_->program : bytes_->params);
+    }
+    model_->file_bytes += file->contents().size();
+    return file;
   }
   std::string_view program() const { return model_->program->contents(); }
 
   void load_onnx() {
     OnnxProgram found = read_onnx_program(program(), model_->path);
-    if (files_.directory.empty() && !found.external.empty()) {
+    if (bytes_ != nullptr && !found.external.empty()) {
       refuse_program(model_->path, "keeps values in files, of which a model in memory has none");
     }
-    for (const std::string& file : find_external_files(found.external, model_->path)) {
-      model_->external[file] = read(file);
-    }
     set_external_contents(found, model_->path, [this](const std::string& file) {
-      return model_->external.at(file)->contents();
+      return (model_->external[file] = read(file))->contents();
     });
     model_->traits.quantized = found.quantized;
     model_->graph = std::move(found.graph);
@@ -70,15 +69,13 @@ class Loader {
   }
 
   void read_program() {
-    const bool json = files_.format == ModelFormat::Json;
+    const auto read = files_.format == ModelFormat::Json ? read_pir_program : read_program_desc;
     try {
-      model_->graph = json ? read_pir_program(program(), model_->path)
-                           : read_program_desc(program(), model_->path);
+      model_->graph = read(program(), model_->path, false);
     } catch (const Error& error) {
       if (config_.check_program) throw;
       trust(error);
-      model_->graph = json ? read_pir_parameters(program(), model_->path)
-                           : read_program_desc_parameters(program(), model_->path);
+      model_->graph = read(program(), model_->path, true);
     }
   }
 
@@ -107,15 +104,14 @@ class Loader {
     if (name.find('/') != std::string::npos || shown != name) {
       refuse_program(model_->path, "names a variable that is no file of its folder: " + shown);
     }
-    return (fs::path(files_.directory) / name).string();
+    return fs::path(model_->path).replace_filename(name).string();
   }
 
   std::vector<ParameterSpec> read_parameters(const std::vector<ParameterSpec>& specs,
                                              const MemoryFile& file,
                                              const std::string& path) const {
     auto records = read_parameter_records(file.contents(), path);
-    require_same_parameters(specs, records, path);
-    if (config_.check_finite) require_finite_parameters(specs, records, path);
+    require_parameters(specs, records, path, config_.check_finite);
     return records;
   }
 
@@ -145,34 +141,20 @@ class Loader {
 
   const ModelFiles& files_;
   const Config& config_;
-  const Read read_;
+  const ModelBytes* bytes_;  ///< null: the files are read
+  HashCheck check_hash_{config_.check_hashes};
   std::shared_ptr<Model> model_ = std::make_shared<Model>();
 };
 
-std::shared_ptr<const Model> load(const ModelFiles& files, const Config& config, Read read) {
+}  // namespace
+
+std::shared_ptr<const Model> load_model(const ModelFiles& files, const Config& config,
+                                        const ModelBytes* bytes) {
   try {
-    return Loader(files, config, std::move(read)).load();
+    return Loader(files, config, bytes).load();
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::BackendFailure, "out of memory while reading '" + files.program + "'");
   }
-}
-
-}  // namespace
-
-std::shared_ptr<const Model> load_model(const ModelFiles& files, const Config& config) {
-  HashCheck check_hash(config.check_hashes);
-  return load(files, config, [&](const std::string& path) {
-    auto contents = MemoryFile::read(path);
-    check_hash(path, contents->contents());
-    return contents;
-  });
-}
-
-std::shared_ptr<const Model> load_model(const ModelFiles& files, const ModelBytes& bytes,
-                                        const Config& config) {
-  return load(files, config, [&](const std::string& path) {
-    return std::make_shared<const MemoryFile>(path == files.program ? bytes.program : bytes.params);
-  });
 }
 
 }  // namespace lenet

@@ -43,13 +43,11 @@ struct Model {
 /// `check_hashes`, the structure of each, the same parameters in both, finite ones where
 /// `check_finite`, and where `check_program` that Paddle runs the program without harm
 /// (check_graph.h).
+/// \param bytes what to copy instead, of files as model_files.h finds them for these bytes; no
+///   SHA256SUMS are beside them
 /// \throws Error FileNotFound, BadModel; Unsupported (an operator that is not known to
 ///   check_graph); BackendFailure (memory).
-std::shared_ptr<const Model> load_model(const ModelFiles& files, const Config& config);
-
-/// The same of a copy of the bytes, which no SHA256SUMS are beside.
-/// \param files as model_files.h finds them for these bytes
-std::shared_ptr<const Model> load_model(const ModelFiles& files, const ModelBytes& bytes,
-                                        const Config& config);
+std::shared_ptr<const Model> load_model(const ModelFiles& files, const Config& config,
+                                        const ModelBytes* bytes = nullptr);
 
 }  // namespace lenet

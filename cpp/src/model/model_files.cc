@@ -4,17 +4,17 @@
 #include <array>
 #include <filesystem>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "lenet/error.h"
+#include "model/graph.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
 namespace {
 
 // What fluid.io.save_inference_model called a program and, in one file, its parameters.
-constexpr std::array<const char*, 2> kOldPrograms = {kSeparateProgram, "model"};
+constexpr std::array<const char*, 2> kOldPrograms = {"__model__", "model"};
 constexpr std::array<const char*, 2> kOldParams = {"params", "__params__"};
 constexpr const char* kParamsSuffix = ".pdiparams";
 constexpr const char* kOnnxSuffix = ".onnx";
@@ -34,43 +34,26 @@ constexpr std::array<Other, 5> kOthers = {{
 void refuse_others(const std::string& path) {
   const fs::path suffix = fs::path(path).extension();
   for (const Other& other : kOthers) {
-    if (suffix == other.suffix) throw Error(ErrorCode::BadModel, "'" + path + "' " + other.what);
+    if (suffix == other.suffix) refuse_program(path, other.what);
   }
-}
-
-std::string parent_of(const std::string& path) {
-  const fs::path parent = fs::path(path).parent_path();
-  return parent.empty() ? "." : parent.string();
-}
-
-ModelFiles separate_files(const std::string& program) {
-  return {ModelFormat::Separate, program, "", parent_of(program)};
-}
-
-bool has_old_name(const std::string& program) {
-  const std::string name = fs::path(program).filename().string();
-  return std::find(kOldPrograms.begin(), kOldPrograms.end(), name) != kOldPrograms.end();
-}
-
-/// A program of an old name, with its parameters in one file when that is beside it.
-ModelFiles old_files(const std::string& program) {
-  for (const char* name : kOldParams) {
-    std::string params = fs::path(program).replace_filename(name).string();
-    std::error_code failed;
-    if (fs::exists(params, failed)) {
-      return {ModelFormat::Pdmodel, program, std::move(params), parent_of(program)};
-    }
-  }
-  return separate_files(program);
 }
 
 /// \param params empty: those beside the program, where its format has any
-ModelFiles combined_files(const std::string& program, std::string params) {
+ModelFiles files_of(const std::string& program, const std::string& params) {
   const fs::path path(program);
-  if (path.extension() == kOnnxSuffix) return {ModelFormat::Onnx, program, "", parent_of(program)};
+  if (path.extension() == kOnnxSuffix) return {ModelFormat::Onnx, program, ""};
   const bool json = path.extension() == ".json";
-  if (params.empty()) params = fs::path(path).replace_extension(kParamsSuffix).string();
-  return {json ? ModelFormat::Json : ModelFormat::Pdmodel, program, params, parent_of(program)};
+  const ModelFormat format = json ? ModelFormat::Json : ModelFormat::Pdmodel;
+  if (!params.empty()) return {format, program, params};
+  if (std::count(kOldPrograms.begin(), kOldPrograms.end(), path.filename()) == 0) {
+    return {format, program, fs::path(path).replace_extension(kParamsSuffix).string()};
+  }
+  for (const char* name : kOldParams) {
+    const fs::path beside = fs::path(path).replace_filename(name);
+    std::error_code failed;
+    if (fs::exists(beside, failed)) return {format, program, beside.string()};
+  }
+  return {ModelFormat::Separate, program, ""};
 }
 
 /// The one program of that suffix in a folder; empty when there is none.
@@ -97,23 +80,19 @@ ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
                 "model_dir '" + folder + "' is not a folder" +
                     (fs::exists(folder, failed) ? ": name a file with model_file" : ""));
   }
-  if (prefer_onnx) {
-    const std::string program = find_program(folder, kOnnxSuffix);
-    if (!program.empty()) return combined_files(program, "");
-  }
-  const fs::path root(folder);
+  std::string program = prefer_onnx ? find_program(folder, kOnnxSuffix) : "";
   for (const char* name : kOldPrograms) {
-    const fs::path program = root / name;
-    const bool is_file = fs::exists(program, failed) && !fs::is_directory(program, failed);
-    if (is_file) return old_files(program.string());
+    const fs::path path = fs::path(folder) / name;
+    const bool is_file = fs::exists(path, failed) && !fs::is_directory(path, failed);
+    if (program.empty() && is_file) program = path.string();
   }
   for (const char* suffix : {".pdmodel", ".json", kOnnxSuffix}) {
-    const std::string program = find_program(folder, suffix);
-    if (!program.empty()) return combined_files(program, "");
+    if (program.empty()) program = find_program(folder, suffix);
   }
-  throw Error(ErrorCode::BadModel, "'" + folder + "' holds no model: expected NAME.pdmodel or " +
-                                       "NAME.json with NAME.pdiparams, NAME.onnx, or " +
-                                       kSeparateProgram + " or model");
+  if (!program.empty()) return files_of(program, "");
+  refuse_program(folder,
+                 "holds no model: expected NAME.pdmodel or NAME.json with NAME.pdiparams, "
+                 "NAME.onnx, or __model__ or model");
 }
 
 }  // namespace
@@ -133,19 +112,16 @@ ModelFiles find_model_files(const Config& config, bool prefer_onnx) {
   refuse_others(config.model_file);
   refuse_others(config.params_file);
   if (fs::path(config.model_file).extension() == kParamsSuffix) {
-    throw Error(ErrorCode::BadModel,
-                "'" + config.model_file + "' has the parameters of a model: name the program, " +
-                    fs::path(config.model_file).stem().string() + ".pdmodel or .json");
+    refuse_program(config.model_file, "has the parameters of a model: name the program, " +
+                                          fs::path(config.model_file).stem().string() +
+                                          ".pdmodel or .json");
   }
   const bool onnx = fs::path(config.model_file).extension() == kOnnxSuffix;
   if (onnx && !config.params_file.empty()) {
     throw Error(ErrorCode::BadInput,
                 "'" + config.model_file + "' holds its parameters; leave params_file out");
   }
-  if (has_old_name(config.model_file) && config.params_file.empty()) {
-    return old_files(config.model_file);
-  }
-  return combined_files(config.model_file, config.params_file);
+  return files_of(config.model_file, config.params_file);
 }
 
 ModelFiles find_model_files(const Config& config, const ModelBytes& bytes) {
@@ -165,7 +141,7 @@ ModelFiles find_model_files(const Config& config, const ModelBytes& bytes) {
                                            "empty"
                                          : "a Paddle program in memory needs its parameters");
   }
-  return {format, "program in memory", "parameters in memory", ""};
+  return {format, "program in memory", "parameters in memory"};
 }
 
 }  // namespace lenet

@@ -9,9 +9,6 @@
 
 namespace lenet {
 
-/// Paddle's name of a program with one file per variable; the guides also use `model`.
-constexpr const char* kSeparateProgram = "__model__";
-
 enum class ModelFormat {
   Pdmodel,   ///< program as protocol buffer, parameters in one file; of any names
   Json,      ///< program as PIR JSON, parameters in one file
@@ -22,8 +19,7 @@ enum class ModelFormat {
 struct ModelFiles {
   ModelFormat format = ModelFormat::Pdmodel;
   std::string program;
-  std::string params;     ///< empty for Separate and Onnx
-  std::string directory;  ///< where SHA256SUMS would be; empty for a model in memory
+  std::string params;  ///< empty for Separate and Onnx
 };
 
 /// Resolves `model_file`, `params_file` and `model_dir` of a configuration. Beside a program called

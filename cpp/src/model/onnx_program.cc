@@ -17,18 +17,61 @@
 #include "lenet/error.h"
 #include "model/check_graph.h"
 #include "model/element_types.h"
-#include "model/onnx_fields.h"
 #include "model/protobuf.h"
 #include "model/rules/support.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
-using namespace onnx_fields;
 namespace {
 
+constexpr const char* kWhat = "an ONNX model";  // for errors
 constexpr int kMaxDepth = 64;
+constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 40;  // of a constant
 constexpr int kVarint = 0;
 constexpr int kWire32 = 5;
+constexpr std::uint64_t kExternal = 1;  // of DataLocation
+
+// Numbers of fields in onnx.proto, by their message.
+enum ModelField { kOpsetImport = 8, kGraph = 7, kTrainingInfo = 20, kFunctions = 25 };
+enum OpsetField { kOpsetDomain = 1, kOpsetVersion = 2 };
+enum TrainingInfoField { kInitialization = 1, kAlgorithm = 2 };
+enum GraphField { kNode = 1, kInitializer = 5, kInput = 11, kOutput = 12, kSparseInitializer = 15 };
+enum FunctionField { kFunctionNode = 7, kFunctionDomain = 10, kFunctionAttribute = 11 };
+enum NodeField { kNodeInput = 1, kNodeOutput = 2, kOpType = 4, kNodeAttribute = 5, kDomain = 7 };
+enum AttributeField {
+  kAttributeName = 1,
+  kFloat = 2,
+  kInteger = 3,
+  kText = 4,
+  kTensor = 5,
+  kSubgraph = 6,
+  kFloats = 7,
+  kIntegers = 8,
+  kTensors = 10,
+  kSubgraphs = 11,
+  kAttributeType = 20,
+  kSparseTensor = 22,
+  kSparseTensors = 23
+};
+enum SparseField { kSparseValues = 1, kSparseIndices = 2 };
+enum TensorField {
+  kDims = 1,
+  kDataType = 2,
+  kSegment = 3,
+  kFloatData = 4,
+  kInt32Data = 5,
+  kInt64Data = 7,
+  kTensorName = 8,
+  kRawData = 9,
+  kExternalData = 13,
+  kDataLocation = 14
+};
+enum EntryField { kKey = 1, kValue = 2 };
+enum ValueInfoField { kName = 1, kType = 2 };
+enum TypeField { kTensorType = 1 };
+enum TensorTypeField { kElementType = 1, kShape = 2 };
+enum TensorShapeField { kDimension = 1 };
+enum DimensionField { kSize = 1 };
 
 const ElementType& element_type(int onnx) {
   return find_element_type([&](const ElementType& type) { return onnx > 0 && type.onnx == onnx; });
@@ -78,8 +121,6 @@ class Reader {
       if (field.number == kTrainingInfo) look_through(Inside::Training, text(field), 0);
     });
     if (!has_graph) fail("is no ONNX model: it has no graph");
-    if (sparse_) graph_.unsupported = "sparse constants";
-    if (own_functions_) graph_.unsupported = "functions of its own";
     const auto is_constant = [this](std::size_t value) { return graph_.values[value].parameter; };
     graph_.inputs.erase(std::remove_if(graph_.inputs.begin(), graph_.inputs.end(), is_constant),
                         graph_.inputs.end());
@@ -113,11 +154,8 @@ class Reader {
   }
   /// One value, or many in one field.
   void add_integers(const Field& field, Integers& values) const {
-    if (!field.delimited) return values.push_back(integer(field));
-    for (ByteReader reader(field.bytes); !reader.at_end();) {
-      values.push_back(static_cast<std::int64_t>(reader.read_varint()));
-      if (!reader.ok()) damaged("a list of numbers is cut short");
-    }
+    if (!field.delimited) integer(field);
+    if (!append_integers(field, values)) damaged("a list of numbers is cut short");
   }
   /// The bytes of one float, or of many in one field.
   std::string_view floats(const Field& field) const {
@@ -163,7 +201,7 @@ class Reader {
       if (field.number == kInput) graph_.inputs.push_back(read_value(text(field)));
       if (field.number == kOutput) graph_.outputs.push_back(read_value(text(field)));
       if (field.number != kSparseInitializer) return;
-      sparse_ = true;
+      graph_.unsupported = "sparse constants";
       look_into(Inside::Graph, field, 0);
     });
   }
@@ -210,7 +248,7 @@ class Reader {
       if (field.number == kAttributeType) type = static_cast<std::size_t>(small(field));
       if (field.number == kFloat) {
         if (field.wire != kWire32) damaged("a field is of the wrong type");
-        found[1].value = static_cast<double>(float_of(field.value));
+        found[1].value = to_double(field);
       }
       if (field.number == kInteger) found[2].value = integer(field);
       if (field.number == kText) found[3].value = std::string(text(field));
@@ -270,7 +308,8 @@ class Reader {
     });
     value.dtype = value.data_dtype = type->dtype;
     if (in_segments) damaged(value.name, "is kept in segments");
-    const std::uint64_t size = size_of(value, type->size);
+    const auto size = size_in_bytes(type->size, value.shape, kMaxBytes);
+    if (!size) damaged(value.name, "has a negative size, or is too large");
     if (look_through_tensor(bytes, index) || type->size == 0) return;
     const bool is_float = type->dtype == kFloat32;
     const bool listed = !float_parts.empty() || !int32s.empty() || !int64s.empty();
@@ -285,7 +324,7 @@ class Reader {
     const bool left_over = (!is_float && !float_parts.empty()) ||
                            (type->dtype != kInt64 && !int64s.empty()) ||
                            ((is_float || type->dtype == kInt64) && !int32s.empty());
-    if (left_over || value.data.size() != size) {
+    if (left_over || value.data.size() != *size) {
       damaged(value.name, "does not have as many values as its shape says");
     }
   }
@@ -314,19 +353,6 @@ class Reader {
       to += type.size;
     }
     return all;
-  }
-
-  /// \returns the bytes that the contents of a constant take.
-  std::uint64_t size_of(const Value& value, std::size_t element) const {
-    constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 40;
-    std::uint64_t size = element;
-    for (const std::int64_t dimension : value.shape) {
-      if (dimension < 0) damaged(value.name, "has a negative size");
-      const auto known = static_cast<std::uint64_t>(dimension);
-      if (known != 0 && size > kMaxBytes / known) damaged(value.name, "is too large");
-      size *= known;
-    }
-    return size;
   }
 
   /// An input or output.
@@ -380,7 +406,7 @@ class Reader {
       if (field.number == kFunctionDomain) domain = text(field);
       look_into(Inside::Function, field, 0);
     });
-    own_functions_ |= is_own(domain);
+    if (is_own(domain)) graph_.unsupported = "functions of its own";
   }
 
   void look_through(Inside message, std::string_view bytes, int depth) {
@@ -442,8 +468,6 @@ class Reader {
   OnnxProgram program_;
   Graph& graph_ = program_.graph;
   std::map<std::string_view, std::size_t> names_;
-  bool sparse_ = false;
-  bool own_functions_ = false;
 };
 
 /// Whether a path stays below the folder that it starts from, without a look at what is there.
@@ -470,28 +494,29 @@ std::vector<std::string> find_external_files(const std::vector<ExternalData>& ex
   std::error_code failed;
   const fs::path root = fs::canonical(folder.empty() ? "." : folder, failed);
   for (const ExternalData& data : external) {
-    const std::string where = "'" + path + "' keeps the values of '" + printable(data.tensor) +
-                              "' in '" + printable(data.location) + "'";
+    const std::string where =
+        "keeps the values of '" + data.tensor + "' in '" + data.location + "', which ";
     // onnxruntime takes a location that begins so for an address in memory.
     const bool is_address = data.location.rfind("*/", 0) == 0;
     const bool has_zero = data.location.find('\0') != std::string::npos;
     if (is_address || has_zero || !stays_below(data.location)) {
-      throw Error(ErrorCode::BadModel, where + ", which is no file of its folder");
+      refuse_program(path, where + "is no file of its folder");
     }
     const std::string file = (folder / data.location).string();
     if (!fs::exists(file, failed)) {
-      throw Error(ErrorCode::FileNotFound, where + ", which is not there; it belongs to the model");
+      throw Error(ErrorCode::FileNotFound,
+                  "'" + path + "' " + printable(where) + "is not there; it belongs to the model");
     }
     require_file(file);
     // A link may lead out of it.
     const fs::path real = fs::canonical(file, failed);
     if (failed || !stays_below(real.lexically_relative(root))) {
-      throw Error(ErrorCode::BadModel, where + ", which leads out of its folder");
+      refuse_program(path, where + "leads out of its folder");
     }
     const std::uintmax_t size = fs::file_size(real, failed);
     if (data.offset > size || data.length > size - data.offset) {
-      throw Error(ErrorCode::BadModel, where + ", which has only " + std::to_string(size) +
-                                           " bytes; it was cut short or belongs to another model");
+      refuse_program(path, where + "has only " + std::to_string(size) +
+                               " bytes; it was cut short or belongs to another model");
     }
     files.insert(file_of(data, path));
   }
@@ -502,18 +527,21 @@ void set_external_contents(OnnxProgram& program, const std::string& path,
                            const std::function<std::string_view(const std::string&)>& read) {
   constexpr double kMaxOverlap = 4;
   struct Used {
+    std::string_view contents;
     double bytes = 0;  // by constants at different places
     std::set<std::tuple<std::uint64_t, std::uint64_t, int>> places;
   };
   std::map<std::string, Used> files;
+  for (const std::string& file : find_external_files(program.external, path)) {
+    files[file].contents = read(file);
+  }
   for (const ExternalData& data : program.external) {
     if (data.value == kNone) continue;
     Value& value = program.graph.values[data.value];
     if (value.dtype < 0) continue;  // is not read
-    const std::string file = file_of(data, path);
-    const std::string_view contents = read(file);
-    std::uint64_t size = element_size(value.dtype);
-    for (const std::int64_t dimension : value.shape) size *= static_cast<std::uint64_t>(dimension);
+    Used& used = files.at(file_of(data, path));
+    const std::string_view contents = used.contents;
+    const std::uint64_t size = *size_in_bytes(element_size(value.dtype), value.shape, kMaxBytes);
     const auto damaged = [&](const char* problem) {
       refuse_program(path, "is damaged: the constant '" + value.name + "' " + problem + " in '" +
                                data.location + "'");
@@ -523,7 +551,6 @@ void set_external_contents(OnnxProgram& program, const std::string& path,
     if (!fits || (data.length != 0 && data.length != size)) {
       damaged("does not have as many values as its shape says");
     }
-    Used& used = files[file];
     if (used.places.emplace(data.offset, size, value.dtype).second) {
       used.bytes += static_cast<double>(size);
       if (used.bytes > kMaxOverlap * static_cast<double>(contents.size()))

@@ -40,9 +40,10 @@ OnnxProgram read_onnx_program(std::string_view bytes, const std::string& path);
 std::vector<std::string> find_external_files(const std::vector<ExternalData>& external,
                                              const std::string& path);
 
-/// Gives the graph the contents that are in those files.
+/// Reads those files, and gives the graph the contents that are in them.
 /// \param read gives the contents of the file at a path, which live as long as the graph
-/// \throws Error BadModel when they are not as many as a shape says, or overlap.
+/// \throws Error as find_external_files and `read`; BadModel when contents are not as many as a
+///   shape says, or overlap.
 void set_external_contents(OnnxProgram& program, const std::string& path,
                            const std::function<std::string_view(const std::string&)>& read);
 

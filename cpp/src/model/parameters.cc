@@ -1,14 +1,11 @@
 #include "model/parameters.h"
 
 #include <algorithm>
-#include <map>
 
 #include "finite.h"
 #include "io/byte_reader.h"
-#include "lenet/error.h"
 #include "model/element_types.h"
 #include "model/protobuf.h"
-#include "model/rules/support.h"
 
 namespace lenet {
 namespace {
@@ -19,18 +16,6 @@ bool same_count(Shape a, Shape b) {
     shape->erase(std::remove(shape->begin(), shape->end(), 1), shape->end());
   }
   return a == b;
-}
-
-/// Reads a TensorDesc, whose sizes may be packed.
-void read_tensor_desc(std::string_view message, const std::string& path, ParameterSpec& spec) {
-  each_field(message, path, "a Paddle program", [&](const Field& field) {
-    if (field.number == 1) spec.dtype = static_cast<int>(field.value);
-    if (field.number != 2) return;
-    if (!field.delimited) spec.shape.push_back(static_cast<std::int64_t>(field.value));
-    for (ByteReader packed(field.bytes); !packed.at_end() && packed.ok();) {
-      spec.shape.push_back(static_cast<std::int64_t>(packed.read_varint()));
-    }
-  });
 }
 
 }  // namespace
@@ -96,26 +81,26 @@ std::vector<ParameterSpec> read_parameter_records(std::string_view bytes, const 
     const std::string_view desc = reader.take(static_cast<std::uint64_t>(desc_bytes));
     if (!reader.ok()) damaged("the file ends in a header");
     ParameterSpec spec;
-    read_tensor_desc(desc, path, spec);
-    std::uint64_t data_bytes = element_size(spec.dtype);
-    if (data_bytes == 0) damaged("an unknown element type");
-    for (const std::int64_t dimension : spec.shape) {
-      if (dimension < 0) damaged("a negative dimension");
-      if (dimension != 0 &&
-          data_bytes > reader.remaining() / static_cast<std::uint64_t>(dimension)) {
-        damaged("fewer values than its shape " + to_string(spec.shape) + " asks for");
-      }
-      data_bytes *= static_cast<std::uint64_t>(dimension);
+    each_field(desc, path, kPaddleProgram, [&](const Field& field) {  // a TensorDesc
+      if (field.number == 1) spec.dtype = static_cast<int>(field.value);
+      if (field.number == 2) append_integers(field, spec.shape);
+    });
+    if (element_size(spec.dtype) == 0) damaged("an unknown element type");
+    const auto data_bytes = size_in_bytes(element_size(spec.dtype), spec.shape, reader.remaining());
+    if (!data_bytes) {
+      damaged("a negative dimension, or fewer values than its shape " + to_string(spec.shape) +
+              " asks for,");
     }
-    spec.data = reader.take(data_bytes);
+    spec.data = reader.take(*data_bytes);
     if (!reader.ok()) damaged("the file ends in the values");
     specs.push_back(std::move(spec));
   }
   return specs;
 }
 
-void require_same_parameters(const std::vector<ParameterSpec>& expected,
-                             const std::vector<ParameterSpec>& found, const std::string& path) {
+void require_parameters(const std::vector<ParameterSpec>& expected,
+                        const std::vector<ParameterSpec>& found, const std::string& path,
+                        bool check_finite) {
   if (expected.size() != found.size()) {
     refuse_program(path, "holds " + std::to_string(found.size()) +
                              " parameters, the program needs " + std::to_string(expected.size()) +
@@ -128,26 +113,14 @@ void require_same_parameters(const std::vector<ParameterSpec>& expected,
         want.scale ? same_count(want.shape, have.shape) : want.shape == have.shape;
     const bool weight = want.quantized && want.dtype == kFloat32 && have.dtype == kInt8;
     const bool same_type = want.dtype == have.dtype || want.dtype < 0 || weight;
-    if (same_shape && same_type) continue;
-    refuse_program(path, "has " + to_string(have.shape) + " where the program needs '" + want.name +
-                             "' of shape " + to_string(want.shape) +
-                             "; the two files are not of one model");
-  }
-}
-
-void require_finite_parameters(const std::vector<ParameterSpec>& expected,
-                               const std::vector<ParameterSpec>& found, const std::string& path) {
-  static const std::map<int, FloatFormat> formats = {
-      {4, FloatFormat::Float16},
-      {5, FloatFormat::Float32},
-      {6, FloatFormat::Float64},
-      {22, FloatFormat::BFloat16},
-  };
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const auto format = formats.find(found[i].dtype);
-    if (format == formats.end() || all_finite(found[i].data, format->second)) continue;
+    if (!same_shape || !same_type) {
+      refuse_program(path, "has " + to_string(have.shape) + " where the program needs '" +
+                               want.name + "' of shape " + to_string(want.shape) +
+                               "; the two files are not of one model");
+    }
+    if (!check_finite || all_finite(have.data, have.dtype)) continue;
     refuse_program(path,
-                   "holds NaN or infinity in the parameter '" + expected[i].name +
+                   "holds NaN or infinity in the parameter '" + want.name +
                        "'; export the model again from a sound checkpoint, or set check_finite "
                        "to false to let it through");
   }

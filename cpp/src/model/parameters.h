@@ -35,17 +35,14 @@ std::vector<ParameterSpec> list_parameters(const Graph& graph, const std::string
 /// \throws Error BadModel when a record is damaged or cut short.
 std::vector<ParameterSpec> read_parameter_records(std::string_view bytes, const std::string& path);
 
-/// \throws Error BadModel when count, type or shape differ, naming the first that does.
-void require_same_parameters(const std::vector<ParameterSpec>& expected,
-                             const std::vector<ParameterSpec>& found, const std::string& path);
+/// \param check_finite whether to refuse NaN and infinity, which a relu or a max-pool would hide
+/// \throws Error BadModel when count, type or shape differ, or a number is not finite, naming the
+///   first such parameter.
+void require_parameters(const std::vector<ParameterSpec>& expected,
+                        const std::vector<ParameterSpec>& found, const std::string& path,
+                        bool check_finite);
 
-/// A relu or a max-pool would hide such values. Both as for `require_same_parameters`, which has
-/// accepted them.
-/// \throws Error BadModel, naming the first parameter that holds NaN or infinity.
-void require_finite_parameters(const std::vector<ParameterSpec>& expected,
-                               const std::vector<ParameterSpec>& found, const std::string& path);
-
-/// Gives the graph the contents of its parameters. Both as for `require_same_parameters`, which has
+/// Gives the graph the contents of its parameters. Both as for `require_parameters`, which has
 /// accepted them.
 void set_parameters(Graph& graph, const std::vector<ParameterSpec>& expected,
                     const std::vector<ParameterSpec>& found);

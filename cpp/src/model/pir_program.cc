@@ -4,7 +4,6 @@
 #include <array>
 #include <limits>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "io/json.h"
@@ -202,7 +201,6 @@ class Reader {
     value.name = text(of_parameter[3]);
     value.parameter = true;
     require_name(value.name, "a parameter", path_);
-    require(parameters_.insert(value.name).second, "the second parameter '" + value.name + "'");
   }
 
   void read_inputs(const JsonValue& inputs, Arguments& arguments) {
@@ -391,28 +389,18 @@ class Reader {
   Graph graph_;
   std::map<std::int64_t, std::size_t> ids_;  ///< values; kNone: a list
   std::map<std::int64_t, Argument> lists_;   ///< those that are not of one value
-  std::set<std::string> parameters_;
   std::size_t arguments_ = 0;
   std::size_t max_arguments_ = 0;
 };
 
-template <typename Action>
-Graph translated(const std::string& path, const Action& read) {
+}  // namespace
+
+Graph read_pir_program(std::string_view bytes, const std::string& path, bool lenient) {
   try {
-    return read();
+    return lenient ? Reader(path).read_parameters(bytes) : Reader(path).read(bytes);
   } catch (const InvalidJson& error) {
     refuse_program(path, std::string("is not a whole PIR program (") + error.what() + ")");
   }
-}
-
-}  // namespace
-
-Graph read_pir_program(std::string_view bytes, const std::string& path) {
-  return translated(path, [&] { return Reader(path).read(bytes); });
-}
-
-Graph read_pir_parameters(std::string_view bytes, const std::string& path) {
-  return translated(path, [&] { return Reader(path).read_parameters(bytes); });
 }
 
 }  // namespace lenet

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <initializer_list>
 #include <limits>
 #include <map>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "model/protobuf.h"
@@ -30,7 +31,7 @@ class Message {
   Message(std::string_view bytes, const char* kind, const Rules& rules, const std::string& path,
           bool lenient)
       : bytes_(bytes), kind_(kind), path_(path) {
-    each_field(bytes, path, kWhat, [&](const Field& field) {
+    each_field(bytes, path, kPaddleProgram, [&](const Field& field) {
       const auto* rule = std::find_if(rules.begin(), rules.end(), [&](const FieldRule& each) {
         return each.number == field.number && static_cast<int>(each.wire) == field.wire;
       });
@@ -59,7 +60,7 @@ class Message {
   /// Of a repeated one.
   template <typename Action>
   void each(std::uint64_t number, const Action& action) const {
-    each_field(bytes_, path_, kWhat, [&](const Field& field) {
+    each_field(bytes_, path_, kPaddleProgram, [&](const Field& field) {
       if (field.number == number && field.wire == fields_[number].wire) action(field);
     });
   }
@@ -82,7 +83,6 @@ class Message {
   }
 
  private:
-  static constexpr const char* kWhat = "a Paddle program";
   static constexpr std::size_t kMaxNumber = 19;
 
   std::string_view bytes_;
@@ -90,13 +90,6 @@ class Message {
   const std::string& path_;
   std::array<Field, kMaxNumber + 1> fields_;  ///< the last of each number
 };
-
-double as_double(const Field& field) {
-  if (field.wire == static_cast<int>(Wire::Fixed32)) return float_of(field.value);
-  double value = 0;
-  std::memcpy(&value, &field.value, sizeof(value));
-  return value;
-}
 
 /// A field of an attribute; of those that hold a value the AttrType of framework.proto, and its
 /// type here.
@@ -290,7 +283,7 @@ class Reader {
     Attribute attribute{type, {}};
     if (type == AttributeType::Floats) {
       auto& values = attribute.value.emplace<Numbers>();
-      found.each(rule->number, [&](const Field& field) { values.push_back(as_double(field)); });
+      found.each(rule->number, [&](const Field& field) { values.push_back(to_double(field)); });
     } else if (is_array(type)) {
       auto& values = attribute.value.emplace<Integers>();
       found.each(rule->number, [&](const Field& field) { values.push_back(integer(field)); });
@@ -299,7 +292,7 @@ class Reader {
     } else if (type == AttributeType::Text) {
       attribute.value = std::string(single.bytes);
     } else if (type == AttributeType::Float || type == AttributeType::Double) {
-      attribute.value = as_double(single);
+      attribute.value = to_double(single);
     } else {
       attribute.value = integer(single);
     }
@@ -315,12 +308,43 @@ class Reader {
 
 }  // namespace
 
-Graph read_program_desc_parameters(std::string_view bytes, const std::string& path) {
-  return Reader(path, true).read(bytes);
+Graph read_program_desc(std::string_view bytes, const std::string& path, bool lenient) {
+  return Reader(path, lenient).read(bytes);
 }
 
-Graph read_program_desc(std::string_view bytes, const std::string& path) {
-  return Reader(path, false).read(bytes);
+std::string with_renamed_variables(std::string_view program, const Graph& graph,
+                                   const std::string& suffix, const std::string& path) {
+  using Replacement = std::optional<std::string>;
+  std::set<std::string_view> renamed;
+  for (const Value& value : graph.values) {
+    if (!value.parameter) renamed.insert(value.name);
+  }
+  for (const auto* ends : {&graph.inputs, &graph.outputs}) {
+    for (const std::size_t value : *ends) renamed.erase(graph.values[value].name);
+  }
+  const auto rename = [&](const Field& name) -> Replacement {
+    if (renamed.count(name.bytes) == 0) return {};
+    return std::string(name.bytes) + suffix;
+  };
+  const auto in_variable = [&](const Field& field) {
+    return field.number == 1 ? rename(field) : Replacement();
+  };
+  const auto in_argument = [&](const Field& field) {
+    return field.number == 2 ? rename(field) : Replacement();
+  };
+  const auto in_operator = [&](const Field& field) -> Replacement {
+    if (field.number > 2) return {};  // neither inputs nor outputs
+    return rewrite_fields(field.bytes, path, in_argument);
+  };
+  const auto in_block = [&](const Field& field) -> Replacement {
+    if (field.number == 3) return rewrite_fields(field.bytes, path, in_variable);
+    if (field.number == 4) return rewrite_fields(field.bytes, path, in_operator);
+    return {};
+  };
+  return rewrite_fields(program, path, [&](const Field& field) -> Replacement {
+    if (field.number != 1) return {};
+    return rewrite_fields(field.bytes, path, in_block);
+  });
 }
 
 }  // namespace lenet

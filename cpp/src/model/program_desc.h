@@ -1,5 +1,5 @@
 /// \file
-/// Strict reading of a `.pdmodel`, a ProgramDesc of Paddle's framework.proto.
+/// Strict reading, and renaming, of a `.pdmodel`: a ProgramDesc of Paddle's framework.proto.
 #pragma once
 
 #include <string>
@@ -12,11 +12,14 @@ namespace lenet {
 /// \throws Error BadModel naming `path`: unknown, missing or repeated fields, values out of the
 ///   range of their type, names that are no names, variables declared twice or not at all,
 ///   more blocks than one (control flow).
-Graph read_program_desc(std::string_view bytes, const std::string& path);
+/// \param lenient reads the parameters of a program that is refused else, such as one with control
+///   flow, what operators take them, and nothing else of it
+Graph read_program_desc(std::string_view bytes, const std::string& path, bool lenient = false);
 
-/// The parameters of a program that the above refuses, such as one with control flow, and what
-/// operators take them; nothing else.
-/// \throws Error BadModel naming `path`
-Graph read_program_desc_parameters(std::string_view bytes, const std::string& path);
+/// A `.pdmodel` whose intermediate variables have `suffix` at the end of their names. Inputs,
+/// outputs and parameters keep theirs, so it computes the same and loads the same parameters.
+/// \param graph what was read of the program
+std::string with_renamed_variables(std::string_view program, const Graph& graph,
+                                   const std::string& suffix, const std::string& path);
 
 }  // namespace lenet

@@ -10,11 +10,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "io/byte_reader.h"
 #include "lenet/error.h"
 
 namespace lenet {
+
+inline constexpr const char* kPaddleProgram = "a Paddle program";  // for errors
 
 /// One field of a message.
 struct Field {
@@ -26,70 +29,67 @@ struct Field {
   std::string_view encoded = {};  ///< the whole field as it stands in the message
 };
 
-class FieldReader {
- public:
-  /// \param path the file that the message is from, for errors; must outlive the reader
-  /// \param what it should be, for errors
-  FieldReader(std::string_view message, const std::string& path,
-              const char* what = "a Paddle program")
-      : message_(message), reader_(message), path_(path), what_(what) {}
-
-  /// Reads the next field; false at the end of the message.
-  /// \throws Error BadModel when the encoding is broken.
-  bool next(Field& field) {
-    if (reader_.at_end()) return false;
-    const std::size_t start = message_.size() - reader_.remaining();
-    const std::uint64_t key = reader_.read_varint();
-    field = {key >> 3, 0, {}, (key & 7) == 2, static_cast<int>(key & 7), {}};
-    switch (key & 7) {
-      case 0:
-        field.value = reader_.read_varint();
-        break;
-      case 1:
-        field.value = reader_.read<std::uint64_t>();
-        break;
-      case 2:
-        field.bytes = reader_.take(reader_.read_varint());
-        break;
-      case 5:
-        field.value = reader_.read<std::uint32_t>();
-        break;
-      default:
-        fail("is damaged: it is not ");
-    }
-    if (!reader_.ok() || field.number == 0) {
-      fail("is damaged or cut short: it is not the whole of ");
-    }
-    field.encoded = message_.substr(start, message_.size() - reader_.remaining() - start);
-    return true;
+/// Takes the first field of what is left of a message.
+/// \param path the file that the message is from, and `what` it should be, for errors
+/// \throws Error BadModel when the encoding is broken.
+inline Field take_field(std::string_view& left, const std::string& path, const char* what) {
+  ByteReader reader(left);
+  const std::uint64_t key = reader.read_varint();
+  Field field;
+  field.number = key >> 3;
+  field.wire = static_cast<int>(key & 7);
+  field.delimited = field.wire == 2;
+  bool known = true;
+  switch (field.wire) {
+    case 0:
+      field.value = reader.read_varint();
+      break;
+    case 1:
+      field.value = reader.read<std::uint64_t>();
+      break;
+    case 2:
+      field.bytes = reader.take(reader.read_varint());
+      break;
+    case 5:
+      field.value = reader.read<std::uint32_t>();
+      break;
+    default:
+      known = false;
   }
-
- private:
-  [[noreturn]] void fail(const char* problem) const {
-    throw Error(ErrorCode::BadModel, "'" + path_ + "' " + problem + what_);
+  if (!known || !reader.ok() || field.number == 0) {
+    throw Error(ErrorCode::BadModel,
+                "'" + path + "' is damaged or cut short: it is not the whole of " + what);
   }
-
-  std::string_view message_;
-  ByteReader reader_;
-  const std::string& path_;
-  const char* what_;
-};
+  field.encoded = left.substr(0, left.size() - reader.remaining());
+  left.remove_prefix(field.encoded.size());
+  return field;
+}
 
 /// Calls `action` with each field of the message.
-/// \throws Error as FieldReader, and what `action` throws.
+/// \throws Error as take_field, and what `action` throws.
 template <typename Action>
 void each_field(std::string_view message, const std::string& path, const char* what,
                 Action&& action) {
-  FieldReader fields(message, path, what);
-  for (Field field; fields.next(field);) action(field);
+  while (!message.empty()) action(take_field(message, path, what));
 }
 
-/// The number of a field of 32 bits.
-inline float float_of(std::uint64_t bits) {
-  const auto low = static_cast<std::uint32_t>(bits);
-  float value = 0;
-  std::memcpy(&value, &low, sizeof(value));
-  return value;
+/// Adds the one integer of a field, or the many of a packed one; false when the last is cut short.
+inline bool append_integers(const Field& field, std::vector<std::int64_t>& values) {
+  if (!field.delimited) values.push_back(static_cast<std::int64_t>(field.value));
+  ByteReader packed(field.bytes);
+  while (!packed.at_end() && packed.ok()) {
+    values.push_back(static_cast<std::int64_t>(packed.read_varint()));
+  }
+  return packed.ok();
+}
+
+/// The floating-point number of a field of 32 or 64 bits.
+inline double to_double(const Field& field) {
+  float single = 0;
+  double number = 0;
+  std::memcpy(&single, &field.value, sizeof(single));  // the machine is little-endian
+  std::memcpy(&number, &field.value, sizeof(number));
+  return field.wire == 5 ? static_cast<double>(single) : number;
 }
 
 inline void append_varint(std::string& message, std::uint64_t value) {
@@ -102,18 +102,17 @@ inline void append_varint(std::string& message, std::uint64_t value) {
 template <typename Replace>
 std::string rewrite_fields(std::string_view message, const std::string& path, Replace&& replace) {
   std::string result;
-  FieldReader fields(message, path);
-  for (Field field; fields.next(field);) {
+  each_field(message, path, kPaddleProgram, [&](const Field& field) {
     const std::optional<std::string> bytes =
         field.delimited ? replace(field) : std::optional<std::string>();
     if (!bytes) {
       result += field.encoded;
-      continue;
+      return;
     }
     append_varint(result, field.number << 3 | 2);
     append_varint(result, bytes->size());
     result += *bytes;
-  }
+  });
   return result;
 }
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "lenet/predictor.h"
-#include "model/window.h"
+#include "model/rules/windows.h"
 
 namespace lenet::native {
 

@@ -564,7 +564,8 @@ class NetworkReader {
     const bool single = ranges.size() == 1;
     require(single || ranges_axis == static_cast<std::int64_t>(axis),
             "scales but one for each output channel");
-    made.integers = outputs_first(integers_of(*integers));
+    made.integers =
+        outputs_first(std::vector<std::int8_t>(integers->data.begin(), integers->data.end()));
     made.weight_scales = single ? std::vector<float>(outputs, ranges[0]) : ranges;
   }
 

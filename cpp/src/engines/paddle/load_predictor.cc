@@ -10,7 +10,7 @@
 #include "engines/paddle/onednn_cache.h"
 #include "engines/paddle/process_flag.h"
 #include "io/file.h"
-#include "model/variable_names.h"
+#include "model/program_desc.h"
 
 namespace lenet {
 namespace fs = std::filesystem;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/element_types.h"
 #include "model/rules/operator_view.h"
 
 namespace lenet {
@@ -18,15 +19,6 @@ inline constexpr std::int64_t kUnknown = -1;
 inline constexpr std::size_t kMaxRank = 9;
 inline constexpr std::size_t kMaxListed = 64;      // of integers that a shape is computed from
 inline constexpr std::int64_t kMaxStep = 1 << 16;  // of strides, dilations, kernels
-
-inline constexpr int kBool = 0;
-inline constexpr int kInt32 = 2;
-inline constexpr int kInt64 = 3;
-inline constexpr int kFloat16 = 4;
-inline constexpr int kFloat32 = 5;
-inline constexpr int kFloat64 = 6;
-inline constexpr int kUint8 = 20;
-inline constexpr int kInt8 = 21;
 
 /// Stands in a list for the number of images, where the model leaves it open.
 inline constexpr std::int64_t kImages = std::numeric_limits<std::int64_t>::min();
