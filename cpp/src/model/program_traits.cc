@@ -2,19 +2,19 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
+#include <optional>
 #include <set>
 #include <sstream>
 
 #include "io/printable.h"
 #include "model/contents.h"
+#include "model/rules/support.h"
 
 namespace lenet {
 namespace {
 
-constexpr int kInt8 = 21;
-
-/// One operator of a graph that may not have been checked; a part that is missing equals nothing.
+/// One operator of a graph that may not have been checked, for which OperatorView is too strict: a
+/// part that is missing equals nothing.
 class View {
  public:
   View(const Graph& graph, const Operator& op) : graph_(graph), op_(op) {}
@@ -28,58 +28,35 @@ class View {
   /// An output that is one value, of the format before PIR; null when it is not.
   const Value* output(const char* name) const { return one(op_.outputs.find(name), op_.outputs); }
 
-  bool has_rank(const char* name, std::size_t rank) const {
-    const Value* value = input(name);
-    return value != nullptr && value->shape.size() == rank;
+  template <typename Type>
+  const Type* attribute(std::string_view name) const {
+    const auto found = op_.attributes.find(name);
+    return found == op_.attributes.end() ? nullptr : std::get_if<Type>(&found->second.value);
   }
 
-  bool is(const char* name, int wanted) const {
-    const auto* value = get<std::int64_t>(name);
-    return value != nullptr && *value == wanted;
-  }
-
-  bool is(const char* name, std::string_view wanted) const {
-    const auto* value = get<std::string>(name);
-    return value != nullptr && *value == wanted;
-  }
-
-  bool is(const char* name, const Integers& wanted) const {
-    const auto* values = get<Integers>(name);
-    return values != nullptr && *values == wanted;
-  }
-
-  /// Of a float; NaN when it is none.
-  double number(const char* name) const {
-    const auto* value = get<double>(name);
-    return value == nullptr ? std::numeric_limits<double>::quiet_NaN() : *value;
-  }
-
-  Integers integers(const char* name) const {
-    const auto* values = get<Integers>(name);
+  /// An attribute, or in PIR the input at a place, where the check has found it constant.
+  Integers integers(const char* name, std::optional<std::size_t> place = {}) const {
+    const bool pir = graph_.dialect == Dialect::Pir;
+    const Value* value = pir && place ? input(name, *place) : nullptr;
+    const auto known = value == nullptr ? std::nullopt : known_list(*value);
+    if (known) return *known;
+    const auto* values = attribute<Integers>(name);
     return values == nullptr ? Integers() : *values;
   }
 
-  /// An attribute, or in PIR the input at that place, where the check has found it constant.
-  Integers integers(const char* name, std::size_t place) const {
-    const Value* value = graph_.dialect == Dialect::Pir ? input(name, place) : nullptr;
-    const auto known = value == nullptr ? std::nullopt : known_list(*value);
-    return known ? *known : integers(name);
-  }
-
-  AttributeType type(const char* name) const {
-    const auto found = op_.attributes.find(name);
-    return found == op_.attributes.end() ? AttributeType::Empty : found->second.type;
+  /// An attribute such as "[1, 1]".
+  std::string text(std::string_view name) const {
+    if (const auto* string = attribute<std::string>(name)) return printable(*string);
+    if (const auto* many = attribute<Integers>(name)) return to_string(*many);
+    std::ostringstream text;
+    if (const auto* one = attribute<std::int64_t>(name)) text << *one;
+    if (const auto* real = attribute<double>(name)) text << *real;
+    return text.str();
   }
 
   /// Such as "pool2d with ceil_mode=1".
-  std::string with(const char* name) const {
-    std::ostringstream text;
-    text << printable(op_.type) << " with " << name << "=";
-    if (const auto* one = get<std::int64_t>(name)) text << *one;
-    if (const auto* string = get<std::string>(name)) text << printable(*string);
-    if (const auto* many = get<Integers>(name)) text << to_string(*many);
-    if (const auto* real = get<double>(name)) text << *real;
-    return text.str();
+  std::string with(const std::string& name) const {
+    return printable(op_.type) + " with " + name + "=" + text(name);
   }
 
   std::string with_shape(const char* name, std::size_t place = 0) const {
@@ -87,6 +64,20 @@ class View {
     return printable(op_.type) + " with an input " + name +
            (value == nullptr ? " that is missing" : " of shape " + to_string(value->shape));
   }
+
+  /// The first attribute that has none of its values in `settings`, such as "axis=-1 axis=1" or
+  /// "strides=[1,1]", as with() says it; empty when there is none.
+  std::string other_than(std::string_view settings) const {
+    for (std::string_view left = settings; !left.empty();) {
+      const std::string name(left.substr(0, left.find('=')));
+      left.remove_prefix(std::min(left.find(' '), left.size() - 1) + 1);
+      std::string setting = name + "=" + text(name);
+      setting.erase(std::remove(setting.begin(), setting.end(), ' '), setting.end());
+      if (!has_word(settings, setting)) return with(name);
+    }
+    return "";
+  }
+  bool is(std::string_view settings) const { return other_than(settings).empty(); }
 
   const std::string& op_type() const { return op_.type; }
 
@@ -97,12 +88,6 @@ class View {
     return index < graph_.values.size() ? &graph_.values[index] : nullptr;
   }
 
-  template <typename Type>
-  const Type* get(const char* name) const {
-    const auto found = op_.attributes.find(name);
-    return found == op_.attributes.end() ? nullptr : std::get_if<Type>(&found->second.value);
-  }
-
   const Graph& graph_;
   const Operator& op_;
 };
@@ -110,11 +95,13 @@ class View {
 // ---- OpenVINO: what was compared, and nothing else. These are the operators of the networks in
 // lenet_cpp.models, with the attributes that they have there.
 
+/// Of vectors, some outputs are empty.
+std::string refuse_feed(const View& op) {
+  const Value* given = op.output("Out");
+  return given != nullptr && given->shape.size() == 4 ? "" : "an input that is no image";
+}
+
 std::string refuse_convolution(const View& op) {
-  if (!op.is("data_format", "NCHW")) return op.with("data_format");
-  if (!op.is("padding_algorithm", "EXPLICIT")) return op.with("padding_algorithm");
-  if (!op.is("groups", 1)) return op.with("groups");
-  if (!op.is("dilations", Integers{1, 1})) return op.with("dilations");
   const Integers strides = op.integers("strides");
   if (strides.size() != 2 || strides[0] != strides[1]) return op.with("strides");
   const Value* filter = op.input("Filter");
@@ -124,101 +111,95 @@ std::string refuse_convolution(const View& op) {
   }
   const Integers paddings = op.integers("paddings");
   // A 1x1 convolution with padding is wrong.
-  if (paddings.size() != 2 || paddings[0] != paddings[1] || paddings[0] > filter->shape[2] / 2) {
-    return op.with("paddings");
-  }
-  return "";
-}
-
-std::string refuse_pool(const View& op) {
-  if (!op.is("data_format", "NCHW")) return op.with("data_format");
-  if (!op.is("ceil_mode", 0)) return op.with("ceil_mode");
-  if (!op.is("exclusive", 1)) return op.with("exclusive");
-  if (!op.is("global_pooling", 0)) return op.with("global_pooling");
-  const Integers size = op.integers("ksize");
-  if (op.is("adaptive", 1)) {
-    if (!op.is("pooling_type", "avg")) return op.with("pooling_type");
-    return size == Integers{1, 1} ? "" : op.with("ksize");
-  }
-  if (size != Integers{2, 2} && size != Integers{3, 3}) return op.with("ksize");
-  if (!op.is("strides", Integers{2, 2})) return op.with("strides");
-  if (op.is("pooling_type", "avg")) {
-    if (!op.is("padding_algorithm", "SAME")) return op.with("padding_algorithm");
-    return size[0] == 2 ? "" : op.with("ksize");
-  }
-  if (!op.is("padding_algorithm", "EXPLICIT")) return op.with("padding_algorithm");
   const bool fits =
-      op.is("paddings", Integers{0, 0}) || (size[0] == 3 && op.is("paddings", Integers{1, 1}));
+      paddings.size() == 2 && paddings[0] == paddings[1] && paddings[0] <= filter->shape[2] / 2;
   return fits ? "" : op.with("paddings");
 }
 
-std::string refuse_product(const View& op) {
-  if (!op.is("trans_x", 0)) return op.with("trans_x");
-  if (!op.is("trans_y", 0)) return op.with("trans_y");
-  if (!op.has_rank("X", 2)) return op.with_shape("X");
-  return op.has_rank("Y", 2) && op.input("Y")->parameter ? "" : op.with_shape("Y");
+std::string refuse_pool(const View& op) {
+  if (op.is("adaptive=1")) return op.other_than("pooling_type=avg ksize=[1,1]");
+  if (op.is("pooling_type=avg")) {
+    return op.other_than("ksize=[2,2] strides=[2,2] padding_algorithm=SAME");
+  }
+  if (op.is("ksize=[3,3] paddings=[1,1]")) {
+    return op.other_than("strides=[2,2] padding_algorithm=EXPLICIT");
+  }
+  return op.other_than(
+      "ksize=[2,2] ksize=[3,3] strides=[2,2] padding_algorithm=EXPLICIT paddings=[0,0]");
+}
+
+std::string refuse_matrix(const View& op) {
+  const Value* y = op.input("Y");
+  return y != nullptr && y->parameter && y->shape.size() == 2 ? "" : op.with_shape("Y");
 }
 
 /// A bias for each channel or feature, or the sum of two branches.
 std::string refuse_sum(const View& op) {
-  if (!op.is("axis", -1)) return op.with("axis");
-  const Value* x = op.input("X");
+  const Shape& x = op.input("X")->shape;
   const Value* y = op.input("Y");
-  if (x == nullptr || (x->shape.size() != 2 && x->shape.size() != 4)) return op.with_shape("X");
-  if (y == nullptr) return op.with_shape("Y");
-  const Shape feature = {x->shape[1]};
-  const Shape channel = {1, x->shape[1], 1, 1};
-  const bool bias = x->shape.size() == 2 ? y->shape == feature : y->shape == channel;
-  return bias || y->shape == x->shape ? "" : op.with_shape("Y");
+  const Shape bias = x.size() == 2 ? Shape{x[1]} : Shape{1, x[1], 1, 1};
+  return y != nullptr && (y->shape == bias || y->shape == x) ? "" : op.with_shape("Y");
 }
 
+/// Of a convolution's bias.
+std::string refuse_reshape(const View& op) {
+  if (!op.input("X")->parameter) return op.with_shape("X");
+  const Integers shape = op.integers("shape");
+  const bool channel = shape.size() == 4 && shape[0] == 1 && shape[2] == 1 && shape[3] == 1;
+  return channel ? "" : op.with("shape");
+}
+
+struct Compared {
+  std::string_view type;
+  std::string_view settings;  ///< of attributes
+  std::string_view ranks;     ///< of the input X; empty: any
+  std::string (*refuse)(const View&) = [](const View&) { return std::string(); };
+};
+
+constexpr Compared kCompared[] = {
+    {"feed", "", "", refuse_feed},
+    {"fetch", "", ""},
+    {"conv2d", "data_format=NCHW padding_algorithm=EXPLICIT groups=1 dilations=[1,1]", "",
+     refuse_convolution},
+    {"pool2d", "data_format=NCHW ceil_mode=0 exclusive=1 global_pooling=0", "", refuse_pool},
+    {"matmul_v2", "trans_x=0 trans_y=0", "2", refuse_matrix},
+    {"elementwise_add", "axis=-1", "2 4", refuse_sum},
+    {"relu", "", "2 4"},
+    {"batch_norm", "data_layout=NCHW", "4"},
+    {"flatten_contiguous_range", "start_axis=1 stop_axis=3 stop_axis=-1", "4"},
+    {"reshape2", "", "1", refuse_reshape},
+    {"softmax", "axis=-1 axis=1", "2"},
+    {"dropout", "is_test=1", "2"},
+};
+
 std::string refuse_for_openvino(const View& op) {
-  const std::string& type = op.op_type();
-  if (type == "feed") {  // of vectors, some outputs are empty
-    const Value* given = op.output("Out");
-    if (given != nullptr && given->shape.size() == 4) return "";
-    return "an input that is no image";
+  for (const Compared& row : kCompared) {
+    if (row.type != op.op_type()) continue;
+    std::string refusal = op.other_than(row.settings);
+    if (!refusal.empty()) return refusal;
+    const Value* x = op.input("X");
+    const std::string rank = x == nullptr ? "" : std::to_string(x->shape.size());
+    return row.ranks.empty() || has_word(row.ranks, rank) ? row.refuse(op) : op.with_shape("X");
   }
-  if (type == "fetch") return "";
-  if (type == "conv2d") return refuse_convolution(op);
-  if (type == "pool2d") return refuse_pool(op);
-  if (type == "matmul_v2") return refuse_product(op);
-  if (type == "elementwise_add") return refuse_sum(op);
-  if (type == "relu") return op.has_rank("X", 2) || op.has_rank("X", 4) ? "" : op.with_shape("X");
-  if (type == "batch_norm") {
-    if (!op.is("data_layout", "NCHW")) return op.with("data_layout");
-    return op.has_rank("X", 4) ? "" : op.with_shape("X");
-  }
-  if (type == "flatten_contiguous_range") {
-    if (!op.is("start_axis", 1)) return op.with("start_axis");
-    if (!op.is("stop_axis", 3) && !op.is("stop_axis", -1)) return op.with("stop_axis");
-    return op.has_rank("X", 4) ? "" : op.with_shape("X");
-  }
-  if (type == "reshape2") {  // of a convolution's bias
-    const Integers shape = op.integers("shape");
-    if (!op.has_rank("X", 1) || !op.input("X")->parameter) return op.with_shape("X");
-    const bool channel = shape.size() == 4 && shape[0] == 1 && shape[2] == 1 && shape[3] == 1;
-    return channel ? "" : op.with("shape");
-  }
-  if (type == "softmax") {
-    if (!op.is("axis", -1) && !op.is("axis", 1)) return op.with("axis");
-    return op.has_rank("X", 2) ? "" : op.with_shape("X");
-  }
-  if (type == "dropout") {
-    if (!op.has_rank("X", 2)) return op.with_shape("X");
-    return op.is("is_test", 1) ? "" : op.with("is_test");
-  }
-  return printable(type);
+  return printable(op.op_type());
 }
 
 // ---- oneDNN: what is known to be wrong, or to fail.
 
-/// Whether sizes can be added up and multiplied, which is not known of a graph that was not
-/// checked.
-bool are_small(const Integers& sizes) {
+/// Whether these are as many sizes, which can be added up and multiplied: that is not known of a
+/// graph that was not checked.
+bool are_small(const Integers& sizes, std::size_t count) {
   constexpr std::int64_t kSmall = std::int64_t{1} << 30;
-  return std::all_of(sizes.begin(), sizes.end(),
-                     [](std::int64_t size) { return size >= -kSmall && size <= kSmall; });
+  return sizes.size() == count && std::all_of(sizes.begin(), sizes.end(), [](std::int64_t size) {
+           return size >= -kSmall && size <= kSmall;
+         });
+}
+
+/// Of the top, bottom, left and right; of another number when they make no sense.
+Integers paddings_of(const View& op) {
+  Integers paddings = op.integers("paddings");
+  if (paddings.size() == 2) paddings = {paddings[0], paddings[0], paddings[1], paddings[1]};
+  return paddings;
 }
 
 /// Mixes up memory where the only channel of an image is read in wider steps along its width than
@@ -227,20 +208,17 @@ std::string refuse_convolution_for_onednn(const View& op) {
   const Value* filter = op.input("Filter", 1);
   const Integers strides = op.integers("strides");
   const Integers dilations = op.integers("dilations");
-  const Integers paddings = op.integers("paddings");
-  if (filter == nullptr || filter->shape.size() != 4 || !are_small(filter->shape)) {
-    return op.with_shape("Filter", 1);
-  }
+  const Integers paddings = paddings_of(op);
+  if (filter == nullptr || !are_small(filter->shape, 4)) return op.with_shape("Filter", 1);
   if (strides.size() != 2) return op.with("strides");
-  if (dilations.size() != 2 || !are_small(dilations)) return op.with("dilations");
-  if (paddings.size() != 2 && paddings.size() != 4) return op.with("paddings");
-  if (op.is("groups", 1) && filter->parameter && filter->shape[1] == 1 && strides[1] > strides[0]) {
+  if (!are_small(dilations, 2)) return op.with("dilations");
+  if (paddings.size() != 4) return op.with("paddings");
+  if (op.is("groups=1") && filter->parameter && filter->shape[1] == 1 && strides[1] > strides[0]) {
     return op.with("strides") + " and one channel";
   }
-  if (!op.is("padding_algorithm", "EXPLICIT")) return "";
-  for (std::size_t i = 0; i < paddings.size(); ++i) {
-    const std::size_t side = paddings.size() == 4 ? i / 2 : i;
-    const std::int64_t window = dilations[side] * (filter->shape[side + 2] - 1) + 1;
+  if (!op.is("padding_algorithm=EXPLICIT")) return "";
+  for (std::size_t i = 0; i < 4; ++i) {
+    const std::int64_t window = dilations[i / 2] * (filter->shape[i / 2 + 2] - 1) + 1;
     if (paddings[i] >= window) return op.with("paddings") + ", as wide as the window";
   }
   return "";
@@ -248,68 +226,74 @@ std::string refuse_convolution_for_onednn(const View& op) {
 
 /// Takes what is added to a convolution for a bias of its channels, or fails when it has another
 /// number of values.
-std::string refuse_sum_of_others(const View& op) {
-  const Value* x = op.input("X", 0);
-  const Value* y = op.input("Y", 1);
-  if (x == nullptr || y == nullptr) return op.with_shape(x == nullptr ? "X" : "Y");
-  if (x->shape.size() < y->shape.size()) std::swap(x, y);
-  if (x->shape.size() != 4 || x->shape == y->shape) return "";
-  Shape shape = y->shape;
-  for (int axis = 1; axis < 4; ++axis) {
-    if (op.is("axis", axis)) shape.resize(static_cast<std::size_t>(4 - axis), 1);
+bool is_wrong_sum(const View& op, const Shape* x, const Shape* y) {
+  if (x->size() < y->size()) std::swap(x, y);
+  if (x->size() != 4 || *x == *y) return false;
+  Shape shape = *y;
+  const auto* axis = op.attribute<std::int64_t>("axis");
+  if (axis != nullptr && *axis >= 1 && *axis < 4) {
+    shape.resize(static_cast<std::size_t>(4 - *axis), 1);
   }
   shape.insert(shape.begin(), 4 - shape.size(), 1);
-  const std::int64_t channels = std::max(shape[1], x->shape[1]);
-  const auto spreads = [](std::int64_t size, std::int64_t other) {
-    return size == 1 && other != 1;
-  };
-  const bool x_spreads = spreads(x->shape[2], shape[2]) || spreads(x->shape[3], shape[3]);
-  const Shape& smaller = x_spreads ? x->shape : shape;
-  const bool of_channels = smaller[1] == channels && smaller[2] == 1 && smaller[3] == 1;
-  return of_channels ? "" : op.with_shape("Y", 1);
+  const std::int64_t channels = std::max(shape[1], x->at(1));
+  const auto spreads = [&](std::size_t i) { return x->at(i) == 1 && shape[i] != 1; };
+  const Shape& smaller = spreads(2) || spreads(3) ? *x : shape;
+  return smaller[1] != channels || smaller[2] != 1 || smaller[3] != 1;
 }
 
 /// Exchanges the two where the first must be repeated: of a quotient whenever it must, of others
 /// when it has fewer dimensions.
-std::string refuse_first_repeated(const View& op, bool quotient) {
+bool repeats_first(const Shape& x, const Shape& y, bool quotient) {
+  if (x.size() < y.size() || !quotient) return x.size() < y.size();
+  return !std::equal(y.begin(), y.end(), x.end() - static_cast<std::ptrdiff_t>(y.size()),
+                     [](auto to, auto from) { return from != 1 || to == 1; });
+}
+
+std::string refuse_pair(const View& op) {
+  const std::string& type = op.op_type();
   const Value* x = op.input("X", 0);
   const Value* y = op.input("Y", 1);
   if (x == nullptr || y == nullptr) return op.with_shape(x == nullptr ? "X" : "Y");
-  bool repeated = x->shape.size() < y->shape.size();
-  for (std::size_t i = 0; quotient && !repeated && i < y->shape.size(); ++i) {
-    const std::size_t from_end = y->shape.size() - i;
-    const std::int64_t size = x->shape[x->shape.size() - from_end];
-    repeated = size == 1 && y->shape[i] != 1;
+  if (has_word("elementwise_add 1.add", type)) {
+    return is_wrong_sum(op, &x->shape, &y->shape) ? op.with_shape("Y", 1) : "";
   }
-  return repeated ? op.with_shape("X", 0) : "";
+  const bool quotient = has_word("elementwise_div 1.divide", type);
+  return repeats_first(x->shape, y->shape, quotient) ? op.with_shape("X", 0) : "";
 }
 
 /// Counts the zeros around an image among the averaged values, but not as many of them as Paddle:
 /// only where they are the same before and after, and no window is larger than the padded image.
-std::string refuse_average(const View& op) {
-  if (!op.is("pooling_type", "avg") || !op.is("exclusive", 0) || op.is("adaptive", 1) ||
-      op.is("global_pooling", 1)) {
-    return "";
-  }
-  const std::string also = ", exclusive=0";
-  if (op.is("padding_algorithm", "SAME")) return op.with("padding_algorithm") + also;
-  Integers paddings = op.integers("paddings");
-  if (op.is("padding_algorithm", "VALID")) {
-    paddings = {0, 0};
-  } else if (op.is("ceil_mode", 1)) {
-    return op.with("ceil_mode") + also;
-  }
-  if (paddings.size() == 4) {
-    if (paddings[0] != paddings[1] || paddings[2] != paddings[3]) return op.with("paddings") + also;
-    paddings = {paddings[0], paddings[2]};
-  }
-  const Integers kernel = op.integers("ksize", 1);
+/// Fails where the last window, which ceil_mode adds, begins behind the image.
+std::string refuse_pool_for_onednn(const View& op) {
+  const bool ceil = op.is("ceil_mode=1");
+  const bool counts_zeros = op.is("pooling_type=avg exclusive=0");
+  const bool valid = op.is("padding_algorithm=VALID");
+  if (op.is("adaptive=1") || op.is("global_pooling=1")) return "";
+  if (!counts_zeros && !(ceil && op.is("padding_algorithm=EXPLICIT"))) return "";
+  const std::string also = counts_zeros ? ", exclusive=0" : "";
+  if (op.is("padding_algorithm=SAME")) return op.with("padding_algorithm") + also;
+  if (counts_zeros && ceil && !valid) return op.with("ceil_mode") + also;
   const Value* image = op.input("X");
-  const bool fits = image != nullptr && image->shape.size() == 4 && kernel.size() == 2 &&
-                    paddings.size() == 2 && are_small(image->shape) && are_small(paddings) &&
-                    image->shape[2] + 2 * paddings[0] >= kernel[0] &&
-                    image->shape[3] + 2 * paddings[1] >= kernel[1];
-  return fits ? "" : printable(op.op_type()) + " with a window larger than the image" + also;
+  const Integers kernel = op.integers("ksize", 1);
+  const Integers strides = op.integers("strides");
+  const Integers paddings = valid ? Integers(4) : paddings_of(op);
+  if (image == nullptr || !are_small(image->shape, 4)) return op.with_shape("X") + also;
+  if (!counts_zeros && kernel.empty()) return "";  // of PIR, where nothing checks the program
+  if (!are_small(kernel, 2)) return op.with("ksize") + also;
+  if (!are_small(paddings, 4)) return op.with("paddings") + also;
+  if (!are_small(strides, 2) || strides[0] < 1 || strides[1] < 1) return op.with("strides") + also;
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::int64_t size = image->shape[i + 2];  // channels that come last are refused before
+    const std::int64_t before = paddings[2 * i];
+    const std::int64_t room = size + before + paddings[2 * i + 1] - kernel[i];
+    if (counts_zeros && before != paddings[2 * i + 1]) return op.with("paddings") + also;
+    if (counts_zeros && room < 0) {
+      return printable(op.op_type()) + " with a window larger than the image" + also;
+    }
+    const std::int64_t last = (room + strides[i] - 1) / strides[i] * strides[i] - before;
+    if (!counts_zeros && size > 0 && last >= size) return op.with("ceil_mode");
+  }
+  return "";
 }
 
 /// Misreads a matrix whose dimensions are stored in another order: of images, of what was
@@ -322,39 +306,11 @@ std::string refuse_layout(const View& op, const std::array<const char*, 2>& tran
     if (value == nullptr || value->shape.size() < 2 || value->shape.size() > 3) {
       return op.with_shape(kNames[i], i);
     }
-    if (op.is(transposed[i], 0)) continue;
+    if (op.is(transposed[i] + std::string("=0"))) continue;
     const Shape& shape = value->shape;
     // The terms of a sum: rows of a transposed X, columns of a transposed Y.
     const std::int64_t terms = i == 0 ? shape[shape.size() - 2] : shape.back();
     if (terms < 2) return op.with(transposed[i]) + " and one term in each sum";
-  }
-  return "";
-}
-
-/// Fails where the last window, which ceil_mode adds, begins behind the image.
-std::string refuse_window_behind(const View& op) {
-  if (!op.is("ceil_mode", 1) || op.is("adaptive", 1) || op.is("global_pooling", 1) ||
-      !op.is("padding_algorithm", "EXPLICIT") || !op.has_rank("X", 4)) {
-    return "";
-  }
-  const Shape& shape = op.input("X")->shape;
-  const std::size_t image = op.is("data_format", "NHWC") ? 1 : 2;
-  const Integers kernel = op.integers("ksize", 1);
-  const Integers strides = op.integers("strides");
-  const Integers paddings = op.integers("paddings");
-  if (kernel.size() != 2 || strides.size() != 2 || strides[0] < 1 || strides[1] < 1 ||
-      (paddings.size() != 2 && paddings.size() != 4)) {
-    return "";
-  }
-  if (!are_small(shape) || !are_small(kernel) || !are_small(strides) || !are_small(paddings)) {
-    return op.with("ceil_mode");
-  }
-  for (std::size_t i = 0; i < 2; ++i) {
-    const std::int64_t size = shape[image + i];
-    const std::int64_t before = paddings[paddings.size() == 4 ? 2 * i : i];
-    const std::int64_t after = paddings[paddings.size() == 4 ? 2 * i + 1 : i];
-    const std::int64_t steps = (size + before + after - kernel[i] + strides[i] - 1) / strides[i];
-    if (size > 0 && steps * strides[i] - before >= size) return op.with("ceil_mode");
   }
   return "";
 }
@@ -375,32 +331,25 @@ std::string refuse_nearest(const View& op) {
 
 /// Whether an operator with a layout has its channels last.
 bool has_channels_last(const View& op) {
-  const std::string& type = op.op_type();
-  bool has_layout = false;
   for (const char* kind : {"conv2d", "pool2d", "batch_norm", "group_norm", "prelu"}) {
-    has_layout |= type.find(kind) != std::string::npos;
+    if (op.op_type().find(kind) == std::string::npos) continue;
+    return op.is("data_format=NHWC") || op.is("data_layout=NHWC");
   }
-  return has_layout && (op.is("data_format", "NHWC") || op.is("data_layout", "NHWC"));
+  return false;
 }
 
 std::string refuse_for_onednn(const View& op) {
   const std::string& type = op.op_type();
   // Mixes up the channels behind operators of the other layout, and behind none gives wrong shapes.
   if (has_channels_last(op)) return printable(type) + " of channels that come last (NHWC)";
-  for (const char* name : {"conv2d", "depthwise_conv2d", "1.conv2d", "1.depthwise_conv2d"}) {
-    if (type == name) return refuse_convolution_for_onednn(op);
+  if (has_word("conv2d depthwise_conv2d 1.conv2d 1.depthwise_conv2d", type)) {
+    return refuse_convolution_for_onednn(op);
   }
-  if (type == "elementwise_add" || type == "1.add") return refuse_sum_of_others(op);
-  for (const char* name : {"elementwise_div", "1.divide"}) {
-    if (type == name) return refuse_first_repeated(op, true);
+  if (has_word("elementwise_add elementwise_sub elementwise_mul elementwise_div", type) ||
+      has_word("1.add 1.subtract 1.multiply 1.divide", type)) {
+    return refuse_pair(op);
   }
-  for (const char* name : {"elementwise_sub", "elementwise_mul", "1.subtract", "1.multiply"}) {
-    if (type == name) return refuse_first_repeated(op, false);
-  }
-  if (type == "pool2d" || type == "1.pool2d") {
-    const std::string refusal = refuse_average(op);
-    return refusal.empty() ? refuse_window_behind(op) : refusal;
-  }
+  if (type == "pool2d" || type == "1.pool2d") return refuse_pool_for_onednn(op);
   if (type == "matmul_v2") return refuse_layout(op, {"trans_x", "trans_y"});
   if (type == "1.matmul") return refuse_layout(op, {"transpose_x", "transpose_y"});
   // Leaves out one of the two where the other is missing.
@@ -413,7 +362,9 @@ std::string refuse_for_onednn(const View& op) {
   // the two differ by 2e-9.
   if (type == "softplus" || type == "1.softplus") {
     constexpr double kDefaultThreshold = 20;
-    return op.number("threshold") >= kDefaultThreshold ? "" : op.with("threshold");
+    const auto* threshold = op.attribute<double>("threshold");
+    const bool fits = threshold != nullptr && *threshold >= kDefaultThreshold;
+    return fits ? "" : op.with("threshold");
   }
   // In PIR the scales are stored as doubles, of which the arguments of oneDNN's kernels know no
   // arrays.
@@ -427,38 +378,31 @@ std::string refuse_for_onednn(const View& op) {
 class StackedActivations {
  public:
   std::string refuse(const Operator& op, const View& view) {
+    constexpr std::string_view kActivations =
+        "relu relu6 sigmoid tanh gelu swish mish leaky_relu abs clip hard_swish hardswish "
+        "hard_sigmoid sqrt hardsigmoid";
     const Value* input = view.input("X");
     const bool vectors = input != nullptr && input->shape.size() != 4;
-    if (vectors && (op.type == "elementwise_add" || op.type == "1.add")) note(op, sums_);
-    if (!is_activation(op.type)) return "";
-    const bool second = reads(op, activated_sums_);
-    if (vectors && reads(op, sums_)) note(op, activated_sums_);
+    if (vectors && has_word("elementwise_add 1.add", op.type)) note(op, sums_);
+    const bool pir = op.type.compare(0, 2, "1.") == 0;
+    if (!has_word(kActivations, std::string_view(op.type).substr(pir ? 2 : 0))) return "";
+    bool first = false;
+    bool second = false;
+    each_value(op.inputs, [&](std::size_t value) {
+      first |= sums_.count(value) > 0;
+      second |= activated_sums_.count(value) > 0;
+    });
+    if (vectors && first) note(op, activated_sums_);
     return second ? printable(op.type) + " behind another activation" : "";
   }
 
  private:
-  using Values = std::set<std::size_t>;
-
-  static bool is_activation(const std::string& type) {
-    static const std::set<std::string> kJoined = {
-        "relu",       "relu6",     "sigmoid",      "tanh", "gelu",
-        "swish",      "mish",      "leaky_relu",   "abs",  "clip",
-        "hard_swish", "hardswish", "hard_sigmoid", "sqrt", "hardsigmoid"};
-    return kJoined.count(type.compare(0, 2, "1.") == 0 ? type.substr(2) : type) > 0;
-  }
-
-  static bool reads(const Operator& op, const Values& values) {
-    bool found = false;
-    each_value(op.inputs, [&](std::size_t value) { found |= values.count(value) > 0; });
-    return found;
-  }
-
-  static void note(const Operator& op, Values& values) {
+  static void note(const Operator& op, std::set<std::size_t>& values) {
     each_value(op.outputs, [&](std::size_t value) { values.insert(value); });
   }
 
-  Values sums_;  ///< of vectors, as at the end of fully connected layers
-  Values activated_sums_;
+  std::set<std::size_t> sums_;  ///< of vectors, as at the end of fully connected layers
+  std::set<std::size_t> activated_sums_;
 };
 
 }  // namespace
@@ -483,8 +427,9 @@ ProgramTraits read_program_traits(const Graph& graph) {
       traits.float_weights |=
           weights != nullptr && weights->parameter && weights->data_dtype != kInt8;
     }
-    traits.activation_fusing_faults |=
-        op.type == "1.leaky_relu" && view.type("negative_slope") == AttributeType::Double;
+    const auto slope = op.attributes.find("negative_slope");
+    traits.activation_fusing_faults |= op.type == "1.leaky_relu" && slope != op.attributes.end() &&
+                                       slope->second.type == AttributeType::Double;
   }
   return traits;
 }
