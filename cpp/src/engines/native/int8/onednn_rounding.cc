@@ -31,7 +31,7 @@ struct Operator {
   std::size_t layer = 0;           ///< the first of them
   std::size_t last = 0;            ///< the one that gives the result
   std::size_t sum = Links::kNone;  ///< the one that adds the residual to a convolution
-  std::size_t residual = 0;        ///< a tensor
+  std::size_t residual = 0;        ///< the tensor that this adds
   std::size_t output = 0;
   bool relu = false;
   bool fully_connected = false;
@@ -129,8 +129,7 @@ class Rounder {
   void round() {
     find_operators();
     for (const Operator& op : operators_) {
-      Tensor& output = tensors_[op.output];
-      if (op.relu && output.range > 0) output.after_relu = true;
+      tensors_[op.output].after_relu = op.relu && tensors_[op.output].range > 0;
     }
     share_ranges();
     for (Operator& op : operators_) {
@@ -143,8 +142,7 @@ class Rounder {
     for (Layer& layer : network_.layers) {
       for (float& step : layer.weight_scales) step /= kMaxSigned;
     }
-    choose_storage();
-    for (const Operator& op : operators_) mark_rounded(op);
+    choose_roundings();
     add_roundings();
     drop_copies(network_, [](const Layer& layer) { return layer.kind == LayerKind::Identity; });
   }
@@ -157,30 +155,26 @@ class Rounder {
 
   // ---- fusing layers
 
-  /// Whether what a layer gives is computed from a tensor.
-  bool reaches(std::size_t from, std::size_t to) {
-    const std::size_t producer = links_.producers[from];
-    const std::size_t first = producer == Links::kNone ? 0 : producer + 1;
+  /// Whether the convolution `to` adds a tensor: it is computed from that, or from what the
+  /// convolution that gives that takes.
+  bool adds(std::size_t to, std::size_t residual) {
+    const std::vector<Layer>& layers = network_.layers;
+    std::size_t from = residual;
+    std::size_t producer = links_.producers[from];
+    if (producer != Links::kNone && layers[producer].kind == LayerKind::Convolution &&
+        !layers[producer].matrix) {
+      from = layers[producer].inputs[0];
+      producer = links_.producers[from];
+    }
     reached_[from] = to;  // marked for this question: each is asked once of a layer
-    for (std::size_t i = first; i <= to; ++i) {
-      const Layer& layer = network_.layers[i];
-      visited_ += layer.inputs.size();
-      for (const std::size_t input : layer.inputs) {
-        if (reached_[input] == to) reached_[layer.output] = to;
+    for (std::size_t i = producer == Links::kNone ? 0 : producer + 1; i <= to; ++i) {
+      visited_ += layers[i].inputs.size();
+      for (const std::size_t input : layers[i].inputs) {
+        if (reached_[input] == to) reached_[layers[i].output] = to;
       }
     }
-    if (visited_ > kMaxVisits * network_.layers.size()) too_deep("residual connections");
-    return reached_[network_.layers[to].output] == to;
-  }
-
-  /// Whether the convolution adds a tensor: it, or what the convolution that gives it takes, comes
-  /// before this one.
-  bool adds(const Operator& convolution, std::size_t residual) {
-    const std::size_t at = links_.producers[residual];
-    const Layer* producer = at == Links::kNone ? nullptr : &network_.layers[at];
-    const bool convolved =
-        producer != nullptr && producer->kind == LayerKind::Convolution && !producer->matrix;
-    return reaches(convolved ? producer->inputs[0] : residual, convolution.layer);
+    if (visited_ > kMaxVisits * layers.size()) too_deep("residual connections");
+    return reached_[layers[to].output] == to;
   }
 
   /// In the order of their results, so that operators depend on those before them only.
@@ -209,10 +203,9 @@ class Rounder {
       const std::size_t sum = layer.matrix ? Links::kNone : reader(op, LayerKind::Add);
       if (layer.kind == LayerKind::Convolution && sum != Links::kNone) {
         const std::vector<std::size_t>& added = layers[sum].inputs;
-        const std::size_t residual = added[added[0] == op.output ? 1 : 0];
-        if (adds(op, residual)) {
+        op.residual = added[added[0] == op.output ? 1 : 0];
+        if (adds(i, op.residual)) {
           op.sum = sum;
-          op.residual = residual;
           take(op, sum);
         }
       }
@@ -230,37 +223,31 @@ class Rounder {
 
   // ---- ranges
 
-  /// A pool gives what it takes, and concatenation takes what it gives.
-  /// \returns by tensor, whether it is one of a pool whose range is still unknown
-  std::vector<bool> share_once() {
-    std::vector<bool> unknown(tensors_.size());
-    for (const Operator& op : operators_) {
-      Tensor& to = tensors_[op.output];
-      if (kind(op) == LayerKind::Pool) {
-        Tensor& from = tensors_[inputs(op)[0]];
-        if (from.range > 0) {
-          to = from;
-        } else if (to.range > 0) {
-          from = to;
-        } else {
-          unknown[inputs(op)[0]] = unknown[op.output] = true;
-        }
-      } else if (kind(op) == LayerKind::Concat && to.range > 0) {
-        for (const std::size_t input : inputs(op)) tensors_[input].range = to.range;
-      }
-    }
-    return unknown;
-  }
-
+  /// A pool gives what it takes, and concatenation takes what it gives. As Paddle has it, this ends
+  /// when the pools' tensors without a range stay the same, not when nothing changes.
   void share_ranges() {
-    // As Paddle does: not until nothing changes.
-    std::vector<bool> before(tensors_.size());
+    const std::vector<bool> none(tensors_.size());
+    std::vector<bool> unknown = none;
     for (int rounds = 0;; ++rounds) {
-      std::vector<bool> unknown = share_once();
-      const bool any = std::find(unknown.begin(), unknown.end(), true) != unknown.end();
-      if (!any || unknown == before) return;
+      const std::vector<bool> before = std::exchange(unknown, none);
+      for (const Operator& op : operators_) {
+        const std::vector<std::size_t>& taken = inputs(op);
+        Tensor& from = tensors_[taken[0]];
+        Tensor& to = tensors_[op.output];
+        if (kind(op) == LayerKind::Pool) {
+          if (from.range > 0) {
+            to = from;
+          } else if (to.range > 0) {
+            from = to;
+          } else {
+            unknown[taken[0]] = unknown[op.output] = true;
+          }
+        } else if (kind(op) == LayerKind::Concat && to.range > 0) {
+          for (const std::size_t input : taken) tensors_[input].range = to.range;
+        }
+      }
+      if (unknown == none || unknown == before) return;
       if (rounds == kMaxRounds) too_deep("pools");
-      before = std::move(unknown);
     }
   }
 
@@ -288,32 +275,27 @@ class Rounder {
 
   // ---- rounding
 
-  /// Whether tensors are stored as 0 to 255: as the operator that gives them has it, else as the
-  /// range says.
-  void choose_storage() {
+  /// Tensors are stored as 0 to 255 as the operator that gives them has it, else as the range says.
+  /// What a layer takes as integers is rounded; what a convolution gives only if it is then taken
+  /// as integers, or if it added something to it. Concatenation has rounding of its own.
+  void choose_roundings() {
     for (Tensor& tensor : tensors_) {
       if (!tensor.by_int8) tensor.is_unsigned = tensor.after_relu;
     }
     for (const Operator& op : operators_) {
       if (!op.is_int8) continue;
+      const bool convolves = kind(op) == LayerKind::Convolution;
+      const bool concatenates = kind(op) == LayerKind::Concat;
       const Tensor& from = tensors_[op.adds() ? op.residual : inputs(op)[0]];
       Tensor& to = tensors_[op.output];
-      to.is_unsigned = op.adds()                            ? from.is_unsigned || from.after_relu
-                       : kind(op) == LayerKind::Convolution ? op.relu
-                       : kind(op) == LayerKind::Concat      ? to.after_relu
-                                                            : from.is_unsigned;
+      to.is_unsigned = op.adds()      ? from.is_unsigned || from.after_relu
+                       : convolves    ? op.relu
+                       : concatenates ? to.after_relu
+                                      : from.is_unsigned;
+      for (const std::size_t input : inputs(op)) tensors_[input].rounded |= !concatenates;
+      if (op.adds()) tensors_[op.residual].rounded = true;
+      if (op.adds() || !convolves) to.rounded = true;
     }
-  }
-
-  /// What a layer takes as integers is rounded; what a convolution gives only if it is then
-  /// taken as integers, or if it added something to it. Concatenation has rounding of its own.
-  void mark_rounded(const Operator& op) {
-    if (!op.is_int8) return;
-    if (kind(op) != LayerKind::Concat) {
-      for (const std::size_t input : inputs(op)) tensors_[input].rounded = true;
-    }
-    if (op.adds()) tensors_[op.residual].rounded = true;
-    if (kind(op) != LayerKind::Convolution || op.adds()) tensors_[op.output].rounded = true;
   }
 
   /// A tensor as an operator reads it.
@@ -329,11 +311,6 @@ class Rounder {
     layer.inputs = {from};
     layer.quant = quant;
     return layer.output = network_.add_tensor(network_.tensors[from]);
-  }
-
-  void round_tensor(std::size_t tensor, const std::string& name) {
-    Tensor& found = tensors_[tensor];
-    if (found.rounded) found.rounding = add_rounding(tensor, found.quant(), name);
   }
 
   /// The same layers, which read what is rounded.
@@ -360,6 +337,11 @@ class Rounder {
       round_tensor(output, name);
     }
     network_.output = as_read(network_.output, false);
+  }
+
+  void round_tensor(std::size_t tensor, const std::string& name) {
+    Tensor& found = tensors_[tensor];
+    if (found.rounded) found.rounding = add_rounding(tensor, found.quant(), name);
   }
 
   static void round_bias(Layer& layer) {
