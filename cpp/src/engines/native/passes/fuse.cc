@@ -54,17 +54,6 @@ void drop_unused(Network& network) {
   layers.erase(gone, layers.end());
 }
 
-/// Makes relus part of the layer before them.
-void fuse_relus(Network& network) {
-  fuse_layers(network, [&](std::size_t before, const Layer& layer) {
-    const LayerKind kind = network.layers[before].kind;
-    if (layer.kind != LayerKind::Relu || kind == LayerKind::Concat || kind == LayerKind::Softmax) {
-      return false;
-    }
-    return network.layers[before].relu = true;
-  });
-}
-
 }  // namespace
 
 std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse) {
@@ -86,7 +75,13 @@ std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse) {
 void simplify(Network& network) {
   drop_unused(network);
   fuse_scales(network, [](const Layer&, const Layer&, int fused) { return fused < kMaxScales; });
-  fuse_relus(network);
+  fuse_layers(network, [&](std::size_t before, const Layer& layer) {
+    Layer& giver = network.layers[before];
+    const bool fuses = layer.kind == LayerKind::Relu && giver.kind != LayerKind::Concat &&
+                       giver.kind != LayerKind::Softmax;
+    giver.relu |= fuses;
+    return fuses;
+  });
 }
 
 void drop_copies(Network& network, const std::function<bool(const Layer&)>& copies) {
