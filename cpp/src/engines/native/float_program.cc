@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include "lenet/error.h"
-#include "pixels.h"
 
 namespace lenet::native {
 namespace {
@@ -25,15 +23,9 @@ std::size_t pool_after(const Network& network, const Links& links, std::size_t l
 }
 
 std::unique_ptr<Op> make_op(const FloatLayer& source) {
-  switch (source.layer.kind) {
-    case LayerKind::Convolution:
-      return source.method == ConvMethod::Winograd ? make_winograd(source)
-                                                   : make_convolution(source);
-    case LayerKind::Pool:
-      return make_pool(source);
-    default:
-      return make_elementwise(source);
-  }
+  if (source.layer.kind == LayerKind::Pool) return make_pool(source);
+  if (source.layer.kind != LayerKind::Convolution) return make_elementwise(source);
+  return source.method == ConvMethod::Winograd ? make_winograd(source) : make_convolution(source);
 }
 
 }  // namespace
@@ -50,8 +42,6 @@ FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool 
   planar_taps_[input_] = true;
   lower(network);
   lay_out(network);
-  need_scratch(static_cast<std::int64_t>(sizeof(float)) * placements_[input_].shape.width *
-               images_per_unit());
 }
 
 void FloatProgram::lower(const Network& network) {
@@ -112,8 +102,7 @@ void FloatProgram::lay_out(const Network& network) {
     placements_[step.output].planar = step.method == ConvMethod::Columns;
     if (layer.kind != LayerKind::Convolution) continue;
     grouped[step.output] = layer.groups > 1;
-    std::int64_t& border = placements_[layer.inputs[0]].border;
-    for (const std::int64_t pad : layer.window.padding) border = std::max(border, pad);
+    placements_[layer.inputs[0]].pad(layer);
   }
   for (const std::size_t tensor : used) {
     Placement& placement = placements_[tensor];
@@ -153,57 +142,29 @@ void FloatProgram::prepare(Network& network, bool release) {
                                               to_string(layer.kind) + " of the image itself (" +
                                               layer.name + "); use engine paddle");
     }
-    LayerProfile profile = describe(layer, multiply_adds(network, layer), output);
-    if (pool != nullptr) profile.name += ", " + pool->name;
-    add_step(std::move(profile), output, make_op(source));
+    std::string name = layer.name;
+    if (pool != nullptr) name += ", " + pool->name;
+    add_step(layer, std::move(name), multiply_adds(network, layer), output, make_op(source));
     if (release) std::vector<float>().swap(layer.weights);
   }
 }
 
-void FloatProgram::read_input(const TensorView& input, std::int64_t first, std::int64_t count,
-                              const Frame& frame) const {
-  const Placement& to = placements_[input_];
-  const auto& [channels, height, width] = to.shape;
-  const std::int64_t per_unit = images_per_unit();
-  for (std::int64_t unit = 0; unit < frame.count; ++unit) {
-    // A unit that is not full repeats its last image.
-    const auto image = [&](std::int64_t l) {
-      return first + std::min(unit * per_unit + l, count - 1);
-    };
-    std::array<const float*, 16> sources{};
-    for (std::int64_t l = 0; l < per_unit && input.pixels == nullptr; ++l) {
-      sources[static_cast<std::size_t>(l)] = input.data + image(l) * to.shape.values();
-    }
-    for (std::int64_t c = 0; c < channels; ++c) {
-      for (std::int64_t y = 0; y < height; ++y) {
-        float* row = frame.at<float>(to, unit) + c * to.channel + y * to.row;
-        for (std::int64_t l = 0; l < per_unit && input.pixels != nullptr; ++l) {
-          float* values = reinterpret_cast<float*>(frame.scratch) + l * width;
-          read_row(input, image(l), c, y, values);
-          sources[static_cast<std::size_t>(l)] = values;
-        }
-        if (interleaved_) {
-          kernels_.interleave(sources.data(), width, row, to.column);
-        } else {
-          std::memcpy(row, sources[0], static_cast<std::size_t>(width) * sizeof(float));
-        }
-        for (const float*& source : sources) source = source == nullptr ? source : source + width;
-      }
-    }
+void FloatProgram::write_row(const float* const* images, std::int64_t channel, std::int64_t row,
+                             const Frame& frame, std::int64_t unit) const {
+  const Placement& tensor = placements_[input_];
+  const std::int64_t width = tensor.shape.width;
+  float* to = frame.at<float>(tensor, unit) + channel * tensor.channel + row * tensor.row;
+  if (interleaved_) {
+    kernels_.interleave(images, width, to, tensor.column);
+  } else {
+    std::copy_n(images[0], width, to);
   }
 }
 
-void FloatProgram::write_output(const Frame& frame, std::int64_t image, float* output) const {
-  const Placement& from = placements_[output_];
-  const auto& [channels, height, width] = from.shape;
-  const float* first = frame.at<float>(from, image / images_per_unit()) + image % images_per_unit();
-  for (std::int64_t c = 0; c < channels; ++c) {
-    for (std::int64_t y = 0; y < height; ++y) {
-      for (std::int64_t x = 0; x < width; ++x) {
-        *output++ = first[c * from.channel + y * from.row + x * from.column];
-      }
-    }
-  }
+const float* FloatProgram::output_row(const Frame& frame, std::int64_t unit,
+                                      std::int64_t row) const {
+  const Placement& tensor = placements_[output_];
+  return frame.at<float>(tensor, unit) + row * tensor.row;
 }
 
 }  // namespace lenet::native

@@ -41,9 +41,9 @@ class FloatProgram final : public Program {
   /// Whether a convolution of the image suits vectors of columns: it has few channels.
   bool fits_columns(const Network& network, const Layer& layer) const;
   void lay_out(const Network& network);
-  void read_input(const TensorView& input, std::int64_t first, std::int64_t count,
-                  const Frame& frame) const override;
-  void write_output(const Frame& frame, std::int64_t image, float* output) const override;
+  void write_row(const float* const* images, std::int64_t channel, std::int64_t row,
+                 const Frame& frame, std::int64_t unit) const override;
+  const float* output_row(const Frame& frame, std::int64_t unit, std::int64_t row) const override;
 
   const Kernels& kernels_;
   bool interleaved_;

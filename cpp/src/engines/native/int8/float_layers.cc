@@ -13,19 +13,14 @@ namespace {
 /// A convolution's weights [output channels][input channels][height][width] by
 /// [group][height][width][input channels][output channels of the group].
 std::vector<float> outputs_last(const Layer& layer) {
-  const auto groups = static_cast<std::size_t>(layer.groups);
-  const std::size_t outputs = layer.bias.size() / groups;
+  const std::size_t outputs = layer.bias.size() / static_cast<std::size_t>(layer.groups);
   const auto pixels = static_cast<std::size_t>(layer.window.kernel[0] * layer.window.kernel[1]);
-  const std::size_t inputs = layer.weights.size() / layer.bias.size() / pixels;
+  const std::size_t taps = layer.weights.size() / layer.bias.size();
   std::vector<float> found(layer.weights.size());
-  std::size_t from = 0;
-  for (std::size_t g = 0; g < groups; ++g) {
-    for (std::size_t o = 0; o < outputs; ++o) {
-      for (std::size_t c = 0; c < inputs; ++c) {
-        for (std::size_t p = 0; p < pixels; ++p) {
-          found[((g * pixels + p) * inputs + c) * outputs + o] = layer.weights[from++];
-        }
-      }
+  for (std::size_t o = 0; o < layer.bias.size(); ++o) {
+    for (std::size_t t = 0; t < taps; ++t) {
+      const std::size_t tap = t % pixels * (taps / pixels) + t / pixels;
+      found[(o / outputs * taps + tap) * outputs + o % outputs] = layer.weights[o * taps + t];
     }
   }
   return found;
@@ -89,27 +84,32 @@ void pool(PoolKind kind, const Windows& rows, const Windows& columns, const Tens
 
 class FloatLayer final : public Op {
  public:
-  explicit FloatLayer(IntLayer source);
+  explicit FloatLayer(const IntLayer& source);
 
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) run_unit(frame, unit);
   }
   std::string kernel() const override {
     const LayerKind kind = source_.planned.layer.kind;
-    const bool rounds_only = kind == LayerKind::Quantize;
-    return std::string(to_string(kind)) + (rounds_only ? "" : ", float32");
+    return std::string(to_string(kind)) + (kind == LayerKind::Quantize ? "" : ", float32");
   }
-  std::int64_t scratch_bytes() const override { return input_bytes_ * kScratches; }
+  // For two inputs and the result, where they are not float32 already.
+  std::int64_t scratch_bytes() const override { return 3 * largest_bytes_; }
 
  private:
-  // Inputs of a layer and its result, where they are not float32 without a border already.
-  static constexpr std::int64_t kScratches = 3;
-
+  /// An input as float32 without a border: [height][width][channels].
+  /// \param quant what its integers stand for
   const float* values(const Frame& frame, std::int64_t unit, std::size_t input,
                       const QuantParams& quant) const {
     const Placement& tensor = source_.inputs[input];
-    return float_values(source_.kernels, tensor, quant, frame.at<char>(tensor, unit),
-                        frame.scratch + static_cast<std::int64_t>(input % 2) * input_bytes_);
+    char* scratch = frame.scratch + static_cast<std::int64_t>(input % 2) * largest_bytes_;
+    const auto row = [&](std::int64_t y) {
+      return float_row(
+          source_.kernels, tensor, quant, frame.at<char>(tensor, unit), y,
+          reinterpret_cast<float*>(scratch) + y * tensor.shape.width * tensor.shape.channels);
+    };
+    for (std::int64_t y = 1; tensor.quant && y < tensor.shape.height; ++y) row(y);
+    return row(0);
   }
   void run_unit(const Frame& frame, std::int64_t unit) const;
   void concat(const Frame& frame, std::int64_t unit, float* result) const;
@@ -117,19 +117,19 @@ class FloatLayer final : public Op {
   void give(float* values, const QuantParams& quant, char* to) const;
 
   IntLayer source_;
-  std::int64_t input_bytes_ = 0;  ///< of the largest tensor, as float32
+  std::int64_t largest_bytes_ = 0;  ///< of the largest tensor, as float32
   Windows rows_;
   Windows columns_;
   std::vector<float> weights_;
 };
 
-FloatLayer::FloatLayer(IntLayer source) : source_(std::move(source)) {
+FloatLayer::FloatLayer(const IntLayer& source) : source_(source) {
   Layer& layer = source_.planned.layer;
   const TensorShape& from = source_.inputs[0].shape;
   const TensorShape& to = source_.output.shape;
-  input_bytes_ = float_bytes(to);
+  largest_bytes_ = float_bytes(to);
   for (const Placement& input : source_.inputs) {
-    input_bytes_ = std::max(input_bytes_, float_bytes(input.shape));
+    largest_bytes_ = std::max(largest_bytes_, float_bytes(input.shape));
   }
   if (layer.kind == LayerKind::Convolution) {
     weights_ = outputs_last(layer);
@@ -157,8 +157,7 @@ void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
   const Placement& to = source_.output;
   const TensorShape& shape = source_.inputs[0].shape;
   char* output = frame.at<char>(to, unit);
-  char* floats = to.quant ? frame.scratch + 2 * input_bytes_ : output;
-  auto* result = reinterpret_cast<float*>(floats);
+  auto* result = reinterpret_cast<float*>(to.quant ? frame.scratch + 2 * largest_bytes_ : output);
   const std::int64_t count = to.shape.values();
   if (layer.kind == LayerKind::Concat) {
     concat(frame, unit, result);
@@ -205,8 +204,8 @@ void FloatLayer::give(float* values, const QuantParams& quant, char* to) const {
 
 }  // namespace
 
-std::unique_ptr<Op> make_float_layer(IntLayer source) {
-  return std::make_unique<FloatLayer>(std::move(source));
+std::unique_ptr<Op> make_float_layer(const IntLayer& source) {
+  return std::make_unique<FloatLayer>(source);
 }
 
 }  // namespace lenet::native::int8

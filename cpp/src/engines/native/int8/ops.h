@@ -24,18 +24,16 @@ struct IntLayer {
 /// Of integers.
 std::unique_ptr<Op> make_convolution(const IntLayer& source);
 /// Every other layer, in float32, between tensors of either kind.
-std::unique_ptr<Op> make_float_layer(IntLayer source);
+std::unique_ptr<Op> make_float_layer(const IntLayer& source);
 
 /// Rounds numbers to the elements of a tensor with that `quant`.
 void quantize(const Kernels& kernels, const float* from, std::int64_t count,
               const QuantParams& quant, bool relu, char* to);
 
-/// Floats of a tensor without a border, as float_values() may need them.
-std::int64_t float_bytes(const TensorShape& shape);
-/// A tensor as float32 without a border: [height][width][channels].
-/// \param scratch of float_bytes(), for tensors of integers
+/// A row of a tensor as float32: [width][channels].
 /// \param quant what its integers stand for
-const float* float_values(const Kernels& kernels, const Placement& tensor, const QuantParams& quant,
-                          const char* first, char* scratch);
+/// \param scratch where they become float32
+const float* float_row(const Kernels& kernels, const Placement& tensor, const QuantParams& quant,
+                       const char* first, std::int64_t row, float* scratch);
 
 }  // namespace lenet::native::int8

@@ -25,14 +25,6 @@ void use_float_weights(Layer& layer) {
   layer.weight_scales.clear();
 }
 
-void require_sums_that_fit(const Layer& layer) {
-  if (layer.integers.size() / layer.weight_scales.size() > kMaxTaps) {
-    throw Error(ErrorCode::Unsupported,
-                "the native engine has no int8 kernel for sums as long as those of " + layer.name +
-                    "; use engine paddle");
-  }
-}
-
 class Planner {
  public:
   explicit Planner(Network network) : network_(std::move(network)) {}
@@ -49,9 +41,15 @@ class Planner {
       const std::size_t output = layer.output;
       QuantParams& rounding = plan_.roundings[output];
       if (is_max_pool(layer)) rounding = plan_.roundings[layer.inputs[0]];
-      if (layer.kind == LayerKind::Quantize) rounding = layer.quant;
-      std::size_t place =
-          layer.kind == LayerKind::Quantize ? fuse_rounding(layer) : fuse_pool(layer);
+      const bool rounds = layer.kind == LayerKind::Quantize;
+      if (rounds) rounding = layer.quant;
+      // What rounds the image reads it.
+      if (rounds && !layer.relu && layer.inputs[0] == network_.input &&
+          uses_[network_.input] == 1) {
+        plan_.input = output;
+        continue;
+      }
+      std::size_t place = rounds ? fuse_rounding(layer) : fuse_pool(layer);
       if (place == Links::kNone) {
         place = plan_.layers.size();
         add(layer);
@@ -75,12 +73,11 @@ class Planner {
     planned.layer = std::move(source);
     Layer& layer = planned.layer;
     if (layer.kind == LayerKind::Quantize) planned.roundings = {{layer.quant, layer.relu, {}, {}}};
-    if (!layer.integers.empty()) {
-      if (rounded(layer.inputs[0])) {
-        require_sums_that_fit(layer);
-      } else {
-        use_float_weights(layer);
-      }
+    if (!layer.integers.empty() && !rounded(layer.inputs[0])) use_float_weights(layer);
+    if (!layer.integers.empty() && layer.integers.size() / layer.bias.size() > kMaxTaps) {
+      throw Error(ErrorCode::Unsupported,
+                  "the native engine has no int8 kernel for sums as long as those of " +
+                      layer.name + "; use engine paddle");
     }
     plan_.layers.push_back(std::move(planned));
   }
@@ -90,7 +87,7 @@ class Planner {
     return uses_[tensor] == 1 ? producers_[tensor] : Links::kNone;
   }
 
-  /// Whether a layer is a convolution of integers that rounds its sums, and may round once more.
+  /// Whether a convolution of integers rounds its sums, and may round once more.
   static bool rounds_again(const PlannedLayer& planned) {
     return !planned.layer.integers.empty() && !planned.roundings.empty() &&
            planned.roundings.size() < kMaxRoundings;

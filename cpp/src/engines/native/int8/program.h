@@ -21,24 +21,20 @@ class Program final : public native::Program {
   /// \throws Error Unsupported: a layer that it has no kernel for.
   void prepare();
 
-  /// Whether some layer multiplies integers.
-  bool has_integers() const noexcept { return has_integers_; }
   /// Of the layers that multiply in float32, for one image.
   double float_multiply_adds() const noexcept { return float_multiply_adds_; }
   /// What a run of one image would take if each tensor had memory of its own.
   std::int64_t image_bytes() const noexcept;
 
  private:
-  void read_rounded();
   void lay_out();
-  void read_input(const TensorView& input, std::int64_t first, std::int64_t count,
-                  const Frame& frame) const override;
-  void write_output(const Frame& frame, std::int64_t image, float* output) const override;
+  void write_row(const float* const* images, std::int64_t channel, std::int64_t row,
+                 const Frame& frame, std::int64_t unit) const override;
+  const float* output_row(const Frame& frame, std::int64_t unit, std::int64_t row) const override;
 
   const Kernels& kernels_;
   Plan plan_;  ///< until prepare()
   double file_bytes_;
-  bool has_integers_ = false;
   double float_multiply_adds_ = 0;
   std::int64_t largest_floats_ = 0;  ///< bytes of the largest tensor as float32
 };

@@ -1,12 +1,14 @@
 #include "engines/native/runtime/program.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <numeric>
 #include <utility>
 
 #include "engines/native/runtime/memory_plan.h"
+#include "pixels.h"
 
 namespace lenet::native {
 namespace {
@@ -16,7 +18,7 @@ bool same_layout(const Placement& a, const Placement& b) {
          a.planar == b.planar && a.column == b.column && a.row == b.row && a.size == b.size;
 }
 
-/// Of the values of one image, without padding.
+/// The bytes of the values of one image, without padding.
 double value_bytes(const Placement& tensor) {
   return static_cast<double>(tensor.shape.values()) * (tensor.quant ? 1.0 : sizeof(float));
 }
@@ -48,6 +50,10 @@ void softmax(float* row, std::int64_t count) {
 }
 
 }  // namespace
+
+std::int64_t float_bytes(const TensorShape& shape) {
+  return round_up(shape.values() * static_cast<std::int64_t>(sizeof(float)), kCacheLine);
+}
 
 void Placement::channels_last(std::int64_t pixel, std::int64_t beyond) {
   const std::int64_t rows = shape.height + 2 * border;
@@ -93,17 +99,12 @@ void Program::place(const std::vector<StepIo>& steps) {
   for (const StepIo& step : steps) tensor_bytes_ += bytes_of(step.output);
   const bool share = tensor_bytes_ > min_shared_bytes_;
 
-  // Of tensors that have memory of their own in all units, and in each.
-  std::vector<Lifetime> lifetimes[2];
-  for (auto& of_kind : lifetimes) of_kind.resize(placements_.size());
+  std::vector<Lifetime> lifetimes(placements_.size());  // of tensors with memory of their own
   std::vector<std::size_t> owners(placements_.size());  // of the memory that a tensor lies in
   std::iota(owners.begin(), owners.end(), std::size_t{0});
-  const auto owned = [&](std::size_t tensor) -> Lifetime& {
-    return lifetimes[placements_[tensor].per_unit ? 1 : 0][owners[tensor]];
-  };
   clears_.assign(placements_.size(), false);
   const auto give_memory = [&](std::size_t tensor, std::size_t step) {
-    owned(tensor) = {bytes_of(tensor), step, last_read[tensor]};
+    lifetimes[tensor] = {bytes_of(tensor), step, last_read[tensor]};
     clears_[tensor] = share && placements_[tensor].border > 0;
   };
   give_memory(input_, 0);
@@ -117,11 +118,19 @@ void Program::place(const std::vector<StepIo>& steps) {
       give_memory(output, s + 1);
     } else {
       owners[output] = owners[*over];
-      owned(output).last = last_read[output];
+      lifetimes[owners[output]].last = last_read[output];
     }
   }
+  for (const std::size_t tensor : {input_, output_}) {  // for a row, and rows of one channel
+    const TensorShape& shape = placements_[tensor].shape;
+    need_scratch(float_bytes({shape.channels + images_per_unit_, 1, shape.width}));
+  }
   for (const bool per_unit : {false, true}) {
-    const MemoryPlan plan = plan_memory(lifetimes[per_unit ? 1 : 0], share);
+    std::vector<Lifetime> of_kind = lifetimes;
+    for (std::size_t t = 0; t < placements_.size(); ++t) {
+      if (placements_[t].per_unit != per_unit) of_kind[t] = {};
+    }
+    const MemoryPlan plan = plan_memory(of_kind, share);
     (per_unit ? unit_bytes_ : shared_bytes_) = plan.bytes;
     require_tensor_memory(static_cast<double>(plan.bytes));
     for (std::size_t t = 0; t < placements_.size(); ++t) {
@@ -134,39 +143,27 @@ void Program::place(const std::vector<StepIo>& steps) {
   }
 }
 
-std::string Program::layout_of(std::size_t tensor) const {
-  if (images_per_unit_ > 1) return "NHWC" + std::to_string(images_per_unit_) + "n";
-  return placements_[tensor].planar ? "NCHW" : "NHWC";
+LayerProfile Program::describe(std::string name, std::size_t tensor, double other_bytes) const {
+  LayerProfile profile;
+  profile.name = std::move(name);
+  profile.layout = images_per_unit_ > 1         ? "NHWC" + std::to_string(images_per_unit_) + "n"
+                   : placements_[tensor].planar ? "NCHW"
+                                                : "NHWC";
+  profile.activation_bytes = value_bytes(placements_[tensor]) + other_bytes;
+  return profile;
 }
 
-LayerProfile Program::describe(const Layer& layer, double multiply_adds, std::size_t output) const {
+void Program::add_step(const Layer& layer, std::string name, double multiply_adds,
+                       std::size_t output, std::unique_ptr<const Op> op) {
+  double input_bytes = 0;
+  for (const std::size_t input : layer.inputs) input_bytes += value_bytes(placements_[input]);
+  LayerProfile profile = describe(std::move(name), output, input_bytes);
   const auto& [channels, height, width] = placements_[output].shape;
-  LayerProfile profile;
-  profile.name = layer.name;
-  profile.layout = layout_of(output);
   profile.output = {channels, height, width};
   profile.multiply_adds = multiply_adds;
   profile.weight_bytes = bytes_of(layer);
-  profile.activation_bytes = value_bytes(placements_[output]);
-  for (const std::size_t input : layer.inputs) {
-    profile.activation_bytes += value_bytes(placements_[input]);
-  }
-  return profile;
-}
-
-LayerProfile Program::describe_copy(const char* name, std::size_t tensor) const {
-  LayerProfile profile;
-  profile.name = name;
-  profile.layout = layout_of(tensor);
-  profile.activation_bytes =
-      static_cast<double>(placements_[tensor].shape.values()) * sizeof(float);
-  profile.activation_bytes += value_bytes(placements_[tensor]);
-  return profile;
-}
-
-void Program::add_step(LayerProfile profile, std::size_t output, std::unique_ptr<const Op> op) {
-  need_scratch(op->scratch_bytes());
   profile.kernel = op->kernel();
+  need_scratch(op->scratch_bytes());
   steps_.push_back({std::move(profile), output, std::move(op)});
 }
 
@@ -177,21 +174,18 @@ void Program::need_scratch(std::int64_t bytes) {
 void Program::clear_border(std::size_t tensor, const Frame& frame) const {
   const Placement& placement = placements_[tensor];
   const auto& [channels, height, width] = placement.shape;
-  const std::int64_t bytes = placement.element_bytes;
-  const std::int64_t line = placement.border * (placement.row + placement.column);
-  const std::int64_t gap = placement.row - width * placement.column;
+  const std::int64_t rows = placement.border * placement.row;  // above or below
+  const std::int64_t before = placement.border * placement.column;
+  const std::int64_t gap = placement.row - width * placement.column;  // between rows
   for (std::int64_t unit = 0; unit < (placement.per_unit ? frame.count : 1); ++unit) {
-    char* to = frame.at<char>(placement, unit);
     for (std::int64_t c = 0; c < (placement.planar ? channels : 1); ++c) {
-      // The rows above; behind each row and before the next; the rows below.
-      fill(to - line * bytes, line, placement);
-      for (std::int64_t y = 0; y + 1 < height; ++y) {
-        fill(to + (y * placement.row + width * placement.column) * bytes, gap, placement);
-      }
-      const std::int64_t end = (height - 1) * placement.row + width * placement.column;
-      const std::int64_t all = (height + placement.border) * placement.row;
-      fill(to + end * bytes, all - end - placement.border * placement.column, placement);
-      to += placement.channel * bytes;
+      const auto clear = [&](std::int64_t first, std::int64_t count) {
+        const std::int64_t at = (c * placement.channel + first) * placement.element_bytes;
+        fill(frame.at<char>(placement, unit) + at, count, placement);
+      };
+      clear(-rows - before, rows + before);
+      for (std::int64_t y = 1; y < height; ++y) clear(y * placement.row - gap, gap);
+      clear(height * placement.row - gap, gap - before + rows);
     }
   }
 }
@@ -214,10 +208,53 @@ Aligned<char> Program::memory(std::int64_t images) const {
 }
 
 std::vector<LayerProfile> Program::layers() const {
-  std::vector<LayerProfile> layers = {describe_copy("reading the images", input_)};
+  const auto copied = [](std::int64_t values) {
+    return static_cast<double>(values) * sizeof(float);
+  };
+  std::vector<LayerProfile> layers = {
+      describe("reading the images", input_, copied(input_values()))};
   for (const Step& step : steps_) layers.push_back(step.profile);
-  layers.push_back(describe_copy(softmax_ ? "softmax" : "writing the output", output_));
+  layers.push_back(
+      describe(softmax_ ? "softmax" : "writing the output", output_, copied(output_values())));
   return layers;
+}
+
+void Program::read_input(const TensorView& input, std::int64_t first, std::int64_t count,
+                         const Frame& frame) const {
+  const auto& [channels, height, width] = placements_[input_].shape;
+  auto* const values = reinterpret_cast<float*>(frame.scratch) + channels * width;
+  std::array<const float*, 16> rows{};
+  for (std::int64_t unit = 0; unit < frame.count; ++unit) {
+    for (std::int64_t y = 0; y < height; ++y) {
+      for (std::int64_t c = 0; c < channels; ++c) {
+        for (std::int64_t i = 0; i < images_per_unit_; ++i) {
+          // A unit that is not full repeats its last image.
+          const std::int64_t image = first + std::min(unit * images_per_unit_ + i, count - 1);
+          const float*& row = rows[static_cast<std::size_t>(i)];
+          if (input.pixels == nullptr) {
+            row = input.data + ((image * channels + c) * height + y) * width;
+          } else {
+            read_row(input, image, c, y, values + i * width);
+            row = values + i * width;
+          }
+        }
+        write_row(rows.data(), c, y, frame, unit);
+      }
+    }
+  }
+}
+
+void Program::write_output(const Frame& frame, std::int64_t image, float* output) const {
+  const Placement& from = placements_[output_];
+  const auto& [channels, height, width] = from.shape;
+  for (std::int64_t y = 0; y < height; ++y) {
+    const float* row = output_row(frame, image / images_per_unit_, y) + image % images_per_unit_;
+    for (std::int64_t c = 0; c < channels; ++c) {
+      for (std::int64_t x = 0; x < width; ++x) {
+        output[(c * height + y) * width + x] = row[c * from.channel + x * from.column];
+      }
+    }
+  }
 }
 
 void Program::run(const TensorView& input, std::int64_t first, std::int64_t images, char* memory,

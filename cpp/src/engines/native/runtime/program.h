@@ -3,6 +3,7 @@
 /// after the other. float_program.h and int8/program.h make them.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -31,6 +32,10 @@ struct Placement {
   std::int64_t channel = 1;  ///< from a channel to the next
   std::int64_t size = 0;     ///< elements in all, with the border; 0: no step uses the tensor
 
+  /// Makes the border as large as a convolution of the tensor needs.
+  void pad(const Layer& convolution) {
+    for (const std::int64_t pad : convolution.window.padding) border = std::max(border, pad);
+  }
   // Lay the tensor out. \throws Error Unsupported: it takes too much memory.
   /// \param pixel elements of a pixel
   /// \param beyond elements behind the last pixel that kernels may touch
@@ -38,6 +43,9 @@ struct Placement {
   /// Planar, with rows of whole vectors of so many `lanes`.
   void channels_first(std::int64_t lanes);
 };
+
+/// Of a tensor as float32 without a border, in whole cache lines.
+std::int64_t float_bytes(const TensorShape& shape);
 
 /// The memory of a run, and the units of it that a step computes.
 struct Frame {
@@ -116,18 +124,22 @@ class Program {
   /// \param softmax whether it is applied to the rows of the output
   void set_tensors(const std::vector<TensorShape>& shapes, std::size_t input, std::size_t output,
                    bool softmax);
-  /// Reads images that lie one after the other into the tensor `input_`.
-  virtual void read_input(const TensorView& input, std::int64_t first, std::int64_t count,
-                          const Frame& frame) const = 0;
-  /// Writes [channels][height][width] of an image.
-  virtual void write_output(const Frame& frame, std::int64_t image, float* output) const = 0;
+  /// Writes a row of the tensor `input_`, for one channel after the other. The first values of the
+  /// scratch memory, a row of all channels, are left to it.
+  /// \param images a row of each image of the unit
+  virtual void write_row(const float* const* images, std::int64_t channel, std::int64_t row,
+                         const Frame& frame, std::int64_t unit) const = 0;
+  /// A row of the tensor `output_`, of all channels, in its layout.
+  virtual const float* output_row(const Frame& frame, std::int64_t unit,
+                                  std::int64_t row) const = 0;
 
   /// Gives the tensors of all steps their memory, in `placements_`, whose layouts are known.
   void place(const std::vector<StepIo>& steps);
-  /// What a layer costs, without kernel and time.
-  /// \param output the tensor that its step gives
-  LayerProfile describe(const Layer& layer, double multiply_adds, std::size_t output) const;
-  void add_step(LayerProfile profile, std::size_t output, std::unique_ptr<const Op> op);
+  /// \param layer with its weights
+  /// \param multiply_adds for one image
+  /// \param output the tensor that the step gives
+  void add_step(const Layer& layer, std::string name, double multiply_adds, std::size_t output,
+                std::unique_ptr<const Op> op);
   void need_scratch(std::int64_t bytes);
 
   std::vector<Placement> placements_;  ///< by tensor
@@ -143,9 +155,12 @@ class Program {
     std::unique_ptr<const Op> op;
   };
 
-  /// Copying between the caller's memory and a tensor.
-  LayerProfile describe_copy(const char* name, std::size_t tensor) const;
-  std::string layout_of(std::size_t tensor) const;
+  /// What is known of every part. \param other_bytes of activations beside those of the tensor
+  LayerProfile describe(std::string name, std::size_t tensor, double other_bytes) const;
+  void read_input(const TensorView& input, std::int64_t first, std::int64_t count,
+                  const Frame& frame) const;
+  /// Writes [channels][height][width] of an image.
+  void write_output(const Frame& frame, std::int64_t image, float* output) const;
   Frame frame(char* memory, std::int64_t units) const;
   void clear_border(std::size_t tensor, const Frame& frame) const;
 
