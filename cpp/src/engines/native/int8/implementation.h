@@ -1,7 +1,7 @@
 /// \file
-/// The kernels of one instruction set. A file that includes this defines before what vectors.h asks
-/// for, LENET_KERNELS (the table's name) and LENET_NAME. Compiled without contraction of products
-/// and sums, so that all sets round alike.
+/// The kernels of one instruction set, compiled for it with what vectors.h asks for, LENET_KERNELS
+/// (the table's name) and LENET_NAME, and without contraction of products and sums, so that all
+/// sets round alike.
 #include "engines/native/int8/kernels.h"
 #include "engines/native/int8/vectors.h"
 
@@ -71,35 +71,19 @@ inline void add_products(const Element* at, std::int64_t row, std::int64_t colum
                          const std::int32_t* weights, Ints (&sums)[Rows][Columns][Block]) {
   if constexpr (Block > Columns * Rows) {
     Ints values[Rows][Columns];
-#pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-      for (int c = 0; c < Columns; ++c) values[r][c] = group(at + r * row + c * column);
-    }
-#pragma GCC unroll 8
-    for (int b = 0; b < Block; ++b) {
+    unrolled<Rows, Columns>([&](int r, int c) { values[r][c] = group(at + r * row + c * column); });
+    unrolled<Block>([&](int b) {
       const Ints weight = load(weights + b * kLanes);
-#pragma GCC unroll 2
-      for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-        for (int c = 0; c < Columns; ++c) {
-          sums[r][c][b] = dot(sums[r][c][b], values[r][c], weight);
-        }
-      }
-    }
+      unrolled<Rows, Columns>(
+          [&](int r, int c) { sums[r][c][b] = dot(sums[r][c][b], values[r][c], weight); });
+    });
   } else {
     Ints weight[Block];
-#pragma GCC unroll 8
-    for (int b = 0; b < Block; ++b) weight[b] = load(weights + b * kLanes);
-#pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-      for (int c = 0; c < Columns; ++c) {
-        const Ints value = group(at + r * row + c * column);
-#pragma GCC unroll 8
-        for (int b = 0; b < Block; ++b) sums[r][c][b] = dot(sums[r][c][b], value, weight[b]);
-      }
-    }
+    unrolled<Block>([&](int b) { weight[b] = load(weights + b * kLanes); });
+    unrolled<Rows, Columns>([&](int r, int c) {
+      const Ints value = group(at + r * row + c * column);
+      unrolled<Block>([&](int b) { sums[r][c][b] = dot(sums[r][c][b], value, weight[b]); });
+    });
   }
 }
 
@@ -113,20 +97,17 @@ inline void add_row(const ConvTask& task, const Element* input, const std::int32
   for (std::int32_t g = 0; g < task.row_groups; ++g, weights += Block * kLanes) {
     const Element* at = input + offsets[g];
     Ints weight[2][Block];
-#pragma GCC unroll 8
-    for (int b = 0; b < Block; ++b) {
+    unrolled<Block>([&](int b) {
       if (First) weight[0][b] = load(weights + b * kLanes);
       if (Last) weight[1][b] = load(weights - apart + b * kLanes);
-    }
-#pragma GCC unroll 16
-    for (int c = 0; c < Columns; ++c, at += column) {
-      const Ints value = group(at);
-#pragma GCC unroll 8
-      for (int b = 0; b < Block; ++b) {
+    });
+    unrolled<Columns>([&](int c) {
+      const Ints value = group(at + c * column);
+      unrolled<Block>([&](int b) {
         if (First) sums[0][c][b] = dot(sums[0][c][b], value, weight[0][b]);
         if (Last) sums[1][c][b] = dot(sums[1][c][b], value, weight[1][b]);
-      }
-    }
+      });
+    });
   }
 }
 
@@ -150,16 +131,8 @@ template <int Block, int Rows, int Columns>
 void channels_tile(const ConvTask& task, const std::int32_t* weights, int channel,
                    const Element* input, std::int64_t pixel) {
   Ints sums[Rows][Columns][Block];
-#pragma GCC unroll 2
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-    for (int c = 0; c < Columns; ++c) {
-#pragma GCC unroll 8
-      for (int b = 0; b < Block; ++b) {
-        sums[r][c][b] = load(task.start + channel + b * kLanes);
-      }
-    }
-  }
+  unrolled<Rows, Columns, Block>(
+      [&](int r, int c, int b) { sums[r][c][b] = load(task.start + channel + b * kLanes); });
   if (Rows == 2 && task.row_groups > 0) {
     if constexpr (Rows == 2) add_rows(task, weights, input, sums);
   } else {
@@ -169,18 +142,13 @@ void channels_tile(const ConvTask& task, const std::int32_t* weights, int channe
     }
   }
   Ints results[Columns / Rows][Block];
-#pragma GCC unroll 16
-  for (int c = 0; c < Columns; c += Rows) {
-#pragma GCC unroll 8
-    for (int b = 0; b < Block; ++b) {
-      if constexpr (Rows == 2) {
-        results[c / 2][b] = larger(larger(sums[0][c][b], sums[0][c + 1][b]),
-                                   larger(sums[1][c][b], sums[1][c + 1][b]));
-      } else {
-        results[c][b] = sums[0][c][b];
-      }
+  unrolled<Columns / Rows, Block>([&](int c, int b) {
+    results[c][b] = sums[0][c][b];
+    if constexpr (Rows == 2) {
+      results[c][b] = larger(larger(sums[0][2 * c][b], sums[0][2 * c + 1][b]),
+                             larger(sums[1][2 * c][b], sums[1][2 * c + 1][b]));
     }
-  }
+  });
   finish_tile(task, &results[0][0], Columns / Rows, Block, channel, pixel);
 }
 
@@ -248,8 +216,7 @@ void fill_planes(const ConvTask& task) {
     for (std::int32_t y = 0; y < task.wide_rows; ++y) {
       const Element* at = input + (task.first_wide_row + y) * task.input_row + x;
       Groups group = lowest(at);
-#pragma GCC unroll 4
-      for (int k = 1; k < kPerGroup; ++k) group |= lowest(at + k) << (k * kBits);
+      unrolled<kPerGroup - 1>([&](int k) { group |= lowest(at + k + 1) << ((k + 1) * kBits); });
       store(planes + (task.tall_rows + y) * task.plane_row + x, group);
     }
   }
@@ -260,36 +227,31 @@ template <int Channels>
 __attribute__((noinline)) void give_pixels(const ConvTask& task, const Ints (&sums)[Channels],
                                            int channel, Element* output, int count) {
   Ints values[Channels];
-#pragma GCC unroll 8
-  for (int o = 0; o < Channels; ++o) values[o] = sums[o];
+  unrolled<Channels>([&](int o) { values[o] = sums[o]; });
   for (const Stage* stage = task.stages; stage < task.stages + task.stage_count; ++stage) {
     const Stage now = *stage;
-#pragma GCC unroll 8
-    for (int o = 0; o < Channels; ++o) {
+    unrolled<Channels>([&](int o) {
       const Floats scaled = floats(values[o]) * all(now.factor[channel + o]);
       values[o] = whole(scaled + all(now.addend[channel + o]), now.least, now.most);
-    }
+    });
   }
   constexpr int kGroups = (Channels + kPerGroup - 1) / kPerGroup;
   std::int32_t pixels[kGroups][kLanes];
-#pragma GCC unroll 4
-  for (int g = 0; g < kGroups; ++g) {
+  unrolled<kGroups>([&](int g) {
     Groups group{};
-#pragma GCC unroll 4
-    for (int k = 0; k < kPerGroup; ++k) {
+    unrolled<kPerGroup>([&](int k) {
       const int o = g * kPerGroup + k;
-      if (o >= Channels) break;
+      if (o >= Channels) return;
       const auto element = reinterpret_cast<Groups>(values[o] + (kZero - task.shift));
       group |= (element & ((1U << kBits) - 1)) << (k * kBits);
-    }
+    });
     store(pixels[g], reinterpret_cast<Ints>(group));
-  }
+  });
   constexpr int kRest = Channels % kPerGroup;
   for (int i = 0; i < count; ++i, output += task.output_column) {
-#pragma GCC unroll 4
-    for (int g = 0; g < Channels / kPerGroup; ++g) {
+    unrolled<Channels / kPerGroup>([&](int g) {
       __builtin_memcpy(output + g * kPerGroup, &pixels[g][i], sizeof(std::int32_t));
-    }
+    });
     if constexpr (kRest > 0) {
       __builtin_memcpy(output + Channels - kRest, &pixels[kGroups - 1][i], kRest * sizeof(Element));
     }
@@ -300,49 +262,32 @@ template <int Channels, int Rows>
 void columns_tile(const ConvTask& task, const std::int32_t* weights, int channel,
                   const std::int32_t* planes, Element* output, int count) {
   Ints sums[Channels][Rows][2];
-#pragma GCC unroll 8
-  for (int o = 0; o < Channels; ++o) {
-#pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r) {
-      sums[o][r][0] = sums[o][r][1] = all(task.start[channel + o]);
-    }
-  }
+  unrolled<Channels, Rows, 2>(
+      [&](int o, int r, int half) { sums[o][r][half] = all(task.start[channel + o]); });
   for (std::int32_t g = 0; g < task.groups; ++g, weights += Channels) {
     const std::int32_t* at = planes + task.offsets[g];
     Ints taps[Rows][2];
-#pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r) {
-      taps[r][0] = load(at + r * task.plane_row);
-      taps[r][1] = load(at + r * task.plane_row + kLanes);
-    }
-#pragma GCC unroll 8
-    for (int o = 0; o < Channels; ++o) {
+    unrolled<Rows, 2>(
+        [&](int r, int half) { taps[r][half] = load(at + r * task.plane_row + half * kLanes); });
+    unrolled<Channels>([&](int o) {
       const Ints weight = all(weights[o]);
-#pragma GCC unroll 2
-      for (int r = 0; r < Rows; ++r) {
-        sums[o][r][0] = dot(sums[o][r][0], taps[r][0], weight);
-        sums[o][r][1] = dot(sums[o][r][1], taps[r][1], weight);
-      }
-    }
+      unrolled<Rows, 2>([&](int r, int half) {
+        sums[o][r][half] = dot(sums[o][r][half], taps[r][half], weight);
+      });
+    });
   }
-  if constexpr (Rows == 2) {
-    Ints largest[Channels];
-#pragma GCC unroll 8
-    for (int o = 0; o < Channels; ++o) {
-      largest[o] = larger_of_pairs(larger(sums[o][0][0], sums[o][1][0]),
+  unrolled<2 / Rows>([&](int part) {
+    Ints found[Channels];
+    unrolled<Channels>([&](int o) {
+      found[o] = sums[o][0][part];
+      if constexpr (Rows == 2) {
+        found[o] = larger_of_pairs(larger(sums[o][0][0], sums[o][1][0]),
                                    larger(sums[o][0][1], sums[o][1][1]));
-    }
-    give_pixels(task, largest, channel, output, least(count / 2, kLanes));
-  } else {
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      Ints found[Channels];
-#pragma GCC unroll 8
-      for (int o = 0; o < Channels; ++o) found[o] = sums[o][0][half];
-      give_pixels(task, found, channel, output + half * kLanes * task.output_column,
-                  least(count - half * kLanes, kLanes));
-    }
-  }
+      }
+    });
+    give_pixels(task, found, channel, output + part * kLanes * task.output_column,
+                least(count / Rows - part * kLanes, kLanes));
+  });
 }
 
 std::int32_t columns_tile_of(std::int32_t channels) {
@@ -451,7 +396,7 @@ const Kernels LENET_KERNELS = {
     : kRegisters >= 32 ? 8
                        : 4,
     conv_channels,
-    conv_columns,
+    kLanes > 1 ? conv_columns : nullptr,
     columns_tile_of,
     pool,
     multiply_adds,

@@ -84,7 +84,7 @@ struct Kernels {
   /// left of the largest power of 2 that fits, each [group][block]; the channels padded with zeros.
   void (*conv_channels)(const ConvTask& task);
   /// Vectors of columns. Reads and writes `planes` up to two vectors beyond the last column.
-  /// Weights: tiles of channels, each [group][channel].
+  /// Weights: tiles of channels, each [group][channel]. Null of one lane.
   void (*conv_columns)(const ConvTask& task);
   /// How many of so many channels conv_columns takes together.
   std::int32_t (*columns_tile)(std::int32_t channels);

@@ -1,7 +1,6 @@
 /// \file
-/// What the kernels of integers need of one instruction set beside ../kernels/vectors.h. A file
-/// that includes this defines LENET_ELEMENT too, the type of an element, and LENET_DOTPROD for
-/// ARM's dot products.
+/// What the kernels of integers need of one instruction set beside ../kernels/vectors.h. Compiled
+/// with LENET_ELEMENT too, the type of an element, and LENET_DOTPROD for ARM's dot products.
 #pragma once
 
 #if defined(__x86_64__)

@@ -1,8 +1,8 @@
 /// \file
-/// The kernels of one instruction set. A file that includes this defines before what vectors.h asks
-/// for, LENET_KERNELS (the table's name) and LENET_NAME, and is compiled for that set. No header
-/// with inline functions, but for intrinsics, which leave none behind, and those that are internal:
-/// the linker would take one copy for the whole library, perhaps this one.
+/// The kernels of one instruction set, compiled for it with what vectors.h asks for, LENET_KERNELS
+/// (the table's name) and LENET_NAME. No header with inline functions, but for intrinsics, which
+/// leave none behind, and those that are internal: the linker would take one copy for the whole
+/// library, perhaps this one.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -57,29 +57,21 @@ int widest(std::int32_t tile, bool pool) { return widest_tile(tile, pool); }
 template <int Block, int Columns, int Taps>
 inline void add_taps(const float* const (&windows)[Columns], const float* weights,
                      Vector (&sums)[Columns][Block]) {
-#pragma GCC unroll 8
-  for (int t = 0; t < Taps; ++t) {
+  unrolled<Taps>([&](int t) {
     Vector row[Block];
-#pragma GCC unroll 8
-    for (int b = 0; b < Block; ++b) row[b] = load(weights + (t * Block + b) * kLanes);
-#pragma GCC unroll 16
-    for (int c = 0; c < Columns; ++c) {
+    unrolled<Block>([&](int b) { row[b] = load(weights + (t * Block + b) * kLanes); });
+    unrolled<Columns>([&](int c) {
       const Vector value = all(windows[c][t]);
-#pragma GCC unroll 8
-      for (int b = 0; b < Block; ++b) sums[c][b] += value * row[b];
-    }
-  }
+      unrolled<Block>([&](int b) { sums[c][b] += value * row[b]; });
+    });
+  });
 }
 
 template <int Block, int Columns>
 void channels_tile(const ConvTask& task, const float* weights, const float* bias,
                    const float* input, float* output) {
   Vector sums[Columns][Block];
-#pragma GCC unroll 16
-  for (int c = 0; c < Columns; ++c) {
-#pragma GCC unroll 16
-    for (int b = 0; b < Block; ++b) sums[c][b] = load(bias + b * kLanes);
-  }
+  unrolled<Columns, Block>([&](int c, int b) { sums[c][b] = load(bias + b * kLanes); });
   constexpr int kChunk = 2;
   for (std::int32_t tap = 0; tap < task.taps; tap += task.run) {
     const float* windows[Columns];
@@ -88,28 +80,18 @@ void channels_tile(const ConvTask& task, const float* weights, const float* bias
     std::int32_t left = task.run;
     for (; left >= kChunk; left -= kChunk, weights += kChunk * Block * kLanes) {
       add_taps<Block, Columns, kChunk>(windows, weights, sums);
-#pragma GCC unroll 16
-      for (int c = 0; c < Columns; ++c) windows[c] += kChunk;
+      unrolled<Columns>([&](int c) { windows[c] += kChunk; });
     }
     for (; left > 0; --left, weights += Block * kLanes) {
       add_taps<Block, Columns, 1>(windows, weights, sums);
-#pragma GCC unroll 16
-      for (int c = 0; c < Columns; ++c) ++windows[c];
+      unrolled<Columns>([&](int c) { ++windows[c]; });
     }
   }
   const std::int64_t to = task.output_column;
   if (task.relu) {
-#pragma GCC unroll 16
-    for (int c = 0; c < Columns; ++c) {
-#pragma GCC unroll 16
-      for (int b = 0; b < Block; ++b) sums[c][b] = larger(sums[c][b], Vector{});
-    }
+    unrolled<Columns, Block>([&](int c, int b) { sums[c][b] = larger(sums[c][b], Vector{}); });
   }
-#pragma GCC unroll 16
-  for (int c = 0; c < Columns; ++c) {
-#pragma GCC unroll 16
-    for (int b = 0; b < Block; ++b) store(output + c * to + b * kLanes, sums[c][b]);
-  }
+  unrolled<Columns, Block>([&](int c, int b) { store(output + c * to + b * kLanes, sums[c][b]); });
 }
 
 /// Bit i: whether value i is not 0. \param count 64 at most; whole vectors are read
@@ -123,8 +105,7 @@ inline std::uint64_t nonzero(const float* values, int count) {
 template <int Block>
 void one_window(const ConvTask& task, const float* weights, const float* bias, float* output) {
   Vector sums[Block];
-#pragma GCC unroll 8
-  for (int b = 0; b < Block; ++b) sums[b] = load(bias + b * kLanes);
+  unrolled<Block>([&](int b) { sums[b] = load(bias + b * kLanes); });
   for (std::int32_t tap = 0; tap < task.taps; tap += task.run) {
     const float* values = task.input + task.offsets[tap];
     for (std::int32_t left = task.run; left > 0; left -= 64, values += 64) {
@@ -133,14 +114,12 @@ void one_window(const ConvTask& task, const float* weights, const float* bias, f
         const int i = __builtin_ctzll(bits);
         const Vector value = all(values[i]);
         const float* row = weights + i * Block * kLanes;
-#pragma GCC unroll 8
-        for (int b = 0; b < Block; ++b) sums[b] += value * load(row + b * kLanes);
+        unrolled<Block>([&](int b) { sums[b] += value * load(row + b * kLanes); });
       }
       weights += static_cast<std::int64_t>(count) * Block * kLanes;
     }
   }
-#pragma GCC unroll 8
-  for (int b = 0; b < Block; ++b) store(output + b * kLanes, rectified(sums[b], task.relu));
+  unrolled<Block>([&](int b) { store(output + b * kLanes, rectified(sums[b], task.relu)); });
 }
 
 constexpr int columns_of(int block) { return most(1, least(12, (kRegisters - block - 1) / block)); }
@@ -184,64 +163,41 @@ void conv_channels(const ConvTask& task) {
 
 // ---- convolution, vectors of images or of columns
 
-/// Sums of `Channels` channels at `Rows` x `Columns` windows.
-template <int Channels, int Rows, int Columns>
-inline void accumulate(const ConvTask& task, const float* weights, const float* bias,
-                       const float* input, std::int64_t row, std::int64_t column,
-                       Vector (&sums)[Channels][Rows][Columns]) {
-#pragma GCC unroll 16
-  for (int o = 0; o < Channels; ++o) {
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-      for (int c = 0; c < Columns; ++c) sums[o][r][c] = all(bias[o]);
-    }
-  }
+/// Sums of `Channels` channels, of which `channels` are real, at `Rows` x `Columns` windows; two
+/// rows are pooled. \tparam Planar whether a vector has windows side by side rather than images
+template <bool Planar, int Channels, int Rows, int Columns>
+void tile(const ConvTask& task, const float* weights, const float* bias, const float* input,
+          float* output, int channels) {
+  const std::int64_t column = Planar ? kLanes : task.input_column;
+  const std::int64_t to_column = Planar ? kLanes : task.output_column;
+  Vector sums[Channels][Rows][Columns];
+  unrolled<Channels, Rows, Columns>([&](int o, int r, int c) { sums[o][r][c] = all(bias[o]); });
   for (std::int32_t tap = 0; tap < task.taps; ++tap, weights += Channels) {
     const float* at = input + task.offsets[tap];
     Vector values[Rows][Columns];
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 8
-      for (int c = 0; c < Columns; ++c) values[r][c] = load(at + r * row + c * column);
-    }
-#pragma GCC unroll 8
-    for (int o = 0; o < Channels; ++o) {
+    unrolled<Rows, Columns>(
+        [&](int r, int c) { values[r][c] = load(at + r * task.input_row + c * column); });
+    unrolled<Channels>([&](int o) {
       const Vector weight = all(weights[o]);
-#pragma GCC unroll 8
-      for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 8
-        for (int c = 0; c < Columns; ++c) sums[o][r][c] += values[r][c] * weight;
-      }
-    }
+      unrolled<Rows, Columns>([&](int r, int c) { sums[o][r][c] += values[r][c] * weight; });
+    });
   }
-}
-
-/// Of interleaved images. `channels` of the tile are real.
-template <int Channels, int Rows, int Columns>
-void interleaved_tile(const ConvTask& task, const float* weights, const float* bias,
-                      const float* input, float* output, int channels) {
-  Vector sums[Channels][Rows][Columns];
-  accumulate<Channels, Rows, Columns>(task, weights, bias, input, task.input_row, task.input_column,
-                                      sums);
-#pragma GCC unroll 8
-  for (int o = 0; o < Channels; ++o) {
-    if (o >= channels) continue;
+  unrolled<Channels>([&](int o) {
+    if (o >= channels) return;
     float* to = output + o * task.output_channel;
-    if constexpr (Rows == 2) {
-#pragma GCC unroll 16
-      for (int c = 0; c + 1 < Columns; c += 2) {
-        const Vector largest = larger(larger(sums[o][0][c], sums[o][0][c + 1]),
-                                      larger(sums[o][1][c], sums[o][1][c + 1]));
-        store(to + c / 2 * task.output_column, rectified(largest, task.relu));
+    const Vector(&found)[Rows][Columns] = sums[o];
+    unrolled<Columns / Rows>([&](int c) {
+      Vector result = found[0][c];
+      if constexpr (Planar && Rows == 2) {
+        result = larger_of_pairs(larger(found[0][2 * c], found[1][2 * c]),
+                                 larger(found[0][2 * c + 1], found[1][2 * c + 1]));
+      } else if constexpr (Rows == 2) {
+        result = larger(larger(found[0][2 * c], found[0][2 * c + 1]),
+                        larger(found[1][2 * c], found[1][2 * c + 1]));
       }
-    } else {
-#pragma GCC unroll 16
-      for (int c = 0; c < Columns; ++c) {
-        store(to + c * task.output_column, rectified(sums[o][0][c], task.relu));
-      }
-    }
-  }
+      store(to + c * to_column, rectified(result, task.relu));
+    });
+  });
 }
 
 template <int Channels>
@@ -252,22 +208,20 @@ void interleaved(const ConvTask& task) {
   for (std::int32_t y = 0; y < task.rows / rows; ++y) {
     const float* weights = task.weights;
     for (std::int32_t o = 0; o < task.channels; o += Channels) {
-      for_even_parts(task.columns / rows, task.pool ? kMaxPooled : kMaxPlain,
-                     [&](int unit, int width) {
-                       const auto plain = [](auto units) {
-                         return interleaved_tile<Channels, 1, units.value>;
-                       };
-                       const auto pooled = [](auto pairs) {
-                         return interleaved_tile<Channels, 2, 2 * pairs.value>;
-                       };
-                       const auto tile = task.pool ? for_count<kMaxPooled>(width, pooled)
-                                                   : for_count<kMaxPlain>(width, plain);
-                       tile(task, weights, task.bias + o,
-                            task.input + rows * (y * task.input_row + unit * task.input_column),
-                            task.output + o * task.output_channel + y * task.output_row +
-                                unit * task.output_column,
-                            task.channels - o);
-                     });
+      for_even_parts(
+          task.columns / rows, task.pool ? kMaxPooled : kMaxPlain, [&](int unit, int width) {
+            const auto plain = [](auto units) { return tile<false, Channels, 1, units.value>; };
+            const auto pooled = [](auto pairs) {
+              return tile<false, Channels, 2, 2 * pairs.value>;
+            };
+            const auto compute = task.pool ? for_count<kMaxPooled>(width, pooled)
+                                           : for_count<kMaxPlain>(width, plain);
+            compute(task, weights, task.bias + o,
+                    task.input + rows * (y * task.input_row + unit * task.input_column),
+                    task.output + o * task.output_channel + y * task.output_row +
+                        unit * task.output_column,
+                    task.channels - o);
+          });
       weights += static_cast<std::int64_t>(task.taps) * Channels;
     }
   }
@@ -281,29 +235,6 @@ void conv_interleaved(const ConvTask& task) {
                     : interleaved<1>)(task);
 }
 
-template <int Channels, int Rows, int Columns>
-void columns_tile(const ConvTask& task, const float* weights, const float* bias, const float* input,
-                  float* output, int channels) {
-  Vector sums[Channels][Rows][Columns];
-  accumulate<Channels, Rows, Columns>(task, weights, bias, input, task.input_row, kLanes, sums);
-#pragma GCC unroll 8
-  for (int o = 0; o < Channels; ++o) {
-    if (o >= channels) continue;
-    float* to = output + o * task.output_channel;
-    if constexpr (Rows == 2) {
-      static_assert(Columns == 2);
-      const Vector pairs = larger_of_pairs(larger(sums[o][0][0], sums[o][1][0]),
-                                           larger(sums[o][0][1], sums[o][1][1]));
-      store(to, rectified(pairs, task.relu));
-    } else {
-#pragma GCC unroll 16
-      for (int c = 0; c < Columns; ++c) {
-        store(to + c * kLanes, rectified(sums[o][0][c], task.relu));
-      }
-    }
-  }
-}
-
 template <int Channels>
 void columns(const ConvTask& task) {
   const float* weights = task.weights;
@@ -315,9 +246,9 @@ void columns(const ConvTask& task) {
       float* row = output + (task.pool ? y / 2 : y) * task.output_row;
       for (std::int32_t x = 0; x < task.columns; x += 2 * kLanes) {
         if (task.pool) {
-          columns_tile<Channels, 2, 2>(task, weights, task.bias + o, input + x, row + x / 2, real);
+          tile<true, Channels, 2, 2>(task, weights, task.bias + o, input + x, row + x / 2, real);
         } else {
-          columns_tile<Channels, 1, 2>(task, weights, task.bias + o, input + x, row + x, real);
+          tile<true, Channels, 1, 2>(task, weights, task.bias + o, input + x, row + x, real);
         }
       }
     }
@@ -387,14 +318,13 @@ inline void transpose_blocks(Vector (&rows)[kLanes]) {
       low[i] = (i & Half) == 0 ? i : kLanes + i - Half;
       high[i] = (i & Half) == 0 ? i + Half : kLanes + i;
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) {
-      if ((i & Half) != 0) continue;
+    unrolled<kLanes>([&](int i) {
+      if ((i & Half) != 0) return;
       const Vector a = rows[i];
       const Vector b = rows[i + Half];
       rows[i] = shuffled(a, b, low);
       rows[i + Half] = shuffled(a, b, high);
-    }
+    });
     transpose_blocks<Half / 2>(rows);
   }
 }
@@ -429,7 +359,7 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                block_of,
                                conv_channels,
                                conv_interleaved,
-                               conv_columns,
+                               kLanes > 1 ? conv_columns : nullptr,
                                winograd_channels,
                                winograd_interleaved,
                                kWinogradGroup,

@@ -110,7 +110,7 @@ struct Kernels {
   /// [tap][tile]; the output's channels are written as they are.
   void (*conv_interleaved)(const ConvTask& task);
   /// Vectors of windows side by side; input and output planar, `input_column` 1. Reads and writes
-  /// up to whole vectors beyond the last column. Weights as conv_interleaved.
+  /// up to whole vectors beyond the last column. Weights as conv_interleaved. Null of one lane.
   void (*conv_columns)(const ConvTask& task);
   /// One image, blocks of a vector of channels; null where the vectors are too short for it to pay.
   /// Reads up to a whole vector beyond the last column.

@@ -1,7 +1,7 @@
 /// \file
-/// Vectors of one instruction set, for its kernels of float32 and of integers. A file that includes
-/// this defines LENET_LANES (numbers of 32 bits in a vector) and LENET_REGISTERS (vector registers)
-/// before. Everything has internal linkage: each set has its own.
+/// Vectors of one instruction set, for its kernels of float32 and of integers. What it is compiled
+/// with (cmake/NativeKernels.cmake) defines LENET_LANES, the numbers of 32 bits in a vector, and
+/// LENET_REGISTERS, the vector registers. Everything has internal linkage: each set has its own.
 #pragma once
 
 #include <cstdint>
@@ -75,6 +75,33 @@ struct Constant {
   static constexpr int value = Value;
 };
 
+/// Calls `work` with all indices below the counts, in order. Written out by the compiler, which
+/// keeps vectors of an array in registers only where their indices are constants.
+template <int Count, class Work>
+inline __attribute__((always_inline)) void unrolled(Work work) {
+#pragma GCC unroll 16
+  for (int i = 0; i < Count; ++i) work(i);
+}
+template <int Rows, int Columns, class Work>
+inline __attribute__((always_inline)) void unrolled(Work work) {
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) work(r, c);
+  }
+}
+template <int Blocks, int Rows, int Columns, class Work>
+inline __attribute__((always_inline)) void unrolled(Work work) {
+#pragma GCC unroll 16
+  for (int b = 0; b < Blocks; ++b) {
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+      for (int c = 0; c < Columns; ++c) work(b, r, c);
+    }
+  }
+}
+
 /// What `of` gives for Constant<count>, or for Constant<Most> where `count` is more.
 template <int Most, class Of>
 inline auto for_count(int count, const Of& of) {
@@ -93,15 +120,12 @@ inline double repeat_in_registers(std::int64_t steps, const Add& add) {
   using Vector = typename Lanes<Number>::Vector;
   Vector sums[kSums];
   // Different numbers that the compiler does not know, or it would leave some sums out, or all.
-#pragma GCC unroll 16
-  for (int i = 0; i < kSums; ++i) sums[i] = all(static_cast<Number>(steps + i));
+  unrolled<kSums>([&](int i) { sums[i] = all(static_cast<Number>(steps + i)); });
   for (std::int64_t step = 0; step < steps; ++step) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kSums; ++i) sums[i] = add(sums[i]);
+    unrolled<kSums>([&](int i) { sums[i] = add(sums[i]); });
   }
   Vector total{};
-#pragma GCC unroll 16
-  for (int i = 0; i < kSums; ++i) total = larger(total, sums[i]);
+  unrolled<kSums>([&](int i) { total = larger(total, sums[i]); });
   volatile Number used = total[0];
   static_cast<void>(used);
   return static_cast<double>(steps) * kSums;

@@ -42,26 +42,21 @@ inline void transform_output(const Vector (&from)[6], Vector& first, Vector& sec
 inline void finish_tile(const WinogradTask& task, const Vector (&rows)[2][6], Vector bias,
                         float* output) {
   Vector values[2][2];
-#pragma GCC unroll 2
-  for (int y = 0; y < 2; ++y) {
+  unrolled<2>([&](int y) {
     transform_output(rows[y], values[y][0], values[y][1]);
     values[y][0] += bias;
     values[y][1] += bias;
-  }
+  });
   if (task.pool) {
     const Vector largest =
         larger(larger(values[0][0], values[0][1]), larger(values[1][0], values[1][1]));
     store(output, rectified(largest, task.relu));
     return;
   }
-#pragma GCC unroll 2
-  for (int y = 0; y < 2; ++y) {
-#pragma GCC unroll 2
-    for (int x = 0; x < 2; ++x) {
-      store(output + y * task.output_row + x * task.output_column,
-            rectified(values[y][x], task.relu));
-    }
-  }
+  unrolled<2, 2>([&](int y, int x) {
+    store(output + y * task.output_row + x * task.output_column,
+          rectified(values[y][x], task.relu));
+  });
 }
 
 inline float* tile_output(const WinogradTask& task, int y, int x) {
@@ -90,17 +85,14 @@ void transform_tiles(const WinogradTask& task, const float* input) {
     Vector from[6];
     Vector half[6];
     Vector to[6];
-#pragma GCC unroll 6
-    for (int i = 0; i < 6; ++i) from[i] = load(input + i * task.input_row);
+    unrolled<6>([&](int i) { from[i] = load(input + i * task.input_row); });
     transform_input(from, half);
-#pragma GCC unroll 3
-    for (int a = 0; a < 6; a += 2, transformed += kLanes) {
-#pragma GCC unroll 6
-      for (int j = 0; j < 6; ++j) from[j] = shuffled(half[a], half[a + 1], places[j]);
+    unrolled<3>([&](int a) {
+      unrolled<6>([&](int j) { from[j] = shuffled(half[2 * a], half[2 * a + 1], places[j]); });
       transform_input(from, to);
-#pragma GCC unroll 6
-      for (int b = 0; b < 6; ++b) store(transformed + b * part, to[b]);
-    }
+      unrolled<6>([&](int b) { store(transformed + b * part + a * kLanes, to[b]); });
+    });
+    transformed += 3 * kLanes;
   }
 }
 
@@ -111,26 +103,19 @@ void winograd_channels_tiles(const WinogradTask& task, const float* transformed,
   const std::int64_t part = std::int64_t{6} * task.in_channels * kWinogradPitch;
   Vector rows[Tiles][2][6];
   for (int b = 0; b < 6; ++b, transformed += part) {
-    Vector sums[6][Tiles]{};
+    Vector sums[Tiles][6]{};
     const float* values = transformed;
     for (std::int32_t c = 0; c < task.in_channels; ++c, weights += 6 * kLanes) {
-#pragma GCC unroll 6
-      for (int a = 0; a < 6; ++a, values += kWinogradPitch) {
+      unrolled<6>([&](int a) {
         const Vector weight = load(weights + a * kLanes);
-#pragma GCC unroll 8
-        for (int t = 0; t < Tiles; ++t) sums[a][t] += weight * all(values[t]);
-      }
+        unrolled<Tiles>([&](int t) { sums[t][a] += weight * all(values[t]); });
+        values += kWinogradPitch;
+      });
     }
-#pragma GCC unroll 8
-    for (int t = 0; t < Tiles; ++t) {
-      const Vector column[6] = {sums[0][t], sums[1][t], sums[2][t],
-                                sums[3][t], sums[4][t], sums[5][t]};
-      transform_output(column, rows[t][0][b], rows[t][1][b]);
-    }
+    unrolled<Tiles>([&](int t) { transform_output(sums[t], rows[t][0][b], rows[t][1][b]); });
   }
   const std::int64_t apart = task.output_column * (task.pool ? 1 : 2);
-#pragma GCC unroll 8
-  for (int t = 0; t < Tiles; ++t) finish_tile(task, rows[t], bias, output + t * apart);
+  unrolled<Tiles>([&](int t) { finish_tile(task, rows[t], bias, output + t * apart); });
 }
 
 void winograd_channels(const WinogradTask& task) {
@@ -166,17 +151,14 @@ void winograd_interleaved_tile(const WinogradTask& task, const float* input, flo
       const float* at = input + c * task.input_channel + x * task.input_column;
       Vector from[6];
       Vector to[6];
-#pragma GCC unroll 6
-      for (int i = 0; i < 6; ++i) from[i] = load(at + i * task.input_row);
+      unrolled<6>([&](int i) { from[i] = load(at + i * task.input_row); });
       transform_input(from, to);
-#pragma GCC unroll 6
-      for (int a = 0; a < 6; ++a) half[a][x] = to[a];
+      unrolled<6>([&](int a) { half[a][x] = to[a]; });
     }
     for (int a = 0; a < 6; ++a) {
       Vector to[6];
       transform_input(half[a], to);
-#pragma GCC unroll 6
-      for (int b = 0; b < 6; ++b) store(transformed + b * part + a * kLanes, to[b]);
+      unrolled<6>([&](int b) { store(transformed + b * part + a * kLanes, to[b]); });
     }
   }
   constexpr int kGroup = kWinogradGroup;
@@ -185,29 +167,21 @@ void winograd_interleaved_tile(const WinogradTask& task, const float* input, flo
     Vector rows[kGroup][2][6];
     const float* values = task.scratch;
     for (int b = 0; b < 6; ++b) {
-      Vector sums[6][kGroup]{};
+      Vector sums[kGroup][6]{};
       for (std::int32_t c = 0; c < task.in_channels; ++c) {
-#pragma GCC unroll 6
-        for (int a = 0; a < 6; ++a) {
+        unrolled<6>([&](int a) {
           const Vector value = load(values + a * kLanes);
-#pragma GCC unroll 4
-          for (int g = 0; g < kGroup; ++g) sums[a][g] += all(weights[a * kGroup + g]) * value;
-        }
+          unrolled<kGroup>([&](int g) { sums[g][a] += all(weights[a * kGroup + g]) * value; });
+        });
         weights += 6 * kGroup;
         values += 6 * kLanes;
       }
-#pragma GCC unroll 4
-      for (int g = 0; g < kGroup; ++g) {
-        const Vector column[6] = {sums[0][g], sums[1][g], sums[2][g],
-                                  sums[3][g], sums[4][g], sums[5][g]};
-        transform_output(column, rows[g][0][b], rows[g][1][b]);
-      }
+      unrolled<kGroup>([&](int g) { transform_output(sums[g], rows[g][0][b], rows[g][1][b]); });
     }
-#pragma GCC unroll 4
-    for (int g = 0; g < kGroup; ++g) {
-      if (o + g >= task.channels) continue;
+    unrolled<kGroup>([&](int g) {
+      if (o + g >= task.channels) return;
       finish_tile(task, rows[g], all(task.bias[o + g]), output + (o + g) * task.output_channel);
-    }
+    });
   }
 }
 
