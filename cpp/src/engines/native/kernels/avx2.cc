@@ -1,5 +1,0 @@
-#define LENET_LANES 8
-#define LENET_REGISTERS 16
-#define LENET_KERNELS kAvx2
-#define LENET_NAME "avx2"
-#include "engines/native/kernels/implementation.h"
