@@ -8,7 +8,7 @@
 
 #include "io/file.h"
 #include "io/json.h"
-#include "print.h"
+#include "io/printable.h"
 
 namespace lenet::apps {
 namespace {

@@ -53,16 +53,6 @@ void add_folder(const std::string& folder, Names& images) {
               "'" + folder + "': no image in this folder; looked for" + known);
 }
 
-Manifest parse_manifest(const nlohmann::json& document, const std::string& program) {
-  if (document.at("format_version").get<int>() != 1)
-    throw InvalidJson("its format_version is not 1");
-  if (!document.at("models").contains(program)) return {};
-  Manifest manifest{document.at("classes").get<Names>(), {}};
-  const auto& softmax = document.at("softmax");
-  if (!softmax.is_null()) manifest.softmax = softmax.get<bool>();
-  return manifest;
-}
-
 constexpr const char* kSpace = " \t\r\v\f";
 
 std::string stripped(const std::string& text) {
@@ -121,7 +111,13 @@ Manifest read_manifest(const std::string& program, bool check_hashes) {
   const std::string text = read_file(path);
   HashCheck{check_hashes}(path, text);
   try {
-    return parse_manifest(parse_json(text), fs::path(program).filename().string());
+    const auto document = parse_json(text);
+    if (document.at("format_version") != 1) throw InvalidJson("its format_version is not 1");
+    if (!document.at("models").contains(fs::path(program).filename().string())) return {};
+    Manifest manifest{document.at("classes").get<Names>(), {}};
+    const auto& softmax = document.at("softmax");
+    if (!softmax.is_null()) manifest.softmax = softmax.get<bool>();
+    return manifest;
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {

@@ -21,11 +21,9 @@ constexpr const char* kName = "lenet_classify";
 /// As the model, and the images before it, have it.
 void check_shape(const Shape& shape, const std::string& file, const Tensor& before,
                  const TensorSpec& spec) {
-  bool fits = spec.shape.size() == shape.size();
-  for (std::size_t i = 1; fits && i < shape.size(); ++i) {
-    fits = spec.shape[i] < 0 || spec.shape[i] == shape[i];
-  }
-  if (!fits) {
+  const auto fits = [](auto size, auto declared) { return declared < 0 || declared == size; };
+  if (spec.shape.size() != shape.size() ||
+      !std::equal(shape.begin() + 1, shape.end(), spec.shape.begin() + 1, fits)) {
     throw Error(ErrorCode::BadInput, "'" + file + "': the preprocessing gives " + to_string(shape) +
                                          ", the model takes " + to_string(spec.shape) +
                                          "; name the preprocessing made for it: --preprocess");

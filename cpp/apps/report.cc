@@ -7,9 +7,9 @@
 #include <numeric>
 #include <utility>
 
+#include "io/printable.h"
 #include "lenet/engines.h"
 #include "lenet/version.h"
-#include "print.h"
 
 namespace lenet::apps {
 namespace {

@@ -1,10 +1,11 @@
 /// \file
-/// What the files of the module share: what each registers, and enumerators that Python reads and
-/// writes by name.
+/// What the files of the module share: what each registers; Python threads inside the library; and
+/// enumerators that Python reads and writes by name.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
+#include <memory>
 #include <string>
 
 #include "lenet/config.h"
@@ -13,6 +14,46 @@ namespace lenet::bindings {
 
 void register_predictors(pybind11::module_& module);
 void register_python_threads(pybind11::module_& module);
+
+/// For as long as it lives, the thread runs C++ without the GIL.
+///
+/// - An interpreter that ends waits for the threads inside and lets no other in. A daemon thread
+///   that came back after the end would be unwound by force through C++ frames, which aborts the
+///   process, and libraries would be taken down under one that still runs.
+/// - A child forked while another thread was inside is refused: the locks that thread held are
+///   never given back there.
+class WithoutGil {
+ public:
+  /// \throws Error Unsupported in such a child.
+  WithoutGil();
+  ~WithoutGil();
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
+/// To be called when a model is loaded. Some libraries keep threads that a forked child does not
+/// have, and sometimes wait for them: such a child is refused too.
+/// \param config the one in force
+void note_workers(Accelerator accelerator, const Config& config);
+
+/// Whether this process was forked while another thread was inside: then nothing that belongs to
+/// the Paddle library may be touched, nor destroyed.
+bool forked_inside() noexcept;
+
+/// Destroys what holds Paddle's objects, but where `forked_inside`.
+template <typename T>
+struct Deleter {
+  void operator()(T* object) const {
+    if (!forked_inside()) delete object;
+  }
+};
+
+/// How Python holds a predictor or a pool.
+template <typename T>
+using Held = std::unique_ptr<T, Deleter<T>>;
 
 }  // namespace lenet::bindings
 

@@ -8,7 +8,6 @@
 #include "lenet/engines.h"
 #include "lenet/error.h"
 #include "lenet/version.h"
-#include "python_threads.h"
 
 namespace py = pybind11;
 

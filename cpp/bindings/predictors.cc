@@ -13,8 +13,24 @@
 #include "bindings.h"
 #include "lenet/image_pipeline.h"
 #include "lenet/predictor_pool.h"
-#include "python_threads.h"
 #include "shared_predictor.h"
+
+namespace pybind11::detail {
+
+/// To an array that owns the tensor's values.
+template <>
+struct type_caster<lenet::Tensor> {
+  static constexpr auto name = const_name("numpy.ndarray");
+  static handle cast(lenet::Tensor&& tensor, return_value_policy /*policy*/, handle /*parent*/) {
+    auto owned = std::make_unique<lenet::Tensor>(std::move(tensor));
+    const lenet::Tensor& values = *owned;
+    const capsule owner(owned.release(),
+                        [](void* pointer) { delete static_cast<lenet::Tensor*>(pointer); });
+    return array_t<float>(values.shape, values.data.data(), owner).release();
+  }
+};
+
+}  // namespace pybind11::detail
 
 namespace py = pybind11;
 
@@ -25,20 +41,15 @@ namespace {
 template <typename Number>
 using Array = py::array_t<Number, py::array::c_style>;
 
-template <typename Number>
-Shape shape_of(const Array<Number>& array) {
-  return Shape(array.shape(), array.shape() + array.ndim());
-}
-
-TensorView view_of(const Array<float>& array) { return {array.data(), shape_of(array)}; }
-
-/// An array that owns the tensor's values.
-Array<float> to_numpy(Tensor tensor) {
-  auto owned = std::make_unique<Tensor>(std::move(tensor));
-  Tensor& values = *owned;
-  const py::capsule owner(owned.release(),
-                          [](void* pointer) { delete static_cast<Tensor*>(pointer); });
-  return Array<float>(values.shape, values.data.data(), owner);
+/// \param images float32 values, or uint8 pixels, which alone take a pipeline
+TensorView view_of(const py::array& images, const ImagePipeline* pipeline = nullptr) {
+  const Shape shape(images.shape(), images.shape() + images.ndim());
+  if (pipeline == nullptr && Array<float>::check_(images)) {
+    return {static_cast<const float*>(images.data()), shape};
+  }
+  if (!Array<std::uint8_t>::check_(images)) throw py::type_error("images: a wrong kind of array");
+  const auto* pixels = static_cast<const std::uint8_t*>(images.data());
+  return pipeline == nullptr ? TensorView{nullptr, shape, pixels} : pipeline->view(pixels, shape);
 }
 
 /// What `use` gives of the predictor, without the GIL.
@@ -74,19 +85,11 @@ py::class_<Runner, Held<Runner>> register_runner(py::module_& module, const char
   return py::class_<Runner, Held<Runner>>(module, name)
       .def(
           "run",
-          [](Runner& self, const Array<float>& images) {
-            const TensorView view = view_of(images);
-            return to_numpy(in_turn(self, [&](auto& runner) { return runner.run(view); }));
+          [](Runner& self, const py::array& images, const ImagePipeline* pipeline) {
+            const TensorView view = view_of(images, pipeline);
+            return in_turn(self, [&](auto& runner) { return runner.run(view); });
           },
-          py::arg("images").noconvert())
-      .def(
-          "run",
-          [](Runner& self, const Array<std::uint8_t>& pixels, const ImagePipeline* pipeline) {
-            TensorView view{nullptr, shape_of(pixels), pixels.data()};
-            if (pipeline != nullptr) view = pipeline->view(view.pixels, view.shape);
-            return to_numpy(in_turn(self, [&](auto& runner) { return runner.run(view); }));
-          },
-          py::arg("images").noconvert(), py::arg("pipeline") = py::none())
+          py::arg("images"), py::arg("pipeline") = py::none())
       .def(
           "accelerator",
           [](Runner& self, std::int64_t images) {  // run_layers may exchange the engine
@@ -113,30 +116,20 @@ void register_predictor(py::module_& module) {
            py::arg("config"), py::arg("program") = py::none(), py::arg("params") = "")
       .def(
           "run_outputs",
-          [](SharedPredictor& self, const Array<float>& images,
+          [](SharedPredictor& self, const py::array& images,
              const std::vector<std::string>& names) {
             const TensorView view = view_of(images);
-            std::vector<Array<float>> arrays;
-            for (Tensor& output : in_turn(self, [&](Predictor& predictor) {
-                   return predictor.run_outputs(view, names);
-                 })) {
-              arrays.push_back(to_numpy(std::move(output)));
-            }
-            return arrays;
+            return in_turn(
+                self, [&](Predictor& predictor) { return predictor.run_outputs(view, names); });
           },
-          py::arg("images").noconvert(), py::arg("names"))
+          py::arg("images"), py::arg("names"))
       .def(
           "run_layers",
-          [](SharedPredictor& self, const Array<float>& images) {
+          [](SharedPredictor& self, const py::array& images) {
             const TensorView view = view_of(images);
-            std::vector<std::tuple<std::string, std::string, Array<float>>> arrays;
-            for (auto& [op_type, name, output] :
-                 in_turn(self, [&](Predictor& predictor) { return run_layers(predictor, view); })) {
-              arrays.emplace_back(op_type, name, to_numpy(std::move(output)));
-            }
-            return arrays;
+            return in_turn(self, [&](Predictor& predictor) { return run_layers(predictor, view); });
           },
-          py::arg("images").noconvert())
+          py::arg("images"))
       .def("clone",
            [](SharedPredictor& self) {
              return Held<SharedPredictor>(new SharedPredictor(
@@ -160,16 +153,12 @@ void register_predictor(py::module_& module) {
 }
 
 /// \param pixels uint8 [height, width, channels]
-Array<float> prepare(const ImagePipeline& pipeline, const Array<std::uint8_t>& pixels) {
+Tensor prepare(const ImagePipeline& pipeline, const Array<std::uint8_t>& pixels) {
   if (pixels.ndim() != 3) throw Error(ErrorCode::BadInput, "expected pixels [H, W, channels]");
   Image image{{}, pixels.shape(0), pixels.shape(1), pixels.shape(2)};
-  Tensor tensor;
-  {
-    const WithoutGil release;
-    image.pixels.assign(pixels.data(), pixels.data() + pixels.size());
-    tensor = pipeline(image);
-  }
-  return to_numpy(std::move(tensor));
+  const WithoutGil release;
+  image.pixels.assign(pixels.data(), pixels.data() + pixels.size());
+  return pipeline(image);
 }
 
 }  // namespace
@@ -179,11 +168,7 @@ void register_predictors(py::module_& module) {
       .def_readonly("name", &TensorSpec::name)
       .def_property_readonly("shape",
                              [](const TensorSpec& spec) { return py::tuple(py::cast(spec.shape)); })
-      .def_readonly("dtype", &TensorSpec::dtype)
-      .def("__repr__", [](const TensorSpec& spec) {
-        return "TensorSpec(name='" + spec.name + "', shape=" + to_string(spec.shape) + ", dtype='" +
-               spec.dtype + "')";
-      });
+      .def_readonly("dtype", &TensorSpec::dtype);
   py::class_<ImagePipeline>(module, "ImagePipeline")
       .def(py::init(&ImagePipeline::parse), py::arg("description"))
       .def("__call__", &prepare, py::arg("pixels").noconvert());

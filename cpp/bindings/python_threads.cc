@@ -1,5 +1,3 @@
-#include "python_threads.h"
-
 #include <pthread.h>
 #include <unistd.h>
 

@@ -2,7 +2,7 @@
 #include <string>
 #include <variant>
 
-#include "images/description.h"
+#include "images/steps.h"
 #include "support.h"
 #include "targets.h"
 

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <system_error>
+#include <utility>
 
 #include "lenet/error.h"
 
@@ -12,6 +13,33 @@ namespace {
                          const std::string& expected) {
   throw Error(ErrorCode::BadInput,
               std::string(name) + " is '" + std::string(text) + "'; expected " + expected);
+}
+
+constexpr std::pair<Precision, const char*> kPrecisions[] = {
+    {Precision::Fp32, "fp32"}, {Precision::Bf16, "bf16"}, {Precision::Int8, "int8"}};
+constexpr std::pair<Accelerator, const char*> kAccelerators[] = {
+    {Accelerator::Auto, "auto"},
+    {Accelerator::Plain, "plain"},
+    {Accelerator::OneDnn, "onednn"},
+    {Accelerator::OpenVino, "openvino"}};
+
+template <typename Names, typename Value>
+const char* name_of(const Names& names, Value searched) noexcept {
+  for (const auto& [value, name] : names) {
+    if (value == searched) return name;
+  }
+  return "?";
+}
+
+template <typename Value, std::size_t kSize>
+Value parse(const std::pair<Value, const char*> (&names)[kSize], std::string_view text,
+            ErrorCode code, const char* what) {
+  std::string known;
+  for (const auto& [value, name] : names) {
+    if (text == name) return value;
+    known += (known.empty() ? "" : ", ") + std::string(name);
+  }
+  throw Error(code, "unknown " + (what + (" '" + std::string(text))) + "'; choose one of " + known);
 }
 
 template <auto kField, auto... kLeast>
@@ -25,6 +53,20 @@ void choose(Config& config, std::string_view /*shown*/, std::string_view text) {
 }
 
 }  // namespace
+
+const char* to_string(Precision precision) noexcept { return name_of(kPrecisions, precision); }
+
+const char* to_string(Accelerator accelerator) noexcept {
+  return name_of(kAccelerators, accelerator);
+}
+
+Precision parse_precision(std::string_view name) {
+  return parse(kPrecisions, name, ErrorCode::Unsupported, "precision");
+}
+
+Accelerator parse_accelerator(std::string_view name) {
+  return parse(kAccelerators, name, ErrorCode::BadInput, "accelerator");
+}
 
 const std::array<ConfigOption, 14> kConfigOptions = {{
     {"model_file", "FILE", "program: NAME.pdmodel, NAME.json or NAME.onnx",

@@ -2,14 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdint>
-#include <functional>
 #include <map>
 #include <mutex>
 #include <new>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "engines/engine.h"
 #include "finite.h"
@@ -68,18 +64,17 @@ void require_shape(const TensorView& input, const TensorSpec& spec) {
 void require_quantized(const Model& model) {
   const char* const problem =
       model.format == ModelFormat::Json
-          ? "is a .json program, of which nothing runs in int8; quantize its .pdmodel with "
+          ? " is a .json program, of which nothing runs in int8; quantize its .pdmodel with "
             "lenet-cpp quantize"
       : !model.traits.quantized
-          ? "is not quantized, so that nothing of it runs in int8: lenet-cpp quantize makes a "
+          ? " is not quantized, so that nothing of it runs in int8: lenet-cpp quantize makes a "
             "quantized model of it; use precision fp32 or bf16 for this one"
       : model.traits.float_weights
-          ? "is quantized, but its weights are stored as float32, of which int8 makes wrong "
+          ? " is quantized, but its weights are stored as float32, of which int8 makes wrong "
             "answers; lenet-cpp quantize stores them as int8; this model runs with engine paddle "
             "and precision fp32"
           : nullptr;
-  if (problem == nullptr) return;
-  throw Error(ErrorCode::Unsupported, "'" + model.path + "' " + problem);
+  if (problem != nullptr) refuse_model(model, problem);
 }
 
 /// What an engine gives is compared with what the model itself declares.
@@ -110,11 +105,9 @@ struct Loaded {
   std::string failures;  // of accelerators that Auto has left out since, each in parentheses
 };
 
-}  // namespace
-
 /// Where an output of a run goes, put together from those of its batches: to a tensor, which takes
 /// its size, or to a buffer of the caller's.
-struct Predictor::Destination {
+struct Destination {
   /// Makes room for the output of so many images.
   void resize(std::size_t count, const Shape& shape, const TensorSpec& spec, std::int64_t images) {
     if (tensor == nullptr) {
@@ -148,40 +141,15 @@ struct Predictor::Destination {
                : before(input.data, begin + room) && before(begin, input.data + count);
   }
 
-  std::size_t index = 0;     ///< of the output
+  bool wanted = false;
   Tensor* tensor = nullptr;  ///< null: a buffer
   float* data = nullptr;
   std::size_t size = 0;  ///< of the buffer
 };
 
-/// The outputs of a run that the caller wants.
-struct Predictor::Wanted final : Outputs {
-  Wanted(const std::vector<TensorSpec>& declared, Destination* first, std::size_t size)
-      : specs(declared), destinations(first), count(size) {}
+}  // namespace
 
-  Destination* find(std::size_t index) const {
-    return std::find_if(destinations, destinations + count,
-                        [&](const Destination& each) { return each.index == index; });
-  }
-  bool wants(std::size_t index) const override { return find(index) != destinations + count; }
-
-  float* place(std::size_t index, const Shape& shape) override {
-    require_output(shape, specs[index], batch);
-    const std::size_t row = element_count(shape) / static_cast<std::size_t>(batch);
-    Destination& destination = *find(index);
-    destination.resize(row * static_cast<std::size_t>(images), shape, specs[index], images);
-    return destination.data + row * static_cast<std::size_t>(done);
-  }
-
-  const std::vector<TensorSpec>& specs;
-  Destination* destinations;
-  std::size_t count;
-  std::int64_t images = 0;  ///< of the run
-  std::int64_t done = 0;    ///< in batches before this one
-  std::int64_t batch = 0;   ///< in this one
-};
-
-struct Predictor::State : Loaded {
+struct Predictor::State final : Loaded, Outputs {
   State() = default;
   explicit State(const Loaded& loaded) : Loaded(loaded) {}
 
@@ -191,14 +159,28 @@ struct Predictor::State : Loaded {
     engines = std::move(its_engines);
   }
 
+  bool wants(std::size_t index) const override { return destinations[index].wanted; }
+
+  float* place(std::size_t index, const Shape& shape) override {
+    require_output(shape, outputs[index], at_once);
+    const std::size_t row_size = element_count(shape) / static_cast<std::size_t>(at_once);
+    Destination& to = destinations[index];
+    to.resize(row_size * static_cast<std::size_t>(images), shape, outputs[index], images);
+    return to.data + row_size * static_cast<std::size_t>(done);
+  }
+
   std::atomic<const EngineRow*> row{nullptr};  // atomic for cancel() and accelerator()
   std::string refusals;                        // of other engines, each in parentheses
   LayerCallback callback;
   RunControl control;
-  TensorView batch;         // of a run, whose shape's memory is used again
-  Tensor values;            // of its pixels, for an engine that reads none
-  std::mutex traits_mutex;  // guards traits, for accelerator()
-  Engines engines;          // Auto needs more than one; each is loaded when a run first asks for it
+  std::vector<Destination> destinations;  // of a run, for each output
+  std::int64_t images = 0;                // of the run
+  std::int64_t done = 0;                  // in batches before this one
+  std::int64_t at_once = 0;               // in this one
+  TensorView batch;                       // of a run, whose shape's memory is used again
+  Tensor values;                          // of its pixels, for an engine that reads none
+  std::mutex traits_mutex;                // guards traits, for accelerator()
+  Engines engines;  // Auto needs more than one; each is loaded when a run first asks for it
 };
 
 Predictor::Predictor(const Config& config) : Predictor(config, nullptr) {}
@@ -244,43 +226,44 @@ Tensor Predictor::run(const TensorView& input) {
 }
 
 void Predictor::run(const TensorView& input, Tensor& output) {
-  Destination destination{0, &output};
-  run_into(input, &destination, 1);
+  state_->destinations.assign(state_->outputs.size(), {});
+  state_->destinations[0] = {true, &output};
+  run_wanted(input);
 }
 
 void Predictor::run(const TensorView& input, float* output, std::size_t size) {
   if (size > 0 && output == nullptr) throw Error(ErrorCode::BadInput, "the output has no memory");
-  Destination destination{0, nullptr, output, size};
-  run_into(input, &destination, 1);
+  state_->destinations.assign(state_->outputs.size(), {});
+  state_->destinations[0] = {true, nullptr, output, size};
+  run_wanted(input);
 }
 
 std::vector<Tensor> Predictor::run_outputs(const TensorView& input,
                                            const std::vector<std::string>& names) {
   const std::vector<TensorSpec>& specs = state_->outputs;
   std::vector<Tensor> outputs(names.empty() ? specs.size() : names.size());
-  std::vector<Destination> destinations(outputs.size());
+  state_->destinations.assign(specs.size(), {});
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    destinations[i].tensor = &outputs[i];
-    destinations[i].index = i;
-    if (names.empty()) continue;
     const auto named = [&](const TensorSpec& spec) { return spec.name == names[i]; };
-    const auto found = std::find_if(specs.begin(), specs.end(), named);
+    const auto found = names.empty() ? specs.begin() + static_cast<std::ptrdiff_t>(i)
+                                     : std::find_if(specs.begin(), specs.end(), named);
     if (found == specs.end()) {
       throw Error(ErrorCode::Unsupported, std::string("the ") + state_->row.load()->name +
                                               " engine gives no output '" + names[i] +
                                               "' of this model; see output_specs, or use another "
                                               "engine");
     }
-    if (std::count(names.begin(), names.end(), names[i]) > 1) {
+    Destination& destination =
+        state_->destinations[static_cast<std::size_t>(found - specs.begin())];
+    if (destination.wanted)
       throw Error(ErrorCode::BadInput, "output '" + names[i] + "' is named twice");
-    }
-    destinations[i].index = static_cast<std::size_t>(found - specs.begin());
+    destination = {true, &outputs[i]};
   }
-  run_into(input, destinations.data(), destinations.size());
+  run_wanted(input);
   return outputs;
 }
 
-void Predictor::run_into(const TensorView& input, Destination* first, std::size_t size) {
+void Predictor::run_wanted(const TensorView& input) {
   State& state = *state_;
   require_shape(input, state.input);
   const std::size_t count = element_count(input.shape);
@@ -291,12 +274,13 @@ void Predictor::run_into(const TensorView& input, Destination* first, std::size_
   if (count > 0 && input.data == nullptr && !pixels) {
     throw Error(ErrorCode::BadInput, "input '" + state.input.name + "' has no data");
   }
+  std::vector<Destination>& to = state.destinations;
   const auto overlaps = [&](const Destination& each) { return each.overlaps(input, count); };
   const bool checks_table = pixels && input.table != nullptr && !input.table->finite;
-  if (std::any_of(first, first + size, overlaps) || (state.config.check_finite && checks_table)) {
+  if (std::any_of(to.begin(), to.end(), overlaps) || (state.config.check_finite && checks_table)) {
     Tensor copy;
     read_values(input, copy);
-    return run_into(copy.view(), first, size);
+    return run_wanted(copy.view());
   }
   if (state.config.check_finite && !pixels && !all_finite(input.data, count)) {
     throw Error(ErrorCode::BadInput, "input '" + state.input.name +
@@ -304,15 +288,14 @@ void Predictor::run_into(const TensorView& input, Destination* first, std::size_
                                          "check_finite to false to let it through");
   }
 
-  Wanted outputs(state.outputs, first, size);
-  const std::int64_t images = outputs.images = input.shape.empty() ? 1 : input.shape[0];
+  const std::int64_t images = state.images = input.shape.empty() ? 1 : input.shape[0];
   if (images == 0) {
-    for (Destination* each = first; each < first + size; ++each) {
-      const TensorSpec& spec = state.outputs[each->index];
-      each->resize(0, spec.shape, spec, 0);
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      if (to[i].wanted) to[i].resize(0, state.outputs[i].shape, state.outputs[i], 0);
     }
     return;
   }
+  state.done = 0;
   state.control.begin(state.config.time_limit_ms);
   Engine* engine = &engine_for(images);
   const std::int64_t fixed = state.input.shape.empty() ? -1 : state.input.shape[0];
@@ -320,7 +303,7 @@ void Predictor::run_into(const TensorView& input, Destination* first, std::size_
                             : state.config.max_batch_size > 0 ? state.config.max_batch_size
                                                               : engine->largest_batch();
   const auto run_engine = [&](const TensorView& batch) {
-    outputs.batch = batch.shape.empty() ? 1 : batch.shape[0];
+    state.at_once = batch.shape.empty() ? 1 : batch.shape[0];
     const bool converts = pixels && !engine->reads_pixels();
     TensorView converted;
     if (converts) {
@@ -330,7 +313,7 @@ void Predictor::run_into(const TensorView& input, Destination* first, std::size_
     for (;;) {
       try {
         state.control.require_running();
-        return engine->run(converts ? converted : batch, outputs, state.control);
+        return engine->run(converts ? converted : batch, state, state.control);
       } catch (const Error& error) {
         leave_out(accelerator(images), error);
         engine = &engine_for(images);
@@ -341,9 +324,9 @@ void Predictor::run_into(const TensorView& input, Destination* first, std::size_
   const std::size_t image_size = count / static_cast<std::size_t>(images);
   TensorView& batch = state.batch;
   batch = input;
-  for (; outputs.done < images; outputs.done += outputs.batch) {
-    batch.shape[0] = std::min(most, images - outputs.done);
-    const std::size_t done = static_cast<std::size_t>(outputs.done) * image_size;
+  for (; state.done < images; state.done += state.at_once) {
+    batch.shape[0] = std::min(most, images - state.done);
+    const std::size_t done = static_cast<std::size_t>(state.done) * image_size;
     if (pixels) batch.pixels = input.pixels + done;
     if (!pixels) batch.data = input.data + done;
     run_engine(batch);

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "io/printable.h"
 #include "lenet/version.h"
-#include "print.h"
 
 namespace lenet {
 namespace {

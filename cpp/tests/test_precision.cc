@@ -2,7 +2,7 @@
 // computed from the definition; tests/inference/test_precision.py has a real one, and oneDNN's own
 // record.
 
-#include "engines/processor.h"
+#include "engines/paddle/paddle.h"
 #include "lenet/predictor_pool.h"
 #include "model/check_graph.h"
 #include "model/parameters.h"

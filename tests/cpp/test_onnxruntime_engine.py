@@ -364,7 +364,9 @@ def test_outputs_by_name(tmp_path):
         found = predictor.run_outputs(x)
         np.testing.assert_array_equal(found["z"], np.maximum(x, 0))
         np.testing.assert_array_equal(found["y"], 2 * found["z"])
-        assert list(predictor.run_outputs(x, "z")) == ["z"]
+        found = predictor.run_outputs(np.uint8([[51, 255]]), "z")
+        np.testing.assert_array_equal(found.pop("z"), np.float32([[0.2, 1]]))
+        assert not found
         with pytest.raises(lenet_cpp.Unsupported, match="gives no output 'i'"):
             predictor.run_outputs(x, "i")
 

@@ -228,6 +228,9 @@ def test_layers_follow_from_one_another(model_dir, name):
     found = predictor.run_layers(x)
     assert same(found[-1].values, expected)
     assert same(predictor.run(x), expected)  # recording has stopped
+    pixels = np.uint8(x * 255)
+    divided = predictor.run(pixels / np.float32(255))
+    assert same(predictor.run_layers(pixels)[-1].values, divided)
     for before, after in pairwise(found):
         if "relu" in after.op_type:
             assert np.array_equal(after.values, np.maximum(before.values, 0))

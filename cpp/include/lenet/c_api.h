@@ -12,18 +12,18 @@
 ///     lenet_predictor_free(predictor);
 ///     lenet_config_free(config);
 ///
-/// Errors: a function that can fail returns LENET_OK or the code of the error, and writes the code
-/// and a text to its last argument, which may be NULL. It is the caller's memory because a
-/// goroutine may change threads before it reads the text. If nothing else is said, an error leaves
-/// what the other arguments point to unchanged, and NULL is a LENET_BAD_INPUT that names the
-/// argument. The functions that end in _free ignore NULL.
+/// Errors: a function that can fail returns LENET_OK or an error's code, and writes code and text
+/// to its last argument, which may be NULL: the caller's memory, as a goroutine may change threads
+/// before it reads the text. Unless said otherwise, an error leaves unchanged what the other
+/// arguments point to. NULL is a LENET_BAD_INPUT that names the argument; the functions that end in
+/// _free ignore it.
 ///
-/// Ownership: who creates a handle frees it. What a function returns or fills in belongs to the
-/// handle or the library. Arguments are copied; none is needed after the call.
+/// Ownership: who creates a handle frees it. What a function fills in belongs to the handle or the
+/// library. Arguments are copied.
 ///
-/// Thread-safety: a handle is used by one thread at a time, and by any; while one runs a predictor,
-/// others may call lenet_predictor_cancel, and use one pipeline. lenet_predictor_clone makes a
-/// predictor for another thread. Different handles are independent.
+/// Thread-safety: a handle is used by one thread at a time, but for lenet_predictor_cancel and for
+/// runs with one pipeline. lenet_predictor_clone makes a predictor for another thread. Different
+/// handles are independent.
 ///
 /// Texts are UTF-8 and end with a NUL. Names of files are bytes, as the system takes them.
 #ifndef LENET_C_API_H
@@ -55,14 +55,9 @@ typedef struct lenet_error {
   char message[1020];  ///< one line; a longer one is cut
 } lenet_error;
 
-/// What to load and how to run it.
-typedef struct lenet_config lenet_config;
-
-/// A loaded model.
-typedef struct lenet_predictor lenet_predictor;
-
-/// The preprocessing that a preprocess.json describes.
-typedef struct lenet_pipeline lenet_pipeline;
+typedef struct lenet_config lenet_config;        ///< what to load and how to run it
+typedef struct lenet_predictor lenet_predictor;  ///< a loaded model
+typedef struct lenet_pipeline lenet_pipeline;    ///< what a preprocess.json describes
 
 /// What a model declares about its input or an output; valid as long as the predictor.
 typedef struct lenet_tensor_spec {
@@ -72,16 +67,15 @@ typedef struct lenet_tensor_spec {
   size_t rank;
 } lenet_tensor_spec;
 
-/// What a run takes, in row-major order: values, or pixels, which become values where they are
-/// read.
+/// What a run takes, in row-major order: values in the model's unit (for the bundled LeNet, grey
+/// levels from 0 to 1), or pixels, which become values where they are read.
 typedef struct lenet_input {
-  const float* data;      ///< the product of the shape; NULL where that is 0, or for pixels. Their
-                          ///< unit is the model's: for the bundled LeNet, grey levels from 0 to 1
+  const float* data;      ///< the product of the shape; NULL where that is 0, or for pixels
   const uint8_t* pixels;  ///< NULL, or instead of `data` values from 0 to 255
   const int64_t* shape;   ///< `rank` sizes: those of the input's spec, with any number of images
   size_t rank;            ///< in front; of pixels for a pipeline [N, height, width, channels]
-  const lenet_pipeline*
-      pipeline;  ///< whose Normalize the pixels get; NULL: they are divided by 255
+  /// Whose Normalize the pixels get; NULL: they are divided by 255.
+  const lenet_pipeline* pipeline;
 } lenet_input;
 
 /// An output of a run, in row-major order; valid until the predictor runs again or is freed.
@@ -98,8 +92,7 @@ LENET_API const char* lenet_version(void);
 /// \returns a configuration with the defaults of lenet::Config; NULL when there is no memory.
 LENET_API lenet_config* lenet_config_create(void);
 
-/// Sets an option of lenet::Config by its name, such as "model_file", "engine" or "threads".
-/// \param value as on the command line: a text, an integer, or "true" or "false"
+/// Sets an option of lenet::Config, such as "engine", to a value as on the command line.
 LENET_API lenet_status lenet_config_set(lenet_config* config, const char* name, const char* value,
                                         lenet_error* error);
 
@@ -111,8 +104,7 @@ LENET_API lenet_status lenet_predictor_create(const lenet_config* config,
                                               lenet_predictor** predictor, lenet_error* error);
 
 /// The same of a model in memory, which the library copies; the configuration names no files.
-/// \param program what a .pdmodel, a .json or an .onnx holds; the first bytes tell which. An .onnx
-///   has its values within
+/// \param program what a .pdmodel, a .json or an .onnx (with its values within) holds
 /// \param params what the .pdiparams holds; NULL for an .onnx
 LENET_API lenet_status lenet_predictor_create_from_memory(const lenet_config* config,
                                                           const void* program, size_t program_size,
@@ -120,8 +112,7 @@ LENET_API lenet_status lenet_predictor_create_from_memory(const lenet_config* co
                                                           lenet_predictor** predictor,
                                                           lenet_error* error);
 
-/// Creates another predictor of the same model, which shares its weights; either may be freed
-/// first.
+/// Creates another predictor of the same model, which shares its weights and may outlive it.
 LENET_API lenet_status lenet_predictor_clone(const lenet_predictor* origin,
                                              lenet_predictor** predictor, lenet_error* error);
 
@@ -142,8 +133,7 @@ LENET_API lenet_status lenet_predictor_output_spec(const lenet_predictor* predic
 LENET_API lenet_status lenet_predictor_run(lenet_predictor* predictor, const lenet_input* input,
                                            lenet_output* output, lenet_error* error);
 
-/// The same into memory of the caller's.
-/// \param output room for `size` values, exactly those of the output
+/// The same into memory of the caller's, `output`: room for `size` values, exactly the output's.
 LENET_API lenet_status lenet_predictor_run_into(lenet_predictor* predictor,
                                                 const lenet_input* input, float* output,
                                                 size_t size, lenet_error* error);
@@ -162,8 +152,8 @@ LENET_API lenet_status lenet_pipeline_create(const char* description, lenet_pipe
 
 LENET_API void lenet_pipeline_free(lenet_pipeline* pipeline);
 
-/// Ends the run that another thread is in, if there is one: that returns LENET_BACKEND_FAILURE, and
-/// the predictor can be used again. LENET_UNSUPPORTED with the Paddle engine. See also the option
+/// Ends the run that another thread is in, if there is one, with LENET_BACKEND_FAILURE; the
+/// predictor can be used again. LENET_UNSUPPORTED with the Paddle engine. See also the option
 /// "time_limit_ms".
 LENET_API lenet_status lenet_predictor_cancel(lenet_predictor* predictor, lenet_error* error);
 

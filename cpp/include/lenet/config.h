@@ -15,30 +15,23 @@ namespace lenet {
 enum class EngineKind {
   /// The fastest that runs the model with the options of the configuration:
   /// - the native engine for LeNet and similar networks, in float32 and int8;
-  /// - otherwise, for large images, operators that the native engine does not support, bf16, or an
-  ///   option that it ignores (accelerator, ir_optim, memory_optim) set to other than its default,
-  ///   the Paddle engine, or for an .onnx onnxruntime;
-  /// - where the library of that engine is not installed, the native engine.
+  /// - the Paddle engine, or for an .onnx onnxruntime, for large images, operators that the native
+  ///   engine does not support, bf16, or an option that it ignores (accelerator, ir_optim,
+  ///   memory_optim) set to other than its default; the native one where the library is missing.
   Auto,
-  /// Our own kernels, which need no library: Paddle's formats and .onnx, but not every operator
-  /// (docs/native-engine.md).
-  Native,
-  /// The library of that name, opened when it is first needed: .onnx.
-  OnnxRuntime,
-  /// The Paddle Inference library, opened when it is first needed: Paddle's formats.
-  Paddle,
+  Native,       ///< our own kernels, not for every operator (docs/native-engine.md): any format
+  OnnxRuntime,  ///< the library of that name, opened when it is first needed: .onnx
+  Paddle,       ///< the Paddle Inference library, opened when it is first needed: Paddle's formats
 };
 
 /// The arithmetic of a run.
 enum class Precision {
-  /// float32. An .onnx takes only this, and runs as it was exported: a quantized one (QDQ or
-  /// QOperator) in int8.
+  /// float32. An .onnx takes only this, and runs as exported: a quantized one in int8.
   Fp32,
-  /// bfloat16, for any float model on a processor with avx512_bf16: the Paddle engine with oneDNN,
-  /// which Accelerator::Auto then stands for.
+  /// bfloat16, for any float model on a processor with avx512_bf16: the Paddle engine with oneDNN.
   Bf16,
-  /// 8-bit integers, for a quantized .pdmodel (docs/quantization.md): the native engine, and the
-  /// Paddle engine with oneDNN. Their outputs differ by a fraction of a step (docs/native-int8.md).
+  /// 8-bit integers, for a quantized .pdmodel (docs/quantization.md): the native engine, and Paddle
+  /// with oneDNN. Their outputs differ by a fraction of a step (docs/native-int8.md).
   Int8,
 };
 
@@ -54,8 +47,7 @@ enum class Accelerator {
   OpenVino,  ///< the OpenVINO runtime in the Paddle library; .pdmodel only
 };
 
-/// The name that options have on the command line and in Python, such as "onednn"; "?" for no
-/// enumerator.
+/// The name on the command line and in Python, such as "onednn"; "?" for no enumerator.
 LENET_API const char* to_string(EngineKind engine);
 LENET_API const char* to_string(Precision precision) noexcept;
 LENET_API const char* to_string(Accelerator accelerator) noexcept;
@@ -67,15 +59,14 @@ LENET_API Precision parse_precision(std::string_view name);
 LENET_API Accelerator parse_accelerator(std::string_view name);
 
 struct Config {
-  /// The program: `NAME.pdmodel` or `NAME.json` (or `__model__` beside one file per variable); or
-  /// an ONNX model, `NAME.onnx`.
+  /// The program: `NAME.pdmodel`, `NAME.json`, `NAME.onnx`, or `__model__` beside one file per
+  /// variable.
   std::string model_file;
-  /// Its parameters, `NAME.pdiparams`. Empty: the file of that name beside `model_file`, or none
-  /// for an .onnx.
+  /// Its parameters; empty: `NAME.pdiparams` beside `model_file`, or none for an .onnx.
   std::string params_file;
-  /// Instead of the two above: a folder that holds an exported model (a .pdmodel is preferred to a
-  /// .json, and either to an .onnx unless `engine` is OnnxRuntime) or the legacy layout
-  /// (`__model__` and one file per variable).
+  /// Instead of both: a folder that holds an exported model (a .pdmodel is preferred to a .json,
+  /// and either to an .onnx unless `engine` is OnnxRuntime) or `__model__` and one file per
+  /// variable.
   std::string model_dir;
 
   EngineKind engine = EngineKind::Auto;
@@ -86,28 +77,23 @@ struct Config {
   int threads = 1;
   /// Let the engine rewrite the graph (fusions).
   bool ir_optim = true;
-  /// Use less memory and more time: intermediate results
-  /// - of a .pdmodel share memory;
-  /// - of a .json are freed during the run;
-  /// - of an .onnx are not kept for the next run.
+  /// Use less memory and more time: intermediate results of a .pdmodel share memory, those of a
+  /// .json are freed during the run, those of an .onnx are not kept for the next run.
   bool memory_optim = false;
   /// Refuse NaN and infinity in the input and in the parameters, which relu and max-pool would
   /// hide. For an .onnx only the native engine checks the parameters.
   bool check_finite = true;
   /// Refuse programs that could make Paddle fault, and unknown operators; false for a trusted model
-  /// with other operators. onnxruntime ignores it, and makes checks of its own.
+  /// with others. onnxruntime has checks of its own.
   bool check_program = true;
   /// Compare with SHA256SUMS when the model's folder has one.
   bool check_hashes = true;
   /// Larger batches are cut into pieces of this many images, which bounds the memory of a run.
-  /// - 0 stands for 64 for each thread; larger pieces no longer fit the processor's caches
-  ///   (docs/benchmark.md).
-  /// - Another size may change the last bits of an output, except with the native engine, which
-  ///   chooses its own pieces.
-  /// - A model that was exported for a fixed number of images always gets pieces of that many.
+  /// - 0: 64 for each thread; larger pieces do not fit the processor's caches (docs/benchmark.md).
+  /// - Another size may change the last bits of an output, except with the native engine.
+  /// - A model that was exported for a fixed number of images gets pieces of that many.
   std::int64_t max_batch_size = 0;
-  /// Milliseconds after which a run ends with BackendFailure; 0: none. See `Predictor::cancel`. The
-  /// Paddle engine does not support it.
+  /// Milliseconds after which a run ends with BackendFailure; 0: none. Not supported by Paddle.
   int time_limit_ms = 0;
 };
 

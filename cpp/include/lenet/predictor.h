@@ -49,8 +49,7 @@ class LENET_API Predictor {
  public:
   /// Checks the model's files, loads the engine and the model.
   /// \throws Error FileNotFound, BadModel, BadInput (an option), Unsupported (engine, accelerator
-  /// or
-  ///   format), VersionMismatch (the Paddle library), BackendFailure.
+  ///   or format), VersionMismatch (the Paddle library), BackendFailure.
   explicit Predictor(const Config& config);
   /// The same of a model in memory.
   /// \param config names no files
@@ -83,9 +82,9 @@ class LENET_API Predictor {
                                   const std::vector<std::string>& names = {});
 
   /// Ends the run that another thread is in, if there is one, with BackendFailure; the predictor
-  /// can be used again. The native engine looks between layers, onnxruntime between operators. May
-  /// be called by any thread while another one runs. See also `Config::time_limit_ms`. \throws
-  /// Error Unsupported: the Paddle engine runs the model.
+  /// can be used again. The native engine looks between layers, onnxruntime between operators. Any
+  /// thread may call it. See also `Config::time_limit_ms`.
+  /// \throws Error Unsupported: the Paddle engine runs the model.
   void cancel();
 
   /// A predictor of the same model, for another thread; either may outlive the other. They share
@@ -127,9 +126,7 @@ class LENET_API Predictor {
   struct State;
   explicit Predictor(std::unique_ptr<State> state);
   Predictor(const Config& config, const ModelBytes* bytes);
-  struct Destination;
-  struct Wanted;
-  void run_into(const TensorView& input, Destination* first, std::size_t size);
+  void run_wanted(const TensorView& input);
   void choose_engine();
   void leave_out(Accelerator failed, const Error& error);
   Engine& engine_for(std::int64_t images);

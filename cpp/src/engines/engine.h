@@ -17,8 +17,7 @@
 
 namespace lenet {
 
-/// More at once drive the intermediate results of most engines out of the processor's caches
-/// (docs/benchmark.md).
+/// More drive intermediate results out of the processor's caches (docs/benchmark.md).
 inline constexpr std::int64_t kImagesPerThread = 64;
 
 /// Where the outputs of a run go, as the predictor has it.
@@ -48,19 +47,17 @@ class Engine {
   virtual TensorSpec input_spec() const = 0;
   /// The model's first output, and those of the others that are float32 and that the engine gives.
   virtual std::vector<TensorSpec> output_specs() const = 0;
-  /// Larger batches are cut into pieces of so many images by the predictor; without a limit of the
-  /// configuration's own.
+  /// The predictor cuts larger batches into pieces, of so many images without max_batch_size.
   virtual std::int64_t largest_batch() const = 0;
   /// Runs a batch of at least one image whose shape the predictor has checked.
-  /// \throws Error also what `control` throws, where the engine can be stopped.
   /// \param input values, in the model's order; pixels only where `reads_pixels`
+  /// \throws Error also what `control` throws, where the engine can be stopped.
   virtual void run(const TensorView& input, Outputs& outputs, RunControl& control) = 0;
   virtual bool reads_pixels() const { return false; }
   virtual std::unique_ptr<Engine> clone() const = 0;
   /// \param callback empty: none any more
   virtual void set_layer_callback(LayerCallback callback) = 0;
-  /// What its layers cost for a batch of so many images, all but what the predictor knows.
-  /// \param runs how many are measured; 0: as many as half a second allows
+  /// As `Predictor::profile`, without what the predictor knows.
   virtual Profile profile(std::int64_t /*images*/, int /*runs*/) {
     throw Error(ErrorCode::Unsupported,
                 "only the native engine profiles its layers, and another engine runs this model; "
@@ -70,10 +67,27 @@ class Engine {
   virtual bool has_layers() const { return false; }
   /// Whether "auto" takes this engine although another can run the model too.
   virtual bool is_fastest() const { return true; }
-  /// Called once, before it runs, when it was chosen: packs weights, and what else takes memory.
-  /// \throws Error as creating it does
+  /// Called once it was chosen, before it runs: packs weights. Throws as creating it does.
   virtual void prepare() {}
 };
+
+/// \param why continues "'MODEL'"
+/// \throws Error Unsupported.
+[[noreturn]] inline void refuse_model(const Model& model, const std::string& why) {
+  throw Error(ErrorCode::Unsupported, "'" + model.path + "'" + why);
+}
+
+inline void require_one_input(const Model& model, std::size_t inputs, std::size_t outputs) {
+  if (inputs == 1 && outputs > 0) return;
+  refuse_model(model, " has " + std::to_string(inputs) + " inputs and " + std::to_string(outputs) +
+                          " outputs; one input and at least one output are supported");
+}
+
+inline void require_float32(const Model& model, const std::string& name, bool is_float32) {
+  if (is_float32) return;
+  refuse_model(model, ": '" + name + "' is not a float32 tensor; only such an input and first " +
+                          "output are supported");
+}
 
 /// The library that an engine runs on, opened when it is first needed.
 struct EngineLibrary {

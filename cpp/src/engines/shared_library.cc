@@ -13,12 +13,6 @@ std::pair<int, int> parse_version(const std::string& version) {
   return both ? parts : std::pair(0, 0);
 }
 
-std::filesystem::path own_folder() {
-  Dl_info info = {};
-  dladdr(reinterpret_cast<const void*>(&own_folder), &info);
-  return std::filesystem::path(info.dli_fname == nullptr ? "" : info.dli_fname).parent_path();
-}
-
 std::string last_dl_error() {
   const locale_t english = newlocale(LC_ALL_MASK, "C", nullptr);
   const locale_t before = uselocale(english);

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdlib>
-#include <filesystem>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -44,9 +43,6 @@ class LazyLibrary {
 
 /// The first two numbers of a version such as "3.3.1"; zeros when it does not begin with them.
 std::pair<int, int> parse_version(const std::string& version);
-
-/// The folder that liblenet is in.
-std::filesystem::path own_folder();
 
 /// Why the last dlopen or dlsym of this thread failed, in English whatever the locale.
 std::string last_dl_error();

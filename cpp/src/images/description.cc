@@ -1,13 +1,10 @@
-#include "images/description.h"
-
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <string_view>
 #include <utility>
 
+#include "images/steps.h"
 #include "io/json.h"
 #include "io/printable.h"
 
@@ -20,11 +17,6 @@ constexpr int kFormatVersion = 1;
 constexpr std::int64_t kMaxDigitSize = 1024;
 constexpr std::size_t kShown = 60;  // characters of a wrong value
 
-/// What is wrong where.
-struct Problem {
-  std::string text;
-};
-
 /// A value, and where it is, such as "steps[0].size"; nothing for the document.
 struct Field {
   const json& value;
@@ -32,7 +24,7 @@ struct Field {
   std::set<std::string> asked;  ///< members
 
   [[noreturn]] void fail(const std::string& problem) const {
-    throw Problem{where.empty() ? problem : where + ": " + problem};
+    throw InvalidJson(where.empty() ? problem : where + ": " + problem);
   }
   [[noreturn]] void wrong(const std::string& expected) const {
     std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
@@ -177,11 +169,11 @@ Description parse_document(const json& document) {
     complete = parse == parse_to_chw;
     step.no_other();
   }
-  if (!complete) throw Problem{"steps: expected Normalize and ToCHW at the end"};
+  if (!complete) throw InvalidJson("steps: expected Normalize and ToCHW at the end");
   const auto channels = static_cast<std::size_t>(channels_of(result.mode));
   if (result.normalize.mean.size() != channels) {
-    throw Problem{"steps: Normalize has " + std::to_string(result.normalize.mean.size()) +
-                  " channels, the mode has " + std::to_string(channels)};
+    throw InvalidJson("steps: Normalize has " + std::to_string(result.normalize.mean.size()) +
+                      " channels, the mode has " + std::to_string(channels));
   }
   return result;
 }
@@ -189,17 +181,13 @@ Description parse_document(const json& document) {
 }  // namespace
 
 Description parse_description(const std::string& text, const std::string& path) {
-  std::string problem;
   try {
     return parse_document(parse_json(text));
-  } catch (const Problem& found) {
-    problem = found.text;
   } catch (const InvalidJson& error) {
-    problem = error.what();
+    const std::string subject = path.empty() ? "" : "'" + path + "' is ";
+    throw Error(ErrorCode::BadModel,
+                subject + "not a valid description of preprocessing: " + printable(error.what()));
   }
-  const std::string subject = path.empty() ? "" : "'" + path + "' is ";
-  throw Error(ErrorCode::BadModel,
-              subject + "not a valid description of preprocessing: " + printable(problem));
 }
 
 }  // namespace lenet

@@ -1,16 +1,12 @@
 #include "images/decoders.h"
 
 namespace lenet {
-namespace {
-
-constexpr std::uint32_t kOrientationTag = 0x0112;
-constexpr std::uint32_t kShort = 3;
-constexpr std::uint32_t kLong = 4;
-constexpr std::size_t kEntryBytes = 12;
-
-}  // namespace
 
 int exif_orientation(std::string_view tiff) {
+  constexpr std::uint32_t kOrientationTag = 0x0112;
+  constexpr std::uint32_t kShort = 3;
+  constexpr std::uint32_t kLong = 4;
+  constexpr std::size_t kEntryBytes = 12;
   const std::string_view order = tiff.substr(0, 2);
   const auto number = [&](std::size_t at, std::size_t size) {  // 0 beyond the end
     std::uint32_t value = 0;

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "images/description.h"
+#include "images/steps.h"
 #include "io/file.h"
 #include "model/hash_check.h"
 

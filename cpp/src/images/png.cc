@@ -6,7 +6,6 @@
 #include <cstring>
 #include <new>
 #include <utility>
-#include <vector>
 
 #include "images/decoders.h"
 #include "io/byte_reader.h"

@@ -1,13 +1,12 @@
 #include "lenet/image_io.h"
 
-#include <algorithm>
-#include <cstring>
 #include <new>
 #include <string_view>
 
 #include "io/array_file.h"
 #include "io/byte_reader.h"
 #include "io/file.h"
+#include "pixels.h"
 
 namespace lenet {
 namespace {
@@ -49,22 +48,22 @@ Tensor read_images(const std::string& path) {
   if (array.dtype != "|u1" && array.dtype != "<f4") {
     bad_file(path, "has element type " + array.dtype + "; images are uint8 or float32");
   }
-  Tensor images{{}, array.shape};
-  if (dimensions == 2) images.shape.insert(images.shape.begin(), 1);
-  if (dimensions < 4) images.shape.insert(images.shape.begin() + 1, 1);
+  Tensor images;
   try {
-    images.data.resize(element_count(array.shape));
+    if (array.dtype == "|u1") {
+      const auto* pixels = reinterpret_cast<const std::uint8_t*>(array.bytes.data());
+      read_values({nullptr, array.shape, pixels}, images);
+    } else {
+      images.data.resize(element_count(array.shape));
+      array.bytes.copy(reinterpret_cast<char*>(images.data.data()), array.bytes.size());
+    }
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::BackendFailure, "not enough memory for the images of '" + path +
                                                "', shape " + to_string(array.shape));
   }
-  if (array.dtype == "|u1") {
-    std::transform(array.bytes.begin(), array.bytes.end(), images.data.begin(), [](char byte) {
-      return static_cast<float>(static_cast<unsigned char>(byte)) / 255.0F;
-    });
-  } else if (!images.data.empty()) {
-    std::memcpy(images.data.data(), array.bytes.data(), array.bytes.size());
-  }
+  images.shape = array.shape;
+  if (dimensions == 2) images.shape.insert(images.shape.begin(), 1);
+  if (dimensions < 4) images.shape.insert(images.shape.begin() + 1, 1);
   return images;
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NoReturn, Typed
 
 from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
-from lenet_cpp.data.arrays import as_batch, as_input, as_pixels
+from lenet_cpp.data.arrays import as_input, as_pixels
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.input_range import InputRange
@@ -345,7 +345,7 @@ class Predictor(_Running[_core.Predictor], Closing):
         """
         core = self._alive()
         wanted = list(names) or [spec.name for spec in core.output_specs]
-        outputs = core.run_outputs(as_batch(images, self._input_shape), wanted)
+        outputs = core.run_outputs(as_input(images, self._input_shape), wanted)
         return dict(zip(wanted, outputs, strict=True))
 
     def run_layers(self, images: ArrayLike) -> list[LayerOutput]:
@@ -355,7 +355,7 @@ class Predictor(_Running[_core.Predictor], Closing):
         exported program; otherwise those that fusion left. Arguments and errors are those of
         :meth:`run`, and :class:`lenet_cpp.Unsupported` with onnxruntime.
         """
-        layers = self._alive().run_layers(as_batch(images, self._input_shape))
+        layers = self._alive().run_layers(as_input(images, self._input_shape))
         return [LayerOutput(*layer) for layer in layers]
 
     def profile(self, images: int = 1, *, runs: int = 0) -> Profile:

@@ -302,11 +302,9 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
   return translate_bad_alloc("loading '" + model.path + "'", [&]() -> std::unique_ptr<Engine> {
     const bool int8 = config.precision == Precision::Int8;
     if (!int8 && model.traits.quantized) {
-      throw Error(
-          ErrorCode::Unsupported,
-          "'" + model.path +
-              "' is quantized, which the native engine computes in int8 only: use precision "
-              "int8, or the paddle engine");
+      refuse_model(model,
+                   " is quantized, which the native engine computes in int8 only: use precision "
+                   "int8, or the paddle engine");
     }
     native::Network network = native::load_network(model, config.check_finite);
     auto compiled = std::make_shared<Compiled>();

@@ -154,31 +154,20 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
   loaded->memory.reset(result<ort::MemoryInfo*>(api().CreateCpuMemoryInfo, ort::kDeviceAllocator,
                                                 ort::kDefaultMemory));
   loaded->threads = config.threads;
-  const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorCode::Unsupported, "'" + model.path + "'" + why);
-  };
   const auto inputs = result<std::size_t>(api().SessionGetInputCount, session.get());
   const auto outputs = result<std::size_t>(api().SessionGetOutputCount, session.get());
-  if (inputs != 1 || outputs == 0) {
-    refuse(" has " + std::to_string(inputs) + " inputs and " + std::to_string(outputs) +
-           " outputs; classifiers with one input and at least one output are supported");
-  }
-  const auto require_float = [&](const TensorSpec& spec) {
-    if (!spec.dtype.empty()) return;
-    refuse(": '" + spec.name +
-           "' is not a float32 tensor; models with float32 input and output are supported");
-  };
+  require_one_input(model, inputs, outputs);
   loaded->input = spec_of(session, 0, api().SessionGetInputName, api().SessionGetInputTypeInfo);
-  require_float(loaded->input);
+  require_float32(model, loaded->input.name, !loaded->input.dtype.empty());
   for (std::size_t i = 0; i < outputs; ++i) {
     TensorSpec output =
         spec_of(session, i, api().SessionGetOutputName, api().SessionGetOutputTypeInfo);
-    if (i == 0) require_float(output);
+    if (i == 0) require_float32(model, output.name, !output.dtype.empty());
     if (!output.dtype.empty()) loaded->outputs.push_back(std::move(output));
   }
   if (loaded->input.shape.empty()) {
-    refuse(" does not say the shape of its input '" + loaded->input.name +
-           "'; images in batches are supported");
+    refuse_model(model, " does not say the shape of its input '" + loaded->input.name +
+                            "'; images in batches are supported");
   }
   return loaded;
 }
@@ -200,12 +189,33 @@ class OnnxRuntimeEngine final : public Engine {
       wanted.push_back(i);
       names.push_back(model_->outputs[i].name.c_str());
     }
-    const std::vector<Value> values = run_session(input, names, control);
+    constexpr const char* kDoing = "running the model";
+    auto* data = const_cast<float*>(input.data);  // never written to
+    const Value given(result<ort::Value*>(api().CreateTensorWithDataAsOrtValue,
+                                          model_->memory.get(), data,
+                                          element_count(input.shape) * sizeof(float),
+                                          input.shape.data(), input.shape.size(), ort::kFloat));
+    const char* input_name = model_->input.name.c_str();
+    const ort::Value* inputs[] = {given.get()};
+    std::vector<ort::Value*> made(names.size());
+    require_success(api().RunOptionsUnsetTerminate(options_.get()), kDoing);
+    const RunControl::Watch watch(control, [this] {
+      api().RunOptionsSetTerminate(options_.get());  // fails for null alone
+    });
+    try {
+      require_success(api().Run(model_->session.get(), options_.get(), &input_name, inputs, 1,
+                                names.data(), names.size(), made.data()),
+                      kDoing);
+    } catch (const Error&) {
+      control.require_running();  // says more
+      throw;
+    }
+    const std::vector<Value> values(made.begin(), made.end());
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       const TensorInfo info(result<ort::TensorInfo*>(api().GetTensorTypeAndShape, values[i].get()));
       const Shape shape = shape_of(info.get());
-      const void* data = result<void*>(api().GetTensorMutableData, values[i].get());
-      std::memcpy(outputs.place(wanted[i], shape), data, element_count(shape) * sizeof(float));
+      const void* from = result<void*>(api().GetTensorMutableData, values[i].get());
+      std::memcpy(outputs.place(wanted[i], shape), from, element_count(shape) * sizeof(float));
     }
   }
 
@@ -222,33 +232,6 @@ class OnnxRuntimeEngine final : public Engine {
   }
 
  private:
-  /// \returns an output for each of the names
-  std::vector<Value> run_session(const TensorView& input, const std::vector<const char*>& names,
-                                 RunControl& control) {
-    constexpr const char* kDoing = "running the model";
-    auto* data = const_cast<float*>(input.data);  // never written to
-    const Value given(result<ort::Value*>(api().CreateTensorWithDataAsOrtValue,
-                                          model_->memory.get(), data,
-                                          element_count(input.shape) * sizeof(float),
-                                          input.shape.data(), input.shape.size(), ort::kFloat));
-    const char* input_name = model_->input.name.c_str();
-    const ort::Value* inputs[] = {given.get()};
-    std::vector<ort::Value*> values(names.size());
-    require_success(api().RunOptionsUnsetTerminate(options_.get()), kDoing);
-    const RunControl::Watch watch(control, [this] {
-      api().RunOptionsSetTerminate(options_.get());  // fails for null alone
-    });
-    try {
-      require_success(api().Run(model_->session.get(), options_.get(), &input_name, inputs, 1,
-                                names.data(), names.size(), values.data()),
-                      kDoing);
-    } catch (const Error&) {
-      control.require_running();  // says more
-      throw;
-    }
-    return {values.begin(), values.end()};
-  }
-
   std::shared_ptr<const LoadedModel> model_;
   RunOptions options_;
 };

@@ -1,14 +1,12 @@
 #include "engines/paddle/load_predictor.h"
 
 #include <atomic>
-#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <sstream>
 #include <unordered_set>
 
 #include "engines/paddle/onednn_cache.h"
-#include "engines/paddle/process_flag.h"
 #include "io/file.h"
 #include "model/program_desc.h"
 
@@ -66,26 +64,21 @@ void configure(paddle_infer::Config& target, const Config& config, const Model& 
     target.EnableNewIR(true);
   }
   target.EnableMemoryOptim(config.memory_optim);
-  switch (config.accelerator) {
-    case Accelerator::OneDnn:
-      target.EnableONEDNN();
-      target.SetOnednnCacheCapacity(0);  // onednn_cache.h
-      if (model.traits.activation_fusing_faults) {
-        target.DeletePass("conv_activation_onednn_fuse_pass");
-      }
-      // It leaves out what else reads a normalization that a relu follows, and Paddle faults.
-      target.DeletePass("batch_norm_act_fuse_pass");
-      // It overwrites values which operators of oneDNN, or outputs of the program, read later.
-      target.DeletePass("inplace_pass");
-      break;
-    case Accelerator::OpenVino:
-      target.DisableONEDNN();
-      target.EnableOpenVINOEngine(paddle_infer::PrecisionType::kFloat32);
-      break;
-    case Accelerator::Plain:
-    case Accelerator::Auto:
-      target.DisableONEDNN();
-      break;
+  if (config.accelerator == Accelerator::OneDnn) {
+    target.EnableONEDNN();
+    target.SetOnednnCacheCapacity(0);  // onednn_cache.h
+    if (model.traits.activation_fusing_faults) {
+      target.DeletePass("conv_activation_onednn_fuse_pass");
+    }
+    // It leaves out what else reads a normalization that a relu follows, and Paddle faults.
+    target.DeletePass("batch_norm_act_fuse_pass");
+    // It overwrites values which operators of oneDNN, or outputs of the program, read later.
+    target.DeletePass("inplace_pass");
+  } else {
+    target.DisableONEDNN();
+  }
+  if (config.accelerator == Accelerator::OpenVino) {
+    target.EnableOpenVINOEngine(paddle_infer::PrecisionType::kFloat32);
   }
   if (model.traits.folding_is_wrong) {
     for (const char* pass :
@@ -125,24 +118,25 @@ PaddlePredictor load_predictor(const Config& config, const Model& model) {
   std::string program = model.program->path();
   std::string params = model.params->path();
   std::shared_ptr<TemporaryFolder> folder;
+  const auto link = [&](std::string& file, const char* name) {
+    const std::string path = folder->path() + name;
+    fs::create_symlink(file, path);
+    file = path;
+  };
   paddle_infer::Config target;
   if (config.accelerator == Accelerator::OpenVino) {
     folder = std::make_shared<TemporaryFolder>();
     program = folder->path() + "/model.pdmodel";
     write_openvino_program(model, program);
     // OpenVINO looks for the parameters beside the program, whatever it is told.
-    const std::string link = folder->path() + "/model.pdiparams";
-    fs::create_symlink(params, link);
-    params = link;
+    link(params, "/model.pdiparams");
     // By default OpenVINO keeps compiled models in ./__cache__: it would litter the user's folder,
     // and trust what somebody else may have left there.
     target.SetOptimCacheDir(folder->path());
   } else if (model.format == ModelFormat::Json) {
     // Paddle knows the format by the suffix.
     folder = std::make_shared<TemporaryFolder>();
-    const std::string link = folder->path() + "/model.json";
-    fs::create_symlink(program, link);
-    program = link;
+    link(program, "/model.json");
   }
   target.SetModel(program, params);
   configure(target, config, model);

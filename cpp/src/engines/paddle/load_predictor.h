@@ -1,18 +1,54 @@
 /// \file
-/// Loading a model into Paddle.
+/// Loading a model into Paddle, and the flags of the process that Paddle reads.
 #pragma once
 
 #include <paddle_inference_api.h>
 
+#include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <utility>
 
 #include "lenet/predictor.h"
 #include "model/model.h"
 
+// Of Paddle (paddle/common/flags.cc), exported by its libcommon.so, and of glog, which Paddle has
+// inside. Null where they are not exported.
+namespace paddle_flags {
+extern double FLAGS_eager_delete_tensor_gb __attribute__((weak));
+}
+namespace fLI {
+extern std::int32_t FLAGS_minloglevel __attribute__((weak));
+}
+
 namespace lenet {
 
 using PaddlePredictor = std::shared_ptr<paddle_infer::Predictor>;
+
+/// While it lives, a flag has another value, unless it is null. One at a time for each type.
+template <typename Value>
+class ProcessFlag {
+ public:
+  ProcessFlag(Value* flag, Value value) : lock_(mutex()), flag_(flag) {
+    if (flag_ != nullptr) before_ = std::exchange(*flag_, value);
+  }
+  ProcessFlag(const ProcessFlag&) = delete;
+  ProcessFlag& operator=(const ProcessFlag&) = delete;
+  ~ProcessFlag() {
+    if (flag_ != nullptr) *flag_ = before_;
+  }
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex one;
+    return one;
+  }
+
+  std::lock_guard<std::mutex> lock_;
+  Value* flag_;
+  Value before_{};
+};
 
 /// Such as "3.3.1"; "unknown" when Paddle does not say.
 std::string paddle_version();

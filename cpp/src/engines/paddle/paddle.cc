@@ -2,8 +2,6 @@
 
 #include <cstddef>
 
-#include "engines/paddle/plugin.h"
-#include "engines/processor.h"
 #include "lenet/error.h"
 
 namespace lenet {
@@ -24,9 +22,7 @@ void require_paddle_options(const Config& config) {
 
 std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& model) {
   const ProgramTraits& traits = model.traits;
-  const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorCode::Unsupported, "'" + model.path + "'" + why);
-  };
+  const auto refuse = [&](const std::string& why) { refuse_model(model, why); };
   if (config.accelerator == Accelerator::OpenVino) {
     if (traits.quantized) {
       refuse(
@@ -94,6 +90,17 @@ bool leave_out_paddle_accelerator(const Config& config, ProgramTraits& traits, A
   if (!refusal.empty()) return false;
   refusal = "what failed before";
   return true;
+}
+
+bool has_bf16() noexcept {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
 }
 
 }  // namespace lenet

@@ -14,8 +14,7 @@
 
 #include "engines/paddle/load_predictor.h"
 #include "engines/paddle/onednn_cache.h"
-#include "engines/paddle/plugin.h"
-#include "engines/paddle/process_flag.h"
+#include "engines/paddle/paddle.h"
 #include "lenet/error.h"
 #include "model/sha256.h"
 
@@ -119,12 +118,7 @@ class PaddleEngine final : public Engine {
     });
     const auto inputs = predictor_->GetInputNames();
     const auto outputs = predictor_->GetOutputNames();
-    if (inputs.size() != 1 || outputs.empty()) {
-      throw Error(ErrorCode::Unsupported,
-                  "the model has " + std::to_string(inputs.size()) + " inputs and " +
-                      std::to_string(outputs.size()) +
-                      " outputs; classifiers with one input and at least one output are supported");
-    }
+    require_one_input(model, inputs.size(), outputs.size());
     // In Paddle 3.1 the queries for element types crash on a .json program.
     using Types = decltype(predictor_->GetInputTypes());
     const bool known = model.format != ModelFormat::Json || !is_paddle_3_1();
@@ -134,12 +128,8 @@ class PaddleEngine final : public Engine {
       const auto type = types.find(name);
       return type == types.end() || type->second == paddle_infer::DataType::FLOAT32;
     };
-    const bool float_input = is_float(input_types, inputs[0]);
-    if (!float_input || !is_float(output_types, outputs[0])) {
-      throw Error(ErrorCode::Unsupported,
-                  "'" + (float_input ? outputs : inputs)[0] +
-                      "' is not float32; models with float32 input and output are supported");
-    }
+    require_float32(model, inputs[0], is_float(input_types, inputs[0]));
+    require_float32(model, outputs[0], is_float(output_types, outputs[0]));
     input_spec_ = {inputs[0], predictor_->GetInputTensorShape().at(inputs[0]), "float32"};
     input_ = predictor_->GetInputHandle(inputs[0]);
     const auto shapes = predictor_->GetOutputTensorShape();

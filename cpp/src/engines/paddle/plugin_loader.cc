@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include "engines/paddle/paddle.h"
-#include "engines/paddle/plugin.h"
 #include "engines/shared_library.h"
 #include "io/file.h"
 #include "lenet/error.h"
@@ -81,7 +80,9 @@ void refuse_second_paddle() {
 }
 
 PaddlePlugin open_plugin(const std::string& chosen) {
-  const fs::path folder = own_folder();
+  Dl_info own = {};
+  dladdr(reinterpret_cast<const void*>(&open_plugin), &own);
+  const fs::path folder = fs::path(own.dli_fname == nullptr ? "" : own.dli_fname).parent_path();
   refuse_second_paddle();
   // Once the library is in the process, the plug-in's reference to its soname resolves to it.
   const fs::path stubs = folder / kPythonStubsFile;

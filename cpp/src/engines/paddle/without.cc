@@ -1,7 +1,6 @@
 /// \file
 /// In the place of the plug-in's loader in a build without the engine.
 #include "engines/paddle/paddle.h"
-#include "engines/paddle/plugin.h"
 #include "lenet/error.h"
 
 namespace lenet {
