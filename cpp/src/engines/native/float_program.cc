@@ -149,15 +149,18 @@ void FloatProgram::prepare(Network& network, bool release) {
   }
 }
 
-void FloatProgram::write_row(const float* const* images, std::int64_t channel, std::int64_t row,
-                             const Frame& frame, std::int64_t unit) const {
+void FloatProgram::write_rows(const float** images, std::int64_t channel, std::int64_t begin,
+                              std::int64_t end, const Frame& frame, std::int64_t unit) const {
   const Placement& tensor = placements_[input_];
   const std::int64_t width = tensor.shape.width;
-  float* to = frame.at<float>(tensor, unit) + channel * tensor.channel + row * tensor.row;
-  if (interleaved_) {
-    kernels_.interleave(images, width, to, tensor.column);
-  } else {
-    std::copy_n(images[0], width, to);
+  float* to = frame.at<float>(tensor, unit) + channel * tensor.channel + begin * tensor.row;
+  for (std::int64_t row = begin; row < end; ++row, to += tensor.row) {
+    if (interleaved_) {
+      kernels_.interleave(images, width, to, tensor.column);
+    } else {
+      std::copy_n(images[0], width, to);
+    }
+    for (std::int64_t i = 0; i < images_per_unit(); ++i) images[i] += width;
   }
 }
 

@@ -41,8 +41,8 @@ class FloatProgram final : public Program {
   /// Whether a convolution of the image suits vectors of columns: it has few channels.
   bool fits_columns(const Network& network, const Layer& layer) const;
   void lay_out(const Network& network);
-  void write_row(const float* const* images, std::int64_t channel, std::int64_t row,
-                 const Frame& frame, std::int64_t unit) const override;
+  void write_rows(const float** images, std::int64_t channel, std::int64_t begin, std::int64_t end,
+                  const Frame& frame, std::int64_t unit) const override;
   const float* output_row(const Frame& frame, std::int64_t unit, std::int64_t row) const override;
 
   const Kernels& kernels_;

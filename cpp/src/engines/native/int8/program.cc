@@ -102,19 +102,22 @@ void Program::prepare() {
   plan_ = {};
 }
 
-void Program::write_row(const float* const* images, std::int64_t channel, std::int64_t row,
-                        const Frame& frame, std::int64_t unit) const {
+void Program::write_rows(const float** images, std::int64_t channel, std::int64_t begin,
+                         std::int64_t end, const Frame& frame, std::int64_t unit) const {
   const Placement& tensor = placements_[input_];
   const auto& [channels, height, width] = tensor.shape;
-  const float* values = images[0];
-  char* to = frame.at<char>(tensor, unit) + row * tensor.row * tensor.element_bytes;
-  if (channels > 1 || !tensor.quant) {
-    auto* gathered = reinterpret_cast<float*>(tensor.quant ? frame.scratch : to);
-    for (std::int64_t x = 0; x < width; ++x) gathered[x * channels + channel] = values[x];
-    values = gathered;
-  }
-  if (tensor.quant && channel + 1 == channels) {
-    quantize(kernels_, values, width * channels, tensor.quant, false, to);
+  const std::int64_t row_bytes = tensor.row * tensor.element_bytes;
+  char* to = frame.at<char>(tensor, unit) + begin * row_bytes;
+  for (std::int64_t row = begin; row < end; ++row, to += row_bytes, images[0] += width) {
+    const float* values = images[0];
+    if (channels > 1 || !tensor.quant) {
+      auto* gathered = reinterpret_cast<float*>(tensor.quant ? frame.scratch : to);
+      for (std::int64_t x = 0; x < width; ++x) gathered[x * channels + channel] = values[x];
+      values = gathered;
+    }
+    if (tensor.quant && channel + 1 == channels) {
+      quantize(kernels_, values, width * channels, tensor.quant, false, to);
+    }
   }
 }
 

@@ -28,8 +28,8 @@ class Program final : public native::Program {
 
  private:
   void lay_out();
-  void write_row(const float* const* images, std::int64_t channel, std::int64_t row,
-                 const Frame& frame, std::int64_t unit) const override;
+  void write_rows(const float** images, std::int64_t channel, std::int64_t begin, std::int64_t end,
+                  const Frame& frame, std::int64_t unit) const override;
   const float* output_row(const Frame& frame, std::int64_t unit, std::int64_t row) const override;
 
   const Kernels& kernels_;

@@ -224,8 +224,9 @@ void Program::read_input(const TensorView& input, std::int64_t first, std::int64
   const auto& [channels, height, width] = placements_[input_].shape;
   auto* const values = reinterpret_cast<float*>(frame.scratch) + channels * width;
   std::array<const float*, 16> rows{};
+  const std::int64_t at_once = channels == 1 && input.pixels == nullptr ? height : 1;
   for (std::int64_t unit = 0; unit < frame.count; ++unit) {
-    for (std::int64_t y = 0; y < height; ++y) {
+    for (std::int64_t y = 0; y < height; y += at_once) {
       for (std::int64_t c = 0; c < channels; ++c) {
         for (std::int64_t i = 0; i < images_per_unit_; ++i) {
           // A unit that is not full repeats its last image.
@@ -238,7 +239,7 @@ void Program::read_input(const TensorView& input, std::int64_t first, std::int64
             row = values + i * width;
           }
         }
-        write_row(rows.data(), c, y, frame, unit);
+        write_rows(rows.data(), c, y, y + at_once, frame, unit);
       }
     }
   }

@@ -124,11 +124,11 @@ class Program {
   /// \param softmax whether it is applied to the rows of the output
   void set_tensors(const std::vector<TensorShape>& shapes, std::size_t input, std::size_t output,
                    bool softmax);
-  /// Writes a row of the tensor `input_`, for one channel after the other. The first values of the
-  /// scratch memory, a row of all channels, are left to it.
-  /// \param images a row of each image of the unit
-  virtual void write_row(const float* const* images, std::int64_t channel, std::int64_t row,
-                         const Frame& frame, std::int64_t unit) const = 0;
+  /// Writes rows of the tensor `input_`: one, for one channel after the other, or all of the only
+  /// channel. The first values of the scratch memory, a row of all channels, are left to it.
+  /// \param images the first of these rows of each image of the unit; moved on
+  virtual void write_rows(const float** images, std::int64_t channel, std::int64_t begin,
+                          std::int64_t end, const Frame& frame, std::int64_t unit) const = 0;
   /// A row of the tensor `output_`, of all channels, in its layout.
   virtual const float* output_row(const Frame& frame, std::int64_t unit,
                                   std::int64_t row) const = 0;
