@@ -308,7 +308,8 @@ TEST_CASE("the output may lie over the input") {
 
 TEST_CASE("parameters that do not fit what a layer takes") {
   const auto read = [](const char* text, std::size_t numbers) {
-    Graph graph = read_program_desc(program(text), "m");
+    const std::string bytes = program(text);  // in which the graph's names lie
+    Graph graph = read_program_desc(bytes, "m");
     const std::string zeros(numbers * sizeof(float), '\0');
     for (Value& value : graph.values) {
       if (!value.parameter || value.name != "w") continue;

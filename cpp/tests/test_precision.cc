@@ -253,9 +253,11 @@ TEST_CASE("quantized programs of other kinds are named as such") {
 
 TEST_CASE("int8 tensors are taken for weights, and for nothing else") {
   const QuantizedModel model;
-  Graph graph = read_program_desc(model.bytes(), "m");
+  const std::string bytes = model.bytes();  // in which the graph's names lie
+  const std::string params = model.params();
+  Graph graph = read_program_desc(bytes, "m");
   const auto needed = list_parameters(graph, "m");
-  const auto found = read_parameter_records(model.params(), "p");
+  const auto found = read_parameter_records(params, "p");
   require_parameters(needed, found, "p", false);
   set_parameters(graph, needed, found);
   CHECK_FALSE(read_program_traits(graph).float_weights);
