@@ -215,6 +215,7 @@ void MemoryFile::unmap() {
   mapped_ = nullptr;
 }
 
+// mkdtemp writes its own characters in place of the six X.
 TemporaryFolder::TemporaryFolder() : path_((fs::temp_directory_path() / "lenet-XXXXXX").string()) {
   if (mkdtemp(path_.data()) == nullptr) {
     throw Error(ErrorCode::BackendFailure,
