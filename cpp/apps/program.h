@@ -9,8 +9,8 @@ namespace lenet::apps {
 
 /// Runs `work` and prints what it returns on standard output; prints an error as one line on
 /// standard error, beginning with `name`. SIGINT (Ctrl-C), SIGTERM and SIGHUP end the program by
-/// that signal at the next call of `stop_if_interrupted`. A second one ends it at once, and so
-/// does the first when the program has not stopped seconds later.
+/// that signal at the next call of `stop_if_interrupted`. A second signal ends it at once; so does
+/// a timer of a few seconds, for work that does not make that call.
 /// \returns the exit code.
 int run_program(const char* name, const std::function<std::string()>& work);
 
