@@ -108,8 +108,9 @@ void Program::write_rows(const float** images, std::int64_t channel, std::int64_
   const auto& [channels, height, width] = tensor.shape;
   const std::int64_t row_bytes = tensor.row * tensor.element_bytes;
   char* to = frame.at<char>(tensor, unit) + begin * row_bytes;
-  for (std::int64_t row = begin; row < end; ++row, to += row_bytes, images[0] += width) {
-    const float* values = images[0];
+  const float* from = images[0];
+  for (std::int64_t row = begin; row < end; ++row, to += row_bytes, from += width) {
+    const float* values = from;
     if (channels > 1 || !tensor.quant) {
       auto* gathered = reinterpret_cast<float*>(tensor.quant ? frame.scratch : to);
       for (std::int64_t x = 0; x < width; ++x) gathered[x * channels + channel] = values[x];
@@ -119,6 +120,7 @@ void Program::write_rows(const float** images, std::int64_t channel, std::int64_
       quantize(kernels_, values, width * channels, tensor.quant, false, to);
     }
   }
+  images[0] = from;
 }
 
 const float* Program::output_row(const Frame& frame, std::int64_t unit, std::int64_t row) const {
