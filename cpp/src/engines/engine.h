@@ -101,8 +101,8 @@ struct EngineRow {
   EngineKind kind;
   const char* name;
   const EngineLibrary& library;
-  std::vector<ModelFormat> formats;
-  const char* format_remedy;  ///< how to make a model that it reads of one that it does not
+  std::vector<ModelFormat> formats;  ///< that it reads; none named: all
+  const char* format_remedy;         ///< how to make a model that it reads of one that it does not
   std::vector<Precision> precisions;
   const char* precision_remedy;
   std::vector<Accelerator> accelerators;  ///< beside Auto

@@ -28,7 +28,7 @@ const std::vector<EngineRow>& engine_rows() {
       {EngineKind::Native,
        "native",
        kOwnKernels,
-       {ModelFormat::Pdmodel, ModelFormat::Json, ModelFormat::Separate, ModelFormat::Onnx},
+       {},
        "",
        {Precision::Fp32, Precision::Int8},
        "use fp32 or int8, or the paddle engine",
@@ -67,6 +67,10 @@ const std::vector<EngineRow>& engine_rows() {
        leave_out_paddle_accelerator},
   };
   return rows;
+}
+
+bool reads(const EngineRow& row, ModelFormat format) {
+  return row.formats.empty() || contains(row.formats, format);
 }
 
 const EngineRow& row_of(EngineKind engine) {
@@ -149,21 +153,21 @@ bool keeps_threads(const Config& config, Accelerator accelerator) {
 }
 
 bool prefers_onnx(EngineKind engine) {
-  return engine != EngineKind::Auto && !contains(row_of(engine).formats, ModelFormat::Pdmodel);
+  return engine != EngineKind::Auto && !reads(row_of(engine), ModelFormat::Pdmodel);
 }
 
 std::vector<const EngineRow*> find_engines(const Config& config, const ModelFiles& files) {
   std::vector<const EngineRow*> found;
   for (const EngineRow& row : engine_rows()) {
-    const bool reads = contains(row.formats, files.format);
-    if (config.engine == row.kind && !reads) {
+    const bool readable = reads(row, files.format);
+    if (config.engine == row.kind && !readable) {
       throw Error(ErrorCode::Unsupported, "'" + files.program + "' is not a model for the " +
                                               row.name + " engine: " + row.format_remedy);
     }
     const bool supports =
         row.supports_options(config) && (row.stops || config.time_limit_ms == 0 || found.empty());
     const bool chosen =
-        config.engine == EngineKind::Auto ? reads && supports : config.engine == row.kind;
+        config.engine == EngineKind::Auto ? readable && supports : config.engine == row.kind;
     if (!chosen) continue;
     require_options(row, config);
     found.push_back(&row);

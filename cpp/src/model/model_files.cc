@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <iterator>
 #include <string_view>
 #include <vector>
 
@@ -17,7 +18,6 @@ namespace {
 constexpr std::array<const char*, 2> kOldPrograms = {"__model__", "model"};
 constexpr std::array<const char*, 2> kOldParams = {"params", "__params__"};
 constexpr const char* kParamsSuffix = ".pdiparams";
-constexpr const char* kOnnxSuffix = ".onnx";
 
 struct Other {
   const char* suffix;
@@ -38,12 +38,19 @@ void refuse_others(const std::string& path) {
   }
 }
 
+/// Of another suffix, a .pdmodel.
+const FormatRow& row_of(const fs::path& program) {
+  const auto* found =
+      std::find_if(std::begin(kFormats), std::end(kFormats),
+                   [&](const FormatRow& row) { return program.extension() == row.suffix; });
+  return found == std::end(kFormats) ? kFormats[0] : *found;
+}
+
 /// \param params empty: those beside the program, where its format has any
 ModelFiles files_of(const std::string& program, const std::string& params) {
   const fs::path path(program);
-  if (path.extension() == kOnnxSuffix) return {ModelFormat::Onnx, program, ""};
-  const bool json = path.extension() == ".json";
-  const ModelFormat format = json ? ModelFormat::Json : ModelFormat::Pdmodel;
+  const auto& [format, suffix, first, holds_parameters] = row_of(path);
+  if (holds_parameters) return {format, program, ""};
   if (!params.empty()) return {format, program, params};
   if (std::count(kOldPrograms.begin(), kOldPrograms.end(), path.filename()) == 0) {
     return {format, program, fs::path(path).replace_extension(kParamsSuffix).string()};
@@ -56,15 +63,15 @@ ModelFiles files_of(const std::string& program, const std::string& params) {
   return {ModelFormat::Separate, program, ""};
 }
 
-/// The one program of that suffix in a folder; empty when there is none.
-std::string find_program(const std::string& folder, const std::string& suffix) {
+/// The one program of that format in a folder; empty when there is none.
+std::string find_program(const std::string& folder, const FormatRow& row) {
   std::error_code failed;
   std::vector<std::string> programs;
   for (const auto& entry : fs::directory_iterator(folder, failed)) {
     const fs::path& path = entry.path();
-    const bool whole = suffix == kOnnxSuffix ||
-                       fs::exists(fs::path(path).replace_extension(kParamsSuffix), failed);
-    if (path.extension() == suffix && whole) programs.push_back(path.string());
+    const bool whole =
+        row.holds_parameters || fs::exists(fs::path(path).replace_extension(kParamsSuffix), failed);
+    if (path.extension() == row.suffix && whole) programs.push_back(path.string());
   }
   if (programs.size() > 1) {
     throw Error(ErrorCode::BadModel, "'" + folder + "' holds several models (" + programs[0] +
@@ -80,14 +87,14 @@ ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
                 "model_dir '" + folder + "' is not a folder" +
                     (fs::exists(folder, failed) ? ": name a file with model_file" : ""));
   }
-  std::string program = prefer_onnx ? find_program(folder, kOnnxSuffix) : "";
+  std::string program = prefer_onnx ? find_program(folder, std::end(kFormats)[-1]) : "";
   for (const char* name : kOldPrograms) {
     const fs::path path = fs::path(folder) / name;
     const bool is_file = fs::exists(path, failed) && !fs::is_directory(path, failed);
     if (program.empty() && is_file) program = path.string();
   }
-  for (const char* suffix : {".pdmodel", ".json", kOnnxSuffix}) {
-    if (program.empty()) program = find_program(folder, suffix);
+  for (const FormatRow& row : kFormats) {
+    if (program.empty()) program = find_program(folder, row);
   }
   if (!program.empty()) return files_of(program, "");
   refuse_program(folder,
@@ -116,8 +123,7 @@ ModelFiles find_model_files(const Config& config, bool prefer_onnx) {
                                           fs::path(config.model_file).stem().string() +
                                           ".pdmodel or .json");
   }
-  const bool onnx = fs::path(config.model_file).extension() == kOnnxSuffix;
-  if (onnx && !config.params_file.empty()) {
+  if (row_of(config.model_file).holds_parameters && !config.params_file.empty()) {
     throw Error(ErrorCode::BadInput,
                 "'" + config.model_file + "' holds its parameters; leave params_file out");
   }
@@ -129,19 +135,19 @@ ModelFiles find_model_files(const Config& config, const ModelBytes& bytes) {
     throw Error(ErrorCode::BadInput,
                 "a model in memory is in no file: leave model_file, params_file and model_dir out");
   }
-  // What Paddle and ONNX write first: an object; the blocks of a program; the version of a format.
-  const std::size_t first = bytes.program.find_first_not_of(" \t\r");
-  const char begin = first == std::string_view::npos ? '\0' : bytes.program[first];
-  const ModelFormat format = begin == '{'      ? ModelFormat::Json
-                             : begin == '\x0a' ? ModelFormat::Pdmodel
-                                               : ModelFormat::Onnx;
-  if ((format == ModelFormat::Onnx) != bytes.params.empty()) {
-    throw Error(ErrorCode::BadInput, format == ModelFormat::Onnx
+  const std::size_t begin = bytes.program.find_first_not_of(" \t\r");
+  const auto* row = std::begin(kFormats);
+  while (row + 1 != std::end(kFormats) &&
+         (begin == std::string_view::npos || bytes.program[begin] != row->first)) {
+    ++row;
+  }
+  if (row->holds_parameters != bytes.params.empty()) {
+    throw Error(ErrorCode::BadInput, row->holds_parameters
                                          ? "an .onnx in memory holds its parameters; leave params "
                                            "empty"
                                          : "a Paddle program in memory needs its parameters");
   }
-  return {format, "program in memory", "parameters in memory"};
+  return {row->format, "program in memory", "parameters in memory"};
 }
 
 }  // namespace lenet

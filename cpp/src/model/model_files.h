@@ -16,10 +16,22 @@ enum class ModelFormat {
   Onnx,      ///< program and parameters in one .onnx file, or values in files that it names
 };
 
+/// How a program's format is told; Separate by its names. load_model (model.cc) knows the reader.
+struct FormatRow {
+  ModelFormat format;
+  const char* suffix;
+  char first;             ///< what its files begin with, but for blanks
+  bool holds_parameters;  ///< in the file, or in files that it names
+};
+/// A folder's program is looked for in this order. Bytes that begin otherwise count as the last.
+inline constexpr FormatRow kFormats[] = {{ModelFormat::Pdmodel, ".pdmodel", '\n', false},
+                                         {ModelFormat::Json, ".json", '{', false},
+                                         {ModelFormat::Onnx, ".onnx", '\b', true}};
+
 struct ModelFiles {
   ModelFormat format = ModelFormat::Pdmodel;
   std::string program;
-  std::string params;  ///< empty for Separate and Onnx
+  std::string params;  ///< empty for Separate, and where the program holds them
 };
 
 /// Resolves `model_file`, `params_file` and `model_dir` of a configuration. Beside a program called
