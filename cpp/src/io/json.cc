@@ -1,6 +1,7 @@
 #include "io/json.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -15,8 +16,23 @@ struct TooDeep : InvalidJson {
 [[noreturn]] void fail(const std::string& problem) { throw InvalidJson(problem); }
 
 void skip_blanks(std::string_view& text) {
-  text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
+  const auto is_blank = [](char byte) {
+    return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
+  };
+  while (!text.empty() && is_blank(text[0])) text.remove_prefix(1);
 }
+
+/// What a byte is to the structure of a text.
+enum Role : unsigned char { kPlain, kBetween, kQuote, kOpen, kClose };
+constexpr std::array<Role, 256> make_roles() {
+  std::array<Role, 256> roles{};
+  roles['"'] = kQuote;
+  roles['{'] = roles['['] = kOpen;
+  roles['}'] = roles[']'] = kClose;
+  for (const unsigned char byte : {',', ':', ' ', '\t', '\r', '\n'}) roles[byte] = kBetween;
+  return roles;
+}
+constexpr std::array<Role, 256> kRoles = make_roles();
 
 /// \param at where the opening quote is
 /// \returns where the closing one is
@@ -28,36 +44,28 @@ std::size_t end_of_text(std::string_view text, std::size_t at) {
   fail("a text has no end");
 }
 
+/// \param found null, or to be filled with values that take more than half of the text
 /// \returns how many bytes the value has that `text` begins with
-std::size_t size_of_value(std::string_view text) {
+std::size_t size_of_value(std::string_view text, JsonValue::LongValues* found = nullptr) {
+  std::array<std::size_t, kMaxJsonDepth> begins;
   std::size_t depth = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {
-    switch (text[at]) {
-      case '"':
-        at = end_of_text(text, at);
-        break;
-      case '{':
-      case '[':
-        if (++depth > kMaxJsonDepth) {
-          throw TooDeep("it is nested too deeply, more than " + std::to_string(kMaxJsonDepth) +
-                        " levels");
-        }
-        continue;
-      case '}':
-      case ']':
-        if (depth == 0) return at;
-        --depth;
-        break;
-      case ',':
-      case ':':
-      case ' ':
-      case '\t':
-      case '\r':
-      case '\n':
-        if (depth == 0) return at;
-        continue;
-      default:  // of a number or a literal, which ends before one of the others
-        continue;
+    const Role role = kRoles[static_cast<unsigned char>(text[at])];
+    // A number or a literal ends before one of the others.
+    if (role <= (depth > 0 ? kBetween : kPlain)) continue;
+    if (depth == 0 && (role == kClose || role == kBetween)) return at;
+    if (role == kQuote) {
+      at = end_of_text(text, at);
+    } else if (role == kOpen) {
+      if (depth == kMaxJsonDepth) {
+        throw TooDeep("it is nested too deeply, more than " + std::to_string(kMaxJsonDepth) +
+                      " levels");
+      }
+      if (found != nullptr) begins[depth] = at;
+      ++depth;
+    } else if (--depth; found != nullptr) {
+      const std::size_t size = at + 1 - begins[depth];
+      if (size > text.size() / 2) found->push_back(text.substr(begins[depth], size));
     }
     if (depth == 0) return at + 1;
   }
@@ -94,7 +102,8 @@ void require_unique_names(const JsonValue& value) {
 
 nlohmann::json parse_json(std::string_view text) {
   try {
-    require_unique_names(JsonValue::parse(text));
+    JsonValue::LongValues found;
+    require_unique_names(JsonValue::parse(text, found));
   } catch (const TooDeep&) {
     throw;  // before a tree is made
   } catch (const InvalidJson&) {
@@ -104,16 +113,25 @@ nlohmann::json parse_json(std::string_view text) {
   return parse_tree(text);
 }
 
-JsonValue JsonValue::parse(std::string_view text) {
-  const JsonValue value = take_value(text);
+JsonValue JsonValue::parse(std::string_view text, LongValues& found) {
+  skip_blanks(text);
+  const JsonValue value(text.substr(0, size_of_value(text, &found)), &found);
+  if (!value) fail("a value is missing");
+  text.remove_prefix(value.bytes().size());
   skip_blanks(text);
   if (!text.empty()) fail("something follows it");
   return value;
 }
 
-JsonValue JsonValue::take_value(std::string_view& text) {
+JsonValue JsonValue::take_value(std::string_view& text) const {
   skip_blanks(text);
-  const JsonValue value(text.substr(0, size_of_value(text)));
+  JsonValue value({}, long_);
+  if (long_ != nullptr && !long_->empty() && text.size() >= long_->front().size()) {
+    for (const std::string_view known : *long_) {
+      if (known.data() == text.data()) value.bytes_ = known;
+    }
+  }
+  if (!value) value.bytes_ = text.substr(0, size_of_value(text));
   if (!value) fail("a value is missing");
   text.remove_prefix(value.bytes().size());
   return value;

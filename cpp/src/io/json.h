@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <vector>
 
 namespace lenet {
 
@@ -27,14 +29,19 @@ nlohmann::json parse_json(std::string_view text);
 
 /// A value, by its bytes in a text, which must outlive it: no tree is made. What is read is strict
 /// JSON; of what is not read only the quotes and the number of brackets are known to be in order.
-/// Each level of nesting, of which there are at most kMaxJsonDepth, is passed over once more.
+/// Each level of nesting, of which there are at most kMaxJsonDepth, is passed over once more, but
+/// for those that take more than half of the text.
 class JsonValue {
  public:
+  /// The values that take more than half of a text, from the innermost on.
+  using LongValues = std::vector<std::string_view>;
+
   JsonValue() = default;  ///< none
 
   /// A whole text.
+  /// \param found filled; must outlive the values
   /// \throws InvalidJson, as all that follow
-  static JsonValue parse(std::string_view text);
+  static JsonValue parse(std::string_view text, LongValues& found);
 
   explicit operator bool() const { return !bytes_.empty(); }
   std::string_view bytes() const { return bytes_; }
@@ -54,28 +61,34 @@ class JsonValue {
     std::string_view left = bytes_;
     for (char before = '['; is_followed(before, ']', left); before = ',') action(take_value(left));
   }
-  /// Calls `action` with each name and value of an object; names may come again.
+  /// Calls `action` with each name and value of an object; names may come again. Where it returns
+  /// a bool, false ends this.
   template <typename Action>
   void each_member(const Action& action) const {
     std::string_view left = bytes_;
     for (char before = '{'; is_followed(before, '}', left); before = ',') {
       const std::string name = take_value(left).text();
       take(':', left);
-      action(name, take_value(left));
+      if constexpr (std::is_same_v<decltype(action(name, *this)), bool>) {
+        if (!action(name, take_value(left))) return;
+      } else {
+        action(name, take_value(left));
+      }
     }
   }
 
  private:
-  explicit JsonValue(std::string_view bytes) : bytes_(bytes) {}
+  JsonValue(std::string_view bytes, const LongValues* known) : bytes_(bytes), long_(known) {}
   bool begins(char byte) const { return !bytes_.empty() && bytes_[0] == byte; }
 
   // These take from the beginning of a text.
-  static JsonValue take_value(std::string_view& text);
+  JsonValue take_value(std::string_view& text) const;
   static void take(char byte, std::string_view& text);
   /// Takes `before` and tells whether a value follows it, or that only `close` is left.
   static bool is_followed(char before, char close, std::string_view& text);
 
   std::string_view bytes_;
+  const LongValues* long_ = nullptr;
 };
 
 }  // namespace lenet

@@ -152,19 +152,18 @@ class Checker {
 
   void check_operator(std::size_t at) {
     Operator& op = graph_.operators[at];
-    const std::string where = "operator " + std::to_string(at) + " (" + op.type + ")";
-    OperatorView view(graph_, op, where, path_, &graph_);
+    OperatorView view(graph_, at, path_, &graph_);
     const ParsedRule* rule = rules_.find(op.type);
     if (rule == nullptr) refuse_operator(view);
     Arguments& given = op.outputs;
     while (!is_program_desc() && !given.empty() && given.back().second.empty()) given.pop_back();
     view.supports(!is_onnx() || given.size() <= rule->outputs.size(),
                   "kernel that gives a second output");
-    op.inputs = bind(where, rule->inputs, op.inputs);
-    op.outputs = bind(where, rule->outputs, op.outputs);
-    check_attributes(view, where, *rule, op.attributes);
-    require_given(where, op);
-    require_free(view, where, op);
+    op.inputs = bind(view, rule->inputs, op.inputs);
+    op.outputs = bind(view, rule->outputs, op.outputs);
+    check_attributes(view, *rule, op.attributes);
+    require_given(view, op);
+    require_free(view, op);
     rule->infer(view);
     define(op);
     work_ += view.work();
@@ -200,66 +199,60 @@ class Checker {
   }
 
   /// Gives arguments by place their names, and checks that all have as many values as they must.
-  Arguments bind(const std::string& where, const std::vector<ParsedRule::Argument>& rules,
-                 const Arguments& given) const {
+  Arguments bind(const OperatorView& view, const std::vector<ParsedRule::Argument>& rules,
+                 Arguments& given) const {
     Arguments bound;
     bound.reserve(rules.size());
     std::size_t used = 0;
     for (const auto& [name, optional, forbidden, list] : rules) {
       const auto refuse_argument = [&, argument = name](const char* why) {
-        refuse(where + " is damaged: the argument " + std::string(argument) + why);
+        view.fail("the argument " + std::string(argument), why);
       };
       Argument values;
       if (is_program_desc()) {
         const auto found = given.find(name);
         used += found == given.end() ? 0 : 1;
-        if (found != given.end()) values = found->second;
+        if (found != given.end()) values = std::move(found->second);
       } else if (list && is_onnx()) {  // all that are left
         for (; used < given.size(); ++used) {
           if (given[used].second.size() != 1) refuse_argument("");
           values.push_back(given[used].second[0]);
         }
       } else if (used < given.size()) {
-        values = given[used++].second;
+        values = std::move(given[used++].second);
       }
       if (forbidden && !values.empty()) refuse_argument(", which is not supported");
       if ((!optional && values.empty()) || (!list && values.size() > 1)) refuse_argument("");
       bound.emplace_back(name, std::move(values));
     }
-    if (used < given.size()) refuse(where + " is damaged: an argument too many");
+    if (used < given.size()) view.fail("an argument too many");
     return bound;
   }
 
-  void check_attributes(const OperatorView& view, const std::string& where, const ParsedRule& rule,
+  void check_attributes(const OperatorView& view, const ParsedRule& rule,
                         const Attributes& attributes) const {
     for (const auto& [name, wanted] : rule.attributes) {
-      if (wanted.optional || attributes.count(name) > 0) continue;
-      refuse(where + " is damaged: no attribute " + name);
+      view.require(wanted.optional || attributes.count(name) > 0, "no attribute ", name);
     }
     // Paddle looks for attributes of some names in every operator, and trusts their types.
     for (const auto& [name, attribute] : attributes) {
-      const std::string text(name);
       const auto wanted = rule.attributes.find(name);
       if (wanted == rule.attributes.end()) {
-        view.supports(!is_onnx(), "kernel for the attribute " + printable(text));
+        if (is_onnx()) view.no_kernel("kernel for the attribute " + printable(std::string(name)));
         if (is_program_desc() && is_threshold(name, attribute)) continue;
-        refuse(where + " is damaged: the attribute " + text + ", which it does not have");
+        view.fail("the attribute " + std::string(name), ", which it does not have");
       }
-      if ((wanted->second.types & 1U << static_cast<unsigned>(attribute.type)) == 0) {
-        refuse(where + " is damaged: the type of the attribute " + text);
-      }
+      view.require((wanted->second.types & 1U << static_cast<unsigned>(attribute.type)) != 0,
+                   "the type of the attribute ", name);
       const bool own_layout = name == "data_format" && wanted->second.own;
-      if (is_program_desc() && !own_layout && !has_common_value(name, attribute)) {
-        refuse(where + " is damaged: " + text);
-      }
+      view.require(!is_program_desc() || own_layout || has_common_value(name, attribute), name);
     }
   }
 
-  void require_given(const std::string& where, const Operator& op) const {
+  void require_given(const OperatorView& view, const Operator& op) const {
     each_value(op.inputs, [&](std::size_t index) {
       if (graph_.values[index].defined) return;
-      refuse(where + " is damaged: it uses '" + graph_.values[index].name +
-             "' before anything gave it");
+      view.fail("it uses '" + graph_.values[index].name, "' before anything gave it");
     });
   }
 
@@ -275,17 +268,19 @@ class Checker {
 
   /// What an operator gives must be new, but for the statistics of a normalization, which stay, and
   /// values quantized again.
-  void require_free(const OperatorView& view, const std::string& where, const Operator& op) {
+  void require_free(const OperatorView& view, const Operator& op) {
     std::set<std::size_t> given;
     for (const auto& [name, values] : op.outputs) {
-      const std::string kept = name == "MeanOut" ? "Mean" : name == "VarianceOut" ? "Variance" : "";
+      const std::string_view kept = name == "MeanOut"       ? "Mean"
+                                    : name == "VarianceOut" ? "Variance"
+                                                            : "";
       for (const std::size_t index : values) {
         if (index == kNone) continue;
         const Value& value = graph_.values[index];
         const bool in_place = !kept.empty() && view.count(kept) == 1 && &view.in(kept) == &value;
         const bool again = repeats_quantization(op, index);
         if (!given.insert(index).second || (value.defined && !in_place && !again)) {
-          refuse(where + " is damaged: it overwrites '" + value.name + "'");
+          view.fail("it overwrites '" + value.name, "'");
         }
       }
     }

@@ -26,7 +26,7 @@ class Reader {
 
   Graph read(std::string_view bytes) {
     max_arguments_ = bytes.size();
-    const auto [code, program] = members(JsonValue::parse(bytes), {"base_code", "program"});
+    const auto [code, program] = members(JsonValue::parse(bytes, long_), {"base_code", "program"});
     const auto [magic, trainable, version] = members(code, {"magic", "trainable", "version"});
     require(is(magic, "pir") && is_flag(trainable), "its heading");
     require(integer(version, 1, kMaxFormatVersion) > 0, "its version");
@@ -47,7 +47,7 @@ class Reader {
     const auto within = [this](const char* name, const JsonValue& object, const auto& action) {
       each(member(object, name), name, action);
     };
-    const JsonValue root = JsonValue::parse(bytes);
+    const JsonValue root = JsonValue::parse(bytes, long_);
     require(is(member(member(root, "base_code"), "magic"), "pir"), "its heading");
     within("regions", member(root, "program"), [&](const JsonValue& region) {
       within("blocks", region, [&](const JsonValue& block) {
@@ -163,7 +163,12 @@ class Reader {
   void read_operator(const JsonValue& op) {
     at_ = std::to_string(graph_.operators.size());
     require(op.is_object(), "an operator");
-    const JsonValue kind = member(op, "#");
+    JsonValue kind;  // first, where Paddle wrote it
+    op.each_member([&](const std::string& name, const JsonValue& value) {
+      if (name == "#") kind = value;
+      return false;
+    });
+    if (!kind) kind = member(op, "#");
     require(kind.is_text(), "an operator");
     const std::string type = kind.text();
     require_name(type, "an operator", path_);
@@ -386,6 +391,7 @@ class Reader {
 
   const std::string& path_;
   std::string at_;
+  JsonValue::LongValues long_;
   Graph graph_;
   std::map<std::int64_t, std::size_t> ids_;  ///< values; kNone: a list
   std::map<std::int64_t, Argument> lists_;   ///< those that are not of one value

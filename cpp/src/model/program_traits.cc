@@ -333,7 +333,10 @@ std::string refuse_nearest(const View& op) {
 bool has_channels_last(const View& op) {
   for (const char* kind : {"conv2d", "pool2d", "batch_norm", "group_norm", "prelu"}) {
     if (op.op_type().find(kind) == std::string::npos) continue;
-    return op.is("data_format=NHWC") || op.is("data_layout=NHWC");
+    for (const char* name : {"data_format", "data_layout"}) {
+      const auto* layout = op.attribute<std::string>(name);
+      if (layout != nullptr && *layout == "NHWC") return true;
+    }
   }
   return false;
 }
@@ -419,8 +422,8 @@ ProgramTraits read_program_traits(const Graph& graph) {
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = stacked;
     const Value* filter = view.input("Filter", 1);
     const bool convolves = op.type.find("conv2d") != std::string::npos;
-    traits.folding_is_wrong |=
-        has_channels_last(view) || (convolves && !filters.insert(filter).second);
+    traits.folding_is_wrong = traits.folding_is_wrong || has_channels_last(view) ||
+                              (convolves && !filters.insert(filter).second);
     traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
     if (op.type == "dequantize_linear") {
       const Value* weights = view.input("X");

@@ -46,8 +46,7 @@ class NetworkReader {
     }
     for (std::size_t i = 0; i < operators.size(); ++i) {
       if (!needed[i]) continue;
-      const std::string where = "operator " + std::to_string(i) + " (" + operators[i].type + ")";
-      const OperatorView view(graph_, operators[i], where, path_);
+      const OperatorView view(graph_, i, path_);
       op_ = &operators[i];
       view_ = &view;
       const std::size_t before = network_.layers.size();

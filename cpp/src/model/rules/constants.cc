@@ -51,7 +51,7 @@ void infer_feed(OperatorView& op) { op.require(op.integer("col") == 0, "col"); }
 
 /// Of ONNX: exactly one of its attributes says what it holds.
 void infer_onnx_constant(OperatorView& op) {
-  const std::string name =
+  const std::string_view name =
       op.present({"value", "value_float", "value_floats", "value_int", "value_ints"});
   op.require(op.has_attribute(name) && op.attributes() == 1, "it does not have exactly one value");
   if (name == "value") {

@@ -79,7 +79,7 @@ void infer_matmul(OperatorView& op) {
   op.supports(!op.is_onnx() || (x.shape.size() >= 2 && y.shape.size() == 2),
               "product with what is no matrix");
   op.require(x.shape.size() >= 2 && y.shape.size() >= 2, "the rank");
-  const auto matrix = [&](const Value& value, const std::string& transposed) {
+  const auto matrix = [&](const Value& value, const char* transposed) {
     std::array<std::int64_t, 2> sizes = {value.shape[value.shape.size() - 2], value.shape.back()};
     if (op.flag(transposed, false)) std::swap(sizes[0], sizes[1]);
     return sizes;

@@ -65,10 +65,10 @@ void require_scales(const OperatorView& op, const Value& x) {
   for (const char* name : {"Scale", "ZeroPoint"}) {
     const Value& value = op.in(name);
     const Shape& shape = value.shape;
-    op.require(value.parameter, std::string(name) + ", which is no parameter");
+    op.require(value.parameter, name, ", which is no parameter");
     const bool fits = axis < 0 ? shape.empty() || shape == Shape{1}
                                : shape == Shape{x.shape[static_cast<std::size_t>(axis)]};
-    op.require(fits, std::string("the shape of ") + name);
+    op.require(fits, "the shape of ", name);
   }
   op.require(op.in("Scale").dtype == kFloat32, "the type of Scale");
   const int zero = op.in("ZeroPoint").dtype;

@@ -11,22 +11,22 @@
 
 namespace lenet {
 
-const Argument& OperatorView::argument(const Arguments& arguments, const std::string& name) {
+const Argument& OperatorView::argument(const Arguments& arguments, std::string_view name) {
   static const Argument none;
   const auto found = arguments.find(name);
   return found == arguments.end() ? none : found->second;
 }
 
-const Value& OperatorView::value(const Arguments& arguments, const std::string& name,
+const Value& OperatorView::value(const Arguments& arguments, std::string_view name,
                                  std::size_t index) const {
   const Argument& values = argument(arguments, name);
-  require(index < values.size(), "the argument " + name);
+  require(index < values.size(), "the argument ", name);
   return graph_.values[values[index]];
 }
 
-Value& OperatorView::output(const std::string& name, std::size_t index) {
+Value& OperatorView::output(std::string_view name, std::size_t index) {
   const Argument& values = argument(op_.outputs, name);
-  require(index < values.size(), "the argument " + name);
+  require(index < values.size(), "the argument ", name);
   return changed_->values[values[index]];
 }
 
@@ -37,14 +37,14 @@ bool OperatorView::is_constant() const {
   });
 }
 
-std::string OperatorView::present(std::initializer_list<const char*> names) const {
+const char* OperatorView::present(std::initializer_list<const char*> names) const {
   for (const char* name : names) {
     if (is_given(name)) return name;
   }
   return *(names.end() - 1);
 }
 
-std::optional<Integers> OperatorView::known_integers(const std::string& name) const {
+std::optional<Integers> OperatorView::known_integers(std::string_view name) const {
   if (const auto* one = attribute<std::int64_t>(name)) return Integers{*one};
   if (const auto* many = attribute<Integers>(name)) return *many;
   require(!has_attribute(name), name);
@@ -53,40 +53,40 @@ std::optional<Integers> OperatorView::known_integers(const std::string& name) co
   return is_onnx() || !value.parameter ? known_list(value) : std::nullopt;
 }
 
-Integers OperatorView::integers(const std::string& name,
-                                const std::optional<Integers>& otherwise) const {
-  if (otherwise && !is_given(name)) return *otherwise;
+Integers OperatorView::integers(std::string_view name, std::optional<Integers> otherwise) const {
+  if (otherwise && !is_given(name)) return *std::move(otherwise);
   auto values = known_integers(name);
   if (values) return *std::move(values);
-  if (is_onnx()) no_kernel("operator whose " + name + " is not known from the model");
-  fail(name + ", which is not constant");
+  if (is_onnx()) no_kernel("operator whose " + std::string(name) + " is not known from the model");
+  fail(name, ", which is not constant");
 }
 
-std::int64_t OperatorView::integer(const std::string& name,
+std::int64_t OperatorView::integer(std::string_view name,
                                    std::optional<std::int64_t> otherwise) const {
   if (otherwise && !is_given(name)) return *otherwise;
+  if (const auto* one = attribute<std::int64_t>(name)) return *one;
   const Integers values = integers(name);
   require(values.size() == 1, name);
   return values[0];
 }
 
-bool OperatorView::flag(const std::string& name, std::optional<bool> otherwise) const {
+bool OperatorView::flag(std::string_view name, std::optional<bool> otherwise) const {
   const std::int64_t value = integer(name, otherwise);
-  require(value == 0 || value == 1, name + ", which is neither 0 nor 1");
+  require(value == 0 || value == 1, name, ", which is neither 0 nor 1");
   return value == 1;
 }
 
-double OperatorView::number(const std::string& name, std::optional<double> otherwise) const {
+double OperatorView::number(std::string_view name, std::optional<double> otherwise) const {
   if (const auto* value = attribute<double>(name)) return *value;
   require(!has_attribute(name), name);
   if (otherwise && !has(name)) return *otherwise;
   const Value& value = in(name);
-  if (!is_known(value)) no_kernel("operator whose " + name + " is not constant");
-  require(count_values(value) == 1, name + ", which is not one number");
+  if (!is_known(value)) no_kernel("operator whose " + std::string(name) + " is not constant");
+  require(count_values(value) == 1, name, ", which is not one number");
   return number_at(value, 0);
 }
 
-Numbers OperatorView::numbers(const std::string& name) const {
+Numbers OperatorView::numbers(std::string_view name) const {
   if (const auto* one = attribute<double>(name)) return {*one};
   if (const auto* many = attribute<Numbers>(name)) return *many;
   const auto* none = attribute<Integers>(name);  // an array without elements is of any type
@@ -94,9 +94,9 @@ Numbers OperatorView::numbers(const std::string& name) const {
   return {};
 }
 
-std::string OperatorView::text(const std::string& name,
-                               const std::optional<std::string>& otherwise) const {
-  if (otherwise && !has_attribute(name)) return *otherwise;
+std::string OperatorView::text(std::string_view name,
+                               std::optional<std::string_view> otherwise) const {
+  if (otherwise && !has_attribute(name)) return std::string(*otherwise);
   const auto* value = attribute<std::string>(name);
   require(value != nullptr, name);
   return *value;
@@ -108,7 +108,7 @@ std::size_t OperatorView::axis(std::int64_t given, std::size_t rank) const {
   return static_cast<std::size_t>(given < 0 ? given + size : given);
 }
 
-void OperatorView::give(const std::string& name, const Shape& shape, int dtype, std::size_t index) {
+void OperatorView::give(std::string_view name, const Shape& shape, int dtype, std::size_t index) {
   if (outputs(name) == 0) return;
   Value& value = output(name, index);
   if (!value.has_shape) {
@@ -125,14 +125,14 @@ void OperatorView::give(const std::string& name, const Shape& shape, int dtype, 
   }
 }
 
-void OperatorView::give_contents(const std::string& name, const Value& from) {
+void OperatorView::give_contents(std::string_view name, const Value& from) {
   Value& value = output(name);
   value.data = from.data;
   value.data_dtype = from.data_dtype;
 }
 
 template <typename Number>
-void OperatorView::give_contents(const std::string& name, const std::vector<Number>& numbers) {
+void OperatorView::give_contents(std::string_view name, const std::vector<Number>& numbers) {
   std::string& bytes = changed_->decoded.emplace_back(numbers.size() * sizeof(Number), '\0');
   if (!numbers.empty()) std::memcpy(bytes.data(), numbers.data(), bytes.size());
   Value& value = output(name);
@@ -140,14 +140,18 @@ void OperatorView::give_contents(const std::string& name, const std::vector<Numb
   value.data_dtype = std::is_same_v<Number, double> ? kFloat64 : kInt64;
 }
 
-template void OperatorView::give_contents(const std::string&, const Integers&);
-template void OperatorView::give_contents(const std::string&, const Numbers&);
+template void OperatorView::give_contents(std::string_view, const Integers&);
+template void OperatorView::give_contents(std::string_view, const Numbers&);
 
-void OperatorView::unsupported(const std::string& what) const {
-  throw Error(ErrorCode::Unsupported, "'" + path_ + "' " + where_ + " " + what);
+void OperatorView::fail(std::string_view what, std::string_view more) const {
+  refuse_program(path_, where() + " is damaged: " + std::string(what) + std::string(more));
 }
 
-void OperatorView::no_kernel(const std::string& what) const {
+void OperatorView::unsupported(std::string_view what) const {
+  throw Error(ErrorCode::Unsupported, "'" + path_ + "' " + where() + " " + std::string(what));
+}
+
+void OperatorView::no_kernel(std::string_view what) const {
   // The first output, or of Paddle's operators the one that is not of training.
   const Argument* given = nullptr;
   for (const auto& [name, values] : op_.outputs) {
@@ -158,10 +162,10 @@ void OperatorView::no_kernel(const std::string& what) const {
   if (given != nullptr && (*given)[0] != kNone) {
     gives = ", which gives '" + printable(graph_.values[(*given)[0]].name) + "'";
   }
-  throw Error(ErrorCode::Unsupported, "'" + path_ + "': the native engine has no " + what + " (" +
-                                          printable(plain_type(graph_, op_)) + gives +
-                                          "); use engine " +
-                                          (is_onnx() ? "onnxruntime" : "paddle"));
+  throw Error(ErrorCode::Unsupported,
+              "'" + path_ + "': the native engine has no " + std::string(what) + " (" +
+                  printable(plain_type(graph_, op_)) + gives + "); use engine " +
+                  (is_onnx() ? "onnxruntime" : "paddle"));
 }
 
 }  // namespace lenet

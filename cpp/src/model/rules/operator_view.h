@@ -4,9 +4,9 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -18,45 +18,47 @@ namespace lenet {
 /// is what it is then; without that it is an error.
 class OperatorView {
  public:
-  /// All are to outlive the view. \param where for errors, such as "operator 3 (relu)"
+  /// Both are to outlive the view. \param at the operator's index
   /// \param changed the same graph, to give outputs; null: it is only read
-  OperatorView(const Graph& graph, const Operator& op, const std::string& where,
-               const std::string& path, Graph* changed = nullptr)
-      : graph_(graph), op_(op), where_(where), path_(path), changed_(changed) {}
+  OperatorView(const Graph& graph, std::size_t at, const std::string& path,
+               Graph* changed = nullptr)
+      : graph_(graph), op_(graph.operators[at]), at_(at), path_(path), changed_(changed) {}
 
   bool is_onnx() const { return graph_.dialect == Dialect::Onnx; }
   std::int64_t opset() const { return graph_.opset; }
   const std::string& type() const { return op_.type; }
+  /// For errors, such as "operator 3 (relu)".
+  std::string where() const { return "operator " + std::to_string(at_) + " (" + op_.type + ")"; }
 
-  bool has(const std::string& name) const { return count(name) > 0; }
-  std::size_t count(const std::string& name) const { return argument(op_.inputs, name).size(); }
-  std::size_t outputs(const std::string& name) const { return argument(op_.outputs, name).size(); }
-  const Value& in(const std::string& name, std::size_t index = 0) const {
+  bool has(std::string_view name) const { return count(name) > 0; }
+  std::size_t count(std::string_view name) const { return argument(op_.inputs, name).size(); }
+  std::size_t outputs(std::string_view name) const { return argument(op_.outputs, name).size(); }
+  const Value& in(std::string_view name, std::size_t index = 0) const {
     return value(op_.inputs, name, index);
   }
-  const Value& declared(const std::string& name) const { return value(op_.outputs, name, 0); }
+  const Value& declared(std::string_view name) const { return value(op_.outputs, name, 0); }
   /// Whether the model fixes the contents of all inputs.
   bool is_constant() const;
 
   /// The one of several names that this operator has, of an attribute or input: dialects differ.
   /// The last where it has none.
-  std::string present(std::initializer_list<const char*> names) const;
+  const char* present(std::initializer_list<const char*> names) const;
   std::size_t attributes() const { return op_.attributes.size(); }
-  bool has_attribute(const std::string& name) const { return op_.attributes.count(name) > 0; }
-  bool is_given(const std::string& name) const { return has_attribute(name) || has(name); }
+  bool has_attribute(std::string_view name) const { return op_.attributes.count(name) > 0; }
+  bool is_given(std::string_view name) const { return has_attribute(name) || has(name); }
   /// An attribute or a constant input.
-  Integers integers(const std::string& name, const std::optional<Integers>& otherwise = {}) const;
+  Integers integers(std::string_view name, std::optional<Integers> otherwise = {}) const;
   /// The same, or nothing when it is an input that the program does not fix.
-  std::optional<Integers> known_integers(const std::string& name) const;
-  std::int64_t integer(const std::string& name, std::optional<std::int64_t> otherwise = {}) const;
-  bool flag(const std::string& name, std::optional<bool> otherwise = {}) const;
+  std::optional<Integers> known_integers(std::string_view name) const;
+  std::int64_t integer(std::string_view name, std::optional<std::int64_t> otherwise = {}) const;
+  bool flag(std::string_view name, std::optional<bool> otherwise = {}) const;
   /// An attribute or a constant input.
-  double number(const std::string& name, std::optional<double> otherwise = {}) const;
+  double number(std::string_view name, std::optional<double> otherwise = {}) const;
   /// An attribute, of one number or an array; empty when that has no elements.
-  Numbers numbers(const std::string& name) const;
-  std::string text(const std::string& name, const std::optional<std::string>& otherwise = {}) const;
+  Numbers numbers(std::string_view name) const;
+  std::string text(std::string_view name, std::optional<std::string_view> otherwise = {}) const;
   /// The constant that is an attribute, of ONNX.
-  const Value& tensor(const std::string& name) const {
+  const Value& tensor(std::string_view name) const {
     return graph_.values.at(static_cast<std::size_t>(integer(name)));
   }
   /// An axis of a tensor of that rank, counted from the front; a negative one counts from the end.
@@ -64,49 +66,48 @@ class OperatorView {
 
   /// Says what an output is; where it is declared, it must have been declared so. Nothing when the
   /// output is left out.
-  void give(const std::string& name, const Shape& shape, int dtype, std::size_t index = 0);
-  void give_like(const std::string& name, const Value& like) { give(name, like.shape, like.dtype); }
+  void give(std::string_view name, const Shape& shape, int dtype, std::size_t index = 0);
+  void give_like(std::string_view name, const Value& like) { give(name, like.shape, like.dtype); }
   /// The output `Out`, whose element type is that of the input `X`.
   void give_shape(const Shape& shape) { give("Out", shape, in("X").dtype); }
   /// Gives an output the contents of another value, which has as many values.
-  void give_contents(const std::string& name, const Value& from);
+  void give_contents(std::string_view name, const Value& from);
   /// Gives an output Integers or Numbers.
   template <typename Number>
-  void give_contents(const std::string& name, const std::vector<Number>& numbers);
+  void give_contents(std::string_view name, const std::vector<Number>& numbers);
   /// Adds to the work that one image costs.
   void count_work(double multiply_adds) { work_ += multiply_adds; }
   double work() const { return work_; }
 
-  void require(bool condition, const std::string& what) const {
-    if (!condition) fail(what);
+  /// \param more of the message, so that it is made only where it is needed
+  void require(bool condition, std::string_view what, std::string_view more = {}) const {
+    if (!condition) fail(what, more);
   }
-  [[noreturn]] void fail(const std::string& what) const {
-    refuse_program(path_, where_ + " is damaged: " + what);
-  }
+  [[noreturn]] void fail(std::string_view what, std::string_view more = {}) const;
   /// \throws Error Unsupported: the program is sound, but asks for what no engine here runs.
-  [[noreturn]] void unsupported(const std::string& what) const;
+  [[noreturn]] void unsupported(std::string_view what) const;
   /// \throws Error Unsupported: the native engine has no `what`. Graphs of ONNX are checked for it
   ///   alone, so rules say so too.
-  [[noreturn]] void no_kernel(const std::string& what) const;
-  void supports(bool condition, const std::string& what) const {
+  [[noreturn]] void no_kernel(std::string_view what) const;
+  void supports(bool condition, std::string_view what) const {
     if (!condition) no_kernel(what);
   }
 
  private:
   /// Null when there is none of that name, or it is stored in another way.
   template <typename Stored>
-  const Stored* attribute(const std::string& name) const {
+  const Stored* attribute(std::string_view name) const {
     const auto found = op_.attributes.find(name);
     return found == op_.attributes.end() ? nullptr : std::get_if<Stored>(&found->second.value);
   }
   /// Empty when it is left out.
-  static const Argument& argument(const Arguments& arguments, const std::string& name);
-  const Value& value(const Arguments& arguments, const std::string& name, std::size_t index) const;
-  Value& output(const std::string& name, std::size_t index = 0);
+  static const Argument& argument(const Arguments& arguments, std::string_view name);
+  const Value& value(const Arguments& arguments, std::string_view name, std::size_t index) const;
+  Value& output(std::string_view name, std::size_t index = 0);
 
   const Graph& graph_;
   const Operator& op_;
-  const std::string& where_;
+  std::size_t at_;
   const std::string& path_;
   Graph* changed_;
   double work_ = 0;

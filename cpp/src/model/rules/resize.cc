@@ -66,7 +66,7 @@ void infer_pad(OperatorView& op) {
 void infer_pixel_shuffle(OperatorView& op) {
   Shape shape = op.in("X").shape;
   const Layout at = layout_of(op, shape);
-  const std::string name = op.present({"upscale_factor", "downscale_factor"});
+  const std::string_view name = op.present({"upscale_factor", "downscale_factor"});
   const bool up = name == "upscale_factor";
   const std::int64_t factor = op.integer(name);
   op.require(factor >= 1 && factor <= kMaxFactor, name);

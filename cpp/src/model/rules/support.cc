@@ -38,11 +38,11 @@ double volume(const Shape& shape) {
 
 void require_range(const OperatorView& op, const Integers& values, std::size_t count,
                    std::int64_t least, std::int64_t most, const char* name) {
-  op.require(values.size() == count, std::string("the number of ") + name);
+  op.require(values.size() == count, "the number of ", name);
   for (const std::int64_t value : values) op.require(value >= least && value <= most, name);
 }
 
-bool channels_last(const OperatorView& op, const std::string& name) {
+bool channels_last(const OperatorView& op, std::string_view name) {
   if (op.is_onnx()) return false;
   const std::string layout = op.text(name);
   op.require(has_word("NCHW AnyLayout NHWC", layout), name);
@@ -79,8 +79,8 @@ Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b) {
   return shape;
 }
 
-void require_vector(const OperatorView& op, const std::string& name, std::int64_t size) {
-  op.require(!op.has(name) || fits(op.in(name).shape, {size}), "the shape of " + name);
+void require_vector(const OperatorView& op, std::string_view name, std::int64_t size) {
+  op.require(!op.has(name) || fits(op.in(name).shape, {size}), "the shape of ", name);
 }
 
 void give_rearranged(OperatorView& op, const Shape& shape) {
@@ -118,8 +118,8 @@ void give_list(OperatorView& op, const Integers& values) {
   op.give_contents("Out", values);
 }
 
-int dtype_named(const OperatorView& op, const std::string& name) {
-  static const std::map<std::string, int> dtypes = {
+int dtype_named(const OperatorView& op, std::string_view name) {
+  static const std::map<std::string_view, int> dtypes = {
       {"bool", kBool},       {"int32", kInt32},     {"int64", kInt64}, {"float16", kFloat16},
       {"float32", kFloat32}, {"float64", kFloat64}, {"uint8", kUint8},
   };

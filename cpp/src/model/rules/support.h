@@ -49,7 +49,7 @@ void require_range(const OperatorView& op, const Integers& values, std::size_t c
                    std::int64_t least, std::int64_t most, const char* name);
 
 /// Whether the channels come last; the layout must be one of the two. ONNX has none.
-bool channels_last(const OperatorView& op, const std::string& name);
+bool channels_last(const OperatorView& op, std::string_view name);
 
 /// The number of channels of a tensor that has data_layout or data_format.
 std::int64_t channels_of(const OperatorView& op, const Shape& shape);
@@ -68,7 +68,7 @@ Layout layout_of(const OperatorView& op, const Shape& shape);
 Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b);
 
 /// An optional argument that must be a vector of that size.
-void require_vector(const OperatorView& op, const std::string& name, std::int64_t size);
+void require_vector(const OperatorView& op, std::string_view name, std::int64_t size);
 
 /// The output of an operator that moves values but does not change them; of ONNX with the contents
 /// of its input, where the model fixes those.
@@ -92,6 +92,6 @@ std::pair<std::int64_t, std::int64_t> slice_bounds(std::int64_t start, std::int6
 void give_list(OperatorView& op, const Integers& values);
 
 /// The number of an element type in framework.proto.
-int dtype_named(const OperatorView& op, const std::string& name);
+int dtype_named(const OperatorView& op, std::string_view name);
 
 }  // namespace lenet

@@ -50,7 +50,7 @@ WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
   require_range(op, strides, 2, 1, kMaxStep, "strides");
   require_range(op, dilations, 2, 1, kMaxStep, "dilations");
   const bool onnx = op.is_onnx();
-  const std::string name = onnx ? "auto_pad" : "padding_algorithm";
+  const char* const name = onnx ? "auto_pad" : "padding_algorithm";
   const std::string mode = op.text(name, onnx ? "NOTSET" : "EXPLICIT");
   op.require(has_word(onnx ? "NOTSET VALID SAME_UPPER SAME_LOWER" : "EXPLICIT VALID SAME", mode),
              name);
