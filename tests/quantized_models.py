@@ -98,6 +98,10 @@ paddle.jit.save(layer, "classifier/inference", input_spec=spec)
         photo.resize((40, 30 + index)).save(folder / "photos" / f"{index:02}.png")
 
 
+def model_of(made, method):
+    return made / "inference_model" / f"lenet_{method}" / "lenet.pdmodel"
+
+
 def quantized_by_paddle(model_dir):
     """Have Paddle itself quantize LeNet; return the folder.
 

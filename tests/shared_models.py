@@ -52,6 +52,14 @@ def separate(name, num_classes=10, image_size=None):
     return once(f"{name}-{num_classes}-{image_size}-separate", make) / "model"
 
 
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 def both_formats(layer, shape, folder):
     """Export a layer for images of this shape as Paddle itself does; return both programs."""
     import paddle

@@ -120,7 +120,7 @@ TEST_CASE("a build without a library says which one it takes") {
 }
 
 TEST_CASE("PNG: depths, alpha over white, transparent colour" *
-          doctest::skip(!can_decode_png())) {  // test_classify_program.py has more
+          doctest::skip(!can_decode_png())) {  // test_image_files.py has more
   const auto pixels = [&](const std::string& file) { return kDecode(file).pixels; };
   // 16 bits: the high byte.
   CHECK(pixels(png(1, 2, 16, 0, "\0\x12\xff\xfe\x00"s)) == Bytes{0x12, 0xfe});
@@ -275,7 +275,7 @@ TEST_CASE("Resize: the size and the values") {
 }
 
 TEST_CASE("Resize: the filters") {
-  const Image row = numbered(1, 150);  // test_classify_program.py has the values
+  const Image row = numbered(1, 150);  // test_image_files.py has the values
   for (const auto filter : {Interpolation::Bilinear, Interpolation::Bicubic}) {
     for (const std::int64_t to : {1, 7, 40, 149, 151, 400}) {
       const Bytes across = resize(row, 1, to, filter).pixels;

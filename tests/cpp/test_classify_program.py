@@ -1,8 +1,6 @@
-"""lenet_classify from outside, and the C++ decoders beside Pillow's.
+"""lenet_classify from outside.
 
-Pixels come from Pillow by ``read_image``, probabilities from the logits that
-:class:`lenet_cpp.Predictor` gives and NumPy's exponentials. ``lenet_api_call``, one call of the
-C++ API as a program, gives tensors of any size; ``lenet_classify`` those that a model takes.
+Probabilities come from the logits that :class:`lenet_cpp.Predictor` gives and NumPy's exponentials.
 """
 
 import csv
@@ -10,13 +8,10 @@ import io
 import json
 import os
 import re
-import resource
 import shutil
 import signal
-import struct
 import subprocess
 import time
-import zlib
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -26,8 +21,9 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
+from digit_photos import photo
 from lenet_cpp.data import images as prepare
-from lenet_cpp.data.images import Normalize, Pipeline, Resize, ToCHW, digit
+from lenet_cpp.data.images import Normalize, Pipeline, ToCHW, digit
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 from numpy_reference import softmax
 
@@ -49,189 +45,7 @@ def run_program(run_program, classifier):
     return partial(run_program, program=classifier)
 
 
-@pytest.fixture
-def cpp_tensor(root, tmp_path, run_program):
-    """What C++ makes of an image with a pipeline; the line of its error when it refuses it."""
-    route = root / "build" / "lenet_api_call"
-    assert route.is_file(), f"{route} is missing: run ./test.sh, which builds it"
-
-    def cpp_tensor(pipeline, image, memory=resource.RLIM_INFINITY):
-        preprocess, output = tmp_path / "route.json", tmp_path / "route.npy"
-        pipeline.save(preprocess)
-        result = run_program(
-            *(f"image={image}", f"preprocess={preprocess}", f"output={output}"),
-            program=route,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)),
-        )
-        assert (result.returncode, result.stderr) == (0, "")
-        return np.load(output) if result.stdout.startswith("image ") else result.stdout.strip()
-
-    return cpp_tensor
-
-
-def raw(mode):
-    """The pixels as they are."""
-    channels = 1 if mode == "L" else 3
-    return Pipeline(mode, (Normalize(1.0, (0.0,) * channels, (1.0,) * channels), ToCHW()))
-
-
-def assert_same_bits(actual, expected):
-    assert isinstance(actual, np.ndarray), actual
-    assert actual.shape == expected.shape
-    assert actual.tobytes() == expected.tobytes()
-
-
-def photo(height, width, seed=0):
-    """Soft shapes with some noise, as photos have."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), np.uint8)
-    soft = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
-    noisy = soft.astype(int) + rng.integers(-10, 11, soft.shape)
-    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
-
-
-def chunk(kind, content):
-    checksum = struct.pack(">I", zlib.crc32(kind + content))
-    return struct.pack(">I", len(content)) + kind + content + checksum
-
-
-def png(width, height, depth, colour, data, *chunks):
-    """A PNG around ``data``, already compressed."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    chunks = (chunk(b"IHDR", header), *chunks, chunk(b"IDAT", data), chunk(b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def png_16(samples, colour, *chunks):
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-    height, width = samples.shape[:2]
-    return png(width, height, 16, colour, zlib.compress(rows), *chunks)
-
-
-# The same bits where nothing is resampled and the file keeps the pixels
-
-WIDTH, HEIGHT = 83, 61
-
-
-def deep(channels):
-    return np.random.default_rng(2).integers(0, 1 << 16, (HEIGHT, WIDTH, channels))
-
-
-def lossless():
-    """File name to content: each kind of pixel that the containers have."""
-    files = {}
-
-    def save(name, image, **options):
-        file = io.BytesIO()
-        image.save(file, {"pgm": "PPM"}.get(name[-3:], name[-3:]), **options)
-        files[name] = file.getvalue()
-
-    opaque, transparent = photo(HEIGHT, WIDTH), photo(HEIGHT, WIDTH)
-    alpha = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH), np.uint8)
-    transparent.putalpha(Image.fromarray(alpha))
-    white = Image.new("RGBA", (WIDTH, HEIGHT), "white")
-    white.putalpha(transparent.getchannel("A").point(lambda alpha: alpha * (alpha < 128)))
-    for mode in ("1", "L", "P", "RGB"):
-        save(f"{mode}.png", opaque.convert(mode))
-        save(f"{mode}.bmp", opaque.convert(mode))
-    for kind, image in (("", transparent), ("white_", white)):
-        save(f"{kind}LA.png", image.convert("LA"))
-        save(f"{kind}RGBA.png", image)
-        save(f"{kind}RGBA.bmp", image)
-    save("palette_alpha.png", transparent.quantize(64))
-    save("palette_colour.png", opaque.convert("P"), transparency=3)
-    save("RGB.ppm", opaque)
-    save("L.pgm", opaque.convert("L"))
-    for colour, channels in ((0, 1), (2, 3), (4, 2), (6, 4)):
-        files[f"16_bits_{channels}.png"] = png_16(deep(channels), colour)
-    sample = struct.pack(">H", int(deep(1)[3, 4, 0]))
-    files["16_bits_transparent.png"] = png_16(deep(1), 0, chunk(b"tRNS", sample))
-    bits = np.random.default_rng(3).integers(0, 256, (HEIGHT, 1 + (WIDTH + 3) // 4), np.uint8)
-    bits[:, 0] = 0
-    files["2_bits.png"] = png(WIDTH, HEIGHT, 2, 0, zlib.compress(bits.tobytes()))
-    return files
-
-
-LOSSLESS = lossless()
-
-
-@pytest.mark.parametrize("name", LOSSLESS)
-def test_same_bits(name, cpp_tensor, tmp_path):
-    file = tmp_path / name
-    file.write_bytes(LOSSLESS[name])
-    for pipeline in (raw("L"), raw("RGB")):
-        assert_same_bits(cpp_tensor(pipeline, file), pipeline(file))
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(orientation, cpp_tensor, tmp_path):
-    exif = Image.Exif()
-    exif[0x010F] = "a camera"
-    exif[0x0112] = orientation
-    image, file = photo(HEIGHT, WIDTH), tmp_path / "image"
-    image.save(file, "PNG", exif=exif)
-    assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
-    image.save(file, "JPEG", exif=exif)
-    assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-@pytest.mark.parametrize("size", [(375, 500), (17, 33), (1, 1)])
-def test_jpegs_have_pillow_s_bits(mode, size, cpp_tensor, tmp_path):
-    file = tmp_path / "image.jpg"
-    image = photo(*size).convert(mode)
-    more = {"quality": 30, "progressive": True}, {"restart_marker_rows": 1}, {"keep_rgb": True}
-    for options in (*({"quality": 90, "subsampling": i} for i in range(3)), *more):
-        image.save(file, **options)
-        with Image.open(file) as decoded:
-            expected = np.asarray(decoded.convert("RGB")).transpose(2, 0, 1)
-        assert_same_bits(cpp_tensor(raw("RGB"), file), expected.astype(np.float32))
-
-
-@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
-@pytest.mark.parametrize(
-    ("size", "target"),
-    [
-        *((size, {"short_side": 256}) for size in ((375, 500), (500, 375), (100, 131), (256, 300))),
-        ((700, 513), {"short_side": 64}),
-        ((90, 120), {"size": (41, 200)}),
-        ((333, 257), {"size": (28, 28)}),
-        ((300, 200), {"size": (99, 100)}),  # columns first, by one pixel
-        ((300, 200), {"size": (100, 100)}),
-        ((7, 1), {"size": (30, 20)}),
-    ],
-)
-def test_resized_as_by_pillow(size, target, interpolation, cpp_tensor, tmp_path):
-    image, file = photo(*size), tmp_path / "image.png"
-    image.save(file)
-    height, width = target.get("size") or (
-        int(side * target["short_side"] / min(size)) for side in size
-    )
-    method = Image.Resampling[interpolation.upper()]
-    if interpolation != "nearest":  # one pass after the other, whose order depends on the version
-        columns_first = size[0] - height > 2 * max(0, size[1] - width)
-        image = image.resize((size[1], height) if columns_first else (width, size[0]), method)
-    expected = np.asarray(image.resize((width, height), method)).transpose(2, 0, 1)
-    for mode in ("RGB", "BGR"):
-        pipeline = Pipeline(mode, (Resize(interpolation=interpolation, **target), *raw(mode).steps))
-        in_order = expected if mode == "RGB" else expected[::-1]
-        assert_same_bits(cpp_tensor(pipeline, file), in_order.astype(np.float32))
-
-
 DIGITS = read_mnist_dir(sample_dir()).test.images
-
-
-def on_paper(digit_pixels, side, height, width, seed):
-    """Dark ink on paper in uneven light, with noise."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:height, :width]
-    paper = 205 - 50 * np.sin(columns / width * 3 + seed) * rows / height
-    large = Image.fromarray(digit_pixels).resize((side, side), Image.Resampling.BICUBIC)
-    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
-    ink = np.zeros((height, width))
-    ink[top : top + side, left : left + side] = large
-    values = paper - ink * rng.uniform(0.2, 0.8) + rng.normal(0, rng.uniform(0, 9), ink.shape)
-    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="session")
@@ -240,9 +54,9 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("digits")
     Image.fromarray(DIGITS[0]).save(path / "a_mnist.png")
     Image.fromarray(255 - DIGITS[1]).save(path / "b_dark.PGM", "PPM")
-    for i, (side, height, width) in enumerate(((40, 60, 50), (280, 300, 400), (620, 700, 900))):
-        on_paper(DIGITS[2 + i], side, height, width, i).save(path / f"c_{i}.png")
-    on_paper(DIGITS[9], 500, 800, 600, 9).convert("RGB").save(path / "d.bmp")
+    for i, kind in enumerate(("small", "paper", "board", "far")):
+        photo(DIGITS[2 + i], kind, i).save(path / f"c_{i}.png")
+    photo(DIGITS[9], "paper", 9).convert("RGB").save(path / "d.bmp")
     (path / "notes.txt").write_text("no image")
     return path
 
@@ -270,7 +84,7 @@ def expected(model, files):
 def test_digits_have_the_same_bits(run_ok, model, files, tmp_path):
     run_ok(f"--model_dir={model}", f"--output_tensor={tmp_path / 'x.npy'}", *files)
     tensor = np.load(tmp_path / "x.npy")
-    assert_same_bits(tensor, digit().batch(files))
+    assert np.array_equal(tensor, digit().batch(files))
     # The first is MNIST's own; all have the digit's mass in the middle.
     assert np.array_equal(tensor[0, 0], DIGITS[0] / np.float32(255))
     rows = (tensor.sum(axis=(1, 3)) * np.arange(28)).sum(axis=1) / tensor.sum(axis=(1, 2, 3))
@@ -398,58 +212,6 @@ def test_logits_without_a_manifest(run_ok, model, files, expected, tmp_path):
     np.testing.assert_allclose(probabilities, expected.max(axis=1), rtol=1e-4)
 
 
-SCAN = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
-BAD = {
-    "zero bytes": ("is empty", b""),
-    "text": ("is not an image", b"hello"),
-    "PNG signature": ("cut short", b"\x89PNG\r\n\x1a\n"),
-    "20,000 x 20,000": ("has 20000 x 20000 pixels, over the limit",
-        png(20000, 20000, 8, 2, zlib.compress(bytes(1 << 20)))),
-    "JPEG of 65,500 x 65,500": ("over the limit",
-        b"\xff\xd8\xff\xc0\0\x0b\x08" + struct.pack(">HH", 65500, 65500)
-        + b"\x01\x01\x11\0" + SCAN + b"\xff\xd9"),
-    "JPEG of 101 scans": ("more than 100 scans", b"\xff\xd8" + 101 * SCAN + b"\xff\xd9"),
-    "BMP of 30,000 x 30,000": ("over the limit",
-        b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 30000, 30000, 1, 24, *[0] * 6)),
-    "PPM of 30,000 x 30,000": ("damaged", b"P6 30000 30000 255 x"),
-    "2 x 2 pixels that unpack to 256 MiB":
-        ("damaged", png(2, 2, 8, 2, zlib.compress(bytes(1 << 28), 1))),
-    "damaged PNG": ("is a damaged PNG: IDAT",
-        png(2, 2, 8, 0, zlib.compress(bytes(6))).replace(b"IDAT", b"IDAT\x79", 1)[:-1]),
-    "palette index out of range": ("damaged", png(1, 1, 8, 3, zlib.compress(b"\0\x09"))),
-    "16-bit PPM": ("65535", b"P6 1 1 65535 abcdef"),
-    "GIF": ("convert it to PNG", b"GIF89a"),
-    "WebP": ("is a WebP", b"RIFF\0\0\0\0WEBPVP8 "),
-    "TIFF": ("is a TIFF", b"II*\0\x08\0\0\0"),
-    "blank paper": ("found no digit", b"P5 30 30 255 " + bytes([200]) * 900),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_image(name, fails, model, cpp_tensor, tmp_path):
-    words, content = BAD[name]
-    code = UNSUPPORTED if name in {"GIF", "WebP", "TIFF"} else BAD_INPUT
-    file = tmp_path / "image"
-    file.write_bytes(content)
-    fails(code, f"'{file}'", f"--model_dir={model}", file)
-    if name == "blank paper":
-        fails(code, words, f"--model_dir={model}", file)
-    else:  # without the engine, in little memory: nothing is made of a size that a header claims
-        assert words in str(cpp_tensor(raw("L"), file, memory=1 << 27))
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.pgm"])
-def test_truncated_image(name, cpp_tensor, tmp_path):
-    file = tmp_path / name
-    photo(28, 28).convert("L").save(file)
-    content = file.read_bytes()
-    assert isinstance(cpp_tensor(raw("L"), file), np.ndarray)
-    last = len(content) - 1
-    for size in {*range(1, 40, 8), *range(40, last, last // 12), last}:
-        file.write_bytes(content[:size])
-        assert str(cpp_tensor(raw("L"), file)).startswith(f"BadInput '{file}' "), size
-
-
 @pytest.mark.parametrize(
     ("code", "words", "arguments"),
     [
@@ -459,6 +221,9 @@ def test_truncated_image(name, cpp_tensor, tmp_path):
         (FILE_NOT_FOUND, "missing.png", "--model_dir=MODEL DIGIT missing.png"),
         (FILE_NOT_FOUND, "no image in this folder", "--model_dir=MODEL empty"),
         (FILE_NOT_FOUND, "not a regular file", "--model_dir=MODEL pipe"),
+        (BAD_INPUT, "'blank.png': found no digit", "--model_dir=MODEL blank.png"),
+        (BAD_INPUT, "'two' is not an image", "--model_dir=MODEL two"),
+        (UNSUPPORTED, "convert it to PNG", "--model_dir=MODEL a.gif"),
         (BAD_INPUT, "names 2 classes, the model has 10", "--model_dir=MODEL --labels=two DIGIT"),
         (
             BAD_INPUT, "'sizes/1.png': the preprocessing gives [1, 1, 29, 29]",
@@ -472,8 +237,10 @@ def test_refusals(code, words, arguments, fails, model, files, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "two").write_text("one\ntwo\n")
     for i, side in enumerate((28, 29)):
-        photo(side, side).save(tmp_path / "sizes" / f"{i}.png")
-    raw("L").save(tmp_path / "raw.json")
+        Image.new("L", (side, side)).save(tmp_path / "sizes" / f"{i}.png")
+    Image.new("L", (30, 30), 200).save(tmp_path / "blank.png")
+    (tmp_path / "a.gif").write_bytes(b"GIF89a")
+    Pipeline("L", (Normalize(1.0, (0.0,), (1.0,)), ToCHW())).save(tmp_path / "raw.json")
     named = arguments.replace("MODEL", str(model)).replace("DIGIT", str(files[0]))
     fails(code, words, *named.split(), cwd=tmp_path)
 

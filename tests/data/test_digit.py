@@ -8,7 +8,6 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from digit_photos import KINDS, photo
-from pictures import read, refused
 from PIL import Image, ImageOps
 
 import lenet_cpp
@@ -16,6 +15,7 @@ from lenet_cpp.data import images
 from lenet_cpp.data.images import Digit, Normalize, Pipeline, ToCHW
 from lenet_cpp.data.mnist import load_mnist, sample_dir
 from lenet_cpp.formats.manifest import read_manifest, verify_checksums
+from pictures import read, refused
 
 
 def raw(size=28, box=20):

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from pictures import random_pixels, refused
 from PIL import Image
 
 import lenet_cpp
 from lenet_cpp import BadModel, Unsupported
 from lenet_cpp.data import images
 from lenet_cpp.data.images import CenterCrop, Digit, Normalize, Pipeline, Resize, ToCHW
+from pictures import random_pixels, refused
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -38,15 +38,16 @@ def raw(*steps):
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
-@pytest.mark.parametrize("shape", [(31, 57), (57, 31), (40, 40), (300, 20)])
+@pytest.mark.parametrize("shape", [(31, 57), (57, 31), (300, 200), (700, 513)])
 def test_image_steps_are_exactly_paddles(shape, interpolation):
     from paddle.vision import transforms
 
     image = Image.fromarray(random_pixels(*shape, 3))
     ours = raw(Resize(short_side=24, interpolation=interpolation))(image)
     assert np.array_equal(ours, transforms.Resize(24, interpolation)(image))
-    ours = raw(Resize(size=(33, 44), interpolation=interpolation))(image)
-    assert np.array_equal(ours, transforms.Resize((33, 44), interpolation)(image))
+    for size in ((33, 44), (200, 41), (300, 20), (99, 100), (100, 100)):  # columns first, or rows
+        ours = raw(Resize(size=size, interpolation=interpolation))(image)
+        assert np.array_equal(ours, transforms.Resize(size, interpolation)(image))
     crop = transforms.CenterCrop((17, 20))
     assert np.array_equal(raw(CenterCrop((17, 20)))(image), crop(image))
 

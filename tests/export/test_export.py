@@ -1,4 +1,4 @@
-"""Export: both formats, the softmax, the separate layout, and what must not happen to old files."""
+"""Export: both formats, the softmax, what is written beside them, and the command."""
 
 import hashlib
 import json
@@ -10,63 +10,16 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from exports import COMBINED, SEPARATE, images, infer, sha256sum_check, write_params
 
-import shared_models
 from lenet_cpp import errors, export, models
 from lenet_cpp.agreement import compare
 from lenet_cpp.cli.export_model import main
-from lenet_cpp.export import checks, inference_model, separate_layout
+from lenet_cpp.export import inference_model, separate_layout
 from lenet_cpp.formats import manifest
+from shared_models import contents
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "export_model.py"
-COMBINED = {
-    *("lenet.json", "lenet.pdmodel", "lenet.pdiparams"),
-    *("preprocess.json", "manifest.json", "SHA256SUMS"),
-}
-VARIABLES = [
-    f"{layer}.{part}"
-    for layer in ("conv2d_0", "conv2d_1", "linear_0", "linear_1", "linear_2")
-    for part in ("w_0", "b_0")
-]
-SEPARATE = {"__model__", *VARIABLES, "preprocess.json", "manifest.json", "SHA256SUMS"}
-
-
-def images(batch):
-    return np.random.default_rng(batch).random((batch, 1, 28, 28), dtype=np.float32)
-
-
-def infer(folder, x, format_="pdmodel"):
-    if format_ == "__model__":
-        return shared_models.infer(folder, None, x)
-    return shared_models.infer(folder / f"lenet.{format_}", folder / "lenet.pdiparams", x)
-
-
-def contents(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
-def sha256sum_check(folder):
-    command = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
-    return subprocess.run(command, cwd=folder, check=False, capture_output=True).returncode
-
-
-@pytest.fixture(scope="session")
-def combined(params, tmp_path_factory):
-    return export.export_model(params, tmp_path_factory.mktemp("combined") / "lenet")
-
-
-@pytest.fixture(scope="session")
-def softmax(params, tmp_path_factory):
-    return export.export_model(params, tmp_path_factory.mktemp("softmax"), softmax=True)
-
-
-@pytest.fixture(scope="session")
-def separate(combined, tmp_path_factory):
-    return separate_layout.write_separate(combined.folder, tmp_path_factory.mktemp("separate"))
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -195,119 +148,6 @@ def test_static_mode_is_refused(params, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_separate_layout(combined, separate, layer):
-    assert {path.name for path in separate.folder.iterdir()} == SEPARATE
-    assert {path.name for path in separate.files} == SEPARATE
-    assert sha256sum_check(separate.folder) == 0
-    x = images(3)
-    found = infer(separate.folder, x, "__model__")
-    assert np.array_equal(found, infer(combined.folder, x))
-    assert compare(layer(paddle.to_tensor(x)).numpy(), found).agrees
-    assert separate.manifest.topology == "lenet"
-    assert set(separate.manifest.models) == {"__model__"}
-
-
-def test_separate_files_hold_the_parameters(separate, layer):
-    values = [value.numpy() for value in layer.state_dict().values()]
-    for name, value in zip(VARIABLES, values, strict=True):
-        stored = (separate.folder / name).read_bytes()
-        assert stored.endswith(value.tobytes())
-        assert 0 < len(stored) - value.nbytes < 64
-
-
-def test_combining_restores_every_byte(combined, separate, tmp_path):
-    result = separate_layout.combine_separate(separate.folder, tmp_path)
-    names = COMBINED - {"lenet.json"}
-    assert {path.name for path in tmp_path.iterdir()} == names
-    for name in ("lenet.pdmodel", "lenet.pdiparams"):
-        assert (tmp_path / name).read_bytes() == (combined.folder / name).read_bytes()
-    assert result.manifest.classes == combined.manifest.classes
-    assert sha256sum_check(tmp_path) == 0
-
-
-def test_a_guides_model_without_manifest(layer, tmp_path):
-    """What the guide's own commands write is converted and back, with its call stacks and all."""
-    code = (
-        "import paddle, sys; from lenet_cpp import models; net = models.build('lenet');"
-        "s = paddle.static.InputSpec([None, 1, 28, 28], name='x');"
-        "paddle.jit.save(paddle.jit.to_static(net, input_spec=[s]), sys.argv[1])"
-    )
-    source = tmp_path / "inference_model" / "lenet"
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, str(source)],
-        env=os.environ | {"FLAGS_enable_pir_api": "0"},
-        check=True,
-        capture_output=True,
-    )
-    apart = separate_layout.write_separate(source, tmp_path / "apart")
-    written = apart.manifest
-    assert (written.name, written.topology, written.softmax) == ("lenet", None, None)
-    assert written.classes == ()
-    separate_layout.combine_separate(tmp_path / "apart", tmp_path / "back")
-    for suffix in (".pdmodel", ".pdiparams"):
-        written = (tmp_path / "back" / f"lenet{suffix}").read_bytes()
-        assert written == source.with_suffix(suffix).read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("name", "damage", "said"),
-    [
-        ("linear_1.b_0", None, r"lacks files of variables: linear_1\.b_0"),
-        ("linear_1.b_0", lambda old, _: old[:-4], "damaged"),
-        ("linear_1.b_0", lambda old, _: old + b"\0" * 4, "damaged"),
-        (
-            "linear_1.b_0",
-            lambda _, files: files["linear_2.w_0"],
-            r"linear_1\.b_0 is \[84, 10\], expected \[84\]",
-        ),
-        ("linear_1.b_0", lambda *_: np.random.default_rng(0).bytes(300), "damaged"),
-        ("__model__", lambda *_: np.random.default_rng(0).bytes(300), "damaged"),
-    ],
-)
-def test_damaged_separate_layouts(separate, tmp_path, name, damage, said):
-    source = tmp_path / "source"
-    source.mkdir()
-    files = contents(separate.folder)
-    files[name] = damage and damage(files[name], files)
-    for file, content in files.items():
-        if content is not None:
-            (source / file).write_bytes(content)
-    with pytest.raises(errors.BadModel, match=rf"{name}"):  # the checksums say it first
-        separate_layout.combine_separate(source, tmp_path / "out")
-    for file in ("SHA256SUMS", "manifest.json"):
-        (source / file).unlink()
-    with pytest.raises(errors.BadModel, match=said):
-        separate_layout.combine_separate(source, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_truncated_combined_parameters(combined, tmp_path):
-    """Paddle itself loads them without a word."""
-    for name, end in (("lenet.pdmodel", None), ("lenet.pdiparams", -4)):
-        (tmp_path / name).write_bytes((combined.folder / name).read_bytes()[:end])
-    with pytest.raises(errors.BadModel, match=r"lenet\.pdiparams"):
-        separate_layout.write_separate(tmp_path / "lenet.pdmodel", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_crash_of_paddle_is_an_error(separate, tmp_path, monkeypatch):
-    crash = tmp_path / "path"
-    crash.mkdir()
-    (crash / "paddle.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
-    monkeypatch.setattr(sys, "path", [str(crash), *sys.path])
-    with pytest.raises(errors.BadModel, match="SIGSEGV"):
-        separate_layout.combine_separate(separate.folder, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def write_params(path, layer, **changes):
-    state = {key: value.numpy() for key, value in layer.state_dict().items()}
-    for key, value in changes.items():
-        state[key.replace("__", ".")] = value
-    paddle.save({key: value for key, value in state.items() if value is not None}, str(path))
-    return path
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_parameters_that_are_not_finite_are_refused(layer, tmp_path, value):
     bias = np.zeros(10, "float32")
@@ -316,114 +156,6 @@ def test_parameters_that_are_not_finite_are_refused(layer, tmp_path, value):
     with pytest.raises(errors.BadModel, match=r"linear3\.bias is not finite"):
         export.export_model(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.fixture
-def older(params, tmp_path):
-    """An export of other parameters, and a file of the user's."""
-    folder = tmp_path / "older"
-    state = paddle.load(str(params))
-    state["linear3.bias"] = state["linear3.bias"] + 1
-    paddle.save(state, str(tmp_path / "older.pdparams"))
-    export.export_model(tmp_path / "older.pdparams", folder)
-    (folder / "notes.txt").write_text("mine")
-    return folder
-
-
-def test_export_with_other_outputs_is_not_installed(params, older, monkeypatch):
-    before = contents(older)
-    run = checks.run_model
-
-    def run_with_a_fault(*arguments):
-        runs = run(*arguments)
-        runs.outputs[1][0][2, 3] += 3e-5 * max(1, np.abs(runs.outputs[1][0][2]).max())
-        return runs
-
-    monkeypatch.setattr(checks, "run_model", run_with_a_fault)
-    with pytest.raises(errors.BadModel, match="does not compute what the layer computes"):
-        export.export_model(params, older)
-    assert contents(older) == before
-    with pytest.raises(errors.BadModel):
-        export.export_model(params, older.parent / "new" / "folder")
-    assert not (older.parent / "new").exists()
-
-
-@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("moves", [0, 2, 4])
-def test_interrupted_installation_is_undone(params, older, monkeypatch, failure, moves):
-    # Of one format only, so that the new export has a file that the older has not.
-    export.export_model(older.parent / "older", older, name="lenet", formats=["pdmodel"])
-    before = contents(older)
-    replace = Path.replace
-    left = [moves]
-
-    def failing_replace(self, target):
-        if self.parent.name.startswith(".export-") and target.parent == older:
-            left[0] -= 1
-            if left[0] == -1:
-                raise failure
-        return replace(self, target)
-
-    monkeypatch.setattr(Path, "replace", failing_replace)
-    with pytest.raises(type(failure)):
-        export.export_model(params, older)
-    monkeypatch.undo()
-    assert left[0] == -1
-    assert contents(older) == before
-    assert sha256sum_check(older) == 0
-
-
-def test_half_of_an_installation_is_noticed(params, older, monkeypatch):
-    """What a process killed at any moment leaves does not fit the checksums beside it."""
-    replace = Path.replace
-    moved = []
-
-    def watched_replace(self, target):
-        result = replace(self, target)
-        if target.parent == older:
-            moved.append(target.name)
-            if target.name != "SHA256SUMS":
-                with pytest.raises(errors.BadModel):
-                    manifest.verify_checksums(older)
-        return result
-
-    monkeypatch.setattr(Path, "replace", watched_replace)
-    export.export_model(params, older)
-    assert set(moved) == COMBINED
-    assert moved[-2:] == ["manifest.json", "SHA256SUMS"]
-
-
-def test_replacement_leaves_nothing_stale(params, older, layer):
-    (older / "lenet.pdiparams.info").write_bytes(b"from jit.save")
-    export.export_model(params, older, formats=["pdmodel"])
-    assert {path.name for path in older.iterdir()} == COMBINED - {"lenet.json"} | {"notes.txt"}
-    assert sha256sum_check(older) == 0
-    x = images(3)
-    found = infer(older, x)
-    assert compare(layer(paddle.to_tensor(x)).numpy(), found).agrees
-
-
-def test_damaged_export_is_replaced(params, older):
-    (older / "manifest.json").write_text("{")
-    export.export_model(params, older)
-    assert sha256sum_check(older) == 0
-
-
-def test_folders_of_others_are_refused(params, older, tmp_path):
-    before = contents(older)
-    with pytest.raises(errors.BadInput, match="'lenet'"):
-        export.export_model(params, older, name="digits")
-    assert contents(older) == before
-    foreign = tmp_path / "foreign"
-    foreign.mkdir()
-    (foreign / "manifest.json").write_text('{"name": "an app"}')
-    with pytest.raises(errors.BadInput, match="not ours"):
-        export.export_model(params, foreign)
-    assert list(contents(foreign)) == ["manifest.json"]
-    with pytest.raises(errors.BadInput, match="is a file"):
-        export.export_model(params, older / "notes.txt")
-    with pytest.raises(errors.BadInput, match="another output folder"):
-        separate_layout.write_separate(older, older)
 
 
 @pytest.mark.parametrize(
@@ -487,22 +219,3 @@ def test_command_errors(layer, tmp_path, capsys, monkeypatch):
         assert output.err.count("\n") == 1
         assert output.out == ""
     assert {path.name for path in tmp_path.iterdir()} == {"bad.pdparams", "file", "good.pdparams"}
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--format", "onnx"],
-        ["--soft"],
-        ["--combine", "x", "--softmax"],
-        ["--combine", "x", "--format", "json"],
-        ["--combine", "x", "-p", "y"],
-        ["one", "extra"],
-    ],
-)
-def test_command_usage(arguments, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert " error: " in line

@@ -1,16 +1,6 @@
 """Quantization: what docs/quantization.md says to type, and what came of it."""
 
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from contextlib import nullcontext
-from dataclasses import asdict, replace
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,18 +8,15 @@ from PIL import Image
 
 import lenet_cpp
 from lenet_cpp import quantize as quantization
-from lenet_cpp._base.worker import PROGRAM_DESC, call
-from lenet_cpp.cli import quantize as command
 from lenet_cpp.data.images import imagenet
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input, write_idx
-from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.export import convert_model
+from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.formats.manifest import read_manifest, verify_checksums
 from lenet_cpp.formats.tensors import read_combined
-from lenet_cpp.quantize import Quality, QuantizationSettings, deployed, int8_weights, sensitivity
+from lenet_cpp.quantize import QuantizationSettings, deployed, sensitivity
 from lenet_cpp.quantize.deployed import Deployed
-from quantized_models import NETWORK, ROOT, quantized_by_page
-from shared_models import infer
+from quantized_models import ROOT, model_of
+from shared_models import contents, infer
 
 METHODS = tuple(quantization.METHODS)
 WEIGHTS = {
@@ -43,35 +30,8 @@ ROUTES = ("paddle.inference", "lenet_cpp", "native", "C++ program")
 
 
 @pytest.fixture(scope="module")
-def made(program, pytestconfig):
-    """A folder in which the commands of the page's first half were typed."""
-    return quantized_by_page(program, whole=pytestconfig.getoption("nightly"))
-
-
-@pytest.fixture(scope="module")
 def report(made):
     return json.loads((made / "quantization.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def sample():
-    return quantization.mnist_images(sample_dir(), 128)
-
-
-@pytest.fixture(scope="module")
-def mnist_test():
-    return read_mnist_dir(sample_dir()).test
-
-
-@pytest.fixture
-def residual(tmp_path):
-    """A network of one's own, as commands take it."""
-    (tmp_path / "residual.py").write_text(NETWORK, encoding="utf-8")
-    return f"{tmp_path}/residual.py:SPEC"
-
-
-def model_of(made, method):
-    return made / "inference_model" / f"lenet_{method}" / "lenet.pdmodel"
 
 
 def paddle_logits(program, images, *, int8):
@@ -91,10 +51,6 @@ def parameters(program):
 
     names = [v.name for v in parsed(program).list_vars() if is_persistable(v)]
     return read_combined(program.with_suffix(".pdiparams"), names)
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -221,19 +177,6 @@ def test_a_classifier_that_no_registry_has(made):
     assert probability == pytest.approx(found[0].max(), abs=0.05)
 
 
-def test_what_needs_the_network_says_so(made, tmp_path, residual):
-    with quantization.open_source(model_dir=made / "classifier") as source:
-        images = quantization.own_images(source, made / "photos")
-        with pytest.raises(Unsupported, match=r"dygraph-qat builds the network again.*--model"):
-            quantization.quantize(source, images, "dygraph-qat", tmp_path / "out")
-    with (
-        quantization.open_source(residual, model_dir=made / "classifier") as source,
-        pytest.raises(Unsupported, match=r"ends in a softmax, which static-qat would leave out"),
-    ):
-        quantization.quantize(source, images, "static-qat", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_network_of_ones_own_by_training(tmp_path, residual):
     with quantization.open_source(residual, seed=0) as source:
         images, again = (quantization.own_images(source, None, 8, 8) for _ in range(2))
@@ -279,6 +222,25 @@ def test_images_of_ones_own(made, tmp_path):
                 quantization.own_images(source, tmp_path / f"{name}.npy")
         with pytest.raises(FileNotFound, match="does not exist"):
             quantization.own_images(source, tmp_path / "no")
+
+
+def test_without_the_switch_nothing_is_int8(made, mnist_test):
+    model = Deployed(model_of(made, "dygraph-ptq"), "fp32")
+    _, found = deployed.outputs(model, mnist_test.images[:1])
+    assert sum(whole for whole, _ in found.values()) == 0
+    assert sum(total for _, total in found.values()) == 5
+
+
+def test_primitives_are_read_from_either_form_of_onednns_record():
+    printed = """
+onednn_verbose,v1,info,cpu,runtime:OpenMP,nthr:1
+onednn_verbose,v1,primitive,create:cache_miss,cpu,convolution,jit,forward,src_s8::b wei_s8::b,,,1
+onednn_verbose,v1,primitive,exec,cpu,convolution,jit_int8:vnni,forward,src_u8::a wei_s8:a:b,,a,1
+onednn_verbose,v1,primitive,exec,cpu,inner_product,brg:avx512,forward,src:s8::a wei:s8:a:b,,,x,1
+onednn_verbose,exec,cpu,inner_product,gemm:jit,forward,src_f32::b wei_f32::b dst_f32::b,,,x,0.1
+onednn_verbose,exec,cpu,reorder,jit:uni,undef,src_f32::b dst_s8::b,,,x,0.1
+"""
+    assert deployed.parse_primitives(printed) == {"convolution": (1, 1), "inner_product": (1, 2)}
 
 
 def averages(program):
@@ -349,178 +311,6 @@ def test_sensitivity_of_a_residual_network(residual):
     assert shown[-1][1] == shown[-1][2]
 
 
-def without_cast(stored):
-    """Quantize once as the package does, but leave the weights as ``convert`` leaves them."""
-
-    def run(tasks, **_):
-        (task,) = tasks
-        if not stored.exists():
-            arguments = {"tasks": [asdict(task)]}
-            function = f"{__file__}:quantize_without_cast"
-            call(function, arguments, doing="x", variables=PROGRAM_DESC)
-            shutil.copytree(task.output, stored)
-        shutil.copytree(stored, task.output, dirs_exist_ok=True)
-
-    return run
-
-
-def quantize_without_cast(tasks, report):
-    from lenet_cpp.quantize import int8_weights, methods
-
-    int8_weights._cast = lambda *_: None
-    methods.quantize(tasks, report)
-
-
-def test_weights_left_in_float_are_refused(tmp_path, monkeypatch, sample):
-    """Without that check they are refused when they are run; test_precision.py shows why."""
-    monkeypatch.setattr(quantization, "run_tasks", without_cast(tmp_path / "stored"))
-    with quantization.open_source() as source:
-        with pytest.raises(BadModel, match=r"float32 in the program and float32 .* int8 was exp"):
-            quantization.quantize(source, sample, "dygraph-ptq", tmp_path / "out")
-        monkeypatch.setattr(quantization, "check_int8", lambda *_: [])
-        with pytest.raises(Unsupported, match="stored as float32"):
-            quantization.quantize(source, sample, "dygraph-ptq", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("values", [[0.5, 1], [1, 129], [np.nan, 1]])
-def test_weights_that_are_no_integers_are_not_cast(values):
-    tensor = np.asarray(values, np.float32)
-    scope = SimpleNamespace(find_var=lambda _: SimpleNamespace(get_tensor=lambda: tensor))
-    weight = SimpleNamespace(name="w", persistable=True, dtype="float32")
-    with pytest.raises(BadModel, match="w was to be quantized, but is not made of integers"):
-        int8_weights._cast(weight, scope, "m.pdmodel")
-
-
-def test_without_the_switch_nothing_is_int8(made, mnist_test):
-    model = Deployed(model_of(made, "dygraph-ptq"), "fp32")
-    _, found = deployed.outputs(model, mnist_test.images[:1])
-    assert sum(whole for whole, _ in found.values()) == 0
-    assert sum(total for _, total in found.values()) == 5
-
-
-def test_primitives_are_read_from_either_form_of_onednns_record():
-    printed = """
-onednn_verbose,v1,info,cpu,runtime:OpenMP,nthr:1
-onednn_verbose,v1,primitive,create:cache_miss,cpu,convolution,jit,forward,src_s8::b wei_s8::b,,,1
-onednn_verbose,v1,primitive,exec,cpu,convolution,jit_int8:vnni,forward,src_u8::a wei_s8:a:b,,a,1
-onednn_verbose,v1,primitive,exec,cpu,inner_product,brg:avx512,forward,src:s8::a wei:s8:a:b,,,x,1
-onednn_verbose,exec,cpu,inner_product,gemm:jit,forward,src_f32::b wei_f32::b dst_f32::b,,,x,0.1
-onednn_verbose,exec,cpu,reorder,jit:uni,undef,src_f32::b dst_s8::b,,,x,0.1
-"""
-    assert deployed.parse_primitives(printed) == {"convolution": (1, 1), "inner_product": (1, 2)}
-
-
-def test_a_model_that_cannot_be_run_is_reported_and_the_others_run(made, tmp_path, mnist_test):
-    models = [Deployed(path, "int8") for path in (tmp_path / "a", model_of(made, "static-ptq"))]
-    for route in ROUTES[:3]:
-        timing = {"batch_sizes": (1,), "seconds": 0.01}
-        (bad, good), _ = deployed.serve(models, mnist_test.images[:2], route, **timing)
-        assert isinstance(bad.error, FileNotFound), route
-        assert good.error is None
-        assert good.outputs.shape == (2, 10)
-        assert good.seconds.keys() == {"1"}
-
-
-@pytest.mark.parametrize(
-    ("correct", "equal", "error", "max_drop", "refused"),
-    [
-        (989, 990, 0.05, None, True),
-        (990, 991, 0.05, None, False),
-        (994, 990, 0.05, 0.0, True),
-        (989, 990, 0.05, 1.0, False),
-        (995, 995, 0.6, None, True),
-        (None, 500, 0.05, None, False),
-        (None, 989, 0.05, 1.0, True),
-        (None, 1000, 0.6, None, True),
-    ],
-)
-def test_what_loses_too_much(correct, equal, error, max_drop, refused):
-    accuracies = (None, None) if correct is None else (correct / 1000, 0.995)
-    drop = (1000 - equal if correct is None else 995 - correct) / 10
-    quality = Quality(1000, correct, *accuracies, equal, equal / 1000, drop, 1.0, error)
-    refusal = pytest.raises(BadModel, match="nothing was written") if refused else nullcontext()
-    with refusal:
-        deployed.check_quality("static-ptq", quality, max_drop)
-
-
-def test_bad_calibration_leaves_the_older_model(made, tmp_path, sample):
-    folder = Path(shutil.copytree(made / "inference_model" / "lenet_static-ptq", tmp_path / "old"))
-    before = contents(folder)
-    blind = replace(sample, calibration=np.full((8, 28, 28), 1, np.uint8))
-    settings = QuantizationSettings(algo="abs_max")
-    refusal = pytest.raises(BadModel, match=r"static-ptq: .* more than the 0\.5 points")
-    with refusal, quantization.open_source() as source:
-        quantization.quantize(source, blind, "static-ptq", folder, settings)
-    assert contents(folder) == before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        ([], 2, "give one of --method and --analyse"),
-        (["--method", "magic"], 2, "is not one of"),
-        (["--method", "all", "--analyse"], 2, "give one of"),
-        (["--method", "all", "--plot", "x.png"], 2, "--plot goes with --analyse"),
-        (["--analyse", "-o", "x"], 2, "writes no model"),
-        (["--method", "all", "--calibration-images", "0"], 2, "0 is not in the range"),
-        (["--method", "static-ptq", "--algo", "best"], 5, "calibrates by hist, KL, avg"),
-        (["--method", "dygraph-ptq", "--algo", "mse"], 5, "not 'mse'"),
-        (["--method", "static-qat", "--max-drop", "-1"], 5, "expected 0 or more"),
-        (["--method", "static-ptq", "--model", "lennet"], 5, "did you mean lenet or"),
-        (["--method", "static-ptq", "--model", "ResNet18"], 5, "needs its parameters"),
-        (["--method", "static-ptq", "--data-dir", "no"], 3, "there is no folder no"),
-        (["--method", "static-ptq", "--model-dir", "no"], 3, "no is not a model: no such files"),
-        (["--method", "static-ptq", "--calibration-images", "7000"], 5, "cannot draw 7000"),
-        (["--method", "static-ptq", "--params", "a", "--seed", "1"], 5, "give one"),
-        (["--method", "static-ptq", "--calibration", "no"], 3, "no does not exist"),
-        (["--method", "static-ptq", "--calibration", "no", "--data-dir", "no"], 5, "is MNIST"),
-    ],
-)
-def test_refusals_of_the_command(capsys, monkeypatch, tmp_path, arguments, code, said):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    try:
-        found = command.main(arguments)
-    except SystemExit as ended:
-        found = ended.code
-    assert said in capsys.readouterr().err
-    assert found == code
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_json_is_refused(tmp_path, model_dir):
-    for name in ("lenet.json", "lenet.pdiparams"):
-        shutil.copy(model_dir / name, tmp_path / name)
-    message = r"lenet\.json: Paddle quantizes \.pdmodel programs only.* lenet-cpp export"
-    for path in (tmp_path, tmp_path / "lenet.json"):
-        with pytest.raises(Unsupported, match=message), quantization.open_source(model_dir=path):
-            pass
-
-
-def test_a_float_model_is_not_overwritten(tmp_path, model_dir, sample):
-    folder = Path(shutil.copytree(model_dir, tmp_path / "float"))
-    before = contents(folder)
-    with pytest.raises(BadInput, match="holds a float model"), quantization.open_source() as source:
-        quantization.quantize(source, sample, "static-ptq", folder)
-    assert contents(folder) == before
-
-
-def test_a_quantized_model_is_not_quantized_again_nor_made_a_state_dict(made, tmp_path):
-    folder = made / "inference_model" / "lenet_static-ptq"
-    with pytest.raises(BadInput, match="quantized already"):
-        quantization.open_source(model_dir=folder).__enter__()
-    with pytest.raises(Unsupported, match=r"lenet\.pdmodel is quantized, and the network is not"):
-        convert_model(folder, tmp_path / "out", "pdparams")
-    assert not (tmp_path / "out").exists()
-
-
-def test_float_manifests_are_as_they_were(model_dir):
-    text = (model_dir / "manifest.json").read_text(encoding="utf-8")
-    assert "quantization" not in text
-    assert read_manifest(model_dir).quantization is None
-
-
 def test_calibration_images_keep_the_shares_of_the_classes(tmp_path):
     images = quantization.mnist_images(sample_dir(), 600)
     train = read_mnist_dir(sample_dir()).train
@@ -530,48 +320,3 @@ def test_calibration_images_keep_the_shares_of_the_classes(tmp_path):
     np.testing.assert_allclose(shares, np.bincount(train.labels) / len(train), atol=1 / 600)
     with pytest.raises(FileNotFound, match="train-images"):
         quantization.mnist_images(tmp_path, 10)
-
-
-@pytest.mark.parametrize("older", [True, False])
-def test_ctrl_c_leaves_what_was_there(made, tmp_path, older):
-    """Sent to all as a terminal does, and to the command alone as ``kill -INT`` does."""
-    folder = tmp_path / "model"
-    if older:
-        shutil.copytree(made / "inference_model" / "lenet_static-ptq", folder)
-    before = contents(folder) if older else None
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    command = [sys.executable, ROOT / "scripts" / "quantize.py", "--method", "dygraph-qat"]
-    command += ["--data-dir", sample_dir(), "--epochs", "1000", "--output-dir", folder]
-    with subprocess.Popen(
-        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "TMPDIR": str(scratch)}, start_new_session=True,
-    ) as process:  # fmt: skip
-        try:
-            end = time.monotonic() + 120
-            while not any(map(begins, children(process.pid))):
-                assert time.monotonic() < end, "the command did not get that far"
-                time.sleep(0.05)
-            assert list(folder.glob(".export-*"))
-            (child,) = children(process.pid)
-            (os.killpg if older else os.kill)(process.pid, signal.SIGINT)
-            out, err = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 130
-    assert err == "quantize.py: interrupted\n"
-    assert "wrote" not in out
-    assert not Path("/proc", child).exists()
-    assert (contents(folder) if folder.exists() else None) == before
-    assert list(scratch.iterdir()) == []
-
-
-def begins(pid):
-    """Tell whether a process is the worker and has Paddle; its training takes minutes."""
-    command, maps = (Path("/proc", pid, name).read_bytes() for name in ("cmdline", "maps"))
-    # Until a new process executes its program, its memory is that of the command.
-    return b"worker_main" in command and b"libpaddle" in maps
-
-
-def children(pid):
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()

@@ -1,0 +1,188 @@
+"""Images as C++ decodes and prepares them: the bits are Pillow's and those of the Python package.
+
+``lenet_api_call``, one call of the C++ API as a program, gives tensors of any size.
+"""
+
+import io
+import resource
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lenet_cpp.data.images import Normalize, Pipeline, ToCHW
+from pictures import png
+
+
+@pytest.fixture
+def cpp_tensor(root, tmp_path, run_ok):
+    """What C++ makes of an image with a pipeline; the line of its error when it refuses it."""
+    route = root / "build" / "lenet_api_call"
+    assert route.is_file(), f"{route} is missing: run ./test.sh, which builds it"
+
+    def cpp_tensor(pipeline, image, memory=resource.RLIM_INFINITY):
+        preprocess, output = tmp_path / "route.json", tmp_path / "route.npy"
+        pipeline.save(preprocess)
+        printed = run_ok(
+            *(f"image={image}", f"preprocess={preprocess}", f"output={output}"),
+            program=route,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)),
+        )
+        return np.load(output) if printed.startswith("image ") else printed.strip()
+
+    return cpp_tensor
+
+
+def raw(mode):
+    """The pixels as they are."""
+    channels = 1 if mode == "L" else 3
+    return Pipeline(mode, (Normalize(1.0, (0.0,) * channels, (1.0,) * channels), ToCHW()))
+
+
+def assert_same_bits(actual, expected):
+    assert isinstance(actual, np.ndarray), actual
+    assert actual.shape == expected.shape
+    assert actual.tobytes() == expected.tobytes()
+
+
+def photo(height, width, seed=0):
+    """Soft shapes with some noise, as photos have."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), np.uint8)
+    soft = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+    noisy = soft.astype(int) + rng.integers(-10, 11, soft.shape)
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+WIDTH, HEIGHT = 83, 61
+
+
+def deep(channels):
+    return np.random.default_rng(2).integers(0, 1 << 16, (HEIGHT, WIDTH, channels)).astype(">u2")
+
+
+def png_16(samples, colour, more=b""):
+    rows = b"".join(b"\0" + row.tobytes() for row in samples)
+    return png(WIDTH, HEIGHT, 16, colour, rows, more=more)
+
+
+def lossless():
+    """File name to content: each kind of pixel that the containers have."""
+    files = {}
+
+    def save(name, image, **options):
+        file = io.BytesIO()
+        image.save(file, {"pgm": "PPM"}.get(name[-3:], name[-3:]), **options)
+        files[name] = file.getvalue()
+
+    opaque, transparent = photo(HEIGHT, WIDTH), photo(HEIGHT, WIDTH)
+    alpha = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH), np.uint8)
+    transparent.putalpha(Image.fromarray(alpha))
+    white = Image.new("RGBA", (WIDTH, HEIGHT), "white")
+    white.putalpha(transparent.getchannel("A").point(lambda alpha: alpha * (alpha < 128)))
+    for mode in ("1", "L", "P", "RGB"):
+        save(f"{mode}.png", opaque.convert(mode))
+        save(f"{mode}.bmp", opaque.convert(mode))
+    for kind, image in (("", transparent), ("white_", white)):
+        save(f"{kind}LA.png", image.convert("LA"))
+        save(f"{kind}RGBA.png", image)
+        save(f"{kind}RGBA.bmp", image)
+    save("palette_alpha.png", transparent.quantize(64))
+    save("palette_colour.png", opaque.convert("P"), transparency=3)
+    save("RGB.ppm", opaque)
+    save("L.pgm", opaque.convert("L"))
+    for colour, channels in ((0, 1), (2, 3), (4, 2), (6, 4)):
+        files[f"16_bits_{channels}.png"] = png_16(deep(channels), colour)
+    sample = deep(1)[3, 4, 0].tobytes()
+    files["16_bits_transparent.png"] = png_16(deep(1), 0, b"tRNS" + sample)
+    bits = np.random.default_rng(3).integers(0, 256, (HEIGHT, 1 + (WIDTH + 3) // 4), np.uint8)
+    bits[:, 0] = 0
+    files["2_bits.png"] = png(WIDTH, HEIGHT, 2, 0, bits.tobytes())
+    return files
+
+
+LOSSLESS = lossless()
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_same_bits(name, cpp_tensor, tmp_path):
+    file = tmp_path / name
+    file.write_bytes(LOSSLESS[name])
+    for pipeline in (raw("L"), raw("RGB")):
+        assert_same_bits(cpp_tensor(pipeline, file), pipeline(file))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(orientation, cpp_tensor, tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    exif[0x0112] = orientation
+    image, file = photo(HEIGHT, WIDTH), tmp_path / "image"
+    image.save(file, "PNG", exif=exif)
+    assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
+    image.save(file, "JPEG", exif=exif)
+    assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("size", [(375, 500), (17, 33), (1, 1)])
+def test_jpegs_have_pillow_s_bits(mode, size, cpp_tensor, tmp_path):
+    file = tmp_path / "image.jpg"
+    image = photo(*size).convert(mode)
+    more = {"quality": 30, "progressive": True}, {"restart_marker_rows": 1}, {"keep_rgb": True}
+    for options in (*({"quality": 90, "subsampling": i} for i in range(3)), *more):
+        image.save(file, **options)
+        with Image.open(file) as decoded:
+            expected = np.asarray(decoded.convert("RGB")).transpose(2, 0, 1)
+        assert_same_bits(cpp_tensor(raw("RGB"), file), expected.astype(np.float32))
+
+
+SCAN = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+BAD = {
+    "zero bytes": ("is empty", b""),
+    "text": ("is not an image", b"hello"),
+    "PNG signature": ("cut short", b"\x89PNG\r\n\x1a\n"),
+    "20,000 x 20,000": ("has 20000 x 20000 pixels, over the limit",
+        png(20000, 20000, 8, 2, bytes(1 << 20))),
+    "JPEG of 65,500 x 65,500": ("over the limit",
+        b"\xff\xd8\xff\xc0\0\x0b\x08" + struct.pack(">HH", 65500, 65500)
+        + b"\x01\x01\x11\0" + SCAN + b"\xff\xd9"),
+    "JPEG of 101 scans": ("more than 100 scans", b"\xff\xd8" + 101 * SCAN + b"\xff\xd9"),
+    "BMP of 30,000 x 30,000": ("over the limit",
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 30000, 30000, 1, 24, *[0] * 6)),
+    "PPM of 30,000 x 30,000": ("damaged", b"P6 30000 30000 255 x"),
+    "2 x 2 pixels that unpack to 256 MiB":
+        ("damaged", png(2, 2, 8, 2, bytes(1 << 28))),
+    "damaged PNG": ("is a damaged PNG: IDAT",
+        png(2, 2, 8, 0, bytes(6)).replace(b"IDAT", b"IDAT\x79", 1)[:-1]),
+    "palette index out of range": ("damaged", png(1, 1, 8, 3, b"\0\x09")),
+    "16-bit PPM": ("65535", b"P6 1 1 65535 abcdef"),
+    "GIF": ("convert it to PNG", b"GIF89a"),
+    "WebP": ("is a WebP", b"RIFF\0\0\0\0WEBPVP8 "),
+    "TIFF": ("is a TIFF", b"II*\0\x08\0\0\0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_image(name, cpp_tensor, tmp_path):
+    words, content = BAD[name]
+    kind = "Unsupported" if name in {"GIF", "WebP", "TIFF"} else "BadInput"
+    file = tmp_path / "image"
+    file.write_bytes(content)
+    # In little memory: nothing is made of a size that a header claims.
+    said = str(cpp_tensor(raw("L"), file, memory=1 << 27))
+    assert said.startswith(f"{kind} '{file}' ")
+    assert words in said
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.pgm"])
+def test_truncated_image(name, cpp_tensor, tmp_path):
+    file = tmp_path / name
+    photo(28, 28).convert("L").save(file)
+    content = file.read_bytes()
+    assert isinstance(cpp_tensor(raw("L"), file), np.ndarray)
+    last = len(content) - 1
+    for size in {*range(1, 40, 8), *range(40, last, last // 12), last}:
+        file.write_bytes(content[:size])
+        assert str(cpp_tensor(raw("L"), file)).startswith(f"BadInput '{file}' "), size
