@@ -460,7 +460,8 @@ Profile Predictor::profile(std::int64_t images, int runs) {
                     (fixed > 0 ? std::to_string(fixed) : "1 to " + std::to_string(kMaxImages)) +
                     " images");
   }
-  Profile profile = engine_for(images).profile(images, runs);
+  state_->control.begin(0);
+  Profile profile = engine_for(images).profile(images, runs, state_->control);
   profile.engine = state_->row.load()->name;
   profile.reason = state_->reason;
   profile.precision = to_string(state_->config.precision);

@@ -81,8 +81,8 @@ class LENET_API Predictor {
   std::vector<Tensor> run_outputs(const TensorView& input,
                                   const std::vector<std::string>& names = {});
 
-  /// Ends the run that another thread is in, if there is one, with BackendFailure; the predictor
-  /// can be used again. The native engine looks between layers, onnxruntime between operators. Any
+  /// Ends the run or profile that another thread is in, if there is one, with BackendFailure; the
+  /// predictor can be used again. The native engine looks between layers, onnxruntime between operators. Any
   /// thread may call it. See also `Config::time_limit_ms`.
   /// \throws Error Unsupported: the Paddle engine runs the model.
   void cancel();

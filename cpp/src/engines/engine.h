@@ -58,7 +58,8 @@ class Engine {
   /// \param callback empty: none any more
   virtual void set_layer_callback(LayerCallback callback) = 0;
   /// As `Predictor::profile`, without what the predictor knows.
-  virtual Profile profile(std::int64_t /*images*/, int /*runs*/) {
+  /// \throws Error also what `control` throws.
+  virtual Profile profile(std::int64_t /*images*/, int /*runs*/, const RunControl& /*control*/) {
     throw Error(ErrorCode::Unsupported,
                 "only the native engine profiles its layers, and another engine runs this model; "
                 "use the native engine where it supports the operators");

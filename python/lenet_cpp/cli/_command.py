@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lenet_cpp._base.interrupt import call_interruptibly
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import Error
 
@@ -81,7 +82,7 @@ def run_cli(call: Callable[[], int], program: str | None = None) -> int:
     warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
     try:
         try:
-            status = call()
+            status = call_interruptibly(call)
         except ModuleNotFoundError as error:
             if error.name == "paddle":
                 require_paddle()  # which says what to install

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NoReturn, Typed
 
 from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
+from lenet_cpp._base.interrupt import cancel_on_interrupt
 from lenet_cpp.data.arrays import as_input, as_pixels
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.tensor_spec import TensorSpec
@@ -305,6 +306,7 @@ class Predictor(_Running[_core.Predictor], Closing):
         """
         core = _core.Predictor(_config(model_file, params_file, model_dir, options))
         self._hold(core, InputRange(core.config.model_file))
+        cancel_on_interrupt(self)
 
     @classmethod
     def from_bytes(
@@ -378,7 +380,7 @@ class Predictor(_Running[_core.Predictor], Closing):
             raise BadInput(f"cannot profile {runs!r} runs of {images!r} images") from error
 
     def cancel(self) -> None:
-        """End the run that another thread is in, if there is one.
+        """End the run or profile that another thread is in, if there is one.
 
         It raises :class:`lenet_cpp.BackendFailure` there, and the predictor can be used again.
 

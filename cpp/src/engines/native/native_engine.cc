@@ -177,8 +177,9 @@ class NativeEngine final : public Engine {
         least_piece(compiled.nhwc->layers(), compiled.batch_interleaved != nullptr);
   }
 
-  Profile profile(std::int64_t images, int runs) override {
-    return translate_bad_alloc("profiling the model", [&] { return profile_images(images, runs); });
+  Profile profile(std::int64_t images, int runs, const RunControl& control) override {
+    return translate_bad_alloc("profiling the model",
+                               [&] { return profile_images(images, runs, control); });
   }
 
   void set_layer_callback(LayerCallback callback) override {
@@ -188,7 +189,7 @@ class NativeEngine final : public Engine {
   }
 
  private:
-  Profile profile_images(std::int64_t images, int runs) {
+  Profile profile_images(std::int64_t images, int runs, const RunControl& control) {
     Profile profile;
     profile.images = images;
     profile.instructions = compiled_->instructions;
@@ -198,7 +199,7 @@ class NativeEngine final : public Engine {
     std::vector<float> outputs(static_cast<std::size_t>(images * compiled_->output_values()));
     native::measure_batch(profile, runs, [&] {
       const double start = native::seconds_now();
-      run_pieces({input.data(), shape}, outputs.data(), RunControl());
+      run_pieces({input.data(), shape}, outputs.data(), control);
       return native::seconds_now() - start;
     });
     profile.multiply_add_limit =
@@ -214,6 +215,7 @@ class NativeEngine final : public Engine {
         double before = native::seconds_now();
         program.run({input.data(), {}}, 0, at_once, memory.data(), output.data(),
                     [&](std::size_t layer) {
+                      control.require_running();
                       const double after = native::seconds_now();
                       times[layer] += after - before;
                       before = after;
