@@ -35,8 +35,13 @@ void run_program(const native::Program& program) {
   auto memory = program.memory(kImages);
   std::vector<float> input(static_cast<std::size_t>(kImages * program.input_values()));
   std::iota(input.begin(), input.end(), -1.0F);
-  std::vector<float> output(static_cast<std::size_t>(kImages * program.output_values()));
-  program.run({input.data(), {}}, 0, kImages, memory.data(), output.data());
+  std::vector<std::vector<float>> outputs;
+  std::vector<float*> places;
+  for (std::size_t i = 0; i < program.outputs(); ++i) {
+    const std::int64_t values = kImages * program.output_values(i);
+    places.push_back(outputs.emplace_back(static_cast<std::size_t>(values)).data());
+  }
+  program.run({input.data(), {}}, 0, kImages, memory.data(), places.data());
 }
 
 }  // namespace

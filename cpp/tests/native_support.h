@@ -67,7 +67,8 @@ inline native::Layer convolution_of(std::int64_t height, std::int64_t width) {
 inline void add_layer(native::Network& network, native::Layer layer,
                       const native::TensorShape& shape) {
   if (layer.inputs.empty()) layer.inputs = {network.tensors.size() - 1};
-  layer.output = network.output = network.tensors.size();
+  layer.output = network.tensors.size();
+  network.outputs = {layer.output};
   network.tensors.push_back(shape);
   network.layers.push_back(std::move(layer));
 }
@@ -155,7 +156,7 @@ inline std::vector<double> definition_of_one(const native::Network& network, con
     }
     tensors[layer.output] = std::move(results);
   }
-  return tensors[network.output];
+  return tensors[network.outputs[0]];
 }
 
 /// The same for all images.
@@ -192,12 +193,12 @@ inline std::unique_ptr<native::int8::Program> compiled(const native::Network& ne
 inline std::vector<float> outputs(const native::Program& program, const std::vector<float>& images,
                                   std::int64_t at_once = 1) {
   const std::int64_t image = program.input_values();
-  const std::int64_t row = program.output_values();
   const std::int64_t count = static_cast<std::int64_t>(images.size()) / image;
   auto memory = program.memory(at_once);
-  std::vector<float> found(static_cast<std::size_t>(count * row));
+  std::vector<float> found(static_cast<std::size_t>(count * program.output_values()));
+  float* const output = found.data();
   for (std::int64_t n = 0; n < count; n += at_once) {
-    program.run({images.data(), {}}, n, at_once, memory.data(), found.data() + n * row);
+    program.run({images.data(), {}}, n, at_once, memory.data(), &output);
   }
   return found;
 }

@@ -1,3 +1,4 @@
+#include <array>
 #include <cstdlib>
 #include <new>
 
@@ -17,6 +18,25 @@ void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace lenet::tests {
+
+TEST_CASE("a steady run allocates nothing for one of several outputs, else the outputs alone") {
+  const TemporaryFolder folder;
+  Predictor predictor(write_onnx(folder, onnx_graph("Conv x w -> y; GlobalMaxPool y -> z",
+                                                    "w[1,1,1,1]=2", "x[-1,1,1,2] -> y z")));
+  const Tensor images{{1, 2, 3, 4}, {2, 1, 1, 2}};
+  const TensorView view = images.view();
+  Tensor output;
+  std::array<int, 3> counts{};
+  for (int i = 0; i < 2; ++i) {
+    counts[0] = allocations;
+    predictor.run(view, output);
+    counts[1] = allocations;
+    predictor.run_outputs(view);
+    counts[2] = allocations;
+  }
+  CHECK(counts[1] == counts[0]);
+  CHECK(counts[2] == counts[1] + 1 + 2 + 2);  // their list, values and shapes
+}
 
 TEST_CASE("a steady run of the native engine allocates nothing") {
   const TemporaryFolder folder;

@@ -175,7 +175,7 @@ Network resnet50_vd() {
     const std::int64_t pad = (layer.window.kernel[0] - 1) / 2;
     layer.window.padding = {pad, pad, pad, pad};
     add_layer(network, layer, {channels, in.height / stride, in.width / stride});
-    return network.output;
+    return network.outputs[0];
   };
   const auto convolve = [&](std::size_t from, std::int64_t channels, std::int64_t kernel,
                             std::int64_t stride) {
@@ -212,7 +212,9 @@ TEST_CASE("activations of ResNet50_vd take less than 12 MB") {
   }
 }
 
-TEST_CASE("softmax gives the output, wherever it is among the layers, and nothing else") {
+TEST_CASE(
+    "outputs, softmax among them, are what their layers give, cost no other step, and can be "
+    "cancelled") {
   Network network;
   network.tensors = {{3, 1, 1}};
   Layer doubled = layer_of(LayerKind::Convolution);
@@ -224,17 +226,45 @@ TEST_CASE("softmax gives the output, wherever it is among the layers, and nothin
   unused.inputs = {0};
   unused.bias = {5, 5, 5};
   add_layer(network, unused, {3, 1, 1});
-  network.output = 2;
-  const std::vector<float> image = {0, std::log(2.0F) / 2, std::log(5.0F) / 2};
+  network.outputs = {2, 1, 3, 2};
+  const float l = std::log(2.0F);
+  const float m = std::log(5.0F);
+  const std::array<float, 3> image = {0, l / 2, m / 2};
+  const std::array<double, 12> expected = {.125, .25,   .625,  0,    l,   m,
+                                           5,    5 + l, 5 + m, .125, .25, .625};
   const auto check = [&](const auto& program) {
-    const std::vector<float> found = outputs(*program, image);
-    const std::array<float, 3> expected = {0.125F, 0.25F, 0.625F};
-    for (std::size_t i = 0; i < 3; ++i) CHECK(std::abs(found[i] - expected[i]) <= 1e-6F);
+    auto memory = program->memory(1);
+    for (const auto& [wanted, steps] :
+         {std::pair(1U, "013"), std::pair(2U, "014"),  //
+          std::pair(4U, "025"), std::pair(14U, "012456"), std::pair(15U, "0123456")}) {
+      CAPTURE(wanted);
+      std::array<float, 12> found{};
+      std::array<float*, 4> places{};
+      for (std::size_t i = 0; i < 4; ++i) {
+        if ((wanted >> i & 1) != 0) places[i] = &found[3 * i];
+      }
+      std::string done;
+      RunControl control;
+      const auto run = [&] {
+        program->run({image.data(), {}}, 0, 1, memory.data(), places.data(), [&](std::size_t step) {
+          done += std::to_string(step);
+          control.require_running();
+        });
+      };
+      run();
+      CHECK(done == steps);
+      for (std::size_t i = 0; i < 12; ++i) {
+        CHECK(found[i] == doctest::Approx((wanted >> i / 3 & 1) == 0 ? 0 : expected[i]));
+      }
+      control.cancel();
+      CHECK_ERROR(BackendFailure, "the run was cancelled", run());
+      CHECK(done == steps + std::string("0"));
+    }
   };
   check(compiled(network, native::choose_kernels()));
   check(compiled(network, native::int8::choose_kernels()));
-  network.output = 3;
-  const char* const words = "softmax as the last layer only";
+  network.layers[2].inputs = {2};
+  const char* const words = "softmax as the last layer before an output only";
   CHECK_ERROR(Unsupported, words, compiled(network, native::choose_kernels()));
   CHECK_ERROR(Unsupported, words, compiled(network, native::int8::choose_kernels()));
 }
@@ -269,28 +299,6 @@ TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
     for (const float value : run(*kernels)) CHECK(std::isnan(value));
     image[67] = before;
   }
-}
-
-TEST_CASE("a run of one image ends at the next layer when it is cancelled") {
-  Network network;
-  network.tensors = {{1, 1, 1}};
-  Layer linear = convolution_of(1, 1);
-  linear.weights = {2};
-  linear.bias = {1};
-  add_layer(network, linear, {1, 1, 1});
-  const auto program = compiled(network, native::choose_kernels());
-  auto memory = program->memory(1);
-  const float input = 3;
-  float output = 0;
-  RunControl control;
-  const auto done = [&control](std::size_t) { control.require_running(); };
-  program->run({&input, {}}, 0, 1, memory.data(), &output, done);
-  CHECK(output == 7);
-  output = 0;
-  control.cancel();
-  CHECK_ERROR(BackendFailure, "the run was cancelled",
-              program->run({&input, {}}, 0, 1, memory.data(), &output, done));
-  CHECK(output == 0);
 }
 
 TEST_CASE("the output may lie over the input") {

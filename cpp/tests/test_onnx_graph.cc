@@ -197,9 +197,9 @@ TEST_CASE("a network by hand") {
                "w[2,1,1,1]=2,3 b[2]=1,-1 g[2]=2,2 o[2]=1,1 v[2]=3,3 "
                "m[8,2]=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16"));
   CHECK(network.input_spec.name == "x");
-  CHECK(network.output_spec.name == "y");
+  CHECK(network.output_specs.at(0).name == "y");
   CHECK(network.input_spec.shape == Shape{-1, 1, 4, 4});
-  CHECK(network.output_spec.shape == Shape{-1, 2});
+  CHECK(network.output_specs[0].shape == Shape{-1, 2});
   REQUIRE(network.layers.size() == 5);
   CHECK(network.layers[0].name == "Conv 'c'");
   native::simplify(network);

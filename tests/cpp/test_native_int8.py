@@ -82,9 +82,9 @@ def needs_vnni():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_lenet_follows_the_rules(lenets, digits, labels, method):
+def test_lenet_follows_the_rules(lenets, digits, labels, method, monkeypatch):
     """To the rounding of the result; but where a value lies in the middle of two integers, to
-    what one of them more or less makes of it.
+    what one of them more or less makes of it. The same bits with each instruction set.
     """
     extremes = np.stack([np.zeros((1, 28, 28)), np.full((1, 28, 28), 1e30), -digits[0] * 3])
     images = np.concatenate([digits, extremes]).astype(np.float32)
@@ -98,6 +98,9 @@ def test_lenet_follows_the_rules(lenets, digits, labels, method):
     assert apart.max() <= 1
     assert (apart > 1e-4).mean() <= 0.01
     assert (found[: len(labels)].argmax(axis=1) == labels).mean() >= 0.99
+    for name in AVAILABLE:
+        monkeypatch.setenv("LENET_NATIVE_ISA", name)
+        assert (bits(run(lenets[method], images[-200:])) == bits(found[-200:])).all(), name
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -211,16 +214,6 @@ def test_networks_answer_as_paddle_does(networks, index, monkeypatch):
         assert (bits(run(model, images)) == bits(found)).all(), name
 
 
-def test_instruction_sets_give_the_same_bits(lenets, digits, monkeypatch):
-    images = digits[:200]
-    for method in METHODS:
-        expected = run(lenets[method], images)
-        for name in AVAILABLE:
-            monkeypatch.setenv("LENET_NATIVE_ISA", name)
-            assert (bits(run(lenets[method], images)) == bits(expected)).all(), (method, name)
-            monkeypatch.delenv("LENET_NATIVE_ISA")
-
-
 def test_batches_and_threads_give_the_same_bits(lenets, digits):
     model = lenets["static-ptq"]
     with lenet_cpp.Predictor(model, **OPTIONS) as predictor:
@@ -236,27 +229,16 @@ def test_batches_and_threads_give_the_same_bits(lenets, digits):
         clone.run(np.full((1, 1, 28, 28), np.nan, np.float32))
 
 
-def test_float_models_take_every_name(model_dir, digits, monkeypatch):
-    """Those of avx512 compute float32 where int8 has kernels of its own."""
-    if "avx512vnni" not in AVAILABLE:
-        pytest.skip("this processor has no avx512vnni: its kernels cannot run here")
-    found = []
-    for name in ("avx512", "avx512vnni"):
-        monkeypatch.setenv("LENET_NATIVE_ISA", name)
-        found.append(run(model_dir / "lenet.pdmodel", digits[:20], precision="fp32"))
-    assert (bits(found[0]) == bits(found[1])).all()
-
-
 def test_precision_and_model_belong_together(lenets, model_dir):
     quantized = lenets["static-ptq"]
-    with pytest.raises(lenet_cpp.Unsupported, match=r"is quantized.*precision int8"):
-        lenet_cpp.Predictor(quantized, engine="native")
-    with pytest.raises(lenet_cpp.Unsupported, match="is not quantized"):
-        lenet_cpp.Predictor(model_dir / "lenet.pdmodel", **OPTIONS)
-    with pytest.raises(lenet_cpp.Unsupported, match="nothing runs in int8"):
-        lenet_cpp.Predictor(model_dir / "lenet.json", **OPTIONS)
-    with pytest.raises(lenet_cpp.Unsupported, match="not support precision bf16"):
-        lenet_cpp.Predictor(quantized, engine="native", precision="bf16")
+    for model, precision, words in (
+        (quantized, "fp32", r"is quantized.*precision int8"),
+        (model_dir / "lenet.pdmodel", "int8", "is not quantized"),
+        (model_dir / "lenet.json", "int8", "nothing runs in int8"),
+        (quantized, "bf16", "not support precision bf16"),
+    ):
+        with pytest.raises(lenet_cpp.Unsupported, match=words):
+            lenet_cpp.Predictor(model, engine="native", precision=precision)
 
 
 def with_parameter(program, folder, name, values):
@@ -280,21 +262,24 @@ def with_parameter(program, folder, name, values):
     return folder / program.name
 
 
-@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf, 1e-42])
-def test_a_scale_that_is_no_positive_number_is_refused(lenets, tmp_path, bad):
-    model = with_parameter(lenets["static-ptq"], tmp_path, "flatten_0.tmp_0@scale", bad)
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        *(("flatten_0.tmp_0", bad) for bad in (0.0, -1.0, np.nan, np.inf, 1e-42)),
+        ("linear_2.w_0", -1),
+    ],
+)
+def test_a_scale_that_is_no_positive_number_is_refused(lenets, tmp_path, name, bad):
+    model = with_parameter(lenets["static-ptq"], tmp_path, f"{name}@scale", bad)
     with pytest.raises(lenet_cpp.BadModel, match="scale that is no positive number"):
         lenet_cpp.Predictor(model, check_finite=False, **OPTIONS)
 
 
 def test_weights_without_a_scale_are_zeros(lenets, tmp_path, digits):
-    """As the definition has it; but a negative scale is refused."""
+    """As the definition has it."""
     model = with_parameter(lenets["static-ptq"], tmp_path, "linear_2.w_0@scale", 0)
     bias = np.load(lenets["static-ptq"].with_suffix(".npz"))["linear_2.b_0"]
     assert (run(model, digits[:3]) == bias).all()
-    model = with_parameter(lenets["static-ptq"], tmp_path, "linear_2.w_0@scale", -1)
-    with pytest.raises(lenet_cpp.BadModel, match="scale that is no positive number"):
-        lenet_cpp.Predictor(model, **OPTIONS)
 
 
 def test_other_quantization_is_not_known(lenets, tmp_path):

@@ -33,11 +33,11 @@ def weights(outputs=2, inputs=3, kernel=(1, 1)):
     return {"w": w, "b": floats(outputs)}
 
 
-def write(folder, nodes, shape=(3, 9, 10), tensors=None, batch="N", also="", **options):
+def write(folder, nodes, shape=(3, 9, 10), tensors=None, batch="N", also="", y="float y", **more):
     """Write a model, by default of a convolution's weights, whose input is an image."""
     x = f"float[{','.join(map(str, (batch, *shape)))}] x{also}"
     path = folder / "model.onnx"
-    path.write_bytes(model(nodes, x, "float y", weights() | (tensors or {}), **options))
+    path.write_bytes(model(nodes, x, y, weights() | (tensors or {}), **more))
     return path
 
 
@@ -101,6 +101,27 @@ def test_a_fixed_number_of_images(batch, tmp_path):
         if batch > 1:
             with pytest.raises(lenet_cpp.BadInput, match="a multiple of 3 images"):
                 predictor.run(np.zeros((4, 3, 9, 10), np.float32))
+
+
+def test_several_outputs(tmp_path):
+    """Each alone and all together: the same, and what onnxruntime gives."""
+    nodes = f"""
+        {CONV} n = Mul(c, half) h = Relu(n) p = GlobalAveragePool(h) f = Flatten(p)
+        z = Gemm(f, m) y = Softmax<axis=1>(z) t = Flatten(h) i = ArgMax<axis=1>(z)
+    """
+    tensors = {"half": np.full(1, 0.5, np.float32), "m": floats(2, 5)}
+    outputs = "float y, int64 i, float h, float c, float z, float t, float f"
+    path = write(tmp_path, nodes, tensors=tensors, y=outputs)
+    images = np.random.default_rng(0).standard_normal((40, 3, 9, 10)).astype("f4")
+    with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
+        expected = predictor.run_outputs(images)
+    with lenet_cpp.Predictor(path) as predictor:
+        assert predictor.options["engine"] == "native"
+        found = predictor.run_outputs(images)
+        assert list(found) == list(expected) == list("yhcztf")
+        for name, one in expected.items():
+            assert compare(one, found[name]).agrees, name
+            assert (predictor.run_outputs(images, name)[name] == found[name]).all()
 
 
 @pytest.mark.parametrize("exporter", ["dynamo", "legacy"])

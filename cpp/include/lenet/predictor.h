@@ -108,8 +108,7 @@ class LENET_API Predictor {
 
   const TensorSpec& input_spec() const noexcept;
   const TensorSpec& output_spec() const noexcept;  ///< of the model's first output
-  /// The first output and, with the Paddle engine and onnxruntime, the others that are float32. The
-  /// native engine gives the first one.
+  /// The first output and the others that are float32.
   const std::vector<TensorSpec>& output_specs() const noexcept;
   /// The configuration in force, with the files resolved.
   const Config& config() const noexcept;

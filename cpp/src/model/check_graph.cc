@@ -100,19 +100,24 @@ class Checker {
       unsupported("has " + graph_.unsupported +
                   ", which the native engine does not support; use the onnxruntime engine");
     }
-    if (graph_.inputs.size() != 1 || graph_.outputs.size() != 1) {
+    std::vector<std::size_t>& outputs = graph_.outputs;
+    if (graph_.inputs.size() != 1 || outputs.empty()) {
       unsupported("has " + std::to_string(graph_.inputs.size()) + " inputs and " +
-                  std::to_string(graph_.outputs.size()) +
-                  " outputs; classifiers with one input and one output are supported");
+                  std::to_string(outputs.size()) +
+                  " outputs; one input and at least one output are supported");
     }
     Value& input = graph_.values[graph_.inputs[0]];
-    Value& output = graph_.values[graph_.outputs[0]];
-    for (const Value* value : {&input, &output}) {
+    for (const Value* value : {&input, &graph_.values[outputs[0]]}) {
       if (value->dtype == kFloat32) continue;
       unsupported("has '" + printable(value->name) +
-                  "', which is not a float32 tensor; models with float32 input and output are "
+                  "', which is not a float32 tensor; only such an input and first output are "
                   "supported");
     }
+    // What else there is of another type is not computed.
+    const auto gone = std::remove_if(outputs.begin() + 1, outputs.end(), [this](std::size_t index) {
+      return graph_.values[index].dtype != kFloat32;
+    });
+    outputs.erase(gone, outputs.end());
     if (input.shape.size() != 4 ||
         *std::min_element(input.shape.begin() + 1, input.shape.end()) < 1) {
       unsupported("has an input '" + printable(input.name) +
@@ -128,7 +133,10 @@ class Checker {
         refuse("is damaged: operator " + std::to_string(i) + " overwrites '" + value.name + "'");
       });
     }
-    if (!output.shape.empty()) output.shape[0] = kUnknown;  // declared for any number of images
+    for (const std::size_t index : outputs) {  // declared for any number of images
+      Shape& shape = graph_.values[index].shape;
+      if (!shape.empty()) shape[0] = kUnknown;
+    }
     const std::vector<bool> needed = needed_operators(graph_);
     for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
       if (needed[i]) check_operator(i);

@@ -36,9 +36,7 @@ FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool 
       kernels_(kernels),
       interleaved_(interleaved),
       planar_taps_(network.tensors.size()) {
-  const Layer* softmax = last_softmax(network);
-  set_tensors(network.tensors, network.input,
-              softmax == nullptr ? network.output : softmax->inputs[0], softmax != nullptr);
+  set_tensors(network.tensors, network.input, output_sources(network));
   planar_taps_[input_] = true;
   lower(network);
   lay_out(network);
@@ -46,22 +44,23 @@ FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool 
 
 void FloatProgram::lower(const Network& network) {
   const Links links(network);
-  std::vector<bool> padded(network.tensors.size());  // or not read by convolutions alone
+  // By tensor: padded, an output, or not read by convolutions alone.
+  std::vector<bool> no_planes(network.tensors.size());
+  for (const OutputSource& output : outputs_) no_planes[output.tensor] = true;
   for (const Layer& layer : network.layers) {
     if (layer.kind == LayerKind::Convolution && !is_padded(layer)) continue;
-    for (const std::size_t input : layer.inputs) padded[input] = true;
+    for (const std::size_t input : layer.inputs) no_planes[input] = true;
   }
   std::vector<bool> fused(network.layers.size());
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
-    if (fused[i] || layer.kind == LayerKind::Softmax) continue;  // which is last
+    if (fused[i] || layer.kind == LayerKind::Softmax) continue;  // left to the outputs
     Lowered step{i, layer.output};
     if (layer.kind == LayerKind::Convolution) {
       const std::size_t pool = pool_after(network, links, i);
       const std::size_t given = pool == Links::kNone ? layer.output : network.layers[pool].output;
       // One image's few channels, on vectors of columns; images side by side add up the same way.
-      const bool columns =
-          fits_columns(network, layer) && given != network.output && !padded[given];
+      const bool columns = fits_columns(network, layer) && !no_planes[given];
       planar_taps_[given] = columns;
       const bool winograd = kernels_.winograd_channels != nullptr && !columns &&
                             suits_winograd(network, layer) && planar_taps_[layer.inputs[0]];
@@ -164,9 +163,8 @@ void FloatProgram::write_rows(const float** images, std::int64_t channel, std::i
   }
 }
 
-const float* FloatProgram::output_row(const Frame& frame, std::int64_t unit,
-                                      std::int64_t row) const {
-  const Placement& tensor = placements_[output_];
+const float* FloatProgram::output_row(const Placement& tensor, const Frame& frame,
+                                      std::int64_t unit, std::int64_t row) const {
   return frame.at<float>(tensor, unit) + row * tensor.row;
 }
 

@@ -43,7 +43,8 @@ class FloatProgram final : public Program {
   void lay_out(const Network& network);
   void write_rows(const float** images, std::int64_t channel, std::int64_t begin, std::int64_t end,
                   const Frame& frame, std::int64_t unit) const override;
-  const float* output_row(const Frame& frame, std::int64_t unit, std::int64_t row) const override;
+  const float* output_row(const Placement& tensor, const Frame& frame, std::int64_t unit,
+                          std::int64_t row) const override;
 
   const Kernels& kernels_;
   bool interleaved_;

@@ -78,7 +78,7 @@ std::int64_t least_piece(const std::vector<LayerProfile>& layers, bool side_by_s
 /// What clones share.
 struct Compiled {
   TensorSpec input;
-  TensorSpec output;
+  std::vector<TensorSpec> outputs;
   std::unique_ptr<Program> nhwc;               ///< a unit is one image
   std::unique_ptr<Program> batch_interleaved;  ///< a unit is many; null where that does not pay
   const char* instructions;
@@ -89,27 +89,25 @@ struct Compiled {
   std::int64_t least_piece = 1;        ///< images below which another thread does not help
 
   std::int64_t input_values() const { return nhwc->input_values(); }
-  std::int64_t output_values() const { return nhwc->output_values(); }
 };
 
 /// The memory of one thread's runs.
 class Workspace {
  public:
-  /// \param output of `images` images
+  /// \param outputs as Program::run has them
   void run(const Compiled& compiled, const TensorView& input, std::int64_t first,
-           std::int64_t images, float* output, const RunControl& control) {
+           std::int64_t images, float* const* outputs, const RunControl& control) {
     const auto require_running = [&control](std::size_t) { control.require_running(); };
     require_running(0);
-    const std::int64_t row = compiled.output_values();
     std::int64_t done = side_by_side(compiled, images);
     if (done > 0) {
       const Program& many = *compiled.batch_interleaved;
-      many.run(input, first, done, interleaved_.of(many, done), output, require_running);
+      many.run(input, first, done, interleaved_.of(many, done), outputs, require_running);
     }
     while (done < images) {
       const std::int64_t count = std::min(images - done, compiled.images_one_by_one);
-      compiled.nhwc->run(input, first + done, count, nhwc_.of(*compiled.nhwc, count),
-                         output + done * row, require_running);
+      compiled.nhwc->run(input, first + done, count, nhwc_.of(*compiled.nhwc, count), outputs,
+                         require_running);
       done += count;
     }
   }
@@ -147,18 +145,21 @@ class NativeEngine final : public Engine {
       : compiled_(std::move(compiled)),
         workspaces_(static_cast<std::size_t>(threads)),
         pool_(workspaces_.size()),
-        output_shape_(compiled_->output.shape) {}
+        places_(compiled_->outputs.size()) {}
 
   TensorSpec input_spec() const override { return compiled_->input; }
-  std::vector<TensorSpec> output_specs() const override { return {compiled_->output}; }
+  std::vector<TensorSpec> output_specs() const override { return compiled_->outputs; }
   std::int64_t largest_batch() const override {
     return std::numeric_limits<std::int64_t>::max();  // cut into pieces here
   }
 
   void run(const TensorView& input, Outputs& outputs, RunControl& control) override {
-    output_shape_[0] = input.shape[0];
-    float* const output = outputs.place(0, output_shape_);
-    translate_bad_alloc("running the model", [&] { run_pieces(input, output, control); });
+    for (std::size_t i = 0; i < places_.size(); ++i) {
+      shape_ = compiled_->outputs[i].shape;
+      shape_[0] = input.shape[0];
+      places_[i] = outputs.wants(i) ? outputs.place(i, shape_) : nullptr;
+    }
+    translate_bad_alloc("running the model", [&] { run_pieces(input, places_.data(), control); });
   }
 
   bool reads_pixels() const override { return true; }
@@ -196,7 +197,12 @@ class NativeEngine final : public Engine {
     const std::vector<float> input(static_cast<std::size_t>(images * compiled_->input_values()),
                                    0.5F);
     const Shape shape = {images};  // of which nothing but the number of images is looked at
-    std::vector<float> outputs(static_cast<std::size_t>(images * compiled_->output_values()));
+    std::vector<std::vector<float>> results;
+    std::vector<float*> outputs;
+    for (std::size_t i = 0; i < places_.size(); ++i) {
+      const std::int64_t values = images * compiled_->nhwc->output_values(i);
+      outputs.push_back(results.emplace_back(static_cast<std::size_t>(values)).data());
+    }
     native::measure_batch(profile, runs, [&] {
       const double start = native::seconds_now();
       run_pieces({input.data(), shape}, outputs.data(), control);
@@ -207,13 +213,12 @@ class NativeEngine final : public Engine {
     profile.memory_limit = native::measure_memory_limit(kSecondsOfLimit);
     const auto add_part = [&](const Program& program, std::int64_t of_part, std::int64_t at_once) {
       auto memory = program.memory(at_once);
-      std::vector<float> output(static_cast<std::size_t>(at_once * program.output_values()));
       ProfilePart part{of_part, at_once, program.layers(), {}};
       const std::size_t layers = part.layers.size();
       native::measure_part(profile, std::move(part), runs, [&] {
         std::vector<double> times(layers);
         double before = native::seconds_now();
-        program.run({input.data(), {}}, 0, at_once, memory.data(), output.data(),
+        program.run({input.data(), {}}, 0, at_once, memory.data(), outputs.data(),
                     [&](std::size_t layer) {
                       control.require_running();
                       const double after = native::seconds_now();
@@ -233,21 +238,20 @@ class NativeEngine final : public Engine {
     return profile;
   }
 
-  void run_pieces(const TensorView& input, float* output, const RunControl& control) {
+  void run_pieces(const TensorView& input, float* const* outputs, const RunControl& control) {
     const std::int64_t images = input.shape[0];
-    const std::int64_t row = compiled_->output_values();
     const std::int64_t least = compiled_->least_piece;
     const std::int64_t threads =
         std::clamp<std::int64_t>(images / least, 1, static_cast<std::int64_t>(workspaces_.size()));
     if (threads == 1 && images <= kImagesOfPiece) {
-      return workspaces_[0].run(*compiled_, input, 0, images, output, control);
+      return workspaces_[0].run(*compiled_, input, 0, images, outputs, control);
     }
     find_pieces(images, threads, least, begins_);
     std::atomic<std::size_t> next{0};
     const auto work = [&](std::size_t thread) {
       for (std::size_t i = next++; i + 1 < begins_.size(); i = next++) {
-        workspaces_[thread].run(*compiled_, input, begins_[i], begins_[i + 1] - begins_[i],
-                                output + begins_[i] * row, control);
+        workspaces_[thread].run(*compiled_, input, begins_[i], begins_[i + 1] - begins_[i], outputs,
+                                control);
       }
     };
     pool_.run(static_cast<std::size_t>(threads), work);
@@ -257,7 +261,9 @@ class NativeEngine final : public Engine {
   std::vector<Workspace> workspaces_;   // of threads
   native::ThreadPool pool_;
   std::vector<std::int64_t> begins_;  // of pieces
-  Shape output_shape_;
+  // Of a run, whose memory is used again.
+  std::vector<float*> places_;  // of outputs
+  Shape shape_;
 };
 
 void compile(native::Network network, Compiled& compiled) {
@@ -311,7 +317,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
     native::Network network = native::load_network(model, config.check_finite);
     auto compiled = std::make_shared<Compiled>();
     compiled->input = network.input_spec;
-    compiled->output = network.output_spec;
+    compiled->outputs = network.output_specs;
     int8 ? compile_int8(std::move(network), *compiled) : compile(std::move(network), *compiled);
     return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
   });

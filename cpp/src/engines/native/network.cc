@@ -24,7 +24,7 @@ Links::Links(const Network& network)
       ++uses[input];
     }
   }
-  ++uses[network.output];
+  for (const std::size_t output : network.outputs) ++uses[output];
 }
 
 void LayerMemory::add(double bytes) {
@@ -73,17 +73,23 @@ bool is_max_pool_2x2(const Network& network, const Layer& layer) {
          to.height == from.height / 2 && to.width == from.width / 2;
 }
 
-const Layer* last_softmax(const Network& network) {
-  const Layer* last = nullptr;
+std::vector<OutputSource> output_sources(const Network& network) {
+  std::vector<std::size_t> before(network.tensors.size(), Links::kNone);  // what softmax takes
   for (const Layer& layer : network.layers) {
-    if (layer.kind != LayerKind::Softmax) continue;
-    if (layer.output != network.output) {
+    for (const std::size_t input : layer.inputs) {
+      if (before[input] == Links::kNone) continue;
       throw Error(ErrorCode::Unsupported,
-                  "the native engine has softmax as the last layer only; use engine paddle");
+                  "the native engine has softmax as the last layer before an output only, and " +
+                      layer.name + " reads one; use engine paddle");
     }
-    last = &layer;
+    if (layer.kind == LayerKind::Softmax) before[layer.output] = layer.inputs[0];
   }
-  return last;
+  std::vector<OutputSource> sources;
+  for (const std::size_t output : network.outputs) {
+    const bool softmax = before[output] != Links::kNone;
+    sources.push_back({softmax ? before[output] : output, softmax});
+  }
+  return sources;
 }
 
 std::int32_t tap_offset(std::int64_t offset, const Layer& layer) {

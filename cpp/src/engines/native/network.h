@@ -108,9 +108,9 @@ struct Network {
   std::vector<Layer> layers;  ///< in the order of execution
   std::vector<float> ranges;  ///< of tensors that a program quantizes; 0, or none at the end: not
   std::size_t input = 0;
-  std::size_t output = 0;
+  std::vector<std::size_t> outputs;
   TensorSpec input_spec;  ///< shapes with -1 for the images
-  TensorSpec output_spec;
+  std::vector<TensorSpec> output_specs;
   /// Size of the model's files, which bounds what layers hold; infinite for a network of no file.
   double file_bytes = std::numeric_limits<double>::infinity();
 
@@ -129,7 +129,7 @@ struct Links {
   // By tensor.
   std::vector<std::size_t> producers;  ///< the layer that gives it; kNone for the network's input
   std::vector<std::size_t> readers;    ///< the last layer that reads it; kNone
-  std::vector<std::size_t> uses;       ///< how often it is read; once more if it is the output
+  std::vector<std::size_t> uses;       ///< how often it is read, or given as an output
 };
 
 /// Bounds what layers hold by the size of the model's files. Operators may share a constant, of
@@ -164,9 +164,15 @@ bool is_max_pool(const Layer& layer);
 /// Whether the layer halves the image by the largest of each 2 x 2 of its input.
 bool is_max_pool_2x2(const Network& network, const Layer& layer);
 
-/// The softmax that gives the network's output; null where something else does.
-/// \throws Error Unsupported: softmax anywhere else.
-const Layer* last_softmax(const Network& network);
+/// What a program writes for an output.
+struct OutputSource {
+  std::size_t tensor = 0;
+  bool softmax = false;  ///< applied to the rows as they are written
+};
+
+/// The sources of the outputs: a softmax that gives one is no step of a program.
+/// \throws Error Unsupported: a layer reads what a softmax gives.
+std::vector<OutputSource> output_sources(const Network& network);
 
 /// How far a tap of a convolution lies from the first, as kernels have it.
 /// \throws Error Unsupported: too far for 32 bits.

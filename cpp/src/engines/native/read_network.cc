@@ -53,7 +53,10 @@ class NetworkReader {
       read_operator();
       if (network_.layers.size() > before) layer_memory_.add(bytes_of(network_.layers.back()));
     }
-    if (onnx) set_output(graph_.outputs[0], printable(graph_.values[graph_.outputs[0]].name));
+    for (std::size_t i = 0; i < graph_.outputs.size(); ++i) {
+      const std::string& name = graph_.values[graph_.outputs[i]].name;
+      add_output(graph_.outputs[i], onnx ? printable(name) : output_names_[i]);
+    }
     if (quantized_) round_as_onednn(network_);
     return std::move(network_);
   }
@@ -221,14 +224,16 @@ class NetworkReader {
     network_.input_spec = {name, shape, "float32"};
   }
 
-  void set_output(std::size_t value, const std::string& name) {
+  /// Of the outputs behind the first, those that it cannot give are left out.
+  void add_output(std::size_t value, const std::string& name) {
     if (tensors_[value] == kNone) {
+      if (!network_.outputs.empty()) return;
       throw Error(ErrorCode::Unsupported, "'" + path_ + "' has an output '" + name +
                                               "' that is not computed from the image");
     }
-    network_.output = tensors_[value];
-    network_.output_spec = {name, graph_.values[value].shape, "float32"};
-    network_.output_spec.shape.at(0) = network_.input_spec.shape[0];
+    network_.outputs.push_back(tensors_[value]);
+    network_.output_specs.push_back({name, graph_.values[value].shape, "float32"});
+    network_.output_specs.back().shape.at(0) = network_.input_spec.shape[0];
   }
 
   void read_input() {
@@ -240,10 +245,10 @@ class NetworkReader {
   }
 
   void read_output() {
-    if (view_->integer("col") != 0) return;
     const Value& declared = graph_.values[value("X")];
     require(!declared.shape.empty(), "output without images");
-    set_output(value("X"), graph_.dialect == Dialect::Pir ? view_->text("name") : declared.name);
+    output_names_[static_cast<std::size_t>(view_->integer("col"))] =
+        graph_.dialect == Dialect::Pir ? view_->text("name") : declared.name;
   }
 
   void read_convolution() {
@@ -579,8 +584,9 @@ class NetworkReader {
   std::map<std::size_t, Value> kept_;                ///< values with contents of another
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
   bool quantized_ = false;                           ///< the program quantizes something
-  std::map<std::size_t, float> whole_;        ///< ranges by the value that quantization gives
-  std::map<std::size_t, float> dequantized_;  ///< the same, by what it becomes again
+  std::map<std::size_t, float> whole_;  ///< ranges by the value that quantization gives
+  std::map<std::size_t, std::string> output_names_;  ///< of Paddle's
+  std::map<std::size_t, float> dequantized_;         ///< the same, by what it becomes again
 };
 
 }  // namespace

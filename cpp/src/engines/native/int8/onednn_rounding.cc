@@ -336,7 +336,7 @@ class Rounder {
       network_.layers.push_back(std::move(layer));
       round_tensor(output, name);
     }
-    network_.output = as_read(network_.output, false);
+    for (std::size_t& output : network_.outputs) output = as_read(output, false);
   }
 
   void round_tensor(std::size_t tensor, const std::string& name) {

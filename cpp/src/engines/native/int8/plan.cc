@@ -31,13 +31,14 @@ class Planner {
 
   Plan plan() {
     drop_repeated_rounding(network_);
+    plan_.outputs = output_sources(network_);
     round_before_pools(network_);
     uses_ = Links(network_).uses;
     producers_.assign(network_.tensors.size(), Links::kNone);
     plan_.input = network_.input;
-    plan_.output = network_.output;
     plan_.roundings.resize(network_.tensors.size());
     for (Layer& layer : network_.layers) {
+      if (layer.kind == LayerKind::Softmax) continue;
       const std::size_t output = layer.output;
       QuantParams& rounding = plan_.roundings[output];
       if (is_max_pool(layer)) rounding = plan_.roundings[layer.inputs[0]];

@@ -42,13 +42,13 @@ struct Plan {
   std::vector<QuantParams> roundings;  ///< of each tensor; without: float32
   std::vector<PlannedLayer> layers;
   std::size_t input = 0;
-  std::size_t output = 0;
+  std::vector<OutputSource> outputs;
 };
 
 /// Rounding goes before max-pooling, which it does not change, and into the layer whose result it
 /// rounds, as does what is done to each channel between two roundings; convolutions whose input is
-/// not rounded get the weights that their integers stand for. \throws Error Unsupported: a sum that
-/// 32 bits might not hold.
+/// not rounded get the weights that their integers stand for. A softmax is left to the outputs.
+/// \throws Error Unsupported: a sum that 32 bits might not hold; a softmax that a layer reads.
 Plan make_plan(Network network);
 
 }  // namespace lenet::native::int8

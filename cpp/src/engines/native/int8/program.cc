@@ -39,14 +39,8 @@ const float* float_row(const Kernels& kernels, const Placement& tensor, const Qu
 
 Program::Program(Network network, const Kernels& kernels, std::int64_t min_shared_bytes)
     : native::Program(1, min_shared_bytes), kernels_(kernels), file_bytes_(network.file_bytes) {
-  const Layer* softmax = last_softmax(network);
-  const bool has_softmax = softmax != nullptr;
-  if (has_softmax) {
-    network.output = softmax->inputs[0];
-    network.layers.erase(network.layers.begin() + (softmax - network.layers.data()));
-  }
   plan_ = make_plan(std::move(network));
-  set_tensors(plan_.tensors, plan_.input, plan_.output, has_softmax);
+  set_tensors(plan_.tensors, plan_.input, plan_.outputs);
   for (const PlannedLayer& planned : plan_.layers) {
     if (!multiplies_integers(planned)) float_multiply_adds_ += planned.multiply_adds;
   }
@@ -63,7 +57,7 @@ void Program::lay_out() {
   });
   first_batched_ = static_cast<std::size_t>(layers.rend() - alone);
   for (Placement& tensor : placements_) tensor.per_unit = false;
-  placements_[output_].per_unit = true;
+  for (const OutputSource& output : outputs_) placements_[output.tensor].per_unit = true;
   std::vector<std::size_t> used = {input_};
   std::vector<StepIo> steps;
   for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -123,8 +117,8 @@ void Program::write_rows(const float** images, std::int64_t channel, std::int64_
   images[0] = from;
 }
 
-const float* Program::output_row(const Frame& frame, std::int64_t unit, std::int64_t row) const {
-  const Placement& tensor = placements_[output_];
+const float* Program::output_row(const Placement& tensor, const Frame& frame, std::int64_t unit,
+                                 std::int64_t row) const {
   return float_row(kernels_, tensor, tensor.quant, frame.at<char>(tensor, unit), row,
                    reinterpret_cast<float*>(frame.scratch));
 }

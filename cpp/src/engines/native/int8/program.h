@@ -30,7 +30,8 @@ class Program final : public native::Program {
   void lay_out();
   void write_rows(const float** images, std::int64_t channel, std::int64_t begin, std::int64_t end,
                   const Frame& frame, std::int64_t unit) const override;
-  const float* output_row(const Frame& frame, std::int64_t unit, std::int64_t row) const override;
+  const float* output_row(const Placement& tensor, const Frame& frame, std::int64_t unit,
+                          std::int64_t row) const override;
 
   const Kernels& kernels_;
   Plan plan_;  ///< until prepare()

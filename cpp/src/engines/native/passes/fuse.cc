@@ -40,10 +40,10 @@ void scale_convolution(Layer& convolution, const Layer& scale) {
   }
 }
 
-/// Takes out layers that the output does not depend on.
+/// Takes out layers that no output depends on.
 void drop_unused(Network& network) {
   std::vector<bool> used(network.tensors.size());
-  used[network.output] = true;
+  for (const std::size_t output : network.outputs) used[output] = true;
   std::vector<Layer>& layers = network.layers;
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
     if (!used[layer->output]) continue;
@@ -95,7 +95,7 @@ void drop_copies(Network& network, const std::function<bool(const Layer&)>& copi
       network.layers.push_back(std::move(layer));
     }
   }
-  network.output = same[network.output];
+  for (std::size_t& output : network.outputs) output = same[output];
 }
 
 }  // namespace lenet::native

@@ -19,7 +19,7 @@ using MayFuse = bool(const Layer& convolution, const Layer& scale, int fused);
 /// convolution with other weights. \returns how many became part of each layer
 std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse);
 
-/// Takes out layers that the output does not depend on, and makes normalizations, at most
+/// Takes out layers that no output depends on, and makes normalizations, at most
 /// kMaxScales of each, and relus part of the layer before them.
 void simplify(Network& network);
 

@@ -75,12 +75,12 @@ void Placement::channels_first(std::int64_t lanes) {
 }
 
 void Program::set_tensors(const std::vector<TensorShape>& shapes, std::size_t input,
-                          std::size_t output, bool softmax) {
+                          std::vector<OutputSource> outputs) {
   placements_.resize(shapes.size());
   for (std::size_t t = 0; t < shapes.size(); ++t) placements_[t].shape = shapes[t];
   input_ = input;
-  output_ = output;
-  softmax_ = softmax;
+  outputs_ = std::move(outputs);
+  producers_.assign(shapes.size(), Links::kNone);
 }
 
 void Program::place(const std::vector<StepIo>& steps) {
@@ -90,7 +90,7 @@ void Program::place(const std::vector<StepIo>& steps) {
     last_read[steps[s].output] = s + 1;
     for (const std::size_t input : steps[s].inputs) last_read[input] = s + 1;
   }
-  last_read[output_] = steps.size() + 1;
+  for (const OutputSource& output : outputs_) last_read[output.tensor] = steps.size() + 1;
   const auto bytes_of = [&](std::size_t tensor) {
     const Placement& placement = placements_[tensor];
     return round_up(placement.size * placement.element_bytes, kCacheLine);
@@ -121,10 +121,12 @@ void Program::place(const std::vector<StepIo>& steps) {
       lifetimes[owners[output]].last = last_read[output];
     }
   }
-  for (const std::size_t tensor : {input_, output_}) {  // for a row, and rows of one channel
+  const auto need_rows = [this](std::size_t tensor) {  // a row, and rows of one channel
     const TensorShape& shape = placements_[tensor].shape;
     need_scratch(float_bytes({shape.channels + images_per_unit_, 1, shape.width}));
-  }
+  };
+  need_rows(input_);
+  for (const OutputSource& output : outputs_) need_rows(output.tensor);
   for (const bool per_unit : {false, true}) {
     std::vector<Lifetime> of_kind = lifetimes;
     for (std::size_t t = 0; t < placements_.size(); ++t) {
@@ -164,7 +166,12 @@ void Program::add_step(const Layer& layer, std::string name, double multiply_add
   profile.weight_bytes = bytes_of(layer);
   profile.kernel = op->kernel();
   need_scratch(op->scratch_bytes());
-  steps_.push_back({std::move(profile), output, std::move(op)});
+  std::vector<std::size_t> sources;
+  for (const std::size_t input : layer.inputs) {
+    if (producers_[input] != Links::kNone) sources.push_back(producers_[input]);
+  }
+  producers_[output] = steps_.size();
+  steps_.push_back({std::move(profile), output, std::move(op), std::move(sources)});
 }
 
 void Program::need_scratch(std::int64_t bytes) {
@@ -192,13 +199,29 @@ void Program::clear_border(std::size_t tensor, const Frame& frame) const {
 
 Frame Program::frame(char* memory, std::int64_t units) const {
   char* scratch = memory + shared_bytes_;
-  return {memory, scratch + scratch_bytes_, unit_bytes_, units, scratch};
+  return {memory, scratch + scratch_bytes_ + needed_bytes(), unit_bytes_, units, scratch};
+}
+
+const bool* Program::find_needed(float* const* outputs, char* memory) const {
+  if (std::find(outputs, outputs + outputs_.size(), nullptr) == outputs + outputs_.size()) {
+    return nullptr;
+  }
+  bool* const needed = reinterpret_cast<bool*>(memory + shared_bytes_ + scratch_bytes_);
+  std::fill_n(needed, steps_.size(), false);
+  for (std::size_t o = 0; o < outputs_.size(); ++o) {
+    const std::size_t producer = producers_[outputs_[o].tensor];
+    if (outputs[o] != nullptr && producer != Links::kNone) needed[producer] = true;
+  }
+  for (std::size_t s = steps_.size(); s-- > 0;) {
+    for (const std::size_t source : steps_[s].sources) needed[source] |= needed[s];
+  }
+  return needed;
 }
 
 Aligned<char> Program::memory(std::int64_t images) const {
   const std::int64_t units = (images + images_per_unit_ - 1) / images_per_unit_;
-  Aligned<char> memory(
-      static_cast<std::size_t>(shared_bytes_ + scratch_bytes_ + units * unit_bytes_));
+  Aligned<char> memory(static_cast<std::size_t>(shared_bytes_ + scratch_bytes_ + needed_bytes() +
+                                                units * unit_bytes_));
   const Frame all = frame(memory.data(), units);
   for (std::size_t t = 0; t < placements_.size(); ++t) {
     // Float32 has its zeros already.
@@ -214,8 +237,10 @@ std::vector<LayerProfile> Program::layers() const {
   std::vector<LayerProfile> layers = {
       describe("reading the images", input_, copied(input_values()))};
   for (const Step& step : steps_) layers.push_back(step.profile);
-  layers.push_back(
-      describe(softmax_ ? "softmax" : "writing the output", output_, copied(output_values())));
+  for (const auto& [tensor, softmax] : outputs_) {
+    layers.push_back(describe(softmax ? "softmax" : "writing the output", tensor,
+                              copied(placements_[tensor].shape.values())));
+  }
   return layers;
 }
 
@@ -245,21 +270,25 @@ void Program::read_input(const TensorView& input, std::int64_t first, std::int64
   }
 }
 
-void Program::write_output(const Frame& frame, std::int64_t image, float* output) const {
-  const Placement& from = placements_[output_];
+void Program::write_output(const OutputSource& source, const Frame& frame, std::int64_t image,
+                           float* output) const {
+  const Placement& from = placements_[source.tensor];
   const auto& [channels, height, width] = from.shape;
   for (std::int64_t y = 0; y < height; ++y) {
-    const float* row = output_row(frame, image / images_per_unit_, y) + image % images_per_unit_;
+    const float* row =
+        output_row(from, frame, image / images_per_unit_, y) + image % images_per_unit_;
     for (std::int64_t c = 0; c < channels; ++c) {
       for (std::int64_t x = 0; x < width; ++x) {
         output[(c * height + y) * width + x] = row[c * from.channel + x * from.column];
       }
     }
   }
+  if (source.softmax) softmax(output, from.shape.values());
 }
 
 void Program::run(const TensorView& input, std::int64_t first, std::int64_t images, char* memory,
-                  float* output, const std::function<void(std::size_t)>& done) const {
+                  float* const* outputs, const std::function<void(std::size_t)>& done) const {
+  const bool* const needed = find_needed(outputs, memory);
   const Frame all = frame(memory, (images + images_per_unit_ - 1) / images_per_unit_);
   const auto read = [&](const Frame& frame, std::int64_t done_before, std::int64_t count) {
     if (clears_[input_]) clear_border(input_, frame);
@@ -268,6 +297,7 @@ void Program::run(const TensorView& input, std::int64_t first, std::int64_t imag
   };
   const auto run = [&](const Frame& frame, std::size_t begin, std::size_t end) {
     for (std::size_t s = begin; s < end; ++s) {
+      if (needed != nullptr && !needed[s]) continue;
       if (clears_[steps_[s].output]) clear_border(steps_[s].output, frame);
       steps_[s].op->run(frame);
       done(1 + s);
@@ -283,12 +313,13 @@ void Program::run(const TensorView& input, std::int64_t first, std::int64_t imag
     run(one, 0, first_batched_);
   }
   run(all, first_batched_, steps_.size());
-  for (std::int64_t i = 0; i < images; ++i) {
-    float* row = output + i * output_values();
-    write_output(all, i, row);
-    if (softmax_) softmax(row, output_values());
+  for (std::size_t o = 0; o < outputs_.size(); ++o) {
+    if (outputs[o] == nullptr) continue;
+    for (std::int64_t i = 0; i < images; ++i) {
+      write_output(outputs_[o], all, i, outputs[o] + (first + i) * output_values(o));
+    }
+    done(1 + steps_.size() + o);
   }
-  done(1 + steps_.size());
 }
 
 }  // namespace lenet::native

@@ -97,7 +97,10 @@ class Program {
   std::int64_t images_per_unit() const noexcept { return images_per_unit_; }
   /// Of one image.
   std::int64_t input_values() const noexcept { return placements_[input_].shape.values(); }
-  std::int64_t output_values() const noexcept { return placements_[output_].shape.values(); }
+  std::int64_t output_values(std::size_t output = 0) const noexcept {
+    return placements_[outputs_[output].tensor].shape.values();
+  }
+  std::size_t outputs() const noexcept { return outputs_.size(); }
   /// The tensors of one unit, as if each had memory of its own.
   std::int64_t tensor_bytes() const noexcept { return tensor_bytes_; }
   /// Memory of a run of one unit.
@@ -107,30 +110,30 @@ class Program {
 
   /// Memory for runs of up to so many images.
   Aligned<char> memory(std::int64_t images) const;
-  /// Runs `images` images of the input from `first` on.
+  /// Runs `images` images of the input from `first` on; of the steps those that the outputs need.
   /// \param input values or pixels; without the shape, but of pixels
   /// \param memory of as many images or more
-  /// \param output [images, values]
+  /// \param outputs where each goes, [images of the input, values]; null: it is not wanted
   /// \param done called after each part with its place in layers(), which comes again where a unit
   ///   is computed after the other; may throw, which ends the run
   void run(
-      const TensorView& input, std::int64_t first, std::int64_t images, char* memory, float* output,
+      const TensorView& input, std::int64_t first, std::int64_t images, char* memory,
+      float* const* outputs,
       const std::function<void(std::size_t)>& done = [](std::size_t) {}) const;
 
  protected:
   Program(std::int64_t images_per_unit, std::int64_t min_shared_bytes)
       : images_per_unit_(images_per_unit), min_shared_bytes_(min_shared_bytes) {}
 
-  /// \param softmax whether it is applied to the rows of the output
-  void set_tensors(const std::vector<TensorShape>& shapes, std::size_t input, std::size_t output,
-                   bool softmax);
+  void set_tensors(const std::vector<TensorShape>& shapes, std::size_t input,
+                   std::vector<OutputSource> outputs);
   /// Writes rows of the tensor `input_`: one, for one channel after the other, or all of the only
   /// channel. The first values of the scratch memory, a row of all channels, are left to it.
   /// \param images the first of these rows of each image of the unit; moved on
   virtual void write_rows(const float** images, std::int64_t channel, std::int64_t begin,
                           std::int64_t end, const Frame& frame, std::int64_t unit) const = 0;
-  /// A row of the tensor `output_`, of all channels, in its layout.
-  virtual const float* output_row(const Frame& frame, std::int64_t unit,
+  /// A row of an output's tensor, of all channels, in its layout.
+  virtual const float* output_row(const Placement& tensor, const Frame& frame, std::int64_t unit,
                                   std::int64_t row) const = 0;
 
   /// Gives the tensors of all steps their memory, in `placements_`, whose layouts are known.
@@ -144,7 +147,7 @@ class Program {
 
   std::vector<Placement> placements_;  ///< by tensor
   std::size_t input_ = 0;              ///< a tensor
-  std::size_t output_ = 0;
+  std::vector<OutputSource> outputs_;
   /// The steps before this one run for one unit after the other, the others for all at once.
   std::size_t first_batched_ = 0;
 
@@ -153,6 +156,7 @@ class Program {
     LayerProfile profile;
     std::size_t output = 0;
     std::unique_ptr<const Op> op;
+    std::vector<std::size_t> sources;  ///< the steps whose results it reads
   };
 
   /// What is known of every part. \param other_bytes of activations beside those of the tensor
@@ -160,15 +164,22 @@ class Program {
   void read_input(const TensorView& input, std::int64_t first, std::int64_t count,
                   const Frame& frame) const;
   /// Writes [channels][height][width] of an image.
-  void write_output(const Frame& frame, std::int64_t image, float* output) const;
+  void write_output(const OutputSource& source, const Frame& frame, std::int64_t image,
+                    float* output) const;
+  /// Whether `outputs` need each step, written to the memory of a run. \returns null: all do
+  const bool* find_needed(float* const* outputs, char* memory) const;
   Frame frame(char* memory, std::int64_t units) const;
+  /// Memory for what find_needed gives.
+  std::int64_t needed_bytes() const noexcept {
+    return outputs_.size() < 2 ? 0 : round_up(static_cast<std::int64_t>(steps_.size()), kCacheLine);
+  }
   void clear_border(std::size_t tensor, const Frame& frame) const;
 
-  bool softmax_ = false;  ///< last, on the rows of the output
   std::int64_t images_per_unit_;
   std::int64_t min_shared_bytes_;
   std::vector<bool> clears_;  ///< by tensor: its border is cleared before each time it is written
   std::vector<Step> steps_;
+  std::vector<std::size_t> producers_;  ///< by tensor: the step that gives it; or Links::kNone
   std::int64_t tensor_bytes_ = 0;
   std::int64_t shared_bytes_ = 0;
   std::int64_t unit_bytes_ = 0;
