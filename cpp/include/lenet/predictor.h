@@ -82,9 +82,9 @@ class LENET_API Predictor {
                                   const std::vector<std::string>& names = {});
 
   /// Ends the run or profile that another thread is in, if there is one, with BackendFailure; the
-  /// predictor can be used again. The native engine looks between layers, onnxruntime between operators. Any
-  /// thread may call it. See also `Config::time_limit_ms`.
-  /// \throws Error Unsupported: the Paddle engine runs the model.
+  /// predictor can be used again. The native engine looks between layers, onnxruntime between
+  /// operators. Any thread may call it. See also `Config::time_limit_ms`. \throws Error
+  /// Unsupported: the Paddle engine runs the model.
   void cancel();
 
   /// A predictor of the same model, for another thread; either may outlive the other. They share
