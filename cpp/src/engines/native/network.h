@@ -1,6 +1,6 @@
 /// \file
-/// What the native engine knows of a network: layers over tensors of one image, with their weights.
-/// Made by read_network.h, simplified, compiled for a processor by program.h.
+/// What the native engine knows of a network: typed layers, with their weights, over the values of
+/// the Graph. Made by read_network.h, simplified, compiled for a processor by program.h.
 #pragma once
 
 #include <array>
@@ -36,12 +36,13 @@ enum class LayerKind {
   Concat,    ///< of channels
   Softmax,   ///< over the channels of a vector
   Quantize,  ///< rounded to integer multiples of a step
-  Identity   ///< another name for the same values; only before round_as_onednn
+  Flatten,   ///< the same values, which may be rounded another way; only before round_as_onednn
+  Identity   ///< the same values; only before drop_identities
 };
 
 constexpr const char* to_string(LayerKind kind) noexcept {
   constexpr const char* kNames[] = {"convolution", "pool",    "scale",    "relu",    "add",
-                                    "concat",      "softmax", "quantize", "identity"};
+                                    "concat",      "softmax", "quantize", "flatten", "identity"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -91,7 +92,7 @@ struct Layer {
   std::vector<std::int8_t> integers;
   /// The scale of the weights of each output channel; until round_as_onednn, one of 127.
   std::vector<float> weight_scales;
-  QuantParams quant;  ///< Quantize
+  QuantParams quant;  ///< Quantize; of Identity the range that the program quantizes its input by
   // What round_as_onednn wants to know.
   bool quantized = false;            ///< Convolution: the program quantizes all that it takes
   bool matrix = false;               ///< Convolution: the weights were a matrix [inputs][outputs]
@@ -104,6 +105,8 @@ struct Layer {
 };
 
 struct Network {
+  /// By value of the Graph, and behind them those that passes add; no channels: not computed from
+  /// the image. What was flattened keeps its shape.
   std::vector<TensorShape> tensors;
   std::vector<Layer> layers;  ///< in the order of execution
   std::vector<float> ranges;  ///< of tensors that a program quantizes; 0, or none at the end: not

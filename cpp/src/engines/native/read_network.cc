@@ -25,12 +25,10 @@ namespace {
 class NetworkReader {
  public:
   NetworkReader(const Graph& graph, const std::string& path, double file_bytes, bool check_finite)
-      : graph_(graph),
-        path_(path),
-        layer_memory_(file_bytes),
-        check_finite_(check_finite),
-        tensors_(graph.values.size(), kNone) {
+      : graph_(graph), path_(path), layer_memory_(file_bytes), check_finite_(check_finite) {
     network_.file_bytes = file_bytes;
+    output_names_.resize(graph.outputs.size());
+    network_.tensors.resize(graph.values.size());
   }
 
   Network read() {
@@ -57,6 +55,7 @@ class NetworkReader {
       const std::string& name = graph_.values[graph_.outputs[i]].name;
       add_output(graph_.outputs[i], onnx ? printable(name) : output_names_[i]);
     }
+    drop_identities(network_);
     if (quantized_) round_as_onednn(network_);
     return std::move(network_);
   }
@@ -155,10 +154,11 @@ class NetworkReader {
     return numbers;
   }
   std::size_t tensor(const std::string& name, std::size_t index = 0) const {
-    const std::size_t found = tensors_[value(name, index)];
-    require(found != kNone, "operator on a value that is not computed from the image");
+    const std::size_t found = value(name, index);
+    require(is_computed(found), "operator on a value that is not computed from the image");
     return found;
   }
+  bool is_computed(std::size_t value) const { return network_.tensors[value].channels > 0; }
   /// The same of an input that is an image to the program too.
   std::size_t image(const std::string& name) const {
     const std::size_t found = tensor(name);
@@ -187,17 +187,17 @@ class NetworkReader {
     require(known, "size that is not fixed");
     return shape_for_one(shape);
   }
-  /// Adds a layer; gives it a tensor for what the operator gives.
+  /// Adds a layer for what the operator gives.
   Layer& layer(LayerKind kind, std::vector<std::size_t> inputs, const std::string& output = "Out") {
     const Value& declared = graph_.values[given(output)];
     Layer& made = network_.layers.emplace_back();
     made.kind = kind;
     made.name = plain_type(graph_, *op_) + " '" + printable(declared.name) + "'";
+    made.output = given(output);
     // What was flattened keeps its shape here.
     const bool reshapes =
         kind == LayerKind::Convolution || kind == LayerKind::Pool || kind == LayerKind::Concat;
-    made.output = tensors_[given(output)] =
-        network_.add_tensor(reshapes ? image_shape(declared.shape) : shape_of(inputs[0]));
+    network_.tensors[made.output] = reshapes ? image_shape(declared.shape) : shape_of(inputs[0]);
     made.inputs = std::move(inputs);
     return made;
   }
@@ -216,22 +216,23 @@ class NetworkReader {
     require(kind == LayerKind::Relu || !quantized_, "kernel for this operator in int8");
     layer(kind, {tensor("X")});
   }
-  void read_identity() { tensors_[given()] = tensor("X"); }
+  void read_identity() { layer(LayerKind::Identity, {tensor("X")}); }
 
   void set_input(std::size_t value, const std::string& name) {
     const Shape& shape = graph_.values[value].shape;
-    network_.input = tensors_[value] = network_.add_tensor({shape[1], shape[2], shape[3]});
+    network_.input = value;
+    network_.tensors[value] = {shape[1], shape[2], shape[3]};
     network_.input_spec = {name, shape, "float32"};
   }
 
   /// Of the outputs behind the first, those that it cannot give are left out.
   void add_output(std::size_t value, const std::string& name) {
-    if (tensors_[value] == kNone) {
+    if (!is_computed(value)) {
       if (!network_.outputs.empty()) return;
       throw Error(ErrorCode::Unsupported, "'" + path_ + "' has an output '" + name +
                                               "' that is not computed from the image");
     }
-    network_.outputs.push_back(tensors_[value]);
+    network_.outputs.push_back(value);
     network_.output_specs.push_back({name, graph_.values[value].shape, "float32"});
     network_.output_specs.back().shape.at(0) = network_.input_spec.shape[0];
   }
@@ -340,7 +341,7 @@ class NetworkReader {
   /// the channels where the tensor has them, or one number. Empty where it is something else.
   std::vector<float> channel_vector(const std::string& name, const std::string& whole) const {
     const Value* found = constant(name);
-    if (found == nullptr || tensors_[value(whole)] == kNone) return {};
+    if (found == nullptr || !is_computed(value(whole))) return {};
     const Shape& to = shape(whole);
     const std::int64_t channels = shape_of(tensor(whole)).channels;
     Shape sizes = found->shape;
@@ -481,10 +482,8 @@ class NetworkReader {
     require(!sizes.empty() && (sizes[0] == images || sizes[0] == kUnknown) &&
                 product(sizes, 1, sizes.size()) == values,
             "change of shape but of each image");
-    tensors_[given()] = input;
-    // Flattened, it may be rounded by another range.
     const bool flat = sizes.size() == 2 && op_->type.find("reshape") == std::string::npos;
-    if (quantized_ && flat) layer(LayerKind::Identity, {input});
+    layer(quantized_ && flat ? LayerKind::Flatten : LayerKind::Identity, {input});
   }
 
   // ---- quantization
@@ -516,11 +515,8 @@ class NetworkReader {
     const float range = ranges(view_->flag("only_observer", false))[0];
     whole_[given("Y")] = range;
     if (constant("X") != nullptr) return keep_contents("Y");  // such as a bias
-    const std::size_t input = tensor("X");
-    tensors_[given("Y")] = input;
-    network_.ranges.resize(network_.tensors.size());
-    float& known = network_.ranges[input];
-    if (known == 0 && std::isnormal(range)) known = range;
+    Layer& made = layer(LayerKind::Identity, {tensor("X")}, "Y");
+    if (std::isnormal(range)) made.quant.range = range;
   }
 
   void read_dequantize() {
@@ -529,7 +525,7 @@ class NetworkReader {
               "dequantization by another scale than it was quantized by");
       dequantized_[given("Y")] = found->second;
       if (constant("X") != nullptr) return keep_contents("Y");
-      tensors_[given("Y")] = tensor("X");
+      layer(LayerKind::Identity, {tensor("X")}, "Y");
       return;
     }
     const Value* weights = constant("X");
@@ -580,13 +576,12 @@ class NetworkReader {
   bool check_finite_;
   const Operator* op_ = nullptr;
   const OperatorView* view_ = nullptr;
-  std::vector<std::size_t> tensors_;                 ///< by the graph's value; kNone
   std::map<std::size_t, Value> kept_;                ///< values with contents of another
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
   bool quantized_ = false;                           ///< the program quantizes something
-  std::map<std::size_t, float> whole_;  ///< ranges by the value that quantization gives
-  std::map<std::size_t, std::string> output_names_;  ///< of Paddle's
-  std::map<std::size_t, float> dequantized_;         ///< the same, by what it becomes again
+  std::map<std::size_t, float> whole_;        ///< ranges by the value that quantization gives
+  std::vector<std::string> output_names_;     ///< of Paddle's
+  std::map<std::size_t, float> dequantized_;  ///< the same, by what it becomes again
 };
 
 }  // namespace

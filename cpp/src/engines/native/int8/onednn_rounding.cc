@@ -144,7 +144,7 @@ class Rounder {
     }
     choose_roundings();
     add_roundings();
-    drop_copies(network_, [](const Layer& layer) { return layer.kind == LayerKind::Identity; });
+    drop_copies(network_, [](const Layer& layer) { return layer.kind == LayerKind::Flatten; });
   }
 
  private:

@@ -27,13 +27,16 @@ void simplify(Network& network);
 /// order, each once, when those before are gone.
 void drop_copies(Network& network, const std::function<bool(const Layer&)>& copies);
 
+/// Takes out Identity layers, and takes what they say of ranges.
+void drop_identities(Network& network);
+
 /// Convolutions, fully connected layers among them, whose sums have thousands of products become
 /// several over some of the channels each, whose outputs are added: the rounding errors of one sum
 /// grow with its length. Not for quantized networks, nor grouped convolutions.
 void split_long_sums(Network& network);
 
 /// Puts Quantize layers where Paddle has oneDNN round, and weights as oneDNN multiplies by them.
-/// \param network as read from a quantized program, with its ranges; Identity layers are taken out
+/// \param network as read from a quantized program, with its ranges; Flatten layers are taken out
 void round_as_onednn(Network& network);
 /// Leaves out the rounding of what was rounded the same way before, and of the largest of that.
 void drop_repeated_rounding(Network& network);
