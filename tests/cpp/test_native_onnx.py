@@ -227,7 +227,7 @@ def test_a_program_without_onnxruntime(tmp_path, run_ok, fails, program):
     ("nodes", "words"),
     [
         (f"{CONV} y = Sigmoid(c)", r"Sigmoid, which gives 'y'.*engine onnxruntime"),
-        ("y = Relu(x)", r"relu of the image itself \(Relu .*engine paddle"),
+        ("y = Relu(x)", r"relu of the image itself \(Relu .*onnxruntime for an .onnx"),
         (f"{CONV} p = GlobalMaxPool(c) s = Softmax<axis=1>(p) y = Relu(s)", "softmax as the last"),
     ],
 )

@@ -79,7 +79,8 @@ class Message {
   }
 
   [[noreturn]] void fail(const std::string& problem) const {
-    refuse_program(path_, std::string("is damaged: ") + problem + " in " + kind_);
+    refuse_program(
+        path_, std::string("is damaged, or is not a Paddle program: ") + problem + " in " + kind_);
   }
 
  private:

@@ -139,7 +139,7 @@ void FloatProgram::prepare(Network& network, bool release) {
       if (!placements_[input].planar || layer.kind == LayerKind::Convolution) continue;
       throw Error(ErrorCode::Unsupported, std::string("the native engine has no ") +
                                               to_string(layer.kind) + " of the image itself (" +
-                                              layer.name + "); use engine paddle");
+                                              layer.name + ")" + kUseAnotherEngine);
     }
     std::string name = layer.name;
     if (pool != nullptr) name += ", " + pool->name;

@@ -186,7 +186,8 @@ class NativeEngine final : public Engine {
   void set_layer_callback(LayerCallback callback) override {
     if (!callback) return;
     throw Error(ErrorCode::Unsupported,
-                "the native engine joins layers and cannot show each; use engine paddle");
+                "the native engine joins layers and cannot show each; use engine paddle, for an "
+                ".onnx with the model that lenet-cpp import makes");
   }
 
  private:

@@ -31,9 +31,10 @@ void LayerMemory::add(double bytes) {
   bytes_ += bytes;
   if (bytes_ > most_) {
     throw Error(ErrorCode::Unsupported,
-                "the native engine would need far more memory for the layers than the files of "
-                "the model have bytes: too many operators share large constants; use another "
-                "engine");
+                std::string("the native engine would need far more memory for the layers than "
+                            "the files of the model have bytes: too many operators share large "
+                            "constants") +
+                    kUseAnotherEngine);
   }
 }
 
@@ -41,8 +42,9 @@ void require_tensor_memory(double bytes) {
   constexpr double kMax = double{1U << 31};
   if (bytes > kMax) {
     throw Error(ErrorCode::Unsupported,
-                "the native engine would need more than 2 GiB for the tensors of one image, with "
-                "their padding; use another engine");
+                std::string("the native engine would need more than 2 GiB for the tensors of one "
+                            "image, with their padding") +
+                    kUseAnotherEngine);
   }
 }
 
@@ -80,7 +82,7 @@ std::vector<OutputSource> output_sources(const Network& network) {
       if (before[input] == Links::kNone) continue;
       throw Error(ErrorCode::Unsupported,
                   "the native engine has softmax as the last layer before an output only, and " +
-                      layer.name + " reads one; use engine paddle");
+                      layer.name + " reads one" + kUseAnotherEngine);
     }
     if (layer.kind == LayerKind::Softmax) before[layer.output] = layer.inputs[0];
   }
@@ -95,7 +97,7 @@ std::vector<OutputSource> output_sources(const Network& network) {
 std::int32_t tap_offset(std::int64_t offset, const Layer& layer) {
   if (offset > std::numeric_limits<std::int32_t>::max()) {
     throw Error(ErrorCode::Unsupported, "the native engine has no kernel for tensors as large as " +
-                                            layer.name + " takes; use engine paddle");
+                                            layer.name + " takes" + kUseAnotherEngine);
   }
   return static_cast<std::int32_t>(offset);
 }
