@@ -125,7 +125,6 @@ TEST_CASE("nodes, attributes, inputs and outputs") {
   CHECK(graph.values[x].name == "x");
   CHECK(graph.values[x].dtype == 5);
   CHECK(graph.values[x].shape == Shape{-1, 1, 4, 4});
-  CHECK(graph.values[x].consumers == std::vector<std::size_t>{0});
   CHECK(graph.values[y].producer == 0);
   CHECK_FALSE(graph.values[y].has_shape);
   const Operator& node = graph.operators.at(0);

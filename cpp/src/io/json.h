@@ -9,7 +9,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <vector>
 
 namespace lenet {
@@ -61,19 +60,14 @@ class JsonValue {
     std::string_view left = bytes_;
     for (char before = '['; is_followed(before, ']', left); before = ',') action(take_value(left));
   }
-  /// Calls `action` with each name and value of an object; names may come again. Where it returns
-  /// a bool, false ends this.
+  /// Calls `action` with each name and value of an object; names may come again.
   template <typename Action>
   void each_member(const Action& action) const {
     std::string_view left = bytes_;
     for (char before = '{'; is_followed(before, '}', left); before = ',') {
       const std::string name = take_value(left).text();
       take(':', left);
-      if constexpr (std::is_same_v<decltype(action(name, *this)), bool>) {
-        if (!action(name, take_value(left))) return;
-      } else {
-        action(name, take_value(left));
-      }
+      action(name, take_value(left));
     }
   }
 

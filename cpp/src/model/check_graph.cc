@@ -222,10 +222,12 @@ class Checker {
         used += found == given.end() ? 0 : 1;
         if (found != given.end()) values = std::move(found->second);
       } else if (list && is_onnx()) {  // all that are left
+        std::vector<std::size_t> left;
         for (; used < given.size(); ++used) {
           if (given[used].second.size() != 1) refuse_argument("");
-          values.push_back(given[used].second[0]);
+          left.push_back(given[used].second[0]);
         }
+        values = Argument(std::move(left));
       } else if (used < given.size()) {
         values = std::move(given[used++].second);
       }

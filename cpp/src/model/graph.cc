@@ -25,8 +25,6 @@ void link_values(Graph& graph) {
     const bool fetches = op.type == "fetch" || op.type == "1.fetch";
     const bool feeds = op.type == "feed" || op.type == "1.data";
     each_value(op.inputs, [&](std::size_t index) {
-      std::vector<std::size_t>& consumers = graph.values[index].consumers;
-      if (consumers.empty() || consumers.back() != i) consumers.push_back(i);
       if (fetches) graph.outputs.push_back(index);
     });
     each_value(op.outputs, [&](std::size_t index) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -36,18 +37,17 @@ inline constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 /// A tensor.
 struct Value {
   std::string name;
-  int dtype = 0;  ///< VarType.Type of framework.proto, in every dialect; -1 for others, or unknown
   Shape shape;    ///< -1 where unknown
+  int dtype = 0;  ///< VarType.Type of framework.proto, in every dialect; -1 for others, or unknown
+  int data_dtype = -1;     ///< of `data`: Paddle declares weights that it stores as int8 as float32
   bool has_shape = true;   ///< false where an .onnx does not say it, of most values
   bool parameter = false;  ///< the model holds its contents; of an .onnx: a constant
   bool defined = false;    ///< set by the check, from its operator on
   /// The contents of a parameter, and by the check those that a program fixes; little-endian and at
   /// any address, as long as the Model lives. Null: not known.
   std::string_view data;
-  int data_dtype = -1;  ///< of `data`: Paddle declares weights that it stores as int8 as float32
-  // By index into Graph::operators, set by link_values.
-  std::size_t producer = kNone;        ///< the first that gives it
-  std::vector<std::size_t> consumers;  ///< in order, each once however often it takes the value
+  /// The first operator that gives it, by index into Graph::operators; set by link_values.
+  std::size_t producer = kNone;
 };
 
 /// How an attribute is stored; Paddle trusts the program in this. The arrays have the order of
@@ -88,8 +88,36 @@ struct Attribute {
   std::variant<std::int64_t, double, std::string, Integers, Numbers> value;  ///< bool: 0 or 1
 };
 
-/// Values of one argument, by index into Graph::values; none for an optional one left out.
-using Argument = std::vector<std::size_t>;
+/// Values of one argument, by index into Graph::values; none for an optional one left out. Mostly
+/// one, for which nothing is allocated. Copies share a list.
+class Argument {
+ public:
+  Argument() = default;
+  explicit Argument(std::size_t value) : one_(value) {}
+  explicit Argument(std::vector<std::size_t> values) {
+    if (values.size() == 1) one_ = values[0];
+    if (values.size() > 1)
+      list_ = std::make_shared<const std::vector<std::size_t>>(std::move(values));
+  }
+  const std::size_t* begin() const { return list_ ? list_->data() : &one_; }
+  const std::size_t* end() const { return begin() + size(); }
+  std::size_t size() const { return list_ ? list_->size() : one_ == kEmpty ? 0 : 1; }
+  bool empty() const { return size() == 0; }
+  std::size_t operator[](std::size_t index) const { return begin()[index]; }
+  std::size_t at(std::size_t index) const {
+    if (index >= size()) throw std::out_of_range("a value of an argument");
+    return begin()[index];
+  }
+  bool operator==(const Argument& other) const {
+    return std::equal(begin(), end(), other.begin(), other.end());
+  }
+
+ private:
+  static constexpr std::size_t kEmpty = kNone - 1;
+
+  std::size_t one_ = kEmpty;
+  std::shared_ptr<const std::vector<std::size_t>> list_;
+};
 
 /// What an operator has by name: so little that it is looked for from the front. The names lie in
 /// the file, in Graph::decoded or in the rules.
@@ -150,7 +178,7 @@ struct Graph {
   std::deque<std::string> decoded;   ///< contents that a file holds in another form than `data`
 };
 
-/// Fills in producers and consumers, and of Paddle's programs the inputs and outputs. Linear.
+/// Fills in producers, and of Paddle's programs the inputs and outputs. Linear.
 void link_values(Graph& graph);
 
 /// Whether the last operator of a program is a softmax, so that its outputs are probabilities.

@@ -211,7 +211,7 @@ class Reader {
     std::string_view domain;
     const auto add = [this](const Field& field, Arguments& arguments) {
       arguments.emplace_back();
-      if (!text(field).empty()) arguments.back().second = {index_of(field.bytes)};
+      if (!text(field).empty()) arguments.back().second = Argument(index_of(field.bytes));
     };
     each(bytes, [&](const Field& field) {
       if (field.number == kNodeInput) add(field, op.inputs);

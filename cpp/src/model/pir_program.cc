@@ -25,7 +25,7 @@ class Reader {
   explicit Reader(const std::string& path) : path_(path) { graph_.dialect = Dialect::Pir; }
 
   Graph read(std::string_view bytes) {
-    max_arguments_ = bytes.size();
+    max_room_ = 2 * bytes.size();
     const auto [code, program] = members(JsonValue::parse(bytes, long_), {"base_code", "program"});
     const auto [magic, trainable, version] = members(code, {"magic", "trainable", "version"});
     require(is(magic, "pir") && is_flag(trainable), "its heading");
@@ -81,6 +81,19 @@ class Reader {
     return size;
   }
 
+  /// Reads a list of what `items` hold, for which there is just as much room.
+  template <typename Items, typename Action>
+  void each(const JsonValue& list, const char* what, Items& items, const Action& action) {
+    require(list.is_array(), what);
+    const std::size_t size = size_of(list);
+    add_room(size * sizeof(items[0]));
+    items.reserve(size);
+    list.each_item(action);
+  }
+  void add_room(std::size_t bytes) {
+    room_ += bytes;
+    if (room_ > max_room_) fail("has too many arguments");
+  }
   template <typename Action>
   void each(const JsonValue& list, const char* what, const Action& action) const {
     require(list.is_array(), what);
@@ -163,12 +176,7 @@ class Reader {
   void read_operator(const JsonValue& op) {
     at_ = std::to_string(graph_.operators.size());
     require(op.is_object(), "an operator");
-    JsonValue kind;  // first, where Paddle wrote it
-    op.each_member([&](const std::string& name, const JsonValue& value) {
-      if (name == "#") kind = value;
-      return false;
-    });
-    if (!kind) kind = member(op, "#");
+    const JsonValue kind = member(op, "#");
     require(kind.is_text(), "an operator");
     const std::string type = kind.text();
     require_name(type, "an operator", path_);
@@ -209,29 +217,28 @@ class Reader {
   }
 
   void read_inputs(const JsonValue& inputs, Arguments& arguments) {
-    each(inputs, "the inputs", [&](const JsonValue& input) {
-      const std::int64_t id = integer(members(input, {"%"})[0], 0, kMaxId);
+    each(inputs, "the inputs", arguments, [&](const JsonValue& input) {
+      const auto id = static_cast<Id>(integer(members(input, {"%"})[0], 0, kMaxId));
       arguments.emplace_back();
       if (id == 0) return;  // left out
       const auto found = ids_.find(id);
       require(found != ids_.end(), "a value that no operator before gives");
-      const bool list = found->second == kNone;
-      arguments.back().second = list ? lists_.at(id) : Argument{found->second};
+      const auto list = lists_.find(id);
+      arguments.back().second = list == lists_.end() ? Argument(found->second) : list->second;
       // A list takes its length for each operator that reads it; what Paddle writes reads it once.
-      arguments_ += arguments.back().second.size();
-      if (arguments_ > max_arguments_) fail("has too many arguments");
+      add_room(sizeof(std::size_t) * arguments.back().second.size());
     });
   }
 
   /// Defines the values of an output; one, or those of a list; none when it is left out.
   Argument read_output(const JsonValue& output, const Argument* known = nullptr) {
     const auto [number, type] = members(output, {"%", "TT"});
-    const std::int64_t id = integer(number, 0, kMaxId);
+    const auto id = static_cast<Id>(integer(number, 0, kMaxId));
     if (id == 0) {
       require(is(member(type, "#"), "NULL"), "an output left out");
       return {};
     }
-    Argument values;
+    std::vector<std::size_t> values;
     if (is(member(type, "#"), kListType)) {
       each(members(type, {"#", "D"})[1], "a list of types",
            [&](const JsonValue& item) { values.push_back(add_value(item)); });
@@ -241,12 +248,12 @@ class Reader {
     if (known != nullptr) {
       require(values.size() == known->size(), "the length of a list");
       for (std::size_t i = 0; i < values.size(); ++i) require_same(values[i], (*known)[i]);
-      values = *known;
     }
-    const bool list = values.size() != 1;
-    require(ids_.emplace(id, list ? kNone : values[0]).second, "a value defined twice");
-    if (list) lists_.emplace(id, values);
-    return values;
+    Argument given = known != nullptr ? *known : Argument(std::move(values));
+    const auto first = static_cast<std::uint32_t>(given.empty() ? 0 : given[0]);
+    require(ids_.emplace(id, first).second, "a value defined twice");
+    if (given.size() != 1) lists_.emplace(id, given);
+    return given;
   }
 
   void require_same(std::size_t declared, std::size_t known) const {
@@ -266,7 +273,8 @@ class Reader {
                     return !plain.empty() && plain == each.pir;
                   }).dtype;
     require(value.dtype >= 0, "an element type");
-    each(shape, "a shape", [&](const JsonValue& size) { value.shape.push_back(int64(size)); });
+    each(shape, "a shape", value.shape,
+         [&](const JsonValue& size) { value.shape.push_back(int64(size)); });
     require(is(layout, "NCHW") || is(layout, "NHWC") || is(layout, "Undefined(AnyLayout)"),
             "a data layout");
     require(is_empty(levels) && level.bytes() == "0", "a level of detail");
@@ -277,14 +285,15 @@ class Reader {
 
   void combine(const Operator& op, const JsonValue& outputs) {
     require(!op.inputs.empty(), "a list");
-    Argument values;
+    std::vector<std::size_t> values;
     for (const auto& [name, input] : op.inputs) {
       require(input.size() == 1, "a list");
       values.push_back(input[0]);
     }
     const JsonValue output = elements<1>(outputs, "a list")[0];
     require(is(member(member(output, "TT"), "#"), kListType), "a list");
-    read_output(output, &values);
+    const Argument known(std::move(values));
+    read_output(output, &known);
   }
 
   void split(const Operator& op, const JsonValue& outputs) {
@@ -294,14 +303,14 @@ class Reader {
     require(parts.size() == size_of(outputs), what);
     std::size_t next = 0;
     outputs.each_item([&](const JsonValue& output) {
-      const Argument known = {parts[next++]};
+      const Argument known(parts[next++]);
       require(is(member(member(output, "TT"), "#"), kTensorType), what);
       require(read_output(output, &known).size() == 1, what);
     });
   }
 
   void read_attributes(const JsonValue& list, Attributes& attributes) {
-    each(list, "the attributes", [&](const JsonValue& item) {
+    each(list, "the attributes", attributes, [&](const JsonValue& item) {
       const auto [attribute, name] = members(item, {"AT", "N"});
       const std::string_view known = kept_text(name);
       require_name(known, "an attribute", path_);
@@ -320,7 +329,7 @@ class Reader {
     return known == inside ? inside : graph_.decoded.emplace_back(known);
   }
 
-  Attribute read_attribute(const JsonValue& attribute) const {
+  Attribute read_attribute(const JsonValue& attribute) {
     const auto [kind, data] = members(attribute, {"#", "D"});
     const std::string type = text(kind);
     if (type == "0.a_bool") {
@@ -345,14 +354,14 @@ class Reader {
     }
     if (type == "1.a_intarray") {
       Integers values;
-      each(data, "integers", [&](const JsonValue& item) { values.push_back(int64(item)); });
+      each(data, "integers", values, [&](const JsonValue& item) { values.push_back(int64(item)); });
       return {AttributeType::Dims, std::move(values)};
     }
     require(type == "0.a_array", "the type of an attribute");
     return read_array(data);
   }
 
-  Attribute read_array(const JsonValue& list) const {
+  Attribute read_array(const JsonValue& list) {
     Attribute array{AttributeType::Empty, Integers()};
     Integers values;
     Numbers numbers;
@@ -387,16 +396,17 @@ class Reader {
     }
   }
 
-  static constexpr std::int64_t kMaxId = 1'000'000'000;
+  using Id = std::int32_t;
+  static constexpr Id kMaxId = 1'000'000'000;
 
   const std::string& path_;
   std::string at_;
   JsonValue::LongValues long_;
   Graph graph_;
-  std::map<std::int64_t, std::size_t> ids_;  ///< values; kNone: a list
-  std::map<std::int64_t, Argument> lists_;   ///< those that are not of one value
-  std::size_t arguments_ = 0;
-  std::size_t max_arguments_ = 0;
+  std::map<Id, std::uint32_t> ids_;  ///< values; of a list the first
+  std::map<Id, Argument> lists_;     ///< those that are not of one value
+  std::size_t room_ = 0;             ///< bytes of what operators have in lists
+  std::size_t max_room_ = kNone;
 };
 
 }  // namespace

@@ -243,7 +243,7 @@ class Reader {
     op.each(number, [&](const Field& field) {
       const Message argument =
           message(field.bytes, "an argument", {{1, Wire::Bytes, kOne}, {2, Wire::Bytes, kMany}});
-      Argument values;
+      std::vector<std::size_t> values;
       argument.each(2, [&](const Field& item) {
         const auto found = indices_.find(item.bytes);
         if (found != indices_.end() && found->second.second == kind) {
@@ -254,7 +254,7 @@ class Reader {
         }
       });
       if (!lenient_) argument.name(1);
-      arguments.emplace_back(argument.bytes(1), std::move(values));
+      arguments.emplace_back(argument.bytes(1), Argument(std::move(values)));
     });
     if (arguments.repeated() && !lenient_) op.fail("a repeated name");
   }
