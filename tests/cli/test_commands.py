@@ -171,6 +171,7 @@ def others(tmp_path_factory, model_dir):
         ("infer -i digit.png -m lenet -p lenet.json", "(.json)"),
         ("export_model -p net.pt -o out", "lenet-cpp import"),
         ("convert_model net.pt -o out --to json --model lenet", "lenet-cpp import"),
+        ("convert_model digit.png -o out --to json", "its content is of no known format"),
         ("convert_model net.onnx -o out --to json --model lenet", "an ONNX model"),
         ("predict -i digit.png -m net.pt", "lenet-cpp import"),
         ("predict -i digit.png -m lenet.pdparams", "lenet-cpp export"),
@@ -223,7 +224,7 @@ def test_a_closed_pipe_in_the_place_of_a_file(monkeypatch):
     assert run_cli(lambda: 0, "predict") == 141
 
 
-@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+@pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC, errno.ENOENT])
 def test_what_cannot_be_written_is_named(code, tmp_path, monkeypatch, capsys):
     from lenet_cpp._base.files import write_text
 

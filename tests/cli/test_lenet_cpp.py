@@ -71,7 +71,7 @@ def test_help_lists_the_commands(arguments, capsys):
         ("export --combine x -p y", "--params does not go with --combine"),
         ("verify --model-dir", "Option '--model-dir' needs a value; see lenet-cpp verify --help"),
         ("verify --model-dir --layers", "Option '--model-dir' needs a value"),
-        ("benchmark --batch-sizes 1,x", "'x' is not a valid integer"),
+        ("benchmark --batch-sizes 1,x", "'x' is not a valid integer; see lenet-cpp"),
         ("explain -b 0", "0 is not in the range"),
         ("export-onnx net.onnx", "Missing option '-o' / '--output'"),
         ("export a b", "unexpected extra argument (b)"),

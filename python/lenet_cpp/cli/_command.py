@@ -28,7 +28,9 @@ SETTINGS: dict[str, Any] = {
 """Of every click context: names may be written with hyphens or underscores."""
 
 _ELSEWHERE = "name another place to write to (see --help)"
+_CHECK = f"check the path, or {_ELSEWHERE}"
 _REMEDIES = {
+    **dict.fromkeys((errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR), _CHECK),
     errno.ENOSPC: f"free some, or {_ELSEWHERE}",
     errno.EDQUOT: f"free some, or {_ELSEWHERE}",
     errno.EROFS: _ELSEWHERE,
@@ -58,7 +60,8 @@ def run(
         except click.UsageError as error:
             said = " ".join(error.format_message().split())
             path = error.ctx.command_path if error.ctx else program
-            print(f"{path}: error: {said}", file=sys.stderr)
+            more = "" if said.endswith(("?", ")")) else f"; see {path} --help"
+            print(f"{path}: error: {said.removesuffix('.')}{more}", file=sys.stderr)
             raise SystemExit(error.exit_code) from None
 
     return run_cli(call, program)

@@ -123,13 +123,19 @@ class _ModelName(click.Choice):  # type: ignore[type-arg]  # click 8.1 has none 
         return value
 
 
+class _Integer(click.IntRange):
+    """An integer in a range, which messages call an integer."""
+
+    name = "integer"
+
+
 _KINDS: dict[str, click.ParamType[Any]] = {
     **dict.fromkeys(("FILE", "IMAGE", "MODEL", "PATH", "SOURCE"), _File()),
     **dict.fromkeys(("DIR", "MODEL_DIR"), _File(file_okay=False)),
-    **dict.fromkeys(("RUNS", "MB"), click.IntRange(min=0)),
+    **dict.fromkeys(("RUNS", "MB"), _Integer(min=0)),
     **dict.fromkeys(("SEED", "EPOCHS"), click.INT),
-    "N": click.IntRange(min=1),
-    "C,H,W": _List(click.IntRange(min=1), unique=False),
+    "N": _Integer(min=1),
+    "C,H,W": _List(_Integer(min=1), unique=False),
     "NAME": _ModelName(list(MODELS), case_sensitive=False),
     "X": click.FLOAT,
     "SECONDS": click.FloatRange(min=0, max=3600),

@@ -88,7 +88,10 @@ def main(options: Options) -> int:
                             left_out[f"profile of {engine}"] = str(error)
                     bar.update()
     if not rows:
-        raise Unsupported("; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
+        reasons: dict[str, list[str]] = {}
+        for name, reason in left_out.items():
+            reasons.setdefault(reason, []).append(name)
+        raise Unsupported("; ".join(f"{', '.join(who)}: {why}" for why, who in reasons.items()))
     first, *others = answers
     tolerance = TOLERANCES[options.precision or "fp32"]
     comparisons = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lenet_cpp.cli._options import Options, command, print_files
-from lenet_cpp.errors import BadInput
+from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.export import export_model, export_separate
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, EXPORT_TOLERANCE
 from lenet_cpp.export.separate_layout import combine_separate
@@ -97,6 +97,11 @@ def main(options: Options) -> int:
                     " recognise nothing"
                 )
             params = Path("checkpoints", "lenet", "lenet.pdparams")
+            if not params.exists():
+                raise FileNotFound(
+                    f"there are no parameters {params}: train them with lenet-cpp train, or name"
+                    " others with -p"
+                )
         if separate:
             result = export_separate(params, output, **arguments)
         else:

@@ -78,7 +78,7 @@ def main(options: Options) -> int:
     if torch and options.model is None:
         raise click.UsageError(NO_STRUCTURE)
     if not source.exists():
-        raise FileNotFound(f"cannot read {source}: no such file or folder")
+        raise FileNotFound(f"cannot read {source}: no such file or folder; check the path")
     if torch:
         result = import_state(
             source,

@@ -279,7 +279,7 @@ def read_mnist_dir(folder: Path, *, kind: str | None = None) -> Mnist:
             not the MD5 of the full data set's file.
     """
     if not folder.is_dir():
-        raise FileNotFound(f"there is no folder {folder}")
+        raise FileNotFound(f"there is no folder {folder}: check the path")
     arrays: dict[str, npt.NDArray[np.uint8]] = {}
     md5 = {}
     for name, full_md5 in IDX_FILES.items():

@@ -87,7 +87,7 @@ def combine_separate(
     """
     folder = Path(source)
     if not (folder / LEGACY_PROGRAM).is_file():
-        raise FileNotFound(f"cannot read {folder / LEGACY_PROGRAM}: no such file")
+        raise FileNotFound(f"cannot read {folder / LEGACY_PROGRAM}: no such file; check the path")
     return rewrite(
         folder / LEGACY_PROGRAM, None, output_dir, ("{}.pdmodel", "{}.pdiparams"), name=name
     )

@@ -99,10 +99,13 @@ def find_source(path: str | Path, format_: str | None = None) -> Source:
     if not found:
         there = ", ".join(each.format for each in candidates)
         wanted = "a model" if format_ is None else f"a model in format {format_}"
-        because = f" (found: {there})" if there else f": {other_content(path, 'model')}"
-        raise FileNotFound(
-            f"{path} is not {wanted}" + (because if there or path.is_file() else ": no such files")
-        )
+        if there:
+            because = f" (found: {there})"
+        elif path.is_file():
+            because = f": {other_content(path, 'model') or 'its content is of no known format'}"
+        else:
+            because = ": no such files; check the path"
+        raise FileNotFound(f"{path} is not {wanted}{because}")
     same = [each for each in found if each.format == found[0].format]
     if len(same) > 1:
         raise BadInput(f"{path} holds several models: {same[0].path} and {same[1].path}; name one")

@@ -305,7 +305,10 @@ class InferenceEngine(Closing):
     def _labels(self, classes: int) -> tuple[str, ...]:
         labels = self._given_labels
         if labels is not None and len(labels) != classes:
-            raise BadInput(f"{len(labels)} labels for the {classes} classes of {self._model.file}")
+            raise BadInput(
+                f"{len(labels)} labels for the {classes} classes of {self._model.file}: give one"
+                " for each class"
+            )
         if labels is None:
             network = registry.find_network(self._model_name)
             labels = self._model.labels or (network.labels if network is not None else ())

@@ -242,7 +242,7 @@ def load_from_file(reference: str, kind: type[_Kind]) -> _Kind:
     file, _, attribute = reference.rpartition(":")
     path = Path(file)
     if not path.is_file():
-        raise FileNotFound(f"cannot read {path}: no such file")
+        raise FileNotFound(f"cannot read {path}: no such file; check the path")
     loader = SourceFileLoader(f"lenet_cpp.models.file_{path.stem}", str(path))
     module = ModuleType(loader.name)
     module.__file__ = str(path)

@@ -59,7 +59,7 @@ def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
     if wanted is not None:
         _check(path, sha256_file(path), wanted)
     elif not path.is_file():
-        raise FileNotFound(f"cannot read {path}: no such file")
+        raise FileNotFound(f"cannot read {path}: no such file; check the path")
     return path
 
 
