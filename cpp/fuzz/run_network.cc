@@ -61,7 +61,7 @@ void run_network(native::Network network) {
     accepts({ErrorCode::Unsupported}, [&] {
       native::FloatProgram program(network, native::choose_kernels(), interleaved);
       if (program.tensor_bytes() > kMaxBytes) return;
-      program.prepare(network, false);
+      program.prepare(network);
       run_program(program);
     });
   }

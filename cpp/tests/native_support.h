@@ -172,13 +172,13 @@ inline std::vector<double> definition(const native::Network& network,
 }
 
 /// A program of a network, with its weights packed. Its tensors share memory if they take more.
-inline std::unique_ptr<native::Program> compiled(native::Network network,
+inline std::unique_ptr<native::Program> compiled(const native::Network& network,
                                                  const native::Kernels& kernels,
                                                  bool interleaved = false,
                                                  std::int64_t min_shared_bytes = 0) {
   auto program =
       std::make_unique<native::FloatProgram>(network, kernels, interleaved, min_shared_bytes);
-  program->prepare(network, true);
+  program->prepare(network);
   return program;
 }
 inline std::unique_ptr<native::int8::Program> compiled(const native::Network& network,

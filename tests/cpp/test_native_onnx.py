@@ -78,7 +78,10 @@ def test_clip_without_bounds_and_values_of_constants(tmp_path):
     nodes = """
         low = Constant<value_float=0.0>() most = Constant<value_float=3.4028234663852886e38>()
         scale = Constant<value_floats=[0.5]>() rows = Constant<value_ints=[0, -1]>()
-        d = Clip(c) e = Clip(d, , most) f = Mul(e, scale) g = Clip(f, low) y = Reshape(g, rows)
+        taps = Constant<value_floats=[1.0, -0.5, 2.0, 1.5]>()
+        sizes = Constant<value_ints=[2, 2, 1, 1]>() k = Reshape(taps, sizes)
+        d = Clip(c) e = Clip(d, , most) f = Mul(e, scale) v = Conv(f, k)
+        g = Clip(v, low) y = Reshape(g, rows)
     """
     expected = agrees(write(tmp_path, CONV + nodes, opset=13))
     assert expected.min() == 0

@@ -18,8 +18,8 @@ bool is_padded(const Layer& layer) {
 std::size_t pool_after(const Network& network, const Links& links, std::size_t layer) {
   const std::size_t given = network.layers[layer].output;
   const std::size_t reader = links.readers[given];
-  const bool follows = reader != Links::kNone && links.uses[given] == 1;
-  return follows && is_max_pool_2x2(network, network.layers[reader]) ? reader : Links::kNone;
+  const bool follows = reader != kNone && links.uses[given] == 1;
+  return follows && is_max_pool_2x2(network, network.layers[reader]) ? reader : kNone;
 }
 
 std::unique_ptr<Op> make_op(const FloatLayer& source) {
@@ -58,7 +58,7 @@ void FloatProgram::lower(const Network& network) {
     Lowered step{i, layer.output};
     if (layer.kind == LayerKind::Convolution) {
       const std::size_t pool = pool_after(network, links, i);
-      const std::size_t given = pool == Links::kNone ? layer.output : network.layers[pool].output;
+      const std::size_t given = pool == kNone ? layer.output : network.layers[pool].output;
       // One image's few channels, on vectors of columns; images side by side add up the same way.
       const bool columns = fits_columns(network, layer) && !no_planes[given];
       planar_taps_[given] = columns;
@@ -68,7 +68,7 @@ void FloatProgram::lower(const Network& network) {
                     : interleaved_ ? ConvMethod::Interleaved
                     : columns      ? ConvMethod::Columns
                                    : ConvMethod::Channels;
-      if (pool != Links::kNone && step.method != ConvMethod::Channels) {
+      if (pool != kNone && step.method != ConvMethod::Channels) {
         step.pool = pool;
         step.output = given;
         fused[pool] = true;
@@ -119,11 +119,11 @@ void FloatProgram::lay_out(const Network& network) {
   place(steps);
 }
 
-void FloatProgram::prepare(Network& network, bool release) {
+void FloatProgram::prepare(const Network& network) {
   LayerMemory memory(network.file_bytes);
   for (const auto& [index, output, fused, method] : lowered_) {
-    Layer& layer = network.layers[index];
-    const Layer* pool = fused == Links::kNone ? nullptr : &network.layers[fused];
+    const Layer& layer = network.layers[index];
+    const Layer* pool = fused == kNone ? nullptr : &network.layers[fused];
     FloatLayer source{kernels_,
                       interleaved_,
                       layer,
@@ -144,7 +144,6 @@ void FloatProgram::prepare(Network& network, bool release) {
     std::string name = layer.name;
     if (pool != nullptr) name += ", " + pool->name;
     add_step(layer, std::move(name), multiply_adds(network, layer), output, make_op(source));
-    if (release) std::vector<float>().swap(layer.weights);
   }
 }
 

@@ -24,16 +24,15 @@ class FloatProgram final : public Program {
 
   /// Packs the weights, before anything is run.
   /// \param network the same
-  /// \param release whether the network's own weights are freed, each layer's when it is packed
   /// \throws Error Unsupported: a layer that it has no kernel for.
-  void prepare(Network& network, bool release);
+  void prepare(const Network& network);
 
  private:
   /// What one step computes.
   struct Lowered {
     std::size_t layer;
-    std::size_t output;               ///< a tensor
-    std::size_t pool = Links::kNone;  ///< fused into the convolution
+    std::size_t output;        ///< a tensor
+    std::size_t pool = kNone;  ///< fused into the convolution
     ConvMethod method = ConvMethod::Channels;
   };
 

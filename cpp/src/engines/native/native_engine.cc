@@ -285,8 +285,8 @@ void compile(native::Network network, Compiled& compiled) {
       std::clamp<std::int64_t>(kMaxFloats * kFloat / nhwc->tensor_bytes(), 1, kImagesOneByOne);
   compiled.pack = [shared = std::make_shared<native::Network>(std::move(network)), one = nhwc.get(),
                    many = interleaved.get()] {
-    one->prepare(*shared, many == nullptr);
-    if (many != nullptr) many->prepare(*shared, true);
+    one->prepare(*shared);
+    if (many != nullptr) many->prepare(*shared);
   };
   compiled.nhwc = std::move(nhwc);
   compiled.batch_interleaved = std::move(interleaved);

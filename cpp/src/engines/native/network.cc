@@ -13,6 +13,14 @@ Layer& Layer::operator=(const Layer& other) = default;
 Layer& Layer::operator=(Layer&& other) noexcept = default;
 Layer::~Layer() = default;
 
+WeightView Layer::view_weights() const {
+  WeightView view = stored;
+  if (stored.data != nullptr && !weight_scales.empty()) view.scales = weight_scales.data();
+  if (stored.data != nullptr || weights.empty()) return view;
+  return {reinterpret_cast<const char*>(weights.data()), weights.size(),
+          weights.size() / bias.size()};
+}
+
 Links::Links(const Network& network)
     : producers(network.tensors.size(), kNone),
       readers(network.tensors.size(), kNone),
@@ -49,8 +57,9 @@ void require_tensor_memory(double bytes) {
 }
 
 double bytes_of(const Layer& layer) {
+  const std::size_t scales = layer.integers.empty() ? 0 : layer.weight_scales.size();
   const std::size_t floats =
-      layer.weights.size() + layer.bias.size() + layer.scale.size() + layer.weight_scales.size();
+      layer.view_weights().count + layer.bias.size() + layer.scale.size() + scales;
   return static_cast<double>(floats * sizeof(float) + layer.integers.size());
 }
 
@@ -76,10 +85,10 @@ bool is_max_pool_2x2(const Network& network, const Layer& layer) {
 }
 
 std::vector<OutputSource> output_sources(const Network& network) {
-  std::vector<std::size_t> before(network.tensors.size(), Links::kNone);  // what softmax takes
+  std::vector<std::size_t> before(network.tensors.size(), kNone);  // what softmax takes
   for (const Layer& layer : network.layers) {
     for (const std::size_t input : layer.inputs) {
-      if (before[input] == Links::kNone) continue;
+      if (before[input] == kNone) continue;
       throw Error(ErrorCode::Unsupported,
                   "the native engine has softmax as the last layer before an output only, and " +
                       layer.name + " reads one" + kUseAnotherEngine);
@@ -88,7 +97,7 @@ std::vector<OutputSource> output_sources(const Network& network) {
   }
   std::vector<OutputSource> sources;
   for (const std::size_t output : network.outputs) {
-    const bool softmax = before[output] != Links::kNone;
+    const bool softmax = before[output] != kNone;
     sources.push_back({softmax ? before[output] : output, softmax});
   }
   return sources;
@@ -105,7 +114,7 @@ std::int32_t tap_offset(std::int64_t offset, const Layer& layer) {
 double multiply_adds(const Network& network, const Layer& layer) {
   if (layer.kind != LayerKind::Convolution) return 0;
   const TensorShape& shape = network.tensors[layer.output];
-  return static_cast<double>(layer.weights.size() + layer.integers.size()) *
+  return static_cast<double>(layer.view_weights().count + layer.integers.size()) *
          static_cast<double>(shape.height * shape.width);
 }
 

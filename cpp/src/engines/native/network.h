@@ -6,11 +6,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "lenet/predictor.h"
+#include "model/graph.h"
 #include "model/rules/windows.h"
 
 namespace lenet::native {
@@ -66,6 +68,22 @@ struct QuantParams {
   float inverse_scale() const { return qmax * (1 / range); }  ///< as Paddle computes it
 };
 
+/// Float32 weights of a layer, where they lie.
+struct WeightView {
+  const char* data = nullptr;  ///< at any address
+  std::size_t count = 0;
+  std::size_t channel = 0;        ///< numbers from an output channel to the next
+  std::size_t tap = 1;            ///< from a tap of one to the next
+  const float* scales = nullptr;  ///< that of each channel, by which they are multiplied; null: 1
+
+  float at(std::size_t of_channel, std::size_t of_tap) const {
+    float number;
+    std::memcpy(&number, data + (of_channel * channel + of_tap * tap) * sizeof(float),
+                sizeof(number));
+    return scales == nullptr ? number : number * scales[of_channel];
+  }
+};
+
 struct Layer {
   // Defined in one place, for which the program is some 4 kB smaller.
   Layer();
@@ -85,12 +103,14 @@ struct Layer {
   std::int64_t groups = 1;
   std::int64_t first_channel = 0;  ///< of the input; see split_long_sums
   std::vector<float> weights;      ///< [output channels][input channels / groups][height][width]
+  WeightView stored;               ///< in the model, which outlives this; or none
   std::vector<float> bias;         ///< [output channels]; of ChannelScale too
   std::vector<float> scale;        ///< [channels]
 
   // Of a quantized program, whose convolutions may have integers instead of weights.
   std::vector<std::int8_t> integers;
-  /// The scale of the weights of each output channel; until round_as_onednn, one of 127.
+  /// The scale of the integers of each output channel; until round_as_onednn, one of 127. Of stored
+  /// weights that of normalizations; empty: 1.
   std::vector<float> weight_scales;
   QuantParams quant;  ///< Quantize; of Identity the range that the program quantizes its input by
   // What round_as_onednn wants to know.
@@ -102,6 +122,9 @@ struct Layer {
 
   PoolKind pool = PoolKind::Max;
   bool adaptive = false;  ///< the windows share the image out evenly
+
+  /// Of the layer's own, or those stored, in float32. The layer outlives the view.
+  WeightView view_weights() const;
 };
 
 struct Network {
@@ -125,8 +148,6 @@ struct Network {
 
 /// Who gives and who reads each tensor, as the network was when this was made.
 struct Links {
-  static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
-
   explicit Links(const Network& network);
 
   // By tensor.

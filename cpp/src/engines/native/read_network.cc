@@ -138,20 +138,22 @@ class NetworkReader {
     to.data = from.data;
     to.data_dtype = from.data_dtype;
   }
-  /// The contents of an input that is a constant, as many as its shape says.
-  std::vector<float> floats(const std::string& name) const {
+  /// An input that is a constant, with as many numbers as its shape says.
+  const Value& float_constant(const std::string& name) const {
     const Value* found = constant(name);
     require(found != nullptr && found->dtype == kFloat32 && found->data_dtype != kInt8,
             "operator whose " + name + " is no float32 constant");
-    std::vector<float> numbers = floats_of(*found);
-    require(
-        static_cast<std::int64_t>(numbers.size()) == product(found->shape, 0, found->shape.size()),
-        "operator whose " + name + " has another number of values");
-    if (check_finite_ && !all_finite(numbers.data(), numbers.size())) {
+    require(static_cast<std::int64_t>(count_values(*found)) ==
+                product(found->shape, 0, found->shape.size()),
+            "operator whose " + name + " has another number of values");
+    if (check_finite_ && !all_finite(found->data, found->data_dtype)) {
       refuse("takes a " + name + " '" + found->name +
              "' that holds NaN or infinity; set check_finite to false to let it through");
     }
-    return numbers;
+    return *found;
+  }
+  std::vector<float> floats(const std::string& name) const {
+    return floats_of(float_constant(name));
   }
   std::size_t tensor(const std::string& name, std::size_t index = 0) const {
     const std::size_t found = value(name, index);
@@ -327,6 +329,8 @@ class NetworkReader {
     const auto beta = static_cast<float>(view_->number("beta", 1));
     if (!std::isfinite(alpha) || !std::isfinite(beta)) refuse("has a factor that is not finite");
     for (float& weight : made.weights) weight *= alpha;
+    if (alpha != 1 && made.stored.data != nullptr)
+      made.weight_scales.resize(made.bias.size(), alpha);
     if (!view_->has("Bias")) return;
     const std::vector<float> bias = floats("Bias");
     const Shape& sizes = shape("Bias");
@@ -557,7 +561,14 @@ class NetworkReader {
     };
     const auto found = weights_.find(value(name));
     if (found == weights_.end()) {
-      made.weights = outputs_first(floats(name));
+      const Value& stored = float_constant(name);
+      const std::size_t count = count_values(stored);
+      if (quantized_ || stored.data_dtype != kFloat32) {  // to be rounded as Paddle does; in a list
+        made.weights = outputs_first(floats_of(stored));
+      } else {
+        made.stored = {stored.data.data(), count, axis == 0 ? count / outputs : 1,
+                       axis == 0 ? 1 : outputs};
+      }
       return;
     }
     const auto& [integers, ranges, ranges_axis] = found->second;

@@ -15,12 +15,13 @@ namespace {
 std::vector<float> outputs_last(const Layer& layer) {
   const std::size_t outputs = layer.bias.size() / static_cast<std::size_t>(layer.groups);
   const auto pixels = static_cast<std::size_t>(layer.window.kernel[0] * layer.window.kernel[1]);
-  const std::size_t taps = layer.weights.size() / layer.bias.size();
-  std::vector<float> found(layer.weights.size());
+  const WeightView weights = layer.view_weights();
+  const std::size_t taps = weights.count / layer.bias.size();
+  std::vector<float> found(weights.count);
   for (std::size_t o = 0; o < layer.bias.size(); ++o) {
     for (std::size_t t = 0; t < taps; ++t) {
       const std::size_t tap = t % pixels * (taps / pixels) + t / pixels;
-      found[(o / outputs * taps + tap) * outputs + o % outputs] = layer.weights[o * taps + t];
+      found[(o / outputs * taps + tap) * outputs + o % outputs] = weights.at(o, t);
     }
   }
   return found;

@@ -28,16 +28,16 @@ constexpr std::size_t kMaxVisits = 100;
 
 /// Layers that Paddle computes as one.
 struct Operator {
-  std::size_t layer = 0;           ///< the first of them
-  std::size_t last = 0;            ///< the one that gives the result
-  std::size_t sum = Links::kNone;  ///< the one that adds the residual to a convolution
-  std::size_t residual = 0;        ///< the tensor that this adds
+  std::size_t layer = 0;     ///< the first of them
+  std::size_t last = 0;      ///< the one that gives the result
+  std::size_t sum = kNone;   ///< the one that adds the residual to a convolution
+  std::size_t residual = 0;  ///< the tensor that this adds
   std::size_t output = 0;
   bool relu = false;
   bool fully_connected = false;
   bool is_int8 = false;  ///< computed in integers
 
-  bool adds() const { return sum != Links::kNone; }
+  bool adds() const { return sum != kNone; }
 };
 
 /// What is known of a tensor.
@@ -122,7 +122,7 @@ class Rounder {
         scales_(fuse_scales(network, may_fuse)),
         links_(network),
         tensors_(network.tensors.size()),
-        reached_(network.tensors.size(), Links::kNone) {
+        reached_(network.tensors.size(), kNone) {
     for (std::size_t t = 0; t < network.ranges.size(); ++t) tensors_[t].range = network.ranges[t];
   }
 
@@ -161,13 +161,13 @@ class Rounder {
     const std::vector<Layer>& layers = network_.layers;
     std::size_t from = residual;
     std::size_t producer = links_.producers[from];
-    if (producer != Links::kNone && layers[producer].kind == LayerKind::Convolution &&
+    if (producer != kNone && layers[producer].kind == LayerKind::Convolution &&
         !layers[producer].matrix) {
       from = layers[producer].inputs[0];
       producer = links_.producers[from];
     }
     reached_[from] = to;  // marked for this question: each is asked once of a layer
-    for (std::size_t i = producer == Links::kNone ? 0 : producer + 1; i <= to; ++i) {
+    for (std::size_t i = producer == kNone ? 0 : producer + 1; i <= to; ++i) {
       visited_ += layers[i].inputs.size();
       for (const std::size_t input : layers[i].inputs) {
         if (reached_[input] == to) reached_[layers[i].output] = to;
@@ -184,9 +184,9 @@ class Rounder {
     // The layer that alone reads what an operator gives.
     const auto reader = [&](const Operator& op, LayerKind kind) {
       const std::size_t found = links_.readers[op.output];
-      const bool alone = links_.uses[op.output] == 1 && found != Links::kNone && !taken[found] &&
+      const bool alone = links_.uses[op.output] == 1 && found != kNone && !taken[found] &&
                          layers[found].kind == kind;
-      return alone ? found : Links::kNone;
+      return alone ? found : kNone;
     };
     const auto take = [&](Operator& op, std::size_t layer) {
       op.last = layer;
@@ -200,8 +200,8 @@ class Rounder {
       op.output = layer.output;
       op.relu = layer.kind == LayerKind::Relu;
       op.fully_connected = layer.matrix && scales_[i] > 0;
-      const std::size_t sum = layer.matrix ? Links::kNone : reader(op, LayerKind::Add);
-      if (layer.kind == LayerKind::Convolution && sum != Links::kNone) {
+      const std::size_t sum = layer.matrix ? kNone : reader(op, LayerKind::Add);
+      if (layer.kind == LayerKind::Convolution && sum != kNone) {
         const std::vector<std::size_t>& added = layers[sum].inputs;
         op.residual = added[added[0] == op.output ? 1 : 0];
         if (adds(i, op.residual)) {
@@ -211,7 +211,7 @@ class Rounder {
       }
       const std::size_t relu = reader(op, LayerKind::Relu);
       if (layer.kind == LayerKind::Convolution && layer.matrix == op.fully_connected &&
-          relu != Links::kNone) {
+          relu != kNone) {
         op.relu = true;
         take(op, relu);
       }

@@ -34,7 +34,7 @@ class Planner {
     plan_.outputs = output_sources(network_);
     round_before_pools(network_);
     uses_ = Links(network_).uses;
-    producers_.assign(network_.tensors.size(), Links::kNone);
+    producers_.assign(network_.tensors.size(), kNone);
     plan_.input = network_.input;
     plan_.roundings.resize(network_.tensors.size());
     for (Layer& layer : network_.layers) {
@@ -51,7 +51,7 @@ class Planner {
         continue;
       }
       std::size_t place = rounds ? fuse_rounding(layer) : fuse_pool(layer);
-      if (place == Links::kNone) {
+      if (place == kNone) {
         place = plan_.layers.size();
         add(layer);
       }
@@ -85,7 +85,7 @@ class Planner {
 
   /// The place of the layer that gives a tensor which nothing else reads.
   std::size_t only_before(std::size_t tensor) const {
-    return uses_[tensor] == 1 ? producers_[tensor] : Links::kNone;
+    return uses_[tensor] == 1 ? producers_[tensor] : kNone;
   }
 
   /// Whether a convolution of integers rounds its sums, and may round once more.
@@ -98,16 +98,16 @@ class Planner {
   /// \returns the place of that layer; kNone
   std::size_t fuse_rounding(const Layer& quantize) {
     const std::size_t place = only_before(quantize.inputs[0]);
-    if (place == Links::kNone) return Links::kNone;
+    if (place == kNone) return kNone;
     PlannedLayer& before = plan_.layers[place];
     Layer& layer = before.layer;
     if (!rounds_again(before) && (rounded(quantize.inputs[0]) || is_max_pool(layer))) {
-      return Links::kNone;
+      return kNone;
     }
     const bool relu = quantize.relu || layer.relu;
     if (layer.kind == LayerKind::ChannelScale) {
       const std::size_t earlier = only_before(layer.inputs[0]);
-      if (earlier != Links::kNone && rounds_again(plan_.layers[earlier])) {
+      if (earlier != kNone && rounds_again(plan_.layers[earlier])) {
         PlannedLayer& convolution = plan_.layers[earlier];
         convolution.roundings.push_back(
             {quantize.quant, relu, std::move(layer.scale), std::move(layer.bias)});
@@ -124,9 +124,9 @@ class Planner {
   /// two sums is the larger of two results.
   /// \returns the place of that convolution; kNone
   std::size_t fuse_pool(const Layer& pool) {
-    if (!is_max_pool_2x2(network_, pool)) return Links::kNone;
+    if (!is_max_pool_2x2(network_, pool)) return kNone;
     const std::size_t place = only_before(pool.inputs[0]);
-    if (place == Links::kNone) return Links::kNone;
+    if (place == kNone) return kNone;
     PlannedLayer& before = plan_.layers[place];
     const auto grows = [](const std::vector<float>& factors) {
       return std::all_of(factors.begin(), factors.end(), [](float factor) { return factor >= 0; });
@@ -136,7 +136,7 @@ class Planner {
                        grows(before.layer.weight_scales) &&
                        std::all_of(roundings.begin(), roundings.end(),
                                    [&](const auto& rounding) { return grows(rounding.scale); });
-    if (!fuses) return Links::kNone;
+    if (!fuses) return kNone;
     before.pool = true;
     bool& relu = roundings.empty() ? before.layer.relu : roundings.back().relu;
     relu = relu || pool.relu;

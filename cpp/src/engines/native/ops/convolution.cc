@@ -118,7 +118,7 @@ Convolution::Convolution(const FloatLayer& source)
 void Convolution::find_taps(const FloatLayer& source) {
   const Layer& layer = source.layer;
   const auto [height, width] = layer.window.kernel;
-  const auto taps = static_cast<std::int64_t>(layer.weights.size()) / source.shape.channels;
+  const auto taps = static_cast<std::int64_t>(layer.view_weights().count) / source.shape.channels;
   const std::int64_t channels = taps / (height * width);
   const auto add = [&](std::int64_t c, std::int64_t y, std::int64_t x) {
     places_.push_back((c * layer.window.kernel[0] + y) * layer.window.kernel[1] + x);
@@ -144,8 +144,7 @@ std::vector<std::int64_t> Convolution::choose_blocks(const FloatLayer& source) {
   if (source.method == ConvMethod::Channels) {
     task_.tile = !many_registers ? 2 : whole_image_ ? 8 : 4;
     constexpr std::int32_t kShortestRun = 16;  // of which it pays to look for zeros first
-    task_.skips_zeros = whole_image_ && task_.run >= kShortestRun &&
-                        all_finite(source.layer.weights.data(), source.layer.weights.size());
+    task_.skips_zeros = whole_image_ && task_.run >= kShortestRun;
     for (std::int64_t left = (channels + kernels.lanes - 1) / kernels.lanes; left > 0;) {
       const int block = kernels.block(static_cast<int>(left), task_.tile);
       blocks.push_back(block * kernels.lanes);
@@ -177,6 +176,7 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
                      static_cast<double>(sizeof(ConvTask))));
   weights_ = Aligned<float>(static_cast<std::size_t>(layer.groups * packed * taps));
   bias_ = Aligned<float>(static_cast<std::size_t>(layer.groups * packed));
+  const WeightView from = layer.view_weights();
   float* weights = weights_.data();
   float* bias = bias_.data();
   for (std::int64_t g = 0; g < layer.groups; ++g) {
@@ -189,19 +189,24 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
     std::int64_t first = 0;
     for (const std::int64_t block : blocks) {
       const std::int64_t real = std::min(block, channels - first);  // the others are zeros
-      const float* of_block = layer.weights.data() + (g * channels + first) * taps;
+      const auto channel = static_cast<std::size_t>(g * channels + first);
       for (std::int64_t t = 0; t < taps; ++t, weights += block) {
-        const float* of_tap = of_block + places_[static_cast<std::size_t>(t)];
-        for (std::int64_t b = 0; b < real; ++b) weights[b] = of_tap[b * taps];
+        const auto place = static_cast<std::size_t>(places_[static_cast<std::size_t>(t)]);
+        for (std::int64_t b = 0; b < real; ++b) {
+          weights[b] = from.at(channel + static_cast<std::size_t>(b), place);
+        }
       }
       // Adding 0 makes a -0 a 0, in all kernels: see skips_zeros.
       for (std::int64_t b = 0; b < real; ++b) {
-        bias[b] = layer.bias[static_cast<std::size_t>(g * channels + first + b)] + 0.0F;
+        bias[b] = layer.bias[channel + static_cast<std::size_t>(b)] + 0.0F;
       }
       bias += block;
       first += block;
     }
   }
+  // What is not finite makes zeros NaN.
+  const auto count = static_cast<std::size_t>(weights - weights_.data());
+  if (task_.skips_zeros) tasks_[0].skips_zeros = all_finite(weights_.data(), count);
 }
 
 void Convolution::run(const Frame& frame) const {

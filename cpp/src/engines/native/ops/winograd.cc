@@ -98,9 +98,14 @@ void Winograd::pack(const Layer& layer, std::int64_t block) {
   weights_ = Aligned<float>(
       static_cast<std::size_t>(kProducts * round_up(task_.channels, block) * inputs));
   task_.weights = weights_.data();
-  const float* kernel = layer.weights.data();
+  const WeightView from = layer.view_weights();
+  std::array<float, kKernel * kKernel> kernel;
   for (std::int64_t o = 0; o < task_.channels; ++o) {
-    for (std::int64_t c = 0; c < inputs; ++c, kernel += kKernel * kKernel) {
+    for (std::int64_t c = 0; c < inputs; ++c) {
+      for (std::size_t i = 0; i < kernel.size(); ++i) {
+        kernel[i] =
+            from.at(static_cast<std::size_t>(o), static_cast<std::size_t>(c) * kernel.size() + i);
+      }
       // [block of channels][column][input channel][row][channel of the block]
       float* to = weights_.data() + (o / block * 6 * inputs + c) * 6 * block + o % block;
       for (const auto& of_column : matrix) {

@@ -14,12 +14,12 @@ namespace {
 template <class Fuse>
 void fuse_layers(Network& network, const Fuse& fuse) {
   const Links links(network);
-  std::vector<std::size_t> producers(network.tensors.size(), Links::kNone);
+  std::vector<std::size_t> producers(network.tensors.size(), kNone);
   for (Layer& layer : std::exchange(network.layers, {})) {
     const std::size_t input = layer.inputs[0];
     const std::size_t output = layer.output;
     const std::size_t before = producers[input];
-    if (before != Links::kNone && links.uses[input] == 1 && fuse(before, layer)) {
+    if (before != kNone && links.uses[input] == 1 && fuse(before, layer)) {
       network.layers[before].output = output;
       producers[output] = before;
     } else {
@@ -32,6 +32,7 @@ void fuse_layers(Network& network, const Fuse& fuse) {
 /// x * scale + bias after a convolution is a convolution with other weights.
 void scale_convolution(Layer& convolution, const Layer& scale) {
   const std::size_t channels = convolution.bias.size();
+  if (convolution.stored.data != nullptr) convolution.weight_scales.resize(channels, 1);
   const std::size_t taps = convolution.weights.size() / channels;
   for (std::size_t c = 0; c < channels; ++c) {
     for (std::size_t t = 0; t < taps; ++t) convolution.weights[c * taps + t] *= scale.scale[c];

@@ -32,7 +32,7 @@ void drop_identities(Network& network);
 
 /// Convolutions, fully connected layers among them, whose sums have thousands of products become
 /// several over some of the channels each, whose outputs are added: the rounding errors of one sum
-/// grow with its length. Not for quantized networks, nor grouped convolutions.
+/// grow with its length. Of stored weights; not of grouped convolutions.
 void split_long_sums(Network& network);
 
 /// Puts Quantize layers where Paddle has oneDNN round, and weights as oneDNN multiplies by them.

@@ -22,7 +22,7 @@ void round_before_pools(Network& network) {
       Layer& rounding = network.layers[place];
       const std::size_t between = rounding.inputs[0];
       const std::size_t before = links.producers[between];
-      if (before == Links::kNone || links.uses[between] > 1) break;
+      if (before == kNone || links.uses[between] > 1) break;
       Layer& pool = network.layers[before];
       if (!is_max_pool(pool) || links.uses[pool.inputs[0]] > 1) break;
       network.tensors[between] = network.tensors[pool.inputs[0]];

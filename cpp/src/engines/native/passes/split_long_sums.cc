@@ -15,10 +15,9 @@ void split_long_sums(Network& network) {
     const auto outputs = static_cast<std::int64_t>(whole.bias.size());
     const std::int64_t window = whole.window.kernel[0] * whole.window.kernel[1];
     const std::int64_t taps =
-        outputs > 0 ? static_cast<std::int64_t>(whole.weights.size()) / outputs : 0;
+        outputs > 0 ? static_cast<std::int64_t>(whole.stored.count) / outputs : 0;
     const std::int64_t channels = taps / window;
-    if (whole.kind != LayerKind::Convolution || whole.groups > 1 || taps <= kLongest ||
-        channels == 1) {
+    if (whole.stored.data == nullptr || whole.groups > 1 || taps <= kLongest || channels == 1) {
       network.layers.push_back(std::move(whole));
       continue;
     }
@@ -36,10 +35,11 @@ void split_long_sums(Network& network) {
       part.window = whole.window;
       part.first_channel = first;
       part.bias = first == 0 ? whole.bias : std::vector<float>(whole.bias.size());
-      for (std::int64_t o = 0; o < outputs; ++o) {
-        const auto row = whole.weights.begin() + o * taps;
-        part.weights.insert(part.weights.end(), row + first * window, row + last * window);
-      }
+      part.weight_scales = whole.weight_scales;
+      part.stored = whole.stored;
+      part.stored.data +=
+          static_cast<std::size_t>(first * window) * part.stored.tap * sizeof(float);
+      part.stored.count = static_cast<std::size_t>(outputs * (last - first) * window);
       const std::size_t given = part.output;
       network.layers.push_back(std::move(part));
       if (first == 0) {

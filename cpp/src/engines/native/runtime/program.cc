@@ -80,7 +80,7 @@ void Program::set_tensors(const std::vector<TensorShape>& shapes, std::size_t in
   for (std::size_t t = 0; t < shapes.size(); ++t) placements_[t].shape = shapes[t];
   input_ = input;
   outputs_ = std::move(outputs);
-  producers_.assign(shapes.size(), Links::kNone);
+  producers_.assign(shapes.size(), kNone);
 }
 
 void Program::place(const std::vector<StepIo>& steps) {
@@ -166,12 +166,8 @@ void Program::add_step(const Layer& layer, std::string name, double multiply_add
   profile.weight_bytes = bytes_of(layer);
   profile.kernel = op->kernel();
   need_scratch(op->scratch_bytes());
-  std::vector<std::size_t> sources;
-  for (const std::size_t input : layer.inputs) {
-    if (producers_[input] != Links::kNone) sources.push_back(producers_[input]);
-  }
   producers_[output] = steps_.size();
-  steps_.push_back({std::move(profile), output, std::move(op), std::move(sources)});
+  steps_.push_back({std::move(profile), layer.inputs, output, std::move(op)});
 }
 
 void Program::need_scratch(std::int64_t bytes) {
@@ -208,12 +204,14 @@ const bool* Program::find_needed(float* const* outputs, char* memory) const {
   }
   bool* const needed = reinterpret_cast<bool*>(memory + shared_bytes_ + scratch_bytes_);
   std::fill_n(needed, steps_.size(), false);
+  const auto need = [&](std::size_t tensor) {
+    if (producers_[tensor] != kNone) needed[producers_[tensor]] = true;
+  };
   for (std::size_t o = 0; o < outputs_.size(); ++o) {
-    const std::size_t producer = producers_[outputs_[o].tensor];
-    if (outputs[o] != nullptr && producer != Links::kNone) needed[producer] = true;
+    if (outputs[o] != nullptr) need(outputs_[o].tensor);
   }
   for (std::size_t s = steps_.size(); s-- > 0;) {
-    for (const std::size_t source : steps_[s].sources) needed[source] |= needed[s];
+    if (needed[s]) std::for_each(steps_[s].inputs.begin(), steps_[s].inputs.end(), need);
   }
   return needed;
 }

@@ -154,9 +154,9 @@ class Program {
  private:
   struct Step {
     LayerProfile profile;
+    std::vector<std::size_t> inputs;
     std::size_t output = 0;
     std::unique_ptr<const Op> op;
-    std::vector<std::size_t> sources;  ///< the steps whose results it reads
   };
 
   /// What is known of every part. \param other_bytes of activations beside those of the tensor
@@ -179,7 +179,7 @@ class Program {
   std::int64_t min_shared_bytes_;
   std::vector<bool> clears_;  ///< by tensor: its border is cleared before each time it is written
   std::vector<Step> steps_;
-  std::vector<std::size_t> producers_;  ///< by tensor: the step that gives it; or Links::kNone
+  std::vector<std::size_t> producers_;  ///< by tensor: the step that gives it; or kNone
   std::int64_t tensor_bytes_ = 0;
   std::int64_t shared_bytes_ = 0;
   std::int64_t unit_bytes_ = 0;
