@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from digit_photos import KINDS, photo
 from PIL import Image, ImageOps
 
 import lenet_cpp
+from digit_photos import KINDS, photo
 from lenet_cpp.data import images
 from lenet_cpp.data.images import Digit, Normalize, Pipeline, ToCHW
 from lenet_cpp.data.mnist import load_mnist, sample_dir
