@@ -14,11 +14,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pictures import refused
 
 from lenet_cpp.data import download
 from lenet_cpp.data import mnist as data
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
+from pictures import refused
 from scripts import draw_mnist_sample
 
 NAMES = [

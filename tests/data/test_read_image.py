@@ -9,12 +9,12 @@ import zlib
 
 import numpy as np
 import pytest
-from pictures import png, random_pixels, read, refused
 from PIL import Image, ImageSequence
 
 import lenet_cpp
 from lenet_cpp.data import images
 from lenet_cpp.data.images.containers import essential_parts
+from pictures import png, random_pixels, read, refused
 
 
 def turned(orientation):
