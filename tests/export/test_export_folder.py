@@ -46,7 +46,7 @@ def test_export_with_other_outputs_is_not_installed(params, older, monkeypatch):
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize("moves", [0, 2, 4])
 def test_interrupted_installation_is_undone(params, older, monkeypatch, failure, moves):
-    # Of one format only, so that the new export has a file that the older has not.
+    # Export one format only: the new export then has a file that the older one lacks.
     export.export_model(older.parent / "older", older, name="lenet", formats=["pdmodel"])
     before = contents(older)
     replace = Path.replace
