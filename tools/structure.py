@@ -131,7 +131,7 @@ COUNTS = (
     Count("lines of tools/hostile", 2_807, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 2_480, _lines("tools/benchmark")),
     Count("lines of C++", 20_970, _lines(*_CPP, suffixes=(".cc", ".h"))),
-    Count("lines of tests", 26_910, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
+    Count("lines of tests", 26_920, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )
 
 

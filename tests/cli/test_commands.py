@@ -224,7 +224,7 @@ def test_a_closed_pipe_in_the_place_of_a_file(monkeypatch):
     assert run_cli(lambda: 0, "predict") == 141
 
 
-@pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC, errno.ENOENT])
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.ENOENT])
 def test_what_cannot_be_written_is_named(code, tmp_path, monkeypatch, capsys):
     from lenet_cpp._base.files import write_text
 
