@@ -44,9 +44,12 @@ std::size_t end_of_text(std::string_view text, std::size_t at) {
   fail("a text has no end");
 }
 
-/// \param found null, or to be filled with values that take more than half of the text
+/// \param ends added to
 /// \returns how many bytes the value has that `text` begins with
-std::size_t size_of_value(std::string_view text, JsonValue::LongValues* found = nullptr) {
+std::size_t size_of_value(std::string_view text, JsonValue::Ends& ends) {
+  if (const char* known = ends.find(text.data())) {
+    return static_cast<std::size_t>(known - text.data());
+  }
   std::array<std::size_t, kMaxJsonDepth> begins;
   std::size_t depth = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {
@@ -61,11 +64,10 @@ std::size_t size_of_value(std::string_view text, JsonValue::LongValues* found = 
         throw TooDeep("it is nested too deeply, more than " + std::to_string(kMaxJsonDepth) +
                       " levels");
       }
-      if (found != nullptr) begins[depth] = at;
-      ++depth;
-    } else if (--depth; found != nullptr) {
-      const std::size_t size = at + 1 - begins[depth];
-      if (size > text.size() / 2) found->push_back(text.substr(begins[depth], size));
+      begins[depth++] = at;
+    } else {
+      --depth;
+      ends.add(text.data() + begins[depth], text.data() + at + 1);
     }
     if (depth == 0) return at + 1;
   }
@@ -92,8 +94,8 @@ void require_unique_names(const JsonValue& value) {
   if (value.is_array()) value.each_item(require_unique_names);
   if (!value.is_object()) return;
   std::set<std::string> names;
-  value.each_member([&](const std::string& name, const JsonValue& member) {
-    if (!names.insert(name).second) fail("'" + name + "' comes a second time");
+  value.each_member([&](std::string_view name, const JsonValue& member) {
+    if (!names.emplace(name).second) fail("'" + std::string(name) + "' comes a second time");
     require_unique_names(member);
   });
 }
@@ -102,8 +104,8 @@ void require_unique_names(const JsonValue& value) {
 
 nlohmann::json parse_json(std::string_view text) {
   try {
-    JsonValue::LongValues found;
-    require_unique_names(JsonValue::parse(text, found));
+    JsonValue::Ends ends;
+    require_unique_names(JsonValue::parse(text, ends));
   } catch (const TooDeep&) {
     throw;  // before a tree is made
   } catch (const InvalidJson&) {
@@ -113,11 +115,8 @@ nlohmann::json parse_json(std::string_view text) {
   return parse_tree(text);
 }
 
-JsonValue JsonValue::parse(std::string_view text, LongValues& found) {
-  skip_blanks(text);
-  const JsonValue value(text.substr(0, size_of_value(text, &found)), &found);
-  if (!value) fail("a value is missing");
-  text.remove_prefix(value.bytes().size());
+JsonValue JsonValue::parse(std::string_view text, Ends& ends) {
+  const JsonValue value = JsonValue({}, &ends).take_value(text);
   skip_blanks(text);
   if (!text.empty()) fail("something follows it");
   return value;
@@ -125,25 +124,24 @@ JsonValue JsonValue::parse(std::string_view text, LongValues& found) {
 
 JsonValue JsonValue::take_value(std::string_view& text) const {
   skip_blanks(text);
-  JsonValue value({}, long_);
-  if (long_ != nullptr && !long_->empty() && text.size() >= long_->front().size()) {
-    for (const std::string_view known : *long_) {
-      if (known.data() == text.data()) value.bytes_ = known;
-    }
-  }
-  if (!value) value.bytes_ = text.substr(0, size_of_value(text));
+  const JsonValue value(text.substr(0, size_of_value(text, *ends_)), ends_);
   if (!value) fail("a value is missing");
   text.remove_prefix(value.bytes().size());
   return value;
 }
 
 std::string JsonValue::text() const {
+  const auto plain = plain_text();
+  return plain ? std::string(*plain) : parse_leaf(bytes_).get<std::string>();
+}
+
+std::optional<std::string_view> JsonValue::plain_text() const {
   if (!is_text()) fail("a value is no text");
   const std::string_view inside = bytes_.substr(1, bytes_.size() - 2);
   const bool plain = std::all_of(inside.begin(), inside.end(), [](char byte) {
     return byte >= ' ' && byte <= '~' && byte != '\\';
   });
-  return plain ? std::string(inside) : parse_leaf(bytes_).get<std::string>();
+  return plain ? std::optional(inside) : std::nullopt;
 }
 
 std::optional<std::int64_t> JsonValue::integer() const {

@@ -2,6 +2,7 @@
 /// Strict JSON, in time and memory linear in the text.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
@@ -9,7 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 namespace lenet {
 
@@ -29,18 +30,33 @@ nlohmann::json parse_json(std::string_view text);
 /// A value, by its bytes in a text, which must outlive it: no tree is made. What is read is strict
 /// JSON; of what is not read only the quotes and the number of brackets are known to be in order.
 /// Each level of nesting, of which there are at most kMaxJsonDepth, is passed over once more, but
-/// for those that take more than half of the text.
+/// for lists and objects whose end is still known.
 class JsonValue {
  public:
-  /// The values that take more than half of a text, from the innermost on.
-  using LongValues = std::vector<std::string_view>;
+  /// Where the lists and objects end that were passed over last.
+  class Ends {
+   public:
+    void add(const char* begin, const char* end) { place(begin) = {begin, end}; }
+    /// \returns null when it is not known
+    const char* find(const char* begin) {
+      const auto& [found, end] = place(begin);
+      return found == begin ? end : nullptr;
+    }
+
+   private:
+    using Range = std::pair<const char*, const char*>;
+    Range& place(const char* begin) {
+      return ranges_[reinterpret_cast<std::uintptr_t>(begin) % ranges_.size()];
+    }
+    std::array<Range, 2048> ranges_{};  // an operator as Paddle writes it has some 700 bytes
+  };
 
   JsonValue() = default;  ///< none
 
   /// A whole text.
-  /// \param found filled; must outlive the values
+  /// \param ends must outlive the values
   /// \throws InvalidJson, as all that follow
-  static JsonValue parse(std::string_view text, LongValues& found);
+  static JsonValue parse(std::string_view text, Ends& ends);
 
   explicit operator bool() const { return !bytes_.empty(); }
   std::string_view bytes() const { return bytes_; }
@@ -49,6 +65,8 @@ class JsonValue {
   bool is_text() const { return begins('"'); }
 
   std::string text() const;
+  /// The same, which lives as long as the text; nothing when it has escapes, or is no ASCII.
+  std::optional<std::string_view> plain_text() const;
   /// Nothing when it is no integer of 64 bits.
   std::optional<std::int64_t> integer() const;
   /// Nothing when it is no number with a fraction or an exponent.
@@ -65,14 +83,16 @@ class JsonValue {
   void each_member(const Action& action) const {
     std::string_view left = bytes_;
     for (char before = '{'; is_followed(before, '}', left); before = ',') {
-      const std::string name = take_value(left).text();
+      const JsonValue name = take_value(left);
       take(':', left);
-      action(name, take_value(left));
+      const auto plain = name.plain_text();
+      const std::string decoded = plain ? std::string() : name.text();
+      action(plain.value_or(decoded), take_value(left));
     }
   }
 
  private:
-  JsonValue(std::string_view bytes, const LongValues* known) : bytes_(bytes), long_(known) {}
+  JsonValue(std::string_view bytes, Ends* ends) : bytes_(bytes), ends_(ends) {}
   bool begins(char byte) const { return !bytes_.empty() && bytes_[0] == byte; }
 
   // These take from the beginning of a text.
@@ -82,7 +102,7 @@ class JsonValue {
   static bool is_followed(char before, char close, std::string_view& text);
 
   std::string_view bytes_;
-  const LongValues* long_ = nullptr;
+  Ends* ends_ = nullptr;
 };
 
 }  // namespace lenet

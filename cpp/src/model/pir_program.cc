@@ -18,7 +18,7 @@ constexpr const char* kListType = "0.t_vec";
 
 /// Names of members, or of what a list holds.
 template <std::size_t Count>
-using Names = const char* const (&)[Count];
+using Names = const std::string_view (&)[Count];
 
 class Reader {
  public:
@@ -26,7 +26,7 @@ class Reader {
 
   Graph read(std::string_view bytes) {
     max_room_ = 2 * bytes.size();
-    const auto [code, program] = members(JsonValue::parse(bytes, long_), {"base_code", "program"});
+    const auto [code, program] = members(JsonValue::parse(bytes, ends_), {"base_code", "program"});
     const auto [magic, trainable, version] = members(code, {"magic", "trainable", "version"});
     require(is(magic, "pir") && is_flag(trainable), "its heading");
     require(integer(version, 1, kMaxFormatVersion) > 0, "its version");
@@ -47,7 +47,7 @@ class Reader {
     const auto within = [this](const char* name, const JsonValue& object, const auto& action) {
       each(member(object, name), name, action);
     };
-    const JsonValue root = JsonValue::parse(bytes, long_);
+    const JsonValue root = JsonValue::parse(bytes, ends_);
     require(is(member(member(root, "base_code"), "magic"), "pir"), "its heading");
     within("regions", member(root, "program"), [&](const JsonValue& region) {
       within("blocks", region, [&](const JsonValue& block) {
@@ -68,8 +68,8 @@ class Reader {
     if (!condition) fail(std::string("is damaged: ") + what + " is not as Paddle writes it");
   }
 
-  static bool is(const JsonValue& value, const char* text) {
-    return value.is_text() && value.text() == text;
+  static bool is(const JsonValue& value, std::string_view text) {
+    return value.is_text() && value.plain_text() == text;
   }
   static bool is_flag(const JsonValue& value) {
     return value.bytes() == "true" || value.bytes() == "false";
@@ -118,27 +118,27 @@ class Reader {
   std::array<JsonValue, Count> members(const JsonValue& object, Names<Count> names) const {
     std::array<JsonValue, Count> found;
     require(object.is_object(), "an object");
-    object.each_member([&](const std::string& name, const JsonValue& value) {
+    object.each_member([&](std::string_view name, const JsonValue& value) {
       const auto at = static_cast<std::size_t>(std::find(std::begin(names), std::end(names), name) -
                                                std::begin(names));
       require(at < Count, "an object");
-      if (found[at]) fail("is damaged: the member " + name + " comes a second time");
+      if (found[at]) fail("is damaged: the member " + std::string(name) + " comes a second time");
       found[at] = value;
     });
     for (std::size_t i = 0; i < Count; ++i) {
-      if (!found[i]) require(false, std::string("member ") + names[i]);
+      if (!found[i]) require(false, "member " + std::string(names[i]));
     }
     return found;
   }
 
   /// One member of an object that may have any others.
-  JsonValue member(const JsonValue& object, const char* name) const {
+  JsonValue member(const JsonValue& object, std::string_view name) const {
     JsonValue found;
     require(object.is_object(), "an object");
-    object.each_member([&](const std::string& other, const JsonValue& value) {
+    object.each_member([&](std::string_view other, const JsonValue& value) {
       if (other == name) found = value;
     });
-    if (!found) require(false, std::string("member ") + name);
+    if (!found) require(false, "member " + std::string(name));
     return found;
   }
 
@@ -324,14 +324,15 @@ class Reader {
 
   /// A text that lives as long as the graph.
   std::string_view kept_text(const JsonValue& value) {
-    const std::string known = text(value);
-    const std::string_view inside = value.bytes().substr(1, value.bytes().size() - 2);
-    return known == inside ? inside : graph_.decoded.emplace_back(known);
+    require(value.is_text(), "a text");
+    const auto plain = value.plain_text();
+    return plain ? *plain : graph_.decoded.emplace_back(value.text());
   }
 
   Attribute read_attribute(const JsonValue& attribute) {
     const auto [kind, data] = members(attribute, {"#", "D"});
-    const std::string type = text(kind);
+    require(kind.is_text(), "a text");
+    const std::string_view type = kind.plain_text().value_or("");
     if (type == "0.a_bool") {
       require(is_flag(data), "a truth value");
       return {AttributeType::Bool, std::int64_t{data.bytes() == "true"}};
@@ -401,7 +402,7 @@ class Reader {
 
   const std::string& path_;
   std::string at_;
-  JsonValue::LongValues long_;
+  JsonValue::Ends ends_;
   Graph graph_;
   std::map<Id, std::uint32_t> ids_;  ///< values; of a list the first
   std::map<Id, Argument> lists_;     ///< those that are not of one value

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <limits>
 #include <string>
 #include <vector>
@@ -131,7 +132,7 @@ struct Network {
   /// By value of the Graph, and behind them those that passes add; no channels: not computed from
   /// the image. What was flattened keeps its shape.
   std::vector<TensorShape> tensors;
-  std::vector<Layer> layers;  ///< in the order of execution
+  std::deque<Layer> layers;  ///< in the order of execution
   std::vector<float> ranges;  ///< of tensors that a program quantizes; 0, or none at the end: not
   std::size_t input = 0;
   std::vector<std::size_t> outputs;

@@ -158,7 +158,7 @@ class Rounder {
   /// Whether the convolution `to` adds a tensor: it is computed from that, or from what the
   /// convolution that gives that takes.
   bool adds(std::size_t to, std::size_t residual) {
-    const std::vector<Layer>& layers = network_.layers;
+    const auto& layers = network_.layers;
     std::size_t from = residual;
     std::size_t producer = links_.producers[from];
     if (producer != kNone && layers[producer].kind == LayerKind::Convolution &&
@@ -179,7 +179,7 @@ class Rounder {
 
   /// In the order of their results, so that operators depend on those before them only.
   void find_operators() {
-    const std::vector<Layer>& layers = network_.layers;
+    const auto& layers = network_.layers;
     std::vector<bool> taken(layers.size());  // by the operator of another
     // The layer that alone reads what an operator gives.
     const auto reader = [&](const Operator& op, LayerKind kind) {
@@ -315,7 +315,7 @@ class Rounder {
 
   /// The same layers, which read what is rounded.
   void add_roundings() {
-    std::vector<Layer> layers = std::exchange(network_.layers, {});
+    auto layers = std::exchange(network_.layers, {});
     std::vector<bool> in_int8(layers.size());  // by the layer that reads what is rounded
     for (const Operator& op : operators_) {
       in_int8[op.layer] = op.is_int8;

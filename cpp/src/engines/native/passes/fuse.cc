@@ -45,7 +45,7 @@ void scale_convolution(Layer& convolution, const Layer& scale) {
 void drop_unused(Network& network) {
   std::vector<bool> used(network.tensors.size());
   for (const std::size_t output : network.outputs) used[output] = true;
-  std::vector<Layer>& layers = network.layers;
+  auto& layers = network.layers;
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
     if (!used[layer->output]) continue;
     for (const std::size_t input : layer->inputs) used[input] = true;
