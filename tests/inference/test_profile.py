@@ -91,7 +91,7 @@ def test_layouts(model_dir, monkeypatch):
             ]
             for images in (1, 4, 6)
         }
-    alone, together = {"NCHW", "NHWC"}, {"NHWC4n"}
+    alone, together = {"NCHW", "NCHW4c"}, {"NHWC4n"}
     assert parts == {1: [(alone, 1)], 4: [(together, 4)], 6: [(together, 4), (alone, 2)]}
 
 

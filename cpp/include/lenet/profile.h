@@ -16,7 +16,7 @@ namespace lenet {
 struct LayerProfile {
   std::string name;             ///< the operators and what they give, or what else is done
   std::string kernel;           ///< the method and the kernel; empty for what is no layer
-  std::string layout;           ///< of the output: NCHW, NHWC, or NHWC16n: 16 images interleaved
+  std::string layout;           ///< of the output: NCHW, NHWC, NCHW16c or NHWC16n (16 images)
   Shape output;                 ///< of one image: channels, height, width
   double multiply_adds = 0;     ///< for one image
   double weight_bytes = 0;      ///< weights and biases, whatever the number of images

@@ -20,7 +20,7 @@ class LayerProfile:
     kernel: str
     """The method and the kernel of each operator; empty for other work."""
     layout: str
-    """The layout of the output: NCHW, NHWC, or NHWC16n, 16 images interleaved."""
+    """The layout of the output: NCHW, NCHW16c (16 channels a block), NHWC16n (16 images), NHWC."""
     output: tuple[int, ...]
     """The shape for one image: channels, height, width."""
     multiply_adds: int

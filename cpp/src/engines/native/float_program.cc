@@ -64,11 +64,13 @@ void FloatProgram::lower(const Network& network) {
       planar_taps_[given] = columns;
       const bool winograd = kernels_.winograd_channels != nullptr && !columns &&
                             suits_winograd(network, layer) && planar_taps_[layer.inputs[0]];
-      step.method = winograd       ? ConvMethod::Winograd
-                    : interleaved_ ? ConvMethod::Interleaved
-                    : columns      ? ConvMethod::Columns
-                                   : ConvMethod::Channels;
-      if (pool != kNone && step.method != ConvMethod::Channels) {
+      step.method = winograd                         ? ConvMethod::Winograd
+                    : interleaved_                   ? ConvMethod::Interleaved
+                    : columns                        ? ConvMethod::Columns
+                    : splits_vectors(network, layer) ? ConvMethod::Gathered
+                                                     : ConvMethod::Channels;
+      const bool pools = winograd || interleaved_ || columns;
+      if (pool != kNone && pools) {
         step.pool = pool;
         step.output = given;
         fused[pool] = true;
@@ -86,35 +88,29 @@ bool FloatProgram::fits_columns(const Network& network, const Layer& layer) cons
          shape.channels <= kFewChannels && shape.width >= kernels_.lanes;
 }
 
+bool FloatProgram::splits_vectors(const Network& network, const Layer& layer) const {
+  const auto whole = [&](std::size_t tensor) {
+    return network.tensors[tensor].channels / layer.groups % kernels_.lanes == 0;
+  };
+  return layer.groups > 1 && !(whole(layer.inputs[0]) && whole(layer.output));
+}
+
 void FloatProgram::lay_out(const Network& network) {
-  const std::int64_t lanes = kernels_.lanes;
-  std::vector<bool> grouped(placements_.size());
   std::vector<std::size_t> used = {input_};
   std::vector<StepIo> steps;
-  placements_[input_].planar = !interleaved_;
   for (const Lowered& step : lowered_) {
     const Layer& layer = network.layers[step.layer];
     used.push_back(step.output);
     const bool in_place = layer.kind == LayerKind::Add || layer.kind == LayerKind::Relu ||
                           layer.kind == LayerKind::ChannelScale;
     steps.push_back({layer.inputs, step.output, in_place});
-    placements_[step.output].planar = step.method == ConvMethod::Columns;
-    if (layer.kind != LayerKind::Convolution) continue;
-    grouped[step.output] = layer.groups > 1;
-    placements_[layer.inputs[0]].pad(layer);
+    if (layer.kind == LayerKind::Convolution) placements_[layer.inputs[0]].pad(layer);
   }
   for (const std::size_t tensor : used) {
-    Placement& placement = placements_[tensor];
-    const std::int64_t channels = placement.shape.channels;
-    // The last group's last vector may reach beyond the channels.
-    const std::int64_t beyond = grouped[tensor] ? lanes : 0;
-    if (placement.planar) {
-      placement.channels_first(lanes);
-    } else {
-      placement.channel = interleaved_ ? lanes : 1;
-      placement.channels_last(interleaved_ ? channels * lanes : round_up(channels + beyond, lanes),
-                              lanes);
-    }
+    const auto lay_out = interleaved_           ? &Placement::interleaved
+                         : planar_taps_[tensor] ? &Placement::planar
+                                                : &Placement::blocked;
+    (placements_[tensor].*lay_out)(kernels_.lanes);
   }
   place(steps);
 }
@@ -129,14 +125,15 @@ void FloatProgram::prepare(const Network& network) {
                       layer,
                       pool,
                       method,
-                      planar_taps_[layer.inputs[0]],
+                      planar_taps_[layer.inputs[0]] ? 1 : kernels_.lanes,
                       network.tensors[layer.output],
                       {},
                       placements_[output],
                       memory};
     for (const std::size_t input : layer.inputs) {
       source.inputs.push_back(placements_[input]);
-      if (!placements_[input].planar || layer.kind == LayerKind::Convolution) continue;
+      const bool read = interleaved_ || !planar_taps_[input];
+      if (read || layer.kind == LayerKind::Convolution) continue;
       throw Error(ErrorCode::Unsupported, std::string("the native engine has no ") +
                                               to_string(layer.kind) + " of the image itself (" +
                                               layer.name + ")" + kUseAnotherEngine);
@@ -151,7 +148,7 @@ void FloatProgram::write_rows(const float** images, std::int64_t channel, std::i
                               std::int64_t end, const Frame& frame, std::int64_t unit) const {
   const Placement& tensor = placements_[input_];
   const std::int64_t width = tensor.shape.width;
-  float* to = frame.at<float>(tensor, unit) + channel * tensor.channel + begin * tensor.row;
+  float* to = frame.at<float>(tensor, unit) + channel * tensor.block + begin * tensor.row;
   for (std::int64_t row = begin; row < end; ++row, to += tensor.row) {
     if (interleaved_) {
       kernels_.interleave(images, width, to, tensor.column);

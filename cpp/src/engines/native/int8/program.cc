@@ -17,7 +17,7 @@ std::unique_ptr<Op> make_op(const IntLayer& source) {
   if (!is_max_pool(layer) || !source.output.quant) return make_float_layer(source);
   // The largest of several integers, which is an integer.
   return make_pool(source.kernels.pool, layer, source.inputs[0], source.output,
-                   source.output.shape.channels, layer.relu && !source.output.quant.is_unsigned);
+                   layer.relu && !source.output.quant.is_unsigned);
 }
 
 }  // namespace
@@ -75,8 +75,7 @@ void Program::lay_out() {
       tensor.element_bytes = kernels_.bytes;
       tensor.zero = kernels_.zero - shift_of(tensor.quant);
     }
-    // Behind the last pixel: the rest of a group of taps, and of a vector of channels.
-    tensor.channels_last(tensor.shape.channels, kernels_.lanes + 4);
+    tensor.channels_last(kernels_.lanes);
     largest_floats_ = std::max(largest_floats_, float_bytes(tensor.shape));
   }
   place(steps);

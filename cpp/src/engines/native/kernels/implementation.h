@@ -91,7 +91,8 @@ void channels_tile(const ConvTask& task, const float* weights, const float* bias
   if (task.relu) {
     unrolled<Columns, Block>([&](int c, int b) { sums[c][b] = larger(sums[c][b], Vector{}); });
   }
-  unrolled<Columns, Block>([&](int c, int b) { store(output + c * to + b * kLanes, sums[c][b]); });
+  unrolled<Columns, Block>(
+      [&](int c, int b) { store(output + c * to + b * task.output_channel, sums[c][b]); });
 }
 
 /// Bit i: whether value i is not 0. \param count 64 at most; whole vectors are read
@@ -119,7 +120,8 @@ void one_window(const ConvTask& task, const float* weights, const float* bias, f
       weights += static_cast<std::int64_t>(count) * Block * kLanes;
     }
   }
-  unrolled<Block>([&](int b) { store(output + b * kLanes, rectified(sums[b], task.relu)); });
+  unrolled<Block>(
+      [&](int b) { store(output + b * task.output_channel, rectified(sums[b], task.relu)); });
 }
 
 constexpr int columns_of(int block) { return most(1, least(12, (kRegisters - block - 1) / block)); }
@@ -157,7 +159,26 @@ void conv_channels(const ConvTask& task) {
     left -= block;
     weights += static_cast<std::int64_t>(task.taps) * block * kLanes;
     bias += block * kLanes;
-    output += block * kLanes;
+    output += block * task.output_channel;
+  }
+}
+
+void conv_gathered(const ConvTask& task) {
+  for (std::int32_t y = 0; y < task.rows; ++y) {
+    for (std::int32_t x = 0; x < task.columns; x += kLanes) {
+      const float* input = task.input + y * task.input_row + x * task.input_column;
+      float* output = task.output + y * task.output_row + x * task.output_column;
+      const int count = least(kLanes, task.columns - x);
+      Vector sum = all(*task.bias);
+      for (std::int32_t tap = 0; tap < task.taps; ++tap) {
+        const float* values = input + task.offsets[tap];
+        Vector gathered{};
+        for (int i = 0; i < count; ++i) gathered[i] = values[i * task.input_column];
+        sum += gathered * all(task.weights[tap]);
+      }
+      sum = rectified(sum, task.relu);
+      for (int i = 0; i < count; ++i) output[i * task.output_column] = sum[i];
+    }
   }
 }
 
@@ -360,6 +381,7 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                conv_channels,
                                conv_interleaved,
                                kLanes > 1 ? conv_columns : nullptr,
+                               conv_gathered,
                                winograd_channels,
                                winograd_interleaved,
                                kWinogradGroup,

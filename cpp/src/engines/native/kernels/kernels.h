@@ -3,10 +3,11 @@
 /// each instruction set. dispatch.cc chooses among them.
 ///
 /// Two layouts of activations, both with a border of zeros where a convolution pads:
-///   - channels last: [height][width][channels], a pixel's channels padded to whole vectors; one
-///     image;
+///   - blocked, of one image: [channels / lanes][height][width][lanes], where a vector has so many
+///     lanes; the last block is filled up with zeros;
 ///   - interleaved: [height][width][channels][images], as many images as a vector has lanes.
-/// The network's input, and the output of `conv_columns`, are planar: [channels][height][width].
+/// One image that is a network's input, and the output of `conv_columns`, are planar:
+/// [channels][height][width].
 ///
 /// Every output of a convolution is one chain of multiply-adds that starts with the bias and runs
 /// over the taps in one order, whatever the kernel, or Winograd's of winograd.h: the same bits in
@@ -34,13 +35,13 @@ struct ConvTask {
   float* output;
   std::int64_t output_column;   ///< floats from a pixel to the next
   std::int64_t output_row;      ///< floats from a row to the next
-  std::int64_t output_channel;  ///< floats from a channel to the next; not of conv_channels
+  std::int64_t output_channel;  ///< floats from a channel, or a block of them, to the next
   std::int32_t columns;         ///< windows in a row
   std::int32_t rows;
   std::int32_t channels;  ///< of the output
   std::int32_t tile;      ///< channels, or vectors of channels, computed together
   bool relu;
-  bool pool;  ///< give the largest of each 2 x 2 windows; not of conv_channels
+  bool pool;  ///< give the largest of each 2 x 2 windows; of interleaved and columns
   /// Of a single window, leave out the products of inputs that are 0: all weights are finite, and
   /// no bias is -0, so that they change nothing. Of conv_channels.
   bool skips_zeros;
@@ -61,7 +62,7 @@ struct WinogradTask {
   float* output;
   std::int64_t output_column;
   std::int64_t output_row;
-  std::int64_t output_channel;
+  std::int64_t output_channel;  ///< from a channel, or a block of them, to the next
   std::int32_t in_channels;
   std::int32_t channels;  ///< of the output
   std::int32_t tiles_across;
@@ -112,6 +113,8 @@ struct Kernels {
   /// Vectors of windows side by side; input and output planar, `input_column` 1. Reads and writes
   /// up to whole vectors beyond the last column. Weights as conv_interleaved. Null of one lane.
   void (*conv_columns)(const ConvTask& task);
+  /// One channel, in vectors of windows whose values lie apart. Weights: [tap].
+  void (*conv_gathered)(const ConvTask& task);
   /// One image, blocks of a vector of channels; null where the vectors are too short for it to pay.
   /// Reads up to a whole vector beyond the last column.
   void (*winograd_channels)(const WinogradTask& task);

@@ -130,7 +130,7 @@ void winograd_channels(const WinogradTask& task) {
           const auto compute = for_count<kMax>(
               width, [](auto count) { return winograd_channels_tiles<count.value>; });
           compute(task, task.scratch + first, weights, load(task.bias + o),
-                  tile_output(task, y, x + first) + o);
+                  tile_output(task, y, x + first) + o / kLanes * task.output_channel);
         });
       }
     }

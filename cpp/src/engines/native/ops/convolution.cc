@@ -69,12 +69,13 @@ class Convolution final : public Op {
   Placement to_;
   const char* kernel_ = "conv_channels";
   void (*convolve_)(const ConvTask&);
+  bool gathers_;
   bool whole_image_;                  ///< fully connected: all units side by side
   ConvTask task_{};                   ///< what the tasks have in common
   std::vector<ConvTask> tasks_;       ///< for each group; `input` and `output` are added in a run
   std::vector<std::int64_t> inputs_;  ///< floats from the tensor's first pixel
   std::vector<std::int64_t> outputs_;
-  std::vector<std::int32_t> offsets_;  ///< of the taps
+  std::vector<std::int32_t> offsets_;  ///< of the taps; of each group where they differ
   std::vector<std::int64_t> places_;   ///< of the taps, among [input channel][height][width]
   Aligned<float> weights_;
   Aligned<float> bias_;
@@ -84,6 +85,7 @@ Convolution::Convolution(const FloatLayer& source)
     : from_(source.inputs[0]),
       to_(source.output),
       convolve_(source.kernels.conv_channels),
+      gathers_(source.method == ConvMethod::Gathered),
       whole_image_(is_whole_image(from_.shape, source.layer, source.shape)) {
   if (source.method == ConvMethod::Columns) {
     kernel_ = "conv_columns";
@@ -91,17 +93,19 @@ Convolution::Convolution(const FloatLayer& source)
   } else if (source.method == ConvMethod::Interleaved) {
     kernel_ = "conv_interleaved";
     convolve_ = source.kernels.conv_interleaved;
+  } else if (gathers_) {
+    kernel_ = "conv_gathered";
+    convolve_ = source.kernels.conv_gathered;
   }
   find_taps(source);
   const Window& window = source.layer.window;
-  task_.offsets = offsets_.data();
-  task_.taps = static_cast<std::int32_t>(offsets_.size());
+  task_.taps = static_cast<std::int32_t>(places_.size());
   task_.run = run_of(offsets_);
   task_.input_column = window.strides[1] * from_.column;
   task_.input_row = window.strides[0] * from_.row;
   task_.output_column = to_.column;
   task_.output_row = to_.row;
-  task_.output_channel = to_.channel;
+  task_.output_channel = to_.block;
   task_.columns = static_cast<std::int32_t>(source.shape.width);
   task_.rows = static_cast<std::int32_t>(source.shape.height);
   task_.channels = static_cast<std::int32_t>(source.shape.channels / source.layer.groups);
@@ -120,18 +124,26 @@ void Convolution::find_taps(const FloatLayer& source) {
   const auto [height, width] = layer.window.kernel;
   const auto taps = static_cast<std::int64_t>(layer.view_weights().count) / source.shape.channels;
   const std::int64_t channels = taps / (height * width);
-  const auto add = [&](std::int64_t c, std::int64_t y, std::int64_t x) {
-    places_.push_back((c * layer.window.kernel[0] + y) * layer.window.kernel[1] + x);
-    const std::int64_t offset = y * layer.window.dilations[0] * from_.row +
-                                x * layer.window.dilations[1] * from_.column + c * from_.channel;
-    offsets_.push_back(tap_offset(offset, layer));
-  };
   // The order in which one image's taps lie side by side; the same for interleaved images.
-  for (std::int64_t i = 0; i < taps; ++i) {
-    if (source.planar_taps) {
-      add(i / (height * width), i / width % height, i % width);
-    } else {
-      add(i % channels, i / channels / width, i / channels % width);
+  for (std::int64_t first = 0; first < channels; first += source.tap_lanes) {
+    const std::int64_t lanes = std::min(source.tap_lanes, channels - first);
+    for (std::int64_t pixel = 0; pixel < height * width; ++pixel) {
+      for (std::int64_t lane = 0; lane < lanes; ++lane) {
+        places_.push_back((first + lane) * height * width + pixel);
+      }
+    }
+  }
+  const std::int64_t tables = gathers_ ? layer.groups : 1;
+  source.memory.add(static_cast<double>(tables * taps) * sizeof(std::int32_t));
+  for (std::int64_t group = 0; group < tables; ++group) {
+    const std::int64_t first_channel = layer.first_channel + group * channels;
+    for (const std::int64_t place : places_) {
+      const std::int64_t channel = first_channel + place / (height * width);
+      const std::int64_t offset = from_.channel_offset(channel) -
+                                  from_.channel_offset(first_channel) +
+                                  place / width % height * layer.window.dilations[0] * from_.row +
+                                  place % width * layer.window.dilations[1] * from_.column;
+      offsets_.push_back(tap_offset(offset, layer));
     }
   }
 }
@@ -152,7 +164,9 @@ std::vector<std::int64_t> Convolution::choose_blocks(const FloatLayer& source) {
     }
     return blocks;
   }
-  if (source.method == ConvMethod::Columns) {
+  if (gathers_) {
+    task_.tile = 1;  // and a task for each channel
+  } else if (source.method == ConvMethod::Columns) {
     task_.tile =
         static_cast<std::int32_t>(std::min<std::int64_t>(many_registers ? 6 : 3, channels));
     if (task_.tile == 5) task_.tile = 6;
@@ -173,21 +187,25 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
   const std::int64_t packed = std::accumulate(blocks.begin(), blocks.end(), std::int64_t{0});
   source.memory.add(static_cast<double>(layer.groups) *
                     (static_cast<double>(packed * (taps + 1) * std::int64_t{sizeof(float)}) +
-                     static_cast<double>(sizeof(ConvTask))));
+                     static_cast<double>(gathers_ ? packed : 1) * sizeof(ConvTask)));
   weights_ = Aligned<float>(static_cast<std::size_t>(layer.groups * packed * taps));
   bias_ = Aligned<float>(static_cast<std::size_t>(layer.groups * packed));
   const WeightView from = layer.view_weights();
   float* weights = weights_.data();
   float* bias = bias_.data();
-  for (std::int64_t g = 0; g < layer.groups; ++g) {
+  const auto add_task = [&](std::int64_t group, std::int64_t first) {
     task_.weights = weights;
     task_.bias = bias;
+    task_.offsets = offsets_.data() + (gathers_ ? group * taps : 0);
     tasks_.push_back(task_);
-    inputs_.push_back((layer.first_channel + g * inputs) * from_.channel -
+    inputs_.push_back(from_.channel_offset(layer.first_channel + group * inputs) -
                       layer.window.padding[0] * from_.row - layer.window.padding[2] * from_.column);
-    outputs_.push_back(g * channels * to_.channel);
+    outputs_.push_back(to_.channel_offset(group * channels + first));
+  };
+  for (std::int64_t g = 0; g < layer.groups; ++g) {
     std::int64_t first = 0;
     for (const std::int64_t block : blocks) {
+      if (first == 0 || gathers_) add_task(g, first);
       const std::int64_t real = std::min(block, channels - first);  // the others are zeros
       const auto channel = static_cast<std::size_t>(g * channels + first);
       for (std::int64_t t = 0; t < taps; ++t, weights += block) {
@@ -211,6 +229,7 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
 
 void Convolution::run(const Frame& frame) const {
   for (std::int64_t unit = 0; unit < (whole_image_ ? 1 : frame.count); ++unit) {
+    if (gathers_) to_.clear_pixels(to_.planes - 1, frame.at<float>(to_, unit));
     for (std::size_t g = 0; g < tasks_.size(); ++g) {
       ConvTask task = tasks_[g];
       task.input = frame.at<float>(from_, unit) + inputs_[g];

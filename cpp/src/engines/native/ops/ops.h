@@ -16,6 +16,7 @@ namespace lenet::native {
 enum class ConvMethod {
   Channels,     ///< vectors of output channels
   Columns,      ///< vectors of columns, of a planar input with few channels
+  Gathered,     ///< vectors of windows, of groups that are not whole vectors of channels
   Interleaved,  ///< vectors of images
   Winograd      ///< by minimal filtering, in both layouts
 };
@@ -25,20 +26,15 @@ struct FloatLayer {
   const Kernels& kernels;
   bool interleaved;
   const Layer& layer;
-  const Layer* pool;  ///< 2 x 2, fused into a convolution; or null
-  ConvMethod method;  ///< of a convolution
-  bool planar_taps;   ///< of a convolution: one image's taps lie channel by channel
-  TensorShape shape;  ///< of the layer's result, before the pool
+  const Layer* pool;       ///< 2 x 2, fused into a convolution; or null
+  ConvMethod method;       ///< of a convolution
+  std::int64_t tap_lanes;  ///< of a convolution: channels of one image's taps that lie side by side
+  TensorShape shape;       ///< of the layer's result, before the pool
   std::vector<Placement> inputs;
   Placement output;  ///< after the pool
   LayerMemory& memory;
 
   bool relu() const { return layer.relu || (pool != nullptr && pool->relu); }
-  /// Floats of a pixel of the output, in whole vectors.
-  std::int64_t pixel() const {
-    return interleaved ? output.shape.channels * kernels.lanes
-                       : round_up(output.shape.channels, kernels.lanes);
-  }
 };
 
 // \throws Error Unsupported: the layer has no kernel, or takes too much memory.

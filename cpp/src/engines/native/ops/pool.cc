@@ -11,7 +11,7 @@ namespace {
 class Pool final : public Op {
  public:
   Pool(void (*pool)(const PoolTask&), const Layer& layer, const Placement& from,
-       const Placement& to, std::int64_t values, bool relu)
+       const Placement& to, bool relu)
       : pool_(pool),
         from_(from),
         to_(to),
@@ -29,16 +29,18 @@ class Pool final : public Op {
     task_.row_size = rows_.sizes.data();
     task_.columns = static_cast<std::int32_t>(to.shape.width);
     task_.rows = static_cast<std::int32_t>(to.shape.height);
-    task_.values = static_cast<std::int32_t>(values);
+    task_.values = static_cast<std::int32_t>(to.column);
     task_.average = layer.pool != PoolKind::Max;
     task_.relu = relu;
   }
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
       PoolTask task = task_;
-      task.input = frame.at<char>(from_, unit);
-      task.output = frame.at<char>(to_, unit);
-      pool_(task);
+      for (std::int64_t p = 0; p < to_.planes; ++p) {
+        task.input = frame.at<char>(from_, unit) + p * from_.block * from_.element_bytes;
+        task.output = frame.at<char>(to_, unit) + p * to_.block * to_.element_bytes;
+        pool_(task);
+      }
     }
   }
   std::string kernel() const override { return to_string(LayerKind::Pool); }
@@ -83,14 +85,13 @@ Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t ima
 }
 
 std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
-                              const Placement& from, const Placement& to, std::int64_t values,
-                              bool relu) {
-  return std::make_unique<Pool>(pool, layer, from, to, values, relu);
+                              const Placement& from, const Placement& to, bool relu) {
+  return std::make_unique<Pool>(pool, layer, from, to, relu);
 }
 
 std::unique_ptr<Op> make_pool(const FloatLayer& source) {
   return make_pool(source.kernels.pool, source.layer, source.inputs[0], source.output,
-                   source.pixel(), source.relu());
+                   source.relu());
 }
 
 }  // namespace lenet::native

@@ -23,10 +23,8 @@ Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t ima
                      std::int64_t count);
 
 /// \param pool the kernel
-/// \param values of a pixel, as the kernel takes them
 /// \throws Error as above
 std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
-                              const Placement& from, const Placement& to, std::int64_t values,
-                              bool relu);
+                              const Placement& from, const Placement& to, bool relu);
 
 }  // namespace lenet::native

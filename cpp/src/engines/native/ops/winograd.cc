@@ -75,10 +75,10 @@ Winograd::Winograd(const FloatLayer& source)
   source.memory.add(kLarger * bytes_of(source.layer));
   task_.input_column = from_.column;
   task_.input_row = from_.row;
-  task_.input_channel = from_.channel;
+  task_.input_channel = from_.block;
   task_.output_column = to_.column;
   task_.output_row = to_.row;
-  task_.output_channel = to_.channel;
+  task_.output_channel = to_.block;
   task_.in_channels = static_cast<std::int32_t>(from_.shape.channels);
   task_.channels = static_cast<std::int32_t>(source.shape.channels);
   task_.tiles_across = static_cast<std::int32_t>(source.shape.width / 2);

@@ -15,7 +15,8 @@ namespace {
 
 bool same_layout(const Placement& a, const Placement& b) {
   return a.per_unit == b.per_unit && a.element_bytes == b.element_bytes && a.border == b.border &&
-         a.planar == b.planar && a.column == b.column && a.row == b.row && a.size == b.size;
+         a.lanes == b.lanes && a.block == b.block && a.column == b.column && a.row == b.row &&
+         a.size == b.size;
 }
 
 /// The bytes of the values of one image, without padding.
@@ -55,23 +56,44 @@ std::int64_t float_bytes(const TensorShape& shape) {
   return round_up(shape.values() * static_cast<std::int64_t>(sizeof(float)), kCacheLine);
 }
 
-void Placement::channels_last(std::int64_t pixel, std::int64_t beyond) {
+void Placement::lay_out(std::int64_t plane_count, std::int64_t pixel, std::int64_t row_multiple,
+                        std::int64_t beyond) {
   const std::int64_t rows = shape.height + 2 * border;
-  const std::int64_t columns = shape.width + 2 * border;
-  require_memory(element_bytes, pixel, rows, columns);
+  const std::int64_t columns = round_up(shape.width + 2 * border, row_multiple);
+  require_memory(element_bytes, plane_count * pixel, rows, columns);
+  planes = plane_count;
   column = pixel;
   row = column * columns;
-  size = row * rows + beyond;
+  size = row * rows * planes + beyond;
 }
 
-void Placement::channels_first(std::int64_t lanes) {
-  const std::int64_t rows = shape.height + 2 * border;
-  const std::int64_t columns = round_up(shape.width + 2 * border, 2 * lanes);
-  require_memory(element_bytes, shape.channels, rows, columns);
-  column = 1;
-  row = columns;
-  channel = row * rows;
-  size = channel * shape.channels + 4 * lanes;
+void Placement::channels_last(std::int64_t vector) {
+  lanes = shape.channels;
+  constexpr std::int64_t kRestOfTaps = 4;  // of a group of them
+  lay_out(1, shape.channels, 1, vector + kRestOfTaps);
+}
+
+void Placement::blocked(std::int64_t vector) {
+  lanes = vector;
+  lay_out(round_up(shape.channels, vector) / vector, vector, 1, vector);
+  block = row * (shape.height + 2 * border);
+}
+
+void Placement::planar(std::int64_t vector) {
+  lay_out(shape.channels, 1, 2 * vector, 4 * vector);
+  block = row * (shape.height + 2 * border);
+}
+
+void Placement::interleaved(std::int64_t vector) {
+  block = vector;
+  lay_out(1, shape.channels * vector, 1, vector);
+}
+
+void Placement::clear_pixels(std::int64_t plane, float* first) const {
+  first += plane * block;
+  for (std::int64_t y = 0; y < shape.height; ++y, first += row) {
+    std::fill_n(first, shape.width * column, 0.0F);
+  }
 }
 
 void Program::set_tensors(const std::vector<TensorShape>& shapes, std::size_t input,
@@ -148,9 +170,11 @@ void Program::place(const std::vector<StepIo>& steps) {
 LayerProfile Program::describe(std::string name, std::size_t tensor, double other_bytes) const {
   LayerProfile profile;
   profile.name = std::move(name);
-  profile.layout = images_per_unit_ > 1         ? "NHWC" + std::to_string(images_per_unit_) + "n"
-                   : placements_[tensor].planar ? "NCHW"
-                                                : "NHWC";
+  const Placement& placement = placements_[tensor];
+  profile.layout = images_per_unit_ > 1   ? "NHWC" + std::to_string(images_per_unit_) + "n"
+                   : placement.block == 0 ? "NHWC"
+                   : placement.lanes == 1 ? "NCHW"
+                                          : "NCHW" + std::to_string(placement.lanes) + "c";
   profile.activation_bytes = value_bytes(placements_[tensor]) + other_bytes;
   return profile;
 }
@@ -176,14 +200,14 @@ void Program::need_scratch(std::int64_t bytes) {
 
 void Program::clear_border(std::size_t tensor, const Frame& frame) const {
   const Placement& placement = placements_[tensor];
-  const auto& [channels, height, width] = placement.shape;
+  const auto& [_, height, width] = placement.shape;
   const std::int64_t rows = placement.border * placement.row;  // above or below
   const std::int64_t before = placement.border * placement.column;
   const std::int64_t gap = placement.row - width * placement.column;  // between rows
   for (std::int64_t unit = 0; unit < (placement.per_unit ? frame.count : 1); ++unit) {
-    for (std::int64_t c = 0; c < (placement.planar ? channels : 1); ++c) {
+    for (std::int64_t p = 0; p < placement.planes; ++p) {
       const auto clear = [&](std::int64_t first, std::int64_t count) {
-        const std::int64_t at = (c * placement.channel + first) * placement.element_bytes;
+        const std::int64_t at = (p * placement.block + first) * placement.element_bytes;
         fill(frame.at<char>(placement, unit) + at, count, placement);
       };
       clear(-rows - before, rows + before);
@@ -275,9 +299,11 @@ void Program::write_output(const OutputSource& source, const Frame& frame, std::
   for (std::int64_t y = 0; y < height; ++y) {
     const float* row =
         output_row(from, frame, image / images_per_unit_, y) + image % images_per_unit_;
-    for (std::int64_t c = 0; c < channels; ++c) {
-      for (std::int64_t x = 0; x < width; ++x) {
-        output[(c * height + y) * width + x] = row[c * from.channel + x * from.column];
+    for (std::int64_t c = 0; c < channels; row += from.block) {
+      for (std::int64_t lane = 0; lane < from.lanes && c < channels; ++lane, ++c) {
+        for (std::int64_t x = 0; x < width; ++x) {
+          output[(c * height + y) * width + x] = row[lane + x * from.column];
+        }
       }
     }
   }

@@ -21,27 +21,45 @@ namespace lenet::native {
 struct Placement {
   TensorShape shape;
   QuantParams quant;        ///< of int8; without: float32
-  bool planar = false;      ///< [channels][height][width], else channels last
   bool per_unit = true;     ///< each unit of a run has its own, else all use the same
   std::int64_t border = 0;  ///< pixels around the image that stand for 0
   std::int64_t element_bytes = sizeof(float);
-  std::int64_t zero = 0;     ///< the element that stands for 0
-  std::int64_t begin = 0;    ///< bytes to the first pixel inside the border
-  std::int64_t column = 0;   ///< elements from a pixel to the next
-  std::int64_t row = 0;      ///< from a row to the next
-  std::int64_t channel = 1;  ///< from a channel to the next
-  std::int64_t size = 0;     ///< elements in all, with the border; 0: no step uses the tensor
+  std::int64_t zero = 0;    ///< the element that stands for 0
+  std::int64_t begin = 0;   ///< bytes to the first pixel inside the border
+  std::int64_t planes = 1;  ///< each [height][width][some channels]
+  std::int64_t column = 0;  ///< elements from a pixel to the next
+  std::int64_t row = 0;     ///< from a row to the next
+  std::int64_t lanes = 1;   ///< channels that lie side by side
+  std::int64_t block = 0;   ///< elements from so many channels to the next; 0: there are no others
+  std::int64_t size = 0;    ///< elements in all, with the border; 0: no step uses the tensor
+
+  /// Elements from the first channel to another one.
+  std::int64_t channel_offset(std::int64_t channel) const {
+    return channel / lanes * block + channel % lanes;
+  }
 
   /// Makes the border as large as a convolution of the tensor needs.
   void pad(const Layer& convolution) {
     for (const std::int64_t pad : convolution.window.padding) border = std::max(border, pad);
   }
-  // Lay the tensor out. \throws Error Unsupported: it takes too much memory.
-  /// \param pixel elements of a pixel
-  /// \param beyond elements behind the last pixel that kernels may touch
-  void channels_last(std::int64_t pixel, std::int64_t beyond);
-  /// Planar, with rows of whole vectors of so many `lanes`.
-  void channels_first(std::int64_t lanes);
+  // Lay the tensor out, for vectors of so many elements.
+  // \throws Error Unsupported: it takes too much memory.
+  /// [height][width][channels], and behind them what kernels may touch.
+  void channels_last(std::int64_t vector);
+  /// [channels / vector][height][width][vector]; where the channels end, zeros fill the vector.
+  void blocked(std::int64_t vector);
+  /// [channels][height][width], with rows of whole pairs of vectors.
+  void planar(std::int64_t vector);
+  /// [height][width][channels][images], a vector of them.
+  void interleaved(std::int64_t vector);
+
+  /// Sets the pixels of a plane of float32, inside the border, to 0.
+  /// \param first the tensor's first pixel
+  void clear_pixels(std::int64_t plane, float* first) const;
+
+ private:
+  void lay_out(std::int64_t plane_count, std::int64_t pixel, std::int64_t row_multiple,
+               std::int64_t beyond);
 };
 
 /// Of a tensor as float32 without a border, in whole cache lines.
