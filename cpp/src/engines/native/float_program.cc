@@ -14,12 +14,29 @@ bool is_padded(const Layer& layer) {
   return std::any_of(padding.begin(), padding.end(), [](auto pad) { return pad != 0; });
 }
 
+std::size_t other_input(const Layer& sum, std::size_t input) {
+  return sum.inputs[sum.inputs[0] == input ? 1 : 0];
+}
+
 /// The pool of 2 x 2 that alone reads what a layer gives, and could become part of it; kNone.
 std::size_t pool_after(const Network& network, const Links& links, std::size_t layer) {
   const std::size_t given = network.layers[layer].output;
   const std::size_t reader = links.readers[given];
   const bool follows = reader != kNone && links.uses[given] == 1;
   return follows && is_max_pool_2x2(network, network.layers[reader]) ? reader : kNone;
+}
+
+/// The sum that alone reads what a convolution gives, and whose other input is there before: it
+/// could become part of the convolution; or kNone.
+std::size_t sum_after(const Network& network, const Links& links, std::size_t layer) {
+  const std::size_t given = network.layers[layer].output;
+  const std::size_t reader = links.readers[given];
+  if (reader == kNone || links.uses[given] != 1 || network.layers[layer].relu ||
+      network.layers[reader].kind != LayerKind::Add) {
+    return kNone;
+  }
+  const std::size_t producer = links.producers[other_input(network.layers[reader], given)];
+  return producer != kNone && producer < layer ? reader : kNone;
 }
 
 std::unique_ptr<Op> make_op(const FloatLayer& source) {
@@ -55,7 +72,7 @@ void FloatProgram::lower(const Network& network) {
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
     if (fused[i] || layer.kind == LayerKind::Softmax) continue;  // left to the outputs
-    Lowered step{i, layer.output};
+    Lowered step{i, layer.inputs, layer.output};
     if (layer.kind == LayerKind::Convolution) {
       const std::size_t pool = pool_after(network, links, i);
       const std::size_t given = pool == kNone ? layer.output : network.layers[pool].output;
@@ -74,6 +91,12 @@ void FloatProgram::lower(const Network& network) {
         step.pool = pool;
         step.output = given;
         fused[pool] = true;
+      }
+      if (step.method == ConvMethod::Channels) step.sum = sum_after(network, links, i);
+      if (step.sum != kNone) {
+        step.inputs.push_back(other_input(network.layers[step.sum], layer.output));
+        step.output = network.layers[step.sum].output;
+        fused[step.sum] = true;
       }
     }
     lowered_.push_back(step);
@@ -103,7 +126,8 @@ void FloatProgram::lay_out(const Network& network) {
     used.push_back(step.output);
     const bool in_place = layer.kind == LayerKind::Add || layer.kind == LayerKind::Relu ||
                           layer.kind == LayerKind::ChannelScale;
-    steps.push_back({layer.inputs, step.output, in_place});
+    // A convolution may write over what it adds.
+    steps.push_back({step.inputs, step.output, in_place ? 0 : layer.inputs.size()});
     if (layer.kind == LayerKind::Convolution) placements_[layer.inputs[0]].pad(layer);
   }
   for (const std::size_t tensor : used) {
@@ -117,20 +141,23 @@ void FloatProgram::lay_out(const Network& network) {
 
 void FloatProgram::prepare(const Network& network) {
   LayerMemory memory(network.file_bytes);
-  for (const auto& [index, output, fused, method] : lowered_) {
-    const Layer& layer = network.layers[index];
-    const Layer* pool = fused == kNone ? nullptr : &network.layers[fused];
+  const auto fused = [&](std::size_t layer) {
+    return layer == kNone ? nullptr : &network.layers[layer];
+  };
+  for (const Lowered& step : lowered_) {
+    const Layer& layer = network.layers[step.layer];
     FloatLayer source{kernels_,
                       interleaved_,
                       layer,
-                      pool,
-                      method,
+                      fused(step.pool),
+                      fused(step.sum),
+                      step.method,
                       planar_taps_[layer.inputs[0]] ? 1 : kernels_.lanes,
                       network.tensors[layer.output],
                       {},
-                      placements_[output],
+                      placements_[step.output],
                       memory};
-    for (const std::size_t input : layer.inputs) {
+    for (const std::size_t input : step.inputs) {
       source.inputs.push_back(placements_[input]);
       const bool read = interleaved_ || !planar_taps_[input];
       if (read || layer.kind == LayerKind::Convolution) continue;
@@ -139,8 +166,11 @@ void FloatProgram::prepare(const Network& network) {
                                               layer.name + ")" + kUseAnotherEngine);
     }
     std::string name = layer.name;
-    if (pool != nullptr) name += ", " + pool->name;
-    add_step(layer, std::move(name), multiply_adds(network, layer), output, make_op(source));
+    for (const Layer* with : {source.pool, source.sum}) {
+      if (with != nullptr) name += ", " + with->name;
+    }
+    add_step(layer, std::move(name), multiply_adds(network, layer), step.inputs, step.output,
+             make_op(source));
   }
 }
 

@@ -31,8 +31,10 @@ class FloatProgram final : public Program {
   /// What one step computes.
   struct Lowered {
     std::size_t layer;
-    std::size_t output;        ///< a tensor
-    std::size_t pool = kNone;  ///< fused into the convolution
+    std::vector<std::size_t> inputs;  ///< tensors: the layer's, and what is added
+    std::size_t output;               ///< a tensor
+    std::size_t pool = kNone;         ///< fused into the convolution
+    std::size_t sum = kNone;          ///< fused into the convolution
     ConvMethod method = ConvMethod::Channels;
   };
 

@@ -90,7 +90,8 @@ void Program::prepare() {
     IntLayer source{kernels_, std::move(planned), {}, placements_[output], memory};
     const Layer& layer = source.planned.layer;
     for (const std::size_t input : layer.inputs) source.inputs.push_back(placements_[input]);
-    add_step(layer, layer.name, source.planned.multiply_adds, output, make_op(source));
+    add_step(layer, layer.name, source.planned.multiply_adds, layer.inputs, output,
+             make_op(source));
   }
   plan_ = {};
 }

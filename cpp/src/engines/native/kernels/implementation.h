@@ -19,6 +19,16 @@ using Vector = Floats;
 
 inline Vector rectified(Vector value, bool relu) { return relu ? larger(value, Vector{}) : value; }
 
+inline Vector activated(Vector value, Activation activation) {
+  return rectified(value, activation == Activation::Relu);
+}
+
+/// Of a sum with its bias. \param residual what is added in its place, or null
+inline Vector finished(Vector sum, const Epilogue& epilogue, const float* residual) {
+  if (residual != nullptr) sum += load(residual);
+  return activated(sum, epilogue.activation);
+}
+
 /// Bit i: whether lane i is not 0.
 inline std::uint64_t nonzero_lanes(Vector values) {
 #if LENET_LANES == 16 && defined(__AVX512F__)
@@ -67,11 +77,12 @@ inline void add_taps(const float* const (&windows)[Columns], const float* weight
   });
 }
 
+/// \param epilogue its bias and residual are those of the tile
 template <int Block, int Columns>
-void channels_tile(const ConvTask& task, const float* weights, const float* bias,
+void channels_tile(const ConvTask& task, const float* weights, const Epilogue& epilogue,
                    const float* input, float* output) {
   Vector sums[Columns][Block];
-  unrolled<Columns, Block>([&](int c, int b) { sums[c][b] = load(bias + b * kLanes); });
+  unrolled<Columns, Block>([&](int c, int b) { sums[c][b] = load(epilogue.bias + b * kLanes); });
   constexpr int kChunk = 2;
   for (std::int32_t tap = 0; tap < task.taps; tap += task.run) {
     const float* windows[Columns];
@@ -88,11 +99,14 @@ void channels_tile(const ConvTask& task, const float* weights, const float* bias
     }
   }
   const std::int64_t to = task.output_column;
-  if (task.relu) {
-    unrolled<Columns, Block>([&](int c, int b) { sums[c][b] = larger(sums[c][b], Vector{}); });
+  const float* const residual = epilogue.residual;
+  if (residual != nullptr) {
+    unrolled<Columns, Block>(
+        [&](int c, int b) { sums[c][b] += load(residual + c * to + b * epilogue.residual_block); });
   }
-  unrolled<Columns, Block>(
-      [&](int c, int b) { store(output + c * to + b * task.output_channel, sums[c][b]); });
+  unrolled<Columns, Block>([&](int c, int b) {
+    store(output + c * to + b * task.output_channel, activated(sums[c][b], epilogue.activation));
+  });
 }
 
 /// Bit i: whether value i is not 0. \param count 64 at most; whole vectors are read
@@ -104,9 +118,10 @@ inline std::uint64_t nonzero(const float* values, int count) {
 
 /// One window. What is multiplied by 0 is not read: behind a relu, about half of the weights.
 template <int Block>
-void one_window(const ConvTask& task, const float* weights, const float* bias, float* output) {
+void one_window(const ConvTask& task, const float* weights, const Epilogue& epilogue,
+                float* output) {
   Vector sums[Block];
-  unrolled<Block>([&](int b) { sums[b] = load(bias + b * kLanes); });
+  unrolled<Block>([&](int b) { sums[b] = load(epilogue.bias + b * kLanes); });
   for (std::int32_t tap = 0; tap < task.taps; tap += task.run) {
     const float* values = task.input + task.offsets[tap];
     for (std::int32_t left = task.run; left > 0; left -= 64, values += 64) {
@@ -120,20 +135,31 @@ void one_window(const ConvTask& task, const float* weights, const float* bias, f
       weights += static_cast<std::int64_t>(count) * Block * kLanes;
     }
   }
-  unrolled<Block>(
-      [&](int b) { store(output + b * task.output_channel, rectified(sums[b], task.relu)); });
+  unrolled<Block>([&](int b) {
+    const bool adds = epilogue.residual != nullptr;
+    const float* residual = adds ? epilogue.residual + b * epilogue.residual_block : nullptr;
+    store(output + b * task.output_channel, finished(sums[b], epilogue, residual));
+  });
 }
 
 constexpr int columns_of(int block) { return most(1, least(12, (kRegisters - block - 1) / block)); }
 
+/// \param epilogue its bias and residual are those of the block
 template <int Block>
-void channels_block(const ConvTask& task, const float* weights, const float* bias, float* output) {
-  if (task.skips_zeros && task.columns == 1) return one_window<Block>(task, weights, bias, output);
+void channels_block(const ConvTask& task, const float* weights, const Epilogue& epilogue,
+                    float* output) {
+  if (task.skips_zeros && task.columns == 1) {
+    return one_window<Block>(task, weights, epilogue, output);
+  }
   for (std::int32_t y = 0; y < task.rows; ++y) {
     for_even_parts(task.columns, columns_of(Block), [&](int column, int width) {
       const auto tile = for_count<columns_of(Block)>(
           width, [](auto columns) { return channels_tile<Block, columns.value>; });
-      tile(task, weights, bias, task.input + y * task.input_row + column * task.input_column,
+      Epilogue of_tile = epilogue;
+      if (of_tile.residual != nullptr) {
+        of_tile.residual += y * epilogue.residual_row + column * task.output_column;
+      }
+      tile(task, weights, of_tile, task.input + y * task.input_row + column * task.input_column,
            output + y * task.output_row + column * task.output_column);
     });
   }
@@ -147,7 +173,7 @@ int block_of(int left, int tile) {
 void conv_channels(const ConvTask& task) {
   int left = (task.channels + kLanes - 1) / kLanes;
   const float* weights = task.weights;
-  const float* bias = task.bias;
+  Epilogue epilogue = task.epilogue;
   float* output = task.output;
   while (left > 0) {
     const int block = block_of(left, task.tile);
@@ -155,10 +181,11 @@ void conv_channels(const ConvTask& task) {
      : block == 6 ? channels_block<6>
      : block == 4 ? channels_block<4>
      : block == 2 ? channels_block<2>
-                  : channels_block<1>)(task, weights, bias, output);
+                  : channels_block<1>)(task, weights, epilogue, output);
     left -= block;
     weights += static_cast<std::int64_t>(task.taps) * block * kLanes;
-    bias += block * kLanes;
+    epilogue.bias += block * kLanes;
+    if (epilogue.residual != nullptr) epilogue.residual += block * epilogue.residual_block;
     output += block * task.output_channel;
   }
 }
@@ -169,14 +196,14 @@ void conv_gathered(const ConvTask& task) {
       const float* input = task.input + y * task.input_row + x * task.input_column;
       float* output = task.output + y * task.output_row + x * task.output_column;
       const int count = least(kLanes, task.columns - x);
-      Vector sum = all(*task.bias);
+      Vector sum = all(*task.epilogue.bias);
       for (std::int32_t tap = 0; tap < task.taps; ++tap) {
         const float* values = input + task.offsets[tap];
         Vector gathered{};
         for (int i = 0; i < count; ++i) gathered[i] = values[i * task.input_column];
         sum += gathered * all(task.weights[tap]);
       }
-      sum = rectified(sum, task.relu);
+      sum = activated(sum, task.epilogue.activation);
       for (int i = 0; i < count; ++i) output[i * task.output_column] = sum[i];
     }
   }
@@ -216,7 +243,7 @@ void tile(const ConvTask& task, const float* weights, const float* bias, const f
         result = larger(larger(found[0][2 * c], found[0][2 * c + 1]),
                         larger(found[1][2 * c], found[1][2 * c + 1]));
       }
-      store(to + c * to_column, rectified(result, task.relu));
+      store(to + c * to_column, activated(result, task.epilogue.activation));
     });
   });
 }
@@ -237,7 +264,7 @@ void interleaved(const ConvTask& task) {
             };
             const auto compute = task.pool ? for_count<kMaxPooled>(width, pooled)
                                            : for_count<kMaxPlain>(width, plain);
-            compute(task, weights, task.bias + o,
+            compute(task, weights, task.epilogue.bias + o,
                     task.input + rows * (y * task.input_row + unit * task.input_column),
                     task.output + o * task.output_channel + y * task.output_row +
                         unit * task.output_column,
@@ -267,9 +294,11 @@ void columns(const ConvTask& task) {
       float* row = output + (task.pool ? y / 2 : y) * task.output_row;
       for (std::int32_t x = 0; x < task.columns; x += 2 * kLanes) {
         if (task.pool) {
-          tile<true, Channels, 2, 2>(task, weights, task.bias + o, input + x, row + x / 2, real);
+          tile<true, Channels, 2, 2>(task, weights, task.epilogue.bias + o, input + x, row + x / 2,
+                                     real);
         } else {
-          tile<true, Channels, 1, 2>(task, weights, task.bias + o, input + x, row + x, real);
+          tile<true, Channels, 1, 2>(task, weights, task.epilogue.bias + o, input + x, row + x,
+                                     real);
         }
       }
     }

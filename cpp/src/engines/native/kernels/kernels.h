@@ -22,6 +22,18 @@
 
 namespace lenet::native {
 
+enum class Activation : std::int32_t { None, Relu };
+
+/// What becomes of a convolution's sums before they are stored: bias and residual are added, then
+/// comes the activation.
+struct Epilogue {
+  const float* bias;            ///< of whole vectors of channels
+  const float* residual;        ///< what is added to the first output; null: nothing
+  std::int64_t residual_row;    ///< floats, as `output_row` of the task; columns as in the output
+  std::int64_t residual_block;  ///< from a vector of channels to the next
+  Activation activation;
+};
+
 /// Windows over one image, or over several interleaved.
 struct ConvTask {
   const float* input;           ///< the first tap of the first window
@@ -31,7 +43,7 @@ struct ConvTask {
   std::int64_t input_column;  ///< floats from a window to the next in its row
   std::int64_t input_row;     ///< floats from a row of windows to the next
   const float* weights;       ///< packed as the kernel asks for
-  const float* bias;
+  Epilogue epilogue;          ///< the residual of conv_channels only
   float* output;
   std::int64_t output_column;   ///< floats from a pixel to the next
   std::int64_t output_row;      ///< floats from a row to the next
@@ -40,8 +52,7 @@ struct ConvTask {
   std::int32_t rows;
   std::int32_t channels;  ///< of the output
   std::int32_t tile;      ///< channels, or vectors of channels, computed together
-  bool relu;
-  bool pool;  ///< give the largest of each 2 x 2 windows; of interleaved and columns
+  bool pool;              ///< give the largest of each 2 x 2 windows; of interleaved and columns
   /// Of a single window, leave out the products of inputs that are 0: all weights are finite, and
   /// no bias is -0, so that they change nothing. Of conv_channels.
   bool skips_zeros;

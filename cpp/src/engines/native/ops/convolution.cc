@@ -67,6 +67,7 @@ class Convolution final : public Op {
 
   Placement from_;
   Placement to_;
+  Placement residual_;  ///< without a size if nothing is added
   const char* kernel_ = "conv_channels";
   void (*convolve_)(const ConvTask&);
   bool gathers_;
@@ -75,6 +76,7 @@ class Convolution final : public Op {
   std::vector<ConvTask> tasks_;       ///< for each group; `input` and `output` are added in a run
   std::vector<std::int64_t> inputs_;  ///< floats from the tensor's first pixel
   std::vector<std::int64_t> outputs_;
+  std::vector<std::int64_t> residuals_;
   std::vector<std::int32_t> offsets_;  ///< of the taps; of each group where they differ
   std::vector<std::int64_t> places_;   ///< of the taps, among [input channel][height][width]
   Aligned<float> weights_;
@@ -84,6 +86,7 @@ class Convolution final : public Op {
 Convolution::Convolution(const FloatLayer& source)
     : from_(source.inputs[0]),
       to_(source.output),
+      residual_(source.sum == nullptr ? Placement() : source.inputs[1]),
       convolve_(source.kernels.conv_channels),
       gathers_(source.method == ConvMethod::Gathered),
       whole_image_(is_whole_image(from_.shape, source.layer, source.shape)) {
@@ -109,7 +112,9 @@ Convolution::Convolution(const FloatLayer& source)
   task_.columns = static_cast<std::int32_t>(source.shape.width);
   task_.rows = static_cast<std::int32_t>(source.shape.height);
   task_.channels = static_cast<std::int32_t>(source.shape.channels / source.layer.groups);
-  task_.relu = source.relu();
+  task_.epilogue.activation = source.activation();
+  task_.epilogue.residual_row = residual_.row;
+  task_.epilogue.residual_block = residual_.block;
   task_.pool = source.pool != nullptr;
   if (task_.pool) {
     task_.rows = task_.rows / 2 * 2;
@@ -195,12 +200,13 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
   float* bias = bias_.data();
   const auto add_task = [&](std::int64_t group, std::int64_t first) {
     task_.weights = weights;
-    task_.bias = bias;
+    task_.epilogue.bias = bias;
     task_.offsets = offsets_.data() + (gathers_ ? group * taps : 0);
     tasks_.push_back(task_);
     inputs_.push_back(from_.channel_offset(layer.first_channel + group * inputs) -
                       layer.window.padding[0] * from_.row - layer.window.padding[2] * from_.column);
     outputs_.push_back(to_.channel_offset(group * channels + first));
+    residuals_.push_back(residual_.channel_offset(group * channels + first));
   };
   for (std::int64_t g = 0; g < layer.groups; ++g) {
     std::int64_t first = 0;
@@ -234,6 +240,9 @@ void Convolution::run(const Frame& frame) const {
       ConvTask task = tasks_[g];
       task.input = frame.at<float>(from_, unit) + inputs_[g];
       task.output = frame.at<float>(to_, unit) + outputs_[g];
+      if (residual_.size > 0) {
+        task.epilogue.residual = frame.at<float>(residual_, unit) + residuals_[g];
+      }
       if (whole_image_) {
         task.columns = static_cast<std::int32_t>(frame.count);
         task.input_column = task.output_column =

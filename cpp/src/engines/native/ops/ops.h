@@ -27,6 +27,7 @@ struct FloatLayer {
   bool interleaved;
   const Layer& layer;
   const Layer* pool;       ///< 2 x 2, fused into a convolution; or null
+  const Layer* sum;        ///< fused into a convolution, which adds its last input; or null
   ConvMethod method;       ///< of a convolution
   std::int64_t tap_lanes;  ///< of a convolution: channels of one image's taps that lie side by side
   TensorShape shape;       ///< of the layer's result, before the pool
@@ -34,7 +35,10 @@ struct FloatLayer {
   Placement output;  ///< after the pool
   LayerMemory& memory;
 
-  bool relu() const { return layer.relu || (pool != nullptr && pool->relu); }
+  bool relu() const {
+    return layer.relu || (pool != nullptr && pool->relu) || (sum != nullptr && sum->relu);
+  }
+  Activation activation() const { return relu() ? Activation::Relu : Activation::None; }
 };
 
 // \throws Error Unsupported: the layer has no kernel, or takes too much memory.

@@ -132,8 +132,11 @@ void Program::place(const std::vector<StepIo>& steps) {
   give_memory(input_, 0);
   for (std::size_t s = 0; s < steps.size(); ++s) {
     const auto& [inputs, output, in_place] = steps[s];
-    const auto over = std::find_if(inputs.begin(), inputs.end(), [&](std::size_t input) {
-      return share && in_place && last_read[input] == s + 1 &&
+    const auto first =
+        inputs.begin() + static_cast<std::ptrdiff_t>(std::min(in_place, inputs.size()));
+    const auto over = std::find_if(first, inputs.end(), [&](std::size_t input) {
+      return share && last_read[input] == s + 1 &&
+             std::find(inputs.begin(), first, input) == first &&
              same_layout(placements_[input], placements_[output]);
     });
     if (over == inputs.end()) {
@@ -180,9 +183,10 @@ LayerProfile Program::describe(std::string name, std::size_t tensor, double othe
 }
 
 void Program::add_step(const Layer& layer, std::string name, double multiply_adds,
-                       std::size_t output, std::unique_ptr<const Op> op) {
+                       std::vector<std::size_t> inputs, std::size_t output,
+                       std::unique_ptr<const Op> op) {
   double input_bytes = 0;
-  for (const std::size_t input : layer.inputs) input_bytes += value_bytes(placements_[input]);
+  for (const std::size_t input : inputs) input_bytes += value_bytes(placements_[input]);
   LayerProfile profile = describe(std::move(name), output, input_bytes);
   const auto& [channels, height, width] = placements_[output].shape;
   profile.output = {channels, height, width};
@@ -191,7 +195,7 @@ void Program::add_step(const Layer& layer, std::string name, double multiply_add
   profile.kernel = op->kernel();
   need_scratch(op->scratch_bytes());
   producers_[output] = steps_.size();
-  steps_.push_back({std::move(profile), layer.inputs, output, std::move(op)});
+  steps_.push_back({std::move(profile), std::move(inputs), output, std::move(op)});
 }
 
 void Program::need_scratch(std::int64_t bytes) {

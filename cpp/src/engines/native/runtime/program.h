@@ -101,7 +101,9 @@ inline constexpr std::int64_t kMinSharedBytes = 1 << 18;
 struct StepIo {
   std::vector<std::size_t> inputs;
   std::size_t output = 0;
-  bool in_place = false;  ///< each element depends on the one in its place: it may be written there
+  /// From this input on, each element given depends on no other of the input than the one in its
+  /// place, and may be written there.
+  std::size_t in_place = kNone;
 };
 
 /// Complete when its maker has added all steps; then immutable, and may be shared by threads, each
@@ -158,9 +160,9 @@ class Program {
   void place(const std::vector<StepIo>& steps);
   /// \param layer with its weights
   /// \param multiply_adds for one image
-  /// \param output the tensor that the step gives
-  void add_step(const Layer& layer, std::string name, double multiply_adds, std::size_t output,
-                std::unique_ptr<const Op> op);
+  /// \param inputs the tensors that the step takes, and `output` the one that it gives
+  void add_step(const Layer& layer, std::string name, double multiply_adds,
+                std::vector<std::size_t> inputs, std::size_t output, std::unique_ptr<const Op> op);
   void need_scratch(std::int64_t bytes);
 
   std::vector<Placement> placements_;  ///< by tensor
