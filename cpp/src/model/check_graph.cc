@@ -118,11 +118,12 @@ class Checker {
       return graph_.values[index].dtype != kFloat32;
     });
     outputs.erase(gone, outputs.end());
-    if (input.shape.size() != 4 ||
+    if (input.shape.size() < 2 || input.shape.size() > kMaxRank ||
         *std::min_element(input.shape.begin() + 1, input.shape.end()) < 1) {
       unsupported("has an input '" + printable(input.name) +
-                  "' that is not [N, channels, height, width] with sizes that are known; export it "
-                  "for images of one size, or use engine onnxruntime");
+                  "' that is not [N, channels, height, width] or another tensor for each image, "
+                  "with sizes that are known; export it for images of one size, or use engine "
+                  "onnxruntime");
     }
     require_dimensions(input, 1);
     input.defined = true;
@@ -165,7 +166,8 @@ class Checker {
     if (rule == nullptr) refuse_operator(view);
     Arguments& given = op.outputs;
     while (!is_program_desc() && !given.empty() && given.back().second.empty()) given.pop_back();
-    view.supports(!is_onnx() || given.size() <= rule->outputs.size(),
+    const bool lists = !rule->outputs.empty() && rule->outputs.back().list;
+    view.supports(!is_onnx() || lists || given.size() <= rule->outputs.size(),
                   "kernel that gives a second output");
     op.inputs = bind(view, rule->inputs, op.inputs);
     op.outputs = bind(view, rule->outputs, op.outputs);
@@ -173,7 +175,7 @@ class Checker {
     require_given(view, op);
     require_free(view, op);
     rule->infer(view);
-    define(op);
+    define(view, op);
     work_ += view.work();
     if (work_ > static_cast<double>(kMaxMultiplyAdds)) refuse("asks for an absurd amount of work");
     inputs_ += op.type == "feed" || op.type == "1.data" ? 1 : 0;
@@ -296,14 +298,17 @@ class Checker {
     }
   }
 
-  void define(const Operator& op) {
+  void define(const OperatorView& view, const Operator& op) {
     for (const auto& [name, values] : op.outputs) {
       for (const std::size_t index : values) {
         if (index == kNone) continue;
         Value& value = graph_.values[index];
         value.defined = true;
-        const bool may_be_empty = name == "XShape" || op.type == "1.full_int_array";
-        require_dimensions(value, may_be_empty || (is_onnx() && is_known(value)) ? 0 : 1);
+        const bool may_be_empty =
+            name == "XShape" || op.type == "1.full_int_array" || (is_onnx() && is_known(value));
+        const bool empty = std::count(value.shape.begin(), value.shape.end(), 0) > 0;
+        view.supports(!is_onnx() || may_be_empty || !empty, "kernel for a tensor without values");
+        require_dimensions(value, may_be_empty ? 0 : 1);
       }
     }
   }

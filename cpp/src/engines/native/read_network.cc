@@ -40,6 +40,12 @@ class NetworkReader {
     std::vector<bool> needed(operators.size(), true);
     if (onnx) {
       needed = needed_operators(graph_);  // without what computes shapes
+      const std::size_t rank = graph_.values[graph_.inputs[0]].shape.size();
+      if (rank != 2 && rank != 4) {
+        throw Error(ErrorCode::Unsupported, "'" + path_ + "': the native engine has no input of " +
+                                                std::to_string(rank) + " dimensions" +
+                                                kUseAnotherEngine);
+      }
       set_input(graph_.inputs[0], printable(graph_.values[graph_.inputs[0]].name));
     }
     for (std::size_t i = 0; i < operators.size(); ++i) {
@@ -223,7 +229,7 @@ class NetworkReader {
   void set_input(std::size_t value, const std::string& name) {
     const Shape& shape = graph_.values[value].shape;
     network_.input = value;
-    network_.tensors[value] = {shape[1], shape[2], shape[3]};
+    network_.tensors[value] = shape_for_one(shape);
     network_.input_spec = {name, shape, "float32"};
   }
 

@@ -76,22 +76,26 @@ void infer_matmul(OperatorView& op) {
   const Value& x = op.in("X");
   const Value& y = op.in("Y");
   op.require(x.dtype == y.dtype, "the element type");
-  op.supports(!op.is_onnx() || (x.shape.size() >= 2 && y.shape.size() == 2),
-              "product with what is no matrix");
-  op.require(x.shape.size() >= 2 && y.shape.size() >= 2, "the rank");
-  const auto matrix = [&](const Value& value, const char* transposed) {
-    std::array<std::int64_t, 2> sizes = {value.shape[value.shape.size() - 2], value.shape.back()};
-    if (op.flag(transposed, false)) std::swap(sizes[0], sizes[1]);
+  const std::size_t least = op.type() == "MatMul" ? 1 : 2;
+  op.require(x.shape.size() >= least && y.shape.size() >= least, "the rank");
+  op.require(op.type() != "Gemm" || (x.shape.size() == 2 && y.shape.size() == 2), "the rank");
+  const auto matrix = [&](Shape sizes, const char* transposed) {
+    if (op.flag(transposed, false)) std::swap(*(sizes.end() - 1), *(sizes.end() - 2));
     return sizes;
   };
-  const auto left = matrix(x, op.present({"trans_x", "transpose_x", "transA"}));
-  const auto right = matrix(y, op.present({"trans_y", "transpose_y", "transB"}));
-  op.require(fits(left[1], right[0]), "matrices that do not match");
-  Shape shape = broadcast(op, Shape(x.shape.begin(), x.shape.end() - 2),
-                          Shape(y.shape.begin(), y.shape.end() - 2));
-  shape.push_back(left[0]);
-  shape.push_back(right[1]);
-  op.count_work(volume(shape) * static_cast<double>(std::max(left[1], right[0])));
+  Shape left = matrix(x.shape, op.present({"trans_x", "transpose_x", "transA"}));
+  Shape right = matrix(y.shape, op.present({"trans_y", "transpose_y", "transB"}));
+  // Of ONNX a vector is a matrix of one row before the product, of one column behind it.
+  const bool row = left.size() == 1;
+  const bool column = right.size() == 1;
+  if (row) left.insert(left.begin(), 1);
+  if (column) right.push_back(1);
+  op.require(fits(left.back(), *(right.end() - 2)), "matrices that do not match");
+  Shape shape =
+      broadcast(op, Shape(left.begin(), left.end() - 2), Shape(right.begin(), right.end() - 2));
+  if (!row) shape.push_back(*(left.end() - 2));
+  if (!column) shape.push_back(right.back());
+  op.count_work(volume(shape) * static_cast<double>(std::max(left.back(), *(right.end() - 2))));
   op.give_shape(shape);
 }
 

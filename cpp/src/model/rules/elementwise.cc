@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "model/contents.h"
 #include "model/rules/rules.h"
 
 namespace lenet {
@@ -23,6 +24,55 @@ void give_broadcast(OperatorView& op, int dtype) {
 }
 
 void infer_elementwise(OperatorView& op) { give_broadcast(op, op.in("X").dtype); }
+
+/// Of several tensors, each of which is repeated along the others.
+void infer_several(OperatorView& op) {
+  const Value& first = op.in("X");
+  Shape shape = first.shape;
+  for (std::size_t i = 1; i < op.count("X"); ++i) {
+    op.require(op.in("X", i).dtype == first.dtype, "the element type");
+    shape = broadcast(op, shape, op.in("X", i).shape);
+  }
+  op.give_shape(shape);
+}
+
+/// One of the numbers of a list that a shape is computed from.
+std::int64_t combine(const OperatorView& op, std::int64_t a, std::int64_t b) {
+  const std::string& type = op.type();
+  if (a == kImages || b == kImages) {  // stays, where the other number changes nothing
+    const std::int64_t other = a == kImages ? b : a;
+    const bool product = type == "Mul" || (type == "Div" && a == kImages);
+    const bool sum = type == "Add" || (type == "Sub" && a == kImages);
+    op.supports((product && other == 1) || (sum && other == 0),
+                "shape that is computed so from the number of images");
+    return kImages;
+  }
+  std::int64_t result = 0;
+  const bool divides = type == "Div";
+  op.require(!divides || b != 0, "a division by 0");
+  const bool overflows = divides         ? b == -1 && __builtin_sub_overflow(0, a, &result)
+                         : type == "Mul" ? __builtin_mul_overflow(a, b, &result)
+                         : type == "Sub" ? __builtin_sub_overflow(a, b, &result)
+                                         : __builtin_add_overflow(a, b, &result);
+  op.require(!overflows, "a number out of range");
+  return divides ? a / b : result;
+}
+
+/// Of ONNX: of lists that shapes are computed from, the numbers too.
+void infer_arithmetic(OperatorView& op) {
+  infer_elementwise(op);
+  const Value& x = op.in("X");
+  const Value& y = op.in("Y");
+  if (!op.is_constant() || x.shape.size() > 1 || y.shape.size() > 1) return;
+  const auto a = known_list(x);
+  const auto b = known_list(y);
+  if (!a || !b || a->empty() || b->empty()) return;
+  Integers numbers(std::max(a->size(), b->size()));
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    numbers[i] = combine(op, (*a)[i % a->size()], (*b)[i % b->size()]);
+  }
+  op.give_contents("Out", numbers);
+}
 
 void infer_compare(OperatorView& op) {
   op.require(op.integer("axis", -1) == -1, "axis");
@@ -127,7 +177,9 @@ constexpr OperatorRule kRules[] = {
      "dropout_prob:float/ is_test:bool dropout_implementation:str/mode:str "
      "fix_seed:bool?/fix_seed:bool seed:int?/seed:int",
      infer_dropout},
-    {kOnnx, "Add Mul", "X Y", "Out", "", infer_elementwise},
+    {kPaddle, "sum/add_n", "X*", "Out", "", infer_several},
+    {kOnnx, "Add Sub Mul Div", "X Y", "Out", "", infer_arithmetic},
+    {kOnnx, "Max Min Sum", "X*", "Out", "", infer_several},
     {kOnnx, "Dropout", "X ratio? training_mode?", "Out Mask?", "ratio:float? seed:long?",
      infer_dropout},
     {kOnnx, "Cast", "X", "Out", "saturate:long? to:long", infer_onnx_cast},
@@ -155,7 +207,7 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "thresholded_relu", "X", "Out", "threshold:float value:float?", infer_same},
     {kPaddle, "clip", "X Min!/min Max!/max", "Out", "min:float/ max:float/", infer_same},
     {kOnnx, "Clip", "X /min? /max?", "Out", "max:float?/ min:float?/", infer_same, 11},
-    {kOnnx, "Softmax", "X", "Out", "axis:long?", infer_softmax},
+    {kOnnx, "Softmax LogSoftmax", "X", "Out", "axis:long?", infer_softmax},
     {kPaddle, "softmax log_softmax", "X", "Out", "axis:int", infer_softmax},
     {kPaddle, "prelu", "X Alpha", "Out", "mode:str data_format:str", infer_prelu},
     {kPaddle, "maxout", "X", "Out", "groups:int axis:int", infer_maxout},

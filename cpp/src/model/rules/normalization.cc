@@ -27,6 +27,13 @@ void infer_batch_norm(OperatorView& op) {
   }
 }
 
+/// Each value is divided by what the channels around it add up to.
+void infer_lrn(OperatorView& op) {
+  op.supports(op.in("X").shape.size() >= 3, "normalization without an image");
+  require_range(op, {op.integer("size")}, 1, 1, kMaxStep, "size");
+  infer_same(op);
+}
+
 void infer_layer_norm(OperatorView& op) {
   const Value& x = op.in("X");
   const std::int64_t begin = op.integer("begin_norm_axis");
@@ -103,6 +110,7 @@ constexpr OperatorRule kRules[] = {
      infer_batch_norm},
     {kOnnx, "BatchNormalization", "X Scale Bias Mean Variance", "Y",
      "epsilon:float? momentum:float? spatial:long? training_mode:long?", infer_batch_norm},
+    {kOnnx, "LRN", "X", "Out", "alpha:float? beta:float? bias:float? size:long", infer_lrn},
     {kPaddle, "layer_norm", "X Scale? Bias?", "Y Mean Variance",
      "epsilon:float/epsilon:float|double begin_norm_axis:int", infer_layer_norm},
     {kPaddle, "group_norm", "X Scale? Bias?", "Y Mean Variance",

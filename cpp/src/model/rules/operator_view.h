@@ -36,7 +36,9 @@ class OperatorView {
   const Value& in(std::string_view name, std::size_t index = 0) const {
     return value(op_.inputs, name, index);
   }
-  const Value& declared(std::string_view name) const { return value(op_.outputs, name, 0); }
+  const Value& declared(std::string_view name, std::size_t index = 0) const {
+    return value(op_.outputs, name, index);
+  }
   /// Whether the model fixes the contents of all inputs.
   bool is_constant() const;
 

@@ -1,6 +1,8 @@
 // Rules of operators that join tensors, and of those that give parts of one.
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -45,16 +47,14 @@ void infer_stack(OperatorView& op) {
   op.give(op.outputs("Y") > 0 ? "Y" : "Out", shape, first.dtype);
 }
 
-void infer_split(OperatorView& op) {
+/// \param sections empty: parts of one size
+void give_parts(OperatorView& op, std::size_t axis, Integers sections) {
   const Value& x = op.in("X");
-  const std::size_t axis = op.axis(op.integer("axis"), x.shape.size());
-  Integers sections = op.integers("sections", Integers());
   const std::size_t parts = op.outputs("Out");
   const std::int64_t size = x.shape[axis];
-  op.require(size > 0, "the size");
   if (sections.empty()) {
     const auto count = static_cast<std::int64_t>(parts);
-    op.require(op.integer("num") == count && size % count == 0, "the number of parts");
+    op.require(size % count == 0, "the number of parts");
     sections.assign(parts, size / count);
   }
   const auto open = std::find(sections.begin(), sections.end(), kUnknown);  // takes what is left
@@ -72,6 +72,16 @@ void infer_split(OperatorView& op) {
     shape[axis] = sections[i];
     op.give("Out", shape, x.dtype, i);
   }
+}
+
+void infer_split(OperatorView& op) {
+  const Shape& shape = op.in("X").shape;
+  const std::size_t axis = op.axis(op.integer("axis"), shape.size());
+  const Integers sections = op.integers("sections", Integers());
+  op.require(shape[axis] > 0, "the size");
+  const auto parts = static_cast<std::int64_t>(op.outputs("Out"));
+  op.require(!sections.empty() || op.integer("num") == parts, "the number of parts");
+  give_parts(op, axis, sections);
 }
 
 void infer_unbind(OperatorView& op) {
@@ -102,9 +112,8 @@ void infer_slice(OperatorView& op) {
     std::int64_t& size = shape[axes[i]];
     op.require(size > 0, "a size that is not known");
     op.require(strides[i] >= 1 && strides[i] <= kMaxStep, "strides");
-    const auto [begin, end] = slice_bounds(starts[i], ends[i], size);
-    op.require(begin < end, "the bounds");
-    size = (end - begin + strides[i] - 1) / strides[i];
+    size = strided_slice(starts[i], ends[i], strides[i], size).count;
+    op.require(size > 0, "the bounds");
   }
   std::vector<std::size_t> gone =
       distinct_axes(op, op.integers("decrease_axis", Integers()), x.shape.size());
@@ -117,7 +126,7 @@ void infer_slice(OperatorView& op) {
   op.give("Out", shape, x.dtype);
 }
 
-// ---- of ONNX: images are joined; of lists that shapes are computed from there are parts too
+// ---- of ONNX: of lists that shapes are computed from, the numbers too
 
 void infer_onnx_concat(OperatorView& op) {
   if (!op.is_constant()) return infer_concat(op);
@@ -132,39 +141,94 @@ void infer_onnx_concat(OperatorView& op) {
   give_list(op, std::move(joined));
 }
 
-/// The list that an operator takes parts of; no other tensors are taken apart.
-Integers constant_list(const OperatorView& op) {
-  op.supports(op.is_constant() && op.in("X").shape.size() == 1, "kernel for this operator");
+/// A slice of the images that ends here or beyond has all of them.
+constexpr std::int64_t kMaxBatch = std::numeric_limits<std::int32_t>::max();
+
+/// The list that an operator takes parts of, if it does.
+std::optional<Integers> list_of(const OperatorView& op) {
+  if (!op.is_constant()) return std::nullopt;
+  op.supports(op.in("X").shape.size() == 1, "kernel for parts of constants but lists");
   return op.integers("X");
 }
 
 void infer_onnx_gather(OperatorView& op) {
-  const Integers values = constant_list(op);
-  op.axis(op.integer("axis", 0), 1);
+  const Value& x = op.in("X");
+  const Shape& places = op.in("Indices").shape;
+  const std::size_t axis = op.axis(op.integer("axis", 0), x.shape.size());
+  const Integers indices = op.integers("Indices");
+  const auto values = list_of(op);
+  op.supports(x.shape[axis] > 0, "kernel for parts of a batch");
   Integers found;
-  for (const std::int64_t index : op.integers("Indices")) {
-    found.push_back(values[op.axis(index, values.size())]);
+  for (const std::int64_t index : indices) {
+    const std::size_t place = op.axis(index, static_cast<std::size_t>(x.shape[axis]));
+    if (values) found.push_back((*values)[place]);
   }
-  op.give("Out", op.in("Indices").shape, kInt64);
-  op.give_contents("Out", found);
+  Shape shape = x.shape;
+  const auto at = shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
+  shape.insert(at, places.begin(), places.end());
+  op.give("Out", shape, x.dtype);
+  if (values) op.give_contents("Out", found);
 }
 
 void infer_onnx_slice(OperatorView& op) {
-  const Integers values = constant_list(op);
+  const Value& x = op.in("X");
   const Integers starts = op.integers("starts");
   const Integers ends = op.integers("ends");
-  op.supports(starts.size() == 1 && ends.size() == 1 && op.axis(op.integer("axes", 0), 1) == 0 &&
-                  op.integer("steps", 1) == 1,
-              "such slice");
-  const auto [begin, end] =
-      slice_bounds(starts[0], ends[0], static_cast<std::int64_t>(values.size()));
-  give_list(op, {values.begin() + begin, values.begin() + end});
+  Integers all(starts.size());
+  std::iota(all.begin(), all.end(), 0);
+  const std::vector<std::size_t> axes = distinct_axes(op, op.integers("axes", all), x.shape.size());
+  const Integers steps = op.integers("steps", Integers(starts.size(), 1));
+  op.require(
+      ends.size() == starts.size() && axes.size() == starts.size() && steps.size() == starts.size(),
+      "the bounds");
+  const auto values = list_of(op);
+  Integers found;
+  Shape shape = x.shape;
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    std::int64_t& size = shape[axes[i]];
+    op.require(steps[i] != 0, "steps");
+    if (size == kUnknown) {
+      op.supports(starts[i] == 0 && ends[i] >= kMaxBatch && steps[i] == 1,
+                  "kernel for parts of a batch");
+      continue;
+    }
+    // Engines disagree on what a slice backwards gives that begins before the first value.
+    op.supports(steps[i] > 0 || starts[i] >= -size, "such slice");
+    const auto [first, count, step] = strided_slice(starts[i], ends[i], steps[i], size);
+    for (std::int64_t k = 0; values && k < count; ++k) {
+      found.push_back((*values)[static_cast<std::size_t>(first + k * step)]);
+    }
+    size = std::max<std::int64_t>(count, 0);
+  }
+  op.give("Out", shape, x.dtype);
+  if (values) op.give_contents("Out", found);
+}
+
+/// Parts of one size but for the last, which may be smaller where their number is said.
+void infer_onnx_split(OperatorView& op) {
+  const Shape& shape = op.in("X").shape;
+  const std::size_t axis = op.axis(op.integer("axis", 0), shape.size());
+  const auto parts = static_cast<std::int64_t>(op.outputs("Out"));
+  Integers sections = op.integers("split", Integers());
+  op.supports(shape[axis] > 0, "kernel for parts of a batch");
+  for (const std::int64_t section : sections) op.require(section >= 0, "the sections");
+  if (sections.empty() && op.has_attribute("num_outputs")) {
+    op.require(op.integer("num_outputs") == parts, "the number of parts");
+    sections.assign(static_cast<std::size_t>(parts), (shape[axis] + parts - 1) / parts);
+    sections.back() = shape[axis] - sections[0] * (parts - 1);
+  }
+  const bool empty =
+      std::any_of(sections.begin(), sections.end(), [](auto size) { return size < 1; });
+  op.supports(!empty, "kernel for a part without values");
+  give_parts(op, axis, std::move(sections));
 }
 
 constexpr OperatorRule kRules[] = {
     {kPaddle, "concat", "X* AxisTensor!/axis", "Out", "axis:int/", infer_concat},
     {kOnnx, "Concat", "X*", "Out", "axis:long", infer_onnx_concat},
     {kOnnx, "Gather", "X Indices", "Out", "axis:long?", infer_onnx_gather},
+    {kOnnx, "Split", "X /split?", "Out*", "axis:long? split:longs?/ /num_outputs:long?",
+     infer_onnx_split, 13},
     {kOnnx, "Slice", "X /starts /ends /axes? /steps?", "Out",
      "axes:longs?/ ends:longs/ starts:longs/", infer_onnx_slice, 10},
     {kPaddle, "stack", "X*", "Y/Out", "axis:int", infer_stack},

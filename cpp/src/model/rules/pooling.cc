@@ -47,9 +47,10 @@ void infer_adaptive_max_pool(OperatorView& op) {
 void infer_reduce(OperatorView& op) {
   const Value& x = op.in("X");
   op.require(!x.shape.empty(), "the rank");
-  op.supports(!op.is_onnx() || op.is_given("axes"), "operator without axes");
   const bool keep = op.flag(op.present({"keep_dim", "keepdim", "keepdims"}), true);
-  const Integers axes = op.integers(op.present({"dim", "axis", "axes"}));
+  const char* const name = op.present({"dim", "axis", "axes"});
+  const Integers axes = op.is_onnx() ? op.integers(name, Integers()) : op.integers(name);
+  if (axes.empty() && op.flag("noop_with_empty_axes", false)) return infer_same(op);
   const bool all = axes.empty() || op.flag("reduce_all", false);
   std::vector<bool> gone(x.shape.size(), all);
   for (const std::int64_t given : axes) gone[op.axis(given, x.shape.size())] = true;
@@ -92,8 +93,10 @@ constexpr OperatorRule kRules[] = {
     {kPir, "mean max min", "X axis", "Out", "keepdim:bool", infer_reduce},
     {kPir, "sum", "X axis", "Out", "dtype:dtype keepdim:bool", infer_reduce},
     {kPir, "amax amin", "X", "Out", "axis:longs|empty keepdim:bool", infer_reduce},
-    {kOnnx, "ReduceMean", "X /axes?", "Out",
+    {kOnnx, "ReduceMean ReduceMax ReduceMin", "X /axes?", "Out",
      "axes:longs?/ keepdims:long? /noop_with_empty_axes:long?", infer_reduce, 18},
+    {kOnnx, "ReduceSum", "X /axes?", "Out",
+     "axes:longs?/ keepdims:long? /noop_with_empty_axes:long?", infer_reduce, 13},
     {kPaddle, "logsumexp", "X", "Out",
      "axis:ints|longs/axis:ints|longs|empty keepdim:bool reduce_all:bool", infer_reduce},
     {kPaddle, "p_norm", "X", "Out",

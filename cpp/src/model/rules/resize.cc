@@ -1,5 +1,9 @@
 // Rules of operators that change the size of images.
 
+#include <numeric>
+#include <string>
+#include <vector>
+
 #include "model/rules/rules.h"
 
 namespace lenet {
@@ -62,6 +66,34 @@ void infer_pad(OperatorView& op) {
   op.give_shape(shape);
 }
 
+/// Of a tensor of any rank, where negative paddings cut values off: Paddle's pad and ONNX's.
+void infer_pad_each(OperatorView& op) {
+  Shape shape = op.in("X").shape;
+  std::vector<std::int64_t> paddings = op.integers(op.present({"pads", "paddings"}));
+  Integers axes(shape.size());
+  std::iota(axes.begin(), axes.end(), 0);
+  axes = op.integers("axes", axes);
+  const std::string mode = op.text("mode", "constant");
+  op.require(has_word("constant reflect edge wrap", mode), "the mode");
+  op.require(paddings.size() == 2 * axes.size(), "the number of paddings");
+  const std::vector<std::size_t> padded = distinct_axes(op, axes, shape.size());
+  for (std::size_t i = 0; i < padded.size(); ++i) {
+    // ONNX lists all before and then all behind the values, Paddle both of an axis together.
+    const std::int64_t before = op.is_onnx() ? paddings[i] : paddings[2 * i];
+    const std::int64_t after = op.is_onnx() ? paddings[i + axes.size()] : paddings[2 * i + 1];
+    std::int64_t& size = shape[padded[i]];
+    if (before == 0 && after == 0) continue;
+    const std::int64_t least = op.is_onnx() ? -kMaxStep : 0;
+    require_range(op, {before, after}, 2, least, kMaxStep, "paddings");
+    op.supports(size > 0, "kernel that pads a batch");
+    const std::int64_t most = mode == "reflect" ? size - 1 : mode == "wrap" ? size : kMaxStep;
+    op.supports(before <= most && after <= most, "kernel for paddings larger than the image");
+    size += before + after;
+    op.supports(size > 0, "kernel for a tensor without values");
+  }
+  op.give_shape(shape);
+}
+
 /// Makes blocks of pixels out of channels, or with a downscale_factor the other way round.
 void infer_pixel_shuffle(OperatorView& op) {
   Shape shape = op.in("X").shape;
@@ -98,6 +130,9 @@ constexpr OperatorRule kRules[] = {
      infer_interpolate},
     {kPaddle, "pad3d", "X Paddings!/paddings", "Out",
      "paddings:ints/ mode:str value:float/pad_value:float|double data_format:str", infer_pad},
+    {kPaddle, "pad", "X /value", "Out", "paddings:ints pad_value:float/", infer_pad_each},
+    {kOnnx, "Pad", "X /pads /value? /axes?", "Out", "mode:str? pads:longs/ value:float?/",
+     infer_pad_each, 11},
     {kPaddle, "pixel_shuffle", "X", "Out", "upscale_factor:int data_format:str",
      infer_pixel_shuffle},
     {kPaddle, "pixel_unshuffle", "X", "Out", "downscale_factor:int data_format:str",

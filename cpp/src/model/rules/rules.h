@@ -24,7 +24,7 @@ inline constexpr unsigned kOnnx = bit(Dialect::Onnx);
 
 /// The operator sets of ONNX that the rules know.
 inline constexpr std::int64_t kMinOpset = 7;
-inline constexpr std::int64_t kMaxOpset = 21;
+inline constexpr std::int64_t kMaxOpset = 25;
 
 /// What operators take and give. Words separated by blanks, in `inputs` and `outputs` in the order
 /// of PIR or ONNX. There a name with `?` may be left out, with `!` must be, with `*` it is a list

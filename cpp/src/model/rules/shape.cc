@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "model/check_graph.h"
@@ -60,20 +61,29 @@ void infer_flatten(OperatorView& op) {
 
 void infer_transpose(OperatorView& op) {
   const Value& x = op.in("X");
-  const Integers order = op.integers(op.present({"perm", "axis"}));
+  Integers reversed(x.shape.size());  // what ONNX leaves out
+  std::iota(reversed.rbegin(), reversed.rend(), 0);
+  const Integers order = op.integers(op.present({"perm", "axis"}), reversed);
   op.require(order.size() == x.shape.size(), "the axes");
   Shape shape;
   for (const std::size_t axis : distinct_axes(op, order, order.size())) {
     shape.push_back(x.shape[axis]);
   }
-  give_rearranged(op, shape);
+  op.give_shape(shape);
 }
 
-/// Paddle leaves dimensions other than 1 as they are, and an axis may be named twice.
+/// Without axes ONNX takes out all dimensions of 1. Paddle leaves dimensions other than 1 as they
+/// are, and an axis may be named twice.
 void infer_squeeze(OperatorView& op) {
   const Shape& from = op.in("X").shape;
-  op.supports(!op.is_onnx() || op.is_given("axes"), "operator without axes");
-  const Integers axes = op.integers("axes");
+  Integers ones;
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    if (from[i] == 1) ones.push_back(static_cast<std::int64_t>(i));
+  }
+  const bool open = std::count(from.begin(), from.end(), kUnknown) > 0;
+  op.supports(!op.is_onnx() || op.is_given("axes") || !open,
+              "operator without axes on an open number of images");
+  const Integers axes = op.integers("axes", ones);
   op.require(op.is_onnx() || !axes.empty(), "the axes");
   if (op.is_onnx()) distinct_axes(op, axes, from.size());
   std::vector<bool> gone(from.size());
@@ -219,8 +229,10 @@ void infer_onnx_shape(OperatorView& op) {
   Integers sizes = op.in("X").shape;
   std::replace(sizes.begin(), sizes.end(), kUnknown, kImages);
   const auto rank = static_cast<std::int64_t>(sizes.size());
-  const auto [begin, end] = slice_bounds(op.integer("start", 0), op.integer("end", rank), rank);
-  give_list(op, {sizes.begin() + begin, sizes.begin() + end});
+  const auto [begin, count, step] =
+      strided_slice(op.integer("start", 0), op.integer("end", rank), 1, rank);
+  const auto first = sizes.begin() + begin;
+  give_list(op, {first, first + std::max<std::int64_t>(count, 0)});
 }
 
 constexpr OperatorRule kRules[] = {
@@ -237,11 +249,13 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Flatten", "X", "Out", "axis:long?", infer_onnx_flatten},
     {kOnnx, "Squeeze", "X /axes?", "Out", "axes:longs?/", infer_squeeze, 13},
     {kOnnx, "Unsqueeze", "X /axes", "Out", "axes:longs/", infer_unsqueeze, 13},
+    {kOnnx, "Transpose", "X", "Out", "perm:longs?", infer_transpose},
     {kOnnx, "Shape", "X", "Out", "end:long? start:long?", infer_onnx_shape},
     {kPaddle, "expand_v2/expand", "X Shape!/shape expand_shapes_tensor!/", "Out", "shape:ints/",
      infer_expand},
     {kPaddle, "tile", "X RepeatTimes!/repeat_times repeat_times_tensor!/", "Out",
      "repeat_times:ints/", infer_tile},
+    {kOnnx, "Tile", "X repeat_times", "Out", "", infer_tile},
     {kPaddle, "flip", "X", "Out", "axis:ints", infer_flip},
     {kPir, "roll", "X shifts", "Out", "axis:longs", infer_roll},
 };

@@ -105,12 +105,17 @@ std::vector<std::size_t> distinct_axes(const OperatorView& op, const Integers& g
   return axes;
 }
 
-std::pair<std::int64_t, std::int64_t> slice_bounds(std::int64_t start, std::int64_t end,
-                                                   std::int64_t size) {
-  const auto place = [size](std::int64_t given) {
-    return std::clamp<std::int64_t>(given < 0 ? std::max(given, -size) + size : given, 0, size);
+StridedSlice strided_slice(std::int64_t start, std::int64_t end, std::int64_t step,
+                           std::int64_t size) {
+  const std::int64_t length_of_list = std::max<std::int64_t>(size, 1);
+  step = std::clamp(step, -length_of_list, length_of_list);
+  const std::int64_t before = step < 0 ? -1 : 0;  // what a slice backwards may end at
+  const auto place = [&](std::int64_t given) {
+    const std::int64_t at = given < 0 ? std::max(given, -size - 1) + size : given;
+    return std::clamp(at, before, size + before);
   };
-  return {place(start), std::max(place(start), place(end))};
+  const std::int64_t length = place(end) - place(start);
+  return {place(start), (length + step - (step > 0 ? 1 : -1)) / step, step};
 }
 
 void give_list(OperatorView& op, const Integers& values) {

@@ -84,9 +84,15 @@ void infer_same(OperatorView& op);
 std::vector<std::size_t> distinct_axes(const OperatorView& op, const Integers& given,
                                        std::size_t rank);
 
-/// Where a slice of a list of that size begins and ends.
-std::pair<std::int64_t, std::int64_t> slice_bounds(std::int64_t start, std::int64_t end,
-                                                   std::int64_t size);
+/// Items of a list: the first, and from it so many, each `step` after the one before.
+struct StridedSlice {
+  std::int64_t first;
+  std::int64_t count;  ///< 0 or less: none
+  std::int64_t step;   ///< no further than the list is long
+};
+/// \param step negative for a slice backwards
+StridedSlice strided_slice(std::int64_t start, std::int64_t end, std::int64_t step,
+                           std::int64_t size);
 
 /// The output of an ONNX operator that computes a list of int64.
 void give_list(OperatorView& op, const Integers& values);
