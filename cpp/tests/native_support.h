@@ -45,6 +45,10 @@ class Random {
   std::mt19937 engine_;
 };
 
+inline native::Activation relu_or_none(Random& random) {
+  return {random.coin() ? native::ActivationKind::Relu : native::ActivationKind::None};
+}
+
 /// How many windows fit along a direction (0: rows, 1: columns) of an image of that size.
 inline std::int64_t count_windows(std::int64_t size, const Window& window, std::size_t i) {
   const std::int64_t padded = size + window.padding[2 * i] + window.padding[2 * i + 1];
@@ -115,6 +119,23 @@ inline double windowed(const native::Layer& layer, const std::vector<double>& im
   return sum / (layer.pool == native::PoolKind::Average ? inside : padded);
 }
 
+inline double activated(double value, const native::Activation& activation) {
+  const double alpha = activation.alpha;
+  switch (activation.kind) {
+    case native::ActivationKind::Relu:
+      return std::max(value, 0.0);
+    case native::ActivationKind::LeakyRelu:
+      return value < 0 ? alpha * value : value;
+    case native::ActivationKind::Clip:
+      return std::clamp<double>(value, alpha, activation.beta);
+    case native::ActivationKind::HardSwish:
+      return value * std::clamp(alpha * value + activation.beta, 0.0, 1.0);
+    default:
+      REQUIRE(activation.kind == native::ActivationKind::None);
+      return value;
+  }
+}
+
 /// What a network gives for an image, from the definition of its layers; without softmax.
 inline std::vector<double> definition_of_one(const native::Network& network, const float* image) {
   using native::LayerKind;
@@ -149,8 +170,7 @@ inline std::vector<double> definition_of_one(const native::Network& network, con
                                quant.is_unsigned ? 255.0 : 127.0) *
                     step;
           }
-          const bool relu = layer.relu || layer.kind == LayerKind::Relu;
-          results.push_back(relu ? std::max(found, 0.0) : found);
+          results.push_back(activated(found, layer.activation));
         }
       }
     }

@@ -18,12 +18,20 @@ using namespace native;
 
 constexpr std::int64_t kImages = 19;  // more than a vector of any set, with a rest
 
+/// None, relu, or one that kernels apply to what they have stored.
+Activation some_activation(Random& random) {
+  constexpr Activation kOthers[] = {{ActivationKind::HardSwish, 0.25F, 0.5F},
+                                    {ActivationKind::LeakyRelu, 0.125F},
+                                    {ActivationKind::Clip, -20, 60}};
+  return random.coin() ? kOthers[random.from(0, 2)] : relu_or_none(random);
+}
+
 /// The pool that convolutions compute on the way, or any other.
 void add_pool(Network& network, Random& random) {
   const TensorShape in = network.tensors.back();
   TensorShape out = {in.channels, in.height / 2, in.width / 2};
   Layer pool = layer_of(LayerKind::Pool);
-  pool.relu = random.coin();
+  pool.activation = relu_or_none(random);
   pool.window.kernel = pool.window.strides = {2, 2};
   if (out.values() == 0 || random.coin()) {
     pool.pool = static_cast<PoolKind>(random.from(0, 2));
@@ -50,12 +58,12 @@ void add_residual(Network& network, Random& random) {
   convolution.window.padding = {pad, pad, pad, pad};
   convolution.weights = random.values(shape.channels * shape.channels * (8 * pad + 1));
   convolution.bias = random.values(shape.channels);
-  convolution.relu = random.from(0, 3) == 0;
+  if (random.from(0, 3) == 0) convolution.activation = some_activation(random);
   add_layer(network, convolution, shape);
   Layer sum = layer_of(LayerKind::Add);
   sum.inputs = {from, from + 1};
   if (random.coin()) std::swap(sum.inputs[0], sum.inputs[1]);
-  sum.relu = random.coin();
+  sum.activation = some_activation(random);
   add_layer(network, sum, shape);
   if (random.coin()) return;
   Layer join = layer_of(LayerKind::Concat);  // for which what was added is still there
@@ -94,21 +102,25 @@ Network random_network(Random& random, bool winograd) {
   convolution.weights = random.values(out.channels * (in.channels / convolution.groups) *
                                       convolution.window.kernel[0] * convolution.window.kernel[1]);
   convolution.bias = random.values(out.channels);
-  convolution.relu = random.coin();
+  convolution.activation = some_activation(random);
   network.tensors = {in};
   add_layer(network, convolution, out);
   if (random.from(0, 2) == 0) {
     Layer scale = layer_of(LayerKind::ChannelScale);
     scale.scale = random.values(out.channels);
     scale.bias = random.values(out.channels);
-    scale.relu = random.coin();
+    scale.activation = some_activation(random);
     add_layer(network, scale, out);
     Layer join = layer_of(random.coin() ? LayerKind::Add : LayerKind::Concat);
     join.inputs = {1, 2};
-    join.relu = join.kind == LayerKind::Add;
+    if (join.kind == LayerKind::Add) join.activation.kind = ActivationKind::Relu;
     if (join.kind == LayerKind::Concat) out.channels *= 2;
     add_layer(network, join, out);
-    if (random.coin()) add_layer(network, layer_of(LayerKind::Relu), out);
+    if (random.coin()) {
+      Layer activate = layer_of(LayerKind::Activate);
+      activate.activation = some_activation(random);
+      add_layer(network, activate, out);
+    }
   }
   if (random.from(0, 2) == 0) add_residual(network, random);
   if (random.coin()) add_pool(network, random);

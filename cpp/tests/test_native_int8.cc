@@ -61,7 +61,7 @@ Network random_network(Random& random) {
   network.tensors = {shape};
   add_quantize(network, random, -7, -5);
   give_weights(convolution, random, out.channels, inputs * window.kernel[0] * window.kernel[1]);
-  convolution.relu = random.coin();
+  convolution.activation = relu_or_none(random);
   // Negative steps keep the pool out of the kernel.
   if (random.coin()) {
     for (float& step : convolution.weight_scales) step = std::abs(step);
@@ -70,7 +70,7 @@ Network random_network(Random& random) {
   if (out.height >= 2 && out.width >= 2 && random.coin()) {
     Layer pool = layer_of(LayerKind::Pool);
     pool.window.kernel = pool.window.strides = {2, 2};
-    pool.relu = random.coin();
+    pool.activation = relu_or_none(random);
     add_layer(network, pool, {out.channels, out.height / 2, out.width / 2});
   }
   if (random.from(0, 3) > 0) {
@@ -81,7 +81,7 @@ Network random_network(Random& random) {
         scale.scale.push_back(1);
         scale.bias.push_back(static_cast<float>(random.from(-64, 64)) / 4);
       }
-      scale.relu = random.coin();
+      scale.activation = relu_or_none(random);
       add_layer(network, scale, network.tensors.back());
       add_quantize(network, random, -2, 1);
     }

@@ -23,7 +23,10 @@ std::size_t pool_after(const Network& network, const Links& links, std::size_t l
   const std::size_t given = network.layers[layer].output;
   const std::size_t reader = links.readers[given];
   const bool follows = reader != kNone && links.uses[given] == 1;
-  return follows && is_max_pool_2x2(network, network.layers[reader]) ? reader : kNone;
+  return follows && network.layers[layer].activation.kind <= ActivationKind::Relu &&
+                 is_max_pool_2x2(network, network.layers[reader])
+             ? reader
+             : kNone;
 }
 
 /// The sum that alone reads what a convolution gives, and whose other input is there before: it
@@ -31,12 +34,15 @@ std::size_t pool_after(const Network& network, const Links& links, std::size_t l
 std::size_t sum_after(const Network& network, const Links& links, std::size_t layer) {
   const std::size_t given = network.layers[layer].output;
   const std::size_t reader = links.readers[given];
-  if (reader == kNone || links.uses[given] != 1 || network.layers[layer].relu ||
+  if (reader == kNone || links.uses[given] != 1 ||
+      network.layers[layer].activation.kind != ActivationKind::None ||
       network.layers[reader].kind != LayerKind::Add) {
     return kNone;
   }
-  const std::size_t producer = links.producers[other_input(network.layers[reader], given)];
-  return producer != kNone && producer < layer ? reader : kNone;
+  const std::size_t other = other_input(network.layers[reader], given);
+  const std::size_t producer = links.producers[other];
+  const bool same = network.tensors[other] == network.tensors[given];
+  return same && producer != kNone && producer < layer ? reader : kNone;
 }
 
 std::unique_ptr<Op> make_op(const FloatLayer& source) {
@@ -124,7 +130,7 @@ void FloatProgram::lay_out(const Network& network) {
   for (const Lowered& step : lowered_) {
     const Layer& layer = network.layers[step.layer];
     used.push_back(step.output);
-    const bool in_place = layer.kind == LayerKind::Add || layer.kind == LayerKind::Relu ||
+    const bool in_place = is_combination(layer.kind) || layer.kind == LayerKind::Activate ||
                           layer.kind == LayerKind::ChannelScale;
     // A convolution may write over what it adds.
     steps.push_back({step.inputs, step.output, in_place ? 0 : layer.inputs.size()});

@@ -74,6 +74,22 @@ bool is_max_pool(const Layer& layer) {
   return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
 }
 
+bool keeps_zero(const Activation& activation) {
+  switch (activation.kind) {
+    case ActivationKind::Clip:
+      return activation.alpha <= 0 && activation.beta >= 0;
+    case ActivationKind::HardSigmoid:
+    case ActivationKind::Sigmoid:
+    case ActivationKind::Softplus:
+    case ActivationKind::Exp:
+    case ActivationKind::Log:
+    case ActivationKind::Reciprocal:
+      return false;
+    default:
+      return true;
+  }
+}
+
 bool is_max_pool_2x2(const Network& network, const Layer& layer) {
   const Window& window = layer.window;
   const TensorShape& from = network.tensors[layer.inputs[0]];

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "engines/native/kernels/activation.h"
 #include "lenet/predictor.h"
 #include "model/graph.h"
 #include "model/rules/windows.h"
@@ -34,8 +35,14 @@ enum class LayerKind {
   Convolution,  ///< and fully connected layers, whose kernel is as large as the image
   Pool,
   ChannelScale,  ///< of each channel: x * scale + bias
-  Relu,
-  Add,
+  Activate,      ///< the same values, but for the layer's activation
+  Add,           ///< of two tensors; and so are those below, of which one may be [channels, 1, 1]
+  Subtract,
+  Multiply,
+  Divide,
+  Maximum,
+  Minimum,
+  PRelu,     ///< of the negative values of each channel: x * scale
   Concat,    ///< of channels
   Softmax,   ///< over the channels of a vector
   Quantize,  ///< rounded to integer multiples of a step
@@ -44,9 +51,31 @@ enum class LayerKind {
 };
 
 constexpr const char* to_string(LayerKind kind) noexcept {
-  constexpr const char* kNames[] = {"convolution", "pool",    "scale",    "relu",    "add",
-                                    "concat",      "softmax", "quantize", "flatten", "identity"};
+  constexpr const char* kNames[] = {"convolution", "pool",     "scale",    "activation",
+                                    "add",         "subtract", "multiply", "divide",
+                                    "maximum",     "minimum",  "prelu",    "concat",
+                                    "softmax",     "quantize", "flatten",  "identity"};
   return kNames[static_cast<std::size_t>(kind)];
+}
+
+constexpr const char* to_string(ActivationKind kind) noexcept {
+  constexpr const char* kNames[] = {"none",       "relu",
+                                    "clip",       "leaky_relu",
+                                    "elu",        "hard_sigmoid",
+                                    "hard_swish", "sigmoid",
+                                    "swish",      "gelu",
+                                    "gelu_tanh",  "mish",
+                                    "tanh",       "softplus",
+                                    "softsign",   "erf",
+                                    "exp",        "log",
+                                    "sqrt",       "abs",
+                                    "reciprocal", "thresholded_relu"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+/// Whether it computes each value from two.
+constexpr bool is_combination(LayerKind kind) noexcept {
+  return kind >= LayerKind::Add && kind <= LayerKind::PRelu;
 }
 
 enum class PoolKind {
@@ -94,11 +123,11 @@ struct Layer {
   Layer& operator=(Layer&& other) noexcept;
   ~Layer();
 
-  LayerKind kind = LayerKind::Relu;
+  LayerKind kind = LayerKind::Activate;
   std::string name;  ///< operator and what it gives, for messages
   std::vector<std::size_t> inputs;
   std::size_t output = 0;
-  bool relu = false;  ///< afterwards
+  Activation activation;  ///< afterwards
 
   Window window;  ///< Convolution, Pool
   std::int64_t groups = 1;
@@ -106,7 +135,7 @@ struct Layer {
   std::vector<float> weights;      ///< [output channels][input channels / groups][height][width]
   WeightView stored;               ///< in the model, which outlives this; or none
   std::vector<float> bias;         ///< [output channels]; of ChannelScale too
-  std::vector<float> scale;        ///< [channels]
+  std::vector<float> scale;        ///< [channels]; of PRelu too
 
   // Of a quantized program, whose convolutions may have integers instead of weights.
   std::vector<std::int8_t> integers;
@@ -124,6 +153,7 @@ struct Layer {
   PoolKind pool = PoolKind::Max;
   bool adaptive = false;  ///< the windows share the image out evenly
 
+  bool relu() const { return activation.kind == ActivationKind::Relu; }
   /// Of the layer's own, or those stored, in float32. The layer outlives the view.
   WeightView view_weights() const;
 };
@@ -188,6 +218,9 @@ double bytes_of(const Layer& layer);
 bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output);
 
 bool is_max_pool(const Layer& layer);
+
+/// Whether it gives 0 for 0.
+bool keeps_zero(const Activation& activation);
 
 /// Whether the layer halves the image by the largest of each 2 x 2 of its input.
 bool is_max_pool_2x2(const Network& network, const Layer& layer);

@@ -11,6 +11,7 @@
 #include <variant>
 
 #include "engines/native/passes/passes.h"
+#include "engines/native/read_activation.h"
 #include "finite.h"
 #include "io/printable.h"
 #include "lenet/error.h"
@@ -78,7 +79,7 @@ class NetworkReader {
     using Reader = NetworkReader;
     struct Kind {
       std::string_view types;
-      /// Of a function of each value by itself, the layer that computes it.
+      /// Of what combines two values, the layer that computes it.
       std::variant<void (Reader::*)(), LayerKind> read;
     };
     static constexpr Kind kKinds[] = {
@@ -90,11 +91,15 @@ class NetworkReader {
         {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool ReduceMean",
          &Reader::read_pool},
         {"matmul_v2 matmul MatMul Gemm", &Reader::read_matmul},
-        {"elementwise_add add Add", &Reader::read_add},
-        {"Mul", &Reader::read_multiply},
+        {"elementwise_add add Add", LayerKind::Add},
+        {"elementwise_sub subtract Sub", LayerKind::Subtract},
+        {"elementwise_mul multiply Mul", LayerKind::Multiply},
+        {"elementwise_div divide Div", LayerKind::Divide},
+        {"elementwise_max maximum", LayerKind::Maximum},
+        {"elementwise_min minimum", LayerKind::Minimum},
+        {"sum add_n Sum Mean Max Min", &Reader::read_several},
+        {"prelu PRelu", &Reader::read_prelu},
         {"batch_norm batch_norm_ BatchNormalization", &Reader::read_batch_norm},
-        {"relu Relu", LayerKind::Relu},
-        {"Clip", &Reader::read_clip},
         {"softmax Softmax", &Reader::read_softmax},
         {"concat Concat", &Reader::read_concat},
         {"dropout Dropout", &Reader::read_dropout},
@@ -109,9 +114,10 @@ class NetworkReader {
     const std::string type = plain_type(graph_, *op_);
     for (const Kind& kind : kKinds) {
       if (!has_word(kind.types, type)) continue;
-      if (const auto* layer = std::get_if<LayerKind>(&kind.read)) return read_unary(*layer);
+      if (const auto* layer = std::get_if<LayerKind>(&kind.read)) return read_combination(*layer);
       return (this->**std::get_if<void (Reader::*)()>(&kind.read))();
     }
+    if (const auto activation = read_activation(*view_, type)) return activate(*activation);
     view_->no_kernel("kernel for this operator");
   }
 
@@ -220,9 +226,11 @@ class NetworkReader {
   // ---- operators
 
   void read_nothing() {}
-  void read_unary(LayerKind kind) {
-    require(kind == LayerKind::Relu || !quantized_, "kernel for this operator in int8");
-    layer(kind, {tensor("X")});
+  void activate(const Activation& activation) {
+    if (activation.kind == ActivationKind::None) return read_identity();
+    require(activation.kind == ActivationKind::Relu || !quantized_,
+            "kernel for this operator in int8");
+    layer(LayerKind::Activate, {tensor("X")}).activation = activation;
   }
   void read_identity() { layer(LayerKind::Identity, {tensor("X")}); }
 
@@ -368,35 +376,118 @@ class NetworkReader {
     return floats(name);
   }
 
-  void read_add() {
+  void read_combination(LayerKind kind) {
+    require(kind == LayerKind::Add || !quantized_, "kernel for this operator in int8");
     for (const auto& [vector, whole] : {std::pair("Y", "X"), std::pair("X", "Y")}) {
-      std::vector<float> bias = channel_vector(vector, whole);
-      if (bias.empty()) continue;
-      std::vector<float> scale(bias.size(), 1);
-      Layer& made = channel_scale(tensor(whole), std::move(scale), std::move(bias));
-      made.fuses_into_previous = graph_.values[value(vector)].parameter;
-      if (const auto found = dequantized_.find(value(vector)); found != dequantized_.end()) {
-        made.bias_range = found->second;
-      }
-      return;
+      std::vector<float> numbers = channel_vector(vector, whole);
+      if (!numbers.empty()) return combine_with_constant(kind, vector, whole, std::move(numbers));
     }
     const std::size_t a = tensor("X");
     const std::size_t b = tensor("Y");
-    // Paddle would repeat one along the other, in shapes that are the same for one image.
-    require(shape("X").size() == shape("Y").size(), "sum of tensors of different rank");
-    require(std::equal(shape("X").begin() + 1, shape("X").end(), shape("Y").begin() + 1) &&
-                shape_of(a) == shape_of(b),
-            "sum of different shapes");
-    layer(LayerKind::Add, {a, b});
+    const bool same = same_shapes("X", 0, "Y", 0);
+    const auto is_vector = [this](std::size_t found) {
+      return shape_of(found).height * shape_of(found).width == 1;
+    };
+    const bool repeats =
+        has_channels("X") && has_channels("Y") && shape("X").size() == shape("Y").size() &&
+        shape_of(a).channels == shape_of(b).channels && (is_vector(a) || is_vector(b));
+    require(same || repeats, "kernel for tensors of such different shapes");
+    const TensorShape result = shape_of(is_vector(a) ? b : a);
+    layer(kind, {a, b});
+    network_.tensors[given()] = result;
   }
 
-  void read_multiply() {
-    const bool first = constant("X") != nullptr;
-    const char* const whole = first ? "Y" : "X";
-    std::vector<float> scale = channel_vector(first ? "X" : "Y", whole);
-    require(!scale.empty(), "product of what is no float32 constant");
-    std::vector<float> bias(scale.size());
-    channel_scale(tensor(whole), std::move(scale), std::move(bias));
+  /// Paddle would repeat one along the other, in shapes that are the same for one image.
+  bool same_shapes(const std::string& a, std::size_t a_index, const std::string& b,
+                   std::size_t b_index) const {
+    const Shape& one = shape(a, a_index);
+    const Shape& other = shape(b, b_index);
+    return one.size() == other.size() &&
+           std::equal(one.begin() + 1, one.end(), other.begin() + 1) &&
+           shape_of(tensor(a, a_index)) == shape_of(tensor(b, b_index));
+  }
+
+  /// \param vector the argument that is constant
+  /// \param numbers its channels
+  void combine_with_constant(LayerKind kind, const std::string& vector, const std::string& whole,
+                             std::vector<float> numbers) {
+    const bool first = vector == "X";
+    const std::size_t channels = numbers.size();
+    std::size_t from = tensor(whole);
+    if (kind == LayerKind::Maximum || kind == LayerKind::Minimum) {
+      const bool one = std::equal(numbers.begin() + 1, numbers.end(), numbers.begin());
+      require(one, "kernel for bounds that are not the same of all channels");
+      constexpr float kInfinity = std::numeric_limits<float>::infinity();
+      const bool max = kind == LayerKind::Maximum;
+      const float bound = numbers[0];
+      layer(LayerKind::Activate, {from}).activation = {
+          ActivationKind::Clip, max ? bound : -kInfinity, max ? kInfinity : bound};
+      return;
+    }
+    if (kind == LayerKind::Divide && first) {
+      Layer& made = layer(LayerKind::Activate, {from});
+      made.activation.kind = ActivationKind::Reciprocal;
+      made.output = network_.add_tensor(shape_of(from));
+      from = made.output;
+    } else if (kind == LayerKind::Divide) {
+      for (float& number : numbers) number = 1 / number;
+    }
+    if (kind == LayerKind::Multiply || kind == LayerKind::Divide) {
+      channel_scale(from, std::move(numbers), std::vector<float>(channels));
+      return;
+    }
+    const bool subtracts = kind == LayerKind::Subtract;
+    if (subtracts && !first) {
+      for (float& number : numbers) number = -number;
+    }
+    std::vector<float> scale(channels, subtracts && first ? -1.0F : 1.0F);
+    Layer& made = channel_scale(from, std::move(scale), std::move(numbers));
+    if (subtracts) return;
+    made.fuses_into_previous = graph_.values[value(vector)].parameter;
+    if (const auto found = dequantized_.find(value(vector)); found != dequantized_.end()) {
+      made.bias_range = found->second;
+    }
+  }
+
+  /// One after the other.
+  void read_several() {
+    const std::string type = plain_type(graph_, *op_);
+    // In PIR it is the sum of the values of one tensor.
+    require(op_->type != "1.sum", "kernel for this operator");
+    const std::size_t count = view_->count("X");
+    std::size_t result = tensor("X");
+    for (std::size_t i = 1; i < count; ++i) {
+      require(same_shapes("X", 0, "X", i), "kernel for tensors of such different shapes");
+      Layer& made = layer(type == "Max"   ? LayerKind::Maximum
+                          : type == "Min" ? LayerKind::Minimum
+                                          : LayerKind::Add,
+                          {result, tensor("X", i)});
+      if (i + 1 < count || type == "Mean") made.output = network_.add_tensor(shape_of(result));
+      result = made.output;
+    }
+    if (type != "Mean" && count > 1) return;
+    const auto channels = static_cast<std::size_t>(shape_of(result).channels);
+    channel_scale(result, std::vector<float>(channels, 1 / static_cast<float>(count)),
+                  std::vector<float>(channels));
+  }
+
+  void read_prelu() {
+    require(!quantized_, "kernel for this operator in int8");
+    std::vector<float> slopes;
+    if (view_->is_onnx()) {
+      slopes = channel_vector("Alpha", "X");
+      require(!slopes.empty(), "operator whose slopes are no float32 constant");
+    } else {
+      require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
+      require(view_->text("mode") != "element", "kernel for a slope of each value");
+      slopes = floats("Alpha");
+      const std::size_t input = tensor("X");
+      const auto channels = static_cast<std::size_t>(shape_of(input).channels);
+      if (slopes.size() == 1) slopes.resize(channels, slopes[0]);
+      require(slopes.size() == channels && (shape("X")[1] == shape_of(input).channels),
+              "operator on channels of what was flattened");
+    }
+    layer(LayerKind::PRelu, {tensor("X")}).scale = std::move(slopes);
   }
 
   void read_batch_norm() {
@@ -424,15 +515,6 @@ class NetworkReader {
       biases.push_back(static_cast<float>(bias[c] - mean[c] * scale));
     }
     channel_scale(input, std::move(scales), std::move(biases), "Y").fuses_into_previous = true;
-  }
-
-  void read_clip() {
-    constexpr double kMax = std::numeric_limits<float>::max();
-    const double min = view_->number("min", -kMax);
-    require(view_->number("max", kMax) >= kMax && (min == 0 || min <= -kMax),
-            "kernel for such bounds");
-    if (min == 0) return read_unary(LayerKind::Relu);
-    read_identity();
   }
 
   void read_softmax() {

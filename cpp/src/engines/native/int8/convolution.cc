@@ -104,7 +104,7 @@ Convolution::Convolution(const IntLayer& source)
   task.pool = planned.pool;
   task.floats = planned.roundings.empty();
   task.shift = task.floats ? 0 : shift_of(planned.roundings.back().quant);
-  task.relu = layer.relu;
+  task.relu = layer.relu();
   task.spare = layer.groups == 1 && to_.shape.height * to_.shape.width == 1;
   const Groups groups = by_columns_ ? group_columns(layer, task) : group_taps(layer);
   task.groups = static_cast<std::int32_t>(groups.size());

@@ -192,7 +192,7 @@ void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
 void FloatLayer::give(float* values, const QuantParams& quant, char* to) const {
   const TensorShape& shape = source_.output.shape;
   if (!quant) {  // they are in their place
-    const std::int64_t count = source_.planned.layer.relu ? shape.values() : 0;
+    const std::int64_t count = source_.planned.layer.relu() ? shape.values() : 0;
     for (std::int64_t i = 0; i < count; ++i) values[i] = std::max(values[i], 0.0F);
     return;
   }

@@ -198,7 +198,7 @@ class Rounder {
       const Layer& layer = layers[i];
       Operator op{i, i};
       op.output = layer.output;
-      op.relu = layer.kind == LayerKind::Relu;
+      op.relu = layer.kind == LayerKind::Activate;
       op.fully_connected = layer.matrix && scales_[i] > 0;
       const std::size_t sum = layer.matrix ? kNone : reader(op, LayerKind::Add);
       if (layer.kind == LayerKind::Convolution && sum != kNone) {
@@ -209,7 +209,7 @@ class Rounder {
           take(op, sum);
         }
       }
-      const std::size_t relu = reader(op, LayerKind::Relu);
+      const std::size_t relu = reader(op, LayerKind::Activate);
       if (layer.kind == LayerKind::Convolution && layer.matrix == op.fully_connected &&
           relu != kNone) {
         op.relu = true;

@@ -45,7 +45,7 @@ class Planner {
       const bool rounds = layer.kind == LayerKind::Quantize;
       if (rounds) rounding = layer.quant;
       // What rounds the image reads it.
-      if (rounds && !layer.relu && layer.inputs[0] == network_.input &&
+      if (rounds && !layer.relu() && layer.inputs[0] == network_.input &&
           uses_[network_.input] == 1) {
         plan_.input = output;
         continue;
@@ -73,7 +73,8 @@ class Planner {
     planned.multiply_adds = multiply_adds(network_, source);
     planned.layer = std::move(source);
     Layer& layer = planned.layer;
-    if (layer.kind == LayerKind::Quantize) planned.roundings = {{layer.quant, layer.relu, {}, {}}};
+    if (layer.kind == LayerKind::Quantize)
+      planned.roundings = {{layer.quant, layer.relu(), {}, {}}};
     if (!layer.integers.empty() && !rounded(layer.inputs[0])) use_float_weights(layer);
     if (!layer.integers.empty() && layer.integers.size() / layer.bias.size() > kMaxTaps) {
       throw Error(ErrorCode::Unsupported,
@@ -104,7 +105,7 @@ class Planner {
     if (!rounds_again(before) && (rounded(quantize.inputs[0]) || is_max_pool(layer))) {
       return kNone;
     }
-    const bool relu = quantize.relu || layer.relu;
+    const bool relu = quantize.relu() || layer.relu();
     if (layer.kind == LayerKind::ChannelScale) {
       const std::size_t earlier = only_before(layer.inputs[0]);
       if (earlier != kNone && rounds_again(plan_.layers[earlier])) {
@@ -138,8 +139,11 @@ class Planner {
                                    [&](const auto& rounding) { return grows(rounding.scale); });
     if (!fuses) return kNone;
     before.pool = true;
-    bool& relu = roundings.empty() ? before.layer.relu : roundings.back().relu;
-    relu = relu || pool.relu;
+    if (!roundings.empty()) {
+      roundings.back().relu |= pool.relu();
+    } else if (pool.relu()) {
+      before.layer.activation = pool.activation;
+    }
     before.layer.name += ", " + pool.name;
     return place;
   }

@@ -17,7 +17,7 @@ std::unique_ptr<Op> make_op(const IntLayer& source) {
   if (!is_max_pool(layer) || !source.output.quant) return make_float_layer(source);
   // The largest of several integers, which is an integer.
   return make_pool(source.kernels.pool, layer, source.inputs[0], source.output,
-                   layer.relu && !source.output.quant.is_unsigned);
+                   layer.relu() && !source.output.quant.is_unsigned);
 }
 
 }  // namespace

@@ -19,14 +19,31 @@ using Vector = Floats;
 
 inline Vector rectified(Vector value, bool relu) { return relu ? larger(value, Vector{}) : value; }
 
-inline Vector activated(Vector value, Activation activation) {
-  return rectified(value, activation == Activation::Relu);
+#include "engines/native/kernels/functions.h"
+
+/// Any other activation than relu is left to `activate_stored`.
+inline Vector activated(Vector value, const Activation& activation) {
+  return rectified(value, activation.kind == ActivationKind::Relu);
 }
 
 /// Of a sum with its bias. \param residual what is added in its place, or null
 inline Vector finished(Vector sum, const Epilogue& epilogue, const float* residual) {
   if (residual != nullptr) sum += load(residual);
   return activated(sum, epilogue.activation);
+}
+
+/// Applies any other activation than relu to vectors that have been stored: `columns` times
+/// `blocks` of them, each so many floats from the next.
+inline void activate_stored(const Activation& of, float* output, int columns, std::int64_t column,
+                            int blocks, std::int64_t block) {
+  if (of.kind <= ActivationKind::Relu) return;
+  const bool dense = column == kLanes;
+  for (int b = 0; b < blocks; ++b) {
+    for (int c = 0; c < (dense ? 1 : columns); ++c) {
+      float* const at = output + b * block + c * column;
+      activate(of, at, at, dense ? std::int64_t{kLanes} * columns : kLanes);
+    }
+  }
 }
 
 /// Bit i: whether lane i is not 0.
@@ -140,6 +157,7 @@ void one_window(const ConvTask& task, const float* weights, const Epilogue& epil
     const float* residual = adds ? epilogue.residual + b * epilogue.residual_block : nullptr;
     store(output + b * task.output_channel, finished(sums[b], epilogue, residual));
   });
+  activate_stored(epilogue.activation, output, 1, kLanes, Block, task.output_channel);
 }
 
 constexpr int columns_of(int block) { return most(1, least(12, (kRegisters - block - 1) / block)); }
@@ -159,8 +177,11 @@ void channels_block(const ConvTask& task, const float* weights, const Epilogue& 
       if (of_tile.residual != nullptr) {
         of_tile.residual += y * epilogue.residual_row + column * task.output_column;
       }
+      float* const to = output + y * task.output_row + column * task.output_column;
       tile(task, weights, of_tile, task.input + y * task.input_row + column * task.input_column,
-           output + y * task.output_row + column * task.output_column);
+           to);
+      activate_stored(epilogue.activation, to, width, task.output_column, Block,
+                      task.output_channel);
     });
   }
 }
@@ -204,6 +225,8 @@ void conv_gathered(const ConvTask& task) {
         sum += gathered * all(task.weights[tap]);
       }
       sum = activated(sum, task.epilogue.activation);
+      auto* const values = reinterpret_cast<float*>(&sum);
+      activate_stored(task.epilogue.activation, values, 1, kLanes, 1, 0);
       for (int i = 0; i < count; ++i) output[i * task.output_column] = sum[i];
     }
   }
@@ -264,11 +287,13 @@ void interleaved(const ConvTask& task) {
             };
             const auto compute = task.pool ? for_count<kMaxPooled>(width, pooled)
                                            : for_count<kMaxPlain>(width, plain);
+            float* const to = task.output + o * task.output_channel + y * task.output_row +
+                              unit * task.output_column;
             compute(task, weights, task.epilogue.bias + o,
-                    task.input + rows * (y * task.input_row + unit * task.input_column),
-                    task.output + o * task.output_channel + y * task.output_row +
-                        unit * task.output_column,
+                    task.input + rows * (y * task.input_row + unit * task.input_column), to,
                     task.channels - o);
+            activate_stored(task.epilogue.activation, to, width, task.output_column,
+                            least(Channels, task.channels - o), task.output_channel);
           });
       weights += static_cast<std::int64_t>(task.taps) * Channels;
     }
@@ -300,6 +325,8 @@ void columns(const ConvTask& task) {
           tile<true, Channels, 1, 2>(task, weights, task.epilogue.bias + o, input + x, row + x,
                                      real);
         }
+        activate_stored(task.epilogue.activation, row + (task.pool ? x / 2 : x), task.pool ? 1 : 2,
+                        kLanes, least(Channels, real), task.output_channel);
       }
     }
     weights += static_cast<std::int64_t>(task.taps) * Channels;
@@ -340,16 +367,6 @@ void pool(const PoolTask& task) {
       }
     }
   }
-}
-
-void add(const float* a, const float* b, float* output, std::int64_t count, bool relu) {
-  for (std::int64_t i = 0; i < count; i += kLanes) {
-    store(output + i, rectified(load(a + i) + load(b + i), relu));
-  }
-}
-
-void relu(const float* a, float* output, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; i += kLanes) store(output + i, rectified(load(a + i), true));
 }
 
 double multiply_adds(std::int64_t steps) {
@@ -415,8 +432,8 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                winograd_interleaved,
                                kWinogradGroup,
                                pool,
-                               add,
-                               relu,
+                               combine,
+                               activate,
                                multiply_adds,
                                interleave};
 

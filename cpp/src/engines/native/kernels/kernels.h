@@ -20,9 +20,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace lenet::native {
+#include "engines/native/kernels/activation.h"
 
-enum class Activation : std::int32_t { None, Relu };
+namespace lenet::native {
 
 /// What becomes of a convolution's sums before they are stored: bias and residual are added, then
 /// comes the activation.
@@ -104,6 +104,31 @@ struct PoolTask {
   bool relu;
 };
 
+/// In the order of LayerKind, but for the last.
+enum class Combination : std::uint8_t {
+  Add,
+  Subtract,
+  Multiply,
+  Divide,
+  Maximum,
+  Minimum,
+  PRelu,  ///< a, of negative a a * b
+  Scale   ///< a * b + c
+};
+
+/// Values computed from two or three each, with an activation afterwards.
+struct CombineTask {
+  Combination kind;
+  const float* a;
+  const float* b;
+  const float* c;
+  std::int32_t a_step;  ///< floats from a vector to the next: a whole one, or 0
+  std::int32_t b_step;  ///< of b and c
+  float* output;        ///< may be `a` or `b`
+  std::int64_t count;   ///< of whole vectors
+  Activation activation;
+};
+
 struct Kernels {
   const char* name;    ///< as LENET_NATIVE_ISA has it
   std::int32_t lanes;  ///< floats of a vector
@@ -133,10 +158,9 @@ struct Kernels {
   void (*winograd_interleaved)(const WinogradTask& task);
   std::int32_t winograd_group;
   void (*pool)(const PoolTask& task);
-  /// a + b, and the larger of that and 0 when `relu`. `count` is a multiple of `lanes`.
-  void (*add)(const float* a, const float* b, float* output, std::int64_t count, bool relu);
-  /// max(a, 0)
-  void (*relu)(const float* a, float* output, std::int64_t count);
+  void (*combine)(const CombineTask& task);
+  /// The function of each of `count` values, a multiple of `lanes`; `to` may be `from`.
+  void (*activate)(const Activation& of, const float* from, float* to, std::int64_t count);
   /// What the processor does at most: so many steps of multiply-adds on registers only.
   /// \returns how many they were
   double (*multiply_adds)(std::int64_t steps);

@@ -5,21 +5,34 @@
 namespace lenet::native {
 namespace {
 
-/// Relu, the sum of two tensors, a factor and a bias for each channel, and channels side by side.
+/// Values computed from those at their place in one or two tensors and from numbers of their
+/// channel, and channels side by side.
 class Elementwise final : public Op {
  public:
   explicit Elementwise(const FloatLayer& source)
       : kernels_(source.kernels),
         kind_(source.layer.kind),
-        relu_(source.relu()),
+        activation_(source.layer.activation),
         per_channel_(source.interleaved ? source.kernels.lanes : 1),
         inputs_(source.inputs),
         to_(source.output),
-        scale_(source.layer.scale),
-        bias_(source.layer.bias) {
-    // What fills the last vector stays 0.
-    scale_.resize(static_cast<std::size_t>(to_.planes * to_.column / per_channel_));
-    bias_.resize(scale_.size());
+        scale_(pack(source.layer.scale)),
+        bias_(pack(source.layer.bias)) {
+    bool flat = true;  // without a border between rows
+    for (const Placement* tensor : {&to_, &inputs_[0], &inputs_.back()}) {
+      if (is_repeated(*tensor)) {
+        repeats_ = true;
+      } else {
+        flat &= tensor->row == tensor->shape.width * tensor->column;
+      }
+    }
+    repeats_ |= scale_.data() != nullptr;
+    // Numbers of a channel are repeated by the vector.
+    const bool whole_rows = !repeats_ || to_.column == kernels_.lanes;
+    columns_ = whole_rows ? to_.shape.width : 1;
+    rows_ = whole_rows && flat ? to_.shape.height : 1;
+    rest_ = to_.planes * to_.lanes - to_.shape.channels;
+    clears_rest_ = rest_ > 0 && (kind_ == LayerKind::Divide || !keeps_zero(activation_));
   }
 
   void run(const Frame& frame) const override {
@@ -28,39 +41,70 @@ class Elementwise final : public Op {
         concat(frame, unit);
         continue;
       }
-      for (std::int64_t plane = 0; plane < to_.planes; ++plane) {
-        for (std::int64_t y = 0; y < to_.shape.height; ++y) run_row(frame, unit, plane, y);
+      for (std::int64_t plane = 0; plane < to_.planes; ++plane) run_plane(frame, unit, plane);
+      if (clears_rest_) clear_rest(frame.at<float>(to_, unit) + (to_.planes - 1) * to_.block);
+    }
+  }
+  std::string kernel() const override {
+    return kind_ == LayerKind::Activate ? to_string(activation_.kind) : to_string(kind_);
+  }
+
+ private:
+  bool is_repeated(const Placement& input) const { return !(input.shape == to_.shape); }
+
+  /// By the places of the channels.
+  Aligned<float> pack(const std::vector<float>& of_channels) const {
+    if (of_channels.empty()) return {};
+    Aligned<float> found(static_cast<std::size_t>(to_.planes * to_.column));
+    float* to = found.data();
+    for (const float number : of_channels) to = std::fill_n(to, per_channel_, number);
+    return found;
+  }
+
+  void run_plane(const Frame& frame, std::int64_t unit, std::int64_t plane) const {
+    const std::int64_t vector = kernels_.lanes;
+    const auto at = [&](const Placement& tensor, std::int64_t y, std::int64_t x) {
+      float* first = frame.at<float>(tensor, unit) + plane * tensor.block;
+      return is_repeated(tensor) ? first : first + y * tensor.row + x * tensor.column;
+    };
+    const auto step = [&](const Placement& tensor) {
+      return static_cast<std::int32_t>(is_repeated(tensor) && columns_ * rows_ > 1 ? 0 : vector);
+    };
+    CombineTask task{};
+    task.kind = combination();
+    task.activation = activation_;
+    task.count = rows_ * columns_ * to_.column;
+    task.a_step = step(inputs_[0]);
+    task.b_step = step(inputs_.back());
+    if (scale_.data() != nullptr) {
+      task.b = scale_.data() + plane * to_.column;
+      task.c = bias_.data() + plane * to_.column;
+      task.b_step = static_cast<std::int32_t>(columns_ * rows_ > 1 ? 0 : vector);
+    }
+    for (std::int64_t y = 0; y < to_.shape.height; y += rows_) {
+      for (std::int64_t x = 0; x < to_.shape.width; x += columns_) {
+        task.a = at(inputs_[0], y, x);
+        task.output = at(to_, y, x);
+        if (kind_ == LayerKind::Activate) {
+          kernels_.activate(activation_, task.a, task.output, task.count);
+          continue;
+        }
+        if (scale_.data() == nullptr) task.b = at(inputs_[1], y, x);
+        kernels_.combine(task);
       }
     }
   }
-  std::string kernel() const override { return to_string(kind_); }
 
- private:
-  void run_row(const Frame& frame, std::int64_t unit, std::int64_t plane, std::int64_t y) const {
-    const auto row = [&](const Placement& tensor) {
-      return frame.at<float>(tensor, unit) + plane * tensor.block + y * tensor.row;
-    };
-    const std::int64_t count = to_.shape.width * to_.column;
-    const float* from = row(inputs_[0]);
-    float* to = row(to_);
-    if (kind_ == LayerKind::Add) {
-      kernels_.add(from, row(inputs_[1]), to, count, relu_);
-    } else if (kind_ == LayerKind::Relu) {
-      kernels_.relu(from, to, count);
-    } else {
-      scale(from, static_cast<std::size_t>(plane * to_.lanes), to);
-    }
+  Combination combination() const {
+    if (!is_combination(kind_)) return Combination::Scale;
+    return static_cast<Combination>(static_cast<int>(kind_) - static_cast<int>(LayerKind::Add));
   }
 
-  /// A row. \param channel the first of its plane
-  void scale(const float* from, std::size_t channel, float* to) const {
-    const auto channels = static_cast<std::size_t>(to_.column / per_channel_);
-    for (std::int64_t x = 0; x < to_.shape.width; ++x) {
-      for (std::size_t c = channel; c < channel + channels; ++c) {
-        for (std::int64_t i = 0; i < per_channel_; ++i, ++from, ++to) {
-          const float value = *from * scale_[c] + bias_[c];
-          *to = relu_ ? std::max(value, 0.0F) : value;
-        }
+  /// What fills the last vector of each pixel, and need not be finite.
+  void clear_rest(float* plane) const {
+    for (std::int64_t y = 0; y < to_.shape.height; ++y) {
+      for (std::int64_t x = 0; x < to_.shape.width; ++x) {
+        std::fill_n(plane + y * to_.row + (x + 1) * to_.column - rest_, rest_, 0.0F);
       }
     }
   }
@@ -98,12 +142,17 @@ class Elementwise final : public Op {
 
   const Kernels& kernels_;
   LayerKind kind_;
-  bool relu_;
+  Activation activation_;
   std::int64_t per_channel_;
   std::vector<Placement> inputs_;
   Placement to_;
-  std::vector<float> scale_;
-  std::vector<float> bias_;
+  Aligned<float> scale_;
+  Aligned<float> bias_;
+  bool repeats_ = false;      ///< an input or numbers of channels, along the pixels
+  std::int64_t columns_ = 1;  ///< computed at once, as are so many rows
+  std::int64_t rows_ = 1;
+  std::int64_t rest_ = 0;  ///< values that fill the last vector of a pixel
+  bool clears_rest_ = false;
 };
 
 }  // namespace

@@ -35,10 +35,11 @@ struct FloatLayer {
   Placement output;  ///< after the pool
   LayerMemory& memory;
 
-  bool relu() const {
-    return layer.relu || (pool != nullptr && pool->relu) || (sum != nullptr && sum->relu);
+  /// What comes after the sums: after those of a convolution, its pool and its sum.
+  Activation activation() const {
+    const Activation& last = sum != nullptr ? sum->activation : layer.activation;
+    return pool != nullptr && pool->relu() ? pool->activation : last;
   }
-  Activation activation() const { return relu() ? Activation::Relu : Activation::None; }
 };
 
 // \throws Error Unsupported: the layer has no kernel, or takes too much memory.

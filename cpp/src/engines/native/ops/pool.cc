@@ -91,7 +91,7 @@ std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
 
 std::unique_ptr<Op> make_pool(const FloatLayer& source) {
   return make_pool(source.kernels.pool, source.layer, source.inputs[0], source.output,
-                   source.relu());
+                   source.layer.relu());
 }
 
 }  // namespace lenet::native

@@ -83,7 +83,7 @@ Winograd::Winograd(const FloatLayer& source)
   task_.channels = static_cast<std::int32_t>(source.shape.channels);
   task_.tiles_across = static_cast<std::int32_t>(source.shape.width / 2);
   task_.tiles_down = static_cast<std::int32_t>(source.shape.height / 2);
-  task_.relu = source.relu();
+  task_.relu = source.activation().kind == ActivationKind::Relu;
   task_.pool = source.pool != nullptr;
   const std::int64_t block = source.interleaved ? source.kernels.winograd_group : lanes_;
   bias_ = Aligned<float>(static_cast<std::size_t>(round_up(task_.channels, block)));
@@ -133,8 +133,9 @@ bool suits_winograd(const Network& network, const Layer& layer) {
   constexpr std::int64_t kFewest = 4;
   const Window& window = layer.window;
   const TensorShape& output = network.tensors[layer.output];
-  return layer.kind == LayerKind::Convolution && window.kernel == Pair{5, 5} &&
-         window.strides == Pair{1, 1} && window.dilations == Pair{1, 1} && layer.groups == 1 &&
+  return layer.kind == LayerKind::Convolution && layer.activation.kind <= ActivationKind::Relu &&
+         window.kernel == Pair{5, 5} && window.strides == Pair{1, 1} &&
+         window.dilations == Pair{1, 1} && layer.groups == 1 &&
          network.tensors[layer.inputs[0]].channels >= kFewest && output.channels >= kFewest &&
          output.height % 2 == 0 && output.width % 2 == 0;
 }

@@ -55,6 +55,21 @@ void drop_unused(Network& network) {
   layers.erase(gone, layers.end());
 }
 
+/// Whether an activation may become part of the layer before it.
+bool may_activate(const Layer& giver, const Activation& activation) {
+  const ActivationKind before = giver.activation.kind;
+  const bool relu = activation.kind == ActivationKind::Relu;
+  if (before != ActivationKind::None && !(relu && before == ActivationKind::Relu)) return false;
+  if (giver.kind == LayerKind::Pool) return relu;
+  // What a convolution gives for channels that only fill a vector must stay small.
+  const bool bounded = keeps_zero(activation) || activation.kind == ActivationKind::Clip ||
+                       activation.kind == ActivationKind::Sigmoid ||
+                       activation.kind == ActivationKind::HardSigmoid;
+  return giver.kind == LayerKind::Convolution
+             ? bounded
+             : giver.kind == LayerKind::ChannelScale || is_combination(giver.kind);
+}
+
 }  // namespace
 
 std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse) {
@@ -62,12 +77,13 @@ std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse) {
   fuse_layers(network, [&](std::size_t before, const Layer& layer) {
     Layer& convolution = network.layers[before];
     if (layer.kind != LayerKind::ChannelScale || convolution.kind != LayerKind::Convolution ||
-        convolution.relu || !may_fuse(convolution, layer, scales[before])) {
+        convolution.activation.kind != ActivationKind::None ||
+        !may_fuse(convolution, layer, scales[before])) {
       return false;
     }
     ++scales[before];
     scale_convolution(convolution, layer);
-    convolution.relu = layer.relu;
+    convolution.activation = layer.activation;
     return true;
   });
   return scales;
@@ -78,10 +94,9 @@ void simplify(Network& network) {
   fuse_scales(network, [](const Layer&, const Layer&, int fused) { return fused < kMaxScales; });
   fuse_layers(network, [&](std::size_t before, const Layer& layer) {
     Layer& giver = network.layers[before];
-    const bool fuses = layer.kind == LayerKind::Relu && giver.kind != LayerKind::Concat &&
-                       giver.kind != LayerKind::Softmax;
-    giver.relu |= fuses;
-    return fuses;
+    if (layer.kind != LayerKind::Activate || !may_activate(giver, layer.activation)) return false;
+    giver.activation = layer.activation;
+    return true;
   });
 }
 

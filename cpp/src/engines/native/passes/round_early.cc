@@ -26,7 +26,7 @@ void round_before_pools(Network& network) {
       Layer& pool = network.layers[before];
       if (!is_max_pool(pool) || links.uses[pool.inputs[0]] > 1) break;
       network.tensors[between] = network.tensors[pool.inputs[0]];
-      rounding.relu |= std::exchange(pool.relu, false);
+      if (pool.relu()) rounding.activation = std::exchange(pool.activation, {});
       std::swap(rounding.inputs, pool.inputs);
       std::swap(rounding.output, pool.output);
       std::swap(rounding, pool);
@@ -39,7 +39,7 @@ void drop_repeated_rounding(Network& network) {
   std::vector<QuantParams> roundings(network.tensors.size());
   drop_copies(network, [&](const Layer& layer) {
     const QuantParams before = roundings[layer.inputs[0]];
-    if (rounds(layer) && layer.quant == before && !layer.relu) return true;
+    if (rounds(layer) && layer.quant == before && !layer.relu()) return true;
     if (rounds(layer)) roundings[layer.output] = layer.quant;
     if (is_max_pool(layer)) roundings[layer.output] = before;
     return false;

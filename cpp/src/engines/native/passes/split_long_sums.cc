@@ -51,7 +51,7 @@ void split_long_sums(Network& network) {
       add.name = whole.name + ", sum";
       add.inputs = {sum, given};
       sum = add.output = last == channels ? whole.output : network.add_tensor(shape);
-      add.relu = last == channels && whole.relu;
+      if (last == channels) add.activation = whole.activation;
       network.layers.push_back(std::move(add));
     }
   }

@@ -1,0 +1,219 @@
+/// \file
+/// Functions of vectors: less than 3 units in the last place from the true value, and of NaN NaN.
+/// The polynomials are fitted to the functions with the least largest relative error.
+///
+/// Part of implementation.h.
+
+inline Ints bits_of(Vector value) { return reinterpret_cast<Ints>(value); }
+inline Vector with_bits(Ints bits) { return reinterpret_cast<Vector>(bits); }
+inline Vector magnitude(Vector value) { return with_bits(bits_of(value) & 0x7fffffff); }
+/// \param positive to which it gives the sign of `other`
+inline Vector with_sign(Vector positive, Vector other) {
+  return with_bits(bits_of(positive) | (bits_of(other) & ~0x7fffffff));
+}
+/// `value` where it is NaN, as below.
+inline Vector at_least(Vector value, float least) { return larger(all(least), value); }
+inline Vector at_most(Vector value, float most) { return all(most) < value ? all(most) : value; }
+inline Vector clipped(Vector value, float least, float most) {
+  return at_most(at_least(value, least), most);
+}
+
+/// The coefficients of a polynomial, the highest first.
+template <int Count>
+inline Vector polynomial(Vector x, const float (&coefficients)[Count]) {
+  Vector sum = all(coefficients[0]);
+  unrolled<Count - 1>([&](int i) { sum = sum * x + coefficients[i + 1]; });
+  return sum;
+}
+
+/// e^x as factor * (power + power * part), of which `power` and `factor` are powers of 2.
+struct Exponential {
+  Vector power;
+  Vector factor;
+  Vector part;  ///< from -0.3 to 0.42
+};
+
+inline Exponential exponential(Vector x) {
+  x = clipped(x, -104, 89);           // 0 and infinity
+  constexpr float kRound = 12582912;  // behind it no bits of a fraction are left
+  const Vector rounded = x * 1.44269504F + kRound;
+  const Vector powers = rounded - kRound;
+  const Vector rest = x - powers * 0.693145752F - powers * 1.42860677e-6F;  // ln 2 in two parts
+  const Ints integers = bits_of(rounded) - bits_of(all(kRound));
+  const Ints half = integers >> 1;  // 2^128 and 2^-150 are no normal numbers
+  constexpr float kTerms[] = {0.00139402226F, 0.00836645719F, 0.0416664071F, 0.16666545F, 0.5F};
+  return {with_bits((half + 127) << 23), with_bits((integers - half + 127) << 23),
+          rest + rest * rest * polynomial(rest, kTerms)};
+}
+
+inline Vector exp(Vector x) {
+  const auto [power, factor, part] = exponential(x);
+  return (power + power * part) * factor;
+}
+
+/// e^x - 1, exact to the last bits near 0 too.
+inline Vector exp_minus_1(Vector x) {
+  const auto [power, factor, part] = exponential(x);
+  return (power * part + (power - 1 / factor)) * factor;
+}
+
+inline Vector tanh(Vector x) {
+  const Vector less = exp_minus_1(-2 * magnitude(x));
+  return with_sign(-less / (less + 2), x);
+}
+
+inline Vector sigmoid(Vector x) { return 1 / (1 + exp(-x)); }
+
+inline Vector log(Vector x) {
+  constexpr float kLeastNormal = 1.17549435e-38F;
+  constexpr float kShift = 8388608;  // 2^23
+  const auto small = x < kLeastNormal;
+  const Ints bits = bits_of(small ? x * kShift : x);
+  const Ints powers = (bits - bits_of(all(0.707106781F))) >> 23;
+  const Vector rest = with_bits(bits - (powers << 23)) - 1;
+  constexpr float kTerms[] = {-0.0785954595F, 0.128816217F, -0.131287679F, 0.141811967F,
+                              -0.166245535F,  0.200022861F, -0.250008106F, 0.333333164F};
+  const Vector power = __builtin_convertvector(powers, Vector) - (small ? all(23.0F) : Vector{});
+  const Vector square = rest * rest;
+  const Vector low = power * 1.42860677e-6F + square * rest * polynomial(rest, kTerms);
+  const Vector found = rest - square * 0.5F + low + power * 0.693145752F;
+  const Vector infinity = all(__builtin_inff());
+  const Vector special = x == 0 ? -infinity : x < 0 ? infinity - infinity : x;
+  return (x > 0) & (x < infinity) ? found : special;
+}
+
+/// ln(1 + x), of x from 0 on; exact to the last bits near 0 too.
+inline Vector log_plus_1(Vector x) {
+  const Vector sum = 1 + x;
+  return log(sum) + (x - (sum - 1)) / sum;
+}
+
+/// ln(1 + e^x)
+inline Vector softplus(Vector x) { return larger(Vector{}, x) + log_plus_1(exp(-magnitude(x))); }
+
+inline Vector erf(Vector x) {
+  constexpr float kNear = 0.95F;
+  constexpr float kNearTerms[] = {-0.000588677358F, 0.0049731168F, -0.0267533343F,
+                                  0.112814665F,     -0.37612462F,  0.128379151F};
+  // -ln(1 - erf(x)) / x
+  constexpr float kFarTerms[] = {1.23395257e-05F, -0.000333960983F, 0.0036881112F, -0.0238592792F,
+                                 0.106350571F,    0.635082006F,     1.12866569F};
+  const Vector positive = at_most(magnitude(x), 4);
+  const Vector far = -exp_minus_1(-positive * polynomial(positive, kFarTerms));
+  const Vector near = x + x * polynomial(x * x, kNearTerms);
+  return positive < kNear ? near : with_sign(far, x);
+}
+
+inline Vector square_root(Vector x) {
+  for (int i = 0; i < kLanes; ++i) x[i] = __builtin_sqrtf(x[i]);
+  return x;
+}
+
+inline Vector hard_sigmoid(Vector x, const Activation& of) {
+  return clipped(x * of.alpha + of.beta, 0, 1);
+}
+
+void activate(const Activation& of, const float* from, float* to, std::int64_t count) {
+  const auto each = [&](const auto& function) {
+    for (std::int64_t i = 0; i < count; i += kLanes) store(to + i, function(load(from + i)));
+  };
+  const float alpha = of.alpha;
+  const float beta = of.beta;
+  switch (of.kind) {
+    case ActivationKind::None:
+      return each([](Vector x) { return x; });
+    case ActivationKind::Relu:
+      return each([](Vector x) { return larger(x, Vector{}); });
+    case ActivationKind::Clip:
+      return each([&](Vector x) { return clipped(x, alpha, beta); });
+    case ActivationKind::LeakyRelu:
+      return each([&](Vector x) { return x < 0 ? x * alpha : x; });
+    case ActivationKind::Elu:
+      return each([&](Vector x) { return x < 0 ? exp_minus_1(x) * alpha : x * beta; });
+    case ActivationKind::HardSigmoid:
+      return each([&](Vector x) { return hard_sigmoid(x, of); });
+    case ActivationKind::HardSwish:
+      return each([&](Vector x) { return x * hard_sigmoid(x, of); });
+    case ActivationKind::Sigmoid:
+      return each([](Vector x) { return sigmoid(x); });
+    case ActivationKind::Swish:
+      return each([&](Vector x) { return x * sigmoid(x * alpha); });
+    case ActivationKind::Gelu:
+      return each([](Vector x) { return x * 0.5F * (1 + erf(x * 0.707106781F)); });
+    case ActivationKind::GeluTanh:
+      // x / 2 * (1 + tanh(y)) is x * sigmoid(2 * y).
+      return each(
+          [](Vector x) { return x * sigmoid(x * 1.59576912F + x * x * x * 0.0713548163F); });
+    case ActivationKind::Mish:
+      return each([](Vector x) {
+        const Vector power = exp(at_most(x, 20));
+        const Vector term = power * (power + 2);
+        return x * (term / (term + 2));
+      });
+    case ActivationKind::Tanh:
+      return each([](Vector x) { return tanh(x); });
+    case ActivationKind::Softplus:
+      return each([&](Vector x) { return x * alpha > beta ? x : softplus(x * alpha) / alpha; });
+    case ActivationKind::Softsign:
+      return each([](Vector x) { return x / (1 + magnitude(x)); });
+    case ActivationKind::Erf:
+      return each([](Vector x) { return erf(x); });
+    case ActivationKind::Exp:
+      return each([](Vector x) { return exp(x); });
+    case ActivationKind::Log:
+      return each([](Vector x) { return log(x); });
+    case ActivationKind::Sqrt:
+      return each([](Vector x) { return square_root(x); });
+    case ActivationKind::Abs:
+      return each([](Vector x) { return magnitude(x); });
+    case ActivationKind::Reciprocal:
+      return each([](Vector x) { return 1 / x; });
+    case ActivationKind::ThresholdedRelu:
+      return each([&](Vector x) { return x > alpha ? x : Vector{}; });
+  }
+}
+
+void combine(const CombineTask& task) {
+  const auto each = [&task](const auto& function) {
+    const bool relu = task.activation.kind == ActivationKind::Relu;
+    const float* a = task.a;
+    const float* b = task.b;
+    for (std::int64_t i = 0; i < task.count; i += kLanes, a += task.a_step, b += task.b_step) {
+      store(task.output + i, rectified(function(load(a), load(b)), relu));
+    }
+  };
+  switch (task.kind) {
+    case Combination::Add:
+      each([](Vector a, Vector b) { return a + b; });
+      break;
+    case Combination::Subtract:
+      each([](Vector a, Vector b) { return a - b; });
+      break;
+    case Combination::Multiply:
+      each([](Vector a, Vector b) { return a * b; });
+      break;
+    case Combination::Divide:
+      each([](Vector a, Vector b) { return a / b; });
+      break;
+    case Combination::Maximum:
+      each([](Vector a, Vector b) { return larger(a, b); });
+      break;
+    case Combination::Minimum:
+      each([](Vector a, Vector b) { return a < b ? a : b; });
+      break;
+    case Combination::PRelu:
+      each([](Vector a, Vector b) { return a < 0 ? a * b : a; });
+      break;
+    case Combination::Scale: {
+      const float* c = task.c;
+      each([&](Vector a, Vector b) {
+        const Vector bias = load(c);
+        c += task.b_step;
+        return a * b + bias;
+      });
+    }
+  }
+  if (task.activation.kind > ActivationKind::Relu) {
+    activate(task.activation, task.output, task.output, task.count);
+  }
+}
