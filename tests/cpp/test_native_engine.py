@@ -73,6 +73,21 @@ class SumWithFlattened(nn.Layer):
         return x + paddle.flatten(x, 1)
 
 
+class ComputedShape(nn.Layer):
+    """Its sizes are worked out from those of its input, as in a program for any batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2D(2, 4, 1)
+
+    def forward(self, x):
+        x = self.convolution(x)
+        sizes = paddle.shape(x)
+        rows = paddle.concat([sizes[:1], paddle.full([1], -1, sizes.dtype)])
+        x = paddle.reshape(x, paddle.cast(rows, "int32"))
+        return paddle.reshape(x, [sizes[0], 4, sizes[2], sizes[3]])
+
+
 def convolved(*layers, outputs=2):
     return nn.Sequential(nn.Conv2D(2, outputs, 1), *layers)
 
@@ -108,6 +123,7 @@ NETWORKS = {
     "several outputs": ((3, 6, 5), lambda: Branches(
         lambda x, y: (F.softmax(F.adaptive_avg_pool2d(x + y, 1).flatten(1)), x, y + x, y)
     )),
+    "sizes that are computed": ((2, 6, 5), ComputedShape),
     "normalization of a flattened vector":
         ((2, 6, 6), lambda: flattened(lively(nn.BatchNorm1D(4)), nn.Linear(4, 5))),
 }  # fmt: skip

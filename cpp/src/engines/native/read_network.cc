@@ -38,9 +38,8 @@ class NetworkReader {
       return op.type.find("quantize_linear") != std::string::npos;
     });
     const bool onnx = graph_.dialect == Dialect::Onnx;
-    std::vector<bool> needed(operators.size(), true);
+    const std::vector<bool> needed = needed_operators(graph_);  // without what computes shapes
     if (onnx) {
-      needed = needed_operators(graph_);  // without what computes shapes
       const std::size_t rank = graph_.values[graph_.inputs[0]].shape.size();
       if (rank != 2 && rank != 4) {
         throw Error(ErrorCode::Unsupported, "'" + path_ + "': the native engine has no input of " +
@@ -50,7 +49,7 @@ class NetworkReader {
       set_input(graph_.inputs[0], printable(graph_.values[graph_.inputs[0]].name));
     }
     for (std::size_t i = 0; i < operators.size(); ++i) {
-      if (!needed[i]) continue;
+      if (!needed[i] && plain_type(graph_, operators[i]) != "fetch") continue;
       const OperatorView view(graph_, i, path_);
       op_ = &operators[i];
       view_ = &view;

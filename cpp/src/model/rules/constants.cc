@@ -1,6 +1,9 @@
 // Rules of constants, inputs and outputs.
 
+#include <charconv>
 #include <cmath>
+#include <string>
+#include <system_error>
 
 #include "model/rules/rules.h"
 
@@ -29,9 +32,17 @@ void infer_full(OperatorView& op) {
   }
 }
 
-/// The constant of the format before PIR; its value is not followed.
+/// The constant of the format before PIR; followed where it is an integer, which is a text there.
 void infer_fill_constant(OperatorView& op) {
-  op.give("Out", constant_shape(op), static_cast<int>(op.integer("dtype")));
+  const Shape shape = constant_shape(op);
+  const auto dtype = static_cast<int>(op.integer("dtype"));
+  op.give("Out", shape, dtype);
+  const std::string text = op.text("str_value", "");
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = error == std::errc() && end == text.data() + text.size();
+  if (!whole || (dtype != kInt32 && dtype != kInt64)) return;
+  op.give_contents("Out", Integers(static_cast<std::size_t>(volume(shape)), value));
 }
 
 void infer_full_int_array(OperatorView& op) {

@@ -100,16 +100,22 @@ void infer_dropout(OperatorView& op) {
   op.give("Mask", op.in("X").shape, op.is_onnx() ? kBool : kUint8);
 }
 
+/// Of a list that shapes are computed from, the numbers too.
+void give_cast(OperatorView& op, int dtype) {
+  const Value& x = op.in("X");
+  op.give("Out", x.shape, dtype);
+  const auto list = x.parameter ? std::nullopt : known_list(x);
+  if (list && (dtype == kInt32 || dtype == kInt64)) op.give_contents("Out", *list);
+}
+
 void infer_cast(OperatorView& op) {
   const Value& x = op.in("X");
-  if (!op.has_attribute("out_dtype")) {
-    return op.give("Out", x.shape, dtype_named(op, op.text("dtype")));
-  }
+  if (!op.has_attribute("out_dtype")) return give_cast(op, dtype_named(op, op.text("dtype")));
   op.require(op.integer("in_dtype") == x.dtype, "in_dtype");
   const auto dtype = static_cast<int>(op.integer("out_dtype"));
   constexpr std::array kTypes = {kBool, kInt32, kInt64, kUint8, kFloat32, kFloat64};
   op.require(std::count(kTypes.begin(), kTypes.end(), dtype) == 1, "out_dtype");
-  op.give("Out", x.shape, dtype);
+  give_cast(op, dtype);
 }
 
 /// Of ONNX: a copy of its input, known where that is.

@@ -13,6 +13,17 @@
 namespace lenet {
 namespace {
 
+/// Of lists that shapes are computed from, where all are known, the numbers too.
+void give_joined(OperatorView& op, std::string_view output) {
+  Integers joined;
+  for (std::size_t i = 0; i < op.count("X"); ++i) {
+    const auto part = known_list(op.in("X", i));
+    if (!part || op.in("X", i).parameter || joined.size() + part->size() > kMaxListed) return;
+    joined.insert(joined.end(), part->begin(), part->end());
+  }
+  op.give_contents(output, joined);
+}
+
 void infer_concat(OperatorView& op) {
   const Value& first = op.in("X");
   const std::size_t axis = op.axis(op.integer("axis"), first.shape.size());
@@ -32,6 +43,7 @@ void infer_concat(OperatorView& op) {
     }
   }
   op.give_shape(shape);
+  if (shape.size() == 1 && !op.is_onnx()) give_joined(op, "Out");
 }
 
 void infer_stack(OperatorView& op) {
@@ -44,7 +56,9 @@ void infer_stack(OperatorView& op) {
   const std::size_t axis = op.axis(op.integer("axis"), shape.size() + 1);
   shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis),
                static_cast<std::int64_t>(op.count("X")));
-  op.give(op.outputs("Y") > 0 ? "Y" : "Out", shape, first.dtype);
+  const char* const name = op.outputs("Y") > 0 ? "Y" : "Out";
+  op.give(name, shape, first.dtype);
+  if (shape.size() == 1) give_joined(op, name);
 }
 
 /// \param sections empty: parts of one size
@@ -124,6 +138,14 @@ void infer_slice(OperatorView& op) {
     shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
   }
   op.give("Out", shape, x.dtype);
+  const auto list = x.parameter || x.shape.size() != 1 ? std::nullopt : known_list(x);
+  if (!list || static_cast<std::int64_t>(list->size()) != x.shape[0]) return;
+  const auto [first, count, step] = strided_slice(starts[0], ends[0], strides[0], x.shape[0]);
+  Integers found;
+  for (std::int64_t i = 0; i < count; ++i) {
+    found.push_back(list->at(static_cast<std::size_t>(first + i * step)));
+  }
+  op.give_contents("Out", found);
 }
 
 // ---- of ONNX: of lists that shapes are computed from, the numbers too

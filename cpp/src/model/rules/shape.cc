@@ -7,17 +7,38 @@
 #include <vector>
 
 #include "model/check_graph.h"
+#include "model/contents.h"
 #include "model/rules/rules.h"
 
 namespace lenet {
 namespace {
 
+/// What Paddle reshapes to, where that is known; the number of images, where it is open, as one
+/// that is copied or left over.
+std::optional<Integers> wanted_sizes(const OperatorView& op, const Shape& from) {
+  const char* const name = op.present({"ShapeTensor", "Shape", "shape"});
+  if (op.has_attribute(name)) return op.integers(name);
+  Integers sizes;
+  for (std::size_t i = 0; i < op.count(name); ++i) {
+    const Value& part = op.in(name, i);
+    const auto list = part.parameter ? std::nullopt : known_list(part);
+    if (!list) return std::nullopt;
+    sizes.insert(sizes.end(), list->begin(), list->end());
+    if (sizes.size() > kMaxRank) return std::nullopt;
+  }
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    const bool stays = i < from.size() && from[i] == kUnknown;
+    if (sizes[i] == kImages) sizes[i] = stays ? 0 : kUnknown;
+  }
+  if (std::count(sizes.begin(), sizes.end(), kUnknown) > 1) return std::nullopt;
+  return sizes;
+}
+
 void infer_reshape(OperatorView& op) {
   const Value& x = op.in("X");
-  std::optional<Integers> wanted;
-  if (!op.has("Shape") && !op.has("ShapeTensor")) wanted = op.known_integers("shape");
-  if (!wanted) {  // from other inputs, known when it runs; Paddle then compares the sizes
-    return give_rearranged(op, op.declared("Out").shape);
+  const std::optional<Integers> wanted = wanted_sizes(op, x.shape);
+  if (!wanted) {  // known when it runs; Paddle then compares the sizes
+    return op.give_shape(op.declared("Out").shape);
   }
   Shape shape = *wanted;
   const auto open = std::find(shape.begin(), shape.end(), kUnknown);
@@ -117,11 +138,19 @@ void infer_unsqueeze(OperatorView& op) {
   give_rearranged(op, shape);
 }
 
+/// The sizes of a tensor, as a list that shapes are computed from.
+Integers sizes_of(const Value& value) {
+  Integers sizes = value.shape;
+  std::replace(sizes.begin(), sizes.end(), kUnknown, kImages);
+  return sizes;
+}
+
 void infer_shape(OperatorView& op) {
   const Value& x = op.in(op.present({"Input", "X"}));
   const int dtype = op.declared("Out").dtype;
   op.require(dtype == kInt32 || dtype == kInt64, "the element type");
   op.give("Out", {static_cast<std::int64_t>(x.shape.size())}, dtype);
+  op.give_contents("Out", sizes_of(x));
 }
 
 void infer_expand(OperatorView& op) {
@@ -226,8 +255,7 @@ void infer_onnx_flatten(OperatorView& op) {
 }
 
 void infer_onnx_shape(OperatorView& op) {
-  Integers sizes = op.in("X").shape;
-  std::replace(sizes.begin(), sizes.end(), kUnknown, kImages);
+  const Integers sizes = sizes_of(op.in("X"));
   const auto rank = static_cast<std::int64_t>(sizes.size());
   const auto [begin, count, step] =
       strided_slice(op.integer("start", 0), op.integer("end", rank), 1, rank);

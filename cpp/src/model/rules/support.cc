@@ -85,7 +85,8 @@ void require_vector(const OperatorView& op, std::string_view name, std::int64_t 
 
 void give_rearranged(OperatorView& op, const Shape& shape) {
   op.give_shape(shape);
-  if (op.is_onnx() && is_known(op.in("X"))) op.give_contents("Out", op.in("X"));
+  const Value& x = op.in("X");
+  if (is_known(x) && (op.is_onnx() || !x.parameter)) op.give_contents("Out", x);
 }
 
 std::int64_t softmax_axis(const OperatorView& op) {

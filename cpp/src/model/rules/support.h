@@ -70,8 +70,8 @@ Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b);
 /// An optional argument that must be a vector of that size.
 void require_vector(const OperatorView& op, std::string_view name, std::int64_t size);
 
-/// The output of an operator that moves values but does not change them; of ONNX with the contents
-/// of its input, where the model fixes those.
+/// The output of an operator that changes the shape alone; with the contents of its input where the
+/// model fixes those, but for Paddle's parameters.
 void give_rearranged(OperatorView& op, const Shape& shape);
 
 /// Of a softmax, as it is written.
