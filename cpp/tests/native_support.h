@@ -7,6 +7,7 @@
 #include "engines/native/float_program.h"
 #include "engines/native/int8/program.h"
 #include "engines/native/kernels/dispatch.h"
+#include "engines/native/passes/passes.h"
 #include "support.h"
 
 namespace lenet::tests {
@@ -136,7 +137,58 @@ inline double activated(double value, const native::Activation& activation) {
   }
 }
 
-/// What a network gives for an image, from the definition of its layers; without softmax.
+/// Writes the values of a box from its loop `at` on.
+inline void copy_box(const native::Box& box, std::size_t at, const double* from, double* to) {
+  if (at == box.loops.size()) {
+    *to = *from;
+    return;
+  }
+  const auto& [count, step, to_step] = box.loops[at];
+  for (std::int64_t i = 0; i < count; ++i) {
+    copy_box(box, at + 1, from + i * step, to + i * to_step);
+  }
+}
+
+/// What a layer gives that moves values, or goes along an axis.
+/// \param results of as many values as it gives
+inline void move_values(const native::Layer& layer, const native::TensorShape& to,
+                        const std::vector<std::vector<double>>& tensors,
+                        std::vector<double>& results) {
+  using native::LayerKind;
+  const std::vector<double>& values = tensors[layer.inputs[0]];
+  if (layer.kind == LayerKind::View) results = values;
+  if (layer.kind == LayerKind::Copy) results.assign(results.size(), layer.fill);
+  for (const native::Box& box : layer.boxes) {
+    copy_box(box, 0, &tensors[layer.inputs[box.input]][0] + box.from, &results[0] + box.to);
+  }
+  for (std::size_t c = 0; c < layer.channels.size(); ++c) {
+    const auto& [input, channel] = layer.channels[c];
+    std::copy_n(&tensors[layer.inputs[input]][0] + channel * to.pixels(), to.pixels(),
+                &results[0] + static_cast<std::int64_t>(c) * to.pixels());
+  }
+  const auto count = static_cast<std::size_t>(layer.axis.count);
+  const auto inner = static_cast<std::size_t>(layer.axis.inner);
+  const bool softmax = layer.kind == LayerKind::Softmax;
+  for (std::size_t i = 0; (softmax || layer.kind == LayerKind::Reduce) && i < results.size(); ++i) {
+    const std::size_t rows = softmax ? count * inner : inner;  // of results, as of an axis
+    const double* const first = &values[i / rows * count * inner + i % inner];
+    std::vector<double> row;
+    for (std::size_t k = 0; k < count; ++k) row.push_back(first[k * inner]);
+    double power = 0;
+    double sum = 0;
+    for (const double value : row) {
+      power += std::exp(value);
+      sum += value;
+    }
+    results[i] = softmax ? std::exp(values[i]) / power
+                 : layer.reduce == native::ReduceKind::Max
+                     ? *std::max_element(row.begin(), row.end())
+                     : sum / static_cast<double>(count);
+    if (layer.logarithm) results[i] = std::log(results[i]);
+  }
+}
+
+/// What a network gives for an image, from the definition of its layers.
 inline std::vector<double> definition_of_one(const native::Network& network, const float* image) {
   using native::LayerKind;
   std::vector<std::vector<double>> tensors(network.tensors.size());
@@ -147,6 +199,12 @@ inline std::vector<double> definition_of_one(const native::Network& network, con
     const native::TensorShape& out = network.tensors[layer.output];
     const native::QuantParams& quant = layer.quant;
     std::vector<double> results;
+    if (layer.kind == LayerKind::Channels || native::needs_order(layer)) {
+      results.resize(static_cast<std::size_t>(out.values()));
+      move_values(layer, out, tensors, results);
+      tensors[layer.output] = std::move(results);
+      continue;
+    }
     for (std::int64_t c = 0; c < out.channels; ++c) {
       for (std::int64_t y = 0; y < out.height; ++y) {
         for (std::int64_t x = 0; x < out.width; ++x) {
@@ -192,10 +250,11 @@ inline std::vector<double> definition(const native::Network& network,
 }
 
 /// A program of a network, with its weights packed. Its tensors share memory if they take more.
-inline std::unique_ptr<native::Program> compiled(const native::Network& network,
+inline std::unique_ptr<native::Program> compiled(native::Network network,
                                                  const native::Kernels& kernels,
                                                  bool interleaved = false,
                                                  std::int64_t min_shared_bytes = 0) {
+  native::separate_layouts(network);
   auto program =
       std::make_unique<native::FloatProgram>(network, kernels, interleaved, min_shared_bytes);
   program->prepare(network);

@@ -46,9 +46,24 @@ std::size_t sum_after(const Network& network, const Links& links, std::size_t la
 }
 
 std::unique_ptr<Op> make_op(const FloatLayer& source) {
-  if (source.layer.kind == LayerKind::Pool) return make_pool(source);
-  if (source.layer.kind != LayerKind::Convolution) return make_elementwise(source);
-  return source.method == ConvMethod::Winograd ? make_winograd(source) : make_convolution(source);
+  switch (source.layer.kind) {
+    case LayerKind::Convolution:
+      return source.method == ConvMethod::Winograd ? make_winograd(source)
+                                                   : make_convolution(source);
+    case LayerKind::Pool:
+      return make_pool(source);
+    case LayerKind::Concat:
+    case LayerKind::Channels:
+      return make_channels(source);
+    case LayerKind::Copy:
+    case LayerKind::Convert:
+      return make_copy(source);
+    case LayerKind::Softmax:
+    case LayerKind::Reduce:
+      return make_axis_op(source);
+    default:
+      return make_elementwise(source);
+  }
 }
 
 }  // namespace
@@ -60,7 +75,8 @@ FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool 
       interleaved_(interleaved),
       planar_taps_(network.tensors.size()) {
   set_tensors(network.tensors, network.input, output_sources(network));
-  planar_taps_[input_] = true;
+  const bool plain = !network.plain.empty() && network.plain[input_];
+  planar_taps_[input_] = !plain && network.tensors[input_].pixels() > 1;
   lower(network);
   lay_out(network);
 }
@@ -77,7 +93,7 @@ void FloatProgram::lower(const Network& network) {
   std::vector<bool> fused(network.layers.size());
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
-    if (fused[i] || layer.kind == LayerKind::Softmax) continue;  // left to the outputs
+    if (fused[i] || is_written_softmax(network, links, layer)) continue;
     Lowered step{i, layer.inputs, layer.output};
     if (layer.kind == LayerKind::Convolution) {
       const std::size_t pool = pool_after(network, links, i);
@@ -137,7 +153,9 @@ void FloatProgram::lay_out(const Network& network) {
     if (layer.kind == LayerKind::Convolution) placements_[layer.inputs[0]].pad(layer);
   }
   for (const std::size_t tensor : used) {
+    const bool plain = !network.plain.empty() && network.plain[tensor];
     const auto lay_out = interleaved_           ? &Placement::interleaved
+                         : plain                ? &Placement::plain
                          : planar_taps_[tensor] ? &Placement::planar
                                                 : &Placement::blocked;
     (placements_[tensor].*lay_out)(kernels_.lanes);
@@ -165,11 +183,6 @@ void FloatProgram::prepare(const Network& network) {
                       memory};
     for (const std::size_t input : step.inputs) {
       source.inputs.push_back(placements_[input]);
-      const bool read = interleaved_ || !planar_taps_[input];
-      if (read || layer.kind == LayerKind::Convolution) continue;
-      throw Error(ErrorCode::Unsupported, std::string("the native engine has no ") +
-                                              to_string(layer.kind) + " of the image itself (" +
-                                              layer.name + ")" + kUseAnotherEngine);
     }
     std::string name = layer.name;
     for (const Layer* with : {source.pool, source.sum}) {
@@ -184,7 +197,9 @@ void FloatProgram::write_rows(const float** images, std::int64_t channel, std::i
                               std::int64_t end, const Frame& frame, std::int64_t unit) const {
   const Placement& tensor = placements_[input_];
   const std::int64_t width = tensor.shape.width;
-  float* to = frame.at<float>(tensor, unit) + channel * tensor.block + begin * tensor.row;
+  float* to = frame.at<float>(tensor, unit);
+  if (channel == 0) tensor.clear_last_block(to);
+  to += tensor.channel_offset(channel) + begin * tensor.row;
   for (std::int64_t row = begin; row < end; ++row, to += tensor.row) {
     if (interleaved_) {
       kernels_.interleave(images, width, to, tensor.column);

@@ -272,9 +272,10 @@ void compile(native::Network network, Compiled& compiled) {
   constexpr std::int64_t kFloat = sizeof(float);
   const native::Kernels& kernels = native::choose_kernels();
   native::split_long_sums(network);
+  const bool in_order = native::separate_layouts(network);
   auto nhwc = std::make_unique<FloatProgram>(network, kernels, false);
   std::unique_ptr<FloatProgram> interleaved;
-  if (kernels.lanes > 1 &&
+  if (kernels.lanes > 1 && !in_order &&
       nhwc->tensor_bytes() * kernels.lanes <= 2 * kMaxInterleavedFloats * kFloat) {
     interleaved = std::make_unique<FloatProgram>(network, kernels, true);
     if (interleaved->tensor_bytes() > kMaxInterleavedFloats * kFloat) interleaved.reset();

@@ -60,7 +60,9 @@ double bytes_of(const Layer& layer) {
   const std::size_t scales = layer.integers.empty() ? 0 : layer.weight_scales.size();
   const std::size_t floats =
       layer.view_weights().count + layer.bias.size() + layer.scale.size() + scales;
-  return static_cast<double>(floats * sizeof(float) + layer.integers.size());
+  std::size_t moved = layer.channels.size() * sizeof(ChannelSource);
+  for (const Box& box : layer.boxes) moved += sizeof(box) + box.loops.size() * sizeof(Box::Loop);
+  return static_cast<double>(floats * sizeof(float) + layer.integers.size() + moved);
 }
 
 bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output) {
@@ -100,21 +102,27 @@ bool is_max_pool_2x2(const Network& network, const Layer& layer) {
          to.height == from.height / 2 && to.width == from.width / 2;
 }
 
+bool needs_order(const Layer& layer) {
+  return layer.kind == LayerKind::Copy || layer.kind == LayerKind::View ||
+         layer.kind == LayerKind::Softmax || layer.kind == LayerKind::Reduce;
+}
+
+bool is_written_softmax(const Network& network, const Links& links, const Layer& layer) {
+  return layer.kind == LayerKind::Softmax && links.readers[layer.output] == kNone &&
+         layer.axis.count == network.tensors[layer.output].values();
+}
+
 std::vector<OutputSource> output_sources(const Network& network) {
-  std::vector<std::size_t> before(network.tensors.size(), kNone);  // what softmax takes
-  for (const Layer& layer : network.layers) {
-    for (const std::size_t input : layer.inputs) {
-      if (before[input] == kNone) continue;
-      throw Error(ErrorCode::Unsupported,
-                  "the native engine has softmax as the last layer before an output only, and " +
-                      layer.name + " reads one" + kUseAnotherEngine);
-    }
-    if (layer.kind == LayerKind::Softmax) before[layer.output] = layer.inputs[0];
-  }
+  const Links links(network);
   std::vector<OutputSource> sources;
   for (const std::size_t output : network.outputs) {
-    const bool softmax = before[output] != kNone;
-    sources.push_back({softmax ? before[output] : output, softmax});
+    const std::size_t producer = links.producers[output];
+    if (producer != kNone && is_written_softmax(network, links, network.layers[producer])) {
+      const Layer& softmax = network.layers[producer];
+      sources.push_back({softmax.inputs[0], true, softmax.logarithm});
+    } else {
+      sources.push_back({output});
+    }
   }
   return sources;
 }

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "engines/native/boxes.h"
 #include "engines/native/kernels/activation.h"
 #include "lenet/predictor.h"
 #include "model/graph.h"
@@ -19,13 +20,15 @@
 
 namespace lenet::native {
 
-/// Of one image: a vector is [channels, 1, 1].
+/// Of one image: a vector is [channels, 1, 1]. Of other ranks the second dimension has the
+/// channels, the last the width, and those between make up the height.
 struct TensorShape {
   std::int64_t channels = 0;
   std::int64_t height = 1;
   std::int64_t width = 1;
 
   std::int64_t values() const { return channels * height * width; }
+  std::int64_t pixels() const { return height * width; }
   bool operator==(const TensorShape& other) const {
     return channels == other.channels && height == other.height && width == other.width;
   }
@@ -43,18 +46,23 @@ enum class LayerKind {
   Maximum,
   Minimum,
   PRelu,     ///< of the negative values of each channel: x * scale
-  Concat,    ///< of channels
-  Softmax,   ///< over the channels of a vector
+  Concat,    ///< of all channels of its inputs
+  Channels,  ///< of its inputs, in any order
+  Copy,      ///< of boxes of values
+  View,      ///< the same values in another shape
+  Convert,   ///< the same values in another layout; see separate_layouts
+  Softmax,   ///< along an axis
+  Reduce,    ///< of an axis to one value
   Quantize,  ///< rounded to integer multiples of a step
   Flatten,   ///< the same values, which may be rounded another way; only before round_as_onednn
   Identity   ///< the same values; only before drop_identities
 };
 
 constexpr const char* to_string(LayerKind kind) noexcept {
-  constexpr const char* kNames[] = {"convolution", "pool",     "scale",    "activation",
-                                    "add",         "subtract", "multiply", "divide",
-                                    "maximum",     "minimum",  "prelu",    "concat",
-                                    "softmax",     "quantize", "flatten",  "identity"};
+  constexpr const char* kNames[] = {
+      "convolution", "pool",    "scale",   "activation", "add",      "subtract", "multiply",
+      "divide",      "maximum", "minimum", "prelu",      "concat",   "channels", "copy",
+      "view",        "convert", "softmax", "reduce",     "quantize", "flatten",  "identity"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -82,6 +90,14 @@ enum class PoolKind {
   Max,
   Average,         ///< divided by the values of the window inside the image
   AverageOfWindow  ///< divided by the size of the window inside the padded image
+};
+
+enum class ReduceKind { Sum, Mean, Max, Min, Product, L1, L2, SumOfSquares, LogSum, LogSumExp };
+
+/// Of an image in the order of the program: [outer][count][inner].
+struct Axis {
+  std::int64_t count = 1;
+  std::int64_t inner = 1;  ///< from a value to the next
 };
 
 /// Integer multiples of a step: from -128 to 127, or from 0 to 255.
@@ -150,6 +166,13 @@ struct Layer {
   float bias_range =
       0;  ///< ChannelScale: of a bias that is quantized, the value that 127 stands for
 
+  std::vector<ChannelSource> channels;  ///< Channels: that of each of the output
+  std::vector<Box> boxes;               ///< Copy
+  float fill = 0;                       ///< Copy: where no box goes
+  Axis axis;                            ///< Softmax, Reduce
+  ReduceKind reduce = ReduceKind::Sum;
+  bool logarithm = false;  ///< Softmax: of its result
+
   PoolKind pool = PoolKind::Max;
   bool adaptive = false;  ///< the windows share the image out evenly
 
@@ -162,6 +185,7 @@ struct Network {
   /// By value of the Graph, and behind them those that passes add; no channels: not computed from
   /// the image. What was flattened keeps its shape.
   std::vector<TensorShape> tensors;
+  std::vector<bool> plain;   ///< of tensors, by separate_layouts: in the order of the program
   std::deque<Layer> layers;  ///< in the order of execution
   std::vector<float> ranges;  ///< of tensors that a program quantizes; 0, or none at the end: not
   std::size_t input = 0;
@@ -228,11 +252,16 @@ bool is_max_pool_2x2(const Network& network, const Layer& layer);
 /// What a program writes for an output.
 struct OutputSource {
   std::size_t tensor = 0;
-  bool softmax = false;  ///< applied to the rows as they are written
+  bool softmax = false;    ///< applied to the image as it is written
+  bool logarithm = false;  ///< of that
 };
 
-/// The sources of the outputs: a softmax that gives one is no step of a program.
-/// \throws Error Unsupported: a layer reads what a softmax gives.
+/// Whether a layer reads and gives values in the order of the program.
+bool needs_order(const Layer& layer);
+
+/// Whether a layer is a softmax of a whole image that only gives outputs: it is no step of a
+/// program, which applies it as it writes them.
+bool is_written_softmax(const Network& network, const Links& links, const Layer& layer);
 std::vector<OutputSource> output_sources(const Network& network);
 
 /// How far a tap of a convolution lies from the first, as kernels have it.

@@ -1,17 +1,18 @@
 #include "engines/native/read_network.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <initializer_list>
 #include <limits>
 #include <map>
-#include <set>
 #include <string_view>
 #include <utility>
 #include <variant>
 
 #include "engines/native/passes/passes.h"
 #include "engines/native/read_activation.h"
+#include "engines/native/read_boxes.h"
 #include "finite.h"
 #include "io/printable.h"
 #include "lenet/error.h"
@@ -40,12 +41,6 @@ class NetworkReader {
     const bool onnx = graph_.dialect == Dialect::Onnx;
     const std::vector<bool> needed = needed_operators(graph_);  // without what computes shapes
     if (onnx) {
-      const std::size_t rank = graph_.values[graph_.inputs[0]].shape.size();
-      if (rank != 2 && rank != 4) {
-        throw Error(ErrorCode::Unsupported, "'" + path_ + "': the native engine has no input of " +
-                                                std::to_string(rank) + " dimensions" +
-                                                kUseAnotherEngine);
-      }
       set_input(graph_.inputs[0], printable(graph_.values[graph_.inputs[0]].name));
     }
     for (std::size_t i = 0; i < operators.size(); ++i) {
@@ -87,8 +82,11 @@ class NetworkReader {
         // Constants that other operators take; the check has seen that they are.
         {"full full_int_array fill_constant", &Reader::read_nothing},
         {"conv2d depthwise_conv2d Conv", &Reader::read_convolution},
-        {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool ReduceMean",
-         &Reader::read_pool},
+        {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool", &Reader::read_pool},
+        {"reduce_mean mean ReduceMean reduce_sum sum ReduceSum reduce_max max reduce_amax amax "
+         "ReduceMax reduce_min min reduce_amin amin ReduceMin reduce_prod prod ReduceProd ReduceL1 "
+         "ReduceL2 ReduceSumSquare ReduceLogSum logsumexp ReduceLogSumExp",
+         &Reader::read_reduce},
         {"matmul_v2 matmul MatMul Gemm", &Reader::read_matmul},
         {"elementwise_add add Add", LayerKind::Add},
         {"elementwise_sub subtract Sub", LayerKind::Subtract},
@@ -99,8 +97,7 @@ class NetworkReader {
         {"sum add_n Sum Mean Max Min", &Reader::read_several},
         {"prelu PRelu", &Reader::read_prelu},
         {"batch_norm batch_norm_ BatchNormalization", &Reader::read_batch_norm},
-        {"softmax Softmax", &Reader::read_softmax},
-        {"concat Concat", &Reader::read_concat},
+        {"softmax Softmax log_softmax LogSoftmax", &Reader::read_softmax},
         {"dropout Dropout", &Reader::read_dropout},
         {"scale", &Reader::read_scale},
         {"assign Identity Cast", &Reader::read_identity},
@@ -117,6 +114,7 @@ class NetworkReader {
       return (this->**std::get_if<void (Reader::*)()>(&kind.read))();
     }
     if (const auto activation = read_activation(*view_, type)) return activate(*activation);
+    if (moves_values(type)) return read_moved(type);
     view_->no_kernel("kernel for this operator");
   }
 
@@ -131,7 +129,9 @@ class NetworkReader {
   std::size_t value(const std::string& name, std::size_t index = 0) const {
     return op_->inputs.at(name).at(index);
   }
-  std::size_t given(const std::string& name = "Out") const { return op_->outputs.at(name).at(0); }
+  std::size_t given(const std::string& name = "Out", std::size_t index = 0) const {
+    return op_->outputs.at(name).at(index);
+  }
   const Shape& shape(const std::string& name, std::size_t index = 0) const {
     return graph_.values[value(name, index)].shape;
   }
@@ -172,44 +172,61 @@ class NetworkReader {
     return found;
   }
   bool is_computed(std::size_t value) const { return network_.tensors[value].channels > 0; }
-  /// The same of an input that is an image to the program too.
-  std::size_t image(const std::string& name) const {
+  /// Whether an input is to the program what it is here.
+  bool has_channels(const std::string& name, std::size_t index = 0) const {
+    return shape_of(tensor(name, index)) == image_shape(shape(name, index));
+  }
+  /// An input in the shape that it has in the program, whatever it was before.
+  std::size_t shaped(const std::string& name, std::size_t index = 0) {
+    const std::size_t from = tensor(name, index);
+    if (has_channels(name, index)) return from;
+    require(!quantized_, "kernel for what was flattened in int8");
+    const auto [found, is_new] = views_.emplace(value(name, index), network_.tensors.size());
+    if (is_new) {
+      Layer& view = network_.layers.emplace_back();
+      view.kind = LayerKind::View;
+      view.name = "view '" + printable(graph_.values[value(name, index)].name) + "'";
+      view.inputs = {from};
+      view.output = network_.add_tensor(image_shape(shape(name, index)));
+    }
+    return found->second;
+  }
+  /// The same, with the channels that it has in the program.
+  std::size_t with_channels(const std::string& name) {
     const std::size_t found = tensor(name);
-    require(shape(name).size() == 4 && has_channels(name),
-            "kernel but for images in two dimensions");
-    return found;
+    const Shape& sizes = shape(name);
+    return sizes.size() > 1 && shape_of(found).channels == sizes[1] ? found : shaped(name);
+  }
+  /// The same of an image in two dimensions.
+  std::size_t image(const std::string& name) {
+    require(shape(name).size() == 4, "kernel but for images in two dimensions");
+    return shaped(name);
   }
   const TensorShape& shape_of(std::size_t tensor) const { return network_.tensors[tensor]; }
-  /// Whether an input is to the program what it is here: [N, channels, height, width], or
-  /// [N, channels] of height and width 1.
-  bool has_channels(const std::string& name, std::size_t index = 0) const {
-    const Shape& sizes = shape(name, index);
-    return (sizes.size() == 2 || sizes.size() == 4) &&
-           shape_for_one(sizes) == shape_of(tensor(name, index));
-  }
-  /// \param shape of 2 or 4 dimensions
-  static TensorShape shape_for_one(const Shape& shape) {
-    return shape.size() == 2 ? TensorShape{shape[1]} : TensorShape{shape[1], shape[2], shape[3]};
-  }
   /// The shape for one image of what the program declares.
   TensorShape image_shape(const Shape& shape) const {
-    require(shape.size() == 2 || shape.size() == 4,
-            "tensor of " + std::to_string(shape.size()) + " dimensions");
+    const std::size_t rank = shape.size();
+    require(rank > 0 && (shape[0] == kUnknown || shape[0] == images()),
+            "operator that mixes images");
     const bool known =
         std::all_of(shape.begin() + 1, shape.end(), [](auto size) { return size > 0; });
     require(known, "size that is not fixed");
-    return shape_for_one(shape);
+    if (rank < 3) return {rank < 2 ? 1 : shape[1]};
+    return {shape[1], product(shape, 2, rank - 1), shape[rank - 1]};
   }
+  /// The number of images that the program is for; -1 for any.
+  std::int64_t images() const { return network_.input_spec.shape[0]; }
   /// Adds a layer for what the operator gives.
-  Layer& layer(LayerKind kind, std::vector<std::size_t> inputs, const std::string& output = "Out") {
-    const Value& declared = graph_.values[given(output)];
+  Layer& layer(LayerKind kind, std::vector<std::size_t> inputs, const std::string& output = "Out",
+               std::size_t index = 0) {
+    const Value& declared = graph_.values[given(output, index)];
     Layer& made = network_.layers.emplace_back();
     made.kind = kind;
     made.name = plain_type(graph_, *op_) + " '" + printable(declared.name) + "'";
-    made.output = given(output);
+    made.output = given(output, index);
     // What was flattened keeps its shape here.
-    const bool reshapes =
-        kind == LayerKind::Convolution || kind == LayerKind::Pool || kind == LayerKind::Concat;
+    const bool reshapes = kind == LayerKind::Convolution || kind == LayerKind::Pool ||
+                          kind == LayerKind::Copy || kind == LayerKind::Reduce;
     network_.tensors[made.output] = reshapes ? image_shape(declared.shape) : shape_of(inputs[0]);
     made.inputs = std::move(inputs);
     return made;
@@ -236,8 +253,8 @@ class NetworkReader {
   void set_input(std::size_t value, const std::string& name) {
     const Shape& shape = graph_.values[value].shape;
     network_.input = value;
-    network_.tensors[value] = shape_for_one(shape);
     network_.input_spec = {name, shape, "float32"};
+    network_.tensors[value] = image_shape(shape);
   }
 
   /// Of the outputs behind the first, those that it cannot give are left out.
@@ -254,9 +271,8 @@ class NetworkReader {
 
   void read_input() {
     const Value& declared = graph_.values[given()];
-    require(declared.shape.size() == 4, "input that is not [N, channels, height, width]");
+    require(!declared.shape.empty(), "input without images");
     require(declared.dtype == kFloat32, "input that is not float32");
-    image_shape(declared.shape);  // sizes that are known
     set_input(given(), graph_.dialect == Dialect::Pir ? view_->text("name") : declared.name);
   }
 
@@ -291,11 +307,6 @@ class NetworkReader {
     const std::string& type = op_->type;
     require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
     const std::size_t input = image("X");
-    if (type == "ReduceMean") {
-      std::set<std::size_t> axes;
-      for (const std::int64_t axis : view_->integers("axes")) axes.insert(view_->axis(axis, 4));
-      require(axes == std::set<std::size_t>{2, 3}, "mean but over height and width");
-    }
     const bool max =
         onnx ? type.find("Max") != std::string::npos : view_->text("pooling_type") == "max";
     const bool whole = onnx ? !view_->has_attribute("kernel_shape")
@@ -316,6 +327,71 @@ class NetworkReader {
     made.pool = max                   ? PoolKind::Max
                 : of_window && !whole ? PoolKind::AverageOfWindow
                                       : PoolKind::Average;
+  }
+
+  ReduceKind reduce_kind() const {
+    struct Kind {
+      std::string_view part;  ///< of the type, in small letters; the longer ones first
+      ReduceKind kind;
+    };
+    static constexpr Kind kKinds[] = {{"logsumexp", ReduceKind::LogSumExp},
+                                      {"logsum", ReduceKind::LogSum},
+                                      {"sumsquare", ReduceKind::SumOfSquares},
+                                      {"sum", ReduceKind::Sum},
+                                      {"mean", ReduceKind::Mean},
+                                      {"max", ReduceKind::Max},
+                                      {"min", ReduceKind::Min},
+                                      {"prod", ReduceKind::Product},
+                                      {"l1", ReduceKind::L1},
+                                      {"l2", ReduceKind::L2}};
+    std::string type = plain_type(graph_, *op_);
+    std::transform(type.begin(), type.end(), type.begin(),
+                   [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
+    for (const Kind& each : kKinds) {
+      if (type.find(each.part) != std::string::npos) return each.kind;
+    }
+    view_->no_kernel("kernel for this operator");
+  }
+
+  /// Of the axes that go, side by side at the end of each image, or a pool of all its pixels.
+  void read_reduce() {
+    const ReduceKind kind = reduce_kind();
+    std::size_t input = tensor("X");
+    const Shape& sizes = shape("X");
+    image_shape(sizes);
+    const Integers axes = view_->integers(view_->present({"dim", "axis", "axes"}), Integers());
+    std::vector<bool> gone(sizes.size(), axes.empty() || view_->flag("reduce_all", false));
+    for (const std::int64_t axis : axes) gone[view_->axis(axis, sizes.size())] = true;
+    require(!gone[0], "operator that mixes images");
+    require(!axes.empty() || !view_->flag("noop_with_empty_axes", false),
+            "kernel for this operator without axes");
+    const bool pools = kind == ReduceKind::Mean || kind == ReduceKind::Max;
+    if (pools && gone == std::vector<bool>{false, false, true, true}) {
+      Layer& made = layer(LayerKind::Pool, {image("X")});
+      made.adaptive = true;
+      made.pool = kind == ReduceKind::Max ? PoolKind::Max : PoolKind::Average;
+      return;
+    }
+    require(!quantized_, "kernel for this operator in int8");
+    const Integers steps = steps_of(sizes);
+    Box reduced;
+    for (std::size_t i = 1; i < sizes.size(); ++i) {
+      if (gone[i]) reduced.add({sizes[i], steps[i], 0});
+    }
+    Axis axis{reduced.values(), reduced.loops.size() == 1 ? reduced.loops[0].from : 1};
+    if (reduced.loops.size() > 1) {  // they are not side by side
+      Box box;
+      std::int64_t to = shape_of(input).values();
+      for (const bool last : {false, true}) {
+        for (std::size_t i = 1; i < sizes.size(); ++i) {
+          if (gone[i] == last) box.add({sizes[i], steps[i], to /= sizes[i]});
+        }
+      }
+      input = add_copy(box, input, shape_of(input));
+    }
+    Layer& made = layer(LayerKind::Reduce, {input});
+    made.axis = axis;
+    made.reduce = kind;
   }
 
   void read_matmul() {
@@ -381,8 +457,8 @@ class NetworkReader {
       std::vector<float> numbers = channel_vector(vector, whole);
       if (!numbers.empty()) return combine_with_constant(kind, vector, whole, std::move(numbers));
     }
-    const std::size_t a = tensor("X");
-    const std::size_t b = tensor("Y");
+    std::size_t a = tensor("X");
+    std::size_t b = tensor("Y");
     const bool same = same_shapes("X", 0, "Y", 0);
     const auto is_vector = [this](std::size_t found) {
       return shape_of(found).height * shape_of(found).width == 1;
@@ -390,10 +466,23 @@ class NetworkReader {
     const bool repeats =
         has_channels("X") && has_channels("Y") && shape("X").size() == shape("Y").size() &&
         shape_of(a).channels == shape_of(b).channels && (is_vector(a) || is_vector(b));
-    require(same || repeats, "kernel for tensors of such different shapes");
+    if (!same && !repeats) {
+      a = repeated("X");
+      b = repeated("Y");
+    }
     const TensorShape result = shape_of(is_vector(a) ? b : a);
     layer(kind, {a, b});
     network_.tensors[given()] = result;
+  }
+
+  /// An input in the shape of what the operator gives, along which it is repeated.
+  std::size_t repeated(const std::string& name) {
+    const std::size_t from = shaped(name);
+    const TensorShape to = image_shape(graph_.values[given()].shape);
+    if (shape_of(from) == to) return from;
+    require(shape(name).size() == graph_.values[given()].shape.size(),
+            "kernel for tensors of such different shapes");
+    return add_copy(repeated_box(shape(name), graph_.values[given()].shape), from, to);
   }
 
   /// Paddle would repeat one along the other, in shapes that are the same for one image.
@@ -492,16 +581,15 @@ class NetworkReader {
   void read_batch_norm() {
     require(!channels_last(*view_, view_->present({"data_layout", "data_format"})),
             "kernel for data_format NHWC");
-    const std::size_t input = tensor("X");
+    const std::size_t input = with_channels("X");
     const double epsilon = view_->number("epsilon", static_cast<double>(1e-5F));
     const std::vector<float> mean = floats("Mean");
     const std::vector<float> variance = floats("Variance");
     const std::vector<float> gain = floats("Scale");
     const std::vector<float> bias = floats("Bias");
-    // After a flatten a statistic belongs to a value, but a scale here to a channel of the image.
     const auto channels = static_cast<std::size_t>(shape_of(input).channels);
     for (const std::vector<float>* part : {&mean, &variance, &gain, &bias}) {
-      require(part->size() == channels, "normalization of each value of what was flattened");
+      require(part->size() == channels, "normalization of so many channels");
     }
     std::vector<float> scales;
     std::vector<float> biases;
@@ -517,22 +605,74 @@ class NetworkReader {
   }
 
   void read_softmax() {
-    const std::size_t input = tensor("X");
-    const bool vector = shape_of(input).height * shape_of(input).width == 1;
-    require(
-        vector && has_channels("X") && view_->axis(softmax_axis(*view_), shape("X").size()) == 1,
-        "softmax but over the classes");
-    layer(LayerKind::Softmax, {input});
+    const Shape& sizes = shape("X");
+    const std::size_t rank = sizes.size();
+    image_shape(sizes);
+    const std::size_t axis = view_->axis(softmax_axis(*view_), rank);
+    require(axis > 0, "operator that mixes images");
+    const std::int64_t inner = product(sizes, axis + 1, rank);
+    const bool flattens = view_->is_onnx() && view_->opset() < 13;  // the axes behind it too
+    Layer& made = layer(LayerKind::Softmax, {tensor("X")});
+    made.axis = flattens ? Axis{sizes[axis] * inner, 1} : Axis{sizes[axis], inner};
+    made.logarithm = plain_type(graph_, *op_).find_first_of("lL") == 0;
   }
 
-  void read_concat() {
-    require(view_->axis(view_->integer("axis"), shape("X").size()) == 1, "concat but of channels");
+  /// Operators that only move values: whole channels where they do.
+  void read_moved(const std::string& type) {
+    const char* const name = view_->present({"X", "Input"});
+    const std::string output = view_->outputs("Y") > 0 ? "Y" : "Out";
     std::vector<std::size_t> inputs;
-    for (std::size_t i = 0; i < view_->count("X"); ++i) {
-      inputs.push_back(tensor("X", i));
-      require(has_channels("X", i), "concat of what was flattened");
+    for (std::size_t i = 0; i < view_->count(name); ++i) {
+      image_shape(shape(name, i));
+      inputs.push_back(tensor(name, i));
     }
-    layer(LayerKind::Concat, std::move(inputs));
+    std::vector<std::vector<Box>> boxes = read_boxes(*view_, type);
+    for (std::size_t i = 0; i < boxes.size(); ++i) move(std::move(boxes[i]), inputs, output, i);
+  }
+
+  void move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs,
+            const std::string& output, std::size_t index) {
+    const TensorShape to = image_shape(graph_.values[given(output, index)].shape);
+    const TensorShape from = shape_of(inputs[0]);
+    bool same_pixels = true;
+    bool joins = boxes.size() == inputs.size();  // all of one input after the other
+    std::int64_t end = 0;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const TensorShape& input = shape_of(inputs[i]);
+      same_pixels &= input.height == from.height && input.width == from.width;
+      joins &= boxes[i].is_run(i, end, input.values());
+      end += input.values();
+    }
+    same_pixels &= to.values() % from.pixels() == 0;
+    LayerKind kind = LayerKind::Copy;
+    const std::int64_t channels = to.values() / from.pixels();
+    std::vector<ChannelSource> sources;
+    if (same_pixels && joins) {
+      kind = inputs.size() == 1 ? LayerKind::Identity : LayerKind::Concat;
+    } else if (same_pixels) {
+      sources = channel_sources(boxes, from.pixels(), channels);
+      if (!sources.empty()) kind = LayerKind::Channels;
+    }
+    require(!quantized_ || joins, "kernel for this operator in int8");
+    Layer& made = layer(kind, inputs, output, index);
+    made.channels = std::move(sources);
+    if (kind == LayerKind::Copy) {
+      made.boxes = std::move(boxes);
+    } else {
+      network_.tensors[made.output] = {channels, from.height, from.width};
+    }
+  }
+
+  /// A copy of a tensor, its values in another order.
+  std::size_t add_copy(Box box, std::size_t input, const TensorShape& shape) {
+    Layer& made = network_.layers.emplace_back();
+    made.kind = LayerKind::Copy;
+    made.name =
+        plain_type(graph_, *op_) + " '" + printable(graph_.values[given()].name) + "', moved";
+    made.inputs = {input};
+    made.boxes = {std::move(box)};
+    made.output = network_.add_tensor(shape);
+    return made.output;
   }
 
   void scale_all(double scale, double bias) {
@@ -675,6 +815,7 @@ class NetworkReader {
   const Operator* op_ = nullptr;
   const OperatorView* view_ = nullptr;
   std::map<std::size_t, Value> kept_;                ///< values with contents of another
+  std::map<std::size_t, std::size_t> views_;         ///< tensors of values in their own shape
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
   bool quantized_ = false;                           ///< the program quantizes something
   std::map<std::size_t, float> whole_;        ///< ranges by the value that quantization gives

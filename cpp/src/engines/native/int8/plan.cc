@@ -33,12 +33,17 @@ class Planner {
     drop_repeated_rounding(network_);
     plan_.outputs = output_sources(network_);
     round_before_pools(network_);
-    uses_ = Links(network_).uses;
+    const Links links(network_);
+    uses_ = links.uses;
     producers_.assign(network_.tensors.size(), kNone);
     plan_.input = network_.input;
     plan_.roundings.resize(network_.tensors.size());
     for (Layer& layer : network_.layers) {
-      if (layer.kind == LayerKind::Softmax) continue;
+      if (is_written_softmax(network_, links, layer)) continue;
+      if (needs_order(layer) || layer.kind == LayerKind::Channels) {
+        throw Error(ErrorCode::Unsupported, "the native engine has no int8 kernel for " +
+                                                layer.name + "; use engine paddle");
+      }
       const std::size_t output = layer.output;
       QuantParams& rounding = plan_.roundings[output];
       if (is_max_pool(layer)) rounding = plan_.roundings[layer.inputs[0]];

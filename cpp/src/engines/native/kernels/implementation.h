@@ -409,6 +409,8 @@ void interleave(const float* const* images, std::int64_t count, float* output, s
   }
 }
 
+#include "engines/native/kernels/layout.h"
+
 #if LENET_LANES >= 8
 #include "engines/native/kernels/winograd.h"
 #else
@@ -435,6 +437,7 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                combine,
                                activate,
                                multiply_adds,
-                               interleave};
+                               interleave,
+                               gather};
 
 }  // namespace lenet::native

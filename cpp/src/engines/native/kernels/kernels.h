@@ -129,6 +129,20 @@ struct CombineTask {
   Activation activation;
 };
 
+/// Vectors of channels whose lanes are from those of several others, at each pixel.
+struct GatherTask {
+  const float* const* inputs;      ///< of each of them, the first pixel
+  const std::int64_t* input_rows;  ///< floats from a row to the next
+  /// [input][lane]: from `lanes` on a place in this input; below, one in what was gathered of those
+  /// before it, at first zeros.
+  const std::int32_t* places;
+  std::int32_t count;  ///< of inputs
+  std::int32_t columns;
+  std::int32_t rows;
+  float* output;
+  std::int64_t output_row;
+};
+
 struct Kernels {
   const char* name;    ///< as LENET_NATIVE_ISA has it
   std::int32_t lanes;  ///< floats of a vector
@@ -167,6 +181,7 @@ struct Kernels {
   /// images[l][i] to output[i * step + l], for i below `count` and l below `lanes`.
   void (*interleave)(const float* const* images, std::int64_t count, float* output,
                      std::int64_t step);
+  void (*gather)(const GatherTask& task);
 };
 
 extern const Kernels kScalar;

@@ -6,7 +6,7 @@ namespace lenet::native {
 namespace {
 
 /// Values computed from those at their place in one or two tensors and from numbers of their
-/// channel, and channels side by side.
+/// channel.
 class Elementwise final : public Op {
  public:
   explicit Elementwise(const FloatLayer& source)
@@ -18,12 +18,22 @@ class Elementwise final : public Op {
         to_(source.output),
         scale_(pack(source.layer.scale)),
         bias_(pack(source.layer.bias)) {
+    const bool in_order = std::all_of(inputs_.begin(), inputs_.end(), [this](const auto& input) {
+      return input.is_in_order() && !is_repeated(input);
+    });
+    if (in_order && to_.lanes == 1 && to_.is_in_order() && scale_.data() == nullptr) {
+      // All at once: whole vectors would not fit the rows.
+      to_.shape = {1, 1, round_up(to_.shape.values(), kernels_.lanes)};
+      to_.planes = to_.column = 1;
+      to_.row = to_.shape.width;
+      for (Placement& input : inputs_) input.shape = to_.shape;
+    }
     bool flat = true;  // without a border between rows
     for (const Placement* tensor : {&to_, &inputs_[0], &inputs_.back()}) {
       if (is_repeated(*tensor)) {
         repeats_ = true;
       } else {
-        flat &= tensor->row == tensor->shape.width * tensor->column;
+        flat &= tensor->shape.height == 1 || tensor->row == tensor->shape.width * tensor->column;
       }
     }
     repeats_ |= scale_.data() != nullptr;
@@ -37,10 +47,6 @@ class Elementwise final : public Op {
 
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
-      if (kind_ == LayerKind::Concat) {
-        concat(frame, unit);
-        continue;
-      }
       for (std::int64_t plane = 0; plane < to_.planes; ++plane) run_plane(frame, unit, plane);
       if (clears_rest_) clear_rest(frame.at<float>(to_, unit) + (to_.planes - 1) * to_.block);
     }
@@ -105,37 +111,6 @@ class Elementwise final : public Op {
     for (std::int64_t y = 0; y < to_.shape.height; ++y) {
       for (std::int64_t x = 0; x < to_.shape.width; ++x) {
         std::fill_n(plane + y * to_.row + (x + 1) * to_.column - rest_, rest_, 0.0F);
-      }
-    }
-  }
-
-  void concat(const Frame& frame, std::int64_t unit) const {
-    std::int64_t first = 0;
-    for (const Placement& input : inputs_) {
-      const std::int64_t channels = input.shape.channels;
-      // Whole vectors, with what fills the last, where they begin one; else channel by channel.
-      const bool apart = first % to_.lanes != 0;
-      const std::int64_t step = per_channel_ > 1 ? channels : apart ? 1 : to_.lanes;
-      for (std::int64_t c = 0; c < channels; c += step) {
-        float* image = frame.at<float>(to_, unit);
-        if (apart && (first + c) % to_.lanes == 0) {
-          to_.clear_pixels((first + c) / to_.lanes, image);
-        }
-        copy(frame.at<float>(input, unit) + input.channel_offset(c), input, step * per_channel_,
-             image + to_.channel_offset(first + c));
-      }
-      first += channels;
-    }
-  }
-
-  /// \param count floats of each pixel
-  void copy(const float* from, const Placement& input, std::int64_t count, float* to) const {
-    const bool dense = count == input.column && count == to_.column;
-    const std::int64_t pixels = dense ? to_.shape.width : 1;  // at once
-    for (std::int64_t y = 0; y < to_.shape.height; ++y) {
-      for (std::int64_t x = 0; x < to_.shape.width; x += pixels) {
-        std::copy_n(from + y * input.row + x * input.column, pixels * count,
-                    to + y * to_.row + x * to_.column);
       }
     }
   }

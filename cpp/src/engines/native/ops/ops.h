@@ -46,6 +46,10 @@ struct FloatLayer {
 std::unique_ptr<Op> make_convolution(const FloatLayer& source);
 std::unique_ptr<Op> make_winograd(const FloatLayer& source);
 std::unique_ptr<Op> make_pool(const FloatLayer& source);
+std::unique_ptr<Op> make_channels(const FloatLayer& source);
+std::unique_ptr<Op> make_copy(const FloatLayer& source);
+/// Softmax, and what reduces an axis.
+std::unique_ptr<Op> make_axis_op(const FloatLayer& source);
 /// Every other layer.
 std::unique_ptr<Op> make_elementwise(const FloatLayer& source);
 

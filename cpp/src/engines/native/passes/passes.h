@@ -27,6 +27,15 @@ void simplify(Network& network);
 /// order, each once, when those before are gone.
 void drop_copies(Network& network, const std::function<bool(const Layer&)>& copies);
 
+/// Makes one of several layers that move whole channels of each other's results.
+void join_channels(Network& network);
+
+/// Decides which tensors of one image lie in the order of the program, as layers that need_order
+/// read them, and which in blocks of channels. Where a layer reads one in the other layout, puts a
+/// Convert layer before it. Takes out View layers.
+/// \returns whether there are such layers: they compute one image at a time
+bool separate_layouts(Network& network);
+
 /// Takes out Identity layers, and takes what they say of ranges.
 void drop_identities(Network& network);
 

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <utility>
 
+#include "engines/native/ops/softmax.h"
 #include "engines/native/runtime/memory_plan.h"
 #include "pixels.h"
 
@@ -37,17 +38,6 @@ void require_memory(std::int64_t bytes, std::int64_t channels, std::int64_t rows
                     std::int64_t columns) {
   require_tensor_memory(static_cast<double>(bytes * channels) * static_cast<double>(rows) *
                         static_cast<double>(columns));
-}
-
-/// Of one row, in its place.
-void softmax(float* row, std::int64_t count) {
-  const float largest = *std::max_element(row, row + count);
-  double sum = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    row[i] = std::exp(row[i] - largest);
-    sum += row[i];
-  }
-  for (std::int64_t i = 0; i < count; ++i) row[i] = static_cast<float>(row[i] / sum);
 }
 
 }  // namespace
@@ -87,6 +77,12 @@ void Placement::planar(std::int64_t vector) {
 void Placement::interleaved(std::int64_t vector) {
   block = vector;
   lay_out(1, shape.channels * vector, 1, vector);
+}
+
+void Placement::plain(std::int64_t vector) {
+  lanes = 1;
+  lay_out(shape.channels, 1, 1, vector);
+  block = row * shape.height;
 }
 
 void Placement::clear_pixels(std::int64_t plane, float* first) const {
@@ -263,9 +259,9 @@ std::vector<LayerProfile> Program::layers() const {
   std::vector<LayerProfile> layers = {
       describe("reading the images", input_, copied(input_values()))};
   for (const Step& step : steps_) layers.push_back(step.profile);
-  for (const auto& [tensor, softmax] : outputs_) {
-    layers.push_back(describe(softmax ? "softmax" : "writing the output", tensor,
-                              copied(placements_[tensor].shape.values())));
+  for (const OutputSource& output : outputs_) {
+    layers.push_back(describe(output.softmax ? "softmax" : "writing the output", output.tensor,
+                              copied(placements_[output.tensor].shape.values())));
   }
   return layers;
 }
@@ -311,7 +307,7 @@ void Program::write_output(const OutputSource& source, const Frame& frame, std::
       }
     }
   }
-  if (source.softmax) softmax(output, from.shape.values());
+  if (source.softmax) softmax(output, {from.shape.values(), 1}, source.logarithm, output);
 }
 
 void Program::run(const TensorView& input, std::int64_t first, std::int64_t images, char* memory,

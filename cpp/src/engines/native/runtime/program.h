@@ -52,10 +52,23 @@ struct Placement {
   void planar(std::int64_t vector);
   /// [height][width][channels][images], a vector of them.
   void interleaved(std::int64_t vector);
+  /// [channels][height][width] and nothing between, and behind them what kernels may touch.
+  void plain(std::int64_t vector);
+
+  /// Whether the values lie as in plain(): of blocked() too, where each channel has one.
+  bool is_in_order() const {
+    const bool vector = shape.pixels() == 1 && border == 0;
+    return vector ? block == lanes
+                  : lanes == 1 && column == 1 && row == shape.width && block == shape.pixels();
+  }
 
   /// Sets the pixels of a plane of float32, inside the border, to 0.
   /// \param first the tensor's first pixel
   void clear_pixels(std::int64_t plane, float* first) const;
+  /// The same of the last plane, if channels do not fill it.
+  void clear_last_block(float* first) const {
+    if (shape.channels % lanes != 0) clear_pixels(planes - 1, first);
+  }
 
  private:
   void lay_out(std::int64_t plane_count, std::int64_t pixel, std::int64_t row_multiple,

@@ -1,0 +1,135 @@
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "engines/native/ops/ops.h"
+
+namespace lenet::native {
+namespace {
+
+constexpr std::size_t kMaxLanes = 16;
+
+/// Channels of several tensors, in the order of Concat or in any other.
+class Channels final : public Op {
+ public:
+  explicit Channels(const FloatLayer& source)
+      : gather_(source.kernels.gather), inputs_(source.inputs), to_(source.output) {
+    std::vector<ChannelSource> channels = source.layer.channels;
+    for (std::size_t i = 0; source.layer.kind == LayerKind::Concat && i < inputs_.size(); ++i) {
+      for (std::int64_t c = 0; c < inputs_[i].shape.channels; ++c) channels.push_back({i, c});
+    }
+    if (source.interleaved) add_runs(channels, source.kernels.lanes);
+    const std::int64_t vectors_of = source.interleaved ? 0 : to_.shape.channels;
+    for (std::int64_t first = 0; first < vectors_of; first += to_.lanes) {
+      const std::int64_t count = std::min(to_.lanes, to_.shape.channels - first);
+      add_vector(channels.data() + first, count, to_.channel_offset(first));
+    }
+  }
+
+  void run(const Frame& frame) const override {
+    for (std::int64_t unit = 0; unit < frame.count; ++unit) {
+      for (const Part& part : parts_) {
+        part.places.empty() ? copy(frame, unit, part) : gather(frame, unit, part);
+      }
+    }
+  }
+  std::string kernel() const override { return "channels"; }
+
+ private:
+  /// Some channels of an input: a vector of one image, or as many as lie side by side.
+  struct Source {
+    std::size_t input;
+    std::int64_t offset;
+
+    bool operator==(const Source& other) const {
+      return input == other.input && offset == other.offset;
+    }
+  };
+  /// Channels of the output that are those of the only source, or a vector gathered from several.
+  struct Part {
+    std::vector<Source> sources;
+    std::vector<std::int32_t> places;  ///< as the kernel has them; none: a copy
+    std::int64_t offset = 0;           ///< in the output
+    std::int64_t floats = 0;           ///< of a pixel
+  };
+
+  /// Of images side by side.
+  void add_runs(const std::vector<ChannelSource>& channels, std::int64_t images) {
+    for (std::size_t c = 0; c < channels.size(); ++c) {
+      const auto& [input, channel] = channels[c];
+      if (c > 0 && channels[c - 1] == ChannelSource{input, channel - 1}) {
+        parts_.back().floats += images;
+        continue;
+      }
+      const Source source = {input, inputs_[input].channel_offset(channel)};
+      const auto place = static_cast<std::int64_t>(c);
+      parts_.push_back({{source}, {}, to_.channel_offset(place), images});
+    }
+  }
+
+  void add_vector(const ChannelSource* channels, std::int64_t count, std::int64_t offset) {
+    Part part{{}, {}, offset, to_.lanes};
+    const auto lanes = static_cast<std::size_t>(to_.lanes);
+    bool copies = count == to_.lanes;
+    for (std::size_t lane = 0; lane < static_cast<std::size_t>(count); ++lane) {
+      const auto& [input, channel] = channels[lane];
+      const std::int64_t at = channel % to_.lanes;
+      const Source source = {input, inputs_[input].channel_offset(channel - at)};
+      const auto found = std::find(part.sources.begin(), part.sources.end(), source);
+      const auto place = static_cast<std::size_t>(found - part.sources.begin()) * lanes;
+      if (found == part.sources.end()) {
+        part.sources.push_back(source);
+        for (std::size_t i = 0; i < lanes; ++i) {
+          part.places.push_back(static_cast<std::int32_t>(i));
+        }
+      }
+      part.places[place + lane] = static_cast<std::int32_t>(to_.lanes + at);
+      copies = copies && at == static_cast<std::int64_t>(lane);
+    }
+    if (copies && part.sources.size() == 1) part.places.clear();
+    parts_.push_back(std::move(part));
+  }
+
+  void copy(const Frame& frame, std::int64_t unit, const Part& part) const {
+    const Placement& input = inputs_[part.sources[0].input];
+    const float* from = frame.at<float>(input, unit) + part.sources[0].offset;
+    float* to = frame.at<float>(to_, unit) + part.offset;
+    const bool dense = part.floats == input.column && part.floats == to_.column;
+    const std::int64_t pixels = dense ? to_.shape.width : 1;  // at once
+    for (std::int64_t y = 0; y < to_.shape.height; ++y) {
+      for (std::int64_t x = 0; x < to_.shape.width; x += pixels) {
+        std::copy_n(from + y * input.row + x * input.column, pixels * part.floats,
+                    to + y * to_.row + x * to_.column);
+      }
+    }
+  }
+
+  void gather(const Frame& frame, std::int64_t unit, const Part& part) const {
+    std::array<const float*, kMaxLanes> inputs{};
+    std::array<std::int64_t, kMaxLanes> rows{};
+    for (std::size_t s = 0; s < part.sources.size(); ++s) {
+      const Placement& input = inputs_[part.sources[s].input];
+      inputs[s] = frame.at<float>(input, unit) + part.sources[s].offset;
+      rows[s] = input.row;
+    }
+    gather_({inputs.data(), rows.data(), part.places.data(),
+             static_cast<std::int32_t>(part.sources.size()),
+             static_cast<std::int32_t>(to_.shape.width),
+             static_cast<std::int32_t>(to_.shape.height), frame.at<float>(to_, unit) + part.offset,
+             to_.row});
+  }
+
+  void (*gather_)(const GatherTask&);
+  std::vector<Placement> inputs_;
+  Placement to_;
+  std::vector<Part> parts_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_channels(const FloatLayer& source) {
+  return std::make_unique<Channels>(source);
+}
+
+}  // namespace lenet::native

@@ -1,0 +1,146 @@
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "engines/native/boxes.h"
+#include "engines/native/ops/ops.h"
+
+namespace lenet::native {
+namespace {
+
+/// A box by the way it is copied.
+class BoxCopy {
+ public:
+  /// \param box of which no value goes where another does
+  explicit BoxCopy(const Box& box) : from_(box.from), to_(box.to), loops_(box.loops) {
+    // The innermost loop goes along the input; with the one before it, which goes along the output
+    // where that is another, it is transposed.
+    const auto last = [this](auto side) {
+      const auto found = std::find_if(loops_.begin(), loops_.end(), side);
+      if (found != loops_.end()) std::rotate(found, found + 1, loops_.end());
+      return found != loops_.end();
+    };
+    const bool along_output = last([](const Box::Loop& loop) { return loop.to == 1; });
+    const bool along_input = last([](const Box::Loop& loop) { return loop.from == 1; });
+    const std::size_t count = loops_.size();
+    const bool runs = along_input && loops_[count - 1].to == 1;
+    transposes_ = along_output && along_input && !runs;
+    if (count == 0) loops_.push_back({});
+    inner_ = loops_.size() - (transposes_ ? 2 : 1);
+  }
+
+  void run(const Kernels& kernels, const float* from, float* to) const {
+    run(kernels, 0, from + from_, to + to_);
+  }
+
+ private:
+  void run(const Kernels& kernels, std::size_t at, const float* from, float* to) const {
+    const Box::Loop& loop = loops_[at];
+    if (at == inner_) return transposes_ ? transpose(kernels, from, to) : copy(loop, from, to);
+    for (std::int64_t i = 0; i < loop.count; ++i) {
+      run(kernels, at + 1, from + i * loop.from, to + i * loop.to);
+    }
+  }
+  static void copy(const Box::Loop& loop, const float* from, float* to) {
+    if (loop.from == 1 && loop.to == 1) {
+      std::copy_n(from, loop.count, to);
+      return;
+    }
+    for (std::int64_t i = 0; i < loop.count; ++i) to[i * loop.to] = from[i * loop.from];
+  }
+  /// Rows of the input to columns of the output.
+  void transpose(const Kernels& kernels, const float* from, float* to) const {
+    const Box::Loop& row = loops_[inner_];
+    const Box::Loop& value = loops_[inner_ + 1];
+    std::array<const float*, 16> rows{};
+    std::int64_t done = 0;
+    for (; done + kernels.lanes <= row.count; done += kernels.lanes) {
+      for (std::size_t i = 0; i < static_cast<std::size_t>(kernels.lanes); ++i) {
+        rows[i] = from + (done + static_cast<std::int64_t>(i)) * row.from;
+      }
+      kernels.interleave(rows.data(), value.count, to + done, value.to);
+    }
+    for (; done < row.count; ++done) copy(value, from + done * row.from, to + done);
+  }
+
+  std::int64_t from_;
+  std::int64_t to_;
+  std::vector<Box::Loop> loops_;
+  std::size_t inner_ = 0;    ///< the first loop that is not run through one by one
+  bool transposes_ = false;  ///< the last two loops
+};
+
+/// A tensor that holds its values in their order, as one of another shape.
+Placement reshaped(Placement tensor, const TensorShape& shape) {
+  if (!tensor.is_in_order()) return tensor;
+  tensor.shape = shape;
+  tensor.plain(0);
+  return tensor;
+}
+
+/// Boxes of values, or a whole tensor from one layout to the other.
+class Copy final : public Op {
+ public:
+  explicit Copy(const FloatLayer& source)
+      : kernels_(source.kernels),
+        kind_(source.layer.kind),
+        inputs_(source.inputs),
+        to_(source.output),
+        fill_(source.layer.fill) {
+    if (kind_ == LayerKind::Convert) convert(source.interleaved);
+    std::int64_t copied = 0;
+    for (const Box& box : source.layer.boxes) {
+      boxes_.emplace_back(box.input, box);
+      copied += box.values();
+    }
+    fills_ = kind_ == LayerKind::Copy && copied < to_.shape.values();
+  }
+
+  void run(const Frame& frame) const override {
+    for (std::int64_t unit = 0; unit < frame.count; ++unit) {
+      float* to = frame.at<float>(to_, unit);
+      to_.clear_last_block(to);
+      if (fills_) std::fill_n(to, to_.shape.values(), fill_);
+      for (const auto& [input, box] : boxes_) {
+        box.run(kernels_, frame.at<float>(inputs_[input], unit), to);
+      }
+    }
+  }
+  std::string kernel() const override { return to_string(kind_); }
+
+ private:
+  /// All values, block by block.
+  void convert(bool interleaved) {
+    const Placement from = reshaped(inputs_[0], to_.shape);
+    const Placement to = reshaped(to_, from.shape);
+    const std::int64_t blocks = std::max(from.lanes, to.lanes);
+    const std::int64_t channels = interleaved ? 1 : to.shape.channels;
+    const std::int64_t lanes = blocks > 1 ? blocks : channels;
+    const auto step = [](const Placement& tensor) { return tensor.lanes > 1 ? 1 : tensor.block; };
+    for (std::int64_t first = 0; first < channels; first += lanes) {
+      Box box;
+      box.from = from.channel_offset(first);
+      box.to = to.channel_offset(first);
+      box.add({std::min(lanes, channels - first), step(from), step(to)});
+      box.add({to.shape.height, from.row, to.row});
+      box.add({to.shape.width, from.column, to.column});
+      if (interleaved) box.add({to.column, 1, 1});  // all images and channels of a pixel
+      boxes_.emplace_back(0, box);
+    }
+  }
+
+  const Kernels& kernels_;
+  LayerKind kind_;
+  std::vector<Placement> inputs_;
+  Placement to_;
+  std::vector<std::pair<std::size_t, BoxCopy>> boxes_;  ///< with the input of each
+  float fill_;
+  bool fills_ = false;  ///< what no box goes to
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_copy(const FloatLayer& source) { return std::make_unique<Copy>(source); }
+
+}  // namespace lenet::native

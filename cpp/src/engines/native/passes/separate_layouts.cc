@@ -1,0 +1,122 @@
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engines/native/passes/passes.h"
+
+namespace lenet::native {
+namespace {
+
+/// Whether each value depends on those in its place alone, whatever its channel.
+bool is_elementwise(const Network& network, const Layer& layer) {
+  const auto fits = [&](std::size_t input) {
+    return network.tensors[input] == network.tensors[layer.output];
+  };
+  return layer.kind == LayerKind::Activate ||
+         (is_combination(layer.kind) && layer.scale.empty() &&
+          std::all_of(layer.inputs.begin(), layer.inputs.end(), fits));
+}
+
+class Separator {
+ public:
+  explicit Separator(Network& network)
+      : network_(network),
+        padded_(network.tensors.size()),
+        plain_(network.tensors.size(), kNone),
+        blocked_(network.tensors.size(), kNone) {
+    network.plain.assign(network.tensors.size(), false);
+  }
+
+  /// \returns whether any layer needs the order of the program
+  bool separate() {
+    const Links links(network_);
+    const std::size_t input = network_.input;
+    bool convolves_input = false;
+    is_written_.resize(network_.layers.size());
+    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
+      const Layer& layer = network_.layers[i];
+      is_written_[i] = is_written_softmax(network_, links, layer);
+      if (layer.kind != LayerKind::Convolution) continue;
+      const std::size_t from = layer.inputs[0];
+      const auto& padding = layer.window.padding;
+      const bool pads =
+          std::any_of(padding.begin(), padding.end(), [](auto pad) { return pad > 0; });
+      padded_[from] = padded_[from] || pads;
+      convolves_input = convolves_input || from == input;
+    }
+    const bool is_vector = network_.tensors[input].pixels() == 1 && !padded_[input];
+    if (!convolves_input || is_vector) give(input, true);
+    std::vector<Layer> layers = std::exchange(network_.layers, {});
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      add(std::move(layers[i]), is_written_[i]);
+    }
+    for (std::size_t& output : network_.outputs) output = as_it_is(output);
+    return needs_order_;
+  }
+
+ private:
+  /// Adds a layer with what it takes, and converts that before.
+  void add(Layer layer, bool is_written) {
+    const auto is_plain = [this](std::size_t input) {
+      return blocked_[input] == kNone && plain_[input] != kNone;
+    };
+    const bool plain =
+        needs_order(layer) || (is_elementwise(network_, layer) &&
+                               std::all_of(layer.inputs.begin(), layer.inputs.end(), is_plain));
+    needs_order_ = needs_order_ || (needs_order(layer) && !is_written);
+    if (layer.kind == LayerKind::View) {
+      plain_[layer.output] = find(layer.inputs[0], true, layer);
+      return;
+    }
+    for (std::size_t& input : layer.inputs) {
+      // The image lies as convolutions read it, in neither layout.
+      const bool planar = layer.kind == LayerKind::Convolution && plain_[input] == kNone &&
+                          blocked_[input] == kNone;
+      if (is_written) input = as_it_is(input);
+      if (!is_written && !planar) input = find(input, plain, layer);
+    }
+    if (!is_written) give(layer.output, plain);
+    network_.layers.push_back(std::move(layer));
+  }
+
+  /// Notes how a tensor lies that an operator gives.
+  void give(std::size_t tensor, bool plain) {
+    const bool is_both = network_.tensors[tensor].pixels() == 1 && !padded_[tensor];
+    network_.plain[tensor] = plain && !is_both;
+    if (plain || is_both) plain_[tensor] = tensor;
+    if (!plain || is_both) blocked_[tensor] = tensor;
+  }
+
+  /// The tensor in one layout.
+  std::size_t find(std::size_t tensor, bool plain, const Layer& reader) {
+    std::size_t& found = plain ? plain_[tensor] : blocked_[tensor];
+    if (found != kNone) return found;
+    Layer& convert = network_.layers.emplace_back();
+    convert.kind = LayerKind::Convert;
+    convert.name = "layout for " + reader.name;
+    convert.inputs = {as_it_is(tensor)};
+    found = convert.output = network_.add_tensor(network_.tensors[tensor]);
+    network_.plain.push_back(plain);
+    return found;
+  }
+  std::size_t as_it_is(std::size_t tensor) const {
+    return blocked_[tensor] != kNone ? blocked_[tensor]
+           : plain_[tensor] != kNone ? plain_[tensor]
+                                     : tensor;
+  }
+
+  Network& network_;
+  bool needs_order_ = false;
+  std::vector<bool> is_written_;  ///< by layer: a softmax that is no step
+  std::vector<bool> padded_;      ///< by tensor: it has a border
+  // By tensor: itself, or the same values in the other layout; kNone.
+  std::vector<std::size_t> plain_;
+  std::vector<std::size_t> blocked_;
+};
+
+}  // namespace
+
+bool separate_layouts(Network& network) { return Separator(network).separate(); }
+
+}  // namespace lenet::native
