@@ -1,7 +1,11 @@
 """ONNX models in ONNX's own notation, and what Python's onnxruntime gives for them."""
 
+import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper, parser
+
+import lenet_cpp
+from lenet_cpp.agreement import compare
 
 
 def model(nodes, x="float[N,2] x", y="float[N,2] y", tensors=None, *, opset=17, ir_version=8):
@@ -29,3 +33,21 @@ def reference(path, x, *, threads=1, optimize=True):
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     (output,) = session.run(None, {session.get_inputs()[0].name: x})
     return output
+
+
+def agrees(path, counts=(1, 3, 20)):
+    """Compare the native engine with it, for several batch sizes."""
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        assert predictor.options["engine"] == "native"
+        shape = predictor.input_spec.shape[1:]
+        images = np.random.default_rng(0).standard_normal((max(counts), *shape)).astype("f4")
+        outputs = [predictor.run(images[:count]) for count in counts]
+        spec = predictor.output_spec
+    fixed = predictor.input_spec.shape[0]
+    pieces = np.split(images, len(images) // fixed) if fixed > 0 else [images]
+    expected = np.concatenate([reference(path, piece) for piece in pieces])
+    assert spec.shape[1:] == expected.shape[1:]
+    assert np.isfinite(expected).all()
+    for count, output in zip(counts, outputs, strict=True):
+        assert compare(expected[:count], output).agrees
+    return expected

@@ -18,7 +18,7 @@ pytest.importorskip("onnx", reason="the models of these tests are made with it")
 pytest.importorskip("onnxruntime", reason="the answers are compared with its own")
 
 # Where there is no onnx, the lines above skip this file; importing it first would fail.
-from onnx_files import model, reference
+from onnx_files import agrees, model, reference
 
 # ---- small models
 
@@ -42,24 +42,6 @@ def write(folder, nodes, shape=(3, 9, 10), tensors=None, batch="N", also="", y="
 
 
 CONV, ALONE = "c = Conv(x, w, b)", "y = Conv(x, w, b)"
-
-
-def agrees(path, counts=(1, 3, 20)):
-    """Compare both engines, for several batch sizes."""
-    with lenet_cpp.Predictor(path, engine="native") as predictor:
-        assert predictor.options["engine"] == "native"
-        shape = predictor.input_spec.shape[1:]
-        images = np.random.default_rng(0).standard_normal((max(counts), *shape)).astype("f4")
-        outputs = [predictor.run(images[:count]) for count in counts]
-        spec = predictor.output_spec
-    fixed = predictor.input_spec.shape[0]
-    pieces = np.split(images, len(images) // fixed) if fixed > 0 else [images]
-    expected = np.concatenate([reference(path, piece) for piece in pieces])
-    assert spec.shape[1:] == expected.shape[1:]
-    assert np.isfinite(expected).all()
-    for count, output in zip(counts, outputs, strict=True):
-        assert compare(expected[:count], output).agrees
-    return expected
 
 
 @pytest.mark.parametrize("opset", [10, 19, 21])

@@ -93,8 +93,11 @@ constexpr OperatorRule kRules[] = {
     {kPir, "mean max min", "X axis", "Out", "keepdim:bool", infer_reduce},
     {kPir, "sum", "X axis", "Out", "dtype:dtype keepdim:bool", infer_reduce},
     {kPir, "amax amin", "X", "Out", "axis:longs|empty keepdim:bool", infer_reduce},
-    {kOnnx, "ReduceMean ReduceMax ReduceMin", "X /axes?", "Out",
-     "axes:longs?/ keepdims:long? /noop_with_empty_axes:long?", infer_reduce, 18},
+    {kOnnx,
+     "ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum "
+     "ReduceLogSumExp",
+     "X /axes?", "Out", "axes:longs?/ keepdims:long? /noop_with_empty_axes:long?", infer_reduce,
+     18},
     {kOnnx, "ReduceSum", "X /axes?", "Out",
      "axes:longs?/ keepdims:long? /noop_with_empty_axes:long?", infer_reduce, 13},
     {kPaddle, "logsumexp", "X", "Out",

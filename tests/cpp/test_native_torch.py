@@ -1,0 +1,144 @@
+"""The native engine on what PyTorch's exporters write, against onnxruntime and PyTorch.
+
+torchvision's wheels want the operators of a PyTorch with CUDA; its classifiers do without:
+pip install --no-deps torchvision==0.28.0 is enough for the tests of the night.
+"""
+
+import numpy as np
+import pytest
+
+from lenet_cpp.agreement import compare
+
+torch = pytest.importorskip("torch", reason="the exporters are torch's")
+for _name in ("onnx", "onnxruntime", "onnxscript"):
+    pytest.importorskip(_name, reason="the models are made or compared with it")
+
+from onnx_files import agrees  # noqa: E402 - where there is no onnx, the file has been skipped
+
+nn = torch.nn
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+class Residual(nn.Module):
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return x + self.layers(x)
+
+
+class Excited(nn.Module):
+    """Squeeze and excite: each channel is multiplied by a number."""
+
+    def __init__(self, channels, activation, gate):
+        super().__init__()
+        squeeze = (nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, 4, 1), activation)
+        self.layers = nn.Sequential(*squeeze, nn.Conv2d(4, channels, 1), gate)
+
+    def forward(self, x):
+        return x * self.layers(x)
+
+
+class Shuffled(nn.Module):
+    """ShuffleNet's: the sizes are computed, since the number of images is open."""
+
+    def forward(self, x):
+        images, channels, height, width = x.shape
+        first, second = x.chunk(2, 1)
+        x = torch.cat([first, torch.relu(second)], 1)
+        x = x.view(images, 2, channels // 2, height, width).transpose(1, 2)
+        return x.reshape(images, channels, height, width)
+
+
+class Mean(nn.Module):
+    def forward(self, x):
+        return x.mean([2, 3])
+
+
+def convolution(inputs, outputs, size, activation, **options):
+    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False, **options)
+    return nn.Sequential(layer, nn.BatchNorm2d(outputs), activation)
+
+
+def efficient_net():
+    inverted = (convolution(12, 24, 1, nn.SiLU()), convolution(24, 24, 5, nn.SiLU(), groups=24))
+    excited = Excited(24, nn.SiLU(), nn.Sigmoid())
+    return nn.Sequential(
+        convolution(3, 12, 3, nn.SiLU(), stride=2),
+        Residual(*inverted, excited, convolution(24, 12, 1, nn.Identity())),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(12, 10)),
+    )
+
+
+def reg_net():
+    grouped = convolution(16, 16, 3, nn.ReLU(), groups=4)
+    return nn.Sequential(
+        *(convolution(3, 16, 3, nn.ReLU6(), stride=2), nn.MaxPool2d(3, 2, 1)),
+        *(Residual(grouped, Excited(16, nn.ReLU(), nn.Hardsigmoid())), nn.Hardswish()),
+        *(Shuffled(), Mean(), nn.Linear(16, 10)),
+    )
+
+
+def of_torchvision(name):
+    def make():
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")
+        models = pytest.importorskip("torchvision").models
+        options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+        return getattr(models, name)(num_classes=10, **options)
+
+    return make
+
+
+BLOCKS = {"EfficientNet": efficient_net, "RegNet and ShuffleNet": reg_net}
+TORCHVISION = (
+    *("alexnet", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet"),
+    *("inception_v3", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"),
+    *("regnet_x_400mf", "regnet_y_400mf", "resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5"),
+    *("squeezenet1_1", "vgg11_bn", "wide_resnet50_2"),
+)
+NETWORKS = BLOCKS | {name: of_torchvision(name) for name in TORCHVISION}
+# The oldest and the newest operator sets that each exporter writes.
+EXPORTS = (("legacy", 9), ("legacy", 13), ("legacy", 17), ("dynamo", 18), ("dynamo", 22))
+
+
+def lively(net, images):
+    """Give its normalizations statistics after which values neither vanish nor explode."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normalize(norm, inputs):
+        size, shape = inputs[0].square().mean(), norm.running_var.shape
+        norm.running_var.copy_(size * (0.5 + torch.rand(shape, generator=generator)))
+        norm.running_mean.copy_(0.1 * size.sqrt() * torch.randn(shape, generator=generator))
+
+    norms = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(normalize) for norm in norms]
+    with torch.inference_mode():
+        net.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    return net
+
+
+@pytest.mark.parametrize(("exporter", "opset"), EXPORTS, ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    "name", [*BLOCKS, *(pytest.param(one, marks=pytest.mark.nightly) for one in TORCHVISION)]
+)
+def test_classifier_from_torch(name, exporter, opset, tmp_path):
+    torch.manual_seed(0)
+    size = 224 if name == "alexnet" else 96
+    net = lively(NETWORKS[name](), torch.randn(4, 3, size, size))
+    path = tmp_path / "model.onnx"
+    if exporter == "dynamo":
+        free = {"dynamic_shapes": ({0: torch.export.Dim("N")},)}
+    else:
+        free = {"input_names": ["x"], "dynamic_axes": {"x": {0: "N"}}}
+    options = {"dynamo": exporter == "dynamo", "opset_version": opset, "verbose": False}
+    torch.onnx.export(net, (torch.zeros(2, 3, size, size),), path, **options, **free)
+    expected = agrees(path, counts=(1, 3))
+    assert np.ptp(expected, axis=0).max() > 0.01
+    images = np.random.default_rng(0).standard_normal((3, 3, size, size)).astype("f4")
+    with torch.inference_mode():
+        assert compare(net(torch.from_numpy(images)).numpy(), expected).agrees

@@ -1,0 +1,145 @@
+"""The native engine on the classifiers of paddle.vision.models, in every format, against Paddle."""
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+from paddle.vision import models
+
+import lenet_cpp
+from lenet_cpp.agreement import compare
+from shared_models import both_formats, once
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Paddle's networks
+
+CLASSES = 10
+
+
+def linear_layers(inputs):
+    """Return what has the operators of a classifier, and not its 100 million numbers."""
+    hidden = (nn.Linear(inputs, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 32), nn.ReLU())
+    return nn.Sequential(*hidden, nn.Dropout(), nn.Linear(32, CLASSES))
+
+
+def vgg(name):
+    net = getattr(models, name)(num_classes=0)
+    net.num_classes, net.classifier = CLASSES, linear_layers(512 * 7 * 7)
+    return net
+
+
+def alexnet():
+    net = models.AlexNet(num_classes=0)
+    net.num_classes = CLASSES
+    net._fc6, net._fc7, net._fc8 = nn.Linear(9216, 64), nn.Linear(64, 32), nn.Linear(32, CLASSES)
+    net._drop1, net._drop2 = nn.Dropout(), nn.Dropout()
+    return net
+
+
+def of_paddle(name, **options):
+    return lambda: getattr(models, name)(num_classes=CLASSES, **options)
+
+
+# By name: the size of an image, and what makes the network. Some are for one size.
+QUICK = {
+    "LeNet": (28, of_paddle("LeNet")),
+    "AlexNet": (224, alexnet),
+    "MobileNetV1": (64, of_paddle("mobilenet_v1", scale=0.25)),
+    "MobileNetV2": (64, of_paddle("mobilenet_v2", scale=0.25)),
+    "MobileNetV3 small": (64, of_paddle("mobilenet_v3_small", scale=0.5)),
+    "ResNet18": (64, of_paddle("resnet18")),
+    "SqueezeNet1.1": (64, of_paddle("squeezenet1_1")),
+    "ShuffleNetV2": (64, of_paddle("shufflenet_v2_x0_25")),
+    "GoogLeNet": (224, of_paddle("googlenet")),
+}
+NETWORKS = QUICK | {
+    "VGG11": (224, lambda: vgg("vgg11")),
+    "VGG16": (224, lambda: vgg("vgg16")),
+    "MobileNetV3 large": (64, of_paddle("mobilenet_v3_large", scale=0.35)),
+    "ResNet50": (64, of_paddle("resnet50")),
+    "ResNeXt50": (64, of_paddle("resnext50_32x4d")),
+    "WideResNet50": (64, of_paddle("wide_resnet50_2")),
+    "SqueezeNet1.0": (64, of_paddle("squeezenet1_0")),
+    "ShuffleNetV2 swish": (64, of_paddle("shufflenet_v2_swish")),
+    "InceptionV3": (96, of_paddle("inception_v3")),
+    "DenseNet121": (64, of_paddle("densenet121")),
+}
+
+
+def lively(net, images):
+    """Give it weights after which values neither vanish nor explode: a difference would show.
+
+    A normalization gets statistics of all channels together: those of each, from few images, would
+    make rounding errors grow from layer to layer.
+    """
+    rng = np.random.default_rng(0)
+
+    def normalize(norm, inputs):
+        size = float((inputs[0] ** 2).mean())
+        shape = norm._variance.shape
+        norm._variance.set_value((size * rng.uniform(0.5, 1.5, shape)).astype(np.float32))
+        norm._mean.set_value((0.1 * size**0.5 * rng.standard_normal(shape)).astype(np.float32))
+
+    for parameter in net.parameters():
+        values = rng.standard_normal(parameter.shape)
+        fan_in = parameter.shape[:1] if parameter.ndim == 2 else parameter.shape[1:]
+        values *= np.sqrt(2 / np.prod(fan_in)) if parameter.ndim > 1 else 0.1
+        parameter.set_value(values.astype(np.float32))
+    hooks = []
+    for layer in net.sublayers():
+        if isinstance(layer, nn.BatchNorm | nn.BatchNorm2D):
+            layer.weight.set_value(layer.weight + 1)
+            hooks.append(layer.register_forward_pre_hook(normalize))
+    net.eval()
+    with paddle.no_grad():
+        net(images)
+    for hook in hooks:
+        hook.remove()
+    return net
+
+
+def exported(name):
+    """Return a folder with the network in both of Paddle's formats, images, and its outputs."""
+    size, make = NETWORKS[name]
+
+    def write(folder):
+        paddle.seed(0)
+        shape = (1 if name == "LeNet" else 3, size, size)
+        images = np.random.default_rng(0).standard_normal((3, *shape)).astype(np.float32)
+        net = lively(make(), paddle.to_tensor(images))
+        with paddle.no_grad():
+            outputs = net(paddle.to_tensor(images))
+        outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+        np.savez(folder / "values.npz", images, *(output.numpy() for output in outputs))
+        both_formats(net, shape, folder)
+
+    return once(f"zoo {name}", write)
+
+
+def converted(name):
+    """Return the same network as paddle2onnx writes it."""
+    pytest.importorskip("paddle2onnx", reason="the exporter is its own")
+    from lenet_cpp.interchange.onnx.export import export_paddle
+
+    source = exported(name)
+
+    def write(folder):
+        export_paddle(source / "json.json", source / "json.pdiparams", folder / "model.onnx")
+
+    return once(f"zoo {name} onnx", write) / "model.onnx"
+
+
+LATER = [pytest.param(name, marks=pytest.mark.nightly) for name in NETWORKS if name not in QUICK]
+
+
+@pytest.mark.parametrize("suffix", ["json", "pdmodel", "onnx"])
+@pytest.mark.parametrize("name", [*QUICK, *LATER])
+def test_classifier_agrees_with_paddle(name, suffix):
+    images, *expected = np.load(exported(name) / "values.npz").values()
+    model = converted(name) if suffix == "onnx" else exported(name) / f"{suffix}.{suffix}"
+    with lenet_cpp.Predictor(model, engine="native") as predictor:
+        found = predictor.run_outputs(images)
+        alone = predictor.run_outputs(images[:1])
+    for output, one in zip(found, expected, strict=True):
+        assert np.ptp(one, axis=0).max() > 0.01
+        assert compare(one, found[output]).agrees
+        assert compare(one[:1], alone[output]).agrees
