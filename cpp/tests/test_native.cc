@@ -122,12 +122,13 @@ void add_order(Network& network, Random& random) {
 Network random_network(Random& random, bool winograd) {
   Network network;
   Layer convolution = layer_of(LayerKind::Convolution);
-  convolution.groups = !winograd && random.from(0, 3) == 0 ? 2 : 1;
+  if (!winograd && random.from(0, 2) == 0) convolution.groups = random.from(2, 20);
   TensorShape in;
   TensorShape out;
   in.channels =
       winograd ? random.from(4, 9) : convolution.groups * (random.coin() ? 1 : random.from(1, 9));
-  out.channels = convolution.groups * random.from(winograd ? 4 : 1, 20);
+  const bool depthwise = convolution.groups == in.channels && random.coin();
+  out.channels = convolution.groups * (depthwise ? 1 : random.from(winograd ? 4 : 1, 20));
   const bool plain = random.coin();  // as the special cases want it
   const bool simple = plain || winograd;
   std::int64_t* const sizes[] = {&in.height, &in.width};

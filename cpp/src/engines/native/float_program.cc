@@ -48,8 +48,9 @@ std::size_t sum_after(const Network& network, const Links& links, std::size_t la
 std::unique_ptr<Op> make_op(const FloatLayer& source) {
   switch (source.layer.kind) {
     case LayerKind::Convolution:
-      return source.method == ConvMethod::Winograd ? make_winograd(source)
-                                                   : make_convolution(source);
+      return source.method == ConvMethod::Winograd  ? make_winograd(source)
+             : source.method == ConvMethod::Grouped ? make_grouped(source)
+                                                    : make_convolution(source);
     case LayerKind::Pool:
       return make_pool(source);
     case LayerKind::Concat:
@@ -76,7 +77,11 @@ FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool 
       planar_taps_(network.tensors.size()) {
   set_tensors(network.tensors, network.input, output_sources(network));
   const bool plain = !network.plain.empty() && network.plain[input_];
-  planar_taps_[input_] = !plain && network.tensors[input_].pixels() > 1;
+  const auto reads_groups = [this](const Layer& layer) {
+    return layer.kind == LayerKind::Convolution && layer.groups > 1 && layer.inputs[0] == input_;
+  };
+  planar_taps_[input_] = !plain && network.tensors[input_].pixels() > 1 &&
+                         std::none_of(network.layers.begin(), network.layers.end(), reads_groups);
   lower(network);
   lay_out(network);
 }
@@ -106,7 +111,7 @@ void FloatProgram::lower(const Network& network) {
       step.method = winograd                         ? ConvMethod::Winograd
                     : interleaved_                   ? ConvMethod::Interleaved
                     : columns                        ? ConvMethod::Columns
-                    : splits_vectors(network, layer) ? ConvMethod::Gathered
+                    : splits_vectors(network, layer) ? ConvMethod::Grouped
                                                      : ConvMethod::Channels;
       const bool pools = winograd || interleaved_ || columns;
       if (pool != kNone && pools) {
@@ -129,15 +134,20 @@ bool FloatProgram::fits_columns(const Network& network, const Layer& layer) cons
   constexpr std::int64_t kFewChannels = 8;
   const TensorShape& shape = network.tensors[layer.output];
   return kernels_.lanes > 1 && layer.inputs[0] == network.input && layer.groups == 1 &&
-         layer.window.strides == std::array<std::int64_t, 2>{1, 1} &&
+         planar_taps_[input_] && layer.window.strides == std::array<std::int64_t, 2>{1, 1} &&
          shape.channels <= kFewChannels && shape.width >= kernels_.lanes;
 }
 
 bool FloatProgram::splits_vectors(const Network& network, const Layer& layer) const {
-  const auto whole = [&](std::size_t tensor) {
-    return network.tensors[tensor].channels / layer.groups % kernels_.lanes == 0;
-  };
-  return layer.groups > 1 && !(whole(layer.inputs[0]) && whole(layer.output));
+  const std::int64_t inputs = network.tensors[layer.inputs[0]].channels / layer.groups;
+  const std::int64_t outputs = network.tensors[layer.output].channels / layer.groups;
+  const bool several =
+      outputs > kernels_.lanes && outputs % kernels_.lanes == 0 && inputs % kernels_.lanes == 0;
+  return layer.groups > 1 && !several;
+}
+
+bool FloatProgram::taps_by_channel(const Network& network, const Layer& layer) const {
+  return planar_taps_[layer.inputs[0]] || splits_vectors(network, layer);
 }
 
 void FloatProgram::lay_out(const Network& network) {
@@ -176,7 +186,7 @@ void FloatProgram::prepare(const Network& network) {
                       fused(step.pool),
                       fused(step.sum),
                       step.method,
-                      planar_taps_[layer.inputs[0]] ? 1 : kernels_.lanes,
+                      taps_by_channel(network, layer) ? 1 : kernels_.lanes,
                       network.tensors[layer.output],
                       {},
                       placements_[step.output],
@@ -203,8 +213,10 @@ void FloatProgram::write_rows(const float** images, std::int64_t channel, std::i
   for (std::int64_t row = begin; row < end; ++row, to += tensor.row) {
     if (interleaved_) {
       kernels_.interleave(images, width, to, tensor.column);
-    } else {
+    } else if (tensor.column == 1) {
       std::copy_n(images[0], width, to);
+    } else {
+      for (std::int64_t x = 0; x < width; ++x) to[x * tensor.column] = images[0][x];
     }
     for (std::int64_t i = 0; i < images_per_unit(); ++i) images[i] += width;
   }

@@ -41,8 +41,10 @@ class FloatProgram final : public Program {
   void lower(const Network& network);
   /// Whether a convolution of the image suits vectors of columns: it has few channels.
   bool fits_columns(const Network& network, const Layer& layer) const;
-  /// Whether the channels of a convolution's groups begin or end within vectors.
+  /// Whether a convolution has groups of less than some whole vectors of channels.
   bool splits_vectors(const Network& network, const Layer& layer) const;
+  /// Whether one image's taps are added up channel by channel, and pixel by pixel of each.
+  bool taps_by_channel(const Network& network, const Layer& layer) const;
   void lay_out(const Network& network);
   void write_rows(const float** images, std::int64_t channel, std::int64_t begin, std::int64_t end,
                   const Frame& frame, std::int64_t unit) const override;

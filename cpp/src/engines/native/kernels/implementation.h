@@ -21,9 +21,15 @@ inline Vector rectified(Vector value, bool relu) { return relu ? larger(value, V
 
 #include "engines/native/kernels/functions.h"
 
-/// Any other activation than relu is left to `activate_stored`.
+inline bool is_bound(const Activation& of) {
+  return of.kind == ActivationKind::Relu || of.kind == ActivationKind::Clip;
+}
+
+/// Relu and clip, with the bounds of both; any other is left to `activate_stored`.
 inline Vector activated(Vector value, const Activation& activation) {
-  return rectified(value, activation.kind == ActivationKind::Relu);
+  if (!is_bound(activation)) return value;
+  value = larger(value, all(activation.alpha));
+  return value < activation.beta ? value : all(activation.beta);
 }
 
 /// Of a sum with its bias. \param residual what is added in its place, or null
@@ -32,11 +38,11 @@ inline Vector finished(Vector sum, const Epilogue& epilogue, const float* residu
   return activated(sum, epilogue.activation);
 }
 
-/// Applies any other activation than relu to vectors that have been stored: `columns` times
+/// Applies any other activation to vectors that have been stored: `columns` times
 /// `blocks` of them, each so many floats from the next.
 inline void activate_stored(const Activation& of, float* output, int columns, std::int64_t column,
                             int blocks, std::int64_t block) {
-  if (of.kind <= ActivationKind::Relu) return;
+  if (of.kind == ActivationKind::None || is_bound(of)) return;
   const bool dense = column == kLanes;
   for (int b = 0; b < blocks; ++b) {
     for (int c = 0; c < (dense ? 1 : columns); ++c) {
@@ -211,26 +217,7 @@ void conv_channels(const ConvTask& task) {
   }
 }
 
-void conv_gathered(const ConvTask& task) {
-  for (std::int32_t y = 0; y < task.rows; ++y) {
-    for (std::int32_t x = 0; x < task.columns; x += kLanes) {
-      const float* input = task.input + y * task.input_row + x * task.input_column;
-      float* output = task.output + y * task.output_row + x * task.output_column;
-      const int count = least(kLanes, task.columns - x);
-      Vector sum = all(*task.epilogue.bias);
-      for (std::int32_t tap = 0; tap < task.taps; ++tap) {
-        const float* values = input + task.offsets[tap];
-        Vector gathered{};
-        for (int i = 0; i < count; ++i) gathered[i] = values[i * task.input_column];
-        sum += gathered * all(task.weights[tap]);
-      }
-      sum = activated(sum, task.epilogue.activation);
-      auto* const values = reinterpret_cast<float*>(&sum);
-      activate_stored(task.epilogue.activation, values, 1, kLanes, 1, 0);
-      for (int i = 0; i < count; ++i) output[i * task.output_column] = sum[i];
-    }
-  }
-}
+#include "engines/native/kernels/grouped.h"
 
 // ---- convolution, vectors of images or of columns
 
@@ -429,7 +416,7 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                conv_channels,
                                conv_interleaved,
                                kLanes > 1 ? conv_columns : nullptr,
-                               conv_gathered,
+                               conv_grouped,
                                winograd_channels,
                                winograd_interleaved,
                                kWinogradGroup,

@@ -31,7 +31,7 @@ struct Epilogue {
   const float* residual;        ///< what is added to the first output; null: nothing
   std::int64_t residual_row;    ///< floats, as `output_row` of the task; columns as in the output
   std::int64_t residual_block;  ///< from a vector of channels to the next
-  Activation activation;
+  Activation activation;        ///< relu with the bounds that a clip would have
 };
 
 /// Windows over one image, or over several interleaved.
@@ -56,6 +56,33 @@ struct ConvTask {
   /// Of a single window, leave out the products of inputs that are 0: all weights are finite, and
   /// no bias is -0, so that they change nothing. Of conv_channels.
   bool skips_zeros;
+};
+
+/// Where a vector of output channels has the values of one place among its groups' input channels.
+struct GroupedTerm {
+  const std::int32_t* places;  ///< of each lane, in `first` and behind it in `second`
+  std::int64_t first;          ///< vectors of input channels, in floats from the first
+  std::int64_t second;
+};
+
+/// A vector of output channels of a convolution of groups.
+struct GroupedTask {
+  const float* input;  ///< the first tap of the first window, of the first channels
+  std::int64_t input_column;
+  std::int64_t input_row;
+  std::int64_t tap_column;  ///< floats from a tap to the next in its row
+  std::int64_t tap_row;
+  std::int32_t width;  ///< taps
+  std::int32_t height;
+  const float* weights;  ///< [term][height][width][lanes]
+  const GroupedTerm* term;
+  std::int32_t terms;
+  std::int32_t sources;  ///< 2; 1: all terms have `first` alone; 0: and lanes their own channels
+  Epilogue epilogue;     ///< without a residual
+  float* output;
+  std::int64_t output_row;
+  std::int32_t columns;  ///< windows in a row
+  std::int32_t rows;
 };
 
 /// The finite points of Winograd's transforms, beside 0: plus and minus these.
@@ -163,8 +190,8 @@ struct Kernels {
   /// Vectors of windows side by side; input and output planar, `input_column` 1. Reads and writes
   /// up to whole vectors beyond the last column. Weights as conv_interleaved. Null of one lane.
   void (*conv_columns)(const ConvTask& task);
-  /// One channel, in vectors of windows whose values lie apart. Weights: [tap].
-  void (*conv_gathered)(const ConvTask& task);
+  /// Vectors of output channels, of groups that are not whole vectors.
+  void (*conv_grouped)(const GroupedTask& task);
   /// One image, blocks of a vector of channels; null where the vectors are too short for it to pay.
   /// Reads up to a whole vector beyond the last column.
   void (*winograd_channels)(const WinogradTask& task);

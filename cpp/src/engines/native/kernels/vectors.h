@@ -37,6 +37,17 @@ inline Vector larger(Vector a, Vector b) {
   return a > b ? a : b;
 }
 
+/// Keeps a value that has been loaded in a register: GCC would load it for each use.
+inline void keep(Floats& value) {
+#if defined(__x86_64__) && LENET_LANES > 1
+  __asm__("" : "+v"(value));
+#elif defined(__aarch64__) && LENET_LANES > 1
+  __asm__("" : "+w"(value));
+#else
+  static_cast<void>(value);
+#endif
+}
+
 constexpr int most(int a, int b) { return a > b ? a : b; }
 constexpr int least(int a, int b) { return a < b ? a : b; }
 

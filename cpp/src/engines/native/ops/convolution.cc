@@ -70,14 +70,13 @@ class Convolution final : public Op {
   Placement residual_;  ///< without a size if nothing is added
   const char* kernel_ = "conv_channels";
   void (*convolve_)(const ConvTask&);
-  bool gathers_;
   bool whole_image_;                  ///< fully connected: all units side by side
   ConvTask task_{};                   ///< what the tasks have in common
   std::vector<ConvTask> tasks_;       ///< for each group; `input` and `output` are added in a run
   std::vector<std::int64_t> inputs_;  ///< floats from the tensor's first pixel
   std::vector<std::int64_t> outputs_;
   std::vector<std::int64_t> residuals_;
-  std::vector<std::int32_t> offsets_;  ///< of the taps; of each group where they differ
+  std::vector<std::int32_t> offsets_;  ///< of the taps
   std::vector<std::int64_t> places_;   ///< of the taps, among [input channel][height][width]
   Aligned<float> weights_;
   Aligned<float> bias_;
@@ -88,7 +87,6 @@ Convolution::Convolution(const FloatLayer& source)
       to_(source.output),
       residual_(source.sum == nullptr ? Placement() : source.inputs[1]),
       convolve_(source.kernels.conv_channels),
-      gathers_(source.method == ConvMethod::Gathered),
       whole_image_(is_whole_image(from_.shape, source.layer, source.shape)) {
   if (source.method == ConvMethod::Columns) {
     kernel_ = "conv_columns";
@@ -96,9 +94,6 @@ Convolution::Convolution(const FloatLayer& source)
   } else if (source.method == ConvMethod::Interleaved) {
     kernel_ = "conv_interleaved";
     convolve_ = source.kernels.conv_interleaved;
-  } else if (gathers_) {
-    kernel_ = "conv_gathered";
-    convolve_ = source.kernels.conv_gathered;
   }
   find_taps(source);
   const Window& window = source.layer.window;
@@ -138,18 +133,14 @@ void Convolution::find_taps(const FloatLayer& source) {
       }
     }
   }
-  const std::int64_t tables = gathers_ ? layer.groups : 1;
-  source.memory.add(static_cast<double>(tables * taps) * sizeof(std::int32_t));
-  for (std::int64_t group = 0; group < tables; ++group) {
-    const std::int64_t first_channel = layer.first_channel + group * channels;
-    for (const std::int64_t place : places_) {
-      const std::int64_t channel = first_channel + place / (height * width);
-      const std::int64_t offset = from_.channel_offset(channel) -
-                                  from_.channel_offset(first_channel) +
-                                  place / width % height * layer.window.dilations[0] * from_.row +
-                                  place % width * layer.window.dilations[1] * from_.column;
-      offsets_.push_back(tap_offset(offset, layer));
-    }
+  source.memory.add(static_cast<double>(taps) * sizeof(std::int32_t));
+  for (const std::int64_t place : places_) {
+    const std::int64_t offset =
+        from_.channel_offset(layer.first_channel + place / (height * width)) -
+        from_.channel_offset(layer.first_channel) +
+        place / width % height * layer.window.dilations[0] * from_.row +
+        place % width * layer.window.dilations[1] * from_.column;
+    offsets_.push_back(tap_offset(offset, layer));
   }
 }
 
@@ -169,9 +160,7 @@ std::vector<std::int64_t> Convolution::choose_blocks(const FloatLayer& source) {
     }
     return blocks;
   }
-  if (gathers_) {
-    task_.tile = 1;  // and a task for each channel
-  } else if (source.method == ConvMethod::Columns) {
+  if (source.method == ConvMethod::Columns) {
     task_.tile =
         static_cast<std::int32_t>(std::min<std::int64_t>(many_registers ? 6 : 3, channels));
     if (task_.tile == 5) task_.tile = 6;
@@ -192,26 +181,23 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
   const std::int64_t packed = std::accumulate(blocks.begin(), blocks.end(), std::int64_t{0});
   source.memory.add(static_cast<double>(layer.groups) *
                     (static_cast<double>(packed * (taps + 1) * std::int64_t{sizeof(float)}) +
-                     static_cast<double>(gathers_ ? packed : 1) * sizeof(ConvTask)));
+                     static_cast<double>(sizeof(ConvTask))));
   weights_ = Aligned<float>(static_cast<std::size_t>(layer.groups * packed * taps));
   bias_ = Aligned<float>(static_cast<std::size_t>(layer.groups * packed));
   const WeightView from = layer.view_weights();
   float* weights = weights_.data();
   float* bias = bias_.data();
-  const auto add_task = [&](std::int64_t group, std::int64_t first) {
+  for (std::int64_t g = 0; g < layer.groups; ++g) {
     task_.weights = weights;
     task_.epilogue.bias = bias;
-    task_.offsets = offsets_.data() + (gathers_ ? group * taps : 0);
+    task_.offsets = offsets_.data();
     tasks_.push_back(task_);
-    inputs_.push_back(from_.channel_offset(layer.first_channel + group * inputs) -
+    inputs_.push_back(from_.channel_offset(layer.first_channel + g * inputs) -
                       layer.window.padding[0] * from_.row - layer.window.padding[2] * from_.column);
-    outputs_.push_back(to_.channel_offset(group * channels + first));
-    residuals_.push_back(residual_.channel_offset(group * channels + first));
-  };
-  for (std::int64_t g = 0; g < layer.groups; ++g) {
+    outputs_.push_back(to_.channel_offset(g * channels));
+    residuals_.push_back(residual_.channel_offset(g * channels));
     std::int64_t first = 0;
     for (const std::int64_t block : blocks) {
-      if (first == 0 || gathers_) add_task(g, first);
       const std::int64_t real = std::min(block, channels - first);  // the others are zeros
       const auto channel = static_cast<std::size_t>(g * channels + first);
       for (std::int64_t t = 0; t < taps; ++t, weights += block) {
@@ -235,7 +221,6 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
 
 void Convolution::run(const Frame& frame) const {
   for (std::int64_t unit = 0; unit < (whole_image_ ? 1 : frame.count); ++unit) {
-    if (gathers_) to_.clear_pixels(to_.planes - 1, frame.at<float>(to_, unit));
     for (std::size_t g = 0; g < tasks_.size(); ++g) {
       ConvTask task = tasks_[g];
       task.input = frame.at<float>(from_, unit) + inputs_[g];

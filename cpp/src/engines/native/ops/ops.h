@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -16,7 +17,7 @@ namespace lenet::native {
 enum class ConvMethod {
   Channels,     ///< vectors of output channels
   Columns,      ///< vectors of columns, of a planar input with few channels
-  Gathered,     ///< vectors of windows, of groups that are not whole vectors of channels
+  Grouped,      ///< vectors of output channels, of groups that are not whole vectors
   Interleaved,  ///< vectors of images
   Winograd      ///< by minimal filtering, in both layouts
 };
@@ -38,12 +39,15 @@ struct FloatLayer {
   /// What comes after the sums: after those of a convolution, its pool and its sum.
   Activation activation() const {
     const Activation& last = sum != nullptr ? sum->activation : layer.activation;
-    return pool != nullptr && pool->relu() ? pool->activation : last;
+    const bool relu = last.kind == ActivationKind::Relu || (pool != nullptr && pool->relu());
+    return relu ? Activation{ActivationKind::Relu, 0, std::numeric_limits<float>::infinity()}
+                : last;
   }
 };
 
 // \throws Error Unsupported: the layer has no kernel, or takes too much memory.
 std::unique_ptr<Op> make_convolution(const FloatLayer& source);
+std::unique_ptr<Op> make_grouped(const FloatLayer& source);
 std::unique_ptr<Op> make_winograd(const FloatLayer& source);
 std::unique_ptr<Op> make_pool(const FloatLayer& source);
 std::unique_ptr<Op> make_channels(const FloatLayer& source);
