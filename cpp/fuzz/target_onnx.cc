@@ -34,9 +34,12 @@ void onnx(std::string_view bytes) {
   require(model.graph.operators.size() <= bytes.size(), "no more nodes than bytes");
   require(model.external.size() <= bytes.size(), "no more external tensors than bytes");
   // There is no file there, nor anywhere else that it may lead to.
-  const bool found = accepts({ErrorCode::BadModel, ErrorCode::FileNotFound},
-                             [&] { find_external_files(model.external, path); });
-  require(found == model.external.empty(), "no external file is found outside the folder");
+  const bool found = accepts({ErrorCode::BadModel, ErrorCode::FileNotFound}, [&] {
+    set_external_contents(model, path, [](const std::string&) -> std::string_view {
+      fail("an external file is found outside the folder");
+    });
+  });
+  require(found == model.external.empty(), "no external tensor is left without its contents");
   read_graph(model.graph, static_cast<double>(bytes.size()), path);
 }
 

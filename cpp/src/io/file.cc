@@ -122,8 +122,6 @@ int replace_file(const std::string& path, const Pieces& pieces) {
 
 }  // namespace
 
-void require_file(const std::string& path) { const RegularFile file(path); }
-
 std::string read_file(const std::string& path) {
   const RegularFile file(path);
   std::string contents;

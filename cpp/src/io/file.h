@@ -15,9 +15,6 @@ namespace lenet {
 ///   BackendFailure when memory does not hold it.
 std::string read_file(const std::string& path);
 
-/// \throws Error FileNotFound when `path` is not a readable regular file.
-void require_file(const std::string& path);
-
 /// Writes the pieces one after another, atomically: a temporary file, then a rename. A symbolic
 /// link stays and what it leads to is replaced; a device or pipe is written to in place.
 /// \throws Error FileNotFound when the folder is missing or not writable, BackendFailure when the

@@ -476,51 +476,23 @@ bool stays_below(const fs::path& relative) {
   return !normal.empty() && relative.is_relative() && *normal.begin() != ".." && normal != ".";
 }
 
-/// However its location is written.
-std::string file_of(const ExternalData& data, const std::string& path) {
-  return (fs::path(path).parent_path() / data.location).lexically_normal().string();
+/// \param where the beginning of a refusal
+/// \throws Error BadModel when a link leads out of the model's folder; FileNotFound.
+void require_inside(const fs::path& file, const std::string& path, const std::string& where) {
+  std::error_code failed;
+  if (!fs::exists(file, failed)) {
+    throw Error(ErrorCode::FileNotFound,
+                "'" + path + "' " + printable(where) + "is not there; it belongs to the model");
+  }
+  const fs::path folder = fs::path(path).parent_path();
+  const fs::path real = fs::relative(file, folder.empty() ? "." : folder, failed);
+  if (failed || !stays_below(real)) refuse_program(path, where + "leads out of its folder");
 }
 
 }  // namespace
 
 OnnxProgram read_onnx_program(std::string_view bytes, const std::string& path) {
   return Reader(path).read(bytes);
-}
-
-std::vector<std::string> find_external_files(const std::vector<ExternalData>& external,
-                                             const std::string& path) {
-  std::set<std::string> files;
-  const fs::path folder = fs::path(path).parent_path();
-  std::error_code failed;
-  const fs::path root = fs::canonical(folder.empty() ? "." : folder, failed);
-  for (const ExternalData& data : external) {
-    const std::string where =
-        "keeps the values of '" + data.tensor + "' in '" + data.location + "', which ";
-    // onnxruntime takes a location that begins so for an address in memory.
-    const bool is_address = data.location.rfind("*/", 0) == 0;
-    const bool has_zero = data.location.find('\0') != std::string::npos;
-    if (is_address || has_zero || !stays_below(data.location)) {
-      refuse_program(path, where + "is no file of its folder");
-    }
-    const std::string file = (folder / data.location).string();
-    if (!fs::exists(file, failed)) {
-      throw Error(ErrorCode::FileNotFound,
-                  "'" + path + "' " + printable(where) + "is not there; it belongs to the model");
-    }
-    require_file(file);
-    // A link may lead out of it.
-    const fs::path real = fs::canonical(file, failed);
-    if (failed || !stays_below(real.lexically_relative(root))) {
-      refuse_program(path, where + "leads out of its folder");
-    }
-    const std::uintmax_t size = fs::file_size(real, failed);
-    if (data.offset > size || data.length > size - data.offset) {
-      refuse_program(path, where + "has only " + std::to_string(size) +
-                               " bytes; it was cut short or belongs to another model");
-    }
-    files.insert(file_of(data, path));
-  }
-  return {files.begin(), files.end()};
 }
 
 void set_external_contents(OnnxProgram& program, const std::string& path,
@@ -532,23 +504,38 @@ void set_external_contents(OnnxProgram& program, const std::string& path,
     std::set<std::tuple<std::uint64_t, std::uint64_t, int>> places;
   };
   std::map<std::string, Used> files;
-  for (const std::string& file : find_external_files(program.external, path)) {
-    files[file].contents = read(file);
-  }
   for (const ExternalData& data : program.external) {
+    const std::string where =
+        "keeps the values of '" + data.tensor + "' in '" + data.location + "', which ";
+    // onnxruntime takes a location that begins so for an address in memory.
+    const bool is_address = data.location.rfind("*/", 0) == 0;
+    const bool has_zero = data.location.find('\0') != std::string::npos;
+    if (is_address || has_zero || !stays_below(data.location)) {
+      refuse_program(path, where + "is no file of its folder");
+    }
+    const fs::path file = fs::path(path).replace_filename(data.location).lexically_normal();
+    const auto [found, is_new] = files.try_emplace(file.string());
+    Used& used = found->second;
+    if (is_new) {
+      require_inside(file, path, where);
+      used.contents = read(found->first);
+    }
+    const std::string_view contents = used.contents;
+    if (data.offset > contents.size() || data.length > contents.size() - data.offset) {
+      refuse_program(path, where + "has only " + std::to_string(contents.size()) +
+                               " bytes; it was cut short or belongs to another model");
+    }
     if (data.value == kNone) continue;
     Value& value = program.graph.values[data.value];
     if (value.dtype < 0) continue;  // is not read
-    Used& used = files.at(file_of(data, path));
-    const std::string_view contents = used.contents;
     const std::uint64_t size = *size_in_bytes(element_size(value.dtype), value.shape, kMaxBytes);
     const auto damaged = [&](const char* problem) {
       refuse_program(path, "is damaged: the constant '" + value.name + "' " + problem + " in '" +
                                data.location + "'");
     };
     // A length of 0 is one that was not said.
-    const bool fits = data.offset <= contents.size() && size <= contents.size() - data.offset;
-    if (!fits || (data.length != 0 && data.length != size)) {
+    const bool fits = data.length == 0 || data.length == size;
+    if (!fits || size > contents.size() - data.offset) {
       damaged("does not have as many values as its shape says");
     }
     if (used.places.emplace(data.offset, size, value.dtype).second) {

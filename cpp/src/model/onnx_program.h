@@ -34,16 +34,10 @@ struct OnnxProgram {
 /// \throws Error BadModel when it is no whole ONNX model, or values are missing or left over.
 OnnxProgram read_onnx_program(std::string_view bytes, const std::string& path);
 
-/// The files of `external`, each once.
-/// \throws Error BadModel when one is not in the model's folder or shorter than the model says,
-///   FileNotFound.
-std::vector<std::string> find_external_files(const std::vector<ExternalData>& external,
-                                             const std::string& path);
-
-/// Reads those files, and gives the graph the contents that are in them.
+/// Reads the files of `external`, each once, and gives the graph the contents that are in them.
 /// \param read gives the contents of the file at a path, which live as long as the graph
-/// \throws Error as find_external_files and `read`; BadModel when contents are not as many as a
-///   shape says, or overlap.
+/// \throws Error as `read`; FileNotFound; BadModel when a file is not in the model's folder or
+///   shorter than the model says, or contents are not as many as a shape says, or overlap.
 void set_external_contents(OnnxProgram& program, const std::string& path,
                            const std::function<std::string_view(const std::string&)>& read);
 
