@@ -82,7 +82,7 @@ std::string copy_model(const Model& model, const std::string& folder) {
                                                "': " + failed.message() +
                                                "; set TMPDIR to a folder with more room");
   };
-  const fs::path root = fs::path(model.path).parent_path();
+  const fs::path root = fs::path(model.path).parent_path().lexically_normal();
   for (const auto& [path, file] : model.external) {
     copy(*file, folder / fs::path(path).lexically_relative(root));
   }
