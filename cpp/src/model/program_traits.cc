@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -333,10 +334,7 @@ std::string refuse_nearest(const View& op) {
 bool has_channels_last(const View& op) {
   for (const char* kind : {"conv2d", "pool2d", "batch_norm", "group_norm", "prelu"}) {
     if (op.op_type().find(kind) == std::string::npos) continue;
-    for (const char* name : {"data_format", "data_layout"}) {
-      const auto* layout = op.attribute<std::string>(name);
-      if (layout != nullptr && *layout == "NHWC") return true;
-    }
+    return op.is("data_format=NHWC") || op.is("data_layout=NHWC");
   }
   return false;
 }
@@ -384,28 +382,25 @@ class StackedActivations {
     constexpr std::string_view kActivations =
         "relu relu6 sigmoid tanh gelu swish mish leaky_relu abs clip hard_swish hardswish "
         "hard_sigmoid sqrt hardsigmoid";
+    const bool pir = op.type.compare(0, 2, "1.") == 0;
+    int depth = has_word("elementwise_add 1.add", op.type) ? 1 : 0;
+    if (has_word(kActivations, std::string_view(op.type).substr(pir ? 2 : 0))) {
+      each_value(op.inputs, [&](std::size_t value) {
+        const auto found = depths_.find(value);
+        if (found != depths_.end()) depth = std::max(depth, found->second + 1);
+      });
+    }
+    if (depth > 2) return printable(op.type) + " behind another activation";
     const Value* input = view.input("X");
     const bool vectors = input != nullptr && input->shape.size() != 4;
-    if (vectors && has_word("elementwise_add 1.add", op.type)) note(op, sums_);
-    const bool pir = op.type.compare(0, 2, "1.") == 0;
-    if (!has_word(kActivations, std::string_view(op.type).substr(pir ? 2 : 0))) return "";
-    bool first = false;
-    bool second = false;
-    each_value(op.inputs, [&](std::size_t value) {
-      first |= sums_.count(value) > 0;
-      second |= activated_sums_.count(value) > 0;
-    });
-    if (vectors && first) note(op, activated_sums_);
-    return second ? printable(op.type) + " behind another activation" : "";
+    if (!vectors || depth == 0) return "";
+    each_value(op.outputs, [&](std::size_t value) { depths_[value] = depth; });
+    return "";
   }
 
  private:
-  static void note(const Operator& op, std::set<std::size_t>& values) {
-    each_value(op.outputs, [&](std::size_t value) { values.insert(value); });
-  }
-
-  std::set<std::size_t> sums_;  ///< of vectors, as at the end of fully connected layers
-  std::set<std::size_t> activated_sums_;
+  /// 1 of sums of vectors, as at the end of fully connected layers; 2 of their activations.
+  std::map<std::size_t, int> depths_;
 };
 
 }  // namespace
