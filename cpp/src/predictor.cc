@@ -416,17 +416,20 @@ Predictor Predictor::clone() const {
 
 void Predictor::set_layer_callback(LayerCallback callback) {
   State& state = *state_;
-  // No engine shows those of an .onnx.
-  const auto fits = [&] {
-    return !callback || state.model->format == ModelFormat::Onnx ||
-           state.row == state.choice.back() || engine_for(1).has_layers();
-  };
+  const auto fits = [&] { return !callback || engine_for(1).has_layers(); };
   if (!fits()) {
     const std::vector<const EngineRow*> choice = state.choice;
     const EngineRow& row = *state.row;
     Engines engines = std::exchange(state.engines, {});
     try {
       do {
+        // No engine shows those of an .onnx.
+        if (state.model->format == ModelFormat::Onnx || state.row == state.choice.back()) {
+          throw Error(ErrorCode::Unsupported,
+                      std::string("the ") + row.name +
+                          " engine cannot show each operator's output; use engine paddle, for an "
+                          ".onnx with the model that lenet-cpp import makes");
+        }
         state.choice.erase(state.choice.begin());
         choose_engine();
       } while (!fits());
@@ -436,10 +439,10 @@ void Predictor::set_layer_callback(LayerCallback callback) {
       throw;
     }
   }
-  for (const auto& [accelerator, engine] : state_->engines) {
+  for (const auto& [accelerator, engine] : state.engines) {
     if (engine) engine->set_layer_callback(callback);
   }
-  state_->callback = std::move(callback);
+  state.callback = std::move(callback);
 }
 
 void Predictor::cancel() {

@@ -55,8 +55,6 @@ class Engine {
   virtual void run(const TensorView& input, Outputs& outputs, RunControl& control) = 0;
   virtual bool reads_pixels() const { return false; }
   virtual std::unique_ptr<Engine> clone() const = 0;
-  /// \param callback empty: none any more
-  virtual void set_layer_callback(LayerCallback callback) = 0;
   /// As `Predictor::profile`, without what the predictor knows.
   /// \throws Error also what `control` throws.
   virtual Profile profile(std::int64_t /*images*/, int /*runs*/, const RunControl& /*control*/) {
@@ -66,6 +64,8 @@ class Engine {
   }
   /// Whether it can show each operator's output.
   virtual bool has_layers() const { return false; }
+  /// Called where it can. \param callback empty: none any more
+  virtual void set_layer_callback(LayerCallback /*callback*/) {}
   /// Whether "auto" takes this engine although another can run the model too.
   virtual bool is_fastest() const { return true; }
   /// Called once it was chosen, before it runs: packs weights. Throws as creating it does.

@@ -183,13 +183,6 @@ class NativeEngine final : public Engine {
                                [&] { return profile_images(images, runs, control); });
   }
 
-  void set_layer_callback(LayerCallback callback) override {
-    if (!callback) return;
-    throw Error(ErrorCode::Unsupported,
-                "the native engine joins layers and cannot show each; use engine paddle, for an "
-                ".onnx with the model that lenet-cpp import makes");
-  }
-
  private:
   Profile profile_images(std::int64_t images, int runs, const RunControl& control) {
     Profile profile;

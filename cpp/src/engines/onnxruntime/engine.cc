@@ -223,14 +223,6 @@ class OnnxRuntimeEngine final : public Engine {
     return std::make_unique<OnnxRuntimeEngine>(model_);
   }
 
-  void set_layer_callback(LayerCallback callback) override {
-    if (!callback) return;
-    throw Error(
-        ErrorCode::Unsupported,
-        "onnxruntime does not show the output of each operator; the paddle engine does, for "
-        "the model that lenet-cpp import makes");
-  }
-
  private:
   std::shared_ptr<const LoadedModel> model_;
   RunOptions options_;
