@@ -265,6 +265,7 @@ std::vector<Tensor> Predictor::run_outputs(const TensorView& input,
 
 void Predictor::run_wanted(const TensorView& input) {
   State& state = *state_;
+  const Config& config = state.config;
   require_shape(input, state.input);
   const std::size_t count = element_count(input.shape);
   const bool pixels = input.pixels != nullptr;
@@ -277,12 +278,12 @@ void Predictor::run_wanted(const TensorView& input) {
   std::vector<Destination>& to = state.destinations;
   const auto overlaps = [&](const Destination& each) { return each.overlaps(input, count); };
   const bool checks_table = pixels && input.table != nullptr && !input.table->finite;
-  if (std::any_of(to.begin(), to.end(), overlaps) || (state.config.check_finite && checks_table)) {
+  if (std::any_of(to.begin(), to.end(), overlaps) || (config.check_finite && checks_table)) {
     Tensor copy;
     read_values(input, copy);
     return run_wanted(copy.view());
   }
-  if (state.config.check_finite && !pixels && !all_finite(input.data, count)) {
+  if (config.check_finite && !pixels && !all_finite(input.data, count)) {
     throw Error(ErrorCode::BadInput, "input '" + state.input.name +
                                          "' holds NaN or infinity; clean the data, or set "
                                          "check_finite to false to let it through");
@@ -296,12 +297,12 @@ void Predictor::run_wanted(const TensorView& input) {
     return;
   }
   state.done = 0;
-  state.control.begin(state.config.time_limit_ms);
+  state.control.begin(config.time_limit_ms);
   Engine* engine = &engine_for(images);
   const std::int64_t fixed = state.input.shape.empty() ? -1 : state.input.shape[0];
-  const std::int64_t most = fixed > 0                         ? fixed
-                            : state.config.max_batch_size > 0 ? state.config.max_batch_size
-                                                              : engine->largest_batch();
+  const std::int64_t most = fixed > 0                   ? fixed
+                            : config.max_batch_size > 0 ? config.max_batch_size
+                                                        : engine->largest_batch(config.threads);
   const auto run_engine = [&](const TensorView& batch) {
     state.at_once = batch.shape.empty() ? 1 : batch.shape[0];
     const bool converts = pixels && !engine->reads_pixels();

@@ -48,7 +48,7 @@ class Engine {
   /// The model's first output, and those of the others that are float32 and that the engine gives.
   virtual std::vector<TensorSpec> output_specs() const = 0;
   /// The predictor cuts larger batches into pieces, of so many images without max_batch_size.
-  virtual std::int64_t largest_batch() const = 0;
+  virtual std::int64_t largest_batch(int threads) const { return kImagesPerThread * threads; }
   /// Runs a batch of at least one image whose shape the predictor has checked.
   /// \param input values, in the model's order; pixels only where `reads_pixels`
   /// \throws Error also what `control` throws, where the engine can be stopped.

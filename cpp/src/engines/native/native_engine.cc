@@ -149,7 +149,7 @@ class NativeEngine final : public Engine {
 
   TensorSpec input_spec() const override { return compiled_->input; }
   std::vector<TensorSpec> output_specs() const override { return compiled_->outputs; }
-  std::int64_t largest_batch() const override {
+  std::int64_t largest_batch(int /*threads*/) const override {
     return std::numeric_limits<std::int64_t>::max();  // cut into pieces here
   }
 

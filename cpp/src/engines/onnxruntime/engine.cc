@@ -144,7 +144,6 @@ struct LoadedModel {
   MemoryInfo memory;  ///< that of the processor
   TensorSpec input;
   std::vector<TensorSpec> outputs;
-  int threads = 1;
 };
 
 std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model) {
@@ -153,7 +152,6 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
   const Session& session = loaded->session;
   loaded->memory.reset(result<ort::MemoryInfo*>(api().CreateCpuMemoryInfo, ort::kDeviceAllocator,
                                                 ort::kDefaultMemory));
-  loaded->threads = config.threads;
   const auto inputs = result<std::size_t>(api().SessionGetInputCount, session.get());
   const auto outputs = result<std::size_t>(api().SessionGetOutputCount, session.get());
   require_one_input(model, inputs, outputs);
@@ -179,7 +177,6 @@ class OnnxRuntimeEngine final : public Engine {
 
   TensorSpec input_spec() const override { return model_->input; }
   std::vector<TensorSpec> output_specs() const override { return model_->outputs; }
-  std::int64_t largest_batch() const override { return kImagesPerThread * model_->threads; }
 
   void run(const TensorView& input, Outputs& outputs, RunControl& control) override {
     std::vector<std::size_t> wanted;

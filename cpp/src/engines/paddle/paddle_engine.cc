@@ -146,7 +146,6 @@ class PaddleEngine final : public Engine {
 
   TensorSpec input_spec() const override { return input_spec_; }
   std::vector<TensorSpec> output_specs() const override { return output_specs_; }
-  std::int64_t largest_batch() const override { return kImagesPerThread * config_.threads; }
 
   void run(const TensorView& input, Outputs& outputs, RunControl& /*control*/) override {
     const auto run = [&] {
