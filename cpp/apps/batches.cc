@@ -3,36 +3,29 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <vector>
 
+#include "images/steps.h"
 #include "io/file.h"
-#include "io/json.h"
 #include "io/printable.h"
+#include "lenet/error.h"
 
 namespace lenet::apps {
 namespace {
 
 // python/lenet_cpp/inference/input_range.py has the same numbers.
-constexpr double kFar = 8;    // times the largest magnitude that the preprocessing gives
+constexpr float kFar = 8;     // times the largest magnitude that the preprocessing gives
 constexpr double kLeast = 4;  // smaller values are always accepted
 
-/// From black to white pixels in any channel; none when nothing says so. The images' code, which
-/// knows more of this file, is no part of lenet_infer_native.
-std::vector<double> prepared_pixels(const std::string& path) try {
-  std::vector<double> found;
-  const auto document = parse_json(read_file(path));
-  for (const auto& step : document.at("steps")) {
-    if (step.at("type") != "Normalize") continue;
-    const double white = 255 * step.at("scale").get<double>();
-    for (std::size_t channel = 0; channel < step.at("mean").size(); ++channel) {
-      const double mean = step.at("mean")[channel].get<double>();
-      const double deviation = step.at("std").at(channel).get<double>();
-      for (const double pixel : {0.0, white}) found.push_back((pixel - mean) / deviation);
-    }
+/// Of black and white pixels, in each channel; none when nothing says so.
+std::vector<float> prepared_pixels(const std::string& path) try {
+  const Description found = parse_description(read_file(path), path);
+  std::vector<float> values;
+  for (const auto& channel : make_table(found.normalize, found.mode).channels) {
+    values.insert(values.end(), {channel.front(), channel.back()});
   }
-  return found;
-} catch (const std::exception&) {
+  return values;
+} catch (const Error&) {
   return {};  // nothing else here needs that file
 }
 
@@ -44,7 +37,7 @@ std::string input_range_warning(const Tensor& images, const std::string& model_f
   if (!(largest > kLeast) || std::isinf(largest)) return "";
   const std::string path =
       std::filesystem::path(model_file).replace_filename("preprocess.json").string();
-  const std::vector<double> pixels = prepared_pixels(path);
+  const std::vector<float> pixels = prepared_pixels(path);
   const auto [low, high] = std::minmax_element(pixels.begin(), pixels.end());
   if (pixels.empty() || largest <= kFar * std::max(-*low, *high)) return "";
   return print(
