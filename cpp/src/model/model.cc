@@ -134,11 +134,9 @@ class Loader {
 
   /// What is wrong with the program, for an engine that relies on the check.
   void trust(const Error& error) {
-    const char* const remedy =
-        model_->format == ModelFormat::Onnx ? "use engine onnxruntime" : "use engine paddle";
     model_->refusal.emplace(
         ErrorCode::Unsupported,
-        std::string(error.what()) + "; the native engine runs checked programs: " + remedy);
+        std::string(error.what()) + "; the native engine runs checked programs: use engine paddle");
   }
 
   const ModelFiles& files_;
