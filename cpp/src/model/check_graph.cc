@@ -70,8 +70,9 @@ class Checker {
     if (is_onnx()) return check_onnx();
     for (const Value& value : graph_.values) require_dimensions(value, value.parameter ? 1 : 0);
     for (std::size_t i = 0; i < graph_.operators.size(); ++i) check_operator(i);
-    if (inputs_ != 1) {
-      unsupported("has " + std::to_string(inputs_) + " inputs; models with one are supported");
+    if (graph_.inputs.size() != 1) {
+      unsupported("has " + std::to_string(graph_.inputs.size()) +
+                  " inputs; models with one are supported");
     }
     if (fetched_.empty()) refuse("has no output");
     if (fetched_.rbegin()->first != static_cast<std::int64_t>(fetched_.size()) - 1) {
@@ -178,7 +179,6 @@ class Checker {
     define(view, op);
     work_ += view.work();
     if (work_ > static_cast<double>(kMaxMultiplyAdds)) refuse("asks for an absurd amount of work");
-    inputs_ += op.type == "feed" || op.type == "1.data" ? 1 : 0;
     if (op.type == "fetch" || op.type == "1.fetch") {
       const std::int64_t column = view.integer("col");
       view.require(column >= 0 && fetched_.emplace(column, op.inputs.at("X").at(0)).second, "col");
@@ -316,7 +316,6 @@ class Checker {
   Graph& graph_;
   const std::string& path_;
   RuleBook rules_;
-  int inputs_ = 0;
   double work_ = 0;
   std::map<std::int64_t, std::size_t> fetched_;  ///< values, by `col`
   /// Of what quantize_linear and dequantize_linear give: which of them, of what, by which scale.
