@@ -70,10 +70,8 @@ std::string classify(const ClassifyOptions& options) {
   const std::string model_file = predictor.config().model_file;
   const Manifest manifest = read_manifest(model_file, options.config.check_hashes);
   if (options.labels.empty()) names = manifest.classes;
-  const auto has_softmax = [&] {
-    return manifest.softmax ? *manifest.softmax : predictor.ends_in_softmax();
-  };
-  const bool softmax = options.softmax ? *options.softmax : !has_softmax();
+  const bool has_softmax = manifest.softmax.value_or(predictor.ends_in_softmax());
+  const bool softmax = options.softmax.value_or(!has_softmax);
 
   std::vector<ImageResult> results;
   Tensor taken;  // by the model, when it is to be written: all of one shape
