@@ -77,11 +77,13 @@ FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool 
       planar_taps_(network.tensors.size()) {
   set_tensors(network.tensors, network.input, output_sources(network));
   const bool plain = !network.plain.empty() && network.plain[input_];
-  const auto reads_groups = [this](const Layer& layer) {
-    return layer.kind == LayerKind::Convolution && layer.groups > 1 && layer.inputs[0] == input_;
+  const auto reads_planes = [this](const Layer& layer) {
+    const auto& read = layer.inputs;
+    return std::find(read.begin(), read.end(), input_) == read.end() ||
+           (layer.kind == LayerKind::Convolution && layer.groups == 1);
   };
   planar_taps_[input_] = !plain && network.tensors[input_].pixels() > 1 &&
-                         std::none_of(network.layers.begin(), network.layers.end(), reads_groups);
+                         std::all_of(network.layers.begin(), network.layers.end(), reads_planes);
   lower(network);
   lay_out(network);
 }
@@ -208,7 +210,7 @@ void FloatProgram::write_rows(const float** images, std::int64_t channel, std::i
   const Placement& tensor = placements_[input_];
   const std::int64_t width = tensor.shape.width;
   float* to = frame.at<float>(tensor, unit);
-  if (channel == 0) tensor.clear_last_block(to);
+  if (channel == 0 && begin == 0) tensor.clear_last_block(to);
   to += tensor.channel_offset(channel) + begin * tensor.row;
   for (std::int64_t row = begin; row < end; ++row, to += tensor.row) {
     if (interleaved_) {

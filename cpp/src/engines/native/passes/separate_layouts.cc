@@ -47,7 +47,7 @@ class Separator {
     }
     const bool is_vector = network_.tensors[input].pixels() == 1 && !padded_[input];
     if (!convolves_input || is_vector) give(input, true);
-    std::vector<Layer> layers = std::exchange(network_.layers, {});
+    auto layers = std::exchange(network_.layers, {});
     for (std::size_t i = 0; i < layers.size(); ++i) {
       add(std::move(layers[i]), is_written_[i]);
     }
