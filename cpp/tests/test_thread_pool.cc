@@ -51,6 +51,36 @@ TEST_CASE("every piece is computed once, by any number of threads, in many short
   }
 }
 
+TEST_CASE("a team does each part of each step once, and no step before the one before it") {
+  for (const std::size_t threads : {2U, 3U, 8U}) {
+    ThreadPool pool(threads);
+    for (int run = 0; run < 50; ++run) {
+      std::vector<int> found(40);
+      native::Team::run(pool, threads, [&](native::Team& team) {
+        for (std::uint32_t step = 0; step < 100; ++step) {
+          const std::uint32_t parts = step % 41;
+          team.share(parts, [&](std::size_t thread, std::uint32_t part) {
+            if (thread < threads) ++found[part];
+          });
+          const int sum = std::accumulate(found.begin(), found.end(), 0);
+          if (sum != static_cast<int>(parts)) FAIL_CHECK("step " << step << ": " << sum);
+          std::fill(found.begin(), found.end(), 0);
+        }
+      });
+    }
+  }
+}
+
+TEST_CASE("what the leader of a team throws ends the team") {
+  ThreadPool pool(3);
+  const auto lead = [](native::Team& team) {
+    team.share(5, [](std::size_t, std::uint32_t) {});
+    throw std::runtime_error("stop");
+  };
+  CHECK_THROWS_WITH(native::Team::run(pool, 3, lead), "stop");
+  CHECK(shares_out(pool, 3, 10));
+}
+
 TEST_CASE("each thread has a number of its own, and no more are called than were asked for") {
   ThreadPool pool(4);
   for (const std::size_t threads : {2U, 4U, 3U, 1U}) {

@@ -36,6 +36,13 @@ void relax() {
 #endif
 }
 
+/// Waits a little; now and then in favour of others, who may need this processor.
+void spin(int& count) {
+  constexpr int kBeforeYield = 1 << 10;
+  if (++count % kBeforeYield == 0) return std::this_thread::yield();
+  relax();
+}
+
 /// The threads started meanwhile leave signals to those of the program, but for the ones that a
 /// thread's own instructions raise: whoever handles these reports the crash.
 class WithoutSignals {
@@ -213,6 +220,29 @@ void ThreadPool::run(std::size_t count, const Job& job) {
     if (thrown) error = std::move(thrown);
   }
   if (error) std::rethrow_exception(error);
+}
+
+void Team::share(std::uint32_t parts) {
+  done_ = 0;
+  next_ = std::uint64_t{parts} << 32;
+  help(0);
+  for (int count = 0; done_ < parts;) spin(count);
+}
+
+bool Team::help(std::size_t thread) {
+  for (std::uint64_t next = next_; next != kEnded;) {
+    const auto part = static_cast<std::uint32_t>(next);
+    if (part >= next >> 32) return true;
+    if (!next_.compare_exchange_weak(next, next + 1)) continue;
+    call_(what_, thread, part);
+    ++done_;
+    next = next_;
+  }
+  return false;
+}
+
+void Team::follow(std::size_t thread) {
+  for (int count = 0; help(thread);) spin(count);
 }
 
 }  // namespace lenet::native

@@ -2,7 +2,9 @@
 /// Threads that wait for the next run of an engine.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 namespace lenet::native {
@@ -45,6 +47,60 @@ class ThreadPool {
 
   std::size_t most_;
   std::unique_ptr<Workers> workers_;
+};
+
+/// Threads for the length of one run, which share the parts of one step after the other and spin
+/// between steps: to wake a thread takes as long as a layer does. One that awakes late takes its
+/// share of what is left then.
+class Team {
+ public:
+  /// Calls `lead(team)` in this thread, while others wait for what it shares.
+  /// \param threads 2 or more; the pool may give fewer
+  /// \throws whatever `lead` throws
+  template <class Lead>
+  static void run(ThreadPool& pool, std::size_t threads, const Lead& lead) {
+    Team team(threads);
+    pool.run(threads, [&](std::size_t thread) {
+      if (thread > 0) return team.follow(thread);
+      const Ending ending{team};
+      lead(team);
+    });
+  }
+
+  std::size_t threads() const noexcept { return threads_; }
+
+  /// Calls `work(thread, part)` once for each part below `parts`; `thread` is below threads().
+  /// \param work must not throw
+  template <class Work>
+  void share(std::uint32_t parts, const Work& work) {
+    what_ = &work;
+    call_ = [](const void* what, std::size_t thread, std::uint32_t part) noexcept {
+      (*static_cast<const Work*>(what))(thread, part);
+    };
+    share(parts);
+  }
+
+ private:
+  struct Ending {
+    Team& team;
+    ~Ending() { team.next_ = kEnded; }
+  };
+  static constexpr std::uint64_t kEnded = ~std::uint64_t{0};
+
+  explicit Team(std::size_t threads) : threads_(threads) {}
+  void share(std::uint32_t parts);
+  /// Does parts until there are none. \returns false when there will be none
+  bool help(std::size_t thread);
+  void follow(std::size_t thread);
+
+  std::size_t threads_;
+  // Read by who has taken a part, and so before the step ends and they change.
+  void (*call_)(const void* what, std::size_t thread, std::uint32_t part) noexcept = nullptr;
+  const void* what_ = nullptr;
+  /// How many parts the step has, and in the lower half which comes next: in one word, so that who
+  /// saw an earlier step takes none that this one has not.
+  alignas(64) std::atomic<std::uint64_t> next_{0};
+  alignas(64) std::atomic<std::uint32_t> done_{0};
 };
 
 }  // namespace lenet::native
