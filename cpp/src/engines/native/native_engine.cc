@@ -95,8 +95,10 @@ struct Compiled {
 class Workspace {
  public:
   /// \param outputs as Program::run has them
+  /// \param team of which the threads compute each layer together; or null
   void run(const Compiled& compiled, const TensorView& input, std::int64_t first,
-           std::int64_t images, float* const* outputs, const RunControl& control) {
+           std::int64_t images, float* const* outputs, const RunControl& control,
+           native::Team* team = nullptr) {
     const auto require_running = [&control](std::size_t) { control.require_running(); };
     require_running(0);
     std::int64_t done = side_by_side(compiled, images);
@@ -106,8 +108,17 @@ class Workspace {
     }
     while (done < images) {
       const std::int64_t count = std::min(images - done, compiled.images_one_by_one);
-      compiled.nhwc->run(input, first + done, count, nhwc_.of(*compiled.nhwc, count), outputs,
-                         require_running);
+      const Program& program = *compiled.nhwc;
+      char* const memory = nhwc_.of(program, count);
+      if (team == nullptr) {
+        program.run(input, first + done, count, memory, outputs, require_running);
+      } else {
+        const auto bytes =
+            static_cast<std::size_t>(program.scratch_bytes()) * (team->threads() - 1);
+        if (scratch_.size() < bytes) scratch_ = native::Aligned<char>(bytes);
+        const native::Crew crew{*team, scratch_.data()};
+        program.run(input, first + done, count, memory, outputs, require_running, &crew);
+      }
       done += count;
     }
   }
@@ -137,6 +148,7 @@ class Workspace {
 
   Memory nhwc_;
   Memory interleaved_;
+  native::Aligned<char> scratch_;  ///< of a team
 };
 
 class NativeEngine final : public Engine {
@@ -237,6 +249,12 @@ class NativeEngine final : public Engine {
     const std::int64_t least = compiled_->least_piece;
     const std::int64_t threads =
         std::clamp<std::int64_t>(images / least, 1, static_cast<std::int64_t>(workspaces_.size()));
+    // Too few images for the threads, each of them enough work for all.
+    if (images < static_cast<std::int64_t>(workspaces_.size()) && least == 1) {
+      return native::Team::run(pool_, workspaces_.size(), [&](native::Team& team) {
+        workspaces_[0].run(*compiled_, input, 0, images, outputs, control, &team);
+      });
+    }
     if (threads == 1 && images <= kImagesOfPiece) {
       return workspaces_[0].run(*compiled_, input, 0, images, outputs, control);
     }

@@ -47,10 +47,15 @@ class Elementwise final : public Op {
 
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
-      for (std::int64_t plane = 0; plane < to_.planes; ++plane) run_plane(frame, unit, plane);
-      if (clears_rest_) clear_rest(frame.at<float>(to_, unit) + (to_.planes - 1) * to_.block);
+      frame.each(to_.planes, [&](std::int64_t plane) {
+        run_plane(frame, unit, plane);
+        if (clears_rest_ && plane == to_.planes - 1) {
+          clear_rest(frame.at<float>(to_, unit) + plane * to_.block);
+        }
+      });
     }
   }
+  bool splits() const override { return true; }
   std::string kernel() const override {
     return kind_ == LayerKind::Activate ? to_string(activation_.kind) : to_string(kind_);
   }

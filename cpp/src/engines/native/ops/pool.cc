@@ -36,13 +36,14 @@ class Pool final : public Op {
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
       PoolTask task = task_;
-      for (std::int64_t p = 0; p < to_.planes; ++p) {
+      frame.each(to_.planes, [&](std::int64_t p) {
         task.input = frame.at<char>(from_, unit) + p * from_.block * from_.element_bytes;
         task.output = frame.at<char>(to_, unit) + p * to_.block * to_.element_bytes;
         pool_(task);
-      }
+      });
     }
   }
+  bool splits() const override { return true; }
   std::string kernel() const override { return to_string(LayerKind::Pool); }
 
  private:

@@ -310,8 +310,23 @@ void Program::write_output(const OutputSource& source, const Frame& frame, std::
   if (source.softmax) softmax(output, {from.shape.values(), 1}, source.logarithm, output);
 }
 
+void Program::compute(const Op& op, const Frame& frame, const Crew* crew) const {
+  constexpr std::size_t kPartsOfThread = 4;  // so that all end at about the same time
+  if (crew == nullptr || !op.splits()) return op.run(frame);
+  const std::size_t parts = kPartsOfThread * crew->team.threads();
+  crew->team.share(static_cast<std::uint32_t>(parts), [&](std::size_t thread, std::uint32_t part) {
+    Frame own = frame;
+    own.part = part;
+    own.parts = static_cast<std::int64_t>(parts);
+    if (thread > 0)
+      own.scratch = crew->scratch + (static_cast<std::int64_t>(thread) - 1) * scratch_bytes_;
+    op.run(own);
+  });
+}
+
 void Program::run(const TensorView& input, std::int64_t first, std::int64_t images, char* memory,
-                  float* const* outputs, const std::function<void(std::size_t)>& done) const {
+                  float* const* outputs, const std::function<void(std::size_t)>& done,
+                  const Crew* crew) const {
   const bool* const needed = find_needed(outputs, memory);
   const Frame all = frame(memory, (images + images_per_unit_ - 1) / images_per_unit_);
   const auto read = [&](const Frame& frame, std::int64_t done_before, std::int64_t count) {
@@ -323,7 +338,7 @@ void Program::run(const TensorView& input, std::int64_t first, std::int64_t imag
     for (std::size_t s = begin; s < end; ++s) {
       if (needed != nullptr && !needed[s]) continue;
       if (clears_[steps_[s].output]) clear_border(steps_[s].output, frame);
-      steps_[s].op->run(frame);
+      compute(*steps_[s].op, frame, crew);
       done(1 + s);
     }
   };

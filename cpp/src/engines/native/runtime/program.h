@@ -13,6 +13,7 @@
 
 #include "engines/native/network.h"
 #include "engines/native/runtime/aligned.h"
+#include "engines/native/runtime/thread_pool.h"
 #include "lenet/profile.h"
 
 namespace lenet::native {
@@ -85,7 +86,16 @@ struct Frame {
   std::int64_t unit_bytes;
   std::int64_t count;
   char* scratch;  ///< of the step that runs; at a cache line
+  // Which share of the step's work is computed, where it splits.
+  std::int64_t part = 0;
+  std::int64_t parts = 1;
 
+  /// Calls `work(index)` for those of so many indices that are this part's.
+  template <class Work>
+  void each(std::int64_t indices, const Work& work) const {
+    const std::int64_t end = indices * (part + 1) / parts;
+    for (std::int64_t i = indices * part / parts; i < end; ++i) work(i);
+  }
   /// The first pixel of a tensor inside its border.
   template <class Number>
   Number* at(const Placement& tensor, std::int64_t unit) const {
@@ -102,6 +112,8 @@ class Op {
   Op& operator=(const Op&) = delete;
   virtual ~Op() = default;
   virtual void run(const Frame& frame) const = 0;
+  /// Whether parts of the work may run at the same time; else it has one.
+  virtual bool splits() const { return false; }
   virtual std::string kernel() const = 0;  ///< its name
   virtual std::int64_t scratch_bytes() const { return 0; }
 };
@@ -117,6 +129,12 @@ struct StepIo {
   /// From this input on, each element given depends on no other of the input than the one in its
   /// place, and may be written there.
   std::size_t in_place = kNone;
+};
+
+/// Threads that compute the steps of one run together.
+struct Crew {
+  Team& team;
+  char* scratch;  ///< of the threads but the first, Program::scratch_bytes() of each
 };
 
 /// Complete when its maker has added all steps; then immutable, and may be shared by threads, each
@@ -151,8 +169,9 @@ class Program {
   ///   is computed after the other; may throw, which ends the run
   void run(
       const TensorView& input, std::int64_t first, std::int64_t images, char* memory,
-      float* const* outputs,
-      const std::function<void(std::size_t)>& done = [](std::size_t) {}) const;
+      float* const* outputs, const std::function<void(std::size_t)>& done = [](std::size_t) {},
+      const Crew* crew = nullptr) const;
+  std::int64_t scratch_bytes() const noexcept { return scratch_bytes_; }
 
  protected:
   Program(std::int64_t images_per_unit, std::int64_t min_shared_bytes)
@@ -192,6 +211,7 @@ class Program {
     std::unique_ptr<const Op> op;
   };
 
+  void compute(const Op& op, const Frame& frame, const Crew* crew) const;
   /// What is known of every part. \param other_bytes of activations beside those of the tensor
   LayerProfile describe(std::string name, std::size_t tensor, double other_bytes) const;
   void read_input(const TensorView& input, std::int64_t first, std::int64_t count,
