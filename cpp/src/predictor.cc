@@ -96,7 +96,8 @@ using Engines = std::map<Accelerator, std::unique_ptr<Engine>>;
 /// What a clone takes over.
 struct Loaded {
   Config config;
-  std::shared_ptr<const Model> model;    // outlives the engines
+  /// Outlives the engines; without its contents where they need them no more.
+  std::shared_ptr<const Model> model;
   std::vector<const EngineRow*> choice;  // the others are tried when the first is not the one
   std::string reason;                    // for the engine
   TensorSpec input;
@@ -211,6 +212,8 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes)
                                        : "auto: no faster one runs this model" + state.refusals;
   state.input = engine.input_spec();
   state.outputs = engine.output_specs();
+  // Auto may need another engine yet, for a layer callback.
+  if (named && !engine.needs_model()) state.model = state.model->without_contents();
 }
 
 Predictor::Predictor(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -479,8 +482,6 @@ const TensorSpec& Predictor::output_spec() const noexcept { return state_->outpu
 const std::vector<TensorSpec>& Predictor::output_specs() const noexcept { return state_->outputs; }
 const Config& Predictor::config() const noexcept { return state_->config; }
 bool Predictor::quantized() const noexcept { return state_->model->traits.quantized; }
-bool Predictor::ends_in_softmax() const noexcept {
-  return lenet::ends_in_softmax(state_->model->graph);
-}
+bool Predictor::ends_in_softmax() const noexcept { return state_->model->ends_in_softmax; }
 
 }  // namespace lenet

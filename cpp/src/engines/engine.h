@@ -70,6 +70,8 @@ class Engine {
   virtual bool is_fastest() const { return true; }
   /// Called once it was chosen, before it runs: packs weights. Throws as creating it does.
   virtual void prepare() {}
+  /// Whether it reads the Model after that, also to make clones.
+  virtual bool needs_model() const { return true; }
 };
 
 /// \param why continues "'MODEL'"

@@ -33,6 +33,7 @@ class Loader {
       load_parameters();
       check_program();
     }
+    model_->ends_in_softmax = ends_in_softmax(model_->graph);
     return model_;
   }
 
@@ -147,6 +148,17 @@ class Loader {
 };
 
 }  // namespace
+
+std::shared_ptr<const Model> Model::without_contents() const {
+  auto rest = std::make_shared<Model>();
+  rest->format = format;
+  rest->path = path;
+  rest->file_bytes = file_bytes;
+  rest->refusal = refusal;
+  rest->traits = traits;
+  rest->ends_in_softmax = ends_in_softmax;
+  return rest;
+}
 
 std::shared_ptr<const Model> load_model(const ModelFiles& files, const Config& config,
                                         const ModelBytes* bytes) {

@@ -37,6 +37,10 @@ struct Model {
   /// that is trusted (`check_program`). For engines that rely on the check.
   std::optional<Error> refusal;
   ProgramTraits traits;
+  bool ends_in_softmax = false;  ///< so that its outputs are probabilities
+
+  /// What there is beside the files and the graph, which takes hardly any memory.
+  std::shared_ptr<const Model> without_contents() const;
 };
 
 /// Reads the files and checks that they are whole and belong together: SHA256SUMS beside them where

@@ -190,6 +190,8 @@ class NativeEngine final : public Engine {
         least_piece(compiled.nhwc->layers(), compiled.batch_interleaved != nullptr);
   }
 
+  bool needs_model() const override { return false; }
+
   Profile profile(std::int64_t images, int runs, const RunControl& control) override {
     return translate_bad_alloc("profiling the model",
                                [&] { return profile_images(images, runs, control); });
