@@ -60,7 +60,7 @@ bool may_activate(const Layer& giver, const Activation& activation) {
   const ActivationKind before = giver.activation.kind;
   const bool relu = activation.kind == ActivationKind::Relu;
   if (before != ActivationKind::None && !(relu && before == ActivationKind::Relu)) return false;
-  if (giver.kind == LayerKind::Pool) return relu;
+  if (giver.kind == LayerKind::Pool || giver.kind == LayerKind::Quantize) return relu;
   // What a convolution gives for channels that only fill a vector must stay small.
   const bool bounded = keeps_zero(activation) || activation.kind == ActivationKind::Clip ||
                        activation.kind == ActivationKind::Sigmoid ||
