@@ -222,6 +222,45 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
   }
 }
 
+TEST_CASE("convolutions of images that the caches do not hold are what their definition says") {
+  Random random(7);
+  const TensorShape image = {1, 61, 59};
+  const TensorShape inner = {70, 61, 59};
+  for (const std::int64_t pad : {0, 1}) {
+    Network network;
+    network.tensors = {image};
+    const auto add = [&](std::size_t from, const TensorShape& to, std::int64_t border) {
+      Layer convolution = convolution_of(2 * border + 1, 2 * border + 1);
+      convolution.inputs = {from};
+      convolution.window.padding = {border, border, border, border};
+      convolution.weights =
+          random.values(to.channels * network.tensors[from].channels *
+                        convolution.window.kernel[0] * convolution.window.kernel[1]);
+      convolution.bias = random.values(to.channels);
+      add_layer(network, convolution, to);
+    };
+    add(0, inner, 0);
+    add(0, {40, 61, 59}, 0);
+    add(1, {40, 61, 59}, pad);
+    Layer sum = layer_of(LayerKind::Add);
+    sum.inputs = {3, 2};
+    sum.activation = {native::ActivationKind::Relu};
+    add_layer(network, sum, {40, 61, 59});
+    const std::vector<float> images = random.values(2 * image.values());
+    const std::vector<double> expected = definition(network, images);
+    const double largest = *std::max_element(expected.begin(), expected.end());
+    for (const Kernels* kernels : available_kernels(native::kernels_named)) {
+      CAPTURE(std::string(kernels->name));
+      const std::vector<float> found = outputs(*compiled(network, *kernels), images, 2);
+      double worst = 0;
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        worst = std::max(worst, std::abs(found[i] - expected[i]));
+      }
+      CHECK(worst <= 1e-5 * largest);
+    }
+  }
+}
+
 TEST_CASE("lifetimes that overlap lie apart, and others share memory") {
   Random random(5);
   std::vector<Lifetime> lifetimes;

@@ -160,8 +160,11 @@ void FloatProgram::lay_out(const Network& network) {
     used.push_back(step.output);
     const bool in_place = is_combination(layer.kind) || layer.kind == LayerKind::Activate ||
                           layer.kind == LayerKind::ChannelScale;
-    // A convolution may write over what it adds.
-    steps.push_back({step.inputs, step.output, in_place ? 0 : layer.inputs.size()});
+    // So may a convolution over what it adds, but not one that keeps sums in the output meanwhile.
+    const bool adds_last =
+        layer.kind == LayerKind::Convolution &&
+        !is_whole_image(network.tensors[layer.inputs[0]], layer, network.tensors[layer.output]);
+    steps.push_back({step.inputs, step.output, in_place ? 0 : adds_last ? 1 : kNone});
     if (layer.kind == LayerKind::Convolution) placements_[layer.inputs[0]].pad(layer);
   }
   for (const std::size_t tensor : used) {

@@ -84,139 +84,7 @@ constexpr int widest_tile(int tile, bool pool) {
 
 int widest(std::int32_t tile, bool pool) { return widest_tile(tile, pool); }
 
-// ---- convolution, vectors of output channels
-
-/// The products of `Taps` taps side by side.
-template <int Block, int Columns, int Taps>
-inline void add_taps(const float* const (&windows)[Columns], const float* weights,
-                     Vector (&sums)[Columns][Block]) {
-  unrolled<Taps>([&](int t) {
-    Vector row[Block];
-    unrolled<Block>([&](int b) { row[b] = load(weights + (t * Block + b) * kLanes); });
-    unrolled<Columns>([&](int c) {
-      const Vector value = all(windows[c][t]);
-      unrolled<Block>([&](int b) { sums[c][b] += value * row[b]; });
-    });
-  });
-}
-
-/// \param epilogue its bias and residual are those of the tile
-template <int Block, int Columns>
-void channels_tile(const ConvTask& task, const float* weights, const Epilogue& epilogue,
-                   const float* input, float* output) {
-  Vector sums[Columns][Block];
-  unrolled<Columns, Block>([&](int c, int b) { sums[c][b] = load(epilogue.bias + b * kLanes); });
-  constexpr int kChunk = 2;
-  for (std::int32_t tap = 0; tap < task.taps; tap += task.run) {
-    const float* windows[Columns];
-    windows[0] = input + task.offsets[tap];
-    for (int c = 1; c < Columns; ++c) windows[c] = windows[0] + c * task.input_column;
-    std::int32_t left = task.run;
-    for (; left >= kChunk; left -= kChunk, weights += kChunk * Block * kLanes) {
-      add_taps<Block, Columns, kChunk>(windows, weights, sums);
-      unrolled<Columns>([&](int c) { windows[c] += kChunk; });
-    }
-    for (; left > 0; --left, weights += Block * kLanes) {
-      add_taps<Block, Columns, 1>(windows, weights, sums);
-      unrolled<Columns>([&](int c) { ++windows[c]; });
-    }
-  }
-  const std::int64_t to = task.output_column;
-  const float* const residual = epilogue.residual;
-  if (residual != nullptr) {
-    unrolled<Columns, Block>(
-        [&](int c, int b) { sums[c][b] += load(residual + c * to + b * epilogue.residual_block); });
-  }
-  unrolled<Columns, Block>([&](int c, int b) {
-    store(output + c * to + b * task.output_channel, activated(sums[c][b], epilogue.activation));
-  });
-}
-
-/// Bit i: whether value i is not 0. \param count 64 at most; whole vectors are read
-inline std::uint64_t nonzero(const float* values, int count) {
-  std::uint64_t bits = 0;
-  for (int i = 0; i < count; i += kLanes) bits |= nonzero_lanes(load(values + i)) << i;
-  return count < 64 ? bits & ((std::uint64_t{1} << count) - 1) : bits;
-}
-
-/// One window. What is multiplied by 0 is not read: behind a relu, about half of the weights.
-template <int Block>
-void one_window(const ConvTask& task, const float* weights, const Epilogue& epilogue,
-                float* output) {
-  Vector sums[Block];
-  unrolled<Block>([&](int b) { sums[b] = load(epilogue.bias + b * kLanes); });
-  for (std::int32_t tap = 0; tap < task.taps; tap += task.run) {
-    const float* values = task.input + task.offsets[tap];
-    for (std::int32_t left = task.run; left > 0; left -= 64, values += 64) {
-      const int count = least(left, 64);
-      for (std::uint64_t bits = nonzero(values, count); bits != 0; bits &= bits - 1) {
-        const int i = __builtin_ctzll(bits);
-        const Vector value = all(values[i]);
-        const float* row = weights + i * Block * kLanes;
-        unrolled<Block>([&](int b) { sums[b] += value * load(row + b * kLanes); });
-      }
-      weights += static_cast<std::int64_t>(count) * Block * kLanes;
-    }
-  }
-  unrolled<Block>([&](int b) {
-    const bool adds = epilogue.residual != nullptr;
-    const float* residual = adds ? epilogue.residual + b * epilogue.residual_block : nullptr;
-    store(output + b * task.output_channel, finished(sums[b], epilogue, residual));
-  });
-  activate_stored(epilogue.activation, output, 1, kLanes, Block, task.output_channel);
-}
-
-constexpr int columns_of(int block) { return most(1, least(12, (kRegisters - block - 1) / block)); }
-
-/// \param epilogue its bias and residual are those of the block
-template <int Block>
-void channels_block(const ConvTask& task, const float* weights, const Epilogue& epilogue,
-                    float* output) {
-  if (task.skips_zeros && task.columns == 1) {
-    return one_window<Block>(task, weights, epilogue, output);
-  }
-  for (std::int32_t y = 0; y < task.rows; ++y) {
-    for_even_parts(task.columns, columns_of(Block), [&](int column, int width) {
-      const auto tile = for_count<columns_of(Block)>(
-          width, [](auto columns) { return channels_tile<Block, columns.value>; });
-      Epilogue of_tile = epilogue;
-      if (of_tile.residual != nullptr) {
-        of_tile.residual += y * epilogue.residual_row + column * task.output_column;
-      }
-      float* const to = output + y * task.output_row + column * task.output_column;
-      tile(task, weights, of_tile, task.input + y * task.input_row + column * task.input_column,
-           to);
-      activate_stored(epilogue.activation, to, width, task.output_column, Block,
-                      task.output_channel);
-    });
-  }
-}
-
-int block_of(int left, int tile) {
-  const int most = least(left, tile);
-  return most >= 8 ? 8 : most >= 6 ? 6 : most >= 4 ? 4 : most >= 2 ? 2 : 1;
-}
-
-void conv_channels(const ConvTask& task) {
-  int left = (task.channels + kLanes - 1) / kLanes;
-  const float* weights = task.weights;
-  Epilogue epilogue = task.epilogue;
-  float* output = task.output;
-  while (left > 0) {
-    const int block = block_of(left, task.tile);
-    (block == 8   ? channels_block<8>
-     : block == 6 ? channels_block<6>
-     : block == 4 ? channels_block<4>
-     : block == 2 ? channels_block<2>
-                  : channels_block<1>)(task, weights, epilogue, output);
-    left -= block;
-    weights += static_cast<std::int64_t>(task.taps) * block * kLanes;
-    epilogue.bias += block * kLanes;
-    if (epilogue.residual != nullptr) epilogue.residual += block * epilogue.residual_block;
-    output += block * task.output_channel;
-  }
-}
-
+#include "engines/native/kernels/direct.h"
 #include "engines/native/kernels/grouped.h"
 
 // ---- convolution, vectors of images or of columns
@@ -412,8 +280,9 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                kLanes,
                                kRegisters,
                                widest,
-                               block_of,
+                               dense_vectors,
                                conv_channels,
+                               fully_connected,
                                conv_interleaved,
                                kLanes > 1 ? conv_columns : nullptr,
                                conv_grouped,

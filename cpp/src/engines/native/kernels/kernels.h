@@ -34,12 +34,22 @@ struct Epilogue {
   Activation activation;        ///< relu with the bounds that a clip would have
 };
 
+/// At most so many taps are in a run.
+constexpr std::int32_t kMostOfRun = 64;
+
+/// Taps whose inputs lie side by side.
+struct TapRun {
+  std::int32_t offset;  ///< of the first from the first of all, in floats
+  std::int32_t count;
+};
+
 /// Windows over one image, or over several interleaved.
 struct ConvTask {
   const float* input;           ///< the first tap of the first window
-  const std::int32_t* offsets;  ///< of every tap from the first, in floats
+  const std::int32_t* offsets;  ///< of every tap from the first, in floats; not of conv_channels
   std::int32_t taps;
-  std::int32_t run;           ///< taps that lie side by side, again and again; of conv_channels
+  const TapRun* runs;  ///< of conv_channels and fully_connected: all taps
+  std::int32_t run_count;
   std::int64_t input_column;  ///< floats from a window to the next in its row
   std::int64_t input_row;     ///< floats from a row of windows to the next
   const float* weights;       ///< packed as the kernel asks for
@@ -54,8 +64,11 @@ struct ConvTask {
   std::int32_t tile;      ///< channels, or vectors of channels, computed together
   bool pool;              ///< give the largest of each 2 x 2 windows; of interleaved and columns
   /// Of a single window, leave out the products of inputs that are 0: all weights are finite, and
-  /// no bias is -0, so that they change nothing. Of conv_channels.
+  /// no bias is -0, so that they change nothing. Of fully_connected.
   bool skips_zeros;
+  bool prefetches;          ///< of fully_connected: there are more weights than the caches hold
+  std::int32_t images;      ///< of conv_channels
+  std::int64_t image_step;  ///< floats from an image's tensor to the next one's
 };
 
 /// Where a vector of output channels has the values of one place among its groups' input channels.
@@ -178,12 +191,15 @@ struct Kernels {
   /// `tile` channels.
   int (*widest)(std::int32_t tile, bool pool);
 
-  /// How many of `left` vectors of channels conv_channels computes together, `tile` at most.
-  int (*block)(int left, int tile);
+  /// How many of `left` vectors of channels fully_connected computes together.
+  int (*dense_vectors)(int left);
 
-  /// Vectors of output channels. Weights: blocks of as many vectors as `block` says, each
+  /// Vectors of output channels. Weights: blocks of two vectors, or the last one, each
   /// [tap][block]; the channels padded with zeros.
   void (*conv_channels)(const ConvTask& task);
+  /// Windows as large as the image, which are those of different images: in one row. Weights: as
+  /// above, but blocks of as many vectors as `dense_vectors` says.
+  void (*fully_connected)(const ConvTask& task);
   /// Vectors of images (interleaved). Weights: tiles of `tile` channels, the last filled up, each
   /// [tap][tile]; the output's channels are written as they are.
   void (*conv_interleaved)(const ConvTask& task);

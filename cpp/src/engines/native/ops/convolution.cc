@@ -41,16 +41,14 @@ int best_tile(const Kernels& kernels, std::int64_t channels, std::int64_t column
   return best;
 }
 
-/// How many offsets are always one apart, again and again.
-std::int32_t run_of(const std::vector<std::int32_t>& offsets) {
-  std::int32_t run = 0;
-  std::int32_t length = 1;
-  for (std::size_t i = 1; i < offsets.size(); ++i, ++length) {
-    if (offsets[i] == offsets[i - 1] + 1) continue;
-    run = std::gcd(run, length);
-    length = 0;
+std::vector<TapRun> runs_of(const std::vector<std::int32_t>& offsets) {
+  std::vector<TapRun> runs;
+  for (std::size_t i = 0; i < offsets.size(); ++i) {
+    const bool goes_on = i > 0 && offsets[i] == offsets[i - 1] + 1;
+    if (!goes_on || runs.back().count == kMostOfRun) runs.push_back({offsets[i], 0});
+    ++runs.back().count;
   }
-  return std::gcd(run, length);
+  return runs;
 }
 
 class Convolution final : public Op {
@@ -64,20 +62,26 @@ class Convolution final : public Op {
   /// \returns how many channels are side by side in the packed weights, block after block
   std::vector<std::int64_t> choose_blocks(const FloatLayer& source);
   void pack(const FloatLayer& source, const std::vector<std::int64_t>& blocks);
+  void choose_rows(const FloatLayer& source);
+  /// All rows of a task.
+  void run_rows(ConvTask task) const;
 
   Placement from_;
   Placement to_;
   Placement residual_;  ///< without a size if nothing is added
   const char* kernel_ = "conv_channels";
   void (*convolve_)(const ConvTask&);
-  bool whole_image_;                  ///< fully connected: all units side by side
+  bool whole_image_;                  ///< fully connected: units are windows side by side
+  bool at_once_;                      ///< one task for all units
+  std::int32_t rows_at_once_ = 0;     ///< for all channels of the output, before the next
   ConvTask task_{};                   ///< what the tasks have in common
   std::vector<ConvTask> tasks_;       ///< for each group; `input` and `output` are added in a run
   std::vector<std::int64_t> inputs_;  ///< floats from the tensor's first pixel
   std::vector<std::int64_t> outputs_;
   std::vector<std::int64_t> residuals_;
   std::vector<std::int32_t> offsets_;  ///< of the taps
-  std::vector<std::int64_t> places_;   ///< of the taps, among [input channel][height][width]
+  std::vector<TapRun> runs_;
+  std::vector<std::int64_t> places_;  ///< of the taps, among [input channel][height][width]
   Aligned<float> weights_;
   Aligned<float> bias_;
 };
@@ -87,18 +91,27 @@ Convolution::Convolution(const FloatLayer& source)
       to_(source.output),
       residual_(source.sum == nullptr ? Placement() : source.inputs[1]),
       convolve_(source.kernels.conv_channels),
-      whole_image_(is_whole_image(from_.shape, source.layer, source.shape)) {
+      whole_image_(is_whole_image(from_.shape, source.layer, source.shape)),
+      at_once_(whole_image_ || source.method == ConvMethod::Channels) {
   if (source.method == ConvMethod::Columns) {
     kernel_ = "conv_columns";
     convolve_ = source.kernels.conv_columns;
   } else if (source.method == ConvMethod::Interleaved) {
     kernel_ = "conv_interleaved";
     convolve_ = source.kernels.conv_interleaved;
+  } else if (whole_image_) {
+    kernel_ = "fully_connected";
+    convolve_ = source.kernels.fully_connected;
   }
   find_taps(source);
   const Window& window = source.layer.window;
   task_.taps = static_cast<std::int32_t>(places_.size());
-  task_.run = run_of(offsets_);
+  if (source.method == ConvMethod::Channels) {
+    runs_ = runs_of(offsets_);
+    std::vector<std::int32_t>().swap(offsets_);
+  }
+  task_.runs = runs_.data();
+  task_.run_count = static_cast<std::int32_t>(runs_.size());
   task_.input_column = window.strides[1] * from_.column;
   task_.input_row = window.strides[0] * from_.row;
   task_.output_column = to_.column;
@@ -106,6 +119,7 @@ Convolution::Convolution(const FloatLayer& source)
   task_.output_channel = to_.block;
   task_.columns = static_cast<std::int32_t>(source.shape.width);
   task_.rows = static_cast<std::int32_t>(source.shape.height);
+  task_.images = 1;
   task_.channels = static_cast<std::int32_t>(source.shape.channels / source.layer.groups);
   task_.epilogue.activation = source.activation();
   task_.epilogue.residual_row = residual_.row;
@@ -116,6 +130,7 @@ Convolution::Convolution(const FloatLayer& source)
     task_.columns = task_.columns / 2 * 2;
   }
   pack(source, choose_blocks(source));
+  choose_rows(source);
   std::vector<std::int64_t>().swap(places_);
 }
 
@@ -150,14 +165,15 @@ std::vector<std::int64_t> Convolution::choose_blocks(const FloatLayer& source) {
   const bool many_registers = kernels.registers >= 32;
   std::vector<std::int64_t> blocks;
   if (source.method == ConvMethod::Channels) {
-    task_.tile = !many_registers ? 2 : whole_image_ ? 8 : 4;
-    constexpr std::int32_t kShortestRun = 16;  // of which it pays to look for zeros first
-    task_.skips_zeros = whole_image_ && task_.run >= kShortestRun;
-    for (std::int64_t left = (channels + kernels.lanes - 1) / kernels.lanes; left > 0;) {
-      const int block = kernels.block(static_cast<int>(left), task_.tile);
-      blocks.push_back(block * kernels.lanes);
-      left -= block;
+    for (auto left = static_cast<int>((channels + kernels.lanes - 1) / kernels.lanes); left > 0;) {
+      const int vectors = whole_image_ ? kernels.dense_vectors(left) : std::min(left, 2);
+      blocks.push_back(vectors * kernels.lanes);
+      left -= vectors;
     }
+    constexpr std::int32_t kShortestRun = 16;  // of which it pays to look for zeros first
+    task_.skips_zeros = task_.taps >= kShortestRun * task_.run_count;
+    constexpr std::int64_t kCached = 1 << 18;  // floats that the caches hold from run to run
+    task_.prefetches = task_.taps * channels > kCached;
     return blocks;
   }
   if (source.method == ConvMethod::Columns) {
@@ -216,11 +232,28 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
   }
   // What is not finite makes zeros NaN.
   const auto count = static_cast<std::size_t>(weights - weights_.data());
-  if (task_.skips_zeros) tasks_[0].skips_zeros = all_finite(weights_.data(), count);
+  if (whole_image_ && task_.skips_zeros && !all_finite(weights_.data(), count)) {
+    for (ConvTask& task : tasks_) task.skips_zeros = false;
+  }
+}
+
+void Convolution::choose_rows(const FloatLayer& source) {
+  rows_at_once_ = task_.rows;
+  if (source.method != ConvMethod::Channels || whole_image_) return;
+  // What the second-level cache should hold of one while the other goes through: of few weights
+  // those of all channels.
+  constexpr std::int64_t kFewWeights = 1 << 17;
+  constexpr std::int64_t kInputs = 1 << 16;
+  const std::int64_t weights = std::int64_t{task_.taps} * task_.channels;
+  if (weights > kFewWeights) return;
+  const std::int64_t row = task_.input_row * from_.planes;  // of the input, for one of the output
+  rows_at_once_ = static_cast<std::int32_t>(std::clamp<std::int64_t>(kInputs / row, 1, task_.rows));
+  at_once_ = false;
 }
 
 void Convolution::run(const Frame& frame) const {
-  for (std::int64_t unit = 0; unit < (whole_image_ ? 1 : frame.count); ++unit) {
+  const std::int64_t image_step = frame.unit_bytes / static_cast<std::int64_t>(sizeof(float));
+  for (std::int64_t unit = 0; unit < (at_once_ ? 1 : frame.count); ++unit) {
     for (std::size_t g = 0; g < tasks_.size(); ++g) {
       ConvTask task = tasks_[g];
       task.input = frame.at<float>(from_, unit) + inputs_[g];
@@ -230,11 +263,27 @@ void Convolution::run(const Frame& frame) const {
       }
       if (whole_image_) {
         task.columns = static_cast<std::int32_t>(frame.count);
-        task.input_column = task.output_column =
-            frame.unit_bytes / static_cast<std::int64_t>(sizeof(float));
+        task.input_column = task.output_column = image_step;
+      } else if (at_once_) {
+        task.images = static_cast<std::int32_t>(frame.count);
+        task.image_step = image_step;
       }
-      convolve_(task);
+      run_rows(task);
     }
+  }
+}
+
+void Convolution::run_rows(ConvTask task) const {
+  const std::int32_t all = task.rows;
+  const std::int32_t parts = (all + rows_at_once_ - 1) / rows_at_once_;
+  for (std::int32_t part = 0, done = 0; part < parts; ++part) {
+    const std::int32_t rows = (all - done) / (parts - part);
+    done += rows;
+    task.rows = rows;
+    convolve_(task);
+    task.input += rows * task.input_row;
+    task.output += rows * task.output_row;
+    if (residual_.size > 0) task.epilogue.residual += rows * residual_.row;
   }
 }
 
