@@ -6,7 +6,6 @@
 #include <pybind11/pybind11.h>
 
 #include <memory>
-#include <string>
 
 #include "lenet/config.h"
 

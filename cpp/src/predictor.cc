@@ -9,7 +9,6 @@
 
 #include "engines/engine.h"
 #include "finite.h"
-#include "io/file.h"
 #include "pixels.h"
 
 namespace lenet {

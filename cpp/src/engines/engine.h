@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "engines/run_control.h"
-#include "lenet/engines.h"
 #include "lenet/error.h"
 #include "lenet/predictor.h"
 #include "lenet/profile.h"

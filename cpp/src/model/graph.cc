@@ -1,7 +1,5 @@
 #include "model/graph.h"
 
-#include <algorithm>
-
 #include "io/printable.h"
 #include "model/rules/support.h"
 

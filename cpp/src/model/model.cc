@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include "io/printable.h"
-#include "lenet/error.h"
 #include "model/check_graph.h"
 #include "model/hash_check.h"
 #include "model/onnx_program.h"

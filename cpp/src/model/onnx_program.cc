@@ -18,7 +18,6 @@
 #include "model/check_graph.h"
 #include "model/element_types.h"
 #include "model/protobuf.h"
-#include "model/rules/support.h"
 
 namespace lenet {
 namespace fs = std::filesystem;

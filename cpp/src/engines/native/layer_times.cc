@@ -4,7 +4,6 @@
 #include <chrono>
 #include <limits>
 #include <utility>
-#include <vector>
 
 namespace lenet::native {
 namespace {

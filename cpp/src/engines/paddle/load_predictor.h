@@ -10,7 +10,6 @@
 #include <string>
 #include <utility>
 
-#include "lenet/predictor.h"
 #include "model/model.h"
 
 // Of Paddle (paddle/common/flags.cc), exported by its libcommon.so, and of glog, which Paddle has

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <utility>
 
 #include "engines/native/int8/ops.h"
 #include "engines/native/ops/pool.h"

@@ -17,7 +17,6 @@
 /// must hold no inline function, nor include a header that does.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 #include "engines/native/kernels/kernels.h"

@@ -1,7 +1,6 @@
 #include "engines/native/int8/plan.h"
 
 #include <algorithm>
-#include <cstdint>
 #include <utility>
 
 #include "engines/native/passes/passes.h"
