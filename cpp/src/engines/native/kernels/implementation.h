@@ -198,31 +198,7 @@ void conv_columns(const ConvTask& task) {
 
 // ---- the rest
 
-void pool(const PoolTask& task) {
-  for (std::int32_t y = 0; y < task.rows; ++y) {
-    for (std::int32_t x = 0; x < task.columns; ++x) {
-      const float* window = static_cast<const float*>(task.input) +
-                            task.row_begin[y] * task.input_row +
-                            task.column_begin[x] * task.input_column;
-      const std::int32_t height = task.row_end[y] - task.row_begin[y];
-      const std::int32_t width = task.column_end[x] - task.column_begin[x];
-      float* output =
-          static_cast<float*>(task.output) + y * task.output_row + x * task.output_column;
-      const float size = task.average ? task.row_size[y] * task.column_size[x] : 1;
-      for (std::int32_t v = 0; v < task.values; v += kLanes) {
-        Vector result = load(window + v);
-        for (std::int32_t i = 0; i < height; ++i) {
-          for (std::int32_t j = i == 0 ? 1 : 0; j < width; ++j) {
-            const Vector next = load(window + i * task.input_row + j * task.input_column + v);
-            result = task.average ? result + next : larger(next, result);
-          }
-        }
-        if (task.average) result /= all(size);
-        store(output + v, rectified(result, task.relu));
-      }
-    }
-  }
-}
+#include "engines/native/kernels/pool.h"
 
 double multiply_adds(std::int64_t steps) {
   // Numbers stay as they are; a processor may take longer for those that grow or vanish.

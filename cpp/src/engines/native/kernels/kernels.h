@@ -137,6 +137,11 @@ struct PoolTask {
   const std::int32_t* row_end;
   const float* column_size;  ///< to divide by, of an average
   const float* row_size;
+  // Of float32: columns whose windows are as wide and as far from each other.
+  std::int32_t inner_begin;
+  std::int32_t inner_end;
+  std::int32_t inner_width;
+  std::int32_t inner_stride;  ///< columns from one such window to the next
   std::int32_t columns;
   std::int32_t rows;
   std::int32_t values;  ///< of a pixel; of float32, whole vectors

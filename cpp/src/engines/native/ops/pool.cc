@@ -27,6 +27,7 @@ class Pool final : public Op {
     task_.row_end = rows_.ends.data();
     task_.column_size = columns_.sizes.data();
     task_.row_size = rows_.sizes.data();
+    find_inner();
     task_.columns = static_cast<std::int32_t>(to.shape.width);
     task_.rows = static_cast<std::int32_t>(to.shape.height);
     task_.values = static_cast<std::int32_t>(to.column);
@@ -47,6 +48,27 @@ class Pool final : public Op {
   std::string kernel() const override { return to_string(LayerKind::Pool); }
 
  private:
+  /// The longest run of windows like the one in the middle.
+  void find_inner() {
+    const auto& [begins, ends, sizes] = columns_;
+    const auto count = static_cast<std::int32_t>(begins.size());
+    const auto at = [](const auto& list, std::int32_t i) {
+      return list[static_cast<std::size_t>(i)];
+    };
+    const std::int32_t middle = count / 2;
+    const std::int32_t width = at(ends, middle) - at(begins, middle);
+    const std::int32_t step = middle == 0 ? 0 : at(begins, middle) - at(begins, middle - 1);
+    const auto is_inner = [&](std::int32_t i) {
+      return at(ends, i) - at(begins, i) == width &&
+             at(begins, i) - at(begins, middle) == std::int64_t{i - middle} * step;
+    };
+    task_.inner_begin = task_.inner_end = middle;
+    while (task_.inner_end < count && is_inner(task_.inner_end)) ++task_.inner_end;
+    while (task_.inner_begin > 0 && is_inner(task_.inner_begin - 1)) --task_.inner_begin;
+    task_.inner_width = width;
+    task_.inner_stride = step;
+  }
+
   void (*pool_)(const PoolTask&);
   Placement from_;
   Placement to_;
