@@ -391,7 +391,7 @@ TEST_CASE("what the native engine has not, by operator and name") {
       {"parts of a batch", "Gather x a -> y", "a[1]i=0"},
       {"without values", "Slice x a b c -> y", "a[1]i=5 b[1]i=9 c[1]i=3"},
       {"without values", "Pad x -> y | pads=[0,0,-2,0,0,0,-2,0]", "", 7},
-      {"larger than the image", "Pad x -> y | mode=reflect pads=[0,0,4,0,0,0,0,0]", "", 7},
+      {"such paddings", "Pad x -> y | mode=reflect pads=[0,0,4,0,0,0,0,0]", "", 7},
       {"open number of images", "Squeeze x -> y"},
       {"from the number of images", "Shape x -> s; Mul s s -> t; Reshape x t -> y"},
       {"no kernel for this operator (Hardmax, which gives 'y')", "Hardmax x -> y"},

@@ -148,6 +148,8 @@ NETWORKS = {
     "several outputs": ((3, 6, 5), lambda: Branches(
         lambda x, y: (F.softmax(F.adaptive_avg_pool2d(x + y, 1).flatten(1)), x, y + x, y)
     )),
+    "padding": ((2, 6, 5), lambda: convolved(nn.Pad2D([1, 2, 0, 3]), nn.Conv2D(2, 4, 3))),
+    "mirrored padding": ((2, 6, 5), lambda: convolved(nn.Pad2D([1, 4, 0, 3], "reflect"))),
     "sizes that are computed": ((2, 6, 5), ComputedShape),
     "shuffle": ((2, 6, 5), lambda: Then(lambda x: shuffled(x, 3), 6)),
     "shuffle of many": ((2, 3, 5), lambda: Then(lambda x: shuffled(x, 4), outputs=92)),

@@ -70,6 +70,21 @@ def test_clip_without_bounds_and_values_of_constants(tmp_path):
     assert expected.max() > 0
 
 
+PADS = [("constant", (1, -2, 3, 0, 2, -3)), ("constant", (0,) * 6), ("reflect", (1, 8, 0, 0, 2, 9))]
+PADS += [("edge", (2, 0, 3, 1, 11, 0)), ("wrap", (1, 9, 0, 2, 0, 10))]
+
+
+@pytest.mark.parametrize(("mode", "pads"), PADS)
+def test_padding(mode, pads, tmp_path):
+    """Of the image itself and of what a layer gives, in front of another layer and as it is."""
+    tensors = {"p": np.array([0, *pads[:3], 0, *pads[3:]]), "v": np.float32(-0.5)}
+    for nodes in ("y = Pad(x, p, v)", f"{CONV} d = Pad(c, p, v) y = Conv(d, k)"):
+        channels = 2 + pads[0] + pads[3]
+        more = {"k": floats(4, channels, 1, 1)} if "k" in nodes else {}
+        padded = nodes.replace("Pad", f'Pad<mode="{mode}">')
+        agrees(write(tmp_path, padded, (3, 9, 11), tensors | more, opset=19))
+
+
 def test_constants_among_the_inputs(tmp_path):
     """As before 2019."""
     agrees(write(tmp_path, ALONE, also=", float[2,3,1,1] w, float[2] b", opset=9))

@@ -105,8 +105,11 @@ EXPORTS = (("legacy", 9), ("legacy", 13), ("legacy", 17), ("dynamo", 18), ("dyna
 
 
 def lively(net, images):
-    """Give its normalizations statistics after which values neither vanish nor explode."""
+    """Give it weights and statistics after which values neither vanish nor explode."""
     generator = torch.Generator().manual_seed(0)
+    for parameter in net.parameters():
+        if parameter.ndim > 1:
+            nn.init.kaiming_normal_(parameter, generator=generator)
 
     def normalize(norm, inputs):
         size, shape = inputs[0].square().mean(), norm.running_var.shape

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "model/rules/support.h"
 
@@ -103,6 +104,47 @@ class BoxReader {
     return {{repeated_box(from, to)}};
   }
 
+  /// Up to three parts of each axis: before the values, they, and behind them.
+  std::vector<Boxes> padded() const {
+    const Shape& shape = shape_of();
+    const Paddings paddings = read_paddings(op_);
+    keep_images(paddings.before[0] == 0 && paddings.behind[0] == 0);
+    const Integers from = steps_of(shape);
+    const Integers to = steps_of(op_.declared("Out").shape);
+    Boxes boxes(1);
+    for (std::size_t i = 1; i < shape.size(); ++i) {
+      const std::int64_t size = shape[i];
+      const std::int64_t before = std::max<std::int64_t>(paddings.before[i], 0);
+      const std::int64_t behind = std::max<std::int64_t>(paddings.behind[i], 0);
+      const std::int64_t cut = before - paddings.before[i];
+      const std::int64_t kept = size - cut + std::min<std::int64_t>(paddings.behind[i], 0);
+      struct Part {
+        std::int64_t count, first, step, place;
+      };
+      std::vector<Part> parts = {{kept, cut, 1, before}};
+      if (paddings.mode == PadMode::Reflect) {
+        parts.push_back({before, before, -1, 0});
+        parts.push_back({behind, size - 2, -1, before + size});
+      } else if (paddings.mode == PadMode::Edge) {
+        parts.push_back({before, 0, 0, 0});
+        parts.push_back({behind, size - 1, 0, before + size});
+      } else if (paddings.mode == PadMode::Wrap) {
+        parts.push_back({before, size - before, 1, 0});
+        parts.push_back({behind, 0, 1, before + size});
+      }
+      for (const Box& box : std::exchange(boxes, {})) {
+        for (const Part& part : parts) {
+          if (part.count == 0) continue;
+          Box& made = boxes.emplace_back(box);
+          made.from += part.first * from[i];
+          made.to += part.place * to[i];
+          made.add({part.count, part.step * from[i], to[i]});
+        }
+      }
+    }
+    return {boxes};
+  }
+
   std::vector<Boxes> flipped() const {
     const Shape shape = image_of(shape_of());
     Integers from = steps_of(shape);
@@ -147,6 +189,7 @@ constexpr Kind kKinds[] = {
     {"concat stack Concat", &Reader::joined},
     {"expand_v2 expand tile Expand Tile", &Reader::repeated},
     {"flip", &Reader::flipped},
+    {"pad pad3d Pad", &Reader::padded},
 };
 
 const Kind* find_kind(std::string_view type) {

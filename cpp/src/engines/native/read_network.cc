@@ -83,7 +83,8 @@ class NetworkReader {
         {"full full_int_array fill_constant", &Reader::read_nothing},
         {"conv2d depthwise_conv2d Conv", &Reader::read_convolution},
         {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool", &Reader::read_pool},
-        {"reduce_mean mean ReduceMean reduce_sum sum ReduceSum reduce_max max reduce_amax amax "
+        {"sum add_n Sum Mean Max Min", &Reader::read_several},
+        {"reduce_mean mean ReduceMean reduce_sum ReduceSum reduce_max max reduce_amax amax "
          "ReduceMax reduce_min min reduce_amin amin ReduceMin reduce_prod prod ReduceProd ReduceL1 "
          "ReduceL2 ReduceSumSquare ReduceLogSum logsumexp ReduceLogSumExp",
          &Reader::read_reduce},
@@ -94,7 +95,6 @@ class NetworkReader {
         {"elementwise_div divide Div", LayerKind::Divide},
         {"elementwise_max maximum", LayerKind::Maximum},
         {"elementwise_min minimum", LayerKind::Minimum},
-        {"sum add_n Sum Mean Max Min", &Reader::read_several},
         {"prelu PRelu", &Reader::read_prelu},
         {"batch_norm batch_norm_ BatchNormalization", &Reader::read_batch_norm},
         {"softmax Softmax log_softmax LogSoftmax", &Reader::read_softmax},
@@ -104,7 +104,7 @@ class NetworkReader {
         {"quantize_linear", &Reader::read_quantize},
         {"dequantize_linear", &Reader::read_dequantize},
         {"reshape2 reshape flatten_contiguous_range flatten squeeze2 squeeze Reshape Flatten "
-         "Squeeze Unsqueeze",
+         "Squeeze unsqueeze2 unsqueeze Unsqueeze",
          &Reader::read_reshape},
     };
     const std::string type = plain_type(graph_, *op_);
@@ -540,8 +540,7 @@ class NetworkReader {
   /// One after the other.
   void read_several() {
     const std::string type = plain_type(graph_, *op_);
-    // In PIR it is the sum of the values of one tensor.
-    require(op_->type != "1.sum", "kernel for this operator");
+    if (op_->type == "1.sum") return read_reduce();  // in PIR that of the values of one tensor
     const std::size_t count = view_->count("X");
     std::size_t result = tensor("X");
     for (std::size_t i = 1; i < count; ++i) {
@@ -658,6 +657,8 @@ class NetworkReader {
     made.channels = std::move(sources);
     if (kind == LayerKind::Copy) {
       made.boxes = std::move(boxes);
+      made.fill = static_cast<float>(view_->number(view_->present({"value", "pad_value"}), 0));
+      require(std::isfinite(made.fill), "kernel for such a value");
     } else {
       network_.tensors[made.output] = {channels, from.height, from.width};
     }

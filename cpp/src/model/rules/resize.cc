@@ -1,8 +1,8 @@
 // Rules of operators that change the size of images.
 
+#include <algorithm>
 #include <numeric>
 #include <string>
-#include <vector>
 
 #include "model/rules/rules.h"
 
@@ -44,52 +44,9 @@ void infer_interpolate(OperatorView& op) {
 
 void infer_pad(OperatorView& op) {
   Shape shape = op.in("X").shape;
-  op.require(shape.size() == 5, "the rank");
-  const std::string layout = op.text("data_format");
-  op.require(has_word("NCDHW NDHWC", layout), "data_format");
-  const std::string mode = op.text("mode");
-  op.require(has_word("constant reflect replicate circular", mode), "the mode");
-  const Integers paddings = op.integers("paddings");
-  require_range(op, paddings, 6, 0, kMaxStep, "paddings");
-  const std::size_t last = layout == "NCDHW" ? 4 : 3;
-  for (std::size_t i = 0; i < 3; ++i) {  // of the last dimension first
-    std::int64_t& size = shape[last - i];
-    const std::int64_t before = paddings[2 * i];
-    const std::int64_t after = paddings[2 * i + 1];
-    if (mode != "constant") {
-      op.require(size > 0, "a size that is not known");
-      const std::int64_t most = mode == "reflect" ? size - 1 : mode == "circular" ? size : kMaxStep;
-      op.require(before <= most && after <= most, "paddings");
-    }
-    if (size != kUnknown) size += before + after;
-  }
-  op.give_shape(shape);
-}
-
-/// Of a tensor of any rank, where negative paddings cut values off: Paddle's pad and ONNX's.
-void infer_pad_each(OperatorView& op) {
-  Shape shape = op.in("X").shape;
-  std::vector<std::int64_t> paddings = op.integers(op.present({"pads", "paddings"}));
-  Integers axes(shape.size());
-  std::iota(axes.begin(), axes.end(), 0);
-  axes = op.integers("axes", axes);
-  const std::string mode = op.text("mode", "constant");
-  op.require(has_word("constant reflect edge wrap", mode), "the mode");
-  op.require(paddings.size() == 2 * axes.size(), "the number of paddings");
-  const std::vector<std::size_t> padded = distinct_axes(op, axes, shape.size());
-  for (std::size_t i = 0; i < padded.size(); ++i) {
-    // ONNX lists all before and then all behind the values, Paddle both of an axis together.
-    const std::int64_t before = op.is_onnx() ? paddings[i] : paddings[2 * i];
-    const std::int64_t after = op.is_onnx() ? paddings[i + axes.size()] : paddings[2 * i + 1];
-    std::int64_t& size = shape[padded[i]];
-    if (before == 0 && after == 0) continue;
-    const std::int64_t least = op.is_onnx() ? -kMaxStep : 0;
-    require_range(op, {before, after}, 2, least, kMaxStep, "paddings");
-    op.supports(size > 0, "kernel that pads a batch");
-    const std::int64_t most = mode == "reflect" ? size - 1 : mode == "wrap" ? size : kMaxStep;
-    op.supports(before <= most && after <= most, "kernel for paddings larger than the image");
-    size += before + after;
-    op.supports(size > 0, "kernel for a tensor without values");
+  const Paddings paddings = read_paddings(op);
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] != kUnknown) shape[i] += paddings.before[i] + paddings.behind[i];
   }
   op.give_shape(shape);
 }
@@ -130,9 +87,9 @@ constexpr OperatorRule kRules[] = {
      infer_interpolate},
     {kPaddle, "pad3d", "X Paddings!/paddings", "Out",
      "paddings:ints/ mode:str value:float/pad_value:float|double data_format:str", infer_pad},
-    {kPaddle, "pad", "X /value", "Out", "paddings:ints pad_value:float/", infer_pad_each},
+    {kPaddle, "pad", "X /value", "Out", "paddings:ints pad_value:float/", infer_pad},
     {kOnnx, "Pad", "X /pads /value? /axes?", "Out", "mode:str? pads:longs/ value:float?/",
-     infer_pad_each, 11},
+     infer_pad, 11},
     {kPaddle, "pixel_shuffle", "X", "Out", "upscale_factor:int data_format:str",
      infer_pixel_shuffle},
     {kPaddle, "pixel_unshuffle", "X", "Out", "downscale_factor:int data_format:str",
@@ -141,6 +98,52 @@ constexpr OperatorRule kRules[] = {
 };
 
 }  // namespace
+
+Paddings read_paddings(const OperatorView& op) {
+  const Shape& shape = op.in("X").shape;
+  const Integers given = op.integers(op.present({"pads", "paddings"}));
+  Integers axes(shape.size());
+  std::iota(axes.begin(), axes.end(), 0);
+  if (op.has_attribute("data_format")) {  // of images in three dimensions, the last one first
+    op.require(shape.size() == 5, "the rank");
+    const std::string layout = op.text("data_format");
+    op.require(has_word("NCDHW NDHWC", layout), "data_format");
+    axes = layout == "NCDHW" ? Integers{4, 3, 2} : Integers{3, 2, 1};
+  }
+  axes = op.integers("axes", axes);
+  op.require(given.size() == 2 * axes.size(), "the number of paddings");
+  const std::string name = op.text("mode", "constant");
+  constexpr const char* kModes[] = {"constant", "reflect", "replicate edge", "circular wrap"};
+  const auto* const mode = std::find_if(std::begin(kModes), std::end(kModes),
+                                        [&](const char* each) { return has_word(each, name); });
+  op.require(mode != std::end(kModes), "the mode");
+  Paddings paddings{Integers(shape.size()), Integers(shape.size()),
+                    static_cast<PadMode>(mode - std::begin(kModes))};
+  const bool constant = paddings.mode == PadMode::Constant;
+  const std::vector<std::size_t> padded = distinct_axes(op, axes, shape.size());
+  for (std::size_t i = 0; i < padded.size(); ++i) {
+    // ONNX lists all before and then all behind the values, Paddle both of an axis together.
+    const std::int64_t before = given[op.is_onnx() ? i : 2 * i];
+    const std::int64_t behind = given[op.is_onnx() ? i + axes.size() : 2 * i + 1];
+    const std::int64_t size = shape[padded[i]];
+    if (before == 0 && behind == 0) continue;
+    require_range(op, {before, behind}, 2, op.is_onnx() ? -kMaxStep : 0, kMaxStep, "paddings");
+    const std::int64_t most = paddings.mode == PadMode::Reflect ? size - 1
+                              : paddings.mode == PadMode::Wrap  ? size
+                                                                : kMaxStep;
+    const bool fits = constant || (size > 0 && std::max(before, behind) <= most);
+    op.require(op.is_onnx() || fits, "paddings");
+    op.supports(!op.is_onnx() || size > 0, "kernel that pads a batch");
+    op.supports(fits && (constant || std::min(before, behind) >= 0), "kernel for such paddings");
+    op.supports(
+        size == kUnknown ||
+            size + std::min<std::int64_t>(before, 0) + std::min<std::int64_t>(behind, 0) > 0,
+        "kernel for a tensor without values");
+    paddings.before[padded[i]] = before;
+    paddings.behind[padded[i]] = behind;
+  }
+  return paddings;
+}
 
 RuleRows resize_rules() { return {std::begin(kRules), std::end(kRules)}; }
 

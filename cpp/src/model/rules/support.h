@@ -94,6 +94,16 @@ struct StridedSlice {
 StridedSlice strided_slice(std::int64_t start, std::int64_t end, std::int64_t step,
                            std::int64_t size);
 
+/// What stands around the values that are padded: one number, or the values themselves.
+enum class PadMode { Constant, Reflect, Edge, Wrap };
+/// By axis, the values that a pad adds before and behind those there are; negative: takes off.
+struct Paddings {
+  Integers before;
+  Integers behind;
+  PadMode mode;
+};
+Paddings read_paddings(const OperatorView& op);
+
 /// The output of an ONNX operator that computes a list of int64.
 void give_list(OperatorView& op, const Integers& values);
 
