@@ -26,8 +26,11 @@ OPERATORS = {
 }
 """Those of the first nodes of the tests that ./test.sh runs; the others are for the night."""
 
-LEAST = {False: 6, True: 6}
+LEAST = {False: 130, True: 200}
 """How many are right at least, of those and of all."""
+
+ROUNDED = {"test_averagepool_2d_ceil_last_window_starts_on_pad": 1e-3}
+"""The tolerance where ONNX gives what it expects with four digits."""
 
 
 def is_float32(value):
@@ -76,6 +79,8 @@ def problem(name):
         return f"{name}: {error}"
     if found.shape != expected.shape:
         return f"{name}: a result of shape {found.shape} where {expected.shape} is right"
+    if name in ROUNDED and np.allclose(expected, found, rtol=ROUNDED[name]):
+        return None
     return None if compare(expected, found).agrees else f"{name}: another result"
 
 
