@@ -130,7 +130,7 @@ COUNTS = (
     Count("lines of tools", 6_004, _lines("tools")),
     Count("lines of tools/hostile", 2_807, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 2_480, _lines("tools/benchmark")),
-    Count("lines of C++", 24_800, _lines(*_CPP, suffixes=(".cc", ".h"))),
+    Count("lines of C++", 24_930, _lines(*_CPP, suffixes=(".cc", ".h"))),
     Count("lines of tests", 28_400, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )
 

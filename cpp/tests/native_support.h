@@ -268,6 +268,12 @@ inline std::unique_ptr<native::int8::Program> compiled(const native::Network& ne
   return program;
 }
 
+inline bool has_kernel(const native::Program& program, const std::string& kernel) {
+  const std::vector<LayerProfile> layers = program.layers();
+  return std::any_of(layers.begin(), layers.end(),
+                     [&](const LayerProfile& layer) { return layer.kernel == kernel; });
+}
+
 /// What a program gives for images, so many at once.
 inline std::vector<float> outputs(const native::Program& program, const std::vector<float>& images,
                                   std::int64_t at_once = 1) {

@@ -48,9 +48,10 @@ std::size_t sum_after(const Network& network, const Links& links, std::size_t la
 std::unique_ptr<Op> make_op(const FloatLayer& source) {
   switch (source.layer.kind) {
     case LayerKind::Convolution:
-      return source.method == ConvMethod::Winograd  ? make_winograd(source)
-             : source.method == ConvMethod::Grouped ? make_grouped(source)
-                                                    : make_convolution(source);
+      return source.method == ConvMethod::Winograd      ? make_winograd(source)
+             : source.method == ConvMethod::Winograd3x3 ? make_winograd3x3(source)
+             : source.method == ConvMethod::Grouped     ? make_grouped(source)
+                                                        : make_convolution(source);
     case LayerKind::Pool:
       return make_pool(source);
     case LayerKind::Concat:
@@ -110,9 +111,13 @@ void FloatProgram::lower(const Network& network) {
       planar_taps_[given] = columns;
       const bool winograd = kernels_.winograd_channels != nullptr && !columns &&
                             suits_winograd(network, layer) && planar_taps_[layer.inputs[0]];
+      const bool winograd3x3 = kernels_.winograd3x3 != nullptr && !interleaved_ &&
+                               !planar_taps_[layer.inputs[0]] &&
+                               suits_winograd3x3(network, layer, kernels_.lanes);
       step.method = winograd                         ? ConvMethod::Winograd
                     : interleaved_                   ? ConvMethod::Interleaved
                     : columns                        ? ConvMethod::Columns
+                    : winograd3x3                    ? ConvMethod::Winograd3x3
                     : splits_vectors(network, layer) ? ConvMethod::Grouped
                                                      : ConvMethod::Channels;
       const bool pools = winograd || interleaved_ || columns;
@@ -121,7 +126,9 @@ void FloatProgram::lower(const Network& network) {
         step.output = given;
         fused[pool] = true;
       }
-      if (step.method == ConvMethod::Channels) step.sum = sum_after(network, links, i);
+      if (winograd3x3 || step.method == ConvMethod::Channels) {
+        step.sum = sum_after(network, links, i);
+      }
       if (step.sum != kNone) {
         step.inputs.push_back(other_input(network.layers[step.sum], layer.output));
         step.output = network.layers[step.sum].output;
@@ -165,7 +172,9 @@ void FloatProgram::lay_out(const Network& network) {
         layer.kind == LayerKind::Convolution &&
         !is_whole_image(network.tensors[layer.inputs[0]], layer, network.tensors[layer.output]);
     steps.push_back({step.inputs, step.output, in_place ? 0 : adds_last ? 1 : kNone});
-    if (layer.kind == LayerKind::Convolution) placements_[layer.inputs[0]].pad(layer);
+    const bool reads_border =
+        layer.kind == LayerKind::Convolution && step.method != ConvMethod::Winograd3x3;
+    if (reads_border) placements_[layer.inputs[0]].pad(layer);
   }
   for (const std::size_t tensor : used) {
     const bool plain = !network.plain.empty() && network.plain[tensor];

@@ -244,10 +244,13 @@ void interleave(const float* const* images, std::int64_t count, float* output, s
 
 #if LENET_LANES >= 8
 #include "engines/native/kernels/winograd.h"
+#include "engines/native/kernels/winograd3x3.h"
 #else
 constexpr void (*winograd_channels)(const WinogradTask&) = nullptr;
 constexpr void (*winograd_interleaved)(const WinogradTask&) = nullptr;
 constexpr int kWinogradGroup = 1;
+constexpr void (*winograd3x3)(const Winograd3x3Task&) = nullptr;
+constexpr std::int64_t (*winograd3x3_scratch)(const Winograd3x3Task&) = nullptr;
 #endif
 
 }  // namespace
@@ -265,6 +268,8 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                winograd_channels,
                                winograd_interleaved,
                                kWinogradGroup,
+                               winograd3x3,
+                               winograd3x3_scratch,
                                pool,
                                combine,
                                activate,

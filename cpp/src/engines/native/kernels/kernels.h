@@ -123,6 +123,40 @@ struct WinogradTask {
   bool pool;  ///< give the largest of each tile
 };
 
+/// Vectors of output channels that winograd3x3 computes together, and input channels whose number
+/// is filled up to a multiple.
+constexpr std::int32_t kWinograd3x3Group = 2;
+constexpr std::int32_t kWinograd3x3Channels = 4;
+
+/// A convolution of 3 x 3 with strides of 1, in tiles of 4 x 4 outputs, of blocked tensors.
+struct Winograd3x3Task {
+  const float* input;  ///< the first pixel inside the border, which is not read
+  std::int64_t input_row;
+  std::int64_t input_block;
+  /// [group of kWinograd3x3Group vectors of output channels, the last one of what is left]
+  /// [input channel][3][3][group]
+  const float* weights;
+  Epilogue epilogue;
+  float* output;
+  std::int64_t output_row;
+  std::int64_t output_block;
+  std::int64_t image_step;  ///< floats from an image's tensors to the next one's
+  std::int32_t images;
+  std::int32_t in_channels;
+  std::int32_t in_height;
+  std::int32_t in_width;
+  std::int32_t padding_top;
+  std::int32_t padding_left;
+  std::int32_t height;  ///< of the output
+  std::int32_t width;
+  // The part that is computed.
+  std::int64_t first_tile;
+  std::int64_t last_tile;    ///< behind it; of all images
+  std::int32_t first_block;  ///< vector of output channels that begins a group
+  std::int32_t last_block;   ///< behind it
+  float* scratch;
+};
+
 /// In elements, which are float32 here and integers in ../int8.
 struct PoolTask {
   const void* input;  ///< the first pixel inside the border
@@ -219,6 +253,10 @@ struct Kernels {
   /// Interleaved images, blocks of `winograd_group` channels; null as above.
   void (*winograd_interleaved)(const WinogradTask& task);
   std::int32_t winograd_group;
+  /// Null where the vectors are too short for it to pay.
+  void (*winograd3x3)(const Winograd3x3Task& task);
+  /// Floats of scratch memory that it needs for any number of images.
+  std::int64_t (*winograd3x3_scratch)(const Winograd3x3Task& task);
   void (*pool)(const PoolTask& task);
   void (*combine)(const CombineTask& task);
   /// The function of each of `count` values, a multiple of `lanes`; `to` may be `from`.

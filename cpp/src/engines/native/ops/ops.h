@@ -19,7 +19,8 @@ enum class ConvMethod {
   Columns,      ///< vectors of columns, of a planar input with few channels
   Grouped,      ///< vectors of output channels, of groups that are not whole vectors
   Interleaved,  ///< vectors of images
-  Winograd      ///< by minimal filtering, in both layouts
+  Winograd,     ///< by minimal filtering, in both layouts
+  Winograd3x3   ///< the same of 3 x 3, of blocks of channels
 };
 
 /// A layer with the places of its tensors, to make an operator of.
@@ -49,6 +50,7 @@ struct FloatLayer {
 std::unique_ptr<Op> make_convolution(const FloatLayer& source);
 std::unique_ptr<Op> make_grouped(const FloatLayer& source);
 std::unique_ptr<Op> make_winograd(const FloatLayer& source);
+std::unique_ptr<Op> make_winograd3x3(const FloatLayer& source);
 std::unique_ptr<Op> make_pool(const FloatLayer& source);
 std::unique_ptr<Op> make_channels(const FloatLayer& source);
 std::unique_ptr<Op> make_copy(const FloatLayer& source);
@@ -59,5 +61,10 @@ std::unique_ptr<Op> make_elementwise(const FloatLayer& source);
 
 /// Whether F(2 x 2, 5 x 5) computes the layer with fewer operations than the definition.
 bool suits_winograd(const Network& network, const Layer& layer);
+
+/// Whether F(4 x 4, 3 x 3) computes one image's layer, whose input is blocked, faster than the
+/// definition.
+/// \param lanes floats of a vector
+bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t lanes);
 
 }  // namespace lenet::native

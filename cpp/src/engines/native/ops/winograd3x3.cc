@@ -1,0 +1,146 @@
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "engines/native/ops/ops.h"
+
+namespace lenet::native {
+namespace {
+
+using Pair = std::array<std::int64_t, 2>;
+constexpr std::int64_t kTaps = 9;
+constexpr std::int64_t kTile = 4;  // outputs of a direction
+
+std::int64_t tiles_of(const TensorShape& output) {
+  return (output.height + kTile - 1) / kTile * ((output.width + kTile - 1) / kTile);
+}
+
+class Winograd3x3 final : public Op {
+ public:
+  explicit Winograd3x3(const FloatLayer& source);
+
+  void run(const Frame& frame) const override {
+    Winograd3x3Task task = task_;
+    task.input = frame.at<float>(from_, 0);
+    task.output = frame.at<float>(to_, 0);
+    if (residual_.size > 0) task.epilogue.residual = frame.at<float>(residual_, 0);
+    task.image_step = frame.unit_bytes / static_cast<std::int64_t>(sizeof(float));
+    task.images = static_cast<std::int32_t>(frame.count);
+    task.last_tile = frame.count * tiles_of(to_.shape);
+    task.scratch = reinterpret_cast<float*>(frame.scratch);
+    kernels_.winograd3x3(task);
+  }
+  std::string kernel() const override { return "winograd_3x3"; }
+  std::int64_t scratch_bytes() const override {
+    return kernels_.winograd3x3_scratch(task_) * static_cast<std::int64_t>(sizeof(float));
+  }
+
+ private:
+  void pack(const Layer& layer);
+
+  const Kernels& kernels_;
+  Placement from_;
+  Placement to_;
+  Placement residual_;  ///< without a size if nothing is added
+  Winograd3x3Task task_{};
+  Aligned<float> weights_;
+  Aligned<float> bias_;
+};
+
+Winograd3x3::Winograd3x3(const FloatLayer& source)
+    : kernels_(source.kernels),
+      from_(source.inputs[0]),
+      to_(source.output),
+      residual_(source.sum == nullptr ? Placement() : source.inputs[1]) {
+  const auto narrow = [](std::int64_t value) { return static_cast<std::int32_t>(value); };
+  task_.input_row = from_.row;
+  task_.input_block = from_.block;
+  task_.output_row = to_.row;
+  task_.output_block = to_.block;
+  task_.in_channels = narrow(from_.shape.channels);
+  task_.in_height = narrow(from_.shape.height);
+  task_.in_width = narrow(from_.shape.width);
+  task_.padding_top = narrow(source.layer.window.padding[0]);
+  task_.padding_left = narrow(source.layer.window.padding[2]);
+  task_.height = narrow(to_.shape.height);
+  task_.width = narrow(to_.shape.width);
+  task_.last_block = narrow((to_.shape.channels + kernels_.lanes - 1) / kernels_.lanes);
+  task_.epilogue.residual_row = residual_.row;
+  task_.epilogue.residual_block = residual_.block;
+  task_.epilogue.activation = source.activation();
+  const std::int64_t channels = task_.last_block * std::int64_t{kernels_.lanes};
+  const std::int64_t taps = round_up(task_.in_channels, kWinograd3x3Channels) * kTaps;
+  source.memory.add(static_cast<double>(channels * (taps + 1)) * sizeof(float));
+  weights_ = Aligned<float>(static_cast<std::size_t>(channels * taps));
+  bias_ = Aligned<float>(static_cast<std::size_t>(channels));
+  std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias_.data());
+  task_.weights = weights_.data();
+  task_.epilogue.bias = bias_.data();
+  pack(source.layer);
+}
+
+/// Turns the weights of a vector of output channels so that they lie side by side.
+void Winograd3x3::pack(const Layer& layer) {
+  constexpr std::int64_t kAtOnce = 256;  // taps, which stay in the first-level cache
+  const WeightView from = layer.view_weights();
+  const std::int64_t lanes = kernels_.lanes;
+  const std::int64_t taps = task_.in_channels * kTaps;
+  const std::int64_t padded = round_up(task_.in_channels, kWinograd3x3Channels) * kTaps;
+  std::vector<float> rows(static_cast<std::size_t>(lanes * kAtOnce));
+  std::vector<const float*> places;
+  for (std::int64_t l = 0; l < lanes; ++l) places.push_back(rows.data() + l * kAtOnce);
+  for (std::int32_t block = 0; block < task_.last_block; ++block) {
+    const std::int32_t group = block / kWinograd3x3Group * kWinograd3x3Group;
+    const std::int64_t width = std::min(kWinograd3x3Group, task_.last_block - group) * lanes;
+    float* to = weights_.data() + group * lanes * padded + (block - group) * lanes;
+    const std::int64_t real = std::min(lanes, to_.shape.channels - block * lanes);
+    std::fill(rows.begin() + real * kAtOnce, rows.end(), 0.0F);
+    for (std::int64_t first = 0; first < taps; first += kAtOnce, to += kAtOnce * width) {
+      const std::int64_t count = std::min(kAtOnce, taps - first);
+      for (std::int64_t l = 0; l < real; ++l) {
+        for (std::int64_t t = 0; t < count; ++t) {
+          rows[static_cast<std::size_t>(l * kAtOnce + t)] = from.at(
+              static_cast<std::size_t>(block * lanes + l), static_cast<std::size_t>(first + t));
+        }
+      }
+      kernels_.interleave(places.data(), count, to, width);
+    }
+  }
+}
+
+}  // namespace
+
+bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t lanes) {
+  const Window& window = layer.window;
+  const TensorShape& input = network.tensors[layer.inputs[0]];
+  const TensorShape& output = network.tensors[layer.output];
+  if (layer.kind != LayerKind::Convolution || window.kernel != Pair{3, 3} ||
+      window.strides != Pair{1, 1} || window.dilations != Pair{1, 1} || layer.groups != 1) {
+    return false;
+  }
+  const auto weights = static_cast<std::int64_t>(layer.view_weights().count);
+  if (weights != output.channels * input.channels * kTaps) return false;  // of a part of the sums
+  // In multiply-adds of a vector, as measured on Zen 4: the transforms of a tile and of weights.
+  constexpr double kTransformInput = 250;
+  constexpr double kTransformOutput = 130;
+  constexpr double kTransformWeights = 95;
+  constexpr double kProducts = 36;
+  constexpr double kFewestRows = 2;  // whose sums hide each other's latency
+  const auto tiles = static_cast<double>(tiles_of(output));
+  const auto channels = static_cast<double>(input.channels);
+  const auto in_blocks = static_cast<double>(round_up(input.channels, lanes) / lanes);
+  const auto out_blocks = static_cast<double>(round_up(output.channels, lanes) / lanes);
+  const double of_weights =
+      channels * (kTransformWeights + kProducts * std::max(tiles, kFewestRows));
+  const double found =
+      tiles * in_blocks * kTransformInput + out_blocks * (tiles * kTransformOutput + of_weights);
+  const double pixels = static_cast<double>(output.height) * static_cast<double>(output.width);
+  return found < pixels * channels * kTaps * out_blocks;
+}
+
+std::unique_ptr<Op> make_winograd3x3(const FloatLayer& source) {
+  return std::make_unique<Winograd3x3>(source);
+}
+
+}  // namespace lenet::native
