@@ -185,8 +185,8 @@ struct Network {
   /// By value of the Graph, and behind them those that passes add; no channels: not computed from
   /// the image. What was flattened keeps its shape.
   std::vector<TensorShape> tensors;
-  std::vector<bool> plain;   ///< of tensors, by separate_layouts: in the order of the program
-  std::deque<Layer> layers;  ///< in the order of execution
+  std::vector<bool> plain;    ///< of tensors, by separate_layouts: in the order of the program
+  std::deque<Layer> layers;   ///< in the order of execution
   std::vector<float> ranges;  ///< of tensors that a program quantizes; 0, or none at the end: not
   std::size_t input = 0;
   std::vector<std::size_t> outputs;
