@@ -120,7 +120,10 @@ class NetworkReader {
 
   // ---- values and layers
 
-  void require(bool condition, const std::string& what) const { view_->supports(condition, what); }
+  void require(bool condition, const std::string& what) const {
+    // The input of an .onnx, which the check has seen, is set before there is an operator.
+    if (!condition) view_->supports(false, what);
+  }
   /// \throws Error BadModel
   [[noreturn]] void refuse(const std::string& what) const {
     refuse_program(path_, "is damaged: " + plain_type(graph_, *op_) + " " + what);

@@ -68,9 +68,13 @@ inline Vector log(Vector x) {
   constexpr float kLeastNormal = 1.17549435e-38F;
   constexpr float kShift = 8388608;  // 2^23
   const auto small = x < kLeastNormal;
-  const Ints bits = bits_of(small ? x * kShift : x);
-  const Ints powers = (bits - bits_of(all(0.707106781F))) >> 23;
-  const Vector rest = with_bits(bits - (powers << 23)) - 1;
+  // Unsigned, of which the differences may wrap: x may be negative.
+  using Bits = Lanes<std::uint32_t>::Vector;
+  const auto bits = reinterpret_cast<Bits>(bits_of(small ? x * kShift : x));
+  const auto least = reinterpret_cast<Bits>(bits_of(all(0.707106781F)));
+  const Ints powers = reinterpret_cast<Ints>(bits - least) >> 23;
+  const Bits of_powers = reinterpret_cast<Bits>(powers) << 23;
+  const Vector rest = with_bits(reinterpret_cast<Ints>(bits - of_powers)) - 1;
   constexpr float kTerms[] = {-0.0785954595F, 0.128816217F, -0.131287679F, 0.141811967F,
                               -0.166245535F,  0.200022861F, -0.250008106F, 0.333333164F};
   const Vector power = __builtin_convertvector(powers, Vector) - (small ? all(23.0F) : Vector{});
