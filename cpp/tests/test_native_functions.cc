@@ -70,7 +70,8 @@ const std::vector<Function>& functions() {
       {{ActivationKind::Log}, [](double x) { return std::log(x); }},
       {{ActivationKind::Sqrt}, [](double x) { return std::sqrt(x); }},
       {{ActivationKind::Abs}, [](double x) { return std::abs(x); }},
-      {{ActivationKind::Reciprocal}, [](double x) { return 1 / x; }},
+      {{ActivationKind::Reciprocal},
+       [](double x) { return x == 0 ? std::copysign(HUGE_VAL, x) : 1 / x; }},
       {{ActivationKind::ThresholdedRelu, 2}, [](double x) { return x > 2 ? x : 0; }},
   };
   return all;

@@ -123,8 +123,8 @@ class Checker {
         *std::min_element(input.shape.begin() + 1, input.shape.end()) < 1) {
       unsupported("has an input '" + printable(input.name) +
                   "' that is not [N, channels, height, width] or another tensor for each image, "
-                  "with sizes that are known; export it for images of one size, or use engine "
-                  "onnxruntime");
+                  "with sizes that are known; export it for images of one size, or use "
+                  "engine onnxruntime");
     }
     require_dimensions(input, 1);
     input.defined = true;
