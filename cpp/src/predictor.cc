@@ -187,7 +187,7 @@ Predictor::Predictor(const Config& config) : Predictor(config, nullptr) {}
 
 Predictor::Predictor(const Config& config, const ModelBytes& model) : Predictor(config, &model) {}
 
-Predictor::Predictor(const Config& given, const ModelBytes* bytes)
+Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
     : state_(std::make_unique<State>()) {
   State& state = *state_;
   Config& config = state.config = given;
@@ -213,6 +213,10 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes)
   state.outputs = engine.output_specs();
   // Auto may need another engine yet, for a layer callback.
   if (named && !engine.needs_model()) state.model = state.model->without_contents();
+} catch (const std::bad_alloc&) {
+  const std::string name = "'" + given.model_file + given.model_dir + "'";
+  throw Error(ErrorCode::BackendFailure,
+              "out of memory while loading " + (bytes == nullptr ? name : "a model in memory"));
 }
 
 Predictor::Predictor(std::unique_ptr<State> state) : state_(std::move(state)) {}

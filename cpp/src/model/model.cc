@@ -1,7 +1,6 @@
 #include "model/model.h"
 
 #include <filesystem>
-#include <new>
 #include <string_view>
 
 #include "io/printable.h"
@@ -161,11 +160,7 @@ std::shared_ptr<const Model> Model::without_contents() const {
 
 std::shared_ptr<const Model> load_model(const ModelFiles& files, const Config& config,
                                         const ModelBytes* bytes) {
-  try {
-    return Loader(files, config, bytes).load();
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::BackendFailure, "out of memory while reading '" + files.program + "'");
-  }
+  return Loader(files, config, bytes).load();
 }
 
 }  // namespace lenet

@@ -50,7 +50,7 @@ struct Model {
 /// \param bytes what to copy instead, of files as model_files.h finds them for these bytes; no
 ///   SHA256SUMS are beside them
 /// \throws Error FileNotFound, BadModel; Unsupported (an operator that is not known to
-///   check_graph); BackendFailure (memory).
+///   check_graph); BackendFailure (memory, as std::bad_alloc).
 std::shared_ptr<const Model> load_model(const ModelFiles& files, const Config& config,
                                         const ModelBytes* bytes = nullptr);
 

@@ -185,7 +185,7 @@ class NativeEngine final : public Engine {
 
   void prepare() override {
     Compiled& compiled = *compiled_;
-    translate_bad_alloc("packing the weights of the model", std::exchange(compiled.pack, nullptr));
+    std::exchange(compiled.pack, nullptr)();
     compiled.least_piece =
         least_piece(compiled.nhwc->layers(), compiled.batch_interleaved != nullptr);
   }
@@ -322,20 +322,18 @@ void compile_int8(native::Network network, Compiled& compiled) {
 }  // namespace
 
 std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& model) {
-  return translate_bad_alloc("loading '" + model.path + "'", [&]() -> std::unique_ptr<Engine> {
-    const bool int8 = config.precision == Precision::Int8;
-    if (!int8 && model.traits.quantized) {
-      refuse_model(model,
-                   " is quantized, which the native engine computes in int8 only: use precision "
-                   "int8, or the paddle engine");
-    }
-    native::Network network = native::load_network(model, config.check_finite);
-    auto compiled = std::make_shared<Compiled>();
-    compiled->input = network.input_spec;
-    compiled->outputs = network.output_specs;
-    int8 ? compile_int8(std::move(network), *compiled) : compile(std::move(network), *compiled);
-    return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
-  });
+  const bool int8 = config.precision == Precision::Int8;
+  if (!int8 && model.traits.quantized) {
+    refuse_model(model,
+                 " is quantized, which the native engine computes in int8 only: use precision "
+                 "int8, or the paddle engine");
+  }
+  native::Network network = native::load_network(model, config.check_finite);
+  auto compiled = std::make_shared<Compiled>();
+  compiled->input = network.input_spec;
+  compiled->outputs = network.output_specs;
+  int8 ? compile_int8(std::move(network), *compiled) : compile(std::move(network), *compiled);
+  return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
 }
 
 }  // namespace lenet
