@@ -356,9 +356,7 @@ void Predictor::choose_engine() {
         engines_of_slower = std::move(state.engines);
       }
     } catch (const Error& error) {
-      if (last && slower == nullptr) {
-        throw refusals.empty() ? error : Error(error.code(), error.what() + refusals);
-      }
+      if (last && slower == nullptr) throw Error(error.code(), error.what() + refusals);
       // What is wrong with the model is so for each engine.
       if (slower == nullptr && error.code() != ErrorCode::Unsupported) throw;
       refusals += std::string(" (engine ") + row->name + ": " + error.what() + ")";
@@ -403,9 +401,7 @@ void Predictor::leave_out(Accelerator failed, const Error& error) {
     const std::lock_guard<std::mutex> lock(state.traits_mutex);
     other = state.row.load()->leave_out(state.config, state.traits, failed);
   }
-  if (!other) {
-    throw state.failures.empty() ? error : Error(error.code(), error.what() + state.failures);
-  }
+  if (!other) throw Error(error.code(), error.what() + state.failures);
   state.failures +=
       std::string(" (accelerator ") + to_string(failed) + " failed before: " + error.what() + ")";
   state.engines.erase(failed);
