@@ -87,8 +87,6 @@ struct Compiled {
   std::function<void()> pack;          ///< packs the weights, once
   std::int64_t images_one_by_one = 1;  ///< that go through `nhwc` together
   std::int64_t least_piece = 1;        ///< images below which another thread does not help
-
-  std::int64_t input_values() const { return nhwc->input_values(); }
 };
 
 /// The memory of one thread's runs.
@@ -202,8 +200,8 @@ class NativeEngine final : public Engine {
     Profile profile;
     profile.images = images;
     profile.instructions = compiled_->instructions;
-    const std::vector<float> input(static_cast<std::size_t>(images * compiled_->input_values()),
-                                   0.5F);
+    const std::vector<float> input(
+        static_cast<std::size_t>(images * compiled_->nhwc->input_values()), 0.5F);
     const Shape shape = {images};  // of which nothing but the number of images is looked at
     std::vector<std::vector<float>> results;
     std::vector<float*> outputs;
