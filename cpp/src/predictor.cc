@@ -269,7 +269,7 @@ std::vector<Tensor> Predictor::run_outputs(const TensorView& input,
   return outputs;
 }
 
-void Predictor::run_wanted(const TensorView& input) {
+void Predictor::run_wanted(const TensorView& input) try {
   State& state = *state_;
   const Config& config = state.config;
   require_shape(input, state.input);
@@ -338,6 +338,8 @@ void Predictor::run_wanted(const TensorView& input) {
     if (!pixels) batch.data = input.data + done;
     run_engine(batch);
   }
+} catch (const std::bad_alloc&) {
+  throw Error(ErrorCode::BackendFailure, "out of memory while running the model");
 }
 
 void Predictor::choose_engine() {
@@ -454,7 +456,7 @@ void Predictor::cancel() {
               "this predictor's engine cannot end a run early; choose one that has time limits");
 }
 
-Profile Predictor::profile(std::int64_t images, int runs) {
+Profile Predictor::profile(std::int64_t images, int runs) try {
   constexpr std::int64_t kMaxImages = std::int64_t{1} << 20;
   constexpr int kMaxRuns = 10'000;  // the times of each are kept
   const std::int64_t fixed = state_->input.shape.empty() ? -1 : state_->input.shape[0];
@@ -474,6 +476,8 @@ Profile Predictor::profile(std::int64_t images, int runs) {
   profile.model_file = state_->config.model_file;
   profile.threads = state_->config.threads;
   return profile;
+} catch (const std::bad_alloc&) {
+  throw Error(ErrorCode::BackendFailure, "out of memory while profiling the model");
 }
 
 const TensorSpec& Predictor::input_spec() const noexcept { return state_->input; }

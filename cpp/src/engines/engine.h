@@ -35,7 +35,7 @@ class Outputs {
   ~Outputs() = default;
 };
 
-/// One loaded model. Used by one thread at a time.
+/// One loaded model. Used by one thread at a time. Methods may throw std::bad_alloc.
 class Engine {
  public:
   Engine() = default;

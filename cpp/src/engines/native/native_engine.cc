@@ -5,8 +5,6 @@
 #include <cmath>
 #include <functional>
 #include <limits>
-#include <new>
-#include <string_view>
 #include <utility>
 
 #include "engines/native/float_program.h"
@@ -55,16 +53,6 @@ void find_pieces(std::int64_t images, std::int64_t threads, std::int64_t least,
     const std::int64_t piece =
         threads == 1 ? kImagesOfPiece : std::clamp(share, least, kImagesOfPiece);
     begins.push_back(begins.back() + std::min(piece, left));
-  }
-}
-
-/// \throws Error BackendFailure: there is not enough memory for the work
-template <class Work>
-auto translate_bad_alloc(std::string_view what, const Work& work) {
-  try {
-    return work();
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::BackendFailure, "out of memory while " + std::string(what));
   }
 }
 
@@ -169,7 +157,7 @@ class NativeEngine final : public Engine {
       shape_[0] = input.shape[0];
       places_[i] = outputs.wants(i) ? outputs.place(i, shape_) : nullptr;
     }
-    translate_bad_alloc("running the model", [&] { run_pieces(input, places_.data(), control); });
+    run_pieces(input, places_.data(), control);
   }
 
   bool reads_pixels() const override { return true; }
@@ -191,12 +179,6 @@ class NativeEngine final : public Engine {
   bool needs_model() const override { return false; }
 
   Profile profile(std::int64_t images, int runs, const RunControl& control) override {
-    return translate_bad_alloc("profiling the model",
-                               [&] { return profile_images(images, runs, control); });
-  }
-
- private:
-  Profile profile_images(std::int64_t images, int runs, const RunControl& control) {
     Profile profile;
     profile.images = images;
     profile.instructions = compiled_->instructions;
@@ -244,6 +226,7 @@ class NativeEngine final : public Engine {
     return profile;
   }
 
+ private:
   void run_pieces(const TensorView& input, float* const* outputs, const RunControl& control) {
     const std::int64_t images = input.shape[0];
     const std::int64_t least = compiled_->least_piece;
