@@ -366,8 +366,8 @@ class Rounder {
   std::vector<int> scales_;  ///< by layer: what was fused into it
   Links links_;
   std::vector<Tensor> tensors_;
-  std::vector<std::size_t> reached_;  ///< by tensor: the last layer of which reaches() was asked
-  std::size_t visited_ = 0;           ///< layers' inputs by reaches(), all together
+  std::vector<std::size_t> reached_;  ///< by tensor: the last layer of which adds() was asked
+  std::size_t visited_ = 0;           ///< layers' inputs by adds(), all together
   std::vector<Operator> operators_;
 };
 
