@@ -10,7 +10,8 @@ namespace lenet {
 
 extern const EngineLibrary kOnnxRuntimeLibrary;
 
-/// \throws Error Unsupported, also in a build without this engine; BadModel; as load_onnxruntime.
+/// \throws Error Unsupported, also in a build without this engine and without a library; BadModel;
+///   of the library FileNotFound (the one that was named), VersionMismatch, BackendFailure.
 std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const Model& model);
 
 }  // namespace lenet
