@@ -27,8 +27,8 @@ struct Channels {
   float* output;
   const float* residual;  ///< or null
   Activation activation;
-  const float* next;   ///< weights to bring into the second-level cache
-  std::int64_t lines;  ///< how many cache lines of them, with each run of a tile
+  const float* next;       ///< weights to bring into the second-level cache, some with each tap
+  std::int64_t next_step;  ///< floats from those of a tap to those of the next one
 };
 
 /// Some windows, counted through all rows, by `Vectors` of channels.
@@ -68,12 +68,13 @@ void channels_tile(const ConvTask& task, const Channels& channels, int first) {
   }
   const float* weights = channels.weights;
   const float* next = channels.next;
+  const std::int64_t step = channels.next_step;
   for (const TapRun *run = channels.runs, *end = run + channels.run_count; run < end; ++run) {
-    for (std::int64_t i = 0; i < channels.lines; ++i, next += kLineFloats) {
-      __builtin_prefetch(next, 0, kIntoSecondLevel);
-    }
     const float* values = channels.input + run->offset;
     for (std::int32_t t = 0; t < run->count; ++t, ++values, weights += channels.weights_step) {
+      __builtin_prefetch(next, 0, kIntoSecondLevel);
+      if (step > kLineFloats) __builtin_prefetch(next + kLineFloats, 0, kIntoSecondLevel);
+      next += step;
       Vector row[Vectors];
       unrolled<Vectors>([&](int v) { row[v] = load(weights + v * kLanes); });
       unrolled<Windows>([&](int w) {
@@ -106,19 +107,20 @@ void channels_tile(const ConvTask& task, const Channels& channels, int first) {
 }
 
 /// All windows of an image.
-/// \param next_lines to prefetch with all images
+/// \param taps of the runs
+/// \param next how many weights to prefetch with all images
 template <int Vectors>
-void channels_windows(const ConvTask& task, Channels& channels, std::int64_t next_lines) {
+void channels_windows(const ConvTask& task, Channels& channels, std::int64_t taps,
+                      std::int64_t next) {
   constexpr int kMost = most_windows(Vectors);
   const int windows = task.rows * task.columns;
   const std::int64_t tiles = std::int64_t{task.images} * ((windows + kMost - 1) / kMost);
-  const std::int64_t runs = tiles * channels.run_count;
-  channels.lines = (next_lines + runs - 1) / runs;
+  channels.next_step = (next + tiles * taps - 1) / (tiles * taps);
   for_even_parts(windows, kMost, [&](int first, int count) {
     const auto tile =
         for_count<kMost>(count, [](auto number) { return channels_tile<Vectors, number.value>; });
     tile(task, channels, first);
-    channels.next += channels.run_count * channels.lines * kLineFloats;
+    channels.next += taps * channels.next_step;
   });
 }
 
@@ -144,9 +146,8 @@ void conv_channels(const ConvTask& task) {
                       0};
     if (channels.residual != nullptr) channels.residual += first * epilogue.residual_block;
     for (std::int32_t image = 0; image < task.images; ++image) {
-      (vectors == 2
-           ? channels_windows<2>
-           : channels_windows<1>)(task, channels, next_vectors * vector_weights / kLineFloats);
+      (vectors == 2 ? channels_windows<2> : channels_windows<1>)(task, channels, task.taps,
+                                                                 next_vectors * vector_weights);
       channels.input += task.image_step;
       channels.output += task.image_step;
       if (channels.residual != nullptr) channels.residual += task.image_step;
@@ -231,15 +232,17 @@ void many_windows(const ConvTask& task, const Channels& channels, int vectors) {
       }
       if (!ends) part.activation = {};
       part.next = weights + run_weights + next;
-      const std::int64_t lines = (run_weights * (v + some) / vectors - next) / kLineFloats;
-      (some == 2 ? channels_windows<2> : channels_windows<1>)(task, part,
-                                                              task.prefetches ? lines : 0);
+      (some == 2 ? channels_windows<2>
+                 : channels_windows<1>)(task, part, task.runs[r].count,
+                                        run_weights * (v + some) / vectors - next);
     }
     weights += run_weights;
   }
 }
 
-int dense_vectors(int left) { return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1; }
+int dense_vectors(int left) {
+  return left >= 8 ? 8 : left >= 6 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
 
 void fully_connected(const ConvTask& task) {
   const Epilogue& epilogue = task.epilogue;
@@ -263,6 +266,7 @@ void fully_connected(const ConvTask& task) {
       many_windows(task, channels, vectors);
     } else {
       (vectors == 8   ? one_window<8>
+       : vectors == 6 ? one_window<6>
        : vectors == 4 ? one_window<4>
        : vectors == 2 ? one_window<2>
                       : one_window<1>)(task, channels);

@@ -11,6 +11,7 @@ void split_long_sums(Network& network) {
   // Those of the ResNets, of 4,608, stay whole: 1e-6 of the largest output is rounded away there.
   constexpr std::int64_t kLongest = 5000;
   constexpr std::int64_t kPart = 1024;
+  constexpr std::int64_t kLanes = 16;  // of the longest vectors
   for (Layer& whole : std::exchange(network.layers, {})) {
     const auto outputs = static_cast<std::int64_t>(whole.bias.size());
     const std::int64_t window = whole.window.kernel[0] * whole.window.kernel[1];
@@ -21,7 +22,9 @@ void split_long_sums(Network& network) {
       network.layers.push_back(std::move(whole));
       continue;
     }
-    const std::int64_t step = std::max<std::int64_t>(kPart / window, 1);
+    std::int64_t step = std::max<std::int64_t>(kPart / window, 1);
+    // Whole vectors of channels, which lie side by side.
+    if (step > kLanes) step = (step + kLanes / 2) / kLanes * kLanes;
     const TensorShape shape = network.tensors[whole.output];
     std::size_t sum = 0;
     for (std::int64_t first = 0; first < channels; first += step) {
