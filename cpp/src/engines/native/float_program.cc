@@ -159,7 +159,28 @@ bool FloatProgram::taps_by_channel(const Network& network, const Layer& layer) c
   return planar_taps_[layer.inputs[0]] || splits_vectors(network, layer);
 }
 
+void FloatProgram::choose_batched(const Network& network) {
+  if (interleaved_) return;
+  const auto reads_weights = [&](const Lowered& step) {
+    double values = static_cast<double>(network.tensors[step.output].values());
+    for (const std::size_t input : step.inputs) {
+      values += static_cast<double>(network.tensors[input].values());
+    }
+    const Layer& layer = network.layers[step.layer];
+    return layer.kind != LayerKind::Convolution || bytes_of(layer) > values * sizeof(float);
+  };
+  const auto alone = std::find_if_not(lowered_.rbegin(), lowered_.rend(), reads_weights);
+  first_batched_ = static_cast<std::size_t>(lowered_.rend() - alone);
+  for (Placement& tensor : placements_) tensor.per_unit = false;
+  for (const OutputSource& output : outputs_) placements_[output.tensor].per_unit = true;
+  for (std::size_t s = first_batched_; s < lowered_.size(); ++s) {
+    placements_[lowered_[s].output].per_unit = true;
+    for (const std::size_t input : lowered_[s].inputs) placements_[input].per_unit = true;
+  }
+}
+
 void FloatProgram::lay_out(const Network& network) {
+  choose_batched(network);
   std::vector<std::size_t> used = {input_};
   std::vector<StepIo> steps;
   for (const Lowered& step : lowered_) {

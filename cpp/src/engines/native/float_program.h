@@ -45,6 +45,9 @@ class FloatProgram final : public Program {
   bool splits_vectors(const Network& network, const Layer& layer) const;
   /// Whether one image's taps are added up channel by channel, and pixel by pixel of each.
   bool taps_by_channel(const Network& network, const Layer& layer) const;
+  /// Runs the steps at the end for all images at once, which have more weights than activations,
+  /// and those before for one image after the other, in the same memory.
+  void choose_batched(const Network& network);
   void lay_out(const Network& network);
   void write_rows(const float** images, std::int64_t channel, std::int64_t begin, std::int64_t end,
                   const Frame& frame, std::int64_t unit) const override;

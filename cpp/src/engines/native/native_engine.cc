@@ -277,7 +277,7 @@ void compile(native::Network network, Compiled& compiled) {
   compiled.instructions = kernels.name;
   compiled.is_fastest = interleaved != nullptr;
   compiled.images_one_by_one =
-      std::clamp<std::int64_t>(kMaxFloats * kFloat / nhwc->tensor_bytes(), 1, kImagesOneByOne);
+      std::clamp<std::int64_t>(kMaxFloats * kFloat / nhwc->unit_bytes(), 1, kImagesOneByOne);
   compiled.pack = [shared = std::make_shared<native::Network>(std::move(network)), one = nhwc.get(),
                    many = interleaved.get()] {
     one->prepare(*shared);

@@ -210,19 +210,27 @@ void one_window(const ConvTask& task, const Channels& channels) {
   activate_stored(channels.activation, channels.output, 1, kLanes, Vectors, task.output_channel);
 }
 
-/// Several images. The weights are read once, a run after the other, and the sums so far are in the
-/// output meanwhile.
+int dense_vectors(int left) {
+  return left >= 8 ? 8 : left >= 6 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+/// Several images. Weights that the caches do not hold are read once, a run after the other, and
+/// the sums so far are in the output meanwhile.
 void many_windows(const ConvTask& task, const Channels& channels, int vectors) {
+  const int most_some = task.columns <= most_windows(8)   ? 8
+                        : task.columns <= most_windows(4) ? 4
+                                                          : 2;
+  const std::int32_t runs = task.prefetches ? 1 : task.run_count;
   const float* weights = channels.weights;
-  for (std::int32_t r = 0; r < task.run_count; ++r) {
-    const bool ends = r + 1 == task.run_count;
-    const std::int64_t run_weights = task.runs[r].count * channels.weights_step;
-    for (int v = 0; v < vectors; v += 2) {
-      const int some = least(2, vectors - v);
-      const std::int64_t next = run_weights * v / vectors;
+  for (std::int32_t r = 0; r < task.run_count; r += runs) {
+    const bool ends = r + runs == task.run_count;
+    const std::int64_t taps = task.prefetches ? task.runs[r].count : task.taps;
+    const float* const next = weights + taps * channels.weights_step;
+    for (int v = 0, some = 0; v < vectors; v += some) {
+      some = dense_vectors(least(most_some, vectors - v));
       Channels part = channels;
       part.runs = task.runs + r;
-      part.run_count = 1;
+      part.run_count = runs;
       part.weights = weights + v * kLanes;
       part.bias = r == 0 ? channels.bias + v * kLanes : nullptr;
       part.output += v * task.output_channel;
@@ -231,17 +239,15 @@ void many_windows(const ConvTask& task, const Channels& channels, int vectors) {
         part.residual = channels.residual + v * task.epilogue.residual_block;
       }
       if (!ends) part.activation = {};
-      part.next = weights + run_weights + next;
-      (some == 2 ? channels_windows<2>
-                 : channels_windows<1>)(task, part, task.runs[r].count,
-                                        run_weights * (v + some) / vectors - next);
+      part.next = next + taps * v * kLanes;
+      (some == 8   ? channels_windows<8>
+       : some == 6 ? channels_windows<6>
+       : some == 4 ? channels_windows<4>
+       : some == 2 ? channels_windows<2>
+                   : channels_windows<1>)(task, part, taps, taps * some * kLanes);
     }
-    weights += run_weights;
+    weights = next;
   }
-}
-
-int dense_vectors(int left) {
-  return left >= 8 ? 8 : left >= 6 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
 void fully_connected(const ConvTask& task) {
