@@ -121,7 +121,7 @@ TEST_CASE("functions are within three units in the last place, in all sets" *
           continue;
         }
         const double size = function.size ? function.size(x) : std::abs(expected);
-        const double unit = std::max(std::ldexp(size, -23), 1e-37);
+        const double unit = std::max(std::ldexp(size, -23), 1e-36);
         const double error = std::abs(found[i] - expected) / unit;
         if (!(error <= worst)) {
           worst = error;

@@ -26,35 +26,42 @@ inline Vector polynomial(Vector x, const float (&coefficients)[Count]) {
   return sum;
 }
 
-/// e^x as factor * (power + power * part), of which `power` and `factor` are powers of 2.
+/// Between this and its negative e^x is a normal number; with others processors take far longer.
+constexpr float kMostExponent = 87;
+
+/// e^x as power + power * part, of a power of 2. What is beyond the largest exponent is taken for
+/// that.
 struct Exponential {
   Vector power;
-  Vector factor;
   Vector part;  ///< from -0.3 to 0.42
 };
 
 inline Exponential exponential(Vector x) {
-  x = clipped(x, -104, 89);           // 0 and infinity
-  constexpr float kRound = 12582912;  // behind it no bits of a fraction are left
+  x = clipped(x, -kMostExponent, kMostExponent);
+  // Behind it no bits of a fraction are left, and the last ones are those of the power.
+  constexpr float kRound = 12582912 + 127;
   const Vector rounded = x * 1.44269504F + kRound;
   const Vector powers = rounded - kRound;
   const Vector rest = x - powers * 0.693145752F - powers * 1.42860677e-6F;  // ln 2 in two parts
-  const Ints integers = bits_of(rounded) - bits_of(all(kRound));
-  const Ints half = integers >> 1;  // 2^128 and 2^-150 are no normal numbers
   constexpr float kTerms[] = {0.00139402226F, 0.00836645719F, 0.0416664071F, 0.16666545F, 0.5F};
-  return {with_bits((half + 127) << 23), with_bits((integers - half + 127) << 23),
-          rest + rest * rest * polynomial(rest, kTerms)};
+  return {with_bits(bits_of(rounded) << 23), rest + rest * rest * polynomial(rest, kTerms)};
 }
 
+inline Vector bounded_exp(Vector x) {
+  const auto [power, part] = exponential(x);
+  return power + power * part;
+}
+
+/// From 0 to infinity.
 inline Vector exp(Vector x) {
-  const auto [power, factor, part] = exponential(x);
-  return (power + power * part) * factor;
+  const Vector root = bounded_exp(x * 0.5F);
+  return root * root;
 }
 
 /// e^x - 1, exact to the last bits near 0 too.
 inline Vector exp_minus_1(Vector x) {
-  const auto [power, factor, part] = exponential(x);
-  return (power * part + (power - 1 / factor)) * factor;
+  const auto [power, part] = exponential(x);
+  return power * part + (power - 1);
 }
 
 inline Vector tanh(Vector x) {
@@ -62,7 +69,7 @@ inline Vector tanh(Vector x) {
   return with_sign(-less / (less + 2), x);
 }
 
-inline Vector sigmoid(Vector x) { return 1 / (1 + exp(-x)); }
+inline Vector sigmoid(Vector x) { return 1 / (1 + bounded_exp(-x)); }
 
 inline Vector log(Vector x) {
   constexpr float kLeastNormal = 1.17549435e-38F;
@@ -93,7 +100,9 @@ inline Vector log_plus_1(Vector x) {
 }
 
 /// ln(1 + e^x)
-inline Vector softplus(Vector x) { return larger(Vector{}, x) + log_plus_1(exp(-magnitude(x))); }
+inline Vector softplus(Vector x) {
+  return larger(Vector{}, x) + log_plus_1(bounded_exp(-magnitude(x)));
+}
 
 inline Vector erf(Vector x) {
   constexpr float kNear = 0.95F;
@@ -140,19 +149,23 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
       return each([&](Vector x) { return x * hard_sigmoid(x, of); });
     case ActivationKind::Sigmoid:
       return each([](Vector x) { return sigmoid(x); });
-    case ActivationKind::Swish:
-      return each([&](Vector x) { return x * sigmoid(x * alpha); });
+    case ActivationKind::Swish: {
+      // Sigmoid never quite becomes 0.
+      const float least = alpha > 0 ? -kMostExponent / alpha : -__builtin_inff();
+      return each([&](Vector x) { return at_least(x, least) * sigmoid(x * alpha); });
+    }
     case ActivationKind::Gelu:
       return each([](Vector x) { return x * 0.5F * (1 + erf(x * 0.707106781F)); });
     case ActivationKind::GeluTanh:
-      // x / 2 * (1 + tanh(y)) is x * sigmoid(2 * y).
-      return each(
-          [](Vector x) { return x * sigmoid(x * 1.59576912F + x * x * x * 0.0713548163F); });
+      // x / 2 * (1 + tanh(y)) is x * sigmoid(2 * y); of -10, 0.
+      return each([](Vector x) {
+        return at_least(x, -10) * sigmoid(x * 1.59576912F + x * x * x * 0.0713548163F);
+      });
     case ActivationKind::Mish:
       return each([](Vector x) {
-        const Vector power = exp(at_most(x, 20));
+        const Vector power = bounded_exp(at_most(x, 20));
         const Vector term = power * (power + 2);
-        return x * (term / (term + 2));
+        return at_least(x, -kMostExponent) * (term / (term + 2));
       });
     case ActivationKind::Tanh:
       return each([](Vector x) { return tanh(x); });

@@ -55,6 +55,33 @@ void drop_unused(Network& network) {
   layers.erase(gone, layers.end());
 }
 
+/// x * sigmoid(x), as exporters write it, is one activation, and so is x * hard_sigmoid(x).
+void join_products(Network& network) {
+  const Links links(network);
+  for (Layer& product : network.layers) {
+    if (product.kind != LayerKind::Multiply) continue;
+    for (const std::size_t factor : {0U, 1U}) {
+      const std::size_t producer = links.producers[product.inputs[factor]];
+      const std::size_t other = product.inputs[1 - factor];
+      if (producer == kNone || links.uses[product.inputs[factor]] > 1) continue;
+      const Layer& giver = network.layers[producer];
+      Activation joined = giver.activation;
+      joined.kind = joined.kind == ActivationKind::Sigmoid       ? ActivationKind::Swish
+                    : joined.kind == ActivationKind::HardSigmoid ? ActivationKind::HardSwish
+                                                                 : ActivationKind::None;
+      if (giver.kind != LayerKind::Activate || giver.inputs[0] != other ||
+          joined.kind == ActivationKind::None) {
+        continue;
+      }
+      if (joined.kind == ActivationKind::Swish) joined.alpha = 1;
+      product.kind = LayerKind::Activate;
+      product.inputs = {other};
+      product.activation = joined;
+      break;
+    }
+  }
+}
+
 /// Whether an activation may become part of the layer before it.
 bool may_activate(const Layer& giver, const Activation& activation) {
   const ActivationKind before = giver.activation.kind;
@@ -91,6 +118,7 @@ std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse) {
 
 void simplify(Network& network) {
   join_channels(network);
+  join_products(network);
   drop_unused(network);
   fuse_scales(network, [](const Layer&, const Layer&, int fused) { return fused < kMaxScales; });
   fuse_layers(network, [&](std::size_t before, const Layer& layer) {
